@@ -1,0 +1,31 @@
+//! The plan of a GPT as plain data.
+//!
+//! A plan says *how much, where and in which order*: the resolved [`Spec`], the table of tensors with their
+//! names in weight files, the activation buffers, the kernels, and the steps of a forward pass. It is computed
+//! once, by `gpt-codegen`: inside the macro for a model known at compile time (the plan then becomes a `static`),
+//! or at run time for a random spec in a test. Engines walk it; they never compute a shape.
+//!
+//! What does not live here: how a plan is made (`gpt-codegen`), and how it is carried out (`gpt-runtime`).
+//! Every type can be built in a `const`, which is why text and lists are [`Cow`](std::borrow::Cow)s.
+
+use std::borrow::Cow;
+
+mod activation;
+mod kernel;
+mod plan;
+mod spec;
+mod step;
+mod tensor;
+
+pub use activation::{Activation, Formula, Node};
+pub use kernel::{Format, Kernel, Phase};
+pub use plan::{Buffer, BufferId, Plan, Rows, MAX_BINDING};
+pub use spec::{Block, Mask, Mlp, Norm, Positions, Spec};
+pub use step::{KernelChoice, NormRef, Op, Section, Step};
+pub use tensor::{Init, Layout, Place, Source, Tensor, TensorId, TensorKind};
+
+/// Text that is a literal in a static plan and owned in one made at run time.
+pub type Str = Cow<'static, str>;
+
+/// A list that is a literal in a static plan and owned in one made at run time.
+pub type List<T> = Cow<'static, [T]>;

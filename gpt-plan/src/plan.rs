@@ -1,0 +1,127 @@
+//! The plan itself, and what can be read off it.
+
+use crate::{Format, Kernel, List, Phase, Place, Section, Spec, Str, Tensor, TensorId, TensorKind};
+
+/// Bytes that every WebGPU adapter can bind at once; a larger tensor is split into parts.
+pub const MAX_BINDING: u64 = 128 << 20;
+
+/// Everything an engine needs to know about a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The model's name, as declared.
+    pub name: Str,
+    /// What it is.
+    pub spec: Spec,
+    /// Its parameters.
+    pub tensors: List<Tensor>,
+    /// Its activations.
+    pub buffers: List<Buffer>,
+    /// Its shaders.
+    pub kernels: List<Kernel>,
+    /// A forward pass.
+    pub sections: List<Section>,
+}
+
+/// An activation buffer; the order is that of [`Plan::buffers`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum BufferId {
+    /// The residual stream `[rows, embed]`.
+    X,
+    /// Queries `[rows, heads * head_dim]`.
+    Q,
+    /// The attention's output `[rows, heads * head_dim]`.
+    A,
+    /// Between the two MLP projections `[rows, hidden]`.
+    H,
+    /// Scores of the next token `[rows or 1, vocab]`.
+    Logits,
+    /// Keys of a layer `[capacity, kv_heads * head_dim]`.
+    K,
+    /// Values of a layer, as [`BufferId::K`].
+    V,
+}
+
+/// An activation buffer, f32, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buffer {
+    pub id: BufferId,
+    /// Name for people.
+    pub name: &'static str,
+    /// Elements in a row.
+    pub width: u32,
+    /// How many rows a session gives it.
+    pub rows: Rows,
+}
+
+/// What the rows of a buffer stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// Tokens that go through the model together.
+    Chunk,
+    /// Chunk tokens if a session wants all logits, else one.
+    Wanted,
+    /// Positions that the cache holds, in each layer.
+    Capacity,
+}
+
+impl Plan {
+    /// The tensor `id`.
+    pub fn tensor(&self, id: TensorId) -> &Tensor {
+        &self.tensors[usize::from(id.0)]
+    }
+
+    /// The id of the tensor called `name`.
+    pub fn find(&self, name: &str) -> Option<TensorId> {
+        self.tensors.iter().position(|t| t.name == name).map(|i| TensorId(i as u16))
+    }
+
+    /// Number of trainable parameters.
+    pub fn params(&self) -> u64 {
+        self.tensors.iter().filter(|t| !t.sources.is_empty()).map(|t| t.len() * self.count(t)).sum()
+    }
+
+    /// How many tensors like `tensor` the model has.
+    pub fn count(&self, tensor: &Tensor) -> u64 {
+        match tensor.place {
+            Place::Model => 1,
+            Place::Layers { first } => u64::from(self.spec.layers - first),
+        }
+    }
+
+    /// Floating-point operations of one token's forward pass at an empty cache: two for each element of each
+    /// matrix that is multiplied (the head included, a mere look-up excluded). Attention adds
+    /// `4 * heads * head_dim * layers` for each position in the cache.
+    pub fn flops_per_token(&self) -> u64 {
+        self.multiplied().map(|t| 2 * t.len() * self.count(t)).sum()
+    }
+
+    /// Bytes of weights that one token reads if every matrix is stored as `format`.
+    pub fn weight_bytes_per_token(&self, format: Format) -> u64 {
+        self.multiplied()
+            .map(|t| format.row_bytes(t.columns as usize) as u64 * u64::from(t.rows) * self.count(t))
+            .sum()
+    }
+
+    fn multiplied(&self) -> impl Iterator<Item = &Tensor> {
+        let lookup = (!self.spec.tie_embeddings).then(|| self.find("token_embedding")).flatten();
+        self.tensors.iter().enumerate().filter_map(move |(i, t)| {
+            (t.kind == TensorKind::Matrix && Some(TensorId(i as u16)) != lookup).then_some(t)
+        })
+    }
+
+    /// Dispatches of a forward pass. Both phases run the same steps.
+    pub fn dispatches(&self, _phase: Phase) -> u32 {
+        self.sections
+            .iter()
+            .map(|s| s.layers.map_or(1, |(from, to)| to - from) * s.steps.len() as u32)
+            .sum()
+    }
+
+    /// The steps in the order they run, each with its layer.
+    pub fn walk(&self) -> impl Iterator<Item = (u32, &crate::Step)> {
+        self.sections.iter().flat_map(|section| {
+            let (from, to) = section.layers.unwrap_or((0, 1));
+            (from..to).flat_map(move |layer| section.steps.iter().map(move |step| (layer, step)))
+        })
+    }
+}

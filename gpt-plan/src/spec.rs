@@ -1,0 +1,129 @@
+//! What a model is: the resolved spec, every key a number or a choice.
+//!
+//! Values here are already checked (nothing zero, everything divisible); the checks and their messages are
+//! in `gpt-codegen`, where the user's tokens are.
+
+use crate::Activation;
+
+/// A resolved model spec. Sizes are in elements.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// Number of tokens in the vocabulary.
+    pub vocab: u32,
+    /// Longest sequence, in tokens.
+    pub context: u32,
+    /// Number of transformer blocks.
+    pub layers: u32,
+    /// Query heads in each attention.
+    pub heads: u32,
+    /// Key/value heads; `heads` must be a multiple (grouped-query attention).
+    pub kv_heads: u32,
+    /// Width of the residual stream.
+    pub embed: u32,
+    /// Width of one attention head.
+    pub head_dim: u32,
+    /// The normalisation used everywhere in the model.
+    pub norm: Norm,
+    /// Where the normalisation stands in a block.
+    pub block: Block,
+    /// The feed-forward half of a block.
+    pub mlp: Mlp,
+    /// How a token learns where it stands.
+    pub positions: Positions,
+    /// Which positions a query may look at.
+    pub mask: Mask,
+    /// Whether linear layers and LayerNorm carry a bias.
+    pub bias: bool,
+    /// Whether the output head shares the token embedding's weights.
+    pub tie_embeddings: bool,
+    /// Dropout probability in training; inference ignores it.
+    pub dropout: f64,
+}
+
+/// Normalisation over the residual stream's width.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Norm {
+    /// `(x - mean) / sqrt(var + eps) * gamma + beta`, Ba et al. 2016.
+    LayerNorm { eps: f64 },
+    /// `x / sqrt(mean(x^2) + eps) * gamma`, Zhang and Sennrich 2019.
+    RmsNorm { eps: f64 },
+}
+
+/// Order of normalisation and residual inside a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Block {
+    /// `x += attn(norm(x)); x += mlp(norm(x))`, and a final norm before the head: GPT-2 and after.
+    PreNorm,
+    /// `x = norm(x + attn(x)); x = norm(x + mlp(x))`, without a final norm: the first GPT and the 2017 transformer.
+    PostNorm,
+}
+
+/// The feed-forward half of a block.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mlp {
+    /// Whether the activation gates a second projection: `act(gate(x)) * up(x)`.
+    pub gated: bool,
+    /// Width between the two projections.
+    pub hidden: u32,
+    /// The nonlinearity.
+    pub activation: Activation,
+}
+
+/// Position information.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Positions {
+    /// A learned table `[context, embed]`, added to the token embedding.
+    Learned,
+    /// The fixed table of Vaswani et al. 2017, added to the token embedding: column `2i` is
+    /// `sin(pos / 10000^(2i / embed))`, column `2i + 1` the cosine of the same angle.
+    Sinusoidal,
+    /// Rotary embedding of queries and keys, Su et al. 2021; pair `(2i, 2i + 1)` of a head turns by
+    /// `pos * theta^(-2i / head_dim)`.
+    Rope { theta: f64 },
+}
+
+/// Which positions a query may look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mask {
+    /// Itself and everything before.
+    Causal,
+    /// Everything, as BERT does. Such a model reads a text whole: it cannot continue from a cache.
+    Bidirectional,
+}
+
+impl Spec {
+    /// Width of all query heads together.
+    pub const fn q_width(&self) -> u32 {
+        self.heads * self.head_dim
+    }
+
+    /// Width of all key (or value) heads together.
+    pub const fn kv_width(&self) -> u32 {
+        self.kv_heads * self.head_dim
+    }
+
+    /// Rows of the fused query, key and value projection.
+    pub const fn qkv_width(&self) -> u32 {
+        self.q_width() + 2 * self.kv_width()
+    }
+
+    /// Rows of the first MLP projection: gate and up stacked where the MLP is gated.
+    pub const fn up_width(&self) -> u32 {
+        if self.mlp.gated { 2 * self.mlp.hidden } else { self.mlp.hidden }
+    }
+
+    /// Whether a LayerNorm carries a `beta`.
+    pub const fn norm_bias(&self) -> bool {
+        self.bias && matches!(self.norm, Norm::LayerNorm { .. })
+    }
+
+    /// Whether queries and keys are rotated.
+    pub const fn rotary(&self) -> bool {
+        matches!(self.positions, Positions::Rope { .. })
+    }
+
+    /// Bytes of key/value cache that one position takes, in f32.
+    pub const fn kv_bytes_per_token(&self) -> u64 {
+        2 * 4 * self.kv_width() as u64 * self.layers as u64
+    }
+}

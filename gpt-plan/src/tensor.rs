@@ -1,0 +1,117 @@
+//! The table of tensors: what a model's parameters are called, how they are shaped, where files keep them.
+//!
+//! A tensor here is what a kernel reads, which may be several tensors of a file stacked: the fused `qkv` matrix
+//! is one tensor of GPT-2's checkpoint and three of a Llama's. A matrix is `[rows, columns]` with `rows` the
+//! output features, so a row is contiguous for a dot product; a file that stores it the other way says so in
+//! its [`Source`].
+
+use crate::{List, Str};
+
+/// Index into [`Plan::tensors`](crate::Plan::tensors).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TensorId(pub u16);
+
+/// One parameter tensor, or one for each layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Our name, the same for every layer: `attn.qkv`, `mlp_norm.gamma`.
+    pub name: Str,
+    /// Whether the model has one, or every layer from `first` on.
+    pub place: Place,
+    /// Matrix in a storage format, or vector in f32.
+    pub kind: TensorKind,
+    /// Output features of a matrix, length of a vector.
+    pub rows: u32,
+    /// Input features of a matrix, 1 of a vector.
+    pub columns: u32,
+    /// Values of a model that was not loaded from a file.
+    pub init: Init,
+    /// The tensors of a file that stack to this one, in order of rows. Empty for one that is computed.
+    pub sources: List<Source>,
+}
+
+/// Where a tensor occurs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Once in the model.
+    Model,
+    /// Once in each layer from `first` on (a post-norm block's first layer has no norm before it).
+    Layers { first: u32 },
+}
+
+/// What a tensor is to a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TensorKind {
+    /// `[rows, columns]`, stored in any [`Format`](crate::Format).
+    Matrix,
+    /// `[rows, columns]`, always f32, looked up by row: position tables.
+    Table,
+    /// `[rows]`, always f32.
+    Vector,
+}
+
+/// Values before training.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// Normal with mean 0 and this standard deviation.
+    Normal(f64),
+    Ones,
+    Zeros,
+    /// The sinusoidal table of [`Positions::Sinusoidal`](crate::Positions::Sinusoidal); never in a file.
+    Sinusoidal,
+}
+
+/// One tensor of a file, with its names in the formats we read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    /// Rows that it contributes.
+    pub rows: u32,
+    /// Name in a Hugging Face safetensors file, with `{layer}` for the layer's number.
+    pub hf: Str,
+    /// Name in a GGUF file, with `{layer}` for the layer's number.
+    pub gguf: Str,
+    /// Added to the layer's number before it is put into a name: a post-norm block reads its
+    /// input through the norm of the layer before, so its `attn_norm` is `-1`.
+    pub layer_shift: i32,
+    /// How the safetensors file orders it.
+    pub hf_layout: Layout,
+}
+
+/// Order of a matrix in a Hugging Face file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// `[out, in]`, PyTorch's `nn.Linear`.
+    RowMajor,
+    /// `[in, out]`, the `Conv1D` of GPT-2.
+    Transposed,
+    /// `[out, in]` where the rotary pairs of a head are its two halves, `(i, i + head_dim / 2)`; we (and GGUF) keep
+    /// them side by side, `(2i, 2i + 1)`, so rows are reordered within each head of `head_dim` rows.
+    RotaryHalves { head_dim: u32 },
+}
+
+impl Source {
+    /// `pattern` (a [`hf`](Source::hf) or [`gguf`](Source::gguf) name) for the tensor of `layer`.
+    pub fn name_in(&self, pattern: &str, layer: u32) -> String {
+        pattern.replace("{layer}", &(i64::from(layer) + i64::from(self.layer_shift)).to_string())
+    }
+}
+
+impl Tensor {
+    /// Number of elements of one such tensor.
+    pub const fn len(&self) -> u64 {
+        self.rows as u64 * self.columns as u64
+    }
+
+    /// Whether it has no elements; a checked spec never makes such a tensor.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The layers that have one; a tensor of the model counts as that of layer 0.
+    pub fn layers(&self, model_layers: u32) -> std::ops::Range<u32> {
+        match self.place {
+            Place::Model => 0..1,
+            Place::Layers { first } => first..model_layers,
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What the rest of the runtime asks of an engine.
+//!
+//! An engine packs a model's weights once ([`EngineModel`]), and opens sessions on them ([`EngineSession`]). A session
+//! owns its cache and buffers, allocates nothing after it is created, and knows nothing of tokens' meaning, of
+//! sampling or of chunking: the facade in `session.rs` never hands it more rows than it asked for.
+
+use crate::Error;
+
+/// Sizes of a session, fixed when it is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// Positions that the key/value cache holds; at most the model's `context`.
+    pub capacity: u32,
+    /// Most tokens that go through the model together; at most `capacity`.
+    pub chunk: u32,
+    /// Whether logits of all rows of a chunk can be asked for, not only of the last.
+    pub all_logits: bool,
+}
+
+/// Which logits a forward pass should produce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// None: an inner chunk of a prompt. The head is skipped.
+    Nothing,
+    /// Those of the last row.
+    Last,
+    /// Those of every row; needs [`SessionOptions::all_logits`].
+    All,
+}
+
+/// A model's weights, packed for one device; shared by its sessions.
+pub trait EngineModel: Send + Sync {
+    /// Opens a session. Everything it will ever need is allocated here.
+    fn session(&self, options: SessionOptions) -> Result<Box<dyn EngineSession>, Error>;
+}
+
+/// What a step left in its output buffer, for tests and `self_test`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trace {
+    /// The step's name in the plan.
+    pub step: &'static str,
+    /// The layer it ran for; 0 for steps outside of layers.
+    pub layer: u32,
+    /// `[rows, width]` of the step's output: `x`, `h`, `a` or `logits`; for `qkv`, each row's q, then k, then v.
+    pub values: Vec<f32>,
+}
+
+/// One sequence in progress.
+pub trait EngineSession: Send {
+    /// Runs `tokens` (1..=chunk of them, all in the vocabulary) at positions `position..`, which the cache holds up to
+    /// but not including `position`. Writes the wanted logits, `[1 or tokens.len(), vocab]`, to the front of `logits`.
+    fn forward(&mut self, tokens: &[u32], position: u32, want: Want, logits: &mut [f32]) -> Result<(), Error>;
+
+    /// As [`forward`](Self::forward) with all logits, but every scratch buffer is filled with NaN first and each
+    /// step's output is read back. Slow, and may allocate.
+    fn trace(&mut self, tokens: &[u32], position: u32) -> Result<Vec<Trace>, Error>;
+}

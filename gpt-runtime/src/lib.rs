@@ -1,0 +1,17 @@
+//! Runs the models that [`gpt_model!`] declares, on wgpu and on a CPU engine of its own.
+//!
+//! Data goes one way: `weights` brings tensors out of files, an engine (`cpu` or `gpu`) packs them once and walks
+//! the model's plan, [`Session`] feeds it tokens and hands out logits, `sample` chooses the next token, `text`
+//! turns tokens into words and back. What a model *is* stands in `gpt-plan`; how it becomes a plan, in `gpt-codegen`.
+
+pub mod cpu;
+pub mod engine;
+mod error;
+pub mod gpu;
+pub mod text;
+pub mod weights;
+
+pub use error::Error;
+pub use gpt_macros::gpt_model;
+pub use gpt_plan as plan;
+pub use gpt_shaders as shaders;

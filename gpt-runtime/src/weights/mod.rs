@@ -1,0 +1,8 @@
+//! Weights from files to canonical host tensors.
+//!
+//! Whatever a file calls its tensors and however it stores them, an engine sees [`HostTensor`]s: one for each tensor
+//! of the plan and layer, row-major, in one of our five formats. Packing for a device is the engine's work.
+
+mod host;
+
+pub use host::{HostTensor, Weights};
