@@ -24,6 +24,6 @@ pub trait Weights: Sync {
     /// The tensor `id` of `layer` (0 for a tensor of the model).
     fn tensor(&self, id: TensorId, layer: u32) -> Result<HostTensor<'_>, Error>;
 
-    /// The format that [`tensor`](Self::tensor) will have. The same for all layers of one id, so that a step has one kernel.
-    fn format(&self, id: TensorId) -> Format;
+    /// The format that [`tensor`](Self::tensor) will have; layers may differ.
+    fn format(&self, id: TensorId, layer: u32) -> Format;
 }
