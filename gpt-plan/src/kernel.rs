@@ -18,7 +18,13 @@ pub enum Format {
 
 impl Format {
     /// All formats, in the order of [`KernelChoice::ByFormat`](crate::KernelChoice::ByFormat).
-    pub const ALL: [Format; 5] = [Format::F32, Format::F16, Format::Bf16, Format::Q8, Format::Q4];
+    pub const ALL: [Format; 5] = [
+        Format::F32,
+        Format::F16,
+        Format::Bf16,
+        Format::Q8,
+        Format::Q4,
+    ];
 
     /// The name used on the command line and in kernel names.
     pub const fn name(self) -> &'static str {

@@ -19,10 +19,13 @@ mod tensor;
 
 pub use activation::{Activation, Formula, Node};
 pub use kernel::{Format, Kernel, Phase};
-pub use plan::{Buffer, BufferId, Plan, Rows, MAX_BINDING};
+pub use plan::{Buffer, BufferId, MAX_BINDING, Plan, Rows};
 pub use spec::{Block, Mask, Mlp, Norm, Positions, Spec};
 pub use step::{KernelChoice, NormRef, Op, Section, Step};
-pub use tensor::{Init, Layout, Place, Source, Tensor, TensorId, TensorKind};
+pub use tensor::{
+    Init, Layout, Place, Source, Tensor, TensorId, TensorKind, VECTOR_ALIGN, vector_block,
+    vector_offset,
+};
 
 /// Text that is a literal in a static plan and owned in one made at run time.
 pub type Str = Cow<'static, str>;

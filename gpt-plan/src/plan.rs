@@ -72,12 +72,19 @@ impl Plan {
 
     /// The id of the tensor called `name`.
     pub fn find(&self, name: &str) -> Option<TensorId> {
-        self.tensors.iter().position(|t| t.name == name).map(|i| TensorId(i as u16))
+        self.tensors
+            .iter()
+            .position(|t| t.name == name)
+            .map(|i| TensorId(i as u16))
     }
 
     /// Number of trainable parameters.
     pub fn params(&self) -> u64 {
-        self.tensors.iter().filter(|t| !t.sources.is_empty()).map(|t| t.len() * self.count(t)).sum()
+        self.tensors
+            .iter()
+            .filter(|t| !t.sources.is_empty())
+            .map(|t| t.len() * self.count(t))
+            .sum()
     }
 
     /// How many tensors like `tensor` the model has.
@@ -98,12 +105,16 @@ impl Plan {
     /// Bytes of weights that one token reads if every matrix is stored as `format`.
     pub fn weight_bytes_per_token(&self, format: Format) -> u64 {
         self.multiplied()
-            .map(|t| format.row_bytes(t.columns as usize) as u64 * u64::from(t.rows) * self.count(t))
+            .map(|t| {
+                format.row_bytes(t.columns as usize) as u64 * u64::from(t.rows) * self.count(t)
+            })
             .sum()
     }
 
     fn multiplied(&self) -> impl Iterator<Item = &Tensor> {
-        let lookup = (!self.spec.tie_embeddings).then(|| self.find("token_embedding")).flatten();
+        let lookup = (!self.spec.tie_embeddings)
+            .then(|| self.find("token_embedding"))
+            .flatten();
         self.tensors.iter().enumerate().filter_map(move |(i, t)| {
             (t.kind == TensorKind::Matrix && Some(TensorId(i as u16)) != lookup).then_some(t)
         })

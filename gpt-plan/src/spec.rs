@@ -109,7 +109,11 @@ impl Spec {
 
     /// Rows of the first MLP projection: gate and up stacked where the MLP is gated.
     pub const fn up_width(&self) -> u32 {
-        if self.mlp.gated { 2 * self.mlp.hidden } else { self.mlp.hidden }
+        if self.mlp.gated {
+            2 * self.mlp.hidden
+        } else {
+            self.mlp.hidden
+        }
     }
 
     /// Whether a LayerNorm carries a `beta`.

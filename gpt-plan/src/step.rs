@@ -10,20 +10,42 @@ use crate::{Format, List, Phase, TensorId};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
     /// `x = table[token] (+ positions[pos])`.
-    Embed { table: TensorId, positions: Option<TensorId> },
+    Embed {
+        table: TensorId,
+        positions: Option<TensorId>,
+    },
     /// `q, k, v = weight · norm(x) (+ bias)`; q and k rotated if the spec says so; k and v go to the layer's cache.
-    Qkv { norm: Option<NormRef>, weight: TensorId, bias: Option<TensorId> },
+    Qkv {
+        norm: Option<NormRef>,
+        weight: TensorId,
+        bias: Option<TensorId>,
+    },
     /// `a = softmax(q kᵀ / sqrt(head_dim)) v` over the cache, masked, by online softmax.
     Attention,
     /// `x = residual + weight · a (+ bias)`, where `residual` is `norm(x)` in a post-norm block and `x` else. Reads the
     /// attention's output.
-    AttentionOut { weight: TensorId, bias: Option<TensorId>, norm: Option<NormRef> },
+    AttentionOut {
+        weight: TensorId,
+        bias: Option<TensorId>,
+        norm: Option<NormRef>,
+    },
     /// `h = act(weight · norm(x) (+ bias))`; gated: the weight's upper half is the gate, `h = act(gate) * up`.
-    MlpUp { norm: Option<NormRef>, weight: TensorId, bias: Option<TensorId> },
+    MlpUp {
+        norm: Option<NormRef>,
+        weight: TensorId,
+        bias: Option<TensorId>,
+    },
     /// `x = residual + weight · h (+ bias)`, as [`Op::AttentionOut`].
-    MlpDown { weight: TensorId, bias: Option<TensorId>, norm: Option<NormRef> },
+    MlpDown {
+        weight: TensorId,
+        bias: Option<TensorId>,
+        norm: Option<NormRef>,
+    },
     /// `logits = weight · norm(x)`.
-    Head { norm: Option<NormRef>, weight: TensorId },
+    Head {
+        norm: Option<NormRef>,
+        weight: TensorId,
+    },
 }
 
 /// The parameters of a norm.

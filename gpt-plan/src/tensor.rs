@@ -92,7 +92,10 @@ pub enum Layout {
 impl Source {
     /// `pattern` (a [`hf`](Source::hf) or [`gguf`](Source::gguf) name) for the tensor of `layer`.
     pub fn name_in(&self, pattern: &str, layer: u32) -> String {
-        pattern.replace("{layer}", &(i64::from(layer) + i64::from(self.layer_shift)).to_string())
+        pattern.replace(
+            "{layer}",
+            &(i64::from(layer) + i64::from(self.layer_shift)).to_string(),
+        )
     }
 }
 
@@ -114,4 +117,33 @@ impl Tensor {
             Place::Layers { first } => first..model_layers,
         }
     }
+}
+
+/// Bytes at whose multiples a binding may start, in f32: WebGPU's default `minStorageBufferOffsetAlignment` of 256.
+pub const VECTOR_ALIGN: u32 = 64;
+
+/// Where vector `id` begins in its block, in f32. All vectors of the model form one block, all vectors of a layer another,
+/// each in the order of the table and each vector at a multiple of four; so one binding serves a step, whatever it adds.
+pub fn vector_offset(tensors: &[Tensor], id: TensorId) -> u32 {
+    let at = usize::from(id.0);
+    vectors(&tensors[..at], is_layered(&tensors[at]))
+}
+
+/// Length of the block of vectors of the model, or of each layer, in f32: a multiple of [`VECTOR_ALIGN`], never zero.
+pub fn vector_block(tensors: &[Tensor], layered: bool) -> u32 {
+    vectors(tensors, layered)
+        .max(1)
+        .next_multiple_of(VECTOR_ALIGN)
+}
+
+fn vectors(tensors: &[Tensor], layered: bool) -> u32 {
+    tensors
+        .iter()
+        .filter(|t| t.kind == TensorKind::Vector && is_layered(t) == layered)
+        .map(|t| t.rows.next_multiple_of(4))
+        .sum()
+}
+
+fn is_layered(tensor: &Tensor) -> bool {
+    matches!(tensor.place, Place::Layers { .. })
 }

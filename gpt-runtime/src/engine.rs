@@ -49,7 +49,13 @@ pub struct Trace {
 pub trait EngineSession: Send {
     /// Runs `tokens` (1..=chunk of them, all in the vocabulary) at positions `position..`, which the cache holds up to
     /// but not including `position`. Writes the wanted logits, `[1 or tokens.len(), vocab]`, to the front of `logits`.
-    fn forward(&mut self, tokens: &[u32], position: u32, want: Want, logits: &mut [f32]) -> Result<(), Error>;
+    fn forward(
+        &mut self,
+        tokens: &[u32],
+        position: u32,
+        want: Want,
+        logits: &mut [f32],
+    ) -> Result<(), Error>;
 
     /// As [`forward`](Self::forward) with all logits, but every scratch buffer is filled with NaN first and each
     /// step's output is read back. Slow, and may allocate.

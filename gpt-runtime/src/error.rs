@@ -8,7 +8,11 @@ use std::path::PathBuf;
 pub enum Error {
     /// A file could not be read or written.
     #[error("cannot {doing} {}: {source}", path.display())]
-    Io { doing: &'static str, path: PathBuf, source: std::io::Error },
+    Io {
+        doing: &'static str,
+        path: PathBuf,
+        source: std::io::Error,
+    },
     /// A weight file that is damaged, lies, or does not fit the model. One message lists everything.
     #[error("{0}")]
     Weights(String),

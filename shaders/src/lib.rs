@@ -27,6 +27,8 @@ impl Source {
 
     /// Line of the file, counted from 1, on which [`body`](Source::body) begins.
     pub fn body_line(&self) -> usize {
-        1 + self.text[..self.text.len() - self.body().len()].matches('\n').count()
+        1 + self.text[..self.text.len() - self.body().len()]
+            .matches('\n')
+            .count()
     }
 }

@@ -1,0 +1,43 @@
+//! Spec to plan: how much, where, in which order.
+//!
+//! [`plan`] fixes the table of tensors (`tensors`), the names that files give them (`names`), and the steps of a
+//! forward pass with a kernel for each phase and format (`steps`). What a kernel looks like is the business of
+//! [`wgsl`](crate::wgsl); whether the spec makes sense was settled before (`check`).
+
+mod names;
+mod steps;
+mod tensors;
+
+use gpt_plan::{Buffer, BufferId, Plan, Rows, Spec};
+
+/// The plan of the model called `name`. `spec` has to be a checked one.
+pub fn plan(name: &str, spec: &Spec) -> Plan {
+    let table = tensors::Table::new(spec);
+    let (sections, kernels) = steps::forward(name, spec, &table);
+    Plan {
+        name: name.to_owned().into(),
+        spec: spec.clone(),
+        buffers: buffers(spec).into(),
+        tensors: table.tensors.into(),
+        kernels: kernels.into(),
+        sections: sections.into(),
+    }
+}
+
+fn buffers(spec: &Spec) -> Vec<Buffer> {
+    let buffer = |id, name, width, rows| Buffer {
+        id,
+        name,
+        width,
+        rows,
+    };
+    vec![
+        buffer(BufferId::X, "x", spec.embed, Rows::Chunk),
+        buffer(BufferId::Q, "q", spec.q_width(), Rows::Chunk),
+        buffer(BufferId::A, "a", spec.q_width(), Rows::Chunk),
+        buffer(BufferId::H, "h", spec.mlp.hidden, Rows::Chunk),
+        buffer(BufferId::Logits, "logits", spec.vocab, Rows::Wanted),
+        buffer(BufferId::K, "k_cache", spec.kv_width(), Rows::Capacity),
+        buffer(BufferId::V, "v_cache", spec.kv_width(), Rows::Capacity),
+    ]
+}

@@ -1,0 +1,212 @@
+//! The table of tensors of a spec.
+
+use gpt_plan::{Block, Init, NormRef, Place, Positions, Spec, Tensor, TensorId, TensorKind};
+
+use super::names::{Names, Scheme};
+
+/// Every tensor of a model, and which of them each step reads.
+pub struct Table {
+    pub tensors: Vec<Tensor>,
+    pub token_embedding: TensorId,
+    /// Learned or computed; rotary models have none.
+    pub positions: Option<TensorId>,
+    pub attn_norm: NormRef,
+    pub qkv: Projection,
+    pub attn_out: Projection,
+    pub mlp_norm: NormRef,
+    pub mlp_up: Projection,
+    pub mlp_down: Projection,
+    pub final_norm: NormRef,
+    /// The token embedding where it is tied.
+    pub head: TensorId,
+}
+
+/// A linear layer: its matrix and, where the model has biases, its bias.
+#[derive(Clone, Copy)]
+pub struct Projection {
+    pub weight: TensorId,
+    pub bias: Option<TensorId>,
+}
+
+/// Standard deviation of GPT-2's initial weights.
+const STD: f64 = 0.02;
+
+impl Table {
+    pub fn new(spec: &Spec) -> Table {
+        let names = Scheme::new(spec);
+        let mut build = Builder {
+            spec,
+            tensors: Vec::new(),
+        };
+        // Projections that write into the residual stream start smaller, so that depth does not widen it (GPT-2, section 2.3).
+        let residual = STD / f64::from(2 * spec.layers).sqrt();
+
+        let token_embedding = build.matrix(
+            "token_embedding",
+            Place::Model,
+            spec.embed,
+            STD,
+            &[names.token_embedding()],
+        );
+        let positions = build.positions(&names);
+        let every = Place::Layers { first: 0 };
+        // A norm is applied by whoever reads the stream. In a post-norm block the attention therefore applies the norm that
+        // ended the layer before; the first layer reads the embedding as it is, and the head applies the last one.
+        let attn_norm = match spec.block {
+            Block::PreNorm => build.norm("attn_norm", every, &names.first_norm(), 0),
+            Block::PostNorm => build.norm(
+                "attn_norm",
+                Place::Layers { first: 1 },
+                &names.second_norm(),
+                -1,
+            ),
+        };
+        let qkv = build.projection("attn.qkv", spec.embed, STD, &names.qkv());
+        let attn_out =
+            build.projection("attn.out", spec.q_width(), residual, &names.attention_out());
+        let mlp_norm = match spec.block {
+            Block::PreNorm => build.norm("mlp_norm", every, &names.second_norm(), 0),
+            Block::PostNorm => build.norm("mlp_norm", every, &names.first_norm(), 0),
+        };
+        let mlp_up = build.projection("mlp.up", spec.embed, STD, &names.mlp_up());
+        let mlp_down = build.projection("mlp.down", spec.mlp.hidden, residual, &names.mlp_down());
+        let final_norm = match spec.block {
+            Block::PreNorm => build.norm("final_norm", Place::Model, &names.final_norm(), 0),
+            Block::PostNorm => build.norm(
+                "final_norm",
+                Place::Model,
+                &names.second_norm(),
+                spec.layers as i32 - 1,
+            ),
+        };
+        let head = if spec.tie_embeddings {
+            token_embedding
+        } else {
+            build.matrix(
+                "head.weight",
+                Place::Model,
+                spec.embed,
+                STD,
+                &[names.head()],
+            )
+        };
+        Table {
+            tensors: build.tensors,
+            token_embedding,
+            positions,
+            attn_norm,
+            qkv,
+            attn_out,
+            mlp_norm,
+            mlp_up,
+            mlp_down,
+            final_norm,
+            head,
+        }
+    }
+}
+
+struct Builder<'a> {
+    spec: &'a Spec,
+    tensors: Vec<Tensor>,
+}
+
+impl Builder<'_> {
+    fn push(&mut self, tensor: Tensor) -> TensorId {
+        let id = TensorId(self.tensors.len() as u16);
+        self.tensors.push(tensor);
+        id
+    }
+
+    fn matrix(
+        &mut self,
+        name: &str,
+        place: Place,
+        columns: u32,
+        std: f64,
+        names: &[Names],
+    ) -> TensorId {
+        self.push(Tensor {
+            name: name.to_owned().into(),
+            place,
+            kind: TensorKind::Matrix,
+            rows: names.iter().map(|n| n.rows).sum(),
+            columns,
+            init: Init::Normal(std),
+            sources: names.iter().map(|n| n.source("weight", 0)).collect(),
+        })
+    }
+
+    fn vector(
+        &mut self,
+        name: String,
+        place: Place,
+        init: Init,
+        names: &[Names],
+        suffix: &str,
+        shift: i32,
+    ) -> TensorId {
+        self.push(Tensor {
+            name: name.into(),
+            place,
+            kind: TensorKind::Vector,
+            rows: names.iter().map(|n| n.rows).sum(),
+            columns: 1,
+            init,
+            sources: names.iter().map(|n| n.source(suffix, shift)).collect(),
+        })
+    }
+
+    fn projection(&mut self, name: &str, columns: u32, std: f64, names: &[Names]) -> Projection {
+        let place = Place::Layers { first: 0 };
+        let weight = self.matrix(&format!("{name}.weight"), place, columns, std, names);
+        let bias = self
+            .spec
+            .bias
+            .then(|| self.vector(format!("{name}.bias"), place, Init::Zeros, names, "bias", 0));
+        Projection { weight, bias }
+    }
+
+    fn norm(&mut self, name: &str, place: Place, names: &Names, shift: i32) -> NormRef {
+        let names = std::slice::from_ref(names);
+        let gamma = self.vector(
+            format!("{name}.gamma"),
+            place,
+            Init::Ones,
+            names,
+            "weight",
+            shift,
+        );
+        let beta = self.spec.norm_bias().then(|| {
+            self.vector(
+                format!("{name}.beta"),
+                place,
+                Init::Zeros,
+                names,
+                "bias",
+                shift,
+            )
+        });
+        NormRef { gamma, beta }
+    }
+
+    fn positions(&mut self, names: &Scheme<'_>) -> Option<TensorId> {
+        let (init, sources) = match self.spec.positions {
+            Positions::Learned => (
+                Init::Normal(STD),
+                vec![names.positions().source("weight", 0)],
+            ),
+            Positions::Sinusoidal => (Init::Sinusoidal, Vec::new()),
+            Positions::Rope { .. } => return None,
+        };
+        Some(self.push(Tensor {
+            name: "positions".into(),
+            place: Place::Model,
+            kind: TensorKind::Table,
+            rows: self.spec.context,
+            columns: self.spec.embed,
+            init,
+            sources: sources.into(),
+        }))
+    }
+}
