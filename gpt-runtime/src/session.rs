@@ -1,0 +1,233 @@
+//! Sessions: one sequence of tokens on a model's weights.
+//!
+//! A [`Session`] cuts a prompt into chunks, keeps the history, and refuses what the engine must never see (tokens out of
+//! the vocabulary, more positions than the cache holds). It is branded by its model, so that logits of one model
+//! cannot be read as another's. Choosing the next token from logits is `sample`'s work; text in and out is
+//! [`Generation`](crate::Generation)'s.
+
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use gpt_plan::Mask;
+
+use crate::Error;
+use crate::engine::{EngineSession, SessionOptions, Trace, Want};
+use crate::model::{Any, Model};
+
+/// Most tokens that go through a model together unless a session asks for another number.
+const CHUNK: u32 = 256;
+
+/// Bytes of logits that a session keeps at most, where the logits of all rows are wanted.
+const LOGITS_BYTES: u64 = 64 << 20;
+
+/// Sizes of a session to be; [`open`](SessionBuilder::open) creates it.
+pub struct SessionBuilder<M = Any> {
+    model: Model<M>,
+    capacity: Option<u32>,
+    chunk: Option<u32>,
+    all_logits: bool,
+}
+
+impl<M> SessionBuilder<M> {
+    pub(crate) fn new(model: Model<M>) -> Self {
+        SessionBuilder { model, capacity: None, chunk: None, all_logits: false }
+    }
+
+    /// Positions that the cache holds; the model's context if not given.
+    pub fn capacity(mut self, positions: u32) -> Self {
+        self.capacity = Some(positions);
+        self
+    }
+
+    /// Most tokens that go through the model together (256 if not given). Larger chunks read the weights less often and
+    /// take more memory; results do not depend on it.
+    pub fn chunk(mut self, tokens: u32) -> Self {
+        self.chunk = Some(tokens);
+        self
+    }
+
+    /// Makes room for the logits of every token ([`Session::each_logits`]), not only of the last.
+    pub fn all_logits(mut self) -> Self {
+        self.all_logits = true;
+        self
+    }
+
+    /// Creates the session, and with it everything it will ever allocate.
+    pub fn open(self) -> Result<Session<M>, Error> {
+        let spec = &self.model.plan().spec;
+        let capacity = self.capacity.unwrap_or(spec.context);
+        if capacity == 0 || capacity > spec.context {
+            return Err(Error::Input(format!(
+                "a session of {capacity} positions was asked for, but {} has a context of {}",
+                self.model.plan().name,
+                spec.context
+            )));
+        }
+        let chunk = match (self.chunk, spec.mask) {
+            (Some(0), _) => {
+                return Err(Error::Input("a chunk of 0 tokens was asked for; it takes at least 1".to_owned()));
+            }
+            // Every token looks at every other, so they have to go through together.
+            (_, Mask::Bidirectional) => capacity,
+            (Some(chunk), Mask::Causal) => chunk.min(capacity),
+            (None, Mask::Causal) => {
+                let fits = LOGITS_BYTES / (4 * u64::from(spec.vocab));
+                let most = if self.all_logits { fits.clamp(1, u64::from(CHUNK)) as u32 } else { CHUNK };
+                most.min(capacity)
+            }
+        };
+        let options = SessionOptions { capacity, chunk, all_logits: self.all_logits };
+        let rows = if self.all_logits { chunk as usize } else { 1 };
+        Ok(Session {
+            engine: self.model.engine().session(options)?,
+            logits: vec![0.0; rows * spec.vocab as usize],
+            tokens: Vec::with_capacity(capacity as usize),
+            options,
+            model: self.model,
+        })
+    }
+}
+
+/// One sequence in progress.
+pub struct Session<M = Any> {
+    model: Model<M>,
+    engine: Box<dyn EngineSession>,
+    options: SessionOptions,
+    tokens: Vec<u32>,
+    logits: Vec<f32>,
+}
+
+impl<M> Session<M> {
+    /// The model it runs on.
+    pub fn model(&self) -> &Model<M> {
+        &self.model
+    }
+
+    /// The tokens that the cache holds.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Positions that are still free.
+    pub fn remaining(&self) -> usize {
+        self.options.capacity as usize - self.tokens.len()
+    }
+
+    /// Its sizes.
+    pub fn options(&self) -> SessionOptions {
+        self.options
+    }
+
+    /// Forgets everything after the first `len` tokens. The next push continues from there.
+    pub fn truncate(&mut self, len: usize) {
+        self.tokens.truncate(len);
+    }
+
+    /// Appends `tokens` and returns the logits `[vocab]` that follow the last one.
+    pub fn push(&mut self, tokens: &[u32]) -> Result<Logits<'_, M>, Error> {
+        self.check(tokens)?;
+        let chunk = self.options.chunk as usize;
+        let last = (tokens.len() - 1) / chunk;
+        for (i, part) in tokens.chunks(chunk).enumerate() {
+            let want = if i == last { Want::Last } else { Want::Nothing };
+            self.run(part, want)?;
+        }
+        let vocab = self.model.plan().spec.vocab as usize;
+        Ok(Logits { values: &self.logits[..vocab], brand: PhantomData })
+    }
+
+    /// Appends `tokens` and hands the logits `[vocab]` that follow each of them to `sink`, with the token's position.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push), and if the session was not opened with [`SessionBuilder::all_logits`].
+    pub fn each_logits(&mut self, tokens: &[u32], mut sink: impl FnMut(usize, &[f32])) -> Result<(), Error> {
+        if !self.options.all_logits {
+            return Err(Error::Input(
+                "logits of every token were asked for; open the session with `all_logits()`".to_owned(),
+            ));
+        }
+        self.check(tokens)?;
+        let vocab = self.model.plan().spec.vocab as usize;
+        for part in tokens.chunks(self.options.chunk as usize) {
+            let position = self.tokens.len();
+            self.run(part, Want::All)?;
+            for (i, row) in self.logits.chunks(vocab).take(part.len()).enumerate() {
+                sink(position + i, row);
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs `tokens` (at most a chunk) and returns what every step left behind; for tests and self-tests.
+    pub fn trace(&mut self, tokens: &[u32]) -> Result<Vec<Trace>, Error> {
+        self.check(tokens)?;
+        if tokens.len() > self.options.chunk as usize || !self.options.all_logits {
+            return Err(Error::Input("a trace takes one chunk, in a session with all logits".to_owned()));
+        }
+        let traces = self.engine.trace(tokens, self.tokens.len() as u32)?;
+        self.tokens.extend_from_slice(tokens);
+        Ok(traces)
+    }
+
+    fn run(&mut self, tokens: &[u32], want: Want) -> Result<(), Error> {
+        self.engine.forward(tokens, self.tokens.len() as u32, want, &mut self.logits)?;
+        self.tokens.extend_from_slice(tokens);
+        Ok(())
+    }
+
+    fn check(&self, tokens: &[u32]) -> Result<(), Error> {
+        let spec = &self.model.plan().spec;
+        if tokens.is_empty() {
+            return Err(Error::Input("there is nothing to run: the list of tokens is empty".to_owned()));
+        }
+        if let Some(bad) = tokens.iter().find(|t| **t >= spec.vocab) {
+            return Err(Error::Input(format!(
+                "token {bad} is not in the vocabulary of {}, which has {} tokens (0..={})",
+                self.model.plan().name,
+                spec.vocab,
+                spec.vocab - 1
+            )));
+        }
+        if tokens.len() > self.remaining() {
+            return Err(Error::Input(format!(
+                "{} tokens do not fit: {} of the session's {} positions are taken (the model's context is {})",
+                tokens.len(),
+                self.tokens.len(),
+                self.options.capacity,
+                spec.context
+            )));
+        }
+        if spec.mask == Mask::Bidirectional && !self.tokens.is_empty() {
+            return Err(Error::Input(format!(
+                "{} is bidirectional: it reads a text whole and cannot continue one; truncate the session to 0 first",
+                self.model.plan().name
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Scores of the next token, `[vocab]`; reads as a slice.
+pub struct Logits<'s, M = Any> {
+    values: &'s [f32],
+    brand: PhantomData<fn() -> M>,
+}
+
+impl<M> Deref for Logits<'_, M> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        self.values
+    }
+}
+
+impl<M> Logits<'_, M> {
+    /// The most likely token; the smallest of equals.
+    pub fn argmax(&self) -> u32 {
+        let start = (0, f32::NEG_INFINITY);
+        let best = self.values.iter().enumerate().fold(start, |best, (i, &value)| {
+            if value > best.1 { (i, value) } else { best }
+        });
+        best.0 as u32
+    }
+}
