@@ -1,0 +1,125 @@
+//! Numbers and their storage: rows of f32 to and from the five canonical [`Format`]s, and out of GGUF's block types.
+//!
+//! This is the only place that knows what a block looks like. Everything works on one row at a time: blocks lie along
+//! a row and never cross it. A canonical row that does not fill its last block is padded with blocks' worth of zeros
+//! ([`Format::row_bytes`]); GGUF does not allow such rows at all.
+
+use gpt_plan::Format;
+use half::{bf16, f16};
+
+/// Elements of a quantised canonical block.
+const BLOCK: usize = 32;
+
+/// Appends one row in `format` to `out`: `format.row_bytes(row.len())` bytes.
+///
+/// Quantisation follows GGUF's reference: Q8 scales by the largest magnitude, Q4 spans minimum to maximum. Both round
+/// quants against the scale *as stored* (f16), so the scale's own rounding error is not added to the quants'.
+pub fn encode(format: Format, row: &[f32], out: &mut Vec<u8>) {
+    out.reserve(format.row_bytes(row.len()));
+    match format {
+        Format::F32 => out.extend(row.iter().flat_map(|x| x.to_le_bytes())),
+        Format::F16 => out.extend(row.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes())),
+        Format::Bf16 => out.extend(row.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes())),
+        Format::Q8 => blocks(row, |block| encode_q8(block, out)),
+        Format::Q4 => blocks(row, |block| encode_q4(block, out)),
+    }
+}
+
+/// Reads one row of `format`, `format.row_bytes(row.len())` bytes, into `row`; padding is dropped.
+///
+/// # Panics
+/// If `bytes` is shorter than the row.
+pub fn decode(format: Format, bytes: &[u8], row: &mut [f32]) {
+    let bytes = &bytes[..format.row_bytes(row.len())];
+    match format {
+        Format::F32 => {
+            for (x, b) in row.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                *x = f32::from_le_bytes(*b);
+            }
+        }
+        Format::F16 => {
+            for (x, b) in row.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                *x = f16::from_le_bytes(*b).to_f32();
+            }
+        }
+        Format::Bf16 => {
+            for (x, b) in row.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                *x = bf16::from_le_bytes(*b).to_f32();
+            }
+        }
+        Format::Q8 => {
+            for (xs, b) in row.chunks_mut(BLOCK).zip(bytes.as_chunks::<34>().0) {
+                let d = scale(b, 0);
+                for (x, &q) in xs.iter_mut().zip(&b[2..]) {
+                    *x = d * f32::from(q as i8);
+                }
+            }
+        }
+        Format::Q4 => {
+            for (xs, b) in row.chunks_mut(BLOCK).zip(bytes.as_chunks::<20>().0) {
+                let (d, m) = (scale(b, 0), scale(b, 2));
+                let quants = &b[4..];
+                for (j, x) in xs.iter_mut().enumerate() {
+                    let q = (quants[j % 16] >> (4 * (j / 16))) & 15;
+                    *x = d * f32::from(q) + m;
+                }
+            }
+        }
+    }
+}
+
+/// The f16 at `at`, which every block type uses for its scales.
+fn scale(block: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+}
+
+/// Hands out the row in blocks, the last one filled up with zeros.
+fn blocks(row: &[f32], mut each: impl FnMut(&[f32; BLOCK])) {
+    for chunk in row.chunks(BLOCK) {
+        let mut block = [0.0; BLOCK];
+        block[..chunk.len()].copy_from_slice(chunk);
+        each(&block);
+    }
+}
+
+/// Rounds a scale to f16 and says what it became; a scale beyond f16's range becomes its largest finite value.
+fn stored(x: f32) -> (f16, f32) {
+    let x = f16::from_f32(x.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()));
+    (x, x.to_f32())
+}
+
+fn reciprocal(d: f32) -> f32 {
+    if d == 0.0 { 0.0 } else { 1.0 / d }
+}
+
+fn encode_q8(block: &[f32; BLOCK], out: &mut Vec<u8>) {
+    let amax = block.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+    let (d16, d) = stored(amax / 127.0);
+    let inverse = reciprocal(d);
+    out.extend(d16.to_le_bytes());
+    out.extend(
+        block
+            .iter()
+            .map(|x| (x * inverse).round_ties_even().clamp(-127.0, 127.0) as i8 as u8),
+    );
+}
+
+fn encode_q4(block: &[f32; BLOCK], out: &mut Vec<u8>) {
+    let min = block.iter().copied().fold(f32::INFINITY, f32::min);
+    let max = block.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let (d16, d) = stored((max - min) / 15.0);
+    let (m16, m) = stored(min);
+    let inverse = reciprocal(d);
+    let quant = |x: f32| ((x - m) * inverse).round_ties_even().clamp(0.0, 15.0) as u8;
+    out.extend(d16.to_le_bytes());
+    out.extend(m16.to_le_bytes());
+    let (low, high) = block.split_at(BLOCK / 2);
+    out.extend(
+        low.iter()
+            .zip(high)
+            .map(|(&l, &h)| quant(l) | quant(h) << 4),
+    );
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,59 @@
+use super::*;
+use crate::weights::testing::relative_error;
+
+fn row(n: usize) -> Vec<f32> {
+    (0..n)
+        .map(|i| (i as f32 * 0.7).sin() * 1.5 + 0.2 * (i as f32 * 0.13).cos())
+        .collect()
+}
+
+fn round_trip(format: Format, row: &[f32]) -> Vec<f32> {
+    let mut bytes = Vec::new();
+    encode(format, row, &mut bytes);
+    assert_eq!(bytes.len(), format.row_bytes(row.len()));
+    let mut out = vec![f32::NAN; row.len()];
+    decode(format, &bytes, &mut out);
+    out
+}
+
+#[test]
+fn rows_come_back_within_the_precision_of_their_format() {
+    for n in [1, 31, 32, 33, 100] {
+        let row = row(n);
+        for (format, bound) in [
+            (Format::F32, 0.0),
+            (Format::F16, 5e-4),
+            (Format::Bf16, 4e-3),
+            (Format::Q8, 6e-3),
+            (Format::Q4, 0.09),
+        ] {
+            let error = relative_error(&round_trip(format, &row), &row);
+            assert!(error <= bound, "{format:?} of {n}: {error}");
+        }
+    }
+}
+
+#[test]
+fn what_a_format_can_hold_it_holds_exactly() {
+    for format in Format::ALL {
+        let once = round_trip(format, &row(96));
+        let exact = matches!(format, Format::F32 | Format::F16 | Format::Bf16);
+        let twice = round_trip(format, &once);
+        if exact {
+            assert_eq!(once, twice);
+        } else {
+            assert!(relative_error(&twice, &once) < 1e-3, "{format:?}");
+        }
+        assert_eq!(round_trip(format, &[0.0; 40]), [0.0; 40]);
+        assert_eq!(round_trip(format, &[-1.5; 32]).len(), 32);
+    }
+    assert_eq!(round_trip(Format::Q4, &[-1.5; 32]), [-1.5; 32]);
+}
+
+#[test]
+fn extremes_stay_finite() {
+    let row: Vec<f32> = [f32::MAX, f32::MIN, 1e-30, 0.0].repeat(8);
+    for format in [Format::Q8, Format::Q4] {
+        assert!(round_trip(format, &row).iter().all(|x| x.is_finite()));
+    }
+}

@@ -1,0 +1,210 @@
+//! Weights that come from a seed instead of a file: the start of a training run, and the model of a benchmark or test.
+//!
+//! A value is a pure function of (seed, tensor, layer, index), so it does not matter in which order, from how many
+//! threads or in which format tensors are asked for. The generator is SplitMix64's output function (Steele, Lea and
+//! Flood 2014) over a counter; normals come from it by Box and Muller, in f64.
+
+use std::borrow::Cow;
+use std::f64::consts::TAU;
+
+use gpt_plan::{Format, Init, Plan, Tensor, TensorId, TensorKind};
+
+use super::format::encode;
+use super::{HostTensor, Weights};
+use crate::Error;
+
+/// A model's initial weights, matrices in one format.
+#[derive(Clone, Debug)]
+pub struct RandomWeights {
+    plan: &'static Plan,
+    seed: u64,
+    format: Format,
+}
+
+impl RandomWeights {
+    /// Initial weights of `plan`; the same seed gives the same values in every format (up to the format's rounding).
+    pub fn new(plan: &'static Plan, seed: u64, format: Format) -> Self {
+        RandomWeights { plan, seed, format }
+    }
+}
+
+impl Weights for RandomWeights {
+    fn tensor(&self, id: TensorId, layer: u32) -> Result<HostTensor<'_>, Error> {
+        let tensor = self.plan.tensor(id);
+        let format = self.format(id, layer);
+        let (rows, columns) = (tensor.rows as usize, tensor.columns as usize);
+        let mut values = Values::new(tensor, Stream::new(self.seed, id, layer));
+        let mut row = vec![0.0; columns];
+        let mut data = Vec::with_capacity(rows * format.row_bytes(columns));
+        for r in 0..rows {
+            values.fill(r, &mut row);
+            encode(format, &row, &mut data);
+        }
+        Ok(HostTensor {
+            format,
+            rows,
+            columns,
+            data: Cow::Owned(data),
+        })
+    }
+
+    fn format(&self, id: TensorId, _layer: u32) -> Format {
+        match self.plan.tensor(id).kind {
+            TensorKind::Matrix => self.format,
+            TensorKind::Table | TensorKind::Vector => Format::F32,
+        }
+    }
+}
+
+/// Row `row` of a computed tensor ([`Init::Sinusoidal`]): what a file never holds and every loader has to make.
+pub(super) fn sinusoidal(position: usize, row: &mut [f32]) {
+    let embed = row.len() as f64;
+    for (column, x) in row.iter_mut().enumerate() {
+        let angle = position as f64 / 10000f64.powf((column - column % 2) as f64 / embed);
+        let value = if column % 2 == 0 {
+            angle.sin()
+        } else {
+            angle.cos()
+        };
+        *x = value as f32;
+    }
+}
+
+/// The values of one tensor, row by row.
+struct Values {
+    init: Init,
+    stream: Stream,
+    columns: u64,
+}
+
+impl Values {
+    fn new(tensor: &Tensor, stream: Stream) -> Self {
+        Values {
+            init: tensor.init,
+            stream,
+            columns: u64::from(tensor.columns),
+        }
+    }
+
+    fn fill(&mut self, index: usize, row: &mut [f32]) {
+        match self.init {
+            Init::Ones => row.fill(1.0),
+            Init::Zeros => row.fill(0.0),
+            Init::Sinusoidal => sinusoidal(index, row),
+            Init::Normal(std) => {
+                let first = index as u64 * self.columns;
+                let mut pair = (u64::MAX, [0.0; 2]);
+                for (i, x) in (first..).zip(row) {
+                    if pair.0 != i / 2 {
+                        pair = (i / 2, self.stream.normals(i / 2));
+                    }
+                    *x = (std * pair.1[(i % 2) as usize]) as f32;
+                }
+            }
+        }
+    }
+}
+
+/// The random numbers of one tensor, by index.
+struct Stream {
+    key: u64,
+}
+
+impl Stream {
+    fn new(seed: u64, id: TensorId, layer: u32) -> Self {
+        let place = u64::from(id.0) << 32 | u64::from(layer);
+        Stream {
+            key: mix(mix(seed).wrapping_add(mix(place ^ 0x5851_F42D_4C95_7F2D))),
+        }
+    }
+
+    /// Two independent standard normals.
+    fn normals(&self, index: u64) -> [f64; 2] {
+        let uniform = |i: u64| {
+            let bits = mix(self.key.wrapping_add(i.wrapping_mul(GOLDEN))) >> 11;
+            (bits as f64 + 0.5) * (-53f64).exp2()
+        };
+        let radius = (-2.0 * uniform(2 * index).ln()).sqrt();
+        let (sin, cos) = (TAU * uniform(2 * index + 1)).sin_cos();
+        [radius * cos, radius * sin]
+    }
+}
+
+/// The increment of SplitMix64: 2^64 over the golden ratio, odd.
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// SplitMix64's output function, a bijection that scrambles every bit.
+fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(GOLDEN);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::format::decode;
+    use crate::weights::testing;
+
+    fn values(weights: &RandomWeights, id: TensorId, layer: u32) -> Vec<f32> {
+        let tensor = weights.tensor(id, layer).unwrap();
+        let bytes = tensor.format.row_bytes(tensor.columns);
+        assert_eq!(tensor.data.len(), tensor.rows * bytes);
+        let mut out = vec![0.0; tensor.rows * tensor.columns];
+        for (row, data) in out
+            .chunks_mut(tensor.columns)
+            .zip(tensor.data.chunks(bytes))
+        {
+            decode(tensor.format, data, row);
+        }
+        out
+    }
+
+    #[test]
+    fn normals_have_their_moments_and_differ_by_seed_tensor_and_layer() {
+        let plan = testing::gpt2();
+        let id = plan.find("mlp.up.weight").unwrap();
+        let weights = RandomWeights::new(plan, 1, Format::F32);
+        let a = values(&weights, id, 0);
+        let n = a.len() as f64;
+        let mean = a.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+        let var = a.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / n;
+        let std = 0.02;
+        assert!(mean.abs() < 5.0 * std / n.sqrt(), "mean {mean}");
+        assert!(
+            (var.sqrt() / std - 1.0).abs() < 5.0 / (2.0 * n).sqrt(),
+            "std {}",
+            var.sqrt()
+        );
+        assert_eq!(a, values(&weights, id, 0));
+        assert_ne!(a, values(&weights, id, 1));
+        assert_ne!(a, values(&RandomWeights::new(plan, 2, Format::F32), id, 0));
+    }
+
+    #[test]
+    fn a_format_rounds_the_same_values() {
+        let plan = testing::gpt2();
+        let id = plan.find("attn.qkv.weight").unwrap();
+        let exact = values(&RandomWeights::new(plan, 7, Format::F32), id, 1);
+        for (format, bound) in [
+            (Format::F16, 1e-3),
+            (Format::Bf16, 5e-3),
+            (Format::Q8, 8e-3),
+            (Format::Q4, 0.12),
+        ] {
+            let rounded = values(&RandomWeights::new(plan, 7, format), id, 1);
+            let error = testing::relative_error(&rounded, &exact);
+            assert!(error > 0.0 && error < bound, "{format:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_sinusoidal_table_is_that_of_the_paper() {
+        let mut row = [0.0; 6];
+        sinusoidal(3, &mut row);
+        let angle = |i: f64| 3.0 / 10000f64.powf(i / 6.0);
+        let expected = [0.0, 2.0, 4.0].map(|i| [angle(i).sin() as f32, angle(i).cos() as f32]);
+        assert_eq!(row.as_slice(), expected.as_flattened());
+    }
+}

@@ -1,0 +1,106 @@
+//! Attention: every token looks at the others, and takes from each in proportion to how well its key answers the query.
+
+use gpt_plan::{Mask, Positions, Spec};
+
+use super::matrix::{Matrix, dot};
+
+/// Queries, keys and values of a sequence, each `[tokens, heads * head_dim]` with its own number of heads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Qkv {
+    pub q: Matrix,
+    pub k: Matrix,
+    pub v: Matrix,
+}
+
+impl Qkv {
+    /// Cuts the output of the fused projection, whose columns are all queries, then all keys, then all values.
+    pub fn split(spec: &Spec, fused: &Matrix) -> Qkv {
+        let (q, kv) = (spec.q_width() as usize, spec.kv_width() as usize);
+        Qkv {
+            q: fused.columns(0, q),
+            k: fused.columns(q, q + kv),
+            v: fused.columns(q + kv, q + 2 * kv),
+        }
+    }
+
+    /// Turns queries and keys by an angle that grows with their position, so that their product depends on how far apart
+    /// they are (Su et al. 2021). Models without rotary positions keep them as they are.
+    pub fn rotate(self, spec: &Spec) -> Qkv {
+        let Positions::Rope { theta } = spec.positions else {
+            return self;
+        };
+        let head_dim = spec.head_dim as usize;
+        Qkv {
+            q: rotary(&self.q, head_dim, theta),
+            k: rotary(&self.k, head_dim, theta),
+            v: self.v,
+        }
+    }
+}
+
+/// Pair `(2i, 2i + 1)` of each head, turned by `position * theta^(-2i / head_dim)`. Row `t` is at position `t`.
+fn rotary(input: &Matrix, head_dim: usize, theta: f64) -> Matrix {
+    Matrix::from_fn(input.rows, input.columns, |position, column| {
+        let pair = column % head_dim / 2;
+        let angle = position as f64 * theta.powf(-2.0 * pair as f64 / head_dim as f64);
+        let (sin, cos) = angle.sin_cos();
+        let row = input.row(position);
+        if column % head_dim % 2 == 0 {
+            row[column] * cos - row[column + 1] * sin
+        } else {
+            row[column - 1] * sin + row[column] * cos
+        }
+    })
+}
+
+/// The weight of each key for each query of head `head`: `softmax(q kᵀ / sqrt(head_dim))`, masked. `[tokens, tokens]`; each row
+/// sums to one.
+pub fn attention_weights(spec: &Spec, qkv: &Qkv, head: usize) -> Matrix {
+    let head_dim = spec.head_dim as usize;
+    let queries = head_columns(&qkv.q, head, head_dim);
+    let keys = head_columns(&qkv.k, kv_head(spec, head), head_dim);
+    let scores = Matrix::from_fn(queries.rows, keys.rows, |query, key| {
+        if spec.mask == Mask::Causal && key > query {
+            return f64::NEG_INFINITY; // the future
+        }
+        dot(queries.row(query), keys.row(key)) / f64::from(spec.head_dim).sqrt()
+    });
+    scores.map_rows(softmax)
+}
+
+/// What each token has gathered: in each head, the mean of the values under its attention weights. `[tokens, heads * head_dim]`.
+pub fn attention(spec: &Spec, qkv: &Qkv) -> Matrix {
+    let head_dim = spec.head_dim as usize;
+    let heads: Vec<Matrix> = (0..spec.heads as usize)
+        .map(|head| {
+            let weights = attention_weights(spec, qkv, head);
+            let values = head_columns(&qkv.v, kv_head(spec, head), head_dim);
+            Matrix::from_fn(weights.rows, head_dim, |query, column| {
+                let of_keys = weights.row(query).iter().enumerate();
+                of_keys
+                    .map(|(key, weight)| weight * values.row(key)[column])
+                    .sum()
+            })
+        })
+        .collect();
+    Matrix::from_fn(qkv.q.rows, qkv.q.columns, |row, column| {
+        heads[column / head_dim].row(row)[column % head_dim]
+    })
+}
+
+/// `exp(s) / Σ exp(s)`. The largest score is subtracted first, which changes nothing but keeps `exp` finite.
+pub fn softmax(scores: &[f64]) -> Vec<f64> {
+    let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let exps: Vec<f64> = scores.iter().map(|s| (s - max).exp()).collect();
+    let sum: f64 = exps.iter().sum();
+    exps.iter().map(|e| e / sum).collect()
+}
+
+/// In grouped-query attention, neighbouring query heads share one key/value head (Ainslie et al. 2023).
+fn kv_head(spec: &Spec, head: usize) -> usize {
+    head / (spec.heads / spec.kv_heads) as usize
+}
+
+fn head_columns(matrix: &Matrix, head: usize, head_dim: usize) -> Matrix {
+    matrix.columns(head * head_dim, (head + 1) * head_dim)
+}

@@ -1,0 +1,54 @@
+//! From stored bytes to f64, exactly: every format's values are f64 numbers.
+
+use gpt_plan::Format;
+use gpt_runtime::weights::HostTensor;
+use half::{bf16, f16};
+
+use super::Matrix;
+
+/// The values of a stored tensor. Padding at the end of a row is dropped.
+pub fn dequantise(tensor: &HostTensor<'_>) -> Matrix {
+    let row_bytes = tensor.format.row_bytes(tensor.columns);
+    assert_eq!(
+        tensor.data.len(),
+        tensor.rows * row_bytes,
+        "bytes of a stored tensor"
+    );
+    let rows = tensor.data.chunks_exact(row_bytes).map(|row| {
+        let blocks = row.chunks_exact(tensor.format.block_bytes());
+        let mut values: Vec<f64> = blocks.flat_map(|b| block(tensor.format, b)).collect();
+        values.truncate(tensor.columns);
+        values
+    });
+    Matrix::from_rows(tensor.columns, rows)
+}
+
+/// The values of one block: one of them, or 32 that share a scale.
+fn block(format: Format, bytes: &[u8]) -> Vec<f64> {
+    let half = |at: usize| f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f64();
+    match format {
+        Format::F32 => {
+            let bytes = bytes.try_into().expect("an f32 has four bytes");
+            vec![f64::from(f32::from_le_bytes(bytes))]
+        }
+        Format::F16 => vec![half(0)],
+        Format::Bf16 => vec![bf16::from_le_bytes([bytes[0], bytes[1]]).to_f64()],
+        Format::Q8 => {
+            let scale = half(0);
+            let quants = bytes[2..].iter();
+            quants
+                .map(|&q| scale * f64::from(q.cast_signed()))
+                .collect()
+        }
+        Format::Q4 => {
+            let (scale, minimum) = (half(0), half(2));
+            // The low nibbles are the first sixteen elements, the high ones the rest.
+            let quants = bytes[4..].iter();
+            let low = quants.clone().map(|byte| byte & 15);
+            let high = quants.map(|byte| byte >> 4);
+            low.chain(high)
+                .map(|q| scale * f64::from(q) + minimum)
+                .collect()
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The oracle: a GPT in plain f64, for any spec, written for reading.
+//!
+//! This is the definition that both engines are compared with. It has no kernels, no cache, no fusion and no plan; a step is
+//! one line that says what the paper says. Parameters come from the same [`Weights`](gpt_runtime::weights::Weights) that an engine packs, taken
+//! back to f64 exactly as they are stored, so a difference between engine and oracle is the engine's arithmetic and
+//! never the storage format.
+//!
+//! A GPT reads tokens and says, at each of them, which token it expects next:
+//!
+//! 1. each token becomes a vector, the *residual stream*, with its position added (`embed`);
+//! 2. each block adds to it twice: *attention* brings in what other tokens know, the *MLP* thinks about each token alone;
+//! 3. the *head* compares the vector with every token's vector: the logits.
+//!
+//! What does not live here: making weights up (`weights`), and measuring differences (`compare`).
+
+mod activation;
+mod attention;
+mod dequantise;
+mod matrix;
+mod norm;
+mod parameters;
+
+use gpt_plan::{Block, Positions, Spec};
+
+pub use activation::{activate, erf};
+pub use attention::{Qkv, attention, attention_weights, softmax};
+pub use dequantise::dequantise;
+pub use matrix::{Matrix, dot, linear};
+pub use norm::{NormParameters, norm};
+pub use parameters::{BlockParameters, Linear, Parameters};
+
+/// A GPT: what it is, and what it has learned.
+#[derive(Clone, Debug)]
+pub struct Gpt {
+    pub spec: Spec,
+    pub parameters: Parameters,
+}
+
+/// What a forward pass found.
+#[derive(Clone, Debug)]
+pub struct Forward {
+    /// `[tokens, vocab]`: how strongly each token is expected after each position.
+    pub logits: Matrix,
+    /// What stands in the buffers of an engine after each of its steps, in order.
+    pub trace: Vec<Step>,
+}
+
+/// The counterpart of an engine's [`Trace`](gpt_runtime::engine::Trace).
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The step's name in the plan.
+    pub step: &'static str,
+    /// Its layer; 0 outside of layers.
+    pub layer: u32,
+    /// `[tokens, width]` of the step's output; for `qkv`, each row's q, then k, then v.
+    pub values: Matrix,
+}
+
+impl Gpt {
+    /// Runs `tokens`, the first of which stands at position 0.
+    pub fn forward(&self, tokens: &[u32]) -> Forward {
+        let mut trace = Trace(Vec::new());
+        let mut x = self.embed(tokens);
+        trace.record("embed", 0, &x);
+        for (layer, block) in (0..).zip(&self.parameters.blocks) {
+            x = self.block(layer, block, &x, &mut trace);
+        }
+        if let Some(final_norm) = &self.parameters.final_norm {
+            x = norm(self.spec.norm, final_norm, &x);
+        }
+        let head = self.parameters.head.as_ref();
+        let logits = linear(
+            &x,
+            head.unwrap_or(&self.parameters.token_embedding), // tied: one matrix, read both ways
+            None,
+        );
+        trace.record("head", 0, &logits);
+        Forward {
+            logits,
+            trace: trace.0,
+        }
+    }
+
+    /// Each token's vector, with its position added unless positions are a rotation of queries and keys.
+    fn embed(&self, tokens: &[u32]) -> Matrix {
+        let width = self.spec.embed as usize;
+        Matrix::from_fn(tokens.len(), width, |position, column| {
+            let token = self
+                .parameters
+                .token_embedding
+                .row(tokens[position] as usize)[column];
+            match self.spec.positions {
+                Positions::Learned => {
+                    let table = self.parameters.positions.as_ref();
+                    token + table.expect("learned positions have a table").row(position)[column]
+                }
+                Positions::Sinusoidal => token + sinusoid(position, column, width),
+                Positions::Rope { .. } => token,
+            }
+        })
+    }
+
+    /// One block. Engines write the sums of a post-norm block and normalise them when they are read next, so the
+    /// trace holds the sum in either case.
+    fn block(&self, layer: u32, block: &BlockParameters, x: &Matrix, trace: &mut Trace) -> Matrix {
+        let kind = self.spec.norm;
+        match self.spec.block {
+            Block::PreNorm => {
+                let x = x.add(&self.attend(layer, block, &norm(kind, &block.norm_1, x), trace));
+                trace.record("attention_out", layer, &x);
+                let x = x.add(&self.think(layer, block, &norm(kind, &block.norm_2, &x), trace));
+                trace.record("mlp_down", layer, &x);
+                x
+            }
+            Block::PostNorm => {
+                let sum = x.add(&self.attend(layer, block, x, trace));
+                trace.record(
+                    first(layer, "attention_out", "attention_out_first"),
+                    layer,
+                    &sum,
+                );
+                let x = norm(kind, &block.norm_1, &sum);
+                let sum = x.add(&self.think(layer, block, &x, trace));
+                trace.record("mlp_down", layer, &sum);
+                norm(kind, &block.norm_2, &sum)
+            }
+        }
+    }
+
+    /// Attention: look at the others.
+    fn attend(&self, layer: u32, block: &BlockParameters, x: &Matrix, trace: &mut Trace) -> Matrix {
+        let qkv = Qkv::split(&self.spec, &block.qkv.apply(x)).rotate(&self.spec);
+        let name = match self.spec.block {
+            Block::PreNorm => "qkv",
+            Block::PostNorm => first(layer, "qkv", "qkv_first"),
+        };
+        trace.record(name, layer, &side_by_side(&[&qkv.q, &qkv.k, &qkv.v]));
+        let gathered = attention(&self.spec, &qkv);
+        trace.record("attention", layer, &gathered);
+        block.attention_out.apply(&gathered)
+    }
+
+    /// The MLP: widen, bend, narrow. Gated, one half of the widened vector decides how much of the other passes (Shazeer 2020).
+    fn think(&self, layer: u32, block: &BlockParameters, x: &Matrix, trace: &mut Trace) -> Matrix {
+        let mlp = &self.spec.mlp;
+        let hidden = mlp.hidden as usize;
+        let wide = block.mlp_up.apply(x);
+        let bent = if mlp.gated {
+            let (gate, up) = (wide.columns(0, hidden), wide.columns(hidden, 2 * hidden));
+            gate.zip(&up, |gate, up| activate(&mlp.activation, gate) * up)
+        } else {
+            wide.map_rows(|row| row.iter().map(|&x| activate(&mlp.activation, x)).collect())
+        };
+        trace.record("mlp_up", layer, &bent);
+        block.mlp_down.apply(&bent)
+    }
+}
+
+/// The fixed position table of Vaswani et al. 2017: waves whose lengths grow geometrically, sine and cosine side by side.
+fn sinusoid(position: usize, column: usize, width: usize) -> f64 {
+    let pair = (column / 2 * 2) as f64;
+    let angle = position as f64 / 10_000_f64.powf(pair / width as f64);
+    if column % 2 == 0 {
+        angle.sin()
+    } else {
+        angle.cos()
+    }
+}
+
+/// The step names of a post-norm model's first layer, whose kernels are other ones: no norm stands before them.
+fn first(layer: u32, later: &'static str, first: &'static str) -> &'static str {
+    if layer == 0 { first } else { later }
+}
+
+fn side_by_side(parts: &[&Matrix]) -> Matrix {
+    let columns = parts.iter().map(|part| part.columns).sum();
+    let rows = (0..parts[0].rows).map(|row| {
+        parts
+            .iter()
+            .flat_map(|part| part.row(row))
+            .copied()
+            .collect()
+    });
+    Matrix::from_rows(columns, rows)
+}
+
+struct Trace(Vec<Step>);
+
+impl Trace {
+    fn record(&mut self, step: &'static str, layer: u32, values: &Matrix) {
+        self.0.push(Step {
+            step,
+            layer,
+            values: values.clone(),
+        });
+    }
+}

@@ -1,0 +1,40 @@
+//! Normalisation: each token's vector is brought to unit size, then scaled and shifted by what was learned.
+
+use gpt_plan::Norm;
+
+use super::matrix::Matrix;
+
+/// What a norm has learned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NormParameters {
+    /// The factor of each feature.
+    pub gamma: Vec<f64>,
+    /// What is added to each feature, where the model has biases.
+    pub beta: Option<Vec<f64>>,
+}
+
+/// Every row normalised. LayerNorm (Ba et al. 2016) measures a row by its mean and (biased) variance, RmsNorm (Zhang and
+/// Sennrich 2019) by its mean square alone.
+pub fn norm(kind: Norm, parameters: &NormParameters, input: &Matrix) -> Matrix {
+    input.map_rows(|x| {
+        let n = x.len() as f64;
+        let (centre, scale) = match kind {
+            Norm::LayerNorm { eps } => {
+                let mean = x.iter().sum::<f64>() / n;
+                let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+                (mean, (variance + eps).sqrt())
+            }
+            Norm::RmsNorm { eps } => {
+                let mean_square = x.iter().map(|x| x * x).sum::<f64>() / n;
+                (0.0, (mean_square + eps).sqrt())
+            }
+        };
+        x.iter()
+            .enumerate()
+            .map(|(i, x)| {
+                let shift = parameters.beta.as_ref().map_or(0.0, |beta| beta[i]);
+                (x - centre) / scale * parameters.gamma[i] + shift
+            })
+            .collect()
+    })
+}

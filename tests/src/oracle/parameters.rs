@@ -1,0 +1,182 @@
+//! What a GPT has learned, by the names of the papers, out of the tensors of a plan.
+
+use gpt_plan::{Block, Mlp, Plan, Spec};
+use gpt_runtime::Error;
+use gpt_runtime::weights::Weights;
+
+use super::{Gpt, Matrix, NormParameters, dequantise, linear};
+
+/// All parameters of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameters {
+    /// `[vocab, embed]`.
+    pub token_embedding: Matrix,
+    /// `[context, embed]`, where positions are learned.
+    pub positions: Option<Matrix>,
+    pub blocks: Vec<BlockParameters>,
+    /// Before the head, where blocks normalise what they read (pre-norm).
+    pub final_norm: Option<NormParameters>,
+    /// `[vocab, embed]`, where it is not the token embedding.
+    pub head: Option<Matrix>,
+}
+
+/// The parameters of one block.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlockParameters {
+    /// Of the attention: before it (pre-norm), or after its residual (post-norm).
+    pub norm_1: NormParameters,
+    /// To queries, keys and values.
+    pub qkv: Linear,
+    pub attention_out: Linear,
+    /// Of the MLP, as `norm_1`.
+    pub norm_2: NormParameters,
+    /// To the hidden width; gated, first all gates, then all that they gate.
+    pub mlp_up: Linear,
+    pub mlp_down: Linear,
+}
+
+/// A linear layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Linear {
+    /// `[out, in]`.
+    pub weight: Matrix,
+    /// `[out]`, where the model has biases.
+    pub bias: Option<Vec<f64>>,
+}
+
+impl Linear {
+    /// `weight · x + bias` of each row.
+    pub fn apply(&self, input: &Matrix) -> Matrix {
+        linear(input, &self.weight, self.bias.as_deref())
+    }
+}
+
+impl Gpt {
+    /// The model of `plan` with the values that `weights` holds.
+    pub fn new(plan: &Plan, weights: &dyn Weights) -> Result<Gpt, Error> {
+        let reader = Reader { plan, weights };
+        let spec = plan.spec.clone();
+        let blocks = (0..spec.layers).map(|layer| reader.block(&spec, layer));
+        let parameters = Parameters {
+            token_embedding: reader.required("token_embedding", 0)?,
+            positions: match spec.positions {
+                gpt_plan::Positions::Learned => Some(reader.required("positions", 0)?),
+                _ => None, // fixed ones are computed where they are used
+            },
+            blocks: blocks.collect::<Result<_, _>>()?,
+            final_norm: match spec.block {
+                Block::PreNorm => Some(reader.norm("final_norm", 0)?),
+                Block::PostNorm => None,
+            },
+            head: reader.optional("head.weight", 0)?,
+        };
+        let gpt = Gpt { spec, parameters };
+        gpt.check_shapes();
+        Ok(gpt)
+    }
+
+    /// The plan's shapes are tested here too: they have to be what the spec means.
+    fn check_shapes(&self) {
+        let spec = &self.spec;
+        let shape = |name: &str, matrix: &Matrix, rows: u32, columns: u32| {
+            let found = (matrix.rows, matrix.columns);
+            assert_eq!(found, (rows as usize, columns as usize), "shape of {name}");
+        };
+        let parameters = &self.parameters;
+        shape(
+            "the token embedding",
+            &parameters.token_embedding,
+            spec.vocab,
+            spec.embed,
+        );
+        if let Some(head) = &parameters.head {
+            shape("the head", head, spec.vocab, spec.embed);
+        }
+        assert_eq!(parameters.head.is_none(), spec.tie_embeddings, "tied head");
+        let heads_width = spec.heads * spec.head_dim;
+        let kv_width = spec.kv_heads * spec.head_dim;
+        let Mlp { gated, hidden, .. } = spec.mlp;
+        for block in &parameters.blocks {
+            shape(
+                "qkv",
+                &block.qkv.weight,
+                heads_width + 2 * kv_width,
+                spec.embed,
+            );
+            shape(
+                "attention_out",
+                &block.attention_out.weight,
+                spec.embed,
+                heads_width,
+            );
+            let up = if gated { 2 * hidden } else { hidden };
+            shape("mlp_up", &block.mlp_up.weight, up, spec.embed);
+            shape("mlp_down", &block.mlp_down.weight, spec.embed, hidden);
+            assert_eq!(block.qkv.bias.is_some(), spec.bias, "bias of qkv");
+        }
+    }
+}
+
+struct Reader<'a> {
+    plan: &'a Plan,
+    weights: &'a dyn Weights,
+}
+
+impl Reader<'_> {
+    fn block(&self, spec: &Spec, layer: u32) -> Result<BlockParameters, Error> {
+        // The plan names a norm after the step that reads through it. A post-norm block is followed by its second norm, which
+        // the next block's attention reads through, or the head.
+        let (norm_1, norm_2) = match spec.block {
+            Block::PreNorm => (
+                self.norm("attn_norm", layer)?,
+                self.norm("mlp_norm", layer)?,
+            ),
+            Block::PostNorm => {
+                let second = if layer + 1 < spec.layers {
+                    self.norm("attn_norm", layer + 1)?
+                } else {
+                    self.norm("final_norm", 0)?
+                };
+                (self.norm("mlp_norm", layer)?, second)
+            }
+        };
+        Ok(BlockParameters {
+            norm_1,
+            qkv: self.linear("attn.qkv", layer)?,
+            attention_out: self.linear("attn.out", layer)?,
+            norm_2,
+            mlp_up: self.linear("mlp.up", layer)?,
+            mlp_down: self.linear("mlp.down", layer)?,
+        })
+    }
+
+    fn linear(&self, name: &str, layer: u32) -> Result<Linear, Error> {
+        Ok(Linear {
+            weight: self.required(&format!("{name}.weight"), layer)?,
+            bias: self
+                .optional(&format!("{name}.bias"), layer)?
+                .map(|b| b.values),
+        })
+    }
+
+    fn norm(&self, name: &str, layer: u32) -> Result<NormParameters, Error> {
+        Ok(NormParameters {
+            gamma: self.required(&format!("{name}.gamma"), layer)?.values,
+            beta: self
+                .optional(&format!("{name}.beta"), layer)?
+                .map(|b| b.values),
+        })
+    }
+
+    fn required(&self, name: &str, layer: u32) -> Result<Matrix, Error> {
+        let tensor = self.optional(name, layer)?;
+        Ok(tensor.unwrap_or_else(|| panic!("the plan has no tensor {name}")))
+    }
+
+    fn optional(&self, name: &str, layer: u32) -> Result<Option<Matrix>, Error> {
+        let Some(id) = self.plan.find(name) else {
+            return Ok(None);
+        };
+        Ok(Some(dequantise(&self.weights.tensor(id, layer)?)))
+    }
+}
