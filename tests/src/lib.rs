@@ -1,5 +1,16 @@
 //! The oracle, and every test that needs more than one crate.
 //!
-//! `oracle` is the definition of a GPT; `tests/` next to this folder holds the tests that compare engines with it.
+//! `oracle` is the definition of a GPT; `specs` are the models and `lively` the weights that engines are compared with it on, `compare`
+//! says how far they are. The tests are in `tests/`, beside this folder.
 
+pub mod compare;
+pub mod lively;
 pub mod oracle;
+pub mod specs;
+
+/// Tokens that look random and are the same in every run.
+pub fn tokens(vocab: u32, n: usize) -> Vec<u32> {
+    (0..n as u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 7) % vocab)
+        .collect()
+}

@@ -1,0 +1,78 @@
+//! The processor: its instruction set, its threads.
+
+use super::pool::Pool;
+use super::simd::{Isa, Kernels};
+use crate::Error;
+
+/// The CPU engine's device: a pool of threads and the kernels of one instruction set.
+pub struct CpuDevice {
+    pub(super) pool: Pool,
+    pub(super) kernels: &'static Kernels,
+}
+
+/// Threads beyond which a request is a mistake.
+const MAX_THREADS: usize = 1024;
+
+impl CpuDevice {
+    /// The best instruction set of this processor, with `threads` threads or as many as it has physical cores.
+    pub fn new(threads: Option<usize>) -> Result<CpuDevice, Error> {
+        CpuDevice::with_isa(Isa::available()[0], threads)
+    }
+
+    /// A set of one's choice, for tests and comparisons.
+    pub fn with_isa(isa: Isa, threads: Option<usize>) -> Result<CpuDevice, Error> {
+        let kernels = isa
+            .kernels()
+            .ok_or_else(|| Error::Device(format!("this processor has no {}", isa.name())))?;
+        let threads = threads.unwrap_or_else(physical_cores);
+        if threads == 0 || threads > MAX_THREADS {
+            return Err(Error::Input(format!(
+                "{threads} threads were asked for; it takes 1 to {MAX_THREADS}"
+            )));
+        }
+        let pool = Pool::new(threads).map_err(|error| {
+            Error::Device(format!(
+                "cannot start {threads} threads: {error}; ask for fewer"
+            ))
+        })?;
+        Ok(CpuDevice { pool, kernels })
+    }
+
+    /// Processor, instruction set and threads.
+    pub fn describe(&self) -> String {
+        let threads = self.pool.threads();
+        let plural = if threads == 1 { "" } else { "s" };
+        format!(
+            "{}, {}, {threads} thread{plural}",
+            processor(),
+            self.kernels.isa.name()
+        )
+    }
+}
+
+/// Cores available to the process. Two hyperthreads of a core share its arithmetic units, which one keeps busy.
+fn physical_cores() -> usize {
+    let logical = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let siblings = |cpu: usize| {
+        let path = format!("/sys/devices/system/cpu/cpu{cpu}/topology/core_cpus_list");
+        std::fs::read_to_string(path).ok()
+    };
+    let mut cores: Vec<String> = (0..MAX_THREADS).map_while(siblings).collect();
+    cores.sort();
+    cores.dedup();
+    if cores.is_empty() {
+        logical
+    } else {
+        logical.min(cores.len())
+    }
+}
+
+/// What the operating system calls the processor, or its architecture.
+fn processor() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find(|line| line.starts_with("model name"));
+    match model.and_then(|line| line.split_once(':')) {
+        Some((_, name)) => name.trim().to_owned(),
+        None => std::env::consts::ARCH.to_owned(),
+    }
+}

@@ -1,0 +1,306 @@
+//! Projections: the loop over a packed matrix, and what each step does with the outputs.
+//!
+//! Outputs come in pieces of one row and one panel (32 outputs); the step that asked for them adds its bias and puts them where they belong
+//! while they are still in a register's reach. That is how bias, activation, residual, rotation and the write to
+//! the cache cost no pass of their own.
+
+use gpt_plan::{Format, Op};
+
+use super::{Activate, Pass, bias_of};
+use crate::cpu::cache::Cache;
+use crate::cpu::pack::Packed;
+use crate::cpu::parameters::{NormParameters, Projection};
+use crate::cpu::pool::Disjoint;
+use crate::cpu::simd::PANEL;
+use crate::cpu::simd::door::{Strided, StridedMut};
+
+/// Columns of a panel that are worked on at once: 64 KiB in f32, which the second-level cache keeps while all rows pass by.
+/// Sums are also taken in pieces of this length, which keeps their rounding errors small.
+pub(super) const DEPTH: usize = 512;
+
+/// Receives a row's 32 outputs of a panel: `(row, panel, outputs)`.
+type Finish<'a> = &'a (dyn Fn(usize, usize, &mut [f32; PANEL]) + Sync);
+
+impl Pass<'_> {
+    /// `finish` gets `weight · x` for each of the rows, in pieces, from many threads.
+    pub(super) fn linear(&mut self, x: &[f32], rows: usize, weight: &Packed, finish: Finish<'_>) {
+        debug_assert_eq!(x.len(), rows * weight.depth);
+        if rows == 1 {
+            self.one_row(x, weight, finish)
+        } else {
+            self.many_rows(x, rows, weight, finish)
+        }
+    }
+
+    /// A row of input is small, the matrix is not: what counts is to read it once, from beginning to end.
+    fn one_row(&mut self, x: &[f32], weight: &Packed, finish: Finish<'_>) {
+        let (row, sums) = (&mut self.scratch.row, &mut self.scratch.sums);
+        let padded = weight.depth.next_multiple_of(weight.format.block());
+        row[..x.len()].copy_from_slice(x);
+        row[x.len()..padded].fill(0.0);
+        if weight.format == Format::Q4 {
+            self.device.kernels.block_sums(&row[..padded], sums);
+        }
+        let (row, sums, kernels) = (&*row, &*sums, self.device.kernels);
+        // A task is a few hundred KB: long enough to be worth taking, short enough to share out evenly.
+        let panels = weight.panels();
+        let threads = self.device.pool.threads();
+        let group = (panels / (threads * 8)).clamp(1, 16);
+        self.device.pool.run(panels.div_ceil(group), &|task, _| {
+            for panel in task * group..((task + 1) * group).min(panels) {
+                let mut outputs = [0.0; PANEL];
+                kernels.gemv(
+                    weight.format,
+                    weight.depth,
+                    row,
+                    sums,
+                    weight.panel(panel),
+                    &mut outputs,
+                );
+                finish(0, panel, &mut outputs);
+            }
+        });
+    }
+
+    /// With many rows, arithmetic is what counts: a part of a panel stays in the cache while all rows pass by.
+    fn many_rows(&mut self, x: &[f32], rows: usize, weight: &Packed, finish: Finish<'_>) {
+        let (panels, threads) = (weight.panels(), self.device.pool.threads());
+        // Narrow matrices on many threads have too few panels; then rows are shared out too.
+        let parts = (4 * threads).div_ceil(panels).min(rows.div_ceil(24));
+        let rows_of_part = rows.div_ceil(parts);
+        let (scratch, kernels) = (&self.scratch.threads, self.device.kernels);
+        self.device.pool.run(panels * parts, &|task, thread| {
+            let (panel, part) = (task / parts, task % parts);
+            let from = part * rows_of_part;
+            let count = rows_of_part.min(rows.saturating_sub(from));
+            let mut scratch = scratch[thread]
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            let scratch = &mut *scratch;
+            for start in (0..weight.depth).step_by(DEPTH) {
+                let end = (start + DEPTH).min(weight.depth);
+                let stored = weight.panel_part(panel, start, end);
+                let data = match weight.format {
+                    Format::F32 => bytemuck::cast_slice(stored),
+                    format => {
+                        kernels.unpack(format, end - start, stored, &mut scratch.weights);
+                        &scratch.weights[..]
+                    }
+                };
+                let input = Strided {
+                    data: &x[(from * weight.depth + start).min(x.len())..],
+                    stride: weight.depth,
+                };
+                let output = StridedMut {
+                    data: &mut scratch.tile,
+                    stride: PANEL,
+                };
+                kernels.product(
+                    count,
+                    end - start,
+                    input,
+                    Strided {
+                        data,
+                        stride: PANEL,
+                    },
+                    output,
+                    start > 0,
+                );
+            }
+            for (i, outputs) in scratch.tile.as_chunks_mut::<PANEL>().0[..count]
+                .iter_mut()
+                .enumerate()
+            {
+                finish(from + i, panel, outputs);
+            }
+        });
+    }
+
+    /// `q, k, v = qkv · norm(x)`; q and k are turned, k and v go to the cache.
+    pub(in crate::cpu) fn qkv_rows(
+        &mut self,
+        x: &[f32],
+        norm: Option<&NormParameters>,
+        qkv: &Projection,
+        q: &mut Vec<f32>,
+        cache: &mut Cache,
+    ) {
+        self.begin(Some(q));
+        let rows = self.rows();
+        let spec = &self.plan.spec;
+        let (head_dim, q_width, kv_width) = (
+            cache.head_dim,
+            spec.q_width() as usize,
+            spec.kv_width() as usize,
+        );
+        let (position, rotary) = (self.position, self.rotary);
+        let mut keys = std::mem::take(&mut cache.keys);
+        let mut values = std::mem::take(&mut cache.values);
+        let (q_out, k_out, v_out) = (
+            Disjoint::new(q),
+            Disjoint::new(&mut keys),
+            Disjoint::new(&mut values),
+        );
+        let place = &*cache;
+        let finish = |row: usize, panel: usize, outputs: &mut [f32; PANEL]| {
+            let first = panel * PANEL;
+            let len = PANEL.min(q_width + 2 * kv_width - first);
+            if let Some(bias) = bias_of(qkv, first, len) {
+                add(&mut outputs[..len], bias);
+            }
+            let position = position + row;
+            if rotary.pairs > 0 {
+                // Widths of heads are even, so a pair lies in one panel.
+                for (i, pair) in outputs[..len].as_chunks_mut::<2>().0.iter_mut().enumerate() {
+                    let n = first + 2 * i;
+                    if n < q_width + kv_width {
+                        let at = position * rotary.pairs + n % head_dim / 2;
+                        let (cos, sin) = (rotary.cos[at], rotary.sin[at]);
+                        *pair = [pair[0] * cos - pair[1] * sin, pair[0] * sin + pair[1] * cos];
+                    }
+                }
+            }
+            for (i, &value) in outputs[..len].iter().enumerate() {
+                let n = first + i;
+                let (out, at) = if n < q_width {
+                    (&q_out, row * q_width + n)
+                } else if n < q_width + kv_width {
+                    let n = n - q_width;
+                    (&k_out, place.key_at(n / head_dim, position, n % head_dim))
+                } else {
+                    let n = n - q_width - kv_width;
+                    (
+                        &v_out,
+                        place.value_at(n / head_dim, position) + n % head_dim,
+                    )
+                };
+                // SAFETY: every output of every row has a place of its own.
+                unsafe { out.part(at, 1).fill(value) };
+            }
+        };
+        self.reading(&x[..rows * qkv.weight.depth], rows, norm, |pass, x| {
+            pass.linear(x, rows, &qkv.weight, &finish)
+        });
+        cache.keys = keys;
+        cache.values = values;
+        let is = |op: &Op| matches!(op, Op::Qkv { .. });
+        if self.trace.is_some() {
+            let values = self.gather_qkv(q, cache);
+            self.end_with(is, || values);
+        } else {
+            self.end_with(is, Vec::new);
+        }
+    }
+
+    /// `h = act(up · norm(x))`, or with a gate `act(gate · norm(x)) * (up · norm(x))`.
+    pub(in crate::cpu) fn mlp_up_rows(
+        &mut self,
+        x: &[f32],
+        norm: Option<&NormParameters>,
+        up: &Projection,
+        activation: Activate<'_>,
+        h: &mut Vec<f32>,
+    ) {
+        self.begin(Some(h));
+        let rows = self.rows();
+        let mlp = &self.plan.spec.mlp;
+        let (hidden, gated) = (mlp.hidden as usize, mlp.gated);
+        let out = Disjoint::new(h);
+        let finish = |row: usize, panel: usize, outputs: &mut [f32; PANEL]| {
+            let width = if gated { PANEL / 2 } else { PANEL };
+            let first = panel * width;
+            let len = width.min(hidden - first);
+            let (head, tail) = outputs.split_at_mut(width);
+            if let Some(bias) = bias_of(up, first, len) {
+                add(head, bias);
+            }
+            activation(&mut head[..len]);
+            if gated {
+                if let Some(bias) = bias_of(up, hidden + first, len) {
+                    add(tail, bias);
+                }
+                for (gate, up) in head.iter_mut().zip(tail) {
+                    *gate *= *up;
+                }
+            }
+            // SAFETY: panels and rows do not overlap.
+            unsafe { out.part(row * hidden + first, len) }.copy_from_slice(&head[..len]);
+        };
+        self.reading(&x[..rows * up.weight.depth], rows, norm, |pass, x| {
+            pass.linear(x, rows, &up.weight, &finish)
+        });
+        self.end(|op| matches!(op, Op::MlpUp { .. }), h, hidden);
+    }
+
+    /// `x = residual + out · a`.
+    pub(in crate::cpu) fn attention_out_rows(
+        &mut self,
+        a: &[f32],
+        out: &Projection,
+        norm: Option<&NormParameters>,
+        x: &mut [f32],
+    ) {
+        self.residual(a, out, norm, x);
+        self.end(
+            |op| matches!(op, Op::AttentionOut { .. }),
+            x,
+            out.weight.rows,
+        );
+    }
+
+    /// `x = residual + down · h`.
+    pub(in crate::cpu) fn mlp_down_rows(
+        &mut self,
+        h: &[f32],
+        down: &Projection,
+        norm: Option<&NormParameters>,
+        x: &mut [f32],
+    ) {
+        self.residual(h, down, norm, x);
+        self.end(|op| matches!(op, Op::MlpDown { .. }), x, down.weight.rows);
+    }
+
+    /// Adds a projection to the stream: to what it holds, or in a post-norm block to what `norm` shows of it.
+    fn residual(
+        &mut self,
+        input: &[f32],
+        projection: &Projection,
+        norm: Option<&NormParameters>,
+        x: &mut [f32],
+    ) {
+        self.begin(None);
+        let rows = self.rows();
+        let width = projection.weight.rows;
+        let x = &mut x[..rows * width];
+        if let Some(norm) = norm {
+            let mut normed = std::mem::take(&mut self.scratch.normed);
+            self.normalise(x, rows, norm, &mut normed);
+            x.copy_from_slice(&normed[..x.len()]);
+            self.scratch.normed = normed;
+        }
+        let stream = Disjoint::new(x);
+        self.linear(
+            &input[..rows * projection.weight.depth],
+            rows,
+            &projection.weight,
+            &|row, panel, outputs| {
+                let first = panel * PANEL;
+                let len = PANEL.min(width - first);
+                if let Some(bias) = bias_of(projection, first, len) {
+                    add(&mut outputs[..len], bias);
+                }
+                // SAFETY: panels and rows do not overlap.
+                add(
+                    unsafe { stream.part(row * width + first, len) },
+                    &outputs[..len],
+                );
+            },
+        );
+    }
+}
+
+fn add(to: &mut [f32], what: &[f32]) {
+    for (to, what) in to.iter_mut().zip(what) {
+        *to += what;
+    }
+}

@@ -1,0 +1,273 @@
+//! One pass of a chunk of tokens through a model: the steps of the plan, as functions.
+//!
+//! A [`Pass`] holds what all steps need: the device, the tokens and their position, scratch memory. Each step of the plan
+//! is a method on slices here, and a typed shell around it in `typed`; the walker in `walk` calls the same methods.
+//! `linear` has the projections, `attention` the attention; this file the embedding, the norms and the trace.
+
+mod attention;
+mod linear;
+
+use std::sync::Mutex;
+
+use gpt_plan::{BufferId, Norm, Op, Plan, Step};
+
+use super::cache::Cache;
+use super::device::CpuDevice;
+use super::pack::Packed;
+use super::parameters::{NormParameters, Projection, Rotary};
+use super::pool::Disjoint;
+use super::simd::PANEL;
+use crate::engine::{SessionOptions, Trace, Want};
+
+/// A nonlinearity, applied in place to a few dozen values at a time.
+pub type Activate<'a> = &'a (dyn Fn(&mut [f32]) + Sync);
+
+/// Memory that steps need besides their buffers. Made once for a session.
+pub struct Scratch {
+    /// `[chunk, embed]`: the residual stream as its reader's norm shows it.
+    normed: Vec<f32>,
+    /// One row of input, padded with zeros to whole blocks of 32, and the sums of these.
+    row: Vec<f32>,
+    sums: Vec<f32>,
+    /// For each thread; a lock is never contended, as a thread takes its own.
+    threads: Vec<Mutex<ThreadScratch>>,
+}
+
+struct ThreadScratch {
+    /// `[rows of a task][32]`: a panel's outputs.
+    tile: Vec<f32>,
+    /// `[DEPTH][32]`: part of a panel in f32.
+    weights: Vec<f32>,
+    /// `[QUERIES][KEYS]`.
+    scores: Vec<f32>,
+    /// `[QUERIES][padded head_dim]`.
+    gathered: Vec<f32>,
+    states: Vec<super::simd::Running>,
+}
+
+impl Scratch {
+    pub fn new(plan: &Plan, device: &CpuDevice, options: &SessionOptions) -> Scratch {
+        let spec = &plan.spec;
+        let chunk = options.chunk as usize;
+        let widest = plan
+            .tensors
+            .iter()
+            .map(|t| t.columns as usize)
+            .max()
+            .unwrap_or(1)
+            .next_multiple_of(32);
+        let queries = attention::query_rows(spec);
+        let thread = || {
+            Mutex::new(ThreadScratch {
+                tile: vec![0.0; chunk * PANEL],
+                weights: vec![0.0; linear::DEPTH * PANEL],
+                scores: vec![0.0; queries * attention::KEYS],
+                gathered: vec![0.0; queries * (spec.head_dim as usize).next_multiple_of(PANEL)],
+                states: vec![super::simd::Running { max: 0.0, sum: 0.0 }; queries],
+            })
+        };
+        Scratch {
+            normed: vec![0.0; chunk * spec.embed as usize],
+            row: vec![0.0; widest],
+            sums: vec![0.0; widest / 32],
+            threads: (0..device.pool.threads()).map(|_| thread()).collect(),
+        }
+    }
+
+    fn poison(&mut self) {
+        self.normed.fill(f32::NAN);
+        for thread in &mut self.threads {
+            let thread = thread
+                .get_mut()
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            for buffer in [
+                &mut thread.tile,
+                &mut thread.weights,
+                &mut thread.scores,
+                &mut thread.gathered,
+            ] {
+                buffer.fill(f32::NAN);
+            }
+        }
+    }
+}
+
+/// A chunk of tokens on its way.
+pub struct Pass<'a> {
+    pub(super) plan: &'static Plan,
+    pub(super) device: &'a CpuDevice,
+    pub(super) rotary: &'a Rotary,
+    pub(super) scratch: &'a mut Scratch,
+    pub(super) tokens: &'a [u32],
+    pub(super) position: usize,
+    pub(super) want: Want,
+    /// Where the wanted logits go.
+    pub(super) logits: &'a mut [f32],
+    /// Every step that will run, with its layer, and which is next.
+    pub(super) steps: &'a [(u32, &'static Step)],
+    pub(super) next: usize,
+    /// Where outputs are copied to, if anywhere.
+    pub(super) trace: Option<&'a mut Vec<Trace>>,
+}
+
+impl Pass<'_> {
+    /// Number of tokens.
+    pub fn rows(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Before a step: what it writes must not look like what it should.
+    fn begin(&mut self, output: Option<&mut Vec<f32>>) {
+        if self.trace.is_some() {
+            self.scratch.poison();
+            if let Some(output) = output {
+                output.fill(f32::NAN);
+            }
+        }
+    }
+
+    /// After a step: it is the plan's next one, and a trace takes `width` values of each row.
+    fn end(&mut self, is: fn(&Op) -> bool, output: &[f32], width: usize) {
+        let rows = self.rows();
+        self.end_with(is, || output[..rows * width].to_vec());
+    }
+
+    fn end_with(&mut self, is: fn(&Op) -> bool, values: impl FnOnce() -> Vec<f32>) {
+        let (layer, step) = self.steps[self.next];
+        debug_assert!(
+            is(&step.op),
+            "the pass is not that of the plan: it is at step {}",
+            step.name
+        );
+        self.next += 1;
+        if let Some(trace) = &mut self.trace {
+            trace.push(Trace {
+                step: step.name,
+                layer,
+                values: values(),
+            });
+        }
+    }
+
+    /// `x = table[token] (+ positions[position])`.
+    pub(super) fn embed_rows(
+        &mut self,
+        table: &Packed,
+        positions: Option<&[f32]>,
+        x: &mut Vec<f32>,
+    ) {
+        self.begin(Some(x));
+        let width = table.depth;
+        let (tokens, position) = (self.tokens, self.position);
+        let out = Disjoint::new(x);
+        self.device.pool.run(tokens.len(), &|row, _| {
+            // SAFETY: each task writes the row of its own number.
+            let out = unsafe { out.part(row * width, width) };
+            table.row(tokens[row] as usize, out);
+            if let Some(positions) = positions {
+                for (x, p) in out.iter_mut().zip(&positions[(position + row) * width..]) {
+                    *x += p;
+                }
+            }
+        });
+        self.end(|op| matches!(op, Op::Embed { .. }), x, width);
+    }
+
+    /// The logits of the rows that are wanted, to the caller.
+    pub(super) fn head_rows(&mut self, x: &[f32], norm: Option<&NormParameters>, weight: &Packed) {
+        let (width, vocab) = (weight.depth, weight.rows);
+        let from = match self.want {
+            Want::Nothing => return,
+            Want::Last => self.rows() - 1,
+            Want::All => 0,
+        };
+        let rows = self.rows() - from;
+        let x = &x[from * width..][..rows * width];
+        let logits = std::mem::take(&mut self.logits);
+        if self.trace.is_some() {
+            self.scratch.poison();
+            logits.fill(f32::NAN);
+        }
+        let out = Disjoint::new(logits);
+        self.reading(x, rows, norm, |pass, x| {
+            pass.linear(x, rows, weight, &|row, panel, values| {
+                let first = panel * PANEL;
+                let len = PANEL.min(vocab - first);
+                // SAFETY: panels and rows do not overlap.
+                unsafe { out.part(row * vocab + first, len) }.copy_from_slice(&values[..len]);
+            });
+        });
+        self.end_with(
+            |op| matches!(op, Op::Head { .. }),
+            || logits[..rows * vocab].to_vec(),
+        );
+        self.logits = logits;
+    }
+
+    /// Hands `read` the rows of `x` as `norm` shows them.
+    fn reading(
+        &mut self,
+        x: &[f32],
+        rows: usize,
+        norm: Option<&NormParameters>,
+        read: impl FnOnce(&mut Self, &[f32]),
+    ) {
+        let Some(norm) = norm else {
+            return read(self, x);
+        };
+        // Taken out while it is read, as reading needs the rest of the scratch memory.
+        let mut normed = std::mem::take(&mut self.scratch.normed);
+        self.normalise(x, rows, norm, &mut normed);
+        read(self, &normed[..x.len()]);
+        self.scratch.normed = normed;
+    }
+
+    fn normalise(&self, x: &[f32], rows: usize, norm: &NormParameters, out: &mut [f32]) {
+        let width = x.len() / rows;
+        let kernels = self.device.kernels;
+        let out = Disjoint::new(out);
+        // A row takes less time than handing it to another thread, so a thread gets several.
+        const ROWS: usize = 8;
+        self.device.pool.run(rows.div_ceil(ROWS), &|task, _| {
+            for row in task * ROWS..((task + 1) * ROWS).min(rows) {
+                let x = &x[row * width..][..width];
+                // SAFETY: each task writes rows of its own.
+                let out = unsafe { out.part(row * width, width) };
+                match norm.kind {
+                    Norm::LayerNorm { eps } => {
+                        kernels.layer_norm(x, &norm.gamma, &norm.beta, eps as f32, out)
+                    }
+                    Norm::RmsNorm { eps } => kernels.rms_norm(x, &norm.gamma, eps as f32, out),
+                }
+            }
+        });
+    }
+
+    /// For the trace of the `qkv` step: each row's q, k and v, the latter two out of the cache.
+    fn gather_qkv(&self, q: &[f32], cache: &Cache) -> Vec<f32> {
+        let width = self.buffer_width(BufferId::Q);
+        let mut values = Vec::new();
+        for (row, q) in q.chunks(width).take(self.rows()).enumerate() {
+            let position = self.position + row;
+            values.extend_from_slice(q);
+            for head in 0..cache.kv_heads {
+                values.extend(
+                    (0..cache.head_dim).map(|d| cache.keys[cache.key_at(head, position, d)]),
+                );
+            }
+            for head in 0..cache.kv_heads {
+                values.extend_from_slice(&cache.values_from(head, position)[..cache.head_dim]);
+            }
+        }
+        values
+    }
+
+    fn buffer_width(&self, id: BufferId) -> usize {
+        self.plan.buffers[id as usize].width as usize
+    }
+}
+
+/// A bias that may be absent, cut to the outputs that a panel holds.
+fn bias_of(projection: &Projection, first: usize, len: usize) -> Option<&[f32]> {
+    projection.bias.as_deref().map(|bias| &bias[first..][..len])
+}

@@ -1,0 +1,306 @@
+//! Threads that live as long as the device, and memory that they share.
+//!
+//! A step of a forward pass takes tens of microseconds, so starting threads or waking sleeping ones for each would cost more
+//! than the work. Workers therefore watch for the next job for a moment before they sleep. Jobs are cut into tasks that
+//! are taken one by one, so that a core that is disturbed does not hold up the others.
+
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+
+/// Turns of the waiting loop before a thread sleeps: some tens of microseconds.
+const PATIENCE: u32 = 4000;
+
+/// A fixed set of threads that work on one job at a time.
+pub struct Pool {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    /// Held while a job runs, so that two sessions take turns.
+    turn: Mutex<()>,
+}
+
+/// A job: task number and thread number.
+type Job = dyn Fn(usize, usize) + Sync;
+
+struct Shared {
+    /// The job of the current round; only valid while `working` is not zero or the round's caller waits.
+    job: Mutex<Option<Posted>>,
+    wake: Condvar,
+    /// Counts jobs; a change is what workers watch for.
+    round: AtomicUsize,
+    /// The next task to take.
+    next: AtomicUsize,
+    /// Workers that have not finished the round.
+    working: AtomicUsize,
+    panicked: AtomicBool,
+    stop: AtomicBool,
+}
+
+/// A job with its lifetime taken off.
+#[derive(Clone, Copy)]
+struct Posted {
+    job: *const Job,
+    tasks: usize,
+}
+
+// SAFETY: the job is `Sync`, and `run` does not return before every worker is done with the pointer.
+unsafe impl Send for Posted {}
+
+impl Pool {
+    /// A pool of `threads` threads, the caller of [`run`](Self::run) being one of them.
+    pub fn new(threads: usize) -> std::io::Result<Pool> {
+        let shared = Arc::new(Shared {
+            job: Mutex::new(None),
+            wake: Condvar::new(),
+            round: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
+            working: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        });
+        let workers = (1..threads).map(|thread| {
+            let shared = shared.clone();
+            let name = format!("gpt-cpu-{thread}");
+            std::thread::Builder::new()
+                .name(name)
+                .spawn(move || shared.serve(thread))
+        });
+        let workers = workers.collect::<Result<_, _>>()?;
+        Ok(Pool {
+            shared,
+            workers,
+            turn: Mutex::new(()),
+        })
+    }
+
+    /// Number of threads, the caller included.
+    pub fn threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Calls `job(task, thread)` for each task in `0..tasks`, each once, on all threads; returns when all are done.
+    ///
+    /// # Panics
+    /// If a task panics.
+    pub fn run(&self, tasks: usize, job: &(dyn Fn(usize, usize) + Sync)) {
+        if tasks <= 1 || self.workers.is_empty() {
+            (0..tasks).for_each(|task| job(task, 0));
+            return;
+        }
+        // A panic in a job poisons nothing: the guard protects no data.
+        let _turn = self
+            .turn
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let shared = &*self.shared;
+        // SAFETY: only the lifetime changes. `finish` below waits until no worker can call the job any more, also when this
+        // thread unwinds, so the reference outlives its last use.
+        let job =
+            unsafe { std::mem::transmute::<&(dyn Fn(usize, usize) + Sync), &'static Job>(job) };
+        {
+            let mut posted = shared.job.lock().expect("no one panics while posting");
+            *posted = Some(Posted { job, tasks });
+            shared.next.store(0, Ordering::Relaxed);
+            shared.working.store(self.workers.len(), Ordering::Relaxed);
+            shared.round.fetch_add(1, Ordering::Release);
+        }
+        shared.wake.notify_all();
+        let finish = Finish(shared);
+        shared.work(job, tasks, 0);
+        drop(finish);
+        assert!(
+            !shared.panicked.swap(false, Ordering::Relaxed),
+            "a task panicked on another thread"
+        );
+    }
+}
+
+/// Waits for the workers when it goes out of scope.
+struct Finish<'a>(&'a Shared);
+
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        // A task that panicked here must not leave others to be taken by no one: they are declared taken.
+        if std::thread::panicking() {
+            self.0.next.store(usize::MAX / 2, Ordering::Relaxed);
+        }
+        let mut turns = 0u32;
+        while self.0.working.load(Ordering::Acquire) != 0 {
+            turns += 1;
+            if turns < PATIENCE {
+                std::hint::spin_loop()
+            } else {
+                std::thread::yield_now()
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn work(&self, job: &Job, tasks: usize, thread: usize) {
+        loop {
+            let task = self.next.fetch_add(1, Ordering::Relaxed);
+            if task >= tasks {
+                return;
+            }
+            job(task, thread);
+        }
+    }
+
+    fn serve(&self, thread: usize) {
+        let mut seen = 0;
+        while let Some((round, posted)) = self.await_round(seen) {
+            seen = round;
+            // SAFETY: `run` waits for `working` to reach zero before the job's borrow ends, and this thread counts until below.
+            let job = unsafe { &*posted.job };
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                self.work(job, posted.tasks, thread)
+            }));
+            if done.is_err() {
+                self.panicked.store(true, Ordering::Relaxed);
+            }
+            self.working.fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    /// The round after `seen`: watched for a while, then slept for. None when the pool ends.
+    fn await_round(&self, seen: usize) -> Option<(usize, Posted)> {
+        for turn in 0..PATIENCE {
+            if self.round.load(Ordering::Acquire) != seen || self.stop.load(Ordering::Relaxed) {
+                break;
+            }
+            // On a machine with fewer cores than threads, watching would starve whoever is watched.
+            if turn % 64 == 63 {
+                std::thread::yield_now()
+            } else {
+                std::hint::spin_loop()
+            }
+        }
+        let mut posted = self.job.lock().expect("no one panics while posting");
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            let round = self.round.load(Ordering::Acquire);
+            if round != seen {
+                return posted.map(|job| (round, job));
+            }
+            posted = self.wake.wait(posted).expect("no one panics while posting");
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        {
+            let _posted = self.shared.job.lock();
+            self.shared.stop.store(true, Ordering::Relaxed);
+        }
+        self.shared.wake.notify_all();
+        for worker in self.workers.drain(..) {
+            // A worker cannot have panicked: jobs run under `catch_unwind`.
+            let _ = worker.join();
+        }
+    }
+}
+
+/// A mutable slice of which tasks write parts that do not overlap.
+pub struct Disjoint<'a> {
+    start: *mut f32,
+    len: usize,
+    borrow: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: it hands out slices only through `part`, whose caller promises that they do not overlap.
+unsafe impl Sync for Disjoint<'_> {}
+
+impl<'a> Disjoint<'a> {
+    pub fn new(slice: &'a mut [f32]) -> Self {
+        Disjoint {
+            start: slice.as_mut_ptr(),
+            len: slice.len(),
+            borrow: PhantomData,
+        }
+    }
+
+    /// The elements `start..start + len`.
+    ///
+    /// # Safety
+    /// No other part that is alive may share an element with this one.
+    #[allow(clippy::mut_from_ref)]
+    // SAFETY: the contract is the caller's; bounds are checked here.
+    pub unsafe fn part(&self, start: usize, len: usize) -> &mut [f32] {
+        assert!(
+            start <= self.len && len <= self.len - start,
+            "part of a shared slice"
+        );
+        // SAFETY: in bounds; exclusive by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_runs_once_whatever_the_number_of_threads() {
+        for threads in [1, 2, 5] {
+            let pool = Pool::new(threads).unwrap();
+            for tasks in [0, 1, 2, 7, 1000] {
+                let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+                for _ in 0..20 {
+                    pool.run(tasks, &|task, thread| {
+                        assert!(thread < threads);
+                        counts[task].fetch_add(1, Ordering::Relaxed);
+                    });
+                }
+                assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 20));
+            }
+        }
+    }
+
+    #[test]
+    fn workers_that_fell_asleep_wake_up() {
+        let pool = Pool::new(3).unwrap();
+        for _ in 0..3 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let sum = AtomicUsize::new(0);
+            pool.run(10, &|task, _| {
+                sum.fetch_add(task, Ordering::Relaxed);
+            });
+            assert_eq!(sum.into_inner(), 45);
+        }
+    }
+
+    #[test]
+    fn two_callers_take_turns() {
+        let pool = Pool::new(2).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let sum = AtomicUsize::new(0);
+                        pool.run(8, &|task, _| {
+                            sum.fetch_add(task, Ordering::Relaxed);
+                        });
+                        assert_eq!(sum.into_inner(), 28);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_survives() {
+        let pool = Pool::new(2).unwrap();
+        let run = || pool.run(50, &|task, _| assert!(task != 20, "on purpose"));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
+        let sum = AtomicUsize::new(0);
+        pool.run(4, &|task, _| {
+            sum.fetch_add(task, Ordering::Relaxed);
+        });
+        assert_eq!(sum.into_inner(), 6);
+    }
+}

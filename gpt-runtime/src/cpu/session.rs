@@ -1,0 +1,138 @@
+//! Models and sessions of the CPU engine, typed and walked alike.
+
+use std::sync::Arc;
+
+use gpt_plan::{Plan, Step};
+
+use super::device::CpuDevice;
+use super::parameters::Rotary;
+use super::pass::{Pass, Scratch};
+use super::typed::{BufferStore, Gpt, Store};
+use crate::Error;
+use crate::engine::{EngineModel, EngineSession, SessionOptions, Trace, Want};
+use crate::weights::Weights;
+
+/// Something with parameters that can run a pass.
+pub(super) trait Forward: Send + Sync + 'static {
+    type Buffers: Send;
+    fn buffers(&self, store: &BufferStore) -> Self::Buffers;
+    fn forward(&self, buffers: &mut Self::Buffers, pass: &mut Pass<'_>);
+}
+
+/// What all sessions of a model share.
+pub(super) struct Shared<F> {
+    device: Arc<CpuDevice>,
+    plan: &'static Plan,
+    rotary: Rotary,
+    model: F,
+}
+
+impl<F> Shared<F> {
+    pub fn new(device: Arc<CpuDevice>, plan: &'static Plan, model: F) -> Self {
+        Shared {
+            device,
+            plan,
+            rotary: Rotary::new(plan),
+            model,
+        }
+    }
+}
+
+/// A model that `gpt_model!` wrote.
+pub struct TypedCpuModel<M: Gpt> {
+    shared: Arc<Shared<Typed<M>>>,
+}
+
+impl<M: Gpt> TypedCpuModel<M> {
+    /// Packs every parameter.
+    pub fn new(device: Arc<CpuDevice>, weights: &dyn Weights) -> Result<Self, Error> {
+        let model = M::parameters(&mut Store::new(M::plan(), weights, &device))?;
+        Ok(TypedCpuModel {
+            shared: Arc::new(Shared::new(device, M::plan(), Typed(model))),
+        })
+    }
+}
+
+impl<M: Gpt> EngineModel for TypedCpuModel<M> {
+    fn session(&self, options: SessionOptions) -> Result<Box<dyn EngineSession>, Error> {
+        Ok(Box::new(Session::new(self.shared.clone(), options)))
+    }
+}
+
+struct Typed<M>(M);
+
+impl<M: Gpt> Forward for Typed<M> {
+    type Buffers = M::Buffers;
+
+    fn buffers(&self, store: &BufferStore) -> M::Buffers {
+        M::buffers(store)
+    }
+
+    fn forward(&self, buffers: &mut M::Buffers, pass: &mut Pass<'_>) {
+        self.0.forward(buffers, pass);
+    }
+}
+
+/// One sequence: its buffers, cache and scratch memory.
+pub(super) struct Session<F: Forward> {
+    shared: Arc<Shared<F>>,
+    steps: Vec<(u32, &'static Step)>,
+    buffers: F::Buffers,
+    scratch: Scratch,
+}
+
+impl<F: Forward> Session<F> {
+    pub fn new(shared: Arc<Shared<F>>, options: SessionOptions) -> Self {
+        let plan = shared.plan;
+        Session {
+            steps: plan.walk().collect(),
+            buffers: shared.model.buffers(&BufferStore { plan, options }),
+            scratch: Scratch::new(plan, &shared.device, &options),
+            shared,
+        }
+    }
+
+    fn run(
+        &mut self,
+        tokens: &[u32],
+        position: u32,
+        want: Want,
+        logits: &mut [f32],
+        trace: Option<&mut Vec<Trace>>,
+    ) {
+        let mut pass = Pass {
+            plan: self.shared.plan,
+            device: &self.shared.device,
+            rotary: &self.shared.rotary,
+            scratch: &mut self.scratch,
+            tokens,
+            position: position as usize,
+            want,
+            logits,
+            steps: &self.steps,
+            next: 0,
+            trace,
+        };
+        self.shared.model.forward(&mut self.buffers, &mut pass);
+    }
+}
+
+impl<F: Forward> EngineSession for Session<F> {
+    fn forward(
+        &mut self,
+        tokens: &[u32],
+        position: u32,
+        want: Want,
+        logits: &mut [f32],
+    ) -> Result<(), Error> {
+        self.run(tokens, position, want, logits, None);
+        Ok(())
+    }
+
+    fn trace(&mut self, tokens: &[u32], position: u32) -> Result<Vec<Trace>, Error> {
+        let mut logits = vec![0.0; tokens.len() * self.shared.plan.spec.vocab as usize];
+        let mut trace = Vec::new();
+        self.run(tokens, position, Want::All, &mut logits, Some(&mut trace));
+        Ok(trace)
+    }
+}

@@ -1,0 +1,175 @@
+//! Inner loops, once for each instruction set.
+//!
+//! Kernels are generic over a [`Vector`](vector::Vector) and compiled for AVX-512, AVX2, NEON and for none of them; [`Kernels`] is
+//! the table of one set's functions, chosen when the device is opened. Its methods are the only doors: they check
+//! lengths, so that nothing outside this folder needs `unsafe` to compute.
+
+/// The methods of a `Vector`: each an `unsafe fn` whose body is unsafe for the reason that the trait states.
+macro_rules! methods {
+    ($($name:ident($($args:tt)*) -> $ret:ty $body:block)*) => {$(
+        #[inline(always)]
+        #[allow(unused_unsafe)]
+        // SAFETY: see the trait; the caller has made sure of the features and the pointers.
+        unsafe fn $name($($args)*) -> $ret { unsafe { $body } }
+    )*};
+}
+
+pub(super) mod door;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+mod product;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod vector;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use product::{Brain, Half, Product};
+
+pub(super) use rows::Running;
+pub use vector::PANEL;
+
+/// An instruction set that the engine has kernels for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
+    Avx512,
+    Avx2,
+    Neon,
+    Portable,
+}
+
+impl Isa {
+    /// Those that this processor has, the best first. Never empty.
+    pub fn available() -> Vec<Isa> {
+        let mut found = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if std::is_x86_feature_detected!("avx512f") {
+                found.push(Isa::Avx512);
+            }
+            if std::is_x86_feature_detected!("avx2")
+                && std::is_x86_feature_detected!("fma")
+                && std::is_x86_feature_detected!("f16c")
+            {
+                found.push(Isa::Avx2);
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        found.push(Isa::Neon);
+        found.push(Isa::Portable);
+        found
+    }
+
+    /// Its name for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Isa::Avx512 => "AVX-512",
+            Isa::Avx2 => "AVX2",
+            Isa::Neon => "NEON",
+            Isa::Portable => "portable",
+        }
+    }
+
+    /// Its kernels, if the processor has it.
+    pub fn kernels(self) -> Option<&'static Kernels> {
+        if !Isa::available().contains(&self) {
+            return None;
+        }
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => Some(&avx512::KERNELS),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => Some(&avx2::KERNELS),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => Some(&neon_set::KERNELS),
+            Isa::Portable => Some(&portable_set::KERNELS),
+            #[allow(unreachable_patterns)]
+            _ => None,
+        }
+    }
+}
+
+/// The functions of one instruction set.
+pub struct Kernels {
+    pub isa: Isa,
+    product: unsafe fn(&Product),
+    gemv_f32: unsafe fn(*const f32, usize, *const f32, *mut f32),
+    gemv_f16: unsafe fn(*const f32, usize, *const Half, *mut f32),
+    gemv_bf16: unsafe fn(*const f32, usize, *const Brain, *mut f32),
+    gemv_q8: unsafe fn(*const f32, usize, *const u8, *mut f32),
+    gemv_q4: unsafe fn(*const f32, *const f32, usize, *const u8, *mut f32),
+    unpack_f16: unsafe fn(*const Half, usize, *mut f32),
+    unpack_bf16: unsafe fn(*const Brain, usize, *mut f32),
+    unpack_q8: unsafe fn(*const u8, usize, *mut f32),
+    unpack_q4: unsafe fn(*const u8, usize, *mut f32),
+    layer_norm: unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]),
+    rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
+    block_sums: unsafe fn(&[f32], &mut [f32]),
+    softmax_block: unsafe fn(&mut [f32], usize, f32, &mut Running) -> f32,
+    scale: unsafe fn(&mut [f32], f32),
+    gelu: unsafe fn(&mut [f32]),
+    gelu_tanh: unsafe fn(&mut [f32]),
+    relu: unsafe fn(&mut [f32]),
+    silu: unsafe fn(&mut [f32]),
+}
+
+/// Compiles every kernel for one instruction set. `$wide` registers span a panel, `$tile` are one tile's width, `$unroll` steps of
+/// a row's product run side by side.
+macro_rules! instruction_set {
+    ($module:ident, $isa:ident, $vector:path, $wide:literal, $tile:literal, $unroll:literal, $(#[$feature:meta])?) => {
+        mod $module {
+            use super::product::{self, Brain, Half, Product};
+            use super::rows::{self, Running};
+            use super::{Isa, Kernels};
+            use $vector as V;
+
+            instruction_set!(@functions [$($feature)?]
+                product(p: &Product) -> () = product::product::<V, $tile>;
+                gemv_f32(x: *const f32, depth: usize, panel: *const f32, out: *mut f32) -> () = product::gemv::<V, f32, $wide, $unroll>;
+                gemv_f16(x: *const f32, depth: usize, panel: *const Half, out: *mut f32) -> () = product::gemv::<V, Half, $wide, $unroll>;
+                gemv_bf16(x: *const f32, depth: usize, panel: *const Brain, out: *mut f32) -> () = product::gemv::<V, Brain, $wide, $unroll>;
+                gemv_q8(x: *const f32, blocks: usize, panel: *const u8, out: *mut f32) -> () = product::gemv_q8::<V, $wide>;
+                gemv_q4(x: *const f32, sums: *const f32, blocks: usize, panel: *const u8, out: *mut f32) -> () = product::gemv_q4::<V, $wide>;
+                unpack_f16(panel: *const Half, depth: usize, out: *mut f32) -> () = product::unpack::<V, Half>;
+                unpack_bf16(panel: *const Brain, depth: usize, out: *mut f32) -> () = product::unpack::<V, Brain>;
+                unpack_q8(panel: *const u8, blocks: usize, out: *mut f32) -> () = product::unpack_q8::<V>;
+                unpack_q4(panel: *const u8, blocks: usize, out: *mut f32) -> () = product::unpack_q4::<V>;
+                layer_norm(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, out: &mut [f32]) -> () = rows::layer_norm::<V>;
+                rms_norm(x: &[f32], gamma: &[f32], eps: f32, out: &mut [f32]) -> () = rows::rms_norm::<V>;
+                block_sums(x: &[f32], sums: &mut [f32]) -> () = rows::block_sums::<V>;
+                softmax_block(scores: &mut [f32], seen: usize, scale: f32, state: &mut Running) -> f32 = rows::softmax_block::<V>;
+                scale(row: &mut [f32], factor: f32) -> () = rows::scale::<V>;
+                gelu(row: &mut [f32]) -> () = rows::gelu::<V>;
+                gelu_tanh(row: &mut [f32]) -> () = rows::gelu_tanh::<V>;
+                relu(row: &mut [f32]) -> () = rows::relu::<V>;
+                silu(row: &mut [f32]) -> () = rows::silu::<V>;
+            );
+
+            pub static KERNELS: Kernels = Kernels {
+                isa: Isa::$isa,
+                product, gemv_f32, gemv_f16, gemv_bf16, gemv_q8, gemv_q4, unpack_f16, unpack_bf16, unpack_q8, unpack_q4,
+                layer_norm, rms_norm, block_sums, softmax_block, scale, gelu, gelu_tanh, relu, silu,
+            };
+        }
+    };
+    (@functions $feature:tt $($name:ident($($arg:ident: $type:ty),*) -> $ret:ty = $generic:expr;)*) => {
+        $(instruction_set!(@function $feature $name($($arg: $type),*) -> $ret = $generic);)*
+    };
+    (@function [$($feature:meta)?] $name:ident($($arg:ident: $type:ty),*) -> $ret:ty = $generic:expr) => {
+        $(#[$feature])?
+        unsafe fn $name($($arg: $type),*) -> $ret {
+            // SAFETY: the table is only handed out where the set was detected; the rest is the generic kernel's contract.
+            unsafe { $generic($($arg),*) }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+instruction_set!(avx512, Avx512, super::x86::Avx512, 2, 2, 4, #[target_feature(enable = "avx512f")]);
+#[cfg(target_arch = "x86_64")]
+instruction_set!(avx2, Avx2, super::x86::Avx2, 4, 2, 2, #[target_feature(enable = "avx2,fma,f16c")]);
+#[cfg(target_arch = "aarch64")]
+instruction_set!(neon_set, Neon, super::neon::Neon, 8, 2, 2,);
+instruction_set!(portable_set, Portable, super::portable::Portable, 4, 1, 1,);

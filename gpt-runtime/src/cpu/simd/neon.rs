@@ -1,0 +1,58 @@
+//! NEON, which every 64-bit ARM processor has.
+
+use std::arch::aarch64::*;
+
+use super::vector::Vector;
+
+/// Four lanes.
+#[derive(Clone, Copy)]
+pub struct Neon(float32x4_t);
+
+// SAFETY: `Vector` asks callers for the features these intrinsics need, and for pointers they may read.
+unsafe impl Vector for Neon {
+    const LANES: usize = 4;
+    const TILE_ROWS: usize = 6;
+
+    methods! {
+        splat(x: f32) -> Self { Neon(vdupq_n_f32(x)) }
+        load(from: *const f32) -> Self { Neon(vld1q_f32(from)) }
+        load_f16(from: *const u16) -> Self {
+            // The conversion instruction needs a type that stable Rust lacks; a shift and a multiplication by 2^112 move the
+            // exponent's bias instead. Infinities, which no weight is, would become finite.
+            let wide = vmovl_u16(vld1_u16(from));
+            let sign = vshlq_n_u32::<16>(vandq_u32(wide, vdupq_n_u32(0x8000)));
+            let rest = vshlq_n_u32::<13>(vandq_u32(wide, vdupq_n_u32(0x7FFF)));
+            let value = vmulq_n_f32(vreinterpretq_f32_u32(rest), 5.192_296_9e33);
+            Neon(vreinterpretq_f32_u32(vorrq_u32(vreinterpretq_u32_f32(value), sign)))
+        }
+        load_bf16(from: *const u16) -> Self {
+            Neon(vreinterpretq_f32_u32(vshlq_n_u32::<16>(vmovl_u16(vld1_u16(from)))))
+        }
+        load_i8(from: *const i8) -> Self {
+            let four = from.cast::<i32>().read_unaligned();
+            let wide = vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(four)));
+            Neon(vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide))))
+        }
+        load_nibbles(from: *const u8) -> (Self, Self) {
+            let four = from.cast::<u32>().read_unaligned();
+            let wide = vmovl_u16(vget_low_u16(vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(four)))));
+            let low = vandq_u32(wide, vdupq_n_u32(15));
+            (Neon(vcvtq_f32_u32(low)), Neon(vcvtq_f32_u32(vshrq_n_u32::<4>(wide))))
+        }
+        store(self, to: *mut f32) -> () { vst1q_f32(to, self.0) }
+        add(self, other: Self) -> Self { Neon(vaddq_f32(self.0, other.0)) }
+        sub(self, other: Self) -> Self { Neon(vsubq_f32(self.0, other.0)) }
+        mul(self, other: Self) -> Self { Neon(vmulq_f32(self.0, other.0)) }
+        div(self, other: Self) -> Self { Neon(vdivq_f32(self.0, other.0)) }
+        max(self, other: Self) -> Self { Neon(vmaxq_f32(self.0, other.0)) }
+        min(self, other: Self) -> Self { Neon(vminq_f32(self.0, other.0)) }
+        mul_add(self, factor: Self, addend: Self) -> Self { Neon(vfmaq_f32(addend.0, self.0, factor.0)) }
+        round(self) -> Self { Neon(vrndnq_f32(self.0)) }
+        exp2_integer(self) -> Self {
+            let biased = vaddq_s32(vcvtnq_s32_f32(self.0), vdupq_n_s32(127));
+            Neon(vreinterpretq_f32_s32(vshlq_n_s32::<23>(biased)))
+        }
+        sum(self) -> f32 { vaddvq_f32(self.0) }
+        greatest(self) -> f32 { vmaxvq_f32(self.0) }
+    }
+}

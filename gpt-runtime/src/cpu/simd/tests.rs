@@ -1,0 +1,266 @@
+//! Every kernel of every instruction set that this processor has, against f64, at lengths that divide nothing.
+
+use gpt_plan::Format;
+
+use super::door::{Strided, StridedMut};
+use super::*;
+
+/// Each set by itself, so that a failure names it.
+fn each(check: impl Fn(&Kernels)) {
+    for isa in Isa::available() {
+        println!("{}", isa.name());
+        check(isa.kernels().expect("an available set has kernels"));
+    }
+}
+
+fn noise(n: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+#[track_caller]
+fn close(found: f32, expected: f64, scale: f64) {
+    assert!(
+        (f64::from(found) - expected).abs() <= 3e-7 * scale,
+        "{found} is not {expected} (scale {scale})"
+    );
+}
+
+#[test]
+fn products_of_all_tile_heights() {
+    each(|kernels| {
+        for rows in [1, 2, 3, 5, 6, 7, 11, 12, 13, 25] {
+            for depth in [1, 7, 64, 129] {
+                let (stride, out_stride) = (depth + 3, 40);
+                let (x, w) = (noise(rows * stride, 1), noise(depth * PANEL, 2));
+                let mut out = vec![f32::NAN; rows * out_stride];
+                for add in [false, true] {
+                    let input = Strided { data: &x, stride };
+                    let panel = Strided {
+                        data: &w,
+                        stride: PANEL,
+                    };
+                    let output = StridedMut {
+                        data: &mut out,
+                        stride: out_stride,
+                    };
+                    kernels.product(rows, depth, input, panel, output, add);
+                }
+                for row in 0..rows {
+                    for lane in 0..PANEL {
+                        let products = (0..depth).map(|k| {
+                            f64::from(x[row * stride + k]) * f64::from(w[k * PANEL + lane])
+                        });
+                        close(
+                            out[row * out_stride + lane],
+                            2.0 * products.sum::<f64>(),
+                            2.0 * depth as f64,
+                        );
+                    }
+                    assert!(
+                        out[row * out_stride + PANEL..][..8]
+                            .iter()
+                            .all(|x| x.is_nan()),
+                        "wrote beside the panel"
+                    );
+                }
+            }
+        }
+    });
+}
+
+/// A panel of `format` with random content, and its values `[padded depth][32]`.
+fn panel(format: Format, depth: usize) -> (Vec<u32>, Vec<f64>) {
+    let bytes = format.row_bytes(depth) * PANEL;
+    let padded = depth.next_multiple_of(format.block());
+    let mut data: Vec<u8> = noise(bytes, 3)
+        .iter()
+        .map(|x| (x * 127.0) as i8 as u8)
+        .collect();
+    let mut values = vec![0.0; padded * PANEL];
+    let half = |x: f32| half::f16::from_f32(x);
+    match format {
+        Format::F32 | Format::F16 | Format::Bf16 => {
+            for (i, x) in noise(depth * PANEL, 4).into_iter().enumerate() {
+                let (stored, value): (Vec<u8>, f64) = match format {
+                    Format::F32 => (x.to_le_bytes().into(), x.into()),
+                    Format::F16 => (half(x).to_le_bytes().into(), half(x).to_f64()),
+                    _ => (
+                        half::bf16::from_f32(x).to_le_bytes().into(),
+                        half::bf16::from_f32(x).to_f64(),
+                    ),
+                };
+                data[i * stored.len()..][..stored.len()].copy_from_slice(&stored);
+                values[i] = value;
+            }
+        }
+        Format::Q8 | Format::Q4 => {
+            let size = format.block_bytes() * PANEL;
+            for (b, block) in data.chunks_mut(size).enumerate() {
+                for lane in 0..PANEL {
+                    let d = half(0.01 + lane as f32 / 999.0);
+                    let m = half(-0.1 + lane as f32 / 500.0);
+                    block[2 * lane..][..2].copy_from_slice(&d.to_le_bytes());
+                    if format == Format::Q4 {
+                        block[2 * PANEL + 2 * lane..][..2].copy_from_slice(&m.to_le_bytes());
+                    }
+                    for k in 0..32 {
+                        let value = match format {
+                            Format::Q8 => {
+                                d.to_f64() * f64::from(block[2 * PANEL + k * PANEL + lane] as i8)
+                            }
+                            _ => {
+                                let byte = block[4 * PANEL + k % 16 * PANEL + lane];
+                                d.to_f64() * f64::from((byte >> (4 * (k / 16))) & 15) + m.to_f64()
+                            }
+                        };
+                        values[(b * 32 + k) * PANEL + lane] = value;
+                    }
+                }
+            }
+        }
+    }
+    (bytemuck::pod_collect_to_vec(&data), values)
+}
+
+#[test]
+fn one_row_and_unpacking_in_every_format() {
+    each(|kernels| {
+        for format in Format::ALL {
+            for depth in [1usize, 31, 32, 33, 100, 256] {
+                let padded = depth.next_multiple_of(32);
+                let (data, values) = panel(format, depth);
+                let bytes: &[u8] = &bytemuck::cast_slice(&data)[..format.row_bytes(depth) * PANEL];
+                let mut x = noise(depth, 5);
+                x.resize(padded, 0.0);
+                let mut sums = vec![f32::NAN; padded / 32];
+                kernels.block_sums(&x, &mut sums);
+                let mut out = [f32::NAN; PANEL];
+                kernels.gemv(format, depth, &x, &sums, bytes, &mut out);
+                let mut unpacked = vec![f32::NAN; padded * PANEL];
+                kernels.unpack(format, depth, bytes, &mut unpacked);
+                for lane in 0..PANEL {
+                    let expected: f64 = (0..depth)
+                        .map(|k| f64::from(x[k]) * values[k * PANEL + lane])
+                        .sum();
+                    close(out[lane], expected, 2.0 * depth as f64);
+                    for k in 0..depth {
+                        close(unpacked[k * PANEL + lane], values[k * PANEL + lane], 2.0);
+                    }
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn norms() {
+    each(|kernels| {
+        for n in [1, 2, 15, 16, 17, 100] {
+            let (x, gamma, beta) = (noise(n, 6), noise(n, 7), noise(n, 8));
+            let wide: Vec<f64> = x.iter().map(|&x| x.into()).collect();
+            let mean = wide.iter().sum::<f64>() / n as f64;
+            let variance = wide.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64;
+            let square = wide.iter().map(|x| x * x).sum::<f64>() / n as f64;
+            let mut out = vec![f32::NAN; n];
+            kernels.layer_norm(&x, &gamma, &beta, 1e-5, &mut out);
+            for i in 0..n {
+                let expected = (wide[i] - mean) / (variance + 1e-5).sqrt() * f64::from(gamma[i])
+                    + f64::from(beta[i]);
+                close(out[i], expected, 10.0);
+            }
+            kernels.rms_norm(&x, &gamma, 1e-5, &mut out);
+            for i in 0..n {
+                close(
+                    out[i],
+                    wide[i] / (square + 1e-5).sqrt() * f64::from(gamma[i]),
+                    10.0,
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn activations_at_every_magnitude() {
+    each(|kernels| {
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let xs: Vec<f32> = (-4000..=4001)
+            .map(|i| i as f32 * 0.004)
+            .chain([50.0, -50.0, 1e4, -1e4, 1e30])
+            .collect();
+        let check = |name: &str, f: &dyn Fn(&mut [f32]), exact: &dyn Fn(f64) -> f64| {
+            let mut found = xs.clone();
+            f(&mut found);
+            for (&x, found) in xs.iter().zip(found) {
+                let expected = exact(x.into());
+                let error = (f64::from(found) - expected).abs();
+                assert!(
+                    error <= 4e-7 * expected.abs().max(1e-2),
+                    "{name}({x}) = {found}, not {expected}"
+                );
+            }
+            let mut nan = [f32::NAN; 3];
+            f(&mut nan);
+            assert!(nan.iter().all(|x| x.is_nan()), "{name} hides NaN");
+        };
+        check("silu", &|row| kernels.silu(row), &|x| x * sigmoid(x));
+        check("relu", &|row| kernels.relu(row), &|x| x.max(0.0));
+        check("gelu_tanh", &|row| kernels.gelu_tanh(row), &|x| {
+            x * sigmoid(2.0 * (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3)))
+        });
+        check("gelu", &|row| kernels.gelu(row), &|x| {
+            // The integral of the normal density by Simpson's rule, from -10.
+            let density = |t: f64| (-t * t / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+            if x < -10.0 {
+                return 0.0;
+            }
+            let (from, to) = (-10.0, x.min(10.0));
+            let step = (to - from) / 2000.0;
+            let inner =
+                |i: usize| density(from + i as f64 * step) * if i % 2 == 1 { 4.0 } else { 2.0 };
+            x * step / 3.0 * (density(from) + (1..2000).map(inner).sum::<f64>() + density(to))
+        });
+    });
+}
+
+#[test]
+fn a_softmax_in_blocks_is_the_softmax() {
+    each(|kernels| {
+        for n in [1, 5, 16, 17, 64, 150] {
+            let scores: Vec<f32> = noise(n, 9).iter().map(|x| x * 30.0).collect();
+            let scale = 0.7;
+            let mut state = Running {
+                max: f32::NEG_INFINITY,
+                sum: 0.0,
+            };
+            let mut parts: Vec<(Vec<f32>, f32)> = Vec::new();
+            for block in scores.chunks(32) {
+                let mut padded = vec![f32::NAN; 32];
+                padded[..block.len()].copy_from_slice(block);
+                let shrink = kernels.softmax_block(&mut padded, block.len(), scale, &mut state);
+                for (_, factor) in &mut parts {
+                    *factor *= shrink;
+                }
+                assert!(
+                    padded[block.len()..].iter().all(|&p| p == 0.0),
+                    "what is not seen has no weight"
+                );
+                parts.push((padded, 1.0));
+            }
+            let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let exp = |s: f32| (f64::from(scale) * (f64::from(s) - f64::from(max))).exp();
+            let total: f64 = scores.iter().map(|&s| exp(s)).sum();
+            for (i, &s) in scores.iter().enumerate() {
+                let (block, factor) = &parts[i / 32];
+                close(block[i % 32] * factor / state.sum, exp(s) / total, 8.0);
+            }
+        }
+    });
+}

@@ -1,0 +1,78 @@
+//! What a kernel may ask of an instruction set: one vector of f32 and a dozen operations on it.
+//!
+//! Kernels are written once, over [`Vector`]; each instruction set is an implementation of it (`x86`, `neon`, `portable`).
+//! Nothing here knows about matrices.
+
+/// Outputs that a panel of a packed matrix holds side by side; see [`pack`](crate::cpu::pack). Every vector length divides it.
+pub const PANEL: usize = 32;
+
+/// A register of f32.
+///
+/// # Safety
+/// Every method may be called only where the processor has the features that the implementation is named after. Kernels
+/// guarantee that by being reachable only through the function table of their instruction set, which is handed out after
+/// detection. Pointers must be readable (or writable) for a whole vector of their element; they need no alignment.
+pub unsafe trait Vector: Copy {
+    /// Numbers in a register.
+    const LANES: usize;
+    /// Rows of a register tile in matrix products: as many as leave room in the register file for a row of weights and a broadcast.
+    const TILE_ROWS: usize;
+
+    unsafe fn splat(x: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn load_f16(from: *const u16) -> Self;
+    unsafe fn load_bf16(from: *const u16) -> Self;
+    unsafe fn load_i8(from: *const i8) -> Self;
+    /// The low nibbles of `LANES` bytes, and the high ones.
+    unsafe fn load_nibbles(from: *const u8) -> (Self, Self);
+    unsafe fn store(self, to: *mut f32);
+    unsafe fn add(self, other: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
+    unsafe fn div(self, other: Self) -> Self;
+    unsafe fn max(self, other: Self) -> Self;
+    unsafe fn min(self, other: Self) -> Self;
+    /// `self * factor + addend`, rounded once where the hardware can.
+    unsafe fn mul_add(self, factor: Self, addend: Self) -> Self;
+    /// The nearest integer, ties to even; |self| below 2^22.
+    unsafe fn round(self) -> Self;
+    /// 2 to the power of an integer in -126..=127.
+    unsafe fn exp2_integer(self) -> Self;
+    /// The sum of all lanes.
+    unsafe fn sum(self) -> f32;
+    /// The greatest lane.
+    unsafe fn greatest(self) -> f32;
+}
+
+/// `e^x` to about one unit in the last place: 2^n times a polynomial in the remainder, |r| <= ln2 / 2 (Cody and Waite's
+/// reduction in two steps). Below -87.3 it gives the smallest
+/// normal number, above 88.3 the value there, and NaN for NaN.
+///
+/// # Safety
+/// As [`Vector`].
+#[inline(always)]
+pub unsafe fn exp<V: Vector>(x: V) -> V {
+    // SAFETY: the caller's promise is passed on to every call.
+    unsafe {
+        // The bound stands first, so that a NaN passes through: `max` and `min` return their second operand then.
+        let x = V::splat(88.37).min(V::splat(-87.33).max(x));
+        let n = x.mul(V::splat(std::f32::consts::LOG2_E)).round();
+        let r = n.mul_add(V::splat(-0.693_359_4), x);
+        let r = n.mul_add(V::splat(2.121_944_4e-4), r);
+        // The Taylor series to the seventh power: its error at ln2/2 is 5e-9, under half an ulp.
+        let coefficients = [
+            1.0 / 720.0,
+            1.0 / 120.0,
+            1.0 / 24.0,
+            1.0 / 6.0,
+            0.5,
+            1.0,
+            1.0,
+        ];
+        let mut p = V::splat(1.0 / 5040.0);
+        for c in coefficients {
+            p = p.mul_add(r, V::splat(c));
+        }
+        p.mul(n.exp2_integer())
+    }
+}

@@ -1,0 +1,70 @@
+//! Weights with some life in them. Initial weights are all alike: norms of one, biases of zero, projections so small that
+//! every step is nearly the identity, and a test would not notice a bias that is left out.
+
+use std::borrow::Cow;
+
+use gpt_plan::{Format, Plan, TensorId, TensorKind};
+use gpt_runtime::Error;
+use gpt_runtime::weights::{HostTensor, RandomWeights, Weights, format};
+
+/// Random weights of unit gain: a matrix's elements have variance `1 / columns`, vectors are one half to one and a half.
+pub struct Lively {
+    plan: &'static Plan,
+    random: RandomWeights,
+    format: Format,
+}
+
+impl Lively {
+    pub fn new(plan: &'static Plan, seed: u64, format: Format) -> Lively {
+        Lively {
+            plan,
+            random: RandomWeights::new(plan, seed, Format::F32),
+            format,
+        }
+    }
+}
+
+impl Weights for Lively {
+    fn tensor(&self, id: TensorId, layer: u32) -> Result<HostTensor<'_>, Error> {
+        let tensor = self.plan.tensor(id);
+        let (rows, columns) = (tensor.rows as usize, tensor.columns as usize);
+        let random = self.random.tensor(id, layer)?;
+        let mut values: Vec<f32> = vec![0.0; rows * columns];
+        format::decode(Format::F32, &random.data, &mut values);
+        let format = self.format(id, layer);
+        match tensor.kind {
+            TensorKind::Table => return Ok(random),
+            TensorKind::Vector => {
+                for (i, value) in values.iter_mut().enumerate() {
+                    let wave =
+                        ((i as f32 + 1.0) * (f32::from(id.0) + 1.7) + layer as f32).sin() * 0.5;
+                    *value += wave;
+                }
+            }
+            TensorKind::Matrix => {
+                let gpt_plan::Init::Normal(std) = tensor.init else {
+                    panic!("matrices start out normal");
+                };
+                let gain = (1.0 / (std * (columns as f64).sqrt())) as f32;
+                values.iter_mut().for_each(|x| *x *= gain);
+            }
+        }
+        let mut data = Vec::new();
+        for row in values.chunks(columns) {
+            format::encode(format, row, &mut data);
+        }
+        Ok(HostTensor {
+            format,
+            rows,
+            columns,
+            data: Cow::Owned(data),
+        })
+    }
+
+    fn format(&self, id: TensorId, _layer: u32) -> Format {
+        match self.plan.tensor(id).kind {
+            TensorKind::Matrix => self.format,
+            TensorKind::Table | TensorKind::Vector => Format::F32,
+        }
+    }
+}

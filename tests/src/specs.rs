@@ -1,0 +1,281 @@
+//! Specs to test with: presets scaled down, odd ones that hit every key and every ragged edge, and random ones.
+
+use gpt_plan::{Activation, Block, Mask, Mlp, Norm, Plan, Positions, Spec};
+
+/// The plan of a spec; leaked, as a plan of the macro is static too.
+pub fn plan(name: &str, spec: &Spec) -> &'static Plan {
+    Box::leak(Box::new(gpt_codegen::plan::plan(name, spec)))
+}
+
+/// GPT-2, scaled down.
+pub fn gpt2() -> Spec {
+    Spec {
+        vocab: 101,
+        context: 64,
+        layers: 2,
+        heads: 4,
+        kv_heads: 4,
+        embed: 64,
+        head_dim: 16,
+        norm: Norm::LayerNorm { eps: 1e-5 },
+        block: Block::PreNorm,
+        mlp: Mlp {
+            gated: false,
+            hidden: 256,
+            activation: Activation::GeluTanh,
+        },
+        positions: Positions::Learned,
+        mask: Mask::Causal,
+        bias: true,
+        tie_embeddings: true,
+        dropout: 0.0,
+    }
+}
+
+/// SmolLM2, scaled down.
+pub fn smollm2() -> Spec {
+    Spec {
+        vocab: 96,
+        context: 80,
+        heads: 6,
+        kv_heads: 2,
+        embed: 48,
+        head_dim: 8,
+        norm: Norm::RmsNorm { eps: 1e-5 },
+        mlp: Mlp {
+            gated: true,
+            hidden: 128,
+            activation: Activation::Silu,
+        },
+        positions: Positions::Rope { theta: 100_000.0 },
+        bias: false,
+        ..gpt2()
+    }
+}
+
+/// The article's first GPT, scaled down: post-norm.
+pub fn article() -> Spec {
+    Spec {
+        layers: 3,
+        block: Block::PostNorm,
+        ..gpt2()
+    }
+}
+
+/// Named specs that no one would train, each with an edge that a kernel could fall off.
+pub fn odd() -> Vec<(&'static str, Spec)> {
+    let mlp = |gated, hidden, activation| Mlp {
+        gated,
+        hidden,
+        activation,
+    };
+    vec![
+        ("gpt2", gpt2()),
+        ("smollm2", smollm2()),
+        ("article", article()),
+        (
+            "one_of_everything",
+            Spec {
+                vocab: 1,
+                context: 1,
+                layers: 1,
+                heads: 1,
+                kv_heads: 1,
+                embed: 1,
+                head_dim: 1,
+                mlp: mlp(false, 1, Activation::Relu),
+                ..gpt2()
+            },
+        ),
+        (
+            "one_layer",
+            Spec {
+                layers: 1,
+                ..gpt2()
+            },
+        ),
+        (
+            "one_layer_post",
+            Spec {
+                layers: 1,
+                ..article()
+            },
+        ),
+        (
+            "one_head",
+            Spec {
+                heads: 1,
+                kv_heads: 1,
+                head_dim: 64,
+                ..gpt2()
+            },
+        ),
+        (
+            "wide_head",
+            Spec {
+                heads: 2,
+                kv_heads: 1,
+                head_dim: 100,
+                ..smollm2()
+            },
+        ),
+        (
+            "primes",
+            Spec {
+                vocab: 67,
+                context: 37,
+                heads: 3,
+                kv_heads: 3,
+                embed: 39,
+                head_dim: 13,
+                mlp: mlp(false, 53, Activation::Gelu),
+                ..gpt2()
+            },
+        ),
+        (
+            "primes_gated",
+            Spec {
+                vocab: 67,
+                context: 37,
+                heads: 3,
+                kv_heads: 1,
+                embed: 29,
+                head_dim: 6,
+                mlp: mlp(true, 43, Activation::Silu),
+                ..smollm2()
+            },
+        ),
+        (
+            "gated_bias",
+            Spec {
+                bias: true,
+                mlp: mlp(true, 72, Activation::GeluTanh),
+                ..smollm2()
+            },
+        ),
+        (
+            "multi_query",
+            Spec {
+                heads: 7,
+                kv_heads: 1,
+                head_dim: 10,
+                ..smollm2()
+            },
+        ),
+        (
+            "untied",
+            Spec {
+                tie_embeddings: false,
+                ..gpt2()
+            },
+        ),
+        (
+            "untied_rms_dense",
+            Spec {
+                tie_embeddings: false,
+                mlp: mlp(false, 70, Activation::Relu),
+                ..smollm2()
+            },
+        ),
+        (
+            "no_bias",
+            Spec {
+                bias: false,
+                ..gpt2()
+            },
+        ),
+        (
+            "sinusoidal",
+            Spec {
+                positions: Positions::Sinusoidal,
+                ..gpt2()
+            },
+        ),
+        (
+            "sinusoidal_odd",
+            Spec {
+                positions: Positions::Sinusoidal,
+                embed: 33,
+                heads: 3,
+                kv_heads: 3,
+                head_dim: 11,
+                ..gpt2()
+            },
+        ),
+        (
+            "bidirectional",
+            Spec {
+                mask: Mask::Bidirectional,
+                ..gpt2()
+            },
+        ),
+        (
+            "bidirectional_post_gelu",
+            Spec {
+                mask: Mask::Bidirectional,
+                mlp: mlp(false, 96, Activation::Gelu),
+                ..article()
+            },
+        ),
+        (
+            "post_rope_gated",
+            Spec {
+                block: Block::PostNorm,
+                layers: 2,
+                ..smollm2()
+            },
+        ),
+        (
+            "rope_layer_norm",
+            Spec {
+                norm: Norm::LayerNorm { eps: 1e-3 },
+                bias: true,
+                ..smollm2()
+            },
+        ),
+        (
+            "rms_learned",
+            Spec {
+                norm: Norm::RmsNorm { eps: 1e-6 },
+                ..gpt2()
+            },
+        ),
+        (
+            "narrow_attention",
+            Spec {
+                heads: 2,
+                kv_heads: 2,
+                head_dim: 4,
+                ..gpt2()
+            },
+        ),
+        (
+            "relu_squared",
+            Spec {
+                mlp: mlp(false, 90, relu_squared()),
+                ..gpt2()
+            },
+        ),
+    ]
+}
+
+/// `max(x, 0)^2`, a formula of the kind that closures become.
+pub fn relu_squared() -> Activation {
+    use gpt_plan::{Formula, Node};
+    let value = vec![Node::X, Node::Const(0.0), Node::Max(0, 1), Node::Mul(2, 2)];
+    let derivative = vec![
+        Node::X,
+        Node::Const(0.0),
+        Node::Max(0, 1),
+        Node::Const(2.0),
+        Node::Mul(2, 3),
+    ];
+    Activation::Custom {
+        value: Formula {
+            nodes: value.into(),
+        },
+        derivative: Formula {
+            nodes: derivative.into(),
+        },
+    }
+}
