@@ -1,13 +1,25 @@
 //! Weights from files to canonical host tensors.
 //!
 //! Whatever a file calls its tensors and however it stores them, an engine sees [`HostTensor`]s: one for each tensor
-//! of the plan and layer, row-major, in one of our five formats. Packing for a device is the engine's work.
+//! of the plan and layer, row-major, in one of our five formats. `safetensors` and `gguf` read containers into an
+//! `archive` of named tensors, `stored` knows their element types, `config` what they say about the model, and `checkpoint` joins
+//! them with the plan. `random` needs no file. Packing for a device is the engine's work.
 
+mod archive;
+mod checkpoint;
+mod config;
 pub mod format;
+mod gguf;
 mod host;
 mod random;
+mod safetensors;
+mod stored;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
+pub use checkpoint::{Checkpoint, open};
+pub use gguf::{Gguf, Value};
 pub use host::{HostTensor, Weights};
 pub use random::RandomWeights;

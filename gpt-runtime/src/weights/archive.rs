@@ -1,0 +1,77 @@
+//! Named tensors in mapped files, whatever the container: what safetensors and GGUF have in common.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use memmap2::Mmap;
+
+use super::stored::Stored;
+use crate::Error;
+
+/// A file in memory, as the operating system pages it in.
+pub struct Mapped {
+    map: Mmap,
+}
+
+impl Mapped {
+    pub fn open(path: &Path) -> Result<Mapped, Error> {
+        let io = |source| Error::Io {
+            doing: "read",
+            path: path.to_owned(),
+            source,
+        };
+        let file = File::open(path).map_err(io)?;
+        if file.metadata().map_err(io)?.is_dir() {
+            return Err(Error::Weights(format!(
+                "{} is a folder, not a weight file",
+                path.display()
+            )));
+        }
+        // SAFETY: the map is read-only and private to us. If another process shortens the file while it is mapped, reading it raises
+        // a signal; that is the known price of mapping, which every loader of large weights pays.
+        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+        Ok(Mapped { map })
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+}
+
+/// A tensor of a file.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Which file.
+    pub file: usize,
+    /// Where it begins, in bytes, and how long it is; checked against the file.
+    pub start: usize,
+    pub len: usize,
+    pub stored: Stored,
+    /// The slowest dimension first.
+    pub shape: Vec<u64>,
+}
+
+/// All tensors of a set of files.
+pub struct Archive {
+    pub files: Vec<Mapped>,
+    pub entries: BTreeMap<String, Entry>,
+}
+
+impl Archive {
+    /// The bytes of `entry`.
+    pub fn data(&self, entry: &Entry) -> &[u8] {
+        &self.files[entry.file].bytes()[entry.start..][..entry.len]
+    }
+}
+
+/// Bytes of a tensor of this shape; none if it overflows or a row is not whole blocks.
+pub fn tensor_bytes(stored: Stored, shape: &[u64]) -> Option<u64> {
+    let columns = shape.last().copied().unwrap_or(1);
+    let rows = shape
+        .iter()
+        .rev()
+        .skip(1)
+        .try_fold(1u64, |n, d| n.checked_mul(*d))?;
+    stored.row_bytes(columns)?.checked_mul(rows)
+}

@@ -1,0 +1,399 @@
+//! A plan's tensors, found in files.
+//!
+//! Opening a checkpoint resolves every tensor of every layer to the pieces of the file that make it up, and settles the
+//! format it will have; whatever does not fit is collected, so that one message lists everything. Bytes are touched
+//! only when an engine asks for a tensor.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+
+use gpt_plan::{Format, Init, Layout, Plan, Source, Tensor, TensorId, TensorKind};
+
+use super::archive::{Archive, Entry};
+use super::gguf::Gguf;
+use super::random::sinusoidal;
+use super::stored::{Stored, q4_0_to_q4_1};
+use super::{HostTensor, Weights, config, format, gguf, safetensors};
+use crate::Error;
+
+/// Weights of a plan in mapped files.
+pub struct Checkpoint {
+    plan: &'static Plan,
+    archive: Archive,
+    gguf: Option<Gguf>,
+    resolved: HashMap<(TensorId, u32), Resolved>,
+    notes: Vec<String>,
+}
+
+/// One tensor of one layer.
+struct Resolved {
+    pieces: Vec<Piece>,
+    format: Format,
+}
+
+/// One tensor of the file, as part of one of ours.
+struct Piece {
+    entry: Entry,
+    rows: usize,
+    layout: Layout,
+}
+
+/// Opens `path`: a GGUF file, a safetensors file, the index of a sharded model, or a folder with one of them. Matrices keep the
+/// format that the file gives them unless `dtype` names one.
+///
+/// # Errors
+/// One message with every difference between the file and the plan.
+pub fn open(path: &Path, plan: &'static Plan, dtype: Option<Format>) -> Result<Checkpoint, Error> {
+    let path = &find(path)?;
+    let is_gguf = path
+        .extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
+    let (archive, gguf) = if is_gguf {
+        let (archive, gguf) = gguf::open(path)?;
+        (archive, Some(gguf))
+    } else {
+        (safetensors::open(path)?, None)
+    };
+    let mut problems = match &gguf {
+        Some(gguf) => config::check_gguf(gguf, &plan.spec),
+        None => config::check_beside(path, &plan.spec)?,
+    };
+    let mut builder = Builder {
+        plan,
+        archive: &archive,
+        gguf: is_gguf,
+        dtype,
+        used: BTreeSet::new(),
+        missing: Vec::new(),
+        misshapen: Vec::new(),
+        changed: BTreeMap::new(),
+    };
+    let resolved = builder.resolve();
+    let unexpected = builder.unexpected();
+    let notes = builder.notes();
+    let mut list = |what: &str, names: Vec<String>| {
+        if !names.is_empty() {
+            problems.push(format!("{what}: {}", names.join(", ")));
+        }
+    };
+    list("missing", builder.missing);
+    list("unexpected", unexpected);
+    list("misshapen", builder.misshapen);
+    if !problems.is_empty() {
+        let lines: String = problems.iter().map(|p| format!("\n  {p}")).collect();
+        return Err(Error::Weights(format!(
+            "{} does not fit the model {}:{lines}",
+            path.display(),
+            plan.name
+        )));
+    }
+    Ok(Checkpoint {
+        plan,
+        archive,
+        gguf,
+        resolved,
+        notes,
+    })
+}
+
+/// The weight file that `path` stands for.
+fn find(path: &Path) -> Result<std::path::PathBuf, Error> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    for name in ["model.safetensors", safetensors::INDEX] {
+        let file = path.join(name);
+        if file.exists() {
+            return Ok(file);
+        }
+    }
+    Err(Error::Weights(format!(
+        "{} has neither model.safetensors nor {}; name the weight file itself",
+        path.display(),
+        safetensors::INDEX
+    )))
+}
+
+impl Checkpoint {
+    /// The metadata of a GGUF file.
+    pub fn gguf(&self) -> Option<&Gguf> {
+        self.gguf.as_ref()
+    }
+
+    /// What is not stored as the file has it, one sentence for each kind of change.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+}
+
+impl Weights for Checkpoint {
+    fn tensor(&self, id: TensorId, layer: u32) -> Result<HostTensor<'_>, Error> {
+        let tensor = self.plan.tensor(id);
+        let (rows, columns) = (tensor.rows as usize, tensor.columns as usize);
+        let format = self.format(id, layer);
+        let data = match self.resolved.get(&(id, layer)) {
+            None => computed(tensor),
+            Some(resolved) => match &resolved.pieces[..] {
+                [piece]
+                    if piece.layout == Layout::RowMajor
+                        && is_native(piece.entry.stored, format) =>
+                {
+                    Cow::Borrowed(self.archive.data(&piece.entry))
+                }
+                pieces => {
+                    let mut data = Vec::with_capacity(rows * format.row_bytes(columns));
+                    for piece in pieces {
+                        self.append(piece, columns, format, &mut data)?;
+                    }
+                    Cow::Owned(data)
+                }
+            },
+        };
+        Ok(HostTensor {
+            format,
+            rows,
+            columns,
+            data,
+        })
+    }
+
+    fn format(&self, id: TensorId, layer: u32) -> Format {
+        self.resolved
+            .get(&(id, layer))
+            .map_or(Format::F32, |r| r.format)
+    }
+}
+
+/// A table that no file holds.
+fn computed(tensor: &Tensor) -> Cow<'static, [u8]> {
+    debug_assert_eq!(tensor.init, Init::Sinusoidal);
+    let mut data = Vec::new();
+    let mut row = vec![0.0; tensor.columns as usize];
+    for position in 0..tensor.rows as usize {
+        sinusoidal(position, &mut row);
+        format::encode(Format::F32, &row, &mut data);
+    }
+    Cow::Owned(data)
+}
+
+fn is_native(stored: Stored, format: Format) -> bool {
+    stored.is_native() && stored.format() == format
+}
+
+impl Checkpoint {
+    /// Appends a piece's rows in our order and `format`.
+    fn append(
+        &self,
+        piece: &Piece,
+        columns: usize,
+        format: Format,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let stored = piece.entry.stored;
+        let bytes = self.archive.data(&piece.entry);
+        if piece.layout == Layout::Transposed {
+            return transposed(bytes, stored, piece.rows, columns, format, out);
+        }
+        let row_bytes = bytes.len() / piece.rows;
+        let mut row = vec![0.0; columns];
+        for r in 0..piece.rows {
+            let source = match piece.layout {
+                Layout::RotaryHalves { head_dim } => interleaved(r, head_dim as usize),
+                _ => r,
+            };
+            let bytes = &bytes[source * row_bytes..][..row_bytes];
+            if is_native(stored, format) {
+                out.extend_from_slice(bytes);
+            } else if stored == Stored::Q4_0 && format == Format::Q4 {
+                q4_0_to_q4_1(bytes, out).ok_or_else(|| {
+                    Error::Weights(
+                        "a Q4_0 block has a scale beyond what Q4_1 can hold; load with --dtype f32"
+                            .to_owned(),
+                    )
+                })?;
+            } else {
+                stored.decode(bytes, &mut row);
+                format::encode(format, &row, out);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows of a matrix that the file stores column by column.
+fn transposed(
+    bytes: &[u8],
+    stored: Stored,
+    rows: usize,
+    columns: usize,
+    format: Format,
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    let mut values = vec![0.0; rows * columns];
+    stored.decode(bytes, &mut values);
+    let mut row = vec![0.0; columns];
+    for r in 0..rows {
+        for (c, x) in row.iter_mut().enumerate() {
+            *x = values[c * rows + r];
+        }
+        format::encode(format, &row, out);
+    }
+    Ok(())
+}
+
+/// Where a file that keeps a head's rotary pairs in two halves has our row `row`.
+fn interleaved(row: usize, head_dim: usize) -> usize {
+    let (head, within) = (row / head_dim, row % head_dim);
+    head * head_dim + within / 2 + within % 2 * (head_dim / 2)
+}
+
+struct Builder<'a> {
+    plan: &'static Plan,
+    archive: &'a Archive,
+    gguf: bool,
+    dtype: Option<Format>,
+    used: BTreeSet<String>,
+    missing: Vec<String>,
+    misshapen: Vec<String>,
+    /// Stored types that became another format: how many tensors, and one of them.
+    changed: BTreeMap<(String, Format), (usize, String)>,
+}
+
+impl Builder<'_> {
+    fn resolve(&mut self) -> HashMap<(TensorId, u32), Resolved> {
+        let mut all = HashMap::new();
+        for (i, tensor) in self.plan.tensors.iter().enumerate() {
+            if tensor.sources.is_empty() {
+                continue;
+            }
+            for layer in tensor.layers(self.plan.spec.layers) {
+                let pieces: Vec<Piece> = tensor
+                    .sources
+                    .iter()
+                    .filter_map(|source| self.piece(tensor, source, layer))
+                    .collect();
+                if pieces.len() == tensor.sources.len() {
+                    let format = self.settle(tensor, &pieces, layer);
+                    all.insert((TensorId(i as u16), layer), Resolved { pieces, format });
+                }
+            }
+        }
+        all
+    }
+
+    fn piece(&mut self, tensor: &Tensor, source: &Source, layer: u32) -> Option<Piece> {
+        let pattern = if self.gguf { &source.gguf } else { &source.hf };
+        let wanted = source.name_in(pattern, layer);
+        let Some(name) = self.lookup(&wanted) else {
+            self.missing.push(wanted);
+            return None;
+        };
+        let entry = self.archive.entries[&name].clone();
+        self.used.insert(name.clone());
+        let layout = if self.gguf {
+            Layout::RowMajor
+        } else {
+            source.hf_layout
+        };
+        let (rows, columns) = (u64::from(source.rows), u64::from(tensor.columns));
+        let expected = match (tensor.kind, layout) {
+            (TensorKind::Vector, _) => vec![rows],
+            (_, Layout::Transposed) => vec![columns, rows],
+            _ => vec![rows, columns],
+        };
+        if entry.shape != expected {
+            self.misshapen.push(format!(
+                "{name} is {:?} and should be {expected:?}",
+                entry.shape
+            ));
+            return None;
+        }
+        Some(Piece {
+            entry,
+            rows: source.rows as usize,
+            layout,
+        })
+    }
+
+    /// The name under which the file has `wanted`: exporters differ in the prefix of the model's trunk.
+    fn lookup(&self, wanted: &str) -> Option<String> {
+        let has = |name: &str| {
+            self.archive
+                .entries
+                .contains_key(name)
+                .then(|| name.to_owned())
+        };
+        has(wanted)
+            .or_else(|| has(&format!("transformer.{wanted}")))
+            .or_else(|| wanted.strip_prefix("model.").and_then(has))
+    }
+
+    fn settle(&mut self, tensor: &Tensor, pieces: &[Piece], layer: u32) -> Format {
+        if tensor.kind != TensorKind::Matrix {
+            return Format::F32;
+        }
+        let stored: BTreeSet<Stored> = pieces.iter().map(|p| p.entry.stored).collect();
+        let formats: BTreeSet<Format> = stored.iter().map(|s| s.format()).collect();
+        let format = self.dtype.unwrap_or_else(|| match formats.len() {
+            1 => *formats.first().expect("one"),
+            // What holds all of them: bf16 has f32's range, everything else fits f16's.
+            _ if formats.contains(&Format::F32) || formats.contains(&Format::Bf16) => Format::F32,
+            _ => Format::F16,
+        });
+        let lossless = stored
+            .iter()
+            .all(|s| s.format() == format && (s.is_native() || *s == Stored::Q4_0));
+        if !lossless {
+            let names: Vec<&str> = stored.iter().map(|s| s.name()).collect();
+            let count = self.changed.entry((names.join(" + "), format)).or_default();
+            count.0 += 1;
+            if count.1.is_empty() {
+                count.1 = format!("{} of layer {layer}", tensor.name);
+            }
+        }
+        format
+    }
+
+    /// Tensors that nothing asked for, but for those that are known to carry no parameters.
+    fn unexpected(&self) -> Vec<String> {
+        let known = |name: &str| {
+            name.ends_with(".attn.bias")
+                || name.ends_with(".attn.masked_bias")
+                || name.ends_with("rotary_emb.inv_freq")
+        };
+        // Some exporters write a tied head out a second time.
+        let tied_copy = |name: &str, entry: &Entry| {
+            name == "lm_head.weight" && self.plan.spec.tie_embeddings && {
+                let source = &self.plan.tensors[0].sources[0];
+                let embedding = self
+                    .lookup(&source.name_in(&source.hf, 0))
+                    .map(|n| &self.archive.entries[&n]);
+                embedding.is_some_and(|e| {
+                    e.stored == entry.stored && self.archive.data(e) == self.archive.data(entry)
+                })
+            }
+        };
+        let unused = self
+            .archive
+            .entries
+            .iter()
+            .filter(|(name, _)| !self.used.contains(*name));
+        unused
+            .filter(|(name, entry)| !known(name) && !tied_copy(name, entry))
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let note =
+            |((from, to), (count, example)): (&(String, Format), &(usize, String))| match count {
+                1 => format!("{example} is {from} in the file and held as {}", to.name()),
+                _ => format!(
+                    "{count} matrices ({example}, ...) are {from} in the file and held as {}",
+                    to.name()
+                ),
+            };
+        self.changed.iter().map(note).collect()
+    }
+}

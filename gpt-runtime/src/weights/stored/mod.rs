@@ -1,0 +1,192 @@
+//! How files store numbers: the element types of safetensors and the block types of GGUF, and their values.
+//!
+//! Five of them are our own [`Format`]s, byte for byte; Q4_0 is a Q4_1 in disguise; the rest are only ever read. Layouts
+//! follow the definitions in ggml (`ggml-common.h`); every type is checked against values of its reference implementation.
+
+mod k;
+#[cfg(test)]
+mod tests;
+
+use gpt_plan::Format;
+use half::f16;
+
+use super::format;
+
+/// An element or block type of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stored {
+    F32,
+    F16,
+    Bf16,
+    Q8_0,
+    Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q2K,
+    Q3K,
+    Q4K,
+    Q5K,
+    Q6K,
+}
+
+impl Stored {
+    /// The type with GGUF's number `id`, if we read it.
+    pub fn from_gguf(id: u32) -> Option<Stored> {
+        Some(match id {
+            0 => Stored::F32,
+            1 => Stored::F16,
+            2 => Stored::Q4_0,
+            3 => Stored::Q4_1,
+            6 => Stored::Q5_0,
+            7 => Stored::Q5_1,
+            8 => Stored::Q8_0,
+            10 => Stored::Q2K,
+            11 => Stored::Q3K,
+            12 => Stored::Q4K,
+            13 => Stored::Q5K,
+            14 => Stored::Q6K,
+            30 => Stored::Bf16,
+            _ => return None,
+        })
+    }
+
+    /// Its name in GGUF's spelling.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Stored::F32 => "F32",
+            Stored::F16 => "F16",
+            Stored::Bf16 => "BF16",
+            Stored::Q8_0 => "Q8_0",
+            Stored::Q4_0 => "Q4_0",
+            Stored::Q4_1 => "Q4_1",
+            Stored::Q5_0 => "Q5_0",
+            Stored::Q5_1 => "Q5_1",
+            Stored::Q2K => "Q2_K",
+            Stored::Q3K => "Q3_K",
+            Stored::Q4K => "Q4_K",
+            Stored::Q5K => "Q5_K",
+            Stored::Q6K => "Q6_K",
+        }
+    }
+
+    /// Elements and bytes of a block.
+    pub const fn block(self) -> (usize, usize) {
+        match self {
+            Stored::F32 => (1, 4),
+            Stored::F16 | Stored::Bf16 => (1, 2),
+            Stored::Q8_0 => (32, 34),
+            Stored::Q4_0 => (32, 18),
+            Stored::Q4_1 => (32, 20),
+            Stored::Q5_0 => (32, 22),
+            Stored::Q5_1 => (32, 24),
+            Stored::Q2K => (256, 84),
+            Stored::Q3K => (256, 110),
+            Stored::Q4K => (256, 144),
+            Stored::Q5K => (256, 176),
+            Stored::Q6K => (256, 210),
+        }
+    }
+
+    /// Bytes of a row; none if a row of that length does not consist of whole blocks.
+    pub fn row_bytes(self, columns: u64) -> Option<u64> {
+        let (elements, bytes) = self.block();
+        (columns % elements as u64 == 0)
+            .then(|| (columns / elements as u64).checked_mul(bytes as u64))?
+    }
+
+    /// The format that holds it without loss and has a kernel; for the rest f16, whose 11 bits lose less than any other of half the
+    /// size of an f32 (scales times quants of up to six bits).
+    pub const fn format(self) -> Format {
+        match self {
+            Stored::F32 => Format::F32,
+            Stored::Bf16 => Format::Bf16,
+            Stored::Q8_0 => Format::Q8,
+            Stored::Q4_0 | Stored::Q4_1 => Format::Q4,
+            _ => Format::F16,
+        }
+    }
+
+    /// Whether a row in this type has the bytes of [`format`](Self::format).
+    pub const fn is_native(self) -> bool {
+        matches!(
+            self,
+            Stored::F32 | Stored::F16 | Stored::Bf16 | Stored::Q8_0 | Stored::Q4_1
+        )
+    }
+
+    /// The values of a row.
+    pub fn decode(self, bytes: &[u8], row: &mut [f32]) {
+        let (elements, size) = self.block();
+        let blocks = || bytes.chunks_exact(size);
+        match self {
+            Stored::F32 => format::decode(Format::F32, bytes, row),
+            Stored::F16 => format::decode(Format::F16, bytes, row),
+            Stored::Bf16 => format::decode(Format::Bf16, bytes, row),
+            Stored::Q8_0 => format::decode(Format::Q8, bytes, row),
+            Stored::Q4_1 => format::decode(Format::Q4, bytes, row),
+            Stored::Q4_0 | Stored::Q5_0 | Stored::Q5_1 => {
+                for (block, out) in blocks().zip(row.chunks_exact_mut(elements)) {
+                    self.decode_small(block, out);
+                }
+            }
+            _ => {
+                for (block, out) in blocks().zip(row.chunks_exact_mut(elements)) {
+                    match self {
+                        Stored::Q2K => k::q2(block, out),
+                        Stored::Q3K => k::q3(block, out),
+                        Stored::Q4K => k::q4(block, out),
+                        Stored::Q5K => k::q5(block, out),
+                        _ => k::q6(block, out),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Blocks of 32: a scale, perhaps a minimum, perhaps a fifth bit of each quant, nibbles.
+    fn decode_small(self, block: &[u8], out: &mut [f32]) {
+        let d = half(block, 0);
+        let (m, at) = if self == Stored::Q5_1 {
+            (half(block, 2), 4)
+        } else {
+            (0.0, 2)
+        };
+        let (fifth, at) = match self {
+            Stored::Q4_0 => (0, at),
+            _ => (
+                u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]),
+                at + 4,
+            ),
+        };
+        let zero = match self {
+            Stored::Q4_0 => 8,
+            Stored::Q5_0 => 16,
+            _ => 0,
+        };
+        for (j, x) in out.iter_mut().enumerate() {
+            let low = i32::from((block[at + j % 16] >> (4 * (j / 16))) & 15);
+            let quant = (low | ((fifth >> j & 1) << 4) as i32) - zero;
+            *x = d * quant as f32 + m;
+        }
+    }
+}
+
+/// Q4_0 as the Q4_1 it is: `d (q - 8) = d q + m` with `m = -8 d`, exactly, as eight is a power of two. None if that is beyond f16.
+pub fn q4_0_to_q4_1(blocks: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    for block in blocks.chunks_exact(18) {
+        let d = f16::from_le_bytes([block[0], block[1]]);
+        let m = f16::from_f32(-8.0 * d.to_f32());
+        if !m.is_finite() {
+            return None;
+        }
+        out.extend(d.to_le_bytes());
+        out.extend(m.to_le_bytes());
+        out.extend(&block[2..]);
+    }
+    Some(())
+}
+
+fn half(block: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+}

@@ -1,0 +1,414 @@
+//! Checkpoints written here and read back: every layout, every way of not fitting, and damage at random.
+
+use std::path::{Path, PathBuf};
+
+use gpt_plan::{Format, Layout, Plan, TensorKind};
+use proptest::prelude::*;
+
+use super::*;
+use crate::weights::testing;
+
+/// The file tensor `(name, shape, values)` list that holds what `weights` holds, in Hugging Face's names and orders.
+fn hf_tensors(plan: &'static Plan, weights: &RandomWeights) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+    let mut all = Vec::new();
+    for (tensor, layer, rows, source) in sources(plan) {
+        let columns = tensor.columns as usize;
+        let id = plan.find(&tensor.name).unwrap();
+        let data = weights.tensor(id, layer).unwrap().data.into_owned();
+        let values: Vec<f32> = data
+            .chunks(4)
+            .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+            .collect();
+        let ours = &values[rows.start * columns..rows.end * columns];
+        let n = rows.len();
+        let mut theirs = vec![0.0; n * columns];
+        for r in 0..n {
+            for c in 0..columns {
+                let at = match source.hf_layout {
+                    Layout::RowMajor => r * columns + c,
+                    Layout::Transposed => c * n + r,
+                    Layout::RotaryHalves { head_dim } => {
+                        let d = head_dim as usize;
+                        let (head, i) = (r / d, r % d);
+                        (head * d + i / 2 + if i % 2 == 1 { d / 2 } else { 0 }) * columns + c
+                    }
+                };
+                theirs[at] = ours[r * columns + c];
+            }
+        }
+        let shape = match (tensor.kind, source.hf_layout) {
+            (TensorKind::Vector, _) => vec![n],
+            (_, Layout::Transposed) => vec![columns, n],
+            _ => vec![n, columns],
+        };
+        all.push((source.name_in(&source.hf, layer), shape, theirs));
+    }
+    all
+}
+
+/// Every tensor of a file: ours, its layer, the rows it is of ours, and its source.
+fn sources(
+    plan: &'static Plan,
+) -> Vec<(
+    &'static gpt_plan::Tensor,
+    u32,
+    std::ops::Range<usize>,
+    &'static gpt_plan::Source,
+)> {
+    let mut all = Vec::new();
+    for tensor in plan.tensors.iter() {
+        for layer in tensor.layers(plan.spec.layers) {
+            let mut row = 0;
+            for source in tensor.sources.iter() {
+                let end = row + source.rows as usize;
+                all.push((tensor, layer, row..end, source));
+                row = end;
+            }
+        }
+    }
+    all
+}
+
+fn write_safetensors(path: &Path, tensors: &[(String, Vec<usize>, Vec<f32>)]) {
+    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
+        .iter()
+        .map(|(n, s, v)| {
+            (
+                n.clone(),
+                s.clone(),
+                v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            )
+        })
+        .collect();
+    let views = bytes.iter().map(|(name, shape, data)| {
+        (
+            name.clone(),
+            ::safetensors::tensor::TensorView::new(::safetensors::Dtype::F32, shape.clone(), data)
+                .unwrap(),
+        )
+    });
+    std::fs::write(path, ::safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
+/// A GGUF file: metadata already encoded, tensors as (name, ggml type, dimensions with the fastest first, bytes).
+pub struct GgufFile {
+    pub metadata: Vec<(String, Vec<u8>)>,
+    pub tensors: Vec<(String, u32, Vec<u64>, Vec<u8>)>,
+}
+
+fn text(s: &str) -> Vec<u8> {
+    [&(s.len() as u64).to_le_bytes()[..], s.as_bytes()].concat()
+}
+
+fn meta_u32(key: &str, x: u32) -> (String, Vec<u8>) {
+    (
+        key.to_owned(),
+        [4u32.to_le_bytes(), x.to_le_bytes()].concat(),
+    )
+}
+
+fn meta_f32(key: &str, x: f32) -> (String, Vec<u8>) {
+    (
+        key.to_owned(),
+        [6u32.to_le_bytes(), x.to_le_bytes()].concat(),
+    )
+}
+
+fn meta_text(key: &str, x: &str) -> (String, Vec<u8>) {
+    (key.to_owned(), [&8u32.to_le_bytes()[..], &text(x)].concat())
+}
+
+impl GgufFile {
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut out = b"GGUF".to_vec();
+        out.extend(3u32.to_le_bytes());
+        out.extend((self.tensors.len() as u64).to_le_bytes());
+        out.extend((self.metadata.len() as u64).to_le_bytes());
+        for (key, value) in &self.metadata {
+            out.extend(text(key));
+            out.extend(value);
+        }
+        let mut offset = 0u64;
+        for (name, kind, dimensions, data) in &self.tensors {
+            out.extend(text(name));
+            out.extend((dimensions.len() as u32).to_le_bytes());
+            dimensions.iter().for_each(|d| out.extend(d.to_le_bytes()));
+            out.extend(kind.to_le_bytes());
+            out.extend(offset.to_le_bytes());
+            offset = (offset + data.len() as u64).next_multiple_of(32);
+        }
+        for (_, _, _, data) in &self.tensors {
+            out.resize(out.len().next_multiple_of(32), 0);
+            out.extend(data);
+        }
+        out
+    }
+}
+
+/// The scaled-down Llama as a GGUF, matrices as `kind` (0 f32, 2 Q4_0-like random blocks, 8 q8).
+fn gguf_file(plan: &'static Plan, weights: &RandomWeights, format: Format) -> GgufFile {
+    let spec = &plan.spec;
+    let metadata = vec![
+        meta_text("general.architecture", "llama"),
+        meta_u32("llama.block_count", spec.layers),
+        meta_u32("llama.attention.head_count", spec.heads),
+        meta_u32("llama.attention.head_count_kv", spec.kv_heads),
+        meta_u32("llama.embedding_length", spec.embed),
+        meta_u32("llama.context_length", spec.context),
+        meta_f32("llama.attention.layer_norm_rms_epsilon", 1e-5),
+        meta_f32("llama.rope.freq_base", 10_000.0),
+    ];
+    let mut tensors = Vec::new();
+    for (tensor, layer, rows, source) in sources(plan) {
+        let host = weights
+            .tensor(plan.find(&tensor.name).unwrap(), layer)
+            .unwrap();
+        let row_bytes = host.format.row_bytes(host.columns);
+        let data = host.data[rows.start * row_bytes..rows.end * row_bytes].to_vec();
+        let mut dimensions = vec![u64::from(tensor.columns), rows.len() as u64];
+        if tensor.kind == TensorKind::Vector {
+            dimensions.remove(0);
+        }
+        let kind = match host.format {
+            Format::F32 => 0,
+            Format::F16 => 1,
+            Format::Bf16 => 30,
+            Format::Q8 => 8,
+            Format::Q4 => 3,
+        };
+        assert!(host.format == format || tensor.kind != TensorKind::Matrix);
+        tensors.push((source.name_in(&source.gguf, layer), kind, dimensions, data));
+    }
+    GgufFile { metadata, tensors }
+}
+
+#[track_caller]
+fn same(plan: &'static Plan, found: &dyn Weights, expected: &dyn Weights) {
+    for (i, tensor) in plan.tensors.iter().enumerate() {
+        let id = gpt_plan::TensorId(i as u16);
+        for layer in tensor.layers(plan.spec.layers) {
+            let (a, b) = (
+                found.tensor(id, layer).unwrap(),
+                expected.tensor(id, layer).unwrap(),
+            );
+            assert_eq!(
+                (a.format, a.rows, a.columns),
+                (b.format, b.rows, b.columns),
+                "{}",
+                tensor.name
+            );
+            assert!(a.data == b.data, "{} of layer {layer}", tensor.name);
+        }
+    }
+}
+
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    (folder, path)
+}
+
+#[test]
+fn safetensors_of_both_families_come_back() {
+    for plan in [testing::gpt2(), testing::llama()] {
+        let weights = RandomWeights::new(plan, 3, Format::F32);
+        let mut tensors = hf_tensors(plan, &weights);
+        let (folder, path) = folder();
+        write_safetensors(&path, &tensors);
+        same(plan, &open(&path, plan, None).unwrap(), &weights);
+        same(plan, &open(folder.path(), plan, None).unwrap(), &weights);
+        let bf16 = open(&path, plan, Some(Format::Bf16)).unwrap();
+        same(plan, &bf16, &RandomWeights::new(plan, 3, Format::Bf16));
+        assert_eq!(bf16.notes().len(), 1, "{:?}", bf16.notes());
+
+        // Sharded, under the trunk's other prefix, with buffers that are no parameters, and the tied head written out.
+        let head = tensors[0].clone();
+        for (name, ..) in &mut tensors {
+            *name = match name.strip_prefix("model.") {
+                Some(rest) => rest.to_owned(),
+                None => format!("transformer.{name}"),
+            };
+        }
+        tensors.push(("lm_head.weight".to_owned(), head.1, head.2));
+        tensors.push((
+            "transformer.h.0.attn.masked_bias".to_owned(),
+            vec![1],
+            vec![-1e4],
+        ));
+        let (folder, path) = self::folder();
+        let (a, b) = tensors.split_at(tensors.len() / 2);
+        let mut map = serde_json::Map::new();
+        for (file, part) in [("a.safetensors", a), ("b.safetensors", b)] {
+            write_safetensors(&path.with_file_name(file), part);
+            part.iter()
+                .for_each(|(name, ..)| drop(map.insert(name.clone(), file.into())));
+        }
+        let index = serde_json::json!({ "weight_map": map });
+        std::fs::write(path.with_file_name(safetensors::INDEX), index.to_string()).unwrap();
+        same(plan, &open(folder.path(), plan, None).unwrap(), &weights);
+    }
+}
+
+#[test]
+fn gguf_comes_back_in_every_format() {
+    let plan = testing::llama();
+    for format in Format::ALL {
+        let weights = RandomWeights::new(plan, 4, format);
+        let (_folder, path) = folder();
+        let path = path.with_extension("gguf");
+        std::fs::write(&path, gguf_file(plan, &weights, format).bytes()).unwrap();
+        let loaded = open(&path, plan, None).unwrap();
+        same(plan, &loaded, &weights);
+        assert!(loaded.notes().is_empty(), "{:?}", loaded.notes());
+        assert_eq!(
+            loaded.gguf().unwrap().unsigned("llama.block_count"),
+            Some(2)
+        );
+    }
+}
+
+#[test]
+fn a_fused_matrix_of_mixed_types_is_promoted_and_said() {
+    let plan = testing::llama();
+    let weights = RandomWeights::new(plan, 4, Format::Q4);
+    let mut file = gguf_file(plan, &weights, Format::Q4);
+    let q8 = gguf_file(plan, &RandomWeights::new(plan, 4, Format::Q8), Format::Q8);
+    let at = file
+        .tensors
+        .iter()
+        .position(|t| t.0 == "blk.1.attn_v.weight")
+        .unwrap();
+    file.tensors[at] = q8.tensors.into_iter().nth(at).unwrap();
+    let (_folder, path) = folder();
+    let path = path.with_extension("gguf");
+    std::fs::write(&path, file.bytes()).unwrap();
+    let loaded = open(&path, plan, None).unwrap();
+    let qkv = plan.find("attn.qkv.weight").unwrap();
+    assert_eq!(
+        (loaded.format(qkv, 0), loaded.format(qkv, 1)),
+        (Format::Q4, Format::F16)
+    );
+    let said = ["attn.qkv.weight of layer 1 is Q8_0 + Q4_1 in the file and held as f16"];
+    assert_eq!(loaded.notes(), said);
+    assert_eq!(loaded.tensor(qkv, 1).unwrap().data.len(), 32 * 64 * 2);
+}
+
+#[test]
+fn everything_that_does_not_fit_is_in_one_message() {
+    let plan = testing::gpt2();
+    let mut tensors = hf_tensors(plan, &RandomWeights::new(plan, 3, Format::F32));
+    tensors.retain(|t| t.0 != "h.1.mlp.c_fc.bias");
+    let ln = tensors.iter_mut().find(|t| t.0 == "ln_f.weight").unwrap();
+    (ln.1, ln.2) = (vec![3], vec![1.0; 3]);
+    let qkv = tensors
+        .iter_mut()
+        .find(|t| t.0 == "h.0.attn.c_attn.weight")
+        .unwrap();
+    qkv.1.reverse();
+    tensors.push(("h.2.ln_1.weight".to_owned(), vec![1], vec![1.0]));
+    let (_folder, path) = folder();
+    write_safetensors(&path, &tensors);
+    let config = serde_json::json!({ "n_head": 3, "layer_norm_epsilon": 1e-6, "activation_function": "relu", "n_embd": 32 });
+    std::fs::write(path.with_file_name("config.json"), config.to_string()).unwrap();
+    let error = open(&path, plan, None)
+        .err()
+        .expect("it does not fit")
+        .to_string();
+    let expected = "does not fit the model test:
+  the number of heads is 3 in config.json and 2 in the spec
+  the norm's epsilon is 0.000001 in config.json and 0.00001 in the spec
+  the activation is relu in config.json and GeluTanh in the spec
+  missing: h.1.mlp.c_fc.bias
+  unexpected: h.2.ln_1.weight
+  misshapen: h.0.attn.c_attn.weight is [96, 32] and should be [32, 96], ln_f.weight is [3] and should be [32]";
+    assert!(error.ends_with(expected), "{error}");
+}
+
+#[test]
+fn files_that_are_none() {
+    let (folder, path) = folder();
+    let plan = testing::gpt2();
+    let error = |path: &Path| {
+        open(path, plan, None)
+            .err()
+            .expect("it is no checkpoint")
+            .to_string()
+    };
+    assert!(error(folder.path()).contains("has neither model.safetensors nor"));
+    assert!(error(&path).contains("cannot read"));
+    std::fs::write(&path, b"").unwrap();
+    assert!(
+        error(&path).contains("is not a safetensors file"),
+        "{}",
+        error(&path)
+    );
+    std::fs::write(&path, [0xFF; 64]).unwrap();
+    assert!(error(&path).contains("is not a safetensors file"));
+    let gguf = path.with_extension("gguf");
+    std::fs::write(&gguf, b"GGUF\x03\0\0\0").unwrap();
+    assert!(
+        error(&gguf).contains("ends within the number of tensors"),
+        "{}",
+        error(&gguf)
+    );
+}
+
+/// Lies about sizes must cost an error, not memory: every case here is parsed in a few microseconds.
+#[test]
+fn gguf_that_lies() {
+    let plan = testing::llama();
+    let file = || gguf_file(plan, &RandomWeights::new(plan, 4, Format::Q8), Format::Q8);
+    let error = |file: GgufFile| gguf::parse(&file.bytes()).err().expect("it lies");
+    let mut f = file();
+    f.tensors[0].2 = vec![u64::MAX / 2 * 2, 1 << 40];
+    assert!(error(f).contains("cannot store"));
+    let mut f = file();
+    f.tensors[0].2 = vec![32, 1 << 50];
+    assert!(error(f).contains("reaches beyond the end"));
+    let mut f = file();
+    f.tensors[0].2 = vec![33, 1];
+    assert!(error(f).contains("cannot store"));
+    let mut f = file();
+    f.tensors[0].1 = 99;
+    assert!(error(f).contains("is of type 99"));
+    let mut f = file();
+    f.tensors[1].0 = f.tensors[0].0.clone();
+    assert!(error(f).contains("occurs twice"));
+    let mut f = file();
+    f.metadata.push((
+        "list".to_owned(),
+        [
+            &9u32.to_le_bytes()[..],
+            &8u32.to_le_bytes(),
+            &u64::MAX.to_le_bytes(),
+        ]
+        .concat(),
+    ));
+    assert!(error(f).contains("too short for"));
+    let mut f = file();
+    f.metadata.push(meta_u32("general.alignment", 3));
+    assert!(error(f).contains("power of two"));
+    let mut bytes = file().bytes();
+    bytes[8..16].copy_from_slice(&u64::MAX.to_le_bytes());
+    assert!(gguf::parse(&bytes).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_gguf_never_panics(at in 0usize..3000, bits in 1u8.., cut in 0usize..3000) {
+        let plan = testing::llama();
+        let mut bytes = gguf_file(plan, &RandomWeights::new(plan, 4, Format::Q8), Format::Q8).bytes();
+        let len = bytes.len();
+        bytes[at % len] ^= bits;
+        let _ = gguf::parse(&bytes);
+        let _ = gguf::parse(&bytes[..cut.min(len)]);
+    }
+
+    #[test]
+    fn noise_is_not_gguf(noise in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let bytes = [b"GGUF\x03\0\0\0".as_slice(), &noise].concat();
+        let _ = gguf::parse(&bytes);
+    }
+}
