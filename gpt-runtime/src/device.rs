@@ -53,12 +53,18 @@ impl Device {
 
     /// The CPU engine on all physical cores.
     pub fn cpu() -> Result<Device, Error> {
-        Device::open(&DeviceOptions { kind: DeviceKind::Cpu, ..Default::default() })
+        Device::open(&DeviceOptions {
+            kind: DeviceKind::Cpu,
+            ..Default::default()
+        })
     }
 
     /// A GPU, or an error that says why there is none. `WGPU_BACKEND` and `WGPU_ADAPTER_NAME` select among several.
     pub fn gpu() -> Result<Device, Error> {
-        Device::open(&DeviceOptions { kind: DeviceKind::Gpu, ..Default::default() })
+        Device::open(&DeviceOptions {
+            kind: DeviceKind::Gpu,
+            ..Default::default()
+        })
     }
 
     /// Opens what `options` ask for.
@@ -72,11 +78,15 @@ impl Device {
             DeviceKind::Gpu => Device::open_gpu(named, "asked for"),
             DeviceKind::Auto if named.is_some() => Device::open_gpu(named, "its name was given"),
             DeviceKind::Auto => match GpuDevice::open(None) {
-                Ok(gpu) if !gpu.is_software() => {
-                    Ok(Device { engine: Engine::Gpu(Arc::new(gpu)), reason: "the best adapter found".to_owned() })
-                }
+                Ok(gpu) if !gpu.is_software() => Ok(Device {
+                    engine: Engine::Gpu(Arc::new(gpu)),
+                    reason: "the best adapter found".to_owned(),
+                }),
                 Ok(gpu) => {
-                    let reason = format!("the only adapter, {}, is software and slower than the CPU engine", gpu.name());
+                    let reason = format!(
+                        "the only adapter, {}, is software and slower than the CPU engine",
+                        gpu.name()
+                    );
                     Device::open_cpu(options.threads, &reason)
                 }
                 Err(error) => Device::open_cpu(options.threads, &error.to_string()),
@@ -86,12 +96,18 @@ impl Device {
 
     fn open_cpu(threads: Option<usize>, reason: &str) -> Result<Device, Error> {
         let engine = Engine::Cpu(Arc::new(CpuDevice::new(threads)?));
-        Ok(Device { engine, reason: reason.to_owned() })
+        Ok(Device {
+            engine,
+            reason: reason.to_owned(),
+        })
     }
 
     fn open_gpu(adapter: Option<&str>, reason: &str) -> Result<Device, Error> {
         let engine = Engine::Gpu(Arc::new(GpuDevice::open(adapter)?));
-        Ok(Device { engine, reason: reason.to_owned() })
+        Ok(Device {
+            engine,
+            reason: reason.to_owned(),
+        })
     }
 
     /// Whether this is a GPU.

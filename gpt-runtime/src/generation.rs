@@ -6,7 +6,7 @@
 use std::ops::{Deref, DerefMut};
 
 use crate::Error;
-use crate::model::{Any, Model};
+use crate::model::Any;
 use crate::sample::{Sampler, Sampling};
 use crate::session::{Session, SessionBuilder};
 use crate::text::{StopStrings, TextStream};
@@ -79,35 +79,59 @@ impl<M> DerefMut for Held<'_, M> {
 
 impl<M> SessionBuilder<M> {
     /// Opens the session and continues `prompt` in it until the model ends the text or the context is full.
-    pub fn generate(self, prompt: &str, sampling: Sampling) -> Result<Generation<'static, M>, Error> {
+    pub fn generate(
+        self,
+        prompt: &str,
+        sampling: Sampling,
+    ) -> Result<Generation<'static, M>, Error> {
         let session = self.open()?;
         let ids = session.model().tokenizer()?.encode_prompt(prompt)?;
-        Generation::new(Held::Owned(Box::new(session)), &ids, sampling, Stop::default())
+        Generation::new(
+            Held::Owned(Box::new(session)),
+            &ids,
+            sampling,
+            Stop::default(),
+        )
     }
 }
 
 impl<M> Session<M> {
     /// Appends `prompt` and continues it.
-    pub fn generate(&mut self, prompt: &str, sampling: Sampling, stop: Stop) -> Result<Generation<'_, M>, Error> {
+    pub fn generate(
+        &mut self,
+        prompt: &str,
+        sampling: Sampling,
+        stop: Stop,
+    ) -> Result<Generation<'_, M>, Error> {
         let ids = self.model().tokenizer()?.encode_prompt(prompt)?;
         self.generate_ids(&ids, sampling, stop)
     }
 
     /// Appends the tokens `prompt` and continues them.
-    pub fn generate_ids(&mut self, prompt: &[u32], sampling: Sampling, stop: Stop) -> Result<Generation<'_, M>, Error> {
+    pub fn generate_ids(
+        &mut self,
+        prompt: &[u32],
+        sampling: Sampling,
+        stop: Stop,
+    ) -> Result<Generation<'_, M>, Error> {
         Generation::new(Held::Lent(self), prompt, sampling, stop)
     }
 }
 
 impl<'s, M> Generation<'s, M> {
-    fn new(mut session: Held<'s, M>, prompt: &[u32], sampling: Sampling, stop: Stop) -> Result<Self, Error> {
+    fn new(
+        mut session: Held<'s, M>,
+        prompt: &[u32],
+        sampling: Sampling,
+        stop: Stop,
+    ) -> Result<Self, Error> {
         let model = session.model().clone();
         let tokenizer = model.tokenizer()?;
         let mut sampler = Sampler::new(sampling, model.plan().spec.vocab as usize)?;
         let mut stop_ids = stop.ids;
-        stop_ids.extend(tokenizer.stop_ids());
+        stop_ids.extend_from_slice(tokenizer.stop_ids());
         session.push(prompt)?;
-        let next = session.sample(&mut sampler)?;
+        let next = session.sample(&mut sampler);
         Ok(Generation {
             stream: tokenizer.stream(prompt),
             stops: StopStrings::new(stop.strings),
@@ -176,7 +200,7 @@ impl<'s, M> Generation<'s, M> {
         }
         if self.session.remaining() > 0 {
             self.session.push(&[id])?;
-            self.next = Some(self.session.sample(&mut self.sampler)?);
+            self.next = Some(self.session.sample(&mut self.sampler));
         }
         Ok(piece.text)
     }

@@ -5,13 +5,25 @@
 //! turns tokens into words and back. What a model *is* stands in `gpt-plan`; how it becomes a plan, in `gpt-codegen`.
 
 pub mod cpu;
+mod device;
 pub mod engine;
 mod error;
+mod generation;
 pub mod gpu;
+mod model;
+mod sample;
+mod session;
 pub mod text;
 pub mod weights;
 
+pub use cpu::Gpt;
+pub use device::{Device, DeviceKind, DeviceOptions};
 pub use error::Error;
+pub use generation::{Ended, Generation, Stop};
 pub use gpt_macros::gpt_model;
 pub use gpt_plan as plan;
 pub use gpt_shaders as shaders;
+pub use model::{Any, LoadOptions, Model};
+pub use sample::{Sampler, Sampling};
+pub use session::{Logits, Session, SessionBuilder};
+pub use text::Tokenizer;

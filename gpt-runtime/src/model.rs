@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use gpt_plan::{Format, Plan};
 
+use crate::Error;
 use crate::cpu::{CpuModel, Gpt, TypedCpuModel};
 use crate::device::{Device, EngineRef};
 use crate::engine::EngineModel;
@@ -13,7 +14,6 @@ use crate::gpu::GpuModel;
 use crate::session::SessionBuilder;
 use crate::text::Tokenizer;
 use crate::weights::{self, RandomWeights, Weights};
-use crate::Error;
 
 /// The brand of a model known only at run time.
 pub enum Any {}
@@ -52,7 +52,11 @@ impl<M: Gpt> Model<M> {
     }
 
     /// As [`load`](Self::load), with options.
-    pub fn load_with(path: impl AsRef<Path>, device: &Device, options: &LoadOptions) -> Result<Self, Error> {
+    pub fn load_with(
+        path: impl AsRef<Path>,
+        device: &Device,
+        options: &LoadOptions,
+    ) -> Result<Self, Error> {
         let path = path.as_ref();
         let loaded = weights::open(path, M::plan(), options.dtype)?;
         let tokenizer = match &options.tokenizer {
@@ -73,7 +77,12 @@ impl<M: Gpt> Model<M> {
 
     /// As [`init`](Self::init), with matrices stored as `format`.
     pub fn init_as(device: &Device, seed: u64, format: Format) -> Result<Self, Error> {
-        Self::new(&RandomWeights::new(M::plan(), seed, format), device, None, Vec::new())
+        Self::new(
+            &RandomWeights::new(M::plan(), seed, format),
+            device,
+            None,
+            Vec::new(),
+        )
     }
 
     /// A model with weights from anywhere.
@@ -81,7 +90,12 @@ impl<M: Gpt> Model<M> {
         Self::new(weights, device, None, Vec::new())
     }
 
-    fn new(weights: &dyn Weights, device: &Device, tokenizer: Option<Tokenizer>, notes: Vec<String>) -> Result<Self, Error> {
+    fn new(
+        weights: &dyn Weights,
+        device: &Device,
+        tokenizer: Option<Tokenizer>,
+        notes: Vec<String>,
+    ) -> Result<Self, Error> {
         let plan = M::plan();
         let engine: Box<dyn EngineModel> = match device.engine() {
             EngineRef::Cpu(cpu) => Box::new(TypedCpuModel::<M>::new(cpu.clone(), weights)?),
@@ -93,7 +107,11 @@ impl<M: Gpt> Model<M> {
 
 impl Model<Any> {
     /// A model whose plan was made at run time; the CPU engine then walks the plan as data.
-    pub fn from_plan(plan: &'static Plan, weights: &dyn Weights, device: &Device) -> Result<Self, Error> {
+    pub fn from_plan(
+        plan: &'static Plan,
+        weights: &dyn Weights,
+        device: &Device,
+    ) -> Result<Self, Error> {
         let engine: Box<dyn EngineModel> = match device.engine() {
             EngineRef::Cpu(cpu) => Box::new(CpuModel::new(cpu.clone(), plan, weights)?),
             EngineRef::Gpu(gpu) => Box::new(GpuModel::new(gpu.clone(), plan, weights)?),
@@ -110,8 +128,17 @@ impl<M> Model<M> {
         tokenizer: Option<Tokenizer>,
         notes: Vec<String>,
     ) -> Self {
-        let shared = Shared { plan, engine, device: device.clone(), tokenizer, notes };
-        Model { shared: Arc::new(shared), brand: PhantomData }
+        let shared = Shared {
+            plan,
+            engine,
+            device: device.clone(),
+            tokenizer,
+            notes,
+        };
+        Model {
+            shared: Arc::new(shared),
+            brand: PhantomData,
+        }
     }
 
     /// A new sequence; see [`SessionBuilder`] for its sizes.
@@ -121,7 +148,10 @@ impl<M> Model<M> {
 
     /// The same model without its brand, for code that serves many.
     pub fn erase(self) -> Model<Any> {
-        Model { shared: self.shared, brand: PhantomData }
+        Model {
+            shared: self.shared,
+            brand: PhantomData,
+        }
     }
 
     /// The plan it runs by.
@@ -159,6 +189,9 @@ impl<M> Model<M> {
 
 impl<M> Clone for Model<M> {
     fn clone(&self) -> Self {
-        Model { shared: self.shared.clone(), brand: PhantomData }
+        Model {
+            shared: self.shared.clone(),
+            brand: PhantomData,
+        }
     }
 }

@@ -13,6 +13,7 @@ use gpt_plan::Mask;
 use crate::Error;
 use crate::engine::{EngineSession, SessionOptions, Trace, Want};
 use crate::model::{Any, Model};
+use crate::sample::Sampler;
 
 /// Most tokens that go through a model together unless a session asks for another number.
 const CHUNK: u32 = 256;
@@ -30,7 +31,12 @@ pub struct SessionBuilder<M = Any> {
 
 impl<M> SessionBuilder<M> {
     pub(crate) fn new(model: Model<M>) -> Self {
-        SessionBuilder { model, capacity: None, chunk: None, all_logits: false }
+        SessionBuilder {
+            model,
+            capacity: None,
+            chunk: None,
+            all_logits: false,
+        }
     }
 
     /// Positions that the cache holds; the model's context if not given.
@@ -65,18 +71,28 @@ impl<M> SessionBuilder<M> {
         }
         let chunk = match (self.chunk, spec.mask) {
             (Some(0), _) => {
-                return Err(Error::Input("a chunk of 0 tokens was asked for; it takes at least 1".to_owned()));
+                return Err(Error::Input(
+                    "a chunk of 0 tokens was asked for; it takes at least 1".to_owned(),
+                ));
             }
             // Every token looks at every other, so they have to go through together.
             (_, Mask::Bidirectional) => capacity,
             (Some(chunk), Mask::Causal) => chunk.min(capacity),
             (None, Mask::Causal) => {
                 let fits = LOGITS_BYTES / (4 * u64::from(spec.vocab));
-                let most = if self.all_logits { fits.clamp(1, u64::from(CHUNK)) as u32 } else { CHUNK };
+                let most = if self.all_logits {
+                    fits.clamp(1, u64::from(CHUNK)) as u32
+                } else {
+                    CHUNK
+                };
                 most.min(capacity)
             }
         };
-        let options = SessionOptions { capacity, chunk, all_logits: self.all_logits };
+        let options = SessionOptions {
+            capacity,
+            chunk,
+            all_logits: self.all_logits,
+        };
         let rows = if self.all_logits { chunk as usize } else { 1 };
         Ok(Session {
             engine: self.model.engine().session(options)?,
@@ -133,17 +149,31 @@ impl<M> Session<M> {
             self.run(part, want)?;
         }
         let vocab = self.model.plan().spec.vocab as usize;
-        Ok(Logits { values: &self.logits[..vocab], brand: PhantomData })
+        Ok(Logits {
+            values: &self.logits[..vocab],
+            brand: PhantomData,
+        })
+    }
+
+    /// Chooses the token that follows, from the logits of the last push. The token is not appended.
+    pub fn sample(&mut self, sampler: &mut Sampler) -> u32 {
+        let vocab = self.model.plan().spec.vocab as usize;
+        sampler.sample(&self.logits[..vocab], &self.tokens)
     }
 
     /// Appends `tokens` and hands the logits `[vocab]` that follow each of them to `sink`, with the token's position.
     ///
     /// # Errors
     /// As [`push`](Self::push), and if the session was not opened with [`SessionBuilder::all_logits`].
-    pub fn each_logits(&mut self, tokens: &[u32], mut sink: impl FnMut(usize, &[f32])) -> Result<(), Error> {
+    pub fn each_logits(
+        &mut self,
+        tokens: &[u32],
+        mut sink: impl FnMut(usize, &[f32]),
+    ) -> Result<(), Error> {
         if !self.options.all_logits {
             return Err(Error::Input(
-                "logits of every token were asked for; open the session with `all_logits()`".to_owned(),
+                "logits of every token were asked for; open the session with `all_logits()`"
+                    .to_owned(),
             ));
         }
         self.check(tokens)?;
@@ -162,7 +192,9 @@ impl<M> Session<M> {
     pub fn trace(&mut self, tokens: &[u32]) -> Result<Vec<Trace>, Error> {
         self.check(tokens)?;
         if tokens.len() > self.options.chunk as usize || !self.options.all_logits {
-            return Err(Error::Input("a trace takes one chunk, in a session with all logits".to_owned()));
+            return Err(Error::Input(
+                "a trace takes one chunk, in a session with all logits".to_owned(),
+            ));
         }
         let traces = self.engine.trace(tokens, self.tokens.len() as u32)?;
         self.tokens.extend_from_slice(tokens);
@@ -170,7 +202,8 @@ impl<M> Session<M> {
     }
 
     fn run(&mut self, tokens: &[u32], want: Want) -> Result<(), Error> {
-        self.engine.forward(tokens, self.tokens.len() as u32, want, &mut self.logits)?;
+        self.engine
+            .forward(tokens, self.tokens.len() as u32, want, &mut self.logits)?;
         self.tokens.extend_from_slice(tokens);
         Ok(())
     }
@@ -178,7 +211,9 @@ impl<M> Session<M> {
     fn check(&self, tokens: &[u32]) -> Result<(), Error> {
         let spec = &self.model.plan().spec;
         if tokens.is_empty() {
-            return Err(Error::Input("there is nothing to run: the list of tokens is empty".to_owned()));
+            return Err(Error::Input(
+                "there is nothing to run: the list of tokens is empty".to_owned(),
+            ));
         }
         if let Some(bad) = tokens.iter().find(|t| **t >= spec.vocab) {
             return Err(Error::Input(format!(
@@ -225,9 +260,16 @@ impl<M> Logits<'_, M> {
     /// The most likely token; the smallest of equals.
     pub fn argmax(&self) -> u32 {
         let start = (0, f32::NEG_INFINITY);
-        let best = self.values.iter().enumerate().fold(start, |best, (i, &value)| {
-            if value > best.1 { (i, value) } else { best }
-        });
+        let best = self
+            .values
+            .iter()
+            .enumerate()
+            .fold(
+                start,
+                |best, (i, &value)| {
+                    if value > best.1 { (i, value) } else { best }
+                },
+            );
         best.0 as u32
     }
 }

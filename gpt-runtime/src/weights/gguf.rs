@@ -28,6 +28,13 @@ pub struct Gguf {
 }
 
 impl Gguf {
+    #[cfg(test)]
+    pub fn from_values(values: impl IntoIterator<Item = (String, Value)>) -> Gguf {
+        Gguf {
+            values: values.into_iter().collect(),
+        }
+    }
+
     /// The value called `key`.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.values.get(key)
@@ -289,4 +296,9 @@ impl<'a> Cursor<'a> {
             shape,
         })
     }
+}
+
+/// The metadata of `path` alone.
+pub fn read_metadata(path: &Path) -> Result<Gguf, Error> {
+    open(path).map(|(_, gguf)| gguf)
 }

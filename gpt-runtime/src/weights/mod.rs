@@ -20,6 +20,6 @@ mod testing;
 mod tests;
 
 pub use checkpoint::{Checkpoint, open};
-pub use gguf::{Gguf, Value};
+pub use gguf::{Gguf, Value, read_metadata};
 pub use host::{HostTensor, Weights};
 pub use random::RandomWeights;
