@@ -2,10 +2,16 @@
 //!
 //! A proc-macro crate exports nothing but its macro, so everything that tests and tools call at run time lives here.
 
+pub mod check;
 pub mod diagnostic;
 pub mod expand;
 pub mod formula;
+pub mod keys;
+mod parse;
 pub mod plan;
+pub mod presets;
+mod resolve;
+pub mod suggest;
 pub mod wgsl;
 
 pub use diagnostic::Diagnostic;
@@ -26,4 +32,73 @@ pub struct Model {
     pub spec: Spec,
     /// A `const` item that repeats the spec with the user's own tokens, so that an editor finds each key's documentation.
     pub echo: TokenStream,
+}
+
+/// The whole compiler: the tokens of a `gpt_model!` invocation to items.
+///
+/// Models are independent: each either becomes its items, or its errors and a type of its name, so that code which names the
+/// type does not fail a second time.
+pub fn compile(tokens: TokenStream) -> TokenStream {
+    let (declared, errors) = parse::declarations(tokens);
+    let mut output = diagnostic::compile_errors(&errors);
+    let mut known = resolve::Known::new();
+    for declared in declared {
+        let (merged, result) = front(&declared, &known);
+        let items = result
+            .and_then(|model| expand::model(&model))
+            .unwrap_or_else(|errors| expand::failed(&declared, &errors));
+        known.insert(declared.ident.to_string(), merged);
+        output.extend(items);
+    }
+    output
+}
+
+/// One declaration up to its checked model; the merged form serves later ones as a base.
+fn front(
+    declared: &parse::Declared,
+    known: &resolve::Known,
+) -> (Option<resolve::Merged>, Result<Model, Vec<Diagnostic>>) {
+    let (merged, spec) = resolve::resolve(declared, known);
+    let (Some(merged), Ok(spec)) = (&merged, &spec) else {
+        return (None, Err(spec.err().unwrap_or_default()));
+    };
+    let mut errors = check::check(merged, spec);
+    if known.contains_key(&declared.ident.to_string()) {
+        let twice = Diagnostic::new(
+            declared.ident.span(),
+            format!("the model `{}` is declared twice", declared.ident),
+        );
+        errors.push(twice.help("give one of them another name"));
+    }
+    if !errors.is_empty() {
+        return (None, Err(errors));
+    }
+    let model = Model {
+        attrs: declared.attrs.clone(),
+        vis: declared.vis.clone(),
+        ident: declared.ident.clone(),
+        spec: spec.clone(),
+        echo: expand::echo(declared),
+    };
+    (Some(merged.clone()), Ok(model))
+}
+
+/// The checked specs of an invocation by name, or all errors of all of its models: for tests and tools.
+pub fn specs(tokens: TokenStream) -> Result<Vec<(String, Spec)>, Vec<Diagnostic>> {
+    let (declared, mut errors) = parse::declarations(tokens);
+    let mut known = resolve::Known::new();
+    let mut specs = Vec::new();
+    for declared in declared {
+        let (merged, model) = front(&declared, &known);
+        known.insert(declared.ident.to_string(), merged);
+        match model {
+            Ok(model) => specs.push((declared.ident.to_string(), model.spec)),
+            Err(found) => errors.extend(found),
+        }
+    }
+    if errors.is_empty() {
+        Ok(specs)
+    } else {
+        Err(errors)
+    }
 }

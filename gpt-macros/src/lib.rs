@@ -2,8 +2,8 @@
 
 use proc_macro::TokenStream;
 
-/// Declares models. See the README for the keys of a spec.
+/// Declares models. The README has the keys of a spec; `gpt_runtime` shows how the types are used.
 #[proc_macro]
-pub fn gpt_model(_input: TokenStream) -> TokenStream {
-    TokenStream::new()
+pub fn gpt_model(input: TokenStream) -> TokenStream {
+    gpt_codegen::compile(input.into()).into()
 }

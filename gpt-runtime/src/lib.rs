@@ -13,6 +13,8 @@ pub mod gpu;
 mod model;
 mod sample;
 mod session;
+#[doc(hidden)]
+pub mod spec_docs;
 pub mod text;
 pub mod weights;
 

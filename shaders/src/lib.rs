@@ -7,7 +7,7 @@
 /// One file of WGSL.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Source {
-    /// Path below this package, `linear.wgsl`.
+    /// Path below this package's `wgsl` folder, `linear.wgsl`.
     pub name: &'static str,
     /// The whole file.
     pub text: &'static str,
@@ -31,4 +31,29 @@ impl Source {
             .matches('\n')
             .count()
     }
+
+    /// The name of its static in this package: `norm/layer.wgsl` is `NORM_LAYER`.
+    pub fn constant(&self) -> String {
+        self.name
+            .trim_end_matches(".wgsl")
+            .replace(['/', '-'], "_")
+            .to_uppercase()
+    }
 }
+
+macro_rules! sources {
+    ($($constant:ident = $file:literal,)*) => {
+        $(
+            #[doc = concat!("`", $file, "`")]
+            pub static $constant: Source = Source {
+                name: $file,
+                text: include_str!(concat!("../wgsl/", $file)),
+            };
+        )*
+
+        /// Every file.
+        pub static ALL: &[&Source] = &[$(&$constant),*];
+    };
+}
+
+sources! {}

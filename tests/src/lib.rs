@@ -5,6 +5,7 @@
 
 pub mod compare;
 pub mod lively;
+pub mod models;
 pub mod oracle;
 pub mod specs;
 

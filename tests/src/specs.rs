@@ -266,9 +266,10 @@ pub fn relu_squared() -> Activation {
     let derivative = vec![
         Node::X,
         Node::Const(0.0),
+        Node::Greater(0, 1),
         Node::Max(0, 1),
-        Node::Const(2.0),
         Node::Mul(2, 3),
+        Node::Add(4, 4),
     ];
     Activation::Custom {
         value: Formula {

@@ -1,18 +1,222 @@
-//! Rust out of a model: its types, its constants, its plan.
+//! Rust out of a model: its type, its constants, its plan.
+//!
+//! `types` writes the parameters as a struct with the widths in its types, and the forward pass as one call a step; `plan` writes
+//! the plan as a static. This file puts them together, and stands in for models that have errors.
+
+mod plan;
+mod types;
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{format_ident, quote};
 
-use crate::Model;
+use crate::diagnostic::compile_errors;
+use crate::keys::{self, Kind};
+use crate::parse::{Declared, Field};
+use crate::{Diagnostic, Model, wgsl};
 
-/// All items of `model`.
-pub fn model(model: &Model) -> TokenStream {
+/// All items of `model`. Its shaders are validated here.
+pub fn model(model: &Model) -> Result<TokenStream, Vec<Diagnostic>> {
+    let plan = crate::plan::plan(&model.ident.to_string(), &model.spec);
+    let invalid: Vec<Diagnostic> = wgsl::validate_all(&plan)
+        .into_iter()
+        .map(|error| {
+            Diagnostic::new(model.ident.span(), error)
+                .note("this is a mistake of gpt_model!, not of the spec; please report it")
+        })
+        .collect();
+    if !invalid.is_empty() {
+        return Err(invalid);
+    }
     let Model {
-        attrs,
-        vis,
-        ident,
-        echo,
-        ..
+        ident, vis, echo, ..
     } = model;
-    quote!(#(#attrs)* #vis struct #ident; #echo)
+    let types = types::types(model, &plan);
+    let face = types::face(model, &plan);
+    let (statics, plan_value) = plan::items(&plan);
+    let constants = constants(model, &plan);
+    Ok(quote! {
+        #types
+        #face
+        const _: () = {
+            #statics
+            impl #ident {
+                /// The plan of this model: its tensors, buffers, kernels and steps.
+                #vis const PLAN: &'static ::gpt_runtime::plan::Plan = &PLAN;
+                /// Every shader, as it runs.
+                #vis const KERNELS: &'static [::gpt_runtime::plan::Kernel] = &KERNELS;
+            }
+            static PLAN: ::gpt_runtime::plan::Plan = #plan_value;
+        };
+        #constants
+        #echo
+    })
+}
+
+/// What can be said about a model without running it.
+fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
+    let Model {
+        ident, vis, spec, ..
+    } = model;
+    let sizes = [
+        ("VOCAB", spec.vocab, "Number of tokens in the vocabulary."),
+        ("CONTEXT", spec.context, "Longest sequence, in tokens."),
+        ("LAYERS", spec.layers, "Number of transformer blocks."),
+        ("HEADS", spec.heads, "Query heads in each attention."),
+        (
+            "KV_HEADS",
+            spec.kv_heads,
+            "Key and value heads in each attention.",
+        ),
+        ("EMBED", spec.embed, "Width of the residual stream."),
+        ("HEAD_DIM", spec.head_dim, "Width of one head."),
+        (
+            "HIDDEN",
+            spec.mlp.hidden,
+            "Width between the two projections of an MLP.",
+        ),
+    ];
+    let sizes = sizes.map(|(name, value, doc)| {
+        let (name, value) = (format_ident!("{name}"), value as usize);
+        quote!(#[doc = #doc] #vis const #name: usize = #value;)
+    });
+    let (params, flops) = (plan.params(), plan.flops_per_token());
+    let kv = spec.kv_bytes_per_token();
+    let decode = plan.dispatches(gpt_plan::Phase::Decode);
+    let prefill = plan.dispatches(gpt_plan::Phase::Prefill);
+    quote! {
+        impl #ident {
+            #(#sizes)*
+            /// Number of trainable parameters.
+            #vis const PARAMS: u64 = #params;
+            /// Floating-point operations of one token's forward pass at an empty cache.
+            #vis const FLOPS_PER_TOKEN: u64 = #flops;
+            /// Bytes of key/value cache that each position takes.
+            #vis const KV_BYTES_PER_TOKEN: u64 = #kv;
+            /// GPU dispatches that decode one token.
+            #vis const DECODE_DISPATCHES: u32 = #decode;
+            /// GPU dispatches that a chunk of a prompt takes.
+            #vis const PREFILL_DISPATCHES: u32 = #prefill;
+
+            /// Loads weights from safetensors (a file, a sharded model's index, or a folder) or GGUF.
+            ///
+            /// # Errors
+            /// One message with every difference between the file and this model.
+            #vis fn load(
+                path: impl ::core::convert::AsRef<::std::path::Path>,
+                device: &::gpt_runtime::Device,
+            ) -> ::core::result::Result<::gpt_runtime::Model<Self>, ::gpt_runtime::Error> {
+                ::gpt_runtime::Model::load(path, device)
+            }
+
+            /// Initial weights, as training would start; a seed gives the same on every device.
+            #vis fn init(
+                device: &::gpt_runtime::Device,
+                seed: u64,
+            ) -> ::core::result::Result<::gpt_runtime::Model<Self>, ::gpt_runtime::Error> {
+                ::gpt_runtime::Model::init(device, seed)
+            }
+        }
+    }
+}
+
+/// The errors of a model, and a type of its name with what code is likely to call, so that nothing else fails because of them.
+pub fn failed(declared: &Declared, errors: &[Diagnostic]) -> TokenStream {
+    let Declared { vis, ident, .. } = declared;
+    let errors = compile_errors(errors);
+    let echo = echo(declared);
+    quote! {
+        #errors
+        #vis struct #ident { broken: ::core::convert::Infallible }
+        impl ::gpt_runtime::Gpt for #ident {
+            type Buffers = ();
+            fn plan() -> &'static ::gpt_runtime::plan::Plan { ::core::unreachable!() }
+            fn parameters(_: &mut ::gpt_runtime::cpu::Store<'_>) -> ::core::result::Result<Self, ::gpt_runtime::Error> { ::core::unreachable!() }
+            fn buffers(_: &::gpt_runtime::cpu::BufferStore) {}
+            fn forward(&self, _: &mut (), _: &mut ::gpt_runtime::cpu::Pass<'_>) { match self.broken {} }
+        }
+        #[allow(dead_code)]
+        impl #ident {
+            #vis fn load(
+                path: impl ::core::convert::AsRef<::std::path::Path>,
+                device: &::gpt_runtime::Device,
+            ) -> ::core::result::Result<::gpt_runtime::Model<Self>, ::gpt_runtime::Error> {
+                ::gpt_runtime::Model::load(path, device)
+            }
+            #vis fn init(
+                device: &::gpt_runtime::Device,
+                seed: u64,
+            ) -> ::core::result::Result<::gpt_runtime::Model<Self>, ::gpt_runtime::Error> {
+                ::gpt_runtime::Model::init(device, seed)
+            }
+        }
+        #echo
+    }
+}
+
+/// The spec once more as a struct literal, with the user's own key tokens: an editor that hovers over a key, or completes one, finds the
+/// documented field of `gpt_runtime::spec_docs`. It is never run.
+pub fn echo(declared: &Declared) -> TokenStream {
+    let mut seen = Vec::new();
+    let known = declared.fields.iter().filter(|field| {
+        let name = field.key.to_string();
+        let first = !seen.contains(&name);
+        seen.push(name.clone());
+        first && keys::find(&name).is_some()
+    });
+    let fields = known.map(|field| {
+        let key = &field.key;
+        let value = echo_value(field);
+        quote!(#key: #value)
+    });
+    quote! {
+        #[doc(hidden)]
+        const _: fn() = || {
+            let _ = ::gpt_runtime::spec_docs::Spec { #(#fields,)* ..::gpt_runtime::spec_docs::any() };
+        };
+    }
+}
+
+/// The user's variant, if it is one that exists; anything else has no documentation.
+fn echo_value(field: &Field) -> TokenStream {
+    let any = quote!(::gpt_runtime::spec_docs::any());
+    let Some(Kind::Choice(variants)) = keys::find(&field.key.to_string()).map(|k| k.kind) else {
+        return any;
+    };
+    let (path, fields) = match &field.value {
+        syn::Expr::Struct(literal) => (&literal.path, literal.fields.iter().collect::<Vec<_>>()),
+        syn::Expr::Path(path) => (&path.path, Vec::new()),
+        _ => return any,
+    };
+    let Some(ident) = path.get_ident() else {
+        return any;
+    };
+    let Some(variant) = variants.iter().find(|v| ident == v.name) else {
+        return any;
+    };
+    let mut names: Vec<&syn::Ident> = Vec::new();
+    for field in fields {
+        if let syn::Member::Named(name) = &field.member
+            && variant.fields.iter().any(|f| name == f.name)
+            && !names.contains(&name)
+        {
+            names.push(name);
+        }
+    }
+    let kind = format_ident!("{}", crate::keys::type_name(&field.key.to_string()));
+    let given: Vec<String> = names.iter().map(|n| n.to_string()).collect();
+    let rest = variant
+        .fields
+        .iter()
+        .filter(|f| !given.iter().any(|g| g == f.name))
+        .map(|f| format_ident!("{}", f.name));
+    let all: Vec<TokenStream> = names
+        .iter()
+        .map(|n| quote!(#n: #any))
+        .chain(rest.map(|n| quote!(#n: #any)))
+        .collect();
+    if variant.fields.is_empty() {
+        quote!(::gpt_runtime::spec_docs::#kind::#ident)
+    } else {
+        quote!(::gpt_runtime::spec_docs::#kind::#ident { #(#all),* })
+    }
 }

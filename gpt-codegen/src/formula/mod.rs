@@ -1,11 +1,18 @@
-//! Activation closures: parsed into a formula, and differentiated.
+//! Activation closures: parsed into a formula, differentiated, and written out as Rust and as WGSL.
+//!
+//! A closure of one variable becomes a tape of operations ([`gpt_plan::Formula`]); `tape` builds tapes without repetitions, with
+//! constants folded. From there on everything is mechanical: the derivative is another tape, and the text for
+//! CPU and GPU is a `let` for each node. `parse` reads the user's tokens and is the only place with error messages.
 
-use gpt_plan::Activation;
+mod derivative;
+mod parse;
+mod tape;
+#[cfg(test)]
+mod tests;
+mod write;
 
-use crate::Diagnostic;
+pub use parse::parse;
+pub use write::{rust, wgsl};
 
-/// The activation that `closure` writes, with its derivative.
-pub fn parse(closure: &syn::ExprClosure) -> Result<Activation, Vec<Diagnostic>> {
-    let message = "activation closures are not read yet";
-    Err(vec![Diagnostic::spanned(closure, message)])
-}
+/// Most nodes of a formula or its derivative: what the CPU engine keeps on its stack.
+pub const MAX_NODES: usize = 256;

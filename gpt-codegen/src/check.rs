@@ -1,0 +1,198 @@
+//! Whether the numbers of a spec can be a model: divisibility, and what adapters can bind.
+
+use gpt_plan::{Format, MAX_BINDING, Positions, Spec};
+use proc_macro2::Span;
+
+use crate::Diagnostic;
+use crate::resolve::Merged;
+
+/// Widest head: a workgroup holds its row, and an invocation of the CPU's attention its tile.
+const MAX_HEAD_DIM: u32 = 256;
+
+/// Parts into which a matrix may be split; with inputs, outputs, vectors and sizes they fill the eight bindings of a stage.
+pub const MAX_PARTS: u64 = 5;
+
+/// Rows of a matrix that the GPU keeps together; parts end between panels.
+pub const PANEL: u64 = 32;
+
+/// Everything that is wrong with `spec`, each on the token that made it so.
+pub fn check(merged: &Merged, spec: &Spec) -> Vec<Diagnostic> {
+    let mut check = Check {
+        merged,
+        errors: Vec::new(),
+    };
+    check.divides("heads", spec.heads, "kv_heads", spec.kv_heads);
+    if spec.head_dim > MAX_HEAD_DIM {
+        check.fail(&["head_dim", "embed", "heads"], |span| {
+            Diagnostic::new(span, "a head is too wide")
+                .found(format!("head_dim is {}", spec.head_dim))
+                .help(format!(
+                    "use more heads, or a `head_dim` of at most {MAX_HEAD_DIM}"
+                ))
+        });
+    }
+    if let Positions::Rope { .. } = spec.positions
+        && spec.head_dim % 2 == 1
+    {
+        check.fail(&["head_dim", "embed", "heads", "positions"], |span| {
+            Diagnostic::new(
+                span,
+                "rotary positions turn pairs, so `head_dim` has to be even",
+            )
+            .found(format!("head_dim is {}", spec.head_dim))
+            .help("change `embed` or `heads`, or give `head_dim` itself")
+        });
+    }
+    check.widths(spec);
+    check.sizes(spec);
+    check.errors
+}
+
+struct Check<'a> {
+    merged: &'a Merged,
+    errors: Vec<Diagnostic>,
+}
+
+impl Check<'_> {
+    /// An error about `keys`, the first of which that the model wrote itself is to blame.
+    fn fail(&mut self, keys: &[&str], make: impl FnOnce(Span) -> Diagnostic) {
+        let mut error = make(self.merged.blame(keys));
+        for source in keys.iter().filter_map(|key| self.merged.source(key)) {
+            error = error.note(source);
+        }
+        self.errors.push(error);
+    }
+
+    fn divides(&mut self, whole: &str, n: u32, part: &str, by: u32) {
+        if n % by != 0 {
+            self.fail(&[part, whole], |span| {
+                Diagnostic::new(span, format!("`{whole}` has to be a multiple of `{part}`"))
+                    .found(format!("{n} and {by}"))
+                    .help(format!(
+                        "each key and value head serves `{whole} / {part}` query heads"
+                    ))
+            });
+        }
+    }
+
+    /// Products of keys that have to fit an index.
+    fn widths(&mut self, spec: &Spec) {
+        let wide = |a: u32, b: u32| u64::from(a) * u64::from(b) > 1 << 24;
+        if wide(spec.heads, spec.head_dim) {
+            self.fail(&["heads", "head_dim", "embed"], |span| {
+                Diagnostic::new(span, "the heads together are too wide")
+                    .found(format!("{} heads of {}", spec.heads, spec.head_dim))
+                    .help("all heads together may be 16,777,216 wide")
+            });
+        }
+    }
+
+    /// A tensor has to fit into the bindings of a kernel in the smallest format at least, and a table or a row of logits into one.
+    fn sizes(&mut self, spec: &Spec) {
+        if spec
+            .heads
+            .checked_mul(spec.head_dim)
+            .and_then(|w| w.checked_mul(3))
+            .is_none()
+        {
+            return; // reported by `widths`
+        }
+        let kv = u64::from(spec.kv_heads) * u64::from(spec.head_dim);
+        let q = u64::from(spec.heads) * u64::from(spec.head_dim);
+        let up = u64::from(spec.mlp.hidden) * if spec.mlp.gated { 2 } else { 1 };
+        let (embed, hidden) = (u64::from(spec.embed), u64::from(spec.mlp.hidden));
+        self.matrix(
+            &["vocab", "embed"],
+            "the token embedding",
+            u64::from(spec.vocab),
+            embed,
+            MAX_PARTS,
+        );
+        self.matrix(
+            &["embed", "heads", "head_dim"],
+            "the projection to queries, keys and values",
+            q + 2 * kv,
+            embed,
+            2,
+        );
+        self.matrix(
+            &["embed", "heads", "head_dim"],
+            "the attention's output projection",
+            embed,
+            q,
+            MAX_PARTS,
+        );
+        self.matrix(
+            &["mlp", "embed"],
+            "the MLP's first projection",
+            up,
+            embed,
+            MAX_PARTS,
+        );
+        self.matrix(
+            &["mlp", "embed"],
+            "the MLP's second projection",
+            embed,
+            hidden,
+            MAX_PARTS,
+        );
+        if !spec.rotary() {
+            self.one_binding(
+                &["context", "embed"],
+                "the table of positions",
+                u64::from(spec.context) * embed,
+            );
+        }
+        self.one_binding(&["vocab"], "a row of logits", u64::from(spec.vocab));
+        self.one_binding(
+            &["embed", "mlp"],
+            "a layer's vectors",
+            4 * (embed + up + q + 2 * kv),
+        );
+    }
+
+    fn matrix(&mut self, keys: &[&str], what: &str, rows: u64, columns: u64, parts: u64) {
+        if parts_of(Format::Q4, rows, columns).is_none_or(|n| n > parts) {
+            let bytes = u128::from(rows) * Format::Q4.row_bytes(columns as usize) as u128;
+            self.fail(keys, |span| {
+                Diagnostic::new(span, format!("{what} is larger than any adapter can bind"))
+                    .found(format!(
+                        "{rows} x {columns}, {} MiB even in q4",
+                        bytes >> 20
+                    ))
+                    .help(format!(
+                        "it may have {parts} parts of {} MiB each",
+                        MAX_BINDING >> 20
+                    ))
+            });
+        }
+    }
+
+    fn one_binding(&mut self, keys: &[&str], what: &str, elements: u64) {
+        let bytes = elements.saturating_mul(4);
+        if bytes > MAX_BINDING {
+            self.fail(keys, |span| {
+                Diagnostic::new(span, format!("{what} is larger than any adapter can bind"))
+                    .found(format!("{} MiB", bytes >> 20))
+                    .help(format!("it may take {} MiB", MAX_BINDING >> 20))
+            });
+        }
+    }
+}
+
+/// Bindings that a matrix needs in `format`, as the GPU packs it; none if a panel alone is too large for one.
+pub fn parts_of(format: Format, rows: u64, columns: u64) -> Option<u64> {
+    let panel = PANEL.checked_mul(gpu_row_bytes(format, columns))?;
+    let panels_of_part = MAX_BINDING / panel;
+    (panels_of_part > 0).then(|| rows.div_ceil(PANEL).div_ceil(panels_of_part))
+}
+
+/// Bytes of a row as the GPU packs it: whole groups of four, or of 32 with its scales beside the quants.
+pub fn gpu_row_bytes(format: Format, columns: u64) -> u64 {
+    match format {
+        Format::F32 => columns.next_multiple_of(4) * 4,
+        Format::F16 | Format::Bf16 => columns.next_multiple_of(4) * 2,
+        Format::Q8 => columns.div_ceil(32) * 36,
+        Format::Q4 => columns.div_ceil(32) * 20,
+    }
+}

@@ -1,0 +1,221 @@
+//! The plan as a static: every type of `gpt-plan` as the expression that makes it.
+//!
+//! Expressions are written as text and parsed once. Building them token by token would be the larger part of a model's expansion
+//! time, as a procedural macro crosses into the compiler for every token.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use gpt_plan::*;
+use proc_macro2::TokenStream;
+
+/// Statics that the plan refers to, and the plan's expression.
+pub fn items(plan: &Plan) -> (TokenStream, TokenStream) {
+    let kernels: Vec<String> = plan.kernels.iter().map(kernel).collect();
+    let statics = format!(
+        "static KERNELS: [{P}::Kernel; {}] = [{}];",
+        kernels.len(),
+        kernels.join(",")
+    );
+    let value = format!(
+        "{P}::Plan {{ name: {}, spec: {}, tensors: {}, buffers: {}, kernels: {COW}::Borrowed(&KERNELS), sections: {} }}",
+        text(&plan.name),
+        spec(&plan.spec),
+        list(&plan.tensors, tensor),
+        list(&plan.buffers, buffer),
+        list(&plan.sections, section),
+    );
+    (parse(&statics), parse(&value))
+}
+
+const P: &str = "::gpt_runtime::plan";
+const COW: &str = "::std::borrow::Cow";
+const SOME: &str = "::core::option::Option::Some";
+const NONE: &str = "::core::option::Option::None";
+
+fn parse(rust: &str) -> TokenStream {
+    rust.parse().expect("the compiler writes Rust")
+}
+
+fn text(text: &str) -> String {
+    format!("{COW}::Borrowed({text:?})")
+}
+
+fn list<T: Clone>(list: &Cow<'static, [T]>, item: impl Fn(&T) -> String) -> String {
+    let mut out = format!("{COW}::Borrowed(&[");
+    for element in list.iter() {
+        let _ = write!(out, "{},", item(element));
+    }
+    out + "])"
+}
+
+fn option<T>(value: Option<T>, item: impl Fn(T) -> String) -> String {
+    value.map_or(NONE.to_owned(), |v| format!("{SOME}({})", item(v)))
+}
+
+fn float(x: f64) -> String {
+    if x.is_finite() {
+        format!("{x:?}f64")
+    } else {
+        format!("f64::from_bits({})", x.to_bits())
+    }
+}
+
+fn spec(s: &Spec) -> String {
+    let norm = match s.norm {
+        Norm::LayerNorm { eps } => format!("LayerNorm {{ eps: {} }}", float(eps)),
+        Norm::RmsNorm { eps } => format!("RmsNorm {{ eps: {} }}", float(eps)),
+    };
+    let positions = match s.positions {
+        Positions::Learned => "Learned".to_owned(),
+        Positions::Sinusoidal => "Sinusoidal".to_owned(),
+        Positions::Rope { theta } => format!("Rope {{ theta: {} }}", float(theta)),
+    };
+    let activation = match &s.mlp.activation {
+        Activation::Custom { value, derivative } => {
+            format!(
+                "Custom {{ value: {}, derivative: {} }}",
+                formula(value),
+                formula(derivative)
+            )
+        }
+        known => format!("{known:?}"),
+    };
+    format!(
+        "{P}::Spec {{ vocab: {}, context: {}, layers: {}, heads: {}, kv_heads: {}, embed: {}, head_dim: {}, norm: {P}::Norm::{norm}, \
+         block: {P}::Block::{:?}, mlp: {P}::Mlp {{ gated: {}, hidden: {}, activation: {P}::Activation::{activation} }}, \
+         positions: {P}::Positions::{positions}, mask: {P}::Mask::{:?}, bias: {}, tie_embeddings: {}, dropout: {} }}",
+        s.vocab,
+        s.context,
+        s.layers,
+        s.heads,
+        s.kv_heads,
+        s.embed,
+        s.head_dim,
+        s.block,
+        s.mlp.gated,
+        s.mlp.hidden,
+        s.mask,
+        s.bias,
+        s.tie_embeddings,
+        float(s.dropout),
+    )
+}
+
+fn formula(f: &Formula) -> String {
+    let node = |node: &Node| match node {
+        Node::Const(c) => format!("{P}::Node::Const({})", float(*c)),
+        other => format!("{P}::Node::{other:?}"),
+    };
+    format!("{P}::Formula {{ nodes: {} }}", list(&f.nodes, node))
+}
+
+fn id(id: TensorId) -> String {
+    format!("{P}::TensorId({})", id.0)
+}
+
+fn tensor(t: &Tensor) -> String {
+    let init = match t.init {
+        Init::Normal(std) => format!("Normal({})", float(std)),
+        other => format!("{other:?}"),
+    };
+    format!(
+        "{P}::Tensor {{ name: {}, place: {P}::Place::{:?}, kind: {P}::TensorKind::{:?}, rows: {}, columns: {}, init: {P}::Init::{init}, sources: {} }}",
+        text(&t.name),
+        t.place,
+        t.kind,
+        t.rows,
+        t.columns,
+        list(&t.sources, source),
+    )
+}
+
+fn source(s: &Source) -> String {
+    format!(
+        "{P}::Source {{ rows: {}, hf: {}, gguf: {}, layer_shift: {}, hf_layout: {P}::Layout::{:?} }}",
+        s.rows,
+        text(&s.hf),
+        text(&s.gguf),
+        s.layer_shift,
+        s.hf_layout
+    )
+}
+
+fn buffer(b: &Buffer) -> String {
+    format!(
+        "{P}::Buffer {{ id: {P}::BufferId::{:?}, name: {:?}, width: {}, rows: {P}::Rows::{:?} }}",
+        b.id, b.name, b.width, b.rows
+    )
+}
+
+fn kernel(k: &Kernel) -> String {
+    let part = |part: &&'static gpt_shaders::Source| {
+        format!("&::gpt_runtime::shaders::{}", part.constant())
+    };
+    format!(
+        "{P}::Kernel {{ name: {}, header: {}, parts: {}, workgroup: {}, tile_rows: {}, groups: {} }}",
+        text(&k.name),
+        text(&k.header),
+        list(&k.parts, part),
+        k.workgroup,
+        k.tile_rows,
+        k.groups
+    )
+}
+
+fn section(s: &Section) -> String {
+    let layers = option(s.layers, |(from, to)| format!("({from}, {to})"));
+    format!(
+        "{P}::Section {{ layers: {layers}, steps: {} }}",
+        list(&s.steps, step)
+    )
+}
+
+fn step(s: &Step) -> String {
+    format!(
+        "{P}::Step {{ name: {:?}, op: {P}::Op::{}, decode: {}, prefill: {} }}",
+        s.name,
+        op(&s.op),
+        choice(s.decode),
+        choice(s.prefill)
+    )
+}
+
+fn choice(c: KernelChoice) -> String {
+    format!("{P}::KernelChoice::{c:?}")
+}
+
+fn op(op: &Op) -> String {
+    let norm = |n: Option<NormRef>| {
+        option(n, |n| {
+            format!(
+                "{P}::NormRef {{ gamma: {}, beta: {} }}",
+                id(n.gamma),
+                option(n.beta, id)
+            )
+        })
+    };
+    let projection = |name: &str, n: Option<NormRef>, weight: TensorId, bias: Option<TensorId>| {
+        format!(
+            "{name} {{ norm: {}, weight: {}, bias: {} }}",
+            norm(n),
+            id(weight),
+            option(bias, id)
+        )
+    };
+    match *op {
+        Op::Embed { table, positions } => format!(
+            "Embed {{ table: {}, positions: {} }}",
+            id(table),
+            option(positions, id)
+        ),
+        Op::Attention => "Attention".to_owned(),
+        Op::Head { norm: n, weight } => {
+            format!("Head {{ norm: {}, weight: {} }}", norm(n), id(weight))
+        }
+        Op::Qkv { norm, weight, bias } => projection("Qkv", norm, weight, bias),
+        Op::AttentionOut { norm, weight, bias } => projection("AttentionOut", norm, weight, bias),
+        Op::MlpUp { norm, weight, bias } => projection("MlpUp", norm, weight, bias),
+        Op::MlpDown { norm, weight, bias } => projection("MlpDown", norm, weight, bias),
+    }
+}

@@ -1,0 +1,132 @@
+//! The derivative of a tape, by the rules of the calculus, node by node from the argument on.
+
+use gpt_plan::{Formula, Node};
+
+use super::tape::Tape;
+
+/// `d value / d x` as a formula of its own.
+pub fn derivative(value: &Formula) -> Formula {
+    let mut tape = Tape::default();
+    // The function's own values come first: most rules need them.
+    let mut slopes: Vec<u16> = Vec::new();
+    let mut here: Vec<u16> = Vec::new();
+    for node in value.nodes.iter() {
+        let at = |i: u16| here[usize::from(i)];
+        let slope_at = |i: u16| slopes[usize::from(i)];
+        let (own, slope) = rule(&mut tape, node, &at, &slope_at);
+        here.push(own);
+        slopes.push(slope);
+    }
+    tape.finish(*slopes.last().expect("a formula is never empty"))
+}
+
+/// The node on the new tape, and its slope.
+fn rule(
+    t: &mut Tape,
+    node: &Node,
+    at: &dyn Fn(u16) -> u16,
+    slope: &dyn Fn(u16) -> u16,
+) -> (u16, u16) {
+    match *node {
+        Node::X => (t.push(Node::X), t.constant(1.0)),
+        Node::Const(c) => (t.constant(c), t.constant(0.0)),
+        Node::Add(a, b) => (
+            t.push(Node::Add(at(a), at(b))),
+            t.push(Node::Add(slope(a), slope(b))),
+        ),
+        Node::Sub(a, b) => (
+            t.push(Node::Sub(at(a), at(b))),
+            t.push(Node::Sub(slope(a), slope(b))),
+        ),
+        Node::Mul(a, b) => {
+            let left = t.push(Node::Mul(slope(a), at(b)));
+            let right = t.push(Node::Mul(at(a), slope(b)));
+            (
+                t.push(Node::Mul(at(a), at(b))),
+                t.push(Node::Add(left, right)),
+            )
+        }
+        Node::Div(a, b) => {
+            // (a / b)' = (a' - (a / b) b') / b
+            let own = t.push(Node::Div(at(a), at(b)));
+            let product = t.push(Node::Mul(own, slope(b)));
+            let top = t.push(Node::Sub(slope(a), product));
+            (own, t.push(Node::Div(top, at(b))))
+        }
+        Node::Neg(a) => (t.push(Node::Neg(at(a))), t.push(Node::Neg(slope(a)))),
+        Node::Exp(a) => {
+            let own = t.push(Node::Exp(at(a)));
+            (own, t.push(Node::Mul(own, slope(a))))
+        }
+        Node::Ln(a) => (t.push(Node::Ln(at(a))), t.push(Node::Div(slope(a), at(a)))),
+        Node::Sqrt(a) => {
+            let own = t.push(Node::Sqrt(at(a)));
+            let twice = t.push(Node::Add(own, own));
+            (own, t.push(Node::Div(slope(a), twice)))
+        }
+        Node::Tanh(a) => {
+            let own = t.push(Node::Tanh(at(a)));
+            let square = t.push(Node::Mul(own, own));
+            let one = t.constant(1.0);
+            let factor = t.push(Node::Sub(one, square));
+            (own, t.push(Node::Mul(factor, slope(a))))
+        }
+        Node::Sin(a) => {
+            let factor = t.push(Node::Cos(at(a)));
+            (
+                t.push(Node::Sin(at(a))),
+                t.push(Node::Mul(factor, slope(a))),
+            )
+        }
+        Node::Cos(a) => {
+            let sine = t.push(Node::Sin(at(a)));
+            let factor = t.push(Node::Neg(sine));
+            (
+                t.push(Node::Cos(at(a))),
+                t.push(Node::Mul(factor, slope(a))),
+            )
+        }
+        Node::Abs(a) => {
+            // The sign: 1 above zero, -1 below, 0 at zero.
+            let zero = t.constant(0.0);
+            let above = t.push(Node::Greater(at(a), zero));
+            let below = t.push(Node::Greater(zero, at(a)));
+            let sign = t.push(Node::Sub(above, below));
+            (t.push(Node::Abs(at(a))), t.push(Node::Mul(sign, slope(a))))
+        }
+        // Where both are equal, the second's slope: so `max(x, 0)` has slope 0 at 0, as ReLU does by convention.
+        Node::Max(a, b) => {
+            let first = t.push(Node::Greater(at(a), at(b)));
+            (
+                t.push(Node::Max(at(a), at(b))),
+                choose(t, first, slope(a), slope(b)),
+            )
+        }
+        Node::Min(a, b) => {
+            let first = t.push(Node::Greater(at(b), at(a)));
+            (
+                t.push(Node::Min(at(a), at(b))),
+                choose(t, first, slope(a), slope(b)),
+            )
+        }
+        Node::Powi(a, n) => {
+            let lower = t.push(Node::Powi(at(a), n - 1));
+            let n_constant = t.constant(f64::from(n));
+            let factor = t.push(Node::Mul(n_constant, lower));
+            (
+                t.push(Node::Powi(at(a), n)),
+                t.push(Node::Mul(factor, slope(a))),
+            )
+        }
+        Node::Greater(a, b) => (t.push(Node::Greater(at(a), at(b))), t.constant(0.0)),
+    }
+}
+
+/// `which a + (1 - which) b`, where `which` is 1 or 0.
+fn choose(t: &mut Tape, which: u16, a: u16, b: u16) -> u16 {
+    let one = t.constant(1.0);
+    let other = t.push(Node::Sub(one, which));
+    let left = t.push(Node::Mul(which, a));
+    let right = t.push(Node::Mul(other, b));
+    t.push(Node::Add(left, right))
+}

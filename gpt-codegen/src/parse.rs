@@ -1,0 +1,198 @@
+//! Tokens to declarations: `struct Name { key: value, .. ..BASE }`, as the user wrote them.
+//!
+//! What stands between two commas is read on its own, so a mistake in one key hides nothing that stands in another. What keys
+//! and values mean is the next phase's business.
+
+use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::parse::{Parse, ParseStream, Parser};
+use syn::{Attribute, Expr, Token, Visibility};
+
+use crate::Diagnostic;
+
+/// A model as it was declared.
+pub struct Declared {
+    pub attrs: Vec<Attribute>,
+    pub vis: Visibility,
+    pub ident: Ident,
+    pub fields: Vec<Field>,
+    pub base: Option<Ident>,
+    /// Mistakes of syntax.
+    pub errors: Vec<Diagnostic>,
+}
+
+/// `key: value`.
+#[derive(Clone)]
+pub struct Field {
+    pub key: Ident,
+    pub value: Expr,
+}
+
+/// All declarations of one invocation, and mistakes outside of any.
+pub fn declarations(tokens: TokenStream) -> (Vec<Declared>, Vec<Diagnostic>) {
+    let mut found = Vec::new();
+    let mut errors = Vec::new();
+    for item in items(tokens) {
+        match declaration.parse2(item) {
+            Ok(declared) => found.push(declared),
+            Err(error) => {
+                let help = "declare a model as `pub struct Name { vocab: 65, context: 256, layers: 6, heads: 6, embed: 384 }`";
+                errors.push(Diagnostic::from(error).help(help));
+            }
+        }
+    }
+    (found, errors)
+}
+
+/// Cuts the input after each pair of braces, which end a declaration.
+fn items(tokens: TokenStream) -> Vec<TokenStream> {
+    let mut items = Vec::new();
+    let mut item = Vec::new();
+    for token in tokens {
+        let ends =
+            matches!(&token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace);
+        item.push(token);
+        if ends {
+            items.push(item.drain(..).collect());
+        }
+    }
+    if !item.is_empty() {
+        items.push(item.into_iter().collect());
+    }
+    items
+}
+
+fn declaration(input: ParseStream<'_>) -> syn::Result<Declared> {
+    let attrs = input.call(Attribute::parse_outer)?;
+    let vis = input.parse()?;
+    input.parse::<Token![struct]>()?;
+    let ident = input.parse()?;
+    let group: Group = input.parse()?;
+    let mut declared = Declared {
+        attrs,
+        vis,
+        ident,
+        fields: Vec::new(),
+        base: None,
+        errors: Vec::new(),
+    };
+    if group.delimiter() != Delimiter::Brace {
+        return Err(syn::Error::new(
+            group.span(),
+            "a model's keys stand in braces",
+        ));
+    }
+    for attr in &declared.attrs {
+        if !attr.path().is_ident("doc") {
+            let wrong =
+                Diagnostic::spanned(attr, "a model takes no attributes but its documentation");
+            declared
+                .errors
+                .push(wrong.help("remove it; the macro writes the type itself"));
+        }
+    }
+    body(group.stream(), &mut declared);
+    Ok(declared)
+}
+
+/// The fields of a preset.
+pub fn fields_of(spec: &str) -> Vec<Field> {
+    let tokens: TokenStream = spec.parse().expect("presets are tested");
+    let segments = segments(tokens).into_iter();
+    segments
+        .map(|segment| syn::parse2(segment).expect("presets are tested"))
+        .collect()
+}
+
+fn body(tokens: TokenStream, declared: &mut Declared) {
+    for segment in segments(tokens) {
+        // Whatever follows a base is still read, for its own mistakes.
+        if let Some(base) = &declared.base {
+            let late = Diagnostic::spanned(base, "the base has to stand last")
+                .found(format!("`{}` after it", short(&segment)))
+                .help(format!(
+                    "move `..{base}` to the end, without a comma after it"
+                ));
+            if !declared
+                .errors
+                .iter()
+                .any(|e| e.message() == late.message())
+            {
+                declared.errors.push(late);
+            }
+        }
+        let is_base = starts_with_dots(&segment);
+        let result = if is_base {
+            base(segment).map(|name| {
+                declared.base.get_or_insert(name);
+            })
+        } else {
+            syn::parse2(segment).map(|field| declared.fields.push(field))
+        };
+        if let Err(error) = result {
+            let help = if is_base {
+                "write the name of a model or preset: `..GPT2_SMALL`"
+            } else {
+                "write `key: value`"
+            };
+            declared.errors.push(Diagnostic::from(error).help(help));
+        }
+    }
+}
+
+fn base(segment: TokenStream) -> syn::Result<Ident> {
+    let parser = |input: ParseStream<'_>| {
+        input.parse::<Token![..]>()?;
+        input.parse::<Ident>()
+    };
+    parser.parse2(segment)
+}
+
+impl Parse for Field {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Field> {
+        let key: Ident = input.parse()?;
+        if input.is_empty() {
+            return Err(syn::Error::new(key.span(), format!("`{key}` has no value")));
+        }
+        input.parse::<Token![:]>()?;
+        if input.is_empty() {
+            return Err(syn::Error::new(key.span(), format!("`{key}` has no value")));
+        }
+        Ok(Field {
+            key,
+            value: input.parse()?,
+        })
+    }
+}
+
+/// The pieces between the commas.
+fn segments(tokens: TokenStream) -> Vec<TokenStream> {
+    let mut segments = Vec::new();
+    let mut segment: Vec<TokenTree> = Vec::new();
+    for token in tokens {
+        match &token {
+            TokenTree::Punct(punct) if punct.as_char() == ',' => {
+                segments.push(segment.drain(..).collect::<TokenStream>())
+            }
+            _ => segment.push(token),
+        }
+    }
+    segments.push(segment.into_iter().collect());
+    segments.retain(|segment| !segment.is_empty());
+    segments
+}
+
+fn starts_with_dots(segment: &TokenStream) -> bool {
+    matches!(segment.clone().into_iter().next(), Some(TokenTree::Punct(punct)) if punct.as_char() == '.')
+}
+
+/// The first tokens of something, for a message.
+fn short(tokens: &TokenStream) -> String {
+    let text: Vec<String> = tokens
+        .clone()
+        .into_iter()
+        .take(1)
+        .map(|t| t.to_token_stream().to_string())
+        .collect();
+    text.concat()
+}

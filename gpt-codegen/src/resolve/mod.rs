@@ -1,0 +1,251 @@
+//! Declarations to specs: bases are merged, expressions evaluated, choices made.
+//!
+//! A [`Merged`] model knows for every key the expression that holds and who wrote it. Expressions are evaluated only
+//! then, so that a preset's `4 * embed` sees the `embed` of whoever builds on it. `eval` has numbers, `choice` everything else;
+//! whether the resulting numbers can be a model is asked in [`check`](crate::check).
+
+mod choice;
+mod eval;
+
+use std::collections::BTreeMap;
+
+use gpt_plan::Spec;
+use proc_macro2::{Ident, Span};
+use syn::Expr;
+use syn::spanned::Spanned;
+
+use crate::keys::{self, KEYS};
+use crate::parse::{Declared, Field, fields_of};
+use crate::suggest::{closest, one_of};
+use crate::{Diagnostic, presets};
+
+pub use eval::Evaluator;
+
+/// Who wrote an expression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The model's own declaration: its tokens are where errors belong.
+    Own,
+    /// The base it names.
+    Base,
+    /// The table of keys.
+    Default,
+}
+
+/// The expression of one key.
+#[derive(Clone)]
+pub struct Entry {
+    pub value: Expr,
+    pub origin: Origin,
+}
+
+/// A model's expressions after its base was merged.
+#[derive(Clone)]
+pub struct Merged {
+    pub entries: BTreeMap<String, Entry>,
+    /// Where an error belongs that none of the model's own tokens caused.
+    pub blame: Span,
+    /// The base, for messages.
+    pub base: Option<String>,
+}
+
+/// Models earlier in the invocation; none for one that has mistakes of its own.
+pub type Known = BTreeMap<String, Option<Merged>>;
+
+/// Merges and evaluates. The merged form is there for models that build on this one, if it has no mistakes.
+pub fn resolve(
+    declared: &Declared,
+    known: &Known,
+) -> (Option<Merged>, Result<Spec, Vec<Diagnostic>>) {
+    let mut errors = declared.errors.clone();
+    let merged = merge(declared, known, &mut errors);
+    let Some(merged) = merged else {
+        return (None, Err(errors));
+    };
+    let mut evaluator = Evaluator::new(&merged);
+    let spec = choice::spec(&mut evaluator);
+    errors.extend(evaluator.into_errors());
+    match spec {
+        Some(spec) if errors.is_empty() => (Some(merged), Ok(spec)),
+        _ => (None, Err(errors)),
+    }
+}
+
+/// All keys of a model. None if its base is unknown or broken, as then everything would seem to be missing.
+fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Option<Merged> {
+    let mut entries = BTreeMap::new();
+    let mut complete = true;
+    if let Some(base) = &declared.base {
+        match base_entries(base, known, errors) {
+            Some(found) => entries = found,
+            None => complete = false,
+        }
+    }
+    let mut own: BTreeMap<String, &Field> = BTreeMap::new();
+    for field in &declared.fields {
+        let name = field.key.to_string();
+        if keys::find(&name).is_none() {
+            errors.push(unknown_key(&field.key));
+            continue;
+        }
+        if let Some(first) = own.get(&name) {
+            let twice =
+                Diagnostic::new(field.key.span(), format!("the key `{name}` is given twice"));
+            let line = first.key.span().start().line;
+            let place = if line > 0 {
+                format!("first on line {line}")
+            } else {
+                "once before".to_owned()
+            };
+            errors.push(twice.note(place).help("remove one of them"));
+            continue;
+        }
+        own.insert(name.clone(), field);
+        entries.insert(
+            name,
+            Entry {
+                value: field.value.clone(),
+                origin: Origin::Own,
+            },
+        );
+    }
+    if !complete {
+        return None;
+    }
+    let missing: Vec<&str> = KEYS
+        .iter()
+        .filter(|k| k.default.is_none() && !entries.contains_key(k.name))
+        .map(|k| k.name)
+        .collect();
+    if !missing.is_empty() {
+        let quoted: Vec<String> = missing.iter().map(|m| format!("`{m}`")).collect();
+        let plural = if missing.len() == 1 { "" } else { "s" };
+        let error = Diagnostic::new(
+            declared.ident.span(),
+            format!("missing key{plural} {}", quoted.join(", ")),
+        );
+        errors.push(error.help("give them a value, or start from a base such as `..GPT2_SMALL`"));
+        complete = false;
+    }
+    for key in &KEYS {
+        if let Some(default) = key.default {
+            let value = || Entry {
+                value: syn::parse_str(default).expect("defaults are tested"),
+                origin: Origin::Default,
+            };
+            entries.entry(key.name.to_owned()).or_insert_with(value);
+        }
+    }
+    let blame = declared.base.as_ref().unwrap_or(&declared.ident).span();
+    let base = declared.base.as_ref().map(ToString::to_string);
+    let merged = Merged {
+        entries,
+        blame,
+        base,
+    };
+    // With keys missing, what can be evaluated still is, for its mistakes; the result is no model.
+    if !complete {
+        let mut evaluator = Evaluator::new(&merged);
+        let _ = choice::spec(&mut evaluator);
+        errors.extend(evaluator.into_errors());
+        return None;
+    }
+    Some(merged)
+}
+
+fn base_entries(
+    base: &Ident,
+    known: &Known,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<BTreeMap<String, Entry>> {
+    let name = base.to_string();
+    if let Some(spec) = presets::find(&name) {
+        let entry = |field: Field| {
+            (
+                field.key.to_string(),
+                Entry {
+                    value: field.value,
+                    origin: Origin::Base,
+                },
+            )
+        };
+        return Some(fields_of(spec).into_iter().map(entry).collect());
+    }
+    match known.get(&name) {
+        Some(Some(model)) => {
+            let entries = model
+                .entries
+                .clone()
+                .into_iter()
+                .filter(|(_, entry)| entry.origin != Origin::Default);
+            Some(
+                entries
+                    .map(|(key, entry)| {
+                        (
+                            key,
+                            Entry {
+                                origin: Origin::Base,
+                                ..entry
+                            },
+                        )
+                    })
+                    .collect(),
+            )
+        }
+        // It has mistakes of its own, which are reported where they are.
+        Some(None) => None,
+        None => {
+            let candidates: Vec<&str> = presets::PRESETS
+                .iter()
+                .map(|(name, ..)| *name)
+                .chain(known.keys().map(String::as_str))
+                .collect();
+            let help = match closest(&name, candidates.iter().copied()) {
+                Some(near) => format!("did you mean `..{near}`?"),
+                None => format!(
+                    "the bases are {}, and models declared before this one",
+                    one_of(candidates.iter().copied())
+                ),
+            };
+            errors.push(Diagnostic::new(base.span(), format!("unknown base `{name}`")).help(help));
+            None
+        }
+    }
+}
+
+fn unknown_key(key: &Ident) -> Diagnostic {
+    let name = key.to_string();
+    let names = KEYS.iter().map(|k| k.name);
+    let help = match closest(&name, names.clone()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("the keys are {}", one_of(names)),
+    };
+    Diagnostic::new(key.span(), format!("unknown key `{name}`")).help(help)
+}
+
+impl Merged {
+    /// Where an error in the value of `keys` belongs: on the first of them that the model wrote itself, else where it
+    /// names its base.
+    pub fn blame(&self, keys: &[&str]) -> Span {
+        let own = keys
+            .iter()
+            .filter_map(|key| self.entries.get(*key))
+            .find(|entry| entry.origin == Origin::Own);
+        own.map_or(self.blame, |entry| entry.value.span())
+    }
+
+    /// Who wrote `key`, for a note: nothing if the model did.
+    pub fn source(&self, key: &str) -> Option<String> {
+        match self.entries.get(key)?.origin {
+            Origin::Own => None,
+            Origin::Base => Some(format!(
+                "`{key}` comes from `..{}`",
+                self.base.as_deref().unwrap_or("its base")
+            )),
+            Origin::Default => Some(format!(
+                "`{key}` is `{}` unless it is given",
+                keys::find(key)?.default?
+            )),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The specs of [`specs`](crate::specs) once more, as `gpt_model!` compiles them.
+//!
+//! What the macro makes of a spec has to be what the library makes of it at run time: the same plan, and a typed face that
+//! computes the same.
+
+use gpt_runtime::gpt_model;
+
+gpt_model! {
+    /// GPT-2, scaled down.
+    pub struct Gpt2 { vocab: 101, context: 64, layers: 2, heads: 4, embed: 64, ..GPT2_SMALL }
+
+    /// SmolLM2, scaled down.
+    pub struct SmolLm2 {
+        vocab: 96, context: 80, layers: 2, heads: 6, kv_heads: 2, embed: 48,
+        mlp: Gated { hidden: 128, activation: Silu },
+        ..SMOLLM2_135M
+    }
+
+    /// The first GPT, scaled down.
+    pub struct Article { layers: 3, block: PostNorm, ..Gpt2 }
+
+    pub struct OneOfEverything { vocab: 1, context: 1, layers: 1, heads: 1, embed: 1, mlp: Dense { hidden: 1, activation: Relu } }
+    pub struct OneLayer { layers: 1, ..Gpt2 }
+    pub struct OneLayerPost { layers: 1, ..Article }
+    pub struct OneHead { heads: 1, ..Gpt2 }
+    pub struct WideHead { heads: 2, kv_heads: 1, head_dim: 100, ..SmolLm2 }
+    pub struct Primes {
+        vocab: 67, context: 37, heads: 3, embed: 3 * 13, mlp: Dense { hidden: 53, activation: Gelu }, ..Gpt2
+    }
+    pub struct PrimesGated {
+        vocab: 67, context: 37, heads: 3, kv_heads: heads / 3, embed: 29, head_dim: 6,
+        mlp: Gated { hidden: 43 }, ..SmolLm2
+    }
+    pub struct GatedBias { bias: true, mlp: Gated { hidden: 72, activation: GeluTanh }, ..SmolLm2 }
+    pub struct MultiQuery { heads: 7, kv_heads: 1, head_dim: 10, ..SmolLm2 }
+    pub struct Untied { tie_embeddings: false, ..Gpt2 }
+    pub struct UntiedRmsDense { tie_embeddings: false, mlp: Dense { hidden: 70, activation: Relu }, ..SmolLm2 }
+    pub struct NoBias { bias: false, ..Gpt2 }
+    pub struct Sinusoidal { positions: Sinusoidal, ..Gpt2 }
+    pub struct SinusoidalOdd { positions: Sinusoidal, embed: 33, heads: 3, mlp: Dense { hidden: 256 }, ..Gpt2 }
+    pub struct Bidirectional { mask: Bidirectional, ..Gpt2 }
+    pub struct BidirectionalPostGelu { mask: Bidirectional, mlp: Dense { hidden: 96, activation: Gelu }, ..Article }
+    pub struct PostRopeGated { block: PostNorm, ..SmolLm2 }
+    pub struct RopeLayerNorm { norm: LayerNorm { eps: 1e-3 }, bias: true, ..SmolLm2 }
+    pub struct RmsLearned { norm: RmsNorm { eps: 1e-6 }, ..Gpt2 }
+    pub struct NarrowAttention { heads: 2, head_dim: 4, ..Gpt2 }
+    pub struct ReluSquared { mlp: Dense { hidden: 90, activation: |x| { let y = max(x, 0.0); y * y } }, ..Gpt2 }
+}
+
+/// Runs `$each::<Model>(name)` for every model above, in the order of [`specs::odd`](crate::specs::odd).
+#[macro_export]
+macro_rules! for_each_model {
+    ($each:ident) => {{
+        use $crate::models::*;
+        $each::<Gpt2>("gpt2");
+        $each::<SmolLm2>("smollm2");
+        $each::<Article>("article");
+        $each::<OneOfEverything>("one_of_everything");
+        $each::<OneLayer>("one_layer");
+        $each::<OneLayerPost>("one_layer_post");
+        $each::<OneHead>("one_head");
+        $each::<WideHead>("wide_head");
+        $each::<Primes>("primes");
+        $each::<PrimesGated>("primes_gated");
+        $each::<GatedBias>("gated_bias");
+        $each::<MultiQuery>("multi_query");
+        $each::<Untied>("untied");
+        $each::<UntiedRmsDense>("untied_rms_dense");
+        $each::<NoBias>("no_bias");
+        $each::<Sinusoidal>("sinusoidal");
+        $each::<SinusoidalOdd>("sinusoidal_odd");
+        $each::<Bidirectional>("bidirectional");
+        $each::<BidirectionalPostGelu>("bidirectional_post_gelu");
+        $each::<PostRopeGated>("post_rope_gated");
+        $each::<RopeLayerNorm>("rope_layer_norm");
+        $each::<RmsLearned>("rms_learned");
+        $each::<NarrowAttention>("narrow_attention");
+        $each::<ReluSquared>("relu_squared");
+    }};
+}

@@ -1,0 +1,94 @@
+//! What the macro makes of two dozen specs: the plan of the library, and a typed face that computes what the walker does.
+
+use std::sync::Arc;
+
+use gpt_plan::{Format, Spec};
+use gpt_runtime::Gpt;
+use gpt_runtime::cpu::{CpuDevice, CpuModel, TypedCpuModel};
+use gpt_runtime::engine::{EngineModel, SessionOptions};
+use gpt_tests::lively::Lively;
+use gpt_tests::{for_each_model, specs, tokens};
+
+fn spec_of(name: &str) -> Spec {
+    let found = specs::odd().into_iter().find(|(n, _)| *n == name);
+    found
+        .unwrap_or_else(|| panic!("no spec is called {name}"))
+        .1
+}
+
+#[test]
+fn a_compiled_plan_is_the_plan_made_at_run_time() {
+    fn check<M: Gpt>(name: &str) {
+        let plan = M::plan();
+        let expected = gpt_codegen::plan::plan(&plan.name, &spec_of(name));
+        assert_eq!(plan.spec, expected.spec, "{name}");
+        assert!(*plan == expected, "the plan of {name} differs");
+    }
+    for_each_model!(check);
+    assert!(specs::odd().len() >= 24);
+}
+
+#[test]
+fn the_typed_face_computes_what_the_walker_computes() {
+    fn check<M: Gpt>(name: &str) {
+        let plan = M::plan();
+        let device = Arc::new(CpuDevice::new(Some(2)).unwrap());
+        for format in [Format::F32, Format::Q8] {
+            let weights = Lively::new(plan, 9, format);
+            let typed = TypedCpuModel::<M>::new(device.clone(), &weights).unwrap();
+            let walked = CpuModel::new(device.clone(), plan, &weights).unwrap();
+            let tokens = tokens(plan.spec.vocab, plan.spec.context.min(9) as usize);
+            let options = SessionOptions {
+                capacity: plan.spec.context,
+                chunk: plan.spec.context,
+                all_logits: true,
+            };
+            let trace = |model: &dyn EngineModel| {
+                model.session(options).unwrap().trace(&tokens, 0).unwrap()
+            };
+            let (typed, walked) = (trace(&typed), trace(&walked));
+            assert_eq!(typed.len(), walked.len());
+            for (a, b) in typed.iter().zip(&walked) {
+                let close = a
+                    .values
+                    .iter()
+                    .zip(&b.values)
+                    .all(|(a, b)| a == b || (a - b).abs() <= 1e-5 * b.abs().max(1.0));
+                assert!(
+                    (a.step, a.layer) == (b.step, b.layer) && close,
+                    "{name}: {} of layer {}",
+                    a.step,
+                    a.layer
+                );
+            }
+        }
+    }
+    for_each_model!(check);
+}
+
+#[test]
+fn constants_say_what_papers_say() {
+    use gpt_runtime::gpt_model;
+    gpt_model! {
+        pub struct Gpt2 { ..GPT2_SMALL }
+        pub struct Gpt2Xl { ..GPT2_XL }
+        pub struct SmolLm2 { ..SMOLLM2_135M }
+        pub struct SmolLm2Larger { ..SMOLLM2_360M }
+        pub struct Gpt1 { ..GPT1 }
+    }
+    assert_eq!(Gpt2::PARAMS, 124_439_808);
+    assert_eq!(Gpt2Xl::PARAMS, 1_557_611_200);
+    assert_eq!(SmolLm2::PARAMS, 134_515_008);
+    assert_eq!(SmolLm2Larger::PARAMS, 361_821_120);
+    assert_eq!(Gpt1::PARAMS, 116_534_784);
+    assert_eq!(Gpt2::KV_BYTES_PER_TOKEN, 12 * 2 * 768 * 4);
+    assert_eq!(
+        Gpt2::FLOPS_PER_TOKEN,
+        2 * (12 * 12 * 768 * 768 + 50_257 * 768)
+    );
+    assert_eq!(
+        (Gpt2::DECODE_DISPATCHES, Gpt2::PREFILL_DISPATCHES),
+        (62, 62)
+    );
+    assert_eq!(Gpt2::PLAN.kernels, Gpt2::KERNELS);
+}
