@@ -1,6 +1,9 @@
 //! Whether the numbers of a spec can be a model: divisibility, and what adapters can bind.
 
-use gpt_plan::{Format, MAX_BINDING, Positions, Spec};
+use gpt_plan::{
+    Format, MAX_BINDING, MAX_PARTS, MAX_PARTS_QKV, MAX_PARTS_RESIDUAL, MAX_ROWS, MatrixLayout,
+    Positions, Spec,
+};
 use proc_macro2::Span;
 
 use crate::Diagnostic;
@@ -8,12 +11,6 @@ use crate::resolve::Merged;
 
 /// Widest head: a workgroup holds its row, and an invocation of the CPU's attention its tile.
 const MAX_HEAD_DIM: u32 = 256;
-
-/// Parts into which a matrix may be split; with inputs, outputs, vectors and sizes they fill the eight bindings of a stage.
-pub const MAX_PARTS: u64 = 5;
-
-/// Rows of a matrix that the GPU keeps together; parts end between panels.
-pub const PANEL: u64 = 32;
 
 /// Everything that is wrong with `spec`, each on the token that made it so.
 pub fn check(merged: &Merged, spec: &Spec) -> Vec<Diagnostic> {
@@ -113,14 +110,14 @@ impl Check<'_> {
             "the projection to queries, keys and values",
             q + 2 * kv,
             embed,
-            2,
+            MAX_PARTS_QKV,
         );
         self.matrix(
             &["embed", "heads", "head_dim"],
             "the attention's output projection",
             embed,
             q,
-            MAX_PARTS,
+            MAX_PARTS_RESIDUAL,
         );
         self.matrix(
             &["mlp", "embed"],
@@ -134,9 +131,15 @@ impl Check<'_> {
             "the MLP's second projection",
             embed,
             hidden,
-            MAX_PARTS,
+            MAX_PARTS_RESIDUAL,
         );
-        if !spec.rotary() {
+        if spec.rotary() {
+            self.one_binding(
+                &["context", "head_dim", "embed", "heads"],
+                "the table of rotary angles",
+                u64::from(spec.context) * u64::from(spec.head_dim),
+            );
+        } else {
             self.one_binding(
                 &["context", "embed"],
                 "the table of positions",
@@ -151,8 +154,19 @@ impl Check<'_> {
         );
     }
 
-    fn matrix(&mut self, keys: &[&str], what: &str, rows: u64, columns: u64, parts: u64) {
-        if parts_of(Format::Q4, rows, columns).is_none_or(|n| n > parts) {
+    fn matrix(&mut self, keys: &[&str], what: &str, rows: u64, columns: u64, parts: u32) {
+        if rows > u64::from(MAX_ROWS) {
+            self.fail(keys, |span| {
+                Diagnostic::new(
+                    span,
+                    format!("{what} has more rows than a dispatch can cover"),
+                )
+                .found(format!("{rows} x {columns}"))
+                .help(format!("it may have {MAX_ROWS} rows"))
+            });
+            return;
+        }
+        if MatrixLayout::new(Format::Q4, rows, columns).is_none_or(|l| l.parts > parts) {
             let bytes = u128::from(rows) * Format::Q4.row_bytes(columns as usize) as u128;
             self.fail(keys, |span| {
                 Diagnostic::new(span, format!("{what} is larger than any adapter can bind"))
@@ -177,22 +191,5 @@ impl Check<'_> {
                     .help(format!("it may take {} MiB", MAX_BINDING >> 20))
             });
         }
-    }
-}
-
-/// Bindings that a matrix needs in `format`, as the GPU packs it; none if a panel alone is too large for one.
-pub fn parts_of(format: Format, rows: u64, columns: u64) -> Option<u64> {
-    let panel = PANEL.checked_mul(gpu_row_bytes(format, columns))?;
-    let panels_of_part = MAX_BINDING / panel;
-    (panels_of_part > 0).then(|| rows.div_ceil(PANEL).div_ceil(panels_of_part))
-}
-
-/// Bytes of a row as the GPU packs it: whole groups of four, or of 32 with its scales beside the quants.
-pub fn gpu_row_bytes(format: Format, columns: u64) -> u64 {
-    match format {
-        Format::F32 => columns.next_multiple_of(4) * 4,
-        Format::F16 | Format::Bf16 => columns.next_multiple_of(4) * 2,
-        Format::Q8 => columns.div_ceil(32) * 36,
-        Format::Q4 => columns.div_ceil(32) * 20,
     }
 }

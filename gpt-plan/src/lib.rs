@@ -12,6 +12,7 @@ use std::borrow::Cow;
 
 mod activation;
 mod kernel;
+mod layout;
 mod plan;
 mod spec;
 mod step;
@@ -19,9 +20,10 @@ mod tensor;
 
 pub use activation::{Activation, Formula, Node};
 pub use kernel::{Format, Kernel, Phase};
+pub use layout::{MAX_PARTS, MAX_PARTS_QKV, MAX_PARTS_RESIDUAL, MAX_ROWS, MatrixLayout, PANEL};
 pub use plan::{Buffer, BufferId, MAX_BINDING, Plan, Rows};
 pub use spec::{Block, Mask, Mlp, Norm, Positions, Spec};
-pub use step::{KernelChoice, NormRef, Op, Section, Step};
+pub use step::{KernelChoice, NO_KERNEL, NormRef, Op, Section, Step};
 pub use tensor::{
     Init, Layout, Place, Source, Tensor, TensorId, TensorKind, VECTOR_ALIGN, vector_block,
     vector_offset,

@@ -70,7 +70,10 @@ pub struct Step {
     pub prefill: KernelChoice,
 }
 
-/// Which kernel a step runs, as indices into [`Plan::kernels`](crate::Plan::kernels).
+/// In place of a kernel's index: the step's matrix has more parts in that format than a kernel can bind.
+pub const NO_KERNEL: u16 = u16::MAX;
+
+/// Which kernel a step runs, as indices into [`Plan::kernels`](crate::Plan::kernels), or [`NO_KERNEL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KernelChoice {
     /// The step reads no matrix.

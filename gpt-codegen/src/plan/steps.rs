@@ -1,6 +1,8 @@
 //! The steps of a forward pass, and the kernels they need.
 
-use gpt_plan::{Block, Format, Kernel, KernelChoice, NormRef, Op, Phase, Section, Spec, Step};
+use gpt_plan::{
+    Block, Format, Kernel, KernelChoice, NO_KERNEL, NormRef, Op, Phase, Section, Spec, Step,
+};
 
 use super::tensors::Table;
 use crate::wgsl;
@@ -151,9 +153,9 @@ impl Builder<'_> {
         KernelChoice::ByFormat(Format::ALL.map(|format| self.kernel(name, op, phase, format)))
     }
 
-    /// The kernel's index; a kernel that two steps or phases share is made once.
+    /// The kernel's index, if there can be one; a kernel that two steps or phases share is made once.
     fn kernel(&mut self, name: &str, op: &Op, phase: Phase, format: Format) -> u16 {
-        let kernel = wgsl::kernel(
+        let kernel = match wgsl::kernel(
             self.model,
             self.spec,
             &self.table.tensors,
@@ -161,7 +163,10 @@ impl Builder<'_> {
             op,
             phase,
             format,
-        );
+        ) {
+            Some(kernel) => kernel,
+            None => return NO_KERNEL,
+        };
         let index = self
             .kernels
             .iter()

@@ -1,9 +1,20 @@
 //! Kernels: the header that the compiler writes for a model, and the files of `gpt-shaders` that follow it.
+//!
+//! A header is sizes, aliases and, for a closure, the activation; nothing else is written here. What varies in code varies by the file that is
+//! taken: a variant is another file with the same functions. `linear` and `attention` choose sizes and files, `header` writes,
+//! `validate` hands the result to naga and maps its complaints back to the files.
+
+mod attention;
+mod header;
+mod linear;
+mod validate;
 
 use gpt_plan::{Format, Kernel, Op, Phase, Spec, Tensor};
 
-/// The kernel of step `name`. `tensors` is the model's table, for the shapes of the matrix that `op` reads and for the
-/// offsets of its vectors ([`gpt_plan::vector_offset`]).
+pub use validate::{validate, validate_all};
+
+/// The kernel of step `name`, or none if the matrix has more parts in `format` than a kernel can bind. `tensors` is the model's
+/// table, for the shapes of the matrix that `op` reads and for the offsets of its vectors ([`gpt_plan::vector_offset`]).
 pub fn kernel(
     model: &str,
     spec: &Spec,
@@ -12,24 +23,46 @@ pub fn kernel(
     op: &Op,
     phase: Phase,
     format: Format,
-) -> Kernel {
-    let _ = (model, spec, tensors, op);
-    let phase = match phase {
-        Phase::Decode => "decode",
-        Phase::Prefill => "prefill",
+) -> Option<Kernel> {
+    let context = Context {
+        model,
+        spec,
+        tensors,
+        name,
+        phase,
+        format,
     };
-    Kernel {
-        name: format!("{name}_{phase}_{}", format.name()).into(),
-        header: "".into(),
-        parts: Vec::new().into(),
-        workgroup: 64,
-        tile_rows: 1,
-        groups: 1,
+    match *op {
+        Op::Attention => Some(attention::kernel(&context)),
+        Op::Embed { table, positions } => linear::embed(&context, op, table, positions.is_some()),
+        _ => linear::kernel(&context, op),
     }
 }
 
-/// What naga has against the kernels of `plan`, one sentence each.
-pub fn validate_all(plan: &gpt_plan::Plan) -> Vec<String> {
-    let _ = plan;
-    Vec::new()
+/// What every kernel is made from.
+struct Context<'a> {
+    model: &'a str,
+    spec: &'a Spec,
+    tensors: &'a [Tensor],
+    name: &'a str,
+    phase: Phase,
+    format: Format,
+}
+
+impl Context<'_> {
+    fn phase_name(&self) -> &'static str {
+        match self.phase {
+            Phase::Decode => "decode",
+            Phase::Prefill => "prefill",
+        }
+    }
+
+    /// The opening of a header: whose kernel this is.
+    fn title(&self, what: &str) -> String {
+        let rows = match self.phase {
+            Phase::Decode => "for one token",
+            Phase::Prefill => "for many tokens",
+        };
+        format!("{}: {} {rows}, {what}.", self.model, self.name)
+    }
 }

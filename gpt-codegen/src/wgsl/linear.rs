@@ -1,0 +1,312 @@
+//! Projections, and the look-up in the embedding, which reads a matrix as they do.
+
+use gpt_plan::{
+    Activation, Format, Kernel, MatrixLayout, Norm, NormRef, Op, PANEL, Phase, TensorId,
+    vector_offset,
+};
+use gpt_shaders::{self as files, Source};
+
+use super::Context;
+use super::header::Header;
+use crate::formula;
+
+/// Invocations of a workgroup that multiplies a vector; of one that multiplies many; of one that looks up.
+const DECODE_LANES: u32 = 256;
+const PREFILL_LANES: u32 = 128;
+const EMBED_LANES: u32 = 64;
+
+/// Rows of a prompt that go together; `tile/prefill.wgsl` is written for as many.
+const PREFILL_ROWS: u32 = 16;
+
+/// Columns of inputs that a tile holds: of 16 KiB of workgroup memory, the least that an adapter has, a norm and the sums need some.
+const DECODE_CHUNK: u32 = 3072;
+const PREFILL_CHUNK: u32 = 128;
+
+/// Workgroups that a decoding step should have before one takes more than one panel.
+const ENOUGH_GROUPS: u32 = 64;
+
+/// The kernel of a projection.
+pub fn kernel(context: &Context<'_>, op: &Op) -> Option<Kernel> {
+    let spec = context.spec;
+    let (norm, weight, bias) = match *op {
+        Op::Qkv { norm, weight, bias }
+        | Op::AttentionOut { norm, weight, bias }
+        | Op::MlpUp { norm, weight, bias }
+        | Op::MlpDown { norm, weight, bias } => (norm, weight, bias),
+        Op::Head { norm, weight } => (norm, weight, None),
+        Op::Embed { .. } | Op::Attention => unreachable!("no projection"),
+    };
+    let gated = matches!(op, Op::MlpUp { .. }) && spec.mlp.gated;
+    let matrix = &context.tensors[usize::from(weight.0)];
+    let halves = if gated { 2 } else { 1 };
+    let outputs = matrix.rows / halves;
+    // The halves of a gated MLP are padded to panels one by one, as these alternate.
+    let rows = u64::from(outputs.next_multiple_of(PANEL) * halves);
+    let layout = MatrixLayout::new(context.format, rows, u64::from(matrix.columns))?;
+    if layout.parts > op.max_parts() {
+        return None;
+    }
+    let tile = Tile::new(context.phase, layout.panels, halves);
+
+    let mut header = Header::new(&context.title(&format!(
+        "{} features from {}, weights in {}",
+        matrix.rows,
+        matrix.columns,
+        context.format.name()
+    )));
+    header.size("EMBED", spec.embed, "Width of the residual stream.");
+    header.size("COLUMNS", matrix.columns, "Columns of the matrix.");
+    header.size("OUTPUTS", outputs, "Outputs of the step.");
+    tile.write(&mut header, &layout, halves);
+    let mut parts = vec![&files::RUN];
+    if norm.is_some() || bias.is_some() {
+        parts.push(&files::VECTORS);
+    }
+    matrix_parts(&mut header, &mut parts, context.format, &layout);
+    parts.push(match op {
+        Op::AttentionOut { .. } | Op::MlpDown { .. } => &files::INPUT_ACTIVATIONS,
+        _ => &files::INPUT_STREAM,
+    });
+    parts.push(norm_part(context, &mut header, norm));
+    parts.push(match bias {
+        Some(bias) => {
+            let at = vector_offset(context.tensors, bias);
+            header.size("BIAS", at, "Where the bias begins.");
+            &files::BIAS_VECTOR
+        }
+        None => &files::BIAS_NONE,
+    });
+    parts.push(match context.phase {
+        Phase::Decode => &files::TILE_DECODE,
+        Phase::Prefill => &files::TILE_PREFILL,
+    });
+    finish_parts(context, &mut header, &mut parts, op);
+    parts.push(&files::LINEAR);
+    Some(Kernel {
+        name: format!(
+            "{}_{}_{}",
+            context.name,
+            context.phase_name(),
+            context.format.name()
+        )
+        .into(),
+        header: header.finish().into(),
+        parts: parts.into(),
+        workgroup: tile.lanes,
+        tile_rows: tile.rows,
+        groups: layout.panels.div_ceil(tile.panels),
+    })
+}
+
+/// The kernel that looks tokens up. Both phases share it.
+pub fn embed(context: &Context<'_>, op: &Op, table: TensorId, positions: bool) -> Option<Kernel> {
+    let spec = context.spec;
+    let table = &context.tensors[usize::from(table.0)];
+    let layout = MatrixLayout::new(
+        context.format,
+        u64::from(table.rows),
+        u64::from(table.columns),
+    )?;
+    if layout.parts > op.max_parts() {
+        return None;
+    }
+    let quads = spec.embed.div_ceil(4);
+    let mut header = Header::new(&format!(
+        "{}: {} of {} tokens, weights in {}.",
+        context.model,
+        context.name,
+        spec.vocab,
+        context.format.name()
+    ));
+    header.size("EMBED", spec.embed, "Width of the residual stream.");
+    header.size("QUADS", quads, "Groups of four columns to a row.");
+    header.size("LANES", EMBED_LANES, "Invocations of a workgroup.");
+    let mut parts = vec![&files::RUN];
+    matrix_parts(&mut header, &mut parts, context.format, &layout);
+    parts.push(if positions {
+        &files::POSITIONS_TABLE
+    } else {
+        &files::POSITIONS_NONE
+    });
+    parts.push(&files::EMBED);
+    Some(Kernel {
+        name: format!("{}_{}", context.name, context.format.name()).into(),
+        header: header.finish().into(),
+        parts: parts.into(),
+        workgroup: EMBED_LANES,
+        tile_rows: 1,
+        groups: quads.div_ceil(EMBED_LANES),
+    })
+}
+
+/// How a workgroup shares its work.
+struct Tile {
+    phase: Phase,
+    lanes: u32,
+    rows: u32,
+    panels: u32,
+}
+
+impl Tile {
+    fn new(phase: Phase, panels: u32, halves: u32) -> Tile {
+        match phase {
+            Phase::Prefill => Tile {
+                phase,
+                lanes: PREFILL_LANES,
+                rows: PREFILL_ROWS,
+                panels: PREFILL_LANES / PANEL,
+            },
+            Phase::Decode => {
+                let enough = |n: &u32| *n <= halves || panels / n >= ENOUGH_GROUPS;
+                let own = [8, 4, 2, 1].into_iter().find(enough).unwrap_or(1);
+                Tile {
+                    phase,
+                    lanes: DECODE_LANES,
+                    rows: 1,
+                    panels: own.max(halves),
+                }
+            }
+        }
+    }
+
+    fn write(&self, header: &mut Header, layout: &MatrixLayout, halves: u32) {
+        header.size("LANES", self.lanes, "Invocations of a workgroup.");
+        header.size("TILE_ROWS", self.rows, "Rows that go through it together.");
+        header.size(
+            "SHARE",
+            self.lanes / self.rows,
+            "Invocations that share a row's norm.",
+        );
+        header.size(
+            "PANELS",
+            self.panels,
+            "Panels of 32 features that a workgroup multiplies.",
+        );
+        header.size("LAST_PANEL", layout.panels - 1, "The matrix's last one.");
+        header.size(
+            "FEATURES",
+            self.panels * PANEL / halves,
+            "Outputs of a workgroup.",
+        );
+        header.size("BLOCKS", layout.blocks, "Blocks of a row of the matrix.");
+        let block = layout.block_quads * 4;
+        let columns = match self.phase {
+            Phase::Decode => DECODE_CHUNK,
+            Phase::Prefill => PREFILL_CHUNK,
+        };
+        let chunk = (columns / block).min(layout.blocks);
+        header.size(
+            "CHUNK_BLOCKS",
+            chunk,
+            "Of these, how many one filling of the tile serves.",
+        );
+        match self.phase {
+            Phase::Decode => {
+                let slices = self.lanes / (PANEL * self.panels);
+                header.size("SLICES", slices, "Invocations that share a dot product.");
+            }
+            Phase::Prefill => {
+                let tile = (chunk * block).max(self.lanes) * self.rows / 4;
+                header.size("CHUNK", chunk * block, "Columns of such a filling.");
+                header.size("TILE", tile, "Vectors in the tile.");
+            }
+        }
+    }
+}
+
+fn matrix_parts(
+    header: &mut Header,
+    parts: &mut Vec<&'static Source>,
+    format: Format,
+    layout: &MatrixLayout,
+) {
+    let (element, weight) = match format {
+        Format::F32 => ("vec4<f32>", &files::WEIGHT_F32),
+        Format::F16 => ("vec2<u32>", &files::WEIGHT_F16),
+        Format::Bf16 => ("vec2<u32>", &files::WEIGHT_BF16),
+        Format::Q8 => ("u32", &files::WEIGHT_Q8),
+        Format::Q4 => ("u32", &files::WEIGHT_Q4),
+    };
+    header.alias("Element", element, "What the matrix is read in.");
+    header.size("PANEL_LENGTH", layout.panel_length, "Elements of a panel.");
+    header.size(
+        "BLOCK_QUADS",
+        layout.block_quads,
+        "Groups of four columns in a block.",
+    );
+    if layout.parts > 1 {
+        header.size(
+            "PART_PANELS",
+            layout.part_panels,
+            "Panels of every part but the last.",
+        );
+    }
+    parts.push(match layout.parts {
+        1 => &files::MATRIX_PARTS_1,
+        2 => &files::MATRIX_PARTS_2,
+        3 => &files::MATRIX_PARTS_3,
+        4 => &files::MATRIX_PARTS_4,
+        5 => &files::MATRIX_PARTS_5,
+        n => unreachable!("no op has {n} parts"),
+    });
+    parts.push(weight);
+}
+
+fn norm_part(context: &Context<'_>, header: &mut Header, norm: Option<NormRef>) -> &'static Source {
+    let Some(norm) = norm else {
+        return &files::NORM_NONE;
+    };
+    let at = |id| vector_offset(context.tensors, id);
+    header.size("GAMMA", at(norm.gamma), "Where the norm's scale begins.");
+    let (Norm::LayerNorm { eps } | Norm::RmsNorm { eps }) = context.spec.norm;
+    header.number("EPSILON", eps, "Added to the variance.");
+    match (context.spec.norm, norm.beta) {
+        (Norm::LayerNorm { .. }, Some(beta)) => {
+            header.size("BETA", at(beta), "Where its shift begins.");
+            &files::NORM_LAYER
+        }
+        (Norm::LayerNorm { .. }, None) => &files::NORM_LAYER_UNBIASED,
+        (Norm::RmsNorm { .. }, _) => &files::NORM_RMS,
+    }
+}
+
+fn finish_parts(
+    context: &Context<'_>,
+    header: &mut Header,
+    parts: &mut Vec<&'static Source>,
+    op: &Op,
+) {
+    let spec = context.spec;
+    match op {
+        Op::Qkv { .. } => {
+            header.size("HEAD_DIM", spec.head_dim, "Width of a head.");
+            header.size("Q_WIDTH", spec.q_width(), "Width of all query heads.");
+            header.size("KV_WIDTH", spec.kv_width(), "Width of all key heads.");
+            parts.push(if spec.rotary() {
+                &files::ROTARY_PAIRS
+            } else {
+                &files::ROTARY_NONE
+            });
+            parts.push(&files::FINISH_QKV);
+        }
+        Op::MlpUp { .. } => {
+            match &spec.mlp.activation {
+                Activation::Gelu => parts.push(&files::ACTIVATION_GELU),
+                Activation::GeluTanh => parts.push(&files::ACTIVATION_GELU_TANH),
+                Activation::Relu => parts.push(&files::ACTIVATION_RELU),
+                Activation::Silu => parts.push(&files::ACTIVATION_SILU),
+                Activation::Custom { value, .. } => {
+                    let text = formula::wgsl("activation", value);
+                    header.function("activation", "The closure of the spec.", &text);
+                }
+            }
+            parts.push(if spec.mlp.gated {
+                &files::FINISH_GATED
+            } else {
+                &files::FINISH_ACTIVATION
+            });
+        }
+        Op::AttentionOut { .. } | Op::MlpDown { .. } => parts.push(&files::FINISH_RESIDUAL),
+        _ => parts.push(&files::FINISH_LOGITS),
+    }
+}

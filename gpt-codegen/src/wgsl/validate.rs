@@ -1,0 +1,118 @@
+//! Every shader is parsed and validated by naga before it becomes part of a program, with exactly the capabilities that its files need.
+
+use gpt_plan::{Kernel, Plan};
+use gpt_shaders::Source;
+use naga::SourceLocation;
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+
+/// What naga has against the kernels of `plan`, one sentence each.
+pub fn validate_all(plan: &Plan) -> Vec<String> {
+    plan.kernels
+        .iter()
+        .filter_map(|kernel| validate(kernel).err())
+        .collect()
+}
+
+/// What naga has against `kernel`: the kernel, the line of the file under `shaders/`, and the reason.
+pub fn validate(kernel: &Kernel) -> Result<(), String> {
+    let text = kernel.wgsl();
+    let fail = |location: Option<SourceLocation>, reason: String| {
+        let place = location.map_or(String::new(), |l| {
+            format!(" at {}", place(kernel, l.line_number as usize))
+        });
+        format!("the kernel `{}` is not valid{place}: {reason}", kernel.name)
+    };
+    let module = naga::front::wgsl::parse_str(&text)
+        .map_err(|error| fail(error.location(&text), error.message().to_owned()))?;
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities(&kernel.parts));
+    validator.validate(&module).map_err(|error| {
+        let mut reason = error.as_inner().to_string();
+        let mut source = std::error::Error::source(error.as_inner());
+        while let Some(cause) = source {
+            reason.push_str(": ");
+            reason.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        // The smallest piece of text that naga points at says most.
+        let spans = error.spans().map(|(span, _)| *span);
+        let smallest = spans
+            .filter(naga::Span::is_defined)
+            .min_by_key(|span| span.to_range().map_or(0, |range| range.len()));
+        fail(smallest.map(|span| span.location(&text)), reason)
+    })?;
+    Ok(())
+}
+
+/// What these files need beyond plain arithmetic. Halves unpacked to f32 belong to core WebGPU, but not to every old driver.
+fn capabilities(parts: &[&'static Source]) -> Capabilities {
+    let halves = [&gpt_shaders::WEIGHT_F16, &gpt_shaders::WEIGHT_Q4];
+    if parts.iter().any(|part| halves.contains(&part)) {
+        Capabilities::SHADER_FLOAT16_IN_FLOAT32
+    } else {
+        Capabilities::empty()
+    }
+}
+
+/// Where line `line` of the whole shader (counted from 1) was written: a file and line under `shaders/`, or the header.
+fn place(kernel: &Kernel, line: usize) -> String {
+    let mut start = kernel.header.matches('\n').count();
+    if line <= start {
+        return format!("line {line} of its header");
+    }
+    for part in kernel.parts.iter() {
+        // `Kernel::wgsl` puts an empty line before each part.
+        start += 1;
+        let lines = part.body().matches('\n').count();
+        if line <= start + lines {
+            let within = line.saturating_sub(start + 1);
+            return format!("shaders/wgsl/{}:{}", part.name, part.body_line() + within);
+        }
+        start += lines;
+    }
+    format!("line {line}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_valid_alone() {
+        for source in gpt_shaders::ALL {
+            let module = match naga::front::wgsl::parse_str(source.text) {
+                Ok(module) => module,
+                Err(error) => panic!("{}: {}", source.name, error.emit_to_string(source.text)),
+            };
+            let mut validator = Validator::new(ValidationFlags::all(), capabilities(&[source]));
+            if let Err(error) = validator.validate(&module) {
+                panic!("{}: {}", source.name, error.emit_to_string(source.text));
+            }
+        }
+    }
+
+    #[test]
+    fn a_complaint_names_the_kernel_and_the_line_in_the_file() {
+        static BROKEN: gpt_shaders::Source = gpt_shaders::Source {
+            name: "broken.wgsl",
+            text: "const A: u32 = 1u;\n// ---- end of parameters ----\n\nfn f() -> u32 {\n    return A + 1.5;\n}\n",
+        };
+        let kernel = |header: &'static str, parts| Kernel {
+            name: "qkv_decode_f32".into(),
+            header: header.into(),
+            parts,
+            workgroup: 1,
+            tile_rows: 1,
+            groups: 1,
+        };
+        let parts = vec![&gpt_shaders::RUN, &BROKEN];
+        let error = validate(&kernel("const A: u32 = 1u;\n", parts.into())).unwrap_err();
+        assert!(
+            error.starts_with(
+                "the kernel `qkv_decode_f32` is not valid at shaders/wgsl/broken.wgsl:5: "
+            ),
+            "{error}"
+        );
+        let error = validate(&kernel("const A: u32 = 1.5;\n", Vec::new().into())).unwrap_err();
+        assert!(error.contains("at line 1 of its header"), "{error}");
+    }
+}

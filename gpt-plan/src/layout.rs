@@ -1,0 +1,99 @@
+//! How the GPU keeps a matrix: the one place that the compiler (which writes the sizes into shaders) and the engine (which packs) share.
+//!
+//! Rows stand in panels of [`PANEL`]. A panel is a list of elements: for each group of columns, one for each of its rows, side by side, so
+//! that neighbouring invocations read neighbouring elements. What an element is depends on the format: four f32, four halves in two
+//! words, or a word of a quantised block, whose scales follow its quants. Rows and columns are padded with zeros. A matrix larger
+//! than [`MAX_BINDING`] has several parts, each a whole number of panels.
+
+use crate::{Format, MAX_BINDING, Op};
+
+/// Rows of a matrix that stand side by side.
+pub const PANEL: u32 = 32;
+
+/// Most rows of a matrix: with 65,535 workgroups, the default limit along an axis, of four panels.
+pub const MAX_ROWS: u32 = 65_535 * 4 * PANEL;
+
+/// The layout of one matrix in one format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MatrixLayout {
+    /// Panels, the last one padded.
+    pub panels: u32,
+    /// Elements of a panel.
+    pub panel_length: u32,
+    /// Bytes of an element: that of `vec4<f32>`, `vec2<u32>` or `u32`.
+    pub element_bytes: u32,
+    /// Groups of four columns that a shader reads in one go: a whole block of a quantised format, a common divisor else.
+    pub block_quads: u32,
+    /// Such goes to a row.
+    pub blocks: u32,
+    /// Bindings.
+    pub parts: u32,
+    /// Panels of every part but the last.
+    pub part_panels: u32,
+}
+
+impl MatrixLayout {
+    /// The layout of `rows x columns` in `format`; none if a single panel is larger than a binding.
+    pub fn new(format: Format, rows: u64, columns: u64) -> Option<MatrixLayout> {
+        let (quads, block_quads, words, element_bytes) = match format {
+            Format::F32 | Format::F16 | Format::Bf16 => {
+                let quads = columns.div_ceil(4);
+                let block = [8, 4, 2, 1]
+                    .into_iter()
+                    .find(|n| quads.is_multiple_of(*n))?;
+                let bytes = if format == Format::F32 { 16 } else { 8 };
+                (quads, block, block, bytes)
+            }
+            Format::Q8 => (columns.div_ceil(32) * 8, 8, 9, 4),
+            Format::Q4 => (columns.div_ceil(32) * 8, 8, 5, 4),
+        };
+        let blocks = quads / block_quads;
+        let panel_length = blocks.checked_mul(words * u64::from(PANEL))?;
+        let panel_bytes = panel_length.checked_mul(element_bytes)?;
+        let panels = rows.div_ceil(u64::from(PANEL));
+        let most = MAX_BINDING / panel_bytes.max(1);
+        if most == 0 {
+            return None;
+        }
+        Some(MatrixLayout {
+            panels: u32::try_from(panels).ok()?,
+            panel_length: u32::try_from(panel_length).ok()?,
+            element_bytes: element_bytes as u32,
+            block_quads: block_quads as u32,
+            blocks: blocks as u32,
+            parts: u32::try_from(panels.div_ceil(most)).ok()?,
+            part_panels: most.min(panels) as u32,
+        })
+    }
+
+    /// Bytes of a panel.
+    pub const fn panel_bytes(&self) -> u64 {
+        self.panel_length as u64 * self.element_bytes as u64
+    }
+
+    /// The panels of part `part`.
+    pub fn panels_of(&self, part: u32) -> std::ops::Range<u32> {
+        let start = part * self.part_panels;
+        start..(start + self.part_panels).min(self.panels)
+    }
+}
+
+/// Most parts that a step's matrix may have: with its inputs and outputs they fill the eight storage bindings that every adapter
+/// has for a stage. A step that adds to the residual stream has an input more, the one that fills the cache three outputs more.
+pub const MAX_PARTS: u32 = 5;
+/// [`MAX_PARTS`] of a projection into the residual stream.
+pub const MAX_PARTS_RESIDUAL: u32 = 4;
+/// [`MAX_PARTS`] of the projection to queries, keys and values.
+pub const MAX_PARTS_QKV: u32 = 2;
+
+impl Op {
+    /// Most parts that this step's matrix may have.
+    pub const fn max_parts(&self) -> u32 {
+        match self {
+            Op::Attention => 0,
+            Op::Qkv { .. } => MAX_PARTS_QKV,
+            Op::AttentionOut { .. } | Op::MlpDown { .. } => MAX_PARTS_RESIDUAL,
+            Op::Embed { .. } | Op::MlpUp { .. } | Op::Head { .. } => MAX_PARTS,
+        }
+    }
+}

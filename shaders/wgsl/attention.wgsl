@@ -1,0 +1,141 @@
+// a = softmax(q k^T / sqrt(head_dim)) v for one head and a few queries, without ever holding a row of scores.
+//
+// The keys are taken LANES at a time: each invocation scores one. With the maximum so far subtracted, the scores' exponentials weigh
+// the values; when a later group raises the maximum, what was gathered shrinks by e^(old - new) (online softmax, Milakov and
+// Gimelshein 2018; FlashAttention, Dao et al. 2022). To gather, an invocation owns a column of the values and, where there are more
+// invocations than columns, only every SLICES-th key.
+
+const HEAD_DIM: u32 = 64u;
+const Q_WIDTH: u32 = 768u;
+const KV_WIDTH: u32 = 768u;
+// Query heads that share a head of keys and values.
+const GROUP: u32 = 1u;
+const SCALE: f32 = 0.125;
+const LANES: u32 = 64u;
+// Invocations side by side on a row of values, at least HEAD_DIM; and how many such sets there are.
+const COLUMNS: u32 = 64u;
+const SLICES: u32 = 1u;
+
+const QUERIES: u32 = 4u;
+alias Queries = vec4<f32>;
+alias Limits = vec4<u32>;
+
+struct Run { position: u32, rows: u32, first: u32 }
+@group(0) @binding(0) var<uniform> run: Run;
+
+fn seen(row: u32) -> u32 {
+    return run.position + row + 1u;
+}
+
+fn limits(row: u32) -> Limits {
+    return Limits(seen(row));
+}
+
+fn queries(row: u32, head: u32, column: u32) -> Queries {
+    return Queries(query(row, head, column));
+}
+
+fn element(queries: Queries, i: u32) -> f32 {
+    return queries[i];
+}
+
+fn score(key: u32, head: u32) -> Queries {
+    return q_tile[key + head];
+}
+// ---- end of parameters ----
+
+@group(0) @binding(1) var<storage, read> q: array<f32>;
+@group(0) @binding(2) var<storage, read_write> a: array<f32>;
+@group(0) @binding(4) var<storage, read> v_cache: array<f32>;
+
+const LOWEST: f32 = -3.4e38;
+
+// [column][query].
+var<workgroup> q_tile: array<Queries, HEAD_DIM>;
+// Scores, then their exponentials, then what the slices gathered.
+var<workgroup> weights: array<Queries, LANES>;
+var<workgroup> some: array<Queries, LANES>;
+
+// A row that exists: what lies beyond the last one is computed as if it were the last, and dropped.
+fn query(row: u32, head: u32, column: u32) -> f32 {
+    return q[min(row, run.rows - 1u) * Q_WIDTH + head * HEAD_DIM + column];
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let head = group.x;
+    let row = group.y * QUERIES;
+    for (var i = lane; i < HEAD_DIM; i += LANES) {
+        q_tile[i] = queries(row, head, i) * SCALE;
+    }
+    workgroupBarrier();
+
+    let limit = limits(row);
+    let keys = seen(min(row + QUERIES, run.rows) - 1u);
+    let column = lane % COLUMNS;
+    let slice = lane / COLUMNS;
+    var maximum = Queries(LOWEST);
+    var sum = Queries(0.0);
+    var gathered = Queries(0.0);
+    for (var start = 0u; start < keys; start += LANES) {
+        let key = start + lane;
+        var own = Queries(LOWEST);
+        if key < keys {
+            own = select(own, score(key, head / GROUP), Limits(key) < limit);
+        }
+        let greatest = max(maximum, lanes_maximum(lane, own));
+        weights[lane] = select(Queries(0.0), exp(max(own - greatest, Queries(-87.0))), Limits(key) < limit);
+        workgroupBarrier();
+
+        let shrink = exp(max(maximum - greatest, Queries(-87.0)));
+        maximum = greatest;
+        sum *= shrink;
+        gathered *= shrink;
+        if column < HEAD_DIM {
+            let end = min(LANES, keys - start);
+            var at = (start + slice) * KV_WIDTH + head / GROUP * HEAD_DIM + column;
+            for (var i = slice; i < end; i += SLICES) {
+                let weight = weights[i];
+                sum += weight;
+                gathered = fma(weight, Queries(v_cache[at]), gathered);
+                at += SLICES * KV_WIDTH;
+            }
+        }
+        workgroupBarrier();
+    }
+
+    weights[lane] = gathered;
+    some[lane] = sum;
+    workgroupBarrier();
+    if lane < HEAD_DIM {
+        for (var i = 1u; i < SLICES; i++) {
+            gathered += weights[i * COLUMNS + lane];
+            sum += some[i * COLUMNS + lane];
+        }
+        let attended = gathered / sum;
+        for (var i = 0u; i < QUERIES; i++) {
+            if row + i < run.rows {
+                a[(row + i) * Q_WIDTH + head * HEAD_DIM + lane] = element(attended, i);
+            }
+        }
+    }
+}
+
+// The greatest of all invocations' scores, for all of them.
+fn lanes_maximum(lane: u32, own: Queries) -> Queries {
+    weights[lane] = own;
+    workgroupBarrier();
+    if lane < 16u {
+        var greatest = own;
+        for (var i = 1u; i < LANES / 16u; i++) {
+            greatest = max(greatest, weights[i * 16u + lane]);
+        }
+        some[lane] = greatest;
+    }
+    workgroupBarrier();
+    var greatest = some[0];
+    for (var i = 1u; i < 16u; i++) {
+        greatest = max(greatest, some[i]);
+    }
+    return greatest;
+}

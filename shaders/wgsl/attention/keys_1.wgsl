@@ -1,0 +1,22 @@
+// Keys read one element at a time: the heads' width is not a multiple of four.
+
+const HEAD_DIM: u32 = 64u;
+const KV_WIDTH: u32 = 768u;
+
+// As many queries as go together.
+alias Queries = vec4<f32>;
+
+var<workgroup> q_tile: array<Queries, HEAD_DIM>;
+// ---- end of parameters ----
+
+@group(0) @binding(3) var<storage, read> k_cache: array<f32>;
+
+// The dot products of the queries with a key of head `head`.
+fn score(key: u32, head: u32) -> Queries {
+    let at = key * KV_WIDTH + head * HEAD_DIM;
+    var sum = Queries(0.0);
+    for (var i = 0u; i < HEAD_DIM; i++) {
+        sum = fma(Queries(k_cache[at + i]), q_tile[i], sum);
+    }
+    return sum;
+}

@@ -1,0 +1,42 @@
+// q = y's first features, rotated; the layer's cache gets the keys, rotated, and the values.
+
+// Widths of all query heads, and of all key heads.
+const Q_WIDTH: u32 = 768u;
+const KV_WIDTH: u32 = 768u;
+const HEAD_DIM: u32 = 64u;
+
+struct Run { position: u32, rows: u32, first: u32 }
+@group(0) @binding(0) var<uniform> run: Run;
+
+fn total(r: u32, local: u32) -> f32 {
+    return f32(r + local);
+}
+
+fn bias(feature: u32) -> f32 {
+    return 0.0;
+}
+
+fn rotated(row: u32, feature: u32, value: f32, partner: f32) -> f32 {
+    return value;
+}
+// ---- end of parameters ----
+
+@group(0) @binding(2) var<storage, read_write> q: array<f32>;
+@group(0) @binding(3) var<storage, read_write> k_cache: array<f32>;
+@group(0) @binding(4) var<storage, read_write> v_cache: array<f32>;
+
+fn finish(r: u32, row: u32, local: u32, feature: u32) {
+    let value = total(r, local) + bias(feature);
+    if feature >= Q_WIDTH + KV_WIDTH {
+        v_cache[(run.position + row) * KV_WIDTH + feature - Q_WIDTH - KV_WIDTH] = value;
+        return;
+    }
+    // The other feature of the pair: heads and panels begin at even features.
+    let partner = total(r, local ^ 1u) + bias(feature ^ 1u);
+    let turned = rotated(row, feature % HEAD_DIM, value, partner);
+    if feature < Q_WIDTH {
+        q[row * Q_WIDTH + feature] = turned;
+    } else {
+        k_cache[(run.position + row) * KV_WIDTH + feature - Q_WIDTH] = turned;
+    }
+}

@@ -1,0 +1,52 @@
+// LayerNorm without a shift: (x - mean) / sqrt(var + eps) * gamma.
+
+const EMBED: u32 = 768u;
+const EPSILON: f32 = 1e-5;
+// Where the vectors begin.
+const GAMMA: u32 = 0u;
+// Rows of a tile, and invocations that share one.
+const TILE_ROWS: u32 = 16u;
+const SHARE: u32 = 8u;
+
+struct Run { position: u32, rows: u32, first: u32 }
+@group(0) @binding(0) var<uniform> run: Run;
+@group(1) @binding(0) var<storage, read> vectors: array<f32>;
+
+fn stream(row: u32, column: u32) -> f32 {
+    return f32(row + column);
+}
+
+fn row_sum(lane: u32, value: f32) -> f32 {
+    return value;
+}
+// ---- end of parameters ----
+
+var<workgroup> means: array<f32, TILE_ROWS>;
+var<workgroup> scales: array<f32, TILE_ROWS>;
+
+// Mean and 1 / deviation of the tile's rows. The variance is that of the differences from the mean: E[x^2] - E[x]^2 would cancel.
+fn statistics(first: u32, lane: u32) {
+    let r = lane / SHARE;
+    let row = min(first + r, run.rows - 1u);
+    var sum = 0.0;
+    for (var column = lane % SHARE; column < EMBED; column += SHARE) {
+        sum += stream(row, column);
+    }
+    let mean = row_sum(lane, sum) / f32(EMBED);
+    var squares = 0.0;
+    for (var column = lane % SHARE; column < EMBED; column += SHARE) {
+        let difference = stream(row, column) - mean;
+        squares += difference * difference;
+    }
+    let variance = row_sum(lane, squares) / f32(EMBED);
+    if lane % SHARE == 0u {
+        means[r] = mean;
+        scales[r] = inverseSqrt(variance + EPSILON);
+    }
+    workgroupBarrier();
+}
+
+// Element `column` of row `r` of the tile, which is `x` in the stream.
+fn normalise(r: u32, column: u32, x: f32) -> f32 {
+    return (x - means[r]) * scales[r] * vectors[GAMMA + column];
+}

@@ -1,0 +1,12 @@
+// What changes from one forward pass to the next.
+
+struct Run {
+    // Position of the first token in its sequence.
+    position: u32,
+    // Tokens that go through the model together.
+    rows: u32,
+    // The row of the input that is row 0 here: the head may start later than its input.
+    first: u32,
+}
+
+@group(0) @binding(0) var<uniform> run: Run;

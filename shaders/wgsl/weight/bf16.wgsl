@@ -1,0 +1,28 @@
+// Weights in bf16, the upper halves of f32s: an element is four neighbouring columns of a row, two to a word.
+
+alias Element = vec2<u32>;
+// Elements that are read without a look at the loop's end.
+const BLOCK_QUADS: u32 = 8u;
+
+fn element(panel: u32, at: u32) -> Element {
+    return Element(panel, at);
+}
+// ---- end of parameters ----
+
+struct Block {
+    panel: u32,
+    at: u32,
+}
+
+// Columns `4 BLOCK_QUADS block ..` of the row that is number `lane` in its panel.
+fn load(panel: u32, block: u32, lane: u32) -> Block {
+    return Block(panel, block * BLOCK_QUADS * 32u + lane);
+}
+
+// Four columns of a block.
+fn quad(block: Block, j: u32) -> vec4<f32> {
+    let words = element(block.panel, block.at + j * 32u);
+    let low = bitcast<vec2<f32>>(words << vec2<u32>(16u));
+    let high = bitcast<vec2<f32>>(words & vec2<u32>(0xffff0000u));
+    return vec4<f32>(low.x, high.x, low.y, high.y);
+}

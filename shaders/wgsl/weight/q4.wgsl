@@ -1,0 +1,38 @@
+// Weights in blocks of 32 columns: 32 nibbles, a scale and a minimum, w = d q + m (GGUF's Q4_1; Q4_0 is the case m = -8 d).
+//
+// A block of a panel is five rows of 32 words: four with eight nibbles each, then one with the f16 pairs (d, m). As in GGUF,
+// a low nibble belongs to the block's first half and the high one beside it to the second.
+
+alias Element = u32;
+// Quads of a block.
+const BLOCK_QUADS: u32 = 8u;
+
+fn element(panel: u32, at: u32) -> Element {
+    return panel + at;
+}
+// ---- end of parameters ----
+
+struct Block {
+    words: vec4<u32>,
+    // d and m.
+    scales: vec2<f32>,
+}
+
+// Columns `32 block ..` of the row that is number `lane` in its panel.
+fn load(panel: u32, block: u32, lane: u32) -> Block {
+    let at = block * 160u + lane;
+    let words = vec4<u32>(
+        element(panel, at),
+        element(panel, at + 32u),
+        element(panel, at + 64u),
+        element(panel, at + 96u),
+    );
+    return Block(words, unpack2x16float(element(panel, at + 128u)));
+}
+
+// Four columns of a block.
+fn quad(block: Block, j: u32) -> vec4<f32> {
+    let word = block.words[j & 3u] >> (j & 4u);
+    let quants = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u);
+    return fma(vec4<f32>(quants), vec4<f32>(block.scales.x), vec4<f32>(block.scales.y));
+}
