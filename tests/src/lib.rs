@@ -4,9 +4,11 @@
 //! says how far they are. The tests are in `tests/`, beside this folder.
 
 pub mod compare;
+pub mod gpu;
 pub mod lively;
 pub mod models;
 pub mod oracle;
+pub mod parity;
 pub mod specs;
 
 /// Tokens that look random and are the same in every run.

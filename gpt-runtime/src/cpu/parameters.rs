@@ -79,23 +79,14 @@ pub struct Rotary {
 }
 
 impl Rotary {
-    /// Angles in f64, because `position * frequency` loses its fraction in f32 long before a context ends.
     pub fn new(plan: &Plan) -> Rotary {
-        let spec = &plan.spec;
-        let gpt_plan::Positions::Rope { theta } = spec.positions else {
-            return Rotary {
-                cos: Vec::new(),
-                sin: Vec::new(),
-                pairs: 0,
-            };
+        let angles = crate::weights::rotary(&plan.spec);
+        let pairs = if angles.is_empty() {
+            0
+        } else {
+            plan.spec.head_dim as usize / 2
         };
-        let pairs = spec.head_dim as usize / 2;
-        let frequencies: Vec<f64> = (0..pairs)
-            .map(|i| theta.powf(-2.0 * i as f64 / f64::from(spec.head_dim)))
-            .collect();
-        let angles = (0..spec.context)
-            .flat_map(|position| frequencies.iter().map(move |f| f64::from(position) * f));
-        let (sin, cos) = angles.map(|a| (a.sin() as f32, a.cos() as f32)).unzip();
+        let (cos, sin) = angles.into_iter().map(|[cos, sin]| (cos, sin)).unzip();
         Rotary { cos, sin, pairs }
     }
 }

@@ -1,29 +1,17 @@
-//! (placeholder)
-use crate::Error;
-use crate::engine::*;
-use crate::weights::Weights;
-use gpt_plan::Plan;
-use std::sync::Arc;
-pub struct GpuDevice;
-impl GpuDevice {
-    pub fn open(_adapter: Option<&str>) -> Result<Self, Error> {
-        Err(Error::Device("no adapter was found".to_owned()))
-    }
-    pub fn is_software(&self) -> bool {
-        true
-    }
-    pub fn name(&self) -> &str {
-        ""
-    }
-}
-pub struct GpuModel;
-impl GpuModel {
-    pub fn new(_: Arc<GpuDevice>, _: &'static Plan, _: &dyn Weights) -> Result<Self, Error> {
-        Ok(GpuModel)
-    }
-}
-impl EngineModel for GpuModel {
-    fn session(&self, _: SessionOptions) -> Result<Box<dyn EngineSession>, Error> {
-        Err(Error::Device("no".to_owned()))
-    }
-}
+//! The GPU engine: a small machine that walks a plan through wgpu (Vulkan, Metal, DX12, GL).
+//!
+//! `adapter` finds a GPU and opens it; `layout` says which buffer stands at which binding; `pack` brings a matrix into the order that shaders
+//! read; `model` uploads the weights and builds the pipelines; `session` owns a sequence's buffers and records its passes. Nothing is
+//! allocated, compiled or bound after a session is created. No shape is computed here and no WGSL written: kernels and sizes
+//! come with the plan.
+
+mod adapter;
+mod device;
+mod layout;
+mod model;
+mod pack;
+mod session;
+
+pub use adapter::{AdapterDescription, adapters};
+pub use device::GpuDevice;
+pub use model::GpuModel;

@@ -12,8 +12,8 @@ use gpt_plan::{Format, Init, Layout, Plan, Source, Tensor, TensorId, TensorKind}
 
 use super::archive::{Archive, Entry};
 use super::gguf::Gguf;
-use super::random::sinusoidal;
 use super::stored::{Stored, q4_0_to_q4_1};
+use super::tables::sinusoidal;
 use super::{HostTensor, Weights, config, format, gguf, safetensors};
 use crate::Error;
 

@@ -14,6 +14,7 @@ mod host;
 mod random;
 mod safetensors;
 mod stored;
+mod tables;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -23,3 +24,4 @@ pub use checkpoint::{Checkpoint, open};
 pub use gguf::{Gguf, Value, read_metadata};
 pub use host::{HostTensor, Weights};
 pub use random::RandomWeights;
+pub(crate) use tables::rotary;

@@ -10,6 +10,7 @@ use std::f64::consts::TAU;
 use gpt_plan::{Format, Init, Plan, Tensor, TensorId, TensorKind};
 
 use super::format::encode;
+use super::tables::sinusoidal;
 use super::{HostTensor, Weights};
 use crate::Error;
 
@@ -53,20 +54,6 @@ impl Weights for RandomWeights {
             TensorKind::Matrix => self.format,
             TensorKind::Table | TensorKind::Vector => Format::F32,
         }
-    }
-}
-
-/// Row `row` of a computed tensor ([`Init::Sinusoidal`]): what a file never holds and every loader has to make.
-pub(super) fn sinusoidal(position: usize, row: &mut [f32]) {
-    let embed = row.len() as f64;
-    for (column, x) in row.iter_mut().enumerate() {
-        let angle = position as f64 / 10000f64.powf((column - column % 2) as f64 / embed);
-        let value = if column % 2 == 0 {
-            angle.sin()
-        } else {
-            angle.cos()
-        };
-        *x = value as f32;
     }
 }
 
@@ -197,14 +184,5 @@ mod tests {
             let error = testing::relative_error(&rounded, &exact);
             assert!(error > 0.0 && error < bound, "{format:?}: {error}");
         }
-    }
-
-    #[test]
-    fn a_sinusoidal_table_is_that_of_the_paper() {
-        let mut row = [0.0; 6];
-        sinusoidal(3, &mut row);
-        let angle = |i: f64| 3.0 / 10000f64.powf(i / 6.0);
-        let expected = [0.0, 2.0, 4.0].map(|i| [angle(i).sin() as f32, angle(i).cos() as f32]);
-        assert_eq!(row.as_slice(), expected.as_flattened());
     }
 }

@@ -1,0 +1,207 @@
+//! Which adapters there are, and which of them is taken.
+//!
+//! Among several the order is: discrete, integrated, virtual, others, software. `WGPU_BACKEND` restricts the APIs,
+//! `WGPU_ADAPTER_NAME` (or a name that the caller gives) the adapters, `WGPU_POWER_PREF=low` puts integrated before discrete.
+
+use wgpu::{
+    Adapter, Backend, Backends, DeviceType, DownlevelFlags, Instance, InstanceDescriptor,
+    PowerPreference,
+};
+
+use crate::Error;
+
+/// An adapter of this machine.
+#[derive(Clone, Debug)]
+pub struct AdapterDescription {
+    /// Name, as its driver gives it.
+    pub name: String,
+    /// The API it is reached through: `vulkan`, `metal`, `dx12`, `gl`.
+    pub backend: &'static str,
+    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
+    pub kind: &'static str,
+    /// The driver and its version.
+    pub driver: String,
+    /// Why it cannot run our kernels, if it cannot.
+    pub lacks: Option<String>,
+}
+
+impl AdapterDescription {
+    fn new(adapter: &Adapter) -> AdapterDescription {
+        let info = adapter.get_info();
+        AdapterDescription {
+            backend: backend_name(info.backend),
+            kind: kind_name(info.device_type),
+            driver: format!("{} {}", info.driver, info.driver_info)
+                .trim()
+                .to_owned(),
+            name: info.name,
+            lacks: lacks(adapter),
+        }
+    }
+}
+
+/// Every adapter that the environment allows, in the order of preference.
+pub fn adapters() -> Vec<AdapterDescription> {
+    all().iter().map(AdapterDescription::new).collect()
+}
+
+/// The first adapter that can run our kernels and whose name contains `name` (or else `WGPU_ADAPTER_NAME`), any case.
+pub(super) fn choose(name: Option<&str>) -> Result<Adapter, Error> {
+    let from_environment = std::env::var("WGPU_ADAPTER_NAME").ok();
+    let wanted = name.map(str::to_owned).or(from_environment);
+    let found = all();
+    let matches = |adapter: &&Adapter| {
+        wanted.as_ref().is_none_or(|wanted| {
+            let name = adapter.get_info().name.to_lowercase();
+            name.contains(&wanted.to_lowercase())
+        })
+    };
+    let mut candidates = found.iter().filter(matches).peekable();
+    if candidates.peek().is_none() {
+        return Err(Error::Device(none_found(wanted.as_deref(), &found)));
+    }
+    let mut reasons = Vec::new();
+    for adapter in candidates {
+        match lacks(adapter) {
+            None => return Ok(adapter.clone()),
+            Some(reason) => reasons.push(format!("{} {reason}", adapter.get_info().name)),
+        }
+    }
+    Err(Error::Device(format!(
+        "no adapter can run the kernels: {}; use the CPU engine (`cpu`)",
+        reasons.join("; ")
+    )))
+}
+
+fn none_found(wanted: Option<&str>, found: &[Adapter]) -> String {
+    let names: Vec<String> = found.iter().map(|a| a.get_info().name).collect();
+    match wanted {
+        Some(wanted) if !names.is_empty() => {
+            format!(
+                "no adapter is called `{wanted}`; there are: {}",
+                names.join(", ")
+            )
+        }
+        _ => format!(
+            "no GPU adapter was found through {}; install a driver (Debian's mesa-vulkan-drivers has one in software) or use the CPU engine (`cpu`)",
+            api_names(backends())
+        ),
+    }
+}
+
+fn backends() -> Backends {
+    Backends::from_env()
+        .unwrap_or(Backends::VULKAN | Backends::METAL | Backends::DX12 | Backends::GL)
+}
+
+/// The APIs of `backends` that this build has.
+fn api_names(backends: Backends) -> String {
+    let apis = [
+        (Backends::VULKAN, "Vulkan"),
+        (Backends::METAL, "Metal"),
+        (Backends::DX12, "DX12"),
+        (Backends::GL, "GL"),
+    ];
+    let built = Instance::enabled_backend_features() & backends;
+    let names: Vec<&str> = apis
+        .into_iter()
+        .filter(|(api, _)| built.contains(*api))
+        .map(|(_, name)| name)
+        .collect();
+    if names.is_empty() {
+        "no API at all (WGPU_BACKEND names none that this platform has)".to_owned()
+    } else {
+        names.join(" or ")
+    }
+}
+
+/// GL is looked at only where there is nothing better: it shows the same hardware a second time, and its libraries print what they miss.
+fn all() -> Vec<Adapter> {
+    let backends = backends();
+    let native = of(backends - Backends::GL);
+    if native.is_empty() && backends.contains(Backends::GL) {
+        return of(Backends::GL);
+    }
+    native
+}
+
+fn of(backends: Backends) -> Vec<Adapter> {
+    let instance = Instance::new(InstanceDescriptor {
+        backends,
+        ..InstanceDescriptor::new_without_display_handle_from_env()
+    });
+    let mut adapters = pollster::block_on(instance.enumerate_adapters(backends));
+    let low_power = PowerPreference::from_env() == Some(PowerPreference::LowPower);
+    adapters.sort_by_key(|adapter| {
+        let info = adapter.get_info();
+        match info.device_type {
+            DeviceType::DiscreteGpu => 1,
+            DeviceType::IntegratedGpu => 2 * u8::from(!low_power),
+            DeviceType::VirtualGpu => 3,
+            DeviceType::Other => 4,
+            DeviceType::Cpu => 5,
+        }
+    });
+    adapters
+}
+
+/// What a kernel needs and `adapter` lacks. All of it is in WebGPU's default limits, but not in every GL driver.
+fn lacks(adapter: &Adapter) -> Option<String> {
+    let limits = adapter.limits();
+    let downlevel = adapter.get_downlevel_capabilities();
+    if !downlevel.flags.contains(DownlevelFlags::COMPUTE_SHADERS) {
+        return Some("has no compute shaders".to_owned());
+    }
+    let needs = [
+        (
+            "storage buffers in a stage",
+            u64::from(limits.max_storage_buffers_per_shader_stage),
+            8,
+        ),
+        (
+            "invocations in a workgroup",
+            u64::from(limits.max_compute_invocations_per_workgroup),
+            256,
+        ),
+        (
+            "bytes of workgroup memory",
+            u64::from(limits.max_compute_workgroup_storage_size),
+            16 << 10,
+        ),
+        (
+            "workgroups along an axis",
+            u64::from(limits.max_compute_workgroups_per_dimension),
+            65_535,
+        ),
+        (
+            "bytes in a binding",
+            limits.max_storage_buffer_binding_size,
+            gpt_plan::MAX_BINDING,
+        ),
+    ];
+    needs
+        .into_iter()
+        .find(|(_, has, needed)| has < needed)
+        .map(|(what, has, needed)| format!("allows {has} {what}, and {needed} are needed"))
+}
+
+pub(super) fn backend_name(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Vulkan => "vulkan",
+        Backend::Metal => "metal",
+        Backend::Dx12 => "dx12",
+        Backend::Gl => "gl",
+        Backend::BrowserWebGpu => "webgpu",
+        Backend::Noop => "noop",
+    }
+}
+
+fn kind_name(kind: DeviceType) -> &'static str {
+    match kind {
+        DeviceType::DiscreteGpu => "discrete",
+        DeviceType::IntegratedGpu => "integrated",
+        DeviceType::VirtualGpu => "virtual",
+        DeviceType::Cpu => "software",
+        DeviceType::Other => "other",
+    }
+}

@@ -1,0 +1,212 @@
+//! An open GPU: everything that is created on it is created (and counted) here, and errors that wgpu reports late are collected here.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use wgpu::{
+    BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, Buffer, BufferDescriptor,
+    BufferUsages, CommandEncoder, DeviceType, ErrorFilter, Features, MapMode, MemoryHints,
+    PollType, Queue,
+};
+
+use super::adapter;
+use crate::Error;
+
+/// A GPU, opened; models that run on it share it.
+pub struct GpuDevice {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: Queue,
+    name: String,
+    software: bool,
+    max_buffer: u64,
+    /// What went wrong where no call could return it.
+    trouble: Arc<Mutex<Option<String>>>,
+    created: AtomicU64,
+}
+
+impl GpuDevice {
+    /// Opens the best adapter whose name contains `name` (any case), or the best of all.
+    ///
+    /// # Errors
+    /// None found, none suitable, or the driver refuses; the message says which and what there is.
+    pub fn open(name: Option<&str>) -> Result<GpuDevice, Error> {
+        let adapter = adapter::choose(name)?;
+        let info = adapter.get_info();
+        let limits = adapter.limits();
+        let max_buffer = limits.max_buffer_size;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("gpt"),
+            required_features: Features::empty(),
+            required_limits: limits,
+            memory_hints: MemoryHints::Performance,
+            ..Default::default()
+        };
+        let (device, queue) =
+            pollster::block_on(adapter.request_device(&descriptor)).map_err(|error| {
+                Error::Device(format!(
+                    "the adapter {} cannot be opened: {error}",
+                    info.name
+                ))
+            })?;
+        let trouble = Arc::new(Mutex::new(None));
+        let note = |trouble: &Mutex<Option<String>>, what: String| {
+            let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
+            trouble.get_or_insert(what);
+        };
+        let late = trouble.clone();
+        device.on_uncaptured_error(Arc::new(move |error| note(&late, error.to_string())));
+        let lost = trouble.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                note(&lost, format!("the device was lost: {message}"));
+            }
+        });
+        let backend = adapter::backend_name(info.backend);
+        Ok(GpuDevice {
+            device,
+            queue,
+            name: format!("{} ({backend})", info.name),
+            software: info.device_type == DeviceType::Cpu,
+            max_buffer,
+            trouble,
+            created: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether the adapter is a program on the CPU (lavapipe, WARP).
+    pub fn is_software(&self) -> bool {
+        self.software
+    }
+
+    /// Adapter and backend.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Buffers, bind groups and pipelines created so far. Does not grow while sessions run.
+    pub fn created(&self) -> u64 {
+        self.created.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count(&self) {
+        self.created.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What went wrong since the last look.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match trouble.take() {
+            None => Ok(()),
+            Some(what) => Err(Error::Device(format!("{} failed: {what}", self.name))),
+        }
+    }
+
+    /// A buffer of `bytes` (at least 16, a multiple of 4), which is for `what`.
+    pub(super) fn buffer(
+        &self,
+        what: &str,
+        bytes: u64,
+        usage: BufferUsages,
+    ) -> Result<Buffer, Error> {
+        self.buffer_with(what, bytes, usage, None)
+    }
+
+    /// A buffer that holds `content`.
+    pub(super) fn upload(
+        &self,
+        what: &str,
+        content: &[u8],
+        usage: BufferUsages,
+    ) -> Result<Buffer, Error> {
+        self.buffer_with(what, content.len() as u64, usage, Some(content))
+    }
+
+    fn buffer_with(
+        &self,
+        what: &str,
+        bytes: u64,
+        usage: BufferUsages,
+        content: Option<&[u8]>,
+    ) -> Result<Buffer, Error> {
+        let size = bytes.max(16).next_multiple_of(4);
+        let refused = |why: &str| {
+            Error::Device(format!(
+                "{} has no room for {what}, which takes {} MiB: {why}",
+                self.name,
+                size.div_ceil(1 << 20)
+            ))
+        };
+        if size > self.max_buffer {
+            return Err(refused(&format!(
+                "its buffers end at {} MiB",
+                self.max_buffer >> 20
+            )));
+        }
+        self.count();
+        let memory = self.device.push_error_scope(ErrorFilter::OutOfMemory);
+        let buffer = self.device.create_buffer(&BufferDescriptor {
+            label: Some(what),
+            size,
+            usage,
+            mapped_at_creation: content.is_some(),
+        });
+        if pollster::block_on(memory.pop()).is_some() {
+            return Err(refused("it is out of memory"));
+        }
+        if let Some(content) = content {
+            let mut view = buffer
+                .get_mapped_range_mut(..)
+                .map_err(|error| refused(&error.to_string()))?;
+            view.slice(..content.len()).copy_from_slice(content);
+            drop(view);
+            buffer.unmap();
+        }
+        self.check()?;
+        Ok(buffer)
+    }
+
+    pub(super) fn bind_group(
+        &self,
+        label: &str,
+        layout: &BindGroupLayout,
+        entries: &[BindGroupEntry<'_>],
+    ) -> BindGroup {
+        self.count();
+        self.device.create_bind_group(&BindGroupDescriptor {
+            label: Some(label),
+            layout,
+            entries,
+        })
+    }
+
+    /// Submits what was recorded.
+    pub(super) fn submit(&self, encoder: CommandEncoder) {
+        self.queue.submit([encoder.finish()]);
+    }
+
+    /// Waits until the device has done everything that was submitted, and maps have been answered.
+    pub(super) fn wait(&self) -> Result<(), Error> {
+        let waited = self.device.poll(PollType::wait_indefinitely());
+        self.check()?;
+        waited.map_err(|error| Error::Device(format!("{} does not answer: {error}", self.name)))?;
+        Ok(())
+    }
+
+    /// Waits for `buffer` and hands its first `bytes` to `read`.
+    pub(super) fn read(
+        &self,
+        buffer: &Buffer,
+        bytes: u64,
+        read: impl FnOnce(&[u8]),
+    ) -> Result<(), Error> {
+        buffer.map_async(MapMode::Read, ..bytes, |_| {});
+        self.wait()?;
+        let view = buffer
+            .get_mapped_range(..bytes)
+            .map_err(|error| Error::Device(format!("{} returned nothing: {error}", self.name)))?;
+        read(&view);
+        drop(view);
+        buffer.unmap();
+        Ok(())
+    }
+}

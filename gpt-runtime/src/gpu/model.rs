@@ -1,0 +1,368 @@
+//! A model on a GPU: weights uploaded, pipelines built, and for each step what it binds of them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use bytemuck::cast_slice;
+use gpt_plan::{
+    Kernel, MatrixLayout, NO_KERNEL, Op, PANEL, Place, Plan, Step, TensorId, TensorKind,
+    vector_block, vector_offset,
+};
+use wgpu::{
+    BindGroup, BindGroupEntry, BindingResource, Buffer, BufferBinding, BufferUsages,
+    ComputePipeline,
+};
+
+use super::device::GpuDevice;
+use super::layout::{self, FIRST_PART, TABLE, VECTORS, WeightSlots};
+use super::pack::pack;
+use super::session::GpuSession;
+use crate::Error;
+use crate::engine::{EngineModel, EngineSession, SessionOptions};
+use crate::weights::{Weights, rotary};
+
+/// A model's weights and pipelines on a GPU.
+pub struct GpuModel {
+    shared: Arc<Shared>,
+}
+
+/// What all sessions of a model use.
+pub(super) struct Shared {
+    pub device: Arc<GpuDevice>,
+    pub plan: &'static Plan,
+    /// By the kernel's index; those that no step needs are missing.
+    pub pipelines: Vec<Option<ComputePipeline>>,
+    /// One for each step of the walk.
+    pub steps: Vec<ModelStep>,
+}
+
+/// A step of a layer.
+pub(super) struct ModelStep {
+    pub layer: u32,
+    pub step: &'static Step,
+    /// Indices of its kernels.
+    pub decode: u16,
+    pub prefill: u16,
+    /// Group 1, where it reads weights.
+    pub weights: Option<BindGroup>,
+}
+
+impl Shared {
+    pub fn kernel(&self, index: u16) -> (&'static Kernel, &ComputePipeline) {
+        let at = usize::from(index);
+        let pipeline = self.pipelines[at]
+            .as_ref()
+            .expect("a pipeline for every kernel of a step");
+        (&self.plan.kernels[at], pipeline)
+    }
+}
+
+impl GpuModel {
+    /// Uploads every tensor of `plan` and builds the pipelines of the formats that occur.
+    ///
+    /// # Errors
+    /// A matrix that needs more bindings than a kernel has; no room on the device.
+    pub fn new(
+        device: Arc<GpuDevice>,
+        plan: &'static Plan,
+        weights: &dyn Weights,
+    ) -> Result<GpuModel, Error> {
+        let mut upload = Upload::new(&device, plan, weights)?;
+        let mut steps = Vec::new();
+        let mut kernels: HashMap<u16, (&'static Op, Option<WeightSlots>)> = HashMap::new();
+        for (layer, step) in plan.walk() {
+            let (slots, group, format) = upload.step(layer, step)?;
+            let (decode, prefill) = (step.decode.of(format), step.prefill.of(format));
+            for kernel in [decode, prefill] {
+                kernels.insert(kernel, (&step.op, slots));
+            }
+            steps.push(ModelStep {
+                layer,
+                step,
+                decode,
+                prefill,
+                weights: group,
+            });
+        }
+        let pipelines = pipelines(&device, plan, &kernels);
+        device.check()?;
+        Ok(GpuModel {
+            shared: Arc::new(Shared {
+                device,
+                plan,
+                pipelines,
+                steps,
+            }),
+        })
+    }
+}
+
+impl EngineModel for GpuModel {
+    fn session(&self, options: SessionOptions) -> Result<Box<dyn EngineSession>, Error> {
+        Ok(Box::new(GpuSession::new(self.shared.clone(), options)?))
+    }
+}
+
+/// Tensors on their way to the device.
+struct Upload<'a> {
+    device: &'a GpuDevice,
+    plan: &'static Plan,
+    weights: &'a dyn Weights,
+    model_vectors: Buffer,
+    /// One block for each layer.
+    layer_vectors: Buffer,
+    /// Positions or rotary angles.
+    table: Option<Buffer>,
+    /// A matrix that two steps share (the tied head) is uploaded once.
+    matrices: HashMap<(TensorId, u32), Matrix>,
+}
+
+#[derive(Clone)]
+struct Matrix {
+    format: gpt_plan::Format,
+    parts: Vec<Buffer>,
+}
+
+impl<'a> Upload<'a> {
+    fn new(
+        device: &'a GpuDevice,
+        plan: &'static Plan,
+        weights: &'a dyn Weights,
+    ) -> Result<Self, Error> {
+        let model = vectors(plan, weights, false, 0)?;
+        let mut layers = Vec::new();
+        for layer in 0..plan.spec.layers {
+            layers.extend(vectors(plan, weights, true, layer)?);
+        }
+        let upload = |what: &str, bytes: &[u8]| device.upload(what, bytes, BufferUsages::STORAGE);
+        let table = plan
+            .tensors
+            .iter()
+            .position(|t| t.kind == TensorKind::Table);
+        let table = match table {
+            Some(id) => {
+                let positions = weights.tensor(TensorId(id as u16), 0)?;
+                Some(upload("the table of positions", &positions.data)?)
+            }
+            None if plan.spec.rotary() => Some(upload(
+                "the table of rotary angles",
+                cast_slice(&rotary(&plan.spec)),
+            )?),
+            None => None,
+        };
+        Ok(Upload {
+            device,
+            plan,
+            weights,
+            model_vectors: upload("the model's vectors", cast_slice(&model))?,
+            layer_vectors: upload("the layers' vectors", cast_slice(&layers))?,
+            table,
+            matrices: HashMap::new(),
+        })
+    }
+
+    /// Group 1 of a step, and the format of its matrix.
+    fn step(
+        &mut self,
+        layer: u32,
+        step: &Step,
+    ) -> Result<(Option<WeightSlots>, Option<BindGroup>, gpt_plan::Format), Error> {
+        let Some(id) = step.matrix() else {
+            return Ok((None, None, gpt_plan::Format::F32));
+        };
+        let matrix = self.matrix(step, id, layer)?;
+        let slots = WeightSlots {
+            vectors: !matches!(step.op, Op::Embed { .. }),
+            parts: matrix.parts.len() as u32,
+            table: match step.op {
+                Op::Embed { positions, .. } => positions.is_some(),
+                Op::Qkv { .. } => self.plan.spec.rotary(),
+                _ => false,
+            },
+        };
+        let mut entries = Vec::new();
+        if slots.vectors {
+            let resource = match step.op {
+                Op::Head { .. } => self.model_vectors.as_entire_binding(),
+                _ => {
+                    let block = u64::from(vector_block(&self.plan.tensors, true)) * 4;
+                    BindingResource::Buffer(BufferBinding {
+                        buffer: &self.layer_vectors,
+                        offset: u64::from(layer) * block,
+                        size: std::num::NonZero::new(block),
+                    })
+                }
+            };
+            entries.push(BindGroupEntry {
+                binding: VECTORS,
+                resource,
+            });
+        }
+        for (binding, part) in (FIRST_PART..).zip(&matrix.parts) {
+            entries.push(BindGroupEntry {
+                binding,
+                resource: part.as_entire_binding(),
+            });
+        }
+        if let (true, Some(table)) = (slots.table, &self.table) {
+            entries.push(BindGroupEntry {
+                binding: TABLE,
+                resource: table.as_entire_binding(),
+            });
+        }
+        let layout = layout::weight_layout(self.device, slots);
+        let group = self.device.bind_group(step.name, &layout, &entries);
+        Ok((Some(slots), Some(group), matrix.format))
+    }
+
+    fn matrix(&mut self, step: &Step, id: TensorId, layer: u32) -> Result<Matrix, Error> {
+        let declared = self.plan.tensor(id);
+        let layer = match declared.place {
+            Place::Model => 0,
+            Place::Layers { .. } => layer,
+        };
+        if let Some(matrix) = self.matrices.get(&(id, layer)) {
+            return Ok(matrix.clone());
+        }
+        let format = self.weights.format(id, layer);
+        let gated = matches!(step.op, Op::MlpUp { .. }) && self.plan.spec.mlp.gated;
+        let halves = if gated { 2 } else { 1 };
+        let rows = (declared.rows / halves).next_multiple_of(PANEL) * halves;
+        let layout = MatrixLayout::new(format, u64::from(rows), u64::from(declared.columns));
+        let layout = match layout {
+            Some(layout) if step.decode.of(format) != NO_KERNEL => layout,
+            _ => {
+                return Err(Error::Device(format!(
+                    "{} of {} in {} takes more than the {} bindings of {} MiB that a kernel has for it; load it in a smaller format",
+                    declared.name,
+                    self.plan.name,
+                    format.name(),
+                    step.op.max_parts(),
+                    gpt_plan::MAX_BINDING >> 20
+                )));
+            }
+        };
+        let tensor = self.weights.tensor(id, layer)?;
+        let parts = (0..layout.parts)
+            .map(|part| {
+                let packed = pack(&tensor, &layout, halves, part);
+                self.device
+                    .upload(&declared.name, &packed, BufferUsages::STORAGE)
+            })
+            .collect::<Result<_, _>>()?;
+        let matrix = Matrix { format, parts };
+        self.matrices.insert((id, layer), matrix.clone());
+        Ok(matrix)
+    }
+}
+
+/// The block of vectors of `layer`, or of the model.
+fn vectors(
+    plan: &Plan,
+    weights: &dyn Weights,
+    layered: bool,
+    layer: u32,
+) -> Result<Vec<f32>, Error> {
+    let mut block = vec![0.0; vector_block(&plan.tensors, layered) as usize];
+    for (i, tensor) in plan.tensors.iter().enumerate() {
+        let is_layered = matches!(tensor.place, Place::Layers { .. });
+        let exists = tensor.layers(plan.spec.layers).contains(&layer);
+        if tensor.kind != TensorKind::Vector || is_layered != layered || !exists {
+            continue;
+        }
+        let id = TensorId(i as u16);
+        let start = vector_offset(&plan.tensors, id) as usize;
+        let values = weights.tensor(id, layer)?;
+        let out = &mut block[start..start + tensor.rows as usize];
+        crate::weights::format::decode(gpt_plan::Format::F32, &values.data, out);
+    }
+    Ok(block)
+}
+
+/// Builds the pipelines of `kernels`, on all cores: a driver compiles one at a time on each.
+fn pipelines(
+    device: &GpuDevice,
+    plan: &'static Plan,
+    kernels: &HashMap<u16, (&'static Op, Option<WeightSlots>)>,
+) -> Vec<Option<ComputePipeline>> {
+    let wanted: Vec<u16> = kernels
+        .keys()
+        .copied()
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let built = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(wanted.len()) {
+            scope.spawn(|| {
+                while let Some(&index) =
+                    wanted.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                {
+                    let (op, slots) = kernels[&index];
+                    let pipeline = pipeline(device, &plan.kernels[usize::from(index)], op, slots);
+                    let mut built = built
+                        .lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner);
+                    built.push((index, pipeline));
+                }
+            });
+        }
+    });
+    let mut pipelines = Vec::new();
+    pipelines.resize_with(plan.kernels.len(), || None);
+    for (index, pipeline) in built
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    {
+        pipelines[usize::from(index)] = Some(pipeline);
+    }
+    pipelines
+}
+
+fn pipeline(
+    device: &GpuDevice,
+    kernel: &Kernel,
+    op: &Op,
+    slots: Option<WeightSlots>,
+) -> ComputePipeline {
+    device.count();
+    let source = wgpu::ShaderModuleDescriptor {
+        label: Some(&kernel.name),
+        source: wgpu::ShaderSource::Wgsl(kernel.wgsl().into()),
+    };
+    // SAFETY: the shader is one that the compiler put together for this plan. Every index is bounded by a size that is a literal of
+    // the same plan (or by `run.rows` and `run.position`, which a session keeps within the buffers it made for them), every
+    // loop counts up to such a size, and no divisor is zero.
+    let module = unsafe {
+        device
+            .device
+            .create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked())
+    };
+    let session = layout::session_layout(device, op);
+    let weights = slots.map(|slots| layout::weight_layout(device, slots));
+    let mut groups = vec![Some(&session)];
+    groups.extend(weights.iter().map(Some));
+    let layout = device
+        .device
+        .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(&kernel.name),
+            bind_group_layouts: &groups,
+            immediate_size: 0,
+        });
+    device
+        .device
+        .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&kernel.name),
+            layout: Some(&layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &[],
+                // Every kernel writes workgroup memory before it reads it.
+                zero_initialize_workgroup_memory: false,
+            },
+            cache: None,
+        })
+}

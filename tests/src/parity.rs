@@ -1,0 +1,71 @@
+//! One engine against the oracle, step by step, on a plan made at run time.
+
+use gpt_plan::{Format, Mask, Plan, Spec};
+use gpt_runtime::Error;
+use gpt_runtime::engine::{EngineModel, SessionOptions, Want};
+use gpt_runtime::weights::Weights;
+
+use crate::compare::{check_trace, check_trace_from, nmse, tail};
+use crate::lively::Lively;
+use crate::oracle::Gpt;
+use crate::{specs, tokens};
+
+/// An engine: packs a model's weights.
+pub type Engine<'a> =
+    &'a dyn Fn(&'static Plan, &dyn Weights) -> Result<Box<dyn EngineModel>, Error>;
+
+/// Prompts of several lengths, whole; then the rest token by token on the cache; then the second chunk of a prompt.
+#[track_caller]
+pub fn check(name: &str, spec: &Spec, format: Format, engine: Engine<'_>, bound: f64) {
+    let plan = specs::plan(name, spec);
+    let weights = Lively::new(plan, 5, format);
+    let oracle = Gpt::new(plan, &weights).unwrap();
+    let model = engine(plan, &weights).unwrap();
+    let options = SessionOptions {
+        capacity: spec.context,
+        chunk: spec.context,
+        all_logits: true,
+    };
+    let all = tokens(spec.vocab, spec.context as usize);
+    let expected = oracle.forward(&all);
+    for len in [1, 2, 7, 33, all.len()] {
+        let prompt = &all[..len.min(all.len())];
+        let what = format!("{name} in {}, {} tokens", format.name(), prompt.len());
+        let expected = oracle.forward(prompt);
+        let mut session = model.session(options).unwrap();
+        let trace = session.trace(prompt, 0).unwrap();
+        check_trace(&what, &trace, &expected, bound);
+    }
+    if spec.mask == Mask::Bidirectional {
+        return;
+    }
+    let vocab = spec.vocab as usize;
+    let first = all.len() / 3;
+    let mut logits = vec![f32::NAN; all.len() * vocab];
+    let mut start = || {
+        let mut session = model.session(options).unwrap();
+        if first > 0 {
+            session
+                .forward(&all[..first], 0, Want::Nothing, &mut logits)
+                .unwrap();
+        }
+        session
+    };
+    // With queries that see a cache.
+    let trace = start().trace(&all[first..], first as u32).unwrap();
+    let what = format!("{name} in {}, second chunk", format.name());
+    check_trace_from(&what, &trace, &expected, first, bound);
+
+    let mut session = start();
+    for (i, token) in all.iter().enumerate().skip(first) {
+        session
+            .forward(&[*token], i as u32, Want::Last, &mut logits[i * vocab..])
+            .unwrap();
+    }
+    let error = nmse(&logits[first * vocab..], tail(&expected.logits, first));
+    assert!(
+        error <= bound,
+        "{name} in {}: cached decoding has an NMSE of {error:e}",
+        format.name()
+    );
+}
