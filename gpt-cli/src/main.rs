@@ -1,1 +1,79 @@
-fn main() {}
+//! `gpt`: generate, chat, inspect and measure from the command line.
+//!
+//! One file a subcommand; `models` has the models built into the binary, `options` the arguments that subcommands share, `output` what
+//! goes to a terminal or a script. Standard output carries results, standard error everything about them. A failure is one
+//! sentence on standard error, and exit status 2 where arguments or files are at fault, 1 else.
+
+mod bench;
+mod chat;
+mod devices;
+mod eval;
+mod generate;
+mod inspect;
+mod interrupt;
+mod logits;
+mod models;
+mod options;
+mod output;
+mod shaders;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use output::Failure;
+
+/// GPTs that the compiler wrote: shaders and Rust for exactly these models.
+#[derive(Parser)]
+#[command(name = "gpt", version, arg_required_else_help = false)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Lists what a model can run on, and what would be chosen
+    Devices(devices::Arguments),
+    /// Prints a model's spec, parameters, memory and dispatches
+    Inspect(inspect::Arguments),
+    /// Writes a model's WGSL, one file a kernel
+    Shaders(shaders::Arguments),
+    /// Continues a prompt
+    Generate(generate::Arguments),
+    /// Talks with a model, turn by turn
+    Chat(chat::Arguments),
+    /// Prints the logits that follow each of some tokens
+    Logits(logits::Arguments),
+    /// Measures how well a model predicts a text
+    Eval(eval::Arguments),
+    /// Measures tokens a second
+    Bench(bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        None => welcome(),
+        Some(Command::Devices(arguments)) => devices::run(&arguments),
+        Some(Command::Inspect(arguments)) => inspect::run(&arguments),
+        Some(Command::Shaders(arguments)) => shaders::run(&arguments),
+        Some(Command::Generate(arguments)) => generate::run(&arguments),
+        Some(Command::Chat(arguments)) => chat::run(&arguments),
+        Some(Command::Logits(arguments)) => logits::run(&arguments),
+        Some(Command::Eval(arguments)) => eval::run(&arguments),
+        Some(Command::Bench(arguments)) => bench::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn welcome() -> Result<(), Failure> {
+    let mut out = output::stdout();
+    output::line(&mut out, &Arguments::command().render_help().to_string())?;
+    output::line(
+        &mut out,
+        "Try: gpt generate --model smollm2-135m --weights FILE.gguf --prompt \"The capital of France is\"",
+    )
+}

@@ -147,7 +147,7 @@ impl<'s, M> Generation<'s, M> {
     }
 
     /// New tokens so far.
-    pub fn count(&self) -> usize {
+    pub fn generated(&self) -> usize {
         self.count
     }
 

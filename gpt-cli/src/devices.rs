@@ -1,0 +1,51 @@
+//! `gpt devices`: what a model can run on.
+
+use clap::Args;
+use gpt_runtime::{Device, gpu};
+use serde_json::json;
+
+use crate::output::{self, Failure};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let adapters = gpu::adapters();
+    let cpu = Device::cpu()?;
+    let auto = Device::auto()?;
+    if arguments.json {
+        let adapters: Vec<_> = adapters
+            .iter()
+            .map(|a| {
+                json!({
+                    "name": a.name, "backend": a.backend, "kind": a.kind, "driver": a.driver,
+                    "usable": a.lacks.is_none(), "lacks": a.lacks,
+                })
+            })
+            .collect();
+        return output::json(&json!({
+            "cpu": cpu.name(), "adapters": adapters,
+            "auto": { "device": auto.name(), "gpu": auto.is_gpu(), "reason": auto.reason() },
+        }));
+    }
+    let mut out = output::stdout();
+    output::line(&mut out, &format!("cpu   {}", cpu.name()))?;
+    for a in &adapters {
+        let mut text = format!("gpu   {} ({}, {}; {})", a.name, a.backend, a.kind, a.driver);
+        if let Some(lacks) = &a.lacks {
+            text.push_str(&format!("; cannot be used: it {lacks}"));
+        }
+        output::line(&mut out, &text)?;
+    }
+    if adapters.is_empty() {
+        output::line(&mut out, "gpu   none found")?;
+    }
+    output::line(
+        &mut out,
+        &format!("auto  {}: {}", auto.name(), auto.reason()),
+    )
+}

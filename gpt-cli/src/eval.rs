@@ -1,0 +1,124 @@
+//! `gpt eval`: how well a model predicts a text.
+//!
+//! The text is cut into windows of `--context` tokens, and in each the tokens of the second half are predicted, so that every one of them
+//! has at least half a window before it. This is what llama.cpp's `llama-perplexity` does, so the numbers can be compared.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use gpt_runtime::{Any, Error, Session};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use crate::interrupt;
+use crate::options::{LoadArguments, TokenizerArgument};
+use crate::output::{self, Failure};
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    load: LoadArguments,
+    #[command(flatten)]
+    tokenizer: TokenizerArgument,
+    /// The text, UTF-8
+    #[arg(long, value_name = "TEXT")]
+    data: PathBuf,
+    /// Tokens of a window [default: 512, or the model's context if that is less]
+    #[arg(long, value_name = "N")]
+    context: Option<usize>,
+    /// Most windows to look at [default: the whole text]
+    #[arg(long, value_name = "N")]
+    windows: Option<usize>,
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let text = std::fs::read_to_string(&arguments.data).map_err(|source| Error::Io {
+        doing: "read",
+        path: arguments.data.clone(),
+        source,
+    })?;
+    let model = arguments.load.load(arguments.tokenizer.tokenizer.clone())?;
+    let tokens = model.tokenizer()?.encode_prompt(&text)?;
+    let longest = model.plan().spec.context as usize;
+    let context = arguments.context.unwrap_or(longest.min(512));
+    if context < 4 || context > longest {
+        return Err(Failure::Input(format!(
+            "a window of {context} tokens was asked for; it takes 4 to {longest}, the model's context"
+        )));
+    }
+    let windows: Vec<&[u32]> = tokens.chunks_exact(context).collect();
+    let windows = &windows[..windows.len().min(arguments.windows.unwrap_or(usize::MAX))];
+    if windows.is_empty() {
+        return Err(Failure::Input(format!(
+            "{} has {} tokens, too few for a window of {context}; give more text or a smaller --context",
+            arguments.data.display(),
+            tokens.len()
+        )));
+    }
+    interrupt::listen();
+    let mut session = model
+        .session()
+        .capacity(context as u32)
+        .all_logits()
+        .open()?;
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} windows, {msg}, {eta} left");
+    let bar = ProgressBar::new(windows.len() as u64);
+    bar.set_style(style.expect("the template is valid"));
+    let mut total = Total::default();
+    for window in windows {
+        total.add(&mut session, window)?;
+        bar.set_message(format!("perplexity {:.3}", total.nll().exp()));
+        bar.inc(1);
+        if interrupt::take() {
+            break;
+        }
+    }
+    bar.finish_and_clear();
+    let nll = total.nll();
+    if arguments.json {
+        return output::json(&json!({
+            "tokens": total.tokens, "nll": nll, "perplexity": nll.exp(), "device": model.device().name(),
+        }));
+    }
+    let text = format!(
+        "perplexity {:.4} (nll {nll:.5} nats a token, {} tokens in windows of {context})",
+        nll.exp(),
+        total.tokens
+    );
+    output::line(&mut output::stdout(), &text)
+}
+
+/// Negative log likelihood so far.
+#[derive(Default)]
+struct Total {
+    sum: f64,
+    tokens: u64,
+}
+
+impl Total {
+    fn nll(&self) -> f64 {
+        self.sum / self.tokens as f64
+    }
+
+    fn add(&mut self, session: &mut Session<Any>, window: &[u32]) -> Result<(), Failure> {
+        session.truncate(0);
+        let half = window.len() / 2;
+        session.each_logits(window, |position, logits| {
+            if let (true, Some(&next)) = (position >= half, window.get(position + 1)) {
+                self.sum -= log_probability(logits, next as usize);
+                self.tokens += 1;
+            }
+        })?;
+        Ok(())
+    }
+}
+
+/// The logarithm of the softmax of `logits` at `token`.
+fn log_probability(logits: &[f32], token: usize) -> f64 {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|&x| f64::from(x - max).exp()).sum();
+    f64::from(logits[token] - max) - sum.ln()
+}

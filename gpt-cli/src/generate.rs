@@ -1,0 +1,99 @@
+//! `gpt generate`: continues a prompt, token by token.
+
+use std::io::Write;
+use std::time::Instant;
+
+use clap::Args;
+use gpt_runtime::{Ended, Generation, Stop};
+use serde_json::json;
+
+use crate::interrupt;
+use crate::options::{LoadArguments, SamplingArguments, TokenizerArgument};
+use crate::output::{self, Failure};
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    load: LoadArguments,
+    #[command(flatten)]
+    tokenizer: TokenizerArgument,
+    /// The text to continue
+    #[arg(long, value_name = "TEXT")]
+    prompt: String,
+    #[command(flatten)]
+    sampling: SamplingArguments,
+    /// Prints one JSON object in place of the text
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    interrupt::listen();
+    let model = arguments.load.load(arguments.tokenizer.tokenizer.clone())?;
+    let prompt = model.tokenizer()?.encode_prompt(&arguments.prompt)?;
+    let wanted = arguments.sampling.tokens.unwrap_or(usize::MAX);
+    let context = model.plan().spec.context as usize;
+    let capacity = prompt.len().saturating_add(wanted).min(context);
+    let mut session = model.session().capacity(capacity.max(1) as u32).open()?;
+    let stop = Stop {
+        tokens: arguments.sampling.tokens,
+        strings: arguments.sampling.stop.clone(),
+        ..Stop::default()
+    };
+    let start = Instant::now();
+    let mut generation = session.generate_ids(&prompt, arguments.sampling.sampling(), stop)?;
+    let prefill = start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    let mut text = String::new();
+    stream(&mut generation, |piece| {
+        text.push_str(piece);
+        if arguments.json {
+            return Ok(());
+        }
+        let mut out = output::stdout();
+        out.write_all(piece.as_bytes())?;
+        Ok(out.flush()?)
+    })?;
+    let decode = start.elapsed().as_secs_f64();
+    let (tokens, ended) = (generation.generated(), generation.ended());
+    if arguments.json {
+        return output::json(&json!({
+            "text": text, "prompt_tokens": prompt.len(), "tokens": tokens, "ended": ended.map(reason),
+            "prefill_s": prefill, "decode_s": decode, "device": model.device().name(),
+        }));
+    }
+    output::line(&mut output::stdout(), "")?;
+    eprintln!(
+        "{} tokens read in {prefill:.2} s, {tokens} written in {decode:.2} s ({:.1} a second)",
+        prompt.len(),
+        tokens as f64 / decode.max(1e-9)
+    );
+    Ok(())
+}
+
+/// Hands on the pieces of a text until it ends or Ctrl-C is pressed.
+pub fn stream<M>(
+    generation: &mut Generation<'_, M>,
+    mut sink: impl FnMut(&str) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    while let Some(piece) = generation.next() {
+        sink(&piece)?;
+        if interrupt::take() {
+            sink(&generation.finish())?;
+        }
+    }
+    match generation.error() {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
+    }
+}
+
+fn reason(ended: Ended) -> &'static str {
+    match ended {
+        Ended::EndOfText => "end_of_text",
+        Ended::StopString => "stop_string",
+        Ended::Length => "length",
+        Ended::Full => "context_full",
+        Ended::Failed => "failed",
+    }
+}

@@ -1,0 +1,237 @@
+//! `gpt inspect`: everything that is known about a model before it runs.
+
+use clap::Args;
+use gpt_runtime::plan::{Format, Mlp, Norm, Phase, Plan, Positions, Rows, Spec};
+use serde_json::{Value, json};
+
+use crate::options::ModelArgument;
+use crate::output::{self, Failure, bytes, count};
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    model: ModelArgument,
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Rows for which chunk-sized buffers are shown: what a session takes by default.
+const CHUNK: u64 = 256;
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let plan = (arguments.model.model.plan)();
+    if arguments.json {
+        return output::json(&as_json(plan));
+    }
+    let mut out = output::stdout();
+    let mut line = |text: String| output::line(&mut out, &text);
+    let spec = &plan.spec;
+    line(format!(
+        "{}: {} parameters, {}FLOP a token, {} of cache a token",
+        plan.name,
+        count(plan.params()),
+        count(plan.flops_per_token()),
+        bytes(spec.kv_bytes_per_token())
+    ))?;
+    line("\nspec".to_owned())?;
+    for (key, value) in spec_rows(spec) {
+        line(format!("  {key:15} {value}"))?;
+    }
+    line("\ntensors                shape            each  parameters".to_owned())?;
+    for tensor in plan.tensors.iter() {
+        let shape = if tensor.columns == 1 {
+            format!("[{}]", tensor.rows)
+        } else {
+            format!("[{}, {}]", tensor.rows, tensor.columns)
+        };
+        let copies = plan.count(tensor);
+        line(format!(
+            "  {:20} {shape:16} {copies:4} {:>11}",
+            tensor.name,
+            count(tensor.len() * copies)
+        ))?;
+    }
+    line("\nmemory".to_owned())?;
+    for format in Format::ALL {
+        line(format!(
+            "  weights in {:4} {:>10}",
+            format.name(),
+            bytes(weight_bytes(plan, format))
+        ))?;
+    }
+    let cache = spec.kv_bytes_per_token() * u64::from(spec.context);
+    line(format!("  kv_cache, full  {:>10}", bytes(cache)))?;
+    line(format!(
+        "  activations     {:>10}  (chunks of {CHUNK} tokens)",
+        bytes(activation_bytes(plan))
+    ))?;
+    for phase in [Phase::Decode, Phase::Prefill] {
+        let (name, per) = match phase {
+            Phase::Decode => ("decode", "token"),
+            Phase::Prefill => ("prefill", "chunk"),
+        };
+        line(format!(
+            "\n{name}: {} dispatches a {per}",
+            plan.dispatches(phase)
+        ))?;
+        for d in dispatches(plan, phase) {
+            line(format!(
+                "  {:3} x {:20} {:5} groups of {:3} for {:2} row{}",
+                d.times,
+                d.step,
+                d.groups,
+                d.workgroup,
+                d.tile_rows,
+                if d.tile_rows == 1 { "" } else { "s" }
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+fn as_json(plan: &Plan) -> Value {
+    let tensors: Vec<Value> = plan
+        .tensors
+        .iter()
+        .map(|t| {
+            let sources: Vec<Value> = t
+                .sources
+                .iter()
+                .map(|s| json!({ "hf": s.hf, "gguf": s.gguf, "rows": s.rows }))
+                .collect();
+            json!({ "name": t.name, "shape": [t.rows, t.columns], "count": plan.count(t), "sources": sources })
+        })
+        .collect();
+    let weights: serde_json::Map<String, Value> = Format::ALL
+        .into_iter()
+        .map(|f| (f.name().to_owned(), json!(weight_bytes(plan, f))))
+        .collect();
+    let spec: serde_json::Map<String, Value> = spec_rows(&plan.spec)
+        .into_iter()
+        .map(|(key, value)| {
+            (
+                key.to_owned(),
+                value.parse::<u64>().map_or(json!(value), |n| json!(n)),
+            )
+        })
+        .collect();
+    let phase = |phase| {
+        let steps: Vec<Value> = dispatches(plan, phase)
+            .iter()
+            .map(|d| {
+                json!({
+                    "step": d.step, "times": d.times, "kernel": d.kernel, "workgroups": d.groups,
+                    "workgroup": d.workgroup, "rows": d.tile_rows,
+                })
+            })
+            .collect();
+        json!({ "dispatches": plan.dispatches(phase), "steps": steps })
+    };
+    json!({
+        "name": plan.name, "params": plan.params(), "flops_per_token": plan.flops_per_token(),
+        "kv_bytes_per_token": plan.spec.kv_bytes_per_token(), "spec": spec, "tensors": tensors,
+        "weight_bytes": weights, "activation_bytes": activation_bytes(plan),
+        "decode": phase(Phase::Decode), "prefill": phase(Phase::Prefill),
+    })
+}
+
+fn spec_rows(spec: &Spec) -> Vec<(&'static str, String)> {
+    let norm = match spec.norm {
+        Norm::LayerNorm { eps } => format!("LayerNorm {{ eps: {eps:e} }}"),
+        Norm::RmsNorm { eps } => format!("RmsNorm {{ eps: {eps:e} }}"),
+    };
+    let positions = match spec.positions {
+        Positions::Rope { theta } => format!("Rope {{ theta: {theta} }}"),
+        other => format!("{other:?}"),
+    };
+    vec![
+        ("vocab", spec.vocab.to_string()),
+        ("context", spec.context.to_string()),
+        ("layers", spec.layers.to_string()),
+        ("heads", spec.heads.to_string()),
+        ("kv_heads", spec.kv_heads.to_string()),
+        ("embed", spec.embed.to_string()),
+        ("head_dim", spec.head_dim.to_string()),
+        ("norm", norm),
+        ("block", format!("{:?}", spec.block)),
+        ("mlp", mlp(&spec.mlp)),
+        ("positions", positions),
+        ("mask", format!("{:?}", spec.mask)),
+        ("bias", spec.bias.to_string()),
+        ("tie_embeddings", spec.tie_embeddings.to_string()),
+        ("dropout", spec.dropout.to_string()),
+    ]
+}
+
+fn mlp(mlp: &Mlp) -> String {
+    let kind = if mlp.gated { "Gated" } else { "Dense" };
+    let activation = match &mlp.activation {
+        gpt_runtime::plan::Activation::Custom { .. } => "a closure".to_owned(),
+        known => format!("{known:?}"),
+    };
+    format!(
+        "{kind} {{ hidden: {}, activation: {activation} }}",
+        mlp.hidden
+    )
+}
+
+fn weight_bytes(plan: &Plan, format: Format) -> u64 {
+    let tensors = plan.tensors.iter();
+    tensors
+        .map(|t| {
+            let format = match t.kind {
+                gpt_runtime::plan::TensorKind::Matrix => format,
+                _ => Format::F32,
+            };
+            let row = format.row_bytes(t.columns as usize) as u64;
+            u64::from(t.rows) * row * plan.count(t)
+        })
+        .sum()
+}
+
+fn activation_bytes(plan: &Plan) -> u64 {
+    let rows = |rows| match rows {
+        Rows::Chunk => CHUNK.min(u64::from(plan.spec.context)),
+        Rows::Wanted => 1,
+        Rows::Capacity => 0,
+    };
+    plan.buffers
+        .iter()
+        .map(|b| 4 * u64::from(b.width) * rows(b.rows))
+        .sum()
+}
+
+struct Dispatch {
+    times: u32,
+    step: &'static str,
+    kernel: String,
+    groups: u32,
+    workgroup: u32,
+    tile_rows: u32,
+}
+
+/// The steps of a phase, with their kernels for weights in f32 (or the first format that has one).
+fn dispatches(plan: &Plan, phase: Phase) -> Vec<Dispatch> {
+    let mut dispatches = Vec::new();
+    for section in plan.sections.iter() {
+        let times = section.layers.map_or(1, |(from, to)| to - from);
+        for step in section.steps.iter() {
+            let choice = step.kernel(phase);
+            let index = Format::ALL.iter().map(|f| choice.of(*f));
+            let kernel = index
+                .filter_map(|i| plan.kernels.get(usize::from(i)))
+                .next();
+            let kernel = kernel.expect("every step has a kernel in some format");
+            dispatches.push(Dispatch {
+                times,
+                step: step.name,
+                kernel: kernel.name.to_string(),
+                groups: kernel.groups,
+                workgroup: kernel.workgroup,
+                tile_rows: kernel.tile_rows,
+            });
+        }
+    }
+    dispatches
+}

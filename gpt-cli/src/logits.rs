@@ -1,0 +1,70 @@
+//! `gpt logits`: numbers to compare with another implementation's.
+
+use std::io::{BufWriter, Write};
+
+use clap::Args;
+
+use crate::options::LoadArguments;
+use crate::output::{self, Failure};
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    load: LoadArguments,
+    /// The tokens
+    #[arg(long, value_name = "1,2,3", value_delimiter = ',', required = true)]
+    ids: Vec<u32>,
+    /// Only the logits that follow the last token
+    #[arg(long)]
+    last: bool,
+    /// Prints {"logits": [[...]]}, a row for each token, in place of the likeliest tokens
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let model = arguments.load.load(None)?;
+    let capacity = arguments.ids.len().min(model.plan().spec.context as usize) as u32;
+    let session = model.session().capacity(capacity);
+    // Rows are written as they come: all of them may be gigabytes.
+    let mut out = BufWriter::new(output::stdout());
+    let mut first = true;
+    let mut row = |position: usize, logits: &[f32]| -> Result<(), Failure> {
+        if !arguments.json {
+            return output::line(&mut out, &likeliest(position, logits));
+        }
+        out.write_all(if first { b"{\"logits\":[" } else { b"," })?;
+        first = false;
+        serde_json::to_writer(&mut out, logits).map_err(std::io::Error::from)?;
+        Ok(())
+    };
+    if arguments.last {
+        let mut session = session.open()?;
+        let logits = session.push(&arguments.ids)?;
+        row(arguments.ids.len() - 1, &logits)?;
+    } else {
+        let mut session = session.all_logits().open()?;
+        let mut written = Ok(());
+        session.each_logits(&arguments.ids, |position, logits| {
+            if written.is_ok() {
+                written = row(position, logits);
+            }
+        })?;
+        written?;
+    }
+    if arguments.json {
+        output::line(&mut out, "]}")?;
+    }
+    Ok(out.flush()?)
+}
+
+fn likeliest(position: usize, logits: &[f32]) -> String {
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+    let best: Vec<String> = order
+        .iter()
+        .take(5)
+        .map(|&id| format!("{id} ({:.4})", logits[id]))
+        .collect();
+    format!("position {position}: {}", best.join(", "))
+}

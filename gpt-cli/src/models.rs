@@ -1,0 +1,93 @@
+//! The models built into the binary. Each is one declaration; everything else about it was written by the macro.
+
+use std::path::Path;
+
+use gpt_runtime::plan::{Format, Plan};
+use gpt_runtime::{Any, Device, Error, Gpt, LoadOptions, Model, gpt_model};
+
+gpt_model! {
+    /// A character-level model of 10.7 M parameters, the size that nanoGPT trains on a GPU.
+    pub struct Bard {
+        vocab: 65, context: 256, layers: 6, heads: 6, embed: 384, bias: false, dropout: 0.2,
+        ..GPT2_SMALL
+    }
+
+    /// nanoGPT's configuration for CPUs.
+    pub struct Nano {
+        vocab: 65, context: 64, layers: 4, heads: 4, embed: 128, bias: false, dropout: 0.0,
+        ..GPT2_SMALL
+    }
+
+    /// OpenAI's GPT-2 with 124 M parameters.
+    pub struct Gpt2 { ..GPT2_SMALL }
+
+    /// OpenAI's GPT-2 with 355 M parameters.
+    pub struct Gpt2Medium { ..GPT2_MEDIUM }
+
+    /// OpenAI's GPT-2 with 774 M parameters.
+    pub struct Gpt2Large { ..GPT2_LARGE }
+
+    /// OpenAI's GPT-2 with 1.6 G parameters.
+    pub struct Gpt2Xl { ..GPT2_XL }
+
+    /// HuggingFaceTB's SmolLM2 with 135 M parameters, base and Instruct.
+    pub struct SmolLm2 { ..SMOLLM2_135M }
+}
+
+/// A model that can be named on the command line.
+pub struct BuiltIn {
+    pub name: &'static str,
+    pub plan: fn() -> &'static Plan,
+    load: fn(&Path, &Device, &LoadOptions) -> Result<Model<Any>, Error>,
+    init: fn(&Device, u64, Format) -> Result<Model<Any>, Error>,
+}
+
+const fn built_in<M: Gpt>(name: &'static str) -> BuiltIn {
+    BuiltIn {
+        name,
+        plan: M::plan,
+        load: |path, device, options| {
+            Model::<M>::load_with(path, device, options).map(Model::erase)
+        },
+        init: |device, seed, format| Model::<M>::init_as(device, seed, format).map(Model::erase),
+    }
+}
+
+/// All of them.
+pub static ALL: [BuiltIn; 7] = [
+    built_in::<Bard>("bard"),
+    built_in::<Nano>("nano"),
+    built_in::<Gpt2>("gpt2"),
+    built_in::<Gpt2Medium>("gpt2-medium"),
+    built_in::<Gpt2Large>("gpt2-large"),
+    built_in::<Gpt2Xl>("gpt2-xl"),
+    built_in::<SmolLm2>("smollm2-135m"),
+];
+
+impl BuiltIn {
+    /// With the weights at `path`.
+    pub fn load(
+        &self,
+        path: &Path,
+        device: &Device,
+        options: &LoadOptions,
+    ) -> Result<Model<Any>, Error> {
+        (self.load)(path, device, options)
+    }
+
+    /// With random weights.
+    pub fn init(&self, device: &Device, format: Format) -> Result<Model<Any>, Error> {
+        (self.init)(device, 0, format)
+    }
+}
+
+/// The model called `name`: the parser of `--model`.
+pub fn parse(name: &str) -> Result<&'static BuiltIn, String> {
+    ALL.iter().find(|m| m.name == name).ok_or_else(|| {
+        let names: Vec<&str> = ALL.iter().map(|m| m.name).collect();
+        format!(
+            "the models built into this binary are {}; others are declared with gpt_model! in a program of your own",
+            names.join(", ")
+        )
+    })
+}

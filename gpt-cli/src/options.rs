@@ -1,0 +1,144 @@
+//! Arguments that several subcommands share.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use gpt_runtime::plan::Format;
+use gpt_runtime::{Any, Device, DeviceKind, DeviceOptions, LoadOptions, Model, Sampling};
+
+use crate::models::{self, BuiltIn};
+use crate::output::Failure;
+
+/// Where to run.
+#[derive(Args)]
+pub struct DeviceArguments {
+    /// What to run on: the best there is, a GPU, or the CPU engine
+    #[arg(long, value_enum, default_value_t = Kind::Auto)]
+    pub device: Kind,
+    /// Part of the name of the GPU adapter to use, where there are several
+    #[arg(long, value_name = "NAME")]
+    pub adapter: Option<String>,
+    /// Threads of the CPU engine [default: the physical cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Kind {
+    Auto,
+    Gpu,
+    Cpu,
+}
+
+impl DeviceArguments {
+    pub fn open(&self) -> Result<Device, Failure> {
+        Ok(Device::open(&DeviceOptions {
+            kind: match self.device {
+                Kind::Auto => DeviceKind::Auto,
+                Kind::Gpu => DeviceKind::Gpu,
+                Kind::Cpu => DeviceKind::Cpu,
+            },
+            adapter: self.adapter.clone(),
+            threads: self.threads,
+        })?)
+    }
+}
+
+/// Which model.
+#[derive(Args)]
+pub struct ModelArgument {
+    /// A model built into this binary: bard, nano, gpt2, gpt2-medium, gpt2-large, gpt2-xl, smollm2-135m
+    #[arg(long, value_name = "MODEL", value_parser = models::parse)]
+    pub model: &'static BuiltIn,
+}
+
+/// Which model, with which weights, where.
+#[derive(Args)]
+pub struct LoadArguments {
+    #[command(flatten)]
+    pub model: ModelArgument,
+    /// Safetensors (a file, the index of a sharded model, or its folder) or GGUF
+    #[arg(long, value_name = "FILE")]
+    pub weights: PathBuf,
+    /// Converts the matrices at load [default: as the file has them]
+    #[arg(long, value_name = "TYPE", value_parser = format)]
+    pub dtype: Option<Format>,
+    #[command(flatten)]
+    pub device: DeviceArguments,
+}
+
+impl LoadArguments {
+    /// Opens the device and loads the model, and says what there is to say about both.
+    pub fn load(&self, tokenizer: Option<PathBuf>) -> Result<Model<Any>, Failure> {
+        let device = self.device.open()?;
+        eprintln!("running on {}: {}", device.name(), device.reason());
+        let options = LoadOptions {
+            dtype: self.dtype,
+            tokenizer,
+        };
+        let model = self.model.model.load(&self.weights, &device, &options)?;
+        for note in model.notes() {
+            eprintln!("note: {note}");
+        }
+        Ok(model)
+    }
+}
+
+/// A tokenizer in place of the one that comes with the weights.
+#[derive(Args)]
+pub struct TokenizerArgument {
+    /// tokenizer.json, vocab.bpe (with encoder.json), or GGUF [default: what comes with the weights]
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
+}
+
+/// How to choose the next token, and when to stop.
+#[derive(Args)]
+pub struct SamplingArguments {
+    /// Most new tokens [default: until the model ends or the context is full]
+    #[arg(long, value_name = "N")]
+    pub tokens: Option<usize>,
+    /// Divides the logits; 0 always takes the likeliest token
+    #[arg(long, value_name = "X", default_value_t = Sampling::default().temperature)]
+    temperature: f32,
+    /// Draws from the K likeliest only; 0 for all
+    #[arg(long, value_name = "K", default_value_t = Sampling::default().top_k)]
+    top_k: usize,
+    /// Draws from the likeliest that together have probability P
+    #[arg(long, value_name = "P", default_value_t = Sampling::default().top_p)]
+    top_p: f32,
+    /// Draws only what is at least P times as likely as the likeliest
+    #[arg(long, value_name = "P", default_value_t = Sampling::default().min_p)]
+    min_p: f32,
+    /// Makes recent tokens less likely; 1 for not at all
+    #[arg(long, value_name = "X", default_value_t = Sampling::default().repetition_penalty)]
+    repetition_penalty: f32,
+    /// Fixes the draws
+    #[arg(long, value_name = "S", default_value_t = Sampling::default().seed)]
+    seed: u64,
+    /// A text that ends the generation; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+}
+
+impl SamplingArguments {
+    pub fn sampling(&self) -> Sampling {
+        Sampling {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            seed: self.seed,
+            ..Sampling::default()
+        }
+    }
+}
+
+/// The parser of `--dtype`.
+pub fn format(name: &str) -> Result<Format, String> {
+    Format::ALL
+        .into_iter()
+        .find(|f| f.name() == name)
+        .ok_or_else(|| "one of f32, bf16, f16, q8, q4 was expected".to_owned())
+}

@@ -1,0 +1,128 @@
+//! What goes to a terminal or a script: results, JSON, failures.
+
+use std::io::{ErrorKind, StdoutLock, Write};
+use std::process::ExitCode;
+
+/// Why a subcommand did not do what it was asked to.
+pub enum Failure {
+    /// The runtime's own error.
+    Runtime(gpt_runtime::Error),
+    /// Arguments or files that make no sense; one sentence.
+    Input(String),
+    /// Standard output is gone.
+    Output(std::io::Error),
+}
+
+impl From<gpt_runtime::Error> for Failure {
+    fn from(error: gpt_runtime::Error) -> Self {
+        Failure::Runtime(error)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Failure::Output(error)
+    }
+}
+
+impl Failure {
+    /// Says it, and what the process exits with.
+    pub fn report(self) -> ExitCode {
+        let (message, status) = match self {
+            // Whoever read our output has seen enough.
+            Failure::Output(error) if error.kind() == ErrorKind::BrokenPipe => {
+                return ExitCode::SUCCESS;
+            }
+            Failure::Output(error) => (format!("cannot write the result: {error}"), 1),
+            Failure::Input(message) => (message, 2),
+            Failure::Runtime(error) => (error.to_string(), if error.is_input() { 2 } else { 1 }),
+        };
+        eprintln!("error: {message}");
+        ExitCode::from(status)
+    }
+}
+
+/// Standard output, locked.
+pub fn stdout() -> StdoutLock<'static> {
+    std::io::stdout().lock()
+}
+
+/// A line of results.
+pub fn line(out: &mut impl Write, text: &str) -> Result<(), Failure> {
+    Ok(writeln!(out, "{text}")?)
+}
+
+/// The JSON object that ends a `--json` run.
+pub fn json(value: &serde_json::Value) -> Result<(), Failure> {
+    line(&mut stdout(), &value.to_string())
+}
+
+/// `1234567` as `1.23 M`.
+pub fn count(n: u64) -> String {
+    scaled(n as f64, 1000.0, ["", " k", " M", " G", " T"])
+}
+
+/// Bytes, in powers of 1024.
+pub fn bytes(n: u64) -> String {
+    scaled(n as f64, 1024.0, [" B", " KiB", " MiB", " GiB", " TiB"])
+}
+
+fn scaled(mut n: f64, base: f64, units: [&str; 5]) -> String {
+    let mut unit = 0;
+    while n >= base && unit + 1 < units.len() {
+        n /= base;
+        unit += 1;
+    }
+    let digits = match n {
+        _ if unit == 0 => 0,
+        n if n < 10.0 => 2,
+        n if n < 100.0 => 1,
+        _ => 0,
+    };
+    format!("{n:.digits$}{}", units[unit])
+}
+
+/// The middle, least and greatest of some measurements.
+pub struct Spread {
+    pub median: f64,
+    pub min: f64,
+    pub max: f64,
+}
+
+impl Spread {
+    /// # Panics
+    /// Without measurements.
+    pub fn of(mut values: Vec<f64>) -> Spread {
+        values.sort_by(f64::total_cmp);
+        let n = values.len();
+        Spread {
+            median: (values[(n - 1) / 2] + values[n / 2]) / 2.0,
+            min: values[0],
+            max: values[n - 1],
+        }
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({ "median": self.median, "min": self.min, "max": self.max })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_for_people() {
+        assert_eq!(count(65), "65");
+        assert_eq!(count(124_439_808), "124 M");
+        assert_eq!(count(9_999), "10.00 k");
+        assert_eq!(bytes(1536), "1.50 KiB");
+        assert_eq!(bytes(154_389_504), "147 MiB");
+    }
+
+    #[test]
+    fn a_median_is_in_the_middle() {
+        let spread = Spread::of(vec![3.0, 1.0, 2.0, 10.0]);
+        assert_eq!((spread.median, spread.min, spread.max), (2.5, 1.0, 10.0));
+    }
+}

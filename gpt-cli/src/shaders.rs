@@ -1,0 +1,50 @@
+//! `gpt shaders`: a model's WGSL, to read.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use gpt_runtime::Error;
+
+use crate::options::ModelArgument;
+use crate::output::{self, Failure};
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    model: ModelArgument,
+    /// The folder to write to; it is made if there is none
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let plan = (arguments.model.model.plan)();
+    let io = |doing, path: &PathBuf| {
+        let path = path.clone();
+        move |source| Error::Io {
+            doing,
+            path,
+            source,
+        }
+    };
+    std::fs::create_dir_all(&arguments.out).map_err(io("make the folder", &arguments.out))?;
+    let mut files = Vec::new();
+    for kernel in plan.kernels.iter() {
+        let path = arguments.out.join(format!("{}.wgsl", kernel.name));
+        std::fs::write(&path, kernel.wgsl()).map_err(io("write", &path))?;
+        files.push(path.display().to_string());
+    }
+    if arguments.json {
+        return output::json(&serde_json::json!({ "files": files }));
+    }
+    let text = format!(
+        "{} kernels of {} in {}",
+        files.len(),
+        plan.name,
+        arguments.out.display()
+    );
+    output::line(&mut output::stdout(), &text)
+}
