@@ -7,11 +7,16 @@
 
 use crate::{Format, MAX_BINDING, Op};
 
-/// Rows of a matrix that stand side by side.
-pub const PANEL: u32 = 32;
+/// Rows of a matrix that stand side by side: enough for a whole cache line, few enough that a processor which takes eight invocations at a
+/// time (lavapipe does) reads a panel from its beginning to its end.
+pub const PANEL: u32 = 8;
 
-/// Most rows of a matrix: with 65,535 workgroups, the default limit along an axis, of four panels.
-pub const MAX_ROWS: u32 = 65_535 * 4 * PANEL;
+/// Rows of a matrix that neighbouring invocations take together. Matrices are padded to whole strips, and the strips of a gated MLP's two
+/// halves alternate.
+pub const STRIP: u32 = 32;
+
+/// Most rows of a matrix: with 65,535 workgroups, the default limit along an axis, of a strip each.
+pub const MAX_ROWS: u32 = 65_535 * STRIP;
 
 /// The layout of one matrix in one format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +38,7 @@ pub struct MatrixLayout {
 }
 
 impl MatrixLayout {
-    /// The layout of `rows x columns` in `format`; none if a single panel is larger than a binding.
+    /// The layout of `rows x columns` in `format`; none if a single strip is larger than a binding.
     pub fn new(format: Format, rows: u64, columns: u64) -> Option<MatrixLayout> {
         let (quads, block_quads, words, element_bytes) = match format {
             Format::F32 | Format::F16 | Format::Bf16 => {
@@ -50,8 +55,9 @@ impl MatrixLayout {
         let blocks = quads / block_quads;
         let panel_length = blocks.checked_mul(words * u64::from(PANEL))?;
         let panel_bytes = panel_length.checked_mul(element_bytes)?;
-        let panels = rows.div_ceil(u64::from(PANEL));
-        let most = MAX_BINDING / panel_bytes.max(1);
+        let panels = rows.next_multiple_of(u64::from(STRIP)) / u64::from(PANEL);
+        // A strip lies within one part.
+        let most = MAX_BINDING / panel_bytes.max(1) / 4 * 4;
         if most == 0 {
             return None;
         }

@@ -20,7 +20,9 @@ mod tensor;
 
 pub use activation::{Activation, Formula, Node};
 pub use kernel::{Format, Kernel, Phase};
-pub use layout::{MAX_PARTS, MAX_PARTS_QKV, MAX_PARTS_RESIDUAL, MAX_ROWS, MatrixLayout, PANEL};
+pub use layout::{
+    MAX_PARTS, MAX_PARTS_QKV, MAX_PARTS_RESIDUAL, MAX_ROWS, MatrixLayout, PANEL, STRIP,
+};
 pub use plan::{Buffer, BufferId, MAX_BINDING, Plan, Rows};
 pub use spec::{Block, Mask, Mlp, Norm, Positions, Spec};
 pub use step::{KernelChoice, NO_KERNEL, NormRef, Op, Section, Step};

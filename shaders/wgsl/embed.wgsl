@@ -8,8 +8,8 @@ const BLOCK_QUADS: u32 = 8u;
 
 struct Block { at: u32 }
 
-fn load(panel: u32, block: u32, lane: u32) -> Block {
-    return Block(panel + block + lane);
+fn load(row: u32, block: u32) -> Block {
+    return Block(row + block);
 }
 
 fn quad(block: Block, j: u32) -> vec4<f32> {
@@ -31,9 +31,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if at >= QUADS {
         return;
     }
-    // The table is laid out as a matrix, as it is one where the head shares it: 32 tokens to a panel.
-    let token = tokens[row];
-    let values = quad(load(token / 32u, at / BLOCK_QUADS, token % 32u), at % BLOCK_QUADS);
+    // The table is laid out as a matrix, as it is one where the head shares it.
+    let values = quad(load(tokens[row], at / BLOCK_QUADS), at % BLOCK_QUADS);
     for (var j = 0u; j < 4u; j++) {
         let column = 4u * at + j;
         if column < EMBED {

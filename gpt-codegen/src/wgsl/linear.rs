@@ -1,7 +1,7 @@
 //! Projections, and the look-up in the embedding, which reads a matrix as they do.
 
 use gpt_plan::{
-    Activation, Format, Kernel, MatrixLayout, Norm, NormRef, Op, PANEL, Phase, TensorId,
+    Activation, Format, Kernel, MatrixLayout, Norm, NormRef, Op, Phase, STRIP, TensorId,
     vector_offset,
 };
 use gpt_shaders::{self as files, Source};
@@ -12,18 +12,19 @@ use crate::formula;
 
 /// Invocations of a workgroup that multiplies a vector; of one that multiplies many; of one that looks up.
 const DECODE_LANES: u32 = 256;
-const PREFILL_LANES: u32 = 128;
+const PREFILL_LANES: u32 = 64;
 const EMBED_LANES: u32 = 64;
 
-/// Rows of a prompt that go together; `tile/prefill.wgsl` is written for as many.
+/// Rows of a prompt that go together, and features of an invocation; `tile/prefill.wgsl` is written for as many.
 const PREFILL_ROWS: u32 = 16;
+const PREFILL_WIDE: u32 = 4;
 
 /// Columns of inputs that a tile holds: of 16 KiB of workgroup memory, the least that an adapter has, a norm and the sums need some.
 const DECODE_CHUNK: u32 = 3072;
 const PREFILL_CHUNK: u32 = 128;
 
-/// Workgroups that a decoding step should have before one takes more than one panel.
-const ENOUGH_GROUPS: u32 = 64;
+/// Workgroups that a decoding step should have before one takes more than one strip.
+const ENOUGH_GROUPS: u32 = 32;
 
 /// The kernel of a projection.
 pub fn kernel(context: &Context<'_>, op: &Op) -> Option<Kernel> {
@@ -40,13 +41,13 @@ pub fn kernel(context: &Context<'_>, op: &Op) -> Option<Kernel> {
     let matrix = &context.tensors[usize::from(weight.0)];
     let halves = if gated { 2 } else { 1 };
     let outputs = matrix.rows / halves;
-    // The halves of a gated MLP are padded to panels one by one, as these alternate.
-    let rows = u64::from(outputs.next_multiple_of(PANEL) * halves);
+    // The halves of a gated MLP are padded one by one, as their strips alternate.
+    let rows = u64::from(outputs.next_multiple_of(STRIP) * halves);
     let layout = MatrixLayout::new(context.format, rows, u64::from(matrix.columns))?;
     if layout.parts > op.max_parts() {
         return None;
     }
-    let tile = Tile::new(context.phase, layout.panels, halves);
+    let tile = Tile::new(context.phase, rows as u32 / STRIP, halves);
 
     let mut header = Header::new(&context.title(&format!(
         "{} features from {}, weights in {}",
@@ -57,7 +58,7 @@ pub fn kernel(context: &Context<'_>, op: &Op) -> Option<Kernel> {
     header.size("EMBED", spec.embed, "Width of the residual stream.");
     header.size("COLUMNS", matrix.columns, "Columns of the matrix.");
     header.size("OUTPUTS", outputs, "Outputs of the step.");
-    tile.write(&mut header, &layout, halves);
+    tile.write(&mut header, &layout, rows as u32 / STRIP, halves);
     let mut parts = vec![&files::RUN];
     if norm.is_some() || bias.is_some() {
         parts.push(&files::VECTORS);
@@ -94,7 +95,7 @@ pub fn kernel(context: &Context<'_>, op: &Op) -> Option<Kernel> {
         parts: parts.into(),
         workgroup: tile.lanes,
         tile_rows: tile.rows,
-        groups: layout.panels.div_ceil(tile.panels),
+        groups: (rows as u32 / STRIP).div_ceil(tile.strips),
     })
 }
 
@@ -144,71 +145,84 @@ struct Tile {
     phase: Phase,
     lanes: u32,
     rows: u32,
-    panels: u32,
+    /// Features of an invocation.
+    wide: u32,
+    strips: u32,
+    turns: u32,
 }
 
 impl Tile {
-    fn new(phase: Phase, panels: u32, halves: u32) -> Tile {
+    fn new(phase: Phase, strips: u32, halves: u32) -> Tile {
         match phase {
             Phase::Prefill => Tile {
                 phase,
                 lanes: PREFILL_LANES,
                 rows: PREFILL_ROWS,
-                panels: PREFILL_LANES / PANEL,
+                wide: PREFILL_WIDE,
+                strips: PREFILL_LANES / STRIP * PREFILL_WIDE,
+                turns: PREFILL_WIDE,
             },
             Phase::Decode => {
-                let enough = |n: &u32| *n <= halves || panels / n >= ENOUGH_GROUPS;
-                let own = [8, 4, 2, 1].into_iter().find(enough).unwrap_or(1);
+                let enough = |n: &u32| strips / n >= ENOUGH_GROUPS;
+                let wide = [4, 2].into_iter().find(enough).unwrap_or(halves);
                 Tile {
                     phase,
                     lanes: DECODE_LANES,
                     rows: 1,
-                    panels: own.max(halves),
+                    wide,
+                    strips: wide,
+                    turns: 1,
                 }
             }
         }
     }
 
-    fn write(&self, header: &mut Header, layout: &MatrixLayout, halves: u32) {
-        header.size("LANES", self.lanes, "Invocations of a workgroup.");
-        header.size("TILE_ROWS", self.rows, "Rows that go through it together.");
-        header.size(
+    fn write(&self, header: &mut Header, layout: &MatrixLayout, strips: u32, halves: u32) {
+        let mut size = |name, value, doc| header.size(name, value, doc);
+        size("LANES", self.lanes, "Invocations of a workgroup.");
+        size("TILE_ROWS", self.rows, "Rows that go through it together.");
+        size(
             "SHARE",
             self.lanes / self.rows,
             "Invocations that share a row's norm.",
         );
-        header.size(
-            "PANELS",
-            self.panels,
-            "Panels of 32 features that a workgroup multiplies.",
+        size(
+            "STRIPS",
+            self.strips,
+            "Strips of 32 features that a workgroup multiplies.",
         );
-        header.size("LAST_PANEL", layout.panels - 1, "The matrix's last one.");
-        header.size(
-            "FEATURES",
-            self.panels * PANEL / halves,
-            "Outputs of a workgroup.",
-        );
-        header.size("BLOCKS", layout.blocks, "Blocks of a row of the matrix.");
+        size("LAST_STRIP", strips - 1, "The matrix's last one.");
+        size("TURNS", self.turns, "Turns in which they are shared.");
+        let features = self.strips * STRIP / halves / self.turns;
+        size("FEATURES", features, "Outputs of a turn.");
+        size("BLOCKS", layout.blocks, "Blocks of a row of the matrix.");
         let block = layout.block_quads * 4;
         let columns = match self.phase {
             Phase::Decode => DECODE_CHUNK,
             Phase::Prefill => PREFILL_CHUNK,
         };
         let chunk = (columns / block).min(layout.blocks);
-        header.size(
+        size(
             "CHUNK_BLOCKS",
             chunk,
             "Of these, how many one filling of the tile serves.",
         );
         match self.phase {
             Phase::Decode => {
-                let slices = self.lanes / (PANEL * self.panels);
-                header.size("SLICES", slices, "Invocations that share a dot product.");
+                size("WIDE", self.wide, "Features of an invocation.");
+                size(
+                    "SLICES",
+                    self.lanes / STRIP,
+                    "Invocations that share a dot product.",
+                );
             }
             Phase::Prefill => {
-                let tile = (chunk * block).max(self.lanes) * self.rows / 4;
-                header.size("CHUNK", chunk * block, "Columns of such a filling.");
-                header.size("TILE", tile, "Vectors in the tile.");
+                size("CHUNK", chunk * block, "Columns of such a filling.");
+                size(
+                    "TILE",
+                    (chunk * block).max(self.lanes),
+                    "Matrices in the tile.",
+                );
             }
         }
     }

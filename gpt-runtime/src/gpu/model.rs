@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytemuck::cast_slice;
 use gpt_plan::{
-    Kernel, MatrixLayout, NO_KERNEL, Op, PANEL, Place, Plan, Step, TensorId, TensorKind,
+    Kernel, MatrixLayout, NO_KERNEL, Op, Place, Plan, STRIP, Step, TensorId, TensorKind,
     vector_block, vector_offset,
 };
 use wgpu::{
@@ -227,7 +227,7 @@ impl<'a> Upload<'a> {
         let format = self.weights.format(id, layer);
         let gated = matches!(step.op, Op::MlpUp { .. }) && self.plan.spec.mlp.gated;
         let halves = if gated { 2 } else { 1 };
-        let rows = (declared.rows / halves).next_multiple_of(PANEL) * halves;
+        let rows = (declared.rows / halves).next_multiple_of(STRIP) * halves;
         let layout = MatrixLayout::new(format, u64::from(rows), u64::from(declared.columns));
         let layout = match layout {
             Some(layout) if step.decode.of(format) != NO_KERNEL => layout,

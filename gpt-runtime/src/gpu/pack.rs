@@ -1,11 +1,11 @@
-//! A matrix in the order that shaders read: panels of 32 rows, element by element, the rows side by side ([`MatrixLayout`]).
+//! A matrix in the order that shaders read: panels of eight rows, element by element, the rows side by side ([`MatrixLayout`]).
 
-use gpt_plan::{Format, MatrixLayout, PANEL};
+use gpt_plan::{Format, MatrixLayout, PANEL, STRIP};
 use half::f16;
 
 use crate::weights::HostTensor;
 
-/// Part `part` of `tensor`, laid out by `layout`. In a gated MLP (`halves` of 2) the panels of gate and up alternate.
+/// Part `part` of `tensor`, laid out by `layout`. In a gated MLP (`halves` of 2) strips of gate and up alternate.
 pub fn pack(tensor: &HostTensor<'_>, layout: &MatrixLayout, halves: u32, part: u32) -> Vec<u8> {
     let panels = layout.panels_of(part);
     let bytes = layout.panel_bytes() as usize;
@@ -29,8 +29,9 @@ pub fn pack(tensor: &HostTensor<'_>, layout: &MatrixLayout, halves: u32, part: u
 fn fill(tensor: &HostTensor<'_>, halves: u32, panel: u32, out: &mut [u8]) {
     let height = tensor.rows / halves as usize;
     let row_bytes = tensor.format.row_bytes(tensor.columns);
-    let half = (panel % halves) as usize;
-    let first = (panel / halves * PANEL) as usize;
+    let strip = panel * PANEL / STRIP;
+    let half = (strip % halves) as usize;
+    let first = (strip / halves * STRIP + panel * PANEL % STRIP) as usize;
     for lane in 0..(PANEL as usize).min(height.saturating_sub(first)) {
         let row = half * height + first + lane;
         let bytes = &tensor.data[row * row_bytes..(row + 1) * row_bytes];

@@ -1,4 +1,4 @@
-// h = activation(gate) * up. The panels of the two halves alternate, so that a workgroup has made both.
+// h = activation(gate) * up. Strips of the two halves alternate, so that a workgroup has made both.
 
 // Width of the output.
 const OUTPUTS: u32 = 1536u;

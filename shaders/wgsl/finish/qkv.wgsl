@@ -31,7 +31,7 @@ fn finish(r: u32, row: u32, local: u32, feature: u32) {
         v_cache[(run.position + row) * KV_WIDTH + feature - Q_WIDTH - KV_WIDTH] = value;
         return;
     }
-    // The other feature of the pair: heads and panels begin at even features.
+    // The other feature of the pair: heads and strips begin at even features.
     let partner = total(r, local ^ 1u) + bias(feature ^ 1u);
     let turned = rotated(row, feature % HEAD_DIM, value, partner);
     if feature < Q_WIDTH {

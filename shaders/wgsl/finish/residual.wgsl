@@ -18,7 +18,11 @@ fn stream(row: u32, column: u32) -> f32 {
     return f32(row + column);
 }
 
-fn normalise(r: u32, column: u32, x: f32) -> f32 {
+fn affine(column: u32) -> vec2<f32> {
+    return vec2<f32>(1.0, 0.0);
+}
+
+fn normalise(r: u32, x: f32, by: vec2<f32>) -> f32 {
     return x;
 }
 // ---- end of parameters ----
@@ -26,6 +30,6 @@ fn normalise(r: u32, column: u32, x: f32) -> f32 {
 @group(0) @binding(2) var<storage, read_write> sum: array<f32>;
 
 fn finish(r: u32, row: u32, local: u32, feature: u32) {
-    let residual = normalise(r, feature, stream(row, feature));
+    let residual = normalise(r, stream(row, feature), affine(feature));
     sum[row * EMBED + feature] = residual + total(r, local) + bias(feature);
 }

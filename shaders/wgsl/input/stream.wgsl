@@ -6,7 +6,7 @@ const EMBED: u32 = 768u;
 struct Run { position: u32, rows: u32, first: u32 }
 @group(0) @binding(0) var<uniform> run: Run;
 
-fn normalise(r: u32, column: u32, x: f32) -> f32 {
+fn normalise(r: u32, x: f32, by: vec2<f32>) -> f32 {
     return x;
 }
 // ---- end of parameters ----
@@ -18,10 +18,10 @@ fn stream(row: u32, column: u32) -> f32 {
     return x[(run.first + row) * EMBED + column];
 }
 
-// What the matrix is multiplied with: row `row`, which is number `r` of its tile. Zero outside.
-fn input(r: u32, row: u32, column: u32) -> f32 {
+// What the matrix is multiplied with: row `row`, which is number `r` of its tile, normalised. Zero outside.
+fn input(r: u32, row: u32, column: u32, by: vec2<f32>) -> f32 {
     if row >= run.rows || column >= EMBED {
         return 0.0;
     }
-    return normalise(r, column, stream(row, column));
+    return normalise(r, stream(row, column), by);
 }

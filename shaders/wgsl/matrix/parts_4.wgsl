@@ -1,13 +1,13 @@
 // A matrix in 4 bindings: it is larger than what every adapter can bind at once.
 //
-// Its rows (output features) stand in panels of 32. A panel holds, for each group of columns, what the 32 rows have there side by
-// side, so that 32 neighbouring invocations read 32 neighbouring elements.
+// Its rows (output features) stand in panels of eight. A panel holds, for each group of columns, what its rows have there side by side:
+// eight neighbouring invocations read neighbouring elements, and go through their panel from its beginning to its end.
 
 alias Element = vec4<f32>;
 // Elements of a panel.
-const PANEL_LENGTH: u32 = 6144u;
+const PANEL_LENGTH: u32 = 1536u;
 // Panels of every part but the last.
-const PART_PANELS: u32 = 1365u;
+const PART_PANELS: u32 = 5460u;
 // ---- end of parameters ----
 
 @group(1) @binding(1) var<storage, read> part_0: array<Element>;

@@ -47,7 +47,13 @@ fn statistics(first: u32, lane: u32) {
     workgroupBarrier();
 }
 
-// Element `column` of row `r` of the tile, which is `x` in the stream.
-fn normalise(r: u32, column: u32, x: f32) -> f32 {
-    return fma((x - means[r]) * scales[r], vectors[GAMMA + column], vectors[BETA + column]);
+// The norm's scale and shift of a column; of the last one for what lies beyond.
+fn affine(column: u32) -> vec2<f32> {
+    let own = min(column, EMBED - 1u);
+    return vec2<f32>(vectors[GAMMA + own], vectors[BETA + own]);
+}
+
+// An element of row `r` of the tile, which is `x` in the stream.
+fn normalise(r: u32, x: f32, by: vec2<f32>) -> f32 {
+    return fma((x - means[r]) * scales[r], by.x, by.y);
 }

@@ -46,7 +46,13 @@ fn statistics(first: u32, lane: u32) {
     workgroupBarrier();
 }
 
-// Element `column` of row `r` of the tile, which is `x` in the stream.
-fn normalise(r: u32, column: u32, x: f32) -> f32 {
-    return (x - means[r]) * scales[r] * vectors[GAMMA + column];
+// The norm's scale and shift of a column; of the last one for what lies beyond.
+fn affine(column: u32) -> vec2<f32> {
+    let own = min(column, EMBED - 1u);
+    return vec2<f32>(vectors[GAMMA + own], 0.0);
+}
+
+// An element of row `r` of the tile, which is `x` in the stream.
+fn normalise(r: u32, x: f32, by: vec2<f32>) -> f32 {
+    return (x - means[r]) * scales[r] * by.x;
 }

@@ -1,8 +1,12 @@
-// One row of inputs: a matrix times a vector, as each new token needs it. The matrix is read once, so nothing is gained by a larger
-// tile; the invocations of a workgroup rather share each dot product, SLICES to a feature, so that more reads are under way.
+// One row of inputs: a matrix times a vector, as each new token needs it. The matrix is read once, so nothing is gained by more rows;
+// the invocations of a workgroup rather share each dot product, SLICES to a feature, so that more reads are under way, and make WIDE
+// features each, so that an input that was read serves as many.
 
 const LANES: u32 = 256u;
-const PANELS: u32 = 1u;
+// The matrix's last strip of 32 rows.
+const LAST_STRIP: u32 = 71u;
+// Features of an invocation.
+const WIDE: u32 = 2u;
 // Invocations that share a dot product.
 const SLICES: u32 = 8u;
 // Blocks of the matrix's columns, and how many of them one filling of the tile serves.
@@ -13,32 +17,39 @@ const CHUNK_BLOCKS: u32 = 24u;
 alias Quad = vec4<f32>;
 struct Block { at: u32 }
 
-fn load(panel: u32, block: u32, lane: u32) -> Block {
-    return Block(panel + block + lane);
+fn load(row: u32, block: u32) -> Block {
+    return Block(row + block);
 }
 
 fn quad(block: Block, j: u32) -> Quad {
     return Quad(f32(block.at + j));
 }
 
-fn input(r: u32, row: u32, column: u32) -> f32 {
-    return f32(r + row + column);
+fn affine(column: u32) -> vec2<f32> {
+    return vec2<f32>(1.0, 0.0);
+}
+
+fn input(r: u32, row: u32, column: u32, by: vec2<f32>) -> f32 {
+    return f32(r + row + column) * by.x + by.y;
 }
 // ---- end of parameters ----
 
+alias Sums = array<f32, WIDE>;
+
 // Four columns each.
 var<workgroup> tile: array<vec4<f32>, CHUNK_BLOCKS * BLOCK_QUADS>;
-var<workgroup> sums: array<f32, LANES>;
+// [feature / 32][slice][feature % 32].
+var<workgroup> shared_sums: array<f32, WIDE * LANES>;
 var<workgroup> some_sums: array<f32, 16>;
 
 // The sum of all invocations' values, for all of them.
 fn row_sum(lane: u32, value: f32) -> f32 {
-    sums[lane] = value;
+    shared_sums[lane] = value;
     workgroupBarrier();
     if lane < 16u {
         var sum = 0.0;
         for (var i = 0u; i < LANES / 16u; i++) {
-            sum += sums[i * 16u + lane];
+            sum += shared_sums[i * 16u + lane];
         }
         some_sums[lane] = sum;
     }
@@ -50,38 +61,56 @@ fn row_sum(lane: u32, value: f32) -> f32 {
     return sum;
 }
 
-fn multiply(first: u32, panel: u32, lane: u32) {
-    let slice = lane / (32u * PANELS);
-    var sum = 0.0;
+fn input_at(first: u32, column: u32) -> f32 {
+    return input(0u, first, column, affine(column));
+}
+
+fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
+    let slice = lane / 32u;
+    var sums = Sums();
     for (var start = 0u; start < BLOCKS; start += CHUNK_BLOCKS) {
         workgroupBarrier();
         for (var i = lane; i < CHUNK_BLOCKS * BLOCK_QUADS; i += LANES) {
             let column = 4u * (start * BLOCK_QUADS + i);
             tile[i] = vec4<f32>(
-                input(0u, first, column),
-                input(0u, first, column + 1u),
-                input(0u, first, column + 2u),
-                input(0u, first, column + 3u),
+                input_at(first, column),
+                input_at(first, column + 1u),
+                input_at(first, column + 2u),
+                input_at(first, column + 3u),
             );
         }
         workgroupBarrier();
         let end = min(CHUNK_BLOCKS, BLOCKS - start);
         for (var b = slice; b < end; b += SLICES) {
-            let block = load(panel, start + b, lane % 32u);
+            // A strip that does not exist is the last one once more, and its sums are dropped.
+            var blocks: array<Block, WIDE>;
+            for (var i = 0u; i < WIDE; i++) {
+                blocks[i] = load(32u * min(strip + i, LAST_STRIP) + lane % 32u, start + b);
+            }
             for (var j = 0u; j < BLOCK_QUADS; j++) {
-                sum += dot(quad(block, j), tile[b * BLOCK_QUADS + j]);
+                let inputs = tile[b * BLOCK_QUADS + j];
+                for (var i = 0u; i < WIDE; i++) {
+                    sums[i] += dot(quad(blocks[i], j), inputs);
+                }
             }
         }
     }
-    sums[lane] = sum;
+    return sums;
+}
+
+// Puts all features where `total` finds them; there is one turn.
+fn share(sums: Sums, turn: u32, lane: u32) {
+    for (var i = 0u; i < WIDE; i++) {
+        shared_sums[i * LANES + lane] = sums[i];
+    }
     workgroupBarrier();
 }
 
-// Output `local` of the workgroup.
+// Feature `local` of the workgroup.
 fn total(r: u32, local: u32) -> f32 {
     var sum = 0.0;
     for (var slice = 0u; slice < SLICES; slice++) {
-        sum += sums[slice * 32u * PANELS + local];
+        sum += shared_sums[local / 32u * LANES + slice * 32u + local % 32u];
     }
     return sum;
 }

@@ -14,14 +14,14 @@ struct Block {
     at: u32,
 }
 
-// Columns `4 BLOCK_QUADS block ..` of the row that is number `lane` in its panel.
-fn load(panel: u32, block: u32, lane: u32) -> Block {
-    return Block(panel, block * BLOCK_QUADS * 32u + lane);
+// Columns `4 BLOCK_QUADS block ..` of row `row`.
+fn load(row: u32, block: u32) -> Block {
+    return Block(row / 8u, block * BLOCK_QUADS * 8u + row % 8u);
 }
 
 // Four columns of a block.
 fn quad(block: Block, j: u32) -> vec4<f32> {
-    let words = element(block.panel, block.at + j * 32u);
+    let words = element(block.panel, block.at + j * 8u);
     let low = bitcast<vec2<f32>>(words << vec2<u32>(16u));
     let high = bitcast<vec2<f32>>(words & vec2<u32>(0xffff0000u));
     return vec4<f32>(low.x, high.x, low.y, high.y);

@@ -14,12 +14,12 @@ struct Block {
     at: u32,
 }
 
-// Columns `4 BLOCK_QUADS block ..` of the row that is number `lane` in its panel.
-fn load(panel: u32, block: u32, lane: u32) -> Block {
-    return Block(panel, block * BLOCK_QUADS * 32u + lane);
+// Columns `4 BLOCK_QUADS block ..` of row `row`.
+fn load(row: u32, block: u32) -> Block {
+    return Block(row / 8u, block * BLOCK_QUADS * 8u + row % 8u);
 }
 
 // Four columns of a block.
 fn quad(block: Block, j: u32) -> vec4<f32> {
-    return element(block.panel, block.at + j * 32u);
+    return element(block.panel, block.at + j * 8u);
 }

@@ -1,6 +1,6 @@
 // Weights in blocks of 32 columns: 32 nibbles, a scale and a minimum, w = d q + m (GGUF's Q4_1; Q4_0 is the case m = -8 d).
 //
-// A block of a panel is five rows of 32 words: four with eight nibbles each, then one with the f16 pairs (d, m). As in GGUF,
+// A block of a panel is five lines of eight words: four with eight nibbles each, then one with the f16 pairs (d, m). As in GGUF,
 // a low nibble belongs to the block's first half and the high one beside it to the second.
 
 alias Element = u32;
@@ -18,16 +18,17 @@ struct Block {
     scales: vec2<f32>,
 }
 
-// Columns `32 block ..` of the row that is number `lane` in its panel.
-fn load(panel: u32, block: u32, lane: u32) -> Block {
-    let at = block * 160u + lane;
+// Columns `32 block ..` of row `row`.
+fn load(row: u32, block: u32) -> Block {
+    let panel = row / 8u;
+    let at = block * 40u + row % 8u;
     let words = vec4<u32>(
         element(panel, at),
-        element(panel, at + 32u),
-        element(panel, at + 64u),
-        element(panel, at + 96u),
+        element(panel, at + 8u),
+        element(panel, at + 16u),
+        element(panel, at + 24u),
     );
-    return Block(words, unpack2x16float(element(panel, at + 128u)));
+    return Block(words, unpack2x16float(element(panel, at + 32u)));
 }
 
 // Four columns of a block.
