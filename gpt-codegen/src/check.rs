@@ -61,7 +61,7 @@ impl Check<'_> {
     }
 
     fn divides(&mut self, whole: &str, n: u32, part: &str, by: u32) {
-        if n % by != 0 {
+        if !n.is_multiple_of(by) {
             self.fail(&[part, whole], |span| {
                 Diagnostic::new(span, format!("`{whole}` has to be a multiple of `{part}`"))
                     .found(format!("{n} and {by}"))

@@ -75,7 +75,7 @@ pub enum Phase {
 pub struct Kernel {
     /// Unique in the plan: `qkv_decode_f32`.
     pub name: Str,
-    /// What the compiler wrote: sizes, aliases, the activation. It replaces the example parameters of the first part.
+    /// What the compiler wrote: sizes, aliases, the activation. It replaces the example parameters of every part.
     pub header: Str,
     /// The files of `gpt-shaders` that follow it.
     pub parts: List<&'static gpt_shaders::Source>,
@@ -88,13 +88,22 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The whole shader.
+    /// The whole shader: the header, then each file under its name.
     pub fn wgsl(&self) -> String {
         let mut text = String::from(&*self.header);
         for part in self.parts.iter() {
-            text.push('\n');
-            text.push_str(part.body());
+            text.extend(Kernel::sections(part).iter().map(|s| &**s));
         }
         text
+    }
+
+    /// What stands in a shader for a file: its name, its opening comment, its code.
+    pub fn sections(part: &'static gpt_shaders::Source) -> [Str; 3] {
+        let title = format!("\n// ---- {} ----\n\n", part.name);
+        let essay = match part.essay() {
+            "" => String::new(),
+            essay => format!("{essay}\n"),
+        };
+        [title.into(), essay.into(), part.body().into()]
     }
 }

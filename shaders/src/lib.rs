@@ -1,8 +1,8 @@
 //! The kernels in WGSL, one family a file.
 //!
-//! A file is ordinary WGSL and valid alone. It opens with its parameters (sizes, aliases, functions that vary) and
-//! example values for them, GPT-2's mostly; the compiler writes that block anew for each model and keeps the rest
-//! as it stands, comments included. So a line of a generated shader is a line here, shifted by a known number.
+//! A file is ordinary WGSL and valid alone. After a comment that says what it does come its parameters (sizes, aliases, functions that
+//! vary) with example values, GPT-2's mostly; the compiler writes those anew for each model and keeps the rest as it stands. So a line
+//! of a generated shader is a line here, shifted by a known number.
 
 /// One file of WGSL.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,19 +17,28 @@ pub struct Source {
 pub const END_OF_PARAMETERS: &str = "// ---- end of parameters ----\n";
 
 impl Source {
-    /// What follows the parameters; the whole file if it has none.
+    /// The comment that opens the file: what it does and why.
+    pub fn essay(&self) -> &'static str {
+        let lines = self.text.split_inclusive('\n');
+        let len = lines
+            .take_while(|line| line.starts_with("//"))
+            .map(str::len);
+        &self.text[..len.sum()]
+    }
+
+    /// The code: what follows the parameters, or the opening comment where there are none.
     pub fn body(&self) -> &'static str {
-        match self.text.find(END_OF_PARAMETERS) {
+        let rest = match self.text.find(END_OF_PARAMETERS) {
             Some(at) => &self.text[at + END_OF_PARAMETERS.len()..],
-            None => self.text,
-        }
+            None => &self.text[self.essay().len()..],
+        };
+        rest.trim_start_matches('\n')
     }
 
     /// Line of the file, counted from 1, on which [`body`](Source::body) begins.
     pub fn body_line(&self) -> usize {
-        1 + self.text[..self.text.len() - self.body().len()]
-            .matches('\n')
-            .count()
+        let before = &self.text[..self.text.len() - self.body().len()];
+        1 + before.matches('\n').count()
     }
 
     /// The name of its static in this package: `norm/layer.wgsl` is `NORM_LAYER`.

@@ -3,7 +3,6 @@
 //! Expressions are written as text and parsed once. Building them token by token would be the larger part of a model's expansion
 //! time, as a procedural macro crosses into the compiler for every token.
 
-use std::borrow::Cow;
 use std::fmt::Write;
 
 use gpt_plan::*;
@@ -41,7 +40,7 @@ fn text(text: &str) -> String {
     format!("{COW}::Borrowed({text:?})")
 }
 
-fn list<T: Clone>(list: &Cow<'static, [T]>, item: impl Fn(&T) -> String) -> String {
+fn list<T>(list: &[T], item: impl Fn(&T) -> String) -> String {
     let mut out = format!("{COW}::Borrowed(&[");
     for element in list.iter() {
         let _ = write!(out, "{},", item(element));

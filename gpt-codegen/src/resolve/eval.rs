@@ -305,8 +305,5 @@ fn mentioned(expr: &Expr) -> Vec<String> {
 
 /// An expression as it would be written.
 pub fn text_of(expr: &Expr) -> String {
-    expr.to_token_stream()
-        .to_string()
-        .replace(" {", " {")
-        .replace("- ", "-")
+    expr.to_token_stream().to_string().replace("- ", "-")
 }

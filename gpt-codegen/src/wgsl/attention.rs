@@ -23,23 +23,23 @@ pub fn kernel(context: &Context<'_>) -> Kernel {
         "{} heads of {} on {} of keys and values",
         spec.heads, spec.head_dim, spec.kv_heads
     )));
-    header.size("HEAD_DIM", spec.head_dim, "Width of a head.");
-    header.size("Q_WIDTH", spec.q_width(), "Width of all query heads.");
-    header.size("KV_WIDTH", spec.kv_width(), "Width of all key heads.");
+    header.size("HEAD_DIM", spec.head_dim, "width of a head");
+    header.size("Q_WIDTH", spec.q_width(), "width of all query heads");
+    header.size("KV_WIDTH", spec.kv_width(), "width of all key heads");
     header.size(
         "GROUP",
         spec.heads / spec.kv_heads,
-        "Query heads that share a head of keys and values.",
+        "query heads that share a head of keys and values",
     );
     let scale = 1.0 / f64::from(spec.head_dim).sqrt();
-    header.number("SCALE", scale, "1 / sqrt(HEAD_DIM).");
-    header.size("LANES", lanes, "Invocations of a workgroup.");
+    header.number("SCALE", scale, "1 / sqrt(HEAD_DIM)");
+    header.size("LANES", lanes, "invocations of a workgroup");
     header.size(
         "COLUMNS",
         columns,
-        "Invocations side by side on a row of values.",
+        "invocations side by side on a row of values",
     );
-    header.size("SLICES", lanes / columns, "Such sets of invocations.");
+    header.size("SLICES", lanes / columns, "such sets of invocations");
     let mut parts = vec![&files::RUN];
     parts.push(match spec.mask {
         Mask::Causal => &files::ATTENTION_CAUSAL,

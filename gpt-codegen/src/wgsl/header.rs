@@ -1,7 +1,5 @@
 //! The part of a kernel that is written: constants, aliases, the closure's activation.
 
-use std::fmt::Write;
-
 /// A header in the making. A name that two parts need is written once.
 pub struct Header {
     text: String,
@@ -18,38 +16,30 @@ impl Header {
 
     /// A size.
     pub fn size(&mut self, name: &'static str, value: u32, doc: &str) {
-        self.item(name, doc, format!("const {name}: u32 = {value}u;"));
+        self.item(name, format!("const {name}: u32 = {value}u; // {doc}\n"));
     }
 
     /// A number, as the f32 nearest to it.
     pub fn number(&mut self, name: &'static str, value: f64, doc: &str) {
-        self.item(
-            name,
-            doc,
-            format!("const {name}: f32 = {:?};", value as f32),
-        );
+        let value = value as f32;
+        self.item(name, format!("const {name}: f32 = {value:?}; // {doc}\n"));
     }
 
     /// Another name for a type.
     pub fn alias(&mut self, name: &'static str, target: &str, doc: &str) {
-        self.item(name, doc, format!("alias {name} = {target};"));
+        self.item(name, format!("alias {name} = {target}; // {doc}\n"));
     }
 
     /// A function, as it stands.
     pub fn function(&mut self, name: &'static str, doc: &str, text: &str) {
-        self.item(name, doc, format!("\n{}", text.trim_end()));
+        self.item(name, format!("\n// {doc}\n{text}\n"));
     }
 
-    fn item(&mut self, name: &'static str, doc: &str, text: String) {
-        if self.names.contains(&name) {
-            return;
+    fn item(&mut self, name: &'static str, text: String) {
+        if !self.names.contains(&name) {
+            self.names.push(name);
+            self.text.push_str(&text);
         }
-        self.names.push(name);
-        let text = text.as_str();
-        let _ = match text.strip_prefix('\n') {
-            Some(text) => writeln!(self.text, "\n// {doc}\n{text}"),
-            None => writeln!(self.text, "// {doc}\n{text}"),
-        };
     }
 
     pub fn finish(self) -> String {

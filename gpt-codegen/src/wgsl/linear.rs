@@ -55,9 +55,9 @@ pub fn kernel(context: &Context<'_>, op: &Op) -> Option<Kernel> {
         matrix.columns,
         context.format.name()
     )));
-    header.size("EMBED", spec.embed, "Width of the residual stream.");
-    header.size("COLUMNS", matrix.columns, "Columns of the matrix.");
-    header.size("OUTPUTS", outputs, "Outputs of the step.");
+    header.size("EMBED", spec.embed, "width of the residual stream");
+    header.size("COLUMNS", matrix.columns, "columns of the matrix");
+    header.size("OUTPUTS", outputs, "outputs of the step");
     tile.write(&mut header, &layout, rows as u32 / STRIP, halves);
     let mut parts = vec![&files::RUN];
     if norm.is_some() || bias.is_some() {
@@ -72,7 +72,7 @@ pub fn kernel(context: &Context<'_>, op: &Op) -> Option<Kernel> {
     parts.push(match bias {
         Some(bias) => {
             let at = vector_offset(context.tensors, bias);
-            header.size("BIAS", at, "Where the bias begins.");
+            header.size("BIAS", at, "where the bias begins");
             &files::BIAS_VECTOR
         }
         None => &files::BIAS_NONE,
@@ -119,9 +119,9 @@ pub fn embed(context: &Context<'_>, op: &Op, table: TensorId, positions: bool) -
         spec.vocab,
         context.format.name()
     ));
-    header.size("EMBED", spec.embed, "Width of the residual stream.");
-    header.size("QUADS", quads, "Groups of four columns to a row.");
-    header.size("LANES", EMBED_LANES, "Invocations of a workgroup.");
+    header.size("EMBED", spec.embed, "width of the residual stream");
+    header.size("QUADS", quads, "groups of four columns to a row");
+    header.size("LANES", EMBED_LANES, "invocations of a workgroup");
     let mut parts = vec![&files::RUN];
     matrix_parts(&mut header, &mut parts, context.format, &layout);
     parts.push(if positions {
@@ -179,23 +179,23 @@ impl Tile {
 
     fn write(&self, header: &mut Header, layout: &MatrixLayout, strips: u32, halves: u32) {
         let mut size = |name, value, doc| header.size(name, value, doc);
-        size("LANES", self.lanes, "Invocations of a workgroup.");
-        size("TILE_ROWS", self.rows, "Rows that go through it together.");
+        size("LANES", self.lanes, "invocations of a workgroup");
+        size("TILE_ROWS", self.rows, "rows that go through it together");
         size(
             "SHARE",
             self.lanes / self.rows,
-            "Invocations that share a row's norm.",
+            "invocations that share a row's norm",
         );
         size(
             "STRIPS",
             self.strips,
-            "Strips of 32 features that a workgroup multiplies.",
+            "strips of 32 features that a workgroup multiplies",
         );
-        size("LAST_STRIP", strips - 1, "The matrix's last one.");
-        size("TURNS", self.turns, "Turns in which they are shared.");
+        size("LAST_STRIP", strips - 1, "the matrix's last one");
+        size("TURNS", self.turns, "turns in which they are shared");
         let features = self.strips * STRIP / halves / self.turns;
-        size("FEATURES", features, "Outputs of a turn.");
-        size("BLOCKS", layout.blocks, "Blocks of a row of the matrix.");
+        size("FEATURES", features, "outputs of a turn");
+        size("BLOCKS", layout.blocks, "blocks of a row of the matrix");
         let block = layout.block_quads * 4;
         let columns = match self.phase {
             Phase::Decode => DECODE_CHUNK,
@@ -205,23 +205,23 @@ impl Tile {
         size(
             "CHUNK_BLOCKS",
             chunk,
-            "Of these, how many one filling of the tile serves.",
+            "of these, how many one filling of the tile serves",
         );
         match self.phase {
             Phase::Decode => {
-                size("WIDE", self.wide, "Features of an invocation.");
+                size("WIDE", self.wide, "features of an invocation");
                 size(
                     "SLICES",
                     self.lanes / STRIP,
-                    "Invocations that share a dot product.",
+                    "invocations that share a dot product",
                 );
             }
             Phase::Prefill => {
-                size("CHUNK", chunk * block, "Columns of such a filling.");
+                size("CHUNK", chunk * block, "columns of such a filling");
                 size(
                     "TILE",
                     (chunk * block).max(self.lanes),
-                    "Matrices in the tile.",
+                    "matrices in the tile",
                 );
             }
         }
@@ -241,18 +241,18 @@ fn matrix_parts(
         Format::Q8 => ("u32", &files::WEIGHT_Q8),
         Format::Q4 => ("u32", &files::WEIGHT_Q4),
     };
-    header.alias("Element", element, "What the matrix is read in.");
-    header.size("PANEL_LENGTH", layout.panel_length, "Elements of a panel.");
+    header.alias("Element", element, "what the matrix is read in");
+    header.size("PANEL_LENGTH", layout.panel_length, "elements of a panel");
     header.size(
         "BLOCK_QUADS",
         layout.block_quads,
-        "Groups of four columns in a block.",
+        "groups of four columns in a block",
     );
     if layout.parts > 1 {
         header.size(
             "PART_PANELS",
             layout.part_panels,
-            "Panels of every part but the last.",
+            "panels of every part but the last",
         );
     }
     parts.push(match layout.parts {
@@ -271,12 +271,12 @@ fn norm_part(context: &Context<'_>, header: &mut Header, norm: Option<NormRef>) 
         return &files::NORM_NONE;
     };
     let at = |id| vector_offset(context.tensors, id);
-    header.size("GAMMA", at(norm.gamma), "Where the norm's scale begins.");
+    header.size("GAMMA", at(norm.gamma), "where the norm's scale begins");
     let (Norm::LayerNorm { eps } | Norm::RmsNorm { eps }) = context.spec.norm;
-    header.number("EPSILON", eps, "Added to the variance.");
+    header.number("EPSILON", eps, "added to the variance");
     match (context.spec.norm, norm.beta) {
         (Norm::LayerNorm { .. }, Some(beta)) => {
-            header.size("BETA", at(beta), "Where its shift begins.");
+            header.size("BETA", at(beta), "where its shift begins");
             &files::NORM_LAYER
         }
         (Norm::LayerNorm { .. }, None) => &files::NORM_LAYER_UNBIASED,
@@ -293,9 +293,9 @@ fn finish_parts(
     let spec = context.spec;
     match op {
         Op::Qkv { .. } => {
-            header.size("HEAD_DIM", spec.head_dim, "Width of a head.");
-            header.size("Q_WIDTH", spec.q_width(), "Width of all query heads.");
-            header.size("KV_WIDTH", spec.kv_width(), "Width of all key heads.");
+            header.size("HEAD_DIM", spec.head_dim, "width of a head");
+            header.size("Q_WIDTH", spec.q_width(), "width of all query heads");
+            header.size("KV_WIDTH", spec.kv_width(), "width of all key heads");
             parts.push(if spec.rotary() {
                 &files::ROTARY_PAIRS
             } else {

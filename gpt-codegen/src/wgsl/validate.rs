@@ -46,7 +46,7 @@ pub fn validate(kernel: &Kernel) -> Result<(), String> {
 /// What these files need beyond plain arithmetic. Halves unpacked to f32 belong to core WebGPU, but not to every old driver.
 fn capabilities(parts: &[&'static Source]) -> Capabilities {
     let halves = [&gpt_shaders::WEIGHT_F16, &gpt_shaders::WEIGHT_Q4];
-    if parts.iter().any(|part| halves.contains(&part)) {
+    if parts.iter().any(|part| halves.contains(part)) {
         Capabilities::SHADER_FLOAT16_IN_FLOAT32
     } else {
         Capabilities::empty()
@@ -55,19 +55,19 @@ fn capabilities(parts: &[&'static Source]) -> Capabilities {
 
 /// Where line `line` of the whole shader (counted from 1) was written: a file and line under `shaders/`, or the header.
 fn place(kernel: &Kernel, line: usize) -> String {
-    let mut start = kernel.header.matches('\n').count();
+    let lines = |text: &str| text.matches('\n').count();
+    let mut start = lines(&kernel.header);
     if line <= start {
         return format!("line {line} of its header");
     }
     for part in kernel.parts.iter() {
-        // `Kernel::wgsl` puts an empty line before each part.
-        start += 1;
-        let lines = part.body().matches('\n').count();
-        if line <= start + lines {
+        let [title, essay, body] = Kernel::sections(part);
+        start += lines(&title) + lines(&essay);
+        if line <= start + lines(&body) {
             let within = line.saturating_sub(start + 1);
             return format!("shaders/wgsl/{}:{}", part.name, part.body_line() + within);
         }
-        start += lines;
+        start += lines(&body);
     }
     format!("line {line}")
 }

@@ -280,7 +280,8 @@ fn sentence_pieces(
         .zip(scores)
         .map(|(token, score)| (*token, if let Value::Float(x) = score { *x } else { 0.0 }))
         .collect();
-    let mut merges: BTreeMap<(u64, usize, usize), Vec<(&str, &str)>> = BTreeMap::new();
+    type Pairs<'a> = Vec<(&'a str, &'a str)>;
+    let mut merges: BTreeMap<(u64, usize, usize), Pairs<'_>> = BTreeMap::new();
     for (rank, token) in by_score(tokens, &known).into_iter().enumerate() {
         for (at, _) in token.char_indices().skip(1) {
             let (left, right) = token.split_at(at);

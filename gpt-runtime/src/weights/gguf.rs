@@ -84,9 +84,9 @@ impl Gguf {
     }
 
     /// A list of texts; none if one of its elements is something else.
-    pub fn texts(&self, key: &str) -> Option<Vec<&str>> {
-        let text = |value| match value {
-            &Value::Text(ref text) => Some(text.as_str()),
+    pub fn texts<'a>(&'a self, key: &str) -> Option<Vec<&'a str>> {
+        let text = |value: &'a Value| match value {
+            Value::Text(text) => Some(text.as_str()),
             _ => None,
         };
         self.list(key)?.iter().map(text).collect()

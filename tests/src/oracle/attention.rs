@@ -45,7 +45,7 @@ fn rotary(input: &Matrix, head_dim: usize, theta: f64) -> Matrix {
         let angle = position as f64 * theta.powf(-2.0 * pair as f64 / head_dim as f64);
         let (sin, cos) = angle.sin_cos();
         let row = input.row(position);
-        if column % head_dim % 2 == 0 {
+        if (column % head_dim).is_multiple_of(2) {
             row[column] * cos - row[column + 1] * sin
         } else {
             row[column - 1] * sin + row[column] * cos

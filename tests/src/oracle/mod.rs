@@ -160,7 +160,7 @@ impl Gpt {
 fn sinusoid(position: usize, column: usize, width: usize) -> f64 {
     let pair = (column / 2 * 2) as f64;
     let angle = position as f64 / 10_000_f64.powf(pair / width as f64);
-    if column % 2 == 0 {
+    if column.is_multiple_of(2) {
         angle.sin()
     } else {
         angle.cos()

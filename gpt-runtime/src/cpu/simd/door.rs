@@ -83,7 +83,10 @@ impl Kernels {
             input.len() >= depth.next_multiple_of(format.block()),
             "input of a row's product"
         );
-        assert!(panel.as_ptr().is_aligned_to_f32(), "alignment of a panel");
+        assert!(
+            panel.as_ptr().cast::<f32>().is_aligned(),
+            "alignment of a panel"
+        );
         let (x, w, out) = (input.as_ptr(), panel.as_ptr(), output.as_mut_ptr());
         // SAFETY: the panel's length is that of `depth` rows of 32, the input covers as many whole blocks.
         unsafe {
@@ -109,7 +112,10 @@ impl Kernels {
             "panel to unpack"
         );
         assert!(output.len() >= padded * PANEL, "room for an unpacked panel");
-        assert!(panel.as_ptr().is_aligned_to_f32(), "alignment of a panel");
+        assert!(
+            panel.as_ptr().cast::<f32>().is_aligned(),
+            "alignment of a panel"
+        );
         let (w, out) = (panel.as_ptr(), output.as_mut_ptr());
         // SAFETY: both lengths were checked.
         unsafe {
@@ -191,16 +197,5 @@ impl Kernels {
     pub fn silu(&self, row: &mut [f32]) {
         // SAFETY: the kernel takes a slice and indexes it itself.
         unsafe { (self.silu)(row) }
-    }
-}
-
-/// Panels are cast to f32 and f16; they are made aligned, which is cheap to make sure of.
-trait Alignment {
-    fn is_aligned_to_f32(self) -> bool;
-}
-
-impl Alignment for *const u8 {
-    fn is_aligned_to_f32(self) -> bool {
-        self.cast::<f32>().is_aligned()
     }
 }

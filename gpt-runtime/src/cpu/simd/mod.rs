@@ -91,6 +91,9 @@ impl Isa {
     }
 }
 
+/// Row, gamma, beta, epsilon, output.
+type LayerNorm = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
+
 /// The functions of one instruction set.
 pub struct Kernels {
     pub isa: Isa,
@@ -104,7 +107,7 @@ pub struct Kernels {
     unpack_bf16: unsafe fn(*const Brain, usize, *mut f32),
     unpack_q8: unsafe fn(*const u8, usize, *mut f32),
     unpack_q4: unsafe fn(*const u8, usize, *mut f32),
-    layer_norm: unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]),
+    layer_norm: LayerNorm,
     rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
     block_sums: unsafe fn(&[f32], &mut [f32]),
     softmax_block: unsafe fn(&mut [f32], usize, f32, &mut Running) -> f32,

@@ -240,10 +240,11 @@ pub unsafe fn gemv_q4<V: Vector, const WIDE: usize>(
             let mut parts = [[V::splat(0.0); WIDE]; 2];
             for i in 0..16 {
                 let x = [V::splat(*input.add(i)), V::splat(*input.add(i + 16))];
-                for j in 0..WIDE {
+                let [lows, highs] = &mut parts;
+                for (j, (low_part, high_part)) in lows.iter_mut().zip(highs).enumerate() {
                     let (low, high) = V::load_nibbles(quants.add(i * PANEL + j * V::LANES));
-                    parts[0][j] = low.mul_add(x[0], parts[0][j]);
-                    parts[1][j] = high.mul_add(x[1], parts[1][j]);
+                    *low_part = low.mul_add(x[0], *low_part);
+                    *high_part = high.mul_add(x[1], *high_part);
                 }
             }
             let sum = V::splat(*sums.add(b));

@@ -91,7 +91,8 @@ impl Stored {
     /// Bytes of a row; none if a row of that length does not consist of whole blocks.
     pub fn row_bytes(self, columns: u64) -> Option<u64> {
         let (elements, bytes) = self.block();
-        (columns % elements as u64 == 0)
+        columns
+            .is_multiple_of(elements as u64)
             .then(|| (columns / elements as u64).checked_mul(bytes as u64))?
     }
 
