@@ -1,7 +1,7 @@
 //! The oracle, and every test that needs more than one crate.
 //!
-//! `oracle` is the definition of a GPT; `specs` are the models and `lively` the weights that engines are compared with it on, `compare`
-//! says how far they are. The tests are in `tests/`, beside this folder.
+//! `oracle` is the definition of a GPT. `specs` (and `models`, the same compiled, and `random`) are what engines are compared with it on,
+//! `lively` the weights, `compare` says how far they are and `parity` compares a whole engine. The tests are in `tests/`, beside this folder.
 
 pub mod compare;
 pub mod gpu;
@@ -9,6 +9,7 @@ pub mod lively;
 pub mod models;
 pub mod oracle;
 pub mod parity;
+pub mod random;
 pub mod specs;
 
 /// Tokens that look random and are the same in every run.

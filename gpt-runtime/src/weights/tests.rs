@@ -358,7 +358,7 @@ fn files_that_are_none() {
 fn gguf_that_lies() {
     let plan = testing::llama();
     let file = || gguf_file(plan, &RandomWeights::new(plan, 4, Format::Q8), Format::Q8);
-    let error = |file: GgufFile| gguf::parse(&file.bytes()).err().expect("it lies");
+    let error = |file: GgufFile| gguf::parse(&file.bytes()).expect_err("it lies");
     let mut f = file();
     f.tensors[0].2 = vec![u64::MAX / 2 * 2, 1 << 40];
     assert!(error(f).contains("cannot store"));

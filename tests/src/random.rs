@@ -1,0 +1,78 @@
+//! Random specs: the whole space that the macro accepts, with sizes small enough for the oracle.
+
+use gpt_plan::{Activation, Block, Mask, Mlp, Norm, Positions, Spec};
+use proptest::prelude::*;
+
+/// Any spec.
+pub fn spec() -> impl Strategy<Value = Spec> {
+    let sizes = (1..150u32, 1..49u32, 1..4u32, 1..80u32, 1..100u32);
+    let attention = (1..4u32, 1..4u32, 1..40u32);
+    let kinds = (norm(), positions(), activation(), any::<[bool; 5]>());
+    (sizes, attention, kinds).prop_map(|(sizes, attention, kinds)| {
+        let (vocab, context, layers, embed, hidden) = sizes;
+        let (kv_heads, group, head_dim) = attention;
+        let (norm, positions, activation, [gated, post, bidirectional, bias, tie]) = kinds;
+        let rotary = matches!(positions, Positions::Rope { .. });
+        Spec {
+            vocab,
+            context,
+            layers,
+            heads: kv_heads * group,
+            kv_heads,
+            embed,
+            // Rotation turns pairs.
+            head_dim: if rotary {
+                head_dim.next_multiple_of(2)
+            } else {
+                head_dim
+            },
+            norm,
+            block: if post {
+                Block::PostNorm
+            } else {
+                Block::PreNorm
+            },
+            mlp: Mlp {
+                gated,
+                hidden,
+                activation,
+            },
+            positions,
+            mask: if bidirectional {
+                Mask::Bidirectional
+            } else {
+                Mask::Causal
+            },
+            bias,
+            tie_embeddings: tie,
+            dropout: 0.0,
+        }
+    })
+}
+
+fn norm() -> impl Strategy<Value = Norm> {
+    let eps = prop::sample::select(vec![1e-6, 1e-5, 1e-2]);
+    (any::<bool>(), eps).prop_map(|(layer, eps)| match layer {
+        true => Norm::LayerNorm { eps },
+        false => Norm::RmsNorm { eps },
+    })
+}
+
+fn positions() -> impl Strategy<Value = Positions> {
+    prop::sample::select(vec![
+        Positions::Learned,
+        Positions::Sinusoidal,
+        Positions::Rope { theta: 100.0 },
+        Positions::Rope { theta: 500_000.0 },
+    ])
+}
+
+fn activation() -> impl Strategy<Value = Activation> {
+    prop::sample::select(vec![
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::Relu,
+        Activation::Silu,
+        crate::specs::relu_squared(),
+    ])
+}

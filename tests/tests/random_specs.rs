@@ -1,0 +1,56 @@
+//! Both engines against the oracle on random specs, shrunk to the smallest that fails.
+
+use std::sync::Arc;
+
+use gpt_plan::Format;
+use gpt_runtime::cpu::{CpuDevice, CpuModel};
+use gpt_runtime::gpu::GpuModel;
+use gpt_tests::{gpu, parity, random};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+/// The same cases in every run, so that a failure is everybody's.
+fn run(cases: u32, test: impl Fn(&gpt_plan::Spec, Format)) {
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 64,
+        ..Config::default()
+    };
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let strategy = (random::spec(), prop::sample::select(Format::ALL.to_vec()));
+    TestRunner::new_with_rng(config, rng)
+        .run(&strategy, |(spec, format)| {
+            test(&spec, format);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn the_cpu_engine() {
+    let device = Arc::new(CpuDevice::new(Some(2)).unwrap());
+    run(400, |spec, format| {
+        parity::check(
+            "a random spec",
+            spec,
+            format,
+            &|plan, weights| Ok(Box::new(CpuModel::new(device.clone(), plan, weights)?)),
+            1e-10,
+        );
+    });
+}
+
+#[test]
+fn the_gpu_engine() {
+    let Some(device) = gpu::device() else { return };
+    run(40, |spec, format| {
+        parity::check(
+            "a random spec",
+            spec,
+            format,
+            &|plan, weights| Ok(Box::new(GpuModel::new(device.clone(), plan, weights)?)),
+            1e-9,
+        );
+    });
+}

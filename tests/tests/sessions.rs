@@ -1,0 +1,206 @@
+//! What a session promises, on both engines: a cache changes nothing, chunks change nothing, sessions do not disturb each other, and
+//! once one is open nothing is created any more.
+
+use gpt_plan::Format;
+use gpt_runtime::{Device, DeviceKind, DeviceOptions, Model, Session};
+use gpt_tests::compare::nmse;
+use gpt_tests::lively::Lively;
+use gpt_tests::models::{Article, Bidirectional, Gpt2, SmolLm2};
+use gpt_tests::{gpu, tokens};
+
+/// The CPU, and the GPU if there is one.
+fn devices() -> Vec<Device> {
+    let mut devices = vec![Device::cpu().unwrap()];
+    if gpu::device().is_some() {
+        let options = DeviceOptions {
+            kind: DeviceKind::Gpu,
+            ..DeviceOptions::default()
+        };
+        devices.push(Device::open(&options).unwrap());
+    }
+    devices
+}
+
+fn model<M: gpt_runtime::Gpt>(device: &Device) -> Model<M> {
+    Model::from_weights(&Lively::new(M::plan(), 3, Format::F32), device).unwrap()
+}
+
+/// The logits that follow each of `tokens`.
+fn all<M>(session: &mut Session<M>, tokens: &[u32]) -> Vec<f32> {
+    let mut logits = Vec::new();
+    session
+        .each_logits(tokens, |_, row| logits.extend_from_slice(row))
+        .unwrap();
+    logits
+}
+
+/// Two ways to the same logits differ only by the order of f32 sums.
+#[track_caller]
+fn same(what: &str, device: &Device, found: &[f32], expected: &[f32]) {
+    let expected: Vec<f64> = expected.iter().map(|x| f64::from(*x)).collect();
+    let error = nmse(found, &expected);
+    assert!(error < 1e-11, "{what} on {}: NMSE {error:e}", device.name());
+}
+
+fn check<M: gpt_runtime::Gpt>() {
+    for device in devices() {
+        let model = model::<M>(&device);
+        let spec = &M::plan().spec;
+        let n = spec.context as usize;
+        let tokens = tokens(spec.vocab, n);
+        let whole = all(&mut model.session().all_logits().open().unwrap(), &tokens);
+
+        for chunk in [1, 3, 17, 32] {
+            let mut session = model.session().chunk(chunk).all_logits().open().unwrap();
+            let chunked = all(&mut session, &tokens);
+            same(&format!("chunks of {chunk}"), &device, &chunked, &whole);
+        }
+
+        let mut session = model.session().open().unwrap();
+        let vocab = spec.vocab as usize;
+        for (i, token) in tokens.iter().enumerate() {
+            let logits = session.push(&[*token]).unwrap().to_vec();
+            let expected = &whole[i * vocab..(i + 1) * vocab];
+            same(
+                &format!("token {i} on the cache"),
+                &device,
+                &logits,
+                expected,
+            );
+        }
+
+        // Back to the middle, and on with other tokens: what was there must not be seen any more.
+        let other: Vec<u32> = tokens[..n / 2]
+            .iter()
+            .chain(&tokens[..n / 4])
+            .copied()
+            .collect();
+        session.truncate(n / 2);
+        let again = session.push(&tokens[..n / 4]).unwrap().to_vec();
+        let fresh = model
+            .session()
+            .open()
+            .unwrap()
+            .push(&other)
+            .unwrap()
+            .to_vec();
+        same("after truncation", &device, &again, &fresh);
+    }
+}
+
+#[test]
+fn gpt2_cached_chunked_and_truncated() {
+    check::<Gpt2>();
+}
+
+#[test]
+fn smollm2_cached_chunked_and_truncated() {
+    check::<SmolLm2>();
+}
+
+#[test]
+fn post_norm_cached_chunked_and_truncated() {
+    check::<Article>();
+}
+
+#[test]
+fn interleaved_sessions_are_as_sessions_apart() {
+    for device in devices() {
+        let model = model::<SmolLm2>(&device);
+        let a = tokens(model.plan().spec.vocab, 20);
+        let b: Vec<u32> = a.iter().rev().copied().collect();
+        let apart = |tokens: &[u32]| -> Vec<Vec<f32>> {
+            let mut session = model.session().capacity(20).open().unwrap();
+            let steps = tokens.chunks(2);
+            steps.map(|t| session.push(t).unwrap().to_vec()).collect()
+        };
+        let expected = (apart(&a), apart(&b));
+        let mut first = model.session().capacity(20).open().unwrap();
+        let mut second = model.session().capacity(20).open().unwrap();
+        for (i, (a, b)) in a.chunks(2).zip(b.chunks(2)).enumerate() {
+            // Bit for bit: they run the same kernels on the same numbers.
+            assert_eq!(
+                first.push(a).unwrap().to_vec(),
+                expected.0[i],
+                "{}",
+                device.name()
+            );
+            assert_eq!(
+                second.push(b).unwrap().to_vec(),
+                expected.1[i],
+                "{}",
+                device.name()
+            );
+        }
+    }
+}
+
+#[test]
+fn an_open_session_creates_nothing() {
+    use gpt_runtime::engine::{EngineModel, SessionOptions, Want};
+    use gpt_runtime::gpu::GpuModel;
+    let Some(device) = gpu::device() else { return };
+    let plan = <Gpt2 as gpt_runtime::Gpt>::plan();
+    let model = GpuModel::new(device.clone(), plan, &Lively::new(plan, 1, Format::Q8)).unwrap();
+    let options = SessionOptions {
+        capacity: 64,
+        chunk: 16,
+        all_logits: true,
+    };
+    let before = device.created();
+    let mut session = model.session(options).unwrap();
+    let opened = device.created();
+    assert!(opened > before, "opening is counted");
+    let tokens = tokens(plan.spec.vocab, 16);
+    let mut logits = vec![0.0; 16 * plan.spec.vocab as usize];
+    for (i, want) in [Want::Nothing, Want::All, Want::Last]
+        .into_iter()
+        .enumerate()
+    {
+        session
+            .forward(&tokens, 16 * i as u32, want, &mut logits)
+            .unwrap();
+    }
+    session
+        .forward(&tokens[..1], 48, Want::Last, &mut logits)
+        .unwrap();
+    assert_eq!(device.created(), opened, "a pass created something");
+}
+
+#[test]
+fn what_cannot_be_run_is_refused() {
+    for device in devices() {
+        let model = model::<Gpt2>(&device);
+        let refuse = |result: Result<(), gpt_runtime::Error>, what: &str| {
+            let message = result.unwrap_err().to_string();
+            assert!(message.contains(what), "{message}");
+        };
+        let mut session = model.session().capacity(4).open().unwrap();
+        refuse(session.push(&[]).map(drop), "the list of tokens is empty");
+        refuse(
+            session.push(&[101]).map(drop),
+            "token 101 is not in the vocabulary of Gpt2, which has 101 tokens",
+        );
+        refuse(
+            session.push(&[0; 5]).map(drop),
+            "5 tokens do not fit: 0 of the session's 4 positions are taken",
+        );
+        refuse(session.each_logits(&[1], |_, _| {}), "all_logits()");
+        refuse(
+            model.session().capacity(65).open().map(drop),
+            "a context of 64",
+        );
+        refuse(model.session().chunk(0).open().map(drop), "at least 1");
+        // After all that, it still works.
+        session.push(&[1, 2, 3]).unwrap();
+        assert_eq!((session.tokens(), session.remaining()), (&[1, 2, 3][..], 1));
+
+        let model = self::model::<Bidirectional>(&device);
+        let mut session = model.session().open().unwrap();
+        session.push(&[1, 2]).unwrap();
+        refuse(
+            session.push(&[3]).map(drop),
+            "truncate the session to 0 first",
+        );
+    }
+}
