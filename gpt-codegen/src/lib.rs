@@ -44,9 +44,13 @@ pub fn compile(tokens: TokenStream) -> TokenStream {
     let mut known = resolve::Known::new();
     for declared in declared {
         let (merged, result) = front(&declared, &known);
-        let items = result
-            .and_then(|model| expand::model(&model))
-            .unwrap_or_else(|errors| expand::failed(&declared, &errors));
+        let exists = known.contains_key(&declared.ident.to_string());
+        let items = match result.and_then(|model| expand::model(&model)) {
+            Ok(items) => items,
+            // A second type of that name would only add errors.
+            Err(errors) if exists => diagnostic::compile_errors(&errors),
+            Err(errors) => expand::failed(&declared, &errors),
+        };
         known.insert(declared.ident.to_string(), merged);
         output.extend(items);
     }

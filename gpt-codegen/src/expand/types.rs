@@ -70,7 +70,7 @@ pub fn types(model: &Model, plan: &Plan) -> TokenStream {
     let (block, buffers) = (block_ident(model), buffers_ident(model));
     let norm = norm_type(model, &w);
     let summary = format!(
-        "{} parameters: {} layers of width {}, {} heads of {}, a vocabulary of {}, a context of {}.",
+        " {} parameters: {} layers of width {}, {} heads of {}, a vocabulary of {}, a context of {}.",
         grouped(plan.params()),
         spec.layers,
         spec.embed,
@@ -107,8 +107,8 @@ pub fn types(model: &Model, plan: &Plan) -> TokenStream {
     } else {
         quote!(Linear)
     };
-    let block_doc = format!("One transformer block of [`{ident}`].");
-    let buffers_doc = format!("Activations and cache of one session of [`{ident}`].");
+    let block_doc = format!(" One transformer block of [`{ident}`].");
+    let buffers_doc = format!(" Activations and cache of one session of [`{ident}`].");
     quote! {
         #(#attrs)*
         #blank

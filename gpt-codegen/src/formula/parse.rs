@@ -172,7 +172,11 @@ impl Parser {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("the variables here are {}", one_of(names.iter().copied())),
         };
-        let unknown = Diagnostic::spanned(path, "unknown variable in an activation").help(help);
+        let message = match &name {
+            Some(name) => format!("unknown variable `{name}` in an activation"),
+            None => "unknown variable in an activation".to_owned(),
+        };
+        let unknown = Diagnostic::spanned(path, message).help(help);
         self.fail(unknown)
     }
 
@@ -182,7 +186,7 @@ impl Parser {
             let known = FUNCTIONS.map(|(name, _)| name);
             let help = match closest(&text, known) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("the functions are {}", one_of(known)),
+                None => format!("expected one of {}", one_of(known)),
             };
             for argument in arguments {
                 self.expression(argument);

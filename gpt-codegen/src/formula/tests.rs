@@ -115,7 +115,7 @@ fn all_mistakes_at_once() {
         firsts,
         [
             "this statement cannot be used in an activation",
-            "unknown variable in an activation",
+            "unknown variable `z` in an activation",
             "unknown function `exo` in an activation",
             "this operator cannot be used in an activation",
         ]

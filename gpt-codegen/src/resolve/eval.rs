@@ -278,9 +278,14 @@ fn indivisible(span: Span, text: &str, a: i128, b: i128) -> Diagnostic {
     } else {
         (below + b.abs()).to_string()
     };
-    Diagnostic::new(span, format!("`{text}` is not a whole number"))
-        .found(format!("{a} / {b}"))
-        .help(format!("{near} would be divisible by {b}"))
+    let found = format!("{a} / {b}");
+    let error = Diagnostic::new(span, format!("`{text}` is not a whole number"));
+    let error = if found == text {
+        error
+    } else {
+        error.found(found)
+    };
+    error.help(format!("{near} would be divisible by {b}"))
 }
 
 /// The keys that an expression mentions.
@@ -305,5 +310,5 @@ fn mentioned(expr: &Expr) -> Vec<String> {
 
 /// An expression as it would be written.
 pub fn text_of(expr: &Expr) -> String {
-    expr.to_token_stream().to_string().replace("- ", "-")
+    expr.to_token_stream().to_string()
 }

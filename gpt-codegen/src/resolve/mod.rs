@@ -218,7 +218,7 @@ fn unknown_key(key: &Ident) -> Diagnostic {
     let names = KEYS.iter().map(|k| k.name);
     let help = match closest(&name, names.clone()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("the keys are {}", one_of(names)),
+        None => format!("expected one of {}", one_of(names)),
     };
     Diagnostic::new(key.span(), format!("unknown key `{name}`")).help(help)
 }

@@ -1,0 +1,75 @@
+//! What the macro writes, for a person to read: one small model, formatted.
+
+/// Compares with `snapshots/`; `INSTA_UPDATE=always cargo test` writes it anew, to be looked at before it is committed.
+#[test]
+fn a_small_model() {
+    let tokens = "
+        /// A model for reading.
+        pub struct Small {
+            vocab: 5, context: 4, layers: 2, heads: 2, embed: 4,
+            mlp: Dense { hidden: 2 * embed, activation: |x| x / (1.0 + exp(-x)) },
+            ..GPT2_SMALL
+        }
+    ";
+    let items = gpt_codegen::compile(tokens.parse().unwrap());
+    let file: syn::File = syn::parse2(items).expect("the compiler writes Rust");
+    insta::assert_snapshot!(without_kernels(&prettyplease::unparse(&file)));
+}
+
+/// The shaders' headers are a tenth of a megabyte and have a snapshot of their own.
+fn without_kernels(text: &str) -> String {
+    let mut out = String::new();
+    let mut inside = false;
+    for line in text.lines() {
+        if line.trim_start().starts_with("static KERNELS:") {
+            inside = true;
+            out.push_str("    static KERNELS: /* one for each step, phase and format */;\n");
+        }
+        if !inside {
+            out.push_str(line);
+            out.push('\n');
+        }
+        if inside && line.trim_end().ends_with("];") {
+            inside = false;
+        }
+    }
+    out
+}
+
+#[test]
+fn a_kernel_of_the_small_model() {
+    let specs = "struct Small {
+        vocab: 5, context: 4, layers: 2, heads: 2, kv_heads: 1, embed: 4,
+        mlp: Gated { hidden: 8, activation: |x| x * tanh(ln(1.0 + exp(x))) },
+        ..SMOLLM2_135M
+    }";
+    let specs = gpt_codegen::specs(specs.parse().unwrap()).expect("a valid spec");
+    let plan = gpt_codegen::plan::plan("Small", &specs[0].1);
+    let kernel = plan.kernels.iter().find(|k| k.name == "mlp_up_decode_q4");
+    insta::assert_snapshot!(kernel.expect("a kernel for q4").wgsl());
+}
+
+/// What no snapshot can say: every kernel of every odd spec is valid, and none is written twice.
+#[test]
+fn every_kernel_is_valid() {
+    for (name, spec) in gpt_tests::specs::odd() {
+        let plan = gpt_codegen::plan::plan(name, &spec);
+        let errors = gpt_codegen::wgsl::validate_all(&plan);
+        assert!(errors.is_empty(), "{name}: {errors:?}");
+        let mut names: Vec<&str> = plan.kernels.iter().map(|k| &*k.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), plan.kernels.len(), "{name}");
+    }
+}
+
+/// A decoded token takes at most five dispatches a layer and three more.
+#[test]
+fn dispatches_are_few() {
+    for (name, spec) in gpt_tests::specs::odd() {
+        let plan = gpt_codegen::plan::plan(name, &spec);
+        for phase in [gpt_plan::Phase::Decode, gpt_plan::Phase::Prefill] {
+            assert!(plan.dispatches(phase) <= 5 * spec.layers + 3, "{name}");
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Sizes that do not fit together, on the token that made it so.
+use gpt_runtime::gpt_model;
+
+gpt_model! {
+    pub struct EmbedByHeads { heads: 7, ..GPT2_SMALL }
+    pub struct HeadsByKvHeads { kv_heads: 5, ..GPT2_SMALL }
+    pub struct OddHeadDim { embed: 780, positions: Rope { theta: 10_000.0 }, ..GPT2_SMALL }
+    pub struct OverridePreset { embed: 1000, ..SMOLLM2_135M }
+    pub struct WideHead { heads: 2, ..GPT2_SMALL }
+    pub struct TooLargeToBind { vocab: 2_000_000, heads: 96, embed: 12_288, ..GPT2_SMALL }
+    pub struct TooLongTable { context: 1_000_000, ..GPT2_SMALL }
+    pub struct TooManyRows { vocab: 9_000_000, ..GPT2_SMALL }
+    pub struct Epsilon { norm: LayerNorm { eps: 0.0 }, ..GPT2_SMALL }
+    pub struct Dropout { dropout: 1.5, ..GPT2_SMALL }
+}
+
+fn main() {}

@@ -1,0 +1,13 @@
+//! Invocations that are no declarations.
+use gpt_runtime::gpt_model;
+
+gpt_model! {
+    pub struct NoColon { heads 4, ..GPT2_SMALL }
+    pub struct NoValue { heads: , ..GPT2_SMALL }
+    pub struct Nothing { }
+    pub struct Same { ..GPT2_SMALL }
+    pub struct Same { ..GPT2_SMALL }
+    pub enum NotAStruct { ..GPT2_SMALL }
+}
+
+fn main() {}
