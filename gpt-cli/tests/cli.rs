@@ -1,0 +1,360 @@
+//! The contract of the command line, as scripts rely on it: one JSON object on the last line, one sentence for a failure, its status.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::Value;
+
+fn gpt(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gpt"));
+    command.args(arguments).stdin(Stdio::null());
+    command.output().expect("the binary runs")
+}
+
+/// What a run that succeeds prints, and its JSON.
+#[track_caller]
+fn json(arguments: &[&str]) -> Value {
+    let output = gpt(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let last = text.lines().last().expect("a line of output");
+    serde_json::from_str(last).unwrap_or_else(|e| panic!("{arguments:?} printed {last}: {e}"))
+}
+
+/// The sentence of a run that fails, with the status it should have.
+#[track_caller]
+fn failure(arguments: &[&str], status: i32) -> String {
+    let output = gpt(arguments);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(status),
+        "{arguments:?}: {errors}"
+    );
+    assert!(
+        output.stdout.is_empty(),
+        "{arguments:?} printed to standard output"
+    );
+    let sentences: Vec<&str> = errors
+        .lines()
+        .filter(|l| l.starts_with("error: "))
+        .collect();
+    let last = sentences
+        .last()
+        .unwrap_or_else(|| panic!("{arguments:?}: {errors}"));
+    assert!(!errors.contains("panicked"), "{errors}");
+    last.strip_prefix("error: ").unwrap().to_owned()
+}
+
+/// A folder with weights for `nano` and a tokenizer of its 65 characters.
+struct Nano(tempfile::TempDir);
+
+impl Nano {
+    fn new() -> Nano {
+        let folder = tempfile::tempdir().unwrap();
+        let inspected = json(&["inspect", "--model", "nano", "--json"]);
+        let mut tensors: HashMap<String, (Vec<usize>, Vec<u8>)> = HashMap::new();
+        for tensor in inspected["tensors"].as_array().unwrap() {
+            let number = |v: &Value| v.as_u64().unwrap() as usize;
+            let columns = number(&tensor["shape"][1]);
+            for source in tensor["sources"].as_array().unwrap() {
+                let (name, rows) = (source["hf"].as_str().unwrap(), number(&source["rows"]));
+                let layers = if name.contains("{layer}") {
+                    number(&tensor["count"])
+                } else {
+                    1
+                };
+                // GPT-2 keeps its projections as [in, out].
+                let shape = match columns {
+                    1 => vec![rows],
+                    _ if name.contains(".c_") => vec![columns, rows],
+                    _ => vec![rows, columns],
+                };
+                let value = |i: usize| ((i * 7919 % 1000) as f32 / 1000.0 - 0.5) / 4.0;
+                let data: Vec<u8> = (0..rows * columns)
+                    .flat_map(|i| value(i).to_le_bytes())
+                    .collect();
+                for layer in 0..layers {
+                    let name = name.replace("{layer}", &layer.to_string());
+                    tensors.insert(name, (shape.clone(), data.clone()));
+                }
+            }
+        }
+        let views = tensors.iter().map(|(name, (shape, data))| {
+            (
+                name,
+                TensorView::new(Dtype::F32, shape.clone(), data).unwrap(),
+            )
+        });
+        let bytes = safetensors::serialize(views, None).unwrap();
+        std::fs::write(folder.path().join("model.safetensors"), bytes).unwrap();
+        let characters = ('0'..='p').take(65);
+        let vocab: serde_json::Map<String, Value> = characters
+            .enumerate()
+            .map(|(id, c)| (c.to_string(), Value::from(id)))
+            .collect();
+        let tokenizer = serde_json::json!({
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+            "pre_tokenizer": null, "post_processor": null, "decoder": { "type": "Fuse" },
+            "model": {
+                "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+                "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocab, "merges": [],
+            },
+        });
+        std::fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+        Nano(folder)
+    }
+
+    fn weights(&self) -> String {
+        self.0
+            .path()
+            .join("model.safetensors")
+            .display()
+            .to_string()
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path: PathBuf = self.0.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+}
+
+#[test]
+fn devices_and_the_choice_among_them() {
+    let devices = json(&["devices", "--json"]);
+    assert!(devices["cpu"].as_str().unwrap().contains("thread"));
+    assert!(devices["adapters"].is_array());
+    assert!(!devices["auto"]["reason"].as_str().unwrap().is_empty());
+}
+
+#[test]
+fn inspect_knows_every_model() {
+    for (model, params) in [
+        ("bard", 10_745_088u64),
+        ("nano", 804_096),
+        ("gpt2", 124_439_808),
+        ("gpt2-medium", 354_823_168),
+        ("gpt2-large", 774_030_080),
+        ("gpt2-xl", 1_557_611_200),
+        ("smollm2-135m", 134_515_008),
+    ] {
+        let inspected = json(&["inspect", "--model", model, "--json"]);
+        assert_eq!(inspected["params"], params, "{model}");
+        let layers = inspected["spec"]["layers"].as_u64().unwrap();
+        for phase in ["decode", "prefill"] {
+            assert_eq!(
+                inspected[phase]["dispatches"],
+                5 * layers + 2,
+                "{model} {phase}"
+            );
+        }
+    }
+    let output = gpt(&["inspect", "--model", "gpt2"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in [
+        "124 M parameters",
+        "attn.qkv.weight",
+        "62 dispatches a token",
+        "kv_cache",
+    ] {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn shaders_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("new/folder");
+    let written = json(&[
+        "shaders",
+        "--model",
+        "nano",
+        "--out",
+        out.to_str().unwrap(),
+        "--json",
+    ]);
+    let files = written["files"].as_array().unwrap();
+    assert!(files.len() > 50);
+    for file in files {
+        let text = std::fs::read_to_string(Path::new(file.as_str().unwrap())).unwrap();
+        assert!(
+            text.starts_with("// Nano: ") && text.contains("@compute"),
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn generate_logits_and_eval() {
+    let nano = Nano::new();
+    let weights = nano.weights();
+    let base = ["--model", "nano", "--weights", &weights, "--device", "cpu"];
+    let with = |command: &'static str, more: &[&'static str]| -> Vec<String> {
+        let all = [command]
+            .into_iter()
+            .chain(base)
+            .chain(more.iter().copied());
+        all.map(str::to_owned).collect()
+    };
+    let run =
+        |arguments: Vec<String>| json(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+
+    let generate = |more: &[&'static str]| {
+        let mut arguments = with("generate", &["--prompt", "abc", "--json"]);
+        arguments.extend(more.iter().map(|s| (*s).to_owned()));
+        run(arguments)
+    };
+    let first = generate(&["--tokens", "9", "--seed", "4"]);
+    assert_eq!(
+        (&first["prompt_tokens"], &first["tokens"]),
+        (&3.into(), &9.into())
+    );
+    assert_eq!(first["text"].as_str().unwrap().chars().count(), 9);
+    assert_eq!(first["ended"], "length");
+    assert_eq!(
+        generate(&["--tokens", "9", "--seed", "4"])["text"],
+        first["text"]
+    );
+    assert_eq!(generate(&["--temperature", "0"])["ended"], "context_full");
+
+    let logits = run(with("logits", &["--ids", "1,2,3", "--json"]));
+    let rows = logits["logits"].as_array().unwrap();
+    assert_eq!((rows.len(), rows[0].as_array().unwrap().len()), (3, 65));
+    let last = run(with("logits", &["--ids", "1,2,3", "--last", "--json"]));
+    assert_eq!(last["logits"].as_array().unwrap().len(), 1);
+    let number = |v: &Value| v.as_f64().unwrap();
+    let (a, b) = (number(&rows[2][7]), number(&last["logits"][0][7]));
+    assert!((a - b).abs() < 1e-4, "{a} and {b}");
+
+    let text = nano.file("text.txt", &"abcdefghij".repeat(20));
+    let mut arguments = with("eval", &["--context", "50", "--json", "--data"]);
+    arguments.push(text);
+    let eval = run(arguments);
+    assert_eq!(eval["tokens"], 4 * 24);
+    let (nll, perplexity) = (number(&eval["nll"]), number(&eval["perplexity"]));
+    assert!((nll.exp() / perplexity - 1.0).abs() < 1e-9);
+
+    let bench = run(vec![
+        "bench",
+        "--model",
+        "nano",
+        "--device",
+        "cpu",
+        "--prefill",
+        "8",
+        "--decode",
+        "4",
+        "--reps",
+        "2",
+        "--json",
+    ]
+    .into_iter()
+    .map(str::to_owned)
+    .collect());
+    for figure in ["prefill_tok_s", "decode_tok_s"] {
+        assert!(number(&bench[figure]["min"]) > 0.0);
+        assert!(number(&bench[figure]["median"]) <= number(&bench[figure]["max"]));
+    }
+}
+
+#[test]
+fn failures_are_one_sentence() {
+    let nano = Nano::new();
+    let weights = nano.weights();
+    let base = ["--model", "nano", "--weights", &weights, "--device", "cpu"];
+    let with = |command: &'static str, more: &[&'static str]| -> String {
+        let all: Vec<&str> = [command]
+            .into_iter()
+            .chain(base)
+            .chain(more.iter().copied())
+            .collect();
+        failure(&all, 2)
+    };
+    let message = failure(
+        &[
+            "generate",
+            "--model",
+            "nano",
+            "--weights",
+            "no/such/file.gguf",
+            "--prompt",
+            "a",
+        ],
+        2,
+    );
+    assert!(message.contains("no/such/file.gguf"), "{message}");
+    let message = failure(&["inspect", "--model", "gpt3"], 2);
+    assert!(message.contains("gpt3"), "{message}");
+    let message = failure(
+        &[
+            "logits",
+            "--model",
+            "gpt2",
+            "--weights",
+            &weights,
+            "--ids",
+            "1",
+        ],
+        2,
+    );
+    assert!(message.contains("model.safetensors"), "{message}");
+    for (message, part) in [
+        (with("generate", &["--prompt", ""]), "the prompt is empty"),
+        (
+            with("generate", &["--prompt", "abc", "--top-p", "0"]),
+            "top-p is 0",
+        ),
+        (
+            with("logits", &["--ids", "65"]),
+            "token 65 is not in the vocabulary of Nano",
+        ),
+        (with("logits", &["--ids", "1,x"]), "invalid value"),
+        (with("eval", &["--data", "no/such/text"]), "no/such/text"),
+        (with("chat", &[]), "chat template"),
+        (
+            with("generate", &["--prompt", "a", "--adapter", "x"]),
+            "the device is `cpu`",
+        ),
+        (
+            with("generate", &["--prompt", "a", "--dtype", "f8"]),
+            "f32, bf16, f16, q8, q4",
+        ),
+        (
+            with("generate", &["--prompt", "a", "--threads", "0"]),
+            "0 threads",
+        ),
+    ] {
+        assert!(message.contains(part), "{part} is not in: {message}");
+    }
+    let message = failure(
+        &[
+            "bench",
+            "--model",
+            "nano",
+            "--device",
+            "cpu",
+            "--prefill",
+            "65",
+        ],
+        2,
+    );
+    assert!(message.contains("at most 64"), "{message}");
+}
+
+#[test]
+fn no_adapter_is_a_failure_with_a_reason() {
+    let output = Command::new(env!("CARGO_BIN_EXE_gpt"))
+        .args(["bench", "--model", "nano", "--device", "gpu"])
+        .env("WGPU_ADAPTER_NAME", "an adapter of the future")
+        .output()
+        .unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    let last = errors.lines().last().unwrap();
+    let reason = last.contains("no adapter is called") || last.contains("no GPU adapter was found");
+    assert!(reason, "{last}");
+}
