@@ -10,8 +10,8 @@ use gpt_plan::{Mask, Op, Spec};
 use super::{Pass, ThreadScratch};
 use crate::cpu::cache::Cache;
 use crate::cpu::pool::Disjoint;
-use crate::cpu::simd::door::{Strided, StridedMut};
 use crate::cpu::simd::{Kernels, PANEL, Running};
+use crate::cpu::simd::{Strided, StridedMut};
 
 /// Queries of a block, in a prompt. A multiple of every register tile's height.
 const QUERIES: usize = 48;

@@ -12,7 +12,7 @@ use crate::cpu::pack::Packed;
 use crate::cpu::parameters::{NormParameters, Projection};
 use crate::cpu::pool::Disjoint;
 use crate::cpu::simd::PANEL;
-use crate::cpu::simd::door::{Strided, StridedMut};
+use crate::cpu::simd::{Strided, StridedMut};
 
 /// Columns of a panel that are worked on at once: 64 KiB in f32, which the second-level cache keeps while all rows pass by.
 /// Sums are also taken in pieces of this length, which keeps their rounding errors small.

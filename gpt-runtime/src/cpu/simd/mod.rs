@@ -14,7 +14,7 @@ macro_rules! methods {
     )*};
 }
 
-pub(super) mod door;
+mod door;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
@@ -28,6 +28,7 @@ mod x86;
 
 use product::{Brain, Half, Product};
 
+pub use door::{Strided, StridedMut};
 pub(super) use rows::Running;
 pub use vector::PANEL;
 

@@ -1,0 +1,18 @@
+//! The macro itself: what a `gpt_model!` adds to a build. In a user's build the macro runs unoptimised unless they say otherwise, which
+//! `cargo bench --profile dev --bench expand` shows.
+
+use criterion::{Criterion, criterion_group, criterion_main};
+
+fn expand(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("expand");
+    group.sample_size(10);
+    for base in ["GPT2_SMALL", "SMOLLM2_135M", "GPT1"] {
+        let tokens: proc_macro2::TokenStream = format!("pub struct Model {{ ..{base} }}")
+            .parse()
+            .expect("tokens");
+        group.bench_function(base, |b| b.iter(|| gpt_codegen::compile(tokens.clone())));
+    }
+}
+
+criterion_group!(benches, expand);
+criterion_main!(benches);
