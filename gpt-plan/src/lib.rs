@@ -6,7 +6,7 @@
 //! or at run time for a random spec in a test. Engines walk it; they never compute a shape.
 //!
 //! What does not live here: how a plan is made (`gpt-codegen`), and how it is carried out (`gpt-runtime`).
-//! Every type can be built in a `const`, which is why text and lists are [`Cow`](std::borrow::Cow)s.
+//! Every type can be built in a `const`, which is why text and lists are [`Cow`]s.
 
 use std::borrow::Cow;
 

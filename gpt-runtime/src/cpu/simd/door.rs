@@ -156,7 +156,8 @@ impl Kernels {
         unsafe { (self.block_sums)(x, sums) }
     }
 
-    /// See [`rows::softmax_block`](super::rows::softmax_block); `1 <= seen <= scores.len()`.
+    /// Turns the first `seen` of `scores` (`1 <= seen <= scores.len()`) into `e^(scale * score - maximum)` and the rest into zero; returns the
+    /// factor by which everything gathered under the old maximum has shrunk.
     pub fn softmax_block(
         &self,
         scores: &mut [f32],

@@ -1,6 +1,6 @@
 //! Inner loops, once for each instruction set.
 //!
-//! Kernels are generic over a [`Vector`](vector::Vector) and compiled for AVX-512, AVX2, NEON and for none of them; [`Kernels`] is
+//! Kernels are generic over a vector type and compiled for AVX-512, AVX2, NEON and for none of them; [`Kernels`] is
 //! the table of one set's functions, chosen when the device is opened. Its methods are the only doors: they check
 //! lengths, so that nothing outside this folder needs `unsafe` to compute.
 

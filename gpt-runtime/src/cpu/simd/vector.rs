@@ -3,7 +3,7 @@
 //! Kernels are written once, over [`Vector`]; each instruction set is an implementation of it (`x86`, `neon`, `portable`).
 //! Nothing here knows about matrices.
 
-/// Outputs that a panel of a packed matrix holds side by side; see [`pack`](crate::cpu::pack). Every vector length divides it.
+/// Outputs that a panel of a packed matrix holds side by side; see `cpu/pack.rs`. Every vector length divides it.
 pub const PANEL: usize = 32;
 
 /// A register of f32.
