@@ -9,6 +9,9 @@ use gpt_tests::{gpu, parity, random};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+/// A random spec may be badly conditioned: a stream of width 1 cancels, a norm blows up what is left. A mistake is still far above this.
+const BOUND: f64 = 1e-8;
+
 /// The same cases in every run, so that a failure is everybody's.
 fn run(cases: u32, test: impl Fn(&gpt_plan::Spec, Format)) {
     let config = Config {
@@ -36,7 +39,7 @@ fn the_cpu_engine() {
             spec,
             format,
             &|plan, weights| Ok(Box::new(CpuModel::new(device.clone(), plan, weights)?)),
-            1e-10,
+            BOUND,
         );
     });
 }
@@ -50,7 +53,7 @@ fn the_gpu_engine() {
             spec,
             format,
             &|plan, weights| Ok(Box::new(GpuModel::new(device.clone(), plan, weights)?)),
-            1e-9,
+            BOUND,
         );
     });
 }
