@@ -68,7 +68,7 @@ pub fn kernel(context: &Context<'_>, op: &Op) -> Option<Kernel> {
         Op::AttentionOut { .. } | Op::MlpDown { .. } => &files::INPUT_ACTIVATIONS,
         _ => &files::INPUT_STREAM,
     });
-    parts.push(norm_part(context, &mut header, norm));
+    norm_parts(context, &mut header, &mut parts, norm);
     parts.push(match bias {
         Some(bias) => {
             let at = vector_offset(context.tensors, bias);
@@ -266,22 +266,31 @@ fn matrix_parts(
     parts.push(weight);
 }
 
-fn norm_part(context: &Context<'_>, header: &mut Header, norm: Option<NormRef>) -> &'static Source {
+fn norm_parts(
+    context: &Context<'_>,
+    header: &mut Header,
+    parts: &mut Vec<&'static Source>,
+    norm: Option<NormRef>,
+) {
     let Some(norm) = norm else {
-        return &files::NORM_NONE;
+        parts.push(&files::NORM_NONE);
+        return;
     };
+    let (file, eps) = match context.spec.norm {
+        Norm::LayerNorm { eps } => (&files::NORM_LAYER, eps),
+        Norm::RmsNorm { eps } => (&files::NORM_RMS, eps),
+    };
+    header.number("EPSILON", eps, "added to the variance");
     let at = |id| vector_offset(context.tensors, id);
     header.size("GAMMA", at(norm.gamma), "where the norm's scale begins");
-    let (Norm::LayerNorm { eps } | Norm::RmsNorm { eps }) = context.spec.norm;
-    header.number("EPSILON", eps, "added to the variance");
-    match (context.spec.norm, norm.beta) {
-        (Norm::LayerNorm { .. }, Some(beta)) => {
+    parts.push(file);
+    parts.push(match norm.beta {
+        Some(beta) => {
             header.size("BETA", at(beta), "where its shift begins");
-            &files::NORM_LAYER
+            &files::NORM_SCALE_SHIFT
         }
-        (Norm::LayerNorm { .. }, None) => &files::NORM_LAYER_UNBIASED,
-        (Norm::RmsNorm { .. }, _) => &files::NORM_RMS,
-    }
+        None => &files::NORM_SCALE,
+    });
 }
 
 fn finish_parts(

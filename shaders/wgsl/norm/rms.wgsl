@@ -2,15 +2,12 @@
 
 const EMBED: u32 = 768u;
 const EPSILON: f32 = 1e-5;
-// Where the vectors begin.
-const GAMMA: u32 = 0u;
 // Rows of a tile, and invocations that share one.
 const TILE_ROWS: u32 = 16u;
 const SHARE: u32 = 8u;
 
 struct Run { position: u32, rows: u32, first: u32 }
 @group(0) @binding(0) var<uniform> run: Run;
-@group(1) @binding(0) var<storage, read> vectors: array<f32>;
 
 fn stream(row: u32, column: u32) -> f32 {
     return f32(row + column);
@@ -39,13 +36,7 @@ fn statistics(first: u32, lane: u32) {
     workgroupBarrier();
 }
 
-// The norm's scale and shift of a column; of the last one for what lies beyond.
-fn affine(column: u32) -> vec2<f32> {
-    let own = min(column, EMBED - 1u);
-    return vec2<f32>(vectors[GAMMA + own], 0.0);
-}
-
-// An element of row `r` of the tile, which is `x` in the stream.
+// An element of row `r` of the tile, which is `x` in the stream; `by` is the scale of its column.
 fn normalise(r: u32, x: f32, by: vec2<f32>) -> f32 {
     return x * scales[r] * by.x;
 }
