@@ -73,62 +73,150 @@ fn constant(c: f32) -> TokenStream {
     }
 }
 
-/// A WGSL function `name(x: f32) -> f32`.
+/// A WGSL function `name(x: f32) -> f32`, with a `let` for what is used more than once.
 ///
 /// WGSL leaves `exp` and `tanh` undefined where they overflow, and has no `x^n` for a negative `x`: so arguments are clamped to
 /// where the result is that of f32 anyway, and powers are written as products.
 pub fn wgsl(name: &str, formula: &Formula) -> String {
+    let uses = uses(formula);
     let mut lines = format!("fn {name}(x: f32) -> f32 {{\n");
+    let mut texts: Vec<Text> = Vec::new();
     for (i, node) in formula.nodes.iter().enumerate() {
-        let value = match *node {
-            Node::X => "x".to_owned(),
-            Node::Const(c) => number(c),
-            Node::Add(a, b) => format!("v{a} + v{b}"),
-            Node::Sub(a, b) => format!("v{a} - v{b}"),
-            Node::Mul(a, b) => format!("v{a} * v{b}"),
-            Node::Div(a, b) => format!("v{a} / v{b}"),
-            Node::Neg(a) => format!("-v{a}"),
-            Node::Exp(a) => format!("exp(clamp(v{a}, -87.0, 88.0))"),
-            Node::Ln(a) => format!("log(v{a})"),
-            Node::Sqrt(a) => format!("sqrt(v{a})"),
-            Node::Tanh(a) => format!("tanh(clamp(v{a}, -10.0, 10.0))"),
-            Node::Sin(a) => format!("sin(v{a})"),
-            Node::Cos(a) => format!("cos(v{a})"),
-            Node::Abs(a) => format!("abs(v{a})"),
-            Node::Max(a, b) => format!("max(v{a}, v{b})"),
-            Node::Min(a, b) => format!("min(v{a}, v{b})"),
-            Node::Powi(a, n) => power(a, n),
-            Node::Greater(a, b) => format!("select(0.0, 1.0, v{a} > v{b})"),
-        };
-        lines.push_str(&format!("    let v{i} = {value};\n"));
+        let text = expression(*node, &texts);
+        let last = i + 1 == formula.nodes.len();
+        let trivial = matches!(node, Node::X | Node::Const(_));
+        texts.push(if uses[i] > 1 && !trivial && !last {
+            lines.push_str(&format!("    let v{i} = {};\n", text.words));
+            Text::atom(format!("v{i}"))
+        } else {
+            text
+        });
     }
-    lines.push_str(&format!("    return v{};\n}}\n", formula.nodes.len() - 1));
+    let value = texts.last().map_or("x", |text| &text.words);
+    lines.push_str(&format!("    return {value};\n}}\n"));
     lines
 }
 
-/// A number that WGSL reads as f32; what f32 cannot hold becomes its greatest value.
-fn number(c: f64) -> String {
-    let c = (c as f32).clamp(f32::MIN, f32::MAX);
-    format!("f32({c:?})")
+/// How often each node is read. A power reads its base as often as it has factors.
+fn uses(formula: &Formula) -> Vec<u32> {
+    let mut uses = vec![0; formula.nodes.len()];
+    for node in formula.nodes.iter() {
+        let read = match *node {
+            Node::X | Node::Const(_) => continue,
+            Node::Powi(a, _) => [a, a],
+            Node::Add(a, b)
+            | Node::Sub(a, b)
+            | Node::Mul(a, b)
+            | Node::Div(a, b)
+            | Node::Max(a, b)
+            | Node::Min(a, b)
+            | Node::Greater(a, b) => [a, b],
+            Node::Neg(a)
+            | Node::Exp(a)
+            | Node::Ln(a)
+            | Node::Sqrt(a)
+            | Node::Tanh(a)
+            | Node::Sin(a)
+            | Node::Cos(a)
+            | Node::Abs(a) => {
+                uses[usize::from(a)] += 1;
+                continue;
+            }
+        };
+        for a in read {
+            uses[usize::from(a)] += 1;
+        }
+    }
+    uses
 }
 
-/// `v^n` as a product of at most 16 factors; higher powers through a logarithm-free square-and-multiply of nested products.
-fn power(a: u16, n: i32) -> String {
-    fn product(a: u16, n: u32) -> String {
+/// A WGSL expression, and whether it may stand beside an operator without parentheses.
+struct Text {
+    words: String,
+    is_atom: bool,
+}
+
+impl Text {
+    fn atom(words: String) -> Text {
+        Text {
+            words,
+            is_atom: true,
+        }
+    }
+
+    fn operation(words: String) -> Text {
+        Text {
+            words,
+            is_atom: false,
+        }
+    }
+
+    fn operand(&self) -> String {
+        if self.is_atom {
+            self.words.clone()
+        } else {
+            format!("({})", self.words)
+        }
+    }
+}
+
+fn expression(node: Node, texts: &[Text]) -> Text {
+    let plain = |i: u16| &texts[usize::from(i)].words;
+    let operand = |i: u16| texts[usize::from(i)].operand();
+    let binary =
+        |a, operator: &str, b| Text::operation(format!("{} {operator} {}", operand(a), operand(b)));
+    match node {
+        Node::X => Text::atom("x".to_owned()),
+        Node::Const(c) => number(c),
+        Node::Add(a, b) => binary(a, "+", b),
+        Node::Sub(a, b) => binary(a, "-", b),
+        Node::Mul(a, b) => binary(a, "*", b),
+        Node::Div(a, b) => binary(a, "/", b),
+        Node::Neg(a) => Text::operation(format!("-{}", operand(a))),
+        Node::Exp(a) => Text::atom(format!("exp(clamp({}, -87.0, 88.0))", plain(a))),
+        Node::Ln(a) => Text::atom(format!("log({})", plain(a))),
+        Node::Sqrt(a) => Text::atom(format!("sqrt({})", plain(a))),
+        Node::Tanh(a) => Text::atom(format!("tanh(clamp({}, -10.0, 10.0))", plain(a))),
+        Node::Sin(a) => Text::atom(format!("sin({})", plain(a))),
+        Node::Cos(a) => Text::atom(format!("cos({})", plain(a))),
+        Node::Abs(a) => Text::atom(format!("abs({})", plain(a))),
+        Node::Max(a, b) => Text::atom(format!("max({}, {})", plain(a), plain(b))),
+        Node::Min(a, b) => Text::atom(format!("min({}, {})", plain(a), plain(b))),
+        Node::Powi(a, n) => power(&operand(a), n),
+        Node::Greater(a, b) => {
+            Text::atom(format!("select(0.0, 1.0, {} > {})", operand(a), operand(b)))
+        }
+    }
+}
+
+/// A number that WGSL reads as f32; what f32 cannot hold becomes its greatest value.
+fn number(c: f64) -> Text {
+    let words = format!("{:?}", (c as f32).clamp(f32::MIN, f32::MAX));
+    if words.starts_with('-') {
+        Text::operation(words)
+    } else {
+        Text::atom(words)
+    }
+}
+
+/// `base^n` as nested products, so that high powers take few multiplications.
+fn power(base: &str, n: i32) -> Text {
+    fn product(base: &str, n: u32) -> String {
         match n {
             0 => "1.0".to_owned(),
-            1 => format!("v{a}"),
-            _ if n % 2 == 1 => format!("v{a} * {}", product(a, n - 1)),
+            1 => base.to_owned(),
+            _ if n % 2 == 1 => format!("{base} * {}", product(base, n - 1)),
             _ => {
-                let half = product(a, n / 2);
-                format!("({half}) * ({half})")
+                let half = product(base, n / 2);
+                let half = if n == 2 { half } else { format!("({half})") };
+                format!("{half} * {half}")
             }
         }
     }
-    let magnitude = product(a, n.unsigned_abs());
-    if n < 0 {
+    let magnitude = product(base, n.unsigned_abs());
+    Text::operation(if n < 0 {
         format!("1.0 / ({magnitude})")
     } else {
         magnitude
-    }
+    })
 }

@@ -95,7 +95,8 @@ impl Isa {
 /// Row, gamma, beta, epsilon, output.
 type LayerNorm = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
 
-/// The functions of one instruction set.
+/// The functions of one instruction set. SAFETY: they are called through the doors in `door`, which check lengths, and a value of this
+/// type exists only where the processor has the instructions.
 pub struct Kernels {
     pub isa: Isa,
     product: unsafe fn(&Product),
@@ -105,6 +106,7 @@ pub struct Kernels {
     gemv_q8: unsafe fn(*const f32, usize, *const u8, *mut f32),
     gemv_q4: unsafe fn(*const f32, *const f32, usize, *const u8, *mut f32),
     unpack_f16: unsafe fn(*const Half, usize, *mut f32),
+    // SAFETY: as above, and the panel is whole.
     unpack_bf16: unsafe fn(*const Brain, usize, *mut f32),
     unpack_q8: unsafe fn(*const u8, usize, *mut f32),
     unpack_q4: unsafe fn(*const u8, usize, *mut f32),
