@@ -11,6 +11,9 @@ use crate::interrupt;
 use crate::options::{LoadArguments, SamplingArguments, TokenizerArgument};
 use crate::output::{self, Failure};
 
+/// Tokens of an answer unless `--tokens` says otherwise: a small model may not find an end.
+const LONGEST_ANSWER: usize = 512;
+
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -61,7 +64,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let known = known.min(prompt.len() - 1);
         session.truncate(known);
         let stop = Stop {
-            tokens: arguments.sampling.tokens,
+            tokens: Some(arguments.sampling.tokens.unwrap_or(LONGEST_ANSWER)),
             strings: arguments.sampling.stop.clone(),
             ..Stop::default()
         };

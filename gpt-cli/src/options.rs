@@ -95,7 +95,7 @@ pub struct TokenizerArgument {
 /// How to choose the next token, and when to stop.
 #[derive(Args)]
 pub struct SamplingArguments {
-    /// Most new tokens [default: until the model ends or the context is full]
+    /// Most new tokens [default: until the model ends or the context is full; 512 in an answer of chat]
     #[arg(long, value_name = "N")]
     pub tokens: Option<usize>,
     /// Divides the logits; 0 always takes the likeliest token

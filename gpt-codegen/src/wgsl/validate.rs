@@ -5,12 +5,29 @@ use gpt_shaders::Source;
 use naga::SourceLocation;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
-/// What naga has against the kernels of `plan`, one sentence each.
+/// What naga has against the kernels of `plan`, one sentence each. Kernels are independent, so all cores take part: this is most of
+/// what an expansion costs.
 pub fn validate_all(plan: &Plan) -> Vec<String> {
-    plan.kernels
-        .iter()
-        .filter_map(|kernel| validate(kernel).err())
-        .collect()
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = plan.kernels.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let shares: Vec<_> = plan
+            .kernels
+            .chunks(share)
+            .map(|kernels| {
+                scope.spawn(|| {
+                    let errors = kernels.iter().filter_map(|kernel| validate(kernel).err());
+                    errors.collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let errors = shares.into_iter().flat_map(|share| {
+            share
+                .join()
+                .unwrap_or_else(|_| vec!["naga gave up on a kernel".to_owned()])
+        });
+        errors.collect()
+    })
 }
 
 /// What naga has against `kernel`: the kernel, the line of the file under `shaders/`, and the reason.

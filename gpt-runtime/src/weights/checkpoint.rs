@@ -12,6 +12,7 @@ use gpt_plan::{Format, Init, Layout, Plan, Source, Tensor, TensorId, TensorKind}
 
 use super::archive::{Archive, Entry};
 use super::gguf::Gguf;
+use super::names::gather;
 use super::stored::{Stored, q4_0_to_q4_1};
 use super::tables::sinusoidal;
 use super::{HostTensor, Weights, config, format, gguf, safetensors};
@@ -74,7 +75,7 @@ pub fn open(path: &Path, plan: &'static Plan, dtype: Option<Format>) -> Result<C
     let notes = builder.notes();
     let mut list = |what: &str, names: Vec<String>| {
         if !names.is_empty() {
-            problems.push(format!("{what}: {}", names.join(", ")));
+            problems.push(format!("{what}: {}", gather(&names).join(", ")));
         }
     };
     list("missing", builder.missing);

@@ -2,7 +2,7 @@
 //!
 //! Whatever a file calls its tensors and however it stores them, an engine sees [`HostTensor`]s: one for each tensor
 //! of the plan and layer, row-major, in one of our five formats. `safetensors` and `gguf` read containers into an
-//! `archive` of named tensors, `stored` knows their element types, `config` what they say about the model, and `checkpoint` joins
+//! `archive` of named tensors, `stored` knows their element types, `config` what they say about the model, `names` how tensors are listed for people, and `checkpoint` joins
 //! them with the plan. `random` needs no file. Packing for a device is the engine's work.
 
 mod archive;
@@ -11,6 +11,7 @@ mod config;
 pub mod format;
 mod gguf;
 mod host;
+mod names;
 mod random;
 mod safetensors;
 mod stored;
