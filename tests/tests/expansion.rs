@@ -63,6 +63,28 @@ fn every_kernel_is_valid() {
     }
 }
 
+/// Sizes of real models and beyond, which no test runs: their kernels are valid and keep WebGPU's default limits.
+#[test]
+fn kernels_of_large_models_keep_the_limits() {
+    for spec in [
+        "..GPT2_XL",
+        "..SMOLLM2_360M",
+        "vocab: 128_256, context: 8_192, layers: 32, heads: 32, kv_heads: 8, embed: 4096, mlp: Gated { hidden: 14_336 }, \
+         positions: Rope { theta: 500_000.0 }, norm: RmsNorm { eps: 1e-5 }, bias: false",
+        "vocab: 50_000, context: 2_048, layers: 2, heads: 16, head_dim: 256, embed: 4_096, norm: LayerNorm { eps: 1e-5 }, block: PostNorm",
+        "vocab: 50_000, context: 2_048, layers: 2, heads: 3, embed: 3 * 211",
+    ] {
+        let tokens = format!("struct Large {{ {spec} }}");
+        let specs = gpt_codegen::specs(tokens.parse().unwrap()).unwrap_or_else(|errors| {
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            panic!("{spec}: {}", errors.join("\n"))
+        });
+        let plan = gpt_codegen::plan::plan("Large", &specs[0].1);
+        let errors = gpt_codegen::wgsl::validate_all(&plan);
+        assert!(errors.is_empty(), "{spec}: {errors:?}");
+    }
+}
+
 /// A decoded token takes at most five dispatches a layer and three more.
 #[test]
 fn dispatches_are_few() {

@@ -19,9 +19,12 @@ const EMBED_LANES: u32 = 64;
 const PREFILL_ROWS: u32 = 16;
 const PREFILL_WIDE: u32 = 4;
 
-/// Columns of inputs that a tile holds: of 16 KiB of workgroup memory, the least that an adapter has, a norm and the sums need some.
-const DECODE_CHUNK: u32 = 3072;
+/// Columns of inputs that a prompt's tile holds.
 const PREFILL_CHUNK: u32 = 128;
+
+/// Workgroup memory, in f32, that a decoding tile and the sums it leaves may take; the norm has the rest of what an adapter has at
+/// least ([`super::validate`] makes sure).
+const DECODE_MEMORY: u32 = (16_384 - 512) / 4;
 
 /// Workgroups that a decoding step should have before one takes more than one strip.
 const ENOUGH_GROUPS: u32 = 32;
@@ -198,7 +201,7 @@ impl Tile {
         size("BLOCKS", layout.blocks, "blocks of a row of the matrix");
         let block = layout.block_quads * 4;
         let columns = match self.phase {
-            Phase::Decode => DECODE_CHUNK,
+            Phase::Decode => DECODE_MEMORY - self.wide * self.lanes,
             Phase::Prefill => PREFILL_CHUNK,
         };
         let chunk = (columns / block).min(layout.blocks);

@@ -2,8 +2,8 @@
 
 use gpt_plan::{Kernel, Plan};
 use gpt_shaders::Source;
-use naga::SourceLocation;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::{AddressSpace, SourceLocation};
 
 /// What naga has against the kernels of `plan`, one sentence each. Kernels are independent, so all cores take part: this is most of
 /// what an expansion costs.
@@ -57,6 +57,47 @@ pub fn validate(kernel: &Kernel) -> Result<(), String> {
             .min_by_key(|span| span.to_range().map_or(0, |range| range.len()));
         fail(smallest.map(|span| span.location(&text)), reason)
     })?;
+    within_limits(&module).map_err(|reason| fail(None, reason))
+}
+
+/// The limits that every adapter of WebGPU has.
+const WORKGROUP_MEMORY: u32 = 16_384;
+const INVOCATIONS: u32 = 256;
+const STORAGE_BUFFERS: usize = 8;
+
+/// Whether the shader would run on an adapter that has no more than it must.
+fn within_limits(module: &naga::Module) -> Result<(), String> {
+    let memory: u32 = module
+        .global_variables
+        .iter()
+        .filter(|(_, variable)| variable.space == AddressSpace::WorkGroup)
+        .map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx()))
+        .sum();
+    let storage = module
+        .global_variables
+        .iter()
+        .filter(|(_, variable)| matches!(variable.space, AddressSpace::Storage { .. }))
+        .count();
+    let invocations = module
+        .entry_points
+        .iter()
+        .map(|e| e.workgroup_size.iter().product());
+    let invocations: u32 = invocations.max().unwrap_or(0);
+    if memory > WORKGROUP_MEMORY {
+        return Err(format!(
+            "it takes {memory} bytes of workgroup memory, more than {WORKGROUP_MEMORY}"
+        ));
+    }
+    if storage > STORAGE_BUFFERS {
+        return Err(format!(
+            "it binds {storage} storage buffers, more than {STORAGE_BUFFERS}"
+        ));
+    }
+    if invocations > INVOCATIONS {
+        return Err(format!(
+            "its workgroups have {invocations} invocations, more than {INVOCATIONS}"
+        ));
+    }
     Ok(())
 }
 
@@ -127,6 +168,12 @@ mod tests {
             error.starts_with(
                 "the kernel `qkv_decode_f32` is not valid at shaders/wgsl/broken.wgsl:5: "
             ),
+            "{error}"
+        );
+        let large = "var<workgroup> w: array<vec4<f32>, 1025>;\n@compute @workgroup_size(1)\nfn main() { w[0] = vec4<f32>(1.0); }\n";
+        let error = validate(&kernel(large, Vec::new().into())).unwrap_err();
+        assert!(
+            error.ends_with("it takes 16400 bytes of workgroup memory, more than 16384"),
             "{error}"
         );
         let error = validate(&kernel("const A: u32 = 1.5;\n", Vec::new().into())).unwrap_err();
