@@ -82,10 +82,16 @@ fn none_found(wanted: Option<&str>, found: &[Adapter]) -> String {
                 names.join(", ")
             )
         }
-        _ => format!(
-            "no GPU adapter was found through {}; install a driver (Debian's mesa-vulkan-drivers has one in software) or use the CPU engine (`cpu`)",
-            api_names(backends())
-        ),
+        _ => {
+            let apis = api_names(backends());
+            if apis.is_empty() {
+                return "WGPU_BACKEND names no API that this platform has; leave it out, or use the CPU engine (`cpu`)".to_owned();
+            }
+            format!(
+                "no GPU adapter was found through {}; install a driver (Debian's mesa-vulkan-drivers has one in software) or use the CPU engine (`cpu`)",
+                apis.join(" or ")
+            )
+        }
     }
 }
 
@@ -95,7 +101,7 @@ fn backends() -> Backends {
 }
 
 /// The APIs of `backends` that this build has.
-fn api_names(backends: Backends) -> String {
+fn api_names(backends: Backends) -> Vec<&'static str> {
     let apis = [
         (Backends::VULKAN, "Vulkan"),
         (Backends::METAL, "Metal"),
@@ -103,16 +109,10 @@ fn api_names(backends: Backends) -> String {
         (Backends::GL, "GL"),
     ];
     let built = Instance::enabled_backend_features() & backends;
-    let names: Vec<&str> = apis
-        .into_iter()
+    apis.into_iter()
         .filter(|(api, _)| built.contains(*api))
         .map(|(_, name)| name)
-        .collect();
-    if names.is_empty() {
-        "no API at all (WGPU_BACKEND names none that this platform has)".to_owned()
-    } else {
-        names.join(" or ")
-    }
+        .collect()
 }
 
 /// GL is looked at only where there is nothing better: it shows the same hardware a second time, and its libraries print what they miss.
