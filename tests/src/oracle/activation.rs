@@ -17,6 +17,28 @@ pub fn activate(activation: &Activation, x: f64) -> f64 {
     }
 }
 
+/// The derivative of `activation` at `x`.
+pub fn slope(activation: &Activation, x: f64) -> f64 {
+    match activation {
+        Activation::Gelu => {
+            let density = (-x * x / 2.0).exp() / (2.0 * PI).sqrt();
+            0.5 * (1.0 + erf(x * FRAC_1_SQRT_2)) + x * density
+        }
+        Activation::GeluTanh => {
+            let root = (2.0 / PI).sqrt();
+            let tanh = (root * (x + 0.044715 * x.powi(3))).tanh();
+            let inner = root * (1.0 + 3.0 * 0.044715 * x * x);
+            0.5 * (1.0 + tanh) + 0.5 * x * (1.0 - tanh * tanh) * inner
+        }
+        Activation::Relu => f64::from(u8::from(x > 0.0)),
+        Activation::Silu => {
+            let sigmoid = 1.0 / (1.0 + (-x).exp());
+            sigmoid * (1.0 + x * (1.0 - sigmoid))
+        }
+        Activation::Custom { derivative, .. } => derivative.eval(x),
+    }
+}
+
 /// The error function, by the series `2/sqrt(pi) exp(-x²) Σ 2ⁿ x²ⁿ⁺¹ / (2n+1)!!` (DLMF 7.6.2). All its terms have one sign, so
 /// nothing cancels.
 pub fn erf(x: f64) -> f64 {

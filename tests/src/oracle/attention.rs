@@ -31,18 +31,36 @@ impl Qkv {
         };
         let head_dim = spec.head_dim as usize;
         Qkv {
-            q: rotary(&self.q, head_dim, theta),
-            k: rotary(&self.k, head_dim, theta),
+            q: rotary(&self.q, head_dim, theta, 1.0),
+            k: rotary(&self.k, head_dim, theta, 1.0),
             v: self.v,
         }
     }
+
+    /// Turns them back, which is also how their gradients go back: the inverse of a rotation is its transpose.
+    pub fn rotate_back(self, spec: &Spec) -> Qkv {
+        let Positions::Rope { theta } = spec.positions else {
+            return self;
+        };
+        let head_dim = spec.head_dim as usize;
+        Qkv {
+            q: rotary(&self.q, head_dim, theta, -1.0),
+            k: rotary(&self.k, head_dim, theta, -1.0),
+            v: self.v,
+        }
+    }
+
+    /// The fused form again.
+    pub fn join(&self) -> Matrix {
+        super::side_by_side(&[&self.q, &self.k, &self.v])
+    }
 }
 
-/// Pair `(2i, 2i + 1)` of each head, turned by `position * theta^(-2i / head_dim)`. Row `t` is at position `t`.
-fn rotary(input: &Matrix, head_dim: usize, theta: f64) -> Matrix {
+/// Pair `(2i, 2i + 1)` of each head, turned by `position * theta^(-2i / head_dim)`, forth (1) or back (-1). Row `t` is at position `t`.
+fn rotary(input: &Matrix, head_dim: usize, theta: f64, direction: f64) -> Matrix {
     Matrix::from_fn(input.rows, input.columns, |position, column| {
         let pair = column % head_dim / 2;
-        let angle = position as f64 * theta.powf(-2.0 * pair as f64 / head_dim as f64);
+        let angle = direction * position as f64 * theta.powf(-2.0 * pair as f64 / head_dim as f64);
         let (sin, cos) = angle.sin_cos();
         let row = input.row(position);
         if (column % head_dim).is_multiple_of(2) {
@@ -97,10 +115,10 @@ pub fn softmax(scores: &[f64]) -> Vec<f64> {
 }
 
 /// In grouped-query attention, neighbouring query heads share one key/value head (Ainslie et al. 2023).
-fn kv_head(spec: &Spec, head: usize) -> usize {
+pub fn kv_head(spec: &Spec, head: usize) -> usize {
     head / (spec.heads / spec.kv_heads) as usize
 }
 
-fn head_columns(matrix: &Matrix, head: usize, head_dim: usize) -> Matrix {
+pub fn head_columns(matrix: &Matrix, head: usize, head_dim: usize) -> Matrix {
     matrix.columns(head * head_dim, (head + 1) * head_dim)
 }

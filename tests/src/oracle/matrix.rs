@@ -83,6 +83,29 @@ impl Matrix {
         }
     }
 
+    /// A matrix of this shape, all zeros.
+    pub fn zeros(&self) -> Matrix {
+        Matrix::from_fn(self.rows, self.columns, |_, _| 0.0)
+    }
+
+    /// Element `(row, column)`, to be changed.
+    pub fn at(&mut self, row: usize, column: usize) -> &mut f64 {
+        &mut self.values[row * self.columns + column]
+    }
+
+    /// Adds `values` to row `row`.
+    pub fn add_to_row(&mut self, row: usize, values: &[f64]) {
+        for (column, value) in values.iter().enumerate() {
+            *self.at(row, column) += value;
+        }
+    }
+
+    /// The sum over all rows, for each column.
+    pub fn sum_of_rows(&self) -> Vec<f64> {
+        let column = |column: usize| self.iter_rows().map(|row| row[column]).sum();
+        (0..self.columns).map(column).collect()
+    }
+
     /// The sum, which is what a residual connection is.
     pub fn add(&self, other: &Matrix) -> Matrix {
         self.zip(other, |a, b| a + b)

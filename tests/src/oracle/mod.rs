@@ -11,10 +11,11 @@
 //! 2. each block adds to it twice: *attention* brings in what other tokens know, the *MLP* thinks about each token alone;
 //! 3. the *head* compares the vector with every token's vector: the logits.
 //!
-//! What does not live here: making weights up (`weights`), and measuring differences (`compare`).
+//! How it learns, the loss and its gradients, is in `backward`. What does not live here: making weights up (`weights`), and measuring differences (`compare`).
 
 mod activation;
 mod attention;
+mod backward;
 mod dequantise;
 mod matrix;
 mod norm;

@@ -20,6 +20,59 @@ pub struct Parameters {
     pub head: Option<Matrix>,
 }
 
+impl Parameters {
+    /// Parameters of the same shapes, all zero.
+    pub fn zeros(&self) -> Parameters {
+        let mut zeros = self.clone();
+        zeros.visit(&mut |_, values| values.fill(0.0));
+        zeros
+    }
+
+    /// Hands out every tensor's values with a name for people, always in the same order.
+    pub fn visit(&mut self, f: &mut dyn FnMut(String, &mut [f64])) {
+        f(
+            "token_embedding".to_owned(),
+            &mut self.token_embedding.values,
+        );
+        if let Some(positions) = &mut self.positions {
+            f("positions".to_owned(), &mut positions.values);
+        }
+        for (layer, block) in self.blocks.iter_mut().enumerate() {
+            let name = |what: &str| format!("{what} of layer {layer}");
+            block.norm_1.visit(&name("norm_1"), f);
+            block.qkv.visit(&name("qkv"), f);
+            block.attention_out.visit(&name("attention_out"), f);
+            block.norm_2.visit(&name("norm_2"), f);
+            block.mlp_up.visit(&name("mlp_up"), f);
+            block.mlp_down.visit(&name("mlp_down"), f);
+        }
+        if let Some(norm) = &mut self.final_norm {
+            norm.visit("final_norm", f);
+        }
+        if let Some(head) = &mut self.head {
+            f("head".to_owned(), &mut head.values);
+        }
+    }
+}
+
+impl NormParameters {
+    fn visit(&mut self, name: &str, f: &mut dyn FnMut(String, &mut [f64])) {
+        f(format!("gamma of {name}"), &mut self.gamma);
+        if let Some(beta) = &mut self.beta {
+            f(format!("beta of {name}"), beta);
+        }
+    }
+}
+
+impl Linear {
+    fn visit(&mut self, name: &str, f: &mut dyn FnMut(String, &mut [f64])) {
+        f(format!("weight of {name}"), &mut self.weight.values);
+        if let Some(bias) = &mut self.bias {
+            f(format!("bias of {name}"), bias);
+        }
+    }
+}
+
 /// The parameters of one block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockParameters {

@@ -1,0 +1,53 @@
+//! Norms backward.
+
+use gpt_plan::Norm;
+
+use crate::oracle::{Matrix, NormParameters, norm};
+
+/// With `x' = (x - centre) / scale` and `y = gamma x' + beta`: gamma's gradient is `Σ dy x'`, beta's `Σ dy`. A row's centre and scale
+/// depend on all of it, so of `g = gamma dy` the parts along `x'` and (LayerNorm) along the constant vector are taken out:
+/// `dx = (g - mean(g) - x' mean(g x')) / scale`. Fills in `gradient`, returns that of `x`.
+pub fn norm_backward(
+    kind: Norm,
+    parameters: &NormParameters,
+    x: &Matrix,
+    d: &Matrix,
+    gradient: &mut NormParameters,
+) -> Matrix {
+    let plain = NormParameters {
+        gamma: vec![1.0; x.columns],
+        beta: None,
+    };
+    let normal = norm(kind, &plain, x);
+    gradient.gamma = d.zip(&normal, |d, x| d * x).sum_of_rows();
+    gradient.beta = parameters.beta.as_ref().map(|_| d.sum_of_rows());
+
+    let n = x.columns as f64;
+    let rows = x.iter_rows().zip(normal.iter_rows()).zip(d.iter_rows());
+    let rows = rows.map(|((x, normal), d)| {
+        let (scale, centred) = match kind {
+            Norm::LayerNorm { eps } => {
+                let mean = x.iter().sum::<f64>() / n;
+                let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+                ((variance + eps).sqrt(), 1.0)
+            }
+            Norm::RmsNorm { eps } => {
+                let mean_square = x.iter().map(|x| x * x).sum::<f64>() / n;
+                ((mean_square + eps).sqrt(), 0.0)
+            }
+        };
+        let g: Vec<f64> = d
+            .iter()
+            .zip(&parameters.gamma)
+            .map(|(d, gamma)| d * gamma)
+            .collect();
+        let mean = centred * g.iter().sum::<f64>() / n;
+        let along = g.iter().zip(normal).map(|(g, x)| g * x).sum::<f64>() / n;
+        let row = g
+            .iter()
+            .zip(normal)
+            .map(|(g, x)| (g - mean - x * along) / scale);
+        row.collect()
+    });
+    Matrix::from_rows(x.columns, rows)
+}
