@@ -1,9 +1,10 @@
 //! Text to tokens and back.
 //!
 //! The work is that of the `tokenizers` crate; here its input is put together from whatever a model came with (`source`), its output
-//! is streamed (`stream`), and conversations become prompts (`chat`).
+//! is streamed (`stream`), and conversations become prompts (`chat`). A tokenizer can be learned from a text, too (`learn`).
 
 mod chat;
+mod learn;
 mod source;
 mod stream;
 #[cfg(test)]
@@ -121,6 +122,11 @@ impl Tokenizer {
     }
 
     fn run(&self, text: &str, special: bool) -> Result<Vec<u32>, Error> {
+        if let Some(character) = self.unknown_character(text) {
+            return Err(Error::Input(format!(
+                "the text has the character {character:?}, which the model's tokenizer has no token for"
+            )));
+        }
         let encoding = self.inner.encode_fast(text, special);
         encoding.map(|e| e.get_ids().to_vec()).map_err(|error| {
             Error::Tokenizer(format!("the tokenizer cannot encode the text: {error}"))

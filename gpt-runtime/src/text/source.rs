@@ -115,6 +115,12 @@ fn parse(json: &[u8], origin: &str) -> Result<tokenizers::Tokenizer, Error> {
     })
 }
 
+/// A tokenizer that is made here, in the form of its file.
+pub fn from_json(json: &Json) -> Result<Tokenizer, Error> {
+    let inner = parse(json.to_string().as_bytes(), "the vocabulary")?;
+    Ok(Tokenizer::new(inner, None, &[], None))
+}
+
 /// GPT-2's own two files: a vocabulary in JSON, and a list of merges with a comment on top.
 fn from_pair(merges: &Path, vocab: &Path) -> Result<Tokenizer, Error> {
     let vocab = read_json(vocab)?;
@@ -130,12 +136,7 @@ fn from_pair(merges: &Path, vocab: &Path) -> Result<Tokenizer, Error> {
         .into_iter()
         .collect();
     let json = byte_level(vocab.clone(), &merges, gpt2_split(), &special);
-    Ok(Tokenizer::new(
-        parse(json.to_string().as_bytes(), "the vocabulary")?,
-        None,
-        &[],
-        None,
-    ))
+    from_json(&json)
 }
 
 /// The byte-level encoding of GPT-2: text is split by `split`, bytes are shown as printable characters, pairs are merged.

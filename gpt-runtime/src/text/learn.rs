@@ -1,0 +1,174 @@
+//! Tokenizers learned from a text: its characters, or byte pairs (Sennrich et al. 2016) merged where they are frequent.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::json;
+use tokenizers::models::bpe::BpeTrainer;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{Model, TokenizerBuilder};
+
+use super::{Tokenizer, source};
+use crate::Error;
+
+/// Bytes, which a byte pair encoding starts from.
+const BYTES: usize = 256;
+
+impl Tokenizer {
+    /// A token for each character that occurs in `text`, in the order of code points.
+    ///
+    /// # Errors
+    /// A text without characters.
+    pub fn characters(text: &str) -> Result<Tokenizer, Error> {
+        let characters: BTreeSet<char> = text.chars().collect();
+        if characters.is_empty() {
+            return Err(Error::Input(
+                "the text is empty; there are no characters to learn".to_owned(),
+            ));
+        }
+        let vocab: serde_json::Map<_, _> = characters
+            .iter()
+            .zip(0u32..)
+            .map(|(character, id)| (character.to_string(), json!(id)))
+            .collect();
+        // A byte pair encoding that has not merged anything.
+        source::from_json(&json!({
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+            "pre_tokenizer": null, "post_processor": null, "decoder": { "type": "Fuse" },
+            "model": { "type": "BPE", "vocab": vocab, "merges": [] },
+        }))
+    }
+
+    /// A byte-level byte pair encoding of at most `size` tokens, as GPT-2 has one: it starts from the 256 bytes, and merges the pair that
+    /// is most frequent in `text` until there are enough tokens or nothing occurs twice. It can encode every text.
+    ///
+    /// # Errors
+    /// A size that the bytes alone exceed.
+    pub fn byte_pairs(text: &str, size: usize) -> Result<Tokenizer, Error> {
+        if size < BYTES {
+            return Err(Error::Input(format!(
+                "a byte pair encoding of {size} tokens was asked for; its {BYTES} bytes are tokens already"
+            )));
+        }
+        let failed = |error| Error::Tokenizer(format!("byte pairs cannot be learned: {error}"));
+        let mut trainer = BpeTrainer::builder()
+            .show_progress(false)
+            .min_frequency(2)
+            .vocab_size(size)
+            .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+            .build();
+        let mut tokenizer = TokenizerBuilder::new()
+            .with_model(tokenizers::models::bpe::BPE::default())
+            .with_normalizer(None::<tokenizers::NormalizerWrapper>)
+            .with_pre_tokenizer(Some(ByteLevel::new(false, true, true)))
+            .with_post_processor(None::<tokenizers::PostProcessorWrapper>)
+            .with_decoder(Some(ByteLevel::default()))
+            .build()
+            .map_err(failed)?;
+        tokenizer
+            .train(&mut trainer, text.split_inclusive('\n'))
+            .map_err(failed)?;
+        debug_assert!(tokenizer.get_model().get_vocab_size() <= size);
+        let json = tokenizer.to_string(false).map_err(failed)?;
+        let json = serde_json::from_str(&json)
+            .map_err(|error| Error::Tokenizer(format!("byte pairs cannot be kept: {error}")))?;
+        source::from_json(&json)
+    }
+
+    /// Writes it as a `tokenizer.json`: to a new file beside `path`, which then takes its place.
+    pub fn save(&self, path: &Path) -> Result<(), Error> {
+        let text = self.inner.to_string(true).map_err(|error| {
+            Error::Tokenizer(format!("the tokenizer cannot be written: {error}"))
+        })?;
+        let mut name = path.as_os_str().to_owned();
+        name.push(".new");
+        let new = Path::new(&name);
+        let written = std::fs::File::create(new).and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        });
+        written
+            .and_then(|()| std::fs::rename(new, path))
+            .map_err(|source| Error::Io {
+                doing: "write",
+                path: path.to_owned(),
+                source,
+            })
+    }
+
+    /// A character of `text` that no token stands for, where tokens are characters: such an encoding would silently leave it out.
+    pub(super) fn unknown_character(&self, text: &str) -> Option<char> {
+        let covers_bytes =
+            self.inner.get_pre_tokenizer().is_some() || self.inner.get_normalizer().is_some();
+        let tokenizers::ModelWrapper::BPE(model) = self.inner.get_model() else {
+            return None;
+        };
+        if covers_bytes || model.byte_fallback || model.unk_token.is_some() {
+            return None;
+        }
+        let mut buffer = [0; 4];
+        text.chars()
+            .find(|c| model.token_to_id(c.encode_utf8(&mut buffer)).is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str =
+        "First Citizen:\nBefore we proceed any further, hear me speak.\n\nAll:\nSpeak, speak.\n";
+
+    #[test]
+    fn characters_in_the_order_of_code_points() {
+        let tokenizer = Tokenizer::characters("hello\né").unwrap();
+        assert_eq!(tokenizer.vocab(), 6);
+        assert_eq!(tokenizer.encode("\nhé").unwrap(), [0, 2, 5]);
+        assert_eq!(tokenizer.decode(&[2, 1, 3, 3, 4]).unwrap(), "hello");
+        let error = tokenizer.encode("hell yes").unwrap_err().to_string();
+        assert!(error.contains("' '"), "{error}");
+        assert!(Tokenizer::characters("").is_err());
+    }
+
+    #[test]
+    fn byte_pairs_merge_what_is_frequent_and_keep_every_text() {
+        let tokenizer = Tokenizer::byte_pairs(&TEXT.repeat(3), 300).unwrap();
+        assert!(
+            (257..=300).contains(&tokenizer.vocab()),
+            "{}",
+            tokenizer.vocab()
+        );
+        let ids = tokenizer.encode(TEXT).unwrap();
+        assert!(ids.len() < TEXT.len() / 2, "{} tokens", ids.len());
+        assert_eq!(tokenizer.decode(&ids).unwrap(), TEXT);
+        let other = "日本語, naïve\t\u{1F600}";
+        assert_eq!(
+            tokenizer.decode(&tokenizer.encode(other).unwrap()).unwrap(),
+            other
+        );
+        assert!(Tokenizer::byte_pairs(TEXT, 255).is_err());
+        // The same text gives the same tokens.
+        let again = Tokenizer::byte_pairs(&TEXT.repeat(3), 300).unwrap();
+        assert_eq!(again.encode(TEXT).unwrap(), ids);
+    }
+
+    #[test]
+    fn what_is_saved_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokenizer.json");
+        for tokenizer in [
+            Tokenizer::characters(TEXT).unwrap(),
+            Tokenizer::byte_pairs(TEXT, 280).unwrap(),
+        ] {
+            tokenizer.save(&path).unwrap();
+            let read = Tokenizer::from_path(&path).unwrap();
+            assert_eq!(read.encode(TEXT).unwrap(), tokenizer.encode(TEXT).unwrap());
+            assert_eq!(read.vocab(), tokenizer.vocab());
+        }
+        let files = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(files, 1, "nothing else is left behind");
+        let nowhere = folder.path().join("no/such/folder/tokenizer.json");
+        assert!(Tokenizer::characters("a").unwrap().save(&nowhere).is_err());
+    }
+}
