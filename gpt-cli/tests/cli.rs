@@ -1,10 +1,11 @@
 //! The contract of the command line, as scripts rely on it: one JSON object on the last line, one sentence for a failure, its status.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use safetensors::tensor::{Dtype, TensorView};
+use gpt_runtime::plan::Format;
+use gpt_runtime::weights::{RandomWeights, save};
+use gpt_runtime::{Gpt, Tokenizer, gpt_model};
 use serde_json::Value;
 
 fn gpt(arguments: &[&str]) -> Output {
@@ -49,62 +50,25 @@ fn failure(arguments: &[&str], status: i32) -> String {
     last.strip_prefix("error: ").unwrap().to_owned()
 }
 
+gpt_model! {
+    /// The `nano` of the binary once more.
+    struct Model { vocab: 65, context: 64, layers: 4, heads: 4, embed: 128, bias: false, ..GPT2_SMALL }
+}
+
 /// A folder with weights for `nano` and a tokenizer of its 65 characters.
 struct Nano(tempfile::TempDir);
 
 impl Nano {
     fn new() -> Nano {
         let folder = tempfile::tempdir().unwrap();
-        let inspected = json(&["inspect", "--model", "nano", "--json"]);
-        let mut tensors: HashMap<String, (Vec<usize>, Vec<u8>)> = HashMap::new();
-        for tensor in inspected["tensors"].as_array().unwrap() {
-            let number = |v: &Value| v.as_u64().unwrap() as usize;
-            let columns = number(&tensor["shape"][1]);
-            for source in tensor["sources"].as_array().unwrap() {
-                let (name, rows) = (source["hf"].as_str().unwrap(), number(&source["rows"]));
-                let layers = if name.contains("{layer}") {
-                    number(&tensor["count"])
-                } else {
-                    1
-                };
-                // GPT-2 keeps its projections as [in, out].
-                let shape = match columns {
-                    1 => vec![rows],
-                    _ if name.contains(".c_") => vec![columns, rows],
-                    _ => vec![rows, columns],
-                };
-                let value = |i: usize| ((i * 7919 % 1000) as f32 / 1000.0 - 0.5) / 4.0;
-                let data: Vec<u8> = (0..rows * columns)
-                    .flat_map(|i| value(i).to_le_bytes())
-                    .collect();
-                for layer in 0..layers {
-                    let name = name.replace("{layer}", &layer.to_string());
-                    tensors.insert(name, (shape.clone(), data.clone()));
-                }
-            }
-        }
-        let views = tensors.iter().map(|(name, (shape, data))| {
-            (
-                name,
-                TensorView::new(Dtype::F32, shape.clone(), data).unwrap(),
-            )
-        });
-        let bytes = safetensors::serialize(views, None).unwrap();
-        std::fs::write(folder.path().join("model.safetensors"), bytes).unwrap();
-        let characters = ('0'..='p').take(65);
-        let vocab: serde_json::Map<String, Value> = characters
-            .enumerate()
-            .map(|(id, c)| (c.to_string(), Value::from(id)))
-            .collect();
-        let tokenizer = serde_json::json!({
-            "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
-            "pre_tokenizer": null, "post_processor": null, "decoder": { "type": "Fuse" },
-            "model": {
-                "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-                "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocab, "merges": [],
-            },
-        });
-        std::fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+        let plan = <Model as Gpt>::plan();
+        let weights = RandomWeights::new(plan, 1, Format::F32);
+        save(&folder.path().join("model.safetensors"), plan, &weights).unwrap();
+        let characters: String = ('0'..='p').take(65).collect();
+        let tokenizer = Tokenizer::characters(&characters).unwrap();
+        tokenizer
+            .save(&folder.path().join("tokenizer.json"))
+            .unwrap();
         Nano(folder)
     }
 

@@ -8,6 +8,7 @@ pub mod cpu;
 mod device;
 pub mod engine;
 mod error;
+mod files;
 mod generation;
 pub mod gpu;
 mod model;

@@ -1,7 +1,6 @@
 //! Tokenizers learned from a text: its characters, or byte pairs (Sennrich et al. 2016) merged where they are frequent.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::Path;
 
 use serde_json::json;
@@ -10,7 +9,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{Model, TokenizerBuilder};
 
 use super::{Tokenizer, source};
-use crate::Error;
+use crate::{Error, files};
 
 /// Bytes, which a byte pair encoding starts from.
 const BYTES: usize = 256;
@@ -76,25 +75,12 @@ impl Tokenizer {
         source::from_json(&json)
     }
 
-    /// Writes it as a `tokenizer.json`: to a new file beside `path`, which then takes its place.
+    /// Writes it as a `tokenizer.json`, whole or not at all.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         let text = self.inner.to_string(true).map_err(|error| {
             Error::Tokenizer(format!("the tokenizer cannot be written: {error}"))
         })?;
-        let mut name = path.as_os_str().to_owned();
-        name.push(".new");
-        let new = Path::new(&name);
-        let written = std::fs::File::create(new).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        });
-        written
-            .and_then(|()| std::fs::rename(new, path))
-            .map_err(|source| Error::Io {
-                doing: "write",
-                path: path.to_owned(),
-                source,
-            })
+        files::replace(path, |new| std::fs::write(new, text))
     }
 
     /// A character of `text` that no token stands for, where tokens are characters: such an encoding would silently leave it out.

@@ -244,7 +244,7 @@ fn transposed(
 }
 
 /// Where a file that keeps a head's rotary pairs in two halves has our row `row`.
-fn interleaved(row: usize, head_dim: usize) -> usize {
+pub(super) fn interleaved(row: usize, head_dim: usize) -> usize {
     let (head, within) = (row / head_dim, row % head_dim);
     head * head_dim + within / 2 + within % 2 * (head_dim / 2)
 }

@@ -3,7 +3,7 @@
 //! Whatever a file calls its tensors and however it stores them, an engine sees [`HostTensor`]s: one for each tensor
 //! of the plan and layer, row-major, in one of our five formats. `safetensors` and `gguf` read containers into an
 //! `archive` of named tensors, `stored` knows their element types, `config` what they say about the model, `names` how tensors are listed for people, and `checkpoint` joins
-//! them with the plan. `random` needs no file. Packing for a device is the engine's work.
+//! them with the plan. `random` needs no file; `save` writes one. Packing for a device is the engine's work.
 
 mod archive;
 mod checkpoint;
@@ -14,6 +14,7 @@ mod host;
 mod names;
 mod random;
 mod safetensors;
+mod save;
 mod stored;
 mod tables;
 #[cfg(test)]
@@ -21,8 +22,10 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+use checkpoint::interleaved;
 pub use checkpoint::{Checkpoint, open};
 pub use gguf::{Gguf, Value, read_metadata};
 pub use host::{HostTensor, Weights};
 pub use random::RandomWeights;
+pub use save::save;
 pub(crate) use tables::rotary;
