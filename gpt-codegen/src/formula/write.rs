@@ -4,6 +4,8 @@ use gpt_plan::{Formula, Node};
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
+use super::tape::operands;
+
 /// Statements that leave the value of the formula at `x` (an `f32` in scope) as the block's value.
 pub fn rust(formula: &Formula) -> TokenStream {
     let name = |i: u16| format_ident!("v{i}");
@@ -101,30 +103,9 @@ pub fn wgsl(name: &str, formula: &Formula) -> String {
 fn uses(formula: &Formula) -> Vec<u32> {
     let mut uses = vec![0; formula.nodes.len()];
     for node in formula.nodes.iter() {
-        let read = match *node {
-            Node::X | Node::Const(_) => continue,
-            Node::Powi(a, _) => [a, a],
-            Node::Add(a, b)
-            | Node::Sub(a, b)
-            | Node::Mul(a, b)
-            | Node::Div(a, b)
-            | Node::Max(a, b)
-            | Node::Min(a, b)
-            | Node::Greater(a, b) => [a, b],
-            Node::Neg(a)
-            | Node::Exp(a)
-            | Node::Ln(a)
-            | Node::Sqrt(a)
-            | Node::Tanh(a)
-            | Node::Sin(a)
-            | Node::Cos(a)
-            | Node::Abs(a) => {
-                uses[usize::from(a)] += 1;
-                continue;
-            }
-        };
-        for a in read {
-            uses[usize::from(a)] += 1;
+        let times = if matches!(node, Node::Powi(..)) { 2 } else { 1 };
+        for read in operands(node) {
+            uses[usize::from(read)] += times;
         }
     }
     uses
