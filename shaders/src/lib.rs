@@ -109,6 +109,7 @@ sources! {
     WEIGHT_BF16 = "weight/bf16.wgsl",
     WEIGHT_F16 = "weight/f16.wgsl",
     WEIGHT_F32 = "weight/f32.wgsl",
+    WEIGHT_PLAIN = "weight/plain.wgsl",
     WEIGHT_Q4 = "weight/q4.wgsl",
     WEIGHT_Q8 = "weight/q8.wgsl",
 }

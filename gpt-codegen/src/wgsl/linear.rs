@@ -266,6 +266,9 @@ fn matrix_parts(
         5 => &files::MATRIX_PARTS_5,
         n => unreachable!("no op has {n} parts"),
     });
+    if format.block() == 1 {
+        parts.push(&files::WEIGHT_PLAIN);
+    }
     parts.push(weight);
 }
 

@@ -1,23 +1,16 @@
 // Weights in bf16, the upper halves of f32s: an element is four neighbouring columns of a row, two to a word.
 
 alias Element = vec2<u32>;
-// Elements that are read without a look at the loop's end.
-const BLOCK_QUADS: u32 = 8u;
-
-fn element(panel: u32, at: u32) -> Element {
-    return Element(panel, at);
-}
-// ---- end of parameters ----
 
 struct Block {
     panel: u32,
     at: u32,
 }
 
-// Columns `4 BLOCK_QUADS block ..` of row `row`.
-fn load(row: u32, block: u32) -> Block {
-    return Block(row / 8u, block * BLOCK_QUADS * 8u + row % 8u);
+fn element(panel: u32, at: u32) -> Element {
+    return Element(panel, at);
 }
+// ---- end of parameters ----
 
 // Four columns of a block.
 fn quad(block: Block, j: u32) -> vec4<f32> {

@@ -55,6 +55,9 @@ pub unsafe fn product<V: Vector, const VECTORS: usize>(p: &Product) {
 }
 
 /// `ROWS x VECTORS` registers of sums, kept over the whole depth.
+///
+/// # Safety
+/// As [`Vector`], and the product has this tile's rows and columns.
 #[inline(always)]
 unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(
     p: &Product,
