@@ -17,6 +17,7 @@ mod plan;
 mod spec;
 mod step;
 mod tensor;
+mod training;
 
 pub use activation::{Activation, Formula, Node};
 pub use kernel::{Format, Kernel, Phase};
@@ -29,6 +30,12 @@ pub use step::{KernelChoice, NO_KERNEL, NormRef, Op, Section, Step};
 pub use tensor::{
     Init, Layout, Place, Source, Tensor, TensorId, TensorKind, VECTOR_ALIGN, vector_block,
     vector_offset,
+};
+
+pub use training::{
+    BufferName, Copies, Dropout, Into, LOGITS_BYTES, Recompute, Repeat, Site, Slot, TrainBuffer,
+    TrainBytes, TrainOp, TrainRows, TrainSection, TrainShape, TrainStep, Training, hash,
+    train_stride,
 };
 
 /// Text that is a literal in a static plan and owned in one made at run time.

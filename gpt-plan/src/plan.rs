@@ -1,6 +1,8 @@
 //! The plan itself, and what can be read off it.
 
-use crate::{Format, Kernel, List, Phase, Place, Section, Spec, Str, Tensor, TensorId, TensorKind};
+use crate::{
+    Format, Kernel, List, Phase, Place, Section, Spec, Str, Tensor, TensorId, TensorKind, Training,
+};
 
 /// Bytes that every WebGPU adapter can bind at once; a larger tensor is split into parts.
 pub const MAX_BINDING: u64 = 128 << 20;
@@ -20,6 +22,8 @@ pub struct Plan {
     pub kernels: List<Kernel>,
     /// A forward pass.
     pub sections: List<Section>,
+    /// A training pass.
+    pub training: Training,
 }
 
 /// An activation buffer; the order is that of [`Plan::buffers`].

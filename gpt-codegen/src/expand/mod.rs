@@ -1,9 +1,10 @@
 //! Rust out of a model: its type, its constants, its plan.
 //!
 //! `types` writes the parameters as a struct with the widths in its types, and the forward pass as one call a step; `plan` writes
-//! the plan as a static. This file puts them together, and stands in for models that have errors.
+//! the plan as a static, `training` its training pass. This file puts them together, and stands in for models that have errors.
 
 mod plan;
+mod training;
 mod types;
 
 use proc_macro2::TokenStream;
@@ -34,6 +35,7 @@ pub fn model(model: &Model) -> Result<TokenStream, Vec<Diagnostic>> {
     let face = types::face(model, &plan);
     let (statics, plan_value) = plan::items(&plan);
     let constants = constants(model, &plan);
+    let (trained, layers) = (plan.trained_total(), plan.spec.layers);
     Ok(quote! {
         #types
         #face
@@ -44,6 +46,23 @@ pub fn model(model: &Model) -> Result<TokenStream, Vec<Diagnostic>> {
                 #vis const PLAN: &'static ::gpt_runtime::plan::Plan = &PLAN;
                 /// Every shader, as it runs.
                 #vis const KERNELS: &'static [::gpt_runtime::plan::Kernel] = &KERNELS;
+                /// Every shader of training.
+                #vis const TRAINING_KERNELS: &'static [::gpt_runtime::plan::Kernel] = &TRAINING_KERNELS;
+
+                /// Bytes that training on `batch` sequences of `tokens` takes, by what they are for; the same on every device.
+                #vis const fn train_bytes(batch: u32, tokens: u32) -> ::gpt_runtime::plan::TrainBytes {
+                    Self::train_bytes_with(batch, tokens, ::gpt_runtime::plan::Recompute::Nothing)
+                }
+
+                /// As [`train_bytes`](Self::train_bytes), with what is kept for the way back.
+                #vis const fn train_bytes_with(
+                    batch: u32,
+                    tokens: u32,
+                    recompute: ::gpt_runtime::plan::Recompute,
+                ) -> ::gpt_runtime::plan::TrainBytes {
+                    let shape = ::gpt_runtime::plan::TrainShape { batch, tokens, recompute };
+                    ::gpt_runtime::plan::TrainBytes::of(#trained, #layers, &TRAINING_BUFFERS, &shape)
+                }
             }
             static PLAN: ::gpt_runtime::plan::Plan = #plan_value;
         };
@@ -133,6 +152,7 @@ pub fn failed(declared: &Declared, errors: &[Diagnostic]) -> TokenStream {
             fn parameters(_: &mut ::gpt_runtime::cpu::Store<'_>) -> ::core::result::Result<Self, ::gpt_runtime::Error> { ::core::unreachable!() }
             fn buffers(_: &::gpt_runtime::cpu::BufferStore) {}
             fn forward(&self, _: &mut (), _: &mut ::gpt_runtime::cpu::Pass<'_>) { match self.broken {} }
+            fn activate(_: &mut [f32], _: &mut [f32]) {}
         }
         #[allow(dead_code)]
         impl #ident {

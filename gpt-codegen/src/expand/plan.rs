@@ -8,6 +8,8 @@ use std::fmt::Write;
 use gpt_plan::*;
 use proc_macro2::TokenStream;
 
+use super::training;
+
 /// Statics that the plan refers to, and the plan's expression.
 pub fn items(plan: &Plan) -> (TokenStream, TokenStream) {
     let kernels: Vec<String> = plan.kernels.iter().map(kernel).collect();
@@ -16,23 +18,26 @@ pub fn items(plan: &Plan) -> (TokenStream, TokenStream) {
         kernels.len(),
         kernels.join(",")
     );
+    let (training_statics, training) = training::items(&plan.training);
     let value = format!(
-        "{P}::Plan {{ name: {}, spec: {}, tensors: {}, buffers: {}, kernels: {COW}::Borrowed(&KERNELS), sections: {} }}",
+        "{P}::Plan {{ name: {}, spec: {}, tensors: {}, buffers: {}, kernels: {COW}::Borrowed(&KERNELS), sections: {}, training: {training} }}",
         text(&plan.name),
         spec(&plan.spec),
         list(&plan.tensors, tensor),
         list(&plan.buffers, buffer),
         list(&plan.sections, section),
     );
-    (parse(&statics), parse(&value))
+    let mut statics = parse(&statics);
+    statics.extend(training_statics);
+    (statics, parse(&value))
 }
 
-const P: &str = "::gpt_runtime::plan";
+pub(super) const P: &str = "::gpt_runtime::plan";
 const COW: &str = "::std::borrow::Cow";
 const SOME: &str = "::core::option::Option::Some";
 const NONE: &str = "::core::option::Option::None";
 
-fn parse(rust: &str) -> TokenStream {
+pub(super) fn parse(rust: &str) -> TokenStream {
     rust.parse().expect("the compiler writes Rust")
 }
 
@@ -40,7 +45,7 @@ fn text(text: &str) -> String {
     format!("{COW}::Borrowed({text:?})")
 }
 
-fn list<T>(list: &[T], item: impl Fn(&T) -> String) -> String {
+pub(super) fn list<T>(list: &[T], item: impl Fn(&T) -> String) -> String {
     let mut out = format!("{COW}::Borrowed(&[");
     for element in list.iter() {
         let _ = write!(out, "{},", item(element));
@@ -48,7 +53,7 @@ fn list<T>(list: &[T], item: impl Fn(&T) -> String) -> String {
     out + "])"
 }
 
-fn option<T>(value: Option<T>, item: impl Fn(T) -> String) -> String {
+pub(super) fn option<T>(value: Option<T>, item: impl Fn(T) -> String) -> String {
     value.map_or(NONE.to_owned(), |v| format!("{SOME}({})", item(v)))
 }
 
@@ -109,7 +114,7 @@ fn formula(f: &Formula) -> String {
     format!("{P}::Formula {{ nodes: {} }}", list(&f.nodes, node))
 }
 
-fn id(id: TensorId) -> String {
+pub(super) fn tensor_id(id: TensorId) -> String {
     format!("{P}::TensorId({})", id.0)
 }
 
@@ -147,7 +152,7 @@ fn buffer(b: &Buffer) -> String {
     )
 }
 
-fn kernel(k: &Kernel) -> String {
+pub(super) fn kernel(k: &Kernel) -> String {
     let part = |part: &&'static gpt_shaders::Source| {
         format!("&::gpt_runtime::shaders::{}", part.constant())
     };
@@ -184,33 +189,37 @@ fn choice(c: KernelChoice) -> String {
     format!("{P}::KernelChoice::{c:?}")
 }
 
+pub(super) fn norm_ref(n: NormRef) -> String {
+    format!(
+        "{P}::NormRef {{ gamma: {}, beta: {} }}",
+        tensor_id(n.gamma),
+        option(n.beta, tensor_id)
+    )
+}
+
 fn op(op: &Op) -> String {
-    let norm = |n: Option<NormRef>| {
-        option(n, |n| {
-            format!(
-                "{P}::NormRef {{ gamma: {}, beta: {} }}",
-                id(n.gamma),
-                option(n.beta, id)
-            )
-        })
-    };
+    let norm = |n: Option<NormRef>| option(n, norm_ref);
     let projection = |name: &str, n: Option<NormRef>, weight: TensorId, bias: Option<TensorId>| {
         format!(
             "{name} {{ norm: {}, weight: {}, bias: {} }}",
             norm(n),
-            id(weight),
-            option(bias, id)
+            tensor_id(weight),
+            option(bias, tensor_id)
         )
     };
     match *op {
         Op::Embed { table, positions } => format!(
             "Embed {{ table: {}, positions: {} }}",
-            id(table),
-            option(positions, id)
+            tensor_id(table),
+            option(positions, tensor_id)
         ),
         Op::Attention => "Attention".to_owned(),
         Op::Head { norm: n, weight } => {
-            format!("Head {{ norm: {}, weight: {} }}", norm(n), id(weight))
+            format!(
+                "Head {{ norm: {}, weight: {} }}",
+                norm(n),
+                tensor_id(weight)
+            )
         }
         Op::Qkv { norm, weight, bias } => projection("Qkv", norm, weight, bias),
         Op::AttentionOut { norm, weight, bias } => projection("AttentionOut", norm, weight, bias),

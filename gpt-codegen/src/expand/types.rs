@@ -213,6 +213,7 @@ pub fn face(model: &Model, _plan: &Plan) -> TokenStream {
         quote!(mlp_up)
     };
     let (activation, custom) = activation(&spec.mlp.activation);
+    let activate = activate(&spec.mlp.activation);
     quote! {
         impl ::gpt_runtime::Gpt for #ident {
             type Buffers = #buffers;
@@ -258,6 +259,10 @@ pub fn face(model: &Model, _plan: &Plan) -> TokenStream {
                 }
                 pass.head(&b.x, ::core::option::Option::Some(&self.final_norm), #head);
             }
+
+            fn activate(values: &mut [f32], slopes: &mut [f32]) {
+                #activate
+            }
         }
     }
 }
@@ -288,6 +293,30 @@ fn activation(activation: &Activation) -> (TokenStream, TokenStream) {
             };
             (quote!(activation), function)
         }
+    }
+}
+
+/// The body of `activate`: the activation of `values`, in place, and its derivative there.
+fn activate(activation: &Activation) -> TokenStream {
+    let built_in = match activation {
+        Activation::Gelu => "Gelu",
+        Activation::GeluTanh => "GeluTanh",
+        Activation::Relu => "Relu",
+        Activation::Silu => "Silu",
+        Activation::Custom { value, derivative } => {
+            let (value, derivative) = (formula::rust(value), formula::rust(derivative));
+            return quote! {
+                for (element, slope) in values.iter_mut().zip(slopes) {
+                    let x: f32 = *element;
+                    *slope = { #derivative };
+                    *element = { #value };
+                }
+            };
+        }
+    };
+    let built_in = format_ident!("{built_in}");
+    quote! {
+        ::gpt_runtime::cpu::activation::with_slopes(&::gpt_runtime::plan::Activation::#built_in, values, slopes);
     }
 }
 

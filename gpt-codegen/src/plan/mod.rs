@@ -1,12 +1,13 @@
 //! Spec to plan: how much, where, in which order.
 //!
 //! [`plan`] fixes the table of tensors (`tensors`), the names that files give them (`names`), and the steps of a
-//! forward pass with a kernel for each phase and format (`steps`). What a kernel looks like is the business of
+//! forward pass with a kernel for each phase and format (`steps`), and those of a training pass (`training`). What a kernel looks like is the business of
 //! [`wgsl`](crate::wgsl); whether the spec makes sense was settled before (`check`).
 
 mod names;
 mod steps;
 mod tensors;
+mod training;
 
 use gpt_plan::{Buffer, BufferId, Plan, Rows, Spec};
 
@@ -18,9 +19,10 @@ pub fn plan(name: &str, spec: &Spec) -> Plan {
         name: name.to_owned().into(),
         spec: spec.clone(),
         buffers: buffers(spec).into(),
-        tensors: table.tensors.into(),
         kernels: kernels.into(),
         sections: sections.into(),
+        training: training::training(name, spec, &table),
+        tensors: table.tensors.into(),
     }
 }
 

@@ -7,6 +7,7 @@
 mod attention;
 mod header;
 mod linear;
+pub mod training;
 mod validate;
 
 use gpt_plan::{Format, Kernel, Op, Phase, Spec, Tensor};

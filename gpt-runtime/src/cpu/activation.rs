@@ -35,6 +35,14 @@ pub fn silu(row: &mut [f32]) {
     best().silu(row)
 }
 
+/// A built-in activation of `values`, in place, and its derivative there.
+///
+/// # Panics
+/// For a closure, which is no built-in.
+pub fn with_slopes(activation: &Activation, values: &mut [f32], slopes: &mut [f32]) {
+    best().with_slopes(activation, values, slopes)
+}
+
 /// An activation as the walker applies it.
 pub(super) enum Apply {
     BuiltIn(fn(&Kernels, &mut [f32]), &'static Kernels),

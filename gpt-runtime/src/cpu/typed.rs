@@ -31,6 +31,9 @@ pub trait Gpt: Sized + Send + Sync + 'static {
 
     /// Every step of the plan, in order.
     fn forward(&self, buffers: &mut Self::Buffers, pass: &mut Pass<'_>);
+
+    /// The MLP's activation of `values`, in place, and its derivative there.
+    fn activate(values: &mut [f32], slopes: &mut [f32]);
 }
 
 /// A linear layer from `IN` features to `OUT`.

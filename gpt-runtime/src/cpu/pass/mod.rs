@@ -9,7 +9,7 @@ mod linear;
 
 use std::sync::Mutex;
 
-use gpt_plan::{BufferId, Norm, Op, Plan, Step};
+use gpt_plan::{BufferId, Op, Plan, Step};
 
 use super::cache::Cache;
 use super::device::CpuDevice;
@@ -233,12 +233,8 @@ impl Pass<'_> {
                 let x = &x[row * width..][..width];
                 // SAFETY: each task writes rows of its own.
                 let out = unsafe { out.part(row * width, width) };
-                match norm.kind {
-                    Norm::LayerNorm { eps } => {
-                        kernels.layer_norm(x, &norm.gamma, &norm.beta, eps as f32, out)
-                    }
-                    Norm::RmsNorm { eps } => kernels.rms_norm(x, &norm.gamma, eps as f32, out),
-                }
+                let statistics = kernels.statistics(norm.kind, x);
+                kernels.normalise(x, statistics, &norm.gamma, &norm.beta, out);
             }
         });
     }

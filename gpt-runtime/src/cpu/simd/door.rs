@@ -1,8 +1,9 @@
 //! The checked doors to the kernels: slices in, lengths verified, then the function of the instruction set.
 
-use gpt_plan::Format;
+use gpt_plan::{Activation, Dropout, Format, Norm};
 
 use super::Kernels;
+use super::learn::AdamStep;
 use super::product::{Product, Q4_BLOCK, Q8_BLOCK};
 use super::rows::Running;
 use super::vector::PANEL;
@@ -39,6 +40,57 @@ impl Kernels {
             (rows - 1) * input.stride + depth <= input.data.len(),
             "input of a product"
         );
+        self.checked_product(
+            rows,
+            depth,
+            input.data,
+            [input.stride, 1],
+            panel,
+            output,
+            add,
+        );
+    }
+
+    /// As [`product`](Self::product) with the input's columns as rows: element `k` of row `i` is `input.data[k * input.stride + i]`.
+    pub fn product_of_columns(
+        &self,
+        rows: usize,
+        depth: usize,
+        input: Strided<'_>,
+        panel: Strided<'_>,
+        output: StridedMut<'_>,
+        add: bool,
+    ) {
+        if rows == 0 {
+            return;
+        }
+        assert!(
+            depth == 0 || (depth - 1) * input.stride + rows <= input.data.len(),
+            "input of a product of columns"
+        );
+        self.checked_product(
+            rows,
+            depth,
+            input.data,
+            [1, input.stride],
+            panel,
+            output,
+            add,
+        );
+    }
+
+    /// The product whose input, read at `i * row_stride + k * step`, was checked.
+    #[allow(clippy::too_many_arguments)]
+    fn checked_product(
+        &self,
+        rows: usize,
+        depth: usize,
+        input: &[f32],
+        [input_stride, input_step]: [usize; 2],
+        panel: Strided<'_>,
+        output: StridedMut<'_>,
+        add: bool,
+    ) {
         assert!(
             depth == 0 || (depth - 1) * panel.stride + PANEL <= panel.data.len(),
             "panel of a product"
@@ -50,8 +102,9 @@ impl Kernels {
         let product = Product {
             rows,
             depth,
-            input: input.data.as_ptr(),
-            input_stride: input.stride,
+            input: input.as_ptr(),
+            input_stride,
+            input_step,
             panel: panel.data.as_ptr(),
             panel_stride: panel.stride,
             output: output.data.as_mut_ptr(),
@@ -129,25 +182,33 @@ impl Kernels {
         }
     }
 
-    /// LayerNorm of one row; `beta` may be empty.
-    pub fn layer_norm(&self, x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, out: &mut [f32]) {
+    /// Mean and 1 / deviation of a row, as the norm subtracts and multiplies them.
+    pub fn statistics(&self, norm: Norm, x: &[f32]) -> [f32; 2] {
+        // SAFETY: the kernels take slices and index them themselves.
+        unsafe {
+            match norm {
+                Norm::LayerNorm { eps } => (self.layer_statistics)(x, eps as f32),
+                Norm::RmsNorm { eps } => (self.rms_statistics)(x, eps as f32),
+            }
+        }
+    }
+
+    /// A row as a norm with these [`statistics`](Self::statistics) shows it; `beta` may be empty.
+    pub fn normalise(
+        &self,
+        x: &[f32],
+        statistics: [f32; 2],
+        gamma: &[f32],
+        beta: &[f32],
+        out: &mut [f32],
+    ) {
         assert!(
             gamma.len() == x.len() && out.len() == x.len(),
             "lengths of a norm"
         );
         assert!(beta.is_empty() || beta.len() == x.len(), "length of beta");
         // SAFETY: the kernel takes slices and indexes them itself.
-        unsafe { (self.layer_norm)(x, gamma, beta, eps, out) }
-    }
-
-    /// RmsNorm of one row.
-    pub fn rms_norm(&self, x: &[f32], gamma: &[f32], eps: f32, out: &mut [f32]) {
-        assert!(
-            gamma.len() == x.len() && out.len() == x.len(),
-            "lengths of a norm"
-        );
-        // SAFETY: the kernel takes slices and indexes them itself.
-        unsafe { (self.rms_norm)(x, gamma, eps, out) }
+        unsafe { (self.normalise)(x, statistics, gamma, beta, out) }
     }
 
     /// Sums of each 32 elements.
@@ -174,6 +235,111 @@ impl Kernels {
     pub fn scale(&self, row: &mut [f32], factor: f32) {
         // SAFETY: the kernel takes a slice and indexes it itself.
         unsafe { (self.scale)(row, factor) }
+    }
+
+    /// The activation of `values`, in place, and its derivative there.
+    ///
+    /// # Panics
+    /// For a closure, of which there is no kernel.
+    pub fn with_slopes(&self, activation: &Activation, values: &mut [f32], slopes: &mut [f32]) {
+        assert_eq!(values.len(), slopes.len(), "lengths of values and slopes");
+        let kernel = match activation {
+            Activation::Gelu => self.gelu_slopes,
+            Activation::GeluTanh => self.gelu_tanh_slopes,
+            Activation::Relu => self.relu_slopes,
+            Activation::Silu => self.silu_slopes,
+            Activation::Custom { .. } => panic!("a closure has no kernel"),
+        };
+        // SAFETY: the lengths are one.
+        unsafe { kernel(values, slopes) }
+    }
+
+    /// The gradient of what a norm read, one row; see [`learn`](super::learn::norm_backward).
+    #[allow(clippy::too_many_arguments)]
+    pub fn norm_backward(
+        &self,
+        norm: Norm,
+        x: &[f32],
+        dy: &[f32],
+        gamma: &[f32],
+        [mean, scale]: [f32; 2],
+        out: &mut [f32],
+        add: bool,
+    ) {
+        let n = x.len();
+        assert!(
+            dy.len() == n && gamma.len() == n && out.len() == n,
+            "lengths of a norm's gradient"
+        );
+        let centred = match norm {
+            Norm::LayerNorm { .. } => 1.0,
+            Norm::RmsNorm { .. } => 0.0,
+        };
+        // SAFETY: the lengths are one.
+        unsafe { (self.norm_backward)(x, dy, gamma, mean, scale, centred, out, add) }
+    }
+
+    /// Adds `Σ dy x'` to `gamma` and `Σ dy` to `beta`, over rows `stride` apart and 32 wide.
+    pub fn norm_sums(
+        &self,
+        x: &[f32],
+        dy: &[f32],
+        stride: usize,
+        stats: &[f32],
+        gamma: &mut [f32; PANEL],
+        beta: &mut [f32; PANEL],
+    ) {
+        // SAFETY: the kernel indexes its slices.
+        unsafe { (self.norm_sums)(x, dy, stride, stats, gamma, beta) }
+    }
+
+    /// Adds `rows` rows, `stride` apart and 32 wide, to `sums`.
+    pub fn row_sums(&self, x: &[f32], rows: usize, stride: usize, sums: &mut [f32; PANEL]) {
+        // SAFETY: the kernel indexes its slices.
+        unsafe { (self.row_sums)(x, rows, stride, sums) }
+    }
+
+    /// `out[j * out_stride + i] = from[i * stride + j]` for 32 columns and `rows` (at most 32) rows; of the others zeros.
+    pub fn transpose(
+        &self,
+        from: &[f32],
+        stride: usize,
+        rows: usize,
+        out: &mut [f32],
+        out_stride: usize,
+    ) {
+        // SAFETY: the kernel indexes its slices.
+        unsafe { (self.transpose)(from, stride, rows, out, out_stride) }
+    }
+
+    /// One step of AdamW.
+    pub fn adamw(&self, p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], step: &AdamStep) {
+        let n = p.len();
+        assert!(
+            g.len() == n && m.len() == n && v.len() == n,
+            "lengths of a step"
+        );
+        // SAFETY: the kernel indexes its slices.
+        unsafe { (self.adamw)(p, g, m, v, step) }
+    }
+
+    /// The sum of squares.
+    pub fn squares(&self, x: &[f32]) -> f32 {
+        // SAFETY: the kernel takes a slice and indexes it itself.
+        unsafe { (self.squares)(x) }
+    }
+
+    /// `e^(scale * score - lse)` of the first `seen` scores, zero for the rest.
+    pub fn probabilities(&self, scores: &mut [f32], seen: usize, scale: f32, lse: f32) {
+        assert!(seen <= scores.len(), "scores that are seen");
+        // SAFETY: whole vectors are only taken below `seen`.
+        unsafe { (self.probabilities)(scores, seen, scale, lse) }
+    }
+
+    /// The mask of a site, from its element `first` on, multiplied into a row.
+    pub fn drop_row(&self, row: &mut [f32], first: u32, key: u32, dropout: &Dropout) {
+        // SAFETY: the kernel indexes its slice.
+        unsafe { (self.drop_row)(row, first, key, dropout.threshold, dropout.scale) }
     }
 
     /// The exact GELU of each element.

@@ -15,6 +15,7 @@ macro_rules! methods {
 }
 
 mod door;
+mod learn;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
@@ -29,6 +30,7 @@ mod x86;
 use product::{Brain, Half, Product};
 
 pub use door::{Strided, StridedMut};
+pub(super) use learn::AdamStep;
 pub(super) use rows::Running;
 pub use vector::PANEL;
 
@@ -92,8 +94,12 @@ impl Isa {
     }
 }
 
-/// Row, gamma, beta, epsilon, output.
-type LayerNorm = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
+/// Row, statistics, gamma, beta, output.
+type Normalise = unsafe fn(&[f32], [f32; 2], &[f32], &[f32], &mut [f32]);
+/// Row, its output's gradient, gamma, mean, scale, whether it is centred, output, whether to add.
+type NormBackward = unsafe fn(&[f32], &[f32], &[f32], f32, f32, f32, &mut [f32], bool);
+/// Rows, their outputs' gradients, stride, statistics, sums for gamma and beta.
+type NormSums = unsafe fn(&[f32], &[f32], usize, &[f32], &mut [f32; PANEL], &mut [f32; PANEL]);
 
 /// The functions of one instruction set. SAFETY: they are called through the doors in `door`, which check lengths, and a value of this
 /// type exists only where the processor has the instructions.
@@ -110,8 +116,9 @@ pub struct Kernels {
     unpack_bf16: unsafe fn(*const Brain, usize, *mut f32),
     unpack_q8: unsafe fn(*const u8, usize, *mut f32),
     unpack_q4: unsafe fn(*const u8, usize, *mut f32),
-    layer_norm: LayerNorm,
-    rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
+    layer_statistics: unsafe fn(&[f32], f32) -> [f32; 2],
+    rms_statistics: unsafe fn(&[f32], f32) -> [f32; 2],
+    normalise: Normalise,
     block_sums: unsafe fn(&[f32], &mut [f32]),
     softmax_block: unsafe fn(&mut [f32], usize, f32, &mut Running) -> f32,
     scale: unsafe fn(&mut [f32], f32),
@@ -119,6 +126,18 @@ pub struct Kernels {
     gelu_tanh: unsafe fn(&mut [f32]),
     relu: unsafe fn(&mut [f32]),
     silu: unsafe fn(&mut [f32]),
+    gelu_slopes: unsafe fn(&mut [f32], &mut [f32]),
+    gelu_tanh_slopes: unsafe fn(&mut [f32], &mut [f32]),
+    relu_slopes: unsafe fn(&mut [f32], &mut [f32]),
+    silu_slopes: unsafe fn(&mut [f32], &mut [f32]),
+    norm_backward: NormBackward,
+    norm_sums: NormSums,
+    row_sums: unsafe fn(&[f32], usize, usize, &mut [f32; PANEL]),
+    transpose: unsafe fn(&[f32], usize, usize, &mut [f32], usize),
+    adamw: unsafe fn(&mut [f32], &[f32], &mut [f32], &mut [f32], &AdamStep),
+    squares: unsafe fn(&[f32]) -> f32,
+    probabilities: unsafe fn(&mut [f32], usize, f32, f32),
+    drop_row: unsafe fn(&mut [f32], u32, u32, u32, f32),
 }
 
 /// Compiles every kernel for one instruction set. `$wide` registers span a panel, `$tile` are one tile's width, `$unroll` steps of
@@ -126,9 +145,10 @@ pub struct Kernels {
 macro_rules! instruction_set {
     ($module:ident, $isa:ident, $vector:path, $wide:literal, $tile:literal, $unroll:literal, $(#[$feature:meta])?) => {
         mod $module {
+            use super::learn::{self, AdamStep};
             use super::product::{self, Brain, Half, Product};
             use super::rows::{self, Running};
-            use super::{Isa, Kernels};
+            use super::{Isa, Kernels, PANEL};
             use $vector as V;
 
             instruction_set!(@functions [$($feature)?]
@@ -142,8 +162,9 @@ macro_rules! instruction_set {
                 unpack_bf16(panel: *const Brain, depth: usize, out: *mut f32) -> () = product::unpack::<V, Brain>;
                 unpack_q8(panel: *const u8, blocks: usize, out: *mut f32) -> () = product::unpack_q8::<V>;
                 unpack_q4(panel: *const u8, blocks: usize, out: *mut f32) -> () = product::unpack_q4::<V>;
-                layer_norm(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, out: &mut [f32]) -> () = rows::layer_norm::<V>;
-                rms_norm(x: &[f32], gamma: &[f32], eps: f32, out: &mut [f32]) -> () = rows::rms_norm::<V>;
+                layer_statistics(x: &[f32], eps: f32) -> [f32; 2] = rows::layer_statistics::<V>;
+                rms_statistics(x: &[f32], eps: f32) -> [f32; 2] = rows::rms_statistics::<V>;
+                normalise(x: &[f32], statistics: [f32; 2], gamma: &[f32], beta: &[f32], out: &mut [f32]) -> () = rows::normalise::<V>;
                 block_sums(x: &[f32], sums: &mut [f32]) -> () = rows::block_sums::<V>;
                 softmax_block(scores: &mut [f32], seen: usize, scale: f32, state: &mut Running) -> f32 = rows::softmax_block::<V>;
                 scale(row: &mut [f32], factor: f32) -> () = rows::scale::<V>;
@@ -151,12 +172,26 @@ macro_rules! instruction_set {
                 gelu_tanh(row: &mut [f32]) -> () = rows::gelu_tanh::<V>;
                 relu(row: &mut [f32]) -> () = rows::relu::<V>;
                 silu(row: &mut [f32]) -> () = rows::silu::<V>;
+                gelu_slopes(values: &mut [f32], slopes: &mut [f32]) -> () = learn::gelu_slopes::<V>;
+                gelu_tanh_slopes(values: &mut [f32], slopes: &mut [f32]) -> () = learn::gelu_tanh_slopes::<V>;
+                relu_slopes(values: &mut [f32], slopes: &mut [f32]) -> () = learn::relu_slopes::<V>;
+                silu_slopes(values: &mut [f32], slopes: &mut [f32]) -> () = learn::silu_slopes::<V>;
+                norm_backward(x: &[f32], dy: &[f32], gamma: &[f32], mean: f32, scale: f32, centred: f32, out: &mut [f32], add: bool) -> () = learn::norm_backward::<V>;
+                norm_sums(x: &[f32], dy: &[f32], stride: usize, stats: &[f32], gamma: &mut [f32; PANEL], beta: &mut [f32; PANEL]) -> () = learn::norm_sums::<V>;
+                row_sums(x: &[f32], rows: usize, stride: usize, sums: &mut [f32; PANEL]) -> () = learn::row_sums::<V>;
+                transpose(from: &[f32], stride: usize, rows: usize, out: &mut [f32], out_stride: usize) -> () = learn::transpose::<V>;
+                adamw(p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], step: &AdamStep) -> () = learn::adamw::<V>;
+                squares(x: &[f32]) -> f32 = learn::squares::<V>;
+                probabilities(scores: &mut [f32], seen: usize, scale: f32, lse: f32) -> () = learn::probabilities::<V>;
+                drop_row(row: &mut [f32], first: u32, key: u32, threshold: u32, scale: f32) -> () = learn::drop_row::<V>;
             );
 
             pub static KERNELS: Kernels = Kernels {
                 isa: Isa::$isa,
                 product, gemv_f32, gemv_f16, gemv_bf16, gemv_q8, gemv_q4, unpack_f16, unpack_bf16, unpack_q8, unpack_q4,
-                layer_norm, rms_norm, block_sums, softmax_block, scale, gelu, gelu_tanh, relu, silu,
+                layer_statistics, rms_statistics, normalise, block_sums, softmax_block, scale, gelu, gelu_tanh, relu, silu,
+                gelu_slopes, gelu_tanh_slopes, relu_slopes, silu_slopes, norm_backward, norm_sums, row_sums, transpose, adamw, squares,
+                probabilities, drop_row,
             };
         }
     };

@@ -46,6 +46,10 @@ unsafe impl Vector for Neon {
         div(self, other: Self) -> Self { Neon(vdivq_f32(self.0, other.0)) }
         max(self, other: Self) -> Self { Neon(vmaxq_f32(self.0, other.0)) }
         min(self, other: Self) -> Self { Neon(vminq_f32(self.0, other.0)) }
+        positive(self) -> Self {
+            let greater = vcgtzq_f32(self.0);
+            Neon(vreinterpretq_f32_u32(vandq_u32(greater, vreinterpretq_u32_f32(vdupq_n_f32(1.0)))))
+        }
         mul_add(self, factor: Self, addend: Self) -> Self { Neon(vfmaq_f32(addend.0, self.0, factor.0)) }
         round(self) -> Self { Neon(vrndnq_f32(self.0)) }
         exp2_integer(self) -> Self {

@@ -41,6 +41,7 @@ unsafe impl Vector for Portable {
         div(self, other: Self) -> Self { self.zip(other, |a, b| a / b) }
         max(self, other: Self) -> Self { self.zip(other, |a, b| if a > b { a } else { b }) }
         min(self, other: Self) -> Self { self.zip(other, |a, b| if a < b { a } else { b }) }
+        positive(self) -> Self { Portable(self.0.map(|x| f32::from(u8::from(x > 0.0)))) }
         mul_add(self, factor: Self, addend: Self) -> Self {
             // Not `f32::mul_add`, which is a library call where the target has no such instruction.
             Portable(std::array::from_fn(|i| self.0[i] * factor.0[i] + addend.0[i]))

@@ -13,6 +13,8 @@ pub struct Product {
     pub input: *const f32,
     /// Floats from one row of the input to the next.
     pub input_stride: usize,
+    /// Floats from one step of depth to the next: 1, or a row's length where the input is read by columns.
+    pub input_step: usize,
     pub panel: *const f32,
     /// Floats from one step of depth to the next: 32 in a packed panel.
     pub panel_stride: usize,
@@ -77,7 +79,7 @@ unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(
                     *sum = w.mul_add(x, *sum);
                 }
             }
-            input = input.add(1);
+            input = input.add(p.input_step);
             panel = panel.add(p.panel_stride);
         }
         for (r, sums) in sums.into_iter().enumerate() {

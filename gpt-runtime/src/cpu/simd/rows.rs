@@ -42,18 +42,12 @@ unsafe fn total<V: Vector>(row: &[f32], f: impl Fn(V) -> V, scalar: impl Fn(f32)
     }
 }
 
-/// `(x - mean) / sqrt(variance + eps) * gamma + beta`. All slices have one length; `beta` may be empty.
+/// Mean and `1 / sqrt(variance + eps)` of a row.
 ///
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
-pub unsafe fn layer_norm<V: Vector>(
-    x: &[f32],
-    gamma: &[f32],
-    beta: &[f32],
-    eps: f32,
-    out: &mut [f32],
-) {
+pub unsafe fn layer_statistics<V: Vector>(x: &[f32], eps: f32) -> [f32; 2] {
     // SAFETY: passed on.
     unsafe {
         let n = x.len() as f32;
@@ -67,27 +61,38 @@ pub unsafe fn layer_norm<V: Vector>(
             },
             |x| (x - mean) * (x - mean),
         );
-        let scale = 1.0 / (squares / n + eps).sqrt();
-        for ((out, x), gamma) in out.iter_mut().zip(x).zip(gamma) {
-            *out = (x - mean) * scale * gamma;
-        }
-        for (out, beta) in out.iter_mut().zip(beta) {
-            *out += beta;
-        }
+        [mean, 1.0 / (squares / n + eps).sqrt()]
     }
 }
 
-/// `x / sqrt(mean of squares + eps) * gamma`.
+/// Zero and `1 / sqrt(mean of squares + eps)` of a row.
 ///
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
-pub unsafe fn rms_norm<V: Vector>(x: &[f32], gamma: &[f32], eps: f32, out: &mut [f32]) {
+pub unsafe fn rms_statistics<V: Vector>(x: &[f32], eps: f32) -> [f32; 2] {
     // SAFETY: passed on.
     let squares = unsafe { total::<V>(x, |x| x.mul(x), |x| x * x) };
-    let scale = 1.0 / (squares / x.len() as f32 + eps).sqrt();
+    [0.0, 1.0 / (squares / x.len() as f32 + eps).sqrt()]
+}
+
+/// `(x - mean) * scale * gamma + beta`. All slices have one length; `beta` may be empty.
+///
+/// # Safety
+/// None beyond the instruction set's: slices are indexed.
+#[inline(always)]
+pub unsafe fn normalise<V: Vector>(
+    x: &[f32],
+    [mean, scale]: [f32; 2],
+    gamma: &[f32],
+    beta: &[f32],
+    out: &mut [f32],
+) {
     for ((out, x), gamma) in out.iter_mut().zip(x).zip(gamma) {
-        *out = x * scale * gamma;
+        *out = (x - mean) * scale * gamma;
+    }
+    for (out, beta) in out.iter_mut().zip(beta) {
+        *out += beta;
     }
 }
 
@@ -141,13 +146,29 @@ pub unsafe fn gelu_tanh<V: Vector>(row: &mut [f32]) {
     }
 }
 
-/// `x Phi(x)` with `Phi(x) = erfc(-x / sqrt 2) / 2`. The complementary error function is that of Press et al., Numerical
-/// Recipes (2nd ed., 6.2): a Chebyshev fit with a relative error below 1.2e-7 everywhere.
+/// `x Phi(x)`: the value is `x - x tail` on the right and `x tail` on the left, so nothing cancels.
 ///
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
 pub unsafe fn gelu<V: Vector>(row: &mut [f32]) {
+    // SAFETY: passed on.
+    unsafe {
+        let zero = V::splat(0.0);
+        map::<V>(row, |x| {
+            let magnitude = x.max(zero.sub(x));
+            x.max(zero).sub(magnitude.mul(normal_tail(x)))
+        })
+    }
+}
+
+/// The normal distribution beyond `|x|`, `erfc(|x| / sqrt 2) / 2`. The complementary error function is that of Press et al., Numerical
+/// Recipes (2nd ed., 6.2): a Chebyshev fit with a relative error below 1.2e-7 everywhere.
+///
+/// # Safety
+/// As [`Vector`].
+#[inline(always)]
+pub unsafe fn normal_tail<V: Vector>(x: V) -> V {
     const FIT: [f32; 9] = [
         -0.822_152_2,
         1.488_515_9,
@@ -161,21 +182,15 @@ pub unsafe fn gelu<V: Vector>(row: &mut [f32]) {
     ];
     // SAFETY: passed on.
     unsafe {
-        map::<V>(row, |x| {
-            let one = V::splat(1.0);
-            let z = x.mul(V::splat(std::f32::consts::FRAC_1_SQRT_2));
-            let size = z.max(V::splat(0.0).sub(z));
-            let t = one.div(size.mul_add(V::splat(0.5), one));
-            let mut fit = V::splat(0.170_872_77);
-            for c in FIT {
-                fit = fit.mul_add(t, V::splat(c));
-            }
-            // erfc(|z|) / 2; the other half is what remains to 1. `x erfc(|z|)/2` is the result below 0, `x - ..` above.
-            let tail = t.mul(exp(fit.sub(size.mul(size)))).mul(V::splat(0.5));
-            let positive = x.max(V::splat(0.0));
-            let magnitude = x.max(V::splat(0.0).sub(x));
-            positive.sub(magnitude.mul(tail))
-        })
+        let one = V::splat(1.0);
+        let z = x.mul(V::splat(std::f32::consts::FRAC_1_SQRT_2));
+        let size = z.max(V::splat(0.0).sub(z));
+        let t = one.div(size.mul_add(V::splat(0.5), one));
+        let mut fit = V::splat(0.170_872_77);
+        for c in FIT {
+            fit = fit.mul_add(t, V::splat(c));
+        }
+        t.mul(exp(fit.sub(size.mul(size)))).mul(V::splat(0.5))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every kernel of every instruction set that this processor has, against f64, at lengths that divide nothing.
 
-use gpt_plan::Format;
+use gpt_plan::{Format, Norm};
 
 use super::door::{Strided, StridedMut};
 use super::*;
@@ -169,13 +169,15 @@ fn norms() {
             let variance = wide.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64;
             let square = wide.iter().map(|x| x * x).sum::<f64>() / n as f64;
             let mut out = vec![f32::NAN; n];
-            kernels.layer_norm(&x, &gamma, &beta, 1e-5, &mut out);
+            let stats = kernels.statistics(Norm::LayerNorm { eps: 1e-5 }, &x);
+            kernels.normalise(&x, stats, &gamma, &beta, &mut out);
             for i in 0..n {
                 let expected = (wide[i] - mean) / (variance + 1e-5).sqrt() * f64::from(gamma[i])
                     + f64::from(beta[i]);
                 close(out[i], expected, 10.0);
             }
-            kernels.rms_norm(&x, &gamma, 1e-5, &mut out);
+            let stats = kernels.statistics(Norm::RmsNorm { eps: 1e-5 }, &x);
+            kernels.normalise(&x, stats, &gamma, &[], &mut out);
             for i in 0..n {
                 close(
                     out[i],

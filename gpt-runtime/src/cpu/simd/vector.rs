@@ -32,6 +32,8 @@ pub unsafe trait Vector: Copy {
     unsafe fn div(self, other: Self) -> Self;
     unsafe fn max(self, other: Self) -> Self;
     unsafe fn min(self, other: Self) -> Self;
+    /// 1 where it is greater than zero, else 0.
+    unsafe fn positive(self) -> Self;
     /// `self * factor + addend`, rounded once where the hardware can.
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self;
     /// The nearest integer, ties to even; |self| below 2^22.

@@ -41,6 +41,10 @@ unsafe impl Vector for Avx2 {
         div(self, other: Self) -> Self { Avx2(_mm256_div_ps(self.0, other.0)) }
         max(self, other: Self) -> Self { Avx2(_mm256_max_ps(self.0, other.0)) }
         min(self, other: Self) -> Self { Avx2(_mm256_min_ps(self.0, other.0)) }
+        positive(self) -> Self {
+            let greater = _mm256_cmp_ps::<_CMP_GT_OQ>(self.0, _mm256_setzero_ps());
+            Avx2(_mm256_and_ps(greater, _mm256_set1_ps(1.0)))
+        }
         mul_add(self, factor: Self, addend: Self) -> Self {
             Avx2(_mm256_fmadd_ps(self.0, factor.0, addend.0))
         }
@@ -93,6 +97,10 @@ unsafe impl Vector for Avx512 {
         div(self, other: Self) -> Self { Avx512(_mm512_div_ps(self.0, other.0)) }
         max(self, other: Self) -> Self { Avx512(_mm512_max_ps(self.0, other.0)) }
         min(self, other: Self) -> Self { Avx512(_mm512_min_ps(self.0, other.0)) }
+        positive(self) -> Self {
+            let greater = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, _mm512_setzero_ps());
+            Avx512(_mm512_maskz_mov_ps(greater, _mm512_set1_ps(1.0)))
+        }
         mul_add(self, factor: Self, addend: Self) -> Self {
             Avx512(_mm512_fmadd_ps(self.0, factor.0, addend.0))
         }

@@ -2,9 +2,13 @@
 //!
 //! An engine packs a model's weights once ([`EngineModel`]), and opens sessions on them ([`EngineSession`]). A session
 //! owns its cache and buffers, allocates nothing after it is created, and knows nothing of tokens' meaning, of
-//! sampling or of chunking: the facade in `session.rs` never hands it more rows than it asked for.
+//! sampling or of chunking: the facade in `session.rs` never hands it more rows than it asked for. `train` is the same for training.
+
+mod train;
 
 use crate::Error;
+
+pub use train::{EngineTrainer, Learn, Precision, Sequences, State, TrainerOptions, Update};
 
 /// Sizes of a session, fixed when it is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,355 @@
+//! What training needs besides products: activations with their slopes, norms backward, sums over rows, AdamW.
+//!
+//! Loops over arrays of a panel's width are left to the compiler, which knows the instruction set that they are compiled for.
+
+use super::vector::{PANEL, Vector, exp};
+
+/// Applies `f` to both rows, the rest of the last vector through copies: `f` gets an element of `values` and returns what replaces it and
+/// what goes to `slopes`.
+///
+/// # Safety
+/// As [`Vector`]; both rows have one length.
+#[inline(always)]
+unsafe fn map_two<V: Vector>(values: &mut [f32], slopes: &mut [f32], f: impl Fn(V) -> (V, V)) {
+    // SAFETY: vectors lie within the rows, or in copies that are longer than any vector.
+    unsafe {
+        let whole = values.len() / V::LANES * V::LANES;
+        for i in (0..whole).step_by(V::LANES) {
+            let at = values.as_mut_ptr().add(i);
+            let (value, slope) = f(V::load(at));
+            value.store(at);
+            slope.store(slopes.as_mut_ptr().add(i));
+        }
+        let rest = values.len() - whole;
+        if rest > 0 {
+            let (mut a, mut b) = ([0.0f32; 16], [0.0f32; 16]);
+            a[..rest].copy_from_slice(&values[whole..]);
+            let (value, slope) = f(V::load(a.as_ptr()));
+            value.store(a.as_mut_ptr());
+            slope.store(b.as_mut_ptr());
+            values[whole..].copy_from_slice(&a[..rest]);
+            slopes[whole..].copy_from_slice(&b[..rest]);
+        }
+    }
+}
+
+/// `max(x, 0)` and its slope, 0 at 0.
+///
+/// # Safety
+/// As [`map_two`].
+#[inline(always)]
+pub unsafe fn relu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
+    // SAFETY: passed on.
+    unsafe { map_two::<V>(values, slopes, |x| (V::splat(0.0).max(x), x.positive())) }
+}
+
+/// `x s` with `s = 1 / (1 + e^-x)`; its slope is `s + x s (1 - s)`.
+///
+/// # Safety
+/// As [`map_two`].
+#[inline(always)]
+pub unsafe fn silu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
+    // SAFETY: passed on.
+    unsafe {
+        let one = V::splat(1.0);
+        map_two::<V>(values, slopes, |x| {
+            let e = exp(V::splat(0.0).sub(x));
+            let s = one.div(one.add(e));
+            let value = x.mul(s);
+            (value, value.mul_add(one.sub(s), s))
+        })
+    }
+}
+
+/// GELU's tanh form is `x s` with `s = 1 / (1 + e^-2u)`, `u = sqrt(2/pi) (x + 0.044715 x^3)`; its slope is `s + x s (1 - s) 2 u'`.
+///
+/// # Safety
+/// As [`map_two`].
+#[inline(always)]
+pub unsafe fn gelu_tanh_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
+    const A: f32 = -2.0 * 0.797_884_6;
+    const B: f32 = A * 0.044_715;
+    // SAFETY: passed on.
+    unsafe {
+        let one = V::splat(1.0);
+        map_two::<V>(values, slopes, |x| {
+            let square = x.mul(x);
+            let inner = square.mul_add(V::splat(B), V::splat(A)).mul(x);
+            let s = one.div(one.add(exp(inner)));
+            let value = x.mul(s);
+            let steep = square.mul_add(V::splat(-3.0 * B), V::splat(-A));
+            (value, value.mul(one.sub(s)).mul_add(steep, s))
+        })
+    }
+}
+
+/// The exact GELU `x Phi(x)`; its slope is `Phi(x) + x phi(x)` with the normal density `phi`. `Phi` is found as in [`gelu`](super::rows::gelu).
+///
+/// # Safety
+/// As [`map_two`].
+#[inline(always)]
+pub unsafe fn gelu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
+    // SAFETY: passed on.
+    unsafe {
+        let (zero, one) = (V::splat(0.0), V::splat(1.0));
+        map_two::<V>(values, slopes, |x| {
+            let tail = super::rows::normal_tail(x);
+            let magnitude = x.max(zero.sub(x));
+            let value = x.max(zero).sub(magnitude.mul(tail));
+            // Phi is `tail` on the left and `1 - tail` on the right.
+            let right = x.positive();
+            let phi = right.add(tail.mul(one.sub(right.add(right))));
+            let half = x.mul(V::splat(-0.5));
+            let density = exp(half.mul(x)).mul(V::splat(0.398_942_3));
+            (value, x.mul_add(density, phi))
+        })
+    }
+}
+
+/// A norm backward, one row: with `x' = (x - mean) scale` and `g = gamma dy`, `out = (g - centred mean(g) - x' mean(g x')) scale`, added to what
+/// `out` holds if `add`. `centred` is 1 for LayerNorm and 0 for RmsNorm.
+///
+/// # Safety
+/// As [`Vector`]; all slices have one length.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+pub unsafe fn norm_backward<V: Vector>(
+    x: &[f32],
+    dy: &[f32],
+    gamma: &[f32],
+    mean: f32,
+    scale: f32,
+    centred: f32,
+    out: &mut [f32],
+    add: bool,
+) {
+    // SAFETY: vectors lie within the slices.
+    unsafe {
+        let n = x.len();
+        let whole = n / V::LANES * V::LANES;
+        let (centre, by) = (V::splat(mean), V::splat(scale));
+        let (mut sum, mut along) = (V::splat(0.0), V::splat(0.0));
+        for i in (0..whole).step_by(V::LANES) {
+            let g = V::load(dy.as_ptr().add(i)).mul(V::load(gamma.as_ptr().add(i)));
+            let normal = V::load(x.as_ptr().add(i)).sub(centre).mul(by);
+            sum = sum.add(g);
+            along = g.mul_add(normal, along);
+        }
+        let (mut sum, mut along) = (sum.sum(), along.sum());
+        for i in whole..n {
+            let g = dy[i] * gamma[i];
+            sum += g;
+            along += g * (x[i] - mean) * scale;
+        }
+        let shift = centred * sum / n as f32;
+        let tilt = along / n as f32;
+        for i in (0..whole).step_by(V::LANES) {
+            let g = V::load(dy.as_ptr().add(i)).mul(V::load(gamma.as_ptr().add(i)));
+            let normal = V::load(x.as_ptr().add(i)).sub(centre).mul(by);
+            let d = g
+                .sub(V::splat(shift))
+                .sub(normal.mul(V::splat(tilt)))
+                .mul(by);
+            let to = out.as_mut_ptr().add(i);
+            if add { V::load(to).add(d) } else { d }.store(to);
+        }
+        for i in whole..n {
+            let d = (dy[i] * gamma[i] - shift - (x[i] - mean) * scale * tilt) * scale;
+            out[i] = if add { out[i] + d } else { d };
+        }
+    }
+}
+
+/// Sums over rows, a panel wide: `gamma += Σ dy (x - mean) scale` and `beta += Σ dy`. `stats` has mean and scale of each row.
+///
+/// # Safety
+/// None beyond the instruction set's: slices are indexed.
+#[inline(always)]
+pub unsafe fn norm_sums<V: Vector>(
+    x: &[f32],
+    dy: &[f32],
+    stride: usize,
+    stats: &[f32],
+    gamma: &mut [f32; PANEL],
+    beta: &mut [f32; PANEL],
+) {
+    // Sums of a few hundred rows each, then the sum of those: rounding errors stay small.
+    for (block, stats) in stats.chunks(512).enumerate() {
+        let (mut g, mut b) = ([0.0f32; PANEL], [0.0f32; PANEL]);
+        for (r, stat) in stats.as_chunks::<2>().0.iter().enumerate() {
+            let start = (block * 256 + r) * stride;
+            let (x, dy) = (&x[start..][..PANEL], &dy[start..][..PANEL]);
+            for j in 0..PANEL {
+                g[j] += dy[j] * ((x[j] - stat[0]) * stat[1]);
+                b[j] += dy[j];
+            }
+        }
+        for j in 0..PANEL {
+            gamma[j] += g[j];
+            beta[j] += b[j];
+        }
+    }
+}
+
+/// `sums += Σ rows`, a panel wide.
+///
+/// # Safety
+/// None beyond the instruction set's: slices are indexed.
+#[inline(always)]
+pub unsafe fn row_sums<V: Vector>(x: &[f32], rows: usize, stride: usize, sums: &mut [f32; PANEL]) {
+    for from in (0..rows).step_by(256) {
+        let mut block = [0.0f32; PANEL];
+        for r in from..rows.min(from + 256) {
+            let x = &x[r * stride..][..PANEL];
+            for j in 0..PANEL {
+                block[j] += x[j];
+            }
+        }
+        for j in 0..PANEL {
+            sums[j] += block[j];
+        }
+    }
+}
+
+/// `out[j][i] = from[i * stride + j]` for a block of `rows` by 32 (`i < rows <= 32`); missing rows become zeros.
+///
+/// # Safety
+/// None beyond the instruction set's: slices are indexed.
+#[inline(always)]
+pub unsafe fn transpose<V: Vector>(
+    from: &[f32],
+    stride: usize,
+    rows: usize,
+    out: &mut [f32],
+    out_stride: usize,
+) {
+    if rows < PANEL {
+        for j in 0..PANEL {
+            let out = &mut out[j * out_stride..][..PANEL];
+            for (i, out) in out.iter_mut().enumerate() {
+                *out = if i < rows { from[i * stride + j] } else { 0.0 };
+            }
+        }
+        return;
+    }
+    // Eight by eight, so that both sides stay in registers.
+    for i in (0..PANEL).step_by(8) {
+        for j in (0..PANEL).step_by(8) {
+            let mut block = [[0.0f32; 8]; 8];
+            for (r, row) in block.iter_mut().enumerate() {
+                row.copy_from_slice(&from[(i + r) * stride + j..][..8]);
+            }
+            for c in 0..8 {
+                let column: [f32; 8] = std::array::from_fn(|r| block[r][c]);
+                out[(j + c) * out_stride + i..][..8].copy_from_slice(&column);
+            }
+        }
+    }
+}
+
+/// What AdamW needs to know of a step; see [`Update`](crate::engine::Update).
+#[derive(Clone, Copy, Debug)]
+pub struct AdamStep {
+    /// The learning rate over the first moment's bias correction.
+    pub rate: f32,
+    /// 1 - learning rate * decay.
+    pub keep: f32,
+    pub beta1: f32,
+    pub beta2: f32,
+    pub eps: f32,
+    /// 1 / sqrt(the second moment's bias correction).
+    pub root: f32,
+    /// What gradients are multiplied with first.
+    pub shrink: f32,
+}
+
+/// One step of AdamW on some parameters.
+///
+/// # Safety
+/// None beyond the instruction set's: slices are indexed.
+#[inline(always)]
+pub unsafe fn adamw<V: Vector>(
+    p: &mut [f32],
+    g: &[f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    step: &AdamStep,
+) {
+    let AdamStep {
+        rate,
+        keep,
+        beta1,
+        beta2,
+        eps,
+        root,
+        shrink,
+    } = *step;
+    for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
+        let g = g * shrink;
+        *m = beta1 * *m + (1.0 - beta1) * g;
+        *v = beta2 * *v + (1.0 - beta2) * (g * g);
+        *p = keep * *p - rate * *m / (v.sqrt() * root + eps);
+    }
+}
+
+/// The sum of squares, of so few elements that f32 loses nothing that matters.
+///
+/// # Safety
+/// As [`Vector`].
+#[inline(always)]
+pub unsafe fn squares<V: Vector>(x: &[f32]) -> f32 {
+    // SAFETY: vectors lie within `x`.
+    unsafe {
+        let mut sums = [V::splat(0.0); 4];
+        let step = 4 * V::LANES;
+        let whole = x.len() / step * step;
+        for i in (0..whole).step_by(step) {
+            for (k, sum) in sums.iter_mut().enumerate() {
+                let x = V::load(x.as_ptr().add(i + k * V::LANES));
+                *sum = x.mul_add(x, *sum);
+            }
+        }
+        let [a, b, c, d] = sums;
+        let rest: f32 = x[whole..].iter().map(|x| x * x).sum();
+        a.add(b).add(c.add(d)).sum() + rest
+    }
+}
+
+/// `e^(scale * score - lse)` of the first `seen` scores of a row, zero for the rest.
+///
+/// # Safety
+/// As [`Vector`].
+#[inline(always)]
+pub unsafe fn probabilities<V: Vector>(scores: &mut [f32], seen: usize, scale: f32, lse: f32) {
+    // SAFETY: whole vectors are only taken below `seen`.
+    unsafe {
+        let whole = seen / V::LANES * V::LANES;
+        let (factor, shift) = (V::splat(scale), V::splat(-lse));
+        for i in (0..whole).step_by(V::LANES) {
+            let at = scores.as_mut_ptr().add(i);
+            exp(V::load(at).mul_add(factor, shift)).store(at);
+        }
+        for score in &mut scores[whole..seen] {
+            *score = (*score * scale - lse).exp();
+        }
+        scores[seen..].fill(0.0);
+    }
+}
+
+/// The factors that a mask gives to elements `first..` of a row are multiplied into it; see [`Dropout`](gpt_plan::Dropout).
+///
+/// # Safety
+/// None beyond the instruction set's.
+#[inline(always)]
+pub unsafe fn drop_row<V: Vector>(
+    row: &mut [f32],
+    first: u32,
+    key: u32,
+    threshold: u32,
+    scale: f32,
+) {
+    for (i, x) in row.iter_mut().enumerate() {
+        let hashed = gpt_plan::hash(key ^ gpt_plan::hash(first.wrapping_add(i as u32)));
+        *x *= if hashed < threshold { 0.0 } else { scale };
+    }
+}

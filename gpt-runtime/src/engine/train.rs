@@ -1,0 +1,108 @@
+//! What training asks of an engine.
+//!
+//! A trainer owns f32 parameters, their gradients, AdamW's moments and the buffers of a pass, all allocated when it is created. It knows the
+//! arithmetic of a step; which text to learn from, at what rate, and when to save is the business of `train`.
+
+use gpt_plan::{Dropout, TensorId, TrainBytes, TrainShape};
+
+use crate::Error;
+
+/// What products are computed in. Weights, sums and the optimizer are f32 always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    #[default]
+    F32,
+    /// Operands of matrix products are rounded to bf16.
+    Bf16,
+    /// Operands of matrix products are rounded to f16; gradients are scaled by the loss so that small ones survive.
+    F16,
+}
+
+/// Sizes of a trainer, fixed when it is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrainerOptions {
+    /// The largest batch.
+    pub shape: TrainShape,
+    pub precision: Precision,
+}
+
+/// Sequences to learn from, checked: at least one token, no more than the trainer's shape, all tokens and targets in the vocabulary.
+#[derive(Clone, Copy, Debug)]
+pub struct Sequences<'a> {
+    /// `[sequences, tokens]`.
+    pub inputs: &'a [u32],
+    /// What should follow each of them.
+    pub targets: &'a [u32],
+    /// Tokens of each sequence.
+    pub tokens: u32,
+}
+
+/// How one batch counts in a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Learn {
+    /// Whether gradients of earlier steps are replaced, not added to.
+    pub first: bool,
+    /// What the gradient of each row's loss is multiplied with: 1 / (rows of all batches of the step).
+    pub scale: f32,
+    /// The masks of this batch.
+    pub dropout: Option<Dropout>,
+}
+
+/// One step of AdamW (Loshchilov and Hutter 2019), as PyTorch defines it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Update {
+    /// Number of this step, from 1: the moments' bias correction.
+    pub step: u64,
+    pub lr: f32,
+    pub beta1: f32,
+    pub beta2: f32,
+    pub eps: f32,
+    /// Of matrices and tables; vectors do not decay.
+    pub weight_decay: f32,
+    /// The gradient's norm is made no greater than this.
+    pub clip: Option<f32>,
+}
+
+/// What a trainer holds of each parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    Parameter,
+    Gradient,
+    /// AdamW's running mean of the gradient, and of its square.
+    FirstMoment,
+    SecondMoment,
+}
+
+/// A model that learns.
+pub trait EngineTrainer: Send {
+    /// Forward and backward: adds to the gradients, returns the sum of all rows' losses (nats).
+    fn learn(&mut self, batch: &Sequences<'_>, how: &Learn) -> Result<f64, Error>;
+
+    /// Forward only, nothing dropped: the sum of all rows' losses.
+    fn evaluate(&mut self, batch: &Sequences<'_>) -> Result<f64, Error>;
+
+    /// Moves the parameters along the gradients; returns the gradient's norm before it was clipped. If the norm is not finite, nothing is
+    /// changed.
+    fn update(&mut self, update: &Update) -> Result<f64, Error>;
+
+    /// Copies the tensor `id` of `layer` (0 for a tensor of the model), `[rows, columns]` as the plan has it.
+    fn read(
+        &mut self,
+        state: State,
+        id: TensorId,
+        layer: u32,
+        values: &mut [f32],
+    ) -> Result<(), Error>;
+
+    /// Replaces it.
+    fn write(
+        &mut self,
+        state: State,
+        id: TensorId,
+        layer: u32,
+        values: &[f32],
+    ) -> Result<(), Error>;
+
+    /// What was allocated.
+    fn allocated(&self) -> TrainBytes;
+}
