@@ -159,6 +159,11 @@ impl Pass<'_> {
                     add_bias(values, bias, first);
                     self.activate(values, &mut slopes[..len]);
                     if gated {
+                        if len < wide {
+                            // What only fills up a panel has no slope.
+                            slopes[len..wide].fill(0.0);
+                            slopes[wide + len..].fill(0.0);
+                        }
                         let ups = &mut ups[..len];
                         add_bias(ups, bias, hidden + first);
                         let (gates, passes) = slopes.split_at_mut(wide);
@@ -240,15 +245,15 @@ impl Pass<'_> {
                 let hidden = self.buffers.width(B::H);
                 let slopes = self.buffers.get(B::Slopes.here(), self.layer);
                 // In a gated MLP 16 elements pass to gates, and to what they gate beside them.
-                let (wide, sides) = match self.plan.spec.mlp.gated {
-                    true => (PANEL / 2, 2),
-                    false => (PANEL, 1),
+                let (wide, sides, filled) = match self.plan.spec.mlp.gated {
+                    true => (PANEL / 2, 2, hidden.next_multiple_of(PANEL / 2)),
+                    false => (PANEL, 1, hidden),
                 };
                 multiply(self.device, dy, rows, &matrix, &|from, panel, tile| {
                     for (i, outputs) in tile.iter().enumerate() {
                         for (j, dh) in outputs.chunks(wide).enumerate() {
                             let first = panel * PANEL + j * wide;
-                            let len = wide.min(hidden.saturating_sub(first));
+                            let len = wide.min(filled.saturating_sub(first));
                             for side in 0..sides {
                                 let at = first * sides + side * wide;
                                 let start = (from + i) * stride + at;
