@@ -25,14 +25,17 @@ pub enum Error {
     /// An adapter that is missing, too small, or lost.
     #[error("{0}")]
     Device(String),
+    /// A training whose loss or gradient is not a finite number.
+    #[error("{0}")]
+    Diverged(String),
     /// A request that the model or session cannot serve: too long, out of vocabulary, wrong option.
     #[error("{0}")]
     Input(String),
 }
 
 impl Error {
-    /// Whether the caller's arguments or files are at fault (exit status 2) rather than the machine (1).
+    /// Whether the caller's arguments or files are at fault (exit status 2) rather than the machine or the run (1).
     pub fn is_input(&self) -> bool {
-        !matches!(self, Error::Device(_))
+        !matches!(self, Error::Device(_) | Error::Diverged(_))
     }
 }

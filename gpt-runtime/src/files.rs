@@ -1,6 +1,6 @@
-//! Files that are written whole or not at all.
+//! Files and folders that are written whole or not at all.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,21 +9,76 @@ use crate::Error;
 /// Lets `write` write a new file beside `path`, makes sure that it is on the disk, and puts it in the place of `path`. Whatever goes
 /// wrong, what stood at `path` stands there still.
 pub fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), Error> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    let new = PathBuf::from(name);
+    let new = beside(path);
     let written = write(&new)
         .and_then(|()| File::open(&new)?.sync_all())
-        .and_then(|()| std::fs::rename(&new, path));
+        .and_then(|()| fs::rename(&new, path))
+        .and_then(|()| sync_names(parent(path)));
     written.map_err(|source| {
         // What is left of it is of no use; if it cannot be removed either, the first error says more.
-        let _ = std::fs::remove_file(&new);
-        Error::Io {
-            doing: "write",
-            path: path.to_owned(),
-            source,
-        }
+        let _ = fs::remove_file(&new);
+        writing(path, source)
     })
+}
+
+/// Replaces `path` by `text`.
+pub fn write(path: &Path, text: &str) -> Result<(), Error> {
+    replace(path, |new| fs::write(new, text))
+}
+
+/// Lets `fill` write files into a new folder beside `path`, each of them with [`replace`], and gives it the name `path`, which must be free. What
+/// an earlier attempt left behind is removed first.
+pub fn create_folder(
+    path: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let new = beside(path);
+    let clean = match fs::remove_dir_all(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => fs::create_dir_all(&new),
+    };
+    clean.map_err(|source| writing(&new, source))?;
+    let filled = fill(&new).and_then(|()| {
+        let named = sync_names(&new)
+            .and_then(|()| fs::rename(&new, path))
+            .and_then(|()| sync_names(parent(path)));
+        named.map_err(|source| writing(path, source))
+    });
+    if filled.is_err() {
+        let _ = fs::remove_dir_all(&new);
+    }
+    filled
+}
+
+/// The name under which something is written before it is complete.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    PathBuf::from(name)
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    }
+}
+
+/// Makes sure that the names in `folder` are on the disk. Where a folder cannot be opened, the system sees to that itself.
+fn sync_names(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+fn writing(path: &Path, source: io::Error) -> Error {
+    Error::Io {
+        doing: "write",
+        path: path.to_owned(),
+        source,
+    }
 }
 
 #[cfg(test)]
@@ -34,15 +89,35 @@ mod tests {
     fn a_failed_write_leaves_the_old_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        replace(&path, |new| std::fs::write(new, "first")).unwrap();
+        replace(&path, |new| fs::write(new, "first")).unwrap();
         let failed = replace(&path, |new| {
-            std::fs::write(new, "half of the sec")?;
+            fs::write(new, "half of the sec")?;
             Err(io::Error::other("the disk is full"))
         });
         assert!(failed.unwrap_err().to_string().contains("the disk is full"));
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "first");
-        replace(&path, |new| std::fs::write(new, "second")).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "second");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first");
+        replace(&path, |new| fs::write(new, "second")).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "second");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+    #[test]
+    fn a_folder_is_there_when_it_is_complete() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("of/several");
+        let failed = create_folder(&path, |new| {
+            write(&new.join("first"), "1")?;
+            write(&new.join("no/such/folder"), "2")
+        });
+        assert!(failed.unwrap_err().to_string().contains("no/such/folder"));
+        assert_eq!(fs::read_dir(parent(&path)).unwrap().count(), 0);
+        fs::create_dir(beside(&path)).unwrap();
+        fs::write(beside(&path).join("left over"), "").unwrap();
+        create_folder(&path, |new| write(&new.join("first"), "1")).unwrap();
+        let names: Vec<_> = fs::read_dir(&path)
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        assert_eq!(names, ["first"]);
+        assert_eq!(fs::read_dir(parent(&path)).unwrap().count(), 1);
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! Data goes one way: `weights` brings tensors out of files, an engine (`cpu` or `gpu`) packs them once and walks
 //! the model's plan, [`Session`] feeds it tokens and hands out logits, `sample` chooses the next token, `text`
-//! turns tokens into words and back. What a model *is* stands in `gpt-plan`; how it becomes a plan, in `gpt-codegen`.
+//! turns tokens into words and back, [`Trainer`] makes a better model of one. What a model *is* stands in `gpt-plan`; how it becomes a plan, in `gpt-codegen`.
 
 pub mod cpu;
 mod device;
 pub mod engine;
 mod error;
+mod face;
 mod files;
 mod generation;
 pub mod gpu;
@@ -17,6 +18,7 @@ mod session;
 #[doc(hidden)]
 pub mod spec_docs;
 pub mod text;
+pub mod train;
 pub mod weights;
 
 pub use cpu::Gpt;
@@ -30,3 +32,4 @@ pub use model::{Any, LoadOptions, Model};
 pub use sample::{Sampler, Sampling};
 pub use session::{Logits, Session, SessionBuilder};
 pub use text::Tokenizer;
+pub use train::{AdamW, Batch, Trainer, TrainerSettings};

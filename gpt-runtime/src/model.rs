@@ -1,18 +1,19 @@
 //! A model on a device: its weights, packed, and what came with them.
 
 use std::marker::PhantomData;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gpt_plan::{Format, Plan};
 
 use crate::Error;
-use crate::cpu::{CpuModel, Gpt, TypedCpuModel};
-use crate::device::{Device, EngineRef};
+use crate::cpu::Gpt;
+use crate::device::Device;
 use crate::engine::EngineModel;
-use crate::gpu::GpuModel;
+use crate::face::Face;
 use crate::session::SessionBuilder;
 use crate::text::Tokenizer;
+use crate::train::{Trainer, TrainerSettings};
 use crate::weights::{self, RandomWeights, Weights};
 
 /// The brand of a model known only at run time.
@@ -25,11 +26,36 @@ pub struct Model<M = Any> {
 }
 
 struct Shared {
-    plan: &'static Plan,
+    face: Face,
     engine: Box<dyn EngineModel>,
     device: Device,
+    source: Source,
+}
+
+/// What came with the weights.
+struct Source {
+    origin: Origin,
     tokenizer: Option<Tokenizer>,
     notes: Vec<String>,
+}
+
+impl From<Origin> for Source {
+    fn from(origin: Origin) -> Self {
+        Source {
+            origin,
+            tokenizer: None,
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// Where the weights came from: what is packed for inference may be rounded, a trainer asks there again.
+enum Origin {
+    /// Drawn from this seed.
+    Seed(u64),
+    File(PathBuf),
+    /// Handed over by a caller, who has them still or has not.
+    Elsewhere,
 }
 
 /// How to load weights.
@@ -38,7 +64,7 @@ pub struct LoadOptions {
     /// Convert every matrix to this format; keep each as the file has it if `None`.
     pub dtype: Option<Format>,
     /// A tokenizer to use in place of the one that comes with the weights.
-    pub tokenizer: Option<std::path::PathBuf>,
+    pub tokenizer: Option<PathBuf>,
 }
 
 impl<M: Gpt> Model<M> {
@@ -66,8 +92,12 @@ impl<M: Gpt> Model<M> {
         if let Some(tokenizer) = &tokenizer {
             tokenizer.check_vocab(M::plan().spec.vocab)?;
         }
-        let notes = loaded.notes().to_vec();
-        Self::new(&loaded, device, tokenizer, notes)
+        let source = Source {
+            origin: Origin::File(path.to_owned()),
+            tokenizer,
+            notes: loaded.notes().to_vec(),
+        };
+        Model::build(Face::of::<M>(), &loaded, device, source)
     }
 
     /// A model that knows nothing: weights drawn as training would start, the same for a seed on every device.
@@ -77,31 +107,13 @@ impl<M: Gpt> Model<M> {
 
     /// As [`init`](Self::init), with matrices stored as `format`.
     pub fn init_as(device: &Device, seed: u64, format: Format) -> Result<Self, Error> {
-        Self::new(
-            &RandomWeights::new(M::plan(), seed, format),
-            device,
-            None,
-            Vec::new(),
-        )
+        let weights = RandomWeights::new(M::plan(), seed, format);
+        Model::build(Face::of::<M>(), &weights, device, Origin::Seed(seed).into())
     }
 
     /// A model with weights from anywhere.
     pub fn from_weights(weights: &dyn Weights, device: &Device) -> Result<Self, Error> {
-        Self::new(weights, device, None, Vec::new())
-    }
-
-    fn new(
-        weights: &dyn Weights,
-        device: &Device,
-        tokenizer: Option<Tokenizer>,
-        notes: Vec<String>,
-    ) -> Result<Self, Error> {
-        let plan = M::plan();
-        let engine: Box<dyn EngineModel> = match device.engine() {
-            EngineRef::Cpu(cpu) => Box::new(TypedCpuModel::<M>::new(cpu.clone(), weights)?),
-            EngineRef::Gpu(gpu) => Box::new(GpuModel::new(gpu.clone(), plan, weights)?),
-        };
-        Ok(Model::from_engine(plan, engine, device, tokenizer, notes))
+        Model::build(Face::of::<M>(), weights, device, Origin::Elsewhere.into())
     }
 }
 
@@ -112,33 +124,63 @@ impl Model<Any> {
         weights: &dyn Weights,
         device: &Device,
     ) -> Result<Self, Error> {
-        let engine: Box<dyn EngineModel> = match device.engine() {
-            EngineRef::Cpu(cpu) => Box::new(CpuModel::new(cpu.clone(), plan, weights)?),
-            EngineRef::Gpu(gpu) => Box::new(GpuModel::new(gpu.clone(), plan, weights)?),
-        };
-        Ok(Model::from_engine(plan, engine, device, None, Vec::new()))
+        let face = Face::of_plan(plan);
+        Model::build(face, weights, device, Origin::Elsewhere.into())
     }
 }
 
 impl<M> Model<M> {
-    fn from_engine(
-        plan: &'static Plan,
-        engine: Box<dyn EngineModel>,
+    /// A model whose weights are a trainer's.
+    pub(crate) fn from_face(
+        face: Face,
+        weights: &dyn Weights,
         device: &Device,
         tokenizer: Option<Tokenizer>,
-        notes: Vec<String>,
-    ) -> Self {
-        let shared = Shared {
-            plan,
-            engine,
-            device: device.clone(),
+    ) -> Result<Self, Error> {
+        let source = Source {
             tokenizer,
-            notes,
+            ..Origin::Elsewhere.into()
         };
-        Model {
+        Model::build(face, weights, device, source)
+    }
+
+    fn build(
+        face: Face,
+        weights: &dyn Weights,
+        device: &Device,
+        source: Source,
+    ) -> Result<Self, Error> {
+        let shared = Shared {
+            engine: face.model(device, weights)?,
+            face,
+            device: device.clone(),
+            source,
+        };
+        Ok(Model {
             shared: Arc::new(shared),
             brand: PhantomData,
-        }
+        })
+    }
+
+    /// A trainer that starts from this model's weights, in f32 and as they came: what was rounded to load the model is read again. Settings
+    /// are an [`AdamW`](crate::train::AdamW), or all of [`TrainerSettings`].
+    ///
+    /// # Errors
+    /// Settings that make no sense, a device without the memory that it takes, or weights that came from a caller's
+    /// [`Weights`]: [`Trainer::new`] takes those.
+    pub fn trainer(self, settings: impl Into<TrainerSettings>) -> Result<Trainer<M>, Error> {
+        let Shared { face, device, .. } = &*self.shared;
+        let trainer =
+            |weights: &dyn Weights| Trainer::with_face(*face, device, weights, settings.into());
+        let trainer = match &self.shared.source.origin {
+            Origin::Seed(seed) => trainer(&RandomWeights::new(face.plan, *seed, Format::F32)),
+            Origin::File(path) => trainer(&weights::open(path, face.plan, Some(Format::F32))?),
+            Origin::Elsewhere => Err(Error::Input(format!(
+                "the weights of {} were handed over by the program, which has to make its trainer of them, too: `Trainer::new`",
+                face.plan.name
+            ))),
+        };
+        Ok(trainer?.tokenizer(self.shared.source.tokenizer.clone()))
     }
 
     /// A new sequence; see [`SessionBuilder`] for its sizes.
@@ -156,7 +198,7 @@ impl<M> Model<M> {
 
     /// The plan it runs by.
     pub fn plan(&self) -> &'static Plan {
-        self.shared.plan
+        self.shared.face.plan
     }
 
     /// Where it runs.
@@ -169,17 +211,17 @@ impl<M> Model<M> {
     /// # Errors
     /// If none did.
     pub fn tokenizer(&self) -> Result<&Tokenizer, Error> {
-        self.shared.tokenizer.as_ref().ok_or_else(|| {
+        self.shared.source.tokenizer.as_ref().ok_or_else(|| {
             Error::Tokenizer(format!(
                 "{} has no tokenizer: its weights came without one; put tokenizer.json beside them or name one",
-                self.shared.plan.name
+                self.shared.face.plan.name
             ))
         })
     }
 
     /// What loading had to change, one sentence each: formats without a kernel of their own and what they became.
     pub fn notes(&self) -> &[String] {
-        &self.shared.notes
+        &self.shared.source.notes
     }
 
     pub(crate) fn engine(&self) -> &dyn EngineModel {

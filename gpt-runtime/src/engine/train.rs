@@ -4,11 +4,12 @@
 //! arithmetic of a step; which text to learn from, at what rate, and when to save is the business of `train`.
 
 use gpt_plan::{Dropout, TensorId, TrainBytes, TrainShape};
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
 /// What products are computed in. Weights, sums and the optimizer are f32 always.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Precision {
     #[default]
     F32,

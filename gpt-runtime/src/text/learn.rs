@@ -80,7 +80,7 @@ impl Tokenizer {
         let text = self.inner.to_string(true).map_err(|error| {
             Error::Tokenizer(format!("the tokenizer cannot be written: {error}"))
         })?;
-        files::replace(path, |new| std::fs::write(new, text))
+        files::write(path, &text)
     }
 
     /// A character of `text` that no token stands for, where tokens are characters: such an encoding would silently leave it out.

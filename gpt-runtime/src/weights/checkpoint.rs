@@ -167,7 +167,7 @@ impl Weights for Checkpoint {
 }
 
 /// A table that no file holds.
-fn computed(tensor: &Tensor) -> Cow<'static, [u8]> {
+pub fn computed(tensor: &Tensor) -> Cow<'static, [u8]> {
     debug_assert_eq!(tensor.init, Init::Sinusoidal);
     let mut data = Vec::new();
     let mut row = vec![0.0; tensor.columns as usize];

@@ -8,6 +8,7 @@
 mod archive;
 mod checkpoint;
 mod config;
+mod describe;
 pub mod format;
 mod gguf;
 mod host;
@@ -18,14 +19,17 @@ mod save;
 mod stored;
 mod tables;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use archive::Mapped;
+pub(crate) use checkpoint::computed;
 use checkpoint::interleaved;
 pub use checkpoint::{Checkpoint, open};
 pub use gguf::{Gguf, Value, read_metadata};
 pub use host::{HostTensor, Weights};
 pub use random::RandomWeights;
-pub use save::save;
+pub(crate) use random::mix;
+pub use save::{save, save_config};
 pub(crate) use tables::rotary;

@@ -1,13 +1,14 @@
 //! Weights to a safetensors file, in the names and the order of Hugging Face's models, so that others can load it.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::Path;
 
 use gpt_plan::{Format, Layout, Plan, Source, Tensor, TensorId, TensorKind};
 use safetensors::tensor::{Dtype, View};
 
 use super::format::{decode, encode};
-use super::{Weights, interleaved};
+use super::{Weights, describe, interleaved};
 use crate::Error;
 use crate::files;
 
@@ -33,8 +34,26 @@ pub fn save(path: &Path, plan: &Plan, weights: &dyn Weights) -> Result<(), Error
         weights.tensor(piece.id, piece.layer)?;
     }
     files::replace(path, |new| {
-        safetensors::serialize_to_file(pieces, None, new).map_err(std::io::Error::other)
+        // What transformers insists on.
+        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+        safetensors::serialize_to_file(pieces, Some(metadata), new).map_err(std::io::Error::other)
     })
+}
+
+/// Writes the `config.json` with which transformers builds the model: as GPT-2, the first GPT or a Llama. Returns whether there is one: a spec
+/// that is none of them has no such file, and then none is left at `path`.
+pub fn save_config(path: &Path, plan: &Plan) -> Result<bool, Error> {
+    match describe::config(&plan.spec) {
+        Some(config) => files::write(path, &format!("{config:#}\n")).map(|()| true),
+        None => match std::fs::remove_file(path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::Io {
+                doing: "remove",
+                path: path.to_owned(),
+                source,
+            }),
+            _ => Ok(false),
+        },
+    }
 }
 
 /// One tensor of the file: some rows of one of ours.

@@ -1,0 +1,126 @@
+//! Sequences to learn from.
+
+use gpt_plan::Plan;
+
+use crate::Error;
+use crate::engine::Sequences;
+
+/// Some sequences of one length, and what should follow each of their tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    inputs: Vec<u32>,
+    targets: Vec<u32>,
+    tokens: usize,
+}
+
+impl Batch {
+    /// `inputs` and `targets` are `[sequences, tokens]`.
+    ///
+    /// # Errors
+    /// Lists that do not have that form.
+    pub fn new(inputs: Vec<u32>, targets: Vec<u32>, tokens: usize) -> Result<Batch, Error> {
+        let whole = tokens > 0 && !inputs.is_empty() && inputs.len().is_multiple_of(tokens);
+        if !whole || inputs.len() != targets.len() {
+            return Err(Error::Input(format!(
+                "a batch of {} inputs and {} targets is not some sequences of {tokens} tokens each",
+                inputs.len(),
+                targets.len()
+            )));
+        }
+        Ok(Batch {
+            inputs,
+            targets,
+            tokens,
+        })
+    }
+
+    /// Texts of one length, `[sequences, tokens + 1]`: each token should be followed by the next.
+    ///
+    /// # Errors
+    /// A list that does not have that form.
+    pub fn next_tokens(texts: &[u32], tokens: usize) -> Result<Batch, Error> {
+        if tokens == 0 || texts.is_empty() || !texts.len().is_multiple_of(tokens + 1) {
+            return Err(Error::Input(format!(
+                "{} tokens are not some sequences of {tokens} tokens and their successor",
+                texts.len()
+            )));
+        }
+        let rows = texts.chunks_exact(tokens + 1);
+        let of = |from: usize| {
+            let rows = rows.clone();
+            rows.flat_map(move |row| &row[from..][..tokens]).copied()
+        };
+        Ok(Batch {
+            inputs: of(0).collect(),
+            targets: of(1).collect(),
+            tokens,
+        })
+    }
+
+    /// Tokens of each sequence.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// How many sequences.
+    pub fn sequences(&self) -> usize {
+        self.inputs.len() / self.tokens.max(1)
+    }
+
+    /// Tokens of all sequences.
+    pub fn rows(&self) -> usize {
+        self.inputs.len()
+    }
+
+    /// At most `sequences` of them at a time.
+    pub(super) fn parts(&self, sequences: u32) -> impl Iterator<Item = Sequences<'_>> {
+        let rows = sequences as usize * self.tokens;
+        let parts = self.inputs.chunks(rows).zip(self.targets.chunks(rows));
+        parts.map(|(inputs, targets)| Sequences {
+            inputs,
+            targets,
+            tokens: self.tokens as u32,
+        })
+    }
+
+    /// That a model of `plan` can learn from it, `longest` tokens at most.
+    pub(super) fn check(&self, plan: &Plan, longest: u32) -> Result<(), Error> {
+        if self.inputs.is_empty() || self.tokens > longest as usize {
+            return Err(Error::Input(format!(
+                "a batch of {} sequences of {} tokens cannot be learned; the trainer takes sequences of 1 to {longest} tokens",
+                self.sequences(),
+                self.tokens
+            )));
+        }
+        let vocab = plan.spec.vocab;
+        let mut all = self.inputs.iter().chain(&self.targets);
+        match all.find(|token| **token >= vocab) {
+            None => Ok(()),
+            Some(bad) => Err(Error::Input(format!(
+                "token {bad} is not in the vocabulary of {}, which has {vocab} tokens (0..={})",
+                plan.name,
+                vocab - 1
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn successors_are_targets_and_parts_are_whole_sequences() {
+        let batch = Batch::next_tokens(&[1, 2, 3, 4, 5, 6, 7, 8, 9], 2).unwrap();
+        assert_eq!((batch.sequences(), batch.tokens(), batch.rows()), (3, 2, 6));
+        assert_eq!(batch.inputs, [1, 2, 4, 5, 7, 8]);
+        assert_eq!(batch.targets, [2, 3, 5, 6, 8, 9]);
+        let parts: Vec<Vec<u32>> = batch.parts(2).map(|p| p.inputs.to_vec()).collect();
+        assert_eq!(parts, [vec![1, 2, 4, 5], vec![7, 8]]);
+        let same = Batch::new(batch.inputs.clone(), batch.targets.clone(), 2).unwrap();
+        assert_eq!(same, batch);
+        assert!(Batch::next_tokens(&[1, 2, 3, 4], 2).is_err());
+        assert!(Batch::new(vec![1, 2, 3], vec![1, 2, 3], 2).is_err());
+        assert!(Batch::new(vec![1, 2], vec![1], 2).is_err());
+    }
+}

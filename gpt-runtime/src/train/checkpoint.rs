@@ -1,0 +1,483 @@
+//! A run on disk, so that it goes on where it was, bit for bit, whatever happened to it.
+//!
+//! A checkpoint is a folder, `checkpoint-500` for one of step 500: the parameters under the names of Hugging Face (`model.safetensors`, which loads like any
+//! model), AdamW's two moments (`moments.safetensors`), and `state.json` with the step, the settings and what the caller adds. The folder is
+//! written under another name, synced, and renamed, so that it is there as a whole or not at all; only then are older ones removed. There is
+//! nothing else to a run: masks and data are functions of seeds and the step.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use gpt_plan::{Format, Plan, TensorId};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, View};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::parameters::Parameters;
+use super::{Trainer, TrainerSettings};
+use crate::cpu::Gpt;
+use crate::device::Device;
+use crate::engine::State as Held;
+use crate::face::Face;
+use crate::model::Any;
+use crate::weights::{self, Mapped};
+use crate::{Error, files};
+
+const PREFIX: &str = "checkpoint-";
+const MODEL: &str = "model.safetensors";
+const MOMENTS: &str = "moments.safetensors";
+const STATE: &str = "state.json";
+
+/// Counted up whenever an older program could misread a newer file.
+const VERSION: u32 = 1;
+
+/// `state.json`.
+#[derive(Serialize, Deserialize)]
+struct State {
+    version: u32,
+    model: String,
+    step: u64,
+    settings: TrainerSettings,
+    /// What the caller needs to go on.
+    caller: Value,
+}
+
+/// A checkpoint that was found.
+pub struct Saved {
+    folder: PathBuf,
+    state: State,
+}
+
+impl Saved {
+    /// The newest checkpoint in `folder`; none if there is none, or no such folder.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be read.
+    pub fn latest(folder: impl AsRef<Path>) -> Result<Option<Saved>, Error> {
+        let steps = steps(folder.as_ref())?;
+        let newest = steps.into_iter().max();
+        newest
+            .map(|step| Saved::open(&folder.as_ref().join(format!("{PREFIX}{step}")), step))
+            .transpose()
+    }
+
+    fn open(folder: &Path, step: u64) -> Result<Saved, Error> {
+        let path = folder.join(STATE);
+        let text = fs::read(&path).map_err(|source| reading(&path, source))?;
+        let damaged = |what: &dyn std::fmt::Display| {
+            Error::Input(format!(
+                "{} is not the state of a training run that this version can go on with: {what}",
+                path.display()
+            ))
+        };
+        let value: Value = serde_json::from_slice(&text).map_err(|e| damaged(&e))?;
+        let version = value.get("version").and_then(Value::as_u64);
+        if version != Some(VERSION.into()) {
+            let found = version.map_or("none".to_owned(), |v| v.to_string());
+            return Err(damaged(&format!(
+                "its version is {found}, and {VERSION} is read"
+            )));
+        }
+        let state: State = serde_json::from_value(value).map_err(|e| damaged(&e))?;
+        if state.step != step {
+            return Err(damaged(&format!(
+                "it is of step {}, its folder of step {step}",
+                state.step
+            )));
+        }
+        Ok(Saved {
+            folder: folder.to_owned(),
+            state,
+        })
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The name of the model that learned.
+    pub fn model(&self) -> &str {
+        &self.state.model
+    }
+
+    /// Steps that had been made.
+    pub fn step(&self) -> u64 {
+        self.state.step
+    }
+
+    /// What the run was asked to do.
+    pub fn settings(&self) -> &TrainerSettings {
+        &self.state.settings
+    }
+
+    /// What the caller of [`Trainer::save`] put aside.
+    pub fn caller(&self) -> &Value {
+        &self.state.caller
+    }
+}
+
+impl<M: Gpt> Trainer<M> {
+    /// Goes on with a run. With the settings it had ([`Saved::settings`]), on the device that it ran on, the steps to come are those that would have
+    /// come, bit for bit.
+    ///
+    /// # Errors
+    /// A checkpoint of another model, or a damaged one; and as [`new`](Self::new).
+    pub fn resume(
+        device: &Device,
+        saved: &Saved,
+        settings: TrainerSettings,
+    ) -> Result<Self, Error> {
+        Trainer::resume_face(Face::of::<M>(), device, saved, settings)
+    }
+}
+
+impl Trainer<Any> {
+    /// As [`resume`](Trainer::resume), of a model whose plan was made at run time.
+    pub fn resume_plan(
+        plan: &'static Plan,
+        device: &Device,
+        saved: &Saved,
+        settings: TrainerSettings,
+    ) -> Result<Self, Error> {
+        Trainer::resume_face(Face::of_plan(plan), device, saved, settings)
+    }
+}
+
+impl<M> Trainer<M> {
+    fn resume_face(
+        face: Face,
+        device: &Device,
+        saved: &Saved,
+        settings: TrainerSettings,
+    ) -> Result<Self, Error> {
+        let plan = face.plan;
+        if saved.model() != plan.name {
+            return Err(Error::Input(format!(
+                "{} is a checkpoint of the model {}, not of {}",
+                saved.folder.display(),
+                saved.model(),
+                plan.name
+            )));
+        }
+        let weights = weights::open(&saved.folder.join(MODEL), plan, Some(Format::F32))?;
+        let mut trainer = Trainer::with_face(face, device, &weights, settings)?;
+        trainer.read_moments(&saved.folder.join(MOMENTS))?;
+        trainer.steps = saved.step();
+        Ok(trainer)
+    }
+
+    fn read_moments(&mut self, path: &Path) -> Result<(), Error> {
+        let mapped = Mapped::open(path)?;
+        let damaged = |what: String| {
+            Error::Input(format!(
+                "{} does not hold the moments of {}: {what}",
+                path.display(),
+                self.face.plan.name
+            ))
+        };
+        let file = SafeTensors::deserialize(mapped.bytes()).map_err(|e| damaged(e.to_string()))?;
+        let plan = self.face.plan;
+        for state in MOMENTS_OF {
+            for (id, layer) in plan.trained() {
+                let name = moment_name(plan, state, id, layer);
+                let view = file.tensor(&name).map_err(|e| damaged(e.to_string()))?;
+                let tensor = plan.tensor(id);
+                let shape = [tensor.rows as usize, tensor.columns as usize];
+                if view.dtype() != Dtype::F32 || view.shape() != shape {
+                    return Err(damaged(format!(
+                        "{name} is {:?} {:?} and should be F32 {shape:?}",
+                        view.dtype(),
+                        view.shape()
+                    )));
+                }
+                let bytes = view.data().as_chunks().0.iter();
+                let values: Vec<f32> = bytes.map(|b| f32::from_le_bytes(*b)).collect();
+                self.engine.write(state, id, layer, &values)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a checkpoint of the run as it is now into `folder`, with what the `caller` needs to go on, and removes older ones. Returns where it
+    /// is. Until the new one is complete the older one is untouched.
+    ///
+    /// # Errors
+    /// Files that cannot be written, or a checkpoint of this step that is there already.
+    pub fn save(&mut self, folder: impl AsRef<Path>, caller: &Value) -> Result<PathBuf, Error> {
+        let folder = folder.as_ref();
+        let path = folder.join(format!("{PREFIX}{}", self.steps));
+        if path.exists() {
+            return Err(Error::Input(format!(
+                "{} is there already; remove it or save elsewhere",
+                path.display()
+            )));
+        }
+        let (plan, step) = (self.face.plan, self.steps);
+        let state = State {
+            version: VERSION,
+            model: plan.name.to_string(),
+            step,
+            settings: self.settings.clone(),
+            caller: caller.clone(),
+        };
+        let state = serde_json::to_string_pretty(&state).expect("names and numbers are JSON");
+        files::create_folder(&path, |new| {
+            weights::save(&new.join(MODEL), plan, &self.weights())?;
+            weights::save_config(&new.join("config.json"), plan)?;
+            self.write_moments(&new.join(MOMENTS))?;
+            files::write(&new.join(STATE), &state)
+        })?;
+        for old in steps(folder)?.into_iter().filter(|old| *old < step) {
+            let old = folder.join(format!("{PREFIX}{old}"));
+            fs::remove_dir_all(&old).map_err(|source| Error::Io {
+                doing: "remove",
+                path: old,
+                source,
+            })?;
+        }
+        Ok(path)
+    }
+
+    fn write_moments(&mut self, path: &Path) -> Result<(), Error> {
+        let plan = self.face.plan;
+        let parameters = self.parameters();
+        // A view cannot fail: what goes wrong on the way is put aside, and then the file is not kept.
+        let failure = Cell::new(None);
+        let of = |state| {
+            let (parameters, failure) = (&parameters, &failure);
+            plan.trained().map(move |(id, layer)| {
+                let tensor = plan.tensor(id);
+                let moment = Moment {
+                    parameters,
+                    failure,
+                    state,
+                    id,
+                    layer,
+                    shape: [tensor.rows as usize, tensor.columns as usize],
+                };
+                (moment_name(plan, state, id, layer), moment)
+            })
+        };
+        let moments: Vec<_> = MOMENTS_OF.into_iter().flat_map(of).collect();
+        files::replace(path, |new| {
+            safetensors::serialize_to_file(moments, None, new).map_err(std::io::Error::other)
+        })?;
+        failure.take().map_or(Ok(()), Err)
+    }
+}
+
+const MOMENTS_OF: [Held; 2] = [Held::FirstMoment, Held::SecondMoment];
+
+fn moment_name(plan: &Plan, state: Held, id: TensorId, layer: u32) -> String {
+    let which = if state == Held::FirstMoment {
+        "first"
+    } else {
+        "second"
+    };
+    format!("{which}.{layer}.{}", plan.tensor(id).name)
+}
+
+/// One tensor of `moments.safetensors`.
+struct Moment<'a> {
+    parameters: &'a Parameters<'a>,
+    failure: &'a Cell<Option<Error>>,
+    state: Held,
+    id: TensorId,
+    layer: u32,
+    shape: [usize; 2],
+}
+
+impl View for Moment<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        match self.parameters.values(self.state, self.id, self.layer) {
+            Ok(values) => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Err(error) => {
+                self.failure.set(Some(error));
+                vec![0; self.data_len()].into()
+            }
+        }
+    }
+
+    fn data_len(&self) -> usize {
+        4 * self.shape[0] * self.shape[1]
+    }
+}
+
+/// The steps of which `folder` has a checkpoint.
+fn steps(folder: &Path) -> Result<Vec<u64>, Error> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(reading(folder, source)),
+    };
+    let mut steps = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|source| reading(folder, source))?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        steps.extend(number.and_then(|number| number.parse::<u64>().ok()));
+    }
+    Ok(steps)
+}
+
+fn reading(path: &Path, source: std::io::Error) -> Error {
+    Error::Io {
+        doing: "read",
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::train::{AdamW, Batch, RandomWindows, Schedule, Tokens};
+    use crate::weights::{RandomWeights, testing};
+
+    fn settings() -> TrainerSettings {
+        TrainerSettings {
+            batch: 3,
+            schedule: Schedule::cosine(2, 20, 1e-4),
+            dropout: Some(0.1),
+            ..TrainerSettings::from(AdamW {
+                lr: 1e-2,
+                ..AdamW::default()
+            })
+        }
+    }
+
+    fn batch(number: u64) -> Batch {
+        let text: Tokens = (0..500u32).map(|i| i * i % 37).collect::<Vec<_>>().into();
+        RandomWindows::new(text, 3, 8, 1).unwrap().batch(number)
+    }
+
+    fn trainer(plan: &'static Plan) -> Trainer {
+        let weights = RandomWeights::new(plan, 1, Format::F32);
+        Trainer::from_plan(plan, &Device::cpu().unwrap(), &weights, settings()).unwrap()
+    }
+
+    fn steps_of(trainer: &mut Trainer, n: u64) -> Vec<u64> {
+        let steps = (0..n).map(|_| trainer.step(&batch(trainer.steps())).unwrap().to_bits());
+        steps.collect()
+    }
+
+    /// Both families of names, and a layout of each kind in the file.
+    #[test]
+    fn a_run_that_was_stopped_goes_on_bit_for_bit() {
+        for plan in [testing::gpt2(), testing::llama()] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut whole = trainer(plan);
+            let losses = steps_of(&mut whole, 9);
+            let mut first = trainer(plan);
+            assert_eq!(steps_of(&mut first, 4), losses[..4]);
+            first.save(&folder, &json!({ "position": 4 })).unwrap();
+            drop(first);
+            let saved = Saved::latest(&folder).unwrap().unwrap();
+            assert_eq!((saved.step(), &saved.caller()["position"]), (4, &json!(4)));
+            assert_eq!(*saved.settings(), settings());
+            let device = Device::cpu().unwrap();
+            let mut second =
+                Trainer::resume_plan(plan, &device, &saved, saved.settings().clone()).unwrap();
+            assert_eq!(steps_of(&mut second, 5), losses[4..]);
+            for (id, layer) in plan.trained() {
+                for state in [Held::Parameter, Held::FirstMoment, Held::SecondMoment] {
+                    let a = whole.parameters().values(state, id, layer).unwrap();
+                    let b = second.parameters().values(state, id, layer).unwrap();
+                    assert!(a == b, "{:?} {}", state, plan.tensor(id).name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn there_is_one_checkpoint_and_it_is_the_newest() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Saved::latest(folder.path().join("none")).unwrap().is_none());
+        assert!(Saved::latest(&folder).unwrap().is_none());
+        let mut trainer = trainer(testing::gpt2());
+        trainer.save(&folder, &Value::Null).unwrap();
+        steps_of(&mut trainer, 11);
+        trainer.save(&folder, &Value::Null).unwrap();
+        assert_eq!(steps(folder.path()).unwrap(), [11]);
+        let again = trainer.save(&folder, &Value::Null).unwrap_err().to_string();
+        assert!(again.contains("checkpoint-11 is there already"), "{again}");
+        // What a killed process left behind does not count.
+        fs::create_dir(folder.path().join("checkpoint-12.new")).unwrap();
+        assert_eq!(Saved::latest(&folder).unwrap().unwrap().step(), 11);
+        steps_of(&mut trainer, 1);
+        trainer.save(&folder, &Value::Null).unwrap();
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn damaged_and_foreign_checkpoints_are_a_sentence() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = testing::gpt2();
+        let path = trainer(plan).save(&folder, &Value::Null).unwrap();
+        let resume = |plan| -> Result<Trainer, Error> {
+            let saved = Saved::latest(&folder)?.unwrap();
+            Trainer::resume_plan(plan, &Device::cpu()?, &saved, saved.settings().clone())
+        };
+        resume(plan).unwrap();
+        let spoil = |name: &str, change: &dyn Fn(&mut Vec<u8>), plan| {
+            let file = path.join(name);
+            let good = fs::read(&file).unwrap();
+            let mut bad = good.clone();
+            change(&mut bad);
+            fs::write(&file, bad).unwrap();
+            let error = resume(plan).err().expect("it is damaged");
+            fs::write(&file, good).unwrap();
+            assert!(error.is_input());
+            error.to_string()
+        };
+        let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2);
+        let replace = |from: &'static str, to: &'static str| {
+            move |bytes: &mut Vec<u8>| {
+                let text = String::from_utf8(bytes.clone()).unwrap();
+                *bytes = text.replace(from, to).into_bytes();
+            }
+        };
+        for (message, part) in [
+            (spoil(MODEL, &cut, plan), MODEL),
+            (spoil(MOMENTS, &cut, plan), "does not hold the moments"),
+            (
+                spoil(STATE, &cut, plan),
+                "is not the state of a training run",
+            ),
+            (
+                spoil(STATE, &replace("\"version\": 1", "\"version\": 2"), plan),
+                "version is 2",
+            ),
+            (
+                spoil(STATE, &replace("\"step\": 0", "\"step\": 7"), plan),
+                "it is of step 7",
+            ),
+            (
+                spoil(STATE, &replace("\"test\"", "\"Other\""), plan),
+                "of the model Other, not of test",
+            ),
+            (
+                spoil(STATE, &|_| (), testing::llama()),
+                "does not fit the model",
+            ),
+        ] {
+            assert!(message.contains(part), "{part} is not in: {message}");
+        }
+        fs::copy(path.join(MODEL), path.join(MOMENTS)).unwrap();
+        let error = resume(plan).err().unwrap().to_string();
+        assert!(error.contains("does not hold the moments"), "{error}");
+    }
+}

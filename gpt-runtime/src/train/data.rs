@@ -1,0 +1,269 @@
+//! Tokens to learn from, in memory or in mapped files, and batches of them.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Batch;
+use crate::Error;
+use crate::weights::{Mapped, mix};
+
+/// A sequence of tokens: in memory, or in a file that the operating system pages in. Cheap to clone and to split.
+#[derive(Clone)]
+pub struct Tokens {
+    stored: Arc<Stored>,
+    range: Range<usize>,
+}
+
+enum Stored {
+    Memory(Vec<u32>),
+    File(Mapped, Width),
+}
+
+/// How a file stores a token, little-endian. nanoGPT's `.bin` files are [`Width::U16`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    U16,
+    U32,
+}
+
+impl From<Vec<u32>> for Tokens {
+    fn from(tokens: Vec<u32>) -> Self {
+        Tokens {
+            range: 0..tokens.len(),
+            stored: Arc::new(Stored::Memory(tokens)),
+        }
+    }
+}
+
+impl From<&[u32]> for Tokens {
+    fn from(tokens: &[u32]) -> Self {
+        tokens.to_vec().into()
+    }
+}
+
+impl Tokens {
+    /// Maps a file that has nothing but tokens.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is not a whole number of tokens.
+    pub fn open(path: impl AsRef<Path>, width: Width) -> Result<Tokens, Error> {
+        let path = path.as_ref();
+        let mapped = Mapped::open(path)?;
+        let bytes = match width {
+            Width::U16 => 2,
+            Width::U32 => 4,
+        };
+        let len = mapped.bytes().len();
+        if !len.is_multiple_of(bytes) {
+            return Err(Error::Input(format!(
+                "{} has {len} bytes, which is not a whole number of tokens of {bytes} bytes",
+                path.display()
+            )));
+        }
+        Ok(Tokens {
+            range: 0..len / bytes,
+            stored: Arc::new(Stored::File(mapped, width)),
+        })
+    }
+
+    /// How many tokens.
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// The first `at` tokens, and the rest.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn split_at(&self, at: usize) -> (Tokens, Tokens) {
+        assert!(at <= self.len(), "{at} of {} tokens", self.len());
+        let middle = self.range.start + at;
+        let part = |range| Tokens {
+            stored: self.stored.clone(),
+            range,
+        };
+        (part(self.range.start..middle), part(middle..self.range.end))
+    }
+
+    /// Appends the tokens of `range` to `out`.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn copy(&self, range: Range<usize>, out: &mut Vec<u32>) {
+        assert!(
+            range.end <= self.len(),
+            "{range:?} of {} tokens",
+            self.len()
+        );
+        let range = self.range.start + range.start..self.range.start + range.end;
+        match &*self.stored {
+            Stored::Memory(tokens) => out.extend_from_slice(&tokens[range]),
+            Stored::File(mapped, Width::U16) => {
+                let tokens = &mapped.bytes().as_chunks().0[range];
+                out.extend(tokens.iter().map(|b| u32::from(u16::from_le_bytes(*b))));
+            }
+            Stored::File(mapped, Width::U32) => {
+                let tokens = &mapped.bytes().as_chunks().0[range];
+                out.extend(tokens.iter().map(|b| u32::from_le_bytes(*b)));
+            }
+        }
+    }
+
+    /// Batches of windows that follow each other and cover all of it, `sequences` windows of `tokens` tokens at a time; what is left at
+    /// the end comes as a shorter sequence. Every token but the first is a target once.
+    pub fn windows(&self, sequences: usize, tokens: usize) -> impl Iterator<Item = Batch> {
+        let targets = self.len().saturating_sub(1);
+        let (whole, rest) = (targets / tokens, targets % tokens);
+        let full = (0..whole).step_by(sequences).map(move |first| {
+            let count = sequences.min(whole - first);
+            (first..first + count)
+                .map(|i| i * tokens..(i + 1) * tokens + 1)
+                .collect::<Vec<_>>()
+        });
+        let last = (rest > 0).then(|| vec![whole * tokens..targets + 1]);
+        let data = self.clone();
+        full.chain(last).map(move |windows| {
+            let mut texts = Vec::new();
+            for window in &windows {
+                data.copy(window.clone(), &mut texts);
+            }
+            Batch::next_tokens(&texts, windows[0].len() - 1)
+                .expect("windows of one length, two tokens at least")
+        })
+    }
+
+    /// A number that changes if any token does.
+    pub fn fingerprint(&self) -> u64 {
+        let mut tokens = Vec::new();
+        let mut sum = mix(self.len() as u64);
+        for start in (0..self.len()).step_by(4096) {
+            tokens.clear();
+            self.copy(start..self.len().min(start + 4096), &mut tokens);
+            for token in &tokens {
+                sum = mix(sum ^ u64::from(*token));
+            }
+        }
+        sum
+    }
+}
+
+/// Batches of windows at random places. Which ones is a pure function of the seed and the batch's number, so that whoever knows how many
+/// batches were taken knows where to go on.
+#[derive(Clone)]
+pub struct RandomWindows {
+    data: Tokens,
+    sequences: usize,
+    tokens: usize,
+    seed: u64,
+}
+
+impl RandomWindows {
+    /// Batches of `sequences` windows of `tokens` tokens.
+    ///
+    /// # Errors
+    /// Too few tokens for a single window.
+    pub fn new(
+        data: Tokens,
+        sequences: usize,
+        tokens: usize,
+        seed: u64,
+    ) -> Result<RandomWindows, Error> {
+        if sequences == 0 || tokens == 0 || data.len() <= tokens {
+            return Err(Error::Input(format!(
+                "{} tokens are too few for batches of {sequences} windows of {tokens} tokens and their successor",
+                data.len()
+            )));
+        }
+        Ok(RandomWindows {
+            data,
+            sequences,
+            tokens,
+            seed,
+        })
+    }
+
+    /// Batch `number`.
+    pub fn batch(&self, number: u64) -> Batch {
+        let places = (self.data.len() - self.tokens) as u64;
+        let key = mix(mix(self.seed) ^ number);
+        let mut texts = Vec::with_capacity(self.sequences * (self.tokens + 1));
+        for i in 0..self.sequences as u64 {
+            let start = (u128::from(mix(key.wrapping_add(i))) * u128::from(places) >> 64) as usize;
+            self.data.copy(start..start + self.tokens + 1, &mut texts);
+        }
+        Batch::next_tokens(&texts, self.tokens).expect("windows of one length")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_cover_everything_once() {
+        let data = Tokens::from((0..24).collect::<Vec<u32>>());
+        let batches: Vec<Batch> = data.windows(2, 5).collect();
+        let shapes: Vec<_> = batches
+            .iter()
+            .map(|b| (b.sequences(), b.tokens()))
+            .collect();
+        assert_eq!(shapes, [(2, 5), (2, 5), (1, 3)]);
+        let rows: usize = batches.iter().map(Batch::rows).sum();
+        assert_eq!(rows, 23);
+        let last = Batch::new(vec![20, 21, 22], vec![21, 22, 23], 3).unwrap();
+        assert_eq!(batches[2], last);
+        assert_eq!(Tokens::from(vec![7]).windows(2, 5).count(), 0);
+    }
+
+    #[test]
+    fn a_batch_is_a_function_of_its_number() {
+        let data = Tokens::from((0..1000).collect::<Vec<u32>>());
+        let random = RandomWindows::new(data.clone(), 4, 9, 7).unwrap();
+        assert_eq!(random.batch(5), random.batch(5));
+        assert_ne!(random.batch(5), random.batch(6));
+        let other = RandomWindows::new(data.clone(), 4, 9, 8).unwrap();
+        assert_ne!(random.batch(5), other.batch(5));
+        // All of the text is used, its last token too.
+        let narrow = RandomWindows::new(data.split_at(11).0, 50, 9, 1).unwrap();
+        assert_eq!(narrow.batch(0).rows(), 450);
+        assert!(RandomWindows::new(data.split_at(9).0, 1, 9, 1).is_err());
+        let mut counts = [0u32; 10];
+        let wide = RandomWindows::new(data, 100, 1, 3).unwrap();
+        for number in 0..100 {
+            let mut check = |b: &Batch| {
+                b.parts(100)
+                    .for_each(|p| p.inputs.iter().for_each(|t| counts[*t as usize / 100] += 1))
+            };
+            check(&wide.batch(number));
+        }
+        assert!(counts.iter().all(|c| (850..1150).contains(c)), "{counts:?}");
+    }
+
+    #[test]
+    fn files_are_read_as_they_are_mapped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("train.bin");
+        std::fs::write(&path, [1, 0, 255, 255, 0, 1, 9, 0]).unwrap();
+        let tokens = |width| {
+            let data = Tokens::open(&path, width).unwrap();
+            let mut out = Vec::new();
+            data.copy(0..data.len(), &mut out);
+            out
+        };
+        assert_eq!(tokens(Width::U16), [1, 65_535, 256, 9]);
+        assert_eq!(tokens(Width::U32), [0xFFFF_0001, 0x0009_0100]);
+        let (_, rest) = Tokens::open(&path, Width::U16).unwrap().split_at(2);
+        let same = Tokens::from(vec![256, 9]);
+        assert_eq!(rest.fingerprint(), same.fingerprint());
+        assert_ne!(same.fingerprint(), Tokens::from(vec![256, 8]).fingerprint());
+        std::fs::write(&path, [1, 0, 2]).unwrap();
+        let error = Tokens::open(&path, Width::U16).err().unwrap().to_string();
+        assert!(error.contains("3 bytes"), "{error}");
+    }
+}

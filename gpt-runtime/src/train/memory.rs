@@ -1,0 +1,83 @@
+//! Whether a run fits, before it starts.
+
+use gpt_plan::{Plan, TrainBytes, TrainShape};
+
+use crate::Error;
+use crate::device::{Device, EngineRef};
+
+/// Bytes of main memory that the system could give to a program now; none where it does not say (it is Linux that does).
+pub fn available() -> Option<u64> {
+    parse(&std::fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+fn parse(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// Refuses what main memory has no room for, where the device uses it. A real GPU has memory of its own, and says itself when it is full.
+pub(super) fn check(device: &Device, plan: &Plan, shape: &TrainShape) -> Result<(), Error> {
+    let in_main_memory = match device.engine() {
+        EngineRef::Cpu(_) => true,
+        EngineRef::Gpu(gpu) => gpu.is_software(),
+    };
+    match available() {
+        Some(available) if in_main_memory => fits(plan.train_bytes(shape), available, plan, shape),
+        _ => Ok(()),
+    }
+}
+
+fn fits(bytes: TrainBytes, available: u64, plan: &Plan, shape: &TrainShape) -> Result<(), Error> {
+    if bytes.total() <= available {
+        return Ok(());
+    }
+    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    let way_out = if shape.recompute.is_block() {
+        "take fewer or shorter sequences at once"
+    } else {
+        "take fewer or shorter sequences at once, or recompute blocks"
+    };
+    Err(Error::Device(format!(
+        "training {} on {} sequences of {} tokens at once takes {:.2} GiB ({:.2} of them for activations), and this machine has {:.2} GiB left; {way_out}",
+        plan.name,
+        shape.batch,
+        shape.tokens,
+        gib(bytes.total()),
+        gib(bytes.activations),
+        gib(available)
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use gpt_plan::Recompute;
+
+    use super::*;
+    use crate::weights::testing;
+
+    #[test]
+    fn too_large_a_run_is_refused_in_a_sentence() {
+        let plan = testing::gpt2();
+        let shape = TrainShape {
+            batch: 4,
+            tokens: 16,
+            recompute: Recompute::Nothing,
+        };
+        let bytes = plan.train_bytes(&shape);
+        assert!(fits(bytes, bytes.total(), plan, &shape).is_ok());
+        let error = fits(bytes, bytes.total() - 1, plan, &shape).unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains("4 sequences of 16 tokens"), "{message}");
+        assert!(message.contains("recompute blocks"), "{message}");
+    }
+
+    #[test]
+    fn what_linux_says() {
+        let text = "MemTotal:       16 kB\nMemFree:  1 kB\nMemAvailable:   12 kB\n";
+        assert_eq!(parse(text), Some(12 * 1024));
+        assert_eq!(parse("MemTotal: 16 kB\n"), None);
+    }
+}

@@ -1,0 +1,303 @@
+//! What a run is asked to do: the optimizer, the learning rate's course, sizes and precision.
+
+use gpt_plan::Recompute;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::engine::Precision;
+
+/// AdamW (Loshchilov and Hutter 2019). The defaults are those that GPTs have been trained with since GPT-3 (Brown et al. 2020, appendix B);
+/// the learning rate is PyTorch's, and small models can take it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdamW {
+    /// The highest learning rate; a [`Schedule`] may lower it.
+    pub lr: f32,
+    /// How slowly the mean of the gradient follows.
+    pub beta1: f32,
+    /// How slowly the mean of its square follows. PyTorch's 0.999 remembers a thousand steps, longer than many runs take to settle.
+    pub beta2: f32,
+    /// Keeps a step finite where gradients vanish.
+    pub eps: f32,
+    /// By how much matrices and tables shrink in a step, times the learning rate. Vectors do not decay.
+    pub weight_decay: f32,
+    /// The norm of all gradients together is made no greater than this.
+    pub clip: Option<f32>,
+}
+
+impl Default for AdamW {
+    fn default() -> Self {
+        AdamW {
+            lr: 1e-3,
+            beta1: 0.9,
+            beta2: 0.95,
+            eps: 1e-8,
+            weight_decay: 0.1,
+            clip: Some(1.0),
+        }
+    }
+}
+
+/// The learning rate over a run: it rises in a line over `warmup` steps, then falls as `decay` says. The default never changes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Schedule {
+    pub warmup: u64,
+    pub decay: Decay,
+}
+
+/// How the learning rate falls, and to what; after step `until` it stays there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum Decay {
+    /// Not at all.
+    #[default]
+    None,
+    /// In a line.
+    Linear { until: u64, min_lr: f32 },
+    /// As half a cosine.
+    Cosine { until: u64, min_lr: f32 },
+}
+
+impl Schedule {
+    /// nanoGPT's: a warm-up, then a cosine that ends with the run, at `min_lr`.
+    pub fn cosine(warmup: u64, steps: u64, min_lr: f32) -> Schedule {
+        Schedule {
+            warmup,
+            decay: Decay::Cosine {
+                until: steps,
+                min_lr,
+            },
+        }
+    }
+
+    /// The rate of step `step`, counted from 0, if `lr` is the highest.
+    pub fn rate(&self, lr: f32, step: u64) -> f32 {
+        if step < self.warmup {
+            return lr * (step + 1) as f32 / (self.warmup + 1) as f32;
+        }
+        let (until, min_lr) = match self.decay {
+            Decay::None => return lr,
+            Decay::Linear { until, min_lr } | Decay::Cosine { until, min_lr } => (until, min_lr),
+        };
+        if step > until || until <= self.warmup {
+            return min_lr;
+        }
+        let done = (step - self.warmup) as f64 / (until - self.warmup) as f64;
+        let left = match self.decay {
+            Decay::Cosine { .. } => 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
+            _ => 1.0 - done,
+        };
+        (f64::from(min_lr) + left * f64::from(lr - min_lr)) as f32
+    }
+}
+
+/// Everything about a run but its data. An [`AdamW`] alone becomes settings with the rest as it is by default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainerSettings {
+    pub optimizer: AdamW,
+    pub schedule: Schedule,
+    /// Sequences that go through the model together. A larger [`Batch`](super::Batch) is learned in parts whose gradients are added up, so
+    /// this decides about memory and not about the result (but for rounding).
+    pub batch: u32,
+    /// Longest sequence; the model's context if not given.
+    pub tokens: Option<u32>,
+    /// What matrix products are computed in.
+    pub precision: Precision,
+    /// What is computed again on the way back, to save memory.
+    #[serde(with = "RecomputeDef")]
+    pub recompute: Recompute,
+    /// Probability of dropping an activation; the spec's if not given.
+    pub dropout: Option<f32>,
+    /// Fixes what is dropped.
+    pub seed: u64,
+}
+
+/// The plan knows nothing of files.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Recompute")]
+enum RecomputeDef {
+    Nothing,
+    Block,
+}
+
+impl Default for TrainerSettings {
+    fn default() -> Self {
+        TrainerSettings {
+            optimizer: AdamW::default(),
+            schedule: Schedule::default(),
+            batch: 8,
+            tokens: None,
+            precision: Precision::F32,
+            recompute: Recompute::Nothing,
+            dropout: None,
+            seed: 0,
+        }
+    }
+}
+
+impl From<AdamW> for TrainerSettings {
+    fn from(optimizer: AdamW) -> Self {
+        TrainerSettings {
+            optimizer,
+            ..TrainerSettings::default()
+        }
+    }
+}
+
+impl TrainerSettings {
+    /// That every number makes sense, and fits a model of `context` positions.
+    pub(super) fn check(&self, context: u32) -> Result<(), Error> {
+        let AdamW {
+            lr,
+            beta1,
+            beta2,
+            eps,
+            weight_decay,
+            clip,
+        } = self.optimizer;
+        let min_lr = match self.schedule.decay {
+            Decay::None => 0.0,
+            Decay::Linear { min_lr, .. } | Decay::Cosine { min_lr, .. } => min_lr,
+        };
+        let positive = |x: f32| x > 0.0 && x.is_finite();
+        let ratio = |x: f32| (0.0..1.0).contains(&x);
+        let wrong = [
+            ("learning rate", lr, positive(lr), "more than 0"),
+            (
+                "lowest learning rate",
+                min_lr,
+                (0.0..=lr).contains(&min_lr),
+                "0 up to the learning rate",
+            ),
+            (
+                "beta1",
+                beta1,
+                ratio(beta1),
+                "0 up to 1, which it may not be",
+            ),
+            (
+                "beta2",
+                beta2,
+                ratio(beta2),
+                "0 up to 1, which it may not be",
+            ),
+            ("eps", eps, positive(eps), "more than 0"),
+            (
+                "weight decay",
+                weight_decay,
+                weight_decay >= 0.0 && weight_decay.is_finite(),
+                "0 or more",
+            ),
+            (
+                "clipping norm",
+                clip.unwrap_or(1.0),
+                clip.is_none_or(positive),
+                "more than 0",
+            ),
+            (
+                "dropout",
+                self.dropout.unwrap_or(0.0),
+                self.dropout.is_none_or(ratio),
+                "0 up to 1, which it may not be",
+            ),
+        ];
+        if let Some((what, value, _, range)) = wrong.into_iter().find(|(_, _, right, _)| !right) {
+            return Err(Error::Input(format!(
+                "the {what} is {value}; it should be {range}"
+            )));
+        }
+        let tokens = self.tokens.unwrap_or(context);
+        if self.batch == 0 || tokens == 0 || tokens > context {
+            return Err(Error::Input(format!(
+                "batches of {} sequences of {tokens} tokens were asked for; it takes at least 1 sequence, of 1 to {context} tokens",
+                self.batch
+            )));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cosine_is_that_of_nanogpt() {
+        let schedule = Schedule::cosine(100, 2000, 1e-4);
+        // get_lr(it) of nanoGPT's train.py.
+        for (step, rate) in [
+            (0, 9.900990099009902e-6),
+            (99, 9.900990099009901e-4),
+            (100, 1e-3),
+            (1050, 5.5e-4),
+            (1999, 1.0000061515e-4),
+            (2000, 1e-4),
+            (5000, 1e-4),
+        ] {
+            let found = f64::from(schedule.rate(1e-3, step));
+            assert!(
+                (found / rate - 1.0).abs() < 1e-5,
+                "{step}: {found} for {rate}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_line_and_no_decay() {
+        let line = Schedule {
+            warmup: 0,
+            decay: Decay::Linear {
+                until: 10,
+                min_lr: 0.0,
+            },
+        };
+        assert_eq!(line.rate(2.0, 0), 2.0);
+        assert_eq!(line.rate(2.0, 5), 1.0);
+        assert_eq!(line.rate(2.0, 11), 0.0);
+        assert_eq!(Schedule::default().rate(2.0, 1_000_000), 2.0);
+        let short = Schedule::cosine(10, 5, 0.1);
+        assert_eq!(short.rate(1.0, 10), 0.1);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let with = |change: fn(&mut TrainerSettings)| {
+            let mut settings = TrainerSettings::default();
+            change(&mut settings);
+            settings.check(64).err().map(|e| e.to_string())
+        };
+        assert_eq!(with(|_| ()), None);
+        for (message, part) in [
+            (with(|s| s.optimizer.lr = f32::NAN), "learning rate is NaN"),
+            (with(|s| s.optimizer.beta2 = 1.0), "beta2 is 1"),
+            (with(|s| s.optimizer.clip = Some(0.0)), "clipping norm is 0"),
+            (with(|s| s.dropout = Some(1.0)), "dropout is 1"),
+            (
+                with(|s| s.schedule = Schedule::cosine(0, 1, 1.0)),
+                "lowest learning rate",
+            ),
+            (with(|s| s.tokens = Some(65)), "1 to 64 tokens"),
+            (with(|s| s.batch = 0), "0 sequences"),
+        ] {
+            let message = message.unwrap();
+            assert!(message.contains(part), "{part} is not in: {message}");
+        }
+    }
+
+    #[test]
+    fn settings_come_back_from_json() {
+        let settings = TrainerSettings {
+            schedule: Schedule::cosine(3, 7, 1e-5),
+            recompute: Recompute::Block,
+            dropout: Some(0.2),
+            seed: u64::MAX,
+            ..TrainerSettings::from(AdamW {
+                lr: 6e-4,
+                ..AdamW::default()
+            })
+        };
+        let text = serde_json::to_string(&settings).unwrap();
+        assert_eq!(
+            serde_json::from_str::<TrainerSettings>(&text).unwrap(),
+            settings
+        );
+    }
+}

@@ -1,0 +1,409 @@
+//! The loop's body: one step of learning, and what can be asked between steps.
+
+use std::marker::PhantomData;
+
+use gpt_plan::{Dropout, Plan, TrainBytes, TrainShape};
+
+use super::parameters::Parameters;
+use super::{Batch, Tokens, TrainerSettings, memory};
+use crate::Error;
+use crate::cpu::Gpt;
+use crate::device::Device;
+use crate::engine::{EngineTrainer, Learn, TrainerOptions, Update};
+use crate::face::Face;
+use crate::model::{Any, Model};
+use crate::text::Tokenizer;
+use crate::weights::{Weights, mix};
+
+/// A model that learns. Everything a step needs is allocated when it is created.
+pub struct Trainer<M = Any> {
+    pub(super) engine: Box<dyn EngineTrainer>,
+    pub(super) face: Face,
+    pub(super) settings: TrainerSettings,
+    /// Steps that were made.
+    pub(super) steps: u64,
+    device: Device,
+    tokenizer: Option<Tokenizer>,
+    gradient_norm: f64,
+    brand: PhantomData<fn() -> M>,
+}
+
+impl<M: Gpt> Trainer<M> {
+    /// A trainer that starts from `weights`.
+    ///
+    /// # Errors
+    /// Settings that make no sense, weights that cannot be read, or a device without the memory that it takes.
+    pub fn new(
+        device: &Device,
+        weights: &dyn Weights,
+        settings: impl Into<TrainerSettings>,
+    ) -> Result<Self, Error> {
+        Trainer::with_face(Face::of::<M>(), device, weights, settings.into())
+    }
+}
+
+impl Trainer<Any> {
+    /// A trainer of a model whose plan was made at run time.
+    pub fn from_plan(
+        plan: &'static Plan,
+        device: &Device,
+        weights: &dyn Weights,
+        settings: impl Into<TrainerSettings>,
+    ) -> Result<Self, Error> {
+        Trainer::with_face(Face::of_plan(plan), device, weights, settings.into())
+    }
+}
+
+impl<M> Trainer<M> {
+    pub(crate) fn with_face(
+        face: Face,
+        device: &Device,
+        weights: &dyn Weights,
+        settings: TrainerSettings,
+    ) -> Result<Self, Error> {
+        let plan = face.plan;
+        settings.check(plan.spec.context)?;
+        let options = TrainerOptions {
+            shape: TrainShape {
+                batch: settings.batch,
+                tokens: settings.tokens.unwrap_or(plan.spec.context),
+                recompute: settings.recompute,
+            },
+            precision: settings.precision,
+        };
+        memory::check(device, plan, &options.shape)?;
+        Ok(Trainer {
+            engine: face.trainer(device, weights, options)?,
+            face,
+            settings,
+            steps: 0,
+            device: device.clone(),
+            tokenizer: None,
+            gradient_norm: 0.0,
+            brand: PhantomData,
+        })
+    }
+
+    /// The tokenizer that [`model`](Self::model) will have.
+    pub fn tokenizer(mut self, tokenizer: Option<Tokenizer>) -> Self {
+        self.tokenizer = tokenizer;
+        self
+    }
+
+    /// The same trainer without its brand, for code that serves many models.
+    pub fn erase(self) -> Trainer<Any> {
+        Trainer {
+            engine: self.engine,
+            face: self.face,
+            settings: self.settings,
+            steps: self.steps,
+            device: self.device,
+            tokenizer: self.tokenizer,
+            gradient_norm: self.gradient_norm,
+            brand: PhantomData,
+        }
+    }
+
+    /// Learns from `batch`: forward, back, and a step of the optimizer. Returns the mean loss of its tokens, in nats, as it was before. A batch of
+    /// more sequences than the trainer takes at once is learned in parts; the step is the same but for rounding.
+    ///
+    /// # Errors
+    /// A batch that does not fit the model. [`Error::Diverged`] if the loss or the gradient is not finite; the parameters are then those
+    /// from before the step.
+    pub fn step(&mut self, batch: &Batch) -> Result<f64, Error> {
+        self.check(batch)?;
+        let scale = 1.0 / batch.rows() as f32;
+        let mut sum = 0.0;
+        for (i, part) in batch.parts(self.settings.batch).enumerate() {
+            let how = Learn {
+                first: i == 0,
+                scale,
+                dropout: self.dropout(i as u64),
+            };
+            sum += self.engine.learn(&part, &how)?;
+        }
+        let loss = sum / batch.rows() as f64;
+        if !loss.is_finite() {
+            return Err(self.diverged("loss", loss));
+        }
+        let optimizer = self.settings.optimizer;
+        let norm = self.engine.update(&Update {
+            step: self.steps + 1,
+            lr: self.learning_rate(),
+            beta1: optimizer.beta1,
+            beta2: optimizer.beta2,
+            eps: optimizer.eps,
+            weight_decay: optimizer.weight_decay,
+            clip: optimizer.clip,
+        })?;
+        if !norm.is_finite() {
+            return Err(self.diverged("gradient's norm", norm));
+        }
+        self.gradient_norm = norm;
+        self.steps += 1;
+        Ok(loss)
+    }
+
+    /// The mean loss of `batch`, in nats a token; nothing is learned, nothing dropped.
+    pub fn loss(&mut self, batch: &Batch) -> Result<f64, Error> {
+        self.check(batch)?;
+        let mut sum = 0.0;
+        for part in batch.parts(self.settings.batch) {
+            sum += self.engine.evaluate(&part)?;
+        }
+        Ok(sum / batch.rows() as f64)
+    }
+
+    /// The mean loss of all of `tokens` but the first, read in windows of the trainer's length.
+    ///
+    /// # Errors
+    /// Fewer than two tokens.
+    pub fn evaluate(&mut self, tokens: &Tokens) -> Result<f64, Error> {
+        let (mut sum, mut rows) = (0.0, 0);
+        for batch in tokens.windows(self.settings.batch as usize, self.tokens() as usize) {
+            sum += self.loss(&batch)? * batch.rows() as f64;
+            rows += batch.rows();
+        }
+        if rows == 0 {
+            return Err(Error::Input(format!(
+                "{} tokens cannot be evaluated: it takes one, and one that follows",
+                tokens.len()
+            )));
+        }
+        Ok(sum / rows as f64)
+    }
+
+    /// The model as it is now, on the trainer's device.
+    pub fn model(&mut self) -> Result<Model<M>, Error> {
+        let (face, device) = (self.face, self.device.clone());
+        let tokenizer = self.tokenizer.clone();
+        Model::from_face(face, &self.weights(), &device, tokenizer)
+    }
+
+    /// The parameters as they are now; [`save`](crate::weights::save) writes them to a file.
+    pub fn weights(&mut self) -> impl Weights + '_ {
+        self.parameters()
+    }
+
+    pub(super) fn parameters(&mut self) -> Parameters<'_> {
+        Parameters::new(self.face.plan, &mut *self.engine)
+    }
+
+    /// The plan it learns by.
+    pub fn plan(&self) -> &'static Plan {
+        self.face.plan
+    }
+
+    /// Where it runs.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// What it was asked to do.
+    pub fn settings(&self) -> &TrainerSettings {
+        &self.settings
+    }
+
+    /// Longest sequence that it takes.
+    pub fn tokens(&self) -> u32 {
+        self.settings.tokens.unwrap_or(self.plan().spec.context)
+    }
+
+    /// Steps that were made.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The learning rate of the next step.
+    pub fn learning_rate(&self) -> f32 {
+        let settings = &self.settings;
+        settings.schedule.rate(settings.optimizer.lr, self.steps)
+    }
+
+    /// The norm of the last step's gradient, before it was clipped.
+    pub fn gradient_norm(&self) -> f64 {
+        self.gradient_norm
+    }
+
+    /// Bytes that it allocated on its device.
+    pub fn allocated(&self) -> TrainBytes {
+        self.engine.allocated()
+    }
+
+    /// The masks of part `part` of the next step.
+    fn dropout(&self, part: u64) -> Option<Dropout> {
+        let probability = match self.settings.dropout {
+            Some(probability) => f64::from(probability),
+            None => self.plan().spec.dropout,
+        };
+        let key = mix(mix(mix(self.settings.seed) ^ self.steps) ^ part);
+        Dropout::new(probability, key as u32)
+    }
+
+    fn check(&self, batch: &Batch) -> Result<(), Error> {
+        batch.check(self.plan(), self.tokens())
+    }
+
+    fn diverged(&self, what: &str, value: f64) -> Error {
+        Error::Diverged(format!(
+            "the {what} of step {} is {value}: the training diverged; start again from an earlier state with a learning rate below {:e}",
+            self.steps + 1,
+            self.learning_rate()
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gpt_plan::Format;
+
+    use super::*;
+    use crate::engine::State;
+    use crate::train::{AdamW, RandomWindows, Schedule};
+    use crate::weights::{RandomWeights, testing};
+
+    fn settings() -> TrainerSettings {
+        TrainerSettings {
+            batch: 4,
+            schedule: Schedule::cosine(4, 60, 1e-3),
+            ..TrainerSettings::from(AdamW {
+                lr: 1e-2,
+                ..AdamW::default()
+            })
+        }
+    }
+
+    fn trainer(settings: TrainerSettings) -> Trainer {
+        let plan = testing::gpt2();
+        let weights = RandomWeights::new(plan, 1, Format::F32);
+        Trainer::from_plan(plan, &Device::cpu().unwrap(), &weights, settings).unwrap()
+    }
+
+    /// A text in which every token says which one follows.
+    fn text() -> Tokens {
+        (0..2000u32).map(|i| i * i % 37).collect::<Vec<_>>().into()
+    }
+
+    #[test]
+    fn a_text_is_learned_and_the_model_speaks_it() {
+        let (train, rest) = text().split_at(1800);
+        let data = RandomWindows::new(train, 4, 16, 1).unwrap();
+        let mut trainer = trainer(settings());
+        let before = trainer.evaluate(&rest).unwrap();
+        assert!((before - 40f64.ln()).abs() < 0.2, "{before}");
+        for number in 0..60 {
+            let loss = trainer.step(&data.batch(number)).unwrap();
+            assert!(loss.is_finite() && trainer.gradient_norm() > 0.0);
+        }
+        let after = trainer.evaluate(&rest).unwrap();
+        assert!(after < 1.0, "{before} became {after}");
+        // The model that comes out predicts what the trainer measured.
+        let model = trainer.model().unwrap();
+        let mut session = model.session().open().unwrap();
+        let mut window = Vec::new();
+        rest.copy(0..10, &mut window);
+        let next = session.push(&window[..9]).unwrap().argmax();
+        assert_eq!(next, window[9]);
+    }
+
+    #[test]
+    fn parts_of_a_batch_make_the_step_of_the_whole() {
+        let data = RandomWindows::new(text(), 8, 16, 1).unwrap();
+        let run = |batch| {
+            let mut trainer = trainer(TrainerSettings {
+                batch,
+                ..settings()
+            });
+            let losses: Vec<f64> = (0..5)
+                .map(|n| trainer.step(&data.batch(n)).unwrap())
+                .collect();
+            losses
+        };
+        let (whole, parts) = (run(8), run(3));
+        for (a, b) in whole.iter().zip(&parts) {
+            assert!((a / b - 1.0).abs() < 1e-5, "{whole:?} and {parts:?}");
+        }
+    }
+
+    #[test]
+    fn dropout_differs_from_step_to_step_and_is_fixed_by_its_seed() {
+        let batch = RandomWindows::new(text(), 4, 16, 1).unwrap().batch(0);
+        let run = |seed, dropout| {
+            let optimizer = AdamW {
+                lr: 1e-30,
+                weight_decay: 0.0,
+                ..AdamW::default()
+            };
+            let mut trainer = trainer(TrainerSettings {
+                seed,
+                dropout,
+                optimizer,
+                ..TrainerSettings::default()
+            });
+            [trainer.step(&batch).unwrap(), trainer.step(&batch).unwrap()]
+        };
+        let some = run(1, Some(0.2));
+        assert_ne!(some[0], some[1]);
+        assert_eq!(some, run(1, Some(0.2)));
+        assert_ne!(some, run(2, Some(0.2)));
+        let none = run(1, None);
+        assert_eq!(none[0], none[1]);
+    }
+
+    #[test]
+    fn what_is_not_finite_stops_and_changes_nothing() {
+        let mut trainer = trainer(settings());
+        let batch = RandomWindows::new(text(), 4, 16, 1).unwrap().batch(0);
+        let id = trainer
+            .plan()
+            .find("ln_f.gamma")
+            .or(trainer.plan().find("final_norm.gamma"));
+        let id = id.unwrap_or_else(|| {
+            let names: Vec<_> = trainer
+                .plan()
+                .tensors
+                .iter()
+                .map(|t| t.name.clone())
+                .collect();
+            panic!("{names:?}")
+        });
+        let mut values = vec![0.0; trainer.plan().tensor(id).len() as usize];
+        trainer
+            .engine
+            .read(State::Parameter, id, 0, &mut values)
+            .unwrap();
+        values[0] = f32::NAN;
+        trainer
+            .engine
+            .write(State::Parameter, id, 0, &values)
+            .unwrap();
+        let error = trainer.step(&batch).unwrap_err();
+        assert!(matches!(error, Error::Diverged(_)) && !error.is_input());
+        assert!(
+            error.to_string().contains("the loss of step 1 is NaN"),
+            "{error}"
+        );
+        assert_eq!(trainer.steps(), 0);
+    }
+
+    #[test]
+    fn a_batch_that_does_not_fit_is_refused() {
+        let mut trainer = trainer(settings());
+        let long = Batch::next_tokens(&[1; 18], 17).unwrap();
+        let strange = Batch::next_tokens(&[1, 40], 1).unwrap();
+        for (batch, part) in [
+            (long, "1 to 16 tokens"),
+            (strange, "token 40"),
+            (Batch::default(), "0 sequences"),
+        ] {
+            let message = trainer.step(&batch).unwrap_err().to_string();
+            assert!(message.contains(part), "{part} is not in: {message}");
+        }
+        let shape = TrainShape {
+            batch: 4,
+            tokens: 16,
+            recompute: Default::default(),
+        };
+        assert_eq!(trainer.allocated(), trainer.plan().train_bytes(&shape));
+    }
+}

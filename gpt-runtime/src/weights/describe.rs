@@ -1,0 +1,127 @@
+//! The `config.json` of a spec: with it, transformers builds the model that the weights beside it belong to.
+
+use gpt_plan::{Activation, Block, Mask, Norm, Positions, Spec};
+use serde_json::{Value, json};
+
+/// The configuration of GPT-2, of the first GPT or of a Llama, whichever `spec` is; none if it is none of them.
+pub fn config(spec: &Spec) -> Option<Value> {
+    if spec.mask != Mask::Causal {
+        return None;
+    }
+    match (spec.norm, spec.positions, spec.block, spec.mlp.gated) {
+        (Norm::LayerNorm { eps }, Positions::Learned, Block::PreNorm, false) => gpt2(spec, eps),
+        (Norm::LayerNorm { eps }, Positions::Learned, Block::PostNorm, false) => gpt1(spec, eps),
+        (Norm::RmsNorm { eps }, Positions::Rope { theta }, Block::PreNorm, true) => {
+            llama(spec, eps, theta)
+        }
+        _ => None,
+    }
+}
+
+fn gpt2(spec: &Spec, eps: f64) -> Option<Value> {
+    one_width(spec)?;
+    Some(json!({
+        "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "torch_dtype": "float32",
+        "vocab_size": spec.vocab, "n_positions": spec.context, "n_ctx": spec.context, "n_layer": spec.layers,
+        "n_head": spec.heads, "n_embd": spec.embed, "n_inner": spec.mlp.hidden,
+        "activation_function": activation(spec)?, "layer_norm_epsilon": eps,
+        "tie_word_embeddings": spec.tie_embeddings,
+        "resid_pdrop": spec.dropout, "embd_pdrop": spec.dropout, "attn_pdrop": spec.dropout,
+        "bos_token_id": null, "eos_token_id": null,
+    }))
+}
+
+fn gpt1(spec: &Spec, eps: f64) -> Option<Value> {
+    one_width(spec)?;
+    // What it calls "gelu" is the tanh approximation; the exact one it does not have.
+    let activation = match &spec.mlp.activation {
+        Activation::GeluTanh => "gelu",
+        Activation::Gelu => return None,
+        _ => activation(spec)?,
+    };
+    (spec.mlp.hidden == 4 * spec.embed).then(|| {
+        json!({
+            "architectures": ["OpenAIGPTLMHeadModel"], "model_type": "openai-gpt", "torch_dtype": "float32",
+            "vocab_size": spec.vocab, "n_positions": spec.context, "n_layer": spec.layers, "n_head": spec.heads,
+            "n_embd": spec.embed, "afn": activation, "layer_norm_epsilon": eps,
+            "tie_word_embeddings": spec.tie_embeddings,
+            "resid_pdrop": spec.dropout, "embd_pdrop": spec.dropout, "attn_pdrop": spec.dropout,
+        })
+    })
+}
+
+fn llama(spec: &Spec, eps: f64, theta: f64) -> Option<Value> {
+    Some(json!({
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "float32",
+        "vocab_size": spec.vocab, "max_position_embeddings": spec.context, "num_hidden_layers": spec.layers,
+        "num_attention_heads": spec.heads, "num_key_value_heads": spec.kv_heads, "head_dim": spec.head_dim,
+        "hidden_size": spec.embed, "intermediate_size": spec.mlp.hidden, "hidden_act": activation(spec)?,
+        "rms_norm_eps": eps, "rope_theta": theta, "attention_bias": spec.bias, "mlp_bias": spec.bias,
+        "tie_word_embeddings": spec.tie_embeddings, "bos_token_id": null, "eos_token_id": null,
+    }))
+}
+
+/// GPTs have heads that fill the stream's width, and as many for keys as for queries.
+fn one_width(spec: &Spec) -> Option<()> {
+    (spec.kv_heads == spec.heads && spec.q_width() == spec.embed).then_some(())
+}
+
+fn activation(spec: &Spec) -> Option<&'static str> {
+    match spec.mlp.activation {
+        Activation::Gelu => Some("gelu"),
+        Activation::GeluTanh => Some("gelu_new"),
+        Activation::Relu => Some("relu"),
+        Activation::Silu => Some("silu"),
+        Activation::Custom { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::config::check_config;
+    use crate::weights::testing;
+
+    /// What is written is read as the same model, and a model that is another is not written as one of these.
+    #[test]
+    fn a_config_says_what_the_spec_does() {
+        let first = Spec {
+            block: Block::PostNorm,
+            ..testing::gpt2_spec()
+        };
+        for (spec, kind) in [
+            (testing::gpt2_spec(), "gpt2"),
+            (first.clone(), "openai-gpt"),
+            (testing::llama_spec(), "llama"),
+        ] {
+            let config = config(&spec).unwrap();
+            assert_eq!(config["model_type"], kind);
+            assert_eq!(check_config(&config, &spec), Vec::<String>::new());
+            let wider = Spec { layers: 7, ..spec };
+            assert_eq!(check_config(&config, &wider).len(), 1);
+        }
+        for spec in [
+            Spec {
+                positions: Positions::Sinusoidal,
+                ..testing::gpt2_spec()
+            },
+            Spec {
+                mask: Mask::Bidirectional,
+                ..testing::gpt2_spec()
+            },
+            Spec {
+                block: Block::PostNorm,
+                ..testing::llama_spec()
+            },
+            Spec {
+                head_dim: 8,
+                ..testing::gpt2_spec()
+            },
+        ] {
+            assert_eq!(config(&spec), None);
+        }
+        let mut exact = first;
+        exact.mlp.activation = Activation::Gelu;
+        assert_eq!(config(&exact), None);
+    }
+}
