@@ -28,6 +28,18 @@ impl Parameters {
         zeros
     }
 
+    /// Adds parameters of the same shapes.
+    pub fn add(&mut self, mut other: Parameters) {
+        let mut theirs = Vec::new();
+        other.visit(&mut |_, values| theirs.push(values.to_vec()));
+        let mut theirs = theirs.into_iter();
+        self.visit(&mut |_, values| {
+            let theirs = theirs.next().expect("a tensor for each of ours");
+            assert_eq!(values.len(), theirs.len(), "parameters of another shape");
+            values.iter_mut().zip(theirs).for_each(|(a, b)| *a += b);
+        });
+    }
+
     /// Hands out every tensor's values with a name for people, always in the same order.
     pub fn visit(&mut self, f: &mut dyn FnMut(String, &mut [f64])) {
         f(
