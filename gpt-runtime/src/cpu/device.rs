@@ -1,13 +1,18 @@
 //! The processor: its instruction set, its threads.
 
+use std::sync::Mutex;
+
+use super::multiply::Desk;
 use super::pool::Pool;
 use super::simd::{Isa, Kernels};
 use crate::Error;
 
-/// The CPU engine's device: a pool of threads and the kernels of one instruction set.
+/// The CPU engine's device: a pool of threads, what each of them works on, and the kernels of one instruction set.
 pub struct CpuDevice {
     pub(super) pool: Pool,
     pub(super) kernels: &'static Kernels,
+    /// One for each thread; a lock is never contended, as a thread takes its own.
+    pub(super) desks: Vec<Mutex<Desk>>,
 }
 
 /// Threads beyond which a request is a mistake.
@@ -35,7 +40,11 @@ impl CpuDevice {
                 "cannot start {threads} threads: {error}; ask for fewer"
             ))
         })?;
-        Ok(CpuDevice { pool, kernels })
+        Ok(CpuDevice {
+            desks: (0..threads).map(|_| Desk::new()).collect(),
+            pool,
+            kernels,
+        })
     }
 
     /// Processor, instruction set and threads.

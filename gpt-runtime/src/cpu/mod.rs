@@ -3,25 +3,28 @@
 //! From the bottom up: `simd` has the inner loops, once for each instruction set; `pool` the threads; `pack` the matrices and
 //! `cache` the keys and values in the layouts that the loops read; `pass` the steps of a plan on top of them. Two
 //! faces lead to the steps: `typed`, which generated code calls, and `walk`, which looks steps up in a plan made at run time.
-//! `session` holds what a sequence needs.
+//! `session` holds what a sequence needs. `train` is the same for training: steps back as well as forward, and the optimizer.
 //!
 //! What does not live here: how a plan comes about, and what tokens mean.
 
 pub mod activation;
 mod cache;
 mod device;
+mod multiply;
 mod pack;
 mod parameters;
 mod pass;
 mod pool;
 mod session;
 pub mod simd;
+mod train;
 mod typed;
 mod walk;
 
 pub use device::CpuDevice;
 pub use pass::Pass;
 pub use session::TypedCpuModel;
+pub use train::{Activate, CpuTrainer};
 pub use typed::{
     BufferStore, Embedding, GatedLinear, Gpt, LayerCache, LayerNorm, Linear, Normalize,
     PositionTable, QkvLinear, RmsNorm, Rows, Store,

@@ -15,8 +15,9 @@
 
 use gpt_plan::Format;
 
+use super::multiply::Panels;
 use super::pool::{Disjoint, Pool};
-use super::simd::PANEL;
+use super::simd::{Kernels, PANEL};
 use crate::weights::HostTensor;
 
 /// A packed matrix.
@@ -100,7 +101,7 @@ impl Packed {
     }
 
     /// The part of a panel that covers the columns `from..to`; both whole blocks, but for the end of the matrix.
-    pub fn panel_part(&self, index: usize, from: usize, to: usize) -> &[u8] {
+    fn panel_part(&self, index: usize, from: usize, to: usize) -> &[u8] {
         let panel = self.panel(index);
         let (from, to) = (self.format.row_bytes(from), self.format.row_bytes(to));
         &panel[from * PANEL..to * PANEL]
@@ -137,12 +138,38 @@ impl Packed {
     }
 }
 
+impl Panels for Packed {
+    fn count(&self) -> usize {
+        self.panels()
+    }
+
+    fn depth(&self) -> usize {
+        self.depth
+    }
+
+    fn part<'a>(
+        &'a self,
+        kernels: &Kernels,
+        panel: usize,
+        from: usize,
+        to: usize,
+        room: &'a mut [f32],
+    ) -> &'a [f32] {
+        let stored = self.panel_part(panel, from, to);
+        if self.format == Format::F32 {
+            return bytemuck::cast_slice(stored);
+        }
+        kernels.unpack(self.format, to - from, stored, room);
+        room
+    }
+}
+
 fn panel_bytes(format: Format, columns: usize) -> usize {
     format.row_bytes(columns) * PANEL
 }
 
 /// The matrix's row in `lane` of `panel`; none where the panel reaches beyond the matrix.
-fn row_of(order: Order, rows: usize, panel: usize, lane: usize) -> Option<usize> {
+pub fn row_of(order: Order, rows: usize, panel: usize, lane: usize) -> Option<usize> {
     match order {
         Order::Straight => Some(panel * PANEL + lane).filter(|&row| row < rows),
         Order::Gated => {

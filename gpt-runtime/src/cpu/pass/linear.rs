@@ -8,15 +8,11 @@ use gpt_plan::{Format, Op};
 
 use super::{Activate, Pass, bias_of};
 use crate::cpu::cache::Cache;
+use crate::cpu::multiply::multiply;
 use crate::cpu::pack::Packed;
 use crate::cpu::parameters::{NormParameters, Projection};
 use crate::cpu::pool::Disjoint;
-use crate::cpu::simd::PANEL;
-use crate::cpu::simd::{Strided, StridedMut};
-
-/// Columns of a panel that are worked on at once: 64 KiB in f32, which the second-level cache keeps while all rows pass by.
-/// Sums are also taken in pieces of this length, which keeps their rounding errors small.
-pub(super) const DEPTH: usize = 512;
+use crate::cpu::simd::{PANEL, Strided};
 
 /// Receives a row's 32 outputs of a panel: `(row, panel, outputs)`.
 type Finish<'a> = &'a (dyn Fn(usize, usize, &mut [f32; PANEL]) + Sync);
@@ -28,7 +24,15 @@ impl Pass<'_> {
         if rows == 1 {
             self.one_row(x, weight, finish)
         } else {
-            self.many_rows(x, rows, weight, finish)
+            let input = Strided {
+                data: x,
+                stride: weight.depth,
+            };
+            multiply(self.device, input, rows, weight, &|from, panel, tile| {
+                for (i, outputs) in tile.iter_mut().enumerate() {
+                    finish(from + i, panel, outputs);
+                }
+            });
         }
     }
 
@@ -58,60 +62,6 @@ impl Pass<'_> {
                     &mut outputs,
                 );
                 finish(0, panel, &mut outputs);
-            }
-        });
-    }
-
-    /// With many rows, arithmetic is what counts: a part of a panel stays in the cache while all rows pass by.
-    fn many_rows(&mut self, x: &[f32], rows: usize, weight: &Packed, finish: Finish<'_>) {
-        let (panels, threads) = (weight.panels(), self.device.pool.threads());
-        // Narrow matrices on many threads have too few panels; then rows are shared out too.
-        let parts = (4 * threads).div_ceil(panels).min(rows.div_ceil(24));
-        let rows_of_part = rows.div_ceil(parts);
-        let (scratch, kernels) = (&self.scratch.threads, self.device.kernels);
-        self.device.pool.run(panels * parts, &|task, thread| {
-            let (panel, part) = (task / parts, task % parts);
-            let from = part * rows_of_part;
-            let count = rows_of_part.min(rows.saturating_sub(from));
-            let mut scratch = scratch[thread]
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
-            let scratch = &mut *scratch;
-            for start in (0..weight.depth).step_by(DEPTH) {
-                let end = (start + DEPTH).min(weight.depth);
-                let stored = weight.panel_part(panel, start, end);
-                let data = match weight.format {
-                    Format::F32 => bytemuck::cast_slice(stored),
-                    format => {
-                        kernels.unpack(format, end - start, stored, &mut scratch.weights);
-                        &scratch.weights[..]
-                    }
-                };
-                let input = Strided {
-                    data: &x[(from * weight.depth + start).min(x.len())..],
-                    stride: weight.depth,
-                };
-                let output = StridedMut {
-                    data: &mut scratch.tile,
-                    stride: PANEL,
-                };
-                kernels.product(
-                    count,
-                    end - start,
-                    input,
-                    Strided {
-                        data,
-                        stride: PANEL,
-                    },
-                    output,
-                    start > 0,
-                );
-            }
-            for (i, outputs) in scratch.tile.as_chunks_mut::<PANEL>().0[..count]
-                .iter_mut()
-                .enumerate()
-            {
-                finish(from + i, panel, outputs);
             }
         });
     }

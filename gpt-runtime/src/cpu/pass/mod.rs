@@ -13,6 +13,7 @@ use gpt_plan::{BufferId, Op, Plan, Step};
 
 use super::cache::Cache;
 use super::device::CpuDevice;
+use super::multiply::Desk;
 use super::pack::Packed;
 use super::parameters::{NormParameters, Projection, Rotary};
 use super::pool::Disjoint;
@@ -34,10 +35,6 @@ pub struct Scratch {
 }
 
 struct ThreadScratch {
-    /// `[rows of a task][32]`: a panel's outputs.
-    tile: Vec<f32>,
-    /// `[DEPTH][32]`: part of a panel in f32.
-    weights: Vec<f32>,
     /// `[QUERIES][KEYS]`.
     scores: Vec<f32>,
     /// `[QUERIES][padded head_dim]`.
@@ -59,8 +56,6 @@ impl Scratch {
         let queries = attention::query_rows(spec);
         let thread = || {
             Mutex::new(ThreadScratch {
-                tile: vec![0.0; chunk * PANEL],
-                weights: vec![0.0; linear::DEPTH * PANEL],
                 scores: vec![0.0; queries * attention::KEYS],
                 gathered: vec![0.0; queries * (spec.head_dim as usize).next_multiple_of(PANEL)],
                 states: vec![super::simd::Running { max: 0.0, sum: 0.0 }; queries],
@@ -74,18 +69,16 @@ impl Scratch {
         }
     }
 
-    fn poison(&mut self) {
+    fn poison(&mut self, device: &CpuDevice) {
         self.normed.fill(f32::NAN);
+        for thread in 0..device.desks.len() {
+            Desk::of(&device.desks, thread).poison();
+        }
         for thread in &mut self.threads {
             let thread = thread
                 .get_mut()
                 .unwrap_or_else(|poisoned| poisoned.into_inner());
-            for buffer in [
-                &mut thread.tile,
-                &mut thread.weights,
-                &mut thread.scores,
-                &mut thread.gathered,
-            ] {
+            for buffer in [&mut thread.scores, &mut thread.gathered] {
                 buffer.fill(f32::NAN);
             }
         }
@@ -119,7 +112,7 @@ impl Pass<'_> {
     /// Before a step: what it writes must not look like what it should.
     fn begin(&mut self, output: Option<&mut Vec<f32>>) {
         if self.trace.is_some() {
-            self.scratch.poison();
+            self.scratch.poison(self.device);
             if let Some(output) = output {
                 output.fill(f32::NAN);
             }
@@ -185,7 +178,7 @@ impl Pass<'_> {
         let x = &x[from * width..][..rows * width];
         let logits = std::mem::take(&mut self.logits);
         if self.trace.is_some() {
-            self.scratch.poison();
+            self.scratch.poison(self.device);
             logits.fill(f32::NAN);
         }
         let out = Disjoint::new(logits);

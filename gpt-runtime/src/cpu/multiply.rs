@@ -1,0 +1,114 @@
+//! Many rows times a matrix: the loop that inference and training share.
+//!
+//! With many rows arithmetic is what counts: part of a panel stays in the cache while all rows pass by. Outputs come in tiles, some rows of one
+//! panel (32 outputs each); whoever asked for them adds a bias and puts them where they belong while they are still at hand. Where the
+//! weights come from, and in which direction they are read, is the business of [`Panels`].
+
+use std::sync::{Mutex, MutexGuard};
+
+use super::device::CpuDevice;
+use super::simd::{Kernels, PANEL, Strided, StridedMut};
+use super::train::AttentionDesk;
+
+/// Columns of a panel that are worked on at once: 64 KiB in f32, which the second-level cache keeps while all rows pass by.
+/// Sums are also taken in pieces of this length, which keeps their rounding errors small. A multiple of 32.
+pub const DEPTH: usize = 512;
+
+/// Most rows of a tile.
+pub const TILE_ROWS: usize = 384;
+
+/// A matrix as a product reads it: for each of 32 outputs side by side, step by step of depth.
+pub trait Panels: Sync {
+    /// Number of panels, the last one padded.
+    fn count(&self) -> usize;
+    /// Steps of depth: the width of the input.
+    fn depth(&self) -> usize;
+    /// The steps `from..to` of a panel, `[to - from][32]` in f32; made in `room` (of [`DEPTH`] steps) if they do not stand like that.
+    fn part<'a>(
+        &'a self,
+        kernels: &Kernels,
+        panel: usize,
+        from: usize,
+        to: usize,
+        room: &'a mut [f32],
+    ) -> &'a [f32];
+}
+
+/// What a thread works on.
+pub struct Desk {
+    /// `[TILE_ROWS][32]`: a panel's outputs.
+    tile: Vec<f32>,
+    /// `[DEPTH][32]`: part of a panel in f32.
+    room: Vec<f32>,
+    /// What attention in training works on.
+    pub attention: AttentionDesk,
+}
+
+impl Desk {
+    pub fn new() -> Mutex<Desk> {
+        Mutex::new(Desk {
+            tile: vec![0.0; TILE_ROWS * PANEL],
+            room: vec![0.0; DEPTH * PANEL],
+            attention: AttentionDesk::new(),
+        })
+    }
+
+    /// The desk of a thread, which no one else asks for.
+    pub fn of(desks: &[Mutex<Desk>], thread: usize) -> MutexGuard<'_, Desk> {
+        desks[thread]
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub fn poison(&mut self) {
+        self.tile.fill(f32::NAN);
+        self.room.fill(f32::NAN);
+    }
+}
+
+/// Receives a tile: its first row, its panel, and the outputs of each of its rows.
+pub type Finish<'a> = &'a (dyn Fn(usize, usize, &mut [[f32; PANEL]]) + Sync);
+
+/// `finish` gets `panels · input` for each of the rows, tile by tile, from many threads.
+pub fn multiply(
+    device: &CpuDevice,
+    input: Strided<'_>,
+    rows: usize,
+    matrix: &impl Panels,
+    finish: Finish<'_>,
+) {
+    let (count, depth) = (matrix.count(), matrix.depth());
+    let (kernels, threads) = (device.kernels, device.pool.threads());
+    // Narrow matrices on many threads have too few panels; then rows are shared out too.
+    let parts = (4 * threads).div_ceil(count).min(rows.div_ceil(24));
+    let parts = parts.max(rows.div_ceil(TILE_ROWS));
+    let rows_of_part = rows.div_ceil(parts);
+    device.pool.run(count * parts, &|task, thread| {
+        let (panel, part) = (task / parts, task % parts);
+        let from = part * rows_of_part;
+        let rows = rows_of_part.min(rows.saturating_sub(from));
+        if rows == 0 {
+            return;
+        }
+        let mut desk = Desk::of(&device.desks, thread);
+        let Desk { tile, room, .. } = &mut *desk;
+        for start in (0..depth).step_by(DEPTH) {
+            let end = (start + DEPTH).min(depth);
+            let data = matrix.part(kernels, panel, start, end, room);
+            let input = Strided {
+                data: &input.data[from * input.stride + start..],
+                stride: input.stride,
+            };
+            let output = StridedMut {
+                data: tile,
+                stride: PANEL,
+            };
+            let panel = Strided {
+                data,
+                stride: PANEL,
+            };
+            kernels.product(rows, end - start, input, panel, output, start > 0);
+        }
+        finish(from, panel, &mut tile.as_chunks_mut::<PANEL>().0[..rows]);
+    });
+}

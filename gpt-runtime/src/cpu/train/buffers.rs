@@ -1,0 +1,107 @@
+//! The buffers of a training pass, as the plan lists them.
+
+use gpt_plan::{BufferName, Plan, Slot, TrainShape};
+
+/// All of them. A step takes out what it writes and puts it back.
+pub struct Buffers {
+    /// By name, then by copy.
+    floats: Vec<Vec<Vec<f32>>>,
+    strides: Vec<usize>,
+    widths: Vec<usize>,
+    pub tokens: Vec<u32>,
+    pub targets: Vec<u32>,
+    /// Rows of logits that exist at once.
+    pub chunk_rows: usize,
+}
+
+impl Buffers {
+    pub fn new(plan: &Plan, shape: &TrainShape) -> Buffers {
+        let training = &plan.training;
+        let copies = |buffer: &gpt_plan::TrainBuffer| {
+            let is_number = matches!(buffer.name, BufferName::Tokens | BufferName::Targets);
+            let len = if is_number { 0 } else { buffer.len(shape) };
+            let count = buffer.count(plan.spec.layers, shape);
+            (0..count).map(|_| vec![0.0; len as usize]).collect()
+        };
+        let numbers = |name| vec![0; training.buffer(name).len(shape) as usize];
+        Buffers {
+            floats: training.buffers.iter().map(copies).collect(),
+            strides: training.buffers.iter().map(|b| b.stride as usize).collect(),
+            widths: training.buffers.iter().map(|b| b.width as usize).collect(),
+            tokens: numbers(BufferName::Tokens),
+            targets: numbers(BufferName::Targets),
+            chunk_rows: training.buffer(BufferName::Logits).row_count(shape) as usize,
+        }
+    }
+
+    /// Bytes of what is kept for the way back, and of the rest.
+    pub fn bytes(&self, plan: &Plan) -> (u64, u64) {
+        let numbers = 4 * (self.tokens.len() + self.targets.len()) as u64;
+        let (mut activations, mut scratch) = (0, numbers);
+        for (buffer, copies) in plan.training.buffers.iter().zip(&self.floats) {
+            let bytes: usize = copies.iter().map(|copy| 4 * copy.len()).sum();
+            if buffer.is_activation() {
+                activations += bytes as u64;
+            } else {
+                scratch += bytes as u64;
+            }
+        }
+        (activations, scratch)
+    }
+
+    /// Floats from a row to the next.
+    pub fn stride(&self, name: BufferName) -> usize {
+        self.strides[name as usize]
+    }
+
+    /// Floats of a row that mean something.
+    pub fn width(&self, name: BufferName) -> usize {
+        self.widths[name as usize]
+    }
+
+    /// A buffer that all layers share.
+    pub fn one(&self, name: BufferName) -> &[f32] {
+        &self.floats[name as usize][0]
+    }
+
+    /// What stands in `slot` for a step of `layer`.
+    pub fn get(&self, slot: Slot, layer: usize) -> &[f32] {
+        let copies = &self.floats[slot.name as usize];
+        &copies[index(copies.len(), slot, layer)]
+    }
+
+    /// Takes it out, to be written and [put back](Self::put).
+    pub fn take(&mut self, slot: Slot, layer: usize) -> Vec<f32> {
+        let copies = &mut self.floats[slot.name as usize];
+        let at = index(copies.len(), slot, layer);
+        std::mem::take(&mut copies[at])
+    }
+
+    pub fn put(&mut self, slot: Slot, layer: usize, buffer: Vec<f32>) {
+        let copies = &mut self.floats[slot.name as usize];
+        let at = index(copies.len(), slot, layer);
+        copies[at] = buffer;
+    }
+
+    /// NaN in place of whatever the last pass left. What lies between rows is zero for good.
+    pub fn poison(&mut self) {
+        let sizes = self.widths.iter().zip(&self.strides);
+        for (copies, (&width, &stride)) in self.floats.iter_mut().zip(sizes) {
+            for row in copies
+                .iter_mut()
+                .flat_map(|copy| copy.chunks_exact_mut(stride))
+            {
+                row[..width].fill(f32::NAN);
+            }
+        }
+    }
+}
+
+/// Which copy: with recomputation there is one for all layers.
+fn index(copies: usize, slot: Slot, layer: usize) -> usize {
+    if copies == 1 {
+        0
+    } else {
+        layer + slot.shift as usize
+    }
+}

@@ -1,0 +1,343 @@
+//! Projections, forward and back: three products for each, of rows with a matrix, of rows with the matrix turned over, and of rows with rows.
+
+use gpt_plan::{BufferName as B, Into, Site, Slot, TensorId};
+
+use super::Pass;
+use crate::cpu::multiply::multiply;
+use crate::cpu::pack::Order;
+use crate::cpu::pool::Disjoint;
+use crate::cpu::simd::{PANEL, Strided, StridedMut};
+
+/// Rows that a gradient of weights takes at once: with them a panel of outputs' gradients stays in the first-level cache.
+const ROWS: usize = 128;
+/// Columns of a matrix that one task makes the gradient of.
+const COLUMNS: usize = 192;
+
+/// Adds what there is of a bias from `first` on.
+fn add_bias(outputs: &mut [f32], bias: Option<&[f32]>, first: usize) {
+    if let Some(bias) = bias {
+        for (x, b) in outputs.iter_mut().zip(&bias[first..]) {
+            *x += b;
+        }
+    }
+}
+
+impl Pass<'_> {
+    fn bias(&self, bias: Option<TensorId>) -> Option<&[f32]> {
+        bias.map(|id| self.parameters.plain(id, self.layer))
+    }
+
+    /// The rows of a buffer that a projection reads: all, or those of the chunk.
+    fn input(&self, slot: Slot, of_chunk: bool) -> Strided<'_> {
+        let stride = self.buffers.stride(slot.name);
+        let first = if of_chunk { self.chunk.start } else { 0 };
+        Strided {
+            data: &self.buffers.get(slot, self.layer)[first * stride..],
+            stride,
+        }
+    }
+
+    /// `qkv = weight · input`, rotated.
+    pub(super) fn qkv(&mut self, weight: TensorId, bias: Option<TensorId>, input: Slot) {
+        let mut out = self.buffers.take(B::Qkv.here(), self.layer);
+        let spec = &self.plan.spec;
+        let (head_dim, width) = (spec.head_dim as usize, spec.qkv_width() as usize);
+        let rotated = (spec.q_width() + spec.kv_width()) as usize;
+        let (stride, tokens, rotary) = (self.buffers.stride(B::Qkv), self.tokens, self.rotary);
+        let (bias, qkv) = (self.bias(bias), Disjoint::new(&mut out));
+        let matrix = self.parameters.matrix(weight, self.layer);
+        multiply(
+            self.device,
+            self.input(input, false),
+            self.rows,
+            &matrix,
+            &|from, panel, tile| {
+                let first = panel * PANEL;
+                let len = PANEL.min(width - first);
+                // Widths of heads are even where they are rotated, so a pair lies in one panel.
+                let turning = match rotary.pairs {
+                    0 => 0,
+                    _ => len.min(rotated.saturating_sub(first)) / 2,
+                };
+                let mut pairs = [0; PANEL / 2];
+                for (i, pair) in pairs[..turning].iter_mut().enumerate() {
+                    *pair = (first + 2 * i) % head_dim / 2;
+                }
+                for (i, outputs) in tile.iter_mut().enumerate() {
+                    let row = from + i;
+                    add_bias(&mut outputs[..len], bias, first);
+                    let angles = row % tokens * rotary.pairs;
+                    for (pair, &at) in outputs
+                        .as_chunks_mut::<2>()
+                        .0
+                        .iter_mut()
+                        .zip(&pairs[..turning])
+                    {
+                        let (cos, sin) = (rotary.cos[angles + at], rotary.sin[angles + at]);
+                        *pair = [pair[0] * cos - pair[1] * sin, pair[0] * sin + pair[1] * cos];
+                    }
+                    // SAFETY: panels and rows do not overlap.
+                    unsafe { qkv.part(row * stride + first, len) }.copy_from_slice(&outputs[..len]);
+                }
+            },
+        );
+        self.buffers.put(B::Qkv.here(), self.layer, out);
+    }
+
+    /// `out = residual + drop(weight · input)`.
+    pub(super) fn residual(
+        &mut self,
+        weight: TensorId,
+        bias: Option<TensorId>,
+        [input, residual, to]: [Slot; 3],
+        site: Site,
+    ) {
+        let mut out = self.buffers.take(to, self.layer);
+        let width = self.buffers.width(to.name);
+        let stride = self.buffers.stride(to.name);
+        let (kernels, dropout) = (self.device.kernels, self.dropout(site));
+        let (bias, stream) = (self.bias(bias), Disjoint::new(&mut out));
+        let residual = self.input(residual, false);
+        let matrix = self.parameters.matrix(weight, self.layer);
+        multiply(
+            self.device,
+            self.input(input, false),
+            self.rows,
+            &matrix,
+            &|from, panel, tile| {
+                let first = panel * PANEL;
+                let len = PANEL.min(width - first);
+                for (i, outputs) in tile.iter_mut().enumerate() {
+                    let row = from + i;
+                    let outputs = &mut outputs[..len];
+                    add_bias(outputs, bias, first);
+                    if let Some((dropout, key)) = &dropout {
+                        kernels.drop_row(outputs, (row * width + first) as u32, *key, dropout);
+                    }
+                    // SAFETY: panels and rows do not overlap.
+                    let out = unsafe { stream.part(row * stride + first, len) };
+                    let residual = &residual.data[row * residual.stride + first..];
+                    for ((out, x), residual) in out.iter_mut().zip(outputs).zip(residual) {
+                        *out = *x + residual;
+                    }
+                }
+            },
+        );
+        self.buffers.put(to, self.layer, out);
+    }
+
+    /// `h = act(u)` and its slopes, `u = weight · input`.
+    pub(super) fn mlp_up(&mut self, weight: TensorId, bias: Option<TensorId>, input: Slot) {
+        let mut h_out = self.buffers.take(B::H.here(), self.layer);
+        let mut slopes_out = self.buffers.take(B::Slopes.here(), self.layer);
+        let hidden = self.buffers.width(B::H);
+        let (h_stride, stride) = (self.buffers.stride(B::H), self.buffers.stride(B::Slopes));
+        let bias = self.bias(bias);
+        let (h, slopes) = (Disjoint::new(&mut h_out), Disjoint::new(&mut slopes_out));
+        let matrix = self.parameters.matrix(weight, self.layer);
+        let gated = matrix.place.order == Order::Gated;
+        let wide = if gated { PANEL / 2 } else { PANEL };
+        multiply(
+            self.device,
+            self.input(input, false),
+            self.rows,
+            &matrix,
+            &|from, panel, tile| {
+                let first = panel * wide;
+                let len = wide.min(hidden - first);
+                for (i, outputs) in tile.iter_mut().enumerate() {
+                    let row = from + i;
+                    // SAFETY: panels and rows do not overlap.
+                    let (h, slopes) = unsafe {
+                        (
+                            h.part(row * h_stride + first, len),
+                            slopes.part(row * stride + panel * PANEL, PANEL.min(stride)),
+                        )
+                    };
+                    let (values, ups) = outputs.split_at_mut(wide);
+                    let values = &mut values[..len];
+                    add_bias(values, bias, first);
+                    self.activate(values, &mut slopes[..len]);
+                    if gated {
+                        if len < wide {
+                            // What only fills up a panel has no slope.
+                            slopes[len..wide].fill(0.0);
+                            slopes[wide + len..].fill(0.0);
+                        }
+                        let ups = &mut ups[..len];
+                        add_bias(ups, bias, hidden + first);
+                        let (gates, passes) = slopes.split_at_mut(wide);
+                        for j in 0..len {
+                            gates[j] *= ups[j];
+                            passes[j] = values[j];
+                            values[j] *= ups[j];
+                        }
+                    }
+                    h.copy_from_slice(values);
+                }
+            },
+        );
+        self.buffers.put(B::H.here(), self.layer, h_out);
+        self.buffers.put(B::Slopes.here(), self.layer, slopes_out);
+    }
+
+    /// `logits = weight · n`, of the chunk's rows.
+    pub(super) fn logits(&mut self, weight: TensorId) {
+        let mut out = self.buffers.take(B::Logits.here(), 0);
+        let (width, stride) = (
+            self.buffers.width(B::Logits),
+            self.buffers.stride(B::Logits),
+        );
+        let logits = Disjoint::new(&mut out);
+        let matrix = self.parameters.matrix(weight, 0);
+        multiply(
+            self.device,
+            self.input(B::N.here(), true),
+            self.chunk.len(),
+            &matrix,
+            &|from, panel, tile| {
+                let first = panel * PANEL;
+                let len = PANEL.min(width - first);
+                for (i, outputs) in tile.iter().enumerate() {
+                    // SAFETY: panels and rows do not overlap.
+                    unsafe { logits.part((from + i) * stride + first, len) }
+                        .copy_from_slice(&outputs[..len]);
+                }
+            },
+        );
+        self.buffers.put(B::Logits.here(), 0, out);
+    }
+
+    /// `d(input) = dy · weight`.
+    pub(super) fn linear_input(&mut self, weight: TensorId, dy: Slot, into: Into) {
+        let to = match into {
+            Into::Store(slot) => slot,
+            Into::ThroughActivation => B::DUp.here(),
+        };
+        let mut buffer = self.buffers.take(to, self.layer);
+        let stride = self.buffers.stride(to.name);
+        let of_chunk = dy.name == B::Logits;
+        // A chunk's gradients go where its rows are.
+        let (first_row, rows) = match of_chunk {
+            true => (self.chunk.start, self.chunk.len()),
+            false => (0, self.rows),
+        };
+        let out = Disjoint::new(&mut buffer);
+        let matrix = self.parameters.turned(weight, self.layer);
+        let dy = Strided {
+            data: self.buffers.get(dy, self.layer),
+            stride: self.buffers.stride(dy.name),
+        };
+        match into {
+            Into::Store(_) => {
+                let width = self.buffers.width(to.name);
+                multiply(self.device, dy, rows, &matrix, &|from, panel, tile| {
+                    let first = panel * PANEL;
+                    let len = PANEL.min(width - first);
+                    for (i, outputs) in tile.iter().enumerate() {
+                        let start = (first_row + from + i) * stride + first;
+                        // SAFETY: panels and rows do not overlap.
+                        unsafe { out.part(start, len) }.copy_from_slice(&outputs[..len]);
+                    }
+                });
+            }
+            Into::ThroughActivation => {
+                let hidden = self.buffers.width(B::H);
+                let slopes = self.buffers.get(B::Slopes.here(), self.layer);
+                // In a gated MLP 16 elements pass to gates, and to what they gate beside them.
+                let (wide, sides, filled) = match self.plan.spec.mlp.gated {
+                    true => (PANEL / 2, 2, hidden.next_multiple_of(PANEL / 2)),
+                    false => (PANEL, 1, hidden),
+                };
+                multiply(self.device, dy, rows, &matrix, &|from, panel, tile| {
+                    for (i, outputs) in tile.iter().enumerate() {
+                        for (j, dh) in outputs.chunks(wide).enumerate() {
+                            let first = panel * PANEL + j * wide;
+                            let len = wide.min(filled.saturating_sub(first));
+                            for side in 0..sides {
+                                let at = first * sides + side * wide;
+                                let start = (from + i) * stride + at;
+                                // SAFETY: panels and rows do not overlap, nor do the places of their pieces.
+                                let out = unsafe { out.part(start, len) };
+                                for ((out, dh), slope) in
+                                    out.iter_mut().zip(dh).zip(&slopes[start..])
+                                {
+                                    *out = dh * slope;
+                                }
+                            }
+                        }
+                    }
+                });
+            }
+        }
+        self.buffers.put(to, self.layer, buffer);
+    }
+
+    /// `d(weight) += dyᵀ · input`, `d(bias) += Σ dy`.
+    pub(super) fn linear_weight(
+        &mut self,
+        weight: TensorId,
+        bias: Option<TensorId>,
+        dy: Slot,
+        input: Slot,
+    ) {
+        let of_chunk = dy.name == B::Logits;
+        let rows = if of_chunk {
+            self.chunk.len()
+        } else {
+            self.rows
+        };
+        let adds = if of_chunk {
+            self.adds()
+        } else {
+            !self.how.first
+        };
+        let place = self.parameters.place(weight, self.layer);
+        let bias = bias.map(|bias| self.parameters.place(bias, self.layer));
+        let mut gradients = std::mem::take(&mut self.parameters.gradients);
+        let out = Disjoint::new(&mut gradients);
+        let dy = Strided {
+            data: self.buffers.get(dy, self.layer),
+            stride: self.buffers.stride(dy.name),
+        };
+        let input = self.input(input, of_chunk);
+        let kernels = self.device.kernels;
+        let parts = place.columns.div_ceil(COLUMNS);
+        self.device.pool.run(place.panels() * parts, &|task, _| {
+            let (panel, part) = (task / parts, task % parts);
+            let from = part * COLUMNS;
+            let columns = COLUMNS.min(place.columns - from);
+            let start = place.start + (panel * place.columns + from) * PANEL;
+            // SAFETY: tasks have panels and columns of their own.
+            let out_part = unsafe { out.part(start, columns * PANEL) };
+            for row in (0..rows).step_by(ROWS) {
+                let x = Strided {
+                    data: &input.data[row * input.stride + from..],
+                    stride: input.stride,
+                };
+                let dy = Strided {
+                    data: &dy.data[row * dy.stride + panel * PANEL..],
+                    stride: dy.stride,
+                };
+                let output = StridedMut {
+                    data: &mut *out_part,
+                    stride: PANEL,
+                };
+                let depth = ROWS.min(rows - row);
+                kernels.product_of_columns(columns, depth, x, dy, output, adds || row > 0);
+            }
+            if let (Some(bias), 0) = (bias, part) {
+                let mut sums = [0.0; PANEL];
+                kernels.row_sums(&dy.data[panel * PANEL..], rows, dy.stride, &mut sums);
+                for (lane, sum) in sums.into_iter().enumerate() {
+                    if let Some(row) = place.row_of(panel, lane) {
+                        // SAFETY: each row is one lane of one panel.
+                        let out = unsafe { out.part(bias.start + row, 1) };
+                        out[0] = if adds { out[0] + sum } else { sum };
+                    }
+                }
+            }
+        });
+        self.parameters.gradients = gradients;
+    }
+}
