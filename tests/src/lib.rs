@@ -1,10 +1,12 @@
 //! The oracle, and every test that needs more than one crate.
 //!
 //! `oracle` is the definition of a GPT. `specs` (and `models`, the same compiled, and `random`) are what engines are compared with it on,
-//! `lively` the weights, `compare` says how far they are and `parity` compares a whole engine. The tests are in `tests/`, beside this folder.
+//! `lively` the weights, `compare` says how far they are and `parity` compares a whole engine; `learning` (with `adamw`) does so for training. The tests are in `tests/`, beside this folder.
 
+pub mod adamw;
 pub mod compare;
 pub mod gpu;
+pub mod learning;
 pub mod lively;
 pub mod models;
 pub mod oracle;

@@ -1,8 +1,9 @@
 //! The oracle's gradients against finite differences of its loss: every tensor of every odd spec.
 
-use gpt_plan::Format;
+use gpt_plan::{Dropout, Format, Site, Spec};
+use gpt_runtime::engine::Sequences;
 use gpt_tests::lively::Lively;
-use gpt_tests::oracle::{Gpt, Parameters};
+use gpt_tests::oracle::{Gpt, Masks, Matrix, Parameters};
 use gpt_tests::{specs, tokens};
 
 /// Half the distance of a central difference. Its own error is about its square, and 1e-16 over it from rounding.
@@ -25,43 +26,126 @@ fn flat(parameters: &mut Parameters) -> Vec<(String, Vec<f64>)> {
     tensors
 }
 
+/// Three elements of each gradient of `gpt` against finite differences.
+fn check(name: &str, gpt: &mut Gpt, batch: &Sequences<'_>, dropout: Option<Dropout>) {
+    let (loss, mut gradients) = gpt.batch_gradients(batch, dropout);
+    assert_eq!(loss, gpt.batch_loss(batch, dropout), "{name}: the loss");
+    // What is left to rounding in a difference of losses.
+    let noise = 1e-15 * loss.max(1.0) / STEP;
+    for (tensor, (what, gradient)) in flat(&mut gradients).iter().enumerate() {
+        assert!(gradient.iter().all(|g| g.is_finite()), "{name}: {what}");
+        let size = (gradient.iter().map(|g| g * g).sum::<f64>() / gradient.len() as f64).sqrt();
+        // The embedding of a token that occurs, and others spread over the tensor.
+        let first = if tensor == 0 {
+            (batch.inputs[0] * gpt.spec.embed) as usize
+        } else {
+            0
+        };
+        for index in [first, gradient.len() / 3, gradient.len() - 1] {
+            let mut loss = |by| {
+                shift(&mut gpt.parameters, tensor, index, by);
+                let loss = gpt.batch_loss(batch, dropout);
+                shift(&mut gpt.parameters, tensor, index, -by);
+                loss
+            };
+            let slope = (loss(STEP) - loss(-STEP)) / (2.0 * STEP);
+            let error = (gradient[index] - slope).abs();
+            assert!(
+                error <= 1e-6 * slope.abs().max(size) + 100.0 * noise,
+                "{name}: {what}, element {index}: {} is not {slope}",
+                gradient[index]
+            );
+        }
+    }
+}
+
+/// The model of `spec`, and `sequences` sequences of `tokens` tokens at most with what should follow.
+fn subject(name: &str, spec: &Spec, sequences: usize, tokens: u32) -> (Gpt, [Vec<u32>; 2], u32) {
+    let plan = specs::plan(name, spec);
+    let gpt = Gpt::new(plan, &Lively::new(plan, 11, Format::F32)).unwrap();
+    let tokens = tokens.min(spec.context);
+    let inputs = gpt_tests::tokens(spec.vocab, sequences * tokens as usize);
+    let targets = inputs.iter().map(|t| (t * 7 + 3) % spec.vocab).collect();
+    (gpt, [inputs, targets], tokens)
+}
+
 #[test]
 fn gradients_are_the_slopes_of_the_loss() {
     for (name, spec) in specs::odd() {
-        let plan = specs::plan(name, &spec);
-        let mut gpt = Gpt::new(plan, &Lively::new(plan, 11, Format::F32)).unwrap();
-        let n = 6.min(spec.context as usize);
-        let inputs = tokens(spec.vocab, n);
-        let targets: Vec<u32> = inputs.iter().map(|t| (t * 7 + 3) % spec.vocab).collect();
-        let gradients = flat(&mut gpt.gradients(&inputs, &targets));
-        // What is left to rounding in a difference of losses.
-        let noise = 1e-15 * gpt.loss(&inputs, &targets).max(1.0) / STEP;
-        for (tensor, (what, gradient)) in gradients.iter().enumerate() {
-            assert!(gradient.iter().all(|g| g.is_finite()), "{name}: {what}");
-            let size = (gradient.iter().map(|g| g * g).sum::<f64>() / gradient.len() as f64).sqrt();
-            // The embedding of a token that occurs, and others spread over the tensor.
-            let first = if tensor == 0 {
-                inputs[0] as usize * spec.embed as usize
-            } else {
-                0
-            };
-            for index in [first, gradient.len() / 3, gradient.len() - 1] {
-                let mut loss = |by| {
-                    shift(&mut gpt.parameters, tensor, index, by);
-                    let loss = gpt.loss(&inputs, &targets);
-                    shift(&mut gpt.parameters, tensor, index, -by);
-                    loss
-                };
-                let slope = (loss(STEP) - loss(-STEP)) / (2.0 * STEP);
-                let error = (gradient[index] - slope).abs();
-                assert!(
-                    error <= 1e-6 * slope.abs().max(size) + 100.0 * noise,
-                    "{name}: {what}, element {index}: {} is not {slope}",
-                    gradient[index]
-                );
-            }
-        }
+        let (mut gpt, [inputs, targets], tokens) = subject(name, &spec, 1, 6);
+        let batch = Sequences {
+            inputs: &inputs,
+            targets: &targets,
+            tokens,
+        };
+        check(name, &mut gpt, &batch, None);
     }
+}
+
+/// With two sequences and a third of everything left out.
+#[test]
+fn gradients_of_a_batch_with_dropout_are_too() {
+    for (name, spec) in specs::odd() {
+        let (mut gpt, [inputs, targets], tokens) = subject(name, &spec, 2, 3);
+        let batch = Sequences {
+            inputs: &inputs,
+            targets: &targets,
+            tokens,
+        };
+        check(name, &mut gpt, &batch, Dropout::new(0.3, 5));
+    }
+}
+
+/// A batch learns what its sequences do, each as if it were alone.
+#[test]
+fn a_batch_is_the_mean_of_its_sequences() {
+    let (gpt, [inputs, targets], tokens) = subject("smollm2", &specs::smollm2(), 3, 5);
+    let batch = Sequences {
+        inputs: &inputs,
+        targets: &targets,
+        tokens,
+    };
+    let (loss, mut gradients) = gpt.batch_gradients(&batch, None);
+    let mut mean_loss = 0.0;
+    let mut sum = gpt.parameters.zeros();
+    for (inputs, targets) in inputs.chunks(5).zip(targets.chunks(5)) {
+        mean_loss += gpt.loss(inputs, targets) / 3.0;
+        sum.add(gpt.gradients(inputs, targets));
+    }
+    assert!(
+        (loss - mean_loss).abs() < 1e-14,
+        "{loss} is not {mean_loss}"
+    );
+    for ((what, found), (_, sum)) in flat(&mut gradients).iter().zip(flat(&mut sum)) {
+        let pairs = found.iter().zip(&sum);
+        let error = pairs.map(|(a, b)| (a - b / 3.0).abs()).fold(0.0, f64::max);
+        assert!(error < 1e-14, "{what}: {error}");
+    }
+}
+
+/// Elements are numbered through the whole batch, as engines number them.
+#[test]
+fn what_is_left_out_is_what_the_masks_say() {
+    let spec = specs::gpt2();
+    let dropout = Dropout::new(0.25, 3).unwrap();
+    let masks = Masks {
+        dropout: Some(dropout),
+        sequence: 1,
+    };
+    let ones = |rows, columns| Matrix::from_fn(rows, columns, |_, _| 1.0);
+    let factors = |site, layer, first: u32, n: usize| -> Vec<f64> {
+        let key = Dropout::site_key(dropout.key, site, layer);
+        let numbers = (0..n as u32).map(|i| first + i);
+        numbers.map(|i| f64::from(dropout.factor(key, i))).collect()
+    };
+    // Behind another sequence of forty rows.
+    let rows = masks.of_rows(Site::MlpDown, 1, &ones(40, 64));
+    let expected = factors(Site::MlpDown, 1, 40 * 64, 40 * 64);
+    assert_eq!(rows.values, expected);
+    // Behind that sequence's four heads and two of this one's.
+    let weights = masks.of_weights(&spec, 1, 2, &ones(40, 40));
+    let expected = factors(Site::Attention, 1, (4 + 2) * 40 * 40, 40 * 40);
+    assert_eq!(weights.values, expected);
 }
 
 /// A loss before learning is that of guessing: the logarithm of the vocabulary.

@@ -12,10 +12,15 @@ use super::train::AttentionDesk;
 
 /// Columns of a panel that are worked on at once: 64 KiB in f32, which the second-level cache keeps while all rows pass by.
 /// Sums are also taken in pieces of this length, which keeps their rounding errors small. A multiple of 32.
-pub const DEPTH: usize = 512;
+const DEPTH: usize = 512;
 
-/// Most rows of a tile.
-pub const TILE_ROWS: usize = 384;
+/// Elements of the panels that a task works on together, 128 KiB: they stay in the second-level cache, and their outputs, side by side in
+/// memory, are written while a few rows pass by.
+const GROUP: usize = 32 << 10;
+
+/// Rows that pass by a group of panels together, a multiple of every register tile's height; and most rows of a tile.
+const ROWS: usize = 96;
+const TILE_ROWS: usize = 384;
 
 /// A matrix as a product reads it: for each of 32 outputs side by side, step by step of depth.
 pub trait Panels: Sync {
@@ -23,7 +28,7 @@ pub trait Panels: Sync {
     fn count(&self) -> usize;
     /// Steps of depth: the width of the input.
     fn depth(&self) -> usize;
-    /// The steps `from..to` of a panel, `[to - from][32]` in f32; made in `room` (of [`DEPTH`] steps) if they do not stand like that.
+    /// The steps `from..to` of a panel, `[to - from][32]` in f32; made in `room` (in whole blocks of 32 steps) if they do not stand like that.
     fn part<'a>(
         &'a self,
         kernels: &Kernels,
@@ -38,7 +43,7 @@ pub trait Panels: Sync {
 pub struct Desk {
     /// `[TILE_ROWS][32]`: a panel's outputs.
     tile: Vec<f32>,
-    /// `[DEPTH][32]`: part of a panel in f32.
+    /// Panels in f32.
     room: Vec<f32>,
     /// What attention in training works on.
     pub attention: AttentionDesk,
@@ -48,7 +53,7 @@ impl Desk {
     pub fn new() -> Mutex<Desk> {
         Mutex::new(Desk {
             tile: vec![0.0; TILE_ROWS * PANEL],
-            room: vec![0.0; DEPTH * PANEL],
+            room: vec![0.0; GROUP],
             attention: AttentionDesk::new(),
         })
     }
@@ -77,16 +82,80 @@ pub fn multiply(
     matrix: &impl Panels,
     finish: Finish<'_>,
 ) {
+    if matrix.depth() <= DEPTH {
+        multiply_groups(device, input, rows, matrix, finish)
+    } else {
+        multiply_deep(device, input, rows, matrix, finish)
+    }
+}
+
+/// Shallow panels, several at a time: a few rows pass by all of them before the next rows come.
+fn multiply_groups(
+    device: &CpuDevice,
+    input: Strided<'_>,
+    rows: usize,
+    matrix: &impl Panels,
+    finish: Finish<'_>,
+) {
     let (count, depth) = (matrix.count(), matrix.depth());
     let (kernels, threads) = (device.kernels, device.pool.threads());
-    // Narrow matrices on many threads have too few panels; then rows are shared out too.
-    let parts = (4 * threads).div_ceil(count).min(rows.div_ceil(24));
-    let parts = parts.max(rows.div_ceil(TILE_ROWS));
-    let rows_of_part = rows.div_ceil(parts);
-    device.pool.run(count * parts, &|task, thread| {
-        let (panel, part) = (task / parts, task % parts);
-        let from = part * rows_of_part;
-        let rows = rows_of_part.min(rows.saturating_sub(from));
+    let panel_size = depth.next_multiple_of(PANEL) * PANEL;
+    let groups = count.div_ceil(GROUP / panel_size);
+    let group = count.div_ceil(groups);
+    let groups = count.div_ceil(group);
+    // Narrow matrices on many threads have too few groups; then rows are shared out too.
+    let shares = (4 * threads).div_ceil(groups).min(rows.div_ceil(ROWS / 2));
+    let share = rows.div_ceil(shares).next_multiple_of(12);
+    let shares = rows.div_ceil(share);
+    device.pool.run(groups * shares, &|task, thread| {
+        let panels = task / shares * group..((task / shares + 1) * group).min(count);
+        let rows = task % shares * share..((task % shares + 1) * share).min(rows);
+        let mut desk = Desk::of(&device.desks, thread);
+        let Desk { tile, room, .. } = &mut *desk;
+        let rooms = room.chunks_mut(panel_size);
+        let parts: Vec<&[f32]> = panels
+            .clone()
+            .zip(rooms)
+            .map(|(panel, room)| matrix.part(kernels, panel, 0, depth, room))
+            .collect();
+        for from in rows.clone().step_by(ROWS) {
+            let count = ROWS.min(rows.end - from);
+            let input = Strided {
+                data: &input.data[from * input.stride..],
+                stride: input.stride,
+            };
+            for (panel, data) in panels.clone().zip(&parts) {
+                let output = StridedMut {
+                    data: tile,
+                    stride: PANEL,
+                };
+                let data = Strided {
+                    data,
+                    stride: PANEL,
+                };
+                kernels.product(count, depth, input, data, output, false);
+                finish(from, panel, &mut tile.as_chunks_mut::<PANEL>().0[..count]);
+            }
+        }
+    });
+}
+
+/// Deep panels, part by part: each part stays in the cache while all rows pass by.
+fn multiply_deep(
+    device: &CpuDevice,
+    input: Strided<'_>,
+    rows: usize,
+    matrix: &impl Panels,
+    finish: Finish<'_>,
+) {
+    let (count, depth) = (matrix.count(), matrix.depth());
+    let (kernels, threads) = (device.kernels, device.pool.threads());
+    let shares = (4 * threads).div_ceil(count).min(rows.div_ceil(24));
+    let shares = shares.max(rows.div_ceil(TILE_ROWS));
+    let share = rows.div_ceil(shares);
+    device.pool.run(count * shares, &|task, thread| {
+        let (panel, from) = (task / shares, task % shares * share);
+        let rows = share.min(rows.saturating_sub(from));
         if rows == 0 {
             return;
         }
@@ -103,11 +172,11 @@ pub fn multiply(
                 data: tile,
                 stride: PANEL,
             };
-            let panel = Strided {
+            let data = Strided {
                 data,
                 stride: PANEL,
             };
-            kernels.product(rows, end - start, input, panel, output, start > 0);
+            kernels.product(rows, end - start, input, data, output, start > 0);
         }
         finish(from, panel, &mut tile.as_chunks_mut::<PANEL>().0[..rows]);
     });

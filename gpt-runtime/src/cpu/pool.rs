@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 
+use super::simd::prefetch;
+
 /// Turns of the waiting loop before a thread sleeps: some tens of microseconds.
 const PATIENCE: u32 = 4000;
 
@@ -222,6 +224,12 @@ impl<'a> Disjoint<'a> {
             len: slice.len(),
             borrow: PhantomData,
         }
+    }
+
+    /// Asks for the panel from `start` on, which will be written soon; see [`prefetch`].
+    #[inline(always)]
+    pub fn prefetch(&self, start: usize) {
+        prefetch(self.start, self.len, start);
     }
 
     /// The elements `start..start + len`.

@@ -2,6 +2,7 @@
 
 use gpt_plan::{Mask, Positions, Spec};
 
+use super::Masks;
 use super::matrix::{Matrix, dot};
 
 /// Queries, keys and values of a sequence, each `[tokens, heads * head_dim]` with its own number of heads.
@@ -86,12 +87,14 @@ pub fn attention_weights(spec: &Spec, qkv: &Qkv, head: usize) -> Matrix {
     scores.map_rows(softmax)
 }
 
-/// What each token has gathered: in each head, the mean of the values under its attention weights. `[tokens, heads * head_dim]`.
-pub fn attention(spec: &Spec, qkv: &Qkv) -> Matrix {
+/// What each token has gathered: in each head, the mean of the values under its attention weights, of which `masks`
+/// may leave some out. `[tokens, heads * head_dim]`.
+pub fn attention(spec: &Spec, qkv: &Qkv, layer: u32, masks: Masks) -> Matrix {
     let head_dim = spec.head_dim as usize;
     let heads: Vec<Matrix> = (0..spec.heads as usize)
         .map(|head| {
             let weights = attention_weights(spec, qkv, head);
+            let weights = masks.of_weights(spec, layer, head, &weights);
             let values = head_columns(&qkv.v, kv_head(spec, head), head_dim);
             Matrix::from_fn(weights.rows, head_dim, |query, column| {
                 let of_keys = weights.row(query).iter().enumerate();

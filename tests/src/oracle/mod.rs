@@ -17,15 +17,17 @@ mod activation;
 mod attention;
 mod backward;
 mod dequantise;
+mod dropout;
 mod matrix;
 mod norm;
 mod parameters;
 
-use gpt_plan::{Block, Positions, Spec};
+use gpt_plan::{Block, Positions, Site, Spec};
 
 pub use activation::{activate, erf};
 pub use attention::{Qkv, attention, attention_weights, softmax};
 pub use dequantise::dequantise;
+pub use dropout::Masks;
 pub use matrix::{Matrix, dot, linear};
 pub use norm::{NormParameters, norm};
 pub use parameters::{BlockParameters, Linear, Parameters};
@@ -60,11 +62,16 @@ pub struct Step {
 impl Gpt {
     /// Runs `tokens`, the first of which stands at position 0.
     pub fn forward(&self, tokens: &[u32]) -> Forward {
-        let mut trace = Trace(Vec::new());
-        let mut x = self.embed(tokens);
-        trace.record("embed", 0, &x);
+        self.pass(tokens, Masks::NONE)
+    }
+
+    /// As [`forward`](Self::forward), with what `masks` leave out.
+    pub fn pass(&self, tokens: &[u32], masks: Masks) -> Forward {
+        let mut pass = Pass::new(masks);
+        let mut x = self.embed(tokens, masks);
+        pass.record("embed", 0, &x);
         for (layer, block) in (0..).zip(&self.parameters.blocks) {
-            x = self.block(layer, block, &x, &mut trace);
+            x = self.block(layer, block, &x, &mut pass);
         }
         if let Some(final_norm) = &self.parameters.final_norm {
             x = norm(self.spec.norm, final_norm, &x);
@@ -75,17 +82,17 @@ impl Gpt {
             head.unwrap_or(&self.parameters.token_embedding), // tied: one matrix, read both ways
             None,
         );
-        trace.record("head", 0, &logits);
+        pass.record("head", 0, &logits);
         Forward {
             logits,
-            trace: trace.0,
+            trace: pass.trace,
         }
     }
 
     /// Each token's vector, with its position added unless positions are a rotation of queries and keys.
-    fn embed(&self, tokens: &[u32]) -> Matrix {
+    fn embed(&self, tokens: &[u32], masks: Masks) -> Matrix {
         let width = self.spec.embed as usize;
-        Matrix::from_fn(tokens.len(), width, |position, column| {
+        let x = Matrix::from_fn(tokens.len(), width, |position, column| {
             let token = self
                 .parameters
                 .token_embedding
@@ -98,51 +105,53 @@ impl Gpt {
                 Positions::Sinusoidal => token + sinusoid(position, column, width),
                 Positions::Rope { .. } => token,
             }
-        })
+        });
+        masks.of_rows(Site::Embedding, 0, &x)
     }
 
     /// One block. Engines write the sums of a post-norm block and normalise them when they are read next, so the
     /// trace holds the sum in either case.
-    fn block(&self, layer: u32, block: &BlockParameters, x: &Matrix, trace: &mut Trace) -> Matrix {
+    fn block(&self, layer: u32, block: &BlockParameters, x: &Matrix, pass: &mut Pass) -> Matrix {
         let kind = self.spec.norm;
         match self.spec.block {
             Block::PreNorm => {
-                let x = x.add(&self.attend(layer, block, &norm(kind, &block.norm_1, x), trace));
-                trace.record("attention_out", layer, &x);
-                let x = x.add(&self.think(layer, block, &norm(kind, &block.norm_2, &x), trace));
-                trace.record("mlp_down", layer, &x);
+                let x = x.add(&self.attend(layer, block, &norm(kind, &block.norm_1, x), pass));
+                pass.record("attention_out", layer, &x);
+                let x = x.add(&self.think(layer, block, &norm(kind, &block.norm_2, &x), pass));
+                pass.record("mlp_down", layer, &x);
                 x
             }
             Block::PostNorm => {
-                let sum = x.add(&self.attend(layer, block, x, trace));
-                trace.record(
+                let sum = x.add(&self.attend(layer, block, x, pass));
+                pass.record(
                     first(layer, "attention_out", "attention_out_first"),
                     layer,
                     &sum,
                 );
                 let x = norm(kind, &block.norm_1, &sum);
-                let sum = x.add(&self.think(layer, block, &x, trace));
-                trace.record("mlp_down", layer, &sum);
+                let sum = x.add(&self.think(layer, block, &x, pass));
+                pass.record("mlp_down", layer, &sum);
                 norm(kind, &block.norm_2, &sum)
             }
         }
     }
 
     /// Attention: look at the others.
-    fn attend(&self, layer: u32, block: &BlockParameters, x: &Matrix, trace: &mut Trace) -> Matrix {
+    fn attend(&self, layer: u32, block: &BlockParameters, x: &Matrix, pass: &mut Pass) -> Matrix {
         let qkv = Qkv::split(&self.spec, &block.qkv.apply(x)).rotate(&self.spec);
         let name = match self.spec.block {
             Block::PreNorm => "qkv",
             Block::PostNorm => first(layer, "qkv", "qkv_first"),
         };
-        trace.record(name, layer, &side_by_side(&[&qkv.q, &qkv.k, &qkv.v]));
-        let gathered = attention(&self.spec, &qkv);
-        trace.record("attention", layer, &gathered);
-        block.attention_out.apply(&gathered)
+        pass.record(name, layer, &side_by_side(&[&qkv.q, &qkv.k, &qkv.v]));
+        let gathered = attention(&self.spec, &qkv, layer, pass.masks);
+        pass.record("attention", layer, &gathered);
+        let out = block.attention_out.apply(&gathered);
+        pass.masks.of_rows(Site::AttentionOut, layer, &out)
     }
 
     /// The MLP: widen, bend, narrow. Gated, one half of the widened vector decides how much of the other passes (Shazeer 2020).
-    fn think(&self, layer: u32, block: &BlockParameters, x: &Matrix, trace: &mut Trace) -> Matrix {
+    fn think(&self, layer: u32, block: &BlockParameters, x: &Matrix, pass: &mut Pass) -> Matrix {
         let mlp = &self.spec.mlp;
         let hidden = mlp.hidden as usize;
         let wide = block.mlp_up.apply(x);
@@ -152,8 +161,9 @@ impl Gpt {
         } else {
             wide.map_rows(|row| row.iter().map(|&x| activate(&mlp.activation, x)).collect())
         };
-        trace.record("mlp_up", layer, &bent);
-        block.mlp_down.apply(&bent)
+        pass.record("mlp_up", layer, &bent);
+        let out = block.mlp_down.apply(&bent);
+        pass.masks.of_rows(Site::MlpDown, layer, &out)
     }
 }
 
@@ -185,11 +195,22 @@ fn side_by_side(parts: &[&Matrix]) -> Matrix {
     Matrix::from_rows(columns, rows)
 }
 
-struct Trace(Vec<Step>);
+/// A pass in progress: what it leaves out, and what it found so far.
+struct Pass {
+    masks: Masks,
+    trace: Vec<Step>,
+}
 
-impl Trace {
+impl Pass {
+    fn new(masks: Masks) -> Pass {
+        Pass {
+            masks,
+            trace: Vec::new(),
+        }
+    }
+
     fn record(&mut self, step: &'static str, layer: u32, values: &Matrix) {
-        self.0.push(Step {
+        self.trace.push(Step {
             step,
             layer,
             values: values.clone(),

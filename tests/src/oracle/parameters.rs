@@ -28,6 +28,54 @@ impl Parameters {
         zeros
     }
 
+    /// Adds parameters of the same shapes.
+    pub fn add(&mut self, mut other: Parameters) {
+        let mut theirs = Vec::new();
+        other.visit(&mut |_, values| theirs.push(values.to_vec()));
+        let mut theirs = theirs.into_iter();
+        self.visit(&mut |_, values| {
+            let theirs = theirs.next().expect("a tensor for each of ours");
+            assert_eq!(values.len(), theirs.len(), "parameters of another shape");
+            values.iter_mut().zip(theirs).for_each(|(a, b)| *a += b);
+        });
+    }
+
+    /// The values of the plan's tensor `name` of `layer`: the way back from names of a plan to those here, see [`Gpt::new`].
+    pub fn tensor(&self, spec: &Spec, name: &str, layer: u32) -> &[f64] {
+        let block = &self.blocks[layer as usize];
+        match name {
+            "token_embedding" => return &self.token_embedding.values,
+            "positions" => return &self.positions.as_ref().expect("learned positions").values,
+            "head.weight" => return &self.head.as_ref().expect("a head of its own").values,
+            _ => {}
+        }
+        let (what, part) = name.rsplit_once('.').expect("a layer's tensor");
+        let last = spec.layers as usize - 1;
+        let norm = match (what, spec.block) {
+            ("attn_norm", Block::PreNorm) | ("mlp_norm", Block::PostNorm) => Some(&block.norm_1),
+            ("mlp_norm", Block::PreNorm) => Some(&block.norm_2),
+            ("attn_norm", Block::PostNorm) => Some(&self.blocks[layer as usize - 1].norm_2),
+            ("final_norm", Block::PostNorm) => Some(&self.blocks[last].norm_2),
+            ("final_norm", Block::PreNorm) => self.final_norm.as_ref(),
+            _ => None,
+        };
+        let linear = match what {
+            "attn.qkv" => Some(&block.qkv),
+            "attn.out" => Some(&block.attention_out),
+            "mlp.up" => Some(&block.mlp_up),
+            "mlp.down" => Some(&block.mlp_down),
+            _ => None,
+        };
+        let values = match (part, norm, linear) {
+            ("gamma", Some(norm), _) => Some(&norm.gamma),
+            ("beta", Some(norm), _) => norm.beta.as_ref(),
+            ("weight", _, Some(linear)) => Some(&linear.weight.values),
+            ("bias", _, Some(linear)) => linear.bias.as_ref(),
+            _ => None,
+        };
+        values.unwrap_or_else(|| panic!("the oracle has no tensor {name}"))
+    }
+
     /// Hands out every tensor's values with a name for people, always in the same order.
     pub fn visit(&mut self, f: &mut dyn FnMut(String, &mut [f64])) {
         f(

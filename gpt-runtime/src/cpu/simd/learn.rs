@@ -4,106 +4,97 @@
 
 use super::vector::{PANEL, Vector, exp};
 
-/// Applies `f` to both rows, the rest of the last vector through copies: `f` gets an element of `values` and returns what replaces it and
-/// what goes to `slopes`.
-///
-/// # Safety
-/// As [`Vector`]; both rows have one length.
-#[inline(always)]
-unsafe fn map_two<V: Vector>(values: &mut [f32], slopes: &mut [f32], f: impl Fn(V) -> (V, V)) {
-    // SAFETY: vectors lie within the rows, or in copies that are longer than any vector.
-    unsafe {
-        let whole = values.len() / V::LANES * V::LANES;
-        for i in (0..whole).step_by(V::LANES) {
-            let at = values.as_mut_ptr().add(i);
-            let (value, slope) = f(V::load(at));
-            value.store(at);
-            slope.store(slopes.as_mut_ptr().add(i));
+/// Replaces each element `$x` of `$values` by the first, and of `$slopes` by the second half of `$result`, vector by vector, the rest of the
+/// last one through copies. A macro and not a function with a closure: a closure that the compiler does not inline is compiled without the
+/// instruction set's features, and every operation in it becomes a call.
+macro_rules! map_two {
+    ($V:ident, $values:ident, $slopes:ident, |$x:ident| $result:expr) => {
+        // SAFETY: vectors lie within the rows, or in copies that are longer than any vector.
+        unsafe {
+            let whole = $values.len() / $V::LANES * $V::LANES;
+            for i in (0..whole).step_by($V::LANES) {
+                let at = $values.as_mut_ptr().add(i);
+                let $x = $V::load(at);
+                let (value, slope): ($V, $V) = $result;
+                value.store(at);
+                slope.store($slopes.as_mut_ptr().add(i));
+            }
+            let rest = $values.len() - whole;
+            if rest > 0 {
+                let (mut a, mut b) = ([0.0f32; 16], [0.0f32; 16]);
+                a[..rest].copy_from_slice(&$values[whole..]);
+                let $x = $V::load(a.as_ptr());
+                let (value, slope): ($V, $V) = $result;
+                value.store(a.as_mut_ptr());
+                slope.store(b.as_mut_ptr());
+                $values[whole..].copy_from_slice(&a[..rest]);
+                $slopes[whole..].copy_from_slice(&b[..rest]);
+            }
         }
-        let rest = values.len() - whole;
-        if rest > 0 {
-            let (mut a, mut b) = ([0.0f32; 16], [0.0f32; 16]);
-            a[..rest].copy_from_slice(&values[whole..]);
-            let (value, slope) = f(V::load(a.as_ptr()));
-            value.store(a.as_mut_ptr());
-            slope.store(b.as_mut_ptr());
-            values[whole..].copy_from_slice(&a[..rest]);
-            slopes[whole..].copy_from_slice(&b[..rest]);
-        }
-    }
+    };
 }
 
 /// `max(x, 0)` and its slope, 0 at 0.
 ///
 /// # Safety
-/// As [`map_two`].
+/// As [`Vector`]; both rows have one length.
 #[inline(always)]
 pub unsafe fn relu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
-    // SAFETY: passed on.
-    unsafe { map_two::<V>(values, slopes, |x| (V::splat(0.0).max(x), x.positive())) }
+    map_two!(V, values, slopes, |x| (V::splat(0.0).max(x), x.positive()));
 }
 
 /// `x s` with `s = 1 / (1 + e^-x)`; its slope is `s + x s (1 - s)`.
 ///
 /// # Safety
-/// As [`map_two`].
+/// As [`Vector`]; both rows have one length.
 #[inline(always)]
 pub unsafe fn silu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
-    // SAFETY: passed on.
-    unsafe {
+    map_two!(V, values, slopes, |x| {
         let one = V::splat(1.0);
-        map_two::<V>(values, slopes, |x| {
-            let e = exp(V::splat(0.0).sub(x));
-            let s = one.div(one.add(e));
-            let value = x.mul(s);
-            (value, value.mul_add(one.sub(s), s))
-        })
-    }
+        let e = exp(V::splat(0.0).sub(x));
+        let s = one.div(one.add(e));
+        let value = x.mul(s);
+        (value, value.mul_add(one.sub(s), s))
+    });
 }
 
 /// GELU's tanh form is `x s` with `s = 1 / (1 + e^-2u)`, `u = sqrt(2/pi) (x + 0.044715 x^3)`; its slope is `s + x s (1 - s) 2 u'`.
 ///
 /// # Safety
-/// As [`map_two`].
+/// As [`Vector`]; both rows have one length.
 #[inline(always)]
 pub unsafe fn gelu_tanh_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
     const A: f32 = -2.0 * 0.797_884_6;
     const B: f32 = A * 0.044_715;
-    // SAFETY: passed on.
-    unsafe {
+    map_two!(V, values, slopes, |x| {
         let one = V::splat(1.0);
-        map_two::<V>(values, slopes, |x| {
-            let square = x.mul(x);
-            let inner = square.mul_add(V::splat(B), V::splat(A)).mul(x);
-            let s = one.div(one.add(exp(inner)));
-            let value = x.mul(s);
-            let steep = square.mul_add(V::splat(-3.0 * B), V::splat(-A));
-            (value, value.mul(one.sub(s)).mul_add(steep, s))
-        })
-    }
+        let square = x.mul(x);
+        let inner = square.mul_add(V::splat(B), V::splat(A)).mul(x);
+        let s = one.div(one.add(exp(inner)));
+        let value = x.mul(s);
+        let steep = square.mul_add(V::splat(-3.0 * B), V::splat(-A));
+        (value, value.mul(one.sub(s)).mul_add(steep, s))
+    });
 }
 
 /// The exact GELU `x Phi(x)`; its slope is `Phi(x) + x phi(x)` with the normal density `phi`. `Phi` is found as in [`gelu`](super::rows::gelu).
 ///
 /// # Safety
-/// As [`map_two`].
+/// As [`Vector`]; both rows have one length.
 #[inline(always)]
 pub unsafe fn gelu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
-    // SAFETY: passed on.
-    unsafe {
+    map_two!(V, values, slopes, |x| {
         let (zero, one) = (V::splat(0.0), V::splat(1.0));
-        map_two::<V>(values, slopes, |x| {
-            let tail = super::rows::normal_tail(x);
-            let magnitude = x.max(zero.sub(x));
-            let value = x.max(zero).sub(magnitude.mul(tail));
-            // Phi is `tail` on the left and `1 - tail` on the right.
-            let right = x.positive();
-            let phi = right.add(tail.mul(one.sub(right.add(right))));
-            let half = x.mul(V::splat(-0.5));
-            let density = exp(half.mul(x)).mul(V::splat(0.398_942_3));
-            (value, x.mul_add(density, phi))
-        })
-    }
+        let tail = super::rows::normal_tail(x);
+        let magnitude = x.max(zero.sub(x));
+        let value = x.max(zero).sub(magnitude.mul(tail));
+        // Phi is `tail` on the left and `1 - tail` on the right.
+        let right = x.positive();
+        let phi = right.add(tail.mul(one.sub(right.add(right))));
+        let half = x.mul(V::splat(-0.5));
+        let density = exp(half.mul(x)).mul(V::splat(0.398_942_3));
+        (value, x.mul_add(density, phi))
+    });
 }
 
 /// A norm backward, one row: with `x' = (x - mean) scale` and `g = gamma dy`, `out = (g - centred mean(g) - x' mean(g x')) scale`, added to what

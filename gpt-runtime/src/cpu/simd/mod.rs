@@ -101,6 +101,23 @@ type NormBackward = unsafe fn(&[f32], &[f32], &[f32], f32, f32, f32, &mut [f32],
 /// Rows, their outputs' gradients, stride, statistics, sums for gamma and beta.
 type NormSums = unsafe fn(&[f32], &[f32], usize, &[f32], &mut [f32; PANEL], &mut [f32; PANEL]);
 
+/// Asks for the 32 floats of `data` from `at` on (where there are such), which will be read or written soon. Rows of a tile lie far apart in
+/// memory, further than hardware looks ahead.
+#[inline(always)]
+pub fn prefetch(data: *const f32, len: usize, at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if at + PANEL <= len {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: every x86-64 has the instruction, which reads nothing; the address lies within the data.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(data.add(at).cast());
+            _mm_prefetch::<_MM_HINT_T0>(data.add(at + 16).cast());
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (data, len, at);
+}
+
 /// The functions of one instruction set. SAFETY: they are called through the doors in `door`, which check lengths, and a value of this
 /// type exists only where the processor has the instructions.
 pub struct Kernels {

@@ -6,12 +6,13 @@ use super::Pass;
 use crate::cpu::multiply::multiply;
 use crate::cpu::pack::Order;
 use crate::cpu::pool::Disjoint;
-use crate::cpu::simd::{PANEL, Strided, StridedMut};
+use crate::cpu::simd::{PANEL, Strided, StridedMut, prefetch};
 
 /// Rows that a gradient of weights takes at once: with them a panel of outputs' gradients stays in the first-level cache.
 const ROWS: usize = 128;
-/// Columns of a matrix that one task makes the gradient of.
-const COLUMNS: usize = 192;
+/// Columns of a matrix that one task makes the gradient of: with [`ROWS`] of them, inputs stay in the second-level cache while panels of
+/// outputs pass by.
+const COLUMNS: usize = 128;
 
 /// Adds what there is of a bias from `first` on.
 fn add_bias(outputs: &mut [f32], bias: Option<&[f32]>, first: usize) {
@@ -76,6 +77,7 @@ impl Pass<'_> {
                         let (cos, sin) = (rotary.cos[angles + at], rotary.sin[angles + at]);
                         *pair = [pair[0] * cos - pair[1] * sin, pair[0] * sin + pair[1] * cos];
                     }
+                    qkv.prefetch(row * stride + first + PANEL);
                     // SAFETY: panels and rows do not overlap.
                     unsafe { qkv.part(row * stride + first, len) }.copy_from_slice(&outputs[..len]);
                 }
@@ -114,8 +116,11 @@ impl Pass<'_> {
                     if let Some((dropout, key)) = &dropout {
                         kernels.drop_row(outputs, (row * width + first) as u32, *key, dropout);
                     }
+                    let at = row * stride + first;
+                    stream.prefetch(at + PANEL);
+                    prefetch(residual.data.as_ptr(), residual.data.len(), at + PANEL);
                     // SAFETY: panels and rows do not overlap.
-                    let out = unsafe { stream.part(row * stride + first, len) };
+                    let out = unsafe { stream.part(at, len) };
                     let residual = &residual.data[row * residual.stride + first..];
                     for ((out, x), residual) in out.iter_mut().zip(outputs).zip(residual) {
                         *out = *x + residual;
@@ -147,6 +152,8 @@ impl Pass<'_> {
                 let len = wide.min(hidden - first);
                 for (i, outputs) in tile.iter_mut().enumerate() {
                     let row = from + i;
+                    h.prefetch(row * h_stride + first + wide);
+                    slopes.prefetch(row * stride + (panel + 1) * PANEL);
                     // SAFETY: panels and rows do not overlap.
                     let (h, slopes) = unsafe {
                         (
@@ -236,6 +243,7 @@ impl Pass<'_> {
                     let len = PANEL.min(width - first);
                     for (i, outputs) in tile.iter().enumerate() {
                         let start = (first_row + from + i) * stride + first;
+                        out.prefetch(start + PANEL);
                         // SAFETY: panels and rows do not overlap.
                         unsafe { out.part(start, len) }.copy_from_slice(&outputs[..len]);
                     }
@@ -251,6 +259,11 @@ impl Pass<'_> {
                 };
                 multiply(self.device, dy, rows, &matrix, &|from, panel, tile| {
                     for (i, outputs) in tile.iter().enumerate() {
+                        for side in 0..sides {
+                            let next = (from + i) * stride + ((panel + 1) * sides + side) * PANEL;
+                            out.prefetch(next);
+                            prefetch(slopes.as_ptr(), slopes.len(), next);
+                        }
                         for (j, dh) in outputs.chunks(wide).enumerate() {
                             let first = panel * PANEL + j * wide;
                             let len = wide.min(filled.saturating_sub(first));
@@ -303,30 +316,38 @@ impl Pass<'_> {
         let input = self.input(input, of_chunk);
         let kernels = self.device.kernels;
         let parts = place.columns.div_ceil(COLUMNS);
-        self.device.pool.run(place.panels() * parts, &|task, _| {
-            let (panel, part) = (task / parts, task % parts);
-            let from = part * COLUMNS;
-            let columns = COLUMNS.min(place.columns - from);
-            let start = place.start + (panel * place.columns + from) * PANEL;
-            // SAFETY: tasks have panels and columns of their own.
-            let out_part = unsafe { out.part(start, columns * PANEL) };
+        let share = place.columns.div_ceil(parts);
+        let groups = (4 * self.device.pool.threads()).div_ceil(parts);
+        let group = place.panels().div_ceil(groups);
+        let groups = place.panels().div_ceil(group);
+        self.device.pool.run(groups * parts, &|task, _| {
+            let (part, from) = (task % parts, task % parts * share);
+            let columns = share.min(place.columns - from);
+            let panels = task / parts * group..((task / parts + 1) * group).min(place.panels());
             for row in (0..rows).step_by(ROWS) {
-                let x = Strided {
-                    data: &input.data[row * input.stride + from..],
-                    stride: input.stride,
-                };
-                let dy = Strided {
-                    data: &dy.data[row * dy.stride + panel * PANEL..],
-                    stride: dy.stride,
-                };
-                let output = StridedMut {
-                    data: &mut *out_part,
-                    stride: PANEL,
-                };
-                let depth = ROWS.min(rows - row);
-                kernels.product_of_columns(columns, depth, x, dy, output, adds || row > 0);
+                for panel in panels.clone() {
+                    let start = place.start + (panel * place.columns + from) * PANEL;
+                    let x = Strided {
+                        data: &input.data[row * input.stride + from..],
+                        stride: input.stride,
+                    };
+                    let dy = Strided {
+                        data: &dy.data[row * dy.stride + panel * PANEL..],
+                        stride: dy.stride,
+                    };
+                    let output = StridedMut {
+                        // SAFETY: tasks have panels and columns of their own.
+                        data: unsafe { out.part(start, columns * PANEL) },
+                        stride: PANEL,
+                    };
+                    let depth = ROWS.min(rows - row);
+                    kernels.product_of_columns(columns, depth, x, dy, output, adds || row > 0);
+                }
             }
-            if let (Some(bias), 0) = (bias, part) {
+            let (Some(bias), 0) = (bias, part) else {
+                return;
+            };
+            for panel in panels {
                 let mut sums = [0.0; PANEL];
                 kernels.row_sums(&dy.data[panel * PANEL..], rows, dy.stride, &mut sums);
                 for (lane, sum) in sums.into_iter().enumerate() {

@@ -3,12 +3,12 @@
 use gpt_plan::Spec;
 
 use crate::oracle::attention::{Qkv, attention_weights, head_columns, kv_head};
-use crate::oracle::{Matrix, dot};
+use crate::oracle::{Masks, Matrix, dot};
 
-/// For one head, with weights `p = softmax(s)`, scores `s = q kᵀ / sqrt(head_dim)` and output `o = p v`: `dv = pᵀ do`, `dp = do vᵀ`, and through
-/// the softmax `ds = p (dp - Σ p dp)`; then `dq = ds k / sqrt(head_dim)` and `dk = dsᵀ q / sqrt(head_dim)`. Heads that share keys and
+/// For one head, with weights `p = softmax(s)`, scores `s = q kᵀ / sqrt(head_dim)`, dropout's factors `m` and output `o = (m p) v`:
+/// `dv = (m p)ᵀ do`, `dp = m (do vᵀ)`, and through the softmax `ds = p (dp - Σ p dp)`; then `dq = ds k / sqrt(head_dim)` and `dk = dsᵀ q / sqrt(head_dim)`. Heads that share keys and
 /// values add up there.
-pub fn attention_backward(spec: &Spec, qkv: &Qkv, d: &Matrix) -> Qkv {
+pub fn attention_backward(spec: &Spec, qkv: &Qkv, layer: u32, masks: Masks, d: &Matrix) -> Qkv {
     let head_dim = spec.head_dim as usize;
     let root = f64::from(spec.head_dim).sqrt();
     let mut gradient = Qkv {
@@ -23,18 +23,21 @@ pub fn attention_backward(spec: &Spec, qkv: &Qkv, d: &Matrix) -> Qkv {
         let k = head_columns(&qkv.k, shared, head_dim);
         let v = head_columns(&qkv.v, shared, head_dim);
         let d = head_columns(d, head, head_dim);
+        let kept = masks.of_weights(spec, layer, head, &p);
+        let d_p = Matrix::from_fn(p.rows, p.columns, |query, key| {
+            dot(d.row(query), v.row(key))
+        });
+        let d_p = masks.of_weights(spec, layer, head, &d_p);
         for query in 0..p.rows {
-            let p = p.row(query);
-            let d_p: Vec<f64> = (0..p.len())
-                .map(|key| dot(d.row(query), v.row(key)))
-                .collect();
-            let mean = dot(p, &d_p);
+            let (p, d_p) = (p.row(query), d_p.row(query));
+            let mean = dot(p, d_p);
             for (key, &p) in p.iter().enumerate() {
                 let d_s = p * (d_p[key] - mean) / root;
                 for i in 0..head_dim {
                     *gradient.q.at(query, head * head_dim + i) += d_s * k.row(key)[i];
                     *gradient.k.at(key, shared * head_dim + i) += d_s * q.row(query)[i];
-                    *gradient.v.at(key, shared * head_dim + i) += p * d.row(query)[i];
+                    *gradient.v.at(key, shared * head_dim + i) +=
+                        kept.row(query)[key] * d.row(query)[i];
                 }
             }
         }

@@ -1,0 +1,258 @@
+//! One engine's training against the oracle, on a plan made at run time.
+//!
+//! Gradients are compared tensor by tensor: the distance of what was found from what was expected, relative to the size of the latter. Whatever
+//! must not change a gradient (memory that was used before, activations that are made again) has to leave it the same to the bit.
+
+use gpt_plan::{Format, Plan, Recompute, Spec, TensorId, TrainShape};
+use gpt_runtime::Error;
+use gpt_runtime::engine::{
+    EngineTrainer, Learn, Precision, Sequences, State, TrainerOptions, Update,
+};
+use gpt_runtime::weights::Weights;
+
+use crate::lively::Lively;
+use crate::oracle::Gpt;
+use crate::{adamw, specs, tokens};
+
+/// An engine: makes a trainer that starts from `weights`.
+pub type Engine<'a> = &'a dyn Fn(
+    &'static Plan,
+    &dyn Weights,
+    TrainerOptions,
+) -> Result<Box<dyn EngineTrainer>, Error>;
+
+/// Sequences and what should follow.
+pub struct Batch {
+    pub inputs: Vec<u32>,
+    pub targets: Vec<u32>,
+    pub tokens: u32,
+}
+
+impl Batch {
+    /// `sequences` of `tokens` each, which look random; `seed` tells batches apart.
+    pub fn new(spec: &Spec, sequences: u32, length: u32, seed: u32) -> Batch {
+        let rows = (sequences * length) as usize;
+        let inputs = tokens(spec.vocab, rows + seed as usize).split_off(seed as usize);
+        let targets = inputs.iter().map(|t| (t * 7 + 3 + seed) % spec.vocab);
+        Batch {
+            targets: targets.collect(),
+            inputs,
+            tokens: length,
+        }
+    }
+
+    pub fn sequences(&self) -> Sequences<'_> {
+        Sequences {
+            inputs: &self.inputs,
+            targets: &self.targets,
+            tokens: self.tokens,
+        }
+    }
+
+    /// Tokens of all sequences.
+    pub fn rows(&self) -> u32 {
+        self.inputs.len() as u32
+    }
+
+    fn each(&self) -> impl Iterator<Item = (&[u32], &[u32])> {
+        let tokens = self.tokens as usize;
+        self.inputs.chunks(tokens).zip(self.targets.chunks(tokens))
+    }
+}
+
+/// The options of a trainer in f32.
+pub fn options(batch: u32, tokens: u32, recompute: Recompute) -> TrainerOptions {
+    TrainerOptions {
+        shape: TrainShape {
+            batch,
+            tokens,
+            recompute,
+        },
+        precision: Precision::F32,
+    }
+}
+
+/// How a batch counts in a step of `rows` rows.
+pub fn learn(first: bool, rows: u32) -> Learn {
+    Learn {
+        first,
+        scale: 1.0 / rows as f32,
+        dropout: None,
+    }
+}
+
+/// Everything that a trainer holds of one kind, tensor by tensor as [`Plan::trained`] has them.
+pub fn read(plan: &Plan, trainer: &mut dyn EngineTrainer, state: State) -> Vec<Vec<f32>> {
+    let read = plan.trained().map(|(id, layer)| {
+        let mut values = vec![f32::NAN; plan.tensor(id).len() as usize];
+        trainer.read(state, id, layer, &mut values).unwrap();
+        values
+    });
+    read.collect()
+}
+
+/// What the gradients of `batches` in one step should be, and their losses: the sum over each batch's rows.
+pub fn expected(plan: &Plan, gpt: &Gpt, batches: &[&Batch]) -> (Vec<Vec<f64>>, Vec<f64>) {
+    let rows: u32 = batches.iter().map(|batch| batch.rows()).sum();
+    let mut sums: Vec<Vec<f64>> = plan
+        .trained()
+        .map(|(id, _)| vec![0.0; plan.tensor(id).len() as usize])
+        .collect();
+    let mut losses = Vec::new();
+    for batch in batches {
+        let mut loss = 0.0;
+        for (inputs, targets) in batch.each() {
+            loss += gpt.loss(inputs, targets) * f64::from(batch.tokens);
+            let gradients = gpt.gradients(inputs, targets);
+            let share = f64::from(batch.tokens) / f64::from(rows);
+            for ((id, layer), sum) in plan.trained().zip(&mut sums) {
+                let gradient = gradients.tensor(&gpt.spec, &plan.tensor(id).name, layer);
+                for (sum, g) in sum.iter_mut().zip(gradient) {
+                    *sum += share * g;
+                }
+            }
+        }
+        losses.push(loss);
+    }
+    (sums, losses)
+}
+
+/// Every tensor within `bound` of what is expected of it. One whose elements cancel is measured against a thousandth of all gradients
+/// together, as its rounding errors are those of what cancelled.
+#[track_caller]
+pub fn check_tensors(
+    what: &str,
+    plan: &Plan,
+    found: &[Vec<f32>],
+    expected: &[Vec<f64>],
+    bound: f64,
+) {
+    let size = |values: &[f64]| values.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let whole = size(&expected.concat());
+    for ((found, expected), (id, layer)) in found.iter().zip(expected).zip(plan.trained()) {
+        let difference = found.iter().zip(expected).map(|(f, e)| f64::from(*f) - e);
+        let error = size(&difference.collect::<Vec<_>>());
+        let size = size(expected).max(1e-3 * whole);
+        assert!(
+            error <= bound * size,
+            "{what}: {} of layer {layer} is {error:e} from what it should be, whose size is {size:e}: {:e}",
+            plan.tensor(id).name,
+            error / size
+        );
+    }
+}
+
+/// Two trainers' values, equal to the bit.
+#[track_caller]
+pub fn check_same(what: &str, plan: &Plan, a: &[Vec<f32>], b: &[Vec<f32>]) {
+    let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    for ((a, b), (id, layer)) in a.iter().zip(b).zip(plan.trained()) {
+        assert!(
+            bits(a) == bits(b),
+            "{what}: {} of layer {layer} differs",
+            plan.tensor(id).name
+        );
+    }
+}
+
+/// Losses and the gradients of every tensor against the oracle: a whole batch, twice the same, two batches of different shapes in one step, one
+/// token of one sequence; with activations kept and made again. Then some steps of AdamW.
+#[track_caller]
+pub fn check(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
+    let plan = specs::plan(name, spec);
+    let weights = Lively::new(plan, 5, Format::F32);
+    let gpt = Gpt::new(plan, &weights).unwrap();
+    let most = spec.context.min(33);
+    let options = |recompute| options(3, most, recompute);
+    let mut trainer = engine(plan, &weights, options(Recompute::Nothing)).unwrap();
+    let bytes = plan.train_bytes(&options(Recompute::Nothing).shape);
+    assert_eq!(trainer.allocated(), bytes, "{name}: what was allocated");
+
+    let whole = Batch::new(spec, 3, most, 0);
+    let (gradients, losses) = expected(plan, &gpt, &[&whole]);
+    let loss = trainer.learn(&whole.sequences(), &learn(true, whole.rows()));
+    check_loss(name, loss.unwrap(), losses[0]);
+    let found = read(plan, &mut *trainer, State::Gradient);
+    check_tensors(name, plan, &found, &gradients, bound);
+    check_loss(
+        name,
+        trainer.evaluate(&whole.sequences()).unwrap(),
+        losses[0],
+    );
+
+    let again = trainer.learn(&whole.sequences(), &learn(true, whole.rows()));
+    check_loss(name, again.unwrap(), losses[0]);
+    let what = format!("{name}, the same once more");
+    check_same(
+        &what,
+        plan,
+        &found,
+        &read(plan, &mut *trainer, State::Gradient),
+    );
+
+    // A smaller batch first, so that what it leaves in the buffers is older than what comes.
+    let small = Batch::new(spec, 2, most / 2 + 1, 11);
+    let (gradients, losses) = expected(plan, &gpt, &[&small, &whole]);
+    let rows = small.rows() + whole.rows();
+    let loss = trainer.learn(&small.sequences(), &learn(true, rows));
+    check_loss(name, loss.unwrap(), losses[0]);
+    let loss = trainer.learn(&whole.sequences(), &learn(false, rows));
+    check_loss(name, loss.unwrap(), losses[1]);
+    let what = format!("{name}, two batches");
+    let found_two = read(plan, &mut *trainer, State::Gradient);
+    check_tensors(&what, plan, &found_two, &gradients, bound);
+
+    let one = Batch::new(spec, 1, 1, 3);
+    let (gradients, losses) = expected(plan, &gpt, &[&one]);
+    let loss = trainer.learn(&one.sequences(), &learn(true, 1));
+    check_loss(name, loss.unwrap(), losses[0]);
+    let what = format!("{name}, one token");
+    let found_one = read(plan, &mut *trainer, State::Gradient);
+    check_tensors(&what, plan, &found_one, &gradients, bound);
+
+    let mut thrifty = engine(plan, &weights, options(Recompute::Block)).unwrap();
+    let bytes = plan.train_bytes(&options(Recompute::Block).shape);
+    assert_eq!(
+        thrifty.allocated(),
+        bytes,
+        "{name}: allocated to make activations again"
+    );
+    thrifty
+        .learn(&whole.sequences(), &learn(true, whole.rows()))
+        .unwrap();
+    let what = format!("{name}, activations made again");
+    check_same(
+        &what,
+        plan,
+        &found,
+        &read(plan, &mut *thrifty, State::Gradient),
+    );
+
+    adamw::check(name, plan, &mut *thrifty, &whole);
+}
+
+#[track_caller]
+fn check_loss(name: &str, found: f64, expected: f64) {
+    assert!(
+        (found - expected).abs() <= 3e-6 * expected.abs() + 1e-9,
+        "{name}: the loss is {found}, not {expected}"
+    );
+}
+
+/// What tests change before a step.
+pub fn update(step: u64) -> Update {
+    Update {
+        step,
+        lr: 1e-2,
+        beta1: 0.9,
+        beta2: 0.95,
+        eps: 1e-8,
+        weight_decay: 0.1,
+        clip: None,
+    }
+}
+
+/// The first tensor that is learned.
+pub fn first(plan: &Plan) -> (TensorId, u32) {
+    plan.trained().next().expect("every model learns something")
+}

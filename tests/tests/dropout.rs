@@ -1,0 +1,67 @@
+//! An engine leaves out what the oracle leaves out: gradients of a batch with dropout, for every odd spec.
+
+use std::sync::Arc;
+
+use gpt_plan::{Dropout, Format, Recompute, Spec};
+use gpt_runtime::cpu::{CpuDevice, CpuTrainer};
+use gpt_runtime::engine::{Learn, State};
+use gpt_tests::learning::{Batch, Engine, check_tensors, options, read};
+use gpt_tests::lively::Lively;
+use gpt_tests::oracle::Gpt;
+use gpt_tests::specs;
+
+fn check(engine: Engine<'_>, bound: f64) {
+    for (name, spec) in specs::odd() {
+        // A plan has no masks to go back through unless its spec says so.
+        let spec = Spec {
+            dropout: 0.2,
+            ..spec
+        };
+        let plan = specs::plan(name, &spec);
+        let weights = Lively::new(plan, 5, Format::F32);
+        let gpt = Gpt::new(plan, &weights).unwrap();
+        // Two blocks of keys and a few more.
+        let tokens = spec.context.min(35);
+        let batch = Batch::new(&spec, 3, tokens, 0);
+        let dropout = Dropout::new(spec.dropout, 77);
+        let (loss, gradients) = gpt.batch_gradients(&batch.sequences(), dropout);
+        let expected: Vec<Vec<f64>> = plan
+            .trained()
+            .map(|(id, layer)| {
+                gradients
+                    .tensor(&spec, &plan.tensor(id).name, layer)
+                    .to_vec()
+            })
+            .collect();
+        // Activations that are made again leave out the same.
+        for recompute in [Recompute::Nothing, Recompute::Block] {
+            let what = format!("{name}, recompute {recompute:?}");
+            let mut trainer = engine(plan, &weights, options(3, tokens, recompute)).unwrap();
+            let learn = Learn {
+                first: true,
+                scale: 1.0 / batch.rows() as f32,
+                dropout,
+            };
+            let found = trainer.learn(&batch.sequences(), &learn).unwrap();
+            let found = found / f64::from(batch.rows());
+            assert!(
+                (found - loss).abs() <= 3e-6 * loss + 1e-9,
+                "{what}: the loss is {found}, not {loss}"
+            );
+            let found = read(plan, &mut *trainer, State::Gradient);
+            check_tensors(&what, plan, &found, &expected, bound);
+        }
+    }
+}
+
+#[test]
+fn the_cpu_engine_leaves_out_what_the_oracle_does() {
+    let device = Arc::new(CpuDevice::new(Some(2)).unwrap());
+    check(
+        &|plan, weights, options| {
+            let trainer = CpuTrainer::new(device.clone(), plan, None, weights, options)?;
+            Ok(Box::new(trainer))
+        },
+        1e-5,
+    );
+}
