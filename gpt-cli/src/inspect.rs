@@ -1,16 +1,24 @@
 //! `gpt inspect`: everything that is known about a model before it runs.
 
 use clap::Args;
-use gpt_runtime::plan::{Format, Mlp, Norm, Phase, Plan, Positions, Rows, Spec};
+use gpt_runtime::plan::{
+    Format, Mlp, Norm, Phase, Plan, Positions, Recompute, Rows, Spec, TrainShape,
+};
 use serde_json::{Value, json};
 
 use crate::options::ModelArgument;
-use crate::output::{self, Failure, bytes, count};
+use crate::output::{self, Failure, bytes, count, train_parts};
 
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
+    /// Sequences that are trained at once, for the memory that it takes
+    #[arg(long, value_name = "B", default_value_t = 12)]
+    batch: u32,
+    /// Tokens of each of them [default: the model's context, at most 1024]
+    #[arg(long, value_name = "T")]
+    context: Option<u32>,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
@@ -21,8 +29,20 @@ const CHUNK: u64 = 256;
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let plan = (arguments.model.model.plan)();
+    let context = plan.spec.context;
+    let shape = TrainShape {
+        batch: arguments.batch,
+        tokens: arguments.context.unwrap_or(context.min(1024)),
+        recompute: Recompute::Nothing,
+    };
+    if shape.batch == 0 || shape.tokens == 0 || shape.tokens > context {
+        return Err(Failure::Input(format!(
+            "--batch {} --context {} cannot be trained: each takes at least 1, and at most {context} tokens fit",
+            shape.batch, shape.tokens
+        )));
+    }
     if arguments.json {
-        return output::json(&as_json(plan));
+        return output::json(&as_json(plan, &shape));
     }
     let mut out = output::stdout();
     let mut line = |text: String| output::line(&mut out, &text);
@@ -66,6 +86,21 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         "  activations     {:>10}  (chunks of {CHUNK} tokens)",
         bytes(activation_bytes(plan))
     ))?;
+    line(format!(
+        "\ntraining, {} sequences of {} tokens at once",
+        shape.batch, shape.tokens
+    ))?;
+    let memory = plan.train_bytes(&shape);
+    for (name, n) in train_parts(&memory) {
+        line(format!("  {name:15} {:>10}", bytes(n)))?;
+    }
+    line(format!("  together        {:>10}", bytes(memory.total())))?;
+    let less = plan.train_bytes(&recomputed(&shape));
+    line(format!(
+        "  with recompute  {:>10}  (activations {})",
+        bytes(less.total()),
+        bytes(less.activations)
+    ))?;
     for phase in [Phase::Decode, Phase::Prefill] {
         let (name, per) = match phase {
             Phase::Decode => ("decode", "token"),
@@ -90,7 +125,21 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn as_json(plan: &Plan) -> Value {
+fn recomputed(shape: &TrainShape) -> TrainShape {
+    TrainShape {
+        recompute: Recompute::Block,
+        ..*shape
+    }
+}
+
+fn train_json(plan: &Plan, shape: &TrainShape) -> Value {
+    let memory = plan.train_bytes(shape);
+    let parts = train_parts(&memory).map(|(name, n)| (name.to_owned(), json!(n)));
+    let total = ("total".to_owned(), json!(memory.total()));
+    Value::Object(parts.into_iter().chain([total]).collect())
+}
+
+fn as_json(plan: &Plan, shape: &TrainShape) -> Value {
     let tensors: Vec<Value> = plan
         .tensors
         .iter()
@@ -132,6 +181,10 @@ fn as_json(plan: &Plan) -> Value {
         "name": plan.name, "params": plan.params(), "flops_per_token": plan.flops_per_token(),
         "kv_bytes_per_token": plan.spec.kv_bytes_per_token(), "spec": spec, "tensors": tensors,
         "weight_bytes": weights, "activation_bytes": activation_bytes(plan),
+        "train_bytes": {
+            "batch": shape.batch, "context": shape.tokens, "recompute_nothing": train_json(plan, shape),
+            "recompute_block": train_json(plan, &recomputed(shape)),
+        },
         "decode": phase(Phase::Decode), "prefill": phase(Phase::Prefill),
     })
 }

@@ -142,3 +142,11 @@ pub fn format(name: &str) -> Result<Format, String> {
         .find(|f| f.name() == name)
         .ok_or_else(|| "one of f32, bf16, f16, q8, q4 was expected".to_owned())
 }
+
+/// The parser of `--train`: sequences and their tokens, `4x64`.
+pub fn shape(text: &str) -> Result<(u32, u32), String> {
+    text.split_once('x')
+        .and_then(|(batch, tokens)| Some((batch.parse().ok()?, tokens.parse().ok()?)))
+        .filter(|(batch, tokens): &(u32, u32)| (1..1 << 16).contains(batch) && (1..1 << 15).contains(tokens))
+        .ok_or_else(|| "sequences and tokens were expected, as in 4x64".to_owned())
+}

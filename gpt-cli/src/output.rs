@@ -3,6 +3,8 @@
 use std::io::{ErrorKind, StdoutLock, Write};
 use std::process::ExitCode;
 
+use gpt_runtime::plan::TrainBytes;
+
 /// Why a subcommand did not do what it was asked to.
 pub enum Failure {
     /// The runtime's own error.
@@ -65,6 +67,17 @@ pub fn count(n: u64) -> String {
 /// Bytes, in powers of 1024.
 pub fn bytes(n: u64) -> String {
     scaled(n as f64, 1024.0, [" B", " KiB", " MiB", " GiB", " TiB"])
+}
+
+/// What training takes, part by part.
+pub fn train_parts(memory: &TrainBytes) -> [(&'static str, u64); 5] {
+    [
+        ("parameters", memory.parameters),
+        ("gradients", memory.gradients),
+        ("optimizer", memory.optimizer),
+        ("activations", memory.activations),
+        ("scratch", memory.scratch),
+    ]
 }
 
 fn scaled(mut n: f64, base: f64, units: [&str; 5]) -> String {

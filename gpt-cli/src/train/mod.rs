@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::interrupt;
 use crate::models::{self, BuiltIn};
 use crate::options::DeviceArguments;
-use crate::output::{Failure, bytes, count};
+use crate::output::{Failure, bytes, count, train_parts};
 use options::Options;
 use text::Text;
 
@@ -223,14 +223,7 @@ fn introduce(plan: &Plan, text: &Text, shape: &TrainShape) -> Result<(), Failure
         text.validation.len()
     );
     let memory = plan.train_bytes(shape);
-    let parts = [
-        ("parameters", memory.parameters),
-        ("gradients", memory.gradients),
-        ("optimizer", memory.optimizer),
-        ("activations", memory.activations),
-        ("scratch", memory.scratch),
-    ];
-    let parts = parts.map(|(name, n)| format!("{name} {}", bytes(n)));
+    let parts = train_parts(&memory).map(|(name, n)| format!("{name} {}", bytes(n)));
     let left = available_memory().map_or(String::new(), |n| format!(" of {} left", bytes(n)));
     eprintln!(
         "memory: {}: {}{left}",

@@ -1,4 +1,4 @@
-//! Named tensors in mapped files, whatever the container: what safetensors and GGUF have in common.
+//! Named tensors in mapped files (or files that are part of the program), whatever the container: what safetensors and GGUF have in common.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,9 +9,10 @@ use memmap2::Mmap;
 use super::stored::Stored;
 use crate::Error;
 
-/// A file in memory, as the operating system pages it in.
-pub struct Mapped {
-    map: Mmap,
+/// A file in memory: as the operating system pages it in, or as it stands in the program.
+pub enum Mapped {
+    Map(Mmap),
+    Embedded(&'static [u8]),
 }
 
 impl Mapped {
@@ -31,11 +32,14 @@ impl Mapped {
         // SAFETY: the map is read-only and private to us. If another process shortens the file while it is mapped, reading it raises
         // a signal; that is the known price of mapping, which every loader of large weights pays.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        Ok(Mapped { map })
+        Ok(Mapped::Map(map))
     }
 
     pub fn bytes(&self) -> &[u8] {
-        &self.map
+        match self {
+            Mapped::Map(map) => map,
+            Mapped::Embedded(bytes) => bytes,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use gpt_plan::{Format, Init, Layout, Plan, Source, Tensor, TensorId, TensorKind};
 
-use super::archive::{Archive, Entry};
+use super::archive::{Archive, Entry, Mapped};
 use super::gguf::Gguf;
 use super::names::gather;
 use super::stored::{Stored, q4_0_to_q4_1};
@@ -56,14 +56,37 @@ pub fn open(path: &Path, plan: &'static Plan, dtype: Option<Format>) -> Result<C
     } else {
         (safetensors::open(path)?, None)
     };
-    let mut problems = match &gguf {
+    let problems = match &gguf {
         Some(gguf) => config::check_gguf(gguf, &plan.spec),
         None => config::check_beside(path, &plan.spec)?,
     };
+    fit(&path.display().to_string(), archive, gguf, problems, plan, dtype)
+}
+
+/// As [`open`], of a GGUF file that is part of the program; `name` is what messages call it.
+pub fn open_embedded(
+    name: &str,
+    gguf: &'static [u8],
+    plan: &'static Plan,
+    dtype: Option<Format>,
+) -> Result<Checkpoint, Error> {
+    let (archive, gguf) = gguf::read(Mapped::Embedded(gguf), name)?;
+    let problems = config::check_gguf(&gguf, &plan.spec);
+    fit(name, archive, Some(gguf), problems, plan, dtype)
+}
+
+fn fit(
+    name: &str,
+    archive: Archive,
+    gguf: Option<Gguf>,
+    mut problems: Vec<String>,
+    plan: &'static Plan,
+    dtype: Option<Format>,
+) -> Result<Checkpoint, Error> {
     let mut builder = Builder {
         plan,
         archive: &archive,
-        gguf: is_gguf,
+        gguf: gguf.is_some(),
         dtype,
         used: BTreeSet::new(),
         missing: Vec::new(),
@@ -84,8 +107,7 @@ pub fn open(path: &Path, plan: &'static Plan, dtype: Option<Format>) -> Result<C
     if !problems.is_empty() {
         let lines: String = problems.iter().map(|p| format!("\n  {p}")).collect();
         return Err(Error::Weights(format!(
-            "{} does not fit the model {}:{lines}",
-            path.display(),
+            "{name} does not fit the model {}:{lines}",
             plan.name
         )));
     }

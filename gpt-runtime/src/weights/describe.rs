@@ -18,6 +18,15 @@ pub fn config(spec: &Spec) -> Option<Value> {
     }
 }
 
+/// What GGUF calls its architecture; none if it is neither GPT-2 nor a Llama.
+pub fn architecture(spec: &Spec) -> Option<&'static str> {
+    match config(spec)?.get("model_type")?.as_str()? {
+        "gpt2" => Some("gpt2"),
+        "llama" => Some("llama"),
+        _ => None,
+    }
+}
+
 fn gpt2(spec: &Spec, eps: f64) -> Option<Value> {
     one_width(spec)?;
     Some(json!({

@@ -95,12 +95,13 @@ impl Gguf {
 
 /// Reads metadata and the table of tensors of `path`.
 pub fn open(path: &Path) -> Result<(Archive, Gguf), Error> {
-    let mapped = Mapped::open(path)?;
+    read(Mapped::open(path)?, &path.display().to_string())
+}
+
+/// Reads metadata and the table of tensors of a file that is called `name`.
+pub fn read(mapped: Mapped, name: &str) -> Result<(Archive, Gguf), Error> {
     let (gguf, entries) = parse(mapped.bytes()).map_err(|what| {
-        Error::Weights(format!(
-            "{} is not a GGUF file that can be read: {what}",
-            path.display()
-        ))
+        Error::Weights(format!("{name} is not a GGUF file that can be read: {what}"))
     })?;
     Ok((
         Archive {

@@ -1,0 +1,294 @@
+//! Weights to a GGUF file (ggml's `docs/gguf.md`): the container that has blocks of eight bits, and room for the tokenizer.
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use gpt_plan::{Format, Norm, Plan, Positions, Spec, Tensor, TensorId, TensorKind};
+
+use super::format::{decode, encode};
+use super::{Weights, describe};
+use crate::text::Tokenizer;
+use crate::{Error, files};
+
+/// Where a tensor's bytes begin: at multiples of it.
+const ALIGNMENT: usize = 32;
+
+/// Writes every parameter of `plan` to `path`, matrices as `format`, and the tokenizer (its `tokenizer.json`, under the key that GGUF has for it). The
+/// file is replaced as a whole; tensors are made one at a time.
+///
+/// # Errors
+/// A spec that is neither GPT-2's nor a Llama's, matrices whose rows are not whole blocks, weights that cannot be read, or a file that
+/// cannot be written.
+pub fn save_gguf(
+    path: &Path,
+    plan: &Plan,
+    weights: &dyn Weights,
+    format: Format,
+    tokenizer: Option<&Tokenizer>,
+) -> Result<(), Error> {
+    let architecture = describe::architecture(&plan.spec).ok_or_else(|| {
+        Error::Input(format!(
+            "{} is neither a GPT-2 nor a Llama, and GGUF knows it by no name; save it as safetensors",
+            plan.name
+        ))
+    })?;
+    let mut head = Head::default();
+    head.metadata(architecture, plan);
+    if let Some(tokenizer) = tokenizer {
+        head.text("tokenizer.huggingface.json", &tokenizer.to_json()?);
+    }
+    let pieces = pieces(plan, format)?;
+    let mut offset = 0;
+    for piece in &pieces {
+        head.tensor(piece, offset);
+        offset += piece.bytes().next_multiple_of(ALIGNMENT);
+    }
+    let head = head.finish();
+    // A file cannot say which tensor was at fault.
+    let mut failure = None;
+    let written = files::replace(path, |new| {
+        let mut out = BufWriter::new(std::fs::File::create(new)?);
+        out.write_all(&head)?;
+        for piece in &pieces {
+            match piece.data(weights) {
+                Ok(data) => out.write_all(&data)?,
+                Err(error) => {
+                    let text = error.to_string();
+                    failure = Some(error);
+                    return Err(io::Error::other(text));
+                }
+            }
+        }
+        out.flush()
+    });
+    match failure {
+        Some(error) => Err(error),
+        None => written,
+    }
+}
+
+/// One tensor of the file: some rows of one of ours.
+struct Piece<'a> {
+    name: String,
+    tensor: &'a Tensor,
+    id: TensorId,
+    layer: u32,
+    first: usize,
+    rows: usize,
+    format: Format,
+}
+
+fn pieces(plan: &Plan, format: Format) -> Result<Vec<Piece<'_>>, Error> {
+    let mut pieces = Vec::new();
+    for (i, tensor) in plan.tensors.iter().enumerate() {
+        let format = match tensor.kind {
+            TensorKind::Matrix => format,
+            TensorKind::Table | TensorKind::Vector => Format::F32,
+        };
+        let blocks = matches!(format, Format::Q8 | Format::Q4);
+        if blocks && !tensor.columns.is_multiple_of(32) {
+            return Err(Error::Input(format!(
+                "rows of {} have {} elements, and {} in GGUF takes multiples of 32; choose f16",
+                tensor.name,
+                tensor.columns,
+                format.name()
+            )));
+        }
+        for layer in tensor.layers(plan.spec.layers) {
+            let mut first = 0;
+            for source in tensor.sources.iter() {
+                pieces.push(Piece {
+                    name: source.name_in(&source.gguf, layer),
+                    tensor,
+                    id: TensorId(i as u16),
+                    layer,
+                    first,
+                    rows: source.rows as usize,
+                    format,
+                });
+                first += source.rows as usize;
+            }
+        }
+    }
+    Ok(pieces)
+}
+
+impl Piece<'_> {
+    fn bytes(&self) -> usize {
+        self.rows * self.format.row_bytes(self.tensor.columns as usize)
+    }
+
+    /// Its rows, filled up to the alignment.
+    fn data(&self, weights: &dyn Weights) -> Result<Vec<u8>, Error> {
+        let tensor = weights.tensor(self.id, self.layer)?;
+        let row_bytes = tensor.format.row_bytes(tensor.columns);
+        let rows = &tensor.data[self.first * row_bytes..][..self.rows * row_bytes];
+        let mut data = Vec::with_capacity(self.bytes() + ALIGNMENT);
+        if tensor.format == self.format {
+            data.extend_from_slice(rows);
+        } else {
+            let mut row = vec![0.0; tensor.columns];
+            for bytes in rows.chunks(row_bytes) {
+                decode(tensor.format, bytes, &mut row);
+                encode(self.format, &row, &mut data);
+            }
+        }
+        data.resize(data.len().next_multiple_of(ALIGNMENT), 0);
+        Ok(data)
+    }
+
+    /// The number that GGUF has for its type.
+    fn kind(&self) -> u32 {
+        match self.format {
+            Format::F32 => 0,
+            Format::F16 => 1,
+            Format::Q4 => 3,
+            Format::Q8 => 8,
+            Format::Bf16 => 30,
+        }
+    }
+}
+
+/// Everything before the data.
+#[derive(Default)]
+struct Head {
+    pairs: u64,
+    metadata: Vec<u8>,
+    tensors: u64,
+    table: Vec<u8>,
+}
+
+impl Head {
+    fn metadata(&mut self, architecture: &str, plan: &Plan) {
+        let spec: &Spec = &plan.spec;
+        self.text("general.architecture", architecture);
+        self.text("general.name", &plan.name);
+        let mut number = |name: &str, n: u32| self.number(&format!("{architecture}.{name}"), n);
+        number("context_length", spec.context);
+        number("embedding_length", spec.embed);
+        number("block_count", spec.layers);
+        number("feed_forward_length", spec.mlp.hidden);
+        number("attention.head_count", spec.heads);
+        number("attention.head_count_kv", spec.kv_heads);
+        number("attention.key_length", spec.head_dim);
+        number("attention.value_length", spec.head_dim);
+        number("vocab_size", spec.vocab);
+        let (name, eps) = match spec.norm {
+            Norm::LayerNorm { eps } => ("attention.layer_norm_epsilon", eps),
+            Norm::RmsNorm { eps } => ("attention.layer_norm_rms_epsilon", eps),
+        };
+        self.float(&format!("{architecture}.{name}"), eps);
+        if let Positions::Rope { theta } = spec.positions {
+            let dimensions = format!("{architecture}.rope.dimension_count");
+            self.number(&dimensions, spec.head_dim);
+            self.float(&format!("{architecture}.rope.freq_base"), theta);
+        }
+    }
+
+    fn key(&mut self, name: &str, kind: u32) {
+        self.pairs += 1;
+        text(&mut self.metadata, name);
+        self.metadata.extend(kind.to_le_bytes());
+    }
+
+    fn number(&mut self, name: &str, value: u32) {
+        self.key(name, 4);
+        self.metadata.extend(value.to_le_bytes());
+    }
+
+    fn float(&mut self, name: &str, value: f64) {
+        self.key(name, 6);
+        self.metadata.extend((value as f32).to_le_bytes());
+    }
+
+    fn text(&mut self, name: &str, value: &str) {
+        self.key(name, 8);
+        text(&mut self.metadata, value);
+    }
+
+    fn tensor(&mut self, piece: &Piece<'_>, offset: usize) {
+        self.tensors += 1;
+        text(&mut self.table, &piece.name);
+        // The fastest dimension first.
+        let (columns, rows) = (u64::from(piece.tensor.columns), piece.rows as u64);
+        let shape = match piece.tensor.kind {
+            TensorKind::Vector => vec![rows],
+            _ => vec![columns, rows],
+        };
+        self.table.extend((shape.len() as u32).to_le_bytes());
+        self.table.extend(shape.iter().flat_map(|n| n.to_le_bytes()));
+        self.table.extend(piece.kind().to_le_bytes());
+        self.table.extend((offset as u64).to_le_bytes());
+    }
+
+    fn finish(self) -> Vec<u8> {
+        let mut bytes = b"GGUF".to_vec();
+        bytes.extend(3u32.to_le_bytes());
+        bytes.extend(self.tensors.to_le_bytes());
+        bytes.extend(self.pairs.to_le_bytes());
+        bytes.extend(self.metadata);
+        bytes.extend(self.table);
+        bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+        bytes
+    }
+}
+
+fn text(out: &mut Vec<u8>, value: &str) {
+    out.extend((value.len() as u64).to_le_bytes());
+    out.extend(value.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::{RandomWeights, open, open_embedded, testing};
+
+    /// What is written is read again as it was, from a file and from memory, with its tokenizer.
+    #[test]
+    fn a_round_trip() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        let tokenizer = Tokenizer::characters("hello").unwrap();
+        for plan in [testing::gpt2(), testing::llama()] {
+            for format in Format::ALL {
+                let weights = RandomWeights::new(plan, 3, Format::F32);
+                save_gguf(&path, plan, &weights, format, Some(&tokenizer)).unwrap();
+                let rounded = RandomWeights::new(plan, 3, format);
+                let opened = open(&path, plan, None).unwrap();
+                let bytes: &'static [u8] = std::fs::read(&path).unwrap().leak();
+                let embedded = open_embedded("it", bytes, plan, None).unwrap();
+                for (id, layer) in plan.trained() {
+                    let expected = rounded.tensor(id, layer).unwrap();
+                    for read in [&opened, &embedded] {
+                        let read = read.tensor(id, layer).unwrap();
+                        assert_eq!(read.format, expected.format);
+                        assert_eq!(read.data, expected.data, "{}", plan.tensor(id).name);
+                    }
+                }
+                let read = Tokenizer::beside(&path, opened.gguf()).unwrap().unwrap();
+                assert_eq!(read.encode("hole").unwrap(), tokenizer.encode("hole").unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn what_gguf_has_no_name_for_is_refused() {
+        let post_norm = Spec {
+            block: gpt_plan::Block::PostNorm,
+            ..testing::gpt2_spec()
+        };
+        let narrow = Spec {
+            heads: 1,
+            kv_heads: 1,
+            embed: 16,
+            ..testing::gpt2_spec()
+        };
+        for (spec, part) in [(post_norm, "neither a GPT-2 nor a Llama"), (narrow, "multiples of 32")] {
+            let plan = testing::plan(&spec);
+            let weights = RandomWeights::new(plan, 1, Format::F32);
+            let path = Path::new("no/such/folder/model.gguf");
+            let error = save_gguf(path, plan, &weights, Format::Q8, None).unwrap_err();
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+}
