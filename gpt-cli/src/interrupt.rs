@@ -1,4 +1,4 @@
-//! Ctrl-C: the first ends what is being generated, the second the process.
+//! Ctrl-C: the first ends what is being generated or learned, the second the process.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,4 +21,9 @@ pub fn listen() {
 /// Whether Ctrl-C was pressed since the last look.
 pub fn take() -> bool {
     INTERRUPTED.swap(false, Ordering::Relaxed)
+}
+
+/// Whether it was, without taking notice: for work that ends early and leaves the rest to its caller.
+pub fn pending() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
 }

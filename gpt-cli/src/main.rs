@@ -1,4 +1,4 @@
-//! `gpt`: generate, chat, inspect and measure from the command line.
+//! `gpt`: generate, chat, train, inspect and measure from the command line.
 //!
 //! One file a subcommand; `models` has the models built into the binary, `options` the arguments that subcommands share, `output` what
 //! goes to a terminal or a script. Standard output carries results, standard error everything about them. A failure is one
@@ -16,6 +16,7 @@ mod models;
 mod options;
 mod output;
 mod shaders;
+mod train;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,8 @@ enum Command {
     Logits(logits::Arguments),
     /// Measures how well a model predicts a text
     Eval(eval::Arguments),
+    /// Trains a model on a text, or goes on with a run
+    Train(train::Arguments),
     /// Measures tokens a second
     Bench(bench::Arguments),
 }
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Some(Command::Chat(arguments)) => chat::run(&arguments),
         Some(Command::Logits(arguments)) => logits::run(&arguments),
         Some(Command::Eval(arguments)) => eval::run(&arguments),
+        Some(Command::Train(arguments)) => train::run(&arguments),
         Some(Command::Bench(arguments)) => bench::run(&arguments),
     };
     match result {

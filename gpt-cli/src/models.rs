@@ -3,7 +3,11 @@
 use std::path::Path;
 
 use gpt_runtime::plan::{Format, Plan};
-use gpt_runtime::{Any, Device, Error, Gpt, LoadOptions, Model, gpt_model};
+use gpt_runtime::train::Saved;
+use gpt_runtime::weights::Weights;
+use gpt_runtime::{
+    Any, Device, Error, Gpt, LoadOptions, Model, Trainer, TrainerSettings, gpt_model,
+};
 
 gpt_model! {
     /// A character-level model of 10.7 M parameters, the size that nanoGPT trains on a GPU.
@@ -40,6 +44,10 @@ pub struct BuiltIn {
     pub plan: fn() -> &'static Plan,
     load: fn(&Path, &Device, &LoadOptions) -> Result<Model<Any>, Error>,
     init: fn(&Device, u64, Format) -> Result<Model<Any>, Error>,
+    /// Begins to train it.
+    pub trainer: fn(&Device, &dyn Weights, TrainerSettings) -> Result<Trainer<Any>, Error>,
+    /// Goes on with that.
+    pub resume: fn(&Device, &Saved, TrainerSettings) -> Result<Trainer<Any>, Error>,
 }
 
 const fn built_in<M: Gpt>(name: &'static str) -> BuiltIn {
@@ -50,6 +58,12 @@ const fn built_in<M: Gpt>(name: &'static str) -> BuiltIn {
             Model::<M>::load_with(path, device, options).map(Model::erase)
         },
         init: |device, seed, format| Model::<M>::init_as(device, seed, format).map(Model::erase),
+        trainer: |device, weights, settings| {
+            Trainer::<M>::new(device, weights, settings).map(Trainer::erase)
+        },
+        resume: |device, saved, settings| {
+            Trainer::<M>::resume(device, saved, settings).map(Trainer::erase)
+        },
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a run is asked to do: the optimizer, the learning rate's course, sizes and precision.
 
-use gpt_plan::Recompute;
+use gpt_plan::{Recompute, TrainShape};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -143,6 +143,15 @@ impl From<AdamW> for TrainerSettings {
 }
 
 impl TrainerSettings {
+    /// The largest batch, for a model of `context` positions.
+    pub fn shape(&self, context: u32) -> TrainShape {
+        TrainShape {
+            batch: self.batch,
+            tokens: self.tokens.unwrap_or(context),
+            recompute: self.recompute,
+        }
+    }
+
     /// That every number makes sense, and fits a model of `context` positions.
     pub(super) fn check(&self, context: u32) -> Result<(), Error> {
         let AdamW {

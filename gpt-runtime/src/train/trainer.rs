@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use gpt_plan::{Dropout, Plan, TrainBytes, TrainShape};
+use gpt_plan::{Dropout, Plan, TrainBytes};
 
 use super::parameters::Parameters;
 use super::{Batch, Tokens, TrainerSettings, memory};
@@ -64,11 +64,7 @@ impl<M> Trainer<M> {
         let plan = face.plan;
         settings.check(plan.spec.context)?;
         let options = TrainerOptions {
-            shape: TrainShape {
-                batch: settings.batch,
-                tokens: settings.tokens.unwrap_or(plan.spec.context),
-                recompute: settings.recompute,
-            },
+            shape: settings.shape(plan.spec.context),
             precision: settings.precision,
         };
         memory::check(device, plan, &options.shape)?;
@@ -255,7 +251,7 @@ impl<M> Trainer<M> {
 
 #[cfg(test)]
 mod tests {
-    use gpt_plan::Format;
+    use gpt_plan::{Format, TrainShape};
 
     use super::*;
     use crate::engine::State;

@@ -1,0 +1,108 @@
+//! `log.jsonl`: a line for every few steps, in the order of steps, whatever happened to the run in between.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use gpt_runtime::Error;
+use serde::{Deserialize, Serialize};
+
+/// A line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Line {
+    pub step: u64,
+    /// The mean of the steps since the line before.
+    pub loss: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub val_loss: Option<f64>,
+    pub lr: f32,
+    pub grad_norm: f64,
+    pub tok_s: f64,
+}
+
+/// The file, and what it says.
+pub struct Log {
+    file: File,
+    path: PathBuf,
+    pub lines: Vec<Line>,
+}
+
+impl Log {
+    /// Opens the log in `out`. A run that goes on from an older state than its log forgets the lines after `step`.
+    pub fn open(out: &Path, step: u64) -> Result<Log, Error> {
+        let path = out.join("log.jsonl");
+        let old = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(source) => return Err(Log::failed("read", &path, source)),
+        };
+        // The last line may be half of one.
+        let lines: Vec<Line> = old
+            .lines()
+            .map_while(|line| serde_json::from_str(line).ok())
+            .take_while(|line: &Line| line.step <= step)
+            .collect();
+        let text: String = lines.iter().map(text).collect();
+        std::fs::write(&path, text).map_err(|e| Log::failed("write", &path, e))?;
+        let file = OpenOptions::new().append(true).open(&path);
+        Ok(Log {
+            file: file.map_err(|e| Log::failed("write", &path, e))?,
+            path,
+            lines,
+        })
+    }
+
+    pub fn add(&mut self, line: Line) -> Result<(), Error> {
+        let written = self.file.write_all(text(&line).as_bytes());
+        written.map_err(|e| Log::failed("write", &self.path, e))?;
+        self.lines.push(line);
+        Ok(())
+    }
+
+    fn failed(doing: &'static str, path: &Path, source: std::io::Error) -> Error {
+        Error::Io {
+            doing,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+fn text(line: &Line) -> String {
+    serde_json::to_string(line).expect("numbers are JSON") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_goes_on_where_the_run_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = |step| Line {
+            step,
+            loss: 1.0,
+            val_loss: (step == 20).then_some(2.0),
+            lr: 1e-3,
+            grad_norm: 0.5,
+            tok_s: 100.0,
+        };
+        let mut log = Log::open(folder.path(), 0).unwrap();
+        [10, 20, 30].map(|step| log.add(line(step)).unwrap());
+        drop(log);
+        let path = folder.path().join("log.jsonl");
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        text.push_str("{\"step\":40,\"lo");
+        std::fs::write(&path, text).unwrap();
+        let mut log = Log::open(folder.path(), 20).unwrap();
+        assert_eq!(log.lines[1].val_loss, Some(2.0));
+        log.add(line(31)).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let steps: Vec<u64> = text
+            .lines()
+            .map(|l| serde_json::from_str::<Line>(l).unwrap().step)
+            .collect();
+        assert_eq!(steps, [10, 20, 31]);
+        assert!(!text.contains("null"));
+    }
+}

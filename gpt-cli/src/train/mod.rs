@@ -1,0 +1,241 @@
+//! `gpt train`: from a text to a model, in a folder.
+//!
+//! The folder holds all there is of a run: `tokenizer.json`, the newest checkpoint (`checkpoint-500`), the best model so far (`model.safetensors`,
+//! which `--weights FOLDER` loads), `log.jsonl` and `loss.svg`. `options` are what a run may be told, and are kept in its checkpoints; `text`
+//! makes tokens, `run` is the loop, `log` and `curve` its records. A run that goes on needs only its folder.
+
+mod curve;
+mod log;
+mod options;
+mod progress;
+mod run;
+mod text;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use gpt_runtime::plan::{Format, Plan};
+use gpt_runtime::train::{Saved, TrainShape, Trainer, available_memory};
+use gpt_runtime::weights::{self, RandomWeights};
+use gpt_runtime::{Any, Device};
+use serde::{Deserialize, Serialize};
+
+use crate::interrupt;
+use crate::models::{self, BuiltIn};
+use crate::options::DeviceArguments;
+use crate::output::{Failure, bytes, count};
+use options::Options;
+use text::Text;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// A model built into this binary; its sizes are fixed, its weights are what is learned
+    #[arg(long, value_name = "MODEL", value_parser = models::parse, required_unless_present = "resume")]
+    model: Option<&'static BuiltIn>,
+    /// The text to learn, UTF-8; its last tenth is kept for validation
+    #[arg(long, value_name = "TEXT", required_unless_present = "resume")]
+    data: Option<PathBuf>,
+    /// The folder of the run
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Goes on with the run in DIR; what is not given is as it was
+    #[arg(long)]
+    resume: bool,
+    /// char, bpe:SIZE (both learned from the text), or a tokenizer's file [default: char; with --weights, the one beside them]
+    #[arg(long, value_name = "T")]
+    tokenizer: Option<String>,
+    /// Weights to start from, safetensors or GGUF [default: random ones]
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+    #[command(flatten)]
+    device: DeviceArguments,
+    /// Prints one JSON object with the final figures
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a run knows besides its model: kept in each checkpoint.
+#[derive(Clone, Serialize, Deserialize)]
+struct Run {
+    data: PathBuf,
+    /// Of the text's tokens: a run goes on with the text that it began with.
+    fingerprint: u64,
+    options: Options,
+    best: Option<Best>,
+}
+
+/// The lowest validation loss.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Best {
+    step: u64,
+    loss: f64,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    interrupt::listen();
+    let found = found(arguments)?;
+    let (model, data, known) = match &found {
+        None => {
+            let both = arguments.model.zip(arguments.data.clone());
+            let (model, data) = both.ok_or_else(|| nothing_to_resume(&arguments.out))?;
+            (model, data, None)
+        }
+        Some(saved) => {
+            let known = known(saved)?;
+            let data = arguments.data.clone().unwrap_or(known.data.clone());
+            (model_of(arguments, saved)?, data, Some(known))
+        }
+    };
+    let plan = (model.plan)();
+    let options = match &known {
+        None => Options {
+            tuned: arguments.weights.is_some(),
+            ..arguments.options.clone()
+        },
+        Some(known) => arguments.options.clone().over(&known.options)?,
+    };
+    let text = Text::read(arguments, plan, &data, known.is_some())?;
+    let fingerprint = text.fingerprint();
+    if known
+        .as_ref()
+        .is_some_and(|known| known.fingerprint != fingerprint)
+    {
+        return Err(Failure::Input(format!(
+            "{} is not the text that the run in {} began with; give that one, or begin another run",
+            data.display(),
+            arguments.out.display()
+        )));
+    }
+    let device = arguments.device.open()?;
+    eprintln!("running on {}: {}", device.name(), device.reason());
+    let settings = options.settings(plan)?;
+    introduce(plan, &text, &settings.shape(plan.spec.context))?;
+    let trainer = match &found {
+        Some(saved) => (model.resume)(&device, saved, settings)?,
+        None => start(arguments, model, &device, &options, settings)?,
+    };
+    text.save_tokenizer(&arguments.out)?;
+    let run = Run {
+        data,
+        fingerprint,
+        options,
+        best: known.and_then(|known| known.best),
+    };
+    let trainer = trainer.tokenizer(Some(text.tokenizer.clone()));
+    run::Loop::new(arguments, trainer, text, run)?.run()
+}
+
+/// The checkpoint to go on from; none for a run that begins.
+fn found(arguments: &Arguments) -> Result<Option<Saved>, Failure> {
+    let out = &arguments.out;
+    let saved = Saved::latest(out)?;
+    if !arguments.resume {
+        if let Some(saved) = saved {
+            return Err(Failure::Input(format!(
+                "{} has a run already, of {} steps; go on with --resume, or name another folder",
+                out.display(),
+                saved.step()
+            )));
+        }
+        if out.join("model.safetensors").exists() {
+            return Err(Failure::Input(format!(
+                "{} has a model already, which training would replace; name another folder",
+                out.display()
+            )));
+        }
+        return Ok(None);
+    }
+    if arguments.weights.is_some() {
+        return Err(Failure::Input(
+            "--resume goes on from a checkpoint and takes no --weights; leave one of them out"
+                .to_owned(),
+        ));
+    }
+    if saved.is_none() && arguments.model.is_some() {
+        eprintln!(
+            "note: {} has no checkpoint yet; the run begins",
+            out.display()
+        );
+    }
+    Ok(saved)
+}
+
+fn nothing_to_resume(out: &Path) -> Failure {
+    Failure::Input(format!(
+        "{} has no checkpoint to go on from; begin with --model and --data",
+        out.display()
+    ))
+}
+
+fn known(saved: &Saved) -> Result<Run, Failure> {
+    serde_json::from_value(saved.caller().clone()).map_err(|error| {
+        Failure::Input(format!(
+            "{} was not written by `gpt train`: {error}",
+            saved.folder().display()
+        ))
+    })
+}
+
+fn model_of(arguments: &Arguments, saved: &Saved) -> Result<&'static BuiltIn, Failure> {
+    let trained = models::ALL
+        .iter()
+        .find(|m| *(m.plan)().name == *saved.model());
+    match (arguments.model, trained) {
+        (Some(given), _) => Ok(given),
+        (None, Some(model)) => Ok(model),
+        (None, None) => Err(Failure::Input(format!(
+            "{} is of the model {}, which is not built into this binary",
+            saved.folder().display(),
+            saved.model()
+        ))),
+    }
+}
+
+fn start(
+    arguments: &Arguments,
+    model: &BuiltIn,
+    device: &Device,
+    options: &Options,
+    settings: gpt_runtime::TrainerSettings,
+) -> Result<Trainer<Any>, Failure> {
+    let plan = (model.plan)();
+    Ok(match &arguments.weights {
+        Some(path) => {
+            let opened = weights::open(path, plan, Some(Format::F32))?;
+            (model.trainer)(device, &opened, settings)?
+        }
+        None => {
+            let random = RandomWeights::new(plan, options.seed(), Format::F32);
+            (model.trainer)(device, &random, settings)?
+        }
+    })
+}
+
+/// What is going to happen, and what it takes.
+fn introduce(plan: &Plan, text: &Text, shape: &TrainShape) -> Result<(), Failure> {
+    eprintln!(
+        "{}: {} parameters; {} tokens to learn from, {} to validate",
+        plan.name,
+        count(plan.params()),
+        text.train.len(),
+        text.validation.len()
+    );
+    let memory = plan.train_bytes(shape);
+    let parts = [
+        ("parameters", memory.parameters),
+        ("gradients", memory.gradients),
+        ("optimizer", memory.optimizer),
+        ("activations", memory.activations),
+        ("scratch", memory.scratch),
+    ];
+    let parts = parts.map(|(name, n)| format!("{name} {}", bytes(n)));
+    let left = available_memory().map_or(String::new(), |n| format!(" of {} left", bytes(n)));
+    eprintln!(
+        "memory: {}: {}{left}",
+        parts.join(", "),
+        bytes(memory.total())
+    );
+    Ok(())
+}

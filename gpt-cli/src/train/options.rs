@@ -1,0 +1,228 @@
+//! What a run may be told, and what it does if it is not.
+
+use std::fmt::Display;
+
+use clap::{Args, ValueEnum};
+use gpt_runtime::plan::Plan;
+use gpt_runtime::train::{Decay, Precision, Recompute, Schedule};
+use gpt_runtime::{AdamW, TrainerSettings};
+use serde::{Deserialize, Serialize};
+
+use crate::output::Failure;
+
+/// Defaults are nanoGPT's for small models of characters.
+#[derive(Args, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Options {
+    /// Steps of the optimizer [default: 2000]
+    #[arg(long, value_name = "N")]
+    pub steps: Option<u64>,
+    /// Sequences that go through the model together [default: 12]
+    #[arg(long, value_name = "B")]
+    pub batch: Option<u32>,
+    /// Tokens of a sequence [default: the model's context, at most 1024]
+    #[arg(long, value_name = "T")]
+    pub context: Option<u32>,
+    /// Batches whose gradients make one step [default: 1]
+    #[arg(long, value_name = "N")]
+    pub accumulate: Option<u32>,
+    /// Highest learning rate [default: 1e-3; 3e-5 where --weights are tuned]
+    #[arg(long, value_name = "X")]
+    pub lr: Option<f32>,
+    /// Learning rate at the end [default: a tenth of --lr]
+    #[arg(long, value_name = "X")]
+    pub min_lr: Option<f32>,
+    /// Steps over which the learning rate rises [default: 100]
+    #[arg(long, value_name = "N")]
+    pub warmup: Option<u64>,
+    /// How the learning rate falls after that [default: cosine]
+    #[arg(long, value_enum)]
+    pub schedule: Option<Course>,
+    /// Decay of matrices [default: 0.1]
+    #[arg(long, value_name = "X")]
+    pub weight_decay: Option<f32>,
+    /// Memory of AdamW's mean [default: 0.9]
+    #[arg(long, value_name = "X")]
+    pub beta1: Option<f32>,
+    /// Memory of AdamW's mean square [default: 0.99]
+    #[arg(long, value_name = "X")]
+    pub beta2: Option<f32>,
+    /// Greatest norm of the gradient, 0 for any [default: 1]
+    #[arg(long, value_name = "X")]
+    pub clip: Option<f32>,
+    /// Probability of dropping an activation [default: the model's]
+    #[arg(long, value_name = "P")]
+    pub dropout: Option<f32>,
+    /// What matrix products are computed in; everything else is f32 [default: f32]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub dtype: Option<Kind>,
+    /// What is computed again on the way back, to save memory [default: nothing]
+    #[arg(long, value_enum)]
+    pub recompute: Option<Again>,
+    /// Fixes the initial weights, the order of the text and what is dropped [default: 0]
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// Steps between two looks at the validation text [default: 250]
+    #[arg(long, value_name = "N")]
+    pub eval_every: Option<u64>,
+    /// Most windows of the validation text to look at [default: all of it]
+    #[arg(long, value_name = "N")]
+    pub eval_windows: Option<usize>,
+    /// Steps between two checkpoints [default: as --eval-every]
+    #[arg(long, value_name = "N")]
+    pub save_every: Option<u64>,
+    /// Steps between two samples of what the model writes [default: none]
+    #[arg(long, value_name = "N")]
+    pub sample_every: Option<u64>,
+    /// Tokens of a sample [default: 200]
+    #[arg(long, value_name = "N")]
+    pub sample_tokens: Option<usize>,
+    /// Whether the run began from weights; known to its checkpoints.
+    #[arg(skip)]
+    pub tuned: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum Course {
+    Constant,
+    Linear,
+    Cosine,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum Kind {
+    F32,
+    Bf16,
+    F16,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum Again {
+    Nothing,
+    Block,
+}
+
+impl Options {
+    /// These, and where they say nothing those that a run had before.
+    pub fn over(self, before: &Options) -> Result<Options, Failure> {
+        if let (Some(given), begun) = (self.seed, before.seed())
+            && given != begun
+        {
+            return Err(Failure::Input(format!(
+                "the run began with --seed {begun} and cannot go on with {given}"
+            )));
+        }
+        Ok(Options {
+            steps: self.steps.or(before.steps),
+            batch: self.batch.or(before.batch),
+            context: self.context.or(before.context),
+            accumulate: self.accumulate.or(before.accumulate),
+            lr: self.lr.or(before.lr),
+            min_lr: self.min_lr.or(before.min_lr),
+            warmup: self.warmup.or(before.warmup),
+            schedule: self.schedule.or(before.schedule),
+            weight_decay: self.weight_decay.or(before.weight_decay),
+            beta1: self.beta1.or(before.beta1),
+            beta2: self.beta2.or(before.beta2),
+            clip: self.clip.or(before.clip),
+            dropout: self.dropout.or(before.dropout),
+            dtype: self.dtype.or(before.dtype),
+            recompute: self.recompute.or(before.recompute),
+            seed: before.seed,
+            eval_every: self.eval_every.or(before.eval_every),
+            eval_windows: self.eval_windows.or(before.eval_windows),
+            save_every: self.save_every.or(before.save_every),
+            sample_every: self.sample_every.or(before.sample_every),
+            sample_tokens: self.sample_tokens.or(before.sample_tokens),
+            tuned: before.tuned,
+        })
+    }
+
+    /// What the trainer is asked to do.
+    pub fn settings(&self, plan: &Plan) -> Result<TrainerSettings, Failure> {
+        for (name, value) in [
+            ("steps", Some(self.steps())),
+            ("accumulate", Some(self.accumulate().into())),
+            ("eval-every", Some(self.eval_every())),
+            ("save-every", Some(self.save_every())),
+            ("sample-every", self.sample_every),
+        ] {
+            above_zero(name, value)?;
+        }
+        let lr = self.lr.unwrap_or(if self.tuned { 3e-5 } else { 1e-3 });
+        let (until, min_lr) = (self.steps(), self.min_lr.unwrap_or(lr / 10.0));
+        let decay = match self.schedule.unwrap_or(Course::Cosine) {
+            Course::Constant => Decay::None,
+            Course::Linear => Decay::Linear { until, min_lr },
+            Course::Cosine => Decay::Cosine { until, min_lr },
+        };
+        Ok(TrainerSettings {
+            optimizer: AdamW {
+                lr,
+                beta1: self.beta1.unwrap_or(0.9),
+                beta2: self.beta2.unwrap_or(0.99),
+                weight_decay: self.weight_decay.unwrap_or(0.1),
+                clip: Some(self.clip.unwrap_or(1.0)).filter(|clip| *clip != 0.0),
+                ..AdamW::default()
+            },
+            schedule: Schedule {
+                warmup: self.warmup.unwrap_or(100),
+                decay,
+            },
+            batch: self.batch.unwrap_or(12),
+            tokens: Some(self.context.unwrap_or(plan.spec.context.min(1024))),
+            precision: match self.dtype.unwrap_or(Kind::F32) {
+                Kind::F32 => Precision::F32,
+                Kind::Bf16 => Precision::Bf16,
+                Kind::F16 => Precision::F16,
+            },
+            recompute: match self.recompute.unwrap_or(Again::Nothing) {
+                Again::Nothing => Recompute::Nothing,
+                Again::Block => Recompute::Block,
+            },
+            dropout: self.dropout,
+            seed: self.seed(),
+        })
+    }
+
+    pub fn steps(&self) -> u64 {
+        self.steps.unwrap_or(2000)
+    }
+
+    pub fn accumulate(&self) -> u32 {
+        self.accumulate.unwrap_or(1)
+    }
+
+    pub fn seed(&self) -> u64 {
+        self.seed.unwrap_or(0)
+    }
+
+    pub fn eval_every(&self) -> u64 {
+        self.eval_every.unwrap_or(250)
+    }
+
+    pub fn eval_windows(&self) -> usize {
+        self.eval_windows.unwrap_or(usize::MAX)
+    }
+
+    pub fn save_every(&self) -> u64 {
+        self.save_every.unwrap_or(self.eval_every())
+    }
+
+    pub fn sample_every(&self) -> Option<u64> {
+        self.sample_every
+    }
+
+    pub fn sample_tokens(&self) -> usize {
+        self.sample_tokens.unwrap_or(200)
+    }
+}
+
+fn above_zero(name: impl Display, value: Option<u64>) -> Result<(), Failure> {
+    match value {
+        Some(0) => Err(Failure::Input(format!(
+            "--{name} is 0; it takes at least 1"
+        ))),
+        _ => Ok(()),
+    }
+}

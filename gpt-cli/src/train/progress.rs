@@ -1,0 +1,60 @@
+//! How far a run is: a bar on a terminal, now and then a line elsewhere.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Time between two lines.
+const PAUSE: Duration = Duration::from_secs(10);
+
+pub struct Progress {
+    bar: ProgressBar,
+    steps: u64,
+    said: Instant,
+}
+
+impl Progress {
+    /// Of a run that has made `done` of `steps`.
+    pub fn new(done: u64, steps: u64) -> Progress {
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} steps, {msg}, {eta} left");
+        let bar = ProgressBar::new(steps);
+        bar.set_style(style.expect("the template is valid"));
+        bar.set_position(done);
+        bar.reset_eta();
+        Progress {
+            bar,
+            steps,
+            said: Instant::now(),
+        }
+    }
+
+    /// After step `done`.
+    pub fn step(&mut self, done: u64, loss: f64, tokens_a_second: f64) {
+        let message = format!("loss {loss:.4}, {tokens_a_second:.0} tokens/s");
+        if self.bar.is_hidden() && self.said.elapsed() >= PAUSE {
+            eprintln!("step {done} of {}: {message}", self.steps);
+            self.said = Instant::now();
+        }
+        self.bar.set_message(message);
+        self.bar.set_position(done);
+    }
+
+    /// A line that stays.
+    pub fn say(&mut self, text: &str) {
+        if self.bar.is_hidden() {
+            eprintln!("{text}");
+            self.said = Instant::now();
+        } else {
+            self.bar.println(text);
+        }
+    }
+
+    /// Lets `print` use the terminal.
+    pub fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar.suspend(print)
+    }
+
+    pub fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,323 @@
+//! The loop: steps, looks at the validation text, samples, checkpoints.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use gpt_runtime::train::{RandomWindows, Trainer};
+use gpt_runtime::{Any, Error, Sampling, Stop, weights};
+use serde_json::{Value, json};
+
+use super::log::{Line, Log};
+use super::progress::Progress;
+use super::text::Text;
+use super::{Arguments, Best, Run, curve};
+use crate::generate::stream;
+use crate::interrupt;
+use crate::output::{self, Failure};
+
+/// Steps between two lines of the log, unless something else happens before.
+const LOG_EVERY: u64 = 10;
+
+/// A run in progress.
+pub struct Loop {
+    out: PathBuf,
+    json: bool,
+    trainer: Trainer<Any>,
+    text: Text,
+    run: Run,
+    data: RandomWindows,
+    log: Log,
+    progress: Progress,
+    /// Since the last line of the log.
+    recent: Recent,
+    /// The newest checkpoint, and its step.
+    saved: Option<(u64, PathBuf)>,
+    last: Option<Line>,
+}
+
+/// Sums over some steps.
+#[derive(Default)]
+struct Recent {
+    steps: u64,
+    loss: f64,
+    tokens: u64,
+    time: Duration,
+}
+
+/// How a run ended.
+enum Ended {
+    Done,
+    Interrupted,
+}
+
+impl Loop {
+    pub fn new(
+        arguments: &Arguments,
+        trainer: Trainer<Any>,
+        text: Text,
+        run: Run,
+    ) -> Result<Loop, Failure> {
+        let done = trainer.steps();
+        let steps = run.options.steps();
+        if done >= steps {
+            return Err(Failure::Input(format!(
+                "the run in {} has made its {done} steps; ask for more with --steps",
+                arguments.out.display()
+            )));
+        }
+        let (batch, tokens) = (trainer.settings().batch, trainer.tokens() as usize);
+        let sequences = batch as usize * run.options.accumulate() as usize;
+        let data = RandomWindows::new(text.train.clone(), sequences, tokens, run.options.seed());
+        let too_short = |_| {
+            Failure::Input(format!(
+                "{} has {} tokens to learn from, too few for a window of {tokens}; give more text or a smaller --context",
+                run.data.display(),
+                text.train.len()
+            ))
+        };
+        let saved = (done > 0).then(|| (done, arguments.out.join(format!("checkpoint-{done}"))));
+        Ok(Loop {
+            data: data.map_err(too_short)?,
+            log: Log::open(&arguments.out, done)?,
+            progress: Progress::new(done, steps),
+            out: arguments.out.clone(),
+            json: arguments.json,
+            trainer,
+            text,
+            run,
+            recent: Recent::default(),
+            saved,
+            last: None,
+        })
+    }
+
+    pub fn run(mut self) -> Result<(), Failure> {
+        let start = Instant::now();
+        let ended = self.learn();
+        self.progress.end();
+        let ended = ended.map_err(|failure| self.keep_last(failure))?;
+        self.report(&ended, start.elapsed())
+    }
+
+    fn learn(&mut self) -> Result<Ended, Failure> {
+        let steps = self.run.options.steps();
+        while self.trainer.steps() < steps {
+            let start = Instant::now();
+            let batch = self.data.batch(self.trainer.steps());
+            let loss = self.trainer.step(&batch)?;
+            self.recent.add(loss, batch.rows(), start.elapsed());
+            let done = self.trainer.steps();
+            self.progress
+                .step(done, loss, self.recent.tokens_a_second());
+            let due = |every: u64| done.is_multiple_of(every) || done == steps;
+            let stop = interrupt::take();
+            let options = self.run.options.clone();
+            let val_loss = match due(options.eval_every()) && !stop {
+                true => self.validate()?,
+                false => None,
+            };
+            let save = due(options.save_every()) || stop;
+            if val_loss.is_some() || save || due(LOG_EVERY) {
+                self.note(val_loss)?;
+            }
+            if save {
+                self.save()?;
+            }
+            if options.sample_every().is_some_and(due) && !stop {
+                self.sample()?;
+            }
+            if stop {
+                return Ok(Ended::Interrupted);
+            }
+        }
+        Ok(Ended::Done)
+    }
+
+    /// The loss on the validation text, and the model if it is the best so far; none if the text is too short, or Ctrl-C ended it.
+    fn validate(&mut self) -> Result<Option<f64>, Failure> {
+        let (batch, tokens) = (
+            self.trainer.settings().batch as usize,
+            self.trainer.tokens(),
+        );
+        let mut windows = self.run.options.eval_windows();
+        let (mut sum, mut rows) = (0.0, 0);
+        for batch in self.text.validation.windows(batch, tokens as usize) {
+            if windows == 0 || interrupt::pending() {
+                break;
+            }
+            windows = windows.saturating_sub(batch.sequences());
+            sum += self.trainer.loss(&batch)? * batch.rows() as f64;
+            rows += batch.rows();
+        }
+        if rows == 0 || interrupt::pending() {
+            return Ok(None);
+        }
+        let (step, loss) = (self.trainer.steps(), sum / rows as f64);
+        let text = format!("step {step}: validation loss {loss:.4}");
+        self.progress.say(&text);
+        if self.run.best.is_none_or(|best| loss < best.loss) {
+            self.run.best = Some(Best { step, loss });
+            self.save_model()?;
+        }
+        Ok(Some(loss))
+    }
+
+    /// A line of the log, and the curve where there is something new to see.
+    fn note(&mut self, val_loss: Option<f64>) -> Result<(), Failure> {
+        let recent = std::mem::take(&mut self.recent);
+        let line = Line {
+            step: self.trainer.steps(),
+            loss: recent.loss / recent.steps as f64,
+            val_loss,
+            // That of the step just made.
+            lr: {
+                let settings = self.trainer.settings();
+                let step = self.trainer.steps() - 1;
+                settings.schedule.rate(settings.optimizer.lr, step)
+            },
+            grad_norm: self.trainer.gradient_norm(),
+            tok_s: recent.tokens_a_second(),
+        };
+        self.log.add(line.clone())?;
+        self.last = Some(line);
+        if val_loss.is_some() {
+            self.draw()?;
+        }
+        Ok(())
+    }
+
+    fn draw(&self) -> Result<(), Failure> {
+        let text = self.run.data.file_name().unwrap_or_default();
+        let title = format!("{}, {}", self.trainer.plan().name, text.display());
+        Ok(curve::draw(
+            &self.out.join("loss.svg"),
+            &title,
+            &self.log.lines,
+        )?)
+    }
+
+    /// A checkpoint, announced once it is on the disk.
+    fn save(&mut self) -> Result<(), Failure> {
+        let caller = serde_json::to_value(&self.run).expect("names and numbers are JSON");
+        let path = self.trainer.save(&self.out, &caller)?;
+        // Without a validation text the newest model is as good as any.
+        if self.text.validation.len() < 2 {
+            self.save_model()?;
+        }
+        self.draw()?;
+        let step = self.trainer.steps();
+        self.progress
+            .say(&format!("step {step}: saved {}", path.display()));
+        self.saved = Some((step, path));
+        Ok(())
+    }
+
+    fn save_model(&mut self) -> Result<(), Failure> {
+        let plan = self.trainer.plan();
+        let weights = self.trainer.weights();
+        weights::save(&self.out.join("model.safetensors"), plan, &weights)?;
+        weights::save_config(&self.out.join("config.json"), plan)?;
+        Ok(())
+    }
+
+    /// What the model writes after the first token of the text.
+    fn sample(&mut self) -> Result<(), Failure> {
+        let step = self.trainer.steps();
+        let model = self.trainer.model()?;
+        let mut first = Vec::new();
+        self.text.train.copy(0..1, &mut first);
+        let mut session = model.session().open()?;
+        let sampling = Sampling {
+            seed: step,
+            ..Sampling::default()
+        };
+        let stop = Stop {
+            tokens: Some(self.run.options.sample_tokens()),
+            ..Stop::default()
+        };
+        let mut generation = session.generate_ids(&first, sampling, stop)?;
+        let mut text = self.text.tokenizer.decode(&first)?;
+        stream(&mut generation, |piece| {
+            text.push_str(piece);
+            Ok(())
+        })?;
+        self.progress.aside(|| {
+            let mut out = output::stdout();
+            output::line(&mut out, &format!("--- step {step}\n{text}"))?;
+            Ok(out.flush()?)
+        })
+    }
+
+    /// A failure, with what there still is.
+    fn keep_last(&self, failure: Failure) -> Failure {
+        match (failure, &self.saved) {
+            (Failure::Runtime(Error::Diverged(message)), Some((step, path))) => {
+                Failure::Runtime(Error::Diverged(format!(
+                    "{message}; the checkpoint of step {step} is kept: {}",
+                    path.display()
+                )))
+            }
+            (failure, _) => failure,
+        }
+    }
+
+    fn report(&self, ended: &Ended, time: Duration) -> Result<(), Failure> {
+        let last = self.last.as_ref().expect("a run that ends has made a step");
+        let out = self.out.display();
+        if self.json {
+            return output::json(&self.figures(last, ended, time));
+        }
+        if let Ended::Interrupted = ended {
+            eprintln!(
+                "stopped after step {}; go on with: gpt train --resume --out {out}",
+                last.step
+            );
+        }
+        let model = match self.run.best {
+            Some(best) => format!("validation loss {:.4} at step {}", best.loss, best.step),
+            None if self.out.join("model.safetensors").exists() => "not validated".to_owned(),
+            None => return Ok(()),
+        };
+        let name = crate::models::ALL
+            .iter()
+            .find(|m| (m.plan)().name == self.trainer.plan().name);
+        let name = name.map_or("", |m| m.name);
+        let mut stdout = output::stdout();
+        output::line(
+            &mut stdout,
+            &format!(
+                "the best model, {model}, is in {out}: gpt generate --model {name} --weights {out} --prompt TEXT"
+            ),
+        )
+    }
+
+    fn figures(&self, last: &Line, ended: &Ended, time: Duration) -> Value {
+        let batch =
+            u64::from(self.trainer.settings().batch) * u64::from(self.run.options.accumulate());
+        let lines = self.log.lines.iter();
+        let speeds: Vec<f64> = lines.map(|line| line.tok_s).collect();
+        json!({
+            "steps": last.step, "loss": last.loss, "val_loss": last.val_loss,
+            "best_val_loss": self.run.best.map(|best| best.loss), "best_step": self.run.best.map(|best| best.step),
+            "tokens": last.step * batch * u64::from(self.trainer.tokens()),
+            "tok_s": output::Spread::of(speeds).median, "seconds": time.as_secs_f64(),
+            "interrupted": matches!(ended, Ended::Interrupted),
+            "checkpoint": self.saved.as_ref().map(|(_, path)| path),
+            "device": self.trainer.device().name(),
+        })
+    }
+}
+
+impl Recent {
+    fn add(&mut self, loss: f64, tokens: usize, time: Duration) {
+        self.steps += 1;
+        self.loss += loss;
+        self.tokens += tokens as u64;
+        self.time += time;
+    }
+
+    fn tokens_a_second(&self) -> f64 {
+        self.tokens as f64 / self.time.as_secs_f64().max(1e-9)
+    }
+}
