@@ -1,11 +1,12 @@
-"""How long a training step takes in PyTorch: the peer of `gpt bench --train`, to be run on the same machine at the same time.
+"""How long a training step takes in PyTorch: the peer of `gpt bench --train`, to be run on the same machine, one after the other.
 
     python benches/peers/torch_train.py [nano] [gpt2] [--threads 2] [--reps 5]
 
 A GPT written as plainly and as fast as PyTorch lets it be: fused attention, one matrix for queries, keys and values, AdamW in its fused
 form; eager, f32. `nano` is nanoGPT's configuration for CPUs (4 layers, 4 heads, 128 wide, no biases, vocabulary 65, batch 12 of 64 tokens), `gpt2`
 is the 124M model with a batch of 4 times 64 tokens. A step is everything from tokens to moved weights, clipping included. Prints one JSON object for each:
-the median of the repetitions, each of at least a second, with the least and the most.
+the median of the repetitions, each of at least a second, with the least and the most. Its threads wait for each other by spinning, so
+anything else that runs makes it slower many times over: leave the machine alone meanwhile.
 """
 
 import argparse

@@ -38,3 +38,45 @@ fn every_instruction_set() {
         }
     }
 }
+
+/// Rounded operands move gradients by about their rounding, 2^-9, and no further; the same batch gives the same bits.
+#[test]
+fn products_in_bf16() {
+    use gpt_plan::{Format, Recompute};
+    use gpt_runtime::engine::{EngineTrainer, Precision, State};
+    use gpt_tests::learning::{Batch, check_same, expected, learn, options, read};
+    use gpt_tests::lively::Lively;
+    use gpt_tests::oracle::Gpt;
+
+    let device = Arc::new(CpuDevice::new(Some(2)).unwrap());
+    for (name, spec) in [
+        ("gpt2", specs::gpt2()),
+        ("smollm2", specs::smollm2()),
+        ("article", specs::article()),
+    ] {
+        let plan = specs::plan(name, &spec);
+        let weights = Lively::new(plan, 5, Format::F32);
+        let mut options = options(3, 33, Recompute::Nothing);
+        options.precision = Precision::Bf16;
+        let mut trainer = CpuTrainer::new(device.clone(), plan, None, &weights, options).unwrap();
+        let batch = Batch::new(&spec, 3, 33, 0);
+        let mut gradients = || {
+            let how = learn(true, batch.rows());
+            trainer.learn(&batch.sequences(), &how).unwrap();
+            read(plan, &mut trainer, State::Gradient)
+        };
+        let found = gradients();
+        check_same(name, plan, &found, &gradients());
+        let (exact, _) = expected(plan, &Gpt::new(plan, &weights).unwrap(), &[&batch]);
+        let sum = |f: &dyn Fn(f64, f64) -> f64| {
+            let pairs = found
+                .concat()
+                .into_iter()
+                .map(f64::from)
+                .zip(exact.concat());
+            pairs.map(|(found, exact)| f(found, exact)).sum::<f64>()
+        };
+        let error = (sum(&|f, e| (f - e).powi(2)) / sum(&|_, e| e * e)).sqrt();
+        assert!((5e-4..3e-2).contains(&error), "{name}: {error}");
+    }
+}

@@ -37,6 +37,10 @@ pub trait Panels: Sync {
         to: usize,
         room: &'a mut [f32],
     ) -> &'a [f32];
+    /// Whether the parts are rounded to bf16, and the input has to be.
+    fn rounds(&self) -> bool {
+        false
+    }
 }
 
 /// What a thread works on.
@@ -45,6 +49,8 @@ pub struct Desk {
     tile: Vec<f32>,
     /// Panels in f32.
     room: Vec<f32>,
+    /// `[TILE_ROWS][DEPTH]`: inputs rounded to bf16.
+    pub rounded: Vec<f32>,
     /// What attention in training works on.
     pub attention: AttentionDesk,
 }
@@ -54,6 +60,7 @@ impl Desk {
         Mutex::new(Desk {
             tile: vec![0.0; TILE_ROWS * PANEL],
             room: vec![0.0; GROUP],
+            rounded: vec![0.0; TILE_ROWS * DEPTH],
             attention: AttentionDesk::new(),
         })
     }
@@ -73,6 +80,24 @@ impl Desk {
 
 /// Receives a tile: its first row, its panel, and the outputs of each of its rows.
 pub type Finish<'a> = &'a (dyn Fn(usize, usize, &mut [[f32; PANEL]]) + Sync);
+
+/// `rows` rows of `depth` from `input`, as they are or rounded to bf16 in `rounded`.
+fn rounded<'a>(
+    kernels: &Kernels,
+    input: Strided<'a>,
+    [rows, depth]: [usize; 2],
+    rounds: bool,
+    rounded: &'a mut [f32],
+) -> Strided<'a> {
+    if !rounds {
+        return input;
+    }
+    kernels.round_rows(input, [rows, depth], rounded);
+    Strided {
+        data: rounded,
+        stride: depth,
+    }
+}
 
 /// `finish` gets `panels · input` for each of the rows, tile by tile, from many threads.
 pub fn multiply(
@@ -111,7 +136,12 @@ fn multiply_groups(
         let panels = task / shares * group..((task / shares + 1) * group).min(count);
         let rows = task % shares * share..((task % shares + 1) * share).min(rows);
         let mut desk = Desk::of(&device.desks, thread);
-        let Desk { tile, room, .. } = &mut *desk;
+        let Desk {
+            tile,
+            room,
+            rounded: copy,
+            ..
+        } = &mut *desk;
         let rooms = room.chunks_mut(panel_size);
         let parts: Vec<&[f32]> = panels
             .clone()
@@ -124,6 +154,7 @@ fn multiply_groups(
                 data: &input.data[from * input.stride..],
                 stride: input.stride,
             };
+            let input = rounded(kernels, input, [count, depth], matrix.rounds(), copy);
             for (panel, data) in panels.clone().zip(&parts) {
                 let output = StridedMut {
                     data: tile,
@@ -160,7 +191,12 @@ fn multiply_deep(
             return;
         }
         let mut desk = Desk::of(&device.desks, thread);
-        let Desk { tile, room, .. } = &mut *desk;
+        let Desk {
+            tile,
+            room,
+            rounded: copy,
+            ..
+        } = &mut *desk;
         for start in (0..depth).step_by(DEPTH) {
             let end = (start + DEPTH).min(depth);
             let data = matrix.part(kernels, panel, start, end, room);
@@ -168,6 +204,7 @@ fn multiply_deep(
                 data: &input.data[from * input.stride + start..],
                 stride: input.stride,
             };
+            let input = rounded(kernels, input, [rows, end - start], matrix.rounds(), copy);
             let output = StridedMut {
                 data: tile,
                 stride: PANEL,

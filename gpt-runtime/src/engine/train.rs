@@ -3,7 +3,7 @@
 //! A trainer owns f32 parameters, their gradients, AdamW's moments and the buffers of a pass, all allocated when it is created. It knows the
 //! arithmetic of a step; which text to learn from, at what rate, and when to save is the business of `train`.
 
-use gpt_plan::{Dropout, TensorId, TrainBytes, TrainShape};
+use gpt_plan::{Dropout, Spec, TensorId, TrainBytes, TrainShape};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -47,6 +47,19 @@ pub struct Learn {
     pub scale: f32,
     /// The masks of this batch.
     pub dropout: Option<Dropout>,
+}
+
+impl Learn {
+    /// That nothing is dropped which the plan of `spec` does not let through the same mask on the way back.
+    pub fn check(&self, spec: &Spec) -> Result<(), Error> {
+        if self.dropout.is_some() && spec.dropout == 0.0 {
+            return Err(Error::Input(
+                "the model has no dropout, so its training pass has none either; give its spec a `dropout`"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// One step of AdamW (Loshchilov and Hutter 2019), as PyTorch defines it.

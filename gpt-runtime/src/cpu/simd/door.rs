@@ -276,7 +276,7 @@ impl Kernels {
             Norm::RmsNorm { .. } => 0.0,
         };
         // SAFETY: the lengths are one.
-        unsafe { (self.norm_backward)(x, dy, gamma, mean, scale, centred, out, add) }
+        unsafe { (self.norm_backward)(x, dy, gamma, [mean, scale, centred], out, add) }
     }
 
     /// Adds `Σ dy x'` to `gamma` and `Σ dy` to `beta`, over rows `stride` apart and 32 wide.
@@ -310,6 +310,20 @@ impl Kernels {
     ) {
         // SAFETY: the kernel indexes its slices.
         unsafe { (self.transpose)(from, stride, rows, out, out_stride) }
+    }
+
+    /// Rounds each element to the nearest bf16, ties to even.
+    pub fn round(&self, row: &mut [f32]) {
+        // SAFETY: the kernel takes a slice and indexes it itself.
+        unsafe { (self.round)(row) }
+    }
+
+    /// `rows` rows of `width`, rounded to bf16, side by side in `out`.
+    pub fn round_rows(&self, from: Strided<'_>, [rows, width]: [usize; 2], out: &mut [f32]) {
+        for (row, out) in out.chunks_exact_mut(width).take(rows).enumerate() {
+            out.copy_from_slice(&from.data[row * from.stride..][..width]);
+        }
+        self.round(&mut out[..rows * width]);
     }
 
     /// One step of AdamW.

@@ -103,14 +103,11 @@ pub unsafe fn gelu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
 /// # Safety
 /// As [`Vector`]; all slices have one length.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 pub unsafe fn norm_backward<V: Vector>(
     x: &[f32],
     dy: &[f32],
     gamma: &[f32],
-    mean: f32,
-    scale: f32,
-    centred: f32,
+    [mean, scale, centred]: [f32; 3],
     out: &mut [f32],
     add: bool,
 ) {
@@ -342,5 +339,18 @@ pub unsafe fn drop_row<V: Vector>(
     for (i, x) in row.iter_mut().enumerate() {
         let hashed = gpt_plan::hash(key ^ gpt_plan::hash(first.wrapping_add(i as u32)));
         *x *= if hashed < threshold { 0.0 } else { scale };
+    }
+}
+
+/// Rounds each element to the nearest bf16, ties to even; NaN stays NaN.
+///
+/// # Safety
+/// None beyond the instruction set's.
+#[inline(always)]
+pub unsafe fn round<V: Vector>(row: &mut [f32]) {
+    for x in row {
+        let bits = x.to_bits();
+        let even = bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) & 0xFFFF_0000;
+        *x = if x.is_nan() { *x } else { f32::from_bits(even) };
     }
 }

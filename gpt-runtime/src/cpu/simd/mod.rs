@@ -96,15 +96,15 @@ impl Isa {
 
 /// Row, statistics, gamma, beta, output.
 type Normalise = unsafe fn(&[f32], [f32; 2], &[f32], &[f32], &mut [f32]);
-/// Row, its output's gradient, gamma, mean, scale, whether it is centred, output, whether to add.
-type NormBackward = unsafe fn(&[f32], &[f32], &[f32], f32, f32, f32, &mut [f32], bool);
+/// Row, its output's gradient, gamma, mean, scale and centring, output, whether to add.
+type NormBackward = unsafe fn(&[f32], &[f32], &[f32], [f32; 3], &mut [f32], bool);
 /// Rows, their outputs' gradients, stride, statistics, sums for gamma and beta.
 type NormSums = unsafe fn(&[f32], &[f32], usize, &[f32], &mut [f32; PANEL], &mut [f32; PANEL]);
 
 /// Asks for the 32 floats of `data` from `at` on (where there are such), which will be read or written soon. Rows of a tile lie far apart in
 /// memory, further than hardware looks ahead.
 #[inline(always)]
-pub fn prefetch(data: *const f32, len: usize, at: usize) {
+pub(in crate::cpu) fn prefetch(data: *const f32, len: usize, at: usize) {
     #[cfg(target_arch = "x86_64")]
     if at + PANEL <= len {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -117,6 +117,9 @@ pub fn prefetch(data: *const f32, len: usize, at: usize) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (data, len, at);
 }
+
+/// Parameters, gradients, both moments, the step.
+type Adam = unsafe fn(&mut [f32], &[f32], &mut [f32], &mut [f32], &AdamStep);
 
 /// The functions of one instruction set. SAFETY: they are called through the doors in `door`, which check lengths, and a value of this
 /// type exists only where the processor has the instructions.
@@ -151,10 +154,11 @@ pub struct Kernels {
     norm_sums: NormSums,
     row_sums: unsafe fn(&[f32], usize, usize, &mut [f32; PANEL]),
     transpose: unsafe fn(&[f32], usize, usize, &mut [f32], usize),
-    adamw: unsafe fn(&mut [f32], &[f32], &mut [f32], &mut [f32], &AdamStep),
+    adamw: Adam,
     squares: unsafe fn(&[f32]) -> f32,
     probabilities: unsafe fn(&mut [f32], usize, f32, f32),
     drop_row: unsafe fn(&mut [f32], u32, u32, u32, f32),
+    round: unsafe fn(&mut [f32]),
 }
 
 /// Compiles every kernel for one instruction set. `$wide` registers span a panel, `$tile` are one tile's width, `$unroll` steps of
@@ -193,7 +197,7 @@ macro_rules! instruction_set {
                 gelu_tanh_slopes(values: &mut [f32], slopes: &mut [f32]) -> () = learn::gelu_tanh_slopes::<V>;
                 relu_slopes(values: &mut [f32], slopes: &mut [f32]) -> () = learn::relu_slopes::<V>;
                 silu_slopes(values: &mut [f32], slopes: &mut [f32]) -> () = learn::silu_slopes::<V>;
-                norm_backward(x: &[f32], dy: &[f32], gamma: &[f32], mean: f32, scale: f32, centred: f32, out: &mut [f32], add: bool) -> () = learn::norm_backward::<V>;
+                norm_backward(x: &[f32], dy: &[f32], gamma: &[f32], by: [f32; 3], out: &mut [f32], add: bool) -> () = learn::norm_backward::<V>;
                 norm_sums(x: &[f32], dy: &[f32], stride: usize, stats: &[f32], gamma: &mut [f32; PANEL], beta: &mut [f32; PANEL]) -> () = learn::norm_sums::<V>;
                 row_sums(x: &[f32], rows: usize, stride: usize, sums: &mut [f32; PANEL]) -> () = learn::row_sums::<V>;
                 transpose(from: &[f32], stride: usize, rows: usize, out: &mut [f32], out_stride: usize) -> () = learn::transpose::<V>;
@@ -201,6 +205,7 @@ macro_rules! instruction_set {
                 squares(x: &[f32]) -> f32 = learn::squares::<V>;
                 probabilities(scores: &mut [f32], seen: usize, scale: f32, lse: f32) -> () = learn::probabilities::<V>;
                 drop_row(row: &mut [f32], first: u32, key: u32, threshold: u32, scale: f32) -> () = learn::drop_row::<V>;
+                round(row: &mut [f32]) -> () = learn::round::<V>;
             );
 
             pub static KERNELS: Kernels = Kernels {
@@ -208,7 +213,7 @@ macro_rules! instruction_set {
                 product, gemv_f32, gemv_f16, gemv_bf16, gemv_q8, gemv_q4, unpack_f16, unpack_bf16, unpack_q8, unpack_q4,
                 layer_statistics, rms_statistics, normalise, block_sums, softmax_block, scale, gelu, gelu_tanh, relu, silu,
                 gelu_slopes, gelu_tanh_slopes, relu_slopes, silu_slopes, norm_backward, norm_sums, row_sums, transpose, adamw, squares,
-                probabilities, drop_row,
+                probabilities, drop_row, round,
             };
         }
     };

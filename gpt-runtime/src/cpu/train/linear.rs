@@ -3,7 +3,7 @@
 use gpt_plan::{BufferName as B, Into, Site, Slot, TensorId};
 
 use super::Pass;
-use crate::cpu::multiply::multiply;
+use crate::cpu::multiply::{Desk, multiply};
 use crate::cpu::pack::Order;
 use crate::cpu::pool::Disjoint;
 use crate::cpu::simd::{PANEL, Strided, StridedMut, prefetch};
@@ -174,10 +174,10 @@ impl Pass<'_> {
                         let ups = &mut ups[..len];
                         add_bias(ups, bias, hidden + first);
                         let (gates, passes) = slopes.split_at_mut(wide);
-                        for j in 0..len {
-                            gates[j] *= ups[j];
-                            passes[j] = values[j];
-                            values[j] *= ups[j];
+                        passes[..len].copy_from_slice(values);
+                        for ((gate, value), up) in gates.iter_mut().zip(&mut *values).zip(ups) {
+                            *gate *= *up;
+                            *value *= *up;
                         }
                     }
                     h.copy_from_slice(values);
@@ -320,27 +320,44 @@ impl Pass<'_> {
         let groups = (4 * self.device.pool.threads()).div_ceil(parts);
         let group = place.panels().div_ceil(groups);
         let groups = place.panels().div_ceil(group);
-        self.device.pool.run(groups * parts, &|task, _| {
+        let (rounds, desks) = (self.parameters.rounds, &self.device.desks);
+        self.device.pool.run(groups * parts, &|task, thread| {
             let (part, from) = (task % parts, task % parts * share);
             let columns = share.min(place.columns - from);
             let panels = task / parts * group..((task / parts + 1) * group).min(place.panels());
+            let mut desk = Desk::of(desks, thread);
+            let (x_room, dy_room) = desk.rounded.split_at_mut(ROWS * COLUMNS);
             for row in (0..rows).step_by(ROWS) {
+                let depth = ROWS.min(rows - row);
+                let mut x = Strided {
+                    data: &input.data[row * input.stride + from..],
+                    stride: input.stride,
+                };
+                if rounds {
+                    kernels.round_rows(x, [depth, columns], x_room);
+                    x = Strided {
+                        data: x_room,
+                        stride: columns,
+                    };
+                }
                 for panel in panels.clone() {
                     let start = place.start + (panel * place.columns + from) * PANEL;
-                    let x = Strided {
-                        data: &input.data[row * input.stride + from..],
-                        stride: input.stride,
-                    };
-                    let dy = Strided {
+                    let mut dy = Strided {
                         data: &dy.data[row * dy.stride + panel * PANEL..],
                         stride: dy.stride,
                     };
+                    if rounds {
+                        kernels.round_rows(dy, [depth, PANEL], dy_room);
+                        dy = Strided {
+                            data: dy_room,
+                            stride: PANEL,
+                        };
+                    }
                     let output = StridedMut {
                         // SAFETY: tasks have panels and columns of their own.
                         data: unsafe { out.part(start, columns * PANEL) },
                         stride: PANEL,
                     };
-                    let depth = ROWS.min(rows - row);
                     kernels.product_of_columns(columns, depth, x, dy, output, adds || row > 0);
                 }
             }

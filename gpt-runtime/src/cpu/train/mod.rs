@@ -5,6 +5,9 @@
 //! an input turns a panel over, 32 by 32 elements at a time in the cache (`linear`). Work is cut into tasks in the same way whatever the
 //! number of threads, and every sum has one order, so a run gives the same bits again.
 //!
+//! In bf16 both operands of a projection's three products are rounded to bf16, whose products an f32 holds exactly; sums, attention, norms and
+//! the optimizer are f32.
+//!
 //! `buffers` holds the activations, `linear`, `attention` and `rows` the steps, `optimizer` what follows them; this file walks the plan.
 
 mod attention;
@@ -57,13 +60,14 @@ impl CpuTrainer {
         weights: &dyn Weights,
         options: TrainerOptions,
     ) -> Result<CpuTrainer, Error> {
-        if options.precision != Precision::F32 {
+        if options.precision == Precision::F16 {
             return Err(Error::Input(
-                "the CPU engine trains in f32; leave the other precision out".to_owned(),
+                "the CPU engine trains in f32 or bf16; f16 is for GPUs".to_owned(),
             ));
         }
+        let rounds = options.precision == Precision::Bf16;
         Ok(CpuTrainer {
-            parameters: Parameters::new(&device.pool, plan, weights)?,
+            parameters: Parameters::new(&device.pool, plan, weights, rounds)?,
             buffers: Buffers::new(plan, &options.shape),
             rotary: Rotary::new(plan),
             device,
@@ -100,6 +104,7 @@ impl CpuTrainer {
 
 impl EngineTrainer for CpuTrainer {
     fn learn(&mut self, batch: &Sequences<'_>, how: &Learn) -> Result<f64, Error> {
+        how.check(&self.plan.spec)?;
         let mut pass = self.pass(batch, *how);
         pass.forward();
         pass.backward();

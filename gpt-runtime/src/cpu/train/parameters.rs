@@ -23,6 +23,8 @@ pub struct Parameters {
     places: Vec<Vec<Place>>,
     /// Runs of the buffers that decay, and that do not: start, length, whether.
     pub runs: Vec<(usize, usize, bool)>,
+    /// Whether products round their operands to bf16.
+    pub rounds: bool,
     /// Tables that nothing learns, computed once.
     fixed: Vec<Vec<f32>>,
 }
@@ -54,7 +56,12 @@ impl Place {
 }
 
 impl Parameters {
-    pub fn new(pool: &Pool, plan: &'static Plan, weights: &dyn Weights) -> Result<Self, Error> {
+    pub fn new(
+        pool: &Pool,
+        plan: &'static Plan,
+        weights: &dyn Weights,
+        rounds: bool,
+    ) -> Result<Self, Error> {
         let mut places: Vec<Vec<Place>> = vec![Vec::new(); plan.tensors.len()];
         let mut runs: Vec<(usize, usize, bool)> = Vec::new();
         let mut start = 0;
@@ -90,6 +97,7 @@ impl Parameters {
             second: vec![0.0; start],
             places,
             runs,
+            rounds,
             fixed: vec![Vec::new(); plan.tensors.len()],
         };
         parameters.load(pool, plan, weights)?;
@@ -146,6 +154,7 @@ impl Parameters {
         let place = self.place(id, layer);
         Forward {
             place,
+            rounds: self.rounds,
             values: &self.values[place.start..][..place.len],
         }
     }
@@ -215,6 +224,7 @@ fn visit(place: &Place, mut f: impl FnMut(usize, usize)) {
 /// A matrix as it stands: outputs are its rows.
 pub struct Forward<'a> {
     pub place: Place,
+    rounds: bool,
     pub values: &'a [f32],
 }
 
@@ -229,14 +239,25 @@ impl Panels for Forward<'_> {
 
     fn part<'a>(
         &'a self,
-        _: &Kernels,
+        kernels: &Kernels,
         panel: usize,
         from: usize,
         to: usize,
-        _: &'a mut [f32],
+        room: &'a mut [f32],
     ) -> &'a [f32] {
         let start = (panel * self.place.columns + from) * PANEL;
-        &self.values[start..][..(to - from) * PANEL]
+        let stands = &self.values[start..][..(to - from) * PANEL];
+        if !self.rounds {
+            return stands;
+        }
+        let room = &mut room[..stands.len()];
+        room.copy_from_slice(stands);
+        kernels.round(room);
+        room
+    }
+
+    fn rounds(&self) -> bool {
+        self.rounds
     }
 }
 
@@ -271,6 +292,13 @@ impl Panels for Turned<'_> {
             let out = &mut room[(block * PANEL - from) * PANEL..];
             kernels.transpose(stands, PANEL, count, out, PANEL);
         }
+        if self.0.rounds {
+            kernels.round(room);
+        }
         room
+    }
+
+    fn rounds(&self) -> bool {
+        self.0.rounds
     }
 }
