@@ -51,7 +51,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 dtype: arguments.dtype,
                 tokenizer: None,
             };
-            built_in.load(path, &device, &options)?
+            built_in.load(Some(path), &device, &options)?
         }
         None => built_in.init(&device, arguments.dtype.unwrap_or(Format::F32))?,
     };

@@ -1,9 +1,9 @@
 //! `gpt generate`: continues a prompt, token by token.
 
 use std::io::Write;
-use std::time::Instant;
+use std::time::{Instant, UNIX_EPOCH};
 
-use clap::Args;
+use clap::{Args, Parser};
 use gpt_runtime::{Ended, Generation, Stop};
 use serde_json::json;
 
@@ -25,6 +25,31 @@ pub struct Arguments {
     /// Prints one JSON object in place of the text
     #[arg(long)]
     json: bool,
+}
+
+impl Arguments {
+    /// What `gpt` does if it is told nothing.
+    pub fn welcome() -> Arguments {
+        // A seed that differs from run to run: the same text again would look like a recording.
+        let seed = UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs());
+        let seed = seed.to_string();
+        let arguments = [
+            "generate",
+            "--prompt",
+            "\n",
+            "--temperature",
+            "0.8",
+            "--seed",
+            &seed,
+        ];
+        Alone::parse_from(arguments).arguments
+    }
+}
+
+#[derive(Parser)]
+struct Alone {
+    #[command(flatten)]
+    arguments: Arguments,
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {

@@ -6,6 +6,7 @@
 
 mod bench;
 mod chat;
+mod convert;
 mod devices;
 mod eval;
 mod generate;
@@ -20,7 +21,7 @@ mod train;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use output::Failure;
 
@@ -50,6 +51,8 @@ enum Command {
     Eval(eval::Arguments),
     /// Trains a model on a text, or goes on with a run
     Train(train::Arguments),
+    /// Writes a model's weights as GGUF or safetensors
+    Convert(convert::Arguments),
     /// Measures tokens a second
     Bench(bench::Arguments),
 }
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Some(Command::Logits(arguments)) => logits::run(&arguments),
         Some(Command::Eval(arguments)) => eval::run(&arguments),
         Some(Command::Train(arguments)) => train::run(&arguments),
+        Some(Command::Convert(arguments)) => convert::run(&arguments),
         Some(Command::Bench(arguments)) => bench::run(&arguments),
     };
     match result {
@@ -73,11 +77,16 @@ fn main() -> ExitCode {
     }
 }
 
+/// Text from the embedded model, and a way on.
 fn welcome() -> Result<(), Failure> {
+    eprintln!(
+        "{} is a model of Shakespeare's characters, trained by this program and part of it; Ctrl-C stops it",
+        models::EMBEDDED
+    );
+    generate::run(&generate::Arguments::welcome())?;
     let mut out = output::stdout();
-    output::line(&mut out, &Arguments::command().render_help().to_string())?;
     output::line(
         &mut out,
-        "Try: gpt generate --model smollm2-135m --weights FILE.gguf --prompt \"The capital of France is\"",
+        "\nTry: gpt generate --prompt \"JULIET:\" · gpt train --model nano --data TEXT --out DIR · gpt --help",
     )
 }

@@ -10,9 +10,10 @@ use gpt_runtime::{
 };
 
 gpt_model! {
-    /// A character-level model of 10.7 M parameters, the size that nanoGPT trains on a GPU.
+    /// A character-level model of 2.7 M parameters, whose weights are part of the binary; trained on Shakespeare.
     pub struct Bard {
-        vocab: 65, context: 256, layers: 6, heads: 6, embed: 384, bias: false, dropout: 0.2,
+        vocab: 65, context: 256, layers: 6, heads: 6, embed: 192, bias: false, dropout: 0.05,
+        norm: RmsNorm { eps: 1e-5 }, mlp: Gated { hidden: 512, activation: Silu }, positions: Rope { theta: 10_000.0 },
         ..GPT2_SMALL
     }
 
@@ -38,24 +39,34 @@ gpt_model! {
     pub struct SmolLm2 { ..SMOLLM2_135M }
 }
 
+type Loaded = Result<Model<Any>, Error>;
+type Learning = Result<Trainer<Any>, Error>;
+
 /// A model that can be named on the command line.
 pub struct BuiltIn {
     pub name: &'static str,
     pub plan: fn() -> &'static Plan,
-    load: fn(&Path, &Device, &LoadOptions) -> Result<Model<Any>, Error>,
-    init: fn(&Device, u64, Format) -> Result<Model<Any>, Error>,
+    /// A GGUF file that is part of the binary.
+    embedded: Option<&'static [u8]>,
+    load: fn(&Path, &Device, &LoadOptions) -> Loaded,
+    load_embedded: fn(&'static [u8], &Device, &LoadOptions) -> Loaded,
+    init: fn(&Device, u64, Format) -> Loaded,
     /// Begins to train it.
-    pub trainer: fn(&Device, &dyn Weights, TrainerSettings) -> Result<Trainer<Any>, Error>,
+    pub trainer: fn(&Device, &dyn Weights, TrainerSettings) -> Learning,
     /// Goes on with that.
-    pub resume: fn(&Device, &Saved, TrainerSettings) -> Result<Trainer<Any>, Error>,
+    pub resume: fn(&Device, &Saved, TrainerSettings) -> Learning,
 }
 
 const fn built_in<M: Gpt>(name: &'static str) -> BuiltIn {
     BuiltIn {
         name,
         plan: M::plan,
+        embedded: None,
         load: |path, device, options| {
             Model::<M>::load_with(path, device, options).map(Model::erase)
+        },
+        load_embedded: |gguf, device, options| {
+            Model::<M>::load_embedded(gguf, device, options).map(Model::erase)
         },
         init: |device, seed, format| Model::<M>::init_as(device, seed, format).map(Model::erase),
         trainer: |device, weights, settings| {
@@ -67,9 +78,15 @@ const fn built_in<M: Gpt>(name: &'static str) -> BuiltIn {
     }
 }
 
+/// The name of the model whose weights are part of the binary.
+pub const EMBEDDED: &str = "bard";
+
 /// All of them.
 pub static ALL: [BuiltIn; 7] = [
-    built_in::<Bard>("bard"),
+    BuiltIn {
+        embedded: Some(include_bytes!("../assets/bard.gguf")),
+        ..built_in::<Bard>(EMBEDDED)
+    },
     built_in::<Nano>("nano"),
     built_in::<Gpt2>("gpt2"),
     built_in::<Gpt2Medium>("gpt2-medium"),
@@ -79,14 +96,24 @@ pub static ALL: [BuiltIn; 7] = [
 ];
 
 impl BuiltIn {
-    /// With the weights at `path`.
+    /// With the weights at `path`, or those that are part of the binary.
+    ///
+    /// # Errors
+    /// No path, for a model without weights of its own.
     pub fn load(
         &self,
-        path: &Path,
+        path: Option<&Path>,
         device: &Device,
         options: &LoadOptions,
     ) -> Result<Model<Any>, Error> {
-        (self.load)(path, device, options)
+        match (path, self.embedded) {
+            (Some(path), _) => (self.load)(path, device, options),
+            (None, Some(gguf)) => (self.load_embedded)(gguf, device, options),
+            (None, None) => Err(Error::Input(format!(
+                "the weights of {} are not part of this binary, only those of {EMBEDDED} are; name them with --weights",
+                self.name
+            ))),
+        }
     }
 
     /// With random weights.

@@ -48,7 +48,7 @@ impl DeviceArguments {
 #[derive(Args)]
 pub struct ModelArgument {
     /// A model built into this binary: bard, nano, gpt2, gpt2-medium, gpt2-large, gpt2-xl, smollm2-135m
-    #[arg(long, value_name = "MODEL", value_parser = models::parse)]
+    #[arg(long, value_name = "MODEL", value_parser = models::parse, default_value = models::EMBEDDED)]
     pub model: &'static BuiltIn,
 }
 
@@ -57,9 +57,9 @@ pub struct ModelArgument {
 pub struct LoadArguments {
     #[command(flatten)]
     pub model: ModelArgument,
-    /// Safetensors (a file, the index of a sharded model, or its folder) or GGUF
+    /// Safetensors (a file, the index of a sharded model, or its folder) or GGUF [default: bard's, which are part of this binary]
     #[arg(long, value_name = "FILE")]
-    pub weights: PathBuf,
+    pub weights: Option<PathBuf>,
     /// Converts the matrices at load [default: as the file has them]
     #[arg(long, value_name = "TYPE", value_parser = format)]
     pub dtype: Option<Format>,
@@ -76,7 +76,10 @@ impl LoadArguments {
             dtype: self.dtype,
             tokenizer,
         };
-        let model = self.model.model.load(&self.weights, &device, &options)?;
+        let model = self
+            .model
+            .model
+            .load(self.weights.as_deref(), &device, &options)?;
         for note in model.notes() {
             eprintln!("note: {note}");
         }
@@ -147,6 +150,8 @@ pub fn format(name: &str) -> Result<Format, String> {
 pub fn shape(text: &str) -> Result<(u32, u32), String> {
     text.split_once('x')
         .and_then(|(batch, tokens)| Some((batch.parse().ok()?, tokens.parse().ok()?)))
-        .filter(|(batch, tokens): &(u32, u32)| (1..1 << 16).contains(batch) && (1..1 << 15).contains(tokens))
+        .filter(|(batch, tokens): &(u32, u32)| {
+            (1..1 << 16).contains(batch) && (1..1 << 15).contains(tokens)
+        })
         .ok_or_else(|| "sequences and tokens were expected, as in 4x64".to_owned())
 }

@@ -14,7 +14,7 @@ use crate::face::Face;
 use crate::session::SessionBuilder;
 use crate::text::Tokenizer;
 use crate::train::{Trainer, TrainerSettings};
-use crate::weights::{self, RandomWeights, Weights};
+use crate::weights::{self, Checkpoint, RandomWeights, Weights};
 
 /// The brand of a model known only at run time.
 pub enum Any {}
@@ -31,6 +31,9 @@ struct Shared {
     device: Device,
     source: Source,
 }
+
+/// What messages call a file that is part of the program.
+const EMBEDDED: &str = "the file in the program";
 
 /// What came with the weights.
 struct Source {
@@ -54,6 +57,8 @@ enum Origin {
     /// Drawn from this seed.
     Seed(u64),
     File(PathBuf),
+    /// A GGUF that is part of the program.
+    Embedded(&'static [u8]),
     /// Handed over by a caller, who has them still or has not.
     Elsewhere,
 }
@@ -85,19 +90,47 @@ impl<M: Gpt> Model<M> {
     ) -> Result<Self, Error> {
         let path = path.as_ref();
         let loaded = weights::open(path, M::plan(), options.dtype)?;
+        let tokenizer = Tokenizer::beside(path, loaded.gguf())?;
+        Self::loaded(
+            &loaded,
+            Origin::File(path.to_owned()),
+            tokenizer,
+            device,
+            options,
+        )
+    }
+
+    /// As [`load_with`](Self::load_with), of a GGUF file that is part of the program (`include_bytes!`).
+    pub fn load_embedded(
+        gguf: &'static [u8],
+        device: &Device,
+        options: &LoadOptions,
+    ) -> Result<Self, Error> {
+        let loaded = weights::open_embedded(EMBEDDED, gguf, M::plan(), options.dtype)?;
+        let tokenizer = loaded.gguf().map(Tokenizer::within).transpose()?.flatten();
+        Self::loaded(&loaded, Origin::Embedded(gguf), tokenizer, device, options)
+    }
+
+    fn loaded(
+        loaded: &Checkpoint,
+        origin: Origin,
+        tokenizer: Option<Tokenizer>,
+        device: &Device,
+        options: &LoadOptions,
+    ) -> Result<Self, Error> {
         let tokenizer = match &options.tokenizer {
             Some(file) => Some(Tokenizer::from_path(file)?),
-            None => Tokenizer::beside(path, loaded.gguf())?,
+            None => tokenizer,
         };
         if let Some(tokenizer) = &tokenizer {
             tokenizer.check_vocab(M::plan().spec.vocab)?;
         }
         let source = Source {
-            origin: Origin::File(path.to_owned()),
+            origin,
             tokenizer,
             notes: loaded.notes().to_vec(),
         };
-        Model::build(Face::of::<M>(), &loaded, device, source)
+        Model::build(Face::of::<M>(), loaded, device, source)
     }
 
     /// A model that knows nothing: weights drawn as training would start, the same for a seed on every device.
@@ -175,6 +208,10 @@ impl<M> Model<M> {
         let trainer = match &self.shared.source.origin {
             Origin::Seed(seed) => trainer(&RandomWeights::new(face.plan, *seed, Format::F32)),
             Origin::File(path) => trainer(&weights::open(path, face.plan, Some(Format::F32))?),
+            Origin::Embedded(gguf) => {
+                let format = Some(Format::F32);
+                trainer(&weights::open_embedded(EMBEDDED, gguf, face.plan, format)?)
+            }
             Origin::Elsewhere => Err(Error::Input(format!(
                 "the weights of {} were handed over by the program, which has to make its trainer of them, too: `Trainer::new`",
                 face.plan.name

@@ -77,10 +77,14 @@ impl Tokenizer {
 
     /// Writes it as a `tokenizer.json`, whole or not at all.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        let text = self.inner.to_string(true).map_err(|error| {
-            Error::Tokenizer(format!("the tokenizer cannot be written: {error}"))
-        })?;
-        files::write(path, &text)
+        files::write(path, &self.json(true)?)
+    }
+
+    /// Its `tokenizer.json`, `pretty` or short.
+    pub(crate) fn json(&self, pretty: bool) -> Result<String, Error> {
+        self.inner
+            .to_string(pretty)
+            .map_err(|error| Error::Tokenizer(format!("the tokenizer cannot be written: {error}")))
     }
 
     /// A character of `text` that no token stands for, where tokens are characters: such an encoding would silently leave it out.

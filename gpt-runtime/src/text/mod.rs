@@ -49,16 +49,22 @@ impl Tokenizer {
     /// The tokenizer that came with the weights at `path`: in the GGUF, or beside them; none if there is none.
     pub fn beside(path: &Path, gguf: Option<&Gguf>) -> Result<Option<Tokenizer>, Error> {
         match gguf {
-            Some(gguf) if gguf.get("tokenizer.ggml.model").is_some() => {
-                source::from_gguf(gguf).map(Some)
-            }
-            Some(_) => Ok(None),
+            Some(gguf) => Tokenizer::within(gguf),
             None => source::in_folder(if path.is_dir() {
                 path
             } else {
                 path.parent().unwrap_or(Path::new("."))
             }),
         }
+    }
+
+    /// The tokenizer in a GGUF; none if there is none.
+    pub fn within(gguf: &Gguf) -> Result<Option<Tokenizer>, Error> {
+        let keys = ["tokenizer.ggml.model", source::WHOLE];
+        keys.iter()
+            .any(|key| gguf.get(key).is_some())
+            .then(|| source::from_gguf(gguf))
+            .transpose()
     }
 
     fn new(

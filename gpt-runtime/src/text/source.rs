@@ -186,8 +186,15 @@ fn split(pre: &str) -> Option<Json> {
     })
 }
 
+/// The key under which a GGUF file may have a whole `tokenizer.json`.
+pub const WHOLE: &str = "tokenizer.huggingface.json";
+
 /// The vocabulary in a GGUF file.
 pub fn from_gguf(gguf: &Gguf) -> Result<Tokenizer, Error> {
+    if let Some(json) = gguf.text(WHOLE) {
+        let inner = parse(json.as_bytes(), WHOLE)?;
+        return Ok(Tokenizer::new(inner, None, &[], None));
+    }
     let key = |name: &str| format!("tokenizer.ggml.{name}");
     let bad = |what: &str| {
         Error::Tokenizer(format!(

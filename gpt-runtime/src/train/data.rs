@@ -120,21 +120,18 @@ impl Tokens {
     pub fn windows(&self, sequences: usize, tokens: usize) -> impl Iterator<Item = Batch> {
         let targets = self.len().saturating_sub(1);
         let (whole, rest) = (targets / tokens, targets % tokens);
-        let full = (0..whole).step_by(sequences).map(move |first| {
-            let count = sequences.min(whole - first);
-            (first..first + count)
-                .map(|i| i * tokens..(i + 1) * tokens + 1)
-                .collect::<Vec<_>>()
-        });
-        let last = (rest > 0).then(|| vec![whole * tokens..targets + 1]);
+        // Where some windows begin, how many they are, and how long.
+        let full = (0..whole)
+            .step_by(sequences)
+            .map(move |first| (first * tokens, sequences.min(whole - first), tokens));
+        let last = (rest > 0).then_some((whole * tokens, 1, rest));
         let data = self.clone();
-        full.chain(last).map(move |windows| {
-            let mut texts = Vec::new();
-            for window in &windows {
-                data.copy(window.clone(), &mut texts);
+        full.chain(last).map(move |(start, count, length)| {
+            let mut texts = Vec::with_capacity(count * (length + 1));
+            for start in (0..count).map(|i| start + i * length) {
+                data.copy(start..start + length + 1, &mut texts);
             }
-            Batch::next_tokens(&texts, windows[0].len() - 1)
-                .expect("windows of one length, two tokens at least")
+            Batch::next_tokens(&texts, length).expect("windows of one length")
         })
     }
 
@@ -194,7 +191,8 @@ impl RandomWindows {
         let key = mix(mix(self.seed) ^ number);
         let mut texts = Vec::with_capacity(self.sequences * (self.tokens + 1));
         for i in 0..self.sequences as u64 {
-            let start = (u128::from(mix(key.wrapping_add(i))) * u128::from(places) >> 64) as usize;
+            let random = u128::from(mix(key.wrapping_add(i)));
+            let start = ((random * u128::from(places)) >> 64) as usize;
             self.data.copy(start..start + self.tokens + 1, &mut texts);
         }
         Batch::next_tokens(&texts, self.tokens).expect("windows of one length")

@@ -60,7 +60,14 @@ pub fn open(path: &Path, plan: &'static Plan, dtype: Option<Format>) -> Result<C
         Some(gguf) => config::check_gguf(gguf, &plan.spec),
         None => config::check_beside(path, &plan.spec)?,
     };
-    fit(&path.display().to_string(), archive, gguf, problems, plan, dtype)
+    fit(
+        &path.display().to_string(),
+        archive,
+        gguf,
+        problems,
+        plan,
+        dtype,
+    )
 }
 
 /// As [`open`], of a GGUF file that is part of the program; `name` is what messages call it.

@@ -35,7 +35,7 @@ pub fn save_gguf(
     let mut head = Head::default();
     head.metadata(architecture, plan);
     if let Some(tokenizer) = tokenizer {
-        head.text("tokenizer.huggingface.json", &tokenizer.to_json()?);
+        head.text("tokenizer.huggingface.json", &tokenizer.json(false)?);
     }
     let pieces = pieces(plan, format)?;
     let mut offset = 0;
@@ -216,7 +216,8 @@ impl Head {
             _ => vec![columns, rows],
         };
         self.table.extend((shape.len() as u32).to_le_bytes());
-        self.table.extend(shape.iter().flat_map(|n| n.to_le_bytes()));
+        self.table
+            .extend(shape.iter().flat_map(|n| n.to_le_bytes()));
         self.table.extend(piece.kind().to_le_bytes());
         self.table.extend((offset as u64).to_le_bytes());
     }
@@ -266,7 +267,10 @@ mod tests {
                     }
                 }
                 let read = Tokenizer::beside(&path, opened.gguf()).unwrap().unwrap();
-                assert_eq!(read.encode("hole").unwrap(), tokenizer.encode("hole").unwrap());
+                assert_eq!(
+                    read.encode("hole").unwrap(),
+                    tokenizer.encode("hole").unwrap()
+                );
             }
         }
     }
@@ -283,7 +287,10 @@ mod tests {
             embed: 16,
             ..testing::gpt2_spec()
         };
-        for (spec, part) in [(post_norm, "neither a GPT-2 nor a Llama"), (narrow, "multiples of 32")] {
+        for (spec, part) in [
+            (post_norm, "neither a GPT-2 nor a Llama"),
+            (narrow, "multiples of 32"),
+        ] {
             let plan = testing::plan(&spec);
             let weights = RandomWeights::new(plan, 1, Format::F32);
             let path = Path::new("no/such/folder/model.gguf");

@@ -1,0 +1,364 @@
+//! `gpt train` as scripts use it: its files, its figures, and what remains of a run that was ended.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// A folder with a text that is easy to learn.
+struct Desk(tempfile::TempDir);
+
+const LINES: &str = "the cat sat on the mat and the dog sat on the log; a hat is on the cat.\n";
+
+impl Desk {
+    fn new() -> Desk {
+        let desk = Desk(tempfile::tempdir().unwrap());
+        fs::write(desk.path("text.txt"), LINES.repeat(60)).unwrap();
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// A tiny run of `nano` into `out`.
+    fn train(&self, out: &str, more: &str) -> Command {
+        let text = self.path("text.txt").display().to_string();
+        let out = self.path(out).display().to_string();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gpt"));
+        command.args(["train", "--model", "nano", "--data", &text, "--out", &out]);
+        let small = "--device cpu --threads 1 --batch 2 --context 16 --warmup 2 --eval-every 4";
+        command.args(small.split(' ').filter(|_| !more.contains("--resume")));
+        command.args(more.split_whitespace());
+        command.stdin(Stdio::null());
+        command
+    }
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[track_caller]
+fn succeeds(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", errors(&output));
+    output
+}
+
+#[track_caller]
+fn fails(command: &mut Command, status: i32) -> String {
+    let output = command.output().unwrap();
+    let text = errors(&output);
+    assert_eq!(output.status.code(), Some(status), "{text}");
+    assert!(!text.contains("panicked"), "{text}");
+    let last = text.lines().last().unwrap_or_default();
+    last.strip_prefix("error: ").expect(&text).to_owned()
+}
+
+fn log(out: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(out.join("log.jsonl")).unwrap();
+    let lines = text.lines().map(|l| serde_json::from_str(l).unwrap());
+    lines.collect()
+}
+
+#[test]
+fn a_run_leaves_a_model_a_log_a_curve_and_a_checkpoint() {
+    let desk = Desk::new();
+    let output = succeeds(&mut desk.train(
+        "run",
+        "--steps 12 --sample-every 6 --sample-tokens 5 --json",
+    ));
+    let text = errors(&output);
+    for part in [
+        "804 k parameters",
+        "activations",
+        "optimizer",
+        "validation loss",
+        "saved",
+    ] {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.contains("--- step 6\nt"), "{printed}");
+    let figures: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+    assert_eq!(figures["steps"], 12);
+    assert_eq!(figures["tokens"], 12 * 2 * 16);
+    assert!(figures["best_val_loss"].as_f64().unwrap() < 4.2);
+    let out = desk.path("run");
+    let lines = log(&out);
+    let steps: Vec<&Value> = lines.iter().map(|l| &l["step"]).collect();
+    assert_eq!(steps, [4, 8, 10, 12]);
+    assert!(lines[0]["val_loss"].as_f64() > lines[3]["val_loss"].as_f64());
+    for key in ["loss", "lr", "grad_norm", "tok_s"] {
+        assert!(
+            lines.iter().all(|l| l[key].as_f64().unwrap() > 0.0),
+            "{key}"
+        );
+    }
+    let svg = fs::read_to_string(out.join("loss.svg")).unwrap();
+    for part in [
+        "training",
+        "validation",
+        "step",
+        "loss (nats a token)",
+        "Nano, text.txt",
+    ] {
+        assert!(svg.contains(part), "{part}");
+    }
+    assert!(out.join("checkpoint-12").is_dir() && !out.join("checkpoint-8").exists());
+
+    let mut generate = Command::new(env!("CARGO_BIN_EXE_gpt"));
+    generate.args([
+        "generate", "--model", "nano", "--device", "cpu", "--prompt", "the",
+    ]);
+    generate.args(["--tokens", "4", "--weights"]).arg(&out);
+    let output = succeeds(&mut generate);
+    assert!(!output.stdout.is_empty());
+
+    // More of it, from its folder alone.
+    let mut more = Command::new(env!("CARGO_BIN_EXE_gpt"));
+    more.args([
+        "train", "--resume", "--steps", "13", "--device", "cpu", "--out",
+    ])
+    .arg(&out);
+    succeeds(&mut more);
+    assert!(out.join("checkpoint-13").is_dir());
+    assert!(fails(&mut more, 2).contains("ask for more with --steps"));
+}
+
+/// Every file of the newest checkpoint, and the model.
+fn state(out: &Path, step: u64) -> Vec<Vec<u8>> {
+    let checkpoint = out.join(format!("checkpoint-{step}"));
+    let names = ["model.safetensors", "moments.safetensors"];
+    let mut files: Vec<_> = names
+        .iter()
+        .map(|n| fs::read(checkpoint.join(n)).unwrap())
+        .collect();
+    files.push(fs::read(out.join("model.safetensors")).unwrap());
+    files
+}
+
+#[test]
+fn a_run_in_two_halves_is_the_run_in_one() {
+    let desk = Desk::new();
+    let options = "--schedule constant --dropout 0.1 --accumulate 2 --save-every 3";
+    succeeds(&mut desk.train("whole", &format!("{options} --steps 9")));
+    succeeds(&mut desk.train("halves", &format!("{options} --steps 5")));
+    let begun = log(&desk.path("halves"));
+    succeeds(&mut desk.train("halves", "--resume --steps 9 --device cpu --threads 1"));
+    assert!(state(&desk.path("whole"), 9) == state(&desk.path("halves"), 9));
+    let (whole, halves) = (log(&desk.path("whole")), log(&desk.path("halves")));
+    assert_eq!(halves[..begun.len()], begun);
+    let last = |lines: &[Value]| lines.last().unwrap()["val_loss"].clone();
+    assert_eq!(last(&whole), last(&halves));
+}
+
+#[test]
+fn a_run_that_is_killed_goes_on_from_what_it_announced() {
+    let desk = Desk::new();
+    let options = "--steps 100000 --save-every 1 --eval-every 7 --eval-windows 2";
+    let mut announced = 0;
+    for round in 0..6u32 {
+        let mut command = match round {
+            0 => desk.train("run", options),
+            _ => desk.train("run", "--resume --device cpu --threads 1"),
+        };
+        let mut child = command
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        // Some steps, and then a moment that falls anywhere into the next ones.
+        let mut first = None;
+        for line in lines.by_ref().map(Result::unwrap) {
+            let step = line
+                .strip_prefix("step ")
+                .and_then(|l| l.split_once(": saved"));
+            if let Some(step) = step.map(|(step, _)| step.parse::<u64>().unwrap()) {
+                announced = step;
+                let begun = *first.get_or_insert(step);
+                if step >= begun + u64::from(round) {
+                    break;
+                }
+            }
+            assert!(!line.starts_with("error"), "{line}");
+        }
+        let begun = first.expect("a checkpoint was announced");
+        std::thread::sleep(Duration::from_millis(u64::from(round * 7 % 23)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for line in lines.map_while(Result::ok) {
+            let step = line
+                .strip_prefix("step ")
+                .and_then(|l| l.split_once(": saved"));
+            announced = step.map_or(announced, |(step, _)| step.parse().unwrap());
+        }
+        assert!(round == 0 || begun > 1, "it began again");
+        let newest = fs::read_dir(desk.path("run")).unwrap().filter_map(|entry| {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            name.strip_prefix("checkpoint-")?.parse::<u64>().ok()
+        });
+        let newest = newest.max().unwrap();
+        assert!(newest >= announced, "{newest} is older than {announced}");
+    }
+    let resumed = succeeds(&mut desk.train(
+        "run",
+        &format!(
+            "--resume --steps {} --device cpu --threads 1",
+            announced + 3
+        ),
+    ));
+    assert!(errors(&resumed).contains("saved"));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_and_says_how_to_go_on() {
+    let desk = Desk::new();
+    let mut command = desk.train("run", "--steps 1000000 --eval-every 50");
+    let child = command
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !desk.path("run/log.jsonl").exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let mut kill = Command::new("kill");
+    succeeds(kill.args(["-INT", &child.id().to_string()]));
+    let output = child.wait_with_output().unwrap();
+    let text = errors(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(
+        text.contains("go on with: gpt train --resume --out"),
+        "{text}"
+    );
+    assert!(text.contains("saved"), "{text}");
+}
+
+#[test]
+fn a_run_that_diverges_stops_and_keeps_the_last_checkpoint() {
+    let desk = Desk::new();
+    succeeds(&mut desk.train("run", "--steps 2 --save-every 1"));
+    let more = "--resume --steps 200 --lr 1e30 --clip 0 --schedule constant --save-every 500";
+    let message = fails(&mut desk.train("run", &format!("{more} --device cpu")), 1);
+    assert!(message.contains("diverged"), "{message}");
+    assert!(
+        message.contains("the checkpoint of step 2 is kept"),
+        "{message}"
+    );
+    assert!(desk.path("run/checkpoint-2/model.safetensors").exists());
+}
+
+#[test]
+fn fine_tuning_begins_where_the_weights_are() {
+    let desk = Desk::new();
+    succeeds(&mut desk.train("base", "--steps 8"));
+    let loss = |out: &str, weights: &str| {
+        let more = format!("--steps 1 --lr 1e-9 --json {weights}");
+        let output = succeeds(&mut desk.train(out, &more));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let figures: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        figures["val_loss"].as_f64().unwrap()
+    };
+    let base = desk.path("base");
+    let lines = log(&base);
+    let known = lines.last().unwrap()["val_loss"].as_f64().unwrap();
+    let tuned = loss("tuned", &format!("--weights {}", base.display()));
+    assert!((tuned - known).abs() < 1e-4, "{tuned} and {known}");
+    assert!(loss("new", "") > known + 0.3);
+    // In a GGUF, which has its tokenizer within.
+    let gguf = desk.path("base.gguf");
+    let mut convert = Command::new(env!("CARGO_BIN_EXE_gpt"));
+    convert
+        .args(["convert", "--model", "nano", "--dtype", "q8", "--weights"])
+        .arg(&base);
+    succeeds(convert.arg("--out").arg(&gguf));
+    let rounded = loss("rounded", &format!("--weights {}", gguf.display()));
+    assert!((rounded - known).abs() < 0.05, "{rounded} and {known}");
+}
+
+#[test]
+fn failures_are_one_sentence() {
+    let desk = Desk::new();
+    let many: String = ('!'..='\u{a0}').collect();
+    fs::write(desk.path("many.txt"), many.repeat(10)).unwrap();
+    fs::write(desk.path("short.txt"), "too short").unwrap();
+    let other = |text: &str, more: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gpt"));
+        command.args(["train", "--model", "nano", "--device", "cpu", "--data"]);
+        command
+            .arg(desk.path(text))
+            .arg("--out")
+            .arg(desk.path("new"));
+        command.args(more.split_whitespace());
+        fails(&mut command, 2)
+    };
+    let vocabulary = other("many.txt", "");
+    assert!(vocabulary.contains("needs 128 tokens"), "{vocabulary}");
+    assert!(vocabulary.contains("has 65"), "{vocabulary}");
+    assert!(vocabulary.contains("vocab: 128"), "{vocabulary}");
+    for (message, part) in [
+        (other("none.txt", ""), "none.txt"),
+        (
+            other("short.txt", ""),
+            "give more text or a smaller --context",
+        ),
+        (
+            other("text.txt", "--tokenizer bpe:300"),
+            "the vocabulary of Nano has 65",
+        ),
+        (other("text.txt", "--tokenizer bpe:x"), "bpe:512"),
+        (other("text.txt", "--context 65"), "1 to 64 tokens"),
+        (other("text.txt", "--lr 0"), "learning rate is 0"),
+        (other("text.txt", "--steps 0"), "--steps is 0"),
+        (other("text.txt", "--weights none.gguf"), "none.gguf"),
+    ] {
+        assert!(message.contains(part), "{part} is not in: {message}");
+    }
+    assert!(!desk.path("new").exists(), "nothing was begun");
+    succeeds(&mut desk.train("run", "--steps 2"));
+    for (message, part) in [
+        (
+            fails(&mut desk.train("run", ""), 2),
+            "has a run already, of 2 steps",
+        ),
+        (
+            fails(&mut desk.train("run", "--resume --seed 5"), 2),
+            "began with --seed 0",
+        ),
+        (
+            fails(&mut desk.train("run", "--resume --tokenizer char"), 2),
+            "keeps its tokenizer",
+        ),
+        (
+            fails(&mut desk.train("run", "--resume --weights x"), 2),
+            "takes no --weights",
+        ),
+    ] {
+        assert!(message.contains(part), "{part} is not in: {message}");
+    }
+    fs::write(desk.path("text.txt"), LINES.repeat(61)).unwrap();
+    let changed = fails(&mut desk.train("run", "--resume --steps 3"), 2);
+    assert!(
+        changed.contains("is not the text that the run"),
+        "{changed}"
+    );
+    let mut nothing = Command::new(env!("CARGO_BIN_EXE_gpt"));
+    nothing
+        .args(["train", "--resume", "--out"])
+        .arg(desk.path("nowhere"));
+    assert!(fails(&mut nothing, 2).contains("no checkpoint to go on from"));
+    fs::write(desk.path("run/checkpoint-2/state.json"), "{").unwrap();
+    let damaged = fails(&mut desk.train("run", "--resume"), 2);
+    assert!(
+        damaged.contains("is not the state of a training run"),
+        "{damaged}"
+    );
+}
