@@ -92,3 +92,59 @@ fn constants_say_what_papers_say() {
     );
     assert_eq!(Gpt2::PLAN.kernels, Gpt2::KERNELS);
 }
+
+/// What the macro writes of an activation and its slope is what the plan says: closures and built-ins, through a model and back.
+#[test]
+fn a_compiled_activation_learns_as_the_plan_says() {
+    use gpt_plan::Recompute;
+    use gpt_runtime::cpu::CpuTrainer;
+    use gpt_runtime::engine::{EngineTrainer, State};
+    use gpt_tests::learning::{Batch, learn, options, read};
+
+    fn check<M: Gpt>(name: &str) {
+        let plan = M::plan();
+        let device = Arc::new(CpuDevice::new(Some(2)).unwrap());
+        let weights = Lively::new(plan, 9, Format::F32);
+        let tokens = plan.spec.context.min(9);
+        let batch = Batch::new(&plan.spec, 2, tokens, 0);
+        let gradients = |activate| {
+            let options = options(2, tokens, Recompute::Nothing);
+            let mut trainer =
+                CpuTrainer::new(device.clone(), plan, activate, &weights, options).unwrap();
+            let how = learn(true, batch.rows());
+            trainer.learn(&batch.sequences(), &how).unwrap();
+            read(plan, &mut trainer, State::Gradient).concat()
+        };
+        let compiled = gradients(Some(M::activate as fn(&mut [f32], &mut [f32])));
+        let looked_up = gradients(None);
+        let size = looked_up.iter().fold(0.0f32, |most, g| most.max(g.abs()));
+        for (a, b) in compiled.iter().zip(&looked_up) {
+            assert!((a - b).abs() <= 1e-6 * size, "{name}: {a} is not {b}");
+        }
+    }
+    for_each_model!(check);
+}
+
+/// What training takes is a constant of the model, and the plan's own sum.
+#[test]
+fn bytes_of_training_are_constants() {
+    use gpt_plan::{Recompute, TrainBytes, TrainShape};
+    use gpt_tests::models::{Gpt2, SmolLm2};
+
+    const GPT2: TrainBytes = Gpt2::train_bytes(3, 64);
+    const THRIFTY: TrainBytes = SmolLm2::train_bytes_with(2, 80, Recompute::Block);
+    let shape = |batch, tokens, recompute| TrainShape {
+        batch,
+        tokens,
+        recompute,
+    };
+    assert_eq!(
+        GPT2,
+        Gpt2::PLAN.train_bytes(&shape(3, 64, Recompute::Nothing))
+    );
+    assert_eq!(
+        THRIFTY,
+        SmolLm2::PLAN.train_bytes(&shape(2, 80, Recompute::Block))
+    );
+    assert!(THRIFTY.activations < SmolLm2::train_bytes(2, 80).activations);
+}

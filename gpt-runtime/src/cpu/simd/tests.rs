@@ -267,3 +267,110 @@ fn a_softmax_in_blocks_is_the_softmax() {
         }
     });
 }
+
+#[test]
+fn activations_and_their_slopes_at_every_magnitude() {
+    use gpt_plan::Activation;
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    let density = |x: f64| (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    // Integrated from the middle, by Simpson's rule.
+    let phi = |x: f64| {
+        let x = x.clamp(-12.0, 12.0);
+        let step = x / 2000.0;
+        let inner = (1..2000).map(|i| density(f64::from(i) * step) * [2.0, 4.0][i as usize % 2]);
+        0.5 + step / 3.0 * (density(0.0) + inner.sum::<f64>() + density(x))
+    };
+    let root = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
+    let tanh_slope = |x: f64| {
+        let s = sigmoid(root * (x + 0.044715 * x.powi(3)));
+        s + x * s * (1.0 - s) * root * (1.0 + 3.0 * 0.044715 * x * x)
+    };
+    let slopes: [(Activation, &dyn Fn(f64) -> f64); 4] = [
+        (Activation::Relu, &|x| f64::from(u8::from(x > 0.0))),
+        (Activation::Silu, &|x| {
+            sigmoid(x) * (1.0 + x * (1.0 - sigmoid(x)))
+        }),
+        (Activation::GeluTanh, &tanh_slope),
+        (Activation::Gelu, &|x| phi(x) + x * density(x)),
+    ];
+    let xs: Vec<f32> = (-2000..=2001)
+        .map(|i| i as f32 * 0.005)
+        .chain([50.0, -50.0, 1e4, -1e4])
+        .collect();
+    each(|kernels| {
+        for (activation, exact) in &slopes {
+            let (mut values, mut found) = (xs.clone(), vec![f32::NAN; xs.len()]);
+            kernels.with_slopes(activation, &mut values, &mut found);
+            let mut plain = xs.clone();
+            match activation {
+                Activation::Relu => kernels.relu(&mut plain),
+                Activation::Silu => kernels.silu(&mut plain),
+                Activation::GeluTanh => kernels.gelu_tanh(&mut plain),
+                _ => kernels.gelu(&mut plain),
+            }
+            for (i, &x) in xs.iter().enumerate() {
+                let expected = exact(x.into());
+                let error = (f64::from(found[i]) - expected).abs();
+                assert!(
+                    error <= 2e-6 * expected.abs().max(0.1),
+                    "{activation:?}: the slope at {x} is {}, not {expected}",
+                    found[i]
+                );
+                let apart = (values[i] - plain[i]).abs();
+                assert!(apart <= 1e-6 * plain[i].abs(), "{activation:?}({x})");
+            }
+        }
+    });
+}
+
+#[test]
+fn rows_that_training_needs() {
+    each(|kernels| {
+        // Turned over, whole and in part.
+        for rows in [1, 9, 32] {
+            let from = noise(rows * 40, 1);
+            let mut out = vec![f32::NAN; PANEL * 35];
+            let mut padded = from.clone();
+            padded.resize(32 * 40, 0.0);
+            kernels.transpose(&padded, 40, rows, &mut out, 35);
+            for j in 0..PANEL {
+                for i in 0..PANEL {
+                    let expected = if i < rows { from[i * 40 + j] } else { 0.0 };
+                    assert_eq!(out[j * 35 + i], expected, "{rows} rows, ({i}, {j})");
+                }
+            }
+        }
+        // The columns of an input as rows.
+        let (input, panel) = (noise(50 * 20, 2), noise(50 * PANEL, 3));
+        let mut out = vec![1.0; 17 * PANEL];
+        let strided = |data, stride| super::Strided { data, stride };
+        let output = super::StridedMut {
+            data: &mut out,
+            stride: PANEL,
+        };
+        kernels.product_of_columns(
+            17,
+            50,
+            strided(&input, 20),
+            strided(&panel, PANEL),
+            output,
+            true,
+        );
+        for i in 0..17 {
+            for lane in 0..PANEL {
+                let products = (0..50)
+                    .map(|k| f64::from(input[k * 20 + i]) * f64::from(panel[k * PANEL + lane]));
+                close(out[i * PANEL + lane], 1.0 + products.sum::<f64>(), 100.0);
+            }
+        }
+        // Rounded to the nearest bf16.
+        let mut row = noise(37, 4);
+        row.extend([f32::INFINITY, -0.0, 3.4e38, 1.00390625, 1.01171875]);
+        let expected: Vec<f32> = row
+            .iter()
+            .map(|&x| half::bf16::from_f32(x).to_f32())
+            .collect();
+        kernels.round(&mut row);
+        assert_eq!(row, expected);
+    });
+}
