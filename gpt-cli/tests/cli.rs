@@ -98,7 +98,7 @@ fn devices_and_the_choice_among_them() {
 #[test]
 fn inspect_knows_every_model() {
     for (model, params) in [
-        ("bard", 10_745_088u64),
+        ("bard", 2_669_184u64),
         ("nano", 804_096),
         ("gpt2", 124_439_808),
         ("gpt2-medium", 354_823_168),
@@ -119,7 +119,21 @@ fn inspect_knows_every_model() {
     }
     let output = gpt(&["inspect", "--model", "gpt2"]);
     let text = String::from_utf8(output.stdout).unwrap();
+    let memory = |batch: &str| {
+        let nano = json(&["inspect", "--model", "nano", "--batch", batch, "--json"]);
+        let parts = &nano["train_bytes"]["recompute_nothing"];
+        let less = &nano["train_bytes"]["recompute_block"];
+        assert!(less["total"].as_u64() < parts["total"].as_u64());
+        (
+            parts["parameters"].clone(),
+            parts["activations"].as_u64().unwrap(),
+        )
+    };
+    let (one, two) = (memory("12"), memory("24"));
+    assert_eq!(one.0, two.0);
+    assert!(one.1 < two.1);
     for part in [
+        "training, 12 sequences of 1024 tokens",
         "124 M parameters",
         "attn.qkv.weight",
         "62 dispatches a token",
@@ -214,15 +228,35 @@ fn generate_logits_and_eval() {
         "4",
         "--reps",
         "2",
+        "--train",
+        "2x8",
         "--json",
     ]
     .into_iter()
     .map(str::to_owned)
     .collect());
-    for figure in ["prefill_tok_s", "decode_tok_s"] {
+    for figure in ["prefill_tok_s", "decode_tok_s", "train_tok_s"] {
         assert!(number(&bench[figure]["min"]) > 0.0);
         assert!(number(&bench[figure]["median"]) <= number(&bench[figure]["max"]));
     }
+}
+
+/// Without a word, `gpt` writes with the weights that are part of it; `bard` needs no other.
+#[test]
+fn the_embedded_model_writes() {
+    let output = gpt(&[]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success() && text.chars().count() > 200,
+        "{text}"
+    );
+    assert!(text.lines().last().unwrap().contains("gpt train"), "{text}");
+    let prompt = [
+        "generate", "--device", "cpu", "--prompt", "ROMEO:", "--tokens", "9", "--json",
+    ];
+    assert_eq!(json(&prompt)["tokens"], 9);
+    let message = failure(&["generate", "--model", "nano", "--prompt", "a"], 2);
+    assert!(message.contains("only those of bard are"), "{message}");
 }
 
 #[test]
@@ -277,6 +311,8 @@ fn failures_are_one_sentence() {
             "token 65 is not in the vocabulary of Nano",
         ),
         (with("logits", &["--ids", "1,x"]), "invalid value"),
+        (failure(&["bench", "--train", "4*64"], 2), "4x64"),
+        (failure(&["inspect", "--context", "257"], 2), "at most 256"),
         (with("eval", &["--data", "no/such/text"]), "no/such/text"),
         (with("chat", &[]), "chat template"),
         (

@@ -88,7 +88,9 @@ mod tests {
             tok_s: 100.0,
         };
         let mut log = Log::open(folder.path(), 0).unwrap();
-        [10, 20, 30].map(|step| log.add(line(step)).unwrap());
+        for step in [10, 20, 30] {
+            log.add(line(step)).unwrap();
+        }
         drop(log);
         let path = folder.path().join("log.jsonl");
         let mut text = std::fs::read_to_string(&path).unwrap();

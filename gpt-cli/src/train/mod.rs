@@ -116,7 +116,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(saved) => (model.resume)(&device, saved, settings)?,
         None => start(arguments, model, &device, &options, settings)?,
     };
-    text.save_tokenizer(&arguments.out)?;
     let run = Run {
         data,
         fingerprint,

@@ -77,8 +77,11 @@ impl Loop {
             ))
         };
         let saved = (done > 0).then(|| (done, arguments.out.join(format!("checkpoint-{done}"))));
+        let data = data.map_err(too_short)?;
+        // From here on there is a run.
+        text.save_tokenizer(&arguments.out)?;
         Ok(Loop {
-            data: data.map_err(too_short)?,
+            data,
             log: Log::open(&arguments.out, done)?,
             progress: Progress::new(done, steps),
             out: arguments.out.clone(),
