@@ -27,31 +27,52 @@ var<workgroup> right: array<vec4<f32>, 256>;
 // Four rows, by four columns each.
 alias Block = mat4x4<f32>;
 
+// What an invocation makes: upper and lower rows by left and right columns.
+struct Sums {
+    a: Block,
+    b: Block,
+    c: Block,
+    d: Block,
+}
+
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = lane / 8u;
     let column = lane % 8u;
-    var a = Block();
-    var b = Block();
-    var c = Block();
-    var d = Block();
+    var sums = Sums();
     for (var k = 0u; k < depth(); k += 16u) {
         stage(group.xy, k, lane);
         workgroupBarrier();
-        for (var i = 0u; i < 256u; i += 16u) {
-            let upper = left[i + row];
-            let lower = left[i + 8u + row];
-            let low = right[i + column];
-            let high = right[i + 8u + column];
-            a = outer(upper, low, a);
-            b = outer(upper, high, b);
-            c = outer(lower, low, c);
-            d = outer(lower, high, d);
-        }
+        sums = deeper(0u, row, column, sums);
+        sums = deeper(4u, row, column, sums);
+        sums = deeper(8u, row, column, sums);
+        sums = deeper(12u, row, column, sums);
         workgroupBarrier();
     }
-    finish_rows(group.y * 64u + 4u * row, group.x, column, a, b);
-    finish_rows(group.y * 64u + 32u + 4u * row, group.x, column, c, d);
+    finish_rows(group.y * 64u + 4u * row, group.x, column, sums.a, sums.b);
+    finish_rows(group.y * 64u + 32u + 4u * row, group.x, column, sums.c, sums.d);
+}
+
+// Four steps of the depth. They are written out: a software adapter gives up on a shader that goes through more than 65,535 turns of loops, and a
+// vocabulary is deep.
+fn deeper(depth: u32, row: u32, column: u32, sums: Sums) -> Sums {
+    let a = deep(depth, row, column, sums);
+    let b = deep(depth + 1u, row, column, a);
+    let c = deep(depth + 2u, row, column, b);
+    return deep(depth + 3u, row, column, c);
+}
+
+fn deep(depth: u32, row: u32, column: u32, sums: Sums) -> Sums {
+    let upper = left[depth * 16u + row];
+    let lower = left[depth * 16u + 8u + row];
+    let low = right[depth * 16u + column];
+    let high = right[depth * 16u + 8u + column];
+    return Sums(
+        outer(upper, low, sums.a),
+        outer(upper, high, sums.b),
+        outer(lower, low, sums.c),
+        outer(lower, high, sums.d),
+    );
 }
 
 fn outer(rows: vec4<f32>, columns: vec4<f32>, sums: Block) -> Block {

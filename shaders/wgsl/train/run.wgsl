@@ -20,7 +20,8 @@ struct Step {
     // The part of a matrix that the step works on: its first row, and how many there are.
     first: u32,
     rows: u32,
-    // Row of the second binding at which the half begins that a gate lets through.
+    // Row of the second binding at which the half begins that a gate lets through. Of a depth that is worked on in pieces, the row of the binding
+    // where this one begins.
     second: u32,
     // Layer and place of the mask: four times the one plus the other.
     site: u32,

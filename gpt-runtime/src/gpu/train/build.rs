@@ -31,6 +31,10 @@ pub struct Step {
     pub padding: [u32; 3],
 }
 
+/// Rows of a matrix that are summed over at once. A sum over a vocabulary loses more digits than the next step can do without, if it is made from its first term
+/// to its last; so it is made in pieces.
+const DEPTH: usize = 8192;
+
 /// The part of a step's work that one dispatch does.
 #[derive(Clone, Copy, Default)]
 struct Share {
@@ -143,13 +147,21 @@ impl<'a> Builder<'a> {
                 let pairs = gate.iter().zip(up);
                 pairs.map(|(gate, up)| share(gate, Some(up))).collect()
             }
-            pieces => {
-                let mut shares: Vec<Share> = pieces.iter().map(|p| share(p, None)).collect();
-                for later in shares.iter_mut().skip(1) {
-                    later.numbers.adds = u32::from(work.adds);
+            pieces if work.adds => {
+                let mut shares = Vec::new();
+                for piece in pieces {
+                    for begin in (0..piece.rows).step_by(DEPTH) {
+                        let mut share = share(piece, None);
+                        share.numbers.first += begin;
+                        share.numbers.rows = (piece.rows - begin).min(DEPTH as u32);
+                        share.numbers.second = begin;
+                        share.numbers.adds = u32::from(!shares.is_empty());
+                        shares.push(share);
+                    }
                 }
                 shares
             }
+            pieces => pieces.iter().map(|p| share(p, None)).collect(),
         }
     }
 

@@ -1,6 +1,6 @@
 // dx = dy W: dy lies with its depth along a row and is turned, W does not.
 //
-// The depth is the rows of W, or of a part of it. Padding rows are zero, and so is dy where they begin.
+// The depth is the rows of W, or some of them: a long sum is made in pieces. Padding rows are zero, and so is dy where they begin.
 
 // Quads from a row of dy to the next.
 const DY_QUADS: u32 = 580u;
@@ -44,9 +44,12 @@ fn stage(tile: vec2<u32>, k: u32, lane: u32) {
         gradient(first + 2u, quad),
         gradient(first + 3u, quad),
     ));
-    for (var i = lane; i < 256u; i += 64u) {
-        right[i] = weight(k + i / 16u, tile.x * 16u + i % 16u);
-    }
+    let at = step.second + k + lane / 16u;
+    let column = tile.x * 16u + lane % 16u;
+    right[lane] = weight(at, column);
+    right[lane + 64u] = weight(at + 4u, column);
+    right[lane + 128u] = weight(at + 8u, column);
+    right[lane + 192u] = weight(at + 12u, column);
 }
 
 fn gradient(row: u32, quad: u32) -> vec4<f32> {

@@ -31,13 +31,18 @@ fn height() -> u32 {
     return step.rows;
 }
 
-// Rows that do not exist count as zero.
 fn stage(tile: vec2<u32>, k: u32, lane: u32) {
-    for (var i = lane; i < 256u; i += 64u) {
-        let row = min(k + i / 16u, run.rows - 1u);
-        let quad = i % 16u;
-        let d = dy[row * DY_QUADS + step.first / 4u + tile.y * 16u + quad];
-        left[i] = select(vec4<f32>(0.0), d, k + i / 16u < run.rows);
-        right[i] = x[(run.first + row) * X_QUADS + tile.x * 16u + quad];
-    }
+    put(tile, k, lane);
+    put(tile, k, lane + 64u);
+    put(tile, k, lane + 128u);
+    put(tile, k, lane + 192u);
+}
+
+// Rows that do not exist count as zero.
+fn put(tile: vec2<u32>, k: u32, i: u32) {
+    let row = min(k + i / 16u, run.rows - 1u);
+    let quad = i % 16u;
+    let d = dy[row * DY_QUADS + step.first / 4u + tile.y * 16u + quad];
+    left[i] = select(vec4<f32>(0.0), d, k + i / 16u < run.rows);
+    right[i] = x[(run.first + row) * X_QUADS + tile.x * 16u + quad];
 }

@@ -31,7 +31,8 @@ fn slope(x: f32) -> f32 {
 
 fn finish(row: u32, tile: u32, quad: u32, low: vec4<f32>, high: vec4<f32>) {
     let feature = step.first + tile * 32u + quad * 4u;
-    if feature < WIDTH {
+    // Halves are padded one by one, with zeros.
+    if feature < 4u * HALF_QUADS {
         let gate = low + bias(feature);
         let up = high + bias(WIDTH + feature);
         let bent = vec4<f32>(activation(gate.x), activation(gate.y), activation(gate.z), activation(gate.w));

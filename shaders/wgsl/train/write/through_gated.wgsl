@@ -1,6 +1,5 @@
 // The gradient of h goes on through the activation: times its slopes, once for the gate and once for what it gates. Padding passes nothing, as its slopes are zero.
 
-const WIDTH: u32 = 3072u;
 const SLOPE_QUADS: u32 = 772u;
 const HALF_QUADS: u32 = 384u;
 
@@ -16,7 +15,8 @@ fn masked(column: u32, values: vec4<f32>) -> vec4<f32> {
 @group(1) @binding(5) var<storage, read> slopes: array<vec4<f32>>;
 
 fn write(row: u32, column: u32, values: vec4<f32>) {
-    if column < WIDTH {
+    // Halves are padded one by one, with zeros.
+    if column < 4u * HALF_QUADS {
         let at = row * SLOPE_QUADS + column / 4u;
         let d = masked(column, values);
         d_up[at] = passed(at, d);
