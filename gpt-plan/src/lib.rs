@@ -34,8 +34,8 @@ pub use tensor::{
 
 pub use training::{
     ADAMW, BufferName, Copies, Dropout, GRADIENT_NORM, Into, LOGITS_BYTES, Recompute, Repeat, Site,
-    Slot, TRAIN_TILE, TrainBuffer, TrainBytes, TrainOp, TrainRows, TrainSection, TrainShape,
-    TrainStep, Training, hash, train_stride,
+    Slot, TRAIN_COLUMNS, TRAIN_ROWS, TrainBuffer, TrainBytes, TrainOp, TrainRows, TrainSection,
+    TrainShape, TrainStep, Training, hash, train_stride,
 };
 
 /// Text that is a literal in a static plan and owned in one made at run time.

@@ -148,7 +148,7 @@ sources! {
     TRAIN_PRODUCT_FORWARD = "train/product/forward.wgsl",
     TRAIN_PRODUCT_GRADIENT = "train/product/gradient.wgsl",
     TRAIN_PRODUCT_HALVES = "train/product/halves.wgsl",
-    TRAIN_PRODUCT_PAIR = "train/product/pair.wgsl",
+    TRAIN_PRODUCT_QUAD = "train/product/quad.wgsl",
     TRAIN_ROTARY_NONE = "train/rotary/none.wgsl",
     TRAIN_ROTARY_PAIRS = "train/rotary/pairs.wgsl",
     TRAIN_RUN = "train/run.wgsl",

@@ -3,14 +3,16 @@
 //! All three are `train/product.wgsl` and differ in how operands are staged (`train/product/`) and in what becomes of the products
 //! (`train/write/`).
 
-use gpt_plan::{Activation, BufferName, Into, TRAIN_TILE, Tensor, TensorId, TrainOp};
+use gpt_plan::{
+    Activation, BufferName, Into, TRAIN_COLUMNS, TRAIN_ROWS, Tensor, TensorId, TrainOp,
+};
 use gpt_shaders::{self as files, Source};
 
 use super::{Grid, Header, Kernels};
 use crate::formula;
 
 /// Invocations of a workgroup; `train/product.wgsl` is written for as many.
-const LANES: u32 = 64;
+const LANES: u32 = 32;
 
 impl Kernels<'_> {
     /// `y = x W^T`, and what follows.
@@ -43,7 +45,7 @@ impl Kernels<'_> {
         let (input, out) = (self.buffer(input), self.buffer(out));
         let mut header = self.header(&format!("{} features from {}", matrix.rows, matrix.columns));
         header.size("COLUMNS", matrix.columns, "columns of the matrix");
-        header.size("X_QUADS", input.stride / 4, "quads from a row to the next");
+        header.size("X_STRIDE", input.stride, "from a row of x to the next");
         header.size("WIDTH", out.width, "width of the output");
         header.size(
             "OUT_QUADS",
@@ -59,7 +61,7 @@ impl Kernels<'_> {
         if gated {
             parts.extend([second_part(matrix), &files::TRAIN_PRODUCT_HALVES]);
         } else {
-            parts.extend([&files::TRAIN_PRODUCT_FEATURES, &files::TRAIN_PRODUCT_PAIR]);
+            parts.extend([&files::TRAIN_PRODUCT_FEATURES, &files::TRAIN_PRODUCT_QUAD]);
         }
         if !matches!(op, TrainOp::Logits { .. }) {
             parts.push(if bias.is_some() {
@@ -93,9 +95,9 @@ impl Kernels<'_> {
             }
         };
         let features = if gated {
-            (matrix.rows / 2).div_ceil(TRAIN_TILE / 2)
+            (matrix.rows / 2).div_ceil(TRAIN_COLUMNS / 2)
         } else {
-            matrix.rows.div_ceil(TRAIN_TILE)
+            matrix.rows.div_ceil(TRAIN_COLUMNS)
         };
         let name = format!("{name}_{}_{}", matrix.rows, matrix.columns);
         self.add(name, header, parts, grid(features))
@@ -150,8 +152,11 @@ impl Kernels<'_> {
             "quads from a row of slopes to the next",
         );
         if self.spec.mlp.gated {
-            let half = slopes.width / 2 / 4;
-            header.size("HALF_QUADS", half, "where their second half begins");
+            header.size("HALF", slopes.width / 2, "where their second half begins");
+            header.size("HALF_QUADS", slopes.width / 8, "the same in quads");
+            header.size("SLOPE_STRIDE", slopes.stride, "from a row to the next");
+            let out = self.buffer(BufferName::H).stride;
+            header.size("OUT_STRIDE", out, "from a row of the output to the next");
         }
     }
 
@@ -164,14 +169,14 @@ impl Kernels<'_> {
             matrix.columns, matrix.rows
         ));
         header.size("COLUMNS", matrix.columns, "columns of the matrix");
-        header.size("DY_QUADS", dy.stride / 4, "quads from a row to the next");
+        header.size("DY_STRIDE", dy.stride, "from a row of dy to the next");
         header.size("WIDTH", matrix.columns, "width of the output");
         let mut parts = vec![
             &files::TRAIN_RUN,
             &files::TRAIN_PRODUCT,
             &files::TRAIN_PRODUCT_BACKWARD,
             weight_part(matrix),
-            &files::TRAIN_PRODUCT_PAIR,
+            &files::TRAIN_PRODUCT_QUAD,
             &files::TRAIN_MASKED,
         ];
         let name = match into {
@@ -196,7 +201,7 @@ impl Kernels<'_> {
             }
         };
         let name = format!("{name}_{}_{}", dy.width, matrix.columns);
-        let columns = matrix.columns.div_ceil(TRAIN_TILE);
+        let columns = matrix.columns.div_ceil(TRAIN_COLUMNS);
         self.add(name, header, parts, grid(columns))
     }
 
@@ -220,10 +225,10 @@ impl Kernels<'_> {
             } else {
                 &files::TRAIN_WEIGHT_GRADIENT_SINGLE
             },
-            &files::TRAIN_PRODUCT_PAIR,
+            &files::TRAIN_PRODUCT_QUAD,
         ];
         let name = format!("weight_{}_{}", dy.width, matrix.columns);
-        let columns = matrix.columns.div_ceil(TRAIN_TILE);
+        let columns = matrix.columns.div_ceil(TRAIN_COLUMNS);
         self.add(name, header, parts, grid(columns))
     }
 }
@@ -231,7 +236,7 @@ impl Kernels<'_> {
 fn grid(groups: u32) -> Grid {
     Grid {
         lanes: LANES,
-        rows: TRAIN_TILE,
+        rows: TRAIN_ROWS,
         groups,
     }
 }

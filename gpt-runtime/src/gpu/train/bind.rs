@@ -1,6 +1,8 @@
 //! What a training kernel reads and writes: the bindings of group 1, as the files under `shaders/wgsl/train/` declare them, and its workgroups.
 
-use gpt_plan::{BufferName, Into, Kernel, NormRef, Slot, TRAIN_TILE, TensorId, TrainOp};
+use gpt_plan::{
+    BufferName, Into, Kernel, NormRef, Slot, TRAIN_COLUMNS, TRAIN_ROWS, TensorId, TrainOp,
+};
 
 /// Something that can be bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,16 +69,16 @@ fn of_columns(kernel: &Kernel, _: u32) -> Extent {
 }
 
 fn of_features(_: &Kernel, piece: u32) -> Extent {
-    Extent::Rows(piece.div_ceil(TRAIN_TILE), TRAIN_TILE)
+    Extent::Rows(piece.div_ceil(TRAIN_COLUMNS), TRAIN_ROWS)
 }
 
 /// A workgroup makes both of a pair of features.
 fn of_halves(_: &Kernel, piece: u32) -> Extent {
-    Extent::Rows(piece.div_ceil(TRAIN_TILE / 2), TRAIN_TILE)
+    Extent::Rows(piece.div_ceil(TRAIN_COLUMNS / 2), TRAIN_ROWS)
 }
 
 fn of_weights(kernel: &Kernel, piece: u32) -> Extent {
-    Extent::Fixed(kernel.groups, piece.div_ceil(TRAIN_TILE))
+    Extent::Fixed(kernel.groups, piece.div_ceil(TRAIN_ROWS))
 }
 
 fn of_tokens(_: &Kernel, _: u32) -> Extent {

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use bytemuck::cast_slice;
-use gpt_plan::{Plan, TRAIN_TILE, TensorId};
+use gpt_plan::{Plan, TRAIN_ROWS, TensorId};
 use wgpu::{Buffer, BufferBinding, BufferUsages};
 
 use crate::Error;
@@ -41,6 +41,12 @@ pub struct Parameters {
     states: [Vec<Buffer>; 4],
 }
 
+/// Rows at whose multiples a tensor is cut: those begin where any adapter may bind.
+const CUT: u32 = 64;
+
+/// Most rows of a piece: as many workgroups as a dispatch may have make its gradient.
+const MOST: u32 = 65_535 * TRAIN_ROWS / CUT * CUT;
+
 /// Bytes that are read back at once.
 const READ: u64 = 16 << 20;
 
@@ -57,13 +63,13 @@ impl Layout {
             let row = 4 * u64::from(tensor.columns);
             let whole = 4 * plan.trained_len(id);
             let mut pieces = Vec::new();
-            if whole <= most {
+            if whole <= most && rows <= MOST {
                 pieces.push((0, rows));
             } else {
-                let most = (most / row) as u32 / TRAIN_TILE * TRAIN_TILE;
+                let most = (most / row).min(u64::from(MOST)) as u32 / CUT * CUT;
                 if most == 0 {
                     return Err(Error::Input(format!(
-                        "{} of {} has rows so long that {TRAIN_TILE} of them are more than a device binds at once",
+                        "{} of {} has rows so long that {CUT} of them are more than a device binds at once",
                         tensor.name, plan.name
                     )));
                 }

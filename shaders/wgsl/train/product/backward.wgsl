@@ -1,28 +1,25 @@
-// dx = dy W: dy lies with its depth along a row and is turned, W does not.
+// dx = dy W: an invocation owns a quad of every row of W.
 //
 // The depth is the rows of W, or some of them: a long sum is made in pieces. Padding rows are zero, and so is dy where they begin.
 
-// Quads from a row of dy to the next.
-const DY_QUADS: u32 = 580u;
+// From a row of dy to the next.
+const DY_STRIDE: u32 = 2320u;
 
 struct Run { tokens: u32, rows: u32, first: u32, replace: u32, scale: f32, key: u32, threshold: u32, keep: f32 }
 @group(0) @binding(0) var<uniform> run: Run;
 struct Step { first: u32, rows: u32, second: u32, site: u32, adds: u32 }
 @group(0) @binding(1) var<uniform> step: Step;
 
-var<workgroup> left: array<vec4<f32>, 256>;
-var<workgroup> right: array<vec4<f32>, 256>;
-
-fn put_left(depth: u32, quad: u32, rows: mat4x4<f32>) {
-    left[depth + quad] = rows[0];
-}
+alias Rows = mat4x4<f32>;
+struct Sums { a: Rows, b: Rows, c: Rows, d: Rows }
+var<workgroup> left: array<Rows, 64>;
 
 fn weight(row: u32, quad: u32) -> vec4<f32> {
     return vec4<f32>(f32(row + quad));
 }
 // ---- end of parameters ----
 
-@group(1) @binding(0) var<storage, read> dy: array<vec4<f32>>;
+@group(1) @binding(0) var<storage, read> dy: array<f32>;
 
 fn depth() -> u32 {
     return step.rows;
@@ -32,28 +29,41 @@ fn height() -> u32 {
     return run.rows;
 }
 
-// As on the way forward, a row too many is the last one once more. Columns that do not exist are dropped.
-fn stage(tile: vec2<u32>, k: u32, lane: u32) {
-    let rows = lane / 4u;
-    let along = lane % 4u;
-    let quad = (step.first + k) / 4u + along;
-    let first = tile.y * 64u + rows * 4u;
-    put_left(along * 4u, rows, mat4x4<f32>(
-        gradient(first, quad),
-        gradient(first + 1u, quad),
-        gradient(first + 2u, quad),
-        gradient(first + 3u, quad),
-    ));
-    let at = step.second + k + lane / 16u;
-    let column = tile.x * 16u + lane % 16u;
-    right[lane] = weight(at, column);
-    right[lane + 64u] = weight(at + 4u, column);
-    right[lane + 128u] = weight(at + 8u, column);
-    right[lane + 192u] = weight(at + 12u, column);
+fn stage(first: u32, k: u32, i: u32) {
+    let column = step.first + k + i;
+    left[i] = Rows(
+        gradients(first, column),
+        gradients(first + 4u, column),
+        gradients(first + 8u, column),
+        gradients(first + 12u, column),
+    );
 }
 
-fn gradient(row: u32, quad: u32) -> vec4<f32> {
-    return dy[min(row, run.rows - 1u) * DY_QUADS + quad];
+fn gradients(row: u32, column: u32) -> vec4<f32> {
+    return vec4<f32>(
+        gradient(row, column),
+        gradient(row + 1u, column),
+        gradient(row + 2u, column),
+        gradient(row + 3u, column),
+    );
+}
+
+// As on the way forward, a row too many is the last one once more.
+fn gradient(row: u32, column: u32) -> f32 {
+    return dy[min(row, run.rows - 1u) * DY_STRIDE + min(column, DY_STRIDE - 1u)];
+}
+
+fn multiply(owner: u32, k: u32, count: u32, before: Sums) -> Sums {
+    var sums = before;
+    for (var i = 0u; i < count; i++) {
+        let rows = left[i];
+        let weights = weight(step.second + k + i, owner);
+        sums.a += weights.x * rows;
+        sums.b += weights.y * rows;
+        sums.c += weights.z * rows;
+        sums.d += weights.w * rows;
+    }
+    return sums;
 }
 
 // What is made from a chunk stands among the rows of the pass.

@@ -1,4 +1,4 @@
-// The features of a workgroup are 64 neighbouring rows of the matrix.
+// The features of an invocation are four neighbouring rows of the matrix.
 
 struct Step { first: u32, rows: u32, second: u32, site: u32, adds: u32 }
 @group(0) @binding(1) var<uniform> step: Step;
@@ -9,6 +9,6 @@ fn weight(row: u32, quad: u32) -> vec4<f32> {
 // ---- end of parameters ----
 
 // A row that does not exist is the last one once more, and its products are dropped.
-fn feature_weight(tile: u32, local: u32, quad: u32) -> vec4<f32> {
-    return weight(min(tile * 64u + local, step.rows - 1u), quad);
+fn feature_weight(owner: u32, j: u32, quad: u32) -> vec4<f32> {
+    return weight(min(owner * 4u + j, step.rows - 1u), quad);
 }

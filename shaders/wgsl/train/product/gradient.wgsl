@@ -1,4 +1,4 @@
-// dW = dy^T x: the depth is the rows of the pass, and both operands lie across it as they are needed.
+// dW = dy^T x: the depth is the rows of the pass. An invocation owns a quad of every row of x.
 //
 // A matrix may begin within dy, where only a part of it is worked on. What lies behind the last column of either operand makes sums that are
 // dropped.
@@ -12,12 +12,9 @@ struct Run { tokens: u32, rows: u32, first: u32, replace: u32, scale: f32, key: 
 struct Step { first: u32, rows: u32, second: u32, site: u32, adds: u32 }
 @group(0) @binding(1) var<uniform> step: Step;
 
-var<workgroup> left: array<vec4<f32>, 256>;
-var<workgroup> right: array<vec4<f32>, 256>;
-
-fn put_left(depth: u32, quad: u32, rows: mat4x4<f32>) {
-    left[depth + quad] = rows[0];
-}
+alias Rows = mat4x4<f32>;
+struct Sums { a: Rows, b: Rows, c: Rows, d: Rows }
+var<workgroup> left: array<Rows, 64>;
 // ---- end of parameters ----
 
 @group(1) @binding(0) var<storage, read> dy: array<vec4<f32>>;
@@ -31,18 +28,22 @@ fn height() -> u32 {
     return step.rows;
 }
 
-fn stage(tile: vec2<u32>, k: u32, lane: u32) {
-    put(tile, k, lane);
-    put(tile, k, lane + 64u);
-    put(tile, k, lane + 128u);
-    put(tile, k, lane + 192u);
+// A row that does not exist is not multiplied; the last one stands in for it.
+fn stage(first: u32, k: u32, i: u32) {
+    let at = min(k + i, run.rows - 1u) * DY_QUADS + (step.first + first) / 4u;
+    left[i] = Rows(dy[at], dy[at + 1u], dy[at + 2u], dy[at + 3u]);
 }
 
-// Rows that do not exist count as zero.
-fn put(tile: vec2<u32>, k: u32, i: u32) {
-    let row = min(k + i / 16u, run.rows - 1u);
-    let quad = i % 16u;
-    let d = dy[row * DY_QUADS + step.first / 4u + tile.y * 16u + quad];
-    left[i] = select(vec4<f32>(0.0), d, k + i / 16u < run.rows);
-    right[i] = x[(run.first + row) * X_QUADS + tile.x * 16u + quad];
+fn multiply(owner: u32, k: u32, count: u32, before: Sums) -> Sums {
+    let quad = min(owner, X_QUADS - 1u);
+    var sums = before;
+    for (var i = 0u; i < count; i++) {
+        let rows = left[i];
+        let inputs = x[(run.first + k + i) * X_QUADS + quad];
+        sums.a += inputs.x * rows;
+        sums.b += inputs.y * rows;
+        sums.c += inputs.z * rows;
+        sums.d += inputs.w * rows;
+    }
+    return sums;
 }

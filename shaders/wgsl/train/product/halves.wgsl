@@ -1,5 +1,5 @@
-// The features of a workgroup are 32 neighbouring rows of the half that gates, and as many of the half that is gated: so an invocation has made
-// both that belong together.
+// The features of an invocation are two neighbouring rows of the half that gates, and two of the half that is gated: so it has made both that belong
+// together.
 
 struct Step { first: u32, rows: u32, second: u32, site: u32, adds: u32 }
 @group(0) @binding(1) var<uniform> step: Step;
@@ -14,9 +14,9 @@ fn second_weight(row: u32, quad: u32) -> vec4<f32> {
 // ---- end of parameters ----
 
 // A row that does not exist is the last one once more, and its products are dropped.
-fn feature_weight(tile: u32, local: u32, quad: u32) -> vec4<f32> {
-    let row = min(tile * 32u + local % 32u, step.rows - 1u);
-    if local < 32u {
+fn feature_weight(owner: u32, j: u32, quad: u32) -> vec4<f32> {
+    let row = min(owner * 2u + j % 2u, step.rows - 1u);
+    if j < 2u {
         return weight(row, quad);
     }
     return second_weight(step.second + row, quad);
