@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use gpt_plan::{BufferName, Format, Plan, Recompute, Spec};
-use gpt_runtime::engine::{EngineTrainer, Learn, State};
+use gpt_runtime::Error;
+use gpt_runtime::engine::{EngineTrainer, Learn, State, TrainerOptions};
 use gpt_runtime::gpu::{GpuDevice, GpuTrainer};
+use gpt_runtime::weights::Weights;
 use gpt_tests::learning::{self, Batch, check_same, check_tensors, learn, options, read};
 use gpt_tests::lively::Lively;
 use gpt_tests::oracle::Gpt;
@@ -13,20 +15,27 @@ use gpt_tests::{gpu, specs};
 /// Relative to a tensor's size.
 const BOUND: f64 = 1e-5;
 
-fn check(name: &str, spec: &Spec, device: &Arc<GpuDevice>) {
-    let engine = |plan, weights: &dyn gpt_runtime::weights::Weights, options| {
+fn engine(
+    device: Arc<GpuDevice>,
+) -> impl Fn(&'static Plan, &dyn Weights, TrainerOptions) -> Result<Box<dyn EngineTrainer>, Error> {
+    move |plan, weights, options| {
         let trainer = GpuTrainer::new(device.clone(), plan, weights, options)?;
-        Ok(Box::new(trainer) as Box<dyn EngineTrainer>)
-    };
-    learning::check(name, spec, &engine, BOUND);
+        Ok(Box::new(trainer))
+    }
 }
 
 #[test]
 fn every_odd_spec() {
     let Some(device) = gpu::device() else { return };
     for (name, spec) in specs::odd() {
-        check(name, &spec, &device);
+        learning::check(name, &spec, &engine(device.clone()), BOUND);
     }
+}
+
+#[test]
+fn shapes_beyond_one_block() {
+    let Some(device) = gpu::device() else { return };
+    learning::check_large(&engine(device), BOUND);
 }
 
 fn trainer(
