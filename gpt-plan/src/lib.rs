@@ -33,9 +33,9 @@ pub use tensor::{
 };
 
 pub use training::{
-    BufferName, Copies, Dropout, Into, LOGITS_BYTES, Recompute, Repeat, Site, Slot, TrainBuffer,
-    TrainBytes, TrainOp, TrainRows, TrainSection, TrainShape, TrainStep, Training, hash,
-    train_stride,
+    ADAMW, BufferName, Copies, Dropout, GRADIENT_NORM, Into, LOGITS_BYTES, Recompute, Repeat, Site,
+    Slot, TRAIN_COLUMNS, TRAIN_ROWS, TrainBuffer, TrainBytes, TrainOp, TrainRows, TrainSection,
+    TrainShape, TrainStep, Training, hash, train_stride,
 };
 
 /// Text that is a literal in a static plan and owned in one made at run time.

@@ -2,25 +2,39 @@
 
 use std::sync::Arc;
 
+use gpt_plan::{Plan, Spec};
+use gpt_runtime::Error;
 use gpt_runtime::cpu::simd::Isa;
 use gpt_runtime::cpu::{CpuDevice, CpuTrainer};
+use gpt_runtime::engine::{EngineTrainer, TrainerOptions};
+use gpt_runtime::weights::Weights;
 use gpt_tests::{learning, specs};
 
 /// Relative error of a gradient.
 const BOUND: f64 = 1e-5;
 
-fn check(name: &str, spec: &gpt_plan::Spec, isa: Isa, threads: usize) {
+/// Trainers whose buffers hold NaN.
+fn engine(
+    isa: Isa,
+    threads: usize,
+) -> impl Fn(&'static Plan, &dyn Weights, TrainerOptions) -> Result<Box<dyn EngineTrainer>, Error> {
     let device = Arc::new(CpuDevice::with_isa(isa, Some(threads)).unwrap());
-    learning::check(
-        name,
-        spec,
-        &|plan, weights, options| {
-            let mut trainer = CpuTrainer::new(device.clone(), plan, None, weights, options)?;
-            trainer.poison();
-            Ok(Box::new(trainer))
-        },
-        BOUND,
-    );
+    move |plan, weights, options| {
+        let mut trainer = CpuTrainer::new(device.clone(), plan, None, weights, options)?;
+        trainer.poison();
+        Ok(Box::new(trainer))
+    }
+}
+
+fn check(name: &str, spec: &Spec, isa: Isa, threads: usize) {
+    learning::check(name, spec, &engine(isa, threads), BOUND);
+}
+
+#[test]
+fn shapes_beyond_one_block() {
+    for isa in Isa::available() {
+        learning::check_large(&engine(isa, 2), BOUND);
+    }
 }
 
 #[test]
@@ -43,7 +57,7 @@ fn every_instruction_set() {
 #[test]
 fn products_in_bf16() {
     use gpt_plan::{Format, Recompute};
-    use gpt_runtime::engine::{EngineTrainer, Precision, State};
+    use gpt_runtime::engine::{Precision, State};
     use gpt_tests::learning::{Batch, check_same, expected, learn, options, read};
     use gpt_tests::lively::Lively;
     use gpt_tests::oracle::Gpt;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use gpt_plan::{Dropout, Format, Recompute, Spec};
 use gpt_runtime::cpu::{CpuDevice, CpuTrainer};
 use gpt_runtime::engine::{Learn, State};
+use gpt_runtime::gpu::GpuTrainer;
+use gpt_tests::gpu;
 use gpt_tests::learning::{Batch, Engine, check_tensors, options, read};
 use gpt_tests::lively::Lively;
 use gpt_tests::oracle::Gpt;
@@ -20,7 +22,7 @@ fn check(engine: Engine<'_>, bound: f64) {
         let plan = specs::plan(name, &spec);
         let weights = Lively::new(plan, 5, Format::F32);
         let gpt = Gpt::new(plan, &weights).unwrap();
-        // Two blocks of keys and a few more.
+        // More keys than divide anything.
         let tokens = spec.context.min(35);
         let batch = Batch::new(&spec, 3, tokens, 0);
         let dropout = Dropout::new(spec.dropout, 77);
@@ -60,6 +62,18 @@ fn the_cpu_engine_leaves_out_what_the_oracle_does() {
     check(
         &|plan, weights, options| {
             let trainer = CpuTrainer::new(device.clone(), plan, None, weights, options)?;
+            Ok(Box::new(trainer))
+        },
+        1e-5,
+    );
+}
+
+#[test]
+fn the_gpu_engine_leaves_out_what_the_oracle_does() {
+    let Some(device) = gpu::device() else { return };
+    check(
+        &|plan, weights, options| {
+            let trainer = GpuTrainer::new(device.clone(), plan, weights, options)?;
             Ok(Box::new(trainer))
         },
         1e-5,

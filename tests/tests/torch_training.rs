@@ -9,9 +9,11 @@ use std::sync::Arc;
 use gpt_plan::{Format, Plan, Recompute};
 use gpt_runtime::cpu::{Activate, CpuDevice, CpuTrainer};
 use gpt_runtime::engine::{EngineTrainer, State, Update};
+use gpt_runtime::gpu::GpuTrainer;
 use gpt_runtime::weights::{self, Checkpoint, Weights};
 use gpt_runtime::{Gpt, gpt_model};
 use gpt_tests::adamw::Moments;
+use gpt_tests::gpu;
 use gpt_tests::learning::{Batch, learn, options, read};
 use gpt_tests::oracle::{self, Parameters, dequantise};
 
@@ -210,6 +212,17 @@ fn the_cpu_engine_learns_as_pytorch_does() {
         let Fixture { plan, weights, .. } = &fixture;
         let activate = Some(fixture.activate);
         let trainer = CpuTrainer::new(device.clone(), plan, activate, weights, options);
+        check(&fixture, &mut trainer.unwrap());
+    }
+}
+
+#[test]
+fn the_gpu_engine_learns_as_pytorch_does() {
+    let Some(device) = gpu::device() else { return };
+    for fixture in Fixture::all() {
+        let options = options(2, fixture.batch.tokens, Recompute::Nothing);
+        let Fixture { plan, weights, .. } = &fixture;
+        let trainer = GpuTrainer::new(device.clone(), plan, weights, options);
         check(&fixture, &mut trainer.unwrap());
     }
 }

@@ -16,18 +16,19 @@ use BufferName as B;
 
 /// How a model learns.
 pub fn training(model: &str, spec: &Spec, table: &Table) -> Training {
+    let buffers = buffers(spec);
     let mut build = Builder {
         spec,
         table,
-        kernels: Kernels::new(model, spec, &table.tensors),
+        kernels: Kernels::new(model, spec, &table.tensors, &buffers),
     };
     let forward = build.forward();
     let backward = build.backward();
     Training {
-        buffers: buffers(spec).into(),
         forward: forward.into(),
         backward: backward.into(),
         kernels: build.kernels.finish().into(),
+        buffers: buffers.into(),
     }
 }
 
@@ -365,7 +366,7 @@ impl Builder<'_> {
     fn section(&mut self, repeat: Repeat, steps: Vec<(&'static str, TrainOp)>) -> TrainSection {
         let steps = steps.into_iter().map(|(name, op)| TrainStep {
             name,
-            kernels: self.kernels.of(name, &op).into(),
+            kernels: self.kernels.of(&op).into(),
             op,
         });
         TrainSection {

@@ -19,6 +19,11 @@ impl Header {
         self.item(name, format!("const {name}: u32 = {value}u; // {doc}\n"));
     }
 
+    /// A choice that the shader makes when it is built.
+    pub fn flag(&mut self, name: &'static str, value: bool, doc: &str) {
+        self.item(name, format!("const {name}: bool = {value}; // {doc}\n"));
+    }
+
     /// A number, as the f32 nearest to it.
     pub fn number(&mut self, name: &'static str, value: f64, doc: &str) {
         let value = value as f32;

@@ -9,10 +9,14 @@ use naga::{AddressSpace, SourceLocation};
 /// what an expansion costs.
 pub fn validate_all(plan: &Plan) -> Vec<String> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = plan.kernels.len().div_ceil(threads).max(1);
+    let kernels: Vec<&Kernel> = plan
+        .kernels
+        .iter()
+        .chain(plan.training.kernels.iter())
+        .collect();
+    let share = kernels.len().div_ceil(threads).max(1);
     std::thread::scope(|scope| {
-        let shares: Vec<_> = plan
-            .kernels
+        let shares: Vec<_> = kernels
             .chunks(share)
             .map(|kernels| {
                 scope.spawn(|| {

@@ -33,6 +33,15 @@ pub struct Training {
     pub kernels: List<Kernel>,
 }
 
+/// Rows and columns of a product that one workgroup makes.
+pub const TRAIN_ROWS: u32 = 16;
+pub const TRAIN_COLUMNS: u32 = 128;
+
+/// The kernels of [`Training::kernels`] that belong to no step of a pass but end every step of learning: what moves the parameters, and what
+/// sums the squares of their gradients.
+pub const ADAMW: &str = "adamw";
+pub const GRADIENT_NORM: &str = "gradient_norm";
+
 impl Training {
     /// The buffer called `name`.
     pub fn buffer(&self, name: BufferName) -> &TrainBuffer {

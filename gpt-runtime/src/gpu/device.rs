@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use gpt_plan::Kernel;
 use wgpu::{
     BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, Buffer, BufferDescriptor,
-    BufferUsages, CommandEncoder, DeviceType, ErrorFilter, Features, MapMode, MemoryHints,
-    PollType, Queue,
+    BufferUsages, CommandEncoder, ComputePipeline, DeviceType, ErrorFilter, Features, MapMode,
+    MemoryHints, PollType, Queue,
 };
 
 use super::adapter;
@@ -177,6 +178,47 @@ impl GpuDevice {
             layout,
             entries,
         })
+    }
+
+    /// The pipeline of a kernel whose bind groups are laid out as `groups` say.
+    pub(super) fn pipeline(
+        &self,
+        kernel: &Kernel,
+        groups: &[Option<&BindGroupLayout>],
+    ) -> ComputePipeline {
+        self.count();
+        let label = Some(&*kernel.name);
+        let source = wgpu::ShaderModuleDescriptor {
+            label,
+            source: wgpu::ShaderSource::Wgsl(kernel.wgsl().into()),
+        };
+        // SAFETY: the shader is one that the compiler put together for a plan. Every index is bounded by a size that is a literal of
+        // the same plan, or by numbers that a session or trainer keeps within the buffers it made for them (rows, positions, tokens,
+        // parts of matrices); every loop counts up to such a size, and no divisor is zero.
+        let module = unsafe {
+            self.device
+                .create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked())
+        };
+        let layout = self
+            .device
+            .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label,
+                bind_group_layouts: groups,
+                immediate_size: 0,
+            });
+        self.device
+            .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label,
+                layout: Some(&layout),
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    constants: &[],
+                    // Every kernel writes workgroup memory before it reads it.
+                    zero_initialize_workgroup_memory: false,
+                },
+                cache: None,
+            })
     }
 
     /// Submits what was recorded.

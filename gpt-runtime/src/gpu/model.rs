@@ -327,42 +327,9 @@ fn pipeline(
     op: &Op,
     slots: Option<WeightSlots>,
 ) -> ComputePipeline {
-    device.count();
-    let source = wgpu::ShaderModuleDescriptor {
-        label: Some(&kernel.name),
-        source: wgpu::ShaderSource::Wgsl(kernel.wgsl().into()),
-    };
-    // SAFETY: the shader is one that the compiler put together for this plan. Every index is bounded by a size that is a literal of
-    // the same plan (or by `run.rows` and `run.position`, which a session keeps within the buffers it made for them), every
-    // loop counts up to such a size, and no divisor is zero.
-    let module = unsafe {
-        device
-            .device
-            .create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked())
-    };
     let session = layout::session_layout(device, op);
     let weights = slots.map(|slots| layout::weight_layout(device, slots));
     let mut groups = vec![Some(&session)];
     groups.extend(weights.iter().map(Some));
-    let layout = device
-        .device
-        .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some(&kernel.name),
-            bind_group_layouts: &groups,
-            immediate_size: 0,
-        });
-    device
-        .device
-        .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(&kernel.name),
-            layout: Some(&layout),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                constants: &[],
-                // Every kernel writes workgroup memory before it reads it.
-                zero_initialize_workgroup_memory: false,
-            },
-            cache: None,
-        })
+    device.pipeline(kernel, &groups)
 }

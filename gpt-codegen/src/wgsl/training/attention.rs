@@ -1,0 +1,97 @@
+//! Attention, forward and back.
+
+use gpt_plan::{BufferName, Mask};
+use gpt_shaders as files;
+
+use super::{Grid, Header, Kernels, LANES};
+
+/// Queries, or keys, of a workgroup; the files are written for as many.
+const TOGETHER: u32 = 4;
+
+impl Kernels<'_> {
+    pub(super) fn attention(&mut self) -> u16 {
+        let parts = vec![
+            &files::TRAIN_RUN,
+            self.mask_part(),
+            self.drop_part(),
+            &files::TRAIN_ATTENTION_FORWARD,
+        ];
+        let (header, grid) = self.heads("attention", self.spec.heads);
+        self.add("attention", header, parts, grid)
+    }
+
+    /// What the softmax takes out; then queries; then keys and values.
+    pub(super) fn attention_back(&mut self) -> Vec<u16> {
+        let spec = self.spec;
+        let (header, grid) = self.heads("what the softmax takes out of a gradient", 1);
+        let delta = vec![&files::TRAIN_ATTENTION_DELTA];
+        let delta = self.add("attention_delta", header, delta, Grid { rows: 1, ..grid });
+        let rotary = if spec.rotary() {
+            &files::TRAIN_ROTARY_PAIRS
+        } else {
+            &files::TRAIN_ROTARY_NONE
+        };
+        let parts = |kernel| {
+            let (mask, drop) = (self.mask_part(), self.drop_part());
+            vec![&files::TRAIN_RUN, mask, drop, rotary, kernel]
+        };
+        let queries = parts(&files::TRAIN_ATTENTION_QUERIES);
+        let keys = parts(&files::TRAIN_ATTENTION_KEYS);
+        let (header, grid) = self.heads("the gradient of queries", spec.heads);
+        let queries = self.add("attention_queries", header, queries, grid);
+        let (header, grid) = self.heads("the gradient of keys and values", spec.kv_heads);
+        let keys = self.add("attention_keys", header, keys, grid);
+        vec![delta, queries, keys]
+    }
+
+    fn mask_part(&self) -> &'static files::Source {
+        match self.spec.mask {
+            Mask::Causal => &files::TRAIN_ATTENTION_CAUSAL,
+            Mask::Bidirectional => &files::TRAIN_ATTENTION_BIDIRECTIONAL,
+        }
+    }
+
+    fn heads(&self, what: &str, groups: u32) -> (Header, Grid) {
+        let spec = self.spec;
+        // Heads are at most 256 wide (`check`), so a workgroup has an invocation for each column.
+        let columns = spec.head_dim.next_power_of_two().max(16);
+        let lanes = columns.max(LANES);
+        let mut header = self.header(what);
+        let mut size = |name, value, doc| header.size(name, value, doc);
+        size("HEAD_DIM", spec.head_dim, "width of a head");
+        size("HEADS", spec.heads, "query heads");
+        size(
+            "GROUP",
+            spec.heads / spec.kv_heads,
+            "query heads that share a head of keys and values",
+        );
+        size("Q_WIDTH", spec.q_width(), "width of all query heads");
+        size("KV_WIDTH", spec.kv_width(), "width of all key heads");
+        let stride = |name| self.buffer(name).stride;
+        size(
+            "QKV_STRIDE",
+            stride(BufferName::Qkv),
+            "from a row to the next",
+        );
+        size(
+            "A_STRIDE",
+            stride(BufferName::A),
+            "from a row of the output to the next",
+        );
+        size("LANES", lanes, "invocations of a workgroup");
+        size(
+            "COLUMNS",
+            columns,
+            "invocations side by side on a row of values",
+        );
+        size("SLICES", lanes / columns, "such sets of invocations");
+        let scale = 1.0 / f64::from(spec.head_dim).sqrt();
+        header.number("SCALE", scale, "1 / sqrt(HEAD_DIM)");
+        let grid = Grid {
+            lanes,
+            rows: TOGETHER,
+            groups,
+        };
+        (header, grid)
+    }
+}

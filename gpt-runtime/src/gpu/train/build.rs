@@ -1,0 +1,346 @@
+//! From a plan's steps to dispatches: every kernel of a step, for each piece of its matrix, with all that it binds.
+
+use std::collections::HashMap;
+
+use bytemuck::{Pod, Zeroable, bytes_of};
+use gpt_plan::{BufferName, Place, Plan, Repeat, Site, TensorId, TrainOp, TrainStep};
+use wgpu::{
+    BindGroup, BindGroupEntry, BindGroupLayout, BindGroupLayoutDescriptor, BindGroupLayoutEntry,
+    BindingResource, BindingType, Buffer, BufferBinding, BufferBindingType, BufferUsages,
+    ComputePipeline, ShaderStages,
+};
+
+use super::bind::{self, Bound, Extent, Work};
+use super::buffers::{Buffers, NUMBERS, SLOT};
+use super::parameters::{Parameters, Piece};
+use super::pass::Dispatch;
+use crate::Error;
+use crate::engine::State;
+use crate::gpu::device::GpuDevice;
+
+/// The struct `Step` of `train/run.wgsl`; where a step ends, `Piece` of `train/adamw.wgsl` and `train/gradient_norm.wgsl`: first quad, quads, whether
+/// they decay.
+#[derive(Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct Step {
+    pub first: u32,
+    pub rows: u32,
+    pub second: u32,
+    pub site: u32,
+    pub adds: u32,
+    pub padding: [u32; 3],
+}
+
+/// Rows of a matrix that are summed over at once. A sum over a vocabulary loses more digits than the next step can do without, if it is made from its first term
+/// to its last; so it is made in pieces.
+const DEPTH: usize = 8192;
+
+/// The part of a step's work that one dispatch does.
+#[derive(Clone, Copy, Default)]
+struct Share {
+    numbers: Step,
+    piece: Option<Piece>,
+    /// The counterpart in the half that a gate lets through.
+    second: Option<Piece>,
+}
+
+pub struct Builder<'a> {
+    device: &'a GpuDevice,
+    plan: &'static Plan,
+    parameters: &'a Parameters,
+    buffers: &'a Buffers,
+    /// By binding and whether it is written.
+    layouts: HashMap<Vec<(u32, bool)>, BindGroupLayout>,
+    /// Group 1 of each kernel that occurred.
+    kernels: Vec<Option<BindGroupLayout>>,
+    /// The numbers of all dispatches.
+    steps: Vec<Step>,
+}
+
+impl<'a> Builder<'a> {
+    pub fn new(
+        device: &'a GpuDevice,
+        plan: &'static Plan,
+        parameters: &'a Parameters,
+        buffers: &'a Buffers,
+    ) -> Self {
+        Builder {
+            device,
+            plan,
+            parameters,
+            buffers,
+            layouts: HashMap::new(),
+            kernels: vec![None; plan.training.kernels.len()],
+            steps: Vec::new(),
+        }
+    }
+
+    /// The kernel called `name`, and its workgroups.
+    pub fn kernel(&self, name: &str) -> (u16, u32) {
+        let kernels = self.plan.training.kernels.iter();
+        let found = (0..).zip(kernels).find(|(_, kernel)| kernel.name == name);
+        let (index, kernel) = found.expect("every plan has the kernels that end a step");
+        (index, kernel.groups)
+    }
+
+    /// Adds the dispatches of a step.
+    pub fn step(
+        &mut self,
+        step: &TrainStep,
+        layer: u32,
+        out: &mut Vec<Dispatch>,
+    ) -> Result<(), Error> {
+        let spec = &self.plan.spec;
+        let works = bind::works(&step.op, spec.mlp.gated, spec.rotary());
+        assert_eq!(works.len(), step.kernels.len(), "kernels of {}", step.name);
+        let site = match step.op {
+            TrainOp::Residual { site, .. } | TrainOp::Dropped { site, .. } => site,
+            TrainOp::Embed { .. } => Site::Embedding,
+            _ => Site::Attention,
+        };
+        let site = layer * 4 + site as u32;
+        for (work, &kernel) in works.iter().zip(step.kernels.iter()) {
+            for share in self.shares(work, layer) {
+                let bound: Vec<_> = work
+                    .bindings
+                    .iter()
+                    .map(|&(binding, what, written)| {
+                        Ok((binding, self.resource(what, layer, &share)?, written))
+                    })
+                    .collect::<Result<_, Error>>()?;
+                let numbers = Step {
+                    site,
+                    ..share.numbers
+                };
+                let known = &self.plan.training.kernels[usize::from(kernel)];
+                let extent = (work.extent)(known, numbers.rows);
+                out.push(self.dispatch(kernel, step.name, &bound, numbers, extent));
+            }
+        }
+        Ok(())
+    }
+
+    /// How a step's matrix is worked on: whole, or piece by piece.
+    fn shares(&self, work: &Work, layer: u32) -> Vec<Share> {
+        let Some(id) = work.matrix else {
+            return vec![Share::default()];
+        };
+        let share = |piece: &Piece, second: Option<&Piece>| Share {
+            numbers: Step {
+                first: piece.first,
+                rows: piece.rows,
+                ..Default::default()
+            },
+            piece: Some(*piece),
+            second: second.copied(),
+        };
+        let gates = work.bindings.iter().any(|b| b.1 == Bound::SecondPiece);
+        match self.parameters.pieces(id, self.layer_of(id, layer)) {
+            [whole] if gates => {
+                let mut share = share(whole, Some(whole));
+                share.numbers.rows = whole.rows / 2;
+                share.numbers.second = whole.rows / 2;
+                vec![share]
+            }
+            pieces if gates => {
+                let (gate, up) = pieces.split_at(pieces.len() / 2);
+                let pairs = gate.iter().zip(up);
+                pairs.map(|(gate, up)| share(gate, Some(up))).collect()
+            }
+            pieces if work.adds => {
+                let mut shares = Vec::new();
+                for piece in pieces {
+                    for begin in (0..piece.rows).step_by(DEPTH) {
+                        let mut share = share(piece, None);
+                        share.numbers.first += begin;
+                        share.numbers.rows = (piece.rows - begin).min(DEPTH as u32);
+                        share.numbers.second = begin;
+                        share.numbers.adds = u32::from(!shares.is_empty());
+                        shares.push(share);
+                    }
+                }
+                shares
+            }
+            pieces => pieces.iter().map(|p| share(p, None)).collect(),
+        }
+    }
+
+    /// A layer's forward steps once more, but for the one that would write what the layer left.
+    pub fn again(&mut self, layer: u32, out: &mut Vec<Dispatch>) -> Result<(), Error> {
+        for section in self.plan.training.forward.iter() {
+            let Repeat::Layers(from, to) = section.repeat else {
+                continue;
+            };
+            if !(from..to).contains(&layer) {
+                continue;
+            }
+            for step in section.steps.iter() {
+                match step.op {
+                    TrainOp::Residual { out: x, .. } if x.name == BufferName::X => {}
+                    _ => self.step(step, layer, out)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn layer_of(&self, id: TensorId, layer: u32) -> u32 {
+        match self.plan.tensor(id).place {
+            Place::Model => 0,
+            Place::Layers { .. } => layer,
+        }
+    }
+
+    fn resource(
+        &self,
+        bound: Bound,
+        layer: u32,
+        share: &Share,
+    ) -> Result<BufferBinding<'a>, Error> {
+        let (parameters, buffers) = (self.parameters, self.buffers);
+        let of = |piece: Option<Piece>, state| {
+            let piece = piece.expect("a step with a matrix");
+            Ok(parameters.binding(state, &piece))
+        };
+        let vector = |id, state| match parameters.pieces(id, self.layer_of(id, layer)) {
+            [piece] => Ok(parameters.binding(state, piece)),
+            _ => Err(Error::Input(format!(
+                "{} of {} is more than a device binds at once",
+                self.plan.tensor(id).name,
+                self.plan.name
+            ))),
+        };
+        match bound {
+            Bound::Slot(slot) => Ok(whole(buffers.slot(slot, layer))),
+            Bound::Vector(id) => vector(id, State::Parameter),
+            Bound::VectorGradient(id) => vector(id, State::Gradient),
+            Bound::Piece => of(share.piece, State::Parameter),
+            Bound::PieceGradient => of(share.piece, State::Gradient),
+            Bound::SecondPiece => of(share.second, State::Parameter),
+            Bound::Table => match (&buffers.table, self.plan.find("positions")) {
+                (Some(table), _) => Ok(whole(table)),
+                (None, Some(positions)) => vector(positions, State::Parameter),
+                (None, None) => unreachable!("a model with a table computes or learns it"),
+            },
+        }
+    }
+
+    pub fn dispatch(
+        &mut self,
+        kernel: u16,
+        name: &str,
+        bound: &[(u32, BufferBinding<'_>, bool)],
+        numbers: Step,
+        extent: Extent,
+    ) -> Dispatch {
+        let device = self.device;
+        let key: Vec<_> = bound.iter().map(|b| (b.0, b.2)).collect();
+        let layout = self.layouts.entry(key).or_insert_with_key(|key| {
+            let entries = key.iter().map(|&(binding, written)| {
+                let read_only = !written;
+                entry(binding, BufferBindingType::Storage { read_only }, false)
+            });
+            layout(device, &entries.collect::<Vec<_>>())
+        });
+        let entries: Vec<_> = bound
+            .iter()
+            .map(|(binding, buffer, _)| BindGroupEntry {
+                binding: *binding,
+                resource: BindingResource::Buffer(buffer.clone()),
+            })
+            .collect();
+        let group = device.bind_group(name, layout, &entries);
+        self.kernels[usize::from(kernel)] = Some(layout.clone());
+        self.steps.push(numbers);
+        Dispatch {
+            kernel,
+            group,
+            step: (self.steps.len() as u32 - 1) * SLOT,
+            extent,
+        }
+    }
+
+    /// Group 0, and a pipeline for every kernel, built on all cores: a driver compiles one at a time on each.
+    pub fn finish(self) -> Result<(BindGroup, Vec<ComputePipeline>), Error> {
+        let device = self.device;
+        let mut numbers = vec![0; self.steps.len() * SLOT as usize];
+        for (slot, step) in numbers.chunks_mut(SLOT as usize).zip(&self.steps) {
+            slot[..size_of::<Step>()].copy_from_slice(bytes_of(step));
+        }
+        let steps = device.upload("the numbers of the steps", &numbers, BufferUsages::UNIFORM)?;
+        let entries = [0, 1].map(|binding| entry(binding, BufferBindingType::Uniform, true));
+        let first = layout(device, &entries);
+        let bind = |binding, buffer| BindGroupEntry {
+            binding,
+            resource: BindingResource::Buffer(BufferBinding {
+                buffer,
+                offset: 0,
+                size: std::num::NonZero::new(NUMBERS),
+            }),
+        };
+        let entries = [bind(0, &self.buffers.run), bind(1, &steps)];
+        let group = device.bind_group("numbers", &first, &entries);
+
+        let kernels: Vec<_> = self
+            .plan
+            .training
+            .kernels
+            .iter()
+            .zip(&self.kernels)
+            .collect();
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = kernels.len().div_ceil(threads);
+        let first = &first;
+        let pipelines = std::thread::scope(|scope| {
+            let shares: Vec<_> = kernels
+                .chunks(share)
+                .map(|kernels| {
+                    scope.spawn(move || {
+                        let built = kernels.iter().map(|(kernel, second)| {
+                            device.pipeline(kernel, &[Some(first), second.as_ref()])
+                        });
+                        built.collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            let joined = shares.into_iter().map(|share| share.join());
+            joined.collect::<Result<Vec<_>, _>>()
+        });
+        let pipelines = pipelines
+            .map_err(|_| Error::Device(format!("{} could not build a kernel", device.name())))?;
+        device.check()?;
+        Ok((group, pipelines.into_iter().flatten().collect()))
+    }
+}
+
+/// All of a buffer.
+pub fn whole(buffer: &Buffer) -> BufferBinding<'_> {
+    BufferBinding {
+        buffer,
+        offset: 0,
+        size: None,
+    }
+}
+
+fn layout(device: &GpuDevice, entries: &[BindGroupLayoutEntry]) -> BindGroupLayout {
+    device.count();
+    device
+        .device
+        .create_bind_group_layout(&BindGroupLayoutDescriptor {
+            label: None,
+            entries,
+        })
+}
+
+fn entry(binding: u32, ty: BufferBindingType, has_dynamic_offset: bool) -> BindGroupLayoutEntry {
+    BindGroupLayoutEntry {
+        binding,
+        visibility: ShaderStages::COMPUTE,
+        ty: BindingType::Buffer {
+            ty,
+            has_dynamic_offset,
+            min_binding_size: None,
+        },
+        count: None,
+    }
+}

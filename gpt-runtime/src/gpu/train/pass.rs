@@ -1,0 +1,164 @@
+//! The dispatches of a pass: every kernel of every step, for each layer and each piece of a matrix, with what it binds.
+
+use gpt_plan::{ADAMW, GRADIENT_NORM, Plan, Positions, Repeat, TensorKind, TrainOp, TrainShape};
+use wgpu::{BindGroup, Buffer, BufferUsages, ComputePipeline};
+
+use super::bind::Extent;
+use super::buffers::Buffers;
+use super::build::{Builder, Step, whole};
+use super::parameters::Parameters;
+use crate::Error;
+use crate::engine::State;
+use crate::gpu::device::GpuDevice;
+
+/// A kernel to be run.
+#[derive(Clone)]
+pub struct Dispatch {
+    pub kernel: u16,
+    /// What it binds as group 1.
+    pub group: BindGroup,
+    /// Where its own numbers begin.
+    pub step: u32,
+    pub extent: Extent,
+}
+
+/// All dispatches, in the order they run.
+pub struct Pass {
+    /// By the kernel's index.
+    pub pipelines: Vec<ComputePipeline>,
+    /// Group 0: the numbers of the pass, and of the step.
+    pub numbers: BindGroup,
+    pub forward: Vec<Dispatch>,
+    /// For each chunk of rows: its losses; what these say about the head.
+    pub loss: Vec<Dispatch>,
+    pub head: Vec<Dispatch>,
+    pub backward: Vec<Dispatch>,
+    /// Gradients that nobody replaces, so that they are cleared: buffer, first byte, bytes.
+    pub cleared: Vec<(Buffer, u64, u64)>,
+    /// Sums the squares of all gradients into `sums`.
+    pub squares: Vec<Dispatch>,
+    pub sums: Buffer,
+    /// Moves the parameters.
+    pub update: Vec<Dispatch>,
+}
+
+impl Pass {
+    pub fn new(
+        device: &GpuDevice,
+        plan: &'static Plan,
+        parameters: &Parameters,
+        buffers: &Buffers,
+        shape: &TrainShape,
+    ) -> Result<Pass, Error> {
+        let mut build = Builder::new(device, plan, parameters, buffers);
+        let mut forward = Vec::new();
+        for section in plan.training.forward.iter() {
+            for layer in layers(section.repeat) {
+                for step in section.steps.iter() {
+                    build.step(step, layer, &mut forward)?;
+                }
+            }
+        }
+        let (mut loss, mut head, mut backward) = (Vec::new(), Vec::new(), Vec::new());
+        for section in plan.training.backward.iter() {
+            for layer in layers(section.repeat) {
+                if shape.recompute.is_block() && matches!(section.repeat, Repeat::LayersBack(..)) {
+                    build.again(layer, &mut backward)?;
+                }
+                for step in section.steps.iter() {
+                    let out = match (section.repeat, &step.op) {
+                        (Repeat::Chunks, TrainOp::Logits { .. } | TrainOp::CrossEntropy) => {
+                            &mut loss
+                        }
+                        (Repeat::Chunks, _) => &mut head,
+                        _ => &mut backward,
+                    };
+                    build.step(step, layer, out)?;
+                }
+            }
+        }
+        let (kernel, groups) = build.kernel(GRADIENT_NORM);
+        let gradients = parameters.buffers(State::Gradient);
+        let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC;
+        let sums = device.buffer("sums of squares", sums(plan, parameters), usage)?;
+        let mut squares = Vec::new();
+        for (i, buffer) in (0..).zip(gradients) {
+            let bound = [(0, whole(buffer), false), (1, whole(&sums), true)];
+            let numbers = Step {
+                first: i * groups,
+                rows: (buffer.size() / 16) as u32,
+                ..Default::default()
+            };
+            let extent = Extent::Fixed(groups, 1);
+            squares.push(build.dispatch(kernel, "squares", &bound, numbers, extent));
+        }
+        let update = update(&mut build, plan, parameters);
+        let (numbers, pipelines) = build.finish()?;
+        Ok(Pass {
+            pipelines,
+            numbers,
+            forward,
+            loss,
+            head,
+            backward,
+            cleared: cleared(plan, parameters),
+            squares,
+            sums,
+            update,
+        })
+    }
+}
+
+/// Bytes of the sums of squares: each workgroup makes one, of each buffer.
+pub fn sums(plan: &Plan, parameters: &Parameters) -> u64 {
+    let mut kernels = plan.training.kernels.iter();
+    let kernel = kernels.find(|kernel| kernel.name == GRADIENT_NORM);
+    let groups = kernel.map_or(0, |kernel| kernel.groups);
+    4 * u64::from(groups) * parameters.buffers(State::Gradient).len() as u64
+}
+
+/// AdamW on every piece of every tensor: matrices and tables decay, vectors do not.
+fn update(build: &mut Builder<'_>, plan: &Plan, parameters: &Parameters) -> Vec<Dispatch> {
+    let (kernel, _) = build.kernel(ADAMW);
+    let pieces = parameters.all().map(|(id, piece)| {
+        let (buffer, first, quads) = parameters.quads(piece);
+        let of = |state| whole(&parameters.buffers(state)[buffer]);
+        let bound = [
+            (0, of(State::Gradient), false),
+            (1, of(State::Parameter), true),
+            (2, of(State::FirstMoment), true),
+            (3, of(State::SecondMoment), true),
+        ];
+        let numbers = Step {
+            first,
+            rows: quads,
+            second: u32::from(plan.tensor(id).kind != TensorKind::Vector),
+            ..Default::default()
+        };
+        let extent = Extent::Fixed(quads.div_ceil(256), 1);
+        build.dispatch(kernel, "adamw", &bound, numbers, extent)
+    });
+    pieces.collect()
+}
+
+/// The embedding's gradients are added to row by row. A table that the head shares has been replaced before, by the head.
+fn cleared(plan: &Plan, parameters: &Parameters) -> Vec<(Buffer, u64, u64)> {
+    let table = (!plan.spec.tie_embeddings).then_some("token_embedding");
+    let positions = (plan.spec.positions == Positions::Learned).then_some("positions");
+    let tensors = table.into_iter().chain(positions);
+    let ids = tensors.filter_map(|name| plan.find(name));
+    let pieces = ids.flat_map(|id| parameters.pieces(id, 0));
+    let bound = pieces.map(|piece| parameters.binding(State::Gradient, piece));
+    bound
+        .map(|b| (b.buffer.clone(), b.offset, b.size.map_or(0, u64::from)))
+        .collect()
+}
+
+/// The layers that steps run for, in order; the head's chunks are no layers.
+fn layers(repeat: Repeat) -> Vec<u32> {
+    match repeat {
+        Repeat::Once | Repeat::Chunks => vec![0],
+        Repeat::Layers(from, to) => (from..to).collect(),
+        Repeat::LayersBack(from, to) => (from..to).rev().collect(),
+    }
+}

@@ -1,0 +1,47 @@
+// One step of AdamW (Loshchilov and Hutter 2019), as PyTorch defines it: the decay is taken from the parameter itself, and does not pass through the
+// moments. A quad to an invocation.
+
+// In the place of `Run`.
+struct Update {
+    lr: f32,
+    beta1: f32,
+    beta2: f32,
+    eps: f32,
+    // Learning rate times weight decay.
+    decay: f32,
+    // 1 / (1 - beta^step), of both moments.
+    correction1: f32,
+    correction2: f32,
+    // What makes the gradient no longer than it may be.
+    clip: f32,
+}
+
+// In the place of `Step`: a piece of the buffers, in quads, and whether it decays.
+struct Piece {
+    first: u32,
+    quads: u32,
+    decays: u32,
+}
+
+@group(0) @binding(0) var<uniform> update: Update;
+@group(0) @binding(1) var<uniform> piece: Piece;
+@group(1) @binding(0) var<storage, read> gradients: array<vec4<f32>>;
+@group(1) @binding(1) var<storage, read_write> parameters: array<vec4<f32>>;
+@group(1) @binding(2) var<storage, read_write> firsts: array<vec4<f32>>;
+@group(1) @binding(3) var<storage, read_write> seconds: array<vec4<f32>>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    if id.x >= piece.quads {
+        return;
+    }
+    let at = piece.first + id.x;
+    let g = update.clip * gradients[at];
+    let first = fma(vec4<f32>(update.beta1), firsts[at], (1.0 - update.beta1) * g);
+    let second = fma(vec4<f32>(update.beta2), seconds[at], (1.0 - update.beta2) * g * g);
+    let deviation = sqrt(second * update.correction2) + update.eps;
+    let kept = parameters[at] * (1.0 - select(0.0, update.decay, piece.decays != 0u));
+    firsts[at] = first;
+    seconds[at] = second;
+    parameters[at] = kept - update.lr * update.correction1 * first / deviation;
+}

@@ -1,0 +1,20 @@
+// Dropout: an element is left out if a hash of its number is below a threshold, and the others are multiplied by what that costs on average. The hash is
+// Wellons' "lowbias32"; the CPU engine has the same.
+
+struct Run { tokens: u32, rows: u32, first: u32, replace: u32, scale: f32, key: u32, threshold: u32, keep: f32 }
+@group(0) @binding(0) var<uniform> run: Run;
+struct Step { first: u32, rows: u32, second: u32, site: u32, adds: u32 }
+@group(0) @binding(1) var<uniform> step: Step;
+// ---- end of parameters ----
+
+fn factor(index: u32) -> f32 {
+    let key = hash(run.key ^ hash(step.site + 0x9E3779B9u));
+    return select(run.keep, 0.0, hash(key ^ hash(index)) < run.threshold);
+}
+
+fn hash(value: u32) -> u32 {
+    var x = value;
+    x = (x ^ (x >> 16u)) * 0x7FEB352Du;
+    x = (x ^ (x >> 15u)) * 0x846CA68Bu;
+    return x ^ (x >> 16u);
+}

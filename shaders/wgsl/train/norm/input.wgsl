@@ -1,0 +1,50 @@
+// The gradient of what a norm read. With x' = (x - mean) / deviation and g = gamma dy, a row's mean and deviation depend on all of it: the parts
+// of g along x' and (LayerNorm) along the constant vector are taken out, dx = (g - mean(g) - x' mean(g x')) / deviation.
+
+const EMBED: u32 = 768u;
+const EMBED_STRIDE: u32 = 784u;
+const LANES: u32 = 64u;
+// 1 where the norm takes the mean out, else 0.
+const CENTRED: f32 = 1.0;
+
+fn before(at: u32) -> f32 {
+    return 0.0;
+}
+
+fn after(at: u32) -> f32 {
+    return 0.0;
+}
+
+fn lanes_sum(lane: u32, value: f32) -> f32 {
+    return value;
+}
+// ---- end of parameters ----
+
+@group(1) @binding(0) var<storage, read> x: array<f32>;
+@group(1) @binding(1) var<storage, read> gamma: array<f32>;
+@group(1) @binding(2) var<storage, read> dy: array<f32>;
+@group(1) @binding(3) var<storage, read> stats: array<vec2<f32>>;
+@group(1) @binding(4) var<storage, read_write> out: array<f32>;
+
+// An invocation writes where it alone has read, so `out` may be one of the gradients that come in.
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let start = group.y * EMBED_STRIDE;
+    let own = stats[group.y];
+    var sum = 0.0;
+    var along = 0.0;
+    for (var i = lane; i < EMBED; i += LANES) {
+        let at = start + i;
+        let g = gamma[i] * (dy[at] + before(at));
+        sum += g;
+        along = fma(g, (x[at] - own.x) * own.y, along);
+    }
+    let mean = CENTRED * lanes_sum(lane, sum) / f32(EMBED);
+    along = lanes_sum(lane, along) / f32(EMBED);
+    for (var i = lane; i < EMBED; i += LANES) {
+        let at = start + i;
+        let g = gamma[i] * (dy[at] + before(at));
+        let normal = (x[at] - own.x) * own.y;
+        out[at] = after(at) + (g - mean - normal * along) * own.y;
+    }
+}

@@ -1,0 +1,67 @@
+// A product of two matrices, 16 rows by 128 columns of it to a workgroup.
+//
+// As in a prompt's tile an invocation keeps 64 sums, sixteen rows of four columns, because reads are what costs: the sixteen rows come through workgroup
+// memory, 64 deep at a time, and are the same for all invocations; the four columns are read by the one that owns them. Sixteen rows are
+// a 4 x 4 matrix, whatever they mean. Where rows come from is the business of `stage`, columns that of `multiply`; what becomes of the sums is that
+// of `finish`.
+
+fn depth() -> u32 {
+    return 768u;
+}
+
+fn height() -> u32 {
+    return 64u;
+}
+
+fn stage(first: u32, k: u32, i: u32) {
+    left[i] = Rows();
+}
+
+fn multiply(owner: u32, k: u32, count: u32, before: Sums) -> Sums {
+    return before;
+}
+
+fn finish(row: u32, owner: u32, values: vec4<f32>) {}
+// ---- end of parameters ----
+
+// Sixteen rows.
+alias Rows = mat4x4<f32>;
+
+// What an invocation makes: sixteen rows of four columns.
+struct Sums {
+    a: Rows,
+    b: Rows,
+    c: Rows,
+    d: Rows,
+}
+
+// By depth.
+var<workgroup> left: array<Rows, 64>;
+
+@compute @workgroup_size(32)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let first = group.y * 16u;
+    let owner = group.x * 32u + lane;
+    var sums = Sums();
+    for (var k = 0u; k < depth(); k += 64u) {
+        workgroupBarrier();
+        stage(first, k, lane);
+        stage(first, k, lane + 32u);
+        workgroupBarrier();
+        sums = multiply(owner, k, min(64u, depth() - k), sums);
+    }
+    finish_rows(first, owner, Rows(sums.a[0], sums.b[0], sums.c[0], sums.d[0]));
+    finish_rows(first + 4u, owner, Rows(sums.a[1], sums.b[1], sums.c[1], sums.d[1]));
+    finish_rows(first + 8u, owner, Rows(sums.a[2], sums.b[2], sums.c[2], sums.d[2]));
+    finish_rows(first + 12u, owner, Rows(sums.a[3], sums.b[3], sums.c[3], sums.d[3]));
+}
+
+// Four rows of four columns, as far as the rows exist.
+fn finish_rows(first: u32, owner: u32, columns: Rows) {
+    var rows = transpose(columns);
+    for (var i = 0u; i < 4u; i++) {
+        if first + i < height() {
+            finish(first + i, owner, rows[i]);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+// y = x W^T: both operands lie with their depth along a row. Four steps of the depth are one quad of each of an invocation's four rows of W.
+
+const COLUMNS: u32 = 768u;
+// From a row of x to the next.
+const X_STRIDE: u32 = 784u;
+
+struct Run { tokens: u32, rows: u32, first: u32, replace: u32, scale: f32, key: u32, threshold: u32, keep: f32 }
+@group(0) @binding(0) var<uniform> run: Run;
+
+alias Rows = mat4x4<f32>;
+struct Sums { a: Rows, b: Rows, c: Rows, d: Rows }
+var<workgroup> left: array<Rows, 64>;
+
+fn feature_weight(owner: u32, j: u32, quad: u32) -> vec4<f32> {
+    return vec4<f32>(f32(owner + j + quad));
+}
+// ---- end of parameters ----
+
+@group(1) @binding(0) var<storage, read> x: array<f32>;
+
+fn depth() -> u32 {
+    return COLUMNS;
+}
+
+fn height() -> u32 {
+    return run.rows;
+}
+
+fn stage(first: u32, k: u32, i: u32) {
+    left[i] = Rows(
+        inputs(first, k + i),
+        inputs(first + 4u, k + i),
+        inputs(first + 8u, k + i),
+        inputs(first + 12u, k + i),
+    );
+}
+
+fn inputs(row: u32, column: u32) -> vec4<f32> {
+    return vec4<f32>(input(row, column), input(row + 1u, column), input(row + 2u, column), input(row + 3u, column));
+}
+
+// A row that does not exist is the last one once more, and its products are dropped. Behind the last column x is zero, as far as a quad goes.
+fn input(row: u32, column: u32) -> f32 {
+    return x[(run.first + min(row, run.rows - 1u)) * X_STRIDE + min(column, X_STRIDE - 1u)];
+}
+
+fn multiply(owner: u32, k: u32, count: u32, before: Sums) -> Sums {
+    var sums = before;
+    for (var i = 0u; i < count; i += 4u) {
+        let quad = (k + i) / 4u;
+        var weights = mat4x4<f32>(
+            feature_weight(owner, 0u, quad),
+            feature_weight(owner, 1u, quad),
+            feature_weight(owner, 2u, quad),
+            feature_weight(owner, 3u, quad),
+        );
+        for (var j = 0u; j < 4u; j++) {
+            let rows = left[i + j];
+            sums.a += weights[0][j] * rows;
+            sums.b += weights[1][j] * rows;
+            sums.c += weights[2][j] * rows;
+            sums.d += weights[3][j] * rows;
+        }
+    }
+    return sums;
+}
+
+// What a chunk makes stands in rows of its own.
+fn output_row(row: u32) -> u32 {
+    return row;
+}

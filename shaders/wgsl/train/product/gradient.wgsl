@@ -1,0 +1,49 @@
+// dW = dy^T x: the depth is the rows of the pass. An invocation owns a quad of every row of x.
+//
+// A matrix may begin within dy, where only a part of it is worked on. What lies behind the last column of either operand makes sums that are
+// dropped.
+
+// Quads from a row of dy, and of x, to the next.
+const DY_QUADS: u32 = 580u;
+const X_QUADS: u32 = 196u;
+
+struct Run { tokens: u32, rows: u32, first: u32, replace: u32, scale: f32, key: u32, threshold: u32, keep: f32 }
+@group(0) @binding(0) var<uniform> run: Run;
+struct Step { first: u32, rows: u32, second: u32, site: u32, adds: u32 }
+@group(0) @binding(1) var<uniform> step: Step;
+
+alias Rows = mat4x4<f32>;
+struct Sums { a: Rows, b: Rows, c: Rows, d: Rows }
+var<workgroup> left: array<Rows, 64>;
+// ---- end of parameters ----
+
+@group(1) @binding(0) var<storage, read> dy: array<vec4<f32>>;
+@group(1) @binding(1) var<storage, read> x: array<vec4<f32>>;
+
+fn depth() -> u32 {
+    return run.rows;
+}
+
+fn height() -> u32 {
+    return step.rows;
+}
+
+// A row that does not exist is not multiplied; the last one stands in for it.
+fn stage(first: u32, k: u32, i: u32) {
+    let at = min(k + i, run.rows - 1u) * DY_QUADS + (step.first + first) / 4u;
+    left[i] = Rows(dy[at], dy[at + 1u], dy[at + 2u], dy[at + 3u]);
+}
+
+fn multiply(owner: u32, k: u32, count: u32, before: Sums) -> Sums {
+    let quad = min(owner, X_QUADS - 1u);
+    var sums = before;
+    for (var i = 0u; i < count; i++) {
+        let rows = left[i];
+        let inputs = x[(run.first + k + i) * X_QUADS + quad];
+        sums.a += inputs.x * rows;
+        sums.b += inputs.y * rows;
+        sums.c += inputs.z * rows;
+        sums.d += inputs.w * rows;
+    }
+    return sums;
+}

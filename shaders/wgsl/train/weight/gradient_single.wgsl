@@ -1,0 +1,22 @@
+// The gradient of a matrix, row by row, a number of columns that four does not divide.
+
+const COLUMNS: u32 = 39u;
+
+struct Run { tokens: u32, rows: u32, first: u32, replace: u32, scale: f32, key: u32, threshold: u32, keep: f32 }
+@group(0) @binding(0) var<uniform> run: Run;
+// ---- end of parameters ----
+
+@group(1) @binding(2) var<storage, read_write> d_weights: array<f32>;
+
+fn write(row: u32, column: u32, values: vec4<f32>) {
+    for (var i = 0u; i < 4u; i++) {
+        if column + i < COLUMNS {
+            let at = row * COLUMNS + column + i;
+            var sum = values[i];
+            if run.replace == 0u {
+                sum += d_weights[at];
+            }
+            d_weights[at] = sum;
+        }
+    }
+}

@@ -1,0 +1,11 @@
+// The matrix once more, or the part of it that has the half that is gated, row by row, whole quads to a row.
+
+const COLUMNS: u32 = 768u;
+// ---- end of parameters ----
+
+@group(1) @binding(2) var<storage, read> second_weights: array<vec4<f32>>;
+
+// Behind the last column stands anything.
+fn second_weight(row: u32, quad: u32) -> vec4<f32> {
+    return second_weights[row * (COLUMNS / 4u) + min(quad, COLUMNS / 4u - 1u)];
+}

@@ -1,0 +1,18 @@
+// The matrix once more, or the part of it that has the half that is gated, row by row, a number of columns that four does not divide.
+
+const COLUMNS: u32 = 768u;
+// ---- end of parameters ----
+
+@group(1) @binding(2) var<storage, read> second_weights: array<f32>;
+
+// Behind the last column stands anything.
+fn second_weight(row: u32, quad: u32) -> vec4<f32> {
+    let at = row * COLUMNS;
+    let columns = min(4u * quad + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(COLUMNS - 1u));
+    return vec4<f32>(
+        second_weights[at + columns.x],
+        second_weights[at + columns.y],
+        second_weights[at + columns.z],
+        second_weights[at + columns.w],
+    );
+}

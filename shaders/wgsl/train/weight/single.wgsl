@@ -1,0 +1,18 @@
+// A matrix, row by row, a number of columns that four does not divide.
+
+const COLUMNS: u32 = 768u;
+// ---- end of parameters ----
+
+@group(1) @binding(1) var<storage, read> weights: array<f32>;
+
+// Behind the last column stands anything.
+fn weight(row: u32, quad: u32) -> vec4<f32> {
+    let at = row * COLUMNS;
+    let columns = min(4u * quad + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(COLUMNS - 1u));
+    return vec4<f32>(
+        weights[at + columns.x],
+        weights[at + columns.y],
+        weights[at + columns.z],
+        weights[at + columns.w],
+    );
+}

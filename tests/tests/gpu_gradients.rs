@@ -1,0 +1,168 @@
+//! The GPU's gradients against the oracle's, and what must not change them.
+
+use std::sync::Arc;
+
+use gpt_plan::{BufferName, Format, Plan, Recompute, Spec};
+use gpt_runtime::Error;
+use gpt_runtime::engine::{EngineTrainer, Learn, State, TrainerOptions};
+use gpt_runtime::gpu::{GpuDevice, GpuTrainer};
+use gpt_runtime::weights::Weights;
+use gpt_tests::learning::{self, Batch, check_same, check_tensors, learn, options, read};
+use gpt_tests::lively::Lively;
+use gpt_tests::oracle::Gpt;
+use gpt_tests::{gpu, specs};
+
+/// Relative to a tensor's size.
+const BOUND: f64 = 1e-5;
+
+fn engine(
+    device: Arc<GpuDevice>,
+) -> impl Fn(&'static Plan, &dyn Weights, TrainerOptions) -> Result<Box<dyn EngineTrainer>, Error> {
+    move |plan, weights, options| {
+        let trainer = GpuTrainer::new(device.clone(), plan, weights, options)?;
+        Ok(Box::new(trainer))
+    }
+}
+
+#[test]
+fn every_odd_spec() {
+    let Some(device) = gpu::device() else { return };
+    for (name, spec) in specs::odd() {
+        learning::check(name, &spec, &engine(device.clone()), BOUND);
+    }
+}
+
+#[test]
+fn shapes_beyond_one_block() {
+    let Some(device) = gpu::device() else { return };
+    learning::check_large(&engine(device), BOUND);
+}
+
+fn trainer(
+    device: &Arc<GpuDevice>,
+    plan: &'static Plan,
+    recompute: Recompute,
+    part: u64,
+) -> GpuTrainer {
+    let weights = Lively::new(plan, 5, Format::F32);
+    let options = options(3, plan.spec.context.min(33), recompute);
+    GpuTrainer::in_parts(device.clone(), plan, &weights, options, part).unwrap()
+}
+
+/// Memory that nobody wrote must not be read, and padding is zero before and after.
+#[test]
+fn what_was_in_the_buffers_does_not_matter() {
+    let Some(device) = gpu::device() else { return };
+    for (name, spec) in specs::odd() {
+        let plan = specs::plan(name, &spec);
+        let whole = Batch::new(&spec, 3, spec.context.min(33), 0);
+        let small = Batch::new(&spec, 2, spec.context.min(33) / 2 + 1, 0);
+        for recompute in [Recompute::Nothing, Recompute::Block] {
+            let mut trainer = trainer(&device, plan, recompute, gpt_plan::MAX_BINDING);
+            let mut gradients = |batch: &Batch, poisoned| {
+                if poisoned {
+                    trainer.poison();
+                }
+                trainer
+                    .learn(&batch.sequences(), &learn(true, batch.rows()))
+                    .unwrap();
+                let gradients = read(plan, &mut trainer, State::Gradient);
+                let spilled = trainer.spilled().unwrap();
+                assert_eq!(spilled, None::<BufferName>, "{name}: padding is not zero");
+                gradients
+            };
+            for batch in [&whole, &small] {
+                let clean = gradients(batch, false);
+                let poisoned = gradients(batch, true);
+                let what = format!("{name}, after poison, {recompute:?}");
+                check_same(&what, plan, &clean, &poisoned);
+            }
+        }
+    }
+}
+
+/// Parameters cut into parts of a few rows give the same gradients.
+#[test]
+fn matrices_in_parts() {
+    let Some(device) = gpu::device() else { return };
+    for (name, spec) in specs::odd() {
+        let plan = specs::plan(name, &spec);
+        let longest = plan.tensors.iter().map(|t| t.columns).max().unwrap_or(1);
+        let weights = Lively::new(plan, 5, Format::F32);
+        let gpt = Gpt::new(plan, &weights).unwrap();
+        let batch = Batch::new(&spec, 3, spec.context.min(33), 0);
+        let (gradients, _) = learning::expected(plan, &gpt, &[&batch]);
+        // Sixty-four rows of the longest, which is the least there is.
+        let part = u64::from(longest) * 4 * 64;
+        let positions = 4 * u64::from(spec.context) * u64::from(spec.embed);
+        let mut trainer = trainer(&device, plan, Recompute::Nothing, part.max(positions));
+        let how = learn(true, batch.rows());
+        trainer.learn(&batch.sequences(), &how).unwrap();
+        let found = read(plan, &mut trainer, State::Gradient);
+        check_tensors(&format!("{name} in parts"), plan, &found, &gradients, BOUND);
+        let parameters = read(plan, &mut trainer, State::Parameter);
+        trainer.update(&learning::update(1)).unwrap();
+        let moved = read(plan, &mut trainer, State::Parameter);
+        assert!(parameters != moved, "{name}: a step moves something");
+    }
+}
+
+/// A vocabulary of which a chunk of logits has room for eight rows: the head's gradients come from several chunks, the last of them ragged.
+#[test]
+fn a_head_in_chunks() {
+    let Some(device) = gpu::device() else { return };
+    let spec = Spec {
+        vocab: 400_000,
+        embed: 4,
+        heads: 2,
+        kv_heads: 2,
+        head_dim: 2,
+        layers: 1,
+        ..specs::gpt2()
+    };
+    let plan = specs::plan("chunks", &spec);
+    let weights = Lively::new(plan, 5, Format::F32);
+    let gpt = Gpt::new(plan, &weights).unwrap();
+    let batch = Batch::new(&spec, 3, 9, 0);
+    let (gradients, losses) = learning::expected(plan, &gpt, &[&batch]);
+    let mut trainer = trainer(&device, plan, Recompute::Nothing, gpt_plan::MAX_BINDING);
+    let how = learn(true, batch.rows());
+    let loss = trainer.learn(&batch.sequences(), &how).unwrap();
+    assert!(
+        (loss - losses[0]).abs() <= 1e-5 * losses[0],
+        "{loss} is not {}",
+        losses[0]
+    );
+    let found = read(plan, &mut trainer, State::Gradient);
+    check_tensors("a head in chunks", plan, &found, &gradients, BOUND);
+}
+
+/// The mask of a pass is a function of its key: the same key gives the same gradients, activations made again or not, and another key others.
+#[test]
+fn masks_come_from_their_key() {
+    let Some(device) = gpu::device() else { return };
+    for (name, spec) in [
+        ("gpt2", specs::gpt2()),
+        ("article", specs::article()),
+        ("smollm2", specs::smollm2()),
+    ] {
+        let spec = Spec {
+            dropout: 0.2,
+            ..spec
+        };
+        let plan = specs::plan(name, &spec);
+        let batch = Batch::new(&spec, 3, 33, 0);
+        let gradients = |key, recompute| {
+            let mut trainer = trainer(&device, plan, recompute, gpt_plan::MAX_BINDING);
+            let how = Learn {
+                dropout: gpt_plan::Dropout::new(0.2, key),
+                ..learn(true, batch.rows())
+            };
+            trainer.learn(&batch.sequences(), &how).unwrap();
+            read(plan, &mut trainer, State::Gradient)
+        };
+        let one = gradients(1, Recompute::Nothing);
+        check_same(name, plan, &one, &gradients(1, Recompute::Block));
+        assert!(one != gradients(2, Recompute::Nothing), "{name}: two masks");
+    }
+}
