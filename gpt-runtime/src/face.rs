@@ -11,7 +11,7 @@ use crate::Error;
 use crate::cpu::{Activate, CpuDevice, CpuModel, CpuTrainer, Gpt, TypedCpuModel};
 use crate::device::{Device, EngineRef};
 use crate::engine::{EngineModel, EngineTrainer, TrainerOptions};
-use crate::gpu::GpuModel;
+use crate::gpu::{GpuModel, GpuTrainer};
 use crate::weights::Weights;
 
 type OnCpu = fn(Arc<CpuDevice>, &'static Plan, &dyn Weights) -> Result<Box<dyn EngineModel>, Error>;
@@ -68,9 +68,10 @@ impl Face {
                     CpuTrainer::new(cpu.clone(), self.plan, self.activate, weights, options)?;
                 Ok(Box::new(trainer))
             }
-            EngineRef::Gpu(_) => Err(Error::Device(
-                "training runs on the CPU engine only; choose the device `cpu`".to_owned(),
-            )),
+            EngineRef::Gpu(gpu) => {
+                let trainer = GpuTrainer::new(gpu.clone(), self.plan, weights, options)?;
+                Ok(Box::new(trainer))
+            }
         }
     }
 }

@@ -341,6 +341,7 @@ fn reading(path: &Path, source: std::io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use gpt_plan::Spec;
     use serde_json::json;
 
     use super::*;
@@ -351,7 +352,6 @@ mod tests {
         TrainerSettings {
             batch: 3,
             schedule: Schedule::cosine(2, 20, 1e-4),
-            dropout: Some(0.1),
             ..TrainerSettings::from(AdamW {
                 lr: 1e-2,
                 ..AdamW::default()
@@ -377,7 +377,11 @@ mod tests {
     /// Both families of names, and a layout of each kind in the file.
     #[test]
     fn a_run_that_was_stopped_goes_on_bit_for_bit() {
-        for plan in [testing::gpt2(), testing::llama()] {
+        for spec in [testing::gpt2_spec(), testing::llama_spec()] {
+            let plan = testing::plan(&Spec {
+                dropout: 0.1,
+                ..spec
+            });
             let folder = tempfile::tempdir().unwrap();
             let mut whole = trainer(plan);
             let losses = steps_of(&mut whole, 9);

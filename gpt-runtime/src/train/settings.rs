@@ -104,7 +104,7 @@ pub struct TrainerSettings {
     /// What is computed again on the way back, to save memory.
     #[serde(with = "RecomputeDef")]
     pub recompute: Recompute,
-    /// Probability of dropping an activation; the spec's if not given.
+    /// Probability of dropping an activation; the spec's if not given. A spec without dropout has no place for another.
     pub dropout: Option<f32>,
     /// Fixes what is dropped.
     pub seed: u64,

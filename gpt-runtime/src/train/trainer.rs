@@ -251,7 +251,7 @@ impl<M> Trainer<M> {
 
 #[cfg(test)]
 mod tests {
-    use gpt_plan::{Format, TrainShape};
+    use gpt_plan::{Format, Spec, TrainShape};
 
     use super::*;
     use crate::engine::State;
@@ -270,7 +270,10 @@ mod tests {
     }
 
     fn trainer(settings: TrainerSettings) -> Trainer {
-        let plan = testing::gpt2();
+        of_plan(testing::gpt2(), settings)
+    }
+
+    fn of_plan(plan: &'static Plan, settings: TrainerSettings) -> Trainer {
         let weights = RandomWeights::new(plan, 1, Format::F32);
         Trainer::from_plan(plan, &Device::cpu().unwrap(), &weights, settings).unwrap()
     }
@@ -324,25 +327,30 @@ mod tests {
     #[test]
     fn dropout_differs_from_step_to_step_and_is_fixed_by_its_seed() {
         let batch = RandomWindows::new(text(), 4, 16, 1).unwrap().batch(0);
+        let plan = testing::plan(&Spec {
+            dropout: 0.2,
+            ..testing::gpt2_spec()
+        });
         let run = |seed, dropout| {
             let optimizer = AdamW {
                 lr: 1e-30,
                 weight_decay: 0.0,
                 ..AdamW::default()
             };
-            let mut trainer = trainer(TrainerSettings {
+            let settings = TrainerSettings {
                 seed,
                 dropout,
                 optimizer,
                 ..TrainerSettings::default()
-            });
+            };
+            let mut trainer = of_plan(plan, settings);
             [trainer.step(&batch).unwrap(), trainer.step(&batch).unwrap()]
         };
-        let some = run(1, Some(0.2));
+        let some = run(1, None);
         assert_ne!(some[0], some[1]);
-        assert_eq!(some, run(1, Some(0.2)));
-        assert_ne!(some, run(2, Some(0.2)));
-        let none = run(1, None);
+        assert_eq!(some, run(1, None));
+        assert_ne!(some, run(2, None));
+        let none = run(1, Some(0.0));
         assert_eq!(none[0], none[1]);
     }
 

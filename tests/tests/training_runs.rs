@@ -1,0 +1,120 @@
+//! Runs as a program makes them, on both engines: they learn the same, and a run in two halves is the run in one.
+
+use gpt_plan::{Format, Plan, Recompute, Spec};
+use gpt_runtime::train::{RandomWindows, Saved, Schedule, Tokens};
+use gpt_runtime::weights::RandomWeights;
+use gpt_runtime::{AdamW, Device, Trainer, TrainerSettings};
+use gpt_tests::{gpu, specs};
+use serde_json::Value;
+
+/// Steps of the whole run, and of its first half.
+const STEPS: u64 = 8;
+const HALF: u64 = 5;
+
+struct Run {
+    plan: &'static Plan,
+    device: Device,
+    settings: TrainerSettings,
+    data: RandomWindows,
+}
+
+impl Run {
+    fn new(spec: Spec, device: &Device) -> Run {
+        let text: Tokens = (0..900u32).map(|i| i * i % 89).collect::<Vec<_>>().into();
+        Run {
+            plan: specs::plan(
+                "Learner",
+                &Spec {
+                    dropout: 0.1,
+                    ..spec
+                },
+            ),
+            device: device.clone(),
+            settings: TrainerSettings {
+                // Batches of three, in parts of two and one.
+                batch: 2,
+                tokens: Some(24),
+                schedule: Schedule::cosine(2, STEPS, 1e-4),
+                ..TrainerSettings::from(AdamW {
+                    lr: 1e-2,
+                    ..AdamW::default()
+                })
+            },
+            data: RandomWindows::new(text, 3, 24, 1).unwrap(),
+        }
+    }
+
+    fn begin(&self) -> Trainer {
+        let weights = RandomWeights::new(self.plan, 1, Format::F32);
+        let settings = self.settings.clone();
+        Trainer::from_plan(self.plan, &self.device, &weights, settings).unwrap()
+    }
+
+    fn learn(&self, trainer: &mut Trainer, until: u64) -> Vec<f64> {
+        let mut losses = Vec::new();
+        while trainer.steps() < until {
+            losses.push(trainer.step(&self.data.batch(trainer.steps())).unwrap());
+        }
+        losses
+    }
+}
+
+fn two_halves_are_a_whole(device: &Device) {
+    for spec in [specs::gpt2(), specs::smollm2()] {
+        let run = Run::new(spec, device);
+        let whole = run.learn(&mut run.begin(), STEPS);
+        assert!(whole[STEPS as usize - 1] < whole[0] - 0.3, "{whole:?}");
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = run.begin();
+        let mut halves = run.learn(&mut first, HALF);
+        first.save(&folder, &Value::Null).unwrap();
+        drop(first);
+        let saved = Saved::latest(&folder).unwrap().unwrap();
+        let settings = saved.settings().clone();
+        let mut second = Trainer::resume_plan(run.plan, device, &saved, settings).unwrap();
+        halves.extend(run.learn(&mut second, STEPS));
+        assert_eq!(halves, whole);
+        // Less memory, the same steps.
+        let settings = TrainerSettings {
+            recompute: Recompute::Block,
+            ..run.settings.clone()
+        };
+        let run = Run { settings, ..run };
+        let recomputed = run.learn(&mut run.begin(), STEPS);
+        for (a, b) in recomputed.iter().zip(&whole) {
+            assert!((a / b - 1.0).abs() < 1e-5, "{recomputed:?} and {whole:?}");
+        }
+    }
+}
+
+#[test]
+fn two_halves_are_a_whole_on_the_cpu() {
+    two_halves_are_a_whole(&Device::cpu().unwrap());
+}
+
+#[test]
+fn two_halves_are_a_whole_on_a_gpu() {
+    if gpu::device().is_some() {
+        two_halves_are_a_whole(&Device::gpu().unwrap());
+    }
+}
+
+#[test]
+fn both_engines_learn_the_same() {
+    if gpu::device().is_none() {
+        return;
+    }
+    for spec in [specs::gpt2(), specs::smollm2()] {
+        let losses = |device| {
+            let run = Run::new(spec.clone(), &device);
+            run.learn(&mut run.begin(), STEPS)
+        };
+        let (cpu, gpu) = (
+            losses(Device::cpu().unwrap()),
+            losses(Device::gpu().unwrap()),
+        );
+        for (a, b) in cpu.iter().zip(&gpu) {
+            assert!((a / b - 1.0).abs() < 1e-4, "{cpu:?} and {gpu:?}");
+        }
+    }
+}
