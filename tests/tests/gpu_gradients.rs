@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gpt_plan::{BufferName, Format, Plan, Recompute, Spec};
 use gpt_runtime::Error;
-use gpt_runtime::engine::{EngineTrainer, Learn, State, TrainerOptions};
+use gpt_runtime::engine::{EngineTrainer, Learn, Precision, State, TrainerOptions};
 use gpt_runtime::gpu::{GpuDevice, GpuTrainer};
 use gpt_runtime::weights::Weights;
 use gpt_tests::learning::{self, Batch, check_same, check_tensors, learn, options, read};
@@ -156,5 +156,43 @@ fn masks_come_from_their_key() {
         let one = gradients(1, Recompute::Nothing);
         check_same(name, plan, &one, &gradients(1, Recompute::Block));
         assert!(one != gradients(2, Recompute::Nothing), "{name}: two masks");
+    }
+}
+
+/// A step makes no buffer, bind group or pipeline. On a device of its own, as other tests create on theirs.
+#[test]
+fn a_step_creates_nothing() {
+    if gpu::device().is_none() {
+        return;
+    }
+    let device = Arc::new(GpuDevice::open(None).unwrap());
+    let spec = specs::gpt2();
+    let plan = specs::plan("gpt2", &spec);
+    let mut trainer = trainer(&device, plan, Recompute::Nothing, gpt_plan::MAX_BINDING);
+    let batch = Batch::new(&spec, 3, 33, 0);
+    let before = device.created();
+    for step in 1..3 {
+        let how = learn(true, batch.rows());
+        trainer.learn(&batch.sequences(), &how).unwrap();
+        trainer.update(&learning::update(step)).unwrap();
+        trainer.evaluate(&batch.sequences()).unwrap();
+    }
+    assert_eq!(device.created(), before);
+}
+
+/// A precision that the device does not have is refused, and the sentence says so.
+#[test]
+fn other_precisions_are_refused() {
+    let Some(device) = gpu::device() else { return };
+    let plan = specs::plan("gpt2", &specs::gpt2());
+    let weights = Lively::new(plan, 5, Format::F32);
+    for precision in [Precision::Bf16, Precision::F16] {
+        let options = TrainerOptions {
+            precision,
+            ..options(1, 8, Recompute::Nothing)
+        };
+        let made = GpuTrainer::new(device.clone(), plan, &weights, options);
+        let message = made.map(drop).unwrap_err().to_string();
+        assert!(message.contains("trains in f32 only"), "{message}");
     }
 }
