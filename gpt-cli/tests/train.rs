@@ -253,7 +253,7 @@ fn a_run_that_diverges_stops_and_keeps_the_last_checkpoint() {
     let desk = Desk::new();
     succeeds(&mut desk.train("run", "--steps 2 --save-every 1"));
     let more = "--resume --steps 200 --lr 1e30 --clip 0 --schedule constant --save-every 500";
-    let message = fails(&mut desk.train("run", &format!("{more}")), 1);
+    let message = fails(&mut desk.train("run", more), 1);
     assert!(message.contains("diverged"), "{message}");
     assert!(
         message.contains("the checkpoint of step 2 is kept"),

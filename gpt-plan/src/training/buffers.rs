@@ -65,7 +65,7 @@ impl TrainBuffer {
         }
     }
 
-    /// Elements of one copy. A wide buffer has [`SLACK`] more than its rows: whoever reads a panel of a narrow head at the end of the last
+    /// Elements of one copy. A wide buffer has 64 elements more than its rows: whoever reads a panel of a narrow head at the end of the last
     /// row reads past it.
     pub const fn len(&self, shape: &TrainShape) -> u64 {
         let slack = if self.stride > self.width { SLACK } else { 0 };

@@ -254,7 +254,7 @@ impl Kernels {
         unsafe { kernel(values, slopes) }
     }
 
-    /// The gradient of what a norm read, one row; see [`learn`](super::learn::norm_backward).
+    /// The gradient of what a norm read, one row; `statistics` are those of the forward pass.
     #[allow(clippy::too_many_arguments)]
     pub fn norm_backward(
         &self,

@@ -365,7 +365,9 @@ fn rows_that_training_needs() {
         }
         // Rounded to the nearest bf16.
         let mut row = noise(37, 4);
-        row.extend([f32::INFINITY, -0.0, 3.4e38, 1.00390625, 1.01171875]);
+        // The last two lie in the middle between two bf16.
+        let ties = [0x3F80_8000, 0x3F81_8000].map(f32::from_bits);
+        row.extend([f32::INFINITY, -0.0, 3.4e38].into_iter().chain(ties));
         let expected: Vec<f32> = row
             .iter()
             .map(|&x| half::bf16::from_f32(x).to_f32())
