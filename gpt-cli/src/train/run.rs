@@ -43,6 +43,8 @@ struct Recent {
     loss: f64,
     tokens: u64,
     time: Duration,
+    /// Of the last of them.
+    lr: f32,
 }
 
 /// How a run ended.
@@ -107,8 +109,10 @@ impl Loop {
         let steps = self.run.options.steps();
         while self.trainer.steps() < steps {
             let start = Instant::now();
+            let lr = self.trainer.learning_rate();
             let batch = self.data.batch(self.trainer.steps());
             let loss = self.trainer.step(&batch)?;
+            self.recent.lr = lr;
             self.recent.add(loss, batch.rows(), start.elapsed());
             let done = self.trainer.steps();
             self.progress
@@ -173,12 +177,7 @@ impl Loop {
             step: self.trainer.steps(),
             loss: recent.loss / recent.steps as f64,
             val_loss,
-            // That of the step just made.
-            lr: {
-                let settings = self.trainer.settings();
-                let step = self.trainer.steps() - 1;
-                settings.schedule.rate(settings.optimizer.lr, step)
-            },
+            lr: recent.lr,
             grad_norm: self.trainer.gradient_norm(),
             tok_s: recent.tokens_a_second(),
         };
