@@ -20,6 +20,7 @@ gpt_model! {
     /// nanoGPT's configuration for CPUs.
     pub struct Nano {
         vocab: 65, context: 64, layers: 4, heads: 4, embed: 128, bias: false, dropout: 0.0,
+        mlp: Dense { hidden: 4 * embed, activation: Gelu },
         ..GPT2_SMALL
     }
 

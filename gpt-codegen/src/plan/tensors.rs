@@ -28,8 +28,11 @@ pub struct Projection {
     pub bias: Option<TensorId>,
 }
 
-/// Standard deviation of GPT-2's initial weights.
-const STD: f64 = 0.02;
+/// Standard deviation of the initial weights of a matrix (or table) with rows of `columns`. GPT-2's is 0.02, chosen for a width of 768; what keeps sums of
+/// `columns` products at one size is that it falls with the root of the width (Glorot and Bengio 2010).
+fn deviation(columns: u32) -> f64 {
+    0.02 * (768.0 / f64::from(columns)).sqrt()
+}
 
 impl Table {
     pub fn new(spec: &Spec) -> Table {
@@ -39,13 +42,13 @@ impl Table {
             tensors: Vec::new(),
         };
         // Projections that write into the residual stream start smaller, so that depth does not widen it (GPT-2, section 2.3).
-        let residual = STD / f64::from(2 * spec.layers).sqrt();
+        let narrow = 1.0 / f64::from(2 * spec.layers).sqrt();
 
         let token_embedding = build.matrix(
             "token_embedding",
             Place::Model,
             spec.embed,
-            STD,
+            1.0,
             &[names.token_embedding()],
         );
         let positions = build.positions(&names);
@@ -61,15 +64,14 @@ impl Table {
                 -1,
             ),
         };
-        let qkv = build.projection("attn.qkv", spec.embed, STD, &names.qkv());
-        let attn_out =
-            build.projection("attn.out", spec.q_width(), residual, &names.attention_out());
+        let qkv = build.projection("attn.qkv", spec.embed, 1.0, &names.qkv());
+        let attn_out = build.projection("attn.out", spec.q_width(), narrow, &names.attention_out());
         let mlp_norm = match spec.block {
             Block::PreNorm => build.norm("mlp_norm", every, &names.second_norm(), 0),
             Block::PostNorm => build.norm("mlp_norm", every, &names.first_norm(), 0),
         };
-        let mlp_up = build.projection("mlp.up", spec.embed, STD, &names.mlp_up());
-        let mlp_down = build.projection("mlp.down", spec.mlp.hidden, residual, &names.mlp_down());
+        let mlp_up = build.projection("mlp.up", spec.embed, 1.0, &names.mlp_up());
+        let mlp_down = build.projection("mlp.down", spec.mlp.hidden, narrow, &names.mlp_down());
         let final_norm = match spec.block {
             Block::PreNorm => build.norm("final_norm", Place::Model, &names.final_norm(), 0),
             Block::PostNorm => build.norm(
@@ -86,7 +88,7 @@ impl Table {
                 "head.weight",
                 Place::Model,
                 spec.embed,
-                STD,
+                1.0,
                 &[names.head()],
             )
         };
@@ -123,7 +125,7 @@ impl Builder<'_> {
         name: &str,
         place: Place,
         columns: u32,
-        std: f64,
+        share: f64,
         names: &[Names],
     ) -> TensorId {
         self.push(Tensor {
@@ -132,7 +134,7 @@ impl Builder<'_> {
             kind: TensorKind::Matrix,
             rows: names.iter().map(|n| n.rows).sum(),
             columns,
-            init: Init::Normal(std),
+            init: Init::Normal(share * deviation(columns)),
             sources: names.iter().map(|n| n.source("weight", 0)).collect(),
         })
     }
@@ -157,9 +159,9 @@ impl Builder<'_> {
         })
     }
 
-    fn projection(&mut self, name: &str, columns: u32, std: f64, names: &[Names]) -> Projection {
+    fn projection(&mut self, name: &str, columns: u32, share: f64, names: &[Names]) -> Projection {
         let place = Place::Layers { first: 0 };
-        let weight = self.matrix(&format!("{name}.weight"), place, columns, std, names);
+        let weight = self.matrix(&format!("{name}.weight"), place, columns, share, names);
         let bias = self
             .spec
             .bias
@@ -193,7 +195,7 @@ impl Builder<'_> {
     fn positions(&mut self, names: &Scheme<'_>) -> Option<TensorId> {
         let (init, sources) = match self.spec.positions {
             Positions::Learned => (
-                Init::Normal(STD),
+                Init::Normal(deviation(self.spec.embed)),
                 vec![names.positions().source("weight", 0)],
             ),
             Positions::Sinusoidal => (Init::Sinusoidal, Vec::new()),

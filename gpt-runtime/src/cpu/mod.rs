@@ -15,6 +15,7 @@ mod pack;
 mod parameters;
 mod pass;
 mod pool;
+mod quantised;
 mod session;
 pub mod simd;
 mod train;

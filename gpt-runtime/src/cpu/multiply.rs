@@ -14,13 +14,16 @@ use super::train::AttentionDesk;
 /// Sums are also taken in pieces of this length, which keeps their rounding errors small. A multiple of 32.
 const DEPTH: usize = 512;
 
+/// Steps of depth that all rows go through before the next ones: 16 KiB of a panel, which stay in the first-level cache.
+const NEAR: usize = 128;
+
 /// Elements of the panels that a task works on together, 128 KiB: they stay in the second-level cache, and their outputs, side by side in
 /// memory, are written while a few rows pass by.
 const GROUP: usize = 32 << 10;
 
 /// Rows that pass by a group of panels together, a multiple of every register tile's height; and most rows of a tile.
 const ROWS: usize = 96;
-const TILE_ROWS: usize = 384;
+pub const TILE_ROWS: usize = 384;
 
 /// A matrix as a product reads it: for each of 32 outputs side by side, step by step of depth.
 pub trait Panels: Sync {
@@ -72,6 +75,11 @@ impl Desk {
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    /// Where outputs of a panel go, and where weights are made ready.
+    pub fn tile_and_room(&mut self) -> (&mut [f32], &mut [f32]) {
+        (&mut self.tile, &mut self.room)
+    }
+
     pub fn poison(&mut self) {
         self.tile.fill(f32::NAN);
         self.room.fill(f32::NAN);
@@ -92,10 +100,37 @@ fn rounded<'a>(
     if !rounds {
         return input;
     }
-    kernels.round_rows(input, [rows, depth], rounded);
+    kernels.copy_rows(input, [rows, depth], true, rounded);
     Strided {
         data: rounded,
         stride: depth,
+    }
+}
+
+/// `tile (+)= panel · input`, some steps of depth at a time.
+fn product(
+    kernels: &Kernels,
+    [rows, depth]: [usize; 2],
+    input: Strided<'_>,
+    panel: &[f32],
+    tile: &mut [f32],
+    add: bool,
+) {
+    for start in (0..depth).step_by(NEAR) {
+        let input = Strided {
+            data: &input.data[start..],
+            stride: input.stride,
+        };
+        let panel = Strided {
+            data: &panel[start * PANEL..],
+            stride: PANEL,
+        };
+        let output = StridedMut {
+            data: tile,
+            stride: PANEL,
+        };
+        let depth = NEAR.min(depth - start);
+        kernels.product(rows, depth, input, panel, output, add || start > 0);
     }
 }
 
@@ -156,15 +191,7 @@ fn multiply_groups(
             };
             let input = rounded(kernels, input, [count, depth], matrix.rounds(), copy);
             for (panel, data) in panels.clone().zip(&parts) {
-                let output = StridedMut {
-                    data: tile,
-                    stride: PANEL,
-                };
-                let data = Strided {
-                    data,
-                    stride: PANEL,
-                };
-                kernels.product(count, depth, input, data, output, false);
+                product(kernels, [count, depth], input, data, tile, false);
                 finish(from, panel, &mut tile.as_chunks_mut::<PANEL>().0[..count]);
             }
         }
@@ -205,15 +232,7 @@ fn multiply_deep(
                 stride: input.stride,
             };
             let input = rounded(kernels, input, [rows, end - start], matrix.rounds(), copy);
-            let output = StridedMut {
-                data: tile,
-                stride: PANEL,
-            };
-            let data = Strided {
-                data,
-                stride: PANEL,
-            };
-            kernels.product(rows, end - start, input, data, output, start > 0);
+            product(kernels, [rows, end - start], input, data, tile, start > 0);
         }
         finish(from, panel, &mut tile.as_chunks_mut::<PANEL>().0[..rows]);
     });

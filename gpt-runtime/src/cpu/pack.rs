@@ -6,15 +6,16 @@
 //!
 //! Layout of a panel, `depth` being the number of columns:
 //! - f32, f16, bf16: `[depth][32]`
-//! - q8: for each 32 columns `[32 x f16 scale][32 columns][32 x i8]`, 1088 bytes
-//! - q4: for each 32 columns `[32 x f16 scale][32 x f16 minimum][16][32 x u8]`, 640 bytes; byte `j` holds column `j` in its low and
-//!   column `j + 16` in its high nibble
+//! - q8: for each 32 columns `[32 x f16 scale][16][32][2 x i8]`, 1088 bytes: pairs of columns side by side, as integer instructions take them
+//! - q4: for each 32 columns `[32 x f16 scale][32 x f16 minimum][8][32][2 x u8]`, 640 bytes: bytes in pairs likewise; byte `j` holds column
+//!   `j` in its low and column `j + 16` in its high nibble
 //!
 //! A gated MLP's first matrix is packed with 16 gate rows and the 16 up rows they belong to in one panel, so that what is
 //! multiplied comes out together. Missing rows at the end are zeros.
 
 use gpt_plan::Format;
 
+use super::device::CpuDevice;
 use super::multiply::Panels;
 use super::pool::{Disjoint, Pool};
 use super::simd::{Kernels, PANEL};
@@ -61,7 +62,7 @@ impl Packed {
         let panel_floats = panel_bytes(format, columns) / 4;
         let mut data = vec![Line::default(); (panels * panel_floats).div_ceil(16)];
         let row_bytes = format.row_bytes(columns);
-        let shared = Disjoint::new(bytemuck::cast_slice_mut(&mut data));
+        let shared = Disjoint::<f32>::new(bytemuck::cast_slice_mut(&mut data));
         pool.run(panels, &|panel, _| {
             // SAFETY: each task writes the panel of its own number.
             let out = unsafe { shared.part(panel * panel_floats, panel_floats) };
@@ -101,10 +102,19 @@ impl Packed {
     }
 
     /// The part of a panel that covers the columns `from..to`; both whole blocks, but for the end of the matrix.
-    fn panel_part(&self, index: usize, from: usize, to: usize) -> &[u8] {
+    pub fn panel_part(&self, index: usize, from: usize, to: usize) -> &[u8] {
         let panel = self.panel(index);
         let (from, to) = (self.format.row_bytes(from), self.format.row_bytes(to));
         &panel[from * PANEL..to * PANEL]
+    }
+
+    /// Calls `work` for each panel, on all threads: in tasks of a few hundred KB, long enough to be worth taking, short enough to share out evenly.
+    pub fn share_out(&self, device: &CpuDevice, work: &(dyn Fn(usize) + Sync)) {
+        let panels = self.panels();
+        let group = (panels / (device.pool.threads() * 8)).clamp(1, 16);
+        device.pool.run(panels.div_ceil(group), &|task, _| {
+            (task * group..((task + 1) * group).min(panels)).for_each(work)
+        });
     }
 
     /// Row `row` as f32, for the look-up of an embedding.
@@ -125,11 +135,11 @@ impl Packed {
                     half::bf16::from_le_bytes([panel[at], panel[at + 1]]).to_f32()
                 }
                 Format::Q8 => {
-                    let quant = panel[block + 2 * PANEL + k % 32 * PANEL + lane] as i8;
+                    let quant = panel[block + 2 * PANEL + paired(k % 32, lane)] as i8;
                     half(block + 2 * lane) * f32::from(quant)
                 }
                 Format::Q4 => {
-                    let byte = panel[block + 4 * PANEL + k % 16 * PANEL + lane];
+                    let byte = panel[block + 4 * PANEL + paired(k % 16, lane)];
                     let quant = (byte >> (k % 32 / 16 * 4)) & 15;
                     half(block + 2 * lane) * f32::from(quant) + half(block + 2 * PANEL + 2 * lane)
                 }
@@ -138,6 +148,7 @@ impl Packed {
     }
 }
 
+/// Of matrices that are not quantised.
 impl Panels for Packed {
     fn count(&self) -> usize {
         self.panels()
@@ -181,6 +192,11 @@ pub fn row_of(order: Order, rows: usize, panel: usize, lane: usize) -> Option<us
     }
 }
 
+/// Where byte `j` of a block stands for the output in `lane`.
+fn paired(j: usize, lane: usize) -> usize {
+    (j / 2 * PANEL + lane) * 2 + j % 2
+}
+
 /// Puts one row, as the host stores it, into lane `lane` of a panel.
 fn scatter(format: Format, row: &[u8], lane: usize, panel: &mut [u8]) {
     let size = match format {
@@ -194,7 +210,7 @@ fn scatter(format: Format, row: &[u8], lane: usize, panel: &mut [u8]) {
                     out[s * 2 * PANEL + 2 * lane..][..2].copy_from_slice(&block[2 * s..][..2]);
                 }
                 for (j, &quants) in block[2 * scales..].iter().enumerate() {
-                    out[scales * 2 * PANEL + j * PANEL + lane] = quants;
+                    out[scales * 2 * PANEL + paired(j, lane)] = quants;
                 }
             }
             return;

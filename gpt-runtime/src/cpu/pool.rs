@@ -208,28 +208,30 @@ impl Drop for Pool {
 }
 
 /// A mutable slice of which tasks write parts that do not overlap.
-pub struct Disjoint<'a> {
-    start: *mut f32,
+pub struct Disjoint<'a, T = f32> {
+    start: *mut T,
     len: usize,
-    borrow: PhantomData<&'a mut [f32]>,
+    borrow: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: it hands out slices only through `part`, whose caller promises that they do not overlap.
-unsafe impl Sync for Disjoint<'_> {}
+unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
 
-impl<'a> Disjoint<'a> {
-    pub fn new(slice: &'a mut [f32]) -> Self {
+impl Disjoint<'_> {
+    /// Asks for the panel from `start` on, which will be written soon; see [`prefetch`].
+    #[inline(always)]
+    pub fn prefetch(&self, start: usize) {
+        prefetch(self.start, self.len, start);
+    }
+}
+
+impl<'a, T> Disjoint<'a, T> {
+    pub fn new(slice: &'a mut [T]) -> Self {
         Disjoint {
             start: slice.as_mut_ptr(),
             len: slice.len(),
             borrow: PhantomData,
         }
-    }
-
-    /// Asks for the panel from `start` on, which will be written soon; see [`prefetch`].
-    #[inline(always)]
-    pub fn prefetch(&self, start: usize) {
-        prefetch(self.start, self.len, start);
     }
 
     /// The elements `start..start + len`.
@@ -238,7 +240,7 @@ impl<'a> Disjoint<'a> {
     /// No other part that is alive may share an element with this one.
     #[allow(clippy::mut_from_ref)]
     // SAFETY: the contract is the caller's; bounds are checked here.
-    pub unsafe fn part(&self, start: usize, len: usize) -> &mut [f32] {
+    pub unsafe fn part(&self, start: usize, len: usize) -> &mut [T] {
         assert!(
             start <= self.len && len <= self.len - start,
             "part of a shared slice"

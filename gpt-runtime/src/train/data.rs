@@ -150,14 +150,19 @@ impl Tokens {
     }
 }
 
-/// Batches of windows at random places. Which ones is a pure function of the seed and the batch's number, so that whoever knows how many
-/// batches were taken knows where to go on.
+/// Batches of windows in random order. In each epoch windows follow each other from a random offset on, and every window comes once: whoever
+/// draws with replacement has not seen a fifth of the text after one and a half epochs. Which windows a batch has is a pure function
+/// of the seed and the batch's number, so that whoever knows how many batches were taken knows where to go on.
 #[derive(Clone)]
 pub struct RandomWindows {
     data: Tokens,
     sequences: usize,
     tokens: usize,
     seed: u64,
+    /// Places where the first window of an epoch may begin.
+    offsets: u64,
+    /// Windows of an epoch.
+    windows: u64,
 }
 
 impl RandomWindows {
@@ -177,25 +182,50 @@ impl RandomWindows {
                 data.len()
             )));
         }
+        // The last window that may be asked for ends with the last token as its target.
+        let places = data.len() - tokens;
+        let windows = (places / tokens).max(1);
         Ok(RandomWindows {
             data,
             sequences,
             tokens,
             seed,
+            offsets: (places - (windows - 1) * tokens) as u64,
+            windows: windows as u64,
         })
     }
 
     /// Batch `number`.
     pub fn batch(&self, number: u64) -> Batch {
-        let places = (self.data.len() - self.tokens) as u64;
-        let key = mix(mix(self.seed) ^ number);
         let mut texts = Vec::with_capacity(self.sequences * (self.tokens + 1));
         for i in 0..self.sequences as u64 {
-            let random = u128::from(mix(key.wrapping_add(i)));
-            let start = ((random * u128::from(places)) >> 64) as usize;
+            let taken = number.wrapping_mul(self.sequences as u64).wrapping_add(i);
+            let key = mix(mix(self.seed) ^ (taken / self.windows));
+            let offset = ((u128::from(key) * u128::from(self.offsets)) >> 64) as usize;
+            let window = shuffled(taken % self.windows, self.windows, key) as usize;
+            let start = offset + window * self.tokens;
             self.data.copy(start..start + self.tokens + 1, &mut texts);
         }
         Batch::next_tokens(&texts, self.tokens).expect("windows of one length")
+    }
+}
+
+/// Where `index` comes in the order of `0..count` that `key` stands for. A Feistel network permutes the numbers of `2 bits` bits, whatever its
+/// rounds compute; what falls outside `0..count` goes through it again, until it does not (cycle walking, Black and Rogaway 2002).
+fn shuffled(index: u64, count: u64, key: u64) -> u64 {
+    let bits = (u64::BITS - (count - 1).leading_zeros()).div_ceil(2);
+    let mask = (1 << bits) - 1;
+    let mut x = index;
+    loop {
+        let (mut left, mut right) = (x >> bits, x & mask);
+        for round in 0..4 {
+            let mixed = mix(mix(key ^ round) ^ right) & mask;
+            (left, right) = (right, left ^ mixed);
+        }
+        x = left << bits | right;
+        if x < count {
+            return x;
+        }
     }
 }
 
@@ -227,20 +257,36 @@ mod tests {
         assert_ne!(random.batch(5), random.batch(6));
         let other = RandomWindows::new(data.clone(), 4, 9, 8).unwrap();
         assert_ne!(random.batch(5), other.batch(5));
-        // All of the text is used, its last token too.
-        let narrow = RandomWindows::new(data.split_at(11).0, 50, 9, 1).unwrap();
-        assert_eq!(narrow.batch(0).rows(), 450);
         assert!(RandomWindows::new(data.split_at(9).0, 1, 9, 1).is_err());
-        let mut counts = [0u32; 10];
-        let wide = RandomWindows::new(data, 100, 1, 3).unwrap();
-        for number in 0..100 {
-            let mut check = |b: &Batch| {
-                b.parts(100)
-                    .for_each(|p| p.inputs.iter().for_each(|t| counts[*t as usize / 100] += 1))
-            };
-            check(&wide.batch(number));
+    }
+
+    #[test]
+    fn an_epoch_has_every_window_once() {
+        for (len, tokens) in [(1000, 9), (11, 9), (20, 9), (64, 1), (2, 1)] {
+            let data = Tokens::from((0..len).collect::<Vec<u32>>());
+            let random = RandomWindows::new(data, 1, tokens, 3).unwrap();
+            let (mut orders, mut seen) = (Vec::new(), vec![false; len as usize]);
+            for epoch in 0..40 {
+                let numbers = epoch * random.windows..(epoch + 1) * random.windows;
+                let order: Vec<u32> = numbers
+                    .map(|n| random.batch(n).parts(1).next().unwrap().inputs[0])
+                    .collect();
+                let mut starts = order.clone();
+                starts.sort_unstable();
+                let apart = starts.windows(2).all(|w| w[1] - w[0] == tokens as u32);
+                assert!(apart, "{len} {tokens}: {starts:?}");
+                let last = starts[starts.len() - 1] as usize + tokens;
+                seen[starts[0] as usize..=last].fill(true);
+                orders.push(order);
+            }
+            // All of the text is used, its last token too.
+            assert!(seen.iter().all(|seen| *seen), "{len} {tokens}");
+            if random.windows > 20 {
+                assert_ne!(orders[0], orders[1]);
+                let moved = orders[0].windows(2).filter(|w| w[0] > w[1]).count();
+                assert!((10..).contains(&moved), "in order: {:?}", orders[0]);
+            }
         }
-        assert!(counts.iter().all(|c| (850..1150).contains(c)), "{counts:?}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::cpu::multiply::multiply;
 use crate::cpu::pack::Packed;
 use crate::cpu::parameters::{NormParameters, Projection};
 use crate::cpu::pool::Disjoint;
+use crate::cpu::quantised::multiply_quantised;
 use crate::cpu::simd::{PANEL, Strided};
 
 /// Receives a row's 32 outputs of a panel: `(row, panel, outputs)`.
@@ -21,48 +22,32 @@ impl Pass<'_> {
     /// `finish` gets `weight · x` for each of the rows, in pieces, from many threads.
     pub(super) fn linear(&mut self, x: &[f32], rows: usize, weight: &Packed, finish: Finish<'_>) {
         debug_assert_eq!(x.len(), rows * weight.depth);
-        if rows == 1 {
+        let each = |from: usize, panel: usize, tile: &mut [[f32; PANEL]]| {
+            for (i, outputs) in tile.iter_mut().enumerate() {
+                finish(from + i, panel, outputs);
+            }
+        };
+        if matches!(weight.format, Format::Q8 | Format::Q4) {
+            let rounded = &mut self.scratch.rounded;
+            multiply_quantised(self.device, rounded, x, rows, weight, &each)
+        } else if rows == 1 {
             self.one_row(x, weight, finish)
         } else {
             let input = Strided {
                 data: x,
                 stride: weight.depth,
             };
-            multiply(self.device, input, rows, weight, &|from, panel, tile| {
-                for (i, outputs) in tile.iter_mut().enumerate() {
-                    finish(from + i, panel, outputs);
-                }
-            });
+            multiply(self.device, input, rows, weight, &each);
         }
     }
 
     /// A row of input is small, the matrix is not: what counts is to read it once, from beginning to end.
     fn one_row(&mut self, x: &[f32], weight: &Packed, finish: Finish<'_>) {
-        let (row, sums) = (&mut self.scratch.row, &mut self.scratch.sums);
-        let padded = weight.depth.next_multiple_of(weight.format.block());
-        row[..x.len()].copy_from_slice(x);
-        row[x.len()..padded].fill(0.0);
-        if weight.format == Format::Q4 {
-            self.device.kernels.block_sums(&row[..padded], sums);
-        }
-        let (row, sums, kernels) = (&*row, &*sums, self.device.kernels);
-        // A task is a few hundred KB: long enough to be worth taking, short enough to share out evenly.
-        let panels = weight.panels();
-        let threads = self.device.pool.threads();
-        let group = (panels / (threads * 8)).clamp(1, 16);
-        self.device.pool.run(panels.div_ceil(group), &|task, _| {
-            for panel in task * group..((task + 1) * group).min(panels) {
-                let mut outputs = [0.0; PANEL];
-                kernels.gemv(
-                    weight.format,
-                    weight.depth,
-                    row,
-                    sums,
-                    weight.panel(panel),
-                    &mut outputs,
-                );
-                finish(0, panel, &mut outputs);
-            }
+        let kernels = self.device.kernels;
+        weight.share_out(self.device, &|panel| {
+            let mut outputs = [0.0; PANEL];
+            kernels.gemv(weight.format, x, weight.panel(panel), &mut outputs);
+            finish(0, panel, &mut outputs);
         });
     }
 

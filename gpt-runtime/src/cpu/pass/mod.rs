@@ -17,6 +17,7 @@ use super::multiply::Desk;
 use super::pack::Packed;
 use super::parameters::{NormParameters, Projection, Rotary};
 use super::pool::Disjoint;
+use super::quantised::Rounded;
 use super::simd::PANEL;
 use crate::engine::{SessionOptions, Trace, Want};
 
@@ -27,9 +28,8 @@ pub type Activate<'a> = &'a (dyn Fn(&mut [f32]) + Sync);
 pub struct Scratch {
     /// `[chunk, embed]`: the residual stream as its reader's norm shows it.
     normed: Vec<f32>,
-    /// One row of input, padded with zeros to whole blocks of 32, and the sums of these.
-    row: Vec<f32>,
-    sums: Vec<f32>,
+    /// `[chunk, widest]`: what a quantised matrix is multiplied with.
+    pub(super) rounded: Rounded,
     /// For each thread; a lock is never contended, as a thread takes its own.
     threads: Vec<Mutex<ThreadScratch>>,
 }
@@ -51,8 +51,7 @@ impl Scratch {
             .iter()
             .map(|t| t.columns as usize)
             .max()
-            .unwrap_or(1)
-            .next_multiple_of(32);
+            .unwrap_or(1);
         let queries = attention::query_rows(spec);
         let thread = || {
             Mutex::new(ThreadScratch {
@@ -63,14 +62,14 @@ impl Scratch {
         };
         Scratch {
             normed: vec![0.0; chunk * spec.embed as usize],
-            row: vec![0.0; widest],
-            sums: vec![0.0; widest / 32],
+            rounded: Rounded::new(chunk, widest),
             threads: (0..device.pool.threads()).map(|_| thread()).collect(),
         }
     }
 
     fn poison(&mut self, device: &CpuDevice) {
         self.normed.fill(f32::NAN);
+        self.rounded.poison();
         for thread in 0..device.desks.len() {
             Desk::of(&device.desks, thread).poison();
         }

@@ -3,8 +3,9 @@
 use gpt_plan::{Activation, Dropout, Format, Norm};
 
 use super::Kernels;
+use super::integer::{self, BLOCK, WIDE_BLOCK};
 use super::learn::AdamStep;
-use super::product::{Product, Q4_BLOCK, Q8_BLOCK};
+use super::product::Product;
 use super::rows::Running;
 use super::vector::PANEL;
 
@@ -19,6 +20,37 @@ pub struct Strided<'a> {
 pub struct StridedMut<'a> {
     pub data: &'a mut [f32],
     pub stride: usize,
+}
+
+/// Rows of integers, as [`Kernels::quantise`] makes them: `[rows][blocks][32]` quants, and for each block a scale and the sum of what was rounded.
+#[derive(Clone, Copy)]
+pub struct Integers<'a> {
+    pub quants: &'a [i16],
+    pub scales: &'a [f32],
+    pub sums: &'a [f32],
+    /// Blocks of a row.
+    pub blocks: usize,
+}
+
+impl<'a> Integers<'a> {
+    /// The rows from `row` on, read from block `block` on.
+    pub fn part(&self, row: usize, block: usize) -> Integers<'a> {
+        let first = row * self.blocks + block;
+        Integers {
+            quants: &self.quants[first * BLOCK..],
+            scales: &self.scales[first..],
+            sums: &self.sums[first..],
+            blocks: self.blocks,
+        }
+    }
+}
+
+/// Blocks of a quantised panel or of a part of one.
+fn blocks_of(format: Format, panel: &[u8]) -> usize {
+    assert!(format.block() == BLOCK, "{format:?} is not quantised");
+    let bytes = format.block_bytes() * PANEL;
+    assert!(panel.len().is_multiple_of(bytes), "a panel of whole blocks");
+    panel.len() / bytes
 }
 
 impl Kernels {
@@ -115,56 +147,137 @@ impl Kernels {
         unsafe { (self.product)(&product) }
     }
 
-    /// `output = input · panel`, one row, the panel in its storage format. `input` is padded with zeros to whole blocks, `sums` are
-    /// those of its blocks ([`block_sums`](Self::block_sums); only q4 reads them).
-    pub fn gemv(
-        &self,
-        format: Format,
-        depth: usize,
-        input: &[f32],
-        sums: &[f32],
-        panel: &[u8],
-        output: &mut [f32; PANEL],
-    ) {
-        let blocks = depth.div_ceil(32);
+    /// `output = input · panel`, one row, the panel in its storage format, which is not quantised.
+    pub fn gemv(&self, format: Format, input: &[f32], panel: &[u8], output: &mut [f32; PANEL]) {
+        let depth = input.len();
         assert_eq!(
             panel.len(),
             format.row_bytes(depth) * PANEL,
             "panel of a row's product"
         );
         assert!(
-            input.len() >= depth.next_multiple_of(format.block()),
-            "input of a row's product"
-        );
-        assert!(
             panel.as_ptr().cast::<f32>().is_aligned(),
             "alignment of a panel"
         );
         let (x, w, out) = (input.as_ptr(), panel.as_ptr(), output.as_mut_ptr());
-        // SAFETY: the panel's length is that of `depth` rows of 32, the input covers as many whole blocks.
+        // SAFETY: the panel's length is that of `depth` rows of 32.
         unsafe {
             match format {
                 Format::F32 => (self.gemv_f32)(x, depth, w.cast(), out),
                 Format::F16 => (self.gemv_f16)(x, depth, w.cast(), out),
                 Format::Bf16 => (self.gemv_bf16)(x, depth, w.cast(), out),
-                Format::Q8 => (self.gemv_q8)(x, blocks, w, out),
-                Format::Q4 => {
-                    assert!(sums.len() >= blocks, "sums of a row's blocks");
-                    (self.gemv_q4)(x, sums.as_ptr(), blocks, w, out)
+                Format::Q8 | Format::Q4 => {
+                    unreachable!("quantised rows are multiplied as integers")
                 }
             }
         }
     }
 
-    /// A panel's part of `depth` (whole blocks, but for the last) as f32 `[depth][32]`, padded to whole blocks.
+    /// Rounds a row to 16-bit integers in blocks of 32: `x ≈ scales[block] * quants`; `sums` are those of each block of `x`. Both, and `quants`, are
+    /// in whole blocks.
+    pub fn quantise(&self, x: &[f32], quants: &mut [i16], scales: &mut [f32], sums: &mut [f32]) {
+        let blocks = x.len().div_ceil(BLOCK);
+        assert!(
+            quants.len() == blocks * BLOCK && scales.len() == blocks && sums.len() == blocks,
+            "room for a rounded row"
+        );
+        // SAFETY: the kernel indexes its slices block by block.
+        unsafe { (self.quantise)(x, quants, scales, sums) }
+    }
+
+    /// `output = input · panel`: the first row of the input, a whole quantised panel.
+    pub fn integer_row(
+        &self,
+        format: Format,
+        input: &Integers<'_>,
+        panel: &[u8],
+        output: &mut [f32; PANEL],
+    ) {
+        let blocks = blocks_of(format, panel);
+        assert!(
+            blocks == input.blocks
+                && input.quants.len() >= blocks * BLOCK
+                && input.scales.len() >= blocks
+                && input.sums.len() >= blocks,
+            "a row of integers"
+        );
+        let row = match format {
+            Format::Q8 => self.row_q8,
+            _ => self.row_q4,
+        };
+        let (scales, sums) = (input.scales.as_ptr(), input.sums.as_ptr());
+        let (panel, output) = (panel.as_ptr(), output.as_mut_ptr());
+        // SAFETY: row and panel have as many blocks.
+        unsafe { row(input.quants.as_ptr(), scales, sums, blocks, panel, output) }
+    }
+
+    /// The quants of a part of a panel in 16 bits, as [`integer_product`](Self::integer_product) wants them.
+    pub fn widen(&self, format: Format, panel: &[u8], output: &mut [i16]) {
+        let blocks = blocks_of(format, panel);
+        assert!(
+            output.len() >= blocks * WIDE_BLOCK,
+            "room for a widened panel"
+        );
+        let widen = match format {
+            Format::Q8 => self.widen_q8,
+            _ => self.widen_q4,
+        };
+        // SAFETY: both have as many blocks.
+        unsafe { widen(panel.as_ptr(), blocks, output.as_mut_ptr()) }
+    }
+
+    /// `output (+)= input · panel` for `rows` rows and the blocks of a part of a panel, which the input's rows begin with; `wide` is what
+    /// [`widen`](Self::widen) made of that part, `output` is `[rows][32]`.
+    #[allow(clippy::too_many_arguments)]
+    pub fn integer_product(
+        &self,
+        format: Format,
+        rows: usize,
+        input: Integers<'_>,
+        panel: &[u8],
+        wide: &[i16],
+        output: &mut [f32],
+        add: bool,
+    ) {
+        let blocks = blocks_of(format, panel);
+        if rows == 0 {
+            return;
+        }
+        let last = (rows - 1) * input.blocks + blocks;
+        assert!(
+            input.quants.len() >= last * BLOCK
+                && input.scales.len() >= last
+                && input.sums.len() >= last,
+            "rows of integers"
+        );
+        assert!(wide.len() >= blocks * WIDE_BLOCK, "a widened panel");
+        assert!(output.len() >= rows * PANEL, "room for a tile");
+        let product = integer::Product {
+            rows,
+            blocks,
+            quants: input.quants.as_ptr(),
+            scales: input.scales.as_ptr(),
+            sums: input.sums.as_ptr(),
+            stride: input.blocks,
+            wide: wide.as_ptr(),
+            panel: panel.as_ptr(),
+            block_bytes: format.block_bytes() * PANEL,
+            minima: format == Format::Q4,
+            output: output.as_mut_ptr(),
+            add,
+        };
+        // SAFETY: the last element of each operand was checked to lie in its slice.
+        unsafe { (self.integer_product)(&product) }
+    }
+
+    /// A part of a panel that is not quantised as f32 `[depth][32]`.
     pub fn unpack(&self, format: Format, depth: usize, panel: &[u8], output: &mut [f32]) {
-        let padded = depth.next_multiple_of(format.block());
         assert_eq!(
             panel.len(),
             format.row_bytes(depth) * PANEL,
             "panel to unpack"
         );
-        assert!(output.len() >= padded * PANEL, "room for an unpacked panel");
+        assert!(output.len() >= depth * PANEL, "room for an unpacked panel");
         assert!(
             panel.as_ptr().cast::<f32>().is_aligned(),
             "alignment of a panel"
@@ -176,8 +289,7 @@ impl Kernels {
                 Format::F32 => output[..depth * PANEL].copy_from_slice(bytemuck::cast_slice(panel)),
                 Format::F16 => (self.unpack_f16)(w.cast(), depth, out),
                 Format::Bf16 => (self.unpack_bf16)(w.cast(), depth, out),
-                Format::Q8 => (self.unpack_q8)(w, panel.len() / Q8_BLOCK, out),
-                Format::Q4 => (self.unpack_q4)(w, panel.len() / Q4_BLOCK, out),
+                Format::Q8 | Format::Q4 => unreachable!("quantised panels are widened"),
             }
         }
     }
@@ -209,12 +321,6 @@ impl Kernels {
         assert!(beta.is_empty() || beta.len() == x.len(), "length of beta");
         // SAFETY: the kernel takes slices and indexes them itself.
         unsafe { (self.normalise)(x, statistics, gamma, beta, out) }
-    }
-
-    /// Sums of each 32 elements.
-    pub fn block_sums(&self, x: &[f32], sums: &mut [f32]) {
-        // SAFETY: the kernel takes slices and indexes them itself.
-        unsafe { (self.block_sums)(x, sums) }
     }
 
     /// Turns the first `seen` of `scores` (`1 <= seen <= scores.len()`) into `e^(scale * score - maximum)` and the rest into zero; returns the
@@ -308,7 +414,15 @@ impl Kernels {
         out: &mut [f32],
         out_stride: usize,
     ) {
-        // SAFETY: the kernel indexes its slices.
+        assert!(
+            rows <= PANEL && rows.saturating_sub(1) * stride + PANEL <= from.len(),
+            "block to turn over"
+        );
+        assert!(
+            (PANEL - 1) * out_stride + PANEL <= out.len(),
+            "place of a block that is turned over"
+        );
+        // SAFETY: both ends are within the slices.
         unsafe { (self.transpose)(from, stride, rows, out, out_stride) }
     }
 
@@ -318,12 +432,20 @@ impl Kernels {
         unsafe { (self.round)(row) }
     }
 
-    /// `rows` rows of `width`, rounded to bf16, side by side in `out`.
-    pub fn round_rows(&self, from: Strided<'_>, [rows, width]: [usize; 2], out: &mut [f32]) {
+    /// Copies `rows` rows of `width` side by side, rounded to bf16 if `rounds`.
+    pub fn copy_rows(
+        &self,
+        from: Strided<'_>,
+        [rows, width]: [usize; 2],
+        rounds: bool,
+        out: &mut [f32],
+    ) {
         for (row, out) in out.chunks_exact_mut(width).take(rows).enumerate() {
             out.copy_from_slice(&from.data[row * from.stride..][..width]);
         }
-        self.round(&mut out[..rows * width]);
+        if rounds {
+            self.round(&mut out[..rows * width]);
+        }
     }
 
     /// One step of AdamW.

@@ -85,14 +85,13 @@ pub unsafe fn gelu_tanh_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]
 pub unsafe fn gelu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
     map_two!(V, values, slopes, |x| {
         let (zero, one) = (V::splat(0.0), V::splat(1.0));
-        let tail = super::rows::normal_tail(x);
+        let (tail, bell) = super::rows::normal_tail(x);
         let magnitude = x.max(zero.sub(x));
         let value = x.max(zero).sub(magnitude.mul(tail));
         // Phi is `tail` on the left and `1 - tail` on the right.
         let right = x.positive();
         let phi = right.add(tail.mul(one.sub(right.add(right))));
-        let half = x.mul(V::splat(-0.5));
-        let density = exp(half.mul(x)).mul(V::splat(0.398_942_3));
+        let density = bell.mul(V::splat(0.398_942_3));
         (value, x.mul_add(density, phi))
     });
 }
@@ -202,7 +201,7 @@ pub unsafe fn row_sums<V: Vector>(x: &[f32], rows: usize, stride: usize, sums: &
 /// `out[j][i] = from[i * stride + j]` for a block of `rows` by 32 (`i < rows <= 32`); missing rows become zeros.
 ///
 /// # Safety
-/// None beyond the instruction set's: slices are indexed.
+/// As [`Vector`]; `from` ends no earlier than the last row's 32 elements, `out` than its last row's.
 #[inline(always)]
 pub unsafe fn transpose<V: Vector>(
     from: &[f32],
@@ -220,16 +219,13 @@ pub unsafe fn transpose<V: Vector>(
         }
         return;
     }
-    // Eight by eight, so that both sides stay in registers.
     for i in (0..PANEL).step_by(8) {
         for j in (0..PANEL).step_by(8) {
-            let mut block = [[0.0f32; 8]; 8];
-            for (r, row) in block.iter_mut().enumerate() {
-                row.copy_from_slice(&from[(i + r) * stride + j..][..8]);
-            }
-            for c in 0..8 {
-                let column: [f32; 8] = std::array::from_fn(|r| block[r][c]);
-                out[(j + c) * out_stride + i..][..8].copy_from_slice(&column);
+            // SAFETY: the block's last element is in the last row of both, and within its 32 elements.
+            unsafe {
+                let from = from.as_ptr().add(i * stride + j);
+                let out = out.as_mut_ptr().add(j * out_stride + i);
+                V::transpose_eight(from, stride, out, out_stride);
             }
         }
     }
@@ -317,9 +313,7 @@ pub unsafe fn probabilities<V: Vector>(scores: &mut [f32], seen: usize, scale: f
             let at = scores.as_mut_ptr().add(i);
             exp(V::load(at).mul_add(factor, shift)).store(at);
         }
-        for score in &mut scores[whole..seen] {
-            *score = (*score * scale - lse).exp();
-        }
+        super::rows::exp_tail(&mut scores[whole..seen], factor, shift);
         scores[seen..].fill(0.0);
     }
 }

@@ -15,6 +15,7 @@ macro_rules! methods {
 }
 
 mod door;
+mod integer;
 mod learn;
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -29,7 +30,8 @@ mod x86;
 
 use product::{Brain, Half, Product};
 
-pub use door::{Strided, StridedMut};
+pub use door::{Integers, Strided, StridedMut};
+pub use integer::{BLOCK, WIDE_BLOCK};
 pub(super) use learn::AdamStep;
 pub(super) use rows::Running;
 pub use vector::PANEL;
@@ -49,7 +51,8 @@ impl Isa {
         let mut found = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            if std::is_x86_feature_detected!("avx512f") {
+            if std::is_x86_feature_detected!("avx512f") && std::is_x86_feature_detected!("avx512bw")
+            {
                 found.push(Isa::Avx512);
             }
             if std::is_x86_feature_detected!("avx2")
@@ -118,6 +121,23 @@ pub(in crate::cpu) fn prefetch(data: *const f32, len: usize, at: usize) {
     let _ = (data, len, at);
 }
 
+/// Bytes that a row's product looks ahead in its matrix.
+const AHEAD: usize = 4096;
+
+/// Asks for `bytes` of a matrix, [`AHEAD`] of where it is being read: a row's product reads it from memory, and hardware that looks ahead stops at
+/// the end of each page.
+#[inline(always)]
+fn prefetch_far(from: *const u8, bytes: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..bytes).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: every x86-64 has the instruction, which reads nothing, wherever it points.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(AHEAD + line).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, bytes);
+}
+
 /// Parameters, gradients, both moments, the step.
 type Adam = unsafe fn(&mut [f32], &[f32], &mut [f32], &mut [f32], &AdamStep);
 
@@ -129,17 +149,18 @@ pub struct Kernels {
     gemv_f32: unsafe fn(*const f32, usize, *const f32, *mut f32),
     gemv_f16: unsafe fn(*const f32, usize, *const Half, *mut f32),
     gemv_bf16: unsafe fn(*const f32, usize, *const Brain, *mut f32),
-    gemv_q8: unsafe fn(*const f32, usize, *const u8, *mut f32),
-    gemv_q4: unsafe fn(*const f32, *const f32, usize, *const u8, *mut f32),
+    row_q8: unsafe fn(*const i16, *const f32, *const f32, usize, *const u8, *mut f32),
+    row_q4: unsafe fn(*const i16, *const f32, *const f32, usize, *const u8, *mut f32),
+    widen_q8: unsafe fn(*const u8, usize, *mut i16),
+    widen_q4: unsafe fn(*const u8, usize, *mut i16),
+    integer_product: unsafe fn(&integer::Product),
+    quantise: unsafe fn(&[f32], &mut [i16], &mut [f32], &mut [f32]),
     unpack_f16: unsafe fn(*const Half, usize, *mut f32),
     // SAFETY: as above, and the panel is whole.
     unpack_bf16: unsafe fn(*const Brain, usize, *mut f32),
-    unpack_q8: unsafe fn(*const u8, usize, *mut f32),
-    unpack_q4: unsafe fn(*const u8, usize, *mut f32),
     layer_statistics: unsafe fn(&[f32], f32) -> [f32; 2],
     rms_statistics: unsafe fn(&[f32], f32) -> [f32; 2],
     normalise: Normalise,
-    block_sums: unsafe fn(&[f32], &mut [f32]),
     softmax_block: unsafe fn(&mut [f32], usize, f32, &mut Running) -> f32,
     scale: unsafe fn(&mut [f32], f32),
     gelu: unsafe fn(&mut [f32]),
@@ -166,6 +187,7 @@ pub struct Kernels {
 macro_rules! instruction_set {
     ($module:ident, $isa:ident, $vector:path, $wide:literal, $tile:literal, $unroll:literal, $(#[$feature:meta])?) => {
         mod $module {
+            use super::integer;
             use super::learn::{self, AdamStep};
             use super::product::{self, Brain, Half, Product};
             use super::rows::{self, Running};
@@ -177,16 +199,17 @@ macro_rules! instruction_set {
                 gemv_f32(x: *const f32, depth: usize, panel: *const f32, out: *mut f32) -> () = product::gemv::<V, f32, $wide, $unroll>;
                 gemv_f16(x: *const f32, depth: usize, panel: *const Half, out: *mut f32) -> () = product::gemv::<V, Half, $wide, $unroll>;
                 gemv_bf16(x: *const f32, depth: usize, panel: *const Brain, out: *mut f32) -> () = product::gemv::<V, Brain, $wide, $unroll>;
-                gemv_q8(x: *const f32, blocks: usize, panel: *const u8, out: *mut f32) -> () = product::gemv_q8::<V, $wide>;
-                gemv_q4(x: *const f32, sums: *const f32, blocks: usize, panel: *const u8, out: *mut f32) -> () = product::gemv_q4::<V, $wide>;
+                row_q8(x: *const i16, scales: *const f32, sums: *const f32, blocks: usize, panel: *const u8, out: *mut f32) -> () = integer::row::<V, integer::Q8, $wide>;
+                row_q4(x: *const i16, scales: *const f32, sums: *const f32, blocks: usize, panel: *const u8, out: *mut f32) -> () = integer::row::<V, integer::Q4, $wide>;
+                widen_q8(panel: *const u8, blocks: usize, out: *mut i16) -> () = integer::widen::<V, integer::Q8>;
+                widen_q4(panel: *const u8, blocks: usize, out: *mut i16) -> () = integer::widen::<V, integer::Q4>;
+                integer_product(p: &integer::Product) -> () = integer::product::<V, $tile>;
+                quantise(x: &[f32], quants: &mut [i16], scales: &mut [f32], sums: &mut [f32]) -> () = integer::quantise::<V>;
                 unpack_f16(panel: *const Half, depth: usize, out: *mut f32) -> () = product::unpack::<V, Half>;
                 unpack_bf16(panel: *const Brain, depth: usize, out: *mut f32) -> () = product::unpack::<V, Brain>;
-                unpack_q8(panel: *const u8, blocks: usize, out: *mut f32) -> () = product::unpack_q8::<V>;
-                unpack_q4(panel: *const u8, blocks: usize, out: *mut f32) -> () = product::unpack_q4::<V>;
                 layer_statistics(x: &[f32], eps: f32) -> [f32; 2] = rows::layer_statistics::<V>;
                 rms_statistics(x: &[f32], eps: f32) -> [f32; 2] = rows::rms_statistics::<V>;
                 normalise(x: &[f32], statistics: [f32; 2], gamma: &[f32], beta: &[f32], out: &mut [f32]) -> () = rows::normalise::<V>;
-                block_sums(x: &[f32], sums: &mut [f32]) -> () = rows::block_sums::<V>;
                 softmax_block(scores: &mut [f32], seen: usize, scale: f32, state: &mut Running) -> f32 = rows::softmax_block::<V>;
                 scale(row: &mut [f32], factor: f32) -> () = rows::scale::<V>;
                 gelu(row: &mut [f32]) -> () = rows::gelu::<V>;
@@ -210,8 +233,8 @@ macro_rules! instruction_set {
 
             pub static KERNELS: Kernels = Kernels {
                 isa: Isa::$isa,
-                product, gemv_f32, gemv_f16, gemv_bf16, gemv_q8, gemv_q4, unpack_f16, unpack_bf16, unpack_q8, unpack_q4,
-                layer_statistics, rms_statistics, normalise, block_sums, softmax_block, scale, gelu, gelu_tanh, relu, silu,
+                product, gemv_f32, gemv_f16, gemv_bf16, row_q8, row_q4, widen_q8, widen_q4, integer_product, quantise, unpack_f16, unpack_bf16,
+                layer_statistics, rms_statistics, normalise, softmax_block, scale, gelu, gelu_tanh, relu, silu,
                 gelu_slopes, gelu_tanh_slopes, relu_slopes, silu_slopes, norm_backward, norm_sums, row_sums, transpose, adamw, squares,
                 probabilities, drop_row, round,
             };
@@ -230,7 +253,7 @@ macro_rules! instruction_set {
 }
 
 #[cfg(target_arch = "x86_64")]
-instruction_set!(avx512, Avx512, super::x86::Avx512, 2, 2, 4, #[target_feature(enable = "avx512f")]);
+instruction_set!(avx512, Avx512, super::x86::Avx512, 2, 2, 4, #[target_feature(enable = "avx512f,avx512bw")]);
 #[cfg(target_arch = "x86_64")]
 instruction_set!(avx2, Avx2, super::x86::Avx2, 4, 2, 2, #[target_feature(enable = "avx2,fma,f16c")]);
 #[cfg(target_arch = "aarch64")]

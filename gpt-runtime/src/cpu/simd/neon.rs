@@ -10,6 +10,8 @@ pub struct Neon(float32x4_t);
 
 // SAFETY: `Vector` asks callers for the features these intrinsics need, and for pointers they may read.
 unsafe impl Vector for Neon {
+    type Pairs = int16x8_t;
+    type Sums = int32x4_t;
     const LANES: usize = 4;
     const TILE_ROWS: usize = 6;
 
@@ -27,17 +29,6 @@ unsafe impl Vector for Neon {
         }
         load_bf16(from: *const u16) -> Self {
             Neon(vreinterpretq_f32_u32(vshlq_n_u32::<16>(vmovl_u16(vld1_u16(from)))))
-        }
-        load_i8(from: *const i8) -> Self {
-            let four = from.cast::<i32>().read_unaligned();
-            let wide = vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(four)));
-            Neon(vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide))))
-        }
-        load_nibbles(from: *const u8) -> (Self, Self) {
-            let four = from.cast::<u32>().read_unaligned();
-            let wide = vmovl_u16(vget_low_u16(vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(four)))));
-            let low = vandq_u32(wide, vdupq_n_u32(15));
-            (Neon(vcvtq_f32_u32(low)), Neon(vcvtq_f32_u32(vshrq_n_u32::<4>(wide))))
         }
         store(self, to: *mut f32) -> () { vst1q_f32(to, self.0) }
         add(self, other: Self) -> Self { Neon(vaddq_f32(self.0, other.0)) }
@@ -58,5 +49,22 @@ unsafe impl Vector for Neon {
         }
         sum(self) -> f32 { vaddvq_f32(self.0) }
         greatest(self) -> f32 { vmaxvq_f32(self.0) }
+        store_i16(self, to: *mut i16) -> () { vst1_s16(to, vqmovn_s32(vcvtnq_s32_f32(self.0))) }
+        load_pairs(from: *const i16) -> int16x8_t { vld1q_s16(from) }
+        store_pairs(pairs: int16x8_t, to: *mut i16) -> () { vst1q_s16(to, pairs) }
+        splat_pair(from: *const i16) -> int16x8_t {
+            vreinterpretq_s16_s32(vdupq_n_s32(from.cast::<i32>().read_unaligned()))
+        }
+        pairs_of_bytes(from: *const i8) -> int16x8_t { vmovl_s8(vld1_s8(from)) }
+        pairs_of_nibbles(from: *const u8) -> [int16x8_t; 2] {
+            let (low, high) = (vand_u8(vld1_u8(from), vdup_n_u8(15)), vshr_n_u8::<4>(vld1_u8(from)));
+            [vreinterpretq_s16_u16(vmovl_u8(low)), vreinterpretq_s16_u16(vmovl_u8(high))]
+        }
+        no_sums() -> int32x4_t { vdupq_n_s32(0) }
+        add_products(sums: int32x4_t, a: int16x8_t, b: int16x8_t) -> int32x4_t {
+            let low = vmull_s16(vget_low_s16(a), vget_low_s16(b));
+            vaddq_s32(sums, vpaddq_s32(low, vmull_high_s16(a, b)))
+        }
+        from_sums(sums: int32x4_t) -> Self { Neon(vcvtq_f32_s32(sums)) }
     }
 }

@@ -17,6 +17,8 @@ impl Portable {
 
 // SAFETY: no feature is needed; pointers are read within the vector that callers promise.
 unsafe impl Vector for Portable {
+    type Pairs = [i16; 16];
+    type Sums = [i32; 8];
     const LANES: usize = 8;
     const TILE_ROWS: usize = 4;
 
@@ -28,11 +30,6 @@ unsafe impl Vector for Portable {
         }
         load_bf16(from: *const u16) -> Self {
             Portable(from.cast::<[u16; 8]>().read_unaligned().map(|x| bf16::from_bits(x).to_f32()))
-        }
-        load_i8(from: *const i8) -> Self { Portable(from.cast::<[i8; 8]>().read_unaligned().map(f32::from)) }
-        load_nibbles(from: *const u8) -> (Self, Self) {
-            let bytes = from.cast::<[u8; 8]>().read_unaligned();
-            (Portable(bytes.map(|x| f32::from(x & 15))), Portable(bytes.map(|x| f32::from(x >> 4))))
         }
         store(self, to: *mut f32) -> () { to.cast::<[f32; 8]>().write_unaligned(self.0) }
         add(self, other: Self) -> Self { self.zip(other, |a, b| a + b) }
@@ -55,5 +52,25 @@ unsafe impl Vector for Portable {
         }
         sum(self) -> f32 { self.0.iter().sum() }
         greatest(self) -> f32 { self.0.iter().copied().fold(f32::NEG_INFINITY, f32::max) }
+        store_i16(self, to: *mut i16) -> () {
+            to.cast::<[i16; 8]>().write_unaligned(self.0.map(|x| x.round_ties_even() as i16))
+        }
+        load_pairs(from: *const i16) -> [i16; 16] { from.cast::<[i16; 16]>().read_unaligned() }
+        store_pairs(pairs: [i16; 16], to: *mut i16) -> () { to.cast::<[i16; 16]>().write_unaligned(pairs) }
+        splat_pair(from: *const i16) -> [i16; 16] {
+            let pair = from.cast::<[i16; 2]>().read_unaligned();
+            std::array::from_fn(|i| pair[i % 2])
+        }
+        pairs_of_bytes(from: *const i8) -> [i16; 16] { from.cast::<[i8; 16]>().read_unaligned().map(i16::from) }
+        pairs_of_nibbles(from: *const u8) -> [[i16; 16]; 2] {
+            let bytes = from.cast::<[u8; 16]>().read_unaligned();
+            [bytes.map(|x| i16::from(x & 15)), bytes.map(|x| i16::from(x >> 4))]
+        }
+        no_sums() -> [i32; 8] { [0; 8] }
+        add_products(sums: [i32; 8], a: [i16; 16], b: [i16; 16]) -> [i32; 8] {
+            let product = |i: usize| i32::from(a[i]) * i32::from(b[i]);
+            std::array::from_fn(|i| sums[i] + product(2 * i) + product(2 * i + 1))
+        }
+        from_sums(sums: [i32; 8]) -> Self { Portable(sums.map(|x| x as f32)) }
     }
 }

@@ -2,43 +2,72 @@
 
 use super::vector::{Vector, exp};
 
-/// Applies `f` to every element, the rest of the last vector through a copy.
-///
-/// # Safety
-/// As [`Vector`].
-#[inline(always)]
-unsafe fn map<V: Vector>(row: &mut [f32], f: impl Fn(V) -> V) {
-    // SAFETY: vectors lie within `row`, or in `rest`, which is longer than any vector.
-    unsafe {
-        let whole = row.len() / V::LANES * V::LANES;
-        for i in (0..whole).step_by(V::LANES) {
-            let at = row.as_mut_ptr().add(i);
-            f(V::load(at)).store(at);
+/// Replaces each element `$x` of `$row` by `$result`, the rest of the last vector through a copy. A macro, for the reason that
+/// [`learn`](super::learn) gives.
+macro_rules! map {
+    ($V:ident, $row:ident, |$x:ident| $result:expr) => {
+        // SAFETY: vectors lie within the row, or in a copy that is longer than any vector.
+        unsafe {
+            let whole = $row.len() / $V::LANES * $V::LANES;
+            for i in (0..whole).step_by($V::LANES) {
+                let at = $row.as_mut_ptr().add(i);
+                let $x = $V::load(at);
+                let result: $V = $result;
+                result.store(at);
+            }
+            if whole < $row.len() {
+                let mut rest = [0.0f32; 16];
+                let tail = &mut $row[whole..];
+                rest[..tail.len()].copy_from_slice(tail);
+                let $x = $V::load(rest.as_ptr());
+                let result: $V = $result;
+                result.store(rest.as_mut_ptr());
+                tail.copy_from_slice(&rest[..tail.len()]);
+            }
         }
-        if whole < row.len() {
-            let mut rest = [0.0f32; 16];
-            let tail = &mut row[whole..];
-            rest[..tail.len()].copy_from_slice(tail);
-            f(V::load(rest.as_ptr())).store(rest.as_mut_ptr());
-            tail.copy_from_slice(&rest[..tail.len()]);
-        }
-    }
+    };
 }
 
-/// The sum of `f` over a row.
+/// The sum of a row.
 ///
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
-unsafe fn total<V: Vector>(row: &[f32], f: impl Fn(V) -> V, scalar: impl Fn(f32) -> f32) -> f32 {
+unsafe fn total<V: Vector>(row: &[f32]) -> f32 {
     // SAFETY: vectors lie within `row`.
     unsafe {
         let whole = row.len() / V::LANES * V::LANES;
         let mut sum = V::splat(0.0);
         for i in (0..whole).step_by(V::LANES) {
-            sum = sum.add(f(V::load(row.as_ptr().add(i))));
+            sum = sum.add(V::load(row.as_ptr().add(i)));
         }
-        sum.sum() + row[whole..].iter().map(|&x| scalar(x)).sum::<f32>()
+        let mut total = sum.sum();
+        for x in &row[whole..] {
+            total += x;
+        }
+        total
+    }
+}
+
+/// The sum of the squares of a row's distances from `centre`.
+///
+/// # Safety
+/// As [`Vector`].
+#[inline(always)]
+unsafe fn squares_around<V: Vector>(row: &[f32], centre: f32) -> f32 {
+    // SAFETY: vectors lie within `row`.
+    unsafe {
+        let whole = row.len() / V::LANES * V::LANES;
+        let mut sum = V::splat(0.0);
+        for i in (0..whole).step_by(V::LANES) {
+            let d = V::load(row.as_ptr().add(i)).sub(V::splat(centre));
+            sum = sum.add(d.mul(d));
+        }
+        let mut total = sum.sum();
+        for x in &row[whole..] {
+            total += (x - centre) * (x - centre);
+        }
+        total
     }
 }
 
@@ -51,16 +80,8 @@ pub unsafe fn layer_statistics<V: Vector>(x: &[f32], eps: f32) -> [f32; 2] {
     // SAFETY: passed on.
     unsafe {
         let n = x.len() as f32;
-        let mean = total::<V>(x, |x| x, |x| x) / n;
-        let centre = V::splat(mean);
-        let squares = total::<V>(
-            x,
-            |x| {
-                let d = x.sub(centre);
-                d.mul(d)
-            },
-            |x| (x - mean) * (x - mean),
-        );
+        let mean = total::<V>(x) / n;
+        let squares = squares_around::<V>(x, mean);
         [mean, 1.0 / (squares / n + eps).sqrt()]
     }
 }
@@ -72,7 +93,7 @@ pub unsafe fn layer_statistics<V: Vector>(x: &[f32], eps: f32) -> [f32; 2] {
 #[inline(always)]
 pub unsafe fn rms_statistics<V: Vector>(x: &[f32], eps: f32) -> [f32; 2] {
     // SAFETY: passed on.
-    let squares = unsafe { total::<V>(x, |x| x.mul(x), |x| x * x) };
+    let squares = unsafe { squares_around::<V>(x, 0.0) };
     [0.0, 1.0 / (squares / x.len() as f32 + eps).sqrt()]
 }
 
@@ -96,26 +117,14 @@ pub unsafe fn normalise<V: Vector>(
     }
 }
 
-/// The sums of each 32 elements; the last may be shorter.
-///
-/// # Safety
-/// As [`Vector`].
-#[inline(always)]
-pub unsafe fn block_sums<V: Vector>(x: &[f32], sums: &mut [f32]) {
-    for (x, sum) in x.chunks(32).zip(sums) {
-        // SAFETY: passed on.
-        *sum = unsafe { total::<V>(x, |x| x, |x| x) };
-    }
-}
-
 /// `x / (1 + e^-x)`.
 ///
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
 pub unsafe fn silu<V: Vector>(row: &mut [f32]) {
-    // SAFETY: passed on.
-    unsafe { map::<V>(row, |x| x.div(V::splat(1.0).add(exp(V::splat(0.0).sub(x))))) }
+    map!(V, row, |x| x
+        .div(V::splat(1.0).add(exp(V::splat(0.0).sub(x)))));
 }
 
 /// `max(x, 0)`; NaN stays NaN.
@@ -124,8 +133,7 @@ pub unsafe fn silu<V: Vector>(row: &mut [f32]) {
 /// As [`Vector`].
 #[inline(always)]
 pub unsafe fn relu<V: Vector>(row: &mut [f32]) {
-    // SAFETY: passed on.
-    unsafe { map::<V>(row, |x| V::splat(0.0).max(x)) }
+    map!(V, row, |x| V::splat(0.0).max(x));
 }
 
 /// `0.5 x (1 + tanh u)` with `u = sqrt(2/pi) (x + 0.044715 x^3)`, written as `x / (1 + e^-2u)`, which is the same and does not
@@ -137,13 +145,10 @@ pub unsafe fn relu<V: Vector>(row: &mut [f32]) {
 pub unsafe fn gelu_tanh<V: Vector>(row: &mut [f32]) {
     const A: f32 = -2.0 * 0.797_884_6;
     const B: f32 = A * 0.044_715;
-    // SAFETY: passed on.
-    unsafe {
-        map::<V>(row, |x| {
-            let inner = x.mul(x).mul_add(V::splat(B), V::splat(A)).mul(x);
-            x.div(V::splat(1.0).add(exp(inner)))
-        })
-    }
+    map!(V, row, |x| {
+        let inner = x.mul(x).mul_add(V::splat(B), V::splat(A)).mul(x);
+        x.div(V::splat(1.0).add(exp(inner)))
+    });
 }
 
 /// `x Phi(x)`: the value is `x - x tail` on the right and `x tail` on the left, so nothing cancels.
@@ -152,45 +157,46 @@ pub unsafe fn gelu_tanh<V: Vector>(row: &mut [f32]) {
 /// As [`Vector`].
 #[inline(always)]
 pub unsafe fn gelu<V: Vector>(row: &mut [f32]) {
-    // SAFETY: passed on.
-    unsafe {
+    map!(V, row, |x| {
         let zero = V::splat(0.0);
-        map::<V>(row, |x| {
-            let magnitude = x.max(zero.sub(x));
-            x.max(zero).sub(magnitude.mul(normal_tail(x)))
-        })
-    }
+        let magnitude = x.max(zero.sub(x));
+        x.max(zero).sub(magnitude.mul(normal_tail(x).0))
+    });
 }
 
-/// The normal distribution beyond `|x|`, `erfc(|x| / sqrt 2) / 2`. The complementary error function is that of Press et al., Numerical
-/// Recipes (2nd ed., 6.2): a Chebyshev fit with a relative error below 1.2e-7 everywhere.
+/// The normal distribution beyond `|x|`, `erfc(z) / 2` with `z = |x| / sqrt 2`, and `e^(-x^2 / 2)`. With `t = 1 / (1 + z / 2)`,
+/// `erfc(z) e^(z^2) / t` is a smooth function of `t`; it is interpolated at Chebyshev nodes, with a relative error of 6e-9 for |x| up to 15.5,
+/// beyond which the exponential is too small for an f32.
 ///
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
-pub unsafe fn normal_tail<V: Vector>(x: V) -> V {
-    const FIT: [f32; 9] = [
-        -0.822_152_2,
-        1.488_515_9,
-        -1.135_204,
-        0.278_868_07,
-        -0.186_288_06,
-        0.096_784_18,
-        0.374_091_96,
-        1.000_023_7,
-        -1.265_512_2,
+pub unsafe fn normal_tail<V: Vector>(x: V) -> (V, V) {
+    const FIT: [f32; 10] = [
+        -0.183_982_39,
+        0.365_018_13,
+        -0.268_078_26,
+        -0.039_420_158,
+        0.044_446_655,
+        0.051_915_52,
+        0.186_178_53,
+        0.245_118_95,
+        0.282_254_3,
+        0.282_088_6,
     ];
     // SAFETY: passed on.
     unsafe {
         let one = V::splat(1.0);
-        let z = x.mul(V::splat(std::f32::consts::FRAC_1_SQRT_2));
-        let size = z.max(V::splat(0.0).sub(z));
-        let t = one.div(size.mul_add(V::splat(0.5), one));
-        let mut fit = V::splat(0.170_872_77);
+        let size = x.max(V::splat(0.0).sub(x));
+        // Half of z.
+        let half = size.mul(V::splat(0.5 * std::f32::consts::FRAC_1_SQRT_2));
+        let t = one.div(half.add(one));
+        let mut fit = V::splat(0.034_460_112);
         for c in FIT {
             fit = fit.mul_add(t, V::splat(c));
         }
-        t.mul(exp(fit.sub(size.mul(size)))).mul(V::splat(0.5))
+        let bell = exp(x.mul(V::splat(-0.5)).mul(x));
+        (t.mul(fit).mul(bell).mul(V::splat(0.5)), bell)
     }
 }
 
@@ -235,10 +241,9 @@ pub unsafe fn softmax_block<V: Vector>(
             sum = sum.add(p);
         }
         let mut total = sum.sum();
-        for score in &mut scores[whole..seen] {
-            *score = (*score * scale - new).exp();
-            total += *score;
-        }
+        let tail = &mut scores[whole..seen];
+        exp_tail::<V>(tail, factor, shift);
+        total += tail.iter().sum::<f32>();
         scores[seen..].fill(0.0);
         let shrink = (state.max - new).exp();
         *state = Running {
@@ -249,12 +254,30 @@ pub unsafe fn softmax_block<V: Vector>(
     }
 }
 
+/// `e^(factor * x + shift)` of what is left of a row after its last whole vector.
+///
+/// # Safety
+/// As [`Vector`].
+#[inline(always)]
+pub unsafe fn exp_tail<V: Vector>(tail: &mut [f32], factor: V, shift: V) {
+    if tail.is_empty() {
+        return;
+    }
+    let mut copy = [0.0f32; 16];
+    copy[..tail.len()].copy_from_slice(tail);
+    // SAFETY: the copy is as long as the longest vector, the tail shorter than one.
+    unsafe {
+        let at = copy.as_mut_ptr();
+        exp(V::load(at).mul_add(factor, shift)).store(at);
+    }
+    tail.copy_from_slice(&copy[..tail.len()]);
+}
+
 /// `row *= factor`.
 ///
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
 pub unsafe fn scale<V: Vector>(row: &mut [f32], factor: f32) {
-    // SAFETY: passed on.
-    unsafe { map::<V>(row, |x| x.mul(V::splat(factor))) }
+    map!(V, row, |x| x.mul(V::splat(factor)));
 }

@@ -13,6 +13,10 @@ pub const PANEL: usize = 32;
 /// guarantee that by being reachable only through the function table of their instruction set, which is handed out after
 /// detection. Pointers must be readable (or writable) for a whole vector of their element; they need no alignment.
 pub unsafe trait Vector: Copy {
+    /// A register of 16-bit integers: two for each lane.
+    type Pairs: Copy;
+    /// A register of 32-bit integers, one for each lane.
+    type Sums: Copy;
     /// Numbers in a register.
     const LANES: usize;
     /// Rows of a register tile in matrix products: as many as leave room in the register file for a row of weights and a broadcast.
@@ -22,9 +26,6 @@ pub unsafe trait Vector: Copy {
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn load_f16(from: *const u16) -> Self;
     unsafe fn load_bf16(from: *const u16) -> Self;
-    unsafe fn load_i8(from: *const i8) -> Self;
-    /// The low nibbles of `LANES` bytes, and the high ones.
-    unsafe fn load_nibbles(from: *const u8) -> (Self, Self);
     unsafe fn store(self, to: *mut f32);
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
@@ -44,6 +45,31 @@ pub unsafe trait Vector: Copy {
     unsafe fn sum(self) -> f32;
     /// The greatest lane.
     unsafe fn greatest(self) -> f32;
+    /// `LANES` integers of at most 16 bits, to the nearest.
+    unsafe fn store_i16(self, to: *mut i16);
+    unsafe fn load_pairs(from: *const i16) -> Self::Pairs;
+    unsafe fn store_pairs(pairs: Self::Pairs, to: *mut i16);
+    /// The same pair for every lane.
+    unsafe fn splat_pair(from: *const i16) -> Self::Pairs;
+    unsafe fn pairs_of_bytes(from: *const i8) -> Self::Pairs;
+    /// The low nibbles of bytes, and the high ones.
+    unsafe fn pairs_of_nibbles(from: *const u8) -> [Self::Pairs; 2];
+    /// Zeros.
+    unsafe fn no_sums() -> Self::Sums;
+    /// Adds `a[0] b[0] + a[1] b[1]` of each lane's pairs.
+    unsafe fn add_products(sums: Self::Sums, a: Self::Pairs, b: Self::Pairs) -> Self::Sums;
+    unsafe fn from_sums(sums: Self::Sums) -> Self;
+    /// `to[j * to_stride + i] = from[i * stride + j]` for eight rows and eight columns.
+    #[inline(always)]
+    // SAFETY: the contract is the trait's.
+    unsafe fn transpose_eight(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
+        for i in 0..8 {
+            for j in 0..8 {
+                // SAFETY: the caller's pointers are valid for such blocks.
+                unsafe { *to.add(j * to_stride + i) = *from.add(i * stride + j) };
+            }
+        }
+    }
 }
 
 /// `e^x` to about one unit in the last place: 2^n times a polynomial in the remainder, |r| <= ln2 / 2 (Cody and Waite's

@@ -8,12 +8,14 @@ use super::vector::Vector;
 #[derive(Clone, Copy)]
 pub struct Avx2(__m256);
 
-/// Sixteen lanes; needs `avx512f`.
+/// Sixteen lanes; needs `avx512f` and `avx512bw`.
 #[derive(Clone, Copy)]
 pub struct Avx512(__m512);
 
 // SAFETY: `Vector` asks callers for the features these intrinsics need, and for pointers they may read.
 unsafe impl Vector for Avx2 {
+    type Pairs = __m256i;
+    type Sums = __m256i;
     const LANES: usize = 8;
     const TILE_ROWS: usize = 6;
 
@@ -24,15 +26,6 @@ unsafe impl Vector for Avx2 {
         load_bf16(from: *const u16) -> Self {
             let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
             Avx2(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide)))
-        }
-        load_i8(from: *const i8) -> Self {
-            Avx2(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast()))))
-        }
-        load_nibbles(from: *const u8) -> (Self, Self) {
-            let wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()));
-            let low = _mm256_and_si256(wide, _mm256_set1_epi32(15));
-            let high = _mm256_srli_epi32::<4>(wide);
-            (Avx2(_mm256_cvtepi32_ps(low)), Avx2(_mm256_cvtepi32_ps(high)))
         }
         store(self, to: *mut f32) -> () { _mm256_storeu_ps(to, self.0) }
         add(self, other: Self) -> Self { Avx2(_mm256_add_ps(self.0, other.0)) }
@@ -65,11 +58,56 @@ unsafe impl Vector for Avx2 {
             let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
         }
+        store_i16(self, to: *mut i16) -> () {
+            let wide = _mm256_cvtps_epi32(self.0);
+            let packed = _mm256_permute4x64_epi64::<0b1000>(_mm256_packs_epi32(wide, wide));
+            _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(packed))
+        }
+        load_pairs(from: *const i16) -> __m256i { _mm256_loadu_si256(from.cast()) }
+        store_pairs(pairs: __m256i, to: *mut i16) -> () { _mm256_storeu_si256(to.cast(), pairs) }
+        splat_pair(from: *const i16) -> __m256i { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
+        pairs_of_bytes(from: *const i8) -> __m256i { _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())) }
+        pairs_of_nibbles(from: *const u8) -> [__m256i; 2] {
+            let both = _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast()));
+            [_mm256_and_si256(both, _mm256_set1_epi16(15)), _mm256_srli_epi16::<4>(both)]
+        }
+        no_sums() -> __m256i { _mm256_setzero_si256() }
+        add_products(sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
+            _mm256_add_epi32(sums, _mm256_madd_epi16(a, b))
+        }
+        from_sums(sums: __m256i) -> Self { Avx2(_mm256_cvtepi32_ps(sums)) }
+        transpose_eight(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) -> () {
+            let mut rows = [_mm256_setzero_ps(); 8];
+            for (i, row) in rows.iter_mut().enumerate() {
+                *row = _mm256_loadu_ps(from.add(i * stride));
+            }
+            // Pairs of two rows, then quads of four, then both halves of the eight.
+            let mut pairs = rows;
+            for i in (0..8).step_by(2) {
+                pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
+                pairs[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+            }
+            let mut quads = pairs;
+            for i in (0..8).step_by(4) {
+                for k in 0..2 {
+                    quads[i + 2 * k] = _mm256_shuffle_ps::<0x44>(pairs[i + k], pairs[i + 2 + k]);
+                    quads[i + 2 * k + 1] = _mm256_shuffle_ps::<0xEE>(pairs[i + k], pairs[i + 2 + k]);
+                }
+            }
+            for j in 0..4 {
+                let low = _mm256_permute2f128_ps::<0x20>(quads[j], quads[j + 4]);
+                let high = _mm256_permute2f128_ps::<0x31>(quads[j], quads[j + 4]);
+                _mm256_storeu_ps(to.add(j * to_stride), low);
+                _mm256_storeu_ps(to.add((j + 4) * to_stride), high);
+            }
+        }
     }
 }
 
 // SAFETY: `Vector` asks callers for the features these intrinsics need, and for pointers they may read.
 unsafe impl Vector for Avx512 {
+    type Pairs = __m512i;
+    type Sums = __m512i;
     const LANES: usize = 16;
     const TILE_ROWS: usize = 12;
 
@@ -80,15 +118,6 @@ unsafe impl Vector for Avx512 {
         load_bf16(from: *const u16) -> Self {
             let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
             Avx512(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide)))
-        }
-        load_i8(from: *const i8) -> Self {
-            Avx512(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))))
-        }
-        load_nibbles(from: *const u8) -> (Self, Self) {
-            let wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()));
-            let low = _mm512_and_si512(wide, _mm512_set1_epi32(15));
-            let high = _mm512_srli_epi32::<4>(wide);
-            (Avx512(_mm512_cvtepi32_ps(low)), Avx512(_mm512_cvtepi32_ps(high)))
         }
         store(self, to: *mut f32) -> () { _mm512_storeu_ps(to, self.0) }
         add(self, other: Self) -> Self { Avx512(_mm512_add_ps(self.0, other.0)) }
@@ -113,5 +142,25 @@ unsafe impl Vector for Avx512 {
         }
         sum(self) -> f32 { _mm512_reduce_add_ps(self.0) }
         greatest(self) -> f32 { _mm512_reduce_max_ps(self.0) }
+        store_i16(self, to: *mut i16) -> () {
+            _mm256_storeu_si256(to.cast(), _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(self.0)))
+        }
+        load_pairs(from: *const i16) -> __m512i { _mm512_loadu_si512(from.cast()) }
+        store_pairs(pairs: __m512i, to: *mut i16) -> () { _mm512_storeu_si512(to.cast(), pairs) }
+        splat_pair(from: *const i16) -> __m512i { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+        pairs_of_bytes(from: *const i8) -> __m512i { _mm512_cvtepi8_epi16(_mm256_loadu_si256(from.cast())) }
+        pairs_of_nibbles(from: *const u8) -> [__m512i; 2] {
+            let both = _mm512_cvtepu8_epi16(_mm256_loadu_si256(from.cast()));
+            [_mm512_and_si512(both, _mm512_set1_epi16(15)), _mm512_srli_epi16::<4>(both)]
+        }
+        no_sums() -> __m512i { _mm512_setzero_si512() }
+        add_products(sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
+            _mm512_add_epi32(sums, _mm512_madd_epi16(a, b))
+        }
+        from_sums(sums: __m512i) -> Self { Avx512(_mm512_cvtepi32_ps(sums)) }
+        // Eight lanes are as good here, and whoever has AVX-512 has AVX2.
+        transpose_eight(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) -> () {
+            Avx2::transpose_eight(from, stride, to, to_stride)
+        }
     }
 }

@@ -16,6 +16,8 @@ use crate::cpu::simd::{Kernels, PANEL, Running, Strided, StridedMut};
 
 /// Queries and keys of a block.
 pub const BLOCK: usize = 64;
+/// Queries that go through a block together. On the diagonal the first half of them sees only half of the keys.
+const STRIP: usize = 32;
 /// Widest head that the compiler lets pass.
 const WIDEST: usize = 256;
 
@@ -118,6 +120,13 @@ impl<'a> Heads<'a> {
         } else {
             self.tokens.div_ceil(BLOCK)
         }
+    }
+
+    /// Queries `from..to` in strips.
+    fn strips(from: usize, to: usize) -> impl Iterator<Item = (usize, usize)> {
+        (from..to)
+            .step_by(STRIP)
+            .map(move |query| (query, STRIP.min(to - query)))
     }
 
     /// How many of the keys from `key` on a query sees, of `keys`.
@@ -252,7 +261,6 @@ impl Pass<'_> {
                 } = &mut desk.attention;
                 for query in (0..tokens).step_by(BLOCK) {
                     let queries = BLOCK.min(tokens - query);
-                    let q = heads.rows(first + query, heads.q_column(head));
                     states.fill(Running {
                         max: f32::NEG_INFINITY,
                         sum: 0.0,
@@ -265,20 +273,27 @@ impl Pass<'_> {
                             keys,
                             turned,
                         );
-                        heads.scores(q, turned, queries, keys, p);
-                        for (i, state) in states[..queries].iter_mut().enumerate() {
-                            let seen = heads.seen(query + i, key, keys);
-                            let row = &mut p[i * BLOCK..][..keys];
-                            let shrink = heads.kernels.softmax_block(row, seen, heads.scale, state);
-                            if block > 0 && shrink != 1.0 {
-                                heads
-                                    .kernels
-                                    .scale(&mut sums[i * padded..][..padded], shrink);
-                            }
-                        }
-                        heads.drop(p, sequence, head, query, key, [queries, keys]);
                         let values = heads.rows(first + key, heads.v_column(kv_head));
-                        heads.gather(p, false, [queries, keys], values, sums, block > 0);
+                        for (query, queries) in Heads::strips(query, query + queries) {
+                            let q = heads.rows(first + query, heads.q_column(head));
+                            let keys = heads.seen(query + queries - 1, key, keys);
+                            let at = query % BLOCK;
+                            let sums = &mut sums[at * padded..];
+                            heads.scores(q, turned, queries, keys, p);
+                            for (i, state) in states[at..][..queries].iter_mut().enumerate() {
+                                let seen = heads.seen(query + i, key, keys);
+                                let row = &mut p[i * BLOCK..][..keys];
+                                let shrink =
+                                    heads.kernels.softmax_block(row, seen, heads.scale, state);
+                                if block > 0 && shrink != 1.0 {
+                                    heads
+                                        .kernels
+                                        .scale(&mut sums[i * padded..][..padded], shrink);
+                                }
+                            }
+                            heads.drop(p, sequence, head, query, key, [queries, keys]);
+                            heads.gather(p, false, [queries, keys], values, sums, block > 0);
+                        }
                     }
                     for (i, state) in states[..queries].iter().enumerate() {
                         let row = first + query + i;
@@ -358,11 +373,12 @@ impl Pass<'_> {
                     heads.turn(k, keys, turned_keys);
                     let v = heads.rows(first + key, heads.v_column(kv_head));
                     heads.turn(v, keys, turned_values);
-                    let mut is_first = true;
+                    dk[..keys * padded].fill(0.0);
+                    dv[..keys * padded].fill(0.0);
                     for head in own.clone() {
                         let start = if heads.causal { key } else { 0 };
-                        for query in (start..tokens).step_by(BLOCK) {
-                            let queries = BLOCK.min(tokens - query);
+                        for (query, queries) in Heads::strips(start, tokens) {
+                            let keys = heads.seen(query + queries - 1, key, keys);
                             let q = heads.rows(first + query, heads.q_column(head));
                             let d = da_rows(first + query, head);
                             let shape = [queries, keys];
@@ -395,10 +411,9 @@ impl Pass<'_> {
                                     dq.iter_mut().zip(sums).for_each(|(dq, s)| *dq += s);
                                 }
                             }
-                            heads.gather(dp, true, [keys, queries], q, dk, !is_first);
+                            heads.gather(dp, true, [keys, queries], q, dk, true);
                             heads.drop(p, sequence, head, query, key, shape);
-                            heads.gather(p, true, [keys, queries], d, dv, !is_first);
-                            is_first = false;
+                            heads.gather(p, true, [keys, queries], d, dv, true);
                         }
                     }
                     for i in 0..keys {

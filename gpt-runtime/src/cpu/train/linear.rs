@@ -334,7 +334,7 @@ impl Pass<'_> {
                     stride: input.stride,
                 };
                 if rounds {
-                    kernels.round_rows(x, [depth, columns], x_room);
+                    kernels.copy_rows(x, [depth, columns], true, x_room);
                     x = Strided {
                         data: x_room,
                         stride: columns,
@@ -342,17 +342,16 @@ impl Pass<'_> {
                 }
                 for panel in panels.clone() {
                     let start = place.start + (panel * place.columns + from) * PANEL;
-                    let mut dy = Strided {
+                    let rows = Strided {
                         data: &dy.data[row * dy.stride + panel * PANEL..],
                         stride: dy.stride,
                     };
-                    if rounds {
-                        kernels.round_rows(dy, [depth, PANEL], dy_room);
-                        dy = Strided {
-                            data: dy_room,
-                            stride: PANEL,
-                        };
-                    }
+                    // Rows that lie apart are on as many pages, more than the first-level TLB knows; side by side they are read for each column.
+                    kernels.copy_rows(rows, [depth, PANEL], rounds, dy_room);
+                    let dy = Strided {
+                        data: dy_room,
+                        stride: PANEL,
+                    };
                     let output = StridedMut {
                         // SAFETY: tasks have panels and columns of their own.
                         data: unsafe { out.part(start, columns * PANEL) },
