@@ -9,6 +9,7 @@
 mod batch;
 mod checkpoint;
 mod data;
+mod loss_scale;
 mod memory;
 mod parameters;
 mod settings;

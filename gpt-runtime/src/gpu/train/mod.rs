@@ -222,7 +222,8 @@ impl EngineTrainer for GpuTrainer {
     }
 
     fn update(&mut self, update: &Update) -> Result<f64, Error> {
-        let norm = self.norm()?;
+        let scale = f64::from(update.scale);
+        let norm = self.norm()? / scale;
         if !norm.is_finite() {
             return Ok(norm);
         }
@@ -242,7 +243,8 @@ impl EngineTrainer for GpuTrainer {
             decay: update.lr * update.weight_decay,
             correction1: corrected(update.beta1) as f32,
             correction2: corrected(update.beta2) as f32,
-            clip: clip as f32,
+            // One factor makes up for the loss scale and clips.
+            clip: (clip / scale) as f32,
         };
         let mut encoder = self.encoder();
         let last = self.buffers.runs - 1;
