@@ -483,6 +483,17 @@ mod tests {
                 "it is of step 7",
             ),
             (
+                spoil(
+                    STATE,
+                    &replace(
+                        "\"caller\"",
+                        "\"loss_scale\": { \"value\": 0.5, \"good\": 0, \"skipped\": 0 }, \"caller\"",
+                    ),
+                    plan,
+                ),
+                "its loss scale is 0.5",
+            ),
+            (
                 spoil(STATE, &replace("\"test\"", "\"Other\""), plan),
                 "of the model Other, not of test",
             ),
