@@ -23,7 +23,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             .map(|a| {
                 json!({
                     "name": a.name, "backend": a.backend, "kind": a.kind, "driver": a.driver,
-                    "usable": a.lacks.is_none(), "lacks": a.lacks,
+                    "f16": a.f16, "usable": a.lacks.is_none(), "lacks": a.lacks,
                 })
             })
             .collect();
@@ -36,6 +36,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     output::line(&mut out, &format!("cpu   {}", cpu.name()))?;
     for a in &adapters {
         let mut text = format!("gpu   {} ({}, {}; {})", a.name, a.backend, a.kind, a.driver);
+        if a.f16 {
+            text.push_str("; has f16");
+        }
         if let Some(lacks) = &a.lacks {
             text.push_str(&format!("; cannot be used: it {lacks}"));
         }

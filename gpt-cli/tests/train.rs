@@ -323,6 +323,7 @@ fn failures_are_one_sentence() {
         (other("text.txt", "--tokenizer bpe:x"), "bpe:512"),
         (other("text.txt", "--context 65"), "1 to 64 tokens"),
         (other("text.txt", "--lr 0"), "learning rate is 0"),
+        (other("text.txt", "--dtype f16"), "choose bf16"),
         (other("text.txt", "--steps 0"), "--steps is 0"),
         (other("text.txt", "--weights none.gguf"), "none.gguf"),
     ] {

@@ -139,6 +139,8 @@ sources! {
     TRAIN_NORM_NO_SHIFT = "train/norm/no_shift.wgsl",
     TRAIN_NORM_RMS = "train/norm/rms.wgsl",
     TRAIN_NORM_SHIFT = "train/norm/shift.wgsl",
+    TRAIN_OPERANDS_F16 = "train/operands/f16.wgsl",
+    TRAIN_OPERANDS_F32 = "train/operands/f32.wgsl",
     TRAIN_POSITIONS_GRADIENT = "train/positions/gradient.wgsl",
     TRAIN_POSITIONS_NONE = "train/positions/none.wgsl",
     TRAIN_POSITIONS_TABLE = "train/positions/table.wgsl",

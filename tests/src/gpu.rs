@@ -22,6 +22,18 @@ pub fn device() -> Option<Arc<GpuDevice>> {
     }
 }
 
+/// The same, if it has f16.
+pub fn device_with_f16() -> Option<Arc<GpuDevice>> {
+    let device = device()?;
+    if device.has_f16() {
+        return Some(device);
+    }
+    let name = device.name();
+    assert!(!required(), "GPT_REQUIRE_GPU is set, but {name} has no f16");
+    eprintln!("NOT RUN, as {name} has no f16");
+    None
+}
+
 fn required() -> bool {
     std::env::var("GPT_REQUIRE_GPU").is_ok_and(|value| value != "0" && !value.is_empty())
 }

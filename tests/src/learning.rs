@@ -308,6 +308,7 @@ pub fn update(step: u64) -> Update {
         eps: 1e-8,
         weight_decay: 0.1,
         clip: None,
+        scale: 1.0,
     }
 }
 

@@ -73,6 +73,25 @@ fn every_kernel_is_valid() {
     }
 }
 
+/// What is multiplied has a kernel for f16, and only that.
+#[test]
+fn products_have_a_twin_in_f16() {
+    let has = |kernel: &gpt_plan::Kernel, file| kernel.parts.iter().any(|part| part.name == file);
+    for (name, spec) in gpt_tests::specs::odd() {
+        let training = gpt_codegen::plan::plan(name, &spec).training;
+        assert_eq!(training.in_f16.len(), training.kernels.len(), "{name}");
+        for (kernel, &twin) in training.kernels.iter().zip(training.in_f16.iter()) {
+            let twin = &training.kernels[usize::from(twin)];
+            if has(kernel, "train/operands/f32.wgsl") {
+                assert_eq!(*twin.name, format!("{}_f16", kernel.name));
+                assert!(has(twin, "train/operands/f16.wgsl"), "{name}");
+            } else {
+                assert_eq!(kernel, twin, "{name}");
+            }
+        }
+    }
+}
+
 /// Sizes of real models and beyond, which no test runs: their kernels are valid and keep WebGPU's default limits.
 #[test]
 fn kernels_of_large_models_keep_the_limits() {

@@ -125,6 +125,7 @@ fn update(step: usize) -> Update {
         eps: 1e-8,
         weight_decay: 0.1,
         clip: Some(1.0),
+        scale: 1.0,
     }
 }
 

@@ -17,6 +17,9 @@ pub struct Line {
     pub val_loss: Option<f64>,
     pub lr: f32,
     pub grad_norm: f64,
+    /// In f16.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f32>,
     pub tok_s: f64,
 }
 
@@ -85,6 +88,7 @@ mod tests {
             val_loss: (step == 20).then_some(2.0),
             lr: 1e-3,
             grad_norm: 0.5,
+            loss_scale: None,
             tok_s: 100.0,
         };
         let mut log = Log::open(folder.path(), 0).unwrap();

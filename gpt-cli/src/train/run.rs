@@ -110,8 +110,13 @@ impl Loop {
         while self.trainer.steps() < steps {
             let start = Instant::now();
             let lr = self.trainer.learning_rate();
-            let batch = self.data.batch(self.trainer.steps());
+            let before = self.trainer.steps();
+            let batch = self.data.batch(before);
             let loss = self.trainer.step(&batch)?;
+            if self.trainer.steps() == before {
+                self.skipped(start.elapsed());
+                continue;
+            }
             self.recent.lr = lr;
             self.recent.add(loss, batch.rows(), start.elapsed());
             let done = self.trainer.steps();
@@ -139,6 +144,16 @@ impl Loop {
             }
         }
         Ok(Ended::Done)
+    }
+
+    /// A step's gradient overflowed in f16: the same batch comes again, with a lower scale.
+    fn skipped(&mut self, time: Duration) {
+        self.recent.time += time;
+        let (step, scale) = (self.trainer.steps() + 1, self.trainer.loss_scale());
+        let scale = scale.unwrap_or(1.0);
+        self.progress.say(&format!(
+            "step {step}: the gradient overflows f16; skipped, and once more with a loss scale of {scale}"
+        ));
     }
 
     /// The loss on the validation text, and the model if it is the best so far; none if the text is too short, or Ctrl-C ended it.
@@ -179,6 +194,7 @@ impl Loop {
             val_loss,
             lr: recent.lr,
             grad_norm: self.trainer.gradient_norm(),
+            loss_scale: self.trainer.loss_scale(),
             tok_s: recent.tokens_a_second(),
         };
         self.log.add(line.clone())?;

@@ -17,9 +17,10 @@ pub fn items(training: &Training) -> (TokenStream, String) {
         buffers.join(","),
     );
     let value = format!(
-        "{P}::Training {{ buffers: ::std::borrow::Cow::Borrowed(&TRAINING_BUFFERS), forward: {}, backward: {}, kernels: ::std::borrow::Cow::Borrowed(&TRAINING_KERNELS) }}",
+        "{P}::Training {{ buffers: ::std::borrow::Cow::Borrowed(&TRAINING_BUFFERS), forward: {}, backward: {}, kernels: ::std::borrow::Cow::Borrowed(&TRAINING_KERNELS), in_f16: {} }}",
         list(&training.forward, section),
         list(&training.backward, section),
+        list(&training.in_f16, |k| k.to_string()),
     );
     (parse(&statics), value)
 }

@@ -24,10 +24,12 @@ pub fn training(model: &str, spec: &Spec, table: &Table) -> Training {
     };
     let forward = build.forward();
     let backward = build.backward();
+    let (kernels, in_f16) = build.kernels.finish();
     Training {
         forward: forward.into(),
         backward: backward.into(),
-        kernels: build.kernels.finish().into(),
+        kernels: kernels.into(),
+        in_f16: in_f16.into(),
         buffers: buffers.into(),
     }
 }

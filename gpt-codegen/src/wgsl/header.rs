@@ -1,7 +1,10 @@
 //! The part of a kernel that is written: constants, aliases, the closure's activation.
 
 /// A header in the making. A name that two parts need is written once.
+#[derive(Clone)]
 pub struct Header {
+    /// What comes before all declarations: the title, and what is enabled.
+    opening: String,
     text: String,
     names: Vec<&'static str>,
 }
@@ -9,9 +12,16 @@ pub struct Header {
 impl Header {
     pub fn new(title: &str) -> Header {
         Header {
-            text: format!("// {title}\n\n"),
+            opening: format!("// {title}\n\n"),
+            text: String::new(),
             names: Vec::new(),
         }
+    }
+
+    /// An extension of WGSL.
+    pub fn enable(&mut self, name: &str, doc: &str) {
+        self.opening
+            .push_str(&format!("enable {name}; // {doc}\n\n"));
     }
 
     /// A size.
@@ -48,6 +58,6 @@ impl Header {
     }
 
     pub fn finish(self) -> String {
-        self.text
+        self.opening + &self.text
     }
 }

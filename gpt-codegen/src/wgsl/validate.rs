@@ -107,12 +107,17 @@ fn within_limits(module: &naga::Module) -> Result<(), String> {
 
 /// What these files need beyond plain arithmetic. Halves unpacked to f32 belong to core WebGPU, but not to every old driver.
 fn capabilities(parts: &[&'static Source]) -> Capabilities {
-    let halves = [&gpt_shaders::WEIGHT_F16, &gpt_shaders::WEIGHT_Q4];
-    if parts.iter().any(|part| halves.contains(part)) {
-        Capabilities::SHADER_FLOAT16_IN_FLOAT32
-    } else {
-        Capabilities::empty()
-    }
+    let has = |files: &[&'static Source]| parts.iter().any(|part| files.contains(part));
+    let mut needs = Capabilities::empty();
+    needs.set(
+        Capabilities::SHADER_FLOAT16_IN_FLOAT32,
+        has(&[&gpt_shaders::WEIGHT_F16, &gpt_shaders::WEIGHT_Q4]),
+    );
+    needs.set(
+        Capabilities::SHADER_FLOAT16,
+        has(&[&gpt_shaders::TRAIN_OPERANDS_F16]),
+    );
+    needs
 }
 
 /// Where line `line` of the whole shader (counted from 1) was written: a file and line under `shaders/`, or the header.

@@ -31,6 +31,8 @@ pub struct Training {
     pub backward: List<TrainSection>,
     /// Its shaders.
     pub kernels: List<Kernel>,
+    /// Of each of them the one that runs in its place where operands of products are f16: itself, if it is no product.
+    pub in_f16: List<u16>,
 }
 
 /// Rows and columns of a product that one workgroup makes.

@@ -183,7 +183,7 @@ pub struct TrainStep {
     /// Name for people: `mlp_up_weight`.
     pub name: &'static str,
     pub op: TrainOp,
-    /// Indices into [`Training::kernels`](super::Training::kernels).
+    /// Indices into [`Training::kernels`](super::Training::kernels); in f16 [others](super::Training::in_f16) take their place.
     pub kernels: List<u16>,
 }
 

@@ -13,9 +13,12 @@ use crate::Error;
 pub enum Precision {
     #[default]
     F32,
-    /// Operands of matrix products are rounded to bf16.
+    /// Operands of matrix products are rounded to bf16. On the CPU.
     Bf16,
-    /// Operands of matrix products are rounded to f16; gradients are scaled by the loss so that small ones survive.
+    /// Operands of a projection's three products (forward, and the gradients of its input and its weights) are rounded to f16, whose products an f32
+    /// holds exactly; sums, attention, norms and the loss are f32. Gradients are scaled so that small ones survive: the scale begins at 2^16, is doubled
+    /// after 2000 steps in a row, and halved when a gradient overflows; that step is skipped, see
+    /// [`Trainer::step`](crate::Trainer::step). For GPUs that have the feature `SHADER_F16`.
     F16,
 }
 
@@ -43,7 +46,7 @@ pub struct Sequences<'a> {
 pub struct Learn {
     /// Whether gradients of earlier steps are replaced, not added to.
     pub first: bool,
-    /// What the gradient of each row's loss is multiplied with: 1 / (rows of all batches of the step).
+    /// What the gradient of each row's loss is multiplied with: 1 / (rows of all batches of the step), times the loss scale if there is one.
     pub scale: f32,
     /// The masks of this batch.
     pub dropout: Option<Dropout>,
@@ -75,6 +78,8 @@ pub struct Update {
     pub weight_decay: f32,
     /// The gradient's norm is made no greater than this.
     pub clip: Option<f32>,
+    /// The loss scale: what gradients were multiplied with, and are divided by before all else.
+    pub scale: f32,
 }
 
 /// What a trainer holds of each parameter.
@@ -95,8 +100,8 @@ pub trait EngineTrainer: Send {
     /// Forward only, nothing dropped: the sum of all rows' losses.
     fn evaluate(&mut self, batch: &Sequences<'_>) -> Result<f64, Error>;
 
-    /// Moves the parameters along the gradients; returns the gradient's norm before it was clipped. If the norm is not finite, nothing is
-    /// changed.
+    /// Moves the parameters along the gradients; returns the gradient's norm, without the loss scale, before it was clipped. If the norm is not finite,
+    /// nothing is changed.
     fn update(&mut self, update: &Update) -> Result<f64, Error>;
 
     /// Copies the tensor `id` of `layer` (0 for a tensor of the model), `[rows, columns]` as the plan has it.

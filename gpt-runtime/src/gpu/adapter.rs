@@ -4,7 +4,7 @@
 //! `WGPU_ADAPTER_NAME` (or a name that the caller gives) the adapters, `WGPU_POWER_PREF=low` puts integrated before discrete.
 
 use wgpu::{
-    Adapter, Backend, Backends, DeviceType, DownlevelFlags, Instance, InstanceDescriptor,
+    Adapter, Backend, Backends, DeviceType, DownlevelFlags, Features, Instance, InstanceDescriptor,
     PowerPreference,
 };
 
@@ -21,6 +21,8 @@ pub struct AdapterDescription {
     pub kind: &'static str,
     /// The driver and its version.
     pub driver: String,
+    /// Whether its shaders have numbers of 16 bits, which training in f16 takes.
+    pub f16: bool,
     /// Why it cannot run our kernels, if it cannot.
     pub lacks: Option<String>,
 }
@@ -35,6 +37,7 @@ impl AdapterDescription {
                 .trim()
                 .to_owned(),
             name: info.name,
+            f16: !halves(adapter).is_empty(),
             lacks: lacks(adapter),
         }
     }
@@ -143,6 +146,11 @@ fn of(backends: Backends) -> Vec<Adapter> {
         }
     });
     adapters
+}
+
+/// The feature of f16 arithmetic, where `adapter` has it.
+pub(super) fn halves(adapter: &Adapter) -> Features {
+    adapter.features() & Features::SHADER_F16
 }
 
 /// What a kernel needs and `adapter` lacks. All of it is in WebGPU's default limits, but not in every GL driver.

@@ -37,7 +37,7 @@ impl GpuDevice {
         let max_buffer = limits.max_buffer_size;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("gpt"),
-            required_features: Features::empty(),
+            required_features: adapter::halves(&adapter),
             required_limits: limits,
             memory_hints: MemoryHints::Performance,
             ..Default::default()
@@ -82,6 +82,11 @@ impl GpuDevice {
     /// Adapter and backend.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether shaders have numbers of 16 bits.
+    pub fn has_f16(&self) -> bool {
+        self.device.features().contains(Features::SHADER_F16)
     }
 
     /// Buffers, bind groups and pipelines created so far. Does not grow while sessions run.

@@ -1,7 +1,7 @@
 //! A run on disk, so that it goes on where it was, bit for bit, whatever happened to it.
 //!
 //! A checkpoint is a folder, `checkpoint-500` for one of step 500: the parameters under the names of Hugging Face (`model.safetensors`, which loads like any
-//! model), AdamW's two moments (`moments.safetensors`), and `state.json` with the step, the settings and what the caller adds. The folder is
+//! model), AdamW's two moments (`moments.safetensors`), and `state.json` with the step, the settings, in f16 the loss scale, and what the caller adds. The folder is
 //! written under another name, synced, and renamed, so that it is there as a whole or not at all; only then are older ones removed. There is
 //! nothing else to a run: masks and data are functions of seeds and the step.
 
@@ -16,6 +16,7 @@ use safetensors::tensor::{Dtype, View};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::loss_scale::LossScale;
 use super::parameters::Parameters;
 use super::{Trainer, TrainerSettings};
 use crate::cpu::Gpt;
@@ -41,6 +42,9 @@ struct State {
     model: String,
     step: u64,
     settings: TrainerSettings,
+    /// Of a run in f16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    loss_scale: Option<LossScale>,
     /// What the caller needs to go on.
     caller: Value,
 }
@@ -87,6 +91,10 @@ impl Saved {
                 "it is of step {}, its folder of step {step}",
                 state.step
             )));
+        }
+        if let Some(scale) = state.loss_scale.filter(|scale| !scale.is_valid()) {
+            let value = scale.value();
+            return Err(damaged(&format!("its loss scale is {value}")));
         }
         Ok(Saved {
             folder: folder.to_owned(),
@@ -167,6 +175,10 @@ impl<M> Trainer<M> {
         let mut trainer = Trainer::with_face(face, device, &weights, settings)?;
         trainer.read_moments(&saved.folder.join(MOMENTS))?;
         trainer.steps = saved.step();
+        // A run that becomes one in f16 begins with the scale that all do.
+        if let (Some(scale), Some(saved)) = (&mut trainer.loss_scale, saved.state.loss_scale) {
+            *scale = saved;
+        }
         Ok(trainer)
     }
 
@@ -222,6 +234,7 @@ impl<M> Trainer<M> {
             model: plan.name.to_string(),
             step,
             settings: self.settings.clone(),
+            loss_scale: self.loss_scale,
             caller: caller.clone(),
         };
         let state = serde_json::to_string_pretty(&state).expect("names and numbers are JSON");
@@ -468,6 +481,17 @@ mod tests {
             (
                 spoil(STATE, &replace("\"step\": 0", "\"step\": 7"), plan),
                 "it is of step 7",
+            ),
+            (
+                spoil(
+                    STATE,
+                    &replace(
+                        "\"caller\"",
+                        "\"loss_scale\": { \"value\": 0.5, \"good\": 0, \"skipped\": 0 }, \"caller\"",
+                    ),
+                    plan,
+                ),
+                "its loss scale is 0.5",
             ),
             (
                 spoil(STATE, &replace("\"test\"", "\"Other\""), plan),

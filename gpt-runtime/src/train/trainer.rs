@@ -4,12 +4,13 @@ use std::marker::PhantomData;
 
 use gpt_plan::{Dropout, Plan, TrainBytes};
 
+use super::loss_scale::LossScale;
 use super::parameters::Parameters;
 use super::{Batch, Tokens, TrainerSettings, memory};
 use crate::Error;
 use crate::cpu::Gpt;
 use crate::device::Device;
-use crate::engine::{EngineTrainer, Learn, TrainerOptions, Update};
+use crate::engine::{EngineTrainer, Learn, Precision, TrainerOptions, Update};
 use crate::face::Face;
 use crate::model::{Any, Model};
 use crate::text::Tokenizer;
@@ -22,6 +23,8 @@ pub struct Trainer<M = Any> {
     pub(super) settings: TrainerSettings,
     /// Steps that were made.
     pub(super) steps: u64,
+    /// In f16.
+    pub(super) loss_scale: Option<LossScale>,
     device: Device,
     tokenizer: Option<Tokenizer>,
     gradient_norm: f64,
@@ -68,11 +71,14 @@ impl<M> Trainer<M> {
             precision: settings.precision,
         };
         memory::check(device, plan, &options.shape)?;
+        let scales = settings.precision == Precision::F16;
+        let loss_scale = scales.then(LossScale::default);
         Ok(Trainer {
             engine: face.trainer(device, weights, options)?,
             face,
             settings,
             steps: 0,
+            loss_scale,
             device: device.clone(),
             tokenizer: None,
             gradient_norm: 0.0,
@@ -93,6 +99,7 @@ impl<M> Trainer<M> {
             face: self.face,
             settings: self.settings,
             steps: self.steps,
+            loss_scale: self.loss_scale,
             device: self.device,
             tokenizer: self.tokenizer,
             gradient_norm: self.gradient_norm,
@@ -103,12 +110,16 @@ impl<M> Trainer<M> {
     /// Learns from `batch`: forward, back, and a step of the optimizer. Returns the mean loss of its tokens, in nats, as it was before. A batch of
     /// more sequences than the trainer takes at once is learned in parts; the step is the same but for rounding.
     ///
+    /// In [`Precision::F16`] a step whose gradient overflows is skipped: nothing changes but the [loss scale](Self::loss_scale), which is halved, and
+    /// [`skipped`](Self::skipped), which counts; [`steps`](Self::steps) does not.
+    ///
     /// # Errors
     /// A batch that does not fit the model. [`Error::Diverged`] if the loss or the gradient is not finite; the parameters are then those
     /// from before the step.
     pub fn step(&mut self, batch: &Batch) -> Result<f64, Error> {
         self.check(batch)?;
-        let scale = 1.0 / batch.rows() as f32;
+        let loss_scale = self.loss_scale.map_or(1.0, |scale| scale.value());
+        let scale = loss_scale / batch.rows() as f32;
         let mut sum = 0.0;
         for (i, part) in batch.parts(self.settings.batch).enumerate() {
             let how = Learn {
@@ -131,9 +142,17 @@ impl<M> Trainer<M> {
             eps: optimizer.eps,
             weight_decay: optimizer.weight_decay,
             clip: optimizer.clip,
+            scale: loss_scale,
         })?;
         if !norm.is_finite() {
-            return Err(self.diverged("gradient's norm", norm));
+            let skips = self.loss_scale.as_mut().is_some_and(LossScale::skip);
+            return match skips {
+                true => Ok(loss),
+                false => Err(self.diverged("gradient's norm", norm)),
+            };
+        }
+        if let Some(scale) = &mut self.loss_scale {
+            scale.made();
         }
         self.gradient_norm = norm;
         self.steps += 1;
@@ -219,6 +238,16 @@ impl<M> Trainer<M> {
     /// The norm of the last step's gradient, before it was clipped.
     pub fn gradient_norm(&self) -> f64 {
         self.gradient_norm
+    }
+
+    /// What gradients are multiplied with on their way through the model; none but in [`Precision::F16`].
+    pub fn loss_scale(&self) -> Option<f32> {
+        self.loss_scale.map(|scale| scale.value())
+    }
+
+    /// Steps that were skipped, as their gradients overflowed.
+    pub fn skipped(&self) -> u64 {
+        self.loss_scale.map_or(0, |scale| scale.skipped())
     }
 
     /// Bytes that it allocated on its device.
@@ -376,6 +405,58 @@ mod tests {
             "{error}"
         );
         assert_eq!(trainer.steps(), 0);
+    }
+
+    /// As in f16, on an engine that has none: the scale is the trainer's business.
+    #[test]
+    fn a_gradient_that_overflows_is_skipped() {
+        let batch = RandomWindows::new(text(), 4, 16, 1).unwrap().batch(0);
+        let mut plain = trainer(settings());
+        let losses = [plain.step(&batch).unwrap(), plain.step(&batch).unwrap()];
+        let mut scaled = trainer(settings());
+        scaled.loss_scale =
+            serde_json::from_str("{\"value\":1.7014118e38,\"good\":9,\"skipped\":3}").unwrap();
+        let first = scaled.loss_scale().unwrap();
+        let mut made = Vec::new();
+        while scaled.steps() < 2 {
+            let (before, skipped) = (scaled.steps(), scaled.skipped());
+            let loss = scaled.step(&batch).unwrap();
+            assert_eq!(loss, losses[before as usize], "nothing has changed");
+            let skips = scaled.skipped() - skipped;
+            assert_eq!(skips + scaled.steps() - before, 1);
+            made.push(skips == 0);
+        }
+        let skipped = scaled.skipped() - 3;
+        assert!(skipped > 1 && !made[0], "{made:?}");
+        // Powers of two round nothing.
+        let scale = first / 2f32.powi(skipped as i32);
+        assert_eq!(scaled.loss_scale(), Some(scale));
+        assert_eq!(scaled.step(&batch).unwrap(), plain.step(&batch).unwrap());
+        assert_eq!(scaled.gradient_norm(), plain.gradient_norm());
+    }
+
+    #[test]
+    fn a_scale_does_not_hide_what_is_not_finite() {
+        let batch = RandomWindows::new(text(), 4, 16, 1).unwrap().batch(0);
+        let with = |value: f32| {
+            let mut trainer = trainer(settings());
+            trainer.loss_scale = Some(LossScale::default());
+            let id = trainer.plan().find("final_norm.gamma").unwrap();
+            let mut values = vec![1.0; trainer.plan().tensor(id).len() as usize];
+            values[0] = value;
+            let state = State::Parameter;
+            trainer.engine.write(state, id, 0, &values).unwrap();
+            let error = (0..20).find_map(|_| trainer.step(&batch).err()).unwrap();
+            assert_eq!(trainer.steps(), 0);
+            (error.to_string(), trainer.skipped())
+        };
+        let (loss, skipped) = with(f32::NAN);
+        assert!(loss.contains("the loss of step 1 is NaN"), "{loss}");
+        assert_eq!(skipped, 0);
+        // A gradient whose square is more than an f32 holds, whatever the scale.
+        let (norm, skipped) = with(1e25);
+        assert!(norm.contains("the gradient's norm of step 1 is"), "{norm}");
+        assert_eq!(skipped, 16);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 // As in a prompt's tile an invocation keeps 64 sums, sixteen rows of four columns, because reads are what costs: the sixteen rows come through workgroup
 // memory, 64 deep at a time, and are the same for all invocations; the four columns are read by the one that owns them. Sixteen rows are
 // a 4 x 4 matrix, whatever they mean. Where rows come from is the business of `stage`, columns that of `multiply`; what becomes of the sums is that
-// of `finish`.
+// of `finish`. What operands are rounded to is said by a file of its own, through which all of them go: `put` and `staged` for rows, `own` for columns.
 
 fn depth() -> u32 {
     return 768u;
@@ -13,9 +13,7 @@ fn height() -> u32 {
     return 64u;
 }
 
-fn stage(first: u32, k: u32, i: u32) {
-    left[i] = Rows();
-}
+fn stage(first: u32, k: u32, i: u32) {}
 
 fn multiply(owner: u32, k: u32, count: u32, before: Sums) -> Sums {
     return before;
@@ -34,9 +32,6 @@ struct Sums {
     c: Rows,
     d: Rows,
 }
-
-// By depth.
-var<workgroup> left: array<Rows, 64>;
 
 @compute @workgroup_size(32)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

@@ -33,6 +33,8 @@ pub struct Kernels<'a> {
     tensors: &'a [Tensor],
     buffers: &'a [TrainBuffer],
     kernels: Vec<Kernel>,
+    /// See [`gpt_plan::Training::in_f16`].
+    in_f16: Vec<u16>,
 }
 
 /// How many workgroups a kernel has, and what one of them makes.
@@ -66,6 +68,7 @@ impl<'a> Kernels<'a> {
             tensors,
             buffers,
             kernels: Vec::new(),
+            in_f16: Vec::new(),
         }
     }
 
@@ -108,8 +111,8 @@ impl<'a> Kernels<'a> {
         }
     }
 
-    /// All of them, with those of a step's end, which every model has.
-    pub fn finish(mut self) -> Vec<Kernel> {
+    /// All of them, with those of a step's end, which every model has; and which runs in place of which in f16.
+    pub fn finish(mut self) -> (Vec<Kernel>, Vec<u16>) {
         let grid = |groups| Grid {
             lanes: SUM_LANES,
             rows: 1,
@@ -121,7 +124,7 @@ impl<'a> Kernels<'a> {
         header.size("LANES", SUM_LANES, "invocations of a workgroup");
         let parts = vec![&files::TRAIN_LANES, &files::TRAIN_GRADIENT_NORM];
         self.add(gpt_plan::GRADIENT_NORM, header, parts, grid(NORM_GROUPS));
-        self.kernels
+        (self.kernels, self.in_f16)
     }
 
     /// The kernel of these parts, which may be there already.
@@ -142,8 +145,10 @@ impl<'a> Kernels<'a> {
         };
         let known = self.kernels.iter().position(|k| *k == kernel);
         let at = known.unwrap_or_else(|| {
+            let at = self.kernels.len();
             self.kernels.push(kernel);
-            self.kernels.len() - 1
+            self.in_f16.push(at as u16);
+            at
         });
         at as u16
     }

@@ -1,7 +1,7 @@
 //! Linear layers: forward, the gradient of what they read, the gradient of their weights.
 //!
-//! All three are `train/product.wgsl` and differ in how operands are staged (`train/product/`) and in what becomes of the products
-//! (`train/write/`).
+//! All three are `train/product.wgsl` and differ in how operands are staged (`train/product/`), in what these are rounded to (`train/operands/`), and
+//! in what becomes of the products (`train/write/`).
 
 use gpt_plan::{
     Activation, BufferName, Into, TRAIN_COLUMNS, TRAIN_ROWS, Tensor, TensorId, TrainOp,
@@ -100,7 +100,25 @@ impl Kernels<'_> {
             matrix.rows.div_ceil(TRAIN_COLUMNS)
         };
         let name = format!("{name}_{}_{}", matrix.rows, matrix.columns);
-        self.add(name, header, parts, grid(features))
+        self.product(name, header, parts, features)
+    }
+
+    /// The kernel of a product, and its twin in f16.
+    fn product(
+        &mut self,
+        name: String,
+        header: Header,
+        parts: Vec<&'static Source>,
+        groups: u32,
+    ) -> u16 {
+        let of = |operands| parts.iter().copied().chain([operands]).collect();
+        let mut halves = header.clone();
+        halves.enable("f16", "operands are rounded to it");
+        let (f32, f16) = (&files::TRAIN_OPERANDS_F32, &files::TRAIN_OPERANDS_F16);
+        let kernel = self.add(&name, header, of(f32), grid(groups));
+        let twin = self.add(format!("{name}_f16"), halves, of(f16), grid(groups));
+        self.in_f16[usize::from(kernel)] = twin;
+        kernel
     }
 
     fn qkv_parts(&self, header: &mut Header, parts: &mut Vec<&'static Source>) {
@@ -202,7 +220,7 @@ impl Kernels<'_> {
         };
         let name = format!("{name}_{}_{}", dy.width, matrix.columns);
         let columns = matrix.columns.div_ceil(TRAIN_COLUMNS);
-        self.add(name, header, parts, grid(columns))
+        self.product(name, header, parts, columns)
     }
 
     /// `dW += dy^T x`.
@@ -229,7 +247,7 @@ impl Kernels<'_> {
         ];
         let name = format!("weight_{}_{}", dy.width, matrix.columns);
         let columns = matrix.columns.div_ceil(TRAIN_COLUMNS);
-        self.add(name, header, parts, grid(columns))
+        self.product(name, header, parts, columns)
     }
 }
 

@@ -62,7 +62,7 @@ impl CpuTrainer {
     ) -> Result<CpuTrainer, Error> {
         if options.precision == Precision::F16 {
             return Err(Error::Input(
-                "the CPU engine trains in f32 or bf16; f16 is for GPUs".to_owned(),
+                "the CPU engine trains in f32 or bf16, and f16 is for GPUs; choose bf16".to_owned(),
             ));
         }
         let rounds = options.precision == Precision::Bf16;

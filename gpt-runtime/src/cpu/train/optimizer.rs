@@ -13,7 +13,8 @@ const SUM: usize = 1 << 12;
 
 /// One step; returns the gradient's norm, and does nothing if that is not finite.
 pub fn update(device: &CpuDevice, parameters: &mut Parameters, update: &Update) -> f64 {
-    let norm = norm(device, &parameters.gradients);
+    let scale = f64::from(update.scale);
+    let norm = norm(device, &parameters.gradients) / scale;
     if !norm.is_finite() {
         return norm;
     }
@@ -33,7 +34,7 @@ pub fn update(device: &CpuDevice, parameters: &mut Parameters, update: &Update) 
         beta2: update.beta2,
         eps: update.eps,
         root: (1.0 / correction(update.beta2).sqrt()) as f32,
-        shrink: shrink as f32,
+        shrink: (shrink / scale) as f32,
     };
     let Parameters {
         values,

@@ -15,7 +15,7 @@ use super::buffers::{Buffers, NUMBERS, SLOT};
 use super::parameters::{Parameters, Piece};
 use super::pass::Dispatch;
 use crate::Error;
-use crate::engine::State;
+use crate::engine::{Precision, State};
 use crate::gpu::device::GpuDevice;
 
 /// The struct `Step` of `train/run.wgsl`; where a step ends, `Piece` of `train/adamw.wgsl` and `train/gradient_norm.wgsl`: first quad, quads, whether
@@ -51,8 +51,9 @@ pub struct Builder<'a> {
     buffers: &'a Buffers,
     /// By binding and whether it is written.
     layouts: HashMap<Vec<(u32, bool)>, BindGroupLayout>,
-    /// Group 1 of each kernel that occurred.
-    kernels: Vec<Option<BindGroupLayout>>,
+    precision: Precision,
+    /// The kernels that occurred, with group 1 of each; a dispatch has its place among them.
+    kernels: Vec<(u16, BindGroupLayout)>,
     /// The numbers of all dispatches.
     steps: Vec<Step>,
 }
@@ -63,6 +64,7 @@ impl<'a> Builder<'a> {
         plan: &'static Plan,
         parameters: &'a Parameters,
         buffers: &'a Buffers,
+        precision: Precision,
     ) -> Self {
         Builder {
             device,
@@ -70,7 +72,8 @@ impl<'a> Builder<'a> {
             parameters,
             buffers,
             layouts: HashMap::new(),
-            kernels: vec![None; plan.training.kernels.len()],
+            precision,
+            kernels: Vec::new(),
             steps: Vec::new(),
         }
     }
@@ -111,6 +114,10 @@ impl<'a> Builder<'a> {
                 let numbers = Step {
                     site,
                     ..share.numbers
+                };
+                let kernel = match self.precision {
+                    Precision::F16 => self.plan.training.in_f16[usize::from(kernel)],
+                    _ => kernel,
                 };
                 let known = &self.plan.training.kernels[usize::from(kernel)];
                 let extent = (work.extent)(known, numbers.rows);
@@ -250,7 +257,11 @@ impl<'a> Builder<'a> {
             })
             .collect();
         let group = device.bind_group(name, layout, &entries);
-        self.kernels[usize::from(kernel)] = Some(layout.clone());
+        let known = self.kernels.iter().position(|(k, _)| *k == kernel);
+        let kernel = known.unwrap_or_else(|| {
+            self.kernels.push((kernel, layout.clone()));
+            self.kernels.len() - 1
+        });
         self.steps.push(numbers);
         Dispatch {
             kernel,
@@ -260,7 +271,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Group 0, and a pipeline for every kernel, built on all cores: a driver compiles one at a time on each.
+    /// Group 0, and a pipeline for every kernel that occurred, built on all cores: a driver compiles one at a time on each.
     pub fn finish(self) -> Result<(BindGroup, Vec<ComputePipeline>), Error> {
         let device = self.device;
         let mut numbers = vec![0; self.steps.len() * SLOT as usize];
@@ -281,23 +292,19 @@ impl<'a> Builder<'a> {
         let entries = [bind(0, &self.buffers.run), bind(1, &steps)];
         let group = device.bind_group("numbers", &first, &entries);
 
-        let kernels: Vec<_> = self
-            .plan
-            .training
-            .kernels
-            .iter()
-            .zip(&self.kernels)
-            .collect();
+        let kernels = &self.plan.training.kernels;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let share = kernels.len().div_ceil(threads);
+        let share = self.kernels.len().div_ceil(threads);
         let first = &first;
         let pipelines = std::thread::scope(|scope| {
-            let shares: Vec<_> = kernels
+            let shares: Vec<_> = self
+                .kernels
                 .chunks(share)
-                .map(|kernels| {
+                .map(|occurred| {
                     scope.spawn(move || {
-                        let built = kernels.iter().map(|(kernel, second)| {
-                            device.pipeline(kernel, &[Some(first), second.as_ref()])
+                        let built = occurred.iter().map(|(kernel, second)| {
+                            let kernel = &kernels[usize::from(*kernel)];
+                            device.pipeline(kernel, &[Some(first), Some(second)])
                         });
                         built.collect::<Vec<_>>()
                     })

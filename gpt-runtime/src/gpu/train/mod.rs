@@ -6,6 +6,8 @@
 //! a trainer is created: a step writes some numbers into a mapped buffer, and records.
 //!
 //! Gradients come without float atomics, each sum in one fixed order, so a step gives the same bits whenever it is run.
+//!
+//! In f16 products have kernels of their own (`Training::in_f16`); nothing else here knows of it.
 
 mod bind;
 mod buffers;
@@ -61,16 +63,11 @@ impl GpuTrainer {
         options: TrainerOptions,
         part: u64,
     ) -> Result<GpuTrainer, Error> {
-        if options.precision != Precision::F32 {
-            return Err(Error::Input(format!(
-                "{} trains in f32 only; leave the precision out",
-                device.name()
-            )));
-        }
+        check(&device, options.precision)?;
         let parameters = Parameters::new(&device, plan, weights, part)?;
         let sums = pass::sums(plan, &parameters);
         let buffers = Buffers::new(&device, plan, weights, &options.shape, sums)?;
-        let pass = Pass::new(&device, plan, &parameters, &buffers, &options.shape)?;
+        let pass = Pass::new(&device, plan, &parameters, &buffers, &options)?;
         buffers.upload.map_async(MapMode::Write, .., |_| {});
         device.wait()?;
         Ok(GpuTrainer {
@@ -174,7 +171,7 @@ impl GpuTrainer {
         (rows, tokens): (u32, u32),
     ) {
         for dispatch in dispatches {
-            pass.set_pipeline(&self.pass.pipelines[usize::from(dispatch.kernel)]);
+            pass.set_pipeline(&self.pass.pipelines[dispatch.kernel]);
             pass.set_bind_group(0, &self.pass.numbers, &[run * SLOT, dispatch.step]);
             pass.set_bind_group(1, &dispatch.group, &[]);
             let [x, y, z] = dispatch.extent.groups(rows, tokens);
@@ -212,6 +209,18 @@ impl GpuTrainer {
     }
 }
 
+/// That `device` can train in `precision`.
+fn check(device: &GpuDevice, precision: Precision) -> Result<(), Error> {
+    let what = match precision {
+        Precision::F32 => return Ok(()),
+        Precision::F16 if device.has_f16() => return Ok(()),
+        Precision::F16 => "has no f16 arithmetic and trains in f32 only; leave the precision out",
+        Precision::Bf16 if device.has_f16() => "trains in f32 or f16; choose one of them",
+        Precision::Bf16 => "trains in f32 only; leave the precision out",
+    };
+    Err(Error::Input(format!("{} {what}", device.name())))
+}
+
 impl EngineTrainer for GpuTrainer {
     fn learn(&mut self, batch: &Sequences<'_>, how: &Learn) -> Result<f64, Error> {
         self.run(batch, Some(how))
@@ -222,7 +231,8 @@ impl EngineTrainer for GpuTrainer {
     }
 
     fn update(&mut self, update: &Update) -> Result<f64, Error> {
-        let norm = self.norm()?;
+        let scale = f64::from(update.scale);
+        let norm = self.norm()? / scale;
         if !norm.is_finite() {
             return Ok(norm);
         }
@@ -242,7 +252,8 @@ impl EngineTrainer for GpuTrainer {
             decay: update.lr * update.weight_decay,
             correction1: corrected(update.beta1) as f32,
             correction2: corrected(update.beta2) as f32,
-            clip: clip as f32,
+            // One factor makes up for the loss scale and clips.
+            clip: (clip / scale) as f32,
         };
         let mut encoder = self.encoder();
         let last = self.buffers.runs - 1;

@@ -1,6 +1,6 @@
 //! The dispatches of a pass: every kernel of every step, for each layer and each piece of a matrix, with what it binds.
 
-use gpt_plan::{ADAMW, GRADIENT_NORM, Plan, Positions, Repeat, TensorKind, TrainOp, TrainShape};
+use gpt_plan::{ADAMW, GRADIENT_NORM, Plan, Positions, Repeat, TensorKind, TrainOp};
 use wgpu::{BindGroup, Buffer, BufferUsages, ComputePipeline};
 
 use super::bind::Extent;
@@ -8,13 +8,14 @@ use super::buffers::Buffers;
 use super::build::{Builder, Step, whole};
 use super::parameters::Parameters;
 use crate::Error;
-use crate::engine::State;
+use crate::engine::{State, TrainerOptions};
 use crate::gpu::device::GpuDevice;
 
 /// A kernel to be run.
 #[derive(Clone)]
 pub struct Dispatch {
-    pub kernel: u16,
+    /// Its place among the pipelines.
+    pub kernel: usize,
     /// What it binds as group 1.
     pub group: BindGroup,
     /// Where its own numbers begin.
@@ -24,7 +25,7 @@ pub struct Dispatch {
 
 /// All dispatches, in the order they run.
 pub struct Pass {
-    /// By the kernel's index.
+    /// Of the kernels that are run.
     pub pipelines: Vec<ComputePipeline>,
     /// Group 0: the numbers of the pass, and of the step.
     pub numbers: BindGroup,
@@ -48,9 +49,9 @@ impl Pass {
         plan: &'static Plan,
         parameters: &Parameters,
         buffers: &Buffers,
-        shape: &TrainShape,
+        options: &TrainerOptions,
     ) -> Result<Pass, Error> {
-        let mut build = Builder::new(device, plan, parameters, buffers);
+        let mut build = Builder::new(device, plan, parameters, buffers, options.precision);
         let mut forward = Vec::new();
         for section in plan.training.forward.iter() {
             for layer in layers(section.repeat) {
@@ -62,7 +63,9 @@ impl Pass {
         let (mut loss, mut head, mut backward) = (Vec::new(), Vec::new(), Vec::new());
         for section in plan.training.backward.iter() {
             for layer in layers(section.repeat) {
-                if shape.recompute.is_block() && matches!(section.repeat, Repeat::LayersBack(..)) {
+                if options.shape.recompute.is_block()
+                    && matches!(section.repeat, Repeat::LayersBack(..))
+                {
                     build.again(layer, &mut backward)?;
                 }
                 for step in section.steps.iter() {

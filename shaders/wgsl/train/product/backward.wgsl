@@ -12,7 +12,16 @@ struct Step { first: u32, rows: u32, second: u32, site: u32, adds: u32 }
 
 alias Rows = mat4x4<f32>;
 struct Sums { a: Rows, b: Rows, c: Rows, d: Rows }
-var<workgroup> left: array<Rows, 64>;
+
+fn put(i: u32, rows: Rows) {}
+
+fn staged(i: u32) -> Rows {
+    return Rows();
+}
+
+fn own(values: vec4<f32>) -> vec4<f32> {
+    return values;
+}
 
 fn weight(row: u32, quad: u32) -> vec4<f32> {
     return vec4<f32>(f32(row + quad));
@@ -31,12 +40,12 @@ fn height() -> u32 {
 
 fn stage(first: u32, k: u32, i: u32) {
     let column = step.first + k + i;
-    left[i] = Rows(
+    put(i, Rows(
         gradients(first, column),
         gradients(first + 4u, column),
         gradients(first + 8u, column),
         gradients(first + 12u, column),
-    );
+    ));
 }
 
 fn gradients(row: u32, column: u32) -> vec4<f32> {
@@ -56,8 +65,8 @@ fn gradient(row: u32, column: u32) -> f32 {
 fn multiply(owner: u32, k: u32, count: u32, before: Sums) -> Sums {
     var sums = before;
     for (var i = 0u; i < count; i++) {
-        let rows = left[i];
-        let weights = weight(step.second + k + i, owner);
+        let rows = staged(i);
+        let weights = own(weight(step.second + k + i, owner));
         sums.a += weights.x * rows;
         sums.b += weights.y * rows;
         sums.c += weights.z * rows;

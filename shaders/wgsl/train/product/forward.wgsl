@@ -9,7 +9,16 @@ struct Run { tokens: u32, rows: u32, first: u32, replace: u32, scale: f32, key: 
 
 alias Rows = mat4x4<f32>;
 struct Sums { a: Rows, b: Rows, c: Rows, d: Rows }
-var<workgroup> left: array<Rows, 64>;
+
+fn put(i: u32, rows: Rows) {}
+
+fn staged(i: u32) -> Rows {
+    return Rows();
+}
+
+fn own(values: vec4<f32>) -> vec4<f32> {
+    return values;
+}
 
 fn feature_weight(owner: u32, j: u32, quad: u32) -> vec4<f32> {
     return vec4<f32>(f32(owner + j + quad));
@@ -27,12 +36,12 @@ fn height() -> u32 {
 }
 
 fn stage(first: u32, k: u32, i: u32) {
-    left[i] = Rows(
+    put(i, Rows(
         inputs(first, k + i),
         inputs(first + 4u, k + i),
         inputs(first + 8u, k + i),
         inputs(first + 12u, k + i),
-    );
+    ));
 }
 
 fn inputs(row: u32, column: u32) -> vec4<f32> {
@@ -49,13 +58,13 @@ fn multiply(owner: u32, k: u32, count: u32, before: Sums) -> Sums {
     for (var i = 0u; i < count; i += 4u) {
         let quad = (k + i) / 4u;
         var weights = mat4x4<f32>(
-            feature_weight(owner, 0u, quad),
-            feature_weight(owner, 1u, quad),
-            feature_weight(owner, 2u, quad),
-            feature_weight(owner, 3u, quad),
+            own(feature_weight(owner, 0u, quad)),
+            own(feature_weight(owner, 1u, quad)),
+            own(feature_weight(owner, 2u, quad)),
+            own(feature_weight(owner, 3u, quad)),
         );
         for (var j = 0u; j < 4u; j++) {
-            let rows = left[i + j];
+            let rows = staged(i + j);
             sums.a += weights[0][j] * rows;
             sums.b += weights[1][j] * rows;
             sums.c += weights[2][j] * rows;

@@ -14,7 +14,16 @@ struct Step { first: u32, rows: u32, second: u32, site: u32, adds: u32 }
 
 alias Rows = mat4x4<f32>;
 struct Sums { a: Rows, b: Rows, c: Rows, d: Rows }
-var<workgroup> left: array<Rows, 64>;
+
+fn put(i: u32, rows: Rows) {}
+
+fn staged(i: u32) -> Rows {
+    return Rows();
+}
+
+fn own(values: vec4<f32>) -> vec4<f32> {
+    return values;
+}
 // ---- end of parameters ----
 
 @group(1) @binding(0) var<storage, read> dy: array<vec4<f32>>;
@@ -31,15 +40,15 @@ fn height() -> u32 {
 // A row that does not exist is not multiplied; the last one stands in for it.
 fn stage(first: u32, k: u32, i: u32) {
     let at = min(k + i, run.rows - 1u) * DY_QUADS + (step.first + first) / 4u;
-    left[i] = Rows(dy[at], dy[at + 1u], dy[at + 2u], dy[at + 3u]);
+    put(i, Rows(dy[at], dy[at + 1u], dy[at + 2u], dy[at + 3u]));
 }
 
 fn multiply(owner: u32, k: u32, count: u32, before: Sums) -> Sums {
     let quad = min(owner, X_QUADS - 1u);
     var sums = before;
     for (var i = 0u; i < count; i++) {
-        let rows = left[i];
-        let inputs = x[(run.first + k + i) * X_QUADS + quad];
+        let rows = staged(i);
+        let inputs = own(x[(run.first + k + i) * X_QUADS + quad]);
         sums.a += inputs.x * rows;
         sums.b += inputs.y * rows;
         sums.c += inputs.z * rows;

@@ -1,0 +1,29 @@
+// The operands of a product rounded to f16: they take half the workgroup memory. They are multiplied as f32, which holds the product of two f16
+// exactly, and so are the sums.
+
+enable f16;
+
+alias Rows = mat4x4<f32>;
+// ---- end of parameters ----
+
+// By depth.
+var<workgroup> left: array<mat4x4<f16>, 64>;
+
+fn put(i: u32, rows: Rows) {
+    left[i] = mat4x4<f16>(rounded(rows[0]), rounded(rows[1]), rounded(rows[2]), rounded(rows[3]));
+}
+
+fn staged(i: u32) -> Rows {
+    let rows = left[i];
+    return Rows(vec4<f32>(rows[0]), vec4<f32>(rows[1]), vec4<f32>(rows[2]), vec4<f32>(rows[3]));
+}
+
+// The operand that does not come through workgroup memory.
+fn own(values: vec4<f32>) -> vec4<f32> {
+    return vec4<f32>(rounded(values));
+}
+
+// A device may round what is too large to the largest f16, and nobody would see that a gradient overflowed; so it is made infinite before.
+fn rounded(values: vec4<f32>) -> vec4<f16> {
+    return vec4<f16>(select(values, values * 3.4e38, abs(values) > vec4<f32>(65504.0)));
+}

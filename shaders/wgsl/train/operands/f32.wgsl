@@ -1,0 +1,20 @@
+// The operands of a product as they are.
+
+alias Rows = mat4x4<f32>;
+// ---- end of parameters ----
+
+// By depth.
+var<workgroup> left: array<Rows, 64>;
+
+fn put(i: u32, rows: Rows) {
+    left[i] = rows;
+}
+
+fn staged(i: u32) -> Rows {
+    return left[i];
+}
+
+// The operand that does not come through workgroup memory.
+fn own(values: vec4<f32>) -> vec4<f32> {
+    return values;
+}
