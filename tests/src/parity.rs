@@ -14,6 +14,16 @@ use crate::{specs, tokens};
 pub type Engine<'a> =
     &'a dyn Fn(&'static Plan, &dyn Weights) -> Result<Box<dyn EngineModel>, Error>;
 
+/// The NMSE that a few layers may have on the CPU: room for f32 arithmetic, and with quantised matrices for inputs rounded to 16 bits. Rounding is off by
+/// `max / 32767 / sqrt(12)` of a block of 32, whose root mean square is between `max / sqrt(32)` and `max`: an NMSE of 8e-11 to 2.5e-9 for
+/// each product. The stream adds them up, and a step may magnify them: 1.1e-8 was seen on the odd specs.
+pub fn cpu_bound(format: Format) -> f64 {
+    match format {
+        Format::F32 | Format::F16 | Format::Bf16 => 1e-11,
+        Format::Q8 | Format::Q4 => 1e-7,
+    }
+}
+
 /// Prompts of several lengths, whole; then the rest token by token on the cache; then the second chunk of a prompt.
 #[track_caller]
 pub fn check(name: &str, spec: &Spec, format: Format, engine: Engine<'_>, bound: f64) {

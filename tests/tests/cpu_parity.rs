@@ -7,9 +7,6 @@ use gpt_runtime::cpu::simd::Isa;
 use gpt_runtime::cpu::{CpuDevice, CpuModel};
 use gpt_tests::{parity, specs};
 
-/// Room for f32 arithmetic over a few layers.
-const BOUND: f64 = 1e-11;
-
 fn check(name: &str, spec: &Spec, format: Format, isa: Isa) {
     let device = Arc::new(CpuDevice::with_isa(isa, Some(2)).unwrap());
     parity::check(
@@ -17,7 +14,7 @@ fn check(name: &str, spec: &Spec, format: Format, isa: Isa) {
         spec,
         format,
         &|plan, weights| Ok(Box::new(CpuModel::new(device.clone(), plan, weights)?)),
-        BOUND,
+        parity::cpu_bound(format),
     );
 }
 

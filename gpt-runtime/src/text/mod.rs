@@ -60,9 +60,10 @@ impl Tokenizer {
 
     /// The tokenizer in a GGUF; none if there is none.
     pub fn within(gguf: &Gguf) -> Result<Option<Tokenizer>, Error> {
-        let keys = ["tokenizer.ggml.model", source::WHOLE];
-        keys.iter()
-            .any(|key| gguf.get(key).is_some())
+        // llama.cpp's name for a model that is fed with ids is `none`; tools write `no_vocab`, too.
+        let model = gguf.text("tokenizer.ggml.model");
+        let has = model.is_some_and(|m| !["none", "no_vocab"].contains(&m));
+        (has || gguf.get(source::WHOLE).is_some())
             .then(|| source::from_gguf(gguf))
             .transpose()
     }

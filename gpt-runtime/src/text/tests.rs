@@ -140,6 +140,14 @@ mod gguf {
     }
 
     #[test]
+    fn a_file_that_is_fed_with_ids_has_none() {
+        for name in ["none", "no_vocab"] {
+            let file = gguf(vec![("ggml.model", Value::Text(name.to_owned()))]);
+            assert!(Tokenizer::within(&file).unwrap().is_none());
+        }
+    }
+
+    #[test]
     fn byte_level_with_digits_apart() {
         let (vocab, merges) = vocabulary(&[("1", "2"), ("h", "i")]);
         let mut kinds = vec![Value::Signed(1); vocab.len()];

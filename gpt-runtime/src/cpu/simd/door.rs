@@ -22,7 +22,7 @@ pub struct StridedMut<'a> {
     pub stride: usize,
 }
 
-/// Rows of integers, as [`Kernels::quantise`] makes them: `[rows][blocks][32]` quants, and for each block a scale and the sum of what was rounded.
+/// Rows of integers, as [`Kernels::quantise`] makes them: `[rows][blocks][32]` quants, and for each block a scale and the sum of the rounded numbers.
 #[derive(Clone, Copy)]
 pub struct Integers<'a> {
     pub quants: &'a [i16],
@@ -173,8 +173,8 @@ impl Kernels {
         }
     }
 
-    /// Rounds a row to 16-bit integers in blocks of 32: `x ≈ scales[block] * quants`; `sums` are those of each block of `x`. Both, and `quants`, are
-    /// in whole blocks.
+    /// Rounds a row to 16-bit integers in blocks of 32: `x ≈ scales[block] * quants`; `sums` are those of each block of what it was rounded
+    /// to. Both, and `quants`, are in whole blocks.
     pub fn quantise(&self, x: &[f32], quants: &mut [i16], scales: &mut [f32], sums: &mut [f32]) {
         let blocks = x.len().div_ceil(BLOCK);
         assert!(

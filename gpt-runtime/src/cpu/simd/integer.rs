@@ -22,8 +22,9 @@ const Q4_QUANTS: usize = 4 * PANEL;
 /// Numbers of one block of a panel, widened.
 pub const WIDE_BLOCK: usize = BLOCK * PANEL;
 
-/// Rounds a row to integers: `x ≈ scales[block] * quants`. `sums` are those of each block's inputs, which a format's minima multiply. What the last
-/// block lacks becomes zeros. A NaN makes its block's scale NaN.
+/// Rounds a row to integers: `x ≈ scales[block] * quants`. `sums` are those of each block's rounded inputs, which a format's minima multiply (of the
+/// exact ones, they would not cancel against what quants that are all positive add too much). What the last block lacks becomes zeros. A NaN makes its
+/// block's scale NaN.
 ///
 /// # Safety
 /// As [`Vector`]; `quants` has room for whole blocks, `scales` and `sums` for one number each.
@@ -47,19 +48,24 @@ pub unsafe fn quantise<V: Vector>(
                 greatest = greatest.max(x).max(V::splat(0.0).sub(x));
                 sum = sum.add(x);
             }
-            let (greatest, sum) = (greatest.greatest(), sum.sum());
+            let greatest = greatest.greatest();
             // Zero times a NaN is one.
-            scales[b] = (greatest + 0.0 * sum) / LARGEST;
-            sums[b] = sum;
+            let scale = (greatest + 0.0 * sum.sum()) / LARGEST;
             let by = if greatest > 0.0 {
                 LARGEST / greatest
             } else {
                 0.0
             };
             let to = quants[b * BLOCK..][..BLOCK].as_mut_ptr();
+            // Whole numbers, and their sum is below 2^24.
+            let mut total = V::splat(0.0);
             for i in (0..BLOCK).step_by(V::LANES) {
-                V::load(at.add(i)).mul(V::splat(by)).store_i16(to.add(i));
+                let rounded = V::load(at.add(i)).mul(V::splat(by)).round();
+                rounded.store_i16(to.add(i));
+                total = total.add(rounded);
             }
+            scales[b] = scale;
+            sums[b] = scale * total.sum();
         }
     }
 }

@@ -53,7 +53,7 @@ unsafe impl Vector for Portable {
         sum(self) -> f32 { self.0.iter().sum() }
         greatest(self) -> f32 { self.0.iter().copied().fold(f32::NEG_INFINITY, f32::max) }
         store_i16(self, to: *mut i16) -> () {
-            to.cast::<[i16; 8]>().write_unaligned(self.0.map(|x| x.round_ties_even() as i16))
+            to.cast::<[i16; 8]>().write_unaligned(self.0.map(|x| x as i16))
         }
         load_pairs(from: *const i16) -> [i16; 16] { from.cast::<[i16; 16]>().read_unaligned() }
         store_pairs(pairs: [i16; 16], to: *mut i16) -> () { to.cast::<[i16; 16]>().write_unaligned(pairs) }

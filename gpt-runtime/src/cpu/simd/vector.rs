@@ -45,7 +45,7 @@ pub unsafe trait Vector: Copy {
     unsafe fn sum(self) -> f32;
     /// The greatest lane.
     unsafe fn greatest(self) -> f32;
-    /// `LANES` integers of at most 16 bits, to the nearest.
+    /// Integers of at most 16 bits.
     unsafe fn store_i16(self, to: *mut i16);
     unsafe fn load_pairs(from: *const i16) -> Self::Pairs;
     unsafe fn store_pairs(pairs: Self::Pairs, to: *mut i16);
