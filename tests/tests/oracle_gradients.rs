@@ -148,7 +148,8 @@ fn what_is_left_out_is_what_the_masks_say() {
     assert_eq!(weights.values, expected);
 }
 
-/// A loss before learning is that of guessing: the logarithm of the vocabulary.
+/// A loss before learning is about that of guessing, the logarithm of the vocabulary. With a tied head the stream still resembles the token it began with,
+/// which an untrained model therefore repeats a little.
 #[test]
 fn an_untrained_model_guesses() {
     use gpt_runtime::weights::RandomWeights;
@@ -158,7 +159,7 @@ fn an_untrained_model_guesses() {
     let inputs = tokens(spec.vocab, 20);
     let loss = gpt.loss(&inputs[..19], &inputs[1..]);
     let guess = f64::from(spec.vocab).ln();
-    assert!((loss - guess).abs() < 0.1, "{loss} is far from {guess}");
+    assert!((loss - guess).abs() < 0.5, "{loss} is far from {guess}");
 }
 
 /// Following the gradient downhill makes the loss smaller, by what the gradient promises.

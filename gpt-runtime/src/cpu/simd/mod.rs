@@ -99,6 +99,8 @@ impl Isa {
 
 /// Row, statistics, gamma, beta, output.
 type Normalise = unsafe fn(&[f32], [f32; 2], &[f32], &[f32], &mut [f32]);
+/// Row, its integers, their scales and sums.
+type Quantise = unsafe fn(&[f32], &mut [i16], &mut [f32], &mut [f32]);
 /// Row, its output's gradient, gamma, mean, scale and centring, output, whether to add.
 type NormBackward = unsafe fn(&[f32], &[f32], &[f32], [f32; 3], &mut [f32], bool);
 /// Rows, their outputs' gradients, stride, statistics, sums for gamma and beta.
@@ -154,7 +156,7 @@ pub struct Kernels {
     widen_q8: unsafe fn(*const u8, usize, *mut i16),
     widen_q4: unsafe fn(*const u8, usize, *mut i16),
     integer_product: unsafe fn(&integer::Product),
-    quantise: unsafe fn(&[f32], &mut [i16], &mut [f32], &mut [f32]),
+    quantise: Quantise,
     unpack_f16: unsafe fn(*const Half, usize, *mut f32),
     // SAFETY: as above, and the panel is whole.
     unpack_bf16: unsafe fn(*const Brain, usize, *mut f32),
