@@ -4,6 +4,7 @@
 //! panel (32 outputs each); whoever asked for them adds a bias and puts them where they belong while they are still at hand. Where the
 //! weights come from, and in which direction they are read, is the business of [`Panels`].
 
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
 
 use super::device::CpuDevice;
@@ -23,7 +24,7 @@ const GROUP: usize = 32 << 10;
 
 /// Rows that pass by a group of panels together, a multiple of every register tile's height; and most rows of a tile.
 const ROWS: usize = 96;
-pub const TILE_ROWS: usize = 384;
+const TILE_ROWS: usize = 384;
 
 /// A matrix as a product reads it: for each of 32 outputs side by side, step by step of depth.
 pub trait Panels: Sync {
@@ -198,6 +199,27 @@ fn multiply_groups(
     });
 }
 
+/// Calls `work(panel, rows, desk)` on all threads, for each panel with all rows, some of them at a time: no more than a tile has.
+pub fn each_tile(
+    device: &CpuDevice,
+    panels: usize,
+    rows: usize,
+    work: &(dyn Fn(usize, Range<usize>, &mut Desk) + Sync),
+) {
+    let shares = (4 * device.pool.threads())
+        .div_ceil(panels)
+        .min(rows.div_ceil(24));
+    let shares = shares.max(rows.div_ceil(TILE_ROWS));
+    let share = rows.div_ceil(shares);
+    device.pool.run(panels * shares, &|task, thread| {
+        let from = task % shares * share;
+        if from < rows {
+            let mut desk = Desk::of(&device.desks, thread);
+            work(task / shares, from..(from + share).min(rows), &mut desk);
+        }
+    });
+}
+
 /// Deep panels, part by part: each part stays in the cache while all rows pass by.
 fn multiply_deep(
     device: &CpuDevice,
@@ -206,24 +228,15 @@ fn multiply_deep(
     matrix: &impl Panels,
     finish: Finish<'_>,
 ) {
-    let (count, depth) = (matrix.count(), matrix.depth());
-    let (kernels, threads) = (device.kernels, device.pool.threads());
-    let shares = (4 * threads).div_ceil(count).min(rows.div_ceil(24));
-    let shares = shares.max(rows.div_ceil(TILE_ROWS));
-    let share = rows.div_ceil(shares);
-    device.pool.run(count * shares, &|task, thread| {
-        let (panel, from) = (task / shares, task % shares * share);
-        let rows = share.min(rows.saturating_sub(from));
-        if rows == 0 {
-            return;
-        }
-        let mut desk = Desk::of(&device.desks, thread);
+    let (depth, kernels) = (matrix.depth(), device.kernels);
+    each_tile(device, matrix.count(), rows, &|panel, rows, desk| {
+        let (from, rows) = (rows.start, rows.len());
         let Desk {
             tile,
             room,
             rounded: copy,
             ..
-        } = &mut *desk;
+        } = desk;
         for start in (0..depth).step_by(DEPTH) {
             let end = (start + DEPTH).min(depth);
             let data = matrix.part(kernels, panel, start, end, room);

@@ -4,7 +4,7 @@
 //! while it stays in the first-level cache; their outputs come in the same tiles as those of [`multiply`](super::multiply).
 
 use super::device::CpuDevice;
-use super::multiply::{Desk, Finish, TILE_ROWS};
+use super::multiply::{Finish, each_tile};
 use super::pack::Packed;
 use super::pool::Disjoint;
 use super::simd::{BLOCK, Integers, PANEL};
@@ -108,27 +108,19 @@ fn many_rows(
     weight: &Packed,
     finish: Finish<'_>,
 ) {
-    let (count, blocks) = (weight.panels(), input.blocks);
-    let (kernels, threads) = (device.kernels, device.pool.threads());
-    let shares = (4 * threads).div_ceil(count).min(rows.div_ceil(24));
-    let shares = shares.max(rows.div_ceil(TILE_ROWS));
-    let share = rows.div_ceil(shares);
-    device.pool.run(count * shares, &|task, thread| {
-        let (panel, from) = (task / shares, task % shares * share);
-        let rows = share.min(rows.saturating_sub(from));
-        if rows == 0 {
-            return;
-        }
-        let mut desk = Desk::of(&device.desks, thread);
+    let (blocks, kernels) = (input.blocks, device.kernels);
+    each_tile(device, weight.panels(), rows, &|panel, rows, desk| {
         let (tile, room) = desk.tile_and_room();
         let wide = bytemuck::cast_slice_mut(room);
         for start in (0..blocks).step_by(NEAR) {
             let end = (start + NEAR).min(blocks);
             let part = weight.panel_part(panel, start * BLOCK, end * BLOCK);
-            let input = input.part(from, start);
+            let input = input.part(rows.start, start);
             kernels.widen(weight.format, part, wide);
-            kernels.integer_product(weight.format, rows, input, part, wide, tile, start > 0);
+            let add = start > 0;
+            kernels.integer_product(weight.format, rows.len(), input, part, wide, tile, add);
         }
-        finish(from, panel, &mut tile.as_chunks_mut::<PANEL>().0[..rows]);
+        let tile = &mut tile.as_chunks_mut::<PANEL>().0[..rows.len()];
+        finish(rows.start, panel, tile);
     });
 }

@@ -14,6 +14,34 @@ macro_rules! methods {
     )*};
 }
 
+/// Calls the register tile `$tile::<V, ROWS, VECTORS>(p, row, lane)` for all rows of a product `$p` and the lanes of a panel: as high as the
+/// instruction set's are, and as high as what is left in the end.
+macro_rules! each_tile {
+    ($p:ident, $V:ident, $vectors:ident, $tile:ident) => {{
+        let mut row = 0;
+        while row < $p.rows {
+            let rows = $V::TILE_ROWS.min($p.rows - row);
+            for lane in (0..PANEL).step_by($vectors * $V::LANES) {
+                match rows {
+                    1 => $tile::<$V, 1, $vectors>($p, row, lane),
+                    2 => $tile::<$V, 2, $vectors>($p, row, lane),
+                    3 => $tile::<$V, 3, $vectors>($p, row, lane),
+                    4 => $tile::<$V, 4, $vectors>($p, row, lane),
+                    5 => $tile::<$V, 5, $vectors>($p, row, lane),
+                    6 => $tile::<$V, 6, $vectors>($p, row, lane),
+                    7 => $tile::<$V, 7, $vectors>($p, row, lane),
+                    8 => $tile::<$V, 8, $vectors>($p, row, lane),
+                    9 => $tile::<$V, 9, $vectors>($p, row, lane),
+                    10 => $tile::<$V, 10, $vectors>($p, row, lane),
+                    11 => $tile::<$V, 11, $vectors>($p, row, lane),
+                    _ => $tile::<$V, 12, $vectors>($p, row, lane),
+                }
+            }
+            row += rows;
+        }
+    }};
+}
+
 mod door;
 mod integer;
 mod learn;

@@ -32,30 +32,8 @@ pub struct Product {
 /// As [`Vector`]; the pointers are valid for the shapes that [`Product`] tells.
 #[inline(always)]
 pub unsafe fn product<V: Vector, const VECTORS: usize>(p: &Product) {
-    let mut row = 0;
-    while row < p.rows {
-        let rows = V::TILE_ROWS.min(p.rows - row);
-        for lane in (0..PANEL).step_by(VECTORS * V::LANES) {
-            // SAFETY: `row + rows <= p.rows` and the tile's lanes end within the panel.
-            unsafe {
-                match rows {
-                    1 => tile::<V, 1, VECTORS>(p, row, lane),
-                    2 => tile::<V, 2, VECTORS>(p, row, lane),
-                    3 => tile::<V, 3, VECTORS>(p, row, lane),
-                    4 => tile::<V, 4, VECTORS>(p, row, lane),
-                    5 => tile::<V, 5, VECTORS>(p, row, lane),
-                    6 => tile::<V, 6, VECTORS>(p, row, lane),
-                    7 => tile::<V, 7, VECTORS>(p, row, lane),
-                    8 => tile::<V, 8, VECTORS>(p, row, lane),
-                    9 => tile::<V, 9, VECTORS>(p, row, lane),
-                    10 => tile::<V, 10, VECTORS>(p, row, lane),
-                    11 => tile::<V, 11, VECTORS>(p, row, lane),
-                    _ => tile::<V, 12, VECTORS>(p, row, lane),
-                }
-            }
-        }
-        row += rows;
-    }
+    // SAFETY: tiles lie within the product's rows and lanes.
+    unsafe { each_tile!(p, V, VECTORS, tile) }
 }
 
 /// `ROWS x VECTORS` registers of sums, kept over the whole depth.
