@@ -3,11 +3,20 @@
 //! A benchmark is a file in `benches/`; `cargo bench -p gpt-benches --bench decode` runs one. Shapes are those of real models. Timings
 //! are for comparison within one run: machines differ, and the same machine from minute to minute.
 
+pub mod gpu;
+pub mod versus;
+
 use gpt_runtime::{Device, DeviceKind, DeviceOptions, gpt_model};
 
 gpt_model! {
-    /// nanoGPT's character model.
-    pub struct Bard { vocab: 65, context: 256, layers: 6, heads: 6, embed: 384, bias: false, ..GPT2_SMALL }
+    /// The character model that is part of `gpt`, 2.7 M parameters.
+    pub struct Bard {
+        vocab: 65, context: 256, layers: 6, heads: 6, embed: 192, bias: false,
+        norm: RmsNorm { eps: 1e-5 }, mlp: Gated { hidden: 512, activation: Silu }, positions: Rope { theta: 10_000.0 },
+        ..GPT2_SMALL
+    }
+    /// nanoGPT's model for CPUs.
+    pub struct Nano { vocab: 65, context: 64, layers: 4, heads: 4, embed: 128, bias: false, ..GPT2_SMALL }
     /// OpenAI's GPT-2, 124 M parameters.
     pub struct Gpt2 { ..GPT2_SMALL }
     /// HuggingFaceTB's SmolLM2, 135 M parameters.

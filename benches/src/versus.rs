@@ -1,0 +1,126 @@
+//! The same work in two forms: sizes known when the code was compiled, and sizes known when it runs.
+//!
+//! Criterion measures one form after the other, and a machine changes its speed in between. So a comparison is made besides, in turns: some rounds in which
+//! every form is timed once, and of each form's times over those of the first in the same round the median. A third form, the first one made a second
+//! time, must come out at 1.00: how far it is from that is how far the comparison can be trusted.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, Throughput};
+
+/// A form of the work: does it so many times, and says how long that took.
+pub type Form<'a> = Box<dyn FnMut(u64) -> Duration + 'a>;
+
+/// The forms of one kernel.
+pub struct Forms<'a> {
+    pub specialised: Form<'a>,
+    pub dynamic: Form<'a>,
+    /// The first once more.
+    pub control: Form<'a>,
+}
+
+/// What doing the work once amounts to.
+#[derive(Clone, Copy, Debug)]
+pub enum Work {
+    /// Bytes that have to be read, where reading is what takes time.
+    Bytes(u64),
+    /// Floating-point operations, where computing is. Criterion calls them elements.
+    Flops(u64),
+}
+
+impl From<Work> for Throughput {
+    fn from(work: Work) -> Throughput {
+        match work {
+            Work::Bytes(n) => Throughput::Bytes(n),
+            Work::Flops(n) => Throughput::Elements(n),
+        }
+    }
+}
+
+/// Time that one measurement takes at least, where the work is shorter; that of a comparison; and its rounds.
+const SLICE: Duration = Duration::from_millis(5);
+const TOTAL: Duration = Duration::from_millis(1500);
+const ROUNDS: std::ops::RangeInclusive<usize> = 5..=41;
+
+/// Measures the forms that `make` makes, if the command line asks for one of them, and compares them.
+pub fn versus<'a>(
+    criterion: &mut Criterion,
+    group: &str,
+    name: &str,
+    work: Work,
+    make: impl FnOnce() -> Forms<'a>,
+) {
+    let mut make = Some(make);
+    let forms = RefCell::new(None);
+    let mut benches = criterion.benchmark_group(format!("{group}/{name}"));
+    benches
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .throughput(work.into());
+    for which in ["specialised", "dynamic"] {
+        benches.bench_function(which, |bencher| {
+            bencher.iter_custom(|n| {
+                let mut forms = forms.borrow_mut();
+                let forms = forms.get_or_insert_with(|| make.take().expect("made once")());
+                match which {
+                    "specialised" => (forms.specialised)(n),
+                    _ => (forms.dynamic)(n),
+                }
+            });
+        });
+    }
+    benches.finish();
+    let once = std::env::args().any(|a| a == "--test" || a == "--list" || a == "--profile-time");
+    if let (Some(mut forms), false) = (forms.into_inner(), once) {
+        let [dynamic, control] = ratios(&mut forms);
+        println!(
+            "{group}/{name}: dynamic / specialised {dynamic:.3}, control / specialised {control:.3}\n"
+        );
+    }
+}
+
+/// How many times as long as the first form the others take.
+fn ratios(forms: &mut Forms<'_>) -> [f64; 2] {
+    // So many times that a measurement is long enough.
+    let mut n = 1;
+    while (forms.specialised)(n) < SLICE && n < 1 << 20 {
+        n *= 2;
+    }
+    let start = Instant::now();
+    let mut rounds = [Vec::new(), Vec::new()];
+    while rounds[0].len() < *ROUNDS.start()
+        || (start.elapsed() < TOTAL && rounds[0].len() < *ROUNDS.end())
+    {
+        // Whoever comes first in a round finds the caches as the last one left them, so the order turns.
+        let mut took = [Duration::ZERO; 3];
+        for i in 0..3 {
+            let which = (i + rounds[0].len()) % 3;
+            let form = match which {
+                0 => &mut forms.specialised,
+                1 => &mut forms.dynamic,
+                _ => &mut forms.control,
+            };
+            took[which] = form(n);
+        }
+        for (rounds, other) in rounds.iter_mut().zip(&took[1..]) {
+            rounds.push(other.as_secs_f64() / took[0].as_secs_f64());
+        }
+    }
+    rounds.map(|mut ratios| {
+        ratios.sort_by(f64::total_cmp);
+        ratios[ratios.len() / 2]
+    })
+}
+
+/// Times `run` by the clock on the wall.
+pub fn timed<'a>(mut run: impl FnMut() + 'a) -> Form<'a> {
+    Box::new(move |n| {
+        let start = Instant::now();
+        for _ in 0..n {
+            run();
+        }
+        start.elapsed()
+    })
+}
