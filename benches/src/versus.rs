@@ -5,9 +5,11 @@
 //! time, must come out at 1.00: how far it is from that is how far the comparison can be trusted.
 
 use std::cell::RefCell;
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, Throughput};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput};
 
 /// A form of the work: does it so many times, and says how long that took.
 pub type Form<'a> = Box<dyn FnMut(u64) -> Duration + 'a>;
@@ -54,11 +56,7 @@ pub fn versus<'a>(
     let mut make = Some(make);
     let forms = RefCell::new(None);
     let mut benches = criterion.benchmark_group(format!("{group}/{name}"));
-    benches
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1))
-        .throughput(work.into());
+    settings(&mut benches, work);
     for which in ["specialised", "dynamic"] {
         benches.bench_function(which, |bencher| {
             bencher.iter_custom(|n| {
@@ -114,13 +112,51 @@ fn ratios(forms: &mut Forms<'_>) -> [f64; 2] {
     })
 }
 
-/// Times `run` by the clock on the wall.
-pub fn timed<'a>(mut run: impl FnMut() + 'a) -> Form<'a> {
-    Box::new(move |n| {
-        let start = Instant::now();
-        for _ in 0..n {
-            run();
-        }
-        start.elapsed()
-    })
+/// The forms of work that `make` sets up: called with `true` it is the one with literal sizes, with `false` the other.
+///
+/// # Panics
+/// If they do not come to the same.
+pub fn two<'a, R, F>(make: impl Fn() -> F) -> Forms<'a>
+where
+    R: PartialEq + std::fmt::Debug,
+    F: FnMut(bool) -> R + 'a,
+{
+    let (mut specialised, mut dynamic, mut control) = (make(), make(), make());
+    assert_eq!(specialised(true), dynamic(false), "one result in two forms");
+    control(true);
+    Forms {
+        specialised: Box::new(move |n| timed(n, || specialised(true))),
+        dynamic: Box::new(move |n| timed(n, || dynamic(false))),
+        control: Box::new(move |n| timed(n, || control(true))),
+    }
+}
+
+/// How long it takes to `run` so many times, by the clock on the wall.
+pub fn timed<R>(n: u64, mut run: impl FnMut() -> R) -> Duration {
+    let start = Instant::now();
+    for _ in 0..n {
+        black_box(run());
+    }
+    start.elapsed()
+}
+
+/// Measures work that has one form. `run` does it so many times.
+pub fn alone(
+    criterion: &mut Criterion,
+    group: &str,
+    name: &str,
+    work: Work,
+    mut run: impl FnMut(u64) -> Duration,
+) {
+    let mut benches = criterion.benchmark_group(group);
+    settings(&mut benches, work);
+    benches.bench_function(name, |bencher| bencher.iter_custom(&mut run));
+}
+
+fn settings(group: &mut BenchmarkGroup<'_, WallTime>, work: Work) {
+    group
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .throughput(work.into());
 }

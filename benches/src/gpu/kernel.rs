@@ -16,6 +16,7 @@ use wgpu::{
 
 use super::Gpu;
 use super::dynamic;
+use crate::weights::plain;
 
 /// Bytes of matrices that take turns: more than a cache holds.
 const TURNS: u64 = 192 << 20;
@@ -221,12 +222,12 @@ fn buffer(gpu: &Gpu, variable: &Variable, sizes: &Sizes) -> Buffer {
             };
             let matrix = part_of(name).is_some();
             let words = (0..bytes.div_ceil(4)).map(|i| {
-                let hash = (i as u32).wrapping_mul(0x9e37_79b9).rotate_left(13) ^ variable.binding;
+                let word = plain((i as u32).wrapping_add(variable.binding << 28));
                 match name {
-                    _ if variable.of_integers && !matrix => hash % sizes.vocab,
+                    _ if variable.of_integers && !matrix => word % sizes.vocab,
                     // Averages of squares.
-                    "seconds" => plain(hash) & 0x7fff_ffff,
-                    _ => plain(hash),
+                    "seconds" => word & 0x7fff_ffff,
+                    _ => word,
                 }
             });
             (
@@ -240,9 +241,4 @@ fn buffer(gpu: &Gpu, variable: &Variable, sizes: &Sizes) -> Buffer {
         contents: bytemuck::cast_slice(&content),
         usage,
     })
-}
-
-/// A word that is a small, normal number whatever it is read as: an f32, two halves of any kind, quants, a scale and a minimum.
-fn plain(hash: u32) -> u32 {
-    0x3c00_3c00 | hash & 0x83ff_83ff
 }

@@ -104,6 +104,12 @@ impl Gpu {
         if self.software { 16 } else { 512 }
     }
 
+    /// A batch to measure learning with.
+    pub fn batch(&self) -> training::Shape {
+        let (sequences, tokens) = if self.software { (1, 64) } else { (8, 1024) };
+        training::Shape { sequences, tokens }
+    }
+
     /// How long the device takes for what `record` records into a pass.
     fn time(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> Duration {
         let mut encoder = self.device.create_command_encoder(&Default::default());

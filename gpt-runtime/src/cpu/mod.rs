@@ -8,6 +8,8 @@
 //! What does not live here: how a plan comes about, and what tokens mean.
 
 pub mod activation;
+#[doc(hidden)]
+pub mod bench;
 mod cache;
 mod device;
 mod multiply;

@@ -100,6 +100,19 @@ impl<F: Forward> Session<F> {
         logits: &mut [f32],
         trace: Option<&mut Vec<Trace>>,
     ) {
+        self.with_pass(tokens, position, want, logits, trace, F::forward);
+    }
+
+    /// Hands `run` the model, this sequence's buffers and a pass that is at its beginning.
+    pub fn with_pass(
+        &mut self,
+        tokens: &[u32],
+        position: u32,
+        want: Want,
+        logits: &mut [f32],
+        trace: Option<&mut Vec<Trace>>,
+        run: impl FnOnce(&F, &mut F::Buffers, &mut Pass<'_>),
+    ) {
         let mut pass = Pass {
             plan: self.shared.plan,
             device: &self.shared.device,
@@ -113,7 +126,7 @@ impl<F: Forward> Session<F> {
             next: 0,
             trace,
         };
-        self.shared.model.forward(&mut self.buffers, &mut pass);
+        run(&self.shared.model, &mut self.buffers, &mut pass);
     }
 }
 

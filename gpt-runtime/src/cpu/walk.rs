@@ -18,7 +18,7 @@ use crate::weights::Weights;
 
 /// A model known only by its plan.
 pub struct CpuModel {
-    shared: Arc<Shared<Walk>>,
+    pub(super) shared: Arc<Shared<Walk>>,
 }
 
 impl CpuModel {
@@ -70,7 +70,7 @@ impl EngineModel for CpuModel {
     }
 }
 
-struct Walk {
+pub(super) struct Walk {
     matrices: Vec<Option<Packed>>,
     tables: Vec<Vec<f32>>,
     /// One for each step of the walk.
@@ -113,7 +113,7 @@ impl Parameters {
     }
 }
 
-struct Buffers {
+pub(super) struct Buffers {
     x: Vec<f32>,
     q: Vec<f32>,
     a: Vec<f32>,
@@ -126,6 +126,29 @@ impl Walk {
         self.matrices[usize::from(id.0)]
             .as_ref()
             .expect("a matrix of the model is packed")
+    }
+
+    /// Step `index` of the walk.
+    pub(super) fn step(&self, index: usize, buffers: &mut Buffers, pass: &mut Pass<'_>) {
+        let Buffers { x, q, a, h, cache } = buffers;
+        let (parameters, (layer, step)) = (&self.steps[index], pass.steps[index]);
+        let norm = parameters.norm.as_ref();
+        let cache = &mut cache[layer as usize];
+        match (&step.op, &parameters.projection) {
+            (Op::Embed { table, positions }, _) => {
+                let positions = positions.map(|id| &*self.tables[usize::from(id.0)]);
+                pass.embed_rows(self.matrix(*table), positions, x);
+            }
+            (Op::Attention, _) => pass.attention_rows(q, cache, a),
+            (Op::Head { weight, .. }, _) => pass.head_rows(x, norm, self.matrix(*weight)),
+            (Op::Qkv { .. }, Some(qkv)) => pass.qkv_rows(x, norm, qkv, q, cache),
+            (Op::AttentionOut { .. }, Some(out)) => pass.attention_out_rows(a, out, norm, x),
+            (Op::MlpUp { .. }, Some(up)) => {
+                pass.mlp_up_rows(x, norm, up, &|row| self.activation.apply(row), h)
+            }
+            (Op::MlpDown { .. }, Some(down)) => pass.mlp_down_rows(h, down, norm, x),
+            (op, None) => unreachable!("a projection was packed for {op:?}"),
+        }
     }
 }
 
@@ -149,25 +172,8 @@ impl Forward for Walk {
     }
 
     fn forward(&self, buffers: &mut Buffers, pass: &mut Pass<'_>) {
-        let Buffers { x, q, a, h, cache } = buffers;
-        for (parameters, &(layer, step)) in self.steps.iter().zip(pass.steps) {
-            let norm = parameters.norm.as_ref();
-            let cache = &mut cache[layer as usize];
-            match (&step.op, &parameters.projection) {
-                (Op::Embed { table, positions }, _) => {
-                    let positions = positions.map(|id| &*self.tables[usize::from(id.0)]);
-                    pass.embed_rows(self.matrix(*table), positions, x);
-                }
-                (Op::Attention, _) => pass.attention_rows(q, cache, a),
-                (Op::Head { weight, .. }, _) => pass.head_rows(x, norm, self.matrix(*weight)),
-                (Op::Qkv { .. }, Some(qkv)) => pass.qkv_rows(x, norm, qkv, q, cache),
-                (Op::AttentionOut { .. }, Some(out)) => pass.attention_out_rows(a, out, norm, x),
-                (Op::MlpUp { .. }, Some(up)) => {
-                    pass.mlp_up_rows(x, norm, up, &|row| self.activation.apply(row), h)
-                }
-                (Op::MlpDown { .. }, Some(down)) => pass.mlp_down_rows(h, down, norm, x),
-                (op, None) => unreachable!("a projection was packed for {op:?}"),
-            }
+        for index in 0..self.steps.len() {
+            self.step(index, buffers, pass);
         }
     }
 }

@@ -44,6 +44,8 @@ macro_rules! each_tile {
 
 mod door;
 mod integer;
+#[doc(hidden)]
+pub mod known;
 mod learn;
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -60,7 +62,7 @@ use product::{Brain, Half, Product};
 
 pub use door::{Integers, Strided, StridedMut};
 pub use integer::{BLOCK, WIDE_BLOCK};
-pub(super) use learn::AdamStep;
+pub use learn::AdamStep;
 pub(super) use rows::Running;
 pub use vector::PANEL;
 
