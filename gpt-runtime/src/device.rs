@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::Error;
 use crate::cpu::CpuDevice;
+use crate::cpu::simd::Isa;
 use crate::gpu::GpuDevice;
 
 /// A device, opened. Cheap to clone; models that run on one share it.
@@ -64,6 +65,14 @@ impl Device {
         Device::open(&DeviceOptions {
             kind: DeviceKind::Gpu,
             ..Default::default()
+        })
+    }
+
+    /// The CPU engine in plain Rust, whatever the processor has: what others are compared with.
+    pub(crate) fn portable() -> Result<Device, Error> {
+        Ok(Device {
+            engine: Engine::Cpu(Arc::new(CpuDevice::with_isa(Isa::Portable, None)?)),
+            reason: "the reference".to_owned(),
         })
     }
 

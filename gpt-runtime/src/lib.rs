@@ -14,6 +14,7 @@ mod generation;
 pub mod gpu;
 mod model;
 mod sample;
+mod self_test;
 mod session;
 #[doc(hidden)]
 pub mod spec_docs;
@@ -30,6 +31,7 @@ pub use gpt_plan as plan;
 pub use gpt_shaders as shaders;
 pub use model::{Any, LoadOptions, Model};
 pub use sample::{Sampler, Sampling};
+pub use self_test::{Check, SelfTest, self_test};
 pub use session::{Logits, Session, SessionBuilder};
 pub use text::Tokenizer;
 pub use train::{AdamW, Batch, Trainer, TrainerSettings};
