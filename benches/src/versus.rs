@@ -160,3 +160,26 @@ fn settings(group: &mut BenchmarkGroup<'_, WallTime>, work: Work) {
         .measurement_time(Duration::from_secs(1))
         .throughput(work.into());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "one result in two forms")]
+    fn forms_that_differ_are_refused() {
+        two(|| |literal| u32::from(literal));
+    }
+
+    #[test]
+    fn ratios_are_those_of_the_times() {
+        let form =
+            |micros: u64| -> Form<'static> { Box::new(move |n| Duration::from_micros(n * micros)) };
+        let mut forms = Forms {
+            specialised: form(1000),
+            dynamic: form(1500),
+            control: form(1000),
+        };
+        assert_eq!(ratios(&mut forms), [1.5, 1.0]);
+    }
+}

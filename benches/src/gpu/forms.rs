@@ -65,3 +65,100 @@ impl Gpu {
         bytemuck::pod_collect_to_vec(&self.read(&back, buffer.size()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gpt_runtime::Gpt as _;
+    use gpt_runtime::plan::Format;
+
+    use super::*;
+    use crate::gpu::{inference, training};
+    use crate::{Bard, Nano};
+
+    /// The GPU, or nothing and a sentence; a failure where `GPT_REQUIRE_GPU=1`.
+    fn gpu() -> Option<Gpu> {
+        let required = std::env::var("GPT_REQUIRE_GPU").is_ok_and(|v| v != "0" && !v.is_empty());
+        match Gpu::open() {
+            Ok(gpu) => Some(gpu),
+            Err(error) => {
+                assert!(!required, "GPT_REQUIRE_GPU is set, but {error}");
+                eprintln!("NOT RUN, as there is no GPU: {error}");
+                None
+            }
+        }
+    }
+
+    #[test]
+    fn kernels_and_their_rivals_compute_the_same() {
+        let Some(gpu) = gpu() else { return };
+        let same = |kernel: &Kernel, sizes: &Sizes| {
+            let specialised = Bound::specialised(&gpu, kernel, sizes);
+            gpu.agree(
+                &kernel.name,
+                &specialised,
+                &Bound::dynamic(&gpu, kernel, sizes),
+            );
+        };
+        for step in [
+            "qkv",
+            "attention",
+            "attention_out",
+            "mlp_up",
+            "mlp_down",
+            "head",
+        ] {
+            for format in [Format::F32, Format::Q4] {
+                for (rows, position) in [(1, 40), (17, 5)] {
+                    let job = inference::step(Bard::plan(), step, format, rows, position);
+                    same(job.kernel, &job.sizes);
+                }
+            }
+        }
+        let shape = training::Shape {
+            sequences: 2,
+            tokens: 16,
+        };
+        for step in [
+            "attn_norm",
+            "qkv",
+            "qkv_input",
+            "qkv_weight",
+            "attention",
+            "mlp_up",
+        ] {
+            let job = training::step(Nano::plan(), step, 0, shape);
+            same(job.kernel, &job.sizes);
+        }
+        for step in [
+            "mlp_down_input",
+            "logits",
+            "cross_entropy",
+            "head_input",
+            "head_weight",
+        ] {
+            let job = training::step(Nano::plan(), step, 0, shape);
+            same(job.kernel, &job.sizes);
+        }
+        let job = training::adamw(Nano::plan(), 1 << 12);
+        same(job.kernel, &job.sizes);
+    }
+
+    #[test]
+    #[should_panic(expected = "its rival wrote")]
+    fn a_rival_that_computes_something_else_is_refused() {
+        let Some(gpu) = gpu() else {
+            panic!("its rival wrote nothing, as there is no GPU");
+        };
+        let job = inference::step(Bard::plan(), "attention", Format::F32, 1, 40);
+        let specialised = Bound::specialised(&gpu, job.kernel, &job.sizes);
+        let mut wrong = job.kernel.clone();
+        let header = wrong.header.replace("GROUP: u32 = 1u", "GROUP: u32 = 2u");
+        assert_ne!(header, wrong.header);
+        wrong.header = header.into();
+        gpu.agree(
+            "attention",
+            &specialised,
+            &Bound::dynamic(&gpu, &wrong, &job.sizes),
+        );
+    }
+}
