@@ -45,18 +45,25 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     }
     let Some(found) = found else { return Ok(()) };
-    let off = found.first_off();
     if arguments.json {
         report(&found)?;
     }
-    let name = arguments.model.model.name;
-    if let Some(off) = off {
+    let verdict = verdict(arguments.model.model.name, &found)?;
+    if !arguments.json {
+        output::line(&mut output::stdout(), &verdict)?;
+    }
+    Ok(())
+}
+
+/// The sentence that says whether the device can be trusted; a failure if it cannot.
+fn verdict(name: &str, found: &SelfTest) -> Result<String, Failure> {
+    if let Some(off) = found.first_off() {
+        let tokens = if off.rows == 1 { "token" } else { "tokens" };
         return Err(Failure::Runtime(Error::Device(format!(
-            "{} cannot be trusted with {name}: {} of {} {} in {} is off by an NMSE of {:.1e}, more than {:.0e}; use the CPU engine or another driver",
+            "{} cannot be trusted with {name}: {} of {} {tokens} in {} is off by an NMSE of {:.1e}, more than {:.0e}; use the CPU engine or another driver",
             found.device,
             off.step,
             off.rows,
-            if off.rows == 1 { "token" } else { "tokens" },
             off.format.name(),
             off.error,
             off.bound
@@ -67,16 +74,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             "nothing was tested: {name} has no kernels for that format, as a matrix is larger than what an adapter binds"
         )));
     }
-    if !arguments.json {
-        let text = format!(
-            "{} can be trusted with {name}: {} steps agree with {}",
-            found.device,
-            found.checks.len(),
-            found.reference
-        );
-        output::line(&mut output::stdout(), &text)?;
-    }
-    Ok(())
+    Ok(format!(
+        "{} can be trusted with {name}: {} steps agree with {}",
+        found.device,
+        found.checks.len(),
+        found.reference
+    ))
 }
 
 /// The steps of one format: of each the layer that is furthest away.
@@ -143,4 +146,43 @@ fn report(found: &SelfTest) -> Result<(), Failure> {
         "trusted": found.first_off().is_none() && !checks.is_empty(),
         "left_out": left_out, "checks": checks,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_off_fails() {
+        let check = |step, error| Check {
+            format: Format::Q8,
+            rows: 33,
+            step,
+            layer: 0,
+            error,
+            bound: 1e-10,
+        };
+        let mut found = SelfTest {
+            device: "a GPU".to_owned(),
+            reference: "plain Rust".to_owned(),
+            checks: vec![check("qkv", 1e-12)],
+            left_out: Vec::new(),
+        };
+        let said = verdict("gpt2", &found).ok();
+        let expected = "a GPU can be trusted with gpt2: 1 steps agree with plain Rust";
+        assert_eq!(said.as_deref(), Some(expected));
+        found.checks.push(check("attention", f64::INFINITY));
+        found.checks.push(check("mlp_up", 1.0));
+        let Err(Failure::Runtime(error)) = verdict("gpt2", &found) else {
+            panic!("it has to be the runtime's failure");
+        };
+        let said = error.to_string();
+        assert!(
+            said.starts_with("a GPU cannot be trusted with gpt2: attention of 33 tokens in q8"),
+            "{said}"
+        );
+        assert!(!error.is_input());
+        found.checks.clear();
+        assert!(matches!(verdict("gpt2", &found), Err(Failure::Input(_))));
+    }
 }
