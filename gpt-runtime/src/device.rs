@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use crate::Error;
-use crate::cpu::CpuDevice;
 use crate::cpu::simd::Isa;
+use crate::cpu::{CpuDevice, Meter};
 use crate::gpu::GpuDevice;
 
 /// A device, opened. Cheap to clone; models that run on one share it.
@@ -135,6 +135,17 @@ impl Device {
     /// Why it was chosen.
     pub fn reason(&self) -> &str {
         &self.reason
+    }
+
+    /// What measures the device's limits; none for a GPU.
+    ///
+    /// # Errors
+    /// There is no room for the 256 MiB that are read.
+    pub fn meter(&self) -> Result<Option<Meter>, Error> {
+        match &self.engine {
+            Engine::Cpu(cpu) => Meter::new(cpu.clone()).map(Some),
+            Engine::Gpu(_) => Ok(None),
+        }
     }
 
     pub(crate) fn engine(&self) -> EngineRef<'_> {

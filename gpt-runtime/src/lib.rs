@@ -24,6 +24,7 @@ pub mod weights;
 
 pub use cpu::Gpt;
 pub use device::{Device, DeviceKind, DeviceOptions};
+pub use engine::CacheFormat;
 pub use error::Error;
 pub use generation::{Ended, Generation, Stop};
 pub use gpt_macros::gpt_model;

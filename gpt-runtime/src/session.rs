@@ -11,7 +11,7 @@ use std::ops::Deref;
 use gpt_plan::Mask;
 
 use crate::Error;
-use crate::engine::{EngineSession, SessionOptions, Trace, Want};
+use crate::engine::{CacheFormat, EngineSession, SessionOptions, Trace, Want};
 use crate::model::{Any, Model};
 use crate::sample::Sampler;
 
@@ -27,6 +27,7 @@ pub struct SessionBuilder<M = Any> {
     capacity: Option<u32>,
     chunk: Option<u32>,
     all_logits: bool,
+    cache: CacheFormat,
 }
 
 impl<M> SessionBuilder<M> {
@@ -36,6 +37,7 @@ impl<M> SessionBuilder<M> {
             capacity: None,
             chunk: None,
             all_logits: false,
+            cache: CacheFormat::F32,
         }
     }
 
@@ -55,6 +57,12 @@ impl<M> SessionBuilder<M> {
     /// Makes room for the logits of every token ([`Session::each_logits`]), not only of the last.
     pub fn all_logits(mut self) -> Self {
         self.all_logits = true;
+        self
+    }
+
+    /// What keys and values are kept in; f32 if not given.
+    pub fn cache(mut self, format: CacheFormat) -> Self {
+        self.cache = format;
         self
     }
 
@@ -92,6 +100,7 @@ impl<M> SessionBuilder<M> {
             capacity,
             chunk,
             all_logits: self.all_logits,
+            cache: self.cache,
         };
         let rows = if self.all_logits { chunk as usize } else { 1 };
         Ok(Session {

@@ -137,7 +137,7 @@ fn interleaved_sessions_are_as_sessions_apart() {
 
 #[test]
 fn an_open_session_creates_nothing() {
-    use gpt_runtime::engine::{EngineModel, SessionOptions, Want};
+    use gpt_runtime::engine::{CacheFormat, EngineModel, SessionOptions, Want};
     use gpt_runtime::gpu::GpuModel;
     let Some(device) = gpu::device() else { return };
     let plan = <Gpt2 as gpt_runtime::Gpt>::plan();
@@ -146,6 +146,7 @@ fn an_open_session_creates_nothing() {
         capacity: 64,
         chunk: 16,
         all_logits: true,
+        cache: CacheFormat::F32,
     };
     let before = device.created();
     let mut session = model.session(options).unwrap();

@@ -33,6 +33,7 @@ impl Model {
             capacity,
             chunk,
             all_logits: false,
+            cache: Default::default(),
         };
         let weights = Filled::new(plan, format);
         let steps = Steps::new(&device, plan, &weights, options).expect("weights that fit");

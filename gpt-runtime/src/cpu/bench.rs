@@ -30,7 +30,7 @@ impl Steps {
     ) -> Result<Steps, Error> {
         let model = CpuModel::new(device.clone(), plan, weights)?;
         Ok(Steps {
-            session: Session::new(model.shared, options),
+            session: Session::new(model.shared, options)?,
             logits: vec![0.0; options.chunk as usize * plan.spec.vocab as usize],
         })
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use gpt_plan::{Plan, Step};
 
 use super::device::CpuDevice;
+use super::memory::Arena;
 use super::parameters::Rotary;
 use super::pass::{Pass, Scratch};
 use super::typed::{BufferStore, Gpt, Store};
@@ -15,7 +16,7 @@ use crate::weights::Weights;
 /// Something with parameters that can run a pass.
 pub(super) trait Forward: Send + Sync + 'static {
     type Buffers: Send;
-    fn buffers(&self, store: &BufferStore) -> Self::Buffers;
+    fn buffers(&self, store: &BufferStore) -> Result<Self::Buffers, Error>;
     fn forward(&self, buffers: &mut Self::Buffers, pass: &mut Pass<'_>);
 }
 
@@ -46,7 +47,12 @@ pub struct TypedCpuModel<M: Gpt> {
 impl<M: Gpt> TypedCpuModel<M> {
     /// Packs every parameter.
     pub fn new(device: Arc<CpuDevice>, weights: &dyn Weights) -> Result<Self, Error> {
-        let model = M::parameters(&mut Store::new(M::plan(), weights, &device))?;
+        let model = M::parameters(&mut Store::new(
+            M::plan(),
+            weights,
+            &device,
+            &Arena::default(),
+        ))?;
         Ok(TypedCpuModel {
             shared: Arc::new(Shared::new(device, M::plan(), Typed(model))),
         })
@@ -55,7 +61,7 @@ impl<M: Gpt> TypedCpuModel<M> {
 
 impl<M: Gpt> EngineModel for TypedCpuModel<M> {
     fn session(&self, options: SessionOptions) -> Result<Box<dyn EngineSession>, Error> {
-        Ok(Box::new(Session::new(self.shared.clone(), options)))
+        Ok(Box::new(Session::new(self.shared.clone(), options)?))
     }
 }
 
@@ -64,7 +70,7 @@ struct Typed<M>(M);
 impl<M: Gpt> Forward for Typed<M> {
     type Buffers = M::Buffers;
 
-    fn buffers(&self, store: &BufferStore) -> M::Buffers {
+    fn buffers(&self, store: &BufferStore) -> Result<M::Buffers, Error> {
         M::buffers(store)
     }
 
@@ -82,14 +88,14 @@ pub(super) struct Session<F: Forward> {
 }
 
 impl<F: Forward> Session<F> {
-    pub fn new(shared: Arc<Shared<F>>, options: SessionOptions) -> Self {
+    pub fn new(shared: Arc<Shared<F>>, options: SessionOptions) -> Result<Self, Error> {
         let plan = shared.plan;
-        Session {
+        Ok(Session {
             steps: plan.walk().collect(),
-            buffers: shared.model.buffers(&BufferStore { plan, options }),
+            buffers: shared.model.buffers(&BufferStore { plan, options })?,
             scratch: Scratch::new(plan, &shared.device, &options),
             shared,
-        }
+        })
     }
 
     fn run(

@@ -7,6 +7,7 @@ use gpt_plan::{BufferId, Op, Plan, Step, TensorId, TensorKind};
 use super::activation::Apply;
 use super::cache::Cache;
 use super::device::CpuDevice;
+use super::memory::Arena;
 use super::pack::{Order, Packed};
 use super::parameters::{NormParameters, Projection, Reader};
 use super::pass::Pass;
@@ -32,6 +33,7 @@ impl CpuModel {
             plan,
             weights,
             device: &device,
+            arena: &Arena::default(),
         };
         let mut matrices: Vec<Option<Packed>> = Vec::new();
         matrices.resize_with(plan.tensors.len(), || None);
@@ -66,7 +68,7 @@ impl CpuModel {
 
 impl EngineModel for CpuModel {
     fn session(&self, options: SessionOptions) -> Result<Box<dyn EngineSession>, Error> {
-        Ok(Box::new(Session::new(self.shared.clone(), options)))
+        Ok(Box::new(Session::new(self.shared.clone(), options)?))
     }
 }
 
@@ -155,20 +157,18 @@ impl Walk {
 impl Forward for Walk {
     type Buffers = Buffers;
 
-    fn buffers(&self, store: &BufferStore) -> Buffers {
+    fn buffers(&self, store: &BufferStore) -> Result<Buffers, Error> {
         let buffer = |id: BufferId| {
             let buffer = &store.plan.buffers[id as usize];
             vec![0.0; store.rows(buffer.rows) * buffer.width as usize]
         };
-        Buffers {
+        Ok(Buffers {
             x: buffer(BufferId::X),
             q: buffer(BufferId::Q),
             a: buffer(BufferId::A),
             h: buffer(BufferId::H),
-            cache: (0..store.plan.spec.layers)
-                .map(|_| store.layer_cache())
-                .collect(),
-        }
+            cache: store.layer_caches()?,
+        })
     }
 
     fn forward(&self, buffers: &mut Buffers, pass: &mut Pass<'_>) {

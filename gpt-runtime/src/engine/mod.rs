@@ -19,6 +19,43 @@ pub struct SessionOptions {
     pub chunk: u32,
     /// Whether logits of all rows of a chunk can be asked for, not only of the last.
     pub all_logits: bool,
+    /// What keys and values are kept in.
+    pub cache: CacheFormat,
+}
+
+/// How a session keeps keys and values. Arithmetic is in f32 whatever they are kept in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheFormat {
+    /// As they come.
+    #[default]
+    F32,
+    /// Rounded to IEEE half precision: half the memory, and half the time to read it, which is what long contexts take. Keys and values beyond
+    /// 65,504 would become infinite.
+    F16,
+    /// Rounded to the upper half of an f32: as small, coarser by eight times, without the limit.
+    Bf16,
+}
+
+impl CacheFormat {
+    /// Every format.
+    pub const ALL: [CacheFormat; 3] = [CacheFormat::F32, CacheFormat::F16, CacheFormat::Bf16];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            CacheFormat::F32 => "f32",
+            CacheFormat::F16 => "f16",
+            CacheFormat::Bf16 => "bf16",
+        }
+    }
+
+    /// Bytes of a number.
+    pub const fn bytes(self) -> usize {
+        match self {
+            CacheFormat::F32 => 4,
+            CacheFormat::F16 | CacheFormat::Bf16 => 2,
+        }
+    }
 }
 
 /// Which logits a forward pass should produce.

@@ -13,7 +13,7 @@ use super::device::GpuDevice;
 use super::layout::{self, Slot};
 use super::model::{ModelStep, Shared};
 use crate::Error;
-use crate::engine::{EngineSession, SessionOptions, Trace, Want};
+use crate::engine::{CacheFormat, EngineSession, SessionOptions, Trace, Want};
 
 /// The struct of `run.wgsl`, padded to what a uniform needs.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -78,6 +78,12 @@ impl Buffers {
             }
             device.buffer(name, bytes, storage)
         };
+        if options.cache != CacheFormat::F32 {
+            return Err(Error::Input(format!(
+                "a cache in {} was asked for, and the GPU engine keeps keys and values in f32",
+                options.cache.name()
+            )));
+        }
         if options.chunk > 65_535 {
             return Err(Error::Input(format!(
                 "a chunk of {} tokens is more than a dispatch covers, which is 65535",

@@ -7,8 +7,6 @@
 mod attention;
 mod linear;
 
-use std::sync::Mutex;
-
 use gpt_plan::{BufferId, Op, Plan, Step};
 
 use super::cache::Cache;
@@ -30,16 +28,7 @@ pub struct Scratch {
     normed: Vec<f32>,
     /// `[chunk, widest]`: what a quantised matrix is multiplied with.
     pub(super) rounded: Rounded,
-    /// For each thread; a lock is never contended, as a thread takes its own.
-    threads: Vec<Mutex<ThreadScratch>>,
-}
-
-struct ThreadScratch {
-    /// `[QUERIES][KEYS]`.
-    scores: Vec<f32>,
-    /// `[QUERIES][padded head_dim]`.
-    gathered: Vec<f32>,
-    states: Vec<super::simd::Running>,
+    attention: attention::Scratch,
 }
 
 impl Scratch {
@@ -52,18 +41,14 @@ impl Scratch {
             .map(|t| t.columns as usize)
             .max()
             .unwrap_or(1);
-        let queries = attention::query_rows(spec);
-        let thread = || {
-            Mutex::new(ThreadScratch {
-                scores: vec![0.0; queries * attention::KEYS],
-                gathered: vec![0.0; queries * (spec.head_dim as usize).next_multiple_of(PANEL)],
-                states: vec![super::simd::Running { max: 0.0, sum: 0.0 }; queries],
-            })
-        };
         Scratch {
             normed: vec![0.0; chunk * spec.embed as usize],
             rounded: Rounded::new(chunk, widest),
-            threads: (0..device.pool.threads()).map(|_| thread()).collect(),
+            attention: attention::Scratch::new(
+                spec,
+                device.pool.threads(),
+                options.capacity as usize,
+            ),
         }
     }
 
@@ -73,14 +58,7 @@ impl Scratch {
         for thread in 0..device.desks.len() {
             Desk::of(&device.desks, thread).poison();
         }
-        for thread in &mut self.threads {
-            let thread = thread
-                .get_mut()
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
-            for buffer in [&mut thread.scores, &mut thread.gathered] {
-                buffer.fill(f32::NAN);
-            }
-        }
+        self.attention.poison();
     }
 }
 
@@ -236,16 +214,8 @@ impl Pass<'_> {
         let width = self.buffer_width(BufferId::Q);
         let mut values = Vec::new();
         for (row, q) in q.chunks(width).take(self.rows()).enumerate() {
-            let position = self.position + row;
             values.extend_from_slice(q);
-            for head in 0..cache.kv_heads {
-                values.extend(
-                    (0..cache.head_dim).map(|d| cache.keys[cache.key_at(head, position, d)]),
-                );
-            }
-            for head in 0..cache.kv_heads {
-                values.extend_from_slice(&cache.values_from(head, position)[..cache.head_dim]);
-            }
+            cache.gather(self.position + row, &mut values);
         }
         values
     }

@@ -218,12 +218,13 @@ macro_rules! known {
                     input_step: IT,
                     panel,
                     panel_stride: PS,
+                    ahead: 0,
                     output,
                     output_stride: OS,
                     add,
                 };
                 // SAFETY: see above.
-                unsafe { product::product::<V, $tile>(&product) }
+                unsafe { product::product::<V, f32, $tile, $wide>(&product) }
             }
 
             $(#[$feature])?
