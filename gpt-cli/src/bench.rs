@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::interrupt;
 use crate::options::{self, DeviceArguments, ModelArgument};
 use crate::output::{self, Failure, Spread};
+use crate::profile::{self, Profiles};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -33,6 +34,9 @@ pub struct Arguments {
     /// Trains on B sequences of T tokens, too: forward, back, and the optimizer's step, in f32
     #[arg(long, value_name = "BxT", value_parser = options::shape)]
     train: Option<(u32, u32)>,
+    /// Times each step of a chunk of the prompt and of one decoded token, too
+    #[arg(long)]
+    profile: bool,
     /// Repetitions, of which the median counts
     #[arg(long, value_name = "N", default_value_t = 5)]
     reps: usize,
@@ -77,6 +81,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             break;
         }
     }
+    let profile = match arguments.profile {
+        true => Some(profile::measure(&model, &bench.tokens[..longest], reps)?),
+        false => None,
+    };
     drop(bench);
     let figures = Figures {
         prefill: (prefill, Spread::of(prefills)),
@@ -85,6 +93,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             Some(shape) => Some(Spread::of(train(model.clone(), shape, reps)?)),
             None => None,
         },
+        profile,
     };
     report(arguments, &model, &figures)
 }
@@ -94,6 +103,7 @@ struct Figures {
     prefill: (usize, Spread),
     decode: (usize, Spread),
     train: Option<Spread>,
+    profile: Option<Profiles>,
 }
 
 fn report(arguments: &Arguments, model: &Model<Any>, figures: &Figures) -> Result<(), Failure> {
@@ -101,6 +111,7 @@ fn report(arguments: &Arguments, model: &Model<Any>, figures: &Figures) -> Resul
         prefill,
         decode,
         train,
+        profile,
     } = figures;
     if arguments.json {
         let roofline = roofline(model.plan(), arguments.dtype, &prefill.1, &decode.1);
@@ -114,6 +125,9 @@ fn report(arguments: &Arguments, model: &Model<Any>, figures: &Figures) -> Resul
             let flops = 3 * model.plan().flops_per_token();
             object["roofline"]["train_gflop_s"] = json!(train.median * flops as f64 / 1e9);
         }
+        if let Some(profile) = profile {
+            object["profile"] = profile.json();
+        }
         return output::json(&object);
     }
     let mut out = output::stdout();
@@ -126,10 +140,10 @@ fn report(arguments: &Arguments, model: &Model<Any>, figures: &Figures) -> Resul
     };
     line("prefill", prefill.0, &prefill.1)?;
     line("decode", decode.0, &decode.1)?;
-    match (train, arguments.train) {
-        (Some(train), Some((batch, tokens))) => line("train", (batch * tokens) as usize, train),
-        _ => Ok(()),
+    if let (Some(train), Some((batch, tokens))) = (train, arguments.train) {
+        line("train", (batch * tokens) as usize, train)?;
     }
+    profile.as_ref().map_or(Ok(()), Profiles::print)
 }
 
 /// Time that a measurement of training takes at least; steps of a small model are too short to be measured alone.

@@ -16,6 +16,7 @@ mod logits;
 mod models;
 mod options;
 mod output;
+mod profile;
 mod shaders;
 mod train;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::Error;
 use crate::cpu::CpuDevice;
-use crate::gpu::GpuDevice;
+use crate::gpu::{GpuDevice, Limits};
 
 /// A device, opened. Cheap to clone; models that run on one share it.
 #[derive(Clone)]
@@ -126,6 +126,17 @@ impl Device {
     /// Why it was chosen.
     pub fn reason(&self) -> &str {
         &self.reason
+    }
+
+    /// What the device reads and computes in a second, measured now; none on the CPU, where it depends on the threads that take part.
+    ///
+    /// # Errors
+    /// A device that has no room, or fails.
+    pub fn limits(&self) -> Result<Option<Limits>, Error> {
+        match &self.engine {
+            Engine::Cpu(_) => Ok(None),
+            Engine::Gpu(gpu) => gpu.limits().map(Some),
+        }
     }
 
     pub(crate) fn engine(&self) -> EngineRef<'_> {

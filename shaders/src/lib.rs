@@ -93,6 +93,8 @@ sources! {
     MATRIX_PARTS_3 = "matrix/parts_3.wgsl",
     MATRIX_PARTS_4 = "matrix/parts_4.wgsl",
     MATRIX_PARTS_5 = "matrix/parts_5.wgsl",
+    MEASURE_MULTIPLY = "measure/multiply.wgsl",
+    MEASURE_READ = "measure/read.wgsl",
     NORM_LAYER = "norm/layer.wgsl",
     NORM_NONE = "norm/none.wgsl",
     NORM_RMS = "norm/rms.wgsl",

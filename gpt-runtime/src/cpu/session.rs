@@ -6,10 +6,10 @@ use gpt_plan::{Plan, Step};
 
 use super::device::CpuDevice;
 use super::parameters::Rotary;
-use super::pass::{Pass, Scratch};
+use super::pass::{Pass, Scratch, Watch};
 use super::typed::{BufferStore, Gpt, Store};
 use crate::Error;
-use crate::engine::{EngineModel, EngineSession, SessionOptions, Trace, Want};
+use crate::engine::{Clock, EngineModel, EngineSession, Profile, SessionOptions, Trace, Want};
 use crate::weights::Weights;
 
 /// Something with parameters that can run a pass.
@@ -99,6 +99,7 @@ impl<F: Forward> Session<F> {
         want: Want,
         logits: &mut [f32],
         trace: Option<&mut Vec<Trace>>,
+        watch: Option<&mut Watch>,
     ) {
         let mut pass = Pass {
             plan: self.shared.plan,
@@ -112,6 +113,7 @@ impl<F: Forward> Session<F> {
             steps: &self.steps,
             next: 0,
             trace,
+            watch,
         };
         self.shared.model.forward(&mut self.buffers, &mut pass);
     }
@@ -125,14 +127,39 @@ impl<F: Forward> EngineSession for Session<F> {
         want: Want,
         logits: &mut [f32],
     ) -> Result<(), Error> {
-        self.run(tokens, position, want, logits, None);
+        self.run(tokens, position, want, logits, None, None);
         Ok(())
     }
 
     fn trace(&mut self, tokens: &[u32], position: u32) -> Result<Vec<Trace>, Error> {
         let mut logits = vec![0.0; tokens.len() * self.shared.plan.spec.vocab as usize];
         let mut trace = Vec::new();
-        self.run(tokens, position, Want::All, &mut logits, Some(&mut trace));
+        self.run(
+            tokens,
+            position,
+            Want::All,
+            &mut logits,
+            Some(&mut trace),
+            None,
+        );
         Ok(trace)
+    }
+
+    fn profile(&mut self, tokens: &[u32], position: u32) -> Result<Profile, Error> {
+        let mut logits = vec![0.0; self.shared.plan.spec.vocab as usize];
+        let mut watch = Watch::start();
+        self.run(
+            tokens,
+            position,
+            Want::Last,
+            &mut logits,
+            None,
+            Some(&mut watch),
+        );
+        // Nobody else is asked to do anything here: a step has no way there and back.
+        Ok(Profile {
+            clock: Clock::Device,
+            steps: watch.steps,
+        })
     }
 }

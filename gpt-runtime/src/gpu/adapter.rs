@@ -37,7 +37,7 @@ impl AdapterDescription {
                 .trim()
                 .to_owned(),
             name: info.name,
-            f16: !halves(adapter).is_empty(),
+            f16: adapter.features().contains(Features::SHADER_F16),
             lacks: lacks(adapter),
         }
     }
@@ -148,9 +148,9 @@ fn of(backends: Backends) -> Vec<Adapter> {
     adapters
 }
 
-/// The feature of f16 arithmetic, where `adapter` has it.
-pub(super) fn halves(adapter: &Adapter) -> Features {
-    adapter.features() & Features::SHADER_F16
+/// What is opened of `adapter` beyond WebGPU's core, where it has it.
+pub(super) fn wanted(adapter: &Adapter) -> Features {
+    adapter.features() & (Features::SHADER_F16 | Features::TIMESTAMP_QUERY)
 }
 
 /// What a kernel needs and `adapter` lacks. All of it is in WebGPU's default limits, but not in every GL driver.

@@ -37,7 +37,7 @@ impl GpuDevice {
         let max_buffer = limits.max_buffer_size;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("gpt"),
-            required_features: adapter::halves(&adapter),
+            required_features: adapter::wanted(&adapter),
             required_limits: limits,
             memory_hints: MemoryHints::Performance,
             ..Default::default()
@@ -87,6 +87,11 @@ impl GpuDevice {
     /// Whether shaders have numbers of 16 bits.
     pub fn has_f16(&self) -> bool {
         self.device.features().contains(Features::SHADER_F16)
+    }
+
+    /// Whether passes can be timed by the device.
+    pub(super) fn has_timestamps(&self) -> bool {
+        self.device.features().contains(Features::TIMESTAMP_QUERY)
     }
 
     /// Buffers, bind groups and pipelines created so far. Does not grow while sessions run.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytemuck::cast_slice;
 use gpt_plan::{
-    Kernel, MatrixLayout, NO_KERNEL, Op, Place, Plan, STRIP, Step, TensorId, TensorKind,
+    Format, Kernel, MatrixLayout, NO_KERNEL, Op, Place, Plan, STRIP, Step, TensorId, TensorKind,
     vector_block, vector_offset,
 };
 use wgpu::{
@@ -40,6 +40,8 @@ pub(super) struct Shared {
 pub(super) struct ModelStep {
     pub layer: u32,
     pub step: &'static Step,
+    /// How its matrix is stored.
+    pub format: Format,
     /// Indices of its kernels.
     pub decode: u16,
     pub prefill: u16,
@@ -79,6 +81,7 @@ impl GpuModel {
             steps.push(ModelStep {
                 layer,
                 step,
+                format,
                 decode,
                 prefill,
                 weights: group,
@@ -119,7 +122,7 @@ struct Upload<'a> {
 
 #[derive(Clone)]
 struct Matrix {
-    format: gpt_plan::Format,
+    format: Format,
     parts: Vec<Buffer>,
 }
 
@@ -166,9 +169,9 @@ impl<'a> Upload<'a> {
         &mut self,
         layer: u32,
         step: &Step,
-    ) -> Result<(Option<WeightSlots>, Option<BindGroup>, gpt_plan::Format), Error> {
+    ) -> Result<(Option<WeightSlots>, Option<BindGroup>, Format), Error> {
         let Some(id) = step.matrix() else {
-            return Ok((None, None, gpt_plan::Format::F32));
+            return Ok((None, None, Format::F32));
         };
         let matrix = self.matrix(step, id, layer)?;
         let slots = WeightSlots {
@@ -274,7 +277,7 @@ fn vectors(
         let start = vector_offset(&plan.tensors, id) as usize;
         let values = weights.tensor(id, layer)?;
         let out = &mut block[start..start + tensor.rows as usize];
-        crate::weights::format::decode(gpt_plan::Format::F32, &values.data, out);
+        crate::weights::format::decode(Format::F32, &values.data, out);
     }
     Ok(block)
 }
