@@ -18,6 +18,7 @@ mod spec;
 mod step;
 mod tensor;
 mod training;
+mod variant;
 mod work;
 
 pub use activation::{Activation, Formula, Node};
@@ -38,6 +39,7 @@ pub use training::{
     Slot, TRAIN_COLUMNS, TRAIN_ROWS, TrainBuffer, TrainBytes, TrainOp, TrainRows, TrainSection,
     TrainShape, TrainStep, Training, hash, train_stride,
 };
+pub use variant::{Feature, Features, VARIANTS, Variant};
 pub use work::Work;
 
 /// Text that is a literal in a static plan and owned in one made at run time.

@@ -19,13 +19,25 @@ fn check(name: &str, spec: &Spec, format: Format, device: &Arc<GpuDevice>) {
     );
 }
 
-/// Every spec in f32 and in one other format, which changes from one to the next: drivers take their time to compile.
+/// Every spec in f32 and in one other format, which changes from one to the next: drivers take their time to compile. With all variants of kernels that the
+/// adapter can run.
 #[test]
 fn every_odd_spec() {
     let Some(device) = gpu::device() else { return };
     for (i, (name, spec)) in specs::odd().into_iter().enumerate() {
         check(name, &spec, Format::F32, &device);
         check(name, &spec, Format::ALL[1 + i % 4], &device);
+    }
+}
+
+/// The same with the plain kernels, which an adapter without features runs.
+#[test]
+fn every_odd_spec_with_plain_kernels() {
+    let Some(device) = gpu::plain_device() else {
+        return;
+    };
+    for (i, (name, spec)) in specs::odd().into_iter().enumerate() {
+        check(name, &spec, Format::ALL[i % 5], &device);
     }
 }
 

@@ -3,6 +3,7 @@
 //! Among several the order is: discrete, integrated, virtual, others, software. `WGPU_BACKEND` restricts the APIs,
 //! `WGPU_ADAPTER_NAME` (or a name that the caller gives) the adapters, `WGPU_POWER_PREF=low` puts integrated before discrete.
 
+use gpt_plan::Feature;
 use wgpu::{
     Adapter, Backend, Backends, DeviceType, DownlevelFlags, Features, Instance, InstanceDescriptor,
     PowerPreference,
@@ -23,6 +24,8 @@ pub struct AdapterDescription {
     pub driver: String,
     /// Whether its shaders have numbers of 16 bits, which training in f16 takes.
     pub f16: bool,
+    /// What kernels have variants for.
+    pub features: gpt_plan::Features,
     /// Why it cannot run our kernels, if it cannot.
     pub lacks: Option<String>,
 }
@@ -38,6 +41,7 @@ impl AdapterDescription {
                 .to_owned(),
             name: info.name,
             f16: adapter.features().contains(Features::SHADER_F16),
+            features: features(adapter),
             lacks: lacks(adapter),
         }
     }
@@ -150,7 +154,23 @@ fn of(backends: Backends) -> Vec<Adapter> {
 
 /// What is opened of `adapter` beyond WebGPU's core, where it has it.
 pub(super) fn wanted(adapter: &Adapter) -> Features {
-    adapter.features() & (Features::SHADER_F16 | Features::TIMESTAMP_QUERY)
+    let useful = Features::SHADER_F16
+        | Features::TIMESTAMP_QUERY
+        | Features::SUBGROUP
+        | Features::PIPELINE_CACHE;
+    adapter.features() & useful
+}
+
+/// What `adapter` has that kernels have variants for.
+pub(super) fn features(adapter: &Adapter) -> gpt_plan::Features {
+    let has = |feature: &Feature| match feature {
+        Feature::Subgroups => {
+            adapter.features().contains(Features::SUBGROUP)
+                && adapter.get_info().subgroup_min_size >= 8
+        }
+    };
+    let found = Feature::ALL.into_iter().filter(has);
+    found.fold(gpt_plan::Features::NONE, gpt_plan::Features::with)
 }
 
 /// What a kernel needs and `adapter` lacks. All of it is in WebGPU's default limits, but not in every GL driver.

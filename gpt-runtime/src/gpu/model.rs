@@ -89,6 +89,7 @@ impl GpuModel {
         }
         let pipelines = pipelines(&device, plan, &kernels);
         device.check()?;
+        device.keep_pipelines();
         Ok(GpuModel {
             shared: Arc::new(Shared {
                 device,
