@@ -41,7 +41,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             text.push_str("; has f16");
         }
         for feature in a.features.iter() {
-            text.push_str(&format!("; has {}", feature.name()));
+            text.push_str(&format!("; has {}", feature.name().replace('_', " ")));
         }
         if let Some(lacks) = &a.lacks {
             text.push_str(&format!("; cannot be used: it {lacks}"));

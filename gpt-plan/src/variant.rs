@@ -14,16 +14,19 @@ use crate::Kernel;
 pub enum Feature {
     /// Sums and maxima over the invocations of a subgroup, of at least eight.
     Subgroups,
+    /// Subgroups of 32 that multiply f16 matrices of 16 x 16 and add f32 ones. wgpu calls it experimental.
+    CooperativeMatrices,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Feature; 1] = [Feature::Subgroups];
+    pub const ALL: [Feature; 2] = [Feature::Subgroups, Feature::CooperativeMatrices];
 
     /// The name that people use.
     pub const fn name(self) -> &'static str {
         match self {
             Feature::Subgroups => "subgroups",
+            Feature::CooperativeMatrices => "cooperative_matrices",
         }
     }
 }
@@ -35,6 +38,9 @@ pub struct Features(u8);
 impl Features {
     /// None: the plain kernels.
     pub const NONE: Features = Features(0);
+    /// What is made use of unless somebody asks for something else. Cooperative matrices are not: they round inputs to f16, and no adapter that has them was at
+    /// hand to run them on.
+    pub const DEFAULT: Features = Features::NONE.with(Feature::Subgroups);
     /// All that there are.
     pub const ALL: Features = Features((1 << Feature::ALL.len()) - 1);
 
@@ -73,15 +79,18 @@ impl Features {
 pub struct Variant {
     /// What it takes.
     pub feature: Feature,
-    /// Pairs of files: where a kernel has all of the first, the second take their places.
+    /// Extensions of WGSL that have to be enabled.
+    pub enables: &'static [&'static str],
+    /// Pairs of files: where a kernel has all of the first, the second take their places. A file that takes its own place is a condition.
     pub files: &'static [(&'static Source, &'static Source)],
 }
 
 /// Which files take the place of which. The only place where a variant is chosen.
-pub static VARIANTS: [Variant; 2] = [
+pub static VARIANTS: [Variant; 3] = [
     // A norm's sums in decoding: one barrier each instead of two.
     Variant {
         feature: Feature::Subgroups,
+        enables: &[],
         files: &[
             (&files::ENTRY_PLAIN, &files::ENTRY_SUBGROUPS),
             (&files::SUM_MEMORY, &files::SUM_SUBGROUPS),
@@ -90,9 +99,20 @@ pub static VARIANTS: [Variant; 2] = [
     // Attention's maximum: the same, for each group of keys.
     Variant {
         feature: Feature::Subgroups,
+        enables: &[],
         files: &[
             (&files::ENTRY_PLAIN, &files::ENTRY_SUBGROUPS),
             (&files::MAXIMUM_MEMORY, &files::MAXIMUM_SUBGROUPS),
+        ],
+    },
+    // A prompt through matrices that are stored as f16.
+    Variant {
+        feature: Feature::CooperativeMatrices,
+        enables: &["f16", "wgpu_cooperative_matrix"],
+        files: &[
+            (&files::ENTRY_PLAIN, &files::ENTRY_SUBGROUPS),
+            (&files::TILE_PREFILL, &files::TILE_PREFILL_COOPERATIVE),
+            (&files::WEIGHT_F16, &files::WEIGHT_F16),
         ],
     },
 ];
@@ -101,24 +121,29 @@ impl Kernel {
     /// This kernel as an adapter with `features` runs it, if that differs from the plain one.
     pub fn variant(&self, features: Features) -> Option<Kernel> {
         let mut parts = self.parts.to_vec();
+        let mut header = String::new();
         let mut taken = Features::NONE;
-        for Variant { feature, files } in &VARIANTS {
-            let places = files
-                .iter()
-                .map(|(plain, _)| parts.iter().position(|p| p == plain));
-            let Some(places) = places.collect::<Option<Vec<_>>>() else {
+        for variant in VARIANTS.iter().filter(|v| features.has(v.feature)) {
+            // Two rows may ask for the same exchange, so it is the plain kernel that counts.
+            let at = |(plain, _): &(&'static Source, _)| self.parts.iter().position(|p| p == plain);
+            let Some(places) = variant.files.iter().map(at).collect::<Option<Vec<_>>>() else {
                 continue;
             };
-            if features.has(*feature) {
-                for (place, (_, file)) in places.into_iter().zip(*files) {
-                    parts[place] = file;
-                }
-                taken = taken.with(*feature);
+            for (place, (_, file)) in places.into_iter().zip(variant.files) {
+                parts[place] = file;
             }
+            header.extend(
+                variant
+                    .enables
+                    .iter()
+                    .map(|name| format!("enable {name};\n")),
+            );
+            taken = taken.with(variant.feature);
         }
         let names: Vec<&str> = taken.iter().map(Feature::name).collect();
         (taken != Features::NONE).then(|| Kernel {
             name: format!("{}.{}", self.name, names.join(".")).into(),
+            header: (header + &self.header).into(),
             parts: parts.into(),
             ..self.clone()
         })

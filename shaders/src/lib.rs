@@ -113,6 +113,7 @@ sources! {
     SUM_SUBGROUPS = "sum/subgroups.wgsl",
     TILE_DECODE = "tile/decode.wgsl",
     TILE_PREFILL = "tile/prefill.wgsl",
+    TILE_PREFILL_COOPERATIVE = "tile/prefill_cooperative.wgsl",
     TRAIN_ADAMW = "train/adamw.wgsl",
     TRAIN_ADD = "train/add.wgsl",
     TRAIN_ATTENTION_BIDIRECTIONAL = "train/attention/bidirectional.wgsl",

@@ -9,13 +9,20 @@ use gpt_tests::{gpu, parity, specs};
 /// Room for f32 arithmetic and for a driver's own `exp`.
 const BOUND: f64 = 1e-10;
 
+/// The same where a prompt's inputs are rounded to f16 for cooperative matrices: each is off by up to 2^-12 of itself, and the stream adds that up.
+const BOUND_F16: f64 = 1e-6;
+
 fn check(name: &str, spec: &Spec, format: Format, device: &Arc<GpuDevice>) {
+    check_within(name, spec, format, device, BOUND);
+}
+
+fn check_within(name: &str, spec: &Spec, format: Format, device: &Arc<GpuDevice>, bound: f64) {
     parity::check(
         name,
         spec,
         format,
         &|plan, weights| Ok(Box::new(GpuModel::new(device.clone(), plan, weights)?)),
-        BOUND,
+        bound,
     );
 }
 
@@ -48,5 +55,16 @@ fn every_format() {
         for format in Format::ALL {
             check(name, &spec, format, &device);
         }
+    }
+}
+
+/// Matrices of f16 through cooperative matrices. No software adapter has them.
+#[test]
+fn cooperative_matrices() {
+    let Some(device) = gpu::device_with_cooperative_matrices() else {
+        return;
+    };
+    for (name, spec) in specs::odd() {
+        check_within(name, &spec, Format::F16, &device, BOUND_F16);
     }
 }

@@ -157,7 +157,14 @@ fn capabilities(parts: &[&'static Source]) -> Capabilities {
     );
     needs.set(
         Capabilities::SHADER_FLOAT16,
-        has(&[&gpt_shaders::TRAIN_OPERANDS_F16]),
+        has(&[
+            &gpt_shaders::TRAIN_OPERANDS_F16,
+            &gpt_shaders::TILE_PREFILL_COOPERATIVE,
+        ]),
+    );
+    needs.set(
+        Capabilities::COOPERATIVE_MATRIX,
+        has(&[&gpt_shaders::TILE_PREFILL_COOPERATIVE]),
     );
     needs.set(
         Capabilities::SUBGROUP,

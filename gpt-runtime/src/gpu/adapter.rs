@@ -5,8 +5,8 @@
 
 use gpt_plan::Feature;
 use wgpu::{
-    Adapter, Backend, Backends, DeviceType, DownlevelFlags, Features, Instance, InstanceDescriptor,
-    PowerPreference,
+    Adapter, Backend, Backends, CooperativeScalarType, DeviceType, DownlevelFlags, Features,
+    Instance, InstanceDescriptor, PowerPreference,
 };
 
 use crate::Error;
@@ -152,21 +152,32 @@ fn of(backends: Backends) -> Vec<Adapter> {
     adapters
 }
 
-/// What is opened of `adapter` beyond WebGPU's core, where it has it.
-pub(super) fn wanted(adapter: &Adapter) -> Features {
-    let useful = Features::SHADER_F16
+/// What is opened of `adapter` beyond WebGPU's core, where it has it, for kernels that make use of `variants`.
+pub(super) fn wanted(adapter: &Adapter, variants: gpt_plan::Features) -> Features {
+    let mut useful = Features::SHADER_F16
         | Features::TIMESTAMP_QUERY
         | Features::SUBGROUP
         | Features::PIPELINE_CACHE;
+    let experimental = Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+    useful.set(experimental, variants.has(Feature::CooperativeMatrices));
     adapter.features() & useful
 }
 
 /// What `adapter` has that kernels have variants for.
 pub(super) fn features(adapter: &Adapter) -> gpt_plan::Features {
+    let info = adapter.get_info();
+    let has = |features| adapter.features().contains(features);
     let has = |feature: &Feature| match feature {
-        Feature::Subgroups => {
-            adapter.features().contains(Features::SUBGROUP)
-                && adapter.get_info().subgroup_min_size >= 8
+        Feature::Subgroups => has(Features::SUBGROUP) && info.subgroup_min_size >= 8,
+        Feature::CooperativeMatrices => {
+            let matrices = Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+            has(matrices | Features::SHADER_F16 | Features::SUBGROUP)
+                && (info.subgroup_min_size, info.subgroup_max_size) == (32, 32)
+                && adapter.cooperative_matrix_properties().iter().any(|p| {
+                    (p.m_size, p.n_size, p.k_size) == (16, 16, 16)
+                        && p.ab_type == CooperativeScalarType::F16
+                        && p.cr_type == CooperativeScalarType::F32
+                })
         }
     };
     let found = Feature::ALL.into_iter().filter(has);

@@ -209,7 +209,7 @@ mod tests {
             }
         };
         let descriptor = wgpu::DeviceDescriptor {
-            required_features: adapter::wanted(&adapter),
+            required_features: adapter::wanted(&adapter, gpt_plan::Features::NONE),
             ..Default::default()
         };
         let (device, _queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();

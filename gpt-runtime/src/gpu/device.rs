@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gpt_plan::{Feature, Kernel};
 use wgpu::{
     BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, Buffer, BufferDescriptor,
-    BufferUsages, CommandEncoder, ComputePipeline, DeviceType, ErrorFilter, Features, MapMode,
-    MemoryHints, PollType, Queue,
+    BufferUsages, CommandEncoder, ComputePipeline, DeviceType, ErrorFilter, ExperimentalFeatures,
+    Features, MapMode, MemoryHints, PollType, Queue,
 };
 
 use super::adapter;
@@ -37,7 +37,7 @@ impl GpuDevice {
     /// None found, none suitable, or the driver refuses; the message says which and what there is.
     pub fn open(name: Option<&str>) -> Result<GpuDevice, Error> {
         let features = match std::env::var("GPT_GPU_FEATURES") {
-            Err(_) => gpt_plan::Features::ALL,
+            Err(_) => gpt_plan::Features::DEFAULT,
             Ok(names) => gpt_plan::Features::parse(&names).ok_or_else(|| {
                 let known = Feature::ALL.map(Feature::name).join(", ");
                 Error::Input(format!(
@@ -66,9 +66,16 @@ impl GpuDevice {
         let info = adapter.get_info();
         let limits = adapter.limits();
         let max_buffer = limits.max_buffer_size;
+        let features = adapter::features(&adapter).and(features);
+        let experimental = match features.has(Feature::CooperativeMatrices) {
+            // SAFETY: what is experimental is compiled from a shader that was validated when the plan was made, and only where somebody has asked for it by name.
+            true => unsafe { ExperimentalFeatures::enabled() },
+            false => ExperimentalFeatures::disabled(),
+        };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("gpt"),
-            required_features: adapter::wanted(&adapter),
+            required_features: adapter::wanted(&adapter, features),
+            experimental_features: experimental,
             required_limits: limits,
             memory_hints: MemoryHints::Performance,
             ..Default::default()
@@ -101,7 +108,7 @@ impl GpuDevice {
             name: format!("{} ({backend})", info.name),
             software: info.device_type == DeviceType::Cpu,
             max_buffer,
-            features: adapter::features(&adapter).and(features),
+            features,
             cache,
             trouble,
             created: AtomicU64::new(0),
