@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gpt_plan::{Format, Spec};
+use gpt_plan::{Block, Format, Norm, Spec};
 use gpt_runtime::gpu::{GpuDevice, GpuModel};
 use gpt_tests::{gpu, parity, specs};
 
@@ -55,6 +55,33 @@ fn every_format() {
         for format in Format::ALL {
             check(name, &spec, format, &device);
         }
+    }
+}
+
+/// Rows that are wider than a decoding workgroup has invocations, and more keys than it takes at a time: every invocation has its part in every sum and maximum,
+/// and is asked more than once.
+#[test]
+fn wide_rows_and_many_keys() {
+    let (Some(device), Some(plain)) = (gpu::device(), gpu::plain_device()) else {
+        return;
+    };
+    let wide = Spec {
+        context: 300,
+        layers: 1,
+        heads: 3,
+        kv_heads: 3,
+        embed: 300,
+        head_dim: 20,
+        ..specs::gpt2()
+    };
+    let rms = Spec {
+        norm: Norm::RmsNorm { eps: 1e-5 },
+        block: Block::PostNorm,
+        ..wide.clone()
+    };
+    for device in [&device, &plain] {
+        check("wide", &wide, Format::F32, device);
+        check("wide_rms", &rms, Format::F32, device);
     }
 }
 

@@ -15,7 +15,7 @@ use wgpu::{
 
 use super::device::GpuDevice;
 use super::layout::{self, FIRST_PART, TABLE, VECTORS, WeightSlots};
-use super::pack::pack;
+use super::pack::Packer;
 use super::session::GpuSession;
 use crate::Error;
 use crate::engine::{EngineModel, EngineSession, SessionOptions};
@@ -119,6 +119,7 @@ struct Upload<'a> {
     table: Option<Buffer>,
     /// A matrix that two steps share (the tied head) is uploaded once.
     matrices: HashMap<(TensorId, u32), Matrix>,
+    packer: Packer,
 }
 
 #[derive(Clone)]
@@ -162,6 +163,7 @@ impl<'a> Upload<'a> {
             layer_vectors: upload("the layers' vectors", cast_slice(&layers))?,
             table,
             matrices: HashMap::new(),
+            packer: Packer::new(),
         })
     }
 
@@ -249,9 +251,9 @@ impl<'a> Upload<'a> {
         let tensor = self.weights.tensor(id, layer)?;
         let parts = (0..layout.parts)
             .map(|part| {
-                let packed = pack(&tensor, &layout, halves, part);
+                let packed = self.packer.pack(&tensor, &layout, halves, part);
                 self.device
-                    .upload(&declared.name, &packed, BufferUsages::STORAGE)
+                    .upload(&declared.name, packed, BufferUsages::STORAGE)
             })
             .collect::<Result<_, _>>()?;
         let matrix = Matrix { format, parts };
