@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::Error;
 use crate::cpu::simd::Isa;
-use crate::cpu::{CpuDevice, Meter};
+use crate::cpu::{self, CpuDevice};
+use crate::engine::Limits;
 use crate::gpu::GpuDevice;
 
 /// A device, opened. Cheap to clone; models that run on one share it.
@@ -137,14 +138,14 @@ impl Device {
         &self.reason
     }
 
-    /// What measures the device's limits; none for a GPU.
+    /// What measures the device's limits.
     ///
     /// # Errors
-    /// There is no room for the 256 MiB that are read.
-    pub fn meter(&self) -> Result<Option<Meter>, Error> {
+    /// There is no room for the memory that is read, or a GPU fails.
+    pub fn meter(&self) -> Result<Meter, Error> {
         match &self.engine {
-            Engine::Cpu(cpu) => Meter::new(cpu.clone()).map(Some),
-            Engine::Gpu(_) => Ok(None),
+            Engine::Cpu(cpu) => Ok(Meter::Cpu(cpu::Meter::new(cpu.clone())?)),
+            Engine::Gpu(gpu) => Ok(Meter::Gpu(gpu.limits()?)),
         }
     }
 
@@ -159,4 +160,22 @@ impl Device {
 pub(crate) enum EngineRef<'a> {
     Cpu(&'a Arc<CpuDevice>),
     Gpu(&'a Arc<GpuDevice>),
+}
+
+/// Measures what a device reads and computes in a second.
+pub enum Meter {
+    /// Measured again and again, as a processor's speed differs from minute to minute.
+    Cpu(cpu::Meter),
+    /// Measured once.
+    Gpu(Limits),
+}
+
+impl Meter {
+    /// The device's limits, now.
+    pub fn measure(&self) -> Limits {
+        match self {
+            Meter::Cpu(meter) => meter.measure(),
+            Meter::Gpu(limits) => *limits,
+        }
+    }
 }

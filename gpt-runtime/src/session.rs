@@ -11,7 +11,7 @@ use std::ops::Deref;
 use gpt_plan::Mask;
 
 use crate::Error;
-use crate::engine::{CacheFormat, EngineSession, SessionOptions, Trace, Want};
+use crate::engine::{CacheFormat, EngineSession, Profile, SessionOptions, Trace, Want};
 use crate::model::{Any, Model};
 use crate::sample::Sampler;
 
@@ -208,6 +208,24 @@ impl<M> Session<M> {
         let traces = self.engine.trace(tokens, self.tokens.len() as u32)?;
         self.tokens.extend_from_slice(tokens);
         Ok(traces)
+    }
+
+    /// Appends `tokens` (at most a chunk) and says how long each step took.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push), and for more tokens than a chunk has.
+    pub fn profile(&mut self, tokens: &[u32]) -> Result<Profile, Error> {
+        self.check(tokens)?;
+        let chunk = self.options.chunk as usize;
+        if tokens.len() > chunk {
+            return Err(Error::Input(format!(
+                "a profile takes one chunk: {} tokens were given, and the session's chunk is {chunk}",
+                tokens.len()
+            )));
+        }
+        let profile = self.engine.profile(tokens, self.tokens.len() as u32)?;
+        self.tokens.extend_from_slice(tokens);
+        Ok(profile)
     }
 
     fn run(&mut self, tokens: &[u32], want: Want) -> Result<(), Error> {

@@ -42,6 +42,10 @@ fn element(queries: Queries, i: u32) -> f32 {
 fn score(key: u32, head: u32) -> Queries {
     return q_tile[key + head];
 }
+
+fn lanes_maximum(lane: u32, own: Queries) -> Queries {
+    return own;
+}
 // ---- end of parameters ----
 
 @group(0) @binding(1) var<storage, read> q: array<f32>;
@@ -61,8 +65,7 @@ fn query(row: u32, head: u32, column: u32) -> f32 {
     return q[min(row, run.rows - 1u) * Q_WIDTH + head * HEAD_DIM + column];
 }
 
-@compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn work(group: vec3<u32>, lane: u32) {
     let head = group.x;
     let row = group.y * QUERIES;
     for (var i = lane; i < HEAD_DIM; i += LANES) {
@@ -119,23 +122,4 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
         }
     }
-}
-
-// The greatest of all invocations' scores, for all of them.
-fn lanes_maximum(lane: u32, own: Queries) -> Queries {
-    weights[lane] = own;
-    workgroupBarrier();
-    if lane < 16u {
-        var greatest = own;
-        for (var i = 1u; i < LANES / 16u; i++) {
-            greatest = max(greatest, weights[i * 16u + lane]);
-        }
-        some[lane] = greatest;
-    }
-    workgroupBarrier();
-    var greatest = some[0];
-    for (var i = 1u; i < 16u; i++) {
-        greatest = max(greatest, some[i]);
-    }
-    return greatest;
 }

@@ -1,19 +1,21 @@
 //! `gpt bench`: tokens a second, of a prompt, of decoding, and of training, and how near that is to what the machine can do.
 //!
-//! `measure` has the work, `roofline` what its speed amounts to.
+//! `measure` has the work, `roofline` what its speed amounts to, `profile` the steps of a pass one by one.
 
 mod measure;
+mod profile;
 mod roofline;
 
 use std::path::PathBuf;
 
 use clap::Args;
-use gpt_runtime::cpu::Limits;
+use gpt_runtime::engine::Limits;
 use gpt_runtime::plan::Format;
 use gpt_runtime::{Any, CacheFormat, LoadOptions, Model};
 use serde_json::json;
 
 use self::measure::{Bench, TrainBench};
+use self::profile::Profiles;
 use self::roofline::Roofline;
 use crate::interrupt;
 use crate::options::{self, CacheArgument, DeviceArguments, ModelArgument};
@@ -45,6 +47,9 @@ pub struct Arguments {
     /// Trains on B sequences of T tokens, too: forward, back, and the optimizer's step, in f32
     #[arg(long, value_name = "BxT", value_parser = options::shape)]
     train: Option<(u32, u32)>,
+    /// Times each step of a chunk of the prompt and of one decoded token, too
+    #[arg(long)]
+    profile: bool,
     /// Repetitions, of which the median counts
     #[arg(long, value_name = "N", default_value_t = 5)]
     reps: usize,
@@ -85,12 +90,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Line {
             what: "prefill",
             tokens: prefill,
-            roofline: Roofline::prefill(
-                &model,
-                prefill as u64,
-                median(&measured.prefill),
-                limits.as_ref(),
-            ),
+            roofline: Roofline::prefill(&model, prefill as u64, median(&measured.prefill), &limits),
             speed: Spread::of(measured.prefill),
         },
         Line {
@@ -101,7 +101,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 (position as u64, decode as u64),
                 cache,
                 median(&measured.decode),
-                limits.as_ref(),
+                &limits,
             ),
             speed: Spread::of(measured.decode),
         },
@@ -110,16 +110,17 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         lines.push(Line {
             what: "train",
             tokens: (batch * tokens) as usize,
-            roofline: Roofline::train(
-                &model,
-                u64::from(tokens),
-                median(&measured.train),
-                limits.as_ref(),
-            ),
+            roofline: Roofline::train(&model, u64::from(tokens), median(&measured.train), &limits),
             speed: Spread::of(measured.train),
         });
     }
-    report(arguments, &model, &lines, limits.as_ref())
+    report(
+        arguments,
+        &model,
+        &lines,
+        &limits,
+        measured.profile.as_ref(),
+    )
 }
 
 /// Bytes that a position takes in the cache.
@@ -135,6 +136,7 @@ struct Measured {
     decode: Vec<f64>,
     train: Vec<f64>,
     limits: Vec<Limits>,
+    profile: Option<Profiles>,
 }
 
 /// Everything once for the caches and the clock, and then in turns, so that a slow minute of the machine falls on all alike.
@@ -155,7 +157,7 @@ fn measure(arguments: &Arguments, model: &Model<Any>, prefill: usize) -> Result<
     let meter = model.device().meter()?;
     let mut measured = Measured::default();
     for _ in 0..arguments.reps {
-        measured.limits.extend(meter.as_ref().map(|m| m.measure()));
+        measured.limits.push(meter.measure());
         measured.prefill.push(bench.prefill(prefill)?);
         measured.decode.push(bench.decode(decode)?);
         if let Some(train) = &mut train {
@@ -164,6 +166,15 @@ fn measure(arguments: &Arguments, model: &Model<Any>, prefill: usize) -> Result<
         if interrupt::take() {
             break;
         }
+    }
+    if arguments.profile {
+        let limits = roofline::middle(&measured.limits);
+        measured.profile = Some(profile::measure(
+            model,
+            &bench.tokens,
+            arguments.reps,
+            limits,
+        )?);
     }
     Ok(measured)
 }
@@ -180,17 +191,19 @@ fn report(
     arguments: &Arguments,
     model: &Model<Any>,
     lines: &[Line],
-    limits: Option<&Limits>,
+    limits: &Limits,
+    profile: Option<&Profiles>,
 ) -> Result<(), Failure> {
     if arguments.json {
         let mut object = json!({ "device": model.device().name(), "roofline": {} });
-        if let Some(limits) = limits {
-            object["roofline"]["read_gb_s"] = json!(limits.read_bytes / 1e9);
-            object["roofline"]["peak_gflop_s"] = json!(limits.flops / 1e9);
-        }
+        object["roofline"]["read_gb_s"] = json!(limits.bytes / 1e9);
+        object["roofline"]["peak_gflop_s"] = json!(limits.flops / 1e9);
         for line in lines {
             object[format!("{}_tok_s", line.what)] = line.speed.json();
             object["roofline"][line.what] = line.roofline.json();
+        }
+        if let Some(profile) = profile {
+            object["profile"] = profile.json();
         }
         return output::json(&object);
     }
@@ -211,5 +224,5 @@ fn report(
         );
         output::line(&mut out, &text)?;
     }
-    Ok(())
+    profile.map_or(Ok(()), Profiles::print)
 }

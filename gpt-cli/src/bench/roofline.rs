@@ -1,8 +1,8 @@
 //! What a speed amounts to: bytes read and arithmetic done in a second, beside what the machine can do.
 //!
-//! The limits of a CPU are measured between the repetitions of what they are compared with, on the same threads. Those of a GPU are not known.
+//! The limits of a CPU are measured between the repetitions of what they are compared with, on the same threads.
 
-use gpt_runtime::cpu::Limits;
+use gpt_runtime::engine::Limits;
 use gpt_runtime::{Any, Model};
 use serde_json::{Value, json};
 
@@ -24,12 +24,12 @@ pub struct Roofline {
     work: f64,
     /// Of both a second.
     reached: f64,
-    limit: Option<f64>,
+    limit: f64,
 }
 
 impl Roofline {
     /// That of a prompt of `tokens` tokens.
-    pub fn prefill(model: &Model<Any>, tokens: u64, speed: f64, limits: Option<&Limits>) -> Self {
+    pub fn prefill(model: &Model<Any>, tokens: u64, speed: f64, limits: &Limits) -> Self {
         let work = model.plan().flops(0, tokens, 1) as f64 / tokens as f64;
         Self::new(Wall::Arithmetic, work, speed, limits)
     }
@@ -40,7 +40,7 @@ impl Roofline {
         (position, tokens): (u64, u64),
         cache: u64,
         speed: f64,
-        limits: Option<&Limits>,
+        limits: &Limits,
     ) -> Self {
         let seen = position as f64 + (tokens as f64 + 1.0) / 2.0;
         let work = model.weight_bytes_per_token() as f64 + cache as f64 * seen;
@@ -48,16 +48,16 @@ impl Roofline {
     }
 
     /// That of learning sequences of `tokens` tokens: forward once, and twice as much on the way back.
-    pub fn train(model: &Model<Any>, tokens: u64, speed: f64, limits: Option<&Limits>) -> Self {
+    pub fn train(model: &Model<Any>, tokens: u64, speed: f64, limits: &Limits) -> Self {
         let work = 3.0 * model.plan().flops(0, tokens, tokens) as f64 / tokens as f64;
         Self::new(Wall::Arithmetic, work, speed, limits)
     }
 
-    fn new(wall: Wall, work: f64, speed: f64, limits: Option<&Limits>) -> Self {
-        let limit = limits.map(|limits| match wall {
-            Wall::Memory => limits.read_bytes,
+    fn new(wall: Wall, work: f64, speed: f64, limits: &Limits) -> Self {
+        let limit = match wall {
+            Wall::Memory => limits.bytes,
             Wall::Arithmetic => limits.flops,
-        });
+        };
         Roofline {
             wall,
             work,
@@ -77,14 +77,11 @@ impl Roofline {
             Wall::Arithmetic => 0,
         };
         let reached = self.reached / 1e9;
-        match self.limit {
-            Some(limit) => format!(
-                "{reached:.digits$} of {:.digits$} {unit}, {:.0} %",
-                limit / 1e9,
-                100.0 * self.reached / limit
-            ),
-            None => format!("{reached:.digits$} {unit}"),
-        }
+        format!(
+            "{reached:.digits$} of {:.digits$} {unit}, {:.0} %",
+            self.limit / 1e9,
+            100.0 * self.reached / self.limit
+        )
     }
 
     pub fn json(&self) -> Value {
@@ -93,22 +90,20 @@ impl Roofline {
             Wall::Memory => json!({ "bytes_per_token": work, "gb_s": self.reached / 1e9 }),
             Wall::Arithmetic => json!({ "flops_per_token": work, "gflop_s": self.reached / 1e9 }),
         };
-        if let Some(limit) = self.limit {
-            object["limit"] = json!(limit / 1e9);
-            object["fraction"] = json!(self.reached / limit);
-        }
+        object["limit"] = json!(self.limit / 1e9);
+        object["fraction"] = json!(self.reached / self.limit);
         object
     }
 }
 
 /// The middle of several measurements.
-pub fn middle(measured: &[Limits]) -> Option<Limits> {
-    if measured.is_empty() {
-        return None;
-    }
+///
+/// # Panics
+/// Without measurements.
+pub fn middle(measured: &[Limits]) -> Limits {
     let median = |of: fn(&Limits) -> f64| Spread::of(measured.iter().map(of).collect()).median;
-    Some(Limits {
-        read_bytes: median(|l| l.read_bytes),
+    Limits {
+        bytes: median(|l| l.bytes),
         flops: median(|l| l.flops),
-    })
+    }
 }

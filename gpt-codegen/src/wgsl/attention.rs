@@ -40,7 +40,7 @@ pub fn kernel(context: &Context<'_>) -> Kernel {
         "invocations side by side on a row of values",
     );
     header.size("SLICES", lanes / columns, "such sets of invocations");
-    let mut parts = vec![&files::RUN];
+    let mut parts = vec![&files::ENTRY_PLAIN, &files::RUN];
     parts.push(match spec.mask {
         Mask::Causal => &files::ATTENTION_CAUSAL,
         Mask::Bidirectional => &files::ATTENTION_BIDIRECTIONAL,
@@ -55,6 +55,7 @@ pub fn kernel(context: &Context<'_>) -> Kernel {
     } else {
         &files::ATTENTION_KEYS_1
     });
+    parts.push(&files::MAXIMUM_MEMORY);
     parts.push(&files::ATTENTION);
     Kernel {
         name: format!("{}_{}", context.name, context.phase_name()).into(),

@@ -12,7 +12,7 @@ mod validate;
 
 use gpt_plan::{Format, Kernel, Op, Phase, Spec, Tensor};
 
-pub use validate::{validate, validate_all};
+pub use validate::{validate, validate_all, variants};
 
 /// The kernel of step `name`, or none if the matrix has more parts in `format` than a kernel can bind. `tensors` is the model's
 /// table, for the shapes of the matrix that `op` reads and for the offsets of its vectors ([`gpt_plan::vector_offset`]).

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gpt_plan::Plan;
 
 use super::device::CpuDevice;
-use super::session::Session;
+use super::session::{Observe, Session};
 use super::walk::{CpuModel, Walk};
 use crate::Error;
 use crate::engine::{SessionOptions, Want};
@@ -46,7 +46,7 @@ impl Steps {
             position,
             Want::All,
             logits,
-            None,
+            Observe::Nothing,
             |walk, buffers, pass| {
                 pass.next = index;
                 walk.step(index, buffers, pass);

@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::device::CpuDevice;
 use super::memory::{Arena, Block};
 use crate::Error;
+use crate::engine::Limits;
 
 /// Bytes that are read: more than caches hold.
 const BYTES: usize = 256 << 20;
@@ -19,15 +20,6 @@ const TASK: usize = 1 << 20;
 const TURNS: usize = 1 << 20;
 /// Tasks of arithmetic for each thread.
 const ROUNDS: usize = 4;
-
-/// What was reached.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
-    /// Bytes of memory read in a second.
-    pub read_bytes: f64,
-    /// Floating-point operations of f32 in a second; a multiplication and an addition are two.
-    pub flops: f64,
-}
 
 /// Measures [`Limits`] of a device.
 pub struct Meter {
@@ -54,14 +46,14 @@ impl Meter {
             let part = bytemuck::cast_slice(&self.memory[task * TASK..][..TASK]);
             black_box(device.kernels.read(part));
         });
-        let read_bytes = BYTES as f64 / start.elapsed().as_secs_f64();
+        let bytes = BYTES as f64 / start.elapsed().as_secs_f64();
         let tasks = ROUNDS * device.pool.threads();
         let start = Instant::now();
         device.pool.run(tasks, &|_, _| {
             black_box(device.kernels.calculate(black_box(TURNS)));
         });
         let flops = (tasks * device.kernels.flops(TURNS)) as f64 / start.elapsed().as_secs_f64();
-        Limits { read_bytes, flops }
+        Limits { bytes, flops }
     }
 }
 
@@ -74,7 +66,7 @@ mod tests {
         let device = Arc::new(CpuDevice::new(None).unwrap());
         let limits = Meter::new(device).unwrap().measure();
         // Neither a machine of the nineties, nor a loop that was optimised away.
-        assert!((1e8..1e13).contains(&limits.read_bytes), "{limits:?}");
+        assert!((1e8..1e13).contains(&limits.bytes), "{limits:?}");
         assert!((1e8..1e14).contains(&limits.flops), "{limits:?}");
     }
 }

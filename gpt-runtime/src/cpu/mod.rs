@@ -28,7 +28,7 @@ mod typed;
 mod walk;
 
 pub use device::CpuDevice;
-pub use limits::{Limits, Meter};
+pub use limits::Meter;
 pub use pass::Pass;
 pub use session::TypedCpuModel;
 pub use train::{Activate, CpuTrainer};

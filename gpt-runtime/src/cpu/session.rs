@@ -7,10 +7,10 @@ use gpt_plan::{Plan, Step};
 use super::device::CpuDevice;
 use super::memory::Arena;
 use super::parameters::Rotary;
-use super::pass::{Pass, Scratch};
+use super::pass::{Pass, Scratch, Watch};
 use super::typed::{BufferStore, Gpt, Store};
 use crate::Error;
-use crate::engine::{EngineModel, EngineSession, SessionOptions, Trace, Want};
+use crate::engine::{Clock, EngineModel, EngineSession, Profile, SessionOptions, Trace, Want};
 use crate::weights::Weights;
 
 /// Something with parameters that can run a pass.
@@ -79,6 +79,15 @@ impl<M: Gpt> Forward for Typed<M> {
     }
 }
 
+/// What is to be kept of a pass besides its logits.
+pub(super) enum Observe<'a> {
+    Nothing,
+    /// What each step left behind.
+    Values(&'a mut Vec<Trace>),
+    /// How long it took.
+    Times(&'a mut Watch),
+}
+
 /// One sequence: its buffers, cache and scratch memory.
 pub(super) struct Session<F: Forward> {
     shared: Arc<Shared<F>>,
@@ -104,9 +113,9 @@ impl<F: Forward> Session<F> {
         position: u32,
         want: Want,
         logits: &mut [f32],
-        trace: Option<&mut Vec<Trace>>,
+        observe: Observe<'_>,
     ) {
-        self.with_pass(tokens, position, want, logits, trace, F::forward);
+        self.with_pass(tokens, position, want, logits, observe, F::forward);
     }
 
     /// Hands `run` the model, this sequence's buffers and a pass that is at its beginning.
@@ -116,9 +125,14 @@ impl<F: Forward> Session<F> {
         position: u32,
         want: Want,
         logits: &mut [f32],
-        trace: Option<&mut Vec<Trace>>,
+        observe: Observe<'_>,
         run: impl FnOnce(&F, &mut F::Buffers, &mut Pass<'_>),
     ) {
+        let (trace, watch) = match observe {
+            Observe::Nothing => (None, None),
+            Observe::Values(trace) => (Some(trace), None),
+            Observe::Times(watch) => (None, Some(watch)),
+        };
         let mut pass = Pass {
             plan: self.shared.plan,
             device: &self.shared.device,
@@ -131,6 +145,7 @@ impl<F: Forward> Session<F> {
             steps: &self.steps,
             next: 0,
             trace,
+            watch,
         };
         run(&self.shared.model, &mut self.buffers, &mut pass);
     }
@@ -144,14 +159,37 @@ impl<F: Forward> EngineSession for Session<F> {
         want: Want,
         logits: &mut [f32],
     ) -> Result<(), Error> {
-        self.run(tokens, position, want, logits, None);
+        self.run(tokens, position, want, logits, Observe::Nothing);
         Ok(())
     }
 
     fn trace(&mut self, tokens: &[u32], position: u32) -> Result<Vec<Trace>, Error> {
         let mut logits = vec![0.0; tokens.len() * self.shared.plan.spec.vocab as usize];
         let mut trace = Vec::new();
-        self.run(tokens, position, Want::All, &mut logits, Some(&mut trace));
+        self.run(
+            tokens,
+            position,
+            Want::All,
+            &mut logits,
+            Observe::Values(&mut trace),
+        );
         Ok(trace)
+    }
+
+    fn profile(&mut self, tokens: &[u32], position: u32) -> Result<Profile, Error> {
+        let mut logits = vec![0.0; self.shared.plan.spec.vocab as usize];
+        let mut watch = Watch::start();
+        self.run(
+            tokens,
+            position,
+            Want::Last,
+            &mut logits,
+            Observe::Times(&mut watch),
+        );
+        // Nobody else is asked to do anything here: a step has no way there and back.
+        Ok(Profile {
+            clock: Clock::Device,
+            steps: watch.steps,
+        })
     }
 }

@@ -4,10 +4,12 @@
 //! owns its cache and buffers, allocates nothing after it is created, and knows nothing of tokens' meaning, of
 //! sampling or of chunking: the facade in `session.rs` never hands it more rows than it asked for. `train` is the same for training.
 
+mod profile;
 mod train;
 
 use crate::Error;
 
+pub use profile::{Clock, Limits, Profile, StepTime};
 pub use train::{EngineTrainer, Learn, Precision, Sequences, State, TrainerOptions, Update};
 
 /// Sizes of a session, fixed when it is created.
@@ -101,4 +103,8 @@ pub trait EngineSession: Send {
     /// As [`forward`](Self::forward) with all logits, but every scratch buffer is filled with NaN first and each
     /// step's output is read back. Slow, and may allocate.
     fn trace(&mut self, tokens: &[u32], position: u32) -> Result<Vec<Trace>, Error>;
+
+    /// As [`forward`](Self::forward) with the last row's logits, which are dropped, and with a look at the clock before and after each step. May
+    /// allocate.
+    fn profile(&mut self, tokens: &[u32], position: u32) -> Result<Profile, Error>;
 }

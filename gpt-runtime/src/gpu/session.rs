@@ -3,6 +3,8 @@
 //! What changes from pass to pass (tokens, position, rows) is written into a mapped buffer and copied on the device; the wanted logits
 //! come back the same way. Both are mapped again and again, never made again.
 
+mod profile;
+
 use std::sync::Arc;
 
 use bytemuck::{Pod, Zeroable, cast_slice};
@@ -13,7 +15,7 @@ use super::device::GpuDevice;
 use super::layout::{self, Slot};
 use super::model::{ModelStep, Shared};
 use crate::Error;
-use crate::engine::{CacheFormat, EngineSession, SessionOptions, Trace, Want};
+use crate::engine::{CacheFormat, EngineSession, Profile, SessionOptions, Trace, Want};
 
 /// The struct of `run.wgsl`, padded to what a uniform needs.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -327,6 +329,10 @@ impl EngineSession for GpuSession {
             });
         }
         Ok(traces)
+    }
+
+    fn profile(&mut self, tokens: &[u32], position: u32) -> Result<Profile, Error> {
+        self.time_steps(tokens, position)
     }
 }
 

@@ -22,6 +22,7 @@ impl Pass<'_> {
     /// `finish` gets `weight · x` for each of the rows, in pieces, from many threads.
     pub(super) fn linear(&mut self, x: &[f32], rows: usize, weight: &Packed, finish: Finish<'_>) {
         debug_assert_eq!(x.len(), rows * weight.depth);
+        self.reads(weight.format);
         let each = |from: usize, panel: usize, tile: &mut [[f32; PANEL]]| {
             for (i, outputs) in tile.iter_mut().enumerate() {
                 finish(from + i, panel, outputs);

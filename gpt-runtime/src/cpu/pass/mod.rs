@@ -7,7 +7,9 @@
 mod attention;
 mod linear;
 
-use gpt_plan::{BufferId, Op, Plan, Step};
+use std::time::Instant;
+
+use gpt_plan::{BufferId, Format, Op, Plan, Step};
 
 use super::cache::Cache;
 use super::device::CpuDevice;
@@ -17,7 +19,7 @@ use super::parameters::{NormParameters, Projection, Rotary};
 use super::pool::Disjoint;
 use super::quantised::Rounded;
 use super::simd::PANEL;
-use crate::engine::{SessionOptions, Trace, Want};
+use crate::engine::{SessionOptions, StepTime, Trace, Want};
 
 /// A nonlinearity, applied in place to a few dozen values at a time.
 pub type Activate<'a> = &'a (dyn Fn(&mut [f32]) + Sync);
@@ -78,6 +80,37 @@ pub struct Pass<'a> {
     pub(super) next: usize,
     /// Where outputs are copied to, if anywhere.
     pub(super) trace: Option<&'a mut Vec<Trace>>,
+    /// Who takes the time of each step, if anybody.
+    pub(super) watch: Option<&'a mut Watch>,
+}
+
+/// Takes the time of each step.
+pub(super) struct Watch {
+    last: Instant,
+    /// Of the matrix that was multiplied since.
+    format: Format,
+    pub steps: Vec<StepTime>,
+}
+
+impl Watch {
+    pub fn start() -> Watch {
+        Watch {
+            last: Instant::now(),
+            format: Format::F32,
+            steps: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, step: &'static str, layer: u32) {
+        let now = Instant::now();
+        self.steps.push(StepTime {
+            step,
+            layer,
+            format: std::mem::replace(&mut self.format, Format::F32),
+            seconds: (now - self.last).as_secs_f64(),
+        });
+        self.last = now;
+    }
 }
 
 impl Pass<'_> {
@@ -110,12 +143,22 @@ impl Pass<'_> {
             step.name
         );
         self.next += 1;
+        if let Some(watch) = &mut self.watch {
+            watch.step(step.name, layer);
+        }
         if let Some(trace) = &mut self.trace {
             trace.push(Trace {
                 step: step.name,
                 layer,
                 values: values(),
             });
+        }
+    }
+
+    /// A matrix in `format` is about to be read.
+    fn reads(&mut self, format: Format) {
+        if let Some(watch) = &mut self.watch {
+            watch.format = format;
         }
     }
 
@@ -127,6 +170,7 @@ impl Pass<'_> {
         x: &mut Vec<f32>,
     ) {
         self.begin(Some(x));
+        self.reads(table.format);
         let width = table.depth;
         let (tokens, position) = (self.tokens, self.position);
         let out = Disjoint::new(x);
