@@ -83,7 +83,7 @@ impl PipelineCache {
     }
 }
 
-/// A cache with `data` in it, if the driver takes it.
+/// A cache with `data` in it, if it is for this adapter and driver.
 fn create(device: &Device, data: Option<&[u8]>) -> Option<wgpu::PipelineCache> {
     let scope = device.push_error_scope(ErrorFilter::Validation);
     // SAFETY: `data` came out of `get_data`, as magic and checksum of the file say; that it is for this adapter and driver is checked by wgpu, which has written both
@@ -92,7 +92,7 @@ fn create(device: &Device, data: Option<&[u8]>) -> Option<wgpu::PipelineCache> {
         device.create_pipeline_cache(&PipelineCacheDescriptor {
             label: Some("gpt"),
             data,
-            fallback: true,
+            fallback: false,
         })
     };
     pollster::block_on(scope.pop()).is_none().then_some(cache)
