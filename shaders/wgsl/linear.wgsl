@@ -32,6 +32,9 @@ fn finish(r: u32, row: u32, local: u32, feature: u32) {}
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if run.rows == 0u {
+        return;
+    }
     let first = group.y * TILE_ROWS;
     statistics(first, lane);
     let sums = multiply(first, group.x * STRIPS, lane);

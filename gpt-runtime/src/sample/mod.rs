@@ -53,9 +53,15 @@ impl Sampling {
         }
     }
 
-    /// By what logits are multiplied; as good as infinite for the least temperatures.
+    /// By what logits are multiplied. Below a millionth a temperature tells no more logits apart than f32 does.
     pub(crate) fn inverse_temperature(&self) -> f32 {
-        self.temperature.recip().min(1e30)
+        self.temperature.recip().min(1e6)
+    }
+
+    /// Whether some of `vocab` tokens are left out before one is drawn.
+    pub(crate) fn cuts(&self, vocab: u32) -> bool {
+        let cuts_by_count = 0 < self.top_k && self.top_k < vocab as usize;
+        self.temperature > 0.0 && (cuts_by_count || self.top_p < 1.0 || self.min_p > 0.0)
     }
 
     fn check(&self) -> Result<(), Error> {
