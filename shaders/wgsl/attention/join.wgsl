@@ -3,7 +3,6 @@
 
 const HEAD_DIM: u32 = 64u;
 const HEADS: u32 = 9u;
-const Q_WIDTH: u32 = 576u;
 const PART: u32 = 512u;
 const LANES: u32 = 64u;
 
@@ -33,5 +32,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         gathered = fma(parts[at + lane], shrink, gathered);
         sum = fma(parts[at + HEAD_DIM + 1u], shrink, sum);
     }
-    a[group.x * Q_WIDTH + lane] = gathered / sum;
+    a[group.x * HEAD_DIM + lane] = gathered / sum;
 }

@@ -9,39 +9,59 @@ use gpt_runtime::Sampling;
 /// The share of a top-p cut, and the part of a min-p cut, by which rounding may move it.
 const SLACK: f64 = 1e-4;
 
-/// By how much the score of the best token, of those that are certainly left, exceeds that of `token`; infinite if that is certainly not left. The scores are
-/// logits over temperature plus noise, and logits at temperature 0.
-pub fn choice_error(logits: &[f32], sampling: &Sampling, draw: u32, token: u32) -> f64 {
-    if token as usize >= logits.len() {
-        return f64::INFINITY;
+/// What may be chosen from some logits.
+pub struct Choice<'a> {
+    sampling: &'a Sampling,
+    /// How far each logit is below the greatest. A difference of f32 is what orders tokens: those that are as far below are as likely.
+    below: Vec<f32>,
+    /// Tokens that are left for certain, and that may be.
+    certain: Vec<bool>,
+    possible: Vec<bool>,
+}
+
+impl<'a> Choice<'a> {
+    pub fn new(logits: &[f32], sampling: &'a Sampling) -> Choice<'a> {
+        let clean = |x: &f32| if x.is_nan() { f32::NEG_INFINITY } else { *x };
+        let logits: Vec<f32> = logits.iter().map(clean).collect();
+        let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let below = logits.iter();
+        let below = below.map(|&x| if x == greatest { 0.0 } else { greatest - x });
+        let below: Vec<f32> = below.collect();
+        if sampling.temperature == 0.0 {
+            let mut first = vec![false; below.len()];
+            first[below.iter().position(|b| *b == 0.0).unwrap_or(0)] = true;
+            return Choice {
+                sampling,
+                below,
+                certain: first.clone(),
+                possible: first,
+            };
+        }
+        Choice {
+            certain: left(&below, sampling, -SLACK),
+            possible: left(&below, sampling, SLACK),
+            below,
+            sampling,
+        }
     }
-    let clean = |x: &f32| if x.is_nan() { f32::NEG_INFINITY } else { *x };
-    let logits: Vec<f32> = logits.iter().map(clean).collect();
-    let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    // A difference of f32 is what orders tokens: those that are as far below the greatest are as likely.
-    let below: Vec<f32> = logits
-        .iter()
-        .map(|&x| if x == greatest { 0.0 } else { greatest - x })
-        .collect();
-    if sampling.temperature == 0.0 {
-        let first = below.iter().position(|b| *b == 0.0).unwrap_or(0);
-        return if first == token as usize {
-            0.0
-        } else {
-            f64::INFINITY
+
+    /// By how much the score of the best token, of those that are left for certain, exceeds that of `token` in draw `draw`; infinite if that cannot be
+    /// left. Scores are logits over temperature plus noise.
+    pub fn error(&self, draw: u32, token: u32) -> f64 {
+        let token = token as usize;
+        if token >= self.below.len() || !self.possible[token] {
+            return f64::INFINITY;
+        }
+        if self.sampling.temperature == 0.0 {
+            return 0.0;
+        }
+        let temperature = f64::from(self.sampling.temperature);
+        let score = |i: usize| {
+            gumbel(self.sampling.seed, draw, i as u32) - f64::from(self.below[i]) / temperature
         };
+        let certain = (0..self.below.len()).filter(|i| self.certain[*i]);
+        certain.map(score).fold(f64::NEG_INFINITY, f64::max) - score(token)
     }
-    let temperature = f64::from(sampling.temperature);
-    let score = |token: usize| {
-        gumbel(sampling.seed, draw, token as u32) - f64::from(below[token]) / temperature
-    };
-    let left = |slack: f64| left(&below, sampling, slack);
-    if !left(SLACK)[token as usize] {
-        return f64::INFINITY;
-    }
-    let certain = left(-SLACK);
-    let best = (0..logits.len()).filter(|i| certain[*i]).map(score);
-    best.fold(f64::NEG_INFINITY, f64::max) - score(token as usize)
 }
 
 /// Which tokens the cuts leave, where they are made larger by `slack`.
