@@ -1,32 +1,35 @@
 //! A prompt at once.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use gpt_benches::{Bard, Gpt2, SmolLm2, devices, tokens};
+use gpt_benches::{Bard, Gpt2, SmolLm2, devices, is_software, tokens};
 use gpt_runtime::plan::Format;
 use gpt_runtime::{Device, Gpt, Model};
 
 fn run<M: Gpt>(criterion: &mut Criterion, name: &str, formats: &[Format], device: &(&str, Device)) {
+    let spec = &M::plan().spec;
     // An emulated GPU takes seconds for what the others do in one.
-    let lengths = if device.0 == "gpu" {
+    let lengths = if is_software(&device.1) {
         [16, 64]
     } else {
         [64, 512]
     };
+    let mut group = criterion.benchmark_group(format!("prefill/{name}/{}", device.0));
+    group.sample_size(10);
     for &format in formats {
-        let model = Model::<M>::init_as(&device.1, 0, format).expect("the model fits");
-        for length in lengths {
-            let length = length.min(M::plan().spec.context as usize);
-            let tokens = tokens(M::plan().spec.vocab, length);
-            let mut session = model
-                .session()
-                .capacity(length as u32)
-                .open()
-                .expect("a session");
-            let mut group = criterion.benchmark_group(format!("prefill/{name}/{}", device.0));
-            group
-                .sample_size(10)
-                .throughput(Throughput::Elements(length as u64));
+        // Made when the command line asks for it.
+        let mut model = None;
+        for length in lengths.map(|n: usize| n.min(spec.context as usize)) {
+            let tokens = tokens(spec.vocab, length);
+            let mut session = None;
+            group.throughput(Throughput::Elements(length as u64));
             group.bench_function(format!("{}/{length} tokens", format.name()), |b| {
+                let session = session.get_or_insert_with(|| {
+                    let model = model.get_or_insert_with(|| {
+                        Model::<M>::init_as(&device.1, 0, format).expect("the model fits")
+                    });
+                    let session = model.session().capacity(length as u32);
+                    session.open().expect("a session")
+                });
                 b.iter(|| {
                     session.truncate(0);
                     session.push(&tokens).expect("a prompt").argmax()
@@ -42,7 +45,7 @@ fn prefill(criterion: &mut Criterion) {
         run::<Gpt2>(
             criterion,
             "gpt2",
-            &[Format::F32, Format::Bf16, Format::Q8],
+            &[Format::F32, Format::Bf16, Format::Q8, Format::Q4],
             device,
         );
         run::<SmolLm2>(

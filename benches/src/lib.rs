@@ -1,13 +1,25 @@
-//! What the benchmarks share: the models they run and the devices they run on.
+//! What the benchmarks share: models, devices, kernels one by one, and the comparison of their two forms.
 //!
-//! A benchmark is a file in `benches/`; `cargo bench -p gpt-benches --bench decode` runs one. Shapes are those of real models. Timings
-//! are for comparison within one run: machines differ, and the same machine from minute to minute.
+//! A benchmark is a file in `benches/`, one a kernel, then whole passes; `cargo bench -p gpt-benches --bench linear -- "gpt2 qkv q4"` runs some of one. Shapes are
+//! those of real models. `versus` compares sizes known at compile time with sizes known at run time, for the kernels of a GPU (`gpu`) and the inner loops of
+//! the CPU engine (`cpu`). Timings are for comparison within one run: machines differ, and the same machine from minute to minute.
+
+pub mod cpu;
+pub mod gpu;
+pub mod versus;
+pub mod weights;
 
 use gpt_runtime::{Device, DeviceKind, DeviceOptions, gpt_model};
 
 gpt_model! {
-    /// nanoGPT's character model.
-    pub struct Bard { vocab: 65, context: 256, layers: 6, heads: 6, embed: 384, bias: false, ..GPT2_SMALL }
+    /// The character model that is part of `gpt`, 2.7 M parameters.
+    pub struct Bard {
+        vocab: 65, context: 256, layers: 6, heads: 6, embed: 192, bias: false,
+        norm: RmsNorm { eps: 1e-5 }, mlp: Gated { hidden: 512, activation: Silu }, positions: Rope { theta: 10_000.0 },
+        ..GPT2_SMALL
+    }
+    /// nanoGPT's model for CPUs.
+    pub struct Nano { vocab: 65, context: 64, layers: 4, heads: 4, embed: 128, bias: false, ..GPT2_SMALL }
     /// OpenAI's GPT-2, 124 M parameters.
     pub struct Gpt2 { ..GPT2_SMALL }
     /// HuggingFaceTB's SmolLM2, 135 M parameters.
@@ -26,6 +38,21 @@ pub fn devices() -> Vec<(&'static str, Device)> {
         Err(error) => eprintln!("the GPU is left out: {error}"),
     }
     devices
+}
+
+/// Whether a device is an adapter in software, which takes seconds for what others do in one.
+pub fn is_software(device: &Device) -> bool {
+    let adapters = gpt_runtime::gpu::adapters();
+    let known = adapters.iter().find(|a| device.name().starts_with(&a.name));
+    device.is_gpu() && known.is_some_and(|a| a.kind == "software")
+}
+
+/// What a benchmark of so many rows calls it.
+pub fn phase(rows: u32) -> String {
+    match rows {
+        1 => "decode".to_owned(),
+        rows => format!("prefill {rows}"),
+    }
 }
 
 /// Tokens that look random and are the same in every run.

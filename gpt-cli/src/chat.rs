@@ -8,7 +8,7 @@ use gpt_runtime::{Any, Session, Stop, Tokenizer};
 
 use crate::generate::stream;
 use crate::interrupt;
-use crate::options::{LoadArguments, SamplingArguments, TokenizerArgument};
+use crate::options::{CacheArgument, LoadArguments, SamplingArguments, TokenizerArgument};
 use crate::output::{self, Failure};
 
 /// Tokens of an answer unless `--tokens` says otherwise: a small model may not find an end.
@@ -18,6 +18,8 @@ const LONGEST_ANSWER: usize = 512;
 pub struct Arguments {
     #[command(flatten)]
     load: LoadArguments,
+    #[command(flatten)]
+    cache: CacheArgument,
     #[command(flatten)]
     tokenizer: TokenizerArgument,
     /// What the model is told before the conversation
@@ -32,7 +34,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let tokenizer = model.tokenizer()?.clone();
     // A template that cannot be applied should say so before the first question.
     tokenizer.apply_chat_template(&[Message::new(Role::User, "hello")])?;
-    let mut session = model.session().open()?;
+    let mut session = model.session().cache(arguments.cache.cache).open()?;
     interrupt::listen();
     let interactive = std::io::stdin().is_terminal();
     if interactive {

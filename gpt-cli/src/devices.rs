@@ -1,6 +1,7 @@
 //! `gpt devices`: what a model can run on.
 
 use clap::Args;
+use gpt_runtime::plan::Feature;
 use gpt_runtime::{Device, gpu};
 use serde_json::json;
 
@@ -23,7 +24,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             .map(|a| {
                 json!({
                     "name": a.name, "backend": a.backend, "kind": a.kind, "driver": a.driver,
-                    "f16": a.f16, "usable": a.lacks.is_none(), "lacks": a.lacks,
+                    "f16": a.f16, "features": a.features.iter().map(Feature::name).collect::<Vec<_>>(), "usable": a.lacks.is_none(), "lacks": a.lacks,
                 })
             })
             .collect();
@@ -38,6 +39,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let mut text = format!("gpu   {} ({}, {}; {})", a.name, a.backend, a.kind, a.driver);
         if a.f16 {
             text.push_str("; has f16");
+        }
+        for feature in a.features.iter() {
+            text.push_str(&format!("; has {}", feature.name().replace('_', " ")));
         }
         if let Some(lacks) = &a.lacks {
             text.push_str(&format!("; cannot be used: it {lacks}"));

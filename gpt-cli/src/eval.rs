@@ -11,13 +11,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::interrupt;
-use crate::options::{LoadArguments, TokenizerArgument};
+use crate::options::{CacheArgument, LoadArguments, TokenizerArgument};
 use crate::output::{self, Failure};
 
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
     load: LoadArguments,
+    #[command(flatten)]
+    cache: CacheArgument,
     #[command(flatten)]
     tokenizer: TokenizerArgument,
     /// The text, UTF-8
@@ -63,6 +65,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         .session()
         .capacity(context as u32)
         .all_logits()
+        .cache(arguments.cache.cache)
         .open()?;
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} windows, {msg}, {eta} left");
     let bar = ProgressBar::new(windows.len() as u64);

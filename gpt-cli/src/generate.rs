@@ -8,13 +8,15 @@ use gpt_runtime::{Ended, Generation, Stop};
 use serde_json::json;
 
 use crate::interrupt;
-use crate::options::{LoadArguments, SamplingArguments, TokenizerArgument};
+use crate::options::{CacheArgument, LoadArguments, SamplingArguments, TokenizerArgument};
 use crate::output::{self, Failure};
 
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
     load: LoadArguments,
+    #[command(flatten)]
+    cache: CacheArgument,
     #[command(flatten)]
     tokenizer: TokenizerArgument,
     /// The text to continue
@@ -59,7 +61,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let wanted = arguments.sampling.tokens.unwrap_or(usize::MAX);
     let context = model.plan().spec.context as usize;
     let capacity = prompt.len().saturating_add(wanted).min(context);
-    let mut session = model.session().capacity(capacity.max(1) as u32).open()?;
+    let session = model.session().capacity(capacity.max(1) as u32);
+    let mut session = session.cache(arguments.cache.cache).open()?;
     let stop = Stop {
         tokens: arguments.sampling.tokens,
         strings: arguments.sampling.stop.clone(),

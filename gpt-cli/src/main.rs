@@ -16,6 +16,7 @@ mod logits;
 mod models;
 mod options;
 mod output;
+mod selftest;
 mod shaders;
 mod train;
 
@@ -39,6 +40,8 @@ enum Command {
     Devices(devices::Arguments),
     /// Prints a model's spec, parameters, memory and dispatches
     Inspect(inspect::Arguments),
+    /// Compares what a device computes with plain Rust, step by step
+    Selftest(selftest::Arguments),
     /// Writes a model's WGSL, one file a kernel
     Shaders(shaders::Arguments),
     /// Continues a prompt
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         None => welcome(),
         Some(Command::Devices(arguments)) => devices::run(&arguments),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments),
+        Some(Command::Selftest(arguments)) => selftest::run(&arguments),
         Some(Command::Shaders(arguments)) => shaders::run(&arguments),
         Some(Command::Generate(arguments)) => generate::run(&arguments),
         Some(Command::Chat(arguments)) => chat::run(&arguments),

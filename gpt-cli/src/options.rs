@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use gpt_runtime::plan::Format;
-use gpt_runtime::{Any, Device, DeviceKind, DeviceOptions, LoadOptions, Model, Sampling};
+use gpt_runtime::{
+    Any, CacheFormat, Device, DeviceKind, DeviceOptions, LoadOptions, Model, Sampling,
+};
 
 use crate::models::{self, BuiltIn};
 use crate::output::Failure;
@@ -87,6 +89,14 @@ impl LoadArguments {
     }
 }
 
+/// How a session keeps what it has read.
+#[derive(Args)]
+pub struct CacheArgument {
+    /// What keys and values are kept in (CPU engine): f32, f16, bf16; the latter two take half the memory, and half the time to read it
+    #[arg(long, value_name = "TYPE", value_parser = cache_format, default_value = "f32")]
+    pub cache: CacheFormat,
+}
+
 /// A tokenizer in place of the one that comes with the weights.
 #[derive(Args)]
 pub struct TokenizerArgument {
@@ -144,6 +154,14 @@ pub fn format(name: &str) -> Result<Format, String> {
         .into_iter()
         .find(|f| f.name() == name)
         .ok_or_else(|| "one of f32, bf16, f16, q8, q4 was expected".to_owned())
+}
+
+/// The parser of `--cache`.
+fn cache_format(name: &str) -> Result<CacheFormat, String> {
+    CacheFormat::ALL
+        .into_iter()
+        .find(|f| f.name() == name)
+        .ok_or_else(|| "one of f32, f16, bf16 was expected".to_owned())
 }
 
 /// The parser of `--train`: sequences and their tokens, `4x64`.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use gpt_runtime::Error;
+use gpt_runtime::plan::Features;
 
 use crate::options::ModelArgument;
 use crate::output::{self, Failure};
@@ -32,7 +33,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     std::fs::create_dir_all(&arguments.out).map_err(io("make the folder", &arguments.out))?;
     let mut files = Vec::new();
-    for kernel in plan.kernels.iter() {
+    let variants = plan.kernels.iter();
+    let variants: Vec<_> = variants.filter_map(|k| k.variant(Features::ALL)).collect();
+    for kernel in plan.kernels.iter().chain(&variants) {
         let path = arguments.out.join(format!("{}.wgsl", kernel.name));
         std::fs::write(&path, kernel.wgsl()).map_err(io("write", &path))?;
         files.push(path.display().to_string());

@@ -96,6 +96,26 @@ fn devices_and_the_choice_among_them() {
 }
 
 #[test]
+fn a_self_test_says_whether_a_device_can_be_trusted() {
+    let found = json(&["selftest", "--model", "nano", "--device", "cpu", "--json"]);
+    assert_eq!(found["trusted"], true);
+    // Of a prompt and of a token: two layers of five steps, and what is around them; in five formats.
+    let checks = found["checks"].as_array().unwrap();
+    assert_eq!(checks.len(), 5 * 2 * 12);
+    assert!(checks.iter().all(|check| check["passed"] == true));
+    let output = gpt(&[
+        "selftest", "--model", "nano", "--device", "cpu", "--dtype", "q4",
+    ]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("can be trusted with nano: 24 steps agree"),
+        "{text}"
+    );
+    assert!(text.contains("mlp_down"), "{text}");
+}
+
+#[test]
 fn inspect_knows_every_model() {
     for (model, params) in [
         ("bard", 2_669_184u64),

@@ -70,7 +70,7 @@ pub enum Phase {
     Prefill,
 }
 
-/// One compute shader, written for this model.
+/// One compute shader, written for this model: the plain one, for every adapter; see [`Kernel::variant`] for others.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kernel {
     /// Unique in the plan: `qkv_decode_f32`.

@@ -19,6 +19,8 @@ mod spec;
 mod step;
 mod tensor;
 mod training;
+mod variant;
+mod work;
 
 pub use activation::{Activation, Formula, Node};
 pub use choice::{ChoiceOp, MAX_STOPS};
@@ -39,6 +41,8 @@ pub use training::{
     Slot, TRAIN_COLUMNS, TRAIN_ROWS, TrainBuffer, TrainBytes, TrainOp, TrainRows, TrainSection,
     TrainShape, TrainStep, Training, hash, train_stride,
 };
+pub use variant::{Feature, Features, VARIANTS, Variant};
+pub use work::Work;
 
 /// Text that is a literal in a static plan and owned in one made at run time.
 pub type Str = Cow<'static, str>;

@@ -1,8 +1,8 @@
 //! The plan itself, and what can be read off it.
 
 use crate::{
-    ChoiceOp, Format, Kernel, List, Phase, Place, Section, Spec, Str, Tensor, TensorId, TensorKind,
-    Training,
+    ChoiceOp, Format, Kernel, List, Mask, Phase, Place, Section, Spec, Str, Tensor, TensorId,
+    TensorKind, Training,
 };
 
 /// Bytes that every WebGPU adapter can bind at once; a larger tensor is split into parts.
@@ -138,24 +138,41 @@ impl Plan {
     /// matrix that is multiplied (the head included, a mere look-up excluded). Attention adds
     /// `4 * heads * head_dim * layers` for each position in the cache.
     pub fn flops_per_token(&self) -> u64 {
-        self.multiplied().map(|t| 2 * t.len() * self.count(t)).sum()
+        self.multiplied()
+            .map(|(_, t)| 2 * t.len() * self.count(t))
+            .sum()
     }
 
-    /// Bytes of weights that one token reads if every matrix is stored as `format`.
-    pub fn weight_bytes_per_token(&self, format: Format) -> u64 {
+    /// Floating-point operations of a pass over `rows` tokens on a cache of `position` tokens, with the logits of `logits` of them: as
+    /// [`flops_per_token`](Self::flops_per_token), and attention over what each token sees.
+    pub fn flops(&self, position: u64, rows: u64, logits: u64) -> u64 {
+        let spec = &self.spec;
+        let head = 2 * u64::from(spec.vocab) * u64::from(spec.embed);
+        let seen = match spec.mask {
+            Mask::Causal => rows * position + rows * (rows + 1) / 2,
+            Mask::Bidirectional => rows * rows,
+        };
+        let attention = 4 * u64::from(spec.q_width()) * u64::from(spec.layers) * seen;
+        rows * (self.flops_per_token() - head) + logits * head + attention
+    }
+
+    /// Bytes of weights that one token reads, where the matrix of a tensor and a layer is stored in the format that `format` says.
+    pub fn weight_bytes_per_token(&self, format: impl Fn(TensorId, u32) -> Format) -> u64 {
         self.multiplied()
-            .map(|t| {
-                format.row_bytes(t.columns as usize) as u64 * u64::from(t.rows) * self.count(t)
+            .flat_map(|(id, t)| t.layers(self.spec.layers).map(move |layer| (id, layer, t)))
+            .map(|(id, layer, t)| {
+                format(id, layer).row_bytes(t.columns as usize) as u64 * u64::from(t.rows)
             })
             .sum()
     }
 
-    fn multiplied(&self) -> impl Iterator<Item = &Tensor> {
+    fn multiplied(&self) -> impl Iterator<Item = (TensorId, &Tensor)> {
         let lookup = (!self.spec.tie_embeddings)
             .then(|| self.find("token_embedding"))
             .flatten();
         self.tensors.iter().enumerate().filter_map(move |(i, t)| {
-            (t.kind == TensorKind::Matrix && Some(TensorId(i as u16)) != lookup).then_some(t)
+            let id = TensorId(i as u16);
+            (t.kind == TensorKind::Matrix && Some(id) != lookup).then_some((id, t))
         })
     }
 

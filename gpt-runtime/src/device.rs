@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use crate::Error;
-use crate::cpu::CpuDevice;
+use crate::cpu::simd::Isa;
+use crate::cpu::{self, CpuDevice};
+use crate::engine::Limits;
 use crate::gpu::GpuDevice;
 
 /// A device, opened. Cheap to clone; models that run on one share it.
@@ -64,6 +66,14 @@ impl Device {
         Device::open(&DeviceOptions {
             kind: DeviceKind::Gpu,
             ..Default::default()
+        })
+    }
+
+    /// The CPU engine in plain Rust, whatever the processor has: what others are compared with.
+    pub(crate) fn portable() -> Result<Device, Error> {
+        Ok(Device {
+            engine: Engine::Cpu(Arc::new(CpuDevice::with_isa(Isa::Portable, None)?)),
+            reason: "the reference".to_owned(),
         })
     }
 
@@ -128,6 +138,17 @@ impl Device {
         &self.reason
     }
 
+    /// What measures the device's limits.
+    ///
+    /// # Errors
+    /// There is no room for the memory that is read, or a GPU fails.
+    pub fn meter(&self) -> Result<Meter, Error> {
+        match &self.engine {
+            Engine::Cpu(cpu) => Ok(Meter::Cpu(cpu::Meter::new(cpu.clone())?)),
+            Engine::Gpu(gpu) => Ok(Meter::Gpu(gpu.limits()?)),
+        }
+    }
+
     pub(crate) fn engine(&self) -> EngineRef<'_> {
         match &self.engine {
             Engine::Cpu(cpu) => EngineRef::Cpu(cpu),
@@ -139,4 +160,22 @@ impl Device {
 pub(crate) enum EngineRef<'a> {
     Cpu(&'a Arc<CpuDevice>),
     Gpu(&'a Arc<GpuDevice>),
+}
+
+/// Measures what a device reads and computes in a second.
+pub enum Meter {
+    /// Measured again and again, as a processor's speed differs from minute to minute.
+    Cpu(cpu::Meter),
+    /// Measured once.
+    Gpu(Limits),
+}
+
+impl Meter {
+    /// The device's limits, now.
+    pub fn measure(&self) -> Limits {
+        match self {
+            Meter::Cpu(meter) => meter.measure(),
+            Meter::Gpu(limits) => *limits,
+        }
+    }
 }

@@ -14,6 +14,7 @@ mod generation;
 pub mod gpu;
 mod model;
 mod sample;
+mod self_test;
 mod session;
 #[doc(hidden)]
 pub mod spec_docs;
@@ -23,6 +24,7 @@ pub mod weights;
 
 pub use cpu::Gpt;
 pub use device::{Device, DeviceKind, DeviceOptions};
+pub use engine::CacheFormat;
 pub use error::Error;
 pub use generation::{Ended, Generation, Stop};
 pub use gpt_macros::gpt_model;
@@ -30,6 +32,7 @@ pub use gpt_plan as plan;
 pub use gpt_shaders as shaders;
 pub use model::{Any, LoadOptions, Model};
 pub use sample::{Sampler, Sampling};
+pub use self_test::{Check, SelfTest, self_test};
 pub use session::{Logits, Session, SessionBuilder};
 pub use text::Tokenizer;
 pub use train::{AdamW, Batch, Trainer, TrainerSettings};

@@ -30,6 +30,7 @@ struct Shared {
     engine: Box<dyn EngineModel>,
     device: Device,
     source: Source,
+    weight_bytes_per_token: u64,
 }
 
 /// What messages call a file that is part of the program.
@@ -183,7 +184,9 @@ impl<M> Model<M> {
         device: &Device,
         source: Source,
     ) -> Result<Self, Error> {
+        let format = |id, layer| weights.format(id, layer);
         let shared = Shared {
+            weight_bytes_per_token: face.plan.weight_bytes_per_token(format),
             engine: face.model(device, weights)?,
             face,
             device: device.clone(),
@@ -236,6 +239,11 @@ impl<M> Model<M> {
     /// The plan it runs by.
     pub fn plan(&self) -> &'static Plan {
         self.shared.face.plan
+    }
+
+    /// Bytes of weights that decoding a token reads, in the formats that the matrices have.
+    pub fn weight_bytes_per_token(&self) -> u64 {
+        self.shared.weight_bytes_per_token
     }
 
     /// Where it runs.

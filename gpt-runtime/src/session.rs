@@ -12,7 +12,7 @@ use std::ops::Deref;
 use gpt_plan::Mask;
 
 use crate::Error;
-use crate::engine::{Continue, EngineSession, SessionOptions, Trace, Want};
+use crate::engine::{CacheFormat, Continue, EngineSession, Profile, SessionOptions, Trace, Want};
 use crate::model::{Any, Model};
 use crate::sample::Sampler;
 
@@ -28,6 +28,7 @@ pub struct SessionBuilder<M = Any> {
     capacity: Option<u32>,
     chunk: Option<u32>,
     all_logits: bool,
+    cache: CacheFormat,
 }
 
 impl<M> SessionBuilder<M> {
@@ -37,6 +38,7 @@ impl<M> SessionBuilder<M> {
             capacity: None,
             chunk: None,
             all_logits: false,
+            cache: CacheFormat::F32,
         }
     }
 
@@ -56,6 +58,12 @@ impl<M> SessionBuilder<M> {
     /// Makes room for the logits of every token ([`Session::each_logits`]), not only of the last.
     pub fn all_logits(mut self) -> Self {
         self.all_logits = true;
+        self
+    }
+
+    /// What keys and values are kept in; f32 if not given.
+    pub fn cache(mut self, format: CacheFormat) -> Self {
+        self.cache = format;
         self
     }
 
@@ -93,6 +101,7 @@ impl<M> SessionBuilder<M> {
             capacity,
             chunk,
             all_logits: self.all_logits,
+            cache: self.cache,
         };
         let rows = if self.all_logits { chunk as usize } else { 1 };
         Ok(Session {
@@ -260,6 +269,24 @@ impl<M> Session<M> {
         let traces = self.engine.trace(tokens, self.tokens.len() as u32)?;
         self.tokens.extend_from_slice(tokens);
         Ok(traces)
+    }
+
+    /// Appends `tokens` (at most a chunk) and says how long each step took.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push), and for more tokens than a chunk has.
+    pub fn profile(&mut self, tokens: &[u32]) -> Result<Profile, Error> {
+        self.check(tokens)?;
+        let chunk = self.options.chunk as usize;
+        if tokens.len() > chunk {
+            return Err(Error::Input(format!(
+                "a profile takes one chunk: {} tokens were given, and the session's chunk is {chunk}",
+                tokens.len()
+            )));
+        }
+        let profile = self.engine.profile(tokens, self.tokens.len() as u32)?;
+        self.tokens.extend_from_slice(tokens);
+        Ok(profile)
     }
 
     fn run(&mut self, tokens: &[u32], want: Want) -> Result<(), Error> {

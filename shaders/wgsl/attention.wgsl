@@ -48,6 +48,10 @@ fn reach(part: u32, keys: u32) -> vec2<u32> {
 }
 
 fn leave(part: u32, row: u32, head: u32, column: u32, gathered: f32, sum: f32, maximum: f32) {}
+
+fn lanes_maximum(lane: u32, own: Queries) -> Queries {
+    return own;
+}
 // ---- end of parameters ----
 
 @group(0) @binding(1) var<storage, read> q: array<f32>;
@@ -66,8 +70,7 @@ fn query(row: u32, head: u32, column: u32) -> f32 {
     return q[min(row, run.rows - 1u) * Q_WIDTH + head * HEAD_DIM + column];
 }
 
-@compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn work(group: vec3<u32>, lane: u32) {
     if run.rows == 0u {
         return;
     }
@@ -127,23 +130,4 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
         }
     }
-}
-
-// The greatest of all invocations' scores, for all of them.
-fn lanes_maximum(lane: u32, own: Queries) -> Queries {
-    weights[lane] = own;
-    workgroupBarrier();
-    if lane < 16u {
-        var greatest = own;
-        for (var i = 1u; i < LANES / 16u; i++) {
-            greatest = max(greatest, weights[i * 16u + lane]);
-        }
-        some[lane] = greatest;
-    }
-    workgroupBarrier();
-    var greatest = some[0];
-    for (var i = 1u; i < 16u; i++) {
-        greatest = max(greatest, some[i]);
-    }
-    return greatest;
 }

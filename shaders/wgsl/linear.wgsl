@@ -30,8 +30,7 @@ fn share(sums: Sums, turn: u32, lane: u32) {}
 fn finish(r: u32, row: u32, local: u32, feature: u32) {}
 // ---- end of parameters ----
 
-@compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn work(group: vec3<u32>, lane: u32) {
     if run.rows == 0u {
         return;
     }

@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, OnceLock};
 
+use gpt_plan::{Feature, Features};
 use gpt_runtime::gpu::GpuDevice;
 
 /// The adapter, opened once. Without one a test says that it did not run; where `GPT_REQUIRE_GPU=1` it fails.
 pub fn device() -> Option<Arc<GpuDevice>> {
     static DEVICE: OnceLock<Result<Arc<GpuDevice>, String>> = OnceLock::new();
     let opened = DEVICE.get_or_init(|| {
-        GpuDevice::open(None)
+        GpuDevice::open_with(None, Features::DEFAULT)
             .map(Arc::new)
             .map_err(|e| e.to_string())
     });
@@ -20,6 +21,24 @@ pub fn device() -> Option<Arc<GpuDevice>> {
             None
         }
     }
+}
+
+/// The same, with the plain kernels.
+pub fn plain_device() -> Option<Arc<GpuDevice>> {
+    device()?;
+    let opened = GpuDevice::open_with(None, Features::NONE);
+    Some(Arc::new(opened.expect("an adapter that opens twice")))
+}
+
+/// The same, with cooperative matrices, if it has them.
+pub fn device_with_cooperative_matrices() -> Option<Arc<GpuDevice>> {
+    let name = device()?.name().to_owned();
+    let opened = GpuDevice::open_with(None, Features::ALL).expect("an adapter that opens twice");
+    if opened.features().has(Feature::CooperativeMatrices) {
+        return Some(Arc::new(opened));
+    }
+    eprintln!("NOT RUN, as {name} has no cooperative matrices");
+    None
 }
 
 /// The same, if it has f16.

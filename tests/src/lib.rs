@@ -7,12 +7,13 @@ pub mod adamw;
 pub mod compare;
 pub mod gpu;
 pub mod learning;
-pub mod lively;
 pub mod models;
 pub mod oracle;
 pub mod parity;
 pub mod random;
 pub mod specs;
+
+pub use gpt_runtime::weights::lively;
 
 /// Tokens that look random and are the same in every run.
 pub fn tokens(vocab: u32, n: usize) -> Vec<u32> {

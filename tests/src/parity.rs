@@ -2,7 +2,7 @@
 
 use gpt_plan::{Format, Mask, Plan, Spec};
 use gpt_runtime::Error;
-use gpt_runtime::engine::{EngineModel, SessionOptions, Want};
+use gpt_runtime::engine::{CacheFormat, EngineModel, SessionOptions, Want};
 use gpt_runtime::weights::Weights;
 
 use crate::compare::{check_trace, check_trace_from, nmse, tail};
@@ -35,6 +35,7 @@ pub fn check(name: &str, spec: &Spec, format: Format, engine: Engine<'_>, bound:
         capacity: spec.context,
         chunk: spec.context,
         all_logits: true,
+        cache: CacheFormat::F32,
     };
     let all = tokens(spec.vocab, spec.context as usize);
     let expected = oracle.forward(&all);

@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use gpt_plan::{Format, Mask, Mlp, Norm, Plan, Positions, Spec, TensorId, TensorKind};
-use gpt_runtime::engine::{Continue, EngineModel, EngineSession, SessionOptions, Want};
+use gpt_runtime::engine::{
+    CacheFormat, Continue, EngineModel, EngineSession, SessionOptions, Want,
+};
 use gpt_runtime::gpu::{GpuDevice, GpuModel};
 use gpt_runtime::weights::{HostTensor, Weights};
 use gpt_runtime::{Error, Sampler, Sampling};
@@ -177,6 +179,7 @@ fn check(what: &str, device: &Arc<GpuDevice>, logits: &[f32], samplings: &[Sampl
         capacity: DRAWS,
         chunk: 1,
         all_logits: false,
+        cache: CacheFormat::F32,
     };
     let mut session = model.session(options).unwrap();
     let mut found = vec![0.0; logits.len()];
@@ -280,6 +283,7 @@ fn no_logit_is_a_number() {
         capacity: DRAWS,
         chunk: 1,
         all_logits: false,
+        cache: CacheFormat::F32,
     };
     let mut session = model.session(options).unwrap();
     for sampling in samplings(logits.len()) {
@@ -303,6 +307,7 @@ fn seeds_and_stops() {
         capacity: DRAWS,
         chunk: 1,
         all_logits: false,
+        cache: CacheFormat::F32,
     };
     let mut session = model.session(options).unwrap();
     let sampling = Sampling {

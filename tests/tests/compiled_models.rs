@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gpt_plan::{Format, Spec};
 use gpt_runtime::Gpt;
 use gpt_runtime::cpu::{CpuDevice, CpuModel, TypedCpuModel};
-use gpt_runtime::engine::{EngineModel, SessionOptions};
+use gpt_runtime::engine::{CacheFormat, EngineModel, SessionOptions};
 use gpt_tests::lively::Lively;
 use gpt_tests::{for_each_model, specs, tokens};
 
@@ -42,6 +42,7 @@ fn the_typed_face_computes_what_the_walker_computes() {
                 capacity: plan.spec.context,
                 chunk: plan.spec.context,
                 all_logits: true,
+                cache: CacheFormat::F32,
             };
             let trace = |model: &dyn EngineModel| {
                 model.session(options).unwrap().trace(&tokens, 0).unwrap()

@@ -1,5 +1,8 @@
 //! What the macro writes, for a person to read: one small model, formatted.
 
+use gpt_plan::Features;
+use gpt_runtime::shaders;
+
 /// Compares with `snapshots/`; `INSTA_UPDATE=always cargo test` writes it anew, to be looked at before it is committed.
 #[test]
 fn a_small_model() {
@@ -70,6 +73,41 @@ fn every_kernel_is_valid() {
             names.dedup();
             assert_eq!(names.len(), kernels.len(), "{name}");
         }
+    }
+}
+
+/// Every row of the table of variants changes some kernel of an ordinary model, and nothing but the files it names.
+#[test]
+fn variants_are_other_files() {
+    let plan = gpt_tests::specs::plan("gpt2", &gpt_tests::specs::gpt2());
+    for (row, variant) in gpt_plan::VARIANTS.iter().enumerate() {
+        let features = Features::NONE.with(variant.feature);
+        let mut changed = 0;
+        for kernel in plan.kernels.iter() {
+            let has = |file: &&'static shaders::Source| kernel.parts.contains(file);
+            if !variant.files.iter().all(|(plain, _)| has(plain)) {
+                continue;
+            }
+            changed += 1;
+            let other = kernel.variant(features).expect("the row applies");
+            assert_eq!(
+                *other.name,
+                format!("{}.{}", kernel.name, variant.feature.name())
+            );
+            assert_eq!(other.parts.len(), kernel.parts.len());
+            for (part, plain) in other.parts.iter().zip(kernel.parts.iter()) {
+                let exchanged = variant.files.iter().find(|(p, _)| p == plain);
+                assert_eq!(
+                    *part,
+                    exchanged.map_or(*plain, |(_, file)| file),
+                    "row {row}"
+                );
+            }
+        }
+        assert!(changed > 0, "row {row} changes nothing");
+    }
+    for kernel in plan.kernels.iter() {
+        assert_eq!(kernel.variant(Features::NONE), None);
     }
 }
 

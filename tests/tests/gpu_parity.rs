@@ -2,30 +2,49 @@
 
 use std::sync::Arc;
 
-use gpt_plan::{Format, Spec};
+use gpt_plan::{Block, Format, Norm, Spec};
 use gpt_runtime::gpu::{GpuDevice, GpuModel};
 use gpt_tests::{gpu, parity, specs};
 
 /// Room for f32 arithmetic and for a driver's own `exp`.
 const BOUND: f64 = 1e-10;
 
+/// The same where a prompt's inputs are rounded to f16 for cooperative matrices: each is off by up to 2^-12 of itself, and the stream adds that up.
+const BOUND_F16: f64 = 1e-6;
+
 fn check(name: &str, spec: &Spec, format: Format, device: &Arc<GpuDevice>) {
+    check_within(name, spec, format, device, BOUND);
+}
+
+fn check_within(name: &str, spec: &Spec, format: Format, device: &Arc<GpuDevice>, bound: f64) {
     parity::check(
         name,
         spec,
         format,
         &|plan, weights| Ok(Box::new(GpuModel::new(device.clone(), plan, weights)?)),
-        BOUND,
+        bound,
     );
 }
 
-/// Every spec in f32 and in one other format, which changes from one to the next: drivers take their time to compile.
+/// Every spec in f32 and in one other format, which changes from one to the next: drivers take their time to compile. With all variants of kernels that the
+/// adapter can run.
 #[test]
 fn every_odd_spec() {
     let Some(device) = gpu::device() else { return };
     for (i, (name, spec)) in specs::odd().into_iter().enumerate() {
         check(name, &spec, Format::F32, &device);
         check(name, &spec, Format::ALL[1 + i % 4], &device);
+    }
+}
+
+/// The same with the plain kernels, which an adapter without features runs.
+#[test]
+fn every_odd_spec_with_plain_kernels() {
+    let Some(device) = gpu::plain_device() else {
+        return;
+    };
+    for (i, (name, spec)) in specs::odd().into_iter().enumerate() {
+        check(name, &spec, Format::ALL[i % 5], &device);
     }
 }
 
@@ -36,5 +55,43 @@ fn every_format() {
         for format in Format::ALL {
             check(name, &spec, format, &device);
         }
+    }
+}
+
+/// Rows that are wider than a decoding workgroup has invocations, and more keys than it takes at a time: every invocation has its part in every sum and maximum,
+/// and is asked more than once.
+#[test]
+fn wide_rows_and_many_keys() {
+    let (Some(device), Some(plain)) = (gpu::device(), gpu::plain_device()) else {
+        return;
+    };
+    let wide = Spec {
+        context: 300,
+        layers: 1,
+        heads: 3,
+        kv_heads: 3,
+        embed: 300,
+        head_dim: 20,
+        ..specs::gpt2()
+    };
+    let rms = Spec {
+        norm: Norm::RmsNorm { eps: 1e-5 },
+        block: Block::PostNorm,
+        ..wide.clone()
+    };
+    for device in [&device, &plain] {
+        check("wide", &wide, Format::F32, device);
+        check("wide_rms", &rms, Format::F32, device);
+    }
+}
+
+/// Matrices of f16 through cooperative matrices. No software adapter has them.
+#[test]
+fn cooperative_matrices() {
+    let Some(device) = gpu::device_with_cooperative_matrices() else {
+        return;
+    };
+    for (name, spec) in specs::odd() {
+        check_within(name, &spec, Format::F16, &device, BOUND_F16);
     }
 }

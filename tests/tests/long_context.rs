@@ -1,7 +1,7 @@
 //! Attention over a long cache: what is decoded there goes in parts, and is still what the oracle says.
 
 use gpt_plan::{Format, Spec};
-use gpt_runtime::engine::{EngineModel, SessionOptions, Want};
+use gpt_runtime::engine::{CacheFormat, EngineModel, SessionOptions, Want};
 use gpt_runtime::gpu::GpuModel;
 use gpt_tests::compare::check_trace_from;
 use gpt_tests::lively::Lively;
@@ -22,6 +22,7 @@ fn check(name: &str, spec: &Spec) {
         capacity: spec.context,
         chunk: 256,
         all_logits: true,
+        cache: CacheFormat::F32,
     };
     let mut session = model.session(options).unwrap();
     let mut filled = 0;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use gpt_plan::{Format, MatrixLayout, Op, Plan, TensorId, TensorKind};
 use gpt_runtime::Error;
-use gpt_runtime::engine::{EngineModel, SessionOptions, Want};
+use gpt_runtime::engine::{CacheFormat, EngineModel, SessionOptions, Want};
 use gpt_runtime::gpu::GpuModel;
 use gpt_runtime::weights::{HostTensor, Weights};
 use gpt_tests::gpu;
@@ -76,6 +76,7 @@ fn rows_in_every_part_are_found() {
         capacity: 4,
         chunk: 4,
         all_logits: false,
+        cache: CacheFormat::F32,
     };
     let mut session = model.session(options).unwrap();
     let mut logits = vec![f32::NAN; VOCAB as usize];
@@ -88,6 +89,7 @@ fn rows_in_every_part_are_found() {
 
     let options = SessionOptions {
         all_logits: true,
+        cache: CacheFormat::F32,
         chunk: 1,
         capacity: 4,
     };

@@ -138,7 +138,7 @@ fn interleaved_sessions_are_as_sessions_apart() {
 #[test]
 fn an_open_session_creates_nothing() {
     use gpt_runtime::Sampling;
-    use gpt_runtime::engine::{Continue, EngineModel, SessionOptions, Want};
+    use gpt_runtime::engine::{CacheFormat, Continue, EngineModel, SessionOptions, Want};
     use gpt_runtime::gpu::GpuModel;
     use std::collections::VecDeque;
     let Some(device) = gpu::device() else { return };
@@ -148,6 +148,7 @@ fn an_open_session_creates_nothing() {
         capacity: 64,
         chunk: 16,
         all_logits: true,
+        cache: CacheFormat::F32,
     };
     let before = device.created();
     let mut session = model.session(options).unwrap();

@@ -150,7 +150,7 @@ pub fn failed(declared: &Declared, errors: &[Diagnostic]) -> TokenStream {
             type Buffers = ();
             fn plan() -> &'static ::gpt_runtime::plan::Plan { ::core::unreachable!() }
             fn parameters(_: &mut ::gpt_runtime::cpu::Store<'_>) -> ::core::result::Result<Self, ::gpt_runtime::Error> { ::core::unreachable!() }
-            fn buffers(_: &::gpt_runtime::cpu::BufferStore) {}
+            fn buffers(_: &::gpt_runtime::cpu::BufferStore) -> ::core::result::Result<(), ::gpt_runtime::Error> { ::core::unreachable!() }
             fn forward(&self, _: &mut (), _: &mut ::gpt_runtime::cpu::Pass<'_>) { match self.broken {} }
             fn activate(_: &mut [f32], _: &mut [f32]) {}
         }

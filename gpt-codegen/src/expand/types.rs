@@ -243,8 +243,10 @@ pub fn face(model: &Model, _plan: &Plan) -> TokenStream {
                 })
             }
 
-            fn buffers(store: &::gpt_runtime::cpu::BufferStore) -> #buffers {
-                #buffers { x: store.chunk(), q: store.chunk(), a: store.chunk(), h: store.chunk(), cache: store.cache() }
+            fn buffers(store: &::gpt_runtime::cpu::BufferStore) -> ::core::result::Result<#buffers, ::gpt_runtime::Error> {
+                ::core::result::Result::Ok(#buffers {
+                    x: store.chunk(), q: store.chunk(), a: store.chunk(), h: store.chunk(), cache: store.cache()?,
+                })
             }
 
             fn forward(&self, b: &mut #buffers, pass: &mut ::gpt_runtime::cpu::Pass<'_>) {

@@ -94,7 +94,7 @@ fn over(
         "invocations side by side on a row of values",
     );
     header.size("SLICES", lanes / columns, "such sets of invocations");
-    let mut parts = vec![&files::RUN];
+    let mut parts = vec![&files::ENTRY_PLAIN, &files::RUN];
     parts.push(match spec.mask {
         Mask::Causal => &files::ATTENTION_CAUSAL,
         Mask::Bidirectional => &files::ATTENTION_BIDIRECTIONAL,
@@ -110,6 +110,7 @@ fn over(
         &files::ATTENTION_KEYS_1
     });
     parts.push(reach);
+    parts.push(&files::MAXIMUM_MEMORY);
     parts.push(&files::ATTENTION);
     Kernel {
         name: name.into(),

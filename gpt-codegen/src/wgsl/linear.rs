@@ -62,7 +62,7 @@ pub fn kernel(context: &Context<'_>, op: &Op) -> Option<Kernel> {
     header.size("COLUMNS", matrix.columns, "columns of the matrix");
     header.size("OUTPUTS", outputs, "outputs of the step");
     tile.write(&mut header, &layout, rows as u32 / STRIP, halves);
-    let mut parts = vec![&files::RUN];
+    let mut parts = vec![&files::ENTRY_PLAIN, &files::RUN];
     if norm.is_some() || bias.is_some() {
         parts.push(&files::VECTORS);
     }
@@ -80,10 +80,15 @@ pub fn kernel(context: &Context<'_>, op: &Op) -> Option<Kernel> {
         }
         None => &files::BIAS_NONE,
     });
-    parts.push(match context.phase {
-        Phase::Decode => &files::TILE_DECODE,
-        Phase::Prefill => &files::TILE_PREFILL,
-    });
+    match context.phase {
+        Phase::Decode => {
+            if norm.is_some() {
+                parts.push(&files::SUM_MEMORY);
+            }
+            parts.push(&files::TILE_DECODE);
+        }
+        Phase::Prefill => parts.push(&files::TILE_PREFILL),
+    }
     finish_parts(context, &mut header, &mut parts, op);
     parts.push(&files::LINEAR);
     Some(Kernel {

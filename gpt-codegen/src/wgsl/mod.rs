@@ -15,7 +15,7 @@ use gpt_plan::{Format, Kernel, Op, Phase, Spec, Tensor};
 
 pub use attention::split;
 pub use choice::{ChoiceSizes, kernel as choice};
-pub use validate::{validate, validate_all};
+pub use validate::{validate, validate_all, variants};
 
 /// The kernel of step `name`, or none if the matrix has more parts in `format` than a kernel can bind. `tensors` is the model's
 /// table, for the shapes of the matrix that `op` reads and for the offsets of its vectors ([`gpt_plan::vector_offset`]).

@@ -1,19 +1,19 @@
-//! Every shader is parsed and validated by naga before it becomes part of a program, with exactly the capabilities that its files need.
+//! Every shader is parsed and validated by naga before it becomes part of a program, with exactly the capabilities that its files need, and held against
+//! WebGPU's default limits. A plain kernel is one whose files need nothing beyond WebGPU's core: it runs in a browser. Variants are validated beside it, each of
+//! them that some adapter would run.
 
-use gpt_plan::{Kernel, Plan};
+use gpt_plan::{Feature, Features, Kernel, Plan};
 use gpt_shaders::Source;
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{AddressSpace, SourceLocation};
 
-/// What naga has against the kernels of `plan`, one sentence each. Kernels are independent, so all cores take part: this is most of
+/// What naga has against the kernels of `plan` and their variants, one sentence each. Kernels are independent, so all cores take part: this is most of
 /// what an expansion costs.
 pub fn validate_all(plan: &Plan) -> Vec<String> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let kernels: Vec<&Kernel> = plan
-        .kernels
-        .iter()
-        .chain(plan.training.kernels.iter())
-        .collect();
+    let plain = plan.kernels.iter().chain(plan.training.kernels.iter());
+    let variants: Vec<Kernel> = plain.clone().flat_map(variants).collect();
+    let kernels: Vec<&Kernel> = plain.chain(&variants).collect();
     let share = kernels.len().div_ceil(threads).max(1);
     std::thread::scope(|scope| {
         let shares: Vec<_> = kernels
@@ -34,6 +34,19 @@ pub fn validate_all(plan: &Plan) -> Vec<String> {
     })
 }
 
+/// `kernel` as adapters with each feature alone, and one with all of them, run it, where they run another.
+pub fn variants(kernel: &Kernel) -> Vec<Kernel> {
+    let alone = Feature::ALL.map(|feature| Features::NONE.with(feature));
+    let sets = alone.into_iter().chain([Features::ALL]);
+    let mut variants: Vec<Kernel> = Vec::new();
+    for variant in sets.filter_map(|set| kernel.variant(set)) {
+        if variants.iter().all(|known| known.name != variant.name) {
+            variants.push(variant);
+        }
+    }
+    variants
+}
+
 /// What naga has against `kernel`: the kernel, the line of the file under `shaders/`, and the reason.
 pub fn validate(kernel: &Kernel) -> Result<(), String> {
     let text = kernel.wgsl();
@@ -45,29 +58,41 @@ pub fn validate(kernel: &Kernel) -> Result<(), String> {
     };
     let module = naga::front::wgsl::parse_str(&text)
         .map_err(|error| fail(error.location(&text), error.message().to_owned()))?;
-    let mut validator = Validator::new(ValidationFlags::all(), capabilities(&kernel.parts));
-    validator.validate(&module).map_err(|error| {
-        let mut reason = error.as_inner().to_string();
-        let mut source = std::error::Error::source(error.as_inner());
-        while let Some(cause) = source {
-            reason.push_str(": ");
-            reason.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        // The smallest piece of text that naga points at says most.
-        let spans = error.spans().map(|(span, _)| *span);
-        let smallest = spans
-            .filter(naga::Span::is_defined)
-            .min_by_key(|span| span.to_range().map_or(0, |range| range.len()));
-        fail(smallest.map(|span| span.location(&text)), reason)
-    })?;
+    validator(capabilities(&kernel.parts))
+        .validate(&module)
+        .map_err(|error| {
+            let mut reason = error.as_inner().to_string();
+            let mut source = std::error::Error::source(error.as_inner());
+            while let Some(cause) = source {
+                reason.push_str(": ");
+                reason.push_str(&cause.to_string());
+                source = cause.source();
+            }
+            // The smallest piece of text that naga points at says most.
+            let spans = error.spans().map(|(span, _)| *span);
+            let smallest = spans
+                .filter(naga::Span::is_defined)
+                .min_by_key(|span| span.to_range().map_or(0, |range| range.len()));
+            fail(smallest.map(|span| span.location(&text)), reason)
+        })?;
     within_limits(&module).map_err(|reason| fail(None, reason))
+}
+
+fn validator(capabilities: Capabilities) -> Validator {
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
+    validator
+        .subgroup_stages(ShaderStages::COMPUTE)
+        .subgroup_operations(SubgroupOperationSet::all());
+    validator
 }
 
 /// The limits that every adapter of WebGPU has.
 const WORKGROUP_MEMORY: u32 = 16_384;
 const INVOCATIONS: u32 = 256;
 const STORAGE_BUFFERS: usize = 8;
+const UNIFORM_BUFFERS: usize = 12;
+const BIND_GROUPS: u32 = 4;
+const DEPTH: u32 = 64;
 
 /// Whether the shader would run on an adapter that has no more than it must.
 fn within_limits(module: &naga::Module) -> Result<(), String> {
@@ -77,16 +102,18 @@ fn within_limits(module: &naga::Module) -> Result<(), String> {
         .filter(|(_, variable)| variable.space == AddressSpace::WorkGroup)
         .map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx()))
         .sum();
-    let storage = module
-        .global_variables
-        .iter()
-        .filter(|(_, variable)| matches!(variable.space, AddressSpace::Storage { .. }))
-        .count();
-    let invocations = module
-        .entry_points
-        .iter()
-        .map(|e| e.workgroup_size.iter().product());
-    let invocations: u32 = invocations.max().unwrap_or(0);
+    let count = |is: fn(&AddressSpace) -> bool| {
+        let variables = module.global_variables.iter();
+        variables.filter(|(_, v)| is(&v.space)).count()
+    };
+    let storage = count(|space| matches!(space, AddressSpace::Storage { .. }));
+    let uniform = count(|space| *space == AddressSpace::Uniform);
+    let bindings = module.global_variables.iter();
+    let groups = bindings.filter_map(|(_, v)| v.binding.map(|b| b.group + 1));
+    let groups = groups.max().unwrap_or(0);
+    let sizes = module.entry_points.iter().map(|e| e.workgroup_size);
+    let invocations: u32 = sizes.clone().map(|s| s.iter().product()).max().unwrap_or(0);
+    let depth = sizes.map(|size| size[2]).max().unwrap_or(0);
     if memory > WORKGROUP_MEMORY {
         return Err(format!(
             "it takes {memory} bytes of workgroup memory, more than {WORKGROUP_MEMORY}"
@@ -95,6 +122,21 @@ fn within_limits(module: &naga::Module) -> Result<(), String> {
     if storage > STORAGE_BUFFERS {
         return Err(format!(
             "it binds {storage} storage buffers, more than {STORAGE_BUFFERS}"
+        ));
+    }
+    if uniform > UNIFORM_BUFFERS {
+        return Err(format!(
+            "it binds {uniform} uniform buffers, more than {UNIFORM_BUFFERS}"
+        ));
+    }
+    if groups > BIND_GROUPS {
+        return Err(format!(
+            "it has {groups} groups of bindings, more than {BIND_GROUPS}"
+        ));
+    }
+    if depth > DEPTH {
+        return Err(format!(
+            "its workgroups are {depth} deep, more than {DEPTH}"
         ));
     }
     if invocations > INVOCATIONS {
@@ -115,7 +157,22 @@ fn capabilities(parts: &[&'static Source]) -> Capabilities {
     );
     needs.set(
         Capabilities::SHADER_FLOAT16,
-        has(&[&gpt_shaders::TRAIN_OPERANDS_F16]),
+        has(&[
+            &gpt_shaders::TRAIN_OPERANDS_F16,
+            &gpt_shaders::TILE_PREFILL_COOPERATIVE,
+        ]),
+    );
+    needs.set(
+        Capabilities::COOPERATIVE_MATRIX,
+        has(&[&gpt_shaders::TILE_PREFILL_COOPERATIVE]),
+    );
+    needs.set(
+        Capabilities::SUBGROUP,
+        has(&[
+            &gpt_shaders::ENTRY_SUBGROUPS,
+            &gpt_shaders::SUM_SUBGROUPS,
+            &gpt_shaders::MAXIMUM_SUBGROUPS,
+        ]),
     );
     needs
 }
@@ -150,8 +207,7 @@ mod tests {
                 Ok(module) => module,
                 Err(error) => panic!("{}: {}", source.name, error.emit_to_string(source.text)),
             };
-            let mut validator = Validator::new(ValidationFlags::all(), capabilities(&[source]));
-            if let Err(error) = validator.validate(&module) {
+            if let Err(error) = validator(capabilities(&[source])).validate(&module) {
                 panic!("{}: {}", source.name, error.emit_to_string(source.text));
             }
         }
@@ -179,13 +235,107 @@ mod tests {
             ),
             "{error}"
         );
-        let large = "var<workgroup> w: array<vec4<f32>, 1025>;\n@compute @workgroup_size(1)\nfn main() { w[0] = vec4<f32>(1.0); }\n";
-        let error = validate(&kernel(large, Vec::new().into())).unwrap_err();
-        assert!(
-            error.ends_with("it takes 16400 bytes of workgroup memory, more than 16384"),
-            "{error}"
-        );
         let error = validate(&kernel("const A: u32 = 1.5;\n", Vec::new().into())).unwrap_err();
         assert!(error.contains("at line 1 of its header"), "{error}");
+    }
+    /// A kernel of one file, as that file has it.
+    fn alone(text: &str) -> Kernel {
+        Kernel {
+            name: "some".into(),
+            header: text.to_owned().into(),
+            parts: Vec::new().into(),
+            workgroup: 1,
+            tile_rows: 1,
+            groups: 1,
+        }
+    }
+
+    #[test]
+    fn what_an_adapter_need_not_have_is_refused() {
+        let buffers = |n: u32| -> String {
+            (0..n)
+                .map(|i| {
+                    format!("@group(0) @binding({i}) var<storage, read_write> b{i}: array<u32>;\n")
+                })
+                .collect()
+        };
+        let main = "@compute @workgroup_size(1) fn main() {}";
+        let cases = [
+            (
+                "var<workgroup> w: array<vec4<f32>, 1025>; @compute @workgroup_size(1) fn main() { w[0] = vec4<f32>(1.0); }".to_owned(),
+                "it takes 16400 bytes of workgroup memory, more than 16384",
+            ),
+            (buffers(9) + main, "it binds 9 storage buffers, more than 8"),
+            (
+                format!("@group(4) @binding(0) var<uniform> u: u32; {main}"),
+                "it has 5 groups of bindings, more than 4",
+            ),
+            (
+                "@compute @workgroup_size(257) fn main() {}".to_owned(),
+                "its workgroups have 257 invocations, more than 256",
+            ),
+            (
+                "@compute @workgroup_size(1, 1, 65) fn main() {}".to_owned(),
+                "its workgroups are 65 deep, more than 64",
+            ),
+        ];
+        for (text, reason) in cases {
+            let error = validate(&alone(&text)).unwrap_err();
+            assert!(error.ends_with(reason), "{error}");
+        }
+        assert_eq!(validate(&alone(&(buffers(8) + main))), Ok(()));
+        assert_eq!(
+            validate(&alone("@compute @workgroup_size(256) fn main() {}")),
+            Ok(())
+        );
+    }
+
+    /// What a browser would refuse passes only where a file was declared to need it.
+    #[test]
+    fn what_is_not_webgpus_core_is_refused() {
+        for body in [
+            "var x = subgroupAdd(1.0);",
+            "var x: f16 = 1.0h;",
+            "var x: f64 = 1.0lf;",
+            "var x: i64 = 1li;",
+            "var x: coop_mat8x8<f32, C>;",
+            "subgroupBarrier();",
+        ] {
+            for enable in ["", "enable f16;", "enable wgpu_cooperative_matrix;"] {
+                let text = format!("{enable} @compute @workgroup_size(1) fn main() {{ {body} }}");
+                assert!(validate(&alone(&text)).is_err(), "{text}");
+            }
+        }
+        let text = "var<immediate> x: u32; @compute @workgroup_size(1) fn main() { var y = x; }";
+        assert!(validate(&alone(text)).is_err());
+    }
+
+    /// A plain kernel needs WebGPU's core and nothing else, whatever the format; only what is asked for by name may need more.
+    #[test]
+    fn plain_kernels_need_no_more_than_webgpus_core() {
+        let specs = crate::specs(
+            "struct A { ..GPT2_SMALL } struct B { ..SMOLLM2_135M } struct C { ..GPT1 }"
+                .parse()
+                .unwrap(),
+        );
+        for (name, spec) in specs.unwrap_or_else(|_| panic!("the presets are valid")) {
+            let plan = crate::plan::plan(&name, &spec);
+            let twins = plan.training.in_f16.iter().enumerate();
+            let twins: Vec<usize> = twins
+                .filter(|(plain, twin)| *plain != usize::from(**twin))
+                .map(|(_, twin)| usize::from(*twin))
+                .collect();
+            let training = plan.training.kernels.iter().enumerate();
+            let training = training.filter(|(i, _)| !twins.contains(i)).map(|(_, k)| k);
+            for kernel in plan.kernels.iter().chain(training) {
+                let needs = capabilities(&kernel.parts);
+                let core = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+                assert!(core.contains(needs), "{} needs {needs:?}", kernel.name);
+            }
+            assert!(!twins.is_empty());
+            for kernel in plan.kernels.iter().flat_map(variants) {
+                assert!(!capabilities(&kernel.parts).is_empty(), "{}", kernel.name);
+            }
+        }
     }
 }

@@ -1,15 +1,20 @@
 //! The CPU engine.
 //!
-//! From the bottom up: `simd` has the inner loops, once for each instruction set; `pool` the threads; `pack` the matrices and
+//! From the bottom up: `simd` has the inner loops, once for each instruction set; `pool` the threads; `memory` where weights stand, `pack` the matrices and
 //! `cache` the keys and values in the layouts that the loops read; `pass` the steps of a plan on top of them. Two
 //! faces lead to the steps: `typed`, which generated code calls, and `walk`, which looks steps up in a plan made at run time.
 //! `session` holds what a sequence needs. `train` is the same for training: steps back as well as forward, and the optimizer.
+//! `limits` measures what all of it is held against.
 //!
 //! What does not live here: how a plan comes about, and what tokens mean.
 
 pub mod activation;
+#[doc(hidden)]
+pub mod bench;
 mod cache;
 mod device;
+mod limits;
+mod memory;
 mod multiply;
 mod pack;
 mod parameters;
@@ -23,6 +28,7 @@ mod typed;
 mod walk;
 
 pub use device::CpuDevice;
+pub use limits::Meter;
 pub use pass::Pass;
 pub use session::TypedCpuModel;
 pub use train::{Activate, CpuTrainer};

@@ -16,9 +16,11 @@
 use gpt_plan::Format;
 
 use super::device::CpuDevice;
+use super::memory::{Arena, Block};
 use super::multiply::Panels;
 use super::pool::{Disjoint, Pool};
 use super::simd::{Kernels, PANEL};
+use crate::Error;
 use crate::weights::HostTensor;
 
 /// A packed matrix.
@@ -29,7 +31,7 @@ pub struct Packed {
     /// Inputs.
     pub depth: usize,
     order: Order,
-    data: Vec<Line>,
+    data: Block,
 }
 
 /// Which rows a panel holds.
@@ -41,14 +43,14 @@ pub enum Order {
     Gated,
 }
 
-/// A cache line, so that panels begin at one.
-#[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-struct Line([f32; 16]);
-
 impl Packed {
-    /// Packs `tensor` on all threads.
-    pub fn new(pool: &Pool, tensor: &HostTensor<'_>, order: Order) -> Packed {
+    /// Packs `tensor` on all threads, into memory of `arena`.
+    pub fn new(
+        pool: &Pool,
+        arena: &Arena,
+        tensor: &HostTensor<'_>,
+        order: Order,
+    ) -> Result<Packed, Error> {
         let HostTensor {
             format,
             rows,
@@ -59,32 +61,28 @@ impl Packed {
             Order::Straight => rows.div_ceil(PANEL),
             Order::Gated => (rows / 2).div_ceil(PANEL / 2),
         };
-        let panel_floats = panel_bytes(format, columns) / 4;
-        let mut data = vec![Line::default(); (panels * panel_floats).div_ceil(16)];
+        let panel_bytes = panel_bytes(format, columns);
         let row_bytes = format.row_bytes(columns);
-        let shared = Disjoint::<f32>::new(bytemuck::cast_slice_mut(&mut data));
-        pool.run(panels, &|panel, _| {
-            // SAFETY: each task writes the panel of its own number.
-            let out = unsafe { shared.part(panel * panel_floats, panel_floats) };
-            let out: &mut [u8] = bytemuck::cast_slice_mut(out);
-            for lane in 0..PANEL {
-                if let Some(row) = row_of(order, rows, panel, lane) {
-                    scatter(
-                        format,
-                        &tensor.data[row * row_bytes..][..row_bytes],
-                        lane,
-                        out,
-                    );
+        let data = arena.block(panels * panel_bytes, |data| {
+            let shared = Disjoint::new(data);
+            pool.run(panels, &|panel, _| {
+                // SAFETY: each task writes the panel of its own number.
+                let out = unsafe { shared.part(panel * panel_bytes, panel_bytes) };
+                for lane in 0..PANEL {
+                    if let Some(row) = row_of(order, rows, panel, lane) {
+                        let row = &tensor.data[row * row_bytes..][..row_bytes];
+                        scatter(format, row, lane, out);
+                    }
                 }
-            }
-        });
-        Packed {
+            });
+        })?;
+        Ok(Packed {
             format,
             rows,
             depth: columns,
             order,
             data,
-        }
+        })
     }
 
     /// Number of panels.
@@ -98,7 +96,7 @@ impl Packed {
     /// The panel `index` in its format.
     pub fn panel(&self, index: usize) -> &[u8] {
         let bytes = panel_bytes(self.format, self.depth);
-        &bytemuck::cast_slice(&self.data)[index * bytes..][..bytes]
+        &self.data[index * bytes..][..bytes]
     }
 
     /// The part of a panel that covers the columns `from..to`; both whole blocks, but for the end of the matrix.
@@ -242,7 +240,8 @@ mod tests {
                     columns,
                     data: data.into(),
                 };
-                let packed = Packed::new(&pool, &tensor, Order::Straight);
+                let packed =
+                    Packed::new(&pool, &Arena::default(), &tensor, Order::Straight).unwrap();
                 let bytes = format.row_bytes(columns);
                 let (mut expected, mut found) = (vec![0.0; columns], vec![f32::NAN; columns]);
                 for r in 0..rows {

@@ -4,6 +4,7 @@
 use gpt_plan::{Norm, Plan, TensorId};
 
 use super::device::CpuDevice;
+use super::memory::Arena;
 use super::pack::{Order, Packed};
 use crate::Error;
 use crate::weights::Weights;
@@ -28,15 +29,13 @@ pub struct Reader<'a> {
     pub plan: &'static Plan,
     pub weights: &'a dyn Weights,
     pub device: &'a CpuDevice,
+    pub arena: &'a Arena,
 }
 
 impl Reader<'_> {
     pub fn matrix(&self, id: TensorId, layer: u32, order: Order) -> Result<Packed, Error> {
-        Ok(Packed::new(
-            &self.device.pool,
-            &self.weights.tensor(id, layer)?,
-            order,
-        ))
+        let tensor = self.weights.tensor(id, layer)?;
+        Packed::new(&self.device.pool, self.arena, &tensor, order)
     }
 
     pub fn vector(&self, id: TensorId, layer: u32) -> Result<Vec<f32>, Error> {
@@ -71,22 +70,67 @@ impl Reader<'_> {
     }
 }
 
-/// Cosine and sine of every rotary angle: `[positions][head_dim / 2]` each. Empty for a model without rotation.
+/// Cosine and sine of every rotary angle; of none for a model without rotation.
 pub struct Rotary {
-    pub cos: Vec<f32>,
-    pub sin: Vec<f32>,
-    pub pairs: usize,
+    /// `[positions][head_dim / 2]`; empty if the model has no rotary positions.
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+    head_dim: usize,
+    /// How many of the outputs of `qkv`, from the first on, are turned: queries and keys.
+    turned: usize,
 }
 
 impl Rotary {
     pub fn new(plan: &Plan) -> Rotary {
-        let angles = crate::weights::rotary(&plan.spec);
-        let pairs = if angles.is_empty() {
+        let spec = &plan.spec;
+        let angles = crate::weights::rotary(spec);
+        let turned = if angles.is_empty() {
             0
         } else {
-            plan.spec.head_dim as usize / 2
+            (spec.q_width() + spec.kv_width()) as usize
         };
         let (cos, sin) = angles.into_iter().map(|[cos, sin]| (cos, sin)).unzip();
-        Rotary { cos, sin, pairs }
+        Rotary {
+            cos,
+            sin,
+            head_dim: spec.head_dim as usize,
+            turned,
+        }
     }
+
+    /// Turns outputs of `qkv` for the token at `position`, of which `outputs` are those from `first` (an even number) on. Heads that are turned have an
+    /// even width, so pairs stay together.
+    #[inline(always)]
+    pub fn turn(&self, position: usize, first: usize, outputs: &mut [f32]) {
+        let end = outputs.len().min(self.turned.saturating_sub(first));
+        let mut at = 0;
+        while at < end {
+            let d = (first + at) % self.head_dim;
+            let part = &mut outputs[at..end.min(at + self.head_dim - d)];
+            at += part.len();
+            for (pair, (cos, sin)) in pairs(part).zip(self.angles(position, d)) {
+                *pair = [pair[0] * cos - pair[1] * sin, pair[0] * sin + pair[1] * cos];
+            }
+        }
+    }
+
+    /// The gradient of a turned head at `position` becomes that of the head: the inverse of a rotation is its transpose.
+    pub fn turn_back(&self, position: usize, head: &mut [f32]) {
+        if self.turned == 0 {
+            return;
+        }
+        for (pair, (cos, sin)) in pairs(head).zip(self.angles(position, 0)) {
+            *pair = [pair[0] * cos + pair[1] * sin, pair[1] * cos - pair[0] * sin];
+        }
+    }
+
+    /// Cosines and sines at `position`, from element `d` of a head on.
+    fn angles(&self, position: usize, d: usize) -> impl Iterator<Item = (&f32, &f32)> {
+        let start = position * (self.head_dim / 2) + d / 2;
+        self.cos[start..].iter().zip(&self.sin[start..])
+    }
+}
+
+fn pairs(part: &mut [f32]) -> impl Iterator<Item = &mut [f32; 2]> {
+    part.as_chunks_mut::<2>().0.iter_mut()
 }

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use gpt_plan::{Plan, Step};
 
 use super::device::CpuDevice;
+use super::memory::Arena;
 use super::parameters::Rotary;
-use super::pass::{Pass, Scratch};
+use super::pass::{Pass, Scratch, Watch};
 use super::typed::{BufferStore, Gpt, Store};
 use crate::Error;
-use crate::engine::{EngineModel, EngineSession, SessionOptions, Trace, Want};
+use crate::engine::{Clock, EngineModel, EngineSession, Profile, SessionOptions, Trace, Want};
 use crate::weights::Weights;
 
 /// Something with parameters that can run a pass.
 pub(super) trait Forward: Send + Sync + 'static {
     type Buffers: Send;
-    fn buffers(&self, store: &BufferStore) -> Self::Buffers;
+    fn buffers(&self, store: &BufferStore) -> Result<Self::Buffers, Error>;
     fn forward(&self, buffers: &mut Self::Buffers, pass: &mut Pass<'_>);
 }
 
@@ -46,7 +47,12 @@ pub struct TypedCpuModel<M: Gpt> {
 impl<M: Gpt> TypedCpuModel<M> {
     /// Packs every parameter.
     pub fn new(device: Arc<CpuDevice>, weights: &dyn Weights) -> Result<Self, Error> {
-        let model = M::parameters(&mut Store::new(M::plan(), weights, &device))?;
+        let model = M::parameters(&mut Store::new(
+            M::plan(),
+            weights,
+            &device,
+            &Arena::default(),
+        ))?;
         Ok(TypedCpuModel {
             shared: Arc::new(Shared::new(device, M::plan(), Typed(model))),
         })
@@ -55,7 +61,7 @@ impl<M: Gpt> TypedCpuModel<M> {
 
 impl<M: Gpt> EngineModel for TypedCpuModel<M> {
     fn session(&self, options: SessionOptions) -> Result<Box<dyn EngineSession>, Error> {
-        Ok(Box::new(Session::new(self.shared.clone(), options)))
+        Ok(Box::new(Session::new(self.shared.clone(), options)?))
     }
 }
 
@@ -64,13 +70,22 @@ struct Typed<M>(M);
 impl<M: Gpt> Forward for Typed<M> {
     type Buffers = M::Buffers;
 
-    fn buffers(&self, store: &BufferStore) -> M::Buffers {
+    fn buffers(&self, store: &BufferStore) -> Result<M::Buffers, Error> {
         M::buffers(store)
     }
 
     fn forward(&self, buffers: &mut M::Buffers, pass: &mut Pass<'_>) {
         self.0.forward(buffers, pass);
     }
+}
+
+/// What is to be kept of a pass besides its logits.
+pub(super) enum Observe<'a> {
+    Nothing,
+    /// What each step left behind.
+    Values(&'a mut Vec<Trace>),
+    /// How long it took.
+    Times(&'a mut Watch),
 }
 
 /// One sequence: its buffers, cache and scratch memory.
@@ -82,14 +97,14 @@ pub(super) struct Session<F: Forward> {
 }
 
 impl<F: Forward> Session<F> {
-    pub fn new(shared: Arc<Shared<F>>, options: SessionOptions) -> Self {
+    pub fn new(shared: Arc<Shared<F>>, options: SessionOptions) -> Result<Self, Error> {
         let plan = shared.plan;
-        Session {
+        Ok(Session {
             steps: plan.walk().collect(),
-            buffers: shared.model.buffers(&BufferStore { plan, options }),
+            buffers: shared.model.buffers(&BufferStore { plan, options })?,
             scratch: Scratch::new(plan, &shared.device, &options),
             shared,
-        }
+        })
     }
 
     fn run(
@@ -98,8 +113,26 @@ impl<F: Forward> Session<F> {
         position: u32,
         want: Want,
         logits: &mut [f32],
-        trace: Option<&mut Vec<Trace>>,
+        observe: Observe<'_>,
     ) {
+        self.with_pass(tokens, position, want, logits, observe, F::forward);
+    }
+
+    /// Hands `run` the model, this sequence's buffers and a pass that is at its beginning.
+    pub fn with_pass(
+        &mut self,
+        tokens: &[u32],
+        position: u32,
+        want: Want,
+        logits: &mut [f32],
+        observe: Observe<'_>,
+        run: impl FnOnce(&F, &mut F::Buffers, &mut Pass<'_>),
+    ) {
+        let (trace, watch) = match observe {
+            Observe::Nothing => (None, None),
+            Observe::Values(trace) => (Some(trace), None),
+            Observe::Times(watch) => (None, Some(watch)),
+        };
         let mut pass = Pass {
             plan: self.shared.plan,
             device: &self.shared.device,
@@ -112,8 +145,9 @@ impl<F: Forward> Session<F> {
             steps: &self.steps,
             next: 0,
             trace,
+            watch,
         };
-        self.shared.model.forward(&mut self.buffers, &mut pass);
+        run(&self.shared.model, &mut self.buffers, &mut pass);
     }
 }
 
@@ -125,14 +159,37 @@ impl<F: Forward> EngineSession for Session<F> {
         want: Want,
         logits: &mut [f32],
     ) -> Result<(), Error> {
-        self.run(tokens, position, want, logits, None);
+        self.run(tokens, position, want, logits, Observe::Nothing);
         Ok(())
     }
 
     fn trace(&mut self, tokens: &[u32], position: u32) -> Result<Vec<Trace>, Error> {
         let mut logits = vec![0.0; tokens.len() * self.shared.plan.spec.vocab as usize];
         let mut trace = Vec::new();
-        self.run(tokens, position, Want::All, &mut logits, Some(&mut trace));
+        self.run(
+            tokens,
+            position,
+            Want::All,
+            &mut logits,
+            Observe::Values(&mut trace),
+        );
         Ok(trace)
+    }
+
+    fn profile(&mut self, tokens: &[u32], position: u32) -> Result<Profile, Error> {
+        let mut logits = vec![0.0; self.shared.plan.spec.vocab as usize];
+        let mut watch = Watch::start();
+        self.run(
+            tokens,
+            position,
+            Want::Last,
+            &mut logits,
+            Observe::Times(&mut watch),
+        );
+        // Nobody else is asked to do anything here: a step has no way there and back.
+        Ok(Profile {
+            clock: Clock::Device,
+            steps: watch.steps,
+        })
     }
 }

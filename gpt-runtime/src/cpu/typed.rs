@@ -8,6 +8,7 @@ use gpt_plan::{Plan, Rows as RowsOf, TensorId};
 
 use super::cache::Cache;
 use super::device::CpuDevice;
+use super::memory::Arena;
 use super::pack::{Order, Packed};
 use super::parameters::{NormParameters, Projection, Reader};
 use super::pass::Pass;
@@ -27,7 +28,10 @@ pub trait Gpt: Sized + Send + Sync + 'static {
     fn parameters(store: &mut Store<'_>) -> Result<Self, Error>;
 
     /// Buffers for one session.
-    fn buffers(store: &BufferStore) -> Self::Buffers;
+    ///
+    /// # Errors
+    /// The system has no room for its cache.
+    fn buffers(store: &BufferStore) -> Result<Self::Buffers, Error>;
 
     /// Every step of the plan, in order.
     fn forward(&self, buffers: &mut Self::Buffers, pass: &mut Pass<'_>);
@@ -107,12 +111,14 @@ impl<'a> Store<'a> {
         plan: &'static Plan,
         weights: &'a dyn Weights,
         device: &'a CpuDevice,
+        arena: &'a Arena,
     ) -> Self {
         Store {
             reader: Reader {
                 plan,
                 weights,
                 device,
+                arena,
             },
             layer: 0,
         }
@@ -230,18 +236,29 @@ impl BufferStore {
     }
 
     /// The cache of each layer.
-    pub fn cache<const KV: usize>(&self) -> Vec<LayerCache<KV>> {
+    ///
+    /// # Errors
+    /// The system has no room for it.
+    pub fn cache<const KV: usize>(&self) -> Result<Vec<LayerCache<KV>>, Error> {
+        let layers = self.layer_caches()?;
+        Ok(layers.into_iter().map(LayerCache).collect())
+    }
+
+    pub(super) fn layer_caches(&self) -> Result<Vec<Cache>, Error> {
+        let arena = Arena::default();
         (0..self.plan.spec.layers)
-            .map(|_| LayerCache(self.layer_cache()))
+            .map(|_| self.layer_cache(&arena))
             .collect()
     }
 
-    pub(super) fn layer_cache(&self) -> Cache {
+    fn layer_cache(&self, arena: &Arena) -> Result<Cache, Error> {
         let spec = &self.plan.spec;
         Cache::new(
+            arena,
             spec.kv_heads as usize,
             spec.head_dim as usize,
             self.options.capacity as usize,
+            self.options.cache,
         )
     }
 

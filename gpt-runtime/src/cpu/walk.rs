@@ -7,6 +7,7 @@ use gpt_plan::{BufferId, Op, Plan, Step, TensorId, TensorKind};
 use super::activation::Apply;
 use super::cache::Cache;
 use super::device::CpuDevice;
+use super::memory::Arena;
 use super::pack::{Order, Packed};
 use super::parameters::{NormParameters, Projection, Reader};
 use super::pass::Pass;
@@ -18,7 +19,7 @@ use crate::weights::Weights;
 
 /// A model known only by its plan.
 pub struct CpuModel {
-    shared: Arc<Shared<Walk>>,
+    pub(super) shared: Arc<Shared<Walk>>,
 }
 
 impl CpuModel {
@@ -32,6 +33,7 @@ impl CpuModel {
             plan,
             weights,
             device: &device,
+            arena: &Arena::default(),
         };
         let mut matrices: Vec<Option<Packed>> = Vec::new();
         matrices.resize_with(plan.tensors.len(), || None);
@@ -66,11 +68,11 @@ impl CpuModel {
 
 impl EngineModel for CpuModel {
     fn session(&self, options: SessionOptions) -> Result<Box<dyn EngineSession>, Error> {
-        Ok(Box::new(Session::new(self.shared.clone(), options)))
+        Ok(Box::new(Session::new(self.shared.clone(), options)?))
     }
 }
 
-struct Walk {
+pub(super) struct Walk {
     matrices: Vec<Option<Packed>>,
     tables: Vec<Vec<f32>>,
     /// One for each step of the walk.
@@ -113,7 +115,7 @@ impl Parameters {
     }
 }
 
-struct Buffers {
+pub(super) struct Buffers {
     x: Vec<f32>,
     q: Vec<f32>,
     a: Vec<f32>,
@@ -127,47 +129,51 @@ impl Walk {
             .as_ref()
             .expect("a matrix of the model is packed")
     }
+
+    /// Step `index` of the walk.
+    pub(super) fn step(&self, index: usize, buffers: &mut Buffers, pass: &mut Pass<'_>) {
+        let Buffers { x, q, a, h, cache } = buffers;
+        let (parameters, (layer, step)) = (&self.steps[index], pass.steps[index]);
+        let norm = parameters.norm.as_ref();
+        let cache = &mut cache[layer as usize];
+        match (&step.op, &parameters.projection) {
+            (Op::Embed { table, positions }, _) => {
+                let positions = positions.map(|id| &*self.tables[usize::from(id.0)]);
+                pass.embed_rows(self.matrix(*table), positions, x);
+            }
+            (Op::Attention, _) => pass.attention_rows(q, cache, a),
+            (Op::Head { weight, .. }, _) => pass.head_rows(x, norm, self.matrix(*weight)),
+            (Op::Qkv { .. }, Some(qkv)) => pass.qkv_rows(x, norm, qkv, q, cache),
+            (Op::AttentionOut { .. }, Some(out)) => pass.attention_out_rows(a, out, norm, x),
+            (Op::MlpUp { .. }, Some(up)) => {
+                pass.mlp_up_rows(x, norm, up, &|row| self.activation.apply(row), h)
+            }
+            (Op::MlpDown { .. }, Some(down)) => pass.mlp_down_rows(h, down, norm, x),
+            (op, None) => unreachable!("a projection was packed for {op:?}"),
+        }
+    }
 }
 
 impl Forward for Walk {
     type Buffers = Buffers;
 
-    fn buffers(&self, store: &BufferStore) -> Buffers {
+    fn buffers(&self, store: &BufferStore) -> Result<Buffers, Error> {
         let buffer = |id: BufferId| {
             let buffer = &store.plan.buffers[id as usize];
             vec![0.0; store.rows(buffer.rows) * buffer.width as usize]
         };
-        Buffers {
+        Ok(Buffers {
             x: buffer(BufferId::X),
             q: buffer(BufferId::Q),
             a: buffer(BufferId::A),
             h: buffer(BufferId::H),
-            cache: (0..store.plan.spec.layers)
-                .map(|_| store.layer_cache())
-                .collect(),
-        }
+            cache: store.layer_caches()?,
+        })
     }
 
     fn forward(&self, buffers: &mut Buffers, pass: &mut Pass<'_>) {
-        let Buffers { x, q, a, h, cache } = buffers;
-        for (parameters, &(layer, step)) in self.steps.iter().zip(pass.steps) {
-            let norm = parameters.norm.as_ref();
-            let cache = &mut cache[layer as usize];
-            match (&step.op, &parameters.projection) {
-                (Op::Embed { table, positions }, _) => {
-                    let positions = positions.map(|id| &*self.tables[usize::from(id.0)]);
-                    pass.embed_rows(self.matrix(*table), positions, x);
-                }
-                (Op::Attention, _) => pass.attention_rows(q, cache, a),
-                (Op::Head { weight, .. }, _) => pass.head_rows(x, norm, self.matrix(*weight)),
-                (Op::Qkv { .. }, Some(qkv)) => pass.qkv_rows(x, norm, qkv, q, cache),
-                (Op::AttentionOut { .. }, Some(out)) => pass.attention_out_rows(a, out, norm, x),
-                (Op::MlpUp { .. }, Some(up)) => {
-                    pass.mlp_up_rows(x, norm, up, &|row| self.activation.apply(row), h)
-                }
-                (Op::MlpDown { .. }, Some(down)) => pass.mlp_down_rows(h, down, norm, x),
-                (op, None) => unreachable!("a projection was packed for {op:?}"),
-            }
+        for index in 0..self.steps.len() {
+            self.step(index, buffers, pass);
         }
     }
 }

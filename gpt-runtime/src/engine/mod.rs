@@ -5,6 +5,7 @@
 //! chunking: the facade in `session.rs` never hands it more rows than it asked for. An engine may choose tokens by itself, where going back to the host
 //! for each would cost too much. `train` is the same for training.
 
+mod profile;
 mod train;
 
 use std::collections::VecDeque;
@@ -13,6 +14,7 @@ use gpt_plan::{ATTENTION_PART, Rows};
 
 use crate::{Error, Sampling};
 
+pub use profile::{Clock, Limits, Profile, StepTime};
 pub use train::{EngineTrainer, Learn, Precision, Sequences, State, TrainerOptions, Update};
 
 /// Sizes of a session, fixed when it is created.
@@ -24,6 +26,43 @@ pub struct SessionOptions {
     pub chunk: u32,
     /// Whether logits of all rows of a chunk can be asked for, not only of the last.
     pub all_logits: bool,
+    /// What keys and values are kept in.
+    pub cache: CacheFormat,
+}
+
+/// How a session keeps keys and values. Arithmetic is in f32 whatever they are kept in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheFormat {
+    /// As they come.
+    #[default]
+    F32,
+    /// Rounded to IEEE half precision: half the memory, and half the time to read it, which is what long contexts take. Keys and values beyond
+    /// 65,504 would become infinite.
+    F16,
+    /// Rounded to the upper half of an f32: as small, coarser by eight times, without the limit.
+    Bf16,
+}
+
+impl CacheFormat {
+    /// Every format.
+    pub const ALL: [CacheFormat; 3] = [CacheFormat::F32, CacheFormat::F16, CacheFormat::Bf16];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            CacheFormat::F32 => "f32",
+            CacheFormat::F16 => "f16",
+            CacheFormat::Bf16 => "bf16",
+        }
+    }
+
+    /// Bytes of a number.
+    pub const fn bytes(self) -> usize {
+        match self {
+            CacheFormat::F32 => 4,
+            CacheFormat::F16 | CacheFormat::Bf16 => 2,
+        }
+    }
 }
 
 impl SessionOptions {
@@ -109,4 +148,8 @@ pub trait EngineSession: Send {
     /// As [`forward`](Self::forward) with all logits, but every scratch buffer is filled with NaN first and each
     /// step's output is read back. Slow, and may allocate.
     fn trace(&mut self, tokens: &[u32], position: u32) -> Result<Vec<Trace>, Error>;
+
+    /// As [`forward`](Self::forward) with the last row's logits, which are dropped, and with a look at the clock before and after each step. May
+    /// allocate.
+    fn profile(&mut self, tokens: &[u32], position: u32) -> Result<Profile, Error>;
 }

@@ -3,9 +3,10 @@
 //! Among several the order is: discrete, integrated, virtual, others, software. `WGPU_BACKEND` restricts the APIs,
 //! `WGPU_ADAPTER_NAME` (or a name that the caller gives) the adapters, `WGPU_POWER_PREF=low` puts integrated before discrete.
 
+use gpt_plan::Feature;
 use wgpu::{
-    Adapter, Backend, Backends, DeviceType, DownlevelFlags, Features, Instance, InstanceDescriptor,
-    PowerPreference,
+    Adapter, Backend, Backends, CooperativeScalarType, DeviceType, DownlevelFlags, Features,
+    Instance, InstanceDescriptor, PowerPreference,
 };
 
 use crate::Error;
@@ -23,6 +24,8 @@ pub struct AdapterDescription {
     pub driver: String,
     /// Whether its shaders have numbers of 16 bits, which training in f16 takes.
     pub f16: bool,
+    /// What kernels have variants for.
+    pub features: gpt_plan::Features,
     /// Why it cannot run our kernels, if it cannot.
     pub lacks: Option<String>,
 }
@@ -37,7 +40,8 @@ impl AdapterDescription {
                 .trim()
                 .to_owned(),
             name: info.name,
-            f16: !halves(adapter).is_empty(),
+            f16: adapter.features().contains(Features::SHADER_F16),
+            features: features(adapter),
             lacks: lacks(adapter),
         }
     }
@@ -148,9 +152,36 @@ fn of(backends: Backends) -> Vec<Adapter> {
     adapters
 }
 
-/// The feature of f16 arithmetic, where `adapter` has it.
-pub(super) fn halves(adapter: &Adapter) -> Features {
-    adapter.features() & Features::SHADER_F16
+/// What is opened of `adapter` beyond WebGPU's core, where it has it, for kernels that make use of `variants`.
+pub(super) fn wanted(adapter: &Adapter, variants: gpt_plan::Features) -> Features {
+    let mut useful = Features::SHADER_F16
+        | Features::TIMESTAMP_QUERY
+        | Features::SUBGROUP
+        | Features::PIPELINE_CACHE;
+    let experimental = Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+    useful.set(experimental, variants.has(Feature::CooperativeMatrices));
+    adapter.features() & useful
+}
+
+/// What `adapter` has that kernels have variants for.
+pub(super) fn features(adapter: &Adapter) -> gpt_plan::Features {
+    let info = adapter.get_info();
+    let has = |features| adapter.features().contains(features);
+    let has = |feature: &Feature| match feature {
+        Feature::Subgroups => has(Features::SUBGROUP) && info.subgroup_min_size >= 8,
+        Feature::CooperativeMatrices => {
+            let matrices = Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+            has(matrices | Features::SHADER_F16 | Features::SUBGROUP)
+                && (info.subgroup_min_size, info.subgroup_max_size) == (32, 32)
+                && adapter.cooperative_matrix_properties().iter().any(|p| {
+                    (p.m_size, p.n_size, p.k_size) == (16, 16, 16)
+                        && p.ab_type == CooperativeScalarType::F16
+                        && p.cr_type == CooperativeScalarType::F32
+                })
+        }
+    };
+    let found = Feature::ALL.into_iter().filter(has);
+    found.fold(gpt_plan::Features::NONE, gpt_plan::Features::with)
 }
 
 /// What a kernel needs and `adapter` lacks. All of it is in WebGPU's default limits, but not in every GL driver.

@@ -7,7 +7,7 @@ use wgpu::{Buffer, BufferUsages};
 use super::layout::Slot;
 use super::model::Shared;
 use crate::Error;
-use crate::engine::SessionOptions;
+use crate::engine::{CacheFormat, SessionOptions};
 
 /// The struct of `run.wgsl`, padded to what a uniform needs.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -97,6 +97,12 @@ impl Buffers {
             }
             device.buffer(name, bytes, storage)
         };
+        if options.cache != CacheFormat::F32 {
+            return Err(Error::Input(format!(
+                "a cache in {} was asked for, and the GPU engine keeps keys and values in f32",
+                options.cache.name()
+            )));
+        }
         if options.chunk > 65_535 {
             return Err(Error::Input(format!(
                 "a chunk of {} tokens is more than a dispatch covers, which is 65535",

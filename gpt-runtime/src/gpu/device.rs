@@ -3,14 +3,15 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gpt_plan::Kernel;
+use gpt_plan::{Feature, Kernel};
 use wgpu::{
     BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, Buffer, BufferDescriptor,
-    BufferUsages, CommandEncoder, ComputePipeline, DeviceType, ErrorFilter, Features, MapMode,
-    MemoryHints, PollType, Queue, SubmissionIndex,
+    BufferUsages, CommandEncoder, ComputePipeline, DeviceType, ErrorFilter, ExperimentalFeatures,
+    Features, MapMode, MemoryHints, PollType, Queue, SubmissionIndex,
 };
 
 use super::adapter;
+use super::cache::PipelineCache;
 use crate::Error;
 
 /// A GPU, opened; models that run on it share it.
@@ -20,24 +21,61 @@ pub struct GpuDevice {
     name: String,
     software: bool,
     max_buffer: u64,
+    /// Which variants of kernels run.
+    features: gpt_plan::Features,
+    cache: Option<PipelineCache>,
     /// What went wrong where no call could return it.
     trouble: Arc<Mutex<Option<String>>>,
     created: AtomicU64,
 }
 
 impl GpuDevice {
-    /// Opens the best adapter whose name contains `name` (any case), or the best of all.
+    /// Opens the best adapter whose name contains `name` (any case), or the best of all. `GPT_GPU_FEATURES` has the names of the features that
+    /// kernels may make use of, with commas between them, if not all are wanted; empty, it leaves the plain kernels.
     ///
     /// # Errors
     /// None found, none suitable, or the driver refuses; the message says which and what there is.
     pub fn open(name: Option<&str>) -> Result<GpuDevice, Error> {
+        let features = match std::env::var("GPT_GPU_FEATURES") {
+            Err(_) => gpt_plan::Features::DEFAULT,
+            Ok(names) => gpt_plan::Features::parse(&names).ok_or_else(|| {
+                let known = Feature::ALL.map(Feature::name).join(", ");
+                Error::Input(format!(
+                    "GPT_GPU_FEATURES is `{names}`; the features that kernels have variants for are {known}"
+                ))
+            })?,
+        };
+        GpuDevice::create(name, features, PipelineCache::open)
+    }
+
+    /// As [`open`](Self::open), where kernels make use of `features`, as far as the adapter has them, and pipelines are not kept on disk, whatever the
+    /// environment says.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(name: Option<&str>, features: gpt_plan::Features) -> Result<GpuDevice, Error> {
+        GpuDevice::create(name, features, |_, _| None)
+    }
+
+    fn create(
+        name: Option<&str>,
+        features: gpt_plan::Features,
+        cache: impl Fn(&wgpu::Device, &wgpu::AdapterInfo) -> Option<PipelineCache>,
+    ) -> Result<GpuDevice, Error> {
         let adapter = adapter::choose(name)?;
         let info = adapter.get_info();
         let limits = adapter.limits();
         let max_buffer = limits.max_buffer_size;
+        let features = adapter::features(&adapter).and(features);
+        let experimental = match features.has(Feature::CooperativeMatrices) {
+            // SAFETY: what is experimental is compiled from a shader that was validated when the plan was made, and only where somebody has asked for it by name.
+            true => unsafe { ExperimentalFeatures::enabled() },
+            false => ExperimentalFeatures::disabled(),
+        };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("gpt"),
-            required_features: adapter::halves(&adapter),
+            required_features: adapter::wanted(&adapter, features),
+            experimental_features: experimental,
             required_limits: limits,
             memory_hints: MemoryHints::Performance,
             ..Default::default()
@@ -63,12 +101,15 @@ impl GpuDevice {
             }
         });
         let backend = adapter::backend_name(info.backend);
+        let cache = cache(&device, &info);
         Ok(GpuDevice {
             device,
             queue,
             name: format!("{} ({backend})", info.name),
             software: info.device_type == DeviceType::Cpu,
             max_buffer,
+            features,
+            cache,
             trouble,
             created: AtomicU64::new(0),
         })
@@ -87,6 +128,16 @@ impl GpuDevice {
     /// Whether shaders have numbers of 16 bits.
     pub fn has_f16(&self) -> bool {
         self.device.features().contains(Features::SHADER_F16)
+    }
+
+    /// The features that kernels make use of.
+    pub fn features(&self) -> gpt_plan::Features {
+        self.features
+    }
+
+    /// Whether passes can be timed by the device.
+    pub(super) fn has_timestamps(&self) -> bool {
+        self.device.features().contains(Features::TIMESTAMP_QUERY)
     }
 
     /// Buffers, bind groups and pipelines created so far. Does not grow while sessions run.
@@ -185,13 +236,15 @@ impl GpuDevice {
         })
     }
 
-    /// The pipeline of a kernel whose bind groups are laid out as `groups` say.
+    /// The pipeline of a kernel, or of the variant of it that is for this device, whose bind groups are laid out as `groups` say.
     pub(super) fn pipeline(
         &self,
         kernel: &Kernel,
         groups: &[Option<&BindGroupLayout>],
     ) -> ComputePipeline {
         self.count();
+        let variant = kernel.variant(self.features);
+        let kernel = variant.as_ref().unwrap_or(kernel);
         let label = Some(&*kernel.name);
         let source = wgpu::ShaderModuleDescriptor {
             label,
@@ -222,8 +275,15 @@ impl GpuDevice {
                     // Every kernel writes workgroup memory before it reads it.
                     zero_initialize_workgroup_memory: false,
                 },
-                cache: None,
+                cache: self.cache.as_ref().map(PipelineCache::inner),
             })
+    }
+
+    /// Keeps the pipelines that were built for the next program, where the backend can.
+    pub(super) fn keep_pipelines(&self) {
+        if let Some(cache) = &self.cache {
+            cache.save();
+        }
     }
 
     /// Submits what was recorded.

@@ -168,7 +168,8 @@ pub fn weight_layout(device: &GpuDevice, slots: WeightSlots) -> BindGroupLayout 
     layout(device, &entries)
 }
 
-fn layout(device: &GpuDevice, entries: &[BindGroupLayoutEntry]) -> BindGroupLayout {
+/// A layout of `entries`.
+pub fn layout(device: &GpuDevice, entries: &[BindGroupLayoutEntry]) -> BindGroupLayout {
     device.count();
     device
         .device
@@ -178,7 +179,8 @@ fn layout(device: &GpuDevice, entries: &[BindGroupLayoutEntry]) -> BindGroupLayo
         })
 }
 
-fn entry(binding: u32, ty: BufferBindingType) -> BindGroupLayoutEntry {
+/// A buffer at `binding`.
+pub fn entry(binding: u32, ty: BufferBindingType) -> BindGroupLayoutEntry {
     BindGroupLayoutEntry {
         binding,
         visibility: ShaderStages::COMPUTE,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytemuck::cast_slice;
 use gpt_plan::{
-    ChoiceOp, Kernel, MatrixLayout, NO_KERNEL, Op, Place, Plan, STRIP, Step, TensorId, TensorKind,
-    vector_block, vector_offset,
+    ChoiceOp, Format, Kernel, MatrixLayout, NO_KERNEL, Op, Place, Plan, STRIP, Step, TensorId,
+    TensorKind, vector_block, vector_offset,
 };
 use wgpu::{
     BindGroup, BindGroupEntry, BindingResource, Buffer, BufferBinding, BufferUsages,
@@ -15,7 +15,7 @@ use wgpu::{
 
 use super::device::GpuDevice;
 use super::layout::{self, FIRST_PART, SlotEntry, TABLE, VECTORS, WeightSlots};
-use super::pack::pack;
+use super::pack::Packer;
 use super::session::GpuSession;
 use crate::Error;
 use crate::engine::{EngineModel, EngineSession, SessionOptions};
@@ -43,6 +43,8 @@ type Groups = (&'static [SlotEntry], Option<WeightSlots>);
 pub(super) struct ModelStep {
     pub layer: u32,
     pub step: &'static Step,
+    /// How its matrix is stored.
+    pub format: Format,
     /// Indices of its kernels.
     pub decode: u16,
     pub prefill: u16,
@@ -82,6 +84,7 @@ impl GpuModel {
             steps.push(ModelStep {
                 layer,
                 step,
+                format,
                 decode,
                 prefill,
                 weights: group,
@@ -96,6 +99,7 @@ impl GpuModel {
         }
         let pipelines = pipelines(&device, plan, &kernels);
         device.check()?;
+        device.keep_pipelines();
         Ok(GpuModel {
             shared: Arc::new(Shared {
                 device,
@@ -125,11 +129,12 @@ struct Upload<'a> {
     table: Option<Buffer>,
     /// A matrix that two steps share (the tied head) is uploaded once.
     matrices: HashMap<(TensorId, u32), Matrix>,
+    packer: Packer,
 }
 
 #[derive(Clone)]
 struct Matrix {
-    format: gpt_plan::Format,
+    format: Format,
     parts: Vec<Buffer>,
 }
 
@@ -168,6 +173,7 @@ impl<'a> Upload<'a> {
             layer_vectors: upload("the layers' vectors", cast_slice(&layers))?,
             table,
             matrices: HashMap::new(),
+            packer: Packer::new(),
         })
     }
 
@@ -176,9 +182,9 @@ impl<'a> Upload<'a> {
         &mut self,
         layer: u32,
         step: &Step,
-    ) -> Result<(Option<WeightSlots>, Option<BindGroup>, gpt_plan::Format), Error> {
+    ) -> Result<(Option<WeightSlots>, Option<BindGroup>, Format), Error> {
         let Some(id) = step.matrix() else {
-            return Ok((None, None, gpt_plan::Format::F32));
+            return Ok((None, None, Format::F32));
         };
         let matrix = self.matrix(step, id, layer)?;
         let slots = WeightSlots {
@@ -255,9 +261,9 @@ impl<'a> Upload<'a> {
         let tensor = self.weights.tensor(id, layer)?;
         let parts = (0..layout.parts)
             .map(|part| {
-                let packed = pack(&tensor, &layout, halves, part);
+                let packed = self.packer.pack(&tensor, &layout, halves, part);
                 self.device
-                    .upload(&declared.name, &packed, BufferUsages::STORAGE)
+                    .upload(&declared.name, packed, BufferUsages::STORAGE)
             })
             .collect::<Result<_, _>>()?;
         let matrix = Matrix { format, parts };
@@ -284,7 +290,7 @@ fn vectors(
         let start = vector_offset(&plan.tensors, id) as usize;
         let values = weights.tensor(id, layer)?;
         let out = &mut block[start..start + tensor.rows as usize];
-        crate::weights::format::decode(gpt_plan::Format::F32, &values.data, out);
+        crate::weights::format::decode(Format::F32, &values.data, out);
     }
     Ok(block)
 }

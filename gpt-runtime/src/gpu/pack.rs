@@ -5,24 +5,45 @@ use half::f16;
 
 use crate::weights::HostTensor;
 
-/// Part `part` of `tensor`, laid out by `layout`. In a gated MLP (`halves` of 2) strips of gate and up alternate.
-pub fn pack(tensor: &HostTensor<'_>, layout: &MatrixLayout, halves: u32, part: u32) -> Vec<u8> {
-    let panels = layout.panels_of(part);
-    let bytes = layout.panel_bytes() as usize;
-    let mut packed = vec![0; panels.len() * bytes];
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = panels.len().div_ceil(threads).max(1);
-    std::thread::scope(|scope| {
-        for (i, out) in packed.chunks_mut(share * bytes).enumerate() {
-            let first = panels.start + (i * share) as u32;
-            scope.spawn(move || {
-                for (panel, out) in (first..).zip(out.chunks_mut(bytes)) {
-                    fill(tensor, halves, panel, out);
-                }
-            });
+/// Packs one matrix after another, in memory that is the same for all: a model's matrices are large, and fresh memory for each costs more than packing it.
+pub struct Packer {
+    threads: usize,
+    packed: Vec<u8>,
+}
+
+impl Packer {
+    pub fn new() -> Packer {
+        Packer {
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            packed: Vec::new(),
         }
-    });
-    packed
+    }
+
+    /// Part `part` of `tensor`, laid out by `layout`. In a gated MLP (`halves` of 2) strips of gate and up alternate.
+    pub fn pack(
+        &mut self,
+        tensor: &HostTensor<'_>,
+        layout: &MatrixLayout,
+        halves: u32,
+        part: u32,
+    ) -> &[u8] {
+        let panels = layout.panels_of(part);
+        let bytes = layout.panel_bytes() as usize;
+        self.packed.clear();
+        self.packed.resize(panels.len() * bytes, 0);
+        let share = panels.len().div_ceil(self.threads).max(1);
+        std::thread::scope(|scope| {
+            for (i, out) in self.packed.chunks_mut(share * bytes).enumerate() {
+                let first = panels.start + (i * share) as u32;
+                scope.spawn(move || {
+                    for (panel, out) in (first..).zip(out.chunks_mut(bytes)) {
+                        fill(tensor, halves, panel, out);
+                    }
+                });
+            }
+        });
+        &self.packed
+    }
 }
 
 /// One panel. Rows that do not exist stay zero.

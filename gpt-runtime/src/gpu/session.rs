@@ -3,6 +3,8 @@
 //! What changes from pass to pass (tokens, position, rows) is written into a mapped buffer and copied on the device; the wanted logits
 //! come back the same way. Both are mapped again and again, never made again.
 
+mod profile;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -16,7 +18,7 @@ use super::generate::Ahead;
 use super::layout::{self, Slot, SlotEntry};
 use super::model::{ModelStep, Shared};
 use crate::Error;
-use crate::engine::{Continue, EngineSession, SessionOptions, Trace, Want};
+use crate::engine::{Continue, EngineSession, Profile, SessionOptions, Trace, Want};
 
 /// One sequence.
 pub struct GpuSession {
@@ -240,5 +242,10 @@ impl EngineSession for GpuSession {
 
     fn generate(&mut self, ask: &Continue<'_>, chosen: &mut VecDeque<u32>) -> Result<bool, Error> {
         self.run_ahead(ask, chosen)
+    }
+
+    fn profile(&mut self, tokens: &[u32], position: u32) -> Result<Profile, Error> {
+        self.abandon()?;
+        self.time_steps(tokens, position)
     }
 }

@@ -3,7 +3,7 @@
 //! Whatever a file calls its tensors and however it stores them, an engine sees [`HostTensor`]s: one for each tensor
 //! of the plan and layer, row-major, in one of our five formats. `safetensors` and `gguf` read containers into an
 //! `archive` of named tensors, `stored` knows their element types, `config` what they say about the model, `names` how tensors are listed for people, and `checkpoint` joins
-//! them with the plan. `random` needs no file; `save` writes one. Packing for a device is the engine's work.
+//! them with the plan. `random` needs no file, nor does `lively`, whose weights are for tests; `save` writes one. Packing for a device is the engine's work.
 
 mod archive;
 mod checkpoint;
@@ -12,6 +12,8 @@ mod describe;
 pub mod format;
 mod gguf;
 mod host;
+#[doc(hidden)]
+pub mod lively;
 mod names;
 mod random;
 mod safetensors;

@@ -2,34 +2,93 @@
 //!
 //! For each block of keys: scores (a product with the panels of keys), the running softmax of each query, what was gathered so
 //! far shrunk to the new maximum, and the block's values gathered (a product with the rows of values). Dao et al.
-//! 2022 have the argument. A prompt gives a task to each head and block of queries; a single token gives one to each
-//! key/value head, whose query heads are the rows of the block.
+//! 2022 have the argument. A prompt gives a task to each head and block of queries. A single token has the query heads of a key/value head as the
+//! rows of a block, and gives a task to each of those and each part of the cache: parts have one length whatever the number of threads, and are put
+//! together in one order.
+
+use std::sync::{Mutex, MutexGuard};
 
 use gpt_plan::{Mask, Op, Spec};
 
-use super::{Pass, ThreadScratch};
-use crate::cpu::cache::Cache;
+use super::Pass;
+use crate::cpu::cache::{Cache, Cells, Shape, Sides, each_format};
 use crate::cpu::pool::Disjoint;
-use crate::cpu::simd::{Kernels, PANEL, Running};
-use crate::cpu::simd::{Strided, StridedMut};
+use crate::cpu::simd::{Cell, Kernels, PANEL, Running, Strided, StridedMut};
 
 /// Queries of a block, in a prompt. A multiple of every register tile's height.
 const QUERIES: usize = 48;
 /// Keys of a block: with them a block's scores and values stay in the first-level cache.
-pub(super) const KEYS: usize = 128;
+const KEYS: usize = 128;
+/// Keys of a part of the cache, in decoding.
+const PART: usize = 4 * KEYS;
 
-/// Rows of the largest block.
-pub(super) fn query_rows(spec: &Spec) -> usize {
-    QUERIES.max((spec.heads / spec.kv_heads) as usize)
+/// Nothing seen yet.
+const UNSEEN: Running = Running {
+    max: f32::NEG_INFINITY,
+    sum: 0.0,
+};
+
+/// What attention works on, made once for a session.
+pub(super) struct Scratch {
+    /// For each thread; a lock is never contended, as a thread takes its own.
+    threads: Vec<Mutex<Desk>>,
+    /// `[parts][heads][padded]`: what each part of the cache comes to, and `[parts][heads]` its sums.
+    parts: Vec<f32>,
+    states: Vec<Running>,
+}
+
+/// One thread's.
+struct Desk {
+    /// `[QUERIES][KEYS]`.
+    scores: Vec<f32>,
+    /// `[QUERIES][padded head_dim]`.
+    gathered: Vec<f32>,
+    states: Vec<Running>,
+}
+
+impl Scratch {
+    pub fn new(spec: &Spec, threads: usize, capacity: usize) -> Scratch {
+        let rows = QUERIES.max((spec.heads / spec.kv_heads) as usize);
+        let padded = (spec.head_dim as usize).next_multiple_of(PANEL);
+        let desk = || {
+            Mutex::new(Desk {
+                scores: vec![0.0; rows * KEYS],
+                gathered: vec![0.0; rows * padded],
+                states: vec![UNSEEN; rows],
+            })
+        };
+        let parts = capacity.div_ceil(PART) * spec.heads as usize;
+        Scratch {
+            threads: (0..threads).map(|_| desk()).collect(),
+            parts: vec![0.0; parts * padded],
+            states: vec![UNSEEN; parts],
+        }
+    }
+
+    pub fn poison(&mut self) {
+        self.parts.fill(f32::NAN);
+        for thread in 0..self.threads.len() {
+            let mut desk = desk(&self.threads, thread);
+            desk.scores.fill(f32::NAN);
+            desk.gathered.fill(f32::NAN);
+        }
+    }
+}
+
+fn desk(threads: &[Mutex<Desk>], thread: usize) -> MutexGuard<'_, Desk> {
+    threads[thread]
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// One task: rows of queries that share a key/value head.
 struct Block<'a> {
     kv_head: usize,
-    queries: &'a [f32],
-    stride: usize,
+    queries: Strided<'a>,
     rows: usize,
-    /// Keys that the first row sees; with a causal mask and queries of successive tokens, each row sees one more.
+    /// The first key that counts.
+    from: usize,
+    /// Where the keys end that the first row sees; with a causal mask and queries of successive tokens, each row sees one more.
     seen: usize,
     more: usize,
 }
@@ -38,100 +97,144 @@ impl Pass<'_> {
     /// `a = softmax(q kᵀ / sqrt(head_dim)) v`, masked, head by head.
     pub(in crate::cpu) fn attention_rows(&mut self, q: &[f32], cache: &Cache, a: &mut Vec<f32>) {
         self.begin(Some(a));
-        let rows = self.rows();
-        let spec = &self.plan.spec;
-        let (head_dim, heads, width) =
-            (cache.head_dim, spec.heads as usize, spec.q_width() as usize);
-        let group = heads / cache.kv_heads;
-        let total = self.position + rows;
-        let causal = spec.mask == Mask::Causal;
-        let (kernels, scratch, position) =
-            (self.device.kernels, &self.scratch.threads, self.position);
-        let out = Disjoint::new(a);
-        if rows == 1 {
-            self.device.pool.run(cache.kv_heads, &|kv_head, thread| {
-                let first = kv_head * group * head_dim;
+        each_format!(&cache.cells, sides => if self.rows() == 1 {
+            self.attend_one(q, &cache.shape, sides, a)
+        } else {
+            self.attend_many(q, &cache.shape, sides, a)
+        });
+        let width = self.plan.spec.q_width() as usize;
+        self.end(|op| matches!(op, Op::Attention), a, width);
+    }
+
+    fn attend_one<E: Cell>(&mut self, q: &[f32], shape: &Shape, sides: &Sides<E>, a: &mut [f32]) {
+        let heads = self.plan.spec.heads as usize;
+        let (head_dim, padded) = (shape.head_dim, shape.padded);
+        let group = heads / shape.kv_heads;
+        let total = self.position + 1;
+        let kernels = self.device.kernels;
+        let Scratch {
+            threads,
+            parts: gathered,
+            states,
+        } = &mut self.scratch.attention;
+        let parts = total.div_ceil(PART);
+        let (all, all_states) = (Disjoint::new(gathered), Disjoint::new(states));
+        self.device
+            .pool
+            .run(shape.kv_heads * parts, &|task, thread| {
+                let (kv_head, part) = (task % shape.kv_heads, task / shape.kv_heads);
+                let first = kv_head * group;
                 let block = Block {
                     kv_head,
-                    queries: &q[first..],
-                    stride: head_dim,
+                    queries: Strided {
+                        data: &q[first * head_dim..],
+                        stride: head_dim,
+                    },
                     rows: group,
-                    seen: total,
+                    from: part * PART,
+                    seen: total.min((part + 1) * PART),
                     more: 0,
                 };
-                let mut scratch = scratch[thread]
-                    .lock()
-                    .unwrap_or_else(|poisoned| poisoned.into_inner());
-                // SAFETY: each task writes its own heads.
-                attend(kernels, &block, cache, &mut scratch, |row| unsafe {
-                    out.part(first + row * head_dim, head_dim)
-                });
-            });
-        } else {
-            let blocks = rows.div_ceil(QUERIES);
-            self.device.pool.run(blocks * heads, &|task, thread| {
-                // Later blocks see more keys; they go first, so that no thread is left with a long one.
-                let (head, first) = (task % heads, (blocks - 1 - task / heads) * QUERIES);
-                let block = Block {
-                    kv_head: head / group,
-                    queries: &q[first * width + head * head_dim..],
-                    stride: width,
-                    rows: QUERIES.min(rows - first),
-                    seen: if causal { position + first + 1 } else { total },
-                    more: usize::from(causal),
+                let desk = &mut *desk(threads, thread);
+                attend(kernels, &block, shape, sides, desk);
+                let at = part * heads + first;
+                // SAFETY: each task writes its own heads of its own part.
+                let (gathered, states) = unsafe {
+                    (
+                        all.part(at * padded, group * padded),
+                        all_states.part(at, group),
+                    )
                 };
-                let mut scratch = scratch[thread]
-                    .lock()
-                    .unwrap_or_else(|poisoned| poisoned.into_inner());
-                attend(kernels, &block, cache, &mut scratch, |row| {
-                    let start = (first + row) * width + head * head_dim;
-                    // SAFETY: each task writes one head of its own rows.
-                    unsafe { out.part(start, head_dim) }
-                });
+                gathered.copy_from_slice(&desk.gathered[..group * padded]);
+                states.copy_from_slice(&desk.states[..group]);
             });
+        for (head, out) in a.chunks_exact_mut(head_dim).take(heads).enumerate() {
+            let of = (0..parts).map(|part| part * heads + head);
+            let max = of.clone().map(|at| states[at].max);
+            let max = max.fold(f32::NEG_INFINITY, f32::max);
+            let share = |at: usize| (states[at].max - max).exp();
+            let sum: f32 = of.clone().map(|at| states[at].sum * share(at)).sum();
+            out.fill(0.0);
+            for at in of {
+                let share = share(at) / sum;
+                for (out, gathered) in out.iter_mut().zip(&gathered[at * padded..]) {
+                    *out += share * gathered;
+                }
+            }
         }
-        self.end(|op| matches!(op, Op::Attention), a, width);
+    }
+
+    fn attend_many<E: Cell>(&mut self, q: &[f32], shape: &Shape, sides: &Sides<E>, a: &mut [f32]) {
+        let rows = self.rows();
+        let spec = &self.plan.spec;
+        let (heads, width) = (spec.heads as usize, spec.q_width() as usize);
+        let (head_dim, padded) = (shape.head_dim, shape.padded);
+        let group = heads / shape.kv_heads;
+        let causal = spec.mask == Mask::Causal;
+        let position = self.position;
+        let (kernels, threads) = (self.device.kernels, &self.scratch.attention.threads);
+        let out = Disjoint::new(a);
+        let blocks = rows.div_ceil(QUERIES);
+        self.device.pool.run(blocks * heads, &|task, thread| {
+            // Later blocks see more keys; they go first, so that no thread is left with a long one.
+            let (head, first) = (task % heads, (blocks - 1 - task / heads) * QUERIES);
+            let block = Block {
+                kv_head: head / group,
+                queries: Strided {
+                    data: &q[first * width + head * head_dim..],
+                    stride: width,
+                },
+                rows: QUERIES.min(rows - first),
+                from: 0,
+                seen: position + if causal { first + 1 } else { rows },
+                more: usize::from(causal),
+            };
+            let desk = &mut *desk(threads, thread);
+            attend(kernels, &block, shape, sides, desk);
+            for (row, state) in desk.states[..block.rows].iter().enumerate() {
+                let start = (first + row) * width + head * head_dim;
+                // SAFETY: each task writes one head of its own rows.
+                let out = unsafe { out.part(start, head_dim) };
+                for (out, sum) in out.iter_mut().zip(&desk.gathered[row * padded..]) {
+                    *out = sum / state.sum;
+                }
+            }
+        });
     }
 }
 
-fn attend<'o>(
+/// Leaves in `desk` what each row of `block` gathers, and the sums it has to be divided by.
+fn attend<E: Cell>(
     kernels: &Kernels,
     block: &Block<'_>,
-    cache: &Cache,
-    scratch: &mut ThreadScratch,
-    out: impl Fn(usize) -> &'o mut [f32],
+    shape: &Shape,
+    sides: &Sides<E>,
+    desk: &mut Desk,
 ) {
-    let (rows, head_dim, padded) = (block.rows, cache.head_dim, cache.padded);
+    let (rows, head_dim, padded) = (block.rows, shape.head_dim, shape.padded);
     let scale = (1.0 / (head_dim as f64).sqrt()) as f32;
-    let ThreadScratch {
+    let Desk {
         scores,
         gathered,
         states,
-        ..
-    } = scratch;
+    } = desk;
     let states = &mut states[..rows];
-    states.fill(Running {
-        max: f32::NEG_INFINITY,
-        sum: 0.0,
-    });
+    states.fill(UNSEEN);
     gathered[..rows * padded].fill(0.0);
     let last = block.seen + block.more * (rows - 1);
-    for start in (0..last).step_by(KEYS) {
+    for start in (block.from..last).step_by(KEYS) {
         let count = KEYS.min(last - start);
         for offset in (0..count).step_by(PANEL) {
             let panel = Strided {
-                data: cache.key_panel(block.kv_head, start + offset),
+                data: sides.key_panel(shape, block.kv_head, start + offset),
                 stride: PANEL,
             };
             let output = StridedMut {
                 data: &mut scores[offset..],
                 stride: KEYS,
             };
-            let queries = Strided {
-                data: block.queries,
-                stride: block.stride,
-            };
-            kernels.product(rows, head_dim, queries, panel, output, false);
+            let ahead = KEYS * head_dim;
+            kernels.product_ahead(rows, head_dim, block.queries, panel, output, false, ahead);
         }
         for (row, state) in states.iter_mut().enumerate() {
             let seen = (block.seen + block.more * row)
@@ -147,7 +250,7 @@ fn attend<'o>(
                 kernels.scale(&mut gathered[row * padded..][..padded], shrink);
             }
         }
-        let values = cache.values_from(block.kv_head, start);
+        let values = sides.values_from(shape, block.kv_head, start);
         for lane in (0..padded).step_by(PANEL) {
             let weights = Strided {
                 data: scores,
@@ -161,13 +264,8 @@ fn attend<'o>(
                 data: &mut gathered[lane..],
                 stride: padded,
             };
-            kernels.product(rows, count, weights, panel, output, true);
-        }
-    }
-    for (row, state) in states.iter().enumerate() {
-        let sums = &gathered[row * padded..][..head_dim];
-        for (out, sum) in out(row).iter_mut().zip(sums) {
-            *out = sum / state.sum;
+            let ahead = KEYS * padded;
+            kernels.product_ahead(rows, count, weights, panel, output, true, ahead);
         }
     }
 }

@@ -7,13 +7,13 @@
 use gpt_plan::{Format, Op};
 
 use super::{Activate, Pass, bias_of};
-use crate::cpu::cache::Cache;
+use crate::cpu::cache::{Cache, Cells, Shape, Sides, each_format, narrow};
 use crate::cpu::multiply::multiply;
 use crate::cpu::pack::Packed;
 use crate::cpu::parameters::{NormParameters, Projection};
 use crate::cpu::pool::Disjoint;
 use crate::cpu::quantised::multiply_quantised;
-use crate::cpu::simd::{PANEL, Strided};
+use crate::cpu::simd::{Cell, PANEL, Strided};
 
 /// Receives a row's 32 outputs of a panel: `(row, panel, outputs)`.
 type Finish<'a> = &'a (dyn Fn(usize, usize, &mut [f32; PANEL]) + Sync);
@@ -22,6 +22,7 @@ impl Pass<'_> {
     /// `finish` gets `weight · x` for each of the rows, in pieces, from many threads.
     pub(super) fn linear(&mut self, x: &[f32], rows: usize, weight: &Packed, finish: Finish<'_>) {
         debug_assert_eq!(x.len(), rows * weight.depth);
+        self.reads(weight.format);
         let each = |from: usize, panel: usize, tile: &mut [[f32; PANEL]]| {
             for (i, outputs) in tile.iter_mut().enumerate() {
                 finish(from + i, panel, outputs);
@@ -61,63 +62,8 @@ impl Pass<'_> {
         cache: &mut Cache,
     ) {
         self.begin(Some(q));
-        let rows = self.rows();
-        let spec = &self.plan.spec;
-        let (head_dim, q_width, kv_width) = (
-            cache.head_dim,
-            spec.q_width() as usize,
-            spec.kv_width() as usize,
-        );
-        let (position, rotary) = (self.position, self.rotary);
-        let mut keys = std::mem::take(&mut cache.keys);
-        let mut values = std::mem::take(&mut cache.values);
-        let (q_out, k_out, v_out) = (
-            Disjoint::new(q),
-            Disjoint::new(&mut keys),
-            Disjoint::new(&mut values),
-        );
-        let place = &*cache;
-        let finish = |row: usize, panel: usize, outputs: &mut [f32; PANEL]| {
-            let first = panel * PANEL;
-            let len = PANEL.min(q_width + 2 * kv_width - first);
-            if let Some(bias) = bias_of(qkv, first, len) {
-                add(&mut outputs[..len], bias);
-            }
-            let position = position + row;
-            if rotary.pairs > 0 {
-                // Widths of heads are even, so a pair lies in one panel.
-                for (i, pair) in outputs[..len].as_chunks_mut::<2>().0.iter_mut().enumerate() {
-                    let n = first + 2 * i;
-                    if n < q_width + kv_width {
-                        let at = position * rotary.pairs + n % head_dim / 2;
-                        let (cos, sin) = (rotary.cos[at], rotary.sin[at]);
-                        *pair = [pair[0] * cos - pair[1] * sin, pair[0] * sin + pair[1] * cos];
-                    }
-                }
-            }
-            for (i, &value) in outputs[..len].iter().enumerate() {
-                let n = first + i;
-                let (out, at) = if n < q_width {
-                    (&q_out, row * q_width + n)
-                } else if n < q_width + kv_width {
-                    let n = n - q_width;
-                    (&k_out, place.key_at(n / head_dim, position, n % head_dim))
-                } else {
-                    let n = n - q_width - kv_width;
-                    (
-                        &v_out,
-                        place.value_at(n / head_dim, position) + n % head_dim,
-                    )
-                };
-                // SAFETY: every output of every row has a place of its own.
-                unsafe { out.part(at, 1).fill(value) };
-            }
-        };
-        self.reading(&x[..rows * qkv.weight.depth], rows, norm, |pass, x| {
-            pass.linear(x, rows, &qkv.weight, &finish)
-        });
-        cache.keys = keys;
-        cache.values = values;
+        let shape = cache.shape;
+        each_format!(&mut cache.cells, sides => self.qkv_into(x, norm, qkv, q, &shape, sides));
         let is = |op: &Op| matches!(op, Op::Qkv { .. });
         if self.trace.is_some() {
             let values = self.gather_qkv(q, cache);
@@ -125,6 +71,64 @@ impl Pass<'_> {
         } else {
             self.end_with(is, Vec::new);
         }
+    }
+
+    fn qkv_into<E: Cell>(
+        &mut self,
+        x: &[f32],
+        norm: Option<&NormParameters>,
+        qkv: &Projection,
+        q: &mut [f32],
+        shape: &Shape,
+        sides: &mut Sides<E>,
+    ) {
+        let rows = self.rows();
+        let spec = &self.plan.spec;
+        let head_dim = shape.head_dim;
+        let (q_width, kv_width) = (spec.q_width() as usize, spec.kv_width() as usize);
+        let (position, rotary, kernels) = (self.position, self.rotary, self.device.kernels);
+        let (keys, values) = sides.both();
+        let (q_out, k_out, v_out) = (Disjoint::new(q), Disjoint::new(keys), Disjoint::new(values));
+        let finish = |row: usize, panel: usize, outputs: &mut [f32; PANEL]| {
+            let first = panel * PANEL;
+            let len = PANEL.min(q_width + 2 * kv_width - first);
+            let outputs = &mut outputs[..len];
+            if let Some(bias) = bias_of(qkv, first, len) {
+                add(outputs, bias);
+            }
+            let position = position + row;
+            rotary.turn(position, first, outputs);
+            let mut room = [E::default(); PANEL];
+            // Head by head: a panel may hold parts of several.
+            let mut at = 0;
+            while at < len {
+                let n = first + at;
+                let d = n % head_dim;
+                let part = &outputs[at..len.min(at + head_dim - d)];
+                at += part.len();
+                // SAFETY: every output of every row has a place of its own.
+                unsafe {
+                    if n < q_width {
+                        q_out
+                            .part(row * q_width + n, part.len())
+                            .copy_from_slice(part);
+                    } else if n < q_width + kv_width {
+                        let to = shape.key_at((n - q_width) / head_dim, position, d);
+                        for (i, &key) in narrow(kernels, part, &mut room).iter().enumerate() {
+                            k_out.part(to + i * PANEL, 1).fill(key);
+                        }
+                    } else {
+                        let to = shape.value_at((n - q_width - kv_width) / head_dim, position) + d;
+                        v_out
+                            .part(to, part.len())
+                            .copy_from_slice(narrow(kernels, part, &mut room));
+                    }
+                }
+            }
+        };
+        self.reading(&x[..rows * qkv.weight.depth], rows, norm, |pass, x| {
+            pass.linear(x, rows, &qkv.weight, &finish)
+        });
     }
 
     /// `h = act(up · norm(x))`, or with a gate `act(gate · norm(x)) * (up · norm(x))`.

@@ -7,9 +7,9 @@
 mod attention;
 mod linear;
 
-use std::sync::Mutex;
+use std::time::Instant;
 
-use gpt_plan::{BufferId, Op, Plan, Step};
+use gpt_plan::{BufferId, Format, Op, Plan, Step};
 
 use super::cache::Cache;
 use super::device::CpuDevice;
@@ -19,7 +19,7 @@ use super::parameters::{NormParameters, Projection, Rotary};
 use super::pool::Disjoint;
 use super::quantised::Rounded;
 use super::simd::PANEL;
-use crate::engine::{SessionOptions, Trace, Want};
+use crate::engine::{SessionOptions, StepTime, Trace, Want};
 
 /// A nonlinearity, applied in place to a few dozen values at a time.
 pub type Activate<'a> = &'a (dyn Fn(&mut [f32]) + Sync);
@@ -30,16 +30,7 @@ pub struct Scratch {
     normed: Vec<f32>,
     /// `[chunk, widest]`: what a quantised matrix is multiplied with.
     pub(super) rounded: Rounded,
-    /// For each thread; a lock is never contended, as a thread takes its own.
-    threads: Vec<Mutex<ThreadScratch>>,
-}
-
-struct ThreadScratch {
-    /// `[QUERIES][KEYS]`.
-    scores: Vec<f32>,
-    /// `[QUERIES][padded head_dim]`.
-    gathered: Vec<f32>,
-    states: Vec<super::simd::Running>,
+    attention: attention::Scratch,
 }
 
 impl Scratch {
@@ -52,18 +43,14 @@ impl Scratch {
             .map(|t| t.columns as usize)
             .max()
             .unwrap_or(1);
-        let queries = attention::query_rows(spec);
-        let thread = || {
-            Mutex::new(ThreadScratch {
-                scores: vec![0.0; queries * attention::KEYS],
-                gathered: vec![0.0; queries * (spec.head_dim as usize).next_multiple_of(PANEL)],
-                states: vec![super::simd::Running { max: 0.0, sum: 0.0 }; queries],
-            })
-        };
         Scratch {
             normed: vec![0.0; chunk * spec.embed as usize],
             rounded: Rounded::new(chunk, widest),
-            threads: (0..device.pool.threads()).map(|_| thread()).collect(),
+            attention: attention::Scratch::new(
+                spec,
+                device.pool.threads(),
+                options.capacity as usize,
+            ),
         }
     }
 
@@ -73,14 +60,7 @@ impl Scratch {
         for thread in 0..device.desks.len() {
             Desk::of(&device.desks, thread).poison();
         }
-        for thread in &mut self.threads {
-            let thread = thread
-                .get_mut()
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
-            for buffer in [&mut thread.scores, &mut thread.gathered] {
-                buffer.fill(f32::NAN);
-            }
-        }
+        self.attention.poison();
     }
 }
 
@@ -100,6 +80,37 @@ pub struct Pass<'a> {
     pub(super) next: usize,
     /// Where outputs are copied to, if anywhere.
     pub(super) trace: Option<&'a mut Vec<Trace>>,
+    /// Who takes the time of each step, if anybody.
+    pub(super) watch: Option<&'a mut Watch>,
+}
+
+/// Takes the time of each step.
+pub(super) struct Watch {
+    last: Instant,
+    /// Of the matrix that was multiplied since.
+    format: Format,
+    pub steps: Vec<StepTime>,
+}
+
+impl Watch {
+    pub fn start() -> Watch {
+        Watch {
+            last: Instant::now(),
+            format: Format::F32,
+            steps: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, step: &'static str, layer: u32) {
+        let now = Instant::now();
+        self.steps.push(StepTime {
+            step,
+            layer,
+            format: std::mem::replace(&mut self.format, Format::F32),
+            seconds: (now - self.last).as_secs_f64(),
+        });
+        self.last = now;
+    }
 }
 
 impl Pass<'_> {
@@ -132,12 +143,22 @@ impl Pass<'_> {
             step.name
         );
         self.next += 1;
+        if let Some(watch) = &mut self.watch {
+            watch.step(step.name, layer);
+        }
         if let Some(trace) = &mut self.trace {
             trace.push(Trace {
                 step: step.name,
                 layer,
                 values: values(),
             });
+        }
+    }
+
+    /// A matrix in `format` is about to be read.
+    fn reads(&mut self, format: Format) {
+        if let Some(watch) = &mut self.watch {
+            watch.format = format;
         }
     }
 
@@ -149,6 +170,7 @@ impl Pass<'_> {
         x: &mut Vec<f32>,
     ) {
         self.begin(Some(x));
+        self.reads(table.format);
         let width = table.depth;
         let (tokens, position) = (self.tokens, self.position);
         let out = Disjoint::new(x);
@@ -236,16 +258,8 @@ impl Pass<'_> {
         let width = self.buffer_width(BufferId::Q);
         let mut values = Vec::new();
         for (row, q) in q.chunks(width).take(self.rows()).enumerate() {
-            let position = self.position + row;
             values.extend_from_slice(q);
-            for head in 0..cache.kv_heads {
-                values.extend(
-                    (0..cache.head_dim).map(|d| cache.keys[cache.key_at(head, position, d)]),
-                );
-            }
-            for head in 0..cache.kv_heads {
-                values.extend_from_slice(&cache.values_from(head, position)[..cache.head_dim]);
-            }
+            cache.gather(self.position + row, &mut values);
         }
         values
     }

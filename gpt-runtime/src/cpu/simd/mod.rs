@@ -17,24 +17,24 @@ macro_rules! methods {
 /// Calls the register tile `$tile::<V, ROWS, VECTORS>(p, row, lane)` for all rows of a product `$p` and the lanes of a panel: as high as the
 /// instruction set's are, and as high as what is left in the end.
 macro_rules! each_tile {
-    ($p:ident, $V:ident, $vectors:ident, $tile:ident) => {{
+    ($p:ident, $V:ident, $vectors:ident, $tile:ident $(, $E:ident)?) => {{
         let mut row = 0;
         while row < $p.rows {
             let rows = $V::TILE_ROWS.min($p.rows - row);
             for lane in (0..PANEL).step_by($vectors * $V::LANES) {
                 match rows {
-                    1 => $tile::<$V, 1, $vectors>($p, row, lane),
-                    2 => $tile::<$V, 2, $vectors>($p, row, lane),
-                    3 => $tile::<$V, 3, $vectors>($p, row, lane),
-                    4 => $tile::<$V, 4, $vectors>($p, row, lane),
-                    5 => $tile::<$V, 5, $vectors>($p, row, lane),
-                    6 => $tile::<$V, 6, $vectors>($p, row, lane),
-                    7 => $tile::<$V, 7, $vectors>($p, row, lane),
-                    8 => $tile::<$V, 8, $vectors>($p, row, lane),
-                    9 => $tile::<$V, 9, $vectors>($p, row, lane),
-                    10 => $tile::<$V, 10, $vectors>($p, row, lane),
-                    11 => $tile::<$V, 11, $vectors>($p, row, lane),
-                    _ => $tile::<$V, 12, $vectors>($p, row, lane),
+                    1 => $tile::<$V, $($E,)? 1, $vectors>($p, row, lane),
+                    2 => $tile::<$V, $($E,)? 2, $vectors>($p, row, lane),
+                    3 => $tile::<$V, $($E,)? 3, $vectors>($p, row, lane),
+                    4 => $tile::<$V, $($E,)? 4, $vectors>($p, row, lane),
+                    5 => $tile::<$V, $($E,)? 5, $vectors>($p, row, lane),
+                    6 => $tile::<$V, $($E,)? 6, $vectors>($p, row, lane),
+                    7 => $tile::<$V, $($E,)? 7, $vectors>($p, row, lane),
+                    8 => $tile::<$V, $($E,)? 8, $vectors>($p, row, lane),
+                    9 => $tile::<$V, $($E,)? 9, $vectors>($p, row, lane),
+                    10 => $tile::<$V, $($E,)? 10, $vectors>($p, row, lane),
+                    11 => $tile::<$V, $($E,)? 11, $vectors>($p, row, lane),
+                    _ => $tile::<$V, $($E,)? 12, $vectors>($p, row, lane),
                 }
             }
             row += rows;
@@ -44,7 +44,10 @@ macro_rules! each_tile {
 
 mod door;
 mod integer;
+#[doc(hidden)]
+pub mod known;
 mod learn;
+mod limits;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
@@ -56,11 +59,13 @@ mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use product::{Brain, Half, Product};
+use product::Product;
 
+pub use door::Cell;
 pub use door::{Integers, Strided, StridedMut};
 pub use integer::{BLOCK, WIDE_BLOCK};
-pub(super) use learn::AdamStep;
+pub use learn::AdamStep;
+pub(super) use product::{Brain, Half};
 pub(super) use rows::Running;
 pub use vector::PANEL;
 
@@ -168,6 +173,19 @@ fn prefetch_far(from: *const u8, bytes: usize) {
     let _ = (from, bytes);
 }
 
+/// Asks for `bytes` from `from` on, for the second-level cache: they will be read after much else.
+#[inline(always)]
+fn prefetch_later(from: *const u8, bytes: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..bytes).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: every x86-64 has the instruction, which reads nothing, wherever it points.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(line).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, bytes);
+}
+
 /// Parameters, gradients, both moments, the step.
 type Adam = unsafe fn(&mut [f32], &[f32], &mut [f32], &mut [f32], &AdamStep);
 
@@ -188,6 +206,10 @@ pub struct Kernels {
     unpack_f16: unsafe fn(*const Half, usize, *mut f32),
     // SAFETY: as above, and the panel is whole.
     unpack_bf16: unsafe fn(*const Brain, usize, *mut f32),
+    product_f16: unsafe fn(&Product<Half>),
+    product_bf16: unsafe fn(&Product<Brain>),
+    narrow_f16: unsafe fn(&[f32], &mut [Half]),
+    narrow_bf16: unsafe fn(&[f32], &mut [Brain]),
     layer_statistics: unsafe fn(&[f32], f32) -> [f32; 2],
     rms_statistics: unsafe fn(&[f32], f32) -> [f32; 2],
     normalise: Normalise,
@@ -210,6 +232,10 @@ pub struct Kernels {
     probabilities: unsafe fn(&mut [f32], usize, f32, f32),
     drop_row: unsafe fn(&mut [f32], u32, u32, u32, f32),
     round: unsafe fn(&mut [f32]),
+    read: unsafe fn(&[f32]) -> f32,
+    calculate: unsafe fn(usize) -> f32,
+    /// Numbers in a register.
+    lanes: usize,
 }
 
 /// Compiles every kernel for one instruction set. `$wide` registers span a panel, `$tile` are one tile's width, `$unroll` steps of
@@ -219,13 +245,19 @@ macro_rules! instruction_set {
         mod $module {
             use super::integer;
             use super::learn::{self, AdamStep};
+            use super::limits;
             use super::product::{self, Brain, Half, Product};
             use super::rows::{self, Running};
+            use super::vector::Vector;
             use super::{Isa, Kernels, PANEL};
             use $vector as V;
 
             instruction_set!(@functions [$($feature)?]
-                product(p: &Product) -> () = product::product::<V, $tile>;
+                product(p: &Product) -> () = product::product::<V, f32, $tile, $wide>;
+                product_f16(p: &Product<Half>) -> () = product::product::<V, Half, $tile, $wide>;
+                product_bf16(p: &Product<Brain>) -> () = product::product::<V, Brain, $tile, $wide>;
+                narrow_f16(row: &[f32], out: &mut [Half]) -> () = product::narrow::<V, Half>;
+                narrow_bf16(row: &[f32], out: &mut [Brain]) -> () = product::narrow::<V, Brain>;
                 gemv_f32(x: *const f32, depth: usize, panel: *const f32, out: *mut f32) -> () = product::gemv::<V, f32, $wide, $unroll>;
                 gemv_f16(x: *const f32, depth: usize, panel: *const Half, out: *mut f32) -> () = product::gemv::<V, Half, $wide, $unroll>;
                 gemv_bf16(x: *const f32, depth: usize, panel: *const Brain, out: *mut f32) -> () = product::gemv::<V, Brain, $wide, $unroll>;
@@ -259,14 +291,18 @@ macro_rules! instruction_set {
                 probabilities(scores: &mut [f32], seen: usize, scale: f32, lse: f32) -> () = learn::probabilities::<V>;
                 drop_row(row: &mut [f32], first: u32, key: u32, threshold: u32, scale: f32) -> () = learn::drop_row::<V>;
                 round(row: &mut [f32]) -> () = learn::round::<V>;
+                read(row: &[f32]) -> f32 = limits::read::<V>;
+                calculate(turns: usize) -> f32 = limits::calculate::<V>;
             );
 
             pub static KERNELS: Kernels = Kernels {
                 isa: Isa::$isa,
                 product, gemv_f32, gemv_f16, gemv_bf16, row_q8, row_q4, widen_q8, widen_q4, integer_product, quantise, unpack_f16, unpack_bf16,
+                product_f16, product_bf16, narrow_f16, narrow_bf16,
                 layer_statistics, rms_statistics, normalise, softmax_block, scale, gelu, gelu_tanh, relu, silu,
                 gelu_slopes, gelu_tanh_slopes, relu_slopes, silu_slopes, norm_backward, norm_sums, row_sums, transpose, adamw, squares,
-                probabilities, drop_row, round,
+                probabilities, drop_row, round, read, calculate,
+                lanes: <V as Vector>::LANES,
             };
         }
     };

@@ -31,6 +31,17 @@ unsafe impl Vector for Neon {
             Neon(vreinterpretq_f32_u32(vshlq_n_u32::<16>(vmovl_u16(vld1_u16(from)))))
         }
         store(self, to: *mut f32) -> () { vst1q_f32(to, self.0) }
+        // The instructions that narrow need types that stable Rust lacks.
+        store_f16(self, to: *mut u16) -> () {
+            let mut lanes = [0.0; 4];
+            vst1q_f32(lanes.as_mut_ptr(), self.0);
+            to.cast::<[u16; 4]>().write_unaligned(lanes.map(|x| half::f16::from_f32(x).to_bits()))
+        }
+        store_bf16(self, to: *mut u16) -> () {
+            let mut lanes = [0.0; 4];
+            vst1q_f32(lanes.as_mut_ptr(), self.0);
+            to.cast::<[u16; 4]>().write_unaligned(lanes.map(|x| half::bf16::from_f32(x).to_bits()))
+        }
         add(self, other: Self) -> Self { Neon(vaddq_f32(self.0, other.0)) }
         sub(self, other: Self) -> Self { Neon(vsubq_f32(self.0, other.0)) }
         mul(self, other: Self) -> Self { Neon(vmulq_f32(self.0, other.0)) }

@@ -32,6 +32,12 @@ unsafe impl Vector for Portable {
             Portable(from.cast::<[u16; 8]>().read_unaligned().map(|x| bf16::from_bits(x).to_f32()))
         }
         store(self, to: *mut f32) -> () { to.cast::<[f32; 8]>().write_unaligned(self.0) }
+        store_f16(self, to: *mut u16) -> () {
+            to.cast::<[u16; 8]>().write_unaligned(self.0.map(|x| f16::from_f32(x).to_bits()))
+        }
+        store_bf16(self, to: *mut u16) -> () {
+            to.cast::<[u16; 8]>().write_unaligned(self.0.map(|x| bf16::from_f32(x).to_bits()))
+        }
         add(self, other: Self) -> Self { self.zip(other, |a, b| a + b) }
         sub(self, other: Self) -> Self { self.zip(other, |a, b| a - b) }
         mul(self, other: Self) -> Self { self.zip(other, |a, b| a * b) }

@@ -2,7 +2,8 @@
 
 use gpt_plan::{Format, Norm};
 
-use super::door::{Strided, StridedMut};
+use super::door::{Cell, Strided, StridedMut};
+use super::product::{Brain, Half};
 use super::*;
 
 /// Each set by itself, so that a failure names it.
@@ -154,6 +155,70 @@ fn one_row_and_unpacking_in_plain_formats() {
                 }
             }
         }
+    });
+}
+
+/// Few rows, as the heads of one token are, and many; panels as they stand in a cache.
+#[test]
+fn products_with_panels_of_a_rounded_cache() {
+    fn check<E: Cell>(kernels: &Kernels, round: fn(f32) -> f32) {
+        let depth = 70;
+        let w = noise(depth * PANEL, 2);
+        let mut narrowed = vec![E::default(); w.len()];
+        // In rows of a length that no vector divides.
+        for (row, out) in w.chunks(37).zip(narrowed.chunks_mut(37)) {
+            E::narrow(kernels, row, out);
+        }
+        for (&w, n) in w.iter().zip(&narrowed) {
+            assert_eq!(n.widened(), round(w));
+        }
+        for rows in [1, 3, 4, 5, 13] {
+            let x = noise(rows * depth, 1);
+            let mut out = vec![f32::NAN; rows * PANEL];
+            let input = Strided {
+                data: &x,
+                stride: depth,
+            };
+            let panel = Strided {
+                data: &narrowed,
+                stride: PANEL,
+            };
+            let output = StridedMut {
+                data: &mut out,
+                stride: PANEL,
+            };
+            kernels.product(rows, depth, input, panel, output, false);
+            for (i, out) in out.iter().enumerate() {
+                let (row, lane) = (i / PANEL, i % PANEL);
+                let products = (0..depth)
+                    .map(|k| f64::from(x[row * depth + k]) * f64::from(round(w[k * PANEL + lane])));
+                close(*out, products.sum(), depth as f64);
+            }
+        }
+    }
+    each(|kernels| {
+        check::<f32>(kernels, |x| x);
+        check::<Half>(kernels, |x| half::f16::from_f32(x).to_f32());
+        check::<Brain>(kernels, |x| half::bf16::from_f32(x).to_f32());
+        // What overflows, what is not a number, and ties.
+        let odd = [
+            f32::NAN,
+            f32::INFINITY,
+            1e30,
+            -0.0,
+            1.003_906_3,
+            1.000_488_3,
+            65_519.0,
+        ];
+        let mut out = [Half::default(); 7];
+        Half::narrow(kernels, &odd, &mut out);
+        let mut brains = [Brain::default(); 7];
+        Brain::narrow(kernels, &odd, &mut brains);
+        for (i, x) in odd.into_iter().enumerate().skip(1) {
+            assert_eq!(out[i].0, half::f16::from_f32(x).to_bits(), "{x}");
+            assert_eq!(brains[i].0, half::bf16::from_f32(x).to_bits(), "{x}");
+        }
+        assert!(out[0].widened().is_nan() && brains[0].widened().is_nan());
     });
 }
 

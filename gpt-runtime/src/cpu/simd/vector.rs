@@ -27,6 +27,10 @@ pub unsafe trait Vector: Copy {
     unsafe fn load_f16(from: *const u16) -> Self;
     unsafe fn load_bf16(from: *const u16) -> Self;
     unsafe fn store(self, to: *mut f32);
+    /// Rounded to nearest, ties to even; what is too large becomes infinite.
+    unsafe fn store_f16(self, to: *mut u16);
+    /// Likewise; the mantissa of a NaN may get lost, but not that it is one.
+    unsafe fn store_bf16(self, to: *mut u16);
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
     unsafe fn mul(self, other: Self) -> Self;

@@ -28,6 +28,20 @@ unsafe impl Vector for Avx2 {
             Avx2(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide)))
         }
         store(self, to: *mut f32) -> () { _mm256_storeu_ps(to, self.0) }
+        store_f16(self, to: *mut u16) -> () {
+            _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0))
+        }
+        store_bf16(self, to: *mut u16) -> () {
+            let bits = _mm256_castps_si256(self.0);
+            let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+            let up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF)));
+            // The carry would make some NaNs zero.
+            let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0));
+            let up = _mm256_blendv_epi8(up, _mm256_set1_epi32(0x7FC0_0000), nan);
+            let high = _mm256_srli_epi32::<16>(up);
+            let packed = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi32(high, high));
+            _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(packed))
+        }
         add(self, other: Self) -> Self { Avx2(_mm256_add_ps(self.0, other.0)) }
         sub(self, other: Self) -> Self { Avx2(_mm256_sub_ps(self.0, other.0)) }
         mul(self, other: Self) -> Self { Avx2(_mm256_mul_ps(self.0, other.0)) }
@@ -120,6 +134,18 @@ unsafe impl Vector for Avx512 {
             Avx512(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide)))
         }
         store(self, to: *mut f32) -> () { _mm512_storeu_ps(to, self.0) }
+        store_f16(self, to: *mut u16) -> () {
+            _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0))
+        }
+        store_bf16(self, to: *mut u16) -> () {
+            let bits = _mm512_castps_si512(self.0);
+            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
+            // The carry would make some NaNs zero.
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0);
+            let up = _mm512_mask_mov_epi32(up, nan, _mm512_set1_epi32(0x7FC0_0000));
+            _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(up)))
+        }
         add(self, other: Self) -> Self { Avx512(_mm512_add_ps(self.0, other.0)) }
         sub(self, other: Self) -> Self { Avx512(_mm512_sub_ps(self.0, other.0)) }
         mul(self, other: Self) -> Self { Avx512(_mm512_mul_ps(self.0, other.0)) }

@@ -424,25 +424,14 @@ impl Pass<'_> {
                             .copy_from_slice(&dv[from..][..head_dim]);
                     }
                 }
-                if self.rotary.pairs > 0 {
-                    for row in 0..tokens {
-                        let columns = own.clone().map(|head| heads.q_column(head));
-                        for column in columns.chain([heads.k_column(kv_head)]) {
-                            self.turn_back(row, part(row, column));
-                        }
+                for row in 0..tokens {
+                    let columns = own.clone().map(|head| heads.q_column(head));
+                    for column in columns.chain([heads.k_column(kv_head)]) {
+                        self.rotary.turn_back(row, part(row, column));
                     }
                 }
             });
         self.buffers.put(B::DQkv.here(), self.layer, d_out);
         self.buffers.put(B::Delta.here(), self.layer, delta_out);
-    }
-
-    /// The gradient of a rotated head at `position` becomes that of the head: the inverse of a rotation is its transpose.
-    fn turn_back(&self, position: usize, head: &mut [f32]) {
-        let start = position * self.rotary.pairs;
-        let (cos, sin) = (&self.rotary.cos[start..], &self.rotary.sin[start..]);
-        for ((pair, cos), sin) in head.as_chunks_mut::<2>().0.iter_mut().zip(cos).zip(sin) {
-            *pair = [pair[0] * cos + pair[1] * sin, pair[1] * cos - pair[0] * sin];
-        }
     }
 }

@@ -42,8 +42,7 @@ impl Pass<'_> {
     pub(super) fn qkv(&mut self, weight: TensorId, bias: Option<TensorId>, input: Slot) {
         let mut out = self.buffers.take(B::Qkv.here(), self.layer);
         let spec = &self.plan.spec;
-        let (head_dim, width) = (spec.head_dim as usize, spec.qkv_width() as usize);
-        let rotated = (spec.q_width() + spec.kv_width()) as usize;
+        let width = spec.qkv_width() as usize;
         let (stride, tokens, rotary) = (self.buffers.stride(B::Qkv), self.tokens, self.rotary);
         let (bias, qkv) = (self.bias(bias), Disjoint::new(&mut out));
         let matrix = self.parameters.matrix(weight, self.layer);
@@ -55,28 +54,10 @@ impl Pass<'_> {
             &|from, panel, tile| {
                 let first = panel * PANEL;
                 let len = PANEL.min(width - first);
-                // Widths of heads are even where they are rotated, so a pair lies in one panel.
-                let turning = match rotary.pairs {
-                    0 => 0,
-                    _ => len.min(rotated.saturating_sub(first)) / 2,
-                };
-                let mut pairs = [0; PANEL / 2];
-                for (i, pair) in pairs[..turning].iter_mut().enumerate() {
-                    *pair = (first + 2 * i) % head_dim / 2;
-                }
                 for (i, outputs) in tile.iter_mut().enumerate() {
                     let row = from + i;
                     add_bias(&mut outputs[..len], bias, first);
-                    let angles = row % tokens * rotary.pairs;
-                    for (pair, &at) in outputs
-                        .as_chunks_mut::<2>()
-                        .0
-                        .iter_mut()
-                        .zip(&pairs[..turning])
-                    {
-                        let (cos, sin) = (rotary.cos[angles + at], rotary.sin[angles + at]);
-                        *pair = [pair[0] * cos - pair[1] * sin, pair[0] * sin + pair[1] * cos];
-                    }
+                    rotary.turn(row % tokens, first, &mut outputs[..len]);
                     qkv.prefetch(row * stride + first + PANEL);
                     // SAFETY: panels and rows do not overlap.
                     unsafe { qkv.part(row * stride + first, len) }.copy_from_slice(&outputs[..len]);

@@ -97,6 +97,7 @@ impl Pass {
         }
         let update = update(&mut build, plan, parameters);
         let (numbers, pipelines) = build.finish()?;
+        device.keep_pipelines();
         Ok(Pass {
             pipelines,
             numbers,

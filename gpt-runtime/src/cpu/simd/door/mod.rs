@@ -2,20 +2,22 @@
 
 mod integer;
 
+use bytemuck::Pod;
 use gpt_plan::{Activation, Dropout, Format, Norm};
 
 pub use integer::Integers;
 
 use super::Kernels;
 use super::learn::AdamStep;
-use super::product::Product;
+use super::limits::SUMS;
+use super::product::{Brain, Element, Half, Product};
 use super::rows::Running;
 use super::vector::PANEL;
 
 /// A strided matrix that is read: row `i` begins at `i * stride`.
 #[derive(Clone, Copy)]
-pub struct Strided<'a> {
-    pub data: &'a [f32],
+pub struct Strided<'a, E = f32> {
+    pub data: &'a [E],
     pub stride: usize,
 }
 
@@ -25,17 +27,86 @@ pub struct StridedMut<'a> {
     pub stride: usize,
 }
 
+/// An element that a session's cache may be kept in, with the kernels that read and write it.
+pub trait Cell: Element + Pod + Default + Send + Sync {
+    fn product(kernels: &Kernels) -> unsafe fn(&Product<Self>);
+    fn narrow(kernels: &Kernels, row: &[f32], out: &mut [Self]);
+    fn widened(self) -> f32;
+}
+
+impl Cell for f32 {
+    fn product(kernels: &Kernels) -> unsafe fn(&Product<f32>) {
+        kernels.product
+    }
+
+    fn narrow(_: &Kernels, row: &[f32], out: &mut [f32]) {
+        out.copy_from_slice(row);
+    }
+
+    fn widened(self) -> f32 {
+        self
+    }
+}
+
+impl Cell for Half {
+    fn product(kernels: &Kernels) -> unsafe fn(&Product<Half>) {
+        kernels.product_f16
+    }
+
+    fn narrow(kernels: &Kernels, row: &[f32], out: &mut [Half]) {
+        assert_eq!(row.len(), out.len(), "lengths of a rounded row");
+        // SAFETY: the lengths are one.
+        unsafe { (kernels.narrow_f16)(row, out) }
+    }
+
+    fn widened(self) -> f32 {
+        half::f16::from_bits(self.0).to_f32()
+    }
+}
+
+impl Cell for Brain {
+    fn product(kernels: &Kernels) -> unsafe fn(&Product<Brain>) {
+        kernels.product_bf16
+    }
+
+    fn narrow(kernels: &Kernels, row: &[f32], out: &mut [Brain]) {
+        assert_eq!(row.len(), out.len(), "lengths of a rounded row");
+        // SAFETY: the lengths are one.
+        unsafe { (kernels.narrow_bf16)(row, out) }
+    }
+
+    fn widened(self) -> f32 {
+        half::bf16::from_bits(self.0).to_f32()
+    }
+}
+
 impl Kernels {
     /// `output[i] (+)= input[i] · panel` for `rows` rows; `input[i]` has `depth` elements, `panel` is `[depth][32]` with its own stride,
     /// `output[i]` has 32.
-    pub fn product(
+    pub fn product<E: Cell>(
         &self,
         rows: usize,
         depth: usize,
         input: Strided<'_>,
-        panel: Strided<'_>,
+        panel: Strided<'_, E>,
         output: StridedMut<'_>,
         add: bool,
+    ) {
+        self.product_ahead(rows, depth, input, panel, output, add, 0);
+    }
+
+    /// As [`product`](Self::product). If `ahead` is not 0 and rows are few, memory is asked for the element that is as far ahead of each of the panel's: a
+    /// later product will read it.
+    #[allow(clippy::too_many_arguments)]
+    pub fn product_ahead<E: Cell>(
+        &self,
+        rows: usize,
+        depth: usize,
+        input: Strided<'_>,
+        panel: Strided<'_, E>,
+        output: StridedMut<'_>,
+        add: bool,
+        ahead: usize,
     ) {
         if rows == 0 {
             return;
@@ -44,15 +115,8 @@ impl Kernels {
             (rows - 1) * input.stride + depth <= input.data.len(),
             "input of a product"
         );
-        self.checked_product(
-            rows,
-            depth,
-            input.data,
-            [input.stride, 1],
-            panel,
-            output,
-            add,
-        );
+        let strides = [input.stride, 1];
+        self.checked_product(rows, depth, input.data, strides, panel, output, add, ahead);
     }
 
     /// As [`product`](Self::product) with the input's columns as rows: element `k` of row `i` is `input.data[k * input.stride + i]`.
@@ -80,20 +144,22 @@ impl Kernels {
             panel,
             output,
             add,
+            0,
         );
     }
 
     /// The product whose input, read at `i * row_stride + k * step`, was checked.
     #[allow(clippy::too_many_arguments)]
-    fn checked_product(
+    fn checked_product<E: Cell>(
         &self,
         rows: usize,
         depth: usize,
         input: &[f32],
         [input_stride, input_step]: [usize; 2],
-        panel: Strided<'_>,
+        panel: Strided<'_, E>,
         output: StridedMut<'_>,
         add: bool,
+        ahead: usize,
     ) {
         assert!(
             depth == 0 || (depth - 1) * panel.stride + PANEL <= panel.data.len(),
@@ -111,12 +177,13 @@ impl Kernels {
             input_step,
             panel: panel.data.as_ptr(),
             panel_stride: panel.stride,
+            ahead,
             output: output.data.as_mut_ptr(),
             output_stride: output.stride,
             add,
         };
         // SAFETY: the last element of each operand was checked to lie in its slice.
-        unsafe { (self.product)(&product) }
+        unsafe { E::product(self)(&product) }
     }
 
     /// `output = input · panel`, one row, the panel in its storage format, which is not quantised.
@@ -375,5 +442,22 @@ impl Kernels {
     pub fn silu(&self, row: &mut [f32]) {
         // SAFETY: the kernel takes a slice and indexes it itself.
         unsafe { (self.silu)(row) }
+    }
+
+    /// The sum of a row, for the time that it takes to read it.
+    pub fn read(&self, row: &[f32]) -> f32 {
+        // SAFETY: the kernel indexes its slice.
+        unsafe { (self.read)(row) }
+    }
+
+    /// [`flops`](Self::flops) operations on registers, for the time that they take.
+    pub fn calculate(&self, turns: usize) -> f32 {
+        // SAFETY: the kernel touches no memory.
+        unsafe { (self.calculate)(turns) }
+    }
+
+    /// Floating-point operations of [`calculate`](Self::calculate).
+    pub fn flops(&self, turns: usize) -> usize {
+        2 * SUMS * self.lanes * turns
     }
 }

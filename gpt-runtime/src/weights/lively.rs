@@ -1,11 +1,12 @@
 //! Weights with some life in them. Initial weights are all alike: norms of one, biases of zero, projections so small that
-//! every step is nearly the identity, and a test would not notice a bias that is left out.
+//! every step is nearly the identity, and neither a test nor a self-test would notice a bias that is left out.
 
 use std::borrow::Cow;
 
-use gpt_plan::{Format, Plan, TensorId, TensorKind};
-use gpt_runtime::Error;
-use gpt_runtime::weights::{HostTensor, RandomWeights, Weights, format};
+use gpt_plan::{Format, Init, Plan, TensorId, TensorKind};
+
+use super::{HostTensor, RandomWeights, Weights, format};
+use crate::Error;
 
 /// Random weights of unit gain: a matrix's elements have variance `1 / columns`, vectors are one half to one and a half.
 pub struct Lively {
@@ -42,7 +43,7 @@ impl Weights for Lively {
                 }
             }
             TensorKind::Matrix => {
-                let gpt_plan::Init::Normal(std) = tensor.init else {
+                let Init::Normal(std) = tensor.init else {
                     panic!("matrices start out normal");
                 };
                 let gain = (1.0 / (std * (columns as f64).sqrt())) as f32;

@@ -1,0 +1,107 @@
+//! What inner loops are measured on: memory that begins at a cache line, matrices in panels, rows of integers.
+
+use bytemuck::{Pod, Zeroable};
+use gpt_runtime::cpu::simd::{BLOCK, Integers, Isa, PANEL};
+use gpt_runtime::plan::Format;
+
+use crate::weights::plain;
+
+/// A cache line, so that panels begin at one.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Line([u32; 16]);
+
+/// Memory that begins at a cache line, filled.
+pub struct Memory(Vec<Line>);
+
+impl Memory {
+    pub fn new(bytes: usize) -> Memory {
+        let line = |i: u32| Line(std::array::from_fn(|j| plain(16 * i + j as u32)));
+        Memory((0..bytes.div_ceil(64) as u32).map(line).collect())
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.0)
+    }
+
+    pub fn floats(&self) -> &[f32] {
+        bytemuck::cast_slice(&self.0)
+    }
+
+    pub fn floats_mut(&mut self) -> &mut [f32] {
+        bytemuck::cast_slice_mut(&mut self.0)
+    }
+}
+
+/// Bytes of the matrices that take turns: more than a cache holds, as a model's do.
+const TURNS: usize = 96 << 20;
+
+/// Matrices of one shape that take turns, in panels of 32 rows as the engine keeps them.
+pub struct Panels {
+    memory: Memory,
+    panel_bytes: usize,
+    /// Panels of a matrix, and of all.
+    each: usize,
+    all: usize,
+}
+
+impl Panels {
+    pub fn new(format: Format, rows: usize, depth: usize) -> Panels {
+        let panel_bytes = format.row_bytes(depth) * PANEL;
+        let each = rows.div_ceil(PANEL);
+        let turns = (TURNS / (each * panel_bytes)).max(1);
+        Panels {
+            memory: Memory::new(turns * each * panel_bytes),
+            panel_bytes,
+            each,
+            all: turns * each,
+        }
+    }
+
+    /// The panels of the matrix whose turn it is.
+    pub fn turn(&self, turn: usize) -> impl Iterator<Item = &[u8]> {
+        let first = turn * self.each % self.all;
+        (first..first + self.each).map(|i| {
+            let start = i * self.panel_bytes;
+            &self.memory.bytes()[start..start + self.panel_bytes]
+        })
+    }
+}
+
+/// Rows of inputs, rounded to integers.
+pub struct Rounded {
+    quants: Vec<i16>,
+    scales: Vec<f32>,
+    sums: Vec<f32>,
+    blocks: usize,
+}
+
+impl Rounded {
+    /// Of rows of `depth`.
+    pub fn new(x: &[f32], depth: usize) -> Rounded {
+        let kernels = Isa::available()[0].kernels().expect("an available set");
+        let (rows, blocks) = (x.len() / depth, depth.div_ceil(BLOCK));
+        let mut quants = vec![0; rows * blocks * BLOCK];
+        let (mut scales, mut sums) = (vec![0.0; rows * blocks], vec![0.0; rows * blocks]);
+        for (row, x) in x.chunks(depth).enumerate() {
+            let at = row * blocks..(row + 1) * blocks;
+            let quants = &mut quants[at.start * BLOCK..at.end * BLOCK];
+            kernels.quantise(x, quants, &mut scales[at.clone()], &mut sums[at]);
+        }
+        Rounded {
+            quants,
+            scales,
+            sums,
+            blocks,
+        }
+    }
+
+    pub fn rows(&self) -> Integers<'_> {
+        Integers {
+            quants: &self.quants,
+            scales: &self.scales,
+            sums: &self.sums,
+            blocks: self.blocks,
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Steps and inner loops of the CPU engine, one by one.
+//!
+//! A step is measured as the engine runs it, on all its threads. Its sizes come at run time, as the loops behind it are compiled once for all models; the
+//! other form can only be had of the inner loops themselves, which are compiled here a second time with literal sizes and compared on one thread:
+//! `products` has those of matrices, `rows` those that go along a row. `memory` is what they work on.
+
+mod memory;
+pub mod products;
+pub mod rows;
+
+use std::sync::Arc;
+
+use gpt_runtime::cpu::CpuDevice;
+use gpt_runtime::cpu::bench::Steps;
+use gpt_runtime::engine::SessionOptions;
+use gpt_runtime::plan::{Format, Plan};
+
+use crate::tokens;
+use crate::weights::Filled;
+
+/// A model whose steps can be run one by one.
+pub struct Model {
+    plan: &'static Plan,
+    steps: Steps,
+    tokens: Vec<u32>,
+}
+
+impl Model {
+    /// With a cache that is filled up to `capacity`, for at most `chunk` tokens at a time.
+    pub fn new(plan: &'static Plan, format: Format, capacity: u32, chunk: u32) -> Model {
+        let device = Arc::new(CpuDevice::new(None).expect("the CPU engine starts"));
+        let options = SessionOptions {
+            capacity,
+            chunk,
+            all_logits: false,
+            cache: Default::default(),
+        };
+        let weights = Filled::new(plan, format);
+        let steps = Steps::new(&device, plan, &weights, options).expect("weights that fit");
+        let mut model = Model {
+            plan,
+            steps,
+            tokens: tokens(plan.spec.vocab, chunk as usize),
+        };
+        // Whatever a step reads, another one has left.
+        let steps: Vec<&str> = plan.walk().map(|(_, step)| step.name).collect();
+        for position in (0..capacity).step_by(chunk as usize) {
+            let rows = chunk.min(capacity - position);
+            for (index, name) in steps.iter().enumerate() {
+                if *name != "head" && (*name == "qkv" || position == 0) {
+                    model
+                        .steps
+                        .run(index, &model.tokens[..rows as usize], position);
+                }
+            }
+        }
+        model
+    }
+
+    /// The step called `name` for `rows` rows from `position` on; each call takes the next layer's, as a token does.
+    pub fn step(&mut self, name: &str, rows: u32, position: u32) -> impl FnMut() + '_ {
+        let walk = self.plan.walk().enumerate();
+        let indices: Vec<usize> = walk
+            .filter(|(_, (_, step))| step.name == name)
+            .map(|(index, _)| index)
+            .collect();
+        assert!(!indices.is_empty(), "no step is called {name}");
+        let (steps, tokens) = (&mut self.steps, &self.tokens[..rows as usize]);
+        let mut turn = 0;
+        move || {
+            steps.run(indices[turn % indices.len()], tokens, position);
+            turn += 1;
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The engine's products in two forms: as they are, and with literal sizes. Loops around them are those of the engine.
+
+use std::hint::black_box;
+
+use gpt_runtime::cpu::simd::{BLOCK, Isa, Kernels, PANEL, Strided, StridedMut, WIDE_BLOCK, known};
+use gpt_runtime::plan::Format;
+
+use super::memory::{Memory, Panels, Rounded};
+use crate::versus::{Forms, two};
+
+/// Rows of a prompt that pass by a part of a panel.
+pub const ROWS: usize = 96;
+/// Steps of depth of that part, and in a quantised panel blocks.
+const NEAR: usize = 128;
+const NEAR_BLOCKS: usize = 8;
+
+/// The best instruction set of this processor, and its kernels; no compiler knows which.
+fn best() -> (Isa, &'static Kernels) {
+    let isa = black_box(Isa::available()[0]);
+    (isa, isa.kernels().expect("an available set"))
+}
+
+/// One row times all panels of a matrix that is not quantised.
+pub fn row<const DEPTH: usize>(format: Format, rows: usize) -> Forms<'static> {
+    let (isa, kernels) = best();
+    two(|| {
+        let (panels, x) = (Panels::new(format, rows, DEPTH), Memory::new(4 * DEPTH));
+        let mut turn = 0;
+        move |literal| {
+            turn += 1;
+            let x = &x.floats()[..DEPTH];
+            panels.turn(turn).fold(0.0, |sum, panel| {
+                let mut out = [0.0; PANEL];
+                if literal {
+                    known::gemv::<DEPTH>(isa, format, x, panel, &mut out);
+                } else {
+                    kernels.gemv(format, x, panel, &mut out);
+                }
+                sum + black_box(out)[0]
+            })
+        }
+    })
+}
+
+/// The same of a quantised matrix, whose rows have `BLOCKS` blocks.
+pub fn integer_row<const BLOCKS: usize>(format: Format, rows: usize) -> Forms<'static> {
+    let (isa, kernels) = best();
+    let depth = BLOCKS * BLOCK;
+    two(|| {
+        let panels = Panels::new(format, rows, depth);
+        let x = Rounded::new(&Memory::new(4 * depth).floats()[..depth], depth);
+        let mut turn = 0;
+        move |literal| {
+            turn += 1;
+            panels.turn(turn).fold(0.0, |sum, panel| {
+                let mut out = [0.0; PANEL];
+                if literal {
+                    known::integer_row::<BLOCKS>(isa, format, &x.rows(), panel, &mut out);
+                } else {
+                    kernels.integer_row(format, &x.rows(), panel, &mut out);
+                }
+                sum + black_box(out)[0]
+            })
+        }
+    })
+}
+
+/// [`ROWS`] rows times all panels of a matrix that is not quantised. `REST` is the depth of a panel's last part.
+pub fn many<const DEPTH: usize, const REST: usize>(format: Format, rows: usize) -> Forms<'static> {
+    let (isa, kernels) = best();
+    two(|| {
+        let panels = Panels::new(format, rows, DEPTH);
+        let x = Memory::new(4 * ROWS * DEPTH);
+        let mut tile = Memory::new(4 * ROWS * PANEL);
+        let mut room = Memory::new(4 * NEAR * PANEL);
+        let mut turn = 0;
+        move |literal| {
+            turn += 1;
+            let tile = &mut tile.floats_mut()[..ROWS * PANEL];
+            let mut sum = 0.0;
+            for panel in panels.turn(turn) {
+                for start in (0..DEPTH).step_by(NEAR) {
+                    let depth = NEAR.min(DEPTH - start);
+                    let part = &panel[format.row_bytes(start) * PANEL..];
+                    let part = &part[..format.row_bytes(depth) * PANEL];
+                    // The engine makes f32 of other formats while the rows wait.
+                    let part = if format == Format::F32 {
+                        bytemuck::cast_slice(part)
+                    } else {
+                        kernels.unpack(format, depth, part, room.floats_mut());
+                        room.floats()
+                    };
+                    let (x, add) = (&x.floats()[start..], start > 0);
+                    if !literal {
+                        let x = Strided {
+                            data: x,
+                            stride: DEPTH,
+                        };
+                        of_rows(kernels, black_box(ROWS), depth, x, part, tile, add);
+                    } else if depth == NEAR {
+                        known::product::<ROWS, NEAR, DEPTH, 1, PANEL, PANEL>(
+                            isa, x, part, tile, add,
+                        );
+                    } else {
+                        known::product::<ROWS, REST, DEPTH, 1, PANEL, PANEL>(
+                            isa, x, part, tile, add,
+                        );
+                    }
+                }
+                sum += tile[ROWS * PANEL - 1];
+            }
+            sum
+        }
+    })
+}
+
+fn of_rows(
+    kernels: &Kernels,
+    rows: usize,
+    depth: usize,
+    input: Strided<'_>,
+    panel: &[f32],
+    tile: &mut [f32],
+    add: bool,
+) {
+    let panel = Strided {
+        data: panel,
+        stride: PANEL,
+    };
+    let output = StridedMut {
+        data: tile,
+        stride: PANEL,
+    };
+    kernels.product(rows, depth, input, panel, output, add);
+}
+
+/// The same of a quantised matrix: `BLOCKS` blocks of a row, `REST` of a panel's last part.
+pub fn integer_many<const BLOCKS: usize, const REST: usize>(
+    format: Format,
+    rows: usize,
+) -> Forms<'static> {
+    let (isa, kernels) = best();
+    let depth = BLOCKS * BLOCK;
+    two(|| {
+        let panels = Panels::new(format, rows, depth);
+        let x = Rounded::new(
+            &Memory::new(4 * ROWS * depth).floats()[..ROWS * depth],
+            depth,
+        );
+        let mut tile = Memory::new(4 * ROWS * PANEL);
+        let mut wide = vec![0; NEAR_BLOCKS * WIDE_BLOCK];
+        let mut turn = 0;
+        move |literal| {
+            turn += 1;
+            let tile = &mut tile.floats_mut()[..ROWS * PANEL];
+            let mut sum = 0.0;
+            for panel in panels.turn(turn) {
+                for start in (0..BLOCKS).step_by(NEAR_BLOCKS) {
+                    let blocks = NEAR_BLOCKS.min(BLOCKS - start);
+                    let bytes = format.block_bytes() * PANEL;
+                    let part = &panel[start * bytes..(start + blocks) * bytes];
+                    kernels.widen(format, part, &mut wide);
+                    let (x, add) = (x.rows().part(0, start), start > 0);
+                    if !literal {
+                        let rows = black_box(ROWS);
+                        kernels.integer_product(format, rows, x, part, &wide, tile, add);
+                    } else if blocks == NEAR_BLOCKS {
+                        known::integer_product::<ROWS, NEAR_BLOCKS, BLOCKS>(
+                            isa, format, &x, part, &wide, tile, add,
+                        );
+                    } else {
+                        known::integer_product::<ROWS, REST, BLOCKS>(
+                            isa, format, &x, part, &wide, tile, add,
+                        );
+                    }
+                }
+                sum += tile[ROWS * PANEL - 1];
+            }
+            sum
+        }
+    })
+}
+
+/// Attention's two products for `ROWS` queries of a head, `WIDTH` apart, and `KEYS` keys: scores, then the values they weigh. Heads are 64 wide. (The softmax
+/// between them knows no size but the number of keys, which changes with every token.)
+pub fn attention<const ROWS: usize, const WIDTH: usize>(blocks: usize) -> Forms<'static> {
+    const HEAD: usize = 64;
+    const KEYS: usize = 128;
+    let (isa, kernels) = best();
+    two(move || {
+        let queries = Memory::new(4 * ROWS * WIDTH);
+        let (keys, values) = (
+            Memory::new(4 * blocks * KEYS * HEAD),
+            Memory::new(4 * blocks * KEYS * HEAD),
+        );
+        let mut scores = Memory::new(4 * ROWS * KEYS);
+        let mut gathered = Memory::new(4 * ROWS * HEAD);
+        move |literal| {
+            let (scores, gathered) = (scores.floats_mut(), gathered.floats_mut());
+            let block = KEYS * HEAD;
+            let keys = keys.floats().chunks_exact(block);
+            for (keys, values) in keys.zip(values.floats().chunks_exact(block)) {
+                for (panel, keys) in keys.chunks_exact(HEAD * PANEL).enumerate() {
+                    let out = &mut scores[panel * PANEL..];
+                    if literal {
+                        known::product::<ROWS, HEAD, WIDTH, 1, PANEL, KEYS>(
+                            isa,
+                            queries.floats(),
+                            keys,
+                            out,
+                            false,
+                        );
+                    } else {
+                        strided(
+                            kernels,
+                            black_box([ROWS, HEAD]),
+                            [queries.floats(), keys],
+                            out,
+                            [WIDTH, PANEL, KEYS],
+                            false,
+                        );
+                    }
+                }
+                for lane in (0..HEAD).step_by(PANEL) {
+                    let (values, out) = (&values[lane..], &mut gathered[lane..]);
+                    if literal {
+                        known::product::<ROWS, KEYS, KEYS, 1, HEAD, HEAD>(
+                            isa, scores, values, out, false,
+                        );
+                    } else {
+                        strided(
+                            kernels,
+                            black_box([ROWS, KEYS]),
+                            [scores, values],
+                            out,
+                            [KEYS, HEAD, HEAD],
+                            false,
+                        );
+                    }
+                }
+            }
+            gathered[ROWS * HEAD - 1]
+        }
+    })
+}
+
+/// The gradient of weights: columns of `ROWS` rows of the outputs' gradients, `WIDTH` apart, times as many rows of 32 inputs, for all of `WIDTH` and `COLUMNS`
+/// inputs.
+pub fn gradient<const WIDTH: usize, const COLUMNS: usize>() -> Forms<'static> {
+    /// As many as the engine takes at once.
+    const ROWS: usize = 128;
+    /// Outputs that one product makes the gradients of.
+    const OUTPUTS: usize = 32;
+    let (isa, kernels) = best();
+    two(|| {
+        let (dy, x) = (
+            Memory::new(4 * ROWS * WIDTH),
+            Memory::new(4 * ROWS * COLUMNS),
+        );
+        let mut out = Memory::new(4 * OUTPUTS * PANEL);
+        move |literal| {
+            let out = &mut out.floats_mut()[..OUTPUTS * PANEL];
+            let mut sum = 0.0;
+            for output in (0..WIDTH).step_by(OUTPUTS) {
+                let dy = &dy.floats()[output..];
+                for column in (0..COLUMNS).step_by(PANEL) {
+                    let x = &x.floats()[column..];
+                    if literal {
+                        known::product::<OUTPUTS, ROWS, 1, WIDTH, COLUMNS, PANEL>(
+                            isa, dy, x, out, false,
+                        );
+                    } else {
+                        let columns = Strided {
+                            data: dy,
+                            stride: black_box(WIDTH),
+                        };
+                        let panel = Strided {
+                            data: x,
+                            stride: COLUMNS,
+                        };
+                        let output = StridedMut {
+                            data: &mut *out,
+                            stride: PANEL,
+                        };
+                        let (outputs, rows) = black_box((OUTPUTS, ROWS));
+                        kernels.product_of_columns(outputs, rows, columns, panel, output, false);
+                    }
+                    sum += out[0];
+                }
+            }
+            sum
+        }
+    })
+}
+
+/// `output (+)= input · panel` with strides of input, panel and output.
+fn strided(
+    kernels: &Kernels,
+    [rows, depth]: [usize; 2],
+    [input, panel]: [&[f32]; 2],
+    output: &mut [f32],
+    strides: [usize; 3],
+    add: bool,
+) {
+    let input = Strided {
+        data: input,
+        stride: strides[0],
+    };
+    let panel = Strided {
+        data: panel,
+        stride: strides[1],
+    };
+    let output = StridedMut {
+        data: output,
+        stride: strides[2],
+    };
+    kernels.product(rows, depth, input, panel, output, add);
+}

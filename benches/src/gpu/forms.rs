@@ -1,0 +1,164 @@
+//! One kernel in two forms, and the first of them once more.
+
+use gpt_runtime::plan::Kernel;
+use wgpu::{Buffer, BufferUsages};
+
+use super::Gpu;
+use super::kernel::{Bound, Sizes};
+use crate::versus::{Form, Forms};
+
+/// Most that an output of the dynamic form may differ from that of the specialised one, relative to the greatest of all: compilers may contract
+/// multiplications and additions differently.
+const CLOSE: f32 = 1e-4;
+
+impl Gpu {
+    /// A kernel, its rival, and the kernel once more.
+    ///
+    /// # Panics
+    /// If the two do not compute the same.
+    pub fn forms(&self, kernel: &Kernel, sizes: &Sizes) -> Forms<'_> {
+        let specialised = Bound::specialised(self, kernel, sizes);
+        let dynamic = Bound::dynamic(self, kernel, sizes);
+        self.agree(&kernel.name, &specialised, &dynamic);
+        let control = Bound::specialised(self, kernel, sizes);
+        let form = |bound: Bound| -> Form<'_> {
+            Box::new(move |n| self.time(|pass| bound.record(pass, n)))
+        };
+        Forms {
+            specialised: form(specialised),
+            dynamic: form(dynamic),
+            control: form(control),
+        }
+    }
+
+    /// Runs both once, on buffers that no one has written to, and compares what they wrote.
+    fn agree(&self, name: &str, one: &Bound, other: &Bound) {
+        for bound in [one, other] {
+            self.time(|pass| bound.record(pass, 1));
+        }
+        for ((what, one), (_, other)) in one.outputs.iter().zip(&other.outputs) {
+            let (one, other) = (self.content(one), self.content(other));
+            let greatest = one.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+            let wrong = one.iter().zip(&other).position(|(a, b)| {
+                let difference = (a - b).abs();
+                // Not a number is not close to anything.
+                difference.is_nan() || difference > CLOSE * greatest
+            });
+            if let Some(at) = wrong {
+                panic!(
+                    "{name}: its rival wrote {} to {what}[{at}], and not {}",
+                    other[at], one[at]
+                );
+            }
+        }
+    }
+
+    /// All of a buffer, as f32.
+    fn content(&self, buffer: &Buffer) -> Vec<f32> {
+        let back = self.buffer(
+            buffer.size(),
+            BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+        );
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(buffer, 0, &back, 0, buffer.size());
+        self.queue.submit([encoder.finish()]);
+        bytemuck::pod_collect_to_vec(&self.read(&back, buffer.size()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gpt_runtime::Gpt as _;
+    use gpt_runtime::plan::Format;
+
+    use super::*;
+    use crate::gpu::{inference, training};
+    use crate::{Bard, Nano};
+
+    /// The GPU, or nothing and a sentence; a failure where `GPT_REQUIRE_GPU=1`.
+    fn gpu() -> Option<Gpu> {
+        let required = std::env::var("GPT_REQUIRE_GPU").is_ok_and(|v| v != "0" && !v.is_empty());
+        match Gpu::open() {
+            Ok(gpu) => Some(gpu),
+            Err(error) => {
+                assert!(!required, "GPT_REQUIRE_GPU is set, but {error}");
+                eprintln!("NOT RUN, as there is no GPU: {error}");
+                None
+            }
+        }
+    }
+
+    #[test]
+    fn kernels_and_their_rivals_compute_the_same() {
+        let Some(gpu) = gpu() else { return };
+        let same = |kernel: &Kernel, sizes: &Sizes| {
+            let specialised = Bound::specialised(&gpu, kernel, sizes);
+            gpu.agree(
+                &kernel.name,
+                &specialised,
+                &Bound::dynamic(&gpu, kernel, sizes),
+            );
+        };
+        for step in [
+            "qkv",
+            "attention",
+            "attention_out",
+            "mlp_up",
+            "mlp_down",
+            "head",
+        ] {
+            for format in [Format::F32, Format::Q4] {
+                for (rows, position) in [(1, 40), (17, 5)] {
+                    let job = inference::step(Bard::plan(), step, format, rows, position);
+                    same(job.kernel, &job.sizes);
+                }
+            }
+        }
+        let shape = training::Shape {
+            sequences: 2,
+            tokens: 16,
+        };
+        for step in [
+            "attn_norm",
+            "qkv",
+            "qkv_input",
+            "qkv_weight",
+            "attention",
+            "mlp_up",
+        ] {
+            let job = training::step(Nano::plan(), step, 0, shape);
+            same(job.kernel, &job.sizes);
+        }
+        for step in [
+            "mlp_down_input",
+            "logits",
+            "cross_entropy",
+            "head_input",
+            "head_weight",
+        ] {
+            let job = training::step(Nano::plan(), step, 0, shape);
+            same(job.kernel, &job.sizes);
+        }
+        let job = training::adamw(Nano::plan(), 1 << 12);
+        same(job.kernel, &job.sizes);
+    }
+
+    #[test]
+    #[should_panic(expected = "its rival wrote")]
+    fn a_rival_that_computes_something_else_is_refused() {
+        let Some(gpu) = gpu() else {
+            panic!("its rival wrote nothing, as there is no GPU");
+        };
+        let job = inference::step(Bard::plan(), "attention", Format::F32, 1, 40);
+        let specialised = Bound::specialised(&gpu, job.kernel, &job.sizes);
+        let mut wrong = job.kernel.clone();
+        let header = wrong.header.replace("GROUP: u32 = 1u", "GROUP: u32 = 2u");
+        assert_ne!(header, wrong.header);
+        wrong.header = header.into();
+        gpu.agree(
+            "attention",
+            &specialised,
+            &Bound::dynamic(&gpu, &wrong, &job.sizes),
+        );
+    }
+}

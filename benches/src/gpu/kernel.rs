@@ -1,0 +1,244 @@
+//! A kernel with everything it binds.
+//!
+//! What a shader binds is read off the shader, so that a new kernel needs no table here. Every buffer of activations is as large as the largest, matrices have
+//! their own size, and several of them take turns, as a model's layers do: a matrix that is multiplied again and again would stay in a cache, which no model's
+//! does.
+
+use gpt_runtime::plan::Kernel;
+use wgpu::naga::valid::{Capabilities, ValidationFlags, Validator};
+use wgpu::naga::{self, AddressSpace, StorageAccess, TypeInner};
+use wgpu::util::{BufferInitDescriptor, DeviceExt};
+use wgpu::{
+    BindGroup, BindGroupDescriptor, BindGroupEntry, Buffer, BufferUsages, ComputePass,
+    ComputePipeline, ComputePipelineDescriptor, PipelineCompilationOptions, ShaderModuleDescriptor,
+    ShaderRuntimeChecks, ShaderSource,
+};
+
+use super::Gpu;
+use super::dynamic;
+use crate::weights::plain;
+
+/// Bytes of matrices that take turns: more than a cache holds.
+const TURNS: u64 = 192 << 20;
+/// Most matrices that take turns.
+const MOST: u64 = 12;
+
+/// What a kernel is run on.
+#[derive(Clone)]
+pub struct Sizes {
+    /// Uniforms by name.
+    pub uniforms: Vec<(&'static str, Vec<u32>)>,
+    /// Bytes of each part of a matrix: of `part_0` and so on, or of a training kernel's `weights`.
+    pub parts: Vec<u64>,
+    /// Bytes of everything else.
+    pub bytes: u64,
+    /// Tokens and targets are below it.
+    pub vocab: u32,
+    pub groups: [u32; 3],
+}
+
+/// A variable that is bound.
+struct Variable {
+    name: String,
+    group: u32,
+    binding: u32,
+    space: AddressSpace,
+    /// Whether its elements are `u32`.
+    of_integers: bool,
+}
+
+/// A pipeline, and what it is run on.
+pub struct Bound {
+    pipeline: ComputePipeline,
+    /// By turn, then by group.
+    turns: Vec<Vec<(u32, BindGroup)>>,
+    /// What it writes.
+    pub outputs: Vec<(String, Buffer)>,
+    groups: [u32; 3],
+}
+
+impl Bound {
+    /// The kernel as the product runs it.
+    pub fn specialised(gpu: &Gpu, kernel: &Kernel, sizes: &Sizes) -> Bound {
+        Bound::new(gpu, &kernel.name, kernel.wgsl(), sizes)
+    }
+
+    /// Its rival, whose sizes come at run time.
+    pub fn dynamic(gpu: &Gpu, kernel: &Kernel, sizes: &Sizes) -> Bound {
+        let rival = dynamic::dynamic(kernel).unwrap_or_else(|error| panic!("{error}"));
+        let mut sizes = sizes.clone();
+        sizes.uniforms.push(("sizes", rival.sizes));
+        Bound::new(gpu, &kernel.name, rival.wgsl, &sizes)
+    }
+
+    fn new(gpu: &Gpu, name: &str, wgsl: String, sizes: &Sizes) -> Bound {
+        let variables = variables(name, &wgsl);
+        let source = ShaderModuleDescriptor {
+            label: Some(name),
+            source: ShaderSource::Wgsl(wgsl.into()),
+        };
+        // SAFETY: as in the product, the shader is one of a checked plan, or the same with its sizes in a uniform that holds them; buffers are as large
+        // as these sizes say.
+        let module = unsafe {
+            gpu.device
+                .create_shader_module_trusted(source, ShaderRuntimeChecks::unchecked())
+        };
+        let pipeline = gpu
+            .device
+            .create_compute_pipeline(&ComputePipelineDescriptor {
+                label: Some(name),
+                layout: None,
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: PipelineCompilationOptions {
+                    constants: &[],
+                    zero_initialize_workgroup_memory: false,
+                },
+                cache: None,
+            });
+        let matrix: u64 = sizes.parts.iter().sum();
+        let turns = match matrix {
+            0 => 1,
+            bytes => (TURNS / bytes).clamp(1, MOST),
+        };
+        let mut outputs = Vec::new();
+        // Activations are the same in all turns.
+        let shared: Vec<Option<Buffer>> = variables
+            .iter()
+            .map(|variable| {
+                let shared = part_of(&variable.name).is_none();
+                let buffer = shared.then(|| buffer(gpu, variable, sizes))?;
+                let written = StorageAccess::STORE;
+                if matches!(variable.space, AddressSpace::Storage { access } if access.contains(written))
+                {
+                    outputs.push((variable.name.clone(), buffer.clone()));
+                }
+                Some(buffer)
+            })
+            .collect();
+        let groups: Vec<u32> = (0..4)
+            .filter(|g| variables.iter().any(|v| v.group == *g))
+            .collect();
+        let turns = (0..turns).map(|_| {
+            let own: Vec<Buffer> = variables
+                .iter()
+                .zip(&shared)
+                .map(|(v, shared)| shared.clone().unwrap_or_else(|| buffer(gpu, v, sizes)))
+                .collect();
+            let bind = |group: u32| {
+                let entries: Vec<_> = variables
+                    .iter()
+                    .zip(&own)
+                    .filter(|(v, _)| v.group == group)
+                    .map(|(v, buffer)| BindGroupEntry {
+                        binding: v.binding,
+                        resource: buffer.as_entire_binding(),
+                    })
+                    .collect();
+                gpu.device.create_bind_group(&BindGroupDescriptor {
+                    label: Some(name),
+                    layout: &pipeline.get_bind_group_layout(group),
+                    entries: &entries,
+                })
+            };
+            groups.iter().map(|&group| (group, bind(group))).collect()
+        });
+        Bound {
+            turns: turns.collect(),
+            pipeline: pipeline.clone(),
+            outputs,
+            groups: sizes.groups,
+        }
+    }
+
+    /// Records `n` dispatches, which wait for each other as those of a model do.
+    pub fn record(&self, pass: &mut ComputePass<'_>, n: u64) {
+        pass.set_pipeline(&self.pipeline);
+        for turn in self.turns.iter().cycle().take(n as usize) {
+            for (group, bound) in turn {
+                pass.set_bind_group(*group, bound, &[]);
+            }
+            let [x, y, z] = self.groups;
+            pass.dispatch_workgroups(x, y, z);
+        }
+    }
+}
+
+/// The number of the part of a matrix that a variable is.
+fn part_of(name: &str) -> Option<usize> {
+    match name {
+        "weights" | "second_weights" => Some(0),
+        _ => name.strip_prefix("part_")?.parse().ok(),
+    }
+}
+
+/// What the entry point of a shader binds.
+fn variables(name: &str, wgsl: &str) -> Vec<Variable> {
+    let module = naga::front::wgsl::parse_str(wgsl)
+        .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(wgsl)));
+    let info = Validator::new(ValidationFlags::all(), Capabilities::all())
+        .validate(&module)
+        .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(wgsl)));
+    let used = info.get_entry_point(0);
+    let bound = module
+        .global_variables
+        .iter()
+        .filter_map(|(handle, variable)| {
+            let at = variable.binding.as_ref()?;
+            let of_integers = match module.types[variable.ty].inner {
+                TypeInner::Array { base, .. } => matches!(
+                    module.types[base].inner,
+                    TypeInner::Scalar(naga::Scalar::U32)
+                ),
+                _ => false,
+            };
+            (!used[handle].is_empty()).then(|| Variable {
+                name: variable.name.clone().unwrap_or_default(),
+                group: at.group,
+                binding: at.binding,
+                space: variable.space,
+                of_integers,
+            })
+        });
+    bound.collect()
+}
+
+/// A buffer for `variable`, filled.
+fn buffer(gpu: &Gpu, variable: &Variable, sizes: &Sizes) -> Buffer {
+    let name = &*variable.name;
+    let (content, usage): (Vec<u32>, _) = match variable.space {
+        AddressSpace::Uniform => {
+            let found = sizes.uniforms.iter().find(|(of, _)| *of == name);
+            let (_, words) =
+                found.unwrap_or_else(|| panic!("nothing is known of the uniform {name}"));
+            let mut words = words.clone();
+            words.resize(words.len().next_multiple_of(4), 0);
+            (words, BufferUsages::UNIFORM)
+        }
+        _ => {
+            let bytes = match part_of(name) {
+                Some(part) => sizes.parts[part],
+                None => sizes.bytes,
+            };
+            let matrix = part_of(name).is_some();
+            let words = (0..bytes.div_ceil(4)).map(|i| {
+                let word = plain((i as u32).wrapping_add(variable.binding << 28));
+                match name {
+                    _ if variable.of_integers && !matrix => word % sizes.vocab,
+                    // Averages of squares.
+                    "seconds" => word & 0x7fff_ffff,
+                    _ => word,
+                }
+            });
+            (
+                words.collect(),
+                BufferUsages::STORAGE | BufferUsages::COPY_SRC,
+            )
+        }
+    };
+    gpu.device.create_buffer_init(&BufferInitDescriptor {
+        label: Some(name),
+        contents: bytemuck::cast_slice(&content),
+        usage,
+    })
+}

@@ -1,0 +1,185 @@
+//! The same work in two forms: sizes known when the code was compiled, and sizes known when it runs.
+//!
+//! Criterion measures one form after the other, and a machine changes its speed in between. So a comparison is made besides, in turns: some rounds in which
+//! every form is timed once, and of each form's times over those of the first in the same round the median. A third form, the first one made a second
+//! time, must come out at 1.00: how far it is from that is how far the comparison can be trusted.
+
+use std::cell::RefCell;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput};
+
+/// A form of the work: does it so many times, and says how long that took.
+pub type Form<'a> = Box<dyn FnMut(u64) -> Duration + 'a>;
+
+/// The forms of one kernel.
+pub struct Forms<'a> {
+    pub specialised: Form<'a>,
+    pub dynamic: Form<'a>,
+    /// The first once more.
+    pub control: Form<'a>,
+}
+
+/// What doing the work once amounts to.
+#[derive(Clone, Copy, Debug)]
+pub enum Work {
+    /// Bytes that have to be read, where reading is what takes time.
+    Bytes(u64),
+    /// Floating-point operations, where computing is. Criterion calls them elements.
+    Flops(u64),
+}
+
+impl From<Work> for Throughput {
+    fn from(work: Work) -> Throughput {
+        match work {
+            Work::Bytes(n) => Throughput::Bytes(n),
+            Work::Flops(n) => Throughput::Elements(n),
+        }
+    }
+}
+
+/// Time that one measurement takes at least, where the work is shorter; that of a comparison; and its rounds.
+const SLICE: Duration = Duration::from_millis(5);
+const TOTAL: Duration = Duration::from_millis(1500);
+const ROUNDS: std::ops::RangeInclusive<usize> = 5..=41;
+
+/// Measures the forms that `make` makes, if the command line asks for one of them, and compares them.
+pub fn versus<'a>(
+    criterion: &mut Criterion,
+    group: &str,
+    name: &str,
+    work: Work,
+    make: impl FnOnce() -> Forms<'a>,
+) {
+    let mut make = Some(make);
+    let forms = RefCell::new(None);
+    let mut benches = criterion.benchmark_group(format!("{group}/{name}"));
+    settings(&mut benches, work);
+    for which in ["specialised", "dynamic"] {
+        benches.bench_function(which, |bencher| {
+            bencher.iter_custom(|n| {
+                let mut forms = forms.borrow_mut();
+                let forms = forms.get_or_insert_with(|| make.take().expect("made once")());
+                match which {
+                    "specialised" => (forms.specialised)(n),
+                    _ => (forms.dynamic)(n),
+                }
+            });
+        });
+    }
+    benches.finish();
+    let once = std::env::args().any(|a| a == "--test" || a == "--list" || a == "--profile-time");
+    if let (Some(mut forms), false) = (forms.into_inner(), once) {
+        let [dynamic, control] = ratios(&mut forms);
+        println!(
+            "{group}/{name}: dynamic / specialised {dynamic:.3}, control / specialised {control:.3}\n"
+        );
+    }
+}
+
+/// How many times as long as the first form the others take.
+fn ratios(forms: &mut Forms<'_>) -> [f64; 2] {
+    // So many times that a measurement is long enough.
+    let mut n = 1;
+    while (forms.specialised)(n) < SLICE && n < 1 << 20 {
+        n *= 2;
+    }
+    let start = Instant::now();
+    let mut rounds = [Vec::new(), Vec::new()];
+    while rounds[0].len() < *ROUNDS.start()
+        || (start.elapsed() < TOTAL && rounds[0].len() < *ROUNDS.end())
+    {
+        // Whoever comes first in a round finds the caches as the last one left them, so the order turns.
+        let mut took = [Duration::ZERO; 3];
+        for i in 0..3 {
+            let which = (i + rounds[0].len()) % 3;
+            let form = match which {
+                0 => &mut forms.specialised,
+                1 => &mut forms.dynamic,
+                _ => &mut forms.control,
+            };
+            took[which] = form(n);
+        }
+        for (rounds, other) in rounds.iter_mut().zip(&took[1..]) {
+            rounds.push(other.as_secs_f64() / took[0].as_secs_f64());
+        }
+    }
+    rounds.map(|mut ratios| {
+        ratios.sort_by(f64::total_cmp);
+        ratios[ratios.len() / 2]
+    })
+}
+
+/// The forms of work that `make` sets up: called with `true` it is the one with literal sizes, with `false` the other.
+///
+/// # Panics
+/// If they do not come to the same.
+pub fn two<'a, R, F>(make: impl Fn() -> F) -> Forms<'a>
+where
+    R: PartialEq + std::fmt::Debug,
+    F: FnMut(bool) -> R + 'a,
+{
+    let (mut specialised, mut dynamic, mut control) = (make(), make(), make());
+    assert_eq!(specialised(true), dynamic(false), "one result in two forms");
+    control(true);
+    Forms {
+        specialised: Box::new(move |n| timed(n, || specialised(true))),
+        dynamic: Box::new(move |n| timed(n, || dynamic(false))),
+        control: Box::new(move |n| timed(n, || control(true))),
+    }
+}
+
+/// How long it takes to `run` so many times, by the clock on the wall.
+pub fn timed<R>(n: u64, mut run: impl FnMut() -> R) -> Duration {
+    let start = Instant::now();
+    for _ in 0..n {
+        black_box(run());
+    }
+    start.elapsed()
+}
+
+/// Measures work that has one form. `run` does it so many times.
+pub fn alone(
+    criterion: &mut Criterion,
+    group: &str,
+    name: &str,
+    work: Work,
+    mut run: impl FnMut(u64) -> Duration,
+) {
+    let mut benches = criterion.benchmark_group(group);
+    settings(&mut benches, work);
+    benches.bench_function(name, |bencher| bencher.iter_custom(&mut run));
+}
+
+fn settings(group: &mut BenchmarkGroup<'_, WallTime>, work: Work) {
+    group
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .throughput(work.into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "one result in two forms")]
+    fn forms_that_differ_are_refused() {
+        two(|| |literal| u32::from(literal));
+    }
+
+    #[test]
+    fn ratios_are_those_of_the_times() {
+        let form =
+            |micros: u64| -> Form<'static> { Box::new(move |n| Duration::from_micros(n * micros)) };
+        let mut forms = Forms {
+            specialised: form(1000),
+            dynamic: form(1500),
+            control: form(1000),
+        };
+        assert_eq!(ratios(&mut forms), [1.5, 1.0]);
+    }
+}

@@ -1,0 +1,228 @@
+//! `gpt bench`: tokens a second, of a prompt, of decoding, and of training, and how near that is to what the machine can do.
+//!
+//! `measure` has the work, `roofline` what its speed amounts to, `profile` the steps of a pass one by one.
+
+mod measure;
+mod profile;
+mod roofline;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use gpt_runtime::engine::Limits;
+use gpt_runtime::plan::Format;
+use gpt_runtime::{Any, CacheFormat, LoadOptions, Model};
+use serde_json::json;
+
+use self::measure::{Bench, TrainBench};
+use self::profile::Profiles;
+use self::roofline::Roofline;
+use crate::interrupt;
+use crate::options::{self, CacheArgument, DeviceArguments, ModelArgument};
+use crate::output::{self, Failure, Spread};
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    model: ModelArgument,
+    /// Weights [default: random ones]
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArguments,
+    /// Format of the matrices [default: as the file has them, f32 for random weights]
+    #[arg(long, value_name = "TYPE", value_parser = options::format)]
+    dtype: Option<Format>,
+    #[command(flatten)]
+    cache: CacheArgument,
+    /// Tokens of a prompt [default: 512, or the model's context if that is less]
+    #[arg(long, value_name = "N")]
+    prefill: Option<usize>,
+    /// Tokens decoded one by one
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    decode: usize,
+    /// Tokens that the cache holds before those that are decoded
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    position: usize,
+    /// Trains on B sequences of T tokens, too: forward, back, and the optimizer's step, in f32
+    #[arg(long, value_name = "BxT", value_parser = options::shape)]
+    train: Option<(u32, u32)>,
+    /// Times each step of a chunk of the prompt and of one decoded token, too
+    #[arg(long)]
+    profile: bool,
+    /// Repetitions, of which the median counts
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    reps: usize,
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let device = arguments.device.open()?;
+    eprintln!("running on {}: {}", device.name(), device.reason());
+    let built_in = arguments.model.model;
+    let model = match &arguments.weights {
+        Some(path) => {
+            let options = LoadOptions {
+                dtype: arguments.dtype,
+                tokenizer: None,
+            };
+            built_in.load(Some(path), &device, &options)?
+        }
+        None => built_in.init(&device, arguments.dtype.unwrap_or(Format::F32))?,
+    };
+    let context = model.plan().spec.context as usize;
+    let prefill = arguments.prefill.unwrap_or(context.min(512));
+    let (position, decode, reps) = (arguments.position, arguments.decode, arguments.reps);
+    let fits = prefill.max(position.saturating_add(decode)) <= context;
+    if prefill == 0 || decode == 0 || reps == 0 || !fits {
+        return Err(Failure::Input(format!(
+            "--prefill {prefill} --decode {decode} --position {position} --reps {reps} cannot be measured: each but the position takes at least 1, and at most {context} tokens fit"
+        )));
+    }
+    interrupt::listen();
+    let measured = measure(arguments, &model, prefill)?;
+    let limits = roofline::middle(&measured.limits);
+    let median = |speeds: &[f64]| Spread::of(speeds.to_vec()).median;
+    let cache = cache_bytes(&model, arguments.cache.cache);
+    let mut lines = vec![
+        Line {
+            what: "prefill",
+            tokens: prefill,
+            roofline: Roofline::prefill(&model, prefill as u64, median(&measured.prefill), &limits),
+            speed: Spread::of(measured.prefill),
+        },
+        Line {
+            what: "decode",
+            tokens: decode,
+            roofline: Roofline::decode(
+                &model,
+                (position as u64, decode as u64),
+                cache,
+                median(&measured.decode),
+                &limits,
+            ),
+            speed: Spread::of(measured.decode),
+        },
+    ];
+    if let Some((batch, tokens)) = arguments.train {
+        lines.push(Line {
+            what: "train",
+            tokens: (batch * tokens) as usize,
+            roofline: Roofline::train(&model, u64::from(tokens), median(&measured.train), &limits),
+            speed: Spread::of(measured.train),
+        });
+    }
+    report(
+        arguments,
+        &model,
+        &lines,
+        &limits,
+        measured.profile.as_ref(),
+    )
+}
+
+/// Bytes that a position takes in the cache.
+fn cache_bytes(model: &Model<Any>, format: CacheFormat) -> u64 {
+    let spec = &model.plan().spec;
+    2 * u64::from(spec.kv_width()) * u64::from(spec.layers) * format.bytes() as u64
+}
+
+/// Tokens a second of each repetition.
+#[derive(Default)]
+struct Measured {
+    prefill: Vec<f64>,
+    decode: Vec<f64>,
+    train: Vec<f64>,
+    limits: Vec<Limits>,
+    profile: Option<Profiles>,
+}
+
+/// Everything once for the caches and the clock, and then in turns, so that a slow minute of the machine falls on all alike.
+fn measure(arguments: &Arguments, model: &Model<Any>, prefill: usize) -> Result<Measured, Failure> {
+    let decode = arguments.decode;
+    let mut bench = Bench::open(
+        model,
+        prefill,
+        (arguments.position, decode),
+        arguments.cache.cache,
+    )?;
+    bench.prefill(prefill)?;
+    bench.decode(decode.min(4))?;
+    let mut train = arguments
+        .train
+        .map(|shape| TrainBench::open(model.clone(), shape))
+        .transpose()?;
+    let meter = model.device().meter()?;
+    let mut measured = Measured::default();
+    for _ in 0..arguments.reps {
+        measured.limits.push(meter.measure());
+        measured.prefill.push(bench.prefill(prefill)?);
+        measured.decode.push(bench.decode(decode)?);
+        if let Some(train) = &mut train {
+            measured.train.push(train.train()?);
+        }
+        if interrupt::take() {
+            break;
+        }
+    }
+    if arguments.profile {
+        let limits = roofline::middle(&measured.limits);
+        measured.profile = Some(profile::measure(
+            model,
+            &bench.tokens,
+            arguments.reps,
+            limits,
+        )?);
+    }
+    Ok(measured)
+}
+
+/// A speed, and what it amounts to.
+struct Line {
+    what: &'static str,
+    tokens: usize,
+    speed: Spread,
+    roofline: Roofline,
+}
+
+fn report(
+    arguments: &Arguments,
+    model: &Model<Any>,
+    lines: &[Line],
+    limits: &Limits,
+    profile: Option<&Profiles>,
+) -> Result<(), Failure> {
+    if arguments.json {
+        let mut object = json!({ "device": model.device().name(), "roofline": {} });
+        object["roofline"]["read_gb_s"] = json!(limits.bytes / 1e9);
+        object["roofline"]["peak_gflop_s"] = json!(limits.flops / 1e9);
+        for line in lines {
+            object[format!("{}_tok_s", line.what)] = line.speed.json();
+            object["roofline"][line.what] = line.roofline.json();
+        }
+        if let Some(profile) = profile {
+            object["profile"] = profile.json();
+        }
+        return output::json(&object);
+    }
+    let mut out = output::stdout();
+    for line in lines {
+        let Line {
+            what,
+            tokens,
+            speed,
+            roofline,
+        } = line;
+        let text = format!(
+            "{what:8} {tokens:5} tokens: {:9.1} tokens/s ({:.1} to {:.1}), {}",
+            speed.median,
+            speed.min,
+            speed.max,
+            roofline.text()
+        );
+        output::line(&mut out, &text)?;
+    }
+    profile.map_or(Ok(()), Profiles::print)
+}

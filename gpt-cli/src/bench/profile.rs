@@ -1,0 +1,211 @@
+//! `gpt bench --profile`: what each step of a pass takes, summed over layers, and the roofline that it is held against.
+//!
+//! A roofline is the time that a step would take if the device did nothing but read its bytes, or nothing but compute its operations, as fast as it was
+//! measured to do either; the longer of both counts.
+
+use gpt_runtime::engine::{Clock, Limits, Profile};
+use gpt_runtime::plan::{Plan, Work};
+use gpt_runtime::{Any, Error, Model, Session};
+use serde_json::{Value, json};
+
+use crate::output::{self, Failure};
+
+/// Two passes, step by step.
+pub struct Profiles {
+    clock: Clock,
+    limits: Limits,
+    /// Of a chunk of a prompt, and of one token behind it.
+    passes: [Pass; 2],
+}
+
+struct Pass {
+    name: &'static str,
+    rows: usize,
+    position: usize,
+    steps: Vec<Step>,
+}
+
+/// A step, all layers together.
+struct Step {
+    name: &'static str,
+    times: usize,
+    seconds: f64,
+    work: Work,
+}
+
+/// Profiles a chunk of `tokens`, and the last of them alone, `reps` times each; of every step the median counts.
+pub fn measure(
+    model: &Model<Any>,
+    tokens: &[u32],
+    reps: usize,
+    limits: Limits,
+) -> Result<Profiles, Failure> {
+    let mut session = model.session().capacity(tokens.len() as u32).open()?;
+    let chunk = tokens.len().min(session.options().chunk as usize);
+    let last = tokens.len() - 1;
+    let prompt = runs(&mut session, 0, &tokens[..chunk], reps)?;
+    session.truncate(0);
+    if last > 0 {
+        session.push(&tokens[..last])?;
+    }
+    let token = runs(&mut session, last, &tokens[last..], reps)?;
+    Ok(Profiles {
+        clock: prompt[0].clock,
+        limits,
+        passes: [
+            pass(model.plan(), "prefill", &prompt, 0, chunk),
+            pass(model.plan(), "decode", &token, last, 1),
+        ],
+    })
+}
+
+fn runs(
+    session: &mut Session<Any>,
+    position: usize,
+    tokens: &[u32],
+    reps: usize,
+) -> Result<Vec<Profile>, Error> {
+    let mut run = || {
+        session.truncate(position);
+        session.profile(tokens)
+    };
+    // Once for the caches, not counted.
+    run()?;
+    (0..reps).map(|_| run()).collect()
+}
+
+fn pass(plan: &Plan, name: &'static str, runs: &[Profile], position: usize, rows: usize) -> Pass {
+    let mut steps: Vec<Step> = Vec::new();
+    for (i, (_, step)) in plan.walk().enumerate() {
+        let seconds = runs.iter().map(|run| run.steps[i].seconds);
+        let seconds = output::Spread::of(seconds.collect()).median;
+        // The head makes the logits of the last row only.
+        let rows = if step.name == "head" { 1 } else { rows };
+        let work = plan.work(step, runs[0].steps[i].format, position as u64, rows as u64);
+        let known = steps.iter().position(|s| s.name == step.name);
+        let at = known.unwrap_or_else(|| {
+            steps.push(Step {
+                name: step.name,
+                times: 0,
+                seconds: 0.0,
+                work: Work::default(),
+            });
+            steps.len() - 1
+        });
+        steps[at].times += 1;
+        steps[at].seconds += seconds;
+        steps[at].work += work;
+    }
+    Pass {
+        name,
+        rows,
+        position,
+        steps,
+    }
+}
+
+impl Step {
+    /// Seconds that it takes at least, and what takes them.
+    fn roofline(&self, limits: &Limits) -> (f64, &'static str) {
+        let memory = self.work.bytes as f64 / limits.bytes;
+        let arithmetic = self.work.flops as f64 / limits.flops;
+        if memory >= arithmetic {
+            (memory, "memory")
+        } else {
+            (arithmetic, "arithmetic")
+        }
+    }
+
+    fn json(&self, whole: f64, limits: &Limits) -> Value {
+        let mut object = json!({
+            "step": self.name, "times": self.times, "ms": self.seconds * 1e3, "share": self.seconds / whole,
+            "bytes": self.work.bytes, "flops": self.work.flops,
+        });
+        let (seconds, bound) = self.roofline(limits);
+        object["roofline_ms"] = json!(seconds * 1e3);
+        object["bound"] = json!(bound);
+        object
+    }
+
+    fn line(&self, whole: f64, limits: &Limits) -> String {
+        let Step {
+            name,
+            times,
+            seconds,
+            work,
+        } = self;
+        let mut line = format!(
+            "  {times:3} x {name:20} {:9.3} ms {:5.1} %  {:8.2} GB/s {:8.1} GFLOP/s",
+            seconds * 1e3,
+            100.0 * seconds / whole,
+            work.bytes as f64 / seconds / 1e9,
+            work.flops as f64 / seconds / 1e9,
+        );
+        let (least, bound) = self.roofline(limits);
+        line.push_str(&format!(
+            "  {:5.1} % of {bound}'s roofline",
+            100.0 * least / seconds
+        ));
+        line
+    }
+}
+
+impl Pass {
+    fn seconds(&self) -> f64 {
+        self.steps.iter().map(|step| step.seconds).sum()
+    }
+}
+
+impl Profiles {
+    pub fn json(&self) -> Value {
+        let limits = &self.limits;
+        let passes = self.passes.iter().map(|pass| {
+            let whole = pass.seconds();
+            let steps = pass.steps.iter().map(|step| step.json(whole, limits));
+            json!({
+                "pass": pass.name, "tokens": pass.rows, "position": pass.position, "ms": whole * 1e3,
+                "steps": steps.collect::<Vec<_>>(),
+            })
+        });
+        json!({
+            "clock": match self.clock {
+                Clock::Device => "device",
+                Clock::Host => "host",
+            },
+            "limits": { "gb_s": limits.bytes / 1e9, "gflop_s": limits.flops / 1e9 },
+            "passes": passes.collect::<Vec<_>>(),
+        })
+    }
+
+    pub fn print(&self) -> Result<(), Failure> {
+        let mut out = output::stdout();
+        let mut line = |text: &str| output::line(&mut out, text);
+        if self.clock == Clock::Host {
+            line(
+                "the device writes no timestamps: each step was submitted alone and timed from there until it was done, the way there and back included",
+            )?;
+        }
+        let limits = &self.limits;
+        line(&format!(
+            "the device reads {:.1} GB/s and computes {:.1} GFLOP/s, as measured now",
+            limits.bytes / 1e9,
+            limits.flops / 1e9
+        ))?;
+        for pass in &self.passes {
+            let whole = pass.seconds();
+            line(&format!(
+                "{}, {} token{} from position {}: {:.3} ms in {} steps",
+                pass.name,
+                pass.rows,
+                if pass.rows == 1 { "" } else { "s" },
+                pass.position,
+                whole * 1e3,
+                pass.steps.iter().map(|step| step.times).sum::<usize>()
+            ))?;
+            for step in &pass.steps {
+                line(&step.line(whole, limits))?;
+            }
+        }
+        Ok(())
+    }
+}

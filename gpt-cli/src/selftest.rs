@@ -1,0 +1,188 @@
+//! `gpt selftest`: whether a device computes what it should.
+
+use clap::Args;
+use gpt_runtime::plan::Format;
+use gpt_runtime::{Check, Error, SelfTest, self_test};
+use serde_json::json;
+
+use crate::options::{self, DeviceArguments, ModelArgument};
+use crate::output::{self, Failure};
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    model: ModelArgument,
+    #[command(flatten)]
+    device: DeviceArguments,
+    /// Format of the matrices [default: one after the other]
+    #[arg(long, value_name = "TYPE", value_parser = options::format)]
+    dtype: Option<Format>,
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let device = arguments.device.open()?;
+    eprintln!("testing {}: {}", device.name(), device.reason());
+    let plan = (arguments.model.model.plan)();
+    let formats = match arguments.dtype {
+        Some(format) => vec![format],
+        None => Format::ALL.to_vec(),
+    };
+    let mut found: Option<SelfTest> = None;
+    for format in formats {
+        let of_format = self_test(plan, &device, &[format])?;
+        if !arguments.json {
+            table(&of_format)?;
+        }
+        match &mut found {
+            None => found = Some(of_format),
+            Some(found) => {
+                found.checks.extend(of_format.checks);
+                found.left_out.extend(of_format.left_out);
+            }
+        }
+    }
+    let Some(found) = found else { return Ok(()) };
+    if arguments.json {
+        report(&found)?;
+    }
+    let verdict = verdict(arguments.model.model.name, &found)?;
+    if !arguments.json {
+        output::line(&mut output::stdout(), &verdict)?;
+    }
+    Ok(())
+}
+
+/// The sentence that says whether the device can be trusted; a failure if it cannot.
+fn verdict(name: &str, found: &SelfTest) -> Result<String, Failure> {
+    if let Some(off) = found.first_off() {
+        let tokens = if off.rows == 1 { "token" } else { "tokens" };
+        return Err(Failure::Runtime(Error::Device(format!(
+            "{} cannot be trusted with {name}: {} of {} {tokens} in {} is off by an NMSE of {:.1e}, more than {:.0e}; use the CPU engine or another driver",
+            found.device,
+            off.step,
+            off.rows,
+            off.format.name(),
+            off.error,
+            off.bound
+        ))));
+    }
+    if found.checks.is_empty() {
+        return Err(Failure::Input(format!(
+            "nothing was tested: {name} has no kernels for that format, as a matrix is larger than what an adapter binds"
+        )));
+    }
+    Ok(format!(
+        "{} can be trusted with {name}: {} steps agree with {}",
+        found.device,
+        found.checks.len(),
+        found.reference
+    ))
+}
+
+/// The steps of one format: of each the layer that is furthest away.
+fn table(found: &SelfTest) -> Result<(), Failure> {
+    let mut out = output::stdout();
+    for format in &found.left_out {
+        let text = format!(
+            "{}: there are no kernels, as a matrix is too large",
+            format.name()
+        );
+        output::line(&mut out, &text)?;
+    }
+    if let Some(first) = found.checks.first() {
+        let text = format!(
+            "{}, errors of at most {:.0e}:",
+            first.format.name(),
+            first.bound
+        );
+        output::line(&mut out, &text)?;
+    }
+    for worst in worst(found) {
+        let text = format!(
+            "  {:14} {:3} rows  {:8.1e}  {}",
+            worst.step,
+            worst.rows,
+            worst.error,
+            if worst.passed() { "ok" } else { "OFF" }
+        );
+        output::line(&mut out, &text)?;
+    }
+    Ok(())
+}
+
+/// For each step and number of rows the check that is furthest away, in the order they ran.
+fn worst(found: &SelfTest) -> Vec<&Check> {
+    let mut worst: Vec<&Check> = Vec::new();
+    for check in &found.checks {
+        let same = |other: &&mut &Check| other.step == check.step && other.rows == check.rows;
+        match worst.iter_mut().find(same) {
+            Some(known) if known.error < check.error => *known = check,
+            Some(_) => {}
+            None => worst.push(check),
+        }
+    }
+    worst
+}
+
+fn report(found: &SelfTest) -> Result<(), Failure> {
+    let checks: Vec<_> = found
+        .checks
+        .iter()
+        .map(|c| {
+            json!({
+                "format": c.format.name(), "rows": c.rows, "step": c.step, "layer": c.layer,
+                // JSON has no infinity.
+                "error": if c.error.is_finite() { json!(c.error) } else { json!(null) },
+                "bound": c.bound, "passed": c.passed(),
+            })
+        })
+        .collect();
+    let left_out: Vec<_> = found.left_out.iter().map(|f| f.name()).collect();
+    output::json(&json!({
+        "device": found.device, "reference": found.reference,
+        "trusted": found.first_off().is_none() && !checks.is_empty(),
+        "left_out": left_out, "checks": checks,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_off_fails() {
+        let check = |step, error| Check {
+            format: Format::Q8,
+            rows: 33,
+            step,
+            layer: 0,
+            error,
+            bound: 1e-10,
+        };
+        let mut found = SelfTest {
+            device: "a GPU".to_owned(),
+            reference: "plain Rust".to_owned(),
+            checks: vec![check("qkv", 1e-12)],
+            left_out: Vec::new(),
+        };
+        let said = verdict("gpt2", &found).ok();
+        let expected = "a GPU can be trusted with gpt2: 1 steps agree with plain Rust";
+        assert_eq!(said.as_deref(), Some(expected));
+        found.checks.push(check("attention", f64::INFINITY));
+        found.checks.push(check("mlp_up", 1.0));
+        let Err(Failure::Runtime(error)) = verdict("gpt2", &found) else {
+            panic!("it has to be the runtime's failure");
+        };
+        let said = error.to_string();
+        assert!(
+            said.starts_with("a GPU cannot be trusted with gpt2: attention of 33 tokens in q8"),
+            "{said}"
+        );
+        assert!(!error.is_input());
+        found.checks.clear();
+        assert!(matches!(verdict("gpt2", &found), Err(Failure::Input(_))));
+    }
+}

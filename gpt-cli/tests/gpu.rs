@@ -1,0 +1,204 @@
+//! What the command line says and does about GPUs: the time of each kernel, the features that kernels make use of, pipelines on disk.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// Runs `gpt` with its caches in `cache`.
+fn gpt(arguments: &[&str], cache: &Path, variables: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_gpt"))
+        .args(arguments)
+        .env("GPT_CACHE_DIR", cache)
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    serde_json::from_str(text.lines().last().unwrap()).unwrap()
+}
+
+/// Whether there is an adapter. Without one a test says that it did not run; where `GPT_REQUIRE_GPU=1` it fails.
+fn there_is_a_gpu() -> bool {
+    let devices = gpt(&["devices", "--json"], Path::new(""), &[]);
+    let adapters = json(&devices)["adapters"].as_array().unwrap().clone();
+    let found = adapters.iter().any(|a| a["usable"] == true);
+    let required = std::env::var("GPT_REQUIRE_GPU").is_ok_and(|v| v != "0" && !v.is_empty());
+    assert!(
+        found || !required,
+        "GPT_REQUIRE_GPU is set, but there is no adapter"
+    );
+    if !found {
+        eprintln!("NOT RUN, as there is no GPU");
+    }
+    found
+}
+
+const BENCH: [&str; 12] = [
+    "bench",
+    "--model",
+    "nano",
+    "--prefill",
+    "5",
+    "--decode",
+    "2",
+    "--reps",
+    "2",
+    "--profile",
+    "--json",
+    "--device",
+];
+
+/// Every step has its time, its share and what it is held against.
+fn check_profile(bench: &Value, device: &str) {
+    let profile = &bench["profile"];
+    let passes = profile["passes"].as_array().unwrap();
+    let names: Vec<_> = passes
+        .iter()
+        .map(|p| (&p["pass"], &p["tokens"], &p["position"]))
+        .collect();
+    assert_eq!(
+        names[0],
+        (&"prefill".into(), &5.into(), &0.into()),
+        "{device}"
+    );
+    assert_eq!(
+        names[1],
+        (&"decode".into(), &1.into(), &4.into()),
+        "{device}"
+    );
+    for pass in passes {
+        let steps = pass["steps"].as_array().unwrap();
+        let names: Vec<_> = steps.iter().map(|s| s["step"].as_str().unwrap()).collect();
+        let expected = [
+            "embed",
+            "qkv",
+            "attention",
+            "attention_out",
+            "mlp_up",
+            "mlp_down",
+            "head",
+        ];
+        assert_eq!(names, expected, "{device}");
+        let number = |step: &Value, what: &str| step[what].as_f64().unwrap();
+        let sum = |what| steps.iter().map(|s| number(s, what)).sum::<f64>();
+        assert!((sum("share") - 1.0).abs() < 1e-9);
+        assert!((sum("ms") / number(pass, "ms") - 1.0).abs() < 1e-9);
+        assert!(
+            steps.iter().all(|s| number(s, "ms") > 0.0),
+            "{device}: {pass}"
+        );
+        for (step, times) in steps.iter().zip([1, 4, 4, 4, 4, 4, 1]) {
+            assert_eq!(step["times"], times);
+        }
+        let rows = pass["tokens"].as_u64().unwrap();
+        // nano: 128 wide, a hidden layer of 512, a vocabulary of 65; f32.
+        assert_eq!(steps[3]["flops"], 4 * rows * 2 * 128 * 128);
+        assert_eq!(steps[3]["bytes"], 4 * (4 * 128 * 128 + rows * 4 * 3 * 128));
+        assert_eq!(steps[6]["flops"], 2 * 65 * 128);
+        // The last row sees five keys; five rows see one to five.
+        let pairs = if rows == 1 { 5 } else { 15 };
+        assert_eq!(steps[2]["flops"], 4 * 4 * pairs * 128);
+    }
+}
+
+#[test]
+fn steps_are_timed() {
+    let arguments = [&BENCH[..], &["cpu"]].concat();
+    let bench = json(&gpt(&arguments, Path::new(""), &[]));
+    check_profile(&bench, "cpu");
+    if !there_is_a_gpu() {
+        return;
+    }
+    let arguments = [&BENCH[..], &["gpu"]].concat();
+    let bench = json(&gpt(&arguments, Path::new(""), &[]));
+    check_profile(&bench, "gpu");
+    let limits = &bench["profile"]["limits"];
+    assert!(limits["gb_s"].as_f64().unwrap() > 0.0 && limits["gflop_s"].as_f64().unwrap() > 0.0);
+    for step in bench["profile"]["passes"][0]["steps"].as_array().unwrap() {
+        assert!(step["roofline_ms"].as_f64().unwrap() > 0.0, "{step}");
+    }
+}
+
+/// Plain kernels and variants write the same text; a feature that does not exist is refused.
+#[test]
+fn features_can_be_chosen() {
+    if !there_is_a_gpu() {
+        return;
+    }
+    let arguments = [
+        "generate",
+        "--device",
+        "gpu",
+        "--prompt",
+        "ROMEO:",
+        "--tokens",
+        "5",
+        "--temperature",
+        "0",
+        "--json",
+    ];
+    let write = |features| {
+        json(&gpt(
+            &arguments,
+            Path::new(""),
+            &[("GPT_GPU_FEATURES", features)],
+        ))
+    };
+    assert_eq!(write("")["text"], write("subgroups")["text"]);
+    let refused = gpt(&arguments, Path::new(""), &[("GPT_GPU_FEATURES", "magic")]);
+    assert_eq!(refused.status.code(), Some(2));
+    let errors = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        errors.contains("`magic`") && errors.contains("subgroups"),
+        "{errors}"
+    );
+}
+
+/// A program leaves its pipelines for the next one, and takes nothing that is damaged.
+#[test]
+fn pipelines_are_kept() {
+    if !there_is_a_gpu() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("caches");
+    let arguments = [
+        "generate",
+        "--device",
+        "gpu",
+        "--prompt",
+        "ROMEO:",
+        "--tokens",
+        "3",
+        "--temperature",
+        "0",
+        "--json",
+    ];
+    let write = || json(&gpt(&arguments, &cache, &[]))["text"].clone();
+    let text = write();
+    let files = || -> Vec<_> {
+        let files = std::fs::read_dir(&cache).into_iter().flatten();
+        files.map(|file| file.unwrap().path()).collect()
+    };
+    let [file] = &files()[..] else {
+        return eprintln!("NOT RUN, as the backend has no pipeline caches");
+    };
+    let good = std::fs::read(file).unwrap();
+    assert_eq!(write(), text);
+    assert_eq!(
+        std::fs::read(file).unwrap(),
+        good,
+        "what is known was written again"
+    );
+    for bad in [&b"garbage"[..], &good[..good.len() - 1], &[]] {
+        std::fs::write(file, bad).unwrap();
+        assert_eq!(write(), text);
+        assert!(std::fs::read(file).unwrap().starts_with(&good[..8]));
+        assert_eq!(files().len(), 1);
+    }
+}

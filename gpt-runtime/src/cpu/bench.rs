@@ -1,0 +1,56 @@
+//! A door for benchmarks: the steps of a pass one by one. Nothing here is part of the interface.
+
+use std::sync::Arc;
+
+use gpt_plan::Plan;
+
+use super::device::CpuDevice;
+use super::session::{Observe, Session};
+use super::walk::{CpuModel, Walk};
+use crate::Error;
+use crate::engine::{SessionOptions, Want};
+use crate::weights::Weights;
+
+/// A sequence whose steps are called one at a time, in any order, on whatever the buffers hold.
+pub struct Steps {
+    session: Session<Walk>,
+    logits: Vec<f32>,
+}
+
+impl Steps {
+    /// Packs `weights`, and opens a session.
+    ///
+    /// # Errors
+    /// Those of the weights.
+    pub fn new(
+        device: &Arc<CpuDevice>,
+        plan: &'static Plan,
+        weights: &dyn Weights,
+        options: SessionOptions,
+    ) -> Result<Steps, Error> {
+        let model = CpuModel::new(device.clone(), plan, weights)?;
+        Ok(Steps {
+            session: Session::new(model.shared, options)?,
+            logits: vec![0.0; options.chunk as usize * plan.spec.vocab as usize],
+        })
+    }
+
+    /// Step `index` of [`Plan::walk`] for `tokens` from `position` on, all logits if it is the head.
+    ///
+    /// # Panics
+    /// If there is no such step, or more tokens or positions than the session has.
+    pub fn run(&mut self, index: usize, tokens: &[u32], position: u32) {
+        let logits = &mut self.logits;
+        self.session.with_pass(
+            tokens,
+            position,
+            Want::All,
+            logits,
+            Observe::Nothing,
+            |walk, buffers, pass| {
+                pass.next = index;
+                walk.step(index, buffers, pass);
+            },
+        );
+    }
+}

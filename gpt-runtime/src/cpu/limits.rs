@@ -1,0 +1,72 @@
+//! What the processor can do at most, measured: the lines that a program's speed is held against.
+//!
+//! Both are measured with the engine's own threads and instruction set, in some hundredths of a second, so that they can be taken again and again between the
+//! measurements that they are compared with: a machine differs from minute to minute.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::device::CpuDevice;
+use super::memory::{Arena, Block};
+use crate::Error;
+use crate::engine::Limits;
+
+/// Bytes that are read: more than caches hold.
+const BYTES: usize = 256 << 20;
+/// Bytes that a task reads.
+const TASK: usize = 1 << 20;
+/// Steps of arithmetic in a task, some milliseconds.
+const TURNS: usize = 1 << 20;
+/// Tasks of arithmetic for each thread.
+const ROUNDS: usize = 4;
+
+/// Measures [`Limits`] of a device.
+pub struct Meter {
+    device: Arc<CpuDevice>,
+    memory: Block,
+}
+
+impl Meter {
+    /// Takes the memory that is read, 256 MiB.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub fn new(device: Arc<CpuDevice>) -> Result<Meter, Error> {
+        // Written, as memory that was never written is one page of zeros.
+        let memory = Arena::default().block(BYTES, |bytes| bytes.fill(1))?;
+        Ok(Meter { device, memory })
+    }
+
+    /// One measurement.
+    pub fn measure(&self) -> Limits {
+        let device = &*self.device;
+        let start = Instant::now();
+        device.pool.run(BYTES / TASK, &|task, _| {
+            let part = bytemuck::cast_slice(&self.memory[task * TASK..][..TASK]);
+            black_box(device.kernels.read(part));
+        });
+        let bytes = BYTES as f64 / start.elapsed().as_secs_f64();
+        let tasks = ROUNDS * device.pool.threads();
+        let start = Instant::now();
+        device.pool.run(tasks, &|_, _| {
+            black_box(device.kernels.calculate(black_box(TURNS)));
+        });
+        let flops = (tasks * device.kernels.flops(TURNS)) as f64 / start.elapsed().as_secs_f64();
+        Limits { bytes, flops }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_those_of_a_machine() {
+        let device = Arc::new(CpuDevice::new(None).unwrap());
+        let limits = Meter::new(device).unwrap().measure();
+        // Neither a machine of the nineties, nor a loop that was optimised away.
+        assert!((1e8..1e13).contains(&limits.bytes), "{limits:?}");
+        assert!((1e8..1e14).contains(&limits.flops), "{limits:?}");
+    }
+}

@@ -1,0 +1,297 @@
+//! Inner loops whose sizes are literals, for benchmarks only: what would be gained if generated code brought its own.
+//!
+//! The engine compiles each loop once, for every model. Here the same loops are instantiated once more for the sizes of a caller's type parameters, in the
+//! caller's crate, for every instruction set; nothing else differs. `benches/` puts the two side by side, and ARCHITECTURE has what came out.
+
+use gpt_plan::Format;
+
+use super::integer::{self, BLOCK, Q4, Q8, WIDE_BLOCK};
+use super::learn::{self, AdamStep};
+use super::product::{self, Brain, Half};
+use super::rows;
+use super::{Integers, Isa, PANEL};
+
+/// Calls a function of the set's module.
+macro_rules! each_set {
+    ($isa:expr, $($call:tt)*) => {{
+        assert!(Isa::available().contains(&$isa), "the processor has no such instructions");
+        // SAFETY: the set was detected, and the caller has checked the operands.
+        unsafe {
+            match $isa {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => avx512::$($call)*,
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => avx2::$($call)*,
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon => neon::$($call)*,
+                Isa::Portable => portable::$($call)*,
+                #[allow(unreachable_patterns)]
+                _ => unreachable!("no such set on this architecture"),
+            }
+        }
+    }};
+}
+/// `output (+)= input · panel` with literal sizes; see [`Kernels::product`](super::Kernels::product).
+///
+/// # Panics
+/// If a slice is too short, or the processor has not got `isa`.
+pub fn product<
+    const ROWS: usize,
+    const DEPTH: usize,
+    const INPUT_STRIDE: usize,
+    const INPUT_STEP: usize,
+    const PANEL_STRIDE: usize,
+    const OUTPUT_STRIDE: usize,
+>(
+    isa: Isa,
+    input: &[f32],
+    panel: &[f32],
+    output: &mut [f32],
+    add: bool,
+) {
+    assert!(
+        (ROWS - 1) * INPUT_STRIDE + (DEPTH - 1) * INPUT_STEP < input.len()
+            && (DEPTH - 1) * PANEL_STRIDE + PANEL <= panel.len()
+            && (ROWS - 1) * OUTPUT_STRIDE + PANEL <= output.len(),
+        "operands of a product"
+    );
+    let (input, panel, output) = (input.as_ptr(), panel.as_ptr(), output.as_mut_ptr());
+    each_set!(
+        isa,
+        product::<ROWS, DEPTH, INPUT_STRIDE, INPUT_STEP, PANEL_STRIDE, OUTPUT_STRIDE>(
+            input, panel, output, add
+        )
+    )
+}
+
+/// One row times a panel; see [`Kernels::gemv`](super::Kernels::gemv) and, for quantised formats, [`integer_row`].
+///
+/// # Panics
+/// As [`product`], and for quantised formats.
+pub fn gemv<const DEPTH: usize>(
+    isa: Isa,
+    format: Format,
+    input: &[f32],
+    panel: &[u8],
+    output: &mut [f32; PANEL],
+) {
+    assert!(
+        input.len() == DEPTH && panel.len() == format.row_bytes(DEPTH) * PANEL,
+        "operands of a row's product"
+    );
+    let (input, panel, output) = (input.as_ptr(), panel.as_ptr(), output.as_mut_ptr());
+    match format {
+        Format::F32 => each_set!(isa, gemv_f32::<DEPTH>(input, panel.cast(), output)),
+        Format::F16 => each_set!(isa, gemv_f16::<DEPTH>(input, panel.cast(), output)),
+        Format::Bf16 => each_set!(isa, gemv_bf16::<DEPTH>(input, panel.cast(), output)),
+        Format::Q8 | Format::Q4 => panic!("quantised rows are multiplied as integers"),
+    }
+}
+
+/// One row of integers times a quantised panel; see [`Kernels::integer_row`](super::Kernels::integer_row).
+///
+/// # Panics
+/// As [`product`], and for formats that are not quantised.
+pub fn integer_row<const BLOCKS: usize>(
+    isa: Isa,
+    format: Format,
+    input: &Integers<'_>,
+    panel: &[u8],
+    output: &mut [f32; PANEL],
+) {
+    assert!(
+        format.block() == BLOCK
+            && panel.len() == BLOCKS * format.block_bytes() * PANEL
+            && input.quants.len() >= BLOCKS * BLOCK
+            && input.scales.len() >= BLOCKS
+            && input.sums.len() >= BLOCKS,
+        "operands of a row of integers"
+    );
+    let (quants, scales) = (input.quants.as_ptr(), input.scales.as_ptr());
+    let (sums, panel, output) = (input.sums.as_ptr(), panel.as_ptr(), output.as_mut_ptr());
+    if format == Format::Q8 {
+        each_set!(isa, row_q8::<BLOCKS>(quants, scales, sums, panel, output))
+    } else {
+        each_set!(isa, row_q4::<BLOCKS>(quants, scales, sums, panel, output))
+    }
+}
+
+/// Many rows of integers times a part of a panel, rows of `STRIDE` blocks; see [`Kernels::integer_product`](super::Kernels::integer_product).
+///
+/// # Panics
+/// As [`integer_row`].
+pub fn integer_product<const ROWS: usize, const BLOCKS: usize, const STRIDE: usize>(
+    isa: Isa,
+    format: Format,
+    input: &Integers<'_>,
+    panel: &[u8],
+    wide: &[i16],
+    output: &mut [f32],
+    add: bool,
+) {
+    let last = (ROWS - 1) * STRIDE + BLOCKS;
+    assert!(
+        format.block() == BLOCK
+            && panel.len() == BLOCKS * format.block_bytes() * PANEL
+            && wide.len() >= BLOCKS * WIDE_BLOCK
+            && input.quants.len() >= last * BLOCK
+            && input.scales.len() >= last
+            && input.sums.len() >= last
+            && output.len() >= ROWS * PANEL,
+        "operands of a product of integers"
+    );
+    let product = integer::Product {
+        rows: ROWS,
+        blocks: BLOCKS,
+        quants: input.quants.as_ptr(),
+        scales: input.scales.as_ptr(),
+        sums: input.sums.as_ptr(),
+        stride: STRIDE,
+        wide: wide.as_ptr(),
+        panel: panel.as_ptr(),
+        block_bytes: format.block_bytes() * PANEL,
+        minima: format == Format::Q4,
+        output: output.as_mut_ptr(),
+        add,
+    };
+    each_set!(isa, integer_product::<ROWS, BLOCKS, STRIDE>(product))
+}
+
+/// A row as LayerNorm shows it: statistics, then [`Kernels::normalise`](super::Kernels::normalise).
+///
+/// # Panics
+/// As [`product`].
+pub fn layer_norm<const WIDTH: usize>(
+    isa: Isa,
+    x: &[f32; WIDTH],
+    gamma: &[f32; WIDTH],
+    beta: &[f32; WIDTH],
+    out: &mut [f32; WIDTH],
+    eps: f32,
+) {
+    each_set!(isa, layer_norm::<WIDTH>(x, gamma, beta, out, eps))
+}
+
+/// GELU's tanh approximation of a row; see [`Kernels::gelu_tanh`](super::Kernels::gelu_tanh).
+///
+/// # Panics
+/// As [`product`].
+pub fn gelu_tanh<const WIDTH: usize>(isa: Isa, row: &mut [f32; WIDTH]) {
+    each_set!(isa, gelu_tanh::<WIDTH>(row))
+}
+
+/// A step of AdamW on `N` parameters with their gradients and moments; see [`Kernels::adamw`](super::Kernels::adamw).
+///
+/// # Panics
+/// As [`product`].
+pub fn adamw<const N: usize>(
+    isa: Isa,
+    p: &mut [f32; N],
+    g: &[f32; N],
+    m: &mut [f32; N],
+    v: &mut [f32; N],
+    step: &AdamStep,
+) {
+    each_set!(isa, adamw::<N>(p, g, m, v, step))
+}
+
+/// The functions above for one instruction set. SAFETY of each: as of the generic kernel that it calls, which is only reached through the checked
+/// functions above.
+macro_rules! known {
+    ($module:ident, $vector:path, $wide:literal, $tile:literal, $unroll:literal, $(#[$feature:meta])?) => {
+        mod $module {
+            use super::*;
+            use $vector as V;
+
+            $(#[$feature])?
+            pub unsafe fn product<const R: usize, const D: usize, const IS: usize, const IT: usize, const PS: usize, const OS: usize>(
+                input: *const f32,
+                panel: *const f32,
+                output: *mut f32,
+                add: bool,
+            ) {
+                let product = product::Product {
+                    rows: R,
+                    depth: D,
+                    input,
+                    input_stride: IS,
+                    input_step: IT,
+                    panel,
+                    panel_stride: PS,
+                    ahead: 0,
+                    output,
+                    output_stride: OS,
+                    add,
+                };
+                // SAFETY: see above.
+                unsafe { product::product::<V, f32, $tile, $wide>(&product) }
+            }
+
+            $(#[$feature])?
+            pub unsafe fn gemv_f32<const D: usize>(x: *const f32, panel: *const f32, out: *mut f32) {
+                // SAFETY: see above.
+                unsafe { product::gemv::<V, f32, $wide, $unroll>(x, D, panel, out) }
+            }
+
+            $(#[$feature])?
+            pub unsafe fn gemv_f16<const D: usize>(x: *const f32, panel: *const Half, out: *mut f32) {
+                // SAFETY: see above.
+                unsafe { product::gemv::<V, Half, $wide, $unroll>(x, D, panel, out) }
+            }
+
+            $(#[$feature])?
+            pub unsafe fn gemv_bf16<const D: usize>(x: *const f32, panel: *const Brain, out: *mut f32) {
+                // SAFETY: see above.
+                unsafe { product::gemv::<V, Brain, $wide, $unroll>(x, D, panel, out) }
+            }
+
+            $(#[$feature])?
+            pub unsafe fn row_q8<const B: usize>(x: *const i16, scales: *const f32, sums: *const f32, panel: *const u8, out: *mut f32) {
+                // SAFETY: see above.
+                unsafe { integer::row::<V, Q8, $wide>(x, scales, sums, B, panel, out) }
+            }
+
+            $(#[$feature])?
+            pub unsafe fn row_q4<const B: usize>(x: *const i16, scales: *const f32, sums: *const f32, panel: *const u8, out: *mut f32) {
+                // SAFETY: see above.
+                unsafe { integer::row::<V, Q4, $wide>(x, scales, sums, B, panel, out) }
+            }
+
+            $(#[$feature])?
+            pub unsafe fn integer_product<const R: usize, const B: usize, const S: usize>(of: integer::Product) {
+                let known = integer::Product { rows: R, blocks: B, stride: S, ..of };
+                // SAFETY: see above.
+                unsafe { integer::product::<V, $tile>(&known) }
+            }
+
+            $(#[$feature])?
+            pub unsafe fn layer_norm<const N: usize>(x: &[f32; N], gamma: &[f32; N], beta: &[f32; N], out: &mut [f32; N], eps: f32) {
+                // SAFETY: see above.
+                unsafe {
+                    let statistics = rows::layer_statistics::<V>(x, eps);
+                    rows::normalise::<V>(x, statistics, gamma, beta, out);
+                }
+            }
+
+            $(#[$feature])?
+            pub unsafe fn gelu_tanh<const N: usize>(row: &mut [f32; N]) {
+                // SAFETY: see above.
+                unsafe { rows::gelu_tanh::<V>(row) }
+            }
+
+            $(#[$feature])?
+            pub unsafe fn adamw<const N: usize>(p: &mut [f32; N], g: &[f32; N], m: &mut [f32; N], v: &mut [f32; N], step: &AdamStep) {
+                // SAFETY: see above.
+                unsafe { learn::adamw::<V>(p, g, m, v, step) }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+known!(avx512, super::super::x86::Avx512, 2, 2, 4, #[target_feature(enable = "avx512f,avx512bw")]);
+#[cfg(target_arch = "x86_64")]
+known!(avx2, super::super::x86::Avx2, 4, 2, 2, #[target_feature(enable = "avx2,fma,f16c")]);
+#[cfg(target_arch = "aarch64")]
+known!(neon, super::super::neon::Neon, 8, 2, 2,);
+known!(portable, super::super::portable::Portable, 4, 1, 1,);

@@ -1,0 +1,61 @@
+//! Loops that do nothing but read, or nothing but calculate: what the others are measured against.
+
+use std::hint::black_box;
+
+use super::prefetch_far;
+use super::vector::Vector;
+
+/// Registers of sums: more than an addition or a multiplication takes cycles, times the units that do them.
+pub const SUMS: usize = 12;
+
+/// The sum of a row, read as fast as memory brings it.
+///
+/// # Safety
+/// As [`Vector`].
+#[inline(always)]
+pub unsafe fn read<V: Vector>(row: &[f32]) -> f32 {
+    // SAFETY: vectors lie within `row`.
+    unsafe {
+        let step = 8 * V::LANES;
+        let mut sums = [V::splat(0.0); 8];
+        for i in (0..row.len() / step * step).step_by(step) {
+            let at = row.as_ptr().add(i);
+            prefetch_far(at.cast(), step * size_of::<f32>());
+            for (j, sum) in sums.iter_mut().enumerate() {
+                *sum = sum.add(V::load(at.add(j * V::LANES)));
+            }
+        }
+        let mut total = sums[0];
+        for sum in &sums[1..] {
+            total = total.add(*sum);
+        }
+        total.sum()
+    }
+}
+
+/// `turns` multiplications and additions in each lane of [`SUMS`] registers.
+///
+/// # Safety
+/// As [`Vector`].
+#[inline(always)]
+pub unsafe fn calculate<V: Vector>(turns: usize) -> f32 {
+    // SAFETY: passed on.
+    unsafe {
+        // Numbers that the compiler does not know, each register another: it would calculate them itself, or once for all.
+        let (factor, addend) = (V::splat(black_box(0.999)), V::splat(black_box(0.001)));
+        let mut sums = [V::splat(0.0); SUMS];
+        for (i, sum) in sums.iter_mut().enumerate() {
+            *sum = V::splat(black_box(i as f32));
+        }
+        for _ in 0..turns {
+            for sum in &mut sums {
+                *sum = sum.mul_add(factor, addend);
+            }
+        }
+        let mut total = sums[0];
+        for sum in &sums[1..] {
+            total = total.add(*sum);
+        }
+        total.sum()
+    }
+}

@@ -1,0 +1,280 @@
+//! Compiled pipelines on disk, so that the next program on the same adapter and driver need not compile them again. Vulkan only; other backends' drivers keep
+//! caches of their own.
+//!
+//! There is one file for an adapter with its driver, under the user's folder for caches (`GPT_CACHE_DIR` names another one; empty, it switches the cache
+//! off). It begins with a checksum, since a driver looks at no more than the header of what it wrote once; wgpu's own header, behind it, says for which adapter and
+//! which build of the driver it is. What is damaged, foreign or too large is ignored and replaced. Nothing that goes wrong here stops a program: it
+//! compiles, as it would without.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use wgpu::{AdapterInfo, Device, ErrorFilter, Features, PipelineCacheDescriptor};
+
+use crate::files;
+
+/// What a file begins with; the last digits are the version of what follows.
+const MAGIC: [u8; 8] = *b"gptpipe1";
+
+/// Magic and checksum.
+const HEADER: usize = 16;
+
+/// Bytes of a file that is still read. Pipelines of models that are no longer used stay in it, so one day it has to begin anew.
+const LARGEST: u64 = 64 << 20;
+
+/// The pipelines of an adapter.
+pub struct PipelineCache {
+    cache: wgpu::PipelineCache,
+    path: PathBuf,
+    /// The checksum of what the file has.
+    kept: Mutex<Option<u64>>,
+}
+
+impl PipelineCache {
+    /// The cache of `device`, in the user's folder, with what earlier programs left there; none where the backend has no caches, or nobody wants one.
+    pub fn open(device: &Device, adapter: &AdapterInfo) -> Option<PipelineCache> {
+        let folder = folder(|name| std::env::var_os(name))?;
+        PipelineCache::open_in(&folder, device, adapter)
+    }
+
+    fn open_in(folder: &Path, device: &Device, adapter: &AdapterInfo) -> Option<PipelineCache> {
+        if !device.features().contains(Features::PIPELINE_CACHE) {
+            return None;
+        }
+        let key = wgpu::util::pipeline_cache_key(adapter)?;
+        let driver = [&adapter.name, &adapter.driver, &adapter.driver_info];
+        let driver = checksum(driver.map(String::as_str).join("\n").as_bytes());
+        let path = folder.join(format!("{key}_{driver:016x}.bin"));
+        let known = read(&path);
+        let data = known.as_ref().map(|file| &file[HEADER..]);
+        let opened = data.and_then(|data| create(device, Some(data)));
+        let kept = opened.as_ref().and(data).map(checksum);
+        Some(PipelineCache {
+            cache: opened.or_else(|| create(device, None))?,
+            path,
+            kept: Mutex::new(kept),
+        })
+    }
+
+    /// For a pipeline that is built.
+    pub fn inner(&self) -> &wgpu::PipelineCache {
+        &self.cache
+    }
+
+    /// Writes what was built since it was opened.
+    pub fn save(&self) {
+        let Some(data) = self.cache.get_data() else {
+            return;
+        };
+        let sum = checksum(&data);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if *kept == Some(sum) {
+            return;
+        }
+        let file = [&MAGIC[..], &sum.to_le_bytes(), &data].concat();
+        let folder = self.path.parent().map_or(Ok(()), fs::create_dir_all);
+        let written =
+            folder.is_ok() && files::replace(&self.path, |new| fs::write(new, &file)).is_ok();
+        if written {
+            *kept = Some(sum);
+        }
+    }
+}
+
+/// A cache with `data` in it, if the driver takes it.
+fn create(device: &Device, data: Option<&[u8]>) -> Option<wgpu::PipelineCache> {
+    let scope = device.push_error_scope(ErrorFilter::Validation);
+    // SAFETY: `data` came out of `get_data`, as magic and checksum of the file say; that it is for this adapter and driver is checked by wgpu, which has written both
+    // into its header.
+    let cache = unsafe {
+        device.create_pipeline_cache(&PipelineCacheDescriptor {
+            label: Some("gpt"),
+            data,
+            fallback: true,
+        })
+    };
+    pollster::block_on(scope.pop()).is_none().then_some(cache)
+}
+
+/// A file that is whole, and ours.
+fn read(path: &Path) -> Option<Vec<u8>> {
+    if fs::metadata(path).ok()?.len() > LARGEST {
+        return None;
+    }
+    let file = fs::read(path).ok()?;
+    let (header, data) = file.split_at_checked(HEADER)?;
+    let whole = header[..8] == MAGIC && header[8..] == checksum(data).to_le_bytes();
+    whole.then_some(file)
+}
+
+/// FNV-1a. It guards against accidents, not against malice: whoever can write the user's files need not go this way.
+fn checksum(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
+        (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// The folder of the cache, as the environment has it; see the top of this file.
+fn folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    if let Some(folder) = variable("GPT_CACHE_DIR") {
+        return (!folder.is_empty()).then(|| PathBuf::from(folder));
+    }
+    let path = |name| {
+        variable(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let caches = if cfg!(windows) {
+        path("LOCALAPPDATA")?
+    } else if cfg!(target_os = "macos") {
+        path("HOME")?.join("Library/Caches")
+    } else {
+        path("XDG_CACHE_HOME").or_else(|| Some(path("HOME")?.join(".cache")))?
+    };
+    Some(caches.join("gpt-model"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::adapter;
+
+    #[test]
+    fn the_environment_says_where() {
+        let of = |variables: &'static [(&str, &str)]| {
+            folder(move |name| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| OsString::from(value))
+            })
+        };
+        assert_eq!(
+            of(&[("GPT_CACHE_DIR", "here"), ("HOME", "/home/x")]),
+            Some("here".into())
+        );
+        assert_eq!(of(&[("GPT_CACHE_DIR", ""), ("HOME", "/home/x")]), None);
+        assert_eq!(of(&[]), None);
+        if cfg!(all(unix, not(target_os = "macos"))) {
+            assert_eq!(
+                of(&[("HOME", "/home/x")]),
+                Some("/home/x/.cache/gpt-model".into())
+            );
+            // A relative one counts as none.
+            assert_eq!(
+                of(&[("XDG_CACHE_HOME", "cache"), ("HOME", "/home/x")]),
+                Some("/home/x/.cache/gpt-model".into())
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_whole_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let sum = checksum(b"pipelines").to_le_bytes();
+        let good = [&MAGIC[..], &sum, b"pipelines"].concat();
+        let mut changed = good.clone();
+        changed[HEADER + 3] ^= 1;
+        let mut older = good.clone();
+        older[7] = b'0';
+        fs::write(&path, &good).unwrap();
+        assert_eq!(read(&path), Some(good.clone()));
+        for bad in [
+            &changed,
+            &older,
+            &good[..20].to_vec(),
+            &good[..9].to_vec(),
+            &vec![],
+        ] {
+            fs::write(&path, bad).unwrap();
+            assert_eq!(read(&path), None, "{bad:?}");
+        }
+        fs::File::create(&path)
+            .unwrap()
+            .set_len(LARGEST + 1)
+            .unwrap();
+        assert_eq!(read(&path), None);
+        assert_eq!(read(&folder.path().join("none")), None);
+    }
+
+    /// Whatever stands where a cache should be, pipelines are built, and a good file is there afterwards.
+    #[test]
+    fn foreign_files_are_replaced() {
+        let adapter = match adapter::choose(None) {
+            Ok(adapter) => adapter,
+            Err(error) => {
+                assert!(std::env::var_os("GPT_REQUIRE_GPU").is_none(), "{error}");
+                return eprintln!("NOT RUN, as there is no GPU: {error}");
+            }
+        };
+        let descriptor = wgpu::DeviceDescriptor {
+            required_features: adapter::wanted(&adapter, gpt_plan::Features::NONE),
+            ..Default::default()
+        };
+        let (device, _queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+        let info = adapter.get_info();
+        let folder = tempfile::tempdir().unwrap();
+        let run = || {
+            let cache = PipelineCache::open_in(folder.path(), &device, &info)?;
+            let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+                label: None,
+                source: wgpu::ShaderSource::Wgsl("@compute @workgroup_size(1) fn main() {}".into()),
+            });
+            let scope = device.push_error_scope(ErrorFilter::Validation);
+            let _ = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: None,
+                layout: None,
+                module: &module,
+                entry_point: None,
+                compilation_options: Default::default(),
+                cache: Some(cache.inner()),
+            });
+            assert!(pollster::block_on(scope.pop()).is_none());
+            let known = cache.kept.lock().unwrap().is_some();
+            cache.save();
+            Some((cache.path, known))
+        };
+        let Some((path, known)) = run() else {
+            return eprintln!("NOT RUN, as {:?} has no pipeline caches", info.backend);
+        };
+        assert!(!known);
+        let good = read(&path).expect("a file was written");
+        assert_eq!(run(), Some((path.clone(), true)), "the file is not taken");
+        let data = &good[HEADER..];
+        let framed = |data: &[u8]| [&MAGIC[..], &checksum(data).to_le_bytes(), data].concat();
+        assert_eq!(framed(data), good);
+        // wgpu's header: magic, version, width of pointers, backend, adapter, driver.
+        let with = |at: usize| {
+            let mut data = data.to_vec();
+            data[at] ^= 0x55;
+            framed(&data)
+        };
+        let foreign = [
+            (
+                "garbage",
+                b"no cache at all, but longer than a header".to_vec(),
+            ),
+            ("the first half", good[..good.len() / 2].to_vec()),
+            (
+                "the first half of what wgpu wrote",
+                framed(&data[..data.len() / 2]),
+            ),
+            ("nothing of what wgpu wrote", framed(&[])),
+            ("another program's", with(0)),
+            ("another version's", with(8)),
+            ("another backend's", with(16)),
+            ("another adapter's", with(16 + 1 + 6)),
+            ("another driver's", with(16 + 1 + 15)),
+        ];
+        for (what, file) in foreign {
+            fs::write(&path, &file).unwrap();
+            assert_eq!(run(), Some((path.clone(), false)), "{what}");
+            assert_eq!(
+                read(&path).as_deref().map(|f| f.len()),
+                Some(good.len()),
+                "{what}"
+            );
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The self-test: devices that compute what they should pass it, and a kernel that is wrong is named.
+
+use std::borrow::Cow;
+
+use gpt_plan::{Format, Plan};
+use gpt_runtime::{Check, Device, self_test};
+use gpt_tests::{gpu, specs};
+
+#[test]
+fn the_cpu_passes_on_every_odd_spec() {
+    let device = Device::cpu().unwrap();
+    for (name, spec) in specs::odd() {
+        let found = self_test(specs::plan(name, &spec), &device, &Format::ALL).unwrap();
+        assert_eq!(found.first_off(), None, "{name}");
+        assert!(found.left_out.is_empty(), "{name}");
+        assert!(found.reference.contains("portable"), "{}", found.reference);
+    }
+}
+
+#[test]
+fn a_gpu_passes() {
+    if gpu::device().is_none() {
+        return;
+    }
+    let device = Device::gpu().unwrap();
+    for (name, spec) in [
+        ("gpt2", specs::gpt2()),
+        ("smollm2", specs::smollm2()),
+        ("article", specs::article()),
+    ] {
+        let found = self_test(specs::plan(name, &spec), &device, &Format::ALL).unwrap();
+        assert_eq!(found.first_off(), None, "{name}");
+        let steps = specs::plan(name, &spec)
+            .walk()
+            .filter(|(layer, _)| *layer < 2);
+        assert_eq!(
+            found.checks.len(),
+            Format::ALL.len() * 2 * steps.count(),
+            "{name}"
+        );
+    }
+}
+
+/// GPT-2, scaled down, where `kernel` has `wrong` in the place of `right`.
+fn mutant(kernel: &str, right: &str, wrong: &str) -> &'static Plan {
+    let mut plan = gpt_codegen::plan::plan("mutant", &specs::gpt2());
+    let kernels = plan.kernels.to_mut();
+    let found = kernels.iter_mut().find(|k| k.name == kernel);
+    let found = found.unwrap_or_else(|| panic!("no kernel is called {kernel}"));
+    assert!(found.header.contains(right), "{kernel}: {}", found.header);
+    found.header = Cow::Owned(found.header.replace(right, wrong));
+    Box::leak(Box::new(plan))
+}
+
+#[test]
+fn a_wrong_kernel_of_a_gpu_is_named() {
+    if gpu::device().is_none() {
+        return;
+    }
+    let device = Device::gpu().unwrap();
+    // A number of each kind: a scale, places of vectors, a width in the way a row is read, a norm's epsilon.
+    for (step, phase, right, wrong) in [
+        (
+            "attention",
+            "decode",
+            "SCALE: f32 = 0.25;",
+            "SCALE: f32 = 0.2501;",
+        ),
+        (
+            "attention",
+            "prefill",
+            "SCALE: f32 = 0.25;",
+            "SCALE: f32 = 0.2499;",
+        ),
+        ("qkv", "prefill", "GAMMA: u32 = 0u;", "GAMMA: u32 = 4u;"),
+        (
+            "mlp_up",
+            "decode",
+            "EPSILON: f32 = 1e-5;",
+            "EPSILON: f32 = 1e-3;",
+        ),
+        (
+            "mlp_down",
+            "decode",
+            "COLUMNS: u32 = 256u;",
+            "COLUMNS: u32 = 255u;",
+        ),
+        (
+            "head",
+            "prefill",
+            "EPSILON: f32 = 1e-5;",
+            "EPSILON: f32 = 1e-4;",
+        ),
+    ] {
+        let kernel = match step {
+            "attention" => format!("{step}_{phase}"),
+            _ => format!("{step}_{phase}_f32"),
+        };
+        let plan = mutant(&kernel, right, wrong);
+        let found = self_test(plan, &device, &[Format::F32]).unwrap();
+        let off = found
+            .first_off()
+            .unwrap_or_else(|| panic!("{kernel} passed"));
+        let of_phase = |check: &Check| (check.rows == 1) == (phase == "decode");
+        assert!(off.step == step && of_phase(off), "{kernel}: {off:?}");
+        // The other formats have kernels of their own.
+        if step != "attention" {
+            let found = self_test(plan, &device, &[Format::Q8]).unwrap();
+            assert_eq!(found.first_off(), None, "{kernel}");
+        }
+    }
+}
