@@ -246,8 +246,8 @@ fn weight_bytes(plan: &Plan, format: Format) -> u64 {
 fn activation_bytes(plan: &Plan) -> u64 {
     let rows = |rows| match rows {
         Rows::Chunk => CHUNK.min(u64::from(plan.spec.context)),
-        Rows::Wanted => 1,
-        Rows::Capacity => 0,
+        Rows::Wanted | Rows::One => 1,
+        Rows::Capacity | Rows::Parts => 0,
     };
     plan.buffers
         .iter()

@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 
 mod activation;
+mod choice;
 mod kernel;
 mod layout;
 mod plan;
@@ -22,11 +23,12 @@ mod variant;
 mod work;
 
 pub use activation::{Activation, Formula, Node};
+pub use choice::{ChoiceOp, MAX_STOPS};
 pub use kernel::{Format, Kernel, Phase};
 pub use layout::{
     MAX_PARTS, MAX_PARTS_QKV, MAX_PARTS_RESIDUAL, MAX_ROWS, MatrixLayout, PANEL, STRIP,
 };
-pub use plan::{Buffer, BufferId, MAX_BINDING, Plan, Rows};
+pub use plan::{ATTENTION_PART, Buffer, BufferId, MAX_BINDING, Plan, Rows, SPLIT_FROM, Split};
 pub use spec::{Block, Mask, Mlp, Norm, Positions, Spec};
 pub use step::{KernelChoice, NO_KERNEL, NormRef, Op, Section, Step};
 pub use tensor::{

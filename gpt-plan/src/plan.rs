@@ -1,8 +1,8 @@
 //! The plan itself, and what can be read off it.
 
 use crate::{
-    Format, Kernel, List, Mask, Phase, Place, Section, Spec, Str, Tensor, TensorId, TensorKind,
-    Training,
+    ChoiceOp, Format, Kernel, List, Mask, Phase, Place, Section, Spec, Str, Tensor, TensorId,
+    TensorKind, Training,
 };
 
 /// Bytes that every WebGPU adapter can bind at once; a larger tensor is split into parts.
@@ -23,8 +23,28 @@ pub struct Plan {
     pub kernels: List<Kernel>,
     /// A forward pass.
     pub sections: List<Section>,
+    /// Its attention where a decoded token sees many keys; none if no token sees more than [`SPLIT_FROM`].
+    pub split: Option<Split>,
+    /// Kernels that choose the next token, in the order of [`ChoiceOp::ALL`].
+    pub choice: [u16; ChoiceOp::ALL.len()],
     /// A training pass.
     pub training: Training,
+}
+
+/// A decoded token that sees more keys than this has them attended to in parts. One workgroup to a head, as up to here, leaves most of a GPU idle; but
+/// parts cost a dispatch more a layer, to put them together.
+pub const SPLIT_FROM: u32 = 1024;
+
+/// Keys of such a part.
+pub const ATTENTION_PART: u32 = 512;
+
+/// Attention of one token in parts, as indices into [`Plan::kernels`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// Online softmax over each part's keys.
+    pub part: u16,
+    /// What the parts have gathered, put together.
+    pub join: u16,
 }
 
 /// An activation buffer; the order is that of [`Plan::buffers`].
@@ -44,9 +64,19 @@ pub enum BufferId {
     K,
     /// Values of a layer, as [`BufferId::K`].
     V,
+    /// What parts of the keys gathered: `[parts, heads, head_dim + 2]`, each the sums, their maximum score, and the sum of the weights.
+    Parts,
+    /// The greatest logit of each tile of the vocabulary, and its token.
+    Tops,
+    /// Tokens at each distance below the greatest logit, then their weights, then how many are listed.
+    Histogram,
+    /// Tokens that may be drawn: how far each is below the greatest, and which it is.
+    Listed,
+    /// The token that was chosen after each position.
+    Drawn,
 }
 
-/// An activation buffer, f32, row-major.
+/// An activation buffer, row-major, of f32; those of the choice of a token (from [`BufferId::Tops`] on) hold u32.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Buffer {
     pub id: BufferId,
@@ -67,6 +97,10 @@ pub enum Rows {
     Wanted,
     /// Positions that the cache holds, in each layer.
     Capacity,
+    /// Parts that attention over a full cache has.
+    Parts,
+    /// One.
+    One,
 }
 
 impl Plan {

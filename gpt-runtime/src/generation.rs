@@ -37,7 +37,8 @@ pub enum Ended {
     Failed,
 }
 
-/// A text in the making: an iterator over its pieces.
+/// A text in the making: an iterator over its pieces. Afterwards the session holds the prompt and the text's tokens, but for the last one, unless the model
+/// ended the text there.
 pub struct Generation<'s, M = Any> {
     session: Held<'s, M>,
     sampler: Sampler,
@@ -45,10 +46,20 @@ pub struct Generation<'s, M = Any> {
     stops: StopStrings,
     stop_ids: Vec<u32>,
     left: usize,
-    next: Option<u32>,
+    /// What comes next.
+    state: State,
     count: usize,
     ended: Option<Ended>,
     error: Option<Error>,
+}
+
+/// Where a text is.
+#[derive(Clone, Copy)]
+enum State {
+    /// The next token was chosen.
+    Chosen(u32),
+    /// It has to be chosen; the one before it has not been run.
+    After(u32),
 }
 
 /// A session lent, or one made for this text only.
@@ -131,12 +142,12 @@ impl<'s, M> Generation<'s, M> {
         let mut stop_ids = stop.ids;
         stop_ids.extend_from_slice(tokenizer.stop_ids());
         session.push(prompt)?;
-        let next = session.sample(&mut sampler);
+        let first = session.sample(&mut sampler)?;
         Ok(Generation {
             stream: tokenizer.stream(prompt),
             stops: StopStrings::new(stop.strings),
             left: stop.tokens.unwrap_or(usize::MAX),
-            next: Some(next),
+            state: State::Chosen(first),
             count: 0,
             ended: None,
             error: None,
@@ -177,9 +188,13 @@ impl<'s, M> Generation<'s, M> {
 
     /// One more token; text that became certain with it.
     fn advance(&mut self) -> Result<String, Error> {
-        let id = match self.next.take() {
-            Some(id) => id,
-            None => return Ok(self.end(Ended::Full)),
+        let id = match self.state {
+            State::Chosen(id) => id,
+            State::After(_) if self.session.remaining() == 0 => return Ok(self.end(Ended::Full)),
+            State::After(last) => {
+                let (stops, left) = (&self.stop_ids, self.left);
+                self.session.follow(last, &mut self.sampler, stops, left)?
+            }
         };
         if self.stop_ids.contains(&id) {
             return Ok(self.end(Ended::EndOfText));
@@ -198,10 +213,7 @@ impl<'s, M> Generation<'s, M> {
         if self.left == 0 {
             return Ok(piece.text + &self.end(Ended::Length));
         }
-        if self.session.remaining() > 0 {
-            self.session.push(&[id])?;
-            self.next = Some(self.session.sample(&mut self.sampler));
-        }
+        self.state = State::After(id);
         Ok(piece.text)
     }
 }

@@ -5,13 +5,14 @@
 //! cannot be read as another's. Choosing the next token from logits is `sample`'s work; text in and out is
 //! [`Generation`](crate::Generation)'s.
 
+use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
 use gpt_plan::Mask;
 
 use crate::Error;
-use crate::engine::{CacheFormat, EngineSession, Profile, SessionOptions, Trace, Want};
+use crate::engine::{CacheFormat, Continue, EngineSession, Profile, SessionOptions, Trace, Want};
 use crate::model::{Any, Model};
 use crate::sample::Sampler;
 
@@ -107,6 +108,8 @@ impl<M> SessionBuilder<M> {
             engine: self.model.engine().session(options)?,
             logits: vec![0.0; rows * spec.vocab as usize],
             tokens: Vec::with_capacity(capacity as usize),
+            follows: false,
+            ahead: VecDeque::new(),
             options,
             model: self.model,
         })
@@ -120,6 +123,10 @@ pub struct Session<M = Any> {
     options: SessionOptions,
     tokens: Vec<u32>,
     logits: Vec<f32>,
+    /// Whether the first row of `logits` is what follows the last token.
+    follows: bool,
+    /// Tokens that the engine chose, and that were not asked for yet.
+    ahead: VecDeque<u32>,
 }
 
 impl<M> Session<M> {
@@ -146,6 +153,7 @@ impl<M> Session<M> {
     /// Forgets everything after the first `len` tokens. The next push continues from there.
     pub fn truncate(&mut self, len: usize) {
         self.tokens.truncate(len);
+        self.moved();
     }
 
     /// Appends `tokens` and returns the logits `[vocab]` that follow the last one.
@@ -157,6 +165,7 @@ impl<M> Session<M> {
             let want = if i == last { Want::Last } else { Want::Nothing };
             self.run(part, want)?;
         }
+        self.follows = true;
         let vocab = self.model.plan().spec.vocab as usize;
         Ok(Logits {
             values: &self.logits[..vocab],
@@ -164,10 +173,61 @@ impl<M> Session<M> {
         })
     }
 
-    /// Chooses the token that follows, from the logits of the last push. The token is not appended.
-    pub fn sample(&mut self, sampler: &mut Sampler) -> u32 {
+    /// Chooses the token that follows the last one. The token is not appended.
+    ///
+    /// # Errors
+    /// If there is no token yet, or if the last one has to be run again (after a truncation or a generation) and that fails.
+    pub fn sample(&mut self, sampler: &mut Sampler) -> Result<u32, Error> {
+        if !self.follows {
+            let Some(last) = self.tokens.pop() else {
+                return Err(Error::Input(
+                    "no token can be chosen to follow an empty session; push some first".to_owned(),
+                ));
+            };
+            self.run(&[last], Want::Last)?;
+            self.follows = true;
+        }
         let vocab = self.model.plan().spec.vocab as usize;
-        sampler.sample(&self.logits[..vocab], &self.tokens)
+        Ok(sampler.sample(&self.logits[..vocab], &self.tokens))
+    }
+
+    /// Appends `token`, which was chosen, and chooses the one that follows. An engine that chooses by itself may run ahead, to a token of `stops` and by
+    /// `most` tokens; the only way to what it has chosen is to go on with the same sampler.
+    pub(crate) fn follow(
+        &mut self,
+        token: u32,
+        sampler: &mut Sampler,
+        stops: &[u32],
+        most: usize,
+    ) -> Result<u32, Error> {
+        if self.ahead.is_empty() {
+            self.check(&[token])?;
+            let ask = Continue {
+                token,
+                position: self.tokens.len() as u32,
+                most: most.clamp(1, self.remaining()) as u32,
+                sampling: sampler.sampling(),
+                draw: sampler.draws(),
+                stops,
+            };
+            if !self.engine.generate(&ask, &mut self.ahead)? {
+                self.push(&[token])?;
+                return self.sample(sampler);
+            }
+        }
+        let next = self.ahead.pop_front().ok_or_else(|| {
+            Error::Device(format!("{} chose no token", self.model.device().name()))
+        })?;
+        self.tokens.push(token);
+        self.follows = false;
+        sampler.skip(1);
+        Ok(next)
+    }
+
+    /// What was known of the tokens that follow holds no more.
+    fn moved(&mut self) {
+        self.follows = false;
+        self.ahead.clear();
     }
 
     /// Appends `tokens` and hands the logits `[vocab]` that follow each of them to `sink`, with the token's position.
@@ -205,6 +265,7 @@ impl<M> Session<M> {
                 "a trace takes one chunk, in a session with all logits".to_owned(),
             ));
         }
+        self.moved();
         let traces = self.engine.trace(tokens, self.tokens.len() as u32)?;
         self.tokens.extend_from_slice(tokens);
         Ok(traces)
@@ -229,6 +290,7 @@ impl<M> Session<M> {
     }
 
     fn run(&mut self, tokens: &[u32], want: Want) -> Result<(), Error> {
+        self.moved();
         self.engine
             .forward(tokens, self.tokens.len() as u32, want, &mut self.logits)?;
         self.tokens.extend_from_slice(tokens);

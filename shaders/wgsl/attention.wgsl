@@ -1,4 +1,4 @@
-// a = softmax(q k^T / sqrt(head_dim)) v for one head and a few queries, without ever holding a row of scores.
+// softmax(q k^T / sqrt(head_dim)) v for one head and a few queries, without ever holding a row of scores: over all keys, or over a part of them.
 //
 // The keys are taken LANES at a time: each invocation scores one. With the maximum so far subtracted, the scores' exponentials weigh
 // the values; when a later group raises the maximum, what was gathered shrinks by e^(old - new) (online softmax, Milakov and
@@ -43,13 +43,18 @@ fn score(key: u32, head: u32) -> Queries {
     return q_tile[key + head];
 }
 
+fn reach(part: u32, keys: u32) -> vec2<u32> {
+    return vec2<u32>(0u, keys);
+}
+
+fn leave(part: u32, row: u32, head: u32, column: u32, gathered: f32, sum: f32, maximum: f32) {}
+
 fn lanes_maximum(lane: u32, own: Queries) -> Queries {
     return own;
 }
 // ---- end of parameters ----
 
 @group(0) @binding(1) var<storage, read> q: array<f32>;
-@group(0) @binding(2) var<storage, read_write> a: array<f32>;
 @group(0) @binding(4) var<storage, read> v_cache: array<f32>;
 
 const LOWEST: f32 = -3.4e38;
@@ -66,6 +71,9 @@ fn query(row: u32, head: u32, column: u32) -> f32 {
 }
 
 fn work(group: vec3<u32>, lane: u32) {
+    if run.rows == 0u {
+        return;
+    }
     let head = group.x;
     let row = group.y * QUERIES;
     for (var i = lane; i < HEAD_DIM; i += LANES) {
@@ -74,13 +82,14 @@ fn work(group: vec3<u32>, lane: u32) {
     workgroupBarrier();
 
     let limit = limits(row);
-    let keys = seen(min(row + QUERIES, run.rows) - 1u);
+    let range = reach(group.z, seen(min(row + QUERIES, run.rows) - 1u));
+    let keys = range.y;
     let column = lane % COLUMNS;
     let slice = lane / COLUMNS;
     var maximum = Queries(LOWEST);
     var sum = Queries(0.0);
     var gathered = Queries(0.0);
-    for (var start = 0u; start < keys; start += LANES) {
+    for (var start = range.x; start < keys; start += LANES) {
         let key = start + lane;
         var own = Queries(LOWEST);
         if key < keys {
@@ -115,10 +124,9 @@ fn work(group: vec3<u32>, lane: u32) {
             gathered += weights[i * COLUMNS + lane];
             sum += some[i * COLUMNS + lane];
         }
-        let attended = gathered / sum;
         for (var i = 0u; i < QUERIES; i++) {
             if row + i < run.rows {
-                a[(row + i) * Q_WIDTH + head * HEAD_DIM + lane] = element(attended, i);
+                leave(group.z, row + i, head, lane, element(gathered, i), element(sum, i), element(maximum, i));
             }
         }
     }

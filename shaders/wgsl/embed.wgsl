@@ -6,6 +6,9 @@ const LANES: u32 = 64u;
 const QUADS: u32 = 192u;
 const BLOCK_QUADS: u32 = 8u;
 
+struct Run { position: u32, rows: u32, first: u32 }
+@group(0) @binding(0) var<uniform> run: Run;
+
 struct Block { at: u32 }
 
 fn load(row: u32, block: u32) -> Block {
@@ -28,7 +31,7 @@ fn position(row: u32, column: u32) -> f32 {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = group.y;
     let at = group.x * LANES + lane;
-    if at >= QUADS {
+    if run.rows == 0u || at >= QUADS {
         return;
     }
     // The table is laid out as a matrix, as it is one where the head shares it.

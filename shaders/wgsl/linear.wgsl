@@ -31,6 +31,9 @@ fn finish(r: u32, row: u32, local: u32, feature: u32) {}
 // ---- end of parameters ----
 
 fn work(group: vec3<u32>, lane: u32) {
+    if run.rows == 0u {
+        return;
+    }
     let first = group.y * TILE_ROWS;
     statistics(first, lane);
     let sums = multiply(first, group.x * STRIPS, lane);

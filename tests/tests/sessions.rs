@@ -137,8 +137,10 @@ fn interleaved_sessions_are_as_sessions_apart() {
 
 #[test]
 fn an_open_session_creates_nothing() {
-    use gpt_runtime::engine::{CacheFormat, EngineModel, SessionOptions, Want};
+    use gpt_runtime::Sampling;
+    use gpt_runtime::engine::{CacheFormat, Continue, EngineModel, SessionOptions, Want};
     use gpt_runtime::gpu::GpuModel;
+    use std::collections::VecDeque;
     let Some(device) = gpu::device() else { return };
     let plan = <Gpt2 as gpt_runtime::Gpt>::plan();
     let model = GpuModel::new(device.clone(), plan, &Lively::new(plan, 1, Format::Q8)).unwrap();
@@ -165,6 +167,22 @@ fn an_open_session_creates_nothing() {
     session
         .forward(&tokens[..1], 48, Want::Last, &mut logits)
         .unwrap();
+    // Nor does a text of many tokens to a submit, whatever it is chosen by.
+    for (i, sampling) in [Sampling::greedy(), Sampling::default()].iter().enumerate() {
+        let mut chosen = VecDeque::from([1]);
+        while chosen.len() < 8 {
+            let done = chosen.len() as u32 - 1;
+            let ask = Continue {
+                token: chosen[done as usize],
+                position: 49 + 7 * i as u32 + done,
+                most: 7 - done,
+                sampling,
+                draw: done,
+                stops: &[],
+            };
+            assert!(session.generate(&ask, &mut chosen).unwrap());
+        }
+    }
     assert_eq!(device.created(), opened, "a pass created something");
 }
 

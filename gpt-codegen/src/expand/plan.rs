@@ -20,12 +20,14 @@ pub fn items(plan: &Plan) -> (TokenStream, TokenStream) {
     );
     let (training_statics, training) = training::items(&plan.training);
     let value = format!(
-        "{P}::Plan {{ name: {}, spec: {}, tensors: {}, buffers: {}, kernels: {COW}::Borrowed(&KERNELS), sections: {}, training: {training} }}",
+        "{P}::Plan {{ name: {}, spec: {}, tensors: {}, buffers: {}, kernels: {COW}::Borrowed(&KERNELS), sections: {}, split: {}, choice: {:?}, training: {training} }}",
         text(&plan.name),
         spec(&plan.spec),
         list(&plan.tensors, tensor),
         list(&plan.buffers, buffer),
         list(&plan.sections, section),
+        option(plan.split, |s| format!("{P}::{s:?}")),
+        plan.choice,
     );
     let mut statics = parse(&statics);
     statics.extend(training_statics);

@@ -1,14 +1,25 @@
 //! The steps of a forward pass, and the kernels they need.
 
 use gpt_plan::{
-    Block, Format, Kernel, KernelChoice, NO_KERNEL, NormRef, Op, Phase, Section, Spec, Step,
+    Block, ChoiceOp, Format, Kernel, KernelChoice, NO_KERNEL, NormRef, Op, Phase, Section, Spec,
+    Split, Step,
 };
 
 use super::tensors::Table;
 use crate::wgsl;
 
-/// Sections in the order they run, with every kernel they may need.
-pub fn forward(model: &str, spec: &Spec, table: &Table) -> (Vec<Section>, Vec<Kernel>) {
+/// What a plan has of a forward pass.
+pub struct Forward {
+    /// In the order they run.
+    pub sections: Vec<Section>,
+    /// Every kernel that they may need, and those of the two below.
+    pub kernels: Vec<Kernel>,
+    pub split: Option<Split>,
+    pub choice: [u16; ChoiceOp::ALL.len()],
+}
+
+/// Sections in the order they run, with every kernel they may need, and what follows them.
+pub fn forward(model: &str, spec: &Spec, table: &Table) -> Forward {
     let mut build = Builder {
         model,
         spec,
@@ -73,7 +84,17 @@ pub fn forward(model: &str, spec: &Spec, table: &Table) -> (Vec<Section>, Vec<Ke
         layers: None,
         steps: vec![head].into(),
     });
-    (sections, build.kernels)
+    let split = wgsl::split(model, spec).map(|[part, join]| Split {
+        part: build.add(part),
+        join: build.add(join),
+    });
+    let choice = ChoiceOp::ALL.map(|op| build.add(wgsl::choice(model, spec, op)));
+    Forward {
+        sections,
+        kernels: build.kernels,
+        split,
+        choice,
+    }
 }
 
 struct Builder<'a> {
@@ -155,7 +176,7 @@ impl Builder<'_> {
 
     /// The kernel's index, if there can be one; a kernel that two steps or phases share is made once.
     fn kernel(&mut self, name: &str, op: &Op, phase: Phase, format: Format) -> u16 {
-        let kernel = match wgsl::kernel(
+        let kernel = wgsl::kernel(
             self.model,
             self.spec,
             &self.table.tensors,
@@ -163,10 +184,11 @@ impl Builder<'_> {
             op,
             phase,
             format,
-        ) {
-            Some(kernel) => kernel,
-            None => return NO_KERNEL,
-        };
+        );
+        kernel.map_or(NO_KERNEL, |kernel| self.add(kernel))
+    }
+
+    fn add(&mut self, kernel: Kernel) -> u16 {
         let index = self
             .kernels
             .iter()

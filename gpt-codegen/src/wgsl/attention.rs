@@ -1,7 +1,7 @@
 //! Attention: how many invocations, and how they share keys and columns.
 
-use gpt_plan::{Kernel, Mask, Phase};
-use gpt_shaders as files;
+use gpt_plan::{ATTENTION_PART, Kernel, Mask, Phase, SPLIT_FROM, Spec};
+use gpt_shaders::{self as files, Source};
 
 use super::Context;
 use super::header::Header;
@@ -11,20 +11,74 @@ const DECODE_LANES: u32 = 256;
 /// Fewest invocations of a prompt's workgroup.
 const PREFILL_LANES: u32 = 64;
 
+/// The kernel of all keys.
 pub fn kernel(context: &Context<'_>) -> Kernel {
     let spec = context.spec;
-    // Heads are at most 256 wide (`check`), so a workgroup has an invocation for each column.
-    let columns = spec.head_dim.next_power_of_two().max(16);
     let (lanes, queries) = match context.phase {
         Phase::Decode => (DECODE_LANES, 1),
-        Phase::Prefill => (columns.max(PREFILL_LANES), 4),
+        Phase::Prefill => (columns(spec).max(PREFILL_LANES), 4),
     };
-    let mut header = Header::new(&context.title(&format!(
+    let title = context.title(&heads(spec));
+    let name = format!("{}_{}", context.name, context.phase_name());
+    over(spec, name, &title, lanes, queries, &files::ATTENTION_WHOLE)
+}
+
+/// The kernels of attention in parts, where a token may see so many keys: that of a part, and that which puts them together.
+pub fn split(model: &str, spec: &Spec) -> Option<[Kernel; 2]> {
+    if spec.mask != Mask::Causal || spec.context <= SPLIT_FROM {
+        return None;
+    }
+    let title = format!(
+        "{model}: attention for one token, a part of the keys, {}.",
+        heads(spec)
+    );
+    let name = "attention_part".to_owned();
+    let part = over(spec, name, &title, DECODE_LANES, 1, &files::ATTENTION_PART);
+    let mut header = Header::new(&format!("{model}: what attention's parts gathered."));
+    sizes(&mut header, spec);
+    header.size("LANES", columns(spec), "invocations of a workgroup");
+    let join = Kernel {
+        name: "attention_join".into(),
+        header: header.finish().into(),
+        parts: vec![&files::RUN, &files::ATTENTION_JOIN].into(),
+        workgroup: columns(spec),
+        tile_rows: 1,
+        groups: spec.heads,
+    };
+    Some([part, join])
+}
+
+/// Invocations side by side on a row of values: a workgroup has one for each column, as heads are at most 256 wide (`check`).
+fn columns(spec: &Spec) -> u32 {
+    spec.head_dim.next_power_of_two().max(16)
+}
+
+fn heads(spec: &Spec) -> String {
+    format!(
         "{} heads of {} on {} of keys and values",
         spec.heads, spec.head_dim, spec.kv_heads
-    )));
+    )
+}
+
+fn sizes(header: &mut Header, spec: &Spec) {
     header.size("HEAD_DIM", spec.head_dim, "width of a head");
+    header.size("HEADS", spec.heads, "query heads");
+    header.size("PART", ATTENTION_PART, "keys of a part");
     header.size("Q_WIDTH", spec.q_width(), "width of all query heads");
+}
+
+/// The kernel over the keys that `reach` gives a workgroup.
+fn over(
+    spec: &Spec,
+    name: String,
+    title: &str,
+    lanes: u32,
+    queries: u32,
+    reach: &'static Source,
+) -> Kernel {
+    let columns = columns(spec);
+    let mut header = Header::new(title);
+    sizes(&mut header, spec);
     header.size("KV_WIDTH", spec.kv_width(), "width of all key heads");
     header.size(
         "GROUP",
@@ -55,10 +109,11 @@ pub fn kernel(context: &Context<'_>) -> Kernel {
     } else {
         &files::ATTENTION_KEYS_1
     });
+    parts.push(reach);
     parts.push(&files::MAXIMUM_MEMORY);
     parts.push(&files::ATTENTION);
     Kernel {
-        name: format!("{}_{}", context.name, context.phase_name()).into(),
+        name: name.into(),
         header: header.finish().into(),
         parts: parts.into(),
         workgroup: lanes,

@@ -1,10 +1,11 @@
 //! Kernels: the header that the compiler writes for a model, and the files of `gpt-shaders` that follow it.
 //!
 //! A header is sizes, aliases and, for a closure, the activation; nothing else is written here. What varies in code varies by the file that is
-//! taken: a variant is another file with the same functions. `linear` and `attention` choose sizes and files, `header` writes,
+//! taken: a variant is another file with the same functions. `linear`, `attention` and `choice` (of the next token) choose sizes and files, `header` writes,
 //! `validate` hands the result to naga and maps its complaints back to the files.
 
 mod attention;
+mod choice;
 mod header;
 mod linear;
 pub mod training;
@@ -12,6 +13,8 @@ mod validate;
 
 use gpt_plan::{Format, Kernel, Op, Phase, Spec, Tensor};
 
+pub use attention::split;
+pub use choice::{ChoiceSizes, kernel as choice};
 pub use validate::{validate, validate_all, variants};
 
 /// The kernel of step `name`, or none if the matrix has more parts in `format` than a kernel can bind. `tensors` is the model's

@@ -263,12 +263,7 @@ impl BufferStore {
     }
 
     pub(super) fn rows(&self, rows: RowsOf) -> usize {
-        let rows = match rows {
-            RowsOf::Wanted if !self.options.all_logits => 1,
-            RowsOf::Chunk | RowsOf::Wanted => self.options.chunk,
-            RowsOf::Capacity => self.options.capacity,
-        };
-        rows as usize
+        self.options.rows(rows) as usize
     }
 }
 

@@ -1,13 +1,18 @@
 //! What the rest of the runtime asks of an engine.
 //!
 //! An engine packs a model's weights once ([`EngineModel`]), and opens sessions on them ([`EngineSession`]). A session
-//! owns its cache and buffers, allocates nothing after it is created, and knows nothing of tokens' meaning, of
-//! sampling or of chunking: the facade in `session.rs` never hands it more rows than it asked for. `train` is the same for training.
+//! owns its cache and buffers, allocates nothing after it is created, and knows nothing of tokens' meaning or of
+//! chunking: the facade in `session.rs` never hands it more rows than it asked for. An engine may choose tokens by itself, where going back to the host
+//! for each would cost too much. `train` is the same for training.
 
 mod profile;
 mod train;
 
-use crate::Error;
+use std::collections::VecDeque;
+
+use gpt_plan::{ATTENTION_PART, Rows};
+
+use crate::{Error, Sampling};
 
 pub use profile::{Clock, Limits, Profile, StepTime};
 pub use train::{EngineTrainer, Learn, Precision, Sequences, State, TrainerOptions, Update};
@@ -60,6 +65,19 @@ impl CacheFormat {
     }
 }
 
+impl SessionOptions {
+    /// Rows of a buffer.
+    pub(crate) fn rows(&self, rows: Rows) -> u32 {
+        match rows {
+            Rows::Wanted if !self.all_logits => 1,
+            Rows::Chunk | Rows::Wanted => self.chunk,
+            Rows::Capacity => self.capacity,
+            Rows::Parts => self.capacity.div_ceil(ATTENTION_PART),
+            Rows::One => 1,
+        }
+    }
+}
+
 /// Which logits a forward pass should produce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
@@ -75,6 +93,23 @@ pub enum Want {
 pub trait EngineModel: Send + Sync {
     /// Opens a session. Everything it will ever need is allocated here.
     fn session(&self, options: SessionOptions) -> Result<Box<dyn EngineSession>, Error>;
+}
+
+/// A sequence to be continued by an engine that chooses tokens itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Continue<'a> {
+    /// The last token, which was chosen but not run.
+    pub token: u32,
+    /// Its position; the cache holds what is before.
+    pub position: u32,
+    /// Most tokens that are wanted, at least 1: there is room for the pass of each.
+    pub most: u32,
+    /// How they are chosen.
+    pub sampling: &'a Sampling,
+    /// The number of the first draw.
+    pub draw: u32,
+    /// Tokens that end the text.
+    pub stops: &'a [u32],
 }
 
 /// What a step left in its output buffer, for tests and `self_test`.
@@ -99,6 +134,16 @@ pub trait EngineSession: Send {
         want: Want,
         logits: &mut [f32],
     ) -> Result<(), Error>;
+
+    /// Runs a token, chooses the one that follows as a [`Sampler`](crate::Sampler) would (up to rounding), runs that, and so on. Adds what was chosen to
+    /// `chosen`: at least one token, at most `ask.most`, none after one of `ask.stops`. The last one has not been run, as far as anybody can see: an engine
+    /// may be ahead of what it returns. Whoever wants more asks with the last token, its position and its draw, all else unchanged.
+    ///
+    /// Returns false, and has done nothing, if the engine leaves the choice to its caller.
+    fn generate(&mut self, ask: &Continue<'_>, chosen: &mut VecDeque<u32>) -> Result<bool, Error> {
+        let _ = (ask, chosen);
+        Ok(false)
+    }
 
     /// As [`forward`](Self::forward) with all logits, but every scratch buffer is filled with NaN first and each
     /// step's output is read back. Slow, and may allocate.

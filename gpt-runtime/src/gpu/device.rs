@@ -7,7 +7,7 @@ use gpt_plan::{Feature, Kernel};
 use wgpu::{
     BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, Buffer, BufferDescriptor,
     BufferUsages, CommandEncoder, ComputePipeline, DeviceType, ErrorFilter, ExperimentalFeatures,
-    Features, MapMode, MemoryHints, PollType, Queue,
+    Features, MapMode, MemoryHints, PollType, Queue, SubmissionIndex,
 };
 
 use super::adapter;
@@ -287,13 +287,25 @@ impl GpuDevice {
     }
 
     /// Submits what was recorded.
-    pub(super) fn submit(&self, encoder: CommandEncoder) {
-        self.queue.submit([encoder.finish()]);
+    pub(super) fn submit(&self, encoder: CommandEncoder) -> SubmissionIndex {
+        self.queue.submit([encoder.finish()])
     }
 
     /// Waits until the device has done everything that was submitted, and maps have been answered.
     pub(super) fn wait(&self) -> Result<(), Error> {
-        let waited = self.device.poll(PollType::wait_indefinitely());
+        self.poll(PollType::wait_indefinitely())
+    }
+
+    /// Waits until the device has done what was submitted up to `submission`, and maps of it have been answered.
+    pub(super) fn wait_for(&self, submission: SubmissionIndex) -> Result<(), Error> {
+        self.poll(PollType::Wait {
+            submission_index: Some(submission),
+            timeout: None,
+        })
+    }
+
+    fn poll(&self, until: PollType) -> Result<(), Error> {
+        let waited = self.device.poll(until);
         self.check()?;
         waited.map_err(|error| Error::Device(format!("{} does not answer: {error}", self.name)))?;
         Ok(())
@@ -308,6 +320,16 @@ impl GpuDevice {
     ) -> Result<(), Error> {
         buffer.map_async(MapMode::Read, ..bytes, |_| {});
         self.wait()?;
+        self.read_mapped(buffer, bytes, read)
+    }
+
+    /// Hands the first `bytes` of `buffer`, whose map was answered, to `read`, and ends the map.
+    pub(super) fn read_mapped(
+        &self,
+        buffer: &Buffer,
+        bytes: u64,
+        read: impl FnOnce(&[u8]),
+    ) -> Result<(), Error> {
         let view = buffer
             .get_mapped_range(..bytes)
             .map_err(|error| Error::Device(format!("{} returned nothing: {error}", self.name)))?;

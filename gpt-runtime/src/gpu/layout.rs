@@ -1,6 +1,6 @@
 //! Which buffer stands at which binding: group 0 belongs to a session, group 1 to the weights. The files under `shaders/` declare the same.
 
-use gpt_plan::{BufferId, Op};
+use gpt_plan::{BufferId, ChoiceOp, Op};
 use wgpu::{BindGroupLayout, BindGroupLayoutEntry, BindingType, BufferBindingType, ShaderStages};
 
 use super::device::GpuDevice;
@@ -8,8 +8,11 @@ use super::device::GpuDevice;
 /// What a session binds for a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot {
-    /// Position and rows; the head has its own.
+    /// Position and rows, for all steps but the head, and for the head.
     Run,
+    HeadRun,
+    /// How tokens are chosen.
+    Sampling,
     Tokens,
     /// The residual stream as the step finds it, and where it goes. Two buffers take turns.
     StreamIn,
@@ -17,10 +20,13 @@ pub enum Slot {
     Buffer(BufferId),
 }
 
-/// Group 0 of a step: binding, what is there, whether the step writes it.
-pub fn session_slots(op: &Op) -> &'static [(u32, Slot, bool)] {
+/// What stands at a binding, and whether it is written.
+pub type SlotEntry = (u32, Slot, bool);
+
+/// Group 0 of a step.
+pub fn session_slots(op: &Op) -> &'static [SlotEntry] {
     use BufferId::{A, H, K, Logits, Q, V};
-    use Slot::{Buffer, Run, StreamIn, StreamOut, Tokens};
+    use Slot::{Buffer, HeadRun, Run, StreamIn, StreamOut, Tokens};
     match op {
         Op::Embed { .. } => &[(0, Run, false), (2, StreamOut, true), (3, Tokens, false)],
         Op::Qkv { .. } => &[
@@ -51,9 +57,72 @@ pub fn session_slots(op: &Op) -> &'static [(u32, Slot, bool)] {
             (3, Buffer(H), false),
         ],
         Op::Head { .. } => &[
-            (0, Run, false),
+            (0, HeadRun, false),
             (1, StreamIn, false),
             (2, Buffer(Logits), true),
+        ],
+    }
+}
+
+/// Attention over a part of the keys, in the place of the step's own.
+pub const ATTENTION_PART: &[SlotEntry] = &[
+    (0, Slot::Run, false),
+    (1, Slot::Buffer(BufferId::Q), false),
+    (2, Slot::Buffer(BufferId::Parts), true),
+    (3, Slot::Buffer(BufferId::K), false),
+    (4, Slot::Buffer(BufferId::V), false),
+];
+
+/// What follows it.
+pub const ATTENTION_JOIN: &[SlotEntry] = &[
+    (0, Slot::Run, false),
+    (1, Slot::Buffer(BufferId::Parts), false),
+    (2, Slot::Buffer(BufferId::A), true),
+];
+
+/// Group 0 of a step that chooses a token. The last one makes the numbers of the next pass.
+pub fn choice_slots(op: ChoiceOp) -> &'static [SlotEntry] {
+    use BufferId::{Drawn, Histogram, Listed, Logits, Tops};
+    use Slot::{Buffer, HeadRun, Run, Sampling, Tokens};
+    match op {
+        ChoiceOp::Greatest => &[
+            (0, Run, false),
+            (1, Sampling, false),
+            (2, Buffer(Logits), false),
+            (3, Buffer(Tops), true),
+            (4, Buffer(Histogram), true),
+        ],
+        ChoiceOp::Take => &[
+            (0, Run, true),
+            (1, Sampling, false),
+            (3, Buffer(Tops), false),
+            (6, Tokens, true),
+            (7, Buffer(Drawn), true),
+            (8, HeadRun, true),
+        ],
+        ChoiceOp::Count => &[
+            (0, Run, false),
+            (1, Sampling, false),
+            (2, Buffer(Logits), false),
+            (3, Buffer(Tops), false),
+            (4, Buffer(Histogram), true),
+        ],
+        ChoiceOp::Collect => &[
+            (0, Run, false),
+            (1, Sampling, false),
+            (2, Buffer(Logits), false),
+            (3, Buffer(Tops), false),
+            (4, Buffer(Histogram), true),
+            (5, Buffer(Listed), true),
+        ],
+        ChoiceOp::Draw => &[
+            (0, Run, true),
+            (1, Sampling, false),
+            (4, Buffer(Histogram), false),
+            (5, Buffer(Listed), false),
+            (6, Tokens, true),
+            (7, Buffer(Drawn), true),
+            (8, HeadRun, true),
         ],
     }
 }
@@ -72,12 +141,12 @@ pub struct WeightSlots {
 }
 
 /// Group 0's layout.
-pub fn session_layout(device: &GpuDevice, op: &Op) -> BindGroupLayout {
-    let entries: Vec<_> = session_slots(op)
+pub fn session_layout(device: &GpuDevice, slots: &[SlotEntry]) -> BindGroupLayout {
+    let entries: Vec<_> = slots
         .iter()
         .map(|&(binding, slot, written)| {
             let ty = match (slot, written) {
-                (Slot::Run, _) => BufferBindingType::Uniform,
+                (Slot::Run | Slot::HeadRun | Slot::Sampling, false) => BufferBindingType::Uniform,
                 (_, written) => BufferBindingType::Storage {
                     read_only: !written,
                 },

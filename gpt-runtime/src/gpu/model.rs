@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytemuck::cast_slice;
 use gpt_plan::{
-    Format, Kernel, MatrixLayout, NO_KERNEL, Op, Place, Plan, STRIP, Step, TensorId, TensorKind,
-    vector_block, vector_offset,
+    ChoiceOp, Format, Kernel, MatrixLayout, NO_KERNEL, Op, Place, Plan, STRIP, Step, TensorId,
+    TensorKind, vector_block, vector_offset,
 };
 use wgpu::{
     BindGroup, BindGroupEntry, BindingResource, Buffer, BufferBinding, BufferUsages,
@@ -14,7 +14,7 @@ use wgpu::{
 };
 
 use super::device::GpuDevice;
-use super::layout::{self, FIRST_PART, TABLE, VECTORS, WeightSlots};
+use super::layout::{self, FIRST_PART, SlotEntry, TABLE, VECTORS, WeightSlots};
 use super::pack::Packer;
 use super::session::GpuSession;
 use crate::Error;
@@ -35,6 +35,9 @@ pub(super) struct Shared {
     /// One for each step of the walk.
     pub steps: Vec<ModelStep>,
 }
+
+/// What a kernel binds of a session, and of the weights.
+type Groups = (&'static [SlotEntry], Option<WeightSlots>);
 
 /// A step of a layer.
 pub(super) struct ModelStep {
@@ -71,12 +74,12 @@ impl GpuModel {
     ) -> Result<GpuModel, Error> {
         let mut upload = Upload::new(&device, plan, weights)?;
         let mut steps = Vec::new();
-        let mut kernels: HashMap<u16, (&'static Op, Option<WeightSlots>)> = HashMap::new();
+        let mut kernels: HashMap<u16, Groups> = HashMap::new();
         for (layer, step) in plan.walk() {
             let (slots, group, format) = upload.step(layer, step)?;
             let (decode, prefill) = (step.decode.of(format), step.prefill.of(format));
             for kernel in [decode, prefill] {
-                kernels.insert(kernel, (&step.op, slots));
+                kernels.insert(kernel, (layout::session_slots(&step.op), slots));
             }
             steps.push(ModelStep {
                 layer,
@@ -86,6 +89,13 @@ impl GpuModel {
                 prefill,
                 weights: group,
             });
+        }
+        if let Some(split) = plan.split {
+            kernels.insert(split.part, (layout::ATTENTION_PART, None));
+            kernels.insert(split.join, (layout::ATTENTION_JOIN, None));
+        }
+        for op in ChoiceOp::ALL {
+            kernels.insert(plan.choice[op as usize], (layout::choice_slots(op), None));
         }
         let pipelines = pipelines(&device, plan, &kernels);
         device.check()?;
@@ -289,7 +299,7 @@ fn vectors(
 fn pipelines(
     device: &GpuDevice,
     plan: &'static Plan,
-    kernels: &HashMap<u16, (&'static Op, Option<WeightSlots>)>,
+    kernels: &HashMap<u16, Groups>,
 ) -> Vec<Option<ComputePipeline>> {
     let wanted: Vec<u16> = kernels
         .keys()
@@ -306,8 +316,8 @@ fn pipelines(
                 while let Some(&index) =
                     wanted.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
                 {
-                    let (op, slots) = kernels[&index];
-                    let pipeline = pipeline(device, &plan.kernels[usize::from(index)], op, slots);
+                    let groups = kernels[&index];
+                    let pipeline = pipeline(device, &plan.kernels[usize::from(index)], groups);
                     let mut built = built
                         .lock()
                         .unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -327,14 +337,9 @@ fn pipelines(
     pipelines
 }
 
-fn pipeline(
-    device: &GpuDevice,
-    kernel: &Kernel,
-    op: &Op,
-    slots: Option<WeightSlots>,
-) -> ComputePipeline {
-    let session = layout::session_layout(device, op);
-    let weights = slots.map(|slots| layout::weight_layout(device, slots));
+fn pipeline(device: &GpuDevice, kernel: &Kernel, (session, weights): Groups) -> ComputePipeline {
+    let session = layout::session_layout(device, session);
+    let weights = weights.map(|slots| layout::weight_layout(device, slots));
     let mut groups = vec![Some(&session)];
     groups.extend(weights.iter().map(Some));
     device.pipeline(kernel, &groups)

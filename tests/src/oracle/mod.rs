@@ -16,6 +16,7 @@
 mod activation;
 mod attention;
 mod backward;
+mod choice;
 mod dequantise;
 mod dropout;
 mod matrix;
@@ -26,6 +27,7 @@ use gpt_plan::{Block, Positions, Site, Spec};
 
 pub use activation::{activate, erf};
 pub use attention::{Qkv, attention, attention_weights, softmax};
+pub use choice::Choice;
 pub use dequantise::dequantise;
 pub use dropout::Masks;
 pub use matrix::{Matrix, dot, linear};

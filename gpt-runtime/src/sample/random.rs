@@ -1,0 +1,85 @@
+//! Random numbers by counting: the noise of a token in a draw is a function of the seed, the draw's number and the token.
+//!
+//! Nothing is carried from one draw to the next, so any of them can be made anywhere: on a GPU, all tokens at once, or here. `shaders/wgsl/sample/noise.wgsl`
+//! is the same in WGSL.
+
+use gpt_plan::hash;
+
+/// No noise is greater: that of the smallest `t`.
+pub const MOST: f32 = 22.9;
+
+/// What the noise of draw `draw` is made with.
+pub fn key(seed: u64, draw: u32) -> u32 {
+    let key = hash(draw.wrapping_add(0x9E37_79B9));
+    hash(hash(key ^ seed as u32) ^ (seed >> 32) as u32)
+}
+
+/// Noise of Gumbel's distribution, `-ln(-ln u)` of a uniform `u`. The greatest of `logit + noise` is token `i` with the probability that the
+/// softmax of the logits gives it (Gumbel 1954; Maddison et al. 2014).
+pub fn gumbel(key: u32, token: u32) -> f32 {
+    -exponential(hash(key ^ hash(token))).ln()
+}
+
+/// `-ln u` where `u = 1 - t` and `t = (bits + 1/2) / 2^32`, to f32's relative precision: what is near 0 makes the greatest noise, so it must not be a
+/// difference from 1.
+fn exponential(bits: u32) -> f32 {
+    const BELOW_ONE: f32 = 1.0 - f32::EPSILON / 2.0;
+    let fine = (bits & 0xFF) as f32 + 0.5;
+    let t = ((bits >> 8) as f32 + fine / 256.0) / 16_777_216.0;
+    if t < 0.0625 {
+        let series = 1.0 / 4.0 + t * (1.0 / 5.0 + t * (1.0 / 6.0));
+        t * (1.0 + t * (1.0 / 2.0 + t * (1.0 / 3.0 + t * series)))
+    } else {
+        -(1.0 - t.min(BELOW_ONE)).ln()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exponential_is_precise_at_both_ends() {
+        for bits in [
+            0,
+            1,
+            200,
+            70_000,
+            1 << 20,
+            1 << 27,
+            (1 << 28) - 1,
+            1 << 28,
+            1 << 31,
+            u32::MAX - 1000,
+        ] {
+            let t = (f64::from(bits) + 0.5) / 4_294_967_296.0;
+            let expected = -(-t).ln_1p();
+            let found = f64::from(exponential(bits));
+            assert!(
+                (found / expected - 1.0).abs() < 1e-6,
+                "{bits}: {found}, not {expected}"
+            );
+        }
+        assert!(-exponential(0).ln() <= MOST);
+        assert!(exponential(u32::MAX).is_finite());
+    }
+
+    /// Mean and variance are Euler's constant and pi^2 / 6, over tokens and over draws.
+    #[test]
+    fn noise_is_gumbels_and_independent() {
+        let check = |noise: &dyn Fn(u32) -> f32| {
+            let n = 100_000;
+            let all: Vec<f64> = (0..n).map(|i| f64::from(noise(i))).collect();
+            let mean = all.iter().sum::<f64>() / f64::from(n);
+            let variance = all.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / f64::from(n);
+            assert!((mean - 0.577_216).abs() < 0.015, "{mean}");
+            assert!((variance - 1.644_934).abs() < 0.05, "{variance}");
+            let pairs = all.windows(2).map(|w| (w[0] - mean) * (w[1] - mean));
+            let covariance = pairs.sum::<f64>() / f64::from(n);
+            assert!(covariance.abs() < 0.02, "{covariance}");
+        };
+        check(&|i| gumbel(key(1, 0), i));
+        check(&|i| gumbel(key(1, i), 17));
+        check(&|i| gumbel(key(u64::from(i) << 32, 3), 17));
+    }
+}

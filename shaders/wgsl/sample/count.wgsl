@@ -1,0 +1,64 @@
+// How many tokens stand in each bin, and of what weight.
+
+const VOCAB: u32 = 50257u;
+const TILE: u32 = 2048u;
+const BINS: u32 = 512u;
+const LANES: u32 = 256u;
+
+struct Run { position: u32, rows: u32, first: u32 }
+@group(0) @binding(0) var<uniform> run: Run;
+
+fn ordered(x: f32) -> u32 {
+    return bitcast<u32>(x);
+}
+
+fn distance_below(order: u32, greatest: u32) -> u32 {
+    return greatest - order;
+}
+
+fn top(lane: u32) -> vec2<u32> {
+    return vec2<u32>(lane);
+}
+
+fn bin_of(distance: u32) -> u32 {
+    return distance;
+}
+
+fn units(distance: u32, bin: u32) -> u32 {
+    return distance + bin;
+}
+// ---- end of parameters ----
+
+@group(0) @binding(2) var<storage, read> logits: array<f32>;
+@group(0) @binding(4) var<storage, read_write> histogram: array<atomic<u32>>;
+
+// Tokens of each bin, then their weights.
+var<workgroup> own: array<atomic<u32>, 2 * BINS>;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if run.rows == 0u {
+        return;
+    }
+    for (var i = lane; i < 2u * BINS; i += LANES) {
+        atomicStore(&own[i], 0u);
+    }
+    let greatest = top(lane).x;
+    workgroupBarrier();
+    for (var i = lane; i < TILE; i += LANES) {
+        let token = group.x * TILE + i;
+        if token < VOCAB {
+            let distance = distance_below(ordered(logits[token]), greatest);
+            let bin = bin_of(distance);
+            atomicAdd(&own[bin], 1u);
+            atomicAdd(&own[BINS + bin], units(distance, bin));
+        }
+    }
+    workgroupBarrier();
+    for (var i = lane; i < 2u * BINS; i += LANES) {
+        let n = atomicLoad(&own[i]);
+        if n > 0u {
+            atomicAdd(&histogram[i], n);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Attention over a long cache: what is decoded there goes in parts, and is still what the oracle says.
+
+use gpt_plan::{Format, Spec};
+use gpt_runtime::engine::{CacheFormat, EngineModel, SessionOptions, Want};
+use gpt_runtime::gpu::GpuModel;
+use gpt_tests::compare::check_trace_from;
+use gpt_tests::lively::Lively;
+use gpt_tests::oracle::Gpt;
+use gpt_tests::{gpu, specs, tokens};
+
+const BOUND: f64 = 1e-10;
+
+fn check(name: &str, spec: &Spec) {
+    let Some(device) = gpu::device() else { return };
+    let plan = specs::plan(name, spec);
+    assert!(plan.split.is_some(), "{name} sees enough keys");
+    let weights = Lively::new(plan, 5, Format::F32);
+    let oracle = Gpt::new(plan, &weights).unwrap();
+    let model = GpuModel::new(device, plan, &weights).unwrap();
+    let all = tokens(spec.vocab, spec.context as usize);
+    let options = SessionOptions {
+        capacity: spec.context,
+        chunk: 256,
+        all_logits: true,
+        cache: CacheFormat::F32,
+    };
+    let mut session = model.session(options).unwrap();
+    let mut filled = 0;
+    // The last whole workgroup and the first parts; ends of parts; the last position. Then a prompt's chunk on a long cache.
+    let last = all.len() - 1;
+    for (position, rows) in [
+        (1023, 1),
+        (1024, 1),
+        (1025, 1),
+        (1535, 1),
+        (1536, 1),
+        (1801, 33),
+        (last - 1, 1),
+        (last, 1),
+    ] {
+        for chunk in all[filled..position].chunks(256) {
+            session
+                .forward(chunk, filled as u32, Want::Nothing, &mut [])
+                .unwrap();
+            filled += chunk.len();
+        }
+        let end = position + rows;
+        let expected = oracle.forward(&all[..end]);
+        let trace = session.trace(&all[position..end], position as u32).unwrap();
+        let what = format!("{name}, {rows} tokens at position {position}");
+        check_trace_from(&what, &trace, &expected, position, BOUND);
+        filled = end;
+    }
+}
+
+#[test]
+fn heads_of_whole_quads() {
+    let spec = Spec {
+        context: 2077,
+        layers: 2,
+        heads: 4,
+        kv_heads: 2,
+        ..specs::smollm2()
+    };
+    check("long", &spec);
+}
+
+#[test]
+fn odd_heads() {
+    let spec = Spec {
+        context: 2048,
+        layers: 1,
+        heads: 3,
+        kv_heads: 3,
+        embed: 39,
+        head_dim: 13,
+        ..specs::gpt2()
+    };
+    check("long_odd", &spec);
+}
+
+/// Nobody pays for what cannot be needed.
+#[test]
+fn a_short_context_has_no_parts() {
+    let spec = |context, mask| Spec {
+        context,
+        mask,
+        ..specs::gpt2()
+    };
+    let parts = |context, mask| specs::plan("short", &spec(context, mask)).split.is_some();
+    assert!(!parts(gpt_plan::SPLIT_FROM, gpt_plan::Mask::Causal));
+    assert!(parts(gpt_plan::SPLIT_FROM + 1, gpt_plan::Mask::Causal));
+    assert!(!parts(
+        2 * gpt_plan::SPLIT_FROM,
+        gpt_plan::Mask::Bidirectional
+    ));
+}
