@@ -23,6 +23,12 @@ const TILE: &[&str] = &[
     "WIDE",
     "SLICES",
     "REMAINDERS",
+    "PART",
+    "TILES",
+    "BINS",
+    "BIN_BITS",
+    "FIRST_BIN",
+    "UNIT",
 ];
 
 /// Those that describe the model.

@@ -2,7 +2,7 @@
 //!
 //! [`plan`] fixes the table of tensors (`tensors`), the names that files give them (`names`), and the steps of a
 //! forward pass with a kernel for each phase and format (`steps`), and those of a training pass (`training`). What a kernel looks like is the business of
-//! [`wgsl`](crate::wgsl); whether the spec makes sense was settled before (`check`).
+//! [`wgsl`]; whether the spec makes sense was settled before (`check`).
 
 mod names;
 mod steps;

@@ -67,7 +67,7 @@ pub fn product<
 /// One row times a panel; see [`Kernels::gemv`](super::Kernels::gemv) and, for quantised formats, [`integer_row`].
 ///
 /// # Panics
-/// As [`product`], and for quantised formats.
+/// As `product`, and for quantised formats.
 pub fn gemv<const DEPTH: usize>(
     isa: Isa,
     format: Format,
@@ -91,7 +91,7 @@ pub fn gemv<const DEPTH: usize>(
 /// One row of integers times a quantised panel; see [`Kernels::integer_row`](super::Kernels::integer_row).
 ///
 /// # Panics
-/// As [`product`], and for formats that are not quantised.
+/// As `product`, and for formats that are not quantised.
 pub fn integer_row<const BLOCKS: usize>(
     isa: Isa,
     format: Format,
@@ -160,7 +160,7 @@ pub fn integer_product<const ROWS: usize, const BLOCKS: usize, const STRIDE: usi
 /// A row as LayerNorm shows it: statistics, then [`Kernels::normalise`](super::Kernels::normalise).
 ///
 /// # Panics
-/// As [`product`].
+/// As `product`.
 pub fn layer_norm<const WIDTH: usize>(
     isa: Isa,
     x: &[f32; WIDTH],
@@ -175,7 +175,7 @@ pub fn layer_norm<const WIDTH: usize>(
 /// GELU's tanh approximation of a row; see [`Kernels::gelu_tanh`](super::Kernels::gelu_tanh).
 ///
 /// # Panics
-/// As [`product`].
+/// As `product`.
 pub fn gelu_tanh<const WIDTH: usize>(isa: Isa, row: &mut [f32; WIDTH]) {
     each_set!(isa, gelu_tanh::<WIDTH>(row))
 }
@@ -183,7 +183,7 @@ pub fn gelu_tanh<const WIDTH: usize>(isa: Isa, row: &mut [f32; WIDTH]) {
 /// A step of AdamW on `N` parameters with their gradients and moments; see [`Kernels::adamw`](super::Kernels::adamw).
 ///
 /// # Panics
-/// As [`product`].
+/// As `product`.
 pub fn adamw<const N: usize>(
     isa: Isa,
     p: &mut [f32; N],
