@@ -48,37 +48,30 @@ impl Cell for f32 {
     }
 }
 
-impl Cell for Half {
-    fn product(kernels: &Kernels) -> unsafe fn(&Product<Half>) {
-        kernels.product_f16
-    }
+/// A format of 16 bits: the number that stands for it elsewhere, and its kernels.
+macro_rules! narrow_cell {
+    ($cell:ident, $number:ty, $product:ident, $narrow:ident) => {
+        impl Cell for $cell {
+            // SAFETY: what is handed on is called where operands were checked.
+            fn product(kernels: &Kernels) -> unsafe fn(&Product<$cell>) {
+                kernels.$product
+            }
 
-    fn narrow(kernels: &Kernels, row: &[f32], out: &mut [Half]) {
-        assert_eq!(row.len(), out.len(), "lengths of a rounded row");
-        // SAFETY: the lengths are one.
-        unsafe { (kernels.narrow_f16)(row, out) }
-    }
+            fn narrow(kernels: &Kernels, row: &[f32], out: &mut [$cell]) {
+                assert_eq!(row.len(), out.len(), "lengths of a rounded row");
+                // SAFETY: the lengths are one.
+                unsafe { (kernels.$narrow)(row, out) }
+            }
 
-    fn widened(self) -> f32 {
-        half::f16::from_bits(self.0).to_f32()
-    }
+            fn widened(self) -> f32 {
+                <$number>::from_bits(self.0).to_f32()
+            }
+        }
+    };
 }
 
-impl Cell for Brain {
-    fn product(kernels: &Kernels) -> unsafe fn(&Product<Brain>) {
-        kernels.product_bf16
-    }
-
-    fn narrow(kernels: &Kernels, row: &[f32], out: &mut [Brain]) {
-        assert_eq!(row.len(), out.len(), "lengths of a rounded row");
-        // SAFETY: the lengths are one.
-        unsafe { (kernels.narrow_bf16)(row, out) }
-    }
-
-    fn widened(self) -> f32 {
-        half::bf16::from_bits(self.0).to_f32()
-    }
-}
+narrow_cell!(Half, half::f16, product_f16, narrow_f16);
+narrow_cell!(Brain, half::bf16, product_bf16, narrow_bf16);
 
 impl Kernels {
     /// `output[i] (+)= input[i] · panel` for `rows` rows; `input[i]` has `depth` elements, `panel` is `[depth][32]` with its own stride,
