@@ -85,7 +85,7 @@ macro_rules! loops {
                     if quantised {
                         products::integer_row::<BLOCKS>(format, $rows)
                     } else {
-                        products::row::<$depth>(format, $rows)
+                        products::row::<$depth, { $depth / 2 }>(format, $rows)
                     }
                 },
             );

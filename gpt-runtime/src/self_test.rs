@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use gpt_plan::{Format, Mask, NO_KERNEL, Phase, Plan, TensorId};
 
 use crate::cpu::Gpt;
+use crate::device::EngineRef;
 use crate::engine::Trace;
 use crate::weights::lively::Lively;
 use crate::weights::{HostTensor, Weights, format};
@@ -133,13 +134,12 @@ fn compare(
     Ok(found)
 }
 
-/// What an error may be. On a GPU: room for f32 arithmetic and a driver's own `exp`. On the CPU, which rounds what quantised matrices are multiplied with to 16 bits:
-/// an NMSE of 8e-11 to 2.5e-9 for each product, which the stream adds up.
+/// What an error may be. On a GPU: room for f32 arithmetic and a driver's own `exp`. On the CPU, besides, what inputs of products are rounded to; the stream adds up
+/// what that does to each product.
 fn bound(device: &Device, format: Format) -> f64 {
-    match format {
-        _ if device.is_gpu() => 1e-10,
-        Format::F32 | Format::F16 | Format::Bf16 => 1e-11,
-        Format::Q8 | Format::Q4 => 1e-7,
+    match device.engine() {
+        EngineRef::Gpu(_) => 1e-10,
+        EngineRef::Cpu(cpu) => 1e-11 + 100.0 * cpu.isa().rounding(format).nmse(),
     }
 }
 

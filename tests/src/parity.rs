@@ -2,6 +2,7 @@
 
 use gpt_plan::{Format, Mask, Plan, Spec};
 use gpt_runtime::Error;
+use gpt_runtime::cpu::simd::{Isa, Rounding};
 use gpt_runtime::engine::{CacheFormat, EngineModel, SessionOptions, Want};
 use gpt_runtime::weights::Weights;
 
@@ -14,14 +15,20 @@ use crate::{specs, tokens};
 pub type Engine<'a> =
     &'a dyn Fn(&'static Plan, &dyn Weights) -> Result<Box<dyn EngineModel>, Error>;
 
-/// The NMSE that a few layers may have on the CPU: room for f32 arithmetic, and with quantised matrices for inputs rounded to 16 bits. Rounding is off by
-/// `max / 32767 / sqrt(12)` of a block of 32, whose root mean square is between `max / sqrt(32)` and `max`: an NMSE of 8e-11 to 2.5e-9 for
-/// each product. The stream adds them up, and a step may magnify them: 1.1e-8 was seen on the odd specs.
-pub fn cpu_bound(format: Format) -> f64 {
-    match format {
-        Format::F32 | Format::F16 | Format::Bf16 => 1e-11,
-        Format::Q8 | Format::Q4 => 1e-7,
-    }
+/// The NMSE that a few layers may have on the CPU: room for f32 arithmetic, and for what `isa` rounds inputs to. The stream adds up the errors of its products, and a
+/// step may magnify them: with 16 bits 1.1e-8 was seen on the odd specs, 4.4 times what a product may have.
+pub fn cpu_bound(format: Format, isa: Isa) -> f64 {
+    1e-11 + 100.0 * isa.rounding(format).nmse()
+}
+
+/// The instruction sets to try with `format`: the best, and the best of those that keep at least 16 bits of an input, whose bounds are tight.
+pub fn sets(format: Format) -> Vec<Isa> {
+    let all = Isa::available();
+    let keeps = |isa: &&Isa| matches!(isa.rounding(format), Rounding::None | Rounding::Integer16);
+    let precise = all.iter().find(keeps).expect("plain Rust keeps 16 bits");
+    let mut sets = vec![all[0], *precise];
+    sets.dedup();
+    sets
 }
 
 /// Prompts of several lengths, whole; then the rest token by token on the cache; then the second chunk of a prompt.

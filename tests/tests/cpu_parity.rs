@@ -14,7 +14,7 @@ fn check(name: &str, spec: &Spec, format: Format, isa: Isa) {
         spec,
         format,
         &|plan, weights| Ok(Box::new(CpuModel::new(device.clone(), plan, weights)?)),
-        parity::cpu_bound(format),
+        parity::cpu_bound(format, isa),
     );
 }
 
@@ -22,7 +22,9 @@ fn check(name: &str, spec: &Spec, format: Format, isa: Isa) {
 fn every_odd_spec_in_every_format() {
     for (name, spec) in specs::odd() {
         for format in Format::ALL {
-            check(name, &spec, format, Isa::available()[0]);
+            for isa in parity::sets(format) {
+                check(name, &spec, format, isa);
+            }
         }
     }
 }
@@ -32,8 +34,9 @@ fn every_instruction_set() {
     for isa in Isa::available() {
         for (name, spec) in [("gpt2", specs::gpt2()), ("smollm2", specs::smollm2())] {
             let name = format!("{name} on {}", isa.name());
-            check(&name, &spec, Format::F32, isa);
-            check(&name, &spec, Format::Q4, isa);
+            for format in [Format::F32, Format::Bf16, Format::Q4] {
+                check(&name, &spec, format, isa);
+            }
         }
     }
 }

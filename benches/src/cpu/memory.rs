@@ -1,7 +1,7 @@
 //! What inner loops are measured on: memory that begins at a cache line, matrices in panels, rows of integers.
 
 use bytemuck::{Pod, Zeroable};
-use gpt_runtime::cpu::simd::{BLOCK, Integers, Isa, PANEL};
+use gpt_runtime::cpu::simd::{BLOCK, Integers, IntegersMut, Isa, PANEL};
 use gpt_runtime::plan::Format;
 
 use crate::weights::plain;
@@ -70,9 +70,10 @@ impl Panels {
 
 /// Rows of inputs, rounded to integers.
 pub struct Rounded {
-    quants: Vec<i16>,
+    quants: Vec<u8>,
     scales: Vec<f32>,
     sums: Vec<f32>,
+    starts: Vec<i32>,
     blocks: usize,
 }
 
@@ -81,17 +82,25 @@ impl Rounded {
     pub fn new(x: &[f32], depth: usize) -> Rounded {
         let kernels = Isa::available()[0].kernels().expect("an available set");
         let (rows, blocks) = (x.len() / depth, depth.div_ceil(BLOCK));
-        let mut quants = vec![0; rows * blocks * BLOCK];
+        let row_bytes = blocks * BLOCK * kernels.quant_bytes();
+        let mut quants = vec![0; rows * row_bytes];
         let (mut scales, mut sums) = (vec![0.0; rows * blocks], vec![0.0; rows * blocks]);
+        let mut starts = vec![0; rows * blocks];
         for (row, x) in x.chunks(depth).enumerate() {
             let at = row * blocks..(row + 1) * blocks;
-            let quants = &mut quants[at.start * BLOCK..at.end * BLOCK];
-            kernels.quantise(x, quants, &mut scales[at.clone()], &mut sums[at]);
+            let out = IntegersMut {
+                quants: &mut quants[row * row_bytes..][..row_bytes],
+                scales: &mut scales[at.clone()],
+                sums: &mut sums[at.clone()],
+                starts: &mut starts[at],
+            };
+            kernels.quantise(x, out);
         }
         Rounded {
             quants,
             scales,
             sums,
+            starts,
             blocks,
         }
     }
@@ -101,6 +110,7 @@ impl Rounded {
             quants: &self.quants,
             scales: &self.scales,
             sums: &self.sums,
+            starts: &self.starts,
             blocks: self.blocks,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use gpt_runtime::cpu::simd::{BLOCK, Isa, Kernels, PANEL, Strided, StridedMut, WIDE_BLOCK, known};
+use gpt_runtime::cpu::simd::{BLOCK, BrainPair, Isa, Kernels, PANEL, Strided, StridedMut, known};
 use gpt_runtime::plan::Format;
 
 use super::memory::{Memory, Panels, Rounded};
@@ -20,21 +20,30 @@ fn best() -> (Isa, &'static Kernels) {
     (isa, isa.kernels().expect("an available set"))
 }
 
-/// One row times all panels of a matrix that is not quantised.
-pub fn row<const DEPTH: usize>(format: Format, rows: usize) -> Forms<'static> {
+/// One row times all panels of a matrix that is not quantised. `PAIRS` is half of `DEPTH`.
+pub fn row<const DEPTH: usize, const PAIRS: usize>(format: Format, rows: usize) -> Forms<'static> {
     let (isa, kernels) = best();
+    let paired = kernels.group(format) == 2;
     two(|| {
         let (panels, x) = (Panels::new(format, rows, DEPTH), Memory::new(4 * DEPTH));
         let mut turn = 0;
         move |literal| {
             turn += 1;
             let x = &x.floats()[..DEPTH];
+            // As long as they are rounded before, what pairs of an input are does not matter.
+            let pairs: &[BrainPair] = bytemuck::cast_slice(&x[..PAIRS]);
             panels.turn(turn).fold(0.0, |sum, panel| {
                 let mut out = [0.0; PANEL];
-                if literal {
-                    known::gemv::<DEPTH>(isa, format, x, panel, &mut out);
-                } else {
-                    kernels.gemv(format, x, panel, &mut out);
+                match (paired, literal) {
+                    (false, true) => known::gemv::<DEPTH>(isa, format, x, panel, &mut out),
+                    (false, false) => kernels.gemv(format, x, panel, &mut out),
+                    (true, true) => {
+                        let panel = bytemuck::cast_slice(panel);
+                        known::gemv_pairs::<PAIRS>(isa, pairs, panel, &mut out)
+                    }
+                    (true, false) => {
+                        kernels.gemv_pairs(pairs, bytemuck::cast_slice(panel), &mut out)
+                    }
                 }
                 sum + black_box(out)[0]
             })
@@ -148,7 +157,7 @@ pub fn integer_many<const BLOCKS: usize, const REST: usize>(
             depth,
         );
         let mut tile = Memory::new(4 * ROWS * PANEL);
-        let mut wide = vec![0; NEAR_BLOCKS * WIDE_BLOCK];
+        let mut wide = vec![0; NEAR_BLOCKS * kernels.wide_bytes()];
         let mut turn = 0;
         move |literal| {
             turn += 1;

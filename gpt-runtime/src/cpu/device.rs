@@ -47,6 +47,11 @@ impl CpuDevice {
         })
     }
 
+    /// The instruction set whose kernels run.
+    pub fn isa(&self) -> Isa {
+        self.kernels.isa
+    }
+
     /// Processor, instruction set and threads.
     pub fn describe(&self) -> String {
         let threads = self.pool.threads();

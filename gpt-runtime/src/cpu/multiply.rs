@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
 
 use super::device::CpuDevice;
-use super::simd::{Kernels, PANEL, Strided, StridedMut};
+use super::simd::{BrainPair, Factor, Kernels, PANEL, Strided, StridedMut};
 use super::train::AttentionDesk;
 
 /// Columns of a panel that are worked on at once: 64 KiB in f32, which the second-level cache keeps while all rows pass by.
@@ -32,7 +32,7 @@ pub trait Panels: Sync {
     fn count(&self) -> usize;
     /// Steps of depth: the width of the input.
     fn depth(&self) -> usize;
-    /// The steps `from..to` of a panel, `[to - from][32]` in f32; made in `room` (in whole blocks of 32 steps) if they do not stand like that.
+    /// The steps `from..to` of a panel (`from` a multiple of 32); made in `room` (in whole blocks of 32 steps) if they do not stand like that.
     fn part<'a>(
         &'a self,
         kernels: &Kernels,
@@ -40,11 +40,26 @@ pub trait Panels: Sync {
         from: usize,
         to: usize,
         room: &'a mut [f32],
-    ) -> &'a [f32];
-    /// Whether the parts are rounded to bf16, and the input has to be.
-    fn rounds(&self) -> bool {
+    ) -> Part<'a>;
+    /// Whether the parts are rounded to bf16 and the input has to be: they come in pairs then if the instruction set multiplies those.
+    fn rounds(&self, _kernels: &Kernels) -> bool {
         false
     }
+}
+
+/// Part of a panel.
+#[derive(Clone, Copy)]
+pub enum Part<'a> {
+    /// `[depth][32]`.
+    Plain(&'a [f32]),
+    /// `[depth / 2][32]`, the last pair filled up with zeros.
+    Pairs(&'a [BrainPair]),
+}
+
+/// Rows of input as parts want them.
+enum Rows<'a> {
+    Plain(Strided<'a>),
+    Pairs(Strided<'a, BrainPair>),
 }
 
 /// What a thread works on.
@@ -90,30 +105,57 @@ impl Desk {
 /// Receives a tile: its first row, its panel, and the outputs of each of its rows.
 pub type Finish<'a> = &'a (dyn Fn(usize, usize, &mut [[f32; PANEL]]) + Sync);
 
-/// `rows` rows of `depth` from `input`, as they are or rounded to bf16 in `rounded`.
+/// `rows` rows of `depth` from `input`, as they are or rounded to bf16 in `room`.
 fn rounded<'a>(
     kernels: &Kernels,
     input: Strided<'a>,
     [rows, depth]: [usize; 2],
     rounds: bool,
-    rounded: &'a mut [f32],
-) -> Strided<'a> {
+    room: &'a mut [f32],
+) -> Rows<'a> {
     if !rounds {
-        return input;
+        return Rows::Plain(input);
     }
-    kernels.copy_rows(input, [rows, depth], true, rounded);
-    Strided {
-        data: rounded,
+    if kernels.has_pairs() {
+        let pairs: &mut [BrainPair] = bytemuck::cast_slice_mut(room);
+        kernels.pair_columns(input, [rows, depth], pairs);
+        return Rows::Pairs(Strided {
+            data: pairs,
+            stride: depth.div_ceil(2),
+        });
+    }
+    kernels.copy_rows(input, [rows, depth], true, room);
+    Rows::Plain(Strided {
+        data: room,
         stride: depth,
-    }
+    })
 }
 
-/// `tile (+)= panel · input`, some steps of depth at a time.
+/// `tile (+)= part · input`, some steps of depth at a time.
 fn product(
     kernels: &Kernels,
     [rows, depth]: [usize; 2],
-    input: Strided<'_>,
-    panel: &[f32],
+    input: &Rows<'_>,
+    part: Part<'_>,
+    tile: &mut [f32],
+    add: bool,
+) {
+    match (input, part) {
+        (Rows::Plain(input), Part::Plain(part)) => {
+            product_of(kernels, [rows, depth], input, part, tile, add)
+        }
+        (Rows::Pairs(input), Part::Pairs(part)) => {
+            product_of(kernels, [rows, depth.div_ceil(2)], input, part, tile, add)
+        }
+        _ => unreachable!("parts and rows are rounded together"),
+    }
+}
+
+fn product_of<E: Factor>(
+    kernels: &Kernels,
+    [rows, depth]: [usize; 2],
+    input: &Strided<'_, E::Input>,
+    part: &[E],
     tile: &mut [f32],
     add: bool,
 ) {
@@ -123,7 +165,7 @@ fn product(
             stride: input.stride,
         };
         let panel = Strided {
-            data: &panel[start * PANEL..],
+            data: &part[start * PANEL..],
             stride: PANEL,
         };
         let output = StridedMut {
@@ -179,7 +221,7 @@ fn multiply_groups(
             ..
         } = &mut *desk;
         let rooms = room.chunks_mut(panel_size);
-        let parts: Vec<&[f32]> = panels
+        let parts: Vec<Part<'_>> = panels
             .clone()
             .zip(rooms)
             .map(|(panel, room)| matrix.part(kernels, panel, 0, depth, room))
@@ -190,9 +232,10 @@ fn multiply_groups(
                 data: &input.data[from * input.stride..],
                 stride: input.stride,
             };
-            let input = rounded(kernels, input, [count, depth], matrix.rounds(), copy);
-            for (panel, data) in panels.clone().zip(&parts) {
-                product(kernels, [count, depth], input, data, tile, false);
+            let rounds = matrix.rounds(kernels);
+            let input = rounded(kernels, input, [count, depth], rounds, copy);
+            for (panel, part) in panels.clone().zip(&parts) {
+                product(kernels, [count, depth], &input, *part, tile, false);
                 finish(from, panel, &mut tile.as_chunks_mut::<PANEL>().0[..count]);
             }
         }
@@ -239,13 +282,14 @@ fn multiply_deep(
         } = desk;
         for start in (0..depth).step_by(DEPTH) {
             let end = (start + DEPTH).min(depth);
-            let data = matrix.part(kernels, panel, start, end, room);
+            let part = matrix.part(kernels, panel, start, end, room);
             let input = Strided {
                 data: &input.data[from * input.stride + start..],
                 stride: input.stride,
             };
-            let input = rounded(kernels, input, [rows, end - start], matrix.rounds(), copy);
-            product(kernels, [rows, end - start], input, data, tile, start > 0);
+            let rounds = matrix.rounds(kernels);
+            let input = rounded(kernels, input, [rows, end - start], rounds, copy);
+            product(kernels, [rows, end - start], &input, part, tile, start > 0);
         }
         finish(from, panel, &mut tile.as_chunks_mut::<PANEL>().0[..rows]);
     });

@@ -4,10 +4,11 @@
 //! 32 outputs side by side: so rows are cut into panels of 32, and a panel is stored column by column. Panels follow
 //! each other; a thread takes some of them and reads them from beginning to end, which is what memory likes best.
 //!
-//! Layout of a panel, `depth` being the number of columns:
-//! - f32, f16, bf16: `[depth][32]`
-//! - q8: for each 32 columns `[32 x f16 scale][16][32][2 x i8]`, 1088 bytes: pairs of columns side by side, as integer instructions take them
-//! - q4: for each 32 columns `[32 x f16 scale][32 x f16 minimum][8][32][2 x u8]`, 640 bytes: bytes in pairs likewise; byte `j` holds column
+//! Layout of a panel, `depth` being the number of columns and G the columns that stand side by side, because an instruction multiplies and adds
+//! as many at once ([`Kernels::group`]):
+//! - f32, f16, bf16: `[depth / G][32][G]`; G is 1, or 2 for bf16 where there are instructions for pairs
+//! - q8: for each 32 columns `[32 x f16 scale][32 / G][32][G x i8]`, 1088 bytes; with 128 added where instructions want no sign
+//! - q4: for each 32 columns `[32 x f16 scale][32 x f16 minimum][16 / G][32][G x u8]`, 640 bytes; byte `j` holds column
 //!   `j` in its low and column `j + 16` in its high nibble
 //!
 //! A gated MLP's first matrix is packed with 16 gate rows and the 16 up rows they belong to in one panel, so that what is
@@ -17,9 +18,9 @@ use gpt_plan::Format;
 
 use super::device::CpuDevice;
 use super::memory::{Arena, Block};
-use super::multiply::Panels;
-use super::pool::{Disjoint, Pool};
-use super::simd::{Kernels, PANEL};
+use super::multiply::{Panels, Part};
+use super::pool::Disjoint;
+use super::simd::{BrainPair, Kernels, PANEL};
 use crate::Error;
 use crate::weights::HostTensor;
 
@@ -30,6 +31,10 @@ pub struct Packed {
     pub rows: usize,
     /// Inputs.
     pub depth: usize,
+    /// Columns side by side.
+    group: usize,
+    /// What was added to weights of 8 bits.
+    shift: u8,
     order: Order,
     data: Block,
 }
@@ -46,7 +51,7 @@ pub enum Order {
 impl Packed {
     /// Packs `tensor` on all threads, into memory of `arena`.
     pub fn new(
-        pool: &Pool,
+        device: &CpuDevice,
         arena: &Arena,
         tensor: &HostTensor<'_>,
         order: Order,
@@ -61,17 +66,19 @@ impl Packed {
             Order::Straight => rows.div_ceil(PANEL),
             Order::Gated => (rows / 2).div_ceil(PANEL / 2),
         };
-        let panel_bytes = panel_bytes(format, columns);
+        let group = device.kernels.group(format);
+        let shift = device.kernels.shift() as u8;
+        let panel_bytes = panel_bytes(format, columns, group);
         let row_bytes = format.row_bytes(columns);
         let data = arena.block(panels * panel_bytes, |data| {
             let shared = Disjoint::new(data);
-            pool.run(panels, &|panel, _| {
+            device.pool.run(panels, &|panel, _| {
                 // SAFETY: each task writes the panel of its own number.
                 let out = unsafe { shared.part(panel * panel_bytes, panel_bytes) };
                 for lane in 0..PANEL {
                     if let Some(row) = row_of(order, rows, panel, lane) {
                         let row = &tensor.data[row * row_bytes..][..row_bytes];
-                        scatter(format, row, lane, out);
+                        scatter(format, [group, lane], shift, row, out);
                     }
                 }
             });
@@ -80,6 +87,8 @@ impl Packed {
             format,
             rows,
             depth: columns,
+            group,
+            shift,
             order,
             data,
         })
@@ -95,15 +104,20 @@ impl Packed {
 
     /// The panel `index` in its format.
     pub fn panel(&self, index: usize) -> &[u8] {
-        let bytes = panel_bytes(self.format, self.depth);
+        let bytes = panel_bytes(self.format, self.depth, self.group);
         &self.data[index * bytes..][..bytes]
     }
 
     /// The part of a panel that covers the columns `from..to`; both whole blocks, but for the end of the matrix.
     pub fn panel_part(&self, index: usize, from: usize, to: usize) -> &[u8] {
-        let panel = self.panel(index);
-        let (from, to) = (self.format.row_bytes(from), self.format.row_bytes(to));
-        &panel[from * PANEL..to * PANEL]
+        let bytes = |columns| panel_bytes(self.format, columns, self.group);
+        &self.panel(index)[bytes(from)..bytes(to)]
+    }
+
+    /// A panel of pairs, if it is one.
+    pub fn pairs(&self, index: usize) -> Option<&[BrainPair]> {
+        (self.format == Format::Bf16 && self.group == 2)
+            .then(|| bytemuck::cast_slice(self.panel(index)))
     }
 
     /// Calls `work` for each panel, on all threads: in tasks of a few hundred KB, long enough to be worth taking, short enough to share out evenly.
@@ -120,24 +134,25 @@ impl Packed {
         assert!(self.order == Order::Straight && row < self.rows && out.len() == self.depth);
         let (panel, lane) = (self.panel(row / PANEL), row % PANEL);
         let half = |at: usize| half::f16::from_le_bytes([panel[at], panel[at + 1]]).to_f32();
+        let stands = |k: usize| stands(k, lane, self.group);
         for (k, x) in out.iter_mut().enumerate() {
             let block = k / 32 * self.format.block_bytes() * PANEL;
             *x = match self.format {
                 Format::F32 => {
-                    let at = (k * PANEL + lane) * 4;
+                    let at = stands(k) * 4;
                     f32::from_le_bytes([panel[at], panel[at + 1], panel[at + 2], panel[at + 3]])
                 }
-                Format::F16 => half((k * PANEL + lane) * 2),
+                Format::F16 => half(stands(k) * 2),
                 Format::Bf16 => {
-                    let at = (k * PANEL + lane) * 2;
+                    let at = stands(k) * 2;
                     half::bf16::from_le_bytes([panel[at], panel[at + 1]]).to_f32()
                 }
                 Format::Q8 => {
-                    let quant = panel[block + 2 * PANEL + paired(k % 32, lane)] as i8;
-                    half(block + 2 * lane) * f32::from(quant)
+                    let byte = panel[block + 2 * PANEL + stands(k % 32)];
+                    half(block + 2 * lane) * f32::from(byte.wrapping_sub(self.shift) as i8)
                 }
                 Format::Q4 => {
-                    let byte = panel[block + 4 * PANEL + paired(k % 16, lane)];
+                    let byte = panel[block + 4 * PANEL + stands(k % 16)];
                     let quant = (byte >> (k % 32 / 16 * 4)) & 15;
                     half(block + 2 * lane) * f32::from(quant) + half(block + 2 * PANEL + 2 * lane)
                 }
@@ -163,18 +178,25 @@ impl Panels for Packed {
         from: usize,
         to: usize,
         room: &'a mut [f32],
-    ) -> &'a [f32] {
+    ) -> Part<'a> {
         let stored = self.panel_part(panel, from, to);
+        if self.rounds(kernels) {
+            return Part::Pairs(bytemuck::cast_slice(stored));
+        }
         if self.format == Format::F32 {
-            return bytemuck::cast_slice(stored);
+            return Part::Plain(bytemuck::cast_slice(stored));
         }
         kernels.unpack(self.format, to - from, stored, room);
-        room
+        Part::Plain(room)
+    }
+
+    fn rounds(&self, kernels: &Kernels) -> bool {
+        self.format == Format::Bf16 && kernels.has_pairs()
     }
 }
 
-fn panel_bytes(format: Format, columns: usize) -> usize {
-    format.row_bytes(columns) * PANEL
+fn panel_bytes(format: Format, columns: usize, group: usize) -> usize {
+    format.row_bytes(columns.next_multiple_of(group)) * PANEL
 }
 
 /// The matrix's row in `lane` of `panel`; none where the panel reaches beyond the matrix.
@@ -190,43 +212,53 @@ pub fn row_of(order: Order, rows: usize, panel: usize, lane: usize) -> Option<us
     }
 }
 
-/// Where byte `j` of a block stands for the output in `lane`.
-fn paired(j: usize, lane: usize) -> usize {
-    (j / 2 * PANEL + lane) * 2 + j % 2
+/// Where element `k` of the output in `lane` stands, `group` side by side.
+fn stands(k: usize, lane: usize, group: usize) -> usize {
+    (k / group * PANEL + lane) * group + k % group
 }
 
 /// Puts one row, as the host stores it, into lane `lane` of a panel.
-fn scatter(format: Format, row: &[u8], lane: usize, panel: &mut [u8]) {
+fn scatter(format: Format, [group, lane]: [usize; 2], shift: u8, row: &[u8], panel: &mut [u8]) {
     let size = match format {
         Format::F32 => 4,
         Format::F16 | Format::Bf16 => 2,
         Format::Q8 | Format::Q4 => {
-            let scales = if format == Format::Q8 { 1 } else { 2 };
+            let (scales, shift) = match format {
+                Format::Q8 => (1, shift),
+                _ => (2, 0),
+            };
             let blocks = row.chunks_exact(format.block_bytes());
             for (block, out) in blocks.zip(panel.chunks_exact_mut(format.block_bytes() * PANEL)) {
                 for s in 0..scales {
                     out[s * 2 * PANEL + 2 * lane..][..2].copy_from_slice(&block[2 * s..][..2]);
                 }
                 for (j, &quants) in block[2 * scales..].iter().enumerate() {
-                    out[scales * 2 * PANEL + paired(j, lane)] = quants;
+                    let at = scales * 2 * PANEL + stands(j, lane, group);
+                    out[at] = quants.wrapping_add(shift);
                 }
             }
             return;
         }
     };
     for (k, value) in row.chunks_exact(size).enumerate() {
-        panel[(k * PANEL + lane) * size..][..size].copy_from_slice(value);
+        panel[stands(k, lane, group) * size..][..size].copy_from_slice(value);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::simd::Isa;
     use crate::weights::format::{decode, encode};
 
     #[test]
     fn a_packed_row_is_the_row() {
-        let pool = Pool::new(2).unwrap();
+        for isa in Isa::available() {
+            check(&CpuDevice::with_isa(isa, Some(2)).unwrap());
+        }
+    }
+
+    fn check(device: &CpuDevice) {
         for format in Format::ALL {
             for (rows, columns) in [(1, 1), (33, 31), (64, 64), (70, 100)] {
                 let mut data = Vec::new();
@@ -240,8 +272,8 @@ mod tests {
                     columns,
                     data: data.into(),
                 };
-                let packed =
-                    Packed::new(&pool, &Arena::default(), &tensor, Order::Straight).unwrap();
+                let arena = Arena::default();
+                let packed = Packed::new(device, &arena, &tensor, Order::Straight).unwrap();
                 let bytes = format.row_bytes(columns);
                 let (mut expected, mut found) = (vec![0.0; columns], vec![f32::NAN; columns]);
                 for r in 0..rows {

@@ -35,7 +35,7 @@ pub struct Reader<'a> {
 impl Reader<'_> {
     pub fn matrix(&self, id: TensorId, layer: u32, order: Order) -> Result<Packed, Error> {
         let tensor = self.weights.tensor(id, layer)?;
-        Packed::new(&self.device.pool, self.arena, &tensor, order)
+        Packed::new(self.device, self.arena, &tensor, order)
     }
 
     pub fn vector(&self, id: TensorId, layer: u32) -> Result<Vec<f32>, Error> {

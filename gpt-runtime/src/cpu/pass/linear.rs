@@ -8,7 +8,7 @@ use gpt_plan::{Format, Op};
 
 use super::{Activate, Pass, bias_of};
 use crate::cpu::cache::{Cache, Cells, Shape, Sides, each_format, narrow};
-use crate::cpu::multiply::multiply;
+use crate::cpu::multiply::{Panels, multiply};
 use crate::cpu::pack::Packed;
 use crate::cpu::parameters::{NormParameters, Projection};
 use crate::cpu::pool::Disjoint;
@@ -45,9 +45,20 @@ impl Pass<'_> {
     /// A row of input is small, the matrix is not: what counts is to read it once, from beginning to end.
     fn one_row(&mut self, x: &[f32], weight: &Packed, finish: Finish<'_>) {
         let kernels = self.device.kernels;
+        let pairs = &mut self.scratch.pairs[..x.len().div_ceil(2)];
+        if weight.rounds(kernels) {
+            let row = Strided {
+                data: x,
+                stride: x.len(),
+            };
+            kernels.pair_columns(row, [1, x.len()], pairs);
+        }
         weight.share_out(self.device, &|panel| {
             let mut outputs = [0.0; PANEL];
-            kernels.gemv(weight.format, x, weight.panel(panel), &mut outputs);
+            match weight.pairs(panel) {
+                Some(panel) => kernels.gemv_pairs(pairs, panel, &mut outputs),
+                None => kernels.gemv(weight.format, x, weight.panel(panel), &mut outputs),
+            }
             finish(0, panel, &mut outputs);
         });
     }

@@ -18,7 +18,7 @@ use super::pack::Packed;
 use super::parameters::{NormParameters, Projection, Rotary};
 use super::pool::Disjoint;
 use super::quantised::Rounded;
-use super::simd::PANEL;
+use super::simd::{BrainPair, PANEL};
 use crate::engine::{SessionOptions, StepTime, Trace, Want};
 
 /// A nonlinearity, applied in place to a few dozen values at a time.
@@ -30,6 +30,8 @@ pub struct Scratch {
     normed: Vec<f32>,
     /// `[chunk, widest]`: what a quantised matrix is multiplied with.
     pub(super) rounded: Rounded,
+    /// `[widest / 2]`: a row that is multiplied with a matrix in bf16.
+    pub(super) pairs: Vec<BrainPair>,
     attention: attention::Scratch,
 }
 
@@ -45,7 +47,8 @@ impl Scratch {
             .unwrap_or(1);
         Scratch {
             normed: vec![0.0; chunk * spec.embed as usize],
-            rounded: Rounded::new(chunk, widest),
+            rounded: Rounded::new(device.kernels, chunk, widest),
+            pairs: vec![BrainPair::default(); widest.div_ceil(2)],
             attention: attention::Scratch::new(
                 spec,
                 device.pool.threads(),
@@ -57,6 +60,7 @@ impl Scratch {
     fn poison(&mut self, device: &CpuDevice) {
         self.normed.fill(f32::NAN);
         self.rounded.poison();
+        self.pairs.fill(BrainPair(u32::MAX));
         for thread in 0..device.desks.len() {
             Desk::of(&device.desks, thread).poison();
         }

@@ -1,12 +1,14 @@
 //! Products of quantised matrices, in integers.
 //!
-//! Inputs are rounded to 16 bits in blocks of 32, each with a scale of its own: the products of a block's numbers with a block of weights (8
-//! bits or 4) are summed in 32 bits without any rounding, and the two scales come in once for 32 terms. An input is off by at most 2^-16 of the greatest in
-//! its block. (With 8 bits, as llama.cpp has them, it would be 2^-8; instructions that multiply bytes pay only where they add four at a time, VNNI.)
+//! Inputs are rounded to integers in blocks of 32, each with a scale of its own: the products of a block's numbers with a block of weights (8
+//! bits or 4) are summed in 32 bits without any rounding, and the two scales come in once for 32 terms. How many bits an input keeps is the
+//! instruction set's affair ([`Dots`]): 16, and it is off by at most 2^-16 of the greatest in its block; or 8, as llama.cpp has it
+//! everywhere, where instructions add four products of bytes at a time and are twice as fast for it.
 //!
-//! Instructions multiply pairs: weights stand as `[depth / 2][32 outputs][2]`, so that one register has two steps of depth for as many
-//! outputs as it has lanes.
+//! Such an instruction takes one operand without a sign. Weights of 4 bits have none; those of 8 bits are packed with 128 added, and sums start
+//! with what that adds too much: -128 times the sum of a block's inputs.
 
+use super::dots::Dots;
 use super::prefetch_far;
 use super::vector::{PANEL, Vector};
 
@@ -22,50 +24,67 @@ const Q4_QUANTS: usize = 4 * PANEL;
 /// Numbers of one block of a panel, widened.
 pub const WIDE_BLOCK: usize = BLOCK * PANEL;
 
+/// Rows of rounded inputs, from some row and block on; `stride` is the number of blocks from a row to the next. What quants are of is [`Dots::Quant`].
+#[derive(Clone, Copy)]
+pub struct Inputs {
+    /// `[rows][stride][32]`.
+    pub quants: *const u8,
+    /// `[rows][stride]`, as the next two: what a quant is a multiple of.
+    pub scales: *const f32,
+    /// Sums of each block's rounded inputs, which a format's minima multiply.
+    pub sums: *const f32,
+    /// What the sums of weights with [`Dots::SHIFT`] start with.
+    pub starts: *const i32,
+    pub stride: usize,
+}
+
 /// Rounds a row to integers: `x ≈ scales[block] * quants`. `sums` are those of each block's rounded inputs, which a format's minima multiply (of the
 /// exact ones, they would not cancel against what quants that are all positive add too much). What the last block lacks becomes zeros. A NaN makes its
 /// block's scale NaN.
 ///
 /// # Safety
-/// As [`Vector`]; `quants` has room for whole blocks, `scales` and `sums` for one number each.
+/// As [`Vector`]; `quants` has room for whole blocks of [`Dots::Quant`], the others for one number each.
 #[inline(always)]
-pub unsafe fn quantise<V: Vector>(
+pub unsafe fn quantise<D: Dots>(
     x: &[f32],
-    quants: &mut [i16],
+    quants: *mut u8,
     scales: &mut [f32],
     sums: &mut [f32],
+    starts: &mut [i32],
 ) {
-    const LARGEST: f32 = 32_767.0;
+    let lanes = D::V::LANES;
+    let quants = quants.cast::<D::Quant>();
     for (b, part) in x.chunks(BLOCK).enumerate() {
         let mut block = [0.0f32; BLOCK];
         block[..part.len()].copy_from_slice(part);
         // SAFETY: vectors lie within the block, and within its place among the quants.
         unsafe {
             let at = block.as_ptr();
-            let (mut greatest, mut sum) = (V::splat(0.0), V::splat(0.0));
-            for i in (0..BLOCK).step_by(V::LANES) {
-                let x = V::load(at.add(i));
-                greatest = greatest.max(x).max(V::splat(0.0).sub(x));
+            let (mut greatest, mut sum) = (D::V::splat(0.0), D::V::splat(0.0));
+            for i in (0..BLOCK).step_by(lanes) {
+                let x = D::V::load(at.add(i));
+                greatest = greatest.max(x).max(D::V::splat(0.0).sub(x));
                 sum = sum.add(x);
             }
             let greatest = greatest.greatest();
             // Zero times a NaN is one.
-            let scale = (greatest + 0.0 * sum.sum()) / LARGEST;
+            let scale = (greatest + 0.0 * sum.sum()) / D::LARGEST;
             let by = if greatest > 0.0 {
-                LARGEST / greatest
+                D::LARGEST / greatest
             } else {
                 0.0
             };
-            let to = quants[b * BLOCK..][..BLOCK].as_mut_ptr();
             // Whole numbers, and their sum is below 2^24.
-            let mut total = V::splat(0.0);
-            for i in (0..BLOCK).step_by(V::LANES) {
-                let rounded = V::load(at.add(i)).mul(V::splat(by)).round();
-                rounded.store_i16(to.add(i));
+            let mut total = D::V::splat(0.0);
+            for i in (0..BLOCK).step_by(lanes) {
+                let rounded = D::V::load(at.add(i)).mul(D::V::splat(by)).round();
+                D::store_quants(rounded, quants.add(b * BLOCK + i));
                 total = total.add(rounded);
             }
+            let total = total.sum();
             scales[b] = scale;
-            sums[b] = scale * total.sum();
+            sums[b] = scale * total;
+            starts[b] = -D::SHIFT * total as i32;
         }
     }
 }
@@ -74,33 +93,33 @@ pub unsafe fn quantise<V: Vector>(
 pub trait Quants {
     const BLOCK_BYTES: usize;
     const MINIMA: bool;
+    /// Whether [`Dots::SHIFT`] was added to its weights.
+    const SHIFTED: bool;
 
-    /// For the outputs from `lane` on, pairs `step` and `step + 8` of a block (`step < 8`).
+    /// For the outputs from `lane` on, groups `step` and `step + 16 / GROUP` of a block (`step < 16 / GROUP`).
     ///
     /// # Safety
     /// As [`Vector`]; `block` is a whole block.
-    unsafe fn pairs<V: Vector>(block: *const u8, step: usize, lane: usize) -> [V::Pairs; 2];
+    unsafe fn groups<D: Dots>(block: *const u8, step: usize, lane: usize) -> [D::Group; 2];
 }
 
-/// `[16][32][2]` signed bytes.
+/// `[32 / GROUP][32][GROUP]` bytes.
 pub struct Q8;
-/// `[8][32][2]` bytes: steps 0 to 15 are low nibbles, 16 to 31 the high ones.
+/// `[16 / GROUP][32][GROUP]` bytes: steps 0 to 15 are low nibbles, 16 to 31 the high ones.
 pub struct Q4;
 
 impl Quants for Q8 {
     const BLOCK_BYTES: usize = Q8_BLOCK;
     const MINIMA: bool = false;
+    const SHIFTED: bool = true;
 
     #[inline(always)]
     // SAFETY: the contract is the trait's.
-    unsafe fn pairs<V: Vector>(block: *const u8, step: usize, lane: usize) -> [V::Pairs; 2] {
-        // SAFETY: 16 steps of 64 bytes follow the scales.
+    unsafe fn groups<D: Dots>(block: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
+        // SAFETY: 32 steps of 32 bytes follow the scales.
         unsafe {
-            let at = block.add(Q8_QUANTS + (step * PANEL + lane) * 2);
-            [
-                V::pairs_of_bytes(at.cast()),
-                V::pairs_of_bytes(at.add(8 * PANEL * 2).cast()),
-            ]
+            let at = block.add(Q8_QUANTS + (step * PANEL + lane) * D::GROUP);
+            [D::bytes(at), D::bytes(at.add(16 * PANEL))]
         }
     }
 }
@@ -108,12 +127,13 @@ impl Quants for Q8 {
 impl Quants for Q4 {
     const BLOCK_BYTES: usize = Q4_BLOCK;
     const MINIMA: bool = true;
+    const SHIFTED: bool = false;
 
     #[inline(always)]
     // SAFETY: the contract is the trait's.
-    unsafe fn pairs<V: Vector>(block: *const u8, step: usize, lane: usize) -> [V::Pairs; 2] {
-        // SAFETY: eight steps of 64 bytes follow the minima.
-        unsafe { V::pairs_of_nibbles(block.add(Q4_QUANTS + (step * PANEL + lane) * 2)) }
+    unsafe fn groups<D: Dots>(block: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
+        // SAFETY: 16 steps of 32 bytes follow the minima.
+        unsafe { D::nibbles(block.add(Q4_QUANTS + (step * PANEL + lane) * D::GROUP)) }
     }
 }
 
@@ -122,62 +142,80 @@ impl Quants for Q4 {
 /// # Safety
 /// As [`Vector`]; the row has `blocks` blocks and the panel as many, `output` 32 floats.
 #[inline(always)]
-pub unsafe fn row<V: Vector, Q: Quants, const WIDE: usize>(
-    quants: *const i16,
-    scales: *const f32,
-    sums: *const f32,
+pub unsafe fn row<D: Dots, Q: Quants, const WIDE: usize>(
+    input: &Inputs,
     blocks: usize,
     panel: *const u8,
     output: *mut f32,
 ) {
     // SAFETY: offsets stay within one block of the panel and 32 inputs.
     unsafe {
-        let mut totals = [V::splat(0.0); WIDE];
+        let lanes = D::V::LANES;
+        let quants = input.quants.cast::<D::Quant>();
+        let mut totals = [D::V::splat(0.0); WIDE];
         for b in 0..blocks {
-            let (block, input) = (panel.add(b * Q::BLOCK_BYTES), quants.add(b * BLOCK));
-            let mut parts = [V::no_sums(); WIDE];
+            let (block, quants) = (panel.add(b * Q::BLOCK_BYTES), quants.add(b * BLOCK));
+            let mut parts = [start::<D, Q>(input.starts, b); WIDE];
             prefetch_far(block, Q::BLOCK_BYTES);
-            for step in 0..8 {
-                let x = V::splat_pair(input.add(2 * step));
-                let later = V::splat_pair(input.add(2 * step + 16));
+            for step in 0..16 / D::GROUP {
+                let x = D::splat(quants.add(D::GROUP * step));
+                let later = D::splat(quants.add(D::GROUP * step + 16));
                 for (j, part) in parts.iter_mut().enumerate() {
-                    let [w, v] = Q::pairs::<V>(block, step, j * V::LANES);
-                    *part = V::add_products(*part, w, x);
-                    *part = V::add_products(*part, v, later);
+                    let [w, v] = Q::groups::<D>(block, step, j * lanes);
+                    *part = D::add_products(*part, w, x);
+                    *part = D::add_products(*part, v, later);
                 }
             }
-            let (scale, sum) = (V::splat(*scales.add(b)), V::splat(*sums.add(b)));
+            let scale = D::V::splat(*input.scales.add(b));
+            let sum = D::V::splat(*input.sums.add(b));
             for (j, total) in totals.iter_mut().enumerate() {
-                let of_weights = V::load_f16(block.cast::<u16>().add(j * V::LANES));
-                *total = V::from_sums(parts[j]).mul_add(of_weights.mul(scale), *total);
+                let of_weights = D::V::load_f16(block.cast::<u16>().add(j * lanes));
+                *total = D::floats(parts[j]).mul_add(of_weights.mul(scale), *total);
                 if Q::MINIMA {
-                    let minima = block.add(Q4_MINIMA).cast::<u16>().add(j * V::LANES);
-                    *total = V::load_f16(minima).mul_add(sum, *total);
+                    let minima = block.add(Q4_MINIMA).cast::<u16>().add(j * lanes);
+                    *total = D::V::load_f16(minima).mul_add(sum, *total);
                 }
             }
         }
         for (j, total) in totals.into_iter().enumerate() {
-            total.store(output.add(j * V::LANES));
+            total.store(output.add(j * lanes));
         }
     }
 }
 
-/// The quants of `blocks` blocks of a panel in 16 bits, `[blocks][16][32][2]`: whoever multiplies many rows widens them once.
+/// What sums of a block start with.
 ///
 /// # Safety
-/// As [`Vector`]; `panel` has as many blocks, `output` room for [`WIDE_BLOCK`] numbers of each.
+/// As [`Vector`]; `starts` has the block's.
 #[inline(always)]
-pub unsafe fn widen<V: Vector, Q: Quants>(panel: *const u8, blocks: usize, output: *mut i16) {
+unsafe fn start<D: Dots, Q: Quants>(starts: *const i32, block: usize) -> D::Sums {
+    // SAFETY: passed on.
+    unsafe {
+        D::start(match Q::SHIFTED && D::SHIFT != 0 {
+            true => *starts.add(block),
+            false => 0,
+        })
+    }
+}
+
+/// The quants of `blocks` blocks of a panel as [`Dots::load`] takes them, `[blocks][32 / GROUP][32][GROUP]`: whoever multiplies many rows makes them
+/// ready once.
+///
+/// # Safety
+/// As [`Vector`]; `panel` has as many blocks, `output` room for [`WIDE_BLOCK`] weights of [`Dots::WIDE_BYTES`] of each.
+#[inline(always)]
+pub unsafe fn widen<D: Dots, Q: Quants>(panel: *const u8, blocks: usize, output: *mut u8) {
     // SAFETY: offsets stay within a block.
     unsafe {
         for b in 0..blocks {
-            let (block, output) = (panel.add(b * Q::BLOCK_BYTES), output.add(b * WIDE_BLOCK));
-            for step in 0..8 {
-                for lane in (0..PANEL).step_by(V::LANES) {
-                    let [now, later] = Q::pairs::<V>(block, step, lane);
-                    let to = output.add((step * PANEL + lane) * 2);
-                    V::store_pairs(now, to);
-                    V::store_pairs(later, to.add(8 * PANEL * 2));
+            let block = panel.add(b * Q::BLOCK_BYTES);
+            let output = output.add(b * WIDE_BLOCK * D::WIDE_BYTES);
+            for step in 0..16 / D::GROUP {
+                for lane in (0..PANEL).step_by(D::V::LANES) {
+                    let [now, later] = Q::groups::<D>(block, step, lane);
+                    let to = output.add((step * PANEL + lane) * D::GROUP * D::WIDE_BYTES);
+                    D::store(now, to);
+                    D::store(later, to.add(16 * PANEL * D::WIDE_BYTES));
                 }
             }
         }
@@ -188,17 +226,11 @@ pub unsafe fn widen<V: Vector, Q: Quants>(panel: *const u8, blocks: usize, outpu
 pub struct Product {
     pub rows: usize,
     pub blocks: usize,
-    pub quants: *const i16,
-    pub scales: *const f32,
-    pub sums: *const f32,
-    /// Blocks from one row of the input to the next.
-    pub stride: usize,
+    pub input: Inputs,
     /// What [`widen`] made.
-    pub wide: *const i16,
+    pub wide: *const u8,
     /// The panel itself, for its scales and minima.
     pub panel: *const u8,
-    pub block_bytes: usize,
-    pub minima: bool,
     /// Rows of 32.
     pub output: *mut f32,
     pub add: bool,
@@ -209,9 +241,9 @@ pub struct Product {
 /// # Safety
 /// As [`Vector`]; the pointers are valid for the shapes that [`Product`] tells.
 #[inline(always)]
-pub unsafe fn product<V: Vector, const VECTORS: usize>(p: &Product) {
+pub unsafe fn product<D: Dots, Q: Quants, const VECTORS: usize>(p: &Product) {
     // SAFETY: tiles lie within the product's rows and lanes.
-    unsafe { each_tile!(p, V, VECTORS, tile) }
+    unsafe { each_tile!(p, D::V, VECTORS, tile, [D, Q]) }
 }
 
 /// `ROWS x VECTORS` registers of integer sums, kept over a block; what blocks come to is added up in the output, which stays in the first-level
@@ -220,66 +252,73 @@ pub unsafe fn product<V: Vector, const VECTORS: usize>(p: &Product) {
 /// # Safety
 /// As [`Vector`], and the product has this tile's rows and columns.
 #[inline(always)]
-unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(
+unsafe fn tile<D: Dots, Q: Quants, const ROWS: usize, const VECTORS: usize>(
     p: &Product,
     row: usize,
     lane: usize,
 ) {
     // SAFETY: see `product`.
     unsafe {
-        let row_of_quants = p.stride * BLOCK;
+        let lanes = D::V::LANES;
+        let input = &p.input;
+        let row_of_quants = input.stride * BLOCK;
         let output = p.output.add(row * PANEL + lane);
         if !p.add {
             for r in 0..ROWS {
                 for j in 0..VECTORS {
-                    V::splat(0.0).store(output.add(r * PANEL + j * V::LANES));
+                    D::V::splat(0.0).store(output.add(r * PANEL + j * lanes));
                 }
             }
         }
         for b in 0..p.blocks {
             // Three rows share a pointer; see the product of f32.
-            let first = p.quants.add(row * row_of_quants + b * BLOCK);
+            let quants = input.quants.cast::<D::Quant>();
+            let first = quants.add(row * row_of_quants + b * BLOCK);
             let mut bases = [first; 4];
             for (i, base) in bases.iter_mut().enumerate() {
                 if 3 * i < ROWS {
                     *base = first.add(3 * i * row_of_quants);
                 }
             }
-            let mut wide = p.wide.add(b * WIDE_BLOCK + 2 * lane);
-            let mut parts = [[V::no_sums(); VECTORS]; ROWS];
-            for _ in 0..BLOCK / 2 {
-                let mut weights = [V::load_pairs(wide); VECTORS];
+            let group = D::GROUP * D::WIDE_BYTES;
+            let mut wide = p.wide.add(b * WIDE_BLOCK * D::WIDE_BYTES + lane * group);
+            let mut parts = [[D::start(0); VECTORS]; ROWS];
+            for (r, parts) in parts.iter_mut().enumerate() {
+                *parts = [start::<D, Q>(input.starts, (row + r) * input.stride + b); VECTORS];
+            }
+            for _ in 0..BLOCK / D::GROUP {
+                let mut weights = [D::load(wide); VECTORS];
                 for (j, w) in weights.iter_mut().enumerate() {
-                    *w = V::load_pairs(wide.add(2 * j * V::LANES));
+                    *w = D::load(wide.add(j * lanes * group));
                 }
                 for (r, parts) in parts.iter_mut().enumerate() {
-                    let x = V::splat_pair(bases[r / 3].add(r % 3 * row_of_quants));
+                    let x = D::splat(bases[r / 3].add(r % 3 * row_of_quants));
                     for (j, part) in parts.iter_mut().enumerate() {
-                        *part = V::add_products(*part, weights[j], x);
+                        *part = D::add_products(*part, weights[j], x);
                     }
                 }
                 for base in &mut bases {
-                    *base = base.add(2);
+                    *base = base.add(D::GROUP);
                 }
-                wide = wide.add(2 * PANEL);
+                wide = wide.add(PANEL * group);
             }
-            let block = p.panel.add(b * p.block_bytes);
+            let block = p.panel.add(b * Q::BLOCK_BYTES);
             for j in 0..VECTORS {
-                let at = lane + j * V::LANES;
-                let of_weights = V::load_f16(block.cast::<u16>().add(at));
+                let at = lane + j * lanes;
+                let of_weights = D::V::load_f16(block.cast::<u16>().add(at));
                 for (r, parts) in parts.iter().enumerate() {
-                    let scale = V::splat(*p.scales.add((row + r) * p.stride + b));
-                    let to = output.add(r * PANEL + j * V::LANES);
-                    V::from_sums(parts[j])
-                        .mul_add(of_weights.mul(scale), V::load(to))
+                    let scale = D::V::splat(*input.scales.add((row + r) * input.stride + b));
+                    let to = output.add(r * PANEL + j * lanes);
+                    D::floats(parts[j])
+                        .mul_add(of_weights.mul(scale), D::V::load(to))
                         .store(to);
                 }
-                if p.minima {
-                    let minima = V::load_f16(block.add(Q4_MINIMA).cast::<u16>().add(at));
+                if Q::MINIMA {
+                    let minima = D::V::load_f16(block.add(Q4_MINIMA).cast::<u16>().add(at));
                     for r in 0..ROWS {
-                        let sum = V::splat(*p.sums.add((row + r) * p.stride + b));
-                        let to = output.add(r * PANEL + j * V::LANES);
-                        minima.mul_add(sum, V::load(to)).store(to);
+                        let sum = D::V::splat(*input.sums.add((row + r) * input.stride + b));
+                        let to = output.add(r * PANEL + j * lanes);
+                        minima.mul_add(sum, D::V::load(to)).store(to);
                     }
                 }
             }

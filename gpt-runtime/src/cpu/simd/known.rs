@@ -5,32 +5,44 @@
 
 use gpt_plan::Format;
 
-use super::integer::{self, BLOCK, Q4, Q8, WIDE_BLOCK};
+use super::integer::{self, BLOCK};
 use super::learn::{self, AdamStep};
-use super::product::{self, Brain, Half};
+use super::product::{self, Brain, BrainPair, Half};
 use super::rows;
 use super::{Integers, Isa, PANEL};
 
-/// Calls a function of the set's module.
+/// Calls a function of the set's module; those of sets that only multiply integers or pairs otherwise are the plain set's.
 macro_rules! each_set {
-    ($isa:expr, $($call:tt)*) => {{
+    ($isa:expr, $($call:tt)*) => {
+        each_set!(@ $isa, [avx512, avx512, avx512, avx2, neon, portable] $($call)*)
+    };
+    (@integers $isa:expr, $($call:tt)*) => {
+        each_set!(@ $isa, [vnni, vnni, integers_avx512, integers_avx2, integers_neon, integers_portable] $($call)*)
+    };
+    (@ $isa:expr, [$bf16:ident, $vnni:ident, $avx512:ident, $avx2:ident, $neon:ident, $portable:ident] $($call:tt)*) => {{
         assert!(Isa::available().contains(&$isa), "the processor has no such instructions");
         // SAFETY: the set was detected, and the caller has checked the operands.
         unsafe {
             match $isa {
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => avx512::$($call)*,
+                Isa::Avx512Bf16 => $bf16::$($call)*,
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => avx2::$($call)*,
+                Isa::Avx512Vnni => $vnni::$($call)*,
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => $avx512::$($call)*,
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => $avx2::$($call)*,
                 #[cfg(target_arch = "aarch64")]
-                Isa::Neon => neon::$($call)*,
-                Isa::Portable => portable::$($call)*,
+                Isa::Neon => $neon::$($call)*,
+                Isa::Portable => $portable::$($call)*,
+                Isa::PortableBf16 => unreachable!("never the best"),
                 #[allow(unreachable_patterns)]
                 _ => unreachable!("no such set on this architecture"),
             }
         }
     }};
 }
+
 /// `output (+)= input · panel` with literal sizes; see [`Kernels::product`](super::Kernels::product).
 ///
 /// # Panics
@@ -88,6 +100,33 @@ pub fn gemv<const DEPTH: usize>(
     }
 }
 
+/// One row times a panel in pairs of bf16, `DEPTH` of them; see [`Kernels::gemv_pairs`](super::Kernels::gemv_pairs).
+///
+/// # Panics
+/// As `product`, and if the set does not multiply pairs.
+pub fn gemv_pairs<const DEPTH: usize>(
+    isa: Isa,
+    input: &[BrainPair],
+    panel: &[BrainPair],
+    output: &mut [f32; PANEL],
+) {
+    assert!(
+        input.len() == DEPTH && panel.len() == DEPTH * PANEL,
+        "operands of a row's product"
+    );
+    assert!(
+        isa == Isa::Avx512Bf16 && Isa::available().contains(&isa),
+        "a set that multiplies pairs"
+    );
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the set was detected, and the operands' lengths are those of the product.
+    unsafe {
+        pairs::gemv::<DEPTH>(input.as_ptr(), panel.as_ptr(), output.as_mut_ptr())
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = output;
+}
+
 /// One row of integers times a quantised panel; see [`Kernels::integer_row`](super::Kernels::integer_row).
 ///
 /// # Panics
@@ -100,20 +139,22 @@ pub fn integer_row<const BLOCKS: usize>(
     output: &mut [f32; PANEL],
 ) {
     assert!(
-        format.block() == BLOCK
-            && panel.len() == BLOCKS * format.block_bytes() * PANEL
-            && input.quants.len() >= BLOCKS * BLOCK
-            && input.scales.len() >= BLOCKS
-            && input.sums.len() >= BLOCKS,
+        format.block() == BLOCK && panel.len() == BLOCKS * format.block_bytes() * PANEL,
         "operands of a row of integers"
     );
-    let (quants, scales) = (input.quants.as_ptr(), input.scales.as_ptr());
-    let (sums, panel, output) = (input.sums.as_ptr(), panel.as_ptr(), output.as_mut_ptr());
+    let input = input.checked(BLOCKS, quant_bytes(isa));
+    let (panel, output) = (panel.as_ptr(), output.as_mut_ptr());
     if format == Format::Q8 {
-        each_set!(isa, row_q8::<BLOCKS>(quants, scales, sums, panel, output))
+        each_set!(@integers isa, row_q8::<BLOCKS>(&input, panel, output))
     } else {
-        each_set!(isa, row_q4::<BLOCKS>(quants, scales, sums, panel, output))
+        each_set!(@integers isa, row_q4::<BLOCKS>(&input, panel, output))
     }
+}
+
+fn quant_bytes(isa: Isa) -> usize {
+    isa.kernels()
+        .expect("a set of this processor")
+        .quant_bytes()
 }
 
 /// Many rows of integers times a part of a panel, rows of `STRIDE` blocks; see [`Kernels::integer_product`](super::Kernels::integer_product).
@@ -125,36 +166,33 @@ pub fn integer_product<const ROWS: usize, const BLOCKS: usize, const STRIDE: usi
     format: Format,
     input: &Integers<'_>,
     panel: &[u8],
-    wide: &[i16],
+    wide: &[u8],
     output: &mut [f32],
     add: bool,
 ) {
-    let last = (ROWS - 1) * STRIDE + BLOCKS;
+    let wide_bytes = isa.kernels().expect("a set of this processor").wide_bytes();
     assert!(
         format.block() == BLOCK
+            && input.blocks == STRIDE
             && panel.len() == BLOCKS * format.block_bytes() * PANEL
-            && wide.len() >= BLOCKS * WIDE_BLOCK
-            && input.quants.len() >= last * BLOCK
-            && input.scales.len() >= last
-            && input.sums.len() >= last
+            && wide.len() >= BLOCKS * wide_bytes
             && output.len() >= ROWS * PANEL,
         "operands of a product of integers"
     );
     let product = integer::Product {
         rows: ROWS,
         blocks: BLOCKS,
-        quants: input.quants.as_ptr(),
-        scales: input.scales.as_ptr(),
-        sums: input.sums.as_ptr(),
-        stride: STRIDE,
+        input: input.checked((ROWS - 1) * STRIDE + BLOCKS, quant_bytes(isa)),
         wide: wide.as_ptr(),
         panel: panel.as_ptr(),
-        block_bytes: format.block_bytes() * PANEL,
-        minima: format == Format::Q4,
         output: output.as_mut_ptr(),
         add,
     };
-    each_set!(isa, integer_product::<ROWS, BLOCKS, STRIDE>(product))
+    if format == Format::Q8 {
+        each_set!(@integers isa, product_q8::<ROWS, BLOCKS, STRIDE>(product))
+    } else {
+        each_set!(@integers isa, product_q4::<ROWS, BLOCKS, STRIDE>(product))
+    }
 }
 
 /// A row as LayerNorm shows it: statistics, then [`Kernels::normalise`](super::Kernels::normalise).
@@ -246,25 +284,6 @@ macro_rules! known {
             }
 
             $(#[$feature])?
-            pub unsafe fn row_q8<const B: usize>(x: *const i16, scales: *const f32, sums: *const f32, panel: *const u8, out: *mut f32) {
-                // SAFETY: see above.
-                unsafe { integer::row::<V, Q8, $wide>(x, scales, sums, B, panel, out) }
-            }
-
-            $(#[$feature])?
-            pub unsafe fn row_q4<const B: usize>(x: *const i16, scales: *const f32, sums: *const f32, panel: *const u8, out: *mut f32) {
-                // SAFETY: see above.
-                unsafe { integer::row::<V, Q4, $wide>(x, scales, sums, B, panel, out) }
-            }
-
-            $(#[$feature])?
-            pub unsafe fn integer_product<const R: usize, const B: usize, const S: usize>(of: integer::Product) {
-                let known = integer::Product { rows: R, blocks: B, stride: S, ..of };
-                // SAFETY: see above.
-                unsafe { integer::product::<V, $tile>(&known) }
-            }
-
-            $(#[$feature])?
             pub unsafe fn layer_norm<const N: usize>(x: &[f32; N], gamma: &[f32; N], beta: &[f32; N], out: &mut [f32; N], eps: f32) {
                 // SAFETY: see above.
                 unsafe {
@@ -288,6 +307,61 @@ macro_rules! known {
     };
 }
 
+/// The same of those that multiply integers. SAFETY likewise.
+macro_rules! known_integers {
+    ($module:ident, $dots:path, $wide:literal, $tile:literal, $(#[$feature:meta])?) => {
+        mod $module {
+            use super::integer::{self, Inputs, Product, Q4, Q8};
+            use $dots as D;
+
+            $(#[$feature])?
+            pub unsafe fn row_q8<const B: usize>(input: &Inputs, panel: *const u8, out: *mut f32) {
+                // SAFETY: see above.
+                unsafe { integer::row::<D, Q8, $wide>(input, B, panel, out) }
+            }
+
+            $(#[$feature])?
+            pub unsafe fn row_q4<const B: usize>(input: &Inputs, panel: *const u8, out: *mut f32) {
+                // SAFETY: see above.
+                unsafe { integer::row::<D, Q4, $wide>(input, B, panel, out) }
+            }
+
+            $(#[$feature])?
+            pub unsafe fn product_q8<const R: usize, const B: usize, const S: usize>(of: Product) {
+                let input = Inputs { stride: S, ..of.input };
+                let known = Product { rows: R, blocks: B, input, ..of };
+                // SAFETY: see above.
+                unsafe { integer::product::<D, Q8, $tile>(&known) }
+            }
+
+            $(#[$feature])?
+            pub unsafe fn product_q4<const R: usize, const B: usize, const S: usize>(of: Product) {
+                let input = Inputs { stride: S, ..of.input };
+                let known = Product { rows: R, blocks: B, input, ..of };
+                // SAFETY: see above.
+                unsafe { integer::product::<D, Q4, $tile>(&known) }
+            }
+        }
+    };
+}
+
+/// And the row of pairs. SAFETY likewise.
+#[cfg(target_arch = "x86_64")]
+mod pairs {
+    use super::product::{self, BrainPair};
+    use crate::cpu::simd::x86::Avx512 as V;
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    pub unsafe fn gemv<const D: usize>(
+        x: *const BrainPair,
+        panel: *const BrainPair,
+        out: *mut f32,
+    ) {
+        // SAFETY: see above.
+        unsafe { product::gemv::<V, BrainPair, 2, 4>(x, D, panel, out) }
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 known!(avx512, super::super::x86::Avx512, 2, 2, 4, #[target_feature(enable = "avx512f,avx512bw")]);
 #[cfg(target_arch = "x86_64")]
@@ -295,3 +369,13 @@ known!(avx2, super::super::x86::Avx2, 4, 2, 2, #[target_feature(enable = "avx2,f
 #[cfg(target_arch = "aarch64")]
 known!(neon, super::super::neon::Neon, 8, 2, 2,);
 known!(portable, super::super::portable::Portable, 4, 1, 1,);
+
+#[cfg(target_arch = "x86_64")]
+known_integers!(vnni, super::super::x86::Vnni, 2, 2, #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]);
+#[cfg(target_arch = "x86_64")]
+known_integers!(integers_avx512, super::super::x86::Avx512, 2, 2, #[target_feature(enable = "avx512f,avx512bw")]);
+#[cfg(target_arch = "x86_64")]
+known_integers!(integers_avx2, super::super::x86::Avx2, 4, 2, #[target_feature(enable = "avx2,fma,f16c")]);
+#[cfg(target_arch = "aarch64")]
+known_integers!(integers_neon, super::super::neon::Neon, 8, 2,);
+known_integers!(integers_portable, super::super::portable::Portable, 4, 1,);

@@ -14,27 +14,27 @@ macro_rules! methods {
     )*};
 }
 
-/// Calls the register tile `$tile::<V, ROWS, VECTORS>(p, row, lane)` for all rows of a product `$p` and the lanes of a panel: as high as the
+/// Calls the register tile `$tile::<$T.., ROWS, VECTORS>(p, row, lane)` for all rows of a product `$p` and the lanes of a panel: as high as the
 /// instruction set's are, and as high as what is left in the end.
 macro_rules! each_tile {
-    ($p:ident, $V:ident, $vectors:ident, $tile:ident $(, $E:ident)?) => {{
+    ($p:ident, $V:ty, $vectors:ident, $tile:ident, [$($T:ident),*]) => {{
         let mut row = 0;
         while row < $p.rows {
-            let rows = $V::TILE_ROWS.min($p.rows - row);
-            for lane in (0..PANEL).step_by($vectors * $V::LANES) {
+            let rows = <$V>::TILE_ROWS.min($p.rows - row);
+            for lane in (0..PANEL).step_by($vectors * <$V>::LANES) {
                 match rows {
-                    1 => $tile::<$V, $($E,)? 1, $vectors>($p, row, lane),
-                    2 => $tile::<$V, $($E,)? 2, $vectors>($p, row, lane),
-                    3 => $tile::<$V, $($E,)? 3, $vectors>($p, row, lane),
-                    4 => $tile::<$V, $($E,)? 4, $vectors>($p, row, lane),
-                    5 => $tile::<$V, $($E,)? 5, $vectors>($p, row, lane),
-                    6 => $tile::<$V, $($E,)? 6, $vectors>($p, row, lane),
-                    7 => $tile::<$V, $($E,)? 7, $vectors>($p, row, lane),
-                    8 => $tile::<$V, $($E,)? 8, $vectors>($p, row, lane),
-                    9 => $tile::<$V, $($E,)? 9, $vectors>($p, row, lane),
-                    10 => $tile::<$V, $($E,)? 10, $vectors>($p, row, lane),
-                    11 => $tile::<$V, $($E,)? 11, $vectors>($p, row, lane),
-                    _ => $tile::<$V, $($E,)? 12, $vectors>($p, row, lane),
+                    1 => $tile::<$($T,)* 1, $vectors>($p, row, lane),
+                    2 => $tile::<$($T,)* 2, $vectors>($p, row, lane),
+                    3 => $tile::<$($T,)* 3, $vectors>($p, row, lane),
+                    4 => $tile::<$($T,)* 4, $vectors>($p, row, lane),
+                    5 => $tile::<$($T,)* 5, $vectors>($p, row, lane),
+                    6 => $tile::<$($T,)* 6, $vectors>($p, row, lane),
+                    7 => $tile::<$($T,)* 7, $vectors>($p, row, lane),
+                    8 => $tile::<$($T,)* 8, $vectors>($p, row, lane),
+                    9 => $tile::<$($T,)* 9, $vectors>($p, row, lane),
+                    10 => $tile::<$($T,)* 10, $vectors>($p, row, lane),
+                    11 => $tile::<$($T,)* 11, $vectors>($p, row, lane),
+                    _ => $tile::<$($T,)* 12, $vectors>($p, row, lane),
                 }
             }
             row += rows;
@@ -43,6 +43,7 @@ macro_rules! each_tile {
 }
 
 mod door;
+mod dots;
 mod integer;
 #[doc(hidden)]
 pub mod known;
@@ -59,12 +60,13 @@ mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use gpt_plan::Format;
 use product::Product;
 
-pub use door::Cell;
-pub use door::{Integers, Strided, StridedMut};
+pub use door::{Cell, Factor, Integers, IntegersMut, Strided, StridedMut};
 pub use integer::{BLOCK, WIDE_BLOCK};
 pub use learn::AdamStep;
+pub use product::BrainPair;
 pub(super) use product::{Brain, Half};
 pub(super) use rows::Running;
 pub use vector::PANEL;
@@ -72,10 +74,16 @@ pub use vector::PANEL;
 /// An instruction set that the engine has kernels for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
+    /// AVX-512 with VNNI and BF16: products of bytes, and of pairs of bf16.
+    Avx512Bf16,
+    /// AVX-512 with VNNI: products of bytes.
+    Avx512Vnni,
     Avx512,
     Avx2,
     Neon,
     Portable,
+    /// Plain Rust that rounds inputs as [`Avx512Bf16`](Isa::Avx512Bf16) does: for tests, as nobody is faster for it.
+    PortableBf16,
 }
 
 impl Isa {
@@ -86,6 +94,12 @@ impl Isa {
         {
             if std::is_x86_feature_detected!("avx512f") && std::is_x86_feature_detected!("avx512bw")
             {
+                if std::is_x86_feature_detected!("avx512vnni") {
+                    if std::is_x86_feature_detected!("avx512bf16") {
+                        found.push(Isa::Avx512Bf16);
+                    }
+                    found.push(Isa::Avx512Vnni);
+                }
                 found.push(Isa::Avx512);
             }
             if std::is_x86_feature_detected!("avx2")
@@ -97,17 +111,20 @@ impl Isa {
         }
         #[cfg(target_arch = "aarch64")]
         found.push(Isa::Neon);
-        found.push(Isa::Portable);
+        found.extend([Isa::Portable, Isa::PortableBf16]);
         found
     }
 
     /// Its name for people.
     pub const fn name(self) -> &'static str {
         match self {
+            Isa::Avx512Bf16 => "AVX-512 with VNNI and BF16",
+            Isa::Avx512Vnni => "AVX-512 with VNNI",
             Isa::Avx512 => "AVX-512",
             Isa::Avx2 => "AVX2",
             Isa::Neon => "NEON",
             Isa::Portable => "portable",
+            Isa::PortableBf16 => "portable, with bytes and BF16",
         }
     }
 
@@ -118,22 +135,68 @@ impl Isa {
         }
         match self {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => Some(&avx512::KERNELS),
+            Isa::Avx512Bf16 => Some(&AVX512_BF16),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => Some(&avx2::KERNELS),
+            Isa::Avx512Vnni => Some(&AVX512_VNNI),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => Some(&AVX512),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => Some(&AVX2),
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon => Some(&neon_set::KERNELS),
-            Isa::Portable => Some(&portable_set::KERNELS),
+            Isa::Neon => Some(&NEON),
+            Isa::Portable => Some(&PORTABLE),
+            Isa::PortableBf16 => Some(&PORTABLE_BF16),
             #[allow(unreachable_patterns)]
             _ => None,
+        }
+    }
+
+    /// What becomes of an input when it is multiplied with a matrix in `format`.
+    pub const fn rounding(self, format: Format) -> Rounding {
+        let pairs = matches!(self, Isa::Avx512Bf16 | Isa::PortableBf16);
+        let bytes = pairs || matches!(self, Isa::Avx512Vnni);
+        match format {
+            Format::F32 | Format::F16 => Rounding::None,
+            Format::Bf16 if pairs => Rounding::Bf16,
+            Format::Bf16 => Rounding::None,
+            Format::Q8 | Format::Q4 if bytes => Rounding::Integer8,
+            Format::Q8 | Format::Q4 => Rounding::Integer16,
+        }
+    }
+}
+
+/// How inputs of a product are rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounding {
+    /// Not at all.
+    None,
+    /// To bf16.
+    Bf16,
+    /// To integers of 16 bits, in blocks of 32 with a scale each.
+    Integer16,
+    /// Likewise to 8 bits.
+    Integer8,
+}
+
+impl Rounding {
+    /// The NMSE that a product may have by it. An integer is off by `max / greatest / sqrt(12)` of a block of 32, `greatest` being 32767 or 127, and the root mean
+    /// square of the block is between `max / sqrt(32)` and `max`; a bf16 by up to 2^-9 of itself.
+    pub const fn nmse(self) -> f64 {
+        match self {
+            Rounding::None => 0.0,
+            Rounding::Bf16 => 1.0 / (512.0 * 512.0) / 3.0,
+            Rounding::Integer16 => 32.0 / 12.0 / (32_767.0 * 32_767.0),
+            Rounding::Integer8 => 32.0 / 12.0 / (127.0 * 127.0),
         }
     }
 }
 
 /// Row, statistics, gamma, beta, output.
 type Normalise = unsafe fn(&[f32], [f32; 2], &[f32], &[f32], &mut [f32]);
-/// Row, its integers, their scales and sums.
-type Quantise = unsafe fn(&[f32], &mut [i16], &mut [f32], &mut [f32]);
+/// Row, its integers, their scales and sums, what sums of shifted weights start with.
+type Quantise = unsafe fn(&[f32], *mut u8, &mut [f32], &mut [f32], &mut [i32]);
+/// Inputs, blocks, a panel, 32 outputs.
+type IntegerRow = unsafe fn(&integer::Inputs, usize, *const u8, *mut f32);
 /// Row, its output's gradient, gamma, mean, scale and centring, output, whether to add.
 type NormBackward = unsafe fn(&[f32], &[f32], &[f32], [f32; 3], &mut [f32], bool);
 /// Rows, their outputs' gradients, stride, statistics, sums for gamma and beta.
@@ -197,12 +260,9 @@ pub struct Kernels {
     gemv_f32: unsafe fn(*const f32, usize, *const f32, *mut f32),
     gemv_f16: unsafe fn(*const f32, usize, *const Half, *mut f32),
     gemv_bf16: unsafe fn(*const f32, usize, *const Brain, *mut f32),
-    row_q8: unsafe fn(*const i16, *const f32, *const f32, usize, *const u8, *mut f32),
-    row_q4: unsafe fn(*const i16, *const f32, *const f32, usize, *const u8, *mut f32),
-    widen_q8: unsafe fn(*const u8, usize, *mut i16),
-    widen_q4: unsafe fn(*const u8, usize, *mut i16),
-    integer_product: unsafe fn(&integer::Product),
-    quantise: Quantise,
+    integers: IntegerKernels,
+    /// Where instructions multiply pairs of bf16.
+    pairs: Option<PairKernels>,
     unpack_f16: unsafe fn(*const Half, usize, *mut f32),
     // SAFETY: as above, and the panel is whole.
     unpack_bf16: unsafe fn(*const Brain, usize, *mut f32),
@@ -238,12 +298,101 @@ pub struct Kernels {
     lanes: usize,
 }
 
-/// Compiles every kernel for one instruction set. `$wide` registers span a panel, `$tile` are one tile's width, `$unroll` steps of
-/// a row's product run side by side.
-macro_rules! instruction_set {
-    ($module:ident, $isa:ident, $vector:path, $wide:literal, $tile:literal, $unroll:literal, $(#[$feature:meta])?) => {
+/// Products of integers.
+#[derive(Clone, Copy)]
+struct IntegerKernels {
+    /// See [`Dots`](dots::Dots) for these four.
+    group: usize,
+    shift: i32,
+    quant_bytes: usize,
+    wide_bytes: usize,
+    row_q8: IntegerRow,
+    row_q4: IntegerRow,
+    widen_q8: unsafe fn(*const u8, usize, *mut u8),
+    widen_q4: unsafe fn(*const u8, usize, *mut u8),
+    product_q8: unsafe fn(&integer::Product),
+    product_q4: unsafe fn(&integer::Product),
+    quantise: Quantise,
+}
+
+/// Products of pairs of bf16.
+#[derive(Clone, Copy)]
+struct PairKernels {
+    product: unsafe fn(&Product<BrainPair, BrainPair>),
+    gemv: unsafe fn(*const BrainPair, usize, *const BrainPair, *mut f32),
+    pair_columns: unsafe fn(&[f32], &mut [BrainPair]),
+    pair_rows: unsafe fn(&[f32], &[f32], &mut [BrainPair]),
+}
+
+/// Functions of one instruction set, each a call of a generic kernel.
+macro_rules! functions {
+    ($feature:tt $($name:ident($($arg:ident: $type:ty),*) -> $ret:ty = $generic:expr;)*) => {
+        $(functions!(@function $feature $name($($arg: $type),*) -> $ret = $generic);)*
+    };
+    (@function [$($feature:meta)?] $name:ident($($arg:ident: $type:ty),*) -> $ret:ty = $generic:expr) => {
+        $(#[$feature])?
+        unsafe fn $name($($arg: $type),*) -> $ret {
+            // SAFETY: the table is only handed out where the set was detected; the rest is the generic kernel's contract.
+            unsafe { $generic($($arg),*) }
+        }
+    };
+}
+
+/// Compiles the products of integers.
+macro_rules! integer_set {
+    ($module:ident, $dots:path, $wide:literal, $tile:literal, $(#[$feature:meta])?) => {
         mod $module {
-            use super::integer;
+            use super::integer::{self, Inputs, Q4, Q8};
+            use super::dots::Dots;
+            use super::IntegerKernels;
+            use $dots as D;
+
+            functions!([$($feature)?]
+                row_q8(input: &Inputs, blocks: usize, panel: *const u8, out: *mut f32) -> () = integer::row::<D, Q8, $wide>;
+                row_q4(input: &Inputs, blocks: usize, panel: *const u8, out: *mut f32) -> () = integer::row::<D, Q4, $wide>;
+                widen_q8(panel: *const u8, blocks: usize, out: *mut u8) -> () = integer::widen::<D, Q8>;
+                widen_q4(panel: *const u8, blocks: usize, out: *mut u8) -> () = integer::widen::<D, Q4>;
+                product_q8(p: &integer::Product) -> () = integer::product::<D, Q8, $tile>;
+                product_q4(p: &integer::Product) -> () = integer::product::<D, Q4, $tile>;
+                quantise(x: &[f32], quants: *mut u8, scales: &mut [f32], sums: &mut [f32], starts: &mut [i32]) -> () = integer::quantise::<D>;
+            );
+
+            pub const KERNELS: IntegerKernels = IntegerKernels {
+                group: D::GROUP,
+                shift: D::SHIFT,
+                quant_bytes: size_of::<<D as Dots>::Quant>(),
+                wide_bytes: D::WIDE_BYTES,
+                row_q8, row_q4, widen_q8, widen_q4, product_q8, product_q4, quantise,
+            };
+        }
+    };
+}
+
+/// Compiles the products of pairs of bf16.
+macro_rules! pair_set {
+    ($module:ident, $vector:path, $wide:literal, $tile:literal, $unroll:literal, $(#[$feature:meta])?) => {
+        mod $module {
+            use super::product::{self, BrainPair, Product};
+            use super::PairKernels;
+            use $vector as V;
+
+            functions!([$($feature)?]
+                product(p: &Product<BrainPair, BrainPair>) -> () = product::product::<V, BrainPair, $tile, $wide>;
+                gemv(x: *const BrainPair, depth: usize, panel: *const BrainPair, out: *mut f32) -> () = product::gemv::<V, BrainPair, $wide, $unroll>;
+                pair_columns(row: &[f32], out: &mut [BrainPair]) -> () = product::pair_columns::<V>;
+                pair_rows(first: &[f32], second: &[f32], out: &mut [BrainPair]) -> () = product::pair_rows::<V>;
+            );
+
+            pub const KERNELS: PairKernels = PairKernels { product, gemv, pair_columns, pair_rows };
+        }
+    };
+}
+
+/// Compiles every other kernel for one instruction set. `$wide` registers span a panel, `$tile` are one tile's width, `$unroll` steps of
+/// a row's product run side by side; products of integers are those of the module `$integers`.
+macro_rules! instruction_set {
+    ($module:ident, $isa:ident, $vector:path, $integers:ident, $wide:literal, $tile:literal, $unroll:literal, $(#[$feature:meta])?) => {
+        mod $module {
             use super::learn::{self, AdamStep};
             use super::limits;
             use super::product::{self, Brain, Half, Product};
@@ -252,7 +401,7 @@ macro_rules! instruction_set {
             use super::{Isa, Kernels, PANEL};
             use $vector as V;
 
-            instruction_set!(@functions [$($feature)?]
+            functions!([$($feature)?]
                 product(p: &Product) -> () = product::product::<V, f32, $tile, $wide>;
                 product_f16(p: &Product<Half>) -> () = product::product::<V, Half, $tile, $wide>;
                 product_bf16(p: &Product<Brain>) -> () = product::product::<V, Brain, $tile, $wide>;
@@ -261,12 +410,6 @@ macro_rules! instruction_set {
                 gemv_f32(x: *const f32, depth: usize, panel: *const f32, out: *mut f32) -> () = product::gemv::<V, f32, $wide, $unroll>;
                 gemv_f16(x: *const f32, depth: usize, panel: *const Half, out: *mut f32) -> () = product::gemv::<V, Half, $wide, $unroll>;
                 gemv_bf16(x: *const f32, depth: usize, panel: *const Brain, out: *mut f32) -> () = product::gemv::<V, Brain, $wide, $unroll>;
-                row_q8(x: *const i16, scales: *const f32, sums: *const f32, blocks: usize, panel: *const u8, out: *mut f32) -> () = integer::row::<V, integer::Q8, $wide>;
-                row_q4(x: *const i16, scales: *const f32, sums: *const f32, blocks: usize, panel: *const u8, out: *mut f32) -> () = integer::row::<V, integer::Q4, $wide>;
-                widen_q8(panel: *const u8, blocks: usize, out: *mut i16) -> () = integer::widen::<V, integer::Q8>;
-                widen_q4(panel: *const u8, blocks: usize, out: *mut i16) -> () = integer::widen::<V, integer::Q4>;
-                integer_product(p: &integer::Product) -> () = integer::product::<V, $tile>;
-                quantise(x: &[f32], quants: &mut [i16], scales: &mut [f32], sums: &mut [f32]) -> () = integer::quantise::<V>;
                 unpack_f16(panel: *const Half, depth: usize, out: *mut f32) -> () = product::unpack::<V, Half>;
                 unpack_bf16(panel: *const Brain, depth: usize, out: *mut f32) -> () = product::unpack::<V, Brain>;
                 layer_statistics(x: &[f32], eps: f32) -> [f32; 2] = rows::layer_statistics::<V>;
@@ -295,10 +438,11 @@ macro_rules! instruction_set {
                 calculate(turns: usize) -> f32 = limits::calculate::<V>;
             );
 
-            pub static KERNELS: Kernels = Kernels {
+            pub const KERNELS: Kernels = Kernels {
                 isa: Isa::$isa,
-                product, gemv_f32, gemv_f16, gemv_bf16, row_q8, row_q4, widen_q8, widen_q4, integer_product, quantise, unpack_f16, unpack_bf16,
-                product_f16, product_bf16, narrow_f16, narrow_bf16,
+                integers: super::$integers::KERNELS,
+                pairs: None,
+                product, gemv_f32, gemv_f16, gemv_bf16, unpack_f16, unpack_bf16, product_f16, product_bf16, narrow_f16, narrow_bf16,
                 layer_statistics, rms_statistics, normalise, softmax_block, scale, gelu, gelu_tanh, relu, silu,
                 gelu_slopes, gelu_tanh_slopes, relu_slopes, silu_slopes, norm_backward, norm_sums, row_sums, transpose, adamw, squares,
                 probabilities, drop_row, round, read, calculate,
@@ -306,22 +450,59 @@ macro_rules! instruction_set {
             };
         }
     };
-    (@functions $feature:tt $($name:ident($($arg:ident: $type:ty),*) -> $ret:ty = $generic:expr;)*) => {
-        $(instruction_set!(@function $feature $name($($arg: $type),*) -> $ret = $generic);)*
-    };
-    (@function [$($feature:meta)?] $name:ident($($arg:ident: $type:ty),*) -> $ret:ty = $generic:expr) => {
-        $(#[$feature])?
-        unsafe fn $name($($arg: $type),*) -> $ret {
-            // SAFETY: the table is only handed out where the set was detected; the rest is the generic kernel's contract.
-            unsafe { $generic($($arg),*) }
-        }
-    };
 }
 
 #[cfg(target_arch = "x86_64")]
-instruction_set!(avx512, Avx512, super::x86::Avx512, 2, 2, 4, #[target_feature(enable = "avx512f,avx512bw")]);
+instruction_set!(avx512, Avx512, super::x86::Avx512, integers_avx512, 2, 2, 4, #[target_feature(enable = "avx512f,avx512bw")]);
 #[cfg(target_arch = "x86_64")]
-instruction_set!(avx2, Avx2, super::x86::Avx2, 4, 2, 2, #[target_feature(enable = "avx2,fma,f16c")]);
+integer_set!(integers_avx512, super::x86::Avx512, 2, 2, #[target_feature(enable = "avx512f,avx512bw")]);
+#[cfg(target_arch = "x86_64")]
+integer_set!(integers_vnni, super::x86::Vnni, 2, 2, #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]);
+#[cfg(target_arch = "x86_64")]
+pair_set!(pairs_avx512, super::x86::Avx512, 2, 2, 4, #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]);
+#[cfg(target_arch = "x86_64")]
+instruction_set!(avx2, Avx2, super::x86::Avx2, integers_avx2, 4, 2, 2, #[target_feature(enable = "avx2,fma,f16c")]);
+#[cfg(target_arch = "x86_64")]
+integer_set!(integers_avx2, super::x86::Avx2, 4, 2, #[target_feature(enable = "avx2,fma,f16c")]);
 #[cfg(target_arch = "aarch64")]
-instruction_set!(neon_set, Neon, super::neon::Neon, 8, 2, 2,);
-instruction_set!(portable_set, Portable, super::portable::Portable, 4, 1, 1,);
+instruction_set!(neon_set, Neon, super::neon::Neon, integers_neon, 8, 2, 2,);
+#[cfg(target_arch = "aarch64")]
+integer_set!(integers_neon, super::neon::Neon, 8, 2,);
+instruction_set!(
+    portable_set,
+    Portable,
+    super::portable::Portable,
+    integers_portable,
+    4,
+    1,
+    1,
+);
+integer_set!(integers_portable, super::portable::Portable, 4, 1,);
+integer_set!(integers_portable_bytes, super::portable::Bytes, 4, 1,);
+pair_set!(pairs_portable, super::portable::Portable, 4, 1, 1,);
+
+#[cfg(target_arch = "x86_64")]
+static AVX512: Kernels = avx512::KERNELS;
+#[cfg(target_arch = "x86_64")]
+static AVX512_VNNI: Kernels = Kernels {
+    isa: Isa::Avx512Vnni,
+    integers: integers_vnni::KERNELS,
+    ..avx512::KERNELS
+};
+#[cfg(target_arch = "x86_64")]
+static AVX512_BF16: Kernels = Kernels {
+    isa: Isa::Avx512Bf16,
+    pairs: Some(pairs_avx512::KERNELS),
+    ..AVX512_VNNI
+};
+#[cfg(target_arch = "x86_64")]
+static AVX2: Kernels = avx2::KERNELS;
+#[cfg(target_arch = "aarch64")]
+static NEON: Kernels = neon_set::KERNELS;
+static PORTABLE: Kernels = portable_set::KERNELS;
+static PORTABLE_BF16: Kernels = Kernels {
+    isa: Isa::PortableBf16,
+    integers: integers_portable_bytes::KERNELS,
+    pairs: Some(pairs_portable::KERNELS),
+    ..portable_set::KERNELS
+};

@@ -2,6 +2,7 @@
 
 use std::arch::aarch64::*;
 
+use super::dots::Dots;
 use super::vector::Vector;
 
 /// Four lanes.
@@ -10,8 +11,6 @@ pub struct Neon(float32x4_t);
 
 // SAFETY: `Vector` asks callers for the features these intrinsics need, and for pointers they may read.
 unsafe impl Vector for Neon {
-    type Pairs = int16x8_t;
-    type Sums = int32x4_t;
     const LANES: usize = 4;
     const TILE_ROWS: usize = 6;
 
@@ -60,22 +59,39 @@ unsafe impl Vector for Neon {
         }
         sum(self) -> f32 { vaddvq_f32(self.0) }
         greatest(self) -> f32 { vmaxvq_f32(self.0) }
-        store_i16(self, to: *mut i16) -> () { vst1_s16(to, vqmovn_s32(vcvtnq_s32_f32(self.0))) }
-        load_pairs(from: *const i16) -> int16x8_t { vld1q_s16(from) }
-        store_pairs(pairs: int16x8_t, to: *mut i16) -> () { vst1q_s16(to, pairs) }
-        splat_pair(from: *const i16) -> int16x8_t {
+    }
+}
+
+// SAFETY: as above.
+unsafe impl Dots for Neon {
+    type V = Neon;
+    type Quant = i16;
+    type Group = int16x8_t;
+    type Sums = int32x4_t;
+    const GROUP: usize = 2;
+    const LARGEST: f32 = 32_767.0;
+    const SHIFT: i32 = 0;
+    const WIDE_BYTES: usize = 2;
+
+    methods! {
+        store_quants(rounded: Neon, to: *mut i16) -> () {
+            vst1_s16(to, vqmovn_s32(vcvtnq_s32_f32(rounded.0)))
+        }
+        splat(from: *const i16) -> int16x8_t {
             vreinterpretq_s16_s32(vdupq_n_s32(from.cast::<i32>().read_unaligned()))
         }
-        pairs_of_bytes(from: *const i8) -> int16x8_t { vmovl_s8(vld1_s8(from)) }
-        pairs_of_nibbles(from: *const u8) -> [int16x8_t; 2] {
+        bytes(from: *const u8) -> int16x8_t { vmovl_s8(vld1_s8(from.cast())) }
+        nibbles(from: *const u8) -> [int16x8_t; 2] {
             let (low, high) = (vand_u8(vld1_u8(from), vdup_n_u8(15)), vshr_n_u8::<4>(vld1_u8(from)));
             [vreinterpretq_s16_u16(vmovl_u8(low)), vreinterpretq_s16_u16(vmovl_u8(high))]
         }
-        no_sums() -> int32x4_t { vdupq_n_s32(0) }
-        add_products(sums: int32x4_t, a: int16x8_t, b: int16x8_t) -> int32x4_t {
-            let low = vmull_s16(vget_low_s16(a), vget_low_s16(b));
-            vaddq_s32(sums, vpaddq_s32(low, vmull_high_s16(a, b)))
+        load(from: *const u8) -> int16x8_t { vld1q_s16(from.cast()) }
+        store(group: int16x8_t, to: *mut u8) -> () { vst1q_s16(to.cast(), group) }
+        start(sum: i32) -> int32x4_t { vdupq_n_s32(sum) }
+        add_products(sums: int32x4_t, weights: int16x8_t, inputs: int16x8_t) -> int32x4_t {
+            let low = vmull_s16(vget_low_s16(weights), vget_low_s16(inputs));
+            vaddq_s32(sums, vpaddq_s32(low, vmull_high_s16(weights, inputs)))
         }
-        from_sums(sums: int32x4_t) -> Self { Neon(vcvtq_f32_s32(sums)) }
+        floats(sums: int32x4_t) -> Neon { Neon(vcvtq_f32_s32(sums)) }
     }
 }

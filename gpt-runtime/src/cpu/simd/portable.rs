@@ -1,12 +1,17 @@
-//! Plain Rust on eight lanes: for processors without a faster set, and the reference the others are tested against.
+//! Plain Rust on eight lanes: for processors without a faster set, and the reference the others are tested against. Also what newer sets do to
+//! inputs, bytes and pairs of bf16, so that their layouts and loops are tested on any processor.
 
 use half::{bf16, f16};
 
-use super::vector::Vector;
+use super::dots::Dots;
+use super::vector::{Pairs, Vector};
 
 /// Eight lanes, which the compiler maps to whatever vectors the target always has.
 #[derive(Clone, Copy)]
 pub struct Portable([f32; 8]);
+
+/// Products of bytes for vectors of [`Portable`].
+pub struct Bytes;
 
 impl Portable {
     #[inline(always)]
@@ -17,8 +22,6 @@ impl Portable {
 
 // SAFETY: no feature is needed; pointers are read within the vector that callers promise.
 unsafe impl Vector for Portable {
-    type Pairs = [i16; 16];
-    type Sums = [i32; 8];
     const LANES: usize = 8;
     const TILE_ROWS: usize = 4;
 
@@ -58,25 +61,108 @@ unsafe impl Vector for Portable {
         }
         sum(self) -> f32 { self.0.iter().sum() }
         greatest(self) -> f32 { self.0.iter().copied().fold(f32::NEG_INFINITY, f32::max) }
-        store_i16(self, to: *mut i16) -> () {
-            to.cast::<[i16; 8]>().write_unaligned(self.0.map(|x| x as i16))
+    }
+}
+
+// SAFETY: as above.
+unsafe impl Dots for Portable {
+    type V = Portable;
+    type Quant = i16;
+    type Group = [i16; 16];
+    type Sums = [i32; 8];
+    const GROUP: usize = 2;
+    const LARGEST: f32 = 32_767.0;
+    const SHIFT: i32 = 0;
+    const WIDE_BYTES: usize = 2;
+
+    methods! {
+        store_quants(rounded: Portable, to: *mut i16) -> () {
+            to.cast::<[i16; 8]>().write_unaligned(rounded.0.map(|x| x as i16))
         }
-        load_pairs(from: *const i16) -> [i16; 16] { from.cast::<[i16; 16]>().read_unaligned() }
-        store_pairs(pairs: [i16; 16], to: *mut i16) -> () { to.cast::<[i16; 16]>().write_unaligned(pairs) }
-        splat_pair(from: *const i16) -> [i16; 16] {
+        splat(from: *const i16) -> [i16; 16] {
             let pair = from.cast::<[i16; 2]>().read_unaligned();
             std::array::from_fn(|i| pair[i % 2])
         }
-        pairs_of_bytes(from: *const i8) -> [i16; 16] { from.cast::<[i8; 16]>().read_unaligned().map(i16::from) }
-        pairs_of_nibbles(from: *const u8) -> [[i16; 16]; 2] {
+        bytes(from: *const u8) -> [i16; 16] { from.cast::<[i8; 16]>().read_unaligned().map(i16::from) }
+        nibbles(from: *const u8) -> [[i16; 16]; 2] {
             let bytes = from.cast::<[u8; 16]>().read_unaligned();
             [bytes.map(|x| i16::from(x & 15)), bytes.map(|x| i16::from(x >> 4))]
         }
-        no_sums() -> [i32; 8] { [0; 8] }
-        add_products(sums: [i32; 8], a: [i16; 16], b: [i16; 16]) -> [i32; 8] {
-            let product = |i: usize| i32::from(a[i]) * i32::from(b[i]);
+        load(from: *const u8) -> [i16; 16] { from.cast::<[i16; 16]>().read_unaligned() }
+        store(group: [i16; 16], to: *mut u8) -> () { to.cast::<[i16; 16]>().write_unaligned(group) }
+        start(sum: i32) -> [i32; 8] { [sum; 8] }
+        add_products(sums: [i32; 8], weights: [i16; 16], inputs: [i16; 16]) -> [i32; 8] {
+            let product = |i: usize| i32::from(weights[i]) * i32::from(inputs[i]);
             std::array::from_fn(|i| sums[i] + product(2 * i) + product(2 * i + 1))
         }
-        from_sums(sums: [i32; 8]) -> Self { Portable(sums.map(|x| x as f32)) }
+        floats(sums: [i32; 8]) -> Portable { Portable(sums.map(|x| x as f32)) }
+    }
+}
+
+// SAFETY: as above.
+unsafe impl Dots for Bytes {
+    type V = Portable;
+    type Quant = i8;
+    type Group = [u8; 32];
+    type Sums = [i32; 8];
+    const GROUP: usize = 4;
+    const LARGEST: f32 = 127.0;
+    const SHIFT: i32 = 128;
+    const WIDE_BYTES: usize = 1;
+
+    methods! {
+        store_quants(rounded: Portable, to: *mut i8) -> () {
+            to.cast::<[i8; 8]>().write_unaligned(rounded.0.map(|x| x as i8))
+        }
+        splat(from: *const i8) -> [u8; 32] {
+            let group = from.cast::<[u8; 4]>().read_unaligned();
+            std::array::from_fn(|i| group[i % 4])
+        }
+        bytes(from: *const u8) -> [u8; 32] { from.cast::<[u8; 32]>().read_unaligned() }
+        nibbles(from: *const u8) -> [[u8; 32]; 2] {
+            let bytes = from.cast::<[u8; 32]>().read_unaligned();
+            [bytes.map(|x| x & 15), bytes.map(|x| x >> 4)]
+        }
+        load(from: *const u8) -> [u8; 32] { from.cast::<[u8; 32]>().read_unaligned() }
+        store(group: [u8; 32], to: *mut u8) -> () { to.cast::<[u8; 32]>().write_unaligned(group) }
+        start(sum: i32) -> [i32; 8] { [sum; 8] }
+        add_products(sums: [i32; 8], weights: [u8; 32], inputs: [u8; 32]) -> [i32; 8] {
+            let product = |i: usize| i32::from(weights[i]) * i32::from(inputs[i] as i8);
+            std::array::from_fn(|i| sums[i] + (4 * i..4 * i + 4).map(product).sum::<i32>())
+        }
+        floats(sums: [i32; 8]) -> Portable { Portable(sums.map(|x| x as f32)) }
+    }
+}
+
+/// Both halves of a pair as floats.
+fn halves(pair: f32) -> [f32; 2] {
+    let bits = pair.to_bits();
+    [
+        f32::from_bits(bits << 16),
+        f32::from_bits(bits & 0xFFFF_0000),
+    ]
+}
+
+/// Two floats as a pair.
+fn pair(first: f32, second: f32) -> f32 {
+    let bits = |x| u32::from(bf16::from_f32(x).to_bits());
+    f32::from_bits(bits(first) | bits(second) << 16)
+}
+
+// SAFETY: as above.
+unsafe impl Pairs for Portable {
+    methods! {
+        add_pairs(sums: Self, weights: Self, inputs: Self) -> Self {
+            Portable(std::array::from_fn(|i| {
+                let ([a, b], [x, y]) = (halves(weights.0[i]), halves(inputs.0[i]));
+                sums.0[i] + a * x + b * y
+            }))
+        }
+        pair_up(first: Self, second: Self) -> Self { first.zip(second, pair) }
+        store_pairs(first: Self, second: Self, to: *mut u32) -> () {
+            let lane = |i: usize| if i < 8 { first.0[i] } else { second.0[i - 8] };
+            let pairs: [f32; 8] = std::array::from_fn(|i| pair(lane(2 * i), lane(2 * i + 1)));
+            to.cast::<[u32; 8]>().write_unaligned(pairs.map(f32::to_bits))
+        }
     }
 }

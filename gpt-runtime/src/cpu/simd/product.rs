@@ -7,17 +7,17 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::vector::{PANEL, Vector};
+use super::vector::{PANEL, Pairs, Vector};
 use super::{prefetch_far, prefetch_later};
 
 /// `output = input · panel`, or `output += ..`: all of [`product`]'s arguments.
-pub struct Product<E = f32> {
+pub struct Product<E = f32, I = f32> {
     pub rows: usize,
     pub depth: usize,
-    pub input: *const f32,
-    /// Floats from one row of the input to the next.
+    pub input: *const I,
+    /// Elements from one row of the input to the next.
     pub input_stride: usize,
-    /// Floats from one step of depth to the next: 1, or a row's length where the input is read by columns.
+    /// Elements from one step of depth to the next: 1, or a row's length where the input is read by columns.
     pub input_step: usize,
     pub panel: *const E,
     /// Elements from one step of depth to the next: 32 in a packed panel.
@@ -39,8 +39,8 @@ const FEW: usize = 3;
 /// # Safety
 /// As [`Vector`]; the pointers are valid for the shapes that [`Product`] tells.
 #[inline(always)]
-pub unsafe fn product<V: Vector, E: Element, const VECTORS: usize, const WIDE: usize>(
-    p: &Product<E>,
+pub unsafe fn product<V: Vector, E: Element<V>, const VECTORS: usize, const WIDE: usize>(
+    p: &Product<E, E::Input>,
 ) {
     // SAFETY: tiles lie within the product's rows and lanes.
     unsafe {
@@ -48,7 +48,7 @@ pub unsafe fn product<V: Vector, E: Element, const VECTORS: usize, const WIDE: u
             1 => tile::<V, E, 1, WIDE>(p, 0, 0),
             2 => tile::<V, E, 2, WIDE>(p, 0, 0),
             FEW => tile::<V, E, FEW, WIDE>(p, 0, 0),
-            _ => each_tile!(p, V, VECTORS, tile, E),
+            _ => each_tile!(p, V, VECTORS, tile, [V, E]),
         }
     }
 }
@@ -58,8 +58,8 @@ pub unsafe fn product<V: Vector, E: Element, const VECTORS: usize, const WIDE: u
 /// # Safety
 /// As [`Vector`], and the product has this tile's rows and columns.
 #[inline(always)]
-unsafe fn tile<V: Vector, E: Element, const ROWS: usize, const VECTORS: usize>(
-    p: &Product<E>,
+unsafe fn tile<V: Vector, E: Element<V>, const ROWS: usize, const VECTORS: usize>(
+    p: &Product<E, E::Input>,
     row: usize,
     lane: usize,
 ) {
@@ -81,7 +81,7 @@ unsafe fn tile<V: Vector, E: Element, const ROWS: usize, const VECTORS: usize>(
                 let bytes = VECTORS * V::LANES * size_of::<E>();
                 prefetch_later(panel.wrapping_add(p.ahead).cast(), bytes);
             }
-            let input = |r: usize| V::splat(*bases[r / 3].add(r % 3 * p.input_stride));
+            let input = |r: usize| E::splat(bases[r / 3].add(r % 3 * p.input_stride));
             // What there is less of, weights or inputs, is kept in registers; the others come one by one. All of both would be one register too many.
             if VECTORS > ROWS {
                 let mut inputs = [V::splat(0.0); ROWS];
@@ -89,9 +89,9 @@ unsafe fn tile<V: Vector, E: Element, const ROWS: usize, const VECTORS: usize>(
                     *x = input(r);
                 }
                 for j in 0..VECTORS {
-                    let weight: V = E::load(panel.add(j * V::LANES));
+                    let weight = E::load(panel.add(j * V::LANES));
                     for (x, sums) in inputs.iter().zip(&mut sums) {
-                        sums[j] = weight.mul_add(*x, sums[j]);
+                        sums[j] = E::add_product(sums[j], weight, *x);
                     }
                 }
             } else {
@@ -102,7 +102,7 @@ unsafe fn tile<V: Vector, E: Element, const ROWS: usize, const VECTORS: usize>(
                 for (r, sums) in sums.iter_mut().enumerate() {
                     let x = input(r);
                     for (j, sum) in sums.iter_mut().enumerate() {
-                        *sum = weights[j].mul_add(x, *sum);
+                        *sum = E::add_product(*sum, weights[j], x);
                     }
                 }
             }
@@ -122,30 +122,28 @@ unsafe fn tile<V: Vector, E: Element, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
-/// How a panel without blocks stores one number.
-pub trait Element: Copy {
+/// What a panel without blocks consists of, and what it is multiplied with.
+pub trait Element<V: Vector>: Copy {
+    type Input: Copy;
+
     /// # Safety
     /// As [`Vector::load`].
-    unsafe fn load<V: Vector>(from: *const Self) -> V;
-    /// Stores a register, rounded to nearest, ties to even.
+    unsafe fn load(from: *const Self) -> V;
+    /// One element of the input in every lane.
     ///
     /// # Safety
-    /// As [`Vector::store`].
-    unsafe fn store<V: Vector>(value: V, to: *mut Self);
+    /// As [`Vector`]; the pointer is valid for one element.
+    unsafe fn splat(from: *const Self::Input) -> V;
+    /// # Safety
+    /// As [`Vector`].
+    unsafe fn add_product(sum: V, weight: V, input: V) -> V;
 }
 
-impl Element for f32 {
-    #[inline(always)]
-    unsafe fn load<V: Vector>(from: *const Self) -> V {
-        // SAFETY: passed on.
-        unsafe { V::load(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn store<V: Vector>(value: V, to: *mut Self) {
-        // SAFETY: passed on.
-        unsafe { value.store(to) }
-    }
+/// An element that f32 can be rounded to, to nearest, ties to even.
+pub trait Rounded<V: Vector>: Element<V> {
+    /// # Safety
+    /// As [`Vector::store`].
+    unsafe fn store(value: V, to: *mut Self);
 }
 
 /// Bits of an IEEE half.
@@ -153,34 +151,81 @@ impl Element for f32 {
 #[repr(transparent)]
 pub struct Half(pub u16);
 
-impl Element for Half {
-    #[inline(always)]
-    unsafe fn load<V: Vector>(from: *const Self) -> V {
-        // SAFETY: passed on; `Half` is a transparent u16.
-        unsafe { V::load_f16(from.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn store<V: Vector>(value: V, to: *mut Self) {
-        // SAFETY: passed on, likewise.
-        unsafe { value.store_f16(to.cast()) }
-    }
-}
-
 /// Bits of a bf16.
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
 #[repr(transparent)]
 pub struct Brain(pub u16);
 
-impl Element for Brain {
+/// Two bf16 that follow each other in depth, the first in the low half: what an instruction multiplies and adds at once.
+#[derive(Clone, Copy, Default, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct BrainPair(pub u32);
+
+/// An element that becomes f32 when it is loaded.
+macro_rules! widened_element {
+    ($element:ty, $load:ident) => {
+        impl<V: Vector> Element<V> for $element {
+            type Input = f32;
+
+            #[inline(always)]
+            unsafe fn load(from: *const Self) -> V {
+                // SAFETY: passed on; the element is a transparent number.
+                unsafe { V::$load(from.cast()) }
+            }
+
+            #[inline(always)]
+            unsafe fn splat(from: *const f32) -> V {
+                // SAFETY: passed on.
+                unsafe { V::splat(*from) }
+            }
+
+            #[inline(always)]
+            unsafe fn add_product(sum: V, weight: V, input: V) -> V {
+                // SAFETY: passed on.
+                unsafe { weight.mul_add(input, sum) }
+            }
+        }
+    };
+}
+
+widened_element!(f32, load);
+widened_element!(Half, load_f16);
+widened_element!(Brain, load_bf16);
+
+/// Registers hold the bits of pairs.
+impl<V: Pairs> Element<V> for BrainPair {
+    type Input = BrainPair;
+
     #[inline(always)]
-    unsafe fn load<V: Vector>(from: *const Self) -> V {
-        // SAFETY: passed on; `Brain` is a transparent u16.
-        unsafe { V::load_bf16(from.cast()) }
+    unsafe fn load(from: *const Self) -> V {
+        // SAFETY: passed on; nothing calculates with the bits as if they were floats.
+        unsafe { V::load(from.cast()) }
     }
 
     #[inline(always)]
-    unsafe fn store<V: Vector>(value: V, to: *mut Self) {
+    unsafe fn splat(from: *const BrainPair) -> V {
+        // SAFETY: passed on, likewise.
+        unsafe { V::splat(*from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_product(sum: V, weight: V, input: V) -> V {
+        // SAFETY: passed on.
+        unsafe { V::add_pairs(sum, weight, input) }
+    }
+}
+
+impl<V: Vector> Rounded<V> for Half {
+    #[inline(always)]
+    unsafe fn store(value: V, to: *mut Self) {
+        // SAFETY: passed on; `Half` is a transparent u16.
+        unsafe { value.store_f16(to.cast()) }
+    }
+}
+
+impl<V: Vector> Rounded<V> for Brain {
+    #[inline(always)]
+    unsafe fn store(value: V, to: *mut Self) {
         // SAFETY: passed on, likewise.
         unsafe { value.store_bf16(to.cast()) }
     }
@@ -192,8 +237,8 @@ impl Element for Brain {
 /// # Safety
 /// As [`Vector`]; `input` has `depth` floats, `panel` `depth * 32` elements, `output` 32 floats.
 #[inline(always)]
-pub unsafe fn gemv<V: Vector, E: Element, const WIDE: usize, const UNROLL: usize>(
-    input: *const f32,
+pub unsafe fn gemv<V: Vector, E: Element<V>, const WIDE: usize, const UNROLL: usize>(
+    input: *const E::Input,
     depth: usize,
     panel: *const E,
     output: *mut f32,
@@ -209,19 +254,19 @@ pub unsafe fn gemv<V: Vector, E: Element, const WIDE: usize, const UNROLL: usize
                 prefetch_far(panel.add(k * PANEL).cast(), UNROLL * PANEL * size_of::<E>());
             }
             for (u, sums) in sums.iter_mut().enumerate() {
-                let x = V::splat(*input.add(k + u));
+                let x = E::splat(input.add(k + u));
                 for (j, sum) in sums.iter_mut().enumerate() {
-                    let w: V = E::load(panel.add((k + u) * PANEL + j * V::LANES));
-                    *sum = w.mul_add(x, *sum);
+                    let w = E::load(panel.add((k + u) * PANEL + j * V::LANES));
+                    *sum = E::add_product(*sum, w, x);
                 }
             }
             k += UNROLL;
         }
         for k in whole..depth {
-            let x = V::splat(*input.add(k));
+            let x = E::splat(input.add(k));
             for (j, sum) in sums[0].iter_mut().enumerate() {
-                let w: V = E::load(panel.add(k * PANEL + j * V::LANES));
-                *sum = w.mul_add(x, *sum);
+                let w = E::load(panel.add(k * PANEL + j * V::LANES));
+                *sum = E::add_product(*sum, w, x);
             }
         }
         for j in 0..WIDE {
@@ -239,10 +284,10 @@ pub unsafe fn gemv<V: Vector, E: Element, const WIDE: usize, const UNROLL: usize
 /// # Safety
 /// As [`Vector`]; both pointers are valid for `depth * 32` elements.
 #[inline(always)]
-pub unsafe fn unpack<V: Vector, E: Element>(panel: *const E, depth: usize, output: *mut f32) {
+pub unsafe fn unpack<V: Vector, E: Element<V>>(panel: *const E, depth: usize, output: *mut f32) {
     for i in (0..depth * PANEL).step_by(V::LANES) {
         // SAFETY: `i + LANES <= depth * 32`, as lanes divide 32.
-        unsafe { E::load::<V>(panel.add(i)).store(output.add(i)) };
+        unsafe { E::load(panel.add(i)).store(output.add(i)) };
     }
 }
 
@@ -251,7 +296,7 @@ pub unsafe fn unpack<V: Vector, E: Element>(panel: *const E, depth: usize, outpu
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
-pub unsafe fn narrow<V: Vector, E: Element + Default>(row: &[f32], out: &mut [E]) {
+pub unsafe fn narrow<V: Vector, E: Rounded<V> + Default>(row: &[f32], out: &mut [E]) {
     let whole = row.len() / V::LANES * V::LANES;
     // SAFETY: vectors lie within the rows, or in copies that are longer than any vector.
     unsafe {
@@ -263,6 +308,59 @@ pub unsafe fn narrow<V: Vector, E: Element + Default>(row: &[f32], out: &mut [E]
             rest[..row.len() - whole].copy_from_slice(&row[whole..]);
             E::store(V::load(rest.as_ptr()), narrowed.as_mut_ptr());
             out[whole..].copy_from_slice(&narrowed[..row.len() - whole]);
+        }
+    }
+}
+
+/// A row rounded to pairs of bf16; an odd last element is paired with zero. `out` has one for every two elements.
+///
+/// # Safety
+/// As [`Vector`].
+#[inline(always)]
+pub unsafe fn pair_columns<V: Pairs>(row: &[f32], out: &mut [BrainPair]) {
+    let step = 2 * V::LANES;
+    let whole = row.len() / step * step;
+    // SAFETY: vectors lie within the rows, or in copies of two vectors' length.
+    unsafe {
+        let store = |from: *const f32, to: *mut BrainPair| {
+            V::store_pairs(V::load(from), V::load(from.add(V::LANES)), to.cast());
+        };
+        for i in (0..whole).step_by(step) {
+            store(row.as_ptr().add(i), out.as_mut_ptr().add(i / 2));
+        }
+        if whole < row.len() {
+            let (mut rest, mut pairs) = ([0.0f32; 32], [BrainPair::default(); 16]);
+            rest[..row.len() - whole].copy_from_slice(&row[whole..]);
+            store(rest.as_ptr(), pairs.as_mut_ptr());
+            out[whole / 2..].copy_from_slice(&pairs[..(row.len() - whole).div_ceil(2)]);
+        }
+    }
+}
+
+/// Two rows of one length rounded to bf16, element by element a pair.
+///
+/// # Safety
+/// As [`Vector`]; `out` has the rows' length.
+#[inline(always)]
+pub unsafe fn pair_rows<V: Pairs>(first: &[f32], second: &[f32], out: &mut [BrainPair]) {
+    let whole = first.len() / V::LANES * V::LANES;
+    // SAFETY: vectors lie within the rows, or in copies that are longer than any vector.
+    unsafe {
+        let pair = |a: *const f32, b: *const f32, to: *mut BrainPair| {
+            V::pair_up(V::load(a), V::load(b)).store(to.cast());
+        };
+        for i in (0..whole).step_by(V::LANES) {
+            let (a, b) = (first.as_ptr().add(i), second.as_ptr().add(i));
+            pair(a, b, out.as_mut_ptr().add(i));
+        }
+        let rest = first.len() - whole;
+        if rest > 0 {
+            let (mut a, mut b) = ([0.0f32; 16], [0.0f32; 16]);
+            let mut pairs = [BrainPair::default(); 16];
+            a[..rest].copy_from_slice(&first[whole..]);
+            b[..rest].copy_from_slice(&second[whole..]);
+            pair(a.as_ptr(), b.as_ptr(), pairs.as_mut_ptr());
+            out[whole..].copy_from_slice(&pairs[..rest]);
         }
     }
 }

@@ -3,7 +3,7 @@
 use gpt_plan::{Format, Norm};
 
 use super::door::{Cell, Strided, StridedMut};
-use super::product::{Brain, Half};
+use super::product::{Brain, BrainPair, Half};
 use super::*;
 
 /// Each set by itself, so that a failure names it.
@@ -76,9 +76,11 @@ fn products_of_all_tile_heights() {
     });
 }
 
-/// A panel of `format` with random content, and its values `[padded depth][32]`.
-fn panel(format: Format, depth: usize) -> (Vec<u32>, Vec<f64>) {
-    let bytes = format.row_bytes(depth) * PANEL;
+/// A panel of `format` with random content, as the set wants it, and its values `[padded depth][32]`.
+fn panel(kernels: &Kernels, format: Format, depth: usize) -> (Vec<u32>, Vec<f64>) {
+    let group = kernels.group(format);
+    let stands = |k: usize, lane: usize| (k / group * PANEL + lane) * group + k % group;
+    let bytes = format.row_bytes(depth.next_multiple_of(group)) * PANEL;
     let padded = depth.next_multiple_of(format.block());
     let mut data: Vec<u8> = noise(bytes, 3)
         .iter()
@@ -88,6 +90,7 @@ fn panel(format: Format, depth: usize) -> (Vec<u32>, Vec<f64>) {
     let half = |x: f32| half::f16::from_f32(x);
     match format {
         Format::F32 | Format::F16 | Format::Bf16 => {
+            data.fill(0);
             for (i, x) in noise(depth * PANEL, 4).into_iter().enumerate() {
                 let (stored, value): (Vec<u8>, f64) = match format {
                     Format::F32 => (x.to_le_bytes().into(), x.into()),
@@ -97,7 +100,8 @@ fn panel(format: Format, depth: usize) -> (Vec<u32>, Vec<f64>) {
                         half::bf16::from_f32(x).to_f64(),
                     ),
                 };
-                data[i * stored.len()..][..stored.len()].copy_from_slice(&stored);
+                let at = stands(i / PANEL, i % PANEL) * stored.len();
+                data[at..][..stored.len()].copy_from_slice(&stored);
                 values[i] = value;
             }
         }
@@ -114,14 +118,12 @@ fn panel(format: Format, depth: usize) -> (Vec<u32>, Vec<f64>) {
                     for k in 0..32 {
                         let value = match format {
                             Format::Q8 => {
-                                d.to_f64()
-                                    * f64::from(
-                                        block[2 * PANEL + (k / 2 * PANEL + lane) * 2 + k % 2] as i8,
-                                    )
+                                let byte = block[2 * PANEL + stands(k, lane)];
+                                let quant = byte.wrapping_sub(kernels.shift() as u8) as i8;
+                                d.to_f64() * f64::from(quant)
                             }
                             _ => {
-                                let pair = k % 16 / 2 * PANEL + lane;
-                                let byte = block[4 * PANEL + pair * 2 + k % 2];
+                                let byte = block[4 * PANEL + stands(k % 16, lane)];
                                 d.to_f64() * f64::from((byte >> (4 * (k / 16))) & 15) + m.to_f64()
                             }
                         };
@@ -137,9 +139,13 @@ fn panel(format: Format, depth: usize) -> (Vec<u32>, Vec<f64>) {
 #[test]
 fn one_row_and_unpacking_in_plain_formats() {
     each(|kernels| {
-        for format in [Format::F32, Format::F16, Format::Bf16] {
+        let plain = |format: &Format| kernels.group(*format) == 1;
+        for format in [Format::F32, Format::F16, Format::Bf16]
+            .into_iter()
+            .filter(plain)
+        {
             for depth in [1usize, 31, 32, 33, 100, 256] {
-                let (data, values) = panel(format, depth);
+                let (data, values) = panel(kernels, format, depth);
                 let bytes: &[u8] = &bytemuck::cast_slice(&data)[..format.row_bytes(depth) * PANEL];
                 let x = noise(depth, 5);
                 let mut out = [f32::NAN; PANEL];
@@ -152,6 +158,100 @@ fn one_row_and_unpacking_in_plain_formats() {
                     for k in 0..depth {
                         close(unpacked[k * PANEL + lane], values[k * PANEL + lane], 2.0);
                     }
+                }
+            }
+        }
+    });
+}
+
+/// Both operands in pairs: rows of neighbours, one row and many; and columns, whose rows are paired.
+#[test]
+fn products_of_pairs() {
+    let round = |x: f32| half::bf16::from_f32(x).to_f64();
+    each(|kernels| {
+        if !kernels.has_pairs() {
+            return;
+        }
+        for (rows, depth) in [
+            (1usize, 1usize),
+            (2, 31),
+            (3, 64),
+            (4, 33),
+            (7, 129),
+            (25, 300),
+        ] {
+            let stride = depth + 3;
+            let x = noise(rows * stride, 5);
+            let exact = |row: usize, values: &[f64], lane: usize| -> f64 {
+                let products =
+                    (0..depth).map(|k| round(x[row * stride + k]) * values[k * PANEL + lane]);
+                products.sum()
+            };
+            let pairs = depth.div_ceil(2);
+            let mut paired = vec![BrainPair(u32::MAX); rows * pairs + 1];
+            let input = Strided { data: &x, stride };
+            kernels.pair_columns(input, [rows, depth], &mut paired[..rows * pairs]);
+            assert_eq!(paired[rows * pairs].0, u32::MAX, "wrote beyond the rows");
+            let (data, values) = panel(kernels, Format::Bf16, depth);
+            let data: &[BrainPair] = &bytemuck::cast_slice(&data)[..pairs * PANEL];
+            let mut many = vec![f32::NAN; rows * PANEL];
+            for add in [false, true] {
+                let input = Strided {
+                    data: &paired,
+                    stride: pairs,
+                };
+                let panel = Strided {
+                    data,
+                    stride: PANEL,
+                };
+                let output = StridedMut {
+                    data: &mut many,
+                    stride: PANEL,
+                };
+                kernels.product(rows, pairs, input, panel, output, add);
+            }
+            for row in 0..rows {
+                let mut one = [f32::NAN; PANEL];
+                kernels.gemv_pairs(&paired[row * pairs..][..pairs], data, &mut one);
+                for lane in 0..PANEL {
+                    let exact = exact(row, &values, lane);
+                    close(one[lane], exact, 2.0 * depth as f64);
+                    close(many[row * PANEL + lane], 2.0 * exact, 4.0 * depth as f64);
+                }
+            }
+            // `rows` rows of `depth` columns: each column is a row of the product, rows are its depth.
+            let dy = noise(rows * PANEL, 8);
+            let mut columns = vec![BrainPair(u32::MAX); rows.div_ceil(2) * depth];
+            let mut panel = vec![BrainPair(u32::MAX); rows.div_ceil(2) * PANEL];
+            kernels.pair_rows(input, [rows, depth], &mut columns);
+            let of_dy = Strided {
+                data: &dy,
+                stride: PANEL,
+            };
+            kernels.pair_rows(of_dy, [rows, PANEL], &mut panel);
+            let mut out = vec![f32::NAN; depth * PANEL];
+            let input = Strided {
+                data: &columns,
+                stride: depth,
+            };
+            let panel = Strided {
+                data: &panel,
+                stride: PANEL,
+            };
+            let output = StridedMut {
+                data: &mut out,
+                stride: PANEL,
+            };
+            kernels.product_of_columns(depth, rows.div_ceil(2), input, panel, output, false);
+            for column in 0..depth {
+                for lane in 0..PANEL {
+                    let products = (0..rows)
+                        .map(|r| round(x[r * stride + column]) * round(dy[r * PANEL + lane]));
+                    close(
+                        out[column * PANEL + lane],
+                        products.sum(),
+                        2.0 * rows as f64,
+                    );
                 }
             }
         }
@@ -236,30 +336,34 @@ fn products_of_integers() {
                 (25, 300),
             ] {
                 let blocks = depth.div_ceil(BLOCK);
-                let (data, values) = panel(format, depth);
+                let (data, values) = panel(kernels, format, depth);
                 let bytes: &[u8] = &bytemuck::cast_slice(&data)[..format.row_bytes(depth) * PANEL];
                 let mut x = noise(rows * depth, 5);
                 for (i, x) in x.iter_mut().enumerate() {
                     *x *= 10f32.powi((i / BLOCK % 7) as i32 - 3);
                 }
-                let mut quants = vec![i16::MIN; rows * blocks * BLOCK];
+                let row_bytes = blocks * BLOCK * kernels.quant_bytes();
+                let mut quants = vec![0x80; rows * row_bytes];
                 let (mut scales, mut sums) =
                     (vec![f32::NAN; rows * blocks], vec![f32::NAN; rows * blocks]);
+                let mut starts = vec![i32::MIN; rows * blocks];
                 for row in 0..rows {
-                    kernels.quantise(
-                        &x[row * depth..][..depth],
-                        &mut quants[row * blocks * BLOCK..][..blocks * BLOCK],
-                        &mut scales[row * blocks..][..blocks],
-                        &mut sums[row * blocks..][..blocks],
-                    );
+                    let out = IntegersMut {
+                        quants: &mut quants[row * row_bytes..][..row_bytes],
+                        scales: &mut scales[row * blocks..][..blocks],
+                        sums: &mut sums[row * blocks..][..blocks],
+                        starts: &mut starts[row * blocks..][..blocks],
+                    };
+                    kernels.quantise(&x[row * depth..][..depth], out);
                 }
                 let input = Integers {
                     quants: &quants,
                     scales: &scales,
                     sums: &sums,
+                    starts: &starts,
                     blocks,
                 };
-                let mut wide = vec![i16::MIN; blocks * WIDE_BLOCK];
+                let mut wide = vec![0x80; blocks * kernels.wide_bytes()];
                 kernels.widen(format, bytes, &mut wide);
                 let mut many = vec![f32::NAN; rows * PANEL + 8];
                 for add in [false, true] {
@@ -292,8 +396,14 @@ fn products_of_integers() {
         for bad in [f32::NAN, f32::INFINITY] {
             let mut x = noise(BLOCK, 6);
             x[7] = bad;
-            let (mut quants, mut scales, mut sums) = (vec![0; BLOCK], [0.0], [0.0]);
-            kernels.quantise(&x, &mut quants, &mut scales, &mut sums);
+            let (mut scales, mut sums) = ([0.0], [0.0]);
+            let out = IntegersMut {
+                quants: &mut vec![0; BLOCK * kernels.quant_bytes()],
+                scales: &mut scales,
+                sums: &mut sums,
+                starts: &mut [0],
+            };
+            kernels.quantise(&x, out);
             assert!(!scales[0].is_finite());
         }
     });

@@ -13,10 +13,6 @@ pub const PANEL: usize = 32;
 /// guarantee that by being reachable only through the function table of their instruction set, which is handed out after
 /// detection. Pointers must be readable (or writable) for a whole vector of their element; they need no alignment.
 pub unsafe trait Vector: Copy {
-    /// A register of 16-bit integers: two for each lane.
-    type Pairs: Copy;
-    /// A register of 32-bit integers, one for each lane.
-    type Sums: Copy;
     /// Numbers in a register.
     const LANES: usize;
     /// Rows of a register tile in matrix products: as many as leave room in the register file for a row of weights and a broadcast.
@@ -49,20 +45,6 @@ pub unsafe trait Vector: Copy {
     unsafe fn sum(self) -> f32;
     /// The greatest lane.
     unsafe fn greatest(self) -> f32;
-    /// Integers of at most 16 bits.
-    unsafe fn store_i16(self, to: *mut i16);
-    unsafe fn load_pairs(from: *const i16) -> Self::Pairs;
-    unsafe fn store_pairs(pairs: Self::Pairs, to: *mut i16);
-    /// The same pair for every lane.
-    unsafe fn splat_pair(from: *const i16) -> Self::Pairs;
-    unsafe fn pairs_of_bytes(from: *const i8) -> Self::Pairs;
-    /// The low nibbles of bytes, and the high ones.
-    unsafe fn pairs_of_nibbles(from: *const u8) -> [Self::Pairs; 2];
-    /// Zeros.
-    unsafe fn no_sums() -> Self::Sums;
-    /// Adds `a[0] b[0] + a[1] b[1]` of each lane's pairs.
-    unsafe fn add_products(sums: Self::Sums, a: Self::Pairs, b: Self::Pairs) -> Self::Sums;
-    unsafe fn from_sums(sums: Self::Sums) -> Self;
     /// `to[j * to_stride + i] = from[i * stride + j]` for eight rows and eight columns.
     #[inline(always)]
     // SAFETY: the contract is the trait's.
@@ -74,6 +56,19 @@ pub unsafe trait Vector: Copy {
             }
         }
     }
+}
+
+/// A set that multiplies pairs of bf16 and adds both products to an f32.
+///
+/// # Safety
+/// As [`Vector`]. Registers of pairs have the type of those of f32; only these functions know what they hold.
+pub unsafe trait Pairs: Vector {
+    /// In each lane, both products of a pair of weights and a pair of inputs, added to the sum.
+    unsafe fn add_pairs(sums: Self, weights: Self, inputs: Self) -> Self;
+    /// Lanes of `first` and `second`, rounded to nearest, ties to even, in pairs.
+    unsafe fn pair_up(first: Self, second: Self) -> Self;
+    /// Stores neighbours in pairs: `LANES` pairs of `first` and then of `second`, rounded likewise.
+    unsafe fn store_pairs(first: Self, second: Self, to: *mut u32);
 }
 
 /// `e^x` to about one unit in the last place: 2^n times a polynomial in the remainder, |r| <= ln2 / 2 (Cody and Waite's

@@ -1,8 +1,9 @@
-//! AVX2 with FMA and F16C, and AVX-512.
+//! AVX2 with FMA and F16C, AVX-512, and what newer processors add to that: VNNI and BF16.
 
 use std::arch::x86_64::*;
 
-use super::vector::Vector;
+use super::dots::Dots;
+use super::vector::{Pairs, Vector};
 
 /// Eight lanes; needs `avx2`, `fma`, `f16c`.
 #[derive(Clone, Copy)]
@@ -12,10 +13,11 @@ pub struct Avx2(__m256);
 #[derive(Clone, Copy)]
 pub struct Avx512(__m512);
 
+/// Products of bytes, four at a time, for vectors of [`Avx512`]; needs `avx512vnni` besides.
+pub struct Vnni;
+
 // SAFETY: `Vector` asks callers for the features these intrinsics need, and for pointers they may read.
 unsafe impl Vector for Avx2 {
-    type Pairs = __m256i;
-    type Sums = __m256i;
     const LANES: usize = 8;
     const TILE_ROWS: usize = 6;
 
@@ -72,24 +74,6 @@ unsafe impl Vector for Avx2 {
             let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
         }
-        store_i16(self, to: *mut i16) -> () {
-            let wide = _mm256_cvtps_epi32(self.0);
-            let packed = _mm256_permute4x64_epi64::<0b1000>(_mm256_packs_epi32(wide, wide));
-            _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(packed))
-        }
-        load_pairs(from: *const i16) -> __m256i { _mm256_loadu_si256(from.cast()) }
-        store_pairs(pairs: __m256i, to: *mut i16) -> () { _mm256_storeu_si256(to.cast(), pairs) }
-        splat_pair(from: *const i16) -> __m256i { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
-        pairs_of_bytes(from: *const i8) -> __m256i { _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())) }
-        pairs_of_nibbles(from: *const u8) -> [__m256i; 2] {
-            let both = _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast()));
-            [_mm256_and_si256(both, _mm256_set1_epi16(15)), _mm256_srli_epi16::<4>(both)]
-        }
-        no_sums() -> __m256i { _mm256_setzero_si256() }
-        add_products(sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
-            _mm256_add_epi32(sums, _mm256_madd_epi16(a, b))
-        }
-        from_sums(sums: __m256i) -> Self { Avx2(_mm256_cvtepi32_ps(sums)) }
         transpose_eight(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) -> () {
             let mut rows = [_mm256_setzero_ps(); 8];
             for (i, row) in rows.iter_mut().enumerate() {
@@ -120,8 +104,6 @@ unsafe impl Vector for Avx2 {
 
 // SAFETY: `Vector` asks callers for the features these intrinsics need, and for pointers they may read.
 unsafe impl Vector for Avx512 {
-    type Pairs = __m512i;
-    type Sums = __m512i;
     const LANES: usize = 16;
     const TILE_ROWS: usize = 12;
 
@@ -168,25 +150,127 @@ unsafe impl Vector for Avx512 {
         }
         sum(self) -> f32 { _mm512_reduce_add_ps(self.0) }
         greatest(self) -> f32 { _mm512_reduce_max_ps(self.0) }
-        store_i16(self, to: *mut i16) -> () {
-            _mm256_storeu_si256(to.cast(), _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(self.0)))
-        }
-        load_pairs(from: *const i16) -> __m512i { _mm512_loadu_si512(from.cast()) }
-        store_pairs(pairs: __m512i, to: *mut i16) -> () { _mm512_storeu_si512(to.cast(), pairs) }
-        splat_pair(from: *const i16) -> __m512i { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
-        pairs_of_bytes(from: *const i8) -> __m512i { _mm512_cvtepi8_epi16(_mm256_loadu_si256(from.cast())) }
-        pairs_of_nibbles(from: *const u8) -> [__m512i; 2] {
-            let both = _mm512_cvtepu8_epi16(_mm256_loadu_si256(from.cast()));
-            [_mm512_and_si512(both, _mm512_set1_epi16(15)), _mm512_srli_epi16::<4>(both)]
-        }
-        no_sums() -> __m512i { _mm512_setzero_si512() }
-        add_products(sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
-            _mm512_add_epi32(sums, _mm512_madd_epi16(a, b))
-        }
-        from_sums(sums: __m512i) -> Self { Avx512(_mm512_cvtepi32_ps(sums)) }
         // Eight lanes are as good here, and whoever has AVX-512 has AVX2.
         transpose_eight(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) -> () {
             Avx2::transpose_eight(from, stride, to, to_stride)
+        }
+    }
+}
+
+// SAFETY: as above.
+unsafe impl Dots for Avx2 {
+    type V = Avx2;
+    type Quant = i16;
+    type Group = __m256i;
+    type Sums = __m256i;
+    const GROUP: usize = 2;
+    const LARGEST: f32 = 32_767.0;
+    const SHIFT: i32 = 0;
+    const WIDE_BYTES: usize = 2;
+
+    methods! {
+        store_quants(rounded: Avx2, to: *mut i16) -> () {
+            let wide = _mm256_cvtps_epi32(rounded.0);
+            let packed = _mm256_permute4x64_epi64::<0b1000>(_mm256_packs_epi32(wide, wide));
+            _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(packed))
+        }
+        splat(from: *const i16) -> __m256i { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
+        bytes(from: *const u8) -> __m256i { _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())) }
+        nibbles(from: *const u8) -> [__m256i; 2] {
+            let both = _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast()));
+            [_mm256_and_si256(both, _mm256_set1_epi16(15)), _mm256_srli_epi16::<4>(both)]
+        }
+        load(from: *const u8) -> __m256i { _mm256_loadu_si256(from.cast()) }
+        store(group: __m256i, to: *mut u8) -> () { _mm256_storeu_si256(to.cast(), group) }
+        start(sum: i32) -> __m256i { _mm256_set1_epi32(sum) }
+        add_products(sums: __m256i, weights: __m256i, inputs: __m256i) -> __m256i {
+            _mm256_add_epi32(sums, _mm256_madd_epi16(weights, inputs))
+        }
+        floats(sums: __m256i) -> Avx2 { Avx2(_mm256_cvtepi32_ps(sums)) }
+    }
+}
+
+// SAFETY: as above.
+unsafe impl Dots for Avx512 {
+    type V = Avx512;
+    type Quant = i16;
+    type Group = __m512i;
+    type Sums = __m512i;
+    const GROUP: usize = 2;
+    const LARGEST: f32 = 32_767.0;
+    const SHIFT: i32 = 0;
+    const WIDE_BYTES: usize = 2;
+
+    methods! {
+        store_quants(rounded: Avx512, to: *mut i16) -> () {
+            _mm256_storeu_si256(to.cast(), _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(rounded.0)))
+        }
+        splat(from: *const i16) -> __m512i { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+        bytes(from: *const u8) -> __m512i { _mm512_cvtepi8_epi16(_mm256_loadu_si256(from.cast())) }
+        nibbles(from: *const u8) -> [__m512i; 2] {
+            let both = _mm512_cvtepu8_epi16(_mm256_loadu_si256(from.cast()));
+            [_mm512_and_si512(both, _mm512_set1_epi16(15)), _mm512_srli_epi16::<4>(both)]
+        }
+        load(from: *const u8) -> __m512i { _mm512_loadu_si512(from.cast()) }
+        store(group: __m512i, to: *mut u8) -> () { _mm512_storeu_si512(to.cast(), group) }
+        start(sum: i32) -> __m512i { _mm512_set1_epi32(sum) }
+        add_products(sums: __m512i, weights: __m512i, inputs: __m512i) -> __m512i {
+            _mm512_add_epi32(sums, _mm512_madd_epi16(weights, inputs))
+        }
+        floats(sums: __m512i) -> Avx512 { Avx512(_mm512_cvtepi32_ps(sums)) }
+    }
+}
+
+// SAFETY: as above.
+unsafe impl Dots for Vnni {
+    type V = Avx512;
+    type Quant = i8;
+    type Group = __m512i;
+    type Sums = __m512i;
+    const GROUP: usize = 4;
+    const LARGEST: f32 = 127.0;
+    // One operand of the instruction has no sign.
+    const SHIFT: i32 = 128;
+    const WIDE_BYTES: usize = 1;
+
+    methods! {
+        store_quants(rounded: Avx512, to: *mut i8) -> () {
+            _mm_storeu_si128(to.cast(), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(rounded.0)))
+        }
+        splat(from: *const i8) -> __m512i { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+        bytes(from: *const u8) -> __m512i { _mm512_loadu_si512(from.cast()) }
+        nibbles(from: *const u8) -> [__m512i; 2] {
+            let (both, low) = (_mm512_loadu_si512(from.cast()), _mm512_set1_epi8(15));
+            [_mm512_and_si512(both, low), _mm512_and_si512(_mm512_srli_epi16::<4>(both), low)]
+        }
+        load(from: *const u8) -> __m512i { _mm512_loadu_si512(from.cast()) }
+        store(group: __m512i, to: *mut u8) -> () { _mm512_storeu_si512(to.cast(), group) }
+        start(sum: i32) -> __m512i { _mm512_set1_epi32(sum) }
+        add_products(sums: __m512i, weights: __m512i, inputs: __m512i) -> __m512i {
+            _mm512_dpbusd_epi32(sums, weights, inputs)
+        }
+        floats(sums: __m512i) -> Avx512 { Avx512(_mm512_cvtepi32_ps(sums)) }
+    }
+}
+
+// SAFETY: as above.
+unsafe impl Pairs for Avx512 {
+    methods! {
+        add_pairs(sums: Self, weights: Self, inputs: Self) -> Self {
+            let pairs = |x: Avx512| std::mem::transmute::<__m512, __m512bh>(x.0);
+            Avx512(_mm512_dpbf16_ps(sums.0, pairs(weights), pairs(inputs)))
+        }
+        pair_up(first: Self, second: Self) -> Self {
+            let halves = _mm512_cvtne2ps_pbh(second.0, first.0);
+            // Lane i of the first half, then lane i of the second.
+            let order: [u16; 32] = std::array::from_fn(|i| (i / 2 + i % 2 * 16) as u16);
+            let order = _mm512_loadu_si512(order.as_ptr().cast());
+            let paired = _mm512_permutexvar_epi16(order, std::mem::transmute::<__m512bh, __m512i>(halves));
+            Avx512(_mm512_castsi512_ps(paired))
+        }
+        store_pairs(first: Self, second: Self, to: *mut u32) -> () {
+            let pairs = _mm512_cvtne2ps_pbh(second.0, first.0);
+            _mm512_storeu_si512(to.cast(), std::mem::transmute::<__m512bh, __m512i>(pairs))
         }
     }
 }

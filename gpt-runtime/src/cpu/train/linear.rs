@@ -6,7 +6,7 @@ use super::Pass;
 use crate::cpu::multiply::{Desk, multiply};
 use crate::cpu::pack::Order;
 use crate::cpu::pool::Disjoint;
-use crate::cpu::simd::{PANEL, Strided, StridedMut, prefetch};
+use crate::cpu::simd::{BrainPair, Kernels, PANEL, Strided, StridedMut, prefetch};
 
 /// Rows that a gradient of weights takes at once: with them a panel of outputs' gradients stays in the first-level cache.
 const ROWS: usize = 128;
@@ -19,6 +19,92 @@ fn add_bias(outputs: &mut [f32], bias: Option<&[f32]>, first: usize) {
     if let Some(bias) = bias {
         for (x, b) in outputs.iter_mut().zip(&bias[first..]) {
             *x += b;
+        }
+    }
+}
+
+/// Rows that a gradient of weights is made of, as its products read them: `depth` rows of `columns` inputs.
+enum Operand<'a> {
+    /// As they are, or rounded to bf16: then the other operand has to be.
+    Plain {
+        x: Strided<'a>,
+        shape: [usize; 2],
+        rounds: bool,
+    },
+    /// Rounded to bf16, two rows a pair.
+    Pairs(&'a [BrainPair], [usize; 2]),
+}
+
+impl<'a> Operand<'a> {
+    fn of(
+        kernels: &Kernels,
+        x: Strided<'a>,
+        [depth, columns]: [usize; 2],
+        rounds: bool,
+        room: &'a mut [f32],
+    ) -> Self {
+        if rounds && kernels.has_pairs() {
+            let pairs: &mut [BrainPair] = bytemuck::cast_slice_mut(room);
+            kernels.pair_rows(x, [depth, columns], pairs);
+            return Operand::Pairs(pairs, [depth, columns]);
+        }
+        let mut x = x;
+        if rounds {
+            kernels.copy_rows(x, [depth, columns], true, room);
+            x = Strided {
+                data: room,
+                stride: columns,
+            };
+        }
+        Operand::Plain {
+            x,
+            shape: [depth, columns],
+            rounds,
+        }
+    }
+
+    /// `out (+)= xᵀ · dy`, `dy` being as many rows of a panel.
+    fn product(
+        &self,
+        kernels: &Kernels,
+        dy: Strided<'_>,
+        room: &mut [f32],
+        out: &mut [f32],
+        add: bool,
+    ) {
+        let output = StridedMut {
+            data: out,
+            stride: PANEL,
+        };
+        // Rows that lie apart are on as many pages, more than the first-level TLB knows; side by side they are read for each column.
+        match *self {
+            Operand::Plain {
+                x,
+                shape: [depth, columns],
+                rounds,
+            } => {
+                kernels.copy_rows(dy, [depth, PANEL], rounds, room);
+                let dy = Strided {
+                    data: &*room,
+                    stride: PANEL,
+                };
+                kernels.product_of_columns(columns, depth, x, dy, output, add);
+            }
+            Operand::Pairs(x, [depth, columns]) => {
+                let pairs: &mut [BrainPair] = bytemuck::cast_slice_mut(room);
+                kernels.pair_rows(dy, [depth, PANEL], pairs);
+                let (x, dy) = (
+                    Strided {
+                        data: x,
+                        stride: columns,
+                    },
+                    Strided {
+                        data: &*pairs,
+                        stride: PANEL,
+                    },
+                );
+                kernels.product_of_columns(columns, depth.div_ceil(2), x, dy, output, add);
+            }
         }
     }
 }
@@ -310,35 +396,20 @@ impl Pass<'_> {
             let (x_room, dy_room) = desk.rounded.split_at_mut(ROWS * COLUMNS);
             for row in (0..rows).step_by(ROWS) {
                 let depth = ROWS.min(rows - row);
-                let mut x = Strided {
+                let x = Strided {
                     data: &input.data[row * input.stride + from..],
                     stride: input.stride,
                 };
-                if rounds {
-                    kernels.copy_rows(x, [depth, columns], true, x_room);
-                    x = Strided {
-                        data: x_room,
-                        stride: columns,
-                    };
-                }
+                let x = Operand::of(kernels, x, [depth, columns], rounds, x_room);
                 for panel in panels.clone() {
                     let start = place.start + (panel * place.columns + from) * PANEL;
                     let rows = Strided {
                         data: &dy.data[row * dy.stride + panel * PANEL..],
                         stride: dy.stride,
                     };
-                    // Rows that lie apart are on as many pages, more than the first-level TLB knows; side by side they are read for each column.
-                    kernels.copy_rows(rows, [depth, PANEL], rounds, dy_room);
-                    let dy = Strided {
-                        data: dy_room,
-                        stride: PANEL,
-                    };
-                    let output = StridedMut {
-                        // SAFETY: tasks have panels and columns of their own.
-                        data: unsafe { out.part(start, columns * PANEL) },
-                        stride: PANEL,
-                    };
-                    kernels.product_of_columns(columns, depth, x, dy, output, adds || row > 0);
+                    // SAFETY: tasks have panels and columns of their own.
+                    let out = unsafe { out.part(start, columns * PANEL) };
+                    x.product(kernels, rows, dy_room, out, adds || row > 0);
                 }
             }
             let (Some(bias), 0) = (bias, part) else {

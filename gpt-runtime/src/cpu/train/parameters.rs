@@ -7,10 +7,10 @@
 use gpt_plan::{Plan, TensorId, TensorKind};
 
 use crate::Error;
-use crate::cpu::multiply::Panels;
+use crate::cpu::multiply::{Panels, Part};
 use crate::cpu::pack::{Order, row_of};
 use crate::cpu::pool::Pool;
-use crate::cpu::simd::{Kernels, PANEL};
+use crate::cpu::simd::{BrainPair, Kernels, PANEL, Strided};
 use crate::engine::State;
 use crate::weights::{Weights, format};
 
@@ -244,19 +244,24 @@ impl Panels for Forward<'_> {
         from: usize,
         to: usize,
         room: &'a mut [f32],
-    ) -> &'a [f32] {
+    ) -> Part<'a> {
         let start = (panel * self.place.columns + from) * PANEL;
         let stands = &self.values[start..][..(to - from) * PANEL];
         if !self.rounds {
-            return stands;
+            return Part::Plain(stands);
+        }
+        if kernels.has_pairs() {
+            let pairs: &mut [BrainPair] = bytemuck::cast_slice_mut(room);
+            pair_steps(kernels, stands, to - from, pairs);
+            return Part::Pairs(pairs);
         }
         let room = &mut room[..stands.len()];
         room.copy_from_slice(stands);
         kernels.round(room);
-        room
+        Part::Plain(room)
     }
 
-    fn rounds(&self) -> bool {
+    fn rounds(&self, _: &Kernels) -> bool {
         self.rounds
     }
 }
@@ -283,22 +288,43 @@ impl Panels for Turned<'_> {
         from: usize,
         to: usize,
         room: &'a mut [f32],
-    ) -> &'a [f32] {
+    ) -> Part<'a> {
         let columns = self.0.place.columns;
         let first = panel * PANEL;
         let count = PANEL.min(columns - first);
-        for block in from / PANEL..to.div_ceil(PANEL) {
-            let stands = &self.0.values[(block * columns + first) * PANEL..][..count * PANEL];
-            let out = &mut room[(block * PANEL - from) * PANEL..];
-            kernels.transpose(stands, PANEL, count, out, PANEL);
+        let blocks = from / PANEL..to.div_ceil(PANEL);
+        let stands = |block: usize| {
+            let start = (block * columns + first) * PANEL;
+            &self.0.values[start..][..count * PANEL]
+        };
+        if self.0.rounds && kernels.has_pairs() {
+            let pairs: &mut [BrainPair] = bytemuck::cast_slice_mut(room);
+            let mut turned = [0.0; PANEL * PANEL];
+            for (block, out) in blocks.zip(pairs.chunks_exact_mut(PANEL / 2 * PANEL)) {
+                kernels.transpose(stands(block), PANEL, count, &mut turned, PANEL);
+                pair_steps(kernels, &turned, PANEL, out);
+            }
+            return Part::Pairs(pairs);
+        }
+        for (block, out) in blocks.zip(room.chunks_exact_mut(PANEL * PANEL)) {
+            kernels.transpose(stands(block), PANEL, count, out, PANEL);
         }
         if self.0.rounds {
             kernels.round(room);
         }
-        room
+        Part::Plain(room)
     }
 
-    fn rounds(&self) -> bool {
+    fn rounds(&self, _: &Kernels) -> bool {
         self.0.rounds
     }
+}
+
+/// `depth` steps of a panel rounded to bf16, two steps a pair.
+fn pair_steps(kernels: &Kernels, steps: &[f32], depth: usize, pairs: &mut [BrainPair]) {
+    let steps = Strided {
+        data: steps,
+        stride: PANEL,
+    };
+    kernels.pair_rows(steps, [depth, PANEL], pairs);
 }

@@ -3,28 +3,58 @@
 use gpt_plan::Format;
 
 use crate::cpu::simd::Kernels;
-use crate::cpu::simd::integer::{BLOCK, Product, WIDE_BLOCK};
+use crate::cpu::simd::integer::{BLOCK, Inputs, Product, WIDE_BLOCK};
 use crate::cpu::simd::vector::PANEL;
 
-/// Rows of integers, as [`Kernels::quantise`] makes them: `[rows][blocks][32]` quants, and for each block a scale and the sum of the rounded numbers.
+/// Rows of integers, as [`Kernels::quantise`] makes them: `[rows][blocks][32]` quants of [`Kernels::quant_bytes`] bytes, and for each block a scale,
+/// the sum of the rounded numbers, and what sums of shifted weights start with.
 #[derive(Clone, Copy)]
 pub struct Integers<'a> {
-    pub quants: &'a [i16],
+    pub quants: &'a [u8],
     pub scales: &'a [f32],
     pub sums: &'a [f32],
+    pub starts: &'a [i32],
     /// Blocks of a row.
     pub blocks: usize,
+}
+
+/// The same of one row, to be written.
+pub struct IntegersMut<'a> {
+    pub quants: &'a mut [u8],
+    pub scales: &'a mut [f32],
+    pub sums: &'a mut [f32],
+    pub starts: &'a mut [i32],
 }
 
 impl<'a> Integers<'a> {
     /// The rows from `row` on, read from block `block` on.
     pub fn part(&self, row: usize, block: usize) -> Integers<'a> {
         let first = row * self.blocks + block;
+        let block_bytes = self.quants.len() / self.scales.len();
         Integers {
-            quants: &self.quants[first * BLOCK..],
+            quants: &self.quants[first * block_bytes..],
             scales: &self.scales[first..],
             sums: &self.sums[first..],
+            starts: &self.starts[first..],
             blocks: self.blocks,
+        }
+    }
+
+    /// Pointers, after a check that there are `blocks` blocks.
+    pub(in crate::cpu::simd) fn checked(&self, blocks: usize, quant_bytes: usize) -> Inputs {
+        assert!(
+            self.quants.len() >= blocks * BLOCK * quant_bytes
+                && self.scales.len() >= blocks
+                && self.sums.len() >= blocks
+                && self.starts.len() >= blocks,
+            "rows of integers"
+        );
+        Inputs {
+            quants: self.quants.as_ptr(),
+            scales: self.scales.as_ptr(),
+            sums: self.sums.as_ptr(),
+            starts: self.starts.as_ptr(),
+            stride: self.blocks,
         }
     }
 }
@@ -38,16 +68,35 @@ fn blocks_of(format: Format, panel: &[u8]) -> usize {
 }
 
 impl Kernels {
-    /// Rounds a row to 16-bit integers in blocks of 32: `x ≈ scales[block] * quants`; `sums` are those of each block of what it was rounded
-    /// to. Both, and `quants`, are in whole blocks.
-    pub fn quantise(&self, x: &[f32], quants: &mut [i16], scales: &mut [f32], sums: &mut [f32]) {
+    /// Bytes of an input that was rounded to an integer.
+    pub fn quant_bytes(&self) -> usize {
+        self.integers.quant_bytes
+    }
+
+    /// Bytes of a widened block of a panel.
+    pub fn wide_bytes(&self) -> usize {
+        WIDE_BLOCK * self.integers.wide_bytes
+    }
+
+    /// What is added to stored weights of 8 bits.
+    pub fn shift(&self) -> i32 {
+        self.integers.shift
+    }
+
+    /// Rounds a row to integers in blocks of 32: `x ≈ scales[block] * quants`; `sums` are those of each block of what it was rounded
+    /// to. All are in whole blocks.
+    pub fn quantise(&self, x: &[f32], out: IntegersMut<'_>) {
         let blocks = x.len().div_ceil(BLOCK);
         assert!(
-            quants.len() == blocks * BLOCK && scales.len() == blocks && sums.len() == blocks,
+            out.quants.len() == blocks * BLOCK * self.quant_bytes()
+                && out.scales.len() == blocks
+                && out.sums.len() == blocks
+                && out.starts.len() == blocks,
             "room for a rounded row"
         );
-        // SAFETY: the kernel indexes its slices block by block.
-        unsafe { (self.quantise)(x, quants, scales, sums) }
+        let quants = out.quants.as_mut_ptr();
+        // SAFETY: quants have room for as many blocks; the kernel indexes the other slices.
+        unsafe { (self.integers.quantise)(x, quants, out.scales, out.sums, out.starts) }
     }
 
     /// `output = input · panel`: the first row of the input, a whole quantised panel.
@@ -59,33 +108,26 @@ impl Kernels {
         output: &mut [f32; PANEL],
     ) {
         let blocks = blocks_of(format, panel);
-        assert!(
-            blocks == input.blocks
-                && input.quants.len() >= blocks * BLOCK
-                && input.scales.len() >= blocks
-                && input.sums.len() >= blocks,
-            "a row of integers"
-        );
+        assert!(blocks == input.blocks, "a row of a panel's depth");
+        let input = input.checked(blocks, self.quant_bytes());
         let row = match format {
-            Format::Q8 => self.row_q8,
-            _ => self.row_q4,
+            Format::Q8 => self.integers.row_q8,
+            _ => self.integers.row_q4,
         };
-        let (scales, sums) = (input.scales.as_ptr(), input.sums.as_ptr());
-        let (panel, output) = (panel.as_ptr(), output.as_mut_ptr());
         // SAFETY: row and panel have as many blocks.
-        unsafe { row(input.quants.as_ptr(), scales, sums, blocks, panel, output) }
+        unsafe { row(&input, blocks, panel.as_ptr(), output.as_mut_ptr()) }
     }
 
-    /// The quants of a part of a panel in 16 bits, as [`integer_product`](Self::integer_product) wants them.
-    pub fn widen(&self, format: Format, panel: &[u8], output: &mut [i16]) {
+    /// The quants of a part of a panel as [`integer_product`](Self::integer_product) wants them, [`wide_bytes`](Self::wide_bytes) for each block.
+    pub fn widen(&self, format: Format, panel: &[u8], output: &mut [u8]) {
         let blocks = blocks_of(format, panel);
         assert!(
-            output.len() >= blocks * WIDE_BLOCK,
+            output.len() >= blocks * self.wide_bytes(),
             "room for a widened panel"
         );
         let widen = match format {
-            Format::Q8 => self.widen_q8,
-            _ => self.widen_q4,
+            Format::Q8 => self.integers.widen_q8,
+            _ => self.integers.widen_q4,
         };
         // SAFETY: both have as many blocks.
         unsafe { widen(panel.as_ptr(), blocks, output.as_mut_ptr()) }
@@ -100,7 +142,7 @@ impl Kernels {
         rows: usize,
         input: Integers<'_>,
         panel: &[u8],
-        wide: &[i16],
+        wide: &[u8],
         output: &mut [f32],
         add: bool,
     ) {
@@ -108,30 +150,23 @@ impl Kernels {
         if rows == 0 {
             return;
         }
-        let last = (rows - 1) * input.blocks + blocks;
-        assert!(
-            input.quants.len() >= last * BLOCK
-                && input.scales.len() >= last
-                && input.sums.len() >= last,
-            "rows of integers"
-        );
-        assert!(wide.len() >= blocks * WIDE_BLOCK, "a widened panel");
+        assert!(wide.len() >= blocks * self.wide_bytes(), "a widened panel");
         assert!(output.len() >= rows * PANEL, "room for a tile");
+        let last = (rows - 1) * input.blocks + blocks;
         let product = Product {
             rows,
             blocks,
-            quants: input.quants.as_ptr(),
-            scales: input.scales.as_ptr(),
-            sums: input.sums.as_ptr(),
-            stride: input.blocks,
+            input: input.checked(last, self.quant_bytes()),
             wide: wide.as_ptr(),
             panel: panel.as_ptr(),
-            block_bytes: format.block_bytes() * PANEL,
-            minima: format == Format::Q4,
             output: output.as_mut_ptr(),
             add,
         };
+        let kernel = match format {
+            Format::Q8 => self.integers.product_q8,
+            _ => self.integers.product_q4,
+        };
         // SAFETY: the last element of each operand was checked to lie in its slice.
-        unsafe { (self.integer_product)(&product) }
+        unsafe { kernel(&product) }
     }
 }

@@ -5,12 +5,12 @@ mod integer;
 use bytemuck::Pod;
 use gpt_plan::{Activation, Dropout, Format, Norm};
 
-pub use integer::Integers;
+pub use integer::{Integers, IntegersMut};
 
 use super::Kernels;
 use super::learn::AdamStep;
 use super::limits::SUMS;
-use super::product::{Brain, Element, Half, Product};
+use super::product::{Brain, BrainPair, Half, Product};
 use super::rows::Running;
 use super::vector::PANEL;
 
@@ -27,18 +27,38 @@ pub struct StridedMut<'a> {
     pub stride: usize,
 }
 
+/// An element of panels, and what they are multiplied with.
+pub trait Factor: Pod + Send + Sync {
+    type Input: Pod + Send + Sync;
+    /// The product of the set, if it has one.
+    fn product(kernels: &Kernels) -> Option<unsafe fn(&Product<Self, Self::Input>)>;
+}
+
 /// An element that a session's cache may be kept in, with the kernels that read and write it.
-pub trait Cell: Element + Pod + Default + Send + Sync {
-    fn product(kernels: &Kernels) -> unsafe fn(&Product<Self>);
+pub trait Cell: Factor<Input = f32> + Default {
     fn narrow(kernels: &Kernels, row: &[f32], out: &mut [Self]);
     fn widened(self) -> f32;
 }
 
-impl Cell for f32 {
-    fn product(kernels: &Kernels) -> unsafe fn(&Product<f32>) {
-        kernels.product
-    }
+impl Factor for f32 {
+    type Input = f32;
 
+    // SAFETY: what is handed on is called where operands were checked.
+    fn product(kernels: &Kernels) -> Option<unsafe fn(&Product)> {
+        Some(kernels.product)
+    }
+}
+
+impl Factor for BrainPair {
+    type Input = BrainPair;
+
+    // SAFETY: likewise.
+    fn product(kernels: &Kernels) -> Option<unsafe fn(&Product<BrainPair, BrainPair>)> {
+        kernels.pairs.map(|pairs| pairs.product)
+    }
+}
+
+impl Cell for f32 {
     fn narrow(_: &Kernels, row: &[f32], out: &mut [f32]) {
         out.copy_from_slice(row);
     }
@@ -51,12 +71,16 @@ impl Cell for f32 {
 /// A format of 16 bits: the number that stands for it elsewhere, and its kernels.
 macro_rules! narrow_cell {
     ($cell:ident, $number:ty, $product:ident, $narrow:ident) => {
-        impl Cell for $cell {
-            // SAFETY: what is handed on is called where operands were checked.
-            fn product(kernels: &Kernels) -> unsafe fn(&Product<$cell>) {
-                kernels.$product
-            }
+        impl Factor for $cell {
+            type Input = f32;
 
+            // SAFETY: what is handed on is called where operands were checked.
+            fn product(kernels: &Kernels) -> Option<unsafe fn(&Product<$cell>)> {
+                Some(kernels.$product)
+            }
+        }
+
+        impl Cell for $cell {
             fn narrow(kernels: &Kernels, row: &[f32], out: &mut [$cell]) {
                 assert_eq!(row.len(), out.len(), "lengths of a rounded row");
                 // SAFETY: the lengths are one.
@@ -75,12 +99,12 @@ narrow_cell!(Brain, half::bf16, product_bf16, narrow_bf16);
 
 impl Kernels {
     /// `output[i] (+)= input[i] · panel` for `rows` rows; `input[i]` has `depth` elements, `panel` is `[depth][32]` with its own stride,
-    /// `output[i]` has 32.
-    pub fn product<E: Cell>(
+    /// `output[i]` has 32. Depth is counted in elements, and an element may be a pair.
+    pub fn product<E: Factor>(
         &self,
         rows: usize,
         depth: usize,
-        input: Strided<'_>,
+        input: Strided<'_, E::Input>,
         panel: Strided<'_, E>,
         output: StridedMut<'_>,
         add: bool,
@@ -91,11 +115,11 @@ impl Kernels {
     /// As [`product`](Self::product). If `ahead` is not 0 and rows are few, memory is asked for the element that is as far ahead of each of the panel's: a
     /// later product will read it.
     #[allow(clippy::too_many_arguments)]
-    pub fn product_ahead<E: Cell>(
+    pub fn product_ahead<E: Factor>(
         &self,
         rows: usize,
         depth: usize,
-        input: Strided<'_>,
+        input: Strided<'_, E::Input>,
         panel: Strided<'_, E>,
         output: StridedMut<'_>,
         add: bool,
@@ -113,12 +137,12 @@ impl Kernels {
     }
 
     /// As [`product`](Self::product) with the input's columns as rows: element `k` of row `i` is `input.data[k * input.stride + i]`.
-    pub fn product_of_columns(
+    pub fn product_of_columns<E: Factor>(
         &self,
         rows: usize,
         depth: usize,
-        input: Strided<'_>,
-        panel: Strided<'_>,
+        input: Strided<'_, E::Input>,
+        panel: Strided<'_, E>,
         output: StridedMut<'_>,
         add: bool,
     ) {
@@ -143,11 +167,11 @@ impl Kernels {
 
     /// The product whose input, read at `i * row_stride + k * step`, was checked.
     #[allow(clippy::too_many_arguments)]
-    fn checked_product<E: Cell>(
+    fn checked_product<E: Factor>(
         &self,
         rows: usize,
         depth: usize,
-        input: &[f32],
+        input: &[E::Input],
         [input_stride, input_step]: [usize; 2],
         panel: Strided<'_, E>,
         output: StridedMut<'_>,
@@ -175,11 +199,78 @@ impl Kernels {
             output_stride: output.stride,
             add,
         };
+        let kernel = E::product(self).expect("the set multiplies such elements");
         // SAFETY: the last element of each operand was checked to lie in its slice.
-        unsafe { E::product(self)(&product) }
+        unsafe { kernel(&product) }
     }
 
-    /// `output = input · panel`, one row, the panel in its storage format, which is not quantised.
+    /// Steps of depth that stand side by side in a panel of `format`: as many as an instruction multiplies and adds.
+    pub fn group(&self, format: Format) -> usize {
+        match format {
+            Format::F32 | Format::F16 => 1,
+            Format::Bf16 if self.pairs.is_some() => 2,
+            Format::Bf16 => 1,
+            Format::Q8 | Format::Q4 => self.integers.group,
+        }
+    }
+
+    /// Whether products of operands that are rounded to bf16 take them in pairs.
+    pub fn has_pairs(&self) -> bool {
+        self.pairs.is_some()
+    }
+
+    /// `output = input · panel`, one row, in pairs of bf16.
+    ///
+    /// # Panics
+    /// If the set does not [multiply pairs](Self::has_pairs).
+    pub fn gemv_pairs(&self, input: &[BrainPair], panel: &[BrainPair], output: &mut [f32; PANEL]) {
+        let pairs = self.pairs.as_ref().expect("a set that multiplies pairs");
+        let depth = input.len();
+        assert_eq!(panel.len(), depth * PANEL, "panel of a row's product");
+        // SAFETY: the panel's length is that of `depth` rows of 32.
+        unsafe { (pairs.gemv)(input.as_ptr(), depth, panel.as_ptr(), output.as_mut_ptr()) }
+    }
+
+    /// `rows` rows of `width`, rounded to bf16 in pairs of neighbours: `out` is `[rows][width / 2]`, rounded up.
+    ///
+    /// # Panics
+    /// As [`gemv_pairs`](Self::gemv_pairs).
+    pub fn pair_columns(
+        &self,
+        from: Strided<'_>,
+        [rows, width]: [usize; 2],
+        out: &mut [BrainPair],
+    ) {
+        let pairs = self.pairs.as_ref().expect("a set that multiplies pairs");
+        let out = out.chunks_exact_mut(width.div_ceil(2)).take(rows);
+        for (row, out) in out.enumerate() {
+            // SAFETY: `out` has a pair for each two elements.
+            unsafe { (pairs.pair_columns)(&from.data[row * from.stride..][..width], out) }
+        }
+    }
+
+    /// `rows` rows of `width`, rounded to bf16, two rows to one of pairs: `out` is `[rows / 2][width]`, rounded up, and an odd last row is paired with zeros.
+    ///
+    /// # Panics
+    /// As [`gemv_pairs`](Self::gemv_pairs).
+    pub fn pair_rows(&self, from: Strided<'_>, [rows, width]: [usize; 2], out: &mut [BrainPair]) {
+        let pairs = self.pairs.as_ref().expect("a set that multiplies pairs");
+        let row = |row: usize| &from.data[row * from.stride..][..width];
+        let out = out.chunks_exact_mut(width).take(rows.div_ceil(2));
+        for (i, out) in out.enumerate() {
+            if 2 * i + 1 < rows {
+                // SAFETY: all three have one length.
+                unsafe { (pairs.pair_rows)(row(2 * i), row(2 * i + 1), out) }
+            } else {
+                // Zeros have no bits.
+                for (out, x) in out.iter_mut().zip(row(2 * i)) {
+                    out.0 = u32::from(half::bf16::from_f32(*x).to_bits());
+                }
+            }
+        }
+    }
+
+    /// `output = input · panel`, one row, the panel in its storage format, which is not quantised and whose [`group`](Self::group) is 1.
     pub fn gemv(&self, format: Format, input: &[f32], panel: &[u8], output: &mut [f32; PANEL]) {
         let depth = input.len();
         assert_eq!(
@@ -187,6 +278,7 @@ impl Kernels {
             format.row_bytes(depth) * PANEL,
             "panel of a row's product"
         );
+        assert_eq!(self.group(format), 1, "group of a plain panel");
         assert!(
             panel.as_ptr().cast::<f32>().is_aligned(),
             "alignment of a panel"
@@ -212,6 +304,7 @@ impl Kernels {
             format.row_bytes(depth) * PANEL,
             "panel to unpack"
         );
+        assert_eq!(self.group(format), 1, "group of a plain panel");
         assert!(output.len() >= depth * PANEL, "room for an unpacked panel");
         assert!(
             panel.as_ptr().cast::<f32>().is_aligned(),
