@@ -2,7 +2,9 @@
 
 use std::hint::black_box;
 
-use gpt_runtime::cpu::simd::{BLOCK, BrainPair, Isa, Kernels, PANEL, Strided, StridedMut, known};
+use gpt_runtime::cpu::simd::{
+    BLOCK, BrainPair, Isa, Kernels, PANEL, Strided, StridedMut, WIDE_BLOCK, known,
+};
 use gpt_runtime::plan::Format;
 
 use super::memory::{Memory, Panels, Rounded};
@@ -157,7 +159,7 @@ pub fn integer_many<const BLOCKS: usize, const REST: usize>(
             depth,
         );
         let mut tile = Memory::new(4 * ROWS * PANEL);
-        let mut wide = vec![0; NEAR_BLOCKS * kernels.wide_bytes()];
+        let mut wide = vec![0; kernels.wide_bytes(NEAR_BLOCKS * WIDE_BLOCK)];
         let mut turn = 0;
         move |literal| {
             turn += 1;
@@ -168,18 +170,18 @@ pub fn integer_many<const BLOCKS: usize, const REST: usize>(
                     let blocks = NEAR_BLOCKS.min(BLOCKS - start);
                     let bytes = format.block_bytes() * PANEL;
                     let part = &panel[start * bytes..(start + blocks) * bytes];
-                    kernels.widen(format, part, &mut wide);
+                    let wide = kernels.widen(format, part, &mut wide);
                     let (x, add) = (x.rows().part(0, start), start > 0);
                     if !literal {
                         let rows = black_box(ROWS);
-                        kernels.integer_product(format, rows, x, part, &wide, tile, add);
+                        kernels.integer_product(format, rows, x, part, wide, tile, add);
                     } else if blocks == NEAR_BLOCKS {
                         known::integer_product::<ROWS, NEAR_BLOCKS, BLOCKS>(
-                            isa, format, &x, part, &wide, tile, add,
+                            isa, format, &x, part, wide, tile, add,
                         );
                     } else {
                         known::integer_product::<ROWS, REST, BLOCKS>(
-                            isa, format, &x, part, &wide, tile, add,
+                            isa, format, &x, part, wide, tile, add,
                         );
                     }
                 }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use gpt_runtime::train::Precision;
 use gpt_runtime::{AdamW, Any, Batch, CacheFormat, Model, Session, Trainer, TrainerSettings};
 
 use crate::output::Failure;
@@ -70,11 +71,16 @@ pub struct TrainBench {
 }
 
 impl TrainBench {
-    pub fn open(model: Model<Any>, (sequences, tokens): (u32, u32)) -> Result<Self, Failure> {
+    pub fn open(
+        model: Model<Any>,
+        (sequences, tokens): (u32, u32),
+        precision: Precision,
+    ) -> Result<Self, Failure> {
         let vocab = model.plan().spec.vocab;
         let mut trainer = model.trainer(TrainerSettings {
             batch: sequences,
             tokens: Some(tokens),
+            precision,
             // The model should not learn this text by heart: its gradients would vanish.
             ..TrainerSettings::from(AdamW {
                 lr: 1e-6,

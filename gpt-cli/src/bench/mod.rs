@@ -20,6 +20,7 @@ use self::roofline::Roofline;
 use crate::interrupt;
 use crate::options::{self, CacheArgument, DeviceArguments, ModelArgument};
 use crate::output::{self, Failure, Spread};
+use crate::train::Kind;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -44,9 +45,18 @@ pub struct Arguments {
     /// Tokens that the cache holds before those that are decoded
     #[arg(long, value_name = "N", default_value_t = 0)]
     position: usize,
-    /// Trains on B sequences of T tokens, too: forward, back, and the optimizer's step, in f32
+    /// Trains on B sequences of T tokens, too: forward, back, and the optimizer's step
     #[arg(long, value_name = "BxT", value_parser = options::shape)]
     train: Option<(u32, u32)>,
+    /// What its products are made of
+    #[arg(
+        long,
+        value_enum,
+        value_name = "TYPE",
+        default_value = "f32",
+        requires = "train"
+    )]
+    train_dtype: Kind,
     /// Times each step of a chunk of the prompt and of one decoded token, too
     #[arg(long)]
     profile: bool,
@@ -152,7 +162,7 @@ fn measure(arguments: &Arguments, model: &Model<Any>, prefill: usize) -> Result<
     bench.decode(decode.min(4))?;
     let mut train = arguments
         .train
-        .map(|shape| TrainBench::open(model.clone(), shape))
+        .map(|shape| TrainBench::open(model.clone(), shape, arguments.train_dtype.precision()))
         .transpose()?;
     let meter = model.device().meter()?;
     let mut measured = Measured::default();

@@ -24,6 +24,7 @@ use crate::interrupt;
 use crate::models::{self, BuiltIn};
 use crate::options::DeviceArguments;
 use crate::output::{Failure, bytes, count, train_parts};
+pub use options::Kind;
 use options::Options;
 use text::Text;
 

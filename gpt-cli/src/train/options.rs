@@ -96,6 +96,16 @@ pub enum Kind {
     F16,
 }
 
+impl Kind {
+    pub fn precision(self) -> Precision {
+        match self {
+            Kind::F32 => Precision::F32,
+            Kind::Bf16 => Precision::Bf16,
+            Kind::F16 => Precision::F16,
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum Again {
     Nothing,
@@ -171,11 +181,7 @@ impl Options {
             },
             batch: self.batch.unwrap_or(12),
             tokens: Some(self.context.unwrap_or(plan.spec.context.min(1024))),
-            precision: match self.dtype.unwrap_or(Kind::F32) {
-                Kind::F32 => Precision::F32,
-                Kind::Bf16 => Precision::Bf16,
-                Kind::F16 => Precision::F16,
-            },
+            precision: self.dtype.unwrap_or(Kind::F32).precision(),
             recompute: match self.recompute.unwrap_or(Again::Nothing) {
                 Again::Nothing => Recompute::Nothing,
                 Again::Block => Recompute::Block,

@@ -20,7 +20,7 @@ mod pack;
 mod parameters;
 mod pass;
 mod pool;
-mod quantised;
+mod rounded;
 mod session;
 pub mod simd;
 mod train;

@@ -1,30 +1,38 @@
 //! Many rows times a matrix: the loop that inference and training share.
 //!
-//! With many rows arithmetic is what counts: part of a panel stays in the cache while all rows pass by. Outputs come in tiles, some rows of one
-//! panel (32 outputs each); whoever asked for them adds a bias and puts them where they belong while they are still at hand. Where the
-//! weights come from, and in which direction they are read, is the business of [`Panels`].
+//! With many rows arithmetic is what counts. A task takes a group of panels and some of the rows; parts of the panels stay in the second-level
+//! cache while the rows pass by, a block of them at a time, which meets all panels of the group before the next block comes. Outputs come in tiles,
+//! some rows of one panel (32 outputs each); whoever asked for them adds a bias and puts them where they belong while they are still at
+//! hand. Where the weights come from, in which format and in which direction they are read, is the business of [`Panels`].
 
-use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
 
+use gpt_plan::Format;
+
 use super::device::CpuDevice;
-use super::simd::{BrainPair, Factor, Kernels, PANEL, Strided, StridedMut};
+use super::simd::{
+    BLOCK, BrainPair, Factor, Integers, Kernels, PANEL, Rounding, Strided, StridedMut, Wide,
+};
 use super::train::AttentionDesk;
 
-/// Columns of a panel that are worked on at once: 64 KiB in f32, which the second-level cache keeps while all rows pass by.
-/// Sums are also taken in pieces of this length, which keeps their rounding errors small. A multiple of 32.
+/// Steps of depth of a part of a panel: 64 KiB in f32. Sums are taken in pieces of this length, which keeps their rounding errors
+/// small. A multiple of 32.
 const DEPTH: usize = 512;
 
-/// Steps of depth that all rows go through before the next ones: 16 KiB of a panel, which stay in the first-level cache.
-const NEAR: usize = 128;
+/// Bytes of weights that all rows of a tile go through before the next ones: they stay in the first-level cache.
+const NEAR: usize = 16 << 10;
 
-/// Elements of the panels that a task works on together, 128 KiB: they stay in the second-level cache, and their outputs, side by side in
-/// memory, are written while a few rows pass by.
-const GROUP: usize = 32 << 10;
+/// Bytes of the parts that a task works on together: they stay in the second-level cache. Their outputs, side by side in memory, are written while a few
+/// rows pass by.
+const GROUP: usize = 128 << 10;
+/// Most panels of a group, and most of one whose panels have more than one part.
+const PANELS: usize = 32;
+const DEEP_PANELS: usize = 8;
 
-/// Rows that pass by a group of panels together, a multiple of every register tile's height; and most rows of a tile.
+/// Rows that pass by a group of panels together, a multiple of every register tile's height; and most rows of a task whose panels have more than
+/// one part, as their sums wait for the next.
 const ROWS: usize = 96;
-const TILE_ROWS: usize = 384;
+const DEEP_ROWS: usize = 192;
 
 /// A matrix as a product reads it: for each of 32 outputs side by side, step by step of depth.
 pub trait Panels: Sync {
@@ -32,7 +40,10 @@ pub trait Panels: Sync {
     fn count(&self) -> usize;
     /// Steps of depth: the width of the input.
     fn depth(&self) -> usize;
-    /// The steps `from..to` of a panel (`from` a multiple of 32); made in `room` (in whole blocks of 32 steps) if they do not stand like that.
+    /// What the parts are multiplied with.
+    fn rounding(&self, kernels: &Kernels) -> Rounding;
+    /// The steps `from..to` of a panel (`from` a multiple of 32); made in `room`, of 4 bytes for each number and in whole blocks of 32 steps, if
+    /// they do not stand as the product wants them.
     fn part<'a>(
         &'a self,
         kernels: &Kernels,
@@ -41,10 +52,6 @@ pub trait Panels: Sync {
         to: usize,
         room: &'a mut [f32],
     ) -> Part<'a>;
-    /// Whether the parts are rounded to bf16 and the input has to be: they come in pairs then if the instruction set multiplies those.
-    fn rounds(&self, _kernels: &Kernels) -> bool {
-        false
-    }
 }
 
 /// Part of a panel.
@@ -54,21 +61,26 @@ pub enum Part<'a> {
     Plain(&'a [f32]),
     /// `[depth / 2][32]`, the last pair filled up with zeros.
     Pairs(&'a [BrainPair]),
+    /// Blocks as they are stored, and what [`Kernels::widen`] made of them.
+    Integers(Format, &'a [u8], Wide<'a>),
 }
 
-/// Rows of input as parts want them.
-enum Rows<'a> {
+/// Rows of input.
+#[derive(Clone, Copy)]
+pub enum Rows<'a> {
+    /// As they are. If they have to be rounded, that is done block by block.
     Plain(Strided<'a>),
     Pairs(Strided<'a, BrainPair>),
+    Integers(Integers<'a>),
 }
 
 /// What a thread works on.
 pub struct Desk {
-    /// `[TILE_ROWS][32]`: a panel's outputs.
+    /// Outputs: `[DEEP_PANELS][DEEP_ROWS][32]` at most.
     tile: Vec<f32>,
-    /// Panels in f32.
+    /// Parts of panels, as they are multiplied.
     room: Vec<f32>,
-    /// `[TILE_ROWS][DEPTH]`: inputs rounded to bf16.
+    /// `[ROWS][DEPTH]`: inputs rounded to bf16.
     pub rounded: Vec<f32>,
     /// What attention in training works on.
     pub attention: AttentionDesk,
@@ -77,9 +89,9 @@ pub struct Desk {
 impl Desk {
     pub fn new() -> Mutex<Desk> {
         Mutex::new(Desk {
-            tile: vec![0.0; TILE_ROWS * PANEL],
-            room: vec![0.0; GROUP],
-            rounded: vec![0.0; TILE_ROWS * DEPTH],
+            tile: vec![0.0; DEEP_PANELS * DEEP_ROWS * PANEL],
+            room: vec![0.0; GROUP / size_of::<f32>()],
+            rounded: vec![0.0; ROWS * DEPTH],
             attention: AttentionDesk::new(),
         })
     }
@@ -91,11 +103,6 @@ impl Desk {
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Where outputs of a panel go, and where weights are made ready.
-    pub fn tile_and_room(&mut self) -> (&mut [f32], &mut [f32]) {
-        (&mut self.tile, &mut self.room)
-    }
-
     pub fn poison(&mut self) {
         self.tile.fill(f32::NAN);
         self.room.fill(f32::NAN);
@@ -105,33 +112,153 @@ impl Desk {
 /// Receives a tile: its first row, its panel, and the outputs of each of its rows.
 pub type Finish<'a> = &'a (dyn Fn(usize, usize, &mut [[f32; PANEL]]) + Sync);
 
-/// `rows` rows of `depth` from `input`, as they are or rounded to bf16 in `room`.
-fn rounded<'a>(
-    kernels: &Kernels,
-    input: Strided<'a>,
-    [rows, depth]: [usize; 2],
-    rounds: bool,
-    room: &'a mut [f32],
-) -> Rows<'a> {
-    if !rounds {
-        return Rows::Plain(input);
-    }
-    if kernels.has_pairs() {
-        let pairs: &mut [BrainPair] = bytemuck::cast_slice_mut(room);
-        kernels.pair_columns(input, [rows, depth], pairs);
-        return Rows::Pairs(Strided {
-            data: pairs,
-            stride: depth.div_ceil(2),
-        });
-    }
-    kernels.copy_rows(input, [rows, depth], true, room);
-    Rows::Plain(Strided {
-        data: room,
-        stride: depth,
-    })
+/// Tasks of a product: groups of panels, and shares of the rows.
+struct Tasks {
+    panels: usize,
+    /// Panels of a group, and groups.
+    group: usize,
+    groups: usize,
+    rows: usize,
+    /// Rows of a share, and shares.
+    share: usize,
+    shares: usize,
+    /// Floats that a part is made in.
+    room: usize,
+    deep: bool,
 }
 
-/// `tile (+)= part · input`, some steps of depth at a time.
+impl Tasks {
+    fn new(device: &CpuDevice, matrix: &impl Panels, rows: usize) -> Tasks {
+        let (panels, depth) = (matrix.count(), matrix.depth());
+        let deep = depth > DEPTH;
+        let numbers = depth.min(DEPTH).next_multiple_of(BLOCK) * PANEL;
+        let bytes = match matrix.rounding(device.kernels) {
+            Rounding::Bf16 if device.kernels.has_pairs() => 2,
+            Rounding::None | Rounding::Bf16 => 4,
+            Rounding::Integer8 | Rounding::Integer16 => device.kernels.wide_bytes(1),
+        };
+        let most = (GROUP / (numbers * bytes)).min(if deep { DEEP_PANELS } else { PANELS });
+        let groups = panels.div_ceil(most);
+        let group = panels.div_ceil(groups);
+        let groups = panels.div_ceil(group);
+        // Narrow matrices on many threads have too few groups; then rows are shared out too.
+        let shares = (4 * device.pool.threads())
+            .div_ceil(groups)
+            .min(rows.div_ceil(ROWS / 2));
+        let share = rows.div_ceil(shares).next_multiple_of(12);
+        let share = if deep { share.min(DEEP_ROWS) } else { share };
+        Tasks {
+            panels,
+            group,
+            groups,
+            rows,
+            share,
+            shares: rows.div_ceil(share),
+            room: numbers * bytes / size_of::<f32>(),
+            deep,
+        }
+    }
+}
+
+/// `finish` gets `panels · input` for each of the rows, tile by tile, from many threads.
+pub fn multiply(
+    device: &CpuDevice,
+    input: Rows<'_>,
+    rows: usize,
+    matrix: &impl Panels,
+    finish: Finish<'_>,
+) {
+    let tasks = Tasks::new(device, matrix, rows);
+    let (kernels, depth) = (device.kernels, matrix.depth());
+    let rounds = matrix.rounding(kernels) == Rounding::Bf16;
+    device
+        .pool
+        .run(tasks.groups * tasks.shares, &|task, thread| {
+            let first = task / tasks.shares * tasks.group;
+            let panels = first..(first + tasks.group).min(tasks.panels);
+            let first_row = task % tasks.shares * tasks.share;
+            let rows = first_row..(first_row + tasks.share).min(tasks.rows);
+            let mut desk = Desk::of(&device.desks, thread);
+            let Desk {
+                tile,
+                room,
+                rounded,
+                ..
+            } = &mut *desk;
+            for start in (0..depth).step_by(DEPTH) {
+                let end = (start + DEPTH).min(depth);
+                let mut parts = [Part::Plain(&[]); PANELS];
+                let rooms = room.chunks_exact_mut(tasks.room);
+                for ((part, panel), room) in parts.iter_mut().zip(panels.clone()).zip(rooms) {
+                    *part = matrix.part(kernels, panel, start, end, room);
+                }
+                for from in rows.clone().step_by(ROWS) {
+                    let shape = [ROWS.min(rows.end - from), end - start];
+                    let input = input
+                        .block(from, start)
+                        .rounded(kernels, shape, rounds, rounded);
+                    for (panel, part) in panels.clone().zip(&parts) {
+                        // Sums that wait for the next part have a place of their own.
+                        let at = match tasks.deep {
+                            true => (panel - panels.start) * DEEP_ROWS + from - rows.start,
+                            false => 0,
+                        };
+                        let tile = &mut tile[at * PANEL..][..shape[0] * PANEL];
+                        product(kernels, shape, &input, *part, tile, start > 0);
+                        if end == depth {
+                            finish(from, panel, tile.as_chunks_mut::<PANEL>().0);
+                        }
+                    }
+                }
+            }
+        });
+}
+
+impl<'a> Rows<'a> {
+    /// The rows from `row` on, from step `start` (a multiple of 32) on.
+    fn block(&self, row: usize, start: usize) -> Rows<'a> {
+        match self {
+            Rows::Plain(rows) => Rows::Plain(Strided {
+                data: &rows.data[row * rows.stride + start..],
+                stride: rows.stride,
+            }),
+            Rows::Pairs(rows) => Rows::Pairs(Strided {
+                data: &rows.data[row * rows.stride + start / 2..],
+                stride: rows.stride,
+            }),
+            Rows::Integers(rows) => Rows::Integers(rows.part(row, start / BLOCK)),
+        }
+    }
+
+    /// Plain rows rounded to bf16 in `room`, if `rounds`: to pairs where the instruction set multiplies those.
+    fn rounded(
+        self,
+        kernels: &Kernels,
+        [rows, depth]: [usize; 2],
+        rounds: bool,
+        room: &'a mut [f32],
+    ) -> Rows<'a> {
+        let plain = match self {
+            Rows::Plain(plain) if rounds => plain,
+            other => return other,
+        };
+        if kernels.has_pairs() {
+            let pairs: &mut [BrainPair] = bytemuck::cast_slice_mut(room);
+            kernels.pair_columns(plain, [rows, depth], pairs);
+            return Rows::Pairs(Strided {
+                data: pairs,
+                stride: depth.div_ceil(2),
+            });
+        }
+        kernels.copy_rows(plain, [rows, depth], true, room);
+        Rows::Plain(Strided {
+            data: room,
+            stride: depth,
+        })
+    }
+}
+
+/// `tile (+)= part · input`, as many steps of depth at a time as stay near.
 fn product(
     kernels: &Kernels,
     [rows, depth]: [usize; 2],
@@ -147,7 +274,18 @@ fn product(
         (Rows::Pairs(input), Part::Pairs(part)) => {
             product_of(kernels, [rows, depth.div_ceil(2)], input, part, tile, add)
         }
-        _ => unreachable!("parts and rows are rounded together"),
+        (Rows::Integers(input), Part::Integers(format, stored, wide)) => {
+            let bytes = format.block_bytes() * PANEL;
+            let near = NEAR / kernels.wide_bytes(BLOCK * PANEL);
+            for start in (0..depth.div_ceil(BLOCK)).step_by(near) {
+                let count = near.min(depth.div_ceil(BLOCK) - start);
+                let stored = &stored[start * bytes..][..count * bytes];
+                let (wide, input) = (wide.part(start), input.part(0, start));
+                let add = add || start > 0;
+                kernels.integer_product(format, rows, input, stored, wide, tile, add);
+            }
+        }
+        _ => unreachable!("parts and rows are rounded alike"),
     }
 }
 
@@ -159,7 +297,8 @@ fn product_of<E: Factor>(
     tile: &mut [f32],
     add: bool,
 ) {
-    for start in (0..depth).step_by(NEAR) {
+    let near = NEAR / (size_of::<E>() * PANEL);
+    for start in (0..depth).step_by(near) {
         let input = Strided {
             data: &input.data[start..],
             stride: input.stride,
@@ -172,125 +311,7 @@ fn product_of<E: Factor>(
             data: tile,
             stride: PANEL,
         };
-        let depth = NEAR.min(depth - start);
+        let depth = near.min(depth - start);
         kernels.product(rows, depth, input, panel, output, add || start > 0);
     }
-}
-
-/// `finish` gets `panels · input` for each of the rows, tile by tile, from many threads.
-pub fn multiply(
-    device: &CpuDevice,
-    input: Strided<'_>,
-    rows: usize,
-    matrix: &impl Panels,
-    finish: Finish<'_>,
-) {
-    if matrix.depth() <= DEPTH {
-        multiply_groups(device, input, rows, matrix, finish)
-    } else {
-        multiply_deep(device, input, rows, matrix, finish)
-    }
-}
-
-/// Shallow panels, several at a time: a few rows pass by all of them before the next rows come.
-fn multiply_groups(
-    device: &CpuDevice,
-    input: Strided<'_>,
-    rows: usize,
-    matrix: &impl Panels,
-    finish: Finish<'_>,
-) {
-    let (count, depth) = (matrix.count(), matrix.depth());
-    let (kernels, threads) = (device.kernels, device.pool.threads());
-    let panel_size = depth.next_multiple_of(PANEL) * PANEL;
-    let groups = count.div_ceil(GROUP / panel_size);
-    let group = count.div_ceil(groups);
-    let groups = count.div_ceil(group);
-    // Narrow matrices on many threads have too few groups; then rows are shared out too.
-    let shares = (4 * threads).div_ceil(groups).min(rows.div_ceil(ROWS / 2));
-    let share = rows.div_ceil(shares).next_multiple_of(12);
-    let shares = rows.div_ceil(share);
-    device.pool.run(groups * shares, &|task, thread| {
-        let panels = task / shares * group..((task / shares + 1) * group).min(count);
-        let rows = task % shares * share..((task % shares + 1) * share).min(rows);
-        let mut desk = Desk::of(&device.desks, thread);
-        let Desk {
-            tile,
-            room,
-            rounded: copy,
-            ..
-        } = &mut *desk;
-        let rooms = room.chunks_mut(panel_size);
-        let parts: Vec<Part<'_>> = panels
-            .clone()
-            .zip(rooms)
-            .map(|(panel, room)| matrix.part(kernels, panel, 0, depth, room))
-            .collect();
-        for from in rows.clone().step_by(ROWS) {
-            let count = ROWS.min(rows.end - from);
-            let input = Strided {
-                data: &input.data[from * input.stride..],
-                stride: input.stride,
-            };
-            let rounds = matrix.rounds(kernels);
-            let input = rounded(kernels, input, [count, depth], rounds, copy);
-            for (panel, part) in panels.clone().zip(&parts) {
-                product(kernels, [count, depth], &input, *part, tile, false);
-                finish(from, panel, &mut tile.as_chunks_mut::<PANEL>().0[..count]);
-            }
-        }
-    });
-}
-
-/// Calls `work(panel, rows, desk)` on all threads, for each panel with all rows, some of them at a time: no more than a tile has.
-pub fn each_tile(
-    device: &CpuDevice,
-    panels: usize,
-    rows: usize,
-    work: &(dyn Fn(usize, Range<usize>, &mut Desk) + Sync),
-) {
-    let shares = (4 * device.pool.threads())
-        .div_ceil(panels)
-        .min(rows.div_ceil(24));
-    let shares = shares.max(rows.div_ceil(TILE_ROWS));
-    let share = rows.div_ceil(shares);
-    device.pool.run(panels * shares, &|task, thread| {
-        let from = task % shares * share;
-        if from < rows {
-            let mut desk = Desk::of(&device.desks, thread);
-            work(task / shares, from..(from + share).min(rows), &mut desk);
-        }
-    });
-}
-
-/// Deep panels, part by part: each part stays in the cache while all rows pass by.
-fn multiply_deep(
-    device: &CpuDevice,
-    input: Strided<'_>,
-    rows: usize,
-    matrix: &impl Panels,
-    finish: Finish<'_>,
-) {
-    let (depth, kernels) = (matrix.depth(), device.kernels);
-    each_tile(device, matrix.count(), rows, &|panel, rows, desk| {
-        let (from, rows) = (rows.start, rows.len());
-        let Desk {
-            tile,
-            room,
-            rounded: copy,
-            ..
-        } = desk;
-        for start in (0..depth).step_by(DEPTH) {
-            let end = (start + DEPTH).min(depth);
-            let part = matrix.part(kernels, panel, start, end, room);
-            let input = Strided {
-                data: &input.data[from * input.stride + start..],
-                stride: input.stride,
-            };
-            let rounds = matrix.rounds(kernels);
-            let input = rounded(kernels, input, [rows, end - start], rounds, copy);
-            product(kernels, [rows, end - start], &input, part, tile, start > 0);
-        }
-        finish(from, panel, &mut tile.as_chunks_mut::<PANEL>().0[..rows]);
-    });
 }

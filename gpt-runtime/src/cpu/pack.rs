@@ -20,7 +20,7 @@ use super::device::CpuDevice;
 use super::memory::{Arena, Block};
 use super::multiply::{Panels, Part};
 use super::pool::Disjoint;
-use super::simd::{BrainPair, Kernels, PANEL};
+use super::simd::{Kernels, PANEL, Rounding};
 use crate::Error;
 use crate::weights::HostTensor;
 
@@ -114,12 +114,6 @@ impl Packed {
         &self.panel(index)[bytes(from)..bytes(to)]
     }
 
-    /// A panel of pairs, if it is one.
-    pub fn pairs(&self, index: usize) -> Option<&[BrainPair]> {
-        (self.format == Format::Bf16 && self.group == 2)
-            .then(|| bytemuck::cast_slice(self.panel(index)))
-    }
-
     /// Calls `work` for each panel, on all threads: in tasks of a few hundred KB, long enough to be worth taking, short enough to share out evenly.
     pub fn share_out(&self, device: &CpuDevice, work: &(dyn Fn(usize) + Sync)) {
         let panels = self.panels();
@@ -161,7 +155,6 @@ impl Packed {
     }
 }
 
-/// Of matrices that are not quantised.
 impl Panels for Packed {
     fn count(&self) -> usize {
         self.panels()
@@ -169,6 +162,10 @@ impl Panels for Packed {
 
     fn depth(&self) -> usize {
         self.depth
+    }
+
+    fn rounding(&self, kernels: &Kernels) -> Rounding {
+        kernels.isa.rounding(self.format)
     }
 
     fn part<'a>(
@@ -180,18 +177,18 @@ impl Panels for Packed {
         room: &'a mut [f32],
     ) -> Part<'a> {
         let stored = self.panel_part(panel, from, to);
-        if self.rounds(kernels) {
-            return Part::Pairs(bytemuck::cast_slice(stored));
+        match (self.format, self.rounding(kernels)) {
+            (Format::F32, _) => Part::Plain(bytemuck::cast_slice(stored)),
+            (_, Rounding::Bf16) => Part::Pairs(bytemuck::cast_slice(stored)),
+            (_, Rounding::None) => {
+                kernels.unpack(self.format, to - from, stored, room);
+                Part::Plain(room)
+            }
+            (format, Rounding::Integer8 | Rounding::Integer16) => {
+                let room = bytemuck::cast_slice_mut(room);
+                Part::Integers(format, stored, kernels.widen(format, stored, room))
+            }
         }
-        if self.format == Format::F32 {
-            return Part::Plain(bytemuck::cast_slice(stored));
-        }
-        kernels.unpack(self.format, to - from, stored, room);
-        Part::Plain(room)
-    }
-
-    fn rounds(&self, kernels: &Kernels) -> bool {
-        self.format == Format::Bf16 && kernels.has_pairs()
     }
 }
 

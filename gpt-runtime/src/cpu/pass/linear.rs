@@ -4,16 +4,16 @@
 //! while they are still in a register's reach. That is how bias, activation, residual, rotation and the write to
 //! the cache cost no pass of their own.
 
-use gpt_plan::{Format, Op};
+use gpt_plan::Op;
 
 use super::{Activate, Pass, bias_of};
 use crate::cpu::cache::{Cache, Cells, Shape, Sides, each_format, narrow};
-use crate::cpu::multiply::{Panels, multiply};
+use crate::cpu::device::CpuDevice;
+use crate::cpu::multiply::{Panels, Rows, multiply};
 use crate::cpu::pack::Packed;
 use crate::cpu::parameters::{NormParameters, Projection};
 use crate::cpu::pool::Disjoint;
-use crate::cpu::quantised::multiply_quantised;
-use crate::cpu::simd::{Cell, PANEL, Strided};
+use crate::cpu::simd::{Cell, PANEL};
 
 /// Receives a row's 32 outputs of a panel: `(row, panel, outputs)`.
 type Finish<'a> = &'a (dyn Fn(usize, usize, &mut [f32; PANEL]) + Sync);
@@ -28,39 +28,14 @@ impl Pass<'_> {
                 finish(from + i, panel, outputs);
             }
         };
-        if matches!(weight.format, Format::Q8 | Format::Q4) {
-            let rounded = &mut self.scratch.rounded;
-            multiply_quantised(self.device, rounded, x, rows, weight, &each)
-        } else if rows == 1 {
-            self.one_row(x, weight, finish)
+        let device = self.device;
+        let rounding = weight.rounding(device.kernels);
+        let input = self.scratch.rounded.round(device, x, rows, rounding);
+        if rows == 1 {
+            one_row(device, &input, weight, finish)
         } else {
-            let input = Strided {
-                data: x,
-                stride: weight.depth,
-            };
-            multiply(self.device, input, rows, weight, &each);
+            multiply(device, input, rows, weight, &each);
         }
-    }
-
-    /// A row of input is small, the matrix is not: what counts is to read it once, from beginning to end.
-    fn one_row(&mut self, x: &[f32], weight: &Packed, finish: Finish<'_>) {
-        let kernels = self.device.kernels;
-        let pairs = &mut self.scratch.pairs[..x.len().div_ceil(2)];
-        if weight.rounds(kernels) {
-            let row = Strided {
-                data: x,
-                stride: x.len(),
-            };
-            kernels.pair_columns(row, [1, x.len()], pairs);
-        }
-        weight.share_out(self.device, &|panel| {
-            let mut outputs = [0.0; PANEL];
-            match weight.pairs(panel) {
-                Some(panel) => kernels.gemv_pairs(pairs, panel, &mut outputs),
-                None => kernels.gemv(weight.format, x, weight.panel(panel), &mut outputs),
-            }
-            finish(0, panel, &mut outputs);
-        });
     }
 
     /// `q, k, v = qkv · norm(x)`; q and k are turned, k and v go to the cache.
@@ -247,6 +222,24 @@ impl Pass<'_> {
             },
         );
     }
+}
+
+/// A row of input is small, the matrix is not: what counts is to read it once, from beginning to end.
+fn one_row(device: &CpuDevice, input: &Rows<'_>, weight: &Packed, finish: Finish<'_>) {
+    let kernels = device.kernels;
+    weight.share_out(device, &|index| {
+        let (panel, mut outputs) = (weight.panel(index), [0.0; PANEL]);
+        match input {
+            Rows::Plain(row) => kernels.gemv(weight.format, row.data, panel, &mut outputs),
+            Rows::Pairs(row) => {
+                kernels.gemv_pairs(row.data, bytemuck::cast_slice(panel), &mut outputs)
+            }
+            Rows::Integers(row) => {
+                kernels.integer_row(weight.format, row, panel, &mut outputs);
+            }
+        }
+        finish(0, index, &mut outputs);
+    });
 }
 
 fn add(to: &mut [f32], what: &[f32]) {

@@ -17,8 +17,8 @@ use super::multiply::Desk;
 use super::pack::Packed;
 use super::parameters::{NormParameters, Projection, Rotary};
 use super::pool::Disjoint;
-use super::quantised::Rounded;
-use super::simd::{BrainPair, PANEL};
+use super::rounded::Rounded;
+use super::simd::PANEL;
 use crate::engine::{SessionOptions, StepTime, Trace, Want};
 
 /// A nonlinearity, applied in place to a few dozen values at a time.
@@ -28,10 +28,8 @@ pub type Activate<'a> = &'a (dyn Fn(&mut [f32]) + Sync);
 pub struct Scratch {
     /// `[chunk, embed]`: the residual stream as its reader's norm shows it.
     normed: Vec<f32>,
-    /// `[chunk, widest]`: what a quantised matrix is multiplied with.
+    /// `[chunk, widest]`: what a matrix is multiplied with that wants it rounded.
     pub(super) rounded: Rounded,
-    /// `[widest / 2]`: a row that is multiplied with a matrix in bf16.
-    pub(super) pairs: Vec<BrainPair>,
     attention: attention::Scratch,
 }
 
@@ -47,8 +45,7 @@ impl Scratch {
             .unwrap_or(1);
         Scratch {
             normed: vec![0.0; chunk * spec.embed as usize],
-            rounded: Rounded::new(device.kernels, chunk, widest),
-            pairs: vec![BrainPair::default(); widest.div_ceil(2)],
+            rounded: Rounded::new(chunk, widest),
             attention: attention::Scratch::new(
                 spec,
                 device.pool.threads(),
@@ -60,7 +57,6 @@ impl Scratch {
     fn poison(&mut self, device: &CpuDevice) {
         self.normed.fill(f32::NAN);
         self.rounded.poison();
-        self.pairs.fill(BrainPair(u32::MAX));
         for thread in 0..device.desks.len() {
             Desk::of(&device.desks, thread).poison();
         }

@@ -9,8 +9,8 @@
 //! with what that adds too much: -128 times the sum of a block's inputs.
 
 use super::dots::Dots;
-use super::prefetch_far;
 use super::vector::{PANEL, Vector};
+use super::{AHEAD, prefetch_later};
 
 /// Steps of depth of a block.
 pub const BLOCK: usize = 32;
@@ -19,7 +19,7 @@ pub const Q8_BLOCK: usize = 34 * PANEL;
 pub const Q4_BLOCK: usize = 20 * PANEL;
 /// Where minima begin in a block of q4, and where quants do.
 const Q4_MINIMA: usize = 2 * PANEL;
-const Q8_QUANTS: usize = 2 * PANEL;
+pub const Q8_QUANTS: usize = 2 * PANEL;
 const Q4_QUANTS: usize = 4 * PANEL;
 /// Numbers of one block of a panel, widened.
 pub const WIDE_BLOCK: usize = BLOCK * PANEL;
@@ -52,40 +52,53 @@ pub unsafe fn quantise<D: Dots>(
     sums: &mut [f32],
     starts: &mut [i32],
 ) {
-    let lanes = D::V::LANES;
     let quants = quants.cast::<D::Quant>();
-    for (b, part) in x.chunks(BLOCK).enumerate() {
-        let mut block = [0.0f32; BLOCK];
-        block[..part.len()].copy_from_slice(part);
-        // SAFETY: vectors lie within the block, and within its place among the quants.
+    let (whole, rest) = x.as_chunks::<BLOCK>();
+    let mut last = [0.0f32; BLOCK];
+    last[..rest.len()].copy_from_slice(rest);
+    let blocks = whole.iter().chain((!rest.is_empty()).then_some(&last));
+    let places = scales.iter_mut().zip(sums).zip(starts);
+    for (b, (block, ((scale, sum), start))) in blocks.zip(places).enumerate() {
+        // SAFETY: there is room for as many blocks.
         unsafe {
-            let at = block.as_ptr();
-            let (mut greatest, mut sum) = (D::V::splat(0.0), D::V::splat(0.0));
-            for i in (0..BLOCK).step_by(lanes) {
-                let x = D::V::load(at.add(i));
-                greatest = greatest.max(x).max(D::V::splat(0.0).sub(x));
-                sum = sum.add(x);
-            }
-            let greatest = greatest.greatest();
-            // Zero times a NaN is one.
-            let scale = (greatest + 0.0 * sum.sum()) / D::LARGEST;
-            let by = if greatest > 0.0 {
-                D::LARGEST / greatest
-            } else {
-                0.0
-            };
-            // Whole numbers, and their sum is below 2^24.
-            let mut total = D::V::splat(0.0);
-            for i in (0..BLOCK).step_by(lanes) {
-                let rounded = D::V::load(at.add(i)).mul(D::V::splat(by)).round();
-                D::store_quants(rounded, quants.add(b * BLOCK + i));
-                total = total.add(rounded);
-            }
-            let total = total.sum();
-            scales[b] = scale;
-            sums[b] = scale * total;
-            starts[b] = -D::SHIFT * total as i32;
+            let (found, total) = quantise_block::<D>(block, quants.add(b * BLOCK));
+            *scale = found;
+            *sum = found * total;
+            *start = -D::SHIFT * total as i32;
         }
+    }
+}
+
+/// Rounds a block; its scale, and the sum of its integers.
+///
+/// # Safety
+/// As [`Vector`]; `quants` has room for a block.
+#[inline(always)]
+unsafe fn quantise_block<D: Dots>(x: &[f32; BLOCK], quants: *mut D::Quant) -> (f32, f32) {
+    // SAFETY: vectors lie within the block, and within its place among the quants.
+    unsafe {
+        let at = x.as_ptr();
+        let mut greatest = D::V::splat(0.0);
+        for i in (0..BLOCK).step_by(D::V::LANES) {
+            let x = D::V::load(at.add(i));
+            greatest = greatest.max(x).max(D::V::splat(0.0).sub(x));
+        }
+        let greatest = greatest.greatest();
+        let by = if greatest > 0.0 {
+            D::LARGEST / greatest
+        } else {
+            0.0
+        };
+        // Whole numbers, and their sum is below 2^24.
+        let mut total = D::V::splat(0.0);
+        for i in (0..BLOCK).step_by(D::V::LANES) {
+            let rounded = D::V::load(at.add(i)).mul(D::V::splat(by)).round();
+            D::store_quants(rounded, quants.add(i));
+            total = total.add(rounded);
+        }
+        let total = total.sum();
+        // What is not finite makes the sum a NaN, and zero times a NaN is one.
+        ((greatest + 0.0 * total) / D::LARGEST, total)
     }
 }
 
@@ -156,7 +169,7 @@ pub unsafe fn row<D: Dots, Q: Quants, const WIDE: usize>(
         for b in 0..blocks {
             let (block, quants) = (panel.add(b * Q::BLOCK_BYTES), quants.add(b * BLOCK));
             let mut parts = [start::<D, Q>(input.starts, b); WIDE];
-            prefetch_far(block, Q::BLOCK_BYTES);
+            prefetch_later(block.wrapping_add(AHEAD), Q::BLOCK_BYTES);
             for step in 0..16 / D::GROUP {
                 let x = D::splat(quants.add(D::GROUP * step));
                 let later = D::splat(quants.add(D::GROUP * step + 16));
@@ -227,8 +240,9 @@ pub struct Product {
     pub rows: usize,
     pub blocks: usize,
     pub input: Inputs,
-    /// What [`widen`] made.
+    /// What [`widen`] made, or stored bytes that serve as they are; and bytes from a block to the next.
     pub wide: *const u8,
+    pub wide_stride: usize,
     /// The panel itself, for its scales and minima.
     pub panel: *const u8,
     /// Rows of 32.
@@ -238,89 +252,131 @@ pub struct Product {
 
 /// One panel's outputs for `rows` rows. `VECTORS` registers side by side make a tile.
 ///
+/// All rows go through a block before the next: were a tile to stay for several blocks, the compiler would keep what they come to in registers, which
+/// those of the integers need.
+///
 /// # Safety
 /// As [`Vector`]; the pointers are valid for the shapes that [`Product`] tells.
 #[inline(always)]
 pub unsafe fn product<D: Dots, Q: Quants, const VECTORS: usize>(p: &Product) {
     // SAFETY: tiles lie within the product's rows and lanes.
-    unsafe { each_tile!(p, D::V, VECTORS, tile, [D, Q]) }
+    unsafe {
+        if !p.add {
+            std::slice::from_raw_parts_mut(p.output, p.rows * PANEL).fill(0.0);
+        }
+        for b in 0..p.blocks {
+            let part = &Part::of::<D, Q>(p, b);
+            each_tile!(part, D::V, VECTORS, tile, [D, Q])
+        }
+    }
 }
 
-/// `ROWS x VECTORS` registers of integer sums, kept over a block; what blocks come to is added up in the output, which stays in the first-level
-/// cache.
+/// One block of a product: its pointers point to it.
+struct Part {
+    rows: usize,
+    input: Inputs,
+    wide: *const u8,
+    block: *const u8,
+    output: *mut f32,
+}
+
+impl Part {
+    /// # Safety
+    /// The product has block `b`.
+    #[inline(always)]
+    unsafe fn of<D: Dots, Q: Quants>(p: &Product, b: usize) -> Part {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            Part {
+                rows: p.rows,
+                input: Inputs {
+                    quants: p.input.quants.add(b * BLOCK * size_of::<D::Quant>()),
+                    scales: p.input.scales.add(b),
+                    sums: p.input.sums.add(b),
+                    starts: p.input.starts.add(b),
+                    stride: p.input.stride,
+                },
+                wide: p.wide.add(b * p.wide_stride),
+                block: p.panel.add(b * Q::BLOCK_BYTES),
+                output: p.output,
+            }
+        }
+    }
+}
+
+/// `ROWS x VECTORS` registers of integer sums of a block; what they come to is added to the output, which stays in the first-level cache.
 ///
 /// # Safety
 /// As [`Vector`], and the product has this tile's rows and columns.
 #[inline(always)]
 unsafe fn tile<D: Dots, Q: Quants, const ROWS: usize, const VECTORS: usize>(
-    p: &Product,
+    p: &Part,
     row: usize,
     lane: usize,
 ) {
     // SAFETY: see `product`.
     unsafe {
-        let lanes = D::V::LANES;
-        let input = &p.input;
-        let row_of_quants = input.stride * BLOCK;
-        let output = p.output.add(row * PANEL + lane);
-        if !p.add {
-            for r in 0..ROWS {
-                for j in 0..VECTORS {
-                    D::V::splat(0.0).store(output.add(r * PANEL + j * lanes));
-                }
+        let (input, lanes) = (&p.input, D::V::LANES);
+        let stride = input.stride * BLOCK;
+        // Three rows share a pointer; see the product of f32.
+        let first = input.quants.cast::<D::Quant>().add(row * stride);
+        let mut bases = [first; 4];
+        for (i, base) in bases.iter_mut().enumerate() {
+            if 3 * i < ROWS {
+                *base = first.add(3 * i * stride);
             }
         }
-        for b in 0..p.blocks {
-            // Three rows share a pointer; see the product of f32.
-            let quants = input.quants.cast::<D::Quant>();
-            let first = quants.add(row * row_of_quants + b * BLOCK);
-            let mut bases = [first; 4];
-            for (i, base) in bases.iter_mut().enumerate() {
-                if 3 * i < ROWS {
-                    *base = first.add(3 * i * row_of_quants);
-                }
-            }
-            let group = D::GROUP * D::WIDE_BYTES;
-            let mut wide = p.wide.add(b * WIDE_BLOCK * D::WIDE_BYTES + lane * group);
-            let mut parts = [[D::start(0); VECTORS]; ROWS];
+        let group = D::GROUP * D::WIDE_BYTES;
+        let mut wide = p.wide.add(lane * group);
+        let mut parts = [[D::start(0); VECTORS]; ROWS];
+        if Q::SHIFTED && D::SHIFT != 0 {
+            let starts = input.starts.add(row * input.stride);
             for (r, parts) in parts.iter_mut().enumerate() {
-                *parts = [start::<D, Q>(input.starts, (row + r) * input.stride + b); VECTORS];
+                *parts = [D::start(*starts.add(r * input.stride)); VECTORS];
             }
-            for _ in 0..BLOCK / D::GROUP {
-                let mut weights = [D::load(wide); VECTORS];
-                for (j, w) in weights.iter_mut().enumerate() {
-                    *w = D::load(wide.add(j * lanes * group));
-                }
-                for (r, parts) in parts.iter_mut().enumerate() {
-                    let x = D::splat(bases[r / 3].add(r % 3 * row_of_quants));
-                    for (j, part) in parts.iter_mut().enumerate() {
-                        *part = D::add_products(*part, weights[j], x);
-                    }
-                }
-                for base in &mut bases {
-                    *base = base.add(D::GROUP);
-                }
-                wide = wide.add(PANEL * group);
+        }
+        for _ in 0..BLOCK / D::GROUP {
+            let mut weights = [D::load(wide); VECTORS];
+            for (j, w) in weights.iter_mut().enumerate() {
+                *w = D::load(wide.add(j * lanes * group));
             }
-            let block = p.panel.add(b * Q::BLOCK_BYTES);
-            for j in 0..VECTORS {
-                let at = lane + j * lanes;
-                let of_weights = D::V::load_f16(block.cast::<u16>().add(at));
-                for (r, parts) in parts.iter().enumerate() {
-                    let scale = D::V::splat(*input.scales.add((row + r) * input.stride + b));
-                    let to = output.add(r * PANEL + j * lanes);
-                    D::floats(parts[j])
-                        .mul_add(of_weights.mul(scale), D::V::load(to))
-                        .store(to);
+            for (r, parts) in parts.iter_mut().enumerate() {
+                let x = D::splat(bases[r / 3].add(r % 3 * stride));
+                for (j, part) in parts.iter_mut().enumerate() {
+                    *part = D::add_products(*part, weights[j], x);
                 }
+            }
+            for base in &mut bases {
+                *base = base.add(D::GROUP);
+            }
+            wide = wide.add(PANEL * group);
+        }
+        let (scales, sums) = (
+            input.scales.add(row * input.stride),
+            input.sums.add(row * input.stride),
+        );
+        let (mut of_weights, mut minima) =
+            ([D::V::splat(0.0); VECTORS], [D::V::splat(0.0); VECTORS]);
+        for j in 0..VECTORS {
+            let at = lane + j * lanes;
+            of_weights[j] = D::V::load_f16(p.block.cast::<u16>().add(at));
+            if Q::MINIMA {
+                minima[j] = D::V::load_f16(p.block.add(Q4_MINIMA).cast::<u16>().add(at));
+            }
+        }
+        // Rows outside: with the other loop outside the compiler keeps the sums in memory.
+        for (r, parts) in parts.into_iter().enumerate() {
+            let scale = D::V::splat(*scales.add(r * input.stride));
+            let sum = D::V::splat(*sums.add(r * input.stride));
+            let output = p.output.add((row + r) * PANEL + lane);
+            for (j, part) in parts.into_iter().enumerate() {
+                let to = output.add(j * lanes);
+                let by = of_weights[j].mul(scale);
+                let mut total = D::floats(part).mul_add(by, D::V::load(to));
                 if Q::MINIMA {
-                    let minima = D::V::load_f16(block.add(Q4_MINIMA).cast::<u16>().add(at));
-                    for r in 0..ROWS {
-                        let sum = D::V::splat(*input.sums.add((row + r) * input.stride + b));
-                        let to = output.add(r * PANEL + j * lanes);
-                        minima.mul_add(sum, D::V::load(to)).store(to);
-                    }
+                    total = minima[j].mul_add(sum, total);
                 }
+                total.store(to);
             }
         }
     }

@@ -9,7 +9,7 @@ use super::integer::{self, BLOCK};
 use super::learn::{self, AdamStep};
 use super::product::{self, Brain, BrainPair, Half};
 use super::rows;
-use super::{Integers, Isa, PANEL};
+use super::{Integers, Isa, PANEL, Wide};
 
 /// Calls a function of the set's module; those of sets that only multiply integers or pairs otherwise are the plain set's.
 macro_rules! each_set {
@@ -166,16 +166,14 @@ pub fn integer_product<const ROWS: usize, const BLOCKS: usize, const STRIDE: usi
     format: Format,
     input: &Integers<'_>,
     panel: &[u8],
-    wide: &[u8],
+    wide: Wide<'_>,
     output: &mut [f32],
     add: bool,
 ) {
-    let wide_bytes = isa.kernels().expect("a set of this processor").wide_bytes();
     assert!(
         format.block() == BLOCK
             && input.blocks == STRIDE
             && panel.len() == BLOCKS * format.block_bytes() * PANEL
-            && wide.len() >= BLOCKS * wide_bytes
             && output.len() >= ROWS * PANEL,
         "operands of a product of integers"
     );
@@ -183,7 +181,8 @@ pub fn integer_product<const ROWS: usize, const BLOCKS: usize, const STRIDE: usi
         rows: ROWS,
         blocks: BLOCKS,
         input: input.checked((ROWS - 1) * STRIDE + BLOCKS, quant_bytes(isa)),
-        wide: wide.as_ptr(),
+        wide: wide.checked(BLOCKS),
+        wide_stride: wide.stride(),
         panel: panel.as_ptr(),
         output: output.as_mut_ptr(),
         add,

@@ -2,8 +2,8 @@
 
 use std::hint::black_box;
 
-use super::prefetch_far;
 use super::vector::Vector;
+use super::{AHEAD, prefetch_later};
 
 /// Registers of sums: more than an addition or a multiplication takes cycles, times the units that do them.
 pub const SUMS: usize = 12;
@@ -20,7 +20,7 @@ pub unsafe fn read<V: Vector>(row: &[f32]) -> f32 {
         let mut sums = [V::splat(0.0); 8];
         for i in (0..row.len() / step * step).step_by(step) {
             let at = row.as_ptr().add(i);
-            prefetch_far(at.cast(), step * size_of::<f32>());
+            prefetch_later(at.cast::<u8>().wrapping_add(AHEAD), step * size_of::<f32>());
             for (j, sum) in sums.iter_mut().enumerate() {
                 *sum = sum.add(V::load(at.add(j * V::LANES)));
             }

@@ -63,7 +63,7 @@ mod x86;
 use gpt_plan::Format;
 use product::Product;
 
-pub use door::{Cell, Factor, Integers, IntegersMut, Strided, StridedMut};
+pub use door::{Cell, Factor, Integers, IntegersMut, Strided, StridedMut, Wide};
 pub use integer::{BLOCK, WIDE_BLOCK};
 pub use learn::AdamStep;
 pub use product::BrainPair;
@@ -219,22 +219,8 @@ pub(in crate::cpu) fn prefetch(data: *const f32, len: usize, at: usize) {
     let _ = (data, len, at);
 }
 
-/// Bytes that a row's product looks ahead in its matrix.
+/// Bytes that a row's product looks ahead in its matrix: it reads it from memory, and hardware that looks ahead stops at the end of each page.
 const AHEAD: usize = 4096;
-
-/// Asks for `bytes` of a matrix, [`AHEAD`] of where it is being read: a row's product reads it from memory, and hardware that looks ahead stops at
-/// the end of each page.
-#[inline(always)]
-fn prefetch_far(from: *const u8, bytes: usize) {
-    #[cfg(target_arch = "x86_64")]
-    for line in (0..bytes).step_by(64) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: every x86-64 has the instruction, which reads nothing, wherever it points.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(AHEAD + line).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, bytes);
-}
 
 /// Asks for `bytes` from `from` on, for the second-level cache: they will be read after much else.
 #[inline(always)]

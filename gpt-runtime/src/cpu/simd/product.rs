@@ -8,7 +8,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::vector::{PANEL, Pairs, Vector};
-use super::{prefetch_far, prefetch_later};
+use super::{AHEAD, prefetch_later};
 
 /// `output = input · panel`, or `output += ..`: all of [`product`]'s arguments.
 pub struct Product<E = f32, I = f32> {
@@ -251,7 +251,8 @@ pub unsafe fn gemv<V: Vector, E: Element<V>, const WIDE: usize, const UNROLL: us
         while k < whole {
             if size_of::<E>() < size_of::<f32>() {
                 // Loads of f32 keep memory busy by themselves: there it gained nothing.
-                prefetch_far(panel.add(k * PANEL).cast(), UNROLL * PANEL * size_of::<E>());
+                let next = panel.add(k * PANEL).cast::<u8>().wrapping_add(AHEAD);
+                prefetch_later(next, UNROLL * PANEL * size_of::<E>());
             }
             for (u, sums) in sums.iter_mut().enumerate() {
                 let x = E::splat(input.add(k + u));

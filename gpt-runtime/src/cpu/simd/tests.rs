@@ -363,11 +363,11 @@ fn products_of_integers() {
                     starts: &starts,
                     blocks,
                 };
-                let mut wide = vec![0x80; blocks * kernels.wide_bytes()];
-                kernels.widen(format, bytes, &mut wide);
+                let mut wide = vec![0x80; kernels.wide_bytes(blocks * WIDE_BLOCK)];
+                let wide = kernels.widen(format, bytes, &mut wide);
                 let mut many = vec![f32::NAN; rows * PANEL + 8];
                 for add in [false, true] {
-                    kernels.integer_product(format, rows, input, bytes, &wide, &mut many, add);
+                    kernels.integer_product(format, rows, input, bytes, wide, &mut many, add);
                 }
                 assert!(many[rows * PANEL..].iter().all(|x| x.is_nan()));
                 for row in 0..rows {

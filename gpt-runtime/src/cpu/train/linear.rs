@@ -3,7 +3,7 @@
 use gpt_plan::{BufferName as B, Into, Site, Slot, TensorId};
 
 use super::Pass;
-use crate::cpu::multiply::{Desk, multiply};
+use crate::cpu::multiply::{Desk, Rows, multiply};
 use crate::cpu::pack::Order;
 use crate::cpu::pool::Disjoint;
 use crate::cpu::simd::{BrainPair, Kernels, PANEL, Strided, StridedMut, prefetch};
@@ -134,7 +134,7 @@ impl Pass<'_> {
         let matrix = self.parameters.matrix(weight, self.layer);
         multiply(
             self.device,
-            self.input(input, false),
+            Rows::Plain(self.input(input, false)),
             self.rows,
             &matrix,
             &|from, panel, tile| {
@@ -170,7 +170,7 @@ impl Pass<'_> {
         let matrix = self.parameters.matrix(weight, self.layer);
         multiply(
             self.device,
-            self.input(input, false),
+            Rows::Plain(self.input(input, false)),
             self.rows,
             &matrix,
             &|from, panel, tile| {
@@ -211,7 +211,7 @@ impl Pass<'_> {
         let wide = if gated { PANEL / 2 } else { PANEL };
         multiply(
             self.device,
-            self.input(input, false),
+            Rows::Plain(self.input(input, false)),
             self.rows,
             &matrix,
             &|from, panel, tile| {
@@ -266,7 +266,7 @@ impl Pass<'_> {
         let matrix = self.parameters.matrix(weight, 0);
         multiply(
             self.device,
-            self.input(B::N.here(), true),
+            Rows::Plain(self.input(B::N.here(), true)),
             self.chunk.len(),
             &matrix,
             &|from, panel, tile| {
@@ -305,16 +305,22 @@ impl Pass<'_> {
         match into {
             Into::Store(_) => {
                 let width = self.buffers.width(to.name);
-                multiply(self.device, dy, rows, &matrix, &|from, panel, tile| {
-                    let first = panel * PANEL;
-                    let len = PANEL.min(width - first);
-                    for (i, outputs) in tile.iter().enumerate() {
-                        let start = (first_row + from + i) * stride + first;
-                        out.prefetch(start + PANEL);
-                        // SAFETY: panels and rows do not overlap.
-                        unsafe { out.part(start, len) }.copy_from_slice(&outputs[..len]);
-                    }
-                });
+                multiply(
+                    self.device,
+                    Rows::Plain(dy),
+                    rows,
+                    &matrix,
+                    &|from, panel, tile| {
+                        let first = panel * PANEL;
+                        let len = PANEL.min(width - first);
+                        for (i, outputs) in tile.iter().enumerate() {
+                            let start = (first_row + from + i) * stride + first;
+                            out.prefetch(start + PANEL);
+                            // SAFETY: panels and rows do not overlap.
+                            unsafe { out.part(start, len) }.copy_from_slice(&outputs[..len]);
+                        }
+                    },
+                );
             }
             Into::ThroughActivation => {
                 let hidden = self.buffers.width(B::H);
@@ -324,30 +330,37 @@ impl Pass<'_> {
                     true => (PANEL / 2, 2, hidden.next_multiple_of(PANEL / 2)),
                     false => (PANEL, 1, hidden),
                 };
-                multiply(self.device, dy, rows, &matrix, &|from, panel, tile| {
-                    for (i, outputs) in tile.iter().enumerate() {
-                        for side in 0..sides {
-                            let next = (from + i) * stride + ((panel + 1) * sides + side) * PANEL;
-                            out.prefetch(next);
-                            prefetch(slopes.as_ptr(), slopes.len(), next);
-                        }
-                        for (j, dh) in outputs.chunks(wide).enumerate() {
-                            let first = panel * PANEL + j * wide;
-                            let len = wide.min(filled.saturating_sub(first));
+                multiply(
+                    self.device,
+                    Rows::Plain(dy),
+                    rows,
+                    &matrix,
+                    &|from, panel, tile| {
+                        for (i, outputs) in tile.iter().enumerate() {
                             for side in 0..sides {
-                                let at = first * sides + side * wide;
-                                let start = (from + i) * stride + at;
-                                // SAFETY: panels and rows do not overlap, nor do the places of their pieces.
-                                let out = unsafe { out.part(start, len) };
-                                for ((out, dh), slope) in
-                                    out.iter_mut().zip(dh).zip(&slopes[start..])
-                                {
-                                    *out = dh * slope;
+                                let next =
+                                    (from + i) * stride + ((panel + 1) * sides + side) * PANEL;
+                                out.prefetch(next);
+                                prefetch(slopes.as_ptr(), slopes.len(), next);
+                            }
+                            for (j, dh) in outputs.chunks(wide).enumerate() {
+                                let first = panel * PANEL + j * wide;
+                                let len = wide.min(filled.saturating_sub(first));
+                                for side in 0..sides {
+                                    let at = first * sides + side * wide;
+                                    let start = (from + i) * stride + at;
+                                    // SAFETY: panels and rows do not overlap, nor do the places of their pieces.
+                                    let out = unsafe { out.part(start, len) };
+                                    for ((out, dh), slope) in
+                                        out.iter_mut().zip(dh).zip(&slopes[start..])
+                                    {
+                                        *out = dh * slope;
+                                    }
                                 }
                             }
                         }
-                    }
-                });
+                    },
+                );
             }
         }
         self.buffers.put(to, self.layer, buffer);

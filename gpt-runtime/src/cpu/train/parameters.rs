@@ -10,7 +10,7 @@ use crate::Error;
 use crate::cpu::multiply::{Panels, Part};
 use crate::cpu::pack::{Order, row_of};
 use crate::cpu::pool::Pool;
-use crate::cpu::simd::{BrainPair, Kernels, PANEL, Strided};
+use crate::cpu::simd::{BrainPair, Kernels, PANEL, Rounding, Strided};
 use crate::engine::State;
 use crate::weights::{Weights, format};
 
@@ -237,6 +237,13 @@ impl Panels for Forward<'_> {
         self.place.columns
     }
 
+    fn rounding(&self, _: &Kernels) -> Rounding {
+        match self.rounds {
+            true => Rounding::Bf16,
+            false => Rounding::None,
+        }
+    }
+
     fn part<'a>(
         &'a self,
         kernels: &Kernels,
@@ -260,10 +267,6 @@ impl Panels for Forward<'_> {
         kernels.round(room);
         Part::Plain(room)
     }
-
-    fn rounds(&self, _: &Kernels) -> bool {
-        self.rounds
-    }
 }
 
 /// A matrix turned over: outputs are its columns. Of a gated matrix the input is in the order of its panels.
@@ -279,6 +282,10 @@ impl Panels for Turned<'_> {
             Order::Straight => self.0.place.rows,
             Order::Gated => self.0.place.panels() * PANEL,
         }
+    }
+
+    fn rounding(&self, kernels: &Kernels) -> Rounding {
+        self.0.rounding(kernels)
     }
 
     fn part<'a>(
@@ -313,10 +320,6 @@ impl Panels for Turned<'_> {
             kernels.round(room);
         }
         Part::Plain(room)
-    }
-
-    fn rounds(&self, _: &Kernels) -> bool {
-        self.0.rounds
     }
 }
 

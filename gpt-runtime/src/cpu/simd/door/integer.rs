@@ -3,7 +3,7 @@
 use gpt_plan::Format;
 
 use crate::cpu::simd::Kernels;
-use crate::cpu::simd::integer::{BLOCK, Inputs, Product, WIDE_BLOCK};
+use crate::cpu::simd::integer::{BLOCK, Inputs, Product, Q8_QUANTS, WIDE_BLOCK};
 use crate::cpu::simd::vector::PANEL;
 
 /// Rows of integers, as [`Kernels::quantise`] makes them: `[rows][blocks][32]` quants of [`Kernels::quant_bytes`] bytes, and for each block a scale,
@@ -59,6 +59,38 @@ impl<'a> Integers<'a> {
     }
 }
 
+/// Blocks of a panel as products of many rows read them.
+#[derive(Clone, Copy)]
+pub struct Wide<'a> {
+    data: &'a [u8],
+    /// Bytes from a block to the next, and of one.
+    stride: usize,
+    block: usize,
+}
+
+impl<'a> Wide<'a> {
+    /// From block `block` on.
+    pub fn part(&self, block: usize) -> Wide<'a> {
+        Wide {
+            data: &self.data[block * self.stride..],
+            ..*self
+        }
+    }
+
+    /// Its start, after a check that there are `blocks` blocks.
+    pub(in crate::cpu::simd) fn checked(&self, blocks: usize) -> *const u8 {
+        assert!(
+            blocks == 0 || (blocks - 1) * self.stride + self.block <= self.data.len(),
+            "a widened panel"
+        );
+        self.data.as_ptr()
+    }
+
+    pub(in crate::cpu::simd) fn stride(&self) -> usize {
+        self.stride
+    }
+}
+
 /// Blocks of a quantised panel or of a part of one.
 fn blocks_of(format: Format, panel: &[u8]) -> usize {
     assert!(format.block() == BLOCK, "{format:?} is not quantised");
@@ -73,9 +105,9 @@ impl Kernels {
         self.integers.quant_bytes
     }
 
-    /// Bytes of a widened block of a panel.
-    pub fn wide_bytes(&self) -> usize {
-        WIDE_BLOCK * self.integers.wide_bytes
+    /// Bytes of `numbers` widened weights.
+    pub fn wide_bytes(&self, numbers: usize) -> usize {
+        numbers * self.integers.wide_bytes
     }
 
     /// What is added to stored weights of 8 bits.
@@ -118,19 +150,30 @@ impl Kernels {
         unsafe { row(&input, blocks, panel.as_ptr(), output.as_mut_ptr()) }
     }
 
-    /// The quants of a part of a panel as [`integer_product`](Self::integer_product) wants them, [`wide_bytes`](Self::wide_bytes) for each block.
-    pub fn widen(&self, format: Format, panel: &[u8], output: &mut [u8]) {
+    /// The quants of a part of a panel as [`integer_product`](Self::integer_product) wants them: as they stand if they serve, or made in `room`,
+    /// [`wide_bytes`](Self::wide_bytes) of them.
+    pub fn widen<'a>(&self, format: Format, panel: &'a [u8], room: &'a mut [u8]) -> Wide<'a> {
         let blocks = blocks_of(format, panel);
-        assert!(
-            output.len() >= blocks * self.wide_bytes(),
-            "room for a widened panel"
-        );
+        let block = self.wide_bytes(WIDE_BLOCK);
         let widen = match format {
+            Format::Q8 if self.integers.wide_bytes == 1 => {
+                return Wide {
+                    data: panel.get(Q8_QUANTS..).unwrap_or_default(),
+                    stride: format.block_bytes() * PANEL,
+                    block,
+                };
+            }
             Format::Q8 => self.integers.widen_q8,
             _ => self.integers.widen_q4,
         };
+        assert!(room.len() >= blocks * block, "room for a widened panel");
         // SAFETY: both have as many blocks.
-        unsafe { widen(panel.as_ptr(), blocks, output.as_mut_ptr()) }
+        unsafe { widen(panel.as_ptr(), blocks, room.as_mut_ptr()) }
+        Wide {
+            data: room,
+            stride: block,
+            block,
+        }
     }
 
     /// `output (+)= input · panel` for `rows` rows and the blocks of a part of a panel, which the input's rows begin with; `wide` is what
@@ -142,7 +185,7 @@ impl Kernels {
         rows: usize,
         input: Integers<'_>,
         panel: &[u8],
-        wide: &[u8],
+        wide: Wide<'_>,
         output: &mut [f32],
         add: bool,
     ) {
@@ -150,14 +193,14 @@ impl Kernels {
         if rows == 0 {
             return;
         }
-        assert!(wide.len() >= blocks * self.wide_bytes(), "a widened panel");
         assert!(output.len() >= rows * PANEL, "room for a tile");
         let last = (rows - 1) * input.blocks + blocks;
         let product = Product {
             rows,
             blocks,
             input: input.checked(last, self.quant_bytes()),
-            wide: wide.as_ptr(),
+            wide: wide.checked(blocks),
+            wide_stride: wide.stride(),
             panel: panel.as_ptr(),
             output: output.as_mut_ptr(),
             add,

@@ -5,7 +5,7 @@ mod integer;
 use bytemuck::Pod;
 use gpt_plan::{Activation, Dropout, Format, Norm};
 
-pub use integer::{Integers, IntegersMut};
+pub use integer::{Integers, IntegersMut, Wide};
 
 use super::Kernels;
 use super::learn::AdamStep;
