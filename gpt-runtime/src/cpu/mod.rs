@@ -23,6 +23,7 @@ mod pool;
 mod rounded;
 mod session;
 pub mod simd;
+mod tile;
 mod train;
 mod typed;
 mod walk;

@@ -1,40 +1,36 @@
 //! Projections: the loop over a packed matrix, and what each step does with the outputs.
 //!
-//! Outputs come in pieces of one row and one panel (32 outputs); the step that asked for them adds its bias and puts them where they belong
-//! while they are still in a register's reach. That is how bias, activation, residual, rotation and the write to
+//! Outputs come in tiles, some rows of one panel (32 outputs each); the step that asked for them adds its bias and puts them where they belong
+//! while they are still in the nearest cache. That is how bias, activation, residual, rotation and the write to
 //! the cache cost no pass of their own.
 
 use gpt_plan::Op;
 
-use super::{Activate, Pass, bias_of};
+use super::{Activate, Pass};
 use crate::cpu::cache::{Cache, Cells, Shape, Sides, each_format, narrow};
 use crate::cpu::device::CpuDevice;
-use crate::cpu::multiply::{Panels, Rows, multiply};
+use crate::cpu::multiply::{Finish, Panels, Rows, multiply};
 use crate::cpu::pack::Packed;
 use crate::cpu::parameters::{NormParameters, Projection};
 use crate::cpu::pool::Disjoint;
 use crate::cpu::simd::{Cell, PANEL};
+use crate::cpu::tile;
 
-/// Receives a row's 32 outputs of a panel: `(row, panel, outputs)`.
-type Finish<'a> = &'a (dyn Fn(usize, usize, &mut [f32; PANEL]) + Sync);
+/// Rows whose gates are activated together.
+const GATES: usize = 48;
 
 impl Pass<'_> {
-    /// `finish` gets `weight · x` for each of the rows, in pieces, from many threads.
+    /// `finish` gets `weight · x` for each of the rows, in tiles, from many threads.
     pub(super) fn linear(&mut self, x: &[f32], rows: usize, weight: &Packed, finish: Finish<'_>) {
         debug_assert_eq!(x.len(), rows * weight.depth);
         self.reads(weight.format);
-        let each = |from: usize, panel: usize, tile: &mut [[f32; PANEL]]| {
-            for (i, outputs) in tile.iter_mut().enumerate() {
-                finish(from + i, panel, outputs);
-            }
-        };
         let device = self.device;
         let rounding = weight.rounding(device.kernels);
         let input = self.scratch.rounded.round(device, x, rows, rounding);
         if rows == 1 {
             one_row(device, &input, weight, finish)
         } else {
-            multiply(device, input, rows, weight, &each);
+            multiply(device, input, rows, weight, finish);
         }
     }
 
@@ -75,22 +71,16 @@ impl Pass<'_> {
         let (position, rotary, kernels) = (self.position, self.rotary, self.device.kernels);
         let (keys, values) = sides.both();
         let (q_out, k_out, v_out) = (Disjoint::new(q), Disjoint::new(keys), Disjoint::new(values));
-        let finish = |row: usize, panel: usize, outputs: &mut [f32; PANEL]| {
-            let first = panel * PANEL;
-            let len = PANEL.min(q_width + 2 * kv_width - first);
-            let outputs = &mut outputs[..len];
-            if let Some(bias) = bias_of(qkv, first, len) {
-                add(outputs, bias);
-            }
+        let finish_row = |row: usize, first: usize, outputs: &mut [f32]| {
             let position = position + row;
             rotary.turn(position, first, outputs);
             let mut room = [E::default(); PANEL];
             // Head by head: a panel may hold parts of several.
             let mut at = 0;
-            while at < len {
+            while at < outputs.len() {
                 let n = first + at;
                 let d = n % head_dim;
-                let part = &outputs[at..len.min(at + head_dim - d)];
+                let part = &outputs[at..outputs.len().min(at + head_dim - d)];
                 at += part.len();
                 // SAFETY: every output of every row has a place of its own.
                 unsafe {
@@ -112,6 +102,15 @@ impl Pass<'_> {
                 }
             }
         };
+        let finish = |from: usize, panel: usize, tile: &mut [[f32; PANEL]]| {
+            let first = panel * PANEL;
+            let len = PANEL.min(q_width + 2 * kv_width - first);
+            let bias = tile::bias_of(qkv.bias.as_deref(), first, len);
+            for (i, outputs) in tile.iter_mut().enumerate() {
+                tile::add(outputs, &bias);
+                finish_row(from + i, first, &mut outputs[..len]);
+            }
+        };
         self.reading(&x[..rows * qkv.weight.depth], rows, norm, |pass, x| {
             pass.linear(x, rows, &qkv.weight, &finish)
         });
@@ -131,25 +130,42 @@ impl Pass<'_> {
         let mlp = &self.plan.spec.mlp;
         let (hidden, gated) = (mlp.hidden as usize, mlp.gated);
         let out = Disjoint::new(h);
-        let finish = |row: usize, panel: usize, outputs: &mut [f32; PANEL]| {
+        let finish = |from: usize, panel: usize, tile: &mut [[f32; PANEL]]| {
             let width = if gated { PANEL / 2 } else { PANEL };
             let first = panel * width;
             let len = width.min(hidden - first);
-            let (head, tail) = outputs.split_at_mut(width);
-            if let Some(bias) = bias_of(up, first, len) {
-                add(head, bias);
-            }
-            activation(&mut head[..len]);
-            if gated {
-                if let Some(bias) = bias_of(up, hidden + first, len) {
-                    add(tail, bias);
-                }
-                for (gate, up) in head.iter_mut().zip(tail) {
-                    *gate *= *up;
-                }
-            }
+            let bias = |first| tile::bias_of(up.bias.as_deref(), first, len);
             // SAFETY: panels and rows do not overlap.
-            unsafe { out.part(row * hidden + first, len) }.copy_from_slice(&head[..len]);
+            let place = |row: usize| unsafe { out.part((from + row) * hidden + first, len) };
+            let bias_of_first = bias(first);
+            if !gated {
+                tile.iter_mut()
+                    .for_each(|row| tile::add(row, &bias_of_first));
+                activation(tile.as_flattened_mut());
+                for (row, outputs) in tile.iter().enumerate() {
+                    tile::put(place(row), outputs);
+                }
+                return;
+            }
+            let (of_gates, _) = halves(&bias_of_first);
+            let bias_of_ups = bias(hidden + first);
+            let (of_ups, _) = halves(&bias_of_ups);
+            // Gates of some rows side by side, as an activation wants them.
+            let mut room = [[0.0; PANEL / 2]; GATES];
+            for (block, tile) in tile.chunks(GATES).enumerate() {
+                let gates = &mut room[..tile.len()];
+                for (gates, outputs) in gates.iter_mut().zip(tile) {
+                    *gates = *halves(outputs).0;
+                    tile::add(gates, of_gates);
+                }
+                activation(gates.as_flattened_mut());
+                for (row, (gates, outputs)) in gates.iter_mut().zip(tile).enumerate() {
+                    let mut ups = *halves(outputs).1;
+                    tile::add(&mut ups, of_ups);
+                    tile::multiply(gates, &ups);
+                    tile::put(place(block * GATES + row), gates);
+                }
+            }
         };
         self.reading(&x[..rows * up.weight.depth], rows, norm, |pass, x| {
             pass.linear(x, rows, &up.weight, &finish)
@@ -208,17 +224,17 @@ impl Pass<'_> {
             &input[..rows * projection.weight.depth],
             rows,
             &projection.weight,
-            &|row, panel, outputs| {
+            &|from, panel, tile| {
                 let first = panel * PANEL;
                 let len = PANEL.min(width - first);
-                if let Some(bias) = bias_of(projection, first, len) {
-                    add(&mut outputs[..len], bias);
+                let bias = tile::bias_of(projection.bias.as_deref(), first, len);
+                for (i, outputs) in tile.iter_mut().enumerate() {
+                    let at = (from + i) * width + first;
+                    stream.prefetch(at + PANEL);
+                    tile::add(outputs, &bias);
+                    // SAFETY: panels and rows do not overlap.
+                    tile::add(unsafe { stream.part(at, len) }, outputs);
                 }
-                // SAFETY: panels and rows do not overlap.
-                add(
-                    unsafe { stream.part(row * width + first, len) },
-                    &outputs[..len],
-                );
             },
         );
     }
@@ -228,22 +244,20 @@ impl Pass<'_> {
 fn one_row(device: &CpuDevice, input: &Rows<'_>, weight: &Packed, finish: Finish<'_>) {
     let kernels = device.kernels;
     weight.share_out(device, &|index| {
-        let (panel, mut outputs) = (weight.panel(index), [0.0; PANEL]);
+        let (panel, mut tile) = (weight.panel(index), [[0.0; PANEL]]);
+        let [outputs] = &mut tile;
         match input {
-            Rows::Plain(row) => kernels.gemv(weight.format, row.data, panel, &mut outputs),
-            Rows::Pairs(row) => {
-                kernels.gemv_pairs(row.data, bytemuck::cast_slice(panel), &mut outputs)
-            }
-            Rows::Integers(row) => {
-                kernels.integer_row(weight.format, row, panel, &mut outputs);
-            }
+            Rows::Plain(row) => kernels.gemv(weight.format, row.data, panel, outputs),
+            Rows::Pairs(row) => kernels.gemv_pairs(row.data, bytemuck::cast_slice(panel), outputs),
+            Rows::Integers(row) => kernels.integer_row(weight.format, row, panel, outputs),
         }
-        finish(0, index, &mut outputs);
+        finish(0, index, &mut tile);
     });
 }
 
-fn add(to: &mut [f32], what: &[f32]) {
-    for (to, what) in to.iter_mut().zip(what) {
-        *to += what;
-    }
+/// Both halves of a gated panel's outputs: gates, and what they gate.
+#[inline(always)]
+fn halves(outputs: &[f32; PANEL]) -> (&[f32; PANEL / 2], &[f32; PANEL / 2]) {
+    let (halves, _) = outputs.as_chunks();
+    (&halves[0], &halves[1])
 }

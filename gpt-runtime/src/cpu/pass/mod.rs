@@ -15,10 +15,11 @@ use super::cache::Cache;
 use super::device::CpuDevice;
 use super::multiply::Desk;
 use super::pack::Packed;
-use super::parameters::{NormParameters, Projection, Rotary};
+use super::parameters::{NormParameters, Rotary};
 use super::pool::Disjoint;
 use super::rounded::Rounded;
 use super::simd::PANEL;
+use super::tile;
 use crate::engine::{SessionOptions, StepTime, Trace, Want};
 
 /// A nonlinearity, applied in place to a few dozen values at a time.
@@ -204,11 +205,16 @@ impl Pass<'_> {
         }
         let out = Disjoint::new(logits);
         self.reading(x, rows, norm, |pass, x| {
-            pass.linear(x, rows, weight, &|row, panel, values| {
+            pass.linear(x, rows, weight, &|from, panel, tile| {
                 let first = panel * PANEL;
                 let len = PANEL.min(vocab - first);
-                // SAFETY: panels and rows do not overlap.
-                unsafe { out.part(row * vocab + first, len) }.copy_from_slice(&values[..len]);
+                for (i, outputs) in tile.iter().enumerate() {
+                    // SAFETY: panels and rows do not overlap.
+                    tile::put(
+                        unsafe { out.part((from + i) * vocab + first, len) },
+                        outputs,
+                    );
+                }
             });
         });
         self.end_with(
@@ -267,9 +273,4 @@ impl Pass<'_> {
     fn buffer_width(&self, id: BufferId) -> usize {
         self.plan.buffers[id as usize].width as usize
     }
-}
-
-/// A bias that may be absent, cut to the outputs that a panel holds.
-fn bias_of(projection: &Projection, first: usize, len: usize) -> Option<&[f32]> {
-    projection.bias.as_deref().map(|bias| &bias[first..][..len])
 }

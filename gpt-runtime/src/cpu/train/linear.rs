@@ -7,21 +7,13 @@ use crate::cpu::multiply::{Desk, Rows, multiply};
 use crate::cpu::pack::Order;
 use crate::cpu::pool::Disjoint;
 use crate::cpu::simd::{BrainPair, Kernels, PANEL, Strided, StridedMut, prefetch};
+use crate::cpu::tile;
 
 /// Rows that a gradient of weights takes at once: with them a panel of outputs' gradients stays in the first-level cache.
 const ROWS: usize = 128;
 /// Columns of a matrix that one task makes the gradient of: with [`ROWS`] of them, inputs stay in the second-level cache while panels of
 /// outputs pass by.
 const COLUMNS: usize = 128;
-
-/// Adds what there is of a bias from `first` on.
-fn add_bias(outputs: &mut [f32], bias: Option<&[f32]>, first: usize) {
-    if let Some(bias) = bias {
-        for (x, b) in outputs.iter_mut().zip(&bias[first..]) {
-            *x += b;
-        }
-    }
-}
 
 /// Rows that a gradient of weights is made of, as its products read them: `depth` rows of `columns` inputs.
 enum Operand<'a> {
@@ -140,13 +132,14 @@ impl Pass<'_> {
             &|from, panel, tile| {
                 let first = panel * PANEL;
                 let len = PANEL.min(width - first);
+                let bias = tile::bias_of(bias, first, len);
                 for (i, outputs) in tile.iter_mut().enumerate() {
                     let row = from + i;
-                    add_bias(&mut outputs[..len], bias, first);
+                    tile::add(outputs, &bias);
                     rotary.turn(row % tokens, first, &mut outputs[..len]);
                     qkv.prefetch(row * stride + first + PANEL);
                     // SAFETY: panels and rows do not overlap.
-                    unsafe { qkv.part(row * stride + first, len) }.copy_from_slice(&outputs[..len]);
+                    tile::put(unsafe { qkv.part(row * stride + first, len) }, outputs);
                 }
             },
         );
@@ -176,11 +169,12 @@ impl Pass<'_> {
             &|from, panel, tile| {
                 let first = panel * PANEL;
                 let len = PANEL.min(width - first);
+                let bias = tile::bias_of(bias, first, len);
                 for (i, outputs) in tile.iter_mut().enumerate() {
                     let row = from + i;
-                    let outputs = &mut outputs[..len];
-                    add_bias(outputs, bias, first);
+                    tile::add(outputs, &bias);
                     if let Some((dropout, key)) = &dropout {
+                        let outputs = &mut outputs[..len];
                         kernels.drop_row(outputs, (row * width + first) as u32, *key, dropout);
                     }
                     let at = row * stride + first;
@@ -188,10 +182,11 @@ impl Pass<'_> {
                     prefetch(residual.data.as_ptr(), residual.data.len(), at + PANEL);
                     // SAFETY: panels and rows do not overlap.
                     let out = unsafe { stream.part(at, len) };
-                    let residual = &residual.data[row * residual.stride + first..];
-                    for ((out, x), residual) in out.iter_mut().zip(outputs).zip(residual) {
-                        *out = *x + residual;
-                    }
+                    tile::add(
+                        &mut outputs[..len],
+                        &residual.data[row * residual.stride + first..],
+                    );
+                    tile::put(out, outputs);
                 }
             },
         );
@@ -217,6 +212,8 @@ impl Pass<'_> {
             &|from, panel, tile| {
                 let first = panel * wide;
                 let len = wide.min(hidden - first);
+                let of_values = tile::bias_of(bias, first, len);
+                let of_ups = tile::bias_of(bias.filter(|_| gated), hidden + first, len);
                 for (i, outputs) in tile.iter_mut().enumerate() {
                     let row = from + i;
                     h.prefetch(row * h_stride + first + wide);
@@ -230,7 +227,7 @@ impl Pass<'_> {
                     };
                     let (values, ups) = outputs.split_at_mut(wide);
                     let values = &mut values[..len];
-                    add_bias(values, bias, first);
+                    tile::add(values, &of_values);
                     self.activate(values, &mut slopes[..len]);
                     if gated {
                         if len < wide {
@@ -239,7 +236,7 @@ impl Pass<'_> {
                             slopes[wide + len..].fill(0.0);
                         }
                         let ups = &mut ups[..len];
-                        add_bias(ups, bias, hidden + first);
+                        tile::add(ups, &of_ups);
                         let (gates, passes) = slopes.split_at_mut(wide);
                         passes[..len].copy_from_slice(values);
                         for ((gate, value), up) in gates.iter_mut().zip(&mut *values).zip(ups) {
@@ -247,7 +244,7 @@ impl Pass<'_> {
                             *value *= *up;
                         }
                     }
-                    h.copy_from_slice(values);
+                    tile::put(h, values);
                 }
             },
         );
@@ -274,8 +271,10 @@ impl Pass<'_> {
                 let len = PANEL.min(width - first);
                 for (i, outputs) in tile.iter().enumerate() {
                     // SAFETY: panels and rows do not overlap.
-                    unsafe { logits.part((from + i) * stride + first, len) }
-                        .copy_from_slice(&outputs[..len]);
+                    tile::put(
+                        unsafe { logits.part((from + i) * stride + first, len) },
+                        outputs,
+                    );
                 }
             },
         );
@@ -317,7 +316,7 @@ impl Pass<'_> {
                             let start = (first_row + from + i) * stride + first;
                             out.prefetch(start + PANEL);
                             // SAFETY: panels and rows do not overlap.
-                            unsafe { out.part(start, len) }.copy_from_slice(&outputs[..len]);
+                            tile::put(unsafe { out.part(start, len) }, outputs);
                         }
                     },
                 );
