@@ -17,7 +17,7 @@ use crate::model::{Any, Model};
 use crate::sample::Sampler;
 
 /// Most tokens that go through a model together unless a session asks for another number.
-const CHUNK: u32 = 256;
+const CHUNK: u32 = 512;
 
 /// Bytes of logits that a session keeps at most, where the logits of all rows are wanted.
 const LOGITS_BYTES: u64 = 64 << 20;
@@ -48,7 +48,7 @@ impl<M> SessionBuilder<M> {
         self
     }
 
-    /// Most tokens that go through the model together (256 if not given). Larger chunks read the weights less often and
+    /// Most tokens that go through the model together (512 if not given). Larger chunks read the weights less often and
     /// take more memory; results do not depend on it.
     pub fn chunk(mut self, tokens: u32) -> Self {
         self.chunk = Some(tokens);
