@@ -1,4 +1,4 @@
-//! Memory for weights and caches: large mappings, cut into blocks.
+//! Memory for weights and caches, and for all that learning takes: large mappings, cut into blocks.
 //!
 //! A model's weights, and keys and values of a long sequence, are read from beginning to end for every token. In pages of 4 KiB each page's address has to be looked up, and hardware
 //! that reads ahead stops at its end; so they stand in mappings of many megabytes for which the operating system is asked to use large pages (where it
@@ -51,7 +51,19 @@ pub struct Block {
     len: usize,
 }
 
+/// Floats in a block; none by default.
+#[derive(Default)]
+pub struct Floats(Option<Block>);
+
 impl Arena {
+    /// `len` zeros.
+    ///
+    /// # Errors
+    /// The system has no room for them.
+    pub fn floats(&self, len: usize) -> Result<Floats, Error> {
+        Ok(Floats(Some(self.block(len * size_of::<f32>(), |_| ())?)))
+    }
+
     /// A block of `len` bytes of zeros, at a cache line's beginning, as `write` leaves it.
     ///
     /// # Errors
@@ -131,6 +143,24 @@ impl DerefMut for Block {
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above; the block is borrowed mutably, and its part has no other owner.
         unsafe { std::slice::from_raw_parts_mut(self.mapping.start.add(self.start), self.len) }
+    }
+}
+
+impl Deref for Floats {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        self.0
+            .as_ref()
+            .map_or(&[], |block| bytemuck::cast_slice(block))
+    }
+}
+
+impl DerefMut for Floats {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        self.0
+            .as_mut()
+            .map_or(&mut [], |block| bytemuck::cast_slice_mut(block))
     }
 }
 

@@ -235,6 +235,11 @@ fn prefetch_later(from: *const u8, bytes: usize) {
     let _ = (from, bytes);
 }
 
+/// Asks for all of `data`, likewise.
+pub(in crate::cpu) fn prefetch_all(data: &[f32]) {
+    prefetch_later(data.as_ptr().cast(), size_of_val(data));
+}
+
 /// Parameters, gradients, both moments, the step.
 type Adam = unsafe fn(&mut [f32], &[f32], &mut [f32], &mut [f32], &AdamStep);
 

@@ -2,10 +2,13 @@
 
 use gpt_plan::{BufferName, Plan, Slot, TrainShape};
 
+use crate::Error;
+use crate::cpu::memory::{Arena, Floats};
+
 /// All of them. A step takes out what it writes and puts it back.
 pub struct Buffers {
     /// By name, then by copy.
-    floats: Vec<Vec<Vec<f32>>>,
+    floats: Vec<Vec<Floats>>,
     strides: Vec<usize>,
     widths: Vec<usize>,
     pub tokens: Vec<u32>,
@@ -15,23 +18,31 @@ pub struct Buffers {
 }
 
 impl Buffers {
-    pub fn new(plan: &Plan, shape: &TrainShape) -> Buffers {
+    /// # Errors
+    /// The system has no room for them.
+    pub fn new(arena: &Arena, plan: &Plan, shape: &TrainShape) -> Result<Buffers, Error> {
         let training = &plan.training;
         let copies = |buffer: &gpt_plan::TrainBuffer| {
             let is_number = matches!(buffer.name, BufferName::Tokens | BufferName::Targets);
             let len = if is_number { 0 } else { buffer.len(shape) };
             let count = buffer.count(plan.spec.layers, shape);
-            (0..count).map(|_| vec![0.0; len as usize]).collect()
+            (0..count)
+                .map(|_| arena.floats(len as usize))
+                .collect::<Result<Vec<Floats>, Error>>()
         };
         let numbers = |name| vec![0; training.buffer(name).len(shape) as usize];
-        Buffers {
-            floats: training.buffers.iter().map(copies).collect(),
+        Ok(Buffers {
+            floats: training
+                .buffers
+                .iter()
+                .map(copies)
+                .collect::<Result<_, _>>()?,
             strides: training.buffers.iter().map(|b| b.stride as usize).collect(),
             widths: training.buffers.iter().map(|b| b.width as usize).collect(),
             tokens: numbers(BufferName::Tokens),
             targets: numbers(BufferName::Targets),
             chunk_rows: training.buffer(BufferName::Logits).row_count(shape) as usize,
-        }
+        })
     }
 
     /// Bytes of what is kept for the way back, and of the rest.
@@ -71,13 +82,13 @@ impl Buffers {
     }
 
     /// Takes it out, to be written and [put back](Self::put).
-    pub fn take(&mut self, slot: Slot, layer: usize) -> Vec<f32> {
+    pub fn take(&mut self, slot: Slot, layer: usize) -> Floats {
         let copies = &mut self.floats[slot.name as usize];
         let at = index(copies.len(), slot, layer);
         std::mem::take(&mut copies[at])
     }
 
-    pub fn put(&mut self, slot: Slot, layer: usize, buffer: Vec<f32>) {
+    pub fn put(&mut self, slot: Slot, layer: usize, buffer: Floats) {
         let copies = &mut self.floats[slot.name as usize];
         let at = index(copies.len(), slot, layer);
         copies[at] = buffer;

@@ -24,6 +24,7 @@ use gpt_plan::{Dropout, Plan, Repeat, Site, TensorId, TrainBytes, TrainOp, Train
 
 use super::activation::evaluate;
 use super::device::CpuDevice;
+use super::memory::Arena;
 use super::parameters::Rotary;
 use crate::Error;
 use crate::engine::{EngineTrainer, Learn, Precision, Sequences, State, TrainerOptions, Update};
@@ -66,9 +67,10 @@ impl CpuTrainer {
             ));
         }
         let rounds = options.precision == Precision::Bf16;
+        let arena = Arena::default();
         Ok(CpuTrainer {
-            parameters: Parameters::new(&device.pool, plan, weights, rounds)?,
-            buffers: Buffers::new(plan, &options.shape),
+            parameters: Parameters::new(&device.pool, &arena, plan, weights, rounds)?,
+            buffers: Buffers::new(&arena, plan, &options.shape)?,
             rotary: Rotary::new(plan),
             device,
             plan,

@@ -7,18 +7,19 @@
 use gpt_plan::{Plan, TensorId, TensorKind};
 
 use crate::Error;
+use crate::cpu::memory::{Arena, Floats};
 use crate::cpu::multiply::{Panels, Part};
 use crate::cpu::pack::{Order, row_of};
 use crate::cpu::pool::Pool;
-use crate::cpu::simd::{BrainPair, Kernels, PANEL, Rounding, Strided};
+use crate::cpu::simd::{BrainPair, Kernels, PANEL, Rounding, Strided, prefetch_all};
 use crate::engine::State;
 use crate::weights::{Weights, format};
 
 pub struct Parameters {
-    pub values: Vec<f32>,
-    pub gradients: Vec<f32>,
-    pub first: Vec<f32>,
-    pub second: Vec<f32>,
+    pub values: Floats,
+    pub gradients: Floats,
+    pub first: Floats,
+    pub second: Floats,
     /// Where a tensor of a layer is, by tensor and then by layer.
     places: Vec<Vec<Place>>,
     /// Runs of the buffers that decay, and that do not: start, length, whether.
@@ -58,6 +59,7 @@ impl Place {
 impl Parameters {
     pub fn new(
         pool: &Pool,
+        arena: &Arena,
         plan: &'static Plan,
         weights: &dyn Weights,
         rounds: bool,
@@ -91,10 +93,10 @@ impl Parameters {
             start += len;
         }
         let mut parameters = Parameters {
-            values: vec![0.0; start],
-            gradients: vec![0.0; start],
-            first: vec![0.0; start],
-            second: vec![0.0; start],
+            values: arena.floats(start)?,
+            gradients: arena.floats(start)?,
+            first: arena.floats(start)?,
+            second: arena.floats(start)?,
             places,
             runs,
             rounds,
@@ -304,16 +306,28 @@ impl Panels for Turned<'_> {
             let start = (block * columns + first) * PANEL;
             &self.0.values[start..][..count * PANEL]
         };
+        // Blocks lie as far apart as the matrix has columns, and hardware does not see the next one coming.
+        let ask = |block: usize| {
+            if block < blocks.end {
+                prefetch_all(stands(block));
+            }
+        };
+        ask(blocks.start);
         if self.0.rounds && kernels.has_pairs() {
             let pairs: &mut [BrainPair] = bytemuck::cast_slice_mut(room);
             let mut turned = [0.0; PANEL * PANEL];
-            for (block, out) in blocks.zip(pairs.chunks_exact_mut(PANEL / 2 * PANEL)) {
+            for (block, out) in blocks
+                .clone()
+                .zip(pairs.chunks_exact_mut(PANEL / 2 * PANEL))
+            {
+                ask(block + 1);
                 kernels.transpose(stands(block), PANEL, count, &mut turned, PANEL);
                 pair_steps(kernels, &turned, PANEL, out);
             }
             return Part::Pairs(pairs);
         }
-        for (block, out) in blocks.zip(room.chunks_exact_mut(PANEL * PANEL)) {
+        for (block, out) in blocks.clone().zip(room.chunks_exact_mut(PANEL * PANEL)) {
+            ask(block + 1);
             kernels.transpose(stands(block), PANEL, count, out, PANEL);
         }
         if self.0.rounds {
