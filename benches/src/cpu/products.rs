@@ -174,7 +174,7 @@ pub fn integer_many<const BLOCKS: usize, const REST: usize>(
                     let (x, add) = (x.rows().part(0, start), start > 0);
                     if !literal {
                         let rows = black_box(ROWS);
-                        kernels.integer_product(format, rows, x, part, wide, tile, add);
+                        kernels.integer_product(format, rows, x, part, wide, tile, add, &[]);
                     } else if blocks == NEAR_BLOCKS {
                         known::integer_product::<ROWS, NEAR_BLOCKS, BLOCKS>(
                             isa, format, &x, part, wide, tile, add,

@@ -11,7 +11,7 @@ use gpt_plan::Format;
 
 use super::device::CpuDevice;
 use super::simd::{
-    BLOCK, BrainPair, Factor, Integers, Kernels, PANEL, Rounding, Strided, StridedMut, Wide,
+    Ask, BLOCK, BrainPair, Factor, Integers, Kernels, PANEL, Rounding, Strided, StridedMut, Wide,
 };
 use super::train::AttentionDesk;
 
@@ -52,6 +52,13 @@ pub trait Panels: Sync {
         to: usize,
         room: &'a mut [f32],
     ) -> Part<'a>;
+    /// Piece `i` of `n` (`which` is both) of the memory that [`part`](Self::part) reads, or some of it, for those who ask for it in time.
+    fn piece(&self, panel: usize, from: usize, to: usize, which: [usize; 2]) -> &[u8];
+}
+
+/// Piece `i` of `n` of a slice.
+pub fn piece(bytes: &[u8], [i, n]: [usize; 2]) -> &[u8] {
+    &bytes[bytes.len() * i / n..bytes.len() * (i + 1) / n]
 }
 
 /// Part of a panel.
@@ -187,12 +194,19 @@ pub fn multiply(
             } = &mut *desk;
             for start in (0..depth).step_by(DEPTH) {
                 let end = (start + DEPTH).min(depth);
+                // What comes after this part: more of these panels, or the next ones.
+                let (skip, next) = match end < depth {
+                    true => (0, end..(end + DEPTH).min(depth)),
+                    false if rows.end == tasks.rows => (tasks.group, 0..depth.min(DEPTH)),
+                    false => (tasks.panels, 0..0),
+                };
+                let blocks = rows.len().div_ceil(ROWS);
                 let mut parts = [Part::Plain(&[]); PANELS];
                 let rooms = room.chunks_exact_mut(tasks.room);
                 for ((part, panel), room) in parts.iter_mut().zip(panels.clone()).zip(rooms) {
                     *part = matrix.part(kernels, panel, start, end, room);
                 }
-                for from in rows.clone().step_by(ROWS) {
+                for (block, from) in rows.clone().step_by(ROWS).enumerate() {
                     let shape = [ROWS.min(rows.end - from), end - start];
                     let input = input
                         .block(from, start)
@@ -204,7 +218,14 @@ pub fn multiply(
                             false => 0,
                         };
                         let tile = &mut tile[at * PANEL..][..shape[0] * PANEL];
-                        product(kernels, shape, &input, *part, tile, start > 0);
+                        let soon = |near: [usize; 2]| {
+                            let at = [block * near[1] + near[0], blocks * near[1]];
+                            match panel + skip < tasks.panels {
+                                true => matrix.piece(panel + skip, next.start, next.end, at),
+                                false => &[],
+                            }
+                        };
+                        product(kernels, shape, &input, *part, tile, start > 0, &soon);
                         if end == depth {
                             finish(from, panel, tile.as_chunks_mut::<PANEL>().0);
                         }
@@ -258,6 +279,9 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// Piece `i` of `n` of what will be read soon.
+type Soon<'a> = &'a dyn Fn([usize; 2]) -> &'a [u8];
+
 /// `tile (+)= part · input`, as many steps of depth at a time as stay near.
 fn product(
     kernels: &Kernels,
@@ -266,14 +290,21 @@ fn product(
     part: Part<'_>,
     tile: &mut [f32],
     add: bool,
+    soon: Soon<'_>,
 ) {
     match (input, part) {
         (Rows::Plain(input), Part::Plain(part)) => {
-            product_of(kernels, [rows, depth], input, part, tile, add)
+            product_of(kernels, [rows, depth], input, part, tile, add, soon)
         }
-        (Rows::Pairs(input), Part::Pairs(part)) => {
-            product_of(kernels, [rows, depth.div_ceil(2)], input, part, tile, add)
-        }
+        (Rows::Pairs(input), Part::Pairs(part)) => product_of(
+            kernels,
+            [rows, depth.div_ceil(2)],
+            input,
+            part,
+            tile,
+            add,
+            soon,
+        ),
         (Rows::Integers(input), Part::Integers(format, stored, wide)) => {
             let bytes = format.block_bytes() * PANEL;
             let near = NEAR / kernels.wide_bytes(BLOCK * PANEL);
@@ -282,7 +313,8 @@ fn product(
                 let stored = &stored[start * bytes..][..count * bytes];
                 let (wide, input) = (wide.part(start), input.part(0, start));
                 let add = add || start > 0;
-                kernels.integer_product(format, rows, input, stored, wide, tile, add);
+                let soon = soon([start / near, depth.div_ceil(BLOCK).div_ceil(near)]);
+                kernels.integer_product(format, rows, input, stored, wide, tile, add, soon);
             }
         }
         _ => unreachable!("parts and rows are rounded alike"),
@@ -296,6 +328,7 @@ fn product_of<E: Factor>(
     part: &[E],
     tile: &mut [f32],
     add: bool,
+    soon: Soon<'_>,
 ) {
     let near = NEAR / (size_of::<E>() * PANEL);
     for start in (0..depth).step_by(near) {
@@ -311,7 +344,11 @@ fn product_of<E: Factor>(
             data: tile,
             stride: PANEL,
         };
-        let depth = near.min(depth - start);
-        kernels.product(rows, depth, input, panel, output, add || start > 0);
+        let ask = Ask {
+            ahead: 0,
+            soon: soon([start / near, depth.div_ceil(near)]),
+        };
+        let (depth, add) = (near.min(depth - start), add || start > 0);
+        kernels.product_asking(rows, depth, input, panel, output, add, ask);
     }
 }

@@ -18,7 +18,7 @@ use gpt_plan::Format;
 
 use super::device::CpuDevice;
 use super::memory::{Arena, Block};
-use super::multiply::{Panels, Part};
+use super::multiply::{Panels, Part, piece};
 use super::pool::Disjoint;
 use super::simd::{Kernels, PANEL, Rounding};
 use crate::Error;
@@ -189,6 +189,10 @@ impl Panels for Packed {
                 Part::Integers(format, stored, kernels.widen(format, stored, room))
             }
         }
+    }
+
+    fn piece(&self, panel: usize, from: usize, to: usize, which: [usize; 2]) -> &[u8] {
+        piece(self.panel_part(panel, from, to), which)
     }
 }
 

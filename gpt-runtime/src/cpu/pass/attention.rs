@@ -13,7 +13,7 @@ use gpt_plan::{Mask, Op, Spec};
 use super::Pass;
 use crate::cpu::cache::{Cache, Cells, Shape, Sides, each_format};
 use crate::cpu::pool::Disjoint;
-use crate::cpu::simd::{Cell, Kernels, PANEL, Running, Strided, StridedMut};
+use crate::cpu::simd::{Ask, Cell, Kernels, PANEL, Running, Strided, StridedMut};
 
 /// Queries of a block, in a prompt. A multiple of every register tile's height.
 const QUERIES: usize = 48;
@@ -233,8 +233,11 @@ fn attend<E: Cell>(
                 data: &mut scores[offset..],
                 stride: KEYS,
             };
-            let ahead = KEYS * head_dim;
-            kernels.product_ahead(rows, head_dim, block.queries, panel, output, false, ahead);
+            let ask = Ask {
+                ahead: KEYS * head_dim,
+                soon: &[],
+            };
+            kernels.product_asking(rows, head_dim, block.queries, panel, output, false, ask);
         }
         for (row, state) in states.iter_mut().enumerate() {
             let seen = (block.seen + block.more * row)
@@ -264,8 +267,11 @@ fn attend<E: Cell>(
                 data: &mut gathered[lane..],
                 stride: padded,
             };
-            let ahead = KEYS * padded;
-            kernels.product_ahead(rows, count, weights, panel, output, true, ahead);
+            let ask = Ask {
+                ahead: KEYS * padded,
+                soon: &[],
+            };
+            kernels.product_asking(rows, count, weights, panel, output, true, ask);
         }
     }
 }

@@ -63,7 +63,7 @@ mod x86;
 use gpt_plan::Format;
 use product::Product;
 
-pub use door::{Cell, Factor, Integers, IntegersMut, Strided, StridedMut, Wide};
+pub use door::{Ask, Cell, Factor, Integers, IntegersMut, Strided, StridedMut, Wide};
 pub use integer::{BLOCK, WIDE_BLOCK};
 pub use learn::AdamStep;
 pub use product::BrainPair;

@@ -367,7 +367,8 @@ fn products_of_integers() {
                 let wide = kernels.widen(format, bytes, &mut wide);
                 let mut many = vec![f32::NAN; rows * PANEL + 8];
                 for add in [false, true] {
-                    kernels.integer_product(format, rows, input, bytes, wide, &mut many, add);
+                    kernels
+                        .integer_product(format, rows, input, bytes, wide, &mut many, add, bytes);
                 }
                 assert!(many[rows * PANEL..].iter().all(|x| x.is_nan()));
                 for row in 0..rows {

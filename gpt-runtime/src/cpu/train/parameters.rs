@@ -8,7 +8,7 @@ use gpt_plan::{Plan, TensorId, TensorKind};
 
 use crate::Error;
 use crate::cpu::memory::{Arena, Floats};
-use crate::cpu::multiply::{Panels, Part};
+use crate::cpu::multiply::{Panels, Part, piece};
 use crate::cpu::pack::{Order, row_of};
 use crate::cpu::pool::Pool;
 use crate::cpu::simd::{BrainPair, Kernels, PANEL, Rounding, Strided, prefetch_all};
@@ -269,6 +269,12 @@ impl Panels for Forward<'_> {
         kernels.round(room);
         Part::Plain(room)
     }
+
+    fn piece(&self, panel: usize, from: usize, to: usize, which: [usize; 2]) -> &[u8] {
+        let start = (panel * self.place.columns + from) * PANEL;
+        let stands = &self.values[start..][..(to - from) * PANEL];
+        piece(bytemuck::cast_slice(stands), which)
+    }
 }
 
 /// A matrix turned over: outputs are its columns. Of a gated matrix the input is in the order of its panels.
@@ -298,14 +304,9 @@ impl Panels for Turned<'_> {
         to: usize,
         room: &'a mut [f32],
     ) -> Part<'a> {
-        let columns = self.0.place.columns;
-        let first = panel * PANEL;
-        let count = PANEL.min(columns - first);
+        let count = PANEL.min(self.0.place.columns - panel * PANEL);
         let blocks = from / PANEL..to.div_ceil(PANEL);
-        let stands = |block: usize| {
-            let start = (block * columns + first) * PANEL;
-            &self.0.values[start..][..count * PANEL]
-        };
+        let stands = |block: usize| self.block(panel, block);
         // Blocks lie as far apart as the matrix has columns, and hardware does not see the next one coming.
         let ask = |block: usize| {
             if block < blocks.end {
@@ -334,6 +335,22 @@ impl Panels for Turned<'_> {
             kernels.round(room);
         }
         Part::Plain(room)
+    }
+
+    /// Of as many blocks as there are pieces, one for each; whoever makes a part asks for the others itself.
+    fn piece(&self, panel: usize, from: usize, to: usize, [i, n]: [usize; 2]) -> &[u8] {
+        let (first, last) = (from / PANEL, to.div_ceil(PANEL));
+        bytemuck::cast_slice(self.block(panel, first + (last - first) * i / n))
+    }
+}
+
+impl Turned<'_> {
+    /// What turned over is the block `block` of 32 steps of a panel.
+    fn block(&self, panel: usize, block: usize) -> &[f32] {
+        let columns = self.0.place.columns;
+        let count = PANEL.min(columns - panel * PANEL);
+        let start = (block * columns + panel * PANEL) * PANEL;
+        &self.0.values[start..][..count * PANEL]
     }
 }
 

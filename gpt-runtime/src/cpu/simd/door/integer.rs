@@ -177,7 +177,7 @@ impl Kernels {
     }
 
     /// `output (+)= input · panel` for `rows` rows and the blocks of a part of a panel, which the input's rows begin with; `wide` is what
-    /// [`widen`](Self::widen) made of that part, `output` is `[rows][32]`.
+    /// [`widen`](Self::widen) made of that part, `output` is `[rows][32]`. Meanwhile memory is asked for `soon`.
     #[allow(clippy::too_many_arguments)]
     pub fn integer_product(
         &self,
@@ -188,6 +188,7 @@ impl Kernels {
         wide: Wide<'_>,
         output: &mut [f32],
         add: bool,
+        soon: &[u8],
     ) {
         let blocks = blocks_of(format, panel);
         if rows == 0 {
@@ -201,6 +202,7 @@ impl Kernels {
             input: input.checked(last, self.quant_bytes()),
             wide: wide.checked(blocks),
             wide_stride: wide.stride(),
+            soon: (soon.as_ptr(), soon.len()),
             panel: panel.as_ptr(),
             output: output.as_mut_ptr(),
             add,

@@ -27,6 +27,15 @@ pub struct StridedMut<'a> {
     pub stride: usize,
 }
 
+/// What memory is asked for while a product is made.
+#[derive(Clone, Copy, Default)]
+pub struct Ask<'a> {
+    /// If rows are few: for each element of the panel, the one that is as far ahead of it. 0 for none.
+    pub ahead: usize,
+    /// Bytes that another product will read.
+    pub soon: &'a [u8],
+}
+
 /// An element of panels, and what they are multiplied with.
 pub trait Factor: Pod + Send + Sync {
     type Input: Pod + Send + Sync;
@@ -109,13 +118,12 @@ impl Kernels {
         output: StridedMut<'_>,
         add: bool,
     ) {
-        self.product_ahead(rows, depth, input, panel, output, add, 0);
+        self.product_asking(rows, depth, input, panel, output, add, Ask::default());
     }
 
-    /// As [`product`](Self::product). If `ahead` is not 0 and rows are few, memory is asked for the element that is as far ahead of each of the panel's: a
-    /// later product will read it.
+    /// As [`product`](Self::product); meanwhile memory is asked for what later ones will read.
     #[allow(clippy::too_many_arguments)]
-    pub fn product_ahead<E: Factor>(
+    pub fn product_asking<E: Factor>(
         &self,
         rows: usize,
         depth: usize,
@@ -123,7 +131,7 @@ impl Kernels {
         panel: Strided<'_, E>,
         output: StridedMut<'_>,
         add: bool,
-        ahead: usize,
+        ask: Ask<'_>,
     ) {
         if rows == 0 {
             return;
@@ -133,7 +141,7 @@ impl Kernels {
             "input of a product"
         );
         let strides = [input.stride, 1];
-        self.checked_product(rows, depth, input.data, strides, panel, output, add, ahead);
+        self.checked_product(rows, depth, input.data, strides, panel, output, add, ask);
     }
 
     /// As [`product`](Self::product) with the input's columns as rows: element `k` of row `i` is `input.data[k * input.stride + i]`.
@@ -161,7 +169,7 @@ impl Kernels {
             panel,
             output,
             add,
-            0,
+            Ask::default(),
         );
     }
 
@@ -176,7 +184,7 @@ impl Kernels {
         panel: Strided<'_, E>,
         output: StridedMut<'_>,
         add: bool,
-        ahead: usize,
+        ask: Ask<'_>,
     ) {
         assert!(
             depth == 0 || (depth - 1) * panel.stride + PANEL <= panel.data.len(),
@@ -194,7 +202,8 @@ impl Kernels {
             input_step,
             panel: panel.data.as_ptr(),
             panel_stride: panel.stride,
-            ahead,
+            ahead: ask.ahead,
+            soon: (ask.soon.as_ptr(), ask.soon.len()),
             output: output.data.as_mut_ptr(),
             output_stride: output.stride,
             add,
