@@ -9,11 +9,13 @@ use crate::cpu::pool::Disjoint;
 use crate::cpu::simd::{BrainPair, Kernels, PANEL, Strided, StridedMut, prefetch};
 use crate::cpu::tile;
 
-/// Rows that a gradient of weights takes at once: with them a panel of outputs' gradients stays in the first-level cache.
-const ROWS: usize = 128;
+/// Rows that a gradient of weights takes before it turns to the next panel: gradients are read and written once for so many.
+const ROWS: usize = 256;
 /// Columns of a matrix that one task makes the gradient of: with [`ROWS`] of them, inputs stay in the second-level cache while panels of
 /// outputs pass by.
 const COLUMNS: usize = 128;
+/// Rows of a product: with them a panel of outputs' gradients stays in the first-level cache. In pairs it does with all of [`ROWS`].
+const NEAR: usize = 128;
 
 /// Rows that a gradient of weights is made of, as its products read them: `depth` rows of `columns` inputs.
 enum Operand<'a> {
@@ -59,15 +61,11 @@ impl<'a> Operand<'a> {
     fn product(
         &self,
         kernels: &Kernels,
-        dy: Strided<'_>,
+        dy: Strided<'a>,
         room: &mut [f32],
         out: &mut [f32],
         add: bool,
     ) {
-        let output = StridedMut {
-            data: out,
-            stride: PANEL,
-        };
         // Rows that lie apart are on as many pages, more than the first-level TLB knows; side by side they are read for each column.
         match *self {
             Operand::Plain {
@@ -75,12 +73,24 @@ impl<'a> Operand<'a> {
                 shape: [depth, columns],
                 rounds,
             } => {
-                kernels.copy_rows(dy, [depth, PANEL], rounds, room);
-                let dy = Strided {
-                    data: &*room,
-                    stride: PANEL,
-                };
-                kernels.product_of_columns(columns, depth, x, dy, output, add);
+                for start in (0..depth).step_by(NEAR) {
+                    let depth = NEAR.min(depth - start);
+                    let part = |of: Strided<'a>| Strided {
+                        data: &of.data[start * of.stride..],
+                        ..of
+                    };
+                    kernels.copy_rows(part(dy), [depth, PANEL], rounds, room);
+                    let dy = Strided {
+                        data: &*room,
+                        stride: PANEL,
+                    };
+                    let output = StridedMut {
+                        data: &mut *out,
+                        stride: PANEL,
+                    };
+                    let add = add || start > 0;
+                    kernels.product_of_columns(columns, depth, part(x), dy, output, add);
+                }
             }
             Operand::Pairs(x, [depth, columns]) => {
                 let pairs: &mut [BrainPair] = bytemuck::cast_slice_mut(room);
@@ -95,6 +105,10 @@ impl<'a> Operand<'a> {
                         stride: PANEL,
                     },
                 );
+                let output = StridedMut {
+                    data: out,
+                    stride: PANEL,
+                };
                 kernels.product_of_columns(columns, depth.div_ceil(2), x, dy, output, add);
             }
         }

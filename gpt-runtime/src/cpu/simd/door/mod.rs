@@ -478,7 +478,12 @@ impl Kernels {
         out: &mut [f32],
     ) {
         for (row, out) in out.chunks_exact_mut(width).take(rows).enumerate() {
-            out.copy_from_slice(&from.data[row * from.stride..][..width]);
+            let from = &from.data[row * from.stride..][..width];
+            // A call would take longer than to move a panel's row.
+            match (<&mut [f32; PANEL]>::try_from(&mut *out), from.first_chunk()) {
+                (Ok(out), Some(from)) => *out = *from,
+                _ => out.copy_from_slice(from),
+            }
         }
         if rounds {
             self.round(&mut out[..rows * width]);
