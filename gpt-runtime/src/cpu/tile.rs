@@ -31,6 +31,22 @@ pub fn multiply(to: &mut [f32], what: &[f32]) {
     map(to, what, |to, x| to * x);
 }
 
+/// `to = from * by`, likewise.
+#[inline(always)]
+pub fn put_product(to: &mut [f32], from: &[f32], by: &[f32]) {
+    if let (Ok(to), Some(from), Some(by)) = (
+        <&mut [f32; PANEL]>::try_from(&mut *to),
+        from.first_chunk::<PANEL>(),
+        by.first_chunk::<PANEL>(),
+    ) {
+        *to = std::array::from_fn(|i| from[i] * by[i]);
+    } else {
+        for ((to, from), by) in to.iter_mut().zip(from).zip(by) {
+            *to = from * by;
+        }
+    }
+}
+
 #[inline(always)]
 fn map(to: &mut [f32], from: &[f32], f: impl Fn(f32, f32) -> f32) {
     if let (Ok(to), Some(from)) = (

@@ -312,7 +312,7 @@ struct PairKernels {
     product: unsafe fn(&Product<BrainPair, BrainPair>),
     gemv: unsafe fn(*const BrainPair, usize, *const BrainPair, *mut f32),
     pair_columns: unsafe fn(&[f32], &mut [BrainPair]),
-    pair_rows: unsafe fn(&[f32], &[f32], &mut [BrainPair]),
+    pair_rows: unsafe fn(*const f32, usize, [usize; 2], *mut BrainPair),
 }
 
 /// Functions of one instruction set, each a call of a generic kernel.
@@ -371,7 +371,7 @@ macro_rules! pair_set {
                 product(p: &Product<BrainPair, BrainPair>) -> () = product::product::<V, BrainPair, $tile, $wide>;
                 gemv(x: *const BrainPair, depth: usize, panel: *const BrainPair, out: *mut f32) -> () = product::gemv::<V, BrainPair, $wide, $unroll>;
                 pair_columns(row: &[f32], out: &mut [BrainPair]) -> () = product::pair_columns::<V>;
-                pair_rows(first: &[f32], second: &[f32], out: &mut [BrainPair]) -> () = product::pair_rows::<V>;
+                pair_rows(from: *const f32, stride: usize, shape: [usize; 2], out: *mut BrainPair) -> () = product::pair_rows::<V>;
             );
 
             pub const KERNELS: PairKernels = PairKernels { product, gemv, pair_columns, pair_rows };

@@ -344,30 +344,45 @@ pub unsafe fn pair_columns<V: Pairs>(row: &[f32], out: &mut [BrainPair]) {
     }
 }
 
-/// Two rows of one length rounded to bf16, element by element a pair.
+/// `rows` rows of `width`, `stride` floats apart, rounded to bf16, two rows to one of pairs; an odd last row is paired with zeros.
 ///
 /// # Safety
-/// As [`Vector`]; `out` has the rows' length.
+/// As [`Vector`]; `from` is valid for such rows, `out` for half as many, rounded up, side by side.
 #[inline(always)]
-pub unsafe fn pair_rows<V: Pairs>(first: &[f32], second: &[f32], out: &mut [BrainPair]) {
-    let whole = first.len() / V::LANES * V::LANES;
+pub unsafe fn pair_rows<V: Pairs>(
+    from: *const f32,
+    stride: usize,
+    [rows, width]: [usize; 2],
+    out: *mut BrainPair,
+) {
+    let whole = width / V::LANES * V::LANES;
+    let rest = width - whole;
     // SAFETY: vectors lie within the rows, or in copies that are longer than any vector.
     unsafe {
-        let pair = |a: *const f32, b: *const f32, to: *mut BrainPair| {
-            V::pair_up(V::load(a), V::load(b)).store(to.cast());
-        };
-        for i in (0..whole).step_by(V::LANES) {
-            let (a, b) = (first.as_ptr().add(i), second.as_ptr().add(i));
-            pair(a, b, out.as_mut_ptr().add(i));
-        }
-        let rest = first.len() - whole;
-        if rest > 0 {
-            let (mut a, mut b) = ([0.0f32; 16], [0.0f32; 16]);
-            let mut pairs = [BrainPair::default(); 16];
-            a[..rest].copy_from_slice(&first[whole..]);
-            b[..rest].copy_from_slice(&second[whole..]);
-            pair(a.as_ptr(), b.as_ptr(), pairs.as_mut_ptr());
-            out[whole..].copy_from_slice(&pairs[..rest]);
+        for row in 0..rows.div_ceil(2) {
+            let (first, out) = (from.add(2 * row * stride), out.add(row * width));
+            let zeros = [0.0f32; 16];
+            // Of a row that is not there, zeros are read again and again.
+            let (second, step) = match 2 * row + 1 < rows {
+                true => (first.add(stride), 1),
+                false => (zeros.as_ptr(), 0),
+            };
+            for i in (0..whole).step_by(V::LANES) {
+                let (a, b) = (V::load(first.add(i)), V::load(second.add(i * step)));
+                V::pair_up(a, b).store(out.add(i).cast());
+            }
+            if rest > 0 {
+                let (mut a, mut b) = ([0.0f32; 16], [0.0f32; 16]);
+                let mut pairs = [BrainPair::default(); 16];
+                for i in 0..rest {
+                    a[i] = *first.add(whole + i);
+                    b[i] = *second.add((whole + i) * step);
+                }
+                V::pair_up(V::load(a.as_ptr()), V::load(b.as_ptr()))
+                    .store(pairs.as_mut_ptr().cast());
+                std::slice::from_raw_parts_mut(out.add(whole), rest)
+                    .copy_from_slice(&pairs[..rest]);
+            }
         }
     }
 }

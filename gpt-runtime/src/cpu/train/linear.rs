@@ -17,6 +17,9 @@ const COLUMNS: usize = 128;
 /// Rows of a product: with them a panel of outputs' gradients stays in the first-level cache. In pairs it does with all of [`ROWS`].
 const NEAR: usize = 128;
 
+/// Rows of a tile that are activated together.
+const ACTIVATED: usize = 16;
+
 /// Rows that a gradient of weights is made of, as its products read them: `depth` rows of `columns` inputs.
 enum Operand<'a> {
     /// As they are, or rounded to bf16: then the other operand has to be.
@@ -228,6 +231,26 @@ impl Pass<'_> {
                 let len = wide.min(hidden - first);
                 let of_values = tile::bias_of(bias, first, len);
                 let of_ups = tile::bias_of(bias.filter(|_| gated), hidden + first, len);
+                if !gated {
+                    // Many values at once, as the activation's constants are loaded in each call.
+                    let mut room = [[0.0; PANEL]; ACTIVATED];
+                    for (block, tile) in tile.chunks_mut(ACTIVATED).enumerate() {
+                        let room = &mut room[..tile.len()];
+                        tile.iter_mut().for_each(|row| tile::add(row, &of_values));
+                        self.activate(tile.as_flattened_mut(), room.as_flattened_mut());
+                        for (i, (values, slope)) in tile.iter().zip(room).enumerate() {
+                            let row = from + block * ACTIVATED + i;
+                            h.prefetch(row * h_stride + first + PANEL);
+                            slopes.prefetch(row * stride + first + PANEL);
+                            // SAFETY: panels and rows do not overlap.
+                            unsafe {
+                                tile::put(h.part(row * h_stride + first, len), values);
+                                tile::put(slopes.part(row * stride + first, len), slope);
+                            }
+                        }
+                    }
+                    return;
+                }
                 for (i, outputs) in tile.iter_mut().enumerate() {
                     let row = from + i;
                     h.prefetch(row * h_stride + first + wide);
@@ -243,21 +266,17 @@ impl Pass<'_> {
                     let values = &mut values[..len];
                     tile::add(values, &of_values);
                     self.activate(values, &mut slopes[..len]);
-                    if gated {
-                        if len < wide {
-                            // What only fills up a panel has no slope.
-                            slopes[len..wide].fill(0.0);
-                            slopes[wide + len..].fill(0.0);
-                        }
-                        let ups = &mut ups[..len];
-                        tile::add(ups, &of_ups);
-                        let (gates, passes) = slopes.split_at_mut(wide);
-                        passes[..len].copy_from_slice(values);
-                        for ((gate, value), up) in gates.iter_mut().zip(&mut *values).zip(ups) {
-                            *gate *= *up;
-                            *value *= *up;
-                        }
+                    if len < wide {
+                        // What only fills up a panel has no slope.
+                        slopes[len..wide].fill(0.0);
+                        slopes[wide + len..].fill(0.0);
                     }
+                    let ups = &mut ups[..len];
+                    tile::add(ups, &of_ups);
+                    let (gates, passes) = slopes.split_at_mut(wide);
+                    passes[..len].copy_from_slice(values);
+                    tile::multiply(gates, ups);
+                    tile::multiply(values, ups);
                     tile::put(h, values);
                 }
             },
@@ -364,11 +383,7 @@ impl Pass<'_> {
                                     let start = (from + i) * stride + at;
                                     // SAFETY: panels and rows do not overlap, nor do the places of their pieces.
                                     let out = unsafe { out.part(start, len) };
-                                    for ((out, dh), slope) in
-                                        out.iter_mut().zip(dh).zip(&slopes[start..])
-                                    {
-                                        *out = dh * slope;
-                                    }
+                                    tile::put_product(out, dh, &slopes[start..]);
                                 }
                             }
                         }
@@ -410,7 +425,7 @@ impl Pass<'_> {
         let kernels = self.device.kernels;
         let parts = place.columns.div_ceil(COLUMNS);
         let share = place.columns.div_ceil(parts);
-        let groups = (4 * self.device.pool.threads()).div_ceil(parts);
+        let groups = (3 * self.device.pool.threads()).div_ceil(parts);
         let group = place.panels().div_ceil(groups);
         let groups = place.panels().div_ceil(group);
         let (rounds, desks) = (self.parameters.rounds, &self.device.desks);

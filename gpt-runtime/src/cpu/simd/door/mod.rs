@@ -264,19 +264,17 @@ impl Kernels {
     /// As [`gemv_pairs`](Self::gemv_pairs).
     pub fn pair_rows(&self, from: Strided<'_>, [rows, width]: [usize; 2], out: &mut [BrainPair]) {
         let pairs = self.pairs.as_ref().expect("a set that multiplies pairs");
-        let row = |row: usize| &from.data[row * from.stride..][..width];
-        let out = out.chunks_exact_mut(width).take(rows.div_ceil(2));
-        for (i, out) in out.enumerate() {
-            if 2 * i + 1 < rows {
-                // SAFETY: all three have one length.
-                unsafe { (pairs.pair_rows)(row(2 * i), row(2 * i + 1), out) }
-            } else {
-                // Zeros have no bits.
-                for (out, x) in out.iter_mut().zip(row(2 * i)) {
-                    out.0 = u32::from(half::bf16::from_f32(*x).to_bits());
-                }
-            }
+        if rows == 0 {
+            return;
         }
+        assert!(
+            (rows - 1) * from.stride + width <= from.data.len()
+                && rows.div_ceil(2) * width <= out.len(),
+            "rows to pair"
+        );
+        let (data, stride) = (from.data.as_ptr(), from.stride);
+        // SAFETY: the last row of both lies in its slice.
+        unsafe { (pairs.pair_rows)(data, stride, [rows, width], out.as_mut_ptr()) }
     }
 
     /// `output = input · panel`, one row, the panel in its storage format, which is not quantised and whose [`group`](Self::group) is 1.
