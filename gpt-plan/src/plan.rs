@@ -166,6 +166,19 @@ impl Plan {
             .sum()
     }
 
+    /// The format in which most weights are that a token is multiplied with, if tensors are in `format`.
+    pub fn main_format(&self, format: impl Fn(TensorId, u32) -> Format) -> Format {
+        let mut weights = [0; Format::ALL.len()];
+        for (id, t) in self.multiplied() {
+            for layer in t.layers(self.spec.layers) {
+                let of = Format::ALL.iter().position(|f| *f == format(id, layer));
+                weights[of.unwrap_or_default()] += u64::from(t.rows) * u64::from(t.columns);
+            }
+        }
+        let greatest = (0..weights.len()).max_by_key(|&i| weights[i]);
+        Format::ALL[greatest.unwrap_or_default()]
+    }
+
     fn multiplied(&self) -> impl Iterator<Item = (TensorId, &Tensor)> {
         let lookup = (!self.spec.tie_embeddings)
             .then(|| self.find("token_embedding"))

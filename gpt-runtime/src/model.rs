@@ -31,6 +31,7 @@ struct Shared {
     device: Device,
     source: Source,
     weight_bytes_per_token: u64,
+    format: Format,
 }
 
 /// What messages call a file that is part of the program.
@@ -187,6 +188,7 @@ impl<M> Model<M> {
         let format = |id, layer| weights.format(id, layer);
         let shared = Shared {
             weight_bytes_per_token: face.plan.weight_bytes_per_token(format),
+            format: face.plan.main_format(format),
             engine: face.model(device, weights)?,
             face,
             device: device.clone(),
@@ -244,6 +246,11 @@ impl<M> Model<M> {
     /// Bytes of weights that decoding a token reads, in the formats that the matrices have.
     pub fn weight_bytes_per_token(&self) -> u64 {
         self.shared.weight_bytes_per_token
+    }
+
+    /// The format that most of its weights are in.
+    pub fn format(&self) -> Format {
+        self.shared.format
     }
 
     /// Where it runs.

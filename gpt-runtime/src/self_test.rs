@@ -139,7 +139,7 @@ fn compare(
 fn bound(device: &Device, format: Format) -> f64 {
     match device.engine() {
         EngineRef::Gpu(_) => 1e-10,
-        EngineRef::Cpu(cpu) => 1e-11 + 100.0 * cpu.isa().rounding(format).nmse(),
+        EngineRef::Cpu(cpu) => 1e-11 + cpu.isa().rounding(format).bound(),
     }
 }
 

@@ -15,10 +15,9 @@ use crate::{specs, tokens};
 pub type Engine<'a> =
     &'a dyn Fn(&'static Plan, &dyn Weights) -> Result<Box<dyn EngineModel>, Error>;
 
-/// The NMSE that a few layers may have on the CPU: room for f32 arithmetic, and for what `isa` rounds inputs to. The stream adds up the errors of its products, and a
-/// step may magnify them: with 16 bits 1.1e-8 was seen on the odd specs, 4.4 times what a product may have.
+/// The NMSE that a few layers may have on the CPU: room for f32 arithmetic, and for what `isa` rounds inputs to.
 pub fn cpu_bound(format: Format, isa: Isa) -> f64 {
-    1e-11 + 100.0 * isa.rounding(format).nmse()
+    1e-11 + isa.rounding(format).bound()
 }
 
 /// The instruction sets to try with `format`: the best, and the best of those that keep at least 16 bits of an input, whose bounds are tight.

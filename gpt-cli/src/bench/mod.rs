@@ -120,7 +120,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         lines.push(Line {
             what: "train",
             tokens: (batch * tokens) as usize,
-            roofline: Roofline::train(&model, u64::from(tokens), median(&measured.train), &limits),
+            roofline: Roofline::train(
+                &model,
+                (u64::from(tokens), arguments.train_dtype.format()),
+                median(&measured.train),
+                &limits,
+            ),
             speed: Spread::of(measured.train),
         });
     }
@@ -207,7 +212,7 @@ fn report(
     if arguments.json {
         let mut object = json!({ "device": model.device().name(), "roofline": {} });
         object["roofline"]["read_gb_s"] = json!(limits.bytes / 1e9);
-        object["roofline"]["peak_gflop_s"] = json!(limits.flops / 1e9);
+        object["roofline"]["peak_gflop_s"] = json!(limits.of(Format::F32) / 1e9);
         for line in lines {
             object[format!("{}_tok_s", line.what)] = line.speed.json();
             object["roofline"][line.what] = line.roofline.json();

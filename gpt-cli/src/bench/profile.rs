@@ -4,7 +4,7 @@
 //! measured to do either; the longer of both counts.
 
 use gpt_runtime::engine::{Clock, Limits, Profile};
-use gpt_runtime::plan::{Plan, Work};
+use gpt_runtime::plan::{Format, Plan, Work};
 use gpt_runtime::{Any, Error, Model, Session};
 use serde_json::{Value, json};
 
@@ -31,6 +31,8 @@ struct Step {
     times: usize,
     seconds: f64,
     work: Work,
+    /// Of the matrix that it multiplies with.
+    format: Format,
 }
 
 /// Profiles a chunk of `tokens`, and the last of them alone, `reps` times each; of every step the median counts.
@@ -89,6 +91,7 @@ fn pass(plan: &Plan, name: &'static str, runs: &[Profile], position: usize, rows
                 times: 0,
                 seconds: 0.0,
                 work: Work::default(),
+                format: runs[0].steps[i].format,
             });
             steps.len() - 1
         });
@@ -108,7 +111,7 @@ impl Step {
     /// Seconds that it takes at least, and what takes them.
     fn roofline(&self, limits: &Limits) -> (f64, &'static str) {
         let memory = self.work.bytes as f64 / limits.bytes;
-        let arithmetic = self.work.flops as f64 / limits.flops;
+        let arithmetic = self.work.flops as f64 / limits.of(self.format);
         if memory >= arithmetic {
             (memory, "memory")
         } else {
@@ -133,6 +136,7 @@ impl Step {
             times,
             seconds,
             work,
+            ..
         } = self;
         let mut line = format!(
             "  {times:3} x {name:20} {:9.3} ms {:5.1} %  {:8.2} GB/s {:8.1} GFLOP/s",
@@ -172,7 +176,7 @@ impl Profiles {
                 Clock::Device => "device",
                 Clock::Host => "host",
             },
-            "limits": { "gb_s": limits.bytes / 1e9, "gflop_s": limits.flops / 1e9 },
+            "limits": { "gb_s": limits.bytes / 1e9, "gflop_s": limits.of(Format::F32) / 1e9 },
             "passes": passes.collect::<Vec<_>>(),
         })
     }
@@ -189,7 +193,7 @@ impl Profiles {
         line(&format!(
             "the device reads {:.1} GB/s and computes {:.1} GFLOP/s, as measured now",
             limits.bytes / 1e9,
-            limits.flops / 1e9
+            limits.of(Format::F32) / 1e9
         ))?;
         for pass in &self.passes {
             let whole = pass.seconds();

@@ -3,6 +3,7 @@
 //! The limits of a CPU are measured between the repetitions of what they are compared with, on the same threads.
 
 use gpt_runtime::engine::Limits;
+use gpt_runtime::plan::Format;
 use gpt_runtime::{Any, Model};
 use serde_json::{Value, json};
 
@@ -31,7 +32,7 @@ impl Roofline {
     /// That of a prompt of `tokens` tokens.
     pub fn prefill(model: &Model<Any>, tokens: u64, speed: f64, limits: &Limits) -> Self {
         let work = model.plan().flops(0, tokens, 1) as f64 / tokens as f64;
-        Self::new(Wall::Arithmetic, work, speed, limits)
+        Self::new(Wall::Arithmetic, work, speed, limits.of(model.format()))
     }
 
     /// That of `tokens` tokens decoded after `position` others, on a cache of `cache` bytes a position.
@@ -44,20 +45,21 @@ impl Roofline {
     ) -> Self {
         let seen = position as f64 + (tokens as f64 + 1.0) / 2.0;
         let work = model.weight_bytes_per_token() as f64 + cache as f64 * seen;
-        Self::new(Wall::Memory, work, speed, limits)
+        Self::new(Wall::Memory, work, speed, limits.bytes)
     }
 
-    /// That of learning sequences of `tokens` tokens: forward once, and twice as much on the way back.
-    pub fn train(model: &Model<Any>, tokens: u64, speed: f64, limits: &Limits) -> Self {
+    /// That of learning sequences of `tokens` tokens with products in `format`: forward once, and twice as much on the way back.
+    pub fn train(
+        model: &Model<Any>,
+        (tokens, format): (u64, Format),
+        speed: f64,
+        limits: &Limits,
+    ) -> Self {
         let work = 3.0 * model.plan().flops(0, tokens, tokens) as f64 / tokens as f64;
-        Self::new(Wall::Arithmetic, work, speed, limits)
+        Self::new(Wall::Arithmetic, work, speed, limits.of(format))
     }
 
-    fn new(wall: Wall, work: f64, speed: f64, limits: &Limits) -> Self {
-        let limit = match wall {
-            Wall::Memory => limits.bytes,
-            Wall::Arithmetic => limits.flops,
-        };
+    fn new(wall: Wall, work: f64, speed: f64, limit: f64) -> Self {
         Roofline {
             wall,
             work,
@@ -104,6 +106,8 @@ pub fn middle(measured: &[Limits]) -> Limits {
     let median = |of: fn(&Limits) -> f64| Spread::of(measured.iter().map(of).collect()).median;
     Limits {
         bytes: median(|l| l.bytes),
-        flops: median(|l| l.flops),
+        products: std::array::from_fn(|i| {
+            Spread::of(measured.iter().map(|l| l.products[i]).collect()).median
+        }),
     }
 }

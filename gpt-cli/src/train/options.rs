@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use clap::{Args, ValueEnum};
-use gpt_runtime::plan::Plan;
+use gpt_runtime::plan::{Format, Plan};
 use gpt_runtime::train::{Decay, Precision, Recompute, Schedule};
 use gpt_runtime::{AdamW, TrainerSettings};
 use serde::{Deserialize, Serialize};
@@ -97,6 +97,15 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The format that operands of products are rounded to.
+    pub fn format(self) -> Format {
+        match self {
+            Kind::F32 => Format::F32,
+            Kind::Bf16 => Format::Bf16,
+            Kind::F16 => Format::F16,
+        }
+    }
+
     pub fn precision(self) -> Precision {
         match self {
             Kind::F32 => Precision::F32,

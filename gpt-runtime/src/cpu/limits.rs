@@ -7,8 +7,11 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
+use gpt_plan::Format;
+
 use super::device::CpuDevice;
 use super::memory::{Arena, Block};
+use super::simd::Rounding;
 use crate::Error;
 use crate::engine::Limits;
 
@@ -47,14 +50,29 @@ impl Meter {
             black_box(device.kernels.read(part));
         });
         let bytes = BYTES as f64 / start.elapsed().as_secs_f64();
-        let tasks = ROUNDS * device.pool.threads();
-        let start = Instant::now();
-        device.pool.run(tasks, &|_, _| {
-            black_box(device.kernels.calculate(black_box(TURNS)));
+        let mut known: Vec<(Rounding, f64)> = Vec::new();
+        let products = Format::ALL.map(|format| {
+            let rounding = device.kernels.isa.rounding(format);
+            if let Some((_, flops)) = known.iter().find(|(known, _)| *known == rounding) {
+                return *flops;
+            }
+            let flops = calculate(device, rounding);
+            known.push((rounding, flops));
+            flops
         });
-        let flops = (tasks * device.kernels.flops(TURNS)) as f64 / start.elapsed().as_secs_f64();
-        Limits { bytes, flops }
+        Limits { bytes, products }
     }
+}
+
+/// Operations a second.
+fn calculate(device: &CpuDevice, rounding: Rounding) -> f64 {
+    let tasks = ROUNDS * device.pool.threads();
+    let start = Instant::now();
+    device.pool.run(tasks, &|_, _| {
+        black_box(device.kernels.calculate(rounding, black_box(TURNS)));
+    });
+    let seconds = start.elapsed().as_secs_f64();
+    (tasks * device.kernels.flops(rounding, TURNS)) as f64 / seconds
 }
 
 #[cfg(test)]
@@ -67,6 +85,8 @@ mod tests {
         let limits = Meter::new(device).unwrap().measure();
         // Neither a machine of the nineties, nor a loop that was optimised away.
         assert!((1e8..1e13).contains(&limits.bytes), "{limits:?}");
-        assert!((1e8..1e14).contains(&limits.flops), "{limits:?}");
+        for format in Format::ALL {
+            assert!((1e8..1e14).contains(&limits.of(format)), "{limits:?}");
+        }
     }
 }

@@ -26,8 +26,7 @@ pub struct Pool {
 type Job = dyn Fn(usize, usize) + Sync;
 
 struct Shared {
-    /// The job of the current round; only valid while `working` is not zero or the round's caller waits.
-    job: Mutex<Option<Posted>>,
+    board: Mutex<Board>,
     wake: Condvar,
     /// Counts jobs; a change is what workers watch for.
     round: AtomicUsize,
@@ -37,6 +36,14 @@ struct Shared {
     working: AtomicUsize,
     panicked: AtomicBool,
     stop: AtomicBool,
+}
+
+/// What a round's caller and its workers tell each other.
+struct Board {
+    /// The job of the current round; only valid while `working` is not zero or the round's caller waits.
+    job: Option<Posted>,
+    /// Workers that have to be woken, which takes a call of the operating system.
+    asleep: usize,
 }
 
 /// A job with its lifetime taken off.
@@ -53,7 +60,10 @@ impl Pool {
     /// A pool of `threads` threads, the caller of [`run`](Self::run) being one of them.
     pub fn new(threads: usize) -> std::io::Result<Pool> {
         let shared = Arc::new(Shared {
-            job: Mutex::new(None),
+            board: Mutex::new(Board {
+                job: None,
+                asleep: 0,
+            }),
             wake: Condvar::new(),
             round: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
@@ -100,14 +110,17 @@ impl Pool {
         // thread unwinds, so the reference outlives its last use.
         let job =
             unsafe { std::mem::transmute::<&(dyn Fn(usize, usize) + Sync), &'static Job>(job) };
-        {
-            let mut posted = shared.job.lock().expect("no one panics while posting");
-            *posted = Some(Posted { job, tasks });
+        let asleep = {
+            let mut board = shared.board.lock().expect("no one panics while posting");
+            board.job = Some(Posted { job, tasks });
             shared.next.store(0, Ordering::Relaxed);
             shared.working.store(self.workers.len(), Ordering::Relaxed);
             shared.round.fetch_add(1, Ordering::Release);
+            board.asleep
+        };
+        if asleep > 0 {
+            shared.wake.notify_all();
         }
-        shared.wake.notify_all();
         let finish = Finish(shared);
         shared.work(job, tasks, 0);
         drop(finish);
@@ -179,16 +192,18 @@ impl Shared {
                 std::hint::spin_loop()
             }
         }
-        let mut posted = self.job.lock().expect("no one panics while posting");
+        let mut board = self.board.lock().expect("no one panics while posting");
         loop {
             if self.stop.load(Ordering::Relaxed) {
                 return None;
             }
             let round = self.round.load(Ordering::Acquire);
             if round != seen {
-                return posted.map(|job| (round, job));
+                return board.job.map(|job| (round, job));
             }
-            posted = self.wake.wait(posted).expect("no one panics while posting");
+            board.asleep += 1;
+            board = self.wake.wait(board).expect("no one panics while posting");
+            board.asleep -= 1;
         }
     }
 }
@@ -196,7 +211,7 @@ impl Shared {
 impl Drop for Pool {
     fn drop(&mut self) {
         {
-            let _posted = self.shared.job.lock();
+            let _board = self.shared.board.lock();
             self.shared.stop.store(true, Ordering::Relaxed);
         }
         self.shared.wake.notify_all();

@@ -37,6 +37,14 @@ pub struct StepTime {
 pub struct Limits {
     /// Bytes read from memory, of more than caches hold.
     pub bytes: f64,
-    /// Floating-point operations in f32, two for a multiplication with its addition.
-    pub flops: f64,
+    /// Operations of products with matrices in each of [`Format::ALL`], two for a multiplication with its addition.
+    pub products: [f64; Format::ALL.len()],
+}
+
+impl Limits {
+    /// Operations of products with matrices in `format`.
+    pub fn of(&self, format: Format) -> f64 {
+        let at = Format::ALL.iter().position(|f| *f == format);
+        self.products[at.expect("every format is among all")]
+    }
 }

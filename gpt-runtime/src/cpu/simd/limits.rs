@@ -2,7 +2,8 @@
 
 use std::hint::black_box;
 
-use super::vector::Vector;
+use super::dots::Dots;
+use super::vector::{Pairs, Vector};
 use super::{AHEAD, prefetch_later};
 
 /// Registers of sums: more than an addition or a multiplication takes cycles, times the units that do them.
@@ -55,6 +56,59 @@ pub unsafe fn calculate<V: Vector>(turns: usize) -> f32 {
         let mut total = sums[0];
         for sum in &sums[1..] {
             total = total.add(*sum);
+        }
+        total.sum()
+    }
+}
+
+/// As [`calculate`] with products of pairs of bf16, two of them in each lane.
+///
+/// # Safety
+/// As [`Vector`].
+#[inline(always)]
+pub unsafe fn calculate_pairs<V: Pairs>(turns: usize) -> f32 {
+    // SAFETY: passed on.
+    unsafe {
+        let (weights, inputs) = (V::splat(black_box(0.999)), V::splat(black_box(0.001)));
+        let mut sums = [V::splat(0.0); SUMS];
+        for (i, sum) in sums.iter_mut().enumerate() {
+            *sum = V::splat(black_box(i as f32));
+        }
+        for _ in 0..turns {
+            for sum in &mut sums {
+                *sum = V::add_pairs(*sum, weights, inputs);
+            }
+        }
+        let mut total = sums[0];
+        for sum in &sums[1..] {
+            total = total.add(*sum);
+        }
+        total.sum()
+    }
+}
+
+/// As [`calculate`] with products of integers, [`Dots::GROUP`] of them in each lane.
+///
+/// # Safety
+/// As [`Vector`].
+#[inline(always)]
+pub unsafe fn calculate_dots<D: Dots>(turns: usize) -> f32 {
+    // SAFETY: the numbers are as many as a group has at most.
+    unsafe {
+        let numbers = black_box([1u8; 64]);
+        let (weights, inputs) = (D::load(numbers.as_ptr()), D::splat(numbers.as_ptr().cast()));
+        let mut sums = [D::start(0); SUMS];
+        for (i, sum) in sums.iter_mut().enumerate() {
+            *sum = D::start(black_box(i as i32));
+        }
+        for _ in 0..turns {
+            for sum in &mut sums {
+                *sum = D::add_products(*sum, weights, inputs);
+            }
+        }
+        let mut total = D::floats(sums[0]);
+        for sum in &sums[1..] {
+            total = total.add(D::floats(*sum));
         }
         total.sum()
     }

@@ -8,6 +8,7 @@ use gpt_plan::{Activation, Dropout, Format, Norm};
 pub use integer::{Integers, IntegersMut, Wide};
 
 use super::Kernels;
+use super::Rounding;
 use super::learn::AdamStep;
 use super::limits::SUMS;
 use super::product::{Brain, BrainPair, Half, Product};
@@ -548,14 +549,24 @@ impl Kernels {
         unsafe { (self.read)(row) }
     }
 
-    /// [`flops`](Self::flops) operations on registers, for the time that they take.
-    pub fn calculate(&self, turns: usize) -> f32 {
+    /// [`flops`](Self::flops) operations on registers, for the time that they take: those of products whose inputs are rounded so.
+    pub fn calculate(&self, rounding: Rounding, turns: usize) -> f32 {
+        let kernel = match (rounding, &self.pairs) {
+            (Rounding::Integer8 | Rounding::Integer16, _) => self.integers.calculate,
+            (Rounding::Bf16, Some(pairs)) => pairs.calculate,
+            (Rounding::None | Rounding::Bf16, _) => self.calculate,
+        };
         // SAFETY: the kernel touches no memory.
-        unsafe { (self.calculate)(turns) }
+        unsafe { kernel(turns) }
     }
 
-    /// Floating-point operations of [`calculate`](Self::calculate).
-    pub fn flops(&self, turns: usize) -> usize {
-        2 * SUMS * self.lanes * turns
+    /// Operations of [`calculate`](Self::calculate), two for a multiplication with its addition.
+    pub fn flops(&self, rounding: Rounding, turns: usize) -> usize {
+        let products = match (rounding, &self.pairs) {
+            (Rounding::Integer8 | Rounding::Integer16, _) => self.integers.group,
+            (Rounding::Bf16, Some(_)) => 2,
+            (Rounding::None | Rounding::Bf16, _) => 1,
+        };
+        2 * SUMS * self.lanes * products * turns
     }
 }
