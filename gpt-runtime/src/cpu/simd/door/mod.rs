@@ -37,11 +37,14 @@ pub struct Ask<'a> {
     pub soon: &'a [u8],
 }
 
+/// A product of panels of an element. SAFETY: it is called where operands were checked.
+type ProductOf<E> = unsafe fn(&Product<E, <E as Factor>::Input>);
+
 /// An element of panels, and what they are multiplied with.
 pub trait Factor: Pod + Send + Sync {
     type Input: Pod + Send + Sync;
     /// The product of the set, if it has one.
-    fn product(kernels: &Kernels) -> Option<unsafe fn(&Product<Self, Self::Input>)>;
+    fn product(kernels: &Kernels) -> Option<ProductOf<Self>>;
 }
 
 /// An element that a session's cache may be kept in, with the kernels that read and write it.
@@ -53,8 +56,7 @@ pub trait Cell: Factor<Input = f32> + Default {
 impl Factor for f32 {
     type Input = f32;
 
-    // SAFETY: what is handed on is called where operands were checked.
-    fn product(kernels: &Kernels) -> Option<unsafe fn(&Product)> {
+    fn product(kernels: &Kernels) -> Option<ProductOf<f32>> {
         Some(kernels.product)
     }
 }
@@ -62,8 +64,7 @@ impl Factor for f32 {
 impl Factor for BrainPair {
     type Input = BrainPair;
 
-    // SAFETY: likewise.
-    fn product(kernels: &Kernels) -> Option<unsafe fn(&Product<BrainPair, BrainPair>)> {
+    fn product(kernels: &Kernels) -> Option<ProductOf<BrainPair>> {
         kernels.pairs.map(|pairs| pairs.product)
     }
 }
@@ -84,8 +85,7 @@ macro_rules! narrow_cell {
         impl Factor for $cell {
             type Input = f32;
 
-            // SAFETY: what is handed on is called where operands were checked.
-            fn product(kernels: &Kernels) -> Option<unsafe fn(&Product<$cell>)> {
+            fn product(kernels: &Kernels) -> Option<ProductOf<$cell>> {
                 Some(kernels.$product)
             }
         }
