@@ -46,6 +46,7 @@ macro_rules! each_tile {
 mod door;
 mod dots;
 mod integer;
+mod isa;
 #[doc(hidden)]
 pub mod known;
 mod learn;
@@ -61,138 +62,16 @@ mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use gpt_plan::Format;
 use product::Product;
 
 pub use door::{Ask, Cell, Factor, Integers, IntegersMut, Strided, StridedMut, Wide};
 pub use integer::{BLOCK, WIDE_BLOCK};
+pub use isa::{Isa, Rounding};
 pub use learn::AdamStep;
 pub use product::BrainPair;
 pub(super) use product::{Brain, Half};
 pub(super) use rows::Running;
 pub use vector::PANEL;
-
-/// An instruction set that the engine has kernels for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Isa {
-    /// AVX-512 with VNNI and BF16: products of bytes, and of pairs of bf16.
-    Avx512Bf16,
-    /// AVX-512 with VNNI: products of bytes.
-    Avx512Vnni,
-    Avx512,
-    Avx2,
-    Neon,
-    Portable,
-    /// Plain Rust that rounds inputs as [`Avx512Bf16`](Isa::Avx512Bf16) does: for tests, as nobody is faster for it.
-    PortableBf16,
-}
-
-impl Isa {
-    /// Those that this processor has, the best first. Never empty.
-    pub fn available() -> Vec<Isa> {
-        let mut found = Vec::new();
-        #[cfg(target_arch = "x86_64")]
-        {
-            if std::is_x86_feature_detected!("avx512f") && std::is_x86_feature_detected!("avx512bw")
-            {
-                if std::is_x86_feature_detected!("avx512vnni") {
-                    if std::is_x86_feature_detected!("avx512bf16") {
-                        found.push(Isa::Avx512Bf16);
-                    }
-                    found.push(Isa::Avx512Vnni);
-                }
-                found.push(Isa::Avx512);
-            }
-            if std::is_x86_feature_detected!("avx2")
-                && std::is_x86_feature_detected!("fma")
-                && std::is_x86_feature_detected!("f16c")
-            {
-                found.push(Isa::Avx2);
-            }
-        }
-        #[cfg(target_arch = "aarch64")]
-        found.push(Isa::Neon);
-        found.extend([Isa::Portable, Isa::PortableBf16]);
-        found
-    }
-
-    /// Its name for people.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Isa::Avx512Bf16 => "AVX-512 with VNNI and BF16",
-            Isa::Avx512Vnni => "AVX-512 with VNNI",
-            Isa::Avx512 => "AVX-512",
-            Isa::Avx2 => "AVX2",
-            Isa::Neon => "NEON",
-            Isa::Portable => "portable",
-            Isa::PortableBf16 => "portable, with bytes and BF16",
-        }
-    }
-
-    /// Its kernels, if the processor has it.
-    pub fn kernels(self) -> Option<&'static Kernels> {
-        if !Isa::available().contains(&self) {
-            return None;
-        }
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Bf16 => Some(&AVX512_BF16),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni => Some(&AVX512_VNNI),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => Some(&AVX512),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => Some(&AVX2),
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => Some(&NEON),
-            Isa::Portable => Some(&PORTABLE),
-            Isa::PortableBf16 => Some(&PORTABLE_BF16),
-            #[allow(unreachable_patterns)]
-            _ => None,
-        }
-    }
-
-    /// What becomes of an input when it is multiplied with a matrix in `format`.
-    pub const fn rounding(self, format: Format) -> Rounding {
-        let pairs = matches!(self, Isa::Avx512Bf16 | Isa::PortableBf16);
-        let bytes = pairs || matches!(self, Isa::Avx512Vnni);
-        match format {
-            Format::F32 | Format::F16 => Rounding::None,
-            Format::Bf16 if pairs => Rounding::Bf16,
-            Format::Bf16 => Rounding::None,
-            Format::Q8 | Format::Q4 if bytes => Rounding::Integer8,
-            Format::Q8 | Format::Q4 => Rounding::Integer16,
-        }
-    }
-}
-
-/// How inputs of a product are rounded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rounding {
-    /// Not at all.
-    None,
-    /// To bf16.
-    Bf16,
-    /// To integers of 16 bits, in blocks of 32 with a scale each.
-    Integer16,
-    /// Likewise to 8 bits.
-    Integer8,
-}
-
-impl Rounding {
-    /// The NMSE that a few layers may have by it, beside that of f32 arithmetic. The stream adds up the errors of products, and a step may magnify them. In a product an integer
-    /// is off by `max / greatest / sqrt(12)` of a block of 32, `greatest` being 32767 or 127, and the root mean square of the block is between
-    /// `max / sqrt(32)` and `max`; a bf16 is off by up to 2^-9 of itself. On odd specs 4 times what the first two come to in a product were seen, and 311 times what
-    /// a bf16 does.
-    pub const fn bound(self) -> f64 {
-        match self {
-            Rounding::None => 0.0,
-            Rounding::Bf16 => 1000.0 / (512.0 * 512.0) / 3.0,
-            Rounding::Integer16 => 100.0 * 32.0 / 12.0 / (32_767.0 * 32_767.0),
-            Rounding::Integer8 => 100.0 * 32.0 / 12.0 / (127.0 * 127.0),
-        }
-    }
-}
 
 /// Row, statistics, gamma, beta, output.
 type Normalise = unsafe fn(&[f32], [f32; 2], &[f32], &[f32], &mut [f32]);

@@ -1,0 +1,252 @@
+//! The doors to what is done with rows: norms, softmax, activations, what learning needs, and measurements.
+
+use gpt_plan::{Activation, Dropout, Norm};
+
+use super::Strided;
+use crate::cpu::simd::learn::AdamStep;
+use crate::cpu::simd::limits::SUMS;
+use crate::cpu::simd::rows::Running;
+use crate::cpu::simd::vector::PANEL;
+use crate::cpu::simd::{Kernels, Rounding};
+
+impl Kernels {
+    /// Mean and 1 / deviation of a row, as the norm subtracts and multiplies them.
+    pub fn statistics(&self, norm: Norm, x: &[f32]) -> [f32; 2] {
+        // SAFETY: the kernels take slices and index them themselves.
+        unsafe {
+            match norm {
+                Norm::LayerNorm { eps } => (self.layer_statistics)(x, eps as f32),
+                Norm::RmsNorm { eps } => (self.rms_statistics)(x, eps as f32),
+            }
+        }
+    }
+
+    /// A row as a norm with these [`statistics`](Self::statistics) shows it; `beta` may be empty.
+    pub fn normalise(
+        &self,
+        x: &[f32],
+        statistics: [f32; 2],
+        gamma: &[f32],
+        beta: &[f32],
+        out: &mut [f32],
+    ) {
+        assert!(
+            gamma.len() == x.len() && out.len() == x.len(),
+            "lengths of a norm"
+        );
+        assert!(beta.is_empty() || beta.len() == x.len(), "length of beta");
+        // SAFETY: the kernel takes slices and indexes them itself.
+        unsafe { (self.normalise)(x, statistics, gamma, beta, out) }
+    }
+
+    /// Turns the first `seen` of `scores` (`1 <= seen <= scores.len()`) into `e^(scale * score - maximum)` and the rest into zero; returns the
+    /// factor by which everything gathered under the old maximum has shrunk.
+    pub fn softmax_block(
+        &self,
+        scores: &mut [f32],
+        seen: usize,
+        scale: f32,
+        state: &mut Running,
+    ) -> f32 {
+        assert!(0 < seen && seen <= scores.len(), "scores of a softmax");
+        // SAFETY: whole vectors are only taken below `seen`.
+        unsafe { (self.softmax_block)(scores, seen, scale, state) }
+    }
+
+    /// `row *= factor`.
+    pub fn scale(&self, row: &mut [f32], factor: f32) {
+        // SAFETY: the kernel takes a slice and indexes it itself.
+        unsafe { (self.scale)(row, factor) }
+    }
+
+    /// The activation of `values`, in place, and its derivative there.
+    ///
+    /// # Panics
+    /// For a closure, of which there is no kernel.
+    pub fn with_slopes(&self, activation: &Activation, values: &mut [f32], slopes: &mut [f32]) {
+        assert_eq!(values.len(), slopes.len(), "lengths of values and slopes");
+        let kernel = match activation {
+            Activation::Gelu => self.gelu_slopes,
+            Activation::GeluTanh => self.gelu_tanh_slopes,
+            Activation::Relu => self.relu_slopes,
+            Activation::Silu => self.silu_slopes,
+            Activation::Custom { .. } => panic!("a closure has no kernel"),
+        };
+        // SAFETY: the lengths are one.
+        unsafe { kernel(values, slopes) }
+    }
+
+    /// The gradient of what a norm read, one row; `statistics` are those of the forward pass.
+    #[allow(clippy::too_many_arguments)]
+    pub fn norm_backward(
+        &self,
+        norm: Norm,
+        x: &[f32],
+        dy: &[f32],
+        gamma: &[f32],
+        [mean, scale]: [f32; 2],
+        out: &mut [f32],
+        add: bool,
+    ) {
+        let n = x.len();
+        assert!(
+            dy.len() == n && gamma.len() == n && out.len() == n,
+            "lengths of a norm's gradient"
+        );
+        let centred = match norm {
+            Norm::LayerNorm { .. } => 1.0,
+            Norm::RmsNorm { .. } => 0.0,
+        };
+        // SAFETY: the lengths are one.
+        unsafe { (self.norm_backward)(x, dy, gamma, [mean, scale, centred], out, add) }
+    }
+
+    /// Adds `Σ dy x'` to `gamma` and `Σ dy` to `beta`, over rows `stride` apart and 32 wide.
+    pub fn norm_sums(
+        &self,
+        x: &[f32],
+        dy: &[f32],
+        stride: usize,
+        stats: &[f32],
+        gamma: &mut [f32; PANEL],
+        beta: &mut [f32; PANEL],
+    ) {
+        // SAFETY: the kernel indexes its slices.
+        unsafe { (self.norm_sums)(x, dy, stride, stats, gamma, beta) }
+    }
+
+    /// Adds `rows` rows, `stride` apart and 32 wide, to `sums`.
+    pub fn row_sums(&self, x: &[f32], rows: usize, stride: usize, sums: &mut [f32; PANEL]) {
+        // SAFETY: the kernel indexes its slices.
+        unsafe { (self.row_sums)(x, rows, stride, sums) }
+    }
+
+    /// `out[j * out_stride + i] = from[i * stride + j]` for 32 columns and `rows` (at most 32) rows; of the others zeros.
+    pub fn transpose(
+        &self,
+        from: &[f32],
+        stride: usize,
+        rows: usize,
+        out: &mut [f32],
+        out_stride: usize,
+    ) {
+        assert!(
+            rows <= PANEL && rows.saturating_sub(1) * stride + PANEL <= from.len(),
+            "block to turn over"
+        );
+        assert!(
+            (PANEL - 1) * out_stride + PANEL <= out.len(),
+            "place of a block that is turned over"
+        );
+        // SAFETY: both ends are within the slices.
+        unsafe { (self.transpose)(from, stride, rows, out, out_stride) }
+    }
+
+    /// Rounds each element to the nearest bf16, ties to even.
+    pub fn round(&self, row: &mut [f32]) {
+        // SAFETY: the kernel takes a slice and indexes it itself.
+        unsafe { (self.round)(row) }
+    }
+
+    /// Copies `rows` rows of `width` side by side, rounded to bf16 if `rounds`.
+    pub fn copy_rows(
+        &self,
+        from: Strided<'_>,
+        [rows, width]: [usize; 2],
+        rounds: bool,
+        out: &mut [f32],
+    ) {
+        for (row, out) in out.chunks_exact_mut(width).take(rows).enumerate() {
+            let from = &from.data[row * from.stride..][..width];
+            // A call would take longer than to move a panel's row.
+            match (<&mut [f32; PANEL]>::try_from(&mut *out), from.first_chunk()) {
+                (Ok(out), Some(from)) => *out = *from,
+                _ => out.copy_from_slice(from),
+            }
+        }
+        if rounds {
+            self.round(&mut out[..rows * width]);
+        }
+    }
+
+    /// One step of AdamW.
+    pub fn adamw(&self, p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], step: &AdamStep) {
+        let n = p.len();
+        assert!(
+            g.len() == n && m.len() == n && v.len() == n,
+            "lengths of a step"
+        );
+        // SAFETY: the kernel indexes its slices.
+        unsafe { (self.adamw)(p, g, m, v, step) }
+    }
+
+    /// The sum of squares.
+    pub fn squares(&self, x: &[f32]) -> f32 {
+        // SAFETY: the kernel takes a slice and indexes it itself.
+        unsafe { (self.squares)(x) }
+    }
+
+    /// `e^(scale * score - lse)` of the first `seen` scores, zero for the rest.
+    pub fn probabilities(&self, scores: &mut [f32], seen: usize, scale: f32, lse: f32) {
+        assert!(seen <= scores.len(), "scores that are seen");
+        // SAFETY: whole vectors are only taken below `seen`.
+        unsafe { (self.probabilities)(scores, seen, scale, lse) }
+    }
+
+    /// The mask of a site, from its element `first` on, multiplied into a row.
+    pub fn drop_row(&self, row: &mut [f32], first: u32, key: u32, dropout: &Dropout) {
+        // SAFETY: the kernel indexes its slice.
+        unsafe { (self.drop_row)(row, first, key, dropout.threshold, dropout.scale) }
+    }
+
+    /// The exact GELU of each element.
+    pub fn gelu(&self, row: &mut [f32]) {
+        // SAFETY: the kernel takes a slice and indexes it itself.
+        unsafe { (self.gelu)(row) }
+    }
+
+    /// GELU's tanh approximation of each element.
+    pub fn gelu_tanh(&self, row: &mut [f32]) {
+        // SAFETY: the kernel takes a slice and indexes it itself.
+        unsafe { (self.gelu_tanh)(row) }
+    }
+
+    /// `max(x, 0)` of each element.
+    pub fn relu(&self, row: &mut [f32]) {
+        // SAFETY: the kernel takes a slice and indexes it itself.
+        unsafe { (self.relu)(row) }
+    }
+
+    /// `x / (1 + e^-x)` of each element.
+    pub fn silu(&self, row: &mut [f32]) {
+        // SAFETY: the kernel takes a slice and indexes it itself.
+        unsafe { (self.silu)(row) }
+    }
+
+    /// The sum of a row, for the time that it takes to read it.
+    pub fn read(&self, row: &[f32]) -> f32 {
+        // SAFETY: the kernel indexes its slice.
+        unsafe { (self.read)(row) }
+    }
+
+    /// [`flops`](Self::flops) operations on registers, for the time that they take: those of products whose inputs are rounded so.
+    pub fn calculate(&self, rounding: Rounding, turns: usize) -> f32 {
+        let kernel = match (rounding, &self.pairs) {
+            (Rounding::Integer8 | Rounding::Integer16, _) => self.integers.calculate,
+            (Rounding::Bf16, Some(pairs)) => pairs.calculate,
+            (Rounding::None | Rounding::Bf16, _) => self.calculate,
+        };
+        // SAFETY: the kernel touches no memory.
+        unsafe { kernel(turns) }
+    }
+
+    /// Operations of [`calculate`](Self::calculate), two for a multiplication with its addition.
+    pub fn flops(&self, rounding: Rounding, turns: usize) -> usize {
+        let products = match (rounding, &self.pairs) {
+            (Rounding::Integer8 | Rounding::Integer16, _) => self.integers.group,
+            (Rounding::Bf16, Some(_)) => 2,
+            (Rounding::None | Rounding::Bf16, _) => 1,
+        };
+        2 * SUMS * self.lanes * products * turns
+    }
+}
