@@ -203,6 +203,17 @@ fn products_of_pairs() {
                 stride: PANEL,
             };
             kernels.pair_rows(of_dy, [rows, PANEL], &mut panel);
+            // Both operands in the wrong order would multiply to the same.
+            let bits = |row: usize, column: usize| match row < rows {
+                true => half::bf16::from_f32(x[row * stride + column]).to_bits(),
+                false => 0,
+            };
+            for (i, pair) in columns.iter().enumerate() {
+                let (row, column) = (2 * (i / depth), i % depth);
+                let expected =
+                    u32::from(bits(row, column)) | u32::from(bits(row + 1, column)) << 16;
+                assert_eq!(pair.0, expected, "pair {i} of {rows}x{depth}");
+            }
             let mut out = vec![f32::NAN; depth * PANEL];
             let input = Strided {
                 data: &columns,
