@@ -1,7 +1,7 @@
 //! `gpt devices`: what a model can run on.
 
 use clap::Args;
-use gpt_runtime::plan::Feature;
+use gpt_runtime::plan::{Feature, Features};
 use gpt_runtime::{Device, gpu};
 use serde_json::json;
 
@@ -24,7 +24,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             .map(|a| {
                 json!({
                     "name": a.name, "backend": a.backend, "kind": a.kind, "driver": a.driver,
-                    "f16": a.f16, "features": a.features.iter().map(Feature::name).collect::<Vec<_>>(), "usable": a.lacks.is_none(), "lacks": a.lacks,
+                    "f16": a.f16, "features": beyond_core(a.features).map(Feature::name).collect::<Vec<_>>(), "usable": a.lacks.is_none(), "lacks": a.lacks,
                 })
             })
             .collect();
@@ -40,7 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         if a.f16 {
             text.push_str("; has f16");
         }
-        for feature in a.features.iter() {
+        for feature in beyond_core(a.features) {
             text.push_str(&format!("; has {}", feature.name().replace('_', " ")));
         }
         if let Some(lacks) = &a.lacks {
@@ -55,4 +55,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         &mut out,
         &format!("auto  {}: {}", auto.name(), auto.reason()),
     )
+}
+
+/// What an adapter has that others may lack. Numbers of 16 bits have a word of their own.
+fn beyond_core(features: Features) -> impl Iterator<Item = Feature> {
+    let more = |f: &Feature| !f.is_core() && *f != Feature::F16Arithmetic;
+    features.iter().filter(more)
 }

@@ -2,7 +2,8 @@
 
 use clap::Args;
 use gpt_runtime::plan::{
-    Format, Mlp, Norm, Phase, Plan, Positions, Recompute, Rows, Spec, TrainShape,
+    ATTENTION_PART, ChoiceOp, Format, Kernel, Mlp, Norm, Phase, Plan, Positions, Recompute, Rows,
+    SPLIT_FROM, Spec, TrainShape,
 };
 use serde_json::{Value, json};
 
@@ -111,15 +112,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             plan.dispatches(phase)
         ))?;
         for d in dispatches(plan, phase) {
-            line(format!(
-                "  {:3} x {:20} {:5} groups of {:3} for {:2} row{}",
-                d.times,
-                d.step,
-                d.groups,
-                d.workgroup,
-                d.tile_rows,
-                if d.tile_rows == 1 { "" } else { "s" }
-            ))?;
+            line(d.text())?;
+        }
+    }
+    for (title, dispatches) in beside(plan) {
+        line(format!("\n{title}"))?;
+        for d in dispatches {
+            line(d.text())?;
         }
     }
     Ok(())
@@ -165,18 +164,7 @@ fn as_json(plan: &Plan, shape: &TrainShape) -> Value {
             )
         })
         .collect();
-    let phase = |phase| {
-        let steps: Vec<Value> = dispatches(plan, phase)
-            .iter()
-            .map(|d| {
-                json!({
-                    "step": d.step, "times": d.times, "kernel": d.kernel, "workgroups": d.groups,
-                    "workgroup": d.workgroup, "rows": d.tile_rows,
-                })
-            })
-            .collect();
-        json!({ "dispatches": plan.dispatches(phase), "steps": steps })
-    };
+    let phase = |phase| json!({ "dispatches": plan.dispatches(phase), "steps": steps_json(&dispatches(plan, phase)) });
     json!({
         "name": plan.name, "params": plan.params(), "flops_per_token": plan.flops_per_token(),
         "kv_bytes_per_token": plan.spec.kv_bytes_per_token(), "spec": spec, "tensors": tensors,
@@ -186,6 +174,8 @@ fn as_json(plan: &Plan, shape: &TrainShape) -> Value {
             "recompute_block": train_json(plan, &recomputed(shape)),
         },
         "decode": phase(Phase::Decode), "prefill": phase(Phase::Prefill),
+        "choice": steps_json(&choice(plan, ChoiceOp::WHOLE)), "choice_with_cuts": steps_json(&choice(plan, ChoiceOp::CUT)),
+        "attention_from": plan.split.map(|_| SPLIT_FROM + 1), "attention_in_parts": steps_json(&parts(plan)),
     })
 }
 
@@ -264,6 +254,41 @@ struct Dispatch {
     tile_rows: u32,
 }
 
+impl Dispatch {
+    fn new(times: u32, step: &'static str, kernel: &Kernel) -> Dispatch {
+        Dispatch {
+            times,
+            step,
+            kernel: kernel.name.to_string(),
+            groups: kernel.groups,
+            workgroup: kernel.workgroup,
+            tile_rows: kernel.tile_rows,
+        }
+    }
+
+    fn text(&self) -> String {
+        format!(
+            "  {:3} x {:20} {:5} groups of {:3} for {:2} row{}",
+            self.times,
+            self.step,
+            self.groups,
+            self.workgroup,
+            self.tile_rows,
+            if self.tile_rows == 1 { "" } else { "s" }
+        )
+    }
+}
+
+fn steps_json(dispatches: &[Dispatch]) -> Vec<Value> {
+    let step = |d: &Dispatch| {
+        json!({
+            "step": d.step, "times": d.times, "kernel": d.kernel, "workgroups": d.groups,
+            "workgroup": d.workgroup, "rows": d.tile_rows,
+        })
+    };
+    dispatches.iter().map(step).collect()
+}
+
 /// The steps of a phase, with their kernels for weights in f32 (or the first format that has one).
 fn dispatches(plan: &Plan, phase: Phase) -> Vec<Dispatch> {
     let mut dispatches = Vec::new();
@@ -276,15 +301,53 @@ fn dispatches(plan: &Plan, phase: Phase) -> Vec<Dispatch> {
                 .filter_map(|i| plan.kernels.get(usize::from(i)))
                 .next();
             let kernel = kernel.expect("every step has a kernel in some format");
-            dispatches.push(Dispatch {
-                times,
-                step: step.name,
-                kernel: kernel.name.to_string(),
-                groups: kernel.groups,
-                workgroup: kernel.workgroup,
-                tile_rows: kernel.tile_rows,
-            });
+            dispatches.push(Dispatch::new(times, step.name, kernel));
         }
     }
     dispatches
+}
+
+/// What a GPU dispatches besides, when it chooses tokens itself and when a token sees many keys.
+fn beside(plan: &Plan) -> Vec<(String, Vec<Dispatch>)> {
+    let mut beside = vec![
+        (
+            "choice of a token on a GPU: greedy, or by temperature".to_owned(),
+            choice(plan, ChoiceOp::WHOLE),
+        ),
+        (
+            "with top-k, top-p or min-p".to_owned(),
+            choice(plan, ChoiceOp::CUT),
+        ),
+    ];
+    if plan.split.is_some() {
+        beside.push((
+            format!(
+                "attention of a token that sees more than {SPLIT_FROM} keys, for each {ATTENTION_PART} of them"
+            ),
+            parts(plan),
+        ));
+    }
+    beside
+}
+
+fn choice(plan: &Plan, steps: &[ChoiceOp]) -> Vec<Dispatch> {
+    let kernel = |op: &ChoiceOp| &plan.kernels[usize::from(plan.choice[*op as usize])];
+    let steps = steps.iter();
+    let steps = steps.map(|op| Dispatch::new(1, op.name(), kernel(op)));
+    steps.collect()
+}
+
+fn parts(plan: &Plan) -> Vec<Dispatch> {
+    let Some(split) = plan.split else {
+        return Vec::new();
+    };
+    let kernels = [
+        ("attention_part", split.part),
+        ("attention_join", split.join),
+    ];
+    let kernels = kernels.map(|(name, at)| (name, &plan.kernels[usize::from(at)]));
+    let layers = plan.spec.layers;
+    kernels
+        .map(|(name, kernel)| Dispatch::new(layers, name, kernel))
+        .into()
 }

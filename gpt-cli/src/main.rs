@@ -19,6 +19,7 @@ mod output;
 mod selftest;
 mod shaders;
 mod train;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,8 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Compares what a device computes with plain Rust, step by step
     Selftest(selftest::Arguments),
+    /// Measures which variants of a model's kernels a GPU runs fastest, and keeps what it found
+    Tune(tune::Arguments),
     /// Writes a model's WGSL, one file a kernel
     Shaders(shaders::Arguments),
     /// Continues a prompt
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Some(Command::Devices(arguments)) => devices::run(&arguments),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments),
         Some(Command::Selftest(arguments)) => selftest::run(&arguments),
+        Some(Command::Tune(arguments)) => tune::run(&arguments),
         Some(Command::Shaders(arguments)) => shaders::run(&arguments),
         Some(Command::Generate(arguments)) => generate::run(&arguments),
         Some(Command::Chat(arguments)) => chat::run(&arguments),

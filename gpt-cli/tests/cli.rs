@@ -115,6 +115,55 @@ fn a_self_test_says_whether_a_device_can_be_trusted() {
     assert!(text.contains("mlp_down"), "{text}");
 }
 
+/// What is measured is kept, and what runs with it is still what it should be.
+#[test]
+fn kernels_are_measured_and_kept() {
+    let devices = json(&["devices", "--json"]);
+    if devices["adapters"].as_array().unwrap().is_empty() {
+        assert!(
+            std::env::var_os("GPT_REQUIRE_GPU").is_none(),
+            "there is no GPU"
+        );
+        return eprintln!("NOT RUN, as there is no GPU");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gpt"));
+        command.env("GPT_CACHE_DIR", folder.path()).args(arguments);
+        let output = command.output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {errors}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        serde_json::from_str::<Value>(text.lines().last().unwrap()).unwrap()
+    };
+    let nano = ["--model", "nano", "--dtype", "q8", "--json"];
+    let found = run(&[&["tune"], &nano[..]].concat());
+    let choices = found["choices"].as_array().unwrap();
+    // Five products and attention, for a prompt and for a token; the look-up has no variants.
+    assert_eq!(choices.len(), 12, "{choices:?}");
+    for choice in choices {
+        assert!(choice["ms"].as_f64().unwrap() > 0.0, "{choice}");
+        assert!(
+            choice["ms"].as_f64() <= choice["default_ms"].as_f64(),
+            "{choice}"
+        );
+    }
+    let kept = std::fs::read_to_string(found["kept"].as_str().unwrap()).unwrap();
+    let kept: Value = serde_json::from_str(&kept).unwrap();
+    assert_eq!(kept["kernels"].as_array().unwrap().len(), choices.len());
+    let tested = run(&[&["selftest", "--device", "gpu"], &nano[..]].concat());
+    assert_eq!(tested["trusted"], true);
+    // Without a folder nothing can be kept, which is said before anything is measured.
+    let output = Command::new(env!("CARGO_BIN_EXE_gpt"))
+        .env("GPT_CACHE_DIR", "")
+        .args(["tune", "--model", "nano"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("no folder to keep it in"), "{errors}");
+}
+
 #[test]
 fn inspect_knows_every_model() {
     for (model, params) in [
@@ -137,6 +186,14 @@ fn inspect_knows_every_model() {
             );
         }
     }
+    // What a GPU dispatches besides: the choice of a token, and long caches in parts.
+    let smollm2 = json(&["inspect", "--model", "smollm2-135m", "--json"]);
+    let steps = |key: &str| smollm2[key].as_array().unwrap().len();
+    assert_eq!((steps("choice"), steps("choice_with_cuts")), (2, 4));
+    assert_eq!(smollm2["attention_from"], 1025);
+    assert_eq!(smollm2["attention_in_parts"][0]["times"], 30);
+    let gpt2 = json(&["inspect", "--model", "gpt2", "--json"]);
+    assert!(gpt2["attention_from"].is_null());
     let output = gpt(&["inspect", "--model", "gpt2"]);
     let text = String::from_utf8(output.stdout).unwrap();
     let memory = |batch: &str| {

@@ -85,6 +85,8 @@ pub struct Kernel {
     pub tile_rows: u32,
     /// Workgroups along x: the tiles of output features, or heads.
     pub groups: u32,
+    /// Strips of the matrix that they share, where a file says how many each has ([`Kernel::strips_file`]); 0 else.
+    pub strips: u32,
 }
 
 impl Kernel {

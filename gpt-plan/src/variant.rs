@@ -8,26 +8,65 @@ use gpt_shaders::{self as files, Source};
 
 use crate::Kernel;
 
-/// What an adapter may have beyond WebGPU's core, as far as kernels make use of it.
+/// What kernels have variants for: what an adapter may have beyond WebGPU's core, and other ways to do the same that some adapters gain from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Feature {
     /// Sums and maxima over the invocations of a subgroup, of at least eight.
     Subgroups,
-    /// Subgroups of 32 that multiply f16 matrices of 16 x 16 and add f32 ones. wgpu calls it experimental.
+    /// Two places for inputs that take turns, so that one is filled while the other is multiplied. Any adapter runs it.
+    DoubleBuffers,
+    /// Workgroups that make half as many features. Any adapter runs it.
+    SmallTiles,
+    /// Workgroups that make twice as many. Any adapter runs it.
+    LargeTiles,
+    /// Products of four bytes, for quantised weights: inputs are rounded to bytes. Any adapter runs it, and most have an instruction for it.
+    PackedDot,
+    /// Products and sums in f16, for prompts through f16 weights: inputs are rounded to f16, sums of up to 32 products, too.
+    F16Arithmetic,
+    /// Subgroups of 32 that multiply f16 matrices of 16 x 16 and add f32 ones, for the same: inputs are rounded to f16. wgpu calls it experimental.
     CooperativeMatrices,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Feature; 2] = [Feature::Subgroups, Feature::CooperativeMatrices];
+    pub const ALL: [Feature; 7] = [
+        Feature::Subgroups,
+        Feature::DoubleBuffers,
+        Feature::SmallTiles,
+        Feature::LargeTiles,
+        Feature::PackedDot,
+        Feature::F16Arithmetic,
+        Feature::CooperativeMatrices,
+    ];
 
     /// The name that people use.
     pub const fn name(self) -> &'static str {
         match self {
             Feature::Subgroups => "subgroups",
+            Feature::DoubleBuffers => "double_buffers",
+            Feature::SmallTiles => "small_tiles",
+            Feature::LargeTiles => "large_tiles",
+            Feature::PackedDot => "packed_dot",
+            Feature::F16Arithmetic => "f16_arithmetic",
             Feature::CooperativeMatrices => "cooperative_matrices",
         }
+    }
+
+    /// Whether it takes nothing that WebGPU's core does not have.
+    pub const fn is_core(self) -> bool {
+        matches!(
+            self,
+            Feature::DoubleBuffers | Feature::SmallTiles | Feature::LargeTiles | Feature::PackedDot
+        )
+    }
+
+    /// Whether results differ by more than the order of sums: inputs of products are rounded. Nobody chooses such a variant for a user.
+    pub const fn rounds(self) -> bool {
+        matches!(
+            self,
+            Feature::PackedDot | Feature::F16Arithmetic | Feature::CooperativeMatrices
+        )
     }
 }
 
@@ -38,8 +77,8 @@ pub struct Features(u8);
 impl Features {
     /// None: the plain kernels.
     pub const NONE: Features = Features(0);
-    /// What is made use of unless somebody asks for something else. Cooperative matrices are not: they round inputs to f16, and no adapter that has them was at
-    /// hand to run them on.
+    /// What is made use of unless somebody asks for something else: what an adapter has, and what does not round. Which tile is fastest is a matter of the adapter,
+    /// which a measurement decides, or else the compiler's choice.
     pub const DEFAULT: Features = Features::NONE.with(Feature::Subgroups);
     /// All that there are.
     pub const ALL: Features = Features((1 << Feature::ALL.len()) - 1);
@@ -54,6 +93,11 @@ impl Features {
         self.0 & 1 << feature as u8 != 0
     }
 
+    /// These, but `feature`.
+    pub const fn without(self, feature: Feature) -> Features {
+        Features(self.0 & !(1 << feature as u8))
+    }
+
     /// Those that are in both.
     pub const fn and(self, other: Features) -> Features {
         Features(self.0 & other.0)
@@ -62,6 +106,12 @@ impl Features {
     /// Those that are in it, in the order of [`Feature::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Feature> {
         Feature::ALL.into_iter().filter(move |f| self.has(*f))
+    }
+
+    /// Their names, with commas between them.
+    pub fn names(self) -> String {
+        let names: Vec<&str> = self.iter().map(Feature::name).collect();
+        names.join(",")
     }
 
     /// From names with commas between them; empty for none.
@@ -83,55 +133,238 @@ pub struct Variant {
     pub enables: &'static [&'static str],
     /// Pairs of files: where a kernel has all of the first, the second take their places. A file that takes its own place is a condition.
     pub files: &'static [(&'static Source, &'static Source)],
+    /// Files that come beside them.
+    pub adds: &'static [&'static Source],
+    /// Kernels that have one of these have no such variant.
+    pub without: &'static [&'static Source],
 }
 
-/// Which files take the place of which. The only place where a variant is chosen.
-pub static VARIANTS: [Variant; 3] = [
+const PLAIN: Variant = Variant {
+    feature: Feature::Subgroups,
+    enables: &[],
+    files: &[],
+    adds: &[],
+    without: &[],
+};
+
+/// Which files take the place of which: the only place where a variant is chosen. Where two rows want the same place, the first has it.
+pub static VARIANTS: [Variant; 18] = [
     // A norm's sums in decoding: one barrier each instead of two.
     Variant {
-        feature: Feature::Subgroups,
-        enables: &[],
         files: &[
             (&files::ENTRY_PLAIN, &files::ENTRY_SUBGROUPS),
             (&files::SUM_MEMORY, &files::SUM_SUBGROUPS),
         ],
+        ..PLAIN
     },
     // Attention's maximum: the same, for each group of keys.
     Variant {
-        feature: Feature::Subgroups,
-        enables: &[],
         files: &[
             (&files::ENTRY_PLAIN, &files::ENTRY_SUBGROUPS),
             (&files::MAXIMUM_MEMORY, &files::MAXIMUM_SUBGROUPS),
         ],
+        ..PLAIN
     },
-    // A prompt through matrices that are stored as f16.
+    // A prompt through f16 weights, by workgroups of eight strips.
     Variant {
         feature: Feature::CooperativeMatrices,
         enables: &["f16", "wgpu_cooperative_matrix"],
         files: &[
             (&files::ENTRY_PLAIN, &files::ENTRY_SUBGROUPS),
-            (&files::TILE_PREFILL, &files::TILE_PREFILL_COOPERATIVE),
+            (&files::STRIPS_8, &files::STRIPS_8),
+            (
+                &files::TILE_PREFILL_SUMS,
+                &files::TILE_PREFILL_COOPERATIVE_SUMS,
+            ),
+            (
+                &files::TILE_PREFILL_SINGLE,
+                &files::TILE_PREFILL_COOPERATIVE,
+            ),
             (&files::WEIGHT_F16, &files::WEIGHT_F16),
         ],
+        ..PLAIN
+    },
+    Variant {
+        feature: Feature::CooperativeMatrices,
+        enables: &["f16", "wgpu_cooperative_matrix"],
+        files: &[
+            (&files::ENTRY_PLAIN, &files::ENTRY_SUBGROUPS),
+            (&files::STRIPS_4, &files::STRIPS_8),
+            (
+                &files::TILE_PREFILL_SUMS,
+                &files::TILE_PREFILL_COOPERATIVE_SUMS,
+            ),
+            (
+                &files::TILE_PREFILL_SINGLE,
+                &files::TILE_PREFILL_COOPERATIVE,
+            ),
+            (&files::WEIGHT_F16, &files::WEIGHT_F16),
+        ],
+        ..PLAIN
+    },
+    Variant {
+        feature: Feature::F16Arithmetic,
+        enables: &["f16"],
+        files: &[
+            (&files::TILE_PREFILL_SINGLE, &files::TILE_PREFILL_F16),
+            (&files::WEIGHT_F16, &files::WEIGHT_F16),
+        ],
+        ..PLAIN
+    },
+    // Quantised matrices, for a prompt and for a token.
+    Variant {
+        feature: Feature::PackedDot,
+        files: &[
+            (&files::TILE_PREFILL_SINGLE, &files::TILE_PREFILL_PACKED),
+            (&files::WEIGHT_Q8, &files::WEIGHT_PACKED_Q8),
+        ],
+        adds: &[&files::BYTES],
+        ..PLAIN
+    },
+    Variant {
+        feature: Feature::PackedDot,
+        files: &[
+            (&files::TILE_PREFILL_SINGLE, &files::TILE_PREFILL_PACKED),
+            (&files::WEIGHT_Q4, &files::WEIGHT_PACKED_Q4),
+        ],
+        adds: &[&files::BYTES],
+        ..PLAIN
+    },
+    Variant {
+        feature: Feature::PackedDot,
+        files: &[
+            (&files::TILE_DECODE, &files::TILE_DECODE_PACKED),
+            (&files::WEIGHT_Q8, &files::WEIGHT_PACKED_Q8),
+        ],
+        adds: &[&files::BYTES],
+        ..PLAIN
+    },
+    Variant {
+        feature: Feature::PackedDot,
+        files: &[
+            (&files::TILE_DECODE, &files::TILE_DECODE_PACKED),
+            (&files::WEIGHT_Q4, &files::WEIGHT_PACKED_Q4),
+        ],
+        adds: &[&files::BYTES],
+        ..PLAIN
+    },
+    // Inputs of a prompt, and rows of training's products.
+    Variant {
+        feature: Feature::DoubleBuffers,
+        files: &[(&files::TILE_PREFILL_SINGLE, &files::TILE_PREFILL_DOUBLE)],
+        ..PLAIN
+    },
+    Variant {
+        feature: Feature::DoubleBuffers,
+        files: &[(&files::TRAIN_PRODUCT_SINGLE, &files::TRAIN_PRODUCT_DOUBLE)],
+        ..PLAIN
+    },
+    // Strips of a workgroup. The two halves of a gated MLP need strips of both in a turn: two in decoding, eight in a prompt.
+    Variant {
+        feature: Feature::SmallTiles,
+        files: &[
+            (&files::TILE_DECODE, &files::TILE_DECODE),
+            (&files::STRIPS_4, &files::STRIPS_2),
+        ],
+        ..PLAIN
+    },
+    Variant {
+        feature: Feature::SmallTiles,
+        files: &[
+            (&files::TILE_DECODE, &files::TILE_DECODE),
+            (&files::STRIPS_2, &files::STRIPS_1),
+        ],
+        without: &[&files::FINISH_GATED],
+        ..PLAIN
+    },
+    Variant {
+        feature: Feature::SmallTiles,
+        files: &[
+            (&files::TILE_PREFILL, &files::TILE_PREFILL),
+            (&files::STRIPS_8, &files::STRIPS_4),
+        ],
+        without: &[&files::FINISH_GATED],
+        ..PLAIN
+    },
+    Variant {
+        feature: Feature::LargeTiles,
+        files: &[
+            (&files::TILE_DECODE, &files::TILE_DECODE),
+            (&files::STRIPS_1, &files::STRIPS_2),
+        ],
+        ..PLAIN
+    },
+    Variant {
+        feature: Feature::LargeTiles,
+        files: &[
+            (&files::TILE_DECODE, &files::TILE_DECODE),
+            (&files::STRIPS_2, &files::STRIPS_4),
+        ],
+        ..PLAIN
+    },
+    Variant {
+        feature: Feature::LargeTiles,
+        files: &[
+            (&files::TILE_PREFILL, &files::TILE_PREFILL),
+            (&files::STRIPS_4, &files::STRIPS_8),
+        ],
+        ..PLAIN
+    },
+    Variant {
+        feature: Feature::LargeTiles,
+        files: &[
+            (&files::TILE_PREFILL, &files::TILE_PREFILL),
+            (&files::STRIPS_8, &files::STRIPS_16),
+        ],
+        ..PLAIN
     },
 ];
 
+/// How many strips each of these files gives a workgroup.
+const STRIPS: [(&Source, u32); 5] = [
+    (&files::STRIPS_1, 1),
+    (&files::STRIPS_2, 2),
+    (&files::STRIPS_4, 4),
+    (&files::STRIPS_8, 8),
+    (&files::STRIPS_16, 16),
+];
+
 impl Kernel {
+    /// Strips of a matrix that one of its workgroups multiplies, if it multiplies any.
+    pub fn strips_of_group(&self) -> Option<u32> {
+        let own = |(file, _): &&(&Source, u32)| self.parts.iter().any(|part| part == file);
+        STRIPS.iter().find(own).map(|(_, strips)| *strips)
+    }
+
+    /// The file that gives a workgroup `strips` strips; there is one for powers of two up to 16.
+    pub fn strips_file(strips: u32) -> Option<&'static Source> {
+        let of = STRIPS.iter().find(|(_, has)| *has == strips);
+        of.map(|(file, _)| *file)
+    }
+
     /// This kernel as an adapter with `features` runs it, if that differs from the plain one.
     pub fn variant(&self, features: Features) -> Option<Kernel> {
         let mut parts = self.parts.to_vec();
         let mut header = String::new();
         let mut taken = Features::NONE;
         for variant in VARIANTS.iter().filter(|v| features.has(v.feature)) {
-            // Two rows may ask for the same exchange, so it is the plain kernel that counts.
-            let at = |(plain, _): &(&'static Source, _)| self.parts.iter().position(|p| p == plain);
+            // It is the plain kernel that has to have all of the files, and nobody else may have taken their places, or for the same file.
+            let at = |(plain, file): &(&'static Source, &'static Source)| {
+                let place = self.parts.iter().position(|part| part == plain)?;
+                (plain == file || parts[place] == *plain || parts[place] == *file).then_some(place)
+            };
             let Some(places) = variant.files.iter().map(at).collect::<Option<Vec<_>>>() else {
                 continue;
             };
-            for (place, (_, file)) in places.into_iter().zip(variant.files) {
-                parts[place] = file;
+            if self.parts.iter().any(|part| variant.without.contains(part)) {
+                continue;
             }
+            for (place, (plain, file)) in places.into_iter().zip(variant.files) {
+                if plain != file {
+                    parts[place] = file;
+                }
+            }
+            parts.extend(variant.adds);
             header.extend(
                 variant
                     .enables
@@ -140,12 +373,22 @@ impl Kernel {
             );
             taken = taken.with(variant.feature);
         }
+        if taken == Features::NONE {
+            return None;
+        }
         let names: Vec<&str> = taken.iter().map(Feature::name).collect();
-        (taken != Features::NONE).then(|| Kernel {
+        let mut kernel = Kernel {
             name: format!("{}.{}", self.name, names.join(".")).into(),
             header: (header + &self.header).into(),
             parts: parts.into(),
             ..self.clone()
-        })
+        };
+        if let (Some(plain), Some(own)) = (self.strips_of_group(), kernel.strips_of_group()) {
+            kernel.groups = self.strips.div_ceil(own);
+            if self.tile_rows > 1 {
+                kernel.workgroup = self.workgroup * own / plain;
+            }
+        }
+        Some(kernel)
     }
 }

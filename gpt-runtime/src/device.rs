@@ -77,6 +77,14 @@ impl Device {
         })
     }
 
+    /// A GPU that is open.
+    pub(crate) fn of_gpu(gpu: Arc<GpuDevice>, reason: &str) -> Device {
+        Device {
+            engine: Engine::Gpu(gpu),
+            reason: reason.to_owned(),
+        }
+    }
+
     /// Opens what `options` ask for.
     pub fn open(options: &DeviceOptions) -> Result<Device, Error> {
         let named = options.adapter.as_deref();
@@ -88,10 +96,9 @@ impl Device {
             DeviceKind::Gpu => Device::open_gpu(named, "asked for"),
             DeviceKind::Auto if named.is_some() => Device::open_gpu(named, "its name was given"),
             DeviceKind::Auto => match GpuDevice::open(None) {
-                Ok(gpu) if !gpu.is_software() => Ok(Device {
-                    engine: Engine::Gpu(Arc::new(gpu)),
-                    reason: "the best adapter found".to_owned(),
-                }),
+                Ok(gpu) if !gpu.is_software() => {
+                    Ok(Device::of_gpu(Arc::new(gpu), "the best adapter found"))
+                }
                 Ok(gpu) => {
                     let reason = format!(
                         "the only adapter, {}, is software and slower than the CPU engine",
@@ -113,11 +120,7 @@ impl Device {
     }
 
     fn open_gpu(adapter: Option<&str>, reason: &str) -> Result<Device, Error> {
-        let engine = Engine::Gpu(Arc::new(GpuDevice::open(adapter)?));
-        Ok(Device {
-            engine,
-            reason: reason.to_owned(),
-        })
+        Ok(Device::of_gpu(Arc::new(GpuDevice::open(adapter)?), reason))
     }
 
     /// Whether this is a GPU.

@@ -20,6 +20,7 @@ mod session;
 pub mod spec_docs;
 pub mod text;
 pub mod train;
+mod tune;
 pub mod weights;
 
 pub use cpu::Gpt;
@@ -36,3 +37,4 @@ pub use self_test::{Check, SelfTest, self_test};
 pub use session::{Logits, Session, SessionBuilder};
 pub use text::Tokenizer;
 pub use train::{AdamW, Batch, Trainer, TrainerSettings};
+pub use tune::{Choice, Tuning, tune};

@@ -159,7 +159,7 @@ fn error(found: &[f32], expected: &[f32]) -> f64 {
 }
 
 /// `plan` with its first layers only. It lives as long as the program, as plans do; what it shares with the model's is not copied.
-fn shallow(plan: &'static Plan) -> &'static Plan {
+pub(crate) fn shallow(plan: &'static Plan) -> &'static Plan {
     let layers = plan.spec.layers.min(LAYERS);
     let mut shallow = plan.clone();
     shallow.spec.layers = layers;
@@ -171,7 +171,7 @@ fn shallow(plan: &'static Plan) -> &'static Plan {
     Box::leak(Box::new(shallow))
 }
 
-fn has_kernels(plan: &Plan, format: Format) -> bool {
+pub(crate) fn has_kernels(plan: &Plan, format: Format) -> bool {
     let mut steps = plan.walk().map(|(_, step)| step);
     steps.all(|step| {
         let kernels = [Phase::Decode, Phase::Prefill].map(|phase| step.kernel(phase).of(format));

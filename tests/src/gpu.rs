@@ -25,19 +25,24 @@ pub fn device() -> Option<Arc<GpuDevice>> {
 
 /// The same, with the plain kernels.
 pub fn plain_device() -> Option<Arc<GpuDevice>> {
+    device_with(Features::NONE)
+}
+
+/// The same, with the variants of `features`, as far as it has them.
+pub fn device_with(features: Features) -> Option<Arc<GpuDevice>> {
     device()?;
-    let opened = GpuDevice::open_with(None, Features::NONE);
+    let opened = GpuDevice::open_with(None, features);
     Some(Arc::new(opened.expect("an adapter that opens twice")))
 }
 
 /// The same, with cooperative matrices, if it has them.
 pub fn device_with_cooperative_matrices() -> Option<Arc<GpuDevice>> {
-    let name = device()?.name().to_owned();
-    let opened = GpuDevice::open_with(None, Features::ALL).expect("an adapter that opens twice");
+    let wanted = Features::DEFAULT.with(Feature::CooperativeMatrices);
+    let opened = device_with(wanted)?;
     if opened.features().has(Feature::CooperativeMatrices) {
-        return Some(Arc::new(opened));
+        return Some(opened);
     }
-    eprintln!("NOT RUN, as {name} has no cooperative matrices");
+    eprintln!("NOT RUN, as {} has no cooperative matrices", opened.name());
     None
 }
 

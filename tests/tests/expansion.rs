@@ -1,6 +1,6 @@
 //! What the macro writes, for a person to read: one small model, formatted.
 
-use gpt_plan::Features;
+use gpt_plan::{Feature, Features};
 use gpt_runtime::shaders;
 
 /// Compares with `snapshots/`; `INSTA_UPDATE=always cargo test` writes it anew, to be looked at before it is committed.
@@ -76,16 +76,31 @@ fn every_kernel_is_valid() {
     }
 }
 
-/// Every row of the table of variants changes some kernel of an ordinary model, and nothing but the files it names.
+/// Every row of the table of variants changes some kernel of ordinary models, and nothing but the files it names and what follows from them.
 #[test]
 fn variants_are_other_files() {
-    let plan = gpt_tests::specs::plan("gpt2", &gpt_tests::specs::gpt2());
+    let odd: Vec<_> = gpt_tests::specs::odd()
+        .into_iter()
+        .map(|(name, spec)| gpt_codegen::plan::plan(name, &spec))
+        .collect();
+    let presets = "struct A { ..GPT2_SMALL } struct B { ..SMOLLM2_135M }";
+    let presets = gpt_codegen::specs(presets.parse().unwrap()).unwrap_or_else(|_| panic!());
+    let presets = presets
+        .iter()
+        .map(|(name, spec)| gpt_codegen::plan::plan(name, spec));
+    let plans: Vec<_> = odd.into_iter().chain(presets).collect();
+    let kernels = || {
+        plans
+            .iter()
+            .flat_map(|plan| plan.kernels.iter().chain(plan.training.kernels.iter()))
+    };
     for (row, variant) in gpt_plan::VARIANTS.iter().enumerate() {
         let features = Features::NONE.with(variant.feature);
         let mut changed = 0;
-        for kernel in plan.kernels.iter() {
+        for kernel in kernels() {
             let has = |file: &&'static shaders::Source| kernel.parts.contains(file);
-            if !variant.files.iter().all(|(plain, _)| has(plain)) {
+            if !variant.files.iter().all(|(plain, _)| has(plain)) || variant.without.iter().any(has)
+            {
                 continue;
             }
             changed += 1;
@@ -94,8 +109,8 @@ fn variants_are_other_files() {
                 *other.name,
                 format!("{}.{}", kernel.name, variant.feature.name())
             );
-            assert_eq!(other.parts.len(), kernel.parts.len());
-            for (part, plain) in other.parts.iter().zip(kernel.parts.iter()) {
+            let own = other.parts.iter().zip(kernel.parts.iter());
+            for (part, plain) in own {
                 let exchanged = variant.files.iter().find(|(p, _)| p == plain);
                 assert_eq!(
                     *part,
@@ -103,11 +118,49 @@ fn variants_are_other_files() {
                     "row {row}"
                 );
             }
+            assert_eq!(&other.parts[kernel.parts.len()..], variant.adds);
+            let strips = [kernel, &other].map(|k| k.groups * k.strips_of_group().unwrap_or(1));
+            assert!(
+                strips[1] >= kernel.strips,
+                "{}: rows are left out",
+                other.name
+            );
+            if kernel.strips_of_group() == other.strips_of_group() {
+                assert_eq!(
+                    (kernel.groups, kernel.workgroup),
+                    (other.groups, other.workgroup)
+                );
+            }
         }
         assert!(changed > 0, "row {row} changes nothing");
     }
-    for kernel in plan.kernels.iter() {
+    for kernel in kernels() {
         assert_eq!(kernel.variant(Features::NONE), None);
+    }
+}
+
+/// Variants combine: with every set of features, all kernels of some models that differ are valid.
+#[test]
+fn every_combination_of_variants_is_valid() {
+    let all = Feature::ALL.len();
+    for (name, spec) in [
+        ("gpt2", gpt_tests::specs::gpt2()),
+        ("smollm2", gpt_tests::specs::smollm2()),
+    ] {
+        let plan = gpt_codegen::plan::plan(name, &spec);
+        let mut seen = std::collections::BTreeSet::new();
+        for bits in 0..1u32 << all {
+            let set = Feature::ALL
+                .into_iter()
+                .filter(|f| bits >> *f as u32 & 1 != 0);
+            let set = set.fold(Features::NONE, Features::with);
+            for kernel in plan.kernels.iter().filter_map(|kernel| kernel.variant(set)) {
+                if seen.insert(kernel.name.clone()) {
+                    gpt_codegen::wgsl::validate(&kernel).unwrap();
+                }
+            }
+        }
+        assert!(seen.len() > 100, "{}", seen.len());
     }
 }
 

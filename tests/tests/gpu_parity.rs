@@ -2,15 +2,21 @@
 
 use std::sync::Arc;
 
-use gpt_plan::{Block, Format, Norm, Spec};
+use gpt_plan::{Block, Feature, Features, Format, Norm, Spec};
 use gpt_runtime::gpu::{GpuDevice, GpuModel};
 use gpt_tests::{gpu, parity, specs};
 
 /// Room for f32 arithmetic and for a driver's own `exp`.
 const BOUND: f64 = 1e-10;
 
-/// The same where a prompt's inputs are rounded to f16 for cooperative matrices: each is off by up to 2^-12 of itself, and the stream adds that up.
+/// The same where a prompt's inputs are rounded to f16: each is off by up to 2^-12 of itself, and the stream adds that up.
 const BOUND_F16: f64 = 1e-6;
+
+/// And where sums of up to 32 products are f16, too: 1.3e-5 was seen.
+const BOUND_F16_SUMS: f64 = 5e-5;
+
+/// And where inputs are rounded to 8 bits in blocks of 32.
+const BOUND_BYTES: f64 = 1e-2;
 
 fn check(name: &str, spec: &Spec, format: Format, device: &Arc<GpuDevice>) {
     check_within(name, spec, format, device, BOUND);
@@ -82,6 +88,60 @@ fn wide_rows_and_many_keys() {
     for device in [&device, &plain] {
         check("wide", &wide, Format::F32, device);
         check("wide_rms", &rms, Format::F32, device);
+    }
+}
+
+/// Tiles of other sizes, and inputs in two places: every second spec with each size, as drivers take their time to compile.
+#[test]
+fn other_tiles() {
+    let double = Features::DEFAULT.with(Feature::DoubleBuffers);
+    let sizes = [Feature::SmallTiles, Feature::LargeTiles];
+    for (number, size) in sizes.into_iter().enumerate() {
+        let Some(device) = gpu::device_with(double.with(size)) else {
+            return;
+        };
+        for (i, (name, spec)) in specs::odd().into_iter().enumerate() {
+            if i % sizes.len() == number {
+                check(name, &spec, Format::ALL[(i / sizes.len()) % 5], &device);
+            }
+        }
+    }
+}
+
+/// Products of four bytes, in tiles of all sizes: every third spec with each.
+#[test]
+fn packed_dot() {
+    let packed = Features::DEFAULT.with(Feature::PackedDot);
+    let sets = [
+        packed,
+        packed.with(Feature::SmallTiles),
+        packed.with(Feature::LargeTiles),
+    ];
+    for (number, set) in sets.into_iter().enumerate() {
+        let Some(device) = gpu::device_with(set) else {
+            return;
+        };
+        for (i, (name, spec)) in specs::odd().into_iter().enumerate() {
+            if i % sets.len() == number {
+                let format = [Format::Q8, Format::Q4][(i / sets.len()) % 2];
+                check_within(name, &spec, format, &device, BOUND_BYTES);
+            }
+        }
+    }
+}
+
+/// Products and sums of f16.
+#[test]
+fn f16_arithmetic() {
+    let Some(device) = gpu::device_with_f16() else {
+        return;
+    };
+    let features = device.features().with(Feature::F16Arithmetic);
+    let Some(device) = gpu::device_with(features) else {
+        return;
+    };
+    for (name, spec) in specs::odd() {
+        check_within(name, &spec, Format::F16, &device, BOUND_F16_SUMS);
     }
 }
 

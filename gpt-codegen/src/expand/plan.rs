@@ -159,13 +159,14 @@ pub(super) fn kernel(k: &Kernel) -> String {
         format!("&::gpt_runtime::shaders::{}", part.constant())
     };
     format!(
-        "{P}::Kernel {{ name: {}, header: {}, parts: {}, workgroup: {}, tile_rows: {}, groups: {} }}",
+        "{P}::Kernel {{ name: {}, header: {}, parts: {}, workgroup: {}, tile_rows: {}, groups: {}, strips: {} }}",
         text(&k.name),
         text(&k.header),
         list(&k.parts, part),
         k.workgroup,
         k.tile_rows,
-        k.groups
+        k.groups,
+        k.strips
     )
 }
 

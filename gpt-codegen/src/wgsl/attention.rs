@@ -44,6 +44,7 @@ pub fn split(model: &str, spec: &Spec) -> Option<[Kernel; 2]> {
         workgroup: columns(spec),
         tile_rows: 1,
         groups: spec.heads,
+        strips: 0,
     };
     Some([part, join])
 }
@@ -119,5 +120,6 @@ fn over(
         workgroup: lanes,
         tile_rows: queries,
         groups: spec.heads,
+        strips: 0,
     }
 }

@@ -94,6 +94,7 @@ pub fn kernel(model: &str, spec: &Spec, op: ChoiceOp) -> Kernel {
         parts: parts.into(),
         workgroup: LANES,
         tile_rows: 1,
+        strips: 0,
         groups: match op {
             ChoiceOp::Take | ChoiceOp::Draw => 1,
             ChoiceOp::Greatest | ChoiceOp::Count | ChoiceOp::Collect => sizes.tiles,

@@ -10,14 +10,13 @@ use super::Context;
 use super::header::Header;
 use crate::formula;
 
-/// Invocations of a workgroup that multiplies a vector; of one that multiplies many; of one that looks up.
+/// Invocations of a workgroup that multiplies a vector; of one that looks up.
 const DECODE_LANES: u32 = 256;
-const PREFILL_LANES: u32 = 64;
 const EMBED_LANES: u32 = 64;
 
-/// Rows of a prompt that go together, and features of an invocation; `tile/prefill.wgsl` is written for as many.
+/// Invocations to a strip, and rows that go together, in a prompt; `tile/prefill.wgsl` is written for as many.
+const PREFILL_LANES: u32 = 8;
 const PREFILL_ROWS: u32 = 16;
-const PREFILL_WIDE: u32 = 4;
 
 /// Columns of inputs that a prompt's tile holds.
 const PREFILL_CHUNK: u32 = 128;
@@ -62,7 +61,8 @@ pub fn kernel(context: &Context<'_>, op: &Op) -> Option<Kernel> {
     header.size("COLUMNS", matrix.columns, "columns of the matrix");
     header.size("OUTPUTS", outputs, "outputs of the step");
     tile.write(&mut header, &layout, rows as u32 / STRIP, halves);
-    let mut parts = vec![&files::ENTRY_PLAIN, &files::RUN];
+    let strips = Kernel::strips_file(tile.strips).expect("tiles have powers of two");
+    let mut parts = vec![&files::ENTRY_PLAIN, &files::RUN, strips];
     if norm.is_some() || bias.is_some() {
         parts.push(&files::VECTORS);
     }
@@ -87,7 +87,11 @@ pub fn kernel(context: &Context<'_>, op: &Op) -> Option<Kernel> {
             }
             parts.push(&files::TILE_DECODE);
         }
-        Phase::Prefill => parts.push(&files::TILE_PREFILL),
+        Phase::Prefill => parts.extend([
+            &files::TILE_PREFILL,
+            &files::TILE_PREFILL_SUMS,
+            &files::TILE_PREFILL_SINGLE,
+        ]),
     }
     finish_parts(context, &mut header, &mut parts, op);
     parts.push(&files::LINEAR);
@@ -104,6 +108,7 @@ pub fn kernel(context: &Context<'_>, op: &Op) -> Option<Kernel> {
         workgroup: tile.lanes,
         tile_rows: tile.rows,
         groups: (rows as u32 / STRIP).div_ceil(tile.strips),
+        strips: rows as u32 / STRIP,
     })
 }
 
@@ -145,41 +150,41 @@ pub fn embed(context: &Context<'_>, op: &Op, table: TensorId, positions: bool) -
         workgroup: EMBED_LANES,
         tile_rows: 1,
         groups: quads.div_ceil(EMBED_LANES),
+        strips: 0,
     })
 }
 
-/// How a workgroup shares its work.
+/// How a workgroup shares its work. What follows from the number of its strips is said in WGSL, so that a variant may have another.
 struct Tile {
     phase: Phase,
     lanes: u32,
     rows: u32,
-    /// Features of an invocation.
-    wide: u32,
     strips: u32,
-    turns: u32,
 }
 
 impl Tile {
+    /// For a matrix of `strips` strips, those of `halves` halves in turns.
     fn new(phase: Phase, strips: u32, halves: u32) -> Tile {
         match phase {
-            Phase::Prefill => Tile {
-                phase,
-                lanes: PREFILL_LANES,
-                rows: PREFILL_ROWS,
-                wide: PREFILL_WIDE,
-                strips: PREFILL_LANES / STRIP * PREFILL_WIDE,
-                turns: PREFILL_WIDE,
-            },
+            Phase::Prefill => {
+                // Where eight strips would leave a good part of the last workgroup without work, four are taken.
+                let made = |n: u32| strips.next_multiple_of(n);
+                let small = halves == 1 && 10 * made(4) <= 9 * made(8);
+                let own = if small { 4 } else { 8 };
+                Tile {
+                    phase,
+                    lanes: PREFILL_LANES * own,
+                    rows: PREFILL_ROWS,
+                    strips: own,
+                }
+            }
             Phase::Decode => {
                 let enough = |n: &u32| strips / n >= ENOUGH_GROUPS;
-                let wide = [4, 2].into_iter().find(enough).unwrap_or(halves);
                 Tile {
                     phase,
                     lanes: DECODE_LANES,
                     rows: 1,
-                    wide,
-                    strips: wide,
-                    turns: 1,
+                    strips: [4, 2].into_iter().find(enough).unwrap_or(halves),
                 }
             }
         }
@@ -187,49 +192,38 @@ impl Tile {
 
     fn write(&self, header: &mut Header, layout: &MatrixLayout, strips: u32, halves: u32) {
         let mut size = |name, value, doc| header.size(name, value, doc);
-        size("LANES", self.lanes, "invocations of a workgroup");
         size("TILE_ROWS", self.rows, "rows that go through it together");
         size(
-            "SHARE",
-            self.lanes / self.rows,
-            "invocations that share a row's norm",
+            "LAST_STRIP",
+            strips - 1,
+            "the matrix's last strip of 32 rows",
         );
         size(
-            "STRIPS",
-            self.strips,
-            "strips of 32 features that a workgroup multiplies",
+            "HALVES",
+            halves,
+            "halves of the matrix, whose strips alternate",
         );
-        size("LAST_STRIP", strips - 1, "the matrix's last one");
-        size("TURNS", self.turns, "turns in which they are shared");
-        let features = self.strips * STRIP / halves / self.turns;
-        size("FEATURES", features, "outputs of a turn");
         size("BLOCKS", layout.blocks, "blocks of a row of the matrix");
-        let block = layout.block_quads * 4;
-        let columns = match self.phase {
-            Phase::Decode => DECODE_MEMORY - self.wide * self.lanes,
-            Phase::Prefill => PREFILL_CHUNK,
-        };
-        let chunk = (columns / block).min(layout.blocks);
-        size(
-            "CHUNK_BLOCKS",
-            chunk,
-            "of these, how many one filling of the tile serves",
-        );
         match self.phase {
             Phase::Decode => {
-                size("WIDE", self.wide, "features of an invocation");
+                size("LANES", self.lanes, "invocations of a workgroup");
                 size(
                     "SLICES",
                     self.lanes / STRIP,
                     "invocations that share a dot product",
                 );
+                size(
+                    "MEMORY",
+                    DECODE_MEMORY,
+                    "f32s that inputs and sums may take of its memory",
+                );
             }
             Phase::Prefill => {
-                size("CHUNK", chunk * block, "columns of such a filling");
+                let chunk = PREFILL_CHUNK / (layout.block_quads * 4);
                 size(
-                    "TILE",
-                    (chunk * block).max(self.lanes),
-                    "matrices in the tile",
+                    "CHUNK_BLOCKS",
+                    chunk.min(layout.blocks),
+                    "of these, how many one filling of the tile serves",
                 );
             }
         }

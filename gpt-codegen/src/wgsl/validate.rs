@@ -153,18 +153,27 @@ fn capabilities(parts: &[&'static Source]) -> Capabilities {
     let mut needs = Capabilities::empty();
     needs.set(
         Capabilities::SHADER_FLOAT16_IN_FLOAT32,
-        has(&[&gpt_shaders::WEIGHT_F16, &gpt_shaders::WEIGHT_Q4]),
+        has(&[
+            &gpt_shaders::WEIGHT_F16,
+            &gpt_shaders::WEIGHT_Q4,
+            &gpt_shaders::WEIGHT_PACKED_Q4,
+        ]),
     );
     needs.set(
         Capabilities::SHADER_FLOAT16,
         has(&[
             &gpt_shaders::TRAIN_OPERANDS_F16,
+            &gpt_shaders::TILE_PREFILL_F16,
             &gpt_shaders::TILE_PREFILL_COOPERATIVE,
+            &gpt_shaders::TILE_PREFILL_COOPERATIVE_SUMS,
         ]),
     );
     needs.set(
         Capabilities::COOPERATIVE_MATRIX,
-        has(&[&gpt_shaders::TILE_PREFILL_COOPERATIVE]),
+        has(&[
+            &gpt_shaders::TILE_PREFILL_COOPERATIVE,
+            &gpt_shaders::TILE_PREFILL_COOPERATIVE_SUMS,
+        ]),
     );
     needs.set(
         Capabilities::SUBGROUP,
@@ -226,6 +235,7 @@ mod tests {
             workgroup: 1,
             tile_rows: 1,
             groups: 1,
+            strips: 0,
         };
         let parts = vec![&gpt_shaders::RUN, &BROKEN];
         let error = validate(&kernel("const A: u32 = 1u;\n", parts.into())).unwrap_err();
@@ -247,6 +257,7 @@ mod tests {
             workgroup: 1,
             tile_rows: 1,
             groups: 1,
+            strips: 0,
         }
     }
 
@@ -333,8 +344,13 @@ mod tests {
                 assert!(core.contains(needs), "{} needs {needs:?}", kernel.name);
             }
             assert!(!twins.is_empty());
-            for kernel in plan.kernels.iter().flat_map(variants) {
-                assert!(!capabilities(&kernel.parts).is_empty(), "{}", kernel.name);
+            for feature in Feature::ALL {
+                let variants = |k: &Kernel| k.variant(Features::NONE.with(feature));
+                for kernel in plan.kernels.iter().filter_map(variants) {
+                    let needs = capabilities(&kernel.parts);
+                    let core = Capabilities::SHADER_FLOAT16_IN_FLOAT32.contains(needs);
+                    assert_eq!(core, feature.is_core(), "{} needs {needs:?}", kernel.name);
+                }
             }
         }
     }

@@ -169,6 +169,10 @@ pub(super) fn features(adapter: &Adapter) -> gpt_plan::Features {
     let has = |features| adapter.features().contains(features);
     let has = |feature: &Feature| match feature {
         Feature::Subgroups => has(Features::SUBGROUP) && info.subgroup_min_size >= 8,
+        Feature::DoubleBuffers | Feature::SmallTiles | Feature::LargeTiles | Feature::PackedDot => {
+            true
+        }
+        Feature::F16Arithmetic => has(Features::SHADER_F16),
         Feature::CooperativeMatrices => {
             let matrices = Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
             has(matrices | Features::SHADER_F16 | Features::SUBGROUP)

@@ -44,13 +44,14 @@ impl PipelineCache {
             return None;
         }
         let key = wgpu::util::pipeline_cache_key(adapter)?;
-        let driver = [&adapter.name, &adapter.driver, &adapter.driver_info];
-        let driver = checksum(driver.map(String::as_str).join("\n").as_bytes());
-        let path = folder.join(format!("{key}_{driver:016x}.bin"));
+        let path = folder.join(format!("{key}_{:016x}.bin", driver(adapter)));
         let known = read(&path);
         let data = known.as_ref().map(|file| &file[HEADER..]);
         let opened = data.and_then(|data| create(device, Some(data)));
-        let kept = opened.as_ref().and(data).map(checksum);
+        let kept = opened
+            .as_ref()
+            .and(data)
+            .map(|data| checksum(data.iter().copied()));
         Some(PipelineCache {
             cache: opened.or_else(|| create(device, None))?,
             path,
@@ -68,7 +69,7 @@ impl PipelineCache {
         let Some(data) = self.cache.get_data() else {
             return;
         };
-        let sum = checksum(&data);
+        let sum = checksum(data.iter().copied());
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if *kept == Some(sum) {
             return;
@@ -105,19 +106,25 @@ fn read(path: &Path) -> Option<Vec<u8>> {
     }
     let file = fs::read(path).ok()?;
     let (header, data) = file.split_at_checked(HEADER)?;
-    let whole = header[..8] == MAGIC && header[8..] == checksum(data).to_le_bytes();
+    let whole = header[..8] == MAGIC && header[8..] == checksum(data.iter().copied()).to_le_bytes();
     whole.then_some(file)
 }
 
 /// FNV-1a. It guards against accidents, not against malice: whoever can write the user's files need not go this way.
-fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
-        (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+pub(super) fn checksum(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
+        (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }
 
+/// A number for an adapter and its driver.
+pub(super) fn driver(adapter: &AdapterInfo) -> u64 {
+    let driver = [&adapter.name, &adapter.driver, &adapter.driver_info];
+    checksum(driver.map(String::as_str).join("\n").bytes())
+}
+
 /// The folder of the cache, as the environment has it; see the top of this file.
-fn folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+pub(super) fn folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     if let Some(folder) = variable("GPT_CACHE_DIR") {
         return (!folder.is_empty()).then(|| PathBuf::from(folder));
     }
@@ -172,7 +179,7 @@ mod tests {
     fn a_file_that_is_not_whole_is_not_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        let sum = checksum(b"pipelines").to_le_bytes();
+        let sum = checksum(b"pipelines".iter().copied()).to_le_bytes();
         let good = [&MAGIC[..], &sum, b"pipelines"].concat();
         let mut changed = good.clone();
         changed[HEADER + 3] ^= 1;
@@ -242,7 +249,14 @@ mod tests {
         let good = read(&path).expect("a file was written");
         assert_eq!(run(), Some((path.clone(), true)), "the file is not taken");
         let data = &good[HEADER..];
-        let framed = |data: &[u8]| [&MAGIC[..], &checksum(data).to_le_bytes(), data].concat();
+        let framed = |data: &[u8]| {
+            [
+                &MAGIC[..],
+                &checksum(data.iter().copied()).to_le_bytes(),
+                data,
+            ]
+            .concat()
+        };
         assert_eq!(framed(data), good);
         // wgpu's header: magic, version, width of pointers, backend, adapter, driver.
         let with = |at: usize| {

@@ -12,6 +12,7 @@ use wgpu::{
 
 use super::adapter;
 use super::cache::PipelineCache;
+use super::tuned::Tuned;
 use crate::Error;
 
 /// A GPU, opened; models that run on it share it.
@@ -21,48 +22,78 @@ pub struct GpuDevice {
     name: String,
     software: bool,
     max_buffer: u64,
-    /// Which variants of kernels run.
+    adapter: wgpu::Adapter,
+    /// Which variants of kernels run, where a measurement does not say better.
     features: gpt_plan::Features,
+    tuned: Tuned,
     cache: Option<PipelineCache>,
     /// What went wrong where no call could return it.
     trouble: Arc<Mutex<Option<String>>>,
     created: AtomicU64,
 }
 
+/// A kernel, compiled; and what of it a dispatch needs to know.
+pub(super) struct Pipeline {
+    pub inner: ComputePipeline,
+    /// Workgroups along x.
+    pub groups: u32,
+    /// Rows of a workgroup.
+    pub tile_rows: u32,
+}
+
 impl GpuDevice {
-    /// Opens the best adapter whose name contains `name` (any case), or the best of all. `GPT_GPU_FEATURES` has the names of the features that
-    /// kernels may make use of, with commas between them, if not all are wanted; empty, it leaves the plain kernels.
+    /// Opens the best adapter whose name contains `name` (any case), or the best of all. Kernels run in the variants that were measured to be the fastest on it
+    /// ([`tune`](crate::tune)), others in those of [`Features::DEFAULT`](gpt_plan::Features::DEFAULT). `GPT_GPU_FEATURES` has the names of the features that all of them are to make use of instead,
+    /// with commas between them; empty, it leaves the plain kernels.
     ///
     /// # Errors
     /// None found, none suitable, or the driver refuses; the message says which and what there is.
     pub fn open(name: Option<&str>) -> Result<GpuDevice, Error> {
-        let features = match std::env::var("GPT_GPU_FEATURES") {
-            Err(_) => gpt_plan::Features::DEFAULT,
-            Ok(names) => gpt_plan::Features::parse(&names).ok_or_else(|| {
+        let named = match std::env::var("GPT_GPU_FEATURES") {
+            Err(_) => None,
+            Ok(names) => Some(gpt_plan::Features::parse(&names).ok_or_else(|| {
                 let known = Feature::ALL.map(Feature::name).join(", ");
                 Error::Input(format!(
                     "GPT_GPU_FEATURES is `{names}`; the features that kernels have variants for are {known}"
                 ))
-            })?,
+            })?),
         };
-        GpuDevice::create(name, features, PipelineCache::open)
+        let adapter = adapter::choose(name)?;
+        let tuned = match named {
+            None => Tuned::open(&adapter.get_info()),
+            Some(_) => Tuned::nothing(),
+        };
+        let features = named.unwrap_or(gpt_plan::Features::DEFAULT);
+        GpuDevice::create(adapter, features, tuned, PipelineCache::open)
     }
 
-    /// As [`open`](Self::open), where kernels make use of `features`, as far as the adapter has them, and pipelines are not kept on disk, whatever the
+    /// As [`open`](Self::open), where kernels make use of `features`, as far as the adapter has them, whatever was measured, and pipelines are not kept on disk, whatever the
     /// environment says.
     ///
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(name: Option<&str>, features: gpt_plan::Features) -> Result<GpuDevice, Error> {
-        GpuDevice::create(name, features, |_, _| None)
+        let adapter = adapter::choose(name)?;
+        GpuDevice::create(adapter, features, Tuned::nothing(), |_, _| None)
+    }
+
+    /// The same adapter once more, as [`open_with`](Self::open_with) opens it.
+    pub(crate) fn again(&self, features: gpt_plan::Features) -> Result<GpuDevice, Error> {
+        let adapter = self.adapter.clone();
+        GpuDevice::create(adapter, features, Tuned::nothing(), |_, _| None)
+    }
+
+    /// What was measured of this adapter.
+    pub(crate) fn tuned(&self) -> Tuned {
+        Tuned::open(&self.adapter.get_info())
     }
 
     fn create(
-        name: Option<&str>,
+        adapter: wgpu::Adapter,
         features: gpt_plan::Features,
+        tuned: Tuned,
         cache: impl Fn(&wgpu::Device, &wgpu::AdapterInfo) -> Option<PipelineCache>,
     ) -> Result<GpuDevice, Error> {
-        let adapter = adapter::choose(name)?;
         let info = adapter.get_info();
         let limits = adapter.limits();
         let max_buffer = limits.max_buffer_size;
@@ -108,7 +139,9 @@ impl GpuDevice {
             name: format!("{} ({backend})", info.name),
             software: info.device_type == DeviceType::Cpu,
             max_buffer,
+            adapter,
             features,
+            tuned,
             cache,
             trouble,
             created: AtomicU64::new(0),
@@ -135,8 +168,15 @@ impl GpuDevice {
         self.features
     }
 
+    /// The features that `kernel` makes use of, if it can.
+    fn features_of(&self, kernel: &Kernel) -> gpt_plan::Features {
+        let had = adapter::features(&self.adapter);
+        let tuned = self.tuned.features(kernel);
+        tuned.map_or(self.features, |features| features.and(had))
+    }
+
     /// Whether passes can be timed by the device.
-    pub(super) fn has_timestamps(&self) -> bool {
+    pub(crate) fn has_timestamps(&self) -> bool {
         self.device.features().contains(Features::TIMESTAMP_QUERY)
     }
 
@@ -241,9 +281,9 @@ impl GpuDevice {
         &self,
         kernel: &Kernel,
         groups: &[Option<&BindGroupLayout>],
-    ) -> ComputePipeline {
+    ) -> Pipeline {
         self.count();
-        let variant = kernel.variant(self.features);
+        let variant = kernel.variant(self.features_of(kernel));
         let kernel = variant.as_ref().unwrap_or(kernel);
         let label = Some(&*kernel.name);
         let source = wgpu::ShaderModuleDescriptor {
@@ -264,7 +304,8 @@ impl GpuDevice {
                 bind_group_layouts: groups,
                 immediate_size: 0,
             });
-        self.device
+        let inner = self
+            .device
             .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label,
                 layout: Some(&layout),
@@ -276,7 +317,12 @@ impl GpuDevice {
                     zero_initialize_workgroup_memory: false,
                 },
                 cache: self.cache.as_ref().map(PipelineCache::inner),
-            })
+            });
+        Pipeline {
+            inner,
+            groups: kernel.groups,
+            tile_rows: kernel.tile_rows,
+        }
     }
 
     /// Keeps the pipelines that were built for the next program, where the backend can.
@@ -337,5 +383,40 @@ impl GpuDevice {
         drop(view);
         buffer.unmap();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gpt_plan::Features;
+
+    use super::*;
+    use crate::weights::testing;
+
+    /// A kernel runs in the variant that was the fastest, others in the default.
+    #[test]
+    fn what_was_measured_is_what_runs() {
+        let adapter = match adapter::choose(None) {
+            Ok(adapter) => adapter,
+            Err(error) => {
+                assert!(std::env::var_os("GPT_REQUIRE_GPU").is_none(), "{error}");
+                return eprintln!("NOT RUN, as there is no GPU: {error}");
+            }
+        };
+        let kernels = &testing::gpt2().kernels;
+        let find = |name| kernels.iter().find(|k| k.name == name).expect(name);
+        let measured = find("qkv_prefill_f32");
+        let other = find("mlp_up_prefill_f32");
+        let best = Features::NONE.with(Feature::DoubleBuffers);
+        let folder = tempfile::tempdir().unwrap();
+        let tuned = || Tuned::open_in(Some(folder.path()), &adapter.get_info());
+        tuned().keep(&[(measured, best)]).unwrap();
+        let open =
+            |tuned| GpuDevice::create(adapter.clone(), Features::DEFAULT, tuned, |_, _| None);
+        let device = open(tuned()).unwrap();
+        assert_eq!(device.features_of(measured), best);
+        assert_eq!(device.features_of(other), device.features());
+        let untouched = open(Tuned::nothing()).unwrap();
+        assert_eq!(untouched.features_of(measured), untouched.features());
     }
 }

@@ -47,7 +47,7 @@ impl GpuDevice {
         let seconds = |name: &'static str, file: &'static Source, groups: u32| {
             let kernel = kernel(name, file);
             let pipeline = self.pipeline(&kernel, &[Some(&layout)]);
-            self.best(&pipeline, &group, groups)
+            self.best(&pipeline.inner, &group, groups)
         };
         let reading = MAX_BINDING / (16 * LANES * READS);
         let operations = 2 * u64::from(MULTIPLYING) * LANES * CHAINS * MULTIPLICATIONS;
@@ -114,5 +114,6 @@ fn kernel(name: &'static str, file: &'static Source) -> Kernel {
         workgroup: LANES as u32,
         tile_rows: 1,
         groups: 1,
+        strips: 0,
     }
 }

@@ -8,12 +8,9 @@ use gpt_plan::{
     ChoiceOp, Format, Kernel, MatrixLayout, NO_KERNEL, Op, Place, Plan, STRIP, Step, TensorId,
     TensorKind, vector_block, vector_offset,
 };
-use wgpu::{
-    BindGroup, BindGroupEntry, BindingResource, Buffer, BufferBinding, BufferUsages,
-    ComputePipeline,
-};
+use wgpu::{BindGroup, BindGroupEntry, BindingResource, Buffer, BufferBinding, BufferUsages};
 
-use super::device::GpuDevice;
+use super::device::{GpuDevice, Pipeline};
 use super::layout::{self, FIRST_PART, SlotEntry, TABLE, VECTORS, WeightSlots};
 use super::pack::Packer;
 use super::session::GpuSession;
@@ -31,7 +28,7 @@ pub(super) struct Shared {
     pub device: Arc<GpuDevice>,
     pub plan: &'static Plan,
     /// By the kernel's index; those that no step needs are missing.
-    pub pipelines: Vec<Option<ComputePipeline>>,
+    pub pipelines: Vec<Option<Pipeline>>,
     /// One for each step of the walk.
     pub steps: Vec<ModelStep>,
 }
@@ -53,12 +50,10 @@ pub(super) struct ModelStep {
 }
 
 impl Shared {
-    pub fn kernel(&self, index: u16) -> (&'static Kernel, &ComputePipeline) {
-        let at = usize::from(index);
-        let pipeline = self.pipelines[at]
+    pub fn pipeline(&self, kernel: u16) -> &Pipeline {
+        self.pipelines[usize::from(kernel)]
             .as_ref()
-            .expect("a pipeline for every kernel of a step");
-        (&self.plan.kernels[at], pipeline)
+            .expect("a pipeline for every kernel of a step")
     }
 }
 
@@ -300,7 +295,7 @@ fn pipelines(
     device: &GpuDevice,
     plan: &'static Plan,
     kernels: &HashMap<u16, Groups>,
-) -> Vec<Option<ComputePipeline>> {
+) -> Vec<Option<Pipeline>> {
     let wanted: Vec<u16> = kernels
         .keys()
         .copied()
@@ -337,7 +332,7 @@ fn pipelines(
     pipelines
 }
 
-fn pipeline(device: &GpuDevice, kernel: &Kernel, (session, weights): Groups) -> ComputePipeline {
+fn pipeline(device: &GpuDevice, kernel: &Kernel, (session, weights): Groups) -> Pipeline {
     let session = layout::session_layout(device, session);
     let weights = weights.map(|slots| layout::weight_layout(device, slots));
     let mut groups = vec![Some(&session)];

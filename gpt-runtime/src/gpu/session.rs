@@ -184,10 +184,10 @@ impl GpuSession {
         group: &BindGroup,
         [rows, parts]: [u32; 2],
     ) {
-        let (kernel, pipeline) = self.shared.kernel(kernel);
-        pass.set_pipeline(pipeline);
+        let pipeline = self.shared.pipeline(kernel);
+        pass.set_pipeline(&pipeline.inner);
         pass.set_bind_group(0, group, &[]);
-        pass.dispatch_workgroups(kernel.groups, rows.div_ceil(kernel.tile_rows), parts);
+        pass.dispatch_workgroups(pipeline.groups, rows.div_ceil(pipeline.tile_rows), parts);
     }
 }
 

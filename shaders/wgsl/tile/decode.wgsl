@@ -1,18 +1,20 @@
 // One row of inputs: a matrix times a vector, as each new token needs it. The matrix is read once, so nothing is gained by more rows;
-// the invocations of a workgroup rather share each dot product, SLICES to a feature, so that more reads are under way, and make WIDE
+// the invocations of a workgroup rather share each dot product, SLICES to a feature, so that more reads are under way, and make STRIPS
 // features each, so that an input that was read serves as many.
 
 const LANES: u32 = 256u;
 // The matrix's last strip of 32 rows.
 const LAST_STRIP: u32 = 71u;
-// Features of an invocation.
-const WIDE: u32 = 2u;
+// Strips of a workgroup, one for each feature of an invocation; halves of a matrix whose strips alternate.
+const STRIPS: u32 = 2u;
+const HALVES: u32 = 1u;
 // Invocations that share a dot product.
 const SLICES: u32 = 8u;
-// Blocks of the matrix's columns, and how many of them one filling of the tile serves.
+// Blocks of the matrix's columns.
 const BLOCKS: u32 = 24u;
 const BLOCK_QUADS: u32 = 8u;
-const CHUNK_BLOCKS: u32 = 24u;
+// f32s that the tile and the sums may take of a workgroup's memory.
+const MEMORY: u32 = 3968u;
 
 alias Quad = vec4<f32>;
 struct Block { at: u32 }
@@ -34,12 +36,18 @@ fn input(r: u32, row: u32, column: u32, by: vec2<f32>) -> f32 {
 }
 // ---- end of parameters ----
 
-alias Sums = array<f32, WIDE>;
+// Those that share a norm; outputs, which come in one turn; and blocks of a filling of the tile.
+const SHARE: u32 = LANES;
+const TURNS: u32 = 1u;
+const FEATURES: u32 = STRIPS * 32u / HALVES;
+const CHUNK_BLOCKS: u32 = min((MEMORY - STRIPS * LANES) / (BLOCK_QUADS * 4u), BLOCKS);
+
+alias Sums = array<f32, STRIPS>;
 
 // Four columns each.
 var<workgroup> tile: array<vec4<f32>, CHUNK_BLOCKS * BLOCK_QUADS>;
 // [feature / 32][slice][feature % 32].
-var<workgroup> shared_sums: array<f32, WIDE * LANES>;
+var<workgroup> shared_sums: array<f32, STRIPS * LANES>;
 
 fn input_at(first: u32, column: u32) -> f32 {
     return input(0u, first, column, affine(column));
@@ -63,13 +71,13 @@ fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
         let end = min(CHUNK_BLOCKS, BLOCKS - start);
         for (var b = slice; b < end; b += SLICES) {
             // A strip that does not exist is the last one once more, and its sums are dropped.
-            var blocks: array<Block, WIDE>;
-            for (var i = 0u; i < WIDE; i++) {
+            var blocks: array<Block, STRIPS>;
+            for (var i = 0u; i < STRIPS; i++) {
                 blocks[i] = load(32u * min(strip + i, LAST_STRIP) + lane % 32u, start + b);
             }
             for (var j = 0u; j < BLOCK_QUADS; j++) {
                 let inputs = tile[b * BLOCK_QUADS + j];
-                for (var i = 0u; i < WIDE; i++) {
+                for (var i = 0u; i < STRIPS; i++) {
                     sums[i] += dot(quad(blocks[i], j), inputs);
                 }
             }
@@ -80,7 +88,7 @@ fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
 
 // Puts all features where `total` finds them; there is one turn.
 fn share(sums: Sums, turn: u32, lane: u32) {
-    for (var i = 0u; i < WIDE; i++) {
+    for (var i = 0u; i < STRIPS; i++) {
         shared_sums[i * LANES + lane] = sums[i];
     }
     workgroupBarrier();

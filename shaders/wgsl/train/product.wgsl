@@ -1,22 +1,16 @@
 // A product of two matrices, 16 rows by 128 columns of it to a workgroup.
 //
 // As in a prompt's tile an invocation keeps 64 sums, sixteen rows of four columns, because reads are what costs: the sixteen rows come through workgroup
-// memory, 64 deep at a time, and are the same for all invocations; the four columns are read by the one that owns them. Sixteen rows are
-// a 4 x 4 matrix, whatever they mean. Where rows come from is the business of `stage`, columns that of `multiply`; what becomes of the sums is that
-// of `finish`. What operands are rounded to is said by a file of its own, through which all of them go: `put` and `staged` for rows, `own` for columns.
-
-fn depth() -> u32 {
-    return 768u;
-}
+// memory and are the same for all invocations; the four columns are read by the one that owns them. Sixteen rows are
+// a 4 x 4 matrix, whatever they mean. How rows come to workgroup memory is the business of `products`, where they come from of `stage`, columns are that of `multiply`; what
+// becomes of the sums is that of `finish`. What operands are rounded to is said by a file of its own, through which all of them go: `put` and `staged` for rows, `own` for columns.
 
 fn height() -> u32 {
     return 64u;
 }
 
-fn stage(first: u32, k: u32, i: u32) {}
-
-fn multiply(owner: u32, k: u32, count: u32, before: Sums) -> Sums {
-    return before;
+fn products(first: u32, owner: u32, lane: u32) -> Sums {
+    return Sums();
 }
 
 fn finish(row: u32, owner: u32, values: vec4<f32>) {}
@@ -37,14 +31,7 @@ struct Sums {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let first = group.y * 16u;
     let owner = group.x * 32u + lane;
-    var sums = Sums();
-    for (var k = 0u; k < depth(); k += 64u) {
-        workgroupBarrier();
-        stage(first, k, lane);
-        stage(first, k, lane + 32u);
-        workgroupBarrier();
-        sums = multiply(owner, k, min(64u, depth() - k), sums);
-    }
+    let sums = products(first, owner, lane);
     finish_rows(first, owner, Rows(sums.a[0], sums.b[0], sums.c[0], sums.d[0]));
     finish_rows(first + 4u, owner, Rows(sums.a[1], sums.b[1], sums.c[1], sums.d[1]));
     finish_rows(first + 8u, owner, Rows(sums.a[2], sums.b[2], sums.c[2], sums.d[2]));

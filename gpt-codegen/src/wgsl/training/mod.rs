@@ -142,6 +142,7 @@ impl<'a> Kernels<'a> {
             workgroup: grid.lanes,
             tile_rows: grid.rows,
             groups: grid.groups,
+            strips: 0,
         };
         let known = self.kernels.iter().position(|k| *k == kernel);
         let at = known.unwrap_or_else(|| {

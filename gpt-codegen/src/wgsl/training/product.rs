@@ -55,6 +55,7 @@ impl Kernels<'_> {
         let mut parts = vec![
             &files::TRAIN_RUN,
             &files::TRAIN_PRODUCT,
+            &files::TRAIN_PRODUCT_SINGLE,
             &files::TRAIN_PRODUCT_FORWARD,
             weight_part(matrix),
         ];
@@ -192,6 +193,7 @@ impl Kernels<'_> {
         let mut parts = vec![
             &files::TRAIN_RUN,
             &files::TRAIN_PRODUCT,
+            &files::TRAIN_PRODUCT_SINGLE,
             &files::TRAIN_PRODUCT_BACKWARD,
             weight_part(matrix),
             &files::TRAIN_PRODUCT_QUAD,
@@ -237,6 +239,7 @@ impl Kernels<'_> {
         let parts = vec![
             &files::TRAIN_RUN,
             &files::TRAIN_PRODUCT,
+            &files::TRAIN_PRODUCT_SINGLE,
             &files::TRAIN_PRODUCT_GRADIENT,
             if has_quads(matrix) {
                 &files::TRAIN_WEIGHT_GRADIENT_QUADS

@@ -316,7 +316,10 @@ impl<'a> Builder<'a> {
         let pipelines = pipelines
             .map_err(|_| Error::Device(format!("{} could not build a kernel", device.name())))?;
         device.check()?;
-        Ok((group, pipelines.into_iter().flatten().collect()))
+        Ok((
+            group,
+            pipelines.into_iter().flatten().map(|p| p.inner).collect(),
+        ))
     }
 }
 

@@ -62,9 +62,10 @@ fn gradient(row: u32, column: u32) -> f32 {
     return dy[min(row, run.rows - 1u) * DY_STRIDE + min(column, DY_STRIDE - 1u)];
 }
 
-fn multiply(owner: u32, k: u32, count: u32, before: Sums) -> Sums {
+// Step `k + i` of the depth is at place `i`.
+fn multiply(owner: u32, k: u32, begin: u32, end: u32, before: Sums) -> Sums {
     var sums = before;
-    for (var i = 0u; i < count; i++) {
+    for (var i = begin; i < end; i++) {
         let rows = staged(i);
         let weights = own(weight(step.second + k + i, owner));
         sums.a += weights.x * rows;

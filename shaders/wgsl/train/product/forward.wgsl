@@ -53,9 +53,10 @@ fn input(row: u32, column: u32) -> f32 {
     return x[(run.first + min(row, run.rows - 1u)) * X_STRIDE + min(column, X_STRIDE - 1u)];
 }
 
-fn multiply(owner: u32, k: u32, count: u32, before: Sums) -> Sums {
+// Step `k + i` of the depth is at place `i`.
+fn multiply(owner: u32, k: u32, begin: u32, end: u32, before: Sums) -> Sums {
     var sums = before;
-    for (var i = 0u; i < count; i += 4u) {
+    for (var i = begin; i < end; i += 4u) {
         let quad = (k + i) / 4u;
         var weights = mat4x4<f32>(
             own(feature_weight(owner, 0u, quad)),

@@ -43,10 +43,11 @@ fn stage(first: u32, k: u32, i: u32) {
     put(i, Rows(dy[at], dy[at + 1u], dy[at + 2u], dy[at + 3u]));
 }
 
-fn multiply(owner: u32, k: u32, count: u32, before: Sums) -> Sums {
+// Step `k + i` of the depth is at place `i`.
+fn multiply(owner: u32, k: u32, begin: u32, end: u32, before: Sums) -> Sums {
     let quad = min(owner, X_QUADS - 1u);
     var sums = before;
-    for (var i = 0u; i < count; i++) {
+    for (var i = begin; i < end; i++) {
         let rows = staged(i);
         let inputs = own(x[(run.first + k + i) * X_QUADS + quad]);
         sums.a += inputs.x * rows;

@@ -1,9 +1,7 @@
-// Sixteen rows of inputs, multiplied by cooperative matrices (tensor cores): a subgroup holds a matrix together, and multiplies two of 16 x 16 at once. Operands
-// are f16, sums are f32.
+// Products of a prompt by cooperative matrices (tensor cores): a subgroup multiplies two matrices of 16 x 16 at once. Operands are f16, sums are f32.
 //
-// The workgroup is that of `tile/prefill.wgsl`, and so is its share of features: two subgroups of 32, one on the even strips and one on the odd ones, each with
-// eight sums of sixteen features. Sixteen columns at a time go through workgroup memory, as a panel's order is not one that a matrix could be loaded in, and the
-// strips in two halves, so that they leave room.
+// Sixteen columns at a time go through workgroup memory, as a panel's order is not one that a matrix could be loaded in, and the strips in two halves, so that they
+// leave room.
 
 enable f16;
 enable wgpu_cooperative_matrix;
@@ -11,26 +9,34 @@ enable wgpu_cooperative_matrix;
 const LANES: u32 = 64u;
 // The matrix's last strip of 32 rows.
 const LAST_STRIP: u32 = 71u;
-// Blocks of its columns, and how many of them one filling of the tile serves.
+// Blocks of a row of the matrix, and how many of them one filling of the tile serves.
 const BLOCKS: u32 = 24u;
 const BLOCK_QUADS: u32 = 8u;
 const CHUNK_BLOCKS: u32 = 4u;
-// Columns of such a filling.
-const CHUNK: u32 = 128u;
-
-alias Quad = vec4<f32>;
-struct Block { at: u32 }
 
 struct Subgroup { number: u32, count: u32, lane: u32, size: u32 }
 
 var<private> subgroup: Subgroup;
 
+alias Sum = coop_mat16x16<f32, C>;
+struct Sums { nothing: u32 }
+var<private> a_0: Sum;
+var<private> a_1: Sum;
+var<private> b_0: Sum;
+var<private> b_1: Sum;
+var<private> c_0: Sum;
+var<private> c_1: Sum;
+var<private> d_0: Sum;
+var<private> d_1: Sum;
+
+struct Block { at: u32 }
+
 fn load(row: u32, block: u32) -> Block {
     return Block(row + block);
 }
 
-fn quad(block: Block, j: u32) -> Quad {
-    return Quad(f32(block.at + j));
+fn quad(block: Block, j: u32) -> vec4<f32> {
+    return vec4<f32>(f32(block.at + j));
 }
 
 fn affine(column: u32) -> vec2<f32> {
@@ -44,44 +50,15 @@ fn input(r: u32, row: u32, column: u32, by: vec2<f32>) -> f32 {
 
 alias Left = coop_mat16x16<f16, A>;
 alias Right = coop_mat16x16<f16, B>;
-alias Sum = coop_mat16x16<f32, C>;
 
-// Whole steps of sixteen columns.
+// Columns of a filling, and whole steps of sixteen of them.
+const CHUNK: u32 = CHUNK_BLOCKS * BLOCK_QUADS * 4u;
 const PITCH: u32 = (CHUNK + 15u) / 16u * 16u;
 
 // [row][column].
 var<workgroup> left: array<f16, 16u * PITCH>;
 // [subgroup][feature of two strips][column].
 var<workgroup> right: array<f16, 2u * 64u * 16u>;
-// [feature of the turn][row].
-var<workgroup> shared_sums: array<f32, 64u * 16u>;
-var<workgroup> some_sums: array<f32, LANES>;
-
-// The subgroup's strips: two sums each.
-var<private> a_0: Sum;
-var<private> a_1: Sum;
-var<private> b_0: Sum;
-var<private> b_1: Sum;
-var<private> c_0: Sum;
-var<private> c_1: Sum;
-var<private> d_0: Sum;
-var<private> d_1: Sum;
-
-// They are the subgroup's, and stay where they are.
-struct Sums { nothing: u32 }
-
-// The sum over the invocations that share a row, for all of them.
-fn row_sum(lane: u32, value: f32) -> f32 {
-    some_sums[lane] = value;
-    workgroupBarrier();
-    let start = lane / (LANES / 16u) * (LANES / 16u);
-    var sum = 0.0;
-    for (var i = 0u; i < LANES / 16u; i++) {
-        sum += some_sums[start + i];
-    }
-    workgroupBarrier();
-    return sum;
-}
 
 // Brings sixteen columns, from group of four `first` on, of the strips `strip` and `strip + 2` to the subgroup's place.
 fn stage(strip: u32, first: u32) {
@@ -146,30 +123,4 @@ fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
         }
     }
     return Sums(0u);
-}
-
-fn leave(first: Sum, second: Sum) {
-    let at = subgroup.number * 32u * 16u;
-    coopStore(first, &shared_sums[at], 16u);
-    coopStore(second, &shared_sums[at + 256u], 16u);
-}
-
-// Puts the features of turn `turn` where `total` finds them.
-fn share(sums: Sums, turn: u32, lane: u32) {
-    workgroupBarrier();
-    if turn == 0u {
-        leave(a_0, a_1);
-    } else if turn == 1u {
-        leave(b_0, b_1);
-    } else if turn == 2u {
-        leave(c_0, c_1);
-    } else {
-        leave(d_0, d_1);
-    }
-    workgroupBarrier();
-}
-
-// Feature `local` of the turn, for row `r` of the tile.
-fn total(r: u32, local: u32) -> f32 {
-    return shared_sums[local * 16u + r];
 }

@@ -1,0 +1,138 @@
+//! Meganeura's part of `../compare.py`: its own graphs of SmolLM2-135M in f32, on whatever Vulkan adapter it picks. Prints one JSON object, tokens a second.
+//!
+//! A graph there has a fixed length, so there are two: one takes a whole prompt and leaves keys and values as outputs, the other takes a token and keeps a cache
+//! of its own. They are two sessions, and the prompt's rows go from one to the other through the host; that is not timed.
+//!
+//! Weights are random, as no kernel's time depends on them. They are small enough that nothing overflows on its way through thirty layers.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use meganeura::models::smollm2::{SmolLM2Config, build_decode_graph, build_prefill_graph};
+use meganeura::{CoopPolicy, Graph, Mode, Session, SessionConfig, SessionOptions, build};
+
+/// As `Cargo.toml` has it.
+const VERSION: &str = "0.3.0";
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["version"] => println!("{VERSION}"),
+        ["infer", "smollm2-135m", prefill, decode] => infer(prefill.parse()?, decode.parse()?)?,
+        _ => bail!("version or infer smollm2-135m PREFILL DECODE were expected"),
+    }
+    Ok(())
+}
+
+/// Some tokens, the same in every run.
+fn tokens(n: usize, vocab: usize) -> Vec<u32> {
+    let token = |i: u32| i.wrapping_mul(2_654_435_761) % vocab as u32;
+    (0..n as u32).map(token).collect()
+}
+
+/// What runs a graph, with weights in it.
+fn session(graph: &Graph) -> Result<Session> {
+    let settings = SessionConfig {
+        mode: Mode::Inference,
+        runtime: SessionOptions {
+            // Left to itself it rounds a prompt's operands to f16 where the adapter has tiles of nothing else.
+            coop: if std::env::var("COOP").is_ok() { CoopPolicy::Auto } else { CoopPolicy::Disabled },
+            ..SessionOptions::default()
+        },
+        tune: std::env::var("TUNE").is_ok(),
+        ..SessionConfig::default()
+    };
+    let (mut session, _) = build(graph, settings);
+    let names: Vec<String> = session.param_names().into_iter().map(String::from).collect();
+    let mut state = 1_u32;
+    for name in names {
+        let n = session.param_size(&name).context("a parameter without a size")?;
+        let mut value = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 24) as f32 * 0.1 - 0.05
+        };
+        let values: Vec<f32> = (0..n).map(|_| value()).collect();
+        session.set_parameter(&name, &values);
+    }
+    Ok(session)
+}
+
+fn greatest(logits: &[f32]) -> u32 {
+    let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+    best.unwrap_or(0) as u32
+}
+
+/// A prompt's pass, after one that does not count: its speed, the token that follows and the keys and values of each layer.
+fn prompt(config: &SmolLM2Config, n: usize) -> Result<(f64, u32, Vec<[Vec<f32>; 2]>)> {
+    let mut graph = Graph::new();
+    let (all, keys, values) = build_prefill_graph(&mut graph, config, n);
+    // That model ends in logits of every token. Only the last ones are wanted, so the head is put on the last row, and the rewrites drop the other.
+    let [rows, embedding] = graph.node(all).inputs[..] else {
+        bail!("the head is no product of two");
+    };
+    let last = graph.input_u32("last", &[1]);
+    let last = graph.embedding(last, rows);
+    let logits = if std::env::var("FULL").is_ok() { all } else { graph.matmul_bt(last, embedding) };
+    let mut outputs = vec![logits];
+    outputs.extend(keys.iter().zip(&values).flat_map(|(&k, &v)| [k, v]));
+    graph.set_outputs(outputs);
+    let mut session = session(&graph)?;
+    eprintln!("prefill dispatches {}", session.plan().dispatches.len());
+    let mut logits = vec![0.0; config.vocab_size];
+    let mut pass = || {
+        session.set_input_u32("token_ids", &tokens(n, config.vocab_size));
+        session.set_input_u32("last", &[n as u32 - 1]);
+        session.step();
+        session.wait();
+        session.read_output_by_index(0, &mut logits);
+    };
+    pass();
+    let start = Instant::now();
+    pass();
+    let speed = n as f64 / start.elapsed().as_secs_f64();
+    let read = |i: usize| {
+        let mut rows = vec![0.0; n * config.kv_dim()];
+        session.read_output_by_index(i, &mut rows);
+        rows
+    };
+    let cached = (0..config.num_hidden_layers).map(|l| [read(1 + 2 * l), read(2 + 2 * l)]);
+    Ok((speed, greatest(&logits), cached.collect()))
+}
+
+fn infer(prefill: usize, decode: usize) -> Result<()> {
+    ensure!(prefill > 0 && decode > 0, "at least one token of each was expected");
+    let config = SmolLM2Config::smollm2_135m();
+    let (prefilled, first, cached) = prompt(&config, prefill)?;
+    let context = prefill + decode;
+    let mut graph = Graph::new();
+    let (logits, _, _) = build_decode_graph(&mut graph, &config, context);
+    graph.set_outputs(vec![logits]);
+    let mut session = session(&graph)?;
+    for (layer, rows) in cached.into_iter().enumerate() {
+        for (which, mut rows) in ["k", "v"].into_iter().zip(rows) {
+            rows.resize(context * config.kv_dim(), 0.0);
+            session.set_parameter(&format!("kv_cache.layer.{layer}.{which}"), &rows);
+        }
+    }
+    let dispatches = session.plan().dispatches.len();
+    let mut logits = vec![0.0; config.vocab_size];
+    let mut decoded = 0.0;
+    for n in [decode.min(4), decode] {
+        let mut token = first;
+        let start = Instant::now();
+        for position in prefill..prefill + n {
+            session.set_input_u32("token_ids", &[token]);
+            session.set_input_u32("kv_pos", &[position as u32]);
+            session.step();
+            session.wait();
+            session.read_output_by_index(0, &mut logits);
+            token = greatest(&logits);
+            eprint!("{token} ");
+        }
+        decoded = n as f64 / start.elapsed().as_secs_f64();
+    }
+    ensure!(logits.iter().all(|x| x.is_finite()), "logits are not finite");
+    println!("{{\"prefill\": {prefilled}, \"decode\": {decoded}, \"dispatches\": {dispatches}}}");
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! `gpt tune`: which variants of a model's kernels a GPU runs fastest, measured and kept.
+
+use clap::Args;
+use gpt_runtime::plan::Format;
+use gpt_runtime::{Choice, Device, DeviceKind, DeviceOptions, Error, tune};
+use serde_json::json;
+
+use crate::options::{self, ModelArgument};
+use crate::output::{self, Failure};
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    model: ModelArgument,
+    /// Part of the name of the GPU adapter to use, where there are several
+    #[arg(long, value_name = "NAME")]
+    adapter: Option<String>,
+    /// Format of the matrices [default: one after the other]
+    #[arg(long, value_name = "TYPE", value_parser = options::format)]
+    dtype: Option<Format>,
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let device = Device::open(&DeviceOptions {
+        kind: DeviceKind::Gpu,
+        adapter: arguments.adapter.clone(),
+        threads: None,
+    })?;
+    eprintln!("measuring {}", device.name());
+    let plan = (arguments.model.model.plan)();
+    let formats = match arguments.dtype {
+        Some(format) => vec![format],
+        None => Format::ALL.to_vec(),
+    };
+    let mut all: Vec<Choice> = Vec::new();
+    let mut path = None;
+    for format in formats {
+        let found = tune(plan, &device, &[format])?;
+        if !arguments.json {
+            table(format, &found.choices)?;
+        }
+        all.extend(found.choices);
+        path = Some(found.path);
+    }
+    let path = path.map(|path| path.display().to_string());
+    if arguments.json {
+        let choices: Vec<_> = all
+            .iter()
+            .map(|c| {
+                json!({
+                    "kernel": c.kernel, "rows": c.rows, "features": c.features.names(), "ms": c.seconds * 1e3,
+                    "default_ms": c.default * 1e3,
+                })
+            })
+            .collect();
+        return output::json(&json!({ "device": device.name(), "kept": path, "choices": choices }));
+    }
+    if all.is_empty() {
+        return Err(Failure::Runtime(Error::Device(format!(
+            "nothing was measured: {} has no kernels for that format, as a matrix is larger than what an adapter binds",
+            arguments.model.model.name
+        ))));
+    }
+    let path = path.unwrap_or_default();
+    output::line(
+        &mut output::stdout(),
+        &format!("kept in {path}, for every program that runs these kernels on this adapter"),
+    )
+}
+
+/// What is chosen for a format, in the order in which it was measured.
+fn table(format: Format, choices: &[Choice]) -> Result<(), Failure> {
+    let mut out = output::stdout();
+    if let Some(first) = choices.first() {
+        let text = format!(
+            "{}, two layers; times of all steps of a kernel, prompts of {} tokens:",
+            format.name(),
+            first.rows
+        );
+        output::line(&mut out, &text)?;
+    }
+    for choice in choices {
+        let gain = if choice.seconds < choice.default {
+            format!(
+                "{:9.3} ms, {:.2}x  {}",
+                choice.seconds * 1e3,
+                choice.default / choice.seconds,
+                choice.features.names()
+            )
+        } else {
+            "       as it is".to_owned()
+        };
+        let text = format!(
+            "  {:28} {:9.3} ms  {gain}",
+            choice.kernel,
+            choice.default * 1e3
+        );
+        output::line(&mut out, &text)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,212 @@
+//! Which variants of kernels an adapter runs fastest, as they were measured once (`tune`), on disk.
+//!
+//! There is one file for an adapter with its driver, in the folder of the pipelines' cache. It is JSON, to be read by people: for each kernel that was measured
+//! its name, a checksum of what it was made from (the same kernel of another model is another kernel), and the features of the variant. Like that cache it
+//! stops nobody: what is damaged, foreign or unknown is ignored, and what would round differently is never taken from it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use gpt_plan::{Features, Kernel};
+use serde::{Deserialize, Serialize};
+
+use super::cache;
+use crate::{Error, files};
+
+/// What the file has to say, so that a later one may say something else.
+const VERSION: u32 = 1;
+
+/// Bytes of a file that is still read: some thousand kernels.
+const LARGEST: u64 = 4 << 20;
+
+#[derive(Serialize, Deserialize)]
+struct File {
+    version: u32,
+    adapter: String,
+    kernels: Vec<Entry>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    kernel: String,
+    checksum: String,
+    features: String,
+}
+
+/// What is known of an adapter.
+pub struct Tuned {
+    path: Option<PathBuf>,
+    adapter: String,
+    kernels: HashMap<u64, (String, Features)>,
+}
+
+impl Tuned {
+    /// Nothing, to be kept nowhere.
+    pub fn nothing() -> Tuned {
+        Tuned {
+            path: None,
+            adapter: String::new(),
+            kernels: HashMap::new(),
+        }
+    }
+
+    /// What was kept for `adapter`, in the user's folder.
+    pub fn open(adapter: &wgpu::AdapterInfo) -> Tuned {
+        let folder = cache::folder(|name| std::env::var_os(name));
+        Tuned::open_in(folder.as_deref(), adapter)
+    }
+
+    pub(super) fn open_in(folder: Option<&Path>, adapter: &wgpu::AdapterInfo) -> Tuned {
+        let driver = cache::driver(adapter);
+        let path = folder.map(|folder| folder.join(format!("tuned_{driver:016x}.json")));
+        let kept = path.as_deref().and_then(read);
+        Tuned {
+            kernels: kept.unwrap_or_default(),
+            path,
+            adapter: format!("{}, {}", adapter.name, adapter.driver_info),
+        }
+    }
+
+    /// The variant of `kernel` that was the fastest, if it was measured.
+    pub fn features(&self, kernel: &Kernel) -> Option<Features> {
+        self.kernels.get(&checksum(kernel)).map(|(_, own)| *own)
+    }
+
+    /// Where it is kept.
+    ///
+    /// # Errors
+    /// There is no folder for it.
+    pub fn path(&self) -> Result<&Path, Error> {
+        self.path.as_deref().ok_or_else(|| {
+            Error::Input(
+                "there is no folder to keep it in: GPT_CACHE_DIR is empty, or there is no home"
+                    .to_owned(),
+            )
+        })
+    }
+
+    /// Keeps what was found for some kernels beside what is kept of others.
+    ///
+    /// # Errors
+    /// There is no folder to keep it in, or it cannot be written.
+    pub fn keep(mut self, found: &[(&Kernel, Features)]) -> Result<PathBuf, Error> {
+        let path = self.path()?.to_owned();
+        // Another program may have measured in the meantime.
+        self.kernels.extend(read(&path).unwrap_or_default());
+        for (kernel, features) in found {
+            let entry = (kernel.name.to_string(), *features);
+            self.kernels.insert(checksum(kernel), entry);
+        }
+        let mut kernels: Vec<Entry> = self
+            .kernels
+            .into_iter()
+            .map(|(sum, (kernel, features))| Entry {
+                kernel,
+                checksum: format!("{sum:016x}"),
+                features: features.names(),
+            })
+            .collect();
+        kernels.sort_by(|a, b| (&a.kernel, &a.checksum).cmp(&(&b.kernel, &b.checksum)));
+        let file = File {
+            version: VERSION,
+            adapter: self.adapter,
+            kernels,
+        };
+        let text = serde_json::to_string_pretty(&file).expect("strings are JSON");
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(|source| Error::Io {
+                doing: "create",
+                path: folder.to_owned(),
+                source,
+            })?;
+        }
+        files::write(&path, &text)?;
+        Ok(path)
+    }
+}
+
+/// A file that can be understood; entries that cannot are left out.
+fn read(path: &Path) -> Option<HashMap<u64, (String, Features)>> {
+    if fs::metadata(path).ok()?.len() > LARGEST {
+        return None;
+    }
+    let file: File = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
+    let known = file.kernels.into_iter().filter_map(|entry| {
+        let sum = u64::from_str_radix(&entry.checksum, 16).ok()?;
+        let features = Features::parse(&entry.features)?;
+        let exact = features.iter().all(|feature| !feature.rounds());
+        exact.then_some((sum, (entry.kernel, features)))
+    });
+    (file.version == VERSION).then(|| known.collect())
+}
+
+/// Of what a kernel is made from.
+fn checksum(kernel: &Kernel) -> u64 {
+    let parts = kernel.parts.iter().map(|part| part.text);
+    let texts = std::iter::once(&*kernel.header).chain(parts);
+    cache::checksum(texts.flat_map(str::bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use gpt_plan::Feature;
+
+    use super::*;
+    use crate::weights::testing;
+
+    fn tuned(folder: &Path) -> Tuned {
+        let none = Tuned::nothing();
+        let path = folder.join("new/tuned.json");
+        Tuned {
+            kernels: read(&path).unwrap_or_default(),
+            path: Some(path),
+            ..none
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let kernels = &testing::gpt2().kernels;
+        let double = Features::NONE.with(Feature::DoubleBuffers);
+        tuned(folder.path()).keep(&[(&kernels[0], double)]).unwrap();
+        let both = double.with(Feature::Subgroups);
+        tuned(folder.path()).keep(&[(&kernels[1], both)]).unwrap();
+        let found = tuned(folder.path());
+        let found: Vec<_> = kernels[..3].iter().map(|k| found.features(k)).collect();
+        assert_eq!(found, [Some(double), Some(both), None]);
+        // The same kernel of another model has sizes of its own.
+        let other = &testing::llama().kernels;
+        let same = other.iter().find(|k| k.name == kernels[1].name).unwrap();
+        assert_eq!(tuned(folder.path()).features(same), None);
+        assert!(Tuned::nothing().keep(&[]).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_ignored() {
+        let folder = tempfile::tempdir().unwrap();
+        let kernel = &testing::gpt2().kernels[0];
+        let path = tuned(folder.path())
+            .keep(&[(kernel, Features::DEFAULT)])
+            .unwrap();
+        let good = fs::read_to_string(&path).unwrap();
+        assert!(tuned(folder.path()).features(kernel).is_some());
+        let checksum = format!("{:016x}", checksum(kernel));
+        for bad in [
+            good[..good.len() / 2].to_owned(),
+            good.replace("\"version\": 1", "\"version\": 2"),
+            good.replace("subgroups", "packed_dot"),
+            good.replace("subgroups", "warp_drive"),
+            good.replace(&checksum, "no number"),
+            String::new(),
+            "[]".to_owned(),
+        ] {
+            assert_ne!(bad, good);
+            fs::write(&path, &bad).unwrap();
+            assert_eq!(tuned(folder.path()).features(kernel), None, "{bad}");
+        }
+        fs::write(&path, [0xff, 0xfe]).unwrap();
+        assert_eq!(tuned(folder.path()).features(kernel), None);
+    }
+}

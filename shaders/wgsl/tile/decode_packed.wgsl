@@ -1,0 +1,144 @@
+// One row of inputs and quantised weights, four bytes at a time: as `tile/decode.wgsl`, with inputs rounded to bytes. They come to workgroup memory as they are, a
+// part at a time, since a block's greatest has to be known before the first of them is rounded.
+
+const LANES: u32 = 256u;
+// The matrix's last strip of 32 rows.
+const LAST_STRIP: u32 = 71u;
+// Strips of a workgroup, one for each feature of an invocation; halves of a matrix whose strips alternate.
+const STRIPS: u32 = 2u;
+const HALVES: u32 = 1u;
+// Invocations that share a dot product.
+const SLICES: u32 = 8u;
+// Blocks of the matrix's columns.
+const BLOCKS: u32 = 24u;
+
+struct Block { at: u32 }
+
+fn load(row: u32, block: u32) -> Block {
+    return Block(row + block);
+}
+
+fn bytes(block: Block, word: u32) -> u32 {
+    return block.at + word;
+}
+
+fn scale_and_minimum(block: Block) -> vec2<f32> {
+    return vec2<f32>(1.0, f32(block.at));
+}
+
+fn bytes_of(greatest: f32) -> f32 {
+    return 127.0 / greatest;
+}
+
+fn packed(values: vec4<f32>, by: f32) -> u32 {
+    return u32(values.x * by);
+}
+
+fn sum_of(word: u32) -> i32 {
+    return i32(word);
+}
+
+fn affine(column: u32) -> vec2<f32> {
+    return vec2<f32>(1.0, 0.0);
+}
+
+fn input(r: u32, row: u32, column: u32, by: vec2<f32>) -> f32 {
+    return f32(r + row + column) * by.x + by.y;
+}
+// ---- end of parameters ----
+
+// Those that share a norm; outputs, which come in one turn; and blocks of a filling of the tile.
+const SHARE: u32 = LANES;
+const TURNS: u32 = 1u;
+const FEATURES: u32 = STRIPS * 32u / HALVES;
+const CHUNK_BLOCKS: u32 = min(LANES / 8u, BLOCKS);
+
+alias Sums = array<f32, STRIPS>;
+
+// Four columns each, before they are rounded.
+var<workgroup> tile: array<vec4<f32>, CHUNK_BLOCKS * 8u>;
+// [block][word], and of each block what a byte stands for, and its sum in bytes.
+var<workgroup> words: array<u32, CHUNK_BLOCKS * 8u>;
+var<workgroup> units: array<vec2<f32>, CHUNK_BLOCKS>;
+// [feature / 32][slice][feature % 32].
+var<workgroup> shared_sums: array<f32, STRIPS * LANES>;
+
+fn input_at(first: u32, column: u32) -> f32 {
+    return input(0u, first, column, affine(column));
+}
+
+// What numbers of a block are multiplied by: every invocation looks at all eight quads of its own.
+fn greatest_of(block: u32) -> f32 {
+    var most = vec4<f32>(0.0);
+    for (var i = 0u; i < 8u; i++) {
+        most = max(most, abs(tile[block * 8u + i]));
+    }
+    return max(max(most.x, most.y), max(most.z, most.w));
+}
+
+fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
+    let slice = lane / 32u;
+    var sums = Sums();
+    for (var start = 0u; start < BLOCKS; start += CHUNK_BLOCKS) {
+        workgroupBarrier();
+        if lane < CHUNK_BLOCKS * 8u {
+            let column = 32u * start + 4u * lane;
+            tile[lane] = vec4<f32>(
+                input_at(first, column),
+                input_at(first, column + 1u),
+                input_at(first, column + 2u),
+                input_at(first, column + 3u),
+            );
+        }
+        workgroupBarrier();
+        if lane < CHUNK_BLOCKS * 8u {
+            words[lane] = packed(tile[lane], bytes_of(greatest_of(lane / 8u)));
+        }
+        workgroupBarrier();
+        if lane < CHUNK_BLOCKS {
+            var sum = 0;
+            for (var i = 0u; i < 8u; i++) {
+                sum += sum_of(words[lane * 8u + i]);
+            }
+            units[lane] = vec2<f32>(greatest_of(lane) / 127.0, f32(sum));
+        }
+        workgroupBarrier();
+        let end = min(CHUNK_BLOCKS, BLOCKS - start);
+        for (var b = slice; b < end; b += SLICES) {
+            // A strip that does not exist is the last one once more, and its sums are dropped.
+            var blocks: array<Block, STRIPS>;
+            for (var i = 0u; i < STRIPS; i++) {
+                blocks[i] = load(32u * min(strip + i, LAST_STRIP) + lane % 32u, start + b);
+            }
+            var whole: array<i32, STRIPS>;
+            for (var word = 0u; word < 8u; word++) {
+                let inputs = words[b * 8u + word];
+                for (var i = 0u; i < STRIPS; i++) {
+                    whole[i] += dot4I8Packed(inputs, bytes(blocks[i], word));
+                }
+            }
+            for (var i = 0u; i < STRIPS; i++) {
+                let by = scale_and_minimum(blocks[i]);
+                sums[i] += units[b].x * (by.x * f32(whole[i]) + by.y * units[b].y);
+            }
+        }
+    }
+    return sums;
+}
+
+// Puts all features where `total` finds them; there is one turn.
+fn share(sums: Sums, turn: u32, lane: u32) {
+    for (var i = 0u; i < STRIPS; i++) {
+        shared_sums[i * LANES + lane] = sums[i];
+    }
+    workgroupBarrier();
+}
+
+// Feature `local` of the workgroup.
+fn total(r: u32, local: u32) -> f32 {
+    var sum = 0.0;
+    for (var slice = 0u; slice < SLICES; slice++) {
+        sum += shared_sums[local / 32u * LANES + slice * 32u + local % 32u];
+    }
+    return sum;
+}

@@ -1,0 +1,77 @@
+// Products of a prompt: workgroup memory is filled with columns of inputs, which are the same for all invocations, and multiplied with weights that each reads for
+// itself.
+
+const LANES: u32 = 64u;
+// Blocks of a row of the matrix, and how many of them one filling of the tile serves.
+const BLOCKS: u32 = 24u;
+const BLOCK_QUADS: u32 = 8u;
+const CHUNK_BLOCKS: u32 = 4u;
+
+alias Rows = mat4x4<f32>;
+struct Sums { a: Rows, b: Rows, c: Rows, d: Rows }
+
+fn own_rows(strip: u32, lane: u32) -> vec4<u32> {
+    return vec4<u32>(strip + lane);
+}
+
+struct Block { at: u32 }
+
+fn load(row: u32, block: u32) -> Block {
+    return Block(row + block);
+}
+
+fn quad(block: Block, j: u32) -> vec4<f32> {
+    return vec4<f32>(f32(block.at + j));
+}
+
+fn affine(column: u32) -> vec2<f32> {
+    return vec2<f32>(1.0, 0.0);
+}
+
+fn inputs(r: u32, first: u32, column: u32, by: vec2<f32>) -> vec4<f32> {
+    return vec4<f32>(f32(r + first + column) * by.x + by.y);
+}
+// ---- end of parameters ----
+
+// Columns of a filling.
+const CHUNK: u32 = CHUNK_BLOCKS * BLOCK_QUADS * 4u;
+
+// By column while it holds inputs, by invocation while it holds sums.
+var<workgroup> tile: array<Rows, max(CHUNK, LANES)>;
+
+fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
+    let rows = own_rows(strip, lane);
+    var sums = Sums();
+    for (var start = 0u; start < BLOCKS; start += CHUNK_BLOCKS) {
+        workgroupBarrier();
+        for (var i = lane; i < CHUNK; i += LANES) {
+            let column = start * BLOCK_QUADS * 4u + i;
+            let by = affine(column);
+            tile[i] = Rows(
+                inputs(0u, first, column, by),
+                inputs(4u, first, column, by),
+                inputs(8u, first, column, by),
+                inputs(12u, first, column, by),
+            );
+        }
+        workgroupBarrier();
+        let end = min(CHUNK_BLOCKS, BLOCKS - start);
+        for (var b = 0u; b < end; b++) {
+            let a = load(rows.x, start + b);
+            let e = load(rows.y, start + b);
+            let c = load(rows.z, start + b);
+            let d = load(rows.w, start + b);
+            for (var j = 0u; j < BLOCK_QUADS; j++) {
+                let weights = mat4x4<f32>(quad(a, j), quad(e, j), quad(c, j), quad(d, j));
+                for (var i = 0u; i < 4u; i++) {
+                    let inputs = tile[(b * BLOCK_QUADS + j) * 4u + i];
+                    sums.a += weights[0][i] * inputs;
+                    sums.b += weights[1][i] * inputs;
+                    sums.c += weights[2][i] * inputs;
+                    sums.d += weights[3][i] * inputs;
+                }
+            }
+        }
+    }
+    return sums;
+}
