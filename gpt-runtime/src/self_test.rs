@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use gpt_plan::{Format, Mask, NO_KERNEL, Phase, Plan, TensorId};
+use gpt_plan::{Feature, Format, Mask, NO_KERNEL, Phase, Plan, TensorId};
 
 use crate::cpu::Gpt;
 use crate::device::EngineRef;
@@ -134,11 +134,20 @@ fn compare(
     Ok(found)
 }
 
-/// What an error may be. On a GPU: room for f32 arithmetic and a driver's own `exp`. On the CPU, besides, what inputs of products are rounded to; the stream adds up
+/// What an error may be. On a GPU: room for f32 arithmetic and a driver's own `exp`, and for what variants that were asked for by name round inputs to. On the CPU, besides, what inputs of products are rounded to; the stream adds up
 /// what that does to each product.
 fn bound(device: &Device, format: Format) -> f64 {
     match device.engine() {
-        EngineRef::Gpu(_) => 1e-10,
+        EngineRef::Gpu(gpu) => {
+            let features = gpu.features();
+            let rounds = |feature| features.has(feature);
+            match format {
+                Format::F16 if rounds(Feature::F16Arithmetic) => 5e-5,
+                Format::F16 if rounds(Feature::CooperativeMatrices) => 1e-6,
+                Format::Q8 | Format::Q4 if rounds(Feature::PackedDot) => 1e-2,
+                _ => 1e-10,
+            }
+        }
         EngineRef::Cpu(cpu) => 1e-11 + cpu.isa().rounding(format).bound(),
     }
 }

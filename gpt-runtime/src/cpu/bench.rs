@@ -1,4 +1,4 @@
-//! A door for benchmarks: the steps of a pass one by one. Nothing here is part of the interface.
+//! A door for benchmarks: the steps of a pass one by one, and what stands between two of them. Nothing here is part of the interface.
 
 use std::sync::Arc;
 
@@ -53,4 +53,11 @@ impl Steps {
             },
         );
     }
+}
+
+/// Hands every thread of `device` a task that does nothing, and waits until all are done: what stands between two steps.
+pub fn barrier(device: &CpuDevice) {
+    device.pool.run(device.pool.threads(), &|task, thread| {
+        std::hint::black_box((task, thread));
+    });
 }

@@ -13,7 +13,7 @@ use super::device::CpuDevice;
 use super::simd::{
     Ask, BLOCK, BrainPair, Factor, Integers, Kernels, PANEL, Rounding, Strided, StridedMut, Wide,
 };
-use super::train::AttentionDesk;
+use super::train::{AttentionDesk, ROUNDED};
 
 /// Steps of depth of a part of a panel: 64 KiB in f32. Sums are taken in pieces of this length, which keeps their rounding errors
 /// small. A multiple of 32.
@@ -87,7 +87,7 @@ pub struct Desk {
     tile: Vec<f32>,
     /// Parts of panels, as they are multiplied.
     room: Vec<f32>,
-    /// `[ROWS][DEPTH]`: inputs rounded to bf16.
+    /// `[ROWS][DEPTH]`: inputs rounded to bf16. Gradients of weights round both of their operands here.
     pub rounded: Vec<f32>,
     /// What attention in training works on.
     pub attention: AttentionDesk,
@@ -98,7 +98,7 @@ impl Desk {
         Mutex::new(Desk {
             tile: vec![0.0; DEEP_PANELS * DEEP_ROWS * PANEL],
             room: vec![0.0; GROUP / size_of::<f32>()],
-            rounded: vec![0.0; ROWS * DEPTH],
+            rounded: vec![0.0; ROUNDED.max(ROWS * DEPTH)],
             attention: AttentionDesk::new(),
         })
     }

@@ -58,7 +58,7 @@ impl Shared {
 }
 
 impl GpuModel {
-    /// Uploads every tensor of `plan` and builds the pipelines of the formats that occur.
+    /// Uploads every tensor of `plan`, and meanwhile builds the pipelines of the formats that occur.
     ///
     /// # Errors
     /// A matrix that needs more bindings than a kernel has; no room on the device.
@@ -67,23 +67,16 @@ impl GpuModel {
         plan: &'static Plan,
         weights: &dyn Weights,
     ) -> Result<GpuModel, Error> {
-        let mut upload = Upload::new(&device, plan, weights)?;
-        let mut steps = Vec::new();
+        let mut matrices = Vec::new();
         let mut kernels: HashMap<u16, Groups> = HashMap::new();
         for (layer, step) in plan.walk() {
-            let (slots, group, format) = upload.step(layer, step)?;
-            let (decode, prefill) = (step.decode.of(format), step.prefill.of(format));
-            for kernel in [decode, prefill] {
+            let matrix = Matrix::of(plan, step, layer, weights)?;
+            let format = matrix.map_or(Format::F32, |matrix| matrix.format);
+            for kernel in [step.decode.of(format), step.prefill.of(format)] {
+                let slots = matrix.map(|matrix| matrix.slots);
                 kernels.insert(kernel, (layout::session_slots(&step.op), slots));
             }
-            steps.push(ModelStep {
-                layer,
-                step,
-                format,
-                decode,
-                prefill,
-                weights: group,
-            });
+            matrices.push(matrix);
         }
         if let Some(split) = plan.split {
             kernels.insert(split.part, (layout::ATTENTION_PART, None));
@@ -92,7 +85,14 @@ impl GpuModel {
         for op in ChoiceOp::ALL {
             kernels.insert(plan.choice[op as usize], (layout::choice_slots(op), None));
         }
-        let pipelines = pipelines(&device, plan, &kernels);
+        let (pipelines, steps) = std::thread::scope(|scope| {
+            let built = scope.spawn(|| pipelines(&device, plan, &kernels));
+            let steps = upload(&device, plan, weights, &matrices);
+            (built.join(), steps)
+        });
+        let pipelines = pipelines
+            .map_err(|_| Error::Device(format!("{} could not build a kernel", device.name())))?;
+        let steps = steps?;
         device.check()?;
         device.keep_pipelines();
         Ok(GpuModel {
@@ -104,6 +104,33 @@ impl GpuModel {
             }),
         })
     }
+}
+
+/// The steps of `plan` with their weights on the device.
+fn upload(
+    device: &GpuDevice,
+    plan: &'static Plan,
+    weights: &dyn Weights,
+    matrices: &[Option<Matrix>],
+) -> Result<Vec<ModelStep>, Error> {
+    let mut upload = Upload::new(device, plan, weights)?;
+    let steps = plan.walk().zip(matrices);
+    steps
+        .map(|((layer, step), matrix)| {
+            let format = matrix.map_or(Format::F32, |matrix| matrix.format);
+            Ok(ModelStep {
+                layer,
+                step,
+                format,
+                decode: step.decode.of(format),
+                prefill: step.prefill.of(format),
+                weights: match matrix {
+                    Some(matrix) => Some(upload.step(layer, step, matrix)?),
+                    None => None,
+                },
+            })
+        })
+        .collect()
 }
 
 impl EngineModel for GpuModel {
@@ -123,14 +150,72 @@ struct Upload<'a> {
     /// Positions or rotary angles.
     table: Option<Buffer>,
     /// A matrix that two steps share (the tied head) is uploaded once.
-    matrices: HashMap<(TensorId, u32), Matrix>,
+    matrices: HashMap<(TensorId, u32), Vec<Buffer>>,
     packer: Packer,
 }
 
-#[derive(Clone)]
+/// The matrix that a step reads: what is known of it before it is read itself.
+#[derive(Clone, Copy)]
 struct Matrix {
+    id: TensorId,
+    /// Its layer, 0 for one of the model.
+    layer: u32,
     format: Format,
-    parts: Vec<Buffer>,
+    halves: u32,
+    layout: MatrixLayout,
+    slots: WeightSlots,
+}
+
+impl Matrix {
+    /// None if `step` has no matrix.
+    fn of(
+        plan: &Plan,
+        step: &Step,
+        layer: u32,
+        weights: &dyn Weights,
+    ) -> Result<Option<Matrix>, Error> {
+        let Some(id) = step.matrix() else {
+            return Ok(None);
+        };
+        let declared = plan.tensor(id);
+        let layer = match declared.place {
+            Place::Model => 0,
+            Place::Layers { .. } => layer,
+        };
+        let format = weights.format(id, layer);
+        let gated = matches!(step.op, Op::MlpUp { .. }) && plan.spec.mlp.gated;
+        let halves = if gated { 2 } else { 1 };
+        let rows = (declared.rows / halves).next_multiple_of(STRIP) * halves;
+        let layout = MatrixLayout::new(format, u64::from(rows), u64::from(declared.columns));
+        let layout = layout.filter(|_| step.decode.of(format) != NO_KERNEL);
+        let layout = layout.ok_or_else(|| {
+            Error::Device(format!(
+                "{} of {} in {} takes more than the {} bindings of {} MiB that a kernel has for it; load it in a smaller format",
+                declared.name,
+                plan.name,
+                format.name(),
+                step.op.max_parts(),
+                gpt_plan::MAX_BINDING >> 20
+            ))
+        })?;
+        let slots = WeightSlots {
+            vectors: !matches!(step.op, Op::Embed { .. }),
+            parts: layout.parts,
+            table: match step.op {
+                Op::Embed { positions, .. } => positions.is_some(),
+                Op::Qkv { .. } => plan.spec.rotary(),
+                _ => false,
+            },
+        };
+        Ok(Some(Matrix {
+            id,
+            layer,
+            format,
+            halves,
+            layout,
+            slots,
+        }))
+    }
 }
 
 impl<'a> Upload<'a> {
@@ -172,25 +257,10 @@ impl<'a> Upload<'a> {
         })
     }
 
-    /// Group 1 of a step, and the format of its matrix.
-    fn step(
-        &mut self,
-        layer: u32,
-        step: &Step,
-    ) -> Result<(Option<WeightSlots>, Option<BindGroup>, Format), Error> {
-        let Some(id) = step.matrix() else {
-            return Ok((None, None, Format::F32));
-        };
-        let matrix = self.matrix(step, id, layer)?;
-        let slots = WeightSlots {
-            vectors: !matches!(step.op, Op::Embed { .. }),
-            parts: matrix.parts.len() as u32,
-            table: match step.op {
-                Op::Embed { positions, .. } => positions.is_some(),
-                Op::Qkv { .. } => self.plan.spec.rotary(),
-                _ => false,
-            },
-        };
+    /// Group 1 of a step that reads `matrix`.
+    fn step(&mut self, layer: u32, step: &Step, matrix: &Matrix) -> Result<BindGroup, Error> {
+        let slots = matrix.slots;
+        let parts = self.parts(matrix)?;
         let mut entries = Vec::new();
         if slots.vectors {
             let resource = match step.op {
@@ -209,7 +279,7 @@ impl<'a> Upload<'a> {
                 resource,
             });
         }
-        for (binding, part) in (FIRST_PART..).zip(&matrix.parts) {
+        for (binding, part) in (FIRST_PART..).zip(&parts) {
             entries.push(BindGroupEntry {
                 binding,
                 resource: part.as_entire_binding(),
@@ -222,48 +292,26 @@ impl<'a> Upload<'a> {
             });
         }
         let layout = layout::weight_layout(self.device, slots);
-        let group = self.device.bind_group(step.name, &layout, &entries);
-        Ok((Some(slots), Some(group), matrix.format))
+        Ok(self.device.bind_group(step.name, &layout, &entries))
     }
 
-    fn matrix(&mut self, step: &Step, id: TensorId, layer: u32) -> Result<Matrix, Error> {
-        let declared = self.plan.tensor(id);
-        let layer = match declared.place {
-            Place::Model => 0,
-            Place::Layers { .. } => layer,
-        };
-        if let Some(matrix) = self.matrices.get(&(id, layer)) {
-            return Ok(matrix.clone());
+    /// A matrix on the device, in as many buffers as it has parts.
+    fn parts(&mut self, matrix: &Matrix) -> Result<Vec<Buffer>, Error> {
+        let known = (matrix.id, matrix.layer);
+        if let Some(parts) = self.matrices.get(&known) {
+            return Ok(parts.clone());
         }
-        let format = self.weights.format(id, layer);
-        let gated = matches!(step.op, Op::MlpUp { .. }) && self.plan.spec.mlp.gated;
-        let halves = if gated { 2 } else { 1 };
-        let rows = (declared.rows / halves).next_multiple_of(STRIP) * halves;
-        let layout = MatrixLayout::new(format, u64::from(rows), u64::from(declared.columns));
-        let layout = match layout {
-            Some(layout) if step.decode.of(format) != NO_KERNEL => layout,
-            _ => {
-                return Err(Error::Device(format!(
-                    "{} of {} in {} takes more than the {} bindings of {} MiB that a kernel has for it; load it in a smaller format",
-                    declared.name,
-                    self.plan.name,
-                    format.name(),
-                    step.op.max_parts(),
-                    gpt_plan::MAX_BINDING >> 20
-                )));
-            }
-        };
-        let tensor = self.weights.tensor(id, layer)?;
-        let parts = (0..layout.parts)
+        let name = &self.plan.tensor(matrix.id).name;
+        let tensor = self.weights.tensor(matrix.id, matrix.layer)?;
+        let Matrix { layout, halves, .. } = matrix;
+        let parts: Vec<Buffer> = (0..layout.parts)
             .map(|part| {
-                let packed = self.packer.pack(&tensor, &layout, halves, part);
-                self.device
-                    .upload(&declared.name, packed, BufferUsages::STORAGE)
+                let packed = self.packer.pack(&tensor, layout, *halves, part);
+                self.device.upload(name, packed, BufferUsages::STORAGE)
             })
             .collect::<Result<_, _>>()?;
-        let matrix = Matrix { format, parts };
-        self.matrices.insert((id, layer), matrix.clone());
-        Ok(matrix)
+        self.matrices.insert(known, parts.clone());
+        Ok(parts)
     }
 }
 

@@ -37,15 +37,15 @@ fn session(graph: &Graph) -> Result<Session> {
         mode: Mode::Inference,
         runtime: SessionOptions {
             // Left to itself it rounds a prompt's operands to f16 where the adapter has tiles of nothing else.
-            coop: if std::env::var("COOP").is_ok() { CoopPolicy::Auto } else { CoopPolicy::Disabled },
+            coop: CoopPolicy::Disabled,
             ..SessionOptions::default()
         },
-        tune: std::env::var("TUNE").is_ok(),
         ..SessionConfig::default()
     };
     let (mut session, _) = build(graph, settings);
     let names: Vec<String> = session.param_names().into_iter().map(String::from).collect();
     let mut state = 1_u32;
+    eprintln!("{:?}", &names[..14]);
     for name in names {
         let n = session.param_size(&name).context("a parameter without a size")?;
         let mut value = || {
@@ -64,7 +64,7 @@ fn greatest(logits: &[f32]) -> u32 {
 }
 
 /// A prompt's pass, after one that does not count: its speed, the token that follows and the keys and values of each layer.
-fn prompt(config: &SmolLM2Config, n: usize) -> Result<(f64, u32, Vec<[Vec<f32>; 2]>)> {
+fn prompt(config: &SmolLM2Config, n: usize) -> Result<(f64, u32, Vec<[Vec<f32>; 2]>, Vec<f32>)> {
     let mut graph = Graph::new();
     let (all, keys, values) = build_prefill_graph(&mut graph, config, n);
     // That model ends in logits of every token. Only the last ones are wanted, so the head is put on the last row, and the rewrites drop the other.
@@ -73,12 +73,11 @@ fn prompt(config: &SmolLM2Config, n: usize) -> Result<(f64, u32, Vec<[Vec<f32>; 
     };
     let last = graph.input_u32("last", &[1]);
     let last = graph.embedding(last, rows);
-    let logits = if std::env::var("FULL").is_ok() { all } else { graph.matmul_bt(last, embedding) };
+    let logits = graph.matmul_bt(last, embedding);
     let mut outputs = vec![logits];
     outputs.extend(keys.iter().zip(&values).flat_map(|(&k, &v)| [k, v]));
     graph.set_outputs(outputs);
     let mut session = session(&graph)?;
-    eprintln!("prefill dispatches {}", session.plan().dispatches.len());
     let mut logits = vec![0.0; config.vocab_size];
     let mut pass = || {
         session.set_input_u32("token_ids", &tokens(n, config.vocab_size));
@@ -97,13 +96,13 @@ fn prompt(config: &SmolLM2Config, n: usize) -> Result<(f64, u32, Vec<[Vec<f32>; 
         rows
     };
     let cached = (0..config.num_hidden_layers).map(|l| [read(1 + 2 * l), read(2 + 2 * l)]);
-    Ok((speed, greatest(&logits), cached.collect()))
+    Ok((speed, greatest(&logits), cached.collect(), logits.clone()))
 }
 
 fn infer(prefill: usize, decode: usize) -> Result<()> {
     ensure!(prefill > 0 && decode > 0, "at least one token of each was expected");
     let config = SmolLM2Config::smollm2_135m();
-    let (prefilled, first, cached) = prompt(&config, prefill)?;
+    let (prefilled, first, cached, plogits) = prompt(&config, prefill)?;
     let context = prefill + decode;
     let mut graph = Graph::new();
     let (logits, _, _) = build_decode_graph(&mut graph, &config, context);
@@ -115,6 +114,16 @@ fn infer(prefill: usize, decode: usize) -> Result<()> {
             session.set_parameter(&format!("kv_cache.layer.{layer}.{which}"), &rows);
         }
     }
+    // CHECK
+    session.set_input_u32("token_ids", &[tokens(prefill, config.vocab_size)[prefill - 1]]);
+    session.set_input_u32("kv_pos", &[prefill as u32 - 1]);
+    session.step();
+    session.wait();
+    let mut l = vec![0.0; config.vocab_size];
+    session.read_output_by_index(0, &mut l);
+    let d = l.iter().zip(&plogits).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let m = l.iter().map(|a| a.abs()).fold(0.0, f32::max);
+    eprintln!("{} {first} diff {d} of {m}", greatest(&l));
     let dispatches = session.plan().dispatches.len();
     let mut logits = vec![0.0; config.vocab_size];
     let mut decoded = 0.0;
@@ -128,7 +137,6 @@ fn infer(prefill: usize, decode: usize) -> Result<()> {
             session.wait();
             session.read_output_by_index(0, &mut logits);
             token = greatest(&logits);
-            eprint!("{token} ");
         }
         decoded = n as f64 / start.elapsed().as_secs_f64();
     }

@@ -198,20 +198,20 @@ pub unsafe fn row_sums<V: Vector>(x: &[f32], rows: usize, stride: usize, sums: &
     }
 }
 
-/// `out[j][i] = from[i * stride + j]` for a block of `rows` by 32 (`i < rows <= 32`); missing rows become zeros.
+/// `out[j][i] = from[i * stride + j]` for a block of `rows` by `columns` (`i < rows <= 32`; `columns` a multiple of 8); missing rows become zeros.
 ///
 /// # Safety
-/// As [`Vector`]; `from` ends no earlier than the last row's 32 elements, `out` than its last row's.
+/// As [`Vector`]; `from` ends no earlier than the last row's elements, `out` than its last row's 32.
 #[inline(always)]
 pub unsafe fn transpose<V: Vector>(
     from: &[f32],
     stride: usize,
-    rows: usize,
+    [rows, columns]: [usize; 2],
     out: &mut [f32],
     out_stride: usize,
 ) {
     if rows < PANEL {
-        for j in 0..PANEL {
+        for j in 0..columns {
             let out = &mut out[j * out_stride..][..PANEL];
             for (i, out) in out.iter_mut().enumerate() {
                 *out = if i < rows { from[i * stride + j] } else { 0.0 };
@@ -220,8 +220,8 @@ pub unsafe fn transpose<V: Vector>(
         return;
     }
     for i in (0..PANEL).step_by(8) {
-        for j in (0..PANEL).step_by(8) {
-            // SAFETY: the block's last element is in the last row of both, and within its 32 elements.
+        for j in (0..columns).step_by(8) {
+            // SAFETY: the block's last element is in the last row of both, and within its elements.
             unsafe {
                 let from = from.as_ptr().add(i * stride + j);
                 let out = out.as_mut_ptr().add(j * out_stride + i);

@@ -159,7 +159,7 @@ pub struct Kernels {
     norm_backward: NormBackward,
     norm_sums: NormSums,
     row_sums: unsafe fn(&[f32], usize, usize, &mut [f32; PANEL]),
-    transpose: unsafe fn(&[f32], usize, usize, &mut [f32], usize),
+    transpose: unsafe fn(&[f32], usize, [usize; 2], &mut [f32], usize),
     adamw: Adam,
     squares: unsafe fn(&[f32]) -> f32,
     probabilities: unsafe fn(&mut [f32], usize, f32, f32),
@@ -305,7 +305,7 @@ macro_rules! instruction_set {
                 norm_backward(x: &[f32], dy: &[f32], gamma: &[f32], by: [f32; 3], out: &mut [f32], add: bool) -> () = learn::norm_backward::<V>;
                 norm_sums(x: &[f32], dy: &[f32], stride: usize, stats: &[f32], gamma: &mut [f32; PANEL], beta: &mut [f32; PANEL]) -> () = learn::norm_sums::<V>;
                 row_sums(x: &[f32], rows: usize, stride: usize, sums: &mut [f32; PANEL]) -> () = learn::row_sums::<V>;
-                transpose(from: &[f32], stride: usize, rows: usize, out: &mut [f32], out_stride: usize) -> () = learn::transpose::<V>;
+                transpose(from: &[f32], stride: usize, shape: [usize; 2], out: &mut [f32], out_stride: usize) -> () = learn::transpose::<V>;
                 adamw(p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], step: &AdamStep) -> () = learn::adamw::<V>;
                 squares(x: &[f32]) -> f32 = learn::squares::<V>;
                 probabilities(scores: &mut [f32], seen: usize, scale: f32, lse: f32) -> () = learn::probabilities::<V>;

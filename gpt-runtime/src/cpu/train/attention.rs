@@ -149,7 +149,7 @@ impl<'a> Heads<'a> {
                 self.kernels.transpose(
                     from,
                     self.qkv.stride,
-                    count,
+                    [count, PANEL],
                     &mut out[column * PANEL..],
                     PANEL,
                 );

@@ -12,8 +12,11 @@ use crate::cpu::tile;
 /// Rows that a gradient of weights takes before it turns to the next panel: gradients are read and written once for so many.
 const ROWS: usize = 256;
 /// Columns of a matrix that one task makes the gradient of: with [`ROWS`] of them, inputs stay in the second-level cache while panels of
-/// outputs pass by.
+/// outputs pass by. In pairs they take half as much, and panels are made pairs for each task once more.
 const COLUMNS: usize = 128;
+const PAIRED_COLUMNS: usize = 384;
+/// Floats that the operands of such a task take when they are rounded: inputs, plain or in pairs, and a panel of outputs' gradients.
+pub const ROUNDED: usize = ROWS * (PAIRED_COLUMNS / 2 + PANEL);
 /// Rows of a product: with them a panel of outputs' gradients stays in the first-level cache. In pairs it does with all of [`ROWS`].
 const NEAR: usize = 128;
 
@@ -423,18 +426,23 @@ impl Pass<'_> {
         };
         let input = self.input(input, of_chunk);
         let kernels = self.device.kernels;
-        let parts = place.columns.div_ceil(COLUMNS);
+        let rounds = self.parameters.rounds;
+        let most = match rounds && kernels.has_pairs() {
+            true => PAIRED_COLUMNS,
+            false => COLUMNS,
+        };
+        let parts = place.columns.div_ceil(most);
         let share = place.columns.div_ceil(parts);
         let groups = (3 * self.device.pool.threads()).div_ceil(parts);
         let group = place.panels().div_ceil(groups);
         let groups = place.panels().div_ceil(group);
-        let (rounds, desks) = (self.parameters.rounds, &self.device.desks);
+        let desks = &self.device.desks;
         self.device.pool.run(groups * parts, &|task, thread| {
             let (part, from) = (task % parts, task % parts * share);
             let columns = share.min(place.columns - from);
             let panels = task / parts * group..((task / parts + 1) * group).min(place.panels());
             let mut desk = Desk::of(desks, thread);
-            let (x_room, dy_room) = desk.rounded.split_at_mut(ROWS * COLUMNS);
+            let (x_room, dy_room) = desk.rounded.split_at_mut(ROUNDED - ROWS * PANEL);
             for row in (0..rows).step_by(ROWS) {
                 let depth = ROWS.min(rows - row);
                 let x = Strided {

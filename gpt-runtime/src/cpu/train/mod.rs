@@ -32,6 +32,7 @@ use crate::weights::Weights;
 
 pub(super) use attention::AttentionDesk;
 use buffers::Buffers;
+pub(super) use linear::ROUNDED;
 use parameters::Parameters;
 
 /// An activation of values, in place, and its derivative there.

@@ -315,21 +315,25 @@ impl Panels for Turned<'_> {
         };
         ask(blocks.start);
         if self.0.rounds && kernels.has_pairs() {
-            let pairs: &mut [BrainPair] = bytemuck::cast_slice_mut(room);
-            let mut turned = [0.0; PANEL * PANEL];
-            for (block, out) in blocks
-                .clone()
-                .zip(pairs.chunks_exact_mut(PANEL / 2 * PANEL))
-            {
+            // What becomes a pair stands side by side, and half as much is to be turned over.
+            const PAIRS: usize = PANEL / 2;
+            let mut flat = [0.0; PANEL * PAIRS];
+            let rooms = room.chunks_exact_mut(PAIRS * PANEL);
+            for (block, out) in blocks.clone().zip(rooms) {
                 ask(block + 1);
-                kernels.transpose(stands(block), PANEL, count, &mut turned, PANEL);
-                pair_steps(kernels, &turned, PANEL, out);
+                let stands = Strided {
+                    data: stands(block),
+                    stride: count * PANEL,
+                };
+                let pairs = &mut bytemuck::cast_slice_mut(&mut flat)[..count * PAIRS];
+                kernels.pair_columns(stands, [1, count * PANEL], pairs);
+                kernels.transpose(&flat, PAIRS, [count, PAIRS], out, PANEL);
             }
-            return Part::Pairs(pairs);
+            return Part::Pairs(bytemuck::cast_slice(room));
         }
         for (block, out) in blocks.clone().zip(room.chunks_exact_mut(PANEL * PANEL)) {
             ask(block + 1);
-            kernels.transpose(stands(block), PANEL, count, out, PANEL);
+            kernels.transpose(stands(block), PANEL, [count, PANEL], out, PANEL);
         }
         if self.0.rounds {
             kernels.round(room);

@@ -121,25 +121,26 @@ impl Kernels {
         unsafe { (self.row_sums)(x, rows, stride, sums) }
     }
 
-    /// `out[j * out_stride + i] = from[i * stride + j]` for 32 columns and `rows` (at most 32) rows; of the others zeros.
+    /// `out[j * out_stride + i] = from[i * stride + j]` for `rows` (at most 32) rows and `columns` (some eights of them); of the rows up to the 32nd zeros.
     pub fn transpose(
         &self,
         from: &[f32],
         stride: usize,
-        rows: usize,
+        [rows, columns]: [usize; 2],
         out: &mut [f32],
         out_stride: usize,
     ) {
         assert!(
-            rows <= PANEL && rows.saturating_sub(1) * stride + PANEL <= from.len(),
+            rows <= PANEL && rows.saturating_sub(1) * stride + columns <= from.len(),
             "block to turn over"
         );
         assert!(
-            (PANEL - 1) * out_stride + PANEL <= out.len(),
+            columns.is_multiple_of(8)
+                && columns.saturating_sub(1) * out_stride + PANEL <= out.len(),
             "place of a block that is turned over"
         );
         // SAFETY: both ends are within the slices.
-        unsafe { (self.transpose)(from, stride, rows, out, out_stride) }
+        unsafe { (self.transpose)(from, stride, [rows, columns], out, out_stride) }
     }
 
     /// Rounds each element to the nearest bf16, ties to even.

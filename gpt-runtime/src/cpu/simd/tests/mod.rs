@@ -203,18 +203,23 @@ fn activations_and_their_slopes_at_every_magnitude() {
 fn rows_that_training_needs() {
     each(|kernels| {
         // Turned over, whole and in part.
-        for rows in [1, 9, 32] {
+        for (rows, columns) in [(1, 32), (9, 16), (32, 16), (32, 32)] {
             let from = noise(rows * 40, 1);
             let mut out = vec![f32::NAN; PANEL * 35];
             let mut padded = from.clone();
             padded.resize(32 * 40, 0.0);
-            kernels.transpose(&padded, 40, rows, &mut out, 35);
-            for j in 0..PANEL {
+            kernels.transpose(&padded, 40, [rows, columns], &mut out, 35);
+            for j in 0..columns {
                 for i in 0..PANEL {
                     let expected = if i < rows { from[i * 40 + j] } else { 0.0 };
                     assert_eq!(out[j * 35 + i], expected, "{rows} rows, ({i}, {j})");
                 }
             }
+            let untouched = columns * 35;
+            assert!(
+                out.get(untouched).is_none_or(|x| x.is_nan()),
+                "{columns} columns"
+            );
         }
         // The columns of an input as rows.
         let (input, panel) = (noise(50 * 20, 2), noise(50 * PANEL, 3));
