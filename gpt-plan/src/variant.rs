@@ -14,12 +14,16 @@ use crate::Kernel;
 pub enum Feature {
     /// Sums and maxima over the invocations of a subgroup, of at least eight.
     Subgroups,
+    /// Inputs that are the same for all invocations come from one of a subgroup (of at least eight) to the others, not from memory.
+    Broadcasts,
     /// Two places for inputs that take turns, so that one is filled while the other is multiplied. Any adapter runs it.
     DoubleBuffers,
     /// Workgroups that make half as many features. Any adapter runs it.
     SmallTiles,
     /// Workgroups that make twice as many. Any adapter runs it.
     LargeTiles,
+    /// A token's workgroups make eight strips of features, so that an input that was read serves as many. Any adapter runs it; one that is a processor gains.
+    HugeTiles,
     /// Products of four bytes, for quantised weights: inputs are rounded to bytes. Any adapter runs it, and most have an instruction for it.
     PackedDot,
     /// Products and sums in f16, for prompts through f16 weights: inputs are rounded to f16, sums of up to 32 products, too.
@@ -30,11 +34,13 @@ pub enum Feature {
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Feature; 7] = [
+    pub const ALL: [Feature; 9] = [
         Feature::Subgroups,
+        Feature::Broadcasts,
         Feature::DoubleBuffers,
         Feature::SmallTiles,
         Feature::LargeTiles,
+        Feature::HugeTiles,
         Feature::PackedDot,
         Feature::F16Arithmetic,
         Feature::CooperativeMatrices,
@@ -44,9 +50,11 @@ impl Feature {
     pub const fn name(self) -> &'static str {
         match self {
             Feature::Subgroups => "subgroups",
+            Feature::Broadcasts => "broadcasts",
             Feature::DoubleBuffers => "double_buffers",
             Feature::SmallTiles => "small_tiles",
             Feature::LargeTiles => "large_tiles",
+            Feature::HugeTiles => "huge_tiles",
             Feature::PackedDot => "packed_dot",
             Feature::F16Arithmetic => "f16_arithmetic",
             Feature::CooperativeMatrices => "cooperative_matrices",
@@ -57,7 +65,11 @@ impl Feature {
     pub const fn is_core(self) -> bool {
         matches!(
             self,
-            Feature::DoubleBuffers | Feature::SmallTiles | Feature::LargeTiles | Feature::PackedDot
+            Feature::DoubleBuffers
+                | Feature::SmallTiles
+                | Feature::LargeTiles
+                | Feature::HugeTiles
+                | Feature::PackedDot
         )
     }
 
@@ -72,7 +84,7 @@ impl Feature {
 
 /// A set of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Features(u8);
+pub struct Features(u16);
 
 impl Features {
     /// None: the plain kernels.
@@ -80,22 +92,35 @@ impl Features {
     /// What is made use of unless somebody asks for something else: what an adapter has, and what does not round. Which tile is fastest is a matter of the adapter,
     /// which a measurement decides, or else the compiler's choice.
     pub const DEFAULT: Features = Features::NONE.with(Feature::Subgroups);
+    /// The same for an adapter that is itself a processor (lavapipe, WARP): there reading is what costs, from workgroup memory as from any other.
+    pub const SOFTWARE: Features = Features::DEFAULT
+        .with(Feature::Broadcasts)
+        .with(Feature::HugeTiles);
     /// All that there are.
     pub const ALL: Features = Features((1 << Feature::ALL.len()) - 1);
 
+    /// What is made use of unless somebody asks for something else, on an adapter that is itself a processor (`software`) or is none.
+    pub const fn usual(software: bool) -> Features {
+        if software {
+            Features::SOFTWARE
+        } else {
+            Features::DEFAULT
+        }
+    }
+
     /// These, and `feature`.
     pub const fn with(self, feature: Feature) -> Features {
-        Features(self.0 | 1 << feature as u8)
+        Features(self.0 | 1 << feature as u16)
     }
 
     /// Whether `feature` is among them.
     pub const fn has(self, feature: Feature) -> bool {
-        self.0 & 1 << feature as u8 != 0
+        self.0 & 1 << feature as u16 != 0
     }
 
     /// These, but `feature`.
     pub const fn without(self, feature: Feature) -> Features {
-        Features(self.0 & !(1 << feature as u8))
+        Features(self.0 & !(1 << feature as u16))
     }
 
     /// Those that are in both.
@@ -148,7 +173,7 @@ const PLAIN: Variant = Variant {
 };
 
 /// Which files take the place of which: the only place where a variant is chosen. Where two rows want the same place, the first has it.
-pub static VARIANTS: [Variant; 18] = [
+pub static VARIANTS: [Variant; 22] = [
     // A norm's sums in decoding: one barrier each instead of two.
     Variant {
         files: &[
@@ -176,6 +201,7 @@ pub static VARIANTS: [Variant; 18] = [
                 &files::TILE_PREFILL_SUMS,
                 &files::TILE_PREFILL_COOPERATIVE_SUMS,
             ),
+            (&files::HOLD_PLAIN, &files::HOLD_NONE),
             (
                 &files::TILE_PREFILL_SINGLE,
                 &files::TILE_PREFILL_COOPERATIVE,
@@ -194,6 +220,7 @@ pub static VARIANTS: [Variant; 18] = [
                 &files::TILE_PREFILL_SUMS,
                 &files::TILE_PREFILL_COOPERATIVE_SUMS,
             ),
+            (&files::HOLD_PLAIN, &files::HOLD_NONE),
             (
                 &files::TILE_PREFILL_SINGLE,
                 &files::TILE_PREFILL_COOPERATIVE,
@@ -206,6 +233,7 @@ pub static VARIANTS: [Variant; 18] = [
         feature: Feature::F16Arithmetic,
         enables: &["f16"],
         files: &[
+            (&files::HOLD_PLAIN, &files::HOLD_NONE),
             (&files::TILE_PREFILL_SINGLE, &files::TILE_PREFILL_F16),
             (&files::WEIGHT_F16, &files::WEIGHT_F16),
         ],
@@ -215,6 +243,7 @@ pub static VARIANTS: [Variant; 18] = [
     Variant {
         feature: Feature::PackedDot,
         files: &[
+            (&files::HOLD_PLAIN, &files::HOLD_NONE),
             (&files::TILE_PREFILL_SINGLE, &files::TILE_PREFILL_PACKED),
             (&files::WEIGHT_Q8, &files::WEIGHT_PACKED_Q8),
         ],
@@ -224,6 +253,7 @@ pub static VARIANTS: [Variant; 18] = [
     Variant {
         feature: Feature::PackedDot,
         files: &[
+            (&files::HOLD_PLAIN, &files::HOLD_NONE),
             (&files::TILE_PREFILL_SINGLE, &files::TILE_PREFILL_PACKED),
             (&files::WEIGHT_Q4, &files::WEIGHT_PACKED_Q4),
         ],
@@ -250,6 +280,14 @@ pub static VARIANTS: [Variant; 18] = [
     },
     // Inputs of a prompt, and rows of training's products.
     Variant {
+        feature: Feature::Broadcasts,
+        files: &[
+            (&files::ENTRY_PLAIN, &files::ENTRY_SUBGROUPS),
+            (&files::HOLD_PLAIN, &files::HOLD_BROADCAST),
+        ],
+        ..PLAIN
+    },
+    Variant {
         feature: Feature::DoubleBuffers,
         files: &[(&files::TILE_PREFILL_SINGLE, &files::TILE_PREFILL_DOUBLE)],
         ..PLAIN
@@ -259,7 +297,31 @@ pub static VARIANTS: [Variant; 18] = [
         files: &[(&files::TRAIN_PRODUCT_SINGLE, &files::TRAIN_PRODUCT_DOUBLE)],
         ..PLAIN
     },
-    // Strips of a workgroup. The two halves of a gated MLP need strips of both in a turn: two in decoding, eight in a prompt.
+    // Strips of a workgroup. The most come first, as they are asked for where as many as possible are wanted. The two halves of a gated MLP need strips of both in a turn: two in decoding, eight in a prompt.
+    Variant {
+        feature: Feature::HugeTiles,
+        files: &[
+            (&files::TILE_DECODE, &files::TILE_DECODE),
+            (&files::STRIPS_1, &files::STRIPS_8),
+        ],
+        ..PLAIN
+    },
+    Variant {
+        feature: Feature::HugeTiles,
+        files: &[
+            (&files::TILE_DECODE, &files::TILE_DECODE),
+            (&files::STRIPS_2, &files::STRIPS_8),
+        ],
+        ..PLAIN
+    },
+    Variant {
+        feature: Feature::HugeTiles,
+        files: &[
+            (&files::TILE_DECODE, &files::TILE_DECODE),
+            (&files::STRIPS_4, &files::STRIPS_8),
+        ],
+        ..PLAIN
+    },
     Variant {
         feature: Feature::SmallTiles,
         files: &[

@@ -76,7 +76,7 @@ pub fn tune(plan: &'static Plan, device: &Device, formats: &[Format]) -> Result<
     let mut choices = Vec::new();
     let mut kept = Vec::new();
     for &format in formats.iter().filter(|format| has_kernels(plan, **format)) {
-        let mut rivals = candidates()
+        let mut rivals = candidates(Features::usual(gpu.is_software()))
             .into_iter()
             .map(|features| {
                 let own = Device::of_gpu(Arc::new(gpu.again(features)?), "measured");
@@ -116,24 +116,29 @@ pub fn tune(plan: &'static Plan, device: &Device, formats: &[Format]) -> Result<
     })
 }
 
-/// The sets that are tried, the default first: with subgroups or without, and tiles of all sizes, with one place for inputs or two.
-fn candidates() -> Vec<Features> {
+/// The sets that are tried, the usual one first: without subgroups, with inputs from neighbours or from memory, and tiles of all sizes, with one place for inputs or two.
+fn candidates(usual: Features) -> Vec<Features> {
+    let sizes = [Feature::SmallTiles, Feature::LargeTiles, Feature::HugeTiles];
+    let bare = sizes.into_iter().fold(usual, Features::without);
     let mut sets = vec![
-        Features::DEFAULT,
-        Features::DEFAULT.without(Feature::Subgroups),
+        usual,
+        usual.without(Feature::Subgroups),
+        match usual.has(Feature::Broadcasts) {
+            true => usual.without(Feature::Broadcasts),
+            false => usual.with(Feature::Broadcasts),
+        },
     ];
-    for double in [false, true] {
-        for size in [None, Some(Feature::SmallTiles), Some(Feature::LargeTiles)] {
-            let set = size.map_or(Features::DEFAULT, |size| Features::DEFAULT.with(size));
-            sets.push(if double {
-                set.with(Feature::DoubleBuffers)
-            } else {
-                set
-            });
-        }
+    for size in std::iter::once(None).chain(sizes.map(Some)) {
+        let set = size.map_or(bare, |size| bare.with(size));
+        sets.extend([set, set.with(Feature::DoubleBuffers)]);
     }
-    // The default is twice among them otherwise.
-    sets.remove(2);
+    let mut seen = Vec::new();
+    sets.retain(|set| {
+        !seen.contains(set) && {
+            seen.push(*set);
+            true
+        }
+    });
     sets
 }
 

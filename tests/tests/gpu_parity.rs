@@ -94,7 +94,9 @@ fn wide_rows_and_many_keys() {
 /// Tiles of other sizes, and inputs in two places: every second spec with each size, as drivers take their time to compile.
 #[test]
 fn other_tiles() {
-    let double = Features::DEFAULT.with(Feature::DoubleBuffers);
+    let double = Features::DEFAULT
+        .with(Feature::DoubleBuffers)
+        .with(Feature::Broadcasts);
     let sizes = [Feature::SmallTiles, Feature::LargeTiles];
     for (number, size) in sizes.into_iter().enumerate() {
         let Some(device) = gpu::device_with(double.with(size)) else {

@@ -90,6 +90,7 @@ pub fn kernel(context: &Context<'_>, op: &Op) -> Option<Kernel> {
         Phase::Prefill => parts.extend([
             &files::TILE_PREFILL,
             &files::TILE_PREFILL_SUMS,
+            &files::HOLD_PLAIN,
             &files::TILE_PREFILL_SINGLE,
         ]),
     }

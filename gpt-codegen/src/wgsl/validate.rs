@@ -179,6 +179,7 @@ fn capabilities(parts: &[&'static Source]) -> Capabilities {
         Capabilities::SUBGROUP,
         has(&[
             &gpt_shaders::ENTRY_SUBGROUPS,
+            &gpt_shaders::HOLD_BROADCAST,
             &gpt_shaders::SUM_SUBGROUPS,
             &gpt_shaders::MAXIMUM_SUBGROUPS,
         ]),

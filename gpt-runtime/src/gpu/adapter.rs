@@ -168,10 +168,14 @@ pub(super) fn features(adapter: &Adapter) -> gpt_plan::Features {
     let info = adapter.get_info();
     let has = |features| adapter.features().contains(features);
     let has = |feature: &Feature| match feature {
-        Feature::Subgroups => has(Features::SUBGROUP) && info.subgroup_min_size >= 8,
-        Feature::DoubleBuffers | Feature::SmallTiles | Feature::LargeTiles | Feature::PackedDot => {
-            true
+        Feature::Subgroups | Feature::Broadcasts => {
+            has(Features::SUBGROUP) && info.subgroup_min_size >= 8
         }
+        Feature::DoubleBuffers
+        | Feature::SmallTiles
+        | Feature::LargeTiles
+        | Feature::HugeTiles
+        | Feature::PackedDot => true,
         Feature::F16Arithmetic => has(Features::SHADER_F16),
         Feature::CooperativeMatrices => {
             let matrices = Features::EXPERIMENTAL_COOPERATIVE_MATRIX;

@@ -43,7 +43,7 @@ pub(super) struct Pipeline {
 
 impl GpuDevice {
     /// Opens the best adapter whose name contains `name` (any case), or the best of all. Kernels run in the variants that were measured to be the fastest on it
-    /// ([`tune`](crate::tune)), others in those of [`Features::DEFAULT`](gpt_plan::Features::DEFAULT). `GPT_GPU_FEATURES` has the names of the features that all of them are to make use of instead,
+    /// ([`tune`](crate::tune)), others in the [usual](gpt_plan::Features::usual) ones. `GPT_GPU_FEATURES` has the names of the features that all of them are to make use of instead,
     /// with commas between them; empty, it leaves the plain kernels.
     ///
     /// # Errors
@@ -63,7 +63,8 @@ impl GpuDevice {
             None => Tuned::open(&adapter.get_info()),
             Some(_) => Tuned::nothing(),
         };
-        let features = named.unwrap_or(gpt_plan::Features::DEFAULT);
+        let software = adapter.get_info().device_type == DeviceType::Cpu;
+        let features = named.unwrap_or(gpt_plan::Features::usual(software));
         GpuDevice::create(adapter, features, tuned, PipelineCache::open)
     }
 

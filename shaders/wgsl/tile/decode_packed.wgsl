@@ -53,6 +53,8 @@ const TURNS: u32 = 1u;
 const FEATURES: u32 = STRIPS * 32u / HALVES;
 const CHUNK_BLOCKS: u32 = min(LANES / 8u, BLOCKS);
 
+const SLICE_BLOCKS: u32 = (CHUNK_BLOCKS + SLICES - 1u) / SLICES;
+
 alias Sums = array<f32, STRIPS>;
 
 // Four columns each, before they are rounded.
@@ -76,8 +78,19 @@ fn greatest_of(block: u32) -> f32 {
     return max(max(most.x, most.y), max(most.z, most.w));
 }
 
+// Eight neighbours have the rows of a panel, and the next eight the blocks that follow theirs: so a workgroup reads panels from beginning to end.
+fn slice_of(lane: u32) -> u32 {
+    return lane / 8u % SLICES;
+}
+
+// Which row of a strip.
+fn row_of(lane: u32) -> u32 {
+    return lane / (8u * SLICES) * 8u + lane % 8u;
+}
+
 fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
-    let slice = lane / 32u;
+    let slice = slice_of(lane);
+    let own = row_of(lane);
     var sums = Sums();
     for (var start = 0u; start < BLOCKS; start += CHUNK_BLOCKS) {
         workgroupBarrier();
@@ -104,14 +117,16 @@ fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
         }
         workgroupBarrier();
         let end = min(CHUNK_BLOCKS, BLOCKS - start);
-        for (var b = slice; b < end; b += SLICES) {
+        for (var b = slice * SLICE_BLOCKS; b < min(end, (slice + 1u) * SLICE_BLOCKS); b++) {
             // A strip that does not exist is the last one once more, and its sums are dropped.
             var blocks: array<Block, STRIPS>;
             for (var i = 0u; i < STRIPS; i++) {
-                blocks[i] = load(32u * min(strip + i, LAST_STRIP) + lane % 32u, start + b);
+                blocks[i] = load(32u * min(strip + i, LAST_STRIP) + own, start + b);
             }
             var whole: array<i32, STRIPS>;
-            for (var word = 0u; word < 8u; word++) {
+            for (var step = 0u; step < 8u; step++) {
+                // Slices begin at different words, which lie in different banks of memory.
+                let word = (step + slice) % 8u;
                 let inputs = words[b * 8u + word];
                 for (var i = 0u; i < STRIPS; i++) {
                     whole[i] += dot4I8Packed(inputs, bytes(blocks[i], word));
@@ -129,7 +144,7 @@ fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
 // Puts all features where `total` finds them; there is one turn.
 fn share(sums: Sums, turn: u32, lane: u32) {
     for (var i = 0u; i < STRIPS; i++) {
-        shared_sums[i * LANES + lane] = sums[i];
+        shared_sums[i * LANES + slice_of(lane) * 32u + row_of(lane)] = sums[i];
     }
     workgroupBarrier();
 }

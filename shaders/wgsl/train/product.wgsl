@@ -19,6 +19,8 @@ fn finish(row: u32, owner: u32, values: vec4<f32>) {}
 // Sixteen rows.
 alias Rows = mat4x4<f32>;
 
+const LANES: u32 = 32u;
+
 // What an invocation makes: sixteen rows of four columns.
 struct Sums {
     a: Rows,
@@ -27,8 +29,12 @@ struct Sums {
     d: Rows,
 }
 
-@compute @workgroup_size(32)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+// Adds the products of sixteen rows with four of the other operand.
+fn add(sums: Sums, by: vec4<f32>, rows: Rows) -> Sums {
+    return Sums(sums.a + by.x * rows, sums.b + by.y * rows, sums.c + by.z * rows, sums.d + by.w * rows);
+}
+
+fn work(group: vec3<u32>, lane: u32) {
     let first = group.y * 16u;
     let owner = group.x * 32u + lane;
     let sums = products(first, owner, lane);

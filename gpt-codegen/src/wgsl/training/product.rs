@@ -56,6 +56,8 @@ impl Kernels<'_> {
             &files::TRAIN_RUN,
             &files::TRAIN_PRODUCT,
             &files::TRAIN_PRODUCT_SINGLE,
+            &files::ENTRY_PLAIN,
+            &files::HOLD_PLAIN,
             &files::TRAIN_PRODUCT_FORWARD,
             weight_part(matrix),
         ];
@@ -194,6 +196,8 @@ impl Kernels<'_> {
             &files::TRAIN_RUN,
             &files::TRAIN_PRODUCT,
             &files::TRAIN_PRODUCT_SINGLE,
+            &files::ENTRY_PLAIN,
+            &files::HOLD_PLAIN,
             &files::TRAIN_PRODUCT_BACKWARD,
             weight_part(matrix),
             &files::TRAIN_PRODUCT_QUAD,
@@ -240,6 +244,8 @@ impl Kernels<'_> {
             &files::TRAIN_RUN,
             &files::TRAIN_PRODUCT,
             &files::TRAIN_PRODUCT_SINGLE,
+            &files::ENTRY_PLAIN,
+            &files::HOLD_PLAIN,
             &files::TRAIN_PRODUCT_GRADIENT,
             if has_quads(matrix) {
                 &files::TRAIN_WEIGHT_GRADIENT_QUADS

@@ -10,6 +10,32 @@ const CHUNK_BLOCKS: u32 = 4u;
 alias Rows = mat4x4<f32>;
 struct Sums { a: Rows, b: Rows, c: Rows, d: Rows }
 
+fn add(sums: Sums, by: vec4<f32>, rows: Rows) -> Sums {
+    return sums;
+}
+
+struct Held { first: u32 }
+
+fn hold(first: u32) -> Held {
+    return Held(first);
+}
+
+fn rows_0(held: Held) -> Rows {
+    return Rows();
+}
+
+fn rows_1(held: Held) -> Rows {
+    return Rows();
+}
+
+fn rows_2(held: Held) -> Rows {
+    return Rows();
+}
+
+fn rows_3(held: Held) -> Rows {
+    return Rows();
+}
+
 fn own_rows(strip: u32, lane: u32) -> vec4<u32> {
     return vec4<u32>(strip + lane);
 }
@@ -39,6 +65,14 @@ const CHUNK: u32 = CHUNK_BLOCKS * BLOCK_QUADS * 4u;
 // By column while it holds inputs, by invocation while it holds sums.
 var<workgroup> tile: array<Rows, max(CHUNK, LANES)>;
 
+fn staged(i: u32) -> Rows {
+    return tile[i];
+}
+
+fn staged_four(i: u32, quarter: u32) -> vec4<f32> {
+    return tile[i][quarter];
+}
+
 fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
     let rows = own_rows(strip, lane);
     var sums = Sums();
@@ -62,14 +96,13 @@ fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
             let c = load(rows.z, start + b);
             let d = load(rows.w, start + b);
             for (var j = 0u; j < BLOCK_QUADS; j++) {
-                let weights = mat4x4<f32>(quad(a, j), quad(e, j), quad(c, j), quad(d, j));
-                for (var i = 0u; i < 4u; i++) {
-                    let inputs = tile[(b * BLOCK_QUADS + j) * 4u + i];
-                    sums.a += weights[0][i] * inputs;
-                    sums.b += weights[1][i] * inputs;
-                    sums.c += weights[2][i] * inputs;
-                    sums.d += weights[3][i] * inputs;
-                }
+                // By column.
+                let weights = transpose(mat4x4<f32>(quad(a, j), quad(e, j), quad(c, j), quad(d, j)));
+                let held = hold((b * BLOCK_QUADS + j) * 4u);
+                sums = add(sums, weights[0], rows_0(held));
+                sums = add(sums, weights[1], rows_1(held));
+                sums = add(sums, weights[2], rows_2(held));
+                sums = add(sums, weights[3], rows_3(held));
             }
         }
     }

@@ -17,6 +17,11 @@ struct Sums {
     d: Rows,
 }
 
+// Adds the products of sixteen rows with four of the other operand.
+fn add(sums: Sums, by: vec4<f32>, rows: Rows) -> Sums {
+    return Sums(sums.a + by.x * rows, sums.b + by.y * rows, sums.c + by.z * rows, sums.d + by.w * rows);
+}
+
 // From one of an invocation's strips to the next.
 const APART: u32 = LANES / 32u;
 

@@ -18,6 +18,10 @@ fn staged(i: u32) -> Rows {
     return Rows(vec4<f32>(rows[0]), vec4<f32>(rows[1]), vec4<f32>(rows[2]), vec4<f32>(rows[3]));
 }
 
+fn staged_four(i: u32, quarter: u32) -> vec4<f32> {
+    return vec4<f32>(left[i][quarter]);
+}
+
 // The operand that does not come through workgroup memory.
 fn own(values: vec4<f32>) -> vec4<f32> {
     return vec4<f32>(rounded(values));

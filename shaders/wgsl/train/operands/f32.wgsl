@@ -14,6 +14,10 @@ fn staged(i: u32) -> Rows {
     return left[i];
 }
 
+fn staged_four(i: u32, quarter: u32) -> vec4<f32> {
+    return left[i][quarter];
+}
+
 // The operand that does not come through workgroup memory.
 fn own(values: vec4<f32>) -> vec4<f32> {
     return values;

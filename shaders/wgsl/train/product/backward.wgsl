@@ -15,7 +15,29 @@ struct Sums { a: Rows, b: Rows, c: Rows, d: Rows }
 
 fn put(i: u32, rows: Rows) {}
 
-fn staged(i: u32) -> Rows {
+fn add(sums: Sums, by: vec4<f32>, rows: Rows) -> Sums {
+    return sums;
+}
+
+struct Held { first: u32 }
+
+fn hold(first: u32) -> Held {
+    return Held(first);
+}
+
+fn rows_0(held: Held) -> Rows {
+    return Rows();
+}
+
+fn rows_1(held: Held) -> Rows {
+    return Rows();
+}
+
+fn rows_2(held: Held) -> Rows {
+    return Rows();
+}
+
+fn rows_3(held: Held) -> Rows {
     return Rows();
 }
 
@@ -62,16 +84,21 @@ fn gradient(row: u32, column: u32) -> f32 {
     return dy[min(row, run.rows - 1u) * DY_STRIDE + min(column, DY_STRIDE - 1u)];
 }
 
+// Step `i` of the weights; zeros beyond the last one.
+fn weights_at(owner: u32, k: u32, i: u32, end: u32) -> vec4<f32> {
+    let weights = own(weight(step.second + k + min(i, end - 1u), owner));
+    return select(vec4<f32>(0.0), weights, i < end);
+}
+
 // Step `k + i` of the depth is at place `i`.
 fn multiply(owner: u32, k: u32, begin: u32, end: u32, before: Sums) -> Sums {
     var sums = before;
-    for (var i = begin; i < end; i++) {
-        let rows = staged(i);
-        let weights = own(weight(step.second + k + i, owner));
-        sums.a += weights.x * rows;
-        sums.b += weights.y * rows;
-        sums.c += weights.z * rows;
-        sums.d += weights.w * rows;
+    for (var i = begin; i < end; i += 4u) {
+        let held = hold(i);
+        sums = add(sums, weights_at(owner, k, i, end), rows_0(held));
+        sums = add(sums, weights_at(owner, k, i + 1u, end), rows_1(held));
+        sums = add(sums, weights_at(owner, k, i + 2u, end), rows_2(held));
+        sums = add(sums, weights_at(owner, k, i + 3u, end), rows_3(held));
     }
     return sums;
 }

@@ -12,7 +12,29 @@ struct Sums { a: Rows, b: Rows, c: Rows, d: Rows }
 
 fn put(i: u32, rows: Rows) {}
 
-fn staged(i: u32) -> Rows {
+fn add(sums: Sums, by: vec4<f32>, rows: Rows) -> Sums {
+    return sums;
+}
+
+struct Held { first: u32 }
+
+fn hold(first: u32) -> Held {
+    return Held(first);
+}
+
+fn rows_0(held: Held) -> Rows {
+    return Rows();
+}
+
+fn rows_1(held: Held) -> Rows {
+    return Rows();
+}
+
+fn rows_2(held: Held) -> Rows {
+    return Rows();
+}
+
+fn rows_3(held: Held) -> Rows {
     return Rows();
 }
 
@@ -58,19 +80,18 @@ fn multiply(owner: u32, k: u32, begin: u32, end: u32, before: Sums) -> Sums {
     var sums = before;
     for (var i = begin; i < end; i += 4u) {
         let quad = (k + i) / 4u;
-        var weights = mat4x4<f32>(
+        // By step of the depth.
+        let weights = transpose(mat4x4<f32>(
             own(feature_weight(owner, 0u, quad)),
             own(feature_weight(owner, 1u, quad)),
             own(feature_weight(owner, 2u, quad)),
             own(feature_weight(owner, 3u, quad)),
-        );
-        for (var j = 0u; j < 4u; j++) {
-            let rows = staged(i + j);
-            sums.a += weights[0][j] * rows;
-            sums.b += weights[1][j] * rows;
-            sums.c += weights[2][j] * rows;
-            sums.d += weights[3][j] * rows;
-        }
+        ));
+        let held = hold(i);
+        sums = add(sums, weights[0], rows_0(held));
+        sums = add(sums, weights[1], rows_1(held));
+        sums = add(sums, weights[2], rows_2(held));
+        sums = add(sums, weights[3], rows_3(held));
     }
     return sums;
 }

@@ -17,7 +17,29 @@ struct Sums { a: Rows, b: Rows, c: Rows, d: Rows }
 
 fn put(i: u32, rows: Rows) {}
 
-fn staged(i: u32) -> Rows {
+fn add(sums: Sums, by: vec4<f32>, rows: Rows) -> Sums {
+    return sums;
+}
+
+struct Held { first: u32 }
+
+fn hold(first: u32) -> Held {
+    return Held(first);
+}
+
+fn rows_0(held: Held) -> Rows {
+    return Rows();
+}
+
+fn rows_1(held: Held) -> Rows {
+    return Rows();
+}
+
+fn rows_2(held: Held) -> Rows {
+    return Rows();
+}
+
+fn rows_3(held: Held) -> Rows {
     return Rows();
 }
 
@@ -43,17 +65,22 @@ fn stage(first: u32, k: u32, i: u32) {
     put(i, Rows(dy[at], dy[at + 1u], dy[at + 2u], dy[at + 3u]));
 }
 
+// Step `i` of x; zeros beyond the last one.
+fn inputs_at(quad: u32, k: u32, i: u32, end: u32) -> vec4<f32> {
+    let inputs = own(x[(run.first + k + min(i, end - 1u)) * X_QUADS + quad]);
+    return select(vec4<f32>(0.0), inputs, i < end);
+}
+
 // Step `k + i` of the depth is at place `i`.
 fn multiply(owner: u32, k: u32, begin: u32, end: u32, before: Sums) -> Sums {
     let quad = min(owner, X_QUADS - 1u);
     var sums = before;
-    for (var i = begin; i < end; i++) {
-        let rows = staged(i);
-        let inputs = own(x[(run.first + k + i) * X_QUADS + quad]);
-        sums.a += inputs.x * rows;
-        sums.b += inputs.y * rows;
-        sums.c += inputs.z * rows;
-        sums.d += inputs.w * rows;
+    for (var i = begin; i < end; i += 4u) {
+        let held = hold(i);
+        sums = add(sums, inputs_at(quad, k, i, end), rows_0(held));
+        sums = add(sums, inputs_at(quad, k, i + 1u, end), rows_1(held));
+        sums = add(sums, inputs_at(quad, k, i + 2u, end), rows_2(held));
+        sums = add(sums, inputs_at(quad, k, i + 3u, end), rows_3(held));
     }
     return sums;
 }

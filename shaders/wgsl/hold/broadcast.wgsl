@@ -1,0 +1,42 @@
+// Four steps of depth of sixteen rows that are in workgroup memory, and the same for all invocations: each reads an eighth of them, and they come from one to all others
+// of its subgroup without memory. A subgroup has at least eight invocations; beyond the eighth they read what others have, and nobody asks them.
+
+struct Subgroup { number: u32, count: u32, lane: u32, size: u32 }
+
+var<private> subgroup: Subgroup;
+
+alias Rows = mat4x4<f32>;
+
+fn staged_four(i: u32, quarter: u32) -> vec4<f32> {
+    return vec4<f32>(f32(i + quarter));
+}
+// ---- end of parameters ----
+
+// Eight rows of one step.
+struct Held {
+    low: vec4<f32>,
+    high: vec4<f32>,
+}
+
+// Steps `first ..`, a multiple of four: an even invocation has the first eight rows of its step, an odd one the others.
+fn hold(first: u32) -> Held {
+    let step = first + subgroup.lane / 2u % 4u;
+    let quarter = subgroup.lane % 2u * 2u;
+    return Held(staged_four(step, quarter), staged_four(step, quarter + 1u));
+}
+
+fn rows_0(held: Held) -> Rows {
+    return Rows(subgroupBroadcast(held.low, 0u), subgroupBroadcast(held.high, 0u), subgroupBroadcast(held.low, 1u), subgroupBroadcast(held.high, 1u));
+}
+
+fn rows_1(held: Held) -> Rows {
+    return Rows(subgroupBroadcast(held.low, 2u), subgroupBroadcast(held.high, 2u), subgroupBroadcast(held.low, 3u), subgroupBroadcast(held.high, 3u));
+}
+
+fn rows_2(held: Held) -> Rows {
+    return Rows(subgroupBroadcast(held.low, 4u), subgroupBroadcast(held.high, 4u), subgroupBroadcast(held.low, 5u), subgroupBroadcast(held.high, 5u));
+}
+
+fn rows_3(held: Held) -> Rows {
+    return Rows(subgroupBroadcast(held.low, 6u), subgroupBroadcast(held.high, 6u), subgroupBroadcast(held.low, 7u), subgroupBroadcast(held.high, 7u));
+}

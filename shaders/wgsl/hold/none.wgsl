@@ -1,0 +1,3 @@
+// Nothing: for ways to multiply that read their inputs themselves.
+
+// ---- end of parameters ----
