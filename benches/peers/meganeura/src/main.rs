@@ -69,8 +69,18 @@ fn greatest(logits: &[f32]) -> u32 {
     best.unwrap_or(0) as u32
 }
 
-/// A prompt's pass, after one that does not count: its speed, the token that follows and the keys and values of each layer.
-fn prompt(config: &SmolLM2Config, n: usize) -> Result<(f64, u32, Vec<[Vec<f32>; 2]>)> {
+/// What a prompt leaves.
+struct Prompt {
+    /// Tokens a second.
+    speed: f64,
+    /// The token that follows.
+    next: u32,
+    /// Keys and values of each layer.
+    cached: Vec<[Vec<f32>; 2]>,
+}
+
+/// A prompt's pass, after one that does not count.
+fn prompt(config: &SmolLM2Config, n: usize) -> Result<Prompt> {
     let mut graph = Graph::new();
     let (all, keys, values) = build_prefill_graph(&mut graph, config, n);
     // That model ends in logits of every token. Only the last ones are wanted, so a head of our own stands on the last row, which is looked up as an embedding would
@@ -103,7 +113,11 @@ fn prompt(config: &SmolLM2Config, n: usize) -> Result<(f64, u32, Vec<[Vec<f32>; 
         rows
     };
     let cached = (0..config.num_hidden_layers).map(|l| [read(1 + 2 * l), read(2 + 2 * l)]);
-    Ok((speed, greatest(&logits), cached.collect()))
+    Ok(Prompt {
+        speed,
+        next: greatest(&logits),
+        cached: cached.collect(),
+    })
 }
 
 fn infer(prefill: usize, decode: usize) -> Result<()> {
@@ -112,13 +126,13 @@ fn infer(prefill: usize, decode: usize) -> Result<()> {
         "at least one token of each was expected"
     );
     let config = SmolLM2Config::smollm2_135m();
-    let (prefilled, first, cached) = prompt(&config, prefill)?;
+    let prompt = prompt(&config, prefill)?;
     let context = prefill + decode;
     let mut graph = Graph::new();
     let (logits, _, _) = build_decode_graph(&mut graph, &config, context);
     graph.set_outputs(vec![logits]);
     let mut session = session(&graph, &config)?;
-    for (layer, rows) in cached.into_iter().enumerate() {
+    for (layer, rows) in prompt.cached.into_iter().enumerate() {
         for (which, mut rows) in ["k", "v"].into_iter().zip(rows) {
             rows.resize(context * config.kv_dim(), 0.0);
             session.set_parameter(&format!("kv_cache.layer.{layer}.{which}"), &rows);
@@ -138,10 +152,11 @@ fn infer(prefill: usize, decode: usize) -> Result<()> {
     let last = tokens(prefill, config.vocab_size)[prefill - 1];
     let again = step(last, prefill - 1);
     ensure!(
-        again == first,
-        "a prompt leads to {first}, its tokens to {again}"
+        again == prompt.next,
+        "a prompt leads to {}, its tokens to {again}",
+        prompt.next
     );
-    let mut token = first;
+    let mut token = prompt.next;
     let start = Instant::now();
     for position in prefill..context {
         token = step(token, position);
@@ -151,6 +166,7 @@ fn infer(prefill: usize, decode: usize) -> Result<()> {
         logits.iter().all(|x| x.is_finite()),
         "logits are not finite"
     );
+    let prefilled = prompt.speed;
     println!("{{\"prefill\": {prefilled}, \"decode\": {decoded}, \"dispatches\": {dispatches}}}");
     Ok(())
 }
