@@ -18,6 +18,9 @@ pub const STRIP: u32 = 32;
 /// Most rows of a matrix: with 65,535 workgroups, the default limit along an axis, of a strip each.
 pub const MAX_ROWS: u32 = 65_535 * STRIP;
 
+/// Texels of a row of a matrix that is a texture, and most such rows: what WebGPU's default limits allow.
+pub const TEXTURE_WIDTH: u32 = 8_192;
+
 /// The layout of one matrix in one format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MatrixLayout {
@@ -75,6 +78,15 @@ impl MatrixLayout {
     /// Bytes of a panel.
     pub const fn panel_bytes(&self) -> u64 {
         self.panel_length as u64 * self.element_bytes as u64
+    }
+
+    /// Rows of texels that it takes as a texture, an element to a texel; none if they are too many.
+    pub fn texture_rows(&self) -> Option<u32> {
+        let elements = u64::from(self.panels) * u64::from(self.panel_length);
+        let rows = elements.div_ceil(u64::from(TEXTURE_WIDTH));
+        u32::try_from(rows)
+            .ok()
+            .filter(|rows| *rows <= TEXTURE_WIDTH)
     }
 
     /// The panels of part `part`.

@@ -27,6 +27,7 @@ pub use choice::{ChoiceOp, MAX_STOPS};
 pub use kernel::{Format, Kernel, Phase};
 pub use layout::{
     MAX_PARTS, MAX_PARTS_QKV, MAX_PARTS_RESIDUAL, MAX_ROWS, MatrixLayout, PANEL, STRIP,
+    TEXTURE_WIDTH,
 };
 pub use plan::{ATTENTION_PART, Buffer, BufferId, MAX_BINDING, Plan, Rows, SPLIT_FROM, Split};
 pub use spec::{Block, Mask, Mlp, Norm, Positions, Spec};

@@ -16,6 +16,8 @@ pub enum Feature {
     Subgroups,
     /// Inputs that are the same for all invocations come from one of a subgroup (of at least eight) to the others, not from memory.
     Broadcasts,
+    /// Matrices in textures, not in buffers. Any adapter runs it; one that is a processor gains.
+    Textures,
     /// Two places for inputs that take turns, so that one is filled while the other is multiplied. Any adapter runs it.
     DoubleBuffers,
     /// Workgroups that make half as many features. Any adapter runs it.
@@ -24,6 +26,8 @@ pub enum Feature {
     LargeTiles,
     /// A token's workgroups make eight strips of features, so that an input that was read serves as many. Any adapter runs it; one that is a processor gains.
     HugeTiles,
+    /// Attention of a token by workgroups of 64 invocations instead of 256. Any adapter runs it; one that is a processor gains.
+    SmallGroups,
     /// Products of four bytes, for quantised weights: inputs are rounded to bytes. Any adapter runs it, and most have an instruction for it.
     PackedDot,
     /// Products and sums in f16, for prompts through f16 weights: inputs are rounded to f16, sums of up to 32 products, too.
@@ -34,13 +38,15 @@ pub enum Feature {
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Feature; 9] = [
+    pub const ALL: [Feature; 11] = [
         Feature::Subgroups,
         Feature::Broadcasts,
+        Feature::Textures,
         Feature::DoubleBuffers,
         Feature::SmallTiles,
         Feature::LargeTiles,
         Feature::HugeTiles,
+        Feature::SmallGroups,
         Feature::PackedDot,
         Feature::F16Arithmetic,
         Feature::CooperativeMatrices,
@@ -51,10 +57,12 @@ impl Feature {
         match self {
             Feature::Subgroups => "subgroups",
             Feature::Broadcasts => "broadcasts",
+            Feature::Textures => "textures",
             Feature::DoubleBuffers => "double_buffers",
             Feature::SmallTiles => "small_tiles",
             Feature::LargeTiles => "large_tiles",
             Feature::HugeTiles => "huge_tiles",
+            Feature::SmallGroups => "small_groups",
             Feature::PackedDot => "packed_dot",
             Feature::F16Arithmetic => "f16_arithmetic",
             Feature::CooperativeMatrices => "cooperative_matrices",
@@ -65,10 +73,12 @@ impl Feature {
     pub const fn is_core(self) -> bool {
         matches!(
             self,
-            Feature::DoubleBuffers
+            Feature::Textures
+                | Feature::DoubleBuffers
                 | Feature::SmallTiles
                 | Feature::LargeTiles
                 | Feature::HugeTiles
+                | Feature::SmallGroups
                 | Feature::PackedDot
         )
     }
@@ -95,7 +105,9 @@ impl Features {
     /// The same for an adapter that is itself a processor (lavapipe, WARP): there reading is what costs, from workgroup memory as from any other.
     pub const SOFTWARE: Features = Features::DEFAULT
         .with(Feature::Broadcasts)
-        .with(Feature::HugeTiles);
+        .with(Feature::Textures)
+        .with(Feature::HugeTiles)
+        .with(Feature::SmallGroups);
     /// All that there are.
     pub const ALL: Features = Features((1 << Feature::ALL.len()) - 1);
 
@@ -173,7 +185,7 @@ const PLAIN: Variant = Variant {
 };
 
 /// Which files take the place of which: the only place where a variant is chosen. Where two rows want the same place, the first has it.
-pub static VARIANTS: [Variant; 22] = [
+pub static VARIANTS: [Variant; 29] = [
     // A norm's sums in decoding: one barrier each instead of two.
     Variant {
         files: &[
@@ -263,6 +275,7 @@ pub static VARIANTS: [Variant; 22] = [
     Variant {
         feature: Feature::PackedDot,
         files: &[
+            (&files::EIGHT_MEMORY, &files::HOLD_NONE),
             (&files::TILE_DECODE, &files::TILE_DECODE_PACKED),
             (&files::WEIGHT_Q8, &files::WEIGHT_PACKED_Q8),
         ],
@@ -272,6 +285,7 @@ pub static VARIANTS: [Variant; 22] = [
     Variant {
         feature: Feature::PackedDot,
         files: &[
+            (&files::EIGHT_MEMORY, &files::HOLD_NONE),
             (&files::TILE_DECODE, &files::TILE_DECODE_PACKED),
             (&files::WEIGHT_Q4, &files::WEIGHT_PACKED_Q4),
         ],
@@ -287,6 +301,20 @@ pub static VARIANTS: [Variant; 22] = [
         ],
         ..PLAIN
     },
+    // What decoding and attention read of workgroup memory.
+    Variant {
+        feature: Feature::Broadcasts,
+        files: &[
+            (&files::ENTRY_PLAIN, &files::ENTRY_SUBGROUPS),
+            (&files::EIGHT_MEMORY, &files::EIGHT_NEIGHBOURS),
+        ],
+        ..PLAIN
+    },
+    Variant {
+        feature: Feature::SmallGroups,
+        files: &[(&files::LANES_256, &files::LANES_64)],
+        ..PLAIN
+    },
     Variant {
         feature: Feature::DoubleBuffers,
         files: &[(&files::TILE_PREFILL_SINGLE, &files::TILE_PREFILL_DOUBLE)],
@@ -295,6 +323,32 @@ pub static VARIANTS: [Variant; 22] = [
     Variant {
         feature: Feature::DoubleBuffers,
         files: &[(&files::TRAIN_PRODUCT_SINGLE, &files::TRAIN_PRODUCT_DOUBLE)],
+        ..PLAIN
+    },
+    // However many bindings a matrix would have, as a texture it has one.
+    Variant {
+        feature: Feature::Textures,
+        files: &[(&files::MATRIX_PARTS_1, &files::MATRIX_TEXTURE)],
+        ..PLAIN
+    },
+    Variant {
+        feature: Feature::Textures,
+        files: &[(&files::MATRIX_PARTS_2, &files::MATRIX_TEXTURE)],
+        ..PLAIN
+    },
+    Variant {
+        feature: Feature::Textures,
+        files: &[(&files::MATRIX_PARTS_3, &files::MATRIX_TEXTURE)],
+        ..PLAIN
+    },
+    Variant {
+        feature: Feature::Textures,
+        files: &[(&files::MATRIX_PARTS_4, &files::MATRIX_TEXTURE)],
+        ..PLAIN
+    },
+    Variant {
+        feature: Feature::Textures,
+        files: &[(&files::MATRIX_PARTS_5, &files::MATRIX_TEXTURE)],
         ..PLAIN
     },
     // Strips of a workgroup. The most come first, as they are asked for where as many as possible are wanted. The two halves of a gated MLP need strips of both in a turn: two in decoding, eight in a prompt.
@@ -445,6 +499,9 @@ impl Kernel {
             parts: parts.into(),
             ..self.clone()
         };
+        if kernel.parts.contains(&&files::LANES_64) {
+            kernel.workgroup = 64;
+        }
         if let (Some(plain), Some(own)) = (self.strips_of_group(), kernel.strips_of_group()) {
             kernel.groups = self.strips.div_ceil(own);
             if self.tile_rows > 1 {

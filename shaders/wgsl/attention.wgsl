@@ -12,9 +12,8 @@ const KV_WIDTH: u32 = 768u;
 const GROUP: u32 = 1u;
 const SCALE: f32 = 0.125;
 const LANES: u32 = 64u;
-// Invocations side by side on a row of values, at least HEAD_DIM; and how many such sets there are.
+// Invocations side by side on a row of values, at least HEAD_DIM.
 const COLUMNS: u32 = 64u;
-const SLICES: u32 = 1u;
 
 const QUERIES: u32 = 4u;
 alias Queries = vec4<f32>;
@@ -40,7 +39,7 @@ fn element(queries: Queries, i: u32) -> f32 {
 }
 
 fn score(key: u32, head: u32) -> Queries {
-    return q_tile[key + head];
+    return Queries(f32(key + head));
 }
 
 fn reach(part: u32, keys: u32) -> vec2<u32> {
@@ -52,6 +51,16 @@ fn leave(part: u32, row: u32, head: u32, column: u32, gathered: f32, sum: f32, m
 fn lanes_maximum(lane: u32, own: Queries) -> Queries {
     return own;
 }
+
+struct Eight { first: u32 }
+
+fn eight(first: u32) -> Eight {
+    return Eight(first);
+}
+
+fn of_eight(eight: Eight, j: u32) -> Queries {
+    return memory[eight.first + j];
+}
 // ---- end of parameters ----
 
 @group(0) @binding(1) var<storage, read> q: array<f32>;
@@ -59,11 +68,17 @@ fn lanes_maximum(lane: u32, own: Queries) -> Queries {
 
 const LOWEST: f32 = -3.4e38;
 
-// [column][query].
-var<workgroup> q_tile: array<Queries, HEAD_DIM>;
-// Scores, then their exponentials, then what the slices gathered.
-var<workgroup> weights: array<Queries, LANES>;
-var<workgroup> some: array<Queries, LANES>;
+// Sets of invocations that have a row of values each.
+const SLICES: u32 = LANES / COLUMNS;
+
+// Workgroup memory: the queries by column; scores, then their exponentials, then what the slices gathered; and room for what they add up.
+const ROOM: u32 = 3u * LANES;
+const WEIGHTS: u32 = LANES;
+const SOME: u32 = 2u * LANES;
+
+alias Shared = Queries;
+
+var<workgroup> memory: array<Shared, ROOM>;
 
 // A row that exists: what lies beyond the last one is computed as if it were the last, and dropped.
 fn query(row: u32, head: u32, column: u32) -> f32 {
@@ -77,7 +92,7 @@ fn work(group: vec3<u32>, lane: u32) {
     let head = group.x;
     let row = group.y * QUERIES;
     for (var i = lane; i < HEAD_DIM; i += LANES) {
-        q_tile[i] = queries(row, head, i) * SCALE;
+        memory[i] = queries(row, head, i) * SCALE;
     }
     workgroupBarrier();
 
@@ -86,43 +101,44 @@ fn work(group: vec3<u32>, lane: u32) {
     let keys = range.y;
     let column = lane % COLUMNS;
     let slice = lane / COLUMNS;
+    // A column too many is the last one once more, and is dropped.
+    let values = head / GROUP * HEAD_DIM + min(column, HEAD_DIM - 1u);
     var maximum = Queries(LOWEST);
     var sum = Queries(0.0);
     var gathered = Queries(0.0);
     for (var start = range.x; start < keys; start += LANES) {
+        // A key too many is the last one once more, and weighs nothing.
         let key = start + lane;
-        var own = Queries(LOWEST);
-        if key < keys {
-            own = select(own, score(key, head / GROUP), Limits(key) < limit);
-        }
+        let sees = Limits(key) < min(limit, Limits(keys));
+        let own = select(Queries(LOWEST), score(min(key, keys - 1u), head / GROUP), sees);
         let greatest = max(maximum, lanes_maximum(lane, own));
-        weights[lane] = select(Queries(0.0), exp(max(own - greatest, Queries(-87.0))), Limits(key) < limit);
+        memory[WEIGHTS + lane] = select(Queries(0.0), exp(max(own - greatest, Queries(-87.0))), sees);
         workgroupBarrier();
 
         let shrink = exp(max(maximum - greatest, Queries(-87.0)));
         maximum = greatest;
         sum *= shrink;
         gathered *= shrink;
-        if column < HEAD_DIM {
-            let end = min(LANES, keys - start);
-            var at = (start + slice) * KV_WIDTH + head / GROUP * HEAD_DIM + column;
-            for (var i = slice; i < end; i += SLICES) {
-                let weight = weights[i];
+        let end = min(LANES, keys - start);
+        for (var i = 0u; i < end; i += 8u * SLICES) {
+            let first = i + 8u * slice;
+            let own_weights = eight(WEIGHTS + first);
+            for (var j = 0u; j < 8u; j++) {
+                let weight = of_eight(own_weights, j);
                 sum += weight;
-                gathered = fma(weight, Queries(v_cache[at]), gathered);
-                at += SLICES * KV_WIDTH;
+                gathered = fma(weight, Queries(v_cache[(start + min(first + j, end - 1u)) * KV_WIDTH + values]), gathered);
             }
         }
         workgroupBarrier();
     }
 
-    weights[lane] = gathered;
-    some[lane] = sum;
+    memory[WEIGHTS + lane] = gathered;
+    memory[SOME + lane] = sum;
     workgroupBarrier();
     if lane < HEAD_DIM {
         for (var i = 1u; i < SLICES; i++) {
-            gathered += weights[i * COLUMNS + lane];
-            sum += some[i * COLUMNS + lane];
+            gathered += memory[WEIGHTS + i * COLUMNS + lane];
+            sum += memory[SOME + i * COLUMNS + lane];
         }
         for (var i = 0u; i < QUERIES; i++) {
             if row + i < run.rows {

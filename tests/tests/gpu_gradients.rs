@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gpt_plan::{BufferName, Format, Plan, Recompute, Spec};
+use gpt_plan::{BufferName, Feature, Features, Format, Plan, Recompute, Spec};
 use gpt_runtime::Error;
 use gpt_runtime::engine::{EngineTrainer, Learn, Precision, State, TrainerOptions};
 use gpt_runtime::gpu::{GpuDevice, GpuTrainer};
@@ -36,6 +36,28 @@ fn every_odd_spec() {
 fn shapes_beyond_one_block() {
     let Some(device) = gpu::device() else { return };
     learning::check_large(&engine(device), BOUND);
+}
+
+/// The plain kernels, those of an adapter that is no processor, and two places for rows, each with every third spec and with the shapes beyond one block.
+#[test]
+fn other_variants() {
+    let double = Features::DEFAULT.with(Feature::DoubleBuffers);
+    let sets = [
+        Features::NONE,
+        Features::DEFAULT,
+        double.with(Feature::Broadcasts),
+    ];
+    for (number, set) in sets.into_iter().enumerate() {
+        let Some(device) = gpu::device_with(set) else {
+            return;
+        };
+        for (i, (name, spec)) in specs::odd().into_iter().enumerate() {
+            if i % sets.len() == number {
+                learning::check(name, &spec, &engine(device.clone()), BOUND);
+            }
+        }
+        learning::check_large(&engine(device), BOUND);
+    }
 }
 
 fn trainer(

@@ -8,6 +8,8 @@ use super::header::Header;
 
 /// Invocations that decode one query; keys are split among them.
 const DECODE_LANES: u32 = 256;
+/// Of the variant that has few.
+const SMALL_LANES: u32 = 64;
 /// Fewest invocations of a prompt's workgroup.
 const PREFILL_LANES: u32 = 64;
 
@@ -88,14 +90,17 @@ fn over(
     );
     let scale = 1.0 / f64::from(spec.head_dim).sqrt();
     header.number("SCALE", scale, "1 / sqrt(HEAD_DIM)");
-    header.size("LANES", lanes, "invocations of a workgroup");
     header.size(
         "COLUMNS",
         columns,
         "invocations side by side on a row of values",
     );
-    header.size("SLICES", lanes / columns, "such sets of invocations");
     let mut parts = vec![&files::ENTRY_PLAIN, &files::RUN];
+    if lanes == DECODE_LANES && columns <= SMALL_LANES {
+        parts.push(&files::LANES_256);
+    } else {
+        header.size("LANES", lanes, "invocations of a workgroup");
+    }
     parts.push(match spec.mask {
         Mask::Causal => &files::ATTENTION_CAUSAL,
         Mask::Bidirectional => &files::ATTENTION_BIDIRECTIONAL,
@@ -111,7 +116,7 @@ fn over(
         &files::ATTENTION_KEYS_1
     });
     parts.push(reach);
-    parts.push(&files::MAXIMUM_MEMORY);
+    parts.extend([&files::MAXIMUM_MEMORY, &files::EIGHT_MEMORY]);
     parts.push(&files::ATTENTION);
     Kernel {
         name: name.into(),

@@ -40,11 +40,6 @@ impl Header {
         self.item(name, format!("const {name}: f32 = {value:?}; // {doc}\n"));
     }
 
-    /// Another name for a type.
-    pub fn alias(&mut self, name: &'static str, target: &str, doc: &str) {
-        self.item(name, format!("alias {name} = {target}; // {doc}\n"));
-    }
-
     /// A function, as it stands.
     pub fn function(&mut self, name: &'static str, doc: &str, text: &str) {
         self.item(name, format!("\n// {doc}\n{text}\n"));

@@ -85,7 +85,7 @@ pub fn kernel(context: &Context<'_>, op: &Op) -> Option<Kernel> {
             if norm.is_some() {
                 parts.push(&files::SUM_MEMORY);
             }
-            parts.push(&files::TILE_DECODE);
+            parts.extend([&files::EIGHT_MEMORY, &files::TILE_DECODE]);
         }
         Phase::Prefill => parts.extend([
             &files::TILE_PREFILL,
@@ -238,13 +238,13 @@ fn matrix_parts(
     layout: &MatrixLayout,
 ) {
     let (element, weight) = match format {
-        Format::F32 => ("vec4<f32>", &files::WEIGHT_F32),
-        Format::F16 => ("vec2<u32>", &files::WEIGHT_F16),
-        Format::Bf16 => ("vec2<u32>", &files::WEIGHT_BF16),
-        Format::Q8 => ("u32", &files::WEIGHT_Q8),
-        Format::Q4 => ("u32", &files::WEIGHT_Q4),
+        Format::F32 => (&files::ELEMENT_QUADS, &files::WEIGHT_F32),
+        Format::F16 => (&files::ELEMENT_PAIRS, &files::WEIGHT_F16),
+        Format::Bf16 => (&files::ELEMENT_PAIRS, &files::WEIGHT_BF16),
+        Format::Q8 => (&files::ELEMENT_WORDS, &files::WEIGHT_Q8),
+        Format::Q4 => (&files::ELEMENT_WORDS, &files::WEIGHT_Q4),
     };
-    header.alias("Element", element, "what the matrix is read in");
+    parts.push(element);
     header.size("PANEL_LENGTH", layout.panel_length, "elements of a panel");
     header.size(
         "BLOCK_QUADS",

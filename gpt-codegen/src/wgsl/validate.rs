@@ -180,6 +180,7 @@ fn capabilities(parts: &[&'static Source]) -> Capabilities {
         has(&[
             &gpt_shaders::ENTRY_SUBGROUPS,
             &gpt_shaders::HOLD_BROADCAST,
+            &gpt_shaders::EIGHT_NEIGHBOURS,
             &gpt_shaders::SUM_SUBGROUPS,
             &gpt_shaders::MAXIMUM_SUBGROUPS,
         ]),

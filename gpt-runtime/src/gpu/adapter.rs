@@ -9,6 +9,7 @@ use wgpu::{
     Instance, InstanceDescriptor, PowerPreference,
 };
 
+use super::texture;
 use crate::Error;
 
 /// An adapter of this machine.
@@ -171,10 +172,16 @@ pub(super) fn features(adapter: &Adapter) -> gpt_plan::Features {
         Feature::Subgroups | Feature::Broadcasts => {
             has(Features::SUBGROUP) && info.subgroup_min_size >= 8
         }
+        // WebGPU's core has them all, GL not everywhere.
+        Feature::Textures => texture::FORMATS.into_iter().all(|format| {
+            let usages = adapter.get_texture_format_features(format).allowed_usages;
+            usages.contains(texture::USAGE)
+        }),
         Feature::DoubleBuffers
         | Feature::SmallTiles
         | Feature::LargeTiles
         | Feature::HugeTiles
+        | Feature::SmallGroups
         | Feature::PackedDot => true,
         Feature::F16Arithmetic => has(Features::SHADER_F16),
         Feature::CooperativeMatrices => {

@@ -169,11 +169,15 @@ impl GpuDevice {
         self.features
     }
 
-    /// The features that `kernel` makes use of, if it can.
-    fn features_of(&self, kernel: &Kernel) -> gpt_plan::Features {
+    /// The features that `kernel` makes use of, if it can. Whether it reads `textures` is not its own affair: others read the same matrix.
+    fn features_of(&self, kernel: &Kernel, textures: bool) -> gpt_plan::Features {
         let had = adapter::features(&self.adapter);
         let tuned = self.tuned.features(kernel);
-        tuned.map_or(self.features, |features| features.and(had))
+        let own = tuned.map_or(self.features, |features| features.and(had));
+        match textures {
+            true => own.with(Feature::Textures),
+            false => own.without(Feature::Textures),
+        }
     }
 
     /// Whether passes can be timed by the device.
@@ -219,6 +223,15 @@ impl GpuDevice {
         self.buffer_with(what, content.len() as u64, usage, Some(content))
     }
 
+    /// Why there cannot be `bytes` for `what`.
+    pub(super) fn no_room(&self, what: &str, bytes: u64, why: &str) -> Error {
+        Error::Device(format!(
+            "{} has no room for {what}, which takes {} MiB: {why}",
+            self.name,
+            bytes.div_ceil(1 << 20)
+        ))
+    }
+
     fn buffer_with(
         &self,
         what: &str,
@@ -227,13 +240,7 @@ impl GpuDevice {
         content: Option<&[u8]>,
     ) -> Result<Buffer, Error> {
         let size = bytes.max(16).next_multiple_of(4);
-        let refused = |why: &str| {
-            Error::Device(format!(
-                "{} has no room for {what}, which takes {} MiB: {why}",
-                self.name,
-                size.div_ceil(1 << 20)
-            ))
-        };
+        let refused = |why: &str| self.no_room(what, size, why);
         if size > self.max_buffer {
             return Err(refused(&format!(
                 "its buffers end at {} MiB",
@@ -277,14 +284,16 @@ impl GpuDevice {
         })
     }
 
-    /// The pipeline of a kernel, or of the variant of it that is for this device, whose bind groups are laid out as `groups` say.
+    /// The pipeline of a kernel, or of the variant of it that is for this device, whose bind groups are laid out as `groups` say; with `textures`, a matrix among
+    /// them is a texture.
     pub(super) fn pipeline(
         &self,
         kernel: &Kernel,
         groups: &[Option<&BindGroupLayout>],
+        textures: bool,
     ) -> Pipeline {
         self.count();
-        let variant = kernel.variant(self.features_of(kernel));
+        let variant = kernel.variant(self.features_of(kernel, textures));
         let kernel = variant.as_ref().unwrap_or(kernel);
         let label = Some(&*kernel.name);
         let source = wgpu::ShaderModuleDescriptor {
@@ -415,9 +424,9 @@ mod tests {
         let open =
             |tuned| GpuDevice::create(adapter.clone(), Features::DEFAULT, tuned, |_, _| None);
         let device = open(tuned()).unwrap();
-        assert_eq!(device.features_of(measured), best);
-        assert_eq!(device.features_of(other), device.features());
+        assert_eq!(device.features_of(measured, false), best);
+        assert_eq!(device.features_of(other, false), device.features());
         let untouched = open(Tuned::nothing()).unwrap();
-        assert_eq!(untouched.features_of(measured), untouched.features());
+        assert_eq!(untouched.features_of(measured, false), untouched.features());
     }
 }

@@ -1,9 +1,13 @@
 //! Which buffer stands at which binding: group 0 belongs to a session, group 1 to the weights. The files under `shaders/` declare the same.
 
 use gpt_plan::{BufferId, ChoiceOp, Op};
-use wgpu::{BindGroupLayout, BindGroupLayoutEntry, BindingType, BufferBindingType, ShaderStages};
+use wgpu::{
+    BindGroupLayout, BindGroupLayoutEntry, BindingType, BufferBindingType, ShaderStages,
+    StorageTextureAccess, TextureViewDimension,
+};
 
 use super::device::GpuDevice;
+use super::texture;
 
 /// What a session binds for a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,11 +136,20 @@ pub const VECTORS: u32 = 0;
 pub const FIRST_PART: u32 = 1;
 pub const TABLE: u32 = 6;
 
-/// Group 1 of a step: how many parts its matrix has, and whether it reads vectors and a table (positions or angles).
+/// How a matrix is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MatrixSlots {
+    /// In so many buffers.
+    Parts(u32),
+    /// In one texture, whose elements have so many bytes.
+    Texture(u32),
+}
+
+/// Group 1 of a step: how its matrix is bound, and whether it reads vectors and a table (positions or angles).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WeightSlots {
     pub vectors: bool,
-    pub parts: u32,
+    pub matrix: MatrixSlots,
     pub table: bool,
 }
 
@@ -159,12 +172,18 @@ pub fn session_layout(device: &GpuDevice, slots: &[SlotEntry]) -> BindGroupLayou
 
 /// Group 1's layout.
 pub fn weight_layout(device: &GpuDevice, slots: WeightSlots) -> BindGroupLayout {
-    let parts = FIRST_PART..FIRST_PART + slots.parts;
-    let bindings = slots.vectors.then_some(VECTORS).into_iter();
-    let bindings = bindings.chain(parts).chain(slots.table.then_some(TABLE));
-    let entries: Vec<_> = bindings
-        .map(|binding| entry(binding, BufferBindingType::Storage { read_only: true }))
-        .collect();
+    let buffer = |binding| entry(binding, BufferBindingType::Storage { read_only: true });
+    let mut entries = Vec::new();
+    entries.extend(slots.vectors.then(|| buffer(VECTORS)));
+    match slots.matrix {
+        MatrixSlots::Parts(parts) => {
+            entries.extend((FIRST_PART..).take(parts as usize).map(buffer))
+        }
+        MatrixSlots::Texture(element_bytes) => {
+            entries.push(texture_entry(FIRST_PART, element_bytes));
+        }
+    }
+    entries.extend(slots.table.then(|| buffer(TABLE)));
     layout(device, &entries)
 }
 
@@ -177,6 +196,18 @@ pub fn layout(device: &GpuDevice, entries: &[BindGroupLayoutEntry]) -> BindGroup
             label: None,
             entries,
         })
+}
+
+/// A texture at `binding` that is read, whose elements have so many bytes.
+pub fn texture_entry(binding: u32, element_bytes: u32) -> BindGroupLayoutEntry {
+    BindGroupLayoutEntry {
+        ty: BindingType::StorageTexture {
+            access: StorageTextureAccess::ReadOnly,
+            format: texture::format(element_bytes),
+            view_dimension: TextureViewDimension::D2,
+        },
+        ..entry(binding, BufferBindingType::Storage { read_only: true })
+    }
 }
 
 /// A buffer at `binding`.

@@ -2,12 +2,16 @@
 
 use std::time::Instant;
 
-use gpt_plan::{Format, Kernel, MAX_BINDING};
-use gpt_shaders::{MEASURE_MULTIPLY, MEASURE_READ, Source};
-use wgpu::{BindGroup, BufferBindingType, BufferUsages, ComputePass, ComputePipeline};
+use gpt_plan::{Feature, Format, Kernel, MAX_BINDING, TEXTURE_WIDTH};
+use gpt_shaders::{MEASURE_MULTIPLY, MEASURE_READ, MEASURE_READ_TEXTURE, Source};
+use wgpu::{
+    BindGroup, BindGroupLayoutEntry, BindingResource, BufferBindingType, BufferUsages, ComputePass,
+    ComputePipeline,
+};
 
 use super::device::GpuDevice;
 use super::layout;
+use super::texture;
 use super::timestamps::Timestamps;
 use crate::Error;
 use crate::engine::Limits;
@@ -24,38 +28,48 @@ const MULTIPLICATIONS: u64 = 128;
 /// Workgroups that multiply: enough for the largest GPU, not too many for a processor.
 const MULTIPLYING: u32 = 1024;
 
+/// What a measurement reads.
+type Bound<'a> = (BindGroupLayoutEntry, BindingResource<'a>);
+
 impl GpuDevice {
     /// Measures it; takes a part of a second, or some seconds where the device is a processor.
     ///
     /// # Errors
     /// No room for 128 MiB, or a device that fails.
     pub fn limits(&self) -> Result<Limits, Error> {
-        let source = self.buffer("a measurement", MAX_BINDING, BufferUsages::STORAGE)?;
         let result = self.buffer("a measurement", 16, BufferUsages::STORAGE)?;
-        let layout = layout::layout(
-            self,
-            &[
-                layout::entry(0, BufferBindingType::Storage { read_only: true }),
-                layout::entry(1, BufferBindingType::Storage { read_only: false }),
-            ],
-        );
-        let entries = [(0, &source), (1, &result)].map(|(binding, buffer)| wgpu::BindGroupEntry {
-            binding,
-            resource: buffer.as_entire_binding(),
-        });
-        let group = self.bind_group("a measurement", &layout, &entries);
-        let seconds = |name: &'static str, file: &'static Source, groups: u32| {
-            let kernel = kernel(name, file);
-            let pipeline = self.pipeline(&kernel, &[Some(&layout)]);
+        // As matrices are kept.
+        let (buffer, texture);
+        let read_only = layout::entry(0, BufferBindingType::Storage { read_only: true });
+        let (read, source) = if self.features().has(Feature::Textures) {
+            let rows = (MAX_BINDING / (16 * u64::from(TEXTURE_WIDTH))) as u32;
+            texture =
+                texture::create(self, "a measurement", 16, rows)?.create_view(&Default::default());
+            let ty = layout::texture_entry(0, 16);
+            let view = BindingResource::TextureView(&texture);
+            (&MEASURE_READ_TEXTURE, (ty, view))
+        } else {
+            buffer = self.buffer("a measurement", MAX_BINDING, BufferUsages::STORAGE)?;
+            (&MEASURE_READ, (read_only, buffer.as_entire_binding()))
+        };
+        let seconds = |file: &'static Source, (ty, source): Bound<'_>, groups: u32| {
+            let written = BufferBindingType::Storage { read_only: false };
+            let layout = layout::layout(self, &[ty, layout::entry(1, written)]);
+            let entries = [(0, source), (1, result.as_entire_binding())]
+                .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource });
+            let group = self.bind_group("a measurement", &layout, &entries);
+            let pipeline = self.pipeline(&kernel(file), &[Some(&layout)], false);
             self.best(&pipeline.inner, &group, groups)
         };
         let reading = MAX_BINDING / (16 * LANES * READS);
         let operations = 2 * u64::from(MULTIPLYING) * LANES * CHAINS * MULTIPLICATIONS;
+        let few = self.buffer("a measurement", 16 * LANES, BufferUsages::STORAGE)?;
+        let few = (read_only, few.as_entire_binding());
+        let multiplying = seconds(&MEASURE_MULTIPLY, few, MULTIPLYING)?;
         let limits = Limits {
-            bytes: MAX_BINDING as f64 / seconds("read", &MEASURE_READ, reading as u32)?,
+            bytes: MAX_BINDING as f64 / seconds(read, source, reading as u32)?,
             // Whatever a matrix is stored in, it is multiplied in f32.
-            products: [operations as f64 / seconds("multiply", &MEASURE_MULTIPLY, MULTIPLYING)?;
-                Format::ALL.len()],
+            products: [operations as f64 / multiplying; Format::ALL.len()],
         };
         self.check()?;
         Ok(limits)
@@ -105,10 +119,10 @@ impl GpuDevice {
 }
 
 /// A file that is a kernel by itself: it runs with its example parameters.
-fn kernel(name: &'static str, file: &'static Source) -> Kernel {
+fn kernel(file: &'static Source) -> Kernel {
     let parameters = file.text.len() - file.essay().len() - file.body().len();
     Kernel {
-        name: name.into(),
+        name: file.name.into(),
         header: file.text[file.essay().len()..][..parameters].into(),
         parts: vec![file].into(),
         workgroup: LANES as u32,

@@ -15,6 +15,7 @@ mod limits;
 mod model;
 mod pack;
 mod session;
+mod texture;
 mod timestamps;
 mod trace;
 mod train;

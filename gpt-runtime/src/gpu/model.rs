@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use bytemuck::cast_slice;
 use gpt_plan::{
-    ChoiceOp, Format, Kernel, MatrixLayout, NO_KERNEL, Op, Place, Plan, STRIP, Step, TensorId,
-    TensorKind, vector_block, vector_offset,
+    ChoiceOp, Feature, Format, Kernel, MatrixLayout, NO_KERNEL, Op, Place, Plan, STRIP, Step,
+    TensorId, TensorKind, vector_block, vector_offset,
 };
-use wgpu::{BindGroup, BindGroupEntry, BindingResource, Buffer, BufferBinding, BufferUsages};
+use wgpu::{
+    BindGroup, BindGroupEntry, BindingResource, Buffer, BufferBinding, BufferUsages, TextureView,
+};
 
 use super::device::{GpuDevice, Pipeline};
-use super::layout::{self, FIRST_PART, SlotEntry, TABLE, VECTORS, WeightSlots};
+use super::layout::{self, FIRST_PART, MatrixSlots, SlotEntry, TABLE, VECTORS, WeightSlots};
 use super::pack::Packer;
 use super::session::GpuSession;
+use super::texture;
 use crate::Error;
 use crate::engine::{EngineModel, EngineSession, SessionOptions};
 use crate::weights::{Weights, rotary};
@@ -70,7 +73,7 @@ impl GpuModel {
         let mut matrices = Vec::new();
         let mut kernels: HashMap<u16, Groups> = HashMap::new();
         for (layer, step) in plan.walk() {
-            let matrix = Matrix::of(plan, step, layer, weights)?;
+            let matrix = Matrix::of(&device, plan, step, layer, weights)?;
             let format = matrix.map_or(Format::F32, |matrix| matrix.format);
             for kernel in [step.decode.of(format), step.prefill.of(format)] {
                 let slots = matrix.map(|matrix| matrix.slots);
@@ -150,8 +153,16 @@ struct Upload<'a> {
     /// Positions or rotary angles.
     table: Option<Buffer>,
     /// A matrix that two steps share (the tied head) is uploaded once.
-    matrices: HashMap<(TensorId, u32), Vec<Buffer>>,
+    matrices: HashMap<(TensorId, u32), Stored>,
     packer: Packer,
+}
+
+/// A matrix on the device.
+#[derive(Clone)]
+enum Stored {
+    /// In as many buffers as it has parts.
+    Parts(Vec<Buffer>),
+    Texture(TextureView),
 }
 
 /// The matrix that a step reads: what is known of it before it is read itself.
@@ -169,6 +180,7 @@ struct Matrix {
 impl Matrix {
     /// None if `step` has no matrix.
     fn of(
+        device: &GpuDevice,
         plan: &Plan,
         step: &Step,
         layer: u32,
@@ -198,9 +210,13 @@ impl Matrix {
                 gpt_plan::MAX_BINDING >> 20
             ))
         })?;
+        let texture = device.features().has(Feature::Textures) && layout.texture_rows().is_some();
         let slots = WeightSlots {
             vectors: !matches!(step.op, Op::Embed { .. }),
-            parts: layout.parts,
+            matrix: match texture {
+                true => MatrixSlots::Texture(layout.element_bytes),
+                false => MatrixSlots::Parts(layout.parts),
+            },
             table: match step.op {
                 Op::Embed { positions, .. } => positions.is_some(),
                 Op::Qkv { .. } => plan.spec.rotary(),
@@ -260,7 +276,7 @@ impl<'a> Upload<'a> {
     /// Group 1 of a step that reads `matrix`.
     fn step(&mut self, layer: u32, step: &Step, matrix: &Matrix) -> Result<BindGroup, Error> {
         let slots = matrix.slots;
-        let parts = self.parts(matrix)?;
+        let stored = self.stored(matrix)?;
         let mut entries = Vec::new();
         if slots.vectors {
             let resource = match step.op {
@@ -279,11 +295,12 @@ impl<'a> Upload<'a> {
                 resource,
             });
         }
-        for (binding, part) in (FIRST_PART..).zip(&parts) {
-            entries.push(BindGroupEntry {
-                binding,
-                resource: part.as_entire_binding(),
-            });
+        let resources: Vec<_> = match &stored {
+            Stored::Parts(parts) => parts.iter().map(Buffer::as_entire_binding).collect(),
+            Stored::Texture(view) => vec![BindingResource::TextureView(view)],
+        };
+        for (binding, resource) in (FIRST_PART..).zip(resources) {
+            entries.push(BindGroupEntry { binding, resource });
         }
         if let (true, Some(table)) = (slots.table, &self.table) {
             entries.push(BindGroupEntry {
@@ -295,23 +312,39 @@ impl<'a> Upload<'a> {
         Ok(self.device.bind_group(step.name, &layout, &entries))
     }
 
-    /// A matrix on the device, in as many buffers as it has parts.
-    fn parts(&mut self, matrix: &Matrix) -> Result<Vec<Buffer>, Error> {
+    /// A matrix on the device.
+    fn stored(&mut self, matrix: &Matrix) -> Result<Stored, Error> {
         let known = (matrix.id, matrix.layer);
-        if let Some(parts) = self.matrices.get(&known) {
-            return Ok(parts.clone());
+        if let Some(stored) = self.matrices.get(&known) {
+            return Ok(stored.clone());
         }
         let name = &self.plan.tensor(matrix.id).name;
         let tensor = self.weights.tensor(matrix.id, matrix.layer)?;
         let Matrix { layout, halves, .. } = matrix;
-        let parts: Vec<Buffer> = (0..layout.parts)
-            .map(|part| {
-                let packed = self.packer.pack(&tensor, layout, *halves, part);
-                self.device.upload(name, packed, BufferUsages::STORAGE)
-            })
-            .collect::<Result<_, _>>()?;
-        self.matrices.insert(known, parts.clone());
-        Ok(parts)
+        let stored = match matrix.slots.matrix {
+            MatrixSlots::Parts(parts) => {
+                let upload = |part| {
+                    let panels = layout.panels_of(part);
+                    let packed = self.packer.pack(&tensor, layout, *halves, panels);
+                    self.device.upload(name, packed, BufferUsages::STORAGE)
+                };
+                Stored::Parts((0..parts).map(upload).collect::<Result<_, _>>()?)
+            }
+            MatrixSlots::Texture(_) => {
+                let texture = texture::upload(
+                    self.device,
+                    name,
+                    &tensor,
+                    layout,
+                    *halves,
+                    &mut self.packer,
+                    texture::PIECE,
+                )?;
+                Stored::Texture(texture.create_view(&Default::default()))
+            }
+        };
+        self.matrices.insert(known, stored.clone());
+        Ok(stored)
     }
 }
 
@@ -382,8 +415,9 @@ fn pipelines(
 
 fn pipeline(device: &GpuDevice, kernel: &Kernel, (session, weights): Groups) -> Pipeline {
     let session = layout::session_layout(device, session);
+    let textures = weights.is_some_and(|slots| matches!(slots.matrix, MatrixSlots::Texture(_)));
     let weights = weights.map(|slots| layout::weight_layout(device, slots));
     let mut groups = vec![Some(&session)];
     groups.extend(weights.iter().map(Some));
-    device.pipeline(kernel, &groups)
+    device.pipeline(kernel, &groups, textures)
 }

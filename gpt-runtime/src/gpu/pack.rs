@@ -1,5 +1,7 @@
 //! A matrix in the order that shaders read: panels of eight rows, element by element, the rows side by side ([`MatrixLayout`]).
 
+use std::ops::Range;
+
 use gpt_plan::{Format, MatrixLayout, PANEL, STRIP};
 use half::f16;
 
@@ -19,15 +21,14 @@ impl Packer {
         }
     }
 
-    /// Part `part` of `tensor`, laid out by `layout`. In a gated MLP (`halves` of 2) strips of gate and up alternate.
+    /// Some panels of `tensor`, laid out by `layout`. In a gated MLP (`halves` of 2) strips of gate and up alternate.
     pub fn pack(
         &mut self,
         tensor: &HostTensor<'_>,
         layout: &MatrixLayout,
         halves: u32,
-        part: u32,
-    ) -> &[u8] {
-        let panels = layout.panels_of(part);
+        panels: Range<u32>,
+    ) -> &mut Vec<u8> {
         let bytes = layout.panel_bytes() as usize;
         self.packed.clear();
         self.packed.resize(panels.len() * bytes, 0);
@@ -42,7 +43,7 @@ impl Packer {
                 });
             }
         });
-        &self.packed
+        &mut self.packed
     }
 }
 

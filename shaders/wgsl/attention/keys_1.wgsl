@@ -6,7 +6,16 @@ const KV_WIDTH: u32 = 768u;
 // As many queries as go together.
 alias Queries = vec4<f32>;
 
-var<workgroup> q_tile: array<Queries, HEAD_DIM>;
+struct Eight { first: u32 }
+
+// Of the queries' columns, the eight from `first` on.
+fn eight(first: u32) -> Eight {
+    return Eight(first);
+}
+
+fn of_eight(eight: Eight, j: u32) -> Queries {
+    return Queries(f32(eight.first + j));
+}
 // ---- end of parameters ----
 
 @group(0) @binding(3) var<storage, read> k_cache: array<f32>;
@@ -15,8 +24,11 @@ var<workgroup> q_tile: array<Queries, HEAD_DIM>;
 fn score(key: u32, head: u32) -> Queries {
     let at = key * KV_WIDTH + head * HEAD_DIM;
     var sum = Queries(0.0);
-    for (var i = 0u; i < HEAD_DIM; i++) {
-        sum = fma(Queries(k_cache[at + i]), q_tile[i], sum);
+    for (var i = 0u; i < HEAD_DIM; i += 8u) {
+        let columns = eight(i);
+        for (var j = 0u; j < min(8u, HEAD_DIM - i); j++) {
+            sum = fma(Queries(k_cache[at + i + j]), of_eight(columns, j), sum);
+        }
     }
     return sum;
 }

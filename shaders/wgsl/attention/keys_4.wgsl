@@ -6,7 +6,16 @@ const KV_WIDTH: u32 = 768u;
 // As many queries as go together.
 alias Queries = vec4<f32>;
 
-var<workgroup> q_tile: array<Queries, HEAD_DIM>;
+struct Eight { first: u32 }
+
+// Of the queries' columns, the eight from `first` on.
+fn eight(first: u32) -> Eight {
+    return Eight(first);
+}
+
+fn of_eight(eight: Eight, j: u32) -> Queries {
+    return Queries(f32(eight.first + j));
+}
 // ---- end of parameters ----
 
 @group(0) @binding(3) var<storage, read> k_cache: array<vec4<f32>>;
@@ -15,12 +24,15 @@ var<workgroup> q_tile: array<Queries, HEAD_DIM>;
 fn score(key: u32, head: u32) -> Queries {
     let at = (key * KV_WIDTH + head * HEAD_DIM) / 4u;
     var sum = Queries(0.0);
-    for (var i = 0u; i < HEAD_DIM / 4u; i++) {
-        let k = k_cache[at + i];
-        sum = fma(Queries(k.x), q_tile[4u * i], sum);
-        sum = fma(Queries(k.y), q_tile[4u * i + 1u], sum);
-        sum = fma(Queries(k.z), q_tile[4u * i + 2u], sum);
-        sum = fma(Queries(k.w), q_tile[4u * i + 3u], sum);
+    for (var i = 0u; i < HEAD_DIM; i += 8u) {
+        let columns = eight(i);
+        for (var j = 0u; j < min(8u, HEAD_DIM - i); j += 4u) {
+            let k = k_cache[at + (i + j) / 4u];
+            sum = fma(Queries(k.x), of_eight(columns, j), sum);
+            sum = fma(Queries(k.y), of_eight(columns, j + 1u), sum);
+            sum = fma(Queries(k.z), of_eight(columns, j + 2u), sum);
+            sum = fma(Queries(k.w), of_eight(columns, j + 3u), sum);
+        }
     }
     return sum;
 }

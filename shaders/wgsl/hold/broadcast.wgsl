@@ -26,17 +26,17 @@ fn hold(first: u32) -> Held {
 }
 
 fn rows_0(held: Held) -> Rows {
-    return Rows(subgroupBroadcast(held.low, 0u), subgroupBroadcast(held.high, 0u), subgroupBroadcast(held.low, 1u), subgroupBroadcast(held.high, 1u));
+    return Rows(subgroupShuffle(held.low, 0u), subgroupShuffle(held.high, 0u), subgroupShuffle(held.low, 1u), subgroupShuffle(held.high, 1u));
 }
 
 fn rows_1(held: Held) -> Rows {
-    return Rows(subgroupBroadcast(held.low, 2u), subgroupBroadcast(held.high, 2u), subgroupBroadcast(held.low, 3u), subgroupBroadcast(held.high, 3u));
+    return Rows(subgroupShuffle(held.low, 2u), subgroupShuffle(held.high, 2u), subgroupShuffle(held.low, 3u), subgroupShuffle(held.high, 3u));
 }
 
 fn rows_2(held: Held) -> Rows {
-    return Rows(subgroupBroadcast(held.low, 4u), subgroupBroadcast(held.high, 4u), subgroupBroadcast(held.low, 5u), subgroupBroadcast(held.high, 5u));
+    return Rows(subgroupShuffle(held.low, 4u), subgroupShuffle(held.high, 4u), subgroupShuffle(held.low, 5u), subgroupShuffle(held.high, 5u));
 }
 
 fn rows_3(held: Held) -> Rows {
-    return Rows(subgroupBroadcast(held.low, 6u), subgroupBroadcast(held.high, 6u), subgroupBroadcast(held.low, 7u), subgroupBroadcast(held.high, 7u));
+    return Rows(subgroupShuffle(held.low, 6u), subgroupShuffle(held.high, 6u), subgroupShuffle(held.low, 7u), subgroupShuffle(held.high, 7u));
 }

@@ -1,29 +1,32 @@
-// The greatest of all invocations' scores, through the workgroup's memory.
+// The greatest of all invocations' values, through the workgroup's memory.
 
 const LANES: u32 = 64u;
 
 // As many queries as go together.
 alias Queries = vec4<f32>;
 
-var<workgroup> weights: array<Queries, LANES>;
-var<workgroup> some: array<Queries, LANES>;
+// Places of workgroup memory: one for each invocation, and 16 more.
+const WEIGHTS: u32 = 0u;
+const SOME: u32 = 64u;
+
+var<workgroup> memory: array<Queries, 128>;
 // ---- end of parameters ----
 
-// The greatest of all invocations' scores, for all of them.
+// The greatest of all invocations' values, for all of them.
 fn lanes_maximum(lane: u32, own: Queries) -> Queries {
-    weights[lane] = own;
+    memory[WEIGHTS + lane] = own;
     workgroupBarrier();
     if lane < 16u {
         var greatest = own;
         for (var i = 1u; i < LANES / 16u; i++) {
-            greatest = max(greatest, weights[i * 16u + lane]);
+            greatest = max(greatest, memory[WEIGHTS + i * 16u + lane]);
         }
-        some[lane] = greatest;
+        memory[SOME + lane] = greatest;
     }
     workgroupBarrier();
-    var greatest = some[0];
+    var greatest = memory[SOME];
     for (var i = 1u; i < 16u; i++) {
-        greatest = max(greatest, some[i]);
+        greatest = max(greatest, memory[SOME + i]);
     }
     return greatest;
 }

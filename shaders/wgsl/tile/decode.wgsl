@@ -34,20 +34,33 @@ fn affine(column: u32) -> vec2<f32> {
 fn input(r: u32, row: u32, column: u32, by: vec2<f32>) -> f32 {
     return f32(r + row + column) * by.x + by.y;
 }
+
+struct Eight { first: u32 }
+
+fn eight(first: u32) -> Eight {
+    return Eight(first);
+}
+
+fn of_eight(eight: Eight, j: u32) -> Shared {
+    return memory[eight.first + j];
+}
 // ---- end of parameters ----
 
 // Those that share a norm; outputs, which come in one turn; and blocks of a filling of the tile.
 const SHARE: u32 = LANES;
 const TURNS: u32 = 1u;
 const FEATURES: u32 = STRIPS * 32u / HALVES;
-const CHUNK_BLOCKS: u32 = min((MEMORY - STRIPS * LANES) / (BLOCK_QUADS * 4u), BLOCKS);
+const CHUNK_BLOCKS: u32 = min((MEMORY - STRIPS * LANES - 32u) / (BLOCK_QUADS * 4u), BLOCKS);
 
 const SLICE_BLOCKS: u32 = (CHUNK_BLOCKS + SLICES - 1u) / SLICES;
 
 alias Sums = array<f32, STRIPS>;
 
-// Four columns each.
-var<workgroup> tile: array<vec4<f32>, CHUNK_BLOCKS * BLOCK_QUADS>;
+// Four columns each; and room for what is read with the last of them.
+alias Shared = vec4<f32>;
+const ROOM: u32 = CHUNK_BLOCKS * BLOCK_QUADS + 8u;
+
+var<workgroup> memory: array<Shared, ROOM>;
 // [feature / 32][slice][feature % 32].
 var<workgroup> shared_sums: array<f32, STRIPS * LANES>;
 
@@ -73,7 +86,7 @@ fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
         workgroupBarrier();
         for (var i = lane; i < CHUNK_BLOCKS * BLOCK_QUADS; i += LANES) {
             let column = 4u * (start * BLOCK_QUADS + i);
-            tile[i] = vec4<f32>(
+            memory[i] = Shared(
                 input_at(first, column),
                 input_at(first, column + 1u),
                 input_at(first, column + 2u),
@@ -88,10 +101,11 @@ fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
             for (var i = 0u; i < STRIPS; i++) {
                 blocks[i] = load(32u * min(strip + i, LAST_STRIP) + own, start + b);
             }
+            let columns = eight(b * BLOCK_QUADS);
             for (var step = 0u; step < BLOCK_QUADS; step++) {
                 // Slices begin at different columns, whose inputs lie in different banks of memory.
                 let j = (step + slice) % BLOCK_QUADS;
-                let inputs = tile[b * BLOCK_QUADS + j];
+                let inputs = of_eight(columns, j);
                 for (var i = 0u; i < STRIPS; i++) {
                     sums[i] += dot(quad(blocks[i], j), inputs);
                 }

@@ -7,19 +7,28 @@ const LANES: u32 = 256u;
 struct Run { tokens: u32, rows: u32, first: u32, replace: u32, scale: f32, key: u32, threshold: u32, keep: f32 }
 @group(0) @binding(0) var<uniform> run: Run;
 
-var<workgroup> lanes: array<f32, LANES>;
-
-fn lanes_sum(lane: u32, value: f32) -> f32 {
+fn row_sum(lane: u32, value: f32) -> f32 {
     return value;
 }
+
+fn lanes_maximum(lane: u32, own: Queries) -> Queries {
+    return own;
+}
 // ---- end of parameters ----
+
+// What a maximum is found of, and workgroup memory for it.
+alias Queries = f32;
+
+const WEIGHTS: u32 = 0u;
+const SOME: u32 = LANES;
+
+var<workgroup> memory: array<Queries, 2u * LANES>;
 
 @group(1) @binding(0) var<storage, read_write> logits: array<f32>;
 @group(1) @binding(1) var<storage, read> targets: array<u32>;
 @group(1) @binding(2) var<storage, read_write> losses: array<f32>;
 
-@compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn work(group: vec3<u32>, lane: u32) {
     let row = run.first + group.y;
     let start = group.y * VOCAB_STRIDE;
     let came = targets[row];
@@ -32,7 +41,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var i = lane; i < VOCAB; i += LANES) {
         sum += exp(max(logits[start + i] - greatest, -87.0));
     }
-    sum = lanes_sum(lane, sum);
+    sum = row_sum(lane, sum);
     for (var i = lane; i < VOCAB; i += LANES) {
         let above = logits[start + i] - greatest;
         var d = exp(max(above, -87.0)) / sum;
@@ -42,18 +51,4 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         logits[start + i] = d * run.scale;
     }
-}
-
-fn lanes_maximum(lane: u32, value: f32) -> f32 {
-    lanes[lane] = value;
-    for (var half = LANES / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if lane < half {
-            lanes[lane] = max(lanes[lane], lanes[lane + half]);
-        }
-    }
-    workgroupBarrier();
-    let greatest = lanes[0];
-    workgroupBarrier();
-    return greatest;
 }

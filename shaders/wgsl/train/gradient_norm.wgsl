@@ -2,7 +2,7 @@
 
 const LANES: u32 = 256u;
 
-fn lanes_sum(lane: u32, value: f32) -> f32 {
+fn row_sum(lane: u32, value: f32) -> f32 {
     return value;
 }
 // ---- end of parameters ----
@@ -27,7 +27,7 @@ fn main(
     for (var i = group.x * LANES + lane; i < piece.quads; i += groups.x * LANES) {
         own = fma(gradients[i], gradients[i], own);
     }
-    let sum = lanes_sum(lane, own.x + own.y + (own.z + own.w));
+    let sum = row_sum(lane, own.x + own.y + (own.z + own.w));
     if lane == 0u {
         sums[piece.first + group.x] = sum;
     }

@@ -17,8 +17,7 @@ fn shift(column: u32) -> f32 {
 @group(1) @binding(1) var<storage, read> gamma: array<f32>;
 @group(1) @binding(4) var<storage, read_write> out: array<f32>;
 
-@compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn work(group: vec3<u32>, lane: u32) {
     let at = group.y * EMBED_STRIDE;
     let own = row_statistics(group.y, lane);
     for (var i = lane; i < EMBED; i += LANES) {

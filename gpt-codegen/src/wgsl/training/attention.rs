@@ -10,10 +10,16 @@ const TOGETHER: u32 = 4;
 
 impl Kernels<'_> {
     pub(super) fn attention(&mut self) -> u16 {
+        let (qkv, _) = self.read_parts();
         let parts = vec![
+            &files::ENTRY_PLAIN,
             &files::TRAIN_RUN,
             self.mask_part(),
             self.drop_part(),
+            qkv,
+            &files::MAXIMUM_MEMORY,
+            &files::EIGHT_MEMORY,
+            &files::TRAIN_ATTENTION_SLICES,
             &files::TRAIN_ATTENTION_FORWARD,
         ];
         let (header, grid) = self.heads("attention", self.spec.heads);
@@ -33,7 +39,19 @@ impl Kernels<'_> {
         };
         let parts = |kernel| {
             let (mask, drop) = (self.mask_part(), self.drop_part());
-            vec![&files::TRAIN_RUN, mask, drop, rotary, kernel]
+            let (qkv, da) = self.read_parts();
+            vec![
+                &files::ENTRY_PLAIN,
+                &files::TRAIN_RUN,
+                mask,
+                drop,
+                rotary,
+                qkv,
+                da,
+                &files::EIGHT_MEMORY,
+                &files::TRAIN_ATTENTION_SLICES,
+                kernel,
+            ]
         };
         let queries = parts(&files::TRAIN_ATTENTION_QUERIES);
         let keys = parts(&files::TRAIN_ATTENTION_KEYS);
@@ -51,11 +69,25 @@ impl Kernels<'_> {
         }
     }
 
+    /// How rows of queries, keys and values, and of gradients, are read.
+    fn read_parts(&self) -> (&'static files::Source, &'static files::Source) {
+        if self.spec.head_dim.is_multiple_of(4) {
+            (
+                &files::TRAIN_ATTENTION_QKV_QUADS,
+                &files::TRAIN_ATTENTION_DA_QUADS,
+            )
+        } else {
+            (
+                &files::TRAIN_ATTENTION_QKV_SINGLE,
+                &files::TRAIN_ATTENTION_DA_SINGLE,
+            )
+        }
+    }
+
     fn heads(&self, what: &str, groups: u32) -> (Header, Grid) {
         let spec = self.spec;
-        // Heads are at most 256 wide (`check`), so a workgroup has an invocation for each column.
-        let columns = spec.head_dim.next_power_of_two().max(16);
-        let lanes = columns.max(LANES);
+        // Heads are at most 256 wide (`check`), so a workgroup has an invocation for each quad. Eight neighbours are on the same row.
+        let row_lanes = spec.head_dim.div_ceil(4).next_power_of_two().max(8);
         let mut header = self.header(what);
         let mut size = |name, value, doc| header.size(name, value, doc);
         size("HEAD_DIM", spec.head_dim, "width of a head");
@@ -78,17 +110,16 @@ impl Kernels<'_> {
             stride(BufferName::A),
             "from a row of the output to the next",
         );
-        size("LANES", lanes, "invocations of a workgroup");
+        size("LANES", LANES, "invocations of a workgroup");
         size(
-            "COLUMNS",
-            columns,
-            "invocations side by side on a row of values",
+            "ROW_LANES",
+            row_lanes,
+            "invocations side by side on a row of a head",
         );
-        size("SLICES", lanes / columns, "such sets of invocations");
         let scale = 1.0 / f64::from(spec.head_dim).sqrt();
         header.number("SCALE", scale, "1 / sqrt(HEAD_DIM)");
         let grid = Grid {
-            lanes,
+            lanes: LANES,
             rows: TOGETHER,
             groups,
         };

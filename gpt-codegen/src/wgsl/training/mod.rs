@@ -46,15 +46,6 @@ struct Grid {
     groups: u32,
 }
 
-impl Grid {
-    /// A workgroup for each row.
-    const ROW: Grid = Grid {
-        lanes: LANES,
-        rows: 1,
-        groups: 1,
-    };
-}
-
 impl<'a> Kernels<'a> {
     pub fn new(
         model: &'a str,
@@ -88,7 +79,7 @@ impl<'a> Kernels<'a> {
             TrainOp::Dropped { .. } => vec![self.dropped()],
             TrainOp::Add { .. } => {
                 let header = self.rows("what comes back from two sides");
-                vec![self.add("add", header, vec![&files::TRAIN_ADD], Grid::ROW)]
+                vec![self.add("add", header, vec![&files::TRAIN_ADD], self.row())]
             }
             TrainOp::LinearInput { weight, dy, into } => {
                 vec![self.backward(weight, dy.name, into)]
@@ -122,7 +113,11 @@ impl<'a> Kernels<'a> {
         self.add(gpt_plan::ADAMW, header, vec![&files::TRAIN_ADAMW], grid(1));
         let mut header = self.header("the gradients' squares");
         header.size("LANES", SUM_LANES, "invocations of a workgroup");
-        let parts = vec![&files::TRAIN_LANES, &files::TRAIN_GRADIENT_NORM];
+        let parts = vec![
+            &files::SUM_ROOM,
+            &files::SUM_MEMORY,
+            &files::TRAIN_GRADIENT_NORM,
+        ];
         self.add(gpt_plan::GRADIENT_NORM, header, parts, grid(NORM_GROUPS));
         (self.kernels, self.in_f16)
     }
@@ -167,8 +162,17 @@ impl<'a> Kernels<'a> {
             self.buffer(BufferName::X).stride,
             "from one of its rows to the next",
         );
-        header.size("LANES", LANES, "invocations of a workgroup");
+        header.size("LANES", self.row().lanes, "invocations of a workgroup");
         header
+    }
+
+    /// A workgroup for each row of the stream: where that is narrow, of few invocations, as those wait for each other.
+    fn row(&self) -> Grid {
+        Grid {
+            lanes: (self.spec.embed / 4).next_power_of_two().clamp(16, LANES),
+            rows: 1,
+            groups: 1,
+        }
     }
 
     fn buffer(&self, name: BufferName) -> &'a TrainBuffer {
@@ -200,19 +204,24 @@ impl<'a> Kernels<'a> {
             self.drop_part(),
             &files::TRAIN_EMBED,
         ];
-        self.add("embed", header, parts, Grid::ROW)
+        self.add("embed", header, parts, self.row())
     }
 
     fn norm(&mut self, norm: NormRef, made: bool) -> u16 {
         let mut header = self.rows(if made { "a norm" } else { "a norm, once more" });
-        let mut parts = Vec::new();
+        let mut parts = vec![&files::ENTRY_PLAIN];
         if made {
             let (file, eps) = match self.spec.norm {
                 Norm::LayerNorm { eps } => (&files::TRAIN_NORM_LAYER, eps),
                 Norm::RmsNorm { eps } => (&files::TRAIN_NORM_RMS, eps),
             };
             header.number("EPSILON", eps, "added to the variance");
-            parts.extend([&files::TRAIN_LANES, file, &files::TRAIN_NORM_MADE]);
+            parts.extend([
+                &files::SUM_ROOM,
+                &files::SUM_MEMORY,
+                file,
+                &files::TRAIN_NORM_MADE,
+            ]);
         } else {
             parts.push(&files::TRAIN_NORM_KEPT);
         }
@@ -223,7 +232,7 @@ impl<'a> Kernels<'a> {
         });
         parts.push(&files::TRAIN_NORM);
         let name = if made { "norm" } else { "norm_again" };
-        self.add(name, header, parts, Grid::ROW)
+        self.add(name, header, parts, self.row())
     }
 
     fn norm_input(&mut self, _: NormRef, also: bool, add: bool) -> u16 {
@@ -238,8 +247,14 @@ impl<'a> Kernels<'a> {
             (_, true) => ("norm_input_adds", &files::TRAIN_STREAM_ADDS),
             _ => ("norm_input_ends", &files::TRAIN_STREAM_ENDS),
         };
-        let parts = vec![&files::TRAIN_LANES, stream, &files::TRAIN_NORM_INPUT];
-        self.add(name, header, parts, Grid::ROW)
+        let parts = vec![
+            &files::ENTRY_PLAIN,
+            &files::SUM_ROOM,
+            &files::SUM_MEMORY,
+            stream,
+            &files::TRAIN_NORM_INPUT,
+        ];
+        self.add(name, header, parts, self.row())
     }
 
     fn norm_weight(&mut self, norm: NormRef, also: bool) -> u16 {
@@ -293,13 +308,16 @@ impl<'a> Kernels<'a> {
         header.size("VOCAB_STRIDE", logits.stride, "from a row to the next");
         header.size("LANES", VOCAB_LANES, "invocations of a workgroup");
         let parts = vec![
+            &files::ENTRY_PLAIN,
             &files::TRAIN_RUN,
-            &files::TRAIN_LANES,
+            &files::SUM_ROOM,
+            &files::SUM_MEMORY,
+            &files::MAXIMUM_MEMORY,
             &files::TRAIN_CROSS_ENTROPY,
         ];
         let grid = Grid {
             lanes: VOCAB_LANES,
-            ..Grid::ROW
+            ..self.row()
         };
         self.add("cross_entropy", header, parts, grid)
     }
@@ -307,23 +325,24 @@ impl<'a> Kernels<'a> {
     fn dropped(&mut self) -> u16 {
         let header = self.rows("a gradient through a mask");
         let parts = vec![&files::TRAIN_RUN, self.drop_part(), &files::TRAIN_DROPPED];
-        self.add("dropped", header, parts, Grid::ROW)
+        self.add("dropped", header, parts, self.row())
     }
 
     fn embed_weight(&mut self, positions: bool) -> Vec<u16> {
         let mut header = self.rows("the gradient of the embedding");
         header.size("REMAINDERS", REMAINDERS, "workgroups that share a column");
+        let lanes = self.row().lanes;
         let grid = Grid {
-            lanes: LANES,
+            lanes,
             rows: REMAINDERS,
-            groups: self.spec.embed.div_ceil(LANES),
+            groups: self.spec.embed.div_ceil(lanes),
         };
         let parts = vec![&files::TRAIN_RUN, &files::TRAIN_EMBED_WEIGHT];
         let mut kernels = vec![self.add("embed_weight", header, parts, grid)];
         if positions {
             let header = self.rows("the gradient of the positions");
             let parts = vec![&files::TRAIN_RUN, &files::TRAIN_POSITIONS_GRADIENT];
-            kernels.push(self.add("positions_weight", header, parts, Grid::ROW));
+            kernels.push(self.add("positions_weight", header, parts, self.row()));
         }
         kernels
     }

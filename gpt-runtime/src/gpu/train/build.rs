@@ -304,7 +304,7 @@ impl<'a> Builder<'a> {
                     scope.spawn(move || {
                         let built = occurred.iter().map(|(kernel, second)| {
                             let kernel = &kernels[usize::from(*kernel)];
-                            device.pipeline(kernel, &[Some(first), Some(second)])
+                            device.pipeline(kernel, &[Some(first), Some(second)], false)
                         });
                         built.collect::<Vec<_>>()
                     })

@@ -1,5 +1,5 @@
 // The gradients of four keys and values, from all queries that see them, head after head of those that share them: dv = drop(p)^T da and
-// dk = ds^T q / sqrt(head_dim), with p and ds as for the queries. An invocation makes those of one query, and gathers a column.
+// dk = ds^T q / sqrt(head_dim), with p and ds as for the queries. An invocation makes those of one query, and gathers four columns.
 
 const HEAD_DIM: u32 = 64u;
 const HEADS: u32 = 12u;
@@ -12,9 +12,8 @@ const QKV_STRIDE: u32 = 2320u;
 const A_STRIDE: u32 = 784u;
 const SCALE: f32 = 0.125;
 const LANES: u32 = 64u;
-// Invocations side by side on a row, at least HEAD_DIM; and how many such sets there are.
-const COLUMNS: u32 = 64u;
-const SLICES: u32 = 1u;
+// Invocations side by side on a row of a head, four columns each.
+const ROW_LANES: u32 = 16u;
 
 struct Run { tokens: u32, rows: u32, first: u32, replace: u32, scale: f32, key: u32, threshold: u32, keep: f32 }
 @group(0) @binding(0) var<uniform> run: Run;
@@ -31,108 +30,162 @@ fn factor(index: u32) -> f32 {
     return 1.0;
 }
 
+fn qkv_quad(at: u32, column: u32) -> vec4<f32> {
+    return vec4<f32>(f32(at + column));
+}
+
+fn da_quad(at: u32, column: u32) -> vec4<f32> {
+    return vec4<f32>(f32(at + column));
+}
+
 fn turned(position: u32, column: u32, pair: vec2<f32>, direction: f32) -> vec2<f32> {
     return pair;
 }
+
+struct Eight { first: u32 }
+
+fn eight(first: u32) -> Eight {
+    return Eight(first);
+}
+
+fn of_eight(eight: Eight, j: u32) -> Queries {
+    return memory[eight.first + j];
+}
+
+fn settle(slice: u32, quad: u32, sums: mat4x4<f32>) {}
+
+fn settled(column: u32) -> Queries {
+    return memory[column];
+}
 // ---- end of parameters ----
 
-@group(1) @binding(0) var<storage, read> qkv: array<f32>;
 @group(1) @binding(1) var<storage, read> lse: array<f32>;
 @group(1) @binding(2) var<storage, read> delta: array<f32>;
-@group(1) @binding(3) var<storage, read> da: array<f32>;
 @group(1) @binding(4) var<storage, read_write> d_qkv: array<f32>;
 
-// [column][key].
-var<workgroup> k_tile: array<vec4<f32>, HEAD_DIM>;
-var<workgroup> v_tile: array<vec4<f32>, HEAD_DIM>;
-// What weighs the queries, and what weighs the gradients of what they gathered; then what the slices gathered.
-var<workgroup> k_weights: array<vec4<f32>, LANES>;
-var<workgroup> v_weights: array<vec4<f32>, LANES>;
+// Keys here, but the name is that of all attention.
+alias Queries = vec4<f32>;
 
-@compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+// Sets of invocations that have a row each; columns that those of a set have, some of which may not exist.
+const SLICES: u32 = LANES / ROW_LANES;
+const TILE: u32 = 4u * ROW_LANES;
+
+// Workgroup memory: keys and values by column; what weighs the queries, and what weighs the gradients of what they gathered. In the end, what the slices gathered.
+const VALUES: u32 = TILE;
+const K_WEIGHTS: u32 = 2u * TILE;
+const V_WEIGHTS: u32 = 2u * TILE + LANES;
+const ROOM: u32 = max(2u * TILE + 2u * LANES, 4u * LANES);
+
+alias Shared = Queries;
+
+var<workgroup> memory: array<Shared, ROOM>;
+
+fn work(group: vec3<u32>, lane: u32) {
     let start = group.z * run.tokens;
     let first = group.y * 4u;
     let keys = min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(run.tokens - 1u));
     let k = (start + keys) * QKV_STRIDE + Q_WIDTH + group.x * HEAD_DIM;
-    for (var i = lane; i < HEAD_DIM; i += LANES) {
-        let at = k + i;
-        k_tile[i] = SCALE * vec4<f32>(qkv[at.x], qkv[at.y], qkv[at.z], qkv[at.w]);
-        v_tile[i] = vec4<f32>(
-            qkv[at.x + KV_WIDTH],
-            qkv[at.y + KV_WIDTH],
-            qkv[at.z + KV_WIDTH],
-            qkv[at.w + KV_WIDTH],
-        );
+    let v = k + KV_WIDTH;
+    for (var i = 4u * lane; i < HEAD_DIM; i += 4u * LANES) {
+        // By column.
+        let own_keys = transpose(mat4x4<f32>(qkv_quad(k.x, i), qkv_quad(k.y, i), qkv_quad(k.z, i), qkv_quad(k.w, i)));
+        let own_values = transpose(mat4x4<f32>(qkv_quad(v.x, i), qkv_quad(v.y, i), qkv_quad(v.z, i), qkv_quad(v.w, i)));
+        for (var c = 0u; c < 4u; c++) {
+            memory[i + c] = SCALE * own_keys[c];
+            memory[VALUES + i + c] = own_values[c];
+        }
     }
-    workgroupBarrier();
-
-    let column = lane % COLUMNS;
-    let slice = lane / COLUMNS;
-    var d_k = vec4<f32>(0.0);
-    var d_v = vec4<f32>(0.0);
+    let slice = lane / ROW_LANES;
+    // Columns that do not exist are the last ones once more, and are dropped. So is a query too many, which nothing weighs. Where to read moves on as in `forward`.
+    let column = min(4u * (lane % ROW_LANES), (HEAD_DIM - 1u) / 4u * 4u);
+    var d_k = mat4x4<f32>();
+    var d_v = mat4x4<f32>();
     for (var head = group.x * GROUP; head < (group.x + 1u) * GROUP; head++) {
         let q = start * QKV_STRIDE + head * HEAD_DIM;
         let d = start * A_STRIDE + head * HEAD_DIM;
+        let last = run.tokens - 1u;
+        let from_row = seen_from(first);
+        let own_row = min(from_row + lane, last);
+        var q_at = q + own_row * QKV_STRIDE;
+        var d_at = d + own_row * A_STRIDE;
+        var q_gather = q + (from_row + 8u * slice) * QKV_STRIDE;
+        var d_gather = d + (from_row + 8u * slice) * A_STRIDE;
+        let q_last = q + last * QKV_STRIDE;
+        let d_last = d + last * A_STRIDE;
+        workgroupBarrier();
         for (var block = seen_from(first); block < run.tokens; block += LANES) {
-            let query = block + lane;
-            var own_k = vec4<f32>(0.0);
-            var own_v = vec4<f32>(0.0);
-            if query < run.tokens {
-                var score = vec4<f32>(0.0);
-                var d_p = vec4<f32>(0.0);
-                for (var i = 0u; i < HEAD_DIM; i++) {
-                    score = fma(vec4<f32>(qkv[q + query * QKV_STRIDE + i]), k_tile[i], score);
-                    d_p = fma(vec4<f32>(da[d + query * A_STRIDE + i]), v_tile[i], d_p);
+            let query = min(block + lane, last);
+            var score = vec4<f32>(0.0);
+            var d_p = vec4<f32>(0.0);
+            // Eight neighbours stay or go together.
+            let columns = select(0u, HEAD_DIM, block + lane / 8u * 8u < run.tokens);
+            for (var i = 0u; i < columns; i += 8u) {
+                let own_keys = eight(i);
+                let own_values = eight(VALUES + i);
+                for (var j = 0u; j < min(8u, HEAD_DIM - i); j += 4u) {
+                    let queries = qkv_quad(q_at, i + j);
+                    let gradients = da_quad(d_at, i + j);
+                    for (var c = 0u; c < 4u; c++) {
+                        score = fma(vec4<f32>(queries[c]), of_eight(own_keys, j + c), score);
+                        d_p = fma(vec4<f32>(gradients[c]), of_eight(own_values, j + c), d_p);
+                    }
                 }
-                let kept_at = (start + query) * HEADS + head;
-                let numbers = ((group.z * HEADS + head) * run.tokens + query) * run.tokens + keys;
-                let kept = vec4<f32>(factor(numbers.x), factor(numbers.y), factor(numbers.z), factor(numbers.w));
-                let p = exp(clamp(score - lse[kept_at], vec4<f32>(-87.0), vec4<f32>(87.0)));
-                let sees = keys < vec4<u32>(seen(query));
-                own_v = select(own_v, kept * p, sees);
-                own_k = select(own_k, SCALE * p * (kept * d_p - delta[kept_at]), sees);
             }
-            k_weights[lane] = own_k;
-            v_weights[lane] = own_v;
+            let kept_at = (start + query) * HEADS + head;
+            let numbers = ((group.z * HEADS + head) * run.tokens + query) * run.tokens + keys;
+            let kept = vec4<f32>(factor(numbers.x), factor(numbers.y), factor(numbers.z), factor(numbers.w));
+            let p = exp(clamp(score - lse[kept_at], vec4<f32>(-87.0), vec4<f32>(87.0)));
+            let sees = keys < vec4<u32>(select(0u, seen(query), block + lane < run.tokens));
+            memory[V_WEIGHTS + lane] = select(vec4<f32>(0.0), kept * p, sees);
+            memory[K_WEIGHTS + lane] = select(vec4<f32>(0.0), SCALE * p * (kept * d_p - delta[kept_at]), sees);
             workgroupBarrier();
-            if column < HEAD_DIM {
-                let end = min(LANES, run.tokens - block);
-                for (var i = slice; i < end; i += SLICES) {
-                    d_k = fma(k_weights[i], vec4<f32>(qkv[q + (block + i) * QKV_STRIDE + column]), d_k);
-                    d_v = fma(v_weights[i], vec4<f32>(da[d + (block + i) * A_STRIDE + column]), d_v);
+            let end = min(LANES, run.tokens - block);
+            for (var i = 0u; i < end; i += 8u * SLICES) {
+                if i + 8u * slice < end {
+                    let k_weights = eight(K_WEIGHTS + i + 8u * slice);
+                    let v_weights = eight(V_WEIGHTS + i + 8u * slice);
+                    var x_at = q_gather;
+                    var y_at = d_gather;
+                    for (var j = 0u; j < 8u; j++) {
+                        let x = qkv_quad(min(x_at, q_last), column);
+                        let y = da_quad(min(y_at, d_last), column);
+                        x_at += QKV_STRIDE;
+                        y_at += A_STRIDE;
+                        let of_k = of_eight(k_weights, j);
+                        let of_v = of_eight(v_weights, j);
+                        d_k += mat4x4<f32>(x.x * of_k, x.y * of_k, x.z * of_k, x.w * of_k);
+                        d_v += mat4x4<f32>(y.x * of_v, y.y * of_v, y.z * of_v, y.w * of_v);
+                    }
                 }
+                q_gather += 8u * SLICES * QKV_STRIDE;
+                d_gather += 8u * SLICES * A_STRIDE;
             }
+            q_at = min(q_at + LANES * QKV_STRIDE, q_last);
+            d_at = min(d_at + LANES * A_STRIDE, d_last);
             workgroupBarrier();
         }
     }
 
-    k_weights[lane] = d_k;
-    v_weights[lane] = d_v;
+    settle(slice, lane % ROW_LANES, d_v);
     workgroupBarrier();
-    if lane < HEAD_DIM {
-        for (var i = 1u; i < SLICES; i++) {
-            d_v += v_weights[i * COLUMNS + lane];
-        }
-        write(start, first, group.x * HEAD_DIM + lane + KV_WIDTH, d_v);
+    for (var i = lane; i < HEAD_DIM; i += LANES) {
+        write(start, first, group.x * HEAD_DIM + i + KV_WIDTH, settled(i));
     }
+    workgroupBarrier();
+    settle(slice, lane % ROW_LANES, d_k);
+    workgroupBarrier();
     // Two columns turn together.
-    let even = lane * 2u;
-    if even < HEAD_DIM {
-        var x = k_weights[even];
+    for (var even = 2u * lane; even < HEAD_DIM; even += 2u * LANES) {
+        var x = settled(even);
         var y = vec4<f32>(0.0);
         if even + 1u < HEAD_DIM {
-            y = k_weights[even + 1u];
+            y = settled(even + 1u);
         }
-        for (var i = 1u; i < SLICES; i++) {
-            x += k_weights[i * COLUMNS + even];
-            y += k_weights[i * COLUMNS + even + 1u];
-        }
-        for (var i = 0u; i < 4u; i++) {
-            let position = min(first + i, run.tokens - 1u);
-            let pair = turned(position, even, vec2<f32>(x[i], y[i]), -1.0);
-            x[i] = pair.x;
-            y[i] = pair.y;
+        for (var r = 0u; r < 4u; r++) {
+            let position = min(first + r, run.tokens - 1u);
+            let pair = turned(position, even, vec2<f32>(x[r], y[r]), -1.0);
+            x[r] = pair.x;
+            y[r] = pair.y;
         }
         write(start, first, group.x * HEAD_DIM + even, x);
         if even + 1u < HEAD_DIM {

@@ -15,7 +15,7 @@ fn after(at: u32) -> f32 {
     return 0.0;
 }
 
-fn lanes_sum(lane: u32, value: f32) -> f32 {
+fn row_sum(lane: u32, value: f32) -> f32 {
     return value;
 }
 // ---- end of parameters ----
@@ -27,8 +27,7 @@ fn lanes_sum(lane: u32, value: f32) -> f32 {
 @group(1) @binding(4) var<storage, read_write> out: array<f32>;
 
 // An invocation writes where it alone has read, so `out` may be one of the gradients that come in.
-@compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn work(group: vec3<u32>, lane: u32) {
     let start = group.y * EMBED_STRIDE;
     let own = stats[group.y];
     var sum = 0.0;
@@ -39,8 +38,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         sum += g;
         along = fma(g, (x[at] - own.x) * own.y, along);
     }
-    let mean = CENTRED * lanes_sum(lane, sum) / f32(EMBED);
-    along = lanes_sum(lane, along) / f32(EMBED);
+    let mean = CENTRED * row_sum(lane, sum) / f32(EMBED);
+    along = row_sum(lane, along) / f32(EMBED);
     for (var i = lane; i < EMBED; i += LANES) {
         let at = start + i;
         let g = gamma[i] * (dy[at] + before(at));

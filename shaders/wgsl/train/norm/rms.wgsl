@@ -6,7 +6,7 @@ const EPSILON: f32 = 1e-5;
 
 @group(1) @binding(0) var<storage, read> x: array<f32>;
 
-fn lanes_sum(lane: u32, value: f32) -> f32 {
+fn row_sum(lane: u32, value: f32) -> f32 {
     return value;
 }
 // ---- end of parameters ----
@@ -16,5 +16,5 @@ fn statistics(at: u32, lane: u32) -> vec2<f32> {
     for (var i = lane; i < EMBED; i += LANES) {
         squares = fma(x[at + i], x[at + i], squares);
     }
-    return vec2<f32>(0.0, inverseSqrt(lanes_sum(lane, squares) / f32(EMBED) + EPSILON));
+    return vec2<f32>(0.0, inverseSqrt(row_sum(lane, squares) / f32(EMBED) + EPSILON));
 }

@@ -9,8 +9,9 @@ alias Rows = mat4x4<f32>;
 // By depth.
 var<workgroup> left: array<mat4x4<f16>, 64>;
 
-fn put(i: u32, rows: Rows) {
-    left[i] = mat4x4<f16>(rounded(rows[0]), rounded(rows[1]), rounded(rows[2]), rounded(rows[3]));
+// Rows `4 quarter ..` of step `i`.
+fn put(i: u32, quarter: u32, four: vec4<f32>) {
+    left[i][quarter] = rounded(four);
 }
 
 fn staged(i: u32) -> Rows {

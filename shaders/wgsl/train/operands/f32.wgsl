@@ -6,8 +6,9 @@ alias Rows = mat4x4<f32>;
 // By depth.
 var<workgroup> left: array<Rows, 64>;
 
-fn put(i: u32, rows: Rows) {
-    left[i] = rows;
+// Rows `4 quarter ..` of step `i`.
+fn put(i: u32, quarter: u32, four: vec4<f32>) {
+    left[i][quarter] = four;
 }
 
 fn staged(i: u32) -> Rows {

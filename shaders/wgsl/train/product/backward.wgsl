@@ -2,6 +2,7 @@
 //
 // The depth is the rows of W, or some of them: a long sum is made in pieces. Padding rows are zero, and so is dy where they begin.
 
+const COLUMNS: u32 = 768u;
 // From a row of dy to the next.
 const DY_STRIDE: u32 = 2320u;
 
@@ -13,7 +14,7 @@ struct Step { first: u32, rows: u32, second: u32, site: u32, adds: u32 }
 alias Rows = mat4x4<f32>;
 struct Sums { a: Rows, b: Rows, c: Rows, d: Rows }
 
-fn put(i: u32, rows: Rows) {}
+fn put(i: u32, quarter: u32, four: vec4<f32>) {}
 
 fn add(sums: Sums, by: vec4<f32>, rows: Rows) -> Sums {
     return sums;
@@ -45,12 +46,16 @@ fn own(values: vec4<f32>) -> vec4<f32> {
     return values;
 }
 
-fn weight(row: u32, quad: u32) -> vec4<f32> {
-    return vec4<f32>(f32(row + quad));
+fn weight_start(row: u32) -> u32 {
+    return row;
+}
+
+fn weight(start: u32, quad: u32) -> vec4<f32> {
+    return vec4<f32>(f32(start + quad));
 }
 // ---- end of parameters ----
 
-@group(1) @binding(0) var<storage, read> dy: array<f32>;
+@group(1) @binding(0) var<storage, read> dy: array<vec4<f32>>;
 
 fn depth() -> u32 {
     return step.rows;
@@ -61,44 +66,47 @@ fn height() -> u32 {
 }
 
 fn stage(first: u32, k: u32, i: u32) {
-    let column = step.first + k + i;
-    put(i, Rows(
-        gradients(first, column),
-        gradients(first + 4u, column),
-        gradients(first + 8u, column),
-        gradients(first + 12u, column),
-    ));
-}
-
-fn gradients(row: u32, column: u32) -> vec4<f32> {
-    return vec4<f32>(
-        gradient(row, column),
-        gradient(row + 1u, column),
-        gradient(row + 2u, column),
-        gradient(row + 3u, column),
-    );
+    let quad = i / 32u * 8u + i % 8u;
+    let quarter = i / 8u % 4u;
+    let row = first + 4u * quarter;
+    let own = (step.first + k) / 4u + quad;
+    // By step.
+    let steps = transpose(Rows(gradient(row, own), gradient(row + 1u, own), gradient(row + 2u, own), gradient(row + 3u, own)));
+    put(4u * quad, quarter, steps[0]);
+    put(4u * quad + 1u, quarter, steps[1]);
+    put(4u * quad + 2u, quarter, steps[2]);
+    put(4u * quad + 3u, quarter, steps[3]);
 }
 
 // As on the way forward, a row too many is the last one once more.
-fn gradient(row: u32, column: u32) -> f32 {
-    return dy[min(row, run.rows - 1u) * DY_STRIDE + min(column, DY_STRIDE - 1u)];
+fn gradient(row: u32, quad: u32) -> vec4<f32> {
+    return dy[min(row, run.rows - 1u) * (DY_STRIDE / 4u) + min(quad, DY_STRIDE / 4u - 1u)];
 }
 
-// Step `i` of the weights; zeros beyond the last one.
-fn weights_at(owner: u32, k: u32, i: u32, end: u32) -> vec4<f32> {
-    let weights = own(weight(step.second + k + min(i, end - 1u), owner));
-    return select(vec4<f32>(0.0), weights, i < end);
+// The quad of an invocation.
+fn starts(owner: u32) -> vec4<u32> {
+    return vec4<u32>(min(owner, (COLUMNS + 3u) / 4u - 1u));
+}
+
+// Four neighbouring rows of W make four steps; zeros beyond the last one, which begins at `last`.
+fn weights_at(start: u32, last: u32, quad: u32) -> vec4<f32> {
+    let weights = own(weight(min(start, last), quad));
+    return select(vec4<f32>(0.0), weights, start <= last);
 }
 
 // Step `k + i` of the depth is at place `i`.
-fn multiply(owner: u32, k: u32, begin: u32, end: u32, before: Sums) -> Sums {
+fn multiply(quads: vec4<u32>, k: u32, begin: u32, end: u32, before: Sums) -> Sums {
+    let next = weight_start(1u);
+    let last = weight_start(step.second + k + end - 1u);
     var sums = before;
+    var at = weight_start(step.second + k + begin);
     for (var i = begin; i < end; i += 4u) {
         let held = hold(i);
-        sums = add(sums, weights_at(owner, k, i, end), rows_0(held));
-        sums = add(sums, weights_at(owner, k, i + 1u, end), rows_1(held));
-        sums = add(sums, weights_at(owner, k, i + 2u, end), rows_2(held));
-        sums = add(sums, weights_at(owner, k, i + 3u, end), rows_3(held));
+        sums = add(sums, weights_at(at, last, quads.x), rows_0(held));
+        sums = add(sums, weights_at(at + next, last, quads.x), rows_1(held));
+        sums = add(sums, weights_at(at + 2u * next, last, quads.x), rows_2(held));
+        sums = add(sums, weights_at(at + 3u * next, last, quads.x), rows_3(held));
+        at += 4u * next;
     }
     return sums;
 }

@@ -9,12 +9,17 @@ fn depth() -> u32 {
 
 fn stage(first: u32, k: u32, i: u32) {}
 
-fn multiply(owner: u32, k: u32, begin: u32, end: u32, before: Sums) -> Sums {
+fn starts(owner: u32) -> vec4<u32> {
+    return vec4<u32>(owner);
+}
+
+fn multiply(own: vec4<u32>, k: u32, begin: u32, end: u32, before: Sums) -> Sums {
     return before;
 }
 // ---- end of parameters ----
 
 fn products(first: u32, owner: u32, lane: u32) -> Sums {
+    let own = starts(owner);
     var sums = Sums();
     var place = 0u;
     stage(first, 0u, lane);
@@ -25,7 +30,7 @@ fn products(first: u32, owner: u32, lane: u32) -> Sums {
         if k + 32u < depth() {
             stage(first, k + 32u - next, next + lane);
         }
-        sums = multiply(owner, k - place, place, place + min(32u, depth() - k), sums);
+        sums = multiply(own, k - place, place, place + min(32u, depth() - k), sums);
         place = next;
     }
     return sums;

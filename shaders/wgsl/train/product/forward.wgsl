@@ -10,7 +10,7 @@ struct Run { tokens: u32, rows: u32, first: u32, replace: u32, scale: f32, key: 
 alias Rows = mat4x4<f32>;
 struct Sums { a: Rows, b: Rows, c: Rows, d: Rows }
 
-fn put(i: u32, rows: Rows) {}
+fn put(i: u32, quarter: u32, four: vec4<f32>) {}
 
 fn add(sums: Sums, by: vec4<f32>, rows: Rows) -> Sums {
     return sums;
@@ -42,12 +42,12 @@ fn own(values: vec4<f32>) -> vec4<f32> {
     return values;
 }
 
-fn feature_weight(owner: u32, j: u32, quad: u32) -> vec4<f32> {
-    return vec4<f32>(f32(owner + j + quad));
+fn feature_weight(own: vec4<u32>, j: u32, quad: u32) -> vec4<f32> {
+    return vec4<f32>(f32(own[j] + quad));
 }
 // ---- end of parameters ----
 
-@group(1) @binding(0) var<storage, read> x: array<f32>;
+@group(1) @binding(0) var<storage, read> x: array<vec4<f32>>;
 
 fn depth() -> u32 {
     return COLUMNS;
@@ -58,35 +58,36 @@ fn height() -> u32 {
 }
 
 fn stage(first: u32, k: u32, i: u32) {
-    put(i, Rows(
-        inputs(first, k + i),
-        inputs(first + 4u, k + i),
-        inputs(first + 8u, k + i),
-        inputs(first + 12u, k + i),
-    ));
-}
-
-fn inputs(row: u32, column: u32) -> vec4<f32> {
-    return vec4<f32>(input(row, column), input(row + 1u, column), input(row + 2u, column), input(row + 3u, column));
+    let quad = i / 32u * 8u + i % 8u;
+    let quarter = i / 8u % 4u;
+    let row = first + 4u * quarter;
+    let own = k / 4u + quad;
+    // By step.
+    let steps = transpose(Rows(input(row, own), input(row + 1u, own), input(row + 2u, own), input(row + 3u, own)));
+    put(4u * quad, quarter, steps[0]);
+    put(4u * quad + 1u, quarter, steps[1]);
+    put(4u * quad + 2u, quarter, steps[2]);
+    put(4u * quad + 3u, quarter, steps[3]);
 }
 
 // A row that does not exist is the last one once more, and its products are dropped. Behind the last column x is zero, as far as a quad goes.
-fn input(row: u32, column: u32) -> f32 {
-    return x[(run.first + min(row, run.rows - 1u)) * X_STRIDE + min(column, X_STRIDE - 1u)];
+fn input(row: u32, quad: u32) -> vec4<f32> {
+    return x[(run.first + min(row, run.rows - 1u)) * (X_STRIDE / 4u) + min(quad, X_STRIDE / 4u - 1u)];
 }
 
 // Step `k + i` of the depth is at place `i`.
-fn multiply(owner: u32, k: u32, begin: u32, end: u32, before: Sums) -> Sums {
+fn multiply(own_rows: vec4<u32>, k: u32, begin: u32, end: u32, before: Sums) -> Sums {
     var sums = before;
+    var quad = (k + begin) / 4u;
     for (var i = begin; i < end; i += 4u) {
-        let quad = (k + i) / 4u;
         // By step of the depth.
         let weights = transpose(mat4x4<f32>(
-            own(feature_weight(owner, 0u, quad)),
-            own(feature_weight(owner, 1u, quad)),
-            own(feature_weight(owner, 2u, quad)),
-            own(feature_weight(owner, 3u, quad)),
+            own(feature_weight(own_rows, 0u, quad)),
+            own(feature_weight(own_rows, 1u, quad)),
+            own(feature_weight(own_rows, 2u, quad)),
+            own(feature_weight(own_rows, 3u, quad)),
         ));
+        quad++;
         let held = hold(i);
         sums = add(sums, weights[0], rows_0(held));
         sums = add(sums, weights[1], rows_1(held));

@@ -15,7 +15,7 @@ struct Step { first: u32, rows: u32, second: u32, site: u32, adds: u32 }
 alias Rows = mat4x4<f32>;
 struct Sums { a: Rows, b: Rows, c: Rows, d: Rows }
 
-fn put(i: u32, rows: Rows) {}
+fn put(i: u32, quarter: u32, four: vec4<f32>) {}
 
 fn add(sums: Sums, by: vec4<f32>, rows: Rows) -> Sums {
     return sums;
@@ -62,25 +62,35 @@ fn height() -> u32 {
 // A row that does not exist is not multiplied; the last one stands in for it.
 fn stage(first: u32, k: u32, i: u32) {
     let at = min(k + i, run.rows - 1u) * DY_QUADS + (step.first + first) / 4u;
-    put(i, Rows(dy[at], dy[at + 1u], dy[at + 2u], dy[at + 3u]));
+    put(i, 0u, dy[at]);
+    put(i, 1u, dy[at + 1u]);
+    put(i, 2u, dy[at + 2u]);
+    put(i, 3u, dy[at + 3u]);
 }
 
-// Step `i` of x; zeros beyond the last one.
-fn inputs_at(quad: u32, k: u32, i: u32, end: u32) -> vec4<f32> {
-    let inputs = own(x[(run.first + k + min(i, end - 1u)) * X_QUADS + quad]);
-    return select(vec4<f32>(0.0), inputs, i < end);
+// The quad of an invocation.
+fn starts(owner: u32) -> vec4<u32> {
+    return vec4<u32>(min(owner, X_QUADS - 1u));
+}
+
+// A step of x; zeros beyond the last one.
+fn inputs_at(at: u32, last: u32) -> vec4<f32> {
+    let inputs = own(x[min(at, last)]);
+    return select(vec4<f32>(0.0), inputs, at <= last);
 }
 
 // Step `k + i` of the depth is at place `i`.
-fn multiply(owner: u32, k: u32, begin: u32, end: u32, before: Sums) -> Sums {
-    let quad = min(owner, X_QUADS - 1u);
+fn multiply(quads: vec4<u32>, k: u32, begin: u32, end: u32, before: Sums) -> Sums {
+    let last = (run.first + k + end - 1u) * X_QUADS + quads.x;
     var sums = before;
+    var at = (run.first + k + begin) * X_QUADS + quads.x;
     for (var i = begin; i < end; i += 4u) {
         let held = hold(i);
-        sums = add(sums, inputs_at(quad, k, i, end), rows_0(held));
-        sums = add(sums, inputs_at(quad, k, i + 1u, end), rows_1(held));
-        sums = add(sums, inputs_at(quad, k, i + 2u, end), rows_2(held));
-        sums = add(sums, inputs_at(quad, k, i + 3u, end), rows_3(held));
+        sums = add(sums, inputs_at(at, last), rows_0(held));
+        sums = add(sums, inputs_at(at + X_QUADS, last), rows_1(held));
+        sums = add(sums, inputs_at(at + 2u * X_QUADS, last), rows_2(held));
+        sums = add(sums, inputs_at(at + 3u * X_QUADS, last), rows_3(held));
+        at += 4u * X_QUADS;
     }
     return sums;
 }

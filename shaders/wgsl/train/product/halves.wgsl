@@ -4,20 +4,30 @@
 struct Step { first: u32, rows: u32, second: u32, site: u32, adds: u32 }
 @group(0) @binding(1) var<uniform> step: Step;
 
-fn weight(row: u32, quad: u32) -> vec4<f32> {
-    return vec4<f32>(f32(row + quad));
+fn weight_start(row: u32) -> u32 {
+    return row;
 }
 
-fn second_weight(row: u32, quad: u32) -> vec4<f32> {
-    return vec4<f32>(f32(row + quad));
+fn weight(start: u32, quad: u32) -> vec4<f32> {
+    return vec4<f32>(f32(start + quad));
+}
+
+fn second_weight(start: u32, quad: u32) -> vec4<f32> {
+    return vec4<f32>(f32(start + quad));
 }
 // ---- end of parameters ----
 
 // A row that does not exist is the last one once more, and its products are dropped.
-fn feature_weight(owner: u32, j: u32, quad: u32) -> vec4<f32> {
-    let row = min(owner * 2u + j % 2u, step.rows - 1u);
+fn starts(owner: u32) -> vec4<u32> {
+    let rows = min(owner * 2u + vec2<u32>(0u, 1u), vec2<u32>(step.rows - 1u));
+    let second = step.second + rows;
+    return vec4<u32>(weight_start(rows.x), weight_start(rows.y), weight_start(second.x), weight_start(second.y));
+}
+
+// A quad of feature `j`.
+fn feature_weight(own: vec4<u32>, j: u32, quad: u32) -> vec4<f32> {
     if j < 2u {
-        return weight(row, quad);
+        return weight(own[j], quad);
     }
-    return second_weight(step.second + row, quad);
+    return second_weight(own[j], quad);
 }

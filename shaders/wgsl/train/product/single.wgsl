@@ -9,19 +9,24 @@ fn depth() -> u32 {
 
 fn stage(first: u32, k: u32, i: u32) {}
 
-fn multiply(owner: u32, k: u32, begin: u32, end: u32, before: Sums) -> Sums {
+fn starts(owner: u32) -> vec4<u32> {
+    return vec4<u32>(owner);
+}
+
+fn multiply(own: vec4<u32>, k: u32, begin: u32, end: u32, before: Sums) -> Sums {
     return before;
 }
 // ---- end of parameters ----
 
 fn products(first: u32, owner: u32, lane: u32) -> Sums {
+    let own = starts(owner);
     var sums = Sums();
     for (var k = 0u; k < depth(); k += 64u) {
         workgroupBarrier();
         stage(first, k, lane);
         stage(first, k, lane + 32u);
         workgroupBarrier();
-        sums = multiply(owner, k, 0u, min(64u, depth() - k), sums);
+        sums = multiply(own, k, 0u, min(64u, depth() - k), sums);
     }
     return sums;
 }

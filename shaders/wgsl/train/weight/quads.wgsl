@@ -5,7 +5,12 @@ const COLUMNS: u32 = 768u;
 
 @group(1) @binding(1) var<storage, read> weights: array<vec4<f32>>;
 
-// Behind the last column stands anything.
-fn weight(row: u32, quad: u32) -> vec4<f32> {
-    return weights[row * (COLUMNS / 4u) + min(quad, COLUMNS / 4u - 1u)];
+// Where row `row` begins.
+fn weight_start(row: u32) -> u32 {
+    return row * (COLUMNS / 4u);
+}
+
+// A quad of the row that begins at `start`.
+fn weight(start: u32, quad: u32) -> vec4<f32> {
+    return weights[start + quad];
 }

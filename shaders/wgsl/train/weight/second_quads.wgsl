@@ -5,7 +5,7 @@ const COLUMNS: u32 = 768u;
 
 @group(1) @binding(2) var<storage, read> second_weights: array<vec4<f32>>;
 
-// Behind the last column stands anything.
-fn second_weight(row: u32, quad: u32) -> vec4<f32> {
-    return second_weights[row * (COLUMNS / 4u) + min(quad, COLUMNS / 4u - 1u)];
+// A quad of the row that begins at `start`.
+fn second_weight(start: u32, quad: u32) -> vec4<f32> {
+    return second_weights[start + quad];
 }

@@ -5,9 +5,8 @@ const COLUMNS: u32 = 768u;
 
 @group(1) @binding(2) var<storage, read> second_weights: array<f32>;
 
-// Behind the last column stands anything.
-fn second_weight(row: u32, quad: u32) -> vec4<f32> {
-    let at = row * COLUMNS;
+// A quad of the row that begins at `at`. Behind the last column stands anything.
+fn second_weight(at: u32, quad: u32) -> vec4<f32> {
     let columns = min(4u * quad + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(COLUMNS - 1u));
     return vec4<f32>(
         second_weights[at + columns.x],

@@ -1,0 +1,194 @@
+//! A matrix as a texture: its elements one after the other, an element to a texel, [`TEXTURE_WIDTH`] texels to a row.
+//!
+//! It goes to the device in pieces of whole panels and whole rows of texels, so that no second copy of a large matrix is held for it.
+
+use gpt_plan::{MatrixLayout, TEXTURE_WIDTH};
+use wgpu::{
+    ErrorFilter, Extent3d, Origin3d, TexelCopyBufferLayout, TexelCopyTextureInfo, Texture,
+    TextureDescriptor, TextureDimension, TextureFormat, TextureUsages,
+};
+
+use super::device::GpuDevice;
+use super::pack::Packer;
+use crate::Error;
+use crate::weights::HostTensor;
+
+/// Bytes of a piece, about.
+pub const PIECE: u64 = 16 << 20;
+
+/// What is done with such a texture.
+pub const USAGE: TextureUsages = TextureUsages::STORAGE_BINDING.union(TextureUsages::COPY_DST);
+
+/// Of the elements of all formats of weights.
+pub const FORMATS: [TextureFormat; 3] = [
+    TextureFormat::Rgba32Float,
+    TextureFormat::Rg32Uint,
+    TextureFormat::R32Uint,
+];
+
+/// Of elements of so many bytes.
+pub fn format(element_bytes: u32) -> TextureFormat {
+    let [quads, pairs, words] = FORMATS;
+    match element_bytes {
+        16 => quads,
+        8 => pairs,
+        _ => words,
+    }
+}
+
+/// `tensor`, whose name is `name`, on `device`, in pieces of about `piece` bytes; `layout` has to have [rows of texels](MatrixLayout::texture_rows).
+///
+/// # Errors
+/// No room on the device.
+pub fn upload(
+    device: &GpuDevice,
+    name: &str,
+    tensor: &HostTensor<'_>,
+    layout: &MatrixLayout,
+    halves: u32,
+    packer: &mut Packer,
+    piece: u64,
+) -> Result<Texture, Error> {
+    let rows = layout.texture_rows().expect("a layout of a texture");
+    let texture = create(device, name, layout.element_bytes, rows)?;
+    let step = panels_of(piece, layout);
+    let mut row = 0;
+    for start in (0..layout.panels).step_by(step as usize) {
+        let panels = start..(start + step).min(layout.panels);
+        let bytes = packer.pack(tensor, layout, halves, panels);
+        let row_bytes = (TEXTURE_WIDTH * layout.element_bytes) as usize;
+        bytes.resize(bytes.len().next_multiple_of(row_bytes), 0);
+        let height = (bytes.len() / row_bytes) as u32;
+        device.queue.write_texture(
+            TexelCopyTextureInfo {
+                origin: Origin3d { x: 0, y: row, z: 0 },
+                ..texture.as_image_copy()
+            },
+            bytes,
+            TexelCopyBufferLayout {
+                offset: 0,
+                bytes_per_row: Some(row_bytes as u32),
+                rows_per_image: None,
+            },
+            Extent3d {
+                width: TEXTURE_WIDTH,
+                height,
+                depth_or_array_layers: 1,
+            },
+        );
+        // What was written is on its way, and the copy that wgpu holds of it is given back.
+        device.queue.submit([]);
+        device.wait()?;
+        row += height;
+    }
+    Ok(texture)
+}
+
+/// So many rows of texels, which are zero.
+///
+/// # Errors
+/// No room on the device.
+pub fn create(
+    device: &GpuDevice,
+    name: &str,
+    element_bytes: u32,
+    rows: u32,
+) -> Result<Texture, Error> {
+    device.count();
+    let memory = device.device.push_error_scope(ErrorFilter::OutOfMemory);
+    let texture = device.device.create_texture(&TextureDescriptor {
+        label: Some(name),
+        size: Extent3d {
+            width: TEXTURE_WIDTH,
+            height: rows,
+            depth_or_array_layers: 1,
+        },
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: TextureDimension::D2,
+        format: format(element_bytes),
+        usage: match cfg!(test) {
+            true => USAGE | TextureUsages::COPY_SRC,
+            false => USAGE,
+        },
+        view_formats: &[],
+    });
+    if pollster::block_on(memory.pop()).is_some() {
+        let bytes = u64::from(TEXTURE_WIDTH * element_bytes) * u64::from(rows);
+        return Err(device.no_room(name, bytes, "it is out of memory"));
+    }
+    device.check()?;
+    Ok(texture)
+}
+
+/// Panels of a piece of about `bytes`: so many that they fill whole rows of texels.
+fn panels_of(bytes: u64, layout: &MatrixLayout) -> u32 {
+    let least = TEXTURE_WIDTH / gcd(layout.panel_length, TEXTURE_WIDTH);
+    let times = bytes / (u64::from(least) * layout.panel_bytes()).max(1);
+    least * times.max(1) as u32
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use gpt_plan::{Features, Format};
+    use wgpu::BufferUsages;
+
+    use super::*;
+
+    /// However many pieces it goes in, elements lie in a texture as they do in a buffer.
+    #[test]
+    fn pieces_make_a_whole() {
+        let device = match GpuDevice::open_with(None, Features::NONE) {
+            Ok(device) => device,
+            Err(error) => {
+                assert!(std::env::var_os("GPT_REQUIRE_GPU").is_none(), "{error}");
+                return eprintln!("NOT RUN, as there is no GPU: {error}");
+            }
+        };
+        // 2,560 panels of 40 elements, of which 1,024 fill five rows of texels.
+        let (rows, columns) = (20_470, 20);
+        let data: Vec<u8> = (0..rows * columns)
+            .flat_map(|i| (i as f32).to_le_bytes())
+            .collect();
+        let tensor = HostTensor {
+            format: Format::F32,
+            rows,
+            columns,
+            data: Cow::Borrowed(&data),
+        };
+        let layout = MatrixLayout::new(Format::F32, rows as u64, columns as u64).unwrap();
+        assert_eq!((layout.panels, layout.panel_length), (2_560, 40));
+        let mut packer = Packer::new();
+        let height = layout.texture_rows().unwrap();
+        let bytes = u64::from(height) * 16 * u64::from(TEXTURE_WIDTH);
+        let texture = upload(&device, "some", &tensor, &layout, 1, &mut packer, 1).unwrap();
+        let usage = BufferUsages::COPY_DST | BufferUsages::MAP_READ;
+        let copy = device.buffer("a copy", bytes, usage).unwrap();
+        let mut encoder = device.device.create_command_encoder(&Default::default());
+        encoder.copy_texture_to_buffer(
+            texture.as_image_copy(),
+            wgpu::TexelCopyBufferInfo {
+                buffer: &copy,
+                layout: TexelCopyBufferLayout {
+                    offset: 0,
+                    bytes_per_row: Some(16 * TEXTURE_WIDTH),
+                    rows_per_image: None,
+                },
+            },
+            texture.size(),
+        );
+        device.submit(encoder);
+        let mut found = Vec::new();
+        let read = |bytes: &[u8]| found.extend_from_slice(bytes);
+        device.read(&copy, bytes, read).unwrap();
+        let mut expected = packer.pack(&tensor, &layout, 1, 0..layout.panels).clone();
+        expected.resize(bytes as usize, 0);
+        assert!(found == expected);
+    }
+}
