@@ -116,17 +116,20 @@ pub fn tune(plan: &'static Plan, device: &Device, formats: &[Format]) -> Result<
     })
 }
 
-/// The sets that are tried, the usual one first: without subgroups, with inputs from neighbours or from memory, and tiles of all sizes, with one place for inputs or two.
+/// The sets that are tried, the usual one first: without subgroups, with inputs from neighbours or from memory, attention by many invocations or few, and tiles of all sizes, with one
+/// place for inputs or two. Whether matrices are textures is the device's affair, as several kernels read the same one.
 fn candidates(usual: Features) -> Vec<Features> {
     let sizes = [Feature::SmallTiles, Feature::LargeTiles, Feature::HugeTiles];
     let bare = sizes.into_iter().fold(usual, Features::without);
+    let other = |feature| match usual.has(feature) {
+        true => usual.without(feature),
+        false => usual.with(feature),
+    };
     let mut sets = vec![
         usual,
         usual.without(Feature::Subgroups),
-        match usual.has(Feature::Broadcasts) {
-            true => usual.without(Feature::Broadcasts),
-            false => usual.with(Feature::Broadcasts),
-        },
+        other(Feature::Broadcasts),
+        other(Feature::SmallGroups),
     ];
     for size in std::iter::once(None).chain(sizes.map(Some)) {
         let set = size.map_or(bare, |size| bare.with(size));

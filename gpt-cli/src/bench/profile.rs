@@ -99,6 +99,25 @@ fn pass(plan: &Plan, name: &'static str, runs: &[Profile], position: usize, rows
         steps[at].seconds += seconds;
         steps[at].work += work;
     }
+    // The choice reads all logits, but for its last step.
+    for (i, (name, _)) in runs[0].choice.iter().enumerate() {
+        let seconds = runs.iter().map(|run| run.choice[i].1);
+        let read = if i + 1 < runs[0].choice.len() {
+            4 * u64::from(plan.spec.vocab)
+        } else {
+            0
+        };
+        steps.push(Step {
+            name,
+            times: 1,
+            seconds: output::Spread::of(seconds.collect()).median,
+            work: Work {
+                bytes: read,
+                flops: 0,
+            },
+            format: Format::F32,
+        });
+    }
     Pass {
         name,
         rows,

@@ -190,6 +190,7 @@ impl<F: Forward> EngineSession for Session<F> {
         Ok(Profile {
             clock: Clock::Device,
             steps: watch.steps,
+            choice: Vec::new(),
         })
     }
 }

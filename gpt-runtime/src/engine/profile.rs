@@ -9,6 +9,8 @@ pub struct Profile {
     pub clock: Clock,
     /// In the order they ran.
     pub steps: Vec<StepTime>,
+    /// What choosing the next token under a cut (top-k of 40) took, step by step, name and seconds: after a pass of one token, where the device chooses.
+    pub choice: Vec<(&'static str, f64)>,
 }
 
 /// Who measured.

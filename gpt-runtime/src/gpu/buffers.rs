@@ -6,8 +6,8 @@ use wgpu::{Buffer, BufferUsages};
 
 use super::layout::Slot;
 use super::model::Shared;
-use crate::Error;
 use crate::engine::{CacheFormat, SessionOptions};
+use crate::{Error, Sampling};
 
 /// The struct of `run.wgsl`, padded to what a uniform needs.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -33,6 +33,27 @@ pub struct SamplingNumbers {
     pub draws: u32,
     pub noise: u32,
     pub stops: [u32; MAX_STOPS],
+}
+
+impl SamplingNumbers {
+    /// For tokens of `vocab`; the number of a draw is `draws` more than its position.
+    pub fn new(sampling: &Sampling, ends: &[u32], draws: u32, vocab: u32) -> SamplingNumbers {
+        let mut stops = [u32::MAX; MAX_STOPS];
+        for (to, stop) in stops.iter_mut().zip(ends) {
+            *to = *stop;
+        }
+        let all = sampling.top_k == 0 || sampling.top_k > vocab as usize;
+        SamplingNumbers {
+            inverse_temperature: sampling.inverse_temperature(),
+            top_k: if all { vocab } else { sampling.top_k as u32 },
+            top_p: sampling.top_p,
+            min_p: sampling.min_p,
+            seed: [sampling.seed as u32, (sampling.seed >> 32) as u32],
+            draws,
+            noise: u32::from(sampling.temperature > 0.0 && !sampling.cuts(vocab)),
+            stops,
+        }
+    }
 }
 
 const SAMPLING_BYTES: u64 = size_of::<SamplingNumbers>() as u64;

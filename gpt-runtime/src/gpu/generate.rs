@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytemuck::cast_slice;
-use gpt_plan::{ChoiceOp, MAX_STOPS};
+use gpt_plan::ChoiceOp;
 use wgpu::{CommandEncoder, MapMode, SubmissionIndex};
 
 use super::buffers::{MOST_TOKENS, SamplingNumbers, runs};
@@ -101,7 +101,12 @@ impl GpuSession {
         let place = Place {
             token: ask.token,
             position: ask.position,
-            sampling: numbers(ask, vocab),
+            sampling: SamplingNumbers::new(
+                ask.sampling,
+                ask.stops,
+                ask.draw.wrapping_sub(ask.position),
+                vocab,
+            ),
         };
         let steps = if ask.sampling.cuts(vocab) {
             ChoiceOp::CUT
@@ -208,26 +213,6 @@ impl GpuSession {
             self.read_tokens()?;
         }
         Ok(())
-    }
-}
-
-/// How tokens are chosen, as kernels are told.
-fn numbers(ask: &Continue<'_>, vocab: u32) -> SamplingNumbers {
-    let sampling = ask.sampling;
-    let mut stops = [u32::MAX; MAX_STOPS];
-    for (to, stop) in stops.iter_mut().zip(ask.stops) {
-        *to = *stop;
-    }
-    let all = sampling.top_k == 0 || sampling.top_k > vocab as usize;
-    SamplingNumbers {
-        inverse_temperature: sampling.inverse_temperature(),
-        top_k: if all { vocab } else { sampling.top_k as u32 },
-        top_p: sampling.top_p,
-        min_p: sampling.min_p,
-        seed: [sampling.seed as u32, (sampling.seed >> 32) as u32],
-        draws: ask.draw.wrapping_sub(ask.position),
-        noise: u32::from(sampling.temperature > 0.0 && !sampling.cuts(vocab)),
-        stops,
     }
 }
 
