@@ -11,6 +11,7 @@ use gpt_runtime::plan::Kernel;
 /// Numbers of a header that describe the tile.
 const TILE: &[&str] = &[
     "LANES",
+    "ROW_LANES",
     "TILE_ROWS",
     "HALVES",
     "MEMORY",
