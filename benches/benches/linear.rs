@@ -90,6 +90,13 @@ macro_rules! loops {
                 },
             );
             let flops = Work::Flops((2 * products::ROWS * $rows * $depth) as u64);
+            if !quantised && products::pairs(format) {
+                eprintln!(
+                    "linear loop/{} is left out: this processor multiplies pairs, in one form only",
+                    name("prefill")
+                );
+                continue;
+            }
             versus($criterion, "linear loop", &name("prefill"), flops, || {
                 if quantised {
                     products::integer_many::<BLOCKS, REST_BLOCKS>(format, $rows)

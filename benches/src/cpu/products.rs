@@ -76,7 +76,12 @@ pub fn integer_row<const BLOCKS: usize>(format: Format, rows: usize) -> Forms<'s
     })
 }
 
-/// [`ROWS`] rows times all panels of a matrix that is not quantised. `REST` is the depth of a panel's last part.
+/// Whether this processor multiplies pairs of `format`: a prompt's product of them has one form only.
+pub fn pairs(format: Format) -> bool {
+    best().1.group(format) == 2
+}
+
+/// [`ROWS`] rows times all panels of a matrix that is not quantised, and not multiplied in [`pairs`]. `REST` is the depth of a panel's last part.
 pub fn many<const DEPTH: usize, const REST: usize>(format: Format, rows: usize) -> Forms<'static> {
     let (isa, kernels) = best();
     two(|| {
@@ -326,4 +331,29 @@ fn strided(
         stride: strides[2],
     };
     kernels.product(rows, depth, input, panel, output, add);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(mut forms: Forms<'_>) {
+        (forms.specialised)(2);
+        (forms.dynamic)(2);
+    }
+
+    /// Both forms run on whatever processor this is: what they compute is compared when they are made.
+    #[test]
+    fn every_loop_runs() {
+        for format in [Format::F32, Format::Bf16] {
+            run(row::<192, 96>(format, 64));
+            if !pairs(format) {
+                run(many::<192, 64>(format, 64));
+            }
+        }
+        for format in [Format::Q8, Format::Q4] {
+            run(integer_row::<12>(format, 64));
+            run(integer_many::<12, 4>(format, 64));
+        }
+    }
 }
