@@ -4,7 +4,8 @@
 //! what each step left behind with the CPU engine's plain Rust, which no instruction set and no driver has a part in. Two layers are enough: the others run the same
 //! kernels. The reference has the matrices in f32, with the values that a format rounds them to, so that a wrong scale or nibble shows.
 //!
-//! A step reads what the one before has left, so what comes after the first wrong step is wrong as well. The kernels of training are not part of this.
+//! A step reads what the one before has left, so what comes after the first wrong step is wrong as well. A device that chooses tokens by itself is asked for a few, too, with
+//! nothing cut and with everything cut but the likeliest, which has to be the reference's. Attention in parts, which takes a thousand tokens, and the kernels of training are not part of this.
 
 use std::borrow::Cow;
 
@@ -15,13 +16,16 @@ use crate::device::EngineRef;
 use crate::engine::Trace;
 use crate::weights::lively::Lively;
 use crate::weights::{HostTensor, Weights, format};
-use crate::{Any, Device, Error, Model, Session};
+use crate::{Any, Device, Error, Model, Sampler, Sampling, Session};
 
 /// Layers that are run: a post-norm block's first differs from the others.
 const LAYERS: u32 = 2;
 
 /// Tokens of the prompt: two of a GPU's tiles, and one more.
 const PROMPT: u32 = 33;
+
+/// Tokens that a device chooses in a row.
+const CHOSEN: usize = 4;
 
 /// Of the weights.
 const SEED: u64 = 0x5e1f;
@@ -46,10 +50,11 @@ pub struct Check {
     pub format: Format,
     /// Tokens that went through together.
     pub rows: u32,
-    /// The step's name in the plan, and its layer.
+    /// The step's name in the plan, and its layer; or `choose` and `choose_cut`.
     pub step: &'static str,
     pub layer: u32,
-    /// Normalised mean square error: the sum of squared differences over the sum of squares; infinite if anything is not finite.
+    /// Normalised mean square error: the sum of squared differences over the sum of squares; infinite if anything is not finite. Of a choice, the square of what the
+    /// chosen token's logit is short of the greatest one, over the mean square of all.
     pub error: f64,
     /// What it may be.
     pub bound: f64,
@@ -130,8 +135,50 @@ fn compare(
                 });
             }
         }
+        if device.is_gpu() && plan.spec.mask == Mask::Causal {
+            for (step, temperature, top_k) in [("choose", 0.0, 0), ("choose_cut", 1.0, 1)] {
+                let likeliest = Sampling {
+                    temperature,
+                    top_k,
+                    ..Sampling::default()
+                };
+                found.checks.push(Check {
+                    format,
+                    rows: 1,
+                    step,
+                    layer: 0,
+                    error: chosen(&tested.model, &expected.model, likeliest)?,
+                    bound,
+                });
+            }
+        }
     }
     Ok(found)
+}
+
+/// How far what the device chooses is from the likeliest token, at worst.
+fn chosen(tested: &Model<Any>, expected: &Model<Any>, likeliest: Sampling) -> Result<f64, Error> {
+    let spec = &tested.plan().spec;
+    let most = CHOSEN.min(spec.context as usize - 1);
+    let capacity = most as u32 + 1;
+    let mut sampler = Sampler::new(likeliest, spec.vocab as usize)?;
+    let mut tested = tested.session().capacity(capacity).open()?;
+    let mut expected = expected.session().capacity(capacity).open()?;
+    let mut token = spec.vocab / 2;
+    let mut worst: f64 = 0.0;
+    for i in 0..most {
+        let next = tested.follow(token, &mut sampler, &[], most - i)?;
+        let logits = expected.push(&[token])?;
+        let Some(own) = logits.get(next as usize) else {
+            return Ok(f64::INFINITY);
+        };
+        let greatest = logits[logits.argmax() as usize];
+        let squares = logits.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+        let short = f64::from(greatest - own).powi(2) * logits.len() as f64 / squares;
+        worst = worst.max(short);
+        token = next;
+    }
+    Ok(worst)
 }
 
 /// What an error may be. On a GPU: room for f32 arithmetic and a driver's own `exp`, and for what variants that were asked for by name round inputs to. On the CPU, besides, what inputs of products are rounded to; the stream adds up

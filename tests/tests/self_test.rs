@@ -35,9 +35,25 @@ fn a_gpu_passes() {
             .filter(|(layer, _)| *layer < 2);
         assert_eq!(
             found.checks.len(),
-            Format::ALL.len() * 2 * steps.count(),
+            Format::ALL.len() * (2 * steps.count() + 2),
             "{name}"
         );
+    }
+}
+
+/// A device that chooses from some of the tokens only.
+#[test]
+fn a_wrong_choice_of_a_gpu_is_named() {
+    if gpu::device().is_none() {
+        return;
+    }
+    let device = Device::gpu().unwrap();
+    let vocab = format!("VOCAB: u32 = {}u;", specs::gpt2().vocab);
+    for (kernel, step) in [("greatest", "choose"), ("collect", "choose_cut")] {
+        let plan = mutant(kernel, &vocab, "VOCAB: u32 = 4u;");
+        let found = self_test(plan, &device, &[Format::F32]).unwrap();
+        let off = found.first_off().map(|check| check.step);
+        assert_eq!(off, Some(step), "{kernel}");
     }
 }
 
