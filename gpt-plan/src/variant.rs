@@ -16,7 +16,8 @@ pub enum Feature {
     Subgroups,
     /// Inputs that are the same for all invocations come from one of a subgroup (of at least eight) to the others, not from memory.
     Broadcasts,
-    /// Matrices in textures, not in buffers. Any adapter runs it; one that is a processor gains.
+    /// Matrices in storage textures that are only read, not in buffers. WebGPU's default limits have room for them (WGSL calls reading them a language extension, which browsers have);
+    /// an adapter that is a processor gains.
     Textures,
     /// Two places for inputs that take turns, so that one is filled while the other is multiplied. Any adapter runs it.
     DoubleBuffers,
