@@ -12,6 +12,7 @@ use std::borrow::Cow;
 
 mod activation;
 mod choice;
+mod feature;
 mod kernel;
 mod layout;
 mod plan;
@@ -24,6 +25,7 @@ mod work;
 
 pub use activation::{Activation, Formula, Node};
 pub use choice::{ChoiceOp, MAX_STOPS};
+pub use feature::{Feature, Features};
 pub use kernel::{Format, Kernel, Phase};
 pub use layout::{
     MAX_PARTS, MAX_PARTS_QKV, MAX_PARTS_RESIDUAL, MAX_ROWS, MatrixLayout, PANEL, STRIP,
@@ -42,7 +44,7 @@ pub use training::{
     Slot, TRAIN_COLUMNS, TRAIN_ROWS, TrainBuffer, TrainBytes, TrainOp, TrainRows, TrainSection,
     TrainShape, TrainStep, Training, hash, train_stride,
 };
-pub use variant::{Feature, Features, VARIANTS, Variant};
+pub use variant::{VARIANTS, Variant};
 pub use work::Work;
 
 /// Text that is a literal in a static plan and owned in one made at run time.
