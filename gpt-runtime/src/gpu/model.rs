@@ -14,7 +14,7 @@ use wgpu::{
 
 use super::device::{GpuDevice, Pipeline};
 use super::layout::{self, FIRST_PART, MatrixSlots, SlotEntry, TABLE, VECTORS, WeightSlots};
-use super::pack::Packer;
+use super::send::Sender;
 use super::session::GpuSession;
 use super::texture;
 use crate::Error;
@@ -144,7 +144,7 @@ impl EngineModel for GpuModel {
 
 /// Tensors on their way to the device.
 struct Upload<'a> {
-    device: &'a GpuDevice,
+    sender: Sender<'a>,
     plan: &'static Plan,
     weights: &'a dyn Weights,
     model_vectors: Buffer,
@@ -154,7 +154,6 @@ struct Upload<'a> {
     table: Option<Buffer>,
     /// A matrix that two steps share (the tied head) is uploaded once.
     matrices: HashMap<(TensorId, u32), Stored>,
-    packer: Packer,
 }
 
 /// A matrix on the device.
@@ -262,14 +261,13 @@ impl<'a> Upload<'a> {
             None => None,
         };
         Ok(Upload {
-            device,
+            sender: Sender::new(device),
             plan,
             weights,
             model_vectors: upload("the model's vectors", cast_slice(&model))?,
             layer_vectors: upload("the layers' vectors", cast_slice(&layers))?,
             table,
             matrices: HashMap::new(),
-            packer: Packer::new(),
         })
     }
 
@@ -308,8 +306,9 @@ impl<'a> Upload<'a> {
                 resource: table.as_entire_binding(),
             });
         }
-        let layout = layout::weight_layout(self.device, slots);
-        Ok(self.device.bind_group(step.name, &layout, &entries))
+        let device = self.sender.device;
+        let layout = layout::weight_layout(device, slots);
+        Ok(device.bind_group(step.name, &layout, &entries))
     }
 
     /// A matrix on the device.
@@ -320,26 +319,15 @@ impl<'a> Upload<'a> {
         }
         let name = &self.plan.tensor(matrix.id).name;
         let tensor = self.weights.tensor(matrix.id, matrix.layer)?;
-        let Matrix { layout, halves, .. } = matrix;
+        let packing = (&matrix.layout, matrix.halves);
         let stored = match matrix.slots.matrix {
             MatrixSlots::Parts(parts) => {
-                let upload = |part| {
-                    let panels = layout.panels_of(part);
-                    let packed = self.packer.pack(&tensor, layout, *halves, panels);
-                    self.device.upload(name, packed, BufferUsages::STORAGE)
-                };
+                let upload = |part| self.sender.buffer(name, &tensor, packing, part);
                 Stored::Parts((0..parts).map(upload).collect::<Result<_, _>>()?)
             }
             MatrixSlots::Texture(_) => {
-                let texture = texture::upload(
-                    self.device,
-                    name,
-                    &tensor,
-                    layout,
-                    *halves,
-                    &mut self.packer,
-                    texture::PIECE,
-                )?;
+                let piece = texture::PIECE;
+                let texture = texture::upload(&mut self.sender, name, &tensor, packing, piece)?;
                 Stored::Texture(texture.create_view(&Default::default()))
             }
         };

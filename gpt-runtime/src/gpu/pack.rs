@@ -1,4 +1,7 @@
 //! A matrix in the order that shaders read: panels of eight rows, element by element, the rows side by side ([`MatrixLayout`]).
+//!
+//! A panel is written from beginning to end, out of eight rows that are read together: so what is written goes to memory once, in order, and the
+//! pieces have sizes that are known when this is compiled.
 
 use std::ops::Range;
 
@@ -6,6 +9,12 @@ use gpt_plan::{Format, MatrixLayout, PANEL, STRIP};
 use half::f16;
 
 use crate::weights::HostTensor;
+
+/// Bytes from which a second thread is worth starting.
+const SHARE: usize = 512 << 10;
+
+/// Rows of a panel.
+const LANES: usize = PANEL as usize;
 
 /// Packs one matrix after another, in memory that is the same for all: a model's matrices are large, and fresh memory for each costs more than packing it.
 pub struct Packer {
@@ -30,61 +39,167 @@ impl Packer {
         panels: Range<u32>,
     ) -> &mut Vec<u8> {
         let bytes = layout.panel_bytes() as usize;
-        self.packed.clear();
-        self.packed.resize(panels.len() * bytes, 0);
-        let share = panels.len().div_ceil(self.threads).max(1);
+        let total = panels.len() * bytes;
+        // What was there before is written over: panels have no gaps.
+        self.packed.resize(total, 0);
+        let threads = self.threads.min(total.div_ceil(SHARE)).max(1);
+        let share = panels.len().div_ceil(threads).max(1);
+        let missing = vec![0; tensor.format.row_bytes(tensor.columns)];
+        let fill = |first: u32, out: &mut [u8]| {
+            for (panel, out) in (first..).zip(out.chunks_mut(bytes)) {
+                fill(tensor, &rows(tensor, halves, panel, &missing), out);
+            }
+        };
+        let mut shares = self.packed.chunks_mut(share * bytes);
+        let own = shares.next();
         std::thread::scope(|scope| {
-            for (i, out) in self.packed.chunks_mut(share * bytes).enumerate() {
-                let first = panels.start + (i * share) as u32;
-                scope.spawn(move || {
-                    for (panel, out) in (first..).zip(out.chunks_mut(bytes)) {
-                        fill(tensor, halves, panel, out);
-                    }
-                });
+            for (i, out) in (1..).zip(shares) {
+                scope.spawn(move || fill(panels.start + (i * share) as u32, out));
+            }
+            if let Some(own) = own {
+                fill(panels.start, own);
             }
         });
         &mut self.packed
     }
 }
 
-/// One panel. Rows that do not exist stay zero.
-fn fill(tensor: &HostTensor<'_>, halves: u32, panel: u32, out: &mut [u8]) {
+/// The rows of a panel; `missing` stands for those that do not exist.
+fn rows<'a>(
+    tensor: &'a HostTensor<'_>,
+    halves: u32,
+    panel: u32,
+    missing: &'a [u8],
+) -> [&'a [u8]; LANES] {
     let height = tensor.rows / halves as usize;
-    let row_bytes = tensor.format.row_bytes(tensor.columns);
     let strip = panel * PANEL / STRIP;
     let half = (strip % halves) as usize;
     let first = (strip / halves * STRIP + panel * PANEL % STRIP) as usize;
-    for lane in 0..(PANEL as usize).min(height.saturating_sub(first)) {
-        let row = half * height + first + lane;
-        let bytes = &tensor.data[row * row_bytes..(row + 1) * row_bytes];
-        match tensor.format {
-            Format::F32 => strew(bytes, 16, lane, out),
-            Format::F16 | Format::Bf16 => strew(bytes, 8, lane, out),
-            Format::Q8 => {
-                for (block, out) in bytes.chunks(34).zip(out.chunks_mut(9 * 4 * PANEL as usize)) {
-                    let scale = f16::from_le_bytes([block[0], block[1]]).to_f32();
-                    strew(&block[2..], 4, lane, out);
-                    put(&scale.to_le_bytes(), 4, 8, lane, out);
-                }
-            }
-            Format::Q4 => {
-                for (block, out) in bytes.chunks(20).zip(out.chunks_mut(5 * 4 * PANEL as usize)) {
-                    strew(&block[4..], 4, lane, out);
-                    put(&block[..4], 4, 4, lane, out);
+    std::array::from_fn(|lane| match first + lane < height {
+        true => &tensor.data[(half * height + first + lane) * missing.len()..][..missing.len()],
+        false => missing,
+    })
+}
+
+/// One panel.
+fn fill(tensor: &HostTensor<'_>, rows: &[&[u8]; LANES], out: &mut [u8]) {
+    match tensor.format {
+        Format::F32 => strew::<16>(rows, out),
+        Format::F16 | Format::Bf16 => strew::<8>(rows, out),
+        Format::Q8 => strew_blocks::<34, 9>(rows, out, |block| {
+            let [low, high, quants @ ..] = block;
+            let scale = f16::from_le_bytes([*low, *high]).to_f32();
+            let quants = quants.as_chunks().0;
+            std::array::from_fn(|i| *quants.get(i).unwrap_or(&scale.to_le_bytes()))
+        }),
+        Format::Q4 => strew_blocks::<20, 5>(rows, out, |block| {
+            let words = block.as_chunks().0;
+            std::array::from_fn(|i| words[(i + 1) % 5])
+        }),
+    }
+}
+
+/// Each piece of `SIZE` bytes of a row to its place among its neighbours'. The last piece may be shorter, and zeros follow.
+fn strew<const SIZE: usize>(rows: &[&[u8]; LANES], out: &mut [u8]) {
+    for (at, out) in out.chunks_exact_mut(SIZE * LANES).enumerate() {
+        for (row, out) in rows.iter().zip(out.as_chunks_mut::<SIZE>().0) {
+            let rest = &row[at * SIZE..];
+            match rest.first_chunk() {
+                Some(piece) => *out = *piece,
+                None => {
+                    let (there, beyond) = out.split_at_mut(rest.len());
+                    there.copy_from_slice(rest);
+                    beyond.fill(0);
                 }
             }
         }
     }
 }
 
-/// Each piece of `size` bytes of a row to its place among its neighbours'. The last piece may be shorter.
-fn strew(row: &[u8], size: usize, lane: usize, out: &mut [u8]) {
-    for (at, piece) in row.chunks(size).enumerate() {
-        put(piece, size, at, lane, out);
+/// Each block of `BYTES`, as the `WORDS` that `words` makes of it, among its neighbours'.
+fn strew_blocks<const BYTES: usize, const WORDS: usize>(
+    rows: &[&[u8]; LANES],
+    out: &mut [u8],
+    words: impl Fn(&[u8; BYTES]) -> [[u8; 4]; WORDS],
+) {
+    let rows = rows.map(|row| row.as_chunks::<BYTES>().0);
+    for (at, out) in out.chunks_exact_mut(4 * WORDS * LANES).enumerate() {
+        let out = out.as_chunks_mut::<4>().0;
+        let blocks = rows.map(|row| words(&row[at]));
+        for (word, out) in out.chunks_exact_mut(LANES).enumerate() {
+            for (block, out) in blocks.iter().zip(out) {
+                *out = block[word];
+            }
+        }
     }
 }
 
-fn put(piece: &[u8], size: usize, at: usize, lane: usize, out: &mut [u8]) {
-    let start = (at * PANEL as usize + lane) * size;
-    out[start..start + piece.len()].copy_from_slice(piece);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Elements of a panel lie one after the other, of each its eight rows; a row's pieces are in order, whatever was in the memory before.
+    #[test]
+    fn an_element_is_where_a_shader_reads_it() {
+        let mut packer = Packer::new();
+        for format in Format::ALL {
+            // Bytes of an element, and elements of a block.
+            let (size, elements) = match format {
+                Format::F32 => (16, 1),
+                Format::F16 | Format::Bf16 => (8, 1),
+                Format::Q8 => (4, 9),
+                Format::Q4 => (4, 5),
+            };
+            // The third is large enough for two threads.
+            for (rows, columns, halves) in [(3, 32, 1), (42, 96, 2), (10_000, 64, 1)] {
+                // Quarters of an element, where elements have no blocks.
+                let columns = columns + if elements == 1 { 6 } else { 0 };
+                let row_bytes = format.row_bytes(columns);
+                let data: Vec<u8> = (0..rows * row_bytes).map(|i| (i % 251) as u8).collect();
+                let tensor = HostTensor {
+                    format,
+                    rows,
+                    columns,
+                    data: data.as_slice().into(),
+                };
+                let height = rows / halves;
+                let padded = height.next_multiple_of(STRIP as usize) * halves;
+                let layout = MatrixLayout::new(format, padded as u64, columns as u64).unwrap();
+                let length = layout.panel_length as usize / LANES;
+                packer.packed.fill(0xAA);
+                let packed = packer.pack(&tensor, &layout, halves as u32, 0..layout.panels);
+                for (i, found) in packed.chunks(size).enumerate() {
+                    let (panel, element, lane) =
+                        (i / LANES / length, i / LANES % length, i % LANES);
+                    let (strip, half) = (panel / 4 / halves, panel / 4 % halves);
+                    let row = strip * STRIP as usize + panel % 4 * LANES + lane;
+                    let mut expected = vec![0; size];
+                    if row < height {
+                        let row = &data[(half * height + row) * row_bytes..][..row_bytes];
+                        let block = &row[element / elements * row_bytes / (length / elements)..];
+                        let scale = element % elements == elements - 1;
+                        match format {
+                            Format::Q8 if scale => {
+                                let scale = f16::from_le_bytes([block[0], block[1]]).to_f32();
+                                expected = scale.to_le_bytes().to_vec();
+                            }
+                            Format::Q8 => {
+                                expected.copy_from_slice(&block[2 + element % 9 * 4..][..4])
+                            }
+                            Format::Q4 => {
+                                let at = if scale { 0 } else { 4 + element % 5 * 4 };
+                                expected.copy_from_slice(&block[at..][..4]);
+                            }
+                            _ => {
+                                let piece =
+                                    &row[element * size..(element * size + size).min(row_bytes)];
+                                expected[..piece.len()].copy_from_slice(piece);
+                            }
+                        }
+                    }
+                    assert_eq!(found, expected, "{format:?} {rows}x{columns}, element {i}");
+                }
+            }
+        }
+    }
 }

@@ -9,12 +9,12 @@ use wgpu::{
 };
 
 use super::device::GpuDevice;
-use super::pack::Packer;
+use super::send::Sender;
 use crate::Error;
 use crate::weights::HostTensor;
 
-/// Bytes of a piece, about.
-pub const PIECE: u64 = 16 << 20;
+/// Bytes of a piece, about: few enough to be still in a cache when they are copied.
+pub const PIECE: u64 = 4 << 20;
 
 /// What is done with such a texture.
 pub const USAGE: TextureUsages = TextureUsages::STORAGE_BINDING.union(TextureUsages::COPY_DST);
@@ -36,50 +36,47 @@ pub fn format(element_bytes: u32) -> TextureFormat {
     }
 }
 
-/// `tensor`, whose name is `name`, on `device`, in pieces of about `piece` bytes; `layout` has to have [rows of texels](MatrixLayout::texture_rows).
+/// `tensor`, whose name is `name`, in pieces of about `piece` bytes; `packing` has the layout, which has to have [rows of texels](MatrixLayout::texture_rows), and the halves.
 ///
 /// # Errors
 /// No room on the device.
 pub fn upload(
-    device: &GpuDevice,
+    sender: &mut Sender<'_>,
     name: &str,
     tensor: &HostTensor<'_>,
-    layout: &MatrixLayout,
-    halves: u32,
-    packer: &mut Packer,
+    packing: (&MatrixLayout, u32),
     piece: u64,
 ) -> Result<Texture, Error> {
+    let layout = packing.0;
     let rows = layout.texture_rows().expect("a layout of a texture");
-    let texture = create(device, name, layout.element_bytes, rows)?;
+    let texture = create(sender.device, name, layout.element_bytes, rows)?;
+    let row_bytes = TEXTURE_WIDTH * layout.element_bytes;
     let step = panels_of(piece, layout);
-    let mut row = 0;
+    let mut y = 0;
     for start in (0..layout.panels).step_by(step as usize) {
         let panels = start..(start + step).min(layout.panels);
-        let bytes = packer.pack(tensor, layout, halves, panels);
-        let row_bytes = (TEXTURE_WIDTH * layout.element_bytes) as usize;
-        bytes.resize(bytes.len().next_multiple_of(row_bytes), 0);
-        let height = (bytes.len() / row_bytes) as u32;
-        device.queue.write_texture(
-            TexelCopyTextureInfo {
-                origin: Origin3d { x: 0, y: row, z: 0 },
-                ..texture.as_image_copy()
-            },
-            bytes,
-            TexelCopyBufferLayout {
-                offset: 0,
-                bytes_per_row: Some(row_bytes as u32),
-                rows_per_image: None,
-            },
-            Extent3d {
-                width: TEXTURE_WIDTH,
-                height,
-                depth_or_array_layers: 1,
-            },
-        );
-        // What was written is on its way, and the copy that wgpu holds of it is given back.
-        device.queue.submit([]);
-        device.wait()?;
-        row += height;
+        y += sender.send(tensor, packing, panels, |device, packed| {
+            packed.resize(packed.len().next_multiple_of(row_bytes as usize), 0);
+            let height = packed.len() as u32 / row_bytes;
+            device.queue.write_texture(
+                TexelCopyTextureInfo {
+                    origin: Origin3d { x: 0, y, z: 0 },
+                    ..texture.as_image_copy()
+                },
+                packed,
+                TexelCopyBufferLayout {
+                    offset: 0,
+                    bytes_per_row: Some(row_bytes),
+                    rows_per_image: None,
+                },
+                Extent3d {
+                    width: TEXTURE_WIDTH,
+                    height,
+                    depth_or_array_layers: 1,
+                },
+            );
+            Ok(height)
+        })?;
     }
     Ok(texture)
 }
@@ -139,6 +136,7 @@ mod tests {
     use gpt_plan::{Features, Format};
     use wgpu::BufferUsages;
 
+    use super::super::pack::Packer;
     use super::*;
 
     /// However many pieces it goes in, elements lie in a texture as they do in a buffer.
@@ -164,10 +162,9 @@ mod tests {
         };
         let layout = MatrixLayout::new(Format::F32, rows as u64, columns as u64).unwrap();
         assert_eq!((layout.panels, layout.panel_length), (2_560, 40));
-        let mut packer = Packer::new();
         let height = layout.texture_rows().unwrap();
         let bytes = u64::from(height) * 16 * u64::from(TEXTURE_WIDTH);
-        let texture = upload(&device, "some", &tensor, &layout, 1, &mut packer, 1).unwrap();
+        let texture = upload(&mut Sender::new(&device), "some", &tensor, (&layout, 1), 1).unwrap();
         let usage = BufferUsages::COPY_DST | BufferUsages::MAP_READ;
         let copy = device.buffer("a copy", bytes, usage).unwrap();
         let mut encoder = device.device.create_command_encoder(&Default::default());
@@ -187,6 +184,7 @@ mod tests {
         let mut found = Vec::new();
         let read = |bytes: &[u8]| found.extend_from_slice(bytes);
         device.read(&copy, bytes, read).unwrap();
+        let mut packer = Packer::new();
         let mut expected = packer.pack(&tensor, &layout, 1, 0..layout.panels).clone();
         expected.resize(bytes as usize, 0);
         assert!(found == expected);
