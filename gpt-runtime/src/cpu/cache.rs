@@ -3,6 +3,9 @@
 //! To a query, keys are a matrix with an output for each position: so they are kept in panels, like weights, 32 positions
 //! side by side for each element of the head. Values are the other way round: a row for each position, padded to 32. Both are kept in one of three
 //! formats, and the products read that format; nothing is widened beforehand.
+//!
+//! Positions come in parts of [`PART`], each with all heads' keys and values: memory that no position has reached is never touched, and the system gives none for it. With
+//! heads as the outer order, each head's beginning is a large page of its own: SmolLM2's first token then takes 360 MB, and the time to clear them.
 
 use std::marker::PhantomData;
 
@@ -12,6 +15,9 @@ use super::memory::{Arena, Block};
 use super::simd::{Brain, Cell, Half, Kernels, PANEL};
 use crate::Error;
 use crate::engine::CacheFormat;
+
+/// Positions of a part, and what decoding shares out at a time.
+pub const PART: usize = 512;
 
 /// Keys and values of a number of positions.
 pub struct Cache {
@@ -26,33 +32,30 @@ pub struct Shape {
     pub head_dim: usize,
     /// `head_dim` rounded up to whole panels.
     pub padded: usize,
-    /// Panels of 32 positions.
-    panels: usize,
+    /// All there is room for, whole panels of them.
+    positions: usize,
 }
 
 /// What a cache holds, in its format.
 pub enum Cells {
-    F32(Sides<f32>),
-    F16(Sides<Half>),
-    Bf16(Sides<Brain>),
+    F32(Pairs<f32>),
+    F16(Pairs<Half>),
+    Bf16(Pairs<Brain>),
 }
 
-/// Both halves of a cache.
-pub struct Sides<E> {
-    /// `[kv_heads][panels][head_dim][32 positions]`.
-    keys: Block,
-    /// `[kv_heads][positions][padded]`.
-    values: Block,
+/// The keys and values of a cache: for each part `[kv_heads][panels][head_dim][32 positions]` of keys, then `[kv_heads][positions][padded]` of values.
+pub struct Pairs<E> {
+    block: Block,
     elements: PhantomData<E>,
 }
 
-/// Does `$work` with the sides of a cache, whatever their format is.
+/// Does `$work` with the pairs of a cache, whatever their format is.
 macro_rules! each_format {
-    ($cells:expr, $sides:ident => $work:expr) => {
+    ($cells:expr, $pairs:ident => $work:expr) => {
         match $cells {
-            Cells::F32($sides) => $work,
-            Cells::F16($sides) => $work,
-            Cells::Bf16($sides) => $work,
+            Cells::F32($pairs) => $work,
+            Cells::F16($pairs) => $work,
+            Cells::Bf16($pairs) => $work,
         }
     };
 }
@@ -71,12 +74,12 @@ impl Cache {
             kv_heads,
             head_dim,
             padded: head_dim.next_multiple_of(PANEL),
-            panels: capacity.div_ceil(PANEL),
+            positions: capacity.next_multiple_of(PANEL),
         };
         let cells = match format {
-            CacheFormat::F32 => Cells::F32(Sides::new(arena, &shape)?),
-            CacheFormat::F16 => Cells::F16(Sides::new(arena, &shape)?),
-            CacheFormat::Bf16 => Cells::Bf16(Sides::new(arena, &shape)?),
+            CacheFormat::F32 => Cells::F32(Pairs::new(arena, &shape)?),
+            CacheFormat::F16 => Cells::F16(Pairs::new(arena, &shape)?),
+            CacheFormat::Bf16 => Cells::Bf16(Pairs::new(arena, &shape)?),
         };
         Ok(Cache { shape, cells })
     }
@@ -84,63 +87,76 @@ impl Cache {
     /// Appends the key and then the value of each head at `position` to `out`, in f32.
     pub fn gather(&self, position: usize, out: &mut Vec<f32>) {
         let shape = self.shape;
-        each_format!(&self.cells, sides => {
-            let keys = sides.keys();
+        each_format!(&self.cells, pairs => {
+            let cells = pairs.cells();
             for head in 0..shape.kv_heads {
-                let key = |d| keys[shape.key_at(head, position, d)].widened();
+                let key = |d| cells[shape.key_at(head, position, d)].widened();
                 out.extend((0..shape.head_dim).map(key));
             }
             for head in 0..shape.kv_heads {
-                let values = sides.values_from(&shape, head, position);
+                let values = pairs.values_from(&shape, head, position);
                 out.extend(values[..shape.head_dim].iter().map(|v| v.widened()));
             }
         });
     }
 }
 
-impl<E: Cell> Sides<E> {
-    fn new(arena: &Arena, shape: &Shape) -> Result<Sides<E>, Error> {
-        let rows = shape.kv_heads * shape.panels * PANEL;
-        let block = |width: usize| arena.block(rows * width * size_of::<E>(), |_| ());
-        Ok(Sides {
-            keys: block(shape.head_dim)?,
-            values: block(shape.padded)?,
+impl<E: Cell> Pairs<E> {
+    fn new(arena: &Arena, shape: &Shape) -> Result<Pairs<E>, Error> {
+        let cells = shape.positions * shape.cells_of_a_position();
+        Ok(Pairs {
+            block: arena.block(cells * size_of::<E>(), |_| ())?,
             elements: PhantomData,
         })
     }
 
-    fn keys(&self) -> &[E] {
-        cast_slice(&self.keys)
+    fn cells(&self) -> &[E] {
+        cast_slice(&self.block)
     }
 
-    /// Keys and values, to be written.
-    pub fn both(&mut self) -> (&mut [E], &mut [E]) {
-        (
-            cast_slice_mut(&mut self.keys),
-            cast_slice_mut(&mut self.values),
-        )
+    /// All of them, to be written.
+    pub fn cells_mut(&mut self) -> &mut [E] {
+        cast_slice_mut(&mut self.block)
     }
 
     /// The panel that holds keys from `position` (a multiple of 32) on.
     pub fn key_panel(&self, shape: &Shape, head: usize, position: usize) -> &[E] {
-        &self.keys()[shape.key_at(head, position, 0)..][..shape.head_dim * PANEL]
+        &self.cells()[shape.key_at(head, position, 0)..][..shape.head_dim * PANEL]
     }
 
-    /// The values of a head from `position` on.
+    /// The values of a head from `position` on, to the end of its part.
     pub fn values_from(&self, shape: &Shape, head: usize, position: usize) -> &[E] {
-        &cast_slice(&self.values)[shape.value_at(head, position)..]
+        let (first, count) = shape.part_of(position);
+        let to = first + count - position;
+        &self.cells()[shape.value_at(head, position)..][..to * shape.padded]
     }
 }
 
 impl Shape {
+    fn cells_of_a_position(&self) -> usize {
+        self.kv_heads * (self.head_dim + self.padded)
+    }
+
+    /// The first position of the part that `position` is in, and how many the part has: the last may have fewer than others.
+    fn part_of(&self, position: usize) -> (usize, usize) {
+        let first = position / PART * PART;
+        (first, PART.min(self.positions - first))
+    }
+
     /// Where element `d` of the key at `position` is.
     pub fn key_at(&self, head: usize, position: usize, d: usize) -> usize {
-        ((head * self.panels + position / PANEL) * self.head_dim + d) * PANEL + position % PANEL
+        let (first, count) = self.part_of(position);
+        let lane = position % PANEL;
+        let panel = (head * count + position - lane - first) * self.head_dim;
+        first * self.cells_of_a_position() + panel + d * PANEL + lane
     }
 
     /// Where the value at `position` begins.
     pub fn value_at(&self, head: usize, position: usize) -> usize {
-        (head * self.panels * PANEL + position) * self.padded
+        let (first, count) = self.part_of(position);
+        let keys = self.kv_heads * count * self.head_dim;
+        let row = head * count + position - first;
+        first * self.cells_of_a_position() + keys + row * self.padded
     }
 }
 
@@ -149,4 +165,38 @@ pub fn narrow<'a, E: Cell>(kernels: &Kernels, row: &[f32], room: &'a mut [E; PAN
     let out = &mut room[..row.len()];
     E::narrow(kernels, row, out);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every element has a place of its own, and those of earlier parts come first: what no position has reached is not touched.
+    #[test]
+    fn a_part_follows_the_other() {
+        for (capacity, head_dim) in [(1, 64), (33, 6), (600, 40), (1024, 32)] {
+            let shape = Shape {
+                kv_heads: 3,
+                head_dim,
+                padded: head_dim.next_multiple_of(PANEL),
+                positions: usize::next_multiple_of(capacity, PANEL),
+            };
+            let cells = shape.positions * shape.cells_of_a_position();
+            let mut taken = vec![false; cells];
+            for position in 0..shape.positions {
+                let part = position / PART * PART;
+                let part = part * shape.cells_of_a_position()
+                    ..(part + PART).min(shape.positions) * shape.cells_of_a_position();
+                for head in 0..shape.kv_heads {
+                    let keys = (0..head_dim).map(|d| shape.key_at(head, position, d));
+                    let value = shape.value_at(head, position);
+                    for at in keys.chain(value..value + shape.padded) {
+                        assert!(part.contains(&at), "{capacity}: {position} is at {at}");
+                        assert!(!std::mem::replace(&mut taken[at], true));
+                    }
+                }
+            }
+            assert!(taken.iter().all(|taken| *taken), "{capacity}: no gaps");
+        }
+    }
 }

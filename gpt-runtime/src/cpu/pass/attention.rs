@@ -11,16 +11,14 @@ use std::sync::{Mutex, MutexGuard};
 use gpt_plan::{Mask, Op, Spec};
 
 use super::Pass;
-use crate::cpu::cache::{Cache, Cells, Shape, Sides, each_format};
+use crate::cpu::cache::{Cache, Cells, PART, Pairs, Shape, each_format};
 use crate::cpu::pool::Disjoint;
 use crate::cpu::simd::{Ask, Cell, Kernels, PANEL, Running, Strided, StridedMut};
 
 /// Queries of a block, in a prompt. A multiple of every register tile's height.
 const QUERIES: usize = 48;
-/// Keys of a block: with them a block's scores and values stay in the first-level cache.
-const KEYS: usize = 128;
-/// Keys of a part of the cache, in decoding.
-const PART: usize = 4 * KEYS;
+/// Keys of a block: with them a block's scores and values stay in the first-level cache. No block has keys of two parts.
+const KEYS: usize = PART / 4;
 
 /// Nothing seen yet.
 const UNSEEN: Running = Running {
@@ -97,16 +95,16 @@ impl Pass<'_> {
     /// `a = softmax(q kᵀ / sqrt(head_dim)) v`, masked, head by head.
     pub(in crate::cpu) fn attention_rows(&mut self, q: &[f32], cache: &Cache, a: &mut Vec<f32>) {
         self.begin(Some(a));
-        each_format!(&cache.cells, sides => if self.rows() == 1 {
-            self.attend_one(q, &cache.shape, sides, a)
+        each_format!(&cache.cells, pairs => if self.rows() == 1 {
+            self.attend_one(q, &cache.shape, pairs, a)
         } else {
-            self.attend_many(q, &cache.shape, sides, a)
+            self.attend_many(q, &cache.shape, pairs, a)
         });
         let width = self.plan.spec.q_width() as usize;
         self.end(|op| matches!(op, Op::Attention), a, width);
     }
 
-    fn attend_one<E: Cell>(&mut self, q: &[f32], shape: &Shape, sides: &Sides<E>, a: &mut [f32]) {
+    fn attend_one<E: Cell>(&mut self, q: &[f32], shape: &Shape, pairs: &Pairs<E>, a: &mut [f32]) {
         let heads = self.plan.spec.heads as usize;
         let (head_dim, padded) = (shape.head_dim, shape.padded);
         let group = heads / shape.kv_heads;
@@ -136,7 +134,7 @@ impl Pass<'_> {
                     more: 0,
                 };
                 let desk = &mut *desk(threads, thread);
-                attend(kernels, &block, shape, sides, desk);
+                attend(kernels, &block, shape, pairs, desk);
                 let at = part * heads + first;
                 // SAFETY: each task writes its own heads of its own part.
                 let (gathered, states) = unsafe {
@@ -164,7 +162,7 @@ impl Pass<'_> {
         }
     }
 
-    fn attend_many<E: Cell>(&mut self, q: &[f32], shape: &Shape, sides: &Sides<E>, a: &mut [f32]) {
+    fn attend_many<E: Cell>(&mut self, q: &[f32], shape: &Shape, pairs: &Pairs<E>, a: &mut [f32]) {
         let rows = self.rows();
         let spec = &self.plan.spec;
         let (heads, width) = (spec.heads as usize, spec.q_width() as usize);
@@ -190,7 +188,7 @@ impl Pass<'_> {
                 more: usize::from(causal),
             };
             let desk = &mut *desk(threads, thread);
-            attend(kernels, &block, shape, sides, desk);
+            attend(kernels, &block, shape, pairs, desk);
             for (row, state) in desk.states[..block.rows].iter().enumerate() {
                 let start = (first + row) * width + head * head_dim;
                 // SAFETY: each task writes one head of its own rows.
@@ -208,7 +206,7 @@ fn attend<E: Cell>(
     kernels: &Kernels,
     block: &Block<'_>,
     shape: &Shape,
-    sides: &Sides<E>,
+    pairs: &Pairs<E>,
     desk: &mut Desk,
 ) {
     let (rows, head_dim, padded) = (block.rows, shape.head_dim, shape.padded);
@@ -226,7 +224,7 @@ fn attend<E: Cell>(
         let count = KEYS.min(last - start);
         for offset in (0..count).step_by(PANEL) {
             let panel = Strided {
-                data: sides.key_panel(shape, block.kv_head, start + offset),
+                data: pairs.key_panel(shape, block.kv_head, start + offset),
                 stride: PANEL,
             };
             let output = StridedMut {
@@ -253,7 +251,7 @@ fn attend<E: Cell>(
                 kernels.scale(&mut gathered[row * padded..][..padded], shrink);
             }
         }
-        let values = sides.values_from(shape, block.kv_head, start);
+        let values = pairs.values_from(shape, block.kv_head, start);
         for lane in (0..padded).step_by(PANEL) {
             let weights = Strided {
                 data: scores,

@@ -7,7 +7,7 @@
 use gpt_plan::Op;
 
 use super::{Activate, Pass};
-use crate::cpu::cache::{Cache, Cells, Shape, Sides, each_format, narrow};
+use crate::cpu::cache::{Cache, Cells, Pairs, Shape, each_format, narrow};
 use crate::cpu::device::CpuDevice;
 use crate::cpu::multiply::{Finish, Panels, Rows, multiply};
 use crate::cpu::pack::Packed;
@@ -45,7 +45,7 @@ impl Pass<'_> {
     ) {
         self.begin(Some(q));
         let shape = cache.shape;
-        each_format!(&mut cache.cells, sides => self.qkv_into(x, norm, qkv, q, &shape, sides));
+        each_format!(&mut cache.cells, pairs => self.qkv_into(x, norm, qkv, q, &shape, pairs));
         let is = |op: &Op| matches!(op, Op::Qkv { .. });
         if self.trace.is_some() {
             let values = self.gather_qkv(q, cache);
@@ -62,15 +62,14 @@ impl Pass<'_> {
         qkv: &Projection,
         q: &mut [f32],
         shape: &Shape,
-        sides: &mut Sides<E>,
+        pairs: &mut Pairs<E>,
     ) {
         let rows = self.rows();
         let spec = &self.plan.spec;
         let head_dim = shape.head_dim;
         let (q_width, kv_width) = (spec.q_width() as usize, spec.kv_width() as usize);
         let (position, rotary, kernels) = (self.position, self.rotary, self.device.kernels);
-        let (keys, values) = sides.both();
-        let (q_out, k_out, v_out) = (Disjoint::new(q), Disjoint::new(keys), Disjoint::new(values));
+        let (q_out, kv_out) = (Disjoint::new(q), Disjoint::new(pairs.cells_mut()));
         let finish_row = |row: usize, first: usize, outputs: &mut [f32]| {
             let position = position + row;
             rotary.turn(position, first, outputs);
@@ -91,11 +90,11 @@ impl Pass<'_> {
                     } else if n < q_width + kv_width {
                         let to = shape.key_at((n - q_width) / head_dim, position, d);
                         for (i, &key) in narrow(kernels, part, &mut room).iter().enumerate() {
-                            k_out.part(to + i * PANEL, 1).fill(key);
+                            kv_out.part(to + i * PANEL, 1).fill(key);
                         }
                     } else {
                         let to = shape.value_at((n - q_width - kv_width) / head_dim, position) + d;
-                        v_out
+                        kv_out
                             .part(to, part.len())
                             .copy_from_slice(narrow(kernels, part, &mut room));
                     }
