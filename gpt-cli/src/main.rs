@@ -12,6 +12,7 @@ mod eval;
 mod generate;
 mod inspect;
 mod interrupt;
+mod loading;
 mod logits;
 mod models;
 mod options;

@@ -8,6 +8,7 @@ use gpt_runtime::{
     Any, CacheFormat, Device, DeviceKind, DeviceOptions, LoadOptions, Model, Sampling,
 };
 
+use crate::loading;
 use crate::models::{self, BuiltIn};
 use crate::output::Failure;
 
@@ -77,6 +78,7 @@ impl LoadArguments {
         let options = LoadOptions {
             dtype: self.dtype,
             tokenizer,
+            progress: Some(loading::bar()),
         };
         let model = self
             .model

@@ -1,7 +1,7 @@
-//! A model on a device: its weights, packed, and what came with them.
+//! A model on a device: its weights, packed, and what came with them. How it gets there from a file is in `load`.
 
 use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use gpt_plan::{Format, Plan};
@@ -11,10 +11,11 @@ use crate::cpu::Gpt;
 use crate::device::Device;
 use crate::engine::EngineModel;
 use crate::face::Face;
+use crate::load::LoadTimes;
 use crate::session::SessionBuilder;
 use crate::text::Tokenizer;
 use crate::train::{Trainer, TrainerSettings};
-use crate::weights::{self, Checkpoint, RandomWeights, Weights};
+use crate::weights::{self, RandomWeights, Weights};
 
 /// The brand of a model known only at run time.
 pub enum Any {}
@@ -35,13 +36,14 @@ struct Shared {
 }
 
 /// What messages call a file that is part of the program.
-const EMBEDDED: &str = "the file in the program";
+pub(crate) const EMBEDDED: &str = "the file in the program";
 
 /// What came with the weights.
-struct Source {
-    origin: Origin,
-    tokenizer: Option<Tokenizer>,
-    notes: Vec<String>,
+pub(crate) struct Source {
+    pub origin: Origin,
+    pub tokenizer: Option<Tokenizer>,
+    pub notes: Vec<String>,
+    pub times: LoadTimes,
 }
 
 impl From<Origin> for Source {
@@ -50,12 +52,13 @@ impl From<Origin> for Source {
             origin,
             tokenizer: None,
             notes: Vec::new(),
+            times: LoadTimes::default(),
         }
     }
 }
 
 /// Where the weights came from: what is packed for inference may be rounded, a trainer asks there again.
-enum Origin {
+pub(crate) enum Origin {
     /// Drawn from this seed.
     Seed(u64),
     File(PathBuf),
@@ -65,76 +68,7 @@ enum Origin {
     Elsewhere,
 }
 
-/// How to load weights.
-#[derive(Clone, Debug, Default)]
-pub struct LoadOptions {
-    /// Convert every matrix to this format; keep each as the file has it if `None`.
-    pub dtype: Option<Format>,
-    /// A tokenizer to use in place of the one that comes with the weights.
-    pub tokenizer: Option<PathBuf>,
-}
-
 impl<M: Gpt> Model<M> {
-    /// Loads safetensors (a file, the index of a sharded model, or the folder) or GGUF. The tokenizer comes from the GGUF, or
-    /// from the files beside the weights.
-    ///
-    /// # Errors
-    /// One message that lists everything in the file that does not fit the model.
-    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
-        Self::load_with(path, device, &LoadOptions::default())
-    }
-
-    /// As [`load`](Self::load), with options.
-    pub fn load_with(
-        path: impl AsRef<Path>,
-        device: &Device,
-        options: &LoadOptions,
-    ) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let loaded = weights::open(path, M::plan(), options.dtype)?;
-        let tokenizer = Tokenizer::beside(path, loaded.gguf())?;
-        Self::loaded(
-            &loaded,
-            Origin::File(path.to_owned()),
-            tokenizer,
-            device,
-            options,
-        )
-    }
-
-    /// As [`load_with`](Self::load_with), of a GGUF file that is part of the program (`include_bytes!`).
-    pub fn load_embedded(
-        gguf: &'static [u8],
-        device: &Device,
-        options: &LoadOptions,
-    ) -> Result<Self, Error> {
-        let loaded = weights::open_embedded(EMBEDDED, gguf, M::plan(), options.dtype)?;
-        let tokenizer = loaded.gguf().map(Tokenizer::within).transpose()?.flatten();
-        Self::loaded(&loaded, Origin::Embedded(gguf), tokenizer, device, options)
-    }
-
-    fn loaded(
-        loaded: &Checkpoint,
-        origin: Origin,
-        tokenizer: Option<Tokenizer>,
-        device: &Device,
-        options: &LoadOptions,
-    ) -> Result<Self, Error> {
-        let tokenizer = match &options.tokenizer {
-            Some(file) => Some(Tokenizer::from_path(file)?),
-            None => tokenizer,
-        };
-        if let Some(tokenizer) = &tokenizer {
-            tokenizer.check_vocab(M::plan().spec.vocab)?;
-        }
-        let source = Source {
-            origin,
-            tokenizer,
-            notes: loaded.notes().to_vec(),
-        };
-        Model::build(Face::of::<M>(), loaded, device, source)
-    }
-
     /// A model that knows nothing: weights drawn as training would start, the same for a seed on every device.
     pub fn init(device: &Device, seed: u64) -> Result<Self, Error> {
         Self::init_as(device, seed, Format::F32)
@@ -185,19 +119,31 @@ impl<M> Model<M> {
         device: &Device,
         source: Source,
     ) -> Result<Self, Error> {
+        let engine = face.model(device, weights)?;
+        Ok(Model::of(face, engine, weights, device, source))
+    }
+
+    /// A model of an `engine` that has the `weights` already.
+    pub(crate) fn of(
+        face: Face,
+        engine: Box<dyn EngineModel>,
+        weights: &dyn Weights,
+        device: &Device,
+        source: Source,
+    ) -> Self {
         let format = |id, layer| weights.format(id, layer);
         let shared = Shared {
             weight_bytes_per_token: face.plan.weight_bytes_per_token(format),
             format: face.plan.main_format(format),
-            engine: face.model(device, weights)?,
+            engine,
             face,
             device: device.clone(),
             source,
         };
-        Ok(Model {
+        Model {
             shared: Arc::new(shared),
             brand: PhantomData,
-        })
+        }
     }
 
     /// A trainer that starts from this model's weights, in f32 and as they came: what was rounded to load the model is read again. Settings
@@ -274,6 +220,11 @@ impl<M> Model<M> {
     /// What loading had to change, one sentence each: formats without a kernel of their own and what they became.
     pub fn notes(&self) -> &[String] {
         &self.shared.source.notes
+    }
+
+    /// What loading it took; nothing, if it came from no file.
+    pub fn load_times(&self) -> LoadTimes {
+        self.shared.source.times
     }
 
     pub(crate) fn engine(&self) -> &dyn EngineModel {

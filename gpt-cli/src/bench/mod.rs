@@ -1,12 +1,14 @@
 //! `gpt bench`: tokens a second, of a prompt, of decoding, and of training, and how near that is to what the machine can do.
 //!
-//! `measure` has the work, `roofline` what its speed amounts to, `profile` the steps of a pass one by one.
+//! `measure` has the work, `roofline` what its speed amounts to, `profile` the steps of a pass one by one, `start` what comes before.
 
 mod measure;
 mod profile;
 mod roofline;
+mod start;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::Args;
 use gpt_runtime::engine::Limits;
@@ -17,7 +19,9 @@ use serde_json::json;
 use self::measure::{Bench, TrainBench};
 use self::profile::Profiles;
 use self::roofline::Roofline;
+use self::start::Start;
 use crate::interrupt;
+use crate::loading;
 use crate::options::{self, CacheArgument, DeviceArguments, ModelArgument};
 use crate::output::{self, Failure, Spread};
 use crate::train::Kind;
@@ -69,7 +73,9 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let start = Instant::now();
     let device = arguments.device.open()?;
+    let opened = start.elapsed();
     eprintln!("running on {}: {}", device.name(), device.reason());
     let built_in = arguments.model.model;
     let model = match &arguments.weights {
@@ -77,6 +83,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             let options = LoadOptions {
                 dtype: arguments.dtype,
                 tokenizer: None,
+                progress: Some(loading::bar()),
             };
             built_in.load(Some(path), &device, &options)?
         }
@@ -92,6 +99,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         )));
     }
     interrupt::listen();
+    let start = match arguments.weights {
+        Some(_) => Some(Start::measure(&model, opened)?),
+        None => None,
+    };
     let measured = measure(arguments, &model, prefill)?;
     let limits = roofline::middle(&measured.limits);
     let median = |speeds: &[f64]| Spread::of(speeds.to_vec()).median;
@@ -129,13 +140,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             speed: Spread::of(measured.train),
         });
     }
-    report(
-        arguments,
-        &model,
-        &lines,
-        &limits,
-        measured.profile.as_ref(),
-    )
+    let profile = measured.profile.as_ref();
+    report(arguments, &model, (start, &lines), &limits, profile)
 }
 
 /// Bytes that a position takes in the cache.
@@ -205,7 +211,7 @@ struct Line {
 fn report(
     arguments: &Arguments,
     model: &Model<Any>,
-    lines: &[Line],
+    (start, lines): (Option<Start>, &[Line]),
     limits: &Limits,
     profile: Option<&Profiles>,
 ) -> Result<(), Failure> {
@@ -213,6 +219,9 @@ fn report(
         let mut object = json!({ "device": model.device().name(), "roofline": {} });
         object["roofline"]["read_gb_s"] = json!(limits.bytes / 1e9);
         object["roofline"]["peak_gflop_s"] = json!(limits.of(Format::F32) / 1e9);
+        if let Some(start) = start {
+            object["start"] = start.json();
+        }
         for line in lines {
             object[format!("{}_tok_s", line.what)] = line.speed.json();
             object["roofline"][line.what] = line.roofline.json();
@@ -223,6 +232,9 @@ fn report(
         return output::json(&object);
     }
     let mut out = output::stdout();
+    if let Some(start) = start {
+        output::line(&mut out, &start.text())?;
+    }
     for line in lines {
         let Line {
             what,
