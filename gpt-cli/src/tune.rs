@@ -2,7 +2,7 @@
 
 use clap::Args;
 use gpt_runtime::plan::Format;
-use gpt_runtime::{Choice, Device, DeviceKind, DeviceOptions, Error, tune};
+use gpt_runtime::{Choice, Device, DeviceKind, DeviceOptions, Error, Tuning, tune, tune_training};
 use serde_json::json;
 
 use crate::options::{self, ModelArgument};
@@ -15,9 +15,12 @@ pub struct Arguments {
     /// Part of the name of the GPU adapter to use, where there are several
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
-    /// Format of the matrices [default: one after the other]
+    /// Format of the matrices [default: one after the other, then training]
     #[arg(long, value_name = "TYPE", value_parser = options::format)]
     dtype: Option<Format>,
+    /// Measures the kernels of training only
+    #[arg(long, conflicts_with = "dtype")]
+    train: bool,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
@@ -33,19 +36,26 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let plan = (arguments.model.model.plan)();
     let formats = match arguments.dtype {
         Some(format) => vec![format],
+        None if arguments.train => Vec::new(),
         None => Format::ALL.to_vec(),
     };
     let mut all: Vec<Choice> = Vec::new();
     let mut path = None;
-    for format in formats {
-        let found = tune(plan, &device, &[format])?;
+    let mut take = |found: Tuning, what: &str| {
         if !arguments.json {
-            table(format, &found.choices)?;
+            table(what, &found.choices)?;
         }
         all.extend(found.choices);
-        path = Some(found.path);
+        path = Some(found.path.display().to_string());
+        Ok::<_, Failure>(())
+    };
+    for format in formats {
+        let what = format!("{}, prompts", format.name());
+        take(tune(plan, &device, &[format])?, &what)?;
     }
-    let path = path.map(|path| path.display().to_string());
+    if arguments.dtype.is_none() {
+        take(tune_training(plan, &device)?, "training, batches")?;
+    }
     if arguments.json {
         let choices: Vec<_> = all
             .iter()
@@ -71,13 +81,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     )
 }
 
-/// What is chosen for a format, in the order in which it was measured.
-fn table(format: Format, choices: &[Choice]) -> Result<(), Failure> {
+/// What is chosen, in the order in which it was measured.
+fn table(what: &str, choices: &[Choice]) -> Result<(), Failure> {
     let mut out = output::stdout();
     if let Some(first) = choices.first() {
         let text = format!(
-            "{}, two layers; times of all steps of a kernel, prompts of {} tokens:",
-            format.name(),
+            "{what} of {} tokens; times of all steps of a kernel in two layers:",
             first.rows
         );
         output::line(&mut out, &text)?;

@@ -153,6 +153,31 @@ fn kernels_are_measured_and_kept() {
     assert_eq!(kept["kernels"].as_array().unwrap().len(), choices.len());
     let tested = run(&[&["selftest", "--device", "gpu"], &nano[..]].concat());
     assert_eq!(tested["trusted"], true);
+    // Training's kernels are kept beside them, each once, and run as they were chosen.
+    let found = run(&["tune", "--model", "nano", "--train", "--json"]);
+    let learned: Vec<_> = found["choices"].as_array().unwrap().iter().collect();
+    let mut names: Vec<_> = learned
+        .iter()
+        .map(|c| c["kernel"].as_str().unwrap())
+        .collect();
+    for name in [
+        "attention",
+        "mlp_up_512_128",
+        "weight_384_128",
+        "through_128_512",
+    ] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
+    names.sort();
+    assert!(names.windows(2).all(|two| two[0] != two[1]), "{names:?}");
+    let kept = std::fs::read_to_string(found["kept"].as_str().unwrap()).unwrap();
+    let kept: Value = serde_json::from_str(&kept).unwrap();
+    let all = choices.len() + learned.len();
+    assert_eq!(kept["kernels"].as_array().unwrap().len(), all);
+    let bench =
+        "bench --model nano --device gpu --prefill 1 --decode 1 --train 1x8 --reps 1 --json";
+    let bench = run(&bench.split(' ').collect::<Vec<_>>());
+    assert!(bench["train_tok_s"]["median"].as_f64().unwrap() > 0.0);
     // Without a folder nothing can be kept, which is said before anything is measured.
     let output = Command::new(env!("CARGO_BIN_EXE_gpt"))
         .env("GPT_CACHE_DIR", "")

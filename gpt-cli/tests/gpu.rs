@@ -38,7 +38,7 @@ fn there_is_a_gpu() -> bool {
     found
 }
 
-const BENCH: [&str; 12] = [
+const BENCH: [&str; 14] = [
     "bench",
     "--model",
     "nano",
@@ -46,6 +46,8 @@ const BENCH: [&str; 12] = [
     "5",
     "--decode",
     "2",
+    "--train",
+    "2x8",
     "--reps",
     "2",
     "--profile",
@@ -71,7 +73,26 @@ fn check_profile(bench: &Value, device: &str) {
         (&"decode".into(), &1.into(), &4.into()),
         "{device}"
     );
-    for pass in passes {
+    let number = |step: &Value, what: &str| step[what].as_f64().unwrap();
+    let training = &passes[2];
+    assert_eq!(
+        (&training["pass"], &training["tokens"]),
+        (&"train".into(), &16.into())
+    );
+    let steps = training["steps"].as_array().unwrap();
+    let shares: f64 = steps.iter().map(|s| number(s, "share")).sum();
+    assert!((shares - 1.0).abs() < 1e-9);
+    let last = if device == "gpu" { "adamw" } else { "update" };
+    for (name, times) in [
+        ("attention", Some(4)),
+        ("cross_entropy", Some(1)),
+        (last, None),
+    ] {
+        let step = steps.iter().find(|s| s["step"] == name).expect(name);
+        assert!(number(step, "ms") > 0.0, "{device}: {step}");
+        assert!(times.is_none_or(|times| step["times"] == times), "{step}");
+    }
+    for pass in &passes[..2] {
         let steps = pass["steps"].as_array().unwrap();
         let names: Vec<_> = steps.iter().map(|s| s["step"].as_str().unwrap()).collect();
         let mut expected = vec![
@@ -88,7 +109,6 @@ fn check_profile(bench: &Value, device: &str) {
             expected.extend(["greatest", "count", "collect", "draw"]);
         }
         assert_eq!(names, expected, "{device}");
-        let number = |step: &Value, what: &str| step[what].as_f64().unwrap();
         let sum = |what| steps.iter().map(|s| number(s, what)).sum::<f64>();
         assert!((sum("share") - 1.0).abs() < 1e-9);
         assert!((sum("ms") / number(pass, "ms") - 1.0).abs() < 1e-9);

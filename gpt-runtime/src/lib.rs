@@ -39,4 +39,4 @@ pub use self_test::{Check, SelfTest, self_test};
 pub use session::{Logits, Session, SessionBuilder};
 pub use text::Tokenizer;
 pub use train::{AdamW, Batch, Trainer, TrainerSettings};
-pub use tune::{Choice, Tuning, tune};
+pub use tune::{Choice, Tuning, tune, tune_training};

@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 
-use gpt_plan::{Feature, Format, Mask, NO_KERNEL, Phase, Plan, TensorId};
+use gpt_plan::{Feature, Format, Mask, NO_KERNEL, Phase, Plan, Repeat, TensorId, TrainOp};
 
 use crate::cpu::Gpt;
 use crate::device::EngineRef;
@@ -222,6 +222,25 @@ pub(crate) fn shallow(plan: &'static Plan) -> &'static Plan {
     for section in shallow.sections.to_mut() {
         if let Some((from, to)) = &mut section.layers {
             (*from, *to) = ((*from).min(layers), (*to).min(layers));
+        }
+    }
+    let training = &mut shallow.training;
+    for sections in [&mut training.forward, &mut training.backward] {
+        for section in sections.to_mut() {
+            if let Repeat::Layers(from, to) | Repeat::LayersBack(from, to) = &mut section.repeat {
+                (*from, *to) = ((*from).min(layers), (*to).min(layers));
+            }
+            // What ends the stream is read behind the last layer.
+            for step in section.steps.to_mut() {
+                if let TrainOp::Norm { x, stats, .. }
+                | TrainOp::NormAgain { x, stats, .. }
+                | TrainOp::NormInput { x, stats, .. }
+                | TrainOp::NormWeight { x, stats, .. } = &mut step.op
+                {
+                    x.shift = x.shift.min(layers);
+                    stats.shift = stats.shift.min(layers);
+                }
+            }
         }
     }
     Box::leak(Box::new(shallow))

@@ -3,20 +3,26 @@
 //! The compiler chooses tiles from a model's shapes, but what an adapter gains from is not known before it is tried. Here it is: two layers of the model at its
 //! own shapes, on random weights, once with each set of features, in turns, every step timed by the device's own clock. What is found for a kernel is kept on disk
 //! for all who open the adapter later. Only variants that compute the same are tried, and only where one is faster by more than noise does it take
-//! the place of the compiler's choice. The kernels of training are not part of this.
+//! the place of the compiler's choice. The kernels of training are timed in steps that learn a batch.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use gpt_plan::{Feature, Features, Format, Phase, Plan};
+use gpt_plan::{Feature, Features, Format, Kernel, Phase, Plan};
 
 use crate::device::EngineRef;
+use crate::engine::Precision;
+use crate::face::Face;
+use crate::gpu::GpuDevice;
 use crate::self_test::{has_kernels, shallow};
 use crate::weights::lively::Lively;
-use crate::{Any, Device, Error, Model, Session};
+use crate::{Any, Batch, Device, Error, Model, Session, Trainer, TrainerSettings};
 
 /// Tokens of the prompt that is timed, on a GPU and on a processor that plays one.
 const PROMPT: [u32; 2] = [256, 64];
+
+/// Sequences of such length that are learned, likewise.
+const SEQUENCES: [u32; 2] = [4, 1];
 
 /// How often each is timed.
 const RUNS: usize = 7;
@@ -58,6 +64,66 @@ pub struct Choice {
 /// # Errors
 /// The device is no GPU, has no clock of its own, has no room for two layers and the head some times over, or is lost; what was found cannot be kept.
 pub fn tune(plan: &'static Plan, device: &Device, formats: &[Format]) -> Result<Tuning, Error> {
+    let gpu = measurable(device)?;
+    let plan = shallow(plan);
+    let kernels = &plan.kernels;
+    let mut found = Found::default();
+    for &format in formats.iter().filter(|format| has_kernels(plan, **format)) {
+        let mut readers = Vec::new();
+        for features in candidates(gpu, kernels) {
+            readers.push(Reader::new(plan, format, &with(gpu, features)?, features)?);
+        }
+        for phase in [Phase::Prefill, Phase::Decode] {
+            let rows = match phase {
+                Phase::Decode => 1,
+                Phase::Prefill => PROMPT[usize::from(gpu.is_software())].min(plan.spec.context),
+            };
+            for _ in 0..=RUNS {
+                for reader in &mut readers {
+                    reader.run(phase, rows)?;
+                }
+            }
+            let mut rivals: Vec<&mut Rival> = readers.iter_mut().map(|r| &mut r.rival).collect();
+            found.take(&mut rivals, kernels, rows);
+        }
+    }
+    found.keep(gpu)
+}
+
+/// As [`tune`], of the kernels of training, in f32 and, where `device` has it, in f16.
+///
+/// # Errors
+/// As [`tune`]; a trainer takes more room than a session.
+pub fn tune_training(plan: &'static Plan, device: &Device) -> Result<Tuning, Error> {
+    let gpu = measurable(device)?;
+    let plan = shallow(plan);
+    let kernels = &plan.training.kernels;
+    let mut found = Found::default();
+    let software = usize::from(gpu.is_software());
+    let shape = (SEQUENCES[software], PROMPT[software].min(plan.spec.context));
+    let precisions: &[Precision] = match gpu.has_f16() {
+        true => &[Precision::F32, Precision::F16],
+        false => &[Precision::F32],
+    };
+    for &precision in precisions {
+        let mut learners = Vec::new();
+        for features in candidates(gpu, kernels) {
+            let device = with(gpu, features)?;
+            learners.push(Learner::new(plan, shape, precision, &device, features)?);
+        }
+        for _ in 0..=RUNS {
+            for learner in &mut learners {
+                learner.run()?;
+            }
+        }
+        let mut rivals: Vec<&mut Rival> = learners.iter_mut().map(|l| &mut l.rival).collect();
+        found.take(&mut rivals, kernels, shape.0 * shape.1);
+    }
+    found.keep(gpu)
+}
+
+/// The GPU that `device` is, if its kernels can be told apart, and what is found of them can be kept: which is known before minutes are spent.
+fn measurable(device: &Device) -> Result<&Arc<GpuDevice>, Error> {
     let EngineRef::Gpu(gpu) = device.engine() else {
         return Err(Error::Input(format!(
             "{} has no variants of kernels to choose from; name a GPU (`gpu`)",
@@ -70,55 +136,60 @@ pub fn tune(plan: &'static Plan, device: &Device, formats: &[Format]) -> Result<
             gpu.name()
         )));
     }
-    // Whether it can be kept is known before minutes are spent.
     gpu.tuned().path()?;
-    let shallow = shallow(plan);
-    let mut choices = Vec::new();
-    let mut kept = Vec::new();
-    for &format in formats.iter().filter(|format| has_kernels(plan, **format)) {
-        let mut rivals = candidates(Features::usual(gpu.is_software()))
-            .into_iter()
-            .map(|features| {
-                let own = Device::of_gpu(Arc::new(gpu.again(features)?), "measured");
-                Rival::new(shallow, format, &own, features)
-            })
-            .collect::<Result<Vec<_>, Error>>()?;
-        for phase in [Phase::Prefill, Phase::Decode] {
-            let rows = match phase {
-                Phase::Decode => 1,
-                Phase::Prefill => PROMPT[usize::from(gpu.is_software())].min(plan.spec.context),
-            };
-            for _ in 0..=RUNS {
-                for rival in &mut rivals {
-                    rival.run(phase, rows)?;
-                }
+    Ok(gpu)
+}
+
+/// The same device with `features`.
+fn with(gpu: &GpuDevice, features: Features) -> Result<Device, Error> {
+    Ok(Device::of_gpu(Arc::new(gpu.again(features)?), "measured"))
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Found {
+    choices: Vec<Choice>,
+    kept: Vec<(&'static Kernel, Features)>,
+}
+
+impl Found {
+    /// Takes the fastest variant of each of `kernels` that ran, and what was measured from `rivals`.
+    fn take(&mut self, rivals: &mut [&mut Rival], kernels: &'static [Kernel], rows: u32) {
+        for (index, kernel) in kernels.iter().enumerate() {
+            // In f16 training has the norms and attention of f32.
+            let known = self.choices.iter().any(|c| c.kernel == *kernel.name);
+            if known {
+                continue;
             }
-            for (index, kernel) in shallow.kernels.iter().enumerate() {
-                let found = fastest(&rivals, kernel, index);
-                if let Some((features, seconds, default)) = found {
-                    choices.push(Choice {
-                        kernel: kernel.name.to_string(),
-                        rows,
-                        features,
-                        seconds,
-                        default,
-                    });
-                    kept.push((kernel, features));
-                }
+            if let Some((features, seconds, default)) = fastest(rivals, kernel, index) {
+                self.choices.push(Choice {
+                    kernel: kernel.name.to_string(),
+                    rows,
+                    features,
+                    seconds,
+                    default,
+                });
+                self.kept.push((kernel, features));
             }
-            rivals.iter_mut().for_each(|rival| rival.forget());
+        }
+        for rival in rivals {
+            rival.seconds.iter_mut().for_each(Vec::clear);
         }
     }
-    Ok(Tuning {
-        device: device.name(),
-        choices,
-        path: gpu.tuned().keep(&kept)?,
-    })
+
+    fn keep(self, gpu: &GpuDevice) -> Result<Tuning, Error> {
+        Ok(Tuning {
+            device: gpu.name().to_owned(),
+            choices: self.choices,
+            path: gpu.tuned().keep(&self.kept)?,
+        })
+    }
 }
 
 /// The sets that are tried, the usual one first: without subgroups, with inputs from neighbours or from memory, attention by many invocations or few, and tiles of all sizes, with one
 /// place for inputs or two. Whether matrices are textures is the device's affair, as several kernels read the same one.
-fn candidates(usual: Features) -> Vec<Features> {
+fn candidates(gpu: &GpuDevice, kernels: &[Kernel]) -> Vec<Features> {
+    let usual = Features::usual(gpu.is_software());
     let sizes = [Feature::SmallTiles, Feature::LargeTiles, Feature::HugeTiles];
     let bare = sizes.into_iter().fold(usual, Features::without);
     let other = |feature| match usual.has(feature) {
@@ -135,64 +206,78 @@ fn candidates(usual: Features) -> Vec<Features> {
         let set = size.map_or(bare, |size| bare.with(size));
         sets.extend([set, set.with(Feature::DoubleBuffers)]);
     }
+    // Of sets that make the same of all kernels, the first.
     let mut seen = Vec::new();
     sets.retain(|set| {
-        !seen.contains(set) && {
-            seen.push(*set);
+        let names: Vec<_> = kernels.iter().map(|kernel| name(kernel, *set)).collect();
+        !seen.contains(&names) && {
+            seen.push(names);
             true
         }
     });
     sets
 }
 
-/// The model with one set of features.
+/// What `kernel` is called with a set of features.
+fn name(kernel: &Kernel, features: Features) -> gpt_plan::Str {
+    let variant = kernel.variant(features);
+    variant.map_or(kernel.name.clone(), |variant| variant.name)
+}
+
+/// A set of features, and what kernels took with it.
 struct Rival {
     features: Features,
-    model: Model<Any>,
-    session: Option<Session<Any>>,
-    format: Format,
     /// By kernel: what each run took, all steps together, the first of them not to be counted.
     seconds: Vec<Vec<f64>>,
 }
 
 impl Rival {
+    fn new(features: Features, kernels: &[Kernel]) -> Rival {
+        Rival {
+            features,
+            seconds: vec![Vec::new(); kernels.len()],
+        }
+    }
+
+    /// Adds what each kernel took in a run, if it ran.
+    fn add(&mut self, taken: Vec<Option<f64>>) {
+        for (all, taken) in self.seconds.iter_mut().zip(taken) {
+            all.extend(taken);
+        }
+    }
+}
+
+/// Reads prompts and tokens.
+struct Reader {
+    rival: Rival,
+    plan: &'static Plan,
+    session: Session<Any>,
+    format: Format,
+}
+
+impl Reader {
     fn new(
         plan: &'static Plan,
         format: Format,
         device: &Device,
         features: Features,
-    ) -> Result<Rival, Error> {
+    ) -> Result<Reader, Error> {
         let weights = Lively::new(plan, SEED, format);
-        Ok(Rival {
-            features,
-            model: Model::from_plan(plan, &weights, device)?,
-            session: None,
+        let model: Model<Any> = Model::from_plan(plan, &weights, device)?;
+        let capacity = (PROMPT[0] + 1).min(plan.spec.context);
+        let session = model.session().capacity(capacity).chunk(capacity);
+        Ok(Reader {
+            rival: Rival::new(features, &plan.kernels),
+            plan,
+            session: session.open()?,
             format,
-            seconds: vec![Vec::new(); plan.kernels.len()],
         })
     }
 
     fn run(&mut self, phase: Phase, rows: u32) -> Result<(), Error> {
-        let plan = self.model.plan();
-        let context = plan.spec.context;
-        let tokens: Vec<u32> = (0..rows)
-            .map(|i| i.wrapping_mul(2_654_435_761) % plan.spec.vocab)
-            .collect();
-        let session = match &mut self.session {
-            Some(session) => session,
-            none => {
-                let capacity = (PROMPT[0] + 1).min(context);
-                let open = self
-                    .model
-                    .session()
-                    .capacity(capacity)
-                    .chunk(capacity)
-                    .open()?;
-                none.insert(open)
-            }
-        };
-        session.truncate(0);
-        let profile = session.profile(&tokens)?;
+        let plan = self.plan;
+        self.session.truncate(0);
+        let profile = self.session.profile(&some_tokens(plan, rows))?;
         let mut taken = vec![None; plan.kernels.len()];
         for ((_, step), time) in plan.walk().zip(&profile.steps) {
             let format = if step.matrix().is_some() {
@@ -203,31 +288,67 @@ impl Rival {
             let kernel = usize::from(step.kernel(phase).of(format));
             *taken[kernel].get_or_insert(0.0) += time.seconds;
         }
-        for (all, taken) in self.seconds.iter_mut().zip(taken) {
-            all.extend(taken);
-        }
+        self.rival.add(taken);
         Ok(())
-    }
-
-    fn forget(&mut self) {
-        self.seconds.iter_mut().for_each(Vec::clear);
     }
 }
 
+/// Learns a batch.
+struct Learner {
+    rival: Rival,
+    plan: &'static Plan,
+    trainer: Trainer<Any>,
+    batch: Batch,
+}
+
+impl Learner {
+    fn new(
+        plan: &'static Plan,
+        (sequences, tokens): (u32, u32),
+        precision: Precision,
+        device: &Device,
+        features: Features,
+    ) -> Result<Learner, Error> {
+        let settings = TrainerSettings {
+            batch: sequences,
+            tokens: Some(tokens),
+            precision,
+            ..TrainerSettings::default()
+        };
+        let weights = Lively::new(plan, SEED, Format::F32);
+        let texts = some_tokens(plan, sequences * (tokens + 1));
+        Ok(Learner {
+            rival: Rival::new(features, &plan.training.kernels),
+            plan,
+            trainer: Trainer::with_face(Face::of_plan(plan), device, &weights, settings)?,
+            batch: Batch::next_tokens(&texts, tokens as usize)?,
+        })
+    }
+
+    fn run(&mut self) -> Result<(), Error> {
+        let profile = self.trainer.profile(&self.batch)?;
+        let kernels = self.plan.training.kernels.iter();
+        let taken = kernels.map(|kernel| {
+            let mut parts = profile.parts.iter();
+            let part = parts.find(|part| part.name == kernel.name)?;
+            Some(part.seconds)
+        });
+        self.rival.add(taken.collect());
+        Ok(())
+    }
+}
+
+fn some_tokens(plan: &Plan, count: u32) -> Vec<u32> {
+    let tokens = (0..count).map(|i| i.wrapping_mul(2_654_435_761) % plan.spec.vocab);
+    tokens.collect()
+}
+
 /// The features of the fastest variant of kernel `index`, its time, and that of the default; nothing if it did not run or has no variants.
-fn fastest(
-    rivals: &[Rival],
-    kernel: &gpt_plan::Kernel,
-    index: usize,
-) -> Option<(Features, f64, f64)> {
-    let name = |features| {
-        let variant = kernel.variant(features);
-        variant.map_or(kernel.name.clone(), |variant| variant.name)
-    };
+fn fastest(rivals: &[&mut Rival], kernel: &Kernel, index: usize) -> Option<(Features, f64, f64)> {
     let mut variants: Vec<(Features, gpt_plan::Str, Vec<f64>)> = Vec::new();
     for rival in rivals {
         let times = rival.seconds[index].iter().skip(1).copied();
-        let own = name(rival.features);
+        let own = name(kernel, rival.features);
         // What is the same kernel was measured more often.
         match variants.iter_mut().find(|(_, known, _)| *known == own) {
             Some((_, _, all)) => all.extend(times),

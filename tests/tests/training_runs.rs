@@ -90,6 +90,46 @@ fn two_halves_are_a_whole_on_a_gpu() {
     }
 }
 
+/// A step whose parts are timed is a step: those after it are what they would have been.
+fn a_timed_step_is_a_step(device: &Device) {
+    // Whole batches: a profile takes no parts.
+    let mut run = Run::new(specs::gpt2(), device);
+    run.settings.batch = 3;
+    let (mut timed, mut plain) = (run.begin(), run.begin());
+    for step in 0..3 {
+        let batch = run.data.batch(step);
+        let profile = timed.profile(&batch).unwrap();
+        plain.step(&batch).unwrap();
+        assert!(profile.parts.iter().all(|part| part.seconds > 0.0));
+        let times = |name| {
+            profile
+                .parts
+                .iter()
+                .find(|part| part.name == name)
+                .map(|p| p.times)
+        };
+        assert_eq!(times("attention"), Some(run.plan.spec.layers as usize));
+    }
+    let batch = run.data.batch(3);
+    assert_eq!(timed.steps(), plain.steps());
+    assert_eq!(timed.step(&batch).unwrap(), plain.step(&batch).unwrap());
+    run.settings.batch = 2;
+    let refused = run.begin().profile(&batch).unwrap_err().to_string();
+    assert!(refused.contains("3 sequences were given"), "{refused}");
+}
+
+#[test]
+fn a_timed_step_is_a_step_on_the_cpu() {
+    a_timed_step_is_a_step(&Device::cpu().unwrap());
+}
+
+#[test]
+fn a_timed_step_is_a_step_on_a_gpu() {
+    if gpu::device().is_some() {
+        a_timed_step_is_a_step(&Device::gpu().unwrap());
+    }
+}
+
 #[test]
 fn less_memory_makes_the_same_steps() {
     let mut run = Run::new(specs::gpt2(), &Device::cpu().unwrap());

@@ -5,6 +5,7 @@ use std::time::Instant;
 use gpt_runtime::train::Precision;
 use gpt_runtime::{AdamW, Any, Batch, CacheFormat, Model, Session, Trainer, TrainerSettings};
 
+use super::profile::Training;
 use crate::output::Failure;
 
 /// Time that a measurement of training takes at least; steps of a small model are too short to be measured alone.
@@ -108,6 +109,17 @@ impl TrainBench {
             self.trainer.step(&self.batch)?;
         }
         Ok((self.steps * self.batch.rows()) as f64 / start.elapsed().as_secs_f64())
+    }
+}
+
+impl TrainBench {
+    /// A step part by part, `reps` times.
+    pub fn profile(&mut self, reps: usize) -> Result<Training, Failure> {
+        // Once for the caches, not counted.
+        self.trainer.profile(&self.batch)?;
+        let runs = (0..reps).map(|_| self.trainer.profile(&self.batch));
+        let runs = runs.collect::<Result<Vec<_>, _>>()?;
+        Ok(Training::of(self.batch.rows(), &runs))
     }
 }
 

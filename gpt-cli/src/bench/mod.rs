@@ -61,7 +61,7 @@ pub struct Arguments {
         requires = "train"
     )]
     train_dtype: Kind,
-    /// Times each step of a chunk of the prompt and of one decoded token, too
+    /// Times each step of a chunk of the prompt, of one decoded token, and of training, too
     #[arg(long)]
     profile: bool,
     /// Repetitions, of which the median counts
@@ -190,12 +190,12 @@ fn measure(arguments: &Arguments, model: &Model<Any>, prefill: usize) -> Result<
     }
     if arguments.profile {
         let limits = roofline::middle(&measured.limits);
-        measured.profile = Some(profile::measure(
-            model,
-            &bench.tokens,
-            arguments.reps,
-            limits,
-        )?);
+        let profile = profile::measure(model, &bench.tokens, arguments.reps, limits)?;
+        let training = match &mut train {
+            Some(train) => Some(train.profile(arguments.reps)?),
+            None => None,
+        };
+        measured.profile = Some(profile.with_training(training));
     }
     Ok(measured)
 }

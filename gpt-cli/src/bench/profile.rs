@@ -3,19 +3,26 @@
 //! A roofline is the time that a step would take if the device did nothing but read its bytes, or nothing but compute its operations, as fast as it was
 //! measured to do either; the longer of both counts.
 
-use gpt_runtime::engine::{Clock, Limits, Profile};
+use gpt_runtime::engine::{Clock, Limits, PartTime, Profile, TrainProfile};
 use gpt_runtime::plan::{Format, Plan, Work};
 use gpt_runtime::{Any, Error, Model, Session};
 use serde_json::{Value, json};
 
 use crate::output::{self, Failure};
 
-/// Two passes, step by step.
+/// Two passes, step by step, and a step of training.
 pub struct Profiles {
     clock: Clock,
     limits: Limits,
     /// Of a chunk of a prompt, and of one token behind it.
     passes: [Pass; 2],
+    training: Option<Training>,
+}
+
+/// A step of training, kernel by kernel.
+pub struct Training {
+    rows: usize,
+    parts: Vec<PartTime>,
 }
 
 struct Pass {
@@ -58,7 +65,61 @@ pub fn measure(
             pass(model.plan(), "prefill", &prompt, 0, chunk),
             pass(model.plan(), "decode", &token, last, 1),
         ],
+        training: None,
     })
+}
+
+impl Training {
+    /// Of `runs` with batches of `rows` tokens; of every part the median counts.
+    pub fn of(rows: usize, runs: &[TrainProfile]) -> Training {
+        let parts = runs[0].parts.iter().map(|part| {
+            let same = |run: &TrainProfile| {
+                let mut parts = run.parts.iter();
+                let found = parts.find(|other| other.name == part.name);
+                found.map_or(0.0, |other| other.seconds)
+            };
+            PartTime {
+                seconds: output::Spread::of(runs.iter().map(same).collect()).median,
+                ..part.clone()
+            }
+        });
+        Training {
+            rows,
+            parts: parts.collect(),
+        }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.parts.iter().map(|part| part.seconds).sum()
+    }
+
+    fn json(&self) -> Value {
+        let whole = self.seconds();
+        let steps = self.parts.iter().map(|part| {
+            json!({ "step": part.name, "times": part.times, "ms": part.seconds * 1e3, "share": part.seconds / whole })
+        });
+        json!({ "pass": "train", "tokens": self.rows, "ms": whole * 1e3, "steps": steps.collect::<Vec<_>>() })
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let whole = self.seconds();
+        let times: usize = self.parts.iter().map(|part| part.times).sum();
+        let first = format!(
+            "training, {} tokens: {:.3} ms in {times} steps",
+            self.rows,
+            whole * 1e3
+        );
+        let parts = self.parts.iter().map(|part| {
+            format!(
+                "  {:3} x {:28} {:9.3} ms {:5.1} %",
+                part.times,
+                part.name,
+                part.seconds * 1e3,
+                100.0 * part.seconds / whole
+            )
+        });
+        std::iter::once(first).chain(parts).collect()
+    }
 }
 
 fn runs(
@@ -180,6 +241,11 @@ impl Pass {
 }
 
 impl Profiles {
+    /// With a step of training, too.
+    pub fn with_training(self, training: Option<Training>) -> Profiles {
+        Profiles { training, ..self }
+    }
+
     pub fn json(&self) -> Value {
         let limits = &self.limits;
         let passes = self.passes.iter().map(|pass| {
@@ -190,6 +256,7 @@ impl Profiles {
                 "steps": steps.collect::<Vec<_>>(),
             })
         });
+        let passes = passes.chain(self.training.as_ref().map(Training::json));
         json!({
             "clock": match self.clock {
                 Clock::Device => "device",
@@ -228,6 +295,9 @@ impl Profiles {
             for step in &pass.steps {
                 line(&step.line(whole, limits))?;
             }
+        }
+        for text in self.training.iter().flat_map(Training::lines) {
+            line(&text)?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use gpt_plan::{ATTENTION_PART, Rows};
 
 use crate::{Error, Sampling};
 
-pub use profile::{Clock, Limits, Profile, StepTime};
+pub use profile::{Clock, Limits, PartTime, Profile, StepTime, TrainProfile};
 pub use train::{EngineTrainer, Learn, Precision, Sequences, State, TrainerOptions, Update};
 
 /// Sizes of a session, fixed when it is created.

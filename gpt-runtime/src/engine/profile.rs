@@ -34,6 +34,50 @@ pub struct StepTime {
     pub seconds: f64,
 }
 
+/// What a step of training took, part by part: forward, back, the gradient's norm, the optimizer.
+#[derive(Clone, Debug)]
+pub struct TrainProfile {
+    /// Whose clock it was.
+    pub clock: Clock,
+    /// In the order in which each ran first.
+    pub parts: Vec<PartTime>,
+}
+
+/// All of a step that one kernel does, or on the CPU one step of the plan.
+#[derive(Clone, Debug)]
+pub struct PartTime {
+    /// Its name in the plan.
+    pub name: &'static str,
+    /// How often it ran.
+    pub times: usize,
+    /// All times together.
+    pub seconds: f64,
+}
+
+impl TrainProfile {
+    pub(crate) fn new(clock: Clock) -> TrainProfile {
+        TrainProfile {
+            clock,
+            parts: Vec::new(),
+        }
+    }
+
+    /// Counts one more run of `name`.
+    pub(crate) fn add(&mut self, name: &'static str, seconds: f64) {
+        match self.parts.iter_mut().find(|part| part.name == name) {
+            Some(part) => {
+                part.times += 1;
+                part.seconds += seconds;
+            }
+            None => self.parts.push(PartTime {
+                name,
+                times: 1,
+                seconds,
+            }),
+        }
+    }
+}
+
 /// What a device can do in a second, measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {

@@ -6,6 +6,7 @@
 use gpt_plan::{Dropout, Spec, TensorId, TrainBytes, TrainShape};
 use serde::{Deserialize, Serialize};
 
+use super::TrainProfile;
 use crate::Error;
 
 /// What products are computed in. Weights, sums and the optimizer are f32 always.
@@ -103,6 +104,14 @@ pub trait EngineTrainer: Send {
     /// Moves the parameters along the gradients; returns the gradient's norm, without the loss scale, before it was clipped. If the norm is not finite,
     /// nothing is changed.
     fn update(&mut self, update: &Update) -> Result<f64, Error>;
+
+    /// [`learn`](Self::learn) and [`update`](Self::update), each part timed by itself, and the gradient's norm.
+    fn profile(
+        &mut self,
+        batch: &Sequences<'_>,
+        how: &Learn,
+        update: &Update,
+    ) -> Result<(TrainProfile, f64), Error>;
 
     /// Copies the tensor `id` of `layer` (0 for a tensor of the model), `[rows, columns]` as the plan has it.
     fn read(

@@ -218,7 +218,90 @@ impl GpuSession {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use gpt_plan::{Features, Format};
+    use wgpu::BufferUsages;
+
+    use super::super::{GpuDevice, GpuModel};
     use super::*;
+    use crate::Sampling;
+    use crate::engine::{CacheFormat, SessionOptions};
+    use crate::weights::lively::Lively;
+    use crate::weights::testing;
+
+    /// Passes that were submitted beyond the end of a text choose nothing.
+    #[test]
+    fn a_text_ends_on_the_device() {
+        let device = match GpuDevice::open_with(None, Features::NONE) {
+            Ok(device) => Arc::new(device),
+            Err(error) => {
+                assert!(std::env::var_os("GPT_REQUIRE_GPU").is_none(), "{error}");
+                return eprintln!("NOT RUN, as there is no GPU: {error}");
+            }
+        };
+        let plan = testing::llama();
+        let capacity = plan.spec.context;
+        let model =
+            GpuModel::new(device.clone(), plan, &Lively::new(plan, 1, Format::F32)).unwrap();
+        let untouched = vec![u32::MAX; capacity as usize];
+        let sampling = Sampling {
+            temperature: 1.0,
+            seed: 3,
+            ..Sampling::default()
+        };
+        // What is written until a token of `stops` comes, what the device chose, and the position after all that was submitted.
+        let write = |stops: &[u32], most: u32| {
+            let options = SessionOptions {
+                capacity,
+                chunk: 1,
+                all_logits: false,
+                cache: CacheFormat::F32,
+            };
+            let mut session = GpuSession::new(model.shared.clone(), options).unwrap();
+            let drawn = session.buffers.choice.drawn.clone();
+            device.queue.write_buffer(&drawn, 0, cast_slice(&untouched));
+            let mut chosen = VecDeque::new();
+            let mut token = 1;
+            let ended = |chosen: &VecDeque<u32>| chosen.back().is_some_and(|t| stops.contains(t));
+            while (chosen.len() as u32) < most && !ended(&chosen) {
+                let position = chosen.len() as u32;
+                let ask = Continue {
+                    token,
+                    position,
+                    most: most - position,
+                    sampling: &sampling,
+                    draw: position,
+                    stops,
+                };
+                assert!(session.run_ahead(&ask, &mut chosen).unwrap());
+                token = chosen[chosen.len() - 1];
+            }
+            let end = session.ahead.end;
+            session.abandon().unwrap();
+            let usage = BufferUsages::COPY_DST | BufferUsages::MAP_READ;
+            let copy = device.buffer("a copy", drawn.size(), usage).unwrap();
+            let mut encoder = device.device.create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(&drawn, 0, &copy, 0, drawn.size());
+            device.submit(encoder);
+            let mut found: Vec<u32> = Vec::new();
+            let read = |bytes: &[u8]| found.extend_from_slice(cast_slice(bytes));
+            device.read(&copy, drawn.size(), read).unwrap();
+            (Vec::from(chosen), found, end)
+        };
+        let (whole, ..) = write(&[], capacity);
+        // A token that comes late, and for the first time.
+        let last = (8..40).find(|&at| !whole[..at].contains(&whole[at]));
+        let last = last.expect("a text that does not repeat itself at once");
+        let (chosen, drawn, end) = write(&[whole[last]], capacity);
+        assert_eq!(chosen, whole[..=last]);
+        assert!(
+            end as usize > last + 1,
+            "nothing was submitted beyond the end"
+        );
+        assert_eq!(drawn[..=last], whole[..=last]);
+        assert_eq!(drawn[last + 1..], untouched[last + 1..]);
+    }
 
     #[test]
     fn submits_grow_with_the_pace_and_shrink_at_once() {

@@ -23,7 +23,7 @@ use crate::weights::{Weights, rotary};
 
 /// A model's weights and pipelines on a GPU.
 pub struct GpuModel {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// What all sessions of a model use.

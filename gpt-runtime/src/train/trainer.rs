@@ -10,7 +10,7 @@ use super::{Batch, Tokens, TrainerSettings, memory};
 use crate::Error;
 use crate::cpu::Gpt;
 use crate::device::Device;
-use crate::engine::{EngineTrainer, Learn, Precision, TrainerOptions, Update};
+use crate::engine::{EngineTrainer, Learn, Precision, TrainProfile, TrainerOptions, Update};
 use crate::face::Face;
 use crate::model::{Any, Model};
 use crate::text::Tokenizer;
@@ -133,17 +133,7 @@ impl<M> Trainer<M> {
         if !loss.is_finite() {
             return Err(self.diverged("loss", loss));
         }
-        let optimizer = self.settings.optimizer;
-        let norm = self.engine.update(&Update {
-            step: self.steps + 1,
-            lr: self.learning_rate(),
-            beta1: optimizer.beta1,
-            beta2: optimizer.beta2,
-            eps: optimizer.eps,
-            weight_decay: optimizer.weight_decay,
-            clip: optimizer.clip,
-            scale: loss_scale,
-        })?;
+        let norm = self.engine.update(&self.next_update(loss_scale))?;
         if !norm.is_finite() {
             let skips = self.loss_scale.as_mut().is_some_and(LossScale::skip);
             return match skips {
@@ -157,6 +147,48 @@ impl<M> Trainer<M> {
         self.gradient_norm = norm;
         self.steps += 1;
         Ok(loss)
+    }
+
+    /// The optimizer's part of the next step.
+    fn next_update(&self, loss_scale: f32) -> Update {
+        let optimizer = self.settings.optimizer;
+        Update {
+            step: self.steps + 1,
+            lr: self.learning_rate(),
+            beta1: optimizer.beta1,
+            beta2: optimizer.beta2,
+            eps: optimizer.eps,
+            weight_decay: optimizer.weight_decay,
+            clip: optimizer.clip,
+            scale: loss_scale,
+        }
+    }
+
+    /// A [`step`](Self::step) whose parts are timed one by one, which takes longer; the loss is not looked at.
+    ///
+    /// # Errors
+    /// A batch that does not fit the model, or of more sequences than the trainer takes at once.
+    pub fn profile(&mut self, batch: &Batch) -> Result<TrainProfile, Error> {
+        self.check(batch)?;
+        let mut parts = batch.parts(self.settings.batch);
+        let (Some(part), None) = (parts.next(), parts.next()) else {
+            return Err(Error::Input(format!(
+                "a profile takes one batch at once: {} sequences were given, and the trainer takes {}",
+                batch.sequences(),
+                self.settings.batch
+            )));
+        };
+        let loss_scale = self.loss_scale.map_or(1.0, |scale| scale.value());
+        let how = Learn {
+            first: true,
+            scale: loss_scale / batch.rows() as f32,
+            dropout: self.dropout(0),
+        };
+        let update = self.next_update(loss_scale);
+        let (profile, norm) = self.engine.profile(&part, &how, &update)?;
+        // A gradient that is not finite has moved nothing.
+        self.steps += u64::from(norm.is_finite());
+        Ok(profile)
     }
 
     /// The mean loss of `batch`, in nats a token; nothing is learned, nothing dropped.

@@ -19,6 +19,7 @@ mod rows;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use gpt_plan::{Dropout, Plan, Repeat, Site, TensorId, TrainBytes, TrainOp, TrainStep};
 
@@ -27,7 +28,9 @@ use super::device::CpuDevice;
 use super::memory::Arena;
 use super::parameters::Rotary;
 use crate::Error;
-use crate::engine::{EngineTrainer, Learn, Precision, Sequences, State, TrainerOptions, Update};
+use crate::engine::{
+    Clock, EngineTrainer, Learn, Precision, Sequences, State, TrainProfile, TrainerOptions, Update,
+};
 use crate::weights::Weights;
 
 pub(super) use attention::AttentionDesk;
@@ -101,6 +104,7 @@ impl CpuTrainer {
             how,
             layer: 0,
             chunk: 0..0,
+            profile: None,
         }
     }
 }
@@ -132,6 +136,24 @@ impl EngineTrainer for CpuTrainer {
             &mut self.parameters,
             update,
         ))
+    }
+
+    fn profile(
+        &mut self,
+        batch: &Sequences<'_>,
+        how: &Learn,
+        update: &Update,
+    ) -> Result<(TrainProfile, f64), Error> {
+        how.check(&self.plan.spec)?;
+        let mut profile = TrainProfile::new(Clock::Host);
+        let mut pass = self.pass(batch, *how);
+        pass.profile = Some(&mut profile);
+        pass.forward();
+        pass.backward();
+        let start = Instant::now();
+        let norm = self.update(update)?;
+        profile.add("update", start.elapsed().as_secs_f64());
+        Ok((profile, norm))
     }
 
     fn read(
@@ -185,6 +207,8 @@ struct Pass<'a> {
     /// Where the walk is.
     layer: usize,
     chunk: Range<usize>,
+    /// Told what each step took.
+    profile: Option<&'a mut TrainProfile>,
 }
 
 impl Pass<'_> {
@@ -285,7 +309,15 @@ impl Pass<'_> {
         }
     }
 
-    fn step(&mut self, step: &TrainStep) {
+    fn step(&mut self, step: &'static TrainStep) {
+        let start = self.profile.is_some().then(Instant::now);
+        self.run(step);
+        if let (Some(profile), Some(start)) = (&mut self.profile, start) {
+            profile.add(step.name, start.elapsed().as_secs_f64());
+        }
+    }
+
+    fn run(&mut self, step: &TrainStep) {
         match step.op {
             TrainOp::Embed {
                 table,

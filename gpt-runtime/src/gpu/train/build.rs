@@ -44,6 +44,9 @@ struct Share {
     second: Option<Piece>,
 }
 
+/// A pipeline and what the plan calls its kernel.
+pub type Named = (&'static str, ComputePipeline);
+
 pub struct Builder<'a> {
     device: &'a GpuDevice,
     plan: &'static Plan,
@@ -271,8 +274,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Group 0, and a pipeline for every kernel that occurred, built on all cores: a driver compiles one at a time on each.
-    pub fn finish(self) -> Result<(BindGroup, Vec<ComputePipeline>), Error> {
+    /// Group 0, and a pipeline for every kernel that occurred, with the kernel's name, built on all cores: a driver compiles one at a time on each.
+    pub fn finish(self) -> Result<(BindGroup, Vec<Named>), Error> {
         let device = self.device;
         let mut numbers = vec![0; self.steps.len() * SLOT as usize];
         for (slot, step) in numbers.chunks_mut(SLOT as usize).zip(&self.steps) {
@@ -316,10 +319,10 @@ impl<'a> Builder<'a> {
         let pipelines = pipelines
             .map_err(|_| Error::Device(format!("{} could not build a kernel", device.name())))?;
         device.check()?;
-        Ok((
-            group,
-            pipelines.into_iter().flatten().map(|p| p.inner).collect(),
-        ))
+        let names = self.kernels.iter();
+        let names = names.map(|(kernel, _)| &*kernels[usize::from(*kernel)].name);
+        let pipelines = pipelines.into_iter().flatten().map(|p| p.inner);
+        Ok((group, names.zip(pipelines).collect()))
     }
 }
 

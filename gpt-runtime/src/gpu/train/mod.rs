@@ -2,7 +2,7 @@
 //!
 //! `parameters` keeps what is learned, its gradients and moments; `buffers` has the activations and all else a pass works with; `bind` says which
 //! of these a kernel reads and writes, and how many workgroups it has; `build` makes dispatches of it, and `pass` strings those of a
-//! whole pass together. All are made when
+//! whole pass together, `profile` times them. All are made when
 //! a trainer is created: a step writes some numbers into a mapped buffer, and records.
 //!
 //! Gradients come without float atomics, each sum in one fixed order, so a step gives the same bits whenever it is run.
@@ -14,6 +14,7 @@ mod buffers;
 mod build;
 mod parameters;
 mod pass;
+mod profile;
 
 use std::sync::Arc;
 
@@ -23,7 +24,9 @@ use wgpu::{CommandEncoder, ComputePass, MapMode};
 
 use super::device::GpuDevice;
 use crate::Error;
-use crate::engine::{EngineTrainer, Learn, Precision, Sequences, State, TrainerOptions, Update};
+use crate::engine::{
+    EngineTrainer, Learn, Precision, Sequences, State, TrainProfile, TrainerOptions, Update,
+};
 use crate::weights::Weights;
 
 use buffers::{Buffers, Moved, Run, SLOT};
@@ -96,6 +99,35 @@ impl GpuTrainer {
 
     /// Forward, and back if there is anything to learn.
     fn run(&mut self, batch: &Sequences<'_>, learn: Option<&Learn>) -> Result<f64, Error> {
+        let mut encoder = self.encoder();
+        let chunks = self.prepare(&mut encoder, batch, learn)?;
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            for part in self.parts(batch, &chunks, learn.is_some()) {
+                for dispatch in part.dispatches {
+                    self.record(&mut pass, dispatch, &part);
+                }
+            }
+        }
+        let losses = self.buffers.get(BufferName::Losses, 0);
+        let bytes = 4 * batch.inputs.len() as u64;
+        encoder.copy_buffer_to_buffer(losses, 0, &self.buffers.download, 0, bytes);
+        self.submit(encoder);
+        let mut sum = 0.0;
+        self.device.read(&self.buffers.download, bytes, |losses| {
+            let losses: &[f32] = cast_slice(losses);
+            sum = losses.iter().map(|&loss| f64::from(loss)).sum();
+        })?;
+        Ok(sum)
+    }
+
+    /// Records what goes before a pass: its numbers and tokens on the device, gradients cleared. Returns the chunks of its rows.
+    fn prepare(
+        &mut self,
+        encoder: &mut CommandEncoder,
+        batch: &Sequences<'_>,
+        learn: Option<&Learn>,
+    ) -> Result<Vec<(u32, u32)>, Error> {
         let rows = batch.inputs.len() as u32;
         let how = learn.copied().unwrap_or(Learn {
             first: true,
@@ -113,8 +145,7 @@ impl GpuTrainer {
             threshold: how.dropout.map_or(0, |d| d.threshold),
             keep: how.dropout.map_or(1.0, |d| d.scale),
         };
-        let mut encoder = self.encoder();
-        self.buffers.fill(&self.device, &mut encoder, |moved| {
+        self.buffers.fill(&self.device, encoder, |moved| {
             moved.run(0, bytes_of(&run(0, rows, how.first)));
             for (i, &(first, rows)) in (1..).zip(&chunks) {
                 // Every chunk adds to what the one before it has left.
@@ -127,30 +158,29 @@ impl GpuTrainer {
                 encoder.clear_buffer(buffer, *offset, Some(*bytes));
             }
         }
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            let whole = (rows, batch.tokens);
-            self.record(&mut pass, &self.pass.forward, 0, whole);
-            for (i, &(_, rows)) in (1..).zip(&chunks) {
-                self.record(&mut pass, &self.pass.loss, i, (rows, batch.tokens));
-                if learn.is_some() {
-                    self.record(&mut pass, &self.pass.head, i, (rows, batch.tokens));
-                }
-            }
-            if learn.is_some() {
-                self.record(&mut pass, &self.pass.backward, 0, whole);
+        Ok(chunks)
+    }
+
+    /// The dispatches of a pass, in the order they run.
+    fn parts(&self, batch: &Sequences<'_>, chunks: &[(u32, u32)], learns: bool) -> Vec<Part<'_>> {
+        let part = |dispatches, run, rows| Part {
+            dispatches,
+            run,
+            rows,
+            tokens: batch.tokens,
+        };
+        let rows = batch.inputs.len() as u32;
+        let mut parts = vec![part(&self.pass.forward, 0, rows)];
+        for (i, &(_, rows)) in (1..).zip(chunks) {
+            parts.push(part(&self.pass.loss, i, rows));
+            if learns {
+                parts.push(part(&self.pass.head, i, rows));
             }
         }
-        let losses = self.buffers.get(BufferName::Losses, 0);
-        let bytes = 4 * u64::from(rows);
-        encoder.copy_buffer_to_buffer(losses, 0, &self.buffers.download, 0, bytes);
-        self.submit(encoder);
-        let mut sum = 0.0;
-        self.device.read(&self.buffers.download, bytes, |losses| {
-            let losses: &[f32] = cast_slice(losses);
-            sum = losses.iter().map(|&loss| f64::from(loss)).sum();
-        })?;
-        Ok(sum)
+        if learns {
+            parts.push(part(&self.pass.backward, 0, rows));
+        }
+        parts
     }
 
     /// First row and rows of each chunk.
@@ -163,20 +193,22 @@ impl GpuTrainer {
             .collect()
     }
 
-    fn record(
-        &self,
-        pass: &mut ComputePass<'_>,
-        dispatches: &[Dispatch],
-        run: u32,
-        (rows, tokens): (u32, u32),
-    ) {
-        for dispatch in dispatches {
-            pass.set_pipeline(&self.pass.pipelines[dispatch.kernel]);
-            pass.set_bind_group(0, &self.pass.numbers, &[run * SLOT, dispatch.step]);
-            pass.set_bind_group(1, &dispatch.group, &[]);
-            let [x, y, z] = dispatch.extent.groups(rows, tokens);
-            pass.dispatch_workgroups(x, y, z);
-        }
+    fn record(&self, pass: &mut ComputePass<'_>, dispatch: &Dispatch, part: &Part<'_>) {
+        pass.set_pipeline(&self.pass.pipelines[dispatch.kernel].1);
+        pass.set_bind_group(0, &self.pass.numbers, &[part.run * SLOT, dispatch.step]);
+        pass.set_bind_group(1, &dispatch.group, &[]);
+        let [x, y, z] = dispatch.extent.groups(part.rows, part.tokens);
+        pass.dispatch_workgroups(x, y, z);
+    }
+
+    /// Sums the squares of all gradients.
+    fn squares(&self) -> Part<'_> {
+        Part::alone(&self.pass.squares, 0)
+    }
+
+    /// Moves the parameters.
+    fn moves(&self) -> Part<'_> {
+        Part::alone(&self.pass.update, self.buffers.runs - 1)
     }
 
     fn encoder(&self) -> CommandEncoder {
@@ -195,7 +227,10 @@ impl GpuTrainer {
         let mut encoder = self.encoder();
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            self.record(&mut pass, &self.pass.squares, 0, (0, 0));
+            let part = self.squares();
+            for dispatch in part.dispatches {
+                self.record(&mut pass, dispatch, &part);
+            }
         }
         let bytes = self.pass.sums.size();
         encoder.copy_buffer_to_buffer(&self.pass.sums, 0, &self.buffers.download, 0, bytes);
@@ -206,6 +241,59 @@ impl GpuTrainer {
             square = sums.iter().map(|&sum| f64::from(sum)).sum::<f64>();
         })?;
         Ok(square.sqrt())
+    }
+
+    /// Records the numbers of the optimizer's step, for gradients of the norm `norm`.
+    fn prepare_moves(
+        &mut self,
+        encoder: &mut CommandEncoder,
+        update: &Update,
+        norm: f64,
+    ) -> Result<(), Error> {
+        let clip = update.clip.map_or(1.0, |most| {
+            if norm > f64::from(most) {
+                f64::from(most) / norm
+            } else {
+                1.0
+            }
+        });
+        let corrected = |beta: f32| 1.0 / (1.0 - f64::from(beta).powf(update.step as f64));
+        let moved = Moved {
+            lr: update.lr,
+            beta1: update.beta1,
+            beta2: update.beta2,
+            eps: update.eps,
+            decay: update.lr * update.weight_decay,
+            correction1: corrected(update.beta1) as f32,
+            correction2: corrected(update.beta2) as f32,
+            // One factor makes up for the loss scale and clips.
+            clip: (clip / f64::from(update.scale)) as f32,
+        };
+        let last = self.buffers.runs - 1;
+        self.buffers.fill(&self.device, encoder, |upload| {
+            upload.run(last, bytes_of(&moved));
+        })
+    }
+}
+
+/// Dispatches that share their numbers.
+struct Part<'a> {
+    dispatches: &'a [Dispatch],
+    /// The place of their numbers.
+    run: u32,
+    rows: u32,
+    tokens: u32,
+}
+
+impl<'a> Part<'a> {
+    /// Dispatches that have nothing to do with a batch.
+    fn alone(dispatches: &'a [Dispatch], run: u32) -> Part<'a> {
+        Part {
+            dispatches,
+            run,
+            rows: 0,
+            tokens: 0,
+        }
     }
 }
 
@@ -231,42 +319,31 @@ impl EngineTrainer for GpuTrainer {
     }
 
     fn update(&mut self, update: &Update) -> Result<f64, Error> {
-        let scale = f64::from(update.scale);
-        let norm = self.norm()? / scale;
+        let norm = self.norm()? / f64::from(update.scale);
         if !norm.is_finite() {
             return Ok(norm);
         }
-        let clip = update.clip.map_or(1.0, |most| {
-            if norm > f64::from(most) {
-                f64::from(most) / norm
-            } else {
-                1.0
-            }
-        });
-        let corrected = |beta: f32| 1.0 / (1.0 - f64::from(beta).powf(update.step as f64));
-        let moved = Moved {
-            lr: update.lr,
-            beta1: update.beta1,
-            beta2: update.beta2,
-            eps: update.eps,
-            decay: update.lr * update.weight_decay,
-            correction1: corrected(update.beta1) as f32,
-            correction2: corrected(update.beta2) as f32,
-            // One factor makes up for the loss scale and clips.
-            clip: (clip / scale) as f32,
-        };
         let mut encoder = self.encoder();
-        let last = self.buffers.runs - 1;
-        self.buffers.fill(&self.device, &mut encoder, |upload| {
-            upload.run(last, bytes_of(&moved));
-        })?;
+        self.prepare_moves(&mut encoder, update, norm)?;
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            self.record(&mut pass, &self.pass.update, last, (0, 0));
+            let part = self.moves();
+            for dispatch in part.dispatches {
+                self.record(&mut pass, dispatch, &part);
+            }
         }
         self.submit(encoder);
         self.device.wait()?;
         Ok(norm)
+    }
+
+    fn profile(
+        &mut self,
+        batch: &Sequences<'_>,
+        how: &Learn,
+        update: &Update,
+    ) -> Result<(TrainProfile, f64), Error> {
+        self.time_step(batch, how, update)
     }
 
     fn read(

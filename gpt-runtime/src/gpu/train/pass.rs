@@ -1,11 +1,11 @@
 //! The dispatches of a pass: every kernel of every step, for each layer and each piece of a matrix, with what it binds.
 
 use gpt_plan::{ADAMW, GRADIENT_NORM, Plan, Positions, Repeat, TensorKind, TrainOp};
-use wgpu::{BindGroup, Buffer, BufferUsages, ComputePipeline};
+use wgpu::{BindGroup, Buffer, BufferUsages};
 
 use super::bind::Extent;
 use super::buffers::Buffers;
-use super::build::{Builder, Step, whole};
+use super::build::{Builder, Named, Step, whole};
 use super::parameters::Parameters;
 use crate::Error;
 use crate::engine::{State, TrainerOptions};
@@ -26,7 +26,7 @@ pub struct Dispatch {
 /// All dispatches, in the order they run.
 pub struct Pass {
     /// Of the kernels that are run.
-    pub pipelines: Vec<ComputePipeline>,
+    pub pipelines: Vec<Named>,
     /// Group 0: the numbers of the pass, and of the step.
     pub numbers: BindGroup,
     pub forward: Vec<Dispatch>,
