@@ -2,7 +2,7 @@
 
 use clap::Args;
 use gpt_runtime::plan::Format;
-use gpt_runtime::{Check, Error, SelfTest, self_test};
+use gpt_runtime::{Check, Error, SelfTest, self_test, self_test_training};
 use serde_json::json;
 
 use crate::options::{self, DeviceArguments, ModelArgument};
@@ -17,6 +17,9 @@ pub struct Arguments {
     /// Format of the matrices [default: one after the other]
     #[arg(long, value_name = "TYPE", value_parser = options::format)]
     dtype: Option<Format>,
+    /// Tests the kernels of training, too: the gradients of a batch
+    #[arg(long)]
+    train: bool,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
@@ -31,18 +34,24 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => Format::ALL.to_vec(),
     };
     let mut found: Option<SelfTest> = None;
-    for format in formats {
-        let of_format = self_test(plan, &device, &[format])?;
+    let mut take = |what: &str, some: SelfTest| {
         if !arguments.json {
-            table(&of_format)?;
+            table(what, &some)?;
         }
         match &mut found {
-            None => found = Some(of_format),
+            None => found = Some(some),
             Some(found) => {
-                found.checks.extend(of_format.checks);
-                found.left_out.extend(of_format.left_out);
+                found.checks.extend(some.checks);
+                found.left_out.extend(some.left_out);
             }
         }
+        Ok::<_, Failure>(())
+    };
+    for format in formats {
+        take(format.name(), self_test(plan, &device, &[format])?)?;
+    }
+    if arguments.train {
+        take("training in f32", self_test_training(plan, &device)?)?;
     }
     let Some(found) = found else { return Ok(()) };
     if arguments.json {
@@ -82,8 +91,8 @@ fn verdict(name: &str, found: &SelfTest) -> Result<String, Failure> {
     ))
 }
 
-/// The steps of one format: of each the layer that is furthest away.
-fn table(found: &SelfTest) -> Result<(), Failure> {
+/// The steps of one format, or gradients: of each the layer that is furthest away.
+fn table(what: &str, found: &SelfTest) -> Result<(), Failure> {
     let mut out = output::stdout();
     for format in &found.left_out {
         let text = format!(
@@ -93,16 +102,12 @@ fn table(found: &SelfTest) -> Result<(), Failure> {
         output::line(&mut out, &text)?;
     }
     if let Some(first) = found.checks.first() {
-        let text = format!(
-            "{}, errors of at most {:.0e}:",
-            first.format.name(),
-            first.bound
-        );
+        let text = format!("{what}, errors of at most {:.0e}:", first.bound);
         output::line(&mut out, &text)?;
     }
     for worst in worst(found) {
         let text = format!(
-            "  {:14} {:3} rows  {:8.1e}  {}",
+            "  {:20} {:3} rows  {:8.1e}  {}",
             worst.step,
             worst.rows,
             worst.error,

@@ -113,6 +113,11 @@ fn a_self_test_says_whether_a_device_can_be_trusted() {
         "{text}"
     );
     assert!(text.contains("mlp_down"), "{text}");
+    let train = "selftest --model nano --device cpu --dtype f32 --train --json";
+    let found = json(&train.split(' ').collect::<Vec<_>>());
+    assert_eq!(found["trusted"], true);
+    let checks = found["checks"].as_array().unwrap();
+    assert_eq!(checks.last().unwrap()["step"], "adamw");
 }
 
 /// What is measured is kept, and what runs with it is still what it should be.

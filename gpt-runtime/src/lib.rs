@@ -35,7 +35,7 @@ pub use gpt_shaders as shaders;
 pub use load::{LoadOptions, LoadTimes, Progress};
 pub use model::{Any, Model};
 pub use sample::{Sampler, Sampling};
-pub use self_test::{Check, SelfTest, self_test};
+pub use self_test::{Check, SelfTest, self_test, self_test_training};
 pub use session::{Logits, Session, SessionBuilder};
 pub use text::Tokenizer;
 pub use train::{AdamW, Batch, Trainer, TrainerSettings};

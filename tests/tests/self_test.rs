@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use gpt_plan::{Format, Plan};
-use gpt_runtime::{Check, Device, self_test};
+use gpt_runtime::{Check, Device, self_test, self_test_training};
 use gpt_tests::{gpu, specs};
 
 #[test]
@@ -38,6 +38,67 @@ fn a_gpu_passes() {
             Format::ALL.len() * (2 * steps.count() + 2),
             "{name}"
         );
+    }
+}
+
+#[test]
+fn engines_pass_in_training() {
+    let cpu = Device::cpu().unwrap();
+    for (name, spec) in specs::odd() {
+        let found = self_test_training(specs::plan(name, &spec), &cpu).unwrap();
+        assert_eq!(found.first_off(), None, "{name}");
+    }
+    if gpu::device().is_none() {
+        return;
+    }
+    let gpu = Device::gpu().unwrap();
+    for (name, spec) in [
+        ("gpt2", specs::gpt2()),
+        ("smollm2", specs::smollm2()),
+        ("article", specs::article()),
+    ] {
+        let found = self_test_training(specs::plan(name, &spec), &gpu).unwrap();
+        assert_eq!(found.first_off(), None, "{name}");
+    }
+}
+
+/// What a kernel of the way back gets wrong is named by the gradient that it makes.
+#[test]
+fn a_wrong_kernel_of_training_is_named() {
+    if gpu::device().is_none() {
+        return;
+    }
+    let device = Device::gpu().unwrap();
+    for (kernel, right, wrong, step) in [
+        (
+            "cross_entropy",
+            "VOCAB: u32 = ",
+            "VOCAB: u32 = 1u + ",
+            "loss",
+        ),
+        (
+            "attention_keys",
+            "SCALE: f32 = 0.25;",
+            "SCALE: f32 = 0.2501;",
+            "d(attn.qkv.bias)",
+        ),
+        (
+            "norm_input_adds",
+            "CENTRED: f32 = 1.0;",
+            "CENTRED: f32 = 0.99;",
+            "d(attn.out.bias)",
+        ),
+    ] {
+        let mut plan = gpt_codegen::plan::plan("mutant", &specs::gpt2());
+        let kernels = plan.training.kernels.to_mut();
+        let names: Vec<_> = kernels.iter().map(|k| k.name.to_string()).collect();
+        let found = kernels.iter_mut().find(|k| k.name == kernel);
+        let found = found.unwrap_or_else(|| panic!("{kernel} is not among {names:?}"));
+        assert!(found.header.contains(right), "{kernel}: {}", found.header);
+        found.header = Cow::Owned(found.header.replacen(right, wrong, 1));
+        let found = self_test_training(Box::leak(Box::new(plan)), &device).unwrap();
+        let off = found.first_off().map(|check| check.step);
+        assert_eq!(off, Some(step), "{kernel}");
     }
 }
 

@@ -5,11 +5,13 @@
 //! kernels. The reference has the matrices in f32, with the values that a format rounds them to, so that a wrong scale or nibble shows.
 //!
 //! A step reads what the one before has left, so what comes after the first wrong step is wrong as well. A device that chooses tokens by itself is asked for a few, too, with
-//! nothing cut and with everything cut but the likeliest, which has to be the reference's. Attention in parts, which takes a thousand tokens, and the kernels of training are not part of this.
+//! nothing cut and with everything cut but the likeliest, which has to be the reference's. Attention in parts, which takes a thousand tokens, is not part of this; training has a test of its own (`training`).
+
+mod training;
 
 use std::borrow::Cow;
 
-use gpt_plan::{Feature, Format, Mask, NO_KERNEL, Phase, Plan, Repeat, TensorId, TrainOp};
+use gpt_plan::{Feature, Format, Mask, NO_KERNEL, Phase, Plan, Repeat, Spec, TensorId, TrainOp};
 
 use crate::cpu::Gpt;
 use crate::device::EngineRef;
@@ -17,6 +19,8 @@ use crate::engine::Trace;
 use crate::weights::lively::Lively;
 use crate::weights::{HostTensor, Weights, format};
 use crate::{Any, Device, Error, Model, Sampler, Sampling, Session};
+
+pub use training::self_test_training;
 
 /// Layers that are run: a post-norm block's first differs from the others.
 const LAYERS: u32 = 2;
@@ -254,6 +258,11 @@ pub(crate) fn has_kernels(plan: &Plan, format: Format) -> bool {
     })
 }
 
+fn some_tokens(spec: &Spec, count: u32) -> Vec<u32> {
+    let tokens = (0..count).map(|i| (i.wrapping_mul(2_654_435_761) >> 7) % spec.vocab);
+    tokens.collect()
+}
+
 /// A sequence that is traced.
 struct Sequence {
     model: Model<Any>,
@@ -266,9 +275,8 @@ impl Sequence {
     fn new(model: Model<Any>) -> Result<Sequence, Error> {
         let spec = &model.plan().spec;
         let length = (PROMPT + 1).min(spec.context);
-        let tokens = (0..length).map(|i| (i.wrapping_mul(2_654_435_761) >> 7) % spec.vocab);
         Ok(Sequence {
-            tokens: tokens.collect(),
+            tokens: some_tokens(spec, length),
             session: session(&model, length)?,
             model,
         })

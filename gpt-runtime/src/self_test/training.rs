@@ -1,0 +1,199 @@
+//! The self-test of training: the gradients of a batch, and what the optimizer makes of them.
+//!
+//! A kernel of the way back has no output of its own that both engines share, but every one has a part in some parameter's gradient. So gradients are
+//! compared, from the last layer to the first: what is wrong shows first in what the wrong kernel made, and then in all that comes after it.
+
+use gpt_plan::{Format, Plan, Recompute, TensorId, TrainShape};
+
+use super::{Check, SEED, SelfTest, some_tokens};
+use crate::cpu::Gpt;
+use crate::engine::{EngineTrainer, Learn, Precision, Sequences, State, TrainerOptions, Update};
+use crate::face::Face;
+use crate::weights::lively::Lively;
+use crate::{Device, Error, Model};
+
+/// Tokens of each of two sequences: two tiles of attention and one more.
+const TOKENS: u32 = 33;
+const SEQUENCES: u32 = 2;
+
+/// What an error may be: f32 arithmetic and a driver's own `exp`, through two layers and back.
+const BOUND: f64 = 1e-9;
+
+impl<M: Gpt> Model<M> {
+    /// Learns a batch with this model's shapes on `device`, and compares every gradient with that of the CPU engine's portable kernels; see
+    /// [`self_test_training`].
+    ///
+    /// # Errors
+    /// As [`self_test_training`].
+    pub fn self_test_training(device: &Device) -> Result<SelfTest, Error> {
+        self_test_training(M::plan(), device)
+    }
+}
+
+/// Learns a batch with two layers of `plan` on `device`, in f32, and compares the loss, the gradient of every parameter and what AdamW moves with the CPU
+/// engine's portable kernels. A device that fails is no error of this function.
+///
+/// # Errors
+/// A device that cannot hold two layers and the head, their gradients and moments, or is lost.
+pub fn self_test_training(plan: &'static Plan, device: &Device) -> Result<SelfTest, Error> {
+    compare(plan, device, [SEED; 2])
+}
+
+/// The self-test, with weights of the first seed on the device and of the second for the reference.
+fn compare(plan: &'static Plan, device: &Device, seeds: [u64; 2]) -> Result<SelfTest, Error> {
+    let portable = Device::portable()?;
+    let plan = super::shallow(plan);
+    let found = Learned::of(plan, device, seeds[0])?;
+    let expected = Learned::of(plan, &portable, seeds[1])?;
+    let check = |step, layer, error| Check {
+        format: Format::F32,
+        rows: found.rows,
+        step,
+        layer,
+        error,
+        bound: BOUND,
+    };
+    // Of a vocabulary of one token the loss is nothing.
+    let least = 1e-2 * f64::from(found.rows);
+    let loss = ((found.loss - expected.loss) / expected.loss.max(least)).powi(2);
+    let mut checks = vec![check("loss", 0, finite(loss))];
+    let typical = mean_square(&expected.gradients);
+    for (i, &(id, layer)) in parameters(plan).iter().enumerate() {
+        // Names live as long as the plan, which is until the program ends.
+        let step = Box::leak(format!("d({})", plan.tensor(id).name).into_boxed_str());
+        let error = error(&found.gradients[i], &expected.gradients[i], typical);
+        checks.push(check(step, layer, error));
+    }
+    let typical = mean_square(&expected.moves);
+    let moves = found.moves.iter().zip(&expected.moves);
+    let worst = moves.map(|(found, expected)| error(found, expected, typical));
+    checks.push(check("adamw", 0, worst.fold(0.0, f64::max)));
+    Ok(SelfTest {
+        device: device.name(),
+        reference: portable.name(),
+        checks,
+        left_out: Vec::new(),
+    })
+}
+
+/// What a step of training made.
+struct Learned {
+    rows: u32,
+    loss: f64,
+    /// By [`parameters`].
+    gradients: Vec<Vec<f32>>,
+    /// How far the optimizer moved them.
+    moves: Vec<Vec<f32>>,
+}
+
+impl Learned {
+    fn of(plan: &'static Plan, device: &Device, seed: u64) -> Result<Learned, Error> {
+        let tokens = TOKENS.min(plan.spec.context);
+        let rows = SEQUENCES * tokens;
+        let options = TrainerOptions {
+            shape: TrainShape {
+                batch: SEQUENCES,
+                tokens,
+                recompute: Recompute::Nothing,
+            },
+            precision: Precision::F32,
+        };
+        let weights = Lively::new(plan, seed, Format::F32);
+        let mut trainer = Face::of_plan(plan).trainer(device, &weights, options)?;
+        let text = some_tokens(&plan.spec, rows + 1);
+        let batch = Sequences {
+            inputs: &text[..rows as usize],
+            targets: &text[1..],
+            tokens,
+        };
+        let how = Learn {
+            first: true,
+            scale: 1.0,
+            dropout: None,
+        };
+        let loss = trainer.learn(&batch, &how)?;
+        let read = |trainer: &mut dyn EngineTrainer, state| {
+            let read = parameters(plan).into_iter().map(|(id, layer)| {
+                let mut values = vec![0.0; plan.tensor(id).len() as usize];
+                trainer.read(state, id, layer, &mut values)?;
+                Ok(values)
+            });
+            read.collect::<Result<Vec<_>, Error>>()
+        };
+        let gradients = read(&mut *trainer, State::Gradient)?;
+        let mut moves = read(&mut *trainer, State::Parameter)?;
+        // With an `eps` as large as this a move follows its gradient; with a small one it is little more than a sign, and that of nothing is anything.
+        trainer.update(&Update {
+            step: 1,
+            lr: 0.5,
+            beta1: 0.9,
+            beta2: 0.99,
+            eps: 1.0,
+            weight_decay: 0.1,
+            clip: None,
+            scale: 1.0,
+        })?;
+        let after = read(&mut *trainer, State::Parameter)?;
+        for (before, after) in moves.iter_mut().flatten().zip(after.iter().flatten()) {
+            *before = after - *before;
+        }
+        Ok(Learned {
+            rows,
+            loss,
+            gradients,
+            moves,
+        })
+    }
+}
+
+/// All that is learned, in the order in which gradients are made: the last layer first, the model's own tensors at the end.
+fn parameters(plan: &Plan) -> Vec<(TensorId, u32)> {
+    let mut all: Vec<_> = plan.trained().collect();
+    all.reverse();
+    all
+}
+
+fn mean_square(tensors: &[Vec<f32>]) -> f64 {
+    let all = tensors.iter().flatten();
+    let count = tensors.iter().map(Vec::len).sum::<usize>().max(1);
+    all.map(|x| f64::from(*x).powi(2)).sum::<f64>() / count as f64
+}
+
+/// Normalised mean square error; a tensor whose gradients cancel is measured against a thousandth of what is `typical`.
+fn error(found: &[f32], expected: &[f32], typical: f64) -> f64 {
+    let square = |x: f64| x * x;
+    let pairs = found.iter().zip(expected);
+    let difference: f64 = pairs
+        .map(|(a, b)| square(f64::from(*a) - f64::from(*b)))
+        .sum();
+    let norm: f64 = expected.iter().map(|b| square(f64::from(*b))).sum();
+    let least = 1e-3 * typical * expected.len() as f64;
+    finite(difference / norm.max(least).max(f64::MIN_POSITIVE))
+}
+
+fn finite(error: f64) -> f64 {
+    if error.is_finite() {
+        error
+    } else {
+        f64::INFINITY
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::testing;
+
+    #[test]
+    fn weights_of_another_seed_are_seen_in_every_gradient() {
+        let device = Device::cpu().unwrap();
+        for plan in [testing::gpt2(), testing::llama()] {
+            let same = compare(plan, &device, [1, 1]).unwrap();
+            assert_eq!(same.first_off(), None);
+            assert_eq!(same.checks.len(), parameters(plan).len() + 2);
+            let other = compare(plan, &device, [1, 2]).unwrap();
+            let passed = other.checks.iter().find(|check| check.passed());
+            assert_eq!(passed, None);
+        }
+    }
+}
