@@ -1,13 +1,14 @@
 //! What is learned, on the device: parameters, gradients, moments, laid out alike.
 //!
-//! Tensors stand one after the other, row by row, in as few buffers as a binding's size allows. A tensor that is larger than a binding is cut
+//! Tensors stand one after the other, row by row, in as few buffers as a binding's size allows: first vectors, which do not decay, then all else, so that the
+//! optimizer has one run of each in a buffer. A tensor that is larger than a binding is cut
 //! between rows into pieces that are multiplied one after the other; the halves of a gated MLP are cut alike, so that a piece of one has its
 //! counterpart in the other.
 
 use std::collections::HashMap;
 
 use bytemuck::cast_slice;
-use gpt_plan::{Plan, TRAIN_ROWS, TensorId};
+use gpt_plan::{Plan, TRAIN_ROWS, TensorId, TensorKind};
 use wgpu::{Buffer, BufferBinding, BufferUsages};
 
 use crate::Error;
@@ -56,7 +57,10 @@ impl Layout {
             pieces: HashMap::new(),
             buffers: Vec::new(),
         };
-        for (id, layer) in plan.trained() {
+        let vector = |id: TensorId| plan.tensor(id).kind == TensorKind::Vector;
+        let vectors = plan.trained().filter(|(id, _)| vector(*id));
+        let others = plan.trained().filter(|(id, _)| !vector(*id));
+        for (id, layer) in vectors.chain(others) {
             let tensor = plan.tensor(id);
             let gated = plan.is_gated(id);
             let rows = plan.trained_rows(tensor, gated);

@@ -121,11 +121,26 @@ pub fn sums(plan: &Plan, parameters: &Parameters) -> u64 {
     4 * u64::from(groups) * parameters.buffers(State::Gradient).len() as u64
 }
 
-/// AdamW on every piece of every tensor: matrices and tables decay, vectors do not.
+/// AdamW on all parameters, in runs of those that decay (matrices and tables) and of those that do not (vectors).
 fn update(build: &mut Builder<'_>, plan: &Plan, parameters: &Parameters) -> Vec<Dispatch> {
     let (kernel, _) = build.kernel(ADAMW);
-    let pieces = parameters.all().map(|(id, piece)| {
-        let (buffer, first, quads) = parameters.quads(piece);
+    let mut pieces: Vec<_> = parameters
+        .all()
+        .map(|(id, piece)| {
+            let (buffer, first, quads) = parameters.quads(piece);
+            let decays = plan.tensor(id).kind != TensorKind::Vector;
+            (buffer, first, quads, decays)
+        })
+        .collect();
+    pieces.sort();
+    pieces.dedup_by(|next, run| {
+        let follows = next.0 == run.0 && next.1 == run.1 + run.2 && next.3 == run.3;
+        if follows {
+            run.2 += next.2;
+        }
+        follows
+    });
+    let runs = pieces.into_iter().map(|(buffer, first, quads, decays)| {
         let of = |state| whole(&parameters.buffers(state)[buffer]);
         let bound = [
             (0, of(State::Gradient), false),
@@ -136,13 +151,13 @@ fn update(build: &mut Builder<'_>, plan: &Plan, parameters: &Parameters) -> Vec<
         let numbers = Step {
             first,
             rows: quads,
-            second: u32::from(plan.tensor(id).kind != TensorKind::Vector),
+            second: u32::from(decays),
             ..Default::default()
         };
         let extent = Extent::Fixed(quads.div_ceil(256), 1);
         build.dispatch(kernel, "adamw", &bound, numbers, extent)
     });
-    pieces.collect()
+    runs.collect()
 }
 
 /// The embedding's gradients are added to row by row. A table that the head shares has been replaced before, by the head.
