@@ -17,6 +17,7 @@ mod model;
 mod sample;
 mod self_test;
 mod session;
+mod shallow;
 #[doc(hidden)]
 pub mod spec_docs;
 pub mod text;

@@ -14,7 +14,7 @@ use crate::device::EngineRef;
 use crate::engine::Precision;
 use crate::face::Face;
 use crate::gpu::GpuDevice;
-use crate::self_test::{has_kernels, shallow};
+use crate::shallow::{has_kernels, shallow, some_tokens};
 use crate::weights::lively::Lively;
 use crate::{Any, Batch, Device, Error, Model, Session, Trainer, TrainerSettings};
 
@@ -277,7 +277,7 @@ impl Reader {
     fn run(&mut self, phase: Phase, rows: u32) -> Result<(), Error> {
         let plan = self.plan;
         self.session.truncate(0);
-        let profile = self.session.profile(&some_tokens(plan, rows))?;
+        let profile = self.session.profile(&some_tokens(&plan.spec, rows))?;
         let mut taken = vec![None; plan.kernels.len()];
         for ((_, step), time) in plan.walk().zip(&profile.steps) {
             let format = if step.matrix().is_some() {
@@ -316,7 +316,7 @@ impl Learner {
             ..TrainerSettings::default()
         };
         let weights = Lively::new(plan, SEED, Format::F32);
-        let texts = some_tokens(plan, sequences * (tokens + 1));
+        let texts = some_tokens(&plan.spec, sequences * (tokens + 1));
         Ok(Learner {
             rival: Rival::new(features, &plan.training.kernels),
             plan,
@@ -336,11 +336,6 @@ impl Learner {
         self.rival.add(taken.collect());
         Ok(())
     }
-}
-
-fn some_tokens(plan: &Plan, count: u32) -> Vec<u32> {
-    let tokens = (0..count).map(|i| i.wrapping_mul(2_654_435_761) % plan.spec.vocab);
-    tokens.collect()
 }
 
 /// The features of the fastest variant of kernel `index`, its time, and that of the default; nothing if it did not run or has no variants.

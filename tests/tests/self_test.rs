@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use gpt_plan::{Format, Plan};
+use gpt_plan::{Format, Kernel, List, Plan};
 use gpt_runtime::{Check, Device, self_test, self_test_training};
 use gpt_tests::{gpu, specs};
 
@@ -89,14 +89,8 @@ fn a_wrong_kernel_of_training_is_named() {
             "d(attn.out.bias)",
         ),
     ] {
-        let mut plan = gpt_codegen::plan::plan("mutant", &specs::gpt2());
-        let kernels = plan.training.kernels.to_mut();
-        let names: Vec<_> = kernels.iter().map(|k| k.name.to_string()).collect();
-        let found = kernels.iter_mut().find(|k| k.name == kernel);
-        let found = found.unwrap_or_else(|| panic!("{kernel} is not among {names:?}"));
-        assert!(found.header.contains(right), "{kernel}: {}", found.header);
-        found.header = Cow::Owned(found.header.replacen(right, wrong, 1));
-        let found = self_test_training(Box::leak(Box::new(plan)), &device).unwrap();
+        let plan = mutant(kernel, right, wrong, |plan| &mut plan.training.kernels);
+        let found = self_test_training(plan, &device).unwrap();
         let off = found.first_off().map(|check| check.step);
         assert_eq!(off, Some(step), "{kernel}");
     }
@@ -111,17 +105,22 @@ fn a_wrong_choice_of_a_gpu_is_named() {
     let device = Device::gpu().unwrap();
     let vocab = format!("VOCAB: u32 = {}u;", specs::gpt2().vocab);
     for (kernel, step) in [("greatest", "choose"), ("collect", "choose_cut")] {
-        let plan = mutant(kernel, &vocab, "VOCAB: u32 = 4u;");
+        let plan = mutant(kernel, &vocab, "VOCAB: u32 = 4u;", |plan| &mut plan.kernels);
         let found = self_test(plan, &device, &[Format::F32]).unwrap();
         let off = found.first_off().map(|check| check.step);
         assert_eq!(off, Some(step), "{kernel}");
     }
 }
 
-/// GPT-2, scaled down, where `kernel` has `wrong` in the place of `right`.
-fn mutant(kernel: &str, right: &str, wrong: &str) -> &'static Plan {
+/// GPT-2, scaled down, where `kernel`, one of `among`, has `wrong` in the place of `right`.
+fn mutant(
+    kernel: &str,
+    right: &str,
+    wrong: &str,
+    among: impl Fn(&mut Plan) -> &mut List<Kernel>,
+) -> &'static Plan {
     let mut plan = gpt_codegen::plan::plan("mutant", &specs::gpt2());
-    let kernels = plan.kernels.to_mut();
+    let kernels = among(&mut plan).to_mut();
     let found = kernels.iter_mut().find(|k| k.name == kernel);
     let found = found.unwrap_or_else(|| panic!("no kernel is called {kernel}"));
     assert!(found.header.contains(right), "{kernel}: {}", found.header);
@@ -173,7 +172,7 @@ fn a_wrong_kernel_of_a_gpu_is_named() {
             "attention" => format!("{step}_{phase}"),
             _ => format!("{step}_{phase}_f32"),
         };
-        let plan = mutant(&kernel, right, wrong);
+        let plan = mutant(&kernel, right, wrong, |plan| &mut plan.kernels);
         let found = self_test(plan, &device, &[Format::F32]).unwrap();
         let off = found
             .first_off()

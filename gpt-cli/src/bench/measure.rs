@@ -110,9 +110,7 @@ impl TrainBench {
         }
         Ok((self.steps * self.batch.rows()) as f64 / start.elapsed().as_secs_f64())
     }
-}
 
-impl TrainBench {
     /// A step part by part, `reps` times.
     pub fn profile(&mut self, reps: usize) -> Result<Training, Failure> {
         // Once for the caches, not counted.

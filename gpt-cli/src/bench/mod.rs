@@ -99,10 +99,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         )));
     }
     interrupt::listen();
-    let start = match arguments.weights {
-        Some(_) => Some(Start::measure(&model, opened)?),
-        None => None,
-    };
+    let from_file = arguments.weights.as_ref();
+    let start = from_file.map(|_| Start::measure(&model, opened));
+    let start = start.transpose()?;
     let measured = measure(arguments, &model, prefill)?;
     let limits = roofline::middle(&measured.limits);
     let median = |speeds: &[f64]| Spread::of(speeds.to_vec()).median;
@@ -190,12 +189,11 @@ fn measure(arguments: &Arguments, model: &Model<Any>, prefill: usize) -> Result<
     }
     if arguments.profile {
         let limits = roofline::middle(&measured.limits);
-        let profile = profile::measure(model, &bench.tokens, arguments.reps, limits)?;
-        let training = match &mut train {
-            Some(train) => Some(train.profile(arguments.reps)?),
-            None => None,
-        };
-        measured.profile = Some(profile.with_training(training));
+        let reps = arguments.reps;
+        let training = train.as_mut().map(|train| train.profile(reps));
+        let training = training.transpose()?;
+        let profile = profile::measure(model, &bench.tokens, reps, limits, training)?;
+        measured.profile = Some(profile);
     }
     Ok(measured)
 }

@@ -42,12 +42,13 @@ struct Step {
     format: Format,
 }
 
-/// Profiles a chunk of `tokens`, and the last of them alone, `reps` times each; of every step the median counts.
+/// Profiles a chunk of `tokens`, and the last of them alone, `reps` times each; of every step the median counts. `training` goes with them.
 pub fn measure(
     model: &Model<Any>,
     tokens: &[u32],
     reps: usize,
     limits: Limits,
+    training: Option<Training>,
 ) -> Result<Profiles, Failure> {
     let mut session = model.session().capacity(tokens.len() as u32).open()?;
     let chunk = tokens.len().min(session.options().chunk as usize);
@@ -65,7 +66,7 @@ pub fn measure(
             pass(model.plan(), "prefill", &prompt, 0, chunk),
             pass(model.plan(), "decode", &token, last, 1),
         ],
-        training: None,
+        training,
     })
 }
 
@@ -241,11 +242,6 @@ impl Pass {
 }
 
 impl Profiles {
-    /// With a step of training, too.
-    pub fn with_training(self, training: Option<Training>) -> Profiles {
-        Profiles { training, ..self }
-    }
-
     pub fn json(&self) -> Value {
         let limits = &self.limits;
         let passes = self.passes.iter().map(|pass| {

@@ -11,25 +11,26 @@ mod training;
 
 use std::borrow::Cow;
 
-use gpt_plan::{Feature, Format, Mask, NO_KERNEL, Phase, Plan, Repeat, Spec, TensorId, TrainOp};
+use gpt_plan::{Feature, Format, Mask, Plan, TensorId};
 
 use crate::cpu::Gpt;
 use crate::device::EngineRef;
 use crate::engine::Trace;
+use crate::shallow::{has_kernels, shallow, some_tokens};
 use crate::weights::lively::Lively;
 use crate::weights::{HostTensor, Weights, format};
 use crate::{Any, Device, Error, Model, Sampler, Sampling, Session};
 
 pub use training::self_test_training;
 
-/// Layers that are run: a post-norm block's first differs from the others.
-const LAYERS: u32 = 2;
-
 /// Tokens of the prompt: two of a GPU's tiles, and one more.
 const PROMPT: u32 = 33;
 
 /// Tokens that a device chooses in a row.
 const CHOSEN: usize = 4;
+
+/// The least mean square of a step's values: weights make values of about one, and this is a tenth of that.
+const TYPICAL: f64 = 0.01;
 
 /// Of the weights.
 const SEED: u64 = 0x5e1f;
@@ -134,7 +135,7 @@ fn compare(
                     rows,
                     step: tested.step,
                     layer: tested.layer,
-                    error: error(&tested.values, &expected.values),
+                    error: error(&tested.values, &expected.values, TYPICAL),
                     bound,
                 });
             }
@@ -203,9 +204,9 @@ fn bound(device: &Device, format: Format) -> f64 {
     }
 }
 
-/// Normalised mean square error. Weights make values of about one: a step whose few values happen to cancel is measured against a tenth of that, since its rounding
-/// errors are those of what cancelled.
-fn error(found: &[f32], expected: &[f32]) -> f64 {
+/// Normalised mean square error. What is `typical` is the least mean square that an error is held against: of values that happen to cancel, rounding errors are those of
+/// what cancelled. Infinite if anything is not finite.
+fn error(found: &[f32], expected: &[f32], typical: f64) -> f64 {
     if found.len() != expected.len() || found.is_empty() {
         return f64::INFINITY;
     }
@@ -214,53 +215,9 @@ fn error(found: &[f32], expected: &[f32]) -> f64 {
         difference += (f64::from(found) - f64::from(expected)).powi(2);
         norm += f64::from(expected).powi(2);
     }
-    let error = difference / norm.max(0.01 * expected.len() as f64);
+    let least = (typical * expected.len() as f64).max(f64::MIN_POSITIVE);
+    let error = difference / norm.max(least);
     if error.is_nan() { f64::INFINITY } else { error }
-}
-
-/// `plan` with its first layers only. It lives as long as the program, as plans do; what it shares with the model's is not copied.
-pub(crate) fn shallow(plan: &'static Plan) -> &'static Plan {
-    let layers = plan.spec.layers.min(LAYERS);
-    let mut shallow = plan.clone();
-    shallow.spec.layers = layers;
-    for section in shallow.sections.to_mut() {
-        if let Some((from, to)) = &mut section.layers {
-            (*from, *to) = ((*from).min(layers), (*to).min(layers));
-        }
-    }
-    let training = &mut shallow.training;
-    for sections in [&mut training.forward, &mut training.backward] {
-        for section in sections.to_mut() {
-            if let Repeat::Layers(from, to) | Repeat::LayersBack(from, to) = &mut section.repeat {
-                (*from, *to) = ((*from).min(layers), (*to).min(layers));
-            }
-            // What ends the stream is read behind the last layer.
-            for step in section.steps.to_mut() {
-                if let TrainOp::Norm { x, stats, .. }
-                | TrainOp::NormAgain { x, stats, .. }
-                | TrainOp::NormInput { x, stats, .. }
-                | TrainOp::NormWeight { x, stats, .. } = &mut step.op
-                {
-                    x.shift = x.shift.min(layers);
-                    stats.shift = stats.shift.min(layers);
-                }
-            }
-        }
-    }
-    Box::leak(Box::new(shallow))
-}
-
-pub(crate) fn has_kernels(plan: &Plan, format: Format) -> bool {
-    let mut steps = plan.walk().map(|(_, step)| step);
-    steps.all(|step| {
-        let kernels = [Phase::Decode, Phase::Prefill].map(|phase| step.kernel(phase).of(format));
-        step.matrix().is_none() || !kernels.contains(&NO_KERNEL)
-    })
-}
-
-fn some_tokens(spec: &Spec, count: u32) -> Vec<u32> {
-    let tokens = (0..count).map(|i| (i.wrapping_mul(2_654_435_761) >> 7) % spec.vocab);
-    tokens.collect()
 }
 
 /// A sequence that is traced.
@@ -348,11 +305,14 @@ mod tests {
 
     #[test]
     fn an_error_is_relative_and_never_a_nan() {
-        assert_eq!(error(&[1.0, 2.0], &[1.0, 2.0]), 0.0);
-        assert!((error(&[1.1, 0.0], &[1.0, 0.0]) - 0.01).abs() < 1e-6);
-        assert_eq!(error(&[f32::NAN, 2.0], &[1.0, 2.0]), f64::INFINITY);
-        assert_eq!(error(&[f32::INFINITY, 2.0], &[1.0, 2.0]), f64::INFINITY);
-        assert_eq!(error(&[1.0], &[1.0, 2.0]), f64::INFINITY);
-        assert_eq!(error(&[], &[]), f64::INFINITY);
+        assert_eq!(error(&[1.0, 2.0], &[1.0, 2.0], TYPICAL), 0.0);
+        assert!((error(&[1.1, 0.0], &[1.0, 0.0], TYPICAL) - 0.01).abs() < 1e-6);
+        assert_eq!(error(&[f32::NAN, 2.0], &[1.0, 2.0], TYPICAL), f64::INFINITY);
+        assert_eq!(
+            error(&[f32::INFINITY, 2.0], &[1.0, 2.0], TYPICAL),
+            f64::INFINITY
+        );
+        assert_eq!(error(&[1.0], &[1.0, 2.0], TYPICAL), f64::INFINITY);
+        assert_eq!(error(&[], &[], TYPICAL), f64::INFINITY);
     }
 }

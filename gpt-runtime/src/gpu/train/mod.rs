@@ -104,9 +104,7 @@ impl GpuTrainer {
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             for part in self.parts(batch, &chunks, learn.is_some()) {
-                for dispatch in part.dispatches {
-                    self.record(&mut pass, dispatch, &part);
-                }
+                self.record_all(&mut pass, &part);
             }
         }
         let losses = self.buffers.get(BufferName::Losses, 0);
@@ -193,6 +191,12 @@ impl GpuTrainer {
             .collect()
     }
 
+    fn record_all(&self, pass: &mut ComputePass<'_>, part: &Part<'_>) {
+        for dispatch in part.dispatches {
+            self.record(pass, dispatch, part);
+        }
+    }
+
     fn record(&self, pass: &mut ComputePass<'_>, dispatch: &Dispatch, part: &Part<'_>) {
         pass.set_pipeline(&self.pass.pipelines[dispatch.kernel].1);
         pass.set_bind_group(0, &self.pass.numbers, &[part.run * SLOT, dispatch.step]);
@@ -227,10 +231,7 @@ impl GpuTrainer {
         let mut encoder = self.encoder();
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            let part = self.squares();
-            for dispatch in part.dispatches {
-                self.record(&mut pass, dispatch, &part);
-            }
+            self.record_all(&mut pass, &self.squares());
         }
         let bytes = self.pass.sums.size();
         encoder.copy_buffer_to_buffer(&self.pass.sums, 0, &self.buffers.download, 0, bytes);
@@ -327,10 +328,7 @@ impl EngineTrainer for GpuTrainer {
         self.prepare_moves(&mut encoder, update, norm)?;
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            let part = self.moves();
-            for dispatch in part.dispatches {
-                self.record(&mut pass, dispatch, &part);
-            }
+            self.record_all(&mut pass, &self.moves());
         }
         self.submit(encoder);
         self.device.wait()?;

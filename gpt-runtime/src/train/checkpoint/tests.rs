@@ -1,0 +1,154 @@
+use gpt_plan::Spec;
+use serde_json::json;
+
+use super::*;
+use crate::train::{AdamW, Batch, RandomWindows, Schedule, Tokens};
+use crate::weights::{RandomWeights, testing};
+
+fn settings() -> TrainerSettings {
+    TrainerSettings {
+        batch: 3,
+        schedule: Schedule::cosine(2, 20, 1e-4),
+        ..TrainerSettings::from(AdamW {
+            lr: 1e-2,
+            ..AdamW::default()
+        })
+    }
+}
+
+fn batch(number: u64) -> Batch {
+    let text: Tokens = (0..500u32).map(|i| i * i % 37).collect::<Vec<_>>().into();
+    RandomWindows::new(text, 3, 8, 1).unwrap().batch(number)
+}
+
+fn trainer(plan: &'static Plan) -> Trainer {
+    let weights = RandomWeights::new(plan, 1, Format::F32);
+    Trainer::from_plan(plan, &Device::cpu().unwrap(), &weights, settings()).unwrap()
+}
+
+fn steps_of(trainer: &mut Trainer, n: u64) -> Vec<u64> {
+    let steps = (0..n).map(|_| trainer.step(&batch(trainer.steps())).unwrap().to_bits());
+    steps.collect()
+}
+
+/// Both families of names, and a layout of each kind in the file.
+#[test]
+fn a_run_that_was_stopped_goes_on_bit_for_bit() {
+    for spec in [testing::gpt2_spec(), testing::llama_spec()] {
+        let plan = testing::plan(&Spec {
+            dropout: 0.1,
+            ..spec
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let mut whole = trainer(plan);
+        let losses = steps_of(&mut whole, 9);
+        let mut first = trainer(plan);
+        assert_eq!(steps_of(&mut first, 4), losses[..4]);
+        first.save(&folder, &json!({ "position": 4 })).unwrap();
+        drop(first);
+        let saved = Saved::latest(&folder).unwrap().unwrap();
+        assert_eq!((saved.step(), &saved.caller()["position"]), (4, &json!(4)));
+        assert_eq!(*saved.settings(), settings());
+        let device = Device::cpu().unwrap();
+        let mut second =
+            Trainer::resume_plan(plan, &device, &saved, saved.settings().clone()).unwrap();
+        assert_eq!(steps_of(&mut second, 5), losses[4..]);
+        for (id, layer) in plan.trained() {
+            for state in [Held::Parameter, Held::FirstMoment, Held::SecondMoment] {
+                let a = whole.parameters().values(state, id, layer).unwrap();
+                let b = second.parameters().values(state, id, layer).unwrap();
+                assert!(a == b, "{:?} {}", state, plan.tensor(id).name);
+            }
+        }
+    }
+}
+
+#[test]
+fn there_is_one_checkpoint_and_it_is_the_newest() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(Saved::latest(folder.path().join("none")).unwrap().is_none());
+    assert!(Saved::latest(&folder).unwrap().is_none());
+    let mut trainer = trainer(testing::gpt2());
+    trainer.save(&folder, &Value::Null).unwrap();
+    steps_of(&mut trainer, 11);
+    trainer.save(&folder, &Value::Null).unwrap();
+    assert_eq!(steps(folder.path()).unwrap(), [11]);
+    let again = trainer.save(&folder, &Value::Null).unwrap_err().to_string();
+    assert!(again.contains("checkpoint-11 is there already"), "{again}");
+    // What a killed process left behind does not count.
+    fs::create_dir(folder.path().join("checkpoint-12.new")).unwrap();
+    assert_eq!(Saved::latest(&folder).unwrap().unwrap().step(), 11);
+    steps_of(&mut trainer, 1);
+    trainer.save(&folder, &Value::Null).unwrap();
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+}
+
+#[test]
+fn damaged_and_foreign_checkpoints_are_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = testing::gpt2();
+    let path = trainer(plan).save(&folder, &Value::Null).unwrap();
+    let resume = |plan| -> Result<Trainer, Error> {
+        let saved = Saved::latest(&folder)?.unwrap();
+        Trainer::resume_plan(plan, &Device::cpu()?, &saved, saved.settings().clone())
+    };
+    resume(plan).unwrap();
+    let spoil = |name: &str, change: &dyn Fn(&mut Vec<u8>), plan| {
+        let file = path.join(name);
+        let good = fs::read(&file).unwrap();
+        let mut bad = good.clone();
+        change(&mut bad);
+        fs::write(&file, bad).unwrap();
+        let error = resume(plan).err().expect("it is damaged");
+        fs::write(&file, good).unwrap();
+        assert!(error.is_input());
+        error.to_string()
+    };
+    let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2);
+    let replace = |from: &'static str, to: &'static str| {
+        move |bytes: &mut Vec<u8>| {
+            let text = String::from_utf8(bytes.clone()).unwrap();
+            *bytes = text.replace(from, to).into_bytes();
+        }
+    };
+    for (message, part) in [
+        (spoil(MODEL, &cut, plan), MODEL),
+        (spoil(MOMENTS, &cut, plan), "does not hold the moments"),
+        (
+            spoil(STATE, &cut, plan),
+            "is not the state of a training run",
+        ),
+        (
+            spoil(STATE, &replace("\"version\": 1", "\"version\": 2"), plan),
+            "version is 2",
+        ),
+        (
+            spoil(STATE, &replace("\"step\": 0", "\"step\": 7"), plan),
+            "it is of step 7",
+        ),
+        (
+            spoil(
+                STATE,
+                &replace(
+                    "\"caller\"",
+                    "\"loss_scale\": { \"value\": 0.5, \"good\": 0, \"skipped\": 0 }, \"caller\"",
+                ),
+                plan,
+            ),
+            "its loss scale is 0.5",
+        ),
+        (
+            spoil(STATE, &replace("\"test\"", "\"Other\""), plan),
+            "of the model Other, not of test",
+        ),
+        (
+            spoil(STATE, &|_| (), testing::llama()),
+            "does not fit the model",
+        ),
+    ] {
+        assert!(message.contains(part), "{part} is not in: {message}");
+    }
+    fs::copy(path.join(MODEL), path.join(MOMENTS)).unwrap();
+    let error = resume(plan).err().unwrap().to_string();
+    assert!(error.contains("does not hold the moments"), "{error}");
+}

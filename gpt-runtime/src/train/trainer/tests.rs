@@ -1,0 +1,199 @@
+use gpt_plan::{Format, Spec, TrainShape};
+
+use super::*;
+use crate::engine::State;
+use crate::train::{AdamW, RandomWindows, Schedule};
+use crate::weights::{RandomWeights, testing};
+
+fn settings() -> TrainerSettings {
+    TrainerSettings {
+        batch: 4,
+        schedule: Schedule::cosine(4, 60, 1e-3),
+        ..TrainerSettings::from(AdamW {
+            lr: 1e-2,
+            ..AdamW::default()
+        })
+    }
+}
+
+fn trainer(settings: TrainerSettings) -> Trainer {
+    of_plan(testing::gpt2(), settings)
+}
+
+fn of_plan(plan: &'static Plan, settings: TrainerSettings) -> Trainer {
+    let weights = RandomWeights::new(plan, 1, Format::F32);
+    Trainer::from_plan(plan, &Device::cpu().unwrap(), &weights, settings).unwrap()
+}
+
+/// A text in which every token says which one follows.
+fn text() -> Tokens {
+    (0..2000u32).map(|i| i * i % 37).collect::<Vec<_>>().into()
+}
+
+#[test]
+fn a_text_is_learned_and_the_model_speaks_it() {
+    let (train, rest) = text().split_at(1800);
+    let data = RandomWindows::new(train, 4, 16, 1).unwrap();
+    let mut trainer = trainer(settings());
+    let before = trainer.evaluate(&rest).unwrap();
+    assert!((before - 40f64.ln()).abs() < 0.2, "{before}");
+    for number in 0..60 {
+        let loss = trainer.step(&data.batch(number)).unwrap();
+        assert!(loss.is_finite() && trainer.gradient_norm() > 0.0);
+    }
+    let after = trainer.evaluate(&rest).unwrap();
+    assert!(after < 1.0, "{before} became {after}");
+    // The model that comes out predicts what the trainer measured.
+    let model = trainer.model().unwrap();
+    let mut session = model.session().open().unwrap();
+    let mut window = Vec::new();
+    rest.copy(0..10, &mut window);
+    let next = session.push(&window[..9]).unwrap().argmax();
+    assert_eq!(next, window[9]);
+}
+
+#[test]
+fn parts_of_a_batch_make_the_step_of_the_whole() {
+    let data = RandomWindows::new(text(), 8, 16, 1).unwrap();
+    let run = |batch| {
+        let mut trainer = trainer(TrainerSettings {
+            batch,
+            ..settings()
+        });
+        let losses: Vec<f64> = (0..5)
+            .map(|n| trainer.step(&data.batch(n)).unwrap())
+            .collect();
+        losses
+    };
+    let (whole, parts) = (run(8), run(3));
+    for (a, b) in whole.iter().zip(&parts) {
+        assert!((a / b - 1.0).abs() < 1e-5, "{whole:?} and {parts:?}");
+    }
+}
+
+#[test]
+fn dropout_differs_from_step_to_step_and_is_fixed_by_its_seed() {
+    let batch = RandomWindows::new(text(), 4, 16, 1).unwrap().batch(0);
+    let plan = testing::plan(&Spec {
+        dropout: 0.2,
+        ..testing::gpt2_spec()
+    });
+    let run = |seed, dropout| {
+        let optimizer = AdamW {
+            lr: 1e-30,
+            weight_decay: 0.0,
+            ..AdamW::default()
+        };
+        let settings = TrainerSettings {
+            seed,
+            dropout,
+            optimizer,
+            ..TrainerSettings::default()
+        };
+        let mut trainer = of_plan(plan, settings);
+        [trainer.step(&batch).unwrap(), trainer.step(&batch).unwrap()]
+    };
+    let some = run(1, None);
+    assert_ne!(some[0], some[1]);
+    assert_eq!(some, run(1, None));
+    assert_ne!(some, run(2, None));
+    let none = run(1, Some(0.0));
+    assert_eq!(none[0], none[1]);
+}
+
+#[test]
+fn what_is_not_finite_stops_and_changes_nothing() {
+    let mut trainer = trainer(settings());
+    let batch = RandomWindows::new(text(), 4, 16, 1).unwrap().batch(0);
+    let id = trainer.plan().find("final_norm.gamma").unwrap();
+    let mut values = vec![0.0; trainer.plan().tensor(id).len() as usize];
+    trainer
+        .engine
+        .read(State::Parameter, id, 0, &mut values)
+        .unwrap();
+    values[0] = f32::NAN;
+    trainer
+        .engine
+        .write(State::Parameter, id, 0, &values)
+        .unwrap();
+    let error = trainer.step(&batch).unwrap_err();
+    assert!(matches!(error, Error::Diverged(_)) && !error.is_input());
+    assert!(
+        error.to_string().contains("the loss of step 1 is NaN"),
+        "{error}"
+    );
+    assert_eq!(trainer.steps(), 0);
+}
+
+/// As in f16, on an engine that has none: the scale is the trainer's business.
+#[test]
+fn a_gradient_that_overflows_is_skipped() {
+    let batch = RandomWindows::new(text(), 4, 16, 1).unwrap().batch(0);
+    let mut plain = trainer(settings());
+    let losses = [plain.step(&batch).unwrap(), plain.step(&batch).unwrap()];
+    let mut scaled = trainer(settings());
+    scaled.loss_scale =
+        serde_json::from_str("{\"value\":1.7014118e38,\"good\":9,\"skipped\":3}").unwrap();
+    let first = scaled.loss_scale().unwrap();
+    let mut made = Vec::new();
+    while scaled.steps() < 2 {
+        let (before, skipped) = (scaled.steps(), scaled.skipped());
+        let loss = scaled.step(&batch).unwrap();
+        assert_eq!(loss, losses[before as usize], "nothing has changed");
+        let skips = scaled.skipped() - skipped;
+        assert_eq!(skips + scaled.steps() - before, 1);
+        made.push(skips == 0);
+    }
+    let skipped = scaled.skipped() - 3;
+    assert!(skipped > 1 && !made[0], "{made:?}");
+    // Powers of two round nothing.
+    let scale = first / 2f32.powi(skipped as i32);
+    assert_eq!(scaled.loss_scale(), Some(scale));
+    assert_eq!(scaled.step(&batch).unwrap(), plain.step(&batch).unwrap());
+    assert_eq!(scaled.gradient_norm(), plain.gradient_norm());
+}
+
+#[test]
+fn a_scale_does_not_hide_what_is_not_finite() {
+    let batch = RandomWindows::new(text(), 4, 16, 1).unwrap().batch(0);
+    let with = |value: f32| {
+        let mut trainer = trainer(settings());
+        trainer.loss_scale = Some(LossScale::default());
+        let id = trainer.plan().find("final_norm.gamma").unwrap();
+        let mut values = vec![1.0; trainer.plan().tensor(id).len() as usize];
+        values[0] = value;
+        let state = State::Parameter;
+        trainer.engine.write(state, id, 0, &values).unwrap();
+        let error = (0..20).find_map(|_| trainer.step(&batch).err()).unwrap();
+        assert_eq!(trainer.steps(), 0);
+        (error.to_string(), trainer.skipped())
+    };
+    let (loss, skipped) = with(f32::NAN);
+    assert!(loss.contains("the loss of step 1 is NaN"), "{loss}");
+    assert_eq!(skipped, 0);
+    // A gradient whose square is more than an f32 holds, whatever the scale.
+    let (norm, skipped) = with(1e25);
+    assert!(norm.contains("the gradient's norm of step 1 is"), "{norm}");
+    assert_eq!(skipped, 16);
+}
+
+#[test]
+fn a_batch_that_does_not_fit_is_refused() {
+    let mut trainer = trainer(settings());
+    let long = Batch::next_tokens(&[1; 18], 17).unwrap();
+    let strange = Batch::next_tokens(&[1, 40], 1).unwrap();
+    for (batch, part) in [
+        (long, "1 to 16 tokens"),
+        (strange, "token 40"),
+        (Batch::default(), "0 sequences"),
+    ] {
+        let message = trainer.step(&batch).unwrap_err().to_string();
+        assert!(message.contains(part), "{part} is not in: {message}");
+    }
+    let shape = TrainShape {
+        batch: 4,
+        tokens: 16,
+        recompute: Default::default(),
+    };
+    assert_eq!(trainer.allocated(), trainer.plan().train_bytes(&shape));
+}
