@@ -37,7 +37,7 @@ pub enum Copies {
 }
 
 /// Bytes that logits may take: those of a whole batch never exist at once.
-pub const LOGITS_BYTES: u64 = 16 << 20;
+pub const LOGITS_BYTES: u64 = 64 << 20;
 
 /// From a row of `width` to the next: whole panels of 32 and half a panel more, so that rows of a power of two do not all fall into the same
 /// few lines of a cache. Rows begin at multiples of 64 bytes. Narrow rows stand side by side.

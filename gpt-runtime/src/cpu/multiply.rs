@@ -25,6 +25,8 @@ const NEAR: usize = 16 << 10;
 /// Bytes of the parts that a task works on together: they stay in the second-level cache. Their outputs, side by side in memory, are written while a few
 /// rows pass by.
 const GROUP: usize = 128 << 10;
+/// The same where a panel has more than one part, with the sums that wait beside them.
+const DEEP_GROUP: usize = 384 << 10;
 /// Most panels of a group, and most of one whose panels have more than one part.
 const PANELS: usize = 32;
 const DEEP_PANELS: usize = 8;
@@ -97,7 +99,7 @@ impl Desk {
     pub fn new() -> Mutex<Desk> {
         Mutex::new(Desk {
             tile: vec![0.0; DEEP_PANELS * DEEP_ROWS * PANEL],
-            room: vec![0.0; GROUP / size_of::<f32>()],
+            room: vec![0.0; DEEP_GROUP / size_of::<f32>()],
             rounded: vec![0.0; ROUNDED.max(ROWS * DEPTH)],
             attention: AttentionDesk::new(),
         })
@@ -144,7 +146,10 @@ impl Tasks {
             Rounding::None | Rounding::Bf16 => 4,
             Rounding::Integer8 | Rounding::Integer16 => device.kernels.wide_bytes(1),
         };
-        let most = (GROUP / (numbers * bytes)).min(if deep { DEEP_PANELS } else { PANELS });
+        let most = match deep {
+            true => (DEEP_GROUP / (numbers * bytes + DEEP_ROWS * PANEL * 4)).min(DEEP_PANELS),
+            false => (GROUP / (numbers * bytes)).min(PANELS),
+        };
         let groups = panels.div_ceil(most);
         let group = panels.div_ceil(groups);
         let groups = panels.div_ceil(group);

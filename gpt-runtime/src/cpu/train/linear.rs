@@ -13,10 +13,10 @@ use crate::cpu::tile;
 const ROWS: usize = 256;
 /// Columns of a matrix that one task makes the gradient of: with [`ROWS`] of them, inputs stay in the second-level cache while panels of
 /// outputs pass by. In pairs they take half as much, and panels are made pairs for each task once more.
-const COLUMNS: usize = 128;
+const COLUMNS: usize = 256;
 const PAIRED_COLUMNS: usize = 384;
 /// Floats that the operands of such a task take when they are rounded: inputs, plain or in pairs, and a panel of outputs' gradients.
-pub const ROUNDED: usize = ROWS * (PAIRED_COLUMNS / 2 + PANEL);
+pub const ROUNDED: usize = ROWS * (COLUMNS + PANEL);
 /// Rows of a product: with them a panel of outputs' gradients stays in the first-level cache. In pairs it does with all of [`ROWS`].
 const NEAR: usize = 128;
 
