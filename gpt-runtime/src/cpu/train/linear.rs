@@ -433,7 +433,7 @@ impl Pass<'_> {
         };
         let parts = place.columns.div_ceil(most);
         let share = place.columns.div_ceil(parts);
-        let groups = (3 * self.device.pool.threads()).div_ceil(parts);
+        let groups = (2 * self.device.pool.threads()).div_ceil(parts);
         let group = place.panels().div_ceil(groups);
         let groups = place.panels().div_ceil(group);
         let desks = &self.device.desks;
