@@ -114,6 +114,10 @@ impl GpuSession {
             ChoiceOp::WHOLE
         };
         let end = ask.position + ask.most;
+        self.prepare(1, 1, ask.position);
+        self.shared
+            .pipelines
+            .prepare(steps.iter().map(|&op| self.shared.plan.choice[op as usize]));
         if self.ahead.place != Some(place) {
             self.abandon()?;
             let mut encoder = self.encoder();

@@ -1,8 +1,10 @@
 //! The GPU engine: a small machine that walks a plan through wgpu (Vulkan, Metal, DX12, GL).
 //!
 //! `adapter` finds a GPU and opens it, with a `cache` of pipelines on disk; `layout` says which buffer stands at which binding; `pack` brings a matrix into the order that shaders
-//! read, `send` sends it, `texture` keeps it as a texture where that is faster; `model` uploads the weights and builds the pipelines; `session` owns a sequence (its `buffers`) and records passes, `generate` those of many tokens at once, `trace` step by step; `train` learns. `limits` and `timestamps` measure, `tuned` keeps which variants of kernels were the fastest. Nothing is
-//! allocated, compiled or bound after a session is created. No shape is computed here and no WGSL written: kernels and sizes
+//! read, `send` sends it, `texture` keeps it as a texture where that is faster; `model` uploads the weights, `pipelines` compiles the kernels; `session` owns a
+//! sequence (its `buffers`) and records passes, `generate` those of many tokens at once, `trace` step by step; `train` learns. `limits` and `timestamps` measure,
+//! `tuned` keeps which variants of kernels were the fastest. Nothing is allocated or bound after a session is created, and a kernel compiled only where
+//! no session has needed it before. No shape is computed here and no WGSL written: kernels and sizes
 //! come with the plan.
 
 mod adapter;
@@ -14,6 +16,7 @@ mod layout;
 mod limits;
 mod model;
 mod pack;
+mod pipelines;
 mod send;
 mod session;
 mod texture;

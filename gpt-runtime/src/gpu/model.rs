@@ -1,19 +1,20 @@
-//! A model on a GPU: weights uploaded, pipelines built, and for each step what it binds of them.
+//! A model on a GPU: weights uploaded, the pipelines of its steps, and for each step what it binds of them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytemuck::cast_slice;
 use gpt_plan::{
-    ChoiceOp, Feature, Format, Kernel, MatrixLayout, NO_KERNEL, Op, Place, Plan, STRIP, Step,
-    TensorId, TensorKind, vector_block, vector_offset,
+    ChoiceOp, Feature, Format, MatrixLayout, NO_KERNEL, Op, Place, Plan, STRIP, Step, TensorId,
+    TensorKind, vector_block, vector_offset,
 };
 use wgpu::{
     BindGroup, BindGroupEntry, BindingResource, Buffer, BufferBinding, BufferUsages, TextureView,
 };
 
-use super::device::{GpuDevice, Pipeline};
-use super::layout::{self, FIRST_PART, MatrixSlots, SlotEntry, TABLE, VECTORS, WeightSlots};
+use super::device::GpuDevice;
+use super::layout::{self, FIRST_PART, MatrixSlots, TABLE, VECTORS, WeightSlots};
+use super::pipelines::{Groups, Pipelines};
 use super::send::Sender;
 use super::session::GpuSession;
 use super::texture;
@@ -30,14 +31,10 @@ pub struct GpuModel {
 pub(super) struct Shared {
     pub device: Arc<GpuDevice>,
     pub plan: &'static Plan,
-    /// By the kernel's index; those that no step needs are missing.
-    pub pipelines: Vec<Option<Pipeline>>,
+    pub pipelines: Pipelines,
     /// One for each step of the walk.
     pub steps: Vec<ModelStep>,
 }
-
-/// What a kernel binds of a session, and of the weights.
-type Groups = (&'static [SlotEntry], Option<WeightSlots>);
 
 /// A step of a layer.
 pub(super) struct ModelStep {
@@ -52,16 +49,15 @@ pub(super) struct ModelStep {
     pub weights: Option<BindGroup>,
 }
 
-impl Shared {
-    pub fn pipeline(&self, kernel: u16) -> &Pipeline {
-        self.pipelines[usize::from(kernel)]
-            .as_ref()
-            .expect("a pipeline for every kernel of a step")
+impl ModelStep {
+    /// The kernel for so many rows.
+    pub fn kernel(&self, rows: u32) -> u16 {
+        if rows == 1 { self.decode } else { self.prefill }
     }
 }
 
 impl GpuModel {
-    /// Uploads every tensor of `plan`, and meanwhile builds the pipelines of the formats that occur.
+    /// Uploads every tensor of `plan`, and meanwhile builds pipelines, of the formats that occur.
     ///
     /// # Errors
     /// A matrix that needs more bindings than a kernel has; no room on the device.
@@ -88,16 +84,19 @@ impl GpuModel {
         for op in ChoiceOp::ALL {
             kernels.insert(plan.choice[op as usize], (layout::choice_slots(op), None));
         }
-        let (pipelines, steps) = std::thread::scope(|scope| {
-            let built = scope.spawn(|| pipelines(&device, plan, &kernels));
+        let pipelines = Pipelines::new(device.clone(), plan, &kernels);
+        let of_a_token = plan.walk().zip(&matrices).map(|((_, step), matrix)| {
+            step.decode
+                .of(matrix.map_or(Format::F32, |matrix| matrix.format))
+        });
+        let (built, steps) = std::thread::scope(|scope| {
+            let built = scope.spawn(|| pipelines.start(of_a_token));
             let steps = upload(&device, plan, weights, &matrices);
             (built.join(), steps)
         });
-        let pipelines = pipelines
-            .map_err(|_| Error::Device(format!("{} could not build a kernel", device.name())))?;
+        built.map_err(|_| Error::Device(format!("{} could not build a kernel", device.name())))?;
         let steps = steps?;
         device.check()?;
-        device.keep_pipelines();
         Ok(GpuModel {
             shared: Arc::new(Shared {
                 device,
@@ -357,55 +356,4 @@ fn vectors(
         crate::weights::format::decode(Format::F32, &values.data, out);
     }
     Ok(block)
-}
-
-/// Builds the pipelines of `kernels`, on all cores: a driver compiles one at a time on each.
-fn pipelines(
-    device: &GpuDevice,
-    plan: &'static Plan,
-    kernels: &HashMap<u16, Groups>,
-) -> Vec<Option<Pipeline>> {
-    let wanted: Vec<u16> = kernels
-        .keys()
-        .copied()
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let built = std::sync::Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..threads.min(wanted.len()) {
-            scope.spawn(|| {
-                while let Some(&index) =
-                    wanted.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
-                {
-                    let groups = kernels[&index];
-                    let pipeline = pipeline(device, &plan.kernels[usize::from(index)], groups);
-                    let mut built = built
-                        .lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner);
-                    built.push((index, pipeline));
-                }
-            });
-        }
-    });
-    let mut pipelines = Vec::new();
-    pipelines.resize_with(plan.kernels.len(), || None);
-    for (index, pipeline) in built
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-    {
-        pipelines[usize::from(index)] = Some(pipeline);
-    }
-    pipelines
-}
-
-fn pipeline(device: &GpuDevice, kernel: &Kernel, (session, weights): Groups) -> Pipeline {
-    let session = layout::session_layout(device, session);
-    let textures = weights.is_some_and(|slots| matches!(slots.matrix, MatrixSlots::Texture(_)));
-    let weights = weights.map(|slots| layout::weight_layout(device, slots));
-    let mut groups = vec![Some(&session)];
-    groups.extend(weights.iter().map(Some));
-    device.pipeline(kernel, &groups, textures)
 }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytemuck::{bytes_of, cast_slice};
-use gpt_plan::{ATTENTION_PART, ChoiceOp, Op, SPLIT_FROM};
+use gpt_plan::{ATTENTION_PART, ChoiceOp, Op, SPLIT_FROM, Split};
 use wgpu::{BindGroup, BindGroupEntry, CommandEncoder, ComputePass, MapMode, SubmissionIndex};
 
 use super::buffers::{Buffers, RUN_BYTES, Run, SAMPLING_AT, SamplingNumbers, TOKENS_AT, runs};
@@ -154,21 +154,42 @@ impl GpuSession {
         position: u32,
     ) {
         let step = &self.shared.steps[index];
-        let kernel = if rows == 1 { step.decode } else { step.prefill };
-        let keys = position + rows;
-        match (&step.step.op, self.shared.plan.split, &self.join) {
-            (Op::Attention, Some(split), Some(join)) if rows == 1 && keys > SPLIT_FROM => {
+        match (self.splits(step, rows, position), &self.join) {
+            (Some(split), Some(join)) => {
                 let part = &self.parts[step.layer as usize];
-                self.dispatch(pass, split.part, part, [1, keys.div_ceil(ATTENTION_PART)]);
+                let parts = (position + rows).div_ceil(ATTENTION_PART);
+                self.dispatch(pass, split.part, part, [1, parts]);
                 self.dispatch(pass, split.join, join, [1, 1]);
             }
             _ => {
                 if let Some(weights) = &step.weights {
                     pass.set_bind_group(1, weights, &[]);
                 }
-                self.dispatch(pass, kernel, &self.groups[index], [rows, 1]);
+                self.dispatch(pass, step.kernel(rows), &self.groups[index], [rows, 1]);
             }
         }
+    }
+
+    /// The kernels of `step` if it is attention, and is shared out over the keys.
+    fn splits(&self, step: &ModelStep, rows: u32, position: u32) -> Option<&'static Split> {
+        let splits = matches!(step.step.op, Op::Attention) && rows == 1;
+        let split = self.shared.plan.split.as_ref()?;
+        (splits && position + rows > SPLIT_FROM).then_some(split)
+    }
+
+    /// Builds the kernels of a pass of `rows` rows, the last of them at `position`, whose logits are made of `wanted` rows.
+    pub(super) fn prepare(&self, rows: u32, wanted: u32, position: u32) {
+        let kernels = self.shared.steps.iter().flat_map(|step| {
+            let rows = match step.step.op {
+                Op::Head { .. } => wanted,
+                _ => rows,
+            };
+            let split = self.splits(step, rows, position);
+            let whole = split.is_none() && rows > 0;
+            let split = split.into_iter().flat_map(|split| [split.part, split.join]);
+            split.chain(whole.then(|| step.kernel(rows)))
+        });
+        self.shared.pipelines.prepare(kernels);
     }
 
     /// Records a step of the choice of a token.
@@ -184,7 +205,7 @@ impl GpuSession {
         group: &BindGroup,
         [rows, parts]: [u32; 2],
     ) {
-        let pipeline = self.shared.pipeline(kernel);
+        let pipeline = self.shared.pipelines.get(kernel);
         pass.set_pipeline(&pipeline.inner);
         pass.set_bind_group(0, group, &[]);
         pass.dispatch_workgroups(pipeline.groups, rows.div_ceil(pipeline.tile_rows), parts);
@@ -207,6 +228,7 @@ impl EngineSession for GpuSession {
             Want::All => rows,
         };
         let bytes = u64::from(wanted) * u64::from(self.shared.plan.spec.vocab) * 4;
+        self.prepare(rows, wanted, position);
         let mut encoder = self.encoder();
         self.upload(&mut encoder, tokens, runs(position, rows, wanted), None)?;
         {
