@@ -177,7 +177,7 @@ impl GpuSession {
         (splits && position + rows > SPLIT_FROM).then_some(split)
     }
 
-    /// Builds the kernels of a pass of `rows` rows, the last of them at `position`, whose logits are made of `wanted` rows.
+    /// Builds the kernels of a pass of `rows` rows, the first of them at `position`, whose logits are made of `wanted` rows.
     pub(super) fn prepare(&self, rows: u32, wanted: u32, position: u32) {
         let kernels = self.shared.steps.iter().flat_map(|step| {
             let rows = match step.step.op {
