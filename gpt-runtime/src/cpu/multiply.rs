@@ -31,6 +31,10 @@ const DEEP_GROUP: usize = 384 << 10;
 const PANELS: usize = 32;
 const DEEP_PANELS: usize = 8;
 
+/// Bytes of a matrix in f32 that all threads may as well have in their caches: there each thread takes rows of its own, which it finds in its cache after the step before.
+/// Of a larger one each takes panels of its own, which come from memory once.
+const SMALL: usize = 512 << 10;
+
 /// Rows that pass by a group of panels together, a multiple of every register tile's height; and most rows of a task whose panels have more than
 /// one part, as their sums wait for the next.
 const ROWS: usize = 96;
@@ -134,6 +138,8 @@ struct Tasks {
     /// Floats that a part is made in.
     room: usize,
     deep: bool,
+    /// Whether neighbouring tasks have the same rows, not the same panels.
+    by_rows: bool,
 }
 
 impl Tasks {
@@ -168,6 +174,15 @@ impl Tasks {
             shares: rows.div_ceil(share),
             room: numbers * bytes / size_of::<f32>(),
             deep,
+            by_rows: panels * PANEL * depth * size_of::<f32>() <= SMALL,
+        }
+    }
+
+    /// Group of panels and share of rows of a task.
+    fn place(&self, task: usize) -> (usize, usize) {
+        match self.by_rows {
+            true => (task % self.groups, task / self.groups),
+            false => (task / self.shares, task % self.shares),
         }
     }
 }
@@ -186,9 +201,10 @@ pub fn multiply(
     device
         .pool
         .run(tasks.groups * tasks.shares, &|task, thread| {
-            let first = task / tasks.shares * tasks.group;
+            let (group, share) = tasks.place(task);
+            let first = group * tasks.group;
             let panels = first..(first + tasks.group).min(tasks.panels);
-            let first_row = task % tasks.shares * tasks.share;
+            let first_row = share * tasks.share;
             let rows = first_row..(first_row + tasks.share).min(tasks.rows);
             let mut desk = Desk::of(&device.desks, thread);
             let Desk {

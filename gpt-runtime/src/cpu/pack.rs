@@ -24,9 +24,6 @@ use super::simd::{Kernels, PANEL, Rounding};
 use crate::Error;
 use crate::weights::HostTensor;
 
-/// The part of a matrix that threads have in runs of their own; the rest goes to whoever is done.
-const LONG: (usize, usize) = (3, 4);
-
 /// A packed matrix.
 pub struct Packed {
     pub format: Format,
@@ -115,22 +112,6 @@ impl Packed {
     pub fn panel_part(&self, index: usize, from: usize, to: usize) -> &[u8] {
         let bytes = |columns| panel_bytes(self.format, columns, self.group);
         &self.panel(index)[bytes(from)..bytes(to)]
-    }
-
-    /// Calls `work` for each panel, on all threads. Each thread begins with a run of neighbours, because what it asks memory for at the end of a panel is the beginning of the next one: with
-    /// panels dealt out one by one, another thread reads that, and every panel begins by waiting.
-    pub fn share_out(&self, device: &CpuDevice, work: &(dyn Fn(usize) + Sync)) {
-        let (panels, threads) = (self.panels(), device.pool.threads());
-        let long = panels * LONG.0 / LONG.1 / threads;
-        let rest = panels - long * threads;
-        let short = (rest / (threads * 4)).clamp(1, 16);
-        device.pool.run(threads + rest.div_ceil(short), &|task, _| {
-            let (start, len) = match task < threads {
-                true => (task * long, long),
-                false => (threads * long + (task - threads) * short, short),
-            };
-            (start..(start + len).min(panels)).for_each(work)
-        });
     }
 
     /// Row `row` as f32, for the look-up of an embedding.

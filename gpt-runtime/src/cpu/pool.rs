@@ -1,11 +1,14 @@
 //! Threads that live as long as the device, and memory that they share.
 //!
 //! A step of a forward pass takes tens of microseconds, so starting threads or waking sleeping ones for each would cost more
-//! than the work. Workers therefore watch for the next job for a moment before they sleep. Jobs are cut into tasks that
-//! are taken one by one, so that a core that is disturbed does not hold up the others.
+//! than the work. Workers therefore watch for the next job for a moment before they sleep. Jobs are cut into tasks, of which each thread has a run of
+//! neighbours that it takes one by one; whoever is done takes from the ends of others' runs, so that a core that is disturbed does not hold up the rest.
+//! What a thread asks memory for at the end of a panel is the beginning of its next one, and the same thread meets the same rows and the same weights again, step by step and token by token: they are in its cache, where cores that share no
+//! third-level cache would have to fetch them from each other.
 
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 
@@ -30,12 +33,65 @@ struct Shared {
     wake: Condvar,
     /// Counts jobs; a change is what workers watch for.
     round: AtomicUsize,
-    /// The next task to take.
-    next: AtomicUsize,
+    /// What is left of each thread's tasks.
+    left: Vec<Line<Run>>,
     /// Workers that have not finished the round.
-    working: AtomicUsize,
+    working: Line<AtomicUsize>,
     panicked: AtomicBool,
     stop: AtomicBool,
+}
+
+/// In cache lines of its own (processors fetch them in pairs): what one thread works with is not written beside what others write.
+#[repr(align(128))]
+#[derive(Default)]
+struct Line<T>(T);
+
+/// What is left of a thread's run of tasks, which it takes from the front and others from the back. One word holds both ends, and the round that they are of, so that
+/// a round begins without a word to each thread: whoever comes first finds an old one, and the whole run is left.
+#[derive(Default)]
+struct Run(AtomicU64);
+
+/// Bits of an end in the word; those of the round are above both.
+const END: u32 = 24;
+
+/// Most tasks of a job.
+const MOST: usize = (1 << END) - 1;
+
+impl Run {
+    /// Takes a task of round `round`, whose run is `whole`, if any is left.
+    fn take(&self, round: usize, whole: Range<usize>, from_front: bool) -> Option<usize> {
+        let tag = (round as u64) << (2 * END);
+        let mut taken = None;
+        let shorter = |word: u64| {
+            let known = word >> (2 * END) == tag >> (2 * END);
+            let ends = |word: u64| (word >> END & MOST as u64, word & MOST as u64);
+            let (mut start, mut end) = match known {
+                true => ends(word),
+                false => (whole.start as u64, whole.end as u64),
+            };
+            taken = (start < end).then(|| {
+                if from_front {
+                    start += 1;
+                    start - 1
+                } else {
+                    end -= 1;
+                    end
+                }
+            });
+            // An empty run is written down, too: its round would come again, as its number is cut.
+            (taken.is_some() || !known).then_some(tag | start << END | end)
+        };
+        // Which thread runs a task says nothing about memory; rounds begin and end with what does.
+        let _ = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, shorter);
+        taken.map(|task| task as usize)
+    }
+
+    /// None of it is left.
+    fn clear(&self, round: usize) {
+        self.0.store((round as u64) << (2 * END), Ordering::Relaxed);
+    }
 }
 
 /// What a round's caller and its workers tell each other.
@@ -66,8 +122,8 @@ impl Pool {
             }),
             wake: Condvar::new(),
             round: AtomicUsize::new(0),
-            next: AtomicUsize::new(0),
-            working: AtomicUsize::new(0),
+            left: (0..threads).map(|_| Line::default()).collect(),
+            working: Line::default(),
             panicked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
@@ -94,12 +150,13 @@ impl Pool {
     /// Calls `job(task, thread)` for each task in `0..tasks`, each once, on all threads; returns when all are done.
     ///
     /// # Panics
-    /// If a task panics.
+    /// If a task panics; if there are 2^24 or more.
     pub fn run(&self, tasks: usize, job: &(dyn Fn(usize, usize) + Sync)) {
         if tasks <= 1 || self.workers.is_empty() {
             (0..tasks).for_each(|task| job(task, 0));
             return;
         }
+        assert!(tasks <= MOST, "tasks of a job");
         // A panic in a job poisons nothing: the guard protects no data.
         let _turn = self
             .turn
@@ -113,8 +170,10 @@ impl Pool {
         let asleep = {
             let mut board = shared.board.lock().expect("no one panics while posting");
             board.job = Some(Posted { job, tasks });
-            shared.next.store(0, Ordering::Relaxed);
-            shared.working.store(self.workers.len(), Ordering::Relaxed);
+            shared
+                .working
+                .0
+                .store(self.workers.len(), Ordering::Relaxed);
             shared.round.fetch_add(1, Ordering::Release);
             board.asleep
         };
@@ -122,7 +181,8 @@ impl Pool {
             shared.wake.notify_all();
         }
         let finish = Finish(shared);
-        shared.work(job, tasks, 0);
+        let round = shared.round.load(Ordering::Relaxed);
+        shared.work(job, round, tasks, 0);
         drop(finish);
         assert!(
             !shared.panicked.swap(false, Ordering::Relaxed),
@@ -138,10 +198,11 @@ impl Drop for Finish<'_> {
     fn drop(&mut self) {
         // A task that panicked here must not leave others to be taken by no one: they are declared taken.
         if std::thread::panicking() {
-            self.0.next.store(usize::MAX / 2, Ordering::Relaxed);
+            let round = self.0.round.load(Ordering::Relaxed);
+            self.0.left.iter().for_each(|left| left.0.clear(round));
         }
         let mut turns = 0u32;
-        while self.0.working.load(Ordering::Acquire) != 0 {
+        while self.0.working.0.load(Ordering::Acquire) != 0 {
             turns += 1;
             if turns < PATIENCE {
                 std::hint::spin_loop()
@@ -153,13 +214,13 @@ impl Drop for Finish<'_> {
 }
 
 impl Shared {
-    fn work(&self, job: &Job, tasks: usize, thread: usize) {
-        loop {
-            let task = self.next.fetch_add(1, Ordering::Relaxed);
-            if task >= tasks {
-                return;
+    fn work(&self, job: &Job, round: usize, tasks: usize, thread: usize) {
+        let threads = self.left.len();
+        for of in (thread..threads).chain(0..thread) {
+            let whole = tasks * of / threads..tasks * (of + 1) / threads;
+            while let Some(task) = self.left[of].0.take(round, whole.clone(), of == thread) {
+                job(task, thread);
             }
-            job(task, thread);
         }
     }
 
@@ -170,12 +231,12 @@ impl Shared {
             // SAFETY: `run` waits for `working` to reach zero before the job's borrow ends, and this thread counts until below.
             let job = unsafe { &*posted.job };
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                self.work(job, posted.tasks, thread)
+                self.work(job, round, posted.tasks, thread)
             }));
             if done.is_err() {
                 self.panicked.store(true, Ordering::Relaxed);
             }
-            self.working.fetch_sub(1, Ordering::Release);
+            self.working.0.fetch_sub(1, Ordering::Release);
         }
     }
 
@@ -283,6 +344,42 @@ mod tests {
                 }
                 assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 20));
             }
+        }
+    }
+
+    #[test]
+    fn a_run_is_taken_from_both_ends() {
+        let run = Run::default();
+        let take = |round, from_front| run.take(round, 4..8, from_front);
+        assert_eq!(take(1, true), Some(4));
+        assert_eq!(take(1, false), Some(7));
+        assert_eq!(take(1, true), Some(5));
+        assert_eq!(take(1, true), Some(6));
+        assert_eq!((take(1, true), take(1, false)), (None, None));
+        // A new round begins with all of them, whoever comes first.
+        assert_eq!(take(2, false), Some(7));
+        run.clear(2);
+        assert_eq!(take(2, true), None);
+        // Nothing in an empty run, which does not become an old one.
+        assert_eq!(run.take(3, 8..8, true), None);
+        assert_eq!(
+            take(3 + (1 << 16), true),
+            None,
+            "the number of a round is cut"
+        );
+    }
+
+    /// Numbers of rounds are cut to 16 bits, and with two tasks one of three threads has none of its own.
+    #[test]
+    fn rounds_do_not_mix() {
+        let pool = Pool::new(3).unwrap();
+        for round in 0..70_000 {
+            let tasks = 2 + round % 3;
+            let sum = AtomicUsize::new(0);
+            pool.run(tasks, &|task, _| {
+                sum.fetch_add(task + 1, Ordering::Relaxed);
+            });
+            assert_eq!(sum.into_inner(), tasks * (tasks + 1) / 2, "round {round}");
         }
     }
 

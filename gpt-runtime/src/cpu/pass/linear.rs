@@ -242,7 +242,7 @@ impl Pass<'_> {
 /// A row of input is small, the matrix is not: what counts is to read it once, from beginning to end.
 fn one_row(device: &CpuDevice, input: &Rows<'_>, weight: &Packed, finish: Finish<'_>) {
     let kernels = device.kernels;
-    weight.share_out(device, &|index| {
+    device.pool.run(weight.panels(), &|index, _| {
         let (panel, mut tile) = (weight.panel(index), [[0.0; PANEL]]);
         let [outputs] = &mut tile;
         match input {
