@@ -79,6 +79,35 @@ fn odd_heads() {
     check("long_odd", &spec);
 }
 
+/// The kernels of parts are there before a text is so long.
+#[test]
+fn a_text_does_not_wait_in_the_middle() {
+    let Some(device) = gpu::device() else { return };
+    let spec = Spec {
+        context: 2 * gpt_plan::SPLIT_FROM,
+        layers: 1,
+        ..specs::gpt2()
+    };
+    let plan = specs::plan("middle", &spec);
+    let weights = Lively::new(plan, 5, Format::F32);
+    let model = GpuModel::new(device.clone(), plan, &weights).unwrap();
+    let options = SessionOptions {
+        capacity: spec.context,
+        chunk: 1,
+        all_logits: false,
+        cache: CacheFormat::F32,
+    };
+    let mut session = model.session(options).unwrap();
+    session.forward(&[1], 0, Want::Nothing, &mut []).unwrap();
+    let before = device.created();
+    for position in 1..=gpt_plan::SPLIT_FROM + 1 {
+        session
+            .forward(&[1], position, Want::Nothing, &mut [])
+            .unwrap();
+    }
+    assert_eq!(device.created(), before, "a pass created something");
+}
+
 /// Nobody pays for what cannot be needed.
 #[test]
 fn a_short_context_has_no_parts() {

@@ -114,7 +114,7 @@ impl GpuSession {
             ChoiceOp::WHOLE
         };
         let end = ask.position + ask.most;
-        self.prepare(1, 1, ask.position);
+        self.prepare(1, 1);
         self.shared
             .pipelines
             .prepare(steps.iter().map(|&op| self.shared.plan.choice[op as usize]));

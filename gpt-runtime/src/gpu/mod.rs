@@ -3,8 +3,8 @@
 //! `adapter` finds a GPU and opens it, with a `cache` of pipelines on disk; `layout` says which buffer stands at which binding; `pack` brings a matrix into the order that shaders
 //! read, `send` sends it, `texture` keeps it as a texture where that is faster; `model` uploads the weights, `pipelines` compiles the kernels; `session` owns a
 //! sequence (its `buffers`) and records passes, `generate` those of many tokens at once, `trace` step by step; `train` learns. `limits` and `timestamps` measure,
-//! `tuned` keeps which variants of kernels were the fastest. Nothing is allocated or bound after a session is created, and a kernel compiled only where
-//! no session has needed it before. No shape is computed here and no WGSL written: kernels and sizes
+//! `tuned` keeps which variants of kernels were the fastest. Nothing is allocated or bound after a session is created, and kernels are compiled only before
+//! a model's first pass of their kind. No shape is computed here and no WGSL written: kernels and sizes
 //! come with the plan.
 
 mod adapter;

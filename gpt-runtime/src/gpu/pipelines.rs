@@ -1,9 +1,9 @@
 //! A model's pipelines: what each kernel binds, and when it is compiled.
 //!
 //! A driver takes milliseconds for a kernel, even one that it finds in its cache, and a text needs few of those that a model has: with one token at a time those
-//! of prompts are idle, and nobody splits attention who has a hundred keys. So a kernel is compiled when a pass needs it for the first time, all that the pass
-//! lacks at once, on all cores. Those of a single token are compiled beside the weights' upload, as every text needs them; and so are all the others where there
-//! are cores that have nothing else to do then.
+//! of prompts are idle, and nobody splits attention who has a hundred keys. So kernels are compiled before the first pass of their kind (a prompt, a token,
+//! tokens that the device chooses), all that it lacks at once, on all cores; passes that follow compile nothing. Those of a single token are compiled beside the
+//! weights' upload, as every text needs them; and so are all the others where there are cores that have nothing else to do then.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytemuck::{bytes_of, cast_slice};
-use gpt_plan::{ATTENTION_PART, ChoiceOp, Op, SPLIT_FROM, Split};
+use gpt_plan::{ATTENTION_PART, ChoiceOp, Op, SPLIT_FROM};
 use wgpu::{BindGroup, BindGroupEntry, CommandEncoder, ComputePass, MapMode, SubmissionIndex};
 
 use super::buffers::{Buffers, RUN_BYTES, Run, SAMPLING_AT, SamplingNumbers, TOKENS_AT, runs};
@@ -26,7 +26,7 @@ pub struct GpuSession {
     pub(super) buffers: Buffers,
     /// Group 0 of each step.
     groups: Vec<BindGroup>,
-    /// And of what takes attention's place where a token sees many keys: of each layer's parts, and of what puts them together.
+    /// And of what takes attention's place where a token sees many keys, if there is room for so many: of each layer's parts, and of what puts them together.
     parts: Vec<BindGroup>,
     join: Option<BindGroup>,
     /// And of the choice of a token.
@@ -68,7 +68,7 @@ impl GpuSession {
                 group(step.step.name, slots, step.layer, current)
             })
             .collect();
-        let split = shared.plan.split.is_some();
+        let split = shared.plan.split.is_some() && options.capacity > SPLIT_FROM;
         let layers = if split { shared.plan.spec.layers } else { 0 };
         let parts = (0..layers)
             .map(|layer| group("attention_part", layout::ATTENTION_PART, layer, 0))
@@ -154,11 +154,11 @@ impl GpuSession {
         position: u32,
     ) {
         let step = &self.shared.steps[index];
-        match (self.splits(step, rows, position), &self.join) {
-            (Some(split), Some(join)) => {
+        let keys = position + rows;
+        match (&step.step.op, self.shared.plan.split, &self.join) {
+            (Op::Attention, Some(split), Some(join)) if rows == 1 && keys > SPLIT_FROM => {
                 let part = &self.parts[step.layer as usize];
-                let parts = (position + rows).div_ceil(ATTENTION_PART);
-                self.dispatch(pass, split.part, part, [1, parts]);
+                self.dispatch(pass, split.part, part, [1, keys.div_ceil(ATTENTION_PART)]);
                 self.dispatch(pass, split.join, join, [1, 1]);
             }
             _ => {
@@ -170,26 +170,22 @@ impl GpuSession {
         }
     }
 
-    /// The kernels of `step` if it is attention, and is shared out over the keys.
-    fn splits(&self, step: &ModelStep, rows: u32, position: u32) -> Option<&'static Split> {
-        let splits = matches!(step.step.op, Op::Attention) && rows == 1;
-        let split = self.shared.plan.split.as_ref()?;
-        (splits && position + rows > SPLIT_FROM).then_some(split)
-    }
-
-    /// Builds the kernels of a pass of `rows` rows, the first of them at `position`, whose logits are made of `wanted` rows.
-    pub(super) fn prepare(&self, rows: u32, wanted: u32, position: u32) {
-        let kernels = self.shared.steps.iter().flat_map(|step| {
+    /// Builds the kernels of passes of `rows` rows, whose logits are made of `wanted` rows, wherever they stand: a text does not wait in the middle.
+    pub(super) fn prepare(&self, rows: u32, wanted: u32) {
+        let kernels = self.shared.steps.iter().filter_map(|step| {
             let rows = match step.step.op {
                 Op::Head { .. } => wanted,
                 _ => rows,
             };
-            let split = self.splits(step, rows, position);
-            let whole = split.is_none() && rows > 0;
-            let split = split.into_iter().flat_map(|split| [split.part, split.join]);
-            split.chain(whole.then(|| step.kernel(rows)))
+            (rows > 0).then(|| step.kernel(rows))
         });
-        self.shared.pipelines.prepare(kernels);
+        let split = match &self.join {
+            Some(_) if rows == 1 => self.shared.plan.split,
+            _ => None,
+        };
+        let split = split.map(|split| [split.part, split.join]);
+        let pipelines = &self.shared.pipelines;
+        pipelines.prepare(kernels.chain(split.into_iter().flatten()));
     }
 
     /// Records a step of the choice of a token.
@@ -228,7 +224,7 @@ impl EngineSession for GpuSession {
             Want::All => rows,
         };
         let bytes = u64::from(wanted) * u64::from(self.shared.plan.spec.vocab) * 4;
-        self.prepare(rows, wanted, position);
+        self.prepare(rows, wanted);
         let mut encoder = self.encoder();
         self.upload(&mut encoder, tokens, runs(position, rows, wanted), None)?;
         {

@@ -22,7 +22,7 @@ enum Timed {
 impl GpuSession {
     pub(super) fn time_steps(&self, tokens: &[u32], position: u32) -> Result<Profile, Error> {
         let rows = tokens.len() as u32;
-        self.prepare(rows, 1, position);
+        self.prepare(rows, 1);
         let mut encoder = self.encoder();
         let cut = Sampling {
             top_k: 40,
