@@ -82,7 +82,10 @@ fn odd_heads() {
 /// The kernels of parts are there before a text is so long.
 #[test]
 fn a_text_does_not_wait_in_the_middle() {
-    let Some(device) = gpu::device() else { return };
+    // One that no other test creates anything on.
+    let Some(device) = gpu::plain_device() else {
+        return;
+    };
     let spec = Spec {
         context: 2 * gpt_plan::SPLIT_FROM,
         layers: 1,
