@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal, Write};
 
 use clap::Args;
 use gpt_runtime::text::{Message, Role};
-use gpt_runtime::{Any, Session, Stop, Tokenizer};
+use gpt_runtime::{Session, Stop, Tokenizer, Untyped};
 
 use crate::generate::stream;
 use crate::interrupt;
@@ -88,7 +88,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn fitting(
     tokenizer: &Tokenizer,
     messages: &mut Vec<Message>,
-    session: &Session<Any>,
+    session: &Session<Untyped>,
 ) -> Result<Vec<u32>, Failure> {
     let capacity = session.options().capacity as usize;
     let mut forgotten = 0;

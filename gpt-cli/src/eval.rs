@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use gpt_runtime::{Any, Error, Session};
+use gpt_runtime::{Error, Session, Untyped};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -106,7 +106,7 @@ impl Total {
         self.sum / self.tokens as f64
     }
 
-    fn add(&mut self, session: &mut Session<Any>, window: &[u32]) -> Result<(), Failure> {
+    fn add(&mut self, session: &mut Session<Untyped>, window: &[u32]) -> Result<(), Failure> {
         session.truncate(0);
         let half = window.len() / 2;
         session.each_logits(window, |position, logits| {

@@ -6,7 +6,7 @@ use gpt_runtime::plan::{Format, Plan};
 use gpt_runtime::train::Saved;
 use gpt_runtime::weights::Weights;
 use gpt_runtime::{
-    Any, Device, Error, Gpt, LoadOptions, Model, Trainer, TrainerSettings, gpt_model,
+    Device, Error, Gpt, LoadOptions, Model, Trainer, TrainerSettings, Untyped, gpt_model,
 };
 
 gpt_model! {
@@ -40,8 +40,8 @@ gpt_model! {
     pub struct SmolLm2 { ..SMOLLM2_135M }
 }
 
-type Loaded = Result<Model<Any>, Error>;
-type Learning = Result<Trainer<Any>, Error>;
+type Loaded = Result<Model<Untyped>, Error>;
+type Learning = Result<Trainer<Untyped>, Error>;
 
 /// A model that can be named on the command line.
 pub struct BuiltIn {
@@ -106,7 +106,7 @@ impl BuiltIn {
         path: Option<&Path>,
         device: &Device,
         options: &LoadOptions,
-    ) -> Result<Model<Any>, Error> {
+    ) -> Result<Model<Untyped>, Error> {
         match (path, self.embedded) {
             (Some(path), _) => (self.load)(path, device, options),
             (None, Some(gguf)) => (self.load_embedded)(gguf, device, options),
@@ -118,7 +118,7 @@ impl BuiltIn {
     }
 
     /// With random weights.
-    pub fn init(&self, device: &Device, format: Format) -> Result<Model<Any>, Error> {
+    pub fn init(&self, device: &Device, format: Format) -> Result<Model<Untyped>, Error> {
         (self.init)(device, 0, format)
     }
 }

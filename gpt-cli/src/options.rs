@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use gpt_runtime::plan::Format;
 use gpt_runtime::{
-    Any, CacheFormat, Device, DeviceKind, DeviceOptions, LoadOptions, Model, Sampling,
+    CacheFormat, Device, DeviceKind, DeviceOptions, LoadOptions, Model, Sampling, Untyped,
 };
 
 use crate::loading;
@@ -72,7 +72,7 @@ pub struct LoadArguments {
 
 impl LoadArguments {
     /// Opens the device and loads the model, and says what there is to say about both.
-    pub fn load(&self, tokenizer: Option<PathBuf>) -> Result<Model<Any>, Failure> {
+    pub fn load(&self, tokenizer: Option<PathBuf>) -> Result<Model<Untyped>, Failure> {
         let device = self.device.open()?;
         eprintln!("running on {}: {}", device.name(), device.reason());
         let options = LoadOptions {

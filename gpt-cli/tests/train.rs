@@ -9,13 +9,13 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// A folder with a text that is easy to learn.
-struct Desk(tempfile::TempDir);
+struct TestDir(tempfile::TempDir);
 
 const LINES: &str = "the cat sat on the mat and the dog sat on the log; a hat is on the cat.\n";
 
-impl Desk {
-    fn new() -> Desk {
-        let desk = Desk(tempfile::tempdir().unwrap());
+impl TestDir {
+    fn new() -> TestDir {
+        let desk = TestDir(tempfile::tempdir().unwrap());
         fs::write(desk.path("text.txt"), LINES.repeat(60)).unwrap();
         desk
     }
@@ -76,7 +76,7 @@ fn log(out: &Path) -> Vec<Value> {
 
 #[test]
 fn a_run_leaves_a_model_a_log_a_curve_and_a_checkpoint() {
-    let desk = Desk::new();
+    let desk = TestDir::new();
     let output = succeeds(&mut desk.train(
         "run",
         "--steps 12 --sample-every 6 --sample-tokens 5 --json",
@@ -154,7 +154,7 @@ fn state(out: &Path, step: u64) -> Vec<Vec<u8>> {
 /// `bard` has dropout, whose masks have to be the same again.
 #[test]
 fn a_run_in_two_halves_is_the_run_in_one() {
-    let desk = Desk::new();
+    let desk = TestDir::new();
     let run = |out, more: &str| succeeds(&mut desk.train_model("bard", out, more));
     let options = "--schedule constant --accumulate 2 --save-every 3";
     run("whole", &format!("{options} --steps 7"));
@@ -170,7 +170,7 @@ fn a_run_in_two_halves_is_the_run_in_one() {
 
 #[test]
 fn a_run_that_is_killed_goes_on_from_what_it_announced() {
-    let desk = Desk::new();
+    let desk = TestDir::new();
     let options = "--steps 100000 --save-every 1 --eval-every 7 --eval-windows 2";
     let mut announced = 0;
     for round in 0..6u32 {
@@ -224,7 +224,7 @@ fn a_run_that_is_killed_goes_on_from_what_it_announced() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_saves_and_says_how_to_go_on() {
-    let desk = Desk::new();
+    let desk = TestDir::new();
     let mut command = desk.train("run", "--steps 1000000 --eval-every 50");
     let mut child = command
         .stderr(Stdio::piped())
@@ -250,7 +250,7 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
 
 #[test]
 fn a_run_that_diverges_stops_and_keeps_the_last_checkpoint() {
-    let desk = Desk::new();
+    let desk = TestDir::new();
     succeeds(&mut desk.train("run", "--steps 2 --save-every 1"));
     let more = "--resume --steps 200 --lr 1e30 --clip 0 --schedule constant --save-every 500";
     let message = fails(&mut desk.train("run", more), 1);
@@ -264,7 +264,7 @@ fn a_run_that_diverges_stops_and_keeps_the_last_checkpoint() {
 
 #[test]
 fn fine_tuning_begins_where_the_weights_are() {
-    let desk = Desk::new();
+    let desk = TestDir::new();
     succeeds(&mut desk.train("base", "--steps 8"));
     let loss = |out: &str, weights: &str| {
         let more = format!("--steps 1 --lr 1e-9 --json {weights}");
@@ -292,7 +292,7 @@ fn fine_tuning_begins_where_the_weights_are() {
 
 #[test]
 fn failures_are_one_sentence() {
-    let desk = Desk::new();
+    let desk = TestDir::new();
     let many: String = ('!'..='\u{a0}').collect();
     fs::write(desk.path("many.txt"), many.repeat(10)).unwrap();
     fs::write(desk.path("short.txt"), "too short").unwrap();

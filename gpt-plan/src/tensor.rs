@@ -66,7 +66,7 @@ pub enum Init {
 pub struct Source {
     /// Rows that it contributes.
     pub rows: u32,
-    /// Name in a Hugging Face safetensors file, with `{layer}` for the layer's number.
+    /// Name in a Hugging ModelVtable safetensors file, with `{layer}` for the layer's number.
     pub hf: Str,
     /// Name in a GGUF file, with `{layer}` for the layer's number.
     pub gguf: Str,
@@ -77,7 +77,7 @@ pub struct Source {
     pub hf_layout: Layout,
 }
 
-/// Order of a matrix in a Hugging Face file.
+/// Order of a matrix in a Hugging ModelVtable file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// `[out, in]`, PyTorch's `nn.Linear`.

@@ -6,7 +6,7 @@
 use std::ops::{Deref, DerefMut};
 
 use crate::Error;
-use crate::model::Any;
+use crate::model::Untyped;
 use crate::sample::{Sampler, Sampling};
 use crate::session::{Session, SessionBuilder};
 use crate::text::{StopStrings, TextStream};
@@ -39,7 +39,7 @@ pub enum Ended {
 
 /// A text in the making: an iterator over its pieces. Afterwards the session holds the prompt and the text's tokens, but for the last one, unless the model
 /// ended the text there.
-pub struct Generation<'s, M = Any> {
+pub struct Generation<'s, M = Untyped> {
     session: Held<'s, M>,
     sampler: Sampler,
     stream: TextStream,

@@ -14,9 +14,9 @@ use gpt_plan::{Format, Plan, TensorId};
 use crate::Error;
 use crate::cpu::Gpt;
 use crate::device::Device;
-use crate::face::Face;
 use crate::model::{EMBEDDED, Model, Origin, Source};
 use crate::text::Tokenizer;
+use crate::vtable::ModelVtable;
 use crate::weights::{self, Checkpoint, HostTensor, Weights};
 
 /// How to load weights.
@@ -121,7 +121,7 @@ fn loaded_on<M: Gpt>(
         .as_ref()
         .map(|progress| Watched::new(plan, loaded, progress));
     let weights: &dyn Weights = watched.as_ref().map_or(loaded, |watched| watched);
-    let face = Face::of::<M>();
+    let face = ModelVtable::of::<M>();
     let (tokenizer, engine) = std::thread::scope(|scope| {
         let tokenizer = scope.spawn(read);
         let engine = face.model(device, weights);

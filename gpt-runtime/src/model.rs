@@ -10,24 +10,24 @@ use crate::Error;
 use crate::cpu::Gpt;
 use crate::device::Device;
 use crate::engine::EngineModel;
-use crate::face::Face;
 use crate::load::LoadTimes;
 use crate::session::SessionBuilder;
 use crate::text::Tokenizer;
 use crate::train::{Trainer, TrainerSettings};
+use crate::vtable::ModelVtable;
 use crate::weights::{self, RandomWeights, Weights};
 
 /// The brand of a model known only at run time.
-pub enum Any {}
+pub enum Untyped {}
 
 /// A model on a device. Cheap to clone: clones and sessions share the weights.
-pub struct Model<M = Any> {
+pub struct Model<M = Untyped> {
     shared: Arc<Shared>,
     brand: PhantomData<fn() -> M>,
 }
 
 struct Shared {
-    face: Face,
+    face: ModelVtable,
     engine: Box<dyn EngineModel>,
     device: Device,
     source: Source,
@@ -77,23 +77,33 @@ impl<M: Gpt> Model<M> {
     /// As [`init`](Self::init), with matrices stored as `format`.
     pub fn init_as(device: &Device, seed: u64, format: Format) -> Result<Self, Error> {
         let weights = RandomWeights::new(M::plan(), seed, format);
-        Model::build(Face::of::<M>(), &weights, device, Origin::Seed(seed).into())
+        Model::build(
+            ModelVtable::of::<M>(),
+            &weights,
+            device,
+            Origin::Seed(seed).into(),
+        )
     }
 
     /// A model with weights from anywhere.
     pub fn from_weights(weights: &dyn Weights, device: &Device) -> Result<Self, Error> {
-        Model::build(Face::of::<M>(), weights, device, Origin::Elsewhere.into())
+        Model::build(
+            ModelVtable::of::<M>(),
+            weights,
+            device,
+            Origin::Elsewhere.into(),
+        )
     }
 }
 
-impl Model<Any> {
+impl Model<Untyped> {
     /// A model whose plan was made at run time; the CPU engine then walks the plan as data.
     pub fn from_plan(
         plan: &'static Plan,
         weights: &dyn Weights,
         device: &Device,
     ) -> Result<Self, Error> {
-        let face = Face::of_plan(plan);
+        let face = ModelVtable::of_plan(plan);
         Model::build(face, weights, device, Origin::Elsewhere.into())
     }
 }
@@ -101,7 +111,7 @@ impl Model<Any> {
 impl<M> Model<M> {
     /// A model whose weights are a trainer's.
     pub(crate) fn from_face(
-        face: Face,
+        face: ModelVtable,
         weights: &dyn Weights,
         device: &Device,
         tokenizer: Option<Tokenizer>,
@@ -114,7 +124,7 @@ impl<M> Model<M> {
     }
 
     fn build(
-        face: Face,
+        face: ModelVtable,
         weights: &dyn Weights,
         device: &Device,
         source: Source,
@@ -125,7 +135,7 @@ impl<M> Model<M> {
 
     /// A model of an `engine` that has the `weights` already.
     pub(crate) fn of(
-        face: Face,
+        face: ModelVtable,
         engine: Box<dyn EngineModel>,
         weights: &dyn Weights,
         device: &Device,
@@ -177,7 +187,7 @@ impl<M> Model<M> {
     }
 
     /// The same model without its brand, for code that serves many.
-    pub fn erase(self) -> Model<Any> {
+    pub fn erase(self) -> Model<Untyped> {
         Model {
             shared: self.shared,
             brand: PhantomData,

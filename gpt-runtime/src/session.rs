@@ -12,8 +12,10 @@ use std::ops::Deref;
 use gpt_plan::Mask;
 
 use crate::Error;
-use crate::engine::{CacheFormat, Continue, EngineSession, Profile, SessionOptions, Trace, Want};
-use crate::model::{Any, Model};
+use crate::engine::{
+    CacheFormat, Continue, EngineSession, LogitsRequest, Profile, SessionOptions, Trace,
+};
+use crate::model::{Model, Untyped};
 use crate::sample::Sampler;
 
 /// Most tokens that go through a model together unless a session asks for another number.
@@ -23,7 +25,7 @@ const CHUNK: u32 = 512;
 const LOGITS_BYTES: u64 = 64 << 20;
 
 /// Sizes of a session to be; [`open`](SessionBuilder::open) creates it.
-pub struct SessionBuilder<M = Any> {
+pub struct SessionBuilder<M = Untyped> {
     model: Model<M>,
     capacity: Option<u32>,
     chunk: Option<u32>,
@@ -117,7 +119,7 @@ impl<M> SessionBuilder<M> {
 }
 
 /// One sequence in progress.
-pub struct Session<M = Any> {
+pub struct Session<M = Untyped> {
     model: Model<M>,
     engine: Box<dyn EngineSession>,
     options: SessionOptions,
@@ -162,7 +164,11 @@ impl<M> Session<M> {
         let chunk = self.options.chunk as usize;
         let last = (tokens.len() - 1) / chunk;
         for (i, part) in tokens.chunks(chunk).enumerate() {
-            let want = if i == last { Want::Last } else { Want::Nothing };
+            let want = if i == last {
+                LogitsRequest::Last
+            } else {
+                LogitsRequest::Nothing
+            };
             self.run(part, want)?;
         }
         self.follows = true;
@@ -184,7 +190,7 @@ impl<M> Session<M> {
                     "no token can be chosen to follow an empty session; push some first".to_owned(),
                 ));
             };
-            self.run(&[last], Want::Last)?;
+            self.run(&[last], LogitsRequest::Last)?;
             self.follows = true;
         }
         let vocab = self.model.plan().spec.vocab as usize;
@@ -249,7 +255,7 @@ impl<M> Session<M> {
         let vocab = self.model.plan().spec.vocab as usize;
         for part in tokens.chunks(self.options.chunk as usize) {
             let position = self.tokens.len();
-            self.run(part, Want::All)?;
+            self.run(part, LogitsRequest::All)?;
             for (i, row) in self.logits.chunks(vocab).take(part.len()).enumerate() {
                 sink(position + i, row);
             }
@@ -289,7 +295,7 @@ impl<M> Session<M> {
         Ok(profile)
     }
 
-    fn run(&mut self, tokens: &[u32], want: Want) -> Result<(), Error> {
+    fn run(&mut self, tokens: &[u32], want: LogitsRequest) -> Result<(), Error> {
         self.moved();
         self.engine
             .forward(tokens, self.tokens.len() as u32, want, &mut self.logits)?;
@@ -332,7 +338,7 @@ impl<M> Session<M> {
 }
 
 /// Scores of the next token, `[vocab]`; reads as a slice.
-pub struct Logits<'s, M = Any> {
+pub struct Logits<'s, M = Untyped> {
     values: &'s [f32],
     brand: PhantomData<fn() -> M>,
 }

@@ -12,11 +12,11 @@ use gpt_plan::{Feature, Features, Format, Kernel, Phase, Plan};
 
 use crate::device::EngineRef;
 use crate::engine::Precision;
-use crate::face::Face;
 use crate::gpu::GpuDevice;
-use crate::shallow::{has_kernels, shallow, some_tokens};
+use crate::truncated_plan::{has_kernels, shallow, some_tokens};
+use crate::vtable::ModelVtable;
 use crate::weights::lively::Lively;
-use crate::{Any, Batch, Device, Error, Model, Session, Trainer, TrainerSettings};
+use crate::{Batch, Device, Error, Model, Session, Trainer, TrainerSettings, Untyped};
 
 /// Tokens of the prompt that is timed, on a GPU and on a processor that plays one.
 const PROMPT: [u32; 2] = [256, 64];
@@ -251,7 +251,7 @@ impl Rival {
 struct Reader {
     rival: Rival,
     plan: &'static Plan,
-    session: Session<Any>,
+    session: Session<Untyped>,
     format: Format,
 }
 
@@ -263,7 +263,7 @@ impl Reader {
         features: Features,
     ) -> Result<Reader, Error> {
         let weights = Lively::new(plan, SEED, format);
-        let model: Model<Any> = Model::from_plan(plan, &weights, device)?;
+        let model: Model<Untyped> = Model::from_plan(plan, &weights, device)?;
         let capacity = (PROMPT[0] + 1).min(plan.spec.context);
         let session = model.session().capacity(capacity).chunk(capacity);
         Ok(Reader {
@@ -297,7 +297,7 @@ impl Reader {
 struct Learner {
     rival: Rival,
     plan: &'static Plan,
-    trainer: Trainer<Any>,
+    trainer: Trainer<Untyped>,
     batch: Batch,
 }
 
@@ -320,7 +320,7 @@ impl Learner {
         Ok(Learner {
             rival: Rival::new(features, &plan.training.kernels),
             plan,
-            trainer: Trainer::with_face(Face::of_plan(plan), device, &weights, settings)?,
+            trainer: Trainer::with_face(ModelVtable::of_plan(plan), device, &weights, settings)?,
             batch: Batch::next_tokens(&texts, tokens as usize)?,
         })
     }

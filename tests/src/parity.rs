@@ -3,7 +3,7 @@
 use gpt_plan::{Format, Mask, Plan, Spec};
 use gpt_runtime::Error;
 use gpt_runtime::cpu::simd::{Isa, Rounding};
-use gpt_runtime::engine::{CacheFormat, EngineModel, SessionOptions, Want};
+use gpt_runtime::engine::{CacheFormat, EngineModel, LogitsRequest, SessionOptions};
 use gpt_runtime::weights::Weights;
 
 use crate::compare::{check_trace, check_trace_from, nmse, tail};
@@ -63,7 +63,7 @@ pub fn check(name: &str, spec: &Spec, format: Format, engine: Engine<'_>, bound:
         let mut session = model.session(options).unwrap();
         if first > 0 {
             session
-                .forward(&all[..first], 0, Want::Nothing, &mut logits)
+                .forward(&all[..first], 0, LogitsRequest::Nothing, &mut logits)
                 .unwrap();
         }
         session
@@ -76,7 +76,12 @@ pub fn check(name: &str, spec: &Spec, format: Format, engine: Engine<'_>, bound:
     let mut session = start();
     for (i, token) in all.iter().enumerate().skip(first) {
         session
-            .forward(&[*token], i as u32, Want::Last, &mut logits[i * vocab..])
+            .forward(
+                &[*token],
+                i as u32,
+                LogitsRequest::Last,
+                &mut logits[i * vocab..],
+            )
             .unwrap();
     }
     let error = nmse(&logits[first * vocab..], tail(&expected.logits, first));

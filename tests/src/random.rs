@@ -3,7 +3,7 @@
 use gpt_plan::{Activation, Block, Mask, Mlp, Norm, Positions, Spec};
 use proptest::prelude::*;
 
-/// Any spec.
+/// Untyped spec.
 pub fn spec() -> impl Strategy<Value = Spec> {
     let sizes = (1..150u32, 1..49u32, 1..4u32, 1..80u32, 1..100u32);
     let attention = (1..4u32, 1..4u32, 1..40u32);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gpt_plan::{Format, Spec};
 use gpt_runtime::CacheFormat;
 use gpt_runtime::cpu::{CpuDevice, CpuModel};
-use gpt_runtime::engine::{EngineModel, EngineSession, SessionOptions, Want};
+use gpt_runtime::engine::{EngineModel, EngineSession, LogitsRequest, SessionOptions};
 use gpt_tests::compare::nmse;
 use gpt_tests::lively::Lively;
 use gpt_tests::oracle::Gpt;
@@ -70,13 +70,13 @@ impl Case {
             while read < at {
                 let chunk = &self.all[read..at.min(read + 64)];
                 session
-                    .forward(chunk, read as u32, Want::Nothing, &mut [])
+                    .forward(chunk, read as u32, LogitsRequest::Nothing, &mut [])
                     .unwrap();
                 read += chunk.len();
             }
             let token = &self.all[at..=at];
             session
-                .forward(token, at as u32, Want::Last, logits)
+                .forward(token, at as u32, LogitsRequest::Last, logits)
                 .unwrap();
             read += 1;
         }

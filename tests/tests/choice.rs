@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use gpt_plan::{Format, Mask, Mlp, Norm, Plan, Positions, Spec, TensorId, TensorKind};
 use gpt_runtime::engine::{
-    CacheFormat, Continue, EngineModel, EngineSession, SessionOptions, Want,
+    CacheFormat, Continue, EngineModel, EngineSession, LogitsRequest, SessionOptions,
 };
 use gpt_runtime::gpu::{GpuDevice, GpuModel};
 use gpt_runtime::weights::{HostTensor, Weights};
@@ -183,7 +183,9 @@ fn check(what: &str, device: &Arc<GpuDevice>, logits: &[f32], samplings: &[Sampl
     };
     let mut session = model.session(options).unwrap();
     let mut found = vec![0.0; logits.len()];
-    session.forward(&[0], 0, Want::Last, &mut found).unwrap();
+    session
+        .forward(&[0], 0, LogitsRequest::Last, &mut found)
+        .unwrap();
     for sampling in samplings {
         let chosen = generate(&mut *session, sampling, &[], DRAWS);
         assert_eq!(chosen.len(), DRAWS as usize);

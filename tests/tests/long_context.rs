@@ -1,7 +1,7 @@
 //! Attention over a long cache: what is decoded there goes in parts, and is still what the oracle says.
 
 use gpt_plan::{Format, Spec};
-use gpt_runtime::engine::{CacheFormat, EngineModel, SessionOptions, Want};
+use gpt_runtime::engine::{CacheFormat, EngineModel, LogitsRequest, SessionOptions};
 use gpt_runtime::gpu::GpuModel;
 use gpt_tests::compare::check_trace_from;
 use gpt_tests::lively::Lively;
@@ -40,7 +40,7 @@ fn check(name: &str, spec: &Spec) {
     ] {
         for chunk in all[filled..position].chunks(256) {
             session
-                .forward(chunk, filled as u32, Want::Nothing, &mut [])
+                .forward(chunk, filled as u32, LogitsRequest::Nothing, &mut [])
                 .unwrap();
             filled += chunk.len();
         }
@@ -101,11 +101,13 @@ fn a_text_does_not_wait_in_the_middle() {
         cache: CacheFormat::F32,
     };
     let mut session = model.session(options).unwrap();
-    session.forward(&[1], 0, Want::Nothing, &mut []).unwrap();
+    session
+        .forward(&[1], 0, LogitsRequest::Nothing, &mut [])
+        .unwrap();
     let before = device.created();
     for position in 1..=gpt_plan::SPLIT_FROM + 1 {
         session
-            .forward(&[1], position, Want::Nothing, &mut [])
+            .forward(&[1], position, LogitsRequest::Nothing, &mut [])
             .unwrap();
     }
     assert_eq!(device.created(), before, "a pass created something");

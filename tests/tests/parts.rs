@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use gpt_plan::{Format, MatrixLayout, Op, Plan, TensorId, TensorKind};
 use gpt_runtime::Error;
-use gpt_runtime::engine::{CacheFormat, EngineModel, SessionOptions, Want};
+use gpt_runtime::engine::{CacheFormat, EngineModel, LogitsRequest, SessionOptions};
 use gpt_runtime::gpu::GpuModel;
 use gpt_runtime::weights::{HostTensor, Weights};
 use gpt_tests::gpu;
@@ -81,10 +81,10 @@ fn rows_in_every_part_are_found() {
     let mut session = model.session(options).unwrap();
     let mut logits = vec![f32::NAN; VOCAB as usize];
     session
-        .forward(&tokens[..3], 0, Want::Nothing, &mut logits)
+        .forward(&tokens[..3], 0, LogitsRequest::Nothing, &mut logits)
         .unwrap();
     session
-        .forward(&tokens[3..], 3, Want::Last, &mut logits)
+        .forward(&tokens[3..], 3, LogitsRequest::Last, &mut logits)
         .unwrap();
 
     let options = SessionOptions {

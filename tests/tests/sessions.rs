@@ -139,7 +139,7 @@ fn interleaved_sessions_are_as_sessions_apart() {
 #[test]
 fn an_open_session_creates_nothing() {
     use gpt_runtime::Sampling;
-    use gpt_runtime::engine::{CacheFormat, Continue, EngineModel, SessionOptions, Want};
+    use gpt_runtime::engine::{CacheFormat, Continue, EngineModel, LogitsRequest, SessionOptions};
     use gpt_runtime::gpu::GpuModel;
     use std::collections::VecDeque;
     let Some(device) = gpu::device() else { return };
@@ -158,16 +158,20 @@ fn an_open_session_creates_nothing() {
         let mut session = model.session(options).unwrap();
         let opened = device.created();
         assert!(opened > before, "opening is counted");
-        for (i, want) in [Want::Nothing, Want::All, Want::Last]
-            .into_iter()
-            .enumerate()
+        for (i, want) in [
+            LogitsRequest::Nothing,
+            LogitsRequest::All,
+            LogitsRequest::Last,
+        ]
+        .into_iter()
+        .enumerate()
         {
             session
                 .forward(&tokens, 16 * i as u32, want, &mut logits)
                 .unwrap();
         }
         session
-            .forward(&tokens[..1], 48, Want::Last, &mut logits)
+            .forward(&tokens[..1], 48, LogitsRequest::Last, &mut logits)
             .unwrap();
         // Nor does a text of many tokens to a submit, whatever it is chosen by.
         for (i, sampling) in [Sampling::greedy(), Sampling::default()].iter().enumerate() {

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use gpt_runtime::cpu::simd::{
-    BLOCK, BrainPair, Isa, Kernels, PANEL, Strided, StridedMut, WIDE_BLOCK, known,
+    BLOCK, Bf16Pair, Isa, Kernels, PANEL, Strided, StridedMut, WIDE_BLOCK, const_sizes,
 };
 use gpt_runtime::plan::Format;
 
@@ -33,15 +33,15 @@ pub fn row<const DEPTH: usize, const PAIRS: usize>(format: Format, rows: usize) 
             turn += 1;
             let x = &x.floats()[..DEPTH];
             // As long as they are rounded before, what pairs of an input are does not matter.
-            let pairs: &[BrainPair] = bytemuck::cast_slice(&x[..PAIRS]);
+            let pairs: &[Bf16Pair] = bytemuck::cast_slice(&x[..PAIRS]);
             panels.turn(turn).fold(0.0, |sum, panel| {
                 let mut out = [0.0; PANEL];
                 match (paired, literal) {
-                    (false, true) => known::gemv::<DEPTH>(isa, format, x, panel, &mut out),
+                    (false, true) => const_sizes::gemv::<DEPTH>(isa, format, x, panel, &mut out),
                     (false, false) => kernels.gemv(format, x, panel, &mut out),
                     (true, true) => {
                         let panel = bytemuck::cast_slice(panel);
-                        known::gemv_pairs::<PAIRS>(isa, pairs, panel, &mut out)
+                        const_sizes::gemv_pairs::<PAIRS>(isa, pairs, panel, &mut out)
                     }
                     (true, false) => {
                         kernels.gemv_pairs(pairs, bytemuck::cast_slice(panel), &mut out)
@@ -66,7 +66,7 @@ pub fn integer_row<const BLOCKS: usize>(format: Format, rows: usize) -> Forms<'s
             panels.turn(turn).fold(0.0, |sum, panel| {
                 let mut out = [0.0; PANEL];
                 if literal {
-                    known::integer_row::<BLOCKS>(isa, format, &x.rows(), panel, &mut out);
+                    const_sizes::integer_row::<BLOCKS>(isa, format, &x.rows(), panel, &mut out);
                 } else {
                     kernels.integer_row(format, &x.rows(), panel, &mut out);
                 }
@@ -114,11 +114,11 @@ pub fn many<const DEPTH: usize, const REST: usize>(format: Format, rows: usize) 
                         };
                         of_rows(kernels, black_box(ROWS), depth, x, part, tile, add);
                     } else if depth == NEAR {
-                        known::product::<ROWS, NEAR, DEPTH, 1, PANEL, PANEL>(
+                        const_sizes::product::<ROWS, NEAR, DEPTH, 1, PANEL, PANEL>(
                             isa, x, part, tile, add,
                         );
                     } else {
-                        known::product::<ROWS, REST, DEPTH, 1, PANEL, PANEL>(
+                        const_sizes::product::<ROWS, REST, DEPTH, 1, PANEL, PANEL>(
                             isa, x, part, tile, add,
                         );
                     }
@@ -181,11 +181,11 @@ pub fn integer_many<const BLOCKS: usize, const REST: usize>(
                         let rows = black_box(ROWS);
                         kernels.integer_product(format, rows, x, part, wide, tile, add, &[]);
                     } else if blocks == NEAR_BLOCKS {
-                        known::integer_product::<ROWS, NEAR_BLOCKS, BLOCKS>(
+                        const_sizes::integer_product::<ROWS, NEAR_BLOCKS, BLOCKS>(
                             isa, format, &x, part, wide, tile, add,
                         );
                     } else {
-                        known::integer_product::<ROWS, REST, BLOCKS>(
+                        const_sizes::integer_product::<ROWS, REST, BLOCKS>(
                             isa, format, &x, part, wide, tile, add,
                         );
                     }
@@ -219,7 +219,7 @@ pub fn attention<const ROWS: usize, const WIDTH: usize>(blocks: usize) -> Forms<
                 for (panel, keys) in keys.chunks_exact(HEAD * PANEL).enumerate() {
                     let out = &mut scores[panel * PANEL..];
                     if literal {
-                        known::product::<ROWS, HEAD, WIDTH, 1, PANEL, KEYS>(
+                        const_sizes::product::<ROWS, HEAD, WIDTH, 1, PANEL, KEYS>(
                             isa,
                             queries.floats(),
                             keys,
@@ -240,7 +240,7 @@ pub fn attention<const ROWS: usize, const WIDTH: usize>(blocks: usize) -> Forms<
                 for lane in (0..HEAD).step_by(PANEL) {
                     let (values, out) = (&values[lane..], &mut gathered[lane..]);
                     if literal {
-                        known::product::<ROWS, KEYS, KEYS, 1, HEAD, HEAD>(
+                        const_sizes::product::<ROWS, KEYS, KEYS, 1, HEAD, HEAD>(
                             isa, scores, values, out, false,
                         );
                     } else {
@@ -282,7 +282,7 @@ pub fn gradient<const WIDTH: usize, const COLUMNS: usize>() -> Forms<'static> {
                 for column in (0..COLUMNS).step_by(PANEL) {
                     let x = &x.floats()[column..];
                     if literal {
-                        known::product::<OUTPUTS, ROWS, 1, WIDTH, COLUMNS, PANEL>(
+                        const_sizes::product::<OUTPUTS, ROWS, 1, WIDTH, COLUMNS, PANEL>(
                             isa, dy, x, out, false,
                         );
                     } else {

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use gpt_runtime::cpu::simd::{AdamStep, Isa, known};
+use gpt_runtime::cpu::simd::{AdamStep, Isa, const_sizes};
 use gpt_runtime::plan::Norm;
 
 use super::memory::Memory;
@@ -23,7 +23,7 @@ pub fn layer_norm<const WIDTH: usize>(rows: usize) -> Forms<'static> {
             let (out, _) = out.floats_mut().as_chunks_mut::<WIDTH>();
             for (x, out) in x.iter().zip(&mut *out) {
                 if literal {
-                    known::layer_norm(isa, x, gamma, beta, out, EPS);
+                    const_sizes::layer_norm(isa, x, gamma, beta, out, EPS);
                 } else {
                     let eps = f64::from(EPS);
                     let statistics = kernels.statistics(Norm::LayerNorm { eps }, x);
@@ -49,7 +49,7 @@ pub fn gelu_tanh<const WIDTH: usize>(rows: usize) -> Forms<'static> {
             for (h, x) in h.iter_mut().zip(x) {
                 *h = *x;
                 if literal {
-                    known::gelu_tanh(isa, h);
+                    const_sizes::gelu_tanh(isa, h);
                 } else {
                     kernels.gelu_tanh(black_box(&mut h[..]));
                 }
@@ -84,7 +84,7 @@ pub fn adamw(tasks: usize) -> Forms<'static> {
             let (v, _) = v.floats_mut().as_chunks_mut::<TASK>();
             for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
                 if literal {
-                    known::adamw(isa, p, g, m, v, &step);
+                    const_sizes::adamw(isa, p, g, m, v, &step);
                 } else {
                     let p = black_box(&mut p[..]);
                     kernels.adamw(p, g, m, v, &step);

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use gpt_runtime::train::Precision;
-use gpt_runtime::{AdamW, Any, Batch, CacheFormat, Model, Session, Trainer, TrainerSettings};
+use gpt_runtime::{AdamW, Batch, CacheFormat, Model, Session, Trainer, TrainerSettings, Untyped};
 
 use super::profile::Training;
 use crate::output::Failure;
@@ -13,7 +13,7 @@ const TRAIN_TIME: f64 = 0.5;
 
 /// A session to measure.
 pub struct Bench {
-    session: Session<Any>,
+    session: Session<Untyped>,
     pub tokens: Vec<u32>,
     /// Positions that are filled before tokens are decoded.
     position: usize,
@@ -22,7 +22,7 @@ pub struct Bench {
 impl Bench {
     /// With room for a prompt of `prefill` tokens, and for `decode` tokens after `position` others.
     pub fn open(
-        model: &Model<Any>,
+        model: &Model<Untyped>,
         prefill: usize,
         (position, decode): (usize, usize),
         cache: CacheFormat,
@@ -65,7 +65,7 @@ impl Bench {
 
 /// A trainer to measure, which learns one batch again and again.
 pub struct TrainBench {
-    trainer: Trainer<Any>,
+    trainer: Trainer<Untyped>,
     batch: Batch,
     /// Steps of a measurement.
     steps: usize,
@@ -73,7 +73,7 @@ pub struct TrainBench {
 
 impl TrainBench {
     pub fn open(
-        model: Model<Any>,
+        model: Model<Untyped>,
         (sequences, tokens): (u32, u32),
         precision: Precision,
     ) -> Result<Self, Failure> {

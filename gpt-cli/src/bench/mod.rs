@@ -13,7 +13,7 @@ use std::time::Instant;
 use clap::Args;
 use gpt_runtime::engine::Limits;
 use gpt_runtime::plan::Format;
-use gpt_runtime::{Any, CacheFormat, LoadOptions, Model};
+use gpt_runtime::{CacheFormat, LoadOptions, Model, Untyped};
 use serde_json::json;
 
 use self::measure::{Bench, TrainBench};
@@ -144,7 +144,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Bytes that a position takes in the cache.
-fn cache_bytes(model: &Model<Any>, format: CacheFormat) -> u64 {
+fn cache_bytes(model: &Model<Untyped>, format: CacheFormat) -> u64 {
     let spec = &model.plan().spec;
     2 * u64::from(spec.kv_width()) * u64::from(spec.layers) * format.bytes() as u64
 }
@@ -160,7 +160,11 @@ struct Measured {
 }
 
 /// Everything once for the caches and the clock, and then in turns, so that a slow minute of the machine falls on all alike.
-fn measure(arguments: &Arguments, model: &Model<Any>, prefill: usize) -> Result<Measured, Failure> {
+fn measure(
+    arguments: &Arguments,
+    model: &Model<Untyped>,
+    prefill: usize,
+) -> Result<Measured, Failure> {
     let decode = arguments.decode;
     let mut bench = Bench::open(
         model,
@@ -208,7 +212,7 @@ struct Line {
 
 fn report(
     arguments: &Arguments,
-    model: &Model<Any>,
+    model: &Model<Untyped>,
     (start, lines): (Option<Start>, &[Line]),
     limits: &Limits,
     profile: Option<&Profiles>,

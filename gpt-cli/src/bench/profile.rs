@@ -5,7 +5,7 @@
 
 use gpt_runtime::engine::{Clock, Limits, PartTime, Profile, TrainProfile};
 use gpt_runtime::plan::{Format, Plan, Work};
-use gpt_runtime::{Any, Error, Model, Session};
+use gpt_runtime::{Error, Model, Session, Untyped};
 use serde_json::{Value, json};
 
 use crate::output::{self, Failure};
@@ -44,7 +44,7 @@ struct Step {
 
 /// Profiles a chunk of `tokens`, and the last of them alone, `reps` times each; of every step the median counts. `training` goes with them.
 pub fn measure(
-    model: &Model<Any>,
+    model: &Model<Untyped>,
     tokens: &[u32],
     reps: usize,
     limits: Limits,
@@ -124,7 +124,7 @@ impl Training {
 }
 
 fn runs(
-    session: &mut Session<Any>,
+    session: &mut Session<Untyped>,
     position: usize,
     tokens: &[u32],
     reps: usize,

@@ -4,7 +4,7 @@
 
 use gpt_runtime::engine::Limits;
 use gpt_runtime::plan::Format;
-use gpt_runtime::{Any, Model};
+use gpt_runtime::{Model, Untyped};
 use serde_json::{Value, json};
 
 use crate::output::Spread;
@@ -30,14 +30,14 @@ pub struct Roofline {
 
 impl Roofline {
     /// That of a prompt of `tokens` tokens.
-    pub fn prefill(model: &Model<Any>, tokens: u64, speed: f64, limits: &Limits) -> Self {
+    pub fn prefill(model: &Model<Untyped>, tokens: u64, speed: f64, limits: &Limits) -> Self {
         let work = model.plan().flops(0, tokens, 1) as f64 / tokens as f64;
         Self::new(Wall::Arithmetic, work, speed, limits.of(model.format()))
     }
 
     /// That of `tokens` tokens decoded after `position` others, on a cache of `cache` bytes a position.
     pub fn decode(
-        model: &Model<Any>,
+        model: &Model<Untyped>,
         (position, tokens): (u64, u64),
         cache: u64,
         speed: f64,
@@ -50,7 +50,7 @@ impl Roofline {
 
     /// That of learning sequences of `tokens` tokens with products in `format`: forward once, and twice as much on the way back.
     pub fn train(
-        model: &Model<Any>,
+        model: &Model<Untyped>,
         (tokens, format): (u64, Format),
         speed: f64,
         limits: &Limits,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use gpt_runtime::{Any, LoadTimes, Model};
+use gpt_runtime::{LoadTimes, Model, Untyped};
 use serde_json::json;
 
 use crate::output::Failure;
@@ -22,7 +22,7 @@ pub struct Start {
 
 impl Start {
     /// Of `model`, which was just loaded on a device that took the time `device` to open.
-    pub fn measure(model: &Model<Any>, device: Duration) -> Result<Start, Failure> {
+    pub fn measure(model: &Model<Untyped>, device: Duration) -> Result<Start, Failure> {
         let start = Instant::now();
         let capacity = model.plan().spec.context.min(CAPACITY);
         let mut session = model.session().capacity(capacity).open()?;

@@ -17,7 +17,7 @@ use clap::Args;
 use gpt_runtime::plan::{Format, Plan};
 use gpt_runtime::train::{Saved, TrainShape, Trainer, available_memory};
 use gpt_runtime::weights::{self, RandomWeights};
-use gpt_runtime::{Any, Device};
+use gpt_runtime::{Device, Untyped};
 use serde::{Deserialize, Serialize};
 
 use crate::interrupt;
@@ -199,7 +199,7 @@ fn start(
     device: &Device,
     options: &Options,
     settings: gpt_runtime::TrainerSettings,
-) -> Result<Trainer<Any>, Failure> {
+) -> Result<Trainer<Untyped>, Failure> {
     let plan = (model.plan)();
     Ok(match &arguments.weights {
         Some(path) => {

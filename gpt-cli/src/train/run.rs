@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use gpt_runtime::train::{RandomWindows, Trainer};
-use gpt_runtime::{Any, Error, Sampling, Stop, weights};
+use gpt_runtime::{Error, Sampling, Stop, Untyped, weights};
 use serde_json::{Value, json};
 
 use super::log::{Line, Log};
@@ -23,7 +23,7 @@ const LOG_EVERY: u64 = 10;
 pub struct Loop {
     out: PathBuf,
     json: bool,
-    trainer: Trainer<Any>,
+    trainer: Trainer<Untyped>,
     text: Text,
     run: Run,
     data: RandomWindows,
@@ -56,7 +56,7 @@ enum Ended {
 impl Loop {
     pub fn new(
         arguments: &Arguments,
-        trainer: Trainer<Any>,
+        trainer: Trainer<Untyped>,
         text: Text,
         run: Run,
     ) -> Result<Loop, Failure> {

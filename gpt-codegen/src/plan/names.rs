@@ -25,7 +25,7 @@ impl Family {
     }
 }
 
-/// Names of a tensor without `.weight` or `.bias`: Hugging Face's, GGUF's, and the rows that file tensor has.
+/// Names of a tensor without `.weight` or `.bias`: Hugging ModelVtable's, GGUF's, and the rows that file tensor has.
 pub struct Names {
     pub rows: u32,
     pub hf: &'static str,

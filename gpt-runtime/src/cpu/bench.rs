@@ -5,10 +5,10 @@ use std::sync::Arc;
 use gpt_plan::Plan;
 
 use super::device::CpuDevice;
+use super::interpreter::{CpuModel, Walk};
 use super::session::{Observe, Session};
-use super::walk::{CpuModel, Walk};
 use crate::Error;
-use crate::engine::{SessionOptions, Want};
+use crate::engine::{LogitsRequest, SessionOptions};
 use crate::weights::Weights;
 
 /// A sequence whose steps are called one at a time, in any order, on whatever the buffers hold.
@@ -44,7 +44,7 @@ impl Steps {
         self.session.with_pass(
             tokens,
             position,
-            Want::All,
+            LogitsRequest::All,
             logits,
             Observe::Nothing,
             |walk, buffers, pass| {

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use super::multiply::Desk;
+use super::gemm::ThreadScratch;
 use super::pool::Pool;
 use super::simd::{Isa, Kernels};
 use crate::Error;
@@ -12,7 +12,7 @@ pub struct CpuDevice {
     pub(super) pool: Pool,
     pub(super) kernels: &'static Kernels,
     /// One for each thread; a lock is never contended, as a thread takes its own.
-    pub(super) desks: Vec<Mutex<Desk>>,
+    pub(super) thread_scratch: Vec<Mutex<ThreadScratch>>,
 }
 
 /// Threads beyond which a request is a mistake.
@@ -43,7 +43,7 @@ impl CpuDevice {
             ))
         })?;
         Ok(CpuDevice {
-            desks: (0..threads).map(|_| Desk::new()).collect(),
+            thread_scratch: (0..threads).map(|_| ThreadScratch::new()).collect(),
             pool,
             kernels,
         })

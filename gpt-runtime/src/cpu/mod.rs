@@ -11,30 +11,30 @@
 pub mod activation;
 #[doc(hidden)]
 pub mod bench;
-mod cache;
 mod device;
-mod limits;
+mod epilogue;
+mod gemm;
+mod interpreter;
+mod kv_cache;
 mod memory;
-mod multiply;
 mod pack;
 mod parameters;
 mod pass;
 mod pool;
-mod rounded;
+mod quantize_inputs;
+mod roofline;
 mod session;
 pub mod simd;
-mod tile;
 mod train;
 mod typed;
-mod walk;
 
 pub use device::CpuDevice;
-pub use limits::Meter;
+pub use interpreter::CpuModel;
 pub use pass::Pass;
+pub use roofline::Meter;
 pub use session::TypedCpuModel;
 pub use train::{Activate, CpuTrainer};
 pub use typed::{
     BufferStore, Embedding, GatedLinear, Gpt, LayerCache, LayerNorm, Linear, Normalize,
     PositionTable, QkvLinear, RmsNorm, Rows, Store,
 };
-pub use walk::CpuModel;

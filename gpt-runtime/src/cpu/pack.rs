@@ -17,8 +17,8 @@
 use gpt_plan::Format;
 
 use super::device::CpuDevice;
+use super::gemm::{Panels, Part, piece};
 use super::memory::{Arena, Block};
-use super::multiply::{Panels, Part, piece};
 use super::pool::Disjoint;
 use super::simd::{Kernels, PANEL, Rounding};
 use crate::Error;

@@ -10,7 +10,9 @@ use super::parameters::Rotary;
 use super::pass::{Pass, Scratch, Watch};
 use super::typed::{BufferStore, Gpt, Store};
 use crate::Error;
-use crate::engine::{Clock, EngineModel, EngineSession, Profile, SessionOptions, Trace, Want};
+use crate::engine::{
+    Clock, EngineModel, EngineSession, LogitsRequest, Profile, SessionOptions, Trace,
+};
 use crate::weights::Weights;
 
 /// Something with parameters that can run a pass.
@@ -111,7 +113,7 @@ impl<F: Forward> Session<F> {
         &mut self,
         tokens: &[u32],
         position: u32,
-        want: Want,
+        want: LogitsRequest,
         logits: &mut [f32],
         observe: Observe<'_>,
     ) {
@@ -123,7 +125,7 @@ impl<F: Forward> Session<F> {
         &mut self,
         tokens: &[u32],
         position: u32,
-        want: Want,
+        want: LogitsRequest,
         logits: &mut [f32],
         observe: Observe<'_>,
         run: impl FnOnce(&F, &mut F::Buffers, &mut Pass<'_>),
@@ -156,7 +158,7 @@ impl<F: Forward> EngineSession for Session<F> {
         &mut self,
         tokens: &[u32],
         position: u32,
-        want: Want,
+        want: LogitsRequest,
         logits: &mut [f32],
     ) -> Result<(), Error> {
         self.run(tokens, position, want, logits, Observe::Nothing);
@@ -169,7 +171,7 @@ impl<F: Forward> EngineSession for Session<F> {
         self.run(
             tokens,
             position,
-            Want::All,
+            LogitsRequest::All,
             &mut logits,
             Observe::Values(&mut trace),
         );
@@ -182,7 +184,7 @@ impl<F: Forward> EngineSession for Session<F> {
         self.run(
             tokens,
             position,
-            Want::Last,
+            LogitsRequest::Last,
             &mut logits,
             Observe::Times(&mut watch),
         );

@@ -6,8 +6,8 @@
 
 use gpt_plan::{Plan, Rows as RowsOf, TensorId};
 
-use super::cache::Cache;
 use super::device::CpuDevice;
+use super::kv_cache::Cache;
 use super::memory::Arena;
 use super::pack::{Order, Packed};
 use super::parameters::{NormParameters, Projection, Reader};

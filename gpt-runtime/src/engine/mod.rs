@@ -80,7 +80,7 @@ impl SessionOptions {
 
 /// Which logits a forward pass should produce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
+pub enum LogitsRequest {
     /// None: an inner chunk of a prompt. The head is skipped.
     Nothing,
     /// Those of the last row.
@@ -131,7 +131,7 @@ pub trait EngineSession: Send {
         &mut self,
         tokens: &[u32],
         position: u32,
-        want: Want,
+        want: LogitsRequest,
         logits: &mut [f32],
     ) -> Result<(), Error>;
 

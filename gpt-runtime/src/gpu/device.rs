@@ -11,8 +11,8 @@ use wgpu::{
 };
 
 use super::adapter;
-use super::cache::PipelineCache;
-use super::tuned::Tuned;
+use super::pipeline_cache::PipelineCache;
+use super::tuning_cache::Tuned;
 use crate::Error;
 
 /// A GPU, opened; models that run on it share it.

@@ -9,21 +9,21 @@
 
 mod adapter;
 mod buffers;
-mod cache;
 mod device;
 mod generate;
 mod layout;
-mod limits;
 mod model;
 mod pack;
+mod pipeline_cache;
 mod pipelines;
-mod send;
+mod roofline;
 mod session;
+mod staging;
 mod texture;
 mod timestamps;
 mod trace;
 mod train;
-mod tuned;
+mod tuning_cache;
 
 pub use adapter::{AdapterDescription, adapters};
 pub use device::GpuDevice;

@@ -15,8 +15,8 @@ use wgpu::{
 use super::device::GpuDevice;
 use super::layout::{self, FIRST_PART, MatrixSlots, TABLE, VECTORS, WeightSlots};
 use super::pipelines::{Groups, Pipelines};
-use super::send::Sender;
 use super::session::GpuSession;
+use super::staging::Sender;
 use super::texture;
 use crate::Error;
 use crate::engine::{EngineModel, EngineSession, SessionOptions};

@@ -18,7 +18,7 @@ use super::generate::Ahead;
 use super::layout::{self, Slot, SlotEntry};
 use super::model::{ModelStep, Shared};
 use crate::Error;
-use crate::engine::{Continue, EngineSession, Profile, SessionOptions, Trace, Want};
+use crate::engine::{Continue, EngineSession, LogitsRequest, Profile, SessionOptions, Trace};
 
 /// One sequence.
 pub struct GpuSession {
@@ -213,15 +213,15 @@ impl EngineSession for GpuSession {
         &mut self,
         tokens: &[u32],
         position: u32,
-        want: Want,
+        want: LogitsRequest,
         logits: &mut [f32],
     ) -> Result<(), Error> {
         self.abandon()?;
         let rows = tokens.len() as u32;
         let wanted = match want {
-            Want::Nothing => 0,
-            Want::Last => 1,
-            Want::All => rows,
+            LogitsRequest::Nothing => 0,
+            LogitsRequest::Last => 1,
+            LogitsRequest::All => rows,
         };
         let bytes = u64::from(wanted) * u64::from(self.shared.plan.spec.vocab) * 4;
         self.prepare(rows, wanted);

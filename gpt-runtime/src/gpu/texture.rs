@@ -9,7 +9,7 @@ use wgpu::{
 };
 
 use super::device::GpuDevice;
-use super::send::Sender;
+use super::staging::Sender;
 use crate::Error;
 use crate::weights::HostTensor;
 

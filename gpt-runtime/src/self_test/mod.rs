@@ -16,10 +16,10 @@ use gpt_plan::{Feature, Format, Mask, Plan, TensorId};
 use crate::cpu::Gpt;
 use crate::device::EngineRef;
 use crate::engine::Trace;
-use crate::shallow::{has_kernels, shallow, some_tokens};
+use crate::truncated_plan::{has_kernels, shallow, some_tokens};
 use crate::weights::lively::Lively;
 use crate::weights::{HostTensor, Weights, format};
-use crate::{Any, Device, Error, Model, Sampler, Sampling, Session};
+use crate::{Device, Error, Model, Sampler, Sampling, Session, Untyped};
 
 pub use training::self_test_training;
 
@@ -162,7 +162,11 @@ fn compare(
 }
 
 /// How far what the device chooses is from the likeliest token, at worst.
-fn chosen(tested: &Model<Any>, expected: &Model<Any>, likeliest: Sampling) -> Result<f64, Error> {
+fn chosen(
+    tested: &Model<Untyped>,
+    expected: &Model<Untyped>,
+    likeliest: Sampling,
+) -> Result<f64, Error> {
     let spec = &tested.plan().spec;
     let most = CHOSEN.min(spec.context as usize - 1);
     let capacity = most as u32 + 1;
@@ -222,14 +226,14 @@ fn error(found: &[f32], expected: &[f32], typical: f64) -> f64 {
 
 /// A sequence that is traced.
 struct Sequence {
-    model: Model<Any>,
-    session: Session<Any>,
+    model: Model<Untyped>,
+    session: Session<Untyped>,
     /// Of the prompt and the token after it.
     tokens: Vec<u32>,
 }
 
 impl Sequence {
-    fn new(model: Model<Any>) -> Result<Sequence, Error> {
+    fn new(model: Model<Untyped>) -> Result<Sequence, Error> {
         let spec = &model.plan().spec;
         let length = (PROMPT + 1).min(spec.context);
         Ok(Sequence {
@@ -251,7 +255,7 @@ impl Sequence {
     }
 }
 
-fn session(model: &Model<Any>, capacity: u32) -> Result<Session<Any>, Error> {
+fn session(model: &Model<Untyped>, capacity: u32) -> Result<Session<Untyped>, Error> {
     let session = model.session().capacity(capacity).chunk(capacity);
     session.all_logits().open()
 }

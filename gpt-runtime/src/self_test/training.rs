@@ -8,8 +8,8 @@ use gpt_plan::{Format, Plan, Recompute, TensorId, TrainShape};
 use super::{Check, SEED, SelfTest, error};
 use crate::cpu::Gpt;
 use crate::engine::{EngineTrainer, Learn, Precision, Sequences, State, TrainerOptions, Update};
-use crate::face::Face;
-use crate::shallow::{shallow, some_tokens};
+use crate::truncated_plan::{shallow, some_tokens};
+use crate::vtable::ModelVtable;
 use crate::weights::lively::Lively;
 use crate::{Device, Error, Model};
 
@@ -103,7 +103,7 @@ impl Learned {
             precision: Precision::F32,
         };
         let weights = Lively::new(plan, seed, Format::F32);
-        let mut trainer = Face::of_plan(plan).trainer(device, &weights, options)?;
+        let mut trainer = ModelVtable::of_plan(plan).trainer(device, &weights, options)?;
         let text = some_tokens(&plan.spec, rows + 1);
         let batch = Sequences {
             inputs: &text[..rows as usize],

@@ -30,7 +30,7 @@ pub fn check_beside(weights: &Path, spec: &Spec) -> Result<Vec<String>, Error> {
     Ok(check_config(&json, spec))
 }
 
-/// Differences between a Hugging Face configuration and the spec.
+/// Differences between a Hugging ModelVtable configuration and the spec.
 pub fn check_config(json: &Json, spec: &Spec) -> Vec<String> {
     let mut check = Check {
         file: "config.json",

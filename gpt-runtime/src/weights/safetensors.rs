@@ -1,4 +1,4 @@
-//! Hugging Face's safetensors: one file, or shards with their index.
+//! Hugging ModelVtable's safetensors: one file, or shards with their index.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -11,9 +11,9 @@ use std::sync::{Mutex, MutexGuard};
 use gpt_plan::{Mask, Op, Spec};
 
 use super::Pass;
-use crate::cpu::cache::{Cache, Cells, PART, Pairs, Shape, each_format};
+use crate::cpu::kv_cache::{Cache, Cells, PART, Pairs, Shape, each_format};
 use crate::cpu::pool::Disjoint;
-use crate::cpu::simd::{Ask, Cell, Kernels, PANEL, Running, Strided, StridedMut};
+use crate::cpu::simd::{Cell, Kernels, PANEL, Prefetch, Running, Strided, StridedMut};
 
 /// Queries of a block, in a prompt. A multiple of every register tile's height.
 const QUERIES: usize = 48;
@@ -29,14 +29,14 @@ const UNSEEN: Running = Running {
 /// What attention works on, made once for a session.
 pub(super) struct Scratch {
     /// For each thread; a lock is never contended, as a thread takes its own.
-    threads: Vec<Mutex<Desk>>,
+    threads: Vec<Mutex<ThreadScratch>>,
     /// `[parts][heads][padded]`: what each part of the cache comes to, and `[parts][heads]` its sums.
     parts: Vec<f32>,
     states: Vec<Running>,
 }
 
 /// One thread's.
-struct Desk {
+struct ThreadScratch {
     /// `[QUERIES][KEYS]`.
     scores: Vec<f32>,
     /// `[QUERIES][padded head_dim]`.
@@ -49,7 +49,7 @@ impl Scratch {
         let rows = QUERIES.max((spec.heads / spec.kv_heads) as usize);
         let padded = (spec.head_dim as usize).next_multiple_of(PANEL);
         let desk = || {
-            Mutex::new(Desk {
+            Mutex::new(ThreadScratch {
                 scores: vec![0.0; rows * KEYS],
                 gathered: vec![0.0; rows * padded],
                 states: vec![UNSEEN; rows],
@@ -73,7 +73,7 @@ impl Scratch {
     }
 }
 
-fn desk(threads: &[Mutex<Desk>], thread: usize) -> MutexGuard<'_, Desk> {
+fn desk(threads: &[Mutex<ThreadScratch>], thread: usize) -> MutexGuard<'_, ThreadScratch> {
     threads[thread]
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -207,11 +207,11 @@ fn attend<E: Cell>(
     block: &Block<'_>,
     shape: &Shape,
     pairs: &Pairs<E>,
-    desk: &mut Desk,
+    desk: &mut ThreadScratch,
 ) {
     let (rows, head_dim, padded) = (block.rows, shape.head_dim, shape.padded);
     let scale = (1.0 / (head_dim as f64).sqrt()) as f32;
-    let Desk {
+    let ThreadScratch {
         scores,
         gathered,
         states,
@@ -231,7 +231,7 @@ fn attend<E: Cell>(
                 data: &mut scores[offset..],
                 stride: KEYS,
             };
-            let ask = Ask {
+            let ask = Prefetch {
                 ahead: KEYS * head_dim,
                 soon: &[],
             };
@@ -265,7 +265,7 @@ fn attend<E: Cell>(
                 data: &mut gathered[lane..],
                 stride: padded,
             };
-            let ask = Ask {
+            let ask = Prefetch {
                 ahead: KEYS * padded,
                 soon: &[],
             };

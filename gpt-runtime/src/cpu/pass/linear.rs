@@ -7,14 +7,14 @@
 use gpt_plan::Op;
 
 use super::{Activate, Pass};
-use crate::cpu::cache::{Cache, Cells, Pairs, Shape, each_format, narrow};
 use crate::cpu::device::CpuDevice;
-use crate::cpu::multiply::{Finish, Panels, Rows, multiply};
+use crate::cpu::epilogue;
+use crate::cpu::gemm::{Finish, Panels, Rows, gemm};
+use crate::cpu::kv_cache::{Cache, Cells, Pairs, Shape, each_format, narrow};
 use crate::cpu::pack::Packed;
 use crate::cpu::parameters::{NormParameters, Projection};
 use crate::cpu::pool::Disjoint;
 use crate::cpu::simd::{Cell, PANEL};
-use crate::cpu::tile;
 
 /// Rows whose gates are activated together.
 const GATES: usize = 48;
@@ -30,7 +30,7 @@ impl Pass<'_> {
         if rows == 1 {
             one_row(device, &input, weight, finish)
         } else {
-            multiply(device, input, rows, weight, finish);
+            gemm(device, input, rows, weight, finish);
         }
     }
 
@@ -104,9 +104,9 @@ impl Pass<'_> {
         let finish = |from: usize, panel: usize, tile: &mut [[f32; PANEL]]| {
             let first = panel * PANEL;
             let len = PANEL.min(q_width + 2 * kv_width - first);
-            let bias = tile::bias_of(qkv.bias.as_deref(), first, len);
+            let bias = epilogue::bias_of(qkv.bias.as_deref(), first, len);
             for (i, outputs) in tile.iter_mut().enumerate() {
-                tile::add(outputs, &bias);
+                epilogue::add(outputs, &bias);
                 finish_row(from + i, first, &mut outputs[..len]);
             }
         };
@@ -133,16 +133,16 @@ impl Pass<'_> {
             let width = if gated { PANEL / 2 } else { PANEL };
             let first = panel * width;
             let len = width.min(hidden - first);
-            let bias = |first| tile::bias_of(up.bias.as_deref(), first, len);
+            let bias = |first| epilogue::bias_of(up.bias.as_deref(), first, len);
             // SAFETY: panels and rows do not overlap.
             let place = |row: usize| unsafe { out.part((from + row) * hidden + first, len) };
             let bias_of_first = bias(first);
             if !gated {
                 tile.iter_mut()
-                    .for_each(|row| tile::add(row, &bias_of_first));
+                    .for_each(|row| epilogue::add(row, &bias_of_first));
                 activation(tile.as_flattened_mut());
                 for (row, outputs) in tile.iter().enumerate() {
-                    tile::put(place(row), outputs);
+                    epilogue::put(place(row), outputs);
                 }
                 return;
             }
@@ -155,14 +155,14 @@ impl Pass<'_> {
                 let gates = &mut room[..tile.len()];
                 for (gates, outputs) in gates.iter_mut().zip(tile) {
                     *gates = *halves(outputs).0;
-                    tile::add(gates, of_gates);
+                    epilogue::add(gates, of_gates);
                 }
                 activation(gates.as_flattened_mut());
                 for (row, (gates, outputs)) in gates.iter_mut().zip(tile).enumerate() {
                     let mut ups = *halves(outputs).1;
-                    tile::add(&mut ups, of_ups);
-                    tile::multiply(gates, &ups);
-                    tile::put(place(block * GATES + row), gates);
+                    epilogue::add(&mut ups, of_ups);
+                    epilogue::multiply(gates, &ups);
+                    epilogue::put(place(block * GATES + row), gates);
                 }
             }
         };
@@ -226,13 +226,13 @@ impl Pass<'_> {
             &|from, panel, tile| {
                 let first = panel * PANEL;
                 let len = PANEL.min(width - first);
-                let bias = tile::bias_of(projection.bias.as_deref(), first, len);
+                let bias = epilogue::bias_of(projection.bias.as_deref(), first, len);
                 for (i, outputs) in tile.iter_mut().enumerate() {
                     let at = (from + i) * width + first;
                     stream.prefetch(at + PANEL);
-                    tile::add(outputs, &bias);
+                    epilogue::add(outputs, &bias);
                     // SAFETY: panels and rows do not overlap.
-                    tile::add(unsafe { stream.part(at, len) }, outputs);
+                    epilogue::add(unsafe { stream.part(at, len) }, outputs);
                 }
             },
         );

@@ -11,16 +11,16 @@ use std::time::Instant;
 
 use gpt_plan::{BufferId, Format, Op, Plan, Step};
 
-use super::cache::Cache;
 use super::device::CpuDevice;
-use super::multiply::Desk;
+use super::epilogue;
+use super::gemm::ThreadScratch;
+use super::kv_cache::Cache;
 use super::pack::Packed;
 use super::parameters::{NormParameters, Rotary};
 use super::pool::Disjoint;
-use super::rounded::Rounded;
+use super::quantize_inputs::Rounded;
 use super::simd::PANEL;
-use super::tile;
-use crate::engine::{SessionOptions, StepTime, Trace, Want};
+use crate::engine::{LogitsRequest, SessionOptions, StepTime, Trace};
 
 /// A nonlinearity, applied in place to a few dozen values at a time.
 pub type Activate<'a> = &'a (dyn Fn(&mut [f32]) + Sync);
@@ -58,8 +58,8 @@ impl Scratch {
     fn poison(&mut self, device: &CpuDevice) {
         self.normed.fill(f32::NAN);
         self.rounded.poison();
-        for thread in 0..device.desks.len() {
-            Desk::of(&device.desks, thread).poison();
+        for thread in 0..device.thread_scratch.len() {
+            ThreadScratch::of(&device.thread_scratch, thread).poison();
         }
         self.attention.poison();
     }
@@ -73,7 +73,7 @@ pub struct Pass<'a> {
     pub(super) scratch: &'a mut Scratch,
     pub(super) tokens: &'a [u32],
     pub(super) position: usize,
-    pub(super) want: Want,
+    pub(super) want: LogitsRequest,
     /// Where the wanted logits go.
     pub(super) logits: &'a mut [f32],
     /// Every step that will run, with its layer, and which is next.
@@ -192,9 +192,9 @@ impl Pass<'_> {
     pub(super) fn head_rows(&mut self, x: &[f32], norm: Option<&NormParameters>, weight: &Packed) {
         let (width, vocab) = (weight.depth, weight.rows);
         let from = match self.want {
-            Want::Nothing => return,
-            Want::Last => self.rows() - 1,
-            Want::All => 0,
+            LogitsRequest::Nothing => return,
+            LogitsRequest::Last => self.rows() - 1,
+            LogitsRequest::All => 0,
         };
         let rows = self.rows() - from;
         let x = &x[from * width..][..rows * width];
@@ -210,7 +210,7 @@ impl Pass<'_> {
                 let len = PANEL.min(vocab - first);
                 for (i, outputs) in tile.iter().enumerate() {
                     // SAFETY: panels and rows do not overlap.
-                    tile::put(
+                    epilogue::put(
                         unsafe { out.part((from + i) * vocab + first, len) },
                         outputs,
                     );

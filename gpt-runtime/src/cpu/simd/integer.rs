@@ -2,13 +2,13 @@
 //!
 //! Inputs are rounded to integers in blocks of 32, each with a scale of its own: the products of a block's numbers with a block of weights (8
 //! bits or 4) are summed in 32 bits without any rounding, and the two scales come in once for 32 terms. How many bits an input keeps is the
-//! instruction set's affair ([`Dots`]): 16, and it is off by at most 2^-16 of the greatest in its block; or 8, as llama.cpp has it
+//! instruction set's affair ([`IntDot`]): 16, and it is off by at most 2^-16 of the greatest in its block; or 8, as llama.cpp has it
 //! everywhere, where instructions add four products of bytes at a time and are twice as fast for it.
 //!
 //! Such an instruction takes one operand without a sign. Weights of 4 bits have none; those of 8 bits are packed with 128 added, and sums start
 //! with what that adds too much: -128 times the sum of a block's inputs.
 
-use super::dots::Dots;
+use super::int_dot::IntDot;
 use super::vector::{PANEL, Vector};
 use super::{AHEAD, prefetch_later};
 
@@ -24,7 +24,7 @@ const Q4_QUANTS: usize = 4 * PANEL;
 /// Numbers of one block of a panel, widened.
 pub const WIDE_BLOCK: usize = BLOCK * PANEL;
 
-/// Rows of rounded inputs, from some row and block on; `stride` is the number of blocks from a row to the next. What quants are of is [`Dots::Quant`].
+/// Rows of rounded inputs, from some row and block on; `stride` is the number of blocks from a row to the next. What quants are of is [`IntDot::Quant`].
 #[derive(Clone, Copy)]
 pub struct Inputs {
     /// `[rows][stride][32]`.
@@ -33,7 +33,7 @@ pub struct Inputs {
     pub scales: *const f32,
     /// Sums of each block's rounded inputs, which a format's minima multiply.
     pub sums: *const f32,
-    /// What the sums of weights with [`Dots::SHIFT`] start with.
+    /// What the sums of weights with [`IntDot::SHIFT`] start with.
     pub starts: *const i32,
     pub stride: usize,
 }
@@ -43,9 +43,9 @@ pub struct Inputs {
 /// block's scale NaN.
 ///
 /// # Safety
-/// As [`Vector`]; `quants` has room for whole blocks of [`Dots::Quant`], the others for one number each.
+/// As [`Vector`]; `quants` has room for whole blocks of [`IntDot::Quant`], the others for one number each.
 #[inline(always)]
-pub unsafe fn quantise<D: Dots>(
+pub unsafe fn quantise<D: IntDot>(
     x: &[f32],
     quants: *mut u8,
     scales: &mut [f32],
@@ -74,7 +74,7 @@ pub unsafe fn quantise<D: Dots>(
 /// # Safety
 /// As [`Vector`]; `quants` has room for a block.
 #[inline(always)]
-unsafe fn quantise_block<D: Dots>(x: &[f32; BLOCK], quants: *mut D::Quant) -> (f32, f32) {
+unsafe fn quantise_block<D: IntDot>(x: &[f32; BLOCK], quants: *mut D::Quant) -> (f32, f32) {
     // SAFETY: vectors lie within the block, and within its place among the quants.
     unsafe {
         let at = x.as_ptr();
@@ -106,14 +106,14 @@ unsafe fn quantise_block<D: Dots>(x: &[f32; BLOCK], quants: *mut D::Quant) -> (f
 pub trait Quants {
     const BLOCK_BYTES: usize;
     const MINIMA: bool;
-    /// Whether [`Dots::SHIFT`] was added to its weights.
+    /// Whether [`IntDot::SHIFT`] was added to its weights.
     const SHIFTED: bool;
 
     /// For the outputs from `lane` on, groups `step` and `step + 16 / GROUP` of a block (`step < 16 / GROUP`).
     ///
     /// # Safety
     /// As [`Vector`]; `block` is a whole block.
-    unsafe fn groups<D: Dots>(block: *const u8, step: usize, lane: usize) -> [D::Group; 2];
+    unsafe fn groups<D: IntDot>(block: *const u8, step: usize, lane: usize) -> [D::Group; 2];
 }
 
 /// `[32 / GROUP][32][GROUP]` bytes.
@@ -128,7 +128,7 @@ impl Quants for Q8 {
 
     #[inline(always)]
     // SAFETY: the contract is the trait's.
-    unsafe fn groups<D: Dots>(block: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
+    unsafe fn groups<D: IntDot>(block: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
         // SAFETY: 32 steps of 32 bytes follow the scales.
         unsafe {
             let at = block.add(Q8_QUANTS + (step * PANEL + lane) * D::GROUP);
@@ -144,7 +144,7 @@ impl Quants for Q4 {
 
     #[inline(always)]
     // SAFETY: the contract is the trait's.
-    unsafe fn groups<D: Dots>(block: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
+    unsafe fn groups<D: IntDot>(block: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
         // SAFETY: 16 steps of 32 bytes follow the minima.
         unsafe { D::nibbles(block.add(Q4_QUANTS + (step * PANEL + lane) * D::GROUP)) }
     }
@@ -155,7 +155,7 @@ impl Quants for Q4 {
 /// # Safety
 /// As [`Vector`]; the row has `blocks` blocks and the panel as many, `output` 32 floats.
 #[inline(always)]
-pub unsafe fn row<D: Dots, Q: Quants, const WIDE: usize>(
+pub unsafe fn row<D: IntDot, Q: Quants, const WIDE: usize>(
     input: &Inputs,
     blocks: usize,
     panel: *const u8,
@@ -201,7 +201,7 @@ pub unsafe fn row<D: Dots, Q: Quants, const WIDE: usize>(
 /// # Safety
 /// As [`Vector`]; `starts` has the block's.
 #[inline(always)]
-unsafe fn start<D: Dots, Q: Quants>(starts: *const i32, block: usize) -> D::Sums {
+unsafe fn start<D: IntDot, Q: Quants>(starts: *const i32, block: usize) -> D::Sums {
     // SAFETY: passed on.
     unsafe {
         D::start(match Q::SHIFTED && D::SHIFT != 0 {
@@ -211,13 +211,13 @@ unsafe fn start<D: Dots, Q: Quants>(starts: *const i32, block: usize) -> D::Sums
     }
 }
 
-/// The quants of `blocks` blocks of a panel as [`Dots::load`] takes them, `[blocks][32 / GROUP][32][GROUP]`: whoever multiplies many rows makes them
+/// The quants of `blocks` blocks of a panel as [`IntDot::load`] takes them, `[blocks][32 / GROUP][32][GROUP]`: whoever multiplies many rows makes them
 /// ready once.
 ///
 /// # Safety
-/// As [`Vector`]; `panel` has as many blocks, `output` room for [`WIDE_BLOCK`] weights of [`Dots::WIDE_BYTES`] of each.
+/// As [`Vector`]; `panel` has as many blocks, `output` room for [`WIDE_BLOCK`] weights of [`IntDot::WIDE_BYTES`] of each.
 #[inline(always)]
-pub unsafe fn widen<D: Dots, Q: Quants>(panel: *const u8, blocks: usize, output: *mut u8) {
+pub unsafe fn widen<D: IntDot, Q: Quants>(panel: *const u8, blocks: usize, output: *mut u8) {
     // SAFETY: offsets stay within a block.
     unsafe {
         for b in 0..blocks {
@@ -260,7 +260,7 @@ pub struct Product {
 /// # Safety
 /// As [`Vector`]; the pointers are valid for the shapes that [`Product`] tells.
 #[inline(always)]
-pub unsafe fn product<D: Dots, Q: Quants, const VECTORS: usize>(p: &Product) {
+pub unsafe fn product<D: IntDot, Q: Quants, const VECTORS: usize>(p: &Product) {
     // SAFETY: tiles lie within the product's rows and lanes.
     unsafe {
         if !p.add {
@@ -288,7 +288,7 @@ impl Part {
     /// # Safety
     /// The product has block `b`.
     #[inline(always)]
-    unsafe fn of<D: Dots, Q: Quants>(p: &Product, b: usize) -> Part {
+    unsafe fn of<D: IntDot, Q: Quants>(p: &Product, b: usize) -> Part {
         // SAFETY: by the caller's promise.
         unsafe {
             Part {
@@ -313,7 +313,7 @@ impl Part {
 /// # Safety
 /// As [`Vector`], and the product has this tile's rows and columns.
 #[inline(always)]
-unsafe fn tile<D: Dots, Q: Quants, const ROWS: usize, const VECTORS: usize>(
+unsafe fn tile<D: IntDot, Q: Quants, const ROWS: usize, const VECTORS: usize>(
     p: &Part,
     row: usize,
     lane: usize,

@@ -43,18 +43,18 @@ macro_rules! each_tile {
     }};
 }
 
-mod door;
-mod dots;
+mod checked;
+#[doc(hidden)]
+pub mod const_sizes;
+mod int_dot;
 mod integer;
 mod isa;
-#[doc(hidden)]
-pub mod known;
 mod learn;
-mod limits;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
 mod product;
+mod roofline;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -64,12 +64,12 @@ mod x86;
 
 use product::Product;
 
-pub use door::{Ask, Cell, Factor, Integers, IntegersMut, Strided, StridedMut, Wide};
+pub use checked::{Cell, Factor, Integers, IntegersMut, Prefetch, Strided, StridedMut, Wide};
 pub use integer::{BLOCK, WIDE_BLOCK};
 pub use isa::{Isa, Rounding};
 pub use learn::AdamStep;
-pub use product::BrainPair;
-pub(super) use product::{Brain, Half};
+pub use product::Bf16Pair;
+pub(super) use product::{Bf16, Half};
 pub(super) use rows::Running;
 pub use vector::PANEL;
 
@@ -133,17 +133,17 @@ pub struct Kernels {
     product: unsafe fn(&Product),
     gemv_f32: unsafe fn(*const f32, usize, *const f32, *mut f32),
     gemv_f16: unsafe fn(*const f32, usize, *const Half, *mut f32),
-    gemv_bf16: unsafe fn(*const f32, usize, *const Brain, *mut f32),
+    gemv_bf16: unsafe fn(*const f32, usize, *const Bf16, *mut f32),
     integers: IntegerKernels,
     /// Where instructions multiply pairs of bf16.
     pairs: Option<PairKernels>,
     unpack_f16: unsafe fn(*const Half, usize, *mut f32),
     // SAFETY: as above, and the panel is whole.
-    unpack_bf16: unsafe fn(*const Brain, usize, *mut f32),
+    unpack_bf16: unsafe fn(*const Bf16, usize, *mut f32),
     product_f16: unsafe fn(&Product<Half>),
-    product_bf16: unsafe fn(&Product<Brain>),
+    product_bf16: unsafe fn(&Product<Bf16>),
     narrow_f16: unsafe fn(&[f32], &mut [Half]),
-    narrow_bf16: unsafe fn(&[f32], &mut [Brain]),
+    narrow_bf16: unsafe fn(&[f32], &mut [Bf16]),
     layer_statistics: unsafe fn(&[f32], f32) -> [f32; 2],
     rms_statistics: unsafe fn(&[f32], f32) -> [f32; 2],
     normalise: Normalise,
@@ -175,7 +175,7 @@ pub struct Kernels {
 /// Products of integers.
 #[derive(Clone, Copy)]
 struct IntegerKernels {
-    /// See [`Dots`](dots::Dots) for these four.
+    /// See [`IntDot`](int_dot::IntDot) for these four.
     group: usize,
     shift: i32,
     quant_bytes: usize,
@@ -193,10 +193,10 @@ struct IntegerKernels {
 /// Products of pairs of bf16.
 #[derive(Clone, Copy)]
 struct PairKernels {
-    product: unsafe fn(&Product<BrainPair, BrainPair>),
-    gemv: unsafe fn(*const BrainPair, usize, *const BrainPair, *mut f32),
-    pair_columns: unsafe fn(&[f32], &mut [BrainPair]),
-    pair_rows: unsafe fn(*const f32, usize, [usize; 2], *mut BrainPair),
+    product: unsafe fn(&Product<Bf16Pair, Bf16Pair>),
+    gemv: unsafe fn(*const Bf16Pair, usize, *const Bf16Pair, *mut f32),
+    pair_columns: unsafe fn(&[f32], &mut [Bf16Pair]),
+    pair_rows: unsafe fn(*const f32, usize, [usize; 2], *mut Bf16Pair),
     calculate: unsafe fn(usize) -> f32,
 }
 
@@ -219,8 +219,8 @@ macro_rules! integer_set {
     ($module:ident, $dots:path, $wide:literal, $tile:literal, $(#[$feature:meta])?) => {
         mod $module {
             use super::integer::{self, Inputs, Q4, Q8};
-            use super::dots::Dots;
-            use super::{IntegerKernels, limits};
+            use super::int_dot::IntDot;
+            use super::{IntegerKernels, roofline};
             use $dots as D;
 
             functions!([$($feature)?]
@@ -231,13 +231,13 @@ macro_rules! integer_set {
                 product_q8(p: &integer::Product) -> () = integer::product::<D, Q8, $tile>;
                 product_q4(p: &integer::Product) -> () = integer::product::<D, Q4, $tile>;
                 quantise(x: &[f32], quants: *mut u8, scales: &mut [f32], sums: &mut [f32], starts: &mut [i32]) -> () = integer::quantise::<D>;
-                calculate(turns: usize) -> f32 = limits::calculate_dots::<D>;
+                calculate(turns: usize) -> f32 = roofline::calculate_dots::<D>;
             );
 
             pub const KERNELS: IntegerKernels = IntegerKernels {
                 group: D::GROUP,
                 shift: D::SHIFT,
-                quant_bytes: size_of::<<D as Dots>::Quant>(),
+                quant_bytes: size_of::<<D as IntDot>::Quant>(),
                 wide_bytes: D::WIDE_BYTES,
                 row_q8, row_q4, widen_q8, widen_q4, product_q8, product_q4, quantise, calculate,
             };
@@ -249,16 +249,16 @@ macro_rules! integer_set {
 macro_rules! pair_set {
     ($module:ident, $vector:path, $wide:literal, $tile:literal, $unroll:literal, $(#[$feature:meta])?) => {
         mod $module {
-            use super::product::{self, BrainPair, Product};
-            use super::{PairKernels, limits};
+            use super::product::{self, Bf16Pair, Product};
+            use super::{PairKernels, roofline};
             use $vector as V;
 
             functions!([$($feature)?]
-                product(p: &Product<BrainPair, BrainPair>) -> () = product::product::<V, BrainPair, $tile, $wide>;
-                gemv(x: *const BrainPair, depth: usize, panel: *const BrainPair, out: *mut f32) -> () = product::gemv::<V, BrainPair, $wide, $unroll>;
-                pair_columns(row: &[f32], out: &mut [BrainPair]) -> () = product::pair_columns::<V>;
-                pair_rows(from: *const f32, stride: usize, shape: [usize; 2], out: *mut BrainPair) -> () = product::pair_rows::<V>;
-                calculate(turns: usize) -> f32 = limits::calculate_pairs::<V>;
+                product(p: &Product<Bf16Pair, Bf16Pair>) -> () = product::product::<V, Bf16Pair, $tile, $wide>;
+                gemv(x: *const Bf16Pair, depth: usize, panel: *const Bf16Pair, out: *mut f32) -> () = product::gemv::<V, Bf16Pair, $wide, $unroll>;
+                pair_columns(row: &[f32], out: &mut [Bf16Pair]) -> () = product::pair_columns::<V>;
+                pair_rows(from: *const f32, stride: usize, shape: [usize; 2], out: *mut Bf16Pair) -> () = product::pair_rows::<V>;
+                calculate(turns: usize) -> f32 = roofline::calculate_pairs::<V>;
             );
 
             pub const KERNELS: PairKernels = PairKernels { product, gemv, pair_columns, pair_rows, calculate };
@@ -272,8 +272,8 @@ macro_rules! instruction_set {
     ($module:ident, $isa:ident, $vector:path, $integers:ident, $wide:literal, $tile:literal, $unroll:literal, $(#[$feature:meta])?) => {
         mod $module {
             use super::learn::{self, AdamStep};
-            use super::limits;
-            use super::product::{self, Brain, Half, Product};
+            use super::roofline;
+            use super::product::{self, Bf16, Half, Product};
             use super::rows::{self, Running};
             use super::vector::Vector;
             use super::{Isa, Kernels, PANEL};
@@ -282,14 +282,14 @@ macro_rules! instruction_set {
             functions!([$($feature)?]
                 product(p: &Product) -> () = product::product::<V, f32, $tile, $wide>;
                 product_f16(p: &Product<Half>) -> () = product::product::<V, Half, $tile, $wide>;
-                product_bf16(p: &Product<Brain>) -> () = product::product::<V, Brain, $tile, $wide>;
+                product_bf16(p: &Product<Bf16>) -> () = product::product::<V, Bf16, $tile, $wide>;
                 narrow_f16(row: &[f32], out: &mut [Half]) -> () = product::narrow::<V, Half>;
-                narrow_bf16(row: &[f32], out: &mut [Brain]) -> () = product::narrow::<V, Brain>;
+                narrow_bf16(row: &[f32], out: &mut [Bf16]) -> () = product::narrow::<V, Bf16>;
                 gemv_f32(x: *const f32, depth: usize, panel: *const f32, out: *mut f32) -> () = product::gemv::<V, f32, $wide, $unroll>;
                 gemv_f16(x: *const f32, depth: usize, panel: *const Half, out: *mut f32) -> () = product::gemv::<V, Half, $wide, $unroll>;
-                gemv_bf16(x: *const f32, depth: usize, panel: *const Brain, out: *mut f32) -> () = product::gemv::<V, Brain, $wide, $unroll>;
+                gemv_bf16(x: *const f32, depth: usize, panel: *const Bf16, out: *mut f32) -> () = product::gemv::<V, Bf16, $wide, $unroll>;
                 unpack_f16(panel: *const Half, depth: usize, out: *mut f32) -> () = product::unpack::<V, Half>;
-                unpack_bf16(panel: *const Brain, depth: usize, out: *mut f32) -> () = product::unpack::<V, Brain>;
+                unpack_bf16(panel: *const Bf16, depth: usize, out: *mut f32) -> () = product::unpack::<V, Bf16>;
                 layer_statistics(x: &[f32], eps: f32) -> [f32; 2] = rows::layer_statistics::<V>;
                 rms_statistics(x: &[f32], eps: f32) -> [f32; 2] = rows::rms_statistics::<V>;
                 normalise(x: &[f32], statistics: [f32; 2], gamma: &[f32], beta: &[f32], out: &mut [f32]) -> () = rows::normalise::<V>;
@@ -312,8 +312,8 @@ macro_rules! instruction_set {
                 probabilities(scores: &mut [f32], seen: usize, scale: f32, lse: f32) -> () = learn::probabilities::<V>;
                 drop_row(row: &mut [f32], first: u32, key: u32, threshold: u32, scale: f32) -> () = learn::drop_row::<V>;
                 round(row: &mut [f32]) -> () = learn::round::<V>;
-                read(row: &[f32]) -> f32 = limits::read::<V>;
-                calculate(turns: usize) -> f32 = limits::calculate::<V>;
+                read(row: &[f32]) -> f32 = roofline::read::<V>;
+                calculate(turns: usize) -> f32 = roofline::calculate::<V>;
             );
 
             pub const KERNELS: Kernels = Kernels {

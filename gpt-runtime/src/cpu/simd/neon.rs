@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::dots::Dots;
+use super::int_dot::IntDot;
 use super::vector::Vector;
 
 /// Four lanes.
@@ -63,7 +63,7 @@ unsafe impl Vector for Neon {
 }
 
 // SAFETY: as above.
-unsafe impl Dots for Neon {
+unsafe impl IntDot for Neon {
     type V = Neon;
     type Quant = i16;
     type Group = int16x8_t;

@@ -3,7 +3,7 @@
 
 use half::{bf16, f16};
 
-use super::dots::Dots;
+use super::int_dot::IntDot;
 use super::vector::{Pairs, Vector};
 
 /// Eight lanes, which the compiler maps to whatever vectors the target always has.
@@ -65,7 +65,7 @@ unsafe impl Vector for Portable {
 }
 
 // SAFETY: as above.
-unsafe impl Dots for Portable {
+unsafe impl IntDot for Portable {
     type V = Portable;
     type Quant = i16;
     type Group = [i16; 16];
@@ -100,7 +100,7 @@ unsafe impl Dots for Portable {
 }
 
 // SAFETY: as above.
-unsafe impl Dots for Bytes {
+unsafe impl IntDot for Bytes {
     type V = Portable;
     type Quant = i8;
     type Group = [u8; 32];

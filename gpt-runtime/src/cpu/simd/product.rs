@@ -160,12 +160,12 @@ pub struct Half(pub u16);
 /// Bits of a bf16.
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
 #[repr(transparent)]
-pub struct Brain(pub u16);
+pub struct Bf16(pub u16);
 
 /// Two bf16 that follow each other in depth, the first in the low half: what an instruction multiplies and adds at once.
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
 #[repr(transparent)]
-pub struct BrainPair(pub u32);
+pub struct Bf16Pair(pub u32);
 
 /// An element that becomes f32 when it is loaded.
 macro_rules! widened_element {
@@ -196,11 +196,11 @@ macro_rules! widened_element {
 
 widened_element!(f32, load);
 widened_element!(Half, load_f16);
-widened_element!(Brain, load_bf16);
+widened_element!(Bf16, load_bf16);
 
 /// Registers hold the bits of pairs.
-impl<V: Pairs> Element<V> for BrainPair {
-    type Input = BrainPair;
+impl<V: Pairs> Element<V> for Bf16Pair {
+    type Input = Bf16Pair;
 
     #[inline(always)]
     unsafe fn load(from: *const Self) -> V {
@@ -209,7 +209,7 @@ impl<V: Pairs> Element<V> for BrainPair {
     }
 
     #[inline(always)]
-    unsafe fn splat(from: *const BrainPair) -> V {
+    unsafe fn splat(from: *const Bf16Pair) -> V {
         // SAFETY: passed on, likewise.
         unsafe { V::splat(*from.cast()) }
     }
@@ -229,7 +229,7 @@ impl<V: Vector> Rounded<V> for Half {
     }
 }
 
-impl<V: Vector> Rounded<V> for Brain {
+impl<V: Vector> Rounded<V> for Bf16 {
     #[inline(always)]
     unsafe fn store(value: V, to: *mut Self) {
         // SAFETY: passed on, likewise.
@@ -324,19 +324,19 @@ pub unsafe fn narrow<V: Vector, E: Rounded<V> + Default>(row: &[f32], out: &mut 
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
-pub unsafe fn pair_columns<V: Pairs>(row: &[f32], out: &mut [BrainPair]) {
+pub unsafe fn pair_columns<V: Pairs>(row: &[f32], out: &mut [Bf16Pair]) {
     let step = 2 * V::LANES;
     let whole = row.len() / step * step;
     // SAFETY: vectors lie within the rows, or in copies of two vectors' length.
     unsafe {
-        let store = |from: *const f32, to: *mut BrainPair| {
+        let store = |from: *const f32, to: *mut Bf16Pair| {
             V::store_pairs(V::load(from), V::load(from.add(V::LANES)), to.cast());
         };
         for i in (0..whole).step_by(step) {
             store(row.as_ptr().add(i), out.as_mut_ptr().add(i / 2));
         }
         if whole < row.len() {
-            let (mut rest, mut pairs) = ([0.0f32; 32], [BrainPair::default(); 16]);
+            let (mut rest, mut pairs) = ([0.0f32; 32], [Bf16Pair::default(); 16]);
             rest[..row.len() - whole].copy_from_slice(&row[whole..]);
             store(rest.as_ptr(), pairs.as_mut_ptr());
             out[whole / 2..].copy_from_slice(&pairs[..(row.len() - whole).div_ceil(2)]);
@@ -353,7 +353,7 @@ pub unsafe fn pair_rows<V: Pairs>(
     from: *const f32,
     stride: usize,
     [rows, width]: [usize; 2],
-    out: *mut BrainPair,
+    out: *mut Bf16Pair,
 ) {
     let whole = width / V::LANES * V::LANES;
     let rest = width - whole;
@@ -373,7 +373,7 @@ pub unsafe fn pair_rows<V: Pairs>(
             }
             if rest > 0 {
                 let (mut a, mut b) = ([0.0f32; 16], [0.0f32; 16]);
-                let mut pairs = [BrainPair::default(); 16];
+                let mut pairs = [Bf16Pair::default(); 16];
                 for i in 0..rest {
                     a[i] = *first.add(whole + i);
                     b[i] = *second.add((whole + i) * step);

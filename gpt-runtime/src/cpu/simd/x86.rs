@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::dots::Dots;
+use super::int_dot::IntDot;
 use super::vector::{Pairs, Vector};
 
 /// Eight lanes; needs `avx2`, `fma`, `f16c`.
@@ -158,7 +158,7 @@ unsafe impl Vector for Avx512 {
 }
 
 // SAFETY: as above.
-unsafe impl Dots for Avx2 {
+unsafe impl IntDot for Avx2 {
     type V = Avx2;
     type Quant = i16;
     type Group = __m256i;
@@ -191,7 +191,7 @@ unsafe impl Dots for Avx2 {
 }
 
 // SAFETY: as above.
-unsafe impl Dots for Avx512 {
+unsafe impl IntDot for Avx512 {
     type V = Avx512;
     type Quant = i16;
     type Group = __m512i;
@@ -222,7 +222,7 @@ unsafe impl Dots for Avx512 {
 }
 
 // SAFETY: as above.
-unsafe impl Dots for Vnni {
+unsafe impl IntDot for Vnni {
     type V = Avx512;
     type Quant = i8;
     type Group = __m512i;

@@ -10,7 +10,7 @@
 use gpt_plan::{BufferName as B, Dropout, Mask, Site};
 
 use super::Pass;
-use crate::cpu::multiply::Desk;
+use crate::cpu::gemm::ThreadScratch;
 use crate::cpu::pool::Disjoint;
 use crate::cpu::simd::{Kernels, PANEL, Running, Strided, StridedMut};
 
@@ -22,7 +22,7 @@ const STRIP: usize = 32;
 const WIDEST: usize = 256;
 
 /// What a thread works on.
-pub struct AttentionDesk {
+pub struct AttentionScratch {
     /// `[BLOCK][BLOCK]`: probabilities, and their gradients.
     p: Vec<f32>,
     dp: Vec<f32>,
@@ -36,11 +36,11 @@ pub struct AttentionDesk {
     states: [Running; BLOCK],
 }
 
-impl AttentionDesk {
-    pub fn new() -> AttentionDesk {
+impl AttentionScratch {
+    pub fn new() -> AttentionScratch {
         let wide = || vec![0.0; BLOCK * WIDEST];
         let square = || vec![0.0; BLOCK * BLOCK];
-        AttentionDesk {
+        AttentionScratch {
             p: square(),
             dp: square(),
             keys: wide(),
@@ -258,14 +258,14 @@ impl Pass<'_> {
         let heads = Heads::new(self);
         let (tokens, head_dim, padded) = (heads.tokens, heads.head_dim, heads.padded);
         let sequences = self.rows / tokens;
-        let desks = &self.device.desks;
+        let thread_scratch = &self.device.thread_scratch;
         self.device
             .pool
             .run(sequences * heads.heads(), &|task, thread| {
                 let (sequence, head) = (task / heads.heads(), task % heads.heads());
                 let (kv_head, first) = (head / heads.group, sequence * tokens);
-                let mut desk = Desk::of(desks, thread);
-                let AttentionDesk {
+                let mut desk = ThreadScratch::of(thread_scratch, thread);
+                let AttentionScratch {
                     p,
                     keys: turned,
                     sums,
@@ -347,7 +347,7 @@ impl Pass<'_> {
             data: &da[row * a_stride + head * head_dim..],
             stride: a_stride,
         };
-        let desks = &self.device.desks;
+        let thread_scratch = &self.device.thread_scratch;
         let sequences = self.rows / tokens;
         self.device
             .pool
@@ -367,8 +367,8 @@ impl Pass<'_> {
                         delta[0] = dot(&a[at..][..head_dim], &da[at..][..head_dim]);
                     }
                 }
-                let mut desk = Desk::of(desks, thread);
-                let AttentionDesk {
+                let mut desk = ThreadScratch::of(thread_scratch, thread);
+                let AttentionScratch {
                     p,
                     dp,
                     keys: turned_keys,

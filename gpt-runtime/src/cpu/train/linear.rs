@@ -3,11 +3,11 @@
 use gpt_plan::{BufferName as B, Into, Site, Slot, TensorId};
 
 use super::Pass;
-use crate::cpu::multiply::{Desk, Rows, multiply};
+use crate::cpu::epilogue;
+use crate::cpu::gemm::{Rows, ThreadScratch, gemm};
 use crate::cpu::pack::Order;
 use crate::cpu::pool::Disjoint;
-use crate::cpu::simd::{BrainPair, Kernels, PANEL, Strided, StridedMut, prefetch};
-use crate::cpu::tile;
+use crate::cpu::simd::{Bf16Pair, Kernels, PANEL, Strided, StridedMut, prefetch};
 
 /// Rows that a gradient of weights takes before it turns to the next panel: gradients are read and written once for so many.
 const ROWS: usize = 256;
@@ -32,7 +32,7 @@ enum Operand<'a> {
         rounds: bool,
     },
     /// Rounded to bf16, two rows a pair.
-    Pairs(&'a [BrainPair], [usize; 2]),
+    Pairs(&'a [Bf16Pair], [usize; 2]),
 }
 
 impl<'a> Operand<'a> {
@@ -44,7 +44,7 @@ impl<'a> Operand<'a> {
         room: &'a mut [f32],
     ) -> Self {
         if rounds && kernels.has_pairs() {
-            let pairs: &mut [BrainPair] = bytemuck::cast_slice_mut(room);
+            let pairs: &mut [Bf16Pair] = bytemuck::cast_slice_mut(room);
             kernels.pair_rows(x, [depth, columns], pairs);
             return Operand::Pairs(pairs, [depth, columns]);
         }
@@ -99,7 +99,7 @@ impl<'a> Operand<'a> {
                 }
             }
             Operand::Pairs(x, [depth, columns]) => {
-                let pairs: &mut [BrainPair] = bytemuck::cast_slice_mut(room);
+                let pairs: &mut [Bf16Pair] = bytemuck::cast_slice_mut(room);
                 kernels.pair_rows(dy, [depth, PANEL], pairs);
                 let (x, dy) = (
                     Strided {
@@ -144,7 +144,7 @@ impl Pass<'_> {
         let (stride, tokens, rotary) = (self.buffers.stride(B::Qkv), self.tokens, self.rotary);
         let (bias, qkv) = (self.bias(bias), Disjoint::new(&mut out));
         let matrix = self.parameters.matrix(weight, self.layer);
-        multiply(
+        gemm(
             self.device,
             Rows::Plain(self.input(input, false)),
             self.rows,
@@ -152,14 +152,14 @@ impl Pass<'_> {
             &|from, panel, tile| {
                 let first = panel * PANEL;
                 let len = PANEL.min(width - first);
-                let bias = tile::bias_of(bias, first, len);
+                let bias = epilogue::bias_of(bias, first, len);
                 for (i, outputs) in tile.iter_mut().enumerate() {
                     let row = from + i;
-                    tile::add(outputs, &bias);
+                    epilogue::add(outputs, &bias);
                     rotary.turn(row % tokens, first, &mut outputs[..len]);
                     qkv.prefetch(row * stride + first + PANEL);
                     // SAFETY: panels and rows do not overlap.
-                    tile::put(unsafe { qkv.part(row * stride + first, len) }, outputs);
+                    epilogue::put(unsafe { qkv.part(row * stride + first, len) }, outputs);
                 }
             },
         );
@@ -181,7 +181,7 @@ impl Pass<'_> {
         let (bias, stream) = (self.bias(bias), Disjoint::new(&mut out));
         let residual = self.input(residual, false);
         let matrix = self.parameters.matrix(weight, self.layer);
-        multiply(
+        gemm(
             self.device,
             Rows::Plain(self.input(input, false)),
             self.rows,
@@ -189,10 +189,10 @@ impl Pass<'_> {
             &|from, panel, tile| {
                 let first = panel * PANEL;
                 let len = PANEL.min(width - first);
-                let bias = tile::bias_of(bias, first, len);
+                let bias = epilogue::bias_of(bias, first, len);
                 for (i, outputs) in tile.iter_mut().enumerate() {
                     let row = from + i;
-                    tile::add(outputs, &bias);
+                    epilogue::add(outputs, &bias);
                     if let Some((dropout, key)) = &dropout {
                         let outputs = &mut outputs[..len];
                         kernels.drop_row(outputs, (row * width + first) as u32, *key, dropout);
@@ -202,11 +202,11 @@ impl Pass<'_> {
                     prefetch(residual.data.as_ptr(), residual.data.len(), at + PANEL);
                     // SAFETY: panels and rows do not overlap.
                     let out = unsafe { stream.part(at, len) };
-                    tile::add(
+                    epilogue::add(
                         &mut outputs[..len],
                         &residual.data[row * residual.stride + first..],
                     );
-                    tile::put(out, outputs);
+                    epilogue::put(out, outputs);
                 }
             },
         );
@@ -224,7 +224,7 @@ impl Pass<'_> {
         let matrix = self.parameters.matrix(weight, self.layer);
         let gated = matrix.place.order == Order::Gated;
         let wide = if gated { PANEL / 2 } else { PANEL };
-        multiply(
+        gemm(
             self.device,
             Rows::Plain(self.input(input, false)),
             self.rows,
@@ -232,14 +232,15 @@ impl Pass<'_> {
             &|from, panel, tile| {
                 let first = panel * wide;
                 let len = wide.min(hidden - first);
-                let of_values = tile::bias_of(bias, first, len);
-                let of_ups = tile::bias_of(bias.filter(|_| gated), hidden + first, len);
+                let of_values = epilogue::bias_of(bias, first, len);
+                let of_ups = epilogue::bias_of(bias.filter(|_| gated), hidden + first, len);
                 if !gated {
                     // Many values at once, as the activation's constants are loaded in each call.
                     let mut room = [[0.0; PANEL]; ACTIVATED];
                     for (block, tile) in tile.chunks_mut(ACTIVATED).enumerate() {
                         let room = &mut room[..tile.len()];
-                        tile.iter_mut().for_each(|row| tile::add(row, &of_values));
+                        tile.iter_mut()
+                            .for_each(|row| epilogue::add(row, &of_values));
                         self.activate(tile.as_flattened_mut(), room.as_flattened_mut());
                         for (i, (values, slope)) in tile.iter().zip(room).enumerate() {
                             let row = from + block * ACTIVATED + i;
@@ -247,8 +248,8 @@ impl Pass<'_> {
                             slopes.prefetch(row * stride + first + PANEL);
                             // SAFETY: panels and rows do not overlap.
                             unsafe {
-                                tile::put(h.part(row * h_stride + first, len), values);
-                                tile::put(slopes.part(row * stride + first, len), slope);
+                                epilogue::put(h.part(row * h_stride + first, len), values);
+                                epilogue::put(slopes.part(row * stride + first, len), slope);
                             }
                         }
                     }
@@ -267,7 +268,7 @@ impl Pass<'_> {
                     };
                     let (values, ups) = outputs.split_at_mut(wide);
                     let values = &mut values[..len];
-                    tile::add(values, &of_values);
+                    epilogue::add(values, &of_values);
                     self.activate(values, &mut slopes[..len]);
                     if len < wide {
                         // What only fills up a panel has no slope.
@@ -275,12 +276,12 @@ impl Pass<'_> {
                         slopes[wide + len..].fill(0.0);
                     }
                     let ups = &mut ups[..len];
-                    tile::add(ups, &of_ups);
+                    epilogue::add(ups, &of_ups);
                     let (gates, passes) = slopes.split_at_mut(wide);
                     passes[..len].copy_from_slice(values);
-                    tile::multiply(gates, ups);
-                    tile::multiply(values, ups);
-                    tile::put(h, values);
+                    epilogue::multiply(gates, ups);
+                    epilogue::multiply(values, ups);
+                    epilogue::put(h, values);
                 }
             },
         );
@@ -297,7 +298,7 @@ impl Pass<'_> {
         );
         let logits = Disjoint::new(&mut out);
         let matrix = self.parameters.matrix(weight, 0);
-        multiply(
+        gemm(
             self.device,
             Rows::Plain(self.input(B::N.here(), true)),
             self.chunk.len(),
@@ -307,7 +308,7 @@ impl Pass<'_> {
                 let len = PANEL.min(width - first);
                 for (i, outputs) in tile.iter().enumerate() {
                     // SAFETY: panels and rows do not overlap.
-                    tile::put(
+                    epilogue::put(
                         unsafe { logits.part((from + i) * stride + first, len) },
                         outputs,
                     );
@@ -340,7 +341,7 @@ impl Pass<'_> {
         match into {
             Into::Store(_) => {
                 let width = self.buffers.width(to.name);
-                multiply(
+                gemm(
                     self.device,
                     Rows::Plain(dy),
                     rows,
@@ -352,7 +353,7 @@ impl Pass<'_> {
                             let start = (first_row + from + i) * stride + first;
                             out.prefetch(start + PANEL);
                             // SAFETY: panels and rows do not overlap.
-                            tile::put(unsafe { out.part(start, len) }, outputs);
+                            epilogue::put(unsafe { out.part(start, len) }, outputs);
                         }
                     },
                 );
@@ -365,7 +366,7 @@ impl Pass<'_> {
                     true => (PANEL / 2, 2, hidden.next_multiple_of(PANEL / 2)),
                     false => (PANEL, 1, hidden),
                 };
-                multiply(
+                gemm(
                     self.device,
                     Rows::Plain(dy),
                     rows,
@@ -386,7 +387,7 @@ impl Pass<'_> {
                                     let start = (from + i) * stride + at;
                                     // SAFETY: panels and rows do not overlap, nor do the places of their pieces.
                                     let out = unsafe { out.part(start, len) };
-                                    tile::put_product(out, dh, &slopes[start..]);
+                                    epilogue::put_product(out, dh, &slopes[start..]);
                                 }
                             }
                         }
@@ -436,12 +437,12 @@ impl Pass<'_> {
         let groups = (2 * self.device.pool.threads()).div_ceil(parts);
         let group = place.panels().div_ceil(groups);
         let groups = place.panels().div_ceil(group);
-        let desks = &self.device.desks;
+        let thread_scratch = &self.device.thread_scratch;
         self.device.pool.run(groups * parts, &|task, thread| {
             let (part, from) = (task % parts, task % parts * share);
             let columns = share.min(place.columns - from);
             let panels = task / parts * group..((task / parts + 1) * group).min(place.panels());
-            let mut desk = Desk::of(desks, thread);
+            let mut desk = ThreadScratch::of(thread_scratch, thread);
             let (x_room, dy_room) = desk.rounded.split_at_mut(ROUNDED - ROWS * PANEL);
             for row in (0..rows).step_by(ROWS) {
                 let depth = ROWS.min(rows - row);

@@ -33,7 +33,7 @@ use crate::engine::{
 };
 use crate::weights::Weights;
 
-pub(super) use attention::AttentionDesk;
+pub(super) use attention::AttentionScratch;
 use buffers::Buffers;
 pub(super) use linear::ROUNDED;
 use parameters::Parameters;

@@ -7,11 +7,11 @@
 use gpt_plan::{Plan, TensorId, TensorKind};
 
 use crate::Error;
+use crate::cpu::gemm::{Panels, Part, piece};
 use crate::cpu::memory::{Arena, Floats};
-use crate::cpu::multiply::{Panels, Part, piece};
 use crate::cpu::pack::{Order, row_of};
 use crate::cpu::pool::Pool;
-use crate::cpu::simd::{BrainPair, Kernels, PANEL, Rounding, Strided, prefetch_all};
+use crate::cpu::simd::{Bf16Pair, Kernels, PANEL, Rounding, Strided, prefetch_all};
 use crate::engine::State;
 use crate::weights::{Weights, format};
 
@@ -260,7 +260,7 @@ impl Panels for Forward<'_> {
             return Part::Plain(stands);
         }
         if kernels.has_pairs() {
-            let pairs: &mut [BrainPair] = bytemuck::cast_slice_mut(room);
+            let pairs: &mut [Bf16Pair] = bytemuck::cast_slice_mut(room);
             pair_steps(kernels, stands, to - from, pairs);
             return Part::Pairs(pairs);
         }
@@ -359,7 +359,7 @@ impl Turned<'_> {
 }
 
 /// `depth` steps of a panel rounded to bf16, two steps a pair.
-fn pair_steps(kernels: &Kernels, steps: &[f32], depth: usize, pairs: &mut [BrainPair]) {
+fn pair_steps(kernels: &Kernels, steps: &[f32], depth: usize, pairs: &mut [Bf16Pair]) {
     let steps = Strided {
         data: steps,
         stride: PANEL,

@@ -1,6 +1,6 @@
 //! A run on disk, so that it goes on where it was, bit for bit, whatever happened to it.
 //!
-//! A checkpoint is a folder, `checkpoint-500` for one of step 500: the parameters under the names of Hugging Face (`model.safetensors`, which loads like any
+//! A checkpoint is a folder, `checkpoint-500` for one of step 500: the parameters under the names of Hugging ModelVtable (`model.safetensors`, which loads like any
 //! model), AdamW's two moments (`moments.safetensors`), and `state.json` with the step, the settings, in f16 the loss scale, and what the caller adds. The folder is
 //! written under another name, synced, and renamed, so that it is there as a whole or not at all; only then are older ones removed. There is
 //! nothing else to a run: masks and data are functions of seeds and the step.
@@ -22,8 +22,8 @@ use super::{Trainer, TrainerSettings};
 use crate::cpu::Gpt;
 use crate::device::Device;
 use crate::engine::State as Held;
-use crate::face::Face;
-use crate::model::Any;
+use crate::model::Untyped;
+use crate::vtable::ModelVtable;
 use crate::weights::{self, Mapped};
 use crate::{Error, files};
 
@@ -139,11 +139,11 @@ impl<M: Gpt> Trainer<M> {
         saved: &Saved,
         settings: TrainerSettings,
     ) -> Result<Self, Error> {
-        Trainer::resume_face(Face::of::<M>(), device, saved, settings)
+        Trainer::resume_face(ModelVtable::of::<M>(), device, saved, settings)
     }
 }
 
-impl Trainer<Any> {
+impl Trainer<Untyped> {
     /// As [`resume`](Trainer::resume), of a model whose plan was made at run time.
     pub fn resume_plan(
         plan: &'static Plan,
@@ -151,13 +151,13 @@ impl Trainer<Any> {
         saved: &Saved,
         settings: TrainerSettings,
     ) -> Result<Self, Error> {
-        Trainer::resume_face(Face::of_plan(plan), device, saved, settings)
+        Trainer::resume_face(ModelVtable::of_plan(plan), device, saved, settings)
     }
 }
 
 impl<M> Trainer<M> {
     fn resume_face(
-        face: Face,
+        face: ModelVtable,
         device: &Device,
         saved: &Saved,
         settings: TrainerSettings,

@@ -11,15 +11,15 @@ use crate::Error;
 use crate::cpu::Gpt;
 use crate::device::Device;
 use crate::engine::{EngineTrainer, Learn, Precision, TrainProfile, TrainerOptions, Update};
-use crate::face::Face;
-use crate::model::{Any, Model};
+use crate::model::{Model, Untyped};
 use crate::text::Tokenizer;
+use crate::vtable::ModelVtable;
 use crate::weights::{Weights, mix};
 
 /// A model that learns. Everything a step needs is allocated when it is created.
-pub struct Trainer<M = Any> {
+pub struct Trainer<M = Untyped> {
     pub(super) engine: Box<dyn EngineTrainer>,
-    pub(super) face: Face,
+    pub(super) face: ModelVtable,
     pub(super) settings: TrainerSettings,
     /// Steps that were made.
     pub(super) steps: u64,
@@ -41,11 +41,11 @@ impl<M: Gpt> Trainer<M> {
         weights: &dyn Weights,
         settings: impl Into<TrainerSettings>,
     ) -> Result<Self, Error> {
-        Trainer::with_face(Face::of::<M>(), device, weights, settings.into())
+        Trainer::with_face(ModelVtable::of::<M>(), device, weights, settings.into())
     }
 }
 
-impl Trainer<Any> {
+impl Trainer<Untyped> {
     /// A trainer of a model whose plan was made at run time.
     pub fn from_plan(
         plan: &'static Plan,
@@ -53,13 +53,13 @@ impl Trainer<Any> {
         weights: &dyn Weights,
         settings: impl Into<TrainerSettings>,
     ) -> Result<Self, Error> {
-        Trainer::with_face(Face::of_plan(plan), device, weights, settings.into())
+        Trainer::with_face(ModelVtable::of_plan(plan), device, weights, settings.into())
     }
 }
 
 impl<M> Trainer<M> {
     pub(crate) fn with_face(
-        face: Face,
+        face: ModelVtable,
         device: &Device,
         weights: &dyn Weights,
         settings: TrainerSettings,
@@ -93,7 +93,7 @@ impl<M> Trainer<M> {
     }
 
     /// The same trainer without its brand, for code that serves many models.
-    pub fn erase(self) -> Trainer<Any> {
+    pub fn erase(self) -> Trainer<Untyped> {
         Trainer {
             engine: self.engine,
             face: self.face,

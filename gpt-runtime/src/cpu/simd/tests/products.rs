@@ -3,8 +3,8 @@
 use gpt_plan::Format;
 
 use super::{close, each, noise};
-use crate::cpu::simd::door::{Cell, Strided, StridedMut};
-use crate::cpu::simd::product::{Brain, BrainPair, Half};
+use crate::cpu::simd::checked::{Cell, Strided, StridedMut};
+use crate::cpu::simd::product::{Bf16, Bf16Pair, Half};
 use crate::cpu::simd::*;
 
 #[test]
@@ -162,12 +162,12 @@ fn products_of_pairs() {
                 products.sum()
             };
             let pairs = depth.div_ceil(2);
-            let mut paired = vec![BrainPair(u32::MAX); rows * pairs + 1];
+            let mut paired = vec![Bf16Pair(u32::MAX); rows * pairs + 1];
             let input = Strided { data: &x, stride };
             kernels.pair_columns(input, [rows, depth], &mut paired[..rows * pairs]);
             assert_eq!(paired[rows * pairs].0, u32::MAX, "wrote beyond the rows");
             let (data, values) = panel(kernels, Format::Bf16, depth);
-            let data: &[BrainPair] = &bytemuck::cast_slice(&data)[..pairs * PANEL];
+            let data: &[Bf16Pair] = &bytemuck::cast_slice(&data)[..pairs * PANEL];
             let mut many = vec![f32::NAN; rows * PANEL];
             for add in [false, true] {
                 let input = Strided {
@@ -195,8 +195,8 @@ fn products_of_pairs() {
             }
             // `rows` rows of `depth` columns: each column is a row of the product, rows are its depth.
             let dy = noise(rows * PANEL, 8);
-            let mut columns = vec![BrainPair(u32::MAX); rows.div_ceil(2) * depth];
-            let mut panel = vec![BrainPair(u32::MAX); rows.div_ceil(2) * PANEL];
+            let mut columns = vec![Bf16Pair(u32::MAX); rows.div_ceil(2) * depth];
+            let mut panel = vec![Bf16Pair(u32::MAX); rows.div_ceil(2) * PANEL];
             kernels.pair_rows(input, [rows, depth], &mut columns);
             let of_dy = Strided {
                 data: &dy,
@@ -284,7 +284,7 @@ fn products_with_panels_of_a_rounded_cache() {
     each(|kernels| {
         check::<f32>(kernels, |x| x);
         check::<Half>(kernels, |x| half::f16::from_f32(x).to_f32());
-        check::<Brain>(kernels, |x| half::bf16::from_f32(x).to_f32());
+        check::<Bf16>(kernels, |x| half::bf16::from_f32(x).to_f32());
         // What overflows, what is not a number, and ties.
         let odd = [
             f32::NAN,
@@ -297,8 +297,8 @@ fn products_with_panels_of_a_rounded_cache() {
         ];
         let mut out = [Half::default(); 7];
         Half::narrow(kernels, &odd, &mut out);
-        let mut brains = [Brain::default(); 7];
-        Brain::narrow(kernels, &odd, &mut brains);
+        let mut brains = [Bf16::default(); 7];
+        Bf16::narrow(kernels, &odd, &mut brains);
         for (i, x) in odd.into_iter().enumerate().skip(1) {
             assert_eq!(out[i].0, half::f16::from_f32(x).to_bits(), "{x}");
             assert_eq!(brains[i].0, half::bf16::from_f32(x).to_bits(), "{x}");

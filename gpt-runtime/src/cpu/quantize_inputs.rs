@@ -2,9 +2,9 @@
 //! processor has instructions for them. They are rounded once, whatever the number of panels that they meet.
 
 use super::device::CpuDevice;
-use super::multiply::Rows;
+use super::gemm::Rows;
 use super::pool::Disjoint;
-use super::simd::{BLOCK, BrainPair, Integers, IntegersMut, Kernels, Rounding, Strided};
+use super::simd::{BLOCK, Bf16Pair, Integers, IntegersMut, Kernels, Rounding, Strided};
 
 /// Rows of a task.
 const ROWS: usize = 8;
@@ -67,7 +67,7 @@ impl Rounded {
         x: &[f32],
         rows: usize,
         width: usize,
-    ) -> Strided<'_, BrainPair> {
+    ) -> Strided<'_, Bf16Pair> {
         let stride = width.div_ceil(2);
         let bits = Disjoint::new(&mut self.bits);
         each_group(device, rows, &|kernels, row| {

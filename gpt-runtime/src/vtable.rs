@@ -18,16 +18,16 @@ type OnCpu = fn(Arc<CpuDevice>, &'static Plan, &dyn Weights) -> Result<Box<dyn E
 
 /// A model's plan, and what was written for it.
 #[derive(Clone, Copy)]
-pub struct Face {
+pub struct ModelVtable {
     pub plan: &'static Plan,
     on_cpu: OnCpu,
     activate: Option<Activate>,
 }
 
-impl Face {
+impl ModelVtable {
     /// Of a model that was declared.
-    pub fn of<M: Gpt>() -> Face {
-        Face {
+    pub fn of<M: Gpt>() -> ModelVtable {
+        ModelVtable {
             plan: M::plan(),
             on_cpu: |device, _, weights| Ok(Box::new(TypedCpuModel::<M>::new(device, weights)?)),
             activate: Some(M::activate),
@@ -35,8 +35,8 @@ impl Face {
     }
 
     /// Of a plan that was made at run time: engines walk it as data.
-    pub fn of_plan(plan: &'static Plan) -> Face {
-        Face {
+    pub fn of_plan(plan: &'static Plan) -> ModelVtable {
+        ModelVtable {
             plan,
             on_cpu: |device, plan, weights| Ok(Box::new(CpuModel::new(device, plan, weights)?)),
             activate: None,

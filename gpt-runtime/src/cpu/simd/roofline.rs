@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use super::dots::Dots;
+use super::int_dot::IntDot;
 use super::vector::{Pairs, Vector};
 use super::{AHEAD, prefetch_later};
 
@@ -87,12 +87,12 @@ pub unsafe fn calculate_pairs<V: Pairs>(turns: usize) -> f32 {
     }
 }
 
-/// As [`calculate`] with products of integers, [`Dots::GROUP`] of them in each lane.
+/// As [`calculate`] with products of integers, [`IntDot::GROUP`] of them in each lane.
 ///
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
-pub unsafe fn calculate_dots<D: Dots>(turns: usize) -> f32 {
+pub unsafe fn calculate_dots<D: IntDot>(turns: usize) -> f32 {
     // SAFETY: the numbers are as many as a group has at most.
     unsafe {
         let numbers = black_box([1u8; 64]);

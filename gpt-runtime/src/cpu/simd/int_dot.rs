@@ -10,7 +10,7 @@ use super::vector::Vector;
 /// # Safety
 /// As [`Vector`]: every method may be called only where the processor has the features that the implementation is named after, with pointers that are
 /// valid for a whole register of their element.
-pub unsafe trait Dots {
+pub unsafe trait IntDot {
     type V: Vector;
     /// An input.
     type Quant: Copy;

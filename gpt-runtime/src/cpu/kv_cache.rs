@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 use bytemuck::{cast_slice, cast_slice_mut};
 
 use super::memory::{Arena, Block};
-use super::simd::{Brain, Cell, Half, Kernels, PANEL};
+use super::simd::{Bf16, Cell, Half, Kernels, PANEL};
 use crate::Error;
 use crate::engine::CacheFormat;
 
@@ -40,7 +40,7 @@ pub struct Shape {
 pub enum Cells {
     F32(Pairs<f32>),
     F16(Pairs<Half>),
-    Bf16(Pairs<Brain>),
+    Bf16(Pairs<Bf16>),
 }
 
 /// The keys and values of a cache: for each part `[kv_heads][panels][head_dim][32 positions]` of keys, then `[kv_heads][positions][padded]` of values.

@@ -11,9 +11,10 @@ use gpt_plan::Format;
 
 use super::device::CpuDevice;
 use super::simd::{
-    Ask, BLOCK, BrainPair, Factor, Integers, Kernels, PANEL, Rounding, Strided, StridedMut, Wide,
+    BLOCK, Bf16Pair, Factor, Integers, Kernels, PANEL, Prefetch, Rounding, Strided, StridedMut,
+    Wide,
 };
-use super::train::{AttentionDesk, ROUNDED};
+use super::train::{AttentionScratch, ROUNDED};
 
 /// Steps of depth of a part of a panel: 64 KiB in f32. Sums are taken in pieces of this length, which keeps their rounding errors
 /// small. A multiple of 32.
@@ -73,7 +74,7 @@ pub enum Part<'a> {
     /// `[depth][32]`.
     Plain(&'a [f32]),
     /// `[depth / 2][32]`, the last pair filled up with zeros.
-    Pairs(&'a [BrainPair]),
+    Pairs(&'a [Bf16Pair]),
     /// Blocks as they are stored, and what [`Kernels::widen`] made of them.
     Integers(Format, &'a [u8], Wide<'a>),
 }
@@ -83,12 +84,12 @@ pub enum Part<'a> {
 pub enum Rows<'a> {
     /// As they are. If they have to be rounded, that is done block by block.
     Plain(Strided<'a>),
-    Pairs(Strided<'a, BrainPair>),
+    Pairs(Strided<'a, Bf16Pair>),
     Integers(Integers<'a>),
 }
 
 /// What a thread works on.
-pub struct Desk {
+pub struct ThreadScratch {
     /// Outputs: `[DEEP_PANELS][DEEP_ROWS][32]` at most.
     tile: Vec<f32>,
     /// Parts of panels, as they are multiplied.
@@ -96,22 +97,25 @@ pub struct Desk {
     /// `[ROWS][DEPTH]`: inputs rounded to bf16. Gradients of weights round both of their operands here.
     pub rounded: Vec<f32>,
     /// What attention in training works on.
-    pub attention: AttentionDesk,
+    pub attention: AttentionScratch,
 }
 
-impl Desk {
-    pub fn new() -> Mutex<Desk> {
-        Mutex::new(Desk {
+impl ThreadScratch {
+    pub fn new() -> Mutex<ThreadScratch> {
+        Mutex::new(ThreadScratch {
             tile: vec![0.0; DEEP_PANELS * DEEP_ROWS * PANEL],
             room: vec![0.0; DEEP_GROUP / size_of::<f32>()],
             rounded: vec![0.0; ROUNDED.max(ROWS * DEPTH)],
-            attention: AttentionDesk::new(),
+            attention: AttentionScratch::new(),
         })
     }
 
     /// The desk of a thread, which no one else asks for.
-    pub fn of(desks: &[Mutex<Desk>], thread: usize) -> MutexGuard<'_, Desk> {
-        desks[thread]
+    pub fn of(
+        thread_scratch: &[Mutex<ThreadScratch>],
+        thread: usize,
+    ) -> MutexGuard<'_, ThreadScratch> {
+        thread_scratch[thread]
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -188,7 +192,7 @@ impl Tasks {
 }
 
 /// `finish` gets `panels · input` for each of the rows, tile by tile, from many threads.
-pub fn multiply(
+pub fn gemm(
     device: &CpuDevice,
     input: Rows<'_>,
     rows: usize,
@@ -206,8 +210,8 @@ pub fn multiply(
             let panels = first..(first + tasks.group).min(tasks.panels);
             let first_row = share * tasks.share;
             let rows = first_row..(first_row + tasks.share).min(tasks.rows);
-            let mut desk = Desk::of(&device.desks, thread);
-            let Desk {
+            let mut desk = ThreadScratch::of(&device.thread_scratch, thread);
+            let ThreadScratch {
                 tile,
                 room,
                 rounded,
@@ -285,7 +289,7 @@ impl<'a> Rows<'a> {
             other => return other,
         };
         if kernels.has_pairs() {
-            let pairs: &mut [BrainPair] = bytemuck::cast_slice_mut(room);
+            let pairs: &mut [Bf16Pair] = bytemuck::cast_slice_mut(room);
             kernels.pair_columns(plain, [rows, depth], pairs);
             return Rows::Pairs(Strided {
                 data: pairs,
@@ -365,7 +369,7 @@ fn product_of<E: Factor>(
             data: tile,
             stride: PANEL,
         };
-        let ask = Ask {
+        let ask = Prefetch {
             ahead: 0,
             soon: soon([start / near, depth.div_ceil(near)]),
         };

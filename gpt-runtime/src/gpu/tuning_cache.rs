@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use gpt_plan::{Features, Kernel};
 use serde::{Deserialize, Serialize};
 
-use super::cache;
+use super::pipeline_cache;
 use crate::{Error, files};
 
 /// What the file has to say, so that a later one may say something else.
@@ -53,12 +53,12 @@ impl Tuned {
 
     /// What was kept for `adapter`, in the user's folder.
     pub fn open(adapter: &wgpu::AdapterInfo) -> Tuned {
-        let folder = cache::folder(|name| std::env::var_os(name));
+        let folder = pipeline_cache::folder(|name| std::env::var_os(name));
         Tuned::open_in(folder.as_deref(), adapter)
     }
 
     pub(super) fn open_in(folder: Option<&Path>, adapter: &wgpu::AdapterInfo) -> Tuned {
-        let driver = cache::driver(adapter);
+        let driver = pipeline_cache::driver(adapter);
         let path = folder.map(|folder| folder.join(format!("tuned_{driver:016x}.json")));
         let kept = path.as_deref().and_then(read);
         Tuned {
@@ -145,7 +145,7 @@ fn read(path: &Path) -> Option<HashMap<u64, (String, Features)>> {
 fn checksum(kernel: &Kernel) -> u64 {
     let parts = kernel.parts.iter().map(|part| part.text);
     let texts = std::iter::once(&*kernel.header).chain(parts);
-    cache::checksum(texts.flat_map(str::bytes))
+    pipeline_cache::checksum(texts.flat_map(str::bytes))
 }
 
 #[cfg(test)]

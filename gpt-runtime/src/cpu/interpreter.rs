@@ -5,8 +5,8 @@ use std::sync::Arc;
 use gpt_plan::{BufferId, Op, Plan, Step, TensorId, TensorKind};
 
 use super::activation::Apply;
-use super::cache::Cache;
 use super::device::CpuDevice;
+use super::kv_cache::Cache;
 use super::memory::Arena;
 use super::pack::{Order, Packed};
 use super::parameters::{NormParameters, Projection, Reader};

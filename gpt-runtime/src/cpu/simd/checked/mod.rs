@@ -11,7 +11,7 @@ use gpt_plan::Format;
 pub use integer::{Integers, IntegersMut, Wide};
 
 use super::Kernels;
-use super::product::{Brain, BrainPair, Half, Product};
+use super::product::{Bf16, Bf16Pair, Half, Product};
 use super::vector::PANEL;
 
 /// A strided matrix that is read: row `i` begins at `i * stride`.
@@ -29,7 +29,7 @@ pub struct StridedMut<'a> {
 
 /// What memory is asked for while a product is made.
 #[derive(Clone, Copy, Default)]
-pub struct Ask<'a> {
+pub struct Prefetch<'a> {
     /// If rows are few: for each element of the panel, the one that is as far ahead of it. 0 for none.
     pub ahead: usize,
     /// Bytes that another product will read.
@@ -60,10 +60,10 @@ impl Factor for f32 {
     }
 }
 
-impl Factor for BrainPair {
-    type Input = BrainPair;
+impl Factor for Bf16Pair {
+    type Input = Bf16Pair;
 
-    fn product(kernels: &Kernels) -> Option<ProductOf<BrainPair>> {
+    fn product(kernels: &Kernels) -> Option<ProductOf<Bf16Pair>> {
         kernels.pairs.map(|pairs| pairs.product)
     }
 }
@@ -104,7 +104,7 @@ macro_rules! narrow_cell {
 }
 
 narrow_cell!(Half, half::f16, product_f16, narrow_f16);
-narrow_cell!(Brain, half::bf16, product_bf16, narrow_bf16);
+narrow_cell!(Bf16, half::bf16, product_bf16, narrow_bf16);
 
 impl Kernels {
     /// `output[i] (+)= input[i] · panel` for `rows` rows; `input[i]` has `depth` elements, `panel` is `[depth][32]` with its own stride,
@@ -118,7 +118,7 @@ impl Kernels {
         output: StridedMut<'_>,
         add: bool,
     ) {
-        self.product_asking(rows, depth, input, panel, output, add, Ask::default());
+        self.product_asking(rows, depth, input, panel, output, add, Prefetch::default());
     }
 
     /// As [`product`](Self::product); meanwhile memory is asked for what later ones will read.
@@ -131,7 +131,7 @@ impl Kernels {
         panel: Strided<'_, E>,
         output: StridedMut<'_>,
         add: bool,
-        ask: Ask<'_>,
+        ask: Prefetch<'_>,
     ) {
         if rows == 0 {
             return;
@@ -169,7 +169,7 @@ impl Kernels {
             panel,
             output,
             add,
-            Ask::default(),
+            Prefetch::default(),
         );
     }
 
@@ -184,7 +184,7 @@ impl Kernels {
         panel: Strided<'_, E>,
         output: StridedMut<'_>,
         add: bool,
-        ask: Ask<'_>,
+        ask: Prefetch<'_>,
     ) {
         assert!(
             depth == 0 || (depth - 1) * panel.stride + PANEL <= panel.data.len(),
@@ -232,7 +232,7 @@ impl Kernels {
     ///
     /// # Panics
     /// If the set does not [multiply pairs](Self::has_pairs).
-    pub fn gemv_pairs(&self, input: &[BrainPair], panel: &[BrainPair], output: &mut [f32; PANEL]) {
+    pub fn gemv_pairs(&self, input: &[Bf16Pair], panel: &[Bf16Pair], output: &mut [f32; PANEL]) {
         let pairs = self.pairs.as_ref().expect("a set that multiplies pairs");
         let depth = input.len();
         assert_eq!(panel.len(), depth * PANEL, "panel of a row's product");
@@ -244,12 +244,7 @@ impl Kernels {
     ///
     /// # Panics
     /// As [`gemv_pairs`](Self::gemv_pairs).
-    pub fn pair_columns(
-        &self,
-        from: Strided<'_>,
-        [rows, width]: [usize; 2],
-        out: &mut [BrainPair],
-    ) {
+    pub fn pair_columns(&self, from: Strided<'_>, [rows, width]: [usize; 2], out: &mut [Bf16Pair]) {
         let pairs = self.pairs.as_ref().expect("a set that multiplies pairs");
         let out = out.chunks_exact_mut(width.div_ceil(2)).take(rows);
         for (row, out) in out.enumerate() {
@@ -262,7 +257,7 @@ impl Kernels {
     ///
     /// # Panics
     /// As [`gemv_pairs`](Self::gemv_pairs).
-    pub fn pair_rows(&self, from: Strided<'_>, [rows, width]: [usize; 2], out: &mut [BrainPair]) {
+    pub fn pair_rows(&self, from: Strided<'_>, [rows, width]: [usize; 2], out: &mut [Bf16Pair]) {
         let pairs = self.pairs.as_ref().expect("a set that multiplies pairs");
         if rows == 0 {
             return;

@@ -7,7 +7,7 @@ use gpt_plan::Format;
 
 use super::integer::{self, BLOCK};
 use super::learn::{self, AdamStep};
-use super::product::{self, Brain, BrainPair, Half};
+use super::product::{self, Bf16, Bf16Pair, Half};
 use super::rows;
 use super::{Integers, Isa, PANEL, Wide};
 
@@ -106,8 +106,8 @@ pub fn gemv<const DEPTH: usize>(
 /// As `product`, and if the set does not multiply pairs.
 pub fn gemv_pairs<const DEPTH: usize>(
     isa: Isa,
-    input: &[BrainPair],
-    panel: &[BrainPair],
+    input: &[Bf16Pair],
+    panel: &[Bf16Pair],
     output: &mut [f32; PANEL],
 ) {
     assert!(
@@ -279,9 +279,9 @@ macro_rules! known {
             }
 
             $(#[$feature])?
-            pub unsafe fn gemv_bf16<const D: usize>(x: *const f32, panel: *const Brain, out: *mut f32) {
+            pub unsafe fn gemv_bf16<const D: usize>(x: *const f32, panel: *const Bf16, out: *mut f32) {
                 // SAFETY: see above.
-                unsafe { product::gemv::<V, Brain, $wide, $unroll>(x, D, panel, out) }
+                unsafe { product::gemv::<V, Bf16, $wide, $unroll>(x, D, panel, out) }
             }
 
             $(#[$feature])?
@@ -349,17 +349,13 @@ macro_rules! known_integers {
 /// And the row of pairs. SAFETY likewise.
 #[cfg(target_arch = "x86_64")]
 mod pairs {
-    use super::product::{self, BrainPair};
+    use super::product::{self, Bf16Pair};
     use crate::cpu::simd::x86::Avx512 as V;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    pub unsafe fn gemv<const D: usize>(
-        x: *const BrainPair,
-        panel: *const BrainPair,
-        out: *mut f32,
-    ) {
+    pub unsafe fn gemv<const D: usize>(x: *const Bf16Pair, panel: *const Bf16Pair, out: *mut f32) {
         // SAFETY: see above.
-        unsafe { product::gemv::<V, BrainPair, 2, 4>(x, D, panel, out) }
+        unsafe { product::gemv::<V, Bf16Pair, 2, 4>(x, D, panel, out) }
     }
 }
 
