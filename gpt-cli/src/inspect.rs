@@ -2,8 +2,8 @@
 
 use clap::Args;
 use gpt_runtime::plan::{
-    ATTENTION_PART, ChoiceOp, Format, Kernel, Mlp, Norm, Phase, Plan, Positions, Recompute, Rows,
-    SPLIT_FROM, Spec, TrainShape,
+    ATTENTION_PART, ChoiceOp, Format, Kernel, Mlp, Norm, Phase, Plan, Positions, Recompute,
+    RowCount, SPLIT_FROM, Spec, TrainShape,
 };
 use serde_json::{Value, json};
 
@@ -138,7 +138,7 @@ fn train_json(plan: &Plan, shape: &TrainShape) -> Value {
     Value::Object(parts.into_iter().chain([total]).collect())
 }
 
-fn as_json(plan: &Plan, shape: &TrainShape) -> Value {
+fn as_json(plan: &'static Plan, shape: &TrainShape) -> Value {
     let tensors: Vec<Value> = plan
         .tensors
         .iter()
@@ -235,9 +235,9 @@ fn weight_bytes(plan: &Plan, format: Format) -> u64 {
 
 fn activation_bytes(plan: &Plan) -> u64 {
     let rows = |rows| match rows {
-        Rows::Chunk => CHUNK.min(u64::from(plan.spec.context)),
-        Rows::Wanted | Rows::One => 1,
-        Rows::Capacity | Rows::Parts => 0,
+        RowCount::Chunk => CHUNK.min(u64::from(plan.spec.context)),
+        RowCount::Requested | RowCount::One => 1,
+        _ => 0,
     };
     plan.buffers
         .iter()
@@ -290,18 +290,17 @@ fn steps_json(dispatches: &[Dispatch]) -> Vec<Value> {
 }
 
 /// The steps of a phase, with their kernels for weights in f32 (or the first format that has one).
-fn dispatches(plan: &Plan, phase: Phase) -> Vec<Dispatch> {
+fn dispatches(plan: &'static Plan, phase: Phase) -> Vec<Dispatch> {
     let mut dispatches = Vec::new();
     for section in plan.sections.iter() {
-        let times = section.layers.map_or(1, |(from, to)| to - from);
+        let times = section.repeat.count();
         for step in section.steps.iter() {
-            let choice = step.kernel(phase);
-            let index = Format::ALL.iter().map(|f| choice.of(*f));
+            let index = Format::ALL.iter().map(|f| step.kernel(phase, *f));
             let kernel = index
                 .filter_map(|i| plan.kernels.get(usize::from(i)))
                 .next();
             let kernel = kernel.expect("every step has a kernel in some format");
-            dispatches.push(Dispatch::new(times, step.name, kernel));
+            dispatches.push(Dispatch::new(times, &step.name, kernel));
         }
     }
     dispatches

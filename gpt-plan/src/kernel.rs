@@ -1,9 +1,11 @@
 //! Kernels: WGSL written for one model, and the formats of the matrices they read.
 
+use serde::Serialize;
+
 use crate::{List, Str};
 
 /// How a matrix is stored, in a file (after conversion) and in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Format {
     F32,
     /// IEEE half precision.
@@ -62,7 +64,7 @@ impl Format {
 }
 
 /// The two ways a forward pass is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// One token.
     Decode,
@@ -71,13 +73,14 @@ pub enum Phase {
 }
 
 /// One compute shader, written for this model: the plain one, for every adapter; see [`Kernel::variant`] for others.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Kernel {
     /// Unique in the plan: `qkv_decode_f32`.
     pub name: Str,
     /// What the compiler wrote: sizes, aliases, the activation. It replaces the example parameters of every part.
     pub header: Str,
     /// The files of `gpt-shaders` that follow it.
+    #[serde(serialize_with = "sources")]
     pub parts: List<&'static gpt_shaders::Source>,
     /// Invocations of a workgroup, for `gpt inspect`; the WGSL holds the same literals.
     pub workgroup: u32,
@@ -87,6 +90,20 @@ pub struct Kernel {
     pub groups: u32,
     /// Strips of the matrix that they share, where a file says how many each has ([`Kernel::strips_file`]); 0 else.
     pub strips: u32,
+}
+
+fn sources<S: serde::Serializer>(
+    parts: &List<&'static gpt_shaders::Source>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    struct Constant(&'static gpt_shaders::Source);
+    impl Serialize for Constant {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let constant = String::leak(self.0.constant());
+            serializer.serialize_unit_variant("Source", 0, constant)
+        }
+    }
+    serializer.collect_seq(parts.iter().map(|part| Constant(part)))
 }
 
 impl Kernel {

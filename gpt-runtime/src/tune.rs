@@ -279,13 +279,13 @@ impl Reader {
         self.session.truncate(0);
         let profile = self.session.profile(&some_tokens(&plan.spec, rows))?;
         let mut taken = vec![None; plan.kernels.len()];
-        for ((_, step), time) in plan.walk().zip(&profile.steps) {
+        for ((_, step), time) in plan.steps().zip(&profile.steps) {
             let format = if step.matrix().is_some() {
                 self.format
             } else {
                 Format::F32
             };
-            let kernel = usize::from(step.kernel(phase).of(format));
+            let kernel = usize::from(step.kernel(phase, format));
             *taken[kernel].get_or_insert(0.0) += time.seconds;
         }
         self.rival.add(taken);

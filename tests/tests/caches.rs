@@ -44,7 +44,7 @@ impl Case {
             .values;
         let device = Arc::new(CpuDevice::new(Some(threads)).unwrap());
         let case = Case {
-            model: CpuModel::new(device, plan, &weights).unwrap(),
+            model: CpuModel::new(device, plan, None, &weights).unwrap(),
             vocab: spec.vocab as usize,
             all,
         };

@@ -1,10 +1,11 @@
-//! What the macro makes of two dozen specs: the plan of the library, and a typed face that computes what the walker does.
+//! Two dozen specs compiled by the macro: their plans equal those of the library, and their compiled
+//! activations compute what the plan's formulas do.
 
 use std::sync::Arc;
 
 use gpt_plan::{Format, Spec};
 use gpt_runtime::Gpt;
-use gpt_runtime::cpu::{CpuDevice, CpuModel, TypedCpuModel};
+use gpt_runtime::cpu::{CpuDevice, CpuModel};
 use gpt_runtime::engine::{CacheFormat, EngineModel, SessionOptions};
 use gpt_tests::lively::Lively;
 use gpt_tests::{for_each_model, specs, tokens};
@@ -29,14 +30,15 @@ fn a_compiled_plan_is_the_plan_made_at_run_time() {
 }
 
 #[test]
-fn the_typed_face_computes_what_the_walker_computes() {
+fn a_compiled_activation_computes_what_its_formula_does() {
     fn check<M: Gpt>(name: &str) {
         let plan = M::plan();
         let device = Arc::new(CpuDevice::new(Some(2)).unwrap());
         for format in [Format::F32, Format::Q8] {
             let weights = Lively::new(plan, 9, format);
-            let typed = TypedCpuModel::<M>::new(device.clone(), &weights).unwrap();
-            let walked = CpuModel::new(device.clone(), plan, &weights).unwrap();
+            let compiled =
+                CpuModel::new(device.clone(), plan, Some(M::activation), &weights).unwrap();
+            let evaluated = CpuModel::new(device.clone(), plan, None, &weights).unwrap();
             let tokens = tokens(plan.spec.vocab, plan.spec.context.min(9) as usize);
             let options = SessionOptions {
                 capacity: plan.spec.context,
@@ -47,7 +49,7 @@ fn the_typed_face_computes_what_the_walker_computes() {
             let trace = |model: &dyn EngineModel| {
                 model.session(options).unwrap().trace(&tokens, 0).unwrap()
             };
-            let (typed, walked) = (trace(&typed), trace(&walked));
+            let (typed, walked) = (trace(&compiled), trace(&evaluated));
             assert_eq!(typed.len(), walked.len());
             for (a, b) in typed.iter().zip(&walked) {
                 let close = a

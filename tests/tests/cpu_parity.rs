@@ -13,7 +13,14 @@ fn check(name: &str, spec: &Spec, format: Format, isa: Isa) {
         name,
         spec,
         format,
-        &|plan, weights| Ok(Box::new(CpuModel::new(device.clone(), plan, weights)?)),
+        &|plan, weights| {
+            Ok(Box::new(CpuModel::new(
+                device.clone(),
+                plan,
+                None,
+                weights,
+            )?))
+        },
         parity::cpu_bound(format, isa),
     );
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gpt_plan::{BufferName, Feature, Features, Format, Plan, Recompute, Spec};
+use gpt_plan::{BufferId, Feature, Features, Format, Plan, Recompute, Spec};
 use gpt_runtime::Error;
 use gpt_runtime::engine::{EngineTrainer, Learn, Precision, State, TrainerOptions};
 use gpt_runtime::gpu::{GpuDevice, GpuTrainer};
@@ -97,7 +97,7 @@ fn matrices_in_parts_and_buffers_that_were_used() {
             let (gradients, _) = learning::expected(plan, &gpt, &[&batch]);
             check_tensors(&what, plan, &found, &gradients, BOUND);
             let spilled = trainer.spilled().unwrap();
-            assert_eq!(spilled, None::<BufferName>, "{what}: padding is not zero");
+            assert_eq!(spilled, None::<BufferId>, "{what}: padding is not zero");
         }
     }
 }

@@ -172,7 +172,7 @@ fn too_many_parts_are_refused_with_a_sentence() {
         ..specs::gpt2()
     };
     let plan = specs::plan("TooLarge", &spec);
-    let (_, embed) = plan.walk().next().unwrap();
+    let (_, embed) = plan.steps().next().unwrap();
     assert!(matches!(embed.op, Op::Embed { .. }));
     assert_eq!(embed.decode.of(Format::F32), gpt_plan::NO_KERNEL);
     assert_ne!(embed.decode.of(Format::Q8), gpt_plan::NO_KERNEL);

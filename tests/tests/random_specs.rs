@@ -40,7 +40,14 @@ fn the_cpu_engine() {
                 "a random spec",
                 spec,
                 format,
-                &|plan, weights| Ok(Box::new(CpuModel::new(device.clone(), plan, weights)?)),
+                &|plan, weights| {
+                    Ok(Box::new(CpuModel::new(
+                        device.clone(),
+                        plan,
+                        None,
+                        weights,
+                    )?))
+                },
                 (1000.0 * parity::cpu_bound(format, isa)).min(0.3),
             );
         }

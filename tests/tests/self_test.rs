@@ -31,7 +31,7 @@ fn a_gpu_passes() {
         let found = self_test(specs::plan(name, &spec), &device, &Format::ALL).unwrap();
         assert_eq!(found.first_off(), None, "{name}");
         let steps = specs::plan(name, &spec)
-            .walk()
+            .steps()
             .filter(|(layer, _)| *layer < 2);
         assert_eq!(
             found.checks.len(),

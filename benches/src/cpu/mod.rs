@@ -43,7 +43,7 @@ impl Model {
             tokens: tokens(plan.spec.vocab, chunk as usize),
         };
         // Whatever a step reads, another one has left.
-        let steps: Vec<&str> = plan.walk().map(|(_, step)| step.name).collect();
+        let steps: Vec<&str> = plan.steps().map(|(_, step)| &*step.name).collect();
         for position in (0..capacity).step_by(chunk as usize) {
             let rows = chunk.min(capacity - position);
             for (index, name) in steps.iter().enumerate() {
@@ -59,7 +59,7 @@ impl Model {
 
     /// The step called `name` for `rows` rows from `position` on; each call takes the next layer's, as a token does.
     pub fn step(&mut self, name: &str, rows: u32, position: u32) -> impl FnMut() + '_ {
-        let walk = self.plan.walk().enumerate();
+        let walk = self.plan.steps().enumerate();
         let indices: Vec<usize> = walk
             .filter(|(_, (_, step))| step.name == name)
             .map(|(index, _)| index)

@@ -138,18 +138,24 @@ fn runs(
     (0..reps).map(|_| run()).collect()
 }
 
-fn pass(plan: &Plan, name: &'static str, runs: &[Profile], position: usize, rows: usize) -> Pass {
+fn pass(
+    plan: &'static Plan,
+    name: &'static str,
+    runs: &[Profile],
+    position: usize,
+    rows: usize,
+) -> Pass {
     let mut steps: Vec<Step> = Vec::new();
-    for (i, (_, step)) in plan.walk().enumerate() {
+    for (i, (_, step)) in plan.steps().enumerate() {
         let seconds = runs.iter().map(|run| run.steps[i].seconds);
         let seconds = output::Spread::of(seconds.collect()).median;
         // The head makes the logits of the last row only.
-        let rows = if step.name == "head" { 1 } else { rows };
+        let rows = if step.op.is_head() { 1 } else { rows };
         let work = plan.work(step, runs[0].steps[i].format, position as u64, rows as u64);
         let known = steps.iter().position(|s| s.name == step.name);
         let at = known.unwrap_or_else(|| {
             steps.push(Step {
-                name: step.name,
+                name: &step.name,
                 times: 0,
                 seconds: 0.0,
                 work: Work::default(),

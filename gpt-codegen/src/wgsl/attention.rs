@@ -14,7 +14,7 @@ const SMALL_LANES: u32 = 64;
 const PREFILL_LANES: u32 = 64;
 
 /// The kernel of all keys.
-pub fn kernel(context: &Context<'_>) -> Kernel {
+pub fn kernel(context: &Context<'_>, mask: Mask) -> Kernel {
     let spec = context.spec;
     let (lanes, queries) = match context.phase {
         Phase::Decode => (DECODE_LANES, 1),
@@ -22,7 +22,8 @@ pub fn kernel(context: &Context<'_>) -> Kernel {
     };
     let title = context.title(&heads(spec));
     let name = format!("{}_{}", context.name, context.phase_name());
-    over(spec, name, &title, lanes, queries, &files::ATTENTION_WHOLE)
+    let reach = &files::ATTENTION_WHOLE;
+    over(spec, name, &title, mask, [lanes, queries], reach)
 }
 
 /// The kernels of attention in parts, where a token may see so many keys: that of a part, and that which puts them together.
@@ -35,7 +36,14 @@ pub fn split(model: &str, spec: &Spec) -> Option<[Kernel; 2]> {
         heads(spec)
     );
     let name = "attention_part".to_owned();
-    let part = over(spec, name, &title, DECODE_LANES, 1, &files::ATTENTION_PART);
+    let part = over(
+        spec,
+        name,
+        &title,
+        Mask::Causal,
+        [DECODE_LANES, 1],
+        &files::ATTENTION_PART,
+    );
     let mut header = Header::new(&format!("{model}: what attention's parts gathered."));
     sizes(&mut header, spec);
     header.size("LANES", columns(spec), "invocations of a workgroup");
@@ -75,8 +83,8 @@ fn over(
     spec: &Spec,
     name: String,
     title: &str,
-    lanes: u32,
-    queries: u32,
+    mask: Mask,
+    [lanes, queries]: [u32; 2],
     reach: &'static Source,
 ) -> Kernel {
     let columns = columns(spec);
@@ -101,7 +109,7 @@ fn over(
     } else {
         header.size("LANES", lanes, "invocations of a workgroup");
     }
-    parts.push(match spec.mask {
+    parts.push(match mask {
         Mask::Causal => &files::ATTENTION_CAUSAL,
         Mask::Bidirectional => &files::ATTENTION_BIDIRECTIONAL,
     });

@@ -1,8 +1,8 @@
 //! Projections, and the look-up in the embedding, which reads a matrix as they do.
 
 use gpt_plan::{
-    Activation, Format, Kernel, MatrixLayout, Norm, NormRef, Op, Phase, STRIP, TensorId,
-    vector_offset,
+    Activation, Epilogue, Format, Kernel, MatrixLayout, Norm, NormRef, Op, Phase, Projection,
+    STRIP, TensorId, vector_offset,
 };
 use gpt_shaders::{self as files, Source};
 
@@ -29,17 +29,15 @@ const DECODE_MEMORY: u32 = (16_384 - 512) / 4;
 const ENOUGH_GROUPS: u32 = 32;
 
 /// The kernel of a projection.
-pub fn kernel(context: &Context<'_>, op: &Op) -> Option<Kernel> {
+pub fn kernel(context: &Context<'_>, op: &Op, projection: &Projection) -> Option<Kernel> {
     let spec = context.spec;
-    let (norm, weight, bias) = match *op {
-        Op::Qkv { norm, weight, bias }
-        | Op::AttentionOut { norm, weight, bias }
-        | Op::MlpUp { norm, weight, bias }
-        | Op::MlpDown { norm, weight, bias } => (norm, weight, bias),
-        Op::Head { norm, weight } => (norm, weight, None),
-        Op::Embed { .. } | Op::Attention => unreachable!("no projection"),
+    let Projection { weight, bias, .. } = *projection;
+    // A norm is the prologue, or that of the residual.
+    let norm = match projection.epilogue {
+        Epilogue::Residual { norm, .. } => norm,
+        _ => projection.norm,
     };
-    let gated = matches!(op, Op::MlpUp { .. }) && spec.mlp.gated;
+    let gated = op.is_gated();
     let matrix = &context.tensors[usize::from(weight.0)];
     let halves = if gated { 2 } else { 1 };
     let outputs = matrix.rows / halves;
@@ -67,8 +65,8 @@ pub fn kernel(context: &Context<'_>, op: &Op) -> Option<Kernel> {
         parts.push(&files::VECTORS);
     }
     matrix_parts(&mut header, &mut parts, context.format, &layout);
-    parts.push(match op {
-        Op::AttentionOut { .. } | Op::MlpDown { .. } => &files::INPUT_ACTIVATIONS,
+    parts.push(match projection.epilogue {
+        Epilogue::Residual { .. } => &files::INPUT_ACTIVATIONS,
         _ => &files::INPUT_STREAM,
     });
     norm_parts(context, &mut header, &mut parts, norm);
@@ -94,7 +92,7 @@ pub fn kernel(context: &Context<'_>, op: &Op) -> Option<Kernel> {
             &files::TILE_PREFILL_SINGLE,
         ]),
     }
-    finish_parts(context, &mut header, &mut parts, op);
+    finish_parts(context, &mut header, &mut parts, &projection.epilogue);
     parts.push(&files::LINEAR);
     Some(Kernel {
         name: format!(
@@ -303,22 +301,22 @@ fn finish_parts(
     context: &Context<'_>,
     header: &mut Header,
     parts: &mut Vec<&'static Source>,
-    op: &Op,
+    epilogue: &Epilogue,
 ) {
     let spec = context.spec;
-    match op {
-        Op::Qkv { .. } => {
+    match *epilogue {
+        Epilogue::Heads { rotary, .. } => {
             header.size("HEAD_DIM", spec.head_dim, "width of a head");
             header.size("Q_WIDTH", spec.q_width(), "width of all query heads");
             header.size("KV_WIDTH", spec.kv_width(), "width of all key heads");
-            parts.push(if spec.rotary() {
+            parts.push(if rotary {
                 &files::ROTARY_PAIRS
             } else {
                 &files::ROTARY_NONE
             });
             parts.push(&files::FINISH_QKV);
         }
-        Op::MlpUp { .. } => {
+        Epilogue::Activation { gated, .. } => {
             match &spec.mlp.activation {
                 Activation::Gelu => parts.push(&files::ACTIVATION_GELU),
                 Activation::GeluTanh => parts.push(&files::ACTIVATION_GELU_TANH),
@@ -329,13 +327,13 @@ fn finish_parts(
                     header.function("activation", "The closure of the spec.", &text);
                 }
             }
-            parts.push(if spec.mlp.gated {
+            parts.push(if gated {
                 &files::FINISH_GATED
             } else {
                 &files::FINISH_ACTIVATION
             });
         }
-        Op::AttentionOut { .. } | Op::MlpDown { .. } => parts.push(&files::FINISH_RESIDUAL),
-        _ => parts.push(&files::FINISH_LOGITS),
+        Epilogue::Residual { .. } => parts.push(&files::FINISH_RESIDUAL),
+        Epilogue::Store { .. } => parts.push(&files::FINISH_LOGITS),
     }
 }

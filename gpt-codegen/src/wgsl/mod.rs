@@ -36,10 +36,13 @@ pub fn kernel(
         phase,
         format,
     };
-    match *op {
-        Op::Attention => Some(attention::kernel(&context)),
-        Op::Embed { table, positions } => linear::embed(&context, op, table, positions.is_some()),
-        _ => linear::kernel(&context, op),
+    match op {
+        Op::Attention { mask, .. } => Some(attention::kernel(&context, *mask)),
+        Op::Embed {
+            table, positions, ..
+        } => linear::embed(&context, op, *table, positions.is_some()),
+        Op::Project(projection) => linear::kernel(&context, op, projection),
+        _ => unreachable!("{name} is no op of a forward pass"),
     }
 }
 

@@ -15,24 +15,13 @@ fn best() -> &'static Kernels {
     })
 }
 
-/// `x Phi(x)` of each element, with the exact normal distribution.
-pub fn gelu(row: &mut [f32]) {
-    best().gelu(row)
-}
-
-/// GPT-2's approximation of it.
-pub fn gelu_tanh(row: &mut [f32]) {
-    best().gelu_tanh(row)
-}
-
-/// `max(x, 0)` of each element.
-pub fn relu(row: &mut [f32]) {
-    best().relu(row)
-}
-
-/// `x / (1 + e^-x)` of each element.
-pub fn silu(row: &mut [f32]) {
-    best().silu(row)
+/// Replaces `values` by a built-in activation of them.
+///
+/// # Panics
+/// For a closure, which is no built-in.
+pub fn apply(activation: &Activation, values: &mut [f32]) {
+    let kernels = best();
+    built_in(activation).expect("a built-in activation")(kernels, values)
 }
 
 /// A built-in activation of `values`, in place, and its derivative there.
@@ -43,27 +32,43 @@ pub fn with_slopes(activation: &Activation, values: &mut [f32], slopes: &mut [f3
     best().with_slopes(activation, values, slopes)
 }
 
-/// An activation as the walker applies it.
+/// An activation as the interpreter applies it.
 pub(super) enum Apply {
     BuiltIn(fn(&Kernels, &mut [f32]), &'static Kernels),
+    /// A closure, compiled in the crate that declares the model.
+    Compiled(fn(&mut [f32])),
+    /// A closure of a plan made at run time, evaluated node by node.
     Formula(Formula),
 }
 
+fn built_in(activation: &Activation) -> Option<fn(&Kernels, &mut [f32])> {
+    match activation {
+        Activation::Gelu => Some(Kernels::gelu),
+        Activation::GeluTanh => Some(Kernels::gelu_tanh),
+        Activation::Relu => Some(Kernels::relu),
+        Activation::Silu => Some(Kernels::silu),
+        Activation::Custom { .. } => None,
+    }
+}
+
 impl Apply {
-    pub fn new(activation: &Activation, kernels: &'static Kernels) -> Apply {
-        let built_in: fn(&Kernels, &mut [f32]) = match activation {
-            Activation::Gelu => Kernels::gelu,
-            Activation::GeluTanh => Kernels::gelu_tanh,
-            Activation::Relu => Kernels::relu,
-            Activation::Silu => Kernels::silu,
-            Activation::Custom { value, .. } => return Apply::Formula(value.clone()),
-        };
-        Apply::BuiltIn(built_in, kernels)
+    pub fn new(
+        activation: &Activation,
+        compiled: Option<fn(&mut [f32])>,
+        kernels: &'static Kernels,
+    ) -> Apply {
+        match (built_in(activation), compiled, activation) {
+            (Some(built_in), _, _) => Apply::BuiltIn(built_in, kernels),
+            (None, Some(compiled), _) => Apply::Compiled(compiled),
+            (None, None, Activation::Custom { value, .. }) => Apply::Formula(value.clone()),
+            (None, None, _) => unreachable!("every activation but a closure is built in"),
+        }
     }
 
     pub fn apply(&self, row: &mut [f32]) {
         match self {
             Apply::BuiltIn(f, kernels) => f(kernels, row),
+            Apply::Compiled(f) => f(row),
             Apply::Formula(formula) => row.iter_mut().for_each(|x| *x = evaluate(formula, *x)),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gpt_plan::Plan;
 
 use super::device::CpuDevice;
-use super::interpreter::{CpuModel, Walk};
+use super::interpreter::CpuModel;
 use super::session::{Observe, Session};
 use crate::Error;
 use crate::engine::{LogitsRequest, SessionOptions};
@@ -13,7 +13,7 @@ use crate::weights::Weights;
 
 /// A sequence whose steps are called one at a time, in any order, on whatever the buffers hold.
 pub struct Steps {
-    session: Session<Walk>,
+    session: Session,
     logits: Vec<f32>,
 }
 
@@ -28,14 +28,14 @@ impl Steps {
         weights: &dyn Weights,
         options: SessionOptions,
     ) -> Result<Steps, Error> {
-        let model = CpuModel::new(device.clone(), plan, weights)?;
+        let model = CpuModel::new(device.clone(), plan, None, weights)?;
         Ok(Steps {
             session: Session::new(model.shared, options)?,
             logits: vec![0.0; options.chunk as usize * plan.spec.vocab as usize],
         })
     }
 
-    /// Step `index` of [`Plan::walk`] for `tokens` from `position` on, all logits if it is the head.
+    /// Step `index` of [`Plan::steps`] for `tokens` from `position` on, all logits if it is the head.
     ///
     /// # Panics
     /// If there is no such step, or more tokens or positions than the session has.
@@ -47,9 +47,9 @@ impl Steps {
             LogitsRequest::All,
             logits,
             Observe::Nothing,
-            |walk, buffers, pass| {
+            |model, buffers, pass| {
                 pass.next = index;
-                walk.step(index, buffers, pass);
+                model.step(index, buffers, pass);
             },
         );
     }

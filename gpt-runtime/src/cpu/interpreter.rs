@@ -1,8 +1,9 @@
-//! The walker: a plan made at run time, carried out step by step. What the typed face says in types is looked up here.
+//! The interpreter of a forward pass: a model's packed parameters, and each step of its plan as a
+//! call of a [`Pass`] method.
 
 use std::sync::Arc;
 
-use gpt_plan::{BufferId, Op, Plan, Step, TensorId, TensorKind};
+use gpt_plan::{BufferId, Epilogue, Op, Place, Plan, RowCount, Slot, Step, TensorId, TensorKind};
 
 use super::activation::Apply;
 use super::device::CpuDevice;
@@ -11,22 +12,26 @@ use super::memory::Arena;
 use super::pack::{Order, Packed};
 use super::parameters::{NormParameters, Projection, Reader};
 use super::pass::Pass;
-use super::session::{Forward, Session, Shared};
-use super::typed::BufferStore;
+use super::session::{Session, Shared};
 use crate::Error;
 use crate::engine::{EngineModel, EngineSession, SessionOptions};
 use crate::weights::Weights;
 
-/// A model known only by its plan.
+/// A model on the CPU.
 pub struct CpuModel {
-    pub(super) shared: Arc<Shared<Walk>>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl CpuModel {
-    /// Packs every tensor of `plan`.
+    /// Packs every tensor of `plan`. `activation` is the compiled activation of a declared model;
+    /// without it a closure is evaluated node by node.
+    ///
+    /// # Errors
+    /// Weights that cannot be read; no memory for them.
     pub fn new(
         device: Arc<CpuDevice>,
         plan: &'static Plan,
+        activation: Option<fn(&mut [f32])>,
         weights: &dyn Weights,
     ) -> Result<CpuModel, Error> {
         let reader = Reader {
@@ -42,23 +47,22 @@ impl CpuModel {
             let id = TensorId(i as u16);
             match tensor.kind {
                 TensorKind::Table => tables[i] = reader.vector(id, 0)?,
-                // Those that are read by look-up or as a head are kept apart from the steps, as two steps may share one.
-                TensorKind::Matrix if matches!(tensor.place, gpt_plan::Place::Model) => {
+                // The embedding and the head may be one matrix, so steps do not own them.
+                TensorKind::Matrix if tensor.place == Place::Model => {
                     matrices[i] = Some(reader.matrix(id, 0, Order::Straight)?);
                 }
                 _ => {}
             }
         }
         let steps = plan
-            .walk()
-            .map(|(layer, step)| Parameters::new(&reader, layer, step))
+            .steps()
+            .map(|(layer, step)| StepParameters::new(&reader, layer, step))
             .collect::<Result<_, _>>()?;
-        let activation = Apply::new(&plan.spec.mlp.activation, device.kernels);
-        let model = Walk {
+        let model = Model {
             matrices,
             tables,
             steps,
-            activation,
+            activation: Apply::new(&plan.spec.mlp.activation, activation, device.kernels),
         };
         Ok(CpuModel {
             shared: Arc::new(Shared::new(device, plan, model)),
@@ -72,49 +76,55 @@ impl EngineModel for CpuModel {
     }
 }
 
-pub(super) struct Walk {
+/// The parameters of a model.
+pub(super) struct Model {
+    /// Matrices of the model, by tensor.
     matrices: Vec<Option<Packed>>,
+    /// Tables, by tensor.
     tables: Vec<Vec<f32>>,
-    /// One for each step of the walk.
-    steps: Vec<Parameters>,
+    /// One for each step of [`Plan::steps`].
+    steps: Vec<StepParameters>,
     activation: Apply,
 }
 
-/// What one step of one layer reads.
-struct Parameters {
+/// The parameters of one step of one layer.
+struct StepParameters {
     norm: Option<NormParameters>,
+    /// None for the head, whose matrix belongs to the model.
     projection: Option<Projection>,
 }
 
-impl Parameters {
-    fn new(reader: &Reader<'_>, layer: u32, step: &Step) -> Result<Parameters, Error> {
-        let gated = matches!(step.op, Op::MlpUp { .. }) && reader.plan.spec.mlp.gated;
-        let order = if gated { Order::Gated } else { Order::Straight };
-        let (norm, projection) = match step.op {
-            Op::Embed { .. } | Op::Attention => (None, None),
-            Op::Head { norm, .. } => (norm, None),
-            Op::Qkv { norm, weight, bias }
-            | Op::AttentionOut { norm, weight, bias }
-            | Op::MlpUp { norm, weight, bias }
-            | Op::MlpDown { norm, weight, bias } => (norm, Some((weight, bias))),
+impl StepParameters {
+    fn new(reader: &Reader<'_>, layer: u32, step: &Step) -> Result<StepParameters, Error> {
+        let Some(projection) = step.op.projection() else {
+            return Ok(StepParameters {
+                norm: None,
+                projection: None,
+            });
         };
-        // A norm of the model (the head's) has one layer.
-        let norm_layer = if matches!(step.op, Op::Head { .. }) {
-            0
+        let norm = match projection.epilogue {
+            Epilogue::Residual { norm, .. } => norm,
+            _ => projection.norm,
+        };
+        let order = if step.op.is_gated() {
+            Order::Gated
         } else {
-            layer
+            Order::Straight
         };
-        Ok(Parameters {
+        let (weight, bias) = (projection.weight, projection.bias);
+        let own = !step.op.is_head();
+        Ok(StepParameters {
             norm: norm
-                .map(|n| reader.norm(n.gamma, n.beta, norm_layer))
+                .map(|n| reader.norm(n.gamma, n.beta, layer))
                 .transpose()?,
-            projection: projection
-                .map(|(w, b)| reader.projection(w, b, layer, order))
+            projection: own
+                .then(|| reader.projection(weight, bias, layer, order))
                 .transpose()?,
         })
     }
 }
 
+/// The activations and the cache of one session.
 pub(super) struct Buffers {
     x: Vec<f32>,
     q: Vec<f32>,
@@ -123,57 +133,80 @@ pub(super) struct Buffers {
     cache: Vec<Cache>,
 }
 
-impl Walk {
+impl Buffers {
+    /// # Errors
+    /// The system has no memory for the cache.
+    pub fn new(plan: &Plan, options: &SessionOptions) -> Result<Buffers, Error> {
+        let buffer = |id: BufferId| {
+            let buffer = plan.buffer(id);
+            debug_assert_eq!(buffer.rows, RowCount::Chunk);
+            vec![0.0; options.rows(buffer.rows) as usize * buffer.width as usize]
+        };
+        let (arena, spec) = (Arena::default(), &plan.spec);
+        let cache = (0..spec.layers).map(|_| {
+            Cache::new(
+                &arena,
+                spec.kv_heads as usize,
+                spec.head_dim as usize,
+                options.capacity as usize,
+                options.cache,
+            )
+        });
+        Ok(Buffers {
+            x: buffer(BufferId::X),
+            q: buffer(BufferId::Q),
+            a: buffer(BufferId::A),
+            h: buffer(BufferId::H),
+            cache: cache.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl Model {
+    /// Runs every step.
+    pub fn forward(&self, buffers: &mut Buffers, pass: &mut Pass<'_>) {
+        for index in 0..self.steps.len() {
+            self.step(index, buffers, pass);
+        }
+    }
+
     fn matrix(&self, id: TensorId) -> &Packed {
         self.matrices[usize::from(id.0)]
             .as_ref()
             .expect("a matrix of the model is packed")
     }
 
-    /// Step `index` of the walk.
-    pub(super) fn step(&self, index: usize, buffers: &mut Buffers, pass: &mut Pass<'_>) {
+    /// Runs step `index` of [`Plan::steps`].
+    pub fn step(&self, index: usize, buffers: &mut Buffers, pass: &mut Pass<'_>) {
         let Buffers { x, q, a, h, cache } = buffers;
         let (parameters, (layer, step)) = (&self.steps[index], pass.steps[index]);
         let norm = parameters.norm.as_ref();
         let cache = &mut cache[layer as usize];
-        match (&step.op, &parameters.projection) {
-            (Op::Embed { table, positions }, _) => {
+        let projection = match &step.op {
+            Op::Embed {
+                table, positions, ..
+            } => {
                 let positions = positions.map(|id| &*self.tables[usize::from(id.0)]);
-                pass.embed_rows(self.matrix(*table), positions, x);
+                return pass.embed_rows(self.matrix(*table), positions, x);
             }
-            (Op::Attention, _) => pass.attention_rows(q, cache, a),
-            (Op::Head { weight, .. }, _) => pass.head_rows(x, norm, self.matrix(*weight)),
-            (Op::Qkv { .. }, Some(qkv)) => pass.qkv_rows(x, norm, qkv, q, cache),
-            (Op::AttentionOut { .. }, Some(out)) => pass.attention_out_rows(a, out, norm, x),
-            (Op::MlpUp { .. }, Some(up)) => {
-                pass.mlp_up_rows(x, norm, up, &|row| self.activation.apply(row), h)
-            }
-            (Op::MlpDown { .. }, Some(down)) => pass.mlp_down_rows(h, down, norm, x),
-            (op, None) => unreachable!("a projection was packed for {op:?}"),
-        }
-    }
-}
-
-impl Forward for Walk {
-    type Buffers = Buffers;
-
-    fn buffers(&self, store: &BufferStore) -> Result<Buffers, Error> {
-        let buffer = |id: BufferId| {
-            let buffer = &store.plan.buffers[id as usize];
-            vec![0.0; store.rows(buffer.rows) * buffer.width as usize]
+            Op::Attention { .. } => return pass.attention_rows(q, cache, a),
+            Op::Project(projection) => projection,
+            _ => unreachable!("{} is no step of a forward pass", step.name),
         };
-        Ok(Buffers {
-            x: buffer(BufferId::X),
-            q: buffer(BufferId::Q),
-            a: buffer(BufferId::A),
-            h: buffer(BufferId::H),
-            cache: store.layer_caches()?,
-        })
-    }
-
-    fn forward(&self, buffers: &mut Buffers, pass: &mut Pass<'_>) {
-        for index in 0..self.steps.len() {
-            self.step(index, buffers, pass);
+        let Some(packed) = &parameters.projection else {
+            return pass.head_rows(x, norm, self.matrix(projection.weight));
+        };
+        match projection.epilogue {
+            Epilogue::Heads { .. } => pass.qkv_rows(x, norm, packed, q, cache),
+            Epilogue::Activation { .. } => {
+                pass.mlp_up_rows(x, norm, packed, &|row| self.activation.apply(row), h)
+            }
+            Epilogue::Residual { .. } => {
+                const A: Slot = BufferId::A.here();
+                let input = if projection.input == A { a } else { h };
+                pass.residual_rows(input, packed, norm, x);
+            }
+            Epilogue::Store { .. } => unreachable!("the head's matrix belongs to the model"),
         }
     }
 }

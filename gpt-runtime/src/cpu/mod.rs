@@ -26,15 +26,9 @@ mod roofline;
 mod session;
 pub mod simd;
 mod train;
-mod typed;
 
 pub use device::CpuDevice;
 pub use interpreter::CpuModel;
 pub use pass::Pass;
 pub use roofline::Meter;
-pub use session::TypedCpuModel;
 pub use train::{Activate, CpuTrainer};
-pub use typed::{
-    BufferStore, Embedding, GatedLinear, Gpt, LayerCache, LayerNorm, Linear, Normalize,
-    PositionTable, QkvLinear, RmsNorm, Rows, Store,
-};

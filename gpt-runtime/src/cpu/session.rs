@@ -1,83 +1,32 @@
-//! Models and sessions of the CPU engine, typed and walked alike.
+//! Sessions of the CPU engine.
 
 use std::sync::Arc;
 
 use gpt_plan::{Plan, Step};
 
 use super::device::CpuDevice;
-use super::memory::Arena;
+use super::interpreter::{Buffers, Model};
 use super::parameters::Rotary;
 use super::pass::{Pass, Scratch, Watch};
-use super::typed::{BufferStore, Gpt, Store};
 use crate::Error;
-use crate::engine::{
-    Clock, EngineModel, EngineSession, LogitsRequest, Profile, SessionOptions, Trace,
-};
-use crate::weights::Weights;
-
-/// Something with parameters that can run a pass.
-pub(super) trait Forward: Send + Sync + 'static {
-    type Buffers: Send;
-    fn buffers(&self, store: &BufferStore) -> Result<Self::Buffers, Error>;
-    fn forward(&self, buffers: &mut Self::Buffers, pass: &mut Pass<'_>);
-}
+use crate::engine::{Clock, EngineSession, LogitsRequest, Profile, SessionOptions, Trace};
 
 /// What all sessions of a model share.
-pub(super) struct Shared<F> {
+pub(super) struct Shared {
     device: Arc<CpuDevice>,
     plan: &'static Plan,
     rotary: Rotary,
-    model: F,
+    model: Model,
 }
 
-impl<F> Shared<F> {
-    pub fn new(device: Arc<CpuDevice>, plan: &'static Plan, model: F) -> Self {
+impl Shared {
+    pub fn new(device: Arc<CpuDevice>, plan: &'static Plan, model: Model) -> Self {
         Shared {
             device,
             plan,
             rotary: Rotary::new(plan),
             model,
         }
-    }
-}
-
-/// A model that `gpt_model!` wrote.
-pub struct TypedCpuModel<M: Gpt> {
-    shared: Arc<Shared<Typed<M>>>,
-}
-
-impl<M: Gpt> TypedCpuModel<M> {
-    /// Packs every parameter.
-    pub fn new(device: Arc<CpuDevice>, weights: &dyn Weights) -> Result<Self, Error> {
-        let model = M::parameters(&mut Store::new(
-            M::plan(),
-            weights,
-            &device,
-            &Arena::default(),
-        ))?;
-        Ok(TypedCpuModel {
-            shared: Arc::new(Shared::new(device, M::plan(), Typed(model))),
-        })
-    }
-}
-
-impl<M: Gpt> EngineModel for TypedCpuModel<M> {
-    fn session(&self, options: SessionOptions) -> Result<Box<dyn EngineSession>, Error> {
-        Ok(Box::new(Session::new(self.shared.clone(), options)?))
-    }
-}
-
-struct Typed<M>(M);
-
-impl<M: Gpt> Forward for Typed<M> {
-    type Buffers = M::Buffers;
-
-    fn buffers(&self, store: &BufferStore) -> Result<M::Buffers, Error> {
-        M::buffers(store)
-    }
-
-    fn forward(&self, buffers: &mut M::Buffers, pass: &mut Pass<'_>) {
-        self.0.forward(buffers, pass);
     }
 }
 
@@ -91,19 +40,19 @@ pub(super) enum Observe<'a> {
 }
 
 /// One sequence: its buffers, cache and scratch memory.
-pub(super) struct Session<F: Forward> {
-    shared: Arc<Shared<F>>,
+pub(super) struct Session {
+    shared: Arc<Shared>,
     steps: Vec<(u32, &'static Step)>,
-    buffers: F::Buffers,
+    buffers: Buffers,
     scratch: Scratch,
 }
 
-impl<F: Forward> Session<F> {
-    pub fn new(shared: Arc<Shared<F>>, options: SessionOptions) -> Result<Self, Error> {
+impl Session {
+    pub fn new(shared: Arc<Shared>, options: SessionOptions) -> Result<Self, Error> {
         let plan = shared.plan;
         Ok(Session {
-            steps: plan.walk().collect(),
-            buffers: shared.model.buffers(&BufferStore { plan, options })?,
+            steps: plan.steps().collect(),
+            buffers: Buffers::new(plan, &options)?,
             scratch: Scratch::new(plan, &shared.device, &options),
             shared,
         })
@@ -117,7 +66,7 @@ impl<F: Forward> Session<F> {
         logits: &mut [f32],
         observe: Observe<'_>,
     ) {
-        self.with_pass(tokens, position, want, logits, observe, F::forward);
+        self.with_pass(tokens, position, want, logits, observe, Model::forward);
     }
 
     /// Hands `run` the model, this sequence's buffers and a pass that is at its beginning.
@@ -128,7 +77,7 @@ impl<F: Forward> Session<F> {
         want: LogitsRequest,
         logits: &mut [f32],
         observe: Observe<'_>,
-        run: impl FnOnce(&F, &mut F::Buffers, &mut Pass<'_>),
+        run: impl FnOnce(&Model, &mut Buffers, &mut Pass<'_>),
     ) {
         let (trace, watch) = match observe {
             Observe::Nothing => (None, None),
@@ -153,7 +102,7 @@ impl<F: Forward> Session<F> {
     }
 }
 
-impl<F: Forward> EngineSession for Session<F> {
+impl EngineSession for Session {
     fn forward(
         &mut self,
         tokens: &[u32],

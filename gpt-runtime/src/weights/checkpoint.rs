@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use gpt_plan::{Format, Init, Layout, Plan, Source, Tensor, TensorId, TensorKind};
+use gpt_plan::{FileTensor, Format, Init, Layout, Plan, Tensor, TensorId, TensorKind};
 
 use super::archive::{Archive, Entry, Mapped};
 use super::gguf::Gguf;
@@ -312,7 +312,7 @@ impl Builder<'_> {
         all
     }
 
-    fn piece(&mut self, tensor: &Tensor, source: &Source, layer: u32) -> Option<Piece> {
+    fn piece(&mut self, tensor: &Tensor, source: &FileTensor, layer: u32) -> Option<Piece> {
         let pattern = if self.gguf { &source.gguf } else { &source.hf };
         let wanted = source.name_in(pattern, layer);
         let Some(name) = self.lookup(&wanted) else {

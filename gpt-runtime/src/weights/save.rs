@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
-use gpt_plan::{Format, Layout, Plan, Source, Tensor, TensorId, TensorKind};
+use gpt_plan::{FileTensor, Format, Layout, Plan, Tensor, TensorId, TensorKind};
 use safetensors::tensor::{Dtype, View};
 
 use super::format::{decode, encode};
@@ -74,7 +74,7 @@ impl<'a> Piece<'a> {
         tensor: &Tensor,
         id: TensorId,
         layer: u32,
-        source: &Source,
+        source: &FileTensor,
         first: usize,
     ) -> Piece<'a> {
         let (rows, columns) = (source.rows as usize, tensor.columns as usize);

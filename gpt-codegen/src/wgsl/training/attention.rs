@@ -1,6 +1,6 @@
 //! Attention, forward and back.
 
-use gpt_plan::{BufferName, Mask};
+use gpt_plan::{BufferId, Mask};
 use gpt_shaders as files;
 
 use super::{Grid, Header, Kernels, LANES};
@@ -9,12 +9,12 @@ use super::{Grid, Header, Kernels, LANES};
 const TOGETHER: u32 = 4;
 
 impl Kernels<'_> {
-    pub(super) fn attention(&mut self) -> u16 {
+    pub(super) fn attention(&mut self, mask: Mask) -> u16 {
         let (qkv, _) = self.read_parts();
         let parts = vec![
             &files::ENTRY_PLAIN,
             &files::TRAIN_RUN,
-            self.mask_part(),
+            mask_part(mask),
             self.drop_part(),
             qkv,
             &files::MAXIMUM_MEMORY,
@@ -27,18 +27,18 @@ impl Kernels<'_> {
     }
 
     /// What the softmax takes out; then queries; then keys and values.
-    pub(super) fn attention_back(&mut self) -> Vec<u16> {
+    pub(super) fn attention_back(&mut self, mask: Mask, rotary: bool) -> Vec<u16> {
         let spec = self.spec;
         let (header, grid) = self.heads("what the softmax takes out of a gradient", 1);
         let delta = vec![&files::TRAIN_ATTENTION_DELTA];
         let delta = self.add("attention_delta", header, delta, Grid { rows: 1, ..grid });
-        let rotary = if spec.rotary() {
+        let rotary = if rotary {
             &files::TRAIN_ROTARY_PAIRS
         } else {
             &files::TRAIN_ROTARY_NONE
         };
         let parts = |kernel| {
-            let (mask, drop) = (self.mask_part(), self.drop_part());
+            let (mask, drop) = (mask_part(mask), self.drop_part());
             let (qkv, da) = self.read_parts();
             vec![
                 &files::ENTRY_PLAIN,
@@ -60,13 +60,6 @@ impl Kernels<'_> {
         let (header, grid) = self.heads("the gradient of keys and values", spec.kv_heads);
         let keys = self.add("attention_keys", header, keys, grid);
         vec![delta, queries, keys]
-    }
-
-    fn mask_part(&self) -> &'static files::Source {
-        match self.spec.mask {
-            Mask::Causal => &files::TRAIN_ATTENTION_CAUSAL,
-            Mask::Bidirectional => &files::TRAIN_ATTENTION_BIDIRECTIONAL,
-        }
     }
 
     /// How rows of queries, keys and values, and of gradients, are read.
@@ -102,12 +95,12 @@ impl Kernels<'_> {
         let stride = |name| self.buffer(name).stride;
         size(
             "QKV_STRIDE",
-            stride(BufferName::Qkv),
+            stride(BufferId::Qkv),
             "from a row to the next",
         );
         size(
             "A_STRIDE",
-            stride(BufferName::A),
+            stride(BufferId::A),
             "from a row of the output to the next",
         );
         size("LANES", LANES, "invocations of a workgroup");
@@ -124,5 +117,12 @@ impl Kernels<'_> {
             groups,
         };
         (header, grid)
+    }
+}
+
+fn mask_part(mask: Mask) -> &'static files::Source {
+    match mask {
+        Mask::Causal => &files::TRAIN_ATTENTION_CAUSAL,
+        Mask::Bidirectional => &files::TRAIN_ATTENTION_BIDIRECTIONAL,
     }
 }

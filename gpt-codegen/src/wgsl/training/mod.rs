@@ -7,7 +7,7 @@
 mod attention;
 mod product;
 
-use gpt_plan::{BufferName, Kernel, Norm, NormRef, Spec, Tensor, TensorId, TrainBuffer, TrainOp};
+use gpt_plan::{Buffer, BufferId, Kernel, Norm, NormRef, Op, Spec, Statistics, Tensor, TensorId};
 use gpt_shaders::{self as files, Source};
 
 use super::header::Header;
@@ -31,7 +31,7 @@ pub struct Kernels<'a> {
     model: &'a str,
     spec: &'a Spec,
     tensors: &'a [Tensor],
-    buffers: &'a [TrainBuffer],
+    buffers: &'a [Buffer],
     kernels: Vec<Kernel>,
     /// See [`gpt_plan::Training::in_f16`].
     in_f16: Vec<u16>,
@@ -51,7 +51,7 @@ impl<'a> Kernels<'a> {
         model: &'a str,
         spec: &'a Spec,
         tensors: &'a [Tensor],
-        buffers: &'a [TrainBuffer],
+        buffers: &'a [Buffer],
     ) -> Self {
         Kernels {
             model,
@@ -64,41 +64,49 @@ impl<'a> Kernels<'a> {
     }
 
     /// Indices of the kernels that make a step, in order.
-    pub fn of(&mut self, op: &TrainOp) -> Vec<u16> {
+    pub fn of(&mut self, op: &Op) -> Vec<u16> {
         match *op {
-            TrainOp::Embed { positions, .. } => vec![self.embed(positions)],
-            TrainOp::Norm { norm, .. } => vec![self.norm(norm, true)],
-            TrainOp::NormAgain { norm, .. } => vec![self.norm(norm, false)],
-            TrainOp::Qkv { .. }
-            | TrainOp::Residual { .. }
-            | TrainOp::MlpUp { .. }
-            | TrainOp::Logits { .. } => vec![self.forward(op)],
-            TrainOp::Attention => vec![self.attention()],
-            TrainOp::AttentionInput => self.attention_back(),
-            TrainOp::CrossEntropy => vec![self.cross_entropy()],
-            TrainOp::Dropped { .. } => vec![self.dropped()],
-            TrainOp::Add { .. } => {
+            Op::Embed { positions, .. } => vec![self.embed(positions)],
+            Op::Norm {
+                norm, statistics, ..
+            } => vec![self.norm(norm, statistics == Statistics::Compute)],
+            Op::Project(ref projection) => vec![self.forward(projection)],
+            Op::Attention { mask, .. } => vec![self.attention(mask)],
+            Op::AttentionBackward { mask, rotary, .. } => self.attention_back(mask, rotary),
+            Op::CrossEntropy { .. } => vec![self.cross_entropy()],
+            Op::DropoutBackward { .. } => vec![self.dropped()],
+            Op::Add { .. } => {
                 let header = self.rows("what comes back from two sides");
                 vec![self.add("add", header, vec![&files::TRAIN_ADD], self.row())]
             }
-            TrainOp::LinearInput { weight, dy, into } => {
-                vec![self.backward(weight, dy.name, into)]
+            Op::ProjectInput {
+                weight,
+                dy,
+                slopes,
+                out,
+            } => {
+                vec![self.backward(weight, dy.buffer, slopes.is_some(), out.buffer)]
             }
-            TrainOp::LinearWeight {
+            Op::ProjectWeight {
                 weight,
                 bias,
                 dy,
                 input,
             } => {
-                let product = self.gradient(weight, dy.name, input.name);
-                let bias = bias.map(|bias| self.bias(bias, dy.name));
+                let product = self.gradient(weight, dy.buffer, input.buffer);
+                let bias = bias.map(|bias| self.bias(bias, dy.buffer));
                 std::iter::once(product).chain(bias).collect()
             }
-            TrainOp::NormInput {
-                also, add, norm, ..
-            } => vec![self.norm_input(norm, also.is_some(), add.is_some())],
-            TrainOp::NormWeight { norm, also, .. } => vec![self.norm_weight(norm, also.is_some())],
-            TrainOp::EmbedWeight { positions, .. } => self.embed_weight(positions.is_some()),
+            Op::NormInput {
+                norm,
+                dy_residual,
+                residual,
+                ..
+            } => vec![self.norm_input(norm, dy_residual.is_some(), residual.is_some())],
+            Op::NormWeight {
+                norm, dy_residual, ..
+            } => vec![self.norm_weight(norm, dy_residual.is_some())],
+            Op::EmbedBackward { positions, .. } => self.embed_weight(positions.is_some()),
         }
     }
 
@@ -159,7 +167,7 @@ impl<'a> Kernels<'a> {
         header.size("EMBED", self.spec.embed, "width of the residual stream");
         header.size(
             "EMBED_STRIDE",
-            self.buffer(BufferName::X).stride,
+            self.buffer(BufferId::X).stride,
             "from one of its rows to the next",
         );
         header.size("LANES", self.row().lanes, "invocations of a workgroup");
@@ -175,8 +183,9 @@ impl<'a> Kernels<'a> {
         }
     }
 
-    fn buffer(&self, name: BufferName) -> &'a TrainBuffer {
-        &self.buffers[name as usize]
+    fn buffer(&self, name: BufferId) -> &'a Buffer {
+        let found = self.buffers.iter().find(|buffer| buffer.id == name);
+        found.expect("training has every buffer that its ops name")
     }
 
     fn tensor(&self, id: TensorId) -> &'a Tensor {
@@ -280,7 +289,7 @@ impl<'a> Kernels<'a> {
         self.add(name, header, parts, summed(self.spec.embed))
     }
 
-    fn bias(&mut self, bias: TensorId, dy: BufferName) -> u16 {
+    fn bias(&mut self, bias: TensorId, dy: BufferId) -> u16 {
         let dy = self.buffer(dy);
         let width = self.tensor(bias).rows;
         let mut header = self.header(&format!("the gradient of {width} biases"));
@@ -302,7 +311,7 @@ impl<'a> Kernels<'a> {
     }
 
     fn cross_entropy(&mut self) -> u16 {
-        let logits = self.buffer(BufferName::Logits);
+        let logits = self.buffer(BufferId::Logits);
         let mut header = self.header("the loss, and the logits' gradient");
         header.size("VOCAB", logits.width, "tokens");
         header.size("VOCAB_STRIDE", logits.stride, "from a row to the next");

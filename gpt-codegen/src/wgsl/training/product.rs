@@ -4,7 +4,7 @@
 //! in what becomes of the products (`train/write/`).
 
 use gpt_plan::{
-    Activation, BufferName, Into, TRAIN_COLUMNS, TRAIN_ROWS, Tensor, TensorId, TrainOp,
+    Activation, BufferId, Epilogue, Heads, Projection, TRAIN_COLUMNS, TRAIN_ROWS, Tensor, TensorId,
 };
 use gpt_shaders::{self as files, Source};
 
@@ -16,30 +16,25 @@ const LANES: u32 = 32;
 
 impl Kernels<'_> {
     /// `y = x W^T`, and what follows.
-    pub(super) fn forward(&mut self, op: &TrainOp) -> u16 {
-        use BufferName as B;
-        let spec = self.spec;
-        let gated = matches!(op, TrainOp::MlpUp { .. }) && spec.mlp.gated;
-        let (weight, bias, input, out) = match *op {
-            TrainOp::Qkv {
-                weight,
-                bias,
-                input,
-            } => (weight, bias, input.name, B::Qkv),
-            TrainOp::Residual {
-                weight,
-                bias,
-                input,
-                out,
+    pub(super) fn forward(&mut self, projection: &Projection) -> u16 {
+        let Projection {
+            input,
+            weight,
+            bias,
+            ref epilogue,
+            ..
+        } = *projection;
+        let gated = matches!(epilogue, Epilogue::Activation { gated: true, .. });
+        let input = input.buffer;
+        let out = match *epilogue {
+            Epilogue::Store { out }
+            | Epilogue::Activation { out, .. }
+            | Epilogue::Residual { out, .. }
+            | Epilogue::Heads {
+                heads: Heads::Fused { qkv: out },
                 ..
-            } => (weight, bias, input.name, out.name),
-            TrainOp::MlpUp {
-                weight,
-                bias,
-                input,
-            } => (weight, bias, input.name, B::H),
-            TrainOp::Logits { weight } => (weight, None, B::N, B::Logits),
-            _ => unreachable!("no linear layer"),
+            } => out.buffer,
+            Epilogue::Heads { .. } => unreachable!("training has no cache"),
         };
         let matrix = self.tensor(weight);
         let (input, out) = (self.buffer(input), self.buffer(out));
@@ -66,7 +61,7 @@ impl Kernels<'_> {
         } else {
             parts.extend([&files::TRAIN_PRODUCT_FEATURES, &files::TRAIN_PRODUCT_QUAD]);
         }
-        if !matches!(op, TrainOp::Logits { .. }) {
+        if !matches!(epilogue, Epilogue::Store { .. }) {
             parts.push(if bias.is_some() {
                 &files::TRAIN_BIAS_VECTOR
             } else {
@@ -74,20 +69,20 @@ impl Kernels<'_> {
             });
         }
         parts.push(&files::TRAIN_MASKED);
-        let name = match op {
-            TrainOp::Qkv { .. } => {
-                self.qkv_parts(&mut header, &mut parts);
+        let name = match *epilogue {
+            Epilogue::Heads { rotary, .. } => {
+                self.qkv_parts(&mut header, &mut parts, rotary);
                 "qkv"
             }
-            TrainOp::Residual { .. } => {
+            Epilogue::Residual { .. } => {
                 parts.extend([self.drop_part(), &files::TRAIN_WRITE_RESIDUAL]);
                 "residual"
             }
-            TrainOp::MlpUp { .. } => {
+            Epilogue::Activation { .. } => {
                 self.up_parts(&mut header, &mut parts);
                 "mlp_up"
             }
-            _ => {
+            Epilogue::Store { .. } => {
                 header.flag(
                     "BESIDE",
                     true,
@@ -124,7 +119,7 @@ impl Kernels<'_> {
         kernel
     }
 
-    fn qkv_parts(&self, header: &mut Header, parts: &mut Vec<&'static Source>) {
+    fn qkv_parts(&self, header: &mut Header, parts: &mut Vec<&'static Source>, rotary: bool) {
         let spec = self.spec;
         header.size("HEAD_DIM", spec.head_dim, "width of a head");
         header.size(
@@ -132,7 +127,7 @@ impl Kernels<'_> {
             spec.q_width() + spec.kv_width(),
             "width of queries and keys",
         );
-        parts.push(if spec.rotary() {
+        parts.push(if rotary {
             &files::TRAIN_ROTARY_PAIRS
         } else {
             &files::TRAIN_ROTARY_NONE
@@ -166,7 +161,7 @@ impl Kernels<'_> {
     }
 
     fn slope_sizes(&self, header: &mut Header) {
-        let slopes = self.buffer(BufferName::Slopes);
+        let slopes = self.buffer(BufferId::Slopes);
         header.size(
             "SLOPE_QUADS",
             slopes.stride / 4,
@@ -176,13 +171,19 @@ impl Kernels<'_> {
             header.size("HALF", slopes.width / 2, "where their second half begins");
             header.size("HALF_QUADS", slopes.width / 8, "the same in quads");
             header.size("SLOPE_STRIDE", slopes.stride, "from a row to the next");
-            let out = self.buffer(BufferName::H).stride;
+            let out = self.buffer(BufferId::H).stride;
             header.size("OUT_STRIDE", out, "from a row of the output to the next");
         }
     }
 
     /// `dx = dy W`.
-    pub(super) fn backward(&mut self, weight: TensorId, dy: BufferName, into: Into) -> u16 {
+    pub(super) fn backward(
+        &mut self,
+        weight: TensorId,
+        dy: BufferId,
+        slopes: bool,
+        out: BufferId,
+    ) -> u16 {
         let matrix = self.tensor(weight);
         let dy = self.buffer(dy);
         let mut header = self.header(&format!(
@@ -203,18 +204,18 @@ impl Kernels<'_> {
             &files::TRAIN_PRODUCT_QUAD,
             &files::TRAIN_MASKED,
         ];
-        let name = match into {
-            Into::Store(out) => {
+        let name = match slopes {
+            false => {
                 header.size(
                     "OUT_QUADS",
-                    self.buffer(out.name).stride / 4,
+                    self.buffer(out).stride / 4,
                     "quads from one of its rows to the next",
                 );
                 header.flag("BESIDE", false, "parts of the matrix add up");
                 parts.push(&files::TRAIN_WRITE_STORE);
                 "input"
             }
-            Into::ThroughActivation => {
+            true => {
                 self.slope_sizes(&mut header);
                 parts.push(if self.spec.mlp.gated {
                     &files::TRAIN_WRITE_THROUGH_GATED
@@ -230,7 +231,7 @@ impl Kernels<'_> {
     }
 
     /// `dW += dy^T x`.
-    pub(super) fn gradient(&mut self, weight: TensorId, dy: BufferName, x: BufferName) -> u16 {
+    pub(super) fn gradient(&mut self, weight: TensorId, dy: BufferId, x: BufferId) -> u16 {
         let matrix = self.tensor(weight);
         let (dy, x) = (self.buffer(dy), self.buffer(x));
         let mut header = self.header(&format!(

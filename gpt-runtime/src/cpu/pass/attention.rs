@@ -8,7 +8,7 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-use gpt_plan::{Mask, Op, Spec};
+use gpt_plan::{Mask, Spec};
 
 use super::Pass;
 use crate::cpu::kv_cache::{Cache, Cells, PART, Pairs, Shape, each_format};
@@ -101,7 +101,7 @@ impl Pass<'_> {
             self.attend_many(q, &cache.shape, pairs, a)
         });
         let width = self.plan.spec.q_width() as usize;
-        self.end(|op| matches!(op, Op::Attention), a, width);
+        self.end(a, width);
     }
 
     fn attend_one<E: Cell>(&mut self, q: &[f32], shape: &Shape, pairs: &Pairs<E>, a: &mut [f32]) {

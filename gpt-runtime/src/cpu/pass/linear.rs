@@ -4,8 +4,6 @@
 //! while they are still in the nearest cache. That is how bias, activation, residual, rotation and the write to
 //! the cache cost no pass of their own.
 
-use gpt_plan::Op;
-
 use super::{Activate, Pass};
 use crate::cpu::device::CpuDevice;
 use crate::cpu::epilogue;
@@ -46,12 +44,11 @@ impl Pass<'_> {
         self.begin(Some(q));
         let shape = cache.shape;
         each_format!(&mut cache.cells, pairs => self.qkv_into(x, norm, qkv, q, &shape, pairs));
-        let is = |op: &Op| matches!(op, Op::Qkv { .. });
         if self.trace.is_some() {
             let values = self.gather_qkv(q, cache);
-            self.end_with(is, || values);
+            self.end_with(|| values);
         } else {
-            self.end_with(is, Vec::new);
+            self.end_with(Vec::new);
         }
     }
 
@@ -169,39 +166,11 @@ impl Pass<'_> {
         self.reading(&x[..rows * up.weight.depth], rows, norm, |pass, x| {
             pass.linear(x, rows, &up.weight, &finish)
         });
-        self.end(|op| matches!(op, Op::MlpUp { .. }), h, hidden);
-    }
-
-    /// `x = residual + out · a`.
-    pub(in crate::cpu) fn attention_out_rows(
-        &mut self,
-        a: &[f32],
-        out: &Projection,
-        norm: Option<&NormParameters>,
-        x: &mut [f32],
-    ) {
-        self.residual(a, out, norm, x);
-        self.end(
-            |op| matches!(op, Op::AttentionOut { .. }),
-            x,
-            out.weight.rows,
-        );
-    }
-
-    /// `x = residual + down · h`.
-    pub(in crate::cpu) fn mlp_down_rows(
-        &mut self,
-        h: &[f32],
-        down: &Projection,
-        norm: Option<&NormParameters>,
-        x: &mut [f32],
-    ) {
-        self.residual(h, down, norm, x);
-        self.end(|op| matches!(op, Op::MlpDown { .. }), x, down.weight.rows);
+        self.end(h, hidden);
     }
 
     /// Adds a projection to the stream: to what it holds, or in a post-norm block to what `norm` shows of it.
-    fn residual(
+    pub(in crate::cpu) fn residual_rows(
         &mut self,
         input: &[f32],
         projection: &Projection,
@@ -236,6 +205,7 @@ impl Pass<'_> {
                 }
             },
         );
+        self.end(x, width);
     }
 }
 

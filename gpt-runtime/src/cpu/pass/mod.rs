@@ -9,7 +9,7 @@ mod linear;
 
 use std::time::Instant;
 
-use gpt_plan::{BufferId, Format, Op, Plan, Step};
+use gpt_plan::{BufferId, Format, Plan, Step};
 
 use super::device::CpuDevice;
 use super::epilogue;
@@ -131,25 +131,20 @@ impl Pass<'_> {
     }
 
     /// After a step: it is the plan's next one, and a trace takes `width` values of each row.
-    fn end(&mut self, is: fn(&Op) -> bool, output: &[f32], width: usize) {
+    fn end(&mut self, output: &[f32], width: usize) {
         let rows = self.rows();
-        self.end_with(is, || output[..rows * width].to_vec());
+        self.end_with(|| output[..rows * width].to_vec());
     }
 
-    fn end_with(&mut self, is: fn(&Op) -> bool, values: impl FnOnce() -> Vec<f32>) {
+    fn end_with(&mut self, values: impl FnOnce() -> Vec<f32>) {
         let (layer, step) = self.steps[self.next];
-        debug_assert!(
-            is(&step.op),
-            "the pass is not that of the plan: it is at step {}",
-            step.name
-        );
         self.next += 1;
         if let Some(watch) = &mut self.watch {
-            watch.step(step.name, layer);
+            watch.step(&step.name, layer);
         }
         if let Some(trace) = &mut self.trace {
             trace.push(Trace {
-                step: step.name,
+                step: &step.name,
                 layer,
                 values: values(),
             });
@@ -185,7 +180,7 @@ impl Pass<'_> {
                 }
             }
         });
-        self.end(|op| matches!(op, Op::Embed { .. }), x, width);
+        self.end(x, width);
     }
 
     /// The logits of the rows that are wanted, to the caller.
@@ -217,10 +212,7 @@ impl Pass<'_> {
                 }
             });
         });
-        self.end_with(
-            |op| matches!(op, Op::Head { .. }),
-            || logits[..rows * vocab].to_vec(),
-        );
+        self.end_with(|| logits[..rows * vocab].to_vec());
         self.logits = logits;
     }
 
@@ -271,6 +263,6 @@ impl Pass<'_> {
     }
 
     fn buffer_width(&self, id: BufferId) -> usize {
-        self.plan.buffers[id as usize].width as usize
+        self.plan.buffer(id).width as usize
     }
 }

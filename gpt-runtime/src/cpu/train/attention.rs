@@ -7,7 +7,7 @@
 //!
 //! Dropped probabilities take part in sums of values but not in the softmax's own; `delta` is the same sum then too.
 
-use gpt_plan::{BufferName as B, Dropout, Mask, Site};
+use gpt_plan::{BufferId as B, Dropout, Mask, Site};
 
 use super::Pass;
 use crate::cpu::gemm::ThreadScratch;

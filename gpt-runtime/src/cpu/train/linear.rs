@@ -1,6 +1,6 @@
 //! Projections, forward and back: three products for each, of rows with a matrix, of rows with the matrix turned over, and of rows with rows.
 
-use gpt_plan::{BufferName as B, Into, Site, Slot, TensorId};
+use gpt_plan::{BufferId as B, Site, Slot, TensorId};
 
 use super::Pass;
 use crate::cpu::epilogue;
@@ -128,7 +128,7 @@ impl Pass<'_> {
 
     /// The rows of a buffer that a projection reads: all, or those of the chunk.
     fn input(&self, slot: Slot, of_chunk: bool) -> Strided<'_> {
-        let stride = self.buffers.stride(slot.name);
+        let stride = self.buffers.stride(slot.buffer);
         let first = if of_chunk { self.chunk.start } else { 0 };
         Strided {
             data: &self.buffers.get(slot, self.layer)[first * stride..],
@@ -175,8 +175,8 @@ impl Pass<'_> {
         site: Site,
     ) {
         let mut out = self.buffers.take(to, self.layer);
-        let width = self.buffers.width(to.name);
-        let stride = self.buffers.stride(to.name);
+        let width = self.buffers.width(to.buffer);
+        let stride = self.buffers.stride(to.buffer);
         let (kernels, dropout) = (self.device.kernels, self.dropout(site));
         let (bias, stream) = (self.bias(bias), Disjoint::new(&mut out));
         let residual = self.input(residual, false);
@@ -300,7 +300,7 @@ impl Pass<'_> {
         let matrix = self.parameters.matrix(weight, 0);
         gemm(
             self.device,
-            Rows::Plain(self.input(B::N.here(), true)),
+            Rows::Plain(self.input(B::Normed.here(), true)),
             self.chunk.len(),
             &matrix,
             &|from, panel, tile| {
@@ -319,14 +319,16 @@ impl Pass<'_> {
     }
 
     /// `d(input) = dy · weight`.
-    pub(super) fn linear_input(&mut self, weight: TensorId, dy: Slot, into: Into) {
-        let to = match into {
-            Into::Store(slot) => slot,
-            Into::ThroughActivation => B::DUp.here(),
-        };
+    pub(super) fn linear_input(
+        &mut self,
+        weight: TensorId,
+        dy: Slot,
+        slopes: Option<Slot>,
+        to: Slot,
+    ) {
         let mut buffer = self.buffers.take(to, self.layer);
-        let stride = self.buffers.stride(to.name);
-        let of_chunk = dy.name == B::Logits;
+        let stride = self.buffers.stride(to.buffer);
+        let of_chunk = dy.buffer == B::Logits;
         // A chunk's gradients go where its rows are.
         let (first_row, rows) = match of_chunk {
             true => (self.chunk.start, self.chunk.len()),
@@ -336,11 +338,11 @@ impl Pass<'_> {
         let matrix = self.parameters.turned(weight, self.layer);
         let dy = Strided {
             data: self.buffers.get(dy, self.layer),
-            stride: self.buffers.stride(dy.name),
+            stride: self.buffers.stride(dy.buffer),
         };
-        match into {
-            Into::Store(_) => {
-                let width = self.buffers.width(to.name);
+        match slopes {
+            None => {
+                let width = self.buffers.width(to.buffer);
                 gemm(
                     self.device,
                     Rows::Plain(dy),
@@ -358,9 +360,9 @@ impl Pass<'_> {
                     },
                 );
             }
-            Into::ThroughActivation => {
+            Some(slopes) => {
                 let hidden = self.buffers.width(B::H);
-                let slopes = self.buffers.get(B::Slopes.here(), self.layer);
+                let slopes = self.buffers.get(slopes, self.layer);
                 // In a gated MLP 16 elements pass to gates, and to what they gate beside them.
                 let (wide, sides, filled) = match self.plan.spec.mlp.gated {
                     true => (PANEL / 2, 2, hidden.next_multiple_of(PANEL / 2)),
@@ -406,7 +408,7 @@ impl Pass<'_> {
         dy: Slot,
         input: Slot,
     ) {
-        let of_chunk = dy.name == B::Logits;
+        let of_chunk = dy.buffer == B::Logits;
         let rows = if of_chunk {
             self.chunk.len()
         } else {
@@ -423,7 +425,7 @@ impl Pass<'_> {
         let out = Disjoint::new(&mut gradients);
         let dy = Strided {
             data: self.buffers.get(dy, self.layer),
-            stride: self.buffers.stride(dy.name),
+            stride: self.buffers.stride(dy.buffer),
         };
         let input = self.input(input, of_chunk);
         let kernels = self.device.kernels;

@@ -21,7 +21,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gpt_plan::{Dropout, Plan, Repeat, Site, TensorId, TrainBytes, TrainOp, TrainStep};
+use gpt_plan::{
+    Dropout, Epilogue, Op, Plan, Repeat, Section, Site, Statistics, Step, TensorId, TrainBytes,
+};
 
 use super::activation::evaluate;
 use super::device::CpuDevice;
@@ -215,175 +217,131 @@ impl Pass<'_> {
     fn forward(&mut self) {
         let plan = self.plan;
         for section in plan.training.forward.iter() {
-            self.repeat(section.repeat, |pass| {
-                for step in section.steps.iter() {
-                    pass.step(step);
-                }
-            });
+            self.section(section, |_| true);
         }
     }
 
+    /// The loss, and the gradients of everything.
     fn backward(&mut self) {
         let plan = self.plan;
-        for section in plan.training.backward.iter() {
-            self.repeat(section.repeat, |pass| {
-                if pass.recomputes && matches!(section.repeat, Repeat::LayersBack(..)) {
-                    pass.forward_again();
-                }
-                for step in section.steps.iter() {
-                    pass.step(step);
-                }
-            });
-        }
-    }
-
-    /// What the layer's forward pass left, once more; its output is there.
-    fn forward_again(&mut self) {
-        let plan = self.plan;
-        let layer = self.layer as u32;
-        for section in plan.training.forward.iter() {
-            let Repeat::Layers(from, to) = section.repeat else {
-                continue;
-            };
-            if !(from..to).contains(&layer) {
-                continue;
-            }
-            for step in section.steps.iter() {
-                let leaves = matches!(
-                    step.op,
-                    TrainOp::Residual {
-                        site: Site::MlpDown,
-                        ..
-                    }
-                );
-                if !leaves {
-                    self.step(step);
-                }
-            }
+        let training = &plan.training;
+        for section in training.loss.iter().chain(training.backward.iter()) {
+            self.section(section, |_| true);
         }
     }
 
     /// The losses of a batch, without gradients.
     fn losses_only(&mut self) {
         let plan = self.plan;
-        for section in plan.training.backward.iter() {
-            if section.repeat != Repeat::Chunks {
-                continue;
-            }
-            self.repeat(section.repeat, |pass| {
-                let is_loss =
-                    |op: &TrainOp| matches!(op, TrainOp::Logits { .. } | TrainOp::CrossEntropy);
-                for step in section.steps.iter().filter(|step| is_loss(&step.op)) {
-                    pass.step(step);
-                }
-            });
+        for section in plan.training.loss.iter() {
+            self.section(section, |op| !op.is_backward());
         }
     }
 
-    fn repeat(&mut self, repeat: Repeat, mut run: impl FnMut(&mut Self)) {
-        match repeat {
-            Repeat::Once => {
-                self.layer = 0;
-                run(self);
-            }
-            Repeat::Layers(from, to) => {
-                for layer in from..to {
-                    self.layer = layer as usize;
-                    run(self);
-                }
-            }
-            Repeat::LayersBack(from, to) => {
-                for layer in (from..to).rev() {
-                    self.layer = layer as usize;
-                    run(self);
-                }
-            }
+    /// Runs the steps of a section whose op is `wanted`.
+    fn section(&mut self, section: &'static Section, wanted: fn(&Op) -> bool) {
+        match section.repeat {
             Repeat::Chunks => {
                 self.layer = 0;
                 let most = self.buffers.chunk_rows;
                 for from in (0..self.rows).step_by(most) {
                     self.chunk = from..(from + most).min(self.rows);
-                    run(self);
+                    self.steps(section, wanted);
+                }
+            }
+            repeat => {
+                for layer in repeat.layers() {
+                    self.layer = layer as usize;
+                    if self.recomputes && matches!(repeat, Repeat::LayersReversed { .. }) {
+                        self.recompute(layer);
+                    }
+                    self.steps(section, wanted);
                 }
             }
         }
     }
 
-    fn step(&mut self, step: &'static TrainStep) {
-        let start = self.profile.is_some().then(Instant::now);
-        self.run(step);
-        if let (Some(profile), Some(start)) = (&mut self.profile, start) {
-            profile.add(step.name, start.elapsed().as_secs_f64());
+    /// Runs a layer's forward steps again, except the one whose output is kept.
+    fn recompute(&mut self, layer: u32) {
+        let plan = self.plan;
+        let forward = plan.training.forward.iter();
+        for section in forward.filter(|section| section.repeat.has_layer(layer)) {
+            self.steps(section, |op| !op.ends_layer());
         }
     }
 
-    fn run(&mut self, step: &TrainStep) {
+    fn steps(&mut self, section: &'static Section, wanted: fn(&Op) -> bool) {
+        for step in section.steps.iter().filter(|step| wanted(&step.op)) {
+            let start = self.profile.is_some().then(Instant::now);
+            self.run(step);
+            if let (Some(profile), Some(start)) = (&mut self.profile, start) {
+                profile.add(&step.name, start.elapsed().as_secs_f64());
+            }
+        }
+    }
+
+    fn run(&mut self, step: &Step) {
         match step.op {
-            TrainOp::Embed {
+            Op::Embed {
                 table,
                 positions,
                 out,
             } => self.embed(table, positions, out),
-            TrainOp::Norm {
+            Op::Norm {
                 norm,
                 x,
                 stats,
                 out,
-            } => self.norm(norm, x, stats, out, true),
-            TrainOp::NormAgain {
-                norm,
-                x,
-                stats,
+                statistics,
+            } => self.norm(norm, x, stats, out, statistics == Statistics::Compute),
+            Op::Project(ref projection) => {
+                let (weight, bias, input) = (projection.weight, projection.bias, projection.input);
+                match projection.epilogue {
+                    Epilogue::Heads { .. } => self.qkv(weight, bias, input),
+                    Epilogue::Residual {
+                        residual,
+                        out,
+                        site,
+                        ..
+                    } => self.residual(weight, bias, [input, residual, out], site),
+                    Epilogue::Activation { .. } => self.mlp_up(weight, bias, input),
+                    Epilogue::Store { .. } => self.logits(weight),
+                }
+            }
+            Op::Attention { .. } => self.attention(),
+            Op::CrossEntropy { .. } => self.cross_entropy(),
+            Op::DropoutBackward { site, dy, out } => self.dropped(site, dy, out),
+            Op::ProjectInput {
+                weight,
+                dy,
+                slopes,
                 out,
-            } => self.norm(norm, x, stats, out, false),
-            TrainOp::Qkv {
-                weight,
-                bias,
-                input,
-            } => self.qkv(weight, bias, input),
-            TrainOp::Attention => self.attention(),
-            TrainOp::Residual {
-                weight,
-                bias,
-                input,
-                residual,
-                out,
-                site,
-            } => self.residual(weight, bias, [input, residual, out], site),
-            TrainOp::MlpUp {
-                weight,
-                bias,
-                input,
-            } => self.mlp_up(weight, bias, input),
-            TrainOp::Logits { weight } => self.logits(weight),
-            TrainOp::CrossEntropy => self.cross_entropy(),
-            TrainOp::Dropped { site, dy, out } => self.dropped(site, dy, out),
-            TrainOp::LinearInput { weight, dy, into } => self.linear_input(weight, dy, into),
-            TrainOp::LinearWeight {
+            } => self.linear_input(weight, dy, slopes, out),
+            Op::ProjectWeight {
                 weight,
                 bias,
                 dy,
                 input,
             } => self.linear_weight(weight, bias, dy, input),
-            TrainOp::NormInput {
+            Op::NormInput {
                 norm,
                 x,
                 stats,
                 dy,
-                also,
-                add,
+                dy_residual,
+                residual,
                 out,
-            } => self.norm_input(norm, [x, stats, dy, out], also, add),
-            TrainOp::NormWeight {
+            } => self.norm_input(norm, [x, stats, dy, out], dy_residual, residual),
+            Op::NormWeight {
                 norm,
                 x,
                 stats,
                 dy,
-                also,
-            } => self.norm_weight(norm, [x, stats, dy], also),
-            TrainOp::Add { a, b, out } => self.add(a, b, out),
-            TrainOp::AttentionInput => self.attention_input(),
-            TrainOp::EmbedWeight {
+                dy_residual,
+            } => self.norm_weight(norm, [x, stats, dy], dy_residual),
+            Op::Add { a, b, out } => self.add(a, b, out),
+            Op::AttentionBackward { .. } => self.attention_input(),
+            Op::EmbedBackward {
                 table,
                 positions,
                 dx,
@@ -393,7 +351,7 @@ impl Pass<'_> {
 
     /// The sum of all rows' losses, in f64 and in their order.
     fn loss(&self) -> f64 {
-        let losses = &self.buffers.one(gpt_plan::BufferName::Losses)[..self.rows];
+        let losses = &self.buffers.one(gpt_plan::BufferId::Losses)[..self.rows];
         losses.iter().map(|&loss| f64::from(loss)).sum()
     }
 

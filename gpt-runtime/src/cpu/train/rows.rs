@@ -1,6 +1,6 @@
 //! Steps that take each row for itself: the embedding, norms, masks, the loss.
 
-use gpt_plan::{BufferName as B, NormRef, Site, Slot, TensorId};
+use gpt_plan::{BufferId as B, NormRef, Site, Slot, TensorId};
 
 use super::Pass;
 use crate::cpu::pool::Disjoint;
@@ -21,7 +21,10 @@ impl Pass<'_> {
     pub(super) fn embed(&mut self, table: TensorId, positions: Option<TensorId>, to: Slot) {
         let mut buffer = self.buffers.take(to, self.layer);
         let out = Disjoint::new(&mut buffer);
-        let (width, stride) = (self.buffers.width(to.name), self.buffers.stride(to.name));
+        let (width, stride) = (
+            self.buffers.width(to.buffer),
+            self.buffers.stride(to.buffer),
+        );
         let table = self.parameters.matrix(table, 0).values;
         let positions = positions.map(|id| self.parameters.plain(id, 0));
         let (kernels, dropout) = (self.device.kernels, self.dropout(Site::Embedding));
@@ -51,7 +54,7 @@ impl Pass<'_> {
         let mut buffer = self.buffers.take(to, self.layer);
         let mut kept = self.buffers.take(stats, self.layer);
         let (out, statistics) = (Disjoint::new(&mut buffer), Disjoint::new(&mut kept));
-        let (width, stride) = (self.buffers.width(x.name), self.buffers.stride(x.name));
+        let (width, stride) = (self.buffers.width(x.buffer), self.buffers.stride(x.buffer));
         let x = self.buffers.get(x, self.layer);
         let gamma = self.parameters.plain(norm.gamma, self.layer);
         let beta = norm
@@ -87,7 +90,7 @@ impl Pass<'_> {
         debug_assert!(also.is_none() || add.is_none());
         let mut buffer = self.buffers.take(to, self.layer);
         let out = Disjoint::new(&mut buffer);
-        let (width, stride) = (self.buffers.width(x.name), self.buffers.stride(x.name));
+        let (width, stride) = (self.buffers.width(x.buffer), self.buffers.stride(x.buffer));
         let (x, dy) = (
             self.buffers.get(x, self.layer),
             self.buffers.get(dy, self.layer),
@@ -113,7 +116,7 @@ impl Pass<'_> {
         [x, stats, dy]: [Slot; 3],
         also: Option<Slot>,
     ) {
-        let (width, stride) = (self.buffers.width(x.name), self.buffers.stride(x.name));
+        let (width, stride) = (self.buffers.width(x.buffer), self.buffers.stride(x.buffer));
         if let Some(also) = also {
             self.add(dy, also, dy);
         }
@@ -149,7 +152,10 @@ impl Pass<'_> {
         assert_eq!(a, to, "a gradient is added to itself");
         let mut buffer = self.buffers.take(to, self.layer);
         let out = Disjoint::new(&mut buffer);
-        let (width, stride) = (self.buffers.width(to.name), self.buffers.stride(to.name));
+        let (width, stride) = (
+            self.buffers.width(to.buffer),
+            self.buffers.stride(to.buffer),
+        );
         let b = self.buffers.get(b, self.layer);
         self.each_row(self.rows, |row| {
             // SAFETY: each row is written by one task.
@@ -165,7 +171,10 @@ impl Pass<'_> {
     pub(super) fn dropped(&mut self, site: Site, dy: Slot, to: Slot) {
         let mut buffer = self.buffers.take(to, self.layer);
         let out = Disjoint::new(&mut buffer);
-        let (width, stride) = (self.buffers.width(to.name), self.buffers.stride(to.name));
+        let (width, stride) = (
+            self.buffers.width(to.buffer),
+            self.buffers.stride(to.buffer),
+        );
         let dy = self.buffers.get(dy, self.layer);
         let (kernels, dropout) = (self.device.kernels, self.dropout(site));
         self.each_row(self.rows, |row| {
@@ -214,7 +223,10 @@ impl Pass<'_> {
 
     /// `d(table)[token] += dx`, `d(positions)[t] += dx`. Tasks have columns of their own and take all rows in order.
     pub(super) fn embed_weight(&mut self, table: TensorId, positions: Option<TensorId>, dx: Slot) {
-        let (width, stride) = (self.buffers.width(dx.name), self.buffers.stride(dx.name));
+        let (width, stride) = (
+            self.buffers.width(dx.buffer),
+            self.buffers.stride(dx.buffer),
+        );
         let own_table = !self.plan.spec.tie_embeddings;
         let table = self.parameters.place(table, 0);
         let positions = positions.map(|id| self.parameters.place(id, 0));

@@ -19,11 +19,10 @@ use serde_json::Value;
 use super::loss_scale::LossScale;
 use super::parameters::Parameters;
 use super::{Trainer, TrainerSettings};
-use crate::cpu::Gpt;
 use crate::device::Device;
 use crate::engine::State as Held;
 use crate::model::Untyped;
-use crate::vtable::ModelVtable;
+use crate::vtable::{Gpt, ModelVtable};
 use crate::weights::{self, Mapped};
 use crate::{Error, files};
 

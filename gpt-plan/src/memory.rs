@@ -1,9 +1,8 @@
-//! What a training run takes, before it starts.
+//! The memory of a training run, known before it starts.
 
-use super::TrainBuffer;
-use crate::{Place, Plan, Tensor, TensorId, TensorKind};
+use crate::{Buffer, Place, Plan, Role, Tensor, TensorId, TensorKind};
 
-/// What is trained at once.
+/// The batch of a training pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrainShape {
     /// Sequences.
@@ -13,18 +12,19 @@ pub struct TrainShape {
     pub recompute: Recompute,
 }
 
-/// What is kept for the way back.
+/// What the backward pass recomputes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Recompute {
-    /// All that takes time to make again.
+    /// Only what is cheap: norms, probabilities, dropout masks.
     #[default]
     Nothing,
-    /// Only the stream between blocks; a block's forward pass is run again on the way back (activation checkpointing, Chen et al. 2016).
+    /// Each block's forward pass, from the stream between blocks, which alone is kept (activation
+    /// checkpointing, Chen et al. 2016).
     Block,
 }
 
-/// Bytes that a training run allocates on its device, by what they are for. Besides these a device has some constant scratch memory of
-/// its own, whatever it runs.
+/// Bytes that a training run allocates on its device, by purpose. A device has some constant scratch
+/// memory besides, whatever it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrainBytes {
     /// The f32 weights.
@@ -33,25 +33,26 @@ pub struct TrainBytes {
     pub gradients: u64,
     /// AdamW's two moments.
     pub optimizer: u64,
-    /// What the forward pass keeps for the way back.
+    /// Activations that the forward pass keeps for the backward pass.
     pub activations: u64,
-    /// What is used and used again, logits of a chunk included.
+    /// Buffers that are reused within a pass, the logits of a chunk included.
     pub scratch: u64,
 }
 
 impl TrainBytes {
-    /// Of a model with so many [trained elements](Plan::trained_total), layers and these buffers.
+    /// For a model of `elements` [trained elements](Plan::trained_total) and `layers` layers that
+    /// trains with these buffers.
     pub const fn of(
         elements: u64,
         layers: u32,
-        buffers: &[TrainBuffer],
+        buffers: &[Buffer],
         shape: &TrainShape,
     ) -> TrainBytes {
         let (mut activations, mut scratch) = (0, 0);
         let mut i = 0;
         while i < buffers.len() {
             let buffer = &buffers[i];
-            let bytes = 4 * buffer.len(shape) * buffer.count(layers, shape) as u64;
+            let bytes = 4 * buffer.train_len(shape) * buffer.train_copies(layers, shape) as u64;
             if buffer.is_activation() {
                 activations += bytes;
             } else {
@@ -68,7 +69,7 @@ impl TrainBytes {
         }
     }
 
-    /// All together.
+    /// The sum.
     pub const fn total(&self) -> u64 {
         self.parameters + self.gradients + self.optimizer + self.activations + self.scratch
     }
@@ -87,11 +88,13 @@ impl TrainShape {
     }
 }
 
-/// Elements at whose multiples a tensor begins in a flat buffer: 256 bytes, where a GPU may bind it.
+/// Tensors begin at multiples of this many elements in a flat buffer: 256 bytes, the default
+/// alignment of a GPU binding.
 pub const PARAMETER_ALIGN: u64 = 64;
 
 impl Plan {
-    /// Rows that a matrix has when it is trained: whole panels of 32; of a gated MLP, whose two halves are padded one by one, of 16 each.
+    /// Rows of a matrix in training, padded to whole panels of 32. Each half of a gated matrix is
+    /// padded to a multiple of 16.
     pub const fn trained_rows(&self, tensor: &Tensor, is_gated: bool) -> u32 {
         match tensor.kind {
             TensorKind::Matrix if is_gated => 2 * (tensor.rows / 2).next_multiple_of(16),
@@ -100,19 +103,22 @@ impl Plan {
         }
     }
 
-    /// Whether `id` is the first matrix of a gated MLP, of which one half gates the other.
+    /// Whether `id` is the first matrix of a gated MLP, whose first half gates the second.
     pub fn is_gated(&self, id: TensorId) -> bool {
-        self.spec.mlp.gated && self.tensor(id).name == "mlp.up.weight"
+        self.spec.mlp.gated
+            && self.tensor(id).role == Role::MlpUp
+            && self.tensor(id).kind == TensorKind::Matrix
     }
 
-    /// Elements of one tensor as it is trained, padding included.
+    /// Elements of one tensor in training, padding included.
     pub fn trained_len(&self, id: TensorId) -> u64 {
         let tensor = self.tensor(id);
         let rows = self.trained_rows(tensor, self.is_gated(id));
         (u64::from(rows) * u64::from(tensor.columns)).next_multiple_of(PARAMETER_ALIGN)
     }
 
-    /// Every tensor that is learned, layer by layer as they stand in a flat buffer: the model's, then each layer's.
+    /// Every trained tensor with its layer, in the order of a flat buffer: the model's tensors, then
+    /// each layer's.
     pub fn trained(&self) -> impl Iterator<Item = (TensorId, u32)> {
         let of = move |layer: Option<u32>| {
             let tensors = self.tensors.iter().enumerate();
@@ -130,7 +136,7 @@ impl Plan {
         std::iter::once(None).chain(layers).flat_map(of)
     }
 
-    /// Elements of all learned tensors together, padding included.
+    /// Elements of all trained tensors, padding included.
     pub fn trained_total(&self) -> u64 {
         self.trained().map(|(id, _)| self.trained_len(id)).sum()
     }

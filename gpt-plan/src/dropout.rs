@@ -1,19 +1,20 @@
-//! Dropout (Srivastava et al. 2014): which elements a training pass leaves out.
+//! Dropout (Srivastava et al. 2014): which elements a training pass drops.
 //!
-//! Whether an element is left out is a pure function of a key and the element's number, so the way back makes the same mask again, and so do
-//! both engines; no mask is ever stored. The function is a 32-bit integer hash of two multiplications (the constants are those that Wellons
-//! found by search, "lowbias32"), which WGSL and SIMD compute alike.
+//! Whether an element is dropped is a pure function of a key and the element's index. The backward
+//! pass recomputes the mask, both engines compute the same one, and none is stored. The function is
+//! a 32-bit integer hash of two multiplications with the constants of Wellons' "lowbias32", which
+//! WGSL and SIMD compute alike.
 
-/// Where something is dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A place in the model where elements are dropped.
+#[derive(Clone, Copy, Debug, serde::Serialize, PartialEq, Eq)]
 pub enum Site {
-    /// What the embedding writes into the stream.
+    /// The embedding's output.
     Embedding,
     /// The attention's probabilities.
     Attention,
-    /// What the attention adds to the stream.
+    /// The attention's output projection.
     AttentionOut,
-    /// What the MLP adds to the stream.
+    /// The MLP's second projection.
     MlpDown,
 }
 
@@ -22,14 +23,14 @@ pub enum Site {
 pub struct Dropout {
     /// Differs from pass to pass.
     pub key: u32,
-    /// An element whose hash is below it is left out: `probability * 2^32`.
+    /// An element whose hash is below it is dropped: `probability * 2^32`.
     pub threshold: u32,
-    /// By what the others are multiplied, `1 / (1 - probability)`.
+    /// The factor of the other elements, `1 / (1 - probability)`.
     pub scale: f32,
 }
 
 impl Dropout {
-    /// Masks that leave out each element with `probability`, below 1; none if that is 0.
+    /// Masks that drop each element with `probability`, below 1; none if that is 0.
     pub fn new(probability: f64, key: u32) -> Option<Dropout> {
         (probability > 0.0).then(|| Dropout {
             key,
@@ -43,8 +44,9 @@ impl Dropout {
         hash(key ^ hash((layer * 4 + site as u32).wrapping_add(0x9E37_79B9)))
     }
 
-    /// By what element `index` of a site is multiplied; `key` is that of the site. An element of a matrix is number `row * width + column`; a
-    /// probability is number `((sequence * heads + head) * tokens + query) * tokens + key position`. Numbers wrap at 2^32.
+    /// The factor of element `index` of a site. An element of a matrix has the index
+    /// `row * width + column`; a probability `((sequence * heads + head) * tokens + query) * tokens +
+    /// key position`. Indices wrap at 2^32.
     pub const fn factor(&self, site_key: u32, index: u32) -> f32 {
         if hash(site_key ^ hash(index)) < self.threshold {
             0.0
@@ -54,7 +56,7 @@ impl Dropout {
     }
 }
 
-/// Scrambles all bits, one to one.
+/// Mixes all bits; a bijection.
 pub const fn hash(x: u32) -> u32 {
     let x = (x ^ (x >> 16)).wrapping_mul(0x7FEB_352D);
     let x = (x ^ (x >> 15)).wrapping_mul(0x846C_A68B);
@@ -66,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_many_are_left_out_as_should_be_and_sites_differ() {
+    fn masks_have_the_right_density_and_differ_between_sites() {
         let dropout = Dropout::new(0.2, 7).unwrap();
         let mask = |site, layer| -> Vec<bool> {
             let key = Dropout::site_key(dropout.key, site, layer);
