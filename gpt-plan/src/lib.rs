@@ -20,7 +20,6 @@ mod spec;
 mod step;
 mod tensor;
 mod training;
-mod variant;
 mod work;
 
 pub use activation::{Activation, Formula, Node};
@@ -44,7 +43,6 @@ pub use training::{
     Slot, TRAIN_COLUMNS, TRAIN_ROWS, TrainBuffer, TrainBytes, TrainOp, TrainRows, TrainSection,
     TrainShape, TrainStep, Training, hash, train_stride,
 };
-pub use variant::{VARIANTS, Variant};
 pub use work::Work;
 
 /// Text that is a literal in a static plan and owned in one made at run time.

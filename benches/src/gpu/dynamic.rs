@@ -150,7 +150,7 @@ pub fn dynamic(kernel: &Kernel) -> Result<Dynamic, String> {
             fields.collect::<String>()
         ));
     }
-    let text = kernel.wgsl();
+    let text = gpt_runtime::shaders::link(kernel);
     for line in text[kernel.header.len()..].lines() {
         rewrite(line, &model, &mut wgsl);
         wgsl.push('\n');

@@ -155,9 +155,7 @@ fn buffer(b: &Buffer) -> String {
 }
 
 pub(super) fn kernel(k: &Kernel) -> String {
-    let part = |part: &&'static gpt_shaders::Source| {
-        format!("&::gpt_runtime::shaders::{}", part.constant())
-    };
+    let part = |part: &&'static str| format!("{part:?}");
     format!(
         "{P}::Kernel {{ name: {}, header: {}, parts: {}, workgroup: {}, tile_rows: {}, groups: {}, strips: {} }}",
         text(&k.name),

@@ -1,7 +1,7 @@
 //! Attention: how many invocations, and how they share keys and columns.
 
 use gpt_plan::{ATTENTION_PART, Kernel, Mask, Phase, SPLIT_FROM, Spec};
-use gpt_shaders::{self as files, Source};
+use gpt_shaders::files;
 
 use super::Context;
 use super::header::Header;
@@ -22,7 +22,14 @@ pub fn kernel(context: &Context<'_>) -> Kernel {
     };
     let title = context.title(&heads(spec));
     let name = format!("{}_{}", context.name, context.phase_name());
-    over(spec, name, &title, lanes, queries, &files::ATTENTION_WHOLE)
+    over(
+        spec,
+        name,
+        &title,
+        lanes,
+        queries,
+        files::ATTENTION_ALL_KEYS,
+    )
 }
 
 /// The kernels of attention in parts, where a token may see so many keys: that of a part, and that which puts them together.
@@ -35,14 +42,21 @@ pub fn split(model: &str, spec: &Spec) -> Option<[Kernel; 2]> {
         heads(spec)
     );
     let name = "attention_part".to_owned();
-    let part = over(spec, name, &title, DECODE_LANES, 1, &files::ATTENTION_PART);
+    let part = over(
+        spec,
+        name,
+        &title,
+        DECODE_LANES,
+        1,
+        files::ATTENTION_KEY_SPLIT,
+    );
     let mut header = Header::new(&format!("{model}: what attention's parts gathered."));
     sizes(&mut header, spec);
     header.size("LANES", columns(spec), "invocations of a workgroup");
     let join = Kernel {
         name: "attention_join".into(),
         header: header.finish().into(),
-        parts: vec![&files::RUN, &files::ATTENTION_JOIN].into(),
+        parts: vec![files::SHARED_PASS, files::ATTENTION_MERGE_SPLITS].into(),
         workgroup: columns(spec),
         tile_rows: 1,
         groups: spec.heads,
@@ -77,7 +91,7 @@ fn over(
     title: &str,
     lanes: u32,
     queries: u32,
-    reach: &'static Source,
+    reach: &'static str,
 ) -> Kernel {
     let columns = columns(spec);
     let mut header = Header::new(title);
@@ -95,29 +109,29 @@ fn over(
         columns,
         "invocations side by side on a row of values",
     );
-    let mut parts = vec![&files::ENTRY_PLAIN, &files::RUN];
+    let mut parts = vec![files::SHARED_ENTRY_PLAIN, files::SHARED_PASS];
     if lanes == DECODE_LANES && columns <= SMALL_LANES {
-        parts.push(&files::LANES_256);
+        parts.push(files::SHARED_WORKGROUP_SIZE_256);
     } else {
         header.size("LANES", lanes, "invocations of a workgroup");
     }
     parts.push(match spec.mask {
-        Mask::Causal => &files::ATTENTION_CAUSAL,
-        Mask::Bidirectional => &files::ATTENTION_BIDIRECTIONAL,
+        Mask::Causal => files::ATTENTION_MASK_CAUSAL,
+        Mask::Bidirectional => files::ATTENTION_MASK_BIDIRECTIONAL,
     });
     parts.push(if queries == 1 {
-        &files::ATTENTION_QUERIES_1
+        files::ATTENTION_QUERIES_1
     } else {
-        &files::ATTENTION_QUERIES_4
+        files::ATTENTION_QUERIES_4
     });
     parts.push(if spec.head_dim.is_multiple_of(4) {
-        &files::ATTENTION_KEYS_4
+        files::ATTENTION_KEYS_4
     } else {
-        &files::ATTENTION_KEYS_1
+        files::ATTENTION_KEYS_1
     });
     parts.push(reach);
-    parts.extend([&files::MAXIMUM_MEMORY, &files::EIGHT_MEMORY]);
-    parts.push(&files::ATTENTION);
+    parts.extend([files::SHARED_MAXIMUM_MEMORY, files::SHARED_READ_MEMORY]);
+    parts.push(files::ATTENTION_CACHED);
     Kernel {
         name: name.into(),
         header: header.finish().into(),

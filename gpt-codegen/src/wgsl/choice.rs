@@ -1,7 +1,7 @@
 //! The choice of the next token: how the vocabulary is shared out, and how finely tokens are sorted by their distance below the greatest logit.
 
 use gpt_plan::{ChoiceOp, Kernel, Spec};
-use gpt_shaders as files;
+use gpt_shaders::files;
 
 use super::header::Header;
 
@@ -53,39 +53,41 @@ pub fn kernel(model: &str, spec: &Spec, op: ChoiceOp) -> Kernel {
         "a bin's greatest weight, in which the others are counted",
     );
     let mut parts = vec![
-        &files::SAMPLE_OPTIONS,
-        &files::SAMPLE_ORDER,
-        &files::SAMPLE_BEST,
+        files::SAMPLING_OPTIONS,
+        files::SAMPLING_ORDER,
+        files::SAMPLING_BEST,
     ];
     match op {
-        ChoiceOp::Greatest => {
-            parts.extend([&files::RUN, &files::SAMPLE_NOISE, &files::SAMPLE_GREATEST])
-        }
+        ChoiceOp::Greatest => parts.extend([
+            files::SHARED_PASS,
+            files::SAMPLING_NOISE,
+            files::SAMPLING_GREATEST,
+        ]),
         ChoiceOp::Take => parts.extend([
-            &files::SAMPLE_ADVANCE,
-            &files::SAMPLE_TOPS,
-            &files::SAMPLE_TAKE,
+            files::SAMPLING_ADVANCE,
+            files::SAMPLING_TOPS,
+            files::SAMPLING_TAKE,
         ]),
         ChoiceOp::Count => parts.extend([
-            &files::RUN,
-            &files::SAMPLE_TOPS,
-            &files::SAMPLE_BINS,
-            &files::SAMPLE_COUNT,
+            files::SHARED_PASS,
+            files::SAMPLING_TOPS,
+            files::SAMPLING_BINS,
+            files::SAMPLING_COUNT,
         ]),
         ChoiceOp::Collect => parts.extend([
-            &files::RUN,
-            &files::SAMPLE_TOPS,
-            &files::SAMPLE_BINS,
-            &files::SAMPLE_CUTS,
-            &files::SAMPLE_COLLECT,
+            files::SHARED_PASS,
+            files::SAMPLING_TOPS,
+            files::SAMPLING_BINS,
+            files::SAMPLING_CUTS,
+            files::SAMPLING_COLLECT,
         ]),
         ChoiceOp::Draw => parts.extend([
-            &files::SAMPLE_ADVANCE,
-            &files::SAMPLE_NOISE,
-            &files::SAMPLE_BINS,
-            &files::SAMPLE_CUTS,
-            &files::SAMPLE_THRESHOLD,
-            &files::SAMPLE_DRAW,
+            files::SAMPLING_ADVANCE,
+            files::SAMPLING_NOISE,
+            files::SAMPLING_BINS,
+            files::SAMPLING_CUTS,
+            files::SAMPLING_THRESHOLD,
+            files::SAMPLING_DRAW,
         ]),
     }
     Kernel {

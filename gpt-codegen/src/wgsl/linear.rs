@@ -4,7 +4,7 @@ use gpt_plan::{
     Activation, Format, Kernel, MatrixLayout, Norm, NormRef, Op, Phase, STRIP, TensorId,
     vector_offset,
 };
-use gpt_shaders::{self as files, Source};
+use gpt_shaders::files;
 
 use super::Context;
 use super::header::Header;
@@ -61,41 +61,41 @@ pub fn kernel(context: &Context<'_>, op: &Op) -> Option<Kernel> {
     header.size("COLUMNS", matrix.columns, "columns of the matrix");
     header.size("OUTPUTS", outputs, "outputs of the step");
     tile.write(&mut header, &layout, rows as u32 / STRIP, halves);
-    let strips = Kernel::strips_file(tile.strips).expect("tiles have powers of two");
-    let mut parts = vec![&files::ENTRY_PLAIN, &files::RUN, strips];
+    let strips = gpt_shaders::tile_n_file(tile.strips).expect("tiles have powers of two");
+    let mut parts = vec![files::SHARED_ENTRY_PLAIN, files::SHARED_PASS, strips];
     if norm.is_some() || bias.is_some() {
-        parts.push(&files::VECTORS);
+        parts.push(files::SHARED_VECTORS);
     }
     matrix_parts(&mut header, &mut parts, context.format, &layout);
     parts.push(match op {
-        Op::AttentionOut { .. } | Op::MlpDown { .. } => &files::INPUT_ACTIVATIONS,
-        _ => &files::INPUT_STREAM,
+        Op::AttentionOut { .. } | Op::MlpDown { .. } => files::MATMUL_PROLOGUE_ACTIVATIONS,
+        _ => files::MATMUL_PROLOGUE_STREAM,
     });
     norm_parts(context, &mut header, &mut parts, norm);
     parts.push(match bias {
         Some(bias) => {
             let at = vector_offset(context.tensors, bias);
             header.size("BIAS", at, "where the bias begins");
-            &files::BIAS_VECTOR
+            files::MATMUL_BIAS_PACKED
         }
-        None => &files::BIAS_NONE,
+        None => files::MATMUL_BIAS_NONE,
     });
     match context.phase {
         Phase::Decode => {
             if norm.is_some() {
-                parts.push(&files::SUM_MEMORY);
+                parts.push(files::SHARED_SUM_MEMORY);
             }
-            parts.extend([&files::EIGHT_MEMORY, &files::TILE_DECODE]);
+            parts.extend([files::SHARED_READ_MEMORY, files::MATMUL_TILE_DECODE]);
         }
         Phase::Prefill => parts.extend([
-            &files::TILE_PREFILL,
-            &files::TILE_PREFILL_SUMS,
-            &files::HOLD_PLAIN,
-            &files::TILE_PREFILL_SINGLE,
+            files::MATMUL_TILE_PREFILL,
+            files::MATMUL_TILE_PREFILL_SUMS,
+            files::MATMUL_ROW_BROADCAST_MEMORY,
+            files::MATMUL_TILE_PREFILL_SINGLE,
         ]),
     }
     finish_parts(context, &mut header, &mut parts, op);
-    parts.push(&files::LINEAR);
+    parts.push(files::MATMUL_PROJECTION);
     Some(Kernel {
         name: format!(
             "{}_{}_{}",
@@ -136,14 +136,14 @@ pub fn embed(context: &Context<'_>, op: &Op, table: TensorId, positions: bool) -
     header.size("EMBED", spec.embed, "width of the residual stream");
     header.size("QUADS", quads, "groups of four columns to a row");
     header.size("LANES", EMBED_LANES, "invocations of a workgroup");
-    let mut parts = vec![&files::RUN];
+    let mut parts = vec![files::SHARED_PASS];
     matrix_parts(&mut header, &mut parts, context.format, &layout);
     parts.push(if positions {
-        &files::POSITIONS_TABLE
+        files::EMBED_POSITIONS_CACHED
     } else {
-        &files::POSITIONS_NONE
+        files::EMBED_POSITIONS_NONE
     });
-    parts.push(&files::EMBED);
+    parts.push(files::EMBED_PACKED);
     Some(Kernel {
         name: format!("{}_{}", context.name, context.format.name()).into(),
         header: header.finish().into(),
@@ -233,16 +233,31 @@ impl Tile {
 
 fn matrix_parts(
     header: &mut Header,
-    parts: &mut Vec<&'static Source>,
+    parts: &mut Vec<&'static str>,
     format: Format,
     layout: &MatrixLayout,
 ) {
     let (element, weight) = match format {
-        Format::F32 => (&files::ELEMENT_QUADS, &files::WEIGHT_F32),
-        Format::F16 => (&files::ELEMENT_PAIRS, &files::WEIGHT_F16),
-        Format::Bf16 => (&files::ELEMENT_PAIRS, &files::WEIGHT_BF16),
-        Format::Q8 => (&files::ELEMENT_WORDS, &files::WEIGHT_Q8),
-        Format::Q4 => (&files::ELEMENT_WORDS, &files::WEIGHT_Q4),
+        Format::F32 => (
+            files::MATMUL_WEIGHTS_ELEMENT_QUADS,
+            files::MATMUL_WEIGHTS_F32,
+        ),
+        Format::F16 => (
+            files::MATMUL_WEIGHTS_ELEMENT_PAIRS,
+            files::MATMUL_WEIGHTS_F16,
+        ),
+        Format::Bf16 => (
+            files::MATMUL_WEIGHTS_ELEMENT_PAIRS,
+            files::MATMUL_WEIGHTS_BF16,
+        ),
+        Format::Q8 => (
+            files::MATMUL_WEIGHTS_ELEMENT_WORDS,
+            files::MATMUL_WEIGHTS_Q8,
+        ),
+        Format::Q4 => (
+            files::MATMUL_WEIGHTS_ELEMENT_WORDS,
+            files::MATMUL_WEIGHTS_Q4,
+        ),
     };
     parts.push(element);
     header.size("PANEL_LENGTH", layout.panel_length, "elements of a panel");
@@ -259,15 +274,15 @@ fn matrix_parts(
         );
     }
     parts.push(match layout.parts {
-        1 => &files::MATRIX_PARTS_1,
-        2 => &files::MATRIX_PARTS_2,
-        3 => &files::MATRIX_PARTS_3,
-        4 => &files::MATRIX_PARTS_4,
-        5 => &files::MATRIX_PARTS_5,
+        1 => files::MATMUL_WEIGHTS_BUFFERS_1,
+        2 => files::MATMUL_WEIGHTS_BUFFERS_2,
+        3 => files::MATMUL_WEIGHTS_BUFFERS_3,
+        4 => files::MATMUL_WEIGHTS_BUFFERS_4,
+        5 => files::MATMUL_WEIGHTS_BUFFERS_5,
         n => unreachable!("no op has {n} parts"),
     });
     if format.block() == 1 {
-        parts.push(&files::WEIGHT_PLAIN);
+        parts.push(files::MATMUL_WEIGHTS_UNQUANTIZED);
     }
     parts.push(weight);
 }
@@ -275,16 +290,16 @@ fn matrix_parts(
 fn norm_parts(
     context: &Context<'_>,
     header: &mut Header,
-    parts: &mut Vec<&'static Source>,
+    parts: &mut Vec<&'static str>,
     norm: Option<NormRef>,
 ) {
     let Some(norm) = norm else {
-        parts.push(&files::NORM_NONE);
+        parts.push(files::NORM_NONE);
         return;
     };
     let (file, eps) = match context.spec.norm {
-        Norm::LayerNorm { eps } => (&files::NORM_LAYER, eps),
-        Norm::RmsNorm { eps } => (&files::NORM_RMS, eps),
+        Norm::LayerNorm { eps } => (files::NORM_TILE_LAYER, eps),
+        Norm::RmsNorm { eps } => (files::NORM_TILE_RMS, eps),
     };
     header.number("EPSILON", eps, "added to the variance");
     let at = |id| vector_offset(context.tensors, id);
@@ -293,16 +308,16 @@ fn norm_parts(
     parts.push(match norm.beta {
         Some(beta) => {
             header.size("BETA", at(beta), "where its shift begins");
-            &files::NORM_SCALE_SHIFT
+            files::NORM_SCALE_SHIFT
         }
-        None => &files::NORM_SCALE,
+        None => files::NORM_SCALE,
     });
 }
 
 fn finish_parts(
     context: &Context<'_>,
     header: &mut Header,
-    parts: &mut Vec<&'static Source>,
+    parts: &mut Vec<&'static str>,
     op: &Op,
 ) {
     let spec = context.spec;
@@ -312,30 +327,30 @@ fn finish_parts(
             header.size("Q_WIDTH", spec.q_width(), "width of all query heads");
             header.size("KV_WIDTH", spec.kv_width(), "width of all key heads");
             parts.push(if spec.rotary() {
-                &files::ROTARY_PAIRS
+                files::ROPE_FEATURE
             } else {
-                &files::ROTARY_NONE
+                files::ROPE_NONE
             });
-            parts.push(&files::FINISH_QKV);
+            parts.push(files::MATMUL_EPILOGUE_QKV);
         }
         Op::MlpUp { .. } => {
             match &spec.mlp.activation {
-                Activation::Gelu => parts.push(&files::ACTIVATION_GELU),
-                Activation::GeluTanh => parts.push(&files::ACTIVATION_GELU_TANH),
-                Activation::Relu => parts.push(&files::ACTIVATION_RELU),
-                Activation::Silu => parts.push(&files::ACTIVATION_SILU),
+                Activation::Gelu => parts.push(files::ACTIVATION_GELU),
+                Activation::GeluTanh => parts.push(files::ACTIVATION_GELU_TANH),
+                Activation::Relu => parts.push(files::ACTIVATION_RELU),
+                Activation::Silu => parts.push(files::ACTIVATION_SILU),
                 Activation::Custom { value, .. } => {
                     let text = formula::wgsl("activation", value);
                     header.function("activation", "The closure of the spec.", &text);
                 }
             }
             parts.push(if spec.mlp.gated {
-                &files::FINISH_GATED
+                files::MATMUL_EPILOGUE_GATED
             } else {
-                &files::FINISH_ACTIVATION
+                files::MATMUL_EPILOGUE_ACTIVATION
             });
         }
-        Op::AttentionOut { .. } | Op::MlpDown { .. } => parts.push(&files::FINISH_RESIDUAL),
-        _ => parts.push(&files::FINISH_LOGITS),
+        Op::AttentionOut { .. } | Op::MlpDown { .. } => parts.push(files::MATMUL_EPILOGUE_RESIDUAL),
+        _ => parts.push(files::MATMUL_EPILOGUE_LOGITS),
     }
 }

@@ -1,23 +1,5 @@
 // Keys read one element at a time: the heads' width is not a multiple of four.
 
-const HEAD_DIM: u32 = 64u;
-const KV_WIDTH: u32 = 768u;
-
-// As many queries as go together.
-alias Queries = vec4<f32>;
-
-struct Eight { first: u32 }
-
-// Of the queries' columns, the eight from `first` on.
-fn eight(first: u32) -> Eight {
-    return Eight(first);
-}
-
-fn of_eight(eight: Eight, j: u32) -> Queries {
-    return Queries(f32(eight.first + j));
-}
-// ---- end of parameters ----
-
 @group(0) @binding(3) var<storage, read> k_cache: array<f32>;
 
 // The dot products of the queries with a key of head `head`.

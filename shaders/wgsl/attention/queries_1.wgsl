@@ -1,14 +1,5 @@
 // One query: decoding.
 
-fn seen(row: u32) -> u32 {
-    return row + 1u;
-}
-
-fn query(row: u32, head: u32, column: u32) -> f32 {
-    return f32(row + head + column);
-}
-// ---- end of parameters ----
-
 alias Queries = f32;
 alias Limits = u32;
 

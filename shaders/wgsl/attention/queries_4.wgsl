@@ -1,14 +1,5 @@
 // Four queries of neighbouring rows, so that each key and value that is read serves four.
 
-fn seen(row: u32) -> u32 {
-    return row + 1u;
-}
-
-fn query(row: u32, head: u32, column: u32) -> f32 {
-    return f32(row + head + column);
-}
-// ---- end of parameters ----
-
 alias Queries = vec4<f32>;
 alias Limits = vec4<u32>;
 

@@ -1,12 +1,5 @@
 // A norm with a scale for each column, and no shift.
 
-const EMBED: u32 = 768u;
-// Where it begins.
-const GAMMA: u32 = 0u;
-
-@group(1) @binding(0) var<storage, read> vectors: array<f32>;
-// ---- end of parameters ----
-
 // The scale of a column; of the last one for what lies beyond.
 fn affine(column: u32) -> vec2<f32> {
     let own = min(column, EMBED - 1u);

@@ -1,7 +1,7 @@
 //! Attention, forward and back.
 
 use gpt_plan::{BufferName, Mask};
-use gpt_shaders as files;
+use gpt_shaders::files;
 
 use super::{Grid, Header, Kernels, LANES};
 
@@ -12,15 +12,15 @@ impl Kernels<'_> {
     pub(super) fn attention(&mut self) -> u16 {
         let (qkv, _) = self.read_parts();
         let parts = vec![
-            &files::ENTRY_PLAIN,
-            &files::TRAIN_RUN,
+            files::SHARED_ENTRY_PLAIN,
+            files::SHARED_TRAIN_PASS,
             self.mask_part(),
             self.drop_part(),
             qkv,
-            &files::MAXIMUM_MEMORY,
-            &files::EIGHT_MEMORY,
-            &files::TRAIN_ATTENTION_SLICES,
-            &files::TRAIN_ATTENTION_FORWARD,
+            files::SHARED_MAXIMUM_MEMORY,
+            files::SHARED_READ_MEMORY,
+            files::ATTENTION_SLICES,
+            files::ATTENTION_FORWARD,
         ];
         let (header, grid) = self.heads("attention", self.spec.heads);
         self.add("attention", header, parts, grid)
@@ -30,31 +30,31 @@ impl Kernels<'_> {
     pub(super) fn attention_back(&mut self) -> Vec<u16> {
         let spec = self.spec;
         let (header, grid) = self.heads("what the softmax takes out of a gradient", 1);
-        let delta = vec![&files::TRAIN_ATTENTION_DELTA];
+        let delta = vec![files::ATTENTION_BACKWARD_DELTA];
         let delta = self.add("attention_delta", header, delta, Grid { rows: 1, ..grid });
         let rotary = if spec.rotary() {
-            &files::TRAIN_ROTARY_PAIRS
+            files::ROPE_PAIRS
         } else {
-            &files::TRAIN_ROTARY_NONE
+            files::ROPE_TRAIN_NONE
         };
         let parts = |kernel| {
             let (mask, drop) = (self.mask_part(), self.drop_part());
             let (qkv, da) = self.read_parts();
             vec![
-                &files::ENTRY_PLAIN,
-                &files::TRAIN_RUN,
+                files::SHARED_ENTRY_PLAIN,
+                files::SHARED_TRAIN_PASS,
                 mask,
                 drop,
                 rotary,
                 qkv,
                 da,
-                &files::EIGHT_MEMORY,
-                &files::TRAIN_ATTENTION_SLICES,
+                files::SHARED_READ_MEMORY,
+                files::ATTENTION_SLICES,
                 kernel,
             ]
         };
-        let queries = parts(&files::TRAIN_ATTENTION_QUERIES);
-        let keys = parts(&files::TRAIN_ATTENTION_KEYS);
+        let queries = parts(files::ATTENTION_BACKWARD_QUERIES);
+        let keys = parts(files::ATTENTION_BACKWARD_KEYS);
         let (header, grid) = self.heads("the gradient of queries", spec.heads);
         let queries = self.add("attention_queries", header, queries, grid);
         let (header, grid) = self.heads("the gradient of keys and values", spec.kv_heads);
@@ -62,25 +62,19 @@ impl Kernels<'_> {
         vec![delta, queries, keys]
     }
 
-    fn mask_part(&self) -> &'static files::Source {
+    fn mask_part(&self) -> &'static str {
         match self.spec.mask {
-            Mask::Causal => &files::TRAIN_ATTENTION_CAUSAL,
-            Mask::Bidirectional => &files::TRAIN_ATTENTION_BIDIRECTIONAL,
+            Mask::Causal => files::ATTENTION_MASK_TRAIN_CAUSAL,
+            Mask::Bidirectional => files::ATTENTION_MASK_TRAIN_BIDIRECTIONAL,
         }
     }
 
     /// How rows of queries, keys and values, and of gradients, are read.
-    fn read_parts(&self) -> (&'static files::Source, &'static files::Source) {
+    fn read_parts(&self) -> (&'static str, &'static str) {
         if self.spec.head_dim.is_multiple_of(4) {
-            (
-                &files::TRAIN_ATTENTION_QKV_QUADS,
-                &files::TRAIN_ATTENTION_DA_QUADS,
-            )
+            (files::ATTENTION_QKV_QUADS, files::ATTENTION_DA_QUADS)
         } else {
-            (
-                &files::TRAIN_ATTENTION_QKV_SINGLE,
-                &files::TRAIN_ATTENTION_DA_SINGLE,
-            )
+            (files::ATTENTION_QKV_SINGLE, files::ATTENTION_DA_SINGLE)
         }
     }
 

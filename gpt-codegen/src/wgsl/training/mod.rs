@@ -8,7 +8,7 @@ mod attention;
 mod product;
 
 use gpt_plan::{BufferName, Kernel, Norm, NormRef, Spec, Tensor, TensorId, TrainBuffer, TrainOp};
-use gpt_shaders::{self as files, Source};
+use gpt_shaders::files;
 
 use super::header::Header;
 
@@ -79,7 +79,7 @@ impl<'a> Kernels<'a> {
             TrainOp::Dropped { .. } => vec![self.dropped()],
             TrainOp::Add { .. } => {
                 let header = self.rows("what comes back from two sides");
-                vec![self.add("add", header, vec![&files::TRAIN_ADD], self.row())]
+                vec![self.add("add", header, vec![files::SHARED_ADD], self.row())]
             }
             TrainOp::LinearInput { weight, dy, into } => {
                 vec![self.backward(weight, dy.name, into)]
@@ -110,13 +110,18 @@ impl<'a> Kernels<'a> {
             groups,
         };
         let header = self.header("the parameters' step");
-        self.add(gpt_plan::ADAMW, header, vec![&files::TRAIN_ADAMW], grid(1));
+        self.add(
+            gpt_plan::ADAMW,
+            header,
+            vec![files::OPTIMIZER_ADAMW],
+            grid(1),
+        );
         let mut header = self.header("the gradients' squares");
         header.size("LANES", SUM_LANES, "invocations of a workgroup");
         let parts = vec![
-            &files::SUM_ROOM,
-            &files::SUM_MEMORY,
-            &files::TRAIN_GRADIENT_NORM,
+            files::SHARED_SUM_SCRATCH,
+            files::SHARED_SUM_MEMORY,
+            files::OPTIMIZER_GRADIENT_NORM,
         ];
         self.add(gpt_plan::GRADIENT_NORM, header, parts, grid(NORM_GROUPS));
         (self.kernels, self.in_f16)
@@ -127,7 +132,7 @@ impl<'a> Kernels<'a> {
         &mut self,
         name: impl std::fmt::Display,
         header: Header,
-        parts: Vec<&'static Source>,
+        parts: Vec<&'static str>,
         grid: Grid,
     ) -> u16 {
         let kernel = Kernel {
@@ -184,53 +189,53 @@ impl<'a> Kernels<'a> {
     }
 
     /// The file that knows which elements are left out.
-    fn drop_part(&self) -> &'static Source {
+    fn drop_part(&self) -> &'static str {
         if self.spec.dropout > 0.0 {
-            &files::TRAIN_DROP_MASK
+            files::DROPOUT_MASK
         } else {
-            &files::TRAIN_DROP_NONE
+            files::DROPOUT_NONE
         }
     }
 
     fn embed(&mut self, positions: Option<TensorId>) -> u16 {
         let header = self.rows("the stream's beginning");
         let parts = vec![
-            &files::TRAIN_RUN,
+            files::SHARED_TRAIN_PASS,
             if positions.is_some() {
-                &files::TRAIN_POSITIONS_TABLE
+                files::EMBED_POSITIONS_TABLE
             } else {
-                &files::TRAIN_POSITIONS_NONE
+                files::EMBED_POSITIONS_TRAIN_NONE
             },
             self.drop_part(),
-            &files::TRAIN_EMBED,
+            files::EMBED_FORWARD,
         ];
         self.add("embed", header, parts, self.row())
     }
 
     fn norm(&mut self, norm: NormRef, made: bool) -> u16 {
         let mut header = self.rows(if made { "a norm" } else { "a norm, once more" });
-        let mut parts = vec![&files::ENTRY_PLAIN];
+        let mut parts = vec![files::SHARED_ENTRY_PLAIN];
         if made {
             let (file, eps) = match self.spec.norm {
-                Norm::LayerNorm { eps } => (&files::TRAIN_NORM_LAYER, eps),
-                Norm::RmsNorm { eps } => (&files::TRAIN_NORM_RMS, eps),
+                Norm::LayerNorm { eps } => (files::NORM_LAYER, eps),
+                Norm::RmsNorm { eps } => (files::NORM_RMS, eps),
             };
             header.number("EPSILON", eps, "added to the variance");
             parts.extend([
-                &files::SUM_ROOM,
-                &files::SUM_MEMORY,
+                files::SHARED_SUM_SCRATCH,
+                files::SHARED_SUM_MEMORY,
                 file,
-                &files::TRAIN_NORM_MADE,
+                files::NORM_STATISTICS_COMPUTED,
             ]);
         } else {
-            parts.push(&files::TRAIN_NORM_KEPT);
+            parts.push(files::NORM_STATISTICS_SAVED);
         }
         parts.push(if norm.beta.is_some() {
-            &files::TRAIN_NORM_SHIFT
+            files::NORM_SHIFT
         } else {
-            &files::TRAIN_NORM_NO_SHIFT
+            files::NORM_NO_SHIFT
         });
-        parts.push(&files::TRAIN_NORM);
+        parts.push(files::NORM_FORWARD);
         let name = if made { "norm" } else { "norm_again" };
         self.add(name, header, parts, self.row())
     }
@@ -243,16 +248,16 @@ impl<'a> Kernels<'a> {
         };
         header.number("CENTRED", centred, "1 where the norm takes the mean out");
         let (name, stream) = match (also, add) {
-            (true, _) => ("norm_input_also", &files::TRAIN_STREAM_ALSO),
-            (_, true) => ("norm_input_adds", &files::TRAIN_STREAM_ADDS),
-            _ => ("norm_input_ends", &files::TRAIN_STREAM_ENDS),
+            (true, _) => ("norm_input_also", files::NORM_BACKWARD_THROUGH),
+            (_, true) => ("norm_input_adds", files::NORM_BACKWARD_ACCUMULATE),
+            _ => ("norm_input_ends", files::NORM_BACKWARD_STORE),
         };
         let parts = vec![
-            &files::ENTRY_PLAIN,
-            &files::SUM_ROOM,
-            &files::SUM_MEMORY,
+            files::SHARED_ENTRY_PLAIN,
+            files::SHARED_SUM_SCRATCH,
+            files::SHARED_SUM_MEMORY,
             stream,
-            &files::TRAIN_NORM_INPUT,
+            files::NORM_BACKWARD_INPUT,
         ];
         self.add(name, header, parts, self.row())
     }
@@ -261,17 +266,23 @@ impl<'a> Kernels<'a> {
         let mut header = self.rows("the gradients of what a norm scales and shifts by");
         header.size("WIDTH", self.spec.embed, "columns");
         let came = if also {
-            &files::TRAIN_COLUMNS_CAME_ALSO
+            files::NORM_BACKWARD_DY_PLUS_RESIDUAL
         } else {
-            &files::TRAIN_COLUMNS_CAME
+            files::NORM_BACKWARD_DY
         };
         let shift = if norm.beta.is_some() {
-            &files::TRAIN_COLUMNS_SHIFT
+            files::NORM_BACKWARD_SHIFT
         } else {
-            &files::TRAIN_COLUMNS_NO_SHIFT
+            files::NORM_BACKWARD_NO_SHIFT
         };
-        let norm = &files::TRAIN_COLUMNS_NORM;
-        let parts = vec![&files::TRAIN_RUN, came, shift, norm, &files::TRAIN_COLUMNS];
+        let norm = files::NORM_BACKWARD_WEIGHT;
+        let parts = vec![
+            files::SHARED_TRAIN_PASS,
+            came,
+            shift,
+            norm,
+            files::SHARED_COLUMN_SUMS,
+        ];
         let name = if also {
             "norm_weight_also"
         } else {
@@ -295,8 +306,8 @@ impl<'a> Kernels<'a> {
         header.size("DY_STRIDE", dy.stride, "from a row of dy to the next");
         header.size("HALF", half, "columns of a half");
         header.size("SECOND", second, "where the second one begins in dy");
-        let bias = &files::TRAIN_COLUMNS_BIAS;
-        let parts = vec![&files::TRAIN_RUN, bias, &files::TRAIN_COLUMNS];
+        let bias = files::MATMUL_BIAS_BACKWARD;
+        let parts = vec![files::SHARED_TRAIN_PASS, bias, files::SHARED_COLUMN_SUMS];
         let name = format!("bias_{width}_{}", dy.stride);
         self.add(name, header, parts, summed(width))
     }
@@ -308,12 +319,12 @@ impl<'a> Kernels<'a> {
         header.size("VOCAB_STRIDE", logits.stride, "from a row to the next");
         header.size("LANES", VOCAB_LANES, "invocations of a workgroup");
         let parts = vec![
-            &files::ENTRY_PLAIN,
-            &files::TRAIN_RUN,
-            &files::SUM_ROOM,
-            &files::SUM_MEMORY,
-            &files::MAXIMUM_MEMORY,
-            &files::TRAIN_CROSS_ENTROPY,
+            files::SHARED_ENTRY_PLAIN,
+            files::SHARED_TRAIN_PASS,
+            files::SHARED_SUM_SCRATCH,
+            files::SHARED_SUM_MEMORY,
+            files::SHARED_MAXIMUM_MEMORY,
+            files::LOSS_CROSS_ENTROPY,
         ];
         let grid = Grid {
             lanes: VOCAB_LANES,
@@ -324,7 +335,11 @@ impl<'a> Kernels<'a> {
 
     fn dropped(&mut self) -> u16 {
         let header = self.rows("a gradient through a mask");
-        let parts = vec![&files::TRAIN_RUN, self.drop_part(), &files::TRAIN_DROPPED];
+        let parts = vec![
+            files::SHARED_TRAIN_PASS,
+            self.drop_part(),
+            files::DROPOUT_BACKWARD,
+        ];
         self.add("dropped", header, parts, self.row())
     }
 
@@ -337,11 +352,11 @@ impl<'a> Kernels<'a> {
             rows: REMAINDERS,
             groups: self.spec.embed.div_ceil(lanes),
         };
-        let parts = vec![&files::TRAIN_RUN, &files::TRAIN_EMBED_WEIGHT];
+        let parts = vec![files::SHARED_TRAIN_PASS, files::EMBED_BACKWARD];
         let mut kernels = vec![self.add("embed_weight", header, parts, grid)];
         if positions {
             let header = self.rows("the gradient of the positions");
-            let parts = vec![&files::TRAIN_RUN, &files::TRAIN_POSITIONS_GRADIENT];
+            let parts = vec![files::SHARED_TRAIN_PASS, files::EMBED_POSITIONS_BACKWARD];
             kernels.push(self.add("positions_weight", header, parts, self.row()));
         }
         kernels

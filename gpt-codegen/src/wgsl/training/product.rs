@@ -6,7 +6,7 @@
 use gpt_plan::{
     Activation, BufferName, Into, TRAIN_COLUMNS, TRAIN_ROWS, Tensor, TensorId, TrainOp,
 };
-use gpt_shaders::{self as files, Source};
+use gpt_shaders::files;
 
 use super::{Grid, Header, Kernels};
 use crate::formula;
@@ -53,34 +53,34 @@ impl Kernels<'_> {
             "quads from one of its rows to the next",
         );
         let mut parts = vec![
-            &files::TRAIN_RUN,
-            &files::TRAIN_PRODUCT,
-            &files::TRAIN_PRODUCT_SINGLE,
-            &files::ENTRY_PLAIN,
-            &files::HOLD_PLAIN,
-            &files::TRAIN_PRODUCT_FORWARD,
+            files::SHARED_TRAIN_PASS,
+            files::MATMUL_GEMM,
+            files::MATMUL_GEMM_SINGLE_BUFFER,
+            files::SHARED_ENTRY_PLAIN,
+            files::MATMUL_ROW_BROADCAST_MEMORY,
+            files::MATMUL_GEMM_FORWARD,
             weight_part(matrix),
         ];
         if gated {
-            parts.extend([second_part(matrix), &files::TRAIN_PRODUCT_HALVES]);
+            parts.extend([second_part(matrix), files::MATMUL_GEMM_GATED_FEATURES]);
         } else {
-            parts.extend([&files::TRAIN_PRODUCT_FEATURES, &files::TRAIN_PRODUCT_QUAD]);
+            parts.extend([files::MATMUL_GEMM_FEATURES, files::MATMUL_GEMM_QUAD]);
         }
         if !matches!(op, TrainOp::Logits { .. }) {
             parts.push(if bias.is_some() {
-                &files::TRAIN_BIAS_VECTOR
+                files::MATMUL_BIAS_TENSOR
             } else {
-                &files::TRAIN_BIAS_NONE
+                files::MATMUL_BIAS_TRAIN_NONE
             });
         }
-        parts.push(&files::TRAIN_MASKED);
+        parts.push(files::MATMUL_EPILOGUE_PADDING);
         let name = match op {
             TrainOp::Qkv { .. } => {
                 self.qkv_parts(&mut header, &mut parts);
                 "qkv"
             }
             TrainOp::Residual { .. } => {
-                parts.extend([self.drop_part(), &files::TRAIN_WRITE_RESIDUAL]);
+                parts.extend([self.drop_part(), files::MATMUL_EPILOGUE_TRAIN_RESIDUAL]);
                 "residual"
             }
             TrainOp::MlpUp { .. } => {
@@ -93,7 +93,7 @@ impl Kernels<'_> {
                     true,
                     "parts of the matrix make columns of their own",
                 );
-                parts.push(&files::TRAIN_WRITE_STORE);
+                parts.push(files::MATMUL_EPILOGUE_STORE);
                 "logits"
             }
         };
@@ -111,20 +111,23 @@ impl Kernels<'_> {
         &mut self,
         name: String,
         header: Header,
-        parts: Vec<&'static Source>,
+        parts: Vec<&'static str>,
         groups: u32,
     ) -> u16 {
         let of = |operands| parts.iter().copied().chain([operands]).collect();
         let mut halves = header.clone();
         halves.enable("f16", "operands are rounded to it");
-        let (f32, f16) = (&files::TRAIN_OPERANDS_F32, &files::TRAIN_OPERANDS_F16);
+        let (f32, f16) = (
+            files::MATMUL_GEMM_OPERANDS_F32,
+            files::MATMUL_GEMM_OPERANDS_F16,
+        );
         let kernel = self.add(&name, header, of(f32), grid(groups));
         let twin = self.add(format!("{name}_f16"), halves, of(f16), grid(groups));
         self.in_f16[usize::from(kernel)] = twin;
         kernel
     }
 
-    fn qkv_parts(&self, header: &mut Header, parts: &mut Vec<&'static Source>) {
+    fn qkv_parts(&self, header: &mut Header, parts: &mut Vec<&'static str>) {
         let spec = self.spec;
         header.size("HEAD_DIM", spec.head_dim, "width of a head");
         header.size(
@@ -133,23 +136,26 @@ impl Kernels<'_> {
             "width of queries and keys",
         );
         parts.push(if spec.rotary() {
-            &files::TRAIN_ROTARY_PAIRS
+            files::ROPE_PAIRS
         } else {
-            &files::TRAIN_ROTARY_NONE
+            files::ROPE_TRAIN_NONE
         });
-        parts.push(&files::TRAIN_WRITE_QKV);
+        parts.push(files::MATMUL_EPILOGUE_TRAIN_QKV);
     }
 
-    fn up_parts(&self, header: &mut Header, parts: &mut Vec<&'static Source>) {
+    fn up_parts(&self, header: &mut Header, parts: &mut Vec<&'static str>) {
         let spec = self.spec;
         self.slope_sizes(header);
         parts.extend(match &spec.mlp.activation {
-            Activation::Gelu => vec![&files::ACTIVATION_GELU, &files::TRAIN_SLOPE_GELU],
+            Activation::Gelu => vec![files::ACTIVATION_GELU, files::ACTIVATION_SLOPE_GELU],
             Activation::GeluTanh => {
-                vec![&files::ACTIVATION_GELU_TANH, &files::TRAIN_SLOPE_GELU_TANH]
+                vec![
+                    files::ACTIVATION_GELU_TANH,
+                    files::ACTIVATION_SLOPE_GELU_TANH,
+                ]
             }
-            Activation::Relu => vec![&files::ACTIVATION_RELU, &files::TRAIN_SLOPE_RELU],
-            Activation::Silu => vec![&files::ACTIVATION_SILU, &files::TRAIN_SLOPE_SILU],
+            Activation::Relu => vec![files::ACTIVATION_RELU, files::ACTIVATION_SLOPE_RELU],
+            Activation::Silu => vec![files::ACTIVATION_SILU, files::ACTIVATION_SLOPE_SILU],
             Activation::Custom { value, derivative } => {
                 let text = formula::wgsl("activation", value);
                 header.function("activation", "The closure of the spec.", &text);
@@ -159,9 +165,9 @@ impl Kernels<'_> {
             }
         });
         parts.push(if spec.mlp.gated {
-            &files::TRAIN_WRITE_GATED
+            files::MATMUL_EPILOGUE_TRAIN_GATED
         } else {
-            &files::TRAIN_WRITE_ACTIVATION
+            files::MATMUL_EPILOGUE_TRAIN_ACTIVATION
         });
     }
 
@@ -193,15 +199,15 @@ impl Kernels<'_> {
         header.size("DY_STRIDE", dy.stride, "from a row of dy to the next");
         header.size("WIDTH", matrix.columns, "width of the output");
         let mut parts = vec![
-            &files::TRAIN_RUN,
-            &files::TRAIN_PRODUCT,
-            &files::TRAIN_PRODUCT_SINGLE,
-            &files::ENTRY_PLAIN,
-            &files::HOLD_PLAIN,
-            &files::TRAIN_PRODUCT_BACKWARD,
+            files::SHARED_TRAIN_PASS,
+            files::MATMUL_GEMM,
+            files::MATMUL_GEMM_SINGLE_BUFFER,
+            files::SHARED_ENTRY_PLAIN,
+            files::MATMUL_ROW_BROADCAST_MEMORY,
+            files::MATMUL_GEMM_BACKWARD_INPUT,
             weight_part(matrix),
-            &files::TRAIN_PRODUCT_QUAD,
-            &files::TRAIN_MASKED,
+            files::MATMUL_GEMM_QUAD,
+            files::MATMUL_EPILOGUE_PADDING,
         ];
         let name = match into {
             Into::Store(out) => {
@@ -211,15 +217,15 @@ impl Kernels<'_> {
                     "quads from one of its rows to the next",
                 );
                 header.flag("BESIDE", false, "parts of the matrix add up");
-                parts.push(&files::TRAIN_WRITE_STORE);
+                parts.push(files::MATMUL_EPILOGUE_STORE);
                 "input"
             }
             Into::ThroughActivation => {
                 self.slope_sizes(&mut header);
                 parts.push(if self.spec.mlp.gated {
-                    &files::TRAIN_WRITE_THROUGH_GATED
+                    files::MATMUL_EPILOGUE_BACKWARD_GATED
                 } else {
-                    &files::TRAIN_WRITE_THROUGH_DENSE
+                    files::MATMUL_EPILOGUE_BACKWARD_ACTIVATION
                 });
                 "through"
             }
@@ -241,18 +247,18 @@ impl Kernels<'_> {
         header.size("DY_QUADS", dy.stride / 4, "quads from a row to the next");
         header.size("X_QUADS", x.stride / 4, "the same of x");
         let parts = vec![
-            &files::TRAIN_RUN,
-            &files::TRAIN_PRODUCT,
-            &files::TRAIN_PRODUCT_SINGLE,
-            &files::ENTRY_PLAIN,
-            &files::HOLD_PLAIN,
-            &files::TRAIN_PRODUCT_GRADIENT,
+            files::SHARED_TRAIN_PASS,
+            files::MATMUL_GEMM,
+            files::MATMUL_GEMM_SINGLE_BUFFER,
+            files::SHARED_ENTRY_PLAIN,
+            files::MATMUL_ROW_BROADCAST_MEMORY,
+            files::MATMUL_GEMM_BACKWARD_WEIGHT,
             if has_quads(matrix) {
-                &files::TRAIN_WEIGHT_GRADIENT_QUADS
+                files::MATMUL_GEMM_WEIGHT_GRADIENT_QUADS
             } else {
-                &files::TRAIN_WEIGHT_GRADIENT_SINGLE
+                files::MATMUL_GEMM_WEIGHT_GRADIENT_SINGLE
             },
-            &files::TRAIN_PRODUCT_QUAD,
+            files::MATMUL_GEMM_QUAD,
         ];
         let name = format!("weight_{}_{}", dy.width, matrix.columns);
         let columns = matrix.columns.div_ceil(TRAIN_COLUMNS);
@@ -272,18 +278,18 @@ fn has_quads(matrix: &Tensor) -> bool {
     matrix.columns.is_multiple_of(4)
 }
 
-fn weight_part(matrix: &Tensor) -> &'static Source {
+fn weight_part(matrix: &Tensor) -> &'static str {
     if has_quads(matrix) {
-        &files::TRAIN_WEIGHT_QUADS
+        files::MATMUL_GEMM_WEIGHT_QUADS
     } else {
-        &files::TRAIN_WEIGHT_SINGLE
+        files::MATMUL_GEMM_WEIGHT_SINGLE
     }
 }
 
-fn second_part(matrix: &Tensor) -> &'static Source {
+fn second_part(matrix: &Tensor) -> &'static str {
     if has_quads(matrix) {
-        &files::TRAIN_WEIGHT_SECOND_QUADS
+        files::MATMUL_GEMM_SECOND_WEIGHT_QUADS
     } else {
-        &files::TRAIN_WEIGHT_SECOND_SINGLE
+        files::MATMUL_GEMM_SECOND_WEIGHT_SINGLE
     }
 }

@@ -1,0 +1,17 @@
+// For each query and head the sum of a da, what the gradient through the softmax takes out. A row to a workgroup.
+
+@group(1) @binding(0) var<storage, read> a: array<f32>;
+@group(1) @binding(1) var<storage, read> da: array<f32>;
+@group(1) @binding(4) var<storage, read_write> delta: array<f32>;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    for (var head = lane; head < HEADS; head += LANES) {
+        let at = group.y * A_STRIDE + head * HEAD_DIM;
+        var sum = 0.0;
+        for (var i = 0u; i < HEAD_DIM; i++) {
+            sum = fma(a[at + i], da[at + i], sum);
+        }
+        delta[group.y * HEADS + head] = sum;
+    }
+}

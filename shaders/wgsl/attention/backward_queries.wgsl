@@ -1,0 +1,122 @@
+// The gradient of four queries of a head. With probabilities p made again from the kept logarithms, and what reaches them, dp = da v^T (where the
+// mask lets it through), the scores' gradient is ds = p (dp - delta), and dq = ds k / sqrt(head_dim). It goes as the way forward does: an invocation makes the
+// ds of a key, and gathers four columns of dq.
+
+@group(1) @binding(1) var<storage, read> lse: array<f32>;
+@group(1) @binding(2) var<storage, read> delta: array<f32>;
+@group(1) @binding(4) var<storage, read_write> d_qkv: array<f32>;
+
+alias Queries = vec4<f32>;
+
+// Sets of invocations that have a row each; columns that those of a set have, some of which may not exist.
+const SLICES: u32 = LANES / ROW_LANES;
+const TILE: u32 = 4u * ROW_LANES;
+
+// Workgroup memory: the queries and their gradients by column; the scores' gradients. In the end, what the slices gathered.
+const GRADIENTS: u32 = TILE;
+const WEIGHTS: u32 = 2u * TILE;
+const ROOM: u32 = max(2u * TILE + LANES, 4u * LANES);
+
+alias Shared = Queries;
+
+var<workgroup> memory: array<Shared, ROOM>;
+
+fn work(group: vec3<u32>, lane: u32) {
+    let head = group.x;
+    let start = group.z * run.tokens;
+    let first = group.y * 4u;
+    let queries = min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(run.tokens - 1u));
+    let q = (start + queries) * QKV_STRIDE + head * HEAD_DIM;
+    let d = (start + queries) * A_STRIDE + head * HEAD_DIM;
+    for (var i = 4u * lane; i < HEAD_DIM; i += 4u * LANES) {
+        // By column.
+        let columns = transpose(mat4x4<f32>(qkv_quad(q.x, i), qkv_quad(q.y, i), qkv_quad(q.z, i), qkv_quad(q.w, i)));
+        let gradients = transpose(mat4x4<f32>(da_quad(d.x, i), da_quad(d.y, i), da_quad(d.z, i), da_quad(d.w, i)));
+        for (var c = 0u; c < 4u; c++) {
+            memory[i + c] = SCALE * columns[c];
+            memory[GRADIENTS + i + c] = gradients[c];
+        }
+    }
+    let kept_at = (start + queries) * HEADS + head;
+    let logarithm = vec4<f32>(lse[kept_at.x], lse[kept_at.y], lse[kept_at.z], lse[kept_at.w]);
+    let taken = vec4<f32>(delta[kept_at.x], delta[kept_at.y], delta[kept_at.z], delta[kept_at.w]);
+    let limit = vec4<u32>(seen(queries.x), seen(queries.y), seen(queries.z), seen(queries.w));
+    let keys = limit.w;
+    let numbers = ((group.z * HEADS + head) * run.tokens + queries) * run.tokens;
+    let slice = lane / ROW_LANES;
+    // Columns that do not exist are the last ones once more, and are dropped. So is a key too many, which weighs nothing. Where to read moves on as in `forward`.
+    let column = min(4u * (lane % ROW_LANES), (HEAD_DIM - 1u) / 4u * 4u);
+    let k = start * QKV_STRIDE + Q_WIDTH + head / GROUP * HEAD_DIM;
+    let last = k + (keys - 1u) * QKV_STRIDE;
+    var key_at = min(k + lane * QKV_STRIDE, last);
+    var gather_at = k + 8u * slice * QKV_STRIDE;
+    workgroupBarrier();
+
+    var gathered = mat4x4<f32>();
+    for (var block = 0u; block < keys; block += LANES) {
+        let key = block + lane;
+        var score = vec4<f32>(0.0);
+        var d_p = vec4<f32>(0.0);
+        // Eight neighbours stay or go together.
+        let columns = select(0u, HEAD_DIM, block + lane / 8u * 8u < keys);
+        for (var i = 0u; i < columns; i += 8u) {
+            let own_queries = eight(i);
+            let own_gradients = eight(GRADIENTS + i);
+            for (var j = 0u; j < min(8u, HEAD_DIM - i); j += 4u) {
+                let keys = qkv_quad(key_at, i + j);
+                let values = qkv_quad(key_at + KV_WIDTH, i + j);
+                for (var c = 0u; c < 4u; c++) {
+                    score = fma(vec4<f32>(keys[c]), of_eight(own_queries, j + c), score);
+                    d_p = fma(vec4<f32>(values[c]), of_eight(own_gradients, j + c), d_p);
+                }
+            }
+        }
+        let kept = vec4<f32>(
+            factor(numbers.x + key),
+            factor(numbers.y + key),
+            factor(numbers.z + key),
+            factor(numbers.w + key),
+        );
+        let p = exp(clamp(score - logarithm, vec4<f32>(-87.0), vec4<f32>(87.0)));
+        let d_score = SCALE * p * (kept * d_p - taken);
+        memory[WEIGHTS + lane] = select(vec4<f32>(0.0), d_score, vec4<u32>(key) < limit);
+        workgroupBarrier();
+        let end = min(LANES, keys - block);
+        for (var i = 0u; i < end; i += 8u * SLICES) {
+            if i + 8u * slice < end {
+                let weights = eight(WEIGHTS + i + 8u * slice);
+                var at = gather_at;
+                for (var j = 0u; j < 8u; j++) {
+                    let x = qkv_quad(min(at, last), column);
+                    at += QKV_STRIDE;
+                    let weight = of_eight(weights, j);
+                    gathered += mat4x4<f32>(x.x * weight, x.y * weight, x.z * weight, x.w * weight);
+                }
+            }
+            gather_at += 8u * SLICES * QKV_STRIDE;
+        }
+        key_at = min(key_at + LANES * QKV_STRIDE, last);
+        workgroupBarrier();
+    }
+
+    settle(slice, lane % ROW_LANES, gathered);
+    workgroupBarrier();
+    // Two columns turn together.
+    for (var even = 2u * lane; even < HEAD_DIM; even += 2u * LANES) {
+        let x = settled(even);
+        var y = vec4<f32>(0.0);
+        if even + 1u < HEAD_DIM {
+            y = settled(even + 1u);
+        }
+        for (var r = 0u; r < 4u; r++) {
+            if first + r < run.tokens {
+                let pair = turned(first + r, even, vec2<f32>(x[r], y[r]), -1.0);
+                let at = (start + first + r) * QKV_STRIDE + head * HEAD_DIM + even;
+                d_qkv[at] = pair.x;
+                if even + 1u < HEAD_DIM {
+                    d_qkv[at + 1u] = pair.y;
+                }
+            }
+        }
+    }
+}

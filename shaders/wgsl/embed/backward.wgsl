@@ -1,0 +1,20 @@
+// d(table)[token] += dx. An invocation owns a column of every token that has its remainder, and takes the rows in order: two rows of one token
+// never meet, and their sum is the same in every run.
+
+@group(1) @binding(0) var<storage, read> tokens: array<u32>;
+@group(1) @binding(1) var<storage, read> dx: array<f32>;
+@group(1) @binding(2) var<storage, read_write> d_table: array<f32>;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let column = group.x * LANES + lane;
+    if column >= EMBED {
+        return;
+    }
+    for (var row = 0u; row < run.rows; row++) {
+        let token = tokens[row] - step.first;
+        if token < step.rows && token % REMAINDERS == group.y {
+            d_table[token * EMBED + column] += dx[row * EMBED_STRIDE + column];
+        }
+    }
+}

@@ -1,0 +1,13 @@
+// A bias: the sum of what comes back. Where padding stands between the halves of a gated layer, dy has it and the bias does not.
+
+@group(1) @binding(0) var<storage, read> dy: array<f32>;
+@group(1) @binding(1) var<storage, read_write> d_bias: array<f32>;
+
+fn term(row: u32, column: u32) -> vec2<f32> {
+    let at = select(column, column - HALF + SECOND, column >= HALF);
+    return vec2<f32>(dy[row * DY_STRIDE + at], 0.0);
+}
+
+fn keep(column: u32, sums: vec2<f32>) {
+    d_bias[column] = learned(d_bias[column], sums.x);
+}

@@ -1,0 +1,17 @@
+// Nothing follows: logits, or the gradient of a layer's input. Parts of a matrix are multiplied one after the other: those of a gradient add
+// up, those of logits stand side by side.
+
+@group(1) @binding(4) var<storage, read_write> out: array<vec4<f32>>;
+
+fn write(row: u32, local: u32, values: vec4<f32>) {
+    let column = local + select(0u, step.first, BESIDE);
+    if column >= WIDTH {
+        return;
+    }
+    let at = output_row(row) * OUT_QUADS + column / 4u;
+    var sum = masked(column, values);
+    if step.adds != 0u {
+        sum += out[at];
+    }
+    out[at] = sum;
+}

@@ -1,0 +1,51 @@
+// dW = dy^T x: the depth is the rows of the pass. An invocation owns a quad of every row of x.
+//
+// A matrix may begin within dy, where only a part of it is worked on. What lies behind the last column of either operand makes sums that are
+// dropped.
+
+@group(1) @binding(0) var<storage, read> dy: array<vec4<f32>>;
+@group(1) @binding(1) var<storage, read> x: array<vec4<f32>>;
+
+fn depth() -> u32 {
+    return run.rows;
+}
+
+fn height() -> u32 {
+    return step.rows;
+}
+
+// A row that does not exist is not multiplied; the last one stands in for it.
+fn stage(first: u32, k: u32, i: u32) {
+    let at = min(k + i, run.rows - 1u) * DY_QUADS + (step.first + first) / 4u;
+    put(i, 0u, dy[at]);
+    put(i, 1u, dy[at + 1u]);
+    put(i, 2u, dy[at + 2u]);
+    put(i, 3u, dy[at + 3u]);
+}
+
+// The quad of an invocation.
+fn starts(owner: u32) -> vec4<u32> {
+    return vec4<u32>(min(owner, X_QUADS - 1u));
+}
+
+// A step of x; zeros beyond the last one.
+fn inputs_at(at: u32, last: u32) -> vec4<f32> {
+    let inputs = own(x[min(at, last)]);
+    return select(vec4<f32>(0.0), inputs, at <= last);
+}
+
+// Step `k + i` of the depth is at place `i`.
+fn multiply(quads: vec4<u32>, k: u32, begin: u32, end: u32, before: Sums) -> Sums {
+    let last = (run.first + k + end - 1u) * X_QUADS + quads.x;
+    var sums = before;
+    var at = (run.first + k + begin) * X_QUADS + quads.x;
+    for (var i = begin; i < end; i += 4u) {
+        let held = hold(i);
+        sums = add(sums, inputs_at(at, last), rows_0(held));
+        sums = add(sums, inputs_at(at + X_QUADS, last), rows_1(held));
+        sums = add(sums, inputs_at(at + 2u * X_QUADS, last), rows_2(held));
+        sums = add(sums, inputs_at(at + 3u * X_QUADS, last), rows_3(held));
+        at += 4u * X_QUADS;
+    }
+    return sums;
+}

@@ -1,0 +1,17 @@
+// The features of an invocation are two neighbouring rows of the half that gates, and two of the half that is gated: so it has made both that belong
+// together.
+
+// A row that does not exist is the last one once more, and its products are dropped.
+fn starts(owner: u32) -> vec4<u32> {
+    let rows = min(owner * 2u + vec2<u32>(0u, 1u), vec2<u32>(step.rows - 1u));
+    let second = step.second + rows;
+    return vec4<u32>(weight_start(rows.x), weight_start(rows.y), weight_start(second.x), weight_start(second.y));
+}
+
+// A quad of feature `j`.
+fn feature_weight(own: vec4<u32>, j: u32, quad: u32) -> vec4<f32> {
+    if j < 2u {
+        return weight(own[j], quad);
+    }
+    return second_weight(own[j], quad);
+}

@@ -1,0 +1,17 @@
+// A step that reads what another step made for it, and adds to the residual stream.
+
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(3) var<storage, read> activations: array<f32>;
+
+// The stream at a row and column that exist.
+fn stream(row: u32, column: u32) -> f32 {
+    return x[row * EMBED + column];
+}
+
+// What the matrix is multiplied with: row `row`, which is number `r` of its tile. Zero outside.
+fn input(r: u32, row: u32, column: u32, by: vec2<f32>) -> f32 {
+    if row >= run.rows || column >= COLUMNS {
+        return 0.0;
+    }
+    return activations[row * COLUMNS + column];
+}

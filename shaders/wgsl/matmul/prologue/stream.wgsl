@@ -1,0 +1,16 @@
+// A step that reads the residual stream, through its norm.
+
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+
+// The stream at a row and column that exist.
+fn stream(row: u32, column: u32) -> f32 {
+    return x[(run.first + row) * EMBED + column];
+}
+
+// What the matrix is multiplied with: row `row`, which is number `r` of its tile, normalised. Zero outside.
+fn input(r: u32, row: u32, column: u32, by: vec2<f32>) -> f32 {
+    if row >= run.rows || column >= EMBED {
+        return 0.0;
+    }
+    return normalise(r, stream(row, column), by);
+}

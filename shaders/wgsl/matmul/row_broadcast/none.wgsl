@@ -1,0 +1,1 @@
+// Nothing: for ways to multiply that read their inputs themselves.

@@ -1,0 +1,81 @@
+// Products of a prompt by cooperative matrices (tensor cores): a subgroup multiplies two matrices of 16 x 16 at once. Operands are f16, sums are f32.
+//
+// Sixteen columns at a time go through workgroup memory, as a panel's order is not one that a matrix could be loaded in, and the strips in two halves, so that they
+// leave room.
+
+alias Left = coop_mat16x16<f16, A>;
+alias Right = coop_mat16x16<f16, B>;
+
+// Columns of a filling, and whole steps of sixteen of them.
+const CHUNK: u32 = CHUNK_BLOCKS * BLOCK_QUADS * 4u;
+const PITCH: u32 = (CHUNK + 15u) / 16u * 16u;
+
+// [row][column].
+var<workgroup> left: array<f16, 16u * PITCH>;
+// [subgroup][feature of two strips][column].
+var<workgroup> right: array<f16, 2u * 64u * 16u>;
+
+// Brings sixteen columns, from group of four `first` on, of the strips `strip` and `strip + 2` to the subgroup's place.
+fn stage(strip: u32, first: u32) {
+    for (var i = subgroup.lane; i < 64u * 4u; i += 32u) {
+        let feature = i / 4u;
+        let column = first + i % 4u;
+        var values = vec4<f32>(0.0);
+        if column < BLOCKS * BLOCK_QUADS {
+            let row = 32u * min(strip + feature / 32u * 2u, LAST_STRIP) + feature % 32u;
+            values = quad(load(row, column / BLOCK_QUADS), column % BLOCK_QUADS);
+        }
+        let at = (subgroup.number * 64u + feature) * 16u + i % 4u * 4u;
+        for (var j = 0u; j < 4u; j++) {
+            right[at + j] = f16(values[j]);
+        }
+    }
+}
+
+// Sixteen features of what was staged: a column of the matrix is a row of weights.
+fn staged(feature: u32) -> Right {
+    return coopLoad<Right>(&right[(subgroup.number * 64u + feature) * 16u], 16u);
+}
+
+fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
+    let own = strip + subgroup.number;
+    a_0 = Sum();
+    a_1 = Sum();
+    b_0 = Sum();
+    b_1 = Sum();
+    c_0 = Sum();
+    c_1 = Sum();
+    d_0 = Sum();
+    d_1 = Sum();
+    for (var start = 0u; start < BLOCKS; start += CHUNK_BLOCKS) {
+        workgroupBarrier();
+        for (var i = lane; i < PITCH; i += LANES) {
+            let column = start * BLOCK_QUADS * 4u + i;
+            let by = affine(column);
+            for (var r = 0u; r < 16u; r++) {
+                // What lies between a chunk and its pitch is the next chunk's.
+                left[r * PITCH + i] = f16(select(0.0, input(r, first + r, column, by), i < CHUNK));
+            }
+        }
+        let columns = min(CHUNK_BLOCKS, BLOCKS - start) * BLOCK_QUADS * 4u;
+        for (var k = 0u; k < columns; k += 16u) {
+            let quads = start * BLOCK_QUADS + k / 4u;
+            workgroupBarrier();
+            stage(own, quads);
+            workgroupBarrier();
+            let inputs = coopLoadT<Left>(&left[k], PITCH);
+            a_0 = coopMultiplyAdd(inputs, staged(0u), a_0);
+            a_1 = coopMultiplyAdd(inputs, staged(16u), a_1);
+            b_0 = coopMultiplyAdd(inputs, staged(32u), b_0);
+            b_1 = coopMultiplyAdd(inputs, staged(48u), b_1);
+            workgroupBarrier();
+            stage(own + 4u, quads);
+            workgroupBarrier();
+            c_0 = coopMultiplyAdd(inputs, staged(0u), c_0);
+            c_1 = coopMultiplyAdd(inputs, staged(16u), c_1);
+            d_0 = coopMultiplyAdd(inputs, staged(32u), d_0);
+            d_1 = coopMultiplyAdd(inputs, staged(48u), d_1);
+        }
+    }
+    return Sums(0u);
+}

@@ -1,0 +1,46 @@
+// A subgroup's sums where it holds matrices together: two subgroups of 32, one on the even strips of a workgroup and one on the odd ones, each with eight sums of
+// sixteen rows and sixteen features. So the workgroup's share is that of `tile/prefill/sums.wgsl` with eight strips.
+
+alias Sum = coop_mat16x16<f32, C>;
+
+// The subgroup's strips: two sums each.
+var<private> a_0: Sum;
+var<private> a_1: Sum;
+var<private> b_0: Sum;
+var<private> b_1: Sum;
+var<private> c_0: Sum;
+var<private> c_1: Sum;
+var<private> d_0: Sum;
+var<private> d_1: Sum;
+
+// They are the subgroup's, and stay where they are.
+struct Sums { nothing: u32 }
+
+// [feature of the turn][row].
+var<workgroup> shared_sums: array<f32, 64u * 16u>;
+
+fn leave(first: Sum, second: Sum) {
+    let at = subgroup.number * 32u * 16u;
+    coopStore(first, &shared_sums[at], 16u);
+    coopStore(second, &shared_sums[at + 256u], 16u);
+}
+
+// Puts the features of turn `turn` where `total` finds them.
+fn share(sums: Sums, turn: u32, lane: u32) {
+    workgroupBarrier();
+    if turn == 0u {
+        leave(a_0, a_1);
+    } else if turn == 1u {
+        leave(b_0, b_1);
+    } else if turn == 2u {
+        leave(c_0, c_1);
+    } else {
+        leave(d_0, d_1);
+    }
+    workgroupBarrier();
+}
+
+// Feature `local` of the turn, for row `r` of the tile.
+fn total(r: u32, local: u32) -> f32 {
+    return shared_sums[local * 16u + r];
+}

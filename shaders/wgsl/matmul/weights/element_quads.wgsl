@@ -1,0 +1,10 @@
+// A matrix is read four f32s at a time.
+
+alias Element = vec4<f32>;
+// A matrix in a texture, and what is read of it.
+alias Texels = texture_storage_2d<rgba32float, read>;
+alias Texel = vec4<f32>;
+
+fn of_texel(texel: Texel) -> Element {
+    return texel;
+}

@@ -1,0 +1,30 @@
+// The gradient of what a norm read. With x' = (x - mean) / deviation and g = gamma dy, a row's mean and deviation depend on all of it: the parts
+// of g along x' and (LayerNorm) along the constant vector are taken out, dx = (g - mean(g) - x' mean(g x')) / deviation.
+
+@group(1) @binding(0) var<storage, read> x: array<f32>;
+@group(1) @binding(1) var<storage, read> gamma: array<f32>;
+@group(1) @binding(2) var<storage, read> dy: array<f32>;
+@group(1) @binding(3) var<storage, read> stats: array<vec2<f32>>;
+@group(1) @binding(4) var<storage, read_write> out: array<f32>;
+
+// An invocation writes where it alone has read, so `out` may be one of the gradients that come in.
+fn work(group: vec3<u32>, lane: u32) {
+    let start = group.y * EMBED_STRIDE;
+    let own = stats[group.y];
+    var sum = 0.0;
+    var along = 0.0;
+    for (var i = lane; i < EMBED; i += LANES) {
+        let at = start + i;
+        let g = gamma[i] * (dy[at] + before(at));
+        sum += g;
+        along = fma(g, (x[at] - own.x) * own.y, along);
+    }
+    let mean = CENTRED * row_sum(lane, sum) / f32(EMBED);
+    along = row_sum(lane, along) / f32(EMBED);
+    for (var i = lane; i < EMBED; i += LANES) {
+        let at = start + i;
+        let g = gamma[i] * (dy[at] + before(at));
+        let normal = (x[at] - own.x) * own.y;
+        out[at] = after(at) + (g - mean - normal * along) * own.y;
+    }
+}

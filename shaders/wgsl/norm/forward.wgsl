@@ -1,0 +1,13 @@
+// out = (x - mean) / deviation * gamma + beta, a row to a workgroup.
+
+@group(1) @binding(0) var<storage, read> x: array<f32>;
+@group(1) @binding(1) var<storage, read> gamma: array<f32>;
+@group(1) @binding(4) var<storage, read_write> out: array<f32>;
+
+fn work(group: vec3<u32>, lane: u32) {
+    let at = group.y * EMBED_STRIDE;
+    let own = row_statistics(group.y, lane);
+    for (var i = lane; i < EMBED; i += LANES) {
+        out[at + i] = fma((x[at + i] - own.x) * own.y, gamma[i], shift(i));
+    }
+}

@@ -1,0 +1,23 @@
+// The greatest of a workgroup, of equals the smallest token.
+
+// An order, and the token it belongs to.
+var<workgroup> candidates: array<vec2<u32>, LANES>;
+
+const NOTHING = vec2<u32>(0u, 0xffffffffu);
+
+fn better(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+    return select(a, b, b.x > a.x || (b.x == a.x && b.y < a.y));
+}
+
+// The best of all invocations', for all of them.
+fn lanes_best(lane: u32, own: vec2<u32>) -> vec2<u32> {
+    candidates[lane] = own;
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if lane < half {
+            candidates[lane] = better(candidates[lane], candidates[lane + half]);
+        }
+    }
+    workgroupBarrier();
+    return candidates[0];
+}

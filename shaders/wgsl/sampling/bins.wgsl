@@ -1,0 +1,30 @@
+// Tokens sorted coarsely, by how far they are below the greatest logit: the leading bits of the distance as an f32. A bin is a sixteenth of the distance
+// wide, so that weights within it are alike, and can be counted in integers, whose sum is the same in any order.
+
+// The bin of the distance that has these bits.
+fn bin_of(distance: u32) -> u32 {
+    return clamp(distance >> BIN_BITS, FIRST_BIN, FIRST_BIN + BINS - 1u) - FIRST_BIN;
+}
+
+// The bits of a bin's smallest distance.
+fn bin_begin(bin: u32) -> u32 {
+    return select((FIRST_BIN + bin) << BIN_BITS, 0u, bin == 0u);
+}
+
+// How likely it is, against the greatest, to be so far below it.
+fn weight(distance: f32) -> f32 {
+    return exp(max(-distance * sampling.inverse_temperature, -87.0));
+}
+
+// The weight at a bin's beginning.
+fn bin_weight(bin: u32) -> f32 {
+    return weight(bitcast<f32>(bin_begin(bin)));
+}
+
+// The weight of a token of `bin`, in parts of that at its beginning.
+fn units(distance: u32, bin: u32) -> u32 {
+    if distance >= INFINITE {
+        return 0u;
+    }
+    return u32(weight(bitcast<f32>(distance) - bitcast<f32>(bin_begin(bin))) * UNIT + 0.5);
+}

@@ -1,0 +1,28 @@
+// Lists every token that the cuts may leave, in whatever order invocations come: what reads the list does not depend on it.
+
+@group(0) @binding(2) var<storage, read> logits: array<f32>;
+@group(0) @binding(4) var<storage, read_write> histogram: array<atomic<u32>>;
+@group(0) @binding(5) var<storage, read_write> listed: array<vec2<u32>>;
+
+fn tally(i: u32) -> u32 {
+    return atomicLoad(&histogram[i]);
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if run.rows == 0u {
+        return;
+    }
+    let greatest = top(lane).x;
+    load_histogram(lane);
+    let last = last_listed(lane, bin_of_count(lane, min(sampling.top_k, VOCAB)));
+    for (var i = lane; i < TILE; i += LANES) {
+        let token = group.x * TILE + i;
+        if token < VOCAB {
+            let distance = distance_below(ordered(logits[token]), greatest);
+            if bin_of(distance) <= last {
+                listed[atomicAdd(&histogram[2u * BINS], 1u)] = vec2<u32>(distance, token);
+            }
+        }
+    }
+}

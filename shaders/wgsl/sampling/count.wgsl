@@ -1,0 +1,35 @@
+// How many tokens stand in each bin, and of what weight.
+
+@group(0) @binding(2) var<storage, read> logits: array<f32>;
+@group(0) @binding(4) var<storage, read_write> histogram: array<atomic<u32>>;
+
+// Tokens of each bin, then their weights.
+var<workgroup> own: array<atomic<u32>, 2 * BINS>;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if run.rows == 0u {
+        return;
+    }
+    for (var i = lane; i < 2u * BINS; i += LANES) {
+        atomicStore(&own[i], 0u);
+    }
+    let greatest = top(lane).x;
+    workgroupBarrier();
+    for (var i = lane; i < TILE; i += LANES) {
+        let token = group.x * TILE + i;
+        if token < VOCAB {
+            let distance = distance_below(ordered(logits[token]), greatest);
+            let bin = bin_of(distance);
+            atomicAdd(&own[bin], 1u);
+            atomicAdd(&own[BINS + bin], units(distance, bin));
+        }
+    }
+    workgroupBarrier();
+    for (var i = lane; i < 2u * BINS; i += LANES) {
+        let n = atomicLoad(&own[i]);
+        if n > 0u {
+            atomicAdd(&histogram[i], n);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+// Where cuts fall, to a bin: running sums over the histogram, and what has to be listed so that a single workgroup can cut to a token.
+
+const SEGMENT: u32 = 16u;
+const SEGMENTS: u32 = BINS / SEGMENT;
+
+// Sums over a bin and those before it in its segment; then those of the segments before.
+var<workgroup> counts: array<u32, BINS>;
+var<workgroup> weights: array<f32, BINS>;
+var<workgroup> counts_before: array<u32, SEGMENTS>;
+var<workgroup> weights_before: array<f32, SEGMENTS>;
+var<workgroup> bin_found: u32;
+
+fn load_histogram(lane: u32) {
+    for (var bin = lane; bin < BINS; bin += LANES) {
+        counts[bin] = tally(bin);
+        weights[bin] = f32(tally(BINS + bin)) * bin_weight(bin);
+    }
+    workgroupBarrier();
+    if lane < SEGMENTS {
+        for (var bin = lane * SEGMENT + 1u; bin < (lane + 1u) * SEGMENT; bin++) {
+            counts[bin] += counts[bin - 1u];
+            weights[bin] += weights[bin - 1u];
+        }
+    }
+    workgroupBarrier();
+    if lane == 0u {
+        var count = 0u;
+        var weight = 0.0;
+        for (var i = 0u; i < SEGMENTS; i++) {
+            counts_before[i] = count;
+            weights_before[i] = weight;
+            count += counts[(i + 1u) * SEGMENT - 1u];
+            weight += weights[(i + 1u) * SEGMENT - 1u];
+        }
+        bin_found = BINS - 1u;
+    }
+    workgroupBarrier();
+}
+
+// How many tokens stand in the bins before `bin`, and of what weight.
+fn count_before(bin: u32) -> u32 {
+    if bin == 0u {
+        return 0u;
+    }
+    return counts[bin - 1u] + counts_before[(bin - 1u) / SEGMENT];
+}
+
+fn weight_before(bin: u32) -> f32 {
+    if bin == 0u {
+        return 0.0;
+    }
+    return weights[bin - 1u] + weights_before[(bin - 1u) / SEGMENT];
+}
+
+// The bin in which so many tokens, or so much weight, are reached.
+fn bin_of_count(lane: u32, target_count: u32) -> u32 {
+    for (var bin = lane; bin < BINS; bin += LANES) {
+        if count_before(bin) < target_count && count_before(bin + 1u) >= target_count {
+            bin_found = bin;
+        }
+    }
+    return workgroupUniformLoad(&bin_found);
+}
+
+fn bin_of_weight(lane: u32, target_weight: f32) -> u32 {
+    for (var bin = lane; bin < BINS; bin += LANES) {
+        if weight_before(bin) < target_weight && weight_before(bin + 1u) >= target_weight {
+            bin_found = bin;
+        }
+    }
+    return workgroupUniformLoad(&bin_found);
+}
+
+fn cuts_by_count() -> bool {
+    return sampling.top_k < VOCAB;
+}
+
+fn cuts_by_weight() -> bool {
+    return sampling.top_p < 1.0;
+}
+
+// The last bin that has to be listed. Under top-k that is all it leaves, as what top-p counts is a share of that; else a bin from which some cut leaves
+// nothing is not wanted.
+fn last_listed(lane: u32, count_bin: u32) -> u32 {
+    if cuts_by_count() && cuts_by_weight() {
+        return count_bin;
+    }
+    var last = count_bin;
+    if cuts_by_weight() {
+        last = bin_of_weight(lane, sampling.top_p * weight_before(BINS));
+    }
+    // The first bin that begins below the least weight.
+    for (var bin = lane; bin < BINS; bin += LANES) {
+        if bin > 0u && bin_weight(bin) < sampling.min_p && bin_weight(bin - 1u) >= sampling.min_p {
+            bin_found = bin;
+        }
+    }
+    return min(last, workgroupUniformLoad(&bin_found));
+}

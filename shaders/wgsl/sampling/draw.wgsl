@@ -1,0 +1,55 @@
+// From the tokens that were listed: the cuts to a token, then a draw from what they leave. One workgroup, as most lists are short.
+
+@group(0) @binding(4) var<storage, read> histogram: array<u32>;
+@group(0) @binding(5) var<storage, read> listed: array<vec2<u32>>;
+
+fn tally(i: u32) -> u32 {
+    return histogram[i];
+}
+
+fn listed_length() -> u32 {
+    return histogram[2u * BINS];
+}
+
+fn listed_item(i: u32) -> vec2<u32> {
+    return listed[i];
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(local_invocation_index) lane: u32) {
+    if !awake(lane) {
+        return;
+    }
+    load_histogram(lane);
+    let count_bin = bin_of_count(lane, min(sampling.top_k, VOCAB));
+    let last = last_listed(lane, count_bin);
+    var limit = EVERYTHING;
+    var total = weight_before(BINS);
+    if cuts_by_count() && count_bin <= last {
+        limit = threshold(lane, count_bin, limit, false, sampling.top_k - count_before(count_bin));
+        let units = bin_units(lane, count_bin, limit);
+        total = weight_before(count_bin) + f32(units) * bin_weight(count_bin);
+    }
+    if cuts_by_weight() {
+        let goal = sampling.top_p * total;
+        let bin = bin_of_weight(lane, goal);
+        if bin <= last {
+            let wanted = ceil((goal - weight_before(bin)) / bin_weight(bin));
+            limit = earlier(limit, threshold(lane, bin, limit, true, max(u32(wanted), 1u)));
+        }
+    }
+    let key = noise_key(run.position);
+    var own = NOTHING;
+    for (var i = lane; i < listed_length(); i += LANES) {
+        let item = listed[i];
+        let distance = bitcast<f32>(item.x);
+        if within(item, limit) && item.x < INFINITE && weight(distance) >= sampling.min_p {
+            let score = gumbel(key, item.y) - distance * sampling.inverse_temperature;
+            own = better(own, vec2<u32>(ordered(score), item.y));
+        }
+    }
+    let best = lanes_best(lane, own);
+    if lane == 0u {
+        advance(best.y);
+    }
+}

@@ -1,0 +1,35 @@
+// The greatest logit of a tile of the vocabulary, and its token; with noise, if the token is drawn from all. The first step of a choice, which also
+// empties the histogram for those that follow.
+
+@group(0) @binding(2) var<storage, read> logits: array<f32>;
+@group(0) @binding(3) var<storage, read_write> tops: array<vec2<u32>>;
+@group(0) @binding(4) var<storage, read_write> histogram: array<u32>;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if run.rows == 0u {
+        return;
+    }
+    if group.x == 0u {
+        for (var i = lane; i < 2u * BINS + 1u; i += LANES) {
+            histogram[i] = 0u;
+        }
+    }
+    let key = noise_key(run.position);
+    var own = NOTHING;
+    for (var i = lane; i < TILE; i += LANES) {
+        let token = group.x * TILE + i;
+        if token < VOCAB {
+            let logit = logits[token];
+            var order = ordered(logit);
+            if sampling.noise == 1u && order > 0u {
+                order = ordered(logit * sampling.inverse_temperature + gumbel(key, token));
+            }
+            own = better(own, vec2<u32>(order, token));
+        }
+    }
+    let best = lanes_best(lane, own);
+    if lane == 0u {
+        tops[group.x] = best;
+    }
+}

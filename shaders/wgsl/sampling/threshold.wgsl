@@ -1,0 +1,114 @@
+// Cutting a bin to a token: its tokens are in order of distance, those at the same distance in order of their number, and the cut falls where a count or
+// a weight is reached. Digits of eight bits are found one after the other, from the highest (a radix search); most bins have few tokens, so that the first
+// digits decide.
+
+// One for each invocation.
+var<workgroup> digits: array<atomic<u32>, LANES>;
+var<workgroup> sixteens: array<u32, 16>;
+// The digit in which the cut falls, what is to be reached within it, and all there is of it.
+var<workgroup> digit_found: vec3<u32>;
+var<workgroup> summed: atomic<u32>;
+
+const EVERYTHING = vec2<u32>(0xffffffffu, 0xffffffffu);
+
+// Whether an item stands before the limit or is it.
+fn within(item: vec2<u32>, limit: vec2<u32>) -> bool {
+    return item.x < limit.x || (item.x == limit.x && item.y <= limit.y);
+}
+
+// The earlier of two places in the order.
+fn earlier(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+    return select(a, b, within(b, a));
+}
+
+// The weight of the items of `bin` up to `limit`.
+fn bin_units(lane: u32, bin: u32, limit: vec2<u32>) -> u32 {
+    if lane == 0u {
+        atomicStore(&summed, 0u);
+    }
+    workgroupBarrier();
+    for (var i = lane; i < listed_length(); i += LANES) {
+        let item = listed_item(i);
+        if bin_of(item.x) == bin && within(item, limit) {
+            atomicAdd(&summed, units(item.x, bin));
+        }
+    }
+    workgroupBarrier();
+    return atomicLoad(&summed);
+}
+
+// Where `bin`, up to `limit`, reaches `wanted` items, or as much weight: the last item that is needed, or a place behind it that no other item has.
+fn threshold(lane: u32, bin: u32, limit: vec2<u32>, weighed: bool, wanted: u32) -> vec2<u32> {
+    var found = vec2<u32>(0u);
+    var left = wanted;
+    for (var word = 0u; word < 2u; word++) {
+        var shift = 24u;
+        // Within a bin the highest bits of the distance are known.
+        if word == 0u && bin > 0u && bin < BINS - 1u {
+            found.x = bin_begin(bin) & 0xff000000u;
+            shift = 16u;
+        }
+        loop {
+            atomicStore(&digits[lane], 0u);
+            workgroupBarrier();
+            let known = ~((256u << shift) - 1u);
+            for (var i = lane; i < listed_length(); i += LANES) {
+                let item = listed_item(i);
+                let same = select(
+                    (item.x & known) == found.x,
+                    item.x == found.x && (item.y & known) == found.y,
+                    word == 1u,
+                );
+                if bin_of(item.x) == bin && within(item, limit) && same {
+                    let digit = (select(item.x, item.y, word == 1u) >> shift) & 255u;
+                    atomicAdd(&digits[digit], select(1u, units(item.x, bin), weighed));
+                }
+            }
+            workgroupBarrier();
+            if lane < 16u {
+                var sum = 0u;
+                for (var i = 0u; i < 16u; i++) {
+                    sum += atomicLoad(&digits[lane * 16u + i]);
+                }
+                sixteens[lane] = sum;
+                digit_found = vec3<u32>(255u, 1u, 1u);
+            }
+            workgroupBarrier();
+            var before = 0u;
+            var all = 0u;
+            for (var i = 0u; i < 16u; i++) {
+                all += sixteens[i];
+                before += select(0u, sixteens[i], i < lane / 16u);
+            }
+            for (var i = lane / 16u * 16u; i < lane; i++) {
+                before += atomicLoad(&digits[i]);
+            }
+            let own = atomicLoad(&digits[lane]);
+            // Rounding may want more than there is.
+            let reach = min(left, all);
+            if before < reach && before + own >= reach {
+                digit_found = vec3<u32>(lane, reach - before, own);
+            }
+            let digit = workgroupUniformLoad(&digit_found);
+            left = digit.y;
+            if word == 0u {
+                found.x |= digit.x << shift;
+            } else {
+                found.y |= digit.x << shift;
+            }
+            if digit.y == digit.z {
+                // All of it: whatever the digits that follow.
+                let rest = (1u << shift) - 1u;
+                if word == 0u {
+                    return vec2<u32>(found.x | rest, 0xffffffffu);
+                }
+                return vec2<u32>(found.x, found.y | rest);
+            }
+            if shift == 0u {
+                break;
+            }
+            shift -= 8u;
+        }
+    }
+    return found;
+}
