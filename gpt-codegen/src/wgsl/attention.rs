@@ -52,7 +52,7 @@ pub fn split(model: &str, spec: &Spec) -> Option<[Kernel; 2]> {
     );
     let mut header = Header::new(&format!("{model}: what attention's parts gathered."));
     sizes(&mut header, spec);
-    header.size("LANES", columns(spec), "invocations of a workgroup");
+    header.size("WORKGROUP_SIZE", columns(spec), "invocations of a workgroup");
     let join = Kernel {
         name: "attention_join".into(),
         header: header.finish().into(),
@@ -80,7 +80,7 @@ fn heads(spec: &Spec) -> String {
 fn sizes(header: &mut Header, spec: &Spec) {
     header.size("HEAD_DIM", spec.head_dim, "width of a head");
     header.size("HEADS", spec.heads, "query heads");
-    header.size("PART", ATTENTION_PART, "keys of a part");
+    header.size("SPLIT_KEYS", ATTENTION_PART, "keys of a part");
     header.size("Q_WIDTH", spec.q_width(), "width of all query heads");
 }
 
@@ -113,7 +113,7 @@ fn over(
     if lanes == DECODE_LANES && columns <= SMALL_LANES {
         parts.push(files::SHARED_WORKGROUP_SIZE_256);
     } else {
-        header.size("LANES", lanes, "invocations of a workgroup");
+        header.size("WORKGROUP_SIZE", lanes, "invocations of a workgroup");
     }
     parts.push(match spec.mask {
         Mask::Causal => files::ATTENTION_MASK_CAUSAL,

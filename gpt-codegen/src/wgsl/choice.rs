@@ -39,7 +39,7 @@ pub fn kernel(model: &str, spec: &Spec, op: ChoiceOp) -> Kernel {
         spec.vocab
     ));
     header.size("VOCAB", spec.vocab, "tokens");
-    header.size("LANES", LANES, "invocations of a workgroup");
+    header.size("WORKGROUP_SIZE", LANES, "invocations of a workgroup");
     header.size("TILE", TILE, "tokens that a workgroup looks at");
     header.size("TILES", sizes.tiles, "such workgroups");
     header.size("BINS", sizes.bins, "distances that are told apart");

@@ -135,7 +135,7 @@ pub fn embed(context: &Context<'_>, op: &Op, table: TensorId, positions: bool) -
     ));
     header.size("EMBED", spec.embed, "width of the residual stream");
     header.size("QUADS", quads, "groups of four columns to a row");
-    header.size("LANES", EMBED_LANES, "invocations of a workgroup");
+    header.size("WORKGROUP_SIZE", EMBED_LANES, "invocations of a workgroup");
     let mut parts = vec![files::SHARED_PASS];
     matrix_parts(&mut header, &mut parts, context.format, &layout);
     parts.push(if positions {
@@ -207,14 +207,14 @@ impl Tile {
         size("BLOCKS", layout.blocks, "blocks of a row of the matrix");
         match self.phase {
             Phase::Decode => {
-                size("LANES", self.lanes, "invocations of a workgroup");
+                size("WORKGROUP_SIZE", self.lanes, "invocations of a workgroup");
                 size(
                     "SLICES",
                     self.lanes / STRIP,
                     "invocations that share a dot product",
                 );
                 size(
-                    "MEMORY",
+                    "SCRATCH_FLOATS",
                     DECODE_MEMORY,
                     "f32s that inputs and sums may take of its memory",
                 );

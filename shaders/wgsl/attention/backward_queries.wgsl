@@ -9,108 +9,108 @@
 alias Queries = vec4<f32>;
 
 // Sets of invocations that have a row each; columns that those of a set have, some of which may not exist.
-const SLICES: u32 = LANES / ROW_LANES;
-const TILE: u32 = 4u * ROW_LANES;
+const SLICES: u32 = WORKGROUP_SIZE / ROW_INVOCATIONS;
+const TILE: u32 = 4u * ROW_INVOCATIONS;
 
 // Workgroup memory: the queries and their gradients by column; the scores' gradients. In the end, what the slices gathered.
 const GRADIENTS: u32 = TILE;
 const WEIGHTS: u32 = 2u * TILE;
-const ROOM: u32 = max(2u * TILE + LANES, 4u * LANES);
+const SCRATCH_SIZE: u32 = max(2u * TILE + WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
 
-alias Shared = Queries;
+alias ScratchValue = Queries;
 
-var<workgroup> memory: array<Shared, ROOM>;
+var<workgroup> scratch: array<ScratchValue, SCRATCH_SIZE>;
 
-fn work(group: vec3<u32>, lane: u32) {
+fn work(group: vec3<u32>, invocation: u32) {
     let head = group.x;
-    let start = group.z * run.tokens;
+    let start = group.z * pass_uniform.tokens;
     let first = group.y * 4u;
-    let queries = min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(run.tokens - 1u));
+    let queries = min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(pass_uniform.tokens - 1u));
     let q = (start + queries) * QKV_STRIDE + head * HEAD_DIM;
     let d = (start + queries) * A_STRIDE + head * HEAD_DIM;
-    for (var i = 4u * lane; i < HEAD_DIM; i += 4u * LANES) {
+    for (var i = 4u * invocation; i < HEAD_DIM; i += 4u * WORKGROUP_SIZE) {
         // By column.
         let columns = transpose(mat4x4<f32>(qkv_quad(q.x, i), qkv_quad(q.y, i), qkv_quad(q.z, i), qkv_quad(q.w, i)));
         let gradients = transpose(mat4x4<f32>(da_quad(d.x, i), da_quad(d.y, i), da_quad(d.z, i), da_quad(d.w, i)));
         for (var c = 0u; c < 4u; c++) {
-            memory[i + c] = SCALE * columns[c];
-            memory[GRADIENTS + i + c] = gradients[c];
+            scratch[i + c] = SCALE * columns[c];
+            scratch[GRADIENTS + i + c] = gradients[c];
         }
     }
-    let kept_at = (start + queries) * HEADS + head;
-    let logarithm = vec4<f32>(lse[kept_at.x], lse[kept_at.y], lse[kept_at.z], lse[kept_at.w]);
-    let taken = vec4<f32>(delta[kept_at.x], delta[kept_at.y], delta[kept_at.z], delta[kept_at.w]);
-    let limit = vec4<u32>(seen(queries.x), seen(queries.y), seen(queries.z), seen(queries.w));
+    let row_at = (start + queries) * HEADS + head;
+    let log_sum = vec4<f32>(lse[row_at.x], lse[row_at.y], lse[row_at.z], lse[row_at.w]);
+    let row_delta = vec4<f32>(delta[row_at.x], delta[row_at.y], delta[row_at.z], delta[row_at.w]);
+    let limit = vec4<u32>(visible_keys(queries.x), visible_keys(queries.y), visible_keys(queries.z), visible_keys(queries.w));
     let keys = limit.w;
-    let numbers = ((group.z * HEADS + head) * run.tokens + queries) * run.tokens;
-    let slice = lane / ROW_LANES;
+    let dropout_at = ((group.z * HEADS + head) * pass_uniform.tokens + queries) * pass_uniform.tokens;
+    let slice = invocation / ROW_INVOCATIONS;
     // Columns that do not exist are the last ones once more, and are dropped. So is a key too many, which weighs nothing. Where to read moves on as in `forward`.
-    let column = min(4u * (lane % ROW_LANES), (HEAD_DIM - 1u) / 4u * 4u);
+    let column = min(4u * (invocation % ROW_INVOCATIONS), (HEAD_DIM - 1u) / 4u * 4u);
     let k = start * QKV_STRIDE + Q_WIDTH + head / GROUP * HEAD_DIM;
     let last = k + (keys - 1u) * QKV_STRIDE;
-    var key_at = min(k + lane * QKV_STRIDE, last);
+    var key_at = min(k + invocation * QKV_STRIDE, last);
     var gather_at = k + 8u * slice * QKV_STRIDE;
     workgroupBarrier();
 
-    var gathered = mat4x4<f32>();
-    for (var block = 0u; block < keys; block += LANES) {
-        let key = block + lane;
+    var d_q = mat4x4<f32>();
+    for (var block = 0u; block < keys; block += WORKGROUP_SIZE) {
+        let key = block + invocation;
         var score = vec4<f32>(0.0);
         var d_p = vec4<f32>(0.0);
         // Eight neighbours stay or go together.
-        let columns = select(0u, HEAD_DIM, block + lane / 8u * 8u < keys);
+        let columns = select(0u, HEAD_DIM, block + invocation / 8u * 8u < keys);
         for (var i = 0u; i < columns; i += 8u) {
-            let own_queries = eight(i);
-            let own_gradients = eight(GRADIENTS + i);
+            let own_queries = shared_read(i);
+            let own_gradients = shared_read(GRADIENTS + i);
             for (var j = 0u; j < min(8u, HEAD_DIM - i); j += 4u) {
                 let keys = qkv_quad(key_at, i + j);
                 let values = qkv_quad(key_at + KV_WIDTH, i + j);
                 for (var c = 0u; c < 4u; c++) {
-                    score = fma(vec4<f32>(keys[c]), of_eight(own_queries, j + c), score);
-                    d_p = fma(vec4<f32>(values[c]), of_eight(own_gradients, j + c), d_p);
+                    score = fma(vec4<f32>(keys[c]), shared_value(own_queries, j + c), score);
+                    d_p = fma(vec4<f32>(values[c]), shared_value(own_gradients, j + c), d_p);
                 }
             }
         }
-        let kept = vec4<f32>(
-            factor(numbers.x + key),
-            factor(numbers.y + key),
-            factor(numbers.z + key),
-            factor(numbers.w + key),
+        let keep_scale = vec4<f32>(
+            dropout_scale(dropout_at.x + key),
+            dropout_scale(dropout_at.y + key),
+            dropout_scale(dropout_at.z + key),
+            dropout_scale(dropout_at.w + key),
         );
-        let p = exp(clamp(score - logarithm, vec4<f32>(-87.0), vec4<f32>(87.0)));
-        let d_score = SCALE * p * (kept * d_p - taken);
-        memory[WEIGHTS + lane] = select(vec4<f32>(0.0), d_score, vec4<u32>(key) < limit);
+        let p = exp(clamp(score - log_sum, vec4<f32>(-87.0), vec4<f32>(87.0)));
+        let d_score = SCALE * p * (keep_scale * d_p - row_delta);
+        scratch[WEIGHTS + invocation] = select(vec4<f32>(0.0), d_score, vec4<u32>(key) < limit);
         workgroupBarrier();
-        let end = min(LANES, keys - block);
+        let end = min(WORKGROUP_SIZE, keys - block);
         for (var i = 0u; i < end; i += 8u * SLICES) {
             if i + 8u * slice < end {
-                let weights = eight(WEIGHTS + i + 8u * slice);
+                let weights = shared_read(WEIGHTS + i + 8u * slice);
                 var at = gather_at;
                 for (var j = 0u; j < 8u; j++) {
                     let x = qkv_quad(min(at, last), column);
                     at += QKV_STRIDE;
-                    let weight = of_eight(weights, j);
-                    gathered += mat4x4<f32>(x.x * weight, x.y * weight, x.z * weight, x.w * weight);
+                    let weight = shared_value(weights, j);
+                    d_q += mat4x4<f32>(x.x * weight, x.y * weight, x.z * weight, x.w * weight);
                 }
             }
             gather_at += 8u * SLICES * QKV_STRIDE;
         }
-        key_at = min(key_at + LANES * QKV_STRIDE, last);
+        key_at = min(key_at + WORKGROUP_SIZE * QKV_STRIDE, last);
         workgroupBarrier();
     }
 
-    settle(slice, lane % ROW_LANES, gathered);
+    store_slice(slice, invocation % ROW_INVOCATIONS, d_q);
     workgroupBarrier();
     // Two columns turn together.
-    for (var even = 2u * lane; even < HEAD_DIM; even += 2u * LANES) {
-        let x = settled(even);
+    for (var even = 2u * invocation; even < HEAD_DIM; even += 2u * WORKGROUP_SIZE) {
+        let x = sum_slices(even);
         var y = vec4<f32>(0.0);
         if even + 1u < HEAD_DIM {
-            y = settled(even + 1u);
+            y = sum_slices(even + 1u);
         }
         for (var r = 0u; r < 4u; r++) {
-            if first + r < run.tokens {
-                let pair = turned(first + r, even, vec2<f32>(x[r], y[r]), -1.0);
+            if first + r < pass_uniform.tokens {
+                let pair = rotate_pair(first + r, even, vec2<f32>(x[r], y[r]), -1.0);
                 let at = (start + first + r) * QKV_STRIDE + head * HEAD_DIM + even;
                 d_qkv[at] = pair.x;
                 if even + 1u < HEAD_DIM {

@@ -11,80 +11,80 @@
 const LOWEST: f32 = -3.4e38;
 
 // Sets of invocations that have a row of values each.
-const SLICES: u32 = LANES / COLUMNS;
+const SLICES: u32 = WORKGROUP_SIZE / COLUMNS;
 
 // Workgroup memory: the queries by column; scores, then their exponentials, then what the slices gathered; and room for what they add up.
-const ROOM: u32 = 3u * LANES;
-const WEIGHTS: u32 = LANES;
-const SOME: u32 = 2u * LANES;
+const SCRATCH_SIZE: u32 = 3u * WORKGROUP_SIZE;
+const WEIGHTS: u32 = WORKGROUP_SIZE;
+const PARTIALS: u32 = 2u * WORKGROUP_SIZE;
 
-alias Shared = Queries;
+alias ScratchValue = Queries;
 
-var<workgroup> memory: array<Shared, ROOM>;
+var<workgroup> scratch: array<ScratchValue, SCRATCH_SIZE>;
 
 // A row that exists: what lies beyond the last one is computed as if it were the last, and dropped.
 fn query(row: u32, head: u32, column: u32) -> f32 {
-    return q[min(row, run.rows - 1u) * Q_WIDTH + head * HEAD_DIM + column];
+    return q[min(row, pass_uniform.rows - 1u) * Q_WIDTH + head * HEAD_DIM + column];
 }
 
-fn work(group: vec3<u32>, lane: u32) {
-    if run.rows == 0u {
+fn work(group: vec3<u32>, invocation: u32) {
+    if pass_uniform.rows == 0u {
         return;
     }
     let head = group.x;
     let row = group.y * QUERIES;
-    for (var i = lane; i < HEAD_DIM; i += LANES) {
-        memory[i] = queries(row, head, i) * SCALE;
+    for (var i = invocation; i < HEAD_DIM; i += WORKGROUP_SIZE) {
+        scratch[i] = queries(row, head, i) * SCALE;
     }
     workgroupBarrier();
 
-    let limit = limits(row);
-    let range = reach(group.z, seen(min(row + QUERIES, run.rows) - 1u));
+    let limit = key_limits(row);
+    let range = key_range(group.z, visible_keys(min(row + QUERIES, pass_uniform.rows) - 1u));
     let keys = range.y;
-    let column = lane % COLUMNS;
-    let slice = lane / COLUMNS;
+    let column = invocation % COLUMNS;
+    let slice = invocation / COLUMNS;
     // A column too many is the last one once more, and is dropped.
     let values = head / GROUP * HEAD_DIM + min(column, HEAD_DIM - 1u);
     var maximum = Queries(LOWEST);
     var sum = Queries(0.0);
-    var gathered = Queries(0.0);
-    for (var start = range.x; start < keys; start += LANES) {
+    var weighted_values = Queries(0.0);
+    for (var start = range.x; start < keys; start += WORKGROUP_SIZE) {
         // A key too many is the last one once more, and weighs nothing.
-        let key = start + lane;
-        let sees = Limits(key) < min(limit, Limits(keys));
+        let key = start + invocation;
+        let sees = KeyLimits(key) < min(limit, KeyLimits(keys));
         let own = select(Queries(LOWEST), score(min(key, keys - 1u), head / GROUP), sees);
-        let greatest = max(maximum, lanes_maximum(lane, own));
-        memory[WEIGHTS + lane] = select(Queries(0.0), exp(max(own - greatest, Queries(-87.0))), sees);
+        let new_maximum = max(maximum, workgroup_max(invocation, own));
+        scratch[WEIGHTS + invocation] = select(Queries(0.0), exp(max(own - new_maximum, Queries(-87.0))), sees);
         workgroupBarrier();
 
-        let shrink = exp(max(maximum - greatest, Queries(-87.0)));
-        maximum = greatest;
+        let shrink = exp(max(maximum - new_maximum, Queries(-87.0)));
+        maximum = new_maximum;
         sum *= shrink;
-        gathered *= shrink;
-        let end = min(LANES, keys - start);
+        weighted_values *= shrink;
+        let end = min(WORKGROUP_SIZE, keys - start);
         for (var i = 0u; i < end; i += 8u * SLICES) {
             let first = i + 8u * slice;
-            let own_weights = eight(WEIGHTS + first);
+            let own_weights = shared_read(WEIGHTS + first);
             for (var j = 0u; j < 8u; j++) {
-                let weight = of_eight(own_weights, j);
+                let weight = shared_value(own_weights, j);
                 sum += weight;
-                gathered = fma(weight, Queries(v_cache[(start + min(first + j, end - 1u)) * KV_WIDTH + values]), gathered);
+                weighted_values = fma(weight, Queries(v_cache[(start + min(first + j, end - 1u)) * KV_WIDTH + values]), weighted_values);
             }
         }
         workgroupBarrier();
     }
 
-    memory[WEIGHTS + lane] = gathered;
-    memory[SOME + lane] = sum;
+    scratch[WEIGHTS + invocation] = weighted_values;
+    scratch[PARTIALS + invocation] = sum;
     workgroupBarrier();
-    if lane < HEAD_DIM {
+    if invocation < HEAD_DIM {
         for (var i = 1u; i < SLICES; i++) {
-            gathered += memory[WEIGHTS + i * COLUMNS + lane];
-            sum += memory[SOME + i * COLUMNS + lane];
+            weighted_values += scratch[WEIGHTS + i * COLUMNS + invocation];
+            sum += scratch[PARTIALS + i * COLUMNS + invocation];
         }
         for (var i = 0u; i < QUERIES; i++) {
-            if row + i < run.rows {
-                leave(group.z, row + i, head, lane, element(gathered, i), element(sum, i), element(maximum, i));
+            if row + i < pass_uniform.rows {
+                store_output(group.z, row + i, head, invocation, query_element(weighted_values, i), query_element(sum, i), query_element(maximum, i));
             }
         }
     }

@@ -15,112 +15,112 @@ const LOWEST: f32 = -3.4e38;
 alias Queries = vec4<f32>;
 
 // Sets of invocations that have a row each; columns that those of a set have, some of which may not exist.
-const SLICES: u32 = LANES / ROW_LANES;
-const TILE: u32 = 4u * ROW_LANES;
+const SLICES: u32 = WORKGROUP_SIZE / ROW_INVOCATIONS;
+const TILE: u32 = 4u * ROW_INVOCATIONS;
 
 // Workgroup memory: the queries by column; scores, then what they weigh; room for what is found of them all. In the end, what the slices gathered.
 const WEIGHTS: u32 = TILE;
-const SOME: u32 = TILE + LANES;
-const ROOM: u32 = max(TILE + 2u * LANES, 4u * LANES);
+const PARTIALS: u32 = TILE + WORKGROUP_SIZE;
+const SCRATCH_SIZE: u32 = max(TILE + 2u * WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
 
-alias Shared = Queries;
+alias ScratchValue = Queries;
 
-var<workgroup> memory: array<Shared, ROOM>;
+var<workgroup> scratch: array<ScratchValue, SCRATCH_SIZE>;
 
-fn work(group: vec3<u32>, lane: u32) {
+fn work(group: vec3<u32>, invocation: u32) {
     let head = group.x;
-    let start = group.z * run.tokens;
+    let start = group.z * pass_uniform.tokens;
     let first = group.y * 4u;
     // A query that does not exist is the last one once more, and is dropped.
-    let queries = min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(run.tokens - 1u));
+    let queries = min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(pass_uniform.tokens - 1u));
     let q = (start + queries) * QKV_STRIDE + head * HEAD_DIM;
-    for (var i = 4u * lane; i < HEAD_DIM; i += 4u * LANES) {
+    for (var i = 4u * invocation; i < HEAD_DIM; i += 4u * WORKGROUP_SIZE) {
         // By column.
         let columns = transpose(mat4x4<f32>(qkv_quad(q.x, i), qkv_quad(q.y, i), qkv_quad(q.z, i), qkv_quad(q.w, i)));
-        memory[i] = SCALE * columns[0];
-        memory[i + 1u] = SCALE * columns[1];
-        memory[i + 2u] = SCALE * columns[2];
-        memory[i + 3u] = SCALE * columns[3];
+        scratch[i] = SCALE * columns[0];
+        scratch[i + 1u] = SCALE * columns[1];
+        scratch[i + 2u] = SCALE * columns[2];
+        scratch[i + 3u] = SCALE * columns[3];
     }
-    let limit = vec4<u32>(seen(queries.x), seen(queries.y), seen(queries.z), seen(queries.w));
+    let limit = vec4<u32>(visible_keys(queries.x), visible_keys(queries.y), visible_keys(queries.z), visible_keys(queries.w));
     let keys = limit.w;
-    let numbers = ((group.z * HEADS + head) * run.tokens + queries) * run.tokens;
-    let slice = lane / ROW_LANES;
+    let dropout_at = ((group.z * HEADS + head) * pass_uniform.tokens + queries) * pass_uniform.tokens;
+    let slice = invocation / ROW_INVOCATIONS;
     // Columns that do not exist are the last ones once more, and are dropped. So is a key too many, which weighs nothing.
-    let column = min(4u * (lane % ROW_LANES), (HEAD_DIM - 1u) / 4u * 4u);
+    let column = min(4u * (invocation % ROW_INVOCATIONS), (HEAD_DIM - 1u) / 4u * 4u);
     let k = start * QKV_STRIDE + Q_WIDTH + head / GROUP * HEAD_DIM;
     let last_key = k + (keys - 1u) * QKV_STRIDE;
     let last_value = last_key + KV_WIDTH;
-    var key_at = min(k + lane * QKV_STRIDE, last_key);
+    var key_at = min(k + invocation * QKV_STRIDE, last_key);
     var value_at = k + KV_WIDTH + 8u * slice * QKV_STRIDE;
     workgroupBarrier();
 
     var maximum = Queries(LOWEST);
     var sum = Queries(0.0);
-    var gathered = mat4x4<f32>();
-    for (var block = 0u; block < keys; block += LANES) {
-        let key = block + lane;
+    var weighted_values = mat4x4<f32>();
+    for (var block = 0u; block < keys; block += WORKGROUP_SIZE) {
+        let key = block + invocation;
         let sees = vec4<u32>(key) < limit;
         var own = Queries(LOWEST);
         // Eight neighbours stay or go together.
-        if block + lane / 8u * 8u < keys {
+        if block + invocation / 8u * 8u < keys {
             own = select(own, score(key_at), sees);
         }
-        let greatest = max(maximum, lanes_maximum(lane, own));
-        let p = select(Queries(0.0), exp(max(own - greatest, Queries(-87.0))), sees);
-        let shrink = exp(max(maximum - greatest, Queries(-87.0)));
-        maximum = greatest;
+        let new_maximum = max(maximum, workgroup_max(invocation, own));
+        let p = select(Queries(0.0), exp(max(own - new_maximum, Queries(-87.0))), sees);
+        let shrink = exp(max(maximum - new_maximum, Queries(-87.0)));
+        maximum = new_maximum;
         sum = fma(sum, shrink, p);
         for (var c = 0u; c < 4u; c++) {
-            gathered[c] *= shrink;
+            weighted_values[c] *= shrink;
         }
-        let kept = vec4<f32>(
-            factor(numbers.x + key),
-            factor(numbers.y + key),
-            factor(numbers.z + key),
-            factor(numbers.w + key),
+        let keep_scale = vec4<f32>(
+            dropout_scale(dropout_at.x + key),
+            dropout_scale(dropout_at.y + key),
+            dropout_scale(dropout_at.z + key),
+            dropout_scale(dropout_at.w + key),
         );
-        memory[WEIGHTS + lane] = kept * p;
+        scratch[WEIGHTS + invocation] = keep_scale * p;
         workgroupBarrier();
-        let end = min(LANES, keys - block);
+        let end = min(WORKGROUP_SIZE, keys - block);
         for (var i = 0u; i < end; i += 8u * SLICES) {
             if i + 8u * slice < end {
-                let weights = eight(WEIGHTS + i + 8u * slice);
+                let weights = shared_read(WEIGHTS + i + 8u * slice);
                 var at = value_at;
                 for (var j = 0u; j < 8u; j++) {
                     let v = qkv_quad(min(at, last_value), column);
                     at += QKV_STRIDE;
-                    let weight = of_eight(weights, j);
-                    gathered += mat4x4<f32>(v.x * weight, v.y * weight, v.z * weight, v.w * weight);
+                    let weight = shared_value(weights, j);
+                    weighted_values += mat4x4<f32>(v.x * weight, v.y * weight, v.z * weight, v.w * weight);
                 }
             }
             value_at += 8u * SLICES * QKV_STRIDE;
         }
-        key_at = min(key_at + LANES * QKV_STRIDE, last_key);
+        key_at = min(key_at + WORKGROUP_SIZE * QKV_STRIDE, last_key);
         workgroupBarrier();
     }
 
-    memory[lane] = sum;
+    scratch[invocation] = sum;
     workgroupBarrier();
     var total = Queries(0.0);
-    for (var i = 0u; i < LANES; i += 8u) {
-        let sums = eight(i);
+    for (var i = 0u; i < WORKGROUP_SIZE; i += 8u) {
+        let sums = shared_read(i);
         for (var j = 0u; j < 8u; j++) {
-            total += of_eight(sums, j);
+            total += shared_value(sums, j);
         }
     }
     workgroupBarrier();
-    settle(slice, lane % ROW_LANES, gathered);
+    store_slice(slice, invocation % ROW_INVOCATIONS, weighted_values);
     workgroupBarrier();
-    let logarithm = maximum + log(total);
-    for (var i = lane; i < HEAD_DIM; i += LANES) {
-        let attended = settled(i) / total;
+    let log_sum = maximum + log(total);
+    for (var i = invocation; i < HEAD_DIM; i += WORKGROUP_SIZE) {
+        let attended = sum_slices(i) / total;
         for (var r = 0u; r < 4u; r++) {
-            if first + r < run.tokens {
+            if first + r < pass_uniform.tokens {
                 let row = start + first + r;
                 a[row * A_STRIDE + head * HEAD_DIM + i] = attended[r];
                 if i == 0u {
-                    lse[row * HEADS + head] = logarithm[r];
+                    lse[row * HEADS + head] = log_sum[r];
                 }
             }
         }
@@ -131,13 +131,13 @@ fn work(group: vec3<u32>, lane: u32) {
 fn score(at: u32) -> Queries {
     var sum = Queries(0.0);
     for (var i = 0u; i < HEAD_DIM; i += 8u) {
-        let columns = eight(i);
+        let columns = shared_read(i);
         for (var j = 0u; j < min(8u, HEAD_DIM - i); j += 4u) {
             let k = qkv_quad(at, i + j);
-            sum = fma(Queries(k.x), of_eight(columns, j), sum);
-            sum = fma(Queries(k.y), of_eight(columns, j + 1u), sum);
-            sum = fma(Queries(k.z), of_eight(columns, j + 2u), sum);
-            sum = fma(Queries(k.w), of_eight(columns, j + 3u), sum);
+            sum = fma(Queries(k.x), shared_value(columns, j), sum);
+            sum = fma(Queries(k.y), shared_value(columns, j + 1u), sum);
+            sum = fma(Queries(k.z), shared_value(columns, j + 2u), sum);
+            sum = fma(Queries(k.w), shared_value(columns, j + 3u), sum);
         }
     }
     return sum;

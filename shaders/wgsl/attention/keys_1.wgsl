@@ -7,9 +7,9 @@ fn score(key: u32, head: u32) -> Queries {
     let at = key * KV_WIDTH + head * HEAD_DIM;
     var sum = Queries(0.0);
     for (var i = 0u; i < HEAD_DIM; i += 8u) {
-        let columns = eight(i);
+        let columns = shared_read(i);
         for (var j = 0u; j < min(8u, HEAD_DIM - i); j++) {
-            sum = fma(Queries(k_cache[at + i + j]), of_eight(columns, j), sum);
+            sum = fma(Queries(k_cache[at + i + j]), shared_value(columns, j), sum);
         }
     }
     return sum;

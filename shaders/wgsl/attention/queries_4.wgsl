@@ -1,12 +1,12 @@
 // Four queries of neighbouring rows, so that each key and value that is read serves four.
 
 alias Queries = vec4<f32>;
-alias Limits = vec4<u32>;
+alias KeyLimits = vec4<u32>;
 
 const QUERIES: u32 = 4u;
 
-fn limits(row: u32) -> Limits {
-    return Limits(seen(row), seen(row + 1u), seen(row + 2u), seen(row + 3u));
+fn key_limits(row: u32) -> KeyLimits {
+    return KeyLimits(visible_keys(row), visible_keys(row + 1u), visible_keys(row + 2u), visible_keys(row + 3u));
 }
 
 fn queries(row: u32, head: u32, column: u32) -> Queries {
@@ -18,6 +18,6 @@ fn queries(row: u32, head: u32, column: u32) -> Queries {
     );
 }
 
-fn element(queries: Queries, i: u32) -> f32 {
+fn query_element(queries: Queries, i: u32) -> f32 {
     return queries[i];
 }

@@ -3,10 +3,10 @@
 @group(1) @binding(0) var<storage, read> dy: array<f32>;
 @group(1) @binding(4) var<storage, read_write> out: array<f32>;
 
-@compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    for (var i = lane; i < EMBED; i += LANES) {
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    for (var i = invocation; i < EMBED; i += WORKGROUP_SIZE) {
         let at = group.y * EMBED_STRIDE + i;
-        out[at] = factor(group.y * EMBED + i) * dy[at];
+        out[at] = dropout_scale(group.y * EMBED + i) * dy[at];
     }
 }

@@ -1,9 +1,9 @@
 // Dropout: an element is left out if a hash of its number is below a threshold, and the others are multiplied by what that costs on average. The hash is
 // Wellons' "lowbias32"; the CPU engine has the same.
 
-fn factor(index: u32) -> f32 {
-    let key = hash(run.key ^ hash(step.site + 0x9E3779B9u));
-    return select(run.keep, 0.0, hash(key ^ hash(index)) < run.threshold);
+fn dropout_scale(index: u32) -> f32 {
+    let key = hash(pass_uniform.key ^ hash(step_uniform.site + 0x9E3779B9u));
+    return select(pass_uniform.keep, 0.0, hash(key ^ hash(index)) < pass_uniform.threshold);
 }
 
 fn hash(value: u32) -> u32 {

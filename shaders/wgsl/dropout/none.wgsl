@@ -1,5 +1,5 @@
 // Nothing is left out.
 
-fn factor(index: u32) -> f32 {
+fn dropout_scale(index: u32) -> f32 {
     return 1.0;
 }

@@ -5,15 +5,15 @@
 @group(1) @binding(1) var<storage, read> dx: array<f32>;
 @group(1) @binding(2) var<storage, read_write> d_table: array<f32>;
 
-@compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let column = group.x * LANES + lane;
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    let column = group.x * WORKGROUP_SIZE + invocation;
     if column >= EMBED {
         return;
     }
-    for (var row = 0u; row < run.rows; row++) {
-        let token = tokens[row] - step.first;
-        if token < step.rows && token % REMAINDERS == group.y {
+    for (var row = 0u; row < pass_uniform.rows; row++) {
+        let token = tokens[row] - step_uniform.first;
+        if token < step_uniform.rows && token % REMAINDERS == group.y {
             d_table[token * EMBED + column] += dx[row * EMBED_STRIDE + column];
         }
     }

@@ -4,16 +4,16 @@
 @group(1) @binding(1) var<storage, read> table: array<f32>;
 @group(1) @binding(4) var<storage, read_write> x: array<f32>;
 
-@compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
     let row = group.y;
-    let token = tokens[row] - step.first;
+    let token = tokens[row] - step_uniform.first;
     // What comes before the part wraps around, far beyond it.
-    if token >= step.rows {
+    if token >= step_uniform.rows {
         return;
     }
-    for (var i = lane; i < EMBED; i += LANES) {
-        let value = table[token * EMBED + i] + position(row % run.tokens, i);
-        x[row * EMBED_STRIDE + i] = factor(row * EMBED + i) * value;
+    for (var i = invocation; i < EMBED; i += WORKGROUP_SIZE) {
+        let value = table[token * EMBED + i] + position(row % pass_uniform.tokens, i);
+        x[row * EMBED_STRIDE + i] = dropout_scale(row * EMBED + i) * value;
     }
 }

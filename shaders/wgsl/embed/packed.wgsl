@@ -3,11 +3,11 @@
 @group(0) @binding(2) var<storage, read_write> x: array<f32>;
 @group(0) @binding(3) var<storage, read> tokens: array<u32>;
 
-@compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
     let row = group.y;
-    let at = group.x * LANES + lane;
-    if run.rows == 0u || at >= QUADS {
+    let at = group.x * WORKGROUP_SIZE + invocation;
+    if pass_uniform.rows == 0u || at >= QUADS {
         return;
     }
     // The table is laid out as a matrix, as it is one where the head shares it.

@@ -1,38 +1,38 @@
 // The loss of a row of logits, -ln softmax(logits)[target], and its gradient in their place: what was predicted, less what came.
 
 // What a maximum is found of, and workgroup memory for it.
-alias Queries = f32;
+alias ScratchValue = f32;
 
 const WEIGHTS: u32 = 0u;
-const SOME: u32 = LANES;
+const PARTIALS: u32 = WORKGROUP_SIZE;
 
-var<workgroup> memory: array<Queries, 2u * LANES>;
+var<workgroup> scratch: array<ScratchValue, 2u * WORKGROUP_SIZE>;
 
 @group(1) @binding(0) var<storage, read_write> logits: array<f32>;
 @group(1) @binding(1) var<storage, read> targets: array<u32>;
 @group(1) @binding(2) var<storage, read_write> losses: array<f32>;
 
-fn work(group: vec3<u32>, lane: u32) {
-    let row = run.first + group.y;
+fn work(group: vec3<u32>, invocation: u32) {
+    let row = pass_uniform.first + group.y;
     let start = group.y * VOCAB_STRIDE;
-    let came = targets[row];
+    let target_token = targets[row];
     var own = -3.4e38;
-    for (var i = lane; i < VOCAB; i += LANES) {
+    for (var i = invocation; i < VOCAB; i += WORKGROUP_SIZE) {
         own = max(own, logits[start + i]);
     }
-    let greatest = lanes_maximum(lane, own);
+    let maximum = workgroup_max(invocation, own);
     var sum = 0.0;
-    for (var i = lane; i < VOCAB; i += LANES) {
-        sum += exp(max(logits[start + i] - greatest, -87.0));
+    for (var i = invocation; i < VOCAB; i += WORKGROUP_SIZE) {
+        sum += exp(max(logits[start + i] - maximum, -87.0));
     }
-    sum = row_sum(lane, sum);
-    for (var i = lane; i < VOCAB; i += LANES) {
-        let above = logits[start + i] - greatest;
-        var d = exp(max(above, -87.0)) / sum;
-        if i == came {
-            losses[row] = log(sum) - above;
+    sum = row_sum(invocation, sum);
+    for (var i = invocation; i < VOCAB; i += WORKGROUP_SIZE) {
+        let logit = logits[start + i] - maximum;
+        var d = exp(max(logit, -87.0)) / sum;
+        if i == target_token {
+            losses[row] = log(sum) - logit;
             d -= 1.0;
         }
-        logits[start + i] = d * run.scale;
+        logits[start + i] = d * pass_uniform.scale;
     }
 }

@@ -8,7 +8,7 @@
 // Sixteen rows.
 alias Rows = mat4x4<f32>;
 
-const LANES: u32 = 32u;
+const WORKGROUP_SIZE: u32 = 32u;
 
 // What an invocation makes: sixteen rows of four columns.
 struct Sums {
@@ -19,26 +19,26 @@ struct Sums {
 }
 
 // Adds the products of sixteen rows with four of the other operand.
-fn add(sums: Sums, by: vec4<f32>, rows: Rows) -> Sums {
+fn add_products(sums: Sums, by: vec4<f32>, rows: Rows) -> Sums {
     return Sums(sums.a + by.x * rows, sums.b + by.y * rows, sums.c + by.z * rows, sums.d + by.w * rows);
 }
 
-fn work(group: vec3<u32>, lane: u32) {
+fn work(group: vec3<u32>, invocation: u32) {
     let first = group.y * 16u;
-    let owner = group.x * 32u + lane;
-    let sums = products(first, owner, lane);
-    finish_rows(first, owner, Rows(sums.a[0], sums.b[0], sums.c[0], sums.d[0]));
-    finish_rows(first + 4u, owner, Rows(sums.a[1], sums.b[1], sums.c[1], sums.d[1]));
-    finish_rows(first + 8u, owner, Rows(sums.a[2], sums.b[2], sums.c[2], sums.d[2]));
-    finish_rows(first + 12u, owner, Rows(sums.a[3], sums.b[3], sums.c[3], sums.d[3]));
+    let owner = group.x * 32u + invocation;
+    let sums = tile_products(first, owner, invocation);
+    epilogue_rows(first, owner, Rows(sums.a[0], sums.b[0], sums.c[0], sums.d[0]));
+    epilogue_rows(first + 4u, owner, Rows(sums.a[1], sums.b[1], sums.c[1], sums.d[1]));
+    epilogue_rows(first + 8u, owner, Rows(sums.a[2], sums.b[2], sums.c[2], sums.d[2]));
+    epilogue_rows(first + 12u, owner, Rows(sums.a[3], sums.b[3], sums.c[3], sums.d[3]));
 }
 
 // Four rows of four columns, as far as the rows exist.
-fn finish_rows(first: u32, owner: u32, columns: Rows) {
+fn epilogue_rows(first: u32, owner: u32, columns: Rows) {
     var rows = transpose(columns);
     for (var i = 0u; i < 4u; i++) {
         if first + i < height() {
-            finish(first + i, owner, rows[i]);
+            epilogue(first + i, owner, rows[i]);
         }
     }
 }

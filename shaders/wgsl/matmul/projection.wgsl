@@ -5,21 +5,21 @@
 // shared through workgroup memory too, in turns, where `total` finds them: what follows may then combine features that different
 // invocations made, as rotation and gating do.
 
-fn work(group: vec3<u32>, lane: u32) {
-    if run.rows == 0u {
+fn work(group: vec3<u32>, invocation: u32) {
+    if pass_uniform.rows == 0u {
         return;
     }
     let first = group.y * TILE_ROWS;
-    statistics(first, lane);
-    let sums = multiply(first, group.x * STRIPS, lane);
-    for (var turn = 0u; turn < TURNS; turn++) {
-        share(sums, turn, lane);
-        for (var i = lane; i < TILE_ROWS * FEATURES; i += LANES) {
+    statistics(first, invocation);
+    let sums = multiply(first, group.x * TILE_N, invocation);
+    for (var iteration = 0u; iteration < ITERATIONS; iteration++) {
+        store_sums(sums, iteration, invocation);
+        for (var i = invocation; i < TILE_ROWS * FEATURES; i += WORKGROUP_SIZE) {
             let r = i / FEATURES;
             let local = i % FEATURES;
-            let feature = (group.x * TURNS + turn) * FEATURES + local;
-            if first + r < run.rows && feature < OUTPUTS {
-                finish(r, first + r, local, feature);
+            let feature = (group.x * ITERATIONS + iteration) * FEATURES + local;
+            if first + r < pass_uniform.rows && feature < OUTPUTS {
+                epilogue(r, first + r, local, feature);
             }
         }
     }

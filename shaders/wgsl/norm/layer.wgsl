@@ -1,15 +1,15 @@
 // LayerNorm's statistics: mean and 1 / deviation of a row. The variance is that of the differences from the mean: E[x^2] - E[x]^2 would cancel.
 
-fn statistics(at: u32, lane: u32) -> vec2<f32> {
+fn statistics(at: u32, invocation: u32) -> vec2<f32> {
     var sum = 0.0;
-    for (var i = lane; i < EMBED; i += LANES) {
+    for (var i = invocation; i < EMBED; i += WORKGROUP_SIZE) {
         sum += x[at + i];
     }
-    let mean = row_sum(lane, sum) / f32(EMBED);
+    let mean = row_sum(invocation, sum) / f32(EMBED);
     var squares = 0.0;
-    for (var i = lane; i < EMBED; i += LANES) {
+    for (var i = invocation; i < EMBED; i += WORKGROUP_SIZE) {
         let difference = x[at + i] - mean;
         squares = fma(difference, difference, squares);
     }
-    return vec2<f32>(mean, inverseSqrt(row_sum(lane, squares) / f32(EMBED) + EPSILON));
+    return vec2<f32>(mean, inverseSqrt(row_sum(invocation, squares) / f32(EMBED) + EPSILON));
 }

@@ -1,17 +1,17 @@
 // Multiplies and adds in registers, 32 chains to an invocation, each waiting for itself only: what is done in a second is what the device can compute.
 
-const LANES: u32 = 256u;
+const WORKGROUP_SIZE: u32 = 256u;
 // Steps of each chain.
-const TURNS: u32 = 128u;
+const ITERATIONS: u32 = 128u;
 
 @group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> result: array<f32>;
 
-@compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
     // The source is zero, which the compiler cannot know; the chains go towards 1, far from numbers that are slow.
-    let by = source[lane] + 0.999;
-    let add = source[lane] + 0.001;
+    let by = source[invocation] + 0.999;
+    let add = source[invocation] + 0.001;
     var a = add;
     var b = add + 0.1;
     var c = add + 0.2;
@@ -20,7 +20,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var f = add + 0.5;
     var g = add + 0.6;
     var h = add + 0.7;
-    for (var turn = 0u; turn < TURNS; turn++) {
+    for (var iteration = 0u; iteration < ITERATIONS; iteration++) {
         a = fma(a, by, add);
         b = fma(b, by, add);
         c = fma(c, by, add);

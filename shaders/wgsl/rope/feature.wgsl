@@ -6,8 +6,8 @@
 @group(1) @binding(6) var<storage, read> angles: array<vec2<f32>>;
 
 // `value` is feature `feature` of a head, `partner` the other one of its pair.
-fn rotated(row: u32, feature: u32, value: f32, partner: f32) -> f32 {
-    let angle = angles[(run.position + row) * (HEAD_DIM / 2u) + feature / 2u];
+fn rotate_feature(row: u32, feature: u32, value: f32, partner: f32) -> f32 {
+    let angle = angles[(pass_uniform.position + row) * (HEAD_DIM / 2u) + feature / 2u];
     let sine = select(angle.y, -angle.y, feature % 2u == 0u);
     return fma(partner, sine, value * angle.x);
 }

@@ -1,26 +1,26 @@
 // A token is chosen: it becomes the next pass's input, a position further on. After one that ends the text the passes that were submitted beyond it
 // have no rows, and so nothing to do.
 
-struct Run { position: u32, rows: u32, first: u32 }
+struct PassUniform { position: u32, rows: u32, first: u32 }
 
 // The numbers of a pass, and of its head.
-@group(0) @binding(0) var<storage, read_write> run: Run;
+@group(0) @binding(0) var<storage, read_write> pass_uniform: PassUniform;
 @group(0) @binding(6) var<storage, read_write> tokens: array<u32>;
 @group(0) @binding(7) var<storage, read_write> drawn: array<u32>;
-@group(0) @binding(8) var<storage, read_write> head_run: Run;
+@group(0) @binding(8) var<storage, read_write> head_pass_uniform: PassUniform;
 
 var<workgroup> rows: u32;
 
 // Whether there is a pass to choose after.
-fn awake(lane: u32) -> bool {
-    if lane == 0u {
-        rows = run.rows;
+fn pass_is_active(invocation: u32) -> bool {
+    if invocation == 0u {
+        rows = pass_uniform.rows;
     }
     return workgroupUniformLoad(&rows) != 0u;
 }
 
 fn advance(token: u32) {
-    drawn[run.position] = token;
+    drawn[pass_uniform.position] = token;
     tokens[0] = token;
     var next = 1u;
     for (var i = 0u; i < 4u; i++) {
@@ -28,7 +28,7 @@ fn advance(token: u32) {
             next = 0u;
         }
     }
-    run.position += 1u;
-    run.rows = next;
-    head_run.rows = next;
+    pass_uniform.position += 1u;
+    pass_uniform.rows = next;
+    head_pass_uniform.rows = next;
 }

@@ -1,7 +1,7 @@
 // The greatest of a workgroup, of equals the smallest token.
 
 // An order, and the token it belongs to.
-var<workgroup> candidates: array<vec2<u32>, LANES>;
+var<workgroup> candidates: array<vec2<u32>, WORKGROUP_SIZE>;
 
 const NOTHING = vec2<u32>(0u, 0xffffffffu);
 
@@ -10,12 +10,12 @@ fn better(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
 }
 
 // The best of all invocations', for all of them.
-fn lanes_best(lane: u32, own: vec2<u32>) -> vec2<u32> {
-    candidates[lane] = own;
-    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+fn workgroup_best(invocation: u32, own: vec2<u32>) -> vec2<u32> {
+    candidates[invocation] = own;
+    for (var half = WORKGROUP_SIZE / 2u; half > 0u; half /= 2u) {
         workgroupBarrier();
-        if lane < half {
-            candidates[lane] = better(candidates[lane], candidates[lane + half]);
+        if invocation < half {
+            candidates[invocation] = better(candidates[invocation], candidates[invocation + half]);
         }
     }
     workgroupBarrier();

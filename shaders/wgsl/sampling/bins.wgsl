@@ -22,7 +22,7 @@ fn bin_weight(bin: u32) -> f32 {
 }
 
 // The weight of a token of `bin`, in parts of that at its beginning.
-fn units(distance: u32, bin: u32) -> u32 {
+fn weight_units(distance: u32, bin: u32) -> u32 {
     if distance >= INFINITE {
         return 0u;
     }

@@ -8,15 +8,15 @@ fn tally(i: u32) -> u32 {
     return atomicLoad(&histogram[i]);
 }
 
-@compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    if run.rows == 0u {
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    if pass_uniform.rows == 0u {
         return;
     }
-    let greatest = top(lane).x;
-    load_histogram(lane);
-    let last = last_listed(lane, bin_of_count(lane, min(sampling.top_k, VOCAB)));
-    for (var i = lane; i < TILE; i += LANES) {
+    let greatest = top(invocation).x;
+    load_histogram(invocation);
+    let last = last_listed(invocation, bin_of_count(invocation, min(sampling.top_k, VOCAB)));
+    for (var i = invocation; i < TILE; i += WORKGROUP_SIZE) {
         let token = group.x * TILE + i;
         if token < VOCAB {
             let distance = distance_below(ordered(logits[token]), greatest);

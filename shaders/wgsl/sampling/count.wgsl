@@ -6,27 +6,27 @@
 // Tokens of each bin, then their weights.
 var<workgroup> own: array<atomic<u32>, 2 * BINS>;
 
-@compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    if run.rows == 0u {
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    if pass_uniform.rows == 0u {
         return;
     }
-    for (var i = lane; i < 2u * BINS; i += LANES) {
+    for (var i = invocation; i < 2u * BINS; i += WORKGROUP_SIZE) {
         atomicStore(&own[i], 0u);
     }
-    let greatest = top(lane).x;
+    let greatest = top(invocation).x;
     workgroupBarrier();
-    for (var i = lane; i < TILE; i += LANES) {
+    for (var i = invocation; i < TILE; i += WORKGROUP_SIZE) {
         let token = group.x * TILE + i;
         if token < VOCAB {
             let distance = distance_below(ordered(logits[token]), greatest);
             let bin = bin_of(distance);
             atomicAdd(&own[bin], 1u);
-            atomicAdd(&own[BINS + bin], units(distance, bin));
+            atomicAdd(&own[BINS + bin], weight_units(distance, bin));
         }
     }
     workgroupBarrier();
-    for (var i = lane; i < 2u * BINS; i += LANES) {
+    for (var i = invocation; i < 2u * BINS; i += WORKGROUP_SIZE) {
         let n = atomicLoad(&own[i]);
         if n > 0u {
             atomicAdd(&histogram[i], n);

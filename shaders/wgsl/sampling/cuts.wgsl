@@ -10,20 +10,20 @@ var<workgroup> counts_before: array<u32, SEGMENTS>;
 var<workgroup> weights_before: array<f32, SEGMENTS>;
 var<workgroup> bin_found: u32;
 
-fn load_histogram(lane: u32) {
-    for (var bin = lane; bin < BINS; bin += LANES) {
+fn load_histogram(invocation: u32) {
+    for (var bin = invocation; bin < BINS; bin += WORKGROUP_SIZE) {
         counts[bin] = tally(bin);
         weights[bin] = f32(tally(BINS + bin)) * bin_weight(bin);
     }
     workgroupBarrier();
-    if lane < SEGMENTS {
-        for (var bin = lane * SEGMENT + 1u; bin < (lane + 1u) * SEGMENT; bin++) {
+    if invocation < SEGMENTS {
+        for (var bin = invocation * SEGMENT + 1u; bin < (invocation + 1u) * SEGMENT; bin++) {
             counts[bin] += counts[bin - 1u];
             weights[bin] += weights[bin - 1u];
         }
     }
     workgroupBarrier();
-    if lane == 0u {
+    if invocation == 0u {
         var count = 0u;
         var weight = 0.0;
         for (var i = 0u; i < SEGMENTS; i++) {
@@ -53,8 +53,8 @@ fn weight_before(bin: u32) -> f32 {
 }
 
 // The bin in which so many tokens, or so much weight, are reached.
-fn bin_of_count(lane: u32, target_count: u32) -> u32 {
-    for (var bin = lane; bin < BINS; bin += LANES) {
+fn bin_of_count(invocation: u32, target_count: u32) -> u32 {
+    for (var bin = invocation; bin < BINS; bin += WORKGROUP_SIZE) {
         if count_before(bin) < target_count && count_before(bin + 1u) >= target_count {
             bin_found = bin;
         }
@@ -62,8 +62,8 @@ fn bin_of_count(lane: u32, target_count: u32) -> u32 {
     return workgroupUniformLoad(&bin_found);
 }
 
-fn bin_of_weight(lane: u32, target_weight: f32) -> u32 {
-    for (var bin = lane; bin < BINS; bin += LANES) {
+fn bin_of_weight(invocation: u32, target_weight: f32) -> u32 {
+    for (var bin = invocation; bin < BINS; bin += WORKGROUP_SIZE) {
         if weight_before(bin) < target_weight && weight_before(bin + 1u) >= target_weight {
             bin_found = bin;
         }
@@ -81,16 +81,16 @@ fn cuts_by_weight() -> bool {
 
 // The last bin that has to be listed. Under top-k that is all it leaves, as what top-p counts is a share of that; else a bin from which some cut leaves
 // nothing is not wanted.
-fn last_listed(lane: u32, count_bin: u32) -> u32 {
+fn last_listed(invocation: u32, count_bin: u32) -> u32 {
     if cuts_by_count() && cuts_by_weight() {
         return count_bin;
     }
     var last = count_bin;
     if cuts_by_weight() {
-        last = bin_of_weight(lane, sampling.top_p * weight_before(BINS));
+        last = bin_of_weight(invocation, sampling.top_p * weight_before(BINS));
     }
     // The first bin that begins below the least weight.
-    for (var bin = lane; bin < BINS; bin += LANES) {
+    for (var bin = invocation; bin < BINS; bin += WORKGROUP_SIZE) {
         if bin > 0u && bin_weight(bin) < sampling.min_p && bin_weight(bin - 1u) >= sampling.min_p {
             bin_found = bin;
         }

@@ -5,19 +5,19 @@
 @group(0) @binding(3) var<storage, read_write> tops: array<vec2<u32>>;
 @group(0) @binding(4) var<storage, read_write> histogram: array<u32>;
 
-@compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    if run.rows == 0u {
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    if pass_uniform.rows == 0u {
         return;
     }
     if group.x == 0u {
-        for (var i = lane; i < 2u * BINS + 1u; i += LANES) {
+        for (var i = invocation; i < 2u * BINS + 1u; i += WORKGROUP_SIZE) {
             histogram[i] = 0u;
         }
     }
-    let key = noise_key(run.position);
+    let key = noise_key(pass_uniform.position);
     var own = NOTHING;
-    for (var i = lane; i < TILE; i += LANES) {
+    for (var i = invocation; i < TILE; i += WORKGROUP_SIZE) {
         let token = group.x * TILE + i;
         if token < VOCAB {
             let logit = logits[token];
@@ -28,8 +28,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             own = better(own, vec2<u32>(order, token));
         }
     }
-    let best = lanes_best(lane, own);
-    if lane == 0u {
+    let best = workgroup_best(invocation, own);
+    if invocation == 0u {
         tops[group.x] = best;
     }
 }

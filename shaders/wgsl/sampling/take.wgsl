@@ -1,12 +1,12 @@
 // The token is the greatest of the tiles'.
 
-@compute @workgroup_size(LANES)
-fn main(@builtin(local_invocation_index) lane: u32) {
-    if !awake(lane) {
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(local_invocation_index) invocation: u32) {
+    if !pass_is_active(invocation) {
         return;
     }
-    let best = top(lane);
-    if lane == 0u {
+    let best = top(invocation);
+    if invocation == 0u {
         advance(best.y);
     }
 }

@@ -3,7 +3,7 @@
 // digits decide.
 
 // One for each invocation.
-var<workgroup> digits: array<atomic<u32>, LANES>;
+var<workgroup> digits: array<atomic<u32>, WORKGROUP_SIZE>;
 var<workgroup> sixteens: array<u32, 16>;
 // The digit in which the cut falls, what is to be reached within it, and all there is of it.
 var<workgroup> digit_found: vec3<u32>;
@@ -22,15 +22,15 @@ fn earlier(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
 }
 
 // The weight of the items of `bin` up to `limit`.
-fn bin_units(lane: u32, bin: u32, limit: vec2<u32>) -> u32 {
-    if lane == 0u {
+fn bin_units(invocation: u32, bin: u32, limit: vec2<u32>) -> u32 {
+    if invocation == 0u {
         atomicStore(&summed, 0u);
     }
     workgroupBarrier();
-    for (var i = lane; i < listed_length(); i += LANES) {
+    for (var i = invocation; i < listed_length(); i += WORKGROUP_SIZE) {
         let item = listed_item(i);
         if bin_of(item.x) == bin && within(item, limit) {
-            atomicAdd(&summed, units(item.x, bin));
+            atomicAdd(&summed, weight_units(item.x, bin));
         }
     }
     workgroupBarrier();
@@ -38,7 +38,7 @@ fn bin_units(lane: u32, bin: u32, limit: vec2<u32>) -> u32 {
 }
 
 // Where `bin`, up to `limit`, reaches `wanted` items, or as much weight: the last item that is needed, or a place behind it that no other item has.
-fn threshold(lane: u32, bin: u32, limit: vec2<u32>, weighed: bool, wanted: u32) -> vec2<u32> {
+fn threshold(invocation: u32, bin: u32, limit: vec2<u32>, weighed: bool, wanted: u32) -> vec2<u32> {
     var found = vec2<u32>(0u);
     var left = wanted;
     for (var word = 0u; word < 2u; word++) {
@@ -49,10 +49,10 @@ fn threshold(lane: u32, bin: u32, limit: vec2<u32>, weighed: bool, wanted: u32) 
             shift = 16u;
         }
         loop {
-            atomicStore(&digits[lane], 0u);
+            atomicStore(&digits[invocation], 0u);
             workgroupBarrier();
             let known = ~((256u << shift) - 1u);
-            for (var i = lane; i < listed_length(); i += LANES) {
+            for (var i = invocation; i < listed_length(); i += WORKGROUP_SIZE) {
                 let item = listed_item(i);
                 let same = select(
                     (item.x & known) == found.x,
@@ -61,16 +61,16 @@ fn threshold(lane: u32, bin: u32, limit: vec2<u32>, weighed: bool, wanted: u32) 
                 );
                 if bin_of(item.x) == bin && within(item, limit) && same {
                     let digit = (select(item.x, item.y, word == 1u) >> shift) & 255u;
-                    atomicAdd(&digits[digit], select(1u, units(item.x, bin), weighed));
+                    atomicAdd(&digits[digit], select(1u, weight_units(item.x, bin), weighed));
                 }
             }
             workgroupBarrier();
-            if lane < 16u {
+            if invocation < 16u {
                 var sum = 0u;
                 for (var i = 0u; i < 16u; i++) {
-                    sum += atomicLoad(&digits[lane * 16u + i]);
+                    sum += atomicLoad(&digits[invocation * 16u + i]);
                 }
-                sixteens[lane] = sum;
+                sixteens[invocation] = sum;
                 digit_found = vec3<u32>(255u, 1u, 1u);
             }
             workgroupBarrier();
@@ -78,16 +78,16 @@ fn threshold(lane: u32, bin: u32, limit: vec2<u32>, weighed: bool, wanted: u32) 
             var all = 0u;
             for (var i = 0u; i < 16u; i++) {
                 all += sixteens[i];
-                before += select(0u, sixteens[i], i < lane / 16u);
+                before += select(0u, sixteens[i], i < invocation / 16u);
             }
-            for (var i = lane / 16u * 16u; i < lane; i++) {
+            for (var i = invocation / 16u * 16u; i < invocation; i++) {
                 before += atomicLoad(&digits[i]);
             }
-            let own = atomicLoad(&digits[lane]);
+            let own = atomicLoad(&digits[invocation]);
             // Rounding may want more than there is.
             let reach = min(left, all);
             if before < reach && before + own >= reach {
-                digit_found = vec3<u32>(lane, reach - before, own);
+                digit_found = vec3<u32>(invocation, reach - before, own);
             }
             let digit = workgroupUniformLoad(&digit_found);
             left = digit.y;

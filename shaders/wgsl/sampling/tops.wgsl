@@ -3,10 +3,10 @@
 @group(0) @binding(3) var<storage, read> tops: array<vec2<u32>>;
 
 // Its order and its token, for all invocations.
-fn top(lane: u32) -> vec2<u32> {
+fn top(invocation: u32) -> vec2<u32> {
     var own = NOTHING;
-    for (var i = lane; i < TILES; i += LANES) {
+    for (var i = invocation; i < TILES; i += WORKGROUP_SIZE) {
         own = better(own, tops[i]);
     }
-    return lanes_best(lane, own);
+    return workgroup_best(invocation, own);
 }

@@ -4,22 +4,22 @@
 var<workgroup> slices: array<vec2<f32>, 256>;
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let column = group.x * 64u + lane % 64u;
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    let column = group.x * 64u + invocation % 64u;
     var sums = vec2<f32>(0.0);
     if column < WIDTH {
-        for (var row = lane / 64u; row < run.rows; row += 4u) {
-            sums += term(row, column);
+        for (var row = invocation / 64u; row < pass_uniform.rows; row += 4u) {
+            sums += column_term(row, column);
         }
     }
-    slices[lane] = sums;
+    slices[invocation] = sums;
     workgroupBarrier();
-    if lane < 64u && column < WIDTH {
-        keep(column, slices[lane] + slices[lane + 64u] + (slices[lane + 128u] + slices[lane + 192u]));
+    if invocation < 64u && column < WIDTH {
+        store_column(column, slices[invocation] + slices[invocation + 64u] + (slices[invocation + 128u] + slices[invocation + 192u]));
     }
 }
 
 // What becomes of a gradient.
-fn learned(before: f32, sum: f32) -> f32 {
-    return select(before + sum, sum, run.replace != 0u);
+fn accumulated(before: f32, sum: f32) -> f32 {
+    return select(before + sum, sum, pass_uniform.replace != 0u);
 }

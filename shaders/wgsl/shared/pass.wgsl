@@ -1,6 +1,6 @@
 // What changes from one forward pass to the next.
 
-struct Run {
+struct PassUniform {
     // Position of the first token in its sequence.
     position: u32,
     // Tokens that go through the model together; 0 where a text has ended and what was submitted beyond its end has nothing to do.
@@ -9,4 +9,4 @@ struct Run {
     first: u32,
 }
 
-@group(0) @binding(0) var<uniform> run: Run;
+@group(0) @binding(0) var<uniform> pass_uniform: PassUniform;

@@ -1,6 +1,6 @@
 // What changes from one training pass to the next, and what a step of a pass is told about itself.
 
-struct Run {
+struct TrainPassUniform {
     // Of each sequence. Row r stands at position r % tokens.
     tokens: u32,
     // Rows that the step runs for: all of them, or those of a chunk, whose first one is row `first` of the pass.
@@ -16,7 +16,7 @@ struct Run {
     keep: f32,
 }
 
-struct Step {
+struct StepUniform {
     // The part of a matrix that the step works on: its first row, and how many there are.
     first: u32,
     rows: u32,
@@ -29,5 +29,5 @@ struct Step {
     adds: u32,
 }
 
-@group(0) @binding(0) var<uniform> run: Run;
-@group(0) @binding(1) var<uniform> step: Step;
+@group(0) @binding(0) var<uniform> pass_uniform: TrainPassUniform;
+@group(0) @binding(1) var<uniform> step_uniform: StepUniform;

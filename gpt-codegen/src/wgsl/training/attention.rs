@@ -104,9 +104,9 @@ impl Kernels<'_> {
             stride(BufferName::A),
             "from a row of the output to the next",
         );
-        size("LANES", LANES, "invocations of a workgroup");
+        size("WORKGROUP_SIZE", LANES, "invocations of a workgroup");
         size(
-            "ROW_LANES",
+            "ROW_INVOCATIONS",
             row_lanes,
             "invocations side by side on a row of a head",
         );

@@ -117,7 +117,7 @@ impl<'a> Kernels<'a> {
             grid(1),
         );
         let mut header = self.header("the gradients' squares");
-        header.size("LANES", SUM_LANES, "invocations of a workgroup");
+        header.size("WORKGROUP_SIZE", SUM_LANES, "invocations of a workgroup");
         let parts = vec![
             files::SHARED_SUM_SCRATCH,
             files::SHARED_SUM_MEMORY,
@@ -167,7 +167,7 @@ impl<'a> Kernels<'a> {
             self.buffer(BufferName::X).stride,
             "from one of its rows to the next",
         );
-        header.size("LANES", self.row().lanes, "invocations of a workgroup");
+        header.size("WORKGROUP_SIZE", self.row().lanes, "invocations of a workgroup");
         header
     }
 
@@ -246,7 +246,7 @@ impl<'a> Kernels<'a> {
             Norm::LayerNorm { .. } => 1.0,
             Norm::RmsNorm { .. } => 0.0,
         };
-        header.number("CENTRED", centred, "1 where the norm takes the mean out");
+        header.number("CENTERED", centred, "1 where the norm takes the mean out");
         let (name, stream) = match (also, add) {
             (true, _) => ("norm_input_also", files::NORM_BACKWARD_THROUGH),
             (_, true) => ("norm_input_adds", files::NORM_BACKWARD_ACCUMULATE),
@@ -305,7 +305,7 @@ impl<'a> Kernels<'a> {
         header.size("WIDTH", width, "columns");
         header.size("DY_STRIDE", dy.stride, "from a row of dy to the next");
         header.size("HALF", half, "columns of a half");
-        header.size("SECOND", second, "where the second one begins in dy");
+        header.size("SECOND_HALF", second, "where the second one begins in dy");
         let bias = files::MATMUL_BIAS_BACKWARD;
         let parts = vec![files::SHARED_TRAIN_PASS, bias, files::SHARED_COLUMN_SUMS];
         let name = format!("bias_{width}_{}", dy.stride);
@@ -317,7 +317,7 @@ impl<'a> Kernels<'a> {
         let mut header = self.header("the loss, and the logits' gradient");
         header.size("VOCAB", logits.width, "tokens");
         header.size("VOCAB_STRIDE", logits.stride, "from a row to the next");
-        header.size("LANES", VOCAB_LANES, "invocations of a workgroup");
+        header.size("WORKGROUP_SIZE", VOCAB_LANES, "invocations of a workgroup");
         let parts = vec![
             files::SHARED_ENTRY_PLAIN,
             files::SHARED_TRAIN_PASS,

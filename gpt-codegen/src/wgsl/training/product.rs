@@ -89,7 +89,7 @@ impl Kernels<'_> {
             }
             _ => {
                 header.flag(
-                    "BESIDE",
+                    "PARTS_ARE_COLUMNS",
                     true,
                     "parts of the matrix make columns of their own",
                 );
@@ -131,7 +131,7 @@ impl Kernels<'_> {
         let spec = self.spec;
         header.size("HEAD_DIM", spec.head_dim, "width of a head");
         header.size(
-            "TURNED",
+            "ROTATED_WIDTH",
             spec.q_width() + spec.kv_width(),
             "width of queries and keys",
         );
@@ -216,7 +216,7 @@ impl Kernels<'_> {
                     self.buffer(out.name).stride / 4,
                     "quads from one of its rows to the next",
                 );
-                header.flag("BESIDE", false, "parts of the matrix add up");
+                header.flag("PARTS_ARE_COLUMNS", false, "parts of the matrix add up");
                 parts.push(files::MATMUL_EPILOGUE_STORE);
                 "input"
             }

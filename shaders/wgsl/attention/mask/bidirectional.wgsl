@@ -1,6 +1,6 @@
 // Every position looks at every other.
 
 // How many keys row `row` sees.
-fn seen(row: u32) -> u32 {
-    return run.position + run.rows;
+fn visible_keys(row: u32) -> u32 {
+    return pass_uniform.position + pass_uniform.rows;
 }

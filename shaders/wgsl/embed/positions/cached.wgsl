@@ -3,5 +3,5 @@
 @group(1) @binding(6) var<storage, read> positions: array<f32>;
 
 fn position(row: u32, column: u32) -> f32 {
-    return positions[(run.position + row) * EMBED + column];
+    return positions[(pass_uniform.position + row) * EMBED + column];
 }

@@ -3,18 +3,18 @@
 @group(1) @binding(4) var<storage, read_write> d_up: array<vec4<f32>>;
 @group(1) @binding(5) var<storage, read> slopes: array<vec4<f32>>;
 
-fn write(row: u32, column: u32, values: vec4<f32>) {
+fn store_quad(row: u32, column: u32, values: vec4<f32>) {
     if column < WIDTH {
         let at = row * SLOPE_QUADS + column / 4u;
-        let d = masked(column, values);
-        d_up[at] = passed(at, d);
+        let d = zero_padding(column, values);
+        d_up[at] = through_slopes(at, d);
     }
 }
 
 // Parts of the matrix add up, behind the activation as well as before it.
-fn passed(at: u32, d: vec4<f32>) -> vec4<f32> {
+fn through_slopes(at: u32, d: vec4<f32>) -> vec4<f32> {
     var sum = d * slopes[at];
-    if step.adds != 0u {
+    if step_uniform.adds != 0u {
         sum += d_up[at];
     }
     return sum;

@@ -1,9 +1,9 @@
 // x = x + y. The stream is read from one buffer and written to another: in a post-norm block the residual passes through a norm,
 // which needs a whole row while other workgroups write theirs.
 
-@group(0) @binding(2) var<storage, read_write> sum: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
-fn finish(r: u32, row: u32, local: u32, feature: u32) {
-    let residual = normalise(r, stream(row, feature), affine(feature));
-    sum[row * EMBED + feature] = residual + total(r, local) + bias(feature);
+fn epilogue(r: u32, row: u32, local: u32, feature: u32) {
+    let residual = normalize(r, stream(row, feature), affine(feature));
+    out[row * EMBED + feature] = residual + output_sum(r, local) + bias(feature);
 }

@@ -3,14 +3,14 @@
 
 @group(1) @binding(4) var<storage, read_write> out: array<vec4<f32>>;
 
-fn write(row: u32, local: u32, values: vec4<f32>) {
-    let column = local + select(0u, step.first, BESIDE);
+fn store_quad(row: u32, local: u32, values: vec4<f32>) {
+    let column = local + select(0u, step_uniform.first, PARTS_ARE_COLUMNS);
     if column >= WIDTH {
         return;
     }
     let at = output_row(row) * OUT_QUADS + column / 4u;
-    var sum = masked(column, values);
-    if step.adds != 0u {
+    var sum = zero_padding(column, values);
+    if step_uniform.adds != 0u {
         sum += out[at];
     }
     out[at] = sum;

@@ -3,13 +3,13 @@
 @group(1) @binding(4) var<storage, read_write> h: array<vec4<f32>>;
 @group(1) @binding(5) var<storage, read_write> slopes: array<vec4<f32>>;
 
-fn write(row: u32, local: u32, values: vec4<f32>) {
-    let feature = step.first + local;
+fn store_quad(row: u32, local: u32, values: vec4<f32>) {
+    let feature = step_uniform.first + local;
     if feature < WIDTH {
         let u = values + bias(feature);
-        let bent = vec4<f32>(activation(u.x), activation(u.y), activation(u.z), activation(u.w));
-        let steep = vec4<f32>(slope(u.x), slope(u.y), slope(u.z), slope(u.w));
-        h[row * OUT_QUADS + feature / 4u] = masked(feature, bent);
-        slopes[row * SLOPE_QUADS + feature / 4u] = masked(feature, steep);
+        let activated = vec4<f32>(activation(u.x), activation(u.y), activation(u.z), activation(u.w));
+        let slope_values = vec4<f32>(slope(u.x), slope(u.y), slope(u.z), slope(u.w));
+        h[row * OUT_QUADS + feature / 4u] = zero_padding(feature, activated);
+        slopes[row * SLOPE_QUADS + feature / 4u] = zero_padding(feature, slope_values);
     }
 }

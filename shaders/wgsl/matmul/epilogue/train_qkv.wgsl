@@ -2,23 +2,23 @@
 
 @group(1) @binding(4) var<storage, read_write> qkv: array<vec4<f32>>;
 
-fn write(row: u32, local: u32, values: vec4<f32>) {
-    let feature = step.first + local;
+fn store_quad(row: u32, local: u32, values: vec4<f32>) {
+    let feature = step_uniform.first + local;
     if feature < WIDTH {
         let all = values + bias(feature);
-        let position = row % run.tokens;
+        let position = row % pass_uniform.tokens;
         // Heads begin at even features, but not always at whole quads.
         let pairs = vec4<f32>(
-            rotated(position, feature, all.xy),
-            rotated(position, feature + 2u, all.zw),
+            rotate_unless_value(position, feature, all.xy),
+            rotate_unless_value(position, feature + 2u, all.zw),
         );
-        qkv[row * OUT_QUADS + feature / 4u] = masked(feature, pairs);
+        qkv[row * OUT_QUADS + feature / 4u] = zero_padding(feature, pairs);
     }
 }
 
-fn rotated(position: u32, feature: u32, pair: vec2<f32>) -> vec2<f32> {
-    if feature >= TURNED {
+fn rotate_unless_value(position: u32, feature: u32, pair: vec2<f32>) -> vec2<f32> {
+    if feature >= ROTATED_WIDTH {
         return pair;
     }
-    return turned(position, feature % HEAD_DIM, pair, 1.0);
+    return rotate_pair(position, feature % HEAD_DIM, pair, 1.0);
 }

@@ -7,44 +7,44 @@
 @group(1) @binding(1) var<storage, read> x: array<vec4<f32>>;
 
 fn depth() -> u32 {
-    return run.rows;
+    return pass_uniform.rows;
 }
 
 fn height() -> u32 {
-    return step.rows;
+    return step_uniform.rows;
 }
 
 // A row that does not exist is not multiplied; the last one stands in for it.
 fn stage(first: u32, k: u32, i: u32) {
-    let at = min(k + i, run.rows - 1u) * DY_QUADS + (step.first + first) / 4u;
-    put(i, 0u, dy[at]);
-    put(i, 1u, dy[at + 1u]);
-    put(i, 2u, dy[at + 2u]);
-    put(i, 3u, dy[at + 3u]);
+    let at = min(k + i, pass_uniform.rows - 1u) * DY_QUADS + (step_uniform.first + first) / 4u;
+    stage_rows(i, 0u, dy[at]);
+    stage_rows(i, 1u, dy[at + 1u]);
+    stage_rows(i, 2u, dy[at + 2u]);
+    stage_rows(i, 3u, dy[at + 3u]);
 }
 
 // The quad of an invocation.
-fn starts(owner: u32) -> vec4<u32> {
+fn operand_starts(owner: u32) -> vec4<u32> {
     return vec4<u32>(min(owner, X_QUADS - 1u));
 }
 
 // A step of x; zeros beyond the last one.
-fn inputs_at(at: u32, last: u32) -> vec4<f32> {
-    let inputs = own(x[min(at, last)]);
+fn x_at(at: u32, last: u32) -> vec4<f32> {
+    let inputs = round_operand(x[min(at, last)]);
     return select(vec4<f32>(0.0), inputs, at <= last);
 }
 
 // Step `k + i` of the depth is at place `i`.
 fn multiply(quads: vec4<u32>, k: u32, begin: u32, end: u32, before: Sums) -> Sums {
-    let last = (run.first + k + end - 1u) * X_QUADS + quads.x;
+    let last = (pass_uniform.first + k + end - 1u) * X_QUADS + quads.x;
     var sums = before;
-    var at = (run.first + k + begin) * X_QUADS + quads.x;
+    var at = (pass_uniform.first + k + begin) * X_QUADS + quads.x;
     for (var i = begin; i < end; i += 4u) {
-        let held = hold(i);
-        sums = add(sums, inputs_at(at, last), rows_0(held));
-        sums = add(sums, inputs_at(at + X_QUADS, last), rows_1(held));
-        sums = add(sums, inputs_at(at + 2u * X_QUADS, last), rows_2(held));
-        sums = add(sums, inputs_at(at + 3u * X_QUADS, last), rows_3(held));
+        let broadcast = row_broadcast(i);
+        sums = add_products(sums, x_at(at, last), broadcast_rows_0(broadcast));
+        sums = add_products(sums, x_at(at + X_QUADS, last), broadcast_rows_1(broadcast));
+        sums = add_products(sums, x_at(at + 2u * X_QUADS, last), broadcast_rows_2(broadcast));
+        sums = add_products(sums, x_at(at + 3u * X_QUADS, last), broadcast_rows_3(broadcast));
         at += 4u * X_QUADS;
     }
     return sums;

@@ -2,9 +2,9 @@
 // together.
 
 // A row that does not exist is the last one once more, and its products are dropped.
-fn starts(owner: u32) -> vec4<u32> {
-    let rows = min(owner * 2u + vec2<u32>(0u, 1u), vec2<u32>(step.rows - 1u));
-    let second = step.second + rows;
+fn operand_starts(owner: u32) -> vec4<u32> {
+    let rows = min(owner * 2u + vec2<u32>(0u, 1u), vec2<u32>(step_uniform.rows - 1u));
+    let second = step_uniform.second + rows;
     return vec4<u32>(weight_start(rows.x), weight_start(rows.y), weight_start(second.x), weight_start(second.y));
 }
 

@@ -1,8 +1,8 @@
 // The matrix once more, or the part of it that has the half that is gated, row by row, whole quads to a row.
 
-@group(1) @binding(2) var<storage, read> second_weights: array<vec4<f32>>;
+@group(1) @binding(2) var<storage, read> second_weight_matrix: array<vec4<f32>>;
 
 // A quad of the row that begins at `start`.
 fn second_weight(start: u32, quad: u32) -> vec4<f32> {
-    return second_weights[start + quad];
+    return second_weight_matrix[start + quad];
 }

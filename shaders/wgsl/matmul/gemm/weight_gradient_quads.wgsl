@@ -1,14 +1,14 @@
 // The gradient of a matrix, row by row, whole quads to a row.
 
-@group(1) @binding(2) var<storage, read_write> d_weights: array<vec4<f32>>;
+@group(1) @binding(2) var<storage, read_write> d_weight: array<vec4<f32>>;
 
-fn write(row: u32, column: u32, values: vec4<f32>) {
+fn store_quad(row: u32, column: u32, values: vec4<f32>) {
     if column < COLUMNS {
         let at = (row * COLUMNS + column) / 4u;
         var sum = values;
-        if run.replace == 0u {
-            sum += d_weights[at];
+        if pass_uniform.replace == 0u {
+            sum += d_weight[at];
         }
-        d_weights[at] = sum;
+        d_weight[at] = sum;
     }
 }

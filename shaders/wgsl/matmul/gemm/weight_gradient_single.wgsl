@@ -1,16 +1,16 @@
 // The gradient of a matrix, row by row, a number of columns that four does not divide.
 
-@group(1) @binding(2) var<storage, read_write> d_weights: array<f32>;
+@group(1) @binding(2) var<storage, read_write> d_weight: array<f32>;
 
-fn write(row: u32, column: u32, values: vec4<f32>) {
+fn store_quad(row: u32, column: u32, values: vec4<f32>) {
     for (var i = 0u; i < 4u; i++) {
         if column + i < COLUMNS {
             let at = row * COLUMNS + column + i;
             var sum = values[i];
-            if run.replace == 0u {
-                sum += d_weights[at];
+            if pass_uniform.replace == 0u {
+                sum += d_weight[at];
             }
-            d_weights[at] = sum;
+            d_weight[at] = sum;
         }
     }
 }

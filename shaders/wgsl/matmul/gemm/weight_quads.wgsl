@@ -1,6 +1,6 @@
 // A matrix, row by row, whole quads to a row.
 
-@group(1) @binding(1) var<storage, read> weights: array<vec4<f32>>;
+@group(1) @binding(1) var<storage, read> weight_matrix: array<vec4<f32>>;
 
 // Where row `row` begins.
 fn weight_start(row: u32) -> u32 {
@@ -9,5 +9,5 @@ fn weight_start(row: u32) -> u32 {
 
 // A quad of the row that begins at `start`.
 fn weight(start: u32, quad: u32) -> vec4<f32> {
-    return weights[start + quad];
+    return weight_matrix[start + quad];
 }

@@ -1,6 +1,6 @@
 // A matrix, row by row, a number of columns that four does not divide.
 
-@group(1) @binding(1) var<storage, read> weights: array<f32>;
+@group(1) @binding(1) var<storage, read> weight_matrix: array<f32>;
 
 // Where row `row` begins.
 fn weight_start(row: u32) -> u32 {
@@ -11,9 +11,9 @@ fn weight_start(row: u32) -> u32 {
 fn weight(at: u32, quad: u32) -> vec4<f32> {
     let columns = min(4u * quad + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(COLUMNS - 1u));
     return vec4<f32>(
-        weights[at + columns.x],
-        weights[at + columns.y],
-        weights[at + columns.z],
-        weights[at + columns.w],
+        weight_matrix[at + columns.x],
+        weight_matrix[at + columns.y],
+        weight_matrix[at + columns.z],
+        weight_matrix[at + columns.w],
     );
 }

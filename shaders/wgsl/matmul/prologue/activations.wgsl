@@ -9,8 +9,8 @@ fn stream(row: u32, column: u32) -> f32 {
 }
 
 // What the matrix is multiplied with: row `row`, which is number `r` of its tile. Zero outside.
-fn input(r: u32, row: u32, column: u32, by: vec2<f32>) -> f32 {
-    if row >= run.rows || column >= COLUMNS {
+fn input(r: u32, row: u32, column: u32, scale_shift: vec2<f32>) -> f32 {
+    if row >= pass_uniform.rows || column >= COLUMNS {
         return 0.0;
     }
     return activations[row * COLUMNS + column];

@@ -4,13 +4,13 @@
 
 // The stream at a row and column that exist.
 fn stream(row: u32, column: u32) -> f32 {
-    return x[(run.first + row) * EMBED + column];
+    return x[(pass_uniform.first + row) * EMBED + column];
 }
 
 // What the matrix is multiplied with: row `row`, which is number `r` of its tile, normalised. Zero outside.
-fn input(r: u32, row: u32, column: u32, by: vec2<f32>) -> f32 {
-    if row >= run.rows || column >= EMBED {
+fn input(r: u32, row: u32, column: u32, scale_shift: vec2<f32>) -> f32 {
+    if row >= pass_uniform.rows || column >= EMBED {
         return 0.0;
     }
-    return normalise(r, stream(row, column), by);
+    return normalize(r, stream(row, column), scale_shift);
 }

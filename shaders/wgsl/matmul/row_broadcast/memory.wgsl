@@ -1,24 +1,24 @@
 // Four steps of depth of sixteen rows that are in workgroup memory: each invocation reads them for itself, when it comes to them.
 
-struct Held { first: u32 }
+struct RowBroadcast { first: u32 }
 
 // Steps `first ..`, a multiple of four.
-fn hold(first: u32) -> Held {
-    return Held(first);
+fn row_broadcast(first: u32) -> RowBroadcast {
+    return RowBroadcast(first);
 }
 
-fn rows_0(held: Held) -> Rows {
-    return staged(held.first);
+fn broadcast_rows_0(broadcast: RowBroadcast) -> Rows {
+    return staged_rows(broadcast.first);
 }
 
-fn rows_1(held: Held) -> Rows {
-    return staged(held.first + 1u);
+fn broadcast_rows_1(broadcast: RowBroadcast) -> Rows {
+    return staged_rows(broadcast.first + 1u);
 }
 
-fn rows_2(held: Held) -> Rows {
-    return staged(held.first + 2u);
+fn broadcast_rows_2(broadcast: RowBroadcast) -> Rows {
+    return staged_rows(broadcast.first + 2u);
 }
 
-fn rows_3(held: Held) -> Rows {
-    return staged(held.first + 3u);
+fn broadcast_rows_3(broadcast: RowBroadcast) -> Rows {
+    return staged_rows(broadcast.first + 3u);
 }

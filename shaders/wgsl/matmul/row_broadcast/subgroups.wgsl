@@ -2,30 +2,30 @@
 // of its subgroup without memory. A subgroup has at least eight invocations; beyond the eighth they read what others have, and nobody asks them.
 
 // Eight rows of one step.
-struct Held {
+struct RowBroadcast {
     low: vec4<f32>,
     high: vec4<f32>,
 }
 
 // Steps `first ..`, a multiple of four: an even invocation has the first eight rows of its step, an odd one the others.
-fn hold(first: u32) -> Held {
+fn row_broadcast(first: u32) -> RowBroadcast {
     let step = first + subgroup.lane / 2u % 4u;
     let quarter = subgroup.lane % 2u * 2u;
-    return Held(staged_four(step, quarter), staged_four(step, quarter + 1u));
+    return RowBroadcast(staged_quad(step, quarter), staged_quad(step, quarter + 1u));
 }
 
-fn rows_0(held: Held) -> Rows {
-    return Rows(subgroupShuffle(held.low, 0u), subgroupShuffle(held.high, 0u), subgroupShuffle(held.low, 1u), subgroupShuffle(held.high, 1u));
+fn broadcast_rows_0(broadcast: RowBroadcast) -> Rows {
+    return Rows(subgroupShuffle(broadcast.low, 0u), subgroupShuffle(broadcast.high, 0u), subgroupShuffle(broadcast.low, 1u), subgroupShuffle(broadcast.high, 1u));
 }
 
-fn rows_1(held: Held) -> Rows {
-    return Rows(subgroupShuffle(held.low, 2u), subgroupShuffle(held.high, 2u), subgroupShuffle(held.low, 3u), subgroupShuffle(held.high, 3u));
+fn broadcast_rows_1(broadcast: RowBroadcast) -> Rows {
+    return Rows(subgroupShuffle(broadcast.low, 2u), subgroupShuffle(broadcast.high, 2u), subgroupShuffle(broadcast.low, 3u), subgroupShuffle(broadcast.high, 3u));
 }
 
-fn rows_2(held: Held) -> Rows {
-    return Rows(subgroupShuffle(held.low, 4u), subgroupShuffle(held.high, 4u), subgroupShuffle(held.low, 5u), subgroupShuffle(held.high, 5u));
+fn broadcast_rows_2(broadcast: RowBroadcast) -> Rows {
+    return Rows(subgroupShuffle(broadcast.low, 4u), subgroupShuffle(broadcast.high, 4u), subgroupShuffle(broadcast.low, 5u), subgroupShuffle(broadcast.high, 5u));
 }
 
-fn rows_3(held: Held) -> Rows {
-    return Rows(subgroupShuffle(held.low, 6u), subgroupShuffle(held.high, 6u), subgroupShuffle(held.low, 7u), subgroupShuffle(held.high, 7u));
+fn broadcast_rows_3(broadcast: RowBroadcast) -> Rows {
+    return Rows(subgroupShuffle(broadcast.low, 6u), subgroupShuffle(broadcast.high, 6u), subgroupShuffle(broadcast.low, 7u), subgroupShuffle(broadcast.high, 7u));
 }

@@ -3,46 +3,46 @@
 // features each, so that an input that was read serves as many.
 
 // Those that share a norm; outputs, which come in one turn; and blocks of a filling of the tile.
-const SHARE: u32 = LANES;
-const TURNS: u32 = 1u;
-const FEATURES: u32 = STRIPS * 32u / HALVES;
-const CHUNK_BLOCKS: u32 = min((MEMORY - STRIPS * LANES - 32u) / (BLOCK_QUADS * 4u), BLOCKS);
+const ROW_INVOCATIONS: u32 = WORKGROUP_SIZE;
+const ITERATIONS: u32 = 1u;
+const FEATURES: u32 = TILE_N * 32u / HALVES;
+const CHUNK_BLOCKS: u32 = min((SCRATCH_FLOATS - TILE_N * WORKGROUP_SIZE - 32u) / (BLOCK_QUADS * 4u), BLOCKS);
 
 const SLICE_BLOCKS: u32 = (CHUNK_BLOCKS + SLICES - 1u) / SLICES;
 
-alias Sums = array<f32, STRIPS>;
+alias Sums = array<f32, TILE_N>;
 
 // Four columns each; and room for what is read with the last of them.
-alias Shared = vec4<f32>;
-const ROOM: u32 = CHUNK_BLOCKS * BLOCK_QUADS + 8u;
+alias ScratchValue = vec4<f32>;
+const SCRATCH_SIZE: u32 = CHUNK_BLOCKS * BLOCK_QUADS + 8u;
 
-var<workgroup> memory: array<Shared, ROOM>;
+var<workgroup> scratch: array<ScratchValue, SCRATCH_SIZE>;
 // [feature / 32][slice][feature % 32].
-var<workgroup> shared_sums: array<f32, STRIPS * LANES>;
+var<workgroup> shared_sums: array<f32, TILE_N * WORKGROUP_SIZE>;
 
 fn input_at(first: u32, column: u32) -> f32 {
     return input(0u, first, column, affine(column));
 }
 
 // Eight neighbours have the rows of a panel, and the next eight the blocks that follow theirs: so a workgroup reads panels from beginning to end.
-fn slice_of(lane: u32) -> u32 {
-    return lane / 8u % SLICES;
+fn slice_of(invocation: u32) -> u32 {
+    return invocation / 8u % SLICES;
 }
 
 // Which row of a strip.
-fn row_of(lane: u32) -> u32 {
-    return lane / (8u * SLICES) * 8u + lane % 8u;
+fn row_of(invocation: u32) -> u32 {
+    return invocation / (8u * SLICES) * 8u + invocation % 8u;
 }
 
-fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
-    let slice = slice_of(lane);
-    let own = row_of(lane);
+fn multiply(first: u32, strip: u32, invocation: u32) -> Sums {
+    let slice = slice_of(invocation);
+    let own = row_of(invocation);
     var sums = Sums();
     for (var start = 0u; start < BLOCKS; start += CHUNK_BLOCKS) {
         workgroupBarrier();
-        for (var i = lane; i < CHUNK_BLOCKS * BLOCK_QUADS; i += LANES) {
+        for (var i = invocation; i < CHUNK_BLOCKS * BLOCK_QUADS; i += WORKGROUP_SIZE) {
             let column = 4u * (start * BLOCK_QUADS + i);
-            memory[i] = Shared(
+            scratch[i] = ScratchValue(
                 input_at(first, column),
                 input_at(first, column + 1u),
                 input_at(first, column + 2u),
@@ -53,16 +53,16 @@ fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
         let end = min(CHUNK_BLOCKS, BLOCKS - start);
         for (var b = slice * SLICE_BLOCKS; b < min(end, (slice + 1u) * SLICE_BLOCKS); b++) {
             // A strip that does not exist is the last one once more, and its sums are dropped.
-            var blocks: array<Block, STRIPS>;
-            for (var i = 0u; i < STRIPS; i++) {
+            var blocks: array<Block, TILE_N>;
+            for (var i = 0u; i < TILE_N; i++) {
                 blocks[i] = load(32u * min(strip + i, LAST_STRIP) + own, start + b);
             }
-            let columns = eight(b * BLOCK_QUADS);
+            let columns = shared_read(b * BLOCK_QUADS);
             for (var step = 0u; step < BLOCK_QUADS; step++) {
                 // Slices begin at different columns, whose inputs lie in different banks of memory.
                 let j = (step + slice) % BLOCK_QUADS;
-                let inputs = of_eight(columns, j);
-                for (var i = 0u; i < STRIPS; i++) {
+                let inputs = shared_value(columns, j);
+                for (var i = 0u; i < TILE_N; i++) {
                     sums[i] += dot(quad(blocks[i], j), inputs);
                 }
             }
@@ -72,18 +72,18 @@ fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
 }
 
 // Puts all features where `total` finds them; there is one turn.
-fn share(sums: Sums, turn: u32, lane: u32) {
-    for (var i = 0u; i < STRIPS; i++) {
-        shared_sums[i * LANES + slice_of(lane) * 32u + row_of(lane)] = sums[i];
+fn store_sums(sums: Sums, iteration: u32, invocation: u32) {
+    for (var i = 0u; i < TILE_N; i++) {
+        shared_sums[i * WORKGROUP_SIZE + slice_of(invocation) * 32u + row_of(invocation)] = sums[i];
     }
     workgroupBarrier();
 }
 
 // Feature `local` of the workgroup.
-fn total(r: u32, local: u32) -> f32 {
+fn output_sum(r: u32, local: u32) -> f32 {
     var sum = 0.0;
     for (var slice = 0u; slice < SLICES; slice++) {
-        sum += shared_sums[local / 32u * LANES + slice * 32u + local % 32u];
+        sum += shared_sums[local / 32u * WORKGROUP_SIZE + slice * 32u + local % 32u];
     }
     return sum;
 }

@@ -2,22 +2,22 @@
 // part at a time, since a block's greatest has to be known before the first of them is rounded.
 
 // Those that share a norm; outputs, which come in one turn; and blocks of a filling of the tile.
-const SHARE: u32 = LANES;
-const TURNS: u32 = 1u;
-const FEATURES: u32 = STRIPS * 32u / HALVES;
-const CHUNK_BLOCKS: u32 = min(LANES / 8u, BLOCKS);
+const ROW_INVOCATIONS: u32 = WORKGROUP_SIZE;
+const ITERATIONS: u32 = 1u;
+const FEATURES: u32 = TILE_N * 32u / HALVES;
+const CHUNK_BLOCKS: u32 = min(WORKGROUP_SIZE / 8u, BLOCKS);
 
 const SLICE_BLOCKS: u32 = (CHUNK_BLOCKS + SLICES - 1u) / SLICES;
 
-alias Sums = array<f32, STRIPS>;
+alias Sums = array<f32, TILE_N>;
 
 // Four columns each, before they are rounded.
 var<workgroup> tile: array<vec4<f32>, CHUNK_BLOCKS * 8u>;
 // [block][word], and of each block what a byte stands for, and its sum in bytes.
 var<workgroup> words: array<u32, CHUNK_BLOCKS * 8u>;
-var<workgroup> units: array<vec2<f32>, CHUNK_BLOCKS>;
+var<workgroup> input_scales: array<vec2<f32>, CHUNK_BLOCKS>;
 // [feature / 32][slice][feature % 32].
-var<workgroup> shared_sums: array<f32, STRIPS * LANES>;
+var<workgroup> shared_sums: array<f32, TILE_N * WORKGROUP_SIZE>;
 
 fn input_at(first: u32, column: u32) -> f32 {
     return input(0u, first, column, affine(column));
@@ -33,24 +33,24 @@ fn greatest_of(block: u32) -> f32 {
 }
 
 // Eight neighbours have the rows of a panel, and the next eight the blocks that follow theirs: so a workgroup reads panels from beginning to end.
-fn slice_of(lane: u32) -> u32 {
-    return lane / 8u % SLICES;
+fn slice_of(invocation: u32) -> u32 {
+    return invocation / 8u % SLICES;
 }
 
 // Which row of a strip.
-fn row_of(lane: u32) -> u32 {
-    return lane / (8u * SLICES) * 8u + lane % 8u;
+fn row_of(invocation: u32) -> u32 {
+    return invocation / (8u * SLICES) * 8u + invocation % 8u;
 }
 
-fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
-    let slice = slice_of(lane);
-    let own = row_of(lane);
+fn multiply(first: u32, strip: u32, invocation: u32) -> Sums {
+    let slice = slice_of(invocation);
+    let own = row_of(invocation);
     var sums = Sums();
     for (var start = 0u; start < BLOCKS; start += CHUNK_BLOCKS) {
         workgroupBarrier();
-        if lane < CHUNK_BLOCKS * 8u {
-            let column = 32u * start + 4u * lane;
-            tile[lane] = vec4<f32>(
+        if invocation < CHUNK_BLOCKS * 8u {
+            let column = 32u * start + 4u * invocation;
+            tile[invocation] = vec4<f32>(
                 input_at(first, column),
                 input_at(first, column + 1u),
                 input_at(first, column + 2u),
@@ -58,37 +58,37 @@ fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
             );
         }
         workgroupBarrier();
-        if lane < CHUNK_BLOCKS * 8u {
-            words[lane] = packed(tile[lane], bytes_of(greatest_of(lane / 8u)));
+        if invocation < CHUNK_BLOCKS * 8u {
+            words[invocation] = pack_bytes(tile[invocation], quantize_factor(greatest_of(invocation / 8u)));
         }
         workgroupBarrier();
-        if lane < CHUNK_BLOCKS {
+        if invocation < CHUNK_BLOCKS {
             var sum = 0;
             for (var i = 0u; i < 8u; i++) {
-                sum += sum_of(words[lane * 8u + i]);
+                sum += byte_sum(words[invocation * 8u + i]);
             }
-            units[lane] = vec2<f32>(greatest_of(lane) / 127.0, f32(sum));
+            input_scales[invocation] = vec2<f32>(greatest_of(invocation) / 127.0, f32(sum));
         }
         workgroupBarrier();
         let end = min(CHUNK_BLOCKS, BLOCKS - start);
         for (var b = slice * SLICE_BLOCKS; b < min(end, (slice + 1u) * SLICE_BLOCKS); b++) {
             // A strip that does not exist is the last one once more, and its sums are dropped.
-            var blocks: array<Block, STRIPS>;
-            for (var i = 0u; i < STRIPS; i++) {
+            var blocks: array<Block, TILE_N>;
+            for (var i = 0u; i < TILE_N; i++) {
                 blocks[i] = load(32u * min(strip + i, LAST_STRIP) + own, start + b);
             }
-            var whole: array<i32, STRIPS>;
+            var int_sums: array<i32, TILE_N>;
             for (var step = 0u; step < 8u; step++) {
                 // Slices begin at different words, which lie in different banks of memory.
                 let word = (step + slice) % 8u;
                 let inputs = words[b * 8u + word];
-                for (var i = 0u; i < STRIPS; i++) {
-                    whole[i] += dot4I8Packed(inputs, bytes(blocks[i], word));
+                for (var i = 0u; i < TILE_N; i++) {
+                    int_sums[i] += dot4I8Packed(inputs, bytes(blocks[i], word));
                 }
             }
-            for (var i = 0u; i < STRIPS; i++) {
+            for (var i = 0u; i < TILE_N; i++) {
                 let by = scale_and_minimum(blocks[i]);
-                sums[i] += units[b].x * (by.x * f32(whole[i]) + by.y * units[b].y);
+                sums[i] += input_scales[b].x * (by.x * f32(int_sums[i]) + by.y * input_scales[b].y);
             }
         }
     }
@@ -96,18 +96,18 @@ fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
 }
 
 // Puts all features where `total` finds them; there is one turn.
-fn share(sums: Sums, turn: u32, lane: u32) {
-    for (var i = 0u; i < STRIPS; i++) {
-        shared_sums[i * LANES + slice_of(lane) * 32u + row_of(lane)] = sums[i];
+fn store_sums(sums: Sums, iteration: u32, invocation: u32) {
+    for (var i = 0u; i < TILE_N; i++) {
+        shared_sums[i * WORKGROUP_SIZE + slice_of(invocation) * 32u + row_of(invocation)] = sums[i];
     }
     workgroupBarrier();
 }
 
 // Feature `local` of the workgroup.
-fn total(r: u32, local: u32) -> f32 {
+fn output_sum(r: u32, local: u32) -> f32 {
     var sum = 0.0;
     for (var slice = 0u; slice < SLICES; slice++) {
-        sum += shared_sums[local / 32u * LANES + slice * 32u + local % 32u];
+        sum += shared_sums[local / 32u * WORKGROUP_SIZE + slice * 32u + local % 32u];
     }
     return sum;
 }

@@ -2,32 +2,32 @@
 // add up a norm's statistics. How sums are held is said by `tile/prefill/sums.wgsl`, how they are made by the file that follows it.
 
 // Invocations, which make four features of sixteen rows each; those that share a row's norm; and the turns in which outputs are shared.
-const LANES: u32 = 8u * STRIPS;
-const SHARE: u32 = LANES / 16u;
-const TURNS: u32 = 4u;
-const FEATURES: u32 = LANES / HALVES;
+const WORKGROUP_SIZE: u32 = 8u * TILE_N;
+const ROW_INVOCATIONS: u32 = WORKGROUP_SIZE / 16u;
+const ITERATIONS: u32 = 4u;
+const FEATURES: u32 = WORKGROUP_SIZE / HALVES;
 
-var<workgroup> some_sums: array<f32, LANES>;
+var<workgroup> partial_sums: array<f32, WORKGROUP_SIZE>;
 
 // The sum over the invocations that share a row, for all of them.
-fn row_sum(lane: u32, value: f32) -> f32 {
-    some_sums[lane] = value;
+fn row_sum(invocation: u32, value: f32) -> f32 {
+    partial_sums[invocation] = value;
     workgroupBarrier();
-    let start = lane / SHARE * SHARE;
+    let start = invocation / ROW_INVOCATIONS * ROW_INVOCATIONS;
     var sum = 0.0;
-    for (var i = 0u; i < SHARE; i++) {
-        sum += some_sums[start + i];
+    for (var i = 0u; i < ROW_INVOCATIONS; i++) {
+        sum += partial_sums[start + i];
     }
     workgroupBarrier();
     return sum;
 }
 
 // Four rows of a column, from row `r` of the tile on.
-fn inputs(r: u32, first: u32, column: u32, by: vec2<f32>) -> vec4<f32> {
+fn inputs(r: u32, first: u32, column: u32, scale_shift: vec2<f32>) -> vec4<f32> {
     return vec4<f32>(
-        input(r, first + r, column, by),
-        input(r + 1u, first + r + 1u, column, by),
-        input(r + 2u, first + r + 2u, column, by),
-        input(r + 3u, first + r + 3u, column, by),
+        input(r, first + r, column, scale_shift),
+        input(r + 1u, first + r + 1u, column, scale_shift),
+        input(r + 2u, first + r + 2u, column, scale_shift),
+        input(r + 3u, first + r + 3u, column, scale_shift),
     );
 }

@@ -11,9 +11,9 @@ const CHUNK: u32 = CHUNK_BLOCKS * BLOCK_QUADS * 4u;
 const PITCH: u32 = (CHUNK + 15u) / 16u * 16u;
 
 // [row][column].
-var<workgroup> left: array<f16, 16u * PITCH>;
+var<workgroup> staged_inputs: array<f16, 16u * PITCH>;
 // [subgroup][feature of two strips][column].
-var<workgroup> right: array<f16, 2u * 64u * 16u>;
+var<workgroup> staged_weights: array<f16, 2u * 64u * 16u>;
 
 // Brings sixteen columns, from group of four `first` on, of the strips `strip` and `strip + 2` to the subgroup's place.
 fn stage(strip: u32, first: u32) {
@@ -27,17 +27,17 @@ fn stage(strip: u32, first: u32) {
         }
         let at = (subgroup.number * 64u + feature) * 16u + i % 4u * 4u;
         for (var j = 0u; j < 4u; j++) {
-            right[at + j] = f16(values[j]);
+            staged_weights[at + j] = f16(values[j]);
         }
     }
 }
 
 // Sixteen features of what was staged: a column of the matrix is a row of weights.
-fn staged(feature: u32) -> Right {
-    return coopLoad<Right>(&right[(subgroup.number * 64u + feature) * 16u], 16u);
+fn staged_features(feature: u32) -> Right {
+    return coopLoad<Right>(&staged_weights[(subgroup.number * 64u + feature) * 16u], 16u);
 }
 
-fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
+fn multiply(first: u32, strip: u32, invocation: u32) -> Sums {
     let own = strip + subgroup.number;
     a_0 = Sum();
     a_1 = Sum();
@@ -49,12 +49,12 @@ fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
     d_1 = Sum();
     for (var start = 0u; start < BLOCKS; start += CHUNK_BLOCKS) {
         workgroupBarrier();
-        for (var i = lane; i < PITCH; i += LANES) {
+        for (var i = invocation; i < PITCH; i += WORKGROUP_SIZE) {
             let column = start * BLOCK_QUADS * 4u + i;
-            let by = affine(column);
+            let scale_shift = affine(column);
             for (var r = 0u; r < 16u; r++) {
                 // What lies between a chunk and its pitch is the next chunk's.
-                left[r * PITCH + i] = f16(select(0.0, input(r, first + r, column, by), i < CHUNK));
+                staged_inputs[r * PITCH + i] = f16(select(0.0, input(r, first + r, column, scale_shift), i < CHUNK));
             }
         }
         let columns = min(CHUNK_BLOCKS, BLOCKS - start) * BLOCK_QUADS * 4u;
@@ -63,18 +63,18 @@ fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
             workgroupBarrier();
             stage(own, quads);
             workgroupBarrier();
-            let inputs = coopLoadT<Left>(&left[k], PITCH);
-            a_0 = coopMultiplyAdd(inputs, staged(0u), a_0);
-            a_1 = coopMultiplyAdd(inputs, staged(16u), a_1);
-            b_0 = coopMultiplyAdd(inputs, staged(32u), b_0);
-            b_1 = coopMultiplyAdd(inputs, staged(48u), b_1);
+            let inputs = coopLoadT<Left>(&staged_inputs[k], PITCH);
+            a_0 = coopMultiplyAdd(inputs, staged_features(0u), a_0);
+            a_1 = coopMultiplyAdd(inputs, staged_features(16u), a_1);
+            b_0 = coopMultiplyAdd(inputs, staged_features(32u), b_0);
+            b_1 = coopMultiplyAdd(inputs, staged_features(48u), b_1);
             workgroupBarrier();
             stage(own + 4u, quads);
             workgroupBarrier();
-            c_0 = coopMultiplyAdd(inputs, staged(0u), c_0);
-            c_1 = coopMultiplyAdd(inputs, staged(16u), c_1);
-            d_0 = coopMultiplyAdd(inputs, staged(32u), d_0);
-            d_1 = coopMultiplyAdd(inputs, staged(48u), d_1);
+            c_0 = coopMultiplyAdd(inputs, staged_features(0u), c_0);
+            c_1 = coopMultiplyAdd(inputs, staged_features(16u), c_1);
+            d_0 = coopMultiplyAdd(inputs, staged_features(32u), d_0);
+            d_1 = coopMultiplyAdd(inputs, staged_features(48u), d_1);
         }
     }
     return Sums(0u);

@@ -19,28 +19,28 @@ struct Sums { nothing: u32 }
 // [feature of the turn][row].
 var<workgroup> shared_sums: array<f32, 64u * 16u>;
 
-fn leave(first: Sum, second: Sum) {
+fn store_pair(first: Sum, second: Sum) {
     let at = subgroup.number * 32u * 16u;
     coopStore(first, &shared_sums[at], 16u);
     coopStore(second, &shared_sums[at + 256u], 16u);
 }
 
 // Puts the features of turn `turn` where `total` finds them.
-fn share(sums: Sums, turn: u32, lane: u32) {
+fn store_sums(sums: Sums, iteration: u32, invocation: u32) {
     workgroupBarrier();
-    if turn == 0u {
-        leave(a_0, a_1);
-    } else if turn == 1u {
-        leave(b_0, b_1);
-    } else if turn == 2u {
-        leave(c_0, c_1);
+    if iteration == 0u {
+        store_pair(a_0, a_1);
+    } else if iteration == 1u {
+        store_pair(b_0, b_1);
+    } else if iteration == 2u {
+        store_pair(c_0, c_1);
     } else {
-        leave(d_0, d_1);
+        store_pair(d_0, d_1);
     }
     workgroupBarrier();
 }
 
 // Feature `local` of the turn, for row `r` of the tile.
-fn total(r: u32, local: u32) -> f32 {
+fn output_sum(r: u32, local: u32) -> f32 {
     return shared_sums[local * 16u + r];
 }

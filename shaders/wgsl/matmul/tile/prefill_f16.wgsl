@@ -6,9 +6,9 @@ const CHUNK: u32 = CHUNK_BLOCKS * BLOCK_QUADS * 4u;
 
 alias Halves = mat4x4<f16>;
 
-var<workgroup> staged: array<Halves, CHUNK>;
+var<workgroup> staged_rows: array<Halves, CHUNK>;
 // Holds sums, by invocation.
-var<workgroup> tile: array<Rows, LANES>;
+var<workgroup> tile: array<Rows, WORKGROUP_SIZE>;
 
 // Four weights, which were f16 before.
 fn halves(block: Block, j: u32) -> vec4<f16> {
@@ -19,19 +19,19 @@ fn wide(halves: Halves) -> Rows {
     return Rows(vec4<f32>(halves[0]), vec4<f32>(halves[1]), vec4<f32>(halves[2]), vec4<f32>(halves[3]));
 }
 
-fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
-    let rows = own_rows(strip, lane);
+fn multiply(first: u32, strip: u32, invocation: u32) -> Sums {
+    let rows = own_rows(strip, invocation);
     var sums = Sums();
     for (var start = 0u; start < BLOCKS; start += CHUNK_BLOCKS) {
         workgroupBarrier();
-        for (var i = lane; i < CHUNK; i += LANES) {
+        for (var i = invocation; i < CHUNK; i += WORKGROUP_SIZE) {
             let column = start * BLOCK_QUADS * 4u + i;
-            let by = affine(column);
-            staged[i] = Halves(
-                vec4<f16>(inputs(0u, first, column, by)),
-                vec4<f16>(inputs(4u, first, column, by)),
-                vec4<f16>(inputs(8u, first, column, by)),
-                vec4<f16>(inputs(12u, first, column, by)),
+            let scale_shift = affine(column);
+            staged_rows[i] = Halves(
+                vec4<f16>(inputs(0u, first, column, scale_shift)),
+                vec4<f16>(inputs(4u, first, column, scale_shift)),
+                vec4<f16>(inputs(8u, first, column, scale_shift)),
+                vec4<f16>(inputs(12u, first, column, scale_shift)),
             );
         }
         workgroupBarrier();
@@ -48,7 +48,7 @@ fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
             for (var j = 0u; j < BLOCK_QUADS; j++) {
                 let weights = Halves(halves(a, j), halves(e, j), halves(c, j), halves(d, j));
                 for (var i = 0u; i < 4u; i++) {
-                    let inputs = staged[(b * BLOCK_QUADS + j) * 4u + i];
+                    let inputs = staged_rows[(b * BLOCK_QUADS + j) * 4u + i];
                     of_a += weights[0][i] * inputs;
                     of_b += weights[1][i] * inputs;
                     of_c += weights[2][i] * inputs;

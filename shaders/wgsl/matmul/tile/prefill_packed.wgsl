@@ -7,12 +7,12 @@ const WORDS: u32 = 8u;
 // [block][word][row].
 var<workgroup> words: array<u32, CHUNK_BLOCKS * WORDS * 16u>;
 // [block][row]: what a byte stands for, and the sum of a block in bytes.
-var<workgroup> units: array<vec2<f32>, CHUNK_BLOCKS * 16u>;
+var<workgroup> input_scales: array<vec2<f32>, CHUNK_BLOCKS * 16u>;
 // Holds sums, by invocation.
-var<workgroup> tile: array<Rows, LANES>;
+var<workgroup> tile: array<Rows, WORKGROUP_SIZE>;
 
 // Four columns of row `r` of the tile.
-fn four(r: u32, first: u32, column: u32) -> vec4<f32> {
+fn input_quad(r: u32, first: u32, column: u32) -> vec4<f32> {
     return vec4<f32>(
         input(r, first + r, column, affine(column)),
         input(r, first + r, column + 1u, affine(column + 1u)),
@@ -25,28 +25,28 @@ fn four(r: u32, first: u32, column: u32) -> vec4<f32> {
 fn fill(place: u32, r: u32, first: u32, block: u32) {
     var most = vec4<f32>(0.0);
     for (var word = 0u; word < WORDS; word++) {
-        most = max(most, abs(four(r, first, block * 32u + word * 4u)));
+        most = max(most, abs(input_quad(r, first, block * 32u + word * 4u)));
     }
     let greatest = max(max(most.x, most.y), max(most.z, most.w));
-    let by = bytes_of(greatest);
+    let by = quantize_factor(greatest);
     var sum = 0;
     for (var word = 0u; word < WORDS; word++) {
-        let own = packed(four(r, first, block * 32u + word * 4u), by);
+        let own = pack_bytes(input_quad(r, first, block * 32u + word * 4u), by);
         words[(place * WORDS + word) * 16u + r] = own;
-        sum += sum_of(own);
+        sum += byte_sum(own);
     }
-    units[place * 16u + r] = vec2<f32>(greatest / 127.0, f32(sum));
+    input_scales[place * 16u + r] = vec2<f32>(greatest / 127.0, f32(sum));
 }
 
 // Eight rows of four features.
-struct Half {
+struct HalfSums {
     a: mat2x4<f32>,
     b: mat2x4<f32>,
     c: mat2x4<f32>,
     d: mat2x4<f32>,
 }
 
-struct Whole {
+struct IntSums {
     low: vec4<i32>,
     high: vec4<i32>,
 }
@@ -60,16 +60,16 @@ fn dots(one: vec4<u32>, own: u32) -> vec4<i32> {
     );
 }
 
-fn four_words(at: u32) -> vec4<u32> {
+fn word_quad(at: u32) -> vec4<u32> {
     return vec4<u32>(words[at], words[at + 1u], words[at + 2u], words[at + 3u]);
 }
 
-fn four_units(at: u32) -> mat4x2<f32> {
-    return mat4x2<f32>(units[at], units[at + 1u], units[at + 2u], units[at + 3u]);
+fn scale_quad(at: u32) -> mat4x2<f32> {
+    return mat4x2<f32>(input_scales[at], input_scales[at + 1u], input_scales[at + 2u], input_scales[at + 3u]);
 }
 
 // Both scales of a feature's sums.
-fn scaled(sums: Whole, by: vec2<f32>, low: mat2x4<f32>, high: mat2x4<f32>) -> mat2x4<f32> {
+fn scaled(sums: IntSums, by: vec2<f32>, low: mat2x4<f32>, high: mat2x4<f32>) -> mat2x4<f32> {
     return mat2x4<f32>(
         low[0] * (by.x * vec4<f32>(sums.low) + by.y * low[1]),
         high[0] * (by.x * vec4<f32>(sums.high) + by.y * high[1]),
@@ -77,15 +77,15 @@ fn scaled(sums: Whole, by: vec2<f32>, low: mat2x4<f32>, high: mat2x4<f32>) -> ma
 }
 
 // The products of block `place` of the filling, rows `r ..`, with blocks of four features.
-fn products(place: u32, r: u32, a: Block, e: Block, c: Block, d: Block) -> Half {
-    var of_a = Whole();
-    var of_b = Whole();
-    var of_c = Whole();
-    var of_d = Whole();
+fn tile_products(place: u32, r: u32, a: Block, e: Block, c: Block, d: Block) -> HalfSums {
+    var of_a = IntSums();
+    var of_b = IntSums();
+    var of_c = IntSums();
+    var of_d = IntSums();
     for (var word = 0u; word < WORDS; word++) {
         let at = (place * WORDS + word) * 16u + r;
-        let low = four_words(at);
-        let high = four_words(at + 4u);
+        let low = word_quad(at);
+        let high = word_quad(at + 4u);
         let own = vec4<u32>(bytes(a, word), bytes(e, word), bytes(c, word), bytes(d, word));
         of_a.low += dots(low, own.x);
         of_a.high += dots(high, own.x);
@@ -96,9 +96,9 @@ fn products(place: u32, r: u32, a: Block, e: Block, c: Block, d: Block) -> Half 
         of_d.low += dots(low, own.w);
         of_d.high += dots(high, own.w);
     }
-    let low = transpose(four_units(place * 16u + r));
-    let high = transpose(four_units(place * 16u + r + 4u));
-    return Half(
+    let low = transpose(scale_quad(place * 16u + r));
+    let high = transpose(scale_quad(place * 16u + r + 4u));
+    return HalfSums(
         scaled(of_a, scale_and_minimum(a), low, high),
         scaled(of_b, scale_and_minimum(e), low, high),
         scaled(of_c, scale_and_minimum(c), low, high),
@@ -106,13 +106,13 @@ fn products(place: u32, r: u32, a: Block, e: Block, c: Block, d: Block) -> Half 
     );
 }
 
-fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
-    let rows = own_rows(strip, lane);
+fn multiply(first: u32, strip: u32, invocation: u32) -> Sums {
+    let rows = own_rows(strip, invocation);
     var sums = Sums();
     for (var start = 0u; start < BLOCKS; start += CHUNK_BLOCKS) {
         let end = min(CHUNK_BLOCKS, BLOCKS - start);
         workgroupBarrier();
-        for (var i = lane; i < end * 16u; i += LANES) {
+        for (var i = invocation; i < end * 16u; i += WORKGROUP_SIZE) {
             fill(i / 16u, i % 16u, first, start + i / 16u);
         }
         workgroupBarrier();
@@ -121,8 +121,8 @@ fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
             let e = load(rows.y, start + b);
             let c = load(rows.z, start + b);
             let d = load(rows.w, start + b);
-            let top = products(b, 0u, a, e, c, d);
-            let bottom = products(b, 8u, a, e, c, d);
+            let top = tile_products(b, 0u, a, e, c, d);
+            let bottom = tile_products(b, 8u, a, e, c, d);
             sums.a += Rows(top.a[0], top.a[1], bottom.a[0], bottom.a[1]);
             sums.b += Rows(top.b[0], top.b[1], bottom.b[0], bottom.b[1]);
             sums.c += Rows(top.c[0], top.c[1], bottom.c[0], bottom.c[1]);

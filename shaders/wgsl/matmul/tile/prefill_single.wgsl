@@ -5,29 +5,29 @@
 const CHUNK: u32 = CHUNK_BLOCKS * BLOCK_QUADS * 4u;
 
 // By column while it holds inputs, by invocation while it holds sums.
-var<workgroup> tile: array<Rows, max(CHUNK, LANES)>;
+var<workgroup> tile: array<Rows, max(CHUNK, WORKGROUP_SIZE)>;
 
-fn staged(i: u32) -> Rows {
+fn staged_rows(i: u32) -> Rows {
     return tile[i];
 }
 
-fn staged_four(i: u32, quarter: u32) -> vec4<f32> {
+fn staged_quad(i: u32, quarter: u32) -> vec4<f32> {
     return tile[i][quarter];
 }
 
-fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
-    let rows = own_rows(strip, lane);
+fn multiply(first: u32, strip: u32, invocation: u32) -> Sums {
+    let rows = own_rows(strip, invocation);
     var sums = Sums();
     for (var start = 0u; start < BLOCKS; start += CHUNK_BLOCKS) {
         workgroupBarrier();
-        for (var i = lane; i < CHUNK; i += LANES) {
+        for (var i = invocation; i < CHUNK; i += WORKGROUP_SIZE) {
             let column = start * BLOCK_QUADS * 4u + i;
-            let by = affine(column);
+            let scale_shift = affine(column);
             tile[i] = Rows(
-                inputs(0u, first, column, by),
-                inputs(4u, first, column, by),
-                inputs(8u, first, column, by),
-                inputs(12u, first, column, by),
+                inputs(0u, first, column, scale_shift),
+                inputs(4u, first, column, scale_shift),
+                inputs(8u, first, column, scale_shift),
+                inputs(12u, first, column, scale_shift),
             );
         }
         workgroupBarrier();
@@ -40,11 +40,11 @@ fn multiply(first: u32, strip: u32, lane: u32) -> Sums {
             for (var j = 0u; j < BLOCK_QUADS; j++) {
                 // By column.
                 let weights = transpose(mat4x4<f32>(quad(a, j), quad(e, j), quad(c, j), quad(d, j)));
-                let held = hold((b * BLOCK_QUADS + j) * 4u);
-                sums = add(sums, weights[0], rows_0(held));
-                sums = add(sums, weights[1], rows_1(held));
-                sums = add(sums, weights[2], rows_2(held));
-                sums = add(sums, weights[3], rows_3(held));
+                let broadcast = row_broadcast((b * BLOCK_QUADS + j) * 4u);
+                sums = add_products(sums, weights[0], broadcast_rows_0(broadcast));
+                sums = add_products(sums, weights[1], broadcast_rows_1(broadcast));
+                sums = add_products(sums, weights[2], broadcast_rows_2(broadcast));
+                sums = add_products(sums, weights[3], broadcast_rows_3(broadcast));
             }
         }
     }

@@ -3,25 +3,25 @@
 // Its rows (output features) stand in panels of eight. A panel holds, for each group of columns, what its rows have there side by side:
 // eight neighbouring invocations read neighbouring elements, and go through their panel from its beginning to its end.
 
-@group(1) @binding(1) var<storage, read> part_0: array<Element>;
-@group(1) @binding(2) var<storage, read> part_1: array<Element>;
-@group(1) @binding(3) var<storage, read> part_2: array<Element>;
-@group(1) @binding(4) var<storage, read> part_3: array<Element>;
-@group(1) @binding(5) var<storage, read> part_4: array<Element>;
+@group(1) @binding(1) var<storage, read> weight_0: array<Element>;
+@group(1) @binding(2) var<storage, read> weight_1: array<Element>;
+@group(1) @binding(3) var<storage, read> weight_2: array<Element>;
+@group(1) @binding(4) var<storage, read> weight_3: array<Element>;
+@group(1) @binding(5) var<storage, read> weight_4: array<Element>;
 
 // Element `at` of panel `panel`.
-fn element(panel: u32, at: u32) -> Element {
+fn weight_element(panel: u32, at: u32) -> Element {
     if panel < PART_PANELS {
-        return part_0[panel * PANEL_LENGTH + at];
+        return weight_0[panel * PANEL_LENGTH + at];
     }
     if panel < 2u * PART_PANELS {
-        return part_1[(panel - PART_PANELS) * PANEL_LENGTH + at];
+        return weight_1[(panel - PART_PANELS) * PANEL_LENGTH + at];
     }
     if panel < 3u * PART_PANELS {
-        return part_2[(panel - 2u * PART_PANELS) * PANEL_LENGTH + at];
+        return weight_2[(panel - 2u * PART_PANELS) * PANEL_LENGTH + at];
     }
     if panel < 4u * PART_PANELS {
-        return part_3[(panel - 3u * PART_PANELS) * PANEL_LENGTH + at];
+        return weight_3[(panel - 3u * PART_PANELS) * PANEL_LENGTH + at];
     }
-    return part_4[(panel - 4u * PART_PANELS) * PANEL_LENGTH + at];
+    return weight_4[(panel - 4u * PART_PANELS) * PANEL_LENGTH + at];
 }

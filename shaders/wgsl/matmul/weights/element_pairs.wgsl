@@ -5,6 +5,6 @@ alias Element = vec2<u32>;
 alias Texels = texture_storage_2d<rg32uint, read>;
 alias Texel = vec4<u32>;
 
-fn of_texel(texel: Texel) -> Element {
+fn from_texel(texel: Texel) -> Element {
     return texel.xy;
 }

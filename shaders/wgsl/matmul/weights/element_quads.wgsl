@@ -5,6 +5,6 @@ alias Element = vec4<f32>;
 alias Texels = texture_storage_2d<rgba32float, read>;
 alias Texel = vec4<f32>;
 
-fn of_texel(texel: Texel) -> Element {
+fn from_texel(texel: Texel) -> Element {
     return texel;
 }

@@ -2,6 +2,6 @@
 
 // Four columns of a block.
 fn quad(block: Block, j: u32) -> vec4<f32> {
-    let words = element(block.panel, block.at + j * 8u);
+    let words = weight_element(block.panel, block.at + j * 8u);
     return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
 }

@@ -2,5 +2,5 @@
 
 // Four columns of a block.
 fn quad(block: Block, j: u32) -> vec4<f32> {
-    return element(block.panel, block.at + j * 8u);
+    return weight_element(block.panel, block.at + j * 8u);
 }

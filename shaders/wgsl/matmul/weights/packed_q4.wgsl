@@ -12,10 +12,10 @@ fn load(row: u32, block: u32) -> Block {
 
 // Four columns of a block: low nibbles belong to its first half, high ones to the second.
 fn bytes(block: Block, word: u32) -> u32 {
-    return (element(block.panel, block.at + (word & 3u) * 8u) >> (word & 4u)) & 0x0f0f0f0fu;
+    return (weight_element(block.panel, block.at + (word & 3u) * 8u) >> (word & 4u)) & 0x0f0f0f0fu;
 }
 
 // A weight is scale times byte plus minimum.
 fn scale_and_minimum(block: Block) -> vec2<f32> {
-    return unpack2x16float(element(block.panel, block.at + 32u));
+    return unpack2x16float(weight_element(block.panel, block.at + 32u));
 }

@@ -12,10 +12,10 @@ fn load(row: u32, block: u32) -> Block {
 
 // Four columns of a block.
 fn bytes(block: Block, word: u32) -> u32 {
-    return element(block.panel, block.at + word * 8u);
+    return weight_element(block.panel, block.at + word * 8u);
 }
 
 // A weight is scale times byte plus minimum.
 fn scale_and_minimum(block: Block) -> vec2<f32> {
-    return vec2<f32>(bitcast<f32>(element(block.panel, block.at + 64u)), 0.0);
+    return vec2<f32>(bitcast<f32>(weight_element(block.panel, block.at + 64u)), 0.0);
 }

@@ -14,12 +14,12 @@ fn load(row: u32, block: u32) -> Block {
     let panel = row / 8u;
     let at = block * 40u + row % 8u;
     let words = vec4<u32>(
-        element(panel, at),
-        element(panel, at + 8u),
-        element(panel, at + 16u),
-        element(panel, at + 24u),
+        weight_element(panel, at),
+        weight_element(panel, at + 8u),
+        weight_element(panel, at + 16u),
+        weight_element(panel, at + 24u),
     );
-    return Block(words, unpack2x16float(element(panel, at + 32u)));
+    return Block(words, unpack2x16float(weight_element(panel, at + 32u)));
 }
 
 // Four columns of a block.

@@ -11,12 +11,12 @@ struct Block {
 // Columns `32 block ..` of row `row`.
 fn load(row: u32, block: u32) -> Block {
     let at = block * 72u + row % 8u;
-    return Block(row / 8u, at, bitcast<f32>(element(row / 8u, at + 64u)));
+    return Block(row / 8u, at, bitcast<f32>(weight_element(row / 8u, at + 64u)));
 }
 
 // Four columns of a block.
 fn quad(block: Block, j: u32) -> vec4<f32> {
-    let word = element(block.panel, block.at + j * 8u);
+    let word = weight_element(block.panel, block.at + j * 8u);
     // Each byte is shifted to the top of a signed word and back, which repeats its sign.
     let quants = bitcast<vec4<i32>>(vec4<u32>(word) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u);
     return block.scale * vec4<f32>(quants);

@@ -4,10 +4,10 @@
 // As wide as every adapter's may be.
 const TEXTURE_WIDTH: u32 = 8192u;
 
-@group(1) @binding(1) var texels: Texels;
+@group(1) @binding(1) var weight_texture: Texels;
 
 // Element `at` of panel `panel`.
-fn element(panel: u32, at: u32) -> Element {
+fn weight_element(panel: u32, at: u32) -> Element {
     let i = panel * PANEL_LENGTH + at;
-    return of_texel(textureLoad(texels, vec2<u32>(i % TEXTURE_WIDTH, i / TEXTURE_WIDTH)));
+    return from_texel(textureLoad(weight_texture, vec2<u32>(i % TEXTURE_WIDTH, i / TEXTURE_WIDTH)));
 }

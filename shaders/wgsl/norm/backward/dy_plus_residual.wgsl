@@ -1,8 +1,8 @@
 // What comes back to a norm from two sides.
 
 @group(1) @binding(2) var<storage, read> dy: array<f32>;
-@group(1) @binding(3) var<storage, read> also: array<f32>;
+@group(1) @binding(3) var<storage, read> residual_gradient: array<f32>;
 
-fn came(at: u32) -> f32 {
-    return dy[at] + also[at];
+fn dy_at(at: u32) -> f32 {
+    return dy[at] + residual_gradient[at];
 }

@@ -8,23 +8,23 @@
 @group(1) @binding(4) var<storage, read_write> out: array<f32>;
 
 // An invocation writes where it alone has read, so `out` may be one of the gradients that come in.
-fn work(group: vec3<u32>, lane: u32) {
+fn work(group: vec3<u32>, invocation: u32) {
     let start = group.y * EMBED_STRIDE;
     let own = stats[group.y];
     var sum = 0.0;
     var along = 0.0;
-    for (var i = lane; i < EMBED; i += LANES) {
+    for (var i = invocation; i < EMBED; i += WORKGROUP_SIZE) {
         let at = start + i;
-        let g = gamma[i] * (dy[at] + before(at));
+        let g = gamma[i] * (dy[at] + dy_residual(at));
         sum += g;
         along = fma(g, (x[at] - own.x) * own.y, along);
     }
-    let mean = CENTRED * row_sum(lane, sum) / f32(EMBED);
-    along = row_sum(lane, along) / f32(EMBED);
-    for (var i = lane; i < EMBED; i += LANES) {
+    let mean = CENTERED * row_sum(invocation, sum) / f32(EMBED);
+    along = row_sum(invocation, along) / f32(EMBED);
+    for (var i = invocation; i < EMBED; i += WORKGROUP_SIZE) {
         let at = start + i;
-        let g = gamma[i] * (dy[at] + before(at));
+        let g = gamma[i] * (dy[at] + dy_residual(at));
         let normal = (x[at] - own.x) * own.y;
-        out[at] = after(at) + (g - mean - normal * along) * own.y;
+        out[at] = dx_residual(at) + (g - mean - normal * along) * own.y;
     }
 }

@@ -1,3 +1,3 @@
 // The norm does not shift.
 
-fn keep_shift(column: u32, sum: f32) {}
+fn store_shift(column: u32, sum: f32) {}

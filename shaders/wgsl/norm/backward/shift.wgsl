@@ -2,6 +2,6 @@
 
 @group(1) @binding(5) var<storage, read_write> d_beta: array<f32>;
 
-fn keep_shift(column: u32, sum: f32) {
-    d_beta[column] = learned(d_beta[column], sum);
+fn store_shift(column: u32, sum: f32) {
+    d_beta[column] = accumulated(d_beta[column], sum);
 }

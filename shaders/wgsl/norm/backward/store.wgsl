@@ -1,9 +1,9 @@
 // The stream ends here: its gradient begins with what the norm returns.
 
-fn before(at: u32) -> f32 {
+fn dy_residual(at: u32) -> f32 {
     return 0.0;
 }
 
-fn after(at: u32) -> f32 {
+fn dx_residual(at: u32) -> f32 {
     return 0.0;
 }

@@ -4,13 +4,13 @@
 @group(1) @binding(1) var<storage, read> stats: array<vec2<f32>>;
 @group(1) @binding(4) var<storage, read_write> d_gamma: array<f32>;
 
-fn term(row: u32, column: u32) -> vec2<f32> {
+fn column_term(row: u32, column: u32) -> vec2<f32> {
     let at = row * EMBED_STRIDE + column;
-    let d = came(at);
+    let d = dy_at(at);
     return vec2<f32>(d * (x[at] - stats[row].x) * stats[row].y, d);
 }
 
-fn keep(column: u32, sums: vec2<f32>) {
-    d_gamma[column] = learned(d_gamma[column], sums.x);
-    keep_shift(column, sums.y);
+fn store_column(column: u32, sums: vec2<f32>) {
+    d_gamma[column] = accumulated(d_gamma[column], sums.x);
+    store_shift(column, sums.y);
 }

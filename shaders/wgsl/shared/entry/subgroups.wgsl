@@ -12,7 +12,7 @@ struct Subgroup {
 
 var<private> subgroup: Subgroup;
 
-@compute @workgroup_size(LANES)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(subgroup_id) number: u32,

@@ -1,20 +1,20 @@
 // The greatest of all invocations' values, through the workgroup's memory.
 
 // The greatest of all invocations' values, for all of them.
-fn lanes_maximum(lane: u32, own: Queries) -> Queries {
-    memory[WEIGHTS + lane] = own;
+fn workgroup_max(invocation: u32, own: ScratchValue) -> ScratchValue {
+    scratch[WEIGHTS + invocation] = own;
     workgroupBarrier();
-    if lane < 16u {
-        var greatest = own;
-        for (var i = 1u; i < LANES / 16u; i++) {
-            greatest = max(greatest, memory[WEIGHTS + i * 16u + lane]);
+    if invocation < 16u {
+        var maximum = own;
+        for (var i = 1u; i < WORKGROUP_SIZE / 16u; i++) {
+            maximum = max(maximum, scratch[WEIGHTS + i * 16u + invocation]);
         }
-        memory[SOME + lane] = greatest;
+        scratch[PARTIALS + invocation] = maximum;
     }
     workgroupBarrier();
-    var greatest = memory[SOME];
+    var maximum = scratch[PARTIALS];
     for (var i = 1u; i < 16u; i++) {
-        greatest = max(greatest, memory[SOME + i]);
+        maximum = max(maximum, scratch[PARTIALS + i]);
     }
-    return greatest;
+    return maximum;
 }

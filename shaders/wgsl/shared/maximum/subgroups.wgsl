@@ -2,14 +2,14 @@
 // caller has a barrier, so that nobody writes where somebody may still read.
 
 // The greatest of all invocations' values, for all of them.
-fn lanes_maximum(lane: u32, own: Queries) -> Queries {
-    var greatest = subgroupMax(own);
+fn workgroup_max(invocation: u32, own: ScratchValue) -> ScratchValue {
+    var maximum = subgroupMax(own);
     if subgroup.lane == 0u {
-        memory[SOME + subgroup.number] = greatest;
+        scratch[PARTIALS + subgroup.number] = maximum;
     }
     workgroupBarrier();
     for (var i = subgroup.lane; i < subgroup.count; i += subgroup.size) {
-        greatest = max(greatest, memory[SOME + i]);
+        maximum = max(maximum, scratch[PARTIALS + i]);
     }
-    return subgroupMax(greatest);
+    return subgroupMax(maximum);
 }

@@ -1,12 +1,12 @@
 // Eight neighbouring elements of workgroup memory, the same for eight neighbouring invocations: each reads them for itself, when it comes to them.
 
-struct Eight { first: u32 }
+struct SharedRead { first: u32 }
 
 // Elements `first ..`.
-fn eight(first: u32) -> Eight {
-    return Eight(first);
+fn shared_read(first: u32) -> SharedRead {
+    return SharedRead(first);
 }
 
-fn of_eight(eight: Eight, j: u32) -> Shared {
-    return memory[eight.first + j];
+fn shared_value(shared_read: SharedRead, j: u32) -> ScratchValue {
+    return scratch[shared_read.first + j];
 }

@@ -1,22 +1,22 @@
 // A sum over all invocations of a workgroup, through its memory.
 
-var<workgroup> some_sums: array<f32, 16>;
+var<workgroup> partial_sums: array<f32, 16>;
 
 // The sum of all invocations' values, for all of them.
-fn row_sum(lane: u32, value: f32) -> f32 {
-    shared_sums[lane] = value;
+fn row_sum(invocation: u32, value: f32) -> f32 {
+    shared_sums[invocation] = value;
     workgroupBarrier();
-    if lane < 16u {
+    if invocation < 16u {
         var sum = 0.0;
-        for (var i = 0u; i < LANES / 16u; i++) {
-            sum += shared_sums[i * 16u + lane];
+        for (var i = 0u; i < WORKGROUP_SIZE / 16u; i++) {
+            sum += shared_sums[i * 16u + invocation];
         }
-        some_sums[lane] = sum;
+        partial_sums[invocation] = sum;
     }
     workgroupBarrier();
     var sum = 0.0;
     for (var i = 0u; i < 16u; i++) {
-        sum += some_sums[i];
+        sum += partial_sums[i];
     }
     return sum;
 }

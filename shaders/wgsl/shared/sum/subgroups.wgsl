@@ -2,22 +2,22 @@
 // not two: sums take turns with two places, so that nobody writes where somebody may still read the one before.
 
 // A subgroup has at least eight invocations.
-const MOST_SUBGROUPS: u32 = LANES / 8u;
+const MOST_SUBGROUPS: u32 = WORKGROUP_SIZE / 8u;
 
-var<workgroup> some_sums: array<f32, 2u * MOST_SUBGROUPS>;
-var<private> place: u32;
+var<workgroup> partial_sums: array<f32, 2u * MOST_SUBGROUPS>;
+var<private> slot: u32;
 
 // The sum of all invocations' values, for all of them.
-fn row_sum(lane: u32, value: f32) -> f32 {
+fn row_sum(invocation: u32, value: f32) -> f32 {
     let own = subgroupAdd(value);
     if subgroup.lane == 0u {
-        some_sums[place + subgroup.number] = own;
+        partial_sums[slot + subgroup.number] = own;
     }
     workgroupBarrier();
     var sum = 0.0;
     for (var i = subgroup.lane; i < subgroup.count; i += subgroup.size) {
-        sum += some_sums[place + i];
+        sum += partial_sums[slot + i];
     }
-    place = MOST_SUBGROUPS - place;
+    slot = MOST_SUBGROUPS - slot;
     return subgroupAdd(sum);
 }
