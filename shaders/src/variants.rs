@@ -12,7 +12,7 @@ use crate::files as f;
 
 /// A row of the table. It applies to kernels that have all files of `requires` and the first of
 /// every pair of `replaces`, and none of `excludes`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Variant {
     /// The feature that an adapter needs.
     pub feature: Feature,
@@ -43,6 +43,10 @@ impl Variant {
     fn replace(mut self, plain: &'static str, file: &'static str) -> Variant {
         self.replaces.push((plain, file));
         self
+    }
+
+    fn drop(self, file: &'static str) -> Variant {
+        self.replace(file, f::SHARED_NONE)
     }
 
     /// Invocations learn which subgroup they belong to.
@@ -105,7 +109,9 @@ pub static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
                     f::MATMUL_TILE_PREFILL_SUMS,
                     f::MATMUL_TILE_PREFILL_COOPERATIVE_SUMS,
                 )
-                .replace(f::MATMUL_ROW_BROADCAST_MEMORY, f::MATMUL_ROW_BROADCAST_NONE)
+                .drop(f::MATMUL_SUMS)
+                .drop(f::MATMUL_ROW_BROADCAST_MEMORY)
+                .drop(f::MATMUL_TILE_PREFILL_BLOCK)
                 .replace(
                     f::MATMUL_TILE_PREFILL_SINGLE,
                     f::MATMUL_TILE_PREFILL_COOPERATIVE,
@@ -116,36 +122,27 @@ pub static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
         Variant::new(F::F16Arithmetic)
             .enable(&["f16"])
             .require(f::MATMUL_WEIGHTS_F16)
-            .replace(f::MATMUL_ROW_BROADCAST_MEMORY, f::MATMUL_ROW_BROADCAST_NONE)
+            .drop(f::MATMUL_ROW_BROADCAST_MEMORY)
+            .drop(f::MATMUL_TILE_PREFILL_BLOCK)
             .replace(f::MATMUL_TILE_PREFILL_SINGLE, f::MATMUL_TILE_PREFILL_F16),
     );
 
     // Prefill and decoding with quantized weights.
-    let tiles = [
-        (
-            f::MATMUL_ROW_BROADCAST_MEMORY,
-            f::MATMUL_TILE_PREFILL_SINGLE,
-            f::MATMUL_TILE_PREFILL_PACKED,
-        ),
-        (
-            f::SHARED_READ_MEMORY,
-            f::MATMUL_TILE_DECODE,
-            f::MATMUL_TILE_DECODE_PACKED,
-        ),
-    ];
+    let prefill = Variant::new(F::PackedDot)
+        .drop(f::MATMUL_ROW_BROADCAST_MEMORY)
+        .drop(f::MATMUL_TILE_PREFILL_BLOCK)
+        .replace(f::MATMUL_TILE_PREFILL_SINGLE, f::MATMUL_TILE_PREFILL_PACKED);
+    let decode = Variant::new(F::PackedDot)
+        .drop(f::SHARED_READ_MEMORY)
+        .replace(f::MATMUL_TILE_DECODE, f::MATMUL_TILE_DECODE_PACKED);
     let weights = [
         (f::MATMUL_WEIGHTS_Q8, f::MATMUL_WEIGHTS_PACKED_Q8),
         (f::MATMUL_WEIGHTS_Q4, f::MATMUL_WEIGHTS_PACKED_Q4),
     ];
-    for (read, tile, packed_tile) in tiles {
-        for (weight, packed_weight) in weights {
-            rows.push(
-                Variant::new(F::PackedDot)
-                    .replace(read, f::MATMUL_ROW_BROADCAST_NONE)
-                    .replace(tile, packed_tile)
-                    .replace(weight, packed_weight)
-                    .add(f::MATMUL_TILE_QUANTIZE_INPUTS),
-            );
+    for tile in [prefill, decode] {
+        for (weight, packed) in weights {
+            let row = tile.clone().replace(weight, packed);
+            rows.push(row.add(f::MATMUL_TILE_QUANTIZE_INPUTS));
         }
     }
 

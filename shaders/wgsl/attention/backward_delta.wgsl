@@ -1,4 +1,5 @@
-// For each query and head the sum of a da, what the gradient through the softmax takes out. A row to a workgroup.
+// delta = sum(a da) for each query and head: the term that softmax's gradient subtracts. A
+// workgroup computes a row.
 
 @group(1) @binding(0) var<storage, read> a: array<f32>;
 @group(1) @binding(1) var<storage, read> da: array<f32>;

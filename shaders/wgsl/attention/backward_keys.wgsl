@@ -1,18 +1,21 @@
-// The gradients of four keys and values, from all queries that see them, head after head of those that share them: dv = drop(p)^T da and
-// dk = ds^T q / sqrt(head_dim), with p and ds as for the queries. An invocation makes those of one query, and gathers four columns.
+// The gradients of four keys and values, from all queries that see them, one head after the other
+// of those that share them: dv = drop(p)^T da and dk = ds^T q / sqrt(head_dim), with p and ds as in
+// `attention/backward_queries`. An invocation computes p and ds of one query, and sums four
+// columns.
 
 @group(1) @binding(1) var<storage, read> lse: array<f32>;
 @group(1) @binding(2) var<storage, read> delta: array<f32>;
 @group(1) @binding(4) var<storage, read_write> d_qkv: array<f32>;
 
-// Keys here, but the name is that of all attention.
+// Four keys here; the shared files have the name of queries.
 alias Queries = vec4<f32>;
 
-// Sets of invocations that have a row each; columns that those of a set have, some of which may not exist.
+// Sets of invocations that own a row each; columns of a set, some of which may not exist.
 const SLICES: u32 = WORKGROUP_SIZE / ROW_INVOCATIONS;
 const TILE: u32 = 4u * ROW_INVOCATIONS;
 
-// Workgroup memory: keys and values by column; what weighs the queries, and what weighs the gradients of what they gathered. In the end, what the slices gathered.
+// Workgroup memory: keys and values by column; the weights of the queries, and of the gradients of
+// their outputs. At the end, the sums of the slices.
 const VALUES: u32 = TILE;
 const K_WEIGHTS: u32 = 2u * TILE;
 const V_WEIGHTS: u32 = 2u * TILE + WORKGROUP_SIZE;
@@ -38,7 +41,8 @@ fn work(group: vec3<u32>, invocation: u32) {
         }
     }
     let slice = invocation / ROW_INVOCATIONS;
-    // Columns that do not exist are the last ones once more, and are dropped. So is a query too many, which nothing weighs. Where to read moves on as in `forward`.
+    // Columns beyond the last are clamped to it; the results are discarded. So is a query beyond
+    // the last, whose weight is zero. Addresses advance as in `attention/forward`.
     let column = min(4u * (invocation % ROW_INVOCATIONS), (HEAD_DIM - 1u) / 4u * 4u);
     var d_k = mat4x4<f32>();
     var d_v = mat4x4<f32>();
@@ -59,7 +63,7 @@ fn work(group: vec3<u32>, invocation: u32) {
             let query = min(block + invocation, last);
             var score = vec4<f32>(0.0);
             var d_p = vec4<f32>(0.0);
-            // Eight neighbours stay or go together.
+            // Eight neighbors take the branch together.
             let columns = select(0u, HEAD_DIM, block + invocation / 8u * 8u < pass_uniform.tokens);
             for (var i = 0u; i < columns; i += 8u) {
                 let own_keys = shared_read(i);
@@ -116,7 +120,7 @@ fn work(group: vec3<u32>, invocation: u32) {
     workgroupBarrier();
     store_slice(slice, invocation % ROW_INVOCATIONS, d_k);
     workgroupBarrier();
-    // Two columns turn together.
+    // A pair of columns rotates together.
     for (var even = 2u * invocation; even < HEAD_DIM; even += 2u * WORKGROUP_SIZE) {
         var x = sum_slices(even);
         var y = vec4<f32>(0.0);
@@ -136,7 +140,7 @@ fn work(group: vec3<u32>, invocation: u32) {
     }
 }
 
-// A column of keys and values of the four rows, as far as they exist.
+// Stores a column of keys or values for those of the four rows that exist.
 fn store_gradient(start: u32, first: u32, column: u32, values: vec4<f32>) {
     for (var i = 0u; i < 4u; i++) {
         if first + i < pass_uniform.tokens {

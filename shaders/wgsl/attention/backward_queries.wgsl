@@ -1,6 +1,7 @@
-// The gradient of four queries of a head. With probabilities p made again from the kept logarithms, and what reaches them, dp = da v^T (where the
-// mask lets it through), the scores' gradient is ds = p (dp - delta), and dq = ds k / sqrt(head_dim). It goes as the way forward does: an invocation makes the
-// ds of a key, and gathers four columns of dq.
+// The gradient of four queries of a head. Probabilities p are recomputed from the saved log-sums.
+// With dp = da v^T (where dropout kept the element), the gradient of the scores is ds = p (dp -
+// delta), and dq = ds k / sqrt(head_dim). As in the forward pass, an invocation computes the ds of
+// a key, and sums four columns of dq.
 
 @group(1) @binding(1) var<storage, read> lse: array<f32>;
 @group(1) @binding(2) var<storage, read> delta: array<f32>;
@@ -8,11 +9,12 @@
 
 alias Queries = vec4<f32>;
 
-// Sets of invocations that have a row each; columns that those of a set have, some of which may not exist.
+// Sets of invocations that own a row each; columns of a set, some of which may not exist.
 const SLICES: u32 = WORKGROUP_SIZE / ROW_INVOCATIONS;
 const TILE: u32 = 4u * ROW_INVOCATIONS;
 
-// Workgroup memory: the queries and their gradients by column; the scores' gradients. In the end, what the slices gathered.
+// Workgroup memory: the queries and their gradients by column; the gradients of the scores. At the
+// end, the sums of the slices.
 const GRADIENTS: u32 = TILE;
 const WEIGHTS: u32 = 2u * TILE;
 const SCRATCH_SIZE: u32 = max(2u * TILE + WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
@@ -44,7 +46,8 @@ fn work(group: vec3<u32>, invocation: u32) {
     let keys = limit.w;
     let dropout_at = ((group.z * HEADS + head) * pass_uniform.tokens + queries) * pass_uniform.tokens;
     let slice = invocation / ROW_INVOCATIONS;
-    // Columns that do not exist are the last ones once more, and are dropped. So is a key too many, which weighs nothing. Where to read moves on as in `forward`.
+    // Columns beyond the last are clamped to it; the results are discarded. So is a key beyond the
+    // last, whose weight is zero. Addresses advance as in `attention/forward`.
     let column = min(4u * (invocation % ROW_INVOCATIONS), (HEAD_DIM - 1u) / 4u * 4u);
     let k = start * QKV_STRIDE + Q_WIDTH + head / GROUP * HEAD_DIM;
     let last = k + (keys - 1u) * QKV_STRIDE;
@@ -57,7 +60,7 @@ fn work(group: vec3<u32>, invocation: u32) {
         let key = block + invocation;
         var score = vec4<f32>(0.0);
         var d_p = vec4<f32>(0.0);
-        // Eight neighbours stay or go together.
+        // Eight neighbors take the branch together.
         let columns = select(0u, HEAD_DIM, block + invocation / 8u * 8u < keys);
         for (var i = 0u; i < columns; i += 8u) {
             let own_queries = shared_read(i);
@@ -101,7 +104,7 @@ fn work(group: vec3<u32>, invocation: u32) {
 
     store_slice(slice, invocation % ROW_INVOCATIONS, d_q);
     workgroupBarrier();
-    // Two columns turn together.
+    // A pair of columns rotates together.
     for (var even = 2u * invocation; even < HEAD_DIM; even += 2u * WORKGROUP_SIZE) {
         let x = sum_slices(even);
         var y = vec4<f32>(0.0);

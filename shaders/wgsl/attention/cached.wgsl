@@ -1,19 +1,22 @@
-// softmax(q k^T / sqrt(head_dim)) v for one head and a few queries, without ever holding a row of scores: over all keys, or over a part of them.
+// softmax(q k^T / sqrt(head_dim)) v for one head and a few queries over the cache, or over a split
+// of it. No row of scores is materialized.
 //
-// The keys are taken LANES at a time: each invocation scores one. With the maximum so far subtracted, the scores' exponentials weigh
-// the values; when a later group raises the maximum, what was gathered shrinks by e^(old - new) (online softmax, Milakov and
-// Gimelshein 2018; FlashAttention, Dao et al. 2022). To gather, an invocation owns a column of the values and, where there are more
-// invocations than columns, only every SLICES-th key.
+// A block of keys has one key for each invocation, which computes its scores. The exponentials of
+// the scores, with the running maximum subtracted, weight the values; when a later block raises the
+// maximum, sums are rescaled by e^(old - new) (online softmax, Milakov and Gimelshein 2018;
+// FlashAttention, Dao et al. 2022). For the weighted sum an invocation owns a column of the values
+// and, where there are more invocations than columns, one of SLICES shares of the keys.
 
 @group(0) @binding(1) var<storage, read> q: array<f32>;
 @group(0) @binding(4) var<storage, read> v_cache: array<f32>;
 
 const LOWEST: f32 = -3.4e38;
 
-// Sets of invocations that have a row of values each.
+// Sets of invocations that own a row of values each.
 const SLICES: u32 = WORKGROUP_SIZE / COLUMNS;
 
-// Workgroup memory: the queries by column; scores, then their exponentials, then what the slices gathered; and room for what they add up.
+// Workgroup memory: the queries by column; the scores, then their exponentials, then the sums of
+// the slices; and space for partial results.
 const SCRATCH_SIZE: u32 = 3u * WORKGROUP_SIZE;
 const WEIGHTS: u32 = WORKGROUP_SIZE;
 const PARTIALS: u32 = 2u * WORKGROUP_SIZE;
@@ -22,7 +25,7 @@ alias ScratchValue = Queries;
 
 var<workgroup> scratch: array<ScratchValue, SCRATCH_SIZE>;
 
-// A row that exists: what lies beyond the last one is computed as if it were the last, and dropped.
+// A query's element. A row beyond the last is clamped to it; the result is discarded.
 fn query(row: u32, head: u32, column: u32) -> f32 {
     return q[min(row, pass_uniform.rows - 1u) * Q_WIDTH + head * HEAD_DIM + column];
 }
@@ -39,17 +42,17 @@ fn work(group: vec3<u32>, invocation: u32) {
     workgroupBarrier();
 
     let limit = key_limits(row);
-    let range = key_range(group.z, visible_keys(min(row + QUERIES, pass_uniform.rows) - 1u));
+    let range = key_range(group.z, visible_keys(pass_uniform.position + min(row + QUERIES, pass_uniform.rows) - 1u));
     let keys = range.y;
     let column = invocation % COLUMNS;
     let slice = invocation / COLUMNS;
-    // A column too many is the last one once more, and is dropped.
+    // A column beyond the last is clamped to it; the result is discarded.
     let values = head / GROUP * HEAD_DIM + min(column, HEAD_DIM - 1u);
     var maximum = Queries(LOWEST);
     var sum = Queries(0.0);
     var weighted_values = Queries(0.0);
     for (var start = range.x; start < keys; start += WORKGROUP_SIZE) {
-        // A key too many is the last one once more, and weighs nothing.
+        // A key beyond the last is clamped to it; its weight is zero.
         let key = start + invocation;
         let sees = KeyLimits(key) < min(limit, KeyLimits(keys));
         let own = select(Queries(LOWEST), score(min(key, keys - 1u), head / GROUP), sees);

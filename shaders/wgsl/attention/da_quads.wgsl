@@ -1,4 +1,5 @@
-// The gradient of what was attended to is read four columns at a time: every head begins at a multiple of four.
+// A row of the gradient of the attention output is read four columns at a time: every head begins
+// at a multiple of four.
 
 @group(1) @binding(3) var<storage, read> da: array<vec4<f32>>;
 

@@ -1,11 +1,13 @@
-// a = drop(softmax(q k^T / sqrt(head_dim))) v for one head and four queries of a sequence, without ever holding a row of scores; of each query the
-// logarithm of its sum of exponentials is kept, from which the way back makes any probability again.
+// a = drop(softmax(q k^T / sqrt(head_dim))) v for one head and four queries of a sequence. No row
+// of scores is materialized; the log-sum-exp of each query is saved, from which the backward pass
+// recomputes probabilities.
 //
-// As in inference: the keys are taken LANES at a time, each invocation scores one, and to gather values an invocation owns four columns (and one of SLICES
-// shares of the keys). What was gathered shrinks when a later group raises the maximum. Only the numerator is dropped from.
+// As in `attention/cached`, a block of keys has one key for each invocation, and sums are rescaled
+// when a later block raises the maximum. For the weighted sum an invocation owns four columns of
+// one of SLICES shares of the keys. Dropout applies to the numerator only.
 //
-// Where an invocation reads next is a variable that moves on before a barrier: some drivers (lavapipe) work out the place of a read for one invocation after another, from
-// all that it is computed of.
+// The address of the next read is a variable that advances before a barrier: some drivers
+// (lavapipe) compute an address for one invocation after another, with all that it depends on.
 
 @group(1) @binding(1) var<storage, read_write> lse: array<f32>;
 @group(1) @binding(4) var<storage, read_write> a: array<f32>;
@@ -14,11 +16,12 @@ const LOWEST: f32 = -3.4e38;
 
 alias Queries = vec4<f32>;
 
-// Sets of invocations that have a row each; columns that those of a set have, some of which may not exist.
+// Sets of invocations that own a row each; columns of a set, some of which may not exist.
 const SLICES: u32 = WORKGROUP_SIZE / ROW_INVOCATIONS;
 const TILE: u32 = 4u * ROW_INVOCATIONS;
 
-// Workgroup memory: the queries by column; scores, then what they weigh; room for what is found of them all. In the end, what the slices gathered.
+// Workgroup memory: the queries by column; scores, then their weights; space for partial results.
+// At the end, the sums of the slices.
 const WEIGHTS: u32 = TILE;
 const PARTIALS: u32 = TILE + WORKGROUP_SIZE;
 const SCRATCH_SIZE: u32 = max(TILE + 2u * WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
@@ -31,7 +34,7 @@ fn work(group: vec3<u32>, invocation: u32) {
     let head = group.x;
     let start = group.z * pass_uniform.tokens;
     let first = group.y * 4u;
-    // A query that does not exist is the last one once more, and is dropped.
+    // A query beyond the last is clamped to it; the result is discarded.
     let queries = min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(pass_uniform.tokens - 1u));
     let q = (start + queries) * QKV_STRIDE + head * HEAD_DIM;
     for (var i = 4u * invocation; i < HEAD_DIM; i += 4u * WORKGROUP_SIZE) {
@@ -46,7 +49,8 @@ fn work(group: vec3<u32>, invocation: u32) {
     let keys = limit.w;
     let dropout_at = ((group.z * HEADS + head) * pass_uniform.tokens + queries) * pass_uniform.tokens;
     let slice = invocation / ROW_INVOCATIONS;
-    // Columns that do not exist are the last ones once more, and are dropped. So is a key too many, which weighs nothing.
+    // Columns beyond the last are clamped to it; the results are discarded. So is a key beyond the
+    // last, whose weight is zero.
     let column = min(4u * (invocation % ROW_INVOCATIONS), (HEAD_DIM - 1u) / 4u * 4u);
     let k = start * QKV_STRIDE + Q_WIDTH + head / GROUP * HEAD_DIM;
     let last_key = k + (keys - 1u) * QKV_STRIDE;
@@ -62,7 +66,7 @@ fn work(group: vec3<u32>, invocation: u32) {
         let key = block + invocation;
         let sees = vec4<u32>(key) < limit;
         var own = Queries(LOWEST);
-        // Eight neighbours stay or go together.
+        // Eight neighbors take the branch together.
         if block + invocation / 8u * 8u < keys {
             own = select(own, score(key_at), sees);
         }
@@ -127,7 +131,7 @@ fn work(group: vec3<u32>, invocation: u32) {
     }
 }
 
-// The scores of a key, four queries of it.
+// The scores of a key with four queries.
 fn score(at: u32) -> Queries {
     var sum = Queries(0.0);
     for (var i = 0u; i < HEAD_DIM; i += 8u) {

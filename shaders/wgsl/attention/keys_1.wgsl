@@ -1,8 +1,8 @@
-// Keys read one element at a time: the heads' width is not a multiple of four.
+// Keys are read one element at a time: the width of a head is not a multiple of four.
 
 @group(0) @binding(3) var<storage, read> k_cache: array<f32>;
 
-// The dot products of the queries with a key of head `head`.
+// Dot products of the queries with a key of head `head`.
 fn score(key: u32, head: u32) -> Queries {
     let at = key * KV_WIDTH + head * HEAD_DIM;
     var sum = Queries(0.0);

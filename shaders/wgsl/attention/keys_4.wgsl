@@ -1,8 +1,8 @@
-// Keys read four elements at a time: every head begins at a multiple of four.
+// Keys are read four elements at a time: every head begins at a multiple of four.
 
 @group(0) @binding(3) var<storage, read> k_cache: array<vec4<f32>>;
 
-// The dot products of the queries with a key of head `head`.
+// Dot products of the queries with a key of head `head`.
 fn score(key: u32, head: u32) -> Queries {
     let at = (key * KV_WIDTH + head * HEAD_DIM) / 4u;
     var sum = Queries(0.0);

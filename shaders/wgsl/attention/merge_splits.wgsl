@@ -1,5 +1,6 @@
-// a = what the parts of the keys gathered for a head, each shrunk by e^(its maximum - the greatest), over the sum of the weights. An invocation makes a
-// column. One token: the keys are those up to its position.
+// a = the sum of the splits' weighted values, each rescaled by e^(its maximum - the maximum of
+// all), over the sum of the weights. An invocation computes a column. Decoding only: the keys are
+// those up to the token's position.
 
 @group(0) @binding(1) var<storage, read> splits: array<f32>;
 @group(0) @binding(2) var<storage, read_write> a: array<f32>;

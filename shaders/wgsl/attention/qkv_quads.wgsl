@@ -1,4 +1,5 @@
-// A row of queries, keys and values is read four columns at a time: every head begins at a multiple of four.
+// A row of queries, keys and values is read four columns at a time: every head begins at a multiple
+// of four.
 
 @group(1) @binding(0) var<storage, read> qkv: array<vec4<f32>>;
 

@@ -6,7 +6,7 @@ alias KeyLimits = u32;
 const QUERIES: u32 = 1u;
 
 fn key_limits(row: u32) -> KeyLimits {
-    return visible_keys(row);
+    return visible_keys(pass_uniform.position + row);
 }
 
 fn queries(row: u32, head: u32, column: u32) -> Queries {

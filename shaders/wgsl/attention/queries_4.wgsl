@@ -1,4 +1,4 @@
-// Four queries of neighbouring rows, so that each key and value that is read serves four.
+// Four queries of neighboring rows, so that each key and value is read once for four queries.
 
 alias Queries = vec4<f32>;
 alias KeyLimits = vec4<u32>;
@@ -6,7 +6,7 @@ alias KeyLimits = vec4<u32>;
 const QUERIES: u32 = 4u;
 
 fn key_limits(row: u32) -> KeyLimits {
-    return KeyLimits(visible_keys(row), visible_keys(row + 1u), visible_keys(row + 2u), visible_keys(row + 3u));
+    return KeyLimits(visible_keys(pass_uniform.position + row), visible_keys(pass_uniform.position + row + 1u), visible_keys(pass_uniform.position + row + 2u), visible_keys(pass_uniform.position + row + 3u));
 }
 
 fn queries(row: u32, head: u32, column: u32) -> Queries {

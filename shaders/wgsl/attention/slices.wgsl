@@ -1,6 +1,7 @@
-// What the shares of a workgroup have gathered, four columns each, is put together in its memory.
+// Sums over the slices of a workgroup, through its memory. An invocation has four columns of a
+// slice.
 
-// Four columns of share `slice`, from `4 quad` on.
+// Stores columns `4 quad ..` of slice `slice`.
 fn store_slice(slice: u32, quad: u32, sums: mat4x4<f32>) {
     let at = 4u * (slice * ROW_INVOCATIONS + quad);
     scratch[at] = sums[0];
@@ -9,7 +10,7 @@ fn store_slice(slice: u32, quad: u32, sums: mat4x4<f32>) {
     scratch[at + 3u] = sums[3];
 }
 
-// A column, of all shares.
+// A column, summed over all slices.
 fn sum_slices(column: u32) -> ScratchValue {
     var sum = scratch[column];
     for (var slice = 1u; slice < WORKGROUP_SIZE / ROW_INVOCATIONS; slice++) {

@@ -1,4 +1,5 @@
-// The gradient of what a site dropped: the same elements are left out of it, a row to a workgroup.
+// The gradient through dropout: the elements that were dropped are zero. A workgroup computes a
+// row.
 
 @group(1) @binding(0) var<storage, read> dy: array<f32>;
 @group(1) @binding(4) var<storage, read_write> out: array<f32>;

@@ -1,5 +1,5 @@
-// Dropout: an element is left out if a hash of its number is below a threshold, and the others are multiplied by what that costs on average. The hash is
-// Wellons' "lowbias32"; the CPU engine has the same.
+// Dropout: an element is dropped if a hash of its index is below a threshold; the others are scaled
+// by 1 / (1 - p). The hash is Wellons' "lowbias32", as in the CPU engine.
 
 fn dropout_scale(index: u32) -> f32 {
     let key = hash(pass_uniform.key ^ hash(step_uniform.site + 0x9E3779B9u));

@@ -1,5 +1,5 @@
-// d(table)[token] += dx. An invocation owns a column of every token that has its remainder, and takes the rows in order: two rows of one token
-// never meet, and their sum is the same in every run.
+// d(table)[token] += dx. An invocation owns a column of every token with its remainder, and adds
+// the rows in order: two rows of a token never race, and their sum is the same in every run.
 
 @group(1) @binding(0) var<storage, read> tokens: array<u32>;
 @group(1) @binding(1) var<storage, read> dx: array<f32>;

@@ -1,6 +1,7 @@
-// The loss of a row of logits, -ln softmax(logits)[target], and its gradient in their place: what was predicted, less what came.
+// The loss of a row of logits, -ln softmax(logits)[target], and its gradient, which replaces the
+// logits: softmax(logits) - onehot(target).
 
-// What a maximum is found of, and workgroup memory for it.
+// The type of a maximum, and workgroup memory for it.
 alias ScratchValue = f32;
 
 const WEIGHTS: u32 = 0u;

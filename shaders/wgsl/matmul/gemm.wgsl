@@ -1,27 +1,13 @@
-// A product of two matrices, 16 rows by 128 columns of it to a workgroup.
+// A product of two row-major matrices, for training. A workgroup computes a tile of 16 rows by 128
+// columns.
 //
-// As in a prompt's tile an invocation keeps 64 sums, sixteen rows of four columns, because reads are what costs: the sixteen rows come through workgroup
-// memory and are the same for all invocations; the four columns are read by the one that owns them. Sixteen rows are
-// a 4 x 4 matrix, whatever they mean. How rows come to workgroup memory is the business of `products`, where they come from of `stage`, columns are that of `multiply`; what
-// becomes of the sums is that of `finish`. What operands are rounded to is said by a file of its own, through which all of them go: `put` and `staged` for rows, `own` for columns.
-
-// Sixteen rows.
-alias Rows = mat4x4<f32>;
+// An invocation keeps the sums of sixteen rows of four columns. The rows are staged in workgroup
+// memory for all invocations; each invocation reads its own columns. Other files vary what is
+// multiplied and how: `tile_products` stages chunks of the depth, `stage` reads rows, `multiply`
+// reads columns, `epilogue` stores sums, and `stage_rows`, `staged_rows` and `round_operand` define
+// the precision of operands.
 
 const WORKGROUP_SIZE: u32 = 32u;
-
-// What an invocation makes: sixteen rows of four columns.
-struct Sums {
-    a: Rows,
-    b: Rows,
-    c: Rows,
-    d: Rows,
-}
-
-// Adds the products of sixteen rows with four of the other operand.
-fn add_products(sums: Sums, by: vec4<f32>, rows: Rows) -> Sums {
-    return Sums(sums.a + by.x * rows, sums.b + by.y * rows, sums.c + by.z * rows, sums.d + by.w * rows);
-}
 
 fn work(group: vec3<u32>, invocation: u32) {
     let first = group.y * 16u;
@@ -33,7 +19,7 @@ fn work(group: vec3<u32>, invocation: u32) {
     epilogue_rows(first + 12u, owner, Rows(sums.a[3], sums.b[3], sums.c[3], sums.d[3]));
 }
 
-// Four rows of four columns, as far as the rows exist.
+// Passes four rows of four columns to the epilogue, if they exist.
 fn epilogue_rows(first: u32, owner: u32, columns: Rows) {
     var rows = transpose(columns);
     for (var i = 0u; i < 4u; i++) {

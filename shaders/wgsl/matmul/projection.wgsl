@@ -1,16 +1,16 @@
-// y = W x: one projection, with the norm before it and whatever follows it fused in.
+// y = W x: a projection with its norm as prologue and an epilogue.
 //
-// A workgroup makes some strips of 32 output features for a tile of rows. An invocation owns rows of W: neighbours read neighbouring
-// elements, and what they multiply with, a tile of inputs in workgroup memory, is the same for all of them. The products are
-// shared through workgroup memory too, in turns, where `total` finds them: what follows may then combine features that different
-// invocations made, as rotation and gating do.
+// A workgroup computes some strips of 32 output features for a tile of rows. An invocation owns
+// rows of W: neighbors read neighboring elements. A chunk of the inputs is staged in workgroup
+// memory, the same for all invocations. Sums pass through workgroup memory, a share of them in each
+// iteration, so that an epilogue (rotation, gating) can combine features of different invocations.
 
 fn work(group: vec3<u32>, invocation: u32) {
     if pass_uniform.rows == 0u {
         return;
     }
     let first = group.y * TILE_ROWS;
-    statistics(first, invocation);
+    prepare_rows(first, invocation);
     let sums = multiply(first, group.x * TILE_N, invocation);
     for (var iteration = 0u; iteration < ITERATIONS; iteration++) {
         store_sums(sums, iteration, invocation);

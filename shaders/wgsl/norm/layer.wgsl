@@ -1,15 +1,22 @@
-// LayerNorm's statistics: mean and 1 / deviation of a row. The variance is that of the differences from the mean: E[x^2] - E[x]^2 would cancel.
+// LayerNorm: (x - mean) / sqrt(var + eps) * gamma + beta.
 
-fn statistics(at: u32, invocation: u32) -> vec2<f32> {
+// Mean and 1 / deviation of a row. The variance sums squared differences from the mean:
+// E[x^2] - E[x]^2 would cancel.
+fn statistics(row: u32, invocation: u32) -> vec2<f32> {
+    let first = invocation % ROW_INVOCATIONS;
     var sum = 0.0;
-    for (var i = invocation; i < EMBED; i += WORKGROUP_SIZE) {
-        sum += x[at + i];
+    for (var column = first; column < EMBED; column += ROW_INVOCATIONS) {
+        sum += stream(row, column);
     }
     let mean = row_sum(invocation, sum) / f32(EMBED);
     var squares = 0.0;
-    for (var i = invocation; i < EMBED; i += WORKGROUP_SIZE) {
-        let difference = x[at + i] - mean;
-        squares = fma(difference, difference, squares);
+    for (var column = first; column < EMBED; column += ROW_INVOCATIONS) {
+        squares = add_square(squares, stream(row, column) - mean);
     }
-    return vec2<f32>(mean, inverseSqrt(row_sum(invocation, squares) / f32(EMBED) + EPSILON));
+    let variance = row_sum(invocation, squares) / f32(EMBED);
+    return vec2<f32>(mean, inverseSqrt(variance + EPSILON));
+}
+
+fn normalized(x: f32, statistics: vec2<f32>, scale_shift: vec2<f32>) -> f32 {
+    return fma((x - statistics.x) * statistics.y, scale_shift.x, scale_shift.y);
 }

@@ -1,6 +1,6 @@
 // No norm: the stream is read as it is.
 
-fn statistics(first: u32, invocation: u32) {}
+fn prepare_rows(first: u32, invocation: u32) {}
 
 fn affine(column: u32) -> vec2<f32> {
     return vec2<f32>(1.0, 0.0);

@@ -1,9 +1,15 @@
-// RMSNorm's statistics: nothing is subtracted; 1 / root mean square of a row.
+// RMSNorm: x / sqrt(mean(x^2) + eps) * gamma.
 
-fn statistics(at: u32, invocation: u32) -> vec2<f32> {
+// Zero for the mean, which is not subtracted, and 1 / root mean square of a row.
+fn statistics(row: u32, invocation: u32) -> vec2<f32> {
     var squares = 0.0;
-    for (var i = invocation; i < EMBED; i += WORKGROUP_SIZE) {
-        squares = fma(x[at + i], x[at + i], squares);
+    for (var column = invocation % ROW_INVOCATIONS; column < EMBED; column += ROW_INVOCATIONS) {
+        squares = add_square(squares, stream(row, column));
     }
-    return vec2<f32>(0.0, inverseSqrt(row_sum(invocation, squares) / f32(EMBED) + EPSILON));
+    let mean = row_sum(invocation, squares) / f32(EMBED);
+    return vec2<f32>(0.0, inverseSqrt(mean + EPSILON));
+}
+
+fn normalized(x: f32, statistics: vec2<f32>, scale_shift: vec2<f32>) -> f32 {
+    return x * statistics.y * scale_shift.x;
 }

@@ -1,4 +1,4 @@
-// The statistics that the way forward has left.
+// The statistics that the forward pass saved.
 
 @group(1) @binding(3) var<storage, read> stats: array<vec2<f32>>;
 

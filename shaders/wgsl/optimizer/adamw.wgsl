@@ -1,7 +1,7 @@
-// One step of AdamW (Loshchilov and Hutter 2019), as PyTorch defines it: the decay is taken from the parameter itself, and does not pass through the
-// moments. A quad to an invocation.
+// One step of AdamW (Loshchilov and Hutter 2019), as PyTorch defines it: decay applies to the
+// parameter itself and does not enter the moments. An invocation updates a quad.
 
-// In the place of `Run`.
+// Replaces the uniform of the pass.
 struct Update {
     lr: f32,
     beta1: f32,
@@ -9,14 +9,14 @@ struct Update {
     eps: f32,
     // Learning rate times weight decay.
     decay: f32,
-    // 1 / (1 - beta^step), of both moments.
+    // 1 / (1 - beta^step) for both moments.
     correction1: f32,
     correction2: f32,
-    // What makes the gradient no longer than it may be.
+    // The factor that clips the gradient's norm.
     clip: f32,
 }
 
-// In the place of `Step`: a piece of the buffers, in quads, and whether it decays.
+// Replaces the uniform of the step: a region of the buffers, in quads, and whether it decays.
 struct Region {
     first: u32,
     quads: u32,

@@ -1,6 +1,7 @@
-// The sum of the squares of a buffer of gradients: as many sums as there are workgroups, each always of the same elements in the same order.
+// The sum of squares of a buffer of gradients. Each workgroup stores a sum, always of the same
+// elements in the same order.
 
-// In the place of `Step`: where the sums go, and how many quads there are.
+// Replaces the uniform of the step: where the sums are stored, and the number of quads.
 struct Region {
     first: u32,
     quads: u32,

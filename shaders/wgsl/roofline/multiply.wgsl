@@ -1,4 +1,5 @@
-// Multiplies and adds in registers, 32 chains to an invocation, each waiting for itself only: what is done in a second is what the device can compute.
+// Multiplies and adds in registers, in 32 independent chains an invocation, to measure arithmetic
+// throughput.
 
 const WORKGROUP_SIZE: u32 = 256u;
 // Steps of each chain.
@@ -9,7 +10,8 @@ const ITERATIONS: u32 = 128u;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    // The source is zero, which the compiler cannot know; the chains go towards 1, far from numbers that are slow.
+    // The source is zero, which the compiler does not know. The chains converge to 1, far from
+    // subnormal numbers.
     let by = source[invocation] + 0.999;
     let add = source[invocation] + 0.001;
     var a = add;

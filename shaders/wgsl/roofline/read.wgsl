@@ -1,5 +1,5 @@
-// Reads a buffer from its beginning to its end, and does next to nothing with it: what comes in a second is what the device can read. Eight neighbours go through it side by
-// side, as through a panel of a matrix.
+// Reads a buffer from beginning to end, to measure bandwidth. Eight neighbors read side by side, as
+// in a panel of a matrix.
 
 const WORKGROUP_SIZE: u32 = 256u;
 // Elements that an invocation reads.
@@ -15,7 +15,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var iteration = 0u; iteration < ITERATIONS; iteration++) {
         sum += source[first + iteration * 8u];
     }
-    // Never so, as the source is zero; but the compiler cannot know.
+    // Never true, since the source is zero; the compiler does not know.
     if dot(sum, sum) > 1.0 {
         result[0] = sum.x;
     }

@@ -1,7 +1,7 @@
-// As `read`, from a texture.
+// As `roofline/read`, from a texture.
 
 const WORKGROUP_SIZE: u32 = 256u;
-// Texels that an invocation reads, and those of a row.
+// Texels that an invocation reads, and texels of a row.
 const ITERATIONS: u32 = 16u;
 const TEXTURE_WIDTH: u32 = 8192u;
 
@@ -16,7 +16,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let at = first + iteration * 8u;
         sum += textureLoad(source, vec2<u32>(at % TEXTURE_WIDTH, at / TEXTURE_WIDTH));
     }
-    // Never so, as the source is zero; but the compiler cannot know.
+    // Never true, since the source is zero; the compiler does not know.
     if dot(sum, sum) > 1.0 {
         result[0] = sum.x;
     }

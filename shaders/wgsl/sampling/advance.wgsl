@@ -1,9 +1,9 @@
-// A token is chosen: it becomes the next pass's input, a position further on. After one that ends the text the passes that were submitted beyond it
-// have no rows, and so nothing to do.
+// Feeds the sampled token to the next pass, one position on. After a token that ends the text, the
+// passes that are already submitted get no rows, and do nothing.
 
 struct PassUniform { position: u32, rows: u32, first: u32 }
 
-// The numbers of a pass, and of its head.
+// The uniforms of a pass and of its head, which this step writes.
 @group(0) @binding(0) var<storage, read_write> pass_uniform: PassUniform;
 @group(0) @binding(6) var<storage, read_write> tokens: array<u32>;
 @group(0) @binding(7) var<storage, read_write> drawn: array<u32>;
@@ -11,7 +11,7 @@ struct PassUniform { position: u32, rows: u32, first: u32 }
 
 var<workgroup> rows: u32;
 
-// Whether there is a pass to choose after.
+// Whether there is a pass to sample after.
 fn pass_is_active(invocation: u32) -> bool {
     if invocation == 0u {
         rows = pass_uniform.rows;

@@ -1,4 +1,4 @@
-// Lists every token that the cuts may leave, in whatever order invocations come: what reads the list does not depend on it.
+// Lists every token that the cuts may keep, in any order; its reader does not depend on the order.
 
 @group(0) @binding(2) var<storage, read> logits: array<f32>;
 @group(0) @binding(4) var<storage, read_write> histogram: array<atomic<u32>>;

@@ -1,4 +1,4 @@
-// How many tokens stand in each bin, and of what weight.
+// Counts the tokens of each bin, and sums their weights.
 
 @group(0) @binding(2) var<storage, read> logits: array<f32>;
 @group(0) @binding(4) var<storage, read_write> histogram: array<atomic<u32>>;

@@ -1,9 +1,10 @@
-// Where cuts fall, to a bin: running sums over the histogram, and what has to be listed so that a single workgroup can cut to a token.
+// Finds the bins where cuts fall, from running sums over the histogram, and the last bin to list
+// for an exact cut by one workgroup.
 
 const SEGMENT: u32 = 16u;
 const SEGMENTS: u32 = BINS / SEGMENT;
 
-// Sums over a bin and those before it in its segment; then those of the segments before.
+// Sums over a bin and those before it in its segment; then sums over the segments before.
 var<workgroup> counts: array<u32, BINS>;
 var<workgroup> weights: array<f32, BINS>;
 var<workgroup> counts_before: array<u32, SEGMENTS>;
@@ -37,7 +38,7 @@ fn load_histogram(invocation: u32) {
     workgroupBarrier();
 }
 
-// How many tokens stand in the bins before `bin`, and of what weight.
+// Tokens in the bins before `bin`, and their weight.
 fn count_before(bin: u32) -> u32 {
     if bin == 0u {
         return 0u;
@@ -52,7 +53,7 @@ fn weight_before(bin: u32) -> f32 {
     return weights[bin - 1u] + weights_before[(bin - 1u) / SEGMENT];
 }
 
-// The bin in which so many tokens, or so much weight, are reached.
+// The bin that reaches this number of tokens, or this weight.
 fn bin_of_count(invocation: u32, target_count: u32) -> u32 {
     for (var bin = invocation; bin < BINS; bin += WORKGROUP_SIZE) {
         if count_before(bin) < target_count && count_before(bin + 1u) >= target_count {
@@ -79,8 +80,8 @@ fn cuts_by_weight() -> bool {
     return sampling.top_p < 1.0;
 }
 
-// The last bin that has to be listed. Under top-k that is all it leaves, as what top-p counts is a share of that; else a bin from which some cut leaves
-// nothing is not wanted.
+// The last bin to list. With top-k and top-p it is top-k's bin, since top-p counts a share of what
+// top-k keeps. Otherwise no cut may have dropped the bin.
 fn last_listed(invocation: u32, count_bin: u32) -> u32 {
     if cuts_by_count() && cuts_by_weight() {
         return count_bin;
@@ -89,7 +90,7 @@ fn last_listed(invocation: u32, count_bin: u32) -> u32 {
     if cuts_by_weight() {
         last = bin_of_weight(invocation, sampling.top_p * weight_before(BINS));
     }
-    // The first bin that begins below the least weight.
+    // The first bin that begins below the smallest weight.
     for (var bin = invocation; bin < BINS; bin += WORKGROUP_SIZE) {
         if bin > 0u && bin_weight(bin) < sampling.min_p && bin_weight(bin - 1u) >= sampling.min_p {
             bin_found = bin;

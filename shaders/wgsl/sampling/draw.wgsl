@@ -1,4 +1,5 @@
-// From the tokens that were listed: the cuts to a token, then a draw from what they leave. One workgroup, as most lists are short.
+// Cuts the listed tokens exactly, and draws from the rest. One workgroup, since most lists are
+// short.
 
 @group(0) @binding(4) var<storage, read> histogram: array<u32>;
 @group(0) @binding(5) var<storage, read> listed: array<vec2<u32>>;

@@ -1,5 +1,5 @@
-// The greatest logit of a tile of the vocabulary, and its token; with noise, if the token is drawn from all. The first step of a choice, which also
-// empties the histogram for those that follow.
+// The greatest logit of a tile of the vocabulary, and its token; with noise, if the token is drawn
+// from all. As the first sampling step it also clears the histogram.
 
 @group(0) @binding(2) var<storage, read> logits: array<f32>;
 @group(0) @binding(3) var<storage, read_write> tops: array<vec2<u32>>;

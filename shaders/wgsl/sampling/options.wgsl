@@ -1,20 +1,21 @@
-// How a text's tokens are chosen.
+// How tokens are sampled.
 
 struct Sampling {
-    // By what logits are multiplied.
+    // 1 / temperature, the factor of logits.
     inverse_temperature: f32,
-    // Only so many tokens are left (VOCAB for all), the likeliest that together have this share of the weight, those of at least this weight.
+    // The cuts: the number of tokens to keep (VOCAB for all), the share of the weight to keep, and
+    // the smallest weight to keep.
     top_k: u32,
     top_p: f32,
     min_p: f32,
     // The halves of the seed.
     seed_low: u32,
     seed_high: u32,
-    // The number of a draw, less the position after which it is made.
+    // The number of a draw, minus the position after which it is made.
     draws: u32,
-    // 1 if the token is drawn with noise from all, 0 if the greatest logit is wanted.
+    // 1 to draw from all tokens with noise, 0 to take the greatest logit.
     noise: u32,
-    // Tokens that end the text; what no token is where there are fewer.
+    // Tokens that end the text, padded with a value that is no token.
     stops: array<vec4<u32>, 4>,
 }
 

@@ -1,6 +1,6 @@
-// Numbers in order, as integers: comparisons that no driver may relax, whatever the logits are.
+// Numbers as integer order keys: drivers may relax comparisons of floats, but not of integers.
 
-// Greater for greater numbers; 0 for what is no number, less than that of any.
+// The order key: greater for greater numbers; 0, less than any number, for NaN.
 fn ordered(x: f32) -> u32 {
     let bits = bitcast<u32>(x);
     if (bits & 0x7fffffffu) > 0x7f800000u {
@@ -9,17 +9,18 @@ fn ordered(x: f32) -> u32 {
     return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
 }
 
-// The number of which this is the order.
+// The number of an order key.
 fn number(order: u32) -> f32 {
     return bitcast<f32>(select(~order, order & 0x7fffffffu, order >= 0x80000000u));
 }
 
-// A distance that is infinite, and the order of the numbers without end.
+// An infinite distance, and the order keys of the infinities.
 const INFINITE: u32 = 0x7f800000u;
 const MINUS_INFINITY: u32 = 0x007fffffu;
 const PLUS_INFINITY: u32 = 0xff800000u;
 
-// The bits of how far `order` is below `greatest`, which are in the order of distances themselves.
+// The bits of the distance of `order` below `greatest`. As integers they are ordered like the
+// distances.
 fn distance_below(order: u32, greatest: u32) -> u32 {
     if order == greatest {
         return 0u;

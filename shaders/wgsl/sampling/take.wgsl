@@ -1,4 +1,4 @@
-// The token is the greatest of the tiles'.
+// Takes the best candidate of all tiles.
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(local_invocation_index) invocation: u32) {

@@ -1,17 +1,17 @@
-// Cutting a bin to a token: its tokens are in order of distance, those at the same distance in order of their number, and the cut falls where a count or
-// a weight is reached. Digits of eight bits are found one after the other, from the highest (a radix search); most bins have few tokens, so that the first
-// digits decide.
+// Cuts a bin exactly: its tokens are ordered by distance, then by token, and the cut falls where a
+// count or a weight is reached. A radix search finds it by digits of eight bits, from the highest;
+// most bins have few tokens, so the first digits decide.
 
 // One for each invocation.
 var<workgroup> digits: array<atomic<u32>, WORKGROUP_SIZE>;
 var<workgroup> sixteens: array<u32, 16>;
-// The digit in which the cut falls, what is to be reached within it, and all there is of it.
+// The digit where the cut falls, what remains to be reached within it, and its total.
 var<workgroup> digit_found: vec3<u32>;
 var<workgroup> summed: atomic<u32>;
 
 const EVERYTHING = vec2<u32>(0xffffffffu, 0xffffffffu);
 
-// Whether an item stands before the limit or is it.
+// Whether an item is at or before the limit.
 fn within(item: vec2<u32>, limit: vec2<u32>) -> bool {
     return item.x < limit.x || (item.x == limit.x && item.y <= limit.y);
 }
@@ -37,7 +37,8 @@ fn bin_units(invocation: u32, bin: u32, limit: vec2<u32>) -> u32 {
     return atomicLoad(&summed);
 }
 
-// Where `bin`, up to `limit`, reaches `wanted` items, or as much weight: the last item that is needed, or a place behind it that no other item has.
+// Where `bin`, up to `limit`, reaches `wanted` items or weight: the last item that is needed, or a
+// later place before the next item.
 fn threshold(invocation: u32, bin: u32, limit: vec2<u32>, weighed: bool, wanted: u32) -> vec2<u32> {
     var found = vec2<u32>(0u);
     var left = wanted;
@@ -84,7 +85,7 @@ fn threshold(invocation: u32, bin: u32, limit: vec2<u32>, weighed: bool, wanted:
                 before += atomicLoad(&digits[i]);
             }
             let own = atomicLoad(&digits[invocation]);
-            // Rounding may want more than there is.
+            // Rounding may ask for more than the total.
             let reach = min(left, all);
             if before < reach && before + own >= reach {
                 digit_found = vec3<u32>(invocation, reach - before, own);
@@ -97,7 +98,7 @@ fn threshold(invocation: u32, bin: u32, limit: vec2<u32>, weighed: bool, wanted:
                 found.y |= digit.x << shift;
             }
             if digit.y == digit.z {
-                // All of it: whatever the digits that follow.
+                // The whole digit is needed: the digits after it do not matter.
                 let rest = (1u << shift) - 1u;
                 if word == 0u {
                     return vec2<u32>(found.x | rest, 0xffffffffu);

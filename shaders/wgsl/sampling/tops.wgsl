@@ -1,8 +1,8 @@
-// The greatest of all tiles.
+// The best candidate of all tiles.
 
 @group(0) @binding(3) var<storage, read> tops: array<vec2<u32>>;
 
-// Its order and its token, for all invocations.
+// Its order key and its token, for all invocations.
 fn top(invocation: u32) -> vec2<u32> {
     var own = NOTHING;
     for (var i = invocation; i < TILES; i += WORKGROUP_SIZE) {

@@ -1,4 +1,5 @@
-// The gradient of a stream that was read bare: what comes back along it, and from what read it. A row to a workgroup.
+// The gradient of a residual stream that was read without a norm: the sum of both gradients. A
+// workgroup computes a row.
 
 @group(1) @binding(0) var<storage, read> dy: array<f32>;
 @group(1) @binding(4) var<storage, read_write> out: array<f32>;

@@ -1,5 +1,6 @@
-// Sums over the rows, for each column: gradients of biases, and of what a norm scales and shifts by. Four invocations share a column, each has every
-// fourth row; so neighbours read neighbouring elements, and the order is always the same.
+// Sums over the rows for each column: gradients of biases and of norms. Four invocations share a
+// column, every fourth row each: neighbors read neighboring elements, and the order is always the
+// same.
 
 var<workgroup> slices: array<vec2<f32>, 256>;
 
@@ -19,7 +20,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
 }
 
-// What becomes of a gradient.
+// A gradient after this pass.
 fn accumulated(before: f32, sum: f32) -> f32 {
     return select(before + sum, sum, pass_uniform.replace != 0u);
 }

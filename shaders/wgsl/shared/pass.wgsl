@@ -1,12 +1,16 @@
-// What changes from one forward pass to the next.
+// The uniform of a forward pass.
 
 struct PassUniform {
-    // Position of the first token in its sequence.
+    // Position of the first row in its sequence.
     position: u32,
-    // Tokens that go through the model together; 0 where a text has ended and what was submitted beyond its end has nothing to do.
+    // Rows (tokens) of the pass; 0 if it was submitted beyond the end of a text, and does nothing.
     rows: u32,
-    // The row of the input that is row 0 here: the head may start later than its input.
+    // Row of the input that is row 0 here: the head may skip rows.
     first: u32,
 }
 
 @group(0) @binding(0) var<uniform> pass_uniform: PassUniform;
+
+fn sequence_length() -> u32 {
+    return pass_uniform.position + pass_uniform.rows;
+}

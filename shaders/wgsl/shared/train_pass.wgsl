@@ -1,33 +1,38 @@
-// What changes from one training pass to the next, and what a step of a pass is told about itself.
+// The uniforms of a training pass and of one of its steps.
 
 struct TrainPassUniform {
-    // Of each sequence. Row r stands at position r % tokens.
+    // Tokens of a sequence: row r is at position r % tokens.
     tokens: u32,
-    // Rows that the step runs for: all of them, or those of a chunk, whose first one is row `first` of the pass.
+    // Rows of the step: all of the pass, or those of a chunk that begins at its row `first`.
     rows: u32,
     first: u32,
-    // Whether gradients are replaced, not added to.
+    // Whether gradients are replaced, not accumulated.
     replace: u32,
-    // What the gradient of each row's loss is multiplied with.
+    // Factor of each row's loss gradient.
     scale: f32,
-    // The masks of this pass: their key, below which hash an element is left out, by what the others are multiplied.
+    // Dropout: the key of the hash, the threshold below which a hash drops its element, and the
+    // factor of elements that are kept.
     key: u32,
     threshold: u32,
     keep: f32,
 }
 
 struct StepUniform {
-    // The part of a matrix that the step works on: its first row, and how many there are.
+    // The part of a matrix that the step works on: its first row, and its rows.
     first: u32,
     rows: u32,
-    // Row of the second binding at which the half begins that a gate lets through. Of a depth that is worked on in pieces, the row of the binding
-    // where this one begins.
+    // Gated MLP: the row of the second binding where the half after the gate begins. A depth that
+    // is split: the row of the binding where this part begins.
     second: u32,
-    // Layer and place of the mask: four times the one plus the other.
+    // The dropout site: four times the layer, plus the place in the layer.
     site: u32,
-    // Whether an earlier part has left something to add to.
+    // Whether to add to the output of an earlier part.
     adds: u32,
 }
 
 @group(0) @binding(0) var<uniform> pass_uniform: TrainPassUniform;
 @group(0) @binding(1) var<uniform> step_uniform: StepUniform;
+
+fn sequence_length() -> u32 {
+    return pass_uniform.tokens;
+}

@@ -1,3 +1,4 @@
-// All vectors of a layer (or of the model): norms' scales and shifts, biases. A step adds the offsets that it needs.
+// All vectors of a layer, or of the model: scales and shifts of norms, and biases. Steps add their
+// offsets.
 
 @group(1) @binding(0) var<storage, read> vectors: array<f32>;

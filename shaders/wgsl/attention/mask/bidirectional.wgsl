@@ -1,6 +1,11 @@
-// Every position looks at every other.
+// Bidirectional: every position attends to every other.
 
-// How many keys row `row` sees.
-fn visible_keys(row: u32) -> u32 {
-    return pass_uniform.position + pass_uniform.rows;
+// Keys that the query at `position` attends to.
+fn visible_keys(position: u32) -> u32 {
+    return sequence_length();
+}
+
+// The first query that attends to `key`.
+fn first_visible_query(key: u32) -> u32 {
+    return 0u;
 }

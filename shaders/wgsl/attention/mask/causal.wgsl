@@ -1,6 +1,11 @@
-// A position looks at itself and at what came before: scores of later ones count as minus infinity before the softmax.
+// Causal: a position attends to itself and to the positions before it.
 
-// How many keys row `row` sees.
-fn visible_keys(row: u32) -> u32 {
-    return pass_uniform.position + row + 1u;
+// Keys that the query at `position` attends to.
+fn visible_keys(position: u32) -> u32 {
+    return position + 1u;
+}
+
+// The first query that attends to `key`.
+fn first_visible_query(key: u32) -> u32 {
+    return key;
 }

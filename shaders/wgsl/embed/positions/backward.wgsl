@@ -1,4 +1,4 @@
-// d(positions)[t] += dx of that position in every sequence, one position to a workgroup along y.
+// d(positions)[t] += dx of that position in every sequence. A workgroup computes a position.
 
 @group(1) @binding(0) var<storage, read> dx: array<f32>;
 @group(1) @binding(1) var<storage, read_write> d_positions: array<f32>;

@@ -1,5 +1,5 @@
-// No position is added to the embedding: queries and keys are rotated.
+// No position embedding: queries and keys are rotated.
 
-fn position(row: u32, column: u32) -> f32 {
+fn position_embedding(position: u32, column: u32) -> f32 {
     return 0.0;
 }

@@ -1,7 +1,7 @@
-// A row of a table for each position, learned or sinusoidal.
+// A table with a row for each position, learned or sinusoidal.
 
-@group(1) @binding(2) var<storage, read> positions: array<f32>;
+@group(1) @binding(POSITIONS_BINDING) var<storage, read> positions: array<f32>;
 
-fn position(t: u32, column: u32) -> f32 {
-    return positions[t * EMBED + column];
+fn position_embedding(position: u32, column: u32) -> f32 {
+    return positions[position * EMBED + column];
 }

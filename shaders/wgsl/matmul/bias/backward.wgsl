@@ -1,4 +1,5 @@
-// A bias: the sum of what comes back. Where padding stands between the halves of a gated layer, dy has it and the bias does not.
+// The gradient of a bias: the sum of dy over the rows. The halves of a gated layer are padded in
+// dy, but not in the bias.
 
 @group(1) @binding(0) var<storage, read> dy: array<f32>;
 @group(1) @binding(1) var<storage, read_write> d_bias: array<f32>;

@@ -1,7 +1,7 @@
-// A bias for each output feature. It is padded: four can be read wherever one can.
+// A bias for each output feature, in a buffer that is padded: a quad can be read at any feature.
 
 @group(1) @binding(3) var<storage, read> bias_vector: array<f32>;
 
-fn bias(feature: u32) -> vec4<f32> {
-    return vec4<f32>(bias_vector[feature], bias_vector[feature + 1u], bias_vector[feature + 2u], bias_vector[feature + 3u]);
+fn bias(feature: u32) -> f32 {
+    return bias_vector[feature];
 }

@@ -1,4 +1,4 @@
-// h = activation(gate) * up. Strips of the two halves alternate, so that a workgroup has made both.
+// h = activation(gate) * up. Strips of the two halves alternate, so a workgroup has both.
 
 @group(0) @binding(2) var<storage, read_write> h: array<f32>;
 

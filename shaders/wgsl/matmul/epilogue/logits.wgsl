@@ -1,4 +1,4 @@
-// y = logits: nothing follows.
+// Stores the logits.
 
 @group(0) @binding(2) var<storage, read_write> logits: array<f32>;
 

@@ -1,5 +1,5 @@
-// Nothing follows: logits, or the gradient of a layer's input. Parts of a matrix are multiplied one after the other: those of a gradient add
-// up, those of logits stand side by side.
+// Stores logits, or the gradient of a layer's input. Parts of a matrix run one after the other:
+// their gradients add up, their logits are columns of their own.
 
 @group(1) @binding(4) var<storage, read_write> out: array<vec4<f32>>;
 

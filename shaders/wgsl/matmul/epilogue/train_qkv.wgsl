@@ -1,11 +1,11 @@
-// Queries and keys are turned by their position, values stay as they are.
+// Queries and keys are rotated, values are not.
 
 @group(1) @binding(4) var<storage, read_write> qkv: array<vec4<f32>>;
 
 fn store_quad(row: u32, local: u32, values: vec4<f32>) {
     let feature = step_uniform.first + local;
     if feature < WIDTH {
-        let all = values + bias(feature);
+        let all = values + bias_quad(feature);
         let position = row % pass_uniform.tokens;
         // Heads begin at even features, but not always at whole quads.
         let pairs = vec4<f32>(

@@ -1,7 +1,7 @@
 // dW = dy^T x: the depth is the rows of the pass. An invocation owns a quad of every row of x.
 //
-// A matrix may begin within dy, where only a part of it is worked on. What lies behind the last column of either operand makes sums that are
-// dropped.
+// The columns of dy may begin at any row of W, where a part of the matrix runs alone. Sums beyond
+// the last column of either operand are discarded.
 
 @group(1) @binding(0) var<storage, read> dy: array<vec4<f32>>;
 @group(1) @binding(1) var<storage, read> x: array<vec4<f32>>;
@@ -14,7 +14,7 @@ fn height() -> u32 {
     return step_uniform.rows;
 }
 
-// A row that does not exist is not multiplied; the last one stands in for it.
+// A row beyond the last is clamped to it; it is not multiplied.
 fn stage(first: u32, k: u32, i: u32) {
     let at = min(k + i, pass_uniform.rows - 1u) * DY_QUADS + (step_uniform.first + first) / 4u;
     stage_rows(i, 0u, dy[at]);
@@ -28,13 +28,13 @@ fn operand_starts(owner: u32) -> vec4<u32> {
     return vec4<u32>(min(owner, X_QUADS - 1u));
 }
 
-// A step of x; zeros beyond the last one.
+// A step of x; zeros beyond the last.
 fn x_at(at: u32, last: u32) -> vec4<f32> {
     let inputs = round_operand(x[min(at, last)]);
     return select(vec4<f32>(0.0), inputs, at <= last);
 }
 
-// Step `k + i` of the depth is at place `i`.
+// Step `k + i` of the depth is staged at `i`.
 fn multiply(quads: vec4<u32>, k: u32, begin: u32, end: u32, before: Sums) -> Sums {
     let last = (pass_uniform.first + k + end - 1u) * X_QUADS + quads.x;
     var sums = before;

@@ -1,4 +1,4 @@
-// Rows come to workgroup memory 32 deep at a time, to two places that take turns: while one is multiplied, the other is filled.
+// Rows are staged 32 deep at a time in two buffers: one is filled while the other is multiplied.
 
 fn tile_products(first: u32, owner: u32, invocation: u32) -> Sums {
     let own = operand_starts(owner);
@@ -6,7 +6,7 @@ fn tile_products(first: u32, owner: u32, invocation: u32) -> Sums {
     var slot = 0u;
     stage(first, 0u, invocation);
     for (var k = 0u; k < depth(); k += 32u) {
-        // Whoever is here has filled what is multiplied next, and has multiplied what is filled next.
+        // One buffer is full, and all invocations are done with the other.
         workgroupBarrier();
         let next = 32u - slot;
         if k + 32u < depth() {

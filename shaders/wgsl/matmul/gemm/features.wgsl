@@ -1,6 +1,6 @@
-// The features of an invocation are four neighbouring rows of the matrix.
+// An invocation owns four neighboring rows of the matrix.
 
-// A row that does not exist is the last one once more, and its products are dropped.
+// A row beyond the last is clamped to it; its products are discarded.
 fn operand_starts(owner: u32) -> vec4<u32> {
     let rows = min(owner * 4u + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(step_uniform.rows - 1u));
     return vec4<u32>(weight_start(rows.x), weight_start(rows.y), weight_start(rows.z), weight_start(rows.w));

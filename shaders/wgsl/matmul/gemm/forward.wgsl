@@ -1,4 +1,5 @@
-// y = x W^T: both operands lie with their depth along a row. Four steps of the depth are one quad of each of an invocation's four rows of W.
+// y = x W^T: the depth of both operands is along a row. Four steps of the depth are one quad of
+// each of an invocation's four rows of W.
 
 @group(1) @binding(0) var<storage, read> x: array<vec4<f32>>;
 
@@ -10,25 +11,17 @@ fn height() -> u32 {
     return pass_uniform.rows;
 }
 
-fn stage(first: u32, k: u32, i: u32) {
-    let quad = i / 32u * 8u + i % 8u;
-    let quarter = i / 8u % 4u;
-    let row = first + 4u * quarter;
-    let own = k / 4u + quad;
-    // By step.
-    let steps = transpose(Rows(x_quad(row, own), x_quad(row + 1u, own), x_quad(row + 2u, own), x_quad(row + 3u, own)));
-    stage_rows(4u * quad, quarter, steps[0]);
-    stage_rows(4u * quad + 1u, quarter, steps[1]);
-    stage_rows(4u * quad + 2u, quarter, steps[2]);
-    stage_rows(4u * quad + 3u, quarter, steps[3]);
+fn depth_start() -> u32 {
+    return 0u;
 }
 
-// A row that does not exist is the last one once more, and its products are dropped. Behind the last column x is zero, as far as a quad goes.
-fn x_quad(row: u32, quad: u32) -> vec4<f32> {
+// A row beyond the last is clamped to it; its products are discarded. After the last column x is
+// zero up to a whole quad.
+fn operand_quad(row: u32, quad: u32) -> vec4<f32> {
     return x[(pass_uniform.first + min(row, pass_uniform.rows - 1u)) * (X_STRIDE / 4u) + min(quad, X_STRIDE / 4u - 1u)];
 }
 
-// Step `k + i` of the depth is at place `i`.
+// Step `k + i` of the depth is staged at `i`.
 fn multiply(own_rows: vec4<u32>, k: u32, begin: u32, end: u32, before: Sums) -> Sums {
     var sums = before;
     var quad = (k + begin) / 4u;
@@ -50,7 +43,7 @@ fn multiply(own_rows: vec4<u32>, k: u32, begin: u32, end: u32, before: Sums) -> 
     return sums;
 }
 
-// What a chunk makes stands in rows of its own.
+// A chunk of rows has an output of its own.
 fn output_row(row: u32) -> u32 {
     return row;
 }

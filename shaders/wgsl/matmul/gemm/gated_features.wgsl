@@ -1,7 +1,7 @@
-// The features of an invocation are two neighbouring rows of the half that gates, and two of the half that is gated: so it has made both that belong
-// together.
+// An invocation owns two neighboring rows of the gate, and the same two of the other half, so that
+// the epilogue has both.
 
-// A row that does not exist is the last one once more, and its products are dropped.
+// A row beyond the last is clamped to it; its products are discarded.
 fn operand_starts(owner: u32) -> vec4<u32> {
     let rows = min(owner * 2u + vec2<u32>(0u, 1u), vec2<u32>(step_uniform.rows - 1u));
     let second = step_uniform.second + rows;

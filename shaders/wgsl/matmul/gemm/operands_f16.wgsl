@@ -1,10 +1,10 @@
-// The operands of a product rounded to f16: they take half the workgroup memory. They are multiplied as f32, which holds the product of two f16
-// exactly, and so are the sums.
+// Operands are rounded to f16, which halves the workgroup memory. Products and sums are f32; an f32
+// holds the product of two f16 exactly.
 
-// By depth.
+// By step of the depth.
 var<workgroup> staged_operand: array<mat4x4<f16>, 64>;
 
-// Rows `4 quarter ..` of step `i`.
+// Stores rows `4 quarter ..` of step `i`.
 fn stage_rows(i: u32, quarter: u32, four: vec4<f32>) {
     staged_operand[i][quarter] = to_f16(four);
 }
@@ -18,12 +18,13 @@ fn staged_quad(i: u32, quarter: u32) -> vec4<f32> {
     return vec4<f32>(staged_operand[i][quarter]);
 }
 
-// The operand that does not come through workgroup memory.
+// Rounds the operand that is not staged.
 fn round_operand(values: vec4<f32>) -> vec4<f32> {
     return vec4<f32>(to_f16(values));
 }
 
-// A device may round what is too large to the largest f16, and nobody would see that a gradient overflowed; so it is made infinite before.
+// Overflow becomes infinity: a device may round to the largest f16 instead, which would hide that a
+// gradient has overflowed.
 fn to_f16(values: vec4<f32>) -> vec4<f16> {
     return vec4<f16>(select(values, values * 3.4e38, abs(values) > vec4<f32>(65504.0)));
 }

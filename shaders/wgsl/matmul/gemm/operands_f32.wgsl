@@ -1,9 +1,9 @@
-// The operands of a product as they are.
+// Operands are f32.
 
-// By depth.
+// By step of the depth.
 var<workgroup> staged_operand: array<Rows, 64>;
 
-// Rows `4 quarter ..` of step `i`.
+// Stores rows `4 quarter ..` of step `i`.
 fn stage_rows(i: u32, quarter: u32, four: vec4<f32>) {
     staged_operand[i][quarter] = four;
 }
@@ -16,7 +16,7 @@ fn staged_quad(i: u32, quarter: u32) -> vec4<f32> {
     return staged_operand[i][quarter];
 }
 
-// The operand that does not come through workgroup memory.
+// The operand that is not staged.
 fn round_operand(values: vec4<f32>) -> vec4<f32> {
     return values;
 }

@@ -1,4 +1,4 @@
-// The four columns that an invocation has made stand side by side.
+// The four columns of an invocation are neighbors.
 
 fn epilogue(row: u32, owner: u32, values: vec4<f32>) {
     store_quad(row, owner * 4u, values);

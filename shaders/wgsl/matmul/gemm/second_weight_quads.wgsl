@@ -1,4 +1,5 @@
-// The matrix once more, or the part of it that has the half that is gated, row by row, whole quads to a row.
+// The weights of a gated MLP's second half, which may be in a binding of their own, row-major,
+// whole quads to a row.
 
 @group(1) @binding(2) var<storage, read> second_weight_matrix: array<vec4<f32>>;
 

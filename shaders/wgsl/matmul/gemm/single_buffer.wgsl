@@ -1,4 +1,4 @@
-// Rows come to workgroup memory 64 deep at a time, and are then multiplied.
+// Rows are staged 64 deep at a time, then multiplied.
 
 fn tile_products(first: u32, owner: u32, invocation: u32) -> Sums {
     let own = operand_starts(owner);

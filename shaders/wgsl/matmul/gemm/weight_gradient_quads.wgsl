@@ -1,4 +1,4 @@
-// The gradient of a matrix, row by row, whole quads to a row.
+// Stores the gradient of a matrix, row-major, whole quads to a row.
 
 @group(1) @binding(2) var<storage, read_write> d_weight: array<vec4<f32>>;
 

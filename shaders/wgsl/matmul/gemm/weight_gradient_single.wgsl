@@ -1,4 +1,4 @@
-// The gradient of a matrix, row by row, a number of columns that four does not divide.
+// Stores the gradient of a matrix, row-major, with a number of columns that four does not divide.
 
 @group(1) @binding(2) var<storage, read_write> d_weight: array<f32>;
 

@@ -1,4 +1,4 @@
-// A matrix, row by row, whole quads to a row.
+// The weights, row-major, whole quads to a row.
 
 @group(1) @binding(1) var<storage, read> weight_matrix: array<vec4<f32>>;
 

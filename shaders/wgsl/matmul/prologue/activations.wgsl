@@ -1,4 +1,4 @@
-// A step that reads what another step made for it, and adds to the residual stream.
+// The input is the output of another step; the output is added to the residual stream.
 
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(3) var<storage, read> activations: array<f32>;
@@ -8,7 +8,7 @@ fn stream(row: u32, column: u32) -> f32 {
     return x[row * EMBED + column];
 }
 
-// What the matrix is multiplied with: row `row`, which is number `r` of its tile. Zero outside.
+// An input of the matrix: row `row`, which is row `r` of the tile. Zero outside.
 fn input(r: u32, row: u32, column: u32, scale_shift: vec2<f32>) -> f32 {
     if row >= pass_uniform.rows || column >= COLUMNS {
         return 0.0;

@@ -1,4 +1,4 @@
-// A step that reads the residual stream, through its norm.
+// The input is the residual stream, through a norm.
 
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 
@@ -7,7 +7,7 @@ fn stream(row: u32, column: u32) -> f32 {
     return x[(pass_uniform.first + row) * EMBED + column];
 }
 
-// What the matrix is multiplied with: row `row`, which is number `r` of its tile, normalised. Zero outside.
+// An input of the matrix, normalized: row `row`, which is row `r` of the tile. Zero outside.
 fn input(r: u32, row: u32, column: u32, scale_shift: vec2<f32>) -> f32 {
     if row >= pass_uniform.rows || column >= EMBED {
         return 0.0;

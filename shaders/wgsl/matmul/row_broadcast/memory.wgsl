@@ -1,8 +1,9 @@
-// Four steps of depth of sixteen rows that are in workgroup memory: each invocation reads them for itself, when it comes to them.
+// Reads four steps of sixteen staged rows, which are the same for all invocations: each invocation
+// reads all of them from workgroup memory.
 
 struct RowBroadcast { first: u32 }
 
-// Steps `first ..`, a multiple of four.
+// Steps `first ..`; `first` is a multiple of four.
 fn row_broadcast(first: u32) -> RowBroadcast {
     return RowBroadcast(first);
 }

@@ -1,13 +1,15 @@
-// Four steps of depth of sixteen rows that are in workgroup memory, and the same for all invocations: each reads an eighth of them, and they come from one to all others
-// of its subgroup without memory. A subgroup has at least eight invocations; beyond the eighth they read what others have, and nobody asks them.
+// Reads four steps of sixteen staged rows, which are the same for all invocations: each of eight
+// invocations reads an eighth, and the subgroup shares them without memory. A subgroup has at least
+// eight invocations; the reads of those beyond the eighth are not used.
 
-// Eight rows of one step.
+// Eight rows of a step.
 struct RowBroadcast {
     low: vec4<f32>,
     high: vec4<f32>,
 }
 
-// Steps `first ..`, a multiple of four: an even invocation has the first eight rows of its step, an odd one the others.
+// Steps `first ..`; `first` is a multiple of four. An even invocation reads the first eight rows of
+// its step, an odd one the others.
 fn row_broadcast(first: u32) -> RowBroadcast {
     let step = first + subgroup.lane / 2u % 4u;
     let quarter = subgroup.lane % 2u * 2u;

@@ -1,7 +1,9 @@
-// Sixteen rows of inputs: a matrix times a matrix. What all ways to multiply them share: a workgroup of 8 invocations to a strip, and how they read inputs and
-// add up a norm's statistics. How sums are held is said by `tile/prefill/sums.wgsl`, how they are made by the file that follows it.
+// Sixteen rows of inputs: a matrix times a matrix. A workgroup has 8 invocations to a strip. This
+// file reads inputs and sums a norm's statistics; `matmul/tile/prefill_sums` defines the sums, and
+// the file after it computes them.
 
-// Invocations, which make four features of sixteen rows each; those that share a row's norm; and the turns in which outputs are shared.
+// Invocations, which compute four features of sixteen rows each; those that share the norm of a
+// row; and the iterations that store the sums.
 const WORKGROUP_SIZE: u32 = 8u * TILE_N;
 const ROW_INVOCATIONS: u32 = WORKGROUP_SIZE / 16u;
 const ITERATIONS: u32 = 4u;

@@ -1,12 +1,13 @@
-// Products of a prompt by cooperative matrices (tensor cores): a subgroup multiplies two matrices of 16 x 16 at once. Operands are f16, sums are f32.
+// Products of a prompt by cooperative matrices (tensor cores): a subgroup multiplies two matrices
+// of 16 x 16 at once. Operands are f16, sums are f32.
 //
-// Sixteen columns at a time go through workgroup memory, as a panel's order is not one that a matrix could be loaded in, and the strips in two halves, so that they
-// leave room.
+// Sixteen columns at a time are staged in workgroup memory, since a cooperative matrix cannot be
+// loaded from a panel, and the strips in two halves, to save memory.
 
 alias Left = coop_mat16x16<f16, A>;
 alias Right = coop_mat16x16<f16, B>;
 
-// Columns of a filling, and whole steps of sixteen of them.
+// Columns of a chunk, rounded up to whole steps of sixteen.
 const CHUNK: u32 = CHUNK_BLOCKS * BLOCK_QUADS * 4u;
 const PITCH: u32 = (CHUNK + 15u) / 16u * 16u;
 
@@ -15,7 +16,7 @@ var<workgroup> staged_inputs: array<f16, 16u * PITCH>;
 // [subgroup][feature of two strips][column].
 var<workgroup> staged_weights: array<f16, 2u * 64u * 16u>;
 
-// Brings sixteen columns, from group of four `first` on, of the strips `strip` and `strip + 2` to the subgroup's place.
+// Stages sixteen columns, from quad `first` on, of the strips `strip` and `strip + 2`.
 fn stage(strip: u32, first: u32) {
     for (var i = subgroup.lane; i < 64u * 4u; i += 32u) {
         let feature = i / 4u;
@@ -32,7 +33,7 @@ fn stage(strip: u32, first: u32) {
     }
 }
 
-// Sixteen features of what was staged: a column of the matrix is a row of weights.
+// Sixteen staged features. A column of this matrix is a row of weights.
 fn staged_features(feature: u32) -> Right {
     return coopLoad<Right>(&staged_weights[(subgroup.number * 64u + feature) * 16u], 16u);
 }
@@ -53,7 +54,7 @@ fn multiply(first: u32, strip: u32, invocation: u32) -> Sums {
             let column = start * BLOCK_QUADS * 4u + i;
             let scale_shift = affine(column);
             for (var r = 0u; r < 16u; r++) {
-                // What lies between a chunk and its pitch is the next chunk's.
+                // Columns between the chunk and its pitch belong to the next chunk.
                 staged_inputs[r * PITCH + i] = f16(select(0.0, input(r, first + r, column, scale_shift), i < CHUNK));
             }
         }

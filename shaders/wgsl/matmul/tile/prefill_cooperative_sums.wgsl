@@ -1,9 +1,10 @@
-// A subgroup's sums where it holds matrices together: two subgroups of 32, one on the even strips of a workgroup and one on the odd ones, each with eight sums of
-// sixteen rows and sixteen features. So the workgroup's share is that of `tile/prefill/sums.wgsl` with eight strips.
+// The sums of a subgroup, in cooperative matrices: two subgroups of 32, one for the even strips of
+// a workgroup and one for the odd ones, each with eight sums of sixteen rows and sixteen features.
+// A workgroup computes the same tile as with `matmul/tile/prefill_sums` and eight strips.
 
 alias Sum = coop_mat16x16<f32, C>;
 
-// The subgroup's strips: two sums each.
+// Two sums for each strip of the subgroup.
 var<private> a_0: Sum;
 var<private> a_1: Sum;
 var<private> b_0: Sum;
@@ -13,10 +14,10 @@ var<private> c_1: Sum;
 var<private> d_0: Sum;
 var<private> d_1: Sum;
 
-// They are the subgroup's, and stay where they are.
+// The sums stay in the private variables.
 struct Sums { nothing: u32 }
 
-// [feature of the turn][row].
+// [feature of the iteration][row].
 var<workgroup> shared_sums: array<f32, 64u * 16u>;
 
 fn store_pair(first: Sum, second: Sum) {
@@ -25,7 +26,7 @@ fn store_pair(first: Sum, second: Sum) {
     coopStore(second, &shared_sums[at + 256u], 16u);
 }
 
-// Puts the features of turn `turn` where `total` finds them.
+// Stores the features of iteration `iteration` where `output_sum` reads them.
 fn store_sums(sums: Sums, iteration: u32, invocation: u32) {
     workgroupBarrier();
     if iteration == 0u {
@@ -40,7 +41,7 @@ fn store_sums(sums: Sums, iteration: u32, invocation: u32) {
     workgroupBarrier();
 }
 
-// Feature `local` of the turn, for row `r` of the tile.
+// Feature `local` of the iteration, for row `r` of the tile.
 fn output_sum(r: u32, local: u32) -> f32 {
     return shared_sums[local * 16u + r];
 }

@@ -1,16 +1,17 @@
-// Products of a prompt in arithmetic of f16, for weights that are stored so: an invocation multiplies and adds two at once where the hardware does. Inputs are rounded
-// to f16, and so are the sums of a block's columns, at most 32, which are then added up in f32.
+// Products of a prompt in f16 arithmetic, for f16 weights: hardware may multiply and add two at
+// once. Inputs are rounded to f16, and so are the sums over a block's columns, at most 32, which
+// are then added in f32.
 
-// Columns of a filling.
+// Columns of a chunk.
 const CHUNK: u32 = CHUNK_BLOCKS * BLOCK_QUADS * 4u;
 
 alias Halves = mat4x4<f16>;
 
 var<workgroup> staged_rows: array<Halves, CHUNK>;
-// Holds sums, by invocation.
+// Sums by invocation.
 var<workgroup> tile: array<Rows, WORKGROUP_SIZE>;
 
-// Four weights, which were f16 before.
+// Four weights, which are stored as f16.
 fn halves(block: Block, j: u32) -> vec4<f16> {
     return vec4<f16>(quad(block, j));
 }

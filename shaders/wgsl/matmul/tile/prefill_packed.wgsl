@@ -1,14 +1,15 @@
-// Products of a prompt with quantised weights, four bytes at a time: inputs are rounded to bytes when workgroup memory is filled with them, a block of a row by each
-// invocation. A block's sums are whole numbers, of eight rows at a time so that they find room in registers beside the others; then both scales come in.
+// Products of a prompt with quantized weights, four bytes at a time. An invocation quantizes a
+// block of a row to bytes as it stages it. The sums of a block are integers, eight rows at a time
+// to save registers; then both scales are applied.
 
 // Words of a block.
 const WORDS: u32 = 8u;
 
 // [block][word][row].
 var<workgroup> words: array<u32, CHUNK_BLOCKS * WORDS * 16u>;
-// [block][row]: what a byte stands for, and the sum of a block in bytes.
+// [block][row]: the value of a byte's unit, and the sum of the block's bytes.
 var<workgroup> input_scales: array<vec2<f32>, CHUNK_BLOCKS * 16u>;
-// Holds sums, by invocation.
+// Sums by invocation.
 var<workgroup> tile: array<Rows, WORKGROUP_SIZE>;
 
 // Four columns of row `r` of the tile.
@@ -21,7 +22,8 @@ fn input_quad(r: u32, first: u32, column: u32) -> vec4<f32> {
     );
 }
 
-// Brings block `block` of row `r`, which is number `place` of the filling. It is read twice, as it would take 32 registers else.
+// Stages block `block` of row `r` at `place` of the chunk. Inputs are read twice: keeping them
+// would take 32 registers.
 fn fill(place: u32, r: u32, first: u32, block: u32) {
     var most = vec4<f32>(0.0);
     for (var word = 0u; word < WORDS; word++) {
@@ -68,7 +70,7 @@ fn scale_quad(at: u32) -> mat4x2<f32> {
     return mat4x2<f32>(input_scales[at], input_scales[at + 1u], input_scales[at + 2u], input_scales[at + 3u]);
 }
 
-// Both scales of a feature's sums.
+// Applies both scales to the sums of a feature.
 fn scaled(sums: IntSums, by: vec2<f32>, low: mat2x4<f32>, high: mat2x4<f32>) -> mat2x4<f32> {
     return mat2x4<f32>(
         low[0] * (by.x * vec4<f32>(sums.low) + by.y * low[1]),
@@ -76,7 +78,7 @@ fn scaled(sums: IntSums, by: vec2<f32>, low: mat2x4<f32>, high: mat2x4<f32>) -> 
     );
 }
 
-// The products of block `place` of the filling, rows `r ..`, with blocks of four features.
+// The products of staged block `place`, rows `r ..`, with blocks of four features.
 fn tile_products(place: u32, r: u32, a: Block, e: Block, c: Block, d: Block) -> HalfSums {
     var of_a = IntSums();
     var of_b = IntSums();

@@ -1,7 +1,8 @@
-// Inputs as signed bytes, four to a word, in blocks of 32 with a unit of their own, as llama.cpp rounds them; for products with weights that are bytes already.
-// `dot4I8Packed` multiplies four of them and adds up, in one instruction where the hardware has it. Sums are whole numbers, and exact.
+// Inputs as signed bytes, four to a word, in blocks of 32 with a scale each, rounded as in
+// llama.cpp; for products with weights that are bytes. `dot4I8Packed` multiplies and adds four of
+// them, in one instruction where the hardware has it. Integer sums are exact.
 
-// What numbers of at most `greatest` are multiplied by to be bytes; nothing is left of a block of zeros, whatever it is.
+// The factor that scales magnitudes up to `greatest` to bytes; zero for a block of zeros.
 fn quantize_factor(greatest: f32) -> f32 {
     return select(0.0, 127.0 / greatest, greatest > 1e-30);
 }

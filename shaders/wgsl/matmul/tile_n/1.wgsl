@@ -1,3 +1,3 @@
-// How much of a matrix a workgroup multiplies: 1 strip of 32 rows. In a file of its own, so that a variant may have another number.
+// A workgroup multiplies 1 strip of 32 rows.
 
 const TILE_N: u32 = 1u;

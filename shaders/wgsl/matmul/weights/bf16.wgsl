@@ -1,4 +1,5 @@
-// Weights in bf16, the upper halves of f32s: an element is four neighbouring columns of a row, two to a word.
+// Weights in bf16, the upper halves of f32s: an element is four neighboring columns of a row, two
+// to a word.
 
 // Four columns of a block.
 fn quad(block: Block, j: u32) -> vec4<f32> {

@@ -1,7 +1,8 @@
-// A matrix that one binding holds.
+// A matrix in one binding.
 //
-// Its rows (output features) stand in panels of eight. A panel holds, for each group of columns, what its rows have there side by side:
-// eight neighbouring invocations read neighbouring elements, and go through their panel from its beginning to its end.
+// Rows (output features) are stored in panels of eight. For each group of columns a panel holds
+// the elements of its rows side by side: eight neighboring invocations read neighboring elements,
+// and go through their panel from beginning to end.
 
 @group(1) @binding(1) var<storage, read> weight_0: array<Element>;
 

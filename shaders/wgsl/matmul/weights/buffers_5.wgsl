@@ -1,7 +1,5 @@
-// A matrix in 5 bindings: it is larger than what every adapter can bind at once.
-//
-// Its rows (output features) stand in panels of eight. A panel holds, for each group of columns, what its rows have there side by side:
-// eight neighbouring invocations read neighbouring elements, and go through their panel from its beginning to its end.
+// A matrix in 5 bindings: it is larger than what every adapter can bind at once. Each part has
+// the layout of `matmul/weights/buffers_1`.
 
 @group(1) @binding(1) var<storage, read> weight_0: array<Element>;
 @group(1) @binding(2) var<storage, read> weight_1: array<Element>;

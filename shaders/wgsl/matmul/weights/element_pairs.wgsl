@@ -1,7 +1,7 @@
 // A matrix is read two words at a time.
 
 alias Element = vec2<u32>;
-// A matrix in a texture, and what is read of it.
+// The type of a matrix in a texture, and of a texel that is read.
 alias Texels = texture_storage_2d<rg32uint, read>;
 alias Texel = vec4<u32>;
 

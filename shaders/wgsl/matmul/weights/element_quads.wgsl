@@ -1,7 +1,7 @@
 // A matrix is read four f32s at a time.
 
 alias Element = vec4<f32>;
-// A matrix in a texture, and what is read of it.
+// The type of a matrix in a texture, and of a texel that is read.
 alias Texels = texture_storage_2d<rgba32float, read>;
 alias Texel = vec4<f32>;
 

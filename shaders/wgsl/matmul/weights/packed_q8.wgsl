@@ -1,4 +1,5 @@
-// Weights in blocks of 32 signed bytes and a scale, as `weight/q8.wgsl` has them, for products of bytes.
+// Weights in blocks of 32 signed bytes and a scale, with the layout of `matmul/weights/q8`, for
+// products of bytes.
 
 struct Block {
     panel: u32,

@@ -1,7 +1,9 @@
-// Weights in blocks of 32 columns: 32 nibbles, a scale and a minimum, w = d q + m (GGUF's Q4_1; Q4_0 is the case m = -8 d).
+// Weights in blocks of 32 columns: 32 nibbles, a scale and a minimum, w = d q + m (GGUF's Q4_1;
+// Q4_0 is the case m = -8 d).
 //
-// A block of a panel is five lines of eight words: four with eight nibbles each, then one with the f16 pairs (d, m). As in GGUF,
-// a low nibble belongs to the block's first half and the high one beside it to the second.
+// A block of a panel is five lines of eight words: four lines of eight nibbles each, then one of
+// f16 pairs (d, m). As in GGUF, low nibbles are the first half of the block and high nibbles the
+// second.
 
 struct Block {
     words: vec4<u32>,

@@ -1,7 +1,8 @@
-// A matrix in a texture, however large: its elements lie in the order of a buffer's, and a row of texels follows another. It is a storage texture, as those are read
-// without a level of detail. Some adapters read textures faster than buffers: lavapipe reads an element of a buffer for one invocation after another, and eight texels at once.
+// A matrix in a storage texture, which is read without a level of detail. Elements are in the order
+// of a buffer, row of texels after row of texels. Some adapters read textures faster than buffers:
+// lavapipe reads buffer elements one invocation after another, but eight texels at once.
 
-// As wide as every adapter's may be.
+// The width that every adapter supports.
 const TEXTURE_WIDTH: u32 = 8192u;
 
 @group(1) @binding(1) var weight_texture: Texels;

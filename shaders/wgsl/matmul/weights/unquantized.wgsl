@@ -1,4 +1,4 @@
-// Weights without scales: a block is so many elements of a row, read without a look at the loop's end.
+// Weights without scales: a block is a fixed number of elements of a row, so that its loop unrolls.
 
 struct Block {
     panel: u32,

@@ -1,4 +1,4 @@
-// The stream goes on past the norm: what comes back along it is added.
+// The residual stream bypasses the norm: its gradient is added to the norm's.
 
 fn dy_residual(at: u32) -> f32 {
     return 0.0;

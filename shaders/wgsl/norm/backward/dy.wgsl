@@ -1,4 +1,4 @@
-// What comes back to a norm.
+// The gradient of the norm's output.
 
 @group(1) @binding(2) var<storage, read> dy: array<f32>;
 

@@ -1,4 +1,4 @@
-// What comes back to a norm from two sides.
+// The gradient of the norm's output, which two steps have read.
 
 @group(1) @binding(2) var<storage, read> dy: array<f32>;
 @group(1) @binding(3) var<storage, read> residual_gradient: array<f32>;

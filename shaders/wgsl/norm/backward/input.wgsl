@@ -1,5 +1,6 @@
-// The gradient of what a norm read. With x' = (x - mean) / deviation and g = gamma dy, a row's mean and deviation depend on all of it: the parts
-// of g along x' and (LayerNorm) along the constant vector are taken out, dx = (g - mean(g) - x' mean(g x')) / deviation.
+// The gradient of a norm's input. With x' = (x - mean) / deviation and g = gamma dy, mean and
+// deviation depend on the whole row: dx = (g - mean(g) - x' mean(g x')) / deviation. RMSNorm has no
+// mean to subtract.
 
 @group(1) @binding(0) var<storage, read> x: array<f32>;
 @group(1) @binding(1) var<storage, read> gamma: array<f32>;
@@ -7,7 +8,7 @@
 @group(1) @binding(3) var<storage, read> stats: array<vec2<f32>>;
 @group(1) @binding(4) var<storage, read_write> out: array<f32>;
 
-// An invocation writes where it alone has read, so `out` may be one of the gradients that come in.
+// An invocation writes only elements that it alone has read, so `out` may be one of the inputs.
 fn work(group: vec3<u32>, invocation: u32) {
     let start = group.y * EMBED_STRIDE;
     let own = stats[group.y];

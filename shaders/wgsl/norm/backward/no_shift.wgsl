@@ -1,3 +1,3 @@
-// The norm does not shift.
+// The norm has no shift.
 
 fn store_shift(column: u32, sum: f32) {}

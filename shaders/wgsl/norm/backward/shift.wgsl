@@ -1,4 +1,4 @@
-// The norm shifts, too.
+// The gradient of the norm's shift.
 
 @group(1) @binding(5) var<storage, read_write> d_beta: array<f32>;
 

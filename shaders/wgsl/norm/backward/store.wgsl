@@ -1,4 +1,4 @@
-// The stream ends here: its gradient begins with what the norm returns.
+// No other step has read the stream: its gradient is that of the norm.
 
 fn dy_residual(at: u32) -> f32 {
     return 0.0;

@@ -1,4 +1,4 @@
-// The stream itself is what the norm shows: what comes back along it goes through the norm as well.
+// The residual stream is read after the norm: its gradient passes through the norm, too.
 
 fn dy_residual(at: u32) -> f32 {
     return out[at];

@@ -1,4 +1,5 @@
-// What a norm scales by: the sum of dy (x - mean) / deviation; what it shifts by: the sum of dy.
+// Gradients of a norm's scale, the sum of dy (x - mean) / deviation, and of its shift, the sum of
+// dy.
 
 @group(1) @binding(0) var<storage, read> x: array<f32>;
 @group(1) @binding(1) var<storage, read> stats: array<vec2<f32>>;

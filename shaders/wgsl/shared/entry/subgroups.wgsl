@@ -1,11 +1,13 @@
-// Where a kernel begins whose invocations know their subgroups. Which invocations a subgroup has is the driver's choice, so all of this is asked for, and an invocation's
-// number in the workgroup is made of it: neighbours in a subgroup are neighbours in the workgroup. (Browsers want the line `enable subgroups;` before everything else; naga 30 takes the functions without it and refuses the line.)
+// The entry point of kernels that use subgroups. The driver assigns invocations to subgroups, so an
+// invocation's index is computed from its subgroup: neighbors in a subgroup are neighbors in the
+// workgroup. (Browsers require `enable subgroups;` at the top; naga 30 rejects the line and accepts
+// the functions without it.)
 
 struct Subgroup {
-    // Which of the workgroup's this is, and how many there are.
+    // The index of the subgroup, and the number of subgroups of the workgroup.
     number: u32,
     count: u32,
-    // Which of its invocations this is, and how many there are.
+    // The index within the subgroup, and its size.
     lane: u32,
     size: u32,
 }

@@ -1,6 +1,6 @@
-// The greatest of all invocations' values, through the workgroup's memory.
+// The maximum over a workgroup, through its memory.
 
-// The greatest of all invocations' values, for all of them.
+// The maximum of all invocations' values, for all of them.
 fn workgroup_max(invocation: u32, own: ScratchValue) -> ScratchValue {
     scratch[WEIGHTS + invocation] = own;
     workgroupBarrier();

@@ -1,7 +1,8 @@
-// The greatest of all invocations' values: each subgroup finds its own without memory, and what the subgroups have goes through memory once. Between two calls the
-// caller has a barrier, so that nobody writes where somebody may still read.
+// The maximum over a workgroup: each subgroup computes its own without memory, and the subgroups
+// exchange theirs through memory once. The caller has a barrier between two calls, so that no value
+// is overwritten before it is read.
 
-// The greatest of all invocations' values, for all of them.
+// The maximum of all invocations' values, for all of them.
 fn workgroup_max(invocation: u32, own: ScratchValue) -> ScratchValue {
     var maximum = subgroupMax(own);
     if subgroup.lane == 0u {

@@ -1,4 +1,5 @@
-// Eight neighbouring elements of workgroup memory, the same for eight neighbouring invocations: each reads them for itself, when it comes to them.
+// Reads eight neighboring elements of workgroup memory, the same for eight neighboring invocations:
+// each invocation reads all of them.
 
 struct SharedRead { first: u32 }
 
@@ -7,6 +8,6 @@ fn shared_read(first: u32) -> SharedRead {
     return SharedRead(first);
 }
 
-fn shared_value(shared_read: SharedRead, j: u32) -> ScratchValue {
-    return scratch[shared_read.first + j];
+fn shared_value(values: SharedRead, j: u32) -> ScratchValue {
+    return scratch[values.first + j];
 }

@@ -1,4 +1,4 @@
-// A sum over all invocations of a workgroup, through its memory.
+// The sum over a workgroup, through its memory.
 
 var<workgroup> partial_sums: array<f32, 16>;
 

@@ -1,5 +1,6 @@
-// A sum over all invocations of a workgroup: each subgroup adds up its own without memory, and what the subgroups have goes through memory once. One barrier,
-// not two: sums take turns with two places, so that nobody writes where somebody may still read the one before.
+// The sum over a workgroup: each subgroup sums its own values without memory, and the subgroups
+// exchange theirs through memory once. Two slots alternate, so one barrier is enough: no value is
+// overwritten before it is read.
 
 // A subgroup has at least eight invocations.
 const MOST_SUBGROUPS: u32 = WORKGROUP_SIZE / 8u;

@@ -1,3 +1,3 @@
-// Invocations of a workgroup: 256. In a file of its own, so that a variant may have others.
+// A workgroup has 256 invocations.
 
 const WORKGROUP_SIZE: u32 = 256u;

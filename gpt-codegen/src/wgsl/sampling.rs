@@ -1,20 +1,22 @@
-//! The choice of the next token: how the vocabulary is shared out, and how finely tokens are sorted by their distance below the greatest logit.
+//! Sampling of the next token: how the vocabulary is divided among workgroups, and how finely tokens
+//! are sorted by their distance below the greatest logit.
 
 use gpt_plan::{ChoiceOp, Kernel, Spec};
 use gpt_shaders::files;
 
 use super::header::Header;
 
-/// Invocations of a workgroup; `sample/threshold.wgsl` has a digit for each.
-const LANES: u32 = 256;
+/// Invocations of a workgroup; `sampling/threshold` has a digit for each.
+const WORKGROUP: u32 = 256;
 
-/// Tokens that a workgroup looks at: enough for its invocations to have reads under way, few enough for GPT-2's vocabulary to keep 25 workgroups busy.
+/// Tokens of a workgroup: enough for its invocations to have reads in flight, few enough for GPT-2's
+/// vocabulary to keep 25 workgroups busy.
 const TILE: u32 = 2048;
 
-/// Distances that are told apart before single tokens are: 16 to each power of two, from 2^-16 to 2^16.
+/// Bins of distances: 16 for each power of two from 2^-16 to 2^16.
 const BINS: u32 = 512;
 
-/// What buffers need to know of it.
+/// The sizes that buffers depend on.
 pub struct ChoiceSizes {
     /// Workgroups that share the vocabulary.
     pub tiles: u32,
@@ -30,27 +32,27 @@ impl ChoiceSizes {
     }
 }
 
-/// The kernel of a step.
+/// The kernel of a sampling step.
 pub fn kernel(model: &str, spec: &Spec, op: ChoiceOp) -> Kernel {
     let sizes = ChoiceSizes::new(spec);
     let mut header = Header::new(&format!(
-        "{model}: {}, for the choice among {} tokens.",
+        "{model}: {}, sampling from {} tokens.",
         op.name(),
         spec.vocab
     ));
     header.size("VOCAB", spec.vocab, "tokens");
-    header.size("WORKGROUP_SIZE", LANES, "invocations of a workgroup");
-    header.size("TILE", TILE, "tokens that a workgroup looks at");
-    header.size("TILES", sizes.tiles, "such workgroups");
-    header.size("BINS", sizes.bins, "distances that are told apart");
-    header.size("BIN_BITS", 19, "bits of a distance that are not");
-    header.size("FIRST_BIN", (127 - 16) << 4, "the bits above, of 2^-16");
-    // The weights of all tokens have to add up to less than 2^32.
+    header.size("WORKGROUP_SIZE", WORKGROUP, "invocations of a workgroup");
+    header.size("TILE", TILE, "tokens of a workgroup");
+    header.size("TILES", sizes.tiles, "workgroups");
+    header.size("BINS", sizes.bins, "bins of distances");
+    header.size("BIN_BITS", 19, "bits of a distance within a bin");
+    header.size("FIRST_BIN", (127 - 16) << 4, "the leading bits of 2^-16");
+    // The weights of all tokens add up to less than 2^32.
     let bits = (u32::MAX / spec.vocab).ilog2().min(20);
     header.number(
         "UNIT",
         f64::from(1u32 << bits),
-        "a bin's greatest weight, in which the others are counted",
+        "units of the weight at the beginning of a bin",
     );
     let mut parts = vec![
         files::SAMPLING_OPTIONS,
@@ -94,7 +96,7 @@ pub fn kernel(model: &str, spec: &Spec, op: ChoiceOp) -> Kernel {
         name: op.name().into(),
         header: header.finish().into(),
         parts: parts.into(),
-        workgroup: LANES,
+        workgroup: WORKGROUP,
         tile_rows: 1,
         strips: 0,
         groups: match op {
