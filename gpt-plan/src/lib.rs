@@ -25,7 +25,6 @@ mod section;
 mod spec;
 mod tensor;
 mod training;
-mod variant;
 mod work;
 
 pub use activation::{Activation, Formula, Node};
@@ -48,7 +47,6 @@ pub use tensor::{
     vector_block, vector_offset,
 };
 pub use training::{ADAMW, GRADIENT_NORM, TRAIN_COLUMNS, TRAIN_ROWS, Training};
-pub use variant::{VARIANTS, Variant};
 pub use work::Work;
 
 /// Text that is a literal in a static plan and owned in one made at run time.

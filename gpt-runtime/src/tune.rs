@@ -220,7 +220,7 @@ fn candidates(gpu: &GpuDevice, kernels: &[Kernel]) -> Vec<Features> {
 
 /// What `kernel` is called with a set of features.
 fn name(kernel: &Kernel, features: Features) -> gpt_plan::Str {
-    let variant = kernel.variant(features);
+    let variant = gpt_shaders::variant(kernel, features);
     variant.map_or(kernel.name.clone(), |variant| variant.name)
 }
 

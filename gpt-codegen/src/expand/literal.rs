@@ -184,8 +184,8 @@ impl<'a> ser::Serializer for &'a mut Literal {
         variant: &'static str,
     ) -> Result<(), Unsupported> {
         match name {
-            // A file of `shaders`, by its constant.
-            "Source" => self.write(format_args!("&::gpt_runtime::shaders::{variant}")),
+            // The name of a file of `shaders`.
+            "File" => self.write(format_args!("{variant:?}")),
             _ => self.write(format_args!("{PLAN}::{name}::{variant}")),
         }
     }
