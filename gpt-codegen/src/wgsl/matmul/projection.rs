@@ -170,12 +170,7 @@ impl Tile {
     }
 }
 
-fn epilogue(
-    context: &Context<'_>,
-    epilogue: &Epilogue,
-    header: &mut Header,
-    parts: &mut Parts,
-) {
+fn epilogue(context: &Context<'_>, epilogue: &Epilogue, header: &mut Header, parts: &mut Parts) {
     let spec = context.spec;
     let file = match *epilogue {
         Epilogue::Heads { rotary, .. } => {
