@@ -1,11 +1,13 @@
 //! The choice of the next token.
 //!
-//! From logits `[vocab]`, in this order: repetition penalty (Keskar et al. 2019), temperature, then the cuts top-k, top-p (Holtzman et
-//! al. 2020) and min-p (Nguyen et al. 2024), each on what the one before left, then a draw. Everything is a function of the logits, the
-//! history, the seed and the number of the draw.
+//! From logits `[vocab]`, in this order: repetition penalty (Keskar et al. 2019), temperature, then
+//! the cuts top-k, top-p (Holtzman et al. 2020) and min-p (Nguyen et al. 2024), each on what the
+//! one before left, then a draw. Everything is a function of the logits, the history, the seed and
+//! the number of the draw.
 //!
-//! A token is drawn as the one with the greatest sum of logit and noise, which takes no order and no running sum: an engine can do it in parallel
-//! (`shaders/wgsl/sample`) and draws the same token from the same logits, up to the rounding of a logarithm. `random` has the noise.
+//! A token is drawn as the one with the greatest sum of logit and noise, which takes no order and
+//! no running sum: an engine can do it in parallel (`shaders/wgsl/sample`) and draws the same token
+//! from the same logits, up to the rounding of a logarithm. `random` has the noise.
 
 mod random;
 
@@ -53,7 +55,8 @@ impl Sampling {
         }
     }
 
-    /// By what logits are multiplied. Below a millionth a temperature tells no more logits apart than f32 does.
+    /// By what logits are multiplied. Below a millionth a temperature tells no more logits apart
+    /// than f32 does.
     pub(crate) fn inverse_temperature(&self) -> f32 {
         self.temperature.recip().min(1e6)
     }
@@ -201,7 +204,8 @@ impl Sampler {
         }
     }
 
-    /// One of the candidates, each as likely as its weight says: the greatest logarithm of a weight plus Gumbel noise.
+    /// One of the candidates, each as likely as its weight says: the greatest logarithm of a weight
+    /// plus Gumbel noise.
     fn draw(&self, key: u32) -> u32 {
         let inverse = self.sampling.inverse_temperature();
         let mut best = (f32::NEG_INFINITY, 0);

@@ -91,7 +91,8 @@ fn a_seed_fixes_the_draws() {
     assert_ne!(draw(3), draw(4));
 }
 
-/// The number of a draw is all that a sampler keeps between tokens: who passes over some draws has the rest.
+/// The number of a draw is all that a sampler keeps between tokens: who passes over some draws has
+/// the rest.
 #[test]
 fn draws_are_counted() {
     let logits = [0.0; 4];

@@ -1,4 +1,5 @@
-//! Tokenizers learned from a text: its characters, or byte pairs (Sennrich et al. 2016) merged where they are frequent.
+//! Tokenizers learned from a text: its characters, or byte pairs (Sennrich et al. 2016) merged
+//! where they are frequent.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -39,8 +40,9 @@ impl Tokenizer {
         }))
     }
 
-    /// A byte-level byte pair encoding of at most `size` tokens, as GPT-2 has one: it starts from the 256 bytes, and merges the pair that
-    /// is most frequent in `text` until there are enough tokens or nothing occurs twice. It can encode every text.
+    /// A byte-level byte pair encoding of at most `size` tokens, as GPT-2 has one: it starts from
+    /// the 256 bytes, and merges the pair that is most frequent in `text` until there are enough
+    /// tokens or nothing occurs twice. It can encode every text.
     ///
     /// # Errors
     /// A size that the bytes alone exceed.
@@ -87,7 +89,8 @@ impl Tokenizer {
             .map_err(|error| Error::Tokenizer(format!("the tokenizer cannot be written: {error}")))
     }
 
-    /// A character of `text` that no token stands for, where tokens are characters: such an encoding would silently leave it out.
+    /// A character of `text` that no token stands for, where tokens are characters: such an
+    /// encoding would silently leave it out.
     pub(super) fn unknown_character(&self, text: &str) -> Option<char> {
         let covers_bytes =
             self.inner.get_pre_tokenizer().is_some() || self.inner.get_normalizer().is_some();

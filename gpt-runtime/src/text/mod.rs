@@ -1,7 +1,8 @@
 //! Text to tokens and back.
 //!
-//! The work is that of the `tokenizers` crate; here its input is put together from whatever a model came with (`source`), its output
-//! is streamed (`stream`), and conversations become prompts (`chat`). A tokenizer can be learned from a text, too (`learn`).
+//! The work is that of the `tokenizers` crate; here its input is put together from whatever a model
+//! came with (`source`), its output is streamed (`stream`), and conversations become prompts
+//! (`chat`). A tokenizer can be learned from a text, too (`learn`).
 
 mod chat;
 mod learn;
@@ -40,13 +41,14 @@ const ENDS: [&str; 6] = [
 ];
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json`, one file of a `vocab.bpe` + `encoder.json` (or `merges.txt` + `vocab.json`) pair, the vocabulary of a
-    /// GGUF, or the first of these in a folder.
+    /// Reads a `tokenizer.json`, one file of a `vocab.bpe` + `encoder.json` (or `merges.txt` +
+    /// `vocab.json`) pair, the vocabulary of a GGUF, or the first of these in a folder.
     pub fn from_path(path: &Path) -> Result<Tokenizer, Error> {
         source::from_path(path)
     }
 
-    /// The tokenizer that came with the weights at `path`: in the GGUF, or beside them; none if there is none.
+    /// The tokenizer that came with the weights at `path`: in the GGUF, or beside them; none if
+    /// there is none.
     pub fn beside(path: &Path, gguf: Option<&Gguf>) -> Result<Option<Tokenizer>, Error> {
         match gguf {
             Some(gguf) => Tokenizer::within(gguf),

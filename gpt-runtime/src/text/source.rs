@@ -1,5 +1,5 @@
-//! Where tokenizers come from. Whatever the source, it is brought into the form of a `tokenizer.json`, so that one reader, that of
-//! the `tokenizers` crate, understands them all.
+//! Where tokenizers come from. Whatever the source, it is brought into the form of a
+//! `tokenizer.json`, so that one reader, that of the `tokenizers` crate, understands them all.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -139,7 +139,8 @@ fn from_pair(merges: &Path, vocab: &Path) -> Result<Tokenizer, Error> {
     from_json(&json)
 }
 
-/// The byte-level encoding of GPT-2: text is split by `split`, bytes are shown as printable characters, pairs are merged.
+/// The byte-level encoding of GPT-2: text is split by `split`, bytes are shown as printable
+/// characters, pairs are merged.
 fn byte_level(vocab: Json, merges: &[&str], split: Json, special: &[(u64, &str, bool)]) -> Json {
     json!({
         "version": "1.0",
@@ -166,7 +167,8 @@ fn gpt2_split() -> Json {
 /// The split that goes by the name `pre` in GGUF files (llama.cpp's `tokenizer.ggml.pre`).
 fn split(pre: &str) -> Option<Json> {
     let sequence = |first: Json, regex: bool| json!({ "type": "Sequence", "pretokenizers": [first, bytes(regex)] });
-    // Words with a leading character that is no letter, numbers of limited length, runs of other characters, line breaks, blanks.
+    // Words with a leading character that is no letter, numbers of limited length, runs of other
+    // characters, line breaks, blanks.
     let words = |digits: &str| {
         let regex = format!(
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -205,7 +207,8 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Tokenizer, Error> {
         .texts(&key("tokens"))
         .ok_or_else(|| bad("it has no list of tokens"))?;
     let kinds = gguf.list(&key("token_type")).unwrap_or_default();
-    // 3 is a control token, 4 one that a user added; both are found in text before anything is split.
+    // 3 is a control token, 4 one that a user added; both are found in text before anything is
+    // split.
     let special: Vec<(u64, &str, bool)> = (0u64..)
         .zip(tokens.iter().zip(kinds))
         .filter_map(|(id, (token, kind))| match kind {
@@ -274,8 +277,8 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Tokenizer, Error> {
     ))
 }
 
-/// SentencePiece's byte pair encoding, which keeps scores instead of merges: any two tokens that form a third may be merged, that with
-/// the highest score first.
+/// SentencePiece's byte pair encoding, which keeps scores instead of merges: any two tokens that
+/// form a third may be merged, that with the highest score first.
 fn sentence_pieces(
     tokens: &[&str],
     scores: &[Value],

@@ -1,12 +1,12 @@
 //! Text as it comes into being.
 //!
-//! A token may be part of a character, and a piece of text part of a stop string. Both are held back until it is clear what
-//! they are: what is streamed is always whole, and never taken back.
+//! A token may be part of a character, and a piece of text part of a stop string. Both are held
+//! back until it is clear what they are: what is streamed is always whole, and never taken back.
 
 use super::Tokenizer;
 
-/// Tokens of context that decoding gets, so that a tokenizer that treats the beginning of a text specially does not take every
-/// token for one.
+/// Tokens of context that decoding gets, so that a tokenizer that treats the beginning of a text
+/// specially does not take every token for one.
 const CONTEXT: usize = 6;
 
 /// Tokens after which an unfinished character is taken for damage: UTF-8 has four bytes at most.
@@ -30,7 +30,8 @@ impl TextStream {
         }
     }
 
-    /// The text that became certain with `id`; often all of its own, sometimes none, sometimes more.
+    /// The text that became certain with `id`; often all of its own, sometimes none, sometimes
+    /// more.
     pub fn push(&mut self, id: u32) -> String {
         self.ids.push(id);
         let text = self.pending();

@@ -95,7 +95,8 @@ fn characters_that_span_tokens_are_streamed_whole() {
     let mut stream = tokenizer.stream(&prompt);
     let pieces: Vec<String> = ids.iter().map(|&id| stream.push(id)).collect();
     assert_eq!(pieces, ["", "é", "", "", "", "🦀", " ", "hell"]);
-    // A byte that no other completes comes out as damage in the end, and damage in the middle does not hold up the rest.
+    // A byte that no other completes comes out as damage in the end, and damage in the middle does
+    // not hold up the rest.
     assert_eq!(stream.push(0xF0), "");
     assert_eq!(stream.flush(), "\u{FFFD}");
     let mut stream = tokenizer.stream(&[]);
