@@ -1,4 +1,5 @@
-//! What the macro makes of two dozen specs: the plan of the library, and a typed face that computes what the walker does.
+//! Two dozen specs compiled by the macro: the plans equal the library's, and the generated code
+//! computes the same as the interpreter.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ fn spec_of(name: &str) -> Spec {
 }
 
 #[test]
-fn a_compiled_plan_is_the_plan_made_at_run_time() {
+fn a_compiled_plan_equals_the_runtime_plan() {
     fn check<M: Gpt>(name: &str) {
         let plan = M::plan();
         let expected = gpt_codegen::plan::plan(&plan.name, &spec_of(name));
@@ -29,7 +30,7 @@ fn a_compiled_plan_is_the_plan_made_at_run_time() {
 }
 
 #[test]
-fn the_typed_face_computes_what_the_walker_computes() {
+fn generated_code_matches_the_interpreter() {
     fn check<M: Gpt>(name: &str) {
         let plan = M::plan();
         let device = Arc::new(CpuDevice::new(Some(2)).unwrap());
@@ -68,7 +69,7 @@ fn the_typed_face_computes_what_the_walker_computes() {
 }
 
 #[test]
-fn constants_say_what_papers_say() {
+fn constants_match_the_papers() {
     use gpt_runtime::gpt_model;
     gpt_model! {
         pub struct Gpt2 { ..GPT2_SMALL }
@@ -94,9 +95,10 @@ fn constants_say_what_papers_say() {
     assert_eq!(Gpt2::PLAN.kernels, Gpt2::KERNELS);
 }
 
-/// What the macro writes of an activation and its slope is what the plan says: closures and built-ins, through a model and back.
+/// The generated code of an activation and its slope matches the plan's formula, for closures and
+/// built-ins, forward and backward.
 #[test]
-fn a_compiled_activation_learns_as_the_plan_says() {
+fn a_compiled_activation_matches_the_plan() {
     use gpt_plan::Recompute;
     use gpt_runtime::cpu::CpuTrainer;
     use gpt_runtime::engine::{EngineTrainer, State};
@@ -126,7 +128,7 @@ fn a_compiled_activation_learns_as_the_plan_says() {
     for_each_model!(check);
 }
 
-/// What training takes is a constant of the model, and the plan's own sum.
+/// The memory of training is a constant of the model and equals the plan's sum.
 #[test]
 fn bytes_of_training_are_constants() {
     use gpt_plan::{Recompute, TrainBytes, TrainShape};

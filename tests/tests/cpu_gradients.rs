@@ -1,4 +1,4 @@
-//! The CPU engine's training against the oracle.
+//! Compares the CPU engine's training with the oracle.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use gpt_runtime::engine::{EngineTrainer, TrainerOptions};
 use gpt_runtime::weights::Weights;
 use gpt_tests::{learning, specs};
 
-/// Relative error of a gradient.
+/// The bound of a gradient's relative error.
 const BOUND: f64 = 1e-5;
 
-/// Trainers whose buffers hold NaN.
+/// Trainers with buffers full of NaN.
 fn engine(
     isa: Isa,
     threads: usize,
@@ -53,7 +53,7 @@ fn every_instruction_set() {
     }
 }
 
-/// Rounded operands move gradients by about their rounding, 2^-9, and no further; the same batch gives the same bits.
+/// Operands rounded to bf16 change gradients by about 2^-9, and the same batch gives the same bits.
 #[test]
 fn products_in_bf16() {
     use gpt_plan::{Format, Recompute};

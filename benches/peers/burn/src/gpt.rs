@@ -1,8 +1,10 @@
 //! GPT-2 in burn's layers.
 //!
-//! Where burn offers several ways, this takes the one that was fastest on lavapipe (burn 0.22.1, GPT-2's shape, one token at a time): weights that lie column by
-//! column, for products of one row (3.5 tokens/s instead of 2.5); a cache that is concatenated, which is one copy, and not written in place, which is a kernel each
-//! for the row and for the view of it (4.4 instead of 3.6); attention as two products and a softmax, whose parts burn fuses, and not its flash kernel, which
+//! Where burn offers several ways, this takes the one that was fastest on lavapipe (burn 0.22.1,
+//! GPT-2's shape, one token at a time): weights that lie column by column, for products of one row
+//! (3.5 tokens/s instead of 2.5); a cache that is concatenated, which is one copy, and not written
+//! in place, which is a kernel each for the row and for the view of it (4.4 instead of 3.6);
+//! attention as two products and a softmax, whose parts burn fuses, and not its flash kernel, which
 //! without tensor cores is no faster for a prompt and slower for a token (3.6, 2.6).
 
 use burn::module::Module;
@@ -27,7 +29,8 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The vocabulary is cut: burn binds a tensor as one buffer, and 32768 rows are the 128 MiB that lavapipe lets it bind.
+    /// The vocabulary is cut: burn binds a tensor as one buffer, and 32768 rows are the 128 MiB
+    /// that lavapipe lets it bind.
     pub const GPT2: Shape = Shape {
         vocab: 32_768,
         context: 1024,
@@ -73,7 +76,8 @@ pub struct Gpt {
     norm: LayerNorm,
 }
 
-/// Keys and values of the tokens so far, `[1, heads, tokens, width of a head]` each. It is no part of the model: burn's modules are not changed by a pass.
+/// Keys and values of the tokens so far, `[1, heads, tokens, width of a head]` each. It is no part
+/// of the model: burn's modules are not changed by a pass.
 #[derive(Default)]
 pub struct Cache {
     layers: Vec<[Tensor<4>; 2]>,
@@ -130,7 +134,8 @@ impl Block {
     fn heads(&self, x: Tensor<3>) -> [Tensor<4>; 3] {
         let [batch, tokens, width] = x.dims();
         let heads = self.heads;
-        // As if there were three times as many heads: so the three are parts of one tensor, and taking them copies nothing.
+        // As if there were three times as many heads: so the three are parts of one tensor, and
+        // taking them copies nothing.
         let qkv = self.qkv.forward(x);
         let qkv = qkv.reshape([batch, tokens, 3 * heads, width / heads]);
         let qkv = qkv.swap_dims(1, 2);

@@ -1,7 +1,9 @@
-//! Burn's part of `compare.py`: what our benchmark does, as a user of burn would do it on its wgpu backend. Prints one JSON object, tokens a second.
+//! Burn's part of `compare.py`: what our benchmark does, as a user of burn would do it on its wgpu
+//! backend. Prints one JSON object, tokens a second.
 //!
-//! Burn writes, fuses and tunes its kernels while it runs, so nothing counts before it has been done with the same shapes. A prompt takes two passes of that: the
-//! first one tunes, and only a sequence of operations that comes back is replayed as it was fused.
+//! Burn writes, fuses and tunes its kernels while it runs, so nothing counts before it has been
+//! done with the same shapes. A prompt takes two passes of that: the first one tunes, and only a
+//! sequence of operations that comes back is replayed as it was fused.
 
 mod gpt;
 
@@ -32,7 +34,8 @@ fn main() -> Result<()> {
 
 /// The adapter that burn takes, or the one that `CUBECL_WGPU_DEFAULT_DEVICE` asks it for.
 ///
-/// It submits after 32 kernels unless told otherwise, and a token of GPT-2 is 258 of them: with all in one submission it decodes a quarter faster on lavapipe.
+/// It submits after 32 kernels unless told otherwise, and a token of GPT-2 is 258 of them: with all
+/// in one submission it decodes a quarter faster on lavapipe.
 fn device() -> Result<Device> {
     let options = Device::wgpu_options().graphics_api(WgpuBackend::Vulkan);
     let device = options.tasks_max(512).init()?;
@@ -58,7 +61,8 @@ fn infer(prefill: usize, decode: usize) -> Result<()> {
     let prompt = TensorData::new(tokens(prefill, shape.vocab), [1, prefill]);
     let prompt = Tensor::<2, Int>::from_data(prompt, &device);
     let (mut prefilled, mut decoded) = (0.0, 0.0);
-    // All lengths of the cache once, as each may be tuned; then the prompt's second pass, with a token or two behind it; then what counts.
+    // All lengths of the cache once, as each may be tuned; then the prompt's second pass, with a
+    // token or two behind it; then what counts.
     for n in [decode, decode.min(2), decode] {
         let mut cache = Cache::default();
         let start = Instant::now();
@@ -67,7 +71,8 @@ fn infer(prefill: usize, decode: usize) -> Result<()> {
         prefilled = prefill as f64 / start.elapsed().as_secs_f64();
         let start = Instant::now();
         for _ in 0..n {
-            // The token goes on without the host, which reads it all the same: somebody is waiting for it.
+            // The token goes on without the host, which reads it all the same: somebody is waiting
+            // for it.
             next = model.next(next, &mut cache).argmax(1);
             next.clone().into_scalar::<i32>();
         }

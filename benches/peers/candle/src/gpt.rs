@@ -1,7 +1,7 @@
 //! GPT-2 in candle's layers.
 //!
-//! Inference takes the fused norm and softmax. Training cannot: they have no gradient, and what lies before them would not learn; so there they are put together from
-//! operations that have one.
+//! Inference takes the fused norm and softmax. Training cannot: they have no gradient, and what
+//! lies before them would not learn; so there they are put together from operations that have one.
 
 use candle_core::{D, DType, IndexOp, Module, Result, Tensor};
 use candle_nn::kv_cache::KvCache;

@@ -1,4 +1,5 @@
-//! Candle's part of `compare.py`: what our benchmark does, as candle's own examples would do it. Prints one JSON object, tokens a second.
+//! Candle's part of `compare.py`: what our benchmark does, as candle's own examples would do it.
+//! Prints one JSON object, tokens a second.
 //!
 //! GPT-2 is written out in `gpt`, as candle brings none; the Llama of SmolLM2 is candle's.
 
@@ -87,7 +88,8 @@ fn infer(
     Ok(())
 }
 
-/// Steps of AdamW on one batch, for a second; three before that do not count. Gradients are not clipped: candle has nothing for it.
+/// Steps of AdamW on one batch, for a second; three before that do not count. Gradients are not
+/// clipped: candle has nothing for it.
 fn train(model: &str, shape: &str) -> Result<()> {
     let of = match model {
         "gpt2" => Shape::GPT2,

@@ -1,9 +1,12 @@
-//! Meganeura's part of `../compare.py`: its own graphs of SmolLM2-135M in f32, on whatever Vulkan adapter it picks. Prints one JSON object, tokens a second.
+//! Meganeura's part of `../compare.py`: its own graphs of SmolLM2-135M in f32, on whatever Vulkan
+//! adapter it picks. Prints one JSON object, tokens a second.
 //!
-//! A graph there has a fixed length, so there are two: one takes a whole prompt and leaves keys and values as outputs, the other takes a token and keeps a cache
-//! of its own. They are two sessions, and the prompt's rows go from one to the other through the host; that is not timed.
+//! A graph there has a fixed length, so there are two: one takes a whole prompt and leaves keys and
+//! values as outputs, the other takes a token and keeps a cache of its own. They are two sessions,
+//! and the prompt's rows go from one to the other through the host; that is not timed.
 //!
-//! Weights are random, as no kernel's time depends on them, and small enough that nothing overflows on its way through thirty layers.
+//! Weights are random, as no kernel's time depends on them, and small enough that nothing overflows
+//! on its way through thirty layers.
 
 use std::time::Instant;
 
@@ -38,7 +41,8 @@ fn session(graph: &Graph, config: &SmolLM2Config) -> Result<Session> {
     let settings = SessionConfig {
         mode: Mode::Inference,
         runtime: SessionOptions {
-            // Left to itself it rounds a prompt's operands to f16 where the adapter has tiles of nothing else.
+            // Left to itself it rounds a prompt's operands to f16 where the adapter has tiles of
+            // nothing else.
             coop: CoopPolicy::Disabled,
             ..SessionOptions::default()
         },
@@ -83,8 +87,9 @@ struct Prompt {
 fn prompt(config: &SmolLM2Config, n: usize) -> Result<Prompt> {
     let mut graph = Graph::new();
     let (all, keys, values) = build_prefill_graph(&mut graph, config, n);
-    // That model ends in logits of every token. Only the last ones are wanted, so a head of our own stands on the last row, which is looked up as an embedding would
-    // be, and the rewrites drop theirs.
+    // That model ends in logits of every token. Only the last ones are wanted, so a head of our own
+    // stands on the last row, which is looked up as an embedding would be, and the rewrites drop
+    // theirs.
     let [rows, embedding] = graph.node(all).inputs[..] else {
         bail!("the head is no product of two");
     };
@@ -148,7 +153,8 @@ fn infer(prefill: usize, decode: usize) -> Result<()> {
         session.read_output_by_index(0, &mut logits);
         greatest(&logits)
     };
-    // The one that does not count repeats the prompt's last token, and shows that both sessions hold the same model.
+    // The one that does not count repeats the prompt's last token, and shows that both sessions
+    // hold the same model.
     let last = tokens(prefill, config.vocab_size)[prefill - 1];
     let again = step(last, prefill - 1);
     ensure!(
