@@ -329,7 +329,10 @@ fn failures_are_one_sentence() {
     ] {
         assert!(message.contains(part), "{part} is not in: {message}");
     }
-    assert!(!desk.path("new").exists(), "a failed run leaves a folder behind");
+    assert!(
+        !desk.path("new").exists(),
+        "a failed run leaves a folder behind"
+    );
     succeeds(&mut desk.train("run", "--steps 2"));
     for (message, part) in [
         (
