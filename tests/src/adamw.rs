@@ -3,7 +3,7 @@
 use gpt_plan::{Plan, TensorKind};
 use gpt_runtime::engine::{EngineTrainer, State, Update};
 
-use crate::learning::{Batch, check_same, check_tensors, first, learn, read, update};
+use crate::training::{Batch, check_same, check_tensors, first, learn, read, update};
 
 /// A tensor's values and moments.
 #[derive(Clone, Debug)]

@@ -1,17 +1,17 @@
 //! The oracle, and every test that needs more than one crate. `oracle` is the reference
 //! implementation of a GPT. Engines are compared with it on `specs` (compiled in `models`, random
 //! in `random`) with `lively` weights. `compare` measures errors, `parity` compares inference,
-//! `learning` and `adamw` training. The tests are in `tests/`, beside this folder.
+//! `training` and `adamw` training. The tests are in `tests/`, beside this folder.
 
 pub mod adamw;
 pub mod compare;
 pub mod gpu;
-pub mod learning;
 pub mod models;
 pub mod oracle;
 pub mod parity;
 pub mod random;
 pub mod specs;
+pub mod training;
 
 pub use gpt_runtime::weights::lively;
 

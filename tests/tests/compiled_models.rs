@@ -102,7 +102,7 @@ fn a_compiled_activation_matches_the_plan() {
     use gpt_plan::Recompute;
     use gpt_runtime::cpu::CpuTrainer;
     use gpt_runtime::engine::{EngineTrainer, State};
-    use gpt_tests::learning::{Batch, learn, options, read};
+    use gpt_tests::training::{Batch, learn, options, read};
 
     fn check<M: Gpt>(name: &str) {
         let plan = M::plan();

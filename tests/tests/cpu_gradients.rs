@@ -8,7 +8,7 @@ use gpt_runtime::cpu::simd::Isa;
 use gpt_runtime::cpu::{CpuDevice, CpuTrainer};
 use gpt_runtime::engine::{EngineTrainer, TrainerOptions};
 use gpt_runtime::weights::Weights;
-use gpt_tests::{learning, specs};
+use gpt_tests::{specs, training};
 
 /// The bound of a gradient's relative error.
 const BOUND: f64 = 1e-5;
@@ -27,13 +27,13 @@ fn engine(
 }
 
 fn check(name: &str, spec: &Spec, isa: Isa, threads: usize) {
-    learning::check(name, spec, &engine(isa, threads), BOUND);
+    training::check(name, spec, &engine(isa, threads), BOUND);
 }
 
 #[test]
 fn shapes_beyond_one_block() {
     for isa in Isa::available() {
-        learning::check_large(&engine(isa, 2), BOUND);
+        training::check_large(&engine(isa, 2), BOUND);
     }
 }
 
@@ -58,9 +58,9 @@ fn every_instruction_set() {
 fn products_in_bf16() {
     use gpt_plan::{Format, Recompute};
     use gpt_runtime::engine::{Precision, State};
-    use gpt_tests::learning::{Batch, check_same, expected, learn, options, read};
     use gpt_tests::lively::Lively;
     use gpt_tests::oracle::Gpt;
+    use gpt_tests::training::{Batch, check_same, expected, learn, options, read};
 
     let device = Arc::new(CpuDevice::new(Some(2)).unwrap());
     for (name, spec) in [

@@ -8,10 +8,10 @@ use gpt_runtime::cpu::{CpuDevice, CpuTrainer};
 use gpt_runtime::engine::{Learn, State};
 use gpt_runtime::gpu::GpuTrainer;
 use gpt_tests::gpu;
-use gpt_tests::learning::{Batch, Engine, check_tensors, options, read};
 use gpt_tests::lively::Lively;
 use gpt_tests::oracle::Gpt;
 use gpt_tests::specs;
+use gpt_tests::training::{Batch, Engine, check_tensors, options, read};
 
 fn check(engine: Engine<'_>, bound: f64) {
     for (name, spec) in specs::odd() {

@@ -9,9 +9,9 @@ use gpt_runtime::gpu::{GpuDevice, GpuTrainer};
 use gpt_runtime::train::{Batch as Sequences, RandomWindows, Saved, Tokens};
 use gpt_runtime::weights::{RandomWeights, Weights};
 use gpt_runtime::{AdamW, Device, Trainer, TrainerSettings};
-use gpt_tests::learning::{self, Batch, check_same, check_tensors, expected, learn, read};
 use gpt_tests::lively::Lively;
 use gpt_tests::oracle::Gpt;
+use gpt_tests::training::{self, Batch, check_same, check_tensors, expected, learn, read};
 use gpt_tests::{gpu, specs};
 use serde_json::Value;
 
@@ -29,7 +29,7 @@ fn trainer(device: &Arc<GpuDevice>, plan: &'static Plan, recompute: Recompute) -
     let weights = Lively::new(plan, 5, Format::F32);
     let options = TrainerOptions {
         precision: Precision::F16,
-        ..learning::options(3, plan.spec.context.min(33), recompute)
+        ..training::options(3, plan.spec.context.min(33), recompute)
     };
     let trainer = GpuTrainer::new(device.clone(), plan, &weights, options).unwrap();
     assert_eq!(trainer.allocated(), plan.train_bytes(&options.shape));
@@ -132,7 +132,7 @@ fn small_gradients_survive_and_large_ones_change_nothing() {
     let update = Update {
         clip: Some((norm / 3.0) as f32),
         scale: SCALE,
-        ..learning::update(1)
+        ..training::update(1)
     };
     let said = trainer.update(&update).unwrap();
     assert!((said / norm - 1.0).abs() < 1e-5, "{said} is not {norm}");
@@ -145,7 +145,7 @@ fn small_gradients_survive_and_large_ones_change_nothing() {
     let states = [State::Parameter, State::FirstMoment, State::SecondMoment];
     let before = states.map(|state| read(plan, &mut trainer, state));
     gradients(plan, &mut trainer, &batch, 1.0, 2f32.powi(30));
-    let norm = trainer.update(&learning::update(2)).unwrap();
+    let norm = trainer.update(&training::update(2)).unwrap();
     assert!(!norm.is_finite(), "a norm of {norm}");
     for (state, before) in states.into_iter().zip(&before) {
         let what = format!("{state:?} after a gradient that overflowed");

@@ -8,9 +8,9 @@ use gpt_runtime::Error;
 use gpt_runtime::engine::{EngineTrainer, Learn, Precision, State, TrainerOptions};
 use gpt_runtime::gpu::{GpuDevice, GpuTrainer};
 use gpt_runtime::weights::Weights;
-use gpt_tests::learning::{self, Batch, check_same, check_tensors, learn, options, read};
 use gpt_tests::lively::Lively;
 use gpt_tests::oracle::Gpt;
+use gpt_tests::training::{self, Batch, check_same, check_tensors, learn, options, read};
 use gpt_tests::{gpu, specs};
 
 /// The bound of a gradient's relative error.
@@ -29,14 +29,14 @@ fn engine(
 fn every_odd_spec() {
     let Some(device) = gpu::device() else { return };
     for (name, spec) in specs::odd() {
-        learning::check(name, &spec, &engine(device.clone()), BOUND);
+        training::check(name, &spec, &engine(device.clone()), BOUND);
     }
 }
 
 #[test]
 fn shapes_beyond_one_block() {
     let Some(device) = gpu::device() else { return };
-    learning::check_large(&engine(device), BOUND);
+    training::check_large(&engine(device), BOUND);
 }
 
 /// Plain kernels, the kernels of a hardware adapter, and both places of input rows, each with every
@@ -55,10 +55,10 @@ fn other_variants() {
         };
         for (i, (name, spec)) in specs::odd().into_iter().enumerate() {
             if i % sets.len() == number {
-                learning::check(name, &spec, &engine(device.clone()), BOUND);
+                training::check(name, &spec, &engine(device.clone()), BOUND);
             }
         }
-        learning::check_large(&engine(device), BOUND);
+        training::check_large(&engine(device), BOUND);
     }
 }
 
@@ -97,7 +97,7 @@ fn split_matrices_and_reused_buffers() {
             let how = learn(true, batch.rows());
             trainer.learn(&batch.sequences(), &how).unwrap();
             let found = read(plan, &mut trainer, State::Gradient);
-            let (gradients, _) = learning::expected(plan, &gpt, &[&batch]);
+            let (gradients, _) = training::expected(plan, &gpt, &[&batch]);
             check_tensors(&what, plan, &found, &gradients, BOUND);
             let spilled = trainer.spilled().unwrap();
             assert_eq!(spilled, None::<BufferName>, "{what}: padding is not zero");
@@ -142,7 +142,7 @@ fn a_head_in_chunks() {
     let weights = Lively::new(plan, 5, Format::F32);
     let gpt = Gpt::new(plan, &weights).unwrap();
     let batch = Batch::new(&spec, 3, 9, 0);
-    let (gradients, losses) = learning::expected(plan, &gpt, &[&batch]);
+    let (gradients, losses) = training::expected(plan, &gpt, &[&batch]);
     let mut trainer = trainer(&device, plan, Recompute::Nothing, gpt_plan::MAX_BINDING);
     let how = learn(true, batch.rows());
     let loss = trainer.learn(&batch.sequences(), &how).unwrap();
@@ -202,7 +202,7 @@ fn a_step_creates_nothing() {
     for step in 1..3 {
         let how = learn(true, batch.rows());
         trainer.learn(&batch.sequences(), &how).unwrap();
-        trainer.update(&learning::update(step)).unwrap();
+        trainer.update(&training::update(step)).unwrap();
         trainer.evaluate(&batch.sequences()).unwrap();
     }
     assert_eq!(device.created(), before);

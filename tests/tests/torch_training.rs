@@ -15,8 +15,8 @@ use gpt_runtime::weights::{self, Checkpoint, Weights};
 use gpt_runtime::{Gpt, gpt_model};
 use gpt_tests::adamw::Moments;
 use gpt_tests::gpu;
-use gpt_tests::learning::{Batch, learn, options, read};
 use gpt_tests::oracle::{self, Parameters, dequantise};
+use gpt_tests::training::{Batch, learn, options, read};
 
 gpt_model! {
     pub struct Gpt2 { vocab: 61, context: 32, layers: 2, heads: 3, embed: 24, ..GPT2_SMALL }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use gpt_plan::{Format, TensorId};
+use gpt_plan::{Format, TensorId, TensorKind};
 
 use crate::Error;
 
@@ -30,4 +30,12 @@ pub trait Weights: Sync {
 
     /// The format of [`tensor`](Self::tensor)'s result; layers may differ.
     fn format(&self, id: TensorId, layer: u32) -> Format;
+}
+
+/// The format of a tensor if matrices are stored as `matrices`: vectors and tables are always f32.
+pub(super) fn stored_format(kind: TensorKind, matrices: Format) -> Format {
+    match kind {
+        TensorKind::Matrix => matrices,
+        TensorKind::Table | TensorKind::Vector => Format::F32,
+    }
 }

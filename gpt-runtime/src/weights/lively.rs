@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use gpt_plan::{Format, Init, Plan, TensorId, TensorKind};
 
+use super::host::stored_format;
 use super::{HostTensor, RandomWeights, Weights, format};
 use crate::Error;
 
@@ -66,9 +67,6 @@ impl Weights for Lively {
     }
 
     fn format(&self, id: TensorId, _layer: u32) -> Format {
-        match self.plan.tensor(id).kind {
-            TensorKind::Matrix => self.format,
-            TensorKind::Table | TensorKind::Vector => Format::F32,
-        }
+        stored_format(self.plan.tensor(id).kind, self.format)
     }
 }

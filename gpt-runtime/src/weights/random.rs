@@ -8,9 +8,10 @@
 use std::borrow::Cow;
 use std::f64::consts::TAU;
 
-use gpt_plan::{Format, Init, Plan, Tensor, TensorId, TensorKind};
+use gpt_plan::{Format, Init, Plan, Tensor, TensorId};
 
 use super::format::encode;
+use super::host::stored_format;
 use super::tables::sinusoidal;
 use super::{HostTensor, Weights};
 use crate::Error;
@@ -51,10 +52,7 @@ impl Weights for RandomWeights {
     }
 
     fn format(&self, id: TensorId, _layer: u32) -> Format {
-        match self.plan.tensor(id).kind {
-            TensorKind::Matrix => self.format,
-            TensorKind::Table | TensorKind::Vector => Format::F32,
-        }
+        stored_format(self.plan.tensor(id).kind, self.format)
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use gpt_plan::{Format, Layout, Norm, Plan, Positions, Spec, Tensor, TensorKind};
 
 use super::format::{decode, encode};
+use super::host::stored_format;
 use super::slice::{TensorSlice, file_shape, slices};
 use super::{Weights, describe};
 use crate::text::Tokenizer;
@@ -42,7 +43,7 @@ pub fn save_gguf(
     check_blocks(plan, format)?;
     let tensors: Vec<FileTensor> = slices(plan)
         .map(|slice| FileTensor {
-            format: stored_format(slice.tensor, format),
+            format: stored_format(slice.tensor.kind, format),
             slice,
         })
         .collect();
@@ -81,18 +82,10 @@ struct FileTensor<'a> {
     format: Format,
 }
 
-/// Only matrices are converted to the requested format.
-fn stored_format(tensor: &Tensor, format: Format) -> Format {
-    match tensor.kind {
-        TensorKind::Matrix => format,
-        TensorKind::Table | TensorKind::Vector => Format::F32,
-    }
-}
-
 /// Rejects rows that are not whole blocks, which GGUF does not pad.
 fn check_blocks(plan: &Plan, format: Format) -> Result<(), Error> {
     for tensor in plan.tensors.iter() {
-        let format = stored_format(tensor, format);
+        let format = stored_format(tensor.kind, format);
         let blocks = matches!(format, Format::Q8 | Format::Q4);
         if blocks && !tensor.columns.is_multiple_of(32) {
             return Err(Error::Input(format!(

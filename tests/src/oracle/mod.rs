@@ -13,23 +13,23 @@
 mod activation;
 mod attention;
 mod backward;
-mod choice;
 mod dequantise;
 mod dropout;
 mod matrix;
 mod norm;
 mod parameters;
+mod sampling;
 
 use gpt_plan::{Block, Positions, Site, Spec};
 
 pub use activation::{activate, erf};
 pub use attention::{Qkv, attention, attention_weights, softmax};
-pub use choice::Choice;
 pub use dequantise::dequantise;
 pub use dropout::Masks;
 pub use matrix::{Matrix, dot, linear};
 pub use norm::{NormParameters, norm};
 pub use parameters::{BlockParameters, Linear, Parameters};
+pub use sampling::Choice;
 
 /// A GPT: spec and parameters.
 #[derive(Clone, Debug)]

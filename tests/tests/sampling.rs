@@ -75,6 +75,19 @@ fn plan(vocab: usize) -> &'static Plan {
     specs::plan("Fixed", &spec)
 }
 
+/// A session of a model whose logits are always `logits`.
+fn session(device: &Arc<GpuDevice>, logits: &[f32]) -> Box<dyn EngineSession> {
+    let plan = plan(logits.len());
+    let model = GpuModel::new(device.clone(), plan, &Fixed { plan, logits }).unwrap();
+    let options = SessionOptions {
+        capacity: DRAWS,
+        chunk: 1,
+        all_logits: false,
+        cache: CacheFormat::F32,
+    };
+    model.session(options).unwrap()
+}
+
 /// A text of `most` tokens after token 0.
 fn generate(
     session: &mut dyn EngineSession,
@@ -86,7 +99,7 @@ fn generate(
     let mut some = VecDeque::new();
     while (chosen.len() as u32) < most && !chosen.last().is_some_and(|id| stops.contains(id)) {
         let done = chosen.len() as u32;
-        let ask = Continue {
+        let request = Continue {
             token: *chosen.last().unwrap_or(&0),
             position: done,
             most: most - done,
@@ -94,7 +107,7 @@ fn generate(
             draw: done,
             stops,
         };
-        assert!(session.generate(&ask, &mut some).unwrap());
+        assert!(session.generate(&request, &mut some).unwrap());
         assert!(!some.is_empty(), "at least one token");
         chosen.extend(some.drain(..));
     }
@@ -175,15 +188,7 @@ fn samplings(vocab: usize) -> Vec<Sampling> {
 
 /// Both samplers on these logits.
 fn check(what: &str, device: &Arc<GpuDevice>, logits: &[f32], samplings: &[Sampling]) {
-    let plan = plan(logits.len());
-    let model = GpuModel::new(device.clone(), plan, &Fixed { plan, logits }).unwrap();
-    let options = SessionOptions {
-        capacity: DRAWS,
-        chunk: 1,
-        all_logits: false,
-        cache: CacheFormat::F32,
-    };
-    let mut session = model.session(options).unwrap();
+    let mut session = session(device, logits);
     let mut found = vec![0.0; logits.len()];
     session
         .forward(&[0], 0, LogitsRequest::Last, &mut found)
@@ -277,19 +282,7 @@ fn vocabularies_of_all_sizes() {
 fn all_logits_are_nan() {
     let Some(device) = gpu::device() else { return };
     let logits = [f32::NAN; 70];
-    let plan = plan(logits.len());
-    let weights = Fixed {
-        plan,
-        logits: &logits,
-    };
-    let model = GpuModel::new(device, plan, &weights).unwrap();
-    let options = SessionOptions {
-        capacity: DRAWS,
-        chunk: 1,
-        all_logits: false,
-        cache: CacheFormat::F32,
-    };
-    let mut session = model.session(options).unwrap();
+    let mut session = session(&device, &logits);
     for sampling in samplings(logits.len()) {
         let chosen = generate(&mut *session, &sampling, &[], DRAWS);
         assert!(chosen.iter().all(|id| *id < 70), "{sampling:?}: {chosen:?}");
@@ -302,19 +295,7 @@ fn all_logits_are_nan() {
 fn seeds_and_stops() {
     let Some(device) = gpu::device() else { return };
     let logits: Vec<f32> = (0..300).map(normal).collect();
-    let plan = plan(logits.len());
-    let weights = Fixed {
-        plan,
-        logits: &logits,
-    };
-    let model = GpuModel::new(device, plan, &weights).unwrap();
-    let options = SessionOptions {
-        capacity: DRAWS,
-        chunk: 1,
-        all_logits: false,
-        cache: CacheFormat::F32,
-    };
-    let mut session = model.session(options).unwrap();
+    let mut session = session(&device, &logits);
     let sampling = Sampling {
         seed: 5,
         top_p: 0.9,
