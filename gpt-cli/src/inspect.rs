@@ -1,4 +1,4 @@
-//! `gpt inspect`: everything that is known about a model before it runs.
+//! `gpt inspect`: prints a model's spec, tensors, memory and dispatches, without running it.
 
 use clap::Args;
 use gpt_runtime::plan::{
@@ -14,10 +14,10 @@ use crate::output::{self, Failure, bytes, count, train_parts};
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
-    /// Sequences that are trained at once, for the memory that it takes
+    /// Sequences of a training batch, for its memory
     #[arg(long, value_name = "B", default_value_t = 12)]
     batch: u32,
-    /// Tokens of each of them [default: the model's context, at most 1024]
+    /// Tokens of a sequence [default: the model's context, at most 1024]
     #[arg(long, value_name = "T")]
     context: Option<u32>,
     /// Prints one JSON object
@@ -25,7 +25,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Rows for which chunk-sized buffers are shown: what a session takes by default.
+/// The default chunk of a session, for which activation buffers are listed.
 const CHUNK: u64 = 256;
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -289,7 +289,7 @@ fn steps_json(dispatches: &[Dispatch]) -> Vec<Value> {
     dispatches.iter().map(step).collect()
 }
 
-/// The steps of a phase, with their kernels for weights in f32 (or the first format that has one).
+/// The steps of a phase, with their kernels for f32 weights (or the first format with a kernel).
 fn dispatches(plan: &'static Plan, phase: Phase) -> Vec<Dispatch> {
     let mut dispatches = Vec::new();
     for section in plan.sections.iter() {
@@ -306,7 +306,7 @@ fn dispatches(plan: &'static Plan, phase: Phase) -> Vec<Dispatch> {
     dispatches
 }
 
-/// What a GPU dispatches besides, when it chooses tokens itself and when a token sees many keys.
+/// The dispatches of sampling on a GPU, and of attention over many keys.
 fn beside(plan: &Plan) -> Vec<(String, Vec<Dispatch>)> {
     let mut beside = vec![
         (

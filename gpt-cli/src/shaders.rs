@@ -1,4 +1,4 @@
-//! `gpt shaders`: a model's WGSL, to read.
+//! `gpt shaders`: writes a model's WGSL to files.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::output::{self, Failure};
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
-    /// The folder to write to; it is made if there is none
+    /// The folder to write to, created if necessary
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Prints one JSON object
@@ -32,7 +32,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             source,
         }
     };
-    std::fs::create_dir_all(&arguments.out).map_err(io("make the folder", &arguments.out))?;
+    std::fs::create_dir_all(&arguments.out).map_err(io("create the folder", &arguments.out))?;
     let mut files = Vec::new();
     let variants = plan.kernels.iter();
     let variants: Vec<_> = variants

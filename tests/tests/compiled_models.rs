@@ -18,7 +18,7 @@ fn spec_of(name: &str) -> Spec {
 }
 
 #[test]
-fn a_compiled_plan_is_the_plan_made_at_run_time() {
+fn a_compiled_plan_equals_the_runtime_plan() {
     fn check<M: Gpt>(name: &str) {
         let plan = M::plan();
         let expected = gpt_codegen::plan::plan(&plan.name, &spec_of(name));
@@ -70,7 +70,7 @@ fn a_compiled_activation_computes_what_its_formula_does() {
 }
 
 #[test]
-fn constants_say_what_papers_say() {
+fn constants_match_the_papers() {
     use gpt_runtime::gpt_model;
     gpt_model! {
         pub struct Gpt2 { ..GPT2_SMALL }
@@ -96,13 +96,14 @@ fn constants_say_what_papers_say() {
     assert_eq!(Gpt2::PLAN.kernels, Gpt2::KERNELS);
 }
 
-/// What the macro writes of an activation and its slope is what the plan says: closures and built-ins, through a model and back.
+/// The generated code of an activation and its slope matches the plan's formula, for closures and
+/// built-ins, forward and backward.
 #[test]
-fn a_compiled_activation_learns_as_the_plan_says() {
+fn a_compiled_activation_matches_the_plan() {
     use gpt_plan::Recompute;
     use gpt_runtime::cpu::CpuTrainer;
     use gpt_runtime::engine::{EngineTrainer, State};
-    use gpt_tests::learning::{Batch, learn, options, read};
+    use gpt_tests::training::{Batch, learn, options, read};
 
     fn check<M: Gpt>(name: &str) {
         let plan = M::plan();
@@ -128,7 +129,7 @@ fn a_compiled_activation_learns_as_the_plan_says() {
     for_each_model!(check);
 }
 
-/// What training takes is a constant of the model, and the plan's own sum.
+/// The memory of training is a constant of the model and equals the plan's sum.
 #[test]
 fn bytes_of_training_are_constants() {
     use gpt_plan::{Recompute, TrainBytes, TrainShape};

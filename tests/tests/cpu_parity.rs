@@ -1,4 +1,4 @@
-//! The CPU engine against the oracle.
+//! Compares the CPU engine with the oracle.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! A run on disk, so that it goes on where it was, bit for bit, whatever happened to it.
 //!
-//! A checkpoint is a folder, `checkpoint-500` for one of step 500: the parameters under the names of Hugging ModelVtable (`model.safetensors`, which loads like any
+//! A checkpoint is a folder, `checkpoint-500` for one of step 500: the parameters under the names of Hugging Face (`model.safetensors`, which loads like any
 //! model), AdamW's two moments (`moments.safetensors`), and `state.json` with the step, the settings, in f16 the loss scale, and what the caller adds. The folder is
 //! written under another name, synced, and renamed, so that it is there as a whole or not at all; only then are older ones removed. There is
 //! nothing else to a run: masks and data are functions of seeds and the step.

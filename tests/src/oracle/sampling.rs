@@ -1,20 +1,21 @@
-//! Which tokens may be chosen: temperature, top-k, top-p, min-p and a draw, in f64.
+//! Sampling in f64: temperature, top-k, top-p, min-p and a draw.
 //!
-//! A cut may fall on either side of a token by rounding, and so may the greatest of two sums of logit and noise. So this says of a token how much
-//! better another would have been: 0 or next to nothing for the right one.
+//! Rounding may move a filter past a token, and decide between two sums of logit and noise. So this
+//! module measures how much better another token would have been: about 0 for a correct one.
 
 use gpt_plan::hash;
 use gpt_runtime::Sampling;
 
-/// The share of a top-p cut, and the part of a min-p cut, by which rounding may move it.
+/// Relative tolerance of the top-p and min-p filters.
 const SLACK: f64 = 1e-4;
 
-/// What may be chosen from some logits.
+/// The tokens that may be sampled from some logits.
 pub struct Choice<'a> {
     sampling: &'a Sampling,
-    /// How far each logit is below the greatest. A difference of f32 is what orders tokens: those that are as far below are as likely.
+    /// The difference of the greatest logit and each one, in f32: tokens with equal differences are
+    /// equally likely.
     below: Vec<f32>,
-    /// Tokens that are left for certain, and that may be.
+    /// Tokens that pass the filters for certain, and those that may pass.
     certain: Vec<bool>,
     possible: Vec<bool>,
 }
@@ -45,8 +46,9 @@ impl<'a> Choice<'a> {
         }
     }
 
-    /// By how much the score of the best token, of those that are left for certain, exceeds that of `token` in draw `draw`; infinite if that cannot be
-    /// left. Scores are logits over temperature plus noise.
+    /// The difference of the best score among the certain tokens and the score of `token` in draw
+    /// `draw`; infinite if a filter removes `token`. A score is the logit over temperature plus
+    /// noise.
     pub fn error(&self, draw: u32, token: u32) -> f64 {
         let token = token as usize;
         if token >= self.below.len() || !self.possible[token] {
@@ -64,7 +66,7 @@ impl<'a> Choice<'a> {
     }
 }
 
-/// Which tokens the cuts leave, where they are made larger by `slack`.
+/// The tokens that pass the filters, widened by `slack`.
 fn left(below: &[f32], sampling: &Sampling, slack: f64) -> Vec<bool> {
     let mut order: Vec<usize> = (0..below.len()).collect();
     order.sort_by(|&a, &b| below[a].total_cmp(&below[b]).then(a.cmp(&b)));

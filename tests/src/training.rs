@@ -1,7 +1,7 @@
-//! One engine's training against the oracle, on a plan made at run time.
+//! Compares an engine's training with the oracle, on a plan made at run time.
 //!
-//! Gradients are compared tensor by tensor: the distance of what was found from what was expected, relative to the size of the latter. Whatever
-//! must not change a gradient (memory that was used before, activations that are made again) has to leave it the same to the bit.
+//! Gradients are compared tensor by tensor, by the norm of the difference relative to the norm of
+//! the expected gradient. Reused memory and recomputed activations must not change a bit.
 
 use gpt_plan::{Format, Mlp, Plan, Recompute, Spec, TensorId, TrainShape};
 use gpt_runtime::Error;
@@ -14,14 +14,14 @@ use crate::lively::Lively;
 use crate::oracle::Gpt;
 use crate::{adamw, specs, tokens};
 
-/// An engine: makes a trainer that starts from `weights`.
+/// An engine, by its function that creates a trainer from `weights`.
 pub type Engine<'a> = &'a dyn Fn(
     &'static Plan,
     &dyn Weights,
     TrainerOptions,
 ) -> Result<Box<dyn EngineTrainer>, Error>;
 
-/// Sequences and what should follow.
+/// Sequences and their targets.
 pub struct Batch {
     pub inputs: Vec<u32>,
     pub targets: Vec<u32>,
@@ -29,7 +29,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// `sequences` of `tokens` each, which look random; `seed` tells batches apart.
+    /// `sequences` of `tokens` pseudo-random tokens each, distinct by `seed`.
     pub fn new(spec: &Spec, sequences: u32, length: u32, seed: u32) -> Batch {
         let rows = (sequences * length) as usize;
         let inputs = tokens(spec.vocab, rows + seed as usize).split_off(seed as usize);
@@ -49,7 +49,7 @@ impl Batch {
         }
     }
 
-    /// Tokens of all sequences.
+    /// The number of tokens in all sequences.
     pub fn rows(&self) -> u32 {
         self.inputs.len() as u32
     }
@@ -72,7 +72,7 @@ pub fn options(batch: u32, tokens: u32, recompute: Recompute) -> TrainerOptions 
     }
 }
 
-/// How a batch counts in a step of `rows` rows.
+/// The share of a batch in a step of `rows` rows.
 pub fn learn(first: bool, rows: u32) -> Learn {
     Learn {
         first,
@@ -81,7 +81,7 @@ pub fn learn(first: bool, rows: u32) -> Learn {
     }
 }
 
-/// Everything that a trainer holds of one kind, tensor by tensor as [`Plan::trained`] has them.
+/// A trainer's values of one kind, in the order of [`Plan::trained`].
 pub fn read(plan: &Plan, trainer: &mut dyn EngineTrainer, state: State) -> Vec<Vec<f32>> {
     let read = plan.trained().map(|(id, layer)| {
         let mut values = vec![f32::NAN; plan.tensor(id).len() as usize];
@@ -91,7 +91,8 @@ pub fn read(plan: &Plan, trainer: &mut dyn EngineTrainer, state: State) -> Vec<V
     read.collect()
 }
 
-/// What the gradients of `batches` in one step should be, and their losses: the sum over each batch's rows.
+/// The expected gradients of `batches` in one step, and their losses summed over the rows of each
+/// batch.
 pub fn expected(plan: &Plan, gpt: &Gpt, batches: &[&Batch]) -> (Vec<Vec<f64>>, Vec<f64>) {
     let rows: u32 = batches.iter().map(|batch| batch.rows()).sum();
     let mut sums: Vec<Vec<f64>> = plan
@@ -117,8 +118,9 @@ pub fn expected(plan: &Plan, gpt: &Gpt, batches: &[&Batch]) -> (Vec<Vec<f64>>, V
     (sums, losses)
 }
 
-/// Every tensor within `bound` of what is expected of it. One whose elements cancel is measured against a thousandth of all gradients
-/// together, as its rounding errors are those of what cancelled.
+/// Asserts that the error of each tensor is at most `bound`. If a tensor's elements cancel, its
+/// rounding errors are those of the summands, so the norm is at least a thousandth of that of all
+/// gradients.
 #[track_caller]
 pub fn check_tensors(
     what: &str,
@@ -134,7 +136,7 @@ pub fn check_tensors(
         let difference = found.iter().zip(expected).map(|(f, e)| f64::from(*f) - e);
         let error = size(&difference.collect::<Vec<_>>());
         let size = size(expected).max(1e-3 * whole);
-        // Whatever is not a number is far away, too.
+        // The negated comparison also rejects NaN.
         if error.is_nan() || error > bound * size {
             let name = &plan.tensor(id).name;
             far.push(format!("{name} of layer {layer} by {:.1e}", error / size));
@@ -143,7 +145,7 @@ pub fn check_tensors(
     assert!(far.is_empty(), "{what}: too far away: {}", far.join(", "));
 }
 
-/// Two trainers' values, equal to the bit.
+/// Asserts that the values of two trainers are equal to the bit.
 #[track_caller]
 pub fn check_same(what: &str, plan: &Plan, a: &[Vec<f32>], b: &[Vec<f32>]) {
     let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
@@ -156,8 +158,9 @@ pub fn check_same(what: &str, plan: &Plan, a: &[Vec<f32>], b: &[Vec<f32>]) {
     }
 }
 
-/// Losses and the gradients of every tensor against the oracle: a whole batch, twice the same, two batches of different shapes in one step, one
-/// token of one sequence; with activations kept and made again. Then some steps of AdamW.
+/// Compares losses and gradients with the oracle: a whole batch, the same batch twice, two batches
+/// of different shapes in one step, and a single token, with activations kept and recomputed. Then
+/// some steps of AdamW.
 #[track_caller]
 pub fn check(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
     let plan = specs::plan(name, spec);
@@ -191,7 +194,7 @@ pub fn check(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
         &read(plan, &mut *trainer, State::Gradient),
     );
 
-    // A smaller batch first, so that what it leaves in the buffers is older than what comes.
+    // A smaller batch first, which leaves stale values in the buffers.
     let small = Batch::new(spec, 2, most / 2 + 1, 11);
     let (gradients, losses) = expected(plan, &gpt, &[&small, &whole]);
     let rows = small.rows() + whole.rows();
@@ -232,8 +235,8 @@ pub fn check(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
     adamw::check(name, plan, &mut *thrifty, &whole);
 }
 
-/// Shapes that reach beyond one block of anything: sequences of several blocks of keys, depths of several parts, more rows than a tile, logits in
-/// chunks. Losses and gradients against the oracle.
+/// Compares losses and gradients with the oracle on shapes larger than one block: sequences of
+/// several key blocks, depths of several parts, more rows than a tile, logits in chunks.
 #[track_caller]
 pub fn check_large(engine: Engine<'_>, bound: f64) {
     let mlp = |hidden| Mlp {
@@ -298,7 +301,7 @@ fn check_loss(name: &str, found: f64, expected: f64) {
     );
 }
 
-/// What tests change before a step.
+/// Changes the trainer before a step.
 pub fn update(step: u64) -> Update {
     Update {
         step,
@@ -312,7 +315,7 @@ pub fn update(step: u64) -> Update {
     }
 }
 
-/// The first tensor that is learned.
+/// The first trained tensor.
 pub fn first(plan: &Plan) -> (TensorId, u32) {
     plan.trained().next().expect("every model learns something")
 }

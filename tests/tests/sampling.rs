@@ -1,4 +1,5 @@
-//! The choice of the next token, on the GPU and by the sampler on the CPU, against f64: logits of all kinds, every cut, several to a submit.
+//! Compares sampling on the GPU and on the CPU with f64: all kinds of logits, all filters, several
+//! tokens a submission.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -14,13 +15,14 @@ use gpt_runtime::{Error, Sampler, Sampling};
 use gpt_tests::oracle::Choice;
 use gpt_tests::{gpu, specs};
 
-/// Tokens that are drawn from each.
+/// Draws from each set of logits.
 const DRAWS: u32 = 24;
 
-/// Logarithms of GPUs are off by 2^-21 and a bit, and a logit over a temperature by a part in 2^24.
+/// The error of a GPU's logarithm is about 2^-21, that of a logit over a temperature 2^-24 of it.
 const BOUND: f64 = 1e-4;
 
-/// A model whose logits are always the same: its stream is 1 everywhere, as no block adds to it, and the head looks at its first column.
+/// A model with constant logits: blocks add nothing to its stream of ones, and the head reads the
+/// first column.
 struct Fixed<'a> {
     plan: &'static Plan,
     logits: &'a [f32],
@@ -73,6 +75,19 @@ fn plan(vocab: usize) -> &'static Plan {
     specs::plan("Fixed", &spec)
 }
 
+/// A session of a model whose logits are always `logits`.
+fn session(device: &Arc<GpuDevice>, logits: &[f32]) -> Box<dyn EngineSession> {
+    let plan = plan(logits.len());
+    let model = GpuModel::new(device.clone(), plan, &Fixed { plan, logits }).unwrap();
+    let options = SessionOptions {
+        capacity: DRAWS,
+        chunk: 1,
+        all_logits: false,
+        cache: CacheFormat::F32,
+    };
+    model.session(options).unwrap()
+}
+
 /// A text of `most` tokens after token 0.
 fn generate(
     session: &mut dyn EngineSession,
@@ -84,7 +99,7 @@ fn generate(
     let mut some = VecDeque::new();
     while (chosen.len() as u32) < most && !chosen.last().is_some_and(|id| stops.contains(id)) {
         let done = chosen.len() as u32;
-        let ask = Continue {
+        let request = Continue {
             token: *chosen.last().unwrap_or(&0),
             position: done,
             most: most - done,
@@ -92,7 +107,7 @@ fn generate(
             draw: done,
             stops,
         };
-        assert!(session.generate(&ask, &mut some).unwrap());
+        assert!(session.generate(&request, &mut some).unwrap());
         assert!(!some.is_empty(), "at least one token");
         chosen.extend(some.drain(..));
     }
@@ -109,7 +124,7 @@ const ALL: Sampling = Sampling {
     seed: 0x0123_4567_89AB_CDEF,
 };
 
-/// Every cut alone and together, at several temperatures.
+/// Each filter alone and all together, at several temperatures.
 fn samplings(vocab: usize) -> Vec<Sampling> {
     let mut samplings = vec![
         Sampling::greedy(),
@@ -173,15 +188,7 @@ fn samplings(vocab: usize) -> Vec<Sampling> {
 
 /// Both samplers on these logits.
 fn check(what: &str, device: &Arc<GpuDevice>, logits: &[f32], samplings: &[Sampling]) {
-    let plan = plan(logits.len());
-    let model = GpuModel::new(device.clone(), plan, &Fixed { plan, logits }).unwrap();
-    let options = SessionOptions {
-        capacity: DRAWS,
-        chunk: 1,
-        all_logits: false,
-        cache: CacheFormat::F32,
-    };
-    let mut session = model.session(options).unwrap();
+    let mut session = session(device, logits);
     let mut found = vec![0.0; logits.len()];
     session
         .forward(&[0], 0, LogitsRequest::Last, &mut found)
@@ -204,12 +211,12 @@ fn check(what: &str, device: &Arc<GpuDevice>, logits: &[f32], samplings: &[Sampl
     }
 }
 
-/// Numbers that look random, in [0, 1).
+/// Pseudo-random numbers in [0, 1).
 fn uniform(i: usize) -> f32 {
     (gpt_plan::hash(i as u32 ^ 0x5EED) >> 8) as f32 / 16_777_216.0
 }
 
-/// About normal, of deviation 1.
+/// Approximately normal with standard deviation 1.
 fn normal(i: usize) -> f32 {
     let sum: f32 = (0..12).map(|j| uniform(12 * i + j)).sum();
     sum - 6.0
@@ -254,7 +261,7 @@ fn vocabularies_of_all_sizes() {
             &samplings(vocab),
         );
     }
-    // That of GPT-2, where a list has thousands of tokens.
+    // GPT-2's vocabulary, for which candidate lists have thousands of tokens.
     let vocab = 50_257;
     let logits: Vec<f32> = (0..vocab).map(normal).collect();
     let some = [
@@ -270,48 +277,25 @@ fn vocabularies_of_all_sizes() {
     check("as many tokens as GPT-2 has", &device, &logits, &some);
 }
 
-/// Logits that are no numbers leave nothing to choose by, but what is chosen is a token.
+/// NaN logits still yield a valid token.
 #[test]
-fn no_logit_is_a_number() {
+fn all_logits_are_nan() {
     let Some(device) = gpu::device() else { return };
     let logits = [f32::NAN; 70];
-    let plan = plan(logits.len());
-    let weights = Fixed {
-        plan,
-        logits: &logits,
-    };
-    let model = GpuModel::new(device, plan, &weights).unwrap();
-    let options = SessionOptions {
-        capacity: DRAWS,
-        chunk: 1,
-        all_logits: false,
-        cache: CacheFormat::F32,
-    };
-    let mut session = model.session(options).unwrap();
+    let mut session = session(&device, &logits);
     for sampling in samplings(logits.len()) {
         let chosen = generate(&mut *session, &sampling, &[], DRAWS);
         assert!(chosen.iter().all(|id| *id < 70), "{sampling:?}: {chosen:?}");
     }
 }
 
-/// A seed fixes a text, whatever came before and however many tokens go together; a token that ends it is its last.
+/// A seed determines a text, independently of earlier texts and of the tokens a submission. A stop
+/// token ends it.
 #[test]
 fn seeds_and_stops() {
     let Some(device) = gpu::device() else { return };
     let logits: Vec<f32> = (0..300).map(normal).collect();
-    let plan = plan(logits.len());
-    let weights = Fixed {
-        plan,
-        logits: &logits,
-    };
-    let model = GpuModel::new(device, plan, &weights).unwrap();
-    let options = SessionOptions {
-        capacity: DRAWS,
-        chunk: 1,
-        all_logits: false,
-        cache: CacheFormat::F32,
-    };
-    let mut session = model.session(options).unwrap();
+    let mut session = session(&device, &logits);
     let sampling = Sampling {
         seed: 5,
         top_p: 0.9,
@@ -333,12 +317,12 @@ fn seeds_and_stops() {
         let stops = [299, text[at]];
         let end = text.iter().position(|id| stops.contains(id)).unwrap();
         assert!(end <= first);
-        // One that the device knows of, and one too many for it.
+        // As many stop tokens as the device takes, and one more.
         let many: Vec<u32> = (0..20).map(|i| 10_000 + i).chain(stops).collect();
         for stops in [&stops[..], &many] {
             let stopped = generate(&mut *session, &sampling, stops, DRAWS);
             assert_eq!(stopped, text[..=end]);
-            // Nothing of what was submitted beyond the end is seen by the next text.
+            // Tokens submitted beyond the end do not affect the next text.
             assert_eq!(generate(&mut *session, &sampling, &[], DRAWS), text);
         }
     }
