@@ -152,7 +152,7 @@ impl Loop {
         let (step, scale) = (self.trainer.steps() + 1, self.trainer.loss_scale());
         let scale = scale.unwrap_or(1.0);
         self.progress.say(&format!(
-            "step {step}: the gradient overflows f16; skipped, and once more with a loss scale of {scale}"
+            "step {step}: the gradient overflows f16; skipped, and repeated with a loss scale of {scale}"
         ));
     }
 

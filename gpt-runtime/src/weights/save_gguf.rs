@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use gpt_plan::{Format, Layout, Norm, Plan, Positions, Spec, Tensor, TensorKind};
+use gpt_plan::{Format, Layout, Norm, Plan, Positions, Spec};
 
 use super::format::{decode, encode};
 use super::host::stored_format;
