@@ -56,7 +56,8 @@ impl Dropout {
     }
 }
 
-/// Mixes all bits; a bijection.
+/// Mixes all bits; a bijection. Inlined, because engines call it in their inner loops.
+#[inline]
 pub const fn hash(x: u32) -> u32 {
     let x = (x ^ (x >> 16)).wrapping_mul(0x7FEB_352D);
     let x = (x ^ (x >> 15)).wrapping_mul(0x846C_A68B);
