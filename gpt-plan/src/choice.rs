@@ -1,23 +1,25 @@
-//! How a GPU chooses the next token: steps after the head, one dispatch each.
+//! Sampling of the next token on a GPU: steps after the head, one dispatch each.
 //!
-//! They read the logits of one row and leave a token where the next pass finds it, so that many tokens can be submitted at once. What temperature, top-k,
-//! top-p and min-p are is told at run time; the kernels, like the model's, have its sizes as literals.
+//! They read the logits of one row and write the token as input of the next pass, so that many tokens
+//! can be submitted at once. Temperature, top-k, top-p and min-p are set at run time; the sizes of the
+//! model are literals in the kernels.
 
-/// Tokens that end a text on the GPU at once. Whoever asks for more gets them, but passes go on until the host has seen the token.
+/// Most tokens that end a text on the GPU. With more of them, passes continue until the host has
+/// read the token.
 pub const MAX_STOPS: usize = 16;
 
-/// A step of the choice.
+/// A sampling step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChoiceOp {
-    /// Of each tile of the vocabulary the greatest logit, with noise if nothing is to be cut.
+    /// Finds the greatest logit of each tile of the vocabulary, with noise if no cut applies.
     Greatest,
-    /// The greatest of these is the token.
+    /// Takes the greatest of all tiles.
     Take,
-    /// How many tokens there are at which distance below the greatest, and of what weight.
+    /// Counts tokens by their distance below the greatest logit, and sums their weights.
     Count,
-    /// Lists the tokens that the cuts may leave.
+    /// Lists the tokens that the cuts may keep.
     Collect,
-    /// Cuts them exactly, and draws one.
+    /// Cuts the list exactly, and draws a token.
     Draw,
 }
 
@@ -31,10 +33,10 @@ impl ChoiceOp {
         ChoiceOp::Draw,
     ];
 
-    /// What runs if nothing is cut: the likeliest token is taken, or one of all is drawn.
+    /// The steps without cuts: the likeliest token, or a draw from all.
     pub const WHOLE: &[ChoiceOp] = &[ChoiceOp::Greatest, ChoiceOp::Take];
 
-    /// What runs under top-k, top-p or min-p.
+    /// The steps with top-k, top-p or min-p.
     pub const CUT: &[ChoiceOp] = &[
         ChoiceOp::Greatest,
         ChoiceOp::Count,
@@ -42,7 +44,7 @@ impl ChoiceOp {
         ChoiceOp::Draw,
     ];
 
-    /// Name for people, and of the kernel.
+    /// The name for users, and of the kernel.
     pub const fn name(self) -> &'static str {
         match self {
             ChoiceOp::Greatest => "greatest",

@@ -1,36 +1,44 @@
-//! Features: what kernels have variants for, by the names that people use.
+//! Features: the properties of an adapter, and the preferences, that kernels have variants for.
 
-/// What kernels have variants for: what an adapter may have beyond WebGPU's core, and other ways to do the same that some adapters gain from.
+/// A reason for a variant of a kernel: a capability beyond WebGPU's core, or another algorithm that
+/// is faster on some adapters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Feature {
-    /// Sums and maxima over the invocations of a subgroup, of at least eight.
+    /// Sums and maxima over subgroups of at least eight invocations.
     Subgroups,
-    /// Inputs that are the same for all invocations come from one of a subgroup (of at least eight) to the others, not from memory.
+    /// Inputs that all invocations share are broadcast within a subgroup (of at least eight), instead
+    /// of read from memory by each.
     Broadcasts,
-    /// Matrices in storage textures that are only read, not in buffers. WebGPU's default limits have room for them (WGSL calls reading them a language extension, which browsers have);
-    /// an adapter that is a processor gains.
+    /// Matrices in read-only storage textures instead of buffers. They fit WebGPU's default limits
+    /// (reading them is a WGSL language extension that browsers have). Faster on software adapters.
     Textures,
-    /// Two places for inputs that take turns, so that one is filled while the other is multiplied. Any adapter runs it.
+    /// Double-buffered inputs: one buffer is filled while the other is multiplied. Any adapter runs
+    /// it.
     DoubleBuffers,
-    /// Workgroups that make half as many features. Any adapter runs it.
+    /// Workgroups that compute half as many features. Any adapter runs it.
     SmallTiles,
-    /// Workgroups that make twice as many. Any adapter runs it.
+    /// Workgroups that compute twice as many features. Any adapter runs it.
     LargeTiles,
-    /// A token's workgroups make eight strips of features, so that an input that was read serves as many. Any adapter runs it; one that is a processor gains.
+    /// Decoding workgroups that compute eight strips of features, so that an input is read once for
+    /// all of them. Any adapter runs it. Faster on software adapters.
     HugeTiles,
-    /// Attention of a token by workgroups of 64 invocations instead of 256. Any adapter runs it; one that is a processor gains.
+    /// Decoding attention with workgroups of 64 invocations instead of 256. Any adapter runs it.
+    /// Faster on software adapters.
     SmallGroups,
-    /// Products of four bytes, for quantised weights: inputs are rounded to bytes. Any adapter runs it, and most have an instruction for it.
+    /// Dot products of four bytes, for quantized weights: inputs are quantized to bytes. Any adapter
+    /// runs it, and most have an instruction for it.
     PackedDot,
-    /// Products and sums in f16, for prompts through f16 weights: inputs are rounded to f16, sums of up to 32 products, too.
+    /// Prefill in f16 arithmetic, for f16 weights: inputs are rounded to f16, and so are sums of up to
+    /// 32 products.
     F16Arithmetic,
-    /// Subgroups of 32 that multiply f16 matrices of 16 x 16 and add f32 ones, for the same: inputs are rounded to f16. wgpu calls it experimental.
+    /// Prefill with cooperative matrices, for f16 weights: subgroups of 32 multiply 16 x 16 matrices,
+    /// f16 with f32 sums; inputs are rounded to f16. wgpu calls it experimental.
     CooperativeMatrices,
 }
 
 impl Feature {
-    /// All of them.
+    /// All features.
     pub const ALL: [Feature; 11] = [
         Feature::Subgroups,
         Feature::Broadcasts,
@@ -45,7 +53,7 @@ impl Feature {
         Feature::CooperativeMatrices,
     ];
 
-    /// The name that people use.
+    /// The name for users.
     pub const fn name(self) -> &'static str {
         match self {
             Feature::Subgroups => "subgroups",
@@ -62,7 +70,7 @@ impl Feature {
         }
     }
 
-    /// Whether it takes nothing that WebGPU's core does not have.
+    /// Whether WebGPU's core is enough for it.
     pub const fn is_core(self) -> bool {
         matches!(
             self,
@@ -76,7 +84,8 @@ impl Feature {
         )
     }
 
-    /// Whether results differ by more than the order of sums: inputs of products are rounded. Nobody chooses such a variant for a user.
+    /// Whether results differ by more than the order of sums, since inputs are rounded. Such a variant
+    /// is only used on request.
     pub const fn rounds(self) -> bool {
         matches!(
             self,
@@ -85,26 +94,27 @@ impl Feature {
     }
 }
 
-/// A set of them.
+/// A set of features.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Features(u16);
 
 impl Features {
-    /// None: the plain kernels.
+    /// No features: the plain kernels.
     pub const NONE: Features = Features(0);
-    /// What is made use of unless somebody asks for something else: what an adapter has, and what does not round. Which tile is fastest is a matter of the adapter,
-    /// which a measurement decides, or else the compiler's choice.
+    /// The default: capabilities that do not round. The fastest tile depends on the adapter; it is
+    /// the compiler's choice unless tuning has measured another.
     pub const DEFAULT: Features = Features::NONE.with(Feature::Subgroups);
-    /// The same for an adapter that is itself a processor (lavapipe, WARP): there reading is what costs, from workgroup memory as from any other.
+    /// The default of a software adapter (lavapipe, WARP), where reads are the bottleneck, from
+    /// workgroup memory, too.
     pub const SOFTWARE: Features = Features::DEFAULT
         .with(Feature::Broadcasts)
         .with(Feature::Textures)
         .with(Feature::HugeTiles)
         .with(Feature::SmallGroups);
-    /// All that there are.
+    /// All features.
     pub const ALL: Features = Features((1 << Feature::ALL.len()) - 1);
 
-    /// What is made use of unless somebody asks for something else, on an adapter that is itself a processor (`software`) or is none.
+    /// The default of an adapter; `software` says that it runs on a CPU.
     pub const fn usual(software: bool) -> Features {
         if software {
             Features::SOFTWARE
@@ -113,38 +123,38 @@ impl Features {
         }
     }
 
-    /// These, and `feature`.
+    /// The set with `feature`.
     pub const fn with(self, feature: Feature) -> Features {
         Features(self.0 | 1 << feature as u16)
     }
 
-    /// Whether `feature` is among them.
+    /// Whether the set has `feature`.
     pub const fn has(self, feature: Feature) -> bool {
         self.0 & 1 << feature as u16 != 0
     }
 
-    /// These, but `feature`.
+    /// The set without `feature`.
     pub const fn without(self, feature: Feature) -> Features {
         Features(self.0 & !(1 << feature as u16))
     }
 
-    /// Those that are in both.
+    /// The intersection of both sets.
     pub const fn and(self, other: Features) -> Features {
         Features(self.0 & other.0)
     }
 
-    /// Those that are in it, in the order of [`Feature::ALL`].
+    /// The features of the set, in the order of [`Feature::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Feature> {
         Feature::ALL.into_iter().filter(move |f| self.has(*f))
     }
 
-    /// Their names, with commas between them.
+    /// The names of the features, separated by commas.
     pub fn names(self) -> String {
         let names: Vec<&str> = self.iter().map(Feature::name).collect();
         names.join(",")
     }
 
-    /// From names with commas between them; empty for none.
+    /// Parses names separated by commas; an empty string is the empty set.
     pub fn parse(names: &str) -> Option<Features> {
         let names = names.split(',').map(str::trim).filter(|n| !n.is_empty());
         names.into_iter().try_fold(Features::NONE, |set, name| {

@@ -14,7 +14,8 @@ pub enum Format {
     Bf16,
     /// Blocks of 32 along a row: an f16 scale `d` and 32 signed bytes, `w = d q` (GGUF's Q8_0).
     Q8,
-    /// Blocks of 32 along a row: f16 `d` and `m`, and 32 nibbles, `w = d q + m` (GGUF's Q4_1; Q4_0 is the case `m = -8 d`).
+    /// Blocks of 32 along a row: f16 `d` and `m`, and 32 nibbles, `w = d q + m` (GGUF's Q4_1; Q4_0
+    /// is the case `m = -8 d`).
     Q4,
 }
 

@@ -1,24 +1,26 @@
-//! How the GPU keeps a matrix: the one place that the compiler (which writes the sizes into shaders) and the engine (which packs) share.
+//! The layout of a packed matrix on the GPU, shared by the compiler, which writes the sizes into
+//! shaders, and the engine, which packs.
 //!
-//! Rows stand in panels of [`PANEL`]. A panel is a list of elements: for each group of columns, one for each of its rows, side by side, so
-//! that neighbouring invocations read neighbouring elements. What an element is depends on the format: four f32, four halves in two
-//! words, or a word of a quantised block, whose scales follow its quants. Rows and columns are padded with zeros. A matrix larger
-//! than [`MAX_BINDING`] has several parts, each a whole number of panels.
+//! Rows are stored in panels of [`PANEL`]. For each group of columns a panel holds an element of each
+//! of its rows, side by side, so that neighboring invocations read neighboring elements. The format
+//! defines an element: four f32, four halves in two words, or a word of a quantized block, whose
+//! scales follow its quants. Rows and columns are padded with zeros. A matrix larger than
+//! [`MAX_BINDING`] has several parts, each a whole number of panels.
 
 use crate::{Epilogue, Format, MAX_BINDING, Op};
 
-/// Rows of a matrix that stand side by side: enough for a whole cache line, few enough that a processor which takes eight invocations at a
-/// time (lavapipe does) reads a panel from its beginning to its end.
+/// Rows of a panel: enough for a whole cache line, few enough that an adapter which runs eight
+/// invocations at a time (lavapipe) reads a panel from beginning to end.
 pub const PANEL: u32 = 8;
 
-/// Rows of a matrix that neighbouring invocations take together. Matrices are padded to whole strips, and the strips of a gated MLP's two
-/// halves alternate.
+/// Rows of a strip, which neighboring invocations compute together. Matrices are padded to whole
+/// strips, and the strips of a gated MLP's two halves alternate.
 pub const STRIP: u32 = 32;
 
-/// Most rows of a matrix: with 65,535 workgroups, the default limit along an axis, of a strip each.
+/// Most rows of a matrix: a strip for each of 65,535 workgroups, the default limit along an axis.
 pub const MAX_ROWS: u32 = 65_535 * STRIP;
 
-/// Texels of a row of a matrix that is a texture, and most such rows: what WebGPU's default limits allow.
+/// Width of a matrix in a texture, and its largest height: WebGPU's default limits.
 pub const TEXTURE_WIDTH: u32 = 8_192;
 
 /// The layout of one matrix in one format.
@@ -30,9 +32,10 @@ pub struct MatrixLayout {
     pub panel_length: u32,
     /// Bytes of an element: that of `vec4<f32>`, `vec2<u32>` or `u32`.
     pub element_bytes: u32,
-    /// Groups of four columns that a shader reads in one go: a whole block of a quantised format, a common divisor else.
+    /// Quads of columns that a shader reads together: a block of a quantized format, otherwise a
+    /// divisor of the columns.
     pub block_quads: u32,
-    /// Such goes to a row.
+    /// Blocks of a row.
     pub blocks: u32,
     /// Bindings.
     pub parts: u32,
@@ -41,7 +44,7 @@ pub struct MatrixLayout {
 }
 
 impl MatrixLayout {
-    /// The layout of `rows x columns` in `format`; none if a single strip is larger than a binding.
+    /// The layout of `rows x columns` in `format`; `None` if a strip is larger than a binding.
     pub fn new(format: Format, rows: u64, columns: u64) -> Option<MatrixLayout> {
         let (quads, block_quads, words, element_bytes) = match format {
             Format::F32 | Format::F16 | Format::Bf16 => {
@@ -59,7 +62,7 @@ impl MatrixLayout {
         let panel_length = blocks.checked_mul(words * u64::from(PANEL))?;
         let panel_bytes = panel_length.checked_mul(element_bytes)?;
         let panels = rows.next_multiple_of(u64::from(STRIP)) / u64::from(PANEL);
-        // A strip lies within one part.
+        // A strip is in one part.
         let most = MAX_BINDING / panel_bytes.max(1) / 4 * 4;
         if most == 0 {
             return None;
@@ -80,7 +83,7 @@ impl MatrixLayout {
         self.panel_length as u64 * self.element_bytes as u64
     }
 
-    /// Rows of texels that it takes as a texture, an element to a texel; none if they are too many.
+    /// Height of the matrix as a texture, an element for each texel; `None` if it exceeds the limit.
     pub fn texture_rows(&self) -> Option<u32> {
         let elements = u64::from(self.panels) * u64::from(self.panel_length);
         let rows = elements.div_ceil(u64::from(TEXTURE_WIDTH));
@@ -96,8 +99,9 @@ impl MatrixLayout {
     }
 }
 
-/// Most parts that a step's matrix may have: with its inputs and outputs they fill the eight storage bindings that every adapter
-/// has for a stage. A step that adds to the residual stream has an input more, the one that fills the cache three outputs more.
+/// Most parts of a step's matrix: with its inputs and outputs they fill the eight storage bindings
+/// that every adapter has. A step that adds to the residual stream has another input, the one that
+/// fills the cache three more outputs.
 pub const MAX_PARTS: u32 = 5;
 /// [`MAX_PARTS`] of a projection into the residual stream.
 pub const MAX_PARTS_RESIDUAL: u32 = 4;

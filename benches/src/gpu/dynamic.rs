@@ -19,6 +19,7 @@ const TILE: &[&str] = &[
     "CHUNK_BLOCKS",
     "SLICES",
     "REMAINDERS",
+    "POSITIONS_BINDING",
     "SPLIT_KEYS",
     "TILE",
     "TILES",

@@ -146,7 +146,8 @@ impl Backward<'_> {
             out,
         };
         self.push(format!("{name}_input"), op);
-        if self.residual == Some(input) {
+        // A norm's output joins the gradients in the norm's own backward op.
+        if self.residual == Some(input) && input != NORMED {
             self.residual = None;
             let op = Op::Add {
                 a: DX,

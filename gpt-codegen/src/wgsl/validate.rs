@@ -289,6 +289,48 @@ mod tests {
         assert!(validate(&alone(text)).is_err());
     }
 
+    /// Files are not valid alone; each of them is validated as a part of some kernel.
+    #[test]
+    fn every_file_is_part_of_a_valid_kernel() {
+        let specs = crate::specs(
+            "struct A { ..GPT2_SMALL } struct B { ..SMOLLM2_135M } struct C { ..GPT1 }
+            struct D { vocab: 120_000, mlp: Dense { hidden: 4 * embed, activation: Relu }, ..GPT2_SMALL }
+            struct E { vocab: 160_000, mlp: Dense { hidden: 4 * embed, activation: Gelu }, ..GPT2_SMALL }
+            struct F { vocab: 200_000, ..GPT2_SMALL }
+            struct G { vocab: 39, context: 33, layers: 2, heads: 3, embed: 39, head_dim: 13,
+                dropout: 0.1, mask: Bidirectional, block: PostNorm }
+            struct H { vocab: 39, context: 33, layers: 2, heads: 3, embed: 39, head_dim: 13,
+                mlp: Gated { hidden: 41, activation: Silu } }"
+                .parse()
+                .unwrap(),
+        );
+        let mut missing: Vec<&str> = gpt_shaders::sources::SOURCES
+            .iter()
+            .map(|file| file.name)
+            .filter(|name| !name.starts_with("roofline/"))
+            .collect();
+        for (name, spec) in specs.unwrap_or_else(|_| panic!("the specs are valid")) {
+            let plan = crate::plan::plan(&name, &spec);
+            assert_eq!(validate_all(&plan), Vec::<String>::new());
+            let plain = plan.kernels.iter().chain(plan.training.kernels.iter());
+            for kernel in plain.clone().cloned().chain(plain.flat_map(variants)) {
+                missing.retain(|file| !kernel.parts.contains(file));
+            }
+        }
+        assert_eq!(missing, Vec::<&str>::new());
+        for file in [
+            files::ROOFLINE_MULTIPLY,
+            files::ROOFLINE_READ,
+            files::ROOFLINE_READ_TEXTURE,
+        ] {
+            let kernel = Kernel {
+                parts: vec![file].into(),
+                ..alone("")
+            };
+            assert_eq!(validate(&kernel), Ok(()));
+        }
+    }
+
     /// A plain kernel needs WebGPU's core and nothing else, whatever the format; only what is asked for by name may need more.
     #[test]
     fn plain_kernels_need_no_more_than_webgpus_core() {
