@@ -223,6 +223,8 @@ fn mlp(e: &mut Evaluator<'_>) -> Option<Mlp> {
 
 fn activation(e: &mut Evaluator<'_>, value: &Expr) -> Option<Activation> {
     match value {
+        // An invisible group: the value is an `expr` fragment of a `macro_rules!` macro.
+        Expr::Group(group) => activation(e, &group.expr),
         Expr::Closure(closure) => match formula::parse(closure) {
             Ok(activation) => Some(activation),
             Err(errors) => {
