@@ -177,9 +177,6 @@ pub static KEYS: [Key; 15] = [
     ),
 ];
 
-/// Activations that need no closure.
-pub const ACTIVATIONS: [&str; 4] = ["Gelu", "GeluTanh", "Relu", "Silu"];
-
 /// The key called `name`.
 pub fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)

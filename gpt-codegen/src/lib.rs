@@ -2,6 +2,7 @@
 //!
 //! A proc-macro crate exports nothing but its macro, so everything that tests and tools call at run time lives here.
 
+pub mod activations;
 pub mod check;
 pub mod diagnostic;
 pub mod expand;

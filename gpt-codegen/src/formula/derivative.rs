@@ -121,20 +121,20 @@ fn rule(
             let sign = t.push(Node::Sub(above, below));
             (t.push(Node::Abs(at(a))), t.push(Node::Mul(sign, slope(a))))
         }
-        // Where both are equal, the second's slope: `max(x, 0)` has slope 0 at 0, ReLU's convention.
+        // Where both are equal, `max` has the slope of the constant operand or the second, and `min`
+        // that of the other. So `max(x, 0)` has slope 0 at 0, ReLU's convention, and
+        // `max(x, 0) + min(x, 0)` has slope 1.
         Node::Max(a, b) => {
+            let own = t.push(Node::Max(at(a), at(b)));
+            let (a, b) = constant_last(t, a, b, at);
             let first = t.push(Node::Greater(at(a), at(b)));
-            (
-                t.push(Node::Max(at(a), at(b))),
-                t.push(Node::Select(first, slope(a), slope(b))),
-            )
+            (own, t.push(Node::Select(first, slope(a), slope(b))))
         }
         Node::Min(a, b) => {
-            let first = t.push(Node::Greater(at(b), at(a)));
-            (
-                t.push(Node::Min(at(a), at(b))),
-                t.push(Node::Select(first, slope(a), slope(b))),
-            )
+            let own = t.push(Node::Min(at(a), at(b)));
+            let (a, b) = constant_last(t, a, b, at);
+            let second = t.push(Node::Greater(at(a), at(b)));
+            (own, t.push(Node::Select(second, slope(b), slope(a))))
         }
         Node::Powi(a, n) => {
             let lower = t.push(Node::Powi(at(a), n - 1));
@@ -150,6 +150,15 @@ fn rule(
             t.push(Node::Select(at(c), at(a), at(b))),
             t.push(Node::Select(at(c), slope(a), slope(b))),
         ),
+    }
+}
+
+/// Two operands, the constant one last.
+fn constant_last(t: &Tape, a: u16, b: u16, at: &dyn Fn(u16) -> u16) -> (u16, u16) {
+    if t.value(at(a)).is_some() {
+        (b, a)
+    } else {
+        (a, b)
     }
 }
 

@@ -71,7 +71,7 @@ pub fn resolve(
     }
 }
 
-/// All keys of a model. None if its base is unknown or broken, as then everything would seem to be missing.
+/// All keys of a model. None if any is missing or its base is unknown or has errors.
 fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Option<Merged> {
     let mut entries = BTreeMap::new();
     let mut complete = true;
@@ -109,12 +109,11 @@ fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Op
             },
         );
     }
-    if !complete {
-        return None;
-    }
+    // An unknown base may have given any key, so none is missing or has its default then.
+    let has_base = complete;
     let missing: Vec<&str> = KEYS
         .iter()
-        .filter(|k| k.default.is_none() && !entries.contains_key(k.name))
+        .filter(|k| has_base && k.default.is_none() && !entries.contains_key(k.name))
         .map(|k| k.name)
         .collect();
     if !missing.is_empty() {
@@ -127,7 +126,7 @@ fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Op
         errors.push(error.help("give them a value, or start from a base such as `..GPT2_SMALL`"));
         complete = false;
     }
-    for key in &KEYS {
+    for key in KEYS.iter().filter(|_| has_base) {
         if let Some(default) = key.default {
             let value = || Entry {
                 value: syn::parse_str(default).expect("defaults are tested"),
@@ -143,7 +142,7 @@ fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Op
         blame,
         base,
     };
-    // With keys missing, what can be evaluated still is, for its mistakes; the result is no model.
+    // The keys that are there are evaluated in any case, for their errors.
     if !complete {
         let mut evaluator = Evaluator::new(&merged);
         let _ = choice::spec(&mut evaluator);
@@ -192,7 +191,7 @@ fn base_entries(
                     .collect(),
             )
         }
-        // It has mistakes of its own, which are reported where they are.
+        // Its own errors are reported at its declaration.
         Some(None) => None,
         None => {
             let candidates: Vec<&str> = presets::PRESETS
