@@ -22,10 +22,11 @@ enum How {
 }
 
 /// All of them, in the order of the documentation.
-pub static BUILT_IN: [BuiltIn; 4] = [
+pub static BUILT_IN: [BuiltIn; 5] = [
     row("Gelu", How::Kernels(Activation::Gelu)),
     row("GeluTanh", How::Kernels(Activation::GeluTanh)),
     row("Relu", How::Kernels(Activation::Relu)),
+    row("ReluSquared", How::Closure("|x| powi(max(x, 0), 2)")),
     row("Silu", How::Kernels(Activation::Silu)),
 ];
 

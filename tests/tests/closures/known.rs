@@ -218,6 +218,13 @@ fn on_the_gpu() {
     assert!(lines.is_empty(), "{}", lines.join("\n"));
 }
 
+fn entry(binding: u32, buffer: &wgpu::Buffer) -> wgpu::BindGroupEntry<'_> {
+    wgpu::BindGroupEntry {
+        binding,
+        resource: buffer.as_entire_binding(),
+    }
+}
+
 /// The result of `main` in `y`, which has `columns` elements for each in `x`.
 fn compute(source: &str, x: &[f32], columns: usize) -> Vec<f32> {
     use wgpu::util::DeviceExt;
@@ -253,10 +260,6 @@ fn compute(source: &str, x: &[f32], columns: usize) -> Vec<f32> {
     };
     let output = buffer(wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC);
     let read = buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
-    let entry = |binding, buffer: &wgpu::Buffer| wgpu::BindGroupEntry {
-        binding,
-        resource: buffer.as_entire_binding(),
-    };
     let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
         label: None,
         layout: &pipeline.get_bind_group_layout(0),
@@ -274,7 +277,7 @@ fn compute(source: &str, x: &[f32], columns: usize) -> Vec<f32> {
     read.slice(..)
         .map_async(wgpu::MapMode::Read, |result| result.unwrap());
     device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
-    let mapped = read.slice(..).get_mapped_range();
+    let mapped = read.slice(..).get_mapped_range().unwrap();
     let float = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().expect("four bytes"));
     mapped.chunks_exact(4).map(float).collect()
 }
