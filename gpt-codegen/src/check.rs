@@ -9,10 +9,10 @@ use proc_macro2::Span;
 use crate::Diagnostic;
 use crate::resolve::Merged;
 
-/// Widest head: a workgroup holds its row, and an invocation of the CPU's attention its tile.
+/// Widest head: a workgroup keeps a row of it, and the CPU's attention a tile.
 const MAX_HEAD_DIM: u32 = 256;
 
-/// Everything that is wrong with `spec`, each on the token that made it so.
+/// All errors of `spec`, each on the token that caused it.
 pub fn check(merged: &Merged, spec: &Spec) -> Vec<Diagnostic> {
     let mut check = Check {
         merged,
@@ -34,7 +34,7 @@ pub fn check(merged: &Merged, spec: &Spec) -> Vec<Diagnostic> {
         check.fail(&["head_dim", "embed", "heads", "positions"], |span| {
             Diagnostic::new(
                 span,
-                "rotary positions turn pairs, so `head_dim` has to be even",
+                "rotary positions rotate pairs, so `head_dim` has to be even",
             )
             .found(format!("head_dim is {}", spec.head_dim))
             .help("change `embed` or `heads`, or give `head_dim` itself")
@@ -51,7 +51,7 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// An error about `keys`, the first of which that the model wrote itself is to blame.
+    /// An error about `keys`, on the first that the model's own declaration has.
     fn fail(&mut self, keys: &[&str], make: impl FnOnce(Span) -> Diagnostic) {
         let mut error = make(self.merged.blame(keys));
         for source in keys.iter().filter_map(|key| self.merged.source(key)) {
@@ -84,7 +84,8 @@ impl Check<'_> {
         }
     }
 
-    /// A tensor has to fit into the bindings of a kernel in the smallest format at least, and a table or a row of logits into one.
+    /// A tensor has to fit into the bindings of a kernel in the smallest format, and a table or a row
+    /// of logits into one binding.
     fn sizes(&mut self, spec: &Spec) {
         if spec
             .heads

@@ -1,9 +1,9 @@
-//! Diagnostics: what is wrong with a spec, on the token that is wrong.
+//! Diagnostics: errors in a spec, each on the token that caused it.
 //!
-//! A stable procedural macro has one way to speak, `compile_error!`, which prints a text under a span. A
-//! [`Diagnostic`] is such a text in its parts, so that every error reads alike: one sentence, then `found:`, then
-//! `note:` and `help:` lines. Phases collect as many as they can find and none of them stops at the first.
-//! Which errors there are is the business of the phases (`parse`, `spec`, `check`, `formula`).
+//! On stable Rust a procedural macro reports errors with `compile_error!`, which prints a text under a
+//! span. A [`Diagnostic`] is such a text in its parts, so that every error has one form: one sentence,
+//! then `found:`, then `note:` and `help:` lines. Each phase (`parse`, `resolve`, `check`, `formula`)
+//! collects all errors that it finds.
 
 use std::fmt;
 
@@ -39,17 +39,17 @@ impl Diagnostic {
         }
     }
 
-    /// What stands there instead of what was expected.
+    /// Adds what is there in place of what was expected.
     pub fn found(self, text: impl Into<String>) -> Diagnostic {
         self.line("found", text)
     }
 
-    /// Where a value comes from, or why a rule exists.
+    /// Adds the origin of a value, or the reason for a rule.
     pub fn note(self, text: impl Into<String>) -> Diagnostic {
         self.line("note", text)
     }
 
-    /// What to write instead.
+    /// Adds a correction.
     pub fn help(self, text: impl Into<String>) -> Diagnostic {
         self.line("help", text)
     }

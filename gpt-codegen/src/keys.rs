@@ -1,4 +1,4 @@
-//! The one table of keys. Parsing, defaults, "expected one of", did-you-mean and the README's reference all read it.
+//! The table of keys. Parsing, defaults, suggestions and the README's reference all read it.
 
 /// What a key's value may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Variant {
 pub struct Key {
     pub name: &'static str,
     pub kind: Kind,
-    /// In the language of specs; none if the key has to be given.
+    /// As a spec would write it; none if the key is required.
     pub default: Option<&'static str>,
     pub doc: &'static str,
 }
@@ -176,9 +176,6 @@ pub static KEYS: [Key; 15] = [
         "probability of dropping an activation in training",
     ),
 ];
-
-/// Activations that need no closure.
-pub const ACTIVATIONS: [&str; 4] = ["Gelu", "GeluTanh", "Relu", "Silu"];
 
 /// The key called `name`.
 pub fn find(name: &str) -> Option<&'static Key> {

@@ -1,7 +1,9 @@
 //! The compiler behind `gpt_model!`, as an ordinary library: tokens -> parse -> spec -> check -> plan -> (WGSL, Rust).
 //!
-//! A proc-macro crate exports nothing but its macro, so everything that tests and tools call at run time lives here.
+//! A proc-macro crate exports only its macro, so everything that tests and tools call at run time is
+//! here.
 
+pub mod activations;
 pub mod check;
 pub mod diagnostic;
 pub mod expand;
@@ -28,16 +30,16 @@ pub struct Model {
     pub vis: syn::Visibility,
     /// The type's name.
     pub ident: syn::Ident,
-    /// What it is.
+    /// The resolved spec.
     pub spec: Spec,
-    /// A `const` item that repeats the spec with the user's own tokens, so that an editor finds each key's documentation.
+    /// A `const` item that repeats the spec with the user's tokens, for documentation in editors.
     pub echo: TokenStream,
 }
 
 /// The whole compiler: the tokens of a `gpt_model!` invocation to items.
 ///
-/// Models are independent: each either becomes its items, or its errors and a type of its name, so that code which names the
-/// type does not fail a second time.
+/// Models are independent. Each becomes its items, or its errors and a type of its name, so that code
+/// which names the type adds no errors.
 pub fn compile(tokens: TokenStream) -> TokenStream {
     let (declared, errors) = parse::declarations(tokens);
     let mut output = diagnostic::compile_errors(&errors);
@@ -57,7 +59,7 @@ pub fn compile(tokens: TokenStream) -> TokenStream {
     output
 }
 
-/// One declaration up to its checked model; the merged form serves later ones as a base.
+/// One declaration up to its checked model. Later declarations may use the merged form as a base.
 fn front(
     declared: &parse::Declared,
     known: &resolve::Known,
@@ -87,7 +89,7 @@ fn front(
     (Some(merged.clone()), Ok(model))
 }
 
-/// The checked specs of an invocation by name, or all errors of all of its models: for tests and tools.
+/// The checked specs of an invocation by name, or all errors of all its models; for tests and tools.
 pub fn specs(tokens: TokenStream) -> Result<Vec<(String, Spec)>, Vec<Diagnostic>> {
     let (declared, mut errors) = parse::declarations(tokens);
     let mut known = resolve::Known::new();

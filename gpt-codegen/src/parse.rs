@@ -1,12 +1,12 @@
 //! Tokens to declarations: `struct Name { key: value, .. ..BASE }`, as the user wrote them.
 //!
-//! What stands between two commas is read on its own, so a mistake in one key hides nothing that stands in another. What keys
-//! and values mean is the next phase's business.
+//! Each segment between two commas is parsed on its own, so an error in one key hides none in another.
+//! The next phase gives keys and values their meaning.
 
 use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream, Parser};
-use syn::{Attribute, Expr, Token, Visibility};
+use syn::{Attribute, Expr, Generics, Token, Visibility};
 
 use crate::Diagnostic;
 
@@ -67,6 +67,7 @@ fn declaration(input: ParseStream<'_>) -> syn::Result<Declared> {
     let vis = input.parse()?;
     input.parse::<Token![struct]>()?;
     let ident = input.parse()?;
+    let generics: Generics = input.parse()?;
     let group: Group = input.parse()?;
     let mut declared = Declared {
         attrs,
@@ -79,8 +80,14 @@ fn declaration(input: ParseStream<'_>) -> syn::Result<Declared> {
     if group.delimiter() != Delimiter::Brace {
         return Err(syn::Error::new(
             group.span(),
-            "a model's keys stand in braces",
+            "a model's keys are in braces",
         ));
+    }
+    if !generics.params.is_empty() {
+        let wrong = Diagnostic::spanned(&generics, "a model takes no generic parameters");
+        declared
+            .errors
+            .push(wrong.help("remove them; the sizes of a model are its keys"));
     }
     for attr in &declared.attrs {
         if !attr.path().is_ident("doc") {

@@ -1,4 +1,4 @@
-//! Bases that come with the macro, in the language of specs, so that overriding one key moves what depends on it.
+//! The macro's own bases, written as specs, so that keys which depend on an overridden one follow it.
 
 /// Name, spec, what it is.
 pub const PRESETS: [(&str, &str, &str); 7] = [

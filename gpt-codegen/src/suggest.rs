@@ -1,4 +1,4 @@
-//! Help for names that are nearly right.
+//! Suggestions for misspelled names.
 
 /// The candidate that `name` is probably meant to be.
 pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

@@ -1,9 +1,9 @@
 //! Activations: four known ones, and a user's closure as a formula.
 //!
-//! A [`Formula`] is a tape in static single assignment: node `i` may only refer to nodes before it, and the
-//! last node is the value. A tape needs no boxes, so it can be a `const`; it prints as `let` lines in WGSL and
-//! in Rust alike; and it is evaluated here in f64, which is what the oracle and the checks of the other two use.
-//! Parsing the closure and differentiating the tape is the compiler's work (`gpt-codegen`).
+//! A [`Formula`] is a tape in static single assignment: node `i` refers only to earlier nodes, and
+//! the last node is the value. A tape needs no boxes, so it can be a `const`; it prints as `let`
+//! lines in WGSL and in Rust alike; and it is evaluated here, in f64 for the oracle and in f32 for
+//! the interpreter. `gpt-codegen` parses closures and differentiates tapes.
 
 use serde::Serialize;
 
@@ -24,6 +24,9 @@ pub enum Activation {
     Custom { value: Formula, derivative: Formula },
 }
 
+/// Most nodes of a formula or its derivative: the evaluators keep that many values on the stack.
+pub const MAX_NODES: usize = 256;
+
 /// An expression in one variable, as a tape of [`Node`]s. Never empty.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Formula {
@@ -31,6 +34,9 @@ pub struct Formula {
 }
 
 /// One operation of a [`Formula`]; the numbers are indices of earlier nodes.
+///
+/// Arithmetic saturates: a result beyond the largest finite number becomes that number. So an
+/// intermediate overflow never turns into `inf - inf`, `inf / inf` or `0 * inf`.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq)]
 pub enum Node {
     /// The argument of the closure.
@@ -42,7 +48,13 @@ pub enum Node {
     Div(u16, u16),
     Neg(u16),
     Exp(u16),
+    /// `exp(a) - 1`, accurate near zero. Closures write the difference.
+    ExpM1(u16),
     Ln(u16),
+    /// `1 / (1 + exp(-a))`, which closures write out.
+    Sigmoid(u16),
+    /// `ln(1 + exp(a))` where `exp(a)` overflows, too. Closures write it out.
+    Softplus(u16),
     Sqrt(u16),
     Tanh(u16),
     Sin(u16),
@@ -51,38 +63,59 @@ pub enum Node {
     Max(u16, u16),
     Min(u16, u16),
     Powi(u16, i32),
-    /// 1 where the first is greater than the second, else 0. No closure can write it: derivatives of `max`, `min` and `abs` need it.
+    /// 1 where the first is greater than the second, 0 otherwise. Only derivatives contain it.
     Greater(u16, u16),
+    /// The second where the first is not 0, the third otherwise. Only derivatives contain it.
+    Select(u16, u16, u16),
+}
+
+macro_rules! evaluator {
+    ($(#[$doc:meta])* $name:ident, $float:ident) => {
+        $(#[$doc])*
+        pub fn $name(&self, x: $float) -> $float {
+            let mut values = [0.0; MAX_NODES];
+            let mut last = x;
+            for (i, node) in self.nodes.iter().enumerate() {
+                let at = |j: u16| values[usize::from(j)];
+                let value: $float = match *node {
+                    Node::X => x,
+                    Node::Const(c) => c as $float,
+                    Node::Add(a, b) => at(a) + at(b),
+                    Node::Sub(a, b) => at(a) - at(b),
+                    Node::Mul(a, b) => at(a) * at(b),
+                    Node::Div(a, b) => at(a) / at(b),
+                    Node::Neg(a) => -at(a),
+                    Node::Exp(a) => at(a).exp(),
+                    Node::ExpM1(a) => at(a).exp_m1(),
+                    Node::Ln(a) => at(a).ln(),
+                    Node::Sigmoid(a) => 1.0 / (1.0 + (-at(a)).exp()),
+                    Node::Softplus(a) => at(a).max(0.0) + (-at(a).abs()).exp().ln_1p(),
+                    Node::Sqrt(a) => at(a).sqrt(),
+                    Node::Tanh(a) => at(a).tanh(),
+                    Node::Sin(a) => at(a).sin(),
+                    Node::Cos(a) => at(a).cos(),
+                    Node::Abs(a) => at(a).abs(),
+                    Node::Max(a, b) => at(a).max(at(b)),
+                    Node::Min(a, b) => at(a).min(at(b)),
+                    Node::Powi(a, n) => at(a).powi(n),
+                    Node::Greater(a, b) => $float::from(u8::from(at(a) > at(b))),
+                    Node::Select(c, a, b) => if at(c) != 0.0 { at(a) } else { at(b) },
+                };
+                last = value.clamp($float::MIN, $float::MAX);
+                values[i] = last;
+            }
+            last
+        }
+    };
 }
 
 impl Formula {
-    /// The value at `x`, in f64.
-    pub fn eval(&self, x: f64) -> f64 {
-        let mut values: Vec<f64> = Vec::with_capacity(self.nodes.len());
-        for node in self.nodes.iter() {
-            let at = |i: u16| values[usize::from(i)];
-            let value = match *node {
-                Node::X => x,
-                Node::Const(c) => c,
-                Node::Add(a, b) => at(a) + at(b),
-                Node::Sub(a, b) => at(a) - at(b),
-                Node::Mul(a, b) => at(a) * at(b),
-                Node::Div(a, b) => at(a) / at(b),
-                Node::Neg(a) => -at(a),
-                Node::Exp(a) => at(a).exp(),
-                Node::Ln(a) => at(a).ln(),
-                Node::Sqrt(a) => at(a).sqrt(),
-                Node::Tanh(a) => at(a).tanh(),
-                Node::Sin(a) => at(a).sin(),
-                Node::Cos(a) => at(a).cos(),
-                Node::Abs(a) => at(a).abs(),
-                Node::Max(a, b) => at(a).max(at(b)),
-                Node::Min(a, b) => at(a).min(at(b)),
-                Node::Powi(a, n) => at(a).powi(n),
-                Node::Greater(a, b) => f64::from(u8::from(at(a) > at(b))),
-            };
-            values.push(value);
-        }
-        values.last().copied().expect("a formula is never empty")
-    }
+    evaluator!(
+        /// The value at `x`, in f64.
+        eval, f64
+    );
+    evaluator!(
+        /// The value at `x`, in f32: the meaning that generated Rust and WGSL have, too.
+        eval_f32, f32
+    );
 }

@@ -27,7 +27,7 @@ mod tensor;
 mod training;
 mod work;
 
-pub use activation::{Activation, Formula, Node};
+pub use activation::{Activation, Formula, MAX_NODES, Node};
 pub use buffer::{Buffer, BufferId, Copies, LOGITS_BYTES, LayerCopy, RowCount, Slot, train_stride};
 pub use choice::{ChoiceOp, MAX_STOPS};
 pub use dropout::{Dropout, Site, hash};

@@ -65,14 +65,14 @@ pub enum Mlp {
     Dense {
         /// Width between the two projections. `4 * embed` unless given.
         hidden: u32,
-        /// `Gelu`, `GeluTanh`, `Relu`, `Silu`, or a closure such as `|x| x * tanh(x)`. `GeluTanh` unless given.
+        /// `Gelu`, `GeluTanh`, `Relu`, `ReluSquared`, `Silu`, or a closure such as `|x| x * tanh(x)`. `GeluTanh` unless given.
         activation: Activation,
     },
     /// `down(activation(gate(x)) * up(x))`.
     Gated {
         /// Width between the projections.
         hidden: u32,
-        /// `Gelu`, `GeluTanh`, `Relu`, `Silu`, or a closure such as `|x| x * tanh(x)`. `Silu` unless given.
+        /// `Gelu`, `GeluTanh`, `Relu`, `ReluSquared`, `Silu`, or a closure such as `|x| x * tanh(x)`. `Silu` unless given.
         activation: Activation,
     },
 }
@@ -85,6 +85,8 @@ pub enum Activation {
     GeluTanh,
     /// `max(x, 0)`.
     Relu,
+    /// `max(x, 0)^2`.
+    ReluSquared,
     /// `x / (1 + exp(-x))`.
     Silu,
 }

@@ -259,24 +259,7 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
     ]
 }
 
-/// The formula `max(x, 0)^2`, as parsed from a closure.
+/// `max(x, 0)^2`, a built-in activation that is a formula.
 pub fn relu_squared() -> Activation {
-    use gpt_plan::{Formula, Node};
-    let value = vec![Node::X, Node::Const(0.0), Node::Max(0, 1), Node::Mul(2, 2)];
-    let derivative = vec![
-        Node::X,
-        Node::Const(0.0),
-        Node::Greater(0, 1),
-        Node::Max(0, 1),
-        Node::Mul(2, 3),
-        Node::Add(4, 4),
-    ];
-    Activation::Custom {
-        value: Formula {
-            nodes: value.into(),
-        },
-        derivative: Formula {
-            nodes: derivative.into(),
-        },
-    }
+    gpt_codegen::activations::find("ReluSquared").expect("it is built in")
 }

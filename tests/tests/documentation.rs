@@ -45,6 +45,19 @@ fn check_field(field: &syn::Field, key: &Key) {
 }
 
 #[test]
+fn types_for_editors_have_all_activations() {
+    let file: syn::File = syn::parse_file(&read("gpt-runtime/src/spec_docs.rs")).unwrap();
+    let shown = file.items.iter().find_map(|item| match item {
+        syn::Item::Enum(item) if item.ident == "Activation" => Some(item),
+        _ => None,
+    });
+    let shown = shown.expect("an enum Activation").variants.iter();
+    let shown: Vec<String> = shown.map(|v| v.ident.to_string()).collect();
+    let names: Vec<&str> = gpt_codegen::activations::names().collect();
+    assert_eq!(shown, names);
+}
+
+#[test]
 fn types_for_editors_have_all_keys_and_choices() {
     let file: syn::File = syn::parse_file(&read("gpt-runtime/src/spec_docs.rs")).unwrap();
     let spec = file.items.iter().find_map(|item| match item {

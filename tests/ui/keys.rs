@@ -15,7 +15,7 @@ gpt_model! {
     pub struct Negative { context: 3 - 5, ..GPT2_SMALL }
     pub struct NotWhole { embed: 770 / 4, ..GPT2_SMALL }
     pub struct ByZero { embed: 768 / (heads - heads), ..GPT2_SMALL }
-    pub struct UnknownBase { ..GPT2_SMAL }
+    pub struct UnknownBase { heads: 0, head_dim: embed / heads, mask: Causl, ..GPT2_SMAL }
     pub struct BaseFirst { ..GPT2_SMALL, heads: 4 }
     pub struct Cycle { embed: hidden / 4, mlp: Dense { hidden: 4 * embed }, ..GPT2_SMALL }
     pub struct TwoKeys { layers: heads, heads: layers, ..GPT2_SMALL }

@@ -7,6 +7,7 @@ gpt_model! {
     pub struct Nothing { }
     pub struct Same { ..GPT2_SMALL }
     pub struct Same { ..GPT2_SMALL }
+    pub struct Generic<T, const N: usize> { heads: 0, ..GPT2_SMALL }
     pub enum NotAStruct { ..GPT2_SMALL }
 }
 

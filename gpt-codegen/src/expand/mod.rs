@@ -1,4 +1,4 @@
-//! Rust out of a model: its type, its constants, its plan.
+//! Rust for a model: its type, its constants, its plan.
 //!
 //! `literal` writes the plan as a static, `types` the model's type and its compiled activation. This
 //! file puts them together, and writes a stand-in for a model that has errors.
@@ -21,7 +21,7 @@ pub fn model(model: &Model) -> Result<TokenStream, Vec<Diagnostic>> {
         .into_iter()
         .map(|error| {
             Diagnostic::new(model.ident.span(), error)
-                .note("this is a mistake of gpt_model!, not of the spec; please report it")
+                .note("this is a bug in gpt_model!, not in the spec; please report it")
         })
         .collect();
     if !invalid.is_empty() {
@@ -40,6 +40,7 @@ pub fn model(model: &Model) -> Result<TokenStream, Vec<Diagnostic>> {
         #types
         const _: () = {
             static PLAN: ::gpt_runtime::plan::Plan = #value;
+            #[allow(dead_code)]
             impl #ident {
                 /// The plan of this model: its tensors, buffers, kernels and steps.
                 #vis const PLAN: &'static ::gpt_runtime::plan::Plan = &PLAN;
@@ -105,6 +106,7 @@ fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
     let decode = plan.dispatches(gpt_plan::Phase::Decode);
     let prefill = plan.dispatches(gpt_plan::Phase::Prefill);
     quote! {
+        #[allow(dead_code)]
         impl #ident {
             #(#sizes)*
             /// Number of trainable parameters.

@@ -35,6 +35,7 @@ pub fn types(model: &Model, plan: &Plan) -> TokenStream {
         #(#attrs)*
         #blank
         #[doc = #summary]
+        #[allow(dead_code)]
         #vis enum #ident {}
 
         impl ::gpt_runtime::Gpt for #ident {
@@ -78,7 +79,7 @@ impl Bodies {
                         }
                     },
                     with_slopes: quote! {
-                        for (element, slope) in values.iter_mut().zip(slopes) {
+                        for (element, slope) in ::core::iter::Iterator::zip(values.iter_mut(), slopes) {
                             let x: f32 = *element;
                             *slope = { #derivative };
                             *element = { #value };

@@ -1,4 +1,4 @@
-//! The derivative of a tape, by the rules of the calculus, node by node from the argument on.
+//! The derivative of a tape: forward-mode rules, node by node.
 
 use gpt_plan::{Formula, Node};
 
@@ -7,14 +7,13 @@ use super::tape::Tape;
 /// `d value / d x` as a formula of its own.
 pub fn derivative(value: &Formula) -> Formula {
     let mut tape = Tape::default();
-    // The function's own values come first: most rules need them.
     let mut slopes: Vec<u16> = Vec::new();
-    let mut here: Vec<u16> = Vec::new();
+    let mut values: Vec<u16> = Vec::new();
     for node in value.nodes.iter() {
-        let at = |i: u16| here[usize::from(i)];
+        let at = |i: u16| values[usize::from(i)];
         let slope_at = |i: u16| slopes[usize::from(i)];
         let (own, slope) = rule(&mut tape, node, &at, &slope_at);
-        here.push(own);
+        values.push(own);
         slopes.push(slope);
     }
     tape.finish(*slopes.last().expect("a formula is never empty"))
@@ -58,18 +57,46 @@ fn rule(
             let own = t.push(Node::Exp(at(a)));
             (own, t.push(Node::Mul(own, slope(a))))
         }
+        Node::ExpM1(a) => {
+            let factor = t.push(Node::Exp(at(a)));
+            (
+                t.push(Node::ExpM1(at(a))),
+                t.push(Node::Mul(factor, slope(a))),
+            )
+        }
         Node::Ln(a) => (t.push(Node::Ln(at(a))), t.push(Node::Div(slope(a), at(a)))),
+        // s' = s(u) s(-u): 1 - s(u) would cancel.
+        Node::Sigmoid(a) => {
+            let own = t.push(Node::Sigmoid(at(a)));
+            let factor = sigmoid_slope(t, own, at(a));
+            (own, t.push(Node::Mul(factor, slope(a))))
+        }
+        Node::Softplus(a) => {
+            let factor = t.push(Node::Sigmoid(at(a)));
+            (
+                t.push(Node::Softplus(at(a))),
+                t.push(Node::Mul(factor, slope(a))),
+            )
+        }
         Node::Sqrt(a) => {
             let own = t.push(Node::Sqrt(at(a)));
-            let twice = t.push(Node::Add(own, own));
+            // The root of the smallest normal f32: changes no slope but that at zero, where
+            // `sqrt(max(x, 0))` would have 0 / 0.
+            let least = t.constant(f64::from(f32::MIN_POSITIVE).sqrt());
+            let root = t.push(Node::Max(own, least));
+            let twice = t.push(Node::Add(root, root));
             (own, t.push(Node::Div(slope(a), twice)))
         }
+        // tanh' = 4 s(2u) s(-2u): 1 - tanh^2 would cancel.
         Node::Tanh(a) => {
-            let own = t.push(Node::Tanh(at(a)));
-            let square = t.push(Node::Mul(own, own));
-            let one = t.constant(1.0);
-            let factor = t.push(Node::Sub(one, square));
-            (own, t.push(Node::Mul(factor, slope(a))))
+            let twice = t.scaled(2.0, at(a));
+            let sigmoid = t.push(Node::Sigmoid(twice));
+            let factor = sigmoid_slope(t, sigmoid, twice);
+            let factor = t.scaled(4.0, factor);
+            (
+                t.push(Node::Tanh(at(a))),
+                t.push(Node::Mul(factor, slope(a))),
+            )
         }
         Node::Sin(a) => {
             let factor = t.push(Node::Cos(at(a)));
@@ -94,20 +121,20 @@ fn rule(
             let sign = t.push(Node::Sub(above, below));
             (t.push(Node::Abs(at(a))), t.push(Node::Mul(sign, slope(a))))
         }
-        // Where both are equal, the second's slope: so `max(x, 0)` has slope 0 at 0, as ReLU does by convention.
+        // Where both are equal, `max` has the slope of the constant operand or the second, and `min`
+        // that of the other. So `max(x, 0)` has slope 0 at 0, ReLU's convention, and
+        // `max(x, 0) + min(x, 0)` has slope 1.
         Node::Max(a, b) => {
+            let own = t.push(Node::Max(at(a), at(b)));
+            let (a, b) = constant_last(t, a, b, at);
             let first = t.push(Node::Greater(at(a), at(b)));
-            (
-                t.push(Node::Max(at(a), at(b))),
-                choose(t, first, slope(a), slope(b)),
-            )
+            (own, t.push(Node::Select(first, slope(a), slope(b))))
         }
         Node::Min(a, b) => {
-            let first = t.push(Node::Greater(at(b), at(a)));
-            (
-                t.push(Node::Min(at(a), at(b))),
-                choose(t, first, slope(a), slope(b)),
-            )
+            let own = t.push(Node::Min(at(a), at(b)));
+            let (a, b) = constant_last(t, a, b, at);
+            let second = t.push(Node::Greater(at(a), at(b)));
+            (own, t.push(Node::Select(second, slope(b), slope(a))))
         }
         Node::Powi(a, n) => {
             let lower = t.push(Node::Powi(at(a), n - 1));
@@ -119,14 +146,25 @@ fn rule(
             )
         }
         Node::Greater(a, b) => (t.push(Node::Greater(at(a), at(b))), t.constant(0.0)),
+        Node::Select(c, a, b) => (
+            t.push(Node::Select(at(c), at(a), at(b))),
+            t.push(Node::Select(at(c), slope(a), slope(b))),
+        ),
     }
 }
 
-/// `which a + (1 - which) b`, where `which` is 1 or 0.
-fn choose(t: &mut Tape, which: u16, a: u16, b: u16) -> u16 {
-    let one = t.constant(1.0);
-    let other = t.push(Node::Sub(one, which));
-    let left = t.push(Node::Mul(which, a));
-    let right = t.push(Node::Mul(other, b));
-    t.push(Node::Add(left, right))
+/// Two operands, the constant one last.
+fn constant_last(t: &Tape, a: u16, b: u16, at: &dyn Fn(u16) -> u16) -> (u16, u16) {
+    if t.value(at(a)).is_some() {
+        (b, a)
+    } else {
+        (a, b)
+    }
+}
+
+/// The logistic function's slope at `u`, where it is `value`.
+fn sigmoid_slope(t: &mut Tape, value: u16, u: u16) -> u16 {
+    let u = t.push(Node::Neg(u));
+    let other = t.push(Node::Sigmoid(u));
+    t.push(Node::Mul(value, other))
 }

@@ -1,11 +1,15 @@
-//! Activation closures: parsed into a formula, differentiated, and written out as Rust and as WGSL.
+//! Activation closures: parsed into a formula, differentiated, and written as Rust and as WGSL.
 //!
-//! A closure of one variable becomes a tape of operations ([`gpt_plan::Formula`]); `tape` builds tapes without repetitions, with
-//! constants folded. From there on everything is mechanical: the derivative is another tape, and the text for
-//! CPU and GPU is a `let` for each node. `parse` reads the user's tokens and is the only place with error messages.
+//! A closure of one variable becomes a tape of operations ([`gpt_plan::Formula`]). `tape` builds
+//! tapes without repetitions and with constants folded, `stable` rewrites what would overflow or
+//! cancel, `derivative` makes a second tape, and `write` prints a tape as a `let` for each node.
+//! `range` proves which nodes cannot overflow. `parse` reads the user's tokens and is the only place
+//! with error messages.
 
 mod derivative;
 mod parse;
+mod range;
+mod stable;
 mod tape;
 #[cfg(test)]
 mod tests;
@@ -13,6 +17,3 @@ mod write;
 
 pub use parse::parse;
 pub use write::{rust, wgsl};
-
-/// Most nodes of a formula or its derivative: what the CPU engine keeps on its stack.
-pub const MAX_NODES: usize = 256;

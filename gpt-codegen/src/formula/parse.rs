@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use gpt_plan::{Activation, Node};
+use gpt_plan::{Activation, MAX_NODES, Node};
 use syn::spanned::Spanned;
 use syn::{BinOp, Expr, ExprClosure, Lit, Member, Pat, Stmt, UnOp};
 
-use super::MAX_NODES;
 use super::derivative::derivative;
 use super::tape::Tape;
 use crate::Diagnostic;

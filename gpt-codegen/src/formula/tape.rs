@@ -1,17 +1,23 @@
-//! Building a tape: every operation once, constants folded, what is neutral left out.
+//! Building a tape: each operation once, constants folded, stable forms in place of unstable ones.
 
 use gpt_plan::{Formula, Node};
 
-/// A tape in the making. Operands are indices that it handed out.
+/// A tape under construction. Operands are indices that it returned.
 #[derive(Default)]
 pub struct Tape {
     nodes: Vec<Node>,
 }
 
 impl Tape {
-    /// The index of `node`, folded where its operands are constants.
+    /// The index of `node`, simplified and in its stable form.
     pub fn push(&mut self, node: Node) -> u16 {
-        let node = self.fold(node);
+        match self.fold(node) {
+            Folded::Node(node) => self.stable(node).unwrap_or_else(|| self.intern(node)),
+            Folded::Known(index) => index,
+        }
+    }
+
+    fn intern(&mut self, node: Node) -> u16 {
         let known = self.nodes.iter().position(|n| same(n, &node));
         let index = known.unwrap_or_else(|| {
             self.nodes.push(node);
@@ -21,10 +27,10 @@ impl Tape {
     }
 
     pub fn constant(&mut self, value: f64) -> u16 {
-        self.push(Node::Const(value))
+        self.intern(Node::Const(value))
     }
 
-    /// Too many for an index, or for an engine.
+    /// May exceed what an index or an engine can take; the parser checks.
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
@@ -33,22 +39,24 @@ impl Tape {
         self.nodes[usize::from(index)]
     }
 
-    fn value(&self, index: u16) -> Option<f64> {
+    /// The constant at `index`, if it is one.
+    pub fn value(&self, index: u16) -> Option<f64> {
         match self.node(index) {
             Node::Const(c) => Some(c),
             _ => None,
         }
     }
 
-    fn fold(&self, node: Node) -> Node {
+    /// Simplifications that change no bit of a finite result.
+    fn fold(&mut self, node: Node) -> Folded {
         let operands = operands(&node);
         let values: Option<Vec<f64>> = operands.iter().map(|&i| self.value(i)).collect();
         if let Some(values) = values
             && !operands.is_empty()
         {
-            return Node::Const(apply(&node, &values));
+            return Folded::Node(Node::Const(apply(&node, &values)));
         }
-        // The order of commuting operands must not make two operations of one.
+        // Commuting operands have one order, so that `a + b` and `b + a` are one node.
         let node = match node {
             Node::Add(a, b) if a > b => Node::Add(b, a),
             Node::Mul(a, b) if a > b => Node::Mul(b, a),
@@ -58,25 +66,41 @@ impl Tape {
             |i| self.value(i) == Some(0.0),
             |i| self.value(i) == Some(1.0),
         );
-        match node {
-            Node::Add(a, b) if zero(a) => self.node(b),
-            Node::Add(a, b) | Node::Sub(a, b) if zero(b) => self.node(a),
-            Node::Sub(a, b) if zero(a) => Node::Neg(b),
-            Node::Mul(a, b) if zero(a) || zero(b) => Node::Const(0.0),
-            Node::Mul(a, b) if one(a) => self.node(b),
-            Node::Mul(a, b) | Node::Div(a, b) if one(b) => self.node(a),
-            Node::Div(a, _) if zero(a) => Node::Const(0.0),
+        let known = match node {
+            Node::Add(a, b) if zero(a) => b,
+            Node::Add(a, b) | Node::Sub(a, b) if zero(b) => a,
+            Node::Sub(a, b) if zero(a) => return Folded::Known(self.push(Node::Neg(b))),
+            Node::Mul(a, b) if zero(a) || zero(b) => return Folded::Node(Node::Const(0.0)),
+            Node::Mul(a, b) if one(a) => b,
+            Node::Mul(a, b) | Node::Div(a, b) if one(b) => a,
+            Node::Div(a, _) if zero(a) => return Folded::Node(Node::Const(0.0)),
+            Node::Powi(a, 1) => a,
+            Node::Powi(_, 0) => return Folded::Node(Node::Const(1.0)),
+            Node::Select(_, a, b) if a == b => a,
+            Node::Select(c, a, b)
+                if one(a) && zero(b) && matches!(self.node(c), Node::Greater(..)) =>
+            {
+                c
+            }
             Node::Neg(a) => match self.node(a) {
-                Node::Neg(b) => self.node(b),
-                _ => node,
+                Node::Neg(b) => b,
+                Node::Sub(b, c) => return Folded::Known(self.push(Node::Sub(c, b))),
+                Node::Mul(b, c) if self.value(b).or(self.value(c)).is_some() => {
+                    let (factor, rest) = match self.value(b) {
+                        Some(factor) => (factor, c),
+                        None => (self.value(c).expect("one of them is constant"), b),
+                    };
+                    let factor = self.constant(-factor);
+                    return Folded::Known(self.push(Node::Mul(factor, rest)));
+                }
+                _ => return Folded::Node(node),
             },
-            Node::Powi(a, 1) => self.node(a),
-            Node::Powi(_, 0) => Node::Const(1.0),
-            _ => node,
-        }
+            _ => return Folded::Node(node),
+        };
+        Folded::Known(known)
     }
 
-    /// The formula whose value is node `last`: only what it needs.
+    /// The formula whose value is node `last`, with the nodes that it needs.
     pub fn finish(&self, last: u16) -> Formula {
         let mut needed = vec![false; self.nodes.len()];
         needed[usize::from(last)] = true;
@@ -99,7 +123,13 @@ impl Tape {
     }
 }
 
-/// Equal, and for constants equal bit by bit, so that -0 stays apart from 0.
+enum Folded {
+    Node(Node),
+    /// The node is an earlier one.
+    Known(u16),
+}
+
+/// Equal, and for constants equal bit by bit, so that -0 and 0 differ.
 fn same(a: &Node, b: &Node) -> bool {
     match (a, b) {
         (Node::Const(a), Node::Const(b)) => a.to_bits() == b.to_bits(),
@@ -109,32 +139,15 @@ fn same(a: &Node, b: &Node) -> bool {
 
 /// The nodes that `node` refers to.
 pub fn operands(node: &Node) -> Vec<u16> {
-    match *node {
-        Node::X | Node::Const(_) => Vec::new(),
-        Node::Add(a, b)
-        | Node::Sub(a, b)
-        | Node::Mul(a, b)
-        | Node::Div(a, b)
-        | Node::Max(a, b)
-        | Node::Min(a, b)
-        | Node::Greater(a, b) => {
-            vec![a, b]
-        }
-        Node::Neg(a)
-        | Node::Exp(a)
-        | Node::Ln(a)
-        | Node::Sqrt(a)
-        | Node::Tanh(a)
-        | Node::Sin(a)
-        | Node::Cos(a)
-        | Node::Abs(a)
-        | Node::Powi(a, _) => {
-            vec![a]
-        }
-    }
+    let mut operands = Vec::new();
+    renumbered(*node, |operand| {
+        operands.push(operand);
+        operand
+    });
+    operands
 }
 
-fn renumbered(node: Node, new: impl Fn(u16) -> u16) -> Node {
+fn renumbered(node: Node, mut new: impl FnMut(u16) -> u16) -> Node {
     match node {
         Node::X => Node::X,
         Node::Const(c) => Node::Const(c),
@@ -145,9 +158,13 @@ fn renumbered(node: Node, new: impl Fn(u16) -> u16) -> Node {
         Node::Max(a, b) => Node::Max(new(a), new(b)),
         Node::Min(a, b) => Node::Min(new(a), new(b)),
         Node::Greater(a, b) => Node::Greater(new(a), new(b)),
+        Node::Select(c, a, b) => Node::Select(new(c), new(a), new(b)),
         Node::Neg(a) => Node::Neg(new(a)),
         Node::Exp(a) => Node::Exp(new(a)),
+        Node::ExpM1(a) => Node::ExpM1(new(a)),
         Node::Ln(a) => Node::Ln(new(a)),
+        Node::Sigmoid(a) => Node::Sigmoid(new(a)),
+        Node::Softplus(a) => Node::Softplus(new(a)),
         Node::Sqrt(a) => Node::Sqrt(new(a)),
         Node::Tanh(a) => Node::Tanh(new(a)),
         Node::Sin(a) => Node::Sin(new(a)),
@@ -157,12 +174,13 @@ fn renumbered(node: Node, new: impl Fn(u16) -> u16) -> Node {
     }
 }
 
-/// `node` on constant operands, as [`Formula::eval`] does it.
+/// `node` on constant operands, as [`Formula::eval`] computes it.
 fn apply(node: &Node, values: &[f64]) -> f64 {
     let mut nodes: Vec<Node> = values.iter().map(|&v| Node::Const(v)).collect();
-    let order = operands(node);
-    nodes.push(renumbered(*node, |o| {
-        order.iter().position(|&p| p == o).unwrap_or(0) as u16
+    let mut next = 0;
+    nodes.push(renumbered(*node, |_| {
+        next += 1;
+        next - 1
     }));
     Formula {
         nodes: nodes.into(),

@@ -1,6 +1,6 @@
 //! Closures against functions written by hand, and derivatives against differences.
 
-use gpt_plan::{Activation, Formula};
+use gpt_plan::{Activation, Formula, Node};
 
 use super::*;
 
@@ -78,9 +78,28 @@ fn values_and_slopes() {
 #[test]
 fn constants_fold_and_repetitions_are_shared() {
     let (value, derivative) = formulas("|x| (1 + 2 * 3) * exp(x) + exp(x) * 7");
-    assert_eq!(value.nodes.len(), 5, "{value:?}");
+    assert_eq!(value.nodes.len(), 4, "{value:?}");
     assert!(derivative.nodes.len() <= 5, "{derivative:?}");
     assert_eq!(formulas("|x| x + 3").1.nodes.len(), 1);
+}
+
+#[test]
+fn exponentials_have_stable_forms() {
+    let x_sigmoid = [Node::X, Node::Sigmoid(0), Node::Mul(0, 1)];
+    let tanh = [Node::X, Node::Tanh(0)];
+    for (closure, nodes) in [
+        ("|x| x / (1 + exp(-x))", &x_sigmoid[..]),
+        ("|x| x * exp(x) / (exp(x) + 1)", &x_sigmoid),
+        ("|x| x * (1 - 1 / (1 + exp(x)))", &x_sigmoid),
+        ("|x| exp(x) / (1 + exp(x))", &[Node::X, Node::Sigmoid(0)]),
+        ("|x| ln(1 + exp(x))", &[Node::X, Node::Softplus(0)]),
+        ("|x| exp(x) - 1", &[Node::X, Node::ExpM1(0)]),
+        ("|x| (exp(x) - exp(-x)) / (exp(x) + exp(-x))", &tanh),
+        ("|x| (exp(2 * x) - 1) / (1 + exp(2 * x))", &tanh),
+        ("|x| 2 / (1 + exp(-2 * x)) - 1", &tanh),
+    ] {
+        assert_eq!(*formulas(closure).0.nodes, *nodes, "{closure}");
+    }
 }
 
 #[test]

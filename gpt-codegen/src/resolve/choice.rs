@@ -7,10 +7,9 @@ use syn::{Expr, Lit};
 
 use super::eval::text_of;
 use super::{Evaluator, Origin};
-use crate::Diagnostic;
-use crate::formula;
-use crate::keys::{self, ACTIVATIONS, Key, Kind, Variant};
+use crate::keys::{self, Key, Kind, Variant};
 use crate::suggest::{closest, one_of};
+use crate::{Diagnostic, activations, formula};
 
 /// The whole spec; none if any key has an error. Every key is evaluated in either case.
 pub fn spec(e: &mut Evaluator<'_>) -> Option<Spec> {
@@ -223,6 +222,8 @@ fn mlp(e: &mut Evaluator<'_>) -> Option<Mlp> {
 
 fn activation(e: &mut Evaluator<'_>, value: &Expr) -> Option<Activation> {
     match value {
+        // An invisible group: the value is an `expr` fragment of a `macro_rules!` macro.
+        Expr::Group(group) => activation(e, &group.expr),
         Expr::Closure(closure) => match formula::parse(closure) {
             Ok(activation) => Some(activation),
             Err(errors) => {
@@ -234,24 +235,18 @@ fn activation(e: &mut Evaluator<'_>, value: &Expr) -> Option<Activation> {
         },
         Expr::Path(path) if path.path.get_ident().is_some() => {
             let name = path.path.get_ident().expect("it is one").to_string();
-            match name.as_str() {
-                "Gelu" => Some(Activation::Gelu),
-                "GeluTanh" => Some(Activation::GeluTanh),
-                "Relu" => Some(Activation::Relu),
-                "Silu" => Some(Activation::Silu),
-                _ => {
-                    let help = match closest(&name, ACTIVATIONS) {
-                        Some(near) => format!("did you mean `{near}`?"),
-                        None => format!(
-                            "write {}, or a closure such as `|x| x * tanh(x)`",
-                            one_of(ACTIVATIONS)
-                        ),
-                    };
-                    e.fail(value.span(), |span| {
-                        Diagnostic::new(span, format!("unknown activation `{name}`")).help(help)
-                    })
-                }
-            }
+            activations::find(&name).or_else(|| {
+                let help = match closest(&name, activations::names()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!(
+                        "write {}, or a closure such as `|x| x * tanh(x)`",
+                        one_of(activations::names())
+                    ),
+                };
+                e.fail(value.span(), |span| {
+                    Diagnostic::new(span, format!("unknown activation `{name}`")).help(help)
+                })
+            })
         }
         _ => {
             let found = text_of(value);
@@ -260,7 +255,7 @@ fn activation(e: &mut Evaluator<'_>, value: &Expr) -> Option<Activation> {
                     .found(format!("`{found}`"))
                     .help(format!(
                         "write {}, or a closure such as `|x| x * tanh(x)`",
-                        one_of(ACTIVATIONS)
+                        one_of(activations::names())
                     ))
             })
         }

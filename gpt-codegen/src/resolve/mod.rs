@@ -1,8 +1,8 @@
 //! Declarations to specs: bases are merged, expressions evaluated, choices made.
 //!
-//! A [`Merged`] model knows for every key the expression that holds and who wrote it. Expressions are evaluated only
-//! then, so that a preset's `4 * embed` sees the `embed` of whoever builds on it. `eval` has numbers, `choice` everything else;
-//! whether the resulting numbers can be a model is asked in [`check`](crate::check).
+//! A [`Merged`] model has an expression for every key, and its origin. Expressions are evaluated after
+//! merging, so that a preset's `4 * embed` uses the `embed` of the model built on it. `eval` evaluates
+//! numbers, `choice` everything else; [`check`](crate::check) validates the result.
 
 mod choice;
 mod eval;
@@ -21,10 +21,10 @@ use crate::{Diagnostic, presets};
 
 pub use eval::Evaluator;
 
-/// Who wrote an expression.
+/// The origin of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The model's own declaration: its tokens are where errors belong.
+    /// The model's own declaration. Errors are reported on its tokens.
     Own,
     /// The base it names.
     Base,
@@ -43,16 +43,16 @@ pub struct Entry {
 #[derive(Clone)]
 pub struct Merged {
     pub entries: BTreeMap<String, Entry>,
-    /// Where an error belongs that none of the model's own tokens caused.
+    /// The span of errors that none of the model's own tokens caused.
     pub blame: Span,
     /// The base, for messages.
     pub base: Option<String>,
 }
 
-/// Models earlier in the invocation; none for one that has mistakes of its own.
+/// Models earlier in the invocation; none for one with errors.
 pub type Known = BTreeMap<String, Option<Merged>>;
 
-/// Merges and evaluates. The merged form is there for models that build on this one, if it has no mistakes.
+/// Merges and evaluates. The merged form is for models that build on this one; none if it has errors.
 pub fn resolve(
     declared: &Declared,
     known: &Known,
@@ -71,7 +71,7 @@ pub fn resolve(
     }
 }
 
-/// All keys of a model. None if its base is unknown or broken, as then everything would seem to be missing.
+/// All keys of a model. None if any is missing or its base is unknown or has errors.
 fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Option<Merged> {
     let mut entries = BTreeMap::new();
     let mut complete = true;
@@ -109,12 +109,11 @@ fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Op
             },
         );
     }
-    if !complete {
-        return None;
-    }
+    // An unknown base may have given any key, so none is missing or has its default then.
+    let has_base = complete;
     let missing: Vec<&str> = KEYS
         .iter()
-        .filter(|k| k.default.is_none() && !entries.contains_key(k.name))
+        .filter(|k| has_base && k.default.is_none() && !entries.contains_key(k.name))
         .map(|k| k.name)
         .collect();
     if !missing.is_empty() {
@@ -127,7 +126,7 @@ fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Op
         errors.push(error.help("give them a value, or start from a base such as `..GPT2_SMALL`"));
         complete = false;
     }
-    for key in &KEYS {
+    for key in KEYS.iter().filter(|_| has_base) {
         if let Some(default) = key.default {
             let value = || Entry {
                 value: syn::parse_str(default).expect("defaults are tested"),
@@ -143,7 +142,7 @@ fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Op
         blame,
         base,
     };
-    // With keys missing, what can be evaluated still is, for its mistakes; the result is no model.
+    // The keys that are there are evaluated in any case, for their errors.
     if !complete {
         let mut evaluator = Evaluator::new(&merged);
         let _ = choice::spec(&mut evaluator);
@@ -192,7 +191,7 @@ fn base_entries(
                     .collect(),
             )
         }
-        // It has mistakes of its own, which are reported where they are.
+        // Its own errors are reported at its declaration.
         Some(None) => None,
         None => {
             let candidates: Vec<&str> = presets::PRESETS
@@ -224,8 +223,8 @@ fn unknown_key(key: &Ident) -> Diagnostic {
 }
 
 impl Merged {
-    /// Where an error in the value of `keys` belongs: on the first of them that the model wrote itself, else where it
-    /// names its base.
+    /// The span of an error in the value of `keys`: the first of them in the model's own declaration,
+    /// or its base.
     pub fn blame(&self, keys: &[&str]) -> Span {
         let own = keys
             .iter()
@@ -234,7 +233,7 @@ impl Merged {
         own.map_or(self.blame, |entry| entry.value.span())
     }
 
-    /// Who wrote `key`, for a note: nothing if the model did.
+    /// The origin of `key`, for a note; none if it is the model's own declaration.
     pub fn source(&self, key: &str) -> Option<String> {
         match self.entries.get(key)?.origin {
             Origin::Own => None,

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use gpt_plan::{Activation, Formula, Node};
+use gpt_plan::{Activation, Formula};
 
 use super::simd::{Isa, Kernels};
 
@@ -69,41 +69,7 @@ impl Apply {
         match self {
             Apply::BuiltIn(f, kernels) => f(kernels, row),
             Apply::Compiled(f) => f(row),
-            Apply::Formula(formula) => row.iter_mut().for_each(|x| *x = evaluate(formula, *x)),
+            Apply::Formula(formula) => row.iter_mut().for_each(|x| *x = formula.eval_f32(*x)),
         }
     }
-}
-
-/// Most nodes of a formula; the compiler refuses longer ones.
-pub const MAX_NODES: usize = 256;
-
-/// The formula in f32, one node after the other: the meaning that generated Rust and WGSL have too.
-pub fn evaluate(formula: &Formula, x: f32) -> f32 {
-    let mut values = [0.0f32; MAX_NODES];
-    let mut last = x;
-    for (i, node) in formula.nodes.iter().enumerate() {
-        let at = |j: u16| values[usize::from(j)];
-        last = match *node {
-            Node::X => x,
-            Node::Const(c) => c as f32,
-            Node::Add(a, b) => at(a) + at(b),
-            Node::Sub(a, b) => at(a) - at(b),
-            Node::Mul(a, b) => at(a) * at(b),
-            Node::Div(a, b) => at(a) / at(b),
-            Node::Neg(a) => -at(a),
-            Node::Exp(a) => at(a).exp(),
-            Node::Ln(a) => at(a).ln(),
-            Node::Sqrt(a) => at(a).sqrt(),
-            Node::Tanh(a) => at(a).tanh(),
-            Node::Sin(a) => at(a).sin(),
-            Node::Cos(a) => at(a).cos(),
-            Node::Abs(a) => at(a).abs(),
-            Node::Max(a, b) => at(a).max(at(b)),
-            Node::Min(a, b) => at(a).min(at(b)),
-            Node::Powi(a, n) => at(a).powi(n),
-            Node::Greater(a, b) => f32::from(u8::from(at(a) > at(b))),
-        };
-        values[i] = last;
-    }
-    last
 }

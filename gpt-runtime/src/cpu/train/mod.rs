@@ -25,7 +25,6 @@ use gpt_plan::{
     Dropout, Epilogue, Op, Plan, Repeat, Section, Site, Statistics, Step, TensorId, TrainBytes,
 };
 
-use super::activation::evaluate;
 use super::device::CpuDevice;
 use super::memory::Arena;
 use super::parameters::Rotary;
@@ -373,8 +372,8 @@ impl Pass<'_> {
             (Some(activate), _) => activate(values, slopes),
             (None, Custom { value, derivative }) => {
                 for (x, slope) in values.iter_mut().zip(slopes) {
-                    *slope = evaluate(derivative, *x);
-                    *x = evaluate(value, *x);
+                    *slope = derivative.eval_f32(*x);
+                    *x = value.eval_f32(*x);
                 }
             }
             (None, built_in) => self.device.kernels.with_slopes(built_in, values, slopes),

@@ -1,0 +1,65 @@
+//! The built-in activations: one table.
+//!
+//! A row names the activation and says how it is computed: by kernels written for it, or by a closure
+//! that is parsed, differentiated and written out like a user's. The second kind needs nothing but its
+//! row here and its documentation for editors in `gpt_runtime::spec_docs`.
+
+use gpt_plan::Activation;
+
+use crate::formula;
+
+/// An activation that a spec names.
+pub struct BuiltIn {
+    pub name: &'static str,
+    how: How,
+}
+
+enum How {
+    /// `gpt-runtime` and `shaders` have kernels for it.
+    Kernels(Activation),
+    /// The formula, in the language of closures.
+    Closure(&'static str),
+}
+
+/// All of them, in the order of the documentation.
+pub static BUILT_IN: [BuiltIn; 5] = [
+    row("Gelu", How::Kernels(Activation::Gelu)),
+    row("GeluTanh", How::Kernels(Activation::GeluTanh)),
+    row("Relu", How::Kernels(Activation::Relu)),
+    row("ReluSquared", How::Closure("|x| powi(max(x, 0), 2)")),
+    row("Silu", How::Kernels(Activation::Silu)),
+];
+
+const fn row(name: &'static str, how: How) -> BuiltIn {
+    BuiltIn { name, how }
+}
+
+/// The names, in order.
+pub fn names() -> impl Iterator<Item = &'static str> + Clone {
+    BUILT_IN.iter().map(|built_in| built_in.name)
+}
+
+/// The activation called `name`.
+pub fn find(name: &str) -> Option<Activation> {
+    let built_in = BUILT_IN.iter().find(|built_in| built_in.name == name)?;
+    Some(match &built_in.how {
+        How::Kernels(activation) => activation.clone(),
+        How::Closure(closure) => {
+            let closure = syn::parse_str(closure).expect("a test parses every closure");
+            formula::parse(&closure).expect("a test parses every closure")
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_an_activation() {
+        for name in names() {
+            assert!(find(name).is_some(), "{name}");
+        }
+        assert_eq!(find("Nothing"), None);
+    }
+}
