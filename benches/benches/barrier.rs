@@ -1,7 +1,7 @@
 //! What stands between two steps on the CPU: handing a job to all threads, and waiting until all are done.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use gpt_runtime::cpu::{CpuDevice, bench};
+use gpt_runtime::__private::cpu::{CpuDevice, bench};
 
 fn barrier(criterion: &mut Criterion) {
     let device = CpuDevice::new(None).expect("threads");

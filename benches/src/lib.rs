@@ -42,7 +42,7 @@ pub fn devices() -> Vec<(&'static str, Device)> {
 
 /// Whether a device is an adapter in software, which takes seconds for what others do in one.
 pub fn is_software(device: &Device) -> bool {
-    let adapters = gpt_runtime::gpu::adapters();
+    let adapters = gpt_runtime::adapters();
     let known = adapters.iter().find(|a| device.name().starts_with(&a.name));
     device.is_gpu() && known.is_some_and(|a| a.kind == "software")
 }

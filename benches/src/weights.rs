@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
+use gpt_runtime::__private::plan::{Format, Plan, TensorId, TensorKind};
 use gpt_runtime::Error;
-use gpt_runtime::plan::{Format, Plan, TensorId, TensorKind};
 use gpt_runtime::weights::{HostTensor, Weights};
 
 /// A word that is a small, normal number whatever it is read as: an f32, two halves of any kind, quants, a scale and a minimum.

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use gpt_runtime::__private::plan::Features;
 use gpt_runtime::Error;
-use gpt_runtime::plan::Features;
 
 use crate::options::ModelArgument;
 use crate::output::{self, Failure};

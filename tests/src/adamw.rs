@@ -1,7 +1,7 @@
 //! AdamW in f64, as PyTorch's documentation writes it, and an engine's steps against it.
 
 use gpt_plan::{Plan, TensorKind};
-use gpt_runtime::engine::{EngineTrainer, State, Update};
+use gpt_runtime::__private::engine::{EngineTrainer, State, Update};
 
 use crate::learning::{Batch, check_same, check_tensors, first, learn, read, update};
 

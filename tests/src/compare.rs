@@ -1,6 +1,6 @@
 //! Measuring how far an engine is from the oracle.
 
-use gpt_runtime::engine::Trace;
+use gpt_runtime::__private::engine::Trace;
 
 use crate::oracle::{Forward, Matrix};
 

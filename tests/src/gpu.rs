@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use gpt_plan::{Feature, Features};
-use gpt_runtime::gpu::GpuDevice;
+use gpt_runtime::__private::gpu::GpuDevice;
 
 /// The adapter, opened once, with all variants that are used anywhere unless somebody asks for others. Without one a test says that it did not run; where `GPT_REQUIRE_GPU=1` it fails.
 pub fn device() -> Option<Arc<GpuDevice>> {

@@ -4,10 +4,10 @@
 //! must not change a gradient (memory that was used before, activations that are made again) has to leave it the same to the bit.
 
 use gpt_plan::{Format, Mlp, Plan, Recompute, Spec, TensorId, TrainShape};
-use gpt_runtime::Error;
-use gpt_runtime::engine::{
+use gpt_runtime::__private::engine::{
     EngineTrainer, Learn, Precision, Sequences, State, TrainerOptions, Update,
 };
+use gpt_runtime::Error;
 use gpt_runtime::weights::Weights;
 
 use crate::lively::Lively;

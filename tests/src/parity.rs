@@ -1,9 +1,9 @@
 //! One engine against the oracle, step by step, on a plan made at run time.
 
 use gpt_plan::{Format, Mask, Plan, Spec};
+use gpt_runtime::__private::cpu::simd::{Isa, Rounding};
+use gpt_runtime::__private::engine::{CacheFormat, EngineModel, LogitsRequest, SessionOptions};
 use gpt_runtime::Error;
-use gpt_runtime::cpu::simd::{Isa, Rounding};
-use gpt_runtime::engine::{CacheFormat, EngineModel, LogitsRequest, SessionOptions};
 use gpt_runtime::weights::Weights;
 
 use crate::compare::{check_trace, check_trace_from, nmse, tail};

@@ -1,7 +1,7 @@
 //! The oracle's gradients against finite differences of its loss: every tensor of every odd spec.
 
 use gpt_plan::{Dropout, Format, Site, Spec};
-use gpt_runtime::engine::Sequences;
+use gpt_runtime::__private::engine::Sequences;
 use gpt_tests::lively::Lively;
 use gpt_tests::oracle::{Gpt, Masks, Matrix, Parameters};
 use gpt_tests::{specs, tokens};

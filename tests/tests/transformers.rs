@@ -1,4 +1,4 @@
-//! Logits of small models against those of Hugging ModelVtable's transformers in f64 (fixtures/transformers_models.py made them).
+//! Logits of small models against those of Hugging Face's transformers in f64 (fixtures/transformers_models.py made them).
 
 use std::path::Path;
 

@@ -6,7 +6,7 @@
 //! know when it compiles, the lengths of arrays and what constants are made of; there a size is replaced by its value, and everywhere else in the same
 //! kernel it is read.
 
-use gpt_runtime::plan::Kernel;
+use gpt_runtime::__private::plan::Kernel;
 
 /// Numbers of a header that describe the tile.
 const TILE: &[&str] = &[

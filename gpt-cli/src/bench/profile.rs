@@ -3,8 +3,8 @@
 //! A roofline is the time that a step would take if the device did nothing but read its bytes, or nothing but compute its operations, as fast as it was
 //! measured to do either; the longer of both counts.
 
-use gpt_runtime::engine::{Clock, Limits, PartTime, Profile, TrainProfile};
-use gpt_runtime::plan::{Format, Plan, Work};
+use gpt_runtime::__private::plan::{Format, Plan, Work};
+use gpt_runtime::profile::{Clock, Limits, PartTime, Profile, TrainProfile};
 use gpt_runtime::{Error, Model, Session, Untyped};
 use serde_json::{Value, json};
 
@@ -262,7 +262,7 @@ impl Profiles {
         json!({
             "clock": match self.clock {
                 Clock::Device => "device",
-                Clock::Host => "host",
+                _ => "host",
             },
             "limits": { "gb_s": limits.bytes / 1e9, "gflop_s": limits.of(Format::F32) / 1e9 },
             "passes": passes.collect::<Vec<_>>(),

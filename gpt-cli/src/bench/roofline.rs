@@ -2,8 +2,8 @@
 //!
 //! The limits of a CPU are measured between the repetitions of what they are compared with, on the same threads.
 
-use gpt_runtime::engine::Limits;
-use gpt_runtime::plan::Format;
+use gpt_runtime::Format;
+use gpt_runtime::profile::Limits;
 use gpt_runtime::{Model, Untyped};
 use serde_json::{Value, json};
 

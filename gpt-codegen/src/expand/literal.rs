@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::ser;
 
 /// The path of the plan's types in generated code.
-const PLAN: &str = "::gpt_runtime::plan";
+const PLAN: &str = "::gpt_runtime::__private::plan";
 const COW: &str = "::std::borrow::Cow::Borrowed";
 
 /// The expression of `value`, whose types are those of `gpt-plan`.
@@ -185,7 +185,9 @@ impl<'a> ser::Serializer for &'a mut Literal {
     ) -> Result<(), Unsupported> {
         match name {
             // A file of `shaders`, by its constant.
-            "Source" => self.write(format_args!("&::gpt_runtime::shaders::{variant}")),
+            "Source" => self.write(format_args!(
+                "&::gpt_runtime::__private::shaders::{variant}"
+            )),
             _ => self.write(format_args!("{PLAN}::{name}::{variant}")),
         }
     }

@@ -100,7 +100,7 @@ impl Tokenizer {
         if most < vocab {
             return Ok(());
         }
-        Err(Error::Tokenizer(format!(
+        Err(Error::tokenizer(format!(
             "the tokenizer has tokens up to {most}, but the model's vocabulary has {vocab} (0..={}); they belong to different models",
             vocab - 1
         )))
@@ -136,14 +136,16 @@ impl Tokenizer {
         }
         let encoding = self.inner.encode_fast(text, special);
         encoding.map(|e| e.get_ids().to_vec()).map_err(|error| {
-            Error::Tokenizer(format!("the tokenizer cannot encode the text: {error}"))
+            Error::tokenizer(format!("the tokenizer cannot encode the text: {error}"))
+                .caused_by(error)
         })
     }
 
     /// The text of `ids`, special tokens left out.
     pub fn decode(&self, ids: &[u32]) -> Result<String, Error> {
         self.inner.decode(ids, true).map_err(|error| {
-            Error::Tokenizer(format!("the tokenizer cannot decode its tokens: {error}"))
+            Error::tokenizer(format!("the tokenizer cannot decode its tokens: {error}"))
+                .caused_by(error)
         })
     }
 
@@ -165,7 +167,7 @@ impl Tokenizer {
     /// The prompt of a conversation, ready for the assistant's next turn.
     pub fn apply_chat_template(&self, messages: &[Message]) -> Result<String, Error> {
         let none = || {
-            Error::Template("the model came without a chat template; use `generate` with a prompt of its own form".to_owned())
+            Error::template("the model came without a chat template; use `generate` with a prompt of its own form".to_owned())
         };
         self.chat.as_ref().ok_or_else(none)?.render(messages)
     }

@@ -25,12 +25,13 @@ pub fn check_beside(weights: &Path, spec: &Spec) -> Result<Vec<String>, Error> {
             });
         }
     };
-    let json: Json = serde_json::from_str(&text)
-        .map_err(|error| Error::Weights(format!("{} is not JSON: {error}", path.display())))?;
+    let json: Json = serde_json::from_str(&text).map_err(|error| {
+        Error::weights(format!("{} is not JSON: {error}", path.display())).caused_by(error)
+    })?;
     Ok(check_config(&json, spec))
 }
 
-/// Differences between a Hugging ModelVtable configuration and the spec.
+/// Differences between a Hugging Face configuration and the spec.
 pub fn check_config(json: &Json, spec: &Spec) -> Vec<String> {
     let mut check = Check {
         file: "config.json",

@@ -1,4 +1,4 @@
-//! Weights to a safetensors file, in the names and the order of Hugging ModelVtable's models, so that others can load it.
+//! Weights to a safetensors file, in the names and the order of Hugging Face's models, so that others can load it.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

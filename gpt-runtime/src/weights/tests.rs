@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::weights::testing;
 
-/// The file tensor `(name, shape, values)` list that holds what `weights` holds, in Hugging ModelVtable's names and orders.
+/// The file tensor `(name, shape, values)` list that holds what `weights` holds, in Hugging Face's names and orders.
 fn hf_tensors(plan: &'static Plan, weights: &RandomWeights) -> Vec<(String, Vec<usize>, Vec<f32>)> {
     let mut all = Vec::new();
     for (tensor, layer, rows, source) in sources(plan) {
