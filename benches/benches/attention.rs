@@ -7,7 +7,7 @@ use gpt_benches::gpu::{Gpu, inference};
 use gpt_benches::versus::{Work, alone, timed, versus};
 use gpt_benches::{Gpt2, SmolLm2, phase};
 use gpt_runtime::Gpt;
-use gpt_runtime::plan::{Format, Plan};
+use gpt_runtime::{Format, Plan};
 
 /// Rows and position: single tokens at several positions, then a prompt.
 fn shapes(plan: &Plan, prompt: u32) -> Vec<(u32, u32)> {

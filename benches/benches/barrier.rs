@@ -2,7 +2,7 @@
 //! last one.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use gpt_runtime::cpu::{CpuDevice, bench};
+use gpt_runtime::__private::cpu::{CpuDevice, bench};
 
 fn barrier(criterion: &mut Criterion) {
     let device = CpuDevice::new(None).expect("threads");

@@ -11,7 +11,7 @@ use gpt_benches::gpu::{Gpu, inference};
 use gpt_benches::versus::{Forms, Work, alone, timed, versus};
 use gpt_benches::{Bard, Gpt2, SmolLm2, phase};
 use gpt_runtime::Gpt;
-use gpt_runtime::plan::{Format, Plan};
+use gpt_runtime::{Format, Plan};
 
 const STEPS: [&str; 5] = ["qkv", "attention_out", "mlp_up", "mlp_down", "head"];
 

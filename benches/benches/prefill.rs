@@ -2,7 +2,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gpt_benches::{Bard, Gpt2, SmolLm2, devices, is_software, tokens};
-use gpt_runtime::plan::Format;
+use gpt_runtime::Format;
 use gpt_runtime::{Device, Gpt, Model};
 
 fn run<M: Gpt>(criterion: &mut Criterion, name: &str, formats: &[Format], device: &(&str, Device)) {

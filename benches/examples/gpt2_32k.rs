@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use gpt_runtime::plan::Format;
+use gpt_runtime::Format;
 use gpt_runtime::{Device, Error, Model, gpt_model};
 
 gpt_model! {

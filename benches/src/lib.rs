@@ -44,7 +44,7 @@ pub fn devices() -> Vec<(&'static str, Device)> {
 
 /// Whether a device is a slow software adapter.
 pub fn is_software(device: &Device) -> bool {
-    let adapters = gpt_runtime::gpu::adapters();
+    let adapters = gpt_runtime::adapters();
     let known = adapters.iter().find(|a| device.name().starts_with(&a.name));
     device.is_gpu() && known.is_some_and(|a| a.kind == "software")
 }

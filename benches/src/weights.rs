@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
+use gpt_runtime::__private::plan::{Format, Plan, TensorId, TensorKind};
 use gpt_runtime::Error;
-use gpt_runtime::plan::{Format, Plan, TensorId, TensorKind};
 use gpt_runtime::weights::{HostTensor, Weights};
 
 /// A word that decodes to small normal numbers as an f32, as two f16 or bf16, as quants, and as a

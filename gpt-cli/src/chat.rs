@@ -71,7 +71,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             ..Stop::default()
         };
         let mut generation =
-            session.generate_ids(&prompt[known..], arguments.sampling.sampling(), stop)?;
+            session.generate_from_tokens(&prompt[known..], arguments.sampling.sampling(), stop)?;
         let mut answer = String::new();
         stream(&mut generation, |piece| {
             answer.push_str(piece);

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use gpt_runtime::Format;
 use gpt_runtime::Tokenizer;
-use gpt_runtime::plan::Format;
 use gpt_runtime::weights::{self, save, save_config, save_gguf};
 
 use crate::options::{self, ModelArgument, TokenizerArgument};

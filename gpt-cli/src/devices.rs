@@ -1,8 +1,8 @@
 //! `gpt devices`: lists the devices.
 
 use clap::Args;
-use gpt_runtime::plan::{Feature, Features};
-use gpt_runtime::{Device, gpu};
+use gpt_runtime::__private::plan::{Feature, Features};
+use gpt_runtime::{Device, adapters};
 use serde_json::json;
 
 use crate::output::{self, Failure};
@@ -15,7 +15,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let adapters = gpu::adapters();
+    let adapters = adapters();
     let cpu = Device::cpu()?;
     let auto = Device::auto()?;
     if arguments.json {

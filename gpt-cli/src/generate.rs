@@ -69,7 +69,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         ..Stop::default()
     };
     let start = Instant::now();
-    let mut generation = session.generate_ids(&prompt, arguments.sampling.sampling(), stop)?;
+    let mut generation =
+        session.generate_from_tokens(&prompt, arguments.sampling.sampling(), stop)?;
     let prefill = start.elapsed().as_secs_f64();
     let start = Instant::now();
     let mut text = String::new();
@@ -105,15 +106,12 @@ pub fn stream<M>(
     mut sink: impl FnMut(&str) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     while let Some(piece) = generation.next() {
-        sink(&piece)?;
+        sink(&piece?)?;
         if interrupt::take() {
             sink(&generation.finish())?;
         }
     }
-    match generation.error() {
-        Some(error) => Err(error.into()),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn reason(ended: Ended) -> &'static str {
@@ -122,6 +120,6 @@ fn reason(ended: Ended) -> &'static str {
         Ended::StopString => "stop_string",
         Ended::Length => "length",
         Ended::Full => "context_full",
-        Ended::Failed => "failed",
+        _ => "failed",
     }
 }

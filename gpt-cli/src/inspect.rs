@@ -1,7 +1,7 @@
 //! `gpt inspect`: prints a model's spec, tensors, memory and dispatches, without running it.
 
 use clap::Args;
-use gpt_runtime::plan::{
+use gpt_runtime::__private::plan::{
     ATTENTION_PART, ChoiceOp, Format, Kernel, Mlp, Norm, Phase, Plan, Positions, Recompute,
     RowCount, SPLIT_FROM, Spec, TrainShape,
 };
@@ -210,7 +210,7 @@ fn spec_rows(spec: &Spec) -> Vec<(&'static str, String)> {
 fn mlp(mlp: &Mlp) -> String {
     let kind = if mlp.gated { "Gated" } else { "Dense" };
     let activation = match &mlp.activation {
-        gpt_runtime::plan::Activation::Custom { .. } => "a closure".to_owned(),
+        gpt_runtime::__private::plan::Activation::Custom { .. } => "a closure".to_owned(),
         known => format!("{known:?}"),
     };
     format!(
@@ -224,7 +224,7 @@ fn weight_bytes(plan: &Plan, format: Format) -> u64 {
     tensors
         .map(|t| {
             let format = match t.kind {
-                gpt_runtime::plan::TensorKind::Matrix => format,
+                gpt_runtime::__private::plan::TensorKind::Matrix => format,
                 _ => Format::F32,
             };
             let row = format.row_bytes(t.columns as usize) as u64;

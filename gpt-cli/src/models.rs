@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use gpt_runtime::plan::{Format, Plan};
 use gpt_runtime::train::Saved;
 use gpt_runtime::weights::Weights;
 use gpt_runtime::{
     Device, Error, Gpt, LoadOptions, Model, Trainer, TrainerSettings, Untyped, gpt_model,
 };
+use gpt_runtime::{Format, Plan};
 
 gpt_model! {
     /// A character-level model of Shakespeare with 2.7 M parameters, embedded in the binary.

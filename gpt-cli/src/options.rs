@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use gpt_runtime::plan::Format;
+use gpt_runtime::Format;
 use gpt_runtime::{
     CacheFormat, Device, DeviceKind, DeviceOptions, LoadOptions, Model, Sampling, Untyped,
 };

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, StdoutLock, Write};
 use std::process::ExitCode;
 
-use gpt_runtime::plan::TrainBytes;
+use gpt_runtime::train::TrainBytes;
 
 /// The failure of a subcommand.
 pub enum Failure {

@@ -1,7 +1,7 @@
 //! `gpt selftest`: compares a device with the CPU engine's plain Rust.
 
 use clap::Args;
-use gpt_runtime::plan::Format;
+use gpt_runtime::Format;
 use gpt_runtime::{Check, Error, SelfTest, self_test, self_test_training};
 use serde_json::json;
 
@@ -68,7 +68,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn verdict(name: &str, found: &SelfTest) -> Result<String, Failure> {
     if let Some(off) = found.first_off() {
         let tokens = if off.rows == 1 { "token" } else { "tokens" };
-        return Err(Failure::Runtime(Error::Device(format!(
+        return Err(Failure::Runtime(Error::device(format!(
             "{} cannot be trusted with {name}: {} of {} {tokens} in {} is off by an NMSE of {:.1e}, more than {:.0e}; use the CPU engine or another driver",
             found.device,
             off.step,

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use gpt_runtime::__private::plan::Features;
 use gpt_runtime::Error;
-use gpt_runtime::plan::Features;
-use gpt_runtime::shaders;
+use gpt_runtime::__private::shaders;
 
 use crate::options::ModelArgument;
 use crate::output::{self, Failure};

@@ -1,7 +1,7 @@
 //! `gpt tune`: finds the fastest kernel variants of a model for a GPU, and saves the choice.
 
 use clap::Args;
-use gpt_runtime::plan::Format;
+use gpt_runtime::Format;
 use gpt_runtime::{Choice, Device, DeviceKind, DeviceOptions, Error, Tuning, tune, tune_training};
 use serde_json::json;
 
@@ -69,7 +69,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         return output::json(&json!({ "device": device.name(), "kept": path, "choices": choices }));
     }
     if all.is_empty() {
-        return Err(Failure::Runtime(Error::Device(format!(
+        return Err(Failure::Runtime(Error::device(format!(
             "nothing was measured: {} has no kernels for that format, as a matrix is larger than what an adapter binds",
             arguments.model.model.name
         ))));

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use gpt_runtime::plan::Format;
+use gpt_runtime::Format;
 use gpt_runtime::weights::{RandomWeights, save};
 use gpt_runtime::{Gpt, Tokenizer, gpt_model};
 use serde_json::Value;

@@ -88,7 +88,7 @@ fn main() -> Result<(), Error> {
     };
     print!("\nIn what");
     for piece in session.generate("In what", Sampling::default(), stop)? {
-        print!("{piece}");
+        print!("{}", piece?);
     }
     println!();
     Ok(())

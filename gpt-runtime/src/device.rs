@@ -1,6 +1,6 @@
-//! Where a model runs: the choice between a GPU and the CPU, made once and explained.
+//! Devices: the choice between a GPU and the CPU, made once and explained.
 //!
-//! How a GPU is found and opened is in `gpu::adapter`, how the CPU's instruction set and threads are chosen in `cpu`.
+//! `gpu::adapter` finds and opens a GPU; `cpu` chooses the instruction set and the threads.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::cpu::{self, CpuDevice};
 use crate::engine::Limits;
 use crate::gpu::GpuDevice;
 
-/// A device, opened. Cheap to clone; models that run on one share it.
+/// An open device. Cheap to clone; the models that run on it share it.
 #[derive(Clone)]
 pub struct Device {
     engine: Engine,
@@ -23,32 +23,56 @@ enum Engine {
     Gpu(Arc<GpuDevice>),
 }
 
-/// Which kind of device is wanted.
+/// The kind of device to open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DeviceKind {
-    /// A GPU if there is a real one, else the CPU.
+    /// A hardware GPU if there is one, otherwise the CPU.
     #[default]
     Auto,
-    /// A GPU, be it emulated in software; an error if there is none.
+    /// A GPU, also one that is emulated in software; an error if there is none.
     Gpu,
     /// The CPU engine.
     Cpu,
 }
 
-/// What to open. The default is [`Device::auto`].
+/// Which device to open. The default is that of [`Device::auto`].
+///
+/// Fields may be added: build it with [`DeviceOptions::default`] and the `with_` methods, or by struct
+/// update.
 #[derive(Clone, Debug, Default)]
 pub struct DeviceOptions {
-    /// Which kind of device.
+    /// The kind of device.
     pub kind: DeviceKind,
-    /// Part of an adapter's name (any case), where there are several. Implies a GPU.
+    /// Part of the name of an adapter, in any case. Implies a GPU.
     pub adapter: Option<String>,
-    /// Threads of the CPU engine; the physical cores available to the process if `None`.
+    /// Threads of the CPU engine; if `None`, one for each physical core that the process may use.
     pub threads: Option<usize>,
 }
 
+impl DeviceOptions {
+    /// Opens a device of this kind.
+    pub fn with_kind(mut self, kind: DeviceKind) -> DeviceOptions {
+        self.kind = kind;
+        self
+    }
+
+    /// Opens an adapter whose name contains `name`, in any case.
+    pub fn with_adapter(mut self, name: impl Into<String>) -> DeviceOptions {
+        self.adapter = Some(name.into());
+        self
+    }
+
+    /// Runs the CPU engine on `threads` threads.
+    pub fn with_threads(mut self, threads: usize) -> DeviceOptions {
+        self.threads = Some(threads);
+        self
+    }
+}
+
 impl Device {
-    /// A real GPU if there is one, else the CPU engine. An adapter that is itself software (lavapipe, WARP) ranks below the
-    /// CPU engine, which is made for the processor it runs on.
+    /// A hardware GPU if there is one, otherwise the CPU engine, which is faster than an adapter in
+    /// software (lavapipe, WARP).
     pub fn auto() -> Result<Device, Error> {
         Device::open(&DeviceOptions::default())
     }
@@ -61,7 +85,10 @@ impl Device {
         })
     }
 
-    /// A GPU, or an error that says why there is none. `WGPU_BACKEND` and `WGPU_ADAPTER_NAME` select among several.
+    /// A GPU. `WGPU_BACKEND` and `WGPU_ADAPTER_NAME` select among several.
+    ///
+    /// # Errors
+    /// No adapter was found, or none can run the kernels; the message gives the reason.
     pub fn gpu() -> Result<Device, Error> {
         Device::open(&DeviceOptions {
             kind: DeviceKind::Gpu,
@@ -69,7 +96,7 @@ impl Device {
         })
     }
 
-    /// The CPU engine in plain Rust, whatever the processor has: what others are compared with.
+    /// The CPU engine in plain Rust on any processor: the reference of self-tests.
     pub(crate) fn portable() -> Result<Device, Error> {
         Ok(Device {
             engine: Engine::Cpu(Arc::new(CpuDevice::with_isa(Isa::Portable, None)?)),
@@ -77,7 +104,7 @@ impl Device {
         })
     }
 
-    /// A GPU that is open.
+    /// Wraps an open GPU.
     pub(crate) fn of_gpu(gpu: Arc<GpuDevice>, reason: &str) -> Device {
         Device {
             engine: Engine::Gpu(gpu),
@@ -85,7 +112,29 @@ impl Device {
         }
     }
 
-    /// Opens what `options` ask for.
+    /// Uses a GPU device that the caller has opened, so that a game and its model share one. The
+    /// version of `wgpu` has to be this crate's: it is re-exported as `gpt_runtime::wgpu`.
+    ///
+    /// The device needs WebGPU's default limits; `SUBGROUP` and `SHADER_F16` enable faster kernels and
+    /// training in f16 where it was opened with them. The caller's handlers of uncaptured errors and
+    /// of a lost device stay in place. Work is submitted to `queue` and waited for by `Device::poll`.
+    ///
+    /// # Errors
+    /// The limits with which the device was opened are too low.
+    #[cfg(feature = "gpu")]
+    pub fn from_wgpu(
+        adapter: wgpu::Adapter,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+    ) -> Result<Device, Error> {
+        let gpu = GpuDevice::from_wgpu(adapter, device, queue)?;
+        Ok(Device::of_gpu(Arc::new(gpu), "opened by the caller"))
+    }
+
+    /// Opens the device that `options` describe.
+    ///
+    /// # Errors
+    /// The options contradict each other, or the device cannot be opened.
     pub fn open(options: &DeviceOptions) -> Result<Device, Error> {
         let named = options.adapter.as_deref();
         match options.kind {
@@ -128,7 +177,7 @@ impl Device {
         matches!(self.engine, Engine::Gpu(_))
     }
 
-    /// What it is: adapter and backend, or processor, instruction set and threads.
+    /// Adapter and backend, or processor, instruction set and threads.
     pub fn name(&self) -> String {
         match &self.engine {
             Engine::Cpu(cpu) => cpu.describe(),
@@ -141,14 +190,14 @@ impl Device {
         &self.reason
     }
 
-    /// What measures the device's limits.
+    /// A meter of the device's peak rates.
     ///
     /// # Errors
-    /// There is no room for the memory that is read, or a GPU fails.
+    /// The memory that is read cannot be allocated, or a GPU fails.
     pub fn meter(&self) -> Result<Meter, Error> {
         match &self.engine {
-            Engine::Cpu(cpu) => Ok(Meter::Cpu(cpu::Meter::new(cpu.clone())?)),
-            Engine::Gpu(gpu) => Ok(Meter::Gpu(gpu.limits()?)),
+            Engine::Cpu(cpu) => Ok(Meter(Measurement::Cpu(cpu::Meter::new(cpu.clone())?))),
+            Engine::Gpu(gpu) => Ok(Meter(Measurement::Gpu(gpu.limits()?))),
         }
     }
 
@@ -165,20 +214,22 @@ pub(crate) enum EngineRef<'a> {
     Gpu(&'a Arc<GpuDevice>),
 }
 
-/// Measures what a device reads and computes in a second.
-pub enum Meter {
-    /// Measured again and again, as a processor's speed differs from minute to minute.
+/// Measures how many bytes a device reads and how many operations it executes in a second.
+pub struct Meter(Measurement);
+
+enum Measurement {
+    /// Measured by each call: the speed of a processor varies from minute to minute.
     Cpu(cpu::Meter),
     /// Measured once.
     Gpu(Limits),
 }
 
 impl Meter {
-    /// The device's limits, now.
+    /// The peak rates of the device.
     pub fn measure(&self) -> Limits {
-        match self {
-            Meter::Cpu(meter) => meter.measure(),
-            Meter::Gpu(limits) => *limits,
+        match &self.0 {
+            Measurement::Cpu(meter) => meter.measure(),
+            Measurement::Gpu(limits) => *limits,
         }
     }
 }

@@ -1,41 +1,161 @@
-//! The one error type. Each variant is a sentence that says what is wrong and what to do.
+//! The one error type. It displays as one sentence that says what is wrong and what to do.
 
+use std::fmt;
 use std::path::PathBuf;
 
-/// Anything that can go wrong outside of a bug.
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// An error of this crate. Match on a variant to react to a kind of failure; display it to explain it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A file could not be read or written.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {
+        /// The operation, as a verb: `read`, `write`, `open`.
         doing: &'static str,
+        /// The file or folder.
         path: PathBuf,
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A weight file that is damaged, lies, or does not fit the model. One message lists everything.
+    /// A weight file is damaged or does not fit the model. One message lists every difference.
+    #[error(transparent)]
+    Weights(Detail),
+    /// A tokenizer cannot be read or used.
+    #[error(transparent)]
+    Tokenizer(Detail),
+    /// A chat template cannot be read or applied.
+    #[error(transparent)]
+    Template(Detail),
+    /// A device is missing, lacks a feature, or failed.
+    #[error(transparent)]
+    Device(Detail),
+    /// The device was lost: its driver reset it, or it was removed. Open it again.
     #[error("{0}")]
-    Weights(String),
-    /// A tokenizer that cannot be read or used.
+    DeviceLost(String),
+    /// Memory for weights, a session or a trainer could not be allocated.
+    #[error("{message}")]
+    OutOfMemory {
+        /// The sentence that is displayed.
+        message: String,
+        /// Bytes that were requested.
+        bytes: u64,
+    },
+    /// The device, or a build without the Cargo feature, cannot do what was requested.
     #[error("{0}")]
-    Tokenizer(String),
-    /// A chat template that cannot be read or applied.
-    #[error("{0}")]
-    Template(String),
-    /// An adapter that is missing, too small, or lost.
-    #[error("{0}")]
-    Device(String),
-    /// A training whose loss or gradient is not a finite number.
+    Unsupported(String),
+    /// The loss or the gradient of a training step is not finite.
     #[error("{0}")]
     Diverged(String),
-    /// A request that the model or session cannot serve: too long, out of vocabulary, wrong option.
+    /// An argument is invalid: too long, out of the vocabulary, or an option out of range.
     #[error("{0}")]
     Input(String),
 }
 
+/// The sentence of an error, and the error of a dependency that caused it.
+#[derive(Debug)]
+pub struct Detail {
+    message: String,
+    source: Option<Cause>,
+}
+
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Detail {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<String> for Detail {
+    fn from(message: String) -> Detail {
+        Detail {
+            message,
+            source: None,
+        }
+    }
+}
+
 impl Error {
-    /// Whether the caller's arguments or files are at fault (exit status 2) rather than the machine or the run (1).
+    /// An [`Error::Weights`].
+    pub fn weights(message: impl Into<String>) -> Error {
+        Error::Weights(message.into().into())
+    }
+
+    /// An [`Error::Tokenizer`].
+    pub fn tokenizer(message: impl Into<String>) -> Error {
+        Error::Tokenizer(message.into().into())
+    }
+
+    /// An [`Error::Template`].
+    pub fn template(message: impl Into<String>) -> Error {
+        Error::Template(message.into().into())
+    }
+
+    /// An [`Error::Device`].
+    pub fn device(message: impl Into<String>) -> Error {
+        Error::Device(message.into().into())
+    }
+
+    /// Attaches the error that caused this one. Variants without a place for it stay as they are.
+    pub fn caused_by(
+        mut self,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
+        if let Error::Weights(detail)
+        | Error::Tokenizer(detail)
+        | Error::Template(detail)
+        | Error::Device(detail) = &mut self
+        {
+            detail.source = Some(cause.into());
+        }
+        self
+    }
+
+    /// Whether the caller's arguments or files caused it, not the machine or the run. The command
+    /// line exits with status 2 if so, with 1 otherwise.
     pub fn is_input(&self) -> bool {
-        !matches!(self, Error::Device(_) | Error::Diverged(_))
+        !matches!(
+            self,
+            Error::Device(_)
+                | Error::DeviceLost(_)
+                | Error::OutOfMemory { .. }
+                | Error::Diverged(_)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn sources_are_kept_and_messages_stay_one_sentence() {
+        let cause = std::io::Error::other("the cause");
+        let error = Error::weights("model.gguf is damaged").caused_by(cause);
+        assert_eq!(error.to_string(), "model.gguf is damaged");
+        assert_eq!(error.source().unwrap().to_string(), "the cause");
+        assert!(error.is_input());
+
+        let error = Error::Io {
+            doing: "read",
+            path: "a.txt".into(),
+            source: std::io::Error::other("denied"),
+        };
+        assert_eq!(error.to_string(), "cannot read a.txt: denied");
+        assert_eq!(error.source().unwrap().to_string(), "denied");
+
+        let error = Error::OutOfMemory {
+            message: "no memory".to_owned(),
+            bytes: 1 << 40,
+        };
+        assert!(!error.is_input() && error.source().is_none());
     }
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-/// Lets `write` write a new file beside `path`, makes sure that it is on the disk, and puts it in the place of `path`. Whatever goes
-/// wrong, what stood at `path` stands there still.
+/// Calls `write` for a new file beside `path`, syncs it, and renames it to `path`. After a failure the
+/// old file at `path` is unchanged.
 pub fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), Error> {
     let new = beside(path);
     let written = write(&new)
@@ -15,7 +15,7 @@ pub fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Resu
         .and_then(|()| fs::rename(&new, path))
         .and_then(|()| sync_names(parent(path)));
     written.map_err(|source| {
-        // What is left of it is of no use; if it cannot be removed either, the first error says more.
+        // If the partial file cannot be removed either, the first error says more.
         let _ = fs::remove_file(&new);
         writing(path, source)
     })
@@ -26,8 +26,8 @@ pub fn write(path: &Path, text: &str) -> Result<(), Error> {
     replace(path, |new| fs::write(new, text))
 }
 
-/// Lets `fill` write files into a new folder beside `path`, each of them with [`replace`], and gives it the name `path`, which must be free. What
-/// an earlier attempt left behind is removed first.
+/// Calls `fill` for a new folder beside `path`, whose files it writes with [`replace`], and renames it to
+/// `path`, which must not exist. Removes the remains of an earlier attempt first.
 pub fn create_folder(
     path: &Path,
     fill: impl FnOnce(&Path) -> Result<(), Error>,
@@ -50,7 +50,7 @@ pub fn create_folder(
     filled
 }
 
-/// The name under which something is written before it is complete.
+/// The name of a file or folder while it is incomplete.
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
@@ -65,7 +65,7 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Makes sure that the names in `folder` are on the disk. Where a folder cannot be opened, the system sees to that itself.
+/// Syncs the names in `folder`. Systems on which a folder cannot be opened do that themselves.
 fn sync_names(folder: &Path) -> io::Result<()> {
     if cfg!(unix) {
         File::open(folder)?.sync_all()?;

@@ -1,9 +1,11 @@
-//! Text in, text out: a prompt, a sampler and a stop, around a session.
+//! Generation: a prompt, a sampler and a stop condition around a session.
 //!
-//! This is the one loop that generates; the command line and `for piece in session.generate(..)?` both use it. A piece
-//! is whole UTF-8, and text that may turn out to begin a stop string is held back until that is settled.
+//! [`TokenGeneration`] chooses token after token; [`Generation`] decodes them to text. The command
+//! line and `for piece in session.generate(..)?` run the same loop. A piece is whole UTF-8. Text
+//! that may turn out to begin a stop string is held back until the next tokens decide.
 
 use std::ops::{Deref, DerefMut};
+use std::time::{Duration, Instant};
 
 use crate::Error;
 use crate::model::Untyped;
@@ -11,7 +13,9 @@ use crate::sample::{Sampler, Sampling};
 use crate::session::{Session, SessionBuilder};
 use crate::text::{StopStrings, TextStream};
 
-/// When a generation ends, besides at the model's own end-of-text token.
+/// When a generation ends, besides at the model's end-of-text token.
+///
+/// Fields may be added: build it with [`Stop::default`] and the `with_` methods, or by struct update.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
     /// Most new tokens; as many as the session holds if `None`.
@@ -22,49 +26,80 @@ pub struct Stop {
     pub ids: Vec<u32>,
 }
 
+impl Stop {
+    /// Ends after `tokens` new tokens.
+    pub fn with_tokens(mut self, tokens: usize) -> Stop {
+        self.tokens = Some(tokens);
+        self
+    }
+
+    /// Ends before `string`, too.
+    pub fn with_string(mut self, string: impl Into<String>) -> Stop {
+        self.strings.push(string.into());
+        self
+    }
+
+    /// Ends before the token `id`, too.
+    pub fn with_id(mut self, id: u32) -> Stop {
+        self.ids.push(id);
+        self
+    }
+}
+
 /// Why a generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ended {
-    /// The model ended the text, or a stop token came.
+    /// The model chose its end-of-text token or a stop token.
     EndOfText,
-    /// A stop string came.
+    /// The text contains a stop string.
     StopString,
-    /// As many tokens as were asked for.
+    /// The requested number of tokens was generated.
     Length,
-    /// The session holds no more.
+    /// The session is full.
     Full,
-    /// An error, which [`Generation::error`] has.
+    /// The engine failed; the iterator returned the error.
     Failed,
 }
 
-/// A text in the making: an iterator over its pieces. Afterwards the session holds the prompt and the text's tokens, but for the last one, unless the model
-/// ended the text there.
+/// A text in progress: an iterator over its pieces.
+///
+/// Each item is a piece of text or the error that ended the generation. Afterwards the session holds
+/// the prompt and the generated tokens except the last one, unless the model ended the text there.
 pub struct Generation<'s, M = Untyped> {
-    session: Held<'s, M>,
-    sampler: Sampler,
+    tokens: TokenGeneration<'s, M>,
     stream: TextStream,
     stops: StopStrings,
-    stop_ids: Vec<u32>,
-    left: usize,
-    /// What comes next.
-    state: State,
-    count: usize,
-    ended: Option<Ended>,
+    /// An error that [`poll`](Self::poll) met after it had text to return.
     error: Option<Error>,
 }
 
-/// Where a text is.
+/// Tokens in progress: an iterator over their ids, which needs no tokenizer.
+///
+/// Each item is a token or the error that ended the generation. A token that ends the text is not
+/// returned.
+pub struct TokenGeneration<'s, M = Untyped> {
+    session: Held<'s, M>,
+    sampler: Sampler,
+    stop_ids: Vec<u32>,
+    left: usize,
+    next: Next,
+    count: usize,
+    ended: Option<Ended>,
+}
+
+/// The next token of a generation.
 #[derive(Clone, Copy)]
-enum State {
-    /// The next token was chosen.
+enum Next {
+    /// It has been chosen.
     Chosen(u32),
-    /// It has to be chosen; the one before it has not been run.
+    /// It follows this token, which has not been run.
     After(u32),
 }
 
-/// A session lent, or one made for this text only.
+/// A session that is borrowed, or one that was opened for this generation.
 enum Held<'s, M> {
-    Lent(&'s mut Session<M>),
+    Borrowed(&'s mut Session<M>),
     Owned(Box<Session<M>>),
 }
 
@@ -73,7 +108,7 @@ impl<M> Deref for Held<'_, M> {
 
     fn deref(&self) -> &Session<M> {
         match self {
-            Held::Lent(session) => session,
+            Held::Borrowed(session) => session,
             Held::Owned(session) => session,
         }
     }
@@ -82,14 +117,17 @@ impl<M> Deref for Held<'_, M> {
 impl<M> DerefMut for Held<'_, M> {
     fn deref_mut(&mut self) -> &mut Session<M> {
         match self {
-            Held::Lent(session) => session,
+            Held::Borrowed(session) => session,
             Held::Owned(session) => session,
         }
     }
 }
 
 impl<M> SessionBuilder<M> {
-    /// Opens the session and continues `prompt` in it until the model ends the text or the context is full.
+    /// Opens the session and continues `prompt` until the model ends the text or the context is full.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open) and [`Session::generate`].
     pub fn generate(
         self,
         prompt: &str,
@@ -97,17 +135,16 @@ impl<M> SessionBuilder<M> {
     ) -> Result<Generation<'static, M>, Error> {
         let session = self.open()?;
         let ids = session.model().tokenizer()?.encode_prompt(prompt)?;
-        Generation::new(
-            Held::Owned(Box::new(session)),
-            &ids,
-            sampling,
-            Stop::default(),
-        )
+        let session = Held::Owned(Box::new(session));
+        Generation::new(session, &ids, sampling, Stop::default())
     }
 }
 
 impl<M> Session<M> {
     /// Appends `prompt` and continues it.
+    ///
+    /// # Errors
+    /// The model has no tokenizer, the sampling is invalid, or as [`push`](Self::push).
     pub fn generate(
         &mut self,
         prompt: &str,
@@ -115,42 +152,64 @@ impl<M> Session<M> {
         stop: Stop,
     ) -> Result<Generation<'_, M>, Error> {
         let ids = self.model().tokenizer()?.encode_prompt(prompt)?;
-        self.generate_ids(&ids, sampling, stop)
+        self.generate_from_tokens(&ids, sampling, stop)
     }
 
-    /// Appends the tokens `prompt` and continues them.
-    pub fn generate_ids(
+    /// Appends the tokens `prompt` and continues them with text.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub fn generate_from_tokens(
         &mut self,
         prompt: &[u32],
         sampling: Sampling,
         stop: Stop,
     ) -> Result<Generation<'_, M>, Error> {
-        Generation::new(Held::Lent(self), prompt, sampling, stop)
+        Generation::new(Held::Borrowed(self), prompt, sampling, stop)
+    }
+
+    /// Appends the tokens `prompt` and continues them with tokens. The tokens that end a text are
+    /// those of `stop` and, if the model has a tokenizer, its end-of-text tokens.
+    ///
+    /// # Errors
+    /// `stop` has strings, which only text can contain; the sampling is invalid; or as
+    /// [`push`](Self::push).
+    pub fn generate_tokens(
+        &mut self,
+        prompt: &[u32],
+        sampling: Sampling,
+        stop: Stop,
+    ) -> Result<TokenGeneration<'_, M>, Error> {
+        if !stop.strings.is_empty() {
+            return Err(Error::Input(
+                "stop strings end a text, and tokens were requested; use `Session::generate_from_tokens` or stop tokens"
+                    .to_owned(),
+            ));
+        }
+        TokenGeneration::new(Held::Borrowed(self), prompt, sampling, stop)
     }
 }
 
-impl<'s, M> Generation<'s, M> {
+impl<'s, M> TokenGeneration<'s, M> {
     fn new(
         mut session: Held<'s, M>,
         prompt: &[u32],
         sampling: Sampling,
         stop: Stop,
     ) -> Result<Self, Error> {
-        let model = session.model().clone();
-        let tokenizer = model.tokenizer()?;
-        let mut sampler = Sampler::new(sampling, model.plan().spec.vocab as usize)?;
+        let vocab = session.model().plan().spec.vocab as usize;
+        let mut sampler = Sampler::new(sampling, vocab)?;
         let mut stop_ids = stop.ids;
-        stop_ids.extend_from_slice(tokenizer.stop_ids());
+        if let Ok(tokenizer) = session.model().tokenizer() {
+            stop_ids.extend_from_slice(tokenizer.stop_ids());
+        }
         session.push(prompt)?;
         let first = session.sample(&mut sampler)?;
-        Ok(Generation {
-            stream: tokenizer.stream(prompt),
-            stops: StopStrings::new(stop.strings),
+        Ok(TokenGeneration {
             left: stop.tokens.unwrap_or(usize::MAX),
-            state: State::Chosen(first),
+            next: Next::Chosen(first),
             count: 0,
             ended: None,
-            error: None,
             sampler,
             stop_ids,
             session,
@@ -167,33 +226,19 @@ impl<'s, M> Generation<'s, M> {
         self.ended
     }
 
-    /// What went wrong, if it ended by an error. An iterator of text has no other place for it.
-    pub fn error(&mut self) -> Option<Error> {
-        self.error.take()
-    }
-
-    /// Ends it here and returns text that was held back.
-    pub fn finish(&mut self) -> String {
-        self.end(Ended::Length)
-    }
-
-    fn end(&mut self, why: Ended) -> String {
-        self.ended.get_or_insert(why);
-        let mut rest = self.stops.push(&self.stream.flush()).text;
-        if why != Ended::StopString {
-            rest.push_str(&self.stops.flush());
+    /// The next token, or none if the generation ended. The engine may run ahead by `most` tokens.
+    fn advance(&mut self, most: usize) -> Result<Option<u32>, Error> {
+        if self.ended.is_some() {
+            return Ok(None);
         }
-        rest
-    }
-
-    /// One more token; text that became certain with it.
-    fn advance(&mut self) -> Result<String, Error> {
-        let id = match self.state {
-            State::Chosen(id) => id,
-            State::After(_) if self.session.remaining() == 0 => return Ok(self.end(Ended::Full)),
-            State::After(last) => {
-                let (stops, left) = (&self.stop_ids, self.left);
-                self.session.follow(last, &mut self.sampler, stops, left)?
+        let id = match self.next {
+            Next::Chosen(id) => id,
+            Next::After(_) if self.session.remaining() == 0 => return Ok(self.end(Ended::Full)),
+            Next::After(last) => {
+                let most = most.min(self.left);
+                let stops = &self.stop_ids;
+                let followed = self.session.follow(last, &mut self.sampler, stops, most);
+                followed.inspect_err(|_| self.ended = Some(Ended::Failed))?
             }
         };
         if self.stop_ids.contains(&id) {
@@ -204,32 +249,136 @@ impl<'s, M> Generation<'s, M> {
         }
         self.left -= 1;
         self.count += 1;
-        let piece = self.stops.push(&self.stream.push(id));
-        if piece.stopped {
-            self.ended = Some(Ended::StopString);
-            return Ok(piece.text);
-        }
-        // The last token's successor is not asked for: it would cost a pass whose result nobody reads.
+        self.next = Next::After(id);
+        // The successor of the last token is not chosen: it would cost a pass that nobody reads.
         if self.left == 0 {
-            return Ok(piece.text + &self.end(Ended::Length));
+            self.ended = Some(Ended::Length);
         }
-        self.state = State::After(id);
-        Ok(piece.text)
+        Ok(Some(id))
+    }
+
+    fn end(&mut self, why: Ended) -> Option<u32> {
+        self.ended = Some(why);
+        None
+    }
+}
+
+impl<M> Iterator for TokenGeneration<'_, M> {
+    type Item = Result<u32, Error>;
+
+    fn next(&mut self) -> Option<Result<u32, Error>> {
+        self.advance(usize::MAX).transpose()
+    }
+}
+
+impl<'s, M> Generation<'s, M> {
+    fn new(
+        session: Held<'s, M>,
+        prompt: &[u32],
+        sampling: Sampling,
+        mut stop: Stop,
+    ) -> Result<Self, Error> {
+        let model = session.model().clone();
+        let tokenizer = model.tokenizer()?;
+        let stops = StopStrings::new(std::mem::take(&mut stop.strings));
+        Ok(Generation {
+            tokens: TokenGeneration::new(session, prompt, sampling, stop)?,
+            stream: tokenizer.stream(prompt),
+            stops,
+            error: None,
+        })
+    }
+
+    /// New tokens so far.
+    pub fn generated(&self) -> usize {
+        self.tokens.generated()
+    }
+
+    /// Why it ended, once it has.
+    pub fn ended(&self) -> Option<Ended> {
+        match &self.error {
+            // The caller has not seen the error yet.
+            Some(_) => None,
+            None => self.tokens.ended(),
+        }
+    }
+
+    /// Ends the generation and returns the text that was held back; empty if it has ended already.
+    pub fn finish(&mut self) -> String {
+        match self.tokens.ended {
+            None => {
+                self.tokens.ended = Some(Ended::Length);
+                self.flush()
+            }
+            Some(_) => String::new(),
+        }
+    }
+
+    /// Generates until `budget` is spent, and returns the text so far; for programs that draw frames.
+    ///
+    /// Each call runs at least one token and starts none after `budget`, so it exceeds the budget by
+    /// at most one token. The text may be empty. The generation is done when
+    /// [`ended`](Self::ended) returns a reason. The prompt is not part of the budget: it runs when the
+    /// generation is created. To spread a long prompt over frames, [`push`](Session::push) it in parts.
+    /// Calls of `next` let a GPU run tokens ahead, and the first `poll` after one may wait for them.
+    ///
+    /// # Errors
+    /// The engine fails. Text that was generated before is returned first, the error by the next call.
+    pub fn poll(&mut self, budget: Duration) -> Result<String, Error> {
+        let start = Instant::now();
+        let mut text = String::new();
+        while self.error.is_none() && self.tokens.ended.is_none() {
+            match self.advance(1) {
+                Ok(piece) => text.push_str(&piece),
+                Err(error) => self.error = Some(error),
+            }
+            if start.elapsed() >= budget {
+                break;
+            }
+        }
+        match self.error.take() {
+            Some(error) if text.is_empty() => Err(error),
+            error => {
+                self.error = error;
+                Ok(text)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> String {
+        let rest = self.stops.push(&self.stream.flush()).text;
+        rest + &self.stops.flush()
+    }
+
+    /// One more token, and the text that it settles.
+    fn advance(&mut self, most: usize) -> Result<String, Error> {
+        let mut text = String::new();
+        if let Some(id) = self.tokens.advance(most)? {
+            let piece = self.stops.push(&self.stream.push(id));
+            text = piece.text;
+            if piece.stopped {
+                self.tokens.ended = Some(Ended::StopString);
+                return Ok(text);
+            }
+        }
+        if self.tokens.ended.is_some() {
+            text.push_str(&self.flush());
+        }
+        Ok(text)
     }
 }
 
 impl<M> Iterator for Generation<'_, M> {
-    type Item = String;
+    type Item = Result<String, Error>;
 
-    fn next(&mut self) -> Option<String> {
-        while self.ended.is_none() {
-            match self.advance() {
+    fn next(&mut self) -> Option<Result<String, Error>> {
+        if let Some(error) = self.error.take() {
+            return Some(Err(error));
+        }
+        while self.tokens.ended.is_none() {
+            match self.advance(usize::MAX) {
                 Ok(text) if text.is_empty() => {}
-                Ok(text) => return Some(text),
-                Err(error) => {
-                    self.ended = Some(Ended::Failed);
-                    self.error = Some(error);
-                }
+                piece => return Some(piece),
             }
         }
         None

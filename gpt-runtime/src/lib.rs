@@ -1,43 +1,127 @@
 //! Runs the models that [`gpt_model!`] declares, on wgpu and on a CPU engine of its own.
 //!
-//! Data goes one way: `weights` brings tensors out of files, an engine (`cpu` or `gpu`) packs them once and walks
-//! the model's plan, [`Session`] feeds it tokens and hands out logits, `sample` chooses the next token, `text`
-//! turns tokens into words and back, [`Trainer`] makes a better model of one. What a model *is* stands in `gpt-plan`; how it becomes a plan, in `gpt-codegen`.
+//! Data flows one way. [`weights`] reads tensors from files, an engine packs them once and runs the
+//! model's plan, [`Session`] feeds it tokens and returns logits, [`Sampler`] chooses the next token,
+//! [`text`] converts between tokens and text, and [`train`] improves a model. The plan of a model is
+//! defined in `gpt-plan`; `gpt-codegen` makes it from a spec.
+//!
+//! Cargo features, both on by default: `gpu` has the GPU engine and needs wgpu; `train` has trainers.
 
-pub mod cpu;
+// Parts of the engines that only a trainer or the GPU uses are compiled anyway; the linker drops them.
+#![cfg_attr(not(all(feature = "gpu", feature = "train")), allow(dead_code))]
+
+mod cpu;
 mod device;
-pub mod engine;
+mod engine;
 mod error;
 mod files;
 mod generation;
-pub mod gpu;
+#[cfg(feature = "gpu")]
+mod gpu;
+#[cfg(not(feature = "gpu"))]
+#[path = "no_gpu.rs"]
+mod gpu;
+mod hidden;
 mod load;
 mod model;
 mod sample;
 mod self_test;
 mod session;
-#[doc(hidden)]
-pub mod spec_docs;
+mod spec_docs;
 pub mod text;
+#[cfg(feature = "train")]
 pub mod train;
 mod truncated_plan;
+#[cfg(all(feature = "gpu", feature = "train"))]
 mod tune;
 mod vtable;
 pub mod weights;
 
-pub use device::{Device, DeviceKind, DeviceOptions};
-pub use engine::CacheFormat;
-pub use error::Error;
-pub use generation::{Ended, Generation, Stop};
+pub use device::{Device, DeviceKind, DeviceOptions, Meter};
+pub use engine::{CacheFormat, SessionOptions};
+pub use error::{Detail, Error};
+pub use generation::{Ended, Generation, Stop, TokenGeneration};
 pub use gpt_macros::gpt_model;
-pub use gpt_plan as plan;
-pub use gpt_shaders as shaders;
+pub use gpt_plan::{Format, Plan, TensorId};
+#[cfg(feature = "gpu")]
+pub use gpu::{AdapterDescription, adapters};
+pub use hidden::Hidden;
 pub use load::{LoadOptions, LoadTimes, Progress};
 pub use model::{Model, Untyped};
 pub use sample::{Sampler, Sampling};
-pub use self_test::{Check, SelfTest, self_test, self_test_training};
+#[cfg(feature = "train")]
+pub use self_test::self_test_training;
+pub use self_test::{Check, SelfTest, self_test};
 pub use session::{Logits, Session, SessionBuilder};
 pub use text::Tokenizer;
+#[cfg(feature = "train")]
 pub use train::{AdamW, Batch, Trainer, TrainerSettings};
+#[cfg(all(feature = "gpu", feature = "train"))]
 pub use tune::{Choice, Tuning, tune, tune_training};
 pub use vtable::Gpt;
+
+#[cfg(feature = "gpu")]
+pub use wgpu;
+
+/// Timings of the steps of a pass, and the peak rates of a device.
+pub mod profile {
+    pub use crate::engine::{Clock, Limits, PartTime, Profile, StepTime, TrainProfile};
+}
+
+// A model is shared by threads; a session, a generation or a trainer can move to another.
+const _: () = {
+    const fn send<T: Send>() {}
+    const fn send_and_sync<T: Send + Sync>() {}
+    send_and_sync::<Device>();
+    send_and_sync::<DeviceOptions>();
+    send_and_sync::<Error>();
+    send_and_sync::<Hidden>();
+    send_and_sync::<LoadOptions>();
+    send_and_sync::<Logits<'_>>();
+    send_and_sync::<Model>();
+    send_and_sync::<Sampler>();
+    send_and_sync::<Sampling>();
+    send_and_sync::<Stop>();
+    send_and_sync::<Tokenizer>();
+    send::<Generation<'_>>();
+    send::<Meter>();
+    send::<Session>();
+    send::<SessionBuilder>();
+    send::<TokenGeneration<'_>>();
+};
+#[cfg(feature = "train")]
+const _: () = {
+    const fn send<T: Send>() {}
+    send::<Batch>();
+    send::<Trainer>();
+    send::<TrainerSettings>();
+};
+
+/// Internals for generated code, and for the tests and benchmarks of this workspace. Not covered by
+/// semantic versioning: any release may change or remove what is in here.
+#[doc(hidden)]
+pub mod __private {
+    pub use gpt_plan as plan;
+    pub use gpt_shaders as shaders;
+
+    /// The CPU engine.
+    pub mod cpu {
+        pub use crate::cpu::*;
+    }
+
+    /// The interface of both engines.
+    pub mod engine {
+        pub use crate::engine::*;
+    }
+
+    /// The GPU engine.
+    #[cfg(feature = "gpu")]
+    pub mod gpu {
+        pub use crate::gpu::*;
+    }
+
+    /// The documented keys of a spec.
+    pub mod spec_docs {
+        pub use crate::spec_docs::*;
+    }
+}

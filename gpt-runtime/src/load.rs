@@ -1,7 +1,7 @@
-//! From a file to a model: opening it, its tokenizer, its weights on their way to a device, and how far they are.
+//! Loading: opens a file, reads its tokenizer, copies its weights to a device, and reports progress.
 //!
-//! What a file says and how its tensors are brought into form is `weights`' work, what a device makes of them the engines'. Reading a tokenizer
-//! takes a vocabulary's time on one thread, so it is done beside the weights.
+//! `weights` parses and converts files, the engines pack tensors. The tokenizer is read on a thread of
+//! its own, beside the weights.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,28 +13,51 @@ use gpt_plan::{Format, Plan, TensorId};
 
 use crate::Error;
 use crate::device::Device;
-use crate::model::{EMBEDDED, Model, Origin, Source};
+use crate::model::{EMBEDDED, Loaded, Model, Origin};
 use crate::text::Tokenizer;
 use crate::vtable::{Gpt, ModelVtable};
 use crate::weights::{self, Checkpoint, HostTensor, Weights};
 
 /// How to load weights.
+///
+/// Fields may be added: build it with [`LoadOptions::default`] and the `with_` methods, or by struct
+/// update.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
     /// Convert every matrix to this format; keep each as the file has it if `None`.
     pub dtype: Option<Format>,
     /// A tokenizer to use in place of the one that comes with the weights.
     pub tokenizer: Option<PathBuf>,
-    /// Told how far loading is.
+    /// Receives the progress of loading.
     pub progress: Option<Progress>,
 }
 
-/// Somebody who wants to know how far something is: called with the bytes that are done and all there are, once for each tensor.
+impl LoadOptions {
+    /// Converts every matrix to `dtype`.
+    pub fn with_dtype(mut self, dtype: Format) -> LoadOptions {
+        self.dtype = Some(dtype);
+        self
+    }
+
+    /// Reads the tokenizer from `path`, not from beside the weights.
+    pub fn with_tokenizer(mut self, path: impl Into<PathBuf>) -> LoadOptions {
+        self.tokenizer = Some(path.into());
+        self
+    }
+
+    /// Reports the progress of loading.
+    pub fn with_progress(mut self, progress: Progress) -> LoadOptions {
+        self.progress = Some(progress);
+        self
+    }
+}
+
+/// A callback that reports progress: called after each tensor with the bytes done and the total.
 #[derive(Clone)]
 pub struct Progress(Arc<dyn Fn(u64, u64) + Send + Sync>);
 
 impl Progress {
-    /// Tells `watch`.
+    /// Calls `watch`.
     pub fn new(watch: impl Fn(u64, u64) + Send + Sync + 'static) -> Progress {
         Progress(Arc::new(watch))
     }
@@ -46,12 +69,13 @@ impl fmt::Debug for Progress {
     }
 }
 
-/// What loading a model took.
+/// The time that loading a model took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LoadTimes {
-    /// Opening the file, and comparing what it has with what the model wants.
+    /// Opening the file and comparing its tensors with those of the model.
     pub file: Duration,
-    /// Bringing the weights to the device, in the order in which it reads them, building its kernels, and meanwhile reading the tokenizer.
+    /// Copying the weights to the device and building its kernels, while the tokenizer is read.
     pub engine: Duration,
 }
 
@@ -95,7 +119,7 @@ impl<M: Gpt> Model<M> {
     }
 }
 
-/// A model of what was opened in the time `file`; `tokenizer` reads the tokenizer that comes with it.
+/// Builds a model of a checkpoint that was opened in the time `file`; `tokenizer` reads its tokenizer.
 fn loaded_on<M: Gpt>(
     device: &Device,
     (loaded, file): (&Checkpoint, Duration),
@@ -120,14 +144,14 @@ fn loaded_on<M: Gpt>(
         .as_ref()
         .map(|progress| Watched::new(plan, loaded, progress));
     let weights: &dyn Weights = watched.as_ref().map_or(loaded, |watched| watched);
-    let face = ModelVtable::of::<M>();
+    let vtable = ModelVtable::of::<M>();
     let (tokenizer, engine) = std::thread::scope(|scope| {
         let tokenizer = scope.spawn(read);
-        let engine = face.model(device, weights);
+        let engine = vtable.model(device, weights);
         (tokenizer.join(), engine)
     });
-    let unreadable = || Error::Tokenizer("the tokenizer cannot be read".to_owned());
-    let source = Source {
+    let unreadable = || Error::tokenizer("the tokenizer cannot be read".to_owned());
+    let source = Loaded {
         origin,
         tokenizer: tokenizer.unwrap_or_else(|_| Err(unreadable()))?,
         notes: loaded.notes().to_vec(),
@@ -136,10 +160,10 @@ fn loaded_on<M: Gpt>(
             engine: start.elapsed(),
         },
     };
-    Ok(Model::of(face, engine?, loaded, device, source))
+    Model::of(vtable, engine?, loaded, device, source)
 }
 
-/// Weights that tell how many of their bytes have been handed out.
+/// Weights that report how many of their bytes were read.
 struct Watched<'a> {
     weights: &'a dyn Weights,
     plan: &'static Plan,
@@ -176,7 +200,7 @@ impl Weights for Watched<'_> {
         let tensor = self.weights.tensor(id, layer)?;
         let bytes = self.bytes(id, layer);
         let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        // An engine may ask twice for what two steps share.
+        // An engine may read a tensor twice that two steps share.
         (self.progress.0)(done.min(self.total), self.total);
         Ok(tensor)
     }

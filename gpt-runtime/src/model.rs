@@ -1,4 +1,4 @@
-//! A model on a device: its weights, packed, and what came with them. How it gets there from a file is in `load`.
+//! A model on a device: its packed weights, its tokenizer and their origin. `load` reads files.
 
 use std::marker::PhantomData;
 use std::path::PathBuf;
@@ -9,14 +9,18 @@ use gpt_plan::{Format, Plan};
 use crate::Error;
 use crate::device::Device;
 use crate::engine::EngineModel;
+use crate::hidden::FinalNorm;
 use crate::load::LoadTimes;
 use crate::session::SessionBuilder;
 use crate::text::Tokenizer;
+#[cfg(feature = "train")]
 use crate::train::{Trainer, TrainerSettings};
 use crate::vtable::{Gpt, ModelVtable};
-use crate::weights::{self, RandomWeights, Weights};
+#[cfg(feature = "train")]
+use crate::weights;
+use crate::weights::{RandomWeights, Weights};
 
-/// The brand of a model known only at run time.
+/// The type parameter of a model that is known only at run time.
 pub enum Untyped {}
 
 /// A model on a device. Cheap to clone: clones and sessions share the weights.
@@ -26,28 +30,29 @@ pub struct Model<M = Untyped> {
 }
 
 struct Shared {
-    face: ModelVtable,
+    vtable: ModelVtable,
     engine: Box<dyn EngineModel>,
     device: Device,
-    source: Source,
+    source: Loaded,
     weight_bytes_per_token: u64,
     format: Format,
+    final_norm: Option<FinalNorm>,
 }
 
-/// What messages call a file that is part of the program.
+/// The name of an embedded file in messages.
 pub(crate) const EMBEDDED: &str = "the file in the program";
 
-/// What came with the weights.
-pub(crate) struct Source {
+/// The origin of the weights, and what was loaded with them.
+pub(crate) struct Loaded {
     pub origin: Origin,
     pub tokenizer: Option<Tokenizer>,
     pub notes: Vec<String>,
     pub times: LoadTimes,
 }
 
-impl From<Origin> for Source {
+impl From<Origin> for Loaded {
     fn from(origin: Origin) -> Self {
-        Source {
+        Loaded {
             origin,
             tokenizer: None,
             notes: Vec::new(),
@@ -56,19 +61,19 @@ impl From<Origin> for Source {
     }
 }
 
-/// Where the weights came from: what is packed for inference may be rounded, a trainer asks there again.
+/// Where the weights came from. Packed weights may be rounded, so a trainer reads them again.
 pub(crate) enum Origin {
     /// Drawn from this seed.
     Seed(u64),
     File(PathBuf),
     /// A GGUF that is part of the program.
     Embedded(&'static [u8]),
-    /// Handed over by a caller, who has them still or has not.
+    /// Passed by a caller.
     Elsewhere,
 }
 
 impl<M: Gpt> Model<M> {
-    /// A model that knows nothing: weights drawn as training would start, the same for a seed on every device.
+    /// An untrained model: random initial weights, which a seed fixes on every device.
     pub fn init(device: &Device, seed: u64) -> Result<Self, Error> {
         Self::init_as(device, seed, Format::F32)
     }
@@ -84,7 +89,7 @@ impl<M: Gpt> Model<M> {
         )
     }
 
-    /// A model with weights from anywhere.
+    /// A model with the given weights.
     pub fn from_weights(weights: &dyn Weights, device: &Device) -> Result<Self, Error> {
         Model::build(
             ModelVtable::of::<M>(),
@@ -96,63 +101,65 @@ impl<M: Gpt> Model<M> {
 }
 
 impl Model<Untyped> {
-    /// A model whose plan was made at run time; the CPU engine then walks the plan as data.
+    /// A model whose plan was made at run time; the CPU engine interprets it.
     pub fn from_plan(
         plan: &'static Plan,
         weights: &dyn Weights,
         device: &Device,
     ) -> Result<Self, Error> {
-        let face = ModelVtable::of_plan(plan);
-        Model::build(face, weights, device, Origin::Elsewhere.into())
+        let vtable = ModelVtable::of_plan(plan);
+        Model::build(vtable, weights, device, Origin::Elsewhere.into())
     }
 }
 
 impl<M> Model<M> {
-    /// A model whose weights are a trainer's.
-    pub(crate) fn from_face(
-        face: ModelVtable,
+    /// A model with the weights of a trainer.
+    #[cfg(feature = "train")]
+    pub(crate) fn from_vtable(
+        vtable: ModelVtable,
         weights: &dyn Weights,
         device: &Device,
         tokenizer: Option<Tokenizer>,
     ) -> Result<Self, Error> {
-        let source = Source {
+        let source = Loaded {
             tokenizer,
             ..Origin::Elsewhere.into()
         };
-        Model::build(face, weights, device, source)
+        Model::build(vtable, weights, device, source)
     }
 
     fn build(
-        face: ModelVtable,
+        vtable: ModelVtable,
         weights: &dyn Weights,
         device: &Device,
-        source: Source,
+        source: Loaded,
     ) -> Result<Self, Error> {
-        let engine = face.model(device, weights)?;
-        Ok(Model::of(face, engine, weights, device, source))
+        let engine = vtable.model(device, weights)?;
+        Model::of(vtable, engine, weights, device, source)
     }
 
-    /// A model of an `engine` that has the `weights` already.
+    /// A model of an `engine` that has packed `weights`.
     pub(crate) fn of(
-        face: ModelVtable,
+        vtable: ModelVtable,
         engine: Box<dyn EngineModel>,
         weights: &dyn Weights,
         device: &Device,
-        source: Source,
-    ) -> Self {
+        source: Loaded,
+    ) -> Result<Self, Error> {
         let format = |id, layer| weights.format(id, layer);
         let shared = Shared {
-            weight_bytes_per_token: face.plan.weight_bytes_per_token(format),
-            format: face.plan.main_format(format),
+            weight_bytes_per_token: vtable.plan.weight_bytes_per_token(format),
+            format: vtable.plan.main_format(format),
+            final_norm: FinalNorm::read(vtable.plan, weights)?,
             engine,
-            face,
+            vtable,
             device: device.clone(),
             source,
         };
-        Model {
+        Ok(Model {
             shared: Arc::new(shared),
             brand: PhantomData,
-        }
+        })
     }
 
     /// A trainer that starts from this model's weights, in f32 and as they came: what was rounded to load the model is read again. Settings
@@ -161,31 +168,37 @@ impl<M> Model<M> {
     /// # Errors
     /// Settings that make no sense, a device without the memory that it takes, or weights that came from a caller's
     /// [`Weights`]: [`Trainer::new`] takes those.
+    #[cfg(feature = "train")]
     pub fn trainer(self, settings: impl Into<TrainerSettings>) -> Result<Trainer<M>, Error> {
-        let Shared { face, device, .. } = &*self.shared;
+        let Shared { vtable, device, .. } = &*self.shared;
         let trainer =
-            |weights: &dyn Weights| Trainer::with_face(*face, device, weights, settings.into());
+            |weights: &dyn Weights| Trainer::with_vtable(*vtable, device, weights, settings.into());
         let trainer = match &self.shared.source.origin {
-            Origin::Seed(seed) => trainer(&RandomWeights::new(face.plan, *seed, Format::F32)),
-            Origin::File(path) => trainer(&weights::open(path, face.plan, Some(Format::F32))?),
+            Origin::Seed(seed) => trainer(&RandomWeights::new(vtable.plan, *seed, Format::F32)),
+            Origin::File(path) => trainer(&weights::open(path, vtable.plan, Some(Format::F32))?),
             Origin::Embedded(gguf) => {
                 let format = Some(Format::F32);
-                trainer(&weights::open_embedded(EMBEDDED, gguf, face.plan, format)?)
+                trainer(&weights::open_embedded(
+                    EMBEDDED,
+                    gguf,
+                    vtable.plan,
+                    format,
+                )?)
             }
             Origin::Elsewhere => Err(Error::Input(format!(
                 "the weights of {} were handed over by the program, which has to make its trainer of them, too: `Trainer::new`",
-                face.plan.name
+                vtable.plan.name
             ))),
         };
         Ok(trainer?.tokenizer(self.shared.source.tokenizer.clone()))
     }
 
-    /// A new sequence; see [`SessionBuilder`] for its sizes.
+    /// Configures a new sequence; see [`SessionBuilder`].
     pub fn session(&self) -> SessionBuilder<M> {
         SessionBuilder::new(self.clone())
     }
 
-    /// The same model without its brand, for code that serves many.
+    /// Drops the type parameter, for code that serves many models.
     pub fn erase(self) -> Model<Untyped> {
         Model {
             shared: self.shared,
@@ -193,22 +206,22 @@ impl<M> Model<M> {
         }
     }
 
-    /// The plan it runs by.
+    /// The plan of the model.
     pub fn plan(&self) -> &'static Plan {
-        self.shared.face.plan
+        self.shared.vtable.plan
     }
 
-    /// Bytes of weights that decoding a token reads, in the formats that the matrices have.
+    /// Bytes of weights that decoding a token reads, in the formats of the matrices.
     pub fn weight_bytes_per_token(&self) -> u64 {
         self.shared.weight_bytes_per_token
     }
 
-    /// The format that most of its weights are in.
+    /// The format of most of its weights.
     pub fn format(&self) -> Format {
         self.shared.format
     }
 
-    /// Where it runs.
+    /// The device it runs on.
     pub fn device(&self) -> &Device {
         &self.shared.device
     }
@@ -216,24 +229,28 @@ impl<M> Model<M> {
     /// The tokenizer that came with the weights.
     ///
     /// # Errors
-    /// If none did.
+    /// The weights came without one.
     pub fn tokenizer(&self) -> Result<&Tokenizer, Error> {
         self.shared.source.tokenizer.as_ref().ok_or_else(|| {
-            Error::Tokenizer(format!(
+            Error::tokenizer(format!(
                 "{} has no tokenizer: its weights came without one; put tokenizer.json beside them or name one",
-                self.shared.face.plan.name
+                self.shared.vtable.plan.name
             ))
         })
     }
 
-    /// What loading had to change, one sentence each: formats without a kernel of their own and what they became.
+    /// Conversions during loading, one sentence each: formats without kernels, and their replacements.
     pub fn notes(&self) -> &[String] {
         &self.shared.source.notes
     }
 
-    /// What loading it took; nothing, if it came from no file.
+    /// The time that loading took; zero if it was not loaded from a file.
     pub fn load_times(&self) -> LoadTimes {
         self.shared.source.times
+    }
+
+    pub(crate) fn final_norm(&self) -> Option<&FinalNorm> {
+        self.shared.final_norm.as_ref()
     }
 
     pub(crate) fn engine(&self) -> &dyn EngineModel {

@@ -1,9 +1,9 @@
 //! Sessions: one sequence of tokens on a model's weights.
 //!
-//! A [`Session`] cuts a prompt into chunks, keeps the history, and refuses what the engine must never see (tokens out of
-//! the vocabulary, more positions than the cache holds). It is branded by its model, so that logits of one model
-//! cannot be read as another's. Choosing the next token from logits is `sample`'s work; text in and out is
-//! [`Generation`](crate::Generation)'s.
+//! A [`Session`] splits a prompt into chunks, keeps the history, and rejects tokens outside the
+//! vocabulary and positions beyond the cache. Its type names the model, so that logits of one model
+//! cannot be passed for those of another. `sample` chooses tokens from logits;
+//! [`Generation`](crate::Generation) handles text.
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -15,16 +15,17 @@ use crate::Error;
 use crate::engine::{
     CacheFormat, Continue, EngineSession, LogitsRequest, Profile, SessionOptions, Trace,
 };
+use crate::hidden::Hidden;
 use crate::model::{Model, Untyped};
 use crate::sample::Sampler;
 
-/// Most tokens that go through a model together unless a session asks for another number.
+/// The default chunk: most tokens that one pass runs.
 const CHUNK: u32 = 512;
 
-/// Bytes of logits that a session keeps at most, where the logits of all rows are wanted.
+/// Most bytes of logits that a session allocates by default when it keeps those of all rows.
 const LOGITS_BYTES: u64 = 64 << 20;
 
-/// Sizes of a session to be; [`open`](SessionBuilder::open) creates it.
+/// Configures a session; [`open`](SessionBuilder::open) creates it.
 pub struct SessionBuilder<M = Untyped> {
     model: Model<M>,
     capacity: Option<u32>,
@@ -44,32 +45,35 @@ impl<M> SessionBuilder<M> {
         }
     }
 
-    /// Positions that the cache holds; the model's context if not given.
+    /// Positions that the cache holds; the model's context by default.
     pub fn capacity(mut self, positions: u32) -> Self {
         self.capacity = Some(positions);
         self
     }
 
-    /// Most tokens that go through the model together (512 if not given). Larger chunks read the weights less often and
-    /// take more memory; results do not depend on it.
+    /// Most tokens that one pass runs; 512 by default. Larger chunks read the weights less often and
+    /// take more memory. Results do not depend on it.
     pub fn chunk(mut self, tokens: u32) -> Self {
         self.chunk = Some(tokens);
         self
     }
 
-    /// Makes room for the logits of every token ([`Session::each_logits`]), not only of the last.
+    /// Allocates the logits of every token, for [`Session::each_logits`].
     pub fn all_logits(mut self) -> Self {
         self.all_logits = true;
         self
     }
 
-    /// What keys and values are kept in; f32 if not given.
+    /// The format of cached keys and values; f32 by default.
     pub fn cache(mut self, format: CacheFormat) -> Self {
         self.cache = format;
         self
     }
 
-    /// Creates the session, and with it everything it will ever allocate.
+    /// Creates the session and allocates its buffers.
+    ///
+    /// # Errors
+    /// A capacity or chunk out of range, or too little memory.
     pub fn open(self) -> Result<Session<M>, Error> {
         let spec = &self.model.plan().spec;
         let capacity = self.capacity.unwrap_or(spec.context);
@@ -86,7 +90,7 @@ impl<M> SessionBuilder<M> {
                     "a chunk of 0 tokens was asked for; it takes at least 1".to_owned(),
                 ));
             }
-            // Every token looks at every other, so they have to go through together.
+            // Every token attends to every other, so one pass runs them all.
             (_, Mask::Bidirectional) => capacity,
             (Some(chunk), Mask::Causal) => chunk.min(capacity),
             (None, Mask::Causal) => {
@@ -125,9 +129,9 @@ pub struct Session<M = Untyped> {
     options: SessionOptions,
     tokens: Vec<u32>,
     logits: Vec<f32>,
-    /// Whether the first row of `logits` is what follows the last token.
+    /// Whether the first row of `logits` follows the last token.
     follows: bool,
-    /// Tokens that the engine chose, and that were not asked for yet.
+    /// Tokens that the engine has chosen ahead of [`follow`](Session::follow).
     ahead: VecDeque<u32>,
 }
 
@@ -152,7 +156,7 @@ impl<M> Session<M> {
         self.options
     }
 
-    /// Forgets everything after the first `len` tokens. The next push continues from there.
+    /// Drops all but the first `len` tokens. The next push continues from there.
     pub fn truncate(&mut self, len: usize) {
         self.tokens.truncate(len);
         self.moved();
@@ -182,7 +186,8 @@ impl<M> Session<M> {
     /// Chooses the token that follows the last one. The token is not appended.
     ///
     /// # Errors
-    /// If there is no token yet, or if the last one has to be run again (after a truncation or a generation) and that fails.
+    /// The session is empty; or the last token has to run again, after a truncation or a generation,
+    /// and the engine fails.
     pub fn sample(&mut self, sampler: &mut Sampler) -> Result<u32, Error> {
         if !self.follows {
             let Some(last) = self.tokens.pop() else {
@@ -197,8 +202,9 @@ impl<M> Session<M> {
         Ok(sampler.sample(&self.logits[..vocab], &self.tokens))
     }
 
-    /// Appends `token`, which was chosen, and chooses the one that follows. An engine that chooses by itself may run ahead, to a token of `stops` and by
-    /// `most` tokens; the only way to what it has chosen is to go on with the same sampler.
+    /// Appends the chosen `token` and chooses its successor. An engine that samples on the device may
+    /// run ahead by `most` tokens, up to one of `stops`; those tokens are valid only for the same
+    /// sampler.
     pub(crate) fn follow(
         &mut self,
         token: u32,
@@ -222,7 +228,7 @@ impl<M> Session<M> {
             }
         }
         let next = self.ahead.pop_front().ok_or_else(|| {
-            Error::Device(format!("{} chose no token", self.model.device().name()))
+            Error::device(format!("{} chose no token", self.model.device().name()))
         })?;
         self.tokens.push(token);
         self.follows = false;
@@ -230,13 +236,14 @@ impl<M> Session<M> {
         Ok(next)
     }
 
-    /// What was known of the tokens that follow holds no more.
+    /// Invalidates the logits and the tokens ahead.
     fn moved(&mut self) {
         self.follows = false;
         self.ahead.clear();
     }
 
-    /// Appends `tokens` and hands the logits `[vocab]` that follow each of them to `sink`, with the token's position.
+    /// Appends `tokens` and calls `sink` with the position of each and the logits `[vocab]` that follow
+    /// it.
     ///
     /// # Errors
     /// As [`push`](Self::push), and if the session was not opened with [`SessionBuilder::all_logits`].
@@ -263,7 +270,50 @@ impl<M> Session<M> {
         Ok(())
     }
 
-    /// Runs `tokens` (at most a chunk) and returns what every step left behind; for tests and self-tests.
+    /// Appends `tokens` and returns their hidden states `[tokens, embed]`: the residual stream after
+    /// the last block and the final norm, which the head reads.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn hidden(&mut self, tokens: &[u32]) -> Result<Hidden<M>, Error> {
+        self.check(tokens)?;
+        let width = self.model.plan().spec.embed as usize;
+        let mut values = Vec::with_capacity(tokens.len() * width);
+        for chunk in tokens.chunks(self.options.chunk as usize) {
+            self.moved();
+            let position = self.tokens.len() as u32;
+            self.engine.stream(chunk, position, &mut values)?;
+            self.tokens.extend_from_slice(chunk);
+        }
+        if let Some(norm) = self.model.final_norm() {
+            for row in values.chunks_mut(width) {
+                norm.apply(row);
+            }
+        }
+        Ok(Hidden::new(values, width))
+    }
+
+    /// A second session that holds the same tokens, with a copy of the cache. Both continue
+    /// independently; no token is run again.
+    ///
+    /// # Errors
+    /// The device has no memory for another session, or fails.
+    pub fn fork(&self) -> Result<Session<M>, Error> {
+        let mut tokens = Vec::with_capacity(self.options.capacity as usize);
+        tokens.extend_from_slice(&self.tokens);
+        let positions = self.tokens.len() as u32;
+        Ok(Session {
+            engine: self.engine.fork(self.options, positions)?,
+            logits: self.logits.clone(),
+            tokens,
+            follows: self.follows,
+            ahead: VecDeque::new(),
+            options: self.options,
+            model: self.model.clone(),
+        })
+    }
+
+    /// Runs `tokens` (at most a chunk) and returns the output of every step, for tests and self-tests.
     pub fn trace(&mut self, tokens: &[u32]) -> Result<Vec<Trace>, Error> {
         self.check(tokens)?;
         if tokens.len() > self.options.chunk as usize || !self.options.all_logits {
@@ -277,7 +327,7 @@ impl<M> Session<M> {
         Ok(traces)
     }
 
-    /// Appends `tokens` (at most a chunk) and says how long each step took.
+    /// Appends `tokens` (at most a chunk) and returns the time of each step.
     ///
     /// # Errors
     /// As [`push`](Self::push), and for more tokens than a chunk has.
@@ -290,6 +340,7 @@ impl<M> Session<M> {
                 tokens.len()
             )));
         }
+        self.moved();
         let profile = self.engine.profile(tokens, self.tokens.len() as u32)?;
         self.tokens.extend_from_slice(tokens);
         Ok(profile)
@@ -352,6 +403,31 @@ impl<M> Deref for Logits<'_, M> {
 }
 
 impl<M> Logits<'_, M> {
+    /// The natural logarithm of each token's probability, `[vocab]`: `logits - logsumexp(logits)`.
+    pub fn log_probs(&self) -> Vec<f32> {
+        let normalizer = self.log_sum_exp();
+        let log_prob = |logit: &f32| (f64::from(*logit) - normalizer) as f32;
+        self.values.iter().map(log_prob).collect()
+    }
+
+    /// The natural logarithm of the probability of `token`; none if it is not in the vocabulary.
+    pub fn log_prob(&self, token: u32) -> Option<f32> {
+        let logit = self.values.get(token as usize)?;
+        Some((f64::from(*logit) - self.log_sum_exp()) as f32)
+    }
+
+    /// In f64, with the maximum subtracted, so that no exponential overflows.
+    fn log_sum_exp(&self) -> f64 {
+        let max = self
+            .values
+            .iter()
+            .copied()
+            .fold(f32::NEG_INFINITY, f32::max);
+        let max = f64::from(max);
+        let terms = self.values.iter().map(|x| (f64::from(*x) - max).exp());
+        max + terms.sum::<f64>().ln()
+    }
+
     /// The most likely token; the smallest of equals.
     pub fn argmax(&self) -> u32 {
         let start = (0, f32::NEG_INFINITY);
@@ -366,5 +442,40 @@ impl<M> Logits<'_, M> {
                 },
             );
         best.0 as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_probabilities_are_those_of_the_plain_formula() {
+        let of = |values: &[f32]| -> Vec<f32> {
+            let logits: Logits<'_> = Logits {
+                values,
+                brand: PhantomData,
+            };
+            let all = logits.log_probs();
+            for (token, log_prob) in (0..).zip(&all) {
+                assert_eq!(logits.log_prob(token), Some(*log_prob));
+            }
+            assert_eq!(logits.log_prob(values.len() as u32), None);
+            all
+        };
+        let values = [0.5, -1.25, 3.0, 0.0, -7.5];
+        let sum: f64 = values.iter().map(|x| f64::from(*x).exp()).sum();
+        for (found, logit) in of(&values).iter().zip(values) {
+            let expected = (f64::from(logit).exp() / sum).ln();
+            assert!((f64::from(*found) - expected).abs() < 1e-6);
+        }
+        // Where exponentials of the logits are infinite or zero.
+        for shift in [1e4, -1e4] {
+            let found = of(&[shift, shift + 1.0]);
+            let expected = [-(1.0 + 1f32.exp()).ln(), -(1.0 + (-1f32).exp()).ln()];
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-6, "{found} for {expected}");
+            }
+        }
     }
 }

@@ -131,7 +131,7 @@ fn measurable(device: &Device) -> Result<&Arc<GpuDevice>, Error> {
         )));
     };
     if !gpu.has_timestamps() {
-        return Err(Error::Device(format!(
+        return Err(Error::device(format!(
             "{} writes no timestamps, and nothing else tells kernels apart",
             gpu.name()
         )));
@@ -320,7 +320,7 @@ impl Learner {
         Ok(Learner {
             rival: Rival::new(features, &plan.training.kernels),
             plan,
-            trainer: Trainer::with_face(ModelVtable::of_plan(plan), device, &weights, settings)?,
+            trainer: Trainer::with_vtable(ModelVtable::of_plan(plan), device, &weights, settings)?,
             batch: Batch::next_tokens(&texts, tokens as usize)?,
         })
     }

@@ -6,10 +6,17 @@
 use gpt_plan::Plan;
 
 use crate::Error;
-use crate::cpu::{Activate, CpuModel, CpuTrainer};
+use crate::cpu::CpuModel;
+#[cfg(feature = "train")]
+use crate::cpu::{Activate, CpuTrainer};
 use crate::device::{Device, EngineRef};
-use crate::engine::{EngineModel, EngineTrainer, TrainerOptions};
-use crate::gpu::{GpuModel, GpuTrainer};
+use crate::engine::EngineModel;
+#[cfg(feature = "train")]
+use crate::engine::{EngineTrainer, TrainerOptions};
+#[cfg(feature = "gpu")]
+use crate::gpu::GpuModel;
+#[cfg(all(feature = "gpu", feature = "train"))]
+use crate::gpu::GpuTrainer;
 use crate::weights::Weights;
 
 /// A model that `gpt_model!` declares. The macro implements it.
@@ -29,6 +36,7 @@ pub trait Gpt: Sized + Send + Sync + 'static {
 pub struct ModelVtable {
     pub plan: &'static Plan,
     activation: Option<fn(&mut [f32])>,
+    #[cfg(feature = "train")]
     activate: Option<Activate>,
 }
 
@@ -38,6 +46,7 @@ impl ModelVtable {
         ModelVtable {
             plan: M::plan(),
             activation: Some(M::activation),
+            #[cfg(feature = "train")]
             activate: Some(M::activate),
         }
     }
@@ -47,6 +56,7 @@ impl ModelVtable {
         ModelVtable {
             plan,
             activation: None,
+            #[cfg(feature = "train")]
             activate: None,
         }
     }
@@ -62,11 +72,15 @@ impl ModelVtable {
                 let model = CpuModel::new(cpu.clone(), self.plan, self.activation, weights)?;
                 Ok(Box::new(model))
             }
+            #[cfg(not(feature = "gpu"))]
+            EngineRef::Gpu(_) => Err(crate::gpu::unavailable()),
+            #[cfg(feature = "gpu")]
             EngineRef::Gpu(gpu) => Ok(Box::new(GpuModel::new(gpu.clone(), self.plan, weights)?)),
         }
     }
 
     /// Copies `weights` into a trainer on `device`.
+    #[cfg(feature = "train")]
     pub fn trainer(
         &self,
         device: &Device,
@@ -79,6 +93,9 @@ impl ModelVtable {
                     CpuTrainer::new(cpu.clone(), self.plan, self.activate, weights, options)?;
                 Ok(Box::new(trainer))
             }
+            #[cfg(not(feature = "gpu"))]
+            EngineRef::Gpu(_) => Err(crate::gpu::unavailable()),
+            #[cfg(feature = "gpu")]
             EngineRef::Gpu(gpu) => {
                 let trainer = GpuTrainer::new(gpu.clone(), self.plan, weights, options)?;
                 Ok(Box::new(trainer))

@@ -1,7 +1,7 @@
 //! AdamW in f64 as in PyTorch's documentation, compared with an engine's steps.
 
 use gpt_plan::{Plan, TensorKind};
-use gpt_runtime::engine::{EngineTrainer, State, Update};
+use gpt_runtime::__private::engine::{EngineTrainer, State, Update};
 
 use crate::training::{Batch, check_same, check_tensors, first, learn, read, update};
 

@@ -1,6 +1,6 @@
 //! Measures the error of an engine against the oracle.
 
-use gpt_runtime::engine::Trace;
+use gpt_runtime::__private::engine::Trace;
 
 use crate::oracle::{Forward, Matrix};
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use gpt_plan::{Feature, Features};
-use gpt_runtime::gpu::GpuDevice;
+use gpt_runtime::__private::gpu::GpuDevice;
 
 /// The adapter, opened once, with all variants that are on by default anywhere. Without one a test
 /// prints that it did not run, or fails with `GPT_REQUIRE_GPU=1`.

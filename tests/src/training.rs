@@ -4,10 +4,10 @@
 //! the expected gradient. Reused memory and recomputed activations must not change a bit.
 
 use gpt_plan::{Format, Mlp, Plan, Recompute, Spec, TensorId, TrainShape};
-use gpt_runtime::Error;
-use gpt_runtime::engine::{
+use gpt_runtime::__private::engine::{
     EngineTrainer, Learn, Precision, Sequences, State, TrainerOptions, Update,
 };
+use gpt_runtime::Error;
 use gpt_runtime::weights::Weights;
 
 use crate::lively::Lively;

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use gpt_plan::{Format, Spec};
+use gpt_runtime::__private::cpu::{CpuDevice, CpuModel};
+use gpt_runtime::__private::engine::{EngineModel, EngineSession, LogitsRequest, SessionOptions};
 use gpt_runtime::CacheFormat;
-use gpt_runtime::cpu::{CpuDevice, CpuModel};
-use gpt_runtime::engine::{EngineModel, EngineSession, LogitsRequest, SessionOptions};
 use gpt_tests::compare::nmse;
 use gpt_tests::lively::Lively;
 use gpt_tests::oracle::Gpt;
@@ -146,7 +146,7 @@ fn the_gpu_engine_rejects_rounded_caches() {
     let spec = long();
     let plan = specs::plan("long", &spec);
     let weights = Lively::new(plan, 11, Format::F32);
-    let model = gpt_runtime::gpu::GpuModel::new(device, plan, &weights).unwrap();
+    let model = gpt_runtime::__private::gpu::GpuModel::new(device, plan, &weights).unwrap();
     let options = SessionOptions {
         capacity: 8,
         chunk: 8,

@@ -8,8 +8,8 @@ mod known;
 use std::sync::Arc;
 
 use gpt_plan::{Activation, Format, Mlp, Spec};
-use gpt_runtime::cpu::{CpuDevice, CpuModel};
-use gpt_runtime::gpu::GpuModel;
+use gpt_runtime::__private::cpu::{CpuDevice, CpuModel};
+use gpt_runtime::__private::gpu::GpuModel;
 use gpt_runtime::{Device, Gpt, Model, gpt_model};
 use gpt_tests::compare::nmse;
 use gpt_tests::lively::Lively;

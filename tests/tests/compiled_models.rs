@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use gpt_plan::{Format, Spec};
+use gpt_runtime::__private::cpu::{CpuDevice, CpuModel};
+use gpt_runtime::__private::cpu::{CpuDevice, CpuModel, TypedCpuModel};
+use gpt_runtime::__private::engine::{CacheFormat, EngineModel, SessionOptions};
+use gpt_runtime::__private::engine::{CacheFormat, EngineModel, SessionOptions};
 use gpt_runtime::Gpt;
-use gpt_runtime::cpu::{CpuDevice, CpuModel};
-use gpt_runtime::engine::{CacheFormat, EngineModel, SessionOptions};
 use gpt_tests::lively::Lively;
 use gpt_tests::{for_each_model, specs, tokens};
 
@@ -101,8 +103,8 @@ fn constants_match_the_papers() {
 #[test]
 fn a_compiled_activation_matches_the_plan() {
     use gpt_plan::Recompute;
-    use gpt_runtime::cpu::CpuTrainer;
-    use gpt_runtime::engine::{EngineTrainer, State};
+    use gpt_runtime::__private::cpu::CpuTrainer;
+    use gpt_runtime::__private::engine::{EngineTrainer, State};
     use gpt_tests::training::{Batch, learn, options, read};
 
     fn check<M: Gpt>(name: &str) {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use gpt_plan::{Plan, Spec};
+use gpt_runtime::__private::cpu::simd::Isa;
+use gpt_runtime::__private::cpu::{CpuDevice, CpuTrainer};
+use gpt_runtime::__private::engine::{EngineTrainer, TrainerOptions};
 use gpt_runtime::Error;
-use gpt_runtime::cpu::simd::Isa;
-use gpt_runtime::cpu::{CpuDevice, CpuTrainer};
-use gpt_runtime::engine::{EngineTrainer, TrainerOptions};
 use gpt_runtime::weights::Weights;
 use gpt_tests::{specs, training};
 
@@ -57,7 +57,7 @@ fn every_instruction_set() {
 #[test]
 fn products_in_bf16() {
     use gpt_plan::{Format, Recompute};
-    use gpt_runtime::engine::{Precision, State};
+    use gpt_runtime::__private::engine::{Precision, State};
     use gpt_tests::lively::Lively;
     use gpt_tests::oracle::Gpt;
     use gpt_tests::training::{Batch, check_same, expected, learn, options, read};

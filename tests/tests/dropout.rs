@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use gpt_plan::{Dropout, Format, Recompute, Spec};
-use gpt_runtime::cpu::{CpuDevice, CpuTrainer};
-use gpt_runtime::engine::{Learn, State};
-use gpt_runtime::gpu::GpuTrainer;
+use gpt_runtime::__private::cpu::{CpuDevice, CpuTrainer};
+use gpt_runtime::__private::engine::{Learn, State};
+use gpt_runtime::__private::gpu::GpuTrainer;
 use gpt_tests::gpu;
 use gpt_tests::lively::Lively;
 use gpt_tests::oracle::Gpt;

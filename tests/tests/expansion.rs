@@ -1,7 +1,7 @@
 //! What the macro writes, for a person to read: one small model, formatted.
 
 use gpt_plan::{Feature, Features};
-use gpt_runtime::shaders::{self, variants::VARIANTS};
+use gpt_runtime::__private::shaders::{self, variants::VARIANTS};
 
 /// Compares with `snapshots/`; `INSTA_UPDATE=always cargo test` writes it anew, to be looked at before it is committed.
 #[test]

@@ -3,8 +3,12 @@
 //!
 //! The model is the one embedded in the command line's binary.
 
+use std::time::Duration;
+
+use gpt_runtime::weights::RandomWeights;
 use gpt_runtime::{
-    Device, DeviceKind, DeviceOptions, Ended, Model, Sampler, Sampling, Session, Stop, gpt_model,
+    CacheFormat, Device, DeviceKind, DeviceOptions, Ended, Format, Model, Sampler, Sampling,
+    Session, Stop, gpt_model,
 };
 use gpt_tests::gpu;
 
@@ -107,8 +111,7 @@ fn a_text_equals_sampling_one_by_one() {
                 let mut generation = many
                     .generate(PROMPT, sampling.clone(), stop.clone())
                     .unwrap();
-                let text: String = generation.by_ref().collect();
-                assert!(generation.error().is_none());
+                let text: String = generation.by_ref().map(Result::unwrap).collect();
                 assert_eq!(text, expected, "{what}");
                 assert_eq!(generation.ended(), Some(Ended::Length));
                 assert_eq!(generation.generated(), n);
@@ -166,7 +169,7 @@ fn a_text_that_ends_early_leaves_a_valid_session() {
         };
         let mut many = session(&model, 128);
         let mut generation = many.generate(PROMPT, sampling.clone(), stop).unwrap();
-        generation.by_ref().for_each(drop);
+        generation.by_ref().for_each(|piece| drop(piece.unwrap()));
         assert_eq!(generation.ended(), Some(Ended::EndOfText));
         assert_eq!(generation.generated(), first);
         check(&mut many, first, "ended by a token");
@@ -176,11 +179,152 @@ fn a_text_that_ends_early_leaves_a_valid_session() {
         let mut generation = many
             .generate(PROMPT, sampling.clone(), Stop::default())
             .unwrap();
-        generation.by_ref().for_each(drop);
+        generation.by_ref().for_each(|piece| drop(piece.unwrap()));
         assert_eq!(generation.ended(), Some(Ended::Full));
         assert_eq!(generation.generated(), 31);
         assert_eq!(many.remaining(), 0);
     }
+}
+
+/// A model without a tokenizer generates token ids.
+#[test]
+fn tokens_are_generated_without_a_tokenizer() {
+    for device in devices() {
+        let weights = RandomWeights::new(Bard::PLAN, 7, Format::F32);
+        let model = Model::<Bard>::from_weights(&weights, &device).unwrap();
+        assert!(model.tokenizer().is_err());
+        for sampling in samplings() {
+            let generate = |session: &mut Session<Bard>, stop: Stop| {
+                let tokens = session.generate_tokens(&[1, 2], sampling.clone(), stop);
+                let mut tokens = tokens.unwrap();
+                let ids: Vec<u32> = tokens.by_ref().map(Result::unwrap).collect();
+                assert_eq!(tokens.generated(), ids.len());
+                (ids, tokens.ended())
+            };
+            let stop = || Stop::default().with_tokens(40);
+            let mut session = session(&model, 64);
+            let (ids, ended) = generate(&mut session, stop());
+            assert_eq!((ids.len(), ended), (40, Some(Ended::Length)));
+            session.truncate(0);
+            let (some, ended) = generate(&mut session, stop().with_id(ids[9]));
+            let first = ids.iter().position(|id| *id == ids[9]).unwrap();
+            assert_eq!((&some[..], ended), (&ids[..first], Some(Ended::EndOfText)));
+        }
+        let mut session = session(&model, 64);
+        let greedy = Sampling::greedy;
+        let text = session.generate_from_tokens(&[1], greedy(), Stop::default());
+        assert!(text.is_err());
+        let stop = Stop::default().with_string("x");
+        assert!(session.generate_tokens(&[1], greedy(), stop).is_err());
+        assert!(session.tokens().is_empty());
+    }
+}
+
+/// With a budget of zero each call runs one token, and the text is the same.
+#[test]
+fn a_generation_can_be_stepped() {
+    for device in devices() {
+        let model = model(&device);
+        for sampling in samplings() {
+            let stop = || Stop::default().with_tokens(30);
+            let mut whole = session(&model, 64);
+            let pieces = whole.generate(PROMPT, sampling.clone(), stop()).unwrap();
+            let expected: String = pieces.map(Result::unwrap).collect();
+
+            let mut stepped = session(&model, 64);
+            let mut generation = stepped.generate(PROMPT, sampling.clone(), stop()).unwrap();
+            let mut text = String::new();
+            for step in 1..=30 {
+                assert_eq!(generation.ended(), None);
+                text += &generation.poll(Duration::ZERO).unwrap();
+                assert_eq!(generation.generated(), step);
+            }
+            assert_eq!(generation.ended(), Some(Ended::Length));
+            assert_eq!(generation.poll(Duration::ZERO).unwrap(), "");
+            assert_eq!(text, expected, "{sampling:?} on {}", device.name());
+
+            let mut at_once = session(&model, 64);
+            let mut generation = at_once.generate(PROMPT, sampling.clone(), stop()).unwrap();
+            assert_eq!(generation.poll(Duration::MAX).unwrap(), expected);
+            assert_eq!(generation.ended(), Some(Ended::Length));
+        }
+    }
+}
+
+/// A fork continues like a session that read the same text, and its origin is not disturbed.
+#[test]
+fn a_fork_continues_on_its_own() {
+    for device in devices() {
+        let model = model(&device);
+        for cache in CacheFormat::ALL {
+            if device.is_gpu() && cache != CacheFormat::F32 {
+                continue;
+            }
+            let open = || model.session().capacity(64).cache(cache).open().unwrap();
+            let prompt: Vec<u32> = (0..37).map(|i| i * 7 % 65).collect();
+            let read = |tail: &[u32]| {
+                let mut fresh = open();
+                fresh.push(&prompt).unwrap();
+                fresh.push(tail).unwrap().to_vec()
+            };
+            let mut session = open();
+            session.push(&prompt).unwrap();
+            let mut fork = session.fork().unwrap();
+            assert_eq!(fork.tokens(), prompt);
+            let greedy = || Sampler::new(Sampling::greedy(), 65).unwrap();
+            let next = session.sample(&mut greedy()).unwrap();
+            assert_eq!(fork.sample(&mut greedy()).unwrap(), next);
+            let (a, b) = ([3, 4, 5], [9, 8, 7]);
+            assert!(session.push(&a).unwrap().to_vec() == read(&a));
+            assert!(fork.push(&b).unwrap().to_vec() == read(&b));
+            // After a generation a GPU may have run ahead of the session.
+            let mut tokens = session
+                .generate_tokens(&[1], Sampling::greedy(), Stop::default())
+                .unwrap();
+            tokens.by_ref().take(3).for_each(|id| assert!(id.is_ok()));
+            drop(tokens);
+            let mut fork = session.fork().unwrap();
+            assert_eq!(fork.tokens(), session.tokens());
+            let next = session.sample(&mut greedy()).unwrap();
+            assert_eq!(fork.sample(&mut greedy()).unwrap(), next);
+            let mut empty = open().fork().unwrap();
+            empty.push(&prompt).unwrap();
+            assert!(empty.push(&a).unwrap().to_vec() == read(&a));
+        }
+    }
+}
+
+/// A program that has opened a GPU itself runs a model on it.
+#[test]
+fn a_device_of_the_caller_generates() {
+    use gpt_runtime::wgpu;
+    if gpu::device().is_none() {
+        return;
+    }
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let options = wgpu::RequestAdapterOptions::default();
+    let adapter = pollster::block_on(instance.request_adapter(&options)).unwrap();
+    let open = |required_limits| {
+        let descriptor = wgpu::DeviceDescriptor {
+            required_limits,
+            ..Default::default()
+        };
+        pollster::block_on(adapter.request_device(&descriptor)).unwrap()
+    };
+    let (own, queue) = open(wgpu::Limits::default());
+    let device = Device::from_wgpu(adapter.clone(), own, queue).unwrap();
+    assert!(device.is_gpu());
+    let text = |device: &Device| -> String {
+        let mut session = session(&model(device), 64);
+        let stop = Stop::default().with_tokens(20);
+        let pieces = session.generate(PROMPT, Sampling::greedy(), stop).unwrap();
+        pieces.map(Result::unwrap).collect()
+    };
+    assert_eq!(text(&device), text(&Device::cpu().unwrap()));
+
+    let (small, queue) = open(wgpu::Limits::downlevel_defaults());
+    let error = Device::from_wgpu(adapter, small, queue).err().unwrap();
+    assert!(error.to_string().contains("are needed"), "{error}");
 }
 
 /// A truncation discards the logits, so sampling computes them again.

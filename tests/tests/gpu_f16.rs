@@ -4,8 +4,10 @@
 use std::sync::Arc;
 
 use gpt_plan::{Format, Plan, Recompute, Spec};
-use gpt_runtime::engine::{EngineTrainer, Learn, Precision, State, TrainerOptions, Update};
-use gpt_runtime::gpu::{GpuDevice, GpuTrainer};
+use gpt_runtime::__private::engine::{
+    EngineTrainer, Learn, Precision, State, TrainerOptions, Update,
+};
+use gpt_runtime::__private::gpu::{GpuDevice, GpuTrainer};
 use gpt_runtime::train::{Batch as Sequences, RandomWindows, Saved, Tokens};
 use gpt_runtime::weights::{RandomWeights, Weights};
 use gpt_runtime::{AdamW, Device, Trainer, TrainerSettings};

@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use gpt_plan::{BufferId, Feature, Features, Format, Plan, Recompute, Spec};
 use gpt_runtime::Error;
-use gpt_runtime::engine::{EngineTrainer, Learn, Precision, State, TrainerOptions};
-use gpt_runtime::gpu::{GpuDevice, GpuTrainer};
 use gpt_runtime::weights::Weights;
 use gpt_tests::lively::Lively;
 use gpt_tests::oracle::Gpt;

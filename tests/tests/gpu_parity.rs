@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gpt_plan::{Block, Feature, Features, Format, Norm, Spec};
-use gpt_runtime::gpu::{GpuDevice, GpuModel};
+use gpt_runtime::__private::gpu::{GpuDevice, GpuModel};
 use gpt_tests::{gpu, parity, specs};
 
 /// The bound for f32 arithmetic and a driver's approximation of `exp`.

@@ -1,8 +1,8 @@
 //! Attention over a long cache is split over the keys, and still matches the oracle.
 
 use gpt_plan::{Format, Spec};
-use gpt_runtime::engine::{CacheFormat, EngineModel, LogitsRequest, SessionOptions};
-use gpt_runtime::gpu::GpuModel;
+use gpt_runtime::__private::engine::{CacheFormat, EngineModel, LogitsRequest, SessionOptions};
+use gpt_runtime::__private::gpu::GpuModel;
 use gpt_tests::compare::check_trace_from;
 use gpt_tests::lively::Lively;
 use gpt_tests::oracle::Gpt;

@@ -2,7 +2,7 @@
 //! specs.
 
 use gpt_plan::{Dropout, Format, Site, Spec};
-use gpt_runtime::engine::Sequences;
+use gpt_runtime::__private::engine::Sequences;
 use gpt_tests::lively::Lively;
 use gpt_tests::oracle::{Gpt, Masks, Matrix, Parameters};
 use gpt_tests::{specs, tokens};

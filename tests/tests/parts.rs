@@ -3,10 +3,10 @@
 
 use std::borrow::Cow;
 
-use gpt_plan::{Format, MatrixLayout, Op, Plan, TensorId, TensorKind};
+use gpt_plan::{Format, MatrixLayout, Op, Phase, Plan, TensorId, TensorKind};
+use gpt_runtime::__private::engine::{CacheFormat, EngineModel, LogitsRequest, SessionOptions};
+use gpt_runtime::__private::gpu::GpuModel;
 use gpt_runtime::Error;
-use gpt_runtime::engine::{CacheFormat, EngineModel, LogitsRequest, SessionOptions};
-use gpt_runtime::gpu::GpuModel;
 use gpt_runtime::weights::{HostTensor, Weights};
 use gpt_tests::gpu;
 use gpt_tests::specs;

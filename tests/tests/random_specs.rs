@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use gpt_plan::Format;
-use gpt_runtime::cpu::{CpuDevice, CpuModel};
-use gpt_runtime::gpu::GpuModel;
+use gpt_runtime::__private::cpu::{CpuDevice, CpuModel};
+use gpt_runtime::__private::gpu::GpuModel;
 use gpt_tests::{gpu, parity, random};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};

@@ -6,10 +6,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use gpt_plan::{Format, Mask, Mlp, Norm, Plan, Positions, Spec, TensorId, TensorKind};
-use gpt_runtime::engine::{
+use gpt_runtime::__private::engine::{
     CacheFormat, Continue, EngineModel, EngineSession, LogitsRequest, SessionOptions,
 };
-use gpt_runtime::gpu::{GpuDevice, GpuModel};
+use gpt_runtime::__private::gpu::{GpuDevice, GpuModel};
 use gpt_runtime::weights::{HostTensor, Weights};
 use gpt_runtime::{Error, Sampler, Sampling};
 use gpt_tests::oracle::Choice;

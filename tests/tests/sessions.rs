@@ -139,9 +139,11 @@ fn interleaved_sessions_are_independent() {
 /// Kernels are compiled for the first session that needs them; otherwise a pass creates no objects.
 #[test]
 fn an_open_session_creates_nothing() {
+    use gpt_runtime::__private::engine::{
+        CacheFormat, Continue, EngineModel, LogitsRequest, SessionOptions,
+    };
+    use gpt_runtime::__private::gpu::GpuModel;
     use gpt_runtime::Sampling;
-    use gpt_runtime::engine::{CacheFormat, Continue, EngineModel, LogitsRequest, SessionOptions};
-    use gpt_runtime::gpu::GpuModel;
     use std::collections::VecDeque;
     let Some(device) = gpu::device() else { return };
     let plan = <Gpt2 as gpt_runtime::Gpt>::plan();
@@ -194,6 +196,65 @@ fn an_open_session_creates_nothing() {
     };
     run();
     assert_eq!(run(), 0, "a pass created something");
+}
+
+/// A profile and hidden states append tokens; the logits from before are not used again.
+#[test]
+fn a_profile_leaves_no_stale_logits() {
+    use gpt_runtime::{Sampler, Sampling};
+    for device in devices() {
+        let model = model::<Gpt2>(&device);
+        let vocab = model.plan().spec.vocab;
+        let tokens = tokens(vocab, 12);
+        let choose = |session: &mut Session<Gpt2>| {
+            let mut sampler = Sampler::new(Sampling::greedy(), vocab as usize).unwrap();
+            session.sample(&mut sampler).unwrap()
+        };
+        for n in 1..tokens.len() {
+            let (before, after) = tokens.split_at(n);
+            let open = || {
+                let mut session = model.session().capacity(16).open().unwrap();
+                session.push(before).unwrap();
+                session
+            };
+            let mut whole = open();
+            whole.push(after).unwrap();
+            let mut profiled = open();
+            profiled.profile(after).unwrap();
+            assert_eq!(choose(&mut profiled), choose(&mut whole));
+            let mut hidden = open();
+            hidden.hidden(after).unwrap();
+            assert_eq!(choose(&mut hidden), choose(&mut whole));
+        }
+    }
+}
+
+fn check_hidden<M: gpt_runtime::Gpt>() {
+    let weights = Lively::new(M::plan(), 3, Format::F32);
+    let spec = &M::plan().spec;
+    let oracle = gpt_tests::oracle::Gpt::new(M::plan(), &weights).unwrap();
+    let tokens = tokens(spec.vocab, 20);
+    let expected = oracle.hidden(&tokens);
+    for device in devices() {
+        let model = model::<M>(&device);
+        for chunk in [20, 7, 1] {
+            let mut session = model.session().capacity(20).chunk(chunk).open().unwrap();
+            let hidden = session.hidden(&tokens).unwrap();
+            assert_eq!((hidden.rows(), hidden.width()), (20, spec.embed as usize));
+            assert_eq!(hidden.row(19), &hidden[19 * hidden.width()..]);
+            let (error, name) = (nmse(&hidden, &expected), &M::plan().name);
+            assert!(error < 1e-11, "{name} on {}: {error:e}", device.name());
+            assert_eq!(session.tokens(), tokens);
+        }
+    }
+}
+
+#[test]
+fn hidden_states_are_those_of_the_oracle() {
+    check_hidden::<Gpt2>();
+    check_hidden::<SmolLm2>();
+    check_hidden::<Article>();
+    check_hidden::<Bidirectional>();
 }
 
 #[test]

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gpt_plan::{Format, Plan, Recompute};
-use gpt_runtime::cpu::{Activate, CpuDevice, CpuTrainer};
-use gpt_runtime::engine::{EngineTrainer, State, Update};
-use gpt_runtime::gpu::GpuTrainer;
+use gpt_runtime::__private::cpu::{Activate, CpuDevice, CpuTrainer};
+use gpt_runtime::__private::engine::{EngineTrainer, State, Update};
+use gpt_runtime::__private::gpu::GpuTrainer;
 use gpt_runtime::weights::{self, Checkpoint, Weights};
 use gpt_runtime::{Gpt, gpt_model};
 use gpt_tests::adamw::Moments;

@@ -159,3 +159,29 @@ fn both_engines_learn_the_same() {
         assert!((a / b - 1.0).abs() < 1e-4, "{cpu:?} and {gpu:?}");
     }
 }
+
+/// A spec without dropout has no masks in its training pass; the request is refused, on both engines alike.
+#[test]
+fn dropout_is_refused_where_the_spec_has_none() {
+    let plan = specs::plan("Plain", &specs::odd()[0].1);
+    assert_eq!(plan.spec.dropout, 0.0);
+    let weights = RandomWeights::new(plan, 1, Format::F32);
+    let mut devices = vec![Device::cpu().unwrap()];
+    if gpu::device().is_some() {
+        devices.push(Device::gpu().unwrap());
+    }
+    for device in devices {
+        let with = |dropout| {
+            let settings = TrainerSettings {
+                batch: 1,
+                dropout,
+                ..TrainerSettings::default()
+            };
+            Trainer::from_plan(plan, &device, &weights, settings).map(drop)
+        };
+        let message = with(Some(0.1)).unwrap_err().to_string();
+        assert!(message.starts_with("the model has no dropout"), "{message}");
+        with(Some(0.0)).unwrap();
+        with(None).unwrap();
+    }
+}

@@ -1,8 +1,8 @@
 //! What inner loops are measured on: memory that begins at a cache line, matrices in panels, rows of integers.
 
 use bytemuck::{Pod, Zeroable};
-use gpt_runtime::cpu::simd::{BLOCK, Integers, IntegersMut, Isa, PANEL};
-use gpt_runtime::plan::Format;
+use gpt_runtime::__private::cpu::simd::{BLOCK, Integers, IntegersMut, Isa, PANEL};
+use gpt_runtime::Format;
 
 use crate::weights::plain;
 

@@ -10,10 +10,10 @@ pub mod rows;
 
 use std::sync::Arc;
 
-use gpt_runtime::cpu::CpuDevice;
-use gpt_runtime::cpu::bench::Steps;
-use gpt_runtime::engine::SessionOptions;
-use gpt_runtime::plan::{Format, Plan};
+use gpt_runtime::__private::cpu::CpuDevice;
+use gpt_runtime::__private::cpu::bench::Steps;
+use gpt_runtime::__private::engine::SessionOptions;
+use gpt_runtime::{Format, Plan};
 
 use crate::tokens;
 use crate::weights::Filled;

@@ -6,7 +6,7 @@
 //! know when it compiles, the lengths of arrays and what constants are made of; there a size is replaced by its value, and everywhere else in the same
 //! kernel it is read.
 
-use gpt_runtime::plan::Kernel;
+use gpt_runtime::__private::plan::Kernel;
 
 /// Numbers of a header that describe the tile.
 const TILE: &[&str] = &[
@@ -151,7 +151,7 @@ pub fn dynamic(kernel: &Kernel) -> Result<Dynamic, String> {
             fields.collect::<String>()
         ));
     }
-    let text = gpt_runtime::shaders::link(kernel);
+    let text = gpt_runtime::__private::shaders::link(kernel);
     for line in text[kernel.header.len()..].lines() {
         rewrite(line, &model, &mut wgsl);
         wgsl.push('\n');

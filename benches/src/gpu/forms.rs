@@ -1,6 +1,6 @@
 //! One kernel in two forms, and the first of them once more.
 
-use gpt_runtime::plan::Kernel;
+use gpt_runtime::__private::plan::Kernel;
 use wgpu::{Buffer, BufferUsages};
 
 use super::Gpu;
@@ -68,8 +68,8 @@ impl Gpu {
 
 #[cfg(test)]
 mod tests {
+    use gpt_runtime::Format;
     use gpt_runtime::Gpt as _;
-    use gpt_runtime::plan::Format;
 
     use super::*;
     use crate::gpu::{inference, training};

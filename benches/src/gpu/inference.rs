@@ -1,6 +1,6 @@
 //! What the kernels of a forward pass are run on.
 
-use gpt_runtime::plan::{
+use gpt_runtime::__private::plan::{
     BufferId, Format, Kernel, MatrixLayout, Phase, Plan, STRIP, Step, vector_block,
 };
 

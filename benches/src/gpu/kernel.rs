@@ -4,7 +4,7 @@
 //! their own size, and several of them take turns, as a model's layers do: a matrix that is multiplied again and again would stay in a cache, which no model's
 //! does.
 
-use gpt_runtime::plan::Kernel;
+use gpt_runtime::__private::plan::Kernel;
 use wgpu::naga::valid::{Capabilities, ValidationFlags, Validator};
 use wgpu::naga::{self, AddressSpace, StorageAccess, TypeInner};
 use wgpu::util::{BufferInitDescriptor, DeviceExt};
@@ -60,7 +60,7 @@ pub struct Bound {
 impl Bound {
     /// The kernel as the product runs it.
     pub fn specialised(gpu: &Gpu, kernel: &Kernel, sizes: &Sizes) -> Bound {
-        Bound::new(gpu, &kernel.name, gpt_runtime::shaders::link(kernel), sizes)
+        Bound::new(gpu, &kernel.name, gpt_runtime::__private::shaders::link(kernel), sizes)
     }
 
     /// Its rival, whose sizes come at run time.

@@ -45,7 +45,7 @@ impl Gpu {
     /// # Errors
     /// None found, or the driver refuses; one sentence.
     pub fn open() -> Result<Gpu, String> {
-        let known = gpt_runtime::gpu::adapters();
+        let known = gpt_runtime::adapters();
         let wanted = std::env::var("WGPU_ADAPTER_NAME").unwrap_or_default();
         let chosen = known
             .iter()

@@ -1,6 +1,6 @@
 //! What the kernels of a training pass are run on: a batch of sequences, all rows at once.
 
-use gpt_runtime::plan::{
+use gpt_runtime::__private::plan::{
     ADAMW, Kernel, Op, Plan, Projection, Step, TRAIN_COLUMNS, TRAIN_ROWS, TensorId,
 };
 

@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use gpt_runtime::engine::Limits;
-use gpt_runtime::plan::Format;
+use gpt_runtime::Format;
+use gpt_runtime::profile::Limits;
 use gpt_runtime::{CacheFormat, LoadOptions, Model, Untyped};
 use serde_json::json;
 

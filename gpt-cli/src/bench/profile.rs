@@ -3,8 +3,8 @@
 //! A step's roofline is the time to read its bytes or to compute its operations at the measured
 //! peak of the device, whichever is longer.
 
-use gpt_runtime::engine::{Clock, Limits, PartTime, Profile, TrainProfile};
-use gpt_runtime::plan::{Format, Plan, Work};
+use gpt_runtime::__private::plan::{Format, Plan, Work};
+use gpt_runtime::profile::{Clock, Limits, PartTime, Profile, TrainProfile};
 use gpt_runtime::{Error, Model, Session, Untyped};
 use serde_json::{Value, json};
 
@@ -263,7 +263,7 @@ impl Profiles {
         json!({
             "clock": match self.clock {
                 Clock::Device => "device",
-                Clock::Host => "host",
+                _ => "host",
             },
             "limits": { "gb_s": limits.bytes / 1e9, "gflop_s": limits.of(Format::F32) / 1e9 },
             "passes": passes.collect::<Vec<_>>(),

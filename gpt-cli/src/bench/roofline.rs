@@ -3,8 +3,8 @@
 //!
 //! The peak of a CPU is measured between the repetitions of the work, on the same threads.
 
-use gpt_runtime::engine::Limits;
-use gpt_runtime::plan::Format;
+use gpt_runtime::Format;
+use gpt_runtime::profile::Limits;
 use gpt_runtime::{Model, Untyped};
 use serde_json::{Value, json};
 

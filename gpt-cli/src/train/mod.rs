@@ -17,10 +17,10 @@ mod text;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use gpt_runtime::plan::{Format, Plan};
 use gpt_runtime::train::{Saved, TrainShape, Trainer, available_memory};
 use gpt_runtime::weights::{self, RandomWeights};
 use gpt_runtime::{Device, Untyped};
+use gpt_runtime::{Format, Plan};
 use serde::{Deserialize, Serialize};
 
 use crate::interrupt;

@@ -3,9 +3,9 @@
 use std::fmt::Display;
 
 use clap::{Args, ValueEnum};
-use gpt_runtime::plan::{Format, Plan};
 use gpt_runtime::train::{Decay, Precision, Recompute, Schedule};
 use gpt_runtime::{AdamW, TrainerSettings};
+use gpt_runtime::{Format, Plan};
 use serde::{Deserialize, Serialize};
 
 use crate::output::Failure;

@@ -255,7 +255,7 @@ impl Loop {
             tokens: Some(self.run.options.sample_tokens()),
             ..Stop::default()
         };
-        let mut generation = session.generate_ids(&first, sampling, stop)?;
+        let mut generation = session.generate_from_tokens(&first, sampling, stop)?;
         let mut text = self.text.tokenizer.decode(&first)?;
         stream(&mut generation, |piece| {
             text.push_str(piece);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gpt_runtime::plan::Plan;
+use gpt_runtime::Plan;
 use gpt_runtime::train::Tokens;
 use gpt_runtime::{Error, Tokenizer};
 

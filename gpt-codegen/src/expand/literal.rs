@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::ser;
 
 /// The path of the plan's types in generated code.
-const PLAN: &str = "::gpt_runtime::plan";
+const PLAN: &str = "::gpt_runtime::__private::plan";
 const COW: &str = "::std::borrow::Cow::Borrowed";
 
 /// The expression of `value`, whose types are those of `gpt-plan`.

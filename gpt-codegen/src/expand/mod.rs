@@ -39,33 +39,33 @@ pub fn model(model: &Model) -> Result<TokenStream, Vec<Diagnostic>> {
     Ok(quote! {
         #types
         const _: () = {
-            static PLAN: ::gpt_runtime::plan::Plan = #value;
+            static PLAN: ::gpt_runtime::__private::plan::Plan = #value;
             #[allow(dead_code)]
             impl #ident {
                 /// The plan of this model: its tensors, buffers, kernels and steps.
-                #vis const PLAN: &'static ::gpt_runtime::plan::Plan = &PLAN;
+                #vis const PLAN: &'static ::gpt_runtime::__private::plan::Plan = &PLAN;
                 /// Every shader of inference.
-                #vis const KERNELS: &'static [::gpt_runtime::plan::Kernel] =
-                    ::gpt_runtime::plan::borrowed(&PLAN.kernels);
+                #vis const KERNELS: &'static [::gpt_runtime::__private::plan::Kernel] =
+                    ::gpt_runtime::__private::plan::borrowed(&PLAN.kernels);
                 /// Every shader of training.
-                #vis const TRAINING_KERNELS: &'static [::gpt_runtime::plan::Kernel] =
-                    ::gpt_runtime::plan::borrowed(&PLAN.training.kernels);
+                #vis const TRAINING_KERNELS: &'static [::gpt_runtime::__private::plan::Kernel] =
+                    ::gpt_runtime::__private::plan::borrowed(&PLAN.training.kernels);
 
                 /// Bytes that training on `batch` sequences of `tokens` takes, by purpose; the same on
                 /// every device.
-                #vis const fn train_bytes(batch: u32, tokens: u32) -> ::gpt_runtime::plan::TrainBytes {
-                    Self::train_bytes_with(batch, tokens, ::gpt_runtime::plan::Recompute::Nothing)
+                #vis const fn train_bytes(batch: u32, tokens: u32) -> ::gpt_runtime::__private::plan::TrainBytes {
+                    Self::train_bytes_with(batch, tokens, ::gpt_runtime::__private::plan::Recompute::Nothing)
                 }
 
                 /// As [`train_bytes`](Self::train_bytes), with what the backward pass recomputes.
                 #vis const fn train_bytes_with(
                     batch: u32,
                     tokens: u32,
-                    recompute: ::gpt_runtime::plan::Recompute,
-                ) -> ::gpt_runtime::plan::TrainBytes {
-                    let shape = ::gpt_runtime::plan::TrainShape { batch, tokens, recompute };
-                    let buffers = ::gpt_runtime::plan::borrowed(&PLAN.training.buffers);
-                    ::gpt_runtime::plan::TrainBytes::of(#trained, #layers, buffers, &shape)
+                    recompute: ::gpt_runtime::__private::plan::Recompute,
+                ) -> ::gpt_runtime::__private::plan::TrainBytes {
+                    let shape = ::gpt_runtime::__private::plan::TrainShape { batch, tokens, recompute };
+                    let buffers = ::gpt_runtime::__private::plan::borrowed(&PLAN.training.buffers);
+                    ::gpt_runtime::__private::plan::TrainBytes::of(#trained, #layers, buffers, &shape)
                 }
             }
         };
@@ -151,7 +151,7 @@ pub fn failed(declared: &Declared, errors: &[Diagnostic]) -> TokenStream {
         #errors
         #vis struct #ident { broken: ::core::convert::Infallible }
         impl ::gpt_runtime::Gpt for #ident {
-            fn plan() -> &'static ::gpt_runtime::plan::Plan { ::core::unreachable!() }
+            fn plan() -> &'static ::gpt_runtime::__private::plan::Plan { ::core::unreachable!() }
             fn activation(_: &mut [f32]) {}
             fn activate(_: &mut [f32], _: &mut [f32]) {}
         }
@@ -175,7 +175,7 @@ pub fn failed(declared: &Declared, errors: &[Diagnostic]) -> TokenStream {
 }
 
 /// The spec once more as a struct literal, with the user's own key tokens: an editor that hovers over a key, or completes one, finds the
-/// documented field of `gpt_runtime::spec_docs`. It is never run.
+/// documented field of `gpt_runtime::__private::spec_docs`. It is never run.
 pub fn echo(declared: &Declared) -> TokenStream {
     let mut seen = Vec::new();
     let known = declared.fields.iter().filter(|field| {
@@ -192,14 +192,14 @@ pub fn echo(declared: &Declared) -> TokenStream {
     quote! {
         #[doc(hidden)]
         const _: fn() = || {
-            let _ = ::gpt_runtime::spec_docs::Spec { #(#fields,)* ..::gpt_runtime::spec_docs::any() };
+            let _ = ::gpt_runtime::__private::spec_docs::Spec { #(#fields,)* ..::gpt_runtime::__private::spec_docs::any() };
         };
     }
 }
 
 /// The user's variant, if it is one that exists; anything else has no documentation.
 fn echo_value(field: &Field) -> TokenStream {
-    let any = quote!(::gpt_runtime::spec_docs::any());
+    let any = quote!(::gpt_runtime::__private::spec_docs::any());
     let Some(Kind::Choice(variants)) = keys::find(&field.key.to_string()).map(|k| k.kind) else {
         return any;
     };
@@ -236,8 +236,8 @@ fn echo_value(field: &Field) -> TokenStream {
         .chain(rest.map(|n| quote!(#n: #any)))
         .collect();
     if variant.fields.is_empty() {
-        quote!(::gpt_runtime::spec_docs::#kind::#ident)
+        quote!(::gpt_runtime::__private::spec_docs::#kind::#ident)
     } else {
-        quote!(::gpt_runtime::spec_docs::#kind::#ident { #(#all),* })
+        quote!(::gpt_runtime::__private::spec_docs::#kind::#ident { #(#all),* })
     }
 }

@@ -39,7 +39,7 @@ pub fn types(model: &Model, plan: &Plan) -> TokenStream {
         #vis enum #ident {}
 
         impl ::gpt_runtime::Gpt for #ident {
-            fn plan() -> &'static ::gpt_runtime::plan::Plan {
+            fn plan() -> &'static ::gpt_runtime::__private::plan::Plan {
                 Self::PLAN
             }
 
@@ -89,11 +89,11 @@ impl Bodies {
             }
         };
         let built_in = format_ident!("{built_in}");
-        let built_in = quote!(&::gpt_runtime::plan::Activation::#built_in);
+        let built_in = quote!(&::gpt_runtime::__private::plan::Activation::#built_in);
         Bodies {
-            value: quote!(::gpt_runtime::cpu::activation::apply(#built_in, values);),
+            value: quote!(::gpt_runtime::__private::cpu::activation::apply(#built_in, values);),
             with_slopes: quote! {
-                ::gpt_runtime::cpu::activation::with_slopes(#built_in, values, slopes);
+                ::gpt_runtime::__private::cpu::activation::with_slopes(#built_in, values, slopes);
             },
         }
     }

@@ -30,7 +30,7 @@ impl CpuDevice {
     pub fn with_isa(isa: Isa, threads: Option<usize>) -> Result<CpuDevice, Error> {
         let kernels = isa
             .kernels()
-            .ok_or_else(|| Error::Device(format!("this processor has no {}", isa.name())))?;
+            .ok_or_else(|| Error::device(format!("this processor has no {}", isa.name())))?;
         let threads = threads.unwrap_or_else(physical_cores);
         if threads == 0 || threads > MAX_THREADS {
             return Err(Error::Input(format!(
@@ -38,9 +38,10 @@ impl CpuDevice {
             )));
         }
         let pool = Pool::new(threads).map_err(|error| {
-            Error::Device(format!(
+            Error::device(format!(
                 "cannot start {threads} threads: {error}; ask for fewer"
             ))
+            .caused_by(error)
         })?;
         Ok(CpuDevice {
             thread_scratch: (0..threads).map(|_| ThreadScratch::new()).collect(),

@@ -14,7 +14,12 @@ use super::simd::{
     BLOCK, Bf16Pair, Factor, Integers, Kernels, PANEL, Prefetch, Rounding, Strided, StridedMut,
     Wide,
 };
+#[cfg(feature = "train")]
 use super::train::{AttentionScratch, ROUNDED};
+
+/// Floats that training needs for rounded operands.
+#[cfg(not(feature = "train"))]
+const ROUNDED: usize = 0;
 
 /// Steps of depth of a part of a panel: 64 KiB in f32. Sums are taken in pieces of this length, which keeps their rounding errors
 /// small. A multiple of 32.
@@ -97,6 +102,7 @@ pub struct ThreadScratch {
     /// `[ROWS][DEPTH]`: inputs rounded to bf16. Gradients of weights round both of their operands here.
     pub rounded: Vec<f32>,
     /// What attention in training works on.
+    #[cfg(feature = "train")]
     pub attention: AttentionScratch,
 }
 
@@ -106,6 +112,7 @@ impl ThreadScratch {
             tile: vec![0.0; DEEP_PANELS * DEEP_ROWS * PANEL],
             room: vec![0.0; DEEP_GROUP / size_of::<f32>()],
             rounded: vec![0.0; ROUNDED.max(ROWS * DEPTH)],
+            #[cfg(feature = "train")]
             attention: AttentionScratch::new(),
         })
     }

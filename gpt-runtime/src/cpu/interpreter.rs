@@ -160,6 +160,13 @@ impl Buffers {
             cache: cache.collect::<Result<_, _>>()?,
         })
     }
+
+    /// Copies the first `positions` positions of every layer's cache.
+    pub fn copy_cache(&mut self, from: &Buffers, positions: usize) {
+        for (to, from) in self.cache.iter_mut().zip(&from.cache) {
+            to.copy_from(from, positions);
+        }
+    }
 }
 
 impl Model {

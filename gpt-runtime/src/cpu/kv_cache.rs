@@ -84,6 +84,19 @@ impl Cache {
         Ok(Cache { shape, cells })
     }
 
+    /// Copies the first `positions` positions of `other`, which has the same shape and format.
+    pub fn copy_from(&mut self, other: &Cache, positions: usize) {
+        let shape = self.shape;
+        let whole = positions.next_multiple_of(PART).min(shape.positions);
+        let cells = whole * shape.cells_of_a_position();
+        match (&mut self.cells, &other.cells) {
+            (Cells::F32(to), Cells::F32(from)) => to.copy_from(from, cells),
+            (Cells::F16(to), Cells::F16(from)) => to.copy_from(from, cells),
+            (Cells::Bf16(to), Cells::Bf16(from)) => to.copy_from(from, cells),
+            _ => unreachable!("a fork has the format of its origin"),
+        }
+    }
+
     /// Appends the key and then the value of each head at `position` to `out`, in f32.
     pub fn gather(&self, position: usize, out: &mut Vec<f32>) {
         let shape = self.shape;
@@ -108,6 +121,10 @@ impl<E: Cell> Pairs<E> {
             block: arena.block(cells * size_of::<E>(), |_| ())?,
             elements: PhantomData,
         })
+    }
+
+    fn copy_from(&mut self, other: &Pairs<E>, cells: usize) {
+        self.cells_mut()[..cells].copy_from_slice(&other.cells()[..cells]);
     }
 
     fn cells(&self) -> &[E] {

@@ -111,11 +111,12 @@ impl Mapping {
     fn new(least: usize) -> Result<Mapping, Error> {
         let len = least.max(MAPPING).next_multiple_of(LARGE_PAGE);
         // Large pages begin at their multiples, where an ordinary mapping may not; untouched memory costs nothing.
-        let mut map = MmapMut::map_anon(len + LARGE_PAGE).map_err(|error| {
-            Error::Device(format!(
+        let mut map = MmapMut::map_anon(len + LARGE_PAGE).map_err(|error| Error::OutOfMemory {
+            message: format!(
                 "the system has no room for {} MiB of weights or cache: {error}",
                 len >> 20
-            ))
+            ),
+            bytes: len as u64,
         })?;
         // Advice that a system without large pages does not take changes nothing else.
         #[cfg(target_os = "linux")]

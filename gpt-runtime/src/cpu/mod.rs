@@ -25,10 +25,12 @@ mod quantize_inputs;
 mod roofline;
 mod session;
 pub mod simd;
+#[cfg(feature = "train")]
 mod train;
 
 pub use device::CpuDevice;
 pub use interpreter::CpuModel;
 pub use pass::Pass;
 pub use roofline::Meter;
+#[cfg(feature = "train")]
 pub use train::{Activate, CpuTrainer};

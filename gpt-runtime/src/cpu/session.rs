@@ -37,6 +37,8 @@ pub(super) enum Observe<'a> {
     Values(&'a mut Vec<Trace>),
     /// How long it took.
     Times(&'a mut Watch),
+    /// The residual stream that the head reads.
+    Stream(&'a mut Vec<f32>),
 }
 
 /// One sequence: its buffers, cache and scratch memory.
@@ -79,11 +81,13 @@ impl Session {
         observe: Observe<'_>,
         run: impl FnOnce(&Model, &mut Buffers, &mut Pass<'_>),
     ) {
-        let (trace, watch) = match observe {
-            Observe::Nothing => (None, None),
-            Observe::Values(trace) => (Some(trace), None),
-            Observe::Times(watch) => (None, Some(watch)),
-        };
+        let (mut trace, mut watch, mut stream) = (None, None, None);
+        match observe {
+            Observe::Nothing => {}
+            Observe::Values(values) => trace = Some(values),
+            Observe::Times(times) => watch = Some(times),
+            Observe::Stream(values) => stream = Some(values),
+        }
         let mut pass = Pass {
             plan: self.shared.plan,
             device: &self.shared.device,
@@ -97,6 +101,7 @@ impl Session {
             next: 0,
             trace,
             watch,
+            stream,
         };
         run(&self.shared.model, &mut self.buffers, &mut pass);
     }
@@ -125,6 +130,22 @@ impl EngineSession for Session {
             Observe::Values(&mut trace),
         );
         Ok(trace)
+    }
+
+    fn fork(
+        &self,
+        options: SessionOptions,
+        positions: u32,
+    ) -> Result<Box<dyn EngineSession>, Error> {
+        let mut fork = Session::new(self.shared.clone(), options)?;
+        fork.buffers.copy_cache(&self.buffers, positions as usize);
+        Ok(Box::new(fork))
+    }
+
+    fn stream(&mut self, tokens: &[u32], position: u32, out: &mut Vec<f32>) -> Result<(), Error> {
+        let observe = Observe::Stream(out);
+        self.run(tokens, position, LogitsRequest::Nothing, &mut [], observe);
+        Ok(())
     }
 
     fn profile(&mut self, tokens: &[u32], position: u32) -> Result<Profile, Error> {

@@ -1,11 +1,13 @@
-//! What the rest of the runtime asks of an engine.
+//! The interface of an engine.
 //!
-//! An engine packs a model's weights once ([`EngineModel`]), and opens sessions on them ([`EngineSession`]). A session
-//! owns its cache and buffers, allocates nothing after it is created, and knows nothing of tokens' meaning or of
-//! chunking: the facade in `session.rs` never hands it more rows than it asked for. An engine may choose tokens by itself, where going back to the host
-//! for each would cost too much. `train` is the same for training.
+//! An engine packs the weights of a model once ([`EngineModel`]) and opens sessions on them
+//! ([`EngineSession`]). A session owns its cache and buffers and allocates nothing after it is created.
+//! It runs at most a chunk of tokens; `session.rs` splits prompts. An engine may sample on the device,
+//! where a round trip to the host for each token would cost too much. `train` is the interface of
+//! training.
 
 mod profile;
+#[cfg(feature = "train")]
 mod train;
 
 use std::collections::VecDeque;
@@ -15,6 +17,7 @@ use gpt_plan::{ATTENTION_PART, RowCount};
 use crate::{Error, Sampling};
 
 pub use profile::{Clock, Limits, PartTime, Profile, StepTime, TrainProfile};
+#[cfg(feature = "train")]
 pub use train::{EngineTrainer, Learn, Precision, Sequences, State, TrainerOptions, Update};
 
 /// Sizes of a session, fixed when it is created.
@@ -22,24 +25,25 @@ pub use train::{EngineTrainer, Learn, Precision, Sequences, State, TrainerOption
 pub struct SessionOptions {
     /// Positions that the key/value cache holds; at most the model's `context`.
     pub capacity: u32,
-    /// Most tokens that go through the model together; at most `capacity`.
+    /// Most tokens that one pass runs; at most `capacity`.
     pub chunk: u32,
-    /// Whether logits of all rows of a chunk can be asked for, not only of the last.
+    /// Whether the logits of all rows of a chunk are kept, not only those of the last.
     pub all_logits: bool,
-    /// What keys and values are kept in.
+    /// The format of keys and values.
     pub cache: CacheFormat,
 }
 
-/// How a session keeps keys and values. Arithmetic is in f32 whatever they are kept in.
+/// The format in which a session caches keys and values. Arithmetic is in f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CacheFormat {
-    /// As they come.
+    /// Not rounded.
     #[default]
     F32,
-    /// Rounded to IEEE half precision: half the memory, and half the time to read it, which is what long contexts take. Keys and values beyond
-    /// 65,504 would become infinite.
+    /// Rounded to IEEE half precision: half the memory and half the time to read it, which dominates in
+    /// long contexts. Keys and values beyond 65,504 become infinite.
     F16,
-    /// Rounded to the upper half of an f32: as small, coarser by eight times, without the limit.
+    /// Rounded to the upper half of an f32: as small as f16, eight times coarser, with the range of f32.
     Bf16,
 }
 
@@ -79,10 +83,10 @@ impl SessionOptions {
     }
 }
 
-/// Which logits a forward pass should produce.
+/// The logits that a forward pass computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogitsRequest {
-    /// None: an inner chunk of a prompt. The head is skipped.
+    /// None, for an inner chunk of a prompt: the head is skipped.
     Nothing,
     /// Those of the last row.
     Last,
@@ -92,28 +96,28 @@ pub enum LogitsRequest {
 
 /// A model's weights, packed for one device; shared by its sessions.
 pub trait EngineModel: Send + Sync {
-    /// Opens a session. Everything it will ever need is allocated here.
+    /// Opens a session and allocates its buffers.
     fn session(&self, options: SessionOptions) -> Result<Box<dyn EngineSession>, Error>;
 }
 
-/// A sequence to be continued by an engine that chooses tokens itself.
+/// A sequence that the engine continues by sampling on the device.
 #[derive(Clone, Copy, Debug)]
 pub struct Continue<'a> {
-    /// The last token, which was chosen but not run.
+    /// The last token: chosen, not yet run.
     pub token: u32,
-    /// Its position; the cache holds what is before.
+    /// Its position; the cache holds all positions before it.
     pub position: u32,
-    /// Most tokens that are wanted, at least 1: there is room for the pass of each.
+    /// Most tokens to choose, at least 1; the cache has room for each.
     pub most: u32,
-    /// How they are chosen.
+    /// The sampling parameters.
     pub sampling: &'a Sampling,
-    /// The number of the first draw.
+    /// The index of the first draw.
     pub draw: u32,
     /// Tokens that end the text.
     pub stops: &'a [u32],
 }
 
-/// What a step left in its output buffer, for tests and `self_test`.
+/// The output of a step, for tests and `self_test`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trace {
     /// The step's name in the plan.
@@ -136,21 +140,35 @@ pub trait EngineSession: Send {
         logits: &mut [f32],
     ) -> Result<(), Error>;
 
-    /// Runs a token, chooses the one that follows as a [`Sampler`](crate::Sampler) would (up to rounding), runs that, and so on. Adds what was chosen to
-    /// `chosen`: at least one token, at most `ask.most`, none after one of `ask.stops`. The last one has not been run, as far as anybody can see: an engine
-    /// may be ahead of what it returns. Whoever wants more asks with the last token, its position and its draw, all else unchanged.
+    /// Runs a token, samples its successor like a [`Sampler`](crate::Sampler) (up to rounding), and
+    /// repeats. Appends the tokens to `chosen`: at least one, at most `ask.most`, none after one of
+    /// `ask.stops`. The last one counts as not yet run, although the engine may run ahead of what it
+    /// returns. To continue, call again with the last token, its position and its draw, and with the
+    /// other fields unchanged.
     ///
-    /// Returns false, and has done nothing, if the engine leaves the choice to its caller.
+    /// Returns false and does nothing if the engine does not sample on the device.
     fn generate(&mut self, ask: &Continue<'_>, chosen: &mut VecDeque<u32>) -> Result<bool, Error> {
         let _ = (ask, chosen);
         Ok(false)
     }
 
-    /// As [`forward`](Self::forward) with all logits, but every scratch buffer is filled with NaN first and each
-    /// step's output is read back. Slow, and may allocate.
+    /// Opens a session of the same `options` with a copy of the first `positions` positions of the
+    /// cache.
+    fn fork(
+        &self,
+        options: SessionOptions,
+        positions: u32,
+    ) -> Result<Box<dyn EngineSession>, Error>;
+
+    /// Runs `tokens` as [`forward`](Self::forward) does, without the head, and appends the residual
+    /// stream after the last block to `out`, `[tokens.len(), embed]`. May allocate.
+    fn stream(&mut self, tokens: &[u32], position: u32, out: &mut Vec<f32>) -> Result<(), Error>;
+
+    /// As [`forward`](Self::forward) with all logits, but fills every scratch buffer with NaN first and
+    /// returns the output of each step. Slow; may allocate.
     fn trace(&mut self, tokens: &[u32], position: u32) -> Result<Vec<Trace>, Error>;
 
-    /// As [`forward`](Self::forward) with the last row's logits, which are dropped, and with a look at the clock before and after each step. May
-    /// allocate.
+    /// As [`forward`](Self::forward) with the logits of the last row, which are discarded; times each
+    /// step. May allocate.
     fn profile(&mut self, tokens: &[u32], position: u32) -> Result<Profile, Error>;
 }

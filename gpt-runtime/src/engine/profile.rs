@@ -1,29 +1,33 @@
-//! How long the steps of a pass take, one by one, and what a device can do at most.
+//! The times of the steps of a pass, and the peak rates of a device.
 
 use gpt_plan::Format;
 
-/// What a pass took, step by step.
+/// The time of each step of a pass.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Profile {
-    /// Whose clock it was.
+    /// The clock that measured.
     pub clock: Clock,
-    /// In the order they ran.
+    /// The steps, in the order they ran.
     pub steps: Vec<StepTime>,
-    /// What choosing the next token under a cut (top-k of 40) took, step by step, name and seconds: after a pass of one token, where the device chooses.
+    /// Name and seconds of each step of sampling (top-k of 40), after a pass of one token on an engine
+    /// that samples on the device.
     pub choice: Vec<(&'static str, f64)>,
 }
 
-/// Who measured.
+/// The clock of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Clock {
     /// The device, at the beginning and at the end of each step.
     Device,
-    /// The host, from handing a step over alone until it was done: the way there and back is within.
+    /// The host, from submitting a step alone until it is done; includes the round trip.
     Host,
 }
 
 /// A step of a layer.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct StepTime {
     /// Its name in the plan.
     pub step: &'static str,
@@ -31,26 +35,28 @@ pub struct StepTime {
     pub layer: u32,
     /// How its matrix is stored; f32 where it has none.
     pub format: Format,
+    /// Its time.
     pub seconds: f64,
 }
 
-/// What a step of training took, part by part: forward, back, the gradient's norm, the optimizer.
+/// The time of each part of a training step: forward, backward, gradient norm, optimizer.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct TrainProfile {
-    /// Whose clock it was.
+    /// The clock that measured.
     pub clock: Clock,
-    /// In the order in which each ran first.
+    /// The parts, in the order in which they first ran.
     pub parts: Vec<PartTime>,
 }
 
-/// All of a step that one kernel does, or on the CPU one step of the plan.
+/// The part of a training step that one kernel runs, or on the CPU one step of the plan.
 #[derive(Clone, Debug)]
 pub struct PartTime {
     /// Its name in the plan.
     pub name: &'static str,
-    /// How often it ran.
+    /// Number of runs.
     pub times: usize,
-    /// All times together.
+    /// Total time of all runs.
     pub seconds: f64,
 }
 
@@ -78,17 +84,17 @@ impl TrainProfile {
     }
 }
 
-/// What a device can do in a second, measured.
+/// Measured peak rates of a device.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
-    /// Bytes read from memory, of more than caches hold.
+    /// Bytes read from memory in a second, of more data than the caches hold.
     pub bytes: f64,
-    /// Operations of products with matrices in each of [`Format::ALL`], two for a multiplication with its addition.
+    /// Operations in a second of matrix products in each of [`Format::ALL`]; a multiply-add counts as two.
     pub products: [f64; Format::ALL.len()],
 }
 
 impl Limits {
-    /// Operations of products with matrices in `format`.
+    /// Operations in a second of matrix products in `format`.
     pub fn of(&self, format: Format) -> f64 {
         let at = Format::ALL.iter().position(|f| *f == format);
         self.products[at.expect("every format is among all")]

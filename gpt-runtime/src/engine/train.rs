@@ -1,111 +1,108 @@
-//! What training asks of an engine.
+//! The interface of an engine for training.
 //!
-//! A trainer owns f32 parameters, their gradients, AdamW's moments and the buffers of a pass, all allocated when it is created. It knows the
-//! arithmetic of a step; which text to learn from, at what rate, and when to save is the business of `train`.
+//! A trainer owns f32 parameters, their gradients, the moments of AdamW and the buffers of a pass, all
+//! allocated when it is created. It does the arithmetic of a step; `train` decides on data, learning
+//! rate and checkpoints.
 
-use gpt_plan::{Dropout, Spec, TensorId, TrainBytes, TrainShape};
+use gpt_plan::{Dropout, TensorId, TrainBytes, TrainShape};
 use serde::{Deserialize, Serialize};
 
 use super::TrainProfile;
 use crate::Error;
 
-/// What products are computed in. Weights, sums and the optimizer are f32 always.
+/// The precision of matrix products. Weights, sums and the optimizer are always f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Precision {
+    /// Operands are not rounded.
     #[default]
     F32,
-    /// Operands of matrix products are rounded to bf16. On the CPU.
+    /// Operands of matrix products are rounded to bf16. CPU only.
     Bf16,
-    /// Operands of a projection's three products (forward, and the gradients of its input and its weights) are rounded to f16, whose products an f32
-    /// holds exactly; sums, attention, norms and the loss are f32. Gradients are scaled so that small ones survive: the scale begins at 2^16, is doubled
-    /// after 2000 steps in a row, and halved when a gradient overflows; that step is skipped, see
-    /// [`Trainer::step`](crate::Trainer::step). For GPUs that have the feature `SHADER_F16`.
+    /// Operands of the three products of a projection (forward, input gradient, weight gradient) are
+    /// rounded to f16, whose products are exact in f32; sums, attention, norms and the loss are f32.
+    /// Gradients are scaled so that small ones do not underflow: the scale starts at 2^16, doubles after
+    /// 2000 steps in a row and halves when a gradient overflows; that step is skipped, see
+    /// [`Trainer::step`](crate::Trainer::step). Needs a GPU with `SHADER_F16`.
     F16,
 }
 
 /// Sizes of a trainer, fixed when it is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrainerOptions {
-    /// The largest batch.
+    /// The largest batch of a pass.
     pub shape: TrainShape,
     pub precision: Precision,
 }
 
-/// Sequences to learn from, checked: at least one token, no more than the trainer's shape, all tokens and targets in the vocabulary.
+/// A checked batch: at least one token, within the trainer's shape, all tokens and targets in the
+/// vocabulary.
 #[derive(Clone, Copy, Debug)]
 pub struct Sequences<'a> {
     /// `[sequences, tokens]`.
     pub inputs: &'a [u32],
-    /// What should follow each of them.
+    /// The target of each of them, `[sequences, tokens]`.
     pub targets: &'a [u32],
     /// Tokens of each sequence.
     pub tokens: u32,
 }
 
-/// How one batch counts in a step.
+/// How a batch contributes to a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Learn {
-    /// Whether gradients of earlier steps are replaced, not added to.
+    /// Whether it replaces the gradients; otherwise it adds to them.
     pub first: bool,
-    /// What the gradient of each row's loss is multiplied with: 1 / (rows of all batches of the step), times the loss scale if there is one.
+    /// The factor of each row's loss gradient: 1 / (rows of all batches of the step), times the loss
+    /// scale if there is one.
     pub scale: f32,
-    /// The masks of this batch.
+    /// The masks of this batch. None for a model whose spec has no dropout: its training pass has no
+    /// place for masks, and the trainer refuses the setting.
     pub dropout: Option<Dropout>,
-}
-
-impl Learn {
-    /// That nothing is dropped which the plan of `spec` does not let through the same mask on the way back.
-    pub fn check(&self, spec: &Spec) -> Result<(), Error> {
-        if self.dropout.is_some() && spec.dropout == 0.0 {
-            return Err(Error::Input(
-                "the model has no dropout, so its training pass has none either; give its spec a `dropout`"
-                    .to_owned(),
-            ));
-        }
-        Ok(())
-    }
 }
 
 /// One step of AdamW (Loshchilov and Hutter 2019), as PyTorch defines it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Update {
-    /// Number of this step, from 1: the moments' bias correction.
+    /// Number of this step, from 1, for the bias correction of the moments.
     pub step: u64,
     pub lr: f32,
     pub beta1: f32,
     pub beta2: f32,
     pub eps: f32,
-    /// Of matrices and tables; vectors do not decay.
+    /// Applies to matrices and tables; vectors do not decay.
     pub weight_decay: f32,
-    /// The gradient's norm is made no greater than this.
+    /// The gradient is scaled down to this norm if its norm is larger.
     pub clip: Option<f32>,
-    /// The loss scale: what gradients were multiplied with, and are divided by before all else.
+    /// The loss scale, by which the gradients are divided first.
     pub scale: f32,
 }
 
-/// What a trainer holds of each parameter.
+/// The values that a trainer holds for each parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     Parameter,
     Gradient,
-    /// AdamW's running mean of the gradient, and of its square.
+    /// The running mean of the gradient.
     FirstMoment,
+    /// The running mean of its square.
     SecondMoment,
 }
 
-/// A model that learns.
+/// A model in training.
 pub trait EngineTrainer: Send {
-    /// Forward and backward: adds to the gradients, returns the sum of all rows' losses (nats).
+    /// Forward and backward: accumulates the gradients and returns the sum of the losses of all rows, in
+    /// nats.
     fn learn(&mut self, batch: &Sequences<'_>, how: &Learn) -> Result<f64, Error>;
 
-    /// Forward only, nothing dropped: the sum of all rows' losses.
+    /// Forward without dropout: the sum of the losses of all rows, in nats.
     fn evaluate(&mut self, batch: &Sequences<'_>) -> Result<f64, Error>;
 
-    /// Moves the parameters along the gradients; returns the gradient's norm, without the loss scale, before it was clipped. If the norm is not finite,
-    /// nothing is changed.
+    /// Updates the parameters; returns the norm of the gradient before clipping, without the loss scale.
+    /// If the norm is not finite, nothing changes.
     fn update(&mut self, update: &Update) -> Result<f64, Error>;
 
-    /// [`learn`](Self::learn) and [`update`](Self::update), each part timed by itself, and the gradient's norm.
+    /// [`learn`](Self::learn) and [`update`](Self::update), with the time of each part and the norm of
+    /// the gradient.
     fn profile(
         &mut self,
         batch: &Sequences<'_>,
@@ -122,7 +119,7 @@ pub trait EngineTrainer: Send {
         values: &mut [f32],
     ) -> Result<(), Error>;
 
-    /// Replaces it.
+    /// Replaces the tensor `id` of `layer`.
     fn write(
         &mut self,
         state: State,
@@ -131,6 +128,6 @@ pub trait EngineTrainer: Send {
         values: &[f32],
     ) -> Result<(), Error>;
 
-    /// What was allocated.
+    /// Allocated bytes.
     fn allocated(&self) -> TrainBytes;
 }

@@ -42,8 +42,8 @@ impl AdapterDescription {
                 .to_owned(),
             name: info.name,
             f16: adapter.features().contains(Features::SHADER_F16),
-            features: features(adapter),
-            lacks: lacks(adapter),
+            features: features(adapter, adapter.features()),
+            lacks: lacks(adapter, &adapter.limits()),
         }
     }
 }
@@ -66,16 +66,16 @@ pub(super) fn choose(name: Option<&str>) -> Result<Adapter, Error> {
     };
     let mut candidates = found.iter().filter(matches).peekable();
     if candidates.peek().is_none() {
-        return Err(Error::Device(none_found(wanted.as_deref(), &found)));
+        return Err(Error::device(none_found(wanted.as_deref(), &found)));
     }
     let mut reasons = Vec::new();
     for adapter in candidates {
-        match lacks(adapter) {
+        match lacks(adapter, &adapter.limits()) {
             None => return Ok(adapter.clone()),
             Some(reason) => reasons.push(format!("{} {reason}", adapter.get_info().name)),
         }
     }
-    Err(Error::Device(format!(
+    Err(Error::device(format!(
         "no adapter can run the kernels: {}; use the CPU engine (`cpu`)",
         reasons.join("; ")
     )))
@@ -164,10 +164,10 @@ pub(super) fn wanted(adapter: &Adapter, variants: gpt_plan::Features) -> Feature
     adapter.features() & useful
 }
 
-/// What `adapter` has that kernels have variants for.
-pub(super) fn features(adapter: &Adapter) -> gpt_plan::Features {
+/// The features with kernel variants that a device on `adapter` has, opened with `enabled`.
+pub(super) fn features(adapter: &Adapter, enabled: Features) -> gpt_plan::Features {
     let info = adapter.get_info();
-    let has = |features| adapter.features().contains(features);
+    let has = |features| enabled.contains(features);
     let has = |feature: &Feature| match feature {
         Feature::Subgroups | Feature::Broadcasts => {
             has(Features::SUBGROUP) && info.subgroup_min_size >= 8
@@ -199,9 +199,9 @@ pub(super) fn features(adapter: &Adapter) -> gpt_plan::Features {
     found.fold(gpt_plan::Features::NONE, gpt_plan::Features::with)
 }
 
-/// What a kernel needs and `adapter` lacks. All of it is in WebGPU's default limits, but not in every GL driver.
-fn lacks(adapter: &Adapter) -> Option<String> {
-    let limits = adapter.limits();
+/// What kernels need and a device on `adapter` with `limits` lacks. All of it is within WebGPU's
+/// default limits, but not in every GL driver.
+pub(super) fn lacks(adapter: &Adapter, limits: &wgpu::Limits) -> Option<String> {
     let downlevel = adapter.get_downlevel_capabilities();
     if !downlevel.flags.contains(DownlevelFlags::COMPUTE_SHADERS) {
         return Some("has no compute shaders".to_owned());

@@ -119,7 +119,7 @@ impl Buffers {
             device.buffer(name, bytes, storage)
         };
         if options.cache != CacheFormat::F32 {
-            return Err(Error::Input(format!(
+            return Err(Error::Unsupported(format!(
                 "a cache in {} was asked for, and the GPU engine keeps keys and values in f32",
                 options.cache.name()
             )));

@@ -25,11 +25,19 @@ pub struct GpuDevice {
     adapter: wgpu::Adapter,
     /// Which variants of kernels run, where a measurement does not say better.
     features: gpt_plan::Features,
+    /// The variants that the device can run.
+    available: gpt_plan::Features,
     tuned: Tuned,
     cache: Option<PipelineCache>,
     /// What went wrong where no call could return it.
-    trouble: Arc<Mutex<Option<String>>>,
+    trouble: Arc<Mutex<Option<Trouble>>>,
     created: AtomicU64,
+}
+
+/// An error that wgpu reported outside of a call.
+enum Trouble {
+    Failed(String),
+    Lost(String),
 }
 
 /// A kernel, compiled; and what of it a dispatch needs to know.
@@ -78,6 +86,41 @@ impl GpuDevice {
         GpuDevice::create(adapter, features, Tuned::nothing(), |_, _| None)
     }
 
+    /// Uses a device that the caller opened on `adapter`. Its error handlers stay the caller's, and
+    /// kernels use the [usual](gpt_plan::Features::usual) variants, as far as its features allow.
+    ///
+    /// # Errors
+    /// The limits or features with which the device was opened are below what kernels need.
+    pub fn from_wgpu(
+        adapter: wgpu::Adapter,
+        device: wgpu::Device,
+        queue: Queue,
+    ) -> Result<GpuDevice, Error> {
+        let info = adapter.get_info();
+        if let Some(reason) = adapter::lacks(&adapter, &device.limits()) {
+            return Err(Error::device(format!(
+                "the device that was opened on {} {reason}",
+                info.name
+            )));
+        }
+        let software = info.device_type == DeviceType::Cpu;
+        let available = adapter::features(&adapter, device.features());
+        Ok(GpuDevice {
+            name: format!("{} ({})", info.name, adapter::backend_name(info.backend)),
+            software,
+            max_buffer: device.limits().max_buffer_size,
+            features: available.and(gpt_plan::Features::usual(software)),
+            available,
+            tuned: Tuned::nothing(),
+            cache: None,
+            trouble: Arc::default(),
+            created: AtomicU64::new(0),
+            adapter,
+            device,
+            queue,
+        })
+    }
+
     /// The same adapter once more, as [`open_with`](Self::open_with) opens it.
     pub(crate) fn again(&self, features: gpt_plan::Features) -> Result<GpuDevice, Error> {
         let adapter = self.adapter.clone();
@@ -98,7 +141,7 @@ impl GpuDevice {
         let info = adapter.get_info();
         let limits = adapter.limits();
         let max_buffer = limits.max_buffer_size;
-        let features = adapter::features(&adapter).and(features);
+        let features = adapter::features(&adapter, adapter.features()).and(features);
         let experimental = match features.has(Feature::CooperativeMatrices) {
             // SAFETY: what is experimental is compiled from a shader that was validated when the plan was made, and only where somebody has asked for it by name.
             true => unsafe { ExperimentalFeatures::enabled() },
@@ -114,25 +157,26 @@ impl GpuDevice {
         };
         let (device, queue) =
             pollster::block_on(adapter.request_device(&descriptor)).map_err(|error| {
-                Error::Device(format!(
-                    "the adapter {} cannot be opened: {error}",
-                    info.name
-                ))
+                let message = format!("the adapter {} cannot be opened: {error}", info.name);
+                Error::device(message).caused_by(error)
             })?;
         let trouble = Arc::new(Mutex::new(None));
-        let note = |trouble: &Mutex<Option<String>>, what: String| {
+        let note = |trouble: &Mutex<Option<Trouble>>, what: Trouble| {
             let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
             trouble.get_or_insert(what);
         };
         let late = trouble.clone();
-        device.on_uncaptured_error(Arc::new(move |error| note(&late, error.to_string())));
+        device.on_uncaptured_error(Arc::new(move |error| {
+            note(&late, Trouble::Failed(error.to_string()));
+        }));
         let lost = trouble.clone();
         device.set_device_lost_callback(move |reason, message| {
             if reason != wgpu::DeviceLostReason::Destroyed {
-                note(&lost, format!("the device was lost: {message}"));
+                note(&lost, Trouble::Lost(message));
             }
         });
         let backend = adapter::backend_name(info.backend);
+        let device_features = device.features();
         let cache = cache(&device, &info);
         Ok(GpuDevice {
             device,
@@ -140,6 +184,7 @@ impl GpuDevice {
             name: format!("{} ({backend})", info.name),
             software: info.device_type == DeviceType::Cpu,
             max_buffer,
+            available: adapter::features(&adapter, device_features),
             adapter,
             features,
             tuned,
@@ -171,9 +216,8 @@ impl GpuDevice {
 
     /// The features that `kernel` makes use of, if it can. Whether it reads `textures` is not its own affair: others read the same matrix.
     fn features_of(&self, kernel: &Kernel, textures: bool) -> gpt_plan::Features {
-        let had = adapter::features(&self.adapter);
         let tuned = self.tuned.features(kernel);
-        let own = tuned.map_or(self.features, |features| features.and(had));
+        let own = tuned.map_or(self.features, |features| features.and(self.available));
         match textures {
             true => own.with(Feature::Textures),
             false => own.without(Feature::Textures),
@@ -199,7 +243,13 @@ impl GpuDevice {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match trouble.take() {
             None => Ok(()),
-            Some(what) => Err(Error::Device(format!("{} failed: {what}", self.name))),
+            Some(Trouble::Failed(what)) => {
+                Err(Error::device(format!("{} failed: {what}", self.name)))
+            }
+            Some(Trouble::Lost(why)) => Err(Error::DeviceLost(format!(
+                "{} failed: the device was lost: {why}",
+                self.name
+            ))),
         }
     }
 
@@ -225,11 +275,14 @@ impl GpuDevice {
 
     /// Why there cannot be `bytes` for `what`.
     pub(super) fn no_room(&self, what: &str, bytes: u64, why: &str) -> Error {
-        Error::Device(format!(
-            "{} has no room for {what}, which takes {} MiB: {why}",
-            self.name,
-            bytes.div_ceil(1 << 20)
-        ))
+        Error::OutOfMemory {
+            message: format!(
+                "{} has no room for {what}, which takes {} MiB: {why}",
+                self.name,
+                bytes.div_ceil(1 << 20)
+            ),
+            bytes,
+        }
     }
 
     fn buffer_with(
@@ -363,7 +416,7 @@ impl GpuDevice {
     fn poll(&self, until: PollType) -> Result<(), Error> {
         let waited = self.device.poll(until);
         self.check()?;
-        waited.map_err(|error| Error::Device(format!("{} does not answer: {error}", self.name)))?;
+        waited.map_err(|error| Error::device(format!("{} does not answer: {error}", self.name)))?;
         Ok(())
     }
 
@@ -388,7 +441,7 @@ impl GpuDevice {
     ) -> Result<(), Error> {
         let view = buffer
             .get_mapped_range(..bytes)
-            .map_err(|error| Error::Device(format!("{} returned nothing: {error}", self.name)))?;
+            .map_err(|error| Error::device(format!("{} returned nothing: {error}", self.name)))?;
         read(&view);
         drop(view);
         buffer.unmap();

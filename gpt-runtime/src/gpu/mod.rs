@@ -10,6 +10,7 @@
 mod adapter;
 mod buffers;
 mod device;
+mod fork;
 mod generate;
 mod layout;
 mod model;
@@ -22,10 +23,12 @@ mod staging;
 mod texture;
 mod timestamps;
 mod trace;
+#[cfg(feature = "train")]
 mod train;
 mod tuning_cache;
 
 pub use adapter::{AdapterDescription, adapters};
 pub use device::GpuDevice;
 pub use model::GpuModel;
+#[cfg(feature = "train")]
 pub use train::GpuTrainer;

@@ -93,7 +93,7 @@ impl GpuModel {
             let steps = upload(&device, plan, weights, &matrices);
             (built.join(), steps)
         });
-        built.map_err(|_| Error::Device(format!("{} could not build a kernel", device.name())))?;
+        built.map_err(|_| Error::device(format!("{} could not build a kernel", device.name())))?;
         let steps = steps?;
         device.check()?;
         Ok(GpuModel {
@@ -198,7 +198,7 @@ impl Matrix {
         let layout = MatrixLayout::new(format, u64::from(rows), u64::from(declared.columns));
         let layout = layout.filter(|_| kernels_of(step, format)[0] != NO_KERNEL);
         let layout = layout.ok_or_else(|| {
-            Error::Device(format!(
+            Error::device(format!(
                 "{} of {} in {} takes more than the {} bindings of {} MiB that a kernel has for it; load it in a smaller format",
                 declared.name,
                 plan.name,

@@ -111,7 +111,7 @@ impl GpuDevice {
         if best.is_finite() {
             return Ok(best);
         }
-        Err(Error::Device(format!(
+        Err(Error::device(format!(
             "{} has timestamps that do not move",
             self.name()
         )))

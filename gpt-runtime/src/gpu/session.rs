@@ -100,7 +100,7 @@ impl GpuSession {
         // It was asked for when the last pass was submitted.
         self.device().wait()?;
         let mut view = upload.get_mapped_range_mut(..).map_err(|error| {
-            Error::Device(format!(
+            Error::device(format!(
                 "{} takes no more input: {error}",
                 self.device().name()
             ))
@@ -257,6 +257,18 @@ impl EngineSession for GpuSession {
 
     fn generate(&mut self, ask: &Continue<'_>, chosen: &mut VecDeque<u32>) -> Result<bool, Error> {
         self.run_ahead(ask, chosen)
+    }
+
+    fn fork(
+        &self,
+        options: SessionOptions,
+        positions: u32,
+    ) -> Result<Box<dyn EngineSession>, Error> {
+        Ok(Box::new(self.forked(options, positions)?))
+    }
+
+    fn stream(&mut self, tokens: &[u32], position: u32, out: &mut Vec<f32>) -> Result<(), Error> {
+        self.read_stream(tokens, position, out)
     }
 
     fn profile(&mut self, tokens: &[u32], position: u32) -> Result<Profile, Error> {

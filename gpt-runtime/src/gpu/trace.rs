@@ -105,7 +105,7 @@ impl GpuSession {
     }
 
     /// `len` floats of `buffer` from float `start` on.
-    fn copy(&self, buffer: &Buffer, start: u32, len: u32) -> Result<Vec<f32>, Error> {
+    pub(super) fn copy(&self, buffer: &Buffer, start: u32, len: u32) -> Result<Vec<f32>, Error> {
         let bytes = 4 * u64::from(len);
         let back = self.device().buffer(
             "a trace",

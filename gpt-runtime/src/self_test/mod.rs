@@ -7,6 +7,7 @@
 //! A step reads what the one before has left, so what comes after the first wrong step is wrong as well. A device that chooses tokens by itself is asked for a few, too, with
 //! nothing cut and with everything cut but the likeliest, which has to be the reference's. Attention in parts, which takes a thousand tokens, is not part of this; training has a test of its own (`training`).
 
+#[cfg(feature = "train")]
 mod training;
 
 use std::borrow::Cow;
@@ -21,6 +22,7 @@ use crate::weights::lively::Lively;
 use crate::weights::{HostTensor, Weights, format};
 use crate::{Device, Error, Model, Sampler, Sampling, Session, Untyped};
 
+#[cfg(feature = "train")]
 pub use training::self_test_training;
 
 /// Tokens of the prompt: two of a GPU's tiles, and one more.

@@ -60,7 +60,8 @@ impl Template {
         environment
             .add_template_owned("chat", source)
             .map_err(|error| {
-                Error::Template(format!("the model's chat template cannot be read: {error}"))
+                Error::template(format!("the model's chat template cannot be read: {error}"))
+                    .caused_by(error)
             })?;
         Ok(Template {
             environment,
@@ -73,9 +74,10 @@ impl Template {
         let template = self.environment.get_template("chat").expect("it was added");
         let values = context! { messages => Serde(messages), add_generation_prompt => true, bos_token => self.bos.as_str(), eos_token => self.eos.as_str() };
         template.render(values).map_err(|error| {
-            Error::Template(format!(
+            Error::template(format!(
                 "the model's chat template does not accept the conversation: {error}"
             ))
+            .caused_by(error)
         })
     }
 }

@@ -51,7 +51,9 @@ impl Tokenizer {
                 "a byte pair encoding of {size} tokens was asked for; its {BYTES} bytes are tokens already"
             )));
         }
-        let failed = |error| Error::Tokenizer(format!("byte pairs cannot be learned: {error}"));
+        let failed = |error: tokenizers::Error| {
+            Error::tokenizer(format!("byte pairs cannot be learned: {error}")).caused_by(error)
+        };
         let mut trainer = BpeTrainer::builder()
             .show_progress(false)
             .min_frequency(2)
@@ -71,8 +73,9 @@ impl Tokenizer {
             .map_err(failed)?;
         debug_assert!(tokenizer.get_model().get_vocab_size() <= size);
         let json = tokenizer.to_string(false).map_err(failed)?;
-        let json = serde_json::from_str(&json)
-            .map_err(|error| Error::Tokenizer(format!("byte pairs cannot be kept: {error}")))?;
+        let json = serde_json::from_str(&json).map_err(|error: serde_json::Error| {
+            Error::tokenizer(format!("byte pairs cannot be kept: {error}")).caused_by(error)
+        })?;
         source::from_json(&json)
     }
 
@@ -83,9 +86,9 @@ impl Tokenizer {
 
     /// The `tokenizer.json`, indented if `pretty`.
     pub(crate) fn json(&self, pretty: bool) -> Result<String, Error> {
-        self.inner
-            .to_string(pretty)
-            .map_err(|error| Error::Tokenizer(format!("the tokenizer cannot be written: {error}")))
+        self.inner.to_string(pretty).map_err(|error| {
+            Error::tokenizer(format!("the tokenizer cannot be written: {error}")).caused_by(error)
+        })
     }
 
     /// The first character of `text` without a token, if tokens are characters. The `tokenizers`

@@ -105,7 +105,7 @@ impl Tokenizer {
         if most < vocab {
             return Ok(());
         }
-        Err(Error::Tokenizer(format!(
+        Err(Error::tokenizer(format!(
             "the tokenizer has tokens up to {most}, but the model's vocabulary has {vocab} (0..={}); they belong to different models",
             vocab - 1
         )))
@@ -147,14 +147,16 @@ impl Tokenizer {
         }
         let encoding = self.inner.encode_fast(text, special);
         encoding.map(|e| e.get_ids().to_vec()).map_err(|error| {
-            Error::Tokenizer(format!("the tokenizer cannot encode the text: {error}"))
+            Error::tokenizer(format!("the tokenizer cannot encode the text: {error}"))
+                .caused_by(error)
         })
     }
 
     /// Decodes `ids`, without special tokens.
     pub fn decode(&self, ids: &[u32]) -> Result<String, Error> {
         self.inner.decode(ids, true).map_err(|error| {
-            Error::Tokenizer(format!("the tokenizer cannot decode its tokens: {error}"))
+            Error::tokenizer(format!("the tokenizer cannot decode its tokens: {error}"))
+                .caused_by(error)
         })
     }
 
@@ -179,7 +181,7 @@ impl Tokenizer {
     /// A model without a chat template, or a conversation that the template rejects.
     pub fn apply_chat_template(&self, messages: &[Message]) -> Result<String, Error> {
         let none = || {
-            Error::Template(
+            Error::template(
                 "the model has no chat template; use `generate` with a prompt in its own format"
                     .to_owned(),
             )

@@ -19,7 +19,7 @@ const PAIRS: [(&str, &str); 2] = [("vocab.bpe", "encoder.json"), ("merges.txt", 
 pub fn from_path(path: &Path) -> Result<Tokenizer, Error> {
     if path.is_dir() {
         let none = || {
-            Error::Tokenizer(format!(
+            Error::tokenizer(format!(
                 "{} has no tokenizer.json, no vocab.bpe with encoder.json and no merges.txt with vocab.json",
                 path.display()
             ))
@@ -71,8 +71,9 @@ fn read(path: &Path) -> Result<String, Error> {
 }
 
 fn read_json(path: &Path) -> Result<Json, Error> {
-    serde_json::from_str(&read(path)?)
-        .map_err(|error| Error::Tokenizer(format!("{} is not JSON: {error}", path.display())))
+    serde_json::from_str(&read(path)?).map_err(|error| {
+        Error::tokenizer(format!("{} is not JSON: {error}", path.display())).caused_by(error)
+    })
 }
 
 fn from_json_file(path: &Path) -> Result<Tokenizer, Error> {
@@ -111,7 +112,7 @@ fn from_json_file(path: &Path) -> Result<Tokenizer, Error> {
 
 fn parse(json: &[u8], origin: &str) -> Result<tokenizers::Tokenizer, Error> {
     tokenizers::Tokenizer::from_bytes(json).map_err(|error| {
-        Error::Tokenizer(format!(
+        Error::tokenizer(format!(
             "{origin} is not a tokenizer that can be read: {error}"
         ))
     })
@@ -200,7 +201,7 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Tokenizer, Error> {
     }
     let key = |name: &str| format!("tokenizer.ggml.{name}");
     let bad = |what: &str| {
-        Error::Tokenizer(format!(
+        Error::tokenizer(format!(
             "the tokenizer in the GGUF file cannot be used: {what}"
         ))
     };

@@ -5,7 +5,7 @@ use gpt_plan::Plan;
 use crate::Error;
 use crate::engine::Sequences;
 
-/// Some sequences of one length, and what should follow each of their tokens.
+/// Sequences of one length, with a target for each token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     inputs: Vec<u32>,
@@ -17,7 +17,7 @@ impl Batch {
     /// `inputs` and `targets` are `[sequences, tokens]`.
     ///
     /// # Errors
-    /// Lists that do not have that form.
+    /// The lists do not have that shape.
     pub fn new(inputs: Vec<u32>, targets: Vec<u32>, tokens: usize) -> Result<Batch, Error> {
         let whole = tokens > 0 && !inputs.is_empty() && inputs.len().is_multiple_of(tokens);
         if !whole || inputs.len() != targets.len() {
@@ -34,10 +34,10 @@ impl Batch {
         })
     }
 
-    /// Texts of one length, `[sequences, tokens + 1]`: each token should be followed by the next.
+    /// Texts of one length, `[sequences, tokens + 1]`: the target of each token is the next one.
     ///
     /// # Errors
-    /// A list that does not have that form.
+    /// The list does not have that shape.
     pub fn next_tokens(texts: &[u32], tokens: usize) -> Result<Batch, Error> {
         if tokens == 0 || texts.is_empty() || !texts.len().is_multiple_of(tokens + 1) {
             return Err(Error::Input(format!(
@@ -62,17 +62,17 @@ impl Batch {
         self.tokens
     }
 
-    /// How many sequences.
+    /// Number of sequences.
     pub fn sequences(&self) -> usize {
         self.inputs.len() / self.tokens.max(1)
     }
 
-    /// Tokens of all sequences.
+    /// Number of tokens in all sequences.
     pub fn rows(&self) -> usize {
         self.inputs.len()
     }
 
-    /// At most `sequences` of them at a time.
+    /// Splits it into batches of at most `sequences`.
     pub(super) fn parts(&self, sequences: u32) -> impl Iterator<Item = Sequences<'_>> {
         let rows = sequences as usize * self.tokens;
         let parts = self.inputs.chunks(rows).zip(self.targets.chunks(rows));
@@ -83,7 +83,8 @@ impl Batch {
         })
     }
 
-    /// That a model of `plan` can learn from it, `longest` tokens at most.
+    /// Checks that its tokens are in the vocabulary of `plan` and its sequences have at most `longest`
+    /// tokens.
     pub(super) fn check(&self, plan: &Plan, longest: u32) -> Result<(), Error> {
         if self.inputs.is_empty() || self.tokens > longest as usize {
             return Err(Error::Input(format!(

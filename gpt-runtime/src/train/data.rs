@@ -1,4 +1,4 @@
-//! Tokens to learn from, in memory or in mapped files, and batches of them.
+//! Training tokens, in memory or in mapped files, and batches of them.
 
 use std::ops::Range;
 use std::path::Path;
@@ -43,10 +43,10 @@ impl From<&[u32]> for Tokens {
 }
 
 impl Tokens {
-    /// Maps a file that has nothing but tokens.
+    /// Maps a file of tokens without a header.
     ///
     /// # Errors
-    /// A file that cannot be read, or is not a whole number of tokens.
+    /// The file cannot be read, or its size is not a whole number of tokens.
     pub fn open(path: impl AsRef<Path>, width: Width) -> Result<Tokens, Error> {
         let path = path.as_ref();
         let mapped = Mapped::open(path)?;
@@ -67,7 +67,7 @@ impl Tokens {
         })
     }
 
-    /// How many tokens.
+    /// Number of tokens.
     pub fn len(&self) -> usize {
         self.range.len()
     }
@@ -80,7 +80,7 @@ impl Tokens {
     /// The first `at` tokens, and the rest.
     ///
     /// # Panics
-    /// If there are not so many.
+    /// There are fewer tokens.
     pub fn split_at(&self, at: usize) -> (Tokens, Tokens) {
         assert!(at <= self.len(), "{at} of {} tokens", self.len());
         let middle = self.range.start + at;
@@ -94,7 +94,7 @@ impl Tokens {
     /// Appends the tokens of `range` to `out`.
     ///
     /// # Panics
-    /// If there are not so many.
+    /// There are fewer tokens.
     pub fn copy(&self, range: Range<usize>, out: &mut Vec<u32>) {
         assert!(
             range.end <= self.len(),
@@ -115,8 +115,8 @@ impl Tokens {
         }
     }
 
-    /// Batches of windows that follow each other and cover all of it, `sequences` windows of `tokens` tokens at a time; what is left at
-    /// the end comes as a shorter sequence. Every token but the first is a target once.
+    /// Batches of consecutive windows that cover all tokens, `sequences` windows of `tokens` tokens each; the
+    /// last sequence may be shorter. Every token except the first is a target once.
     pub fn windows(&self, sequences: usize, tokens: usize) -> impl Iterator<Item = Batch> {
         let targets = self.len().saturating_sub(1);
         let (whole, rest) = (targets / tokens, targets % tokens);
@@ -135,7 +135,7 @@ impl Tokens {
         })
     }
 
-    /// A number that changes if any token does.
+    /// A hash of the tokens.
     pub fn fingerprint(&self) -> u64 {
         let mut tokens = Vec::new();
         let mut sum = mix(self.len() as u64);
@@ -150,16 +150,17 @@ impl Tokens {
     }
 }
 
-/// Batches of windows in random order. In each epoch windows follow each other from a random offset on, and every window comes once: whoever
-/// draws with replacement has not seen a fifth of the text after one and a half epochs. Which windows a batch has is a pure function
-/// of the seed and the batch's number, so that whoever knows how many batches were taken knows where to go on.
+/// Batches of windows in random order. An epoch splits the tokens into windows from a random offset and
+/// visits each once; drawing with replacement would miss a fifth of the text in one and a half epochs.
+/// The windows of a batch are a pure function of the seed and the batch's number, so the number of
+/// batches taken is enough to resume.
 #[derive(Clone)]
 pub struct RandomWindows {
     data: Tokens,
     sequences: usize,
     tokens: usize,
     seed: u64,
-    /// Places where the first window of an epoch may begin.
+    /// Possible offsets of the first window of an epoch.
     offsets: u64,
     /// Windows of an epoch.
     windows: u64,
@@ -169,7 +170,7 @@ impl RandomWindows {
     /// Batches of `sequences` windows of `tokens` tokens.
     ///
     /// # Errors
-    /// Too few tokens for a single window.
+    /// There are too few tokens for a single window.
     pub fn new(
         data: Tokens,
         sequences: usize,
@@ -279,7 +280,7 @@ mod tests {
                 seen[starts[0] as usize..=last].fill(true);
                 orders.push(order);
             }
-            // All of the text is used, its last token too.
+            // The whole text is used, including its last token.
             assert!(seen.iter().all(|seen| *seen), "{len} {tokens}");
             if random.windows > 20 {
                 assert_ne!(orders[0], orders[1]);

@@ -1,13 +1,13 @@
-//! Loss scaling: what keeps small gradients alive in f16 (Micikevicius et al. 2018).
+//! Loss scaling, which keeps small gradients from underflowing in f16 (Micikevicius et al. 2018).
 //!
-//! Below 6e-8 an f16 has nothing, and much of a gradient is smaller. So the gradient of the loss is multiplied by a scale before it goes back through the
-//! model, and the optimizer divides by it. As in PyTorch's `GradScaler` the scale is found on the way: one that is too large for an f16 makes the
-//! gradient infinite, the step is skipped and the scale halved; after many good steps in a row it is doubled. It is a power of two, so that scaling
-//! rounds nothing.
+//! The smallest positive f16 is 6e-8, and much of a gradient is smaller. The gradient of the loss is
+//! multiplied by a scale before the backward pass, and the optimizer divides by it. As in PyTorch's
+//! `GradScaler` the scale adapts: when a gradient overflows, the step is skipped and the scale halves;
+//! after many good steps in a row it doubles. It is a power of two, so scaling does not round.
 
 use serde::{Deserialize, Serialize};
 
-/// The scale of a run, and how it got there: part of a checkpoint.
+/// The scale of a run and its history; part of a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LossScale {
     value: f32,
@@ -20,7 +20,7 @@ pub struct LossScale {
 /// Good steps in a row after which the scale is doubled.
 const GROWS_AFTER: u32 = 2000;
 
-/// A gradient that is infinite without a scale is not the scale's fault.
+/// The least scale: a gradient that overflows without scaling has another cause.
 const LEAST: f32 = 1.0;
 
 impl Default for LossScale {
@@ -34,7 +34,7 @@ impl Default for LossScale {
 }
 
 impl LossScale {
-    /// What gradients are multiplied with.
+    /// The factor of gradients.
     pub fn value(&self) -> f32 {
         self.value
     }
@@ -44,12 +44,12 @@ impl LossScale {
         self.skipped
     }
 
-    /// Whether it is one that a run can have come to.
+    /// Whether a run can have reached it.
     pub fn is_valid(&self) -> bool {
         self.value.is_finite() && self.value >= LEAST
     }
 
-    /// A step was made.
+    /// Records a good step.
     pub fn made(&mut self) {
         self.good += 1;
         if self.good >= GROWS_AFTER {
@@ -61,8 +61,8 @@ impl LossScale {
         }
     }
 
-    /// The gradient is not finite. Halves the scale, so that the step can be skipped; says no, and changes nothing, where it is as low as it
-    /// goes.
+    /// Records a gradient that is not finite: halves the scale. Returns false and changes nothing if the
+    /// scale is already the least.
     pub fn skip(&mut self) -> bool {
         let halved = 0.5 * self.value;
         if halved < LEAST {

@@ -1,11 +1,11 @@
-//! Whether a run fits, before it starts.
+//! Checks before a run starts whether it fits in memory.
 
 use gpt_plan::{Plan, TrainBytes, TrainShape};
 
 use crate::Error;
 use crate::device::{Device, EngineRef};
 
-/// Bytes of main memory that the system could give to a program now; none where it does not say (it is Linux that does).
+/// Bytes of main memory that are available now; none on systems that do not report it. Linux does.
 pub fn available() -> Option<u64> {
     parse(&std::fs::read_to_string("/proc/meminfo").ok()?)
 }
@@ -18,7 +18,8 @@ fn parse(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// Refuses what main memory has no room for, where the device uses it. A real GPU has memory of its own, and says itself when it is full.
+/// Rejects a run that exceeds main memory on a device that uses it. A hardware GPU has its own memory
+/// and reports itself when it is full.
 pub(super) fn check(device: &Device, plan: &Plan, shape: &TrainShape) -> Result<(), Error> {
     let in_main_memory = match device.engine() {
         EngineRef::Cpu(_) => true,
@@ -40,7 +41,7 @@ fn fits(bytes: TrainBytes, available: u64, plan: &Plan, shape: &TrainShape) -> R
     } else {
         "take fewer or shorter sequences at once, or recompute blocks"
     };
-    Err(Error::Device(format!(
+    let message = format!(
         "training {} on {} sequences of {} tokens at once takes {:.2} GiB ({:.2} of them for activations), and this machine has {:.2} GiB left; {way_out}",
         plan.name,
         shape.batch,
@@ -48,7 +49,11 @@ fn fits(bytes: TrainBytes, available: u64, plan: &Plan, shape: &TrainShape) -> R
         gib(bytes.total()),
         gib(bytes.activations),
         gib(available)
-    )))
+    );
+    Err(Error::OutOfMemory {
+        message,
+        bytes: bytes.total(),
+    })
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
-//! Training: from a model and a text to a better model.
+//! Training: trainers, data, schedules and checkpoints.
 //!
-//! A [`Trainer`] holds what an engine needs to learn (parameters, gradients, moments, the buffers of a pass) and knows what the engine does
-//! not: which rate a step has ([`Schedule`]), which masks, and when a run has gone wrong. What it learns from is a [`Batch`]; `data` makes
-//! batches out of token slices and mapped files, random windows of which are a pure function of a seed and a number, so that a position in
-//! the data is the number of a step. `checkpoint` writes all of it so that a run that was killed goes on bit for bit; `memory` refuses a run
-//! that would not fit before it starts; `loss_scale` keeps small gradients alive in f16; `parameters` lends what was learned as weights, to save or to sample from.
+//! A [`Trainer`] drives an engine (parameters, gradients, moments, buffers): it sets the learning rate
+//! ([`Schedule`]) and the dropout masks of each step and detects divergence. It learns from a
+//! [`Batch`]. `data` makes batches from token slices and mapped files; random windows are a pure
+//! function of a seed and a number, so the number of a step is a position in the data. `checkpoint`
+//! saves a run so that it resumes bit for bit. `memory` rejects a run that does not fit before it
+//! starts. `loss_scale` keeps small f16 gradients from underflowing. `parameters` exposes the trained
+//! values as weights.
 
 mod batch;
 mod checkpoint;

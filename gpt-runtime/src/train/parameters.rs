@@ -1,4 +1,4 @@
-//! What a trainer holds, lent as weights: to save, or to build a model from.
+//! The parameters of a trainer as weights, to save or to build a model from.
 
 use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use crate::Error;
 use crate::engine::{EngineTrainer, State};
 use crate::weights::{HostTensor, Weights, computed};
 
-/// The parameters, or their moments, copied from the engine tensor by tensor as they are asked for.
+/// The parameters or their moments, copied from the engine tensor by tensor on demand.
 pub struct Parameters<'a> {
     plan: &'static Plan,
     engine: Mutex<&'a mut dyn EngineTrainer>,
@@ -23,7 +23,7 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// What is held of one tensor.
+    /// The values of one tensor.
     pub fn values(&self, state: State, id: TensorId, layer: u32) -> Result<Vec<f32>, Error> {
         let mut values = vec![0.0; self.plan.tensor(id).len() as usize];
         let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,26 +1,28 @@
-//! What a run is asked to do: the optimizer, the learning rate's course, sizes and precision.
+//! The settings of a run: optimizer, schedule, sizes and precision.
 
-use gpt_plan::{Recompute, TrainShape};
+use gpt_plan::{Recompute, Spec, TrainShape};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::engine::Precision;
 
-/// AdamW (Loshchilov and Hutter 2019). The defaults are those that GPTs have been trained with since GPT-3 (Brown et al. 2020, appendix B);
-/// the learning rate is PyTorch's, and small models can take it.
+/// AdamW (Loshchilov and Hutter 2019). The defaults are those of GPT-3 (Brown et al. 2020, appendix B);
+/// the learning rate is PyTorch's, which suits small models. Fields may be added: build it by struct
+/// update, `AdamW { lr: 1e-3, ..AdamW::default() }`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdamW {
     /// The highest learning rate; a [`Schedule`] may lower it.
     pub lr: f32,
-    /// How slowly the mean of the gradient follows.
+    /// The decay of the running mean of the gradient.
     pub beta1: f32,
-    /// How slowly the mean of its square follows. PyTorch's 0.999 remembers a thousand steps, longer than many runs take to settle.
+    /// The decay of the running mean of its square. PyTorch's 0.999 averages over a thousand steps, longer
+    /// than many runs need to settle.
     pub beta2: f32,
-    /// Keeps a step finite where gradients vanish.
+    /// Keeps a step finite when gradients vanish.
     pub eps: f32,
-    /// By how much matrices and tables shrink in a step, times the learning rate. Vectors do not decay.
+    /// The decay of matrices and tables in a step, times the learning rate. Vectors do not decay.
     pub weight_decay: f32,
-    /// The norm of all gradients together is made no greater than this.
+    /// The largest norm of the whole gradient; a larger one is scaled down.
     pub clip: Option<f32>,
 }
 
@@ -37,27 +39,31 @@ impl Default for AdamW {
     }
 }
 
-/// The learning rate over a run: it rises in a line over `warmup` steps, then falls as `decay` says. The default never changes it.
+/// The learning rate over a run: it rises linearly over `warmup` steps, then falls as `decay` defines. The
+/// default is constant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
+    /// Steps of the linear rise.
     pub warmup: u64,
+    /// The fall after it.
     pub decay: Decay,
 }
 
-/// How the learning rate falls, and to what; after step `until` it stays there.
+/// How the learning rate falls. After step `until` it stays at `min_lr`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Decay {
-    /// Not at all.
+    /// It does not fall.
     #[default]
     None,
-    /// In a line.
+    /// Linearly.
     Linear { until: u64, min_lr: f32 },
-    /// As half a cosine.
+    /// As half a period of a cosine.
     Cosine { until: u64, min_lr: f32 },
 }
 
 impl Schedule {
-    /// nanoGPT's: a warm-up, then a cosine that ends with the run, at `min_lr`.
+    /// The schedule of nanoGPT: a warm-up, then a cosine that reaches `min_lr` at the end of the run.
     pub fn cosine(warmup: u64, steps: u64, min_lr: f32) -> Schedule {
         Schedule {
             warmup,
@@ -68,7 +74,7 @@ impl Schedule {
         }
     }
 
-    /// The rate of step `step`, counted from 0, if `lr` is the highest.
+    /// The learning rate of step `step`, counted from 0, with the peak `lr`.
     pub fn rate(&self, lr: f32, step: u64) -> f32 {
         if step < self.warmup {
             return lr * (step + 1) as f32 / (self.warmup + 1) as f32;
@@ -89,28 +95,32 @@ impl Schedule {
     }
 }
 
-/// Everything about a run but its data. An [`AdamW`] alone becomes settings with the rest as it is by default.
+/// The settings of a run, except its data. An [`AdamW`] converts to settings with the defaults for the
+/// rest. Fields may be added: build it by struct update.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainerSettings {
+    /// The optimizer.
     pub optimizer: AdamW,
+    /// The learning rate over the run.
     pub schedule: Schedule,
-    /// Sequences that go through the model together. A larger [`Batch`](super::Batch) is learned in parts whose gradients are added up, so
-    /// this decides about memory and not about the result (but for rounding).
+    /// Sequences of one pass. A larger [`Batch`](super::Batch) is split and its gradients are accumulated,
+    /// so this affects memory and not the result, except for rounding.
     pub batch: u32,
-    /// Longest sequence; the model's context if not given.
+    /// Longest sequence; the model's context by default.
     pub tokens: Option<u32>,
-    /// What matrix products are computed in.
+    /// The precision of matrix products.
     pub precision: Precision,
-    /// What is computed again on the way back, to save memory.
+    /// What the backward pass recomputes to save memory.
     #[serde(with = "RecomputeDef")]
     pub recompute: Recompute,
-    /// Probability of dropping an activation; the spec's if not given. A spec without dropout has no place for another.
+    /// Probability of dropping an activation; that of the spec by default. More than 0 is an error if the
+    /// spec has no dropout.
     pub dropout: Option<f32>,
-    /// Fixes what is dropped.
+    /// Seed of the dropout masks.
     pub seed: u64,
 }
 
-/// The plan knows nothing of files.
+/// `gpt-plan` does not depend on serde.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Recompute")]
 enum RecomputeDef {
@@ -143,7 +153,7 @@ impl From<AdamW> for TrainerSettings {
 }
 
 impl TrainerSettings {
-    /// The largest batch, for a model of `context` positions.
+    /// The shape of the largest pass of a model of `context` positions.
     pub fn shape(&self, context: u32) -> TrainShape {
         TrainShape {
             batch: self.batch,
@@ -152,8 +162,9 @@ impl TrainerSettings {
         }
     }
 
-    /// That every number makes sense, and fits a model of `context` positions.
-    pub(super) fn check(&self, context: u32) -> Result<(), Error> {
+    /// Checks that every number is in range and fits a model of `spec`.
+    pub(super) fn check(&self, spec: &Spec) -> Result<(), Error> {
+        let context = spec.context;
         let AdamW {
             lr,
             beta1,
@@ -213,6 +224,12 @@ impl TrainerSettings {
                 "the {what} is {value}; it should be {range}"
             )));
         }
+        if self.dropout.is_some_and(|dropout| dropout > 0.0) && spec.dropout == 0.0 {
+            return Err(Error::Input(
+                "the model has no dropout, so its training pass has none either; give its spec a `dropout`"
+                    .to_owned(),
+            ));
+        }
         let tokens = self.tokens.unwrap_or(context);
         if self.batch == 0 || tokens == 0 || tokens > context {
             return Err(Error::Input(format!(
@@ -271,14 +288,21 @@ mod tests {
         let with = |change: fn(&mut TrainerSettings)| {
             let mut settings = TrainerSettings::default();
             change(&mut settings);
-            settings.check(64).err().map(|e| e.to_string())
+            let spec = Spec {
+                context: 64,
+                dropout: 0.0,
+                ..crate::weights::testing::gpt2().spec.clone()
+            };
+            settings.check(&spec).err().map(|e| e.to_string())
         };
         assert_eq!(with(|_| ()), None);
+        assert_eq!(with(|s| s.dropout = Some(0.0)), None);
         for (message, part) in [
             (with(|s| s.optimizer.lr = f32::NAN), "learning rate is NaN"),
             (with(|s| s.optimizer.beta2 = 1.0), "beta2 is 1"),
             (with(|s| s.optimizer.clip = Some(0.0)), "clipping norm is 0"),
             (with(|s| s.dropout = Some(1.0)), "dropout is 1"),
+            (with(|s| s.dropout = Some(0.1)), "the model has no dropout"),
             (
                 with(|s| s.schedule = Schedule::cosine(0, 1, 1.0)),
                 "lowest learning rate",

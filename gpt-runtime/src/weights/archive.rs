@@ -24,7 +24,7 @@ impl Mapped {
         };
         let file = File::open(path).map_err(io)?;
         if file.metadata().map_err(io)?.is_dir() {
-            return Err(Error::Weights(format!(
+            return Err(Error::weights(format!(
                 "{} is a folder, not a weight file",
                 path.display()
             )));

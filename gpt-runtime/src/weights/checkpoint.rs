@@ -114,7 +114,7 @@ fn fit(
     list("misshapen", builder.misshapen);
     if !problems.is_empty() {
         let lines: String = problems.iter().map(|p| format!("\n  {p}")).collect();
-        return Err(Error::Weights(format!(
+        return Err(Error::weights(format!(
             "{name} does not fit the model {}:{lines}",
             plan.name
         )));
@@ -139,7 +139,7 @@ fn find(path: &Path) -> Result<std::path::PathBuf, Error> {
             return Ok(file);
         }
     }
-    Err(Error::Weights(format!(
+    Err(Error::weights(format!(
         "{} has neither model.safetensors nor {}; name the weight file itself",
         path.display(),
         safetensors::INDEX
@@ -239,7 +239,7 @@ impl Checkpoint {
                 out.extend_from_slice(bytes);
             } else if stored == Stored::Q4_0 && format == Format::Q4 {
                 q4_0_to_q4_1(bytes, out).ok_or_else(|| {
-                    Error::Weights(
+                    Error::weights(
                         "a Q4_0 block has a scale beyond what Q4_1 can hold; load with --dtype f32"
                             .to_owned(),
                     )

@@ -27,8 +27,9 @@ pub fn check_beside(weights: &Path, spec: &Spec) -> Result<Vec<String>, Error> {
             });
         }
     };
-    let json: Json = serde_json::from_str(&text)
-        .map_err(|error| Error::Weights(format!("{} is not JSON: {error}", path.display())))?;
+    let json: Json = serde_json::from_str(&text).map_err(|error| {
+        Error::weights(format!("{} is not JSON: {error}", path.display())).caused_by(error)
+    })?;
     Ok(check_config(&json, spec))
 }
 

@@ -101,7 +101,7 @@ pub fn open(path: &Path) -> Result<(Archive, Gguf), Error> {
 /// Reads the metadata and table of tensors of a mapped file. Messages call it `name`.
 pub fn read(mapped: Mapped, name: &str) -> Result<(Archive, Gguf), Error> {
     let (gguf, entries) = parse(mapped.bytes()).map_err(|what| {
-        Error::Weights(format!(
+        Error::weights(format!(
             "{name} is not a GGUF file that can be read: {what}"
         ))
     })?;

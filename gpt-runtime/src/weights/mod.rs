@@ -35,13 +35,16 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "train")]
 pub(crate) use archive::Mapped;
+#[cfg(feature = "train")]
 pub(crate) use checkpoint::computed;
 use checkpoint::interleaved;
 pub use checkpoint::{Checkpoint, open, open_embedded};
 pub use gguf::{Gguf, Value, read_metadata};
 pub use host::{HostTensor, Weights};
 pub use random::RandomWeights;
+#[cfg(feature = "train")]
 pub(crate) use random::mix;
 pub use save::{save, save_config};
 pub use save_gguf::save_gguf;

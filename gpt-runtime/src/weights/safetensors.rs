@@ -34,10 +34,11 @@ fn read(archive: &mut Archive, path: &Path) -> Result<(), Error> {
     let bytes = mapped.bytes();
     // The crate checks that offsets are ascending, without gaps, and end at the end of the file.
     let tensors = SafeTensors::deserialize(bytes).map_err(|error| {
-        Error::Weights(format!(
+        Error::weights(format!(
             "{} is not a safetensors file that can be read: {error}",
             path.display()
         ))
+        .caused_by(error)
     })?;
     let file = archive.files.len();
     for (name, view) in tensors.iter() {
@@ -58,7 +59,7 @@ fn read(archive: &mut Archive, path: &Path) -> Result<(), Error> {
             shape: view.shape().iter().map(|&d| d as u64).collect(),
         };
         if archive.entries.insert(name.to_owned(), entry).is_some() {
-            return Err(Error::Weights(format!(
+            return Err(Error::weights(format!(
                 "{} repeats the tensor {name} of another shard",
                 path.display()
             )));
@@ -75,7 +76,7 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>, Error> {
         source,
     })?;
     let wrong = |what: String| {
-        Error::Weights(format!(
+        Error::weights(format!(
             "{} is not an index of shards: {what}",
             index.display()
         ))

@@ -47,7 +47,7 @@ pub struct Forward {
     pub trace: Vec<Step>,
 }
 
-/// The counterpart of an engine's [`Trace`](gpt_runtime::engine::Trace).
+/// The counterpart of an engine's [`Trace`](gpt_runtime::__private::engine::Trace).
 #[derive(Clone, Debug)]
 pub struct Step {
     /// The step's name in the plan.
@@ -64,17 +64,16 @@ impl Gpt {
         self.pass(tokens, Masks::NONE)
     }
 
+    /// The hidden states of `tokens`, `[tokens, embed]` row by row: the input of the head.
+    pub fn hidden(&self, tokens: &[u32]) -> Vec<f64> {
+        let x = self.stream(tokens, &mut Pass::new(Masks::NONE));
+        (0..x.rows).flat_map(|row| x.row(row).to_vec()).collect()
+    }
+
     /// [`forward`](Self::forward) with dropout by `masks`.
     pub fn pass(&self, tokens: &[u32], masks: Masks) -> Forward {
         let mut pass = Pass::new(masks);
-        let mut x = self.embed(tokens, masks);
-        pass.record("embed", 0, &x);
-        for (layer, block) in (0..).zip(&self.parameters.blocks) {
-            x = self.block(layer, block, &x, &mut pass);
-        }
-        if let Some(final_norm) = &self.parameters.final_norm {
-            x = norm(self.spec.norm, final_norm, &x);
-        }
+        let x = self.stream(tokens, &mut pass);
         let head = self.parameters.head.as_ref();
         let logits = linear(
             &x,
@@ -85,6 +84,19 @@ impl Gpt {
         Forward {
             logits,
             trace: pass.trace,
+        }
+    }
+
+    /// The residual stream as the head reads it.
+    fn stream(&self, tokens: &[u32], pass: &mut Pass) -> Matrix {
+        let mut x = self.embed(tokens, pass.masks);
+        pass.record("embed", 0, &x);
+        for (layer, block) in (0..).zip(&self.parameters.blocks) {
+            x = self.block(layer, block, &x, pass);
+        }
+        match &self.parameters.final_norm {
+            Some(final_norm) => norm(self.spec.norm, final_norm, &x),
+            None => x,
         }
     }
 

@@ -83,6 +83,8 @@ pub struct Pass<'a> {
     pub(super) trace: Option<&'a mut Vec<Trace>>,
     /// Who takes the time of each step, if anybody.
     pub(super) watch: Option<&'a mut Watch>,
+    /// Receives the residual stream that the head reads, if wanted.
+    pub(super) stream: Option<&'a mut Vec<f32>>,
 }
 
 /// Takes the time of each step.
@@ -186,6 +188,9 @@ impl Pass<'_> {
     /// The logits of the rows that are wanted, to the caller.
     pub(super) fn head_rows(&mut self, x: &[f32], norm: Option<&NormParameters>, weight: &Packed) {
         let (width, vocab) = (weight.depth, weight.rows);
+        if let Some(stream) = &mut self.stream {
+            stream.extend_from_slice(&x[..self.tokens.len() * width]);
+        }
         let from = match self.want {
             LogitsRequest::Nothing => return,
             LogitsRequest::Last => self.rows() - 1,

@@ -146,7 +146,7 @@ impl Buffers {
     ) -> Result<(), Error> {
         device.wait()?;
         let mut view = self.upload.get_mapped_range_mut(..).map_err(|error| {
-            Error::Device(format!("{} takes no more input: {error}", device.name()))
+            Error::device(format!("{} takes no more input: {error}", device.name()))
         })?;
         let mut upload = Upload {
             start: u64::from(self.runs * SLOT),

@@ -308,7 +308,7 @@ impl<'a> Builder<'a> {
             joined.collect::<Result<Vec<_>, _>>()
         });
         let pipelines = pipelines
-            .map_err(|_| Error::Device(format!("{} could not build a kernel", device.name())))?;
+            .map_err(|_| Error::device(format!("{} could not build a kernel", device.name())))?;
         device.check()?;
         let names = self.kernels.iter();
         let names = names.map(|(kernel, _)| &*kernels[usize::from(*kernel)].name);

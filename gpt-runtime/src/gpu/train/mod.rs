@@ -307,7 +307,7 @@ fn check(device: &GpuDevice, precision: Precision) -> Result<(), Error> {
         Precision::Bf16 if device.has_f16() => "trains in f32 or f16; choose one of them",
         Precision::Bf16 => "trains in f32 only; leave the precision out",
     };
-    Err(Error::Input(format!("{} {what}", device.name())))
+    Err(Error::Unsupported(format!("{} {what}", device.name())))
 }
 
 impl EngineTrainer for GpuTrainer {

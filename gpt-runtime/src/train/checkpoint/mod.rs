@@ -1,4 +1,4 @@
-//! A run on disk, so that it goes on where it was, bit for bit, whatever happened to it.
+//! Checkpoints: a saved run, which resumes bit for bit.
 //!
 //! A checkpoint is a folder, `checkpoint-500` for one of step 500: the parameters under the names of Hugging Face (`model.safetensors`, which loads like any
 //! model), AdamW's two moments (`moments.safetensors`), and `state.json` with the step, the settings, in f16 the loss scale, and what the caller adds. The folder is
@@ -41,14 +41,14 @@ struct State {
     model: String,
     step: u64,
     settings: TrainerSettings,
-    /// Of a run in f16.
+    /// Only in f16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     loss_scale: Option<LossScale>,
-    /// What the caller needs to go on.
+    /// The caller's data.
     caller: Value,
 }
 
-/// A checkpoint that was found.
+/// A checkpoint on disk.
 pub struct Saved {
     folder: PathBuf,
     state: State,
@@ -58,7 +58,7 @@ impl Saved {
     /// The newest checkpoint in `folder`; none if there is none, or no such folder.
     ///
     /// # Errors
-    /// A checkpoint that cannot be read.
+    /// The checkpoint cannot be read.
     pub fn latest(folder: impl AsRef<Path>) -> Result<Option<Saved>, Error> {
         let steps = steps(folder.as_ref())?;
         let newest = steps.into_iter().max();
@@ -101,27 +101,27 @@ impl Saved {
         })
     }
 
-    /// Where it is.
+    /// Its folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The name of the model that learned.
+    /// The name of the model.
     pub fn model(&self) -> &str {
         &self.state.model
     }
 
-    /// Steps that had been made.
+    /// Completed steps.
     pub fn step(&self) -> u64 {
         self.state.step
     }
 
-    /// What the run was asked to do.
+    /// The settings of the run.
     pub fn settings(&self) -> &TrainerSettings {
         &self.state.settings
     }
 
-    /// What the caller of [`Trainer::save`] put aside.
+    /// The data that the caller of [`Trainer::save`] added.
     pub fn caller(&self) -> &Value {
         &self.state.caller
     }
@@ -138,7 +138,7 @@ impl<M: Gpt> Trainer<M> {
         saved: &Saved,
         settings: TrainerSettings,
     ) -> Result<Self, Error> {
-        Trainer::resume_face(ModelVtable::of::<M>(), device, saved, settings)
+        Trainer::resume_vtable(ModelVtable::of::<M>(), device, saved, settings)
     }
 }
 
@@ -150,18 +150,18 @@ impl Trainer<Untyped> {
         saved: &Saved,
         settings: TrainerSettings,
     ) -> Result<Self, Error> {
-        Trainer::resume_face(ModelVtable::of_plan(plan), device, saved, settings)
+        Trainer::resume_vtable(ModelVtable::of_plan(plan), device, saved, settings)
     }
 }
 
 impl<M> Trainer<M> {
-    fn resume_face(
-        face: ModelVtable,
+    fn resume_vtable(
+        vtable: ModelVtable,
         device: &Device,
         saved: &Saved,
         settings: TrainerSettings,
     ) -> Result<Self, Error> {
-        let plan = face.plan;
+        let plan = vtable.plan;
         if saved.model() != plan.name {
             return Err(Error::Input(format!(
                 "{} is a checkpoint of the model {}, not of {}",
@@ -171,7 +171,7 @@ impl<M> Trainer<M> {
             )));
         }
         let weights = weights::open(&saved.folder.join(MODEL), plan, Some(Format::F32))?;
-        let mut trainer = Trainer::with_face(face, device, &weights, settings)?;
+        let mut trainer = Trainer::with_vtable(vtable, device, &weights, settings)?;
         trainer.read_moments(&saved.folder.join(MOMENTS))?;
         trainer.steps = saved.step();
         // A run that becomes one in f16 begins with the scale that all do.
@@ -187,11 +187,11 @@ impl<M> Trainer<M> {
             Error::Input(format!(
                 "{} does not hold the moments of {}: {what}",
                 path.display(),
-                self.face.plan.name
+                self.vtable.plan.name
             ))
         };
         let file = SafeTensors::deserialize(mapped.bytes()).map_err(|e| damaged(e.to_string()))?;
-        let plan = self.face.plan;
+        let plan = self.vtable.plan;
         for state in MOMENTS_OF {
             for (id, layer) in plan.trained() {
                 let name = moment_name(plan, state, id, layer);
@@ -227,7 +227,7 @@ impl<M> Trainer<M> {
                 path.display()
             )));
         }
-        let (plan, step) = (self.face.plan, self.steps);
+        let (plan, step) = (self.vtable.plan, self.steps);
         let state = State {
             version: VERSION,
             model: plan.name.to_string(),
@@ -255,7 +255,7 @@ impl<M> Trainer<M> {
     }
 
     fn write_moments(&mut self, path: &Path) -> Result<(), Error> {
-        let plan = self.face.plan;
+        let plan = self.vtable.plan;
         let parameters = self.parameters();
         // A view cannot fail: what goes wrong on the way is put aside, and then the file is not kept.
         let failure = Cell::new(None);

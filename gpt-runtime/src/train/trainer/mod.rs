@@ -1,4 +1,4 @@
-//! The loop's body: one step of learning, and what can be asked between steps.
+//! The trainer: one training step, and queries between steps.
 
 use std::marker::PhantomData;
 
@@ -15,14 +15,14 @@ use crate::text::Tokenizer;
 use crate::vtable::{Gpt, ModelVtable};
 use crate::weights::{Weights, mix};
 
-/// A model that learns. Everything a step needs is allocated when it is created.
+/// A model in training. Its memory is allocated when it is created.
 pub struct Trainer<M = Untyped> {
     pub(super) engine: Box<dyn EngineTrainer>,
-    pub(super) face: ModelVtable,
+    pub(super) vtable: ModelVtable,
     pub(super) settings: TrainerSettings,
-    /// Steps that were made.
+    /// Completed steps.
     pub(super) steps: u64,
-    /// In f16.
+    /// Only in f16.
     pub(super) loss_scale: Option<LossScale>,
     device: Device,
     tokenizer: Option<Tokenizer>,
@@ -34,13 +34,13 @@ impl<M: Gpt> Trainer<M> {
     /// A trainer that starts from `weights`.
     ///
     /// # Errors
-    /// Settings that make no sense, weights that cannot be read, or a device without the memory that it takes.
+    /// A setting is out of range, the weights cannot be read, or the device has too little memory.
     pub fn new(
         device: &Device,
         weights: &dyn Weights,
         settings: impl Into<TrainerSettings>,
     ) -> Result<Self, Error> {
-        Trainer::with_face(ModelVtable::of::<M>(), device, weights, settings.into())
+        Trainer::with_vtable(ModelVtable::of::<M>(), device, weights, settings.into())
     }
 }
 
@@ -52,19 +52,19 @@ impl Trainer<Untyped> {
         weights: &dyn Weights,
         settings: impl Into<TrainerSettings>,
     ) -> Result<Self, Error> {
-        Trainer::with_face(ModelVtable::of_plan(plan), device, weights, settings.into())
+        Trainer::with_vtable(ModelVtable::of_plan(plan), device, weights, settings.into())
     }
 }
 
 impl<M> Trainer<M> {
-    pub(crate) fn with_face(
-        face: ModelVtable,
+    pub(crate) fn with_vtable(
+        vtable: ModelVtable,
         device: &Device,
         weights: &dyn Weights,
         settings: TrainerSettings,
     ) -> Result<Self, Error> {
-        let plan = face.plan;
-        settings.check(plan.spec.context)?;
+        let plan = vtable.plan;
+        settings.check(&plan.spec)?;
         let options = TrainerOptions {
             shape: settings.shape(plan.spec.context),
             precision: settings.precision,
@@ -73,8 +73,8 @@ impl<M> Trainer<M> {
         let scales = settings.precision == Precision::F16;
         let loss_scale = scales.then(LossScale::default);
         Ok(Trainer {
-            engine: face.trainer(device, weights, options)?,
-            face,
+            engine: vtable.trainer(device, weights, options)?,
+            vtable,
             settings,
             steps: 0,
             loss_scale,
@@ -91,11 +91,11 @@ impl<M> Trainer<M> {
         self
     }
 
-    /// The same trainer without its brand, for code that serves many models.
+    /// Drops the type parameter, for code that serves many models.
     pub fn erase(self) -> Trainer<Untyped> {
         Trainer {
             engine: self.engine,
-            face: self.face,
+            vtable: self.vtable,
             settings: self.settings,
             steps: self.steps,
             loss_scale: self.loss_scale,
@@ -106,15 +106,17 @@ impl<M> Trainer<M> {
         }
     }
 
-    /// Learns from `batch`: forward, back, and a step of the optimizer. Returns the mean loss of its tokens, in nats, as it was before. A batch of
-    /// more sequences than the trainer takes at once is learned in parts; the step is the same but for rounding.
+    /// Trains on `batch`: forward, backward, and a step of the optimizer. Returns the mean loss of its
+    /// tokens before the step, in nats. A batch of more sequences than one pass takes is split; the step is
+    /// the same except for rounding.
     ///
-    /// In [`Precision::F16`] a step whose gradient overflows is skipped: nothing changes but the [loss scale](Self::loss_scale), which is halved, and
-    /// [`skipped`](Self::skipped), which counts; [`steps`](Self::steps) does not.
+    /// In [`Precision::F16`] a step whose gradient overflows is skipped: the
+    /// [loss scale](Self::loss_scale) is halved, [`skipped`](Self::skipped) is incremented, and nothing
+    /// else changes.
     ///
     /// # Errors
-    /// A batch that does not fit the model. [`Error::Diverged`] if the loss or the gradient is not finite; the parameters are then those
-    /// from before the step.
+    /// The batch does not fit the model. [`Error::Diverged`] if the loss or the gradient is not finite; the
+    /// parameters are then those before the step.
     pub fn step(&mut self, batch: &Batch) -> Result<f64, Error> {
         self.check(batch)?;
         let loss_scale = self.loss_scale.map_or(1.0, |scale| scale.value());
@@ -148,7 +150,7 @@ impl<M> Trainer<M> {
         Ok(loss)
     }
 
-    /// The optimizer's part of the next step.
+    /// The optimizer update of the next step.
     fn next_update(&self, loss_scale: f32) -> Update {
         let optimizer = self.settings.optimizer;
         Update {
@@ -163,10 +165,10 @@ impl<M> Trainer<M> {
         }
     }
 
-    /// A [`step`](Self::step) whose parts are timed one by one, which takes longer; the loss is not looked at.
+    /// A [`step`](Self::step) that times each part, which takes longer. The loss is not checked.
     ///
     /// # Errors
-    /// A batch that does not fit the model, or of more sequences than the trainer takes at once.
+    /// The batch does not fit the model, or has more sequences than one pass takes.
     pub fn profile(&mut self, batch: &Batch) -> Result<TrainProfile, Error> {
         self.check(batch)?;
         let mut parts = batch.parts(self.settings.batch);
@@ -185,12 +187,12 @@ impl<M> Trainer<M> {
         };
         let update = self.next_update(loss_scale);
         let (profile, norm) = self.engine.profile(&part, &how, &update)?;
-        // A gradient that is not finite has moved nothing.
+        // A gradient that is not finite changes nothing.
         self.steps += u64::from(norm.is_finite());
         Ok(profile)
     }
 
-    /// The mean loss of `batch`, in nats a token; nothing is learned, nothing dropped.
+    /// The mean loss of `batch` without dropout, in nats a token. Changes nothing.
     pub fn loss(&mut self, batch: &Batch) -> Result<f64, Error> {
         self.check(batch)?;
         let mut sum = 0.0;
@@ -200,10 +202,10 @@ impl<M> Trainer<M> {
         Ok(sum / batch.rows() as f64)
     }
 
-    /// The mean loss of all of `tokens` but the first, read in windows of the trainer's length.
+    /// The mean loss of all `tokens` except the first, in windows of the trainer's length.
     ///
     /// # Errors
-    /// Fewer than two tokens.
+    /// There are fewer than two tokens.
     pub fn evaluate(&mut self, tokens: &Tokens) -> Result<f64, Error> {
         let (mut sum, mut rows) = (0.0, 0);
         for batch in tokens.windows(self.settings.batch as usize, self.tokens() as usize) {
@@ -219,43 +221,43 @@ impl<M> Trainer<M> {
         Ok(sum / rows as f64)
     }
 
-    /// The model as it is now, on the trainer's device.
+    /// The current model, on the trainer's device.
     pub fn model(&mut self) -> Result<Model<M>, Error> {
-        let (face, device) = (self.face, self.device.clone());
+        let (vtable, device) = (self.vtable, self.device.clone());
         let tokenizer = self.tokenizer.clone();
-        Model::from_face(face, &self.weights(), &device, tokenizer)
+        Model::from_vtable(vtable, &self.weights(), &device, tokenizer)
     }
 
-    /// The parameters as they are now; [`save`](crate::weights::save) writes them to a file.
+    /// The current parameters; [`save`](crate::weights::save) writes them to a file.
     pub fn weights(&mut self) -> impl Weights + '_ {
         self.parameters()
     }
 
     pub(super) fn parameters(&mut self) -> Parameters<'_> {
-        Parameters::new(self.face.plan, &mut *self.engine)
+        Parameters::new(self.vtable.plan, &mut *self.engine)
     }
 
-    /// The plan it learns by.
+    /// The plan of the model.
     pub fn plan(&self) -> &'static Plan {
-        self.face.plan
+        self.vtable.plan
     }
 
-    /// Where it runs.
+    /// The device it runs on.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// What it was asked to do.
+    /// The settings of the run.
     pub fn settings(&self) -> &TrainerSettings {
         &self.settings
     }
 
-    /// Longest sequence that it takes.
+    /// The longest sequence it accepts.
     pub fn tokens(&self) -> u32 {
         self.settings.tokens.unwrap_or(self.plan().spec.context)
     }
 
-    /// Steps that were made.
+    /// Completed steps.
     pub fn steps(&self) -> u64 {
         self.steps
     }
@@ -266,27 +268,27 @@ impl<M> Trainer<M> {
         settings.schedule.rate(settings.optimizer.lr, self.steps)
     }
 
-    /// The norm of the last step's gradient, before it was clipped.
+    /// The norm of the gradient of the last step, before clipping.
     pub fn gradient_norm(&self) -> f64 {
         self.gradient_norm
     }
 
-    /// What gradients are multiplied with on their way through the model; none but in [`Precision::F16`].
+    /// The factor of gradients during the backward pass; only in [`Precision::F16`].
     pub fn loss_scale(&self) -> Option<f32> {
         self.loss_scale.map(|scale| scale.value())
     }
 
-    /// Steps that were skipped, as their gradients overflowed.
+    /// Steps that were skipped because their gradients overflowed.
     pub fn skipped(&self) -> u64 {
         self.loss_scale.map_or(0, |scale| scale.skipped())
     }
 
-    /// Bytes that it allocated on its device.
+    /// Bytes allocated on the device.
     pub fn allocated(&self) -> TrainBytes {
         self.engine.allocated()
     }
 
-    /// The masks of part `part` of the next step.
+    /// The dropout masks of part `part` of the next step.
     fn dropout(&self, part: u64) -> Option<Dropout> {
         let probability = match self.settings.dropout {
             Some(probability) => f64::from(probability),

@@ -16,7 +16,7 @@ mod linear;
 mod norm;
 
 use gpt_plan::{Dropout, Site};
-use gpt_runtime::engine::Sequences;
+use gpt_runtime::__private::engine::Sequences;
 
 use super::matrix::linear as apply;
 use super::norm::norm;

@@ -1,0 +1,37 @@
+//! Replaces the GPU engine in a build without the Cargo feature `gpu`: no device can be opened.
+
+use crate::Error;
+use crate::engine::Limits;
+
+/// A GPU, of which this build opens none.
+pub struct GpuDevice(());
+
+/// Explains why there is no GPU.
+pub fn unavailable() -> Error {
+    Error::Unsupported(
+        "this program was built without the Cargo feature `gpu`; use the CPU engine (`cpu`)"
+            .to_owned(),
+    )
+}
+
+impl GpuDevice {
+    pub fn open(_name: Option<&str>) -> Result<GpuDevice, Error> {
+        Err(unavailable())
+    }
+
+    pub fn is_software(&self) -> bool {
+        false
+    }
+
+    pub fn name(&self) -> &str {
+        ""
+    }
+
+    pub fn features(&self) -> gpt_plan::Features {
+        gpt_plan::Features::NONE
+    }
+
+    pub fn limits(&self) -> Result<Limits, Error> {
+        Err(unavailable())
+    }
+}
