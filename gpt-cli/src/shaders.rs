@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use gpt_runtime::__private::plan::Features;
-use gpt_runtime::Error;
 use gpt_runtime::__private::shaders;
+use gpt_runtime::Error;
 
 use crate::options::ModelArgument;
 use crate::output::{self, Failure};

@@ -176,7 +176,10 @@ fn too_many_parts_are_rejected() {
     let plan = specs::plan("TooLarge", &spec);
     let (_, embed) = plan.steps().next().unwrap();
     assert!(matches!(embed.op, Op::Embed { .. }));
-    assert_eq!(embed.kernel(Phase::Decode, Format::F32), gpt_plan::NO_KERNEL);
+    assert_eq!(
+        embed.kernel(Phase::Decode, Format::F32),
+        gpt_plan::NO_KERNEL
+    );
     assert_ne!(embed.kernel(Phase::Decode, Format::Q8), gpt_plan::NO_KERNEL);
     let Some(device) = gpu::device() else { return };
     struct Never;

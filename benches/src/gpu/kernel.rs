@@ -60,7 +60,12 @@ pub struct Bound {
 impl Bound {
     /// The kernel as the product runs it.
     pub fn specialised(gpu: &Gpu, kernel: &Kernel, sizes: &Sizes) -> Bound {
-        Bound::new(gpu, &kernel.name, gpt_runtime::__private::shaders::link(kernel), sizes)
+        Bound::new(
+            gpu,
+            &kernel.name,
+            gpt_runtime::__private::shaders::link(kernel),
+            sizes,
+        )
     }
 
     /// Its rival, whose sizes come at run time.
