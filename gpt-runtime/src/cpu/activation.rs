@@ -43,8 +43,10 @@ pub fn with_slopes(activation: &Activation, values: &mut [f32], slopes: &mut [f3
     best().with_slopes(activation, values, slopes)
 }
 
-/// An activation as the walker applies it.
+/// An activation as the interpreter applies it.
 pub(super) enum Apply {
+    /// A declared model's.
+    Compiled(fn(&mut [f32])),
     BuiltIn(fn(&Kernels, &mut [f32]), &'static Kernels),
     Formula(Formula),
 }
@@ -63,6 +65,7 @@ impl Apply {
 
     pub fn apply(&self, row: &mut [f32]) {
         match self {
+            Apply::Compiled(f) => f(row),
             Apply::BuiltIn(f, kernels) => f(kernels, row),
             Apply::Formula(formula) => row.iter_mut().for_each(|x| *x = evaluate(formula, *x)),
         }

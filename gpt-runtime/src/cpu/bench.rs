@@ -1,19 +1,20 @@
-//! A door for benchmarks: the steps of a pass one by one, and what stands between two of them. Nothing here is part of the interface.
+//! For benchmarks: the steps of a pass one by one, and the barrier between two of them. Not part
+//! of the public interface.
 
 use std::sync::Arc;
 
 use gpt_plan::Plan;
 
 use super::device::CpuDevice;
-use super::interpreter::{CpuModel, Walk};
-use super::session::{Observe, Session};
+use super::interpreter::Interpreter;
+use super::session::{CpuModel, Observe, Session};
 use crate::Error;
 use crate::engine::{LogitsRequest, SessionOptions};
 use crate::weights::Weights;
 
 /// A sequence whose steps are called one at a time, in any order, on whatever the buffers hold.
 pub struct Steps {
-    session: Session<Walk>,
+    session: Session<Interpreter>,
     logits: Vec<f32>,
 }
 
@@ -47,15 +48,15 @@ impl Steps {
             LogitsRequest::All,
             logits,
             Observe::Nothing,
-            |walk, buffers, pass| {
+            |model, buffers, pass| {
                 pass.next = index;
-                walk.step(index, buffers, pass);
+                model.step(index, buffers, pass);
             },
         );
     }
 }
 
-/// Hands every thread of `device` a task that does nothing, and waits until all are done: what stands between two steps.
+/// Hands every thread of `device` an empty task and waits for all of them, as between two steps.
 pub fn barrier(device: &CpuDevice) {
     device.pool.run(device.pool.threads(), &|task, thread| {
         std::hint::black_box((task, thread));

@@ -4,20 +4,21 @@
 //! side by side for each element of the head. Values are the other way round: a row for each position, padded to 32. Both are kept in one of three
 //! formats, and the products read that format; nothing is widened beforehand.
 //!
-//! Positions come in parts of [`PART`], each with all heads' keys and values: memory that no position has reached is never touched, and the system gives none for it. With
+//! Positions come in parts of [`SPLIT`], each with all heads' keys and values: memory that no position has reached is never touched, and the system gives none for it. With
 //! heads as the outer order, each head's beginning is a large page of its own: SmolLM2's first token then takes 360 MB, and the time to clear them.
 
 use std::marker::PhantomData;
 
 use bytemuck::{cast_slice, cast_slice_mut};
+use gpt_plan::Spec;
 
-use super::memory::{Arena, Block};
+use super::memory::{Arena, Region};
 use super::simd::{Bf16, Cell, Half, Kernels, PANEL};
 use crate::Error;
-use crate::engine::CacheFormat;
+use crate::engine::{CacheFormat, SessionOptions};
 
 /// Positions of a part, and what decoding shares out at a time.
-pub const PART: usize = 512;
+pub const SPLIT: usize = 512;
 
 /// Keys and values of a number of positions.
 pub struct Cache {
@@ -45,7 +46,7 @@ pub enum Cells {
 
 /// The keys and values of a cache: for each part `[kv_heads][panels][head_dim][32 positions]` of keys, then `[kv_heads][positions][padded]` of values.
 pub struct Pairs<E> {
-    block: Block,
+    region: Region,
     elements: PhantomData<E>,
 }
 
@@ -101,22 +102,40 @@ impl Cache {
     }
 }
 
+/// The cache of each layer.
+///
+/// # Errors
+/// The system has no memory for it.
+pub fn layer_caches(spec: &Spec, options: &SessionOptions) -> Result<Vec<Cache>, Error> {
+    let arena = Arena::default();
+    let cache = |_| {
+        Cache::new(
+            &arena,
+            spec.kv_heads as usize,
+            spec.head_dim as usize,
+            options.capacity as usize,
+            options.cache,
+        )
+    };
+    (0..spec.layers).map(cache).collect()
+}
+
 impl<E: Cell> Pairs<E> {
     fn new(arena: &Arena, shape: &Shape) -> Result<Pairs<E>, Error> {
         let cells = shape.positions * shape.cells_of_a_position();
         Ok(Pairs {
-            block: arena.block(cells * size_of::<E>(), |_| ())?,
+            region: arena.region(cells * size_of::<E>(), |_| ())?,
             elements: PhantomData,
         })
     }
 
     fn cells(&self) -> &[E] {
-        cast_slice(&self.block)
+        cast_slice(&self.region)
     }
 
     /// All of them, to be written.
     pub fn cells_mut(&mut self) -> &mut [E] {
-        cast_slice_mut(&mut self.block)
+        cast_slice_mut(&mut self.region)
     }
 
     /// The panel that holds keys from `position` (a multiple of 32) on.
@@ -126,7 +145,7 @@ impl<E: Cell> Pairs<E> {
 
     /// The values of a head from `position` on, to the end of its part.
     pub fn values_from(&self, shape: &Shape, head: usize, position: usize) -> &[E] {
-        let (first, count) = shape.part_of(position);
+        let (first, count) = shape.split_of(position);
         let to = first + count - position;
         &self.cells()[shape.value_at(head, position)..][..to * shape.padded]
     }
@@ -138,14 +157,14 @@ impl Shape {
     }
 
     /// The first position of the part that `position` is in, and how many the part has: the last may have fewer than others.
-    fn part_of(&self, position: usize) -> (usize, usize) {
-        let first = position / PART * PART;
-        (first, PART.min(self.positions - first))
+    fn split_of(&self, position: usize) -> (usize, usize) {
+        let first = position / SPLIT * SPLIT;
+        (first, SPLIT.min(self.positions - first))
     }
 
     /// Where element `d` of the key at `position` is.
     pub fn key_at(&self, head: usize, position: usize, d: usize) -> usize {
-        let (first, count) = self.part_of(position);
+        let (first, count) = self.split_of(position);
         let lane = position % PANEL;
         let panel = (head * count + position - lane - first) * self.head_dim;
         first * self.cells_of_a_position() + panel + d * PANEL + lane
@@ -153,7 +172,7 @@ impl Shape {
 
     /// Where the value at `position` begins.
     pub fn value_at(&self, head: usize, position: usize) -> usize {
-        let (first, count) = self.part_of(position);
+        let (first, count) = self.split_of(position);
         let keys = self.kv_heads * count * self.head_dim;
         let row = head * count + position - first;
         first * self.cells_of_a_position() + keys + row * self.padded
@@ -184,9 +203,9 @@ mod tests {
             let cells = shape.positions * shape.cells_of_a_position();
             let mut taken = vec![false; cells];
             for position in 0..shape.positions {
-                let part = position / PART * PART;
+                let part = position / SPLIT * SPLIT;
                 let part = part * shape.cells_of_a_position()
-                    ..(part + PART).min(shape.positions) * shape.cells_of_a_position();
+                    ..(part + SPLIT).min(shape.positions) * shape.cells_of_a_position();
                 for head in 0..shape.kv_heads {
                     let keys = (0..head_dim).map(|d| shape.key_at(head, position, d));
                     let value = shape.value_at(head, position);

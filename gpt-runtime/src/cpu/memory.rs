@@ -45,7 +45,7 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 /// A part of a mapping, owned as a boxed slice would be.
-pub struct Block {
+pub struct Region {
     mapping: Arc<Mapping>,
     start: usize,
     len: usize,
@@ -53,7 +53,7 @@ pub struct Block {
 
 /// Floats in a block; none by default.
 #[derive(Default)]
-pub struct Floats(Option<Block>);
+pub struct Floats(Option<Region>);
 
 impl Arena {
     /// `len` zeros.
@@ -61,22 +61,22 @@ impl Arena {
     /// # Errors
     /// The system has no room for them.
     pub fn floats(&self, len: usize) -> Result<Floats, Error> {
-        Ok(Floats(Some(self.block(len * size_of::<f32>(), |_| ())?)))
+        Ok(Floats(Some(self.region(len * size_of::<f32>(), |_| ())?)))
     }
 
     /// A block of `len` bytes of zeros, at a cache line's beginning, as `write` leaves it.
     ///
     /// # Errors
     /// The system has no room for it.
-    pub fn block(&self, len: usize, write: impl FnOnce(&mut [u8])) -> Result<Block, Error> {
+    pub fn region(&self, len: usize, write: impl FnOnce(&mut [u8])) -> Result<Region, Error> {
         let (mapping, start) = self.take(len)?;
-        let mut block = Block {
+        let mut region = Region {
             mapping,
             start,
             len,
         };
-        write(&mut block);
-        Ok(block)
+        write(&mut region);
+        Ok(region)
     }
 
     /// A part of `len` bytes that is no one else's: of the last mapping, if it has room, or of a new one.
@@ -130,7 +130,7 @@ impl Mapping {
     }
 }
 
-impl Deref for Block {
+impl Deref for Region {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -139,7 +139,7 @@ impl Deref for Block {
     }
 }
 
-impl DerefMut for Block {
+impl DerefMut for Region {
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above; the block is borrowed mutably, and its part has no other owner.
         unsafe { std::slice::from_raw_parts_mut(self.mapping.start.add(self.start), self.len) }
@@ -152,7 +152,7 @@ impl Deref for Floats {
     fn deref(&self) -> &[f32] {
         self.0
             .as_ref()
-            .map_or(&[], |block| bytemuck::cast_slice(block))
+            .map_or(&[], |region| bytemuck::cast_slice(region))
     }
 }
 
@@ -160,7 +160,7 @@ impl DerefMut for Floats {
     fn deref_mut(&mut self) -> &mut [f32] {
         self.0
             .as_mut()
-            .map_or(&mut [], |block| bytemuck::cast_slice_mut(block))
+            .map_or(&mut [], |region| bytemuck::cast_slice_mut(region))
     }
 }
 
@@ -172,7 +172,7 @@ mod tests {
     fn blocks_do_not_share_a_byte_and_outlive_their_arena() {
         let arena = Arena::default();
         let sizes = [1, 63, 64, 65, 3 << 20, MAPPING - 100, 7, MAPPING + 1, 5, 0];
-        let blocks: Vec<Block> = sizes
+        let blocks: Vec<Region> = sizes
             .iter()
             .enumerate()
             .map(|(i, &size)| {
@@ -180,7 +180,7 @@ mod tests {
                     assert!(bytes.iter().all(|b| *b == 0), "memory is zero at first");
                     bytes.fill(i as u8 + 1);
                 };
-                arena.block(size, write).unwrap()
+                arena.region(size, write).unwrap()
             })
             .collect();
         drop(arena);
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn more_than_there_is_is_an_error() {
-        let error = Arena::default().block(1 << 55, |_| ()).err().unwrap();
+        let error = Arena::default().region(1 << 55, |_| ()).err().unwrap();
         assert!(error.to_string().contains("no room"), "{error}");
     }
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use gpt_plan::Format;
 
 use super::device::CpuDevice;
-use super::memory::{Arena, Block};
+use super::memory::{Arena, Region};
 use super::simd::Rounding;
 use crate::Error;
 use crate::engine::Limits;
@@ -27,7 +27,7 @@ const ROUNDS: usize = 4;
 /// Measures [`Limits`] of a device.
 pub struct Meter {
     device: Arc<CpuDevice>,
-    memory: Block,
+    memory: Region,
 }
 
 impl Meter {
@@ -37,7 +37,7 @@ impl Meter {
     /// There is no room for it.
     pub fn new(device: Arc<CpuDevice>) -> Result<Meter, Error> {
         // Written, as memory that was never written is one page of zeros.
-        let memory = Arena::default().block(BYTES, |bytes| bytes.fill(1))?;
+        let memory = Arena::default().region(BYTES, |bytes| bytes.fill(1))?;
         Ok(Meter { device, memory })
     }
 

@@ -1,13 +1,14 @@
-//! Models and sessions of the CPU engine, typed and walked alike.
+//! Models and sessions of the CPU engine: declared models and plans made at run time.
 
 use std::sync::Arc;
 
 use gpt_plan::{Plan, Step};
 
 use super::device::CpuDevice;
+use super::interpreter::{Buffers, ForwardPass, Interpreter, PassScratch, Stopwatch};
 use super::memory::Arena;
-use super::parameters::Rotary;
-use super::pass::{Pass, Scratch, Watch};
+use super::ops::rotary::Rotary;
+use super::parameters::Reader;
 use super::typed::{BufferStore, Gpt, Store};
 use crate::Error;
 use crate::engine::{
@@ -15,14 +16,74 @@ use crate::engine::{
 };
 use crate::weights::Weights;
 
-/// Something with parameters that can run a pass.
-pub(super) trait Forward: Send + Sync + 'static {
-    type Buffers: Send;
-    fn buffers(&self, store: &BufferStore) -> Result<Self::Buffers, Error>;
-    fn forward(&self, buffers: &mut Self::Buffers, pass: &mut Pass<'_>);
+/// A model known only by its plan.
+pub struct CpuModel {
+    pub(super) shared: Arc<Shared<Interpreter>>,
 }
 
-/// What all sessions of a model share.
+impl CpuModel {
+    /// Packs every tensor of `plan`. A closure activation is evaluated node by node.
+    ///
+    /// # Errors
+    /// Weights that cannot be read.
+    pub fn new(
+        device: Arc<CpuDevice>,
+        plan: &'static Plan,
+        weights: &dyn Weights,
+    ) -> Result<CpuModel, Error> {
+        CpuModel::with_activation(device, plan, None, weights)
+    }
+
+    /// As [`new`](Self::new) with the compiled activation of a declared model.
+    ///
+    /// # Errors
+    /// Weights that cannot be read.
+    pub fn with_activation(
+        device: Arc<CpuDevice>,
+        plan: &'static Plan,
+        activation: Option<fn(&mut [f32])>,
+        weights: &dyn Weights,
+    ) -> Result<CpuModel, Error> {
+        let reader = Reader {
+            plan,
+            weights,
+            device: &device,
+            arena: &Arena::default(),
+        };
+        let model = Interpreter::new(&reader, activation)?;
+        Ok(CpuModel {
+            shared: Arc::new(Shared::new(device, plan, model)),
+        })
+    }
+}
+
+impl EngineModel for CpuModel {
+    fn session(&self, options: SessionOptions) -> Result<Box<dyn EngineSession>, Error> {
+        Ok(Box::new(Session::new(self.shared.clone(), options)?))
+    }
+}
+
+impl Forward for Interpreter {
+    type Buffers = Buffers;
+
+    fn buffers(&self, plan: &'static Plan, options: SessionOptions) -> Result<Buffers, Error> {
+        Buffers::new(plan, &options)
+    }
+
+    fn forward(&self, buffers: &mut Buffers, pass: &mut ForwardPass<'_>) {
+        Interpreter::forward(self, buffers, pass);
+    }
+}
+
+/// Parameters that can run a pass.
+pub(super) trait Forward: Send + Sync + 'static {
+    type Buffers: Send;
+    fn buffers(&self, plan: &'static Plan, options: SessionOptions)
+    -> Result<Self::Buffers, Error>;
+    fn forward(&self, buffers: &mut Self::Buffers, pass: &mut ForwardPass<'_>);
+}
+
+/// A model and its device, shared by all sessions.
 pub(super) struct Shared<F> {
     device: Arc<CpuDevice>,
     plan: &'static Plan,
@@ -41,7 +102,7 @@ impl<F> Shared<F> {
     }
 }
 
-/// A model that `gpt_model!` wrote.
+/// A model that `gpt_model!` declared.
 pub struct TypedCpuModel<M: Gpt> {
     shared: Arc<Shared<Typed<M>>>,
 }
@@ -72,22 +133,22 @@ struct Typed<M>(M);
 impl<M: Gpt> Forward for Typed<M> {
     type Buffers = M::Buffers;
 
-    fn buffers(&self, store: &BufferStore) -> Result<M::Buffers, Error> {
-        M::buffers(store)
+    fn buffers(&self, plan: &'static Plan, options: SessionOptions) -> Result<M::Buffers, Error> {
+        M::buffers(&BufferStore { plan, options })
     }
 
-    fn forward(&self, buffers: &mut M::Buffers, pass: &mut Pass<'_>) {
+    fn forward(&self, buffers: &mut M::Buffers, pass: &mut ForwardPass<'_>) {
         self.0.forward(buffers, pass);
     }
 }
 
-/// What is to be kept of a pass besides its logits.
+/// Observations of a pass besides its logits.
 pub(super) enum Observe<'a> {
     Nothing,
-    /// What each step left behind.
+    /// Each step's output.
     Values(&'a mut Vec<Trace>),
-    /// How long it took.
-    Times(&'a mut Watch),
+    /// Each step's time.
+    Times(&'a mut Stopwatch),
 }
 
 /// One sequence: its buffers, cache and scratch memory.
@@ -95,7 +156,7 @@ pub(super) struct Session<F: Forward> {
     shared: Arc<Shared<F>>,
     steps: Vec<(u32, &'static Step)>,
     buffers: F::Buffers,
-    scratch: Scratch,
+    scratch: PassScratch,
 }
 
 impl<F: Forward> Session<F> {
@@ -103,8 +164,8 @@ impl<F: Forward> Session<F> {
         let plan = shared.plan;
         Ok(Session {
             steps: plan.walk().collect(),
-            buffers: shared.model.buffers(&BufferStore { plan, options })?,
-            scratch: Scratch::new(plan, &shared.device, &options),
+            buffers: shared.model.buffers(plan, options)?,
+            scratch: PassScratch::new(plan, &shared.device, &options),
             shared,
         })
     }
@@ -113,41 +174,41 @@ impl<F: Forward> Session<F> {
         &mut self,
         tokens: &[u32],
         position: u32,
-        want: LogitsRequest,
+        request: LogitsRequest,
         logits: &mut [f32],
         observe: Observe<'_>,
     ) {
-        self.with_pass(tokens, position, want, logits, observe, F::forward);
+        self.with_pass(tokens, position, request, logits, observe, F::forward);
     }
 
-    /// Hands `run` the model, this sequence's buffers and a pass that is at its beginning.
+    /// Hands `run` the model, this sequence's buffers and a new pass.
     pub fn with_pass(
         &mut self,
         tokens: &[u32],
         position: u32,
-        want: LogitsRequest,
+        request: LogitsRequest,
         logits: &mut [f32],
         observe: Observe<'_>,
-        run: impl FnOnce(&F, &mut F::Buffers, &mut Pass<'_>),
+        run: impl FnOnce(&F, &mut F::Buffers, &mut ForwardPass<'_>),
     ) {
-        let (trace, watch) = match observe {
+        let (trace, stopwatch) = match observe {
             Observe::Nothing => (None, None),
             Observe::Values(trace) => (Some(trace), None),
-            Observe::Times(watch) => (None, Some(watch)),
+            Observe::Times(stopwatch) => (None, Some(stopwatch)),
         };
-        let mut pass = Pass {
+        let mut pass = ForwardPass {
             plan: self.shared.plan,
             device: &self.shared.device,
             rotary: &self.shared.rotary,
             scratch: &mut self.scratch,
             tokens,
             position: position as usize,
-            want,
+            request,
             logits,
             steps: &self.steps,
             next: 0,
             trace,
-            watch,
+            stopwatch,
         };
         run(&self.shared.model, &mut self.buffers, &mut pass);
     }
@@ -158,10 +219,10 @@ impl<F: Forward> EngineSession for Session<F> {
         &mut self,
         tokens: &[u32],
         position: u32,
-        want: LogitsRequest,
+        request: LogitsRequest,
         logits: &mut [f32],
     ) -> Result<(), Error> {
-        self.run(tokens, position, want, logits, Observe::Nothing);
+        self.run(tokens, position, request, logits, Observe::Nothing);
         Ok(())
     }
 
@@ -180,18 +241,18 @@ impl<F: Forward> EngineSession for Session<F> {
 
     fn profile(&mut self, tokens: &[u32], position: u32) -> Result<Profile, Error> {
         let mut logits = vec![0.0; self.shared.plan.spec.vocab as usize];
-        let mut watch = Watch::start();
+        let mut stopwatch = Stopwatch::start();
         self.run(
             tokens,
             position,
             LogitsRequest::Last,
             &mut logits,
-            Observe::Times(&mut watch),
+            Observe::Times(&mut stopwatch),
         );
-        // Nobody else is asked to do anything here: a step has no way there and back.
+        // Steps run on this thread, so their times are device times.
         Ok(Profile {
             clock: Clock::Device,
-            steps: watch.steps,
+            steps: stopwatch.steps,
             choice: Vec::new(),
         })
     }

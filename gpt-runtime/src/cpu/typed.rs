@@ -7,11 +7,11 @@
 use gpt_plan::{Plan, Rows as RowsOf, TensorId};
 
 use super::device::CpuDevice;
-use super::kv_cache::Cache;
+use super::interpreter::ForwardPass;
+use super::kv_cache::{Cache, layer_caches};
 use super::memory::Arena;
 use super::pack::{Order, Packed};
 use super::parameters::{NormParameters, Projection, Reader};
-use super::pass::Pass;
 use crate::Error;
 use crate::engine::SessionOptions;
 use crate::weights::Weights;
@@ -34,7 +34,7 @@ pub trait Gpt: Sized + Send + Sync + 'static {
     fn buffers(store: &BufferStore) -> Result<Self::Buffers, Error>;
 
     /// Every step of the plan, in order.
-    fn forward(&self, buffers: &mut Self::Buffers, pass: &mut Pass<'_>);
+    fn forward(&self, buffers: &mut Self::Buffers, pass: &mut ForwardPass<'_>);
 
     /// The MLP's activation of `values`, in place, and its derivative there.
     fn activate(values: &mut [f32], slopes: &mut [f32]);
@@ -240,29 +240,11 @@ impl BufferStore {
     /// # Errors
     /// The system has no room for it.
     pub fn cache<const KV: usize>(&self) -> Result<Vec<LayerCache<KV>>, Error> {
-        let layers = self.layer_caches()?;
+        let layers = layer_caches(&self.plan.spec, &self.options)?;
         Ok(layers.into_iter().map(LayerCache).collect())
     }
 
-    pub(super) fn layer_caches(&self) -> Result<Vec<Cache>, Error> {
-        let arena = Arena::default();
-        (0..self.plan.spec.layers)
-            .map(|_| self.layer_cache(&arena))
-            .collect()
-    }
-
-    fn layer_cache(&self, arena: &Arena) -> Result<Cache, Error> {
-        let spec = &self.plan.spec;
-        Cache::new(
-            arena,
-            spec.kv_heads as usize,
-            spec.head_dim as usize,
-            self.options.capacity as usize,
-            self.options.cache,
-        )
-    }
-
-    pub(super) fn rows(&self, rows: RowsOf) -> usize {
+    fn rows(&self, rows: RowsOf) -> usize {
         self.options.rows(rows) as usize
     }
 }
@@ -272,7 +254,7 @@ fn of<const D: usize, N: Normalize<D>>(norm: Option<&N>) -> Option<&NormParamete
     norm.map(N::parameters)
 }
 
-impl Pass<'_> {
+impl ForwardPass<'_> {
     /// `x = table[token] + positions[position]`.
     pub fn embed<const V: usize, const C: usize, const E: usize>(
         &mut self,

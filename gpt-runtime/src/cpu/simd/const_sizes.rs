@@ -5,6 +5,7 @@
 
 use gpt_plan::Format;
 
+use super::checked::{extent, size};
 use super::integer::{self, BLOCK};
 use super::learn::{self, AdamStep};
 use super::product::{self, Bf16, Bf16Pair, Half};
@@ -62,9 +63,9 @@ pub fn product<
     add: bool,
 ) {
     assert!(
-        (ROWS - 1) * INPUT_STRIDE + (DEPTH - 1) * INPUT_STEP < input.len()
-            && (DEPTH - 1) * PANEL_STRIDE + PANEL <= panel.len()
-            && (ROWS - 1) * OUTPUT_STRIDE + PANEL <= output.len(),
+        extent(ROWS, extent(DEPTH, 1, INPUT_STEP), INPUT_STRIDE) <= input.len()
+            && extent(DEPTH, PANEL, PANEL_STRIDE) <= panel.len()
+            && extent(ROWS, PANEL, OUTPUT_STRIDE) <= output.len(),
         "operands of a product"
     );
     let (input, panel, output) = (input.as_ptr(), panel.as_ptr(), output.as_mut_ptr());
@@ -88,7 +89,7 @@ pub fn gemv<const DEPTH: usize>(
     output: &mut [f32; PANEL],
 ) {
     assert!(
-        input.len() == DEPTH && panel.len() == format.row_bytes(DEPTH) * PANEL,
+        input.len() == DEPTH && panel.len() == size(DEPTH, format.row_bytes(PANEL)),
         "operands of a row's product"
     );
     let (input, panel, output) = (input.as_ptr(), panel.as_ptr(), output.as_mut_ptr());
@@ -111,7 +112,7 @@ pub fn gemv_pairs<const DEPTH: usize>(
     output: &mut [f32; PANEL],
 ) {
     assert!(
-        input.len() == DEPTH && panel.len() == DEPTH * PANEL,
+        input.len() == DEPTH && panel.len() == size(DEPTH, PANEL),
         "operands of a row's product"
     );
     assert!(
@@ -139,7 +140,7 @@ pub fn integer_row<const BLOCKS: usize>(
     output: &mut [f32; PANEL],
 ) {
     assert!(
-        format.block() == BLOCK && panel.len() == BLOCKS * format.block_bytes() * PANEL,
+        format.block() == BLOCK && panel.len() == size(BLOCKS, format.block_bytes() * PANEL),
         "operands of a row of integers"
     );
     let input = input.checked(BLOCKS, quant_bytes(isa));
@@ -173,17 +174,17 @@ pub fn integer_product<const ROWS: usize, const BLOCKS: usize, const STRIDE: usi
     assert!(
         format.block() == BLOCK
             && input.blocks == STRIDE
-            && panel.len() == BLOCKS * format.block_bytes() * PANEL
-            && output.len() >= ROWS * PANEL,
+            && panel.len() == size(BLOCKS, format.block_bytes() * PANEL)
+            && output.len() >= size(ROWS, PANEL),
         "operands of a product of integers"
     );
     let product = integer::Product {
         rows: ROWS,
         blocks: BLOCKS,
-        input: input.checked((ROWS - 1) * STRIDE + BLOCKS, quant_bytes(isa)),
+        input: input.checked(extent(ROWS, BLOCKS, STRIDE), quant_bytes(isa)),
         wide: wide.checked(BLOCKS),
         wide_stride: wide.stride(),
-        soon: (std::ptr::null(), 0),
+        next: (std::ptr::null(), 0),
         panel: panel.as_ptr(),
         output: output.as_mut_ptr(),
         add,
@@ -257,7 +258,7 @@ macro_rules! known {
                     panel,
                     panel_stride: PS,
                     ahead: 0,
-                    soon: (std::ptr::null(), 0),
+                    next: (std::ptr::null(), 0),
                     output,
                     output_stride: OS,
                     add,

@@ -246,7 +246,7 @@ pub struct Product {
     /// The panel itself, for its scales and minima.
     pub panel: *const u8,
     /// What other products will read: bytes to ask for bit by bit meanwhile.
-    pub soon: (*const u8, usize),
+    pub next: (*const u8, usize),
     /// Rows of 32.
     pub output: *mut f32,
     pub add: bool,
@@ -267,8 +267,8 @@ pub unsafe fn product<D: IntDot, Q: Quants, const VECTORS: usize>(p: &Product) {
             std::slice::from_raw_parts_mut(p.output, p.rows * PANEL).fill(0.0);
         }
         for b in 0..p.blocks {
-            let each = p.soon.1 / p.blocks;
-            prefetch_later(p.soon.0.wrapping_add(b * each), each);
+            let each = p.next.1 / p.blocks;
+            prefetch_later(p.next.0.wrapping_add(b * each), each);
             let part = &Part::of::<D, Q>(p, b);
             each_tile!(part, D::V, VECTORS, tile, [D, Q])
         }

@@ -84,7 +84,7 @@ type NormBackward = unsafe fn(&[f32], &[f32], &[f32], [f32; 3], &mut [f32], bool
 /// Rows, their outputs' gradients, stride, statistics, sums for gamma and beta.
 type NormSums = unsafe fn(&[f32], &[f32], usize, &[f32], &mut [f32; PANEL], &mut [f32; PANEL]);
 
-/// Asks for the 32 floats of `data` from `at` on (where there are such), which will be read or written soon. Rows of a tile lie far apart in
+/// Asks for the 32 floats of `data` from `at` on (where there are such), which will be read or written next. Rows of a tile lie far apart in
 /// memory, further than hardware looks ahead.
 #[inline(always)]
 pub(in crate::cpu) fn prefetch(data: *const f32, len: usize, at: usize) {
@@ -93,8 +93,8 @@ pub(in crate::cpu) fn prefetch(data: *const f32, len: usize, at: usize) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: every x86-64 has the instruction, which reads nothing; the address lies within the data.
         unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(data.add(at).cast());
-            _mm_prefetch::<_MM_HINT_T0>(data.add(at + 16).cast());
+            _mm_prefetch::<_MM_HINT_T0>(data.wrapping_add(at).cast());
+            _mm_prefetch::<_MM_HINT_T0>(data.wrapping_add(at + 16).cast());
         }
     }
     #[cfg(not(target_arch = "x86_64"))]

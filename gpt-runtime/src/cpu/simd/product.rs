@@ -25,7 +25,7 @@ pub struct Product<E = f32, I = f32> {
     /// Elements from where the panel is read to where memory is asked for what a later product of few rows will read; 0 for not at all.
     pub ahead: usize,
     /// What other products will read: bytes to ask for bit by bit meanwhile.
-    pub soon: (*const u8, usize),
+    pub next: (*const u8, usize),
     pub output: *mut f32,
     pub output_stride: usize,
     /// Whether the output's old values are kept and added to.
@@ -68,8 +68,8 @@ unsafe fn tile<V: Vector, E: Element<V>, const ROWS: usize, const VECTORS: usize
     // SAFETY: see `product`.
     unsafe {
         if lane == 0 {
-            let each = p.soon.1 / p.rows;
-            prefetch_later(p.soon.0.wrapping_add(row * each), ROWS * each);
+            let each = p.next.1 / p.rows;
+            prefetch_later(p.next.0.wrapping_add(row * each), ROWS * each);
         }
         let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
         // Three rows share a pointer, as x86 can address a base, one stride and two strides. From a single pointer the compiler would walk down

@@ -207,6 +207,14 @@ pub struct Running {
     pub sum: f32,
 }
 
+impl Running {
+    /// No scores yet.
+    pub const EMPTY: Running = Running {
+        max: f32::NEG_INFINITY,
+        sum: 0.0,
+    };
+}
+
 /// Turns the first `seen` of `scores` (one or more) into `e^(scale * score - maximum)` and the rest into zero. Returns the factor by
 /// which everything gathered under the old maximum has shrunk.
 ///

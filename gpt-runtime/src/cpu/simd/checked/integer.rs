@@ -2,6 +2,7 @@
 
 use gpt_plan::Format;
 
+use super::{extent, size};
 use crate::cpu::simd::Kernels;
 use crate::cpu::simd::integer::{BLOCK, Inputs, Product, Q8_QUANTS, WIDE_BLOCK};
 use crate::cpu::simd::vector::PANEL;
@@ -29,7 +30,11 @@ pub struct IntegersMut<'a> {
 impl<'a> Integers<'a> {
     /// The rows from `row` on, read from block `block` on.
     pub fn part(&self, row: usize, block: usize) -> Integers<'a> {
-        let first = row * self.blocks + block;
+        // As many blocks as precede the first: rows before `row`, and `block` of it.
+        let first = row
+            .checked_mul(self.blocks)
+            .and_then(|start| start.checked_add(block))
+            .expect("the start of a part exceeds usize");
         let block_bytes = self.quants.len() / self.scales.len();
         Integers {
             quants: &self.quants[first * block_bytes..],
@@ -43,7 +48,7 @@ impl<'a> Integers<'a> {
     /// Pointers, after a check that there are `blocks` blocks.
     pub(in crate::cpu::simd) fn checked(&self, blocks: usize, quant_bytes: usize) -> Inputs {
         assert!(
-            self.quants.len() >= blocks * BLOCK * quant_bytes
+            self.quants.len() >= size(blocks, BLOCK * quant_bytes)
                 && self.scales.len() >= blocks
                 && self.sums.len() >= blocks
                 && self.starts.len() >= blocks,
@@ -72,7 +77,7 @@ impl<'a> Wide<'a> {
     /// From block `block` on.
     pub fn part(&self, block: usize) -> Wide<'a> {
         Wide {
-            data: &self.data[block * self.stride..],
+            data: &self.data[size(block, self.stride)..],
             ..*self
         }
     }
@@ -80,7 +85,7 @@ impl<'a> Wide<'a> {
     /// Its start, after a check that there are `blocks` blocks.
     pub(in crate::cpu::simd) fn checked(&self, blocks: usize) -> *const u8 {
         assert!(
-            blocks == 0 || (blocks - 1) * self.stride + self.block <= self.data.len(),
+            extent(blocks, self.block, self.stride) <= self.data.len(),
             "a widened panel"
         );
         self.data.as_ptr()
@@ -107,7 +112,7 @@ impl Kernels {
 
     /// Bytes of `numbers` widened weights.
     pub fn wide_bytes(&self, numbers: usize) -> usize {
-        numbers * self.integers.wide_bytes
+        size(numbers, self.integers.wide_bytes)
     }
 
     /// What is added to stored weights of 8 bits.
@@ -119,8 +124,9 @@ impl Kernels {
     /// to. All are in whole blocks.
     pub fn quantise(&self, x: &[f32], out: IntegersMut<'_>) {
         let blocks = x.len().div_ceil(BLOCK);
+        let block_bytes = BLOCK * self.quant_bytes();
         assert!(
-            out.quants.len() == blocks * BLOCK * self.quant_bytes()
+            out.quants.len() == size(blocks, block_bytes)
                 && out.scales.len() == blocks
                 && out.sums.len() == blocks
                 && out.starts.len() == blocks,
@@ -166,7 +172,10 @@ impl Kernels {
             Format::Q8 => self.integers.widen_q8,
             _ => self.integers.widen_q4,
         };
-        assert!(room.len() >= blocks * block, "room for a widened panel");
+        assert!(
+            room.len() >= size(blocks, block),
+            "room for a widened panel"
+        );
         // SAFETY: both have as many blocks.
         unsafe { widen(panel.as_ptr(), blocks, room.as_mut_ptr()) }
         Wide {
@@ -177,7 +186,7 @@ impl Kernels {
     }
 
     /// `output (+)= input · panel` for `rows` rows and the blocks of a part of a panel, which the input's rows begin with; `wide` is what
-    /// [`widen`](Self::widen) made of that part, `output` is `[rows][32]`. Meanwhile memory is asked for `soon`.
+    /// [`widen`](Self::widen) made of that part, `output` is `[rows][32]`. Meanwhile memory is asked for `next`.
     #[allow(clippy::too_many_arguments)]
     pub fn integer_product(
         &self,
@@ -188,21 +197,21 @@ impl Kernels {
         wide: Wide<'_>,
         output: &mut [f32],
         add: bool,
-        soon: &[u8],
+        next: &[u8],
     ) {
         let blocks = blocks_of(format, panel);
         if rows == 0 {
             return;
         }
-        assert!(output.len() >= rows * PANEL, "room for a tile");
-        let last = (rows - 1) * input.blocks + blocks;
+        assert!(output.len() >= size(rows, PANEL), "room for a tile");
+        let last = extent(rows, blocks, input.blocks);
         let product = Product {
             rows,
             blocks,
             input: input.checked(last, self.quant_bytes()),
             wide: wide.checked(blocks),
             wide_stride: wide.stride(),
-            soon: (soon.as_ptr(), soon.len()),
+            next: (next.as_ptr(), next.len()),
             panel: panel.as_ptr(),
             output: output.as_mut_ptr(),
             add,

@@ -33,7 +33,7 @@ pub struct Prefetch<'a> {
     /// If rows are few: for each element of the panel, the one that is as far ahead of it. 0 for none.
     pub ahead: usize,
     /// Bytes that another product will read.
-    pub soon: &'a [u8],
+    pub next: &'a [u8],
 }
 
 /// A product of panels of an element. SAFETY: it is called where operands were checked.
@@ -106,6 +106,24 @@ macro_rules! narrow_cell {
 narrow_cell!(Half, half::f16, product_f16, narrow_f16);
 narrow_cell!(Bf16, half::bf16, product_bf16, narrow_bf16);
 
+/// The least length of a slice with `rows` rows of `width` elements whose starts are `stride` apart.
+///
+/// # Panics
+/// If it exceeds `usize`: no slice is that long, and a wrapped product would pass for a short one.
+pub(in crate::cpu::simd) fn extent(rows: usize, width: usize, stride: usize) -> usize {
+    let Some(last) = rows.checked_sub(1) else {
+        return 0;
+    };
+    last.checked_mul(stride)
+        .and_then(|start| start.checked_add(width))
+        .expect("the size of a kernel's operand exceeds usize")
+}
+
+/// The length of `rows` rows of `width` elements side by side, likewise.
+pub(in crate::cpu::simd) fn size(rows: usize, width: usize) -> usize {
+    extent(rows, width, width)
+}
+
 impl Kernels {
     /// `output[i] (+)= input[i] · panel` for `rows` rows; `input[i]` has `depth` elements, `panel` is `[depth][32]` with its own stride,
     /// `output[i]` has 32. Depth is counted in elements, and an element may be a pair.
@@ -118,12 +136,12 @@ impl Kernels {
         output: StridedMut<'_>,
         add: bool,
     ) {
-        self.product_asking(rows, depth, input, panel, output, add, Prefetch::default());
+        self.product_prefetching(rows, depth, input, panel, output, add, Prefetch::default());
     }
 
     /// As [`product`](Self::product); meanwhile memory is asked for what later ones will read.
     #[allow(clippy::too_many_arguments)]
-    pub fn product_asking<E: Factor>(
+    pub fn product_prefetching<E: Factor>(
         &self,
         rows: usize,
         depth: usize,
@@ -131,17 +149,19 @@ impl Kernels {
         panel: Strided<'_, E>,
         output: StridedMut<'_>,
         add: bool,
-        ask: Prefetch<'_>,
+        prefetch: Prefetch<'_>,
     ) {
         if rows == 0 {
             return;
         }
         assert!(
-            (rows - 1) * input.stride + depth <= input.data.len(),
+            extent(rows, depth, input.stride) <= input.data.len(),
             "input of a product"
         );
         let strides = [input.stride, 1];
-        self.checked_product(rows, depth, input.data, strides, panel, output, add, ask);
+        self.checked_product(
+            rows, depth, input.data, strides, panel, output, add, prefetch,
+        );
     }
 
     /// As [`product`](Self::product) with the input's columns as rows: element `k` of row `i` is `input.data[k * input.stride + i]`.
@@ -158,7 +178,7 @@ impl Kernels {
             return;
         }
         assert!(
-            depth == 0 || (depth - 1) * input.stride + rows <= input.data.len(),
+            extent(depth, rows, input.stride) <= input.data.len(),
             "input of a product of columns"
         );
         self.checked_product(
@@ -184,14 +204,14 @@ impl Kernels {
         panel: Strided<'_, E>,
         output: StridedMut<'_>,
         add: bool,
-        ask: Prefetch<'_>,
+        prefetch: Prefetch<'_>,
     ) {
         assert!(
-            depth == 0 || (depth - 1) * panel.stride + PANEL <= panel.data.len(),
+            extent(depth, PANEL, panel.stride) <= panel.data.len(),
             "panel of a product"
         );
         assert!(
-            (rows - 1) * output.stride + PANEL <= output.data.len(),
+            extent(rows, PANEL, output.stride) <= output.data.len(),
             "output of a product"
         );
         let product = Product {
@@ -202,8 +222,8 @@ impl Kernels {
             input_step,
             panel: panel.data.as_ptr(),
             panel_stride: panel.stride,
-            ahead: ask.ahead,
-            soon: (ask.soon.as_ptr(), ask.soon.len()),
+            ahead: prefetch.ahead,
+            next: (prefetch.next.as_ptr(), prefetch.next.len()),
             output: output.data.as_mut_ptr(),
             output_stride: output.stride,
             add,
@@ -235,7 +255,8 @@ impl Kernels {
     pub fn gemv_pairs(&self, input: &[Bf16Pair], panel: &[Bf16Pair], output: &mut [f32; PANEL]) {
         let pairs = self.pairs.as_ref().expect("a set that multiplies pairs");
         let depth = input.len();
-        assert_eq!(panel.len(), depth * PANEL, "panel of a row's product");
+        let len = size(depth, PANEL);
+        assert_eq!(panel.len(), len, "panel of a row's product");
         // SAFETY: the panel's length is that of `depth` rows of 32.
         unsafe { (pairs.gemv)(input.as_ptr(), depth, panel.as_ptr(), output.as_mut_ptr()) }
     }
@@ -246,8 +267,15 @@ impl Kernels {
     /// As [`gemv_pairs`](Self::gemv_pairs).
     pub fn pair_columns(&self, from: Strided<'_>, [rows, width]: [usize; 2], out: &mut [Bf16Pair]) {
         let pairs = self.pairs.as_ref().expect("a set that multiplies pairs");
-        let out = out.chunks_exact_mut(width.div_ceil(2)).take(rows);
-        for (row, out) in out.enumerate() {
+        let stride = width.div_ceil(2);
+        assert!(
+            extent(rows, width, from.stride) <= from.data.len() && size(rows, stride) <= out.len(),
+            "rows to pair"
+        );
+        if width == 0 {
+            return;
+        }
+        for (row, out) in out.chunks_exact_mut(stride).take(rows).enumerate() {
             // SAFETY: `out` has a pair for each two elements.
             unsafe { (pairs.pair_columns)(&from.data[row * from.stride..][..width], out) }
         }
@@ -259,12 +287,9 @@ impl Kernels {
     /// As [`gemv_pairs`](Self::gemv_pairs).
     pub fn pair_rows(&self, from: Strided<'_>, [rows, width]: [usize; 2], out: &mut [Bf16Pair]) {
         let pairs = self.pairs.as_ref().expect("a set that multiplies pairs");
-        if rows == 0 {
-            return;
-        }
         assert!(
-            (rows - 1) * from.stride + width <= from.data.len()
-                && rows.div_ceil(2) * width <= out.len(),
+            extent(rows, width, from.stride) <= from.data.len()
+                && size(rows.div_ceil(2), width) <= out.len(),
             "rows to pair"
         );
         let (data, stride) = (from.data.as_ptr(), from.stride);
@@ -275,12 +300,13 @@ impl Kernels {
     /// `output = input · panel`, one row, the panel in its storage format, which is not quantised and whose [`group`](Self::group) is 1.
     pub fn gemv(&self, format: Format, input: &[f32], panel: &[u8], output: &mut [f32; PANEL]) {
         let depth = input.len();
+        assert_eq!(self.group(format), 1, "group of a plain panel");
+        let row_bytes = format.row_bytes(PANEL);
         assert_eq!(
             panel.len(),
-            format.row_bytes(depth) * PANEL,
+            size(depth, row_bytes),
             "panel of a row's product"
         );
-        assert_eq!(self.group(format), 1, "group of a plain panel");
         assert!(
             panel.as_ptr().cast::<f32>().is_aligned(),
             "alignment of a panel"
@@ -301,13 +327,13 @@ impl Kernels {
 
     /// A part of a panel that is not quantised as f32 `[depth][32]`.
     pub fn unpack(&self, format: Format, depth: usize, panel: &[u8], output: &mut [f32]) {
-        assert_eq!(
-            panel.len(),
-            format.row_bytes(depth) * PANEL,
-            "panel to unpack"
-        );
         assert_eq!(self.group(format), 1, "group of a plain panel");
-        assert!(output.len() >= depth * PANEL, "room for an unpacked panel");
+        let row_bytes = format.row_bytes(PANEL);
+        assert_eq!(panel.len(), size(depth, row_bytes), "panel to unpack");
+        assert!(
+            output.len() >= size(depth, PANEL),
+            "scratch for an unpacked panel"
+        );
         assert!(
             panel.as_ptr().cast::<f32>().is_aligned(),
             "alignment of a panel"

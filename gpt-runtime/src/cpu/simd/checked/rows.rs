@@ -2,7 +2,7 @@
 
 use gpt_plan::{Activation, Dropout, Norm};
 
-use super::Strided;
+use super::{Strided, extent, size};
 use crate::cpu::simd::learn::AdamStep;
 use crate::cpu::simd::roofline::SUMS;
 use crate::cpu::simd::rows::Running;
@@ -111,12 +111,18 @@ impl Kernels {
         gamma: &mut [f32; PANEL],
         beta: &mut [f32; PANEL],
     ) {
+        let rows = stats.len() / 2;
+        assert!(
+            extent(rows, PANEL, stride) <= x.len().min(dy.len()),
+            "rows of a norm's sums"
+        );
         // SAFETY: the kernel indexes its slices.
         unsafe { (self.norm_sums)(x, dy, stride, stats, gamma, beta) }
     }
 
     /// Adds `rows` rows, `stride` apart and 32 wide, to `sums`.
     pub fn row_sums(&self, x: &[f32], rows: usize, stride: usize, sums: &mut [f32; PANEL]) {
+        assert!(extent(rows, PANEL, stride) <= x.len(), "rows to sum");
         // SAFETY: the kernel indexes its slices.
         unsafe { (self.row_sums)(x, rows, stride, sums) }
     }
@@ -131,13 +137,12 @@ impl Kernels {
         out_stride: usize,
     ) {
         assert!(
-            rows <= PANEL && rows.saturating_sub(1) * stride + columns <= from.len(),
-            "block to turn over"
+            rows <= PANEL && extent(rows, columns, stride) <= from.len(),
+            "block to transpose"
         );
         assert!(
-            columns.is_multiple_of(8)
-                && columns.saturating_sub(1) * out_stride + PANEL <= out.len(),
-            "place of a block that is turned over"
+            columns.is_multiple_of(8) && extent(columns, PANEL, out_stride) <= out.len(),
+            "output of a transposed block"
         );
         // SAFETY: both ends are within the slices.
         unsafe { (self.transpose)(from, stride, [rows, columns], out, out_stride) }
@@ -157,6 +162,14 @@ impl Kernels {
         rounds: bool,
         out: &mut [f32],
     ) {
+        let len = size(rows, width);
+        assert!(
+            extent(rows, width, from.stride) <= from.data.len() && len <= out.len(),
+            "rows to copy"
+        );
+        if width == 0 {
+            return;
+        }
         for (row, out) in out.chunks_exact_mut(width).take(rows).enumerate() {
             let from = &from.data[row * from.stride..][..width];
             // A call would take longer than to move a panel's row.
@@ -166,7 +179,7 @@ impl Kernels {
             }
         }
         if rounds {
-            self.round(&mut out[..rows * width]);
+            self.round(&mut out[..len]);
         }
     }
 

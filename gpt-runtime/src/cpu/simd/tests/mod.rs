@@ -2,6 +2,7 @@
 //!
 //! `products` has those of matrices; this file the others.
 
+mod bounds;
 mod products;
 
 use gpt_plan::Norm;

@@ -1,12 +1,12 @@
-//! The buffers of a training pass, as the plan lists them.
+//! The buffers of a training pass, as its plan lists them.
 
 use gpt_plan::{BufferName, Plan, Slot, TrainShape};
 
 use crate::Error;
 use crate::cpu::memory::{Arena, Floats};
 
-/// All of them. A step takes out what it writes and puts it back.
-pub struct Buffers {
+/// All buffers. A step takes out the ones that it writes and puts them back.
+pub struct TrainBuffers {
     /// By name, then by copy.
     floats: Vec<Vec<Floats>>,
     strides: Vec<usize>,
@@ -17,10 +17,10 @@ pub struct Buffers {
     pub chunk_rows: usize,
 }
 
-impl Buffers {
+impl TrainBuffers {
     /// # Errors
-    /// The system has no room for them.
-    pub fn new(arena: &Arena, plan: &Plan, shape: &TrainShape) -> Result<Buffers, Error> {
+    /// The system has no memory for them.
+    pub fn new(arena: &Arena, plan: &Plan, shape: &TrainShape) -> Result<TrainBuffers, Error> {
         let training = &plan.training;
         let copies = |buffer: &gpt_plan::TrainBuffer| {
             let is_number = matches!(buffer.name, BufferName::Tokens | BufferName::Targets);
@@ -31,7 +31,7 @@ impl Buffers {
                 .collect::<Result<Vec<Floats>, Error>>()
         };
         let numbers = |name| vec![0; training.buffer(name).len(shape) as usize];
-        Ok(Buffers {
+        Ok(TrainBuffers {
             floats: training
                 .buffers
                 .iter()
@@ -45,7 +45,7 @@ impl Buffers {
         })
     }
 
-    /// Bytes of what is kept for the way back, and of the rest.
+    /// Bytes of the activations that the backward pass reads, and of the rest.
     pub fn bytes(&self, plan: &Plan) -> (u64, u64) {
         let numbers = 4 * (self.tokens.len() + self.targets.len()) as u64;
         let (mut activations, mut scratch) = (0, numbers);
@@ -60,12 +60,12 @@ impl Buffers {
         (activations, scratch)
     }
 
-    /// Floats from a row to the next.
+    /// Floats between the starts of two rows.
     pub fn stride(&self, name: BufferName) -> usize {
         self.strides[name as usize]
     }
 
-    /// Floats of a row that mean something.
+    /// Floats of a row without padding.
     pub fn width(&self, name: BufferName) -> usize {
         self.widths[name as usize]
     }
@@ -75,26 +75,27 @@ impl Buffers {
         &self.floats[name as usize][0]
     }
 
-    /// What stands in `slot` for a step of `layer`.
+    /// The buffer in `slot` for a step of `layer`.
     pub fn get(&self, slot: Slot, layer: usize) -> &[f32] {
         let copies = &self.floats[slot.name as usize];
         &copies[index(copies.len(), slot, layer)]
     }
 
-    /// Takes it out, to be written and [put back](Self::put).
+    /// Takes a buffer out, to be written and [put back](Self::put).
     pub fn take(&mut self, slot: Slot, layer: usize) -> Floats {
         let copies = &mut self.floats[slot.name as usize];
         let at = index(copies.len(), slot, layer);
         std::mem::take(&mut copies[at])
     }
 
+    /// Puts a buffer back.
     pub fn put(&mut self, slot: Slot, layer: usize, buffer: Floats) {
         let copies = &mut self.floats[slot.name as usize];
         let at = index(copies.len(), slot, layer);
         copies[at] = buffer;
     }
 
-    /// NaN in place of whatever the last pass left. What lies between rows is zero for good.
+    /// Fills the rows with NaN. Padding between them stays zero.
     pub fn poison(&mut self) {
         let sizes = self.widths.iter().zip(&self.strides);
         for (copies, (&width, &stride)) in self.floats.iter_mut().zip(sizes) {
