@@ -1,4 +1,5 @@
-//! The built-in activations as plain functions, which generated code names, and formulas for plans made at run time.
+//! The built-in activations as plain functions, which generated code names, and the evaluation of
+//! formulas for plans made at run time.
 
 use std::sync::OnceLock;
 
@@ -20,7 +21,7 @@ pub fn gelu(row: &mut [f32]) {
     best().gelu(row)
 }
 
-/// GPT-2's approximation of it.
+/// The approximation of GELU by a tanh, which GPT-2 uses.
 pub fn gelu_tanh(row: &mut [f32]) {
     best().gelu_tanh(row)
 }
@@ -38,7 +39,7 @@ pub fn silu(row: &mut [f32]) {
 /// A built-in activation of `values`, in place, and its derivative there.
 ///
 /// # Panics
-/// For a closure, which is no built-in.
+/// For a closure.
 pub fn with_slopes(activation: &Activation, values: &mut [f32], slopes: &mut [f32]) {
     best().with_slopes(activation, values, slopes)
 }
@@ -72,10 +73,10 @@ impl Apply {
     }
 }
 
-/// Most nodes of a formula; the compiler refuses longer ones.
+/// Most nodes of a formula; the compiler rejects longer ones.
 pub const MAX_NODES: usize = 256;
 
-/// The formula in f32, one node after the other: the meaning that generated Rust and WGSL have too.
+/// Evaluates the formula in f32, node by node, as generated Rust and WGSL do.
 pub fn evaluate(formula: &Formula, x: f32) -> f32 {
     let mut values = [0.0f32; MAX_NODES];
     let mut last = x;

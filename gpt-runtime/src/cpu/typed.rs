@@ -1,8 +1,9 @@
-//! The typed face: a step's arguments with their widths in the type.
+//! Typed parameters: a step's arguments with their widths in the type.
 //!
-//! `gpt_model!` writes a model as a struct of these parameters and a forward pass of one call a step. A plan that is
-//! wired wrongly, `h` into the attention's projection or a norm of another width, is then rejected by rustc in
-//! the user's own build. Every method is a shell around one on slices in `pass`; nothing is computed here.
+//! `gpt_model!` writes a model as a struct of these parameters and a forward pass of one call a
+//! step. rustc rejects a plan that is wired wrongly, for example `h` into the attention's projection
+//! or a norm of another width. Every method wraps one of the interpreter's [`ForwardPass`]; nothing
+//! is computed here.
 
 use gpt_plan::{Plan, Rows as RowsOf, TensorId};
 
@@ -16,27 +17,30 @@ use crate::Error;
 use crate::engine::SessionOptions;
 use crate::weights::Weights;
 
-/// A model as `gpt_model!` writes it: its parameters are the type itself.
+/// A model that `gpt_model!` declared; the type holds its parameters.
 pub trait Gpt: Sized + Send + Sync + 'static {
-    /// Its activations and cache.
+    /// The activations and cache of a session.
     type Buffers: Send;
 
-    /// Its plan.
+    /// The model's plan.
     fn plan() -> &'static Plan;
 
-    /// Its parameters, packed.
+    /// Reads and packs the parameters.
+    ///
+    /// # Errors
+    /// Weights that cannot be read.
     fn parameters(store: &mut Store<'_>) -> Result<Self, Error>;
 
     /// Buffers for one session.
     ///
     /// # Errors
-    /// The system has no room for its cache.
+    /// The system has no memory for the cache.
     fn buffers(store: &BufferStore) -> Result<Self::Buffers, Error>;
 
-    /// Every step of the plan, in order.
+    /// Runs every step of the plan, in order.
     fn forward(&self, buffers: &mut Self::Buffers, pass: &mut ForwardPass<'_>);
 
-    /// The MLP's activation of `values`, in place, and its derivative there.
+    /// Replaces `values` by the MLP's activation and writes its derivative to `slopes`.
     fn activate(values: &mut [f32], slopes: &mut [f32]);
 }
 
@@ -49,7 +53,8 @@ pub struct GatedLinear<const IN: usize, const OUT: usize>(Projection);
 /// Three linear layers from `IN` features: to queries of width `Q`, and to keys and values of width `KV`.
 pub struct QkvLinear<const IN: usize, const Q: usize, const KV: usize>(Projection);
 
-/// A vector of width `EMBED` for each of `VOCAB` tokens; also the head that compares with all of them.
+/// A vector of width `EMBED` for each of `VOCAB` tokens; also the head, which multiplies by all of
+/// them.
 pub struct Embedding<const VOCAB: usize, const EMBED: usize>(Packed);
 
 /// A vector of width `EMBED` for each of `CONTEXT` positions.
@@ -100,7 +105,7 @@ impl<const D: usize> Rows<D> {
 /// Keys and values of one layer, `KV` wide each.
 pub struct LayerCache<const KV: usize>(Cache);
 
-/// Where parameters come from: the weights, for one layer at a time.
+/// Reads the parameters of one layer from the weights.
 pub struct Store<'a> {
     reader: Reader<'a>,
     layer: u32,
@@ -209,7 +214,8 @@ impl<'a> Store<'a> {
         self.reader.projection(weight, bias, self.layer, order)
     }
 
-    /// The tensor called `name`. Its shape in the plan and its shape in the type come from one macro and cannot differ.
+    /// The tensor called `name`. One macro writes its shape in the plan and in the type, so they are
+    /// equal.
     fn find(&self, name: &str, rows: usize, columns: usize) -> TensorId {
         let id = self
             .reader
@@ -223,22 +229,22 @@ impl<'a> Store<'a> {
     }
 }
 
-/// Makes the buffers of one session.
+/// Allocates the buffers of one session.
 pub struct BufferStore {
     pub(super) plan: &'static Plan,
     pub(super) options: SessionOptions,
 }
 
 impl BufferStore {
-    /// A row for each token of a chunk.
+    /// A buffer with a row for each token of a chunk.
     pub fn chunk<const D: usize>(&self) -> Rows<D> {
         Rows(vec![0.0; self.rows(RowsOf::Chunk) * D])
     }
 
-    /// The cache of each layer.
+    /// Allocates the cache of each layer.
     ///
     /// # Errors
-    /// The system has no room for it.
+    /// The system has no memory for it.
     pub fn cache<const KV: usize>(&self) -> Result<Vec<LayerCache<KV>>, Error> {
         let layers = layer_caches(&self.plan.spec, &self.options)?;
         Ok(layers.into_iter().map(LayerCache).collect())
@@ -333,7 +339,7 @@ impl ForwardPass<'_> {
         self.mlp_down_rows(&h.0, &down.0, of(norm), &mut x.0);
     }
 
-    /// `logits = head · norm(x)` of the rows that are wanted, to the caller of the pass.
+    /// `logits = head · norm(x)` of the requested rows, to the caller of the pass.
     pub fn head<const E: usize, const V: usize, N: Normalize<E>>(
         &mut self,
         x: &Rows<E>,
