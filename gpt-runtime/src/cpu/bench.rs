@@ -36,7 +36,8 @@ impl Steps {
         })
     }
 
-    /// Step `index` of [`Plan::walk`] for `tokens` from `position` on, all logits if it is the head.
+    /// Step `index` of [`Plan::walk`] for `tokens` from `position` on, all logits if it is the
+    /// head.
     ///
     /// # Panics
     /// If there is no such step, or more tokens or positions than the session has.

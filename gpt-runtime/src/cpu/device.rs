@@ -16,7 +16,8 @@ pub struct CpuDevice {
     thread_scratch: Vec<Mutex<ThreadScratch>>,
 }
 
-/// Rows of a task of [`CpuDevice::each_row`]: one takes less time than handing it to another thread.
+/// Rows of a task of [`CpuDevice::each_row`]: one takes less time than handing it to another
+/// thread.
 const ROWS: usize = 8;
 /// Most threads that can be requested.
 const MAX_THREADS: usize = 1024;
@@ -44,7 +45,7 @@ impl CpuDevice {
         let threads = threads.unwrap_or_else(physical_cores);
         if threads == 0 || threads > MAX_THREADS {
             return Err(Error::Input(format!(
-                "{threads} threads were asked for; it takes 1 to {MAX_THREADS}"
+                "{threads} threads were requested; the engine takes 1 to {MAX_THREADS}"
             )));
         }
         let pool = Pool::new(threads).map_err(|error| {

@@ -1,10 +1,10 @@
 //! Memory for weights, caches and training: large mappings, cut into regions.
 //!
 //! A model's weights and the keys and values of a long sequence are read from beginning to end for
-//! every token. With pages of 4 KiB each page costs an address translation, and hardware prefetchers
-//! stop at its end. So weights and caches are in mappings of many megabytes, with advice to the
-//! operating system to use large pages where it takes such advice. Matrices of one model share
-//! mappings, as a small one would not fill a large page.
+//! every token. With pages of 4 KiB each page costs an address translation, and hardware
+//! prefetchers stop at its end. So weights and caches are in mappings of many megabytes, with
+//! advice to the operating system to use large pages where it takes such advice. Matrices of one
+//! model share mappings, as a small one would not fill a large page.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex};
@@ -112,8 +112,8 @@ impl Arena {
 impl Mapping {
     fn new(least: usize) -> Result<Mapping, Error> {
         let len = least.max(MAPPING).next_multiple_of(LARGE_PAGE);
-        // Large pages are aligned to their size, ordinary mappings may not be. Untouched memory costs
-        // nothing.
+        // Large pages are aligned to their size, ordinary mappings may not be. Untouched memory
+        // costs nothing.
         let mut map = MmapMut::map_anon(len + LARGE_PAGE).map_err(|error| {
             Error::Device(format!(
                 "the system has no room for {} MiB of weights or cache: {error}",
@@ -137,8 +137,8 @@ impl Deref for Region {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the region lies in the mapping, which lives as long as the region, and `take` hands
-        // out each byte once.
+        // SAFETY: the region lies in the mapping, which lives as long as the region, and `take`
+        // hands out each byte once.
         unsafe { std::slice::from_raw_parts(self.mapping.start.add(self.start), self.len) }
     }
 }

@@ -6,10 +6,10 @@
 //! thread that is done steals from the ends of other ranges, so a core that is interrupted does not
 //! delay the rest.
 //!
-//! Neighbouring tasks read neighbouring panels, so what a thread prefetches at the end of one is the
-//! start of its next. Ranges are the same for every step and token, so a thread finds the same rows
-//! and weights in its cache, which cores without a shared third-level cache would fetch from each
-//! other.
+//! Neighbouring tasks read neighbouring panels, so what a thread prefetches at the end of one is
+//! the start of its next. Ranges are the same for every step and token, so a thread finds the same
+//! rows and weights in its cache, which cores without a shared third-level cache would fetch from
+//! each other.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -52,9 +52,9 @@ struct Shared {
 #[derive(Default)]
 struct Line<T>(T);
 
-/// The remaining tasks of a thread, which takes them from the front; others steal from the back. One
-/// word holds both ends and the round that they belong to. A new round therefore needs no write to
-/// each range: a word of an older round means that the whole range remains.
+/// The remaining tasks of a thread, which takes them from the front; others steal from the back.
+/// One word holds both ends and the round that they belong to. A new round therefore needs no write
+/// to each range: a word of an older round means that the whole range remains.
 #[derive(Default)]
 struct TaskRange(AtomicU64);
 
@@ -116,7 +116,8 @@ struct Posted {
     tasks: usize,
 }
 
-// SAFETY: the job is `Sync`, and `run` does not return before every worker is done with the pointer.
+// SAFETY: the job is `Sync`, and `run` does not return before every worker is done with the
+// pointer.
 unsafe impl Send for Posted {}
 
 impl Pool {
@@ -154,7 +155,8 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// Calls `job(task, thread)` for each task in `0..tasks`, each once, on all threads; returns when all are done.
+    /// Calls `job(task, thread)` for each task in `0..tasks`, each once, on all threads; returns
+    /// when all are done.
     ///
     /// # Panics
     /// If a task panics; if there are 2^24 or more.
@@ -170,8 +172,8 @@ impl Pool {
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         let shared = &*self.shared;
-        // SAFETY: only the lifetime changes. `finish` below waits until no worker can call the job any
-        // more, also when this thread unwinds, so the reference outlives its last use.
+        // SAFETY: only the lifetime changes. `finish` below waits until no worker can call the job
+        // any more, also when this thread unwinds, so the reference outlives its last use.
         let job =
             unsafe { std::mem::transmute::<&(dyn Fn(usize, usize) + Sync), &'static Job>(job) };
         let asleep = {
@@ -203,7 +205,8 @@ struct Finish<'a>(&'a Shared);
 
 impl Drop for Finish<'_> {
     fn drop(&mut self) {
-        // After a panic on this thread its remaining tasks must not be left over: mark them as taken.
+        // After a panic on this thread its remaining tasks must not be left over: mark them as
+        // taken.
         if std::thread::panicking() {
             let round = self.0.round.load(Ordering::Relaxed);
             self.0.left.iter().for_each(|left| left.0.clear(round));
@@ -235,8 +238,8 @@ impl Shared {
         let mut seen = 0;
         while let Some((round, posted)) = self.await_round(seen) {
             seen = round;
-            // SAFETY: `run` waits for `working` to reach zero before the job's borrow ends, and this
-            // thread is counted until below.
+            // SAFETY: `run` waits for `working` to reach zero before the job's borrow ends, and
+            // this thread is counted until below.
             let job = unsafe { &*posted.job };
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 self.work(job, round, posted.tasks, thread)
@@ -377,7 +380,8 @@ mod tests {
         );
     }
 
-    /// Numbers of rounds are truncated to 16 bits, and with two tasks one of three threads has none.
+    /// Numbers of rounds are truncated to 16 bits, and with two tasks one of three threads has
+    /// none.
     #[test]
     fn rounds_do_not_mix() {
         let pool = Pool::new(3).unwrap();

@@ -1,9 +1,9 @@
 //! Typed parameters: a step's arguments with their widths in the type.
 //!
 //! `gpt_model!` writes a model as a struct of these parameters and a forward pass of one call a
-//! step. rustc rejects a plan that is wired wrongly, for example `h` into the attention's projection
-//! or a norm of another width. Every method wraps one of the interpreter's [`ForwardPass`]; nothing
-//! is computed here.
+//! step. rustc rejects a plan that is wired wrongly, for example `h` into the attention's
+//! projection or a norm of another width. Every method wraps one of the interpreter's
+//! [`ForwardPass`]; nothing is computed here.
 
 use gpt_plan::{Plan, Rows as RowsOf, TensorId};
 
@@ -50,7 +50,8 @@ pub struct Linear<const IN: usize, const OUT: usize>(Projection);
 /// Two linear layers from `IN` features to `OUT`, of which one gates the other.
 pub struct GatedLinear<const IN: usize, const OUT: usize>(Projection);
 
-/// Three linear layers from `IN` features: to queries of width `Q`, and to keys and values of width `KV`.
+/// Three linear layers from `IN` features: to queries of width `Q`, and to keys and values of width
+/// `KV`.
 pub struct QkvLinear<const IN: usize, const Q: usize, const KV: usize>(Projection);
 
 /// A vector of width `EMBED` for each of `VOCAB` tokens; also the head, which multiplies by all of
@@ -214,8 +215,8 @@ impl<'a> Store<'a> {
         self.reader.projection(weight, bias, self.layer, order)
     }
 
-    /// The tensor called `name`. One macro writes its shape in the plan and in the type, so they are
-    /// equal.
+    /// The tensor called `name`. One macro writes its shape in the plan and in the type, so they
+    /// are equal.
     fn find(&self, name: &str, rows: usize, columns: usize) -> TensorId {
         let id = self
             .reader

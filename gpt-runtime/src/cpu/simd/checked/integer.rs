@@ -1,4 +1,4 @@
-//! The doors to products of integers.
+//! Products of integers.
 
 use gpt_plan::Format;
 
@@ -7,8 +7,9 @@ use crate::cpu::simd::Kernels;
 use crate::cpu::simd::integer::{BLOCK, Inputs, Product, Q8_QUANTS, WIDE_BLOCK};
 use crate::cpu::simd::vector::PANEL;
 
-/// Rows of integers, as [`Kernels::quantise`] makes them: `[rows][blocks][32]` quants of [`Kernels::quant_bytes`] bytes, and for each block a scale,
-/// the sum of the rounded numbers, and what sums of shifted weights start with.
+/// Rows of integers, the output of [`Kernels::quantise`]: `[rows][blocks][32]` quants of
+/// [`Kernels::quant_bytes`] bytes, and for each block a scale, the sum of the rounded numbers, and
+/// the initial sum of shifted weights.
 #[derive(Clone, Copy)]
 pub struct Integers<'a> {
     pub quants: &'a [u8],
@@ -115,13 +116,13 @@ impl Kernels {
         size(numbers, self.integers.wide_bytes)
     }
 
-    /// What is added to stored weights of 8 bits.
+    /// The offset of stored weights of 8 bits.
     pub fn shift(&self) -> i32 {
         self.integers.shift
     }
 
-    /// Rounds a row to integers in blocks of 32: `x ≈ scales[block] * quants`; `sums` are those of each block of what it was rounded
-    /// to. All are in whole blocks.
+    /// Rounds a row to integers in blocks of 32: `x ≈ scales[block] * quants`; `sums` are the sums
+    /// of each block's rounded numbers. All outputs have whole blocks.
     pub fn quantise(&self, x: &[f32], out: IntegersMut<'_>) {
         let blocks = x.len().div_ceil(BLOCK);
         let block_bytes = BLOCK * self.quant_bytes();
@@ -130,10 +131,10 @@ impl Kernels {
                 && out.scales.len() == blocks
                 && out.sums.len() == blocks
                 && out.starts.len() == blocks,
-            "room for a rounded row"
+            "memory for a rounded row"
         );
         let quants = out.quants.as_mut_ptr();
-        // SAFETY: quants have room for as many blocks; the kernel indexes the other slices.
+        // SAFETY: quants have memory for as many blocks; the kernel indexes the other slices.
         unsafe { (self.integers.quantise)(x, quants, out.scales, out.sums, out.starts) }
     }
 
@@ -156,9 +157,10 @@ impl Kernels {
         unsafe { row(&input, blocks, panel.as_ptr(), output.as_mut_ptr()) }
     }
 
-    /// The quants of a part of a panel as [`integer_product`](Self::integer_product) wants them: as they stand if they serve, or made in `room`,
+    /// The quants of a part of a panel in the form that [`integer_product`](Self::integer_product)
+    /// takes: the stored ones if they have it, or converted in `scratch`, which holds
     /// [`wide_bytes`](Self::wide_bytes) of them.
-    pub fn widen<'a>(&self, format: Format, panel: &'a [u8], room: &'a mut [u8]) -> Wide<'a> {
+    pub fn widen<'a>(&self, format: Format, panel: &'a [u8], scratch: &'a mut [u8]) -> Wide<'a> {
         let blocks = blocks_of(format, panel);
         let block = self.wide_bytes(WIDE_BLOCK);
         let widen = match format {
@@ -173,20 +175,21 @@ impl Kernels {
             _ => self.integers.widen_q4,
         };
         assert!(
-            room.len() >= size(blocks, block),
-            "room for a widened panel"
+            scratch.len() >= size(blocks, block),
+            "memory for a widened panel"
         );
         // SAFETY: both have as many blocks.
-        unsafe { widen(panel.as_ptr(), blocks, room.as_mut_ptr()) }
+        unsafe { widen(panel.as_ptr(), blocks, scratch.as_mut_ptr()) }
         Wide {
-            data: room,
+            data: scratch,
             stride: block,
             block,
         }
     }
 
-    /// `output (+)= input · panel` for `rows` rows and the blocks of a part of a panel, which the input's rows begin with; `wide` is what
-    /// [`widen`](Self::widen) made of that part, `output` is `[rows][32]`. Meanwhile memory is asked for `next`.
+    /// `output (+)= input · panel` for `rows` rows and the blocks of a part of a panel, with which
+    /// the input's rows start. `wide` is the output of [`widen`](Self::widen) for that part,
+    /// `output` is `[rows][32]`. `next` is prefetched.
     #[allow(clippy::too_many_arguments)]
     pub fn integer_product(
         &self,
@@ -203,7 +206,7 @@ impl Kernels {
         if rows == 0 {
             return;
         }
-        assert!(output.len() >= size(rows, PANEL), "room for a tile");
+        assert!(output.len() >= size(rows, PANEL), "memory for a tile");
         let last = extent(rows, blocks, input.blocks);
         let product = Product {
             rows,

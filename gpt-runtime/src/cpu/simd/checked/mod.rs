@@ -1,6 +1,7 @@
-//! The checked doors to the kernels: slices in, lengths verified, then the function of the instruction set.
+//! Safe functions around the kernels: they take slices, verify lengths, and call the function of
+//! the instruction set.
 //!
-//! Products are here, those of integers in `integer`, everything else in `rows`.
+//! Products are here, those of integers in `integer`, all others in `rows`.
 
 mod integer;
 mod rows;
@@ -14,7 +15,7 @@ use super::Kernels;
 use super::product::{Bf16, Bf16Pair, Half, Product};
 use super::vector::PANEL;
 
-/// A strided matrix that is read: row `i` begins at `i * stride`.
+/// A strided matrix that is read: row `i` starts at `i * stride`.
 #[derive(Clone, Copy)]
 pub struct Strided<'a, E = f32> {
     pub data: &'a [E],
@@ -27,19 +28,19 @@ pub struct StridedMut<'a> {
     pub stride: usize,
 }
 
-/// What memory is asked for while a product is made.
+/// Memory that a product prefetches.
 #[derive(Clone, Copy, Default)]
 pub struct Prefetch<'a> {
-    /// If rows are few: for each element of the panel, the one that is as far ahead of it. 0 for none.
+    /// For products of few rows: distance in elements at which the panel is prefetched; 0 for none.
     pub ahead: usize,
-    /// Bytes that another product will read.
+    /// Bytes that a later product reads.
     pub next: &'a [u8],
 }
 
-/// A product of panels of an element. SAFETY: it is called where operands were checked.
+/// A product of panels of an element. SAFETY: callers have checked the operands.
 type ProductOf<E> = unsafe fn(&Product<E, <E as Factor>::Input>);
 
-/// An element of panels, and what they are multiplied with.
+/// An element of panels, and its input.
 pub trait Factor: Pod + Send + Sync {
     type Input: Pod + Send + Sync;
     /// The product of the set, if it has one.
@@ -78,7 +79,7 @@ impl Cell for f32 {
     }
 }
 
-/// A format of 16 bits: the number that stands for it elsewhere, and its kernels.
+/// A format of 16 bits: its number type in `half`, and its kernels.
 macro_rules! narrow_cell {
     ($cell:ident, $number:ty, $product:ident, $narrow:ident) => {
         impl Factor for $cell {
@@ -106,7 +107,8 @@ macro_rules! narrow_cell {
 narrow_cell!(Half, half::f16, product_f16, narrow_f16);
 narrow_cell!(Bf16, half::bf16, product_bf16, narrow_bf16);
 
-/// The least length of a slice with `rows` rows of `width` elements whose starts are `stride` apart.
+/// The least length of a slice with `rows` rows of `width` elements whose starts are `stride`
+/// apart.
 ///
 /// # Panics
 /// If it exceeds `usize`: no slice is that long, and a wrapped product would pass for a short one.
@@ -125,8 +127,9 @@ pub(in crate::cpu::simd) fn size(rows: usize, width: usize) -> usize {
 }
 
 impl Kernels {
-    /// `output[i] (+)= input[i] · panel` for `rows` rows; `input[i]` has `depth` elements, `panel` is `[depth][32]` with its own stride,
-    /// `output[i]` has 32. Depth is counted in elements, and an element may be a pair.
+    /// `output[i] (+)= input[i] · panel` for `rows` rows; `input[i]` has `depth` elements, `panel`
+    /// is `[depth][32]` with its own stride, `output[i]` has 32. Depth is counted in elements, and
+    /// an element may be a pair.
     pub fn product<E: Factor>(
         &self,
         rows: usize,
@@ -139,7 +142,7 @@ impl Kernels {
         self.product_prefetching(rows, depth, input, panel, output, add, Prefetch::default());
     }
 
-    /// As [`product`](Self::product); meanwhile memory is asked for what later ones will read.
+    /// As [`product`](Self::product), and prefetches memory of later ones.
     #[allow(clippy::too_many_arguments)]
     pub fn product_prefetching<E: Factor>(
         &self,
@@ -164,7 +167,8 @@ impl Kernels {
         );
     }
 
-    /// As [`product`](Self::product) with the input's columns as rows: element `k` of row `i` is `input.data[k * input.stride + i]`.
+    /// As [`product`](Self::product) with the input's columns as rows: element `k` of row `i` is
+    /// `input.data[k * input.stride + i]`.
     pub fn product_of_columns<E: Factor>(
         &self,
         rows: usize,
@@ -233,7 +237,8 @@ impl Kernels {
         unsafe { kernel(&product) }
     }
 
-    /// Steps of depth that stand side by side in a panel of `format`: as many as an instruction multiplies and adds.
+    /// Steps of depth that are interleaved in a panel of `format`: as many as one instruction
+    /// multiplies and adds.
     pub fn group(&self, format: Format) -> usize {
         match format {
             Format::F32 | Format::F16 => 1,
@@ -261,7 +266,8 @@ impl Kernels {
         unsafe { (pairs.gemv)(input.as_ptr(), depth, panel.as_ptr(), output.as_mut_ptr()) }
     }
 
-    /// `rows` rows of `width`, rounded to bf16 in pairs of neighbours: `out` is `[rows][width / 2]`, rounded up.
+    /// `rows` rows of `width`, rounded to bf16 in pairs of neighbours: `out` is `[rows][width /
+    /// 2]`, rounded up.
     ///
     /// # Panics
     /// As [`gemv_pairs`](Self::gemv_pairs).
@@ -281,7 +287,8 @@ impl Kernels {
         }
     }
 
-    /// `rows` rows of `width`, rounded to bf16, two rows to one of pairs: `out` is `[rows / 2][width]`, rounded up, and an odd last row is paired with zeros.
+    /// `rows` rows of `width`, rounded to bf16, two rows to one of pairs: `out` is `[rows /
+    /// 2][width]`, rounded up, and an odd last row is paired with zeros.
     ///
     /// # Panics
     /// As [`gemv_pairs`](Self::gemv_pairs).
@@ -297,7 +304,8 @@ impl Kernels {
         unsafe { (pairs.pair_rows)(data, stride, [rows, width], out.as_mut_ptr()) }
     }
 
-    /// `output = input · panel`, one row, the panel in its storage format, which is not quantised and whose [`group`](Self::group) is 1.
+    /// `output = input · panel`, one row, the panel in its storage format, which is not quantised
+    /// and whose [`group`](Self::group) is 1.
     pub fn gemv(&self, format: Format, input: &[f32], panel: &[u8], output: &mut [f32; PANEL]) {
         let depth = input.len();
         assert_eq!(self.group(format), 1, "group of a plain panel");
