@@ -1,5 +1,6 @@
-//! A step of AdamW: four numbers of a parameter are read and three written, and nothing in it depends on a model's sizes. So its two forms should take the same
-//! time, on a GPU and, but for the length of a loop, on the CPU.
+//! A step of AdamW, which reads four numbers of a parameter and writes three. It does not depend on
+//! the model's sizes, so both forms should take the same time on a GPU, and on the CPU except for
+//! the length of a loop.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use gpt_benches::Gpt2;
@@ -10,7 +11,7 @@ use gpt_runtime::Gpt;
 
 /// Parameters: 64 MiB of each kind.
 const PARAMETERS: u32 = 1 << 24;
-/// Tasks of a thread that they are.
+/// Tasks of the thread.
 const TASKS: usize = (PARAMETERS >> 16) as usize;
 
 fn adamw(criterion: &mut Criterion) {

@@ -1,6 +1,5 @@
-//! Attention over the cache: one token at several positions, and a prompt.
-//!
-//! `attention gpu` and `attention loop` have two forms, `attention cpu` is the engine's step; see `linear`.
+//! Attention over the cache: one token at several positions, and a prompt. `attention gpu` and
+//! `attention loop` compare two forms, `attention cpu` times the engine's step; see `linear`.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use gpt_benches::cpu::{Model, products};
@@ -10,7 +9,7 @@ use gpt_benches::{Gpt2, SmolLm2, phase};
 use gpt_runtime::Gpt;
 use gpt_runtime::plan::{Format, Plan};
 
-/// Rows and position: tokens far and near, then a prompt.
+/// Rows and position: single tokens at several positions, then a prompt.
 fn shapes(plan: &Plan, prompt: u32) -> Vec<(u32, u32)> {
     let decode = [10, 500, 8000].into_iter().map(|position| (1, position));
     decode
@@ -51,7 +50,7 @@ fn on_cpu(criterion: &mut Criterion) {
             let name = name(model, rows, position);
             alone(criterion, "attention cpu", &name, work, |n| {
                 let capacity = plan.spec.context;
-                // Matrices are not read here; the smaller the sooner packed.
+                // Matrices are not read here; a small format packs faster.
                 let running =
                     running.get_or_insert_with(|| Model::new(plan, Format::Q4, capacity, 512));
                 timed(n, running.step("attention", rows, position))
@@ -60,7 +59,8 @@ fn on_cpu(criterion: &mut Criterion) {
     }
 }
 
-/// The products alone, of a head, over 512 keys: a prompt's 48 queries, and the queries of one token that share a head of keys.
+/// The products of a head over 512 keys: a prompt's 48 queries, and one token's queries that share
+/// a key head.
 fn loops(criterion: &mut Criterion) {
     let flops = |rows: u64| Work::Flops(4 * rows * 64 * 512);
     versus(

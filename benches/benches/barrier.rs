@@ -1,4 +1,5 @@
-//! What stands between two steps on the CPU: handing a job to all threads, and waiting until all are done.
+//! The overhead between two steps on the CPU: starting a job on all threads and waiting for the
+//! last one.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use gpt_runtime::cpu::{CpuDevice, bench};

@@ -1,4 +1,4 @@
-//! One token, on a cache that is filled up to a position.
+//! Decoding one token on a cache filled up to a position.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gpt_benches::{Bard, Gpt2, SmolLm2, devices, is_software, tokens};
@@ -7,7 +7,7 @@ use gpt_runtime::{Device, Gpt, Model};
 
 fn run<M: Gpt>(criterion: &mut Criterion, name: &str, formats: &[Format], device: &(&str, Device)) {
     let spec = &M::plan().spec;
-    // An emulated GPU would fill the longest cache in some minutes.
+    // A software adapter takes minutes to fill the longest cache.
     let longest = if is_software(&device.1) {
         1024
     } else {
@@ -16,7 +16,7 @@ fn run<M: Gpt>(criterion: &mut Criterion, name: &str, formats: &[Format], device
     let mut group = criterion.benchmark_group(format!("decode/{name}/{}", device.0));
     group.sample_size(10).throughput(Throughput::Elements(1));
     for &format in formats {
-        // Made when the command line asks for it.
+        // Created only if the command line selects it.
         let mut model = None;
         for position in [10, 500, 8000] {
             if position >= spec.context.min(longest) as usize {

@@ -1,5 +1,5 @@
-//! The macro itself: what a `gpt_model!` adds to a build. In a user's build the macro runs unoptimised unless they say otherwise, which
-//! `cargo bench --profile dev --bench expand` shows.
+//! The macro: the time that a `gpt_model!` adds to a build. By default, a user's build runs the
+//! macro unoptimised, as `cargo bench --profile dev --bench expand` measures it.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 

@@ -1,7 +1,9 @@
-//! The products of learning: forward with all that is kept, the gradient of an input, that of the weights; attention; and the loss with its gradient.
+//! The products of training: the forward pass with kept activations, the gradients of inputs and
+//! weights, attention, and the loss with its gradient.
 //!
-//! `gradients gpu` and `gradients loop` have two forms; see `linear`. On the CPU a product forward and the gradient of an input are the loop that `linear` measures;
-//! that of the weights has one of its own. The head is measured on 8192 rows of the vocabulary.
+//! `gradients gpu` and `gradients loop` compare two forms; see `linear`. On the CPU, forward
+//! products and gradients of inputs run the loop that `linear` measures, gradients of weights
+//! another one. The head is measured on 8192 rows of the vocabulary.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use gpt_benches::cpu::products;

@@ -1,8 +1,9 @@
-//! Projections, for one token and for a prompt.
+//! Projections for one token and for a prompt.
 //!
-//! `linear gpu` and `linear loop` have two forms, sizes known at compile time and at run time; `linear cpu` is the engine's step, on all threads, whose sizes
-//! come at run time. A step is the norm before, the product, and what follows. `loop` is the product's inner loop on one thread, over all panels of a matrix, for
-//! one row of inputs or 96.
+//! `linear gpu` and `linear loop` compare two forms, with sizes known at compile time and at run
+//! time. `linear cpu` times the engine's step on all threads: norm, product and epilogue, with
+//! sizes known at run time. `loop` is the product's inner loop on one thread, over all panels of a
+//! matrix, for 1 or 96 rows of inputs.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use gpt_benches::cpu::{Model, products};
@@ -14,7 +15,7 @@ use gpt_runtime::plan::{Format, Plan};
 
 const STEPS: [&str; 5] = ["qkv", "attention_out", "mlp_up", "mlp_down", "head"];
 
-/// Position of the token that is decoded.
+/// Position of the decoded token.
 const POSITION: u32 = 127;
 
 fn models() -> [(&'static str, &'static Plan, &'static [Format]); 3] {

@@ -1,4 +1,4 @@
-//! A prompt at once.
+//! A whole prompt in one pass.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gpt_benches::{Bard, Gpt2, SmolLm2, devices, is_software, tokens};
@@ -7,7 +7,7 @@ use gpt_runtime::{Device, Gpt, Model};
 
 fn run<M: Gpt>(criterion: &mut Criterion, name: &str, formats: &[Format], device: &(&str, Device)) {
     let spec = &M::plan().spec;
-    // An emulated GPU takes seconds for what the others do in one.
+    // A software adapter takes seconds for a long prompt.
     let lengths = if is_software(&device.1) {
         [16, 64]
     } else {
@@ -16,7 +16,7 @@ fn run<M: Gpt>(criterion: &mut Criterion, name: &str, formats: &[Format], device
     let mut group = criterion.benchmark_group(format!("prefill/{name}/{}", device.0));
     group.sample_size(10);
     for &format in formats {
-        // Made when the command line asks for it.
+        // Created only if the command line selects it.
         let mut model = None;
         for length in lengths.map(|n: usize| n.min(spec.context as usize)) {
             let tokens = tokens(spec.vocab, length);

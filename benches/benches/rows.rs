@@ -1,5 +1,5 @@
-//! Norms and activations. A forward pass has them fused into projections, so that on a GPU only training has a norm of its own; on the CPU they are loops
-//! of their own all the same. Two forms of each.
+//! Norms and activations, two forms of each. The GPU engine fuses them into projections, except for
+//! norms in training; the CPU engine runs them as separate loops.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use gpt_benches::cpu::rows;
@@ -12,7 +12,7 @@ use gpt_runtime::Gpt;
 const ROWS: usize = 64;
 
 fn loops(criterion: &mut Criterion) {
-    // Read, and written.
+    // Read and written.
     let bytes = |width: usize| Work::Bytes((2 * 4 * ROWS * width) as u64);
     versus(criterion, "norm loop", "gpt2", bytes(768), || {
         rows::layer_norm::<768>(ROWS)

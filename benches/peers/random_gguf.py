@@ -1,6 +1,7 @@
-"""A GGUF file of GPT-2's shape (124 M parameters) with random weights, in any format that is compared; no vocabulary, no other package.
+"""Writes a GGUF file of GPT-2's shape (124 M parameters) with random weights and no vocabulary.
 
-A matrix is a piece of one long row of random blocks that repeats itself: weights have GPT-2's deviation of 0.02 and no meaning.
+Needs no package. Matrices are cut from one long row of random blocks, repeated: weights have the
+standard deviation of GPT-2's initialisation, 0.02, and are otherwise meaningless.
 """
 
 import os
@@ -9,7 +10,7 @@ import struct
 
 EMBED, LAYERS, VOCAB, CONTEXT, HEADS = 768, 12, 50_257, 1024, 12
 
-# GGUF's number of a type, elements and bytes of its block, its number of a file of that type.
+# GGUF's type number, elements and bytes of a block, GGUF's file type.
 TYPES = {
     "f32": (0, 1, 4, 0),
     "f16": (1, 1, 2, 1),
@@ -26,9 +27,9 @@ def half(number):
 
 
 def pool(dtype):
-    """Some 64 thousand elements, as the format stores them; a prime number of blocks, so that rows differ."""
+    """About 64 thousand encoded elements; the number of blocks is prime, so that rows differ."""
     if dtype == "q8":
-        scale = half(DEVIATION / 73.6)  # bytes that are all equally likely deviate by as much
+        scale = half(DEVIATION / 73.6)  # the standard deviation of uniform bytes
         return b"".join(scale + os.urandom(32) for _ in range(2039))
     if dtype == "q4":
         scale = half(DEVIATION / 4.6)
@@ -43,7 +44,7 @@ def pool(dtype):
 
 
 def tensors(dtype):
-    """Names, shapes (rows last, as GGUF has them) and types; norms begin at one."""
+    """Names, shapes (rows last, as in GGUF) and types; norm weights are ones."""
     yield "token_embd.weight", (EMBED, VOCAB), dtype
     yield "position_embd.weight", (EMBED, CONTEXT), "f32"
     for layer in range(LAYERS):
@@ -99,7 +100,7 @@ def padded(n):
 
 
 def write(path, dtype):
-    """Writes the file, under another name until it is whole."""
+    """Writes the file atomically."""
     listed = list(tensors(dtype))
     stored = lambda kind: "f32" if kind == "ones" else kind
     entries = metadata(dtype)

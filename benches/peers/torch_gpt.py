@@ -1,11 +1,13 @@
-"""PyTorch's part of compare.py: GPT-2's inference through transformers, training steps in PyTorch alone.
+"""PyTorch's part of compare.py: inference with transformers' GPT-2, training in plain PyTorch.
 
     python torch_gpt.py infer --dtype f32 --prefill 512 --decode 64 --threads 2
     python torch_gpt.py train --model nano --dtype f32 --shape 12x64 --threads 2
 
-What is trained is a GPT written as plainly and as fast as PyTorch lets it be: fused attention, one matrix for queries, keys and values, AdamW in its fused
-form; eager. bf16 is autocast, as nanoGPT does it: parameters stay f32. A step is everything from tokens to moved weights, clipping included. Prints one JSON
-object. PyTorch's threads wait for each other by spinning, so anything else that runs makes it slower many times over.
+Training uses a plain GPT with PyTorch's fast paths in eager mode: fused attention, one matrix for
+queries, keys and values, fused AdamW. bf16 is autocast as in nanoGPT, with f32 parameters. A step
+is everything from tokens to updated weights, including clipping. Prints one JSON object.
+
+PyTorch's threads spin while they wait for each other, so any other process slows it down many times.
 """
 
 import argparse
@@ -55,7 +57,7 @@ class Gpt(nn.Module):
 
 
 def train(arguments):
-    """Tokens a second of as many steps as take a second, after three that do not count."""
+    """Tokens a second over a second of steps, after three warm-up steps."""
     shape = MODELS[arguments.model]
     batch, tokens = map(int, arguments.shape.split("x"))
     model = Gpt(**shape)
@@ -89,7 +91,7 @@ def train(arguments):
 
 
 def infer(arguments):
-    """Tokens a second of a prompt, with the logits of its last token, and of decoding from an empty cache."""
+    """Tokens a second of a prompt with its last logits, and of decoding from an empty cache."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     model = GPT2LMHeadModel(GPT2Config()).to(TYPES[arguments.dtype]).eval()

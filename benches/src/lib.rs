@@ -1,8 +1,10 @@
-//! What the benchmarks share: models, devices, kernels one by one, and the comparison of their two forms.
+//! Shared by the benchmarks: models, devices, single kernels, and the comparison of two forms.
 //!
-//! A benchmark is a file in `benches/`, one a kernel, then whole passes; `cargo bench -p gpt-benches --bench linear -- "gpt2 qkv q4"` runs some of one. Shapes are
-//! those of real models. `versus` compares sizes known at compile time with sizes known at run time, for the kernels of a GPU (`gpu`) and the inner loops of
-//! the CPU engine (`cpu`). Timings are for comparison within one run: machines differ, and the same machine from minute to minute.
+//! A file in `benches/` measures a kernel or a whole pass; `cargo bench -p gpt-benches --bench
+//! linear -- "gpt2 qkv q4"` selects some of its measurements. Shapes are those of real models.
+//! `versus` compares sizes known at compile time with sizes known at run time, for kernels of a GPU
+//! (`gpu`) and inner loops of the CPU engine (`cpu`). Compare timings within one run only: machines
+//! differ, and so does the same machine from minute to minute.
 
 pub mod cpu;
 pub mod gpu;
@@ -12,13 +14,13 @@ pub mod weights;
 use gpt_runtime::{Device, DeviceKind, DeviceOptions, gpt_model};
 
 gpt_model! {
-    /// The character model that is part of `gpt`, 2.7 M parameters.
+    /// The character-level model embedded in `gpt`, 2.7 M parameters.
     pub struct Bard {
         vocab: 65, context: 256, layers: 6, heads: 6, embed: 192, bias: false,
         norm: RmsNorm { eps: 1e-5 }, mlp: Gated { hidden: 512, activation: Silu }, positions: Rope { theta: 10_000.0 },
         ..GPT2_SMALL
     }
-    /// nanoGPT's model for CPUs.
+    /// nanoGPT's configuration for CPUs.
     pub struct Nano { vocab: 65, context: 64, layers: 4, heads: 4, embed: 128, bias: false, ..GPT2_SMALL }
     /// OpenAI's GPT-2, 124 M parameters.
     pub struct Gpt2 { ..GPT2_SMALL }
@@ -26,7 +28,7 @@ gpt_model! {
     pub struct SmolLm2 { ..SMOLLM2_135M }
 }
 
-/// The CPU, and an adapter if there is one, each with a short name.
+/// The CPU and the adapter, if there is one, each with a short name.
 pub fn devices() -> Vec<(&'static str, Device)> {
     let mut devices = vec![("cpu", Device::cpu().expect("the CPU engine starts"))];
     let gpu = DeviceOptions {
@@ -40,14 +42,14 @@ pub fn devices() -> Vec<(&'static str, Device)> {
     devices
 }
 
-/// Whether a device is an adapter in software, which takes seconds for what others do in one.
+/// Whether a device is a slow software adapter.
 pub fn is_software(device: &Device) -> bool {
     let adapters = gpt_runtime::gpu::adapters();
     let known = adapters.iter().find(|a| device.name().starts_with(&a.name));
     device.is_gpu() && known.is_some_and(|a| a.kind == "software")
 }
 
-/// What a benchmark of so many rows calls it.
+/// The label of a number of rows.
 pub fn phase(rows: u32) -> String {
     match rows {
         1 => "decode".to_owned(),
@@ -55,7 +57,7 @@ pub fn phase(rows: u32) -> String {
     }
 }
 
-/// Tokens that look random and are the same in every run.
+/// Pseudo-random tokens, the same in every run.
 pub fn tokens(vocab: u32, n: usize) -> Vec<u32> {
     (0..n as u32)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 7) % vocab)

@@ -1,8 +1,9 @@
-//! The same work in two forms: sizes known when the code was compiled, and sizes known when it runs.
+//! Compares two forms of the same work: with sizes known at compile time, and at run time.
 //!
-//! Criterion measures one form after the other, and a machine changes its speed in between. So a comparison is made besides, in turns: some rounds in which
-//! every form is timed once, and of each form's times over those of the first in the same round the median. A third form, the first one made a second
-//! time, must come out at 1.00: how far it is from that is how far the comparison can be trusted.
+//! Criterion measures one form after the other, while the speed of the machine changes. So this
+//! module adds an interleaved comparison: each round times all forms once, and the result is the
+//! median over rounds of each form's time relative to the first form's. A control, the first form
+//! created a second time, must give 1.00; its deviation is the error of the comparison.
 
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -11,23 +12,23 @@ use std::time::{Duration, Instant};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
 
-/// A form of the work: does it so many times, and says how long that took.
+/// A form of the work: runs it a number of times and returns the duration.
 pub type Form<'a> = Box<dyn FnMut(u64) -> Duration + 'a>;
 
 /// The forms of one kernel.
 pub struct Forms<'a> {
     pub specialised: Form<'a>,
     pub dynamic: Form<'a>,
-    /// The first once more.
+    /// The control: the first form, created a second time.
     pub control: Form<'a>,
 }
 
-/// What doing the work once amounts to.
+/// The amount of work in one run.
 #[derive(Clone, Copy, Debug)]
 pub enum Work {
-    /// Bytes that have to be read, where reading is what takes time.
+    /// Bytes read, for memory-bound work.
     Bytes(u64),
-    /// Floating-point operations, where computing is. Criterion calls them elements.
+    /// Floating-point operations, for compute-bound work. Criterion calls them elements.
     Flops(u64),
 }
 
@@ -40,12 +41,12 @@ impl From<Work> for Throughput {
     }
 }
 
-/// Time that one measurement takes at least, where the work is shorter; that of a comparison; and its rounds.
+/// Minimum duration of a measurement, minimum duration of a comparison, and its rounds.
 const SLICE: Duration = Duration::from_millis(5);
 const TOTAL: Duration = Duration::from_millis(1500);
 const ROUNDS: std::ops::RangeInclusive<usize> = 5..=41;
 
-/// Measures the forms that `make` makes, if the command line asks for one of them, and compares them.
+/// Measures and compares the forms that `make` creates, if the command line selects one of them.
 pub fn versus<'a>(
     criterion: &mut Criterion,
     group: &str,
@@ -79,9 +80,9 @@ pub fn versus<'a>(
     }
 }
 
-/// How many times as long as the first form the others take.
+/// The times of the other forms relative to the first.
 fn ratios(forms: &mut Forms<'_>) -> [f64; 2] {
-    // So many times that a measurement is long enough.
+    // Enough repetitions for a long measurement.
     let mut n = 1;
     while (forms.specialised)(n) < SLICE && n < 1 << 20 {
         n *= 2;
@@ -91,7 +92,7 @@ fn ratios(forms: &mut Forms<'_>) -> [f64; 2] {
     while rounds[0].len() < *ROUNDS.start()
         || (start.elapsed() < TOTAL && rounds[0].len() < *ROUNDS.end())
     {
-        // Whoever comes first in a round finds the caches as the last one left them, so the order turns.
+        // The first form of a round inherits the caches of the last one, so the order rotates.
         let mut took = [Duration::ZERO; 3];
         for i in 0..3 {
             let which = (i + rounds[0].len()) % 3;
@@ -112,10 +113,11 @@ fn ratios(forms: &mut Forms<'_>) -> [f64; 2] {
     })
 }
 
-/// The forms of work that `make` sets up: called with `true` it is the one with literal sizes, with `false` the other.
+/// The forms that `make` creates: with literal sizes if called with `true`, otherwise with sizes at
+/// run time.
 ///
 /// # Panics
-/// If they do not come to the same.
+/// If their results differ.
 pub fn two<'a, R, F>(make: impl Fn() -> F) -> Forms<'a>
 where
     R: PartialEq + std::fmt::Debug,
@@ -131,7 +133,7 @@ where
     }
 }
 
-/// How long it takes to `run` so many times, by the clock on the wall.
+/// The wall-clock time of some runs.
 pub fn timed<R>(n: u64, mut run: impl FnMut() -> R) -> Duration {
     let start = Instant::now();
     for _ in 0..n {
@@ -140,7 +142,7 @@ pub fn timed<R>(n: u64, mut run: impl FnMut() -> R) -> Duration {
     start.elapsed()
 }
 
-/// Measures work that has one form. `run` does it so many times.
+/// Measures work with a single form. `run` does it a number of times.
 pub fn alone(
     criterion: &mut Criterion,
     group: &str,
@@ -167,12 +169,12 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "one result in two forms")]
-    fn forms_that_differ_are_refused() {
+    fn forms_with_different_results_are_rejected() {
         two(|| |literal| u32::from(literal));
     }
 
     #[test]
-    fn ratios_are_those_of_the_times() {
+    fn ratios_are_relative_to_the_first_form() {
         let form =
             |micros: u64| -> Form<'static> { Box::new(move |n| Duration::from_micros(n * micros)) };
         let mut forms = Forms {

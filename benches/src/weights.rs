@@ -1,4 +1,4 @@
-//! Weights that cost nothing to make: numbers of no meaning and a fitting size, in every format.
+//! Cheap weights for benchmarks: meaningless numbers of a plausible magnitude, in all formats.
 
 use std::borrow::Cow;
 
@@ -6,13 +6,14 @@ use gpt_runtime::Error;
 use gpt_runtime::plan::{Format, Plan, TensorId, TensorKind};
 use gpt_runtime::weights::{HostTensor, Weights};
 
-/// A word that is a small, normal number whatever it is read as: an f32, two halves of any kind, quants, a scale and a minimum.
+/// A word that decodes to small normal numbers as an f32, as two f16 or bf16, as quants, and as a
+/// scale with a minimum.
 pub fn plain(i: u32) -> u32 {
     let hash = i.wrapping_mul(0x9e37_79b9).rotate_left(13);
     0x3c00_3c00 | hash & 0x83ff_83ff
 }
 
-/// A model's weights, matrices in one format.
+/// The weights of a model, with matrices in one format.
 pub struct Filled {
     plan: &'static Plan,
     format: Format,

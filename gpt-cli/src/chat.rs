@@ -1,4 +1,4 @@
-//! `gpt chat`: a conversation. What the model has read stays in the cache; a turn reads only what is new.
+//! `gpt chat`: a conversation. The KV cache is kept between turns, so a turn reads only new tokens.
 
 use std::io::{BufRead, IsTerminal, Write};
 
@@ -11,7 +11,7 @@ use crate::interrupt;
 use crate::options::{CacheArgument, LoadArguments, SamplingArguments, TokenizerArgument};
 use crate::output::{self, Failure};
 
-/// Tokens of an answer unless `--tokens` says otherwise: a small model may not find an end.
+/// Default limit of an answer in tokens, because a small model may never stop.
 const LONGEST_ANSWER: usize = 512;
 
 #[derive(Args)]
@@ -22,7 +22,7 @@ pub struct Arguments {
     cache: CacheArgument,
     #[command(flatten)]
     tokenizer: TokenizerArgument,
-    /// What the model is told before the conversation
+    /// System message before the conversation
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
     #[command(flatten)]
@@ -32,7 +32,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let model = arguments.load.load(arguments.tokenizer.tokenizer.clone())?;
     let tokenizer = model.tokenizer()?.clone();
-    // A template that cannot be applied should say so before the first question.
+    // Reports a template that cannot be applied before the first question.
     tokenizer.apply_chat_template(&[Message::new(Role::User, "hello")])?;
     let mut session = model.session().cache(arguments.cache.cache).open()?;
     interrupt::listen();
@@ -62,7 +62,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             .zip(session.tokens())
             .take_while(|(a, b)| a == b)
             .count();
-        // The last token has to be read again if the cache holds it: its logits are not kept.
+        // The last token is read again if the cache holds it, because its logits are not kept.
         let known = known.min(prompt.len() - 1);
         session.truncate(known);
         let stop = Stop {
@@ -84,7 +84,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// The tokens of the conversation; its oldest turns are forgotten while it fills more than three quarters of the context.
+/// The tokens of the conversation. Drops the oldest turns while it fills more than three quarters
+/// of the context.
 fn fitting(
     tokenizer: &Tokenizer,
     messages: &mut Vec<Message>,

@@ -1,4 +1,4 @@
-//! `gpt convert`: a model's weights in another container or format.
+//! `gpt convert`: writes a model's weights in another container or format.
 
 use std::path::PathBuf;
 

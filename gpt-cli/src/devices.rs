@@ -1,4 +1,4 @@
-//! `gpt devices`: what a model can run on.
+//! `gpt devices`: lists the devices.
 
 use clap::Args;
 use gpt_runtime::plan::{Feature, Features};
@@ -57,7 +57,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     )
 }
 
-/// What an adapter has that others may lack. Numbers of 16 bits have a word of their own.
+/// The optional features of an adapter, except f16, which is listed separately.
 fn beyond_core(features: Features) -> impl Iterator<Item = Feature> {
     let more = |f: &Feature| !f.is_core() && *f != Feature::F16Arithmetic;
     features.iter().filter(more)

@@ -1,7 +1,8 @@
-//! `gpt eval`: how well a model predicts a text.
+//! `gpt eval`: measures how well a model predicts a text.
 //!
-//! The text is cut into windows of `--context` tokens, and in each the tokens of the second half are predicted, so that every one of them
-//! has at least half a window before it. This is what llama.cpp's `llama-perplexity` does, so the numbers can be compared.
+//! The text is cut into windows of `--context` tokens. Only the second half of each window is
+//! scored, so each scored token has at least half a window of context. llama.cpp's
+//! `llama-perplexity` does the same, so the results are comparable.
 
 use std::path::PathBuf;
 
@@ -25,10 +26,10 @@ pub struct Arguments {
     /// The text, UTF-8
     #[arg(long, value_name = "TEXT")]
     data: PathBuf,
-    /// Tokens of a window [default: 512, or the model's context if that is less]
+    /// Tokens of a window [default: 512, or the model's context if it is shorter]
     #[arg(long, value_name = "N")]
     context: Option<usize>,
-    /// Most windows to look at [default: the whole text]
+    /// Maximum of windows [default: the whole text]
     #[arg(long, value_name = "N")]
     windows: Option<usize>,
     /// Prints one JSON object
@@ -94,7 +95,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     output::line(&mut output::stdout(), &text)
 }
 
-/// Negative log likelihood so far.
+/// Negative log likelihood of the tokens so far.
 #[derive(Default)]
 struct Total {
     sum: f64,
@@ -119,7 +120,7 @@ impl Total {
     }
 }
 
-/// The logarithm of the softmax of `logits` at `token`.
+/// The log softmax of `logits` at `token`.
 fn log_probability(logits: &[f32], token: usize) -> f64 {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|&x| f64::from(x - max).exp()).sum();

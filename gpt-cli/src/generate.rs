@@ -1,4 +1,4 @@
-//! `gpt generate`: continues a prompt, token by token.
+//! `gpt generate`: continues a prompt.
 
 use std::io::Write;
 use std::time::{Instant, UNIX_EPOCH};
@@ -24,15 +24,15 @@ pub struct Arguments {
     prompt: String,
     #[command(flatten)]
     sampling: SamplingArguments,
-    /// Prints one JSON object in place of the text
+    /// Prints one JSON object instead of the text
     #[arg(long)]
     json: bool,
 }
 
 impl Arguments {
-    /// What `gpt` does if it is told nothing.
+    /// The arguments of `gpt` without a subcommand.
     pub fn welcome() -> Arguments {
-        // A seed that differs from run to run: the same text again would look like a recording.
+        // A new seed for each run: the same text again would look like a recording.
         let seed = UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs());
         let seed = seed.to_string();
         let arguments = [
@@ -99,7 +99,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Hands on the pieces of a text until it ends or Ctrl-C is pressed.
+/// Forwards the pieces of a text until it ends or Ctrl-C is pressed.
 pub fn stream<M>(
     generation: &mut Generation<'_, M>,
     mut sink: impl FnMut(&str) -> Result<(), Failure>,

@@ -1,9 +1,9 @@
-//! `gpt inspect`: everything that is known about a model before it runs.
+//! `gpt inspect`: prints a model's spec, tensors, memory and dispatches, without running it.
 
 use clap::Args;
 use gpt_runtime::plan::{
-    ATTENTION_PART, ChoiceOp, Format, Kernel, Mlp, Norm, Phase, Plan, Positions, Recompute, Rows,
-    SPLIT_FROM, Spec, TrainShape,
+    ATTENTION_PART, ChoiceOp, Format, Kernel, Mlp, Norm, Phase, Plan, Positions, Recompute,
+    RowCount, SPLIT_FROM, Spec, TrainShape,
 };
 use serde_json::{Value, json};
 
@@ -14,10 +14,10 @@ use crate::output::{self, Failure, bytes, count, train_parts};
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
-    /// Sequences that are trained at once, for the memory that it takes
+    /// Sequences of a training batch, for its memory
     #[arg(long, value_name = "B", default_value_t = 12)]
     batch: u32,
-    /// Tokens of each of them [default: the model's context, at most 1024]
+    /// Tokens of a sequence [default: the model's context, at most 1024]
     #[arg(long, value_name = "T")]
     context: Option<u32>,
     /// Prints one JSON object
@@ -25,7 +25,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Rows for which chunk-sized buffers are shown: what a session takes by default.
+/// The default chunk of a session, for which activation buffers are listed.
 const CHUNK: u64 = 256;
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -138,7 +138,7 @@ fn train_json(plan: &Plan, shape: &TrainShape) -> Value {
     Value::Object(parts.into_iter().chain([total]).collect())
 }
 
-fn as_json(plan: &Plan, shape: &TrainShape) -> Value {
+fn as_json(plan: &'static Plan, shape: &TrainShape) -> Value {
     let tensors: Vec<Value> = plan
         .tensors
         .iter()
@@ -235,9 +235,9 @@ fn weight_bytes(plan: &Plan, format: Format) -> u64 {
 
 fn activation_bytes(plan: &Plan) -> u64 {
     let rows = |rows| match rows {
-        Rows::Chunk => CHUNK.min(u64::from(plan.spec.context)),
-        Rows::Wanted | Rows::One => 1,
-        Rows::Capacity | Rows::Parts => 0,
+        RowCount::Chunk => CHUNK.min(u64::from(plan.spec.context)),
+        RowCount::Requested | RowCount::One => 1,
+        _ => 0,
     };
     plan.buffers
         .iter()
@@ -289,25 +289,24 @@ fn steps_json(dispatches: &[Dispatch]) -> Vec<Value> {
     dispatches.iter().map(step).collect()
 }
 
-/// The steps of a phase, with their kernels for weights in f32 (or the first format that has one).
-fn dispatches(plan: &Plan, phase: Phase) -> Vec<Dispatch> {
+/// The steps of a phase, with their kernels for f32 weights (or the first format with a kernel).
+fn dispatches(plan: &'static Plan, phase: Phase) -> Vec<Dispatch> {
     let mut dispatches = Vec::new();
     for section in plan.sections.iter() {
-        let times = section.layers.map_or(1, |(from, to)| to - from);
+        let times = section.repeat.count();
         for step in section.steps.iter() {
-            let choice = step.kernel(phase);
-            let index = Format::ALL.iter().map(|f| choice.of(*f));
+            let index = Format::ALL.iter().map(|f| step.kernel(phase, *f));
             let kernel = index
                 .filter_map(|i| plan.kernels.get(usize::from(i)))
                 .next();
             let kernel = kernel.expect("every step has a kernel in some format");
-            dispatches.push(Dispatch::new(times, step.name, kernel));
+            dispatches.push(Dispatch::new(times, &step.name, kernel));
         }
     }
     dispatches
 }
 
-/// What a GPU dispatches besides, when it chooses tokens itself and when a token sees many keys.
+/// The dispatches of sampling on a GPU, and of attention over many keys.
 fn beside(plan: &Plan) -> Vec<(String, Vec<Dispatch>)> {
     let mut beside = vec![
         (

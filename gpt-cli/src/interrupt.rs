@@ -1,15 +1,15 @@
-//! Ctrl-C: the first ends what is being generated or learned, the second the process.
+//! Ctrl-C: the first one ends the generation or training run, the second the process.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// From now on, Ctrl-C is noted.
+/// Installs the handler.
 pub fn listen() {
     static LISTEN: Once = Once::new();
     LISTEN.call_once(|| {
-        // Without a handler Ctrl-C ends the process, which is no worse than what it does without us.
+        // Without a handler, Ctrl-C ends the process, which is acceptable.
         let _ = ctrlc::set_handler(|| {
             if INTERRUPTED.swap(true, Ordering::Relaxed) {
                 std::process::exit(130);
@@ -18,12 +18,12 @@ pub fn listen() {
     });
 }
 
-/// Whether Ctrl-C was pressed since the last look.
+/// Whether Ctrl-C was pressed since the last call.
 pub fn take() -> bool {
     INTERRUPTED.swap(false, Ordering::Relaxed)
 }
 
-/// Whether it was, without taking notice: for work that ends early and leaves the rest to its caller.
+/// Like the other, but leaves the flag set for the caller.
 pub fn pending() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }

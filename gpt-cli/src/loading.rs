@@ -1,4 +1,4 @@
-//! How far loading a model is: a bar on a terminal, for whoever has waited a second.
+//! Progress of loading a model: a bar on a terminal, after a second.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use gpt_runtime::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
-/// Most models are there before anybody could read a bar.
+/// Most models load faster than a bar can be read.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What [`LoadOptions`](gpt_runtime::LoadOptions) want to be given.
+/// The callback of [`LoadOptions`](gpt_runtime::LoadOptions).
 pub fn bar() -> Progress {
     let start = Instant::now();
     let bar = OnceLock::new();

@@ -1,4 +1,4 @@
-//! `gpt logits`: numbers to compare with another implementation's.
+//! `gpt logits`: prints logits for comparison with another implementation.
 
 use std::io::{BufWriter, Write};
 
@@ -14,10 +14,10 @@ pub struct Arguments {
     /// The tokens
     #[arg(long, value_name = "1,2,3", value_delimiter = ',', required = true)]
     ids: Vec<u32>,
-    /// Only the logits that follow the last token
+    /// Only the logits after the last token
     #[arg(long)]
     last: bool,
-    /// Prints {"logits": [[...]]}, a row for each token, in place of the likeliest tokens
+    /// Prints {"logits": [[...]]}, a row for each token, instead of the likeliest tokens
     #[arg(long)]
     json: bool,
 }
@@ -26,7 +26,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let model = arguments.load.load(None)?;
     let capacity = arguments.ids.len().min(model.plan().spec.context as usize) as u32;
     let session = model.session().capacity(capacity);
-    // Rows are written as they come: all of them may be gigabytes.
+    // Rows are written one by one, because all of them may be gigabytes.
     let mut out = BufWriter::new(output::stdout());
     let mut first = true;
     let mut row = |position: usize, logits: &[f32]| -> Result<(), Failure> {

@@ -1,8 +1,9 @@
-//! `gpt`: generate, chat, train, inspect and measure from the command line.
+//! `gpt`: generate, chat, train, inspect and measure from the command line. Each subcommand is a
+//! file or folder of its own, listed in [`Command`]. `models` declares the built-in models,
+//! `options` the arguments that subcommands share, and `output` prints results and failures.
 //!
-//! One file a subcommand; `models` has the models built into the binary, `options` the arguments that subcommands share, `output` what
-//! goes to a terminal or a script. Standard output carries results, standard error everything about them. A failure is one
-//! sentence on standard error, and exit status 2 where arguments or files are at fault, 1 else.
+//! Standard output carries results, standard error messages about them. A failure is one sentence
+//! on standard error. The exit status is 2 for invalid arguments or files and 1 for other failures.
 
 mod bench;
 mod chat;
@@ -28,7 +29,7 @@ use clap::{Parser, Subcommand};
 
 use output::Failure;
 
-/// GPTs that the compiler wrote: shaders and Rust for exactly these models.
+/// Runs and trains GPTs whose shaders and Rust code were generated for exactly these models.
 #[derive(Parser)]
 #[command(name = "gpt", version, arg_required_else_help = false)]
 struct Arguments {
@@ -38,29 +39,29 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Lists what a model can run on, and what would be chosen
+    /// Lists the devices, and the one that `auto` chooses
     Devices(devices::Arguments),
     /// Prints a model's spec, parameters, memory and dispatches
     Inspect(inspect::Arguments),
-    /// Compares what a device computes with plain Rust, step by step
+    /// Compares the results of a device with plain Rust, step by step
     Selftest(selftest::Arguments),
-    /// Measures which variants of a model's kernels a GPU runs fastest, and keeps what it found
+    /// Finds the fastest kernel variants of a model for a GPU, and saves the choice
     Tune(tune::Arguments),
-    /// Writes a model's WGSL, one file a kernel
+    /// Writes a model's WGSL, one file for each kernel
     Shaders(shaders::Arguments),
     /// Continues a prompt
     Generate(generate::Arguments),
-    /// Talks with a model, turn by turn
+    /// Holds a conversation with a model
     Chat(chat::Arguments),
-    /// Prints the logits that follow each of some tokens
+    /// Prints the logits after each of some tokens
     Logits(logits::Arguments),
     /// Measures how well a model predicts a text
     Eval(eval::Arguments),
-    /// Trains a model on a text, or goes on with a run
+    /// Trains a model on a text, or resumes a run
     Train(train::Arguments),
     /// Writes a model's weights as GGUF or safetensors
     Convert(convert::Arguments),
-    /// Measures tokens a second
+    /// Measures speed in tokens a second
     Bench(bench::Arguments),
 }
 
@@ -86,7 +87,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Text from the embedded model, and a way on.
+/// Generates text with the embedded model and suggests what to try next.
 fn welcome() -> Result<(), Failure> {
     eprintln!(
         "{} is a model of Shakespeare's characters, trained by this program and part of it; Ctrl-C stops it",

@@ -1,4 +1,4 @@
-//! The models built into the binary. Each is one declaration; everything else about it was written by the macro.
+//! The models built into the binary. The macro generates everything from a declaration.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use gpt_runtime::{
 };
 
 gpt_model! {
-    /// A character-level model of 2.7 M parameters, whose weights are part of the binary; trained on Shakespeare.
+    /// A character-level model of Shakespeare with 2.7 M parameters, embedded in the binary.
     pub struct Bard {
         vocab: 65, context: 256, layers: 6, heads: 6, embed: 192, bias: false, dropout: 0.05,
         norm: RmsNorm { eps: 1e-5 }, mlp: Gated { hidden: 512, activation: Silu }, positions: Rope { theta: 10_000.0 },
@@ -43,18 +43,18 @@ gpt_model! {
 type Loaded = Result<Model<Untyped>, Error>;
 type Learning = Result<Trainer<Untyped>, Error>;
 
-/// A model that can be named on the command line.
+/// A model with a name on the command line.
 pub struct BuiltIn {
     pub name: &'static str,
     pub plan: fn() -> &'static Plan,
-    /// A GGUF file that is part of the binary.
+    /// The GGUF file embedded in the binary.
     embedded: Option<&'static [u8]>,
     load: fn(&Path, &Device, &LoadOptions) -> Loaded,
     load_embedded: fn(&'static [u8], &Device, &LoadOptions) -> Loaded,
     init: fn(&Device, u64, Format) -> Loaded,
-    /// Begins to train it.
+    /// Starts a training run.
     pub trainer: fn(&Device, &dyn Weights, TrainerSettings) -> Learning,
-    /// Goes on with that.
+    /// Resumes a training run.
     pub resume: fn(&Device, &Saved, TrainerSettings) -> Learning,
 }
 
@@ -79,10 +79,10 @@ const fn built_in<M: Gpt>(name: &'static str) -> BuiltIn {
     }
 }
 
-/// The name of the model whose weights are part of the binary.
+/// The name of the model whose weights are embedded in the binary.
 pub const EMBEDDED: &str = "bard";
 
-/// All of them.
+/// All built-in models.
 pub static ALL: [BuiltIn; 7] = [
     BuiltIn {
         embedded: Some(include_bytes!("../assets/bard.gguf")),
@@ -97,10 +97,10 @@ pub static ALL: [BuiltIn; 7] = [
 ];
 
 impl BuiltIn {
-    /// With the weights at `path`, or those that are part of the binary.
+    /// Loads the model with the weights at `path`, or with the embedded ones.
     ///
     /// # Errors
-    /// No path, for a model without weights of its own.
+    /// No path for a model without embedded weights; weights that cannot be loaded.
     pub fn load(
         &self,
         path: Option<&Path>,
@@ -117,13 +117,13 @@ impl BuiltIn {
         }
     }
 
-    /// With random weights.
+    /// The model with random weights.
     pub fn init(&self, device: &Device, format: Format) -> Result<Model<Untyped>, Error> {
         (self.init)(device, 0, format)
     }
 }
 
-/// The model called `name`: the parser of `--model`.
+/// Parses `--model`.
 pub fn parse(name: &str) -> Result<&'static BuiltIn, String> {
     ALL.iter().find(|m| m.name == name).ok_or_else(|| {
         let names: Vec<&str> = ALL.iter().map(|m| m.name).collect();

@@ -12,13 +12,13 @@ use crate::loading;
 use crate::models::{self, BuiltIn};
 use crate::output::Failure;
 
-/// Where to run.
+/// Selects the device.
 #[derive(Args)]
 pub struct DeviceArguments {
-    /// What to run on: the best there is, a GPU, or the CPU engine
+    /// The device: the best one, a GPU, or the CPU engine
     #[arg(long, value_enum, default_value_t = Kind::Auto)]
     pub device: Kind,
-    /// Part of the name of the GPU adapter to use, where there are several
+    /// Part of the name of a GPU adapter, if there are several
     #[arg(long, value_name = "NAME")]
     pub adapter: Option<String>,
     /// Threads of the CPU engine [default: the physical cores]
@@ -47,23 +47,25 @@ impl DeviceArguments {
     }
 }
 
-/// Which model.
+/// Selects the model.
 #[derive(Args)]
 pub struct ModelArgument {
-    /// A model built into this binary: bard, nano, gpt2, gpt2-medium, gpt2-large, gpt2-xl, smollm2-135m
+    /// A model built into this binary: bard, nano, gpt2, gpt2-medium, gpt2-large, gpt2-xl,
+    /// smollm2-135m
     #[arg(long, value_name = "MODEL", value_parser = models::parse, default_value = models::EMBEDDED)]
     pub model: &'static BuiltIn,
 }
 
-/// Which model, with which weights, where.
+/// Selects the model, its weights and the device.
 #[derive(Args)]
 pub struct LoadArguments {
     #[command(flatten)]
     pub model: ModelArgument,
-    /// Safetensors (a file, the index of a sharded model, or its folder) or GGUF [default: bard's, which are part of this binary]
+    /// Safetensors (a file, the index of a sharded model, or its folder) or GGUF [default: bard's,
+    /// embedded in this binary]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// Converts the matrices at load [default: as the file has them]
+    /// Converts matrices at load [default: the file's format]
     #[arg(long, value_name = "TYPE", value_parser = format)]
     pub dtype: Option<Format>,
     #[command(flatten)]
@@ -71,7 +73,7 @@ pub struct LoadArguments {
 }
 
 impl LoadArguments {
-    /// Opens the device and loads the model, and says what there is to say about both.
+    /// Opens the device and loads the model, with notes about both on standard error.
     pub fn load(&self, tokenizer: Option<PathBuf>) -> Result<Model<Untyped>, Failure> {
         let device = self.device.open()?;
         eprintln!("running on {}: {}", device.name(), device.reason());
@@ -91,47 +93,49 @@ impl LoadArguments {
     }
 }
 
-/// How a session keeps what it has read.
+/// Selects the format of the KV cache.
 #[derive(Args)]
 pub struct CacheArgument {
-    /// What keys and values are kept in (CPU engine): f32, f16, bf16; the latter two take half the memory, and half the time to read it
+    /// Format of cached keys and values (CPU engine): f32, f16 or bf16; the last two halve memory
+    /// and the time to read it
     #[arg(long, value_name = "TYPE", value_parser = cache_format, default_value = "f32")]
     pub cache: CacheFormat,
 }
 
-/// A tokenizer in place of the one that comes with the weights.
+/// Replaces the tokenizer of the weights.
 #[derive(Args)]
 pub struct TokenizerArgument {
-    /// tokenizer.json, vocab.bpe (with encoder.json), or GGUF [default: what comes with the weights]
+    /// tokenizer.json, vocab.bpe (with encoder.json), or GGUF [default: the one beside the weights]
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
 }
 
-/// How to choose the next token, and when to stop.
+/// Sampling and stopping.
 #[derive(Args)]
 pub struct SamplingArguments {
-    /// Most new tokens [default: until the model ends or the context is full; 512 in an answer of chat]
+    /// Maximum of new tokens [default: until the model stops or the context is full; 512 for an
+    /// answer in chat]
     #[arg(long, value_name = "N")]
     pub tokens: Option<usize>,
-    /// Divides the logits; 0 always takes the likeliest token
+    /// Divides the logits; 0 takes the likeliest token
     #[arg(long, value_name = "X", default_value_t = Sampling::default().temperature)]
     temperature: f32,
-    /// Draws from the K likeliest only; 0 for all
+    /// Samples from the K likeliest tokens; 0 for all
     #[arg(long, value_name = "K", default_value_t = Sampling::default().top_k)]
     top_k: usize,
-    /// Draws from the likeliest that together have probability P
+    /// Samples from the likeliest tokens with a total probability of P
     #[arg(long, value_name = "P", default_value_t = Sampling::default().top_p)]
     top_p: f32,
-    /// Draws only what is at least P times as likely as the likeliest
+    /// Samples only tokens at least P times as likely as the likeliest
     #[arg(long, value_name = "P", default_value_t = Sampling::default().min_p)]
     min_p: f32,
-    /// Makes recent tokens less likely; 1 for not at all
+    /// Makes recent tokens less likely; 1 has no effect
     #[arg(long, value_name = "X", default_value_t = Sampling::default().repetition_penalty)]
     repetition_penalty: f32,
-    /// Fixes the draws
+    /// Seed of the random numbers
     #[arg(long, value_name = "S", default_value_t = Sampling::default().seed)]
     seed: u64,
-    /// A text that ends the generation; may be given several times
+    /// Stops at this text; can be repeated
     #[arg(long, value_name = "TEXT")]
     pub stop: Vec<String>,
 }
@@ -150,7 +154,7 @@ impl SamplingArguments {
     }
 }
 
-/// The parser of `--dtype`.
+/// Parses `--dtype`.
 pub fn format(name: &str) -> Result<Format, String> {
     Format::ALL
         .into_iter()
@@ -158,7 +162,7 @@ pub fn format(name: &str) -> Result<Format, String> {
         .ok_or_else(|| "one of f32, bf16, f16, q8, q4 was expected".to_owned())
 }
 
-/// The parser of `--cache`.
+/// Parses `--cache`.
 fn cache_format(name: &str) -> Result<CacheFormat, String> {
     CacheFormat::ALL
         .into_iter()
@@ -166,7 +170,7 @@ fn cache_format(name: &str) -> Result<CacheFormat, String> {
         .ok_or_else(|| "one of f32, f16, bf16 was expected".to_owned())
 }
 
-/// The parser of `--train`: sequences and their tokens, `4x64`.
+/// Parses `--train`: sequences times tokens, such as `4x64`.
 pub fn shape(text: &str) -> Result<(u32, u32), String> {
     text.split_once('x')
         .and_then(|(batch, tokens)| Some((batch.parse().ok()?, tokens.parse().ok()?)))

@@ -1,17 +1,17 @@
-//! What goes to a terminal or a script: results, JSON, failures.
+//! Prints results, JSON and failures.
 
 use std::io::{ErrorKind, StdoutLock, Write};
 use std::process::ExitCode;
 
 use gpt_runtime::plan::TrainBytes;
 
-/// Why a subcommand did not do what it was asked to.
+/// The failure of a subcommand.
 pub enum Failure {
-    /// The runtime's own error.
+    /// An error of the runtime.
     Runtime(gpt_runtime::Error),
-    /// Arguments or files that make no sense; one sentence.
+    /// Invalid arguments or files; one sentence.
     Input(String),
-    /// Standard output is gone.
+    /// Standard output cannot be written.
     Output(std::io::Error),
 }
 
@@ -28,10 +28,10 @@ impl From<std::io::Error> for Failure {
 }
 
 impl Failure {
-    /// Says it, and what the process exits with.
+    /// Prints the failure and returns the exit status.
     pub fn report(self) -> ExitCode {
         let (message, status) = match self {
-            // Whoever read our output has seen enough.
+            // The reader closed the pipe, as `head` does.
             Failure::Output(error) if error.kind() == ErrorKind::BrokenPipe => {
                 return ExitCode::SUCCESS;
             }
@@ -49,27 +49,27 @@ pub fn stdout() -> StdoutLock<'static> {
     std::io::stdout().lock()
 }
 
-/// A line of results.
+/// Prints a line of results.
 pub fn line(out: &mut impl Write, text: &str) -> Result<(), Failure> {
     Ok(writeln!(out, "{text}")?)
 }
 
-/// The JSON object that ends a `--json` run.
+/// Prints the JSON object that ends a `--json` run.
 pub fn json(value: &serde_json::Value) -> Result<(), Failure> {
     line(&mut stdout(), &value.to_string())
 }
 
-/// `1234567` as `1.23 M`.
+/// Formats `1234567` as `1.23 M`.
 pub fn count(n: u64) -> String {
     scaled(n as f64, 1000.0, ["", " k", " M", " G", " T"])
 }
 
-/// Bytes, in powers of 1024.
+/// Formats bytes in powers of 1024.
 pub fn bytes(n: u64) -> String {
     scaled(n as f64, 1024.0, [" B", " KiB", " MiB", " GiB", " TiB"])
 }
 
-/// What training takes, part by part.
+/// The memory of training by purpose.
 pub fn train_parts(memory: &TrainBytes) -> [(&'static str, u64); 5] {
     [
         ("parameters", memory.parameters),
@@ -95,7 +95,7 @@ fn scaled(mut n: f64, base: f64, units: [&str; 5]) -> String {
     format!("{n:.digits$}{}", units[unit])
 }
 
-/// The middle, least and greatest of some measurements.
+/// Median, minimum and maximum of some measurements.
 pub struct Spread {
     pub median: f64,
     pub min: f64,
@@ -104,7 +104,7 @@ pub struct Spread {
 
 impl Spread {
     /// # Panics
-    /// Without measurements.
+    /// If there are no measurements.
     pub fn of(mut values: Vec<f64>) -> Spread {
         values.sort_by(f64::total_cmp);
         let n = values.len();
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_for_people() {
+    fn sizes_are_scaled() {
         assert_eq!(count(65), "65");
         assert_eq!(count(124_439_808), "124 M");
         assert_eq!(count(9_999), "10.00 k");

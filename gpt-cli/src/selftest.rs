@@ -1,4 +1,4 @@
-//! `gpt selftest`: whether a device computes what it should.
+//! `gpt selftest`: compares a device with the CPU engine's plain Rust.
 
 use clap::Args;
 use gpt_runtime::plan::Format;
@@ -17,7 +17,7 @@ pub struct Arguments {
     /// Format of the matrices [default: one after the other]
     #[arg(long, value_name = "TYPE", value_parser = options::format)]
     dtype: Option<Format>,
-    /// Tests the kernels of training, too: the gradients of a batch
+    /// Also tests training: the gradients of a batch
     #[arg(long)]
     train: bool,
     /// Prints one JSON object
@@ -64,7 +64,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The sentence that says whether the device can be trusted; a failure if it cannot.
+/// A sentence that the device can be trusted, or a failure that it cannot.
 fn verdict(name: &str, found: &SelfTest) -> Result<String, Failure> {
     if let Some(off) = found.first_off() {
         let tokens = if off.rows == 1 { "token" } else { "tokens" };
@@ -91,7 +91,7 @@ fn verdict(name: &str, found: &SelfTest) -> Result<String, Failure> {
     ))
 }
 
-/// The steps of one format, or gradients: of each the layer that is furthest away.
+/// Prints the steps of one format, or gradients, each by its layer with the greatest error.
 fn table(what: &str, found: &SelfTest) -> Result<(), Failure> {
     let mut out = output::stdout();
     for format in &found.left_out {
@@ -118,7 +118,7 @@ fn table(what: &str, found: &SelfTest) -> Result<(), Failure> {
     Ok(())
 }
 
-/// For each step and number of rows the check that is furthest away, in the order they ran.
+/// The check with the greatest error for each step and number of rows, in execution order.
 fn worst(found: &SelfTest) -> Vec<&Check> {
     let mut worst: Vec<&Check> = Vec::new();
     for check in &found.checks {
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_that_is_off_fails() {
+    fn a_device_with_errors_fails() {
         let check = |step, error| Check {
             format: Format::Q8,
             rows: 33,
@@ -173,18 +173,18 @@ mod tests {
             checks: vec![check("qkv", 1e-12)],
             left_out: Vec::new(),
         };
-        let said = verdict("gpt2", &found).ok();
+        let message = verdict("gpt2", &found).ok();
         let expected = "a GPU can be trusted with gpt2: 1 steps agree with plain Rust";
-        assert_eq!(said.as_deref(), Some(expected));
+        assert_eq!(message.as_deref(), Some(expected));
         found.checks.push(check("attention", f64::INFINITY));
         found.checks.push(check("mlp_up", 1.0));
         let Err(Failure::Runtime(error)) = verdict("gpt2", &found) else {
-            panic!("it has to be the runtime's failure");
+            panic!("expected a failure of the runtime");
         };
-        let said = error.to_string();
+        let message = error.to_string();
         assert!(
-            said.starts_with("a GPU cannot be trusted with gpt2: attention of 33 tokens in q8"),
-            "{said}"
+            message.starts_with("a GPU cannot be trusted with gpt2: attention of 33 tokens in q8"),
+            "{message}"
         );
         assert!(!error.is_input());
         found.checks.clear();

@@ -1,10 +1,11 @@
-//! `gpt shaders`: a model's WGSL, to read.
+//! `gpt shaders`: writes a model's WGSL to files.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use gpt_runtime::Error;
 use gpt_runtime::plan::Features;
+use gpt_runtime::shaders;
 
 use crate::options::ModelArgument;
 use crate::output::{self, Failure};
@@ -13,7 +14,7 @@ use crate::output::{self, Failure};
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
-    /// The folder to write to; it is made if there is none
+    /// The folder to write to, created if necessary
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Prints one JSON object
@@ -31,13 +32,15 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             source,
         }
     };
-    std::fs::create_dir_all(&arguments.out).map_err(io("make the folder", &arguments.out))?;
+    std::fs::create_dir_all(&arguments.out).map_err(io("create the folder", &arguments.out))?;
     let mut files = Vec::new();
     let variants = plan.kernels.iter();
-    let variants: Vec<_> = variants.filter_map(|k| k.variant(Features::ALL)).collect();
+    let variants: Vec<_> = variants
+        .filter_map(|k| shaders::variant(k, Features::ALL))
+        .collect();
     for kernel in plan.kernels.iter().chain(&variants) {
         let path = arguments.out.join(format!("{}.wgsl", kernel.name));
-        std::fs::write(&path, kernel.wgsl()).map_err(io("write", &path))?;
+        std::fs::write(&path, shaders::link(kernel)).map_err(io("write", &path))?;
         files.push(path.display().to_string());
     }
     if arguments.json {

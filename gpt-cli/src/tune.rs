@@ -1,4 +1,4 @@
-//! `gpt tune`: which variants of a model's kernels a GPU runs fastest, measured and kept.
+//! `gpt tune`: finds the fastest kernel variants of a model for a GPU, and saves the choice.
 
 use clap::Args;
 use gpt_runtime::plan::Format;
@@ -12,7 +12,7 @@ use crate::output::{self, Failure};
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
-    /// Part of the name of the GPU adapter to use, where there are several
+    /// Part of the name of a GPU adapter, if there are several
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
     /// Format of the matrices [default: one after the other, then training]
@@ -81,7 +81,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     )
 }
 
-/// What is chosen, in the order in which it was measured.
+/// Prints the choices in the order of measurement.
 fn table(what: &str, choices: &[Choice]) -> Result<(), Failure> {
     let mut out = output::stdout();
     if let Some(first) = choices.first() {

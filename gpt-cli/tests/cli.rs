@@ -1,4 +1,5 @@
-//! The contract of the command line, as scripts rely on it: one JSON object on the last line, one sentence for a failure, its status.
+//! The contract of the command line for scripts: one JSON object on the last line, one sentence and
+//! an exit status for a failure.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -14,7 +15,7 @@ fn gpt(arguments: &[&str]) -> Output {
     command.output().expect("the binary runs")
 }
 
-/// What a run that succeeds prints, and its JSON.
+/// Standard error and the JSON of a successful run.
 #[track_caller]
 fn json(arguments: &[&str]) -> Value {
     let output = gpt(arguments);
@@ -25,7 +26,7 @@ fn json(arguments: &[&str]) -> Value {
     serde_json::from_str(last).unwrap_or_else(|e| panic!("{arguments:?} printed {last}: {e}"))
 }
 
-/// The sentence of a run that fails, with the status it should have.
+/// The message of a run that fails with `status`.
 #[track_caller]
 fn failure(arguments: &[&str], status: i32) -> String {
     let output = gpt(arguments);
@@ -51,7 +52,7 @@ fn failure(arguments: &[&str], status: i32) -> String {
 }
 
 gpt_model! {
-    /// The `nano` of the binary once more.
+    /// A copy of the binary's `nano`.
     struct Model { vocab: 65, context: 64, layers: 4, heads: 4, embed: 128, bias: false, ..GPT2_SMALL }
 }
 
@@ -88,7 +89,7 @@ impl Nano {
 }
 
 #[test]
-fn devices_and_the_choice_among_them() {
+fn devices_are_listed() {
     let devices = json(&["devices", "--json"]);
     assert!(devices["cpu"].as_str().unwrap().contains("thread"));
     assert!(devices["adapters"].is_array());
@@ -99,7 +100,8 @@ fn devices_and_the_choice_among_them() {
 fn a_self_test_says_whether_a_device_can_be_trusted() {
     let found = json(&["selftest", "--model", "nano", "--device", "cpu", "--json"]);
     assert_eq!(found["trusted"], true);
-    // Of a prompt and of a token: two layers of five steps, and what is around them; in five formats.
+    // A prompt and a token, each with two layers of five steps, embedding and head, in five
+    // formats.
     let checks = found["checks"].as_array().unwrap();
     assert_eq!(checks.len(), 5 * 2 * 12);
     assert!(checks.iter().all(|check| check["passed"] == true));
@@ -120,9 +122,9 @@ fn a_self_test_says_whether_a_device_can_be_trusted() {
     assert_eq!(checks.last().unwrap()["step"], "adamw");
 }
 
-/// What is measured is kept, and what runs with it is still what it should be.
+/// Tuning saves its choices, and the chosen kernels compute the right results.
 #[test]
-fn kernels_are_measured_and_kept() {
+fn tuning_saves_the_fastest_kernels() {
     let devices = json(&["devices", "--json"]);
     if devices["adapters"].as_array().unwrap().is_empty() {
         assert!(
@@ -144,7 +146,7 @@ fn kernels_are_measured_and_kept() {
     let nano = ["--model", "nano", "--dtype", "q8", "--json"];
     let found = run(&[&["tune"], &nano[..]].concat());
     let choices = found["choices"].as_array().unwrap();
-    // Five products and attention, for a prompt and for a token; the look-up has no variants.
+    // Five products and attention, for a prompt and for a token; the embedding has no variants.
     assert_eq!(choices.len(), 12, "{choices:?}");
     for choice in choices {
         assert!(choice["ms"].as_f64().unwrap() > 0.0, "{choice}");
@@ -158,7 +160,7 @@ fn kernels_are_measured_and_kept() {
     assert_eq!(kept["kernels"].as_array().unwrap().len(), choices.len());
     let tested = run(&[&["selftest", "--device", "gpu"], &nano[..]].concat());
     assert_eq!(tested["trusted"], true);
-    // Training's kernels are kept beside them, each once, and run as they were chosen.
+    // The choices for training are added, one for each kernel.
     let found = run(&["tune", "--model", "nano", "--train", "--json"]);
     let learned: Vec<_> = found["choices"].as_array().unwrap().iter().collect();
     let mut names: Vec<_> = learned
@@ -183,7 +185,7 @@ fn kernels_are_measured_and_kept() {
         "bench --model nano --device gpu --prefill 1 --decode 1 --train 1x8 --reps 1 --json";
     let bench = run(&bench.split(' ').collect::<Vec<_>>());
     assert!(bench["train_tok_s"]["median"].as_f64().unwrap() > 0.0);
-    // Without a folder nothing can be kept, which is said before anything is measured.
+    // Without a folder to save to, tuning fails before the measurements.
     let output = Command::new(env!("CARGO_BIN_EXE_gpt"))
         .env("GPT_CACHE_DIR", "")
         .args(["tune", "--model", "nano"])
@@ -348,9 +350,9 @@ fn generate_logits_and_eval() {
     }
 }
 
-/// Without a word, `gpt` writes with the weights that are part of it; `bard` needs no other.
+/// `gpt` without arguments generates text with the embedded weights.
 #[test]
-fn the_embedded_model_writes() {
+fn the_embedded_model_generates_text() {
     let output = gpt(&[]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(

@@ -1,4 +1,4 @@
-//! What the command line says and does about GPUs: the time of each kernel, the features that kernels make use of, pipelines on disk.
+//! The command line on GPUs: profiles, features, pipelines on disk.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -22,7 +22,8 @@ fn json(output: &Output) -> Value {
     serde_json::from_str(text.lines().last().unwrap()).unwrap()
 }
 
-/// Whether there is an adapter. Without one a test says that it did not run; where `GPT_REQUIRE_GPU=1` it fails.
+/// Whether there is an adapter. Without one a test prints that it did not run, or fails with
+/// `GPT_REQUIRE_GPU=1`.
 fn there_is_a_gpu() -> bool {
     let devices = gpt(&["devices", "--json"], Path::new(""), &[]);
     let adapters = json(&devices)["adapters"].as_array().unwrap().clone();
@@ -55,7 +56,7 @@ const BENCH: [&str; 14] = [
     "--device",
 ];
 
-/// Every step has its time, its share and what it is held against.
+/// Each step has a time, a share and a roofline.
 fn check_profile(bench: &Value, device: &str) {
     let profile = &bench["profile"];
     let passes = profile["passes"].as_array().unwrap();
@@ -104,7 +105,7 @@ fn check_profile(bench: &Value, device: &str) {
             "mlp_down",
             "head",
         ];
-        // A GPU chooses the next token, too.
+        // A GPU also samples the next token.
         if device == "gpu" && pass["tokens"] == 1 {
             expected.extend(["greatest", "count", "collect", "draw"]);
         }
@@ -148,7 +149,7 @@ fn steps_are_timed() {
     }
 }
 
-/// Plain kernels and variants write the same text; a feature that does not exist is refused.
+/// Plain kernels and variants generate the same text; an unknown feature is rejected.
 #[test]
 fn features_can_be_chosen() {
     if !there_is_a_gpu() {
@@ -183,9 +184,9 @@ fn features_can_be_chosen() {
     );
 }
 
-/// A program leaves its pipelines for the next one, and takes nothing that is damaged.
+/// Pipelines are cached on disk, and damaged files are ignored.
 #[test]
-fn pipelines_are_kept() {
+fn pipelines_are_cached() {
     if !there_is_a_gpu() {
         return;
     }
@@ -217,7 +218,7 @@ fn pipelines_are_kept() {
     assert_eq!(
         std::fs::read(file).unwrap(),
         good,
-        "what is known was written again"
+        "known pipelines were written again"
     );
     for bad in [&b"garbage"[..], &good[..good.len() - 1], &[]] {
         std::fs::write(file, bad).unwrap();

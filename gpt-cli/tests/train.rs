@@ -1,4 +1,4 @@
-//! `gpt train` as scripts use it: its files, its figures, and what remains of a run that was ended.
+//! `gpt train` as scripts use it: its files, its figures, and the state of an interrupted run.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -128,7 +128,7 @@ fn a_run_leaves_a_model_a_log_a_curve_and_a_checkpoint() {
     let output = succeeds(&mut generate);
     assert!(!output.stdout.is_empty());
 
-    // More of it, from its folder alone.
+    // The folder alone is enough to resume.
     let mut more = Command::new(env!("CARGO_BIN_EXE_gpt"));
     more.args([
         "train", "--resume", "--steps", "13", "--device", "cpu", "--out",
@@ -139,7 +139,7 @@ fn a_run_leaves_a_model_a_log_a_curve_and_a_checkpoint() {
     assert!(fails(&mut more, 2).contains("ask for more with --steps"));
 }
 
-/// Every file of the newest checkpoint, and the model.
+/// The files of the newest checkpoint, and the model.
 fn state(out: &Path, step: u64) -> Vec<Vec<u8>> {
     let checkpoint = out.join(format!("checkpoint-{step}"));
     let names = ["model.safetensors", "moments.safetensors"];
@@ -151,9 +151,9 @@ fn state(out: &Path, step: u64) -> Vec<Vec<u8>> {
     files
 }
 
-/// `bard` has dropout, whose masks have to be the same again.
+/// `bard` has dropout, whose masks must be the same in the resumed run.
 #[test]
-fn a_run_in_two_halves_is_the_run_in_one() {
+fn a_resumed_run_equals_an_uninterrupted_one() {
     let desk = TestDir::new();
     let run = |out, more: &str| succeeds(&mut desk.train_model("bard", out, more));
     let options = "--schedule constant --accumulate 2 --save-every 3";
@@ -169,7 +169,7 @@ fn a_run_in_two_halves_is_the_run_in_one() {
 }
 
 #[test]
-fn a_run_that_is_killed_goes_on_from_what_it_announced() {
+fn a_killed_run_resumes_from_its_last_checkpoint() {
     let desk = TestDir::new();
     let options = "--steps 100000 --save-every 1 --eval-every 7 --eval-windows 2";
     let mut announced = 0;
@@ -184,7 +184,7 @@ fn a_run_that_is_killed_goes_on_from_what_it_announced() {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        // Some steps, and then a moment that falls anywhere into the next ones.
+        // Kills the run after some steps, at a random moment.
         let mut first = None;
         for line in lines.by_ref().map(Result::unwrap) {
             let step = line
@@ -223,7 +223,7 @@ fn a_run_that_is_killed_goes_on_from_what_it_announced() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_saves_and_says_how_to_go_on() {
+fn ctrl_c_saves_and_explains_how_to_resume() {
     let desk = TestDir::new();
     let mut command = desk.train("run", "--steps 1000000 --eval-every 50");
     let mut child = command
@@ -279,7 +279,7 @@ fn fine_tuning_begins_where_the_weights_are() {
     let tuned = loss("tuned", &format!("--weights {}", base.display()));
     assert!((tuned - known).abs() < 1e-4, "{tuned} and {known}");
     assert!(loss("new", "") > known + 0.3);
-    // In a GGUF, which has its tokenizer within.
+    // From a GGUF, which contains its tokenizer.
     let gguf = desk.path("base.gguf");
     let mut convert = Command::new(env!("CARGO_BIN_EXE_gpt"));
     convert
@@ -329,7 +329,10 @@ fn failures_are_one_sentence() {
     ] {
         assert!(message.contains(part), "{part} is not in: {message}");
     }
-    assert!(!desk.path("new").exists(), "nothing was begun");
+    assert!(
+        !desk.path("new").exists(),
+        "a failed run leaves a folder behind"
+    );
     succeeds(&mut desk.train("run", "--steps 2"));
     for (message, part) in [
         (

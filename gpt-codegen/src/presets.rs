@@ -26,7 +26,7 @@ pub const PRESETS: [(&str, &str, &str); 7] = [
         "SMOLLM2_135M",
         "vocab: 49_152, context: 8_192, layers: 30, heads: 9, kv_heads: 3, embed: 576, norm: RmsNorm { eps: 1e-5 }, \
          mlp: Gated { hidden: 1_536, activation: Silu }, positions: Rope { theta: 100_000.0 }, bias: false",
-        "SmolLM2, 135M (Hugging ModelVtable 2024)",
+        "SmolLM2, 135M (Hugging Face 2024)",
     ),
     (
         "SMOLLM2_360M",

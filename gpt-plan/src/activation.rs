@@ -5,10 +5,12 @@
 //! in Rust alike; and it is evaluated here in f64, which is what the oracle and the checks of the other two use.
 //! Parsing the closure and differentiating the tape is the compiler's work (`gpt-codegen`).
 
+use serde::Serialize;
+
 use crate::List;
 
 /// The nonlinearity of an MLP.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Serialize, PartialEq)]
 pub enum Activation {
     /// `x * Phi(x)` with the exact normal distribution, Hendrycks and Gimpel 2016.
     Gelu,
@@ -23,13 +25,13 @@ pub enum Activation {
 }
 
 /// An expression in one variable, as a tape of [`Node`]s. Never empty.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Formula {
     pub nodes: List<Node>,
 }
 
 /// One operation of a [`Formula`]; the numbers are indices of earlier nodes.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Serialize, PartialEq)]
 pub enum Node {
     /// The argument of the closure.
     X,

@@ -1,9 +1,11 @@
 //! Kernels: WGSL written for one model, and the formats of the matrices they read.
 
+use serde::{Serialize, Serializer};
+
 use crate::{List, Str};
 
 /// How a matrix is stored, in a file (after conversion) and in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Format {
     F32,
     /// IEEE half precision.
@@ -62,7 +64,7 @@ impl Format {
 }
 
 /// The two ways a forward pass is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// One token.
     Decode,
@@ -70,42 +72,35 @@ pub enum Phase {
     Prefill,
 }
 
-/// One compute shader, written for this model: the plain one, for every adapter; see [`Kernel::variant`] for others.
-#[derive(Clone, Debug, PartialEq)]
+/// A compute shader for this model: the plain one, which every adapter runs. `gpt-shaders` makes
+/// variants of it, and links its files.
+#[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Kernel {
     /// Unique in the plan: `qkv_decode_f32`.
     pub name: Str,
-    /// What the compiler wrote: sizes, aliases, the activation. It replaces the example parameters of every part.
+    /// The WGSL that the compiler wrote: sizes, aliases, the activation of a closure.
     pub header: Str,
-    /// The files of `gpt-shaders` that follow it.
-    pub parts: List<&'static gpt_shaders::Source>,
+    /// The files that follow it, by their names in `gpt-shaders`: `norm/layer`.
+    #[serde(serialize_with = "files")]
+    pub parts: List<&'static str>,
     /// Invocations of a workgroup, for `gpt inspect`; the WGSL holds the same literals.
     pub workgroup: u32,
     /// Rows (tokens) that one workgroup handles.
     pub tile_rows: u32,
     /// Workgroups along x: the tiles of output features, or heads.
     pub groups: u32,
-    /// Strips of the matrix that they share, where a file says how many each has ([`Kernel::strips_file`]); 0 else.
+    /// Strips of the matrix, which the workgroups share; 0 for a kernel without tiles of strips.
     pub strips: u32,
 }
 
-impl Kernel {
-    /// The whole shader: the header, then each file under its name.
-    pub fn wgsl(&self) -> String {
-        let mut text = String::from(&*self.header);
-        for part in self.parts.iter() {
-            text.extend(Kernel::sections(part).iter().map(|s| &**s));
+/// Serializes names of files as variants of an enum `File`: they are `&str` in Rust, where other text
+/// of a plan is [`Str`].
+fn files<S: Serializer>(names: &[&'static str], serializer: S) -> Result<S::Ok, S::Error> {
+    struct File(&'static str);
+    impl Serialize for File {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_unit_variant("File", 0, self.0)
         }
-        text
     }
-
-    /// What stands in a shader for a file: its name, its opening comment, its code.
-    pub fn sections(part: &'static gpt_shaders::Source) -> [Str; 3] {
-        let title = format!("\n// ---- {} ----\n\n", part.name);
-        let essay = match part.essay() {
-            "" => String::new(),
-            essay => format!("{essay}\n"),
-        };
-        [title.into(), essay.into(), part.body().into()]
-    }
+    serializer.collect_seq(names.iter().map(|name| File(name)))
 }

@@ -5,7 +5,7 @@
 //! words, or a word of a quantised block, whose scales follow its quants. Rows and columns are padded with zeros. A matrix larger
 //! than [`MAX_BINDING`] has several parts, each a whole number of panels.
 
-use crate::{Format, MAX_BINDING, Op};
+use crate::{Epilogue, Format, MAX_BINDING, Op};
 
 /// Rows of a matrix that stand side by side: enough for a whole cache line, few enough that a processor which takes eight invocations at a
 /// time (lavapipe does) reads a panel from its beginning to its end.
@@ -105,13 +105,16 @@ pub const MAX_PARTS_RESIDUAL: u32 = 4;
 pub const MAX_PARTS_QKV: u32 = 2;
 
 impl Op {
-    /// Most parts that this step's matrix may have.
+    /// Most parts that the matrix of a forward step may have.
     pub const fn max_parts(&self) -> u32 {
         match self {
-            Op::Attention => 0,
-            Op::Qkv { .. } => MAX_PARTS_QKV,
-            Op::AttentionOut { .. } | Op::MlpDown { .. } => MAX_PARTS_RESIDUAL,
-            Op::Embed { .. } | Op::MlpUp { .. } | Op::Head { .. } => MAX_PARTS,
+            Op::Project(projection) => match projection.epilogue {
+                Epilogue::Heads { .. } => MAX_PARTS_QKV,
+                Epilogue::Residual { .. } => MAX_PARTS_RESIDUAL,
+                Epilogue::Store { .. } | Epilogue::Activation { .. } => MAX_PARTS,
+            },
+            Op::Embed { .. } => MAX_PARTS,
+            _ => 0,
         }
     }
 }

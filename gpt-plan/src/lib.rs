@@ -1,50 +1,52 @@
 //! The plan of a GPT as plain data.
 //!
-//! A plan says *how much, where and in which order*: the resolved [`Spec`], the table of tensors with their
-//! names in weight files, the activation buffers, the kernels, and the steps of a forward pass. It is computed
-//! once, by `gpt-codegen`: inside the macro for a model known at compile time (the plan then becomes a `static`),
-//! or at run time for a random spec in a test. Engines walk it; they never compute a shape.
+//! A plan holds the resolved [`Spec`], the table of tensors with their names in weight files, the
+//! activation buffers, the kernels, and the steps of a forward pass and of a training pass.
+//! `gpt-codegen` computes it once: inside the macro for a model known at compile time (the plan then
+//! becomes a `static`), or at run time for a random spec in a test. Engines interpret it; they never
+//! compute a shape.
 //!
-//! What does not live here: how a plan is made (`gpt-codegen`), and how it is carried out (`gpt-runtime`).
-//! Every type can be built in a `const`, which is why text and lists are [`Cow`]s.
+//! How a plan is computed belongs to `gpt-codegen`, and how it is run to `gpt-runtime`. Every type
+//! can be built in a `const`, which is why text and lists are [`Cow`]s.
 
 use std::borrow::Cow;
 
 mod activation;
+mod buffer;
 mod choice;
+mod dropout;
 mod feature;
 mod kernel;
 mod layout;
+mod memory;
+mod op;
 mod plan;
+mod section;
 mod spec;
-mod step;
 mod tensor;
 mod training;
-mod variant;
 mod work;
 
 pub use activation::{Activation, Formula, Node};
+pub use buffer::{Buffer, BufferId, Copies, LOGITS_BYTES, LayerCopy, RowCount, Slot, train_stride};
 pub use choice::{ChoiceOp, MAX_STOPS};
+pub use dropout::{Dropout, Site, hash};
 pub use feature::{Feature, Features};
 pub use kernel::{Format, Kernel, Phase};
 pub use layout::{
     MAX_PARTS, MAX_PARTS_QKV, MAX_PARTS_RESIDUAL, MAX_ROWS, MatrixLayout, PANEL, STRIP,
     TEXTURE_WIDTH,
 };
-pub use plan::{ATTENTION_PART, Buffer, BufferId, MAX_BINDING, Plan, Rows, SPLIT_FROM, Split};
+pub use memory::{Recompute, TrainBytes, TrainShape};
+pub use op::{Epilogue, Heads, NormRef, Op, Projection, Statistics};
+pub use plan::{ATTENTION_PART, MAX_BINDING, Plan, SPLIT_FROM, Split, borrowed};
+pub use section::{KernelChoice, NO_KERNEL, Repeat, Section, Step, StepKernels};
 pub use spec::{Block, Mask, Mlp, Norm, Positions, Spec};
-pub use step::{KernelChoice, NO_KERNEL, NormRef, Op, Section, Step};
 pub use tensor::{
-    Init, Layout, Place, Source, Tensor, TensorId, TensorKind, VECTOR_ALIGN, vector_block,
-    vector_offset,
+    Component, FileTensor, Init, Layout, Place, Role, Tensor, TensorId, TensorKind, VECTOR_ALIGN,
+    vector_block, vector_offset,
 };
-
-pub use training::{
-    ADAMW, BufferName, Copies, Dropout, GRADIENT_NORM, Into, LOGITS_BYTES, Recompute, Repeat, Site,
-    Slot, TRAIN_COLUMNS, TRAIN_ROWS, TrainBuffer, TrainBytes, TrainOp, TrainRows, TrainSection,
-    TrainShape, TrainStep, Training, hash, train_stride,
-};
-pub use variant::{VARIANTS, Variant};
+pub use training::{ADAMW, GRADIENT_NORM, TRAIN_COLUMNS, TRAIN_ROWS, Training};
 pub use work::Work;
 
 /// Text that is a literal in a static plan and owned in one made at run time.

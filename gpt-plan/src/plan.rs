@@ -1,15 +1,17 @@
 //! The plan itself, and what can be read off it.
 
+use serde::Serialize;
+
 use crate::{
-    ChoiceOp, Format, Kernel, List, Mask, Phase, Place, Section, Spec, Str, Tensor, TensorId,
-    TensorKind, Training,
+    Buffer, BufferId, ChoiceOp, Component, Format, Kernel, List, Mask, Phase, Place, Role, Section,
+    Spec, Step, Str, Tensor, TensorId, TensorKind, Training,
 };
 
 /// Bytes that every WebGPU adapter can bind at once; a larger tensor is split into parts.
 pub const MAX_BINDING: u64 = 128 << 20;
 
 /// Everything an engine needs to know about a model.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Plan {
     /// The model's name, as declared.
     pub name: Str,
@@ -31,76 +33,31 @@ pub struct Plan {
     pub training: Training,
 }
 
-/// A decoded token that sees more keys than this has them attended to in parts. One workgroup to a head, as up to here, leaves most of a GPU idle; but
-/// parts cost a dispatch more a layer, to put them together.
+/// A decoded token that attends to more keys than this does so in splits. One workgroup a head leaves
+/// most of a GPU idle; splits cost one more dispatch a layer, which combines them.
 pub const SPLIT_FROM: u32 = 1024;
 
-/// Keys of such a part.
+/// Keys of a split.
 pub const ATTENTION_PART: u32 = 512;
 
-/// Attention of one token in parts, as indices into [`Plan::kernels`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Attention of one token over splits of the keys, as indices into [`Plan::kernels`].
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub struct Split {
-    /// Online softmax over each part's keys.
+    /// Online softmax over the keys of each split.
     pub part: u16,
-    /// What the parts have gathered, put together.
+    /// Combines the splits.
     pub join: u16,
 }
 
-/// An activation buffer; the order is that of [`Plan::buffers`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum BufferId {
-    /// The residual stream `[rows, embed]`.
-    X,
-    /// Queries `[rows, heads * head_dim]`.
-    Q,
-    /// The attention's output `[rows, heads * head_dim]`.
-    A,
-    /// Between the two MLP projections `[rows, hidden]`.
-    H,
-    /// Scores of the next token `[rows or 1, vocab]`.
-    Logits,
-    /// Keys of a layer `[capacity, kv_heads * head_dim]`.
-    K,
-    /// Values of a layer, as [`BufferId::K`].
-    V,
-    /// What parts of the keys gathered: `[parts, heads, head_dim + 2]`, each the sums, their maximum score, and the sum of the weights.
-    Parts,
-    /// The greatest logit of each tile of the vocabulary, and its token.
-    Tops,
-    /// Tokens at each distance below the greatest logit, then their weights, then how many are listed.
-    Histogram,
-    /// Tokens that may be drawn: how far each is below the greatest, and which it is.
-    Listed,
-    /// The token that was chosen after each position.
-    Drawn,
-}
-
-/// An activation buffer, row-major, of f32; those of the choice of a token (from [`BufferId::Tops`] on) hold u32.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Buffer {
-    pub id: BufferId,
-    /// Name for people.
-    pub name: &'static str,
-    /// Elements in a row.
-    pub width: u32,
-    /// How many rows a session gives it.
-    pub rows: Rows,
-}
-
-/// What the rows of a buffer stand for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rows {
-    /// Tokens that go through the model together.
-    Chunk,
-    /// Chunk tokens if a session wants all logits, else one.
-    Wanted,
-    /// Positions that the cache holds, in each layer.
-    Capacity,
-    /// Parts that attention over a full cache has.
-    Parts,
-    /// One.
-    One,
+/// The elements of a list in a `static` plan.
+///
+/// # Panics
+/// The list is owned; a plan that was made at run time has those.
+pub const fn borrowed<T: Clone>(list: &List<T>) -> &[T] {
+    match list {
+        List::Borrowed(elements) => elements,
+        List::Owned(_) => panic!("a list of a static plan is borrowed"),
+    }
 }
 
 impl Plan {
@@ -115,6 +72,22 @@ impl Plan {
             .iter()
             .position(|t| t.name == name)
             .map(|i| TensorId(i as u16))
+    }
+
+    /// The tensor with this role and component, if the model has one.
+    pub fn role(&self, role: Role, component: Component) -> Option<TensorId> {
+        let found = |t: &Tensor| t.role == role && t.component == component;
+        let at = self.tensors.iter().position(found)?;
+        Some(TensorId(at as u16))
+    }
+
+    /// The buffer `id` of a forward pass.
+    ///
+    /// # Panics
+    /// A forward pass has no such buffer.
+    pub fn buffer(&self, id: BufferId) -> &Buffer {
+        let found = self.buffers.iter().find(|buffer| buffer.id == id);
+        found.unwrap_or_else(|| panic!("a forward pass has no buffer {}", id.name()))
     }
 
     /// Number of trainable parameters.
@@ -180,28 +153,26 @@ impl Plan {
     }
 
     fn multiplied(&self) -> impl Iterator<Item = (TensorId, &Tensor)> {
-        let lookup = (!self.spec.tie_embeddings)
-            .then(|| self.find("token_embedding"))
-            .flatten();
+        let untied = !self.spec.tie_embeddings;
         self.tensors.iter().enumerate().filter_map(move |(i, t)| {
-            let id = TensorId(i as u16);
-            (t.kind == TensorKind::Matrix && Some(id) != lookup).then_some((id, t))
+            let is_lookup = untied && t.role == Role::TokenEmbedding;
+            (t.kind == TensorKind::Matrix && !is_lookup).then_some((TensorId(i as u16), t))
         })
     }
 
     /// Dispatches of a forward pass. Both phases run the same steps.
     pub fn dispatches(&self, _phase: Phase) -> u32 {
-        self.sections
-            .iter()
-            .map(|s| s.layers.map_or(1, |(from, to)| to - from) * s.steps.len() as u32)
+        let sections = self.sections.iter();
+        sections
+            .map(|section| section.repeat.count() * section.steps.len() as u32)
             .sum()
     }
 
-    /// The steps in the order they run, each with its layer.
-    pub fn walk(&self) -> impl Iterator<Item = (u32, &crate::Step)> {
+    /// The steps of a forward pass in order, each with its layer.
+    pub fn steps(&self) -> impl Iterator<Item = (u32, &Step)> {
         self.sections.iter().flat_map(|section| {
-            let (from, to) = section.layers.unwrap_or((0, 1));
-            (from..to).flat_map(move |layer| section.steps.iter().map(move |step| (layer, step)))
+            let layers = section.repeat.layers();
+            layers.flat_map(move |layer| section.steps.iter().map(move |step| (layer, step)))
         })
     }
 }

@@ -3,10 +3,12 @@
 //! Values here are already checked (nothing zero, everything divisible); the checks and their messages are
 //! in `gpt-codegen`, where the user's tokens are.
 
+use serde::Serialize;
+
 use crate::Activation;
 
 /// A resolved model spec. Sizes are in elements.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Spec {
     /// Number of tokens in the vocabulary.
     pub vocab: u32,
@@ -41,7 +43,7 @@ pub struct Spec {
 }
 
 /// Normalisation over the residual stream's width.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Serialize, PartialEq)]
 pub enum Norm {
     /// `(x - mean) / sqrt(var + eps) * gamma + beta`, Ba et al. 2016.
     LayerNorm { eps: f64 },
@@ -50,7 +52,7 @@ pub enum Norm {
 }
 
 /// Order of normalisation and residual inside a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub enum Block {
     /// `x += attn(norm(x)); x += mlp(norm(x))`, and a final norm before the head: GPT-2 and after.
     PreNorm,
@@ -59,7 +61,7 @@ pub enum Block {
 }
 
 /// The feed-forward half of a block.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Mlp {
     /// Whether the activation gates a second projection: `act(gate(x)) * up(x)`.
     pub gated: bool,
@@ -70,7 +72,7 @@ pub struct Mlp {
 }
 
 /// Position information.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Serialize, PartialEq)]
 pub enum Positions {
     /// A learned table `[context, embed]`, added to the token embedding.
     Learned,
@@ -83,7 +85,7 @@ pub enum Positions {
 }
 
 /// Which positions a query may look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub enum Mask {
     /// Itself and everything before.
     Causal,

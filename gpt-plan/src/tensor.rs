@@ -3,18 +3,25 @@
 //! A tensor here is what a kernel reads, which may be several tensors of a file stacked: the fused `qkv` matrix
 //! is one tensor of GPT-2's checkpoint and three of a Llama's. A matrix is `[rows, columns]` with `rows` the
 //! output features, so a row is contiguous for a dot product; a file that stores it the other way says so in
-//! its [`Source`].
+//! its [`FileTensor`].
+
+use serde::Serialize;
 
 use crate::{List, Str};
 
 /// Index into [`Plan::tensors`](crate::Plan::tensors).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TensorId(pub u16);
 
 /// One parameter tensor, or one for each layer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Tensor {
-    /// Our name, the same for every layer: `attn.qkv`, `mlp_norm.gamma`.
+    /// Its place in the architecture.
+    pub role: Role,
+    /// Which of the parameters of that place it is.
+    pub component: Component,
+    /// Our name, the same for every layer: `attn.qkv.weight`, `mlp_norm.gamma`. For people and for
+    /// files; code looks a tensor up by its role.
     pub name: Str,
     /// Whether the model has one, or every layer from `first` on.
     pub place: Place,
@@ -27,11 +34,45 @@ pub struct Tensor {
     /// Values of a model that was not loaded from a file.
     pub init: Init,
     /// The tensors of a file that stack to this one, in order of rows. Empty for one that is computed.
-    pub sources: List<Source>,
+    pub sources: List<FileTensor>,
+}
+
+/// The place of a tensor in the architecture.
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// A vector for each token; the head too where the two are tied.
+    TokenEmbedding,
+    /// A vector for each position, learned or computed.
+    Positions,
+    /// The norm through which the attention reads the stream.
+    AttentionNorm,
+    /// The projection to queries, keys and values.
+    Qkv,
+    /// The projection from the attention to the stream.
+    AttentionOut,
+    /// The norm through which the MLP reads the stream.
+    MlpNorm,
+    /// The MLP's first projection; gated, the gate's rows and then the rows it gates.
+    MlpUp,
+    /// The MLP's second projection.
+    MlpDown,
+    /// The norm through which the head reads the stream.
+    FinalNorm,
+    /// The projection to logits, where it is not the token embedding.
+    Head,
+}
+
+/// Which parameter of its [`Role`] a tensor is.
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Component {
+    /// The matrix of a projection, the rows of a table, the scale (gamma) of a norm.
+    Weight,
+    /// The bias of a projection, the shift (beta) of a norm.
+    Bias,
 }
 
 /// Where a tensor occurs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub enum Place {
     /// Once in the model.
     Model,
@@ -40,7 +81,7 @@ pub enum Place {
 }
 
 /// What a tensor is to a kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub enum TensorKind {
     /// `[rows, columns]`, stored in any [`Format`](crate::Format).
     Matrix,
@@ -51,7 +92,7 @@ pub enum TensorKind {
 }
 
 /// Values before training.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Serialize, PartialEq)]
 pub enum Init {
     /// Normal with mean 0 and this standard deviation.
     Normal(f64),
@@ -62,11 +103,11 @@ pub enum Init {
 }
 
 /// One tensor of a file, with its names in the formats we read.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Source {
+#[derive(Clone, Debug, Serialize, PartialEq)]
+pub struct FileTensor {
     /// Rows that it contributes.
     pub rows: u32,
-    /// Name in a Hugging ModelVtable safetensors file, with `{layer}` for the layer's number.
+    /// Name in a Hugging Face safetensors file, with `{layer}` for the layer's number.
     pub hf: Str,
     /// Name in a GGUF file, with `{layer}` for the layer's number.
     pub gguf: Str,
@@ -77,8 +118,8 @@ pub struct Source {
     pub hf_layout: Layout,
 }
 
-/// Order of a matrix in a Hugging ModelVtable file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Order of a matrix in a Hugging Face file.
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub enum Layout {
     /// `[out, in]`, PyTorch's `nn.Linear`.
     RowMajor,
@@ -89,8 +130,8 @@ pub enum Layout {
     RotaryHalves { head_dim: u32 },
 }
 
-impl Source {
-    /// `pattern` (a [`hf`](Source::hf) or [`gguf`](Source::gguf) name) for the tensor of `layer`.
+impl FileTensor {
+    /// `pattern` (a [`hf`](FileTensor::hf) or [`gguf`](FileTensor::gguf) name) for the tensor of `layer`.
     pub fn name_in(&self, pattern: &str, layer: u32) -> String {
         pattern.replace(
             "{layer}",

@@ -1,9 +1,10 @@
-//! What a step costs at least: the arithmetic it cannot avoid, and the memory that has to be read or written once.
+//! The least work of a step: the arithmetic it cannot avoid, and the memory it has to read or write
+//! once.
 //!
-//! Together with what a device reads and computes in a second, that is the roofline a measured step is held against. Norms' scales, biases and activations
-//! are left out: next to the matrices they are nothing.
+//! With a device's bandwidth and peak it gives the roofline of a measured step. The scales of norms,
+//! biases and activations are left out; they are negligible beside the matrices.
 
-use crate::{Format, Mask, Op, Plan, Step};
+use crate::{Epilogue, Format, Mask, Op, Plan, Step};
 
 /// The work of one step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,14 +23,17 @@ impl std::ops::AddAssign for Work {
 }
 
 impl Plan {
-    /// The work of `step` for `rows` rows that begin at `position` of their sequence, where its matrix is stored as `format`.
+    /// The work of a forward step for `rows` rows that begin at `position` of their sequence, with its
+    /// matrix stored as `format`.
     pub fn work(&self, step: &Step, format: Format, position: u64, rows: u64) -> Work {
         let spec = &self.spec;
         let (embed, q) = (u64::from(spec.embed), u64::from(spec.q_width()));
         let (kv, hidden) = (u64::from(spec.kv_width()), u64::from(spec.mlp.hidden));
         // Floats that the step reads and writes for each of its rows, besides a matrix.
         let each = match &step.op {
-            Op::Embed { table, positions } => {
+            Op::Embed {
+                table, positions, ..
+            } => {
                 let row = format.row_bytes(self.tensor(*table).columns as usize) as u64;
                 let positions = if positions.is_some() { embed } else { 0 };
                 return Work {
@@ -37,10 +41,10 @@ impl Plan {
                     bytes: rows * (row + 4 * (positions + embed)),
                 };
             }
-            Op::Attention => {
+            Op::Attention { mask, .. } => {
                 let end = position + rows;
-                let pairs = match spec.mask {
-                    // Row r sees position + r + 1 keys.
+                let pairs = match mask {
+                    // Row r attends to position + r + 1 keys.
                     Mask::Causal => rows * position + rows * (rows + 1) / 2,
                     Mask::Bidirectional => rows * end,
                 };
@@ -49,11 +53,17 @@ impl Plan {
                     bytes: 4 * (2 * end * kv + 2 * rows * q),
                 };
             }
-            Op::Qkv { .. } => embed + q + 2 * kv,
-            Op::AttentionOut { .. } => q + 2 * embed,
-            Op::MlpUp { .. } => embed + hidden,
-            Op::MlpDown { .. } => hidden + 2 * embed,
-            Op::Head { .. } => embed + u64::from(spec.vocab),
+            Op::Project(projection) => {
+                let input = u64::from(self.tensor(projection.weight).columns);
+                input
+                    + match projection.epilogue {
+                        Epilogue::Store { .. } => u64::from(spec.vocab),
+                        Epilogue::Heads { .. } => q + 2 * kv,
+                        Epilogue::Activation { .. } => hidden,
+                        Epilogue::Residual { .. } => 2 * embed,
+                    }
+            }
+            _ => 0,
         };
         let matrix = step.matrix().map_or(Work::default(), |id| {
             let matrix = self.tensor(id);

@@ -25,7 +25,6 @@ mod tune;
 mod vtable;
 pub mod weights;
 
-pub use cpu::Gpt;
 pub use device::{Device, DeviceKind, DeviceOptions};
 pub use engine::CacheFormat;
 pub use error::Error;
@@ -41,3 +40,4 @@ pub use session::{Logits, Session, SessionBuilder};
 pub use text::Tokenizer;
 pub use train::{AdamW, Batch, Trainer, TrainerSettings};
 pub use tune::{Choice, Tuning, tune, tune_training};
+pub use vtable::Gpt;

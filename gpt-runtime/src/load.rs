@@ -12,11 +12,10 @@ use std::time::{Duration, Instant};
 use gpt_plan::{Format, Plan, TensorId};
 
 use crate::Error;
-use crate::cpu::Gpt;
 use crate::device::Device;
 use crate::model::{EMBEDDED, Model, Origin, Source};
 use crate::text::Tokenizer;
-use crate::vtable::ModelVtable;
+use crate::vtable::{Gpt, ModelVtable};
 use crate::weights::{self, Checkpoint, HostTensor, Weights};
 
 /// How to load weights.

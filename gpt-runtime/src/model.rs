@@ -7,14 +7,13 @@ use std::sync::Arc;
 use gpt_plan::{Format, Plan};
 
 use crate::Error;
-use crate::cpu::Gpt;
 use crate::device::Device;
 use crate::engine::EngineModel;
 use crate::load::LoadTimes;
 use crate::session::SessionBuilder;
 use crate::text::Tokenizer;
 use crate::train::{Trainer, TrainerSettings};
-use crate::vtable::ModelVtable;
+use crate::vtable::{Gpt, ModelVtable};
 use crate::weights::{self, RandomWeights, Weights};
 
 /// The brand of a model known only at run time.

@@ -220,7 +220,7 @@ fn candidates(gpu: &GpuDevice, kernels: &[Kernel]) -> Vec<Features> {
 
 /// What `kernel` is called with a set of features.
 fn name(kernel: &Kernel, features: Features) -> gpt_plan::Str {
-    let variant = kernel.variant(features);
+    let variant = gpt_shaders::variant(kernel, features);
     variant.map_or(kernel.name.clone(), |variant| variant.name)
 }
 
@@ -279,13 +279,13 @@ impl Reader {
         self.session.truncate(0);
         let profile = self.session.profile(&some_tokens(&plan.spec, rows))?;
         let mut taken = vec![None; plan.kernels.len()];
-        for ((_, step), time) in plan.walk().zip(&profile.steps) {
+        for ((_, step), time) in plan.steps().zip(&profile.steps) {
             let format = if step.matrix().is_some() {
                 self.format
             } else {
                 Format::F32
             };
-            let kernel = usize::from(step.kernel(phase).of(format));
+            let kernel = usize::from(step.kernel(phase, format));
             *taken[kernel].get_or_insert(0.0) += time.seconds;
         }
         self.rival.add(taken);

@@ -1,44 +1,52 @@
-//! What generated code does for a model, as functions.
+//! The functions that `gpt_model!` compiles for a model.
 //!
-//! The compiler writes a model as a type. Code that serves many models knows one only by its plan; what it cannot do from the plan alone,
-//! build the typed engine and call the compiled activation, it does through these.
-
-use std::sync::Arc;
+//! Code that serves many models knows a model by its plan. The plan lacks one thing, the compiled
+//! activation; [`ModelVtable`] carries it from the type to the engines.
 
 use gpt_plan::Plan;
 
 use crate::Error;
-use crate::cpu::{Activate, CpuDevice, CpuModel, CpuTrainer, Gpt, TypedCpuModel};
+use crate::cpu::{Activate, CpuModel, CpuTrainer};
 use crate::device::{Device, EngineRef};
 use crate::engine::{EngineModel, EngineTrainer, TrainerOptions};
 use crate::gpu::{GpuModel, GpuTrainer};
 use crate::weights::Weights;
 
-type OnCpu = fn(Arc<CpuDevice>, &'static Plan, &dyn Weights) -> Result<Box<dyn EngineModel>, Error>;
+/// A model that `gpt_model!` declares. The macro implements it.
+pub trait Gpt: Sized + Send + Sync + 'static {
+    /// The model's plan.
+    fn plan() -> &'static Plan;
 
-/// A model's plan, and what was written for it.
+    /// Replaces `values` by the MLP's activation of them.
+    fn activation(values: &mut [f32]);
+
+    /// Replaces `values` by the MLP's activation of them, and writes its derivative to `slopes`.
+    fn activate(values: &mut [f32], slopes: &mut [f32]);
+}
+
+/// The functions of a model for code that knows it by its plan alone.
 #[derive(Clone, Copy)]
 pub struct ModelVtable {
     pub plan: &'static Plan,
-    on_cpu: OnCpu,
+    activation: Option<fn(&mut [f32])>,
     activate: Option<Activate>,
 }
 
 impl ModelVtable {
-    /// Of a model that was declared.
+    /// Of a declared model.
     pub fn of<M: Gpt>() -> ModelVtable {
         ModelVtable {
             plan: M::plan(),
-            on_cpu: |device, _, weights| Ok(Box::new(TypedCpuModel::<M>::new(device, weights)?)),
+            activation: Some(M::activation),
             activate: Some(M::activate),
         }
     }
 
-    /// Of a plan that was made at run time: engines walk it as data.
+    /// Of a plan made at run time, whose closure is evaluated node by node.
     pub fn of_plan(plan: &'static Plan) -> ModelVtable {
         ModelVtable {
             plan,
-            on_cpu: |device, plan, weights| Ok(Box::new(CpuModel::new(device, plan, weights)?)),
+            activation: None,
             activate: None,
         }
     }
@@ -50,7 +58,10 @@ impl ModelVtable {
         weights: &dyn Weights,
     ) -> Result<Box<dyn EngineModel>, Error> {
         match device.engine() {
-            EngineRef::Cpu(cpu) => (self.on_cpu)(cpu.clone(), self.plan, weights),
+            EngineRef::Cpu(cpu) => {
+                let model = CpuModel::new(cpu.clone(), self.plan, self.activation, weights)?;
+                Ok(Box::new(model))
+            }
             EngineRef::Gpu(gpu) => Ok(Box::new(GpuModel::new(gpu.clone(), self.plan, weights)?)),
         }
     }

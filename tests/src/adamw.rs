@@ -1,9 +1,9 @@
-//! AdamW in f64, as PyTorch's documentation writes it, and an engine's steps against it.
+//! AdamW in f64 as in PyTorch's documentation, compared with an engine's steps.
 
 use gpt_plan::{Plan, TensorKind};
 use gpt_runtime::engine::{EngineTrainer, State, Update};
 
-use crate::learning::{Batch, check_same, check_tensors, first, learn, read, update};
+use crate::training::{Batch, check_same, check_tensors, first, learn, read, update};
 
 /// A tensor's values and moments.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// One step along `gradient`, which was clipped before; `decays` for matrices and tables.
+    /// One step with the clipped `gradient`; `decays` for matrices and tables.
     pub fn step(&mut self, gradient: &[f64], update: &Update, decays: bool) {
         let number = |x: f32| f64::from(x);
         let (beta1, beta2) = (number(update.beta1), number(update.beta2));
@@ -34,7 +34,8 @@ impl Moments {
     }
 }
 
-/// Three steps, the second of them clipped; then one whose gradient is not a number, which must change nothing.
+/// Three steps, the second of them clipped, then one with a NaN gradient, which must change
+/// nothing.
 #[track_caller]
 pub fn check(name: &str, plan: &Plan, trainer: &mut dyn EngineTrainer, batch: &Batch) {
     let wide = |values: Vec<Vec<f32>>| -> Vec<Vec<f64>> {
@@ -53,7 +54,8 @@ pub fn check(name: &str, plan: &Plan, trainer: &mut dyn EngineTrainer, batch: &B
         trainer
             .learn(&batch.sequences(), &learn(true, batch.rows()))
             .unwrap();
-        // The engine's own gradient: it was compared before, and a sign that differs in the last bit would be a whole step here.
+        // The engine's own gradient, which other tests compare: near zero a different sign would be
+        // a whole step.
         let mut gradients = wide(read(plan, trainer, State::Gradient));
         let square: f64 = gradients.iter().flatten().map(|g| g * g).sum();
         let norm = square.sqrt();
@@ -91,7 +93,7 @@ pub fn check(name: &str, plan: &Plan, trainer: &mut dyn EngineTrainer, batch: &B
     nothing_changes(name, plan, trainer);
 }
 
-/// A gradient that is not a number is reported, and nothing else happens.
+/// A NaN gradient is reported and changes nothing.
 #[track_caller]
 fn nothing_changes(name: &str, plan: &Plan, trainer: &mut dyn EngineTrainer) {
     let states = [State::Parameter, State::FirstMoment, State::SecondMoment];

@@ -1,11 +1,11 @@
-//! Measuring how far an engine is from the oracle.
+//! Measures the error of an engine against the oracle.
 
 use gpt_runtime::engine::Trace;
 
 use crate::oracle::{Forward, Matrix};
 
-/// Normalised mean square error: the sum of squared differences over the sum of squares. Anything that is not finite in `found` makes it
-/// infinite.
+/// Normalised mean square error: the sum of squared differences over the sum of squares. Infinite
+/// if `found` has a value that is not finite.
 pub fn nmse(found: &[f32], expected: &[f64]) -> f64 {
     assert_eq!(found.len(), expected.len(), "as many values as expected");
     let mut error = 0.0;
@@ -17,7 +17,7 @@ pub fn nmse(found: &[f32], expected: &[f64]) -> f64 {
     if !error.is_finite() {
         return f64::INFINITY;
     }
-    // An expected value of zero leaves nothing to normalise by.
+    // Expected values of zero have no norm.
     if error == 0.0 {
         0.0
     } else {
@@ -25,20 +25,22 @@ pub fn nmse(found: &[f32], expected: &[f64]) -> f64 {
     }
 }
 
-/// As [`nmse`], where lively weights make values of about one: a step whose few values happen to cancel is measured against a tenth of that,
-/// since its rounding errors are those of what cancelled.
+/// [`nmse`] with a lower bound of the norm. Lively weights make values of about one; if a step's
+/// few values cancel, its rounding errors are those of the summands, so the norm is at least a
+/// tenth of that.
 fn trace_error(found: &[f32], expected: &[f64]) -> f64 {
     let mean = expected.iter().map(|x| x * x).sum::<f64>() / expected.len() as f64;
     nmse(found, expected) * (mean / mean.max(0.01))
 }
 
-/// Every step of an engine's pass against the oracle's; panics with the first that is further away than `bound`.
+/// Compares all steps of an engine's pass with the oracle's. Panics with the first error above
+/// `bound`.
 #[track_caller]
 pub fn check_trace(what: &str, found: &[Trace], expected: &Forward, bound: f64) {
     check_trace_from(what, found, expected, 0, bound);
 }
 
-/// As [`check_trace`], where the engine ran only the tokens from `first` on.
+/// [`check_trace`] of an engine that ran only the tokens from `first` on.
 #[track_caller]
 pub fn check_trace_from(what: &str, found: &[Trace], expected: &Forward, first: usize, bound: f64) {
     let names = |t: &[(&'static str, u32)]| format!("{t:?}");

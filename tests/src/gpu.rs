@@ -1,11 +1,12 @@
-//! The adapter that GPU tests run on, if there is one.
+//! The adapter for GPU tests, if there is one.
 
 use std::sync::{Arc, OnceLock};
 
 use gpt_plan::{Feature, Features};
 use gpt_runtime::gpu::GpuDevice;
 
-/// The adapter, opened once, with all variants that are used anywhere unless somebody asks for others. Without one a test says that it did not run; where `GPT_REQUIRE_GPU=1` it fails.
+/// The adapter, opened once, with all variants that are on by default anywhere. Without one a test
+/// prints that it did not run, or fails with `GPT_REQUIRE_GPU=1`.
 pub fn device() -> Option<Arc<GpuDevice>> {
     static DEVICE: OnceLock<Result<Arc<GpuDevice>, String>> = OnceLock::new();
     let opened = DEVICE.get_or_init(|| {
@@ -23,19 +24,19 @@ pub fn device() -> Option<Arc<GpuDevice>> {
     }
 }
 
-/// The same, with the plain kernels.
+/// The adapter with plain kernels.
 pub fn plain_device() -> Option<Arc<GpuDevice>> {
     device_with(Features::NONE)
 }
 
-/// The same, with the variants of `features`, as far as it has them.
+/// The adapter with the variants of `features` that it supports.
 pub fn device_with(features: Features) -> Option<Arc<GpuDevice>> {
     device()?;
     let opened = GpuDevice::open_with(None, features);
     Some(Arc::new(opened.expect("an adapter that opens twice")))
 }
 
-/// The same, with cooperative matrices, if it has them.
+/// The adapter with cooperative matrices, if it supports them.
 pub fn device_with_cooperative_matrices() -> Option<Arc<GpuDevice>> {
     let wanted = Features::DEFAULT.with(Feature::CooperativeMatrices);
     let opened = device_with(wanted)?;
@@ -46,7 +47,7 @@ pub fn device_with_cooperative_matrices() -> Option<Arc<GpuDevice>> {
     None
 }
 
-/// The same, if it has f16.
+/// The adapter, if it supports f16.
 pub fn device_with_f16() -> Option<Arc<GpuDevice>> {
     let device = device()?;
     if device.has_f16() {

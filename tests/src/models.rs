@@ -1,7 +1,7 @@
-//! The specs of [`specs`](crate::specs) once more, as `gpt_model!` compiles them.
+//! The specs of [`specs`](crate::specs), compiled by `gpt_model!`.
 //!
-//! What the macro makes of a spec has to be what the library makes of it at run time: the same plan, and a typed face that
-//! computes the same.
+//! The macro must generate the plan that the library makes at run time, and code that computes the
+//! same.
 
 use gpt_runtime::gpt_model;
 
@@ -16,7 +16,7 @@ gpt_model! {
         ..SMOLLM2_135M
     }
 
-    /// The first GPT, scaled down.
+    /// GPT-1, scaled down.
     pub struct Article { layers: 3, block: PostNorm, ..Gpt2 }
 
     pub struct OneOfEverything { vocab: 1, context: 1, layers: 1, heads: 1, embed: 1, mlp: Dense { hidden: 1, activation: Relu } }
@@ -47,7 +47,8 @@ gpt_model! {
     pub struct ReluSquared { mlp: Dense { hidden: 90, activation: |x| { let y = max(x, 0.0); y * y } }, ..Gpt2 }
 }
 
-/// Runs `$each::<Model>(name)` for every model above, in the order of [`specs::odd`](crate::specs::odd).
+/// Calls `$each::<Model>(name)` for all models above, in the order of
+/// [`specs::odd`](crate::specs::odd).
 #[macro_export]
 macro_rules! for_each_model {
     ($each:ident) => {{

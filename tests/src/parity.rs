@@ -1,4 +1,4 @@
-//! One engine against the oracle, step by step, on a plan made at run time.
+//! Compares an engine's inference with the oracle, step by step, on a plan made at run time.
 
 use gpt_plan::{Format, Mask, Plan, Spec};
 use gpt_runtime::Error;
@@ -11,16 +11,18 @@ use crate::lively::Lively;
 use crate::oracle::Gpt;
 use crate::{specs, tokens};
 
-/// An engine: packs a model's weights.
+/// An engine, by its function that loads weights.
 pub type Engine<'a> =
     &'a dyn Fn(&'static Plan, &dyn Weights) -> Result<Box<dyn EngineModel>, Error>;
 
-/// The NMSE that a few layers may have on the CPU: room for f32 arithmetic, and for what `isa` rounds inputs to.
+/// The bound of the NMSE after a few layers on the CPU: f32 arithmetic plus the rounding of inputs
+/// by `isa`.
 pub fn cpu_bound(format: Format, isa: Isa) -> f64 {
     1e-11 + isa.rounding(format).bound()
 }
 
-/// The instruction sets to try with `format`: the best, and the best of those that keep at least 16 bits of an input, whose bounds are tight.
+/// The instruction sets to test with `format`: the best one, and the best with at least 16 bits of
+/// an input, which has tight bounds.
 pub fn sets(format: Format) -> Vec<Isa> {
     let all = Isa::available();
     let keeps = |isa: &&Isa| matches!(isa.rounding(format), Rounding::None | Rounding::Integer16);
@@ -30,7 +32,8 @@ pub fn sets(format: Format) -> Vec<Isa> {
     sets
 }
 
-/// Prompts of several lengths, whole; then the rest token by token on the cache; then the second chunk of a prompt.
+/// Runs prompts of several lengths at once, then the rest token by token, then the second chunk of
+/// a prompt.
 #[track_caller]
 pub fn check(name: &str, spec: &Spec, format: Format, engine: Engine<'_>, bound: f64) {
     let plan = specs::plan(name, spec);
@@ -68,7 +71,7 @@ pub fn check(name: &str, spec: &Spec, format: Format, engine: Engine<'_>, bound:
         }
         session
     };
-    // With queries that see a cache.
+    // A chunk whose queries see cached keys.
     let trace = start().trace(&all[first..], first as u32).unwrap();
     let what = format!("{name} in {}, second chunk", format.name());
     check_trace_from(&what, &trace, &expected, first, bound);

@@ -1,9 +1,9 @@
-//! Random specs: the whole space that the macro accepts, with sizes small enough for the oracle.
+//! Random specs from the whole space that the macro accepts, small enough for the oracle.
 
 use gpt_plan::{Activation, Block, Mask, Mlp, Norm, Positions, Spec};
 use proptest::prelude::*;
 
-/// Untyped spec.
+/// A strategy for all specs.
 pub fn spec() -> impl Strategy<Value = Spec> {
     let sizes = (1..150u32, 1..49u32, 1..4u32, 1..80u32, 1..100u32);
     let attention = (1..4u32, 1..4u32, 1..40u32);
@@ -20,7 +20,7 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             heads: kv_heads * group,
             kv_heads,
             embed,
-            // Rotation turns pairs.
+            // Rotary positions rotate pairs.
             head_dim: if rotary {
                 head_dim.next_multiple_of(2)
             } else {

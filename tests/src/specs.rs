@@ -1,8 +1,8 @@
-//! Specs to test with: presets scaled down, odd ones that hit every key and every ragged edge, and random ones.
+//! Specs for tests: scaled-down presets, and odd ones that cover every key and ragged edge.
 
 use gpt_plan::{Activation, Block, Mask, Mlp, Norm, Plan, Positions, Spec};
 
-/// The plan of a spec; leaked, as a plan of the macro is static too.
+/// The plan of a spec; leaked, because engines expect a static plan.
 pub fn plan(name: &str, spec: &Spec) -> &'static Plan {
     Box::leak(Box::new(gpt_codegen::plan::plan(name, spec)))
 }
@@ -53,7 +53,7 @@ pub fn smollm2() -> Spec {
     }
 }
 
-/// The article's first GPT, scaled down: post-norm.
+/// GPT-1, scaled down: post-norm.
 pub fn article() -> Spec {
     Spec {
         layers: 3,
@@ -62,7 +62,7 @@ pub fn article() -> Spec {
     }
 }
 
-/// Named specs that no one would train, each with an edge that a kernel could fall off.
+/// Named specs that nobody would train, each with an edge case for kernels.
 pub fn odd() -> Vec<(&'static str, Spec)> {
     let mlp = |gated, hidden, activation| Mlp {
         gated,
@@ -259,7 +259,7 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
     ]
 }
 
-/// `max(x, 0)^2`, a formula of the kind that closures become.
+/// The formula `max(x, 0)^2`, as parsed from a closure.
 pub fn relu_squared() -> Activation {
     use gpt_plan::{Formula, Node};
     let value = vec![Node::X, Node::Const(0.0), Node::Max(0, 1), Node::Mul(2, 2)];

@@ -1,4 +1,5 @@
-//! Caches that are longer than a part (decoding shares the keys out among threads), and caches that are rounded.
+//! Caches longer than a split of the keys, which decoding distributes over threads, and rounded
+//! caches.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use gpt_tests::lively::Lively;
 use gpt_tests::oracle::Gpt;
 use gpt_tests::{specs, tokens};
 
-/// More than a part of keys; heads that fill no panel, three of which share keys.
+/// More keys than a split; three query heads share a key head, and heads do not fill a panel.
 fn long() -> Spec {
     Spec {
         context: 700,
@@ -22,7 +23,7 @@ fn long() -> Spec {
     }
 }
 
-/// Positions around the edges of parts, of blocks and of panels, and the last one.
+/// Positions at the edges of splits, key blocks and panels, and the last one.
 const POSITIONS: [usize; 12] = [0, 1, 31, 127, 128, 256, 510, 511, 512, 513, 640, 699];
 
 struct Case {
@@ -44,7 +45,7 @@ impl Case {
             .values;
         let device = Arc::new(CpuDevice::new(Some(threads)).unwrap());
         let case = Case {
-            model: CpuModel::new(device, plan, &weights).unwrap(),
+            model: CpuModel::new(device, plan, None, &weights).unwrap(),
             vocab: spec.vocab as usize,
             all,
         };
@@ -61,7 +62,7 @@ impl Case {
         self.model.session(options).unwrap()
     }
 
-    /// The logits `[vocab]` that follow each of [`POSITIONS`], decoded on a cache that was read in chunks.
+    /// The logits `[vocab]` after each of [`POSITIONS`], decoded on a cache filled in chunks.
     fn decoded(&self, cache: CacheFormat) -> Vec<f32> {
         let mut session = self.session(cache);
         let mut logits = vec![f32::NAN; POSITIONS.len() * self.vocab];
@@ -85,7 +86,7 @@ impl Case {
 }
 
 #[test]
-fn a_long_cache_is_read_in_parts() {
+fn a_long_cache_is_split() {
     let mut first = None;
     for threads in [1, 3] {
         let (case, expected) = Case::new(threads);
@@ -94,21 +95,22 @@ fn a_long_cache_is_read_in_parts() {
             let error = nmse(found, &expected[at * case.vocab..][..case.vocab]);
             assert!(error <= 1e-11, "position {at}: NMSE {error:e}");
         }
-        // Parts do not depend on the number of threads, and so neither does a single bit.
+        // Splits do not depend on the number of threads, so results are equal to the bit.
         assert_eq!(*first.get_or_insert_with(|| found.clone()), found);
     }
 }
 
 #[test]
-fn a_rounded_cache_costs_what_its_format_does() {
+fn a_rounded_cache_has_the_error_of_its_format() {
     let (case, expected) = Case::new(2);
-    // A number is off by at most 2^-12 or 2^-9 of itself: squared and averaged 2e-8 and 1.3e-6. Scores magnify it, layers add it up.
+    // The relative error of a number is at most 2^-12 or 2^-9: squared and averaged 2e-8 and
+    // 1.3e-6. Scores magnify it, and layers add it up.
     for (cache, least, most) in [
         (CacheFormat::F16, 1e-10, 1e-6),
         (CacheFormat::Bf16, 1e-8, 6e-5),
     ] {
         let found = case.decoded(cache);
-        // At position 0 there is one key: whatever it is, its weight is 1, and only its value is rounded.
+        // Position 0 has a single key with weight 1, so only the rounding of its value counts.
         for (at, found) in POSITIONS.into_iter().zip(found.chunks(case.vocab)) {
             let error = nmse(found, &expected[at * case.vocab..][..case.vocab]);
             let what = format!("{} at position {at}: NMSE {error:e}", cache.name());
@@ -119,7 +121,7 @@ fn a_rounded_cache_costs_what_its_format_does() {
 }
 
 #[test]
-fn a_trace_shows_what_a_rounded_cache_holds() {
+fn a_trace_has_the_rounded_values() {
     let (case, _) = Case::new(2);
     let mut session = case.session(CacheFormat::Bf16);
     let trace = session.trace(&case.all[..5], 0).unwrap();
@@ -137,7 +139,7 @@ fn a_trace_shows_what_a_rounded_cache_holds() {
 }
 
 #[test]
-fn the_gpu_engine_says_that_it_does_not_round() {
+fn the_gpu_engine_rejects_rounded_caches() {
     let Some(device) = gpt_tests::gpu::device() else {
         return;
     };

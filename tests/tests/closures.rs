@@ -43,7 +43,7 @@ fn check(name: &str, value: gpt_plan::Formula, derivative: gpt_plan::Formula) {
     };
     let cpu = Arc::new(CpuDevice::new(Some(2)).unwrap());
     let engine: parity::Engine<'_> =
-        &|plan, weights| Ok(Box::new(CpuModel::new(cpu.clone(), plan, weights)?));
+        &|plan, weights| Ok(Box::new(CpuModel::new(cpu.clone(), plan, None, weights)?));
     parity::check(name, &spec, Format::F32, engine, 1e-10);
     if let Some(device) = gpu::device() {
         let engine: parity::Engine<'_> =

@@ -1,10 +1,11 @@
-//! What the macro makes of two dozen specs: the plan of the library, and a typed face that computes what the walker does.
+//! Two dozen specs compiled by the macro: their plans equal those of the library, and their compiled
+//! activations compute what the plan's formulas do.
 
 use std::sync::Arc;
 
 use gpt_plan::{Format, Spec};
 use gpt_runtime::Gpt;
-use gpt_runtime::cpu::{CpuDevice, CpuModel, TypedCpuModel};
+use gpt_runtime::cpu::{CpuDevice, CpuModel};
 use gpt_runtime::engine::{CacheFormat, EngineModel, SessionOptions};
 use gpt_tests::lively::Lively;
 use gpt_tests::{for_each_model, specs, tokens};
@@ -17,7 +18,7 @@ fn spec_of(name: &str) -> Spec {
 }
 
 #[test]
-fn a_compiled_plan_is_the_plan_made_at_run_time() {
+fn a_compiled_plan_equals_the_runtime_plan() {
     fn check<M: Gpt>(name: &str) {
         let plan = M::plan();
         let expected = gpt_codegen::plan::plan(&plan.name, &spec_of(name));
@@ -29,14 +30,15 @@ fn a_compiled_plan_is_the_plan_made_at_run_time() {
 }
 
 #[test]
-fn the_typed_face_computes_what_the_walker_computes() {
+fn a_compiled_activation_computes_what_its_formula_does() {
     fn check<M: Gpt>(name: &str) {
         let plan = M::plan();
         let device = Arc::new(CpuDevice::new(Some(2)).unwrap());
         for format in [Format::F32, Format::Q8] {
             let weights = Lively::new(plan, 9, format);
-            let typed = TypedCpuModel::<M>::new(device.clone(), &weights).unwrap();
-            let walked = CpuModel::new(device.clone(), plan, &weights).unwrap();
+            let compiled =
+                CpuModel::new(device.clone(), plan, Some(M::activation), &weights).unwrap();
+            let evaluated = CpuModel::new(device.clone(), plan, None, &weights).unwrap();
             let tokens = tokens(plan.spec.vocab, plan.spec.context.min(9) as usize);
             let options = SessionOptions {
                 capacity: plan.spec.context,
@@ -47,7 +49,7 @@ fn the_typed_face_computes_what_the_walker_computes() {
             let trace = |model: &dyn EngineModel| {
                 model.session(options).unwrap().trace(&tokens, 0).unwrap()
             };
-            let (typed, walked) = (trace(&typed), trace(&walked));
+            let (typed, walked) = (trace(&compiled), trace(&evaluated));
             assert_eq!(typed.len(), walked.len());
             for (a, b) in typed.iter().zip(&walked) {
                 let close = a
@@ -68,7 +70,7 @@ fn the_typed_face_computes_what_the_walker_computes() {
 }
 
 #[test]
-fn constants_say_what_papers_say() {
+fn constants_match_the_papers() {
     use gpt_runtime::gpt_model;
     gpt_model! {
         pub struct Gpt2 { ..GPT2_SMALL }
@@ -94,13 +96,14 @@ fn constants_say_what_papers_say() {
     assert_eq!(Gpt2::PLAN.kernels, Gpt2::KERNELS);
 }
 
-/// What the macro writes of an activation and its slope is what the plan says: closures and built-ins, through a model and back.
+/// The generated code of an activation and its slope matches the plan's formula, for closures and
+/// built-ins, forward and backward.
 #[test]
-fn a_compiled_activation_learns_as_the_plan_says() {
+fn a_compiled_activation_matches_the_plan() {
     use gpt_plan::Recompute;
     use gpt_runtime::cpu::CpuTrainer;
     use gpt_runtime::engine::{EngineTrainer, State};
-    use gpt_tests::learning::{Batch, learn, options, read};
+    use gpt_tests::training::{Batch, learn, options, read};
 
     fn check<M: Gpt>(name: &str) {
         let plan = M::plan();
@@ -126,7 +129,7 @@ fn a_compiled_activation_learns_as_the_plan_says() {
     for_each_model!(check);
 }
 
-/// What training takes is a constant of the model, and the plan's own sum.
+/// The memory of training is a constant of the model and equals the plan's sum.
 #[test]
 fn bytes_of_training_are_constants() {
     use gpt_plan::{Recompute, TrainBytes, TrainShape};

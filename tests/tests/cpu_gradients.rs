@@ -1,4 +1,4 @@
-//! The CPU engine's training against the oracle.
+//! Compares the CPU engine's training with the oracle.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use gpt_runtime::cpu::simd::Isa;
 use gpt_runtime::cpu::{CpuDevice, CpuTrainer};
 use gpt_runtime::engine::{EngineTrainer, TrainerOptions};
 use gpt_runtime::weights::Weights;
-use gpt_tests::{learning, specs};
+use gpt_tests::{specs, training};
 
-/// Relative error of a gradient.
+/// The bound of a gradient's relative error.
 const BOUND: f64 = 1e-5;
 
-/// Trainers whose buffers hold NaN.
+/// Trainers with buffers full of NaN.
 fn engine(
     isa: Isa,
     threads: usize,
@@ -27,13 +27,13 @@ fn engine(
 }
 
 fn check(name: &str, spec: &Spec, isa: Isa, threads: usize) {
-    learning::check(name, spec, &engine(isa, threads), BOUND);
+    training::check(name, spec, &engine(isa, threads), BOUND);
 }
 
 #[test]
 fn shapes_beyond_one_block() {
     for isa in Isa::available() {
-        learning::check_large(&engine(isa, 2), BOUND);
+        training::check_large(&engine(isa, 2), BOUND);
     }
 }
 
@@ -53,14 +53,14 @@ fn every_instruction_set() {
     }
 }
 
-/// Rounded operands move gradients by about their rounding, 2^-9, and no further; the same batch gives the same bits.
+/// Operands rounded to bf16 change gradients by about 2^-9, and the same batch gives the same bits.
 #[test]
 fn products_in_bf16() {
     use gpt_plan::{Format, Recompute};
     use gpt_runtime::engine::{Precision, State};
-    use gpt_tests::learning::{Batch, check_same, expected, learn, options, read};
     use gpt_tests::lively::Lively;
     use gpt_tests::oracle::Gpt;
+    use gpt_tests::training::{Batch, check_same, expected, learn, options, read};
 
     let device = Arc::new(CpuDevice::new(Some(2)).unwrap());
     for (name, spec) in [

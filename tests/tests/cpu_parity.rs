@@ -1,4 +1,4 @@
-//! The CPU engine against the oracle.
+//! Compares the CPU engine with the oracle.
 
 use std::sync::Arc;
 
@@ -13,7 +13,14 @@ fn check(name: &str, spec: &Spec, format: Format, isa: Isa) {
         name,
         spec,
         format,
-        &|plan, weights| Ok(Box::new(CpuModel::new(device.clone(), plan, weights)?)),
+        &|plan, weights| {
+            Ok(Box::new(CpuModel::new(
+                device.clone(),
+                plan,
+                None,
+                weights,
+            )?))
+        },
         parity::cpu_bound(format, isa),
     );
 }

@@ -1,4 +1,5 @@
-//! Three places describe the keys of a spec: the compiler's table, the types that editors show, the README. They have to agree.
+//! The keys of a spec are documented in the compiler's table, in the types for editors, and in the
+//! README. They must agree.
 
 use gpt_codegen::keys::{KEYS, Key, Kind, reference, type_name};
 
@@ -19,7 +20,7 @@ fn the_readme_has_the_table_of_keys() {
     );
 }
 
-/// The doc comment of an item, as one text.
+/// The doc comment of an item as one text.
 fn doc(attributes: &[syn::Attribute]) -> String {
     let lines = attributes.iter().filter_map(|a| match &a.meta {
         syn::Meta::NameValue(pair) => match &pair.value {
@@ -44,7 +45,7 @@ fn check_field(field: &syn::Field, key: &Key) {
 }
 
 #[test]
-fn editors_show_every_key_and_choice() {
+fn types_for_editors_have_all_keys_and_choices() {
     let file: syn::File = syn::parse_file(&read("gpt-runtime/src/spec_docs.rs")).unwrap();
     let spec = file.items.iter().find_map(|item| match item {
         syn::Item::Struct(item) if item.ident == "Spec" => Some(item),

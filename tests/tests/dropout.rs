@@ -1,4 +1,5 @@
-//! An engine leaves out what the oracle leaves out: gradients of a batch with dropout, for every odd spec.
+//! Engines drop the same elements as the oracle: gradients of a batch with dropout, for every odd
+//! spec.
 
 use std::sync::Arc;
 
@@ -7,14 +8,14 @@ use gpt_runtime::cpu::{CpuDevice, CpuTrainer};
 use gpt_runtime::engine::{Learn, State};
 use gpt_runtime::gpu::GpuTrainer;
 use gpt_tests::gpu;
-use gpt_tests::learning::{Batch, Engine, check_tensors, options, read};
 use gpt_tests::lively::Lively;
 use gpt_tests::oracle::Gpt;
 use gpt_tests::specs;
+use gpt_tests::training::{Batch, Engine, check_tensors, options, read};
 
 fn check(engine: Engine<'_>, bound: f64) {
     for (name, spec) in specs::odd() {
-        // A plan has no masks to go back through unless its spec says so.
+        // A plan has dropout only if its spec has.
         let spec = Spec {
             dropout: 0.2,
             ..spec
@@ -22,7 +23,7 @@ fn check(engine: Engine<'_>, bound: f64) {
         let plan = specs::plan(name, &spec);
         let weights = Lively::new(plan, 5, Format::F32);
         let gpt = Gpt::new(plan, &weights).unwrap();
-        // More keys than divide anything.
+        // A number of keys that no block size divides.
         let tokens = spec.context.min(35);
         let batch = Batch::new(&spec, 3, tokens, 0);
         let dropout = Dropout::new(spec.dropout, 77);
@@ -35,7 +36,7 @@ fn check(engine: Engine<'_>, bound: f64) {
                     .to_vec()
             })
             .collect();
-        // Activations that are made again leave out the same.
+        // Recomputed activations drop the same elements.
         for recompute in [Recompute::Nothing, Recompute::Block] {
             let what = format!("{name}, recompute {recompute:?}");
             let mut trainer = engine(plan, &weights, options(3, tokens, recompute)).unwrap();
@@ -57,7 +58,7 @@ fn check(engine: Engine<'_>, bound: f64) {
 }
 
 #[test]
-fn the_cpu_engine_leaves_out_what_the_oracle_does() {
+fn the_cpu_engine_drops_the_same_elements() {
     let device = Arc::new(CpuDevice::new(Some(2)).unwrap());
     check(
         &|plan, weights, options| {
@@ -69,7 +70,7 @@ fn the_cpu_engine_leaves_out_what_the_oracle_does() {
 }
 
 #[test]
-fn the_gpu_engine_leaves_out_what_the_oracle_does() {
+fn the_gpu_engine_drops_the_same_elements() {
     let Some(device) = gpu::device() else { return };
     check(
         &|plan, weights, options| {

@@ -1,7 +1,7 @@
 //! What the macro writes, for a person to read: one small model, formatted.
 
 use gpt_plan::{Feature, Features};
-use gpt_runtime::shaders;
+use gpt_runtime::shaders::{self, variants::VARIANTS};
 
 /// Compares with `snapshots/`; `INSTA_UPDATE=always cargo test` writes it anew, to be looked at before it is committed.
 #[test]
@@ -57,7 +57,7 @@ fn a_kernel_of_the_small_model() {
     let specs = gpt_codegen::specs(specs.parse().unwrap()).expect("a valid spec");
     let plan = gpt_codegen::plan::plan("Small", &specs[0].1);
     let kernel = plan.kernels.iter().find(|k| k.name == "mlp_up_decode_q4");
-    insta::assert_snapshot!(kernel.expect("a kernel for q4").wgsl());
+    insta::assert_snapshot!(shaders::link(kernel.expect("a kernel for q4")));
 }
 
 /// What no snapshot can say: every kernel of every odd spec is valid, and none is written twice.
@@ -96,56 +96,55 @@ fn variants_are_other_files() {
             .iter()
             .flat_map(|plan| plan.kernels.iter().chain(plan.training.kernels.iter()))
     };
-    for (row, variant) in gpt_plan::VARIANTS.iter().enumerate() {
-        let features = Features::NONE.with(variant.feature);
+    for row in VARIANTS.iter() {
+        let features = Features::NONE.with(row.feature);
         let mut changed = 0;
         for kernel in kernels() {
-            let has = |file: &&'static shaders::Source| kernel.parts.contains(file);
-            let applies = |v: &&gpt_plan::Variant| {
-                v.files.iter().all(|(plain, _)| has(plain)) && !v.without.iter().any(has)
-            };
-            if !applies(&variant) {
+            if !row.applies(kernel) {
                 continue;
             }
             changed += 1;
             // A feature may have several rows for a kernel.
-            let rows = gpt_plan::VARIANTS.iter().filter(applies);
-            let rows = rows.filter(|v| v.feature == variant.feature);
-            let exchanges: Vec<_> = rows.flat_map(|v| v.files).collect();
-            let other = kernel.variant(features).expect("the row applies");
+            let rows = VARIANTS.iter().filter(|row| row.applies(kernel));
+            let rows = rows.filter(|other| other.feature == row.feature);
+            let exchanges: Vec<_> = rows.flat_map(|row| &row.replaces).collect();
+            let other = shaders::variant(kernel, features).expect("the row applies");
             assert_eq!(
                 *other.name,
-                format!("{}.{}", kernel.name, variant.feature.name())
+                format!("{}.{}", kernel.name, row.feature.name())
             );
             let own = other.parts.iter().zip(kernel.parts.iter());
             for (part, plain) in own {
                 let exchanged = exchanges.iter().find(|(p, _)| p == plain);
                 assert_eq!(
                     *part,
-                    exchanged.map_or(*plain, |(_, file)| file),
-                    "row {row}"
+                    exchanged.map_or(*plain, |(_, file)| *file),
+                    "{row:?}"
                 );
             }
-            assert_eq!(&other.parts[kernel.parts.len()..], variant.adds);
-            let strips = [kernel, &other].map(|k| k.groups * k.strips_of_group().unwrap_or(1));
+            assert_eq!(&other.parts[kernel.parts.len()..], row.adds);
+            let strips = [kernel, &other].map(|k| k.groups * shaders::tile_n(k).unwrap_or(1));
             assert!(
                 strips[1] >= kernel.strips,
                 "{}: rows are left out",
                 other.name
             );
-            let lanes = other.parts.contains(&&shaders::LANES_64);
-            if kernel.strips_of_group() == other.strips_of_group() {
+            let lanes = other
+                .parts
+                .contains(&shaders::files::SHARED_WORKGROUP_SIZE_64);
+            if shaders::tile_n(kernel) == shaders::tile_n(&other) {
                 let workgroup = if lanes { 64 } else { kernel.workgroup };
                 assert_eq!((kernel.groups, workgroup), (other.groups, other.workgroup));
             }
         }
-        assert!(changed > 0, "row {row} changes nothing");
+        assert!(changed > 0, "{row:?} changes nothing");
     }
     for kernel in kernels() {
-        assert_eq!(kernel.variant(Features::NONE), None);
+        assert_eq!(shaders::variant(kernel, Features::NONE), None);
     }
     let width = format!("const TEXTURE_WIDTH: u32 = {}u;", gpt_plan::TEXTURE_WIDTH);
-    assert!(shaders::MATRIX_TEXTURE.text.contains(&width));
+    let texture = shaders::source(shaders::files::MATMUL_WEIGHTS_TEXTURE).unwrap();
+    assert!(texture.text.contains(&width));
 }
 
 /// Variants combine: with every set of features, all kernels of some models that differ are valid.
@@ -163,7 +162,11 @@ fn every_combination_of_variants_is_valid() {
                 .into_iter()
                 .filter(|f| bits >> *f as u32 & 1 != 0);
             let set = set.fold(Features::NONE, Features::with);
-            for kernel in plan.kernels.iter().filter_map(|kernel| kernel.variant(set)) {
+            for kernel in plan
+                .kernels
+                .iter()
+                .filter_map(|kernel| shaders::variant(kernel, set))
+            {
                 if seen.insert(kernel.name.clone()) {
                     gpt_codegen::wgsl::validate(&kernel).unwrap();
                 }
@@ -176,15 +179,18 @@ fn every_combination_of_variants_is_valid() {
 /// What is multiplied has a kernel for f16, and only that.
 #[test]
 fn products_have_a_twin_in_f16() {
-    let has = |kernel: &gpt_plan::Kernel, file| kernel.parts.iter().any(|part| part.name == file);
+    let has = |kernel: &gpt_plan::Kernel, file| kernel.parts.contains(&file);
     for (name, spec) in gpt_tests::specs::odd() {
         let training = gpt_codegen::plan::plan(name, &spec).training;
         assert_eq!(training.in_f16.len(), training.kernels.len(), "{name}");
         for (kernel, &twin) in training.kernels.iter().zip(training.in_f16.iter()) {
             let twin = &training.kernels[usize::from(twin)];
-            if has(kernel, "train/operands/f32.wgsl") {
+            if has(kernel, shaders::files::MATMUL_GEMM_OPERANDS_F32) {
                 assert_eq!(*twin.name, format!("{}_f16", kernel.name));
-                assert!(has(twin, "train/operands/f16.wgsl"), "{name}");
+                assert!(
+                    has(twin, shaders::files::MATMUL_GEMM_OPERANDS_F16),
+                    "{name}"
+                );
             } else {
                 assert_eq!(kernel, twin, "{name}");
             }

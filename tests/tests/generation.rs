@@ -1,6 +1,7 @@
-//! Texts: what is chosen many tokens at a time is what would have been chosen one by one, and so is the session that it leaves.
+//! Generating many tokens at once gives the same text, and leaves the same session, as sampling one
+//! by one.
 //!
-//! The model is the one that is part of the command line's binary.
+//! The model is the one embedded in the command line's binary.
 
 use gpt_runtime::{
     Device, DeviceKind, DeviceOptions, Ended, Model, Sampler, Sampling, Session, Stop, gpt_model,
@@ -38,7 +39,7 @@ fn session(model: &Model<Bard>, capacity: u32) -> Session<Bard> {
     model.session().capacity(capacity).open().unwrap()
 }
 
-/// Chooses `n` tokens one by one, from logits that come back each time. The last one is not pushed.
+/// Samples `n` tokens one by one from logits on the host. The last one is not pushed.
 fn one_by_one(session: &mut Session<Bard>, sampling: &Sampling, n: usize) -> Vec<u32> {
     let vocab = session.model().plan().spec.vocab as usize;
     let prompt = session.model().tokenizer().unwrap().encode_prompt(PROMPT);
@@ -71,7 +72,7 @@ fn samplings() -> Vec<Sampling> {
             min_p: 0.1,
             ..seeded.clone()
         },
-        // Which takes the history, and so goes one by one.
+        // A repetition penalty needs the history, so tokens are sampled one by one.
         Sampling {
             repetition_penalty: 1.3,
             ..seeded
@@ -79,14 +80,14 @@ fn samplings() -> Vec<Sampling> {
     ]
 }
 
-/// What follows in a session, bit by bit.
+/// The bits of a session's next logits.
 fn what_follows(session: &mut Session<Bard>) -> Vec<f32> {
     session.push(&[1]).unwrap();
     session.push(&[40]).unwrap().to_vec()
 }
 
 #[test]
-fn a_text_is_what_comes_one_by_one() {
+fn a_text_equals_sampling_one_by_one() {
     for device in devices() {
         let model = model(&device);
         let tokenizer = model.tokenizer().unwrap();
@@ -121,9 +122,10 @@ fn a_text_is_what_comes_one_by_one() {
     }
 }
 
-/// A text may be left at any time, ended by a token or a string, or by the end of the context: the session holds what was read, and goes on from there.
+/// A text may be abandoned, or end by a token, a string or the context. The session holds the
+/// tokens read and continues from there.
 #[test]
-fn a_text_that_ends_early_leaves_what_it_has() {
+fn a_text_that_ends_early_leaves_a_valid_session() {
     for device in devices() {
         let model = model(&device);
         let sampling = Sampling::greedy();
@@ -141,7 +143,7 @@ fn a_text_that_ends_early_leaves_what_it_has() {
             }
             let vocab = model.plan().spec.vocab as usize;
             let mut sampler = Sampler::new(sampling.clone(), vocab).unwrap();
-            // The token after the last one that the session holds is known without a push.
+            // The next token is known without a push.
             assert_eq!(many.sample(&mut sampler).unwrap(), chosen[tokens], "{what}");
             assert!(what_follows(many) == what_follows(&mut fresh), "{what}");
         };
@@ -181,9 +183,9 @@ fn a_text_that_ends_early_leaves_what_it_has() {
     }
 }
 
-/// What a session knows of the next token is lost by a truncation; it asks again.
+/// A truncation discards the logits, so sampling computes them again.
 #[test]
-fn a_token_can_be_chosen_after_a_truncation() {
+fn a_token_can_be_sampled_after_a_truncation() {
     for device in devices() {
         let model = model(&device);
         let mut session = session(&model, 64);

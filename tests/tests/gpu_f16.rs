@@ -1,4 +1,5 @@
-//! Training in f16 on a GPU: gradients against the oracle's, what the loss scale is for, and runs whose steps are skipped.
+//! Training in f16 on a GPU: gradients compared with the oracle, the loss scale, and runs with
+//! skipped steps.
 
 use std::sync::Arc;
 
@@ -8,33 +9,35 @@ use gpt_runtime::gpu::{GpuDevice, GpuTrainer};
 use gpt_runtime::train::{Batch as Sequences, RandomWindows, Saved, Tokens};
 use gpt_runtime::weights::{RandomWeights, Weights};
 use gpt_runtime::{AdamW, Device, Trainer, TrainerSettings};
-use gpt_tests::learning::{self, Batch, check_same, check_tensors, expected, learn, read};
 use gpt_tests::lively::Lively;
 use gpt_tests::oracle::Gpt;
+use gpt_tests::training::{self, Batch, check_same, check_tensors, expected, learn, read};
 use gpt_tests::{gpu, specs};
 use serde_json::Value;
 
-/// By how much rounding to f16 moves a number, relative to it.
+/// The relative error of rounding to f16.
 const UNIT: f64 = 1.0 / 2048.0;
 
-/// Of a tensor's gradient: two operands in each product, and several products on the way to it; most of it averages out.
+/// The bound of a gradient's relative error: two operands in each of several products, most of
+/// which averages out.
 const BOUND: f64 = 8.0 * UNIT;
 
-/// What GPUs begin with.
+/// The initial loss scale on GPUs.
 const SCALE: f32 = 65_536.0;
 
 fn trainer(device: &Arc<GpuDevice>, plan: &'static Plan, recompute: Recompute) -> GpuTrainer {
     let weights = Lively::new(plan, 5, Format::F32);
     let options = TrainerOptions {
         precision: Precision::F16,
-        ..learning::options(3, plan.spec.context.min(33), recompute)
+        ..training::options(3, plan.spec.context.min(33), recompute)
     };
     let trainer = GpuTrainer::new(device.clone(), plan, &weights, options).unwrap();
     assert_eq!(trainer.allocated(), plan.train_bytes(&options.shape));
     trainer
 }
 
-/// The gradients of `batch`, whose loss counts `share`, divided by `scale` after the way back.
+/// The gradients of `batch`, whose loss is weighted by `share`, divided by `scale` after the
+/// backward pass.
 fn gradients(
     plan: &Plan,
     trainer: &mut GpuTrainer,
@@ -52,7 +55,7 @@ fn gradients(
     gradients
 }
 
-/// The distance of all gradients together, relative to their size.
+/// The relative error of all gradients together.
 fn distance(found: &[Vec<f32>], expected: &[Vec<f64>]) -> f64 {
     let (found, expected) = (found.concat(), expected.concat());
     let difference = found.iter().zip(&expected);
@@ -67,10 +70,10 @@ fn odd(names: &[&str]) -> impl Iterator<Item = (&'static str, Spec)> {
     found.into_iter()
 }
 
-/// Every tensor's gradients are as far from the oracle's as rounding makes them, and not as near as without; the same batch gives the same bits, and
-/// so do activations made again.
+/// Gradients have the error of f16 rounding, no more and no less. The same batch and recomputed
+/// activations give the same bits.
 #[test]
-fn gradients_are_the_oracles_but_for_rounding() {
+fn gradients_match_the_oracle_up_to_rounding() {
     let Some(device) = gpu::device_with_f16() else {
         return;
     };
@@ -97,7 +100,8 @@ fn gradients_are_the_oracles_but_for_rounding() {
     }
 }
 
-/// Gradients that an f16 has no room for survive where they are scaled, and only there; what is too large for one stops the step and nothing else.
+/// Gradients that underflow f16 survive only with the loss scale. An overflow skips the step and
+/// changes nothing.
 #[test]
 fn small_gradients_survive_and_large_ones_change_nothing() {
     let Some(device) = gpu::device_with_f16() else {
@@ -120,7 +124,7 @@ fn small_gradients_survive_and_large_ones_change_nothing() {
     let lost = distance(&bare, &exact);
     assert!(lost > 0.5, "without a scale they are wrong by {lost}");
 
-    // The update divides by the scale: the same step as in f32 with the gradients that were found.
+    // The update divides by the scale, so it equals a step in f32 with these gradients.
     gradients(plan, &mut trainer, &batch, 1.0, SCALE);
     let found = read(plan, &mut trainer, State::Gradient).concat();
     let square: f64 = found.iter().map(|g| f64::from(*g).powi(2)).sum();
@@ -128,7 +132,7 @@ fn small_gradients_survive_and_large_ones_change_nothing() {
     let update = Update {
         clip: Some((norm / 3.0) as f32),
         scale: SCALE,
-        ..learning::update(1)
+        ..training::update(1)
     };
     let said = trainer.update(&update).unwrap();
     assert!((said / norm - 1.0).abs() < 1e-5, "{said} is not {norm}");
@@ -141,7 +145,7 @@ fn small_gradients_survive_and_large_ones_change_nothing() {
     let states = [State::Parameter, State::FirstMoment, State::SecondMoment];
     let before = states.map(|state| read(plan, &mut trainer, state));
     gradients(plan, &mut trainer, &batch, 1.0, 2f32.powi(30));
-    let norm = trainer.update(&learning::update(2)).unwrap();
+    let norm = trainer.update(&training::update(2)).unwrap();
     assert!(!norm.is_finite(), "a norm of {norm}");
     for (state, before) in states.into_iter().zip(&before) {
         let what = format!("{state:?} after a gradient that overflowed");
@@ -149,7 +153,7 @@ fn small_gradients_survive_and_large_ones_change_nothing() {
     }
 }
 
-/// All parameters of a trainer, as they stand.
+/// The current parameters of a trainer.
 fn parameters(trainer: &mut Trainer) -> Vec<u8> {
     let plan = trainer.plan();
     let weights = trainer.weights();
@@ -160,7 +164,7 @@ fn parameters(trainer: &mut Trainer) -> Vec<u8> {
 
 fn settings() -> TrainerSettings {
     TrainerSettings {
-        // Batches of three, in parts of two and one.
+        // Batches of three, accumulated from two and one.
         batch: 2,
         tokens: Some(24),
         ..TrainerSettings::from(AdamW {
@@ -176,10 +180,10 @@ fn batch(number: u64, sequences: usize) -> Sequences {
     windows.batch(number)
 }
 
-/// A run that begins with a scale which is too large: it skips until it fits, and a part of it that was stopped among the steps that are skipped goes on
-/// bit for bit.
+/// A run with too large a loss scale skips steps until it fits. A run stopped among the skipped
+/// steps resumes bit for bit.
 #[test]
-fn a_run_skips_what_overflows_and_two_halves_are_a_whole() {
+fn a_run_skips_overflows_and_resumes_exactly() {
     if gpu::device_with_f16().is_none() {
         return;
     }
@@ -247,9 +251,10 @@ fn a_run_skips_what_overflows_and_two_halves_are_a_whole() {
     assert!(parameters(&mut second) == parameters(&mut whole));
 }
 
-/// Of a batch so large that the gradient of a token is nearly nothing, a step is that of f32 in all but a few directions.
+/// With a batch so large that the gradient of a token nearly underflows, a step equals that of f32
+/// in almost all elements.
 #[test]
-fn a_trainer_scales_what_it_learns() {
+fn a_trainer_scales_the_loss() {
     if gpu::device_with_f16().is_none() {
         return;
     }

@@ -1,18 +1,19 @@
-//! The GPU's gradients against the oracle's, and what must not change them.
+//! Compares the GPU engine's gradients with the oracle's, under conditions that must not change
+//! them.
 
 use std::sync::Arc;
 
-use gpt_plan::{BufferName, Feature, Features, Format, Plan, Recompute, Spec};
+use gpt_plan::{BufferId, Feature, Features, Format, Plan, Recompute, Spec};
 use gpt_runtime::Error;
 use gpt_runtime::engine::{EngineTrainer, Learn, Precision, State, TrainerOptions};
 use gpt_runtime::gpu::{GpuDevice, GpuTrainer};
 use gpt_runtime::weights::Weights;
-use gpt_tests::learning::{self, Batch, check_same, check_tensors, learn, options, read};
 use gpt_tests::lively::Lively;
 use gpt_tests::oracle::Gpt;
+use gpt_tests::training::{self, Batch, check_same, check_tensors, learn, options, read};
 use gpt_tests::{gpu, specs};
 
-/// Relative to a tensor's size.
+/// The bound of a gradient's relative error.
 const BOUND: f64 = 1e-5;
 
 fn engine(
@@ -28,17 +29,18 @@ fn engine(
 fn every_odd_spec() {
     let Some(device) = gpu::device() else { return };
     for (name, spec) in specs::odd() {
-        learning::check(name, &spec, &engine(device.clone()), BOUND);
+        training::check(name, &spec, &engine(device.clone()), BOUND);
     }
 }
 
 #[test]
 fn shapes_beyond_one_block() {
     let Some(device) = gpu::device() else { return };
-    learning::check_large(&engine(device), BOUND);
+    training::check_large(&engine(device), BOUND);
 }
 
-/// The plain kernels, those of an adapter that is no processor, and two places for rows, each with every third spec and with the shapes beyond one block.
+/// Plain kernels, the kernels of a hardware adapter, and both places of input rows, each with every
+/// third spec and with shapes larger than one block.
 #[test]
 fn other_variants() {
     let double = Features::DEFAULT.with(Feature::DoubleBuffers);
@@ -53,10 +55,10 @@ fn other_variants() {
         };
         for (i, (name, spec)) in specs::odd().into_iter().enumerate() {
             if i % sets.len() == number {
-                learning::check(name, &spec, &engine(device.clone()), BOUND);
+                training::check(name, &spec, &engine(device.clone()), BOUND);
             }
         }
-        learning::check_large(&engine(device), BOUND);
+        training::check_large(&engine(device), BOUND);
     }
 }
 
@@ -71,16 +73,17 @@ fn trainer(
     GpuTrainer::in_parts(device.clone(), plan, &weights, options, part).unwrap()
 }
 
-/// Parameters cut into parts of a few rows give the same gradients; memory that nobody wrote is not read, and padding is zero before and after.
+/// Parameters split into bindings of a few rows give the same gradients. Unwritten memory is not
+/// read, and padding stays zero.
 #[test]
-fn matrices_in_parts_and_buffers_that_were_used() {
+fn split_matrices_and_reused_buffers() {
     let Some(device) = gpu::device() else { return };
     for (name, spec) in specs::odd() {
         let plan = specs::plan(name, &spec);
         let longest = plan.tensors.iter().map(|t| t.columns).max().unwrap_or(1);
         let weights = Lively::new(plan, 5, Format::F32);
         let gpt = Gpt::new(plan, &weights).unwrap();
-        // Sixty-four rows of the longest, which is the least there is; positions are never cut.
+        // Sixty-four of the longest rows, the minimum; the position table is never split.
         let part = u64::from(longest) * 4 * 64;
         let positions = 4 * u64::from(spec.context) * u64::from(spec.embed);
         let mut trainer = trainer(&device, plan, Recompute::Nothing, part.max(positions));
@@ -94,17 +97,17 @@ fn matrices_in_parts_and_buffers_that_were_used() {
             let how = learn(true, batch.rows());
             trainer.learn(&batch.sequences(), &how).unwrap();
             let found = read(plan, &mut trainer, State::Gradient);
-            let (gradients, _) = learning::expected(plan, &gpt, &[&batch]);
+            let (gradients, _) = training::expected(plan, &gpt, &[&batch]);
             check_tensors(&what, plan, &found, &gradients, BOUND);
             let spilled = trainer.spilled().unwrap();
-            assert_eq!(spilled, None::<BufferName>, "{what}: padding is not zero");
+            assert_eq!(spilled, None::<BufferId>, "{what}: padding is not zero");
         }
     }
 }
 
-/// What is made again is not read before.
+/// Recomputed activations are not read before they are written.
 #[test]
-fn activations_made_again_in_buffers_that_were_used() {
+fn recomputed_activations_in_reused_buffers() {
     let Some(device) = gpu::device() else { return };
     for (name, spec) in [("smollm2", specs::smollm2()), ("article", specs::article())] {
         let plan = specs::plan(name, &spec);
@@ -121,7 +124,8 @@ fn activations_made_again_in_buffers_that_were_used() {
     }
 }
 
-/// A vocabulary of which a chunk of logits has room for eight rows: the head's gradients come from several chunks, the last of them ragged.
+/// A chunk of logits holds eight rows of this vocabulary, so the head's gradients come from several
+/// chunks, the last one ragged.
 #[test]
 fn a_head_in_chunks() {
     let Some(device) = gpu::device() else { return };
@@ -138,7 +142,7 @@ fn a_head_in_chunks() {
     let weights = Lively::new(plan, 5, Format::F32);
     let gpt = Gpt::new(plan, &weights).unwrap();
     let batch = Batch::new(&spec, 3, 9, 0);
-    let (gradients, losses) = learning::expected(plan, &gpt, &[&batch]);
+    let (gradients, losses) = training::expected(plan, &gpt, &[&batch]);
     let mut trainer = trainer(&device, plan, Recompute::Nothing, gpt_plan::MAX_BINDING);
     let how = learn(true, batch.rows());
     let loss = trainer.learn(&batch.sequences(), &how).unwrap();
@@ -151,7 +155,8 @@ fn a_head_in_chunks() {
     check_tensors("a head in chunks", plan, &found, &gradients, BOUND);
 }
 
-/// The mask of a pass is a function of its key: the same key gives the same gradients, activations made again or not, and another key others.
+/// Masks are a function of the pass's key: the same key gives the same gradients, with and without
+/// recomputed activations, and another key different ones.
 #[test]
 fn masks_come_from_their_key() {
     let Some(device) = gpu::device() else { return };
@@ -181,7 +186,8 @@ fn masks_come_from_their_key() {
     }
 }
 
-/// A step makes no buffer, bind group or pipeline. On a device of its own, as other tests create on theirs.
+/// A step creates no buffer, bind group or pipeline. Uses a device of its own, because other tests
+/// create objects on the shared one.
 #[test]
 fn a_step_creates_nothing() {
     if gpu::device().is_none() {
@@ -196,15 +202,15 @@ fn a_step_creates_nothing() {
     for step in 1..3 {
         let how = learn(true, batch.rows());
         trainer.learn(&batch.sequences(), &how).unwrap();
-        trainer.update(&learning::update(step)).unwrap();
+        trainer.update(&training::update(step)).unwrap();
         trainer.evaluate(&batch.sequences()).unwrap();
     }
     assert_eq!(device.created(), before);
 }
 
-/// A precision that the device does not have is refused, and the sentence says which it has.
+/// An unsupported precision is rejected with a message that lists the supported ones.
 #[test]
-fn other_precisions_are_refused() {
+fn unsupported_precisions_are_rejected() {
     let Some(device) = gpu::device() else { return };
     let plan = specs::plan("gpt2", &specs::gpt2());
     let weights = Lively::new(plan, 5, Format::F32);

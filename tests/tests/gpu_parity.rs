@@ -1,4 +1,4 @@
-//! The GPU engine against the oracle.
+//! Compares the GPU engine with the oracle.
 
 use std::sync::Arc;
 
@@ -6,16 +6,17 @@ use gpt_plan::{Block, Feature, Features, Format, Norm, Spec};
 use gpt_runtime::gpu::{GpuDevice, GpuModel};
 use gpt_tests::{gpu, parity, specs};
 
-/// Room for f32 arithmetic and for a driver's own `exp`.
+/// The bound for f32 arithmetic and a driver's approximation of `exp`.
 const BOUND: f64 = 1e-10;
 
-/// The same where a prompt's inputs are rounded to f16: each is off by up to 2^-12 of itself, and the stream adds that up.
+/// The bound for a prompt's inputs rounded to f16: relative errors of up to 2^-12, which add up in
+/// the stream.
 const BOUND_F16: f64 = 1e-6;
 
-/// And where sums of up to 32 products are f16, too: 1.3e-5 was seen.
+/// The bound for sums of up to 32 products in f16; 1.3e-5 was measured.
 const BOUND_F16_SUMS: f64 = 5e-5;
 
-/// And where inputs are rounded to 8 bits in blocks of 32.
+/// The bound for inputs quantized to 8 bits in blocks of 32.
 const BOUND_BYTES: f64 = 1e-2;
 
 fn check(name: &str, spec: &Spec, format: Format, device: &Arc<GpuDevice>) {
@@ -32,8 +33,8 @@ fn check_within(name: &str, spec: &Spec, format: Format, device: &Arc<GpuDevice>
     );
 }
 
-/// Every spec in f32 and in one other format, which changes from one to the next: drivers take their time to compile. With all variants of kernels that the
-/// adapter can run.
+/// All specs in f32 and one other format each, because drivers compile slowly, with all kernel
+/// variants that the adapter supports.
 #[test]
 fn every_odd_spec() {
     let Some(device) = gpu::device() else { return };
@@ -43,7 +44,7 @@ fn every_odd_spec() {
     }
 }
 
-/// The same with the plain kernels, which an adapter without features runs.
+/// The same with plain kernels, for adapters without features.
 #[test]
 fn every_odd_spec_with_plain_kernels() {
     let Some(device) = gpu::plain_device() else {
@@ -64,8 +65,8 @@ fn every_format() {
     }
 }
 
-/// Rows that are wider than a decoding workgroup has invocations, and more keys than it takes at a time: every invocation has its part in every sum and maximum,
-/// and is asked more than once.
+/// Rows wider than a decoding workgroup, and more keys than it processes at a time: each invocation
+/// contributes several times to every sum and maximum.
 #[test]
 fn wide_rows_and_many_keys() {
     let (Some(device), Some(plain)) = (gpu::device(), gpu::plain_device()) else {
@@ -91,7 +92,8 @@ fn wide_rows_and_many_keys() {
     }
 }
 
-/// Tiles of other sizes, and inputs in two places: every second spec with each size, as drivers take their time to compile.
+/// Other tile sizes and both places of inputs: every second spec with each size, because drivers
+/// compile slowly.
 #[test]
 fn other_tiles() {
     let double = Features::DEFAULT
@@ -110,7 +112,7 @@ fn other_tiles() {
     }
 }
 
-/// Products of four bytes, in tiles of all sizes: every third spec with each.
+/// Integer dot products of four bytes in all tile sizes: every third spec with each.
 #[test]
 fn packed_dot() {
     let packed = Features::DEFAULT.with(Feature::PackedDot);
@@ -132,7 +134,7 @@ fn packed_dot() {
     }
 }
 
-/// Products and sums of f16.
+/// Products and sums in f16.
 #[test]
 fn f16_arithmetic() {
     let Some(device) = gpu::device_with_f16() else {
@@ -147,7 +149,7 @@ fn f16_arithmetic() {
     }
 }
 
-/// Matrices of f16 through cooperative matrices. No software adapter has them.
+/// Cooperative matrices with f16 operands. No software adapter supports them.
 #[test]
 fn cooperative_matrices() {
     let Some(device) = gpu::device_with_cooperative_matrices() else {

@@ -1,4 +1,4 @@
-//! Attention over a long cache: what is decoded there goes in parts, and is still what the oracle says.
+//! Attention over a long cache is split over the keys, and still matches the oracle.
 
 use gpt_plan::{Format, Spec};
 use gpt_runtime::engine::{CacheFormat, EngineModel, LogitsRequest, SessionOptions};
@@ -26,7 +26,8 @@ fn check(name: &str, spec: &Spec) {
     };
     let mut session = model.session(options).unwrap();
     let mut filled = 0;
-    // The last whole workgroup and the first parts; ends of parts; the last position. Then a prompt's chunk on a long cache.
+    // The last position without a split and the first with one; edges of splits; the last position.
+    // Then a chunk of a prompt on a long cache.
     let last = all.len() - 1;
     for (position, rows) in [
         (1023, 1),
@@ -79,10 +80,10 @@ fn odd_heads() {
     check("long_odd", &spec);
 }
 
-/// The kernels of parts are there before a text is so long.
+/// The kernels of split attention are compiled before a text is long enough to need them.
 #[test]
-fn a_text_does_not_wait_in_the_middle() {
-    // One that no other test creates anything on.
+fn a_text_does_not_wait_for_kernels() {
+    // A device of its own, on which no other test creates objects.
     let Some(device) = gpu::plain_device() else {
         return;
     };
@@ -113,9 +114,9 @@ fn a_text_does_not_wait_in_the_middle() {
     assert_eq!(device.created(), before, "a pass created something");
 }
 
-/// Nobody pays for what cannot be needed.
+/// A short context needs no split kernels.
 #[test]
-fn a_short_context_has_no_parts() {
+fn a_short_context_has_no_splits() {
     let spec = |context, mask| Spec {
         context,
         mask,

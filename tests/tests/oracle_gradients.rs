@@ -1,4 +1,5 @@
-//! The oracle's gradients against finite differences of its loss: every tensor of every odd spec.
+//! Compares the oracle's gradients with finite differences of its loss: all tensors of all odd
+//! specs.
 
 use gpt_plan::{Dropout, Format, Site, Spec};
 use gpt_runtime::engine::Sequences;
@@ -6,7 +7,8 @@ use gpt_tests::lively::Lively;
 use gpt_tests::oracle::{Gpt, Masks, Matrix, Parameters};
 use gpt_tests::{specs, tokens};
 
-/// Half the distance of a central difference. Its own error is about its square, and 1e-16 over it from rounding.
+/// The step of a central difference. Its error is about its square, plus 1e-16 over it from
+/// rounding.
 const STEP: f64 = 1e-5;
 
 /// Element `index` of tensor `tensor`, shifted by `by`.
@@ -26,16 +28,16 @@ fn flat(parameters: &mut Parameters) -> Vec<(String, Vec<f64>)> {
     tensors
 }
 
-/// Three elements of each gradient of `gpt` against finite differences.
+/// Compares three elements of each gradient of `gpt` with finite differences.
 fn check(name: &str, gpt: &mut Gpt, batch: &Sequences<'_>, dropout: Option<Dropout>) {
     let (loss, mut gradients) = gpt.batch_gradients(batch, dropout);
     assert_eq!(loss, gpt.batch_loss(batch, dropout), "{name}: the loss");
-    // What is left to rounding in a difference of losses.
+    // The rounding error of a difference of losses.
     let noise = 1e-15 * loss.max(1.0) / STEP;
     for (tensor, (what, gradient)) in flat(&mut gradients).iter().enumerate() {
         assert!(gradient.iter().all(|g| g.is_finite()), "{name}: {what}");
         let size = (gradient.iter().map(|g| g * g).sum::<f64>() / gradient.len() as f64).sqrt();
-        // The embedding of a token that occurs, and others spread over the tensor.
+        // The embedding of a token in the batch, and others spread over the tensor.
         let first = if tensor == 0 {
             (batch.inputs[0] * gpt.spec.embed) as usize
         } else {
@@ -59,7 +61,7 @@ fn check(name: &str, gpt: &mut Gpt, batch: &Sequences<'_>, dropout: Option<Dropo
     }
 }
 
-/// The model of `spec`, and `sequences` sequences of `tokens` tokens at most with what should follow.
+/// The model of `spec`, and `sequences` sequences of at most `tokens` tokens with their targets.
 fn subject(name: &str, spec: &Spec, sequences: usize, tokens: u32) -> (Gpt, [Vec<u32>; 2], u32) {
     let plan = specs::plan(name, spec);
     let gpt = Gpt::new(plan, &Lively::new(plan, 11, Format::F32)).unwrap();
@@ -70,7 +72,7 @@ fn subject(name: &str, spec: &Spec, sequences: usize, tokens: u32) -> (Gpt, [Vec
 }
 
 #[test]
-fn gradients_are_the_slopes_of_the_loss() {
+fn gradients_match_finite_differences() {
     for (name, spec) in specs::odd() {
         let (mut gpt, [inputs, targets], tokens) = subject(name, &spec, 1, 6);
         let batch = Sequences {
@@ -82,9 +84,9 @@ fn gradients_are_the_slopes_of_the_loss() {
     }
 }
 
-/// With two sequences and a third of everything left out.
+/// Two sequences with a dropout of a third.
 #[test]
-fn gradients_of_a_batch_with_dropout_are_too() {
+fn gradients_with_dropout_match_finite_differences() {
     for (name, spec) in specs::odd() {
         let (mut gpt, [inputs, targets], tokens) = subject(name, &spec, 2, 3);
         let batch = Sequences {
@@ -96,7 +98,7 @@ fn gradients_of_a_batch_with_dropout_are_too() {
     }
 }
 
-/// A batch learns what its sequences do, each as if it were alone.
+/// The loss and gradients of a batch are the means over its sequences.
 #[test]
 fn a_batch_is_the_mean_of_its_sequences() {
     let (gpt, [inputs, targets], tokens) = subject("smollm2", &specs::smollm2(), 3, 5);
@@ -123,9 +125,9 @@ fn a_batch_is_the_mean_of_its_sequences() {
     }
 }
 
-/// Elements are numbered through the whole batch, as engines number them.
+/// Elements are numbered through the whole batch, as in engines.
 #[test]
-fn what_is_left_out_is_what_the_masks_say() {
+fn dropout_follows_the_masks() {
     let spec = specs::gpt2();
     let dropout = Dropout::new(0.25, 3).unwrap();
     let masks = Masks {
@@ -138,18 +140,18 @@ fn what_is_left_out_is_what_the_masks_say() {
         let numbers = (0..n as u32).map(|i| first + i);
         numbers.map(|i| f64::from(dropout.factor(key, i))).collect()
     };
-    // Behind another sequence of forty rows.
+    // The second sequence, after forty rows.
     let rows = masks.of_rows(Site::MlpDown, 1, &ones(40, 64));
     let expected = factors(Site::MlpDown, 1, 40 * 64, 40 * 64);
     assert_eq!(rows.values, expected);
-    // Behind that sequence's four heads and two of this one's.
+    // After four heads of the first sequence and two of this one.
     let weights = masks.of_weights(&spec, 1, 2, &ones(40, 40));
     let expected = factors(Site::Attention, 1, (4 + 2) * 40 * 40, 40 * 40);
     assert_eq!(weights.values, expected);
 }
 
-/// A loss before learning is about that of guessing, the logarithm of the vocabulary. With a tied head the stream still resembles the token it began with,
-/// which an untrained model therefore repeats a little.
+/// The initial loss is about the logarithm of the vocabulary's size. With a tied head the stream
+/// resembles the input token, so an untrained model tends to repeat it.
 #[test]
 fn an_untrained_model_guesses() {
     use gpt_runtime::weights::RandomWeights;
@@ -162,7 +164,7 @@ fn an_untrained_model_guesses() {
     assert!((loss - guess).abs() < 0.5, "{loss} is far from {guess}");
 }
 
-/// Following the gradient downhill makes the loss smaller, by what the gradient promises.
+/// A small step along the negative gradient reduces the loss by the predicted amount.
 #[test]
 fn a_small_step_downhill() {
     for (name, spec) in [

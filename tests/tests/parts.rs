@@ -1,4 +1,5 @@
-//! A matrix that no binding holds: the token embedding of a model with two million tokens, split into three parts on the GPU.
+//! A matrix larger than a binding: the token embedding of a model with two million tokens, split
+//! into three bindings on the GPU.
 
 use std::borrow::Cow;
 
@@ -13,7 +14,7 @@ use gpt_tests::specs;
 const VOCAB: u32 = 2_000_003;
 const EMBED: u32 = 36;
 
-/// Element (row, column) of every matrix: cheap, and different from its neighbours.
+/// Element (row, column) of every matrix: cheap to compute, and different from its neighbours.
 fn element(row: u32, column: u32) -> f32 {
     let mixed = (row * EMBED + column).wrapping_mul(2_654_435_761) >> 16;
     mixed as f32 / 65_536.0 - 0.5
@@ -47,10 +48,10 @@ impl Weights for Computed {
     }
 }
 
-/// Whatever the block computes from its input, equal inputs give equal outputs: so the embeddings of tokens in different parts are
-/// checked through the trace, and the head against a dot product with what the trace says it read.
+/// Checks the embeddings of tokens in different parts through the trace, and the head with dot
+/// products of its traced input.
 #[test]
-fn rows_in_every_part_are_found() {
+fn rows_in_all_parts_are_read() {
     let Some(device) = gpu::device() else { return };
     let spec = gpt_plan::Spec {
         vocab: VOCAB,
@@ -98,7 +99,7 @@ fn rows_in_every_part_are_found() {
         let trace = session.trace(&[token], position).unwrap();
         let embedded: Vec<f32> = (0..EMBED).map(|column| element(token, column)).collect();
         assert_eq!(trace[0].values, embedded, "the embedding of token {token}");
-        // The head reads the stream through a norm whose scale is 1.
+        // The scale of the norm before the head is 1.
         let x = &trace[trace.len() - 2].values;
         let square = x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / f64::from(EMBED);
         let scale = 1.0 / (square + 1e-6).sqrt();
@@ -130,7 +131,8 @@ fn rows_in_every_part_are_found() {
     }
 }
 
-/// The layouts of real matrices, in every format: parts are as large as a binding allows, strips stay whole, and nothing is lost.
+/// The layouts of real matrices in all formats: parts are as large as a binding allows, strips stay
+/// whole, and no row is lost.
 #[test]
 fn layouts_of_large_matrices() {
     for format in Format::ALL {
@@ -156,13 +158,13 @@ fn layouts_of_large_matrices() {
             assert_eq!(panels, layout.panels);
         }
     }
-    // A row of 128 MiB leaves no room for a strip of them.
+    // With rows of 128 MiB, no strip fits a binding.
     assert_eq!(MatrixLayout::new(Format::F32, 1, 32 << 20), None);
 }
 
-/// A format in which a matrix has too many parts has no kernel, and the engine says so instead of failing in the driver.
+/// A format in which a matrix has too many parts has no kernel, and the engine reports it.
 #[test]
-fn too_many_parts_are_refused_with_a_sentence() {
+fn too_many_parts_are_rejected() {
     let spec = gpt_plan::Spec {
         vocab: 1_000_000,
         embed: 512,
@@ -172,7 +174,7 @@ fn too_many_parts_are_refused_with_a_sentence() {
         ..specs::gpt2()
     };
     let plan = specs::plan("TooLarge", &spec);
-    let (_, embed) = plan.walk().next().unwrap();
+    let (_, embed) = plan.steps().next().unwrap();
     assert!(matches!(embed.op, Op::Embed { .. }));
     assert_eq!(embed.decode.of(Format::F32), gpt_plan::NO_KERNEL);
     assert_ne!(embed.decode.of(Format::Q8), gpt_plan::NO_KERNEL);
@@ -180,7 +182,7 @@ fn too_many_parts_are_refused_with_a_sentence() {
     struct Never;
     impl Weights for Never {
         fn tensor(&self, _: TensorId, _: u32) -> Result<HostTensor<'_>, Error> {
-            // Vectors and the table of positions are uploaded before.
+            // Vectors and the position table are uploaded first.
             Ok(HostTensor {
                 format: Format::F32,
                 rows: 64,

@@ -1,4 +1,4 @@
-//! The self-test: devices that compute what they should pass it, and a kernel that is wrong is named.
+//! The self-test: correct devices pass, and a wrong kernel is named.
 
 use std::borrow::Cow;
 
@@ -31,7 +31,7 @@ fn a_gpu_passes() {
         let found = self_test(specs::plan(name, &spec), &device, &Format::ALL).unwrap();
         assert_eq!(found.first_off(), None, "{name}");
         let steps = specs::plan(name, &spec)
-            .walk()
+            .steps()
             .filter(|(layer, _)| *layer < 2);
         assert_eq!(
             found.checks.len(),
@@ -62,7 +62,7 @@ fn engines_pass_in_training() {
     }
 }
 
-/// What a kernel of the way back gets wrong is named by the gradient that it makes.
+/// An error in a kernel of the backward pass is named by its gradient.
 #[test]
 fn a_wrong_kernel_of_training_is_named() {
     if gpu::device().is_none() {
@@ -96,9 +96,9 @@ fn a_wrong_kernel_of_training_is_named() {
     }
 }
 
-/// A device that chooses from some of the tokens only.
+/// A device that samples from some of the tokens only.
 #[test]
-fn a_wrong_choice_of_a_gpu_is_named() {
+fn a_wrong_sampling_kernel_is_named() {
     if gpu::device().is_none() {
         return;
     }
@@ -112,7 +112,7 @@ fn a_wrong_choice_of_a_gpu_is_named() {
     }
 }
 
-/// GPT-2, scaled down, where `kernel`, one of `among`, has `wrong` in the place of `right`.
+/// GPT-2, scaled down, with `right` replaced by `wrong` in `kernel`, one of `among`.
 fn mutant(
     kernel: &str,
     right: &str,
@@ -134,7 +134,7 @@ fn a_wrong_kernel_of_a_gpu_is_named() {
         return;
     }
     let device = Device::gpu().unwrap();
-    // A number of each kind: a scale, places of vectors, a width in the way a row is read, a norm's epsilon.
+    // One number of each kind: a scale, offsets of vectors, the width of a row, a norm's epsilon.
     for (step, phase, right, wrong) in [
         (
             "attention",
@@ -179,7 +179,7 @@ fn a_wrong_kernel_of_a_gpu_is_named() {
             .unwrap_or_else(|| panic!("{kernel} passed"));
         let of_phase = |check: &Check| (check.rows == 1) == (phase == "decode");
         assert!(off.step == step && of_phase(off), "{kernel}: {off:?}");
-        // The other formats have kernels of their own.
+        // The other formats have different kernels.
         if step != "attention" {
             let found = self_test(plan, &device, &[Format::Q8]).unwrap();
             assert_eq!(found.first_off(), None, "{kernel}");

@@ -1,5 +1,5 @@
-//! What a session promises, on both engines: a cache changes nothing, chunks change nothing, sessions do not disturb each other, and
-//! once one is open nothing is created any more.
+//! The guarantees of sessions on both engines: caching and chunks do not change results, sessions
+//! are independent, and an open session creates no objects.
 
 use gpt_plan::Format;
 use gpt_runtime::{Device, DeviceKind, DeviceOptions, Model, Session};
@@ -25,7 +25,7 @@ fn model<M: gpt_runtime::Gpt>(device: &Device) -> Model<M> {
     Model::from_weights(&Lively::new(M::plan(), 3, Format::F32), device).unwrap()
 }
 
-/// The logits that follow each of `tokens`.
+/// The logits after each of `tokens`.
 fn all<M>(session: &mut Session<M>, tokens: &[u32]) -> Vec<f32> {
     let mut logits = Vec::new();
     session
@@ -34,7 +34,7 @@ fn all<M>(session: &mut Session<M>, tokens: &[u32]) -> Vec<f32> {
     logits
 }
 
-/// Two ways to the same logits differ only by the order of f32 sums.
+/// Logits may differ by the order of f32 sums only.
 #[track_caller]
 fn same(what: &str, device: &Device, found: &[f32], expected: &[f32]) {
     let expected: Vec<f64> = expected.iter().map(|x| f64::from(*x)).collect();
@@ -69,7 +69,8 @@ fn check<M: gpt_runtime::Gpt>() {
             );
         }
 
-        // Back to the middle, and on with other tokens: what was there must not be seen any more.
+        // Truncates to the middle and continues with other tokens: the old ones must not be
+        // visible.
         let other: Vec<u32> = tokens[..n / 2]
             .iter()
             .chain(&tokens[..n / 4])
@@ -104,7 +105,7 @@ fn post_norm_cached_chunked_and_truncated() {
 }
 
 #[test]
-fn interleaved_sessions_are_as_sessions_apart() {
+fn interleaved_sessions_are_independent() {
     for device in devices() {
         let model = model::<SmolLm2>(&device);
         let a = tokens(model.plan().spec.vocab, 20);
@@ -118,7 +119,7 @@ fn interleaved_sessions_are_as_sessions_apart() {
         let mut first = model.session().capacity(20).open().unwrap();
         let mut second = model.session().capacity(20).open().unwrap();
         for (i, (a, b)) in a.chunks(2).zip(b.chunks(2)).enumerate() {
-            // Bit for bit: they run the same kernels on the same numbers.
+            // Equal to the bit, because they run the same kernels on the same numbers.
             assert_eq!(
                 first.push(a).unwrap().to_vec(),
                 expected.0[i],
@@ -135,7 +136,7 @@ fn interleaved_sessions_are_as_sessions_apart() {
     }
 }
 
-/// Kernels are compiled for the first session that needs them; beyond that a pass creates nothing.
+/// Kernels are compiled for the first session that needs them; otherwise a pass creates no objects.
 #[test]
 fn an_open_session_creates_nothing() {
     use gpt_runtime::Sampling;
@@ -173,7 +174,7 @@ fn an_open_session_creates_nothing() {
         session
             .forward(&tokens[..1], 48, LogitsRequest::Last, &mut logits)
             .unwrap();
-        // Nor does a text of many tokens to a submit, whatever it is chosen by.
+        // A text of many tokens a submission creates none either, with any sampling.
         for (i, sampling) in [Sampling::greedy(), Sampling::default()].iter().enumerate() {
             let mut chosen = VecDeque::from([1]);
             while chosen.len() < 8 {
@@ -196,7 +197,7 @@ fn an_open_session_creates_nothing() {
 }
 
 #[test]
-fn what_cannot_be_run_is_refused() {
+fn invalid_input_is_rejected() {
     for device in devices() {
         let model = model::<Gpt2>(&device);
         let refuse = |result: Result<(), gpt_runtime::Error>, what: &str| {
@@ -219,7 +220,7 @@ fn what_cannot_be_run_is_refused() {
             "a context of 64",
         );
         refuse(model.session().chunk(0).open().map(drop), "at least 1");
-        // After all that, it still works.
+        // The session still works after the errors.
         session.push(&[1, 2, 3]).unwrap();
         assert_eq!((session.tokens(), session.remaining()), (&[1, 2, 3][..], 1));
 

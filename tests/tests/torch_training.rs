@@ -1,7 +1,8 @@
-//! Learning as PyTorch learns: gradients of every tensor, and the losses of ten steps of AdamW (fixtures/training.py made them).
+//! Compares training with PyTorch: gradients of all tensors, and losses of ten AdamW steps (written
+//! by fixtures/training.py).
 //!
-//! PyTorch's gradients have the names and layouts of the weights, so they are read as if they were weights, and arrive as the plan's tensors.
-//! The oracle is compared first: it is what engines are compared with everywhere else.
+//! PyTorch's gradients have the names and layouts of the weights, so the weight loader maps them to
+//! the plan's tensors. The oracle is compared first, because all other tests rely on it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,8 +15,8 @@ use gpt_runtime::weights::{self, Checkpoint, Weights};
 use gpt_runtime::{Gpt, gpt_model};
 use gpt_tests::adamw::Moments;
 use gpt_tests::gpu;
-use gpt_tests::learning::{Batch, learn, options, read};
 use gpt_tests::oracle::{self, Parameters, dequantise};
+use gpt_tests::training::{Batch, learn, options, read};
 
 gpt_model! {
     pub struct Gpt2 { vocab: 61, context: 32, layers: 2, heads: 3, embed: 24, ..GPT2_SMALL }
@@ -28,18 +29,18 @@ gpt_model! {
     pub struct Sinusoidal { positions: Sinusoidal, ..Gpt2 }
 }
 
-/// What PyTorch did with one model.
+/// PyTorch's results for one model.
 struct Fixture {
     name: &'static str,
     plan: &'static Plan,
     activate: Activate,
     weights: Checkpoint,
     batch: Batch,
-    /// Of each tensor of [`Plan::trained`].
+    /// The gradients of [`Plan::trained`].
     gradients: Vec<Vec<f64>>,
-    /// Before each step, and after the last.
+    /// The loss before each step, and after the last.
     losses: Vec<f64>,
-    /// Of the gradient at each step.
+    /// The gradient's norm at each step.
     norms: Vec<f64>,
 }
 
@@ -115,7 +116,7 @@ fn flat(json: &serde_json::Value) -> Vec<f64> {
     }
 }
 
-/// What fixtures/training.py does.
+/// The settings of fixtures/training.py.
 fn update(step: usize) -> Update {
     Update {
         step: step as u64,
@@ -143,7 +144,7 @@ fn tensors(parameters: &mut Parameters) -> Vec<(Vec<f64>, bool)> {
 
 /// The files hold gradients in f32, losses and norms in f64.
 #[test]
-fn the_oracle_learns_as_pytorch_does() {
+fn the_oracle_matches_pytorch() {
     for fixture in Fixture::all() {
         let Fixture { plan, batch, .. } = &fixture;
         let mut gpt = oracle::Gpt::new(plan, &fixture.weights).unwrap();
@@ -168,7 +169,7 @@ fn the_oracle_learns_as_pytorch_does() {
             let norm = squares.map(|g| g * g).sum::<f64>().sqrt();
             fixture.check_step(step, loss, Some(norm), 1e-12);
             for ((gradient, decays), moments) in gradients.iter().zip(&mut moments) {
-                // PyTorch keeps a little off a division by zero.
+                // PyTorch adds a small constant against a division by zero.
                 let factor = (1.0 / (norm + 1e-6)).min(1.0);
                 let clipped: Vec<f64> = gradient.iter().map(|g| g * factor).collect();
                 moments.step(&clipped, &update(step + 1), *decays);
@@ -183,7 +184,7 @@ fn the_oracle_learns_as_pytorch_does() {
     }
 }
 
-/// An engine's gradients and its ten steps, with the bounds of the project's contract.
+/// Compares an engine's gradients and ten steps, with the documented bounds.
 fn check(fixture: &Fixture, trainer: &mut dyn EngineTrainer) {
     let Fixture { plan, batch, .. } = fixture;
     let rows = batch.rows();
@@ -206,7 +207,7 @@ fn check(fixture: &Fixture, trainer: &mut dyn EngineTrainer) {
 }
 
 #[test]
-fn the_cpu_engine_learns_as_pytorch_does() {
+fn the_cpu_engine_matches_pytorch() {
     let device = Arc::new(CpuDevice::new(Some(2)).unwrap());
     for fixture in Fixture::all() {
         let options = options(2, fixture.batch.tokens, Recompute::Nothing);
@@ -218,7 +219,7 @@ fn the_cpu_engine_learns_as_pytorch_does() {
 }
 
 #[test]
-fn the_gpu_engine_learns_as_pytorch_does() {
+fn the_gpu_engine_matches_pytorch() {
     let Some(device) = gpu::device() else { return };
     for fixture in Fixture::all() {
         let options = options(2, fixture.batch.tokens, Recompute::Nothing);

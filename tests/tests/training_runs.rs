@@ -1,4 +1,5 @@
-//! Runs as a program makes them, on both engines: they learn the same, and a run in two halves is the run in one.
+//! Training runs through the public API on both engines: losses agree, and a resumed run equals an
+//! uninterrupted one.
 
 use gpt_plan::{Format, Plan, Recompute, Spec};
 use gpt_runtime::train::{RandomWindows, Saved, Schedule, Tokens};
@@ -31,7 +32,7 @@ impl Run {
             ),
             device: device.clone(),
             settings: TrainerSettings {
-                // Batches of three, in parts of two and one.
+                // Batches of three, accumulated from two and one.
                 batch: 2,
                 tokens: Some(24),
                 schedule: Schedule::cosine(2, STEPS, 1e-4),
@@ -59,7 +60,7 @@ impl Run {
     }
 }
 
-fn two_halves_are_a_whole(spec: Spec, device: &Device) {
+fn resumes_exactly(spec: Spec, device: &Device) {
     let run = Run::new(spec, device);
     let whole = run.learn(&mut run.begin(), STEPS);
     assert!(whole[STEPS as usize - 1] < whole[0] - 0.3, "{whole:?}");
@@ -76,23 +77,23 @@ fn two_halves_are_a_whole(spec: Spec, device: &Device) {
 }
 
 #[test]
-fn two_halves_are_a_whole_on_the_cpu() {
+fn a_run_resumes_exactly_on_the_cpu() {
     for spec in [specs::gpt2(), specs::smollm2()] {
-        two_halves_are_a_whole(spec, &Device::cpu().unwrap());
+        resumes_exactly(spec, &Device::cpu().unwrap());
     }
 }
 
-/// One spec: a software adapter takes seconds to make the kernels of a trainer.
+/// One spec only, because a software adapter takes seconds to compile a trainer's kernels.
 #[test]
-fn two_halves_are_a_whole_on_a_gpu() {
+fn a_run_resumes_exactly_on_a_gpu() {
     if gpu::device().is_some() {
-        two_halves_are_a_whole(specs::smollm2(), &Device::gpu().unwrap());
+        resumes_exactly(specs::smollm2(), &Device::gpu().unwrap());
     }
 }
 
-/// A step whose parts are timed is a step: those after it are what they would have been.
-fn a_timed_step_is_a_step(device: &Device) {
-    // Whole batches: a profile takes no parts.
+/// A profiled step has the same effect as an ordinary one.
+fn profiling_changes_nothing(device: &Device) {
+    // Whole batches, because a profile does not accumulate.
     let mut run = Run::new(specs::gpt2(), device);
     run.settings.batch = 3;
     let (mut timed, mut plain) = (run.begin(), run.begin());
@@ -119,14 +120,14 @@ fn a_timed_step_is_a_step(device: &Device) {
 }
 
 #[test]
-fn a_timed_step_is_a_step_on_the_cpu() {
-    a_timed_step_is_a_step(&Device::cpu().unwrap());
+fn profiling_changes_nothing_on_the_cpu() {
+    profiling_changes_nothing(&Device::cpu().unwrap());
 }
 
 #[test]
-fn a_timed_step_is_a_step_on_a_gpu() {
+fn profiling_changes_nothing_on_a_gpu() {
     if gpu::device().is_some() {
-        a_timed_step_is_a_step(&Device::gpu().unwrap());
+        profiling_changes_nothing(&Device::gpu().unwrap());
     }
 }
 

@@ -1,4 +1,5 @@
-//! Logits of small models against those of Hugging ModelVtable's transformers in f64 (fixtures/transformers_models.py made them).
+//! Compares logits of small models with Hugging Face's transformers in f64 (written by
+//! fixtures/transformers_models.py).
 
 use std::path::Path;
 
@@ -63,7 +64,7 @@ fn gpt2() {
 }
 
 #[test]
-fn the_first_gpt() {
+fn gpt1() {
     check::<Gpt1>("gpt1", [1e-11, 1e-10]);
 }
 
@@ -73,7 +74,7 @@ fn llama() {
     check::<Llama>("llama", [1e-9, 1e-9]);
 }
 
-/// One message has everything that is wrong, and it names the file.
+/// One message lists all mismatches and names the file.
 #[test]
 fn a_file_of_another_model() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/llama");

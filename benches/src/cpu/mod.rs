@@ -61,7 +61,7 @@ impl Model {
     /// The step called `name` for `rows` rows from `position` on; each call runs the next layer's,
     /// as a token does.
     pub fn step(&mut self, name: &str, rows: u32, position: u32) -> impl FnMut() + '_ {
-        let walk = self.plan.walk().enumerate();
+        let walk = self.plan.steps().enumerate();
         let indices: Vec<usize> = walk
             .filter(|(_, (_, step))| step.name == name)
             .map(|(index, _)| index)

@@ -10,16 +10,16 @@ use gpt_runtime::plan::Kernel;
 
 /// Numbers of a header that describe the tile.
 const TILE: &[&str] = &[
-    "LANES",
-    "ROW_LANES",
+    "WORKGROUP_SIZE",
+    "ROW_INVOCATIONS",
     "TILE_ROWS",
     "HALVES",
-    "MEMORY",
+    "SCRATCH_FLOATS",
     "BLOCK_QUADS",
     "CHUNK_BLOCKS",
     "SLICES",
     "REMAINDERS",
-    "PART",
+    "SPLIT_KEYS",
     "TILE",
     "TILES",
     "BINS",
@@ -34,7 +34,7 @@ const MODEL: &[&str] = &[
     "BETA",
     "BIAS",
     "BLOCKS",
-    "CENTRED",
+    "CENTERED",
     "COLUMNS",
     "DY_QUADS",
     "DY_STRIDE",
@@ -58,10 +58,10 @@ const MODEL: &[&str] = &[
     "QUADS",
     "Q_WIDTH",
     "SCALE",
-    "SECOND",
+    "SECOND_HALF",
     "SLOPE_QUADS",
     "SLOPE_STRIDE",
-    "TURNED",
+    "ROTATED_WIDTH",
     "VOCAB",
     "VOCAB_STRIDE",
     "WIDTH",
@@ -150,7 +150,7 @@ pub fn dynamic(kernel: &Kernel) -> Result<Dynamic, String> {
             fields.collect::<String>()
         ));
     }
-    let text = kernel.wgsl();
+    let text = gpt_runtime::shaders::link(kernel);
     for line in text[kernel.header.len()..].lines() {
         rewrite(line, &model, &mut wgsl);
         wgsl.push('\n');

@@ -1,7 +1,7 @@
 //! What the kernels of a forward pass are run on.
 
 use gpt_runtime::plan::{
-    BufferId, Format, Kernel, MatrixLayout, Op, Phase, Plan, STRIP, Step, vector_block,
+    BufferId, Format, Kernel, MatrixLayout, Phase, Plan, STRIP, Step, vector_block,
 };
 
 use super::kernel::Sizes;
@@ -19,7 +19,7 @@ pub struct Job {
 /// # Panics
 /// If the plan has no such step.
 pub fn step(plan: &'static Plan, name: &str, format: Format, rows: u32, position: u32) -> Job {
-    let mut steps = plan.walk().map(|(_, step)| step);
+    let mut steps = plan.steps().map(|(_, step)| step);
     let step = steps
         .find(|step| step.name == name)
         .expect("a step of the plan");
@@ -28,13 +28,14 @@ pub fn step(plan: &'static Plan, name: &str, format: Format, rows: u32, position
     } else {
         Phase::Prefill
     };
-    let kernel = &plan.kernels[usize::from(step.kernel(phase).of(format))];
+    let kernel = &plan.kernels[usize::from(step.kernel(phase, format))];
     let spec = &plan.spec;
     let widths = plan.buffers.iter().filter(|b| b.id != BufferId::Logits);
     let widest = widths.map(|b| b.width).max().unwrap_or(1);
-    let logits = match step.op {
-        Op::Head { .. } => rows * spec.vocab,
-        _ => 0,
+    let logits = if step.op.is_head() {
+        rows * spec.vocab
+    } else {
+        0
     };
     // Activations; the cache; logits; vectors; positions, or rotary angles.
     let floats = [
@@ -64,7 +65,7 @@ pub fn step(plan: &'static Plan, name: &str, format: Format, rows: u32, position
 /// Bytes of each part of a step's matrix, and what a product with it amounts to: one row reads all of it, many rows compute.
 fn matrix(plan: &Plan, step: &Step, format: Format, rows: u32) -> Option<(Vec<u64>, Work)> {
     let tensor = plan.tensor(step.matrix()?);
-    let gated = matches!(step.op, Op::MlpUp { .. }) && plan.spec.mlp.gated;
+    let gated = step.op.is_gated();
     let halves = if gated { 2 } else { 1 };
     let padded = (tensor.rows / halves).next_multiple_of(STRIP) * halves;
     let columns = u64::from(tensor.columns);

@@ -60,7 +60,7 @@ pub struct Bound {
 impl Bound {
     /// The kernel as the product runs it.
     pub fn specialised(gpu: &Gpu, kernel: &Kernel, sizes: &Sizes) -> Bound {
-        Bound::new(gpu, &kernel.name, kernel.wgsl(), sizes)
+        Bound::new(gpu, &kernel.name, gpt_runtime::shaders::link(kernel), sizes)
     }
 
     /// Its rival, whose sizes come at run time.

@@ -1,7 +1,7 @@
 //! What the kernels of a training pass are run on: a batch of sequences, all rows at once.
 
 use gpt_runtime::plan::{
-    ADAMW, Kernel, Plan, TRAIN_COLUMNS, TRAIN_ROWS, TensorId, TrainOp, TrainStep,
+    ADAMW, Kernel, Op, Plan, Projection, Step, TRAIN_COLUMNS, TRAIN_ROWS, TensorId,
 };
 
 use super::inference::Job;
@@ -37,10 +37,9 @@ impl Shape {
 /// If the plan has no such step.
 pub fn step(plan: &'static Plan, name: &str, number: usize, shape: Shape) -> Job {
     let training = &plan.training;
-    let sections = training.forward.iter().chain(training.backward.iter());
-    let mut steps = sections.flat_map(|s| s.steps.iter());
+    let mut steps = training.sections().flat_map(|s| s.steps.iter());
     let step = steps.find(|s| s.name == name).expect("a step of the plan");
-    let kernel = &training.kernels[usize::from(step.kernels[number])];
+    let kernel = &training.kernels[usize::from(step.train_kernels()[number])];
     let rows = shape.rows();
     let widest = training
         .buffers
@@ -57,7 +56,7 @@ pub fn step(plan: &'static Plan, name: &str, number: usize, shape: Shape) -> Job
         None => (0, 0),
     };
     let logits = match step.op {
-        TrainOp::CrossEntropy => u64::from(plan.spec.vocab),
+        Op::CrossEntropy { .. } => u64::from(plan.spec.vocab),
         _ => width,
     };
     // A row's padding is less than a kilobyte.
@@ -91,7 +90,7 @@ struct Extent {
     groups: [u32; 3],
 }
 
-fn extent(plan: &Plan, step: &TrainStep, kernel: &Kernel, shape: Shape) -> (Extent, Work) {
+fn extent(plan: &Plan, step: &Step, kernel: &Kernel, shape: Shape) -> (Extent, Work) {
     let (spec, rows) = (&plan.spec, shape.rows());
     let product = |weight: TensorId, half: bool, groups: [u32; 2]| {
         let tensor = plan.tensor(weight);
@@ -120,34 +119,31 @@ fn extent(plan: &Plan, step: &TrainStep, kernel: &Kernel, shape: Shape) -> (Exte
     };
     let piece = |weight: TensorId| plan.tensor(weight).rows.min(VOCAB);
     match step.op {
-        TrainOp::MlpUp { weight, .. } if spec.mlp.gated => {
+        Op::Project(Projection { weight, .. }) if step.op.is_gated() => {
             let features = (piece(weight) / 2).div_ceil(TRAIN_COLUMNS / 2);
             product(weight, true, [features, tiles])
         }
-        TrainOp::Qkv { weight, .. }
-        | TrainOp::Residual { weight, .. }
-        | TrainOp::MlpUp { weight, .. }
-        | TrainOp::Logits { weight } => product(
+        Op::Project(Projection { weight, .. }) => product(
             weight,
             false,
             [piece(weight).div_ceil(TRAIN_COLUMNS), tiles],
         ),
-        TrainOp::LinearInput { weight, .. } => product(weight, false, [kernel.groups, tiles]),
-        TrainOp::LinearWeight { weight, .. } => product(
+        Op::ProjectInput { weight, .. } => product(weight, false, [kernel.groups, tiles]),
+        Op::ProjectWeight { weight, .. } => product(
             weight,
             false,
             [kernel.groups, piece(weight).div_ceil(TRAIN_ROWS)],
         ),
         // Each logit is read three times and written once.
-        TrainOp::CrossEntropy => plain(
+        Op::CrossEntropy { .. } => plain(
             [1, rows, 1],
             Work::Bytes(16 * u64::from(rows) * u64::from(spec.vocab)),
         ),
-        TrainOp::Norm { .. } | TrainOp::NormInput { .. } => plain(
+        Op::Norm { .. } | Op::NormInput { .. } => plain(
             [1, rows, 1],
             Work::Bytes(8 * u64::from(rows) * u64::from(spec.embed)),
         ),
-        TrainOp::Attention => {
+        Op::Attention { .. } => {
             let tokens = u64::from(shape.tokens);
             let seen = u64::from(shape.sequences) * tokens * (tokens + 1) / 2;
             plain(

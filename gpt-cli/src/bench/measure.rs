@@ -1,4 +1,4 @@
-//! The work that is timed: a prompt, tokens one by one, steps of training.
+//! The timed work: a prompt, decoding, training steps.
 
 use std::time::Instant;
 
@@ -8,19 +8,21 @@ use gpt_runtime::{AdamW, Batch, CacheFormat, Model, Session, Trainer, TrainerSet
 use super::profile::Training;
 use crate::output::Failure;
 
-/// Time that a measurement of training takes at least; steps of a small model are too short to be measured alone.
+/// The minimum duration of a training measurement; a step of a small model is too short to time
+/// alone.
 const TRAIN_TIME: f64 = 0.5;
 
-/// A session to measure.
+/// Measures inference.
 pub struct Bench {
     session: Session<Untyped>,
     pub tokens: Vec<u32>,
-    /// Positions that are filled before tokens are decoded.
+    /// Positions in the cache before decoding.
     position: usize,
 }
 
 impl Bench {
-    /// With room for a prompt of `prefill` tokens, and for `decode` tokens after `position` others.
+    /// Opens a session that fits a prompt of `prefill` tokens, and `decode` tokens after `position`
+    /// others.
     pub fn open(
         model: &Model<Untyped>,
         prefill: usize,
@@ -38,7 +40,7 @@ impl Bench {
         })
     }
 
-    /// Tokens a second of a prompt of `n`, with the logits of its last.
+    /// Measures a prompt of `n` tokens with the logits of the last one, in tokens a second.
     pub fn prefill(&mut self, n: usize) -> Result<f64, Failure> {
         self.session.truncate(0);
         let start = Instant::now();
@@ -46,14 +48,14 @@ impl Bench {
         Ok(n as f64 / start.elapsed().as_secs_f64())
     }
 
-    /// Tokens a second of `n` decoded from the position on.
+    /// Measures decoding `n` tokens from the position, in tokens a second.
     pub fn decode(&mut self, n: usize) -> Result<f64, Failure> {
         let (before, rest) = self.tokens.split_at(self.position);
         let held = self.session.tokens().len();
         if held < before.len() {
             self.session.push(&before[held..])?;
         }
-        // The cache holds the same tokens, whatever was measured before.
+        // Every measurement starts with the same tokens in the cache.
         self.session.truncate(before.len());
         let start = Instant::now();
         for token in &rest[..n] {
@@ -63,7 +65,7 @@ impl Bench {
     }
 }
 
-/// A trainer to measure, which learns one batch again and again.
+/// Measures training, on one batch over and over.
 pub struct TrainBench {
     trainer: Trainer<Untyped>,
     batch: Batch,
@@ -82,7 +84,7 @@ impl TrainBench {
             batch: sequences,
             tokens: Some(tokens),
             precision,
-            // The model should not learn this text by heart: its gradients would vanish.
+            // Without learning: if the model memorised the batch, its gradients would vanish.
             ..TrainerSettings::from(AdamW {
                 lr: 1e-6,
                 ..AdamW::default()
@@ -90,7 +92,7 @@ impl TrainBench {
         })?;
         let texts = (0..sequences * (tokens + 1)).map(|i| some_token(i, vocab));
         let batch = Batch::next_tokens(&texts.collect::<Vec<u32>>(), tokens as usize)?;
-        // Twice for the caches and the clock; the second tells how many steps make a measurement.
+        // Two warm-up steps; the second one determines the steps of a measurement.
         trainer.step(&batch)?;
         let start = Instant::now();
         trainer.step(&batch)?;
@@ -102,7 +104,7 @@ impl TrainBench {
         })
     }
 
-    /// Tokens a second.
+    /// Measures some steps, in tokens a second.
     pub fn train(&mut self) -> Result<f64, Failure> {
         let start = Instant::now();
         for _ in 0..self.steps {
@@ -111,9 +113,9 @@ impl TrainBench {
         Ok((self.steps * self.batch.rows()) as f64 / start.elapsed().as_secs_f64())
     }
 
-    /// A step part by part, `reps` times.
+    /// Profiles a step `reps` times.
     pub fn profile(&mut self, reps: usize) -> Result<Training, Failure> {
-        // Once for the caches, not counted.
+        // A warm-up step.
         self.trainer.profile(&self.batch)?;
         let runs = (0..reps).map(|_| self.trainer.profile(&self.batch));
         let runs = runs.collect::<Result<Vec<_>, _>>()?;

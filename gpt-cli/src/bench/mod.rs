@@ -1,6 +1,8 @@
-//! `gpt bench`: tokens a second, of a prompt, of decoding, and of training, and how near that is to what the machine can do.
+//! `gpt bench`: measures prompts, decoding and training in tokens a second, and relative to the
+//! roofline.
 //!
-//! `measure` has the work, `roofline` what its speed amounts to, `profile` the steps of a pass one by one, `start` what comes before.
+//! `measure` runs the timed work, `roofline` compares its speed with the peak of the machine,
+//! `profile` times single steps, and `start` the time to the first token.
 
 mod measure;
 mod profile;
@@ -35,24 +37,24 @@ pub struct Arguments {
     weights: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArguments,
-    /// Format of the matrices [default: as the file has them, f32 for random weights]
+    /// Format of the matrices [default: the file's, f32 for random weights]
     #[arg(long, value_name = "TYPE", value_parser = options::format)]
     dtype: Option<Format>,
     #[command(flatten)]
     cache: CacheArgument,
-    /// Tokens of a prompt [default: 512, or the model's context if that is less]
+    /// Tokens of a prompt [default: 512, or the model's context if it is shorter]
     #[arg(long, value_name = "N")]
     prefill: Option<usize>,
     /// Tokens decoded one by one
     #[arg(long, value_name = "N", default_value_t = 64)]
     decode: usize,
-    /// Tokens that the cache holds before those that are decoded
+    /// Tokens in the cache before decoding
     #[arg(long, value_name = "N", default_value_t = 0)]
     position: usize,
-    /// Trains on B sequences of T tokens, too: forward, back, and the optimizer's step
+    /// Also trains on B sequences of T tokens: forward, backward and optimizer
     #[arg(long, value_name = "BxT", value_parser = options::shape)]
     train: Option<(u32, u32)>,
-    /// What its products are made of
+    /// Format of its matrix products
     #[arg(
         long,
         value_enum,
@@ -61,10 +63,10 @@ pub struct Arguments {
         requires = "train"
     )]
     train_dtype: Kind,
-    /// Times each step of a chunk of the prompt, of one decoded token, and of training, too
+    /// Also times each step of a chunk of the prompt, of one decoded token, and of training
     #[arg(long)]
     profile: bool,
-    /// Repetitions, of which the median counts
+    /// Repetitions; the median is reported
     #[arg(long, value_name = "N", default_value_t = 5)]
     reps: usize,
     /// Prints one JSON object
@@ -143,13 +145,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     report(arguments, &model, (start, &lines), &limits, profile)
 }
 
-/// Bytes that a position takes in the cache.
+/// Bytes of a position in the cache.
 fn cache_bytes(model: &Model<Untyped>, format: CacheFormat) -> u64 {
     let spec = &model.plan().spec;
     2 * u64::from(spec.kv_width()) * u64::from(spec.layers) * format.bytes() as u64
 }
 
-/// Tokens a second of each repetition.
+/// Tokens a second in each repetition.
 #[derive(Default)]
 struct Measured {
     prefill: Vec<f64>,
@@ -159,7 +161,8 @@ struct Measured {
     profile: Option<Profiles>,
 }
 
-/// Everything once for the caches and the clock, and then in turns, so that a slow minute of the machine falls on all alike.
+/// Warms up once, then interleaves all measurements, so a slow minute of the machine affects all of
+/// them.
 fn measure(
     arguments: &Arguments,
     model: &Model<Untyped>,
@@ -202,7 +205,7 @@ fn measure(
     Ok(measured)
 }
 
-/// A speed, and what it amounts to.
+/// A speed and its share of the roofline.
 struct Line {
     what: &'static str,
     tokens: usize,

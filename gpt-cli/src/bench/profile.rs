@@ -1,7 +1,7 @@
-//! `gpt bench --profile`: what each step of a pass takes, summed over layers, and the roofline that it is held against.
+//! `gpt bench --profile`: the time of each step of a pass, summed over layers, with its roofline.
 //!
-//! A roofline is the time that a step would take if the device did nothing but read its bytes, or nothing but compute its operations, as fast as it was
-//! measured to do either; the longer of both counts.
+//! A step's roofline is the time to read its bytes or to compute its operations at the measured
+//! peak of the device, whichever is longer.
 
 use gpt_runtime::engine::{Clock, Limits, PartTime, Profile, TrainProfile};
 use gpt_runtime::plan::{Format, Plan, Work};
@@ -10,16 +10,16 @@ use serde_json::{Value, json};
 
 use crate::output::{self, Failure};
 
-/// Two passes, step by step, and a step of training.
+/// The profiles of two forward passes and of a training step.
 pub struct Profiles {
     clock: Clock,
     limits: Limits,
-    /// Of a chunk of a prompt, and of one token behind it.
+    /// A chunk of a prompt, and the token after it.
     passes: [Pass; 2],
     training: Option<Training>,
 }
 
-/// A step of training, kernel by kernel.
+/// A training step by kernels.
 pub struct Training {
     rows: usize,
     parts: Vec<PartTime>,
@@ -32,17 +32,18 @@ struct Pass {
     steps: Vec<Step>,
 }
 
-/// A step, all layers together.
+/// A step, summed over layers.
 struct Step {
     name: &'static str,
     times: usize,
     seconds: f64,
     work: Work,
-    /// Of the matrix that it multiplies with.
+    /// The format of its matrix.
     format: Format,
 }
 
-/// Profiles a chunk of `tokens`, and the last of them alone, `reps` times each; of every step the median counts. `training` goes with them.
+/// Profiles a chunk of `tokens` and the last of them alone, `reps` times each, and takes the median
+/// of each step. `training` is included as it is.
 pub fn measure(
     model: &Model<Untyped>,
     tokens: &[u32],
@@ -71,7 +72,7 @@ pub fn measure(
 }
 
 impl Training {
-    /// Of `runs` with batches of `rows` tokens; of every part the median counts.
+    /// The median of each kernel over `runs` with batches of `rows` tokens.
     pub fn of(rows: usize, runs: &[TrainProfile]) -> Training {
         let parts = runs[0].parts.iter().map(|part| {
             let same = |run: &TrainProfile| {
@@ -133,23 +134,29 @@ fn runs(
         session.truncate(position);
         session.profile(tokens)
     };
-    // Once for the caches, not counted.
+    // A warm-up pass.
     run()?;
     (0..reps).map(|_| run()).collect()
 }
 
-fn pass(plan: &Plan, name: &'static str, runs: &[Profile], position: usize, rows: usize) -> Pass {
+fn pass(
+    plan: &'static Plan,
+    name: &'static str,
+    runs: &[Profile],
+    position: usize,
+    rows: usize,
+) -> Pass {
     let mut steps: Vec<Step> = Vec::new();
-    for (i, (_, step)) in plan.walk().enumerate() {
+    for (i, (_, step)) in plan.steps().enumerate() {
         let seconds = runs.iter().map(|run| run.steps[i].seconds);
         let seconds = output::Spread::of(seconds.collect()).median;
         // The head makes the logits of the last row only.
-        let rows = if step.name == "head" { 1 } else { rows };
+        let rows = if step.op.is_head() { 1 } else { rows };
         let work = plan.work(step, runs[0].steps[i].format, position as u64, rows as u64);
         let known = steps.iter().position(|s| s.name == step.name);
         let at = known.unwrap_or_else(|| {
             steps.push(Step {
-                name: step.name,
+                name: &step.name,
                 times: 0,
                 seconds: 0.0,
                 work: Work::default(),
@@ -161,7 +168,7 @@ fn pass(plan: &Plan, name: &'static str, runs: &[Profile], position: usize, rows
         steps[at].seconds += seconds;
         steps[at].work += work;
     }
-    // The choice reads all logits, but for its last step.
+    // Sampling reads all logits, except for its last step.
     for (i, (name, _)) in runs[0].choice.iter().enumerate() {
         let seconds = runs.iter().map(|run| run.choice[i].1);
         let read = if i + 1 < runs[0].choice.len() {
@@ -189,7 +196,7 @@ fn pass(plan: &Plan, name: &'static str, runs: &[Profile], position: usize, rows
 }
 
 impl Step {
-    /// Seconds that it takes at least, and what takes them.
+    /// The roofline in seconds, and its bound.
     fn roofline(&self, limits: &Limits) -> (f64, &'static str) {
         let memory = self.work.bytes as f64 / limits.bytes;
         let arithmetic = self.work.flops as f64 / limits.of(self.format);

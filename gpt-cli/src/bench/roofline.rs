@@ -1,6 +1,7 @@
-//! What a speed amounts to: bytes read and arithmetic done in a second, beside what the machine can do.
+//! Compares a speed with the measured peak of the machine: bytes read or operations done in a
+//! second.
 //!
-//! The limits of a CPU are measured between the repetitions of what they are compared with, on the same threads.
+//! The peak of a CPU is measured between the repetitions of the work, on the same threads.
 
 use gpt_runtime::engine::Limits;
 use gpt_runtime::plan::Format;
@@ -9,33 +10,34 @@ use serde_json::{Value, json};
 
 use crate::output::Spread;
 
-/// What a speed is held against.
+/// The bound of a speed.
 #[derive(Clone, Copy)]
 pub enum Wall {
-    /// Decoding reads every weight and all of the cache for each token.
+    /// Decoding reads all weights and the whole cache for each token.
     Memory,
-    /// A prompt, or a batch that is learned, has each weight serve many tokens.
+    /// A prompt or a training batch uses each weight for many tokens.
     Arithmetic,
 }
 
-/// One speed, and what it amounts to.
+/// A speed relative to its bound.
 pub struct Roofline {
     wall: Wall,
-    /// Bytes or floating-point operations of one token, on average.
+    /// Mean bytes or floating-point operations of a token.
     work: f64,
-    /// Of both a second.
+    /// Bytes or operations a second.
     reached: f64,
     limit: f64,
 }
 
 impl Roofline {
-    /// That of a prompt of `tokens` tokens.
+    /// The roofline of a prompt of `tokens` tokens.
     pub fn prefill(model: &Model<Untyped>, tokens: u64, speed: f64, limits: &Limits) -> Self {
         let work = model.plan().flops(0, tokens, 1) as f64 / tokens as f64;
         Self::new(Wall::Arithmetic, work, speed, limits.of(model.format()))
     }
 
-    /// That of `tokens` tokens decoded after `position` others, on a cache of `cache` bytes a position.
+    /// The roofline of decoding `tokens` tokens after `position` others, with `cache` bytes a
+    /// position.
     pub fn decode(
         model: &Model<Untyped>,
         (position, tokens): (u64, u64),
@@ -48,7 +50,8 @@ impl Roofline {
         Self::new(Wall::Memory, work, speed, limits.bytes)
     }
 
-    /// That of learning sequences of `tokens` tokens with products in `format`: forward once, and twice as much on the way back.
+    /// The roofline of training on sequences of `tokens` tokens with products in `format`. The
+    /// backward pass takes twice the operations of the forward pass.
     pub fn train(
         model: &Model<Untyped>,
         (tokens, format): (u64, Format),
@@ -68,7 +71,7 @@ impl Roofline {
         }
     }
 
-    /// For people: `25.1 of 27.4 GB/s, 92 %`.
+    /// Formats it as `25.1 of 27.4 GB/s, 92 %`.
     pub fn text(&self) -> String {
         let unit = match self.wall {
             Wall::Memory => "GB/s",
@@ -98,10 +101,10 @@ impl Roofline {
     }
 }
 
-/// The middle of several measurements.
+/// The median.
 ///
 /// # Panics
-/// Without measurements.
+/// If there are no measurements.
 pub fn middle(measured: &[Limits]) -> Limits {
     let median = |of: fn(&Limits) -> f64| Spread::of(measured.iter().map(of).collect()).median;
     Limits {

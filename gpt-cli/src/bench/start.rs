@@ -1,4 +1,4 @@
-//! From the start of a program to its first token: what a user waits for who asks one short question.
+//! The time from the start of the program to the first token of an answer to a short question.
 
 use std::time::{Duration, Instant};
 
@@ -7,21 +7,21 @@ use serde_json::json;
 
 use crate::output::Failure;
 
-/// Positions of the session: a short question and its answer.
+/// Positions of the session, enough for a short question and its answer.
 const CAPACITY: u32 = 256;
 
-/// Where the time until the first token goes. It is taken once, as only the first time counts.
+/// The time to the first token by phase. Measured once, because later runs are warm.
 #[derive(Clone, Copy)]
 pub struct Start {
     /// Opening the device.
     device: Duration,
     load: LoadTimes,
-    /// Opening a session, and reading a prompt of one token.
+    /// Opening a session and reading a prompt of one token.
     token: Duration,
 }
 
 impl Start {
-    /// Of `model`, which was just loaded on a device that took the time `device` to open.
+    /// Measures `model`, which was just loaded on a device that took `device` to open.
     pub fn measure(model: &Model<Untyped>, device: Duration) -> Result<Start, Failure> {
         let start = Instant::now();
         let capacity = model.plan().spec.context.min(CAPACITY);

@@ -1,4 +1,4 @@
-//! `loss.svg`: training and validation loss over the steps.
+//! Draws `loss.svg`: training and validation loss over the steps.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ const SIZE: (u32, u32) = (900, 540);
 const TRAIN: RGBColor = RGBColor(120, 150, 190);
 const VALIDATION: RGBColor = RGBColor(200, 60, 40);
 
-/// Draws the lines of a log; nothing while there are too few for a curve.
+/// Draws the lines of a log, if there are enough for a curve.
 pub fn draw(path: &Path, title: &str, lines: &[Line]) -> Result<(), Error> {
     let train: Vec<(f64, f64)> = lines.iter().map(|l| (l.step as f64, l.loss)).collect();
     let validation: Vec<(f64, f64)> = lines

@@ -1,4 +1,4 @@
-//! `log.jsonl`: a line for every few steps, in the order of steps, whatever happened to the run in between.
+//! Writes `log.jsonl`: a line for every few steps, in the order of steps even after a resumed run.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -7,23 +7,23 @@ use std::path::{Path, PathBuf};
 use gpt_runtime::Error;
 use serde::{Deserialize, Serialize};
 
-/// A line.
+/// A line of the log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Line {
     pub step: u64,
-    /// The mean of the steps since the line before.
+    /// The mean over the steps since the previous line.
     pub loss: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub val_loss: Option<f64>,
     pub lr: f32,
     pub grad_norm: f64,
-    /// In f16.
+    /// The loss scale of f16.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<f32>,
     pub tok_s: f64,
 }
 
-/// The file, and what it says.
+/// The file and its lines.
 pub struct Log {
     file: File,
     path: PathBuf,
@@ -31,7 +31,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the log in `out`. A run that goes on from an older state than its log forgets the lines after `step`.
+    /// Opens the log in `out` and removes the lines after `step`, from which the run resumes.
     pub fn open(out: &Path, step: u64) -> Result<Log, Error> {
         let path = out.join("log.jsonl");
         let old = match std::fs::read_to_string(&path) {
@@ -39,7 +39,7 @@ impl Log {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(source) => return Err(Log::failed("read", &path, source)),
         };
-        // The last line may be half of one.
+        // The last line may be incomplete.
         let lines: Vec<Line> = old
             .lines()
             .map_while(|line| serde_json::from_str(line).ok())

@@ -1,8 +1,11 @@
-//! `gpt train`: from a text to a model, in a folder.
+//! `gpt train`: trains a model on a text.
 //!
-//! The folder holds all there is of a run: `tokenizer.json`, the newest checkpoint (`checkpoint-500`), the best model so far (`model.safetensors`,
-//! which `--weights FOLDER` loads), `log.jsonl` and `loss.svg`. `options` are what a run may be told, and are kept in its checkpoints; `text`
-//! makes tokens, `run` is the loop, `log` and `curve` its records. A run that goes on needs only its folder.
+//! The folder of a run holds `tokenizer.json`, the newest checkpoint (`checkpoint-500`), the best
+//! model so far (`model.safetensors`, which `--weights FOLDER` loads), `log.jsonl` and `loss.svg`.
+//! A resumed run needs nothing else.
+//!
+//! `options` are the settings, stored in checkpoints; `text` tokenizes, `run` is the training loop,
+//! `log` and `curve` record it.
 
 mod curve;
 mod log;
@@ -30,19 +33,20 @@ use text::Text;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// A model built into this binary; its sizes are fixed, its weights are what is learned
+    /// A model built into this binary, whose sizes are fixed
     #[arg(long, value_name = "MODEL", value_parser = models::parse, required_unless_present = "resume")]
     model: Option<&'static BuiltIn>,
-    /// The text to learn, UTF-8; its last tenth is kept for validation
+    /// The text to train on, UTF-8; its last tenth is for validation
     #[arg(long, value_name = "TEXT", required_unless_present = "resume")]
     data: Option<PathBuf>,
     /// The folder of the run
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Goes on with the run in DIR; what is not given is as it was
+    /// Resumes the run in DIR with its options unless they are given
     #[arg(long)]
     resume: bool,
-    /// char, bpe:SIZE (both learned from the text), or a tokenizer's file [default: char; with --weights, the one beside them]
+    /// char, bpe:SIZE (both trained on the text), or a tokenizer's file [default: char; with
+    /// --weights, the one beside them]
     #[arg(long, value_name = "T")]
     tokenizer: Option<String>,
     /// Weights to start from, safetensors or GGUF [default: random ones]
@@ -57,11 +61,11 @@ pub struct Arguments {
     json: bool,
 }
 
-/// What a run knows besides its model: kept in each checkpoint.
+/// The state of a run besides its model, stored in each checkpoint.
 #[derive(Clone, Serialize, Deserialize)]
 struct Run {
     data: PathBuf,
-    /// Of the text's tokens: a run goes on with the text that it began with.
+    /// The hash of the text's tokens: a run resumes only with the same text.
     fingerprint: u64,
     options: Options,
     best: Option<Best>,
@@ -127,7 +131,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     run::Loop::new(arguments, trainer, text, run)?.run()
 }
 
-/// The checkpoint to go on from; none for a run that begins.
+/// The checkpoint to resume from; none for a new run.
 fn found(arguments: &Arguments) -> Result<Option<Saved>, Failure> {
     let out = &arguments.out;
     let saved = Saved::latest(out)?;
@@ -213,7 +217,7 @@ fn start(
     })
 }
 
-/// What is going to happen, and what it takes.
+/// Prints the sizes of the run and its memory.
 fn introduce(plan: &Plan, text: &Text, shape: &TrainShape) -> Result<(), Failure> {
     eprintln!(
         "{}: {} parameters; {} tokens to learn from, {} to validate",

@@ -1,4 +1,4 @@
-//! What a run may be told, and what it does if it is not.
+//! The options of a run and their defaults.
 
 use std::fmt::Display;
 
@@ -10,74 +10,75 @@ use serde::{Deserialize, Serialize};
 
 use crate::output::Failure;
 
-/// Defaults are nanoGPT's for small models of characters.
+/// The defaults are nanoGPT's for small character-level models.
 #[derive(Args, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Options {
-    /// Steps of the optimizer [default: 2000]
+    /// Optimizer steps [default: 2000]
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
-    /// Sequences that go through the model together [default: 12]
+    /// Sequences of a batch [default: 12]
     #[arg(long, value_name = "B")]
     pub batch: Option<u32>,
     /// Tokens of a sequence [default: the model's context, at most 1024]
     #[arg(long, value_name = "T")]
     pub context: Option<u32>,
-    /// Batches whose gradients make one step [default: 1]
+    /// Batches accumulated for a step [default: 1]
     #[arg(long, value_name = "N")]
     pub accumulate: Option<u32>,
-    /// Highest learning rate [default: 1e-3; 3e-5 where --weights are tuned]
+    /// Peak learning rate [default: 1e-3; 3e-5 with --weights]
     #[arg(long, value_name = "X")]
     pub lr: Option<f32>,
-    /// Learning rate at the end [default: a tenth of --lr]
+    /// Final learning rate [default: a tenth of --lr]
     #[arg(long, value_name = "X")]
     pub min_lr: Option<f32>,
-    /// Steps over which the learning rate rises [default: 100]
+    /// Warm-up steps of the learning rate [default: 100]
     #[arg(long, value_name = "N")]
     pub warmup: Option<u64>,
-    /// How the learning rate falls after that [default: cosine]
+    /// Decay of the learning rate after that [default: cosine]
     #[arg(long, value_enum)]
     pub schedule: Option<Course>,
-    /// Decay of matrices [default: 0.1]
+    /// Weight decay of matrices [default: 0.1]
     #[arg(long, value_name = "X")]
     pub weight_decay: Option<f32>,
-    /// Memory of AdamW's mean [default: 0.9]
+    /// AdamW's decay of the first moment [default: 0.9]
     #[arg(long, value_name = "X")]
     pub beta1: Option<f32>,
-    /// Memory of AdamW's mean square [default: 0.99]
+    /// AdamW's decay of the second moment [default: 0.99]
     #[arg(long, value_name = "X")]
     pub beta2: Option<f32>,
-    /// Greatest norm of the gradient, 0 for any [default: 1]
+    /// Clips the norm of the gradient; 0 for no limit [default: 1]
     #[arg(long, value_name = "X")]
     pub clip: Option<f32>,
-    /// Probability of dropping an activation [default: the model's]
+    /// Dropout probability [default: the model's]
     #[arg(long, value_name = "P")]
     pub dropout: Option<f32>,
-    /// What matrix products are computed in; everything else is f32. bf16 is for CPUs, f16 for GPUs that have it [default: f32]
+    /// Format of matrix products, all else is f32: bf16 on CPUs, f16 on GPUs that support it
+    /// [default: f32]
     #[arg(long, value_enum, value_name = "TYPE")]
     pub dtype: Option<Kind>,
-    /// What is computed again on the way back, to save memory [default: nothing]
+    /// Activations recomputed in the backward pass to save memory [default: nothing]
     #[arg(long, value_enum)]
     pub recompute: Option<Again>,
-    /// Fixes the initial weights, the order of the text and what is dropped [default: 0]
+    /// Seed of initial weights, order of the text and dropout [default: 0]
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
-    /// Steps between two looks at the validation text [default: 250]
+    /// Steps between validations [default: 250]
     #[arg(long, value_name = "N")]
     pub eval_every: Option<u64>,
-    /// Most windows of the validation text to look at [default: all of it]
+    /// Maximum of windows in a validation [default: the whole text]
     #[arg(long, value_name = "N")]
     pub eval_windows: Option<usize>,
-    /// Steps between two checkpoints [default: as --eval-every]
+    /// Steps between checkpoints [default: --eval-every]
     #[arg(long, value_name = "N")]
     pub save_every: Option<u64>,
-    /// Steps between two samples of what the model writes [default: none]
+    /// Steps between samples of generated text [default: no samples]
     #[arg(long, value_name = "N")]
     pub sample_every: Option<u64>,
     /// Tokens of a sample [default: 200]
     #[arg(long, value_name = "N")]
     pub sample_tokens: Option<usize>,
-    /// Whether the run began from weights; known to its checkpoints.
+    /// Whether the run began from weights; stored in checkpoints.
     #[arg(skip)]
     pub tuned: bool,
 }
@@ -97,7 +98,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The format that operands of products are rounded to.
+    /// The format of the operands of matrix products.
     pub fn format(self) -> Format {
         match self {
             Kind::F32 => Format::F32,
@@ -122,7 +123,7 @@ pub enum Again {
 }
 
 impl Options {
-    /// These, and where they say nothing those that a run had before.
+    /// These options, with unset ones taken from the checkpoint of a run.
     pub fn over(self, before: &Options) -> Result<Options, Failure> {
         if let (Some(given), begun) = (self.seed, before.seed())
             && given != begun
@@ -157,7 +158,7 @@ impl Options {
         })
     }
 
-    /// What the trainer is asked to do.
+    /// The settings of the trainer.
     pub fn settings(&self, plan: &Plan) -> Result<TrainerSettings, Failure> {
         for (name, value) in [
             ("steps", Some(self.steps())),

@@ -1,20 +1,20 @@
-//! How far a run is: a bar on a terminal, now and then a line elsewhere.
+//! Progress of a run: a bar on a terminal, otherwise a line from time to time.
 
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Time between two lines.
+/// Time between lines.
 const PAUSE: Duration = Duration::from_secs(10);
 
 pub struct Progress {
     bar: ProgressBar,
     steps: u64,
-    said: Instant,
+    printed: Instant,
 }
 
 impl Progress {
-    /// Of a run that has made `done` of `steps`.
+    /// The progress of a run that has done `done` of `steps`.
     pub fn new(done: u64, steps: u64) -> Progress {
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} steps, {msg}, {eta} left");
         let bar = ProgressBar::new(steps);
@@ -24,32 +24,32 @@ impl Progress {
         Progress {
             bar,
             steps,
-            said: Instant::now(),
+            printed: Instant::now(),
         }
     }
 
-    /// After step `done`.
+    /// Updates the progress after step `done`.
     pub fn step(&mut self, done: u64, loss: f64, tokens_a_second: f64) {
         let message = format!("loss {loss:.4}, {tokens_a_second:.0} tokens/s");
-        if self.bar.is_hidden() && self.said.elapsed() >= PAUSE {
+        if self.bar.is_hidden() && self.printed.elapsed() >= PAUSE {
             eprintln!("step {done} of {}: {message}", self.steps);
-            self.said = Instant::now();
+            self.printed = Instant::now();
         }
         self.bar.set_message(message);
         self.bar.set_position(done);
     }
 
-    /// A line that stays.
+    /// Prints a line that stays above the bar.
     pub fn say(&mut self, text: &str) {
         if self.bar.is_hidden() {
             eprintln!("{text}");
-            self.said = Instant::now();
+            self.printed = Instant::now();
         } else {
             self.bar.println(text);
         }
     }
 
-    /// Lets `print` use the terminal.
+    /// Hides the bar while `print` uses the terminal.
     pub fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
         self.bar.suspend(print)
     }

@@ -1,4 +1,4 @@
-//! The loop: steps, looks at the validation text, samples, checkpoints.
+//! The training loop: steps, validation, samples, checkpoints.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::generate::stream;
 use crate::interrupt;
 use crate::output::{self, Failure};
 
-/// Steps between two lines of the log, unless something else happens before.
+/// Steps between lines of the log, unless a validation adds one earlier.
 const LOG_EVERY: u64 = 10;
 
 /// A run in progress.
@@ -29,25 +29,25 @@ pub struct Loop {
     data: RandomWindows,
     log: Log,
     progress: Progress,
-    /// Since the last line of the log.
+    /// Totals since the last line of the log.
     recent: Recent,
-    /// The newest checkpoint, and its step.
+    /// The newest checkpoint and its step.
     saved: Option<(u64, PathBuf)>,
     last: Option<Line>,
 }
 
-/// Sums over some steps.
+/// Totals over some steps.
 #[derive(Default)]
 struct Recent {
     steps: u64,
     loss: f64,
     tokens: u64,
     time: Duration,
-    /// Of the last of them.
+    /// The outcome of the last step.
     lr: f32,
 }
 
-/// How a run ended.
+/// The reason why a run ended.
 enum Ended {
     Done,
     Interrupted,
@@ -80,7 +80,7 @@ impl Loop {
         };
         let saved = (done > 0).then(|| (done, arguments.out.join(format!("checkpoint-{done}"))));
         let data = data.map_err(too_short)?;
-        // From here on there is a run.
+        // The run exists from here on.
         text.save_tokenizer(&arguments.out)?;
         Ok(Loop {
             data,
@@ -146,7 +146,7 @@ impl Loop {
         Ok(Ended::Done)
     }
 
-    /// A step's gradient overflowed in f16: the same batch comes again, with a lower scale.
+    /// Reports that a gradient overflowed f16. The batch is repeated with a lower loss scale.
     fn skipped(&mut self, time: Duration) {
         self.recent.time += time;
         let (step, scale) = (self.trainer.steps() + 1, self.trainer.loss_scale());
@@ -156,7 +156,8 @@ impl Loop {
         ));
     }
 
-    /// The loss on the validation text, and the model if it is the best so far; none if the text is too short, or Ctrl-C ended it.
+    /// Computes the validation loss and saves the model if it is the best so far. None if the text
+    /// is too short or Ctrl-C was pressed.
     fn validate(&mut self) -> Result<Option<f64>, Failure> {
         let (batch, tokens) = (
             self.trainer.settings().batch as usize,
@@ -185,7 +186,7 @@ impl Loop {
         Ok(Some(loss))
     }
 
-    /// A line of the log, and the curve where there is something new to see.
+    /// Writes a line of the log, and draws the curve if it has a new point.
     fn note(&mut self, val_loss: Option<f64>) -> Result<(), Failure> {
         let recent = std::mem::take(&mut self.recent);
         let line = Line {
@@ -215,11 +216,11 @@ impl Loop {
         )?)
     }
 
-    /// A checkpoint, announced once it is on the disk.
+    /// Saves a checkpoint, and reports it when it is on disk.
     fn save(&mut self) -> Result<(), Failure> {
         let caller = serde_json::to_value(&self.run).expect("names and numbers are JSON");
         let path = self.trainer.save(&self.out, &caller)?;
-        // Without a validation text the newest model is as good as any.
+        // Without validation the newest model counts as the best.
         if self.text.validation.len() < 2 {
             self.save_model()?;
         }
@@ -239,7 +240,7 @@ impl Loop {
         Ok(())
     }
 
-    /// What the model writes after the first token of the text.
+    /// Prints a sample that starts with the first token of the text.
     fn sample(&mut self) -> Result<(), Failure> {
         let step = self.trainer.steps();
         let model = self.trainer.model()?;
@@ -267,7 +268,7 @@ impl Loop {
         })
     }
 
-    /// A failure, with what there still is.
+    /// Adds the last checkpoint to a failure.
     fn keep_last(&self, failure: Failure) -> Failure {
         match (failure, &self.saved) {
             (Failure::Runtime(Error::Diverged(message)), Some((step, path))) => {
@@ -281,7 +282,7 @@ impl Loop {
     }
 
     fn report(&self, ended: &Ended, time: Duration) -> Result<(), Failure> {
-        let last = self.last.as_ref().expect("a run that ends has made a step");
+        let last = self.last.as_ref().expect("a finished run has done a step");
         let out = self.out.display();
         if self.json {
             return output::json(&self.figures(last, ended, time));

@@ -1,4 +1,4 @@
-//! The text, as tokens.
+//! The text as tokens.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::output::Failure;
 
 const TOKENIZER: &str = "tokenizer.json";
 
-/// What is learned from, what is validated on, and their tokenizer.
+/// Tokens for training and validation, and their tokenizer.
 pub struct Text {
     pub tokenizer: Tokenizer,
     pub train: Tokens,
@@ -19,7 +19,7 @@ pub struct Text {
 }
 
 impl Text {
-    /// Reads `path`. The tokenizer is the run's own if it goes on, else as the arguments say.
+    /// Reads `path`. A resumed run has its own tokenizer, a new one that of the arguments.
     pub fn read(
         arguments: &Arguments,
         plan: &Plan,
@@ -42,7 +42,7 @@ impl Text {
             choose(arguments, &text)?
         };
         fits(&tokenizer, plan, path)?;
-        // By characters, as nanoGPT does it.
+        // Split by characters, as nanoGPT does.
         let characters = text.chars().count();
         let middle = text
             .char_indices()
@@ -60,7 +60,7 @@ impl Text {
         self.train.fingerprint() ^ self.validation.fingerprint().rotate_left(1)
     }
 
-    /// Puts the tokenizer into the folder of the run, if it is not there yet.
+    /// Saves the tokenizer in the folder of the run, unless it is there.
     pub fn save_tokenizer(&self, out: &Path) -> Result<(), Failure> {
         std::fs::create_dir_all(out).map_err(|source| Error::Io {
             doing: "create",
@@ -104,7 +104,7 @@ fn choose(arguments: &Arguments, text: &str) -> Result<Tokenizer, Failure> {
     }
 }
 
-/// A spec's vocabulary is fixed: a tokenizer with fewer tokens leaves rows of it unused, one with more does not fit.
+/// Checks that the tokens fit the spec's vocabulary. A smaller tokenizer leaves rows unused.
 fn fits(tokenizer: &Tokenizer, plan: &Plan, path: &Path) -> Result<(), Failure> {
     let (tokens, vocab) = (tokenizer.vocab(), plan.spec.vocab);
     if tokenizer.check_vocab(vocab).is_ok() {

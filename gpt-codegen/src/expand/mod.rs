@@ -1,10 +1,9 @@
 //! Rust out of a model: its type, its constants, its plan.
 //!
-//! `types` writes the parameters as a struct with the widths in its types, and the forward pass as one call a step; `plan` writes
-//! the plan as a static, `training` its training pass. This file puts them together, and stands in for models that have errors.
+//! `literal` writes the plan as a static, `types` the model's type and its compiled activation. This
+//! file puts them together, and writes a stand-in for a model that has errors.
 
-mod plan;
-mod training;
+mod literal;
 mod types;
 
 use proc_macro2::TokenStream;
@@ -32,39 +31,42 @@ pub fn model(model: &Model) -> Result<TokenStream, Vec<Diagnostic>> {
         ident, vis, echo, ..
     } = model;
     let types = types::types(model, &plan);
-    let face = types::face(model, &plan);
-    let (statics, plan_value) = plan::items(&plan);
     let constants = constants(model, &plan);
+    let value: TokenStream = literal::literal(&plan)
+        .parse()
+        .expect("a literal of a plan is Rust");
     let (trained, layers) = (plan.trained_total(), plan.spec.layers);
     Ok(quote! {
         #types
-        #face
         const _: () = {
-            #statics
+            static PLAN: ::gpt_runtime::plan::Plan = #value;
             impl #ident {
                 /// The plan of this model: its tensors, buffers, kernels and steps.
                 #vis const PLAN: &'static ::gpt_runtime::plan::Plan = &PLAN;
-                /// Every shader, as it runs.
-                #vis const KERNELS: &'static [::gpt_runtime::plan::Kernel] = &KERNELS;
+                /// Every shader of inference.
+                #vis const KERNELS: &'static [::gpt_runtime::plan::Kernel] =
+                    ::gpt_runtime::plan::borrowed(&PLAN.kernels);
                 /// Every shader of training.
-                #vis const TRAINING_KERNELS: &'static [::gpt_runtime::plan::Kernel] = &TRAINING_KERNELS;
+                #vis const TRAINING_KERNELS: &'static [::gpt_runtime::plan::Kernel] =
+                    ::gpt_runtime::plan::borrowed(&PLAN.training.kernels);
 
-                /// Bytes that training on `batch` sequences of `tokens` takes, by what they are for; the same on every device.
+                /// Bytes that training on `batch` sequences of `tokens` takes, by purpose; the same on
+                /// every device.
                 #vis const fn train_bytes(batch: u32, tokens: u32) -> ::gpt_runtime::plan::TrainBytes {
                     Self::train_bytes_with(batch, tokens, ::gpt_runtime::plan::Recompute::Nothing)
                 }
 
-                /// As [`train_bytes`](Self::train_bytes), with what is kept for the way back.
+                /// As [`train_bytes`](Self::train_bytes), with what the backward pass recomputes.
                 #vis const fn train_bytes_with(
                     batch: u32,
                     tokens: u32,
                     recompute: ::gpt_runtime::plan::Recompute,
                 ) -> ::gpt_runtime::plan::TrainBytes {
                     let shape = ::gpt_runtime::plan::TrainShape { batch, tokens, recompute };
-                    ::gpt_runtime::plan::TrainBytes::of(#trained, #layers, &TRAINING_BUFFERS, &shape)
+                    let buffers = ::gpt_runtime::plan::borrowed(&PLAN.training.buffers);
+                    ::gpt_runtime::plan::TrainBytes::of(#trained, #layers, buffers, &shape)
                 }
             }
-            static PLAN: ::gpt_runtime::plan::Plan = #plan_value;
         };
         #constants
         #echo
@@ -147,11 +149,8 @@ pub fn failed(declared: &Declared, errors: &[Diagnostic]) -> TokenStream {
         #errors
         #vis struct #ident { broken: ::core::convert::Infallible }
         impl ::gpt_runtime::Gpt for #ident {
-            type Buffers = ();
             fn plan() -> &'static ::gpt_runtime::plan::Plan { ::core::unreachable!() }
-            fn parameters(_: &mut ::gpt_runtime::cpu::Store<'_>) -> ::core::result::Result<Self, ::gpt_runtime::Error> { ::core::unreachable!() }
-            fn buffers(_: &::gpt_runtime::cpu::BufferStore) -> ::core::result::Result<(), ::gpt_runtime::Error> { ::core::unreachable!() }
-            fn forward(&self, _: &mut (), _: &mut ::gpt_runtime::cpu::Pass<'_>) { match self.broken {} }
+            fn activation(_: &mut [f32]) {}
             fn activate(_: &mut [f32], _: &mut [f32]) {}
         }
         #[allow(dead_code)]

@@ -5,7 +5,7 @@
 //! model ever had is given the names of the family it is closer to, so that every model can be saved and loaded.
 //! GGUF follows llama.cpp's `blk.0.attn_q.weight`.
 
-use gpt_plan::{Block, Layout, Norm, Positions, Source, Spec};
+use gpt_plan::{Block, FileTensor, Layout, Norm, Positions, Spec};
 
 /// Which naming a spec follows in safetensors files.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Family {
     }
 }
 
-/// Names of a tensor without `.weight` or `.bias`: Hugging ModelVtable's, GGUF's, and the rows that file tensor has.
+/// Names of a tensor without `.weight` or `.bias`: Hugging Face's, GGUF's, and the rows that file tensor has.
 pub struct Names {
     pub rows: u32,
     pub hf: &'static str,
@@ -44,13 +44,13 @@ impl Names {
     }
 
     /// The source called by these names, with `suffix` `weight` or `bias`.
-    pub fn source(&self, suffix: &str, layer_shift: i32) -> Source {
+    pub fn source(&self, suffix: &str, layer_shift: i32) -> FileTensor {
         // A bias has no orientation, but its rows are reordered with its matrix's.
         let hf_layout = match self.layout {
             Layout::Transposed if suffix == "bias" => Layout::RowMajor,
             layout => layout,
         };
-        Source {
+        FileTensor {
             rows: self.rows,
             hf: format!("{}.{suffix}", self.hf).into(),
             gguf: format!("{}.{suffix}", self.gguf).into(),

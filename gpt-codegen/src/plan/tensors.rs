@@ -1,10 +1,12 @@
 //! The table of tensors of a spec.
 
-use gpt_plan::{Block, Init, NormRef, Place, Positions, Spec, Tensor, TensorId, TensorKind};
+use gpt_plan::{
+    Block, Component, Init, NormRef, Place, Positions, Role, Spec, Tensor, TensorId, TensorKind,
+};
 
 use super::names::{Names, Scheme};
 
-/// Every tensor of a model, and which of them each step reads.
+/// Every tensor of a model, and those that each op reads.
 pub struct Table {
     pub tensors: Vec<Tensor>,
     pub token_embedding: TensorId,
@@ -21,15 +23,16 @@ pub struct Table {
     pub head: TensorId,
 }
 
-/// A linear layer: its matrix and, where the model has biases, its bias.
+/// The matrix of a projection and, where the model has biases, its bias.
 #[derive(Clone, Copy)]
 pub struct Projection {
     pub weight: TensorId,
     pub bias: Option<TensorId>,
 }
 
-/// Standard deviation of the initial weights of a matrix (or table) with rows of `columns`. GPT-2's is 0.02, chosen for a width of 768; what keeps sums of
-/// `columns` products at one size is that it falls with the root of the width (Glorot and Bengio 2010).
+/// Standard deviation of the initial weights of a matrix or table with rows of `columns`. GPT-2 has
+/// 0.02 at a width of 768. It falls with the root of the width, which keeps sums of `columns` products
+/// at one scale (Glorot and Bengio 2010).
 fn deviation(columns: u32) -> f64 {
     0.02 * (768.0 / f64::from(columns)).sqrt()
 }
@@ -41,10 +44,12 @@ impl Table {
             spec,
             tensors: Vec::new(),
         };
-        // Projections that write into the residual stream start smaller, so that depth does not widen it (GPT-2, section 2.3).
+        // Projections into the residual stream start smaller, so that its scale does not grow with
+        // depth (GPT-2, section 2.3).
         let narrow = 1.0 / f64::from(2 * spec.layers).sqrt();
 
         let token_embedding = build.matrix(
+            Role::TokenEmbedding,
             "token_embedding",
             Place::Model,
             spec.embed,
@@ -53,28 +58,55 @@ impl Table {
         );
         let positions = build.positions(&names);
         let every = Place::Layers { first: 0 };
-        // A norm is applied by whoever reads the stream. In a post-norm block the attention therefore applies the norm that
-        // ended the layer before; the first layer reads the embedding as it is, and the head applies the last one.
+        // A norm is the prologue of the projection that reads the stream. In a post-norm block the
+        // attention therefore applies the norm that ends the layer before. The first layer reads the
+        // embedding without a norm, and the head applies the last one.
         let attn_norm = match spec.block {
-            Block::PreNorm => build.norm("attn_norm", every, &names.first_norm(), 0),
+            Block::PreNorm => build.norm(
+                Role::AttentionNorm,
+                "attn_norm",
+                every,
+                &names.first_norm(),
+                0,
+            ),
             Block::PostNorm => build.norm(
+                Role::AttentionNorm,
                 "attn_norm",
                 Place::Layers { first: 1 },
                 &names.second_norm(),
                 -1,
             ),
         };
-        let qkv = build.projection("attn.qkv", spec.embed, 1.0, &names.qkv());
-        let attn_out = build.projection("attn.out", spec.q_width(), narrow, &names.attention_out());
+        let qkv = build.projection(Role::Qkv, "attn.qkv", spec.embed, 1.0, &names.qkv());
+        let attn_out = build.projection(
+            Role::AttentionOut,
+            "attn.out",
+            spec.q_width(),
+            narrow,
+            &names.attention_out(),
+        );
         let mlp_norm = match spec.block {
-            Block::PreNorm => build.norm("mlp_norm", every, &names.second_norm(), 0),
-            Block::PostNorm => build.norm("mlp_norm", every, &names.first_norm(), 0),
+            Block::PreNorm => build.norm(Role::MlpNorm, "mlp_norm", every, &names.second_norm(), 0),
+            Block::PostNorm => build.norm(Role::MlpNorm, "mlp_norm", every, &names.first_norm(), 0),
         };
-        let mlp_up = build.projection("mlp.up", spec.embed, 1.0, &names.mlp_up());
-        let mlp_down = build.projection("mlp.down", spec.mlp.hidden, narrow, &names.mlp_down());
+        let mlp_up = build.projection(Role::MlpUp, "mlp.up", spec.embed, 1.0, &names.mlp_up());
+        let mlp_down = build.projection(
+            Role::MlpDown,
+            "mlp.down",
+            spec.mlp.hidden,
+            narrow,
+            &names.mlp_down(),
+        );
         let final_norm = match spec.block {
-            Block::PreNorm => build.norm("final_norm", Place::Model, &names.final_norm(), 0),
+            Block::PreNorm => build.norm(
+                Role::FinalNorm,
+                "final_norm",
+                Place::Model,
+                &names.final_norm(),
+                0,
+            ),
             Block::PostNorm => build.norm(
+                Role::FinalNorm,
                 "final_norm",
                 Place::Model,
                 &names.second_norm(),
@@ -85,6 +117,7 @@ impl Table {
             token_embedding
         } else {
             build.matrix(
+                Role::Head,
                 "head.weight",
                 Place::Model,
                 spec.embed,
@@ -122,6 +155,7 @@ impl Builder<'_> {
 
     fn matrix(
         &mut self,
+        role: Role,
         name: &str,
         place: Place,
         columns: u32,
@@ -129,6 +163,8 @@ impl Builder<'_> {
         names: &[Names],
     ) -> TensorId {
         self.push(Tensor {
+            role,
+            component: Component::Weight,
             name: name.to_owned().into(),
             place,
             kind: TensorKind::Matrix,
@@ -141,6 +177,7 @@ impl Builder<'_> {
 
     fn vector(
         &mut self,
+        (role, component): (Role, Component),
         name: String,
         place: Place,
         init: Init,
@@ -149,6 +186,8 @@ impl Builder<'_> {
         shift: i32,
     ) -> TensorId {
         self.push(Tensor {
+            role,
+            component,
             name: name.into(),
             place,
             kind: TensorKind::Vector,
@@ -159,19 +198,41 @@ impl Builder<'_> {
         })
     }
 
-    fn projection(&mut self, name: &str, columns: u32, share: f64, names: &[Names]) -> Projection {
+    fn projection(
+        &mut self,
+        role: Role,
+        name: &str,
+        columns: u32,
+        share: f64,
+        names: &[Names],
+    ) -> Projection {
         let place = Place::Layers { first: 0 };
-        let weight = self.matrix(&format!("{name}.weight"), place, columns, share, names);
-        let bias = self
-            .spec
-            .bias
-            .then(|| self.vector(format!("{name}.bias"), place, Init::Zeros, names, "bias", 0));
+        let weight = self.matrix(
+            role,
+            &format!("{name}.weight"),
+            place,
+            columns,
+            share,
+            names,
+        );
+        let bias = self.spec.bias.then(|| {
+            self.vector(
+                (role, Component::Bias),
+                format!("{name}.bias"),
+                place,
+                Init::Zeros,
+                names,
+                "bias",
+                0,
+            )
+        });
         Projection { weight, bias }
     }
 
-    fn norm(&mut self, name: &str, place: Place, names: &Names, shift: i32) -> NormRef {
+    fn norm(&mut self, role: Role, name: &str, place: Place, names: &Names, shift: i32) -> NormRef {
         let names = std::slice::from_ref(names);
         let gamma = self.vector(
+            (role, Component::Weight),
             format!("{name}.gamma"),
             place,
             Init::Ones,
@@ -181,6 +242,7 @@ impl Builder<'_> {
         );
         let beta = self.spec.norm_bias().then(|| {
             self.vector(
+                (role, Component::Bias),
                 format!("{name}.beta"),
                 place,
                 Init::Zeros,
@@ -202,6 +264,8 @@ impl Builder<'_> {
             Positions::Rope { .. } => return None,
         };
         Some(self.push(Tensor {
+            role: Role::Positions,
+            component: Component::Weight,
             name: "positions".into(),
             place: Place::Model,
             kind: TensorKind::Table,

@@ -1,57 +1,73 @@
-//! Attention: how many invocations, and how they share keys and columns.
+//! Attention: over the cache in inference, over whole sequences in training.
 
-use gpt_plan::{ATTENTION_PART, Kernel, Mask, Phase, SPLIT_FROM, Spec};
-use gpt_shaders::{self as files, Source};
+use gpt_plan::{ATTENTION_PART, BufferId, Kernel, Mask, Phase, SPLIT_FROM, Spec};
+use gpt_shaders::files;
 
 use super::Context;
-use super::header::Header;
+use super::header::{Header, Parts};
+use super::matmul::rope;
+use super::training::{Grid, Kernels, WORKGROUP};
 
-/// Invocations that decode one query; keys are split among them.
-const DECODE_LANES: u32 = 256;
-/// Of the variant that has few.
-const SMALL_LANES: u32 = 64;
-/// Fewest invocations of a prompt's workgroup.
-const PREFILL_LANES: u32 = 64;
+/// Invocations that decode one query; keys are shared among them.
+const DECODE_WORKGROUP: u32 = 256;
+/// Invocations in the variant with small workgroups.
+const SMALL_WORKGROUP: u32 = 64;
+/// Fewest invocations of a prefill workgroup.
+const PREFILL_WORKGROUP: u32 = 64;
 
-/// The kernel of all keys.
-pub fn kernel(context: &Context<'_>) -> Kernel {
+/// Queries, or keys, of a workgroup in training; the files rely on it.
+const TRAIN_QUERIES: u32 = 4;
+
+/// The kernel over all keys.
+pub fn kernel(context: &Context<'_>, mask: Mask) -> Kernel {
     let spec = context.spec;
-    let (lanes, queries) = match context.phase {
-        Phase::Decode => (DECODE_LANES, 1),
-        Phase::Prefill => (columns(spec).max(PREFILL_LANES), 4),
+    let (workgroup, queries) = match context.phase {
+        Phase::Decode => (DECODE_WORKGROUP, 1),
+        Phase::Prefill => (columns(spec).max(PREFILL_WORKGROUP), 4),
     };
     let title = context.title(&heads(spec));
     let name = format!("{}_{}", context.name, context.phase_name());
-    over(spec, name, &title, lanes, queries, &files::ATTENTION_WHOLE)
+    let keys = files::ATTENTION_ALL_KEYS;
+    cached(spec, name, &title, mask, [workgroup, queries], keys)
 }
 
-/// The kernels of attention in parts, where a token may see so many keys: that of a part, and that which puts them together.
+/// The kernels of decoding with the keys split over several workgroups, where a token may attend to
+/// that many keys: one for a split, one that merges them.
 pub fn split(model: &str, spec: &Spec) -> Option<[Kernel; 2]> {
     if spec.mask != Mask::Causal || spec.context <= SPLIT_FROM {
         return None;
     }
     let title = format!(
-        "{model}: attention for one token, a part of the keys, {}.",
+        "{model}: attention for one token, a split of the keys, {}.",
         heads(spec)
     );
     let name = "attention_part".to_owned();
-    let part = over(spec, name, &title, DECODE_LANES, 1, &files::ATTENTION_PART);
-    let mut header = Header::new(&format!("{model}: what attention's parts gathered."));
+    let keys = files::ATTENTION_KEY_SPLIT;
+    let split = cached(
+        spec,
+        name,
+        &title,
+        Mask::Causal,
+        [DECODE_WORKGROUP, 1],
+        keys,
+    );
+    let mut header = Header::new(&format!("{model}: attention, the splits merged."));
     sizes(&mut header, spec);
-    header.size("LANES", columns(spec), "invocations of a workgroup");
-    let join = Kernel {
+    let doc = "invocations of a workgroup";
+    header.size("WORKGROUP_SIZE", columns(spec), doc);
+    let merge = Kernel {
         name: "attention_join".into(),
         header: header.finish().into(),
-        parts: vec![&files::RUN, &files::ATTENTION_JOIN].into(),
+        parts: vec![files::SHARED_PASS, files::ATTENTION_MERGE_SPLITS].into(),
         workgroup: columns(spec),
         tile_rows: 1,
         groups: spec.heads,
         strips: 0,
     };
-    Some([part, join])
+    Some([split, merge])
 }
 
-/// Invocations side by side on a row of values: a workgroup has one for each column, as heads are at most 256 wide (`check`).
+/// Invocations side by side on a row of values, one for each column; `check` limits a head to 256.
 fn columns(spec: &Spec) -> u32 {
     spec.head_dim.next_power_of_two().max(16)
 }
@@ -66,65 +82,160 @@ fn heads(spec: &Spec) -> String {
 fn sizes(header: &mut Header, spec: &Spec) {
     header.size("HEAD_DIM", spec.head_dim, "width of a head");
     header.size("HEADS", spec.heads, "query heads");
-    header.size("PART", ATTENTION_PART, "keys of a part");
+    header.size("SPLIT_KEYS", ATTENTION_PART, "keys of a split");
     header.size("Q_WIDTH", spec.q_width(), "width of all query heads");
 }
 
-/// The kernel over the keys that `reach` gives a workgroup.
-fn over(
+/// The sizes that inference and training share.
+fn head_sizes(header: &mut Header, spec: &Spec) {
+    header.size("KV_WIDTH", spec.kv_width(), "width of all key heads");
+    let group = spec.heads / spec.kv_heads;
+    header.size("GROUP", group, "query heads that share a key head");
+    let scale = 1.0 / f64::from(spec.head_dim).sqrt();
+    header.number("SCALE", scale, "1 / sqrt(HEAD_DIM)");
+}
+
+fn mask_file(mask: Mask) -> &'static str {
+    match mask {
+        Mask::Causal => files::ATTENTION_MASK_CAUSAL,
+        Mask::Bidirectional => files::ATTENTION_MASK_BIDIRECTIONAL,
+    }
+}
+
+/// The kernel over the cache; `keys` is the file that gives a workgroup its keys.
+fn cached(
     spec: &Spec,
     name: String,
     title: &str,
-    lanes: u32,
-    queries: u32,
-    reach: &'static Source,
+    mask: Mask,
+    [workgroup, queries]: [u32; 2],
+    keys: &'static str,
 ) -> Kernel {
     let columns = columns(spec);
     let mut header = Header::new(title);
     sizes(&mut header, spec);
-    header.size("KV_WIDTH", spec.kv_width(), "width of all key heads");
-    header.size(
-        "GROUP",
-        spec.heads / spec.kv_heads,
-        "query heads that share a head of keys and values",
-    );
-    let scale = 1.0 / f64::from(spec.head_dim).sqrt();
-    header.number("SCALE", scale, "1 / sqrt(HEAD_DIM)");
-    header.size(
-        "COLUMNS",
-        columns,
-        "invocations side by side on a row of values",
-    );
-    let mut parts = vec![&files::ENTRY_PLAIN, &files::RUN];
-    if lanes == DECODE_LANES && columns <= SMALL_LANES {
-        parts.push(&files::LANES_256);
+    head_sizes(&mut header, spec);
+    let doc = "invocations side by side on a row of values";
+    header.size("COLUMNS", columns, doc);
+    let mut parts = vec![files::SHARED_ENTRY_PLAIN, files::SHARED_PASS];
+    if workgroup == DECODE_WORKGROUP && columns <= SMALL_WORKGROUP {
+        parts.push(files::SHARED_WORKGROUP_SIZE_256);
     } else {
-        header.size("LANES", lanes, "invocations of a workgroup");
+        header.size("WORKGROUP_SIZE", workgroup, "invocations of a workgroup");
     }
-    parts.push(match spec.mask {
-        Mask::Causal => &files::ATTENTION_CAUSAL,
-        Mask::Bidirectional => &files::ATTENTION_BIDIRECTIONAL,
-    });
-    parts.push(if queries == 1 {
-        &files::ATTENTION_QUERIES_1
-    } else {
-        &files::ATTENTION_QUERIES_4
-    });
-    parts.push(if spec.head_dim.is_multiple_of(4) {
-        &files::ATTENTION_KEYS_4
-    } else {
-        &files::ATTENTION_KEYS_1
-    });
-    parts.push(reach);
-    parts.extend([&files::MAXIMUM_MEMORY, &files::EIGHT_MEMORY]);
-    parts.push(&files::ATTENTION);
+    parts.extend([
+        mask_file(mask),
+        if queries == 1 {
+            files::ATTENTION_QUERIES_1
+        } else {
+            files::ATTENTION_QUERIES_4
+        },
+        if spec.head_dim.is_multiple_of(4) {
+            files::ATTENTION_KEYS_4
+        } else {
+            files::ATTENTION_KEYS_1
+        },
+        keys,
+        files::SHARED_MAXIMUM_MEMORY,
+        files::SHARED_READ_MEMORY,
+        files::ATTENTION_CACHED,
+    ]);
     Kernel {
         name: name.into(),
         header: header.finish().into(),
         parts: parts.into(),
-        workgroup: lanes,
+        workgroup,
         tile_rows: queries,
         groups: spec.heads,
         strips: 0,
+    }
+}
+
+impl Kernels<'_> {
+    /// The forward pass.
+    pub(super) fn attention(&mut self, mask: Mask) -> u16 {
+        let mut parts = vec![
+            files::SHARED_ENTRY_PLAIN,
+            files::SHARED_TRAIN_PASS,
+            mask_file(mask),
+            self.dropout_file(),
+        ];
+        parts.extend(self.read_files(false));
+        parts.extend([
+            files::SHARED_MAXIMUM_MEMORY,
+            files::SHARED_READ_MEMORY,
+            files::ATTENTION_SLICES,
+            files::ATTENTION_FORWARD,
+        ]);
+        let (header, grid) = self.heads("attention", self.spec.heads);
+        self.add("attention", header, parts, grid)
+    }
+
+    /// The backward pass: delta, then the gradient of queries, then that of keys and values.
+    pub(super) fn attention_backward(&mut self, mask: Mask, rotary: bool) -> Vec<u16> {
+        let spec = self.spec;
+        let (header, grid) = self.heads("delta, which softmax's gradient subtracts", 1);
+        let delta = vec![files::ATTENTION_BACKWARD_DELTA];
+        let delta = self.add("attention_delta", header, delta, Grid { rows: 1, ..grid });
+        let parts = |kernel| {
+            let mut parts = vec![
+                files::SHARED_ENTRY_PLAIN,
+                files::SHARED_TRAIN_PASS,
+                mask_file(mask),
+                self.dropout_file(),
+                rope(rotary),
+            ];
+            parts.extend(self.read_files(true));
+            parts.extend([files::SHARED_READ_MEMORY, files::ATTENTION_SLICES, kernel]);
+            parts
+        };
+        let queries = parts(files::ATTENTION_BACKWARD_QUERIES);
+        let keys = parts(files::ATTENTION_BACKWARD_KEYS);
+        let (header, grid) = self.heads("the gradient of queries", spec.heads);
+        let queries = self.add("attention_queries", header, queries, grid);
+        let (header, grid) = self.heads("the gradient of keys and values", spec.kv_heads);
+        let keys = self.add("attention_keys", header, keys, grid);
+        vec![delta, queries, keys]
+    }
+
+    /// The files that read rows of queries, keys and values, and of the output's gradient.
+    fn read_files(&self, gradient: bool) -> Parts {
+        let (qkv, da, shared) = if self.spec.head_dim.is_multiple_of(4) {
+            (files::ATTENTION_QKV_QUADS, files::ATTENTION_DA_QUADS, None)
+        } else {
+            let shared = Some(files::ATTENTION_SINGLE);
+            (
+                files::ATTENTION_QKV_SINGLE,
+                files::ATTENTION_DA_SINGLE,
+                shared,
+            )
+        };
+        let da = gradient.then_some(da);
+        [qkv].into_iter().chain(da).chain(shared).collect()
+    }
+
+    fn heads(&self, what: &str, groups: u32) -> (Header, Grid) {
+        let spec = self.spec;
+        // `check` limits a head to 256, so a workgroup has an invocation for each quad. Eight
+        // neighbors are on the same row.
+        let row_invocations = spec.head_dim.div_ceil(4).next_power_of_two().max(8);
+        let mut header = self.header(what);
+        header.size("HEAD_DIM", spec.head_dim, "width of a head");
+        header.size("HEADS", spec.heads, "query heads");
+        header.size("Q_WIDTH", spec.q_width(), "width of all query heads");
+        head_sizes(&mut header, spec);
+        let stride = |name| self.buffer(name).stride;
+        header.size("QKV_STRIDE", stride(BufferId::Qkv), "stride of a row");
+        let doc = "stride of a row of the output";
+        header.size("A_STRIDE", stride(BufferId::A), doc);
+        header.size("WORKGROUP_SIZE", WORKGROUP, "invocations of a workgroup");
+        let doc = "invocations side by side on a row of a head";
+        header.size("ROW_INVOCATIONS", row_invocations, doc);
+        let grid = Grid {
+            workgroup: WORKGROUP,
+            rows: TRAIN_QUERIES,
+            groups,
+        };
+        (header, grid)
     }
 }

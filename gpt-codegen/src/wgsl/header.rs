@@ -1,9 +1,12 @@
-//! The part of a kernel that is written: constants, aliases, the closure's activation.
+//! The generated part of a kernel: constants, and the functions of a closure.
 
-/// A header in the making. A name that two parts need is written once.
+/// The names of the files that follow a header.
+pub type Parts = Vec<&'static str>;
+
+/// A header in the making. A name that two files need is written once.
 #[derive(Clone)]
 pub struct Header {
-    /// What comes before all declarations: the title, and what is enabled.
+    /// The title and the enabled extensions, which precede all declarations.
     opening: String,
     text: String,
     names: Vec<&'static str>,
@@ -18,29 +21,29 @@ impl Header {
         }
     }
 
-    /// An extension of WGSL.
+    /// Enables an extension of WGSL.
     pub fn enable(&mut self, name: &str, doc: &str) {
         self.opening
             .push_str(&format!("enable {name}; // {doc}\n\n"));
     }
 
-    /// A size.
+    /// Declares an unsigned constant.
     pub fn size(&mut self, name: &'static str, value: u32, doc: &str) {
         self.item(name, format!("const {name}: u32 = {value}u; // {doc}\n"));
     }
 
-    /// A choice that the shader makes when it is built.
+    /// Declares a Boolean constant.
     pub fn flag(&mut self, name: &'static str, value: bool, doc: &str) {
         self.item(name, format!("const {name}: bool = {value}; // {doc}\n"));
     }
 
-    /// A number, as the f32 nearest to it.
+    /// Declares a number, rounded to f32.
     pub fn number(&mut self, name: &'static str, value: f64, doc: &str) {
         let value = value as f32;
         self.item(name, format!("const {name}: f32 = {value:?}; // {doc}\n"));
     }
 
-    /// A function, as it stands.
+    /// Defines a function.
     pub fn function(&mut self, name: &'static str, doc: &str, text: &str) {
         self.item(name, format!("\n// {doc}\n{text}\n"));
     }
@@ -52,6 +55,7 @@ impl Header {
         }
     }
 
+    /// The whole text.
     pub fn finish(self) -> String {
         self.opening + &self.text
     }

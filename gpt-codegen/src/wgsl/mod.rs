@@ -1,24 +1,34 @@
-//! Kernels: the header that the compiler writes for a model, and the files of `gpt-shaders` that follow it.
+//! Kernels: for each op the header of a model and the files of `gpt-shaders` that follow it.
 //!
-//! A header is sizes, aliases and, for a closure, the activation; nothing else is written here. What varies in code varies by the file that is
-//! taken: a variant is another file with the same functions. `linear`, `attention` and `choice` (of the next token) choose sizes and files, `header` writes,
-//! `validate` hands the result to naga and maps its complaints back to the files.
+//! A header is sizes, aliases and the activation of a closure; all other code is in the files. Code
+//! that varies is chosen by naming one file or another with the same functions. The modules are
+//! the operations, each for inference and training: `matmul`, `attention`, `norm`, `embed`,
+//! `activation`, `loss`, `dropout`, `sampling`, `optimizer`. `training` collects the kernels of a
+//! training pass, each once. `validate` hands linked kernels to naga and maps its errors back to
+//! the files.
 
+mod activation;
 mod attention;
-mod choice;
+mod dropout;
+mod embed;
 mod header;
-mod linear;
+mod loss;
+mod matmul;
+mod norm;
+mod optimizer;
+mod sampling;
 pub mod training;
 mod validate;
 
 use gpt_plan::{Format, Kernel, Op, Phase, Spec, Tensor};
 
 pub use attention::split;
-pub use choice::{ChoiceSizes, kernel as choice};
+pub use sampling::{ChoiceSizes, kernel as choice};
 pub use validate::{validate, validate_all, variants};
 
-/// The kernel of step `name`, or none if the matrix has more parts in `format` than a kernel can bind. `tensors` is the model's
-/// table, for the shapes of the matrix that `op` reads and for the offsets of its vectors ([`gpt_plan::vector_offset`]).
+/// The kernel of step `name`; `None` if the matrix has more parts in `format` than a kernel can
+/// bind. `tensors` is the model's table: the shape of the matrix that `op` reads, and the offsets
+/// of its vectors ([`gpt_plan::vector_offset`]).
 pub fn kernel(
     model: &str,
     spec: &Spec,
@@ -36,14 +46,17 @@ pub fn kernel(
         phase,
         format,
     };
-    match *op {
-        Op::Attention => Some(attention::kernel(&context)),
-        Op::Embed { table, positions } => linear::embed(&context, op, table, positions.is_some()),
-        _ => linear::kernel(&context, op),
+    match op {
+        Op::Attention { mask, .. } => Some(attention::kernel(&context, *mask)),
+        Op::Embed {
+            table, positions, ..
+        } => embed::kernel(&context, op, *table, positions.is_some()),
+        Op::Project(projection) => matmul::projection(&context, op, projection),
+        _ => unreachable!("{name} is no op of a forward pass"),
     }
 }
 
-/// What every kernel is made from.
+/// The inputs of every inference kernel.
 struct Context<'a> {
     model: &'a str,
     spec: &'a Spec,
@@ -61,7 +74,7 @@ impl Context<'_> {
         }
     }
 
-    /// The opening of a header: whose kernel this is.
+    /// The title of a header.
     fn title(&self, what: &str) -> String {
         let rows = match self.phase {
             Phase::Decode => "for one token",

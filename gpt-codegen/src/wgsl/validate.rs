@@ -3,7 +3,7 @@
 //! them that some adapter would run.
 
 use gpt_plan::{Feature, Features, Kernel, Plan};
-use gpt_shaders::Source;
+use gpt_shaders::{files, link, locate, variant};
 use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{AddressSpace, SourceLocation};
 
@@ -39,7 +39,7 @@ pub fn variants(kernel: &Kernel) -> Vec<Kernel> {
     let alone = Feature::ALL.map(|feature| Features::NONE.with(feature));
     let sets = alone.into_iter().chain([Features::ALL]);
     let mut variants: Vec<Kernel> = Vec::new();
-    for variant in sets.filter_map(|set| kernel.variant(set)) {
+    for variant in sets.filter_map(|set| variant(kernel, set)) {
         if variants.iter().all(|known| known.name != variant.name) {
             variants.push(variant);
         }
@@ -49,10 +49,10 @@ pub fn variants(kernel: &Kernel) -> Vec<Kernel> {
 
 /// What naga has against `kernel`: the kernel, the line of the file under `shaders/`, and the reason.
 pub fn validate(kernel: &Kernel) -> Result<(), String> {
-    let text = kernel.wgsl();
+    let text = link(kernel);
     let fail = |location: Option<SourceLocation>, reason: String| {
         let place = location.map_or(String::new(), |l| {
-            format!(" at {}", place(kernel, l.line_number as usize))
+            format!(" at {}", locate(kernel, l.line_number as usize))
         });
         format!("the kernel `{}` is not valid{place}: {reason}", kernel.name)
     };
@@ -147,64 +147,46 @@ fn within_limits(module: &naga::Module) -> Result<(), String> {
     Ok(())
 }
 
-/// What these files need beyond plain arithmetic. Halves unpacked to f32 belong to core WebGPU, but not to every old driver.
-fn capabilities(parts: &[&'static Source]) -> Capabilities {
-    let has = |files: &[&'static Source]| parts.iter().any(|part| files.contains(part));
+/// The capabilities that these files need beyond plain arithmetic. Halves unpacked to f32 belong to
+/// WebGPU's core, but not to every old driver.
+fn capabilities(parts: &[&'static str]) -> Capabilities {
+    let has = |files: &[&'static str]| parts.iter().any(|part| files.contains(part));
     let mut needs = Capabilities::empty();
     needs.set(
         Capabilities::SHADER_FLOAT16_IN_FLOAT32,
         has(&[
-            &gpt_shaders::WEIGHT_F16,
-            &gpt_shaders::WEIGHT_Q4,
-            &gpt_shaders::WEIGHT_PACKED_Q4,
+            files::MATMUL_WEIGHTS_F16,
+            files::MATMUL_WEIGHTS_Q4,
+            files::MATMUL_WEIGHTS_PACKED_Q4,
         ]),
     );
     needs.set(
         Capabilities::SHADER_FLOAT16,
         has(&[
-            &gpt_shaders::TRAIN_OPERANDS_F16,
-            &gpt_shaders::TILE_PREFILL_F16,
-            &gpt_shaders::TILE_PREFILL_COOPERATIVE,
-            &gpt_shaders::TILE_PREFILL_COOPERATIVE_SUMS,
+            files::MATMUL_GEMM_OPERANDS_F16,
+            files::MATMUL_TILE_PREFILL_F16,
+            files::MATMUL_TILE_PREFILL_COOPERATIVE,
+            files::MATMUL_TILE_PREFILL_COOPERATIVE_SUMS,
         ]),
     );
     needs.set(
         Capabilities::COOPERATIVE_MATRIX,
         has(&[
-            &gpt_shaders::TILE_PREFILL_COOPERATIVE,
-            &gpt_shaders::TILE_PREFILL_COOPERATIVE_SUMS,
+            files::MATMUL_TILE_PREFILL_COOPERATIVE,
+            files::MATMUL_TILE_PREFILL_COOPERATIVE_SUMS,
         ]),
     );
     needs.set(
         Capabilities::SUBGROUP,
         has(&[
-            &gpt_shaders::ENTRY_SUBGROUPS,
-            &gpt_shaders::HOLD_BROADCAST,
-            &gpt_shaders::EIGHT_NEIGHBOURS,
-            &gpt_shaders::SUM_SUBGROUPS,
-            &gpt_shaders::MAXIMUM_SUBGROUPS,
+            files::SHARED_ENTRY_SUBGROUPS,
+            files::MATMUL_ROW_BROADCAST_SUBGROUPS,
+            files::SHARED_READ_SUBGROUPS,
+            files::SHARED_SUM_SUBGROUPS,
+            files::SHARED_MAXIMUM_SUBGROUPS,
         ]),
     );
     needs
-}
-
-/// Where line `line` of the whole shader (counted from 1) was written: a file and line under `shaders/`, or the header.
-fn place(kernel: &Kernel, line: usize) -> String {
-    let lines = |text: &str| text.matches('\n').count();
-    let mut start = lines(&kernel.header);
-    if line <= start {
-        return format!("line {line} of its header");
-    }
-    for part in kernel.parts.iter() {
-        let [title, essay, body] = Kernel::sections(part);
-        start += lines(&title) + lines(&essay);
-        if line <= start + lines(&body) {
-            let within = line.saturating_sub(start + 1);
-            return format!("shaders/wgsl/{}:{}", part.name, part.body_line() + within);
-        }
-        start += lines(&body);
-    }
-    format!("line {line}")
 }
 
 #[cfg(test)]
@@ -212,24 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_is_valid_alone() {
-        for source in gpt_shaders::ALL {
-            let module = match naga::front::wgsl::parse_str(source.text) {
-                Ok(module) => module,
-                Err(error) => panic!("{}: {}", source.name, error.emit_to_string(source.text)),
-            };
-            if let Err(error) = validator(capabilities(&[source])).validate(&module) {
-                panic!("{}: {}", source.name, error.emit_to_string(source.text));
-            }
-        }
-    }
-
-    #[test]
     fn a_complaint_names_the_kernel_and_the_line_in_the_file() {
-        static BROKEN: gpt_shaders::Source = gpt_shaders::Source {
-            name: "broken.wgsl",
-            text: "const A: u32 = 1u;\n// ---- end of parameters ----\n\nfn f() -> u32 {\n    return A + 1.5;\n}\n",
-        };
         let kernel = |header: &'static str, parts| Kernel {
             name: "qkv_decode_f32".into(),
             header: header.into(),
@@ -239,17 +204,18 @@ mod tests {
             groups: 1,
             strips: 0,
         };
-        let parts = vec![&gpt_shaders::RUN, &BROKEN];
-        let error = validate(&kernel("const A: u32 = 1u;\n", parts.into())).unwrap_err();
-        assert!(
-            error.starts_with(
-                "the kernel `qkv_decode_f32` is not valid at shaders/wgsl/broken.wgsl:5: "
-            ),
-            "{error}"
-        );
+        // The file's `vectors` is no array of numbers that a header may declare again.
+        let file = gpt_shaders::source(files::SHARED_VECTORS).unwrap();
+        let lines = file.text.lines();
+        let line = 1 + lines.take_while(|line| !line.contains("vectors:")).count();
+        let header = "const vectors: u32 = 1u;\n";
+        let error = validate(&kernel(header, vec![files::SHARED_VECTORS].into())).unwrap_err();
+        let place = format!("is not valid at shaders/wgsl/shared/vectors.wgsl:{line}: ");
+        assert!(error.contains(&place), "{error}");
         let error = validate(&kernel("const A: u32 = 1.5;\n", Vec::new().into())).unwrap_err();
         assert!(error.contains("at line 1 of its header"), "{error}");
     }
+
     /// A kernel of one file, as that file has it.
     fn alone(text: &str) -> Kernel {
         Kernel {
@@ -347,7 +313,7 @@ mod tests {
             }
             assert!(!twins.is_empty());
             for feature in Feature::ALL {
-                let variants = |k: &Kernel| k.variant(Features::NONE.with(feature));
+                let variants = |k: &Kernel| variant(k, Features::NONE.with(feature));
                 for kernel in plan.kernels.iter().filter_map(variants) {
                     let needs = capabilities(&kernel.parts);
                     let core = Capabilities::SHADER_FLOAT16_IN_FLOAT32.contains(needs);

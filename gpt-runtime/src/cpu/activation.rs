@@ -1,5 +1,4 @@
-//! The built-in activations as plain functions, which generated code names, and the evaluation of
-//! formulas for plans made at run time.
+//! The built-in activations as plain functions, which generated code names, and formulas for plans made at run time.
 
 use std::sync::OnceLock;
 
@@ -16,67 +15,69 @@ fn best() -> &'static Kernels {
     })
 }
 
-/// `x Phi(x)` of each element, with the exact normal distribution.
-pub fn gelu(row: &mut [f32]) {
-    best().gelu(row)
-}
-
-/// The approximation of GELU by a tanh, which GPT-2 uses.
-pub fn gelu_tanh(row: &mut [f32]) {
-    best().gelu_tanh(row)
-}
-
-/// `max(x, 0)` of each element.
-pub fn relu(row: &mut [f32]) {
-    best().relu(row)
-}
-
-/// `x / (1 + e^-x)` of each element.
-pub fn silu(row: &mut [f32]) {
-    best().silu(row)
+/// Replaces `values` by a built-in activation of them.
+///
+/// # Panics
+/// For a closure, which is no built-in.
+pub fn apply(activation: &Activation, values: &mut [f32]) {
+    let kernels = best();
+    built_in(activation).expect("a built-in activation")(kernels, values)
 }
 
 /// A built-in activation of `values`, in place, and its derivative there.
 ///
 /// # Panics
-/// For a closure.
+/// For a closure, which is no built-in.
 pub fn with_slopes(activation: &Activation, values: &mut [f32], slopes: &mut [f32]) {
     best().with_slopes(activation, values, slopes)
 }
 
 /// An activation as the interpreter applies it.
 pub(super) enum Apply {
-    /// A declared model's.
-    Compiled(fn(&mut [f32])),
     BuiltIn(fn(&Kernels, &mut [f32]), &'static Kernels),
+    /// A closure, compiled in the crate that declares the model.
+    Compiled(fn(&mut [f32])),
+    /// A closure of a plan made at run time, evaluated node by node.
     Formula(Formula),
 }
 
+fn built_in(activation: &Activation) -> Option<fn(&Kernels, &mut [f32])> {
+    match activation {
+        Activation::Gelu => Some(Kernels::gelu),
+        Activation::GeluTanh => Some(Kernels::gelu_tanh),
+        Activation::Relu => Some(Kernels::relu),
+        Activation::Silu => Some(Kernels::silu),
+        Activation::Custom { .. } => None,
+    }
+}
+
 impl Apply {
-    pub fn new(activation: &Activation, kernels: &'static Kernels) -> Apply {
-        let built_in: fn(&Kernels, &mut [f32]) = match activation {
-            Activation::Gelu => Kernels::gelu,
-            Activation::GeluTanh => Kernels::gelu_tanh,
-            Activation::Relu => Kernels::relu,
-            Activation::Silu => Kernels::silu,
-            Activation::Custom { value, .. } => return Apply::Formula(value.clone()),
-        };
-        Apply::BuiltIn(built_in, kernels)
+    pub fn new(
+        activation: &Activation,
+        compiled: Option<fn(&mut [f32])>,
+        kernels: &'static Kernels,
+    ) -> Apply {
+        match (built_in(activation), compiled, activation) {
+            (Some(built_in), _, _) => Apply::BuiltIn(built_in, kernels),
+            (None, Some(compiled), _) => Apply::Compiled(compiled),
+            (None, None, Activation::Custom { value, .. }) => Apply::Formula(value.clone()),
+            (None, None, _) => unreachable!("every activation but a closure is built in"),
+        }
     }
 
     pub fn apply(&self, row: &mut [f32]) {
         match self {
-            Apply::Compiled(f) => f(row),
             Apply::BuiltIn(f, kernels) => f(kernels, row),
+            Apply::Compiled(f) => f(row),
             Apply::Formula(formula) => row.iter_mut().for_each(|x| *x = evaluate(formula, *x)),
         }
     }
 }
 
-/// Most nodes of a formula; the compiler rejects longer ones.
+/// Most nodes of a formula; the compiler refuses longer ones.
 pub const MAX_NODES: usize = 256;
 
-/// Evaluates the formula in f32, node by node, as generated Rust and WGSL do.
+/// The formula in f32, one node after the other: the meaning that generated Rust and WGSL have too.
 pub fn evaluate(formula: &Formula, x: f32) -> f32 {
     let mut values = [0.0f32; MAX_NODES];
     let mut last = x;

@@ -1,12 +1,10 @@
-//! For benchmarks: the steps of a pass one by one, and the barrier between two of them. Not part
-//! of the public interface.
+//! A door for benchmarks: the steps of a pass one by one, and what stands between two of them. Nothing here is part of the interface.
 
 use std::sync::Arc;
 
 use gpt_plan::Plan;
 
 use super::device::CpuDevice;
-use super::interpreter::Interpreter;
 use super::session::{CpuModel, Observe, Session};
 use crate::Error;
 use crate::engine::{LogitsRequest, SessionOptions};
@@ -14,7 +12,7 @@ use crate::weights::Weights;
 
 /// A sequence whose steps are called one at a time, in any order, on whatever the buffers hold.
 pub struct Steps {
-    session: Session<Interpreter>,
+    session: Session,
     logits: Vec<f32>,
 }
 
@@ -29,15 +27,14 @@ impl Steps {
         weights: &dyn Weights,
         options: SessionOptions,
     ) -> Result<Steps, Error> {
-        let model = CpuModel::new(device.clone(), plan, weights)?;
+        let model = CpuModel::new(device.clone(), plan, None, weights)?;
         Ok(Steps {
             session: Session::new(model.shared, options)?,
             logits: vec![0.0; options.chunk as usize * plan.spec.vocab as usize],
         })
     }
 
-    /// Step `index` of [`Plan::walk`] for `tokens` from `position` on, all logits if it is the
-    /// head.
+    /// Step `index` of [`Plan::steps`] for `tokens` from `position` on, all logits if it is the head.
     ///
     /// # Panics
     /// If there is no such step, or more tokens or positions than the session has.
@@ -57,7 +54,7 @@ impl Steps {
     }
 }
 
-/// Hands every thread of `device` an empty task and waits for all of them, as between two steps.
+/// Hands every thread of `device` a task that does nothing, and waits until all are done: what stands between two steps.
 pub fn barrier(device: &CpuDevice) {
     device.pool.run(device.pool.threads(), &|task, thread| {
         std::hint::black_box((task, thread));

@@ -7,7 +7,6 @@
 //! - `ops`: the operations of a model, forward and backward
 //! - `parameters`: a model's parameters as operations read them
 //! - `interpreter`: passes over plans, for inference and training
-//! - `typed`: the parameters and the pass that generated code names
 //! - `session`, `trainer`: the engine's interface
 //!
 //! `roofline` measures the limits of the machine, `bench` runs single steps. How a plan is made and
@@ -29,14 +28,9 @@ mod scratch;
 mod session;
 pub mod simd;
 mod trainer;
-mod typed;
 
 pub use device::CpuDevice;
-pub use interpreter::{Activate, ForwardPass as Pass};
+pub use interpreter::Activate;
 pub use roofline::Meter;
-pub use session::{CpuModel, TypedCpuModel};
+pub use session::CpuModel;
 pub use trainer::CpuTrainer;
-pub use typed::{
-    BufferStore, Embedding, GatedLinear, Gpt, LayerCache, LayerNorm, Linear, Normalize,
-    PositionTable, QkvLinear, RmsNorm, Rows, Store,
-};

@@ -1,4 +1,4 @@
-//! Models and sessions of the CPU engine: declared models and plans made at run time.
+//! Sessions of the CPU engine.
 
 use std::sync::Arc;
 
@@ -9,90 +9,20 @@ use super::interpreter::{Buffers, ForwardPass, Interpreter, PassScratch, Stopwat
 use super::memory::Arena;
 use super::ops::rotary::Rotary;
 use super::parameters::Reader;
-use super::typed::{BufferStore, Gpt, Store};
 use crate::Error;
-use crate::engine::{
-    Clock, EngineModel, EngineSession, LogitsRequest, Profile, SessionOptions, Trace,
-};
 use crate::weights::Weights;
+use crate::engine::{Clock, EngineModel, EngineSession, LogitsRequest, Profile, SessionOptions, Trace};
 
-/// A model known only by its plan.
-pub struct CpuModel {
-    pub(super) shared: Arc<Shared<Interpreter>>,
-}
-
-impl CpuModel {
-    /// Packs every tensor of `plan`. A closure activation is evaluated node by node.
-    ///
-    /// # Errors
-    /// Weights that cannot be read.
-    pub fn new(
-        device: Arc<CpuDevice>,
-        plan: &'static Plan,
-        weights: &dyn Weights,
-    ) -> Result<CpuModel, Error> {
-        CpuModel::with_activation(device, plan, None, weights)
-    }
-
-    /// As [`new`](Self::new) with the compiled activation of a declared model.
-    ///
-    /// # Errors
-    /// Weights that cannot be read.
-    pub fn with_activation(
-        device: Arc<CpuDevice>,
-        plan: &'static Plan,
-        activation: Option<fn(&mut [f32])>,
-        weights: &dyn Weights,
-    ) -> Result<CpuModel, Error> {
-        let reader = Reader {
-            plan,
-            weights,
-            device: &device,
-            arena: &Arena::default(),
-        };
-        let model = Interpreter::new(&reader, activation)?;
-        Ok(CpuModel {
-            shared: Arc::new(Shared::new(device, plan, model)),
-        })
-    }
-}
-
-impl EngineModel for CpuModel {
-    fn session(&self, options: SessionOptions) -> Result<Box<dyn EngineSession>, Error> {
-        Ok(Box::new(Session::new(self.shared.clone(), options)?))
-    }
-}
-
-impl Forward for Interpreter {
-    type Buffers = Buffers;
-
-    fn buffers(&self, plan: &'static Plan, options: SessionOptions) -> Result<Buffers, Error> {
-        Buffers::new(plan, &options)
-    }
-
-    fn forward(&self, buffers: &mut Buffers, pass: &mut ForwardPass<'_>) {
-        Interpreter::forward(self, buffers, pass);
-    }
-}
-
-/// Parameters that can run a pass.
-pub(super) trait Forward: Send + Sync + 'static {
-    type Buffers: Send;
-    fn buffers(&self, plan: &'static Plan, options: SessionOptions)
-    -> Result<Self::Buffers, Error>;
-    fn forward(&self, buffers: &mut Self::Buffers, pass: &mut ForwardPass<'_>);
-}
-
-/// A model and its device, shared by all sessions.
-pub(super) struct Shared<F> {
+/// What all sessions of a model share.
+pub(super) struct Shared {
     device: Arc<CpuDevice>,
     plan: &'static Plan,
     rotary: Rotary,
-    model: F,
+    model: Interpreter,
 }
 
-impl<F> Shared<F> {
-    pub fn new(device: Arc<CpuDevice>, plan: &'static Plan, model: F) -> Self {
+impl Shared {
+    pub fn new(device: Arc<CpuDevice>, plan: &'static Plan, model: Interpreter) -> Self {
         Shared {
             device,
             plan,
@@ -102,69 +32,29 @@ impl<F> Shared<F> {
     }
 }
 
-/// A model that `gpt_model!` declared.
-pub struct TypedCpuModel<M: Gpt> {
-    shared: Arc<Shared<Typed<M>>>,
-}
-
-impl<M: Gpt> TypedCpuModel<M> {
-    /// Packs every parameter.
-    pub fn new(device: Arc<CpuDevice>, weights: &dyn Weights) -> Result<Self, Error> {
-        let model = M::parameters(&mut Store::new(
-            M::plan(),
-            weights,
-            &device,
-            &Arena::default(),
-        ))?;
-        Ok(TypedCpuModel {
-            shared: Arc::new(Shared::new(device, M::plan(), Typed(model))),
-        })
-    }
-}
-
-impl<M: Gpt> EngineModel for TypedCpuModel<M> {
-    fn session(&self, options: SessionOptions) -> Result<Box<dyn EngineSession>, Error> {
-        Ok(Box::new(Session::new(self.shared.clone(), options)?))
-    }
-}
-
-struct Typed<M>(M);
-
-impl<M: Gpt> Forward for Typed<M> {
-    type Buffers = M::Buffers;
-
-    fn buffers(&self, plan: &'static Plan, options: SessionOptions) -> Result<M::Buffers, Error> {
-        M::buffers(&BufferStore { plan, options })
-    }
-
-    fn forward(&self, buffers: &mut M::Buffers, pass: &mut ForwardPass<'_>) {
-        self.0.forward(buffers, pass);
-    }
-}
-
-/// Observations of a pass besides its logits.
+/// What is to be kept of a pass besides its logits.
 pub(super) enum Observe<'a> {
     Nothing,
-    /// Each step's output.
+    /// What each step left behind.
     Values(&'a mut Vec<Trace>),
-    /// Each step's time.
+    /// How long it took.
     Times(&'a mut Stopwatch),
 }
 
 /// One sequence: its buffers, cache and scratch memory.
-pub(super) struct Session<F: Forward> {
-    shared: Arc<Shared<F>>,
+pub(super) struct Session {
+    shared: Arc<Shared>,
     steps: Vec<(u32, &'static Step)>,
-    buffers: F::Buffers,
+    buffers: Buffers,
     scratch: PassScratch,
 }
 
-impl<F: Forward> Session<F> {
-    pub fn new(shared: Arc<Shared<F>>, options: SessionOptions) -> Result<Self, Error> {
+impl Session {
+    pub fn new(shared: Arc<Shared>, options: SessionOptions) -> Result<Self, Error> {
         let plan = shared.plan;
         Ok(Session {
-            steps: plan.walk().collect(),
-            buffers: shared.model.buffers(plan, options)?,
+            steps: plan.steps().collect(),
+            buffers: Buffers::new(plan, &options)?,
             scratch: PassScratch::new(plan, &shared.device, &options),
             shared,
         })
@@ -178,10 +68,10 @@ impl<F: Forward> Session<F> {
         logits: &mut [f32],
         observe: Observe<'_>,
     ) {
-        self.with_pass(tokens, position, request, logits, observe, F::forward);
+        self.with_pass(tokens, position, request, logits, observe, Interpreter::forward);
     }
 
-    /// Hands `run` the model, this sequence's buffers and a new pass.
+    /// Hands `run` the model, this sequence's buffers and a pass that is at its beginning.
     pub fn with_pass(
         &mut self,
         tokens: &[u32],
@@ -189,7 +79,7 @@ impl<F: Forward> Session<F> {
         request: LogitsRequest,
         logits: &mut [f32],
         observe: Observe<'_>,
-        run: impl FnOnce(&F, &mut F::Buffers, &mut ForwardPass<'_>),
+        run: impl FnOnce(&Interpreter, &mut Buffers, &mut ForwardPass<'_>),
     ) {
         let (trace, stopwatch) = match observe {
             Observe::Nothing => (None, None),
@@ -214,7 +104,7 @@ impl<F: Forward> Session<F> {
     }
 }
 
-impl<F: Forward> EngineSession for Session<F> {
+impl EngineSession for Session {
     fn forward(
         &mut self,
         tokens: &[u32],
@@ -249,11 +139,47 @@ impl<F: Forward> EngineSession for Session<F> {
             &mut logits,
             Observe::Times(&mut stopwatch),
         );
-        // Steps run on this thread, so their times are device times.
+        // Nobody else is asked to do anything here: a step has no way there and back.
         Ok(Profile {
             clock: Clock::Device,
             steps: stopwatch.steps,
             choice: Vec::new(),
         })
+    }
+}
+
+/// A model on the CPU.
+pub struct CpuModel {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl CpuModel {
+    /// Packs every tensor of `plan`. `activation` is the compiled activation of a declared model;
+    /// without it a closure is evaluated node by node.
+    ///
+    /// # Errors
+    /// Weights that cannot be read; no memory for them.
+    pub fn new(
+        device: Arc<CpuDevice>,
+        plan: &'static Plan,
+        activation: Option<fn(&mut [f32])>,
+        weights: &dyn Weights,
+    ) -> Result<CpuModel, Error> {
+        let reader = Reader {
+            plan,
+            weights,
+            device: &device,
+            arena: &Arena::default(),
+        };
+        let model = Interpreter::new(&reader, activation)?;
+        Ok(CpuModel {
+            shared: Arc::new(Shared::new(device, plan, model)),
+        })
+    }
+}
+
+impl EngineModel for CpuModel {
+    fn session(&self, options: SessionOptions) -> Result<Box<dyn EngineSession>, Error> {
+        Ok(Box::new(Session::new(self.shared.clone(), options)?))
     }
 }

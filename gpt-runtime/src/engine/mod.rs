@@ -10,7 +10,7 @@ mod train;
 
 use std::collections::VecDeque;
 
-use gpt_plan::{ATTENTION_PART, Rows};
+use gpt_plan::{ATTENTION_PART, RowCount};
 
 use crate::{Error, Sampling};
 
@@ -67,13 +67,14 @@ impl CacheFormat {
 
 impl SessionOptions {
     /// Rows of a buffer.
-    pub(crate) fn rows(&self, rows: Rows) -> u32 {
+    pub(crate) fn rows(&self, rows: RowCount) -> u32 {
         match rows {
-            Rows::Wanted if !self.all_logits => 1,
-            Rows::Chunk | Rows::Wanted => self.chunk,
-            Rows::Capacity => self.capacity,
-            Rows::Parts => self.capacity.div_ceil(ATTENTION_PART),
-            Rows::One => 1,
+            RowCount::Requested if !self.all_logits => 1,
+            RowCount::Chunk | RowCount::Requested => self.chunk,
+            RowCount::Capacity => self.capacity,
+            RowCount::Splits => self.capacity.div_ceil(ATTENTION_PART),
+            RowCount::One => 1,
+            RowCount::Batch | RowCount::LogitsChunk => unreachable!("rows of a training batch"),
         }
     }
 }

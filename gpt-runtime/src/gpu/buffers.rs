@@ -102,9 +102,9 @@ impl Buffers {
         let device = &*shared.device;
         let plan = shared.plan;
         let bytes = |id: BufferId| {
-            let buffer = &plan.buffers[id as usize];
+            let buffer = plan.buffer(id);
             let rows = options.rows(buffer.rows);
-            (buffer.name, u64::from(rows) * u64::from(buffer.width) * 4)
+            (id.name(), u64::from(rows) * u64::from(buffer.width) * 4)
         };
         let storage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
         let make = |id: BufferId| {
@@ -168,12 +168,12 @@ impl Buffers {
                 bytes(BufferId::Logits).1,
                 BufferUsages::MAP_READ | BufferUsages::COPY_DST,
             )?,
-            parts: make(BufferId::Parts)?,
+            parts: make(BufferId::SplitSums)?,
             choice: Choice {
-                tops: make(BufferId::Tops)?,
+                tops: make(BufferId::TileMaxima)?,
                 histogram: make(BufferId::Histogram)?,
-                listed: make(BufferId::Listed)?,
-                drawn: make(BufferId::Drawn)?,
+                listed: make(BufferId::Candidates)?,
+                drawn: make(BufferId::Sampled)?,
             },
             turns: [turn()?, turn()?],
             cache: (0..plan.spec.layers)
@@ -191,11 +191,12 @@ impl Buffers {
             BufferId::Logits => &self.logits,
             BufferId::K => &self.cache[layer as usize][0],
             BufferId::V => &self.cache[layer as usize][1],
-            BufferId::Parts => &self.parts,
-            BufferId::Tops => &self.choice.tops,
+            BufferId::SplitSums => &self.parts,
+            BufferId::TileMaxima => &self.choice.tops,
             BufferId::Histogram => &self.choice.histogram,
-            BufferId::Listed => &self.choice.listed,
-            BufferId::Drawn => &self.choice.drawn,
+            BufferId::Candidates => &self.choice.listed,
+            BufferId::Sampled => &self.choice.drawn,
+            _ => unreachable!("{} is no buffer of a session", id.name()),
         }
     }
 

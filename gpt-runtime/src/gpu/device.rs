@@ -293,12 +293,12 @@ impl GpuDevice {
         textures: bool,
     ) -> Pipeline {
         self.count();
-        let variant = kernel.variant(self.features_of(kernel, textures));
+        let variant = gpt_shaders::variant(kernel, self.features_of(kernel, textures));
         let kernel = variant.as_ref().unwrap_or(kernel);
         let label = Some(&*kernel.name);
         let source = wgpu::ShaderModuleDescriptor {
             label,
-            source: wgpu::ShaderSource::Wgsl(kernel.wgsl().into()),
+            source: wgpu::ShaderSource::Wgsl(gpt_shaders::link(kernel).into()),
         };
         // SAFETY: the shader is one that the compiler put together for a plan. Every index is bounded by a size that is a literal of
         // the same plan, or by numbers that a session or trainer keeps within the buffers it made for them (rows, positions, tokens,

@@ -1,6 +1,6 @@
 //! Which buffer stands at which binding: group 0 belongs to a session, group 1 to the weights. The files under `shaders/` declare the same.
 
-use gpt_plan::{BufferId, ChoiceOp, Op};
+use gpt_plan::{BufferId, ChoiceOp, Epilogue, Op};
 use wgpu::{
     BindGroupLayout, BindGroupLayoutEntry, BindingType, BufferBindingType, ShaderStages,
     StorageTextureAccess, TextureViewDimension,
@@ -31,36 +31,46 @@ pub type SlotEntry = (u32, Slot, bool);
 pub fn session_slots(op: &Op) -> &'static [SlotEntry] {
     use BufferId::{A, H, K, Logits, Q, V};
     use Slot::{Buffer, HeadRun, Run, StreamIn, StreamOut, Tokens};
-    match op {
-        Op::Embed { .. } => &[(0, Run, false), (2, StreamOut, true), (3, Tokens, false)],
-        Op::Qkv { .. } => &[
+    let projection = match op {
+        Op::Embed { .. } => {
+            return &[(0, Run, false), (2, StreamOut, true), (3, Tokens, false)];
+        }
+        Op::Attention { .. } => {
+            return &[
+                (0, Run, false),
+                (1, Buffer(Q), false),
+                (2, Buffer(A), true),
+                (3, Buffer(K), false),
+                (4, Buffer(V), false),
+            ];
+        }
+        Op::Project(projection) => projection,
+        _ => unreachable!("no step of a forward pass"),
+    };
+    match projection.epilogue {
+        Epilogue::Heads { .. } => &[
             (0, Run, false),
             (1, StreamIn, false),
             (2, Buffer(Q), true),
             (3, Buffer(K), true),
             (4, Buffer(V), true),
         ],
-        Op::Attention => &[
-            (0, Run, false),
-            (1, Buffer(Q), false),
-            (2, Buffer(A), true),
-            (3, Buffer(K), false),
-            (4, Buffer(V), false),
-        ],
-        Op::AttentionOut { .. } => &[
+        Epilogue::Residual { .. } if projection.input.buffer == A => &[
             (0, Run, false),
             (1, StreamIn, false),
             (2, StreamOut, true),
             (3, Buffer(A), false),
         ],
-        Op::MlpUp { .. } => &[(0, Run, false), (1, StreamIn, false), (2, Buffer(H), true)],
-        Op::MlpDown { .. } => &[
+        Epilogue::Residual { .. } => &[
             (0, Run, false),
             (1, StreamIn, false),
             (2, StreamOut, true),
             (3, Buffer(H), false),
         ],
-        Op::Head { .. } => &[
+        Epilogue::Activation { .. } => {
+            &[(0, Run, false), (1, StreamIn, false), (2, Buffer(H), true)]
+        }
+        Epilogue::Store { .. } => &[
             (0, HeadRun, false),
             (1, StreamIn, false),
             (2, Buffer(Logits), true),
@@ -72,7 +82,7 @@ pub fn session_slots(op: &Op) -> &'static [SlotEntry] {
 pub const ATTENTION_PART: &[SlotEntry] = &[
     (0, Slot::Run, false),
     (1, Slot::Buffer(BufferId::Q), false),
-    (2, Slot::Buffer(BufferId::Parts), true),
+    (2, Slot::Buffer(BufferId::SplitSums), true),
     (3, Slot::Buffer(BufferId::K), false),
     (4, Slot::Buffer(BufferId::V), false),
 ];
@@ -80,52 +90,52 @@ pub const ATTENTION_PART: &[SlotEntry] = &[
 /// What follows it.
 pub const ATTENTION_JOIN: &[SlotEntry] = &[
     (0, Slot::Run, false),
-    (1, Slot::Buffer(BufferId::Parts), false),
+    (1, Slot::Buffer(BufferId::SplitSums), false),
     (2, Slot::Buffer(BufferId::A), true),
 ];
 
 /// Group 0 of a step that chooses a token. The last one makes the numbers of the next pass.
 pub fn choice_slots(op: ChoiceOp) -> &'static [SlotEntry] {
-    use BufferId::{Drawn, Histogram, Listed, Logits, Tops};
+    use BufferId::{Candidates, Histogram, Logits, Sampled, TileMaxima};
     use Slot::{Buffer, HeadRun, Run, Sampling, Tokens};
     match op {
         ChoiceOp::Greatest => &[
             (0, Run, false),
             (1, Sampling, false),
             (2, Buffer(Logits), false),
-            (3, Buffer(Tops), true),
+            (3, Buffer(TileMaxima), true),
             (4, Buffer(Histogram), true),
         ],
         ChoiceOp::Take => &[
             (0, Run, true),
             (1, Sampling, false),
-            (3, Buffer(Tops), false),
+            (3, Buffer(TileMaxima), false),
             (6, Tokens, true),
-            (7, Buffer(Drawn), true),
+            (7, Buffer(Sampled), true),
             (8, HeadRun, true),
         ],
         ChoiceOp::Count => &[
             (0, Run, false),
             (1, Sampling, false),
             (2, Buffer(Logits), false),
-            (3, Buffer(Tops), false),
+            (3, Buffer(TileMaxima), false),
             (4, Buffer(Histogram), true),
         ],
         ChoiceOp::Collect => &[
             (0, Run, false),
             (1, Sampling, false),
             (2, Buffer(Logits), false),
-            (3, Buffer(Tops), false),
+            (3, Buffer(TileMaxima), false),
             (4, Buffer(Histogram), true),
-            (5, Buffer(Listed), true),
+            (5, Buffer(Candidates), true),
         ],
         ChoiceOp::Draw => &[
             (0, Run, true),
             (1, Sampling, false),
             (4, Buffer(Histogram), false),
-            (5, Buffer(Listed), false),
+            (5, Buffer(Candidates), false),
             (6, Tokens, true),
-            (7, Buffer(Drawn), true),
+            (7, Buffer(Sampled), true),
             (8, HeadRun, true),
         ],
     }

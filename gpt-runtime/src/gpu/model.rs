@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytemuck::cast_slice;
 use gpt_plan::{
-    ChoiceOp, Feature, Format, MatrixLayout, NO_KERNEL, Op, Place, Plan, STRIP, Step, TensorId,
-    TensorKind, vector_block, vector_offset,
+    ChoiceOp, Epilogue, Feature, Format, MatrixLayout, NO_KERNEL, Op, Phase, Place, Plan,
+    Projection, STRIP, Step, TensorId, TensorKind, vector_block, vector_offset,
 };
 use wgpu::{
     BindGroup, BindGroupEntry, BindingResource, Buffer, BufferBinding, BufferUsages, TextureView,
@@ -68,10 +68,10 @@ impl GpuModel {
     ) -> Result<GpuModel, Error> {
         let mut matrices = Vec::new();
         let mut kernels: HashMap<u16, Groups> = HashMap::new();
-        for (layer, step) in plan.walk() {
+        for (layer, step) in plan.steps() {
             let matrix = Matrix::of(&device, plan, step, layer, weights)?;
             let format = matrix.map_or(Format::F32, |matrix| matrix.format);
-            for kernel in [step.decode.of(format), step.prefill.of(format)] {
+            for kernel in kernels_of(step, format) {
                 let slots = matrix.map(|matrix| matrix.slots);
                 kernels.insert(kernel, (layout::session_slots(&step.op), slots));
             }
@@ -85,9 +85,8 @@ impl GpuModel {
             kernels.insert(plan.choice[op as usize], (layout::choice_slots(op), None));
         }
         let pipelines = Pipelines::new(device.clone(), plan, &kernels);
-        let of_a_token = plan.walk().zip(&matrices).map(|((_, step), matrix)| {
-            step.decode
-                .of(matrix.map_or(Format::F32, |matrix| matrix.format))
+        let of_a_token = plan.steps().zip(&matrices).map(|((_, step), matrix)| {
+            kernels_of(step, matrix.map_or(Format::F32, |matrix| matrix.format))[0]
         });
         let (built, steps) = std::thread::scope(|scope| {
             let built = scope.spawn(|| pipelines.start(of_a_token));
@@ -116,7 +115,7 @@ fn upload(
     matrices: &[Option<Matrix>],
 ) -> Result<Vec<ModelStep>, Error> {
     let mut upload = Upload::new(device, plan, weights)?;
-    let steps = plan.walk().zip(matrices);
+    let steps = plan.steps().zip(matrices);
     steps
         .map(|((layer, step), matrix)| {
             let format = matrix.map_or(Format::F32, |matrix| matrix.format);
@@ -124,8 +123,8 @@ fn upload(
                 layer,
                 step,
                 format,
-                decode: step.decode.of(format),
-                prefill: step.prefill.of(format),
+                decode: kernels_of(step, format)[0],
+                prefill: kernels_of(step, format)[1],
                 weights: match matrix {
                     Some(matrix) => Some(upload.step(layer, step, matrix)?),
                     None => None,
@@ -193,11 +192,11 @@ impl Matrix {
             Place::Layers { .. } => layer,
         };
         let format = weights.format(id, layer);
-        let gated = matches!(step.op, Op::MlpUp { .. }) && plan.spec.mlp.gated;
+        let gated = step.op.is_gated();
         let halves = if gated { 2 } else { 1 };
         let rows = (declared.rows / halves).next_multiple_of(STRIP) * halves;
         let layout = MatrixLayout::new(format, u64::from(rows), u64::from(declared.columns));
-        let layout = layout.filter(|_| step.decode.of(format) != NO_KERNEL);
+        let layout = layout.filter(|_| kernels_of(step, format)[0] != NO_KERNEL);
         let layout = layout.ok_or_else(|| {
             Error::Device(format!(
                 "{} of {} in {} takes more than the {} bindings of {} MiB that a kernel has for it; load it in a smaller format",
@@ -217,7 +216,10 @@ impl Matrix {
             },
             table: match step.op {
                 Op::Embed { positions, .. } => positions.is_some(),
-                Op::Qkv { .. } => plan.spec.rotary(),
+                Op::Project(Projection {
+                    epilogue: Epilogue::Heads { rotary, .. },
+                    ..
+                }) => rotary,
                 _ => false,
             },
         };
@@ -276,9 +278,9 @@ impl<'a> Upload<'a> {
         let stored = self.stored(matrix)?;
         let mut entries = Vec::new();
         if slots.vectors {
-            let resource = match step.op {
-                Op::Head { .. } => self.model_vectors.as_entire_binding(),
-                _ => {
+            let resource = match step.op.is_head() {
+                true => self.model_vectors.as_entire_binding(),
+                false => {
                     let block = u64::from(vector_block(&self.plan.tensors, true)) * 4;
                     BindingResource::Buffer(BufferBinding {
                         buffer: &self.layer_vectors,
@@ -307,7 +309,7 @@ impl<'a> Upload<'a> {
         }
         let device = self.sender.device;
         let layout = layout::weight_layout(device, slots);
-        Ok(device.bind_group(step.name, &layout, &entries))
+        Ok(device.bind_group(&step.name, &layout, &entries))
     }
 
     /// A matrix on the device.
@@ -333,6 +335,11 @@ impl<'a> Upload<'a> {
         self.matrices.insert(known, stored.clone());
         Ok(stored)
     }
+}
+
+/// The kernels of a step for one row and for many.
+fn kernels_of(step: &Step, format: Format) -> [u16; 2] {
+    [Phase::Decode, Phase::Prefill].map(|phase| step.kernel(phase, format))
 }
 
 /// The block of vectors of `layer`, or of the model.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use gpt_plan::{Feature, Format, Kernel, MAX_BINDING, TEXTURE_WIDTH};
-use gpt_shaders::{MEASURE_MULTIPLY, MEASURE_READ, MEASURE_READ_TEXTURE, Source};
+use gpt_shaders::files::{ROOFLINE_MULTIPLY, ROOFLINE_READ, ROOFLINE_READ_TEXTURE};
 use wgpu::{
     BindGroup, BindGroupLayoutEntry, BindingResource, BufferBindingType, BufferUsages, ComputePass,
     ComputePipeline,
@@ -47,12 +47,12 @@ impl GpuDevice {
                 texture::create(self, "a measurement", 16, rows)?.create_view(&Default::default());
             let ty = layout::texture_entry(0, 16);
             let view = BindingResource::TextureView(&texture);
-            (&MEASURE_READ_TEXTURE, (ty, view))
+            (ROOFLINE_READ_TEXTURE, (ty, view))
         } else {
             buffer = self.buffer("a measurement", MAX_BINDING, BufferUsages::STORAGE)?;
-            (&MEASURE_READ, (read_only, buffer.as_entire_binding()))
+            (ROOFLINE_READ, (read_only, buffer.as_entire_binding()))
         };
-        let seconds = |file: &'static Source, (ty, source): Bound<'_>, groups: u32| {
+        let seconds = |file: &'static str, (ty, source): Bound<'_>, groups: u32| {
             let written = BufferBindingType::Storage { read_only: false };
             let layout = layout::layout(self, &[ty, layout::entry(1, written)]);
             let entries = [(0, source), (1, result.as_entire_binding())]
@@ -65,7 +65,7 @@ impl GpuDevice {
         let operations = 2 * u64::from(MULTIPLYING) * LANES * CHAINS * MULTIPLICATIONS;
         let few = self.buffer("a measurement", 16 * LANES, BufferUsages::STORAGE)?;
         let few = (read_only, few.as_entire_binding());
-        let multiplying = seconds(&MEASURE_MULTIPLY, few, MULTIPLYING)?;
+        let multiplying = seconds(ROOFLINE_MULTIPLY, few, MULTIPLYING)?;
         let limits = Limits {
             bytes: MAX_BINDING as f64 / seconds(read, source, reading as u32)?,
             // Whatever a matrix is stored in, it is multiplied in f32.
@@ -118,12 +118,11 @@ impl GpuDevice {
     }
 }
 
-/// A file that is a kernel by itself: it runs with its example parameters.
-fn kernel(file: &'static Source) -> Kernel {
-    let parameters = file.text.len() - file.essay().len() - file.body().len();
+/// The kernel of a file that is a shader by itself.
+fn kernel(file: &'static str) -> Kernel {
     Kernel {
-        name: file.name.into(),
-        header: file.text[file.essay().len()..][..parameters].into(),
+        name: file.into(),
+        header: "".into(),
         parts: vec![file].into(),
         workgroup: LANES as u32,
         tile_rows: 1,

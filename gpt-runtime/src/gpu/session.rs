@@ -50,7 +50,7 @@ impl GpuSession {
     pub(super) fn new(shared: Arc<Shared>, options: SessionOptions) -> Result<GpuSession, Error> {
         let buffers = Buffers::new(&shared, &options)?;
         let device = &shared.device;
-        let group = |name, slots: &[SlotEntry], layer, current| {
+        let group = |name: &str, slots: &[SlotEntry], layer, current| {
             let entries: Vec<BindGroupEntry<'_>> = slots
                 .iter()
                 .map(|&(binding, slot, _)| BindGroupEntry {
@@ -65,7 +65,7 @@ impl GpuSession {
         let groups = steps
             .map(|(step, current)| {
                 let slots = layout::session_slots(&step.step.op);
-                group(step.step.name, slots, step.layer, current)
+                group(&step.step.name, slots, step.layer, current)
             })
             .collect();
         let split = shared.plan.split.is_some() && options.capacity > SPLIT_FROM;
@@ -156,7 +156,7 @@ impl GpuSession {
         let step = &self.shared.steps[index];
         let keys = position + rows;
         match (&step.step.op, self.shared.plan.split, &self.join) {
-            (Op::Attention, Some(split), Some(join)) if rows == 1 && keys > SPLIT_FROM => {
+            (Op::Attention { .. }, Some(split), Some(join)) if rows == 1 && keys > SPLIT_FROM => {
                 let part = &self.parts[step.layer as usize];
                 self.dispatch(pass, split.part, part, [1, keys.div_ceil(ATTENTION_PART)]);
                 self.dispatch(pass, split.join, join, [1, 1]);
@@ -173,10 +173,7 @@ impl GpuSession {
     /// Builds the kernels of passes of `rows` rows, whose logits are made of `wanted` rows, wherever they stand: a text does not wait in the middle.
     pub(super) fn prepare(&self, rows: u32, wanted: u32) {
         let kernels = self.shared.steps.iter().filter_map(|step| {
-            let rows = match step.step.op {
-                Op::Head { .. } => wanted,
-                _ => rows,
-            };
+            let rows = if step.step.op.is_head() { wanted } else { rows };
             (rows > 0).then(|| step.kernel(rows))
         });
         let split = match &self.join {
@@ -230,10 +227,10 @@ impl EngineSession for GpuSession {
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             for (i, step) in self.shared.steps.iter().enumerate() {
-                match step.step.op {
-                    Op::Head { .. } if wanted == 0 => {}
-                    Op::Head { .. } => self.record(&mut pass, i, wanted, position),
-                    _ => self.record(&mut pass, i, rows, position),
+                match step.step.op.is_head() {
+                    true if wanted == 0 => {}
+                    true => self.record(&mut pass, i, wanted, position),
+                    false => self.record(&mut pass, i, rows, position),
                 }
             }
         }

@@ -33,7 +33,7 @@ impl GpuSession {
             }
             self.device().submit(encoder);
             traces.push(Trace {
-                step: step.step.name,
+                step: &step.step.name,
                 layer: step.layer,
                 values: self.output(step, current, rows, position)?,
             });
@@ -85,7 +85,7 @@ impl GpuSession {
                 Slot::Buffer(id) => id,
                 _ => BufferId::X,
             };
-            let width = self.shared.plan.buffers[id as usize].width;
+            let width = self.shared.plan.buffer(id).width;
             let first = if matches!(id, BufferId::K | BufferId::V) {
                 position
             } else {

@@ -143,9 +143,7 @@ fn read(path: &Path) -> Option<HashMap<u64, (String, Features)>> {
 
 /// Of what a kernel is made from.
 fn checksum(kernel: &Kernel) -> u64 {
-    let parts = kernel.parts.iter().map(|part| part.text);
-    let texts = std::iter::once(&*kernel.header).chain(parts);
-    pipeline_cache::checksum(texts.flat_map(str::bytes))
+    pipeline_cache::checksum(gpt_shaders::link(kernel).bytes())
 }
 
 #[cfg(test)]

@@ -1,32 +1,34 @@
-//! The choice of the next token.
+//! Samples the next token.
 //!
-//! From logits `[vocab]`, in this order: repetition penalty (Keskar et al. 2019), temperature, then the cuts top-k, top-p (Holtzman et
-//! al. 2020) and min-p (Nguyen et al. 2024), each on what the one before left, then a draw. Everything is a function of the logits, the
-//! history, the seed and the number of the draw.
+//! The steps on logits `[vocab]`: repetition penalty (Keskar et al. 2019), temperature, the filters
+//! top-k, top-p (Holtzman et al. 2020) and min-p (Nguyen et al. 2024), each on the candidates that
+//! the previous one kept, then a draw. The token is a function of the logits, the history, the seed
+//! and the number of the draw.
 //!
-//! A token is drawn as the one with the greatest sum of logit and noise, which takes no order and no running sum: an engine can do it in parallel
-//! (`shaders/wgsl/sample`) and draws the same token from the same logits, up to the rounding of a logarithm. `random` has the noise.
+//! A draw takes the greatest sum of logit and Gumbel noise (`random`). It needs no sorting and no
+//! prefix sum, so the GPU engine samples in parallel (`shaders/wgsl/sample`) and draws the same
+//! token from the same logits, up to the rounding of a logarithm.
 
 mod random;
 
 use crate::Error;
 
-/// How to choose.
+/// Sampling options.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
-    /// Divides the logits: below 1 favours the likely, 0 takes the likeliest.
+    /// Divides the logits. Below 1 favours likely tokens; 0 always takes the likeliest.
     pub temperature: f32,
-    /// Only the `k` likeliest; 0 for all.
+    /// Keeps the `k` likeliest tokens; 0 keeps all.
     pub top_k: usize,
-    /// Only the likeliest that together reach this probability; 1 for all.
+    /// Keeps the likeliest tokens whose probabilities add up to this; 1 keeps all.
     pub top_p: f32,
-    /// Only those at least this many times as likely as the likeliest; 0 for all.
+    /// Keeps tokens at least this many times as likely as the likeliest; 0 keeps all.
     pub min_p: f32,
-    /// Divides the positive logits of recent tokens and multiplies their negative ones; 1 for none.
+    /// Divides positive logits of recent tokens and multiplies negative ones; 1 changes none.
     pub repetition_penalty: f32,
     /// How many tokens count as recent.
     pub repetition_window: usize,
-    /// Fixes the draws.
+    /// The seed of the draws.
     pub seed: u64,
 }
 
@@ -45,7 +47,7 @@ impl Default for Sampling {
 }
 
 impl Sampling {
-    /// The likeliest token, always.
+    /// Always takes the likeliest token.
     pub fn greedy() -> Self {
         Sampling {
             temperature: 0.0,
@@ -53,12 +55,13 @@ impl Sampling {
         }
     }
 
-    /// By what logits are multiplied. Below a millionth a temperature tells no more logits apart than f32 does.
+    /// The factor of the logits. Capped at a million, beyond which f32 distinguishes no more
+    /// logits.
     pub(crate) fn inverse_temperature(&self) -> f32 {
         self.temperature.recip().min(1e6)
     }
 
-    /// Whether some of `vocab` tokens are left out before one is drawn.
+    /// Whether a filter may remove some of `vocab` tokens before the draw.
     pub(crate) fn cuts(&self, vocab: u32) -> bool {
         let cuts_by_count = 0 < self.top_k && self.top_k < vocab as usize;
         self.temperature > 0.0 && (cuts_by_count || self.top_p < 1.0 || self.min_p > 0.0)
@@ -94,10 +97,10 @@ impl Sampling {
     }
 }
 
-/// Chooses tokens for one text. Allocates when it is created, and not again.
+/// Samples the tokens of one text. Allocates only when it is created.
 pub struct Sampler {
     sampling: Sampling,
-    /// How many tokens were drawn: the next draw's number.
+    /// The number of the next draw.
     draws: u32,
     candidates: Vec<Candidate>,
     logits: Vec<f32>,
@@ -106,7 +109,7 @@ pub struct Sampler {
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     id: u32,
-    /// How far its logit is below the greatest.
+    /// The difference of the greatest logit and this one.
     below: f32,
 }
 
@@ -114,7 +117,7 @@ impl Sampler {
     /// A sampler for logits of length `vocab`.
     ///
     /// # Errors
-    /// Options that make no sense.
+    /// Options out of range.
     pub fn new(sampling: Sampling, vocab: usize) -> Result<Sampler, Error> {
         sampling.check()?;
         Ok(Sampler {
@@ -125,7 +128,7 @@ impl Sampler {
         })
     }
 
-    /// What it was made from.
+    /// The options.
     pub fn sampling(&self) -> &Sampling {
         &self.sampling
     }
@@ -135,12 +138,12 @@ impl Sampler {
         self.draws
     }
 
-    /// Passes over the numbers of `n` draws, which an engine made.
+    /// Skips the numbers of `n` draws that an engine made.
     pub(crate) fn skip(&mut self, n: usize) {
         self.draws = self.draws.wrapping_add(n as u32);
     }
 
-    /// The next token after `history`. A logit that is not a number counts as impossible.
+    /// Samples the token after `history` from logits `[vocab]`. A NaN logit counts as impossible.
     pub fn sample(&mut self, logits: &[f32], history: &[u32]) -> u32 {
         self.logits.clear();
         self.logits.extend(
@@ -156,7 +159,7 @@ impl Sampler {
             return likeliest;
         }
         let greatest = self.logits[likeliest as usize];
-        // Infinities have no difference, but are as likely as each other.
+        // The difference of infinities is NaN, but they are equally likely.
         let below = |&x: &f32| if x == greatest { 0.0 } else { greatest - x };
         self.candidates.clear();
         let all = (0..).zip(self.logits.iter().map(below));
@@ -166,7 +169,7 @@ impl Sampler {
         self.draw(key)
     }
 
-    /// Leaves the candidates that top-k, top-p and min-p leave.
+    /// Applies top-k, top-p and min-p to the candidates.
     fn cut(&mut self) {
         let Sampling {
             top_k,
@@ -176,7 +179,7 @@ impl Sampler {
         } = self.sampling;
         let inverse = self.sampling.inverse_temperature();
         let candidates = &mut self.candidates;
-        // Ties go to the smaller token, so that the order never depends on how the sort works.
+        // Ties go to the smaller token, so the order is independent of the sorting algorithm.
         let likelier =
             |a: &Candidate, b: &Candidate| a.below.total_cmp(&b.below).then(a.id.cmp(&b.id));
         let weight = |c: &Candidate| (-c.below * inverse).exp();
@@ -201,7 +204,7 @@ impl Sampler {
         }
     }
 
-    /// One of the candidates, each as likely as its weight says: the greatest logarithm of a weight plus Gumbel noise.
+    /// Draws a candidate with the Gumbel-max trick: the greatest log weight plus noise.
     fn draw(&self, key: u32) -> u32 {
         let inverse = self.sampling.inverse_temperature();
         let mut best = (f32::NEG_INFINITY, 0);
@@ -227,7 +230,7 @@ impl Sampler {
             .len()
             .saturating_sub(self.sampling.repetition_window)..];
         for (i, &id) in recent.iter().enumerate() {
-            // Once for each token, however often it occurred.
+            // A repeated token is penalised once.
             if recent[..i].contains(&id) {
                 continue;
             }
@@ -242,7 +245,7 @@ impl Sampler {
     }
 }
 
-/// The greatest; the first of equals.
+/// The index of the greatest logit, the first among equals.
 fn argmax(logits: &[f32]) -> u32 {
     let mut best = 0;
     for (i, x) in logits.iter().enumerate() {

@@ -1,27 +1,28 @@
-//! Random numbers by counting: the noise of a token in a draw is a function of the seed, the draw's number and the token.
+//! Counter-based random numbers: the noise of a token is a function of the seed, the number of the
+//! draw and the token.
 //!
-//! Nothing is carried from one draw to the next, so any of them can be made anywhere: on a GPU, all tokens at once, or here. `shaders/wgsl/sample/noise.wgsl`
-//! is the same in WGSL.
+//! No state passes from one draw to the next, so a GPU computes the noise of all tokens in
+//! parallel. `shaders/wgsl/sample/noise.wgsl` is the same in WGSL.
 
 use gpt_plan::hash;
 
-/// No noise is greater: that of the smallest `t`.
+/// An upper bound of the noise, reached at the smallest `t`.
 pub const MOST: f32 = 22.9;
 
-/// What the noise of draw `draw` is made with.
+/// The hash key of draw `draw`.
 pub fn key(seed: u64, draw: u32) -> u32 {
     let key = hash(draw.wrapping_add(0x9E37_79B9));
     hash(hash(key ^ seed as u32) ^ (seed >> 32) as u32)
 }
 
-/// Noise of Gumbel's distribution, `-ln(-ln u)` of a uniform `u`. The greatest of `logit + noise` is token `i` with the probability that the
-/// softmax of the logits gives it (Gumbel 1954; Maddison et al. 2014).
+/// Gumbel noise, `-ln(-ln u)` of a uniform `u`. The greatest `logit + noise` is that of token `i`
+/// with its softmax probability (Gumbel 1954; Maddison et al. 2014).
 pub fn gumbel(key: u32, token: u32) -> f32 {
     -exponential(hash(key ^ hash(token))).ln()
 }
 
-/// `-ln u` where `u = 1 - t` and `t = (bits + 1/2) / 2^32`, to f32's relative precision: what is near 0 makes the greatest noise, so it must not be a
-/// difference from 1.
+/// `-ln u` where `u = 1 - t` and `t = (bits + 1/2) / 2^32`, to f32's relative precision. Values
+/// near 0 make the greatest noise, so they are not computed as a difference from 1.
 fn exponential(bits: u32) -> f32 {
     const BELOW_ONE: f32 = 1.0 - f32::EPSILON / 2.0;
     let fine = (bits & 0xFF) as f32 + 0.5;
@@ -52,7 +53,8 @@ mod tests {
             1 << 31,
             u32::MAX - 1000,
         ] {
-            // Near 1 an f32 has steps of 2^-24, and the logarithm magnifies them: that is the least of all noise, which no maximum of several comes from.
+            // Near 1 an f32 has steps of 2^-24, which the logarithm magnifies. That is the smallest
+            // noise, which never wins a draw.
             let bound = if bits > 0xFFFF_0000 { 2e-3 } else { 1e-6 };
             let t = (f64::from(bits) + 0.5) / 4_294_967_296.0;
             let expected = -(-t).ln_1p();
@@ -66,7 +68,7 @@ mod tests {
         assert!(exponential(u32::MAX).is_finite());
     }
 
-    /// Mean and variance are Euler's constant and pi^2 / 6, over tokens and over draws.
+    /// The mean is Euler's constant and the variance pi^2 / 6, over tokens and over draws.
     #[test]
     fn noise_is_gumbels_and_independent() {
         let check = |noise: &dyn Fn(u32) -> f32| {

@@ -4,7 +4,7 @@ fn sampler(sampling: Sampling) -> Sampler {
     Sampler::new(sampling, 4).unwrap()
 }
 
-/// How often each token came in many draws.
+/// The frequency of each token in many draws.
 fn shares(sampling: Sampling, logits: &[f32]) -> Vec<f64> {
     let mut sampler = sampler(sampling);
     let mut counts = vec![0.0; logits.len()];
@@ -36,7 +36,7 @@ fn close(found: &[f64], expected: &[f64]) {
 }
 
 #[test]
-fn draws_follow_the_softmax_and_the_cuts() {
+fn draws_follow_the_softmax_and_the_filters() {
     let p: [f64; 4] = [0.1, 0.4, 0.3, 0.2];
     let logits: Vec<f32> = p.iter().map(|p| p.ln() as f32).collect();
     close(&shares(ALL, &logits), &p);
@@ -91,7 +91,8 @@ fn a_seed_fixes_the_draws() {
     assert_ne!(draw(3), draw(4));
 }
 
-/// The number of a draw is all that a sampler keeps between tokens: who passes over some draws has the rest.
+/// The number of the draw is the only state of a sampler: skipping draws leaves the later ones
+/// unchanged.
 #[test]
 fn draws_are_counted() {
     let logits = [0.0; 4];
@@ -119,7 +120,7 @@ fn repetition_is_penalised_once_and_within_the_window() {
 }
 
 #[test]
-fn logits_that_are_no_numbers() {
+fn nan_and_infinite_logits() {
     for temperature in [0.0, 1.0] {
         let mut sampler = sampler(Sampling { temperature, ..ALL });
         assert_eq!(
@@ -132,7 +133,7 @@ fn logits_that_are_no_numbers() {
 }
 
 #[test]
-fn nonsense_is_refused() {
+fn invalid_options_are_rejected() {
     for bad in [
         Sampling {
             temperature: -1.0,

@@ -13,10 +13,10 @@ use std::borrow::Cow;
 
 use gpt_plan::{Feature, Format, Mask, Plan, TensorId};
 
-use crate::cpu::Gpt;
 use crate::device::EngineRef;
 use crate::engine::Trace;
 use crate::truncated_plan::{has_kernels, shallow, some_tokens};
+use crate::vtable::Gpt;
 use crate::weights::lively::Lively;
 use crate::weights::{HostTensor, Weights, format};
 use crate::{Device, Error, Model, Sampler, Sampling, Session, Untyped};

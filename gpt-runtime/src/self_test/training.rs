@@ -6,10 +6,9 @@
 use gpt_plan::{Format, Plan, Recompute, TensorId, TrainShape};
 
 use super::{Check, SEED, SelfTest, error};
-use crate::cpu::Gpt;
 use crate::engine::{EngineTrainer, Learn, Precision, Sequences, State, TrainerOptions, Update};
 use crate::truncated_plan::{shallow, some_tokens};
-use crate::vtable::ModelVtable;
+use crate::vtable::{Gpt, ModelVtable};
 use crate::weights::lively::Lively;
 use crate::{Device, Error, Model};
 

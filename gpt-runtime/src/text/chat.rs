@@ -1,4 +1,4 @@
-//! Conversations to prompts: the Jinja template that a model came with.
+//! Renders conversations with a model's Jinja template.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// Who speaks.
+/// The speaker of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -24,7 +24,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// `content`, said by `role`.
+    /// A message of `role`.
     pub fn new(role: Role, content: impl Into<String>) -> Message {
         Message {
             role,
@@ -41,7 +41,7 @@ pub struct Template {
 }
 
 impl Template {
-    /// Compiles `source`, with the options and functions that `transformers` gives templates.
+    /// Compiles `source` with the options and functions that transformers provides.
     pub fn new(source: String, bos: String, eos: String) -> Result<Template, Error> {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder()
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_of_the_usual_kind() {
+    fn a_typical_template_renders() {
         let source = "{% for m in messages %}\n  {% if loop.first and m['role'] != 'system' %}[sys]{% endif %}\n<{{ m.role }}>{{ m['content'].strip() }}{{ eos_token }}\n{% endfor %}\n{% if add_generation_prompt %}<assistant>{% endif %}";
         let messages = [
             Message::new(Role::User, " hello "),
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn templates_that_fail_say_why() {
+    fn errors_of_templates_are_reported() {
         let error = render("{% if %}", &[]).unwrap_err().to_string();
         assert!(
             error.starts_with("the model's chat template cannot be read"),

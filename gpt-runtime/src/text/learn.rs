@@ -1,4 +1,4 @@
-//! Tokenizers learned from a text: its characters, or byte pairs (Sennrich et al. 2016) merged where they are frequent.
+//! Trains tokenizers: one token a character, or byte pair encoding (Sennrich et al. 2016).
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,11 +11,11 @@ use tokenizers::{Model, TokenizerBuilder};
 use super::{Tokenizer, source};
 use crate::{Error, files};
 
-/// Bytes, which a byte pair encoding starts from.
+/// Tokens of a byte-level encoding before the first merge.
 const BYTES: usize = 256;
 
 impl Tokenizer {
-    /// A token for each character that occurs in `text`, in the order of code points.
+    /// One token for each character in `text`, ordered by code point.
     ///
     /// # Errors
     /// A text without characters.
@@ -31,7 +31,7 @@ impl Tokenizer {
             .zip(0u32..)
             .map(|(character, id)| (character.to_string(), json!(id)))
             .collect();
-        // A byte pair encoding that has not merged anything.
+        // A byte pair encoding without merges.
         source::from_json(&json!({
             "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
             "pre_tokenizer": null, "post_processor": null, "decoder": { "type": "Fuse" },
@@ -39,11 +39,12 @@ impl Tokenizer {
         }))
     }
 
-    /// A byte-level byte pair encoding of at most `size` tokens, as GPT-2 has one: it starts from the 256 bytes, and merges the pair that
-    /// is most frequent in `text` until there are enough tokens or nothing occurs twice. It can encode every text.
+    /// Trains a byte-level byte pair encoding like GPT-2's with at most `size` tokens. It starts
+    /// from the 256 bytes and merges the most frequent pair until there are `size` tokens or no
+    /// pair occurs twice. It encodes any text.
     ///
     /// # Errors
-    /// A size that the bytes alone exceed.
+    /// A size below 256.
     pub fn byte_pairs(text: &str, size: usize) -> Result<Tokenizer, Error> {
         if size < BYTES {
             return Err(Error::Input(format!(
@@ -75,19 +76,20 @@ impl Tokenizer {
         source::from_json(&json)
     }
 
-    /// Writes it as a `tokenizer.json`, whole or not at all.
+    /// Writes a `tokenizer.json` atomically.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         files::write(path, &self.json(true)?)
     }
 
-    /// Its `tokenizer.json`, `pretty` or short.
+    /// The `tokenizer.json`, indented if `pretty`.
     pub(crate) fn json(&self, pretty: bool) -> Result<String, Error> {
         self.inner
             .to_string(pretty)
             .map_err(|error| Error::Tokenizer(format!("the tokenizer cannot be written: {error}")))
     }
 
-    /// A character of `text` that no token stands for, where tokens are characters: such an encoding would silently leave it out.
+    /// The first character of `text` without a token, if tokens are characters. The `tokenizers`
+    /// crate would drop it silently.
     pub(super) fn unknown_character(&self, text: &str) -> Option<char> {
         let covers_bytes =
             self.inner.get_pre_tokenizer().is_some() || self.inner.get_normalizer().is_some();
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn byte_pairs_merge_what_is_frequent_and_keep_every_text() {
+    fn byte_pairs_compress_frequent_text_and_encode_any() {
         let tokenizer = Tokenizer::byte_pairs(&TEXT.repeat(3), 300).unwrap();
         assert!(
             (257..=300).contains(&tokenizer.vocab()),
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_saved_is_read_again() {
+    fn a_saved_tokenizer_reads_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokenizer.json");
         for tokenizer in [
@@ -157,7 +159,7 @@ mod tests {
             assert_eq!(read.vocab(), tokenizer.vocab());
         }
         let files = std::fs::read_dir(folder.path()).unwrap().count();
-        assert_eq!(files, 1, "nothing else is left behind");
+        assert_eq!(files, 1, "temporary files are left behind");
         let nowhere = folder.path().join("no/such/folder/tokenizer.json");
         assert!(Tokenizer::characters("a").unwrap().save(&nowhere).is_err());
     }

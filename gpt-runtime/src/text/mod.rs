@@ -1,7 +1,8 @@
-//! Text to tokens and back.
+//! Encodes text as tokens and decodes tokens.
 //!
-//! The work is that of the `tokenizers` crate; here its input is put together from whatever a model came with (`source`), its output
-//! is streamed (`stream`), and conversations become prompts (`chat`). A tokenizer can be learned from a text, too (`learn`).
+//! The `tokenizers` crate does the work. `source` builds its input from the files of a model,
+//! `stream` decodes token by token, `chat` renders conversations as prompts, and `learn` trains
+//! tokenizers.
 
 mod chat;
 mod learn;
@@ -19,17 +20,17 @@ use crate::weights::Gguf;
 pub use chat::{Message, Role};
 pub use stream::{Piece, StopStrings, TextStream};
 
-/// A tokenizer, and what the model's makers say about its special tokens.
+/// A tokenizer with the special tokens and the chat template of its model.
 #[derive(Clone)]
 pub struct Tokenizer {
     inner: Arc<tokenizers::Tokenizer>,
-    /// Put before a prompt; only where the inner tokenizer does not do it itself.
+    /// Prepended to a prompt. None if the inner tokenizer prepends it itself.
     bos: Option<u32>,
     stop_ids: Vec<u32>,
     chat: Option<Arc<chat::Template>>,
 }
 
-/// Special tokens that end a text or a turn, by the names that model families give them.
+/// Special tokens of the common model families that end a text or a turn.
 const ENDS: [&str; 6] = [
     "<|endoftext|>",
     "<|im_end|>",
@@ -40,13 +41,17 @@ const ENDS: [&str; 6] = [
 ];
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json`, one file of a `vocab.bpe` + `encoder.json` (or `merges.txt` + `vocab.json`) pair, the vocabulary of a
-    /// GGUF, or the first of these in a folder.
+    /// Reads a `tokenizer.json`, one file of a `vocab.bpe` + `encoder.json` (or `merges.txt` +
+    /// `vocab.json`) pair, the vocabulary of a GGUF, or the first of these in a folder.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is not a tokenizer; a folder without one.
     pub fn from_path(path: &Path) -> Result<Tokenizer, Error> {
         source::from_path(path)
     }
 
-    /// The tokenizer that came with the weights at `path`: in the GGUF, or beside them; none if there is none.
+    /// The tokenizer in the GGUF of the weights at `path`, or in the same folder. None if there is
+    /// none.
     pub fn beside(path: &Path, gguf: Option<&Gguf>) -> Result<Option<Tokenizer>, Error> {
         match gguf {
             Some(gguf) => Tokenizer::within(gguf),
@@ -58,9 +63,9 @@ impl Tokenizer {
         }
     }
 
-    /// The tokenizer in a GGUF; none if there is none.
+    /// The tokenizer in a GGUF, if it has one.
     pub fn within(gguf: &Gguf) -> Result<Option<Tokenizer>, Error> {
-        // llama.cpp's name for a model that is fed with ids is `none`; tools write `no_vocab`, too.
+        // Models without a tokenizer: llama.cpp writes `none`, other tools `no_vocab`.
         let model = gguf.text("tokenizer.ggml.model");
         let has = model.is_some_and(|m| !["none", "no_vocab"].contains(&m));
         (has || gguf.get(source::WHOLE).is_some())
@@ -88,7 +93,7 @@ impl Tokenizer {
         }
     }
 
-    /// That every token has a row in an embedding of `vocab` rows.
+    /// Checks that all token ids are below `vocab`, the rows of the model's embedding.
     pub fn check_vocab(&self, vocab: u32) -> Result<(), Error> {
         let most = self
             .inner
@@ -111,7 +116,10 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
-    /// The tokens of a prompt, with those that every text of this model begins with.
+    /// Encodes a prompt, with the tokens that the model expects at the beginning of a text.
+    ///
+    /// # Errors
+    /// An empty prompt, or a character without a token.
     pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>, Error> {
         let mut ids: Vec<u32> = self.bos.into_iter().collect();
         ids.extend(self.run(text, true)?);
@@ -123,7 +131,10 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// The tokens of a text as it stands.
+    /// Encodes a text without adding tokens.
+    ///
+    /// # Errors
+    /// A character without a token.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
         self.run(text, false)
     }
@@ -140,7 +151,7 @@ impl Tokenizer {
         })
     }
 
-    /// The text of `ids`, special tokens left out.
+    /// Decodes `ids`, without special tokens.
     pub fn decode(&self, ids: &[u32]) -> Result<String, Error> {
         self.inner.decode(ids, true).map_err(|error| {
             Error::Tokenizer(format!("the tokenizer cannot decode its tokens: {error}"))
@@ -152,7 +163,7 @@ impl Tokenizer {
         &self.stop_ids
     }
 
-    /// Turns the tokens that follow `prompt` into text as they come.
+    /// Decodes the tokens that follow `prompt` one by one.
     pub fn stream(&self, prompt: &[u32]) -> TextStream {
         TextStream::new(self.clone(), prompt)
     }
@@ -162,10 +173,16 @@ impl Tokenizer {
         self.chat.is_some()
     }
 
-    /// The prompt of a conversation, ready for the assistant's next turn.
+    /// Renders a conversation as a prompt for the assistant's next turn.
+    ///
+    /// # Errors
+    /// A model without a chat template, or a conversation that the template rejects.
     pub fn apply_chat_template(&self, messages: &[Message]) -> Result<String, Error> {
         let none = || {
-            Error::Template("the model came without a chat template; use `generate` with a prompt of its own form".to_owned())
+            Error::Template(
+                "the model has no chat template; use `generate` with a prompt in its own format"
+                    .to_owned(),
+            )
         };
         self.chat.as_ref().ok_or_else(none)?.render(messages)
     }

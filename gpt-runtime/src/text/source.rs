@@ -1,5 +1,7 @@
-//! Where tokenizers come from. Whatever the source, it is brought into the form of a `tokenizer.json`, so that one reader, that of
-//! the `tokenizers` crate, understands them all.
+//! Reads tokenizers from files.
+//!
+//! All sources are converted to the format of `tokenizer.json`, which the `tokenizers` crate
+//! parses.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -11,7 +13,7 @@ use super::chat::Template;
 use crate::Error;
 use crate::weights::{self, Gguf, Value};
 
-/// Files of a byte pair encoding: its merges, its vocabulary.
+/// The files of a byte pair encoding: merges and vocabulary.
 const PAIRS: [(&str, &str); 2] = [("vocab.bpe", "encoder.json"), ("merges.txt", "vocab.json")];
 
 pub fn from_path(path: &Path) -> Result<Tokenizer, Error> {
@@ -45,7 +47,7 @@ pub fn from_path(path: &Path) -> Result<Tokenizer, Error> {
     }
 }
 
-/// The tokenizer in `folder`, if there is one.
+/// Reads the tokenizer in `folder`, if there is one.
 pub fn in_folder(folder: &Path) -> Result<Option<Tokenizer>, Error> {
     let path = folder.join("tokenizer.json");
     if path.exists() {
@@ -81,7 +83,7 @@ fn from_json_file(path: &Path) -> Result<Tokenizer, Error> {
     } else {
         Json::Null
     };
-    // A special token is written as its text, or as an object that holds it.
+    // A special token is a string, or an object with a `content`.
     let token = |key: &str| {
         let value = config.get(key)?;
         value
@@ -115,13 +117,13 @@ fn parse(json: &[u8], origin: &str) -> Result<tokenizers::Tokenizer, Error> {
     })
 }
 
-/// A tokenizer that is made here, in the form of its file.
+/// Parses a generated `tokenizer.json`.
 pub fn from_json(json: &Json) -> Result<Tokenizer, Error> {
     let inner = parse(json.to_string().as_bytes(), "the vocabulary")?;
     Ok(Tokenizer::new(inner, None, &[], None))
 }
 
-/// GPT-2's own two files: a vocabulary in JSON, and a list of merges with a comment on top.
+/// Reads GPT-2's files: a vocabulary in JSON, and a list of merges below a comment.
 fn from_pair(merges: &Path, vocab: &Path) -> Result<Tokenizer, Error> {
     let vocab = read_json(vocab)?;
     let text = read(merges)?;
@@ -139,7 +141,7 @@ fn from_pair(merges: &Path, vocab: &Path) -> Result<Tokenizer, Error> {
     from_json(&json)
 }
 
-/// The byte-level encoding of GPT-2: text is split by `split`, bytes are shown as printable characters, pairs are merged.
+/// The `tokenizer.json` of a byte-level encoding like GPT-2's with the pre-tokenizer `split`.
 fn byte_level(vocab: Json, merges: &[&str], split: Json, special: &[(u64, &str, bool)]) -> Json {
     json!({
         "version": "1.0",
@@ -163,10 +165,11 @@ fn gpt2_split() -> Json {
     bytes(true)
 }
 
-/// The split that goes by the name `pre` in GGUF files (llama.cpp's `tokenizer.ggml.pre`).
+/// The pre-tokenizer with the name `pre` in GGUF files (llama.cpp's `tokenizer.ggml.pre`).
 fn split(pre: &str) -> Option<Json> {
     let sequence = |first: Json, regex: bool| json!({ "type": "Sequence", "pretokenizers": [first, bytes(regex)] });
-    // Words with a leading character that is no letter, numbers of limited length, runs of other characters, line breaks, blanks.
+    // Words with an optional leading non-letter, groups of digits, runs of other characters, line
+    // breaks, blanks.
     let words = |digits: &str| {
         let regex = format!(
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -186,10 +189,10 @@ fn split(pre: &str) -> Option<Json> {
     })
 }
 
-/// The key under which a GGUF file may have a whole `tokenizer.json`.
+/// The GGUF key for a complete `tokenizer.json`.
 pub const WHOLE: &str = "tokenizer.huggingface.json";
 
-/// The vocabulary in a GGUF file.
+/// Converts the vocabulary of a GGUF file.
 pub fn from_gguf(gguf: &Gguf) -> Result<Tokenizer, Error> {
     if let Some(json) = gguf.text(WHOLE) {
         let inner = parse(json.as_bytes(), WHOLE)?;
@@ -205,7 +208,7 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Tokenizer, Error> {
         .texts(&key("tokens"))
         .ok_or_else(|| bad("it has no list of tokens"))?;
     let kinds = gguf.list(&key("token_type")).unwrap_or_default();
-    // 3 is a control token, 4 one that a user added; both are found in text before anything is split.
+    // Type 3 is a control token, 4 a user-defined one. Both are matched before text is split.
     let special: Vec<(u64, &str, bool)> = (0u64..)
         .zip(tokens.iter().zip(kinds))
         .filter_map(|(id, (token, kind))| match kind {
@@ -274,8 +277,8 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Tokenizer, Error> {
     ))
 }
 
-/// SentencePiece's byte pair encoding, which keeps scores instead of merges: any two tokens that form a third may be merged, that with
-/// the highest score first.
+/// The `tokenizer.json` of a SentencePiece encoding, which stores scores instead of merges. Any two
+/// tokens that form a third may merge, in the order of the third's score.
 fn sentence_pieces(
     tokens: &[&str],
     scores: &[Value],

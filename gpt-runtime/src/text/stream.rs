@@ -1,21 +1,21 @@
-//! Text as it comes into being.
+//! Decodes generated tokens as they arrive.
 //!
-//! A token may be part of a character, and a piece of text part of a stop string. Both are held back until it is clear what
-//! they are: what is streamed is always whole, and never taken back.
+//! A token may end within a character, and a text within a stop string. Incomplete characters and
+//! possible stop strings are held back, so streamed text is final.
 
 use super::Tokenizer;
 
-/// Tokens of context that decoding gets, so that a tokenizer that treats the beginning of a text specially does not take every
-/// token for one.
+/// Tokens decoded before the new ones, because some tokenizers treat the beginning of a text
+/// specially.
 const CONTEXT: usize = 6;
 
-/// Tokens after which an unfinished character is taken for damage: UTF-8 has four bytes at most.
+/// Tokens after which an incomplete character counts as invalid: UTF-8 has at most four bytes.
 const PATIENCE: usize = 5;
 
 /// Decodes tokens one by one.
 pub struct TextStream {
     tokenizer: Tokenizer,
-    /// The last tokens that are settled, then those that are not.
+    /// The last settled tokens, whose text was returned, then the pending ones.
     ids: Vec<u32>,
     settled: usize,
 }
@@ -30,7 +30,7 @@ impl TextStream {
         }
     }
 
-    /// The text that became certain with `id`; often all of its own, sometimes none, sometimes more.
+    /// Adds a token and returns the text that is complete with it, which may be empty.
     pub fn push(&mut self, id: u32) -> String {
         self.ids.push(id);
         let text = self.pending();
@@ -41,21 +41,21 @@ impl TextStream {
         text
     }
 
-    /// What was held back, damaged or not.
+    /// Returns the text that was held back, with U+FFFD for incomplete characters.
     pub fn flush(&mut self) -> String {
         let text = self.pending();
         self.settle();
         text
     }
 
-    /// What the unsettled tokens add to the text of the settled ones.
+    /// The text of the pending tokens.
     fn pending(&self) -> String {
-        // Decoding fails only for tokens that are none, and those have no text.
+        // Decoding fails only for ids without a token, which have no text.
         let decode = |ids: &[u32]| self.tokenizer.decode(ids).unwrap_or_default();
         let (before, all) = (decode(&self.ids[..self.settled]), decode(&self.ids));
         match all.strip_prefix(&before) {
             Some(rest) => rest.to_owned(),
-            // The settled tokens end within a character that the new ones complete.
+            // The settled tokens end within a character that the pending ones complete.
             None => all
                 .trim_start_matches(before.trim_end_matches(char::REPLACEMENT_CHARACTER))
                 .to_owned(),
@@ -69,13 +69,13 @@ impl TextStream {
     }
 }
 
-/// Watches a text for strings that end it.
+/// Searches streamed text for stop strings.
 pub struct StopStrings {
     stops: Vec<String>,
     held: String,
 }
 
-/// What a piece of text came to.
+/// A piece of generated text.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Piece {
     /// Text that cannot be part of a stop string.
@@ -85,7 +85,7 @@ pub struct Piece {
 }
 
 impl StopStrings {
-    /// Watches for `stops`; empty ones stop nothing.
+    /// Searches for `stops`; empty strings are ignored.
     pub fn new(stops: Vec<String>) -> StopStrings {
         StopStrings {
             stops: stops.into_iter().filter(|s| !s.is_empty()).collect(),
@@ -93,7 +93,7 @@ impl StopStrings {
         }
     }
 
-    /// Adds `text` to what is held, and lets go of what is settled.
+    /// Adds `text` and returns the part that cannot begin a stop string.
     pub fn push(&mut self, text: &str) -> Piece {
         self.held.push_str(text);
         let found = self
@@ -108,7 +108,7 @@ impl StopStrings {
                 stopped: true,
             };
         }
-        // The longest end of the text that is a beginning of a stop string.
+        // The longest suffix of the text that is a prefix of a stop string.
         let open = |&at: &usize| {
             self.stops
                 .iter()
@@ -123,7 +123,7 @@ impl StopStrings {
         }
     }
 
-    /// What is held, when nothing more comes.
+    /// Returns the text that was held back, at the end of the stream.
     pub fn flush(&mut self) -> String {
         std::mem::take(&mut self.held)
     }
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn stop_strings_are_held_back_and_cut() {
+    fn stop_strings_are_held_back_and_removed() {
         let mut stops = StopStrings::new(vec!["\n\n".to_owned(), "END".to_owned(), String::new()]);
         assert_eq!(stops.push("a\n"), piece("a", false));
         assert_eq!(stops.push("b"), piece("\nb", false));

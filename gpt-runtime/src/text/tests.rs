@@ -1,10 +1,10 @@
-//! Tokenizers from every kind of source, each with a vocabulary small enough to check by hand.
+//! Tokenizers from all kinds of sources, with vocabularies small enough to check by hand.
 
 use std::path::Path;
 
 use super::*;
 
-/// Every byte as a token of its own, by GPT-2's table of printable characters, then some merges.
+/// GPT-2's 256 byte tokens, then some merges.
 fn vocabulary(
     merges: &[(&str, &str)],
 ) -> (serde_json::Map<String, serde_json::Value>, Vec<String>) {
@@ -95,7 +95,7 @@ fn characters_that_span_tokens_are_streamed_whole() {
     let mut stream = tokenizer.stream(&prompt);
     let pieces: Vec<String> = ids.iter().map(|&id| stream.push(id)).collect();
     assert_eq!(pieces, ["", "é", "", "", "", "🦀", " ", "hell"]);
-    // A byte that no other completes comes out as damage in the end, and damage in the middle does not hold up the rest.
+    // An incomplete character is U+FFFD at the end, and does not hold back the text behind it.
     assert_eq!(stream.push(0xF0), "");
     assert_eq!(stream.flush(), "\u{FFFD}");
     let mut stream = tokenizer.stream(&[]);
@@ -104,13 +104,13 @@ fn characters_that_span_tokens_are_streamed_whole() {
 }
 
 #[test]
-fn a_file_that_is_no_tokenizer() {
+fn invalid_files_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokenizer.json");
     let error = |path: &Path| {
         Tokenizer::from_path(path)
             .err()
-            .expect("it is none")
+            .expect("an invalid tokenizer")
             .to_string()
     };
     assert!(error(folder.path()).contains("has no tokenizer.json"));
@@ -140,7 +140,7 @@ mod gguf {
     }
 
     #[test]
-    fn a_file_that_is_fed_with_ids_has_none() {
+    fn a_gguf_without_vocabulary_has_no_tokenizer() {
         for name in ["none", "no_vocab"] {
             let file = gguf(vec![("ggml.model", Value::Text(name.to_owned()))]);
             assert!(Tokenizer::within(&file).unwrap().is_none());
@@ -148,7 +148,7 @@ mod gguf {
     }
 
     #[test]
-    fn byte_level_with_digits_apart() {
+    fn byte_level_with_separate_digits() {
         let (vocab, merges) = vocabulary(&[("1", "2"), ("h", "i")]);
         let mut kinds = vec![Value::Signed(1); vocab.len()];
         *kinds.last_mut().unwrap() = Value::Signed(3);

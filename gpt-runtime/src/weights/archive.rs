@@ -1,4 +1,4 @@
-//! Named tensors in mapped files (or files that are part of the program), whatever the container: what safetensors and GGUF have in common.
+//! Named tensors in mapped or embedded files: the part that safetensors and GGUF share.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,7 +9,7 @@ use memmap2::Mmap;
 use super::stored::Stored;
 use crate::Error;
 
-/// A file in memory: as the operating system pages it in, or as it stands in the program.
+/// The bytes of a file: memory-mapped, or embedded in the program.
 pub enum Mapped {
     Map(Mmap),
     Embedded(&'static [u8]),
@@ -29,8 +29,9 @@ impl Mapped {
                 path.display()
             )));
         }
-        // SAFETY: the map is read-only and private to us. If another process shortens the file while it is mapped, reading it raises
-        // a signal; that is the known price of mapping, which every loader of large weights pays.
+        // SAFETY: the map is read-only and private to this process. If another process truncates
+        // the file while it is mapped, a read raises SIGBUS, as it does in every loader that maps
+        // weights.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
         Ok(Mapped::Map(map))
     }
@@ -43,12 +44,12 @@ impl Mapped {
     }
 }
 
-/// A tensor of a file.
+/// The location, type and shape of a tensor in a file.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Which file.
+    /// Index into [`Archive::files`].
     pub file: usize,
-    /// Where it begins, in bytes, and how long it is; checked against the file.
+    /// Offset and length in bytes; checked against the file's size.
     pub start: usize,
     pub len: usize,
     pub stored: Stored,
@@ -69,7 +70,7 @@ impl Archive {
     }
 }
 
-/// Bytes of a tensor of this shape; none if it overflows or a row is not whole blocks.
+/// Bytes of a tensor of this shape. None if the size overflows or a row is not whole blocks.
 pub fn tensor_bytes(stored: Stored, shape: &[u64]) -> Option<u64> {
     let columns = shape.last().copied().unwrap_or(1);
     let rows = shape

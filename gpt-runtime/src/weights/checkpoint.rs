@@ -1,18 +1,19 @@
-//! A plan's tensors, found in files.
+//! Maps a plan's tensors to those of a file.
 //!
-//! Opening a checkpoint resolves every tensor of every layer to the pieces of the file that make it up, and settles the
-//! format it will have; whatever does not fit is collected, so that one message lists everything. Bytes are touched
-//! only when an engine asks for a tensor.
+//! Opening a checkpoint resolves each tensor of each layer to the slices that the file stores and
+//! chooses its format. All mismatches are collected into one message. Data is read only when an
+//! engine requests a tensor.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use gpt_plan::{Format, Init, Layout, Plan, Source, Tensor, TensorId, TensorKind};
+use gpt_plan::{FileTensor, Format, Init, Layout, Plan, Tensor, TensorId, TensorKind};
 
 use super::archive::{Archive, Entry, Mapped};
 use super::gguf::Gguf;
 use super::names::gather;
+use super::slice::file_shape;
 use super::stored::{Stored, q4_0_to_q4_1};
 use super::tables::sinusoidal;
 use super::{HostTensor, Weights, config, format, gguf, safetensors};
@@ -27,24 +28,24 @@ pub struct Checkpoint {
     notes: Vec<String>,
 }
 
-/// One tensor of one layer.
+/// One tensor of one layer: slices of its rows, in order.
 struct Resolved {
-    pieces: Vec<Piece>,
+    slices: Vec<StoredSlice>,
     format: Format,
 }
 
-/// One tensor of the file, as part of one of ours.
-struct Piece {
+/// A tensor of the file, which holds some rows of a plan's tensor.
+struct StoredSlice {
     entry: Entry,
     rows: usize,
     layout: Layout,
 }
 
-/// Opens `path`: a GGUF file, a safetensors file, the index of a sharded model, or a folder with one of them. Matrices keep the
-/// format that the file gives them unless `dtype` names one.
+/// Opens `path`: a GGUF file, a safetensors file, the index of a sharded model, or a folder with
+/// `model.safetensors` or an index. Matrices keep the file's format unless `dtype` is given.
 ///
 /// # Errors
-/// One message with every difference between the file and the plan.
+/// A file that cannot be read; one message with all differences between the file and the plan.
 pub fn open(path: &Path, plan: &'static Plan, dtype: Option<Format>) -> Result<Checkpoint, Error> {
     let path = &find(path)?;
     let is_gguf = path
@@ -70,7 +71,7 @@ pub fn open(path: &Path, plan: &'static Plan, dtype: Option<Format>) -> Result<C
     )
 }
 
-/// As [`open`], of a GGUF file that is part of the program; `name` is what messages call it.
+/// Opens a GGUF file that is embedded in the program, like [`open`]. Messages call it `name`.
 pub fn open_embedded(
     name: &str,
     gguf: &'static [u8],
@@ -127,7 +128,7 @@ fn fit(
     })
 }
 
-/// The weight file that `path` stands for.
+/// Resolves a folder to the weight file in it.
 fn find(path: &Path) -> Result<std::path::PathBuf, Error> {
     if !path.is_dir() {
         return Ok(path.to_owned());
@@ -151,7 +152,7 @@ impl Checkpoint {
         self.gguf.as_ref()
     }
 
-    /// What is not stored as the file has it, one sentence for each kind of change.
+    /// Conversions to another format, one sentence for each pair of types.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -164,17 +165,17 @@ impl Weights for Checkpoint {
         let format = self.format(id, layer);
         let data = match self.resolved.get(&(id, layer)) {
             None => computed(tensor),
-            Some(resolved) => match &resolved.pieces[..] {
-                [piece]
-                    if piece.layout == Layout::RowMajor
-                        && is_native(piece.entry.stored, format) =>
+            Some(resolved) => match &resolved.slices[..] {
+                [slice]
+                    if slice.layout == Layout::RowMajor
+                        && is_native(slice.entry.stored, format) =>
                 {
-                    Cow::Borrowed(self.archive.data(&piece.entry))
+                    Cow::Borrowed(self.archive.data(&slice.entry))
                 }
-                pieces => {
+                slices => {
                     let mut data = Vec::with_capacity(rows * format.row_bytes(columns));
-                    for piece in pieces {
-                        self.append(piece, columns, format, &mut data)?;
+                    for slice in slices {
+                        self.append(slice, columns, format, &mut data)?;
                     }
                     Cow::Owned(data)
                 }
@@ -195,7 +196,7 @@ impl Weights for Checkpoint {
     }
 }
 
-/// A table that no file holds.
+/// The f32 bytes of a computed tensor, which files do not store.
 pub fn computed(tensor: &Tensor) -> Cow<'static, [u8]> {
     debug_assert_eq!(tensor.init, Init::Sinusoidal);
     let mut data = Vec::new();
@@ -212,27 +213,28 @@ fn is_native(stored: Stored, format: Format) -> bool {
 }
 
 impl Checkpoint {
-    /// Appends a piece's rows in our order and `format`.
+    /// Appends the rows of a slice in canonical order, converted to `format`.
     fn append(
         &self,
-        piece: &Piece,
+        slice: &StoredSlice,
         columns: usize,
         format: Format,
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
-        let stored = piece.entry.stored;
-        let bytes = self.archive.data(&piece.entry);
-        if piece.layout == Layout::Transposed {
-            return transposed(bytes, stored, piece.rows, columns, format, out);
+        let stored = slice.entry.stored;
+        let bytes = self.archive.data(&slice.entry);
+        if slice.layout == Layout::Transposed {
+            append_transposed(bytes, stored, slice.rows, columns, format, out);
+            return Ok(());
         }
-        let row_bytes = bytes.len() / piece.rows;
+        let row_bytes = bytes.len() / slice.rows;
         let mut row = vec![0.0; columns];
-        for r in 0..piece.rows {
-            let source = match piece.layout {
+        for r in 0..slice.rows {
+            let stored_row = match slice.layout {
                 Layout::RotaryHalves { head_dim } => interleaved(r, head_dim as usize),
                 _ => r,
             };
-            let bytes = &bytes[source * row_bytes..][..row_bytes];
+            let bytes = &bytes[stored_row * row_bytes..][..row_bytes];
             if is_native(stored, format) {
                 out.extend_from_slice(bytes);
             } else if stored == Stored::Q4_0 && format == Format::Q4 {
@@ -251,15 +253,15 @@ impl Checkpoint {
     }
 }
 
-/// Rows of a matrix that the file stores column by column.
-fn transposed(
+/// Appends a matrix that the file stores as `[columns, rows]`, converted to `format`.
+fn append_transposed(
     bytes: &[u8],
     stored: Stored,
     rows: usize,
     columns: usize,
     format: Format,
     out: &mut Vec<u8>,
-) -> Result<(), Error> {
+) {
     let mut values = vec![0.0; rows * columns];
     stored.decode(bytes, &mut values);
     let mut row = vec![0.0; columns];
@@ -269,10 +271,10 @@ fn transposed(
         }
         format::encode(format, &row, out);
     }
-    Ok(())
 }
 
-/// Where a file that keeps a head's rotary pairs in two halves has our row `row`.
+/// The row of a file with split rotary halves that holds canonical row `row`, whose rotary pairs
+/// are adjacent.
 pub(super) fn interleaved(row: usize, head_dim: usize) -> usize {
     let (head, within) = (row / head_dim, row % head_dim);
     head * head_dim + within / 2 + within % 2 * (head_dim / 2)
@@ -286,7 +288,7 @@ struct Builder<'a> {
     used: BTreeSet<String>,
     missing: Vec<String>,
     misshapen: Vec<String>,
-    /// Stored types that became another format: how many tensors, and one of them.
+    /// Conversions by stored types and format: the number of tensors, and the first of them.
     changed: BTreeMap<(String, Format), (usize, String)>,
 }
 
@@ -298,21 +300,21 @@ impl Builder<'_> {
                 continue;
             }
             for layer in tensor.layers(self.plan.spec.layers) {
-                let pieces: Vec<Piece> = tensor
+                let slices: Vec<StoredSlice> = tensor
                     .sources
                     .iter()
-                    .filter_map(|source| self.piece(tensor, source, layer))
+                    .filter_map(|source| self.slice(tensor, source, layer))
                     .collect();
-                if pieces.len() == tensor.sources.len() {
-                    let format = self.settle(tensor, &pieces, layer);
-                    all.insert((TensorId(i as u16), layer), Resolved { pieces, format });
+                if slices.len() == tensor.sources.len() {
+                    let format = self.choose_format(tensor, &slices, layer);
+                    all.insert((TensorId(i as u16), layer), Resolved { slices, format });
                 }
             }
         }
         all
     }
 
-    fn piece(&mut self, tensor: &Tensor, source: &Source, layer: u32) -> Option<Piece> {
+    fn slice(&mut self, tensor: &Tensor, source: &FileTensor, layer: u32) -> Option<StoredSlice> {
         let pattern = if self.gguf { &source.gguf } else { &source.hf };
         let wanted = source.name_in(pattern, layer);
         let Some(name) = self.lookup(&wanted) else {
@@ -326,12 +328,7 @@ impl Builder<'_> {
         } else {
             source.hf_layout
         };
-        let (rows, columns) = (u64::from(source.rows), u64::from(tensor.columns));
-        let expected = match (tensor.kind, layout) {
-            (TensorKind::Vector, _) => vec![rows],
-            (_, Layout::Transposed) => vec![columns, rows],
-            _ => vec![rows, columns],
-        };
+        let expected = file_shape(tensor, source.rows, layout);
         if entry.shape != expected {
             self.misshapen.push(format!(
                 "{name} is {:?} and should be {expected:?}",
@@ -339,14 +336,14 @@ impl Builder<'_> {
             ));
             return None;
         }
-        Some(Piece {
+        Some(StoredSlice {
             entry,
             rows: source.rows as usize,
             layout,
         })
     }
 
-    /// The name under which the file has `wanted`: exporters differ in the prefix of the model's trunk.
+    /// The file's name for `wanted`. Exporters differ in the prefix of the trunk.
     fn lookup(&self, wanted: &str) -> Option<String> {
         let has = |name: &str| {
             self.archive
@@ -359,15 +356,16 @@ impl Builder<'_> {
             .or_else(|| wanted.strip_prefix("model.").and_then(has))
     }
 
-    fn settle(&mut self, tensor: &Tensor, pieces: &[Piece], layer: u32) -> Format {
+    /// The format that holds all slices, or the requested one. Records lossy conversions.
+    fn choose_format(&mut self, tensor: &Tensor, slices: &[StoredSlice], layer: u32) -> Format {
         if tensor.kind != TensorKind::Matrix {
             return Format::F32;
         }
-        let stored: BTreeSet<Stored> = pieces.iter().map(|p| p.entry.stored).collect();
+        let stored: BTreeSet<Stored> = slices.iter().map(|s| s.entry.stored).collect();
         let formats: BTreeSet<Format> = stored.iter().map(|s| s.format()).collect();
         let format = self.dtype.unwrap_or_else(|| match formats.len() {
             1 => *formats.first().expect("one"),
-            // What holds all of them: bf16 has f32's range, everything else fits f16's.
+            // bf16 has the range of f32; every other type fits the range of f16.
             _ if formats.contains(&Format::F32) || formats.contains(&Format::Bf16) => Format::F32,
             _ => Format::F16,
         });
@@ -385,14 +383,14 @@ impl Builder<'_> {
         format
     }
 
-    /// Tensors that nothing asked for, but for those that are known to carry no parameters.
+    /// Tensors of the file that the plan does not use, except for known buffers without parameters.
     fn unexpected(&self) -> Vec<String> {
         let known = |name: &str| {
             name.ends_with(".attn.bias")
                 || name.ends_with(".attn.masked_bias")
                 || name.ends_with("rotary_emb.inv_freq")
         };
-        // Some exporters write a tied head out a second time.
+        // Some exporters write a tied head a second time.
         let tied_copy = |name: &str, entry: &Entry| {
             name == "lm_head.weight" && self.plan.spec.tie_embeddings && {
                 let source = &self.plan.tensors[0].sources[0];

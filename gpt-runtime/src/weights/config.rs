@@ -1,7 +1,8 @@
-//! What a file says about its model, compared with the spec: a `config.json` beside safetensors, the metadata of a GGUF.
+//! Compares a spec with a file's description of its model: `config.json` beside safetensors, or the
+//! metadata of a GGUF.
 //!
-//! Shapes would reveal most differences; these are the ones that they do not: an epsilon, an activation, a rotary base, the number
-//! of heads.
+//! Tensor shapes reveal most differences. They do not reveal an epsilon, an activation, a rotary
+//! base or the number of heads.
 
 use std::path::Path;
 
@@ -11,7 +12,8 @@ use serde_json::Value as Json;
 use super::gguf::Gguf;
 use crate::Error;
 
-/// Differences between `config.json` beside `weights` and the spec; none if there is no such file.
+/// Lists the differences between `config.json` beside `weights` and the spec. Empty if there is no
+/// such file.
 pub fn check_beside(weights: &Path, spec: &Spec) -> Result<Vec<String>, Error> {
     let path = weights.with_file_name("config.json");
     let text = match std::fs::read_to_string(&path) {
@@ -30,7 +32,7 @@ pub fn check_beside(weights: &Path, spec: &Spec) -> Result<Vec<String>, Error> {
     Ok(check_config(&json, spec))
 }
 
-/// Differences between a Hugging ModelVtable configuration and the spec.
+/// Lists the differences between a Hugging Face configuration and the spec.
 pub fn check_config(json: &Json, spec: &Spec) -> Vec<String> {
     let mut check = Check {
         file: "config.json",
@@ -90,7 +92,7 @@ pub fn check_config(json: &Json, spec: &Spec) -> Vec<String> {
     check.problems
 }
 
-/// Differences between a GGUF's metadata and the spec.
+/// Lists the differences between a GGUF's metadata and the spec.
 pub fn check_gguf(gguf: &Gguf, spec: &Spec) -> Vec<String> {
     let mut check = Check {
         file: "the metadata",
@@ -144,7 +146,7 @@ pub fn check_gguf(gguf: &Gguf, spec: &Spec) -> Vec<String> {
             number("rope.dimension_count"),
             spec.head_dim,
         );
-        // llama.cpp's default, where the file has none.
+        // 10,000 is llama.cpp's default.
         check.theta(
             Some(gguf.float(&key("rope.freq_base")).unwrap_or(10_000.0)),
             spec,
@@ -178,7 +180,7 @@ impl Check {
         }
     }
 
-    /// A rotary model may be declared with a shorter context than it was trained for.
+    /// A rotary model may be declared with a shorter context than the one it was trained for.
     fn context(&mut self, found: Option<u64>, spec: &Spec) {
         let Some(found) = found else { return };
         let fits = if spec.rotary() {
@@ -193,7 +195,7 @@ impl Check {
 
     fn eps(&mut self, found: Option<f64>, spec: &Spec) {
         let (Norm::LayerNorm { eps } | Norm::RmsNorm { eps }) = spec.norm;
-        // Metadata is in f32, so 1e-5 comes back as 9.99999974e-6.
+        // GGUF stores f32, so 1e-5 reads as 9.99999974e-6.
         if let Some(found) = found.filter(|found| (found - eps).abs() > 1e-6 * eps) {
             self.differs("the norm's epsilon", found, eps);
         }
@@ -219,7 +221,7 @@ impl Check {
 
     fn activation(&mut self, name: &str, is_first_gpt: bool, activation: &Activation) {
         let expected = match name {
-            // The first GPT's "gelu" is the tanh approximation, in its code and its weights.
+            // GPT-1's "gelu" is the tanh approximation.
             "gelu" if is_first_gpt => Activation::GeluTanh,
             "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Activation::GeluTanh,
             "gelu" => Activation::Gelu,

@@ -1,9 +1,10 @@
-//! The `config.json` of a spec: with it, transformers builds the model that the weights beside it belong to.
+//! Writes a spec as a `config.json` from which transformers builds the model.
 
 use gpt_plan::{Activation, Block, Mask, Norm, Positions, Spec};
 use serde_json::{Value, json};
 
-/// The configuration of GPT-2, of the first GPT or of a Llama, whichever `spec` is; none if it is none of them.
+/// The configuration of `spec` as GPT-2, GPT-1 or Llama. None if it is not one of these
+/// architectures.
 pub fn config(spec: &Spec) -> Option<Value> {
     if spec.mask != Mask::Causal {
         return None;
@@ -18,7 +19,7 @@ pub fn config(spec: &Spec) -> Option<Value> {
     }
 }
 
-/// What GGUF calls its architecture; none if it is neither GPT-2 nor a Llama.
+/// The spec's architecture by its GGUF name. None if it is neither GPT-2 nor Llama.
 pub fn architecture(spec: &Spec) -> Option<&'static str> {
     match config(spec)?.get("model_type")?.as_str()? {
         "gpt2" => Some("gpt2"),
@@ -42,7 +43,7 @@ fn gpt2(spec: &Spec, eps: f64) -> Option<Value> {
 
 fn gpt1(spec: &Spec, eps: f64) -> Option<Value> {
     one_width(spec)?;
-    // What it calls "gelu" is the tanh approximation; the exact one it does not have.
+    // GPT-1's "gelu" is the tanh approximation; it has no name for the exact GELU.
     let activation = match &spec.mlp.activation {
         Activation::GeluTanh => "gelu",
         Activation::Gelu => return None,
@@ -70,7 +71,7 @@ fn llama(spec: &Spec, eps: f64, theta: f64) -> Option<Value> {
     }))
 }
 
-/// GPTs have heads that fill the stream's width, and as many for keys as for queries.
+/// OpenAI's GPTs have as many key heads as query heads, and `heads * head_dim == embed`.
 fn one_width(spec: &Spec) -> Option<()> {
     (spec.kv_heads == spec.heads && spec.q_width() == spec.embed).then_some(())
 }
@@ -91,9 +92,9 @@ mod tests {
     use crate::weights::config::check_config;
     use crate::weights::testing;
 
-    /// What is written is read as the same model, and a model that is another is not written as one of these.
+    /// A written config matches its spec, and specs of other architectures have no config.
     #[test]
-    fn a_config_says_what_the_spec_does() {
+    fn a_config_matches_its_spec() {
         let first = Spec {
             block: Block::PostNorm,
             ..testing::gpt2_spec()

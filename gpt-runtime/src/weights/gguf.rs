@@ -1,7 +1,7 @@
-//! GGUF versions 2 and 3: metadata, and a table of tensors (ggml's `docs/gguf.md`).
+//! Reads GGUF versions 2 and 3: metadata and the table of tensors (ggml's `docs/gguf.md`).
 //!
-//! Every length is checked against what is left of the file before anything is allocated for it, so a file that lies costs an
-//! error and no memory.
+//! Every length is checked against the rest of the file before memory is allocated for it, so a
+//! corrupt file costs an error and no memory.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,12 +35,12 @@ impl Gguf {
         }
     }
 
-    /// The value called `key`.
+    /// The value of `key`.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.values.get(key)
     }
 
-    /// A text.
+    /// The value of `key`, if it is a string.
     pub fn text(&self, key: &str) -> Option<&str> {
         match self.get(key)? {
             Value::Text(text) => Some(text),
@@ -48,7 +48,7 @@ impl Gguf {
         }
     }
 
-    /// A number that is not negative.
+    /// The value of `key`, if it is a non-negative integer.
     pub fn unsigned(&self, key: &str) -> Option<u64> {
         match *self.get(key)? {
             Value::Unsigned(n) => Some(n),
@@ -57,7 +57,7 @@ impl Gguf {
         }
     }
 
-    /// A number.
+    /// The value of `key`, if it is a number.
     pub fn float(&self, key: &str) -> Option<f64> {
         match *self.get(key)? {
             Value::Float(x) => Some(x),
@@ -67,7 +67,7 @@ impl Gguf {
         }
     }
 
-    /// Yes or no.
+    /// The value of `key`, if it is a boolean.
     pub fn flag(&self, key: &str) -> Option<bool> {
         match *self.get(key)? {
             Value::Bool(flag) => Some(flag),
@@ -75,7 +75,7 @@ impl Gguf {
         }
     }
 
-    /// A list.
+    /// The value of `key`, if it is a list.
     pub fn list(&self, key: &str) -> Option<&[Value]> {
         match self.get(key)? {
             Value::List(list) => Some(list),
@@ -83,7 +83,7 @@ impl Gguf {
         }
     }
 
-    /// A list of texts; none if one of its elements is something else.
+    /// The value of `key`, if it is a list of strings.
     pub fn texts<'a>(&'a self, key: &str) -> Option<Vec<&'a str>> {
         let text = |value: &'a Value| match value {
             Value::Text(text) => Some(text.as_str()),
@@ -93,12 +93,12 @@ impl Gguf {
     }
 }
 
-/// Reads metadata and the table of tensors of `path`.
+/// Maps `path` and reads its metadata and table of tensors.
 pub fn open(path: &Path) -> Result<(Archive, Gguf), Error> {
     read(Mapped::open(path)?, &path.display().to_string())
 }
 
-/// Reads metadata and the table of tensors of a file that is called `name`.
+/// Reads the metadata and table of tensors of a mapped file. Messages call it `name`.
 pub fn read(mapped: Mapped, name: &str) -> Result<(Archive, Gguf), Error> {
     let (gguf, entries) = parse(mapped.bytes()).map_err(|what| {
         Error::Weights(format!(
@@ -114,10 +114,10 @@ pub fn read(mapped: Mapped, name: &str) -> Result<(Archive, Gguf), Error> {
     ))
 }
 
-/// What can be wrong is one clause.
+/// An error is a clause that follows "... is not a GGUF file that can be read:".
 type Parsed<T> = Result<T, String>;
 
-/// Metadata and tensors of a whole file.
+/// Parses the metadata and table of tensors of a whole file.
 pub fn parse(bytes: &[u8]) -> Parsed<(Gguf, BTreeMap<String, Entry>)> {
     let mut cursor = Cursor { bytes, at: 0 };
     if cursor.take(4, "the magic number")? != b"GGUF" {
@@ -161,7 +161,7 @@ pub fn parse(bytes: &[u8]) -> Parsed<(Gguf, BTreeMap<String, Entry>)> {
     Ok((gguf, entries))
 }
 
-/// A line of the table of tensors.
+/// An entry of the table of tensors, before its place is checked.
 struct Info {
     name: String,
     /// The slowest dimension first.
@@ -301,7 +301,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// The metadata of `path` alone.
+/// Reads only the metadata of `path`.
 pub fn read_metadata(path: &Path) -> Result<Gguf, Error> {
     open(path).map(|(_, gguf)| gguf)
 }

@@ -1,8 +1,8 @@
-//! The form in which an engine receives a tensor.
+//! The interface between loaders and engines.
 
 use std::borrow::Cow;
 
-use gpt_plan::{Format, TensorId};
+use gpt_plan::{Format, TensorId, TensorKind};
 
 use crate::Error;
 
@@ -15,15 +15,27 @@ pub struct HostTensor<'a> {
     pub rows: usize,
     /// Input features.
     pub columns: usize,
-    /// `rows * format.row_bytes(columns)` bytes, little-endian; borrowed from the mapped file where nothing had to change.
+    /// `rows * format.row_bytes(columns)` bytes, little-endian. Borrowed from the mapped file if
+    /// its layout and type are canonical.
     pub data: Cow<'a, [u8]>,
 }
 
 /// A complete, checked set of weights for one plan.
 pub trait Weights: Sync {
-    /// The tensor `id` of `layer` (0 for a tensor of the model).
+    /// The tensor `id` of `layer` (0 for a tensor that no layer repeats).
+    ///
+    /// # Errors
+    /// A tensor that cannot be converted to its format.
     fn tensor(&self, id: TensorId, layer: u32) -> Result<HostTensor<'_>, Error>;
 
-    /// The format that [`tensor`](Self::tensor) will have; layers may differ.
+    /// The format of [`tensor`](Self::tensor)'s result; layers may differ.
     fn format(&self, id: TensorId, layer: u32) -> Format;
+}
+
+/// The format of a tensor if matrices are stored as `matrices`: vectors and tables are always f32.
+pub(super) fn stored_format(kind: TensorKind, matrices: Format) -> Format {
+    match kind {
+        TensorKind::Matrix => matrices,
+        TensorKind::Table | TensorKind::Vector => Format::F32,
+    }
 }

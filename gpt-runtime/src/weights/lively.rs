@@ -1,14 +1,18 @@
-//! Weights with some life in them. Initial weights are all alike: norms of one, biases of zero, projections so small that
-//! every step is nearly the identity, and neither a test nor a self-test would notice a bias that is left out.
+//! Random weights for tests and self-tests.
+//!
+//! Initial weights hide mistakes: norms are one, biases are zero, and projections are so small that
+//! every layer is nearly the identity. A missing bias would go unnoticed.
 
 use std::borrow::Cow;
 
 use gpt_plan::{Format, Init, Plan, TensorId, TensorKind};
 
+use super::host::stored_format;
 use super::{HostTensor, RandomWeights, Weights, format};
 use crate::Error;
 
-/// Random weights of unit gain: a matrix's elements have variance `1 / columns`, vectors are one half to one and a half.
+/// Random weights of unit gain: the elements of a matrix have variance `1 / columns`, and a
+/// vector's differ from their initial value by up to one half.
 pub struct Lively {
     plan: &'static Plan,
     random: RandomWeights,
@@ -44,7 +48,7 @@ impl Weights for Lively {
             }
             TensorKind::Matrix => {
                 let Init::Normal(std) = tensor.init else {
-                    panic!("matrices start out normal");
+                    panic!("matrices are initialised from a normal distribution");
                 };
                 let gain = (1.0 / (std * (columns as f64).sqrt())) as f32;
                 values.iter_mut().for_each(|x| *x *= gain);
@@ -63,9 +67,6 @@ impl Weights for Lively {
     }
 
     fn format(&self, id: TensorId, _layer: u32) -> Format {
-        match self.plan.tensor(id).kind {
-            TensorKind::Matrix => self.format,
-            TensorKind::Table | TensorKind::Vector => Format::F32,
-        }
+        stored_format(self.plan.tensor(id).kind, self.format)
     }
 }

@@ -1,9 +1,17 @@
-//! Weights from files to canonical host tensors.
+//! Reads and writes weight files, and generates random weights.
 //!
-//! Whatever a file calls its tensors and however it stores them, an engine sees [`HostTensor`]s: one for each tensor
-//! of the plan and layer, row-major, in one of our five formats. `safetensors` and `gguf` read containers into an
-//! `archive` of named tensors, `stored` knows their element types, `config` what they say about the model, `names` how tensors are listed for people, and `checkpoint` joins
-//! them with the plan. `random` needs no file, nor does `lively`, whose weights are for tests; `save` writes one. Packing for a device is the engine's work.
+//! Loaders hide the names, shapes and storage of a file. An engine gets a [`HostTensor`] for each
+//! tensor of the plan and layer, row-major, in one of the five canonical formats.
+//!
+//! - `safetensors` and `gguf` parse containers into an `archive` of named tensors.
+//! - `stored` decodes the element and block types of files, `format` the canonical formats.
+//! - `config` compares a file's description of its model with the spec; `describe` writes one.
+//! - `checkpoint` maps the tensors of an archive to those of a plan; `names` lists tensors in
+//!   errors.
+//! - `save` and `save_gguf` write weights; both split a plan's tensors with `slice`.
+//! - `random` generates initial weights, `lively` weights for tests, `tables` constant tables.
+//!
+//! Packing tensors for a device is the engine's job and not done here.
 
 mod archive;
 mod checkpoint;
@@ -19,6 +27,7 @@ mod random;
 mod safetensors;
 mod save;
 mod save_gguf;
+mod slice;
 mod stored;
 mod tables;
 #[cfg(test)]

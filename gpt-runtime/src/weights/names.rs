@@ -1,6 +1,7 @@
-//! Lists of tensors for people: what every layer has is said once.
+//! Shortens lists of tensor names for error messages.
 
-/// Joins names that differ only in their layer: `h.0.ln_1.bias`, `h.1.ln_1.bias` and `h.5.ln_1.bias` become `h.{0-1,5}.ln_1.bias`.
+/// Joins names that differ only in their layer: `h.0.ln_1.bias`, `h.1.ln_1.bias` and
+/// `h.5.ln_1.bias` become `h.{0-1,5}.ln_1.bias`.
 pub fn gather(names: &[String]) -> Vec<String> {
     let mut groups: Vec<(&str, &str, Vec<u64>)> = Vec::new();
     for name in names {
@@ -21,7 +22,7 @@ pub fn gather(names: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// A name around the first of its dotted parts that is a number; all of it is before if there is none.
+/// Splits a name around its first numeric component. Without one, the whole name is the prefix.
 fn split(name: &str) -> (&str, Option<u64>, &str) {
     let mut start = 0;
     for part in name.split('.') {

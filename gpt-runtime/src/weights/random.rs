@@ -1,15 +1,17 @@
-//! Weights that come from a seed instead of a file: the start of a training run, and the model of a benchmark or test.
+//! Random initial weights for training, benchmarks and tests.
 //!
-//! A value is a pure function of (seed, tensor, layer, index), so it does not matter in which order, from how many
-//! threads or in which format tensors are asked for. The generator is SplitMix64's output function (Steele, Lea and
-//! Flood 2014) over a counter; normals come from it by Box and Muller, in f64.
+//! A value is a pure function of (seed, tensor, layer, index), so it is independent of the order,
+//! the threads and the format in which tensors are generated. The generator is SplitMix64's output
+//! function (Steele, Lea and Flood 2014) over a counter; the Box-Muller transform makes normals of
+//! it, in f64.
 
 use std::borrow::Cow;
 use std::f64::consts::TAU;
 
-use gpt_plan::{Format, Init, Plan, Tensor, TensorId, TensorKind};
+use gpt_plan::{Format, Init, Plan, Tensor, TensorId};
 
 use super::format::encode;
+use super::host::stored_format;
 use super::tables::sinusoidal;
 use super::{HostTensor, Weights};
 use crate::Error;
@@ -23,7 +25,7 @@ pub struct RandomWeights {
 }
 
 impl RandomWeights {
-    /// Initial weights of `plan`; the same seed gives the same values in every format (up to the format's rounding).
+    /// Initial weights of `plan`. A seed gives the same values in every format, up to rounding.
     pub fn new(plan: &'static Plan, seed: u64, format: Format) -> Self {
         RandomWeights { plan, seed, format }
     }
@@ -50,14 +52,11 @@ impl Weights for RandomWeights {
     }
 
     fn format(&self, id: TensorId, _layer: u32) -> Format {
-        match self.plan.tensor(id).kind {
-            TensorKind::Matrix => self.format,
-            TensorKind::Table | TensorKind::Vector => Format::F32,
-        }
+        stored_format(self.plan.tensor(id).kind, self.format)
     }
 }
 
-/// The values of one tensor, row by row.
+/// Generates the values of one tensor, row by row.
 struct Values {
     init: Init,
     stream: Stream,
@@ -92,7 +91,7 @@ impl Values {
     }
 }
 
-/// The random numbers of one tensor, by index.
+/// A counter-based random number generator for one tensor.
 struct Stream {
     key: u64,
 }
@@ -131,22 +130,7 @@ pub fn mix(x: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::weights::format::decode;
-    use crate::weights::testing;
-
-    fn values(weights: &RandomWeights, id: TensorId, layer: u32) -> Vec<f32> {
-        let tensor = weights.tensor(id, layer).unwrap();
-        let bytes = tensor.format.row_bytes(tensor.columns);
-        assert_eq!(tensor.data.len(), tensor.rows * bytes);
-        let mut out = vec![0.0; tensor.rows * tensor.columns];
-        for (row, data) in out
-            .chunks_mut(tensor.columns)
-            .zip(tensor.data.chunks(bytes))
-        {
-            decode(tensor.format, data, row);
-        }
-        out
-    }
+    use crate::weights::testing::{self, values};
 
     #[test]
     fn normals_have_their_moments_and_differ_by_seed_tensor_and_layer() {

@@ -1,4 +1,4 @@
-//! Hugging ModelVtable's safetensors: one file, or shards with their index.
+//! Reads Hugging Face's safetensors: one file, or an index with its shards.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use super::archive::{Archive, Entry, Mapped};
 use super::stored::Stored;
 use crate::Error;
 
-/// The name of a sharded model's index.
+/// The file name of a sharded model's index.
 pub const INDEX: &str = "model.safetensors.index.json";
 
-/// The tensors of `path`: a `.safetensors` file, or an index with its shards beside it.
+/// Maps the tensors of `path`: a `.safetensors` file, or an index with its shards beside it.
 pub fn open(path: &Path) -> Result<Archive, Error> {
     let shards = if path.extension().is_some_and(|e| e == "json") {
         shards(path)?
@@ -32,7 +32,7 @@ pub fn open(path: &Path) -> Result<Archive, Error> {
 fn read(archive: &mut Archive, path: &Path) -> Result<(), Error> {
     let mapped = Mapped::open(path)?;
     let bytes = mapped.bytes();
-    // The crate checks that offsets are in order, without gaps, and end where the file does.
+    // The crate checks that offsets are ascending, without gaps, and end at the end of the file.
     let tensors = SafeTensors::deserialize(bytes).map_err(|error| {
         Error::Weights(format!(
             "{} is not a safetensors file that can be read: {error}",
@@ -45,7 +45,8 @@ fn read(archive: &mut Archive, path: &Path) -> Result<(), Error> {
             Dtype::F32 => Stored::F32,
             Dtype::F16 => Stored::F16,
             Dtype::BF16 => Stored::Bf16,
-            // Masks and counters of old checkpoints; a parameter that is missing for it will be named as missing.
+            // Masks and counters of old checkpoints. A parameter of such a type is reported as
+            // missing.
             _ => continue,
         };
         let data = view.data();

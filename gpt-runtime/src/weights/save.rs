@@ -1,47 +1,52 @@
-//! Weights to a safetensors file, in the names and the order of Hugging ModelVtable's models, so that others can load it.
+//! Writes safetensors files with the names and layouts of Hugging Face's models.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
-use gpt_plan::{Format, Layout, Plan, Source, Tensor, TensorId, TensorKind};
+use gpt_plan::{Format, Layout, Plan};
 use safetensors::tensor::{Dtype, View};
 
 use super::format::{decode, encode};
+use super::slice::{TensorSlice, file_shape, slices};
 use super::{Weights, describe, interleaved};
 use crate::Error;
 use crate::files;
 
-/// Writes every parameter of `plan` to `path`, f32 (what is quantised is written as the f32 it stands for). The file is replaced as a
-/// whole; tensors are made one at a time.
+/// Writes all parameters of `plan` to `path` as f32; quantised weights are dequantised. The file is
+/// replaced atomically, and tensors are converted one at a time.
 ///
 /// # Errors
 /// Weights that cannot be read, or a file that cannot be written.
 pub fn save(path: &Path, plan: &Plan, weights: &dyn Weights) -> Result<(), Error> {
-    let mut pieces = Vec::new();
-    for (i, tensor) in plan.tensors.iter().enumerate() {
-        for layer in tensor.layers(plan.spec.layers) {
-            let mut first = 0;
-            for source in tensor.sources.iter() {
-                let piece = Piece::new(weights, tensor, TensorId(i as u16), layer, source, first);
-                pieces.push((source.name_in(&source.hf, layer), piece));
-                first += source.rows as usize;
-            }
-        }
-    }
-    // Whether the weights can be read at all shows before anything is written: a view cannot fail.
-    for (_, piece) in &pieces {
-        weights.tensor(piece.id, piece.layer)?;
+    let views: Vec<(String, SliceView)> = slices(plan)
+        .map(|slice| {
+            let source = slice.source;
+            let shape = file_shape(slice.tensor, source.rows, source.hf_layout);
+            let view = SliceView {
+                weights,
+                shape: shape.into_iter().map(|n| n as usize).collect(),
+                slice,
+            };
+            (source.name_in(&source.hf, view.slice.layer), view)
+        })
+        .collect();
+    // A view cannot fail, so errors of the weights have to be found before anything is written.
+    for (_, view) in &views {
+        weights.tensor(view.slice.id, view.slice.layer)?;
     }
     files::replace(path, |new| {
-        // What transformers insists on.
+        // transformers rejects files without it.
         let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        safetensors::serialize_to_file(pieces, Some(metadata), new).map_err(std::io::Error::other)
+        safetensors::serialize_to_file(views, Some(metadata), new).map_err(std::io::Error::other)
     })
 }
 
-/// Writes the `config.json` with which transformers builds the model: as GPT-2, the first GPT or a Llama. Returns whether there is one: a spec
-/// that is none of them has no such file, and then none is left at `path`.
+/// Writes the `config.json` from which transformers builds the model, as GPT-2, GPT-1 or Llama. For
+/// any other spec it removes the file at `path` and returns `false`.
+///
+/// # Errors
+/// A file that cannot be written or removed.
 pub fn save_config(path: &Path, plan: &Plan) -> Result<bool, Error> {
     match describe::config(&plan.spec) {
         Some(config) => files::write(path, &format!("{config:#}\n")).map(|()| true),
@@ -56,73 +61,39 @@ pub fn save_config(path: &Path, plan: &Plan) -> Result<bool, Error> {
     }
 }
 
-/// One tensor of the file: some rows of one of ours.
-struct Piece<'a> {
+/// A slice of a plan's tensor as a tensor of the file.
+struct SliceView<'a> {
     weights: &'a dyn Weights,
-    id: TensorId,
-    layer: u32,
-    first: usize,
-    rows: usize,
-    columns: usize,
-    layout: Layout,
+    slice: TensorSlice<'a>,
     shape: Vec<usize>,
 }
 
-impl<'a> Piece<'a> {
-    fn new(
-        weights: &'a dyn Weights,
-        tensor: &Tensor,
-        id: TensorId,
-        layer: u32,
-        source: &Source,
-        first: usize,
-    ) -> Piece<'a> {
-        let (rows, columns) = (source.rows as usize, tensor.columns as usize);
-        let shape = match (tensor.kind, source.hf_layout) {
-            (TensorKind::Vector, _) => vec![rows],
-            (_, Layout::Transposed) => vec![columns, rows],
-            _ => vec![rows, columns],
-        };
-        Piece {
-            weights,
-            id,
-            layer,
-            first,
-            rows,
-            columns,
-            layout: source.hf_layout,
-            shape,
-        }
-    }
-
+impl SliceView<'_> {
+    /// The values in the file's layout.
     fn values(&self) -> Result<Vec<f32>, Error> {
-        let tensor = self.weights.tensor(self.id, self.layer)?;
-        let row_bytes = tensor.format.row_bytes(self.columns);
-        let mut values = vec![0.0; self.rows * self.columns];
-        let mut row = vec![0.0; self.columns];
-        for r in 0..self.rows {
-            let bytes = &tensor.data[(self.first + r) * row_bytes..][..row_bytes];
+        let tensor = self.weights.tensor(self.slice.id, self.slice.layer)?;
+        let (rows, columns) = (self.slice.rows.len(), tensor.columns);
+        let mut values = vec![0.0; rows * columns];
+        let mut row = vec![0.0; columns];
+        for (r, bytes) in self.slice.data(&tensor).enumerate() {
             decode(tensor.format, bytes, &mut row);
-            match self.layout {
+            let file_row = match self.slice.source.hf_layout {
                 Layout::Transposed => {
                     for (c, value) in row.iter().enumerate() {
-                        values[c * self.rows + r] = *value;
+                        values[c * rows + r] = *value;
                     }
+                    continue;
                 }
-                Layout::RowMajor | Layout::RotaryHalves { .. } => {
-                    let place = match self.layout {
-                        Layout::RotaryHalves { head_dim } => interleaved(r, head_dim as usize),
-                        _ => r,
-                    };
-                    values[place * self.columns..][..self.columns].copy_from_slice(&row);
-                }
-            }
+                Layout::RowMajor => r,
+                Layout::RotaryHalves { head_dim } => interleaved(r, head_dim as usize),
+            };
+            values[file_row * columns..][..columns].copy_from_slice(&row);
         }
         Ok(values)
     }
 }
 
-impl View for Piece<'_> {
+impl View for SliceView<'_> {
     fn dtype(&self) -> Dtype {
         Dtype::F32
     }
@@ -133,15 +104,13 @@ impl View for Piece<'_> {
 
     fn data(&self) -> Cow<'_, [u8]> {
         let mut data = Vec::with_capacity(self.data_len());
-        let values = self
-            .values()
-            .expect("the weights could be read a moment ago");
+        let values = self.values().expect("`save` has read these weights before");
         encode(Format::F32, &values, &mut data);
         Cow::Owned(data)
     }
 
     fn data_len(&self) -> usize {
-        4 * self.rows * self.columns
+        4 * self.shape.iter().product::<usize>()
     }
 }
 
@@ -150,7 +119,7 @@ mod tests {
     use super::*;
     use crate::weights::{RandomWeights, open, testing};
 
-    /// What is saved and opened again is what was saved, whatever the layout of a tensor in the file.
+    /// Saved weights read back unchanged, in all layouts of the file.
     #[test]
     fn a_round_trip() {
         let folder = tempfile::tempdir().unwrap();
@@ -160,26 +129,16 @@ mod tests {
                 let weights = RandomWeights::new(plan, 3, format);
                 save(&path, plan, &weights).unwrap();
                 let opened = open(&path, plan, None).unwrap();
-                for (i, tensor) in plan.tensors.iter().enumerate() {
-                    let id = TensorId(i as u16);
-                    for layer in tensor.layers(plan.spec.layers) {
-                        let values = |weights: &dyn Weights| {
-                            let tensor = weights.tensor(id, layer).unwrap();
-                            let bytes = tensor.format.row_bytes(tensor.columns);
-                            let mut values = vec![0.0; tensor.rows * tensor.columns];
-                            let rows = values
-                                .chunks_mut(tensor.columns)
-                                .zip(tensor.data.chunks(bytes));
-                            rows.for_each(|(row, bytes)| decode(tensor.format, bytes, row));
-                            values
-                        };
-                        assert_eq!(
-                            values(&opened),
-                            values(&weights),
-                            "{name}: {} of layer {layer}",
-                            tensor.name
-                        );
-                    }
+                for TensorSlice {
+                    id, layer, tensor, ..
+                } in slices(plan)
+                {
+                    assert_eq!(
+                        testing::values(&opened, id, layer),
+                        testing::values(&weights, id, layer),
+                        "{name}: {} of layer {layer}",
+                        tensor.name
+                    );
                 }
             }
         }

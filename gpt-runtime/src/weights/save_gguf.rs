@@ -1,24 +1,27 @@
-//! Weights to a GGUF file (ggml's `docs/gguf.md`): the container that has blocks of eight bits, and room for the tokenizer.
+//! Writes GGUF files (ggml's `docs/gguf.md`), which hold quantised blocks and the tokenizer.
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use gpt_plan::{Format, Norm, Plan, Positions, Spec, Tensor, TensorId, TensorKind};
+use gpt_plan::{Format, Layout, Norm, Plan, Positions, Spec, Tensor, TensorKind};
 
 use super::format::{decode, encode};
+use super::host::stored_format;
+use super::slice::{TensorSlice, file_shape, slices};
 use super::{Weights, describe};
 use crate::text::Tokenizer;
 use crate::{Error, files};
 
-/// Where a tensor's bytes begin: at multiples of it.
+/// Alignment of a tensor's data in bytes.
 const ALIGNMENT: usize = 32;
 
-/// Writes every parameter of `plan` to `path`, matrices as `format`, and the tokenizer (its `tokenizer.json`, under the key that GGUF has for it). The
-/// file is replaced as a whole; tensors are made one at a time.
+/// Writes all parameters of `plan` to `path`, matrices as `format`, and the `tokenizer.json` of
+/// `tokenizer` as metadata. The file is replaced atomically, and tensors are converted one at a
+/// time.
 ///
 /// # Errors
-/// A spec that is neither GPT-2's nor a Llama's, matrices whose rows are not whole blocks, weights that cannot be read, or a file that
-/// cannot be written.
+/// A spec that is neither GPT-2's nor Llama's, rows that are not whole blocks, weights that cannot
+/// be read, a file that cannot be written.
 pub fn save_gguf(
     path: &Path,
     plan: &Plan,
@@ -28,7 +31,7 @@ pub fn save_gguf(
 ) -> Result<(), Error> {
     let architecture = describe::architecture(&plan.spec).ok_or_else(|| {
         Error::Input(format!(
-            "{} is neither a GPT-2 nor a Llama, and GGUF knows it by no name; save it as safetensors",
+            "{} is neither a GPT-2 nor a Llama, so GGUF has no name for it; save it as safetensors",
             plan.name
         ))
     })?;
@@ -37,20 +40,26 @@ pub fn save_gguf(
     if let Some(tokenizer) = tokenizer {
         head.text("tokenizer.huggingface.json", &tokenizer.json(false)?);
     }
-    let pieces = pieces(plan, format)?;
+    check_blocks(plan, format)?;
+    let tensors: Vec<FileTensor> = slices(plan)
+        .map(|slice| FileTensor {
+            format: stored_format(slice.tensor.kind, format),
+            slice,
+        })
+        .collect();
     let mut offset = 0;
-    for piece in &pieces {
-        head.tensor(piece, offset);
-        offset += piece.bytes().next_multiple_of(ALIGNMENT);
+    for tensor in &tensors {
+        head.tensor(tensor, offset);
+        offset += tensor.bytes().next_multiple_of(ALIGNMENT);
     }
-    let head = head.finish();
-    // A file cannot say which tensor was at fault.
+    let head = head.into_bytes();
+    // `replace` takes IO errors; an error of the weights is kept beside it.
     let mut failure = None;
     let written = files::replace(path, |new| {
         let mut out = BufWriter::new(std::fs::File::create(new)?);
         out.write_all(&head)?;
-        for piece in &pieces {
-            match piece.data(weights) {
+        for tensor in &tensors {
+            match tensor.data(weights) {
                 Ok(data) => out.write_all(&data)?,
                 Err(error) => {
                     let text = error.to_string();
@@ -67,24 +76,16 @@ pub fn save_gguf(
     }
 }
 
-/// One tensor of the file: some rows of one of ours.
-struct Piece<'a> {
-    name: String,
-    tensor: &'a Tensor,
-    id: TensorId,
-    layer: u32,
-    first: usize,
-    rows: usize,
+/// A slice of a plan's tensor as a tensor of the file.
+struct FileTensor<'a> {
+    slice: TensorSlice<'a>,
     format: Format,
 }
 
-fn pieces(plan: &Plan, format: Format) -> Result<Vec<Piece<'_>>, Error> {
-    let mut pieces = Vec::new();
-    for (i, tensor) in plan.tensors.iter().enumerate() {
-        let format = match tensor.kind {
-            TensorKind::Matrix => format,
-            TensorKind::Table | TensorKind::Vector => Format::F32,
-        };
+/// Rejects rows that are not whole blocks, which GGUF does not pad.
+fn check_blocks(plan: &Plan, format: Format) -> Result<(), Error> {
+    for tensor in plan.tensors.iter() {
+        let format = stored_format(tensor.kind, format);
         let blocks = matches!(format, Format::Q8 | Format::Q4);
         if blocks && !tensor.columns.is_multiple_of(32) {
             return Err(Error::Input(format!(
@@ -94,41 +95,25 @@ fn pieces(plan: &Plan, format: Format) -> Result<Vec<Piece<'_>>, Error> {
                 format.name()
             )));
         }
-        for layer in tensor.layers(plan.spec.layers) {
-            let mut first = 0;
-            for source in tensor.sources.iter() {
-                pieces.push(Piece {
-                    name: source.name_in(&source.gguf, layer),
-                    tensor,
-                    id: TensorId(i as u16),
-                    layer,
-                    first,
-                    rows: source.rows as usize,
-                    format,
-                });
-                first += source.rows as usize;
-            }
-        }
     }
-    Ok(pieces)
+    Ok(())
 }
 
-impl Piece<'_> {
+impl FileTensor<'_> {
     fn bytes(&self) -> usize {
-        self.rows * self.format.row_bytes(self.tensor.columns as usize)
+        let columns = self.slice.tensor.columns as usize;
+        self.slice.rows.len() * self.format.row_bytes(columns)
     }
 
-    /// Its rows, filled up to the alignment.
+    /// The rows in the file's format, padded to the alignment.
     fn data(&self, weights: &dyn Weights) -> Result<Vec<u8>, Error> {
-        let tensor = weights.tensor(self.id, self.layer)?;
-        let row_bytes = tensor.format.row_bytes(tensor.columns);
-        let rows = &tensor.data[self.first * row_bytes..][..self.rows * row_bytes];
+        let tensor = weights.tensor(self.slice.id, self.slice.layer)?;
         let mut data = Vec::with_capacity(self.bytes() + ALIGNMENT);
-        if tensor.format == self.format {
-            data.extend_from_slice(rows);
-        } else {
-            let mut row = vec![0.0; tensor.columns];
-            for bytes in rows.chunks(row_bytes) {
+        let mut row = vec![0.0; tensor.columns];
+        for bytes in self.slice.data(&tensor) {
+            if tensor.format == self.format {
+                data.extend_from_slice(bytes);
+            } else {
                 decode(tensor.format, bytes, &mut row);
                 encode(self.format, &row, &mut data);
             }
@@ -137,7 +122,7 @@ impl Piece<'_> {
         Ok(data)
     }
 
-    /// The number that GGUF has for its type.
+    /// GGUF's number of the element type.
     fn kind(&self) -> u32 {
         match self.format {
             Format::F32 => 0,
@@ -149,7 +134,7 @@ impl Piece<'_> {
     }
 }
 
-/// Everything before the data.
+/// The part of the file before the data.
 #[derive(Default)]
 struct Head {
     pairs: u64,
@@ -206,23 +191,21 @@ impl Head {
         text(&mut self.metadata, value);
     }
 
-    fn tensor(&mut self, piece: &Piece<'_>, offset: usize) {
+    fn tensor(&mut self, tensor: &FileTensor<'_>, offset: usize) {
         self.tensors += 1;
-        text(&mut self.table, &piece.name);
-        // The fastest dimension first.
-        let (columns, rows) = (u64::from(piece.tensor.columns), piece.rows as u64);
-        let shape = match piece.tensor.kind {
-            TensorKind::Vector => vec![rows],
-            _ => vec![columns, rows],
-        };
+        let TensorSlice { source, layer, .. } = tensor.slice;
+        text(&mut self.table, &source.name_in(&source.gguf, layer));
+        let mut shape = file_shape(tensor.slice.tensor, source.rows, Layout::RowMajor);
+        // GGUF lists the fastest dimension first.
+        shape.reverse();
         self.table.extend((shape.len() as u32).to_le_bytes());
         self.table
             .extend(shape.iter().flat_map(|n| n.to_le_bytes()));
-        self.table.extend(piece.kind().to_le_bytes());
+        self.table.extend(tensor.kind().to_le_bytes());
         self.table.extend((offset as u64).to_le_bytes());
     }
 
-    fn finish(self) -> Vec<u8> {
+    fn into_bytes(self) -> Vec<u8> {
         let mut bytes = b"GGUF".to_vec();
         bytes.extend(3u32.to_le_bytes());
         bytes.extend(self.tensors.to_le_bytes());
@@ -244,7 +227,7 @@ mod tests {
     use super::*;
     use crate::weights::{RandomWeights, open, open_embedded, testing};
 
-    /// What is written is read again as it was, from a file and from memory, with its tokenizer.
+    /// Weights and tokenizer read back unchanged, from a file and from memory.
     #[test]
     fn a_round_trip() {
         let folder = tempfile::tempdir().unwrap();
@@ -276,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_gguf_has_no_name_for_is_refused() {
+    fn specs_that_gguf_cannot_describe_are_rejected() {
         let post_norm = Spec {
             block: gpt_plan::Block::PostNorm,
             ..testing::gpt2_spec()

@@ -1,10 +1,12 @@
-//! Tables that no file has because they can be computed: where a token stands, as waves.
+//! Constant tables that files leave out: sinusoidal positions and rotary angles.
 //!
-//! Angles are f64 until their sine is taken: `position * frequency` loses its fraction in f32 long before a context ends.
+//! Angles are f64 until their sine is taken, because in f32 `position * frequency` loses its
+//! fraction well before the end of a context.
 
 use gpt_plan::{Positions, Spec};
 
-/// Row `row` of a computed tensor ([`Init::Sinusoidal`]): what a file never holds and every loader has to make.
+/// Computes the sinusoidal embedding of `position` (Vaswani et al. 2017), a row of a tensor with
+/// `Init::Sinusoidal`.
 pub(super) fn sinusoidal(position: usize, row: &mut [f32]) {
     let embed = row.len() as f64;
     for (column, x) in row.iter_mut().enumerate() {
@@ -18,7 +20,8 @@ pub(super) fn sinusoidal(position: usize, row: &mut [f32]) {
     }
 }
 
-/// The (cosine, sine) by which each pair of each position of a rotary model turns, `[context, head_dim / 2]`; empty for other models.
+/// The (cosine, sine) of each rotary angle, `[context, head_dim / 2]`. Empty for models without
+/// rotary positions.
 pub(crate) fn rotary(spec: &Spec) -> Vec<[f32; 2]> {
     let Positions::Rope { theta } = spec.positions else {
         return Vec::new();
@@ -37,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sinusoidal_table_is_that_of_the_paper() {
+    fn a_sinusoidal_table_follows_the_paper() {
         let mut row = [0.0; 6];
         sinusoidal(3, &mut row);
         let angle = |i: f64| 3.0 / 10000f64.powf(i / 6.0);

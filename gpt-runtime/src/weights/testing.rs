@@ -1,8 +1,11 @@
-//! What the tests of this folder share: two small plans, and a measure of error.
+//! Shared by the tests of this folder: two small plans, decoding, and a measure of error.
 
-use gpt_plan::{Activation, Block, Mask, Mlp, Norm, Plan, Positions, Spec};
+use gpt_plan::{Activation, Block, Mask, Mlp, Norm, Plan, Positions, Spec, TensorId};
 
-/// GPT-2's architecture, scaled down. Widths are multiples of 32, so that every block format fits its rows.
+use super::{Weights, format};
+
+/// GPT-2's architecture, scaled down. Widths are multiples of 32, so that every block format fits
+/// its rows.
 pub fn gpt2_spec() -> Spec {
     Spec {
         vocab: 40,
@@ -52,7 +55,7 @@ pub fn llama_spec() -> Spec {
     }
 }
 
-/// The plan of a spec; leaked, as a plan of the macro is static too.
+/// The plan of a spec; leaked, because engines expect a static plan.
 pub fn plan(spec: &Spec) -> &'static Plan {
     Box::leak(Box::new(gpt_codegen::plan::plan("test", spec)))
 }
@@ -65,7 +68,20 @@ pub fn llama() -> &'static Plan {
     plan(&llama_spec())
 }
 
-/// Root of the mean square error over the root of the mean square.
+/// A tensor as f32, row-major without padding.
+pub fn values(weights: &dyn Weights, id: TensorId, layer: u32) -> Vec<f32> {
+    let tensor = weights.tensor(id, layer).unwrap();
+    let row_bytes = tensor.format.row_bytes(tensor.columns);
+    assert_eq!(tensor.data.len(), tensor.rows * row_bytes);
+    let mut values = vec![0.0; tensor.rows * tensor.columns];
+    let rows = values.chunks_mut(tensor.columns);
+    for (row, bytes) in rows.zip(tensor.data.chunks(row_bytes)) {
+        format::decode(tensor.format, bytes, row);
+    }
+    values
+}
+
+/// Root mean square of the error, relative to that of `expected`.
 pub fn relative_error(values: &[f32], expected: &[f32]) -> f64 {
     assert_eq!(values.len(), expected.len());
     let square = |x: f64| x * x;

@@ -1,24 +1,27 @@
-//! Checkpoints written here and read back: every layout, every way of not fitting, and damage at random.
+//! Reads checkpoints that the tests write: all layouts, all kinds of mismatch, and random damage.
 
 use std::path::{Path, PathBuf};
 
 use gpt_plan::{Format, Layout, Plan, TensorKind};
 use proptest::prelude::*;
 
+use super::slice::{TensorSlice, slices};
 use super::*;
 use crate::weights::testing;
 
-/// The file tensor `(name, shape, values)` list that holds what `weights` holds, in Hugging ModelVtable's names and orders.
+/// `weights` as a list of (name, shape, values), in Hugging Face's names and layouts.
 fn hf_tensors(plan: &'static Plan, weights: &RandomWeights) -> Vec<(String, Vec<usize>, Vec<f32>)> {
     let mut all = Vec::new();
-    for (tensor, layer, rows, source) in sources(plan) {
+    for slice in slices(plan) {
+        let TensorSlice {
+            id,
+            layer,
+            tensor,
+            source,
+            rows,
+        } = slice;
         let columns = tensor.columns as usize;
-        let id = plan.find(&tensor.name).unwrap();
-        let data = weights.tensor(id, layer).unwrap().data.into_owned();
-        let values: Vec<f32> = data
-            .chunks(4)
-            .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
-            .collect();
+        let values = testing::values(weights, id, layer);
         let ours = &values[rows.start * columns..rows.end * columns];
         let n = rows.len();
         let mut theirs = vec![0.0; n * columns];
@@ -46,29 +49,6 @@ fn hf_tensors(plan: &'static Plan, weights: &RandomWeights) -> Vec<(String, Vec<
     all
 }
 
-/// Every tensor of a file: ours, its layer, the rows it is of ours, and its source.
-fn sources(
-    plan: &'static Plan,
-) -> Vec<(
-    &'static gpt_plan::Tensor,
-    u32,
-    std::ops::Range<usize>,
-    &'static gpt_plan::Source,
-)> {
-    let mut all = Vec::new();
-    for tensor in plan.tensors.iter() {
-        for layer in tensor.layers(plan.spec.layers) {
-            let mut row = 0;
-            for source in tensor.sources.iter() {
-                let end = row + source.rows as usize;
-                all.push((tensor, layer, row..end, source));
-                row = end;
-            }
-        }
-    }
-    all
-}
-
 fn write_safetensors(path: &Path, tensors: &[(String, Vec<usize>, Vec<f32>)]) {
     let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
         .iter()
@@ -90,7 +70,8 @@ fn write_safetensors(path: &Path, tensors: &[(String, Vec<usize>, Vec<f32>)]) {
     std::fs::write(path, ::safetensors::serialize(views, None).unwrap()).unwrap();
 }
 
-/// A GGUF file: metadata already encoded, tensors as (name, ggml type, dimensions with the fastest first, bytes).
+/// A GGUF file: encoded metadata, and tensors as (name, ggml type, dimensions with the fastest
+/// first, bytes).
 pub struct GgufFile {
     pub metadata: Vec<(String, Vec<u8>)>,
     pub tensors: Vec<(String, u32, Vec<u64>, Vec<u8>)>,
@@ -145,7 +126,7 @@ impl GgufFile {
     }
 }
 
-/// The scaled-down Llama as a GGUF, matrices as `kind` (0 f32, 2 Q4_0-like random blocks, 8 q8).
+/// The scaled-down Llama as a GGUF file with matrices in `format`.
 fn gguf_file(plan: &'static Plan, weights: &RandomWeights, format: Format) -> GgufFile {
     let spec = &plan.spec;
     let metadata = vec![
@@ -159,13 +140,17 @@ fn gguf_file(plan: &'static Plan, weights: &RandomWeights, format: Format) -> Gg
         meta_f32("llama.rope.freq_base", 10_000.0),
     ];
     let mut tensors = Vec::new();
-    for (tensor, layer, rows, source) in sources(plan) {
-        let host = weights
-            .tensor(plan.find(&tensor.name).unwrap(), layer)
-            .unwrap();
-        let row_bytes = host.format.row_bytes(host.columns);
-        let data = host.data[rows.start * row_bytes..rows.end * row_bytes].to_vec();
-        let mut dimensions = vec![u64::from(tensor.columns), rows.len() as u64];
+    for slice in slices(plan) {
+        let TensorSlice {
+            id,
+            layer,
+            tensor,
+            source,
+            ..
+        } = slice;
+        let host = weights.tensor(id, layer).unwrap();
+        let data: Vec<u8> = slice.data(&host).flatten().copied().collect();
+        let mut dimensions = vec![u64::from(tensor.columns), source.rows.into()];
         if tensor.kind == TensorKind::Vector {
             dimensions.remove(0);
         }
@@ -209,7 +194,7 @@ fn folder() -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
-fn safetensors_of_both_families_come_back() {
+fn safetensors_of_both_families_round_trip() {
     for plan in [testing::gpt2(), testing::llama()] {
         let weights = RandomWeights::new(plan, 3, Format::F32);
         let mut tensors = hf_tensors(plan, &weights);
@@ -221,7 +206,8 @@ fn safetensors_of_both_families_come_back() {
         same(plan, &bf16, &RandomWeights::new(plan, 3, Format::Bf16));
         assert_eq!(bf16.notes().len(), 1, "{:?}", bf16.notes());
 
-        // Sharded, under the trunk's other prefix, with buffers that are no parameters, and the tied head written out.
+        // Shards, the other prefix of the trunk, a buffer without parameters, and a copy of the
+        // tied head.
         let head = tensors[0].clone();
         for (name, ..) in &mut tensors {
             *name = match name.strip_prefix("model.") {
@@ -250,7 +236,7 @@ fn safetensors_of_both_families_come_back() {
 }
 
 #[test]
-fn gguf_comes_back_in_every_format() {
+fn gguf_round_trips_in_all_formats() {
     let plan = testing::llama();
     for format in Format::ALL {
         let weights = RandomWeights::new(plan, 4, format);
@@ -268,7 +254,7 @@ fn gguf_comes_back_in_every_format() {
 }
 
 #[test]
-fn a_fused_matrix_of_mixed_types_is_promoted_and_said() {
+fn a_fused_matrix_of_mixed_types_is_promoted_and_reported() {
     let plan = testing::llama();
     let weights = RandomWeights::new(plan, 4, Format::Q4);
     let mut file = gguf_file(plan, &weights, Format::Q4);
@@ -288,13 +274,13 @@ fn a_fused_matrix_of_mixed_types_is_promoted_and_said() {
         (loaded.format(qkv, 0), loaded.format(qkv, 1)),
         (Format::Q4, Format::F16)
     );
-    let said = ["attn.qkv.weight of layer 1 is Q8_0 + Q4_1 in the file and held as f16"];
-    assert_eq!(loaded.notes(), said);
+    let notes = ["attn.qkv.weight of layer 1 is Q8_0 + Q4_1 in the file and held as f16"];
+    assert_eq!(loaded.notes(), notes);
     assert_eq!(loaded.tensor(qkv, 1).unwrap().data.len(), 32 * 64 * 2);
 }
 
 #[test]
-fn everything_that_does_not_fit_is_in_one_message() {
+fn one_message_lists_all_mismatches() {
     let plan = testing::gpt2();
     let mut tensors = hf_tensors(plan, &RandomWeights::new(plan, 3, Format::F32));
     tensors.retain(|t| t.0 != "h.1.mlp.c_fc.bias");
@@ -325,13 +311,13 @@ fn everything_that_does_not_fit_is_in_one_message() {
 }
 
 #[test]
-fn files_that_are_none() {
+fn invalid_files_are_rejected() {
     let (folder, path) = folder();
     let plan = testing::gpt2();
     let error = |path: &Path| {
         open(path, plan, None)
             .err()
-            .expect("it is no checkpoint")
+            .expect("an invalid checkpoint")
             .to_string()
     };
     assert!(error(folder.path()).contains("has neither model.safetensors nor"));
@@ -353,12 +339,12 @@ fn files_that_are_none() {
     );
 }
 
-/// Lies about sizes must cost an error, not memory: every case here is parsed in a few microseconds.
+/// Wrong sizes must cost an error and no memory: each case is parsed in a few microseconds.
 #[test]
-fn gguf_that_lies() {
+fn gguf_with_wrong_sizes_is_rejected() {
     let plan = testing::llama();
     let file = || gguf_file(plan, &RandomWeights::new(plan, 4, Format::Q8), Format::Q8);
-    let error = |file: GgufFile| gguf::parse(&file.bytes()).expect_err("it lies");
+    let error = |file: GgufFile| gguf::parse(&file.bytes()).expect_err("a corrupt file");
     let mut f = file();
     f.tensors[0].2 = vec![u64::MAX / 2 * 2, 1 << 40];
     assert!(error(f).contains("cannot store"));

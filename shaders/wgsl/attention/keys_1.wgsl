@@ -1,33 +1,15 @@
-// Keys read one element at a time: the heads' width is not a multiple of four.
-
-const HEAD_DIM: u32 = 64u;
-const KV_WIDTH: u32 = 768u;
-
-// As many queries as go together.
-alias Queries = vec4<f32>;
-
-struct Eight { first: u32 }
-
-// Of the queries' columns, the eight from `first` on.
-fn eight(first: u32) -> Eight {
-    return Eight(first);
-}
-
-fn of_eight(eight: Eight, j: u32) -> Queries {
-    return Queries(f32(eight.first + j));
-}
-// ---- end of parameters ----
+// Keys are read one element at a time: the width of a head is not a multiple of four.
 
 @group(0) @binding(3) var<storage, read> k_cache: array<f32>;
 
-// The dot products of the queries with a key of head `head`.
+// Dot products of the queries with a key of head `head`.
 fn score(key: u32, head: u32) -> Queries {
     let at = key * KV_WIDTH + head * HEAD_DIM;
     var sum = Queries(0.0);
     for (var i = 0u; i < HEAD_DIM; i += 8u) {
-        let columns = eight(i);
+        let columns = shared_read(i);
         for (var j = 0u; j < min(8u, HEAD_DIM - i); j++) {
-            sum = fma(Queries(k_cache[at + i + j]), of_eight(columns, j), sum);
+            sum = fma(Queries(k_cache[at + i + j]), shared_value(columns, j), sum);
         }
     }
     return sum;

@@ -1,37 +1,19 @@
-// Keys read four elements at a time: every head begins at a multiple of four.
-
-const HEAD_DIM: u32 = 64u;
-const KV_WIDTH: u32 = 768u;
-
-// As many queries as go together.
-alias Queries = vec4<f32>;
-
-struct Eight { first: u32 }
-
-// Of the queries' columns, the eight from `first` on.
-fn eight(first: u32) -> Eight {
-    return Eight(first);
-}
-
-fn of_eight(eight: Eight, j: u32) -> Queries {
-    return Queries(f32(eight.first + j));
-}
-// ---- end of parameters ----
+// Keys are read four elements at a time: every head begins at a multiple of four.
 
 @group(0) @binding(3) var<storage, read> k_cache: array<vec4<f32>>;
 
-// The dot products of the queries with a key of head `head`.
+// Dot products of the queries with a key of head `head`.
 fn score(key: u32, head: u32) -> Queries {
     let at = (key * KV_WIDTH + head * HEAD_DIM) / 4u;
     var sum = Queries(0.0);
     for (var i = 0u; i < HEAD_DIM; i += 8u) {
-        let columns = eight(i);
+        let columns = shared_read(i);
         for (var j = 0u; j < min(8u, HEAD_DIM - i); j += 4u) {
             let k = k_cache[at + (i + j) / 4u];
-            sum = fma(Queries(k.x), of_eight(columns, j), sum);
-            sum = fma(Queries(k.y), of_eight(columns, j + 1u), sum);
-            sum = fma(Queries(k.z), of_eight(columns, j + 2u), sum);
-            sum = fma(Queries(k.w), of_eight(columns, j + 3u), sum);
+            sum = fma(Queries(k.x), shared_value(columns, j), sum);
+            sum = fma(Queries(k.y), shared_value(columns, j + 1u), sum);
+            sum = fma(Queries(k.z), shared_value(columns, j + 2u), sum);
+            sum = fma(Queries(k.w), shared_value(columns, j + 3u), sum);
         }
     }
     return sum;

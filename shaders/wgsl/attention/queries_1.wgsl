@@ -1,27 +1,18 @@
 // One query: decoding.
 
-fn seen(row: u32) -> u32 {
-    return row + 1u;
-}
-
-fn query(row: u32, head: u32, column: u32) -> f32 {
-    return f32(row + head + column);
-}
-// ---- end of parameters ----
-
 alias Queries = f32;
-alias Limits = u32;
+alias KeyLimits = u32;
 
 const QUERIES: u32 = 1u;
 
-fn limits(row: u32) -> Limits {
-    return seen(row);
+fn key_limits(row: u32) -> KeyLimits {
+    return visible_keys(pass_uniform.position + row);
 }
 
 fn queries(row: u32, head: u32, column: u32) -> Queries {
     return query(row, head, column);
 }
 
-fn element(queries: Queries, i: u32) -> f32 {
+fn query_element(queries: Queries, i: u32) -> f32 {
     return queries;
 }

@@ -1,21 +1,12 @@
-// Four queries of neighbouring rows, so that each key and value that is read serves four.
-
-fn seen(row: u32) -> u32 {
-    return row + 1u;
-}
-
-fn query(row: u32, head: u32, column: u32) -> f32 {
-    return f32(row + head + column);
-}
-// ---- end of parameters ----
+// Four queries of neighboring rows, so that each key and value is read once for four queries.
 
 alias Queries = vec4<f32>;
-alias Limits = vec4<u32>;
+alias KeyLimits = vec4<u32>;
 
 const QUERIES: u32 = 4u;
 
-fn limits(row: u32) -> Limits {
-    return Limits(seen(row), seen(row + 1u), seen(row + 2u), seen(row + 3u));
+fn key_limits(row: u32) -> KeyLimits {
+    return KeyLimits(visible_keys(pass_uniform.position + row), visible_keys(pass_uniform.position + row + 1u), visible_keys(pass_uniform.position + row + 2u), visible_keys(pass_uniform.position + row + 3u));
 }
 
 fn queries(row: u32, head: u32, column: u32) -> Queries {
@@ -27,6 +18,6 @@ fn queries(row: u32, head: u32, column: u32) -> Queries {
     );
 }
 
-fn element(queries: Queries, i: u32) -> f32 {
+fn query_element(queries: Queries, i: u32) -> f32 {
     return queries[i];
 }

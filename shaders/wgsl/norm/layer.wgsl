@@ -1,49 +1,22 @@
-// LayerNorm: (x - mean) / sqrt(var + eps) * gamma + beta. Its statistics are those of a whole row, found before the row is used.
+// LayerNorm: (x - mean) / sqrt(var + eps) * gamma + beta.
 
-const EMBED: u32 = 768u;
-const EPSILON: f32 = 1e-5;
-// Rows of a tile, and invocations that share one.
-const TILE_ROWS: u32 = 16u;
-const SHARE: u32 = 8u;
-
-struct Run { position: u32, rows: u32, first: u32 }
-@group(0) @binding(0) var<uniform> run: Run;
-
-fn stream(row: u32, column: u32) -> f32 {
-    return f32(row + column);
-}
-
-fn row_sum(lane: u32, value: f32) -> f32 {
-    return value;
-}
-// ---- end of parameters ----
-
-var<workgroup> means: array<f32, TILE_ROWS>;
-var<workgroup> scales: array<f32, TILE_ROWS>;
-
-// Mean and 1 / deviation of the tile's rows. The variance is that of the differences from the mean: E[x^2] - E[x]^2 would cancel.
-fn statistics(first: u32, lane: u32) {
-    let r = lane / SHARE;
-    let row = min(first + r, run.rows - 1u);
+// Mean and 1 / deviation of a row. The variance sums squared differences from the mean:
+// E[x^2] - E[x]^2 would cancel.
+fn statistics(row: u32, invocation: u32) -> vec2<f32> {
+    let first = invocation % ROW_INVOCATIONS;
     var sum = 0.0;
-    for (var column = lane % SHARE; column < EMBED; column += SHARE) {
+    for (var column = first; column < EMBED; column += ROW_INVOCATIONS) {
         sum += stream(row, column);
     }
-    let mean = row_sum(lane, sum) / f32(EMBED);
+    let mean = row_sum(invocation, sum) / f32(EMBED);
     var squares = 0.0;
-    for (var column = lane % SHARE; column < EMBED; column += SHARE) {
-        let difference = stream(row, column) - mean;
-        squares += difference * difference;
+    for (var column = first; column < EMBED; column += ROW_INVOCATIONS) {
+        squares = add_square(squares, stream(row, column) - mean);
     }
-    let variance = row_sum(lane, squares) / f32(EMBED);
-    if lane % SHARE == 0u {
-        means[r] = mean;
-        scales[r] = inverseSqrt(variance + EPSILON);
-    }
-    workgroupBarrier();
+    let variance = row_sum(invocation, squares) / f32(EMBED);
+    return vec2<f32>(mean, inverseSqrt(variance + EPSILON));
 }
 
-// An element of row `r` of the tile, which is `x` in the stream; `by` is the scale and shift of its column.
-fn normalise(r: u32, x: f32, by: vec2<f32>) -> f32 {
-    return fma((x - means[r]) * scales[r], by.x, by.y);
+fn normalized(x: f32, statistics: vec2<f32>, scale_shift: vec2<f32>) -> f32 {
+    return fma((x - statistics.x) * statistics.y, scale_shift.x, scale_shift.y);
 }

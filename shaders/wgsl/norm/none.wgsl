@@ -1,11 +1,11 @@
 // No norm: the stream is read as it is.
 
-fn statistics(first: u32, lane: u32) {}
+fn prepare_rows(first: u32, invocation: u32) {}
 
 fn affine(column: u32) -> vec2<f32> {
     return vec2<f32>(1.0, 0.0);
 }
 
-fn normalise(r: u32, x: f32, by: vec2<f32>) -> f32 {
+fn normalize(r: u32, x: f32, scale_shift: vec2<f32>) -> f32 {
     return x;
 }

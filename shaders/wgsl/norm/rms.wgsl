@@ -1,42 +1,15 @@
 // RMSNorm: x / sqrt(mean(x^2) + eps) * gamma.
 
-const EMBED: u32 = 768u;
-const EPSILON: f32 = 1e-5;
-// Rows of a tile, and invocations that share one.
-const TILE_ROWS: u32 = 16u;
-const SHARE: u32 = 8u;
-
-struct Run { position: u32, rows: u32, first: u32 }
-@group(0) @binding(0) var<uniform> run: Run;
-
-fn stream(row: u32, column: u32) -> f32 {
-    return f32(row + column);
-}
-
-fn row_sum(lane: u32, value: f32) -> f32 {
-    return value;
-}
-// ---- end of parameters ----
-
-var<workgroup> scales: array<f32, TILE_ROWS>;
-
-// 1 / root mean square of the tile's rows.
-fn statistics(first: u32, lane: u32) {
-    let r = lane / SHARE;
-    let row = min(first + r, run.rows - 1u);
+// Zero for the mean, which is not subtracted, and 1 / root mean square of a row.
+fn statistics(row: u32, invocation: u32) -> vec2<f32> {
     var squares = 0.0;
-    for (var column = lane % SHARE; column < EMBED; column += SHARE) {
-        let value = stream(row, column);
-        squares += value * value;
+    for (var column = invocation % ROW_INVOCATIONS; column < EMBED; column += ROW_INVOCATIONS) {
+        squares = add_square(squares, stream(row, column));
     }
-    let mean = row_sum(lane, squares) / f32(EMBED);
-    if lane % SHARE == 0u {
-        scales[r] = inverseSqrt(mean + EPSILON);
-    }
-    workgroupBarrier();
+    let mean = row_sum(invocation, squares) / f32(EMBED);
+    return vec2<f32>(0.0, inverseSqrt(mean + EPSILON));
 }
 
-// An element of row `r` of the tile, which is `x` in the stream; `by` is the scale of its column.
-fn normalise(r: u32, x: f32, by: vec2<f32>) -> f32 {
-    return x * scales[r] * by.x;
+fn normalized(x: f32, statistics: vec2<f32>, scale_shift: vec2<f32>) -> f32 {
+    return x * statistics.y * scale_shift.x;
 }

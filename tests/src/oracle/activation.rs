@@ -1,4 +1,4 @@
-//! The nonlinearities, in f64 and without approximation.
+//! Activations in f64, without approximation.
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
@@ -39,11 +39,11 @@ pub fn slope(activation: &Activation, x: f64) -> f64 {
     }
 }
 
-/// The error function, by the series `2/sqrt(pi) exp(-x²) Σ 2ⁿ x²ⁿ⁺¹ / (2n+1)!!` (DLMF 7.6.2). All its terms have one sign, so
-/// nothing cancels.
+/// The error function, by the series `2/sqrt(pi) exp(-x²) Σ 2ⁿ x²ⁿ⁺¹ / (2n+1)!!` (DLMF 7.6.2). All
+/// its terms have one sign, so nothing cancels.
 pub fn erf(x: f64) -> f64 {
     if x.abs() > 6.0 {
-        return x.signum(); // 1 - erf(6) is 2e-17, less than f64 resolves
+        return x.signum(); // 1 - erf(6) is 2e-17, below f64's resolution
     }
     let (mut term, mut sum, mut n) = (x, x, 0.0);
     while term.abs() > 1e-18 * sum.abs() {
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn erf_has_the_values_of_the_tables() {
+    fn erf_matches_published_tables() {
         // DLMF and Abramowitz & Stegun, table 7.1.
         close(erf(0.0), 0.0);
         close(erf(0.5), 0.520_499_877_813_046_5);

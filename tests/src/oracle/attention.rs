@@ -1,11 +1,13 @@
-//! Attention: every token looks at the others, and takes from each in proportion to how well its key answers the query.
+//! Attention: each token takes the mean of all values, weighted by the softmax of its query's
+//! products with the keys.
 
 use gpt_plan::{Mask, Positions, Spec};
 
 use super::Masks;
 use super::matrix::{Matrix, dot};
 
-/// Queries, keys and values of a sequence, each `[tokens, heads * head_dim]` with its own number of heads.
+/// Queries, keys and values of a sequence, each `[tokens, heads * head_dim]` with its own number of
+/// heads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Qkv {
     pub q: Matrix,
@@ -14,7 +16,7 @@ pub struct Qkv {
 }
 
 impl Qkv {
-    /// Cuts the output of the fused projection, whose columns are all queries, then all keys, then all values.
+    /// Splits the output of the fused projection, whose columns are queries, keys and values.
     pub fn split(spec: &Spec, fused: &Matrix) -> Qkv {
         let (q, kv) = (spec.q_width() as usize, spec.kv_width() as usize);
         Qkv {
@@ -24,8 +26,8 @@ impl Qkv {
         }
     }
 
-    /// Turns queries and keys by an angle that grows with their position, so that their product depends on how far apart
-    /// they are (Su et al. 2021). Models without rotary positions keep them as they are.
+    /// Rotates queries and keys by an angle proportional to their position, so their products
+    /// depend on the distance (Su et al. 2021). The identity for models without rotary positions.
     pub fn rotate(self, spec: &Spec) -> Qkv {
         let Positions::Rope { theta } = spec.positions else {
             return self;
@@ -38,7 +40,8 @@ impl Qkv {
         }
     }
 
-    /// Turns them back, which is also how their gradients go back: the inverse of a rotation is its transpose.
+    /// The inverse rotation, which is also the gradient of the rotation: its inverse is its
+    /// transpose.
     pub fn rotate_back(self, spec: &Spec) -> Qkv {
         let Positions::Rope { theta } = spec.positions else {
             return self;
@@ -51,13 +54,14 @@ impl Qkv {
         }
     }
 
-    /// The fused form again.
+    /// Joins queries, keys and values, the inverse of the split.
     pub fn join(&self) -> Matrix {
         super::side_by_side(&[&self.q, &self.k, &self.v])
     }
 }
 
-/// Pair `(2i, 2i + 1)` of each head, turned by `position * theta^(-2i / head_dim)`, forth (1) or back (-1). Row `t` is at position `t`.
+/// Rotates pair `(2i, 2i + 1)` of each head by `position * theta^(-2i / head_dim)`, forward (1) or
+/// back (-1). Row `t` is at position `t`.
 fn rotary(input: &Matrix, head_dim: usize, theta: f64, direction: f64) -> Matrix {
     Matrix::from_fn(input.rows, input.columns, |position, column| {
         let pair = column % head_dim / 2;
@@ -72,8 +76,8 @@ fn rotary(input: &Matrix, head_dim: usize, theta: f64, direction: f64) -> Matrix
     })
 }
 
-/// The weight of each key for each query of head `head`: `softmax(q kᵀ / sqrt(head_dim))`, masked. `[tokens, tokens]`; each row
-/// sums to one.
+/// The weight of each key for each query of head `head`: `softmax(q kᵀ / sqrt(head_dim))`, masked.
+/// `[tokens, tokens]`; each row sums to one.
 pub fn attention_weights(spec: &Spec, qkv: &Qkv, head: usize) -> Matrix {
     let head_dim = spec.head_dim as usize;
     let queries = head_columns(&qkv.q, head, head_dim);
@@ -87,8 +91,8 @@ pub fn attention_weights(spec: &Spec, qkv: &Qkv, head: usize) -> Matrix {
     scores.map_rows(softmax)
 }
 
-/// What each token has gathered: in each head, the mean of the values under its attention weights, of which `masks`
-/// may leave some out. `[tokens, heads * head_dim]`.
+/// The mean of the values under the attention weights in each head, with dropout by `masks`.
+/// `[tokens, heads * head_dim]`.
 pub fn attention(spec: &Spec, qkv: &Qkv, layer: u32, masks: Masks) -> Matrix {
     let head_dim = spec.head_dim as usize;
     let heads: Vec<Matrix> = (0..spec.heads as usize)
@@ -109,7 +113,7 @@ pub fn attention(spec: &Spec, qkv: &Qkv, layer: u32, masks: Masks) -> Matrix {
     })
 }
 
-/// `exp(s) / Σ exp(s)`. The largest score is subtracted first, which changes nothing but keeps `exp` finite.
+/// `exp(s) / Σ exp(s)`. The largest score is subtracted first to keep `exp` finite.
 pub fn softmax(scores: &[f64]) -> Vec<f64> {
     let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let exps: Vec<f64> = scores.iter().map(|s| (s - max).exp()).collect();
@@ -117,7 +121,8 @@ pub fn softmax(scores: &[f64]) -> Vec<f64> {
     exps.iter().map(|e| e / sum).collect()
 }
 
-/// In grouped-query attention, neighbouring query heads share one key/value head (Ainslie et al. 2023).
+/// The key/value head of a query head. In grouped-query attention neighbouring query heads share
+/// one (Ainslie et al. 2023).
 pub fn kv_head(spec: &Spec, head: usize) -> usize {
     head / (spec.heads / spec.kv_heads) as usize
 }

@@ -1,4 +1,4 @@
-//! From stored bytes to f64, exactly: every format's values are f64 numbers.
+//! Decodes stored bytes to f64, which represents the values of all formats exactly.
 
 use gpt_plan::Format;
 use gpt_runtime::weights::HostTensor;
@@ -6,7 +6,7 @@ use half::{bf16, f16};
 
 use super::Matrix;
 
-/// The values of a stored tensor. Padding at the end of a row is dropped.
+/// The values of a stored tensor, without the padding of rows.
 pub fn dequantise(tensor: &HostTensor<'_>) -> Matrix {
     let row_bytes = tensor.format.row_bytes(tensor.columns);
     assert_eq!(

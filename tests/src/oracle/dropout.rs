@@ -1,41 +1,41 @@
-//! Dropout: in training, some of what passes is left out, and the rest made larger so that the sum stays as it was.
+//! Dropout: training zeroes some elements and scales the rest, so the expected sum is unchanged.
 //!
-//! The masks are those of [`Dropout`], which say of each element by its number whether it is left out. As a factor does not depend on what
-//! it multiplies, the way back multiplies by the same masks.
+//! [`Dropout`] decides for each element by its number. The factors do not depend on the values, so
+//! the backward pass multiplies by the same masks.
 
 use gpt_plan::{Dropout, Site, Spec};
 
 use super::Matrix;
 
-/// What a pass over one sequence of a batch leaves out.
+/// The masks of one sequence of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Masks {
-    /// The masks of the whole batch; none if nothing is left out.
+    /// The masks of the whole batch; none without dropout.
     pub dropout: Option<Dropout>,
-    /// Which of the batch's sequences this is, all of one length.
+    /// The index of the sequence in the batch; all have the same length.
     pub sequence: usize,
 }
 
 impl Masks {
-    /// Nothing is left out.
+    /// No dropout.
     pub const NONE: Masks = Masks {
         dropout: None,
         sequence: 0,
     };
 
-    /// `values` as they leave `site`, a row for each token of the sequence.
+    /// Masks the output of `site`, a row for each token of the sequence.
     pub fn of_rows(&self, site: Site, layer: u32, values: &Matrix) -> Matrix {
         let first = self.sequence * values.rows;
         self.apply(site, layer, first, values)
     }
 
-    /// The attention weights of head `head`, a row for each query.
+    /// Masks the attention weights of head `head`, a row for each query.
     pub fn of_weights(&self, spec: &Spec, layer: u32, head: usize, weights: &Matrix) -> Matrix {
         let first = (self.sequence * spec.heads as usize + head) * weights.rows;
         self.apply(Site::Attention, layer, first, weights)
     }
 
-    /// `values`, whose first row is number `first` of all rows of its site.
+    /// Masks `values`, whose first row is number `first` of the site.
     fn apply(&self, site: Site, layer: u32, first: usize, values: &Matrix) -> Matrix {
         let Some(dropout) = self.dropout else {
             return values.clone();

@@ -1,4 +1,4 @@
-//! A matrix of f64 in row-major order, with the two products that a GPT needs. Nothing here is fast, on purpose.
+//! A row-major f64 matrix with the two products of a GPT, written for clarity and not for speed.
 
 /// `[rows, columns]`, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +31,7 @@ impl Matrix {
         }
     }
 
-    /// The matrix that has these rows, which are all `columns` long.
+    /// The matrix with these rows of length `columns`.
     pub fn from_rows(columns: usize, rows: impl IntoIterator<Item = Vec<f64>>) -> Matrix {
         let mut values = Vec::new();
         for row in rows {
@@ -68,7 +68,7 @@ impl Matrix {
         Matrix::from_rows(self.columns, self.iter_rows().map(f))
     }
 
-    /// Element by element, `f(self, other)`.
+    /// `f(self, other)` element by element.
     pub fn zip(&self, other: &Matrix, f: impl Fn(f64, f64) -> f64) -> Matrix {
         assert_eq!(
             (self.rows, self.columns),
@@ -88,7 +88,7 @@ impl Matrix {
         Matrix::from_fn(self.rows, self.columns, |_, _| 0.0)
     }
 
-    /// Element `(row, column)`, to be changed.
+    /// A mutable reference to element `(row, column)`.
     pub fn at(&mut self, row: usize, column: usize) -> &mut f64 {
         &mut self.values[row * self.columns + column]
     }
@@ -100,19 +100,19 @@ impl Matrix {
         }
     }
 
-    /// The sum over all rows, for each column.
+    /// The sum of each column.
     pub fn sum_of_rows(&self) -> Vec<f64> {
         let column = |column: usize| self.iter_rows().map(|row| row[column]).sum();
         (0..self.columns).map(column).collect()
     }
 
-    /// The sum, which is what a residual connection is.
+    /// The sum, as in a residual connection.
     pub fn add(&self, other: &Matrix) -> Matrix {
         self.zip(other, |a, b| a + b)
     }
 }
 
-/// A linear layer: each row `x` of the input becomes `weight · x + bias`. `weight` is `[out, in]`.
+/// A linear layer: `weight · x + bias` for each row `x`. `weight` is `[out, in]`.
 pub fn linear(input: &Matrix, weight: &Matrix, bias: Option<&[f64]>) -> Matrix {
     assert_eq!(
         input.columns, weight.columns,

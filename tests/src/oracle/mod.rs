@@ -1,52 +1,49 @@
-//! The oracle: a GPT in plain f64, for any spec, written for reading.
-//!
-//! This is the definition that both engines are compared with. It has no kernels, no cache, no fusion and no plan; a step is
-//! one line that says what the paper says. Parameters come from the same [`Weights`](gpt_runtime::weights::Weights) that an engine packs, taken
-//! back to f64 exactly as they are stored, so a difference between engine and oracle is the engine's arithmetic and
-//! never the storage format.
-//!
-//! A GPT reads tokens and says, at each of them, which token it expects next:
-//!
-//! 1. each token becomes a vector, the *residual stream*, with its position added (`embed`);
-//! 2. each block adds to it twice: *attention* brings in what other tokens know, the *MLP* thinks about each token alone;
-//! 3. the *head* compares the vector with every token's vector: the logits.
-//!
-//! How it learns, the loss and its gradients, is in `backward`. What does not live here: making weights up (`weights`), and measuring differences (`compare`).
+//! The oracle: a GPT in plain f64, for any spec, written for reading. Both engines are compared
+//! with this definition. It has no kernels, no cache, no fusion and no plan; a step is one line
+//! with the formula of the paper. Parameters come from the same
+//! [`Weights`](gpt_runtime::weights::Weights) that an engine packs, decoded to f64 without
+//! rounding, so a difference between engine and oracle is due to the engine's arithmetic and never
+//! to the storage format. A GPT predicts the token after each of its input tokens:
+//! 1. `embed` maps each token to a vector, the *residual stream*, and adds its position;
+//! 2. each block adds two terms: *attention* mixes tokens, the *MLP* works on each token alone;
+//! 3. the *head* multiplies the vector with each token's vector: the logits.
+//! `backward` has the loss and its gradients. Random weights are in `gpt_runtime::weights`, and
+//! errors are measured in `compare`.
 
 mod activation;
 mod attention;
 mod backward;
-mod choice;
 mod dequantise;
 mod dropout;
 mod matrix;
 mod norm;
 mod parameters;
+mod sampling;
 
 use gpt_plan::{Block, Positions, Site, Spec};
 
 pub use activation::{activate, erf};
 pub use attention::{Qkv, attention, attention_weights, softmax};
-pub use choice::Choice;
 pub use dequantise::dequantise;
 pub use dropout::Masks;
 pub use matrix::{Matrix, dot, linear};
 pub use norm::{NormParameters, norm};
 pub use parameters::{BlockParameters, Linear, Parameters};
+pub use sampling::Choice;
 
-/// A GPT: what it is, and what it has learned.
+/// A GPT: spec and parameters.
 #[derive(Clone, Debug)]
 pub struct Gpt {
     pub spec: Spec,
     pub parameters: Parameters,
 }
 
-/// What a forward pass found.
+/// The results of a forward pass.
 #[derive(Clone, Debug)]
 pub struct Forward {
-    /// `[tokens, vocab]`: how strongly each token is expected after each position.
+    /// `[tokens, vocab]`.
     pub logits: Matrix,
-    /// What stands in the buffers of an engine after each of its steps, in order.
+    /// The expected output of each step of an engine, in order.
     pub trace: Vec<Step>,
 }
 
@@ -62,12 +59,12 @@ pub struct Step {
 }
 
 impl Gpt {
-    /// Runs `tokens`, the first of which stands at position 0.
+    /// Runs `tokens`, the first of which is at position 0.
     pub fn forward(&self, tokens: &[u32]) -> Forward {
         self.pass(tokens, Masks::NONE)
     }
 
-    /// As [`forward`](Self::forward), with what `masks` leave out.
+    /// [`forward`](Self::forward) with dropout by `masks`.
     pub fn pass(&self, tokens: &[u32], masks: Masks) -> Forward {
         let mut pass = Pass::new(masks);
         let mut x = self.embed(tokens, masks);
@@ -81,7 +78,7 @@ impl Gpt {
         let head = self.parameters.head.as_ref();
         let logits = linear(
             &x,
-            head.unwrap_or(&self.parameters.token_embedding), // tied: one matrix, read both ways
+            head.unwrap_or(&self.parameters.token_embedding), // tied: embedding and head share a matrix
             None,
         );
         pass.record("head", 0, &logits);
@@ -91,7 +88,7 @@ impl Gpt {
         }
     }
 
-    /// Each token's vector, with its position added unless positions are a rotation of queries and keys.
+    /// The vector of each token, plus its position unless positions are rotary.
     fn embed(&self, tokens: &[u32], masks: Masks) -> Matrix {
         let width = self.spec.embed as usize;
         let x = Matrix::from_fn(tokens.len(), width, |position, column| {
@@ -111,8 +108,8 @@ impl Gpt {
         masks.of_rows(Site::Embedding, 0, &x)
     }
 
-    /// One block. Engines write the sums of a post-norm block and normalise them when they are read next, so the
-    /// trace holds the sum in either case.
+    /// One transformer block. Engines store the sums of a post-norm block and normalise them in the
+    /// next step, so the trace holds the sum in either case.
     fn block(&self, layer: u32, block: &BlockParameters, x: &Matrix, pass: &mut Pass) -> Matrix {
         let kind = self.spec.norm;
         match self.spec.block {
@@ -138,7 +135,7 @@ impl Gpt {
         }
     }
 
-    /// Attention: look at the others.
+    /// The attention branch.
     fn attend(&self, layer: u32, block: &BlockParameters, x: &Matrix, pass: &mut Pass) -> Matrix {
         let qkv = Qkv::split(&self.spec, &block.qkv.apply(x)).rotate(&self.spec);
         let name = match self.spec.block {
@@ -152,7 +149,8 @@ impl Gpt {
         pass.masks.of_rows(Site::AttentionOut, layer, &out)
     }
 
-    /// The MLP: widen, bend, narrow. Gated, one half of the widened vector decides how much of the other passes (Shazeer 2020).
+    /// The MLP branch: projection, activation, projection. If gated, one half of the hidden vector
+    /// is the activation's input and the other half is multiplied by it (Shazeer 2020).
     fn think(&self, layer: u32, block: &BlockParameters, x: &Matrix, pass: &mut Pass) -> Matrix {
         let mlp = &self.spec.mlp;
         let hidden = mlp.hidden as usize;
@@ -169,7 +167,8 @@ impl Gpt {
     }
 }
 
-/// The fixed position table of Vaswani et al. 2017: waves whose lengths grow geometrically, sine and cosine side by side.
+/// The sinusoidal positions of Vaswani et al. 2017: sine and cosine alternate, wavelengths grow
+/// geometrically.
 fn sinusoid(position: usize, column: usize, width: usize) -> f64 {
     let pair = (column / 2 * 2) as f64;
     let angle = position as f64 / 10_000_f64.powf(pair / width as f64);
@@ -180,7 +179,8 @@ fn sinusoid(position: usize, column: usize, width: usize) -> f64 {
     }
 }
 
-/// The step names of a post-norm model's first layer, whose kernels are other ones: no norm stands before them.
+/// The step names in the first layer of a post-norm model, which has kernels without a norm before
+/// them.
 fn first(layer: u32, later: &'static str, first: &'static str) -> &'static str {
     if layer == 0 { first } else { later }
 }
@@ -197,7 +197,7 @@ fn side_by_side(parts: &[&Matrix]) -> Matrix {
     Matrix::from_rows(columns, rows)
 }
 
-/// A pass in progress: what it leaves out, and what it found so far.
+/// A pass in progress: its masks and its trace so far.
 struct Pass {
     masks: Masks,
     trace: Vec<Step>,

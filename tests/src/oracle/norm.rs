@@ -1,20 +1,20 @@
-//! Normalisation: each token's vector is brought to unit size, then scaled and shifted by what was learned.
+//! Norms: each token's vector is normalised, then scaled and shifted by parameters.
 
 use gpt_plan::Norm;
 
 use super::matrix::Matrix;
 
-/// What a norm has learned.
+/// The parameters of a norm.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NormParameters {
     /// The factor of each feature.
     pub gamma: Vec<f64>,
-    /// What is added to each feature, where the model has biases.
+    /// The shift of each feature, if the model has biases.
     pub beta: Option<Vec<f64>>,
 }
 
-/// Every row normalised. LayerNorm (Ba et al. 2016) measures a row by its mean and (biased) variance, RmsNorm (Zhang and
-/// Sennrich 2019) by its mean square alone.
+/// Normalises each row. LayerNorm (Ba et al. 2016) uses its mean and (biased) variance, RmsNorm
+/// (Zhang and Sennrich 2019) its mean square.
 pub fn norm(kind: Norm, parameters: &NormParameters, input: &Matrix) -> Matrix {
     input.map_rows(|x| {
         let n = x.len() as f64;

@@ -1,4 +1,4 @@
-//! What a GPT has learned, by the names of the papers, out of the tensors of a plan.
+//! The parameters of a GPT by the names of the papers, read from the tensors of a plan.
 
 use gpt_plan::{Block, Mlp, Plan, Spec};
 use gpt_runtime::Error;
@@ -11,12 +11,12 @@ use super::{Gpt, Matrix, NormParameters, dequantise, linear};
 pub struct Parameters {
     /// `[vocab, embed]`.
     pub token_embedding: Matrix,
-    /// `[context, embed]`, where positions are learned.
+    /// `[context, embed]`, if positions are learned.
     pub positions: Option<Matrix>,
     pub blocks: Vec<BlockParameters>,
-    /// Before the head, where blocks normalise what they read (pre-norm).
+    /// The norm before the head of a pre-norm model.
     pub final_norm: Option<NormParameters>,
-    /// `[vocab, embed]`, where it is not the token embedding.
+    /// `[vocab, embed]`, if it is not tied to the token embedding.
     pub head: Option<Matrix>,
 }
 
@@ -40,7 +40,8 @@ impl Parameters {
         });
     }
 
-    /// The values of the plan's tensor `name` of `layer`: the way back from names of a plan to those here, see [`Gpt::new`].
+    /// The values of the plan's tensor `name` of `layer`, the inverse of the mapping in
+    /// [`Gpt::new`].
     pub fn tensor(&self, spec: &Spec, name: &str, layer: u32) -> &[f64] {
         let block = &self.blocks[layer as usize];
         match name {
@@ -76,7 +77,7 @@ impl Parameters {
         values.unwrap_or_else(|| panic!("the oracle has no tensor {name}"))
     }
 
-    /// Hands out every tensor's values with a name for people, always in the same order.
+    /// Visits the values of each tensor with a readable name, in a fixed order.
     pub fn visit(&mut self, f: &mut dyn FnMut(String, &mut [f64])) {
         f(
             "token_embedding".to_owned(),
@@ -124,14 +125,14 @@ impl Linear {
 /// The parameters of one block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockParameters {
-    /// Of the attention: before it (pre-norm), or after its residual (post-norm).
+    /// The norm of attention: before it (pre-norm), or after its residual (post-norm).
     pub norm_1: NormParameters,
-    /// To queries, keys and values.
+    /// The projection to queries, keys and values.
     pub qkv: Linear,
     pub attention_out: Linear,
-    /// Of the MLP, as `norm_1`.
+    /// The norm of the MLP, like `norm_1`.
     pub norm_2: NormParameters,
-    /// To the hidden width; gated, first all gates, then all that they gate.
+    /// The projection to the hidden width. If gated, all gates come before the gated values.
     pub mlp_up: Linear,
     pub mlp_down: Linear,
 }
@@ -141,19 +142,19 @@ pub struct BlockParameters {
 pub struct Linear {
     /// `[out, in]`.
     pub weight: Matrix,
-    /// `[out]`, where the model has biases.
+    /// `[out]`, if the model has biases.
     pub bias: Option<Vec<f64>>,
 }
 
 impl Linear {
-    /// `weight · x + bias` of each row.
+    /// `weight · x + bias` for each row.
     pub fn apply(&self, input: &Matrix) -> Matrix {
         linear(input, &self.weight, self.bias.as_deref())
     }
 }
 
 impl Gpt {
-    /// The model of `plan` with the values that `weights` holds.
+    /// The model of `plan` with `weights`.
     pub fn new(plan: &Plan, weights: &dyn Weights) -> Result<Gpt, Error> {
         let reader = Reader { plan, weights };
         let spec = plan.spec.clone();
@@ -162,7 +163,7 @@ impl Gpt {
             token_embedding: reader.required("token_embedding", 0)?,
             positions: match spec.positions {
                 gpt_plan::Positions::Learned => Some(reader.required("positions", 0)?),
-                _ => None, // fixed ones are computed where they are used
+                _ => None, // sinusoidal positions are computed on use
             },
             blocks: blocks.collect::<Result<_, _>>()?,
             final_norm: match spec.block {
@@ -176,7 +177,7 @@ impl Gpt {
         Ok(gpt)
     }
 
-    /// The plan's shapes are tested here too: they have to be what the spec means.
+    /// Also checks that the plan's shapes follow from the spec.
     fn check_shapes(&self) {
         let spec = &self.spec;
         let shape = |name: &str, matrix: &Matrix, rows: u32, columns: u32| {
@@ -225,8 +226,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn block(&self, spec: &Spec, layer: u32) -> Result<BlockParameters, Error> {
-        // The plan names a norm after the step that reads through it. A post-norm block is followed by its second norm, which
-        // the next block's attention reads through, or the head.
+        // The plan names a norm after the step that applies it. The second norm of a post-norm
+        // block is applied by the next block's attention, or by the head.
         let (norm_1, norm_2) = match spec.block {
             Block::PreNorm => (
                 self.norm("attn_norm", layer)?,

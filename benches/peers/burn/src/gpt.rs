@@ -1,9 +1,9 @@
-//! GPT-2 in burn's layers.
-//!
-//! Where burn offers several ways, this takes the one that was fastest on lavapipe (burn 0.22.1, GPT-2's shape, one token at a time): weights that lie column by
-//! column, for products of one row (3.5 tokens/s instead of 2.5); a cache that is concatenated, which is one copy, and not written in place, which is a kernel each
-//! for the row and for the view of it (4.4 instead of 3.6); attention as two products and a softmax, whose parts burn fuses, and not its flash kernel, which
-//! without tensor cores is no faster for a prompt and slower for a token (3.6, 2.6).
+//! GPT-2 in burn's layers. Uses the fastest of burn's alternatives on lavapipe (burn 0.22.1,
+//! GPT-2's shape, one token at a time): column-major weights for products of one row (3.5 tokens/s
+//! instead of 2.5); a cache that is concatenated, which is one copy, because writing in place takes
+//! a kernel for the row and one for its view (4.4 instead of 3.6); attention as two products and a
+//! softmax, which burn fuses, because without tensor cores its flash kernel is no faster for a
+//! prompt and slower for a token (3.6, 2.6).
 
 use burn::module::Module;
 use burn::nn::{
@@ -22,12 +22,13 @@ pub struct Shape {
     heads: usize,
     width: usize,
     bias: bool,
-    /// GELU by its tanh approximation, or by the error function.
+    /// GELU with the tanh approximation, or with the error function.
     tanh: bool,
 }
 
 impl Shape {
-    /// The vocabulary is cut: burn binds a tensor as one buffer, and 32768 rows are the 128 MiB that lavapipe lets it bind.
+    /// The vocabulary is reduced: burn binds a tensor as one buffer, and 32768 rows are lavapipe's
+    /// limit of 128 MiB.
     pub const GPT2: Shape = Shape {
         vocab: 32_768,
         context: 1024,
@@ -73,7 +74,8 @@ pub struct Gpt {
     norm: LayerNorm,
 }
 
-/// Keys and values of the tokens so far, `[1, heads, tokens, width of a head]` each. It is no part of the model: burn's modules are not changed by a pass.
+/// Keys and values of the tokens so far, `[1, heads, tokens, head_dim]` each. Separate from the
+/// model, because a pass does not change burn's modules.
 #[derive(Default)]
 pub struct Cache {
     layers: Vec<[Tensor<4>; 2]>,
@@ -81,7 +83,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Everything up to now, with the new rows of a layer behind the old ones.
+    /// Appends the new rows of a layer and returns all rows.
     fn append(&mut self, layer: usize, new: [Tensor<4>; 2]) -> [Tensor<4>; 2] {
         let Some(old) = self.layers.get_mut(layer) else {
             self.layers.push(new.clone());
@@ -94,7 +96,7 @@ impl Cache {
     }
 }
 
-/// Zero where a token sees another, minus infinity where it does not.
+/// The causal mask: 0 for visible keys, minus infinity for the others.
 pub fn mask(tokens: usize, device: &Device) -> Tensor<4> {
     let hidden = Tensor::<2>::ones([tokens, tokens], device).triu(1);
     let mask = Tensor::<2>::zeros([tokens, tokens], device);
@@ -126,11 +128,12 @@ impl Block {
         }
     }
 
-    /// Queries, keys and values, `[batch, heads, tokens, width of a head]` each.
+    /// Queries, keys and values, `[batch, heads, tokens, head_dim]` each.
     fn heads(&self, x: Tensor<3>) -> [Tensor<4>; 3] {
         let [batch, tokens, width] = x.dims();
         let heads = self.heads;
-        // As if there were three times as many heads: so the three are parts of one tensor, and taking them copies nothing.
+        // Reshaped to three times as many heads, so that the three are slices of one tensor without
+        // a copy.
         let qkv = self.qkv.forward(x);
         let qkv = qkv.reshape([batch, tokens, 3 * heads, width / heads]);
         let qkv = qkv.swap_dims(1, 2);
@@ -185,7 +188,7 @@ impl Gpt {
         linear(self.norm.forward(x), weight, None)
     }
 
-    /// The logits that follow the last of `tokens` (`[1, n]`), which stand behind what is cached.
+    /// The logits after the last of `tokens` (`[1, n]`), which follow the cached ones.
     pub fn next(&self, tokens: Tensor<2, Int>, cache: &mut Cache) -> Tensor<2> {
         let n = tokens.dims()[1];
         let mask = (n > 1).then(|| mask(n, &tokens.device()));
@@ -200,7 +203,7 @@ impl Gpt {
         self.head(x.narrow(1, n - 1, 1).squeeze_dim::<2>(1))
     }
 
-    /// The logits that follow each token, `[batch * tokens, vocab]`, to learn from.
+    /// The logits after each token, `[batch * tokens, vocab]`, for training.
     pub fn logits(&self, tokens: Tensor<2, Int>, mask: &Tensor<4>) -> Tensor<2> {
         let mut x = self.embed(tokens, 0);
         for block in &self.blocks {

@@ -1,7 +1,9 @@
-//! Burn's part of `compare.py`: what our benchmark does, as a user of burn would do it on its wgpu backend. Prints one JSON object, tokens a second.
+//! Burn's part of `compare.py`: our benchmark, written as a user of burn would for its wgpu
+//! backend. Prints one JSON object in tokens a second.
 //!
-//! Burn writes, fuses and tunes its kernels while it runs, so nothing counts before it has been done with the same shapes. A prompt takes two passes of that: the
-//! first one tunes, and only a sequence of operations that comes back is replayed as it was fused.
+//! Burn generates, fuses and tunes its kernels at run time, so all shapes are warmed up first. A
+//! prompt needs two passes: the first one tunes, and only a repeated sequence of operations is
+//! replayed fused.
 
 mod gpt;
 
@@ -15,7 +17,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use gpt::{Cache, Gpt, Shape};
 
-/// As `Cargo.toml` has it.
+/// The version in `Cargo.toml`.
 const VERSION: &str = "0.22.1";
 
 fn main() -> Result<()> {
@@ -30,9 +32,10 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The adapter that burn takes, or the one that `CUBECL_WGPU_DEFAULT_DEVICE` asks it for.
+/// Burn's default adapter, or the one of `CUBECL_WGPU_DEFAULT_DEVICE`.
 ///
-/// It submits after 32 kernels unless told otherwise, and a token of GPT-2 is 258 of them: with all in one submission it decodes a quarter faster on lavapipe.
+/// By default it submits after 32 kernels. A token of GPT-2 takes 258 kernels; in one submission it
+/// decodes a quarter faster on lavapipe.
 fn device() -> Result<Device> {
     let options = Device::wgpu_options().graphics_api(WgpuBackend::Vulkan);
     let device = options.tasks_max(512).init()?;
@@ -40,13 +43,13 @@ fn device() -> Result<Device> {
     Ok(device)
 }
 
-/// Some tokens, the same in every run.
+/// Pseudo-random tokens, the same in every run.
 fn tokens(n: usize, vocab: usize) -> Vec<i32> {
     let token = |i: u32| (i.wrapping_mul(2_654_435_761) % vocab as u32) as i32;
     (0..n as u32).map(token).collect()
 }
 
-/// A prompt, and tokens one by one behind it, each the likeliest after the last.
+/// Times a prompt, and greedy decoding after it.
 fn infer(prefill: usize, decode: usize) -> Result<()> {
     ensure!(
         prefill > 0 && decode > 0,
@@ -58,7 +61,8 @@ fn infer(prefill: usize, decode: usize) -> Result<()> {
     let prompt = TensorData::new(tokens(prefill, shape.vocab), [1, prefill]);
     let prompt = Tensor::<2, Int>::from_data(prompt, &device);
     let (mut prefilled, mut decoded) = (0.0, 0.0);
-    // All lengths of the cache once, as each may be tuned; then the prompt's second pass, with a token or two behind it; then what counts.
+    // Warms up all lengths of the cache, because each may be tuned, then the prompt's second pass
+    // with a token or two after it. The next pass is measured.
     for n in [decode, decode.min(2), decode] {
         let mut cache = Cache::default();
         let start = Instant::now();
@@ -67,7 +71,8 @@ fn infer(prefill: usize, decode: usize) -> Result<()> {
         prefilled = prefill as f64 / start.elapsed().as_secs_f64();
         let start = Instant::now();
         for _ in 0..n {
-            // The token goes on without the host, which reads it all the same: somebody is waiting for it.
+            // The next token does not depend on the host, which reads it nevertheless, as a user
+            // would.
             next = model.next(next, &mut cache).argmax(1);
             next.clone().into_scalar::<i32>();
         }
@@ -77,7 +82,7 @@ fn infer(prefill: usize, decode: usize) -> Result<()> {
     Ok(())
 }
 
-/// Steps of AdamW on one batch of 12 sequences of 64 tokens; five before them do not count.
+/// Times AdamW steps on one batch of 12 sequences of 64 tokens, after five warm-up steps.
 fn train(steps: usize) -> Result<()> {
     ensure!(steps > 0, "at least one step was expected");
     let device = device()?.autodiff();

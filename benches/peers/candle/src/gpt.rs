@@ -1,7 +1,5 @@
-//! GPT-2 in candle's layers.
-//!
-//! Inference takes the fused norm and softmax. Training cannot: they have no gradient, and what lies before them would not learn; so there they are put together from
-//! operations that have one.
+//! GPT-2 in candle's layers. Inference uses candle's fused norm and softmax. They have no gradient,
+//! so training composes them from operations that have one.
 
 use candle_core::{D, DType, IndexOp, Module, Result, Tensor};
 use candle_nn::kv_cache::KvCache;
@@ -15,7 +13,7 @@ pub struct Shape {
     heads: usize,
     width: usize,
     bias: bool,
-    /// GELU by its tanh approximation, or by the error function.
+    /// GELU with the tanh approximation, or with the error function.
     tanh: bool,
 }
 
@@ -79,7 +77,7 @@ fn norm(shape: &Shape, vb: VarBuilder<'_>) -> Result<LayerNorm> {
     Ok(LayerNorm::new(weight, bias, EPS))
 }
 
-/// The same norm from operations with gradients.
+/// The norm, composed from operations with gradients.
 fn learning(norm: &LayerNorm, x: &Tensor) -> Result<Tensor> {
     let x = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let variance = x.sqr()?.mean_keepdim(D::Minus1)?;
@@ -107,7 +105,7 @@ impl Block {
         })
     }
 
-    /// Queries, keys and values, `[batch, heads, tokens, width of a head]` each.
+    /// Queries, keys and values, `[batch, heads, tokens, head_dim]` each.
     fn heads(&self, x: &Tensor) -> Result<[Tensor; 3]> {
         let (batch, tokens, width) = x.dims3()?;
         let qkv = self.qkv.forward(x)?;
@@ -138,7 +136,7 @@ impl Block {
     }
 }
 
-/// Zero where a token sees another, minus infinity where it does not.
+/// The causal mask: 0 for visible keys, minus infinity for the others.
 fn mask(tokens: usize, like: &Tensor) -> Result<Tensor> {
     let seen = (0..tokens).flat_map(|i| {
         (0..tokens).map(move |j| if j <= i { 0.0 } else { f32::NEG_INFINITY })
@@ -177,7 +175,7 @@ impl Gpt {
         x.matmul(&self.embedding.embeddings().t()?)
     }
 
-    /// The logits that follow the last of `tokens` (`[1, n]`), which stand from `position` on.
+    /// The logits after the last of `tokens` (`[1, n]`), which start at `position`.
     pub fn next(&mut self, tokens: &Tensor, position: usize) -> Result<Tensor> {
         let n = tokens.dim(1)?;
         let mut x = self.embed(tokens, position)?;
@@ -192,7 +190,7 @@ impl Gpt {
         self.head(&last.squeeze(1)?)?.to_dtype(DType::F32)
     }
 
-    /// The logits that follow each token, `[batch * tokens, vocab]`, to learn from.
+    /// The logits after each token, `[batch * tokens, vocab]`, for training.
     pub fn logits(&self, tokens: &Tensor) -> Result<Tensor> {
         let mut x = self.embed(tokens, 0)?;
         let mask = mask(tokens.dim(1)?, &x)?;

@@ -1,6 +1,7 @@
-//! Candle's part of `compare.py`: what our benchmark does, as candle's own examples would do it. Prints one JSON object, tokens a second.
+//! Candle's part of `compare.py`: our benchmark, written like candle's own examples. Prints one
+//! JSON object in tokens a second.
 //!
-//! GPT-2 is written out in `gpt`, as candle brings none; the Llama of SmolLM2 is candle's.
+//! GPT-2 is implemented in `gpt`, because candle has none; the Llama of SmolLM2 is candle's.
 
 mod gpt;
 
@@ -15,7 +16,7 @@ use candle_transformers::models::quantized_llama::ModelWeights;
 
 use gpt::{Gpt, Shape};
 
-/// As `Cargo.toml` has it.
+/// The version in `Cargo.toml`.
 const VERSION: &str = "0.11.1";
 
 fn main() -> Result<()> {
@@ -44,7 +45,7 @@ fn main() -> Result<()> {
             let mut file = File::open(path).with_context(|| format!("cannot open {path}"))?;
             let content = gguf_file::Content::read(&mut file)?;
             let mut model = ModelWeights::from_gguf(content, &mut file, &Device::Cpu)?;
-            // It begins a new sequence at position 0 by itself.
+            // A pass at position 0 starts a new sequence.
             infer([prefill, decode], 49_152, |tokens, position| {
                 model.forward(tokens, position)
             })?;
@@ -55,13 +56,13 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Some tokens, the same in every run.
+/// Pseudo-random tokens, the same in every run.
 fn tokens(n: usize, vocab: usize) -> Vec<u32> {
     let token = |i: u32| i.wrapping_mul(2_654_435_761) % vocab as u32;
     (0..n as u32).map(token).collect()
 }
 
-/// A prompt, and tokens one by one from an empty cache; each once before it counts.
+/// Times a prompt, and decoding from an empty cache, each after a warm-up.
 fn infer(
     sizes: [&str; 2],
     vocab: usize,
@@ -87,7 +88,8 @@ fn infer(
     Ok(())
 }
 
-/// Steps of AdamW on one batch, for a second; three before that do not count. Gradients are not clipped: candle has nothing for it.
+/// Times AdamW steps on one batch for a second, after three warm-up steps. Gradients are not
+/// clipped, because candle does not support it.
 fn train(model: &str, shape: &str) -> Result<()> {
     let of = match model {
         "gpt2" => Shape::GPT2,

@@ -1,9 +1,12 @@
-//! Meganeura's part of `../compare.py`: its own graphs of SmolLM2-135M in f32, on whatever Vulkan adapter it picks. Prints one JSON object, tokens a second.
+//! Meganeura's part of `../compare.py`: its own graphs of SmolLM2-135M in f32, on its default
+//! Vulkan adapter. Prints one JSON object in tokens a second.
 //!
-//! A graph there has a fixed length, so there are two: one takes a whole prompt and leaves keys and values as outputs, the other takes a token and keeps a cache
-//! of its own. They are two sessions, and the prompt's rows go from one to the other through the host; that is not timed.
+//! Its graphs have a fixed length, so there are two: one reads a whole prompt and outputs keys and
+//! values, the other decodes a token with a cache of its own. They are separate sessions, and the
+//! copy of the prompt's rows through the host is not timed.
 //!
-//! Weights are random, as no kernel's time depends on them, and small enough that nothing overflows on its way through thirty layers.
+//! Weights are random, because the time of kernels does not depend on them, and small enough that
+//! thirty layers do not overflow.
 
 use std::time::Instant;
 
@@ -13,7 +16,7 @@ use meganeura::models::smollm2::{
 };
 use meganeura::{CoopPolicy, Graph, Mode, Session, SessionConfig, SessionOptions, build};
 
-/// As `Cargo.toml` has it.
+/// The version in `Cargo.toml`.
 const VERSION: &str = "0.3.0";
 
 fn main() -> Result<()> {
@@ -27,18 +30,19 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Some tokens, the same in every run.
+/// Pseudo-random tokens, the same in every run.
 fn tokens(n: usize, vocab: usize) -> Vec<u32> {
     let token = |i: u32| i.wrapping_mul(2_654_435_761) % vocab as u32;
     (0..n as u32).map(token).collect()
 }
 
-/// What runs a graph, with weights in it.
+/// A session for a graph, with weights.
 fn session(graph: &Graph, config: &SmolLM2Config) -> Result<Session> {
     let settings = SessionConfig {
         mode: Mode::Inference,
         runtime: SessionOptions {
-            // Left to itself it rounds a prompt's operands to f16 where the adapter has tiles of nothing else.
+            // By default it rounds a prompt's operands to f16 if the adapter supports only f16
+            // tiles.
             coop: CoopPolicy::Disabled,
             ..SessionOptions::default()
         },
@@ -69,22 +73,22 @@ fn greatest(logits: &[f32]) -> u32 {
     best.unwrap_or(0) as u32
 }
 
-/// What a prompt leaves.
+/// The results of a prompt.
 struct Prompt {
     /// Tokens a second.
     speed: f64,
-    /// The token that follows.
+    /// The next token.
     next: u32,
     /// Keys and values of each layer.
     cached: Vec<[Vec<f32>; 2]>,
 }
 
-/// A prompt's pass, after one that does not count.
+/// Times a prompt, after a warm-up.
 fn prompt(config: &SmolLM2Config, n: usize) -> Result<Prompt> {
     let mut graph = Graph::new();
     let (all, keys, values) = build_prefill_graph(&mut graph, config, n);
-    // That model ends in logits of every token. Only the last ones are wanted, so a head of our own stands on the last row, which is looked up as an embedding would
-    // be, and the rewrites drop theirs.
+    // The model computes the logits of all tokens. Only the last ones are needed, so a head of ours
+    // reads the last row, selected like an embedding, and graph rewriting removes the other head.
     let [rows, embedding] = graph.node(all).inputs[..] else {
         bail!("the head is no product of two");
     };
@@ -148,7 +152,8 @@ fn infer(prefill: usize, decode: usize) -> Result<()> {
         session.read_output_by_index(0, &mut logits);
         greatest(&logits)
     };
-    // The one that does not count repeats the prompt's last token, and shows that both sessions hold the same model.
+    // The warm-up repeats the prompt's last token, and checks that both sessions have the same
+    // model.
     let last = tokens(prefill, config.vocab_size)[prefill - 1];
     let again = step(last, prefill - 1);
     ensure!(

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use gpt_plan::{BufferId, Format, Mask, Op, Plan, Step, TensorId, TensorKind};
+use gpt_plan::{
+    BufferId, Epilogue as PlanEpilogue, Format, Mask, Op, Place, Plan, Slot, Step, TensorId, TensorKind,
+};
 
 use crate::Error;
 use crate::cpu::activation::Apply;
@@ -124,21 +126,20 @@ impl ForwardPass<'_> {
     }
 
     /// Ends a step, whose output has `width` values for each row.
-    fn end(&mut self, is: fn(&Op) -> bool, output: &[f32], width: usize) {
+    fn end(&mut self, output: &[f32], width: usize) {
         let rows = self.rows();
-        self.end_with(is, |_| output[..rows * width].to_vec());
+        self.end_with(|_| output[..rows * width].to_vec());
     }
 
-    fn end_with(&mut self, is: fn(&Op) -> bool, values: impl FnOnce(&Self) -> Vec<f32>) {
+    fn end_with(&mut self, values: impl FnOnce(&Self) -> Vec<f32>) {
         let (layer, step) = self.steps[self.next];
-        debug_assert!(is(&step.op), "step {} is out of order", step.name);
         self.next += 1;
         if let Some(stopwatch) = &mut self.stopwatch {
-            stopwatch.step(step.name, layer);
+            stopwatch.step(&step.name, layer);
         }
         if self.trace.is_some() {
             let values = values(self);
-            let step = step.name;
+            let step = &step.name;
             self.trace.as_mut().expect("checked above").push(Trace {
                 step,
                 layer,
@@ -191,7 +192,7 @@ impl ForwardPass<'_> {
             None,
             &out,
         );
-        self.end(|op| matches!(op, Op::Embed { .. }), x, width);
+        self.end(x, width);
     }
 
     /// `q, k, v = qkv · norm(x)`; q and k are rotated, k and v are written to the cache.
@@ -206,9 +207,8 @@ impl ForwardPass<'_> {
         self.begin(Some(q));
         let shape = cache.shape;
         each_format!(&mut cache.cells, pairs => self.qkv_into(x, norm, qkv, q, &shape, pairs));
-        let is = |op: &Op| matches!(op, Op::Qkv { .. });
-        self.end_with(is, |pass| {
-            let width = pass.plan.buffers[BufferId::Q as usize].width as usize;
+        self.end_with(|pass| {
+            let width = pass.plan.buffer(BufferId::Q).width as usize;
             let mut values = Vec::new();
             for (row, q) in q.chunks(width).take(pass.rows()).enumerate() {
                 values.extend_from_slice(q);
@@ -287,7 +287,7 @@ impl ForwardPass<'_> {
             causal: spec.mask == Mask::Causal,
         };
         cached::forward(self.device, &mut self.scratch.attention, &queries, cache, a);
-        self.end(|op| matches!(op, Op::Attention), a, spec.q_width() as usize);
+        self.end(a, spec.q_width() as usize);
     }
 
     /// `h = act(up · norm(x))`, or with a gate `act(gate · norm(x)) * (up · norm(x))`.
@@ -318,37 +318,11 @@ impl ForwardPass<'_> {
                 activation.plain(from, panel, tile)
             });
         }
-        self.end(|op| matches!(op, Op::MlpUp { .. }), h, hidden);
-    }
-
-    /// `x = residual + out · a`.
-    pub(in crate::cpu) fn attention_out_rows(
-        &mut self,
-        a: &[f32],
-        out: &Projection,
-        norm: Option<&NormParameters>,
-        x: &mut [f32],
-    ) {
-        self.residual(a, out, norm, x);
-        let width = out.weight.layout.rows;
-        self.end(|op| matches!(op, Op::AttentionOut { .. }), x, width);
-    }
-
-    /// `x = residual + down · h`.
-    pub(in crate::cpu) fn mlp_down_rows(
-        &mut self,
-        h: &[f32],
-        down: &Projection,
-        norm: Option<&NormParameters>,
-        x: &mut [f32],
-    ) {
-        self.residual(h, down, norm, x);
-        let width = down.weight.layout.rows;
-        self.end(|op| matches!(op, Op::MlpDown { .. }), x, width);
+        self.end(h, hidden);
     }
 
     /// Adds a projection to the residual stream, in a post-norm block to its norm.
-    fn residual(
+    fn residual_rows(
         &mut self,
         input: &[f32],
         projection: &Projection,
@@ -367,6 +341,8 @@ impl ForwardPass<'_> {
         let bias = projection.bias.as_deref();
         let epilogue = epilogue::residual(kernels, bias, None, None, &out);
         self.project(input, rows, None, &projection.weight, &epilogue);
+        drop(epilogue);
+        self.end(x, width);
     }
 
     /// The logits of the requested rows, to the caller.
@@ -392,8 +368,7 @@ impl ForwardPass<'_> {
         let epilogue = epilogue::store(&out, 0);
         self.project(&x[from * width..], rows, norm, weight, &epilogue);
         drop(epilogue);
-        let is = |op: &Op| matches!(op, Op::Head { .. });
-        self.end_with(is, |_| logits[..rows * vocab].to_vec());
+        self.end_with(|_| logits[..rows * vocab].to_vec());
         self.logits = logits;
     }
 }
@@ -415,28 +390,29 @@ struct StepParameters {
 
 impl StepParameters {
     fn new(reader: &Reader<'_>, layer: u32, step: &Step) -> Result<StepParameters, Error> {
-        let gated = matches!(step.op, Op::MlpUp { .. }) && reader.plan.spec.mlp.gated;
-        let order = if gated { Order::Gated } else { Order::Straight };
-        let (norm, projection) = match step.op {
-            Op::Embed { .. } | Op::Attention => (None, None),
-            Op::Head { norm, .. } => (norm, None),
-            Op::Qkv { norm, weight, bias }
-            | Op::AttentionOut { norm, weight, bias }
-            | Op::MlpUp { norm, weight, bias }
-            | Op::MlpDown { norm, weight, bias } => (norm, Some((weight, bias))),
+        let Some(projection) = step.op.projection() else {
+            return Ok(StepParameters {
+                norm: None,
+                projection: None,
+            });
         };
-        // A norm of the model (the head's) has one layer.
-        let norm_layer = if matches!(step.op, Op::Head { .. }) {
-            0
+        let norm = match projection.epilogue {
+            PlanEpilogue::Residual { norm, .. } => norm,
+            _ => projection.norm,
+        };
+        let order = if step.op.is_gated() {
+            Order::Gated
         } else {
-            layer
+            Order::Straight
         };
+        let (weight, bias) = (projection.weight, projection.bias);
+        let own = !step.op.is_head();
         Ok(StepParameters {
             norm: norm
-                .map(|n| reader.norm(n.gamma, n.beta, norm_layer))
+                .map(|n| reader.norm(n.gamma, n.beta, layer))
                 .transpose()?,
-            projection: projection
-                .map(|(w, b)| reader.projection(w, b, layer, order))
+            projection: own
+                .then(|| reader.projection(weight, bias, layer, order))
                 .transpose()?,
         })
     }
@@ -456,7 +432,7 @@ impl Buffers {
     /// The system has no memory for the cache.
     pub fn new(plan: &Plan, options: &SessionOptions) -> Result<Buffers, Error> {
         let buffer = |id: BufferId| {
-            let buffer = &plan.buffers[id as usize];
+            let buffer = plan.buffer(id);
             vec![0.0; options.rows(buffer.rows) as usize * buffer.width as usize]
         };
         Ok(Buffers {
@@ -488,20 +464,17 @@ impl Interpreter {
             match tensor.kind {
                 TensorKind::Table => tables[i] = reader.vector(id, 0)?,
                 // Matrices of the model are kept apart from the steps, as two may share one.
-                TensorKind::Matrix if matches!(tensor.place, gpt_plan::Place::Model) => {
+                TensorKind::Matrix if tensor.place == Place::Model => {
                     matrices[i] = Some(reader.matrix(id, 0, Order::Straight)?);
                 }
                 _ => {}
             }
         }
         let steps = plan
-            .walk()
+            .steps()
             .map(|(layer, step)| StepParameters::new(reader, layer, step))
             .collect::<Result<_, _>>()?;
-        let activation = match compiled {
-            Some(compiled) => Apply::Compiled(compiled),
-            None => Apply::new(&plan.spec.mlp.activation, reader.device.kernels),
-        };
+        let activation = Apply::new(&plan.spec.mlp.activation, compiled, reader.device.kernels);
         Ok(Interpreter {
             matrices,
             tables,
@@ -523,20 +496,31 @@ impl Interpreter {
         let (parameters, (layer, step)) = (&self.steps[index], pass.steps[index]);
         let norm = parameters.norm.as_ref();
         let cache = &mut cache[layer as usize];
-        match (&step.op, &parameters.projection) {
-            (Op::Embed { table, positions }, _) => {
+        let projection = match &step.op {
+            Op::Embed {
+                table, positions, ..
+            } => {
                 let positions = positions.map(|id| &*self.tables[usize::from(id.0)]);
-                pass.embed_rows(self.matrix(*table), positions, x);
+                return pass.embed_rows(self.matrix(*table), positions, x);
             }
-            (Op::Attention, _) => pass.attention_rows(q, cache, a),
-            (Op::Head { weight, .. }, _) => pass.head_rows(x, norm, self.matrix(*weight)),
-            (Op::Qkv { .. }, Some(qkv)) => pass.qkv_rows(x, norm, qkv, q, cache),
-            (Op::AttentionOut { .. }, Some(out)) => pass.attention_out_rows(a, out, norm, x),
-            (Op::MlpUp { .. }, Some(up)) => {
-                pass.mlp_up_rows(x, norm, up, &|row| self.activation.apply(row), h)
+            Op::Attention { .. } => return pass.attention_rows(q, cache, a),
+            Op::Project(projection) => projection,
+            _ => unreachable!("{} is no step of a forward pass", step.name),
+        };
+        let Some(packed) = &parameters.projection else {
+            return pass.head_rows(x, norm, self.matrix(projection.weight));
+        };
+        match projection.epilogue {
+            PlanEpilogue::Heads { .. } => pass.qkv_rows(x, norm, packed, q, cache),
+            PlanEpilogue::Activation { .. } => {
+                pass.mlp_up_rows(x, norm, packed, &|row| self.activation.apply(row), h)
             }
-            (Op::MlpDown { .. }, Some(down)) => pass.mlp_down_rows(h, down, norm, x),
-            (op, None) => unreachable!("a projection was packed for {op:?}"),
+            PlanEpilogue::Residual { .. } => {
+                const A: Slot = BufferId::A.here();
+                let input = if projection.input == A { a } else { h };
+                pass.residual_rows(input, packed, norm, x);
+            }
+            PlanEpilogue::Store { .. } => unreachable!("the head's matrix belongs to the model"),
         }
     }
 

@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::time::Instant;
 
 use gpt_plan::{
-    BufferName as B, Dropout, Into, Mask, NormRef, Plan, Repeat, Site, Slot, TensorId, TrainOp,
-    TrainStep,
+    BufferId as B, Dropout, Epilogue as PlanEpilogue, Mask, NormRef, Op, Plan, Repeat, Section, Site,
+    Slot, Step, TensorId,
 };
 
 use super::buffers::TrainBuffers;
@@ -75,188 +75,137 @@ impl epilogue::Activate for WithSlopes<'_> {
 }
 
 impl TrainPass<'_> {
-    /// The forward pass, without logits and losses.
     pub fn forward(&mut self) {
         let plan = self.plan;
         for section in plan.training.forward.iter() {
-            self.repeat(section.repeat, |pass| {
-                for step in section.steps.iter() {
-                    pass.step(step);
-                }
-            });
+            self.section(section, |_| true);
         }
     }
 
-    /// The losses and the backward pass.
+    /// The loss, and the gradients of everything.
     pub fn backward(&mut self) {
         let plan = self.plan;
-        for section in plan.training.backward.iter() {
-            self.repeat(section.repeat, |pass| {
-                if pass.recomputes && matches!(section.repeat, Repeat::LayersBack(..)) {
-                    pass.recompute();
-                }
-                for step in section.steps.iter() {
-                    pass.step(step);
-                }
-            });
+        let training = &plan.training;
+        for section in training.loss.iter().chain(training.backward.iter()) {
+            self.section(section, |_| true);
         }
     }
 
-    /// Repeats the layer's forward pass except for its last step, whose output was kept.
-    fn recompute(&mut self) {
-        let plan = self.plan;
-        let layer = self.layer as u32;
-        for section in plan.training.forward.iter() {
-            let Repeat::Layers(from, to) = section.repeat else {
-                continue;
-            };
-            if !(from..to).contains(&layer) {
-                continue;
-            }
-            for step in section.steps.iter() {
-                let is_last = matches!(
-                    step.op,
-                    TrainOp::Residual {
-                        site: Site::MlpDown,
-                        ..
-                    }
-                );
-                if !is_last {
-                    self.step(step);
-                }
-            }
-        }
-    }
-
-    /// The losses without gradients.
+    /// The losses of a batch, without gradients.
     pub fn losses_only(&mut self) {
         let plan = self.plan;
-        for section in plan.training.backward.iter() {
-            if section.repeat != Repeat::Chunks {
-                continue;
-            }
-            self.repeat(section.repeat, |pass| {
-                let is_loss =
-                    |op: &TrainOp| matches!(op, TrainOp::Logits { .. } | TrainOp::CrossEntropy);
-                for step in section.steps.iter().filter(|step| is_loss(&step.op)) {
-                    pass.step(step);
-                }
-            });
+        for section in plan.training.loss.iter() {
+            self.section(section, |op| !op.is_backward());
         }
     }
 
-    fn repeat(&mut self, repeat: Repeat, mut run: impl FnMut(&mut Self)) {
-        match repeat {
-            Repeat::Once => {
-                self.layer = 0;
-                run(self);
-            }
-            Repeat::Layers(from, to) => {
-                for layer in from..to {
-                    self.layer = layer as usize;
-                    run(self);
-                }
-            }
-            Repeat::LayersBack(from, to) => {
-                for layer in (from..to).rev() {
-                    self.layer = layer as usize;
-                    run(self);
-                }
-            }
+    /// Runs the steps of a section whose op is `wanted`.
+    fn section(&mut self, section: &'static Section, wanted: fn(&Op) -> bool) {
+        match section.repeat {
             Repeat::Chunks => {
                 self.layer = 0;
                 let most = self.buffers.chunk_rows;
                 for from in (0..self.rows).step_by(most) {
                     self.chunk = from..(from + most).min(self.rows);
-                    run(self);
+                    self.steps(section, wanted);
+                }
+            }
+            repeat => {
+                for layer in repeat.layers() {
+                    self.layer = layer as usize;
+                    if self.recomputes && matches!(repeat, Repeat::LayersReversed { .. }) {
+                        self.recompute(layer);
+                    }
+                    self.steps(section, wanted);
                 }
             }
         }
     }
 
-    fn step(&mut self, step: &'static TrainStep) {
-        let start = self.profile.is_some().then(Instant::now);
-        self.run(step);
-        if let (Some(profile), Some(start)) = (&mut self.profile, start) {
-            profile.add(step.name, start.elapsed().as_secs_f64());
+    /// Runs a layer's forward steps again, except the one whose output is kept.
+    fn recompute(&mut self, layer: u32) {
+        let plan = self.plan;
+        let forward = plan.training.forward.iter();
+        for section in forward.filter(|section| section.repeat.has_layer(layer)) {
+            self.steps(section, |op| !op.ends_layer());
         }
     }
 
-    fn run(&mut self, step: &TrainStep) {
+    fn steps(&mut self, section: &'static Section, wanted: fn(&Op) -> bool) {
+        for step in section.steps.iter().filter(|step| wanted(&step.op)) {
+            let start = self.profile.is_some().then(Instant::now);
+            self.run(step);
+            if let (Some(profile), Some(start)) = (&mut self.profile, start) {
+                profile.add(&step.name, start.elapsed().as_secs_f64());
+            }
+        }
+    }
+
+    fn run(&mut self, step: &Step) {
         match step.op {
-            TrainOp::Embed {
+            Op::Embed {
                 table,
                 positions,
                 out,
             } => self.embed(table, positions, out),
-            TrainOp::Norm {
+            Op::Norm {
                 norm,
                 x,
                 stats,
                 out,
-            } => self.norm(norm, x, stats, out, true),
-            TrainOp::NormAgain {
-                norm,
-                x,
-                stats,
-                out,
-            } => self.norm(norm, x, stats, out, false),
-            TrainOp::Qkv {
-                weight,
-                bias,
-                input,
-            } => self.qkv(weight, bias, input),
-            TrainOp::Attention => self.attention(),
-            TrainOp::Residual {
-                weight,
-                bias,
-                input,
-                residual,
-                out,
-                site,
-            } => self.residual(weight, bias, [input, residual, out], site),
-            TrainOp::MlpUp {
-                weight,
-                bias,
-                input,
-            } => self.mlp_up(weight, bias, input),
-            TrainOp::Logits { weight } => self.logits(weight),
-            TrainOp::CrossEntropy => self.cross_entropy(),
-            TrainOp::Dropped { site, dy, out } => {
-                let mask = self.mask(site);
-                self.write(out, |pass, to| {
-                    dropout::backward(pass.device, pass.rows, pass.input(dy), mask, &to);
-                });
+                statistics,
+            } => self.norm(norm, x, stats, out, statistics == gpt_plan::Statistics::Compute),
+            Op::Project(ref projection) => {
+                let (weight, bias, input) = (projection.weight, projection.bias, projection.input);
+                match projection.epilogue {
+                    PlanEpilogue::Heads { .. } => self.qkv(weight, bias, input),
+                    PlanEpilogue::Residual {
+                        residual,
+                        out,
+                        site,
+                        ..
+                    } => self.residual(weight, bias, [input, residual, out], site),
+                    PlanEpilogue::Activation { .. } => self.mlp_up(weight, bias, input),
+                    PlanEpilogue::Store { .. } => self.logits(weight),
+                }
             }
-            TrainOp::LinearInput { weight, dy, into } => self.linear_input(weight, dy, into),
-            TrainOp::LinearWeight {
+            Op::Attention { .. } => self.attention(),
+            Op::CrossEntropy { .. } => self.cross_entropy(),
+            Op::DropoutBackward { site, dy, out } => self.dropout(site, dy, out),
+            Op::ProjectInput {
+                weight,
+                dy,
+                slopes,
+                out,
+            } => self.linear_input(weight, dy, slopes, out),
+            Op::ProjectWeight {
                 weight,
                 bias,
                 dy,
                 input,
             } => self.linear_weight(weight, bias, dy, input),
-            TrainOp::NormInput {
+            Op::NormInput {
                 norm,
                 x,
                 stats,
                 dy,
-                also,
-                add,
+                dy_residual,
+                residual,
                 out,
-            } => self.norm_input(norm, [x, stats, dy, out], also, add),
-            TrainOp::NormWeight {
+            } => self.norm_input(norm, [x, stats, dy, out], dy_residual, residual),
+            Op::NormWeight {
                 norm,
                 x,
                 stats,
                 dy,
-                also,
-            } => self.norm_weight(norm, [x, stats, dy], also),
-            TrainOp::Add { a, b, out } => {
+                dy_residual,
+            } => self.norm_weight(norm, [x, stats, dy], dy_residual),
+            Op::Add { a, b, out } => {
                 assert_eq!(a, out, "a gradient is added to itself");
                 self.add(b, out);
             }
-            TrainOp::AttentionInput => self.attention_input(),
-            TrainOp::EmbedWeight {
+            Op::AttentionBackward { .. } => self.attention_input(),
+            Op::EmbedBackward {
                 table,
                 positions,
                 dx,
@@ -287,8 +236,8 @@ impl TrainPass<'_> {
 
     /// The same, as rows.
     fn write(&mut self, slot: Slot, f: impl FnOnce(&mut Self, RowsOut<'_>)) {
-        let width = self.buffers.width(slot.name);
-        let stride = self.buffers.stride(slot.name);
+        let width = self.buffers.width(slot.buffer);
+        let stride = self.buffers.stride(slot.buffer);
         self.take(slot, |pass, out| {
             f(pass, RowsOut::new(out, width, stride));
         });
@@ -305,7 +254,7 @@ impl TrainPass<'_> {
     fn input(&self, slot: Slot) -> Strided<'_> {
         Strided {
             data: self.buffers.get(slot, self.layer),
-            stride: self.buffers.stride(slot.name),
+            stride: self.buffers.stride(slot.buffer),
         }
     }
 
@@ -327,6 +276,14 @@ impl TrainPass<'_> {
         let matrix = self.parameters.matrix(weight, self.layer);
         let input = self.input(input);
         project_floats(self.device, input, self.rows, &matrix, epilogue);
+    }
+
+    /// `out = mask * dy`.
+    fn dropout(&mut self, site: Site, dy: Slot, out: Slot) {
+        let mask = self.mask(site);
+        self.write(out, |pass, to| {
+            dropout::backward(pass.device, pass.rows, pass.input(dy), mask, &to);
+        });
     }
 
     fn embed(&mut self, table: TensorId, positions: Option<TensorId>, to: Slot) {
@@ -401,7 +358,7 @@ impl TrainPass<'_> {
             let start = |id| pass.parameters.extent(id, pass.layer).start;
             norm::backward::weight(
                 pass.device,
-                pass.buffers.width(x.name),
+                pass.buffers.width(x.buffer),
                 pass.input(x),
                 pass.buffers.get(dy, pass.layer),
                 &pass.buffers.get(stats, pass.layer)[..2 * pass.rows],
@@ -477,7 +434,7 @@ impl TrainPass<'_> {
     fn logits(&mut self, weight: TensorId) {
         self.write(B::Logits.here(), |pass, out| {
             let matrix = pass.parameters.matrix(weight, 0);
-            let input = pass.chunk_input(B::N.here());
+            let input = pass.chunk_input(B::Normed.here());
             let epilogue = epilogue::store(&out, 0);
             project_floats(pass.device, input, pass.chunk.len(), &matrix, &epilogue);
         });
@@ -496,13 +453,15 @@ impl TrainPass<'_> {
     }
 
     /// `d(input) = dy · weight`.
-    fn linear_input(&mut self, weight: TensorId, dy: Slot, into: Into) {
-        let to = match into {
-            Into::Store(slot) => slot,
-            Into::ThroughActivation => B::DUp.here(),
-        };
+    fn linear_input(
+        &mut self,
+        weight: TensorId,
+        dy: Slot,
+        slopes: Option<Slot>,
+        to: Slot,
+    ) {
         // A chunk's gradients are stored at its rows.
-        let (first_row, rows) = match dy.name == B::Logits {
+        let (first_row, rows) = match dy.buffer == B::Logits {
             true => (self.chunk.start, self.chunk.len()),
             false => (0, self.rows),
         };
@@ -511,11 +470,11 @@ impl TrainPass<'_> {
             let run = |epilogue: Epilogue<'_>| {
                 backward::input(pass.device, pass.input(dy), rows, matrix, epilogue);
             };
-            match into {
-                Into::Store(_) => run(&epilogue::store(&out, first_row)),
-                Into::ThroughActivation => {
+            match slopes {
+                None => run(&epilogue::store(&out, first_row)),
+                Some(slopes) => {
                     let hidden = pass.buffers.width(B::H);
-                    let slopes = pass.buffers.get(B::Slopes.here(), pass.layer);
+                    let slopes = pass.buffers.get(slopes, pass.layer);
                     let gated = pass.plan.spec.mlp.gated;
                     run(&epilogue::slopes(hidden, gated, slopes, &out));
                 }
@@ -525,7 +484,7 @@ impl TrainPass<'_> {
 
     /// `d(weight) += dyᵀ · input`, `d(bias) += Σ dy`.
     fn linear_weight(&mut self, weight: TensorId, bias: Option<TensorId>, dy: Slot, input: Slot) {
-        let of_chunk = dy.name == B::Logits;
+        let of_chunk = dy.buffer == B::Logits;
         self.write_gradients(|pass, gradients| {
             // The gradient of a head is the sum over its chunks.
             let (input, rows, add) = match of_chunk {
@@ -604,7 +563,7 @@ impl TrainPass<'_> {
             let tables = embed::backward::Tables {
                 table: table.start,
                 positions: positions.map(|extent| extent.start),
-                width: pass.buffers.width(dx.name),
+                width: pass.buffers.width(dx.buffer),
             };
             let tokens = &pass.buffers.tokens[..pass.rows];
             let (dx, length) = (pass.input(dx), pass.tokens);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use gpt_plan::{ChoiceOp, Op};
+use gpt_plan::ChoiceOp;
 use wgpu::ComputePass;
 
 use super::{GpuSession, runs};
@@ -57,7 +57,7 @@ impl GpuSession {
                 Timed::Step(step) => {
                     let step = &self.shared.steps[step];
                     profile.steps.push(StepTime {
-                        step: step.step.name,
+                        step: &step.step.name,
                         layer: step.layer,
                         format: step.format,
                         seconds,
@@ -102,9 +102,10 @@ impl GpuSession {
 
     /// The head makes the last row's logits only.
     fn rows_of(&self, step: usize, rows: u32) -> u32 {
-        match self.shared.steps[step].step.op {
-            Op::Head { .. } => 1,
-            _ => rows,
+        if self.shared.steps[step].step.op.is_head() {
+            1
+        } else {
+            rows
         }
     }
 }

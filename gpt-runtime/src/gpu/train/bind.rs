@@ -1,7 +1,8 @@
 //! What a training kernel reads and writes: the bindings of group 1, as the files under `shaders/wgsl/train/` declare them, and its workgroups.
 
 use gpt_plan::{
-    BufferName, Into, Kernel, NormRef, Slot, TRAIN_COLUMNS, TRAIN_ROWS, TensorId, TrainOp,
+    BufferId, Epilogue, Heads, Kernel, NormRef, Op, Projection, Slot, Statistics, TRAIN_COLUMNS,
+    TRAIN_ROWS, TensorId,
 };
 
 /// Something that can be bound.
@@ -126,16 +127,16 @@ fn forward(
 }
 
 /// The dispatches of `op`, one for each kernel of its step.
-pub fn works(op: &TrainOp, gated: bool, rotary: bool) -> Vec<Work> {
-    use BufferName as B;
-    let angles = || rotary.then_some((6, Bound::Table, false));
+pub fn works(op: &Op) -> Vec<Work> {
+    let angles = |rotary: bool| rotary.then_some((6, Bound::Table, false));
     match *op {
-        TrainOp::Embed {
+        Op::Embed {
             table,
             positions,
             out,
         } => {
-            let mut bindings = vec![read(0, B::Tokens.here()), (1, Bound::Piece, false)];
+            let tokens = BufferId::Tokens.here();
+            let mut bindings = vec![read(0, tokens), (1, Bound::Piece, false)];
             bindings.extend(positions.map(|_| (2, Bound::Table, false)));
             bindings.push(write(4, out));
             vec![Work {
@@ -143,86 +144,47 @@ pub fn works(op: &TrainOp, gated: bool, rotary: bool) -> Vec<Work> {
                 ..plain(bindings)
             }]
         }
-        TrainOp::Norm {
+        Op::Norm {
             norm,
             x,
             stats,
             out,
+            statistics,
         } => {
-            let mut bindings = vec![read(0, x), write(3, stats), write(4, out)];
+            let stats = match statistics {
+                Statistics::Compute => write(3, stats),
+                Statistics::Stored => read(3, stats),
+            };
+            let mut bindings = vec![read(0, x), stats, write(4, out)];
             bindings.extend(scale_and_shift(norm));
             vec![plain(bindings)]
         }
-        TrainOp::NormAgain {
-            norm,
-            x,
-            stats,
-            out,
-        } => {
-            let mut bindings = vec![read(0, x), read(3, stats), write(4, out)];
-            bindings.extend(scale_and_shift(norm));
-            vec![plain(bindings)]
-        }
-        TrainOp::Qkv {
-            weight,
-            bias,
-            input,
-        } => {
-            let rest = std::iter::once(write(4, B::Qkv.here())).chain(angles());
-            vec![forward(weight, bias, input, rest)]
-        }
-        TrainOp::Residual {
-            weight,
-            bias,
-            input,
-            residual,
-            out,
-            ..
-        } => {
-            let rest = [write(4, out), read(5, residual)];
-            vec![forward(weight, bias, input, rest)]
-        }
-        TrainOp::MlpUp {
-            weight,
-            bias,
-            input,
-        } => {
-            let second = gated.then_some((2, Bound::SecondPiece, false));
-            let out = [write(4, B::H.here()), write(5, B::Slopes.here())];
-            vec![Work {
-                extent: if gated { of_halves } else { of_features },
-                ..forward(weight, bias, input, out.into_iter().chain(second))
-            }]
-        }
-        TrainOp::Logits { weight } => {
-            let out = [write(4, B::Logits.here())];
-            vec![forward(weight, None, B::N.here(), out)]
-        }
-        TrainOp::CrossEntropy => vec![plain(vec![
-            write(0, B::Logits.here()),
-            read(1, B::Targets.here()),
-            write(2, B::Losses.here()),
+        Op::Project(ref projection) => vec![project(projection)],
+        Op::CrossEntropy { logits, losses } => vec![plain(vec![
+            write(0, logits),
+            read(1, BufferId::Targets.here()),
+            write(2, losses),
         ])],
-        TrainOp::Dropped { dy, out, .. } => vec![plain(vec![read(0, dy), write(4, out)])],
-        TrainOp::Add { a, b, out } => {
+        Op::DropoutBackward { dy, out, .. } => vec![plain(vec![read(0, dy), write(4, out)])],
+        Op::Add { a, b, out } => {
             assert_eq!(a, out, "a sum replaces its first term");
             vec![plain(vec![read(0, b), write(4, out)])]
         }
-        TrainOp::LinearInput { weight, dy, into } => {
-            let mut bindings = vec![read(0, dy), (1, Bound::Piece, false)];
-            match into {
-                Into::Store(out) => bindings.push(write(4, out)),
-                Into::ThroughActivation => {
-                    bindings.extend([write(4, B::DUp.here()), read(5, B::Slopes.here())]);
-                }
-            }
+        Op::ProjectInput {
+            weight,
+            dy,
+            slopes,
+            out,
+        } => {
+            let mut bindings = vec![read(0, dy), (1, Bound::Piece, false), write(4, out)];
+            bindings.extend(slopes.map(|slopes| read(5, slopes)));
             vec![Work {
                 matrix: Some(weight),
                 adds: true,
                 ..plain(bindings)
             }]
         }
-        TrainOp::LinearWeight {
+        Op::ProjectWeight {
             weight,
             bias,
             dy,
@@ -240,17 +202,17 @@ pub fn works(op: &TrainOp, gated: bool, rotary: bool) -> Vec<Work> {
             });
             std::iter::once(product).chain(bias).collect()
         }
-        TrainOp::NormInput {
+        Op::NormInput {
             norm,
             x,
             stats,
             dy,
-            also,
-            add,
+            dy_residual,
+            residual,
             out,
         } => {
             assert!(
-                also.or(add).is_none_or(|slot| slot == out),
+                dy_residual.or(residual).is_none_or(|slot| slot == out),
                 "a gradient of the stream replaces the one that comes in"
             );
             vec![plain(vec![
@@ -261,15 +223,15 @@ pub fn works(op: &TrainOp, gated: bool, rotary: bool) -> Vec<Work> {
                 write(4, out),
             ])]
         }
-        TrainOp::NormWeight {
+        Op::NormWeight {
             norm,
             x,
             stats,
             dy,
-            also,
+            dy_residual,
         } => {
             let mut bindings = vec![read(0, x), read(1, stats), read(2, dy)];
-            bindings.extend(also.map(|also| read(3, also)));
+            bindings.extend(dy_residual.map(|slot| read(3, slot)));
             bindings.push((4, Bound::VectorGradient(norm.gamma), true));
             bindings.extend(norm.beta.map(|beta| (5, Bound::VectorGradient(beta), true)));
             vec![Work {
@@ -277,44 +239,51 @@ pub fn works(op: &TrainOp, gated: bool, rotary: bool) -> Vec<Work> {
                 ..plain(bindings)
             }]
         }
-        TrainOp::Attention => vec![Work {
+        Op::Attention {
+            heads: Heads::Fused { qkv },
+            out,
+            lse: Some(lse),
+            ..
+        } => vec![Work {
             extent: of_sequences,
-            ..plain(vec![
-                read(0, B::Qkv.here()),
-                write(1, B::Lse.here()),
-                write(4, B::A.here()),
-            ])
+            ..plain(vec![read(0, qkv), write(1, lse), write(4, out)])
         }],
-        TrainOp::AttentionInput => {
-            let delta = plain(vec![
-                read(0, B::A.here()),
-                read(1, B::DA.here()),
-                write(4, B::Delta.here()),
-            ]);
+        Op::Attention { .. } => unreachable!("training has no cache"),
+        Op::AttentionBackward {
+            qkv,
+            rotary,
+            out,
+            lse,
+            dout,
+            delta,
+            dqkv,
+            ..
+        } => {
             let back = || {
                 let mut bindings = vec![
-                    read(0, B::Qkv.here()),
-                    read(1, B::Lse.here()),
-                    read(2, B::Delta.here()),
-                    read(3, B::DA.here()),
-                    write(4, B::DQkv.here()),
+                    read(0, qkv),
+                    read(1, lse),
+                    read(2, delta),
+                    read(3, dout),
+                    write(4, dqkv),
                 ];
-                bindings.extend(angles());
+                bindings.extend(angles(rotary));
                 Work {
                     extent: of_sequences,
                     ..plain(bindings)
                 }
             };
+            let delta = plain(vec![read(0, out), read(1, dout), write(4, delta)]);
             vec![delta, back(), back()]
         }
-        TrainOp::EmbedWeight {
+        Op::EmbedBackward {
             table,
             positions,
             dx,
         } => {
             let tokens = Work {
                 bindings: vec![
-                    read(0, B::Tokens.here()),
+                    read(0, BufferId::Tokens.here()),
                     read(1, dx),
                     (2, Bound::PieceGradient, true),
                 ],
@@ -331,5 +300,41 @@ pub fn works(op: &TrainOp, gated: bool, rotary: bool) -> Vec<Work> {
             });
             std::iter::once(tokens).chain(positions).collect()
         }
+    }
+}
+
+/// The dispatch of a projection.
+fn project(projection: &Projection) -> Work {
+    let Projection {
+        input,
+        weight,
+        bias,
+        ..
+    } = *projection;
+    let mut extent: fn(&Kernel, u32) -> Extent = of_features;
+    let rest = match projection.epilogue {
+        Epilogue::Store { out } => vec![write(4, out)],
+        Epilogue::Heads {
+            heads: Heads::Fused { qkv },
+            rotary,
+        } => {
+            let angles = rotary.then_some((6, Bound::Table, false));
+            std::iter::once(write(4, qkv)).chain(angles).collect()
+        }
+        Epilogue::Heads { .. } => unreachable!("training has no cache"),
+        Epilogue::Activation { gated, out, slopes } => {
+            let mut rest = vec![write(4, out)];
+            rest.extend(slopes.map(|slopes| write(5, slopes)));
+            if gated {
+                extent = of_halves;
+                rest.push((2, Bound::SecondPiece, false));
+            }
+            rest
+        }
+        Epilogue::Residual { residual, out, .. } => vec![write(4, out), read(5, residual)],
+    };
+    Work {
+        extent,
+        ..forward(weight, bias, input, rest)
     }
 }

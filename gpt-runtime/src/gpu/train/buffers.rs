@@ -4,7 +4,7 @@
 //! and losses, and the table of a model whose positions are computed, as far as its sequences reach: some hundred KiB.
 
 use bytemuck::{Pod, Zeroable, cast_slice};
-use gpt_plan::{BufferName, Plan, Positions, Slot, TrainShape};
+use gpt_plan::{BufferId, Component, Plan, Positions, Role, Slot, TrainShape};
 use wgpu::{Buffer, BufferUsages, CommandEncoder};
 
 use crate::Error;
@@ -46,8 +46,8 @@ pub const SLOT: u32 = 256;
 pub const NUMBERS: u64 = size_of::<Run>() as u64;
 
 pub struct Buffers {
-    /// By [`BufferName`], then by copy.
-    named: Vec<Vec<Buffer>>,
+    /// By [`BufferId`], then by copy.
+    named: [Vec<Buffer>; BufferId::COUNT],
     /// A [`Run`] for the whole pass, one for each chunk, and a [`Moved`].
     pub run: Buffer,
     /// How many that are.
@@ -58,6 +58,7 @@ pub struct Buffers {
     pub upload: Buffer,
     /// Losses, or sums of squares, on their way back.
     pub download: Buffer,
+    layers: u32,
     /// Bytes of activations, and of all else that the plan counts.
     pub bytes: (u64, u64),
 }
@@ -78,22 +79,22 @@ impl Buffers {
         }
         let most = device.device.limits().max_storage_buffer_binding_size;
         let storage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
-        let mut named = Vec::new();
+        let mut named: [Vec<Buffer>; BufferId::COUNT] = Default::default();
         let mut sums = (0, 0);
         for buffer in plan.training.buffers.iter() {
-            let bytes = 4 * buffer.len(shape);
+            let bytes = 4 * buffer.train_len(shape);
             if bytes > most {
                 return Err(Error::Input(format!(
-                    "{:?} of a batch of {rows} tokens would take {} MiB, and {} binds {} MiB at once; take smaller batches and add up their gradients",
-                    buffer.name,
+                    "{} of a batch of {rows} tokens would take {} MiB, and {} binds {} MiB at once; take smaller batches and add up their gradients",
+                    buffer.id.name(),
                     bytes >> 20,
                     device.name(),
                     most >> 20
                 )));
             }
-            let count = buffer.count(plan.spec.layers, shape);
+            let count = buffer.train_copies(plan.spec.layers, shape);
             let copies = (0..count)
-                .map(|_| device.buffer(&format!("{:?}", buffer.name), bytes, storage))
+                .map(|_| device.buffer(buffer.id.name(), bytes, storage))
                 .collect::<Result<Vec<_>, _>>()?;
             let sum = if buffer.is_activation() {
                 &mut sums.0
@@ -101,10 +102,10 @@ impl Buffers {
                 &mut sums.1
             };
             *sum += bytes * u64::from(count);
-            named.push(copies);
+            named[buffer.id as usize] = copies;
         }
-        let logits = plan.training.buffer(BufferName::Logits);
-        let chunks = rows.div_ceil(logits.row_count(shape)) as u32;
+        let logits = plan.training.buffer(BufferId::Logits);
+        let chunks = rows.div_ceil(logits.train_rows(shape)) as u32;
         let runs = chunks + 2;
         let run = u64::from(runs * SLOT);
         let uniform = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
@@ -117,17 +118,18 @@ impl Buffers {
             table: table(device, plan, weights, shape)?,
             upload: device.buffer("upload", run + 8 * rows, upload)?,
             download: device.buffer("download", sums_of_squares.max(4 * rows), download)?,
+            layers: plan.spec.layers,
             bytes: sums,
         })
     }
 
     /// The copy of a buffer that a step of `layer` means by `slot`.
     pub fn slot(&self, slot: Slot, layer: u32) -> &Buffer {
-        self.get(slot.name, layer + slot.shift)
+        self.get(slot.buffer, slot.index(layer, self.layers))
     }
 
     /// Copy `copy`; of a buffer that is there once, that one.
-    pub fn get(&self, name: BufferName, copy: u32) -> &Buffer {
+    pub fn get(&self, name: BufferId, copy: u32) -> &Buffer {
         let copies = &self.named[name as usize];
         match copies.len() {
             1 => &copies[0],
@@ -172,7 +174,7 @@ impl Buffers {
 /// Where a copy goes.
 enum Target {
     Run,
-    Named(BufferName),
+    Named(BufferId),
 }
 
 /// Memory of the host's on its way to the device.
@@ -194,7 +196,7 @@ impl Upload<'_> {
 
     pub fn tokens(&mut self, inputs: &[u8], targets: &[u8]) {
         let mut from = self.start;
-        for (name, tokens) in [(BufferName::Tokens, inputs), (BufferName::Targets, targets)] {
+        for (name, tokens) in [(BufferId::Tokens, inputs), (BufferId::Targets, targets)] {
             let bytes = tokens.len() as u64;
             (self.put)(from, tokens);
             self.copies.push((from, Target::Named(name), 0, bytes));
@@ -214,7 +216,8 @@ fn table(
     match plan.spec.positions {
         Positions::Learned => Ok(None),
         Positions::Sinusoidal => {
-            let id = plan.find("positions").expect("a table of positions");
+            let id = plan.role(Role::Positions, Component::Weight);
+            let id = id.expect("a table of positions");
             let bytes = 4 * tokens * plan.spec.embed as usize;
             let table = weights.tensor(id, 0)?;
             let what = "the table of positions";
@@ -234,9 +237,10 @@ fn table(
 /// Testing: what a pass must not need is filled with NaN, and what must stay zero is looked at.
 impl Buffers {
     pub fn poison(&self, device: &GpuDevice, plan: &Plan, shape: &TrainShape) {
-        for (buffer, copies) in plan.training.buffers.iter().zip(&self.named) {
-            let mut values = vec![0.0; buffer.len(shape) as usize];
-            let rows = buffer.row_count(shape) as usize;
+        for buffer in plan.training.buffers.iter() {
+            let copies = &self.named[buffer.id as usize];
+            let mut values = vec![0.0; buffer.train_len(shape) as usize];
+            let rows = buffer.train_rows(shape) as usize;
             for row in values.chunks_mut(buffer.stride as usize).take(rows) {
                 row[..buffer.width as usize].fill(f32::NAN);
             }
@@ -251,9 +255,10 @@ impl Buffers {
         device: &GpuDevice,
         plan: &Plan,
         shape: &TrainShape,
-    ) -> Result<Option<BufferName>, Error> {
-        for (buffer, copies) in plan.training.buffers.iter().zip(&self.named) {
-            let (rows, stride) = (buffer.row_count(shape) as usize, buffer.stride as usize);
+    ) -> Result<Option<BufferId>, Error> {
+        for buffer in plan.training.buffers.iter() {
+            let copies = &self.named[buffer.id as usize];
+            let (rows, stride) = (buffer.train_rows(shape) as usize, buffer.stride as usize);
             for copy in copies {
                 let usage = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
                 let back = device.buffer("a buffer", copy.size(), usage)?;
@@ -271,7 +276,7 @@ impl Buffers {
                         && padding.all(|row| row.iter().all(|x| *x == 0.0));
                 })?;
                 if !clean {
-                    return Ok(Some(buffer.name));
+                    return Ok(Some(buffer.id));
                 }
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bytemuck::{Pod, Zeroable, bytes_of};
-use gpt_plan::{BufferName, Place, Plan, Repeat, Site, TensorId, TrainOp, TrainStep};
+use gpt_plan::{Component, Place, Plan, Role, Site, Step as PlanStep, TensorId};
 use wgpu::{
     BindGroup, BindGroupEntry, BindGroupLayout, BindGroupLayoutDescriptor, BindGroupLayoutEntry,
     BindingResource, BindingType, Buffer, BufferBinding, BufferBindingType, BufferUsages,
@@ -92,20 +92,16 @@ impl<'a> Builder<'a> {
     /// Adds the dispatches of a step.
     pub fn step(
         &mut self,
-        step: &TrainStep,
+        step: &PlanStep,
         layer: u32,
         out: &mut Vec<Dispatch>,
     ) -> Result<(), Error> {
-        let spec = &self.plan.spec;
-        let works = bind::works(&step.op, spec.mlp.gated, spec.rotary());
-        assert_eq!(works.len(), step.kernels.len(), "kernels of {}", step.name);
-        let site = match step.op {
-            TrainOp::Residual { site, .. } | TrainOp::Dropped { site, .. } => site,
-            TrainOp::Embed { .. } => Site::Embedding,
-            _ => Site::Attention,
-        };
+        let works = bind::works(&step.op);
+        let kernels = step.train_kernels();
+        assert_eq!(works.len(), kernels.len(), "kernels of {}", step.name);
+        let site = step.op.site().unwrap_or(Site::Attention);
         let site = layer * 4 + site as u32;
-        for (work, &kernel) in works.iter().zip(step.kernels.iter()) {
+        for (work, &kernel) in works.iter().zip(kernels) {
             for share in self.shares(work, layer) {
                 let bound: Vec<_> = work
                     .bindings
@@ -124,7 +120,7 @@ impl<'a> Builder<'a> {
                 };
                 let known = &self.plan.training.kernels[usize::from(kernel)];
                 let extent = (work.extent)(known, numbers.rows);
-                out.push(self.dispatch(kernel, step.name, &bound, numbers, extent));
+                out.push(self.dispatch(kernel, &step.name, &bound, numbers, extent));
             }
         }
         Ok(())
@@ -177,18 +173,10 @@ impl<'a> Builder<'a> {
 
     /// A layer's forward steps once more, but for the one that would write what the layer left.
     pub fn again(&mut self, layer: u32, out: &mut Vec<Dispatch>) -> Result<(), Error> {
-        for section in self.plan.training.forward.iter() {
-            let Repeat::Layers(from, to) = section.repeat else {
-                continue;
-            };
-            if !(from..to).contains(&layer) {
-                continue;
-            }
-            for step in section.steps.iter() {
-                match step.op {
-                    TrainOp::Residual { out: x, .. } if x.name == BufferName::X => {}
-                    _ => self.step(step, layer, out)?,
-                }
+        let forward = self.plan.training.forward.iter();
+        for section in forward.filter(|section| section.repeat.has_layer(layer)) {
+            for step in section.steps.iter().filter(|step| !step.op.ends_layer()) {
+                self.step(step, layer, out)?;
             }
         }
         Ok(())
@@ -227,7 +215,10 @@ impl<'a> Builder<'a> {
             Bound::Piece => of(share.piece, State::Parameter),
             Bound::PieceGradient => of(share.piece, State::Gradient),
             Bound::SecondPiece => of(share.second, State::Parameter),
-            Bound::Table => match (&buffers.table, self.plan.find("positions")) {
+            Bound::Table => match (
+                &buffers.table,
+                self.plan.role(Role::Positions, Component::Weight),
+            ) {
                 (Some(table), _) => Ok(whole(table)),
                 (None, Some(positions)) => vector(positions, State::Parameter),
                 (None, None) => unreachable!("a model with a table computes or learns it"),

@@ -19,7 +19,7 @@ mod profile;
 use std::sync::Arc;
 
 use bytemuck::{bytes_of, cast_slice};
-use gpt_plan::{BufferName, MAX_BINDING, Plan, TensorId, TrainBytes};
+use gpt_plan::{BufferId, MAX_BINDING, Plan, TensorId, TrainBytes};
 use wgpu::{CommandEncoder, ComputePass, MapMode};
 
 use super::device::GpuDevice;
@@ -92,7 +92,7 @@ impl GpuTrainer {
 
     /// The first buffer whose padding is not zero, for tests.
     #[doc(hidden)]
-    pub fn spilled(&mut self) -> Result<Option<BufferName>, Error> {
+    pub fn spilled(&mut self) -> Result<Option<BufferId>, Error> {
         self.buffers
             .spilled(&self.device, self.plan, &self.options.shape)
     }
@@ -107,7 +107,7 @@ impl GpuTrainer {
                 self.record_all(&mut pass, &part);
             }
         }
-        let losses = self.buffers.get(BufferName::Losses, 0);
+        let losses = self.buffers.get(BufferId::Losses, 0);
         let bytes = 4 * batch.inputs.len() as u64;
         encoder.copy_buffer_to_buffer(losses, 0, &self.buffers.download, 0, bytes);
         self.submit(encoder);
@@ -183,8 +183,8 @@ impl GpuTrainer {
 
     /// First row and rows of each chunk.
     fn chunks(&self, rows: u32) -> Vec<(u32, u32)> {
-        let most = self.plan.training.buffer(BufferName::Logits);
-        let most = most.row_count(&self.options.shape) as u32;
+        let most = self.plan.training.buffer(BufferId::Logits);
+        let most = most.train_rows(&self.options.shape) as u32;
         let starts = (0..rows).step_by(most as usize);
         starts
             .map(|first| (first, most.min(rows - first)))

@@ -1,6 +1,6 @@
 //! The dispatches of a pass: every kernel of every step, for each layer and each piece of a matrix, with what it binds.
 
-use gpt_plan::{ADAMW, GRADIENT_NORM, Plan, Positions, Repeat, TensorKind, TrainOp};
+use gpt_plan::{ADAMW, Component, GRADIENT_NORM, Plan, Positions, Repeat, Role, TensorKind};
 use wgpu::{BindGroup, Buffer, BufferUsages};
 
 use super::bind::Extent;
@@ -52,31 +52,33 @@ impl Pass {
         options: &TrainerOptions,
     ) -> Result<Pass, Error> {
         let mut build = Builder::new(device, plan, parameters, buffers, options.precision);
+        let training = &plan.training;
         let mut forward = Vec::new();
-        for section in plan.training.forward.iter() {
-            for layer in layers(section.repeat) {
+        for section in training.forward.iter() {
+            for layer in section.repeat.layers() {
                 for step in section.steps.iter() {
                     build.step(step, layer, &mut forward)?;
                 }
             }
         }
         let (mut loss, mut head, mut backward) = (Vec::new(), Vec::new(), Vec::new());
-        for section in plan.training.backward.iter() {
-            for layer in layers(section.repeat) {
-                if options.shape.recompute.is_block()
-                    && matches!(section.repeat, Repeat::LayersBack(..))
-                {
+        for step in training
+            .loss
+            .iter()
+            .flat_map(|section| section.steps.iter())
+        {
+            let backward = step.op.is_backward();
+            build.step(step, 0, if backward { &mut head } else { &mut loss })?;
+        }
+        for section in training.backward.iter() {
+            let recomputed = matches!(section.repeat, Repeat::LayersReversed { .. })
+                && options.shape.recompute.is_block();
+            for layer in section.repeat.layers() {
+                if recomputed {
                     build.again(layer, &mut backward)?;
                 }
                 for step in section.steps.iter() {
-                    let out = match (section.repeat, &step.op) {
-                        (Repeat::Chunks, TrainOp::Logits { .. } | TrainOp::CrossEntropy) => {
-                            &mut loss
-                        }
-                        (Repeat::Chunks, _) => &mut head,
-                        _ => &mut backward,
-                    };
-                    build.step(step, layer, out)?;
+                    build.step(step, layer, &mut backward)?;
                 }
             }
         }
@@ -162,22 +164,13 @@ fn update(build: &mut Builder<'_>, plan: &Plan, parameters: &Parameters) -> Vec<
 
 /// The embedding's gradients are added to row by row. A table that the head shares has been replaced before, by the head.
 fn cleared(plan: &Plan, parameters: &Parameters) -> Vec<(Buffer, u64, u64)> {
-    let table = (!plan.spec.tie_embeddings).then_some("token_embedding");
-    let positions = (plan.spec.positions == Positions::Learned).then_some("positions");
-    let tensors = table.into_iter().chain(positions);
-    let ids = tensors.filter_map(|name| plan.find(name));
+    let table = (!plan.spec.tie_embeddings).then_some(Role::TokenEmbedding);
+    let positions = (plan.spec.positions == Positions::Learned).then_some(Role::Positions);
+    let roles = table.into_iter().chain(positions);
+    let ids = roles.filter_map(|role| plan.role(role, Component::Weight));
     let pieces = ids.flat_map(|id| parameters.pieces(id, 0));
     let bound = pieces.map(|piece| parameters.binding(State::Gradient, piece));
     bound
         .map(|b| (b.buffer.clone(), b.offset, b.size.map_or(0, u64::from)))
         .collect()
-}
-
-/// The layers that steps run for, in order; the head's chunks are no layers.
-fn layers(repeat: Repeat) -> Vec<u32> {
-    match repeat {
-        Repeat::Once | Repeat::Chunks => vec![0],
-        Repeat::Layers(from, to) => (from..to).collect(),
-        Repeat::LayersBack(from, to) => (from..to).rev().collect(),
-    }
 }

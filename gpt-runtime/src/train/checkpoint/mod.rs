@@ -1,6 +1,6 @@
 //! A run on disk, so that it goes on where it was, bit for bit, whatever happened to it.
 //!
-//! A checkpoint is a folder, `checkpoint-500` for one of step 500: the parameters under the names of Hugging ModelVtable (`model.safetensors`, which loads like any
+//! A checkpoint is a folder, `checkpoint-500` for one of step 500: the parameters under the names of Hugging Face (`model.safetensors`, which loads like any
 //! model), AdamW's two moments (`moments.safetensors`), and `state.json` with the step, the settings, in f16 the loss scale, and what the caller adds. The folder is
 //! written under another name, synced, and renamed, so that it is there as a whole or not at all; only then are older ones removed. There is
 //! nothing else to a run: masks and data are functions of seeds and the step.
@@ -19,11 +19,10 @@ use serde_json::Value;
 use super::loss_scale::LossScale;
 use super::parameters::Parameters;
 use super::{Trainer, TrainerSettings};
-use crate::cpu::Gpt;
 use crate::device::Device;
 use crate::engine::State as Held;
 use crate::model::Untyped;
-use crate::vtable::ModelVtable;
+use crate::vtable::{Gpt, ModelVtable};
 use crate::weights::{self, Mapped};
 use crate::{Error, files};
 

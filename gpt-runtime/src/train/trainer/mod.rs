@@ -8,12 +8,11 @@ use super::loss_scale::LossScale;
 use super::parameters::Parameters;
 use super::{Batch, Tokens, TrainerSettings, memory};
 use crate::Error;
-use crate::cpu::Gpt;
 use crate::device::Device;
 use crate::engine::{EngineTrainer, Learn, Precision, TrainProfile, TrainerOptions, Update};
 use crate::model::{Model, Untyped};
 use crate::text::Tokenizer;
-use crate::vtable::ModelVtable;
+use crate::vtable::{Gpt, ModelVtable};
 use crate::weights::{Weights, mix};
 
 /// A model that learns. Everything a step needs is allocated when it is created.

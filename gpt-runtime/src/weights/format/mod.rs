@@ -1,8 +1,8 @@
-//! Numbers and their storage: rows of f32 to and from the five canonical [`Format`]s, and out of GGUF's block types.
+//! Encodes and decodes rows of f32 in the five canonical [`Format`]s.
 //!
-//! This is the only place that knows what a block looks like. Everything works on one row at a time: blocks lie along
-//! a row and never cross it. A canonical row that does not fill its last block is padded with blocks' worth of zeros
-//! ([`Format::row_bytes`]); GGUF does not allow such rows at all.
+//! All functions work on one row: blocks run along a row and never cross into the next. A canonical
+//! row that does not fill its last block is padded with zeros ([`Format::row_bytes`]); GGUF does
+//! not allow such rows.
 
 use gpt_plan::Format;
 use half::{bf16, f16};
@@ -12,8 +12,9 @@ const BLOCK: usize = 32;
 
 /// Appends one row in `format` to `out`: `format.row_bytes(row.len())` bytes.
 ///
-/// Quantisation follows GGUF's reference: Q8 scales by the largest magnitude, Q4 spans minimum to maximum. Both round
-/// quants against the scale *as stored* (f16), so the scale's own rounding error is not added to the quants'.
+/// Quantisation follows GGUF's reference: Q8 scales by the largest magnitude, Q4 spans minimum to
+/// maximum. Both round quants against the scale *as stored* (f16), so the scale's own rounding
+/// error is not added to the quants'.
 pub fn encode(format: Format, row: &[f32], out: &mut Vec<u8>) {
     out.reserve(format.row_bytes(row.len()));
     match format {
@@ -68,12 +69,12 @@ pub fn decode(format: Format, bytes: &[u8], row: &mut [f32]) {
     }
 }
 
-/// The f16 at `at`, which every block type uses for its scales.
+/// The f16 at `at`, the type of all scales.
 fn scale(block: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }
 
-/// Hands out the row in blocks, the last one filled up with zeros.
+/// Calls `each` with the blocks of a row, the last one padded with zeros.
 fn blocks(row: &[f32], mut each: impl FnMut(&[f32; BLOCK])) {
     for chunk in row.chunks(BLOCK) {
         let mut block = [0.0; BLOCK];
@@ -82,7 +83,7 @@ fn blocks(row: &[f32], mut each: impl FnMut(&[f32; BLOCK])) {
     }
 }
 
-/// Rounds a scale to f16 and says what it became; a scale beyond f16's range becomes its largest finite value.
+/// Rounds a scale to f16, clamped to the finite range, and returns it with its value as f32.
 fn stored(x: f32) -> (f16, f32) {
     let x = f16::from_f32(x.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()));
     (x, x.to_f32())

@@ -17,7 +17,7 @@ fn round_trip(format: Format, row: &[f32]) -> Vec<f32> {
 }
 
 #[test]
-fn rows_come_back_within_the_precision_of_their_format() {
+fn a_round_trip_keeps_the_precision_of_the_format() {
     for n in [1, 31, 32, 33, 100] {
         let row = row(n);
         for (format, bound) in [
@@ -34,7 +34,7 @@ fn rows_come_back_within_the_precision_of_their_format() {
 }
 
 #[test]
-fn what_a_format_can_hold_it_holds_exactly() {
+fn representable_values_round_trip_exactly() {
     for format in Format::ALL {
         let once = round_trip(format, &row(96));
         let exact = matches!(format, Format::F32 | Format::F16 | Format::Bf16);

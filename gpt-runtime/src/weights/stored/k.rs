@@ -1,8 +1,10 @@
-//! The k-quants: super-blocks of 256 values in sub-blocks of 16 or 32, whose scales (and minima) are quantised themselves.
+//! Decodes the k-quants: super-blocks of 256 values in sub-blocks of 16 or 32, whose scales and
+//! minima are themselves quantised.
 
 use super::half;
 
-/// `x = d s q - dmin m`: 2-bit quants; `s` and `m` are the nibbles of one byte for each 16 values.
+/// Q2_K, `x = d s q - dmin m`: 2-bit quants; `s` and `m` are the nibbles of one byte for each 16
+/// values.
 pub fn q2(block: &[u8], out: &mut [f32]) {
     let (scales, quants) = (&block[..16], &block[16..80]);
     let (d, dmin) = (half(block, 80), half(block, 82));
@@ -13,7 +15,8 @@ pub fn q2(block: &[u8], out: &mut [f32]) {
     }
 }
 
-/// `x = d (s - 32) q`: 2 low bits and a mask of high bits, -4 where the mask has none; sixteen 6-bit scales in twelve bytes.
+/// Q3_K, `x = d (s - 32) q`: 2 low bits, minus 4 where the mask of high bits is 0; sixteen 6-bit
+/// scales in twelve bytes.
 pub fn q3(block: &[u8], out: &mut [f32]) {
     let (mask, quants, packed) = (&block[..32], &block[32..96], &block[96..108]);
     let d = half(block, 108);
@@ -45,12 +48,12 @@ fn scale_and_minimum(packed: &[u8], j: usize) -> (f32, f32) {
     (f32::from(scale), f32::from(minimum))
 }
 
-/// `x = d s q - dmin m` over sub-blocks of 32, two of which share the nibbles of 32 bytes.
+/// Q4_K, `x = d s q - dmin m`: sub-blocks of 32, two of which share the nibbles of 32 bytes.
 pub fn q4(block: &[u8], out: &mut [f32]) {
     nibbles(block, &block[16..], None, out);
 }
 
-/// As [`q4`] with a fifth bit of each quant in a mask.
+/// Q5_K: [`q4`] with the fifth bit of each quant in a mask.
 pub fn q5(block: &[u8], out: &mut [f32]) {
     nibbles(block, &block[48..], Some(&block[16..48]), out);
 }
@@ -67,7 +70,7 @@ fn nibbles(block: &[u8], quants: &[u8], fifth: Option<&[u8]>, out: &mut [f32]) {
     }
 }
 
-/// `x = d s (q - 32)`: 4 low bits, 2 high bits, a signed scale for each 16 values.
+/// Q6_K, `x = d s (q - 32)`: 4 low bits, 2 high bits, a signed scale for each 16 values.
 pub fn q6(block: &[u8], out: &mut [f32]) {
     let (low, high, scales) = (&block[..128], &block[128..192], &block[192..208]);
     let d = half(block, 208);

@@ -1,7 +1,8 @@
-//! How files store numbers: the element types of safetensors and the block types of GGUF, and their values.
+//! Decodes the element types of safetensors and the block types of GGUF.
 //!
-//! Five of them are our own [`Format`]s, byte for byte; Q4_0 is a Q4_1 in disguise; the rest are only ever read. Layouts
-//! follow the definitions in ggml (`ggml-common.h`); every type is checked against values of its reference implementation.
+//! Five of them are byte for byte the canonical [`Format`]s, and Q4_0 converts to Q4_1 without
+//! loss. The rest are only read. Layouts follow ggml's `ggml-common.h`; tests compare each type
+//! with values of the reference implementation.
 
 mod k;
 #[cfg(test)]
@@ -31,7 +32,7 @@ pub enum Stored {
 }
 
 impl Stored {
-    /// The type with GGUF's number `id`, if we read it.
+    /// The type with GGUF's number `id`, if it is supported.
     pub fn from_gguf(id: u32) -> Option<Stored> {
         Some(match id {
             0 => Stored::F32,
@@ -51,7 +52,7 @@ impl Stored {
         })
     }
 
-    /// Its name in GGUF's spelling.
+    /// The name as GGUF spells it.
     pub const fn name(self) -> &'static str {
         match self {
             Stored::F32 => "F32",
@@ -88,7 +89,7 @@ impl Stored {
         }
     }
 
-    /// Bytes of a row; none if a row of that length does not consist of whole blocks.
+    /// Bytes of a row. None if a row of `columns` elements is not whole blocks.
     pub fn row_bytes(self, columns: u64) -> Option<u64> {
         let (elements, bytes) = self.block();
         columns
@@ -96,8 +97,8 @@ impl Stored {
             .then(|| (columns / elements as u64).checked_mul(bytes as u64))?
     }
 
-    /// The format that holds it without loss and has a kernel; for the rest f16, whose 11 bits lose less than any other of half the
-    /// size of an f32 (scales times quants of up to six bits).
+    /// The canonical format: lossless where there is one, f16 for the rest. Their values are scales
+    /// times quants of up to six bits, which f16's 11 bits represent better than bf16's.
     pub const fn format(self) -> Format {
         match self {
             Stored::F32 => Format::F32,
@@ -108,7 +109,7 @@ impl Stored {
         }
     }
 
-    /// Whether a row in this type has the bytes of [`format`](Self::format).
+    /// Whether rows have the same bytes as in [`format`](Self::format).
     pub const fn is_native(self) -> bool {
         matches!(
             self,
@@ -116,7 +117,7 @@ impl Stored {
         )
     }
 
-    /// The values of a row.
+    /// Decodes `bytes`, a row or several, into `row`.
     pub fn decode(self, bytes: &[u8], row: &mut [f32]) {
         let (elements, size) = self.block();
         let blocks = || bytes.chunks_exact(size);
@@ -145,7 +146,7 @@ impl Stored {
         }
     }
 
-    /// Blocks of 32: a scale, perhaps a minimum, perhaps a fifth bit of each quant, nibbles.
+    /// Decodes blocks of 32: a scale, an optional minimum, an optional mask of fifth bits, nibbles.
     fn decode_small(self, block: &[u8], out: &mut [f32]) {
         let d = half(block, 0);
         let (m, at) = if self == Stored::Q5_1 {
@@ -173,7 +174,8 @@ impl Stored {
     }
 }
 
-/// Q4_0 as the Q4_1 it is: `d (q - 8) = d q + m` with `m = -8 d`, exactly, as eight is a power of two. None if that is beyond f16.
+/// Appends Q4_0 blocks as Q4_1: `d (q - 8) = d q + m` with `m = -8 d`, exact because eight is a
+/// power of two. None if `m` exceeds the range of f16.
 pub fn q4_0_to_q4_1(blocks: &[u8], out: &mut Vec<u8>) -> Option<()> {
     for block in blocks.chunks_exact(18) {
         let d = f16::from_le_bytes([block[0], block[1]]);

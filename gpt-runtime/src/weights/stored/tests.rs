@@ -1,4 +1,5 @@
-//! Every type against values of ggml's reference (`tests/fixtures/quants.py` writes `blocks.txt`).
+//! Compares each type with values of ggml's reference (`tests/fixtures/quants.py` writes
+//! `blocks.txt`).
 
 use super::*;
 

@@ -1,13 +1,14 @@
-//! Attention backward.
+//! The gradient of attention.
 
 use gpt_plan::Spec;
 
 use crate::oracle::attention::{Qkv, attention_weights, head_columns, kv_head};
 use crate::oracle::{Masks, Matrix, dot};
 
-/// For one head, with weights `p = softmax(s)`, scores `s = q kᵀ / sqrt(head_dim)`, dropout's factors `m` and output `o = (m p) v`:
-/// `dv = (m p)ᵀ do`, `dp = m (do vᵀ)`, and through the softmax `ds = p (dp - Σ p dp)`; then `dq = ds k / sqrt(head_dim)` and `dk = dsᵀ q / sqrt(head_dim)`. Heads that share keys and
-/// values add up there.
+/// The gradients of queries, keys and values. For one head, with weights `p = softmax(s)`, scores
+/// `s = q kᵀ / sqrt(head_dim)`, dropout's factors `m` and output `o = (m p) v`: `dv = (m p)ᵀ do`,
+/// `dp = m (do vᵀ)`, and through the softmax `ds = p (dp - Σ p dp)`; then `dq = ds k /
+/// sqrt(head_dim)` and `dk = dsᵀ q / sqrt(head_dim)`. Gradients of shared keys and values add up.
 pub fn attention_backward(spec: &Spec, qkv: &Qkv, layer: u32, masks: Masks, d: &Matrix) -> Qkv {
     let head_dim = spec.head_dim as usize;
     let root = f64::from(spec.head_dim).sqrt();

@@ -1,4 +1,4 @@
-//! A block backward.
+//! The gradient of a transformer block.
 
 use gpt_plan::{Block, Site};
 
@@ -10,7 +10,7 @@ use super::attention::attention_backward;
 use super::linear::linear_backward;
 use super::norm::norm_backward;
 
-/// The block that a gradient is passing through.
+/// A block in the backward pass.
 #[derive(Clone, Copy)]
 pub struct Here<'a> {
     pub block: &'a BlockParameters,
@@ -19,7 +19,7 @@ pub struct Here<'a> {
 }
 
 impl Gpt {
-    /// Through the whole block; `x` is the stream that it read.
+    /// The gradient of the block's input `x`, the residual stream.
     pub fn block_backward(
         &self,
         here: Here<'_>,
@@ -120,7 +120,7 @@ impl Gpt {
             let (wide, d) = (wide.row(row), d.row(row));
             match (mlp.gated, column) {
                 (false, i) => d[i] * slope(wide[i]),
-                // The gate's gradient passes its slope, what it gates passes the gate.
+                // The gate's gradient is multiplied by its slope, the gated value's by the gate.
                 (true, i) if i < hidden => d[i] * slope(wide[i]) * wide[hidden + i],
                 (true, i) => d[i - hidden] * value(wide[i - hidden]),
             }

@@ -1,8 +1,8 @@
-//! Linear layers backward.
+//! The gradient of linear layers.
 
 use crate::oracle::{Linear, Matrix};
 
-/// Of `y = x Wᵀ`: the gradient of `x` is `dy W`, that of `W` is `dyᵀ x`.
+/// The gradients of `y = x Wᵀ`: `dy W` for `x`, `dyᵀ x` for `W`.
 pub fn matrix_backward(x: &Matrix, weight: &Matrix, d: &Matrix) -> (Matrix, Matrix) {
     let d_x = Matrix::from_fn(x.rows, x.columns, |row, column| {
         let d = d.row(row).iter().enumerate();
@@ -15,7 +15,8 @@ pub fn matrix_backward(x: &Matrix, weight: &Matrix, d: &Matrix) -> (Matrix, Matr
     (d_x, d_weight)
 }
 
-/// The same with a bias, whose gradient is the sum of all rows'. Fills in `gradient`, returns that of `x`.
+/// The gradient of a linear layer. The bias sums over all rows. Fills `gradient` and returns the
+/// gradient of `x`.
 pub fn linear_backward(x: &Matrix, layer: &Linear, d: &Matrix, gradient: &mut Linear) -> Matrix {
     let (d_x, d_weight) = matrix_backward(x, &layer.weight, d);
     gradient.weight = d_weight;

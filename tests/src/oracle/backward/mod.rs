@@ -1,12 +1,14 @@
-//! Learning, in plain f64: the loss of a prediction, and how it changes with every parameter.
+//! The loss and its gradients in plain f64.
 //!
-//! A gradient has the shape of what it belongs to, so the gradients of a model are [`Parameters`] too. Going backward is going through the
-//! forward pass from its end: each function here takes what its counterpart read and the gradient of what it wrote, and returns the
-//! gradient of what it read (and of its parameters). Nothing is kept from the forward pass but the stream between blocks; all else is
-//! computed again where it is needed, because that is shortest. Finite differences check every tensor of every odd spec.
+//! A gradient has the shape of what it belongs to, so the gradients of a model are [`Parameters`]
+//! too. Each function takes the input of its forward counterpart and the gradient of its output,
+//! and returns the gradients of the input and the parameters. Only the stream between blocks is
+//! kept from the forward pass. The rest is recomputed, which makes the code shorter. Finite
+//! differences check every tensor of every odd spec.
 //!
-//! The loss is the mean cross-entropy: minus the logarithm of the probability that the model gives to each target. Sequences of a batch
-//! know nothing of each other, but for the elements that dropout leaves out, which are numbered through the whole batch.
+//! The loss is the mean cross-entropy: minus the logarithm of the probability that the model gives
+//! to each target. Sequences of a batch are independent, except that dropout numbers elements
+//! through the whole batch.
 
 mod attention;
 mod block;
@@ -46,7 +48,7 @@ fn each<'a>(
         .map(move |(sequence, (inputs, targets))| (inputs, targets, Masks { dropout, sequence }))
 }
 
-/// The sum of all rows' losses: minus the logarithm of what `softmax` gives to each target.
+/// The sum of all rows' losses: minus the log softmax at each target.
 fn cross_entropy(logits: &Matrix, targets: &[u32]) -> f64 {
     let losses = logits.iter_rows().zip(targets).map(|(row, &target)| {
         let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -67,7 +69,7 @@ impl Gpt {
         self.batch_gradients(&one(tokens, targets), None).1
     }
 
-    /// The mean over all tokens of all sequences, with what `dropout` leaves out.
+    /// The mean loss over all tokens of all sequences, with `dropout`.
     pub fn batch_loss(&self, batch: &Sequences<'_>, dropout: Option<Dropout>) -> f64 {
         let losses = each(batch, dropout).map(|(tokens, targets, masks)| {
             let logits = self.pass(tokens, masks).logits;
@@ -76,7 +78,7 @@ impl Gpt {
         losses.sum::<f64>() / batch.targets.len() as f64
     }
 
-    /// That loss, and its gradient with respect to every parameter.
+    /// The loss and its gradient with respect to every parameter.
     pub fn batch_gradients(
         &self,
         batch: &Sequences<'_>,
@@ -122,14 +124,14 @@ impl Gpt {
             .unwrap_or(&self.parameters.token_embedding);
         let logits = apply(&read, head, None);
 
-        // The gradient of a cross-entropy: what was predicted, less what came.
+        // The gradient of cross-entropy: the predicted distribution minus the target's.
         let predicted = logits.map_rows(softmax);
         let d_logits = Matrix::from_fn(logits.rows, logits.columns, |row, token| {
             let came = f64::from(u8::from(targets[row] as usize == token));
             (predicted.row(row)[token] - came) / n
         });
         let (d_read, d_head) = matrix_backward(&read, head, &d_logits);
-        // A tied matrix is used twice, and learns from both.
+        // A tied matrix is used twice, so its gradients add up.
         match &mut gradients.head {
             Some(own) => *own = d_head,
             None => gradients.token_embedding = d_head,

@@ -1,12 +1,13 @@
-//! Norms backward.
+//! The gradient of norms.
 
 use gpt_plan::Norm;
 
 use crate::oracle::{Matrix, NormParameters, norm};
 
-/// With `x' = (x - centre) / scale` and `y = gamma x' + beta`: gamma's gradient is `Σ dy x'`, beta's `Σ dy`. A row's centre and scale
-/// depend on all of it, so of `g = gamma dy` the parts along `x'` and (LayerNorm) along the constant vector are taken out:
-/// `dx = (g - mean(g) - x' mean(g x')) / scale`. Fills in `gradient`, returns that of `x`.
+/// With `x' = (x - centre) / scale` and `y = gamma x' + beta`: gamma's gradient is `Σ dy x'`,
+/// beta's `Σ dy`. A row's centre and scale depend on all its elements, so `g = gamma dy` loses its
+/// components along `x'` and (LayerNorm) along the constant vector: `dx = (g - mean(g) - x' mean(g
+/// x')) / scale`. Fills `gradient` and returns the gradient of `x`.
 pub fn norm_backward(
     kind: Norm,
     parameters: &NormParameters,

@@ -1,0 +1,198 @@
+//! The backward rule of each op, and the backward pass that follows from them.
+//!
+//! [`backward`] takes the ops of a section in reverse. The gradient of the stream is in `DX`, updated
+//! in place. A residual passes it on unchanged, so it is only joined where the residual's source was
+//! read by something else too: by a norm ([`Op::NormInput`]), or directly by a projection
+//! ([`Op::Add`]).
+
+use gpt_plan::{
+    BufferId, Epilogue, Heads, Op, Positions, Projection, Site, Slot, Spec, Statistics,
+};
+
+use super::forward::Named;
+
+const DX: Slot = BufferId::DX.here();
+const NORMED: Slot = BufferId::Normed.here();
+const D_NORMED: Slot = BufferId::DNormed.here();
+
+/// The gradients of `ops`, which a forward pass runs in this order. If `recompute`, the normed input
+/// of a projection has been overwritten since and is computed again from the stored statistics.
+pub fn backward(spec: &Spec, ops: &[Named], recompute: bool) -> Vec<Named> {
+    let mut pass = Backward {
+        spec,
+        residual: None,
+        ops: Vec::new(),
+    };
+    for (i, Named { name, op }) in ops.iter().enumerate().rev() {
+        match op {
+            Op::Embed {
+                table, positions, ..
+            } => {
+                let dx = pass.through_dropout(name, Site::Embedding);
+                let learned = spec.positions == Positions::Learned;
+                let op = Op::EmbedBackward {
+                    table: *table,
+                    // A computed table has no gradient.
+                    positions: positions.filter(|_| learned),
+                    dx,
+                };
+                pass.push(format!("{name}_weight"), op);
+            }
+            Op::Norm { .. } => pass.norm(name, op),
+            Op::Project(projection) => {
+                let norm = ops[..i].iter().rfind(|named| is_norm(&named.op));
+                pass.project(name, projection, norm.filter(|_| recompute));
+            }
+            Op::Attention {
+                heads: Heads::Fused { qkv },
+                mask,
+                out,
+                lse: Some(lse),
+            } => {
+                let op = Op::AttentionBackward {
+                    qkv: *qkv,
+                    mask: *mask,
+                    rotary: spec.rotary(),
+                    out: *out,
+                    lse: *lse,
+                    dout: BufferId::DA.here(),
+                    delta: BufferId::Delta.here(),
+                    dqkv: BufferId::DQkv.here(),
+                };
+                pass.push(format!("{name}_input"), op);
+            }
+            // It leaves the gradient of the logits in their place.
+            Op::CrossEntropy { .. } => {}
+            _ => unreachable!("{name} is no op of a training pass's forward half"),
+        }
+    }
+    assert!(
+        pass.residual.is_none(),
+        "a residual's gradient is not joined"
+    );
+    pass.ops
+}
+
+fn is_norm(op: &Op) -> bool {
+    matches!(op, Op::Norm { .. })
+}
+
+struct Backward<'a> {
+    spec: &'a Spec,
+    /// The source of the residual whose gradient `DX` is.
+    residual: Option<Slot>,
+    ops: Vec<Named>,
+}
+
+impl Backward<'_> {
+    fn push(&mut self, name: String, op: Op) {
+        self.ops.push(Named { name, op });
+    }
+
+    /// The gradient of the stream as a dropout site passes it on.
+    fn through_dropout(&mut self, name: &str, site: Site) -> Slot {
+        if self.spec.dropout == 0.0 {
+            return DX;
+        }
+        let op = Op::DropoutBackward {
+            site,
+            dy: DX,
+            out: D_NORMED,
+        };
+        self.push(format!("{name}_dropout"), op);
+        D_NORMED
+    }
+
+    /// `dW = dyᵀ x`, `dx = dy W`.
+    fn project(&mut self, name: &str, projection: &Projection, norm: Option<&Named>) {
+        let Projection {
+            input,
+            weight,
+            bias,
+            ..
+        } = *projection;
+        let dy = match projection.epilogue {
+            Epilogue::Store { out } => out,
+            Epilogue::Heads { .. } => BufferId::DQkv.here(),
+            Epilogue::Activation { .. } => BufferId::DUp.here(),
+            Epilogue::Residual { residual, site, .. } => {
+                self.residual = Some(residual);
+                self.through_dropout(name, site)
+            }
+        };
+        if let (true, Some(Named { name, op })) = (input == NORMED, norm) {
+            let mut op = op.clone();
+            if let Op::Norm { statistics, .. } = &mut op {
+                *statistics = Statistics::Stored;
+            }
+            self.push(format!("{name}_again"), op);
+        }
+        let op = Op::ProjectWeight {
+            weight,
+            bias,
+            dy,
+            input,
+        };
+        self.push(format!("{name}_weight"), op);
+        let (slopes, out) = match input.buffer {
+            BufferId::H => (Some(BufferId::Slopes.here()), BufferId::DUp.here()),
+            BufferId::A => (None, BufferId::DA.here()),
+            _ => (None, D_NORMED),
+        };
+        let op = Op::ProjectInput {
+            weight,
+            dy,
+            slopes,
+            out,
+        };
+        self.push(format!("{name}_input"), op);
+        if self.residual == Some(input) {
+            self.residual = None;
+            let op = Op::Add {
+                a: DX,
+                b: D_NORMED,
+                out: DX,
+            };
+            self.push(format!("{name}_residual"), op);
+        }
+    }
+
+    /// `dγ = Σ dy x'`, `dβ = Σ dy`, and `dx`, which joins the residual's gradient.
+    fn norm(&mut self, name: &str, op: &Op) {
+        let Op::Norm {
+            norm,
+            x,
+            stats,
+            out,
+            ..
+        } = *op
+        else {
+            return;
+        };
+        let residual = self.residual.take();
+        assert!(
+            residual.is_none_or(|from| from == out || from == x),
+            "{name} is not the norm of the residual's source"
+        );
+        let dy_residual = residual.filter(|from| *from == out).map(|_| DX);
+        let residual = residual.filter(|from| *from == x).map(|_| DX);
+        let op = Op::NormWeight {
+            norm,
+            x,
+            stats,
+            dy: D_NORMED,
+            dy_residual,
+        };
+        self.push(format!("{name}_weight"), op);
+        let op = Op::NormInput {
+            norm,
+            x,
+            stats,
+            dy: D_NORMED,
+            dy_residual,
+            residual,
+            out: DX,
+        };
+        self.push(format!("{name}_input"), op);
+    }
+}

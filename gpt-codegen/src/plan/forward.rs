@@ -1,0 +1,205 @@
+//! The ops of a forward pass, once for inference and training.
+//!
+//! A block has two halves, attention and MLP. Each reads the stream through a norm, computes, and
+//! adds to the stream. In a pre-norm block the residual is the stream itself; in a post-norm block it
+//! is the norm's output, and the norm that ends a block is the one through which the next reads. The
+//! first post-norm block reads the embedding without a norm, so it is a section of its own.
+//!
+//! A norm is the prologue of the projection that reads it. Training, which keeps the norm's
+//! statistics, makes it an op of its own (`training`).
+
+use gpt_plan::{
+    Block, BufferId, Epilogue, Heads, NormRef, Op, Projection, Repeat, Site, Slot, Spec,
+};
+
+use super::tensors::{self, Table};
+
+/// An op with its name for people.
+#[derive(Clone)]
+pub struct Named {
+    pub name: String,
+    pub op: Op,
+}
+
+/// Ops that run together, once or repeatedly.
+pub type Ops = (Repeat, Vec<Named>);
+
+/// The buffers of a pass, and what it keeps.
+pub struct PassSlots {
+    /// The stream that a layer reads.
+    input: Slot,
+    /// The stream between a layer's halves.
+    middle: Slot,
+    /// The stream that a layer writes.
+    output: Slot,
+    /// The stream after the last layer.
+    end: Slot,
+    heads: Heads,
+    slopes: Option<Slot>,
+    lse: Option<Slot>,
+}
+
+impl PassSlots {
+    /// Of inference, which updates one stream in place.
+    pub const INFERENCE: PassSlots = PassSlots {
+        input: BufferId::X.here(),
+        middle: BufferId::X.here(),
+        output: BufferId::X.here(),
+        end: BufferId::X.here(),
+        heads: Heads::Cached {
+            q: BufferId::Q.here(),
+            k: BufferId::K.here(),
+            v: BufferId::V.here(),
+        },
+        slopes: None,
+        lse: None,
+    };
+
+    /// Of training, which keeps the stream of each layer.
+    pub const TRAINING: PassSlots = PassSlots {
+        input: BufferId::X.here(),
+        middle: BufferId::Middle.here(),
+        output: BufferId::X.next(),
+        end: BufferId::X.end(),
+        heads: Heads::Fused {
+            qkv: BufferId::Qkv.here(),
+        },
+        slopes: Some(BufferId::Slopes.here()),
+        lse: Some(BufferId::Lse.here()),
+    };
+}
+
+fn named(name: impl Into<String>, op: Op) -> Named {
+    Named {
+        name: name.into(),
+        op,
+    }
+}
+
+/// From tokens to logits: the embedding, the sections of layers, the head.
+pub fn forward(spec: &Spec, table: &Table, slots: &PassSlots) -> Vec<Ops> {
+    let embed = Op::Embed {
+        table: table.token_embedding,
+        positions: table.positions,
+        out: slots.input,
+    };
+    let head = Op::Project(Projection {
+        input: slots.end,
+        norm: Some(table.final_norm),
+        weight: table.head,
+        bias: None,
+        epilogue: Epilogue::Store {
+            out: BufferId::Logits.here(),
+        },
+    });
+    let mut sections = vec![(Repeat::Once, vec![named("embed", embed)])];
+    for (from, to, is_bare) in layers(spec) {
+        let block = block(spec, table, slots, is_bare);
+        sections.push((Repeat::Layers { from, to }, block));
+    }
+    sections.push((Repeat::Once, vec![named("head", head)]));
+    sections
+}
+
+/// The ranges of layers whose ops are alike, with whether they read the stream without a norm.
+fn layers(spec: &Spec) -> Vec<(u32, u32, bool)> {
+    match spec.block {
+        Block::PreNorm => vec![(0, spec.layers, false)],
+        Block::PostNorm if spec.layers == 1 => vec![(0, 1, true)],
+        Block::PostNorm => vec![(0, 1, true), (1, spec.layers, false)],
+    }
+}
+
+/// One half of a block: how it reads the stream and what it adds to.
+struct Half {
+    stream: Slot,
+    norm: Option<NormRef>,
+    /// Whether the residual is the norm's output.
+    post: bool,
+    out: Slot,
+}
+
+impl Half {
+    /// The projection that reads the stream.
+    fn read(&self, layer: tensors::Projection, epilogue: Epilogue) -> Op {
+        Op::Project(Projection {
+            input: self.stream,
+            norm: self.norm,
+            weight: layer.weight,
+            bias: layer.bias,
+            epilogue,
+        })
+    }
+
+    /// The projection of `input` that adds to the stream.
+    fn add(&self, layer: tensors::Projection, input: Slot, site: Site) -> Op {
+        Op::Project(Projection {
+            input,
+            norm: None,
+            weight: layer.weight,
+            bias: layer.bias,
+            epilogue: Epilogue::Residual {
+                residual: self.stream,
+                norm: self.norm.filter(|_| self.post),
+                out: self.out,
+                site,
+            },
+        })
+    }
+}
+
+fn block(spec: &Spec, table: &Table, slots: &PassSlots, is_bare: bool) -> Vec<Named> {
+    let (a, h) = (BufferId::A.here(), BufferId::H.here());
+    let post = spec.block == Block::PostNorm;
+    let attention = Half {
+        stream: slots.input,
+        norm: (!is_bare).then_some(table.attn_norm),
+        post,
+        out: slots.middle,
+    };
+    let mlp = Half {
+        stream: slots.middle,
+        norm: Some(table.mlp_norm),
+        post,
+        out: slots.output,
+    };
+    // The two ops that a missing norm changes have kernels of their own, so also names.
+    let suffix = if is_bare { "_first" } else { "" };
+    vec![
+        named(
+            format!("qkv{suffix}"),
+            attention.read(
+                table.qkv,
+                Epilogue::Heads {
+                    heads: slots.heads,
+                    rotary: spec.rotary(),
+                },
+            ),
+        ),
+        named(
+            "attention",
+            Op::Attention {
+                heads: slots.heads,
+                mask: spec.mask,
+                out: a,
+                lse: slots.lse,
+            },
+        ),
+        named(
+            format!("attention_out{suffix}"),
+            attention.add(table.attn_out, a, Site::AttentionOut),
+        ),
+        named(
+            "mlp_up",
+            mlp.read(
+                table.mlp_up,
+                Epilogue::Activation {
+                    gated: spec.mlp.gated,
+                    out: h,
+                    slopes: slots.slopes,
+                },
+            ),
+        ),
+        named("mlp_down", mlp.add(table.mlp_down, h, Site::MlpDown)),
+    ]
+}

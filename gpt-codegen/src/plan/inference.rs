@@ -1,0 +1,132 @@
+//! Inference: its buffers, and the kernels of its steps by phase and format.
+
+use gpt_plan::{
+    Buffer, BufferId, ChoiceOp, Copies, Format, Kernel, KernelChoice, NO_KERNEL, Op, Phase,
+    RowCount, Section, Spec, Split, Step, StepKernels,
+};
+
+use super::forward::{self, Named, PassSlots};
+use super::tensors::Table;
+use crate::wgsl;
+
+/// The part of a plan that runs a forward pass.
+pub struct Inference {
+    pub sections: Vec<Section>,
+    /// Every kernel of the steps, of `split` and of `choice`.
+    pub kernels: Vec<Kernel>,
+    pub split: Option<Split>,
+    pub choice: [u16; ChoiceOp::ALL.len()],
+}
+
+impl Inference {
+    pub fn new(model: &str, spec: &Spec, table: &Table) -> Inference {
+        let mut build = Builder {
+            model,
+            spec,
+            table,
+            kernels: Vec::new(),
+        };
+        let sections = forward::forward(spec, table, &PassSlots::INFERENCE)
+            .into_iter()
+            .map(|(repeat, ops)| Section {
+                repeat,
+                steps: ops.into_iter().map(|named| build.step(named)).collect(),
+            })
+            .collect();
+        let split = wgsl::split(model, spec).map(|[part, join]| Split {
+            part: build.add(part),
+            join: build.add(join),
+        });
+        let choice = ChoiceOp::ALL.map(|op| build.add(wgsl::choice(model, spec, op)));
+        Inference {
+            sections,
+            kernels: build.kernels,
+            split,
+            choice,
+        }
+    }
+}
+
+/// The buffers of a forward pass and of sampling.
+pub fn buffers(spec: &Spec, split: bool) -> Vec<Buffer> {
+    let choice = wgsl::ChoiceSizes::new(spec);
+    let buffer = |id, width, rows| Buffer {
+        id,
+        width,
+        stride: width,
+        rows,
+        copies: match rows {
+            RowCount::Capacity if id != BufferId::Sampled => Copies::PerLayer,
+            _ => Copies::One,
+        },
+    };
+    let splits = if split {
+        spec.heads * (spec.head_dim + 2)
+    } else {
+        0
+    };
+    vec![
+        buffer(BufferId::X, spec.embed, RowCount::Chunk),
+        buffer(BufferId::Q, spec.q_width(), RowCount::Chunk),
+        buffer(BufferId::A, spec.q_width(), RowCount::Chunk),
+        buffer(BufferId::H, spec.mlp.hidden, RowCount::Chunk),
+        buffer(BufferId::Logits, spec.vocab, RowCount::Requested),
+        buffer(BufferId::K, spec.kv_width(), RowCount::Capacity),
+        buffer(BufferId::V, spec.kv_width(), RowCount::Capacity),
+        buffer(BufferId::SplitSums, splits, RowCount::Splits),
+        buffer(BufferId::TileMaxima, 2 * choice.tiles, RowCount::One),
+        buffer(BufferId::Histogram, 2 * choice.bins + 1, RowCount::One),
+        buffer(BufferId::Candidates, 2 * spec.vocab, RowCount::One),
+        buffer(BufferId::Sampled, 1, RowCount::Capacity),
+    ]
+}
+
+struct Builder<'a> {
+    model: &'a str,
+    spec: &'a Spec,
+    table: &'a Table,
+    kernels: Vec<Kernel>,
+}
+
+impl Builder<'_> {
+    fn step(&mut self, Named { name, op }: Named) -> Step {
+        let decode = self.choice(&name, &op, Phase::Decode);
+        let prefill = self.choice(&name, &op, Phase::Prefill);
+        Step {
+            name: name.into(),
+            op,
+            kernels: StepKernels::Forward { decode, prefill },
+        }
+    }
+
+    fn choice(&mut self, name: &str, op: &Op, phase: Phase) -> KernelChoice {
+        if op.matrix().is_none() {
+            return KernelChoice::Plain(self.kernel(name, op, phase, Format::F32));
+        }
+        KernelChoice::ByFormat(Format::ALL.map(|format| self.kernel(name, op, phase, format)))
+    }
+
+    /// The index of the kernel, or [`NO_KERNEL`] if there can be none.
+    fn kernel(&mut self, name: &str, op: &Op, phase: Phase, format: Format) -> u16 {
+        let kernel = wgsl::kernel(
+            self.model,
+            self.spec,
+            &self.table.tensors,
+            name,
+            op,
+            phase,
+            format,
+        );
+        kernel.map_or(NO_KERNEL, |kernel| self.add(kernel))
+    }
+
+    /// Adds a kernel unless another step or phase has added it before.
+    fn add(&mut self, kernel: Kernel) -> u16 {
+        let known = self.kernels.iter().position(|k| k.name == kernel.name);
+        let index = known.unwrap_or_else(|| {
+            self.kernels.push(kernel);
+            self.kernels.len() - 1
+        });
+        index as u16
+    }
+}

@@ -1,0 +1,31 @@
+//! Activations of an MLP: a file for each built-in one, a generated function for a closure.
+
+use gpt_plan::Activation;
+use gpt_shaders::files;
+
+use super::header::{Header, Parts};
+use crate::formula;
+
+/// The file of a built-in activation, which defines `activation` and `slope`.
+fn file(activation: &Activation) -> Option<&'static str> {
+    match activation {
+        Activation::Gelu => Some(files::ACTIVATION_GELU),
+        Activation::GeluTanh => Some(files::ACTIVATION_GELU_TANH),
+        Activation::Relu => Some(files::ACTIVATION_RELU),
+        Activation::Silu => Some(files::ACTIVATION_SILU),
+        Activation::Custom { .. } => None,
+    }
+}
+
+/// Adds the activation, and for a closure its derivative if `slope` says so.
+pub fn add(activation: &Activation, slope: bool, header: &mut Header, parts: &mut Parts) {
+    parts.extend(file(activation));
+    if let Activation::Custom { value, derivative } = activation {
+        let text = formula::wgsl("activation", value);
+        header.function("activation", "The closure of the spec.", &text);
+        if slope {
+            let text = formula::wgsl("slope", derivative);
+            header.function("slope", "The derivative of the closure.", &text);
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Dropout.
+
+use gpt_shaders::files;
+
+use super::training::Kernels;
+
+impl Kernels<'_> {
+    /// The file that scales elements by dropout.
+    pub(super) fn dropout_file(&self) -> &'static str {
+        if self.spec.dropout > 0.0 {
+            files::DROPOUT_MASK
+        } else {
+            files::DROPOUT_NONE
+        }
+    }
+
+    /// The gradient through dropout.
+    pub(super) fn dropout_backward(&mut self) -> u16 {
+        let header = self.rows("a gradient through dropout");
+        let parts = vec![
+            files::SHARED_TRAIN_PASS,
+            self.dropout_file(),
+            files::DROPOUT_BACKWARD,
+        ];
+        self.add("dropped", header, parts, self.row())
+    }
+}

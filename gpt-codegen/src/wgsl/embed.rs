@@ -1,0 +1,97 @@
+//! The embedding: look-up in inference, look-up and gradients in training.
+
+use gpt_plan::{Kernel, MatrixLayout, Op, TensorId};
+use gpt_shaders::files;
+
+use super::header::Header;
+use super::training::{Grid, Kernels};
+use super::{Context, matmul};
+
+/// Invocations of a workgroup.
+const WORKGROUP: u32 = 64;
+
+/// Bindings of the position embeddings.
+const POSITIONS_BINDING: u32 = 6;
+const TRAIN_POSITIONS_BINDING: u32 = 2;
+
+/// Workgroups that share the columns of the embedding's gradient.
+const REMAINDERS: u32 = 8;
+
+/// The kernel that looks tokens up, for both phases.
+pub fn kernel(context: &Context<'_>, op: &Op, table: TensorId, positions: bool) -> Option<Kernel> {
+    let spec = context.spec;
+    let table = &context.tensors[usize::from(table.0)];
+    let (rows, columns) = (u64::from(table.rows), u64::from(table.columns));
+    let layout = MatrixLayout::new(context.format, rows, columns)?;
+    if layout.parts > op.max_parts() {
+        return None;
+    }
+    let quads = spec.embed.div_ceil(4);
+    let mut header = Header::new(&format!(
+        "{}: {} of {} tokens, weights in {}.",
+        context.model,
+        context.name,
+        spec.vocab,
+        context.format.name()
+    ));
+    header.size("EMBED", spec.embed, "width of the residual stream");
+    header.size("QUADS", quads, "quads of columns of a row");
+    header.size("WORKGROUP_SIZE", WORKGROUP, "invocations of a workgroup");
+    let mut parts = vec![files::SHARED_PASS];
+    matmul::weights(context.format, &layout, &mut header, &mut parts);
+    parts.push(positions_file(&mut header, positions, POSITIONS_BINDING));
+    parts.push(files::EMBED_PACKED);
+    Some(Kernel {
+        name: format!("{}_{}", context.name, context.format.name()).into(),
+        header: header.finish().into(),
+        parts: parts.into(),
+        workgroup: WORKGROUP,
+        tile_rows: 1,
+        groups: quads.div_ceil(WORKGROUP),
+        strips: 0,
+    })
+}
+
+fn positions_file(header: &mut Header, positions: bool, binding: u32) -> &'static str {
+    if positions {
+        let doc = "binding of the position embeddings";
+        header.size("POSITIONS_BINDING", binding, doc);
+        files::EMBED_POSITIONS_TABLE
+    } else {
+        files::EMBED_POSITIONS_NONE
+    }
+}
+
+impl Kernels<'_> {
+    /// Looks tokens up.
+    pub(super) fn embed(&mut self, positions: bool) -> u16 {
+        let mut header = self.rows("the embedding of tokens");
+        let parts = vec![
+            files::SHARED_TRAIN_PASS,
+            positions_file(&mut header, positions, TRAIN_POSITIONS_BINDING),
+            self.dropout_file(),
+            files::EMBED_FORWARD,
+        ];
+        self.add("embed", header, parts, self.row())
+    }
+
+    /// The gradients of the table, and of learned positions.
+    pub(super) fn embed_weight(&mut self, positions: bool) -> Vec<u16> {
+        let mut header = self.rows("the gradient of the embedding");
+        header.size("REMAINDERS", REMAINDERS, "workgroups that share a column");
+        let workgroup = self.row().workgroup;
+        let grid = Grid {
+            workgroup,
+            rows: REMAINDERS,
+            groups: self.spec.embed.div_ceil(workgroup),
+        };
+        let parts = vec![files::SHARED_TRAIN_PASS, files::EMBED_BACKWARD];
+        let mut kernels = vec![self.add("embed_weight", header, parts, grid)];
+        if positions {
+            let header = self.rows("the gradient of the positions");
+            let parts = vec![files::SHARED_TRAIN_PASS, files::EMBED_POSITIONS_BACKWARD];
+            kernels.push(self.add("positions_weight", header, parts, self.row()));
+        }
+        kernels
+    }
+}

@@ -1,0 +1,195 @@
+//! Projections of inference: a norm as prologue, a packed matrix, an epilogue.
+
+use gpt_plan::{Epilogue, Kernel, MatrixLayout, Op, Phase, Projection, STRIP, vector_offset};
+use gpt_shaders::{files, tile_n_file};
+
+use super::{rope, weights};
+use crate::wgsl::header::{Header, Parts};
+use crate::wgsl::{Context, activation, norm};
+
+/// Invocations of a decoding workgroup.
+const DECODE_WORKGROUP: u32 = 256;
+
+/// Invocations for a strip, and rows of a tile, in prefill; `matmul/tile/prefill` relies on both.
+const PREFILL_STRIP_INVOCATIONS: u32 = 8;
+const PREFILL_ROWS: u32 = 16;
+
+/// Columns of inputs that a prefill tile stages.
+const PREFILL_CHUNK: u32 = 128;
+
+/// Workgroup memory for the inputs and sums of a decoding tile, in f32. The norm gets the rest of
+/// what every adapter has; validation checks the total.
+const DECODE_SCRATCH: u32 = (16_384 - 512) / 4;
+
+/// Fewest workgroups of a decoding step before each takes more than one strip.
+const ENOUGH_GROUPS: u32 = 32;
+
+/// The kernel of a projection.
+pub fn projection(context: &Context<'_>, op: &Op, projection: &Projection) -> Option<Kernel> {
+    let spec = context.spec;
+    let Projection { weight, bias, .. } = *projection;
+    let norm = match projection.epilogue {
+        Epilogue::Residual { norm, .. } => norm,
+        _ => projection.norm,
+    };
+    let gated = op.is_gated();
+    let matrix = &context.tensors[usize::from(weight.0)];
+    let halves = if gated { 2 } else { 1 };
+    let outputs = matrix.rows / halves;
+    // The halves of a gated MLP are padded separately, since their strips alternate.
+    let rows = u64::from(outputs.next_multiple_of(STRIP) * halves);
+    let layout = MatrixLayout::new(context.format, rows, u64::from(matrix.columns))?;
+    if layout.parts > op.max_parts() {
+        return None;
+    }
+    let strips = rows as u32 / STRIP;
+    let tile = Tile::new(context.phase, strips, halves);
+
+    let mut header = Header::new(&context.title(&format!(
+        "{} features from {}, weights in {}",
+        matrix.rows,
+        matrix.columns,
+        context.format.name()
+    )));
+    header.size("EMBED", spec.embed, "width of the residual stream");
+    header.size("COLUMNS", matrix.columns, "columns of the matrix");
+    header.size("OUTPUTS", outputs, "outputs of the step");
+    tile.write(&mut header, &layout, strips, halves);
+    let tile_n = tile_n_file(tile.strips).expect("tiles are powers of two");
+    let mut parts = vec![files::SHARED_ENTRY_PLAIN, files::SHARED_PASS, tile_n];
+    if norm.is_some() || bias.is_some() {
+        parts.push(files::SHARED_VECTORS);
+    }
+    weights(context.format, &layout, &mut header, &mut parts);
+    parts.push(match projection.epilogue {
+        Epilogue::Residual { .. } => files::MATMUL_PROLOGUE_ACTIVATIONS,
+        _ => files::MATMUL_PROLOGUE_STREAM,
+    });
+    norm::prologue(context, norm, &mut header, &mut parts);
+    parts.push(match bias {
+        Some(bias) => {
+            let at = vector_offset(context.tensors, bias);
+            header.size("BIAS", at, "offset of the bias");
+            files::MATMUL_BIAS_PACKED
+        }
+        None => files::MATMUL_BIAS_NONE,
+    });
+    match context.phase {
+        Phase::Decode => {
+            if norm.is_some() {
+                parts.push(files::SHARED_SUM_MEMORY);
+            }
+            parts.extend([
+                files::SHARED_READ_MEMORY,
+                files::MATMUL_TILE_DECODE_SUMS,
+                files::MATMUL_TILE_DECODE,
+            ]);
+        }
+        Phase::Prefill => parts.extend([
+            files::MATMUL_SUMS,
+            files::MATMUL_TILE_PREFILL,
+            files::MATMUL_TILE_PREFILL_SUMS,
+            files::MATMUL_ROW_BROADCAST_MEMORY,
+            files::MATMUL_TILE_PREFILL_BLOCK,
+            files::MATMUL_TILE_PREFILL_SINGLE,
+        ]),
+    }
+    epilogue(context, &projection.epilogue, &mut header, &mut parts);
+    parts.push(files::MATMUL_PROJECTION);
+    let (phase, format) = (context.phase_name(), context.format.name());
+    Some(Kernel {
+        name: format!("{}_{phase}_{format}", context.name).into(),
+        header: header.finish().into(),
+        parts: parts.into(),
+        workgroup: tile.workgroup,
+        tile_rows: tile.rows,
+        groups: strips.div_ceil(tile.strips),
+        strips,
+    })
+}
+
+/// The work of a workgroup. The WGSL derives from TILE_N what depends on the number of strips, so
+/// that a variant can have another one.
+struct Tile {
+    phase: Phase,
+    workgroup: u32,
+    rows: u32,
+    strips: u32,
+}
+
+impl Tile {
+    /// For a matrix of `strips` strips; those of `halves` halves alternate.
+    fn new(phase: Phase, strips: u32, halves: u32) -> Tile {
+        match phase {
+            Phase::Prefill => {
+                // Four strips where eight would leave much of the last workgroup idle.
+                let padded = |n: u32| strips.next_multiple_of(n);
+                let small = halves == 1 && 10 * padded(4) <= 9 * padded(8);
+                let own = if small { 4 } else { 8 };
+                Tile {
+                    phase,
+                    workgroup: PREFILL_STRIP_INVOCATIONS * own,
+                    rows: PREFILL_ROWS,
+                    strips: own,
+                }
+            }
+            Phase::Decode => {
+                let enough = |n: &u32| strips / n >= ENOUGH_GROUPS;
+                Tile {
+                    phase,
+                    workgroup: DECODE_WORKGROUP,
+                    rows: 1,
+                    strips: [4, 2].into_iter().find(enough).unwrap_or(halves),
+                }
+            }
+        }
+    }
+
+    fn write(&self, header: &mut Header, layout: &MatrixLayout, strips: u32, halves: u32) {
+        let mut size = |name, value, doc| header.size(name, value, doc);
+        size("TILE_ROWS", self.rows, "rows of a tile");
+        size("LAST_STRIP", strips - 1, "the last strip of 32 rows");
+        let doc = "halves of the matrix, whose strips alternate";
+        size("HALVES", halves, doc);
+        size("BLOCKS", layout.blocks, "blocks of a row of the matrix");
+        match self.phase {
+            Phase::Decode => {
+                let doc = "invocations of a workgroup";
+                size("WORKGROUP_SIZE", self.workgroup, doc);
+                let slices = self.workgroup / STRIP;
+                size("SLICES", slices, "invocations that share a dot product");
+                let doc = "f32s of workgroup memory for inputs and sums";
+                size("SCRATCH_FLOATS", DECODE_SCRATCH, doc);
+            }
+            Phase::Prefill => {
+                let chunk = PREFILL_CHUNK / (layout.block_quads * 4);
+                let chunk = chunk.min(layout.blocks);
+                size("CHUNK_BLOCKS", chunk, "blocks that are staged at a time");
+            }
+        }
+    }
+}
+
+fn epilogue(context: &Context<'_>, epilogue: &Epilogue, header: &mut Header, parts: &mut Parts) {
+    let spec = context.spec;
+    let file = match *epilogue {
+        Epilogue::Heads { rotary, .. } => {
+            header.size("HEAD_DIM", spec.head_dim, "width of a head");
+            header.size("Q_WIDTH", spec.q_width(), "width of all query heads");
+            header.size("KV_WIDTH", spec.kv_width(), "width of all key heads");
+            parts.push(rope(rotary));
+            files::MATMUL_EPILOGUE_QKV
+        }
+        Epilogue::Activation { gated, .. } => {
+            activation::add(&spec.mlp.activation, false, header, parts);
+            if gated {
+                files::MATMUL_EPILOGUE_GATED
+            } else {
+                files::MATMUL_EPILOGUE_ACTIVATION
+            }
+        }
+        Epilogue::Residual { .. } => files::MATMUL_EPILOGUE_RESIDUAL,
+        Epilogue::Store { .. } => files::MATMUL_EPILOGUE_LOGITS,
+    };
+    parts.push(file);
+}

@@ -1,0 +1,140 @@
+//! Norms: the prologue of a projection, and forward and backward of training.
+
+use gpt_plan::{Norm, NormRef, Spec, vector_offset};
+use gpt_shaders::files;
+
+use super::Context;
+use super::header::{Header, Parts};
+use super::training::{Kernels, summed};
+
+/// The properties of a kind of norm that its kernels need.
+struct Kind {
+    /// The file of its statistics.
+    file: &'static str,
+    eps: f64,
+    /// Whether it subtracts the mean.
+    centered: bool,
+}
+
+impl Kind {
+    fn new(spec: &Spec) -> Kind {
+        let (file, eps, centered) = match spec.norm {
+            Norm::LayerNorm { eps } => (files::NORM_LAYER, eps, true),
+            Norm::RmsNorm { eps } => (files::NORM_RMS, eps, false),
+        };
+        Kind {
+            file,
+            eps,
+            centered,
+        }
+    }
+
+    /// Adds its statistics.
+    fn statistics(&self, header: &mut Header, parts: &mut Parts) {
+        header.number("EPSILON", self.eps, "added to the variance");
+        parts.push(self.file);
+    }
+}
+
+/// Adds the norm, if any, that a projection applies to its input.
+pub fn prologue(
+    context: &Context<'_>,
+    norm: Option<NormRef>,
+    header: &mut Header,
+    parts: &mut Parts,
+) {
+    let Some(norm) = norm else {
+        parts.push(files::NORM_NONE);
+        return;
+    };
+    let at = |id| vector_offset(context.tensors, id);
+    Kind::new(context.spec).statistics(header, parts);
+    header.size("GAMMA", at(norm.gamma), "offset of the norm's scale");
+    parts.push(files::NORM_TILE);
+    parts.push(match norm.beta {
+        Some(beta) => {
+            header.size("BETA", at(beta), "offset of the norm's shift");
+            files::NORM_BETA_PACKED
+        }
+        None => files::NORM_BETA_NONE,
+    });
+}
+
+impl Kernels<'_> {
+    /// A norm of the forward pass, which saves its statistics.
+    pub(super) fn norm(&mut self, norm: NormRef) -> u16 {
+        let mut header = self.rows("a norm");
+        let mut parts = vec![
+            files::SHARED_ENTRY_PLAIN,
+            files::SHARED_SUM_SCRATCH,
+            files::SHARED_SUM_MEMORY,
+        ];
+        Kind::new(self.spec).statistics(&mut header, &mut parts);
+        let beta = beta(norm);
+        parts.extend([files::NORM_STATISTICS_COMPUTED, beta, files::NORM_FORWARD]);
+        self.add("norm", header, parts, self.row())
+    }
+
+    /// The same norm in the backward pass, from its saved statistics.
+    pub(super) fn norm_again(&mut self, norm: NormRef) -> u16 {
+        let header = self.rows("a norm, recomputed");
+        let parts = vec![
+            files::SHARED_ENTRY_PLAIN,
+            files::NORM_STATISTICS_SAVED,
+            beta(norm),
+            files::NORM_FORWARD,
+        ];
+        self.add("norm_again", header, parts, self.row())
+    }
+
+    /// The gradient of a norm's input. With `through` the stream is read after the norm, with `add`
+    /// it bypasses the norm.
+    pub(super) fn norm_input(&mut self, through: bool, add: bool) -> u16 {
+        let mut header = self.rows("the gradient of a norm's input");
+        let centered = f64::from(u8::from(Kind::new(self.spec).centered));
+        header.number("CENTERED", centered, "1 if the norm subtracts the mean");
+        let (name, residual) = match (through, add) {
+            (true, _) => ("norm_input_also", files::NORM_BACKWARD_THROUGH),
+            (_, true) => ("norm_input_adds", files::NORM_BACKWARD_ACCUMULATE),
+            _ => ("norm_input_ends", files::NORM_BACKWARD_STORE),
+        };
+        let parts = vec![
+            files::SHARED_ENTRY_PLAIN,
+            files::SHARED_SUM_SCRATCH,
+            files::SHARED_SUM_MEMORY,
+            residual,
+            files::NORM_BACKWARD_INPUT,
+        ];
+        self.add(name, header, parts, self.row())
+    }
+
+    /// The gradients of a norm's scale and shift.
+    pub(super) fn norm_weight(&mut self, norm: NormRef, residual: bool) -> u16 {
+        let mut header = self.rows("the gradients of a norm's scale and shift");
+        header.size("WIDTH", self.spec.embed, "columns");
+        let (name, dy) = if residual {
+            ("norm_weight_also", files::NORM_BACKWARD_DY_PLUS_RESIDUAL)
+        } else {
+            ("norm_weight", files::NORM_BACKWARD_DY)
+        };
+        let shift = match norm.beta {
+            Some(_) => files::NORM_BACKWARD_SHIFT,
+            None => files::NORM_BACKWARD_NO_SHIFT,
+        };
+        let parts = vec![
+            files::SHARED_TRAIN_PASS,
+            dy,
+            shift,
+            files::NORM_BACKWARD_WEIGHT,
+            files::SHARED_COLUMN_SUMS,
+        ];
+        self.add(name, header, parts, summed(self.spec.embed))
+    }
+}
+
+fn beta(norm: NormRef) -> &'static str {
+    match norm.beta {
+        Some(_) => files::NORM_BETA_TENSOR,
+        None => files::NORM_BETA_NONE,
+    }
+}

@@ -1,0 +1,30 @@
+//! The optimizer, whose kernels depend on no size of a model.
+
+use gpt_plan::{ADAMW, GRADIENT_NORM};
+use gpt_shaders::files;
+
+use super::training::{Grid, Kernels, SUM_WORKGROUP};
+
+/// Workgroups that sum the squares of the gradients.
+const NORM_GROUPS: u32 = 256;
+
+impl Kernels<'_> {
+    pub(super) fn optimizer(&mut self) {
+        let grid = |groups| Grid {
+            workgroup: SUM_WORKGROUP,
+            rows: 1,
+            groups,
+        };
+        let header = self.header("the optimizer step");
+        self.add(ADAMW, header, vec![files::OPTIMIZER_ADAMW], grid(1));
+        let mut header = self.header("the norm of the gradients");
+        let doc = "invocations of a workgroup";
+        header.size("WORKGROUP_SIZE", SUM_WORKGROUP, doc);
+        let parts = vec![
+            files::SHARED_SUM_SCRATCH,
+            files::SHARED_SUM_MEMORY,
+            files::OPTIMIZER_GRADIENT_NORM,
+        ];
+        self.add(GRADIENT_NORM, header, parts, grid(NORM_GROUPS));
+    }
+}

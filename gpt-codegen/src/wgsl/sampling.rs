@@ -1,0 +1,107 @@
+//! Sampling of the next token: how the vocabulary is divided among workgroups, and how finely tokens
+//! are sorted by their distance below the greatest logit.
+
+use gpt_plan::{ChoiceOp, Kernel, Spec};
+use gpt_shaders::files;
+
+use super::header::Header;
+
+/// Invocations of a workgroup; `sampling/threshold` has a digit for each.
+const WORKGROUP: u32 = 256;
+
+/// Tokens of a workgroup: enough for its invocations to have reads in flight, few enough for GPT-2's
+/// vocabulary to keep 25 workgroups busy.
+const TILE: u32 = 2048;
+
+/// Bins of distances: 16 for each power of two from 2^-16 to 2^16.
+const BINS: u32 = 512;
+
+/// The sizes that buffers depend on.
+pub struct ChoiceSizes {
+    /// Workgroups that share the vocabulary.
+    pub tiles: u32,
+    pub bins: u32,
+}
+
+impl ChoiceSizes {
+    pub fn new(spec: &Spec) -> ChoiceSizes {
+        ChoiceSizes {
+            tiles: spec.vocab.div_ceil(TILE),
+            bins: BINS,
+        }
+    }
+}
+
+/// The kernel of a sampling step.
+pub fn kernel(model: &str, spec: &Spec, op: ChoiceOp) -> Kernel {
+    let sizes = ChoiceSizes::new(spec);
+    let mut header = Header::new(&format!(
+        "{model}: {}, sampling from {} tokens.",
+        op.name(),
+        spec.vocab
+    ));
+    header.size("VOCAB", spec.vocab, "tokens");
+    header.size("WORKGROUP_SIZE", WORKGROUP, "invocations of a workgroup");
+    header.size("TILE", TILE, "tokens of a workgroup");
+    header.size("TILES", sizes.tiles, "workgroups");
+    header.size("BINS", sizes.bins, "bins of distances");
+    header.size("BIN_BITS", 19, "bits of a distance within a bin");
+    header.size("FIRST_BIN", (127 - 16) << 4, "the leading bits of 2^-16");
+    // The weights of all tokens add up to less than 2^32.
+    let bits = (u32::MAX / spec.vocab).ilog2().min(20);
+    header.number(
+        "UNIT",
+        f64::from(1u32 << bits),
+        "units of the weight at the beginning of a bin",
+    );
+    let mut parts = vec![
+        files::SAMPLING_OPTIONS,
+        files::SAMPLING_ORDER,
+        files::SAMPLING_BEST,
+    ];
+    match op {
+        ChoiceOp::Greatest => parts.extend([
+            files::SHARED_PASS,
+            files::SAMPLING_NOISE,
+            files::SAMPLING_GREATEST,
+        ]),
+        ChoiceOp::Take => parts.extend([
+            files::SAMPLING_ADVANCE,
+            files::SAMPLING_TOPS,
+            files::SAMPLING_TAKE,
+        ]),
+        ChoiceOp::Count => parts.extend([
+            files::SHARED_PASS,
+            files::SAMPLING_TOPS,
+            files::SAMPLING_BINS,
+            files::SAMPLING_COUNT,
+        ]),
+        ChoiceOp::Collect => parts.extend([
+            files::SHARED_PASS,
+            files::SAMPLING_TOPS,
+            files::SAMPLING_BINS,
+            files::SAMPLING_CUTS,
+            files::SAMPLING_COLLECT,
+        ]),
+        ChoiceOp::Draw => parts.extend([
+            files::SAMPLING_ADVANCE,
+            files::SAMPLING_NOISE,
+            files::SAMPLING_BINS,
+            files::SAMPLING_CUTS,
+            files::SAMPLING_THRESHOLD,
+            files::SAMPLING_DRAW,
+        ]),
+    }
+    Kernel {
+        name: op.name().into(),
+        header: header.finish().into(),
+        parts: parts.into(),
+        workgroup: WORKGROUP,
+        tile_rows: 1,
+        strips: 0,
+        groups: match op {
+            ChoiceOp::Take | ChoiceOp::Draw => 1,
+            ChoiceOp::Greatest | ChoiceOp::Count | ChoiceOp::Collect => sizes.tiles,
+        },
+    }
+}

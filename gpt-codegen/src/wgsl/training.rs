@@ -1,0 +1,184 @@
+//! The kernels of a training pass, each once.
+//!
+//! A step names the kernels that it runs; steps of one shape share them, so a kernel does not
+//! depend on the step. Most kernels bind group 0 alike (`shared/train_pass`), and their buffers in
+//! group 1. The modules of the operations make the kernels.
+
+use gpt_plan::{Buffer, BufferId, Kernel, Op, Spec, Statistics, Tensor, TensorId};
+use gpt_shaders::files;
+
+use super::header::{Header, Parts};
+
+/// Most invocations that share a row.
+pub(super) const WORKGROUP: u32 = 64;
+
+/// Columns that a workgroup sums, and its invocations.
+const SUMMED: u32 = 64;
+pub(super) const SUM_WORKGROUP: u32 = 256;
+
+/// Collects the kernels of a model's training steps.
+pub struct Kernels<'a> {
+    model: &'a str,
+    pub(super) spec: &'a Spec,
+    tensors: &'a [Tensor],
+    buffers: &'a [Buffer],
+    kernels: Vec<Kernel>,
+    /// See [`gpt_plan::Training::in_f16`].
+    pub(super) in_f16: Vec<u16>,
+}
+
+/// The workgroups of a kernel.
+pub(super) struct Grid {
+    /// Invocations of a workgroup.
+    pub workgroup: u32,
+    /// Rows of the pass, of a sequence, or of a matrix that a workgroup computes.
+    pub rows: u32,
+    /// Workgroups along x.
+    pub groups: u32,
+}
+
+impl<'a> Kernels<'a> {
+    pub fn new(
+        model: &'a str,
+        spec: &'a Spec,
+        tensors: &'a [Tensor],
+        buffers: &'a [Buffer],
+    ) -> Self {
+        Kernels {
+            model,
+            spec,
+            tensors,
+            buffers,
+            kernels: Vec::new(),
+            in_f16: Vec::new(),
+        }
+    }
+
+    /// Indices of the kernels that a step runs, in order.
+    pub fn of(&mut self, op: &Op) -> Vec<u16> {
+        match *op {
+            Op::Embed { positions, .. } => vec![self.embed(positions.is_some())],
+            Op::Norm {
+                norm, statistics, ..
+            } => match statistics {
+                Statistics::Compute => vec![self.norm(norm)],
+                Statistics::Stored => vec![self.norm_again(norm)],
+            },
+            Op::Project(ref projection) => vec![self.forward(projection)],
+            Op::Attention { mask, .. } => vec![self.attention(mask)],
+            Op::AttentionBackward { mask, rotary, .. } => self.attention_backward(mask, rotary),
+            Op::CrossEntropy { .. } => vec![self.cross_entropy()],
+            Op::DropoutBackward { .. } => vec![self.dropout_backward()],
+            Op::Add { .. } => vec![self.residual_add()],
+            Op::ProjectInput {
+                weight,
+                dy,
+                slopes,
+                out,
+            } => vec![self.backward_input(weight, dy.buffer, slopes.is_some(), out.buffer)],
+            Op::ProjectWeight {
+                weight,
+                bias,
+                dy,
+                input,
+            } => {
+                let product = self.backward_weight(weight, dy.buffer, input.buffer);
+                let bias = bias.map(|bias| self.backward_bias(bias, dy.buffer));
+                std::iter::once(product).chain(bias).collect()
+            }
+            Op::NormInput {
+                dy_residual,
+                residual,
+                ..
+            } => vec![self.norm_input(dy_residual.is_some(), residual.is_some())],
+            Op::NormWeight {
+                norm, dy_residual, ..
+            } => vec![self.norm_weight(norm, dy_residual.is_some())],
+            Op::EmbedBackward { positions, .. } => self.embed_weight(positions.is_some()),
+        }
+    }
+
+    /// All kernels, with those of the optimizer; and for each kernel the one that runs in its place
+    /// in f16.
+    pub fn finish(mut self) -> (Vec<Kernel>, Vec<u16>) {
+        self.optimizer();
+        (self.kernels, self.in_f16)
+    }
+
+    /// The index of a kernel, which is added unless it is there already.
+    pub(super) fn add(
+        &mut self,
+        name: impl std::fmt::Display,
+        header: Header,
+        parts: Parts,
+        grid: Grid,
+    ) -> u16 {
+        let kernel = Kernel {
+            name: name.to_string().into(),
+            header: header.finish().into(),
+            parts: parts.into(),
+            workgroup: grid.workgroup,
+            tile_rows: grid.rows,
+            groups: grid.groups,
+            strips: 0,
+        };
+        let known = self.kernels.iter().position(|k| *k == kernel);
+        let at = known.unwrap_or_else(|| {
+            let at = self.kernels.len();
+            self.kernels.push(kernel);
+            self.in_f16.push(at as u16);
+            at
+        });
+        at as u16
+    }
+
+    pub(super) fn header(&self, what: &str) -> Header {
+        Header::new(&format!("{}, training: {what}.", self.model))
+    }
+
+    /// The header of a kernel on rows of the stream.
+    pub(super) fn rows(&self, what: &str) -> Header {
+        let mut header = self.header(what);
+        header.size("EMBED", self.spec.embed, "width of the residual stream");
+        let stride = self.buffer(BufferId::X).stride;
+        header.size("EMBED_STRIDE", stride, "stride of a row of the stream");
+        let workgroup = self.row().workgroup;
+        header.size("WORKGROUP_SIZE", workgroup, "invocations of a workgroup");
+        header
+    }
+
+    /// A workgroup for each row of the stream, with few invocations where the stream is narrow:
+    /// they wait for each other.
+    pub(super) fn row(&self) -> Grid {
+        let quads = (self.spec.embed / 4).next_power_of_two();
+        Grid {
+            workgroup: quads.clamp(16, WORKGROUP),
+            rows: 1,
+            groups: 1,
+        }
+    }
+
+    pub(super) fn buffer(&self, id: BufferId) -> &'a Buffer {
+        let found = self.buffers.iter().find(|buffer| buffer.id == id);
+        found.expect("training has every buffer that its ops name")
+    }
+
+    pub(super) fn tensor(&self, id: TensorId) -> &'a Tensor {
+        &self.tensors[usize::from(id.0)]
+    }
+
+    /// The gradient of a stream that is read without a norm.
+    fn residual_add(&mut self) -> u16 {
+        let header = self.rows("the sum of two gradients");
+        self.add("add", header, vec![files::SHARED_ADD], self.row())
+    }
+}
+
+/// The grid of sums over rows, for `width` columns.
+pub(super) fn summed(width: u32) -> Grid {
+    Grid {
+        workgroup: SUM_WORKGROUP,
+        rows: 1,
+        groups: width.div_ceil(SUMMED),
+    }
+}

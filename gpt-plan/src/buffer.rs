@@ -1,0 +1,268 @@
+//! Buffers: the activations of a pass, what a row of them is, and how many rows and copies exist.
+//!
+//! Inference and training have one set of ids. A plan lists the buffers that its passes use
+//! ([`Plan::buffers`](crate::Plan::buffers), [`Training::buffers`](crate::Training::buffers)); the
+//! sizes follow from the list, so a run's memory is known before it starts.
+
+use serde::Serialize;
+
+use crate::TrainShape;
+
+/// An activation buffer. Elements are f32 unless stated.
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum BufferId {
+    /// The residual stream `[rows, embed]`. Training keeps it for each layer's input and for the
+    /// last layer's output.
+    X,
+    /// Queries `[rows, q_width]` (inference).
+    Q,
+    /// Keys of a layer `[capacity, kv_width]` (inference).
+    K,
+    /// Values of a layer, as [`BufferId::K`].
+    V,
+    /// The attention's output `[rows, q_width]`.
+    A,
+    /// Between the two MLP projections `[rows, hidden]`.
+    H,
+    /// Scores of the next token `[rows, vocab]`. Training turns them into their gradient in place.
+    Logits,
+    /// Attention over splits of the keys: for each split and head the weighted sum of values, the
+    /// greatest score, and the sum of weights `[splits, heads * (head_dim + 2)]`.
+    SplitSums,
+    /// The greatest logit of each tile of the vocabulary, and its token (u32).
+    TileMaxima,
+    /// Tokens by distance below the greatest logit, then their weights, then the number of
+    /// candidates (u32).
+    Histogram,
+    /// Candidates of top-k, top-p and min-p: distance below the greatest logit, and token (u32).
+    Candidates,
+    /// The token sampled after each position (u32).
+    Sampled,
+
+    /// The stream between a layer's attention and its MLP `[rows, embed]` (training, as all below).
+    Middle,
+    /// Mean and 1 / deviation of the rows of `X` `[rows, 2]` (RMSNorm: 0 and 1 / root mean square).
+    StatsX,
+    /// Those of `Middle`.
+    StatsMiddle,
+    /// Queries, keys and values, rotated `[rows, q_width + 2 kv_width]`.
+    Qkv,
+    /// The logarithm of each query's sum of exponentials of scaled scores `[rows, heads]`.
+    Lse,
+    /// Derivatives of `H` with respect to the MLP's first projection `[rows, up_width]`: `act'(u)`;
+    /// gated `act'(g) v` and `act(g)`.
+    Slopes,
+    /// The output of a norm `[rows, embed]`. Recomputed in the backward pass.
+    Normed,
+    /// The gradient of the stream `[rows, embed]`.
+    DX,
+    /// The gradient of `Normed`.
+    DNormed,
+    /// The gradient of the MLP's first projection `[rows, up_width]`.
+    DUp,
+    /// The gradient of `A`.
+    DA,
+    /// For each query `Σ a · da` of its head `[rows, heads]`.
+    Delta,
+    /// The gradient of `Qkv`.
+    DQkv,
+    /// The loss of each row `[rows, 1]`.
+    Losses,
+    /// Tokens `[rows, 1]` (u32).
+    Tokens,
+    /// The tokens that follow them `[rows, 1]` (u32).
+    Targets,
+}
+
+impl BufferId {
+    /// How many ids there are; `id as usize` is below it.
+    pub const COUNT: usize = BufferId::Targets as usize + 1;
+
+    /// The copy of the layer that the op runs for, or the only copy.
+    pub const fn here(self) -> Slot {
+        Slot {
+            buffer: self,
+            copy: LayerCopy::Here,
+        }
+    }
+
+    /// The copy of the next layer.
+    pub const fn next(self) -> Slot {
+        Slot {
+            buffer: self,
+            copy: LayerCopy::Next,
+        }
+    }
+
+    /// The copy after the last layer.
+    pub const fn end(self) -> Slot {
+        Slot {
+            buffer: self,
+            copy: LayerCopy::End,
+        }
+    }
+
+    /// Name for people: `x`, `k_cache`, `d_up`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            BufferId::X => "x",
+            BufferId::Q => "q",
+            BufferId::K => "k_cache",
+            BufferId::V => "v_cache",
+            BufferId::A => "a",
+            BufferId::H => "h",
+            BufferId::Logits => "logits",
+            BufferId::SplitSums => "split_sums",
+            BufferId::TileMaxima => "tile_maxima",
+            BufferId::Histogram => "histogram",
+            BufferId::Candidates => "candidates",
+            BufferId::Sampled => "sampled",
+            BufferId::Middle => "middle",
+            BufferId::StatsX => "stats_x",
+            BufferId::StatsMiddle => "stats_middle",
+            BufferId::Qkv => "qkv",
+            BufferId::Lse => "lse",
+            BufferId::Slopes => "slopes",
+            BufferId::Normed => "normed",
+            BufferId::DX => "dx",
+            BufferId::DNormed => "d_normed",
+            BufferId::DUp => "d_up",
+            BufferId::DA => "da",
+            BufferId::Delta => "delta",
+            BufferId::DQkv => "d_qkv",
+            BufferId::Losses => "losses",
+            BufferId::Tokens => "tokens",
+            BufferId::Targets => "targets",
+        }
+    }
+}
+
+/// A buffer as an op uses it.
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash)]
+pub struct Slot {
+    pub buffer: BufferId,
+    pub copy: LayerCopy,
+}
+
+/// Which copy of a buffer with several. A buffer with one copy has it in every layer.
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash)]
+pub enum LayerCopy {
+    /// That of the layer that the op runs for; the first where it runs for none.
+    Here,
+    /// That of the next layer.
+    Next,
+    /// That after the last layer.
+    End,
+}
+
+impl Slot {
+    /// The index of the copy for an op of `layer`, in a model of `layers` layers.
+    pub const fn index(self, layer: u32, layers: u32) -> u32 {
+        match self.copy {
+            LayerCopy::Here => layer,
+            LayerCopy::Next => layer + 1,
+            LayerCopy::End => layers,
+        }
+    }
+}
+
+/// A buffer, row-major, rows `stride` elements apart.
+#[derive(Clone, Debug, Serialize, PartialEq)]
+pub struct Buffer {
+    pub id: BufferId,
+    /// Elements of a row.
+    pub width: u32,
+    /// Elements from one row to the next; those after `width` stay zero.
+    pub stride: u32,
+    /// How many rows it has.
+    pub rows: RowCount,
+    /// How many copies exist.
+    pub copies: Copies,
+}
+
+/// How many rows a buffer has.
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
+pub enum RowCount {
+    /// Tokens that go through the model together.
+    Chunk,
+    /// [`RowCount::Chunk`] if a session wants all logits, otherwise one.
+    Requested,
+    /// Positions that the cache holds.
+    Capacity,
+    /// Splits of the keys of a full cache.
+    Splits,
+    One,
+    /// Every token of every sequence of a training batch.
+    Batch,
+    /// As many rows of a training batch as fit [`LOGITS_BYTES`].
+    LogitsChunk,
+}
+
+/// How many copies of a buffer exist.
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
+pub enum Copies {
+    One,
+    /// One for each layer.
+    PerLayer,
+    /// One for each layer and one after the last, even where layers are recomputed.
+    PerLayerAndEnd,
+}
+
+/// Bytes that the logits of a training batch may take at once.
+pub const LOGITS_BYTES: u64 = 64 << 20;
+
+/// The stride of a training buffer with rows of `width`: whole panels of 32 and half a panel more,
+/// so that rows of a power of two do not map to the same few cache sets. Rows begin at multiples of
+/// 64 bytes.
+pub const fn train_stride(width: u32) -> u32 {
+    width.next_multiple_of(32) + 16
+}
+
+/// Elements after the last row of a strided buffer. A kernel that reads a panel of a narrow head at
+/// the end of the last row reads past it.
+const SLACK: u64 = 64;
+
+impl Buffer {
+    /// Rows of one copy in training on `shape`; none for a buffer of inference.
+    pub const fn train_rows(&self, shape: &TrainShape) -> u64 {
+        let all = shape.rows();
+        match self.rows {
+            RowCount::Batch => all,
+            RowCount::LogitsChunk => {
+                // Chunks of equal size, a multiple of eight except for the last.
+                let most = LOGITS_BYTES / (4 * self.stride as u64);
+                let most = if most < 8 { 8 } else { most };
+                let chunks = all.div_ceil(most);
+                let rows = all.div_ceil(chunks).next_multiple_of(8);
+                if rows < all { rows } else { all }
+            }
+            _ => 0,
+        }
+    }
+
+    /// Elements of one copy in training on `shape`.
+    pub const fn train_len(&self, shape: &TrainShape) -> u64 {
+        let slack = if self.stride > self.width { SLACK } else { 0 };
+        self.train_rows(shape) * self.stride as u64 + slack
+    }
+
+    /// How many copies training on `shape` has in a model of `layers` layers.
+    pub const fn train_copies(&self, layers: u32, shape: &TrainShape) -> u32 {
+        match self.copies {
+            Copies::One => 1,
+            Copies::PerLayerAndEnd => layers + 1,
+            Copies::PerLayer => {
+                if shape.recompute.is_block() {
+                    1
+                } else {
+                    layers
+                }
+            }
+        }
+    }
+
+    /// Whether the forward pass keeps it for the backward pass.
+    pub const fn is_activation(&self) -> bool {
+        !matches!(self.copies, Copies::One)
+    }
+}

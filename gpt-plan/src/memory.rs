@@ -1,0 +1,149 @@
+//! The memory of a training run, known before it starts.
+
+use crate::{Buffer, Place, Plan, Role, Tensor, TensorId, TensorKind};
+
+/// The batch of a training pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrainShape {
+    /// Sequences.
+    pub batch: u32,
+    /// Tokens of each.
+    pub tokens: u32,
+    pub recompute: Recompute,
+}
+
+/// What the backward pass recomputes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recompute {
+    /// Only what is cheap: norms, probabilities, dropout masks.
+    #[default]
+    Nothing,
+    /// Each block's forward pass, from the stream between blocks, which alone is kept (activation
+    /// checkpointing, Chen et al. 2016).
+    Block,
+}
+
+/// Bytes that a training run allocates on its device, by purpose. A device has some constant scratch
+/// memory besides, whatever it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrainBytes {
+    /// The f32 weights.
+    pub parameters: u64,
+    /// Their gradients.
+    pub gradients: u64,
+    /// AdamW's two moments.
+    pub optimizer: u64,
+    /// Activations that the forward pass keeps for the backward pass.
+    pub activations: u64,
+    /// Buffers that are reused within a pass, the logits of a chunk included.
+    pub scratch: u64,
+}
+
+impl TrainBytes {
+    /// For a model of `elements` [trained elements](Plan::trained_total) and `layers` layers that
+    /// trains with these buffers.
+    pub const fn of(
+        elements: u64,
+        layers: u32,
+        buffers: &[Buffer],
+        shape: &TrainShape,
+    ) -> TrainBytes {
+        let (mut activations, mut scratch) = (0, 0);
+        let mut i = 0;
+        while i < buffers.len() {
+            let buffer = &buffers[i];
+            let bytes = 4 * buffer.train_len(shape) * buffer.train_copies(layers, shape) as u64;
+            if buffer.is_activation() {
+                activations += bytes;
+            } else {
+                scratch += bytes;
+            }
+            i += 1;
+        }
+        TrainBytes {
+            parameters: 4 * elements,
+            gradients: 4 * elements,
+            optimizer: 8 * elements,
+            activations,
+            scratch,
+        }
+    }
+
+    /// The sum.
+    pub const fn total(&self) -> u64 {
+        self.parameters + self.gradients + self.optimizer + self.activations + self.scratch
+    }
+}
+
+impl Recompute {
+    pub const fn is_block(self) -> bool {
+        matches!(self, Recompute::Block)
+    }
+}
+
+impl TrainShape {
+    /// Tokens of all sequences.
+    pub const fn rows(&self) -> u64 {
+        self.batch as u64 * self.tokens as u64
+    }
+}
+
+/// Tensors begin at multiples of this many elements in a flat buffer: 256 bytes, the default
+/// alignment of a GPU binding.
+pub const PARAMETER_ALIGN: u64 = 64;
+
+impl Plan {
+    /// Rows of a matrix in training, padded to whole panels of 32. Each half of a gated matrix is
+    /// padded to a multiple of 16.
+    pub const fn trained_rows(&self, tensor: &Tensor, is_gated: bool) -> u32 {
+        match tensor.kind {
+            TensorKind::Matrix if is_gated => 2 * (tensor.rows / 2).next_multiple_of(16),
+            TensorKind::Matrix => tensor.rows.next_multiple_of(32),
+            TensorKind::Table | TensorKind::Vector => tensor.rows,
+        }
+    }
+
+    /// Whether `id` is the first matrix of a gated MLP, whose first half gates the second.
+    pub fn is_gated(&self, id: TensorId) -> bool {
+        self.spec.mlp.gated
+            && self.tensor(id).role == Role::MlpUp
+            && self.tensor(id).kind == TensorKind::Matrix
+    }
+
+    /// Elements of one tensor in training, padding included.
+    pub fn trained_len(&self, id: TensorId) -> u64 {
+        let tensor = self.tensor(id);
+        let rows = self.trained_rows(tensor, self.is_gated(id));
+        (u64::from(rows) * u64::from(tensor.columns)).next_multiple_of(PARAMETER_ALIGN)
+    }
+
+    /// Every trained tensor with its layer, in the order of a flat buffer: the model's tensors, then
+    /// each layer's.
+    pub fn trained(&self) -> impl Iterator<Item = (TensorId, u32)> {
+        let of = move |layer: Option<u32>| {
+            let tensors = self.tensors.iter().enumerate();
+            tensors.filter_map(move |(i, tensor)| {
+                let here = match (tensor.place, layer) {
+                    (Place::Model, None) => true,
+                    (Place::Layers { first }, Some(layer)) => layer >= first,
+                    _ => false,
+                };
+                let learned = !tensor.sources.is_empty();
+                (here && learned).then_some((TensorId(i as u16), layer.unwrap_or(0)))
+            })
+        };
+        let layers = (0..self.spec.layers).map(Some);
+        std::iter::once(None).chain(layers).flat_map(of)
+    }
+
+    /// Elements of all trained tensors, padding included.
+    pub fn trained_total(&self) -> u64 {
+        self.trained().map(|(id, _)| self.trained_len(id)).sum()
+    }
+
+    /// Bytes that training takes, on either engine.
+    pub fn train_bytes(&self, shape: &TrainShape) -> TrainBytes {
+        let (elements, layers) = (self.trained_total(), self.spec.layers);
+        TrainBytes::of(elements, layers, &self.training.buffers, shape)
+    }
+}

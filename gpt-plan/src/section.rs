@@ -1,0 +1,160 @@
+//! Steps and sections: in which order the ops of a pass run, how often, and by which kernels.
+
+use serde::Serialize;
+
+use crate::{Format, List, Op, Phase, Str, TensorId};
+
+/// One op of a pass, and the GPU kernels that run it. The CPU engine needs the op alone.
+#[derive(Clone, Debug, Serialize, PartialEq)]
+pub struct Step {
+    /// Name for people: `qkv`, `attention`, `mlp_down`, `mlp_down_weight`.
+    pub name: Str,
+    pub op: Op,
+    pub kernels: StepKernels,
+}
+
+/// The GPU kernels of a step.
+#[derive(Clone, Debug, Serialize, PartialEq)]
+pub enum StepKernels {
+    /// One dispatch, by a kernel for one row or for many, as indices into
+    /// [`Plan::kernels`](crate::Plan::kernels).
+    Forward {
+        decode: KernelChoice,
+        prefill: KernelChoice,
+    },
+    /// Dispatches one after the other, as indices into
+    /// [`Training::kernels`](crate::Training::kernels).
+    Train(List<u16>),
+}
+
+/// In place of a kernel's index: the step's matrix has more parts in that format than a kernel can
+/// bind.
+pub const NO_KERNEL: u16 = u16::MAX;
+
+/// The kernel of a step by the format of its matrix, as indices, or [`NO_KERNEL`].
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
+pub enum KernelChoice {
+    /// The step reads no matrix.
+    Plain(u16),
+    /// One kernel for each format of the step's matrix, in the order of [`Format::ALL`].
+    ByFormat([u16; Format::ALL.len()]),
+}
+
+impl KernelChoice {
+    /// The kernel for a matrix stored as `format`.
+    pub const fn of(&self, format: Format) -> u16 {
+        match self {
+            KernelChoice::Plain(kernel) => *kernel,
+            KernelChoice::ByFormat(kernels) => kernels[format as usize],
+        }
+    }
+}
+
+/// Steps that run together, once or repeatedly.
+#[derive(Clone, Debug, Serialize, PartialEq)]
+pub struct Section {
+    pub repeat: Repeat,
+    /// In order.
+    pub steps: List<Step>,
+}
+
+/// How often a section runs.
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
+pub enum Repeat {
+    Once,
+    /// For each of the layers `from..to`, ascending.
+    Layers {
+        from: u32,
+        to: u32,
+    },
+    /// For each of the layers `from..to`, descending.
+    LayersReversed {
+        from: u32,
+        to: u32,
+    },
+    /// For each chunk of rows that the logits buffer holds.
+    Chunks,
+}
+
+impl Repeat {
+    /// How often a section runs in a model of any number of rows; chunks count once.
+    pub const fn count(self) -> u32 {
+        match self {
+            Repeat::Once | Repeat::Chunks => 1,
+            Repeat::Layers { from, to } | Repeat::LayersReversed { from, to } => to - from,
+        }
+    }
+
+    /// The layers it runs for, in order; layer 0 where it belongs to none.
+    pub fn layers(self) -> impl Iterator<Item = u32> {
+        let (from, to, reversed) = match self {
+            Repeat::Once | Repeat::Chunks => (0, 1, false),
+            Repeat::Layers { from, to } => (from, to, false),
+            Repeat::LayersReversed { from, to } => (from, to, true),
+        };
+        (from..to).map(move |layer| {
+            if reversed {
+                from + to - 1 - layer
+            } else {
+                layer
+            }
+        })
+    }
+
+    /// Whether it runs for `layer`, in either direction.
+    pub fn has_layer(self, layer: u32) -> bool {
+        match self {
+            Repeat::Once | Repeat::Chunks => false,
+            Repeat::Layers { from, to } | Repeat::LayersReversed { from, to } => {
+                (from..to).contains(&layer)
+            }
+        }
+    }
+
+    /// The same with no layer at `layers` or beyond.
+    pub fn truncated(self, layers: u32) -> Repeat {
+        match self {
+            Repeat::Once | Repeat::Chunks => self,
+            Repeat::Layers { from, to } => Repeat::Layers {
+                from: from.min(layers),
+                to: to.min(layers),
+            },
+            Repeat::LayersReversed { from, to } => Repeat::LayersReversed {
+                from: from.min(layers),
+                to: to.min(layers),
+            },
+        }
+    }
+}
+
+impl Step {
+    /// The matrix that the step reads, or whose gradient it computes.
+    pub const fn matrix(&self) -> Option<TensorId> {
+        self.op.matrix()
+    }
+
+    /// The kernel choice of a forward step in `phase`; none for a step of training.
+    pub const fn choice(&self, phase: Phase) -> Option<KernelChoice> {
+        match (&self.kernels, phase) {
+            (StepKernels::Forward { decode, .. }, Phase::Decode) => Some(*decode),
+            (StepKernels::Forward { prefill, .. }, Phase::Prefill) => Some(*prefill),
+            (StepKernels::Train(_), _) => None,
+        }
+    }
+
+    /// The kernel of a forward step in `phase` for a matrix stored as `format`, or [`NO_KERNEL`].
+    pub const fn kernel(&self, phase: Phase, format: Format) -> u16 {
+        match self.choice(phase) {
+            Some(choice) => choice.of(format),
+            None => NO_KERNEL,
+        }
+    }
+
+    /// The kernels of a step of training, in order; none for a forward step.
+    pub fn train_kernels(&self) -> &[u16] {
+        match &self.kernels {
+            StepKernels::Forward { .. } => &[],
+            StepKernels::Train(kernels) => kernels,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! A training pass: its buffers, its sections and its kernels.
+//!
+//! A pass takes a batch of sequences `[batch, tokens]` as rows. The forward pass keeps what the
+//! backward pass needs; what is cheap to recompute (a normed row, a probability, a dropout mask) is
+//! recomputed. Both engines run the same ops on the same buffers, so the memory of a run is known
+//! before it starts ([`TrainBytes`](crate::TrainBytes)).
+
+use serde::Serialize;
+
+use crate::{Buffer, BufferId, Kernel, List, Section};
+
+/// A training pass.
+#[derive(Clone, Debug, Serialize, PartialEq)]
+pub struct Training {
+    pub buffers: List<Buffer>,
+    /// From tokens to the output of the final norm.
+    pub forward: List<Section>,
+    /// The head, the loss, and their gradients, chunk by chunk of rows.
+    pub loss: List<Section>,
+    /// From the gradient of the final norm's output to those of all parameters.
+    pub backward: List<Section>,
+    pub kernels: List<Kernel>,
+    /// For each kernel, the one that replaces it where products round their operands to f16: itself,
+    /// if it is no product.
+    pub in_f16: List<u16>,
+}
+
+/// Rows and columns of a product that one workgroup computes.
+pub const TRAIN_ROWS: u32 = 16;
+pub const TRAIN_COLUMNS: u32 = 128;
+
+/// The kernels of [`Training::kernels`] that run after a pass: the optimizer, and the squared norm
+/// of all gradients.
+pub const ADAMW: &str = "adamw";
+pub const GRADIENT_NORM: &str = "gradient_norm";
+
+impl Training {
+    /// The buffer `id`.
+    ///
+    /// # Panics
+    /// Training has no such buffer.
+    pub fn buffer(&self, id: BufferId) -> &Buffer {
+        let found = self.buffers.iter().find(|buffer| buffer.id == id);
+        found.unwrap_or_else(|| panic!("training has no buffer {}", id.name()))
+    }
+
+    /// The sections of a whole pass, in order.
+    pub fn sections(&self) -> impl Iterator<Item = &Section> {
+        let (forward, loss) = (self.forward.iter(), self.loss.iter());
+        forward.chain(loss).chain(self.backward.iter())
+    }
+}

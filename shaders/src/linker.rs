@@ -1,0 +1,81 @@
+//! The linker: joins a kernel's header and files into one shader, and maps its lines back.
+
+use gpt_plan::Kernel;
+
+use crate::{Source, source};
+
+/// The whole shader: the header, then each file under its name.
+///
+/// # Panics
+///
+/// If the kernel names a file that does not exist; the compiler makes no such kernel.
+pub fn link(kernel: &Kernel) -> String {
+    let mut text = String::from(&*kernel.header);
+    for part in parts(kernel) {
+        text.push_str(&title(part));
+        text.push_str(part.text);
+    }
+    text
+}
+
+/// The place where line `line` of the linked shader (counted from 1) was written: a line of a file
+/// under `shaders/`, or of the header.
+pub fn locate(kernel: &Kernel, line: usize) -> String {
+    let lines = |text: &str| text.matches('\n').count();
+    let mut start = lines(&kernel.header);
+    if line <= start {
+        return format!("line {line} of its header");
+    }
+    for part in parts(kernel) {
+        start += lines(&title(part));
+        let end = start + lines(part.text);
+        if line <= end {
+            let within = line.saturating_sub(start).max(1);
+            return format!("shaders/wgsl/{}.wgsl:{within}", part.name);
+        }
+        start = end;
+    }
+    format!("line {line}")
+}
+
+fn parts(kernel: &Kernel) -> impl Iterator<Item = &'static Source> {
+    let find = |name: &&'static str| {
+        source(name).unwrap_or_else(|| panic!("`{}` names no file: `{name}`", kernel.name))
+    };
+    kernel.parts.iter().map(find)
+}
+
+fn title(part: &Source) -> String {
+    format!("\n// ---- {}.wgsl ----\n\n", part.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files;
+
+    #[test]
+    fn lines_map_back_to_files() {
+        let kernel = Kernel {
+            name: "some".into(),
+            header: "// Title.\n\nconst A: u32 = 1u;\n".into(),
+            parts: vec![files::NORM_NONE, files::ROPE_NONE].into(),
+            workgroup: 1,
+            tile_rows: 1,
+            groups: 1,
+            strips: 0,
+        };
+        let text = link(&kernel);
+        assert_eq!(locate(&kernel, 3), "line 3 of its header");
+        for name in kernel.parts.iter() {
+            let file = source(name).unwrap();
+            let start = text.find(file.text).expect("files are linked as they are");
+            let first = text[..start].matches('\n').count() + 1;
+            for (i, line) in file.text.lines().enumerate() {
+                assert_eq!(text.lines().nth(first + i - 1), Some(line));
+                let place = format!("shaders/wgsl/{name}.wgsl:{}", i + 1);
+                assert_eq!(locate(&kernel, first + i), place);
+            }
+        }
+    }
+}

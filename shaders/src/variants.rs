@@ -1,0 +1,277 @@
+//! Variants: files that replace others where an adapter has a feature.
+//!
+//! A variant of a file defines the same functions, so a kernel does not know which one it has. The
+//! kernel of a plan is the plain one, which every adapter runs; [`variant`] replaces its files by
+//! every row of [`VARIANTS`] that applies. This table is the only place where a variant is chosen.
+
+use std::sync::LazyLock;
+
+use gpt_plan::{Feature, Features, Kernel};
+
+use crate::files as f;
+
+/// A row of the table. It applies to kernels that have all files of `requires` and the first of
+/// every pair of `replaces`, and none of `excludes`.
+#[derive(Clone, Debug)]
+pub struct Variant {
+    /// The feature that an adapter needs.
+    pub feature: Feature,
+    /// Extensions of WGSL that are enabled.
+    pub enables: &'static [&'static str],
+    /// Files that are only a condition.
+    pub requires: Vec<&'static str>,
+    /// Pairs of files: the second replaces the first.
+    pub replaces: Vec<(&'static str, &'static str)>,
+    /// Files that are appended.
+    pub adds: Vec<&'static str>,
+    /// Files whose kernels have no such variant.
+    pub excludes: Vec<&'static str>,
+}
+
+impl Variant {
+    fn new(feature: Feature) -> Variant {
+        Variant {
+            feature,
+            enables: &[],
+            requires: Vec::new(),
+            replaces: Vec::new(),
+            adds: Vec::new(),
+            excludes: Vec::new(),
+        }
+    }
+
+    fn replace(mut self, plain: &'static str, file: &'static str) -> Variant {
+        self.replaces.push((plain, file));
+        self
+    }
+
+    fn drop(self, file: &'static str) -> Variant {
+        self.replace(file, f::SHARED_NONE)
+    }
+
+    /// Invocations learn which subgroup they belong to.
+    fn subgroups(self) -> Variant {
+        self.replace(f::SHARED_ENTRY_PLAIN, f::SHARED_ENTRY_SUBGROUPS)
+    }
+
+    fn require(mut self, file: &'static str) -> Variant {
+        self.requires.push(file);
+        self
+    }
+
+    fn exclude(mut self, file: &'static str) -> Variant {
+        self.excludes.push(file);
+        self
+    }
+
+    fn add(mut self, file: &'static str) -> Variant {
+        self.adds.push(file);
+        self
+    }
+
+    fn enable(mut self, names: &'static [&'static str]) -> Variant {
+        self.enables = names;
+        self
+    }
+
+    /// Whether the row applies to a plain kernel.
+    pub fn applies(&self, plain: &Kernel) -> bool {
+        let has = |file: &&'static str| plain.parts.contains(file);
+        self.requires.iter().all(has)
+            && self.replaces.iter().all(|(plain, _)| has(plain))
+            && !self.excludes.iter().any(has)
+    }
+}
+
+/// All variants. Where two rows replace the same file differently, the first that applies wins.
+pub static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
+    use Feature as F;
+    let mut rows = vec![
+        // Sums of a norm in decoding: one barrier each instead of two.
+        Variant::new(F::Subgroups)
+            .subgroups()
+            .replace(f::SHARED_SUM_MEMORY, f::SHARED_SUM_SUBGROUPS),
+        // The maximum of attention's scores, likewise for each group of keys.
+        Variant::new(F::Subgroups)
+            .subgroups()
+            .replace(f::SHARED_MAXIMUM_MEMORY, f::SHARED_MAXIMUM_SUBGROUPS),
+    ];
+
+    // Prefill with f16 weights.
+    for tile in [f::MATMUL_TILE_N_8, f::MATMUL_TILE_N_4] {
+        rows.push(
+            Variant::new(F::CooperativeMatrices)
+                .enable(&["f16", "wgpu_cooperative_matrix"])
+                .subgroups()
+                .require(f::MATMUL_WEIGHTS_F16)
+                .replace(tile, f::MATMUL_TILE_N_8)
+                .replace(
+                    f::MATMUL_TILE_PREFILL_SUMS,
+                    f::MATMUL_TILE_PREFILL_COOPERATIVE_SUMS,
+                )
+                .drop(f::MATMUL_SUMS)
+                .drop(f::MATMUL_ROW_BROADCAST_MEMORY)
+                .drop(f::MATMUL_TILE_PREFILL_BLOCK)
+                .replace(
+                    f::MATMUL_TILE_PREFILL_SINGLE,
+                    f::MATMUL_TILE_PREFILL_COOPERATIVE,
+                ),
+        );
+    }
+    rows.push(
+        Variant::new(F::F16Arithmetic)
+            .enable(&["f16"])
+            .require(f::MATMUL_WEIGHTS_F16)
+            .drop(f::MATMUL_ROW_BROADCAST_MEMORY)
+            .drop(f::MATMUL_TILE_PREFILL_BLOCK)
+            .replace(f::MATMUL_TILE_PREFILL_SINGLE, f::MATMUL_TILE_PREFILL_F16),
+    );
+
+    // Prefill and decoding with quantized weights.
+    let prefill = Variant::new(F::PackedDot)
+        .drop(f::MATMUL_ROW_BROADCAST_MEMORY)
+        .drop(f::MATMUL_TILE_PREFILL_BLOCK)
+        .replace(f::MATMUL_TILE_PREFILL_SINGLE, f::MATMUL_TILE_PREFILL_PACKED);
+    let decode = Variant::new(F::PackedDot)
+        .drop(f::SHARED_READ_MEMORY)
+        .replace(f::MATMUL_TILE_DECODE, f::MATMUL_TILE_DECODE_PACKED);
+    let weights = [
+        (f::MATMUL_WEIGHTS_Q8, f::MATMUL_WEIGHTS_PACKED_Q8),
+        (f::MATMUL_WEIGHTS_Q4, f::MATMUL_WEIGHTS_PACKED_Q4),
+    ];
+    for tile in [prefill, decode] {
+        for (weight, packed) in weights {
+            let row = tile.clone().replace(weight, packed);
+            rows.push(row.add(f::MATMUL_TILE_QUANTIZE_INPUTS));
+        }
+    }
+
+    rows.extend([
+        // Inputs of a prompt, and the rows of training's matrix products.
+        Variant::new(F::Broadcasts).subgroups().replace(
+            f::MATMUL_ROW_BROADCAST_MEMORY,
+            f::MATMUL_ROW_BROADCAST_SUBGROUPS,
+        ),
+        // Workgroup memory that decoding and attention read.
+        Variant::new(F::Broadcasts)
+            .subgroups()
+            .replace(f::SHARED_READ_MEMORY, f::SHARED_READ_SUBGROUPS),
+        Variant::new(F::SmallGroups)
+            .replace(f::SHARED_WORKGROUP_SIZE_256, f::SHARED_WORKGROUP_SIZE_64),
+        Variant::new(F::DoubleBuffers)
+            .replace(f::MATMUL_TILE_PREFILL_SINGLE, f::MATMUL_TILE_PREFILL_DOUBLE),
+        Variant::new(F::DoubleBuffers)
+            .replace(f::MATMUL_GEMM_SINGLE_BUFFER, f::MATMUL_GEMM_DOUBLE_BUFFER),
+    ]);
+
+    // A texture takes one binding, however many buffers the matrix would take.
+    for buffers in BUFFERS {
+        rows.push(Variant::new(F::Textures).replace(buffers, f::MATMUL_WEIGHTS_TEXTURE));
+    }
+
+    // Tile sizes. Larger tiles come first: with several features the largest wins. A gated MLP
+    // needs strips of both halves in a tile: two in decoding, eight in prefill.
+    let decode = f::MATMUL_TILE_DECODE;
+    let prefill = f::MATMUL_TILE_PREFILL;
+    for (feature, tile, from, to) in [
+        (F::HugeTiles, decode, 1, 8),
+        (F::HugeTiles, decode, 2, 8),
+        (F::HugeTiles, decode, 4, 8),
+        (F::SmallTiles, decode, 4, 2),
+        (F::SmallTiles, decode, 2, 1),
+        (F::SmallTiles, prefill, 8, 4),
+        (F::LargeTiles, decode, 1, 2),
+        (F::LargeTiles, decode, 2, 4),
+        (F::LargeTiles, prefill, 4, 8),
+        (F::LargeTiles, prefill, 8, 16),
+    ] {
+        let file = |strips| tile_n_file(strips).expect("a power of two up to 16");
+        let row = Variant::new(feature)
+            .require(tile)
+            .replace(file(from), file(to));
+        let splits_halves = matches!((tile == decode, to), (true, 1) | (false, 4));
+        rows.push(if splits_halves {
+            row.exclude(f::MATMUL_EPILOGUE_GATED)
+        } else {
+            row
+        });
+    }
+    rows
+});
+
+/// The files of matrices in one to five buffers.
+pub const BUFFERS: [&str; 5] = [
+    f::MATMUL_WEIGHTS_BUFFERS_1,
+    f::MATMUL_WEIGHTS_BUFFERS_2,
+    f::MATMUL_WEIGHTS_BUFFERS_3,
+    f::MATMUL_WEIGHTS_BUFFERS_4,
+    f::MATMUL_WEIGHTS_BUFFERS_5,
+];
+
+/// The files that set the width of a workgroup's tile, in strips of a matrix.
+const TILE_N: [(&str, u32); 5] = [
+    (f::MATMUL_TILE_N_1, 1),
+    (f::MATMUL_TILE_N_2, 2),
+    (f::MATMUL_TILE_N_4, 4),
+    (f::MATMUL_TILE_N_8, 8),
+    (f::MATMUL_TILE_N_16, 16),
+];
+
+/// Strips of a matrix that a workgroup of the kernel multiplies, if it multiplies any.
+pub fn tile_n(kernel: &Kernel) -> Option<u32> {
+    let own = |(file, _): &&(&'static str, u32)| kernel.parts.contains(file);
+    TILE_N.iter().find(own).map(|(_, strips)| *strips)
+}
+
+/// The file that gives a workgroup `strips` strips; there is one for powers of two up to 16.
+pub fn tile_n_file(strips: u32) -> Option<&'static str> {
+    let of = TILE_N.iter().find(|(_, has)| *has == strips);
+    of.map(|(file, _)| *file)
+}
+
+/// The kernel that an adapter with `features` runs in place of `plain`, if it is another one.
+pub fn variant(plain: &Kernel, features: Features) -> Option<Kernel> {
+    let mut parts = plain.parts.to_vec();
+    let mut header = String::new();
+    let mut used = Features::NONE;
+    let rows = VARIANTS.iter().filter(|row| features.has(row.feature));
+    for row in rows.filter(|row| row.applies(plain)) {
+        // A row applies as a whole, and only where no earlier one has replaced a file differently.
+        let place = |(from, to): &(&'static str, &'static str)| {
+            let place = plain.parts.iter().position(|part| part == from)?;
+            let free = from == to || parts[place] == *from || parts[place] == *to;
+            free.then_some(place)
+        };
+        let Some(places) = row.replaces.iter().map(place).collect::<Option<Vec<_>>>() else {
+            continue;
+        };
+        for (place, (from, to)) in places.into_iter().zip(&row.replaces) {
+            if from != to {
+                parts[place] = to;
+            }
+        }
+        parts.extend(&row.adds);
+        header.extend(row.enables.iter().map(|name| format!("enable {name};\n")));
+        used = used.with(row.feature);
+    }
+    if used == Features::NONE {
+        return None;
+    }
+    let names: Vec<&str> = used.iter().map(Feature::name).collect();
+    let mut kernel = Kernel {
+        name: format!("{}.{}", plain.name, names.join(".")).into(),
+        header: (header + &plain.header).into(),
+        parts: parts.into(),
+        ..plain.clone()
+    };
+    if kernel.parts.contains(&f::SHARED_WORKGROUP_SIZE_64) {
+        kernel.workgroup = 64;
+    }
+    if let (Some(before), Some(after)) = (tile_n(plain), tile_n(&kernel)) {
+        kernel.groups = plain.strips.div_ceil(after);
+        if plain.tile_rows > 1 {
+            kernel.workgroup = plain.workgroup * after / before;
+        }
+    }
+    Some(kernel)
+}

@@ -1,0 +1,150 @@
+// The gradients of four keys and values, from all queries that see them, one head after the other
+// of those that share them: dv = drop(p)^T da and dk = ds^T q / sqrt(head_dim), with p and ds as in
+// `attention/backward_queries`. An invocation computes p and ds of one query, and sums four
+// columns.
+
+@group(1) @binding(1) var<storage, read> lse: array<f32>;
+@group(1) @binding(2) var<storage, read> delta: array<f32>;
+@group(1) @binding(4) var<storage, read_write> d_qkv: array<f32>;
+
+// Four keys here; the shared files have the name of queries.
+alias Queries = vec4<f32>;
+
+// Sets of invocations that own a row each; columns of a set, some of which may not exist.
+const SLICES: u32 = WORKGROUP_SIZE / ROW_INVOCATIONS;
+const TILE: u32 = 4u * ROW_INVOCATIONS;
+
+// Workgroup memory: keys and values by column; the weights of the queries, and of the gradients of
+// their outputs. At the end, the sums of the slices.
+const VALUES: u32 = TILE;
+const K_WEIGHTS: u32 = 2u * TILE;
+const V_WEIGHTS: u32 = 2u * TILE + WORKGROUP_SIZE;
+const SCRATCH_SIZE: u32 = max(2u * TILE + 2u * WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
+
+alias ScratchValue = Queries;
+
+var<workgroup> scratch: array<ScratchValue, SCRATCH_SIZE>;
+
+fn work(group: vec3<u32>, invocation: u32) {
+    let start = group.z * pass_uniform.tokens;
+    let first = group.y * 4u;
+    let keys = min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(pass_uniform.tokens - 1u));
+    let k = (start + keys) * QKV_STRIDE + Q_WIDTH + group.x * HEAD_DIM;
+    let v = k + KV_WIDTH;
+    for (var i = 4u * invocation; i < HEAD_DIM; i += 4u * WORKGROUP_SIZE) {
+        // By column.
+        let own_keys = transpose(mat4x4<f32>(qkv_quad(k.x, i), qkv_quad(k.y, i), qkv_quad(k.z, i), qkv_quad(k.w, i)));
+        let own_values = transpose(mat4x4<f32>(qkv_quad(v.x, i), qkv_quad(v.y, i), qkv_quad(v.z, i), qkv_quad(v.w, i)));
+        for (var c = 0u; c < 4u; c++) {
+            scratch[i + c] = SCALE * own_keys[c];
+            scratch[VALUES + i + c] = own_values[c];
+        }
+    }
+    let slice = invocation / ROW_INVOCATIONS;
+    // Columns beyond the last are clamped to it; the results are discarded. So is a query beyond
+    // the last, whose weight is zero. Addresses advance as in `attention/forward`.
+    let column = min(4u * (invocation % ROW_INVOCATIONS), (HEAD_DIM - 1u) / 4u * 4u);
+    var d_k = mat4x4<f32>();
+    var d_v = mat4x4<f32>();
+    for (var head = group.x * GROUP; head < (group.x + 1u) * GROUP; head++) {
+        let q = start * QKV_STRIDE + head * HEAD_DIM;
+        let d = start * A_STRIDE + head * HEAD_DIM;
+        let last = pass_uniform.tokens - 1u;
+        let from_row = first_visible_query(first);
+        let own_row = min(from_row + invocation, last);
+        var q_at = q + own_row * QKV_STRIDE;
+        var d_at = d + own_row * A_STRIDE;
+        var q_gather = q + (from_row + 8u * slice) * QKV_STRIDE;
+        var d_gather = d + (from_row + 8u * slice) * A_STRIDE;
+        let q_last = q + last * QKV_STRIDE;
+        let d_last = d + last * A_STRIDE;
+        workgroupBarrier();
+        for (var block = first_visible_query(first); block < pass_uniform.tokens; block += WORKGROUP_SIZE) {
+            let query = min(block + invocation, last);
+            var score = vec4<f32>(0.0);
+            var d_p = vec4<f32>(0.0);
+            // Eight neighbors take the branch together.
+            let columns = select(0u, HEAD_DIM, block + invocation / 8u * 8u < pass_uniform.tokens);
+            for (var i = 0u; i < columns; i += 8u) {
+                let own_keys = shared_read(i);
+                let own_values = shared_read(VALUES + i);
+                for (var j = 0u; j < min(8u, HEAD_DIM - i); j += 4u) {
+                    let queries = qkv_quad(q_at, i + j);
+                    let gradients = da_quad(d_at, i + j);
+                    for (var c = 0u; c < 4u; c++) {
+                        score = fma(vec4<f32>(queries[c]), shared_value(own_keys, j + c), score);
+                        d_p = fma(vec4<f32>(gradients[c]), shared_value(own_values, j + c), d_p);
+                    }
+                }
+            }
+            let row_at = (start + query) * HEADS + head;
+            let dropout_at = ((group.z * HEADS + head) * pass_uniform.tokens + query) * pass_uniform.tokens + keys;
+            let keep_scale = vec4<f32>(dropout_scale(dropout_at.x), dropout_scale(dropout_at.y), dropout_scale(dropout_at.z), dropout_scale(dropout_at.w));
+            let p = exp(clamp(score - lse[row_at], vec4<f32>(-87.0), vec4<f32>(87.0)));
+            let sees = keys < vec4<u32>(select(0u, visible_keys(query), block + invocation < pass_uniform.tokens));
+            scratch[V_WEIGHTS + invocation] = select(vec4<f32>(0.0), keep_scale * p, sees);
+            scratch[K_WEIGHTS + invocation] = select(vec4<f32>(0.0), SCALE * p * (keep_scale * d_p - delta[row_at]), sees);
+            workgroupBarrier();
+            let end = min(WORKGROUP_SIZE, pass_uniform.tokens - block);
+            for (var i = 0u; i < end; i += 8u * SLICES) {
+                if i + 8u * slice < end {
+                    let k_weights = shared_read(K_WEIGHTS + i + 8u * slice);
+                    let v_weights = shared_read(V_WEIGHTS + i + 8u * slice);
+                    var x_at = q_gather;
+                    var y_at = d_gather;
+                    for (var j = 0u; j < 8u; j++) {
+                        let x = qkv_quad(min(x_at, q_last), column);
+                        let y = da_quad(min(y_at, d_last), column);
+                        x_at += QKV_STRIDE;
+                        y_at += A_STRIDE;
+                        let of_k = shared_value(k_weights, j);
+                        let of_v = shared_value(v_weights, j);
+                        d_k += mat4x4<f32>(x.x * of_k, x.y * of_k, x.z * of_k, x.w * of_k);
+                        d_v += mat4x4<f32>(y.x * of_v, y.y * of_v, y.z * of_v, y.w * of_v);
+                    }
+                }
+                q_gather += 8u * SLICES * QKV_STRIDE;
+                d_gather += 8u * SLICES * A_STRIDE;
+            }
+            q_at = min(q_at + WORKGROUP_SIZE * QKV_STRIDE, q_last);
+            d_at = min(d_at + WORKGROUP_SIZE * A_STRIDE, d_last);
+            workgroupBarrier();
+        }
+    }
+
+    store_slice(slice, invocation % ROW_INVOCATIONS, d_v);
+    workgroupBarrier();
+    for (var i = invocation; i < HEAD_DIM; i += WORKGROUP_SIZE) {
+        store_gradient(start, first, group.x * HEAD_DIM + i + KV_WIDTH, sum_slices(i));
+    }
+    workgroupBarrier();
+    store_slice(slice, invocation % ROW_INVOCATIONS, d_k);
+    workgroupBarrier();
+    // A pair of columns rotates together.
+    for (var even = 2u * invocation; even < HEAD_DIM; even += 2u * WORKGROUP_SIZE) {
+        var x = sum_slices(even);
+        var y = vec4<f32>(0.0);
+        if even + 1u < HEAD_DIM {
+            y = sum_slices(even + 1u);
+        }
+        for (var r = 0u; r < 4u; r++) {
+            let position = min(first + r, pass_uniform.tokens - 1u);
+            let pair = rotate_pair(position, even, vec2<f32>(x[r], y[r]), -1.0);
+            x[r] = pair.x;
+            y[r] = pair.y;
+        }
+        store_gradient(start, first, group.x * HEAD_DIM + even, x);
+        if even + 1u < HEAD_DIM {
+            store_gradient(start, first, group.x * HEAD_DIM + even + 1u, y);
+        }
+    }
+}
+
+// Stores a column of keys or values for those of the four rows that exist.
+fn store_gradient(start: u32, first: u32, column: u32, values: vec4<f32>) {
+    for (var i = 0u; i < 4u; i++) {
+        if first + i < pass_uniform.tokens {
+            d_qkv[(start + first + i) * QKV_STRIDE + Q_WIDTH + column] = values[i];
+        }
+    }
+}

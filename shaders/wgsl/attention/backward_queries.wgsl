@@ -1,0 +1,125 @@
+// The gradient of four queries of a head. Probabilities p are recomputed from the saved log-sums.
+// With dp = da v^T (where dropout kept the element), the gradient of the scores is ds = p (dp -
+// delta), and dq = ds k / sqrt(head_dim). As in the forward pass, an invocation computes the ds of
+// a key, and sums four columns of dq.
+
+@group(1) @binding(1) var<storage, read> lse: array<f32>;
+@group(1) @binding(2) var<storage, read> delta: array<f32>;
+@group(1) @binding(4) var<storage, read_write> d_qkv: array<f32>;
+
+alias Queries = vec4<f32>;
+
+// Sets of invocations that own a row each; columns of a set, some of which may not exist.
+const SLICES: u32 = WORKGROUP_SIZE / ROW_INVOCATIONS;
+const TILE: u32 = 4u * ROW_INVOCATIONS;
+
+// Workgroup memory: the queries and their gradients by column; the gradients of the scores. At the
+// end, the sums of the slices.
+const GRADIENTS: u32 = TILE;
+const WEIGHTS: u32 = 2u * TILE;
+const SCRATCH_SIZE: u32 = max(2u * TILE + WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
+
+alias ScratchValue = Queries;
+
+var<workgroup> scratch: array<ScratchValue, SCRATCH_SIZE>;
+
+fn work(group: vec3<u32>, invocation: u32) {
+    let head = group.x;
+    let start = group.z * pass_uniform.tokens;
+    let first = group.y * 4u;
+    let queries = min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(pass_uniform.tokens - 1u));
+    let q = (start + queries) * QKV_STRIDE + head * HEAD_DIM;
+    let d = (start + queries) * A_STRIDE + head * HEAD_DIM;
+    for (var i = 4u * invocation; i < HEAD_DIM; i += 4u * WORKGROUP_SIZE) {
+        // By column.
+        let columns = transpose(mat4x4<f32>(qkv_quad(q.x, i), qkv_quad(q.y, i), qkv_quad(q.z, i), qkv_quad(q.w, i)));
+        let gradients = transpose(mat4x4<f32>(da_quad(d.x, i), da_quad(d.y, i), da_quad(d.z, i), da_quad(d.w, i)));
+        for (var c = 0u; c < 4u; c++) {
+            scratch[i + c] = SCALE * columns[c];
+            scratch[GRADIENTS + i + c] = gradients[c];
+        }
+    }
+    let row_at = (start + queries) * HEADS + head;
+    let log_sum = vec4<f32>(lse[row_at.x], lse[row_at.y], lse[row_at.z], lse[row_at.w]);
+    let row_delta = vec4<f32>(delta[row_at.x], delta[row_at.y], delta[row_at.z], delta[row_at.w]);
+    let limit = vec4<u32>(visible_keys(queries.x), visible_keys(queries.y), visible_keys(queries.z), visible_keys(queries.w));
+    let keys = limit.w;
+    let dropout_at = ((group.z * HEADS + head) * pass_uniform.tokens + queries) * pass_uniform.tokens;
+    let slice = invocation / ROW_INVOCATIONS;
+    // Columns beyond the last are clamped to it; the results are discarded. So is a key beyond the
+    // last, whose weight is zero. Addresses advance as in `attention/forward`.
+    let column = min(4u * (invocation % ROW_INVOCATIONS), (HEAD_DIM - 1u) / 4u * 4u);
+    let k = start * QKV_STRIDE + Q_WIDTH + head / GROUP * HEAD_DIM;
+    let last = k + (keys - 1u) * QKV_STRIDE;
+    var key_at = min(k + invocation * QKV_STRIDE, last);
+    var gather_at = k + 8u * slice * QKV_STRIDE;
+    workgroupBarrier();
+
+    var d_q = mat4x4<f32>();
+    for (var block = 0u; block < keys; block += WORKGROUP_SIZE) {
+        let key = block + invocation;
+        var score = vec4<f32>(0.0);
+        var d_p = vec4<f32>(0.0);
+        // Eight neighbors take the branch together.
+        let columns = select(0u, HEAD_DIM, block + invocation / 8u * 8u < keys);
+        for (var i = 0u; i < columns; i += 8u) {
+            let own_queries = shared_read(i);
+            let own_gradients = shared_read(GRADIENTS + i);
+            for (var j = 0u; j < min(8u, HEAD_DIM - i); j += 4u) {
+                let keys = qkv_quad(key_at, i + j);
+                let values = qkv_quad(key_at + KV_WIDTH, i + j);
+                for (var c = 0u; c < 4u; c++) {
+                    score = fma(vec4<f32>(keys[c]), shared_value(own_queries, j + c), score);
+                    d_p = fma(vec4<f32>(values[c]), shared_value(own_gradients, j + c), d_p);
+                }
+            }
+        }
+        let keep_scale = vec4<f32>(
+            dropout_scale(dropout_at.x + key),
+            dropout_scale(dropout_at.y + key),
+            dropout_scale(dropout_at.z + key),
+            dropout_scale(dropout_at.w + key),
+        );
+        let p = exp(clamp(score - log_sum, vec4<f32>(-87.0), vec4<f32>(87.0)));
+        let d_score = SCALE * p * (keep_scale * d_p - row_delta);
+        scratch[WEIGHTS + invocation] = select(vec4<f32>(0.0), d_score, vec4<u32>(key) < limit);
+        workgroupBarrier();
+        let end = min(WORKGROUP_SIZE, keys - block);
+        for (var i = 0u; i < end; i += 8u * SLICES) {
+            if i + 8u * slice < end {
+                let weights = shared_read(WEIGHTS + i + 8u * slice);
+                var at = gather_at;
+                for (var j = 0u; j < 8u; j++) {
+                    let x = qkv_quad(min(at, last), column);
+                    at += QKV_STRIDE;
+                    let weight = shared_value(weights, j);
+                    d_q += mat4x4<f32>(x.x * weight, x.y * weight, x.z * weight, x.w * weight);
+                }
+            }
+            gather_at += 8u * SLICES * QKV_STRIDE;
+        }
+        key_at = min(key_at + WORKGROUP_SIZE * QKV_STRIDE, last);
+        workgroupBarrier();
+    }
+
+    store_slice(slice, invocation % ROW_INVOCATIONS, d_q);
+    workgroupBarrier();
+    // A pair of columns rotates together.
+    for (var even = 2u * invocation; even < HEAD_DIM; even += 2u * WORKGROUP_SIZE) {
+        let x = sum_slices(even);
+        var y = vec4<f32>(0.0);
+        if even + 1u < HEAD_DIM {
+            y = sum_slices(even + 1u);
+        }
+        for (var r = 0u; r < 4u; r++) {
+            if first + r < pass_uniform.tokens {
+                let pair = rotate_pair(first + r, even, vec2<f32>(x[r], y[r]), -1.0);
+                let at = (start + first + r) * QKV_STRIDE + head * HEAD_DIM + even;
+                d_qkv[at] = pair.x;
+                if even + 1u < HEAD_DIM {
+                    d_qkv[at + 1u] = pair.y;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+// a = drop(softmax(q k^T / sqrt(head_dim))) v for one head and four queries of a sequence. No row
+// of scores is materialized; the log-sum-exp of each query is saved, from which the backward pass
+// recomputes probabilities.
+//
+// As in `attention/cached`, a block of keys has one key for each invocation, and sums are rescaled
+// when a later block raises the maximum. For the weighted sum an invocation owns four columns of
+// one of SLICES shares of the keys. Dropout applies to the numerator only.
+//
+// The address of the next read is a variable that advances before a barrier: some drivers
+// (lavapipe) compute an address for one invocation after another, with all that it depends on.
+
+@group(1) @binding(1) var<storage, read_write> lse: array<f32>;
+@group(1) @binding(4) var<storage, read_write> a: array<f32>;
+
+const LOWEST: f32 = -3.4e38;
+
+alias Queries = vec4<f32>;
+
+// Sets of invocations that own a row each; columns of a set, some of which may not exist.
+const SLICES: u32 = WORKGROUP_SIZE / ROW_INVOCATIONS;
+const TILE: u32 = 4u * ROW_INVOCATIONS;
+
+// Workgroup memory: the queries by column; scores, then their weights; space for partial results.
+// At the end, the sums of the slices.
+const WEIGHTS: u32 = TILE;
+const PARTIALS: u32 = TILE + WORKGROUP_SIZE;
+const SCRATCH_SIZE: u32 = max(TILE + 2u * WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
+
+alias ScratchValue = Queries;
+
+var<workgroup> scratch: array<ScratchValue, SCRATCH_SIZE>;
+
+fn work(group: vec3<u32>, invocation: u32) {
+    let head = group.x;
+    let start = group.z * pass_uniform.tokens;
+    let first = group.y * 4u;
+    // A query beyond the last is clamped to it; the result is discarded.
+    let queries = min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(pass_uniform.tokens - 1u));
+    let q = (start + queries) * QKV_STRIDE + head * HEAD_DIM;
+    for (var i = 4u * invocation; i < HEAD_DIM; i += 4u * WORKGROUP_SIZE) {
+        // By column.
+        let columns = transpose(mat4x4<f32>(qkv_quad(q.x, i), qkv_quad(q.y, i), qkv_quad(q.z, i), qkv_quad(q.w, i)));
+        scratch[i] = SCALE * columns[0];
+        scratch[i + 1u] = SCALE * columns[1];
+        scratch[i + 2u] = SCALE * columns[2];
+        scratch[i + 3u] = SCALE * columns[3];
+    }
+    let limit = vec4<u32>(visible_keys(queries.x), visible_keys(queries.y), visible_keys(queries.z), visible_keys(queries.w));
+    let keys = limit.w;
+    let dropout_at = ((group.z * HEADS + head) * pass_uniform.tokens + queries) * pass_uniform.tokens;
+    let slice = invocation / ROW_INVOCATIONS;
+    // Columns beyond the last are clamped to it; the results are discarded. So is a key beyond the
+    // last, whose weight is zero.
+    let column = min(4u * (invocation % ROW_INVOCATIONS), (HEAD_DIM - 1u) / 4u * 4u);
+    let k = start * QKV_STRIDE + Q_WIDTH + head / GROUP * HEAD_DIM;
+    let last_key = k + (keys - 1u) * QKV_STRIDE;
+    let last_value = last_key + KV_WIDTH;
+    var key_at = min(k + invocation * QKV_STRIDE, last_key);
+    var value_at = k + KV_WIDTH + 8u * slice * QKV_STRIDE;
+    workgroupBarrier();
+
+    var maximum = Queries(LOWEST);
+    var sum = Queries(0.0);
+    var weighted_values = mat4x4<f32>();
+    for (var block = 0u; block < keys; block += WORKGROUP_SIZE) {
+        let key = block + invocation;
+        let sees = vec4<u32>(key) < limit;
+        var own = Queries(LOWEST);
+        // Eight neighbors take the branch together.
+        if block + invocation / 8u * 8u < keys {
+            own = select(own, score(key_at), sees);
+        }
+        let new_maximum = max(maximum, workgroup_max(invocation, own));
+        let p = select(Queries(0.0), exp(max(own - new_maximum, Queries(-87.0))), sees);
+        let shrink = exp(max(maximum - new_maximum, Queries(-87.0)));
+        maximum = new_maximum;
+        sum = fma(sum, shrink, p);
+        for (var c = 0u; c < 4u; c++) {
+            weighted_values[c] *= shrink;
+        }
+        let keep_scale = vec4<f32>(
+            dropout_scale(dropout_at.x + key),
+            dropout_scale(dropout_at.y + key),
+            dropout_scale(dropout_at.z + key),
+            dropout_scale(dropout_at.w + key),
+        );
+        scratch[WEIGHTS + invocation] = keep_scale * p;
+        workgroupBarrier();
+        let end = min(WORKGROUP_SIZE, keys - block);
+        for (var i = 0u; i < end; i += 8u * SLICES) {
+            if i + 8u * slice < end {
+                let weights = shared_read(WEIGHTS + i + 8u * slice);
+                var at = value_at;
+                for (var j = 0u; j < 8u; j++) {
+                    let v = qkv_quad(min(at, last_value), column);
+                    at += QKV_STRIDE;
+                    let weight = shared_value(weights, j);
+                    weighted_values += mat4x4<f32>(v.x * weight, v.y * weight, v.z * weight, v.w * weight);
+                }
+            }
+            value_at += 8u * SLICES * QKV_STRIDE;
+        }
+        key_at = min(key_at + WORKGROUP_SIZE * QKV_STRIDE, last_key);
+        workgroupBarrier();
+    }
+
+    scratch[invocation] = sum;
+    workgroupBarrier();
+    var total = Queries(0.0);
+    for (var i = 0u; i < WORKGROUP_SIZE; i += 8u) {
+        let sums = shared_read(i);
+        for (var j = 0u; j < 8u; j++) {
+            total += shared_value(sums, j);
+        }
+    }
+    workgroupBarrier();
+    store_slice(slice, invocation % ROW_INVOCATIONS, weighted_values);
+    workgroupBarrier();
+    let log_sum = maximum + log(total);
+    for (var i = invocation; i < HEAD_DIM; i += WORKGROUP_SIZE) {
+        let attended = sum_slices(i) / total;
+        for (var r = 0u; r < 4u; r++) {
+            if first + r < pass_uniform.tokens {
+                let row = start + first + r;
+                a[row * A_STRIDE + head * HEAD_DIM + i] = attended[r];
+                if i == 0u {
+                    lse[row * HEADS + head] = log_sum[r];
+                }
+            }
+        }
+    }
+}
+
+// The scores of a key with four queries.
+fn score(at: u32) -> Queries {
+    var sum = Queries(0.0);
+    for (var i = 0u; i < HEAD_DIM; i += 8u) {
+        let columns = shared_read(i);
+        for (var j = 0u; j < min(8u, HEAD_DIM - i); j += 4u) {
+            let k = qkv_quad(at, i + j);
+            sum = fma(Queries(k.x), shared_value(columns, j), sum);
+            sum = fma(Queries(k.y), shared_value(columns, j + 1u), sum);
+            sum = fma(Queries(k.z), shared_value(columns, j + 2u), sum);
+            sum = fma(Queries(k.w), shared_value(columns, j + 3u), sum);
+        }
+    }
+    return sum;
+}

@@ -1,0 +1,21 @@
+// A split of the keys. `attention/merge_splits` merges the splits, which is why their maxima and
+// sums are stored, too.
+
+// [split][head]: the columns, the maximum, the sum.
+@group(0) @binding(2) var<storage, read_write> splits: array<f32>;
+
+// The range of keys of split `split`, of `keys` in all.
+fn key_range(split: u32, keys: u32) -> vec2<u32> {
+    return vec2<u32>(split * SPLIT_KEYS, min((split + 1u) * SPLIT_KEYS, keys));
+}
+
+// Stores a column of the weighted values and, once, the sum of the weights and the score whose
+// weight is 1.
+fn store_output(split: u32, row: u32, head: u32, column: u32, weighted_values: f32, sum: f32, maximum: f32) {
+    let at = (split * HEADS + head) * (HEAD_DIM + 2u);
+    splits[at + column] = weighted_values;
+    if column == 0u {
+        splits[at + HEAD_DIM] = maximum;
+        splits[at + HEAD_DIM + 1u] = sum;
+    }
+}

@@ -1,0 +1,20 @@
+// x = drop(token embedding + position embedding). A workgroup computes a row. A table in parts runs
+// once for each part, which writes the rows of its own tokens.
+
+@group(1) @binding(0) var<storage, read> tokens: array<u32>;
+@group(1) @binding(1) var<storage, read> table: array<f32>;
+@group(1) @binding(4) var<storage, read_write> x: array<f32>;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    let row = group.y;
+    let token = tokens[row] - step_uniform.first;
+    // A token before this part wraps around, far beyond its last row.
+    if token >= step_uniform.rows {
+        return;
+    }
+    for (var i = invocation; i < EMBED; i += WORKGROUP_SIZE) {
+        let value = table[token * EMBED + i] + position_embedding(row % pass_uniform.tokens, i);
+        x[row * EMBED_STRIDE + i] = dropout_scale(row * EMBED + i) * value;
+    }
+}

@@ -1,3 +1,0 @@
-// Nothing: for ways to multiply that read their inputs themselves.
-
-// ---- end of parameters ----

@@ -1,3 +1,0 @@
-// Invocations of a workgroup: 64. In a file of its own, so that a variant may have others.
-
-const LANES: u32 = 64u;

@@ -1,0 +1,39 @@
+// The loss of a row of logits, -ln softmax(logits)[target], and its gradient, which replaces the
+// logits: softmax(logits) - onehot(target).
+
+// The type of a maximum, and workgroup memory for it.
+alias ScratchValue = f32;
+
+const WEIGHTS: u32 = 0u;
+const PARTIALS: u32 = WORKGROUP_SIZE;
+
+var<workgroup> scratch: array<ScratchValue, 2u * WORKGROUP_SIZE>;
+
+@group(1) @binding(0) var<storage, read_write> logits: array<f32>;
+@group(1) @binding(1) var<storage, read> targets: array<u32>;
+@group(1) @binding(2) var<storage, read_write> losses: array<f32>;
+
+fn work(group: vec3<u32>, invocation: u32) {
+    let row = pass_uniform.first + group.y;
+    let start = group.y * VOCAB_STRIDE;
+    let target_token = targets[row];
+    var own = -3.4e38;
+    for (var i = invocation; i < VOCAB; i += WORKGROUP_SIZE) {
+        own = max(own, logits[start + i]);
+    }
+    let maximum = workgroup_max(invocation, own);
+    var sum = 0.0;
+    for (var i = invocation; i < VOCAB; i += WORKGROUP_SIZE) {
+        sum += exp(max(logits[start + i] - maximum, -87.0));
+    }
+    sum = row_sum(invocation, sum);
+    for (var i = invocation; i < VOCAB; i += WORKGROUP_SIZE) {
+        let logit = logits[start + i] - maximum;
+        var d = exp(max(logit, -87.0)) / sum;
+        if i == target_token {
+            losses[row] = log(sum) - logit;
+            d -= 1.0;
+        }
+        logits[start + i] = d * pass_uniform.scale;
+    }
+}

@@ -1,0 +1,30 @@
+// A product of two row-major matrices, for training. A workgroup computes a tile of 16 rows by 128
+// columns.
+//
+// An invocation keeps the sums of sixteen rows of four columns. The rows are staged in workgroup
+// memory for all invocations; each invocation reads its own columns. Other files vary what is
+// multiplied and how: `tile_products` stages chunks of the depth, `stage` reads rows, `multiply`
+// reads columns, `epilogue` stores sums, and `stage_rows`, `staged_rows` and `round_operand` define
+// the precision of operands.
+
+const WORKGROUP_SIZE: u32 = 32u;
+
+fn work(group: vec3<u32>, invocation: u32) {
+    let first = group.y * 16u;
+    let owner = group.x * 32u + invocation;
+    let sums = tile_products(first, owner, invocation);
+    epilogue_rows(first, owner, Rows(sums.a[0], sums.b[0], sums.c[0], sums.d[0]));
+    epilogue_rows(first + 4u, owner, Rows(sums.a[1], sums.b[1], sums.c[1], sums.d[1]));
+    epilogue_rows(first + 8u, owner, Rows(sums.a[2], sums.b[2], sums.c[2], sums.d[2]));
+    epilogue_rows(first + 12u, owner, Rows(sums.a[3], sums.b[3], sums.c[3], sums.d[3]));
+}
+
+// Passes four rows of four columns to the epilogue, if they exist.
+fn epilogue_rows(first: u32, owner: u32, columns: Rows) {
+    var rows = transpose(columns);
+    for (var i = 0u; i < 4u; i++) {
+        if first + i < height() {
+            epilogue(first + i, owner, rows[i]);
+        }
+    }
+}

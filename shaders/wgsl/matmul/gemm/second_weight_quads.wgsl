@@ -1,0 +1,9 @@
+// The weights of a gated MLP's second half, which may be in a binding of their own, row-major,
+// whole quads to a row.
+
+@group(1) @binding(2) var<storage, read> second_weight_matrix: array<vec4<f32>>;
+
+// A quad of the row that begins at `start`.
+fn second_weight(start: u32, quad: u32) -> vec4<f32> {
+    return second_weight_matrix[start + quad];
+}

@@ -1,0 +1,19 @@
+// The weights, row-major, with a number of columns that four does not divide.
+
+@group(1) @binding(1) var<storage, read> weight_matrix: array<f32>;
+
+// Where row `row` begins.
+fn weight_start(row: u32) -> u32 {
+    return row * COLUMNS;
+}
+
+// The columns of a quad; those beyond the last are clamped, and their products discarded.
+fn quad_columns(quad: u32) -> vec4<u32> {
+    return min(4u * quad + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(COLUMNS - 1u));
+}
+
+// A quad of the row that begins at `start`.
+fn weight(start: u32, quad: u32) -> vec4<f32> {
+    let at = start + quad_columns(quad);
+    return vec4<f32>(weight_matrix[at.x], weight_matrix[at.y], weight_matrix[at.z], weight_matrix[at.w]);
+}

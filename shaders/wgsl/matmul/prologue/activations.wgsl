@@ -1,0 +1,17 @@
+// The input is the output of another step; the output is added to the residual stream.
+
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(3) var<storage, read> activations: array<f32>;
+
+// The stream at a row and column that exist.
+fn stream(row: u32, column: u32) -> f32 {
+    return x[row * EMBED + column];
+}
+
+// An input of the matrix: row `row`, which is row `r` of the tile. Zero outside.
+fn input(r: u32, row: u32, column: u32, scale_shift: vec2<f32>) -> f32 {
+    if row >= pass_uniform.rows || column >= COLUMNS {
+        return 0.0;
+    }
+    return activations[row * COLUMNS + column];
+}

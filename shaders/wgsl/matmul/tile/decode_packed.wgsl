@@ -1,0 +1,67 @@
+// One row of inputs and quantized weights, four bytes at a time: as `matmul/tile/decode`, with
+// inputs quantized to bytes. A chunk of them is staged as f32 first, since the largest input of a
+// block has to be known before the first one is quantized.
+
+const CHUNK_BLOCKS: u32 = min(WORKGROUP_SIZE / 8u, BLOCKS);
+
+// Four columns each, before they are quantized.
+var<workgroup> tile: array<vec4<f32>, CHUNK_BLOCKS * 8u>;
+// [block][word], and for each block the value of a byte's unit, and the sum of its bytes.
+var<workgroup> words: array<u32, CHUNK_BLOCKS * 8u>;
+var<workgroup> input_scales: array<vec2<f32>, CHUNK_BLOCKS>;
+
+// The largest magnitude of a block. Every invocation reads all eight quads of its own block.
+fn greatest_of(block: u32) -> f32 {
+    var most = vec4<f32>(0.0);
+    for (var i = 0u; i < 8u; i++) {
+        most = max(most, abs(tile[block * 8u + i]));
+    }
+    return max(max(most.x, most.y), max(most.z, most.w));
+}
+
+fn multiply(first: u32, strip: u32, invocation: u32) -> Sums {
+    let slice = slice_of(invocation);
+    let own = row_of(invocation);
+    var sums = Sums();
+    for (var start = 0u; start < BLOCKS; start += CHUNK_BLOCKS) {
+        workgroupBarrier();
+        if invocation < CHUNK_BLOCKS * 8u {
+            tile[invocation] = input_quad(first, 32u * start + 4u * invocation);
+        }
+        workgroupBarrier();
+        if invocation < CHUNK_BLOCKS * 8u {
+            let factor = quantize_factor(greatest_of(invocation / 8u));
+            words[invocation] = pack_bytes(tile[invocation], factor);
+        }
+        workgroupBarrier();
+        if invocation < CHUNK_BLOCKS {
+            var sum = 0;
+            for (var i = 0u; i < 8u; i++) {
+                sum += byte_sum(words[invocation * 8u + i]);
+            }
+            input_scales[invocation] = vec2<f32>(greatest_of(invocation) / 127.0, f32(sum));
+        }
+        workgroupBarrier();
+        let end = min(CHUNK_BLOCKS, BLOCKS - start);
+        for (var b = slice * SLICE_BLOCKS; b < min(end, (slice + 1u) * SLICE_BLOCKS); b++) {
+            var blocks: array<Block, TILE_N>;
+            for (var i = 0u; i < TILE_N; i++) {
+                blocks[i] = load_strip(strip + i, own, start + b);
+            }
+            var int_sums: array<i32, TILE_N>;
+            for (var step = 0u; step < 8u; step++) {
+                // Slices start at different words, which are in different memory banks.
+                let word = (step + slice) % 8u;
+                let inputs = words[b * 8u + word];
+                for (var i = 0u; i < TILE_N; i++) {
+                    int_sums[i] += dot4I8Packed(inputs, bytes(blocks[i], word));
+                }
+            }
+            for (var i = 0u; i < TILE_N; i++) {
+                let by = scale_and_minimum(blocks[i]);
+                sums[i] += input_scales[b].x * (by.x * f32(int_sums[i]) + by.y * input_scales[b].y);
+            }
+        }
+    }
+    return sums;
+}

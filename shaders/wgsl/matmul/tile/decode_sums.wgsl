@@ -1,0 +1,58 @@
+// How a workgroup shares the dot products of a matrix-vector product, and sums its slices.
+//
+// Eight neighboring invocations own the rows of a panel, and the next eight the blocks that follow
+// theirs: a workgroup reads panels from beginning to end.
+
+// Invocations that share the norm of the row; iterations that store the sums; output features; and
+// blocks of a slice.
+const ROW_INVOCATIONS: u32 = WORKGROUP_SIZE;
+const ITERATIONS: u32 = 1u;
+const FEATURES: u32 = TILE_N * 32u / HALVES;
+const SLICE_BLOCKS: u32 = (CHUNK_BLOCKS + SLICES - 1u) / SLICES;
+
+alias Sums = array<f32, TILE_N>;
+
+// [feature / 32][slice][feature % 32].
+var<workgroup> shared_sums: array<f32, TILE_N * WORKGROUP_SIZE>;
+
+// Four normalized inputs.
+fn input_quad(first: u32, column: u32) -> vec4<f32> {
+    return vec4<f32>(
+        input(0u, first, column, affine(column)),
+        input(0u, first, column + 1u, affine(column + 1u)),
+        input(0u, first, column + 2u, affine(column + 2u)),
+        input(0u, first, column + 3u, affine(column + 3u)),
+    );
+}
+
+fn slice_of(invocation: u32) -> u32 {
+    return invocation / 8u % SLICES;
+}
+
+// The row of a strip that an invocation owns.
+fn row_of(invocation: u32) -> u32 {
+    return invocation / (8u * SLICES) * 8u + invocation % 8u;
+}
+
+// The invocation's row of strip `strip`. A strip that does not exist is clamped to the last one;
+// the result is discarded.
+fn load_strip(strip: u32, row: u32, block: u32) -> Block {
+    return load(32u * min(strip, LAST_STRIP) + row, block);
+}
+
+// Stores all sums where `output_sum` reads them.
+fn store_sums(sums: Sums, iteration: u32, invocation: u32) {
+    for (var i = 0u; i < TILE_N; i++) {
+        shared_sums[i * WORKGROUP_SIZE + slice_of(invocation) * 32u + row_of(invocation)] = sums[i];
+    }
+    workgroupBarrier();
+}
+
+// Feature `local` of the workgroup.
+fn output_sum(r: u32, local: u32) -> f32 {
+    var sum = 0.0;
+    for (var slice = 0u; slice < SLICES; slice++) {
+        sum += shared_sums[local / 32u * WORKGROUP_SIZE + slice * 32u + local % 32u];
+    }
+    return sum;
+}

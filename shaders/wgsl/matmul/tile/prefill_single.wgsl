@@ -1,0 +1,33 @@
+// Products of a prompt: a chunk of inputs is staged in workgroup memory, the same for all
+// invocations, and multiplied with weights that each invocation reads for itself.
+
+// Columns of a chunk.
+const CHUNK: u32 = CHUNK_BLOCKS * BLOCK_QUADS * 4u;
+
+// By column while it stages inputs, by invocation while it holds sums.
+var<workgroup> tile: array<Rows, max(CHUNK, WORKGROUP_SIZE)>;
+
+fn staged_rows(i: u32) -> Rows {
+    return tile[i];
+}
+
+fn staged_quad(i: u32, quarter: u32) -> vec4<f32> {
+    return tile[i][quarter];
+}
+
+fn multiply(first: u32, strip: u32, invocation: u32) -> Sums {
+    let rows = own_rows(strip, invocation);
+    var sums = Sums();
+    for (var start = 0u; start < BLOCKS; start += CHUNK_BLOCKS) {
+        workgroupBarrier();
+        for (var i = invocation; i < CHUNK; i += WORKGROUP_SIZE) {
+            tile[i] = input_rows(first, start * BLOCK_QUADS * 4u + i);
+        }
+        workgroupBarrier();
+        let end = min(CHUNK_BLOCKS, BLOCKS - start);
+        for (var b = 0u; b < end; b++) {
+            sums = multiply_block(sums, rows, start + b, b * BLOCK_QUADS * 4u);
+        }
+    }
+    return sums;
+}

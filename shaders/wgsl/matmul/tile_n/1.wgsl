@@ -1,0 +1,3 @@
+// A workgroup multiplies 1 strip of 32 rows.
+
+const TILE_N: u32 = 1u;

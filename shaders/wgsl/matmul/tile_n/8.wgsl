@@ -1,0 +1,3 @@
+// A workgroup multiplies 8 strips of 32 rows.
+
+const TILE_N: u32 = 8u;

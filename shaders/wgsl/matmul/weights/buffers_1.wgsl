@@ -1,0 +1,12 @@
+// A matrix in one binding.
+//
+// Rows (output features) are stored in panels of eight. For each group of columns a panel holds
+// the elements of its rows side by side: eight neighboring invocations read neighboring elements,
+// and go through their panel from beginning to end.
+
+@group(1) @binding(1) var<storage, read> weight_0: array<Element>;
+
+// Element `at` of panel `panel`.
+fn weight_element(panel: u32, at: u32) -> Element {
+    return weight_0[panel * PANEL_LENGTH + at];
+}

@@ -1,0 +1,8 @@
+// Weights in f16: an element is four neighboring columns of a row, two to a word. They are unpacked
+// to f32, so the adapter needs no f16.
+
+// Four columns of a block.
+fn quad(block: Block, j: u32) -> vec4<f32> {
+    let words = weight_element(block.panel, block.at + j * 8u);
+    return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
+}

@@ -1,0 +1,6 @@
+// Weights in f32: an element is four neighboring columns of a row.
+
+// Four columns of a block.
+fn quad(block: Block, j: u32) -> vec4<f32> {
+    return weight_element(block.panel, block.at + j * 8u);
+}

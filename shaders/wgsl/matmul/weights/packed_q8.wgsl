@@ -1,0 +1,22 @@
+// Weights in blocks of 32 signed bytes and a scale, with the layout of `matmul/weights/q8`, for
+// products of bytes.
+
+struct Block {
+    panel: u32,
+    at: u32,
+}
+
+// Columns `32 block ..` of row `row`.
+fn load(row: u32, block: u32) -> Block {
+    return Block(row / 8u, block * 72u + row % 8u);
+}
+
+// Four columns of a block.
+fn bytes(block: Block, word: u32) -> u32 {
+    return weight_element(block.panel, block.at + word * 8u);
+}
+
+// A weight is scale times byte plus minimum.
+fn scale_and_minimum(block: Block) -> vec2<f32> {
+    return vec2<f32>(bitcast<f32>(weight_element(block.panel, block.at + 64u)), 0.0);
+}

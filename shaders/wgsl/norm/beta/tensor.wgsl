@@ -1,0 +1,7 @@
+// The shift of a norm, in a buffer of its own.
+
+@group(1) @binding(2) var<storage, read> beta_vector: array<f32>;
+
+fn beta(column: u32) -> f32 {
+    return beta_vector[column];
+}

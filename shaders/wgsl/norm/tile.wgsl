@@ -1,0 +1,29 @@
+// A norm as the prologue of a projection: the statistics of the tile's rows are computed before
+// the first row is read.
+
+// Statistics of the tile's rows.
+var<workgroup> row_statistics: array<vec2<f32>, TILE_ROWS>;
+
+fn prepare_rows(first: u32, invocation: u32) {
+    let r = invocation / ROW_INVOCATIONS;
+    let own = statistics(min(first + r, pass_uniform.rows - 1u), invocation);
+    if invocation % ROW_INVOCATIONS == 0u {
+        row_statistics[r] = own;
+    }
+    workgroupBarrier();
+}
+
+fn add_square(sum: f32, x: f32) -> f32 {
+    return sum + x * x;
+}
+
+// Scale and shift of a column; beyond the last column, those of the last.
+fn affine(column: u32) -> vec2<f32> {
+    let own = min(column, EMBED - 1u);
+    return vec2<f32>(vectors[GAMMA + own], beta(own));
+}
+
+// Normalizes `x`, an element of row `r` of the tile.
+fn normalize(r: u32, x: f32, scale_shift: vec2<f32>) -> f32 {
+    return normalized(x, row_statistics[r], scale_shift);
+}

@@ -1,5 +1,0 @@
-// No position is added to the embedding: queries and keys are rotated.
-
-fn position(row: u32, column: u32) -> f32 {
-    return 0.0;
-}

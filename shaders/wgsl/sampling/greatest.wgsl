@@ -1,0 +1,35 @@
+// The greatest logit of a tile of the vocabulary, and its token; with noise, if the token is drawn
+// from all. As the first sampling step it also clears the histogram.
+
+@group(0) @binding(2) var<storage, read> logits: array<f32>;
+@group(0) @binding(3) var<storage, read_write> tops: array<vec2<u32>>;
+@group(0) @binding(4) var<storage, read_write> histogram: array<u32>;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    if pass_uniform.rows == 0u {
+        return;
+    }
+    if group.x == 0u {
+        for (var i = invocation; i < 2u * BINS + 1u; i += WORKGROUP_SIZE) {
+            histogram[i] = 0u;
+        }
+    }
+    let key = noise_key(pass_uniform.position);
+    var own = NOTHING;
+    for (var i = invocation; i < TILE; i += WORKGROUP_SIZE) {
+        let token = group.x * TILE + i;
+        if token < VOCAB {
+            let logit = logits[token];
+            var order = ordered(logit);
+            if sampling.noise == 1u && order > 0u {
+                order = ordered(logit * sampling.inverse_temperature + gumbel(key, token));
+            }
+            own = better(own, vec2<u32>(order, token));
+        }
+    }
+    let best = workgroup_best(invocation, own);
+    if invocation == 0u {
+        tops[group.x] = best;
+    }
+}

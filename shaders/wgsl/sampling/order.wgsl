@@ -1,0 +1,32 @@
+// Numbers as integer order keys: drivers may relax comparisons of floats, but not of integers.
+
+// The order key: greater for greater numbers; 0, less than any number, for NaN.
+fn ordered(x: f32) -> u32 {
+    let bits = bitcast<u32>(x);
+    if (bits & 0x7fffffffu) > 0x7f800000u {
+        return 0u;
+    }
+    return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
+}
+
+// The number of an order key.
+fn number(order: u32) -> f32 {
+    return bitcast<f32>(select(~order, order & 0x7fffffffu, order >= 0x80000000u));
+}
+
+// An infinite distance, and the order keys of the infinities.
+const INFINITE: u32 = 0x7f800000u;
+const MINUS_INFINITY: u32 = 0x007fffffu;
+const PLUS_INFINITY: u32 = 0xff800000u;
+
+// The bits of the distance of `order` below `greatest`. As integers they are ordered like the
+// distances.
+fn distance_below(order: u32, greatest: u32) -> u32 {
+    if order == greatest {
+        return 0u;
+    }
+    if order <= MINUS_INFINITY || greatest == PLUS_INFINITY {
+        return INFINITE;
+    }
+    return min(bitcast<u32>(number(greatest) - number(order)), INFINITE);
+}

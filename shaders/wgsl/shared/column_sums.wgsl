@@ -1,0 +1,26 @@
+// Sums over the rows for each column: gradients of biases and of norms. Four invocations share a
+// column, every fourth row each: neighbors read neighboring elements, and the order is always the
+// same.
+
+var<workgroup> slices: array<vec2<f32>, 256>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    let column = group.x * 64u + invocation % 64u;
+    var sums = vec2<f32>(0.0);
+    if column < WIDTH {
+        for (var row = invocation / 64u; row < pass_uniform.rows; row += 4u) {
+            sums += column_term(row, column);
+        }
+    }
+    slices[invocation] = sums;
+    workgroupBarrier();
+    if invocation < 64u && column < WIDTH {
+        store_column(column, slices[invocation] + slices[invocation + 64u] + (slices[invocation + 128u] + slices[invocation + 192u]));
+    }
+}
+
+// A gradient after this pass.
+fn accumulated(before: f32, sum: f32) -> f32 {
+    return select(before + sum, sum, pass_uniform.replace != 0u);
+}

@@ -1,0 +1,1 @@
+// Nothing: replaces a file that a variant does not need.

@@ -1,0 +1,13 @@
+// Reads eight neighboring elements of workgroup memory, the same for eight neighboring invocations:
+// each invocation reads all of them.
+
+struct SharedRead { first: u32 }
+
+// Elements `first ..`.
+fn shared_read(first: u32) -> SharedRead {
+    return SharedRead(first);
+}
+
+fn shared_value(values: SharedRead, j: u32) -> ScratchValue {
+    return scratch[values.first + j];
+}

@@ -1,0 +1,3 @@
+// Workgroup memory for a sum, in kernels without other memory to reuse.
+
+var<workgroup> shared_sums: array<f32, WORKGROUP_SIZE>;

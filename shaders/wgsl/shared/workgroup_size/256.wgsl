@@ -1,0 +1,3 @@
+// A workgroup has 256 invocations.
+
+const WORKGROUP_SIZE: u32 = 256u;

@@ -1,0 +1,3 @@
+// A workgroup has 64 invocations.
+
+const WORKGROUP_SIZE: u32 = 64u;

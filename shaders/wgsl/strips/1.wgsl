@@ -1,3 +1,0 @@
-// How much of a matrix a workgroup multiplies: 1 strip of 32 rows. In a file of its own, so that a variant may have another number.
-
-const STRIPS: u32 = 1u;

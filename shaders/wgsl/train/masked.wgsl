@@ -1,8 +1,0 @@
-// Rows are padded to whole quads and more, and what pads them stays zero.
-
-const WIDTH: u32 = 768u;
-// ---- end of parameters ----
-
-fn masked(column: u32, values: vec4<f32>) -> vec4<f32> {
-    return select(vec4<f32>(0.0), values, column + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(WIDTH));
-}

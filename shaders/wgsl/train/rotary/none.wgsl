@@ -1,5 +1,0 @@
-// No rotation: positions were added to the embedding.
-
-fn turned(position: u32, column: u32, pair: vec2<f32>, direction: f32) -> vec2<f32> {
-    return pair;
-}

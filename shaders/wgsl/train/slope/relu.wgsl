@@ -1,5 +1,0 @@
-// 1 above zero, else 0.
-
-fn slope(x: f32) -> f32 {
-    return select(0.0, 1.0, x > 0.0);
-}
