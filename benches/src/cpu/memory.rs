@@ -1,4 +1,4 @@
-//! What inner loops are measured on: memory that begins at a cache line, matrices in panels, rows of integers.
+//! Operands of inner loops: memory aligned to a cache line, matrices in panels, rows of integers.
 
 use bytemuck::{Pod, Zeroable};
 use gpt_runtime::__private::cpu::simd::{BLOCK, Integers, IntegersMut, Isa, PANEL};
@@ -6,12 +6,12 @@ use gpt_runtime::Format;
 
 use crate::weights::plain;
 
-/// A cache line, so that panels begin at one.
+/// A cache line, for alignment.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 struct Line([u32; 16]);
 
-/// Memory that begins at a cache line, filled.
+/// Memory aligned to a cache line, filled with numbers.
 pub struct Memory(Vec<Line>);
 
 impl Memory {
@@ -33,10 +33,10 @@ impl Memory {
     }
 }
 
-/// Bytes of the matrices that take turns: more than a cache holds, as a model's do.
+/// Bytes of all matrices of a measurement: more than a cache holds, as in a model.
 const TURNS: usize = 96 << 20;
 
-/// Matrices of one shape that take turns, in panels of 32 rows as the engine keeps them.
+/// Matrices of one shape that are read in rotation, in panels of 32 rows like the engine's.
 pub struct Panels {
     memory: Memory,
     panel_bytes: usize,
@@ -58,7 +58,7 @@ impl Panels {
         }
     }
 
-    /// The panels of the matrix whose turn it is.
+    /// The panels of the matrix for the iteration `turn`.
     pub fn turn(&self, turn: usize) -> impl Iterator<Item = &[u8]> {
         let first = turn * self.each % self.all;
         (first..first + self.each).map(|i| {
@@ -78,7 +78,7 @@ pub struct Rounded {
 }
 
 impl Rounded {
-    /// Of rows of `depth`.
+    /// Rows of width `depth`.
     pub fn new(x: &[f32], depth: usize) -> Rounded {
         let kernels = Isa::available()[0].kernels().expect("an available set");
         let (rows, blocks) = (x.len() / depth, depth.div_ceil(BLOCK));

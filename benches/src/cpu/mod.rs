@@ -1,8 +1,9 @@
 //! Steps and inner loops of the CPU engine, one by one.
 //!
-//! A step is measured as the engine runs it, on all its threads. Its sizes come at run time, as the loops behind it are compiled once for all models; the
-//! other form can only be had of the inner loops themselves, which are compiled here a second time with literal sizes and compared on one thread:
-//! `products` has those of matrices, `rows` those that go along a row. `memory` is what they work on.
+//! Steps are measured as the engine runs them, on all threads, with sizes that are known at run
+//! time only. Inner loops are also compiled here with constant sizes, and the two forms are
+//! compared on one thread: `products` has those of matrices, `rows` those of single rows. `memory`
+//! has their operands.
 
 mod memory;
 pub mod products;
@@ -42,8 +43,8 @@ impl Model {
             steps,
             tokens: tokens(plan.spec.vocab, chunk as usize),
         };
-        // Whatever a step reads, another one has left.
-        let steps: Vec<&str> = plan.steps().map(|(_, step)| &*step.name).collect();
+        // Each step reads the outputs of another.
+        let steps: Vec<&str> = plan.walk().map(|(_, step)| step.name).collect();
         for position in (0..capacity).step_by(chunk as usize) {
             let rows = chunk.min(capacity - position);
             for (index, name) in steps.iter().enumerate() {
@@ -57,7 +58,8 @@ impl Model {
         model
     }
 
-    /// The step called `name` for `rows` rows from `position` on; each call takes the next layer's, as a token does.
+    /// The step called `name` for `rows` rows from `position` on; each call runs the next layer's,
+    /// as a token does.
     pub fn step(&mut self, name: &str, rows: u32, position: u32) -> impl FnMut() + '_ {
         let walk = self.plan.steps().enumerate();
         let indices: Vec<usize> = walk
@@ -66,10 +68,10 @@ impl Model {
             .collect();
         assert!(!indices.is_empty(), "no step is called {name}");
         let (steps, tokens) = (&mut self.steps, &self.tokens[..rows as usize]);
-        let mut turn = 0;
+        let mut call = 0;
         move || {
-            steps.run(indices[turn % indices.len()], tokens, position);
-            turn += 1;
+            steps.run(indices[call % indices.len()], tokens, position);
+            call += 1;
         }
     }
 }

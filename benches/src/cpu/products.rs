@@ -1,4 +1,5 @@
-//! The engine's products in two forms: as they are, and with literal sizes. Loops around them are those of the engine.
+//! The engine's products in two forms, with sizes known at run time and with constant sizes. The
+//! loops around them are the engine's.
 
 use std::hint::black_box;
 
@@ -10,13 +11,14 @@ use gpt_runtime::Format;
 use super::memory::{Memory, Panels, Rounded};
 use crate::versus::{Forms, two};
 
-/// Rows of a prompt that pass by a part of a panel.
+/// Rows of a prompt that pass by a slice of a panel.
 pub const ROWS: usize = 96;
-/// Steps of depth of that part, and in a quantised panel blocks.
+/// Steps of depth of that slice.
 const NEAR: usize = 128;
+/// The same of a quantised panel, in blocks.
 const NEAR_BLOCKS: usize = 8;
 
-/// The best instruction set of this processor, and its kernels; no compiler knows which.
+/// The best instruction set of this processor, opaque to the compiler, and its kernels.
 fn best() -> (Isa, &'static Kernels) {
     let isa = black_box(Isa::available()[0]);
     (isa, isa.kernels().expect("an available set"))
@@ -32,7 +34,7 @@ pub fn row<const DEPTH: usize, const PAIRS: usize>(format: Format, rows: usize) 
         move |literal| {
             turn += 1;
             let x = &x.floats()[..DEPTH];
-            // As long as they are rounded before, what pairs of an input are does not matter.
+            // The values of pairs do not matter, as inputs are rounded beforehand.
             let pairs: &[Bf16Pair] = bytemuck::cast_slice(&x[..PAIRS]);
             panels.turn(turn).fold(0.0, |sum, panel| {
                 let mut out = [0.0; PANEL];
@@ -76,12 +78,14 @@ pub fn integer_row<const BLOCKS: usize>(format: Format, rows: usize) -> Forms<'s
     })
 }
 
-/// Whether this processor multiplies pairs of `format`: a prompt's product of them has one form only.
+/// Whether this processor multiplies pairs of `format`: a prompt's product of them has one form
+/// only.
 pub fn pairs(format: Format) -> bool {
     best().1.group(format) == 2
 }
 
-/// [`ROWS`] rows times all panels of a matrix that is not quantised, and not multiplied in [`pairs`]. `REST` is the depth of a panel's last part.
+/// [`ROWS`] rows times all panels of a matrix that is not quantised, and not multiplied in
+/// [`pairs`]. `REST` is the depth of a panel's last slice.
 pub fn many<const DEPTH: usize, const REST: usize>(format: Format, rows: usize) -> Forms<'static> {
     let (isa, kernels) = best();
     two(|| {
@@ -99,7 +103,7 @@ pub fn many<const DEPTH: usize, const REST: usize>(format: Format, rows: usize) 
                     let depth = NEAR.min(DEPTH - start);
                     let part = &panel[format.row_bytes(start) * PANEL..];
                     let part = &part[..format.row_bytes(depth) * PANEL];
-                    // The engine makes f32 of other formats while the rows wait.
+                    // The engine converts other formats to f32 before the rows pass.
                     let part = if format == Format::F32 {
                         bytemuck::cast_slice(part)
                     } else {
@@ -150,7 +154,7 @@ fn of_rows(
     kernels.product(rows, depth, input, panel, output, add);
 }
 
-/// The same of a quantised matrix: `BLOCKS` blocks of a row, `REST` of a panel's last part.
+/// The same of a quantised matrix: `BLOCKS` blocks of a row, `REST` of a panel's last slice.
 pub fn integer_many<const BLOCKS: usize, const REST: usize>(
     format: Format,
     rows: usize,
@@ -197,8 +201,9 @@ pub fn integer_many<const BLOCKS: usize, const REST: usize>(
     })
 }
 
-/// Attention's two products for `ROWS` queries of a head, `WIDTH` apart, and `KEYS` keys: scores, then the values they weigh. Heads are 64 wide. (The softmax
-/// between them knows no size but the number of keys, which changes with every token.)
+/// Attention's two products for `ROWS` queries of a head, `WIDTH` apart, and `KEYS` keys: scores,
+/// then the weighted sum of values. Heads are 64 wide. (The only size of the softmax between them
+/// is the number of keys, which changes with every token.)
 pub fn attention<const ROWS: usize, const WIDTH: usize>(blocks: usize) -> Forms<'static> {
     const HEAD: usize = 64;
     const KEYS: usize = 128;
@@ -260,12 +265,12 @@ pub fn attention<const ROWS: usize, const WIDTH: usize>(blocks: usize) -> Forms<
     })
 }
 
-/// The gradient of weights: columns of `ROWS` rows of the outputs' gradients, `WIDTH` apart, times as many rows of 32 inputs, for all of `WIDTH` and `COLUMNS`
-/// inputs.
+/// The gradient of weights: columns of `ROWS` rows of the outputs' gradients, `WIDTH` apart, times
+/// as many rows of 32 inputs, for all of `WIDTH` and `COLUMNS` inputs.
 pub fn gradient<const WIDTH: usize, const COLUMNS: usize>() -> Forms<'static> {
-    /// As many as the engine takes at once.
+    /// Rows of one product, as many as in the engine.
     const ROWS: usize = 128;
-    /// Outputs that one product makes the gradients of.
+    /// Outputs whose gradients one product computes.
     const OUTPUTS: usize = 32;
     let (isa, kernels) = best();
     two(|| {
@@ -342,7 +347,7 @@ mod tests {
         (forms.dynamic)(2);
     }
 
-    /// Both forms run on whatever processor this is: what they compute is compared when they are made.
+    /// Both forms give the same results on this processor; constructing them compares the two.
     #[test]
     fn every_loop_runs() {
         for format in [Format::F32, Format::Bf16] {

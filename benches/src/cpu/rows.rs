@@ -1,4 +1,4 @@
-//! What goes along a row, in two forms: as the engine has it, and with a literal length.
+//! Operations on a row in two forms, with a length known at run time and with a constant length.
 
 use std::hint::black_box;
 
@@ -36,7 +36,7 @@ pub fn layer_norm<const WIDTH: usize>(rows: usize) -> Forms<'static> {
     })
 }
 
-/// GELU's tanh approximation of `rows` rows, again and again of what it made of them.
+/// GELU's tanh approximation of `rows` rows, in place, repeatedly.
 pub fn gelu_tanh<const WIDTH: usize>(rows: usize) -> Forms<'static> {
     let isa = black_box(Isa::available()[0]);
     let kernels = isa.kernels().expect("an available set");
@@ -61,7 +61,7 @@ pub fn gelu_tanh<const WIDTH: usize>(rows: usize) -> Forms<'static> {
 
 /// A step of AdamW on `tasks` times as many parameters as a thread takes at once.
 pub fn adamw(tasks: usize) -> Forms<'static> {
-    /// As many.
+    /// Parameters of one task.
     const TASK: usize = 1 << 16;
     let isa = black_box(Isa::available()[0]);
     let kernels = isa.kernels().expect("an available set");

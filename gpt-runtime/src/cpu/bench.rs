@@ -5,8 +5,7 @@ use std::sync::Arc;
 use gpt_plan::Plan;
 
 use super::device::CpuDevice;
-use super::interpreter::CpuModel;
-use super::session::{Observe, Session};
+use super::session::{CpuModel, Observe, Session};
 use crate::Error;
 use crate::engine::{LogitsRequest, SessionOptions};
 use crate::weights::Weights;

@@ -1,32 +1,43 @@
-//! The processor: its instruction set, its threads.
+//! The processor: its instruction set and its threads.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
-use super::gemm::ThreadScratch;
 use super::pool::Pool;
+use super::scratch::ThreadScratch;
 use super::simd::{Isa, Kernels};
 use crate::Error;
 
-/// The CPU engine's device: a pool of threads, what each of them works on, and the kernels of one instruction set.
+/// The CPU engine's device: a pool of threads, their scratch memory, and the kernels of one
+/// instruction set.
 pub struct CpuDevice {
     pub(super) pool: Pool,
     pub(super) kernels: &'static Kernels,
     /// One for each thread; a lock is never contended, as a thread takes its own.
-    pub(super) thread_scratch: Vec<Mutex<ThreadScratch>>,
+    thread_scratch: Vec<Mutex<ThreadScratch>>,
 }
 
-/// Threads beyond which a request is a mistake.
+/// Rows of a task of [`CpuDevice::each_row`]: one takes less time than handing it to another
+/// thread.
+const ROWS: usize = 8;
+/// Most threads that can be requested.
 const MAX_THREADS: usize = 1024;
-/// Numbers of processors beyond which a list is none of Linux's.
+/// Most processors in a list of them.
 const MAX_CPUS: usize = 1 << 16;
 
 impl CpuDevice {
-    /// The best instruction set of this processor, with `threads` threads or as many as it has physical cores.
+    /// The best instruction set of this processor, with `threads` threads or as many as it has
+    /// physical cores.
+    ///
+    /// # Errors
+    /// No or too many threads; the system cannot start them.
     pub fn new(threads: Option<usize>) -> Result<CpuDevice, Error> {
         CpuDevice::with_isa(Isa::available()[0], threads)
     }
 
-    /// A set of one's choice, for tests and comparisons.
+    /// As [`new`](Self::new) with a given instruction set, for tests and comparisons.
+    ///
+    /// # Errors
+    /// Also if the processor has no such set.
     pub fn with_isa(isa: Isa, threads: Option<usize>) -> Result<CpuDevice, Error> {
         let kernels = isa
             .kernels()
@@ -34,7 +45,7 @@ impl CpuDevice {
         let threads = threads.unwrap_or_else(physical_cores);
         if threads == 0 || threads > MAX_THREADS {
             return Err(Error::Input(format!(
-                "{threads} threads were asked for; it takes 1 to {MAX_THREADS}"
+                "{threads} threads were requested; the engine takes 1 to {MAX_THREADS}"
             )));
         }
         let pool = Pool::new(threads).map_err(|error| {
@@ -44,10 +55,26 @@ impl CpuDevice {
             .caused_by(error)
         })?;
         Ok(CpuDevice {
-            thread_scratch: (0..threads).map(|_| ThreadScratch::new()).collect(),
+            thread_scratch: (0..threads)
+                .map(|_| Mutex::new(ThreadScratch::new()))
+                .collect(),
             pool,
             kernels,
         })
+    }
+
+    /// The scratch memory of a thread, which only its own tasks lock.
+    pub(super) fn scratch(&self, thread: usize) -> MutexGuard<'_, ThreadScratch> {
+        self.thread_scratch[thread]
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Calls `f` for each of `rows` rows, on all threads, some rows a task.
+    pub(super) fn each_row(&self, rows: usize, f: impl Fn(usize) + Sync) {
+        self.pool.run(rows.div_ceil(ROWS), &|task, _| {
+            (task * ROWS..((task + 1) * ROWS).min(rows)).for_each(&f)
+        });
     }
 
     /// The instruction set whose kernels run.
@@ -67,8 +94,8 @@ impl CpuDevice {
     }
 }
 
-/// Cores available to the process: no more than its control group lets it use, and of those that it may run on. Two hyperthreads of a core share its
-/// arithmetic units, which one keeps busy.
+/// Physical cores that the process may run on, and no more than its control group allows. One
+/// thread keeps the arithmetic units of a core busy, which two hyperthreads share.
 fn physical_cores() -> usize {
     let logical = std::thread::available_parallelism().map_or(1, |n| n.get());
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -99,7 +126,7 @@ fn numbers(list: &str) -> Vec<usize> {
     ranges.flatten().collect()
 }
 
-/// What the operating system calls the processor, or its architecture.
+/// The name that the operating system has for the processor, or its architecture.
 fn processor() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find(|line| line.starts_with("model name"));

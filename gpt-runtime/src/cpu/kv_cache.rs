@@ -1,23 +1,27 @@
-//! The keys and values of one layer, laid out as the products of attention read them.
+//! The keys and values of one layer, in the layout that the products of attention read.
 //!
-//! To a query, keys are a matrix with an output for each position: so they are kept in panels, like weights, 32 positions
-//! side by side for each element of the head. Values are the other way round: a row for each position, padded to 32. Both are kept in one of three
-//! formats, and the products read that format; nothing is widened beforehand.
+//! To a query, keys are a matrix with an output for each position. They are stored in panels, like
+//! weights, with 32 positions side by side for each element of the head. Values are stored in rows,
+//! one for each position, padded to 32. Both are in one of three formats, which the products read
+//! directly.
 //!
-//! Positions come in parts of [`PART`], each with all heads' keys and values: memory that no position has reached is never touched, and the system gives none for it. With
-//! heads as the outer order, each head's beginning is a large page of its own: SmolLM2's first token then takes 360 MB, and the time to clear them.
+//! Positions are divided into splits of [`SPLIT`], each with the keys and values of all heads.
+//! Memory beyond the current position is never touched, so the system does not allocate it. With
+//! heads as the outer dimension, the start of each head would touch a large page: SmolLM2's first
+//! token then took 360 MB, and the time to clear them.
 
 use std::marker::PhantomData;
 
 use bytemuck::{cast_slice, cast_slice_mut};
+use gpt_plan::Spec;
 
-use super::memory::{Arena, Block};
+use super::memory::{Arena, Region};
 use super::simd::{Bf16, Cell, Half, Kernels, PANEL};
 use crate::Error;
-use crate::engine::CacheFormat;
+use crate::engine::{CacheFormat, SessionOptions};
 
-/// Positions of a part, and what decoding shares out at a time.
-pub const PART: usize = 512;
+/// Positions of a split. Decoding gives each split a task.
+pub const SPLIT: usize = 512;
 
 /// Keys and values of a number of positions.
 pub struct Cache {
@@ -25,31 +29,32 @@ pub struct Cache {
     pub cells: Cells,
 }
 
-/// Where things are in a cache.
+/// The shape of a cache.
 #[derive(Clone, Copy)]
 pub struct Shape {
     pub kv_heads: usize,
     pub head_dim: usize,
     /// `head_dim` rounded up to whole panels.
     pub padded: usize,
-    /// All there is room for, whole panels of them.
+    /// The capacity, rounded up to whole panels.
     positions: usize,
 }
 
-/// What a cache holds, in its format.
+/// The elements of a cache, in its format.
 pub enum Cells {
     F32(Pairs<f32>),
     F16(Pairs<Half>),
     Bf16(Pairs<Bf16>),
 }
 
-/// The keys and values of a cache: for each part `[kv_heads][panels][head_dim][32 positions]` of keys, then `[kv_heads][positions][padded]` of values.
+/// The keys and values of a cache: for each split `[kv_heads][panels][head_dim][32 positions]` of
+/// keys, then `[kv_heads][positions][padded]` of values.
 pub struct Pairs<E> {
-    block: Block,
+    region: Region,
     elements: PhantomData<E>,
 }
 
-/// Does `$work` with the pairs of a cache, whatever their format is.
+/// Evaluates `$work` for the pairs of a cache in their format.
 macro_rules! each_format {
     ($cells:expr, $pairs:ident => $work:expr) => {
         match $cells {
@@ -62,7 +67,7 @@ macro_rules! each_format {
 pub(super) use each_format;
 
 impl Cache {
-    /// Zeros, in memory of `arena`.
+    /// A cache of zeros, in memory of `arena`.
     pub fn new(
         arena: &Arena,
         kv_heads: usize,
@@ -87,7 +92,7 @@ impl Cache {
     /// Copies the first `positions` positions of `other`, which has the same shape and format.
     pub fn copy_from(&mut self, other: &Cache, positions: usize) {
         let shape = self.shape;
-        let whole = positions.next_multiple_of(PART).min(shape.positions);
+        let whole = positions.next_multiple_of(SPLIT).min(shape.positions);
         let cells = whole * shape.cells_of_a_position();
         match (&mut self.cells, &other.cells) {
             (Cells::F32(to), Cells::F32(from)) => to.copy_from(from, cells),
@@ -114,11 +119,29 @@ impl Cache {
     }
 }
 
+/// The cache of each layer.
+///
+/// # Errors
+/// The system has no memory for it.
+pub fn layer_caches(spec: &Spec, options: &SessionOptions) -> Result<Vec<Cache>, Error> {
+    let arena = Arena::default();
+    let cache = |_| {
+        Cache::new(
+            &arena,
+            spec.kv_heads as usize,
+            spec.head_dim as usize,
+            options.capacity as usize,
+            options.cache,
+        )
+    };
+    (0..spec.layers).map(cache).collect()
+}
+
 impl<E: Cell> Pairs<E> {
     fn new(arena: &Arena, shape: &Shape) -> Result<Pairs<E>, Error> {
         let cells = shape.positions * shape.cells_of_a_position();
         Ok(Pairs {
-            block: arena.block(cells * size_of::<E>(), |_| ())?,
+            region: arena.region(cells * size_of::<E>(), |_| ())?,
             elements: PhantomData,
         })
     }
@@ -128,12 +151,12 @@ impl<E: Cell> Pairs<E> {
     }
 
     fn cells(&self) -> &[E] {
-        cast_slice(&self.block)
+        cast_slice(&self.region)
     }
 
-    /// All of them, to be written.
+    /// All elements, mutably.
     pub fn cells_mut(&mut self) -> &mut [E] {
-        cast_slice_mut(&mut self.block)
+        cast_slice_mut(&mut self.region)
     }
 
     /// The panel that holds keys from `position` (a multiple of 32) on.
@@ -141,9 +164,9 @@ impl<E: Cell> Pairs<E> {
         &self.cells()[shape.key_at(head, position, 0)..][..shape.head_dim * PANEL]
     }
 
-    /// The values of a head from `position` on, to the end of its part.
+    /// The values of a head from `position` to the end of its split.
     pub fn values_from(&self, shape: &Shape, head: usize, position: usize) -> &[E] {
-        let (first, count) = shape.part_of(position);
+        let (first, count) = shape.split_of(position);
         let to = first + count - position;
         &self.cells()[shape.value_at(head, position)..][..to * shape.padded]
     }
@@ -154,32 +177,33 @@ impl Shape {
         self.kv_heads * (self.head_dim + self.padded)
     }
 
-    /// The first position of the part that `position` is in, and how many the part has: the last may have fewer than others.
-    fn part_of(&self, position: usize) -> (usize, usize) {
-        let first = position / PART * PART;
-        (first, PART.min(self.positions - first))
+    /// The first position of the split that has `position`, and its length; the last split may be
+    /// shorter.
+    fn split_of(&self, position: usize) -> (usize, usize) {
+        let first = position / SPLIT * SPLIT;
+        (first, SPLIT.min(self.positions - first))
     }
 
-    /// Where element `d` of the key at `position` is.
+    /// Index of element `d` of the key at `position`.
     pub fn key_at(&self, head: usize, position: usize, d: usize) -> usize {
-        let (first, count) = self.part_of(position);
+        let (first, count) = self.split_of(position);
         let lane = position % PANEL;
         let panel = (head * count + position - lane - first) * self.head_dim;
         first * self.cells_of_a_position() + panel + d * PANEL + lane
     }
 
-    /// Where the value at `position` begins.
+    /// Index of the first element of the value at `position`.
     pub fn value_at(&self, head: usize, position: usize) -> usize {
-        let (first, count) = self.part_of(position);
+        let (first, count) = self.split_of(position);
         let keys = self.kv_heads * count * self.head_dim;
         let row = head * count + position - first;
         first * self.cells_of_a_position() + keys + row * self.padded
     }
 }
 
-/// A few values in the format of a cache.
-pub fn narrow<'a, E: Cell>(kernels: &Kernels, row: &[f32], room: &'a mut [E; PANEL]) -> &'a [E] {
-    let out = &mut room[..row.len()];
+/// Converts up to 32 values to the format of a cache, in `scratch`.
+pub fn narrow<'a, E: Cell>(kernels: &Kernels, row: &[f32], scratch: &'a mut [E; PANEL]) -> &'a [E] {
+    let out = &mut scratch[..row.len()];
     E::narrow(kernels, row, out);
     out
 }
@@ -188,9 +212,9 @@ pub fn narrow<'a, E: Cell>(kernels: &Kernels, row: &[f32], room: &'a mut [E; PAN
 mod tests {
     use super::*;
 
-    /// Every element has a place of its own, and those of earlier parts come first: what no position has reached is not touched.
+    /// No two elements share an index, and earlier splits precede later ones.
     #[test]
-    fn a_part_follows_the_other() {
+    fn splits_follow_each_other() {
         for (capacity, head_dim) in [(1, 64), (33, 6), (600, 40), (1024, 32)] {
             let shape = Shape {
                 kv_heads: 3,
@@ -201,9 +225,9 @@ mod tests {
             let cells = shape.positions * shape.cells_of_a_position();
             let mut taken = vec![false; cells];
             for position in 0..shape.positions {
-                let part = position / PART * PART;
+                let part = position / SPLIT * SPLIT;
                 let part = part * shape.cells_of_a_position()
-                    ..(part + PART).min(shape.positions) * shape.cells_of_a_position();
+                    ..(part + SPLIT).min(shape.positions) * shape.cells_of_a_position();
                 for head in 0..shape.kv_heads {
                     let keys = (0..head_dim).map(|d| shape.key_at(head, position, d));
                     let value = shape.value_at(head, position);

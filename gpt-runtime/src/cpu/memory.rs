@@ -1,8 +1,10 @@
-//! Memory for weights and caches, and for all that learning takes: large mappings, cut into blocks.
+//! Memory for weights, caches and training: large mappings, cut into regions.
 //!
-//! A model's weights, and keys and values of a long sequence, are read from beginning to end for every token. In pages of 4 KiB each page's address has to be looked up, and hardware
-//! that reads ahead stops at its end; so they stand in mappings of many megabytes for which the operating system is asked to use large pages (where it
-//! has such advice; elsewhere these are ordinary mappings). Matrices of one model share mappings, as a small one would not fill a large page.
+//! A model's weights and the keys and values of a long sequence are read from beginning to end for
+//! every token. With pages of 4 KiB each page costs an address translation, and hardware
+//! prefetchers stop at its end. So weights and caches are in mappings of many megabytes, with
+//! advice to the operating system to use large pages where it takes such advice. Matrices of one
+//! model share mappings, as a small one would not fill a large page.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex};
@@ -11,75 +13,75 @@ use memmap2::MmapMut;
 
 use crate::Error;
 
-/// Bytes of a mapping, unless a block is larger.
+/// Bytes of a mapping, unless a region is larger.
 const MAPPING: usize = 64 << 20;
 /// A large page of x86-64 and of most AArch64 systems.
 const LARGE_PAGE: usize = 2 << 20;
-/// Where blocks may begin, in bytes: a cache line.
+/// Alignment of regions in bytes: a cache line.
 const LINE: usize = 64;
 
-/// Hands out blocks of a model's memory.
+/// Hands out regions of a model's memory.
 #[derive(Default)]
 pub struct Arena {
     last: Mutex<Option<Open>>,
 }
 
-/// A mapping of which a part is handed out.
+/// A mapping with free space.
 struct Open {
     mapping: Arc<Mapping>,
     used: usize,
 }
 
-/// Memory that blocks share: each owns a part of its own.
+/// Memory that regions share. No two overlap.
 struct Mapping {
     start: *mut u8,
     len: usize,
-    /// Unmaps it at the end.
+    /// Unmaps the memory when it is dropped.
     _map: MmapMut,
 }
 
-// SAFETY: a mapping belongs to no thread. What is read and written through `start` is read and written by a block, each of which has a part that no
-// other has.
+// SAFETY: a mapping belongs to no thread. Memory is only accessed through regions, which do not
+// overlap.
 unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}
 
-/// A part of a mapping, owned as a boxed slice would be.
-pub struct Block {
+/// A part of a mapping, owned like a boxed slice.
+pub struct Region {
     mapping: Arc<Mapping>,
     start: usize,
     len: usize,
 }
 
-/// Floats in a block; none by default.
+/// Floats in a region; none by default.
 #[derive(Default)]
-pub struct Floats(Option<Block>);
+pub struct Floats(Option<Region>);
 
 impl Arena {
     /// `len` zeros.
     ///
     /// # Errors
-    /// The system has no room for them.
+    /// The system has no memory for them.
     pub fn floats(&self, len: usize) -> Result<Floats, Error> {
-        Ok(Floats(Some(self.block(len * size_of::<f32>(), |_| ())?)))
+        Ok(Floats(Some(self.region(len * size_of::<f32>(), |_| ())?)))
     }
 
-    /// A block of `len` bytes of zeros, at a cache line's beginning, as `write` leaves it.
+    /// A region of `len` bytes, aligned to a cache line; `write` fills it and finds zeros.
     ///
     /// # Errors
-    /// The system has no room for it.
-    pub fn block(&self, len: usize, write: impl FnOnce(&mut [u8])) -> Result<Block, Error> {
+    /// The system has no memory for it.
+    pub fn region(&self, len: usize, write: impl FnOnce(&mut [u8])) -> Result<Region, Error> {
         let (mapping, start) = self.take(len)?;
-        let mut block = Block {
+        let mut region = Region {
             mapping,
             start,
             len,
         };
-        write(&mut block);
-        Ok(block)
+        write(&mut region);
+        Ok(region)
     }
 
-    /// A part of `len` bytes that is no one else's: of the last mapping, if it has room, or of a new one.
+    /// Takes `len` bytes of the last mapping, if it has as many, or of a new one.
     fn take(&self, len: usize) -> Result<(Arc<Mapping>, usize), Error> {
         let mut last = self
             .last
@@ -98,7 +100,7 @@ impl Arena {
             mapping: mapping.clone(),
             used: takes,
         };
-        // What has more room left for those that follow stays open.
+        // The mapping with more free space stays open.
         let left = |open: &Open| open.mapping.len - open.used;
         if last.as_ref().is_none_or(|old| left(&open) > left(old)) {
             *last = Some(open);
@@ -110,7 +112,8 @@ impl Arena {
 impl Mapping {
     fn new(least: usize) -> Result<Mapping, Error> {
         let len = least.max(MAPPING).next_multiple_of(LARGE_PAGE);
-        // Large pages begin at their multiples, where an ordinary mapping may not; untouched memory costs nothing.
+        // Large pages are aligned to their size, ordinary mappings may not be. Untouched memory
+        // costs nothing.
         let mut map = MmapMut::map_anon(len + LARGE_PAGE).map_err(|error| Error::OutOfMemory {
             message: format!(
                 "the system has no room for {} MiB of weights or cache: {error}",
@@ -118,7 +121,7 @@ impl Mapping {
             ),
             bytes: len as u64,
         })?;
-        // Advice that a system without large pages does not take changes nothing else.
+        // A system without large pages rejects the advice, which changes nothing else.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);
         let skip = map.as_ptr().align_offset(LARGE_PAGE).min(LARGE_PAGE);
@@ -131,18 +134,19 @@ impl Mapping {
     }
 }
 
-impl Deref for Block {
+impl Deref for Region {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the part lies in the mapping, which lives as long as the block, and `take` hands each part out once.
+        // SAFETY: the region lies in the mapping, which lives as long as the region, and `take`
+        // hands out each byte once.
         unsafe { std::slice::from_raw_parts(self.mapping.start.add(self.start), self.len) }
     }
 }
 
-impl DerefMut for Block {
+impl DerefMut for Region {
     fn deref_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above; the block is borrowed mutably, and its part has no other owner.
+        // SAFETY: as above; the region is borrowed mutably and has no other owner.
         unsafe { std::slice::from_raw_parts_mut(self.mapping.start.add(self.start), self.len) }
     }
 }
@@ -153,7 +157,7 @@ impl Deref for Floats {
     fn deref(&self) -> &[f32] {
         self.0
             .as_ref()
-            .map_or(&[], |block| bytemuck::cast_slice(block))
+            .map_or(&[], |region| bytemuck::cast_slice(region))
     }
 }
 
@@ -161,7 +165,7 @@ impl DerefMut for Floats {
     fn deref_mut(&mut self) -> &mut [f32] {
         self.0
             .as_mut()
-            .map_or(&mut [], |block| bytemuck::cast_slice_mut(block))
+            .map_or(&mut [], |region| bytemuck::cast_slice_mut(region))
     }
 }
 
@@ -170,10 +174,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_do_not_share_a_byte_and_outlive_their_arena() {
+    fn regions_do_not_share_a_byte_and_outlive_their_arena() {
         let arena = Arena::default();
         let sizes = [1, 63, 64, 65, 3 << 20, MAPPING - 100, 7, MAPPING + 1, 5, 0];
-        let blocks: Vec<Block> = sizes
+        let regions: Vec<Region> = sizes
             .iter()
             .enumerate()
             .map(|(i, &size)| {
@@ -181,20 +185,20 @@ mod tests {
                     assert!(bytes.iter().all(|b| *b == 0), "memory is zero at first");
                     bytes.fill(i as u8 + 1);
                 };
-                arena.block(size, write).unwrap()
+                arena.region(size, write).unwrap()
             })
             .collect();
         drop(arena);
-        for (i, (block, size)) in blocks.iter().zip(sizes).enumerate() {
-            assert_eq!(block.len(), size);
-            assert!(block.as_ptr().addr().is_multiple_of(LINE));
-            assert!(block.iter().all(|b| *b == i as u8 + 1), "block {i}");
+        for (i, (region, size)) in regions.iter().zip(sizes).enumerate() {
+            assert_eq!(region.len(), size);
+            assert!(region.as_ptr().addr().is_multiple_of(LINE));
+            assert!(region.iter().all(|b| *b == i as u8 + 1), "region {i}");
         }
     }
 
     #[test]
-    fn more_than_there_is_is_an_error() {
-        let error = Arena::default().block(1 << 55, |_| ()).err().unwrap();
+    fn too_large_a_region_is_an_error() {
+        let error = Arena::default().region(1 << 55, |_| ()).err().unwrap();
         assert!(error.to_string().contains("no room"), "{error}");
     }
 }

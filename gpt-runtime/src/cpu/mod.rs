@@ -1,36 +1,36 @@
 //! The CPU engine.
 //!
-//! From the bottom up: `simd` has the inner loops, once for each instruction set; `pool` the threads; `memory` where weights stand, `pack` the matrices and
-//! `cache` the keys and values in the layouts that the loops read; `pass` the steps of a plan on top of them. Two
-//! faces lead to the steps: `typed`, which generated code calls, and `walk`, which looks steps up in a plan made at run time.
-//! `session` holds what a sequence needs. `train` is the same for training: steps back as well as forward, and the optimizer.
-//! `limits` measures what all of it is held against.
+//! Modules depend only on those above them:
+//! - `simd`: the inner loops, once for each instruction set, behind checked functions
+//! - `pool`, `memory`, `scratch`, `device`: threads, large pages, scratch memory, the processor
+//! - `pack`, `kv_cache`, `activation`: matrices, keys and values as the loops read them
+//! - `ops`: the operations of a model, forward and backward
+//! - `parameters`: a model's parameters as operations read them
+//! - `interpreter`: passes over plans, for inference and training
+//! - `session`, `trainer`: the engine's interface
 //!
-//! What does not live here: how a plan comes about, and what tokens mean.
+//! `roofline` measures the limits of the machine, `bench` runs single steps. How a plan is made and
+//! what tokens mean is decided elsewhere.
 
 pub mod activation;
 #[doc(hidden)]
 pub mod bench;
 mod device;
-mod epilogue;
-mod gemm;
 mod interpreter;
 mod kv_cache;
 mod memory;
+mod ops;
 mod pack;
 mod parameters;
-mod pass;
 mod pool;
-mod quantize_inputs;
 mod roofline;
+mod scratch;
 mod session;
 pub mod simd;
-#[cfg(feature = "train")]
-mod train;
+mod trainer;
 
 pub use device::CpuDevice;
-pub use interpreter::CpuModel;
-pub use pass::Pass;
+pub use interpreter::Activate;
 pub use roofline::Meter;
-#[cfg(feature = "train")]
-pub use train::{Activate, CpuTrainer};
+pub use session::CpuModel;
+pub use trainer::CpuTrainer;

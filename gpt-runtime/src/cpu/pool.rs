@@ -1,10 +1,15 @@
-//! Threads that live as long as the device, and memory that they share.
+//! Threads that live as long as the device, and mutable slices that their tasks share.
 //!
-//! A step of a forward pass takes tens of microseconds, so starting threads or waking sleeping ones for each would cost more
-//! than the work. Workers therefore watch for the next job for a moment before they sleep. Jobs are cut into tasks, of which each thread has a run of
-//! neighbours that it takes one by one; whoever is done takes from the ends of others' runs, so that a core that is disturbed does not hold up the rest.
-//! What a thread asks memory for at the end of a panel is the beginning of its next one, and the same thread meets the same rows and the same weights again, step by step and token by token: they are in its cache, where cores that share no
-//! third-level cache would have to fetch them from each other.
+//! A step of a forward pass takes tens of microseconds, so starting or waking threads for each step
+//! would cost more than the work. Workers therefore spin for a moment before they sleep. A job is
+//! cut into tasks, and each thread has a range of neighbouring tasks that it takes one by one. A
+//! thread that is done steals from the ends of other ranges, so a core that is interrupted does not
+//! delay the rest.
+//!
+//! Neighbouring tasks read neighbouring panels, so what a thread prefetches at the end of one is
+//! the start of its next. Ranges are the same for every step and token, so a thread finds the same
+//! rows and weights in its cache, which cores without a shared third-level cache would fetch from
+//! each other.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -14,15 +19,15 @@ use std::thread::JoinHandle;
 
 use super::simd::prefetch;
 
-/// Turns of the waiting loop before a thread sleeps: some tens of microseconds.
+/// Iterations of the waiting loop before a thread sleeps: some tens of microseconds.
 const PATIENCE: u32 = 4000;
 
 /// A fixed set of threads that work on one job at a time.
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
-    /// Held while a job runs, so that two sessions take turns.
-    turn: Mutex<()>,
+    /// Held while a job runs: jobs of two sessions exclude each other.
+    exclusive: Mutex<()>,
 }
 
 /// A job: task number and thread number.
@@ -31,34 +36,36 @@ type Job = dyn Fn(usize, usize) + Sync;
 struct Shared {
     board: Mutex<Board>,
     wake: Condvar,
-    /// Counts jobs; a change is what workers watch for.
+    /// Counts jobs. Workers wait for it to change.
     round: AtomicUsize,
-    /// What is left of each thread's tasks.
-    left: Vec<Line<Run>>,
+    /// The remaining tasks of each thread.
+    left: Vec<Line<TaskRange>>,
     /// Workers that have not finished the round.
     working: Line<AtomicUsize>,
     panicked: AtomicBool,
     stop: AtomicBool,
 }
 
-/// In cache lines of its own (processors fetch them in pairs): what one thread works with is not written beside what others write.
+/// A value in cache lines of its own (processors fetch them in pairs), so that threads do not write
+/// to one line.
 #[repr(align(128))]
 #[derive(Default)]
 struct Line<T>(T);
 
-/// What is left of a thread's run of tasks, which it takes from the front and others from the back. One word holds both ends, and the round that they are of, so that
-/// a round begins without a word to each thread: whoever comes first finds an old one, and the whole run is left.
+/// The remaining tasks of a thread, which takes them from the front; others steal from the back.
+/// One word holds both ends and the round that they belong to. A new round therefore needs no write
+/// to each range: a word of an older round means that the whole range remains.
 #[derive(Default)]
-struct Run(AtomicU64);
+struct TaskRange(AtomicU64);
 
-/// Bits of an end in the word; those of the round are above both.
+/// Bits of an end in the word; the bits of the round are above both.
 const END: u32 = 24;
 
 /// Most tasks of a job.
 const MOST: usize = (1 << END) - 1;
 
-impl Run {
-    /// Takes a task of round `round`, whose run is `whole`, if any is left.
+impl TaskRange {
+    /// Takes a task of round `round`, in which the whole range is `whole`, if any remains.
     fn take(&self, round: usize, whole: Range<usize>, from_front: bool) -> Option<usize> {
         let tag = (round as u64) << (2 * END);
         let mut taken = None;
@@ -78,38 +85,39 @@ impl Run {
                     end
                 }
             });
-            // An empty run is written down, too: its round would come again, as its number is cut.
+            // An empty range is stored as well: the number of its round is truncated and recurs.
             (taken.is_some() || !known).then_some(tag | start << END | end)
         };
-        // Which thread runs a task says nothing about memory; rounds begin and end with what does.
+        // Taking a task orders no memory; the start and the end of a round do.
         let _ = self
             .0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, shorter);
         taken.map(|task| task as usize)
     }
 
-    /// None of it is left.
+    /// Marks all tasks as taken.
     fn clear(&self, round: usize) {
         self.0.store((round as u64) << (2 * END), Ordering::Relaxed);
     }
 }
 
-/// What a round's caller and its workers tell each other.
+/// Shared state of a round's caller and its workers.
 struct Board {
-    /// The job of the current round; only valid while `working` is not zero or the round's caller waits.
+    /// The job of the current round; valid while `working` is not zero or the round's caller waits.
     job: Option<Posted>,
-    /// Workers that have to be woken, which takes a call of the operating system.
+    /// Workers that have to be woken, which takes a system call.
     asleep: usize,
 }
 
-/// A job with its lifetime taken off.
+/// A job with its lifetime erased.
 #[derive(Clone, Copy)]
 struct Posted {
     job: *const Job,
     tasks: usize,
 }
 
-// SAFETY: the job is `Sync`, and `run` does not return before every worker is done with the pointer.
+// SAFETY: the job is `Sync`, and `run` does not return before every worker is done with the
+// pointer.
 unsafe impl Send for Posted {}
 
 impl Pool {
@@ -138,7 +146,7 @@ impl Pool {
         Ok(Pool {
             shared,
             workers,
-            turn: Mutex::new(()),
+            exclusive: Mutex::new(()),
         })
     }
 
@@ -147,7 +155,8 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// Calls `job(task, thread)` for each task in `0..tasks`, each once, on all threads; returns when all are done.
+    /// Calls `job(task, thread)` for each task in `0..tasks`, each once, on all threads; returns
+    /// when all are done.
     ///
     /// # Panics
     /// If a task panics; if there are 2^24 or more.
@@ -158,13 +167,13 @@ impl Pool {
         }
         assert!(tasks <= MOST, "tasks of a job");
         // A panic in a job poisons nothing: the guard protects no data.
-        let _turn = self
-            .turn
+        let _guard = self
+            .exclusive
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         let shared = &*self.shared;
-        // SAFETY: only the lifetime changes. `finish` below waits until no worker can call the job any more, also when this
-        // thread unwinds, so the reference outlives its last use.
+        // SAFETY: only the lifetime changes. `finish` below waits until no worker can call the job
+        // any more, also when this thread unwinds, so the reference outlives its last use.
         let job =
             unsafe { std::mem::transmute::<&(dyn Fn(usize, usize) + Sync), &'static Job>(job) };
         let asleep = {
@@ -196,15 +205,16 @@ struct Finish<'a>(&'a Shared);
 
 impl Drop for Finish<'_> {
     fn drop(&mut self) {
-        // A task that panicked here must not leave others to be taken by no one: they are declared taken.
+        // After a panic on this thread its remaining tasks must not be left over: mark them as
+        // taken.
         if std::thread::panicking() {
             let round = self.0.round.load(Ordering::Relaxed);
             self.0.left.iter().for_each(|left| left.0.clear(round));
         }
-        let mut turns = 0u32;
+        let mut spins = 0u32;
         while self.0.working.0.load(Ordering::Acquire) != 0 {
-            turns += 1;
-            if turns < PATIENCE {
+            spins += 1;
+            if spins < PATIENCE {
                 std::hint::spin_loop()
             } else {
                 std::thread::yield_now()
@@ -228,7 +238,8 @@ impl Shared {
         let mut seen = 0;
         while let Some((round, posted)) = self.await_round(seen) {
             seen = round;
-            // SAFETY: `run` waits for `working` to reach zero before the job's borrow ends, and this thread counts until below.
+            // SAFETY: `run` waits for `working` to reach zero before the job's borrow ends, and
+            // this thread is counted until below.
             let job = unsafe { &*posted.job };
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 self.work(job, round, posted.tasks, thread)
@@ -240,14 +251,14 @@ impl Shared {
         }
     }
 
-    /// The round after `seen`: watched for a while, then slept for. None when the pool ends.
+    /// Waits for the round after `seen`: spins for a while, then sleeps. None when the pool ends.
     fn await_round(&self, seen: usize) -> Option<(usize, Posted)> {
-        for turn in 0..PATIENCE {
+        for spin in 0..PATIENCE {
             if self.round.load(Ordering::Acquire) != seen || self.stop.load(Ordering::Relaxed) {
                 break;
             }
-            // On a machine with fewer cores than threads, watching would starve whoever is watched.
-            if turn % 64 == 63 {
+            // With fewer cores than threads, spinning would starve the thread that is waited for.
+            if spin % 64 == 63 {
                 std::thread::yield_now()
             } else {
                 std::hint::spin_loop()
@@ -283,18 +294,18 @@ impl Drop for Pool {
     }
 }
 
-/// A mutable slice of which tasks write parts that do not overlap.
+/// A mutable slice whose disjoint parts are written by different tasks.
 pub struct Disjoint<'a, T = f32> {
     start: *mut T,
     len: usize,
     borrow: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: it hands out slices only through `part`, whose caller promises that they do not overlap.
+// SAFETY: slices are only handed out by `part`, whose caller promises that they do not overlap.
 unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
 
 impl Disjoint<'_> {
-    /// Asks for the panel from `start` on, which will be written soon; see [`prefetch`].
+    /// Prefetches the panel from `start` on, which will be written soon; see [`prefetch`].
     #[inline(always)]
     pub fn prefetch(&self, start: usize) {
         prefetch(self.start, self.len, start);
@@ -348,28 +359,29 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_taken_from_both_ends() {
-        let run = Run::default();
-        let take = |round, from_front| run.take(round, 4..8, from_front);
+    fn a_range_is_taken_from_both_ends() {
+        let range = TaskRange::default();
+        let take = |round, from_front| range.take(round, 4..8, from_front);
         assert_eq!(take(1, true), Some(4));
         assert_eq!(take(1, false), Some(7));
         assert_eq!(take(1, true), Some(5));
         assert_eq!(take(1, true), Some(6));
         assert_eq!((take(1, true), take(1, false)), (None, None));
-        // A new round begins with all of them, whoever comes first.
+        // A new round starts with all tasks, whichever thread is first.
         assert_eq!(take(2, false), Some(7));
-        run.clear(2);
+        range.clear(2);
         assert_eq!(take(2, true), None);
-        // Nothing in an empty run, which does not become an old one.
-        assert_eq!(run.take(3, 8..8, true), None);
+        // An empty range has no task and does not become an old one.
+        assert_eq!(range.take(3, 8..8, true), None);
         assert_eq!(
             take(3 + (1 << 16), true),
             None,
-            "the number of a round is cut"
+            "the number of a round is truncated"
         );
     }
 
-    /// Numbers of rounds are cut to 16 bits, and with two tasks one of three threads has none of its own.
+    /// Numbers of rounds are truncated to 16 bits, and with two tasks one of three threads has
+    /// none.
     #[test]
     fn rounds_do_not_mix() {
         let pool = Pool::new(3).unwrap();
@@ -397,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn two_callers_take_turns() {
+    fn two_callers_exclude_each_other() {
         let pool = Pool::new(2).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..2 {

@@ -1,7 +1,8 @@
-//! What the processor can do at most, measured: the lines that a program's speed is held against.
+//! The processor's roofline, measured: bandwidth of memory and peak rates of arithmetic.
 //!
-//! Both are measured with the engine's own threads and instruction set, in some hundredths of a second, so that they can be taken again and again between the
-//! measurements that they are compared with: a machine differs from minute to minute.
+//! Both are measured with the engine's own threads and instruction set, in some hundredths of a
+//! second, so that they can be repeated between the measurements that they are compared with: the
+//! speed of a machine changes from minute to minute.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -10,34 +11,34 @@ use std::time::Instant;
 use gpt_plan::Format;
 
 use super::device::CpuDevice;
-use super::memory::{Arena, Block};
+use super::memory::{Arena, Region};
 use super::simd::Rounding;
 use crate::Error;
 use crate::engine::Limits;
 
-/// Bytes that are read: more than caches hold.
+/// Bytes that a measurement reads: more than caches hold.
 const BYTES: usize = 256 << 20;
 /// Bytes that a task reads.
 const TASK: usize = 1 << 20;
 /// Steps of arithmetic in a task, some milliseconds.
-const TURNS: usize = 1 << 20;
+const ITERATIONS: usize = 1 << 20;
 /// Tasks of arithmetic for each thread.
 const ROUNDS: usize = 4;
 
 /// Measures [`Limits`] of a device.
 pub struct Meter {
     device: Arc<CpuDevice>,
-    memory: Block,
+    memory: Region,
 }
 
 impl Meter {
-    /// Takes the memory that is read, 256 MiB.
+    /// Allocates the memory that a measurement reads, 256 MiB.
     ///
     /// # Errors
-    /// There is no room for it.
+    /// The system has no memory for it.
     pub fn new(device: Arc<CpuDevice>) -> Result<Meter, Error> {
-        // Written, as memory that was never written is one page of zeros.
-        let memory = Arena::default().block(BYTES, |bytes| bytes.fill(1))?;
+        // Written first, as untouched memory is one page of zeros.
+        let memory = Arena::default().region(BYTES, |bytes| bytes.fill(1))?;
         Ok(Meter { device, memory })
     }
 
@@ -50,14 +51,14 @@ impl Meter {
             black_box(device.kernels.read(part));
         });
         let bytes = BYTES as f64 / start.elapsed().as_secs_f64();
-        let mut known: Vec<(Rounding, f64)> = Vec::new();
+        let mut measured: Vec<(Rounding, f64)> = Vec::new();
         let products = Format::ALL.map(|format| {
             let rounding = device.kernels.isa.rounding(format);
-            if let Some((_, flops)) = known.iter().find(|(known, _)| *known == rounding) {
+            if let Some((_, flops)) = measured.iter().find(|(of, _)| *of == rounding) {
                 return *flops;
             }
             let flops = calculate(device, rounding);
-            known.push((rounding, flops));
+            measured.push((rounding, flops));
             flops
         });
         Limits { bytes, products }
@@ -69,10 +70,10 @@ fn calculate(device: &CpuDevice, rounding: Rounding) -> f64 {
     let tasks = ROUNDS * device.pool.threads();
     let start = Instant::now();
     device.pool.run(tasks, &|_, _| {
-        black_box(device.kernels.calculate(rounding, black_box(TURNS)));
+        black_box(device.kernels.calculate(rounding, black_box(ITERATIONS)));
     });
     let seconds = start.elapsed().as_secs_f64();
-    (tasks * device.kernels.flops(rounding, TURNS)) as f64 / seconds
+    (tasks * device.kernels.flops(rounding, ITERATIONS)) as f64 / seconds
 }
 
 #[cfg(test)]
@@ -83,7 +84,7 @@ mod tests {
     fn limits_are_those_of_a_machine() {
         let device = Arc::new(CpuDevice::new(None).unwrap());
         let limits = Meter::new(device).unwrap().measure();
-        // Neither a machine of the nineties, nor a loop that was optimised away.
+        // Implausible values would mean an emulator or a loop that was optimised away.
         assert!((1e8..1e13).contains(&limits.bytes), "{limits:?}");
         for format in Format::ALL {
             assert!((1e8..1e14).contains(&limits.of(format)), "{limits:?}");

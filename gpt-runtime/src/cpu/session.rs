@@ -5,22 +5,26 @@ use std::sync::Arc;
 use gpt_plan::{Plan, Step};
 
 use super::device::CpuDevice;
-use super::interpreter::{Buffers, Model};
-use super::parameters::Rotary;
-use super::pass::{Pass, Scratch, Watch};
+use super::interpreter::{Buffers, ForwardPass, Interpreter, PassScratch, Stopwatch};
+use super::memory::Arena;
+use super::ops::rotary::Rotary;
+use super::parameters::Reader;
 use crate::Error;
-use crate::engine::{Clock, EngineSession, LogitsRequest, Profile, SessionOptions, Trace};
+use crate::engine::{
+    Clock, EngineModel, EngineSession, LogitsRequest, Profile, SessionOptions, Trace,
+};
+use crate::weights::Weights;
 
 /// What all sessions of a model share.
 pub(super) struct Shared {
     device: Arc<CpuDevice>,
     plan: &'static Plan,
     rotary: Rotary,
-    model: Model,
+    model: Interpreter,
 }
 
 impl Shared {
-    pub fn new(device: Arc<CpuDevice>, plan: &'static Plan, model: Model) -> Self {
+    pub fn new(device: Arc<CpuDevice>, plan: &'static Plan, model: Interpreter) -> Self {
         Shared {
             device,
             plan,
@@ -30,13 +34,13 @@ impl Shared {
     }
 }
 
-/// What is to be kept of a pass besides its logits.
+/// What a pass records besides its logits.
 pub(super) enum Observe<'a> {
     Nothing,
-    /// What each step left behind.
+    /// The output of each step.
     Values(&'a mut Vec<Trace>),
-    /// How long it took.
-    Times(&'a mut Watch),
+    /// The time of each step.
+    Times(&'a mut Stopwatch),
     /// The residual stream that the head reads.
     Stream(&'a mut Vec<f32>),
 }
@@ -46,7 +50,7 @@ pub(super) struct Session {
     shared: Arc<Shared>,
     steps: Vec<(u32, &'static Step)>,
     buffers: Buffers,
-    scratch: Scratch,
+    scratch: PassScratch,
 }
 
 impl Session {
@@ -55,7 +59,7 @@ impl Session {
         Ok(Session {
             steps: plan.steps().collect(),
             buffers: Buffers::new(plan, &options)?,
-            scratch: Scratch::new(plan, &shared.device, &options),
+            scratch: PassScratch::new(plan, &shared.device, &options),
             shared,
         })
     }
@@ -64,43 +68,50 @@ impl Session {
         &mut self,
         tokens: &[u32],
         position: u32,
-        want: LogitsRequest,
+        request: LogitsRequest,
         logits: &mut [f32],
         observe: Observe<'_>,
     ) {
-        self.with_pass(tokens, position, want, logits, observe, Model::forward);
+        self.with_pass(
+            tokens,
+            position,
+            request,
+            logits,
+            observe,
+            Interpreter::forward,
+        );
     }
 
-    /// Hands `run` the model, this sequence's buffers and a pass that is at its beginning.
+    /// Calls `run` with the model, the buffers of this sequence, and a pass at its first step.
     pub fn with_pass(
         &mut self,
         tokens: &[u32],
         position: u32,
-        want: LogitsRequest,
+        request: LogitsRequest,
         logits: &mut [f32],
         observe: Observe<'_>,
-        run: impl FnOnce(&Model, &mut Buffers, &mut Pass<'_>),
+        run: impl FnOnce(&Interpreter, &mut Buffers, &mut ForwardPass<'_>),
     ) {
-        let (mut trace, mut watch, mut stream) = (None, None, None);
+        let (mut trace, mut stopwatch, mut stream) = (None, None, None);
         match observe {
             Observe::Nothing => {}
             Observe::Values(values) => trace = Some(values),
-            Observe::Times(times) => watch = Some(times),
+            Observe::Times(times) => stopwatch = Some(times),
             Observe::Stream(values) => stream = Some(values),
         }
-        let mut pass = Pass {
+        let mut pass = ForwardPass {
             plan: self.shared.plan,
             device: &self.shared.device,
             rotary: &self.shared.rotary,
             scratch: &mut self.scratch,
             tokens,
             position: position as usize,
-            want,
+            request,
             logits,
             steps: &self.steps,
             next: 0,
             trace,
-            watch,
+            stopwatch,
             stream,
         };
         run(&self.shared.model, &mut self.buffers, &mut pass);
@@ -112,24 +123,11 @@ impl EngineSession for Session {
         &mut self,
         tokens: &[u32],
         position: u32,
-        want: LogitsRequest,
+        request: LogitsRequest,
         logits: &mut [f32],
     ) -> Result<(), Error> {
-        self.run(tokens, position, want, logits, Observe::Nothing);
+        self.run(tokens, position, request, logits, Observe::Nothing);
         Ok(())
-    }
-
-    fn trace(&mut self, tokens: &[u32], position: u32) -> Result<Vec<Trace>, Error> {
-        let mut logits = vec![0.0; tokens.len() * self.shared.plan.spec.vocab as usize];
-        let mut trace = Vec::new();
-        self.run(
-            tokens,
-            position,
-            LogitsRequest::All,
-            &mut logits,
-            Observe::Values(&mut trace),
-        );
-        Ok(trace)
     }
 
     fn fork(
@@ -148,21 +146,70 @@ impl EngineSession for Session {
         Ok(())
     }
 
+    fn trace(&mut self, tokens: &[u32], position: u32) -> Result<Vec<Trace>, Error> {
+        let mut logits = vec![0.0; tokens.len() * self.shared.plan.spec.vocab as usize];
+        let mut trace = Vec::new();
+        self.run(
+            tokens,
+            position,
+            LogitsRequest::All,
+            &mut logits,
+            Observe::Values(&mut trace),
+        );
+        Ok(trace)
+    }
+
     fn profile(&mut self, tokens: &[u32], position: u32) -> Result<Profile, Error> {
         let mut logits = vec![0.0; self.shared.plan.spec.vocab as usize];
-        let mut watch = Watch::start();
+        let mut stopwatch = Stopwatch::start();
         self.run(
             tokens,
             position,
             LogitsRequest::Last,
             &mut logits,
-            Observe::Times(&mut watch),
+            Observe::Times(&mut stopwatch),
         );
-        // Nobody else is asked to do anything here: a step has no way there and back.
+        // The steps run on the host, so their times are those of the device.
         Ok(Profile {
             clock: Clock::Device,
-            steps: watch.steps,
+            steps: stopwatch.steps,
             choice: Vec::new(),
         })
+    }
+}
+
+/// A model on the CPU.
+pub struct CpuModel {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl CpuModel {
+    /// Packs every tensor of `plan`. `activation` is the compiled activation of a declared model;
+    /// without it a closure is evaluated node by node.
+    ///
+    /// # Errors
+    /// Weights that cannot be read; no memory for them.
+    pub fn new(
+        device: Arc<CpuDevice>,
+        plan: &'static Plan,
+        activation: Option<fn(&mut [f32])>,
+        weights: &dyn Weights,
+    ) -> Result<CpuModel, Error> {
+        let reader = Reader {
+            plan,
+            weights,
+            device: &device,
+            arena: &Arena::default(),
+        };
+        let model = Interpreter::new(&reader, activation)?;
+        Ok(CpuModel {
+            shared: Arc::new(Shared::new(device, plan, model)),
+        })
+    }
+}
+
+impl EngineModel for CpuModel {
+    fn session(&self, options: SessionOptions) -> Result<Box<dyn EngineSession>, Error> {
+        Ok(Box::new(Session::new(self.shared.clone(), options)?))
     }
 }

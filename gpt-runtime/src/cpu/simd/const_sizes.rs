@@ -1,17 +1,20 @@
-//! Inner loops whose sizes are literals, for benchmarks only: what would be gained if generated code brought its own.
+//! Inner loops with constant sizes, for benchmarks only: they measure the gain of generated loops.
 //!
-//! The engine compiles each loop once, for every model. Here the same loops are instantiated once more for the sizes of a caller's type parameters, in the
-//! caller's crate, for every instruction set; nothing else differs. `benches/` puts the two side by side, and ARCHITECTURE has what came out.
+//! The engine compiles each loop once, for every model. Here the same loops are instantiated for
+//! the sizes of a caller's type parameters, in the caller's crate, for every instruction set.
+//! `benches/` compares the two, and ARCHITECTURE.md has the results.
 
 use gpt_plan::Format;
 
+use super::checked::{extent, size};
 use super::integer::{self, BLOCK};
 use super::learn::{self, AdamStep};
 use super::product::{self, Bf16, Bf16Pair, Half};
 use super::rows;
 use super::{Integers, Isa, PANEL, Wide};
 
-/// Calls a function of the set's module; those of sets that only multiply integers or pairs otherwise are the plain set's.
+/// Calls a function of the set's module. Sets that differ only in integers or pairs use the plain
+/// set's.
 macro_rules! each_set {
     ($isa:expr, $($call:tt)*) => {
         each_set!(@ $isa, [avx512, avx512, avx512, avx2, neon, portable] $($call)*)
@@ -43,10 +46,11 @@ macro_rules! each_set {
     }};
 }
 
-/// `output (+)= input · panel` with literal sizes; see [`Kernels::product`](super::Kernels::product).
+/// `output (+)= input · panel` with literal sizes; see
+/// [`Kernels::product`](super::Kernels::product).
 ///
 /// # Panics
-/// If a slice is too short, or the processor has not got `isa`.
+/// If a slice is too short, or the processor lacks `isa`.
 pub fn product<
     const ROWS: usize,
     const DEPTH: usize,
@@ -62,9 +66,9 @@ pub fn product<
     add: bool,
 ) {
     assert!(
-        (ROWS - 1) * INPUT_STRIDE + (DEPTH - 1) * INPUT_STEP < input.len()
-            && (DEPTH - 1) * PANEL_STRIDE + PANEL <= panel.len()
-            && (ROWS - 1) * OUTPUT_STRIDE + PANEL <= output.len(),
+        extent(ROWS, extent(DEPTH, 1, INPUT_STEP), INPUT_STRIDE) <= input.len()
+            && extent(DEPTH, PANEL, PANEL_STRIDE) <= panel.len()
+            && extent(ROWS, PANEL, OUTPUT_STRIDE) <= output.len(),
         "operands of a product"
     );
     let (input, panel, output) = (input.as_ptr(), panel.as_ptr(), output.as_mut_ptr());
@@ -76,7 +80,8 @@ pub fn product<
     )
 }
 
-/// One row times a panel; see [`Kernels::gemv`](super::Kernels::gemv) and, for quantised formats, [`integer_row`].
+/// One row times a panel; see [`Kernels::gemv`](super::Kernels::gemv) and, for quantised formats,
+/// [`integer_row`].
 ///
 /// # Panics
 /// As `product`, and for quantised formats.
@@ -88,7 +93,7 @@ pub fn gemv<const DEPTH: usize>(
     output: &mut [f32; PANEL],
 ) {
     assert!(
-        input.len() == DEPTH && panel.len() == format.row_bytes(DEPTH) * PANEL,
+        input.len() == DEPTH && panel.len() == size(DEPTH, format.row_bytes(PANEL)),
         "operands of a row's product"
     );
     let (input, panel, output) = (input.as_ptr(), panel.as_ptr(), output.as_mut_ptr());
@@ -100,7 +105,8 @@ pub fn gemv<const DEPTH: usize>(
     }
 }
 
-/// One row times a panel in pairs of bf16, `DEPTH` of them; see [`Kernels::gemv_pairs`](super::Kernels::gemv_pairs).
+/// One row times a panel in pairs of bf16, `DEPTH` of them; see
+/// [`Kernels::gemv_pairs`](super::Kernels::gemv_pairs).
 ///
 /// # Panics
 /// As `product`, and if the set does not multiply pairs.
@@ -111,7 +117,7 @@ pub fn gemv_pairs<const DEPTH: usize>(
     output: &mut [f32; PANEL],
 ) {
     assert!(
-        input.len() == DEPTH && panel.len() == DEPTH * PANEL,
+        input.len() == DEPTH && panel.len() == size(DEPTH, PANEL),
         "operands of a row's product"
     );
     assert!(
@@ -127,7 +133,8 @@ pub fn gemv_pairs<const DEPTH: usize>(
     let _ = output;
 }
 
-/// One row of integers times a quantised panel; see [`Kernels::integer_row`](super::Kernels::integer_row).
+/// One row of integers times a quantised panel; see
+/// [`Kernels::integer_row`](super::Kernels::integer_row).
 ///
 /// # Panics
 /// As `product`, and for formats that are not quantised.
@@ -139,7 +146,7 @@ pub fn integer_row<const BLOCKS: usize>(
     output: &mut [f32; PANEL],
 ) {
     assert!(
-        format.block() == BLOCK && panel.len() == BLOCKS * format.block_bytes() * PANEL,
+        format.block() == BLOCK && panel.len() == size(BLOCKS, format.block_bytes() * PANEL),
         "operands of a row of integers"
     );
     let input = input.checked(BLOCKS, quant_bytes(isa));
@@ -157,7 +164,8 @@ fn quant_bytes(isa: Isa) -> usize {
         .quant_bytes()
 }
 
-/// Many rows of integers times a part of a panel, rows of `STRIDE` blocks; see [`Kernels::integer_product`](super::Kernels::integer_product).
+/// Many rows of integers times a part of a panel, rows of `STRIDE` blocks; see
+/// [`Kernels::integer_product`](super::Kernels::integer_product).
 ///
 /// # Panics
 /// As [`integer_row`].
@@ -173,17 +181,17 @@ pub fn integer_product<const ROWS: usize, const BLOCKS: usize, const STRIDE: usi
     assert!(
         format.block() == BLOCK
             && input.blocks == STRIDE
-            && panel.len() == BLOCKS * format.block_bytes() * PANEL
-            && output.len() >= ROWS * PANEL,
+            && panel.len() == size(BLOCKS, format.block_bytes() * PANEL)
+            && output.len() >= size(ROWS, PANEL),
         "operands of a product of integers"
     );
     let product = integer::Product {
         rows: ROWS,
         blocks: BLOCKS,
-        input: input.checked((ROWS - 1) * STRIDE + BLOCKS, quant_bytes(isa)),
+        input: input.checked(extent(ROWS, BLOCKS, STRIDE), quant_bytes(isa)),
         wide: wide.checked(BLOCKS),
         wide_stride: wide.stride(),
-        soon: (std::ptr::null(), 0),
+        next: (std::ptr::null(), 0),
         panel: panel.as_ptr(),
         output: output.as_mut_ptr(),
         add,
@@ -195,7 +203,7 @@ pub fn integer_product<const ROWS: usize, const BLOCKS: usize, const STRIDE: usi
     }
 }
 
-/// A row as LayerNorm shows it: statistics, then [`Kernels::normalise`](super::Kernels::normalise).
+/// LayerNorm of a row: statistics, then [`Kernels::normalise`](super::Kernels::normalise).
 ///
 /// # Panics
 /// As `product`.
@@ -218,7 +226,8 @@ pub fn gelu_tanh<const WIDTH: usize>(isa: Isa, row: &mut [f32; WIDTH]) {
     each_set!(isa, gelu_tanh::<WIDTH>(row))
 }
 
-/// A step of AdamW on `N` parameters with their gradients and moments; see [`Kernels::adamw`](super::Kernels::adamw).
+/// A step of AdamW on `N` parameters with their gradients and moments; see
+/// [`Kernels::adamw`](super::Kernels::adamw).
 ///
 /// # Panics
 /// As `product`.
@@ -233,9 +242,9 @@ pub fn adamw<const N: usize>(
     each_set!(isa, adamw::<N>(p, g, m, v, step))
 }
 
-/// The functions above for one instruction set. SAFETY of each: as of the generic kernel that it calls, which is only reached through the checked
-/// functions above.
-macro_rules! known {
+/// The functions above for one instruction set. SAFETY of each: that of the generic kernel that it
+/// calls, which is only reached through the checked functions above.
+macro_rules! const_set {
     ($module:ident, $vector:path, $wide:literal, $tile:literal, $unroll:literal, $(#[$feature:meta])?) => {
         mod $module {
             use super::*;
@@ -257,7 +266,7 @@ macro_rules! known {
                     panel,
                     panel_stride: PS,
                     ahead: 0,
-                    soon: (std::ptr::null(), 0),
+                    next: (std::ptr::null(), 0),
                     output,
                     output_stride: OS,
                     add,
@@ -309,7 +318,7 @@ macro_rules! known {
 }
 
 /// The same of those that multiply integers. SAFETY likewise.
-macro_rules! known_integers {
+macro_rules! const_integers {
     ($module:ident, $dots:path, $wide:literal, $tile:literal, $(#[$feature:meta])?) => {
         mod $module {
             use super::integer::{self, Inputs, Product, Q4, Q8};
@@ -330,17 +339,17 @@ macro_rules! known_integers {
             $(#[$feature])?
             pub unsafe fn product_q8<const R: usize, const B: usize, const S: usize>(of: Product) {
                 let input = Inputs { stride: S, ..of.input };
-                let known = Product { rows: R, blocks: B, input, ..of };
+                let product = Product { rows: R, blocks: B, input, ..of };
                 // SAFETY: see above.
-                unsafe { integer::product::<D, Q8, $tile>(&known) }
+                unsafe { integer::product::<D, Q8, $tile>(&product) }
             }
 
             $(#[$feature])?
             pub unsafe fn product_q4<const R: usize, const B: usize, const S: usize>(of: Product) {
                 let input = Inputs { stride: S, ..of.input };
-                let known = Product { rows: R, blocks: B, input, ..of };
+                let product = Product { rows: R, blocks: B, input, ..of };
                 // SAFETY: see above.
-                unsafe { integer::product::<D, Q4, $tile>(&known) }
+                unsafe { integer::product::<D, Q4, $tile>(&product) }
             }
         }
     };
@@ -360,19 +369,19 @@ mod pairs {
 }
 
 #[cfg(target_arch = "x86_64")]
-known!(avx512, super::super::x86::Avx512, 2, 2, 4, #[target_feature(enable = "avx512f,avx512bw")]);
+const_set!(avx512, super::super::x86::Avx512, 2, 2, 4, #[target_feature(enable = "avx512f,avx512bw")]);
 #[cfg(target_arch = "x86_64")]
-known!(avx2, super::super::x86::Avx2, 4, 2, 2, #[target_feature(enable = "avx2,fma,f16c")]);
+const_set!(avx2, super::super::x86::Avx2, 4, 2, 2, #[target_feature(enable = "avx2,fma,f16c")]);
 #[cfg(target_arch = "aarch64")]
-known!(neon, super::super::neon::Neon, 8, 2, 2,);
-known!(portable, super::super::portable::Portable, 4, 1, 1,);
+const_set!(neon, super::super::neon::Neon, 8, 2, 2,);
+const_set!(portable, super::super::portable::Portable, 4, 1, 1,);
 
 #[cfg(target_arch = "x86_64")]
-known_integers!(vnni, super::super::x86::Vnni, 2, 2, #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]);
+const_integers!(vnni, super::super::x86::Vnni, 2, 2, #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]);
 #[cfg(target_arch = "x86_64")]
-known_integers!(integers_avx512, super::super::x86::Avx512, 2, 2, #[target_feature(enable = "avx512f,avx512bw")]);
+const_integers!(integers_avx512, super::super::x86::Avx512, 2, 2, #[target_feature(enable = "avx512f,avx512bw")]);
 #[cfg(target_arch = "x86_64")]
-known_integers!(integers_avx2, super::super::x86::Avx2, 4, 2, #[target_feature(enable = "avx2,fma,f16c")]);
+const_integers!(integers_avx2, super::super::x86::Avx2, 4, 2, #[target_feature(enable = "avx2,fma,f16c")]);
 #[cfg(target_arch = "aarch64")]
-known_integers!(integers_neon, super::super::neon::Neon, 8, 2,);
-known_integers!(integers_portable, super::super::portable::Portable, 4, 1,);
+const_integers!(integers_neon, super::super::neon::Neon, 8, 2,);
+const_integers!(integers_portable, super::super::portable::Portable, 4, 1,);

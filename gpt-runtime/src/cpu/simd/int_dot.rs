@@ -1,15 +1,18 @@
-//! What a kernel may ask of an instruction set that multiplies integers: products of neighbours in depth, added up in lanes of 32 bits.
+//! The operations that kernels need of an instruction set for integer products: products of
+//! neighbours in depth, summed in lanes of 32 bits.
 //!
-//! Sets differ in how many neighbours an instruction takes: two of 16 bits everywhere, four of 8 bits where it has VNNI. Panels of quantised
-//! weights are packed for that number (`[depth / GROUP][32][GROUP]`), and inputs are rounded to that many bits.
+//! Sets differ in the number of neighbours that an instruction multiplies: two of 16 bits
+//! everywhere, four of 8 bits with VNNI. Panels of quantised weights are packed for that number
+//! (`[depth / GROUP][32][GROUP]`), and inputs are rounded to that width.
 
 use super::vector::Vector;
 
 /// Registers of groups: [`GROUP`](Self::GROUP) numbers for each lane of [`V`](Self::V).
 ///
 /// # Safety
-/// As [`Vector`]: every method may be called only where the processor has the features that the implementation is named after, with pointers that are
-/// valid for a whole register of their element.
+/// As [`Vector`]: every method may be called only where the processor has the features that the
+/// implementation is named after, with pointers that are valid for a whole register of their
+/// element.
 pub unsafe trait IntDot {
     type V: Vector;
     /// An input.
@@ -22,9 +25,10 @@ pub unsafe trait IntDot {
     const GROUP: usize;
     /// The greatest magnitude of an input.
     const LARGEST: f32;
-    /// What is added to weights of 8 bits when they are packed, because the instruction takes them without a sign.
+    /// Added to weights of 8 bits when they are packed, where the instruction takes unsigned
+    /// weights.
     const SHIFT: i32;
-    /// Bytes of a weight that is made ready for many rows, by [`store`](Self::store).
+    /// Bytes of a weight that [`store`](Self::store) converted for many rows.
     const WIDE_BYTES: usize;
 
     /// Whole numbers of at most [`LARGEST`](Self::LARGEST), a register of floats, as inputs.
@@ -35,7 +39,7 @@ pub unsafe trait IntDot {
     unsafe fn bytes(from: *const u8) -> Self::Group;
     /// Stored weights of 4 bits: the low nibbles, and the high ones.
     unsafe fn nibbles(from: *const u8) -> [Self::Group; 2];
-    /// What [`store`](Self::store) stored.
+    /// Loads the output of [`store`](Self::store).
     unsafe fn load(from: *const u8) -> Self::Group;
     unsafe fn store(group: Self::Group, to: *mut u8);
     /// The same sum in every lane.

@@ -1,12 +1,14 @@
 //! Products of quantised matrices, in integers.
 //!
-//! Inputs are rounded to integers in blocks of 32, each with a scale of its own: the products of a block's numbers with a block of weights (8
-//! bits or 4) are summed in 32 bits without any rounding, and the two scales come in once for 32 terms. How many bits an input keeps is the
-//! instruction set's affair ([`IntDot`]): 16, and it is off by at most 2^-16 of the greatest in its block; or 8, as llama.cpp has it
-//! everywhere, where instructions add four products of bytes at a time and are twice as fast for it.
+//! Inputs are rounded to integers in blocks of 32 with a scale each. The products of a block of
+//! inputs and a block of weights (8 or 4 bits) are summed in 32 bits without rounding, and the two
+//! scales are multiplied in once for 32 terms. The instruction set decides the width of an input
+//! ([`IntDot`]): 16 bits, with an error of at most 2^-16 of the largest in its block, or 8 bits, as
+//! in llama.cpp, where instructions add four products of bytes at a time and are twice as fast.
 //!
-//! Such an instruction takes one operand without a sign. Weights of 4 bits have none; those of 8 bits are packed with 128 added, and sums start
-//! with what that adds too much: -128 times the sum of a block's inputs.
+//! Such an instruction takes one unsigned operand. Weights of 4 bits are unsigned; those of 8 bits
+//! are packed with 128 added, and sums start with the correction, -128 times the sum of a block's
+//! inputs.
 
 use super::int_dot::IntDot;
 use super::vector::{PANEL, Vector};
@@ -14,36 +16,39 @@ use super::{AHEAD, prefetch_later};
 
 /// Steps of depth of a block.
 pub const BLOCK: usize = 32;
-/// Bytes of a panel's block: f16 scales of its 32 outputs, in q4 as many f16 minima, and the quants.
+/// Bytes of a panel's block: f16 scales of its 32 outputs, in q4 as many f16 minima, and the
+/// quants.
 pub const Q8_BLOCK: usize = 34 * PANEL;
 pub const Q4_BLOCK: usize = 20 * PANEL;
-/// Where minima begin in a block of q4, and where quants do.
+/// Offsets of the minima and the quants in a block of q4.
 const Q4_MINIMA: usize = 2 * PANEL;
 pub const Q8_QUANTS: usize = 2 * PANEL;
 const Q4_QUANTS: usize = 4 * PANEL;
 /// Numbers of one block of a panel, widened.
 pub const WIDE_BLOCK: usize = BLOCK * PANEL;
 
-/// Rows of rounded inputs, from some row and block on; `stride` is the number of blocks from a row to the next. What quants are of is [`IntDot::Quant`].
+/// Rows of rounded inputs from some row and block on, `stride` blocks apart. The type of quants is
+/// [`IntDot::Quant`].
 #[derive(Clone, Copy)]
 pub struct Inputs {
     /// `[rows][stride][32]`.
     pub quants: *const u8,
-    /// `[rows][stride]`, as the next two: what a quant is a multiple of.
+    /// `[rows][stride]`, as are `sums` and `starts`: the value of one quant.
     pub scales: *const f32,
     /// Sums of each block's rounded inputs, which a format's minima multiply.
     pub sums: *const f32,
-    /// What the sums of weights with [`IntDot::SHIFT`] start with.
+    /// Initial values of sums of weights with [`IntDot::SHIFT`].
     pub starts: *const i32,
     pub stride: usize,
 }
 
-/// Rounds a row to integers: `x ≈ scales[block] * quants`. `sums` are those of each block's rounded inputs, which a format's minima multiply (of the
-/// exact ones, they would not cancel against what quants that are all positive add too much). What the last block lacks becomes zeros. A NaN makes its
+/// Rounds a row to integers: `x ≈ scales[block] * quants`. `sums` are the sums of each block's
+/// rounded inputs, which a format's minima multiply. Sums of the exact inputs would not cancel the
+/// offset of quants that are all positive. The last block is padded with zeros. A NaN makes its
 /// block's scale NaN.
 ///
 /// # Safety
-/// As [`Vector`]; `quants` has room for whole blocks of [`IntDot::Quant`], the others for one number each.
+/// As [`Vector`]; `quants` holds whole blocks of [`IntDot::Quant`], the others for one number each.
 #[inline(always)]
 pub unsafe fn quantise<D: IntDot>(
     x: &[f32],
@@ -59,7 +64,7 @@ pub unsafe fn quantise<D: IntDot>(
     let blocks = whole.iter().chain((!rest.is_empty()).then_some(&last));
     let places = scales.iter_mut().zip(sums).zip(starts);
     for (b, (block, ((scale, sum), start))) in blocks.zip(places).enumerate() {
-        // SAFETY: there is room for as many blocks.
+        // SAFETY: the outputs hold as many blocks.
         unsafe {
             let (found, total) = quantise_block::<D>(block, quants.add(b * BLOCK));
             *scale = found;
@@ -69,10 +74,10 @@ pub unsafe fn quantise<D: IntDot>(
     }
 }
 
-/// Rounds a block; its scale, and the sum of its integers.
+/// Rounds a block and returns its scale and the sum of its integers.
 ///
 /// # Safety
-/// As [`Vector`]; `quants` has room for a block.
+/// As [`Vector`]; `quants` holds a block.
 #[inline(always)]
 unsafe fn quantise_block<D: IntDot>(x: &[f32; BLOCK], quants: *mut D::Quant) -> (f32, f32) {
     // SAFETY: vectors lie within the block, and within its place among the quants.
@@ -89,7 +94,7 @@ unsafe fn quantise_block<D: IntDot>(x: &[f32; BLOCK], quants: *mut D::Quant) -> 
         } else {
             0.0
         };
-        // Whole numbers, and their sum is below 2^24.
+        // Integers whose sum is below 2^24, so it is exact.
         let mut total = D::V::splat(0.0);
         for i in (0..BLOCK).step_by(D::V::LANES) {
             let rounded = D::V::load(at.add(i)).mul(D::V::splat(by)).round();
@@ -97,7 +102,7 @@ unsafe fn quantise_block<D: IntDot>(x: &[f32; BLOCK], quants: *mut D::Quant) -> 
             total = total.add(rounded);
         }
         let total = total.sum();
-        // What is not finite makes the sum a NaN, and zero times a NaN is one.
+        // An infinity or NaN makes the sum NaN, and zero times NaN is NaN.
         ((greatest + 0.0 * total) / D::LARGEST, total)
     }
 }
@@ -109,7 +114,8 @@ pub trait Quants {
     /// Whether [`IntDot::SHIFT`] was added to its weights.
     const SHIFTED: bool;
 
-    /// For the outputs from `lane` on, groups `step` and `step + 16 / GROUP` of a block (`step < 16 / GROUP`).
+    /// For the outputs from `lane` on, groups `step` and `step + 16 / GROUP` of a block (`step < 16
+    /// / GROUP`).
     ///
     /// # Safety
     /// As [`Vector`]; `block` is a whole block.
@@ -196,7 +202,7 @@ pub unsafe fn row<D: IntDot, Q: Quants, const WIDE: usize>(
     }
 }
 
-/// What sums of a block start with.
+/// The initial values of a block's sums.
 ///
 /// # Safety
 /// As [`Vector`]; `starts` has the block's.
@@ -211,11 +217,12 @@ unsafe fn start<D: IntDot, Q: Quants>(starts: *const i32, block: usize) -> D::Su
     }
 }
 
-/// The quants of `blocks` blocks of a panel as [`IntDot::load`] takes them, `[blocks][32 / GROUP][32][GROUP]`: whoever multiplies many rows makes them
-/// ready once.
+/// Converts the quants of `blocks` blocks of a panel to the form that [`IntDot::load`] takes,
+/// `[blocks][32 / GROUP][32][GROUP]`, once for many rows.
 ///
 /// # Safety
-/// As [`Vector`]; `panel` has as many blocks, `output` room for [`WIDE_BLOCK`] weights of [`IntDot::WIDE_BYTES`] of each.
+/// As [`Vector`]; `panel` has as many blocks, `output` holds [`WIDE_BLOCK`] weights of
+/// [`IntDot::WIDE_BYTES`] for each.
 #[inline(always)]
 pub unsafe fn widen<D: IntDot, Q: Quants>(panel: *const u8, blocks: usize, output: *mut u8) {
     // SAFETY: offsets stay within a block.
@@ -240,13 +247,13 @@ pub struct Product {
     pub rows: usize,
     pub blocks: usize,
     pub input: Inputs,
-    /// What [`widen`] made, or stored bytes that serve as they are; and bytes from a block to the next.
+    /// The output of [`widen`], or stored bytes in the same form; and bytes between two blocks.
     pub wide: *const u8,
     pub wide_stride: usize,
     /// The panel itself, for its scales and minima.
     pub panel: *const u8,
-    /// What other products will read: bytes to ask for bit by bit meanwhile.
-    pub soon: (*const u8, usize),
+    /// Bytes that a later product reads, prefetched little by little.
+    pub next: (*const u8, usize),
     /// Rows of 32.
     pub output: *mut f32,
     pub add: bool,
@@ -254,11 +261,11 @@ pub struct Product {
 
 /// One panel's outputs for `rows` rows. `VECTORS` registers side by side make a tile.
 ///
-/// All rows go through a block before the next: were a tile to stay for several blocks, the compiler would keep what they come to in registers, which
-/// those of the integers need.
+/// All rows pass a block before the next one. If a tile stayed for several blocks, the compiler
+/// would keep its float sums in registers that the integer sums need.
 ///
 /// # Safety
-/// As [`Vector`]; the pointers are valid for the shapes that [`Product`] tells.
+/// As [`Vector`]; the pointers are valid for the shapes in [`Product`].
 #[inline(always)]
 pub unsafe fn product<D: IntDot, Q: Quants, const VECTORS: usize>(p: &Product) {
     // SAFETY: tiles lie within the product's rows and lanes.
@@ -267,15 +274,15 @@ pub unsafe fn product<D: IntDot, Q: Quants, const VECTORS: usize>(p: &Product) {
             std::slice::from_raw_parts_mut(p.output, p.rows * PANEL).fill(0.0);
         }
         for b in 0..p.blocks {
-            let each = p.soon.1 / p.blocks;
-            prefetch_later(p.soon.0.wrapping_add(b * each), each);
+            let each = p.next.1 / p.blocks;
+            prefetch_later(p.next.0.wrapping_add(b * each), each);
             let part = &Part::of::<D, Q>(p, b);
             each_tile!(part, D::V, VECTORS, tile, [D, Q])
         }
     }
 }
 
-/// One block of a product: its pointers point to it.
+/// The operands of one block of a product.
 struct Part {
     rows: usize,
     input: Inputs,
@@ -308,7 +315,8 @@ impl Part {
     }
 }
 
-/// `ROWS x VECTORS` registers of integer sums of a block; what they come to is added to the output, which stays in the first-level cache.
+/// `ROWS x VECTORS` registers of integer sums of a block. They are scaled and added to the output,
+/// which stays in the first-level cache.
 ///
 /// # Safety
 /// As [`Vector`], and the product has this tile's rows and columns.
@@ -368,7 +376,7 @@ unsafe fn tile<D: IntDot, Q: Quants, const ROWS: usize, const VECTORS: usize>(
                 minima[j] = D::V::load_f16(p.block.add(Q4_MINIMA).cast::<u16>().add(at));
             }
         }
-        // Rows outside: with the other loop outside the compiler keeps the sums in memory.
+        // Rows are the outer loop: with the other order the compiler keeps the sums in memory.
         for (r, parts) in parts.into_iter().enumerate() {
             let scale = D::V::splat(*scales.add(r * input.stride));
             let sum = D::V::splat(*sums.add(r * input.stride));

@@ -1,4 +1,4 @@
-//! Which sets there are, which of them a processor has, and what they round inputs to.
+//! Instruction sets: their detection, and how they round the inputs of products.
 
 use gpt_plan::Format;
 
@@ -15,12 +15,13 @@ pub enum Isa {
     Avx2,
     Neon,
     Portable,
-    /// Plain Rust that rounds inputs as [`Avx512Bf16`](Isa::Avx512Bf16) does: for tests, as nobody is faster for it.
+    /// Plain Rust that rounds inputs like [`Avx512Bf16`](Isa::Avx512Bf16), for tests; it is never
+    /// the fastest set.
     PortableBf16,
 }
 
 impl Isa {
-    /// Those that this processor has, the best first. Never empty.
+    /// The sets of this processor, the best first. Never empty.
     pub fn available() -> Vec<Isa> {
         let mut found = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -48,7 +49,7 @@ impl Isa {
         found
     }
 
-    /// Its name for people.
+    /// The name in messages.
     pub const fn name(self) -> &'static str {
         match self {
             Isa::Avx512Bf16 => "AVX-512 with VNNI and BF16",
@@ -61,7 +62,7 @@ impl Isa {
         }
     }
 
-    /// Its kernels, if the processor has it.
+    /// The kernels, if the processor has the set.
     pub fn kernels(self) -> Option<&'static Kernels> {
         if !Isa::available().contains(&self) {
             return None;
@@ -84,7 +85,7 @@ impl Isa {
         }
     }
 
-    /// What becomes of an input when it is multiplied with a matrix in `format`.
+    /// How an input is rounded for a product with a matrix in `format`.
     pub const fn rounding(self, format: Format) -> Rounding {
         let pairs = matches!(self, Isa::Avx512Bf16 | Isa::PortableBf16);
         let bytes = pairs || matches!(self, Isa::Avx512Vnni);
@@ -101,7 +102,7 @@ impl Isa {
 /// How inputs of a product are rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rounding {
-    /// Not at all.
+    /// Not rounded.
     None,
     /// To bf16.
     Bf16,
@@ -112,10 +113,12 @@ pub enum Rounding {
 }
 
 impl Rounding {
-    /// The NMSE that a few layers may have by it, beside that of f32 arithmetic. The stream adds up the errors of products, and a step may magnify them. In a product an integer
-    /// is off by `max / greatest / sqrt(12)` of a block of 32, `greatest` being 32767 or 127, and the root mean square of the block is between
-    /// `max / sqrt(32)` and `max`; a bf16 is off by up to 2^-9 of itself. On odd specs 4 times what the first two come to in a product were seen, and 311 times what
-    /// a bf16 does.
+    /// The NMSE that rounding may add to a few layers, beside that of f32 arithmetic. The residual
+    /// stream accumulates the errors of products, and a step may magnify them. In a product an
+    /// integer has an error of `max / greatest / sqrt(12)` of its block of 32, where `greatest` is
+    /// 32767 or 127, and the root mean square of the block is between `max / sqrt(32)` and `max`. A
+    /// bf16 has a relative error of up to 2^-9. Tests with unusual specs showed up to 4 times the
+    /// error of one product for integers, and 311 times for bf16.
     pub const fn bound(self) -> f64 {
         match self {
             Rounding::None => 0.0,

@@ -1,12 +1,13 @@
-//! What training needs besides products: activations with their slopes, norms backward, sums over rows, AdamW.
+//! Training besides products: activations with their slopes, norms backward, sums over rows, AdamW.
 //!
-//! Loops over arrays of a panel's width are left to the compiler, which knows the instruction set that they are compiled for.
+//! The compiler vectorises loops over arrays of a panel's width for the instruction set.
 
 use super::vector::{PANEL, Vector, exp};
 
-/// Replaces each element `$x` of `$values` by the first, and of `$slopes` by the second half of `$result`, vector by vector, the rest of the
-/// last one through copies. A macro and not a function with a closure: a closure that the compiler does not inline is compiled without the
-/// instruction set's features, and every operation in it becomes a call.
+/// Replaces each element `$x` of `$values` by the first and of `$slopes` by the second half of
+/// `$result`, vector by vector; a partial last vector goes through copies. A macro, as a closure
+/// that the compiler does not inline is compiled without the instruction set's features, and every
+/// operation in it becomes a call.
 macro_rules! map_two {
     ($V:ident, $values:ident, $slopes:ident, |$x:ident| $result:expr) => {
         // SAFETY: vectors lie within the rows, or in copies that are longer than any vector.
@@ -58,7 +59,8 @@ pub unsafe fn silu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
     });
 }
 
-/// GELU's tanh form is `x s` with `s = 1 / (1 + e^-2u)`, `u = sqrt(2/pi) (x + 0.044715 x^3)`; its slope is `s + x s (1 - s) 2 u'`.
+/// GELU's tanh form is `x s` with `s = 1 / (1 + e^-2u)`, `u = sqrt(2/pi) (x + 0.044715 x^3)`; its
+/// slope is `s + x s (1 - s) 2 u'`.
 ///
 /// # Safety
 /// As [`Vector`]; both rows have one length.
@@ -77,7 +79,8 @@ pub unsafe fn gelu_tanh_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]
     });
 }
 
-/// The exact GELU `x Phi(x)`; its slope is `Phi(x) + x phi(x)` with the normal density `phi`. `Phi` is found as in [`gelu`](super::rows::gelu).
+/// The exact GELU `x Phi(x)`; its slope is `Phi(x) + x phi(x)` with the normal density `phi`. `Phi`
+/// is computed as in [`gelu`](super::rows::gelu).
 ///
 /// # Safety
 /// As [`Vector`]; both rows have one length.
@@ -96,8 +99,9 @@ pub unsafe fn gelu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
     });
 }
 
-/// A norm backward, one row: with `x' = (x - mean) scale` and `g = gamma dy`, `out = (g - centred mean(g) - x' mean(g x')) scale`, added to what
-/// `out` holds if `add`. `centred` is 1 for LayerNorm and 0 for RmsNorm.
+/// A norm backward, one row: with `x' = (x - mean) scale` and `g = gamma dy`, `out = (g - centred
+/// mean(g) - x' mean(g x')) scale`, or with `add` `out += ..`. `centred` is 1 for LayerNorm and 0
+/// for RmsNorm.
 ///
 /// # Safety
 /// As [`Vector`]; all slices have one length.
@@ -147,7 +151,8 @@ pub unsafe fn norm_backward<V: Vector>(
     }
 }
 
-/// Sums over rows, a panel wide: `gamma += Σ dy (x - mean) scale` and `beta += Σ dy`. `stats` has mean and scale of each row.
+/// Sums over rows, a panel wide: `gamma += Σ dy (x - mean) scale` and `beta += Σ dy`. `stats` has
+/// mean and scale of each row.
 ///
 /// # Safety
 /// None beyond the instruction set's: slices are indexed.
@@ -160,7 +165,7 @@ pub unsafe fn norm_sums<V: Vector>(
     gamma: &mut [f32; PANEL],
     beta: &mut [f32; PANEL],
 ) {
-    // Sums of a few hundred rows each, then the sum of those: rounding errors stay small.
+    // Sums of a few hundred rows, then their sum: rounding errors stay small.
     for (block, stats) in stats.chunks(512).enumerate() {
         let (mut g, mut b) = ([0.0f32; PANEL], [0.0f32; PANEL]);
         for (r, stat) in stats.as_chunks::<2>().0.iter().enumerate() {
@@ -198,10 +203,12 @@ pub unsafe fn row_sums<V: Vector>(x: &[f32], rows: usize, stride: usize, sums: &
     }
 }
 
-/// `out[j][i] = from[i * stride + j]` for a block of `rows` by `columns` (`i < rows <= 32`; `columns` a multiple of 8); missing rows become zeros.
+/// `out[j][i] = from[i * stride + j]` for a block of `rows` by `columns` (`i < rows <= 32`;
+/// `columns` a multiple of 8); missing rows become zeros.
 ///
 /// # Safety
-/// As [`Vector`]; `from` ends no earlier than the last row's elements, `out` than its last row's 32.
+/// As [`Vector`]; `from` ends no earlier than the last row's elements, `out` than its last row's
+/// 32.
 #[inline(always)]
 pub unsafe fn transpose<V: Vector>(
     from: &[f32],
@@ -231,7 +238,7 @@ pub unsafe fn transpose<V: Vector>(
     }
 }
 
-/// What AdamW needs to know of a step; see [`Update`](crate::engine::Update).
+/// The constants of one step of AdamW.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamStep {
     /// The learning rate over the first moment's bias correction.
@@ -243,7 +250,7 @@ pub struct AdamStep {
     pub eps: f32,
     /// 1 / sqrt(the second moment's bias correction).
     pub root: f32,
-    /// What gradients are multiplied with first.
+    /// The factor of gradients.
     pub shrink: f32,
 }
 
@@ -276,7 +283,7 @@ pub unsafe fn adamw<V: Vector>(
     }
 }
 
-/// The sum of squares, of so few elements that f32 loses nothing that matters.
+/// The sum of squares of a few thousand elements in f32.
 ///
 /// # Safety
 /// As [`Vector`].
@@ -318,7 +325,8 @@ pub unsafe fn probabilities<V: Vector>(scores: &mut [f32], seen: usize, scale: f
     }
 }
 
-/// The factors that a mask gives to elements `first..` of a row are multiplied into it; see [`Dropout`](gpt_plan::Dropout).
+/// Multiplies a row by the mask of the elements from `first` on; see
+/// [`Dropout`](gpt_plan::Dropout).
 ///
 /// # Safety
 /// None beyond the instruction set's.

@@ -1,22 +1,25 @@
 //! Inner loops, once for each instruction set.
 //!
-//! Kernels are generic over a vector type and compiled for AVX-512, AVX2, NEON and for none of them. What processors differ in besides, products
-//! of integers (`dots`) and of pairs of bf16, is compiled by itself, and a set is put together of such parts. [`Kernels`] is
-//! the table of one set's functions, chosen when the device is opened. Its methods are the only doors: they check
-//! lengths, so that nothing outside this folder needs `unsafe` to compute.
+//! Kernels are generic over a vector type and compiled for AVX-512, AVX2, NEON and plain Rust.
+//! Products of integers (`int_dot`) and of pairs of bf16 are compiled separately, and a set
+//! combines such parts. [`Kernels`] is the table of one set's functions, chosen when the device is
+//! opened. Its methods, in `checked`, verify lengths, so that code outside this folder computes
+//! without `unsafe`.
 
-/// The methods of a `Vector`: each an `unsafe fn` whose body is unsafe for the reason that the trait states.
+/// The methods of a `Vector`: each an `unsafe fn` whose body is unsafe for the reason that the
+/// trait states.
 macro_rules! methods {
     ($($name:ident($($args:tt)*) -> $ret:ty $body:block)*) => {$(
         #[inline(always)]
         #[allow(unused_unsafe)]
-        // SAFETY: see the trait; the caller has made sure of the features and the pointers.
+        // SAFETY: see the trait; the caller guarantees the features and the pointers.
         unsafe fn $name($($args)*) -> $ret { unsafe { $body } }
     )*};
 }
 
-/// Calls the register tile `$tile::<$T.., ROWS, VECTORS>(p, row, lane)` for all rows of a product `$p` and the lanes of a panel: as high as the
-/// instruction set's are, and as high as what is left in the end.
+/// Calls the register tile `$tile::<$T.., ROWS, VECTORS>(p, row, lane)` for all rows of a product
+/// `$p` and the lanes of a panel. Tiles have the height of the instruction set, the last one the
+/// remaining rows.
 macro_rules! each_tile {
     ($p:ident, $V:ty, $vectors:ident, $tile:ident, [$($T:ident),*]) => {{
         let mut row = 0;
@@ -75,7 +78,7 @@ pub use vector::PANEL;
 
 /// Row, statistics, gamma, beta, output.
 type Normalise = unsafe fn(&[f32], [f32; 2], &[f32], &[f32], &mut [f32]);
-/// Row, its integers, their scales and sums, what sums of shifted weights start with.
+/// Row, its integers, their scales and sums, initial sums of shifted weights.
 type Quantise = unsafe fn(&[f32], *mut u8, &mut [f32], &mut [f32], &mut [i32]);
 /// Inputs, blocks, a panel, 32 outputs.
 type IntegerRow = unsafe fn(&integer::Inputs, usize, *const u8, *mut f32);
@@ -84,28 +87,29 @@ type NormBackward = unsafe fn(&[f32], &[f32], &[f32], [f32; 3], &mut [f32], bool
 /// Rows, their outputs' gradients, stride, statistics, sums for gamma and beta.
 type NormSums = unsafe fn(&[f32], &[f32], usize, &[f32], &mut [f32; PANEL], &mut [f32; PANEL]);
 
-/// Asks for the 32 floats of `data` from `at` on (where there are such), which will be read or written soon. Rows of a tile lie far apart in
-/// memory, further than hardware looks ahead.
+/// Prefetches the 32 floats of `data` from `at` on, if there are as many. Rows of a tile are
+/// further apart in memory than hardware prefetchers look ahead.
 #[inline(always)]
 pub(in crate::cpu) fn prefetch(data: *const f32, len: usize, at: usize) {
     #[cfg(target_arch = "x86_64")]
     if at + PANEL <= len {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: every x86-64 has the instruction, which reads nothing; the address lies within the data.
+        // SAFETY: every x86-64 has the instruction, which reads nothing; the address lies within
+        // the data.
         unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(data.add(at).cast());
-            _mm_prefetch::<_MM_HINT_T0>(data.add(at + 16).cast());
+            _mm_prefetch::<_MM_HINT_T0>(data.wrapping_add(at).cast());
+            _mm_prefetch::<_MM_HINT_T0>(data.wrapping_add(at + 16).cast());
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (data, len, at);
 }
 
-/// Bytes that a row's product looks ahead in its matrix: it reads it from memory, and hardware that looks ahead stops at the end of each page. Twice as many took
-/// a tenth longer in q8.
+/// Distance in bytes at which a row's product prefetches its matrix, as hardware prefetchers stop
+/// at the end of each page. Twice the distance took a tenth longer in q8.
 const AHEAD: usize = 2048;
 
-/// Asks for `bytes` from `from` on, for the second-level cache: they will be read after much else.
+/// Prefetches `bytes` from `from` on into the second-level cache.
 #[inline(always)]
 fn prefetch_later(from: *const u8, bytes: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -118,7 +122,7 @@ fn prefetch_later(from: *const u8, bytes: usize) {
     let _ = (from, bytes);
 }
 
-/// Asks for all of `data`, likewise.
+/// Prefetches all of `data`, likewise.
 pub(in crate::cpu) fn prefetch_all(data: &[f32]) {
     prefetch_later(data.as_ptr().cast(), size_of_val(data));
 }
@@ -126,8 +130,9 @@ pub(in crate::cpu) fn prefetch_all(data: &[f32]) {
 /// Parameters, gradients, both moments, the step.
 type Adam = unsafe fn(&mut [f32], &[f32], &mut [f32], &mut [f32], &AdamStep);
 
-/// The functions of one instruction set. SAFETY: they are called through the doors in `door`, which check lengths, and a value of this
-/// type exists only where the processor has the instructions.
+/// The functions of one instruction set. SAFETY: they are called through the methods in `checked`,
+/// which verify lengths, and a value of this type is only available where the processor has the
+/// instructions.
 pub struct Kernels {
     pub isa: Isa,
     product: unsafe fn(&Product),
@@ -208,7 +213,8 @@ macro_rules! functions {
     (@function [$($feature:meta)?] $name:ident($($arg:ident: $type:ty),*) -> $ret:ty = $generic:expr) => {
         $(#[$feature])?
         unsafe fn $name($($arg: $type),*) -> $ret {
-            // SAFETY: the table is only handed out where the set was detected; the rest is the generic kernel's contract.
+            // SAFETY: the table is only handed out where the set was detected; the rest is the
+            // generic kernel's contract.
             unsafe { $generic($($arg),*) }
         }
     };
@@ -231,7 +237,7 @@ macro_rules! integer_set {
                 product_q8(p: &integer::Product) -> () = integer::product::<D, Q8, $tile>;
                 product_q4(p: &integer::Product) -> () = integer::product::<D, Q4, $tile>;
                 quantise(x: &[f32], quants: *mut u8, scales: &mut [f32], sums: &mut [f32], starts: &mut [i32]) -> () = integer::quantise::<D>;
-                calculate(turns: usize) -> f32 = roofline::calculate_dots::<D>;
+                calculate(iterations: usize) -> f32 = roofline::calculate_dots::<D>;
             );
 
             pub const KERNELS: IntegerKernels = IntegerKernels {
@@ -258,7 +264,7 @@ macro_rules! pair_set {
                 gemv(x: *const Bf16Pair, depth: usize, panel: *const Bf16Pair, out: *mut f32) -> () = product::gemv::<V, Bf16Pair, $wide, $unroll>;
                 pair_columns(row: &[f32], out: &mut [Bf16Pair]) -> () = product::pair_columns::<V>;
                 pair_rows(from: *const f32, stride: usize, shape: [usize; 2], out: *mut Bf16Pair) -> () = product::pair_rows::<V>;
-                calculate(turns: usize) -> f32 = roofline::calculate_pairs::<V>;
+                calculate(iterations: usize) -> f32 = roofline::calculate_pairs::<V>;
             );
 
             pub const KERNELS: PairKernels = PairKernels { product, gemv, pair_columns, pair_rows, calculate };
@@ -266,8 +272,9 @@ macro_rules! pair_set {
     };
 }
 
-/// Compiles every other kernel for one instruction set. `$wide` registers span a panel, `$tile` are one tile's width, `$unroll` steps of
-/// a row's product run side by side; products of integers are those of the module `$integers`.
+/// Compiles every other kernel for one instruction set. `$wide` registers span a panel, `$tile` are
+/// one tile's width, `$unroll` steps of a row's product run side by side; products of integers are
+/// those of the module `$integers`.
 macro_rules! instruction_set {
     ($module:ident, $isa:ident, $vector:path, $integers:ident, $wide:literal, $tile:literal, $unroll:literal, $(#[$feature:meta])?) => {
         mod $module {
@@ -313,7 +320,7 @@ macro_rules! instruction_set {
                 drop_row(row: &mut [f32], first: u32, key: u32, threshold: u32, scale: f32) -> () = learn::drop_row::<V>;
                 round(row: &mut [f32]) -> () = learn::round::<V>;
                 read(row: &[f32]) -> f32 = roofline::read::<V>;
-                calculate(turns: usize) -> f32 = roofline::calculate::<V>;
+                calculate(iterations: usize) -> f32 = roofline::calculate::<V>;
             );
 
             pub const KERNELS: Kernels = Kernels {

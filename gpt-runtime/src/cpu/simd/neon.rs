@@ -9,7 +9,7 @@ use super::vector::Vector;
 #[derive(Clone, Copy)]
 pub struct Neon(float32x4_t);
 
-// SAFETY: `Vector` asks callers for the features these intrinsics need, and for pointers they may read.
+// SAFETY: `Vector` requires of callers the features of these intrinsics, and valid pointers.
 unsafe impl Vector for Neon {
     const LANES: usize = 4;
     const TILE_ROWS: usize = 6;
@@ -18,8 +18,9 @@ unsafe impl Vector for Neon {
         splat(x: f32) -> Self { Neon(vdupq_n_f32(x)) }
         load(from: *const f32) -> Self { Neon(vld1q_f32(from)) }
         load_f16(from: *const u16) -> Self {
-            // The conversion instruction needs a type that stable Rust lacks; a shift and a multiplication by 2^112 move the
-            // exponent's bias instead. Infinities, which no weight is, would become finite.
+            // The conversion instruction needs a type that stable Rust lacks; a shift and a
+            // multiplication by 2^112 move the exponent's bias instead. Infinities, which no weight
+            // is, would become finite.
             let wide = vmovl_u16(vld1_u16(from));
             let sign = vshlq_n_u32::<16>(vandq_u32(wide, vdupq_n_u32(0x8000)));
             let rest = vshlq_n_u32::<13>(vandq_u32(wide, vdupq_n_u32(0x7FFF)));
@@ -30,7 +31,7 @@ unsafe impl Vector for Neon {
             Neon(vreinterpretq_f32_u32(vshlq_n_u32::<16>(vmovl_u16(vld1_u16(from)))))
         }
         store(self, to: *mut f32) -> () { vst1q_f32(to, self.0) }
-        // The instructions that narrow need types that stable Rust lacks.
+        // The narrowing instructions need types that stable Rust lacks.
         store_f16(self, to: *mut u16) -> () {
             let mut lanes = [0.0; 4];
             vst1q_f32(lanes.as_mut_ptr(), self.0);

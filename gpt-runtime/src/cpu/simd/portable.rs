@@ -1,5 +1,6 @@
-//! Plain Rust on eight lanes: for processors without a faster set, and the reference the others are tested against. Also what newer sets do to
-//! inputs, bytes and pairs of bf16, so that their layouts and loops are tested on any processor.
+//! Plain Rust on eight lanes, for processors without a faster set, and as the reference of tests.
+//! It also has products of bytes and of pairs of bf16, so that their layouts and loops are tested
+//! on any processor.
 
 use half::{bf16, f16};
 
@@ -20,7 +21,7 @@ impl Portable {
     }
 }
 
-// SAFETY: no feature is needed; pointers are read within the vector that callers promise.
+// SAFETY: no feature is needed; accesses stay within the vector that callers promise.
 unsafe impl Vector for Portable {
     const LANES: usize = 8;
     const TILE_ROWS: usize = 4;
@@ -53,7 +54,7 @@ unsafe impl Vector for Portable {
             Portable(std::array::from_fn(|i| self.0[i] * factor.0[i] + addend.0[i]))
         }
         round(self) -> Self {
-            // Adding and taking away 1.5 * 2^23 leaves no bits after the point.
+            // Adding and subtracting 1.5 * 2^23 removes the fraction.
             Portable(self.0.map(|x| (x + 12_582_912.0) - 12_582_912.0))
         }
         exp2_integer(self) -> Self {

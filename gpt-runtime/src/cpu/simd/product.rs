@@ -1,9 +1,9 @@
-//! Matrix products over packed panels of plain numbers: many rows at once (`product`), one row (`gemv`), and decoding (`unpack`). Those of quantised
-//! panels are in [`integer`](super::integer).
+//! Matrix products over packed panels of floats: many rows at once (`product`), one row (`gemv`),
+//! and conversion to f32 (`unpack`). Products of quantised panels are in
+//! [`integer`](super::integer).
 //!
-//! A panel is 32 outputs wide. In f32 it is `[depth][32]`; the layouts of the other formats are described in
-//! [`pack`](crate::cpu::pack). Kernels here see raw pointers; the checked doors to them are the methods of
-//! [`Kernels`](super::Kernels).
+//! A panel is 32 outputs wide, `[depth][32]`, or `[depth / 2][32][2]` for pairs of bf16. Kernels
+//! here take raw pointers; the methods of [`Kernels`](super::Kernels) check their operands.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -15,31 +15,33 @@ pub struct Product<E = f32, I = f32> {
     pub rows: usize,
     pub depth: usize,
     pub input: *const I,
-    /// Elements from one row of the input to the next.
+    /// Elements between the starts of two rows of the input.
     pub input_stride: usize,
-    /// Elements from one step of depth to the next: 1, or a row's length where the input is read by columns.
+    /// Elements between two steps of depth: 1, or a row's length where the input is read by
+    /// columns.
     pub input_step: usize,
     pub panel: *const E,
-    /// Elements from one step of depth to the next: 32 in a packed panel.
+    /// Elements between two steps of depth: 32 in a packed panel.
     pub panel_stride: usize,
-    /// Elements from where the panel is read to where memory is asked for what a later product of few rows will read; 0 for not at all.
+    /// Distance in elements at which a product of few rows prefetches the panel; 0 for none.
     pub ahead: usize,
-    /// What other products will read: bytes to ask for bit by bit meanwhile.
-    pub soon: (*const u8, usize),
+    /// Bytes that a later product reads, prefetched little by little.
+    pub next: (*const u8, usize),
     pub output: *mut f32,
     pub output_stride: usize,
-    /// Whether the output's old values are kept and added to.
+    /// Whether the product is added to the output.
     pub add: bool,
 }
 
-/// So few rows (the heads of one token, which share keys and values) read the panel from memory rather than from a cache, and leave registers for all
-/// of its width.
+/// Most rows of a product that reads its panel from memory and not from a cache: the heads of one
+/// token, which share keys and values. They leave registers for the whole width of a panel.
 const FEW: usize = 3;
 
-/// One panel's outputs for `rows` rows of input. `VECTORS` registers side by side make a tile, `WIDE` span the panel.
+/// One panel's outputs for `rows` rows of input. `VECTORS` registers side by side make a tile,
+/// `WIDE` span the panel.
 ///
 /// # Safety
-/// As [`Vector`]; the pointers are valid for the shapes that [`Product`] tells.
+/// As [`Vector`]; the pointers are valid for the shapes in [`Product`].
 #[inline(always)]
 pub unsafe fn product<V: Vector, E: Element<V>, const VECTORS: usize, const WIDE: usize>(
     p: &Product<E, E::Input>,
@@ -68,12 +70,13 @@ unsafe fn tile<V: Vector, E: Element<V>, const ROWS: usize, const VECTORS: usize
     // SAFETY: see `product`.
     unsafe {
         if lane == 0 {
-            let each = p.soon.1 / p.rows;
-            prefetch_later(p.soon.0.wrapping_add(row * each), ROWS * each);
+            let each = p.next.1 / p.rows;
+            prefetch_later(p.next.0.wrapping_add(row * each), ROWS * each);
         }
         let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
-        // Three rows share a pointer, as x86 can address a base, one stride and two strides. From a single pointer the compiler would walk down
-        // the rows, each address waiting for the one before it: 85 % of the speed.
+        // Three rows share a pointer, as x86 can address a base, one stride and two strides. From a
+        // single pointer the compiler would derive each row's address from the one before it, which
+        // gives 85 % of the speed.
         let first = p.input.add(row * p.input_stride);
         let mut bases = [first; 4];
         for (i, base) in bases.iter_mut().enumerate() {
@@ -88,7 +91,8 @@ unsafe fn tile<V: Vector, E: Element<V>, const ROWS: usize, const VECTORS: usize
                 prefetch_later(panel.wrapping_add(p.ahead).cast(), bytes);
             }
             let input = |r: usize| E::splat(bases[r / 3].add(r % 3 * p.input_stride));
-            // What there is less of, weights or inputs, is kept in registers; the others come one by one. All of both would be one register too many.
+            // The smaller operand, weights or inputs, is kept in registers and the other is loaded
+            // one by one. Both together would take one register too many.
             if VECTORS > ROWS {
                 let mut inputs = [V::splat(0.0); ROWS];
                 for (r, x) in inputs.iter_mut().enumerate() {
@@ -128,7 +132,7 @@ unsafe fn tile<V: Vector, E: Element<V>, const ROWS: usize, const VECTORS: usize
     }
 }
 
-/// What a panel without blocks consists of, and what it is multiplied with.
+/// An element of a panel that is not quantised, and its input.
 pub trait Element<V: Vector>: Copy {
     type Input: Copy;
 
@@ -162,7 +166,8 @@ pub struct Half(pub u16);
 #[repr(transparent)]
 pub struct Bf16(pub u16);
 
-/// Two bf16 that follow each other in depth, the first in the low half: what an instruction multiplies and adds at once.
+/// Two bf16 that are neighbours in depth, the first in the low half; one instruction multiplies and
+/// adds both.
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
 #[repr(transparent)]
 pub struct Bf16Pair(pub u32);
@@ -237,8 +242,9 @@ impl<V: Vector> Rounded<V> for Bf16 {
     }
 }
 
-/// One row times one panel of plain elements. `WIDE` registers span the panel; `UNROLL` steps of depth have sums of their own,
-/// so that additions do not wait for each other (and rounding errors stay smaller).
+/// One row times one panel of plain elements. `WIDE` registers span the panel. `UNROLL` steps of
+/// depth have sums of their own, so that additions do not wait for each other and rounding errors
+/// stay smaller.
 ///
 /// # Safety
 /// As [`Vector`]; `input` has `depth` floats, `panel` `depth * 32` elements, `output` 32 floats.
@@ -256,7 +262,7 @@ pub unsafe fn gemv<V: Vector, E: Element<V>, const WIDE: usize, const UNROLL: us
         let mut k = 0;
         while k < whole {
             if size_of::<E>() < size_of::<f32>() {
-                // Loads of f32 keep memory busy by themselves: there it gained nothing.
+                // Prefetching gained nothing for f32, whose loads saturate memory by themselves.
                 let next = panel.add(k * PANEL).cast::<u8>().wrapping_add(AHEAD);
                 prefetch_later(next, UNROLL * PANEL * size_of::<E>());
             }
@@ -319,7 +325,8 @@ pub unsafe fn narrow<V: Vector, E: Rounded<V> + Default>(row: &[f32], out: &mut 
     }
 }
 
-/// A row rounded to pairs of bf16; an odd last element is paired with zero. `out` has one for every two elements.
+/// A row rounded to pairs of bf16; an odd last element is paired with zero. `out` has one pair for
+/// every two elements.
 ///
 /// # Safety
 /// As [`Vector`].
@@ -344,7 +351,8 @@ pub unsafe fn pair_columns<V: Pairs>(row: &[f32], out: &mut [Bf16Pair]) {
     }
 }
 
-/// `rows` rows of `width`, `stride` floats apart, rounded to bf16, two rows to one of pairs; an odd last row is paired with zeros.
+/// `rows` rows of `width`, `stride` floats apart, rounded to bf16, two rows to one of pairs; an odd
+/// last row is paired with zeros.
 ///
 /// # Safety
 /// As [`Vector`]; `from` is valid for such rows, `out` for half as many, rounded up, side by side.
@@ -362,7 +370,7 @@ pub unsafe fn pair_rows<V: Pairs>(
         for row in 0..rows.div_ceil(2) {
             let (first, out) = (from.add(2 * row * stride), out.add(row * width));
             let zeros = [0.0f32; 16];
-            // Of a row that is not there, zeros are read again and again.
+            // A missing row reads the same zeros in each step.
             let (second, step) = match 2 * row + 1 < rows {
                 true => (first.add(stride), 1),
                 false => (zeros.as_ptr(), 0),

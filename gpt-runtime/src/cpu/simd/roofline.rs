@@ -1,4 +1,4 @@
-//! Loops that do nothing but read, or nothing but calculate: what the others are measured against.
+//! Loops that only read or only calculate, for the roofline.
 
 use std::hint::black_box;
 
@@ -6,10 +6,10 @@ use super::int_dot::IntDot;
 use super::vector::{Pairs, Vector};
 use super::{AHEAD, prefetch_later};
 
-/// Registers of sums: more than an addition or a multiplication takes cycles, times the units that do them.
+/// Registers of sums: more than the latency of a multiply-add times the number of units.
 pub const SUMS: usize = 12;
 
-/// The sum of a row, read as fast as memory brings it.
+/// The sum of a row, at the speed of memory.
 ///
 /// # Safety
 /// As [`Vector`].
@@ -34,21 +34,21 @@ pub unsafe fn read<V: Vector>(row: &[f32]) -> f32 {
     }
 }
 
-/// `turns` multiplications and additions in each lane of [`SUMS`] registers.
+/// `iterations` multiplications and additions in each lane of [`SUMS`] registers.
 ///
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
-pub unsafe fn calculate<V: Vector>(turns: usize) -> f32 {
+pub unsafe fn calculate<V: Vector>(iterations: usize) -> f32 {
     // SAFETY: passed on.
     unsafe {
-        // Numbers that the compiler does not know, each register another: it would calculate them itself, or once for all.
+        // Opaque numbers, different in each register, so that the compiler cannot fold the loop.
         let (factor, addend) = (V::splat(black_box(0.999)), V::splat(black_box(0.001)));
         let mut sums = [V::splat(0.0); SUMS];
         for (i, sum) in sums.iter_mut().enumerate() {
             *sum = V::splat(black_box(i as f32));
         }
-        for _ in 0..turns {
+        for _ in 0..iterations {
             for sum in &mut sums {
                 *sum = sum.mul_add(factor, addend);
             }
@@ -66,7 +66,7 @@ pub unsafe fn calculate<V: Vector>(turns: usize) -> f32 {
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
-pub unsafe fn calculate_pairs<V: Pairs>(turns: usize) -> f32 {
+pub unsafe fn calculate_pairs<V: Pairs>(iterations: usize) -> f32 {
     // SAFETY: passed on.
     unsafe {
         let (weights, inputs) = (V::splat(black_box(0.999)), V::splat(black_box(0.001)));
@@ -74,7 +74,7 @@ pub unsafe fn calculate_pairs<V: Pairs>(turns: usize) -> f32 {
         for (i, sum) in sums.iter_mut().enumerate() {
             *sum = V::splat(black_box(i as f32));
         }
-        for _ in 0..turns {
+        for _ in 0..iterations {
             for sum in &mut sums {
                 *sum = V::add_pairs(*sum, weights, inputs);
             }
@@ -92,7 +92,7 @@ pub unsafe fn calculate_pairs<V: Pairs>(turns: usize) -> f32 {
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
-pub unsafe fn calculate_dots<D: IntDot>(turns: usize) -> f32 {
+pub unsafe fn calculate_dots<D: IntDot>(iterations: usize) -> f32 {
     // SAFETY: the numbers are as many as a group has at most.
     unsafe {
         let numbers = black_box([1u8; 64]);
@@ -101,7 +101,7 @@ pub unsafe fn calculate_dots<D: IntDot>(turns: usize) -> f32 {
         for (i, sum) in sums.iter_mut().enumerate() {
             *sum = D::start(black_box(i as i32));
         }
-        for _ in 0..turns {
+        for _ in 0..iterations {
             for sum in &mut sums {
                 *sum = D::add_products(*sum, weights, inputs);
             }

@@ -2,8 +2,8 @@
 
 use super::vector::{Vector, exp};
 
-/// Replaces each element `$x` of `$row` by `$result`, the rest of the last vector through a copy. A macro, for the reason that
-/// [`learn`](super::learn) gives.
+/// Replaces each element `$x` of `$row` by `$result`; a partial last vector goes through a copy. A
+/// macro for the reason given in [`learn`](super::learn).
 macro_rules! map {
     ($V:ident, $row:ident, |$x:ident| $result:expr) => {
         // SAFETY: vectors lie within the row, or in a copy that is longer than any vector.
@@ -136,8 +136,8 @@ pub unsafe fn relu<V: Vector>(row: &mut [f32]) {
     map!(V, row, |x| V::splat(0.0).max(x));
 }
 
-/// `0.5 x (1 + tanh u)` with `u = sqrt(2/pi) (x + 0.044715 x^3)`, written as `x / (1 + e^-2u)`, which is the same and does not
-/// cancel where tanh is near -1.
+/// `0.5 x (1 + tanh u)` with `u = sqrt(2/pi) (x + 0.044715 x^3)`, computed as `x / (1 + e^-2u)`,
+/// which is equal and does not cancel where tanh is near -1.
 ///
 /// # Safety
 /// As [`Vector`].
@@ -164,9 +164,10 @@ pub unsafe fn gelu<V: Vector>(row: &mut [f32]) {
     });
 }
 
-/// The normal distribution beyond `|x|`, `erfc(z) / 2` with `z = |x| / sqrt 2`, and `e^(-x^2 / 2)`. With `t = 1 / (1 + z / 2)`,
-/// `erfc(z) e^(z^2) / t` is a smooth function of `t`; it is interpolated at Chebyshev nodes, with a relative error of 6e-9 for |x| up to 15.5,
-/// beyond which the exponential is too small for an f32.
+/// The tail of the normal distribution beyond `|x|`, `erfc(z) / 2` with `z = |x| / sqrt 2`, and
+/// `e^(-x^2 / 2)`. With `t = 1 / (1 + z / 2)`, `erfc(z) e^(z^2) / t` is a smooth function of `t`.
+/// It is interpolated at Chebyshev nodes, with a relative error of 6e-9 for |x| up to 15.5, beyond
+/// which the exponential is too small for an f32.
 ///
 /// # Safety
 /// As [`Vector`].
@@ -200,18 +201,26 @@ pub unsafe fn normal_tail<V: Vector>(x: V) -> (V, V) {
     }
 }
 
-/// The state of a softmax that has not seen all its scores: the maximum so far, and the sum of `e^(score - maximum)`.
+/// The state of an online softmax: the maximum so far, and the sum of `e^(score - maximum)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Running {
     pub max: f32,
     pub sum: f32,
 }
 
-/// Turns the first `seen` of `scores` (one or more) into `e^(scale * score - maximum)` and the rest into zero. Returns the factor by
-/// which everything gathered under the old maximum has shrunk.
+impl Running {
+    /// No scores yet.
+    pub const EMPTY: Running = Running {
+        max: f32::NEG_INFINITY,
+        sum: 0.0,
+    };
+}
+
+/// Replaces the first `seen` of `scores` (one or more) by `e^(scale * score - maximum)` and the
+/// rest by zero. Returns the factor from sums under the old maximum to sums under the new one.
 ///
 /// # Safety
-/// As [`Vector`]; `scores` has room for whole vectors up to `seen`.
+/// As [`Vector`]; `seen` is at most the length of `scores`.
 #[inline(always)]
 pub unsafe fn softmax_block<V: Vector>(
     scores: &mut [f32],
@@ -254,7 +263,7 @@ pub unsafe fn softmax_block<V: Vector>(
     }
 }
 
-/// `e^(factor * x + shift)` of what is left of a row after its last whole vector.
+/// `e^(factor * x + shift)` of the elements after a row's last whole vector.
 ///
 /// # Safety
 /// As [`Vector`].

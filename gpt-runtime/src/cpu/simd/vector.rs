@@ -1,21 +1,24 @@
-//! What a kernel may ask of an instruction set: one vector of f32 and a dozen operations on it.
+//! The operations that kernels need of an instruction set: a vector of f32 and two dozen
+//! operations.
 //!
-//! Kernels are written once, over [`Vector`]; each instruction set is an implementation of it (`x86`, `neon`, `portable`).
-//! Nothing here knows about matrices.
+//! Kernels are written once, over [`Vector`]; each instruction set is an implementation of it
+//! (`x86`, `neon`, `portable`). Nothing here depends on matrices.
 
-/// Outputs that a panel of a packed matrix holds side by side; see `cpu/pack.rs`. Every vector length divides it.
+/// Outputs that a panel of a packed matrix holds side by side. Every vector length divides it.
 pub const PANEL: usize = 32;
 
 /// A register of f32.
 ///
 /// # Safety
-/// Every method may be called only where the processor has the features that the implementation is named after. Kernels
-/// guarantee that by being reachable only through the function table of their instruction set, which is handed out after
-/// detection. Pointers must be readable (or writable) for a whole vector of their element; they need no alignment.
+/// Every method may be called only where the processor has the features that the implementation is
+/// named after. Kernels guarantee that by being reachable only through the function table of their
+/// instruction set, which is handed out after detection. Pointers must be readable (or writable)
+/// for a whole vector of their element; they need no alignment.
 pub unsafe trait Vector: Copy {
     /// Numbers in a register.
     const LANES: usize;
-    /// Rows of a register tile in matrix products: as many as leave room in the register file for a row of weights and a broadcast.
+    /// Rows of a register tile in matrix products. A row of weights and a broadcast also fit the
+    /// register file.
     const TILE_ROWS: usize;
 
     unsafe fn splat(x: f32) -> Self;
@@ -23,9 +26,9 @@ pub unsafe trait Vector: Copy {
     unsafe fn load_f16(from: *const u16) -> Self;
     unsafe fn load_bf16(from: *const u16) -> Self;
     unsafe fn store(self, to: *mut f32);
-    /// Rounded to nearest, ties to even; what is too large becomes infinite.
+    /// Rounded to nearest, ties to even; overflow gives infinity.
     unsafe fn store_f16(self, to: *mut u16);
-    /// Likewise; the mantissa of a NaN may get lost, but not that it is one.
+    /// Likewise; a NaN stays NaN, with any mantissa.
     unsafe fn store_bf16(self, to: *mut u16);
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
@@ -33,7 +36,7 @@ pub unsafe trait Vector: Copy {
     unsafe fn div(self, other: Self) -> Self;
     unsafe fn max(self, other: Self) -> Self;
     unsafe fn min(self, other: Self) -> Self;
-    /// 1 where it is greater than zero, else 0.
+    /// 1 where it is greater than zero, otherwise 0.
     unsafe fn positive(self) -> Self;
     /// `self * factor + addend`, rounded once where the hardware can.
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self;
@@ -61,7 +64,8 @@ pub unsafe trait Vector: Copy {
 /// A set that multiplies pairs of bf16 and adds both products to an f32.
 ///
 /// # Safety
-/// As [`Vector`]. Registers of pairs have the type of those of f32; only these functions know what they hold.
+/// As [`Vector`]. Registers of pairs have the type of those of f32; only these functions read them
+/// as pairs.
 pub unsafe trait Pairs: Vector {
     /// In each lane, both products of a pair of weights and a pair of inputs, added to the sum.
     unsafe fn add_pairs(sums: Self, weights: Self, inputs: Self) -> Self;
@@ -71,9 +75,8 @@ pub unsafe trait Pairs: Vector {
     unsafe fn store_pairs(first: Self, second: Self, to: *mut u32);
 }
 
-/// `e^x` to about one unit in the last place: 2^n times a polynomial in the remainder, |r| <= ln2 / 2 (Cody and Waite's
-/// reduction in two steps). Below -87.3 it gives the smallest
-/// normal number, above 88.3 the value there, and NaN for NaN.
+/// `e^x` to about one unit in the last place: 2^n times a polynomial in the remainder, |r| <= ln2 /
+/// 2 (Cody and Waite's reduction in two steps). Clamped to -87.33..=88.37; NaN gives NaN.
 ///
 /// # Safety
 /// As [`Vector`].
@@ -81,7 +84,7 @@ pub unsafe trait Pairs: Vector {
 pub unsafe fn exp<V: Vector>(x: V) -> V {
     // SAFETY: the caller's promise is passed on to every call.
     unsafe {
-        // The bound stands first, so that a NaN passes through: `max` and `min` return their second operand then.
+        // The bound is the first operand: `max` and `min` return the second one for a NaN.
         let x = V::splat(88.37).min(V::splat(-87.33).max(x));
         let n = x.mul(V::splat(std::f32::consts::LOG2_E)).round();
         let r = n.mul_add(V::splat(-0.693_359_4), x);

@@ -13,10 +13,10 @@ pub struct Avx2(__m256);
 #[derive(Clone, Copy)]
 pub struct Avx512(__m512);
 
-/// Products of bytes, four at a time, for vectors of [`Avx512`]; needs `avx512vnni` besides.
+/// Products of bytes, four at a time, for vectors of [`Avx512`]; also needs `avx512vnni`.
 pub struct Vnni;
 
-// SAFETY: `Vector` asks callers for the features these intrinsics need, and for pointers they may read.
+// SAFETY: `Vector` requires of callers the features of these intrinsics, and valid pointers.
 unsafe impl Vector for Avx2 {
     const LANES: usize = 8;
     const TILE_ROWS: usize = 6;
@@ -102,7 +102,7 @@ unsafe impl Vector for Avx2 {
     }
 }
 
-// SAFETY: `Vector` asks callers for the features these intrinsics need, and for pointers they may read.
+// SAFETY: `Vector` requires of callers the features of these intrinsics, and valid pointers.
 unsafe impl Vector for Avx512 {
     const LANES: usize = 16;
     const TILE_ROWS: usize = 12;
@@ -150,7 +150,7 @@ unsafe impl Vector for Avx512 {
         }
         sum(self) -> f32 { _mm512_reduce_add_ps(self.0) }
         greatest(self) -> f32 { _mm512_reduce_max_ps(self.0) }
-        // Eight lanes are as good here, and whoever has AVX-512 has AVX2.
+        // Eight lanes are as fast here, and AVX-512 implies AVX2.
         transpose_eight(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) -> () {
             Avx2::transpose_eight(from, stride, to, to_stride)
         }
@@ -229,7 +229,7 @@ unsafe impl IntDot for Vnni {
     type Sums = __m512i;
     const GROUP: usize = 4;
     const LARGEST: f32 = 127.0;
-    // One operand of the instruction has no sign.
+    // The instruction takes one unsigned operand.
     const SHIFT: i32 = 128;
     const WIDE_BYTES: usize = 1;
 

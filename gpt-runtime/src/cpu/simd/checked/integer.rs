@@ -1,13 +1,15 @@
-//! The doors to products of integers.
+//! Products of integers.
 
 use gpt_plan::Format;
 
+use super::{extent, size};
 use crate::cpu::simd::Kernels;
 use crate::cpu::simd::integer::{BLOCK, Inputs, Product, Q8_QUANTS, WIDE_BLOCK};
 use crate::cpu::simd::vector::PANEL;
 
-/// Rows of integers, as [`Kernels::quantise`] makes them: `[rows][blocks][32]` quants of [`Kernels::quant_bytes`] bytes, and for each block a scale,
-/// the sum of the rounded numbers, and what sums of shifted weights start with.
+/// Rows of integers, the output of [`Kernels::quantise`]: `[rows][blocks][32]` quants of
+/// [`Kernels::quant_bytes`] bytes, and for each block a scale, the sum of the rounded numbers, and
+/// the initial sum of shifted weights.
 #[derive(Clone, Copy)]
 pub struct Integers<'a> {
     pub quants: &'a [u8],
@@ -29,7 +31,11 @@ pub struct IntegersMut<'a> {
 impl<'a> Integers<'a> {
     /// The rows from `row` on, read from block `block` on.
     pub fn part(&self, row: usize, block: usize) -> Integers<'a> {
-        let first = row * self.blocks + block;
+        // As many blocks as precede the first: rows before `row`, and `block` of it.
+        let first = row
+            .checked_mul(self.blocks)
+            .and_then(|start| start.checked_add(block))
+            .expect("the start of a part exceeds usize");
         let block_bytes = self.quants.len() / self.scales.len();
         Integers {
             quants: &self.quants[first * block_bytes..],
@@ -43,7 +49,7 @@ impl<'a> Integers<'a> {
     /// Pointers, after a check that there are `blocks` blocks.
     pub(in crate::cpu::simd) fn checked(&self, blocks: usize, quant_bytes: usize) -> Inputs {
         assert!(
-            self.quants.len() >= blocks * BLOCK * quant_bytes
+            self.quants.len() >= size(blocks, BLOCK * quant_bytes)
                 && self.scales.len() >= blocks
                 && self.sums.len() >= blocks
                 && self.starts.len() >= blocks,
@@ -72,7 +78,7 @@ impl<'a> Wide<'a> {
     /// From block `block` on.
     pub fn part(&self, block: usize) -> Wide<'a> {
         Wide {
-            data: &self.data[block * self.stride..],
+            data: &self.data[size(block, self.stride)..],
             ..*self
         }
     }
@@ -80,7 +86,7 @@ impl<'a> Wide<'a> {
     /// Its start, after a check that there are `blocks` blocks.
     pub(in crate::cpu::simd) fn checked(&self, blocks: usize) -> *const u8 {
         assert!(
-            blocks == 0 || (blocks - 1) * self.stride + self.block <= self.data.len(),
+            extent(blocks, self.block, self.stride) <= self.data.len(),
             "a widened panel"
         );
         self.data.as_ptr()
@@ -107,27 +113,28 @@ impl Kernels {
 
     /// Bytes of `numbers` widened weights.
     pub fn wide_bytes(&self, numbers: usize) -> usize {
-        numbers * self.integers.wide_bytes
+        size(numbers, self.integers.wide_bytes)
     }
 
-    /// What is added to stored weights of 8 bits.
+    /// The offset of stored weights of 8 bits.
     pub fn shift(&self) -> i32 {
         self.integers.shift
     }
 
-    /// Rounds a row to integers in blocks of 32: `x ≈ scales[block] * quants`; `sums` are those of each block of what it was rounded
-    /// to. All are in whole blocks.
+    /// Rounds a row to integers in blocks of 32: `x ≈ scales[block] * quants`; `sums` are the sums
+    /// of each block's rounded numbers. All outputs have whole blocks.
     pub fn quantise(&self, x: &[f32], out: IntegersMut<'_>) {
         let blocks = x.len().div_ceil(BLOCK);
+        let block_bytes = BLOCK * self.quant_bytes();
         assert!(
-            out.quants.len() == blocks * BLOCK * self.quant_bytes()
+            out.quants.len() == size(blocks, block_bytes)
                 && out.scales.len() == blocks
                 && out.sums.len() == blocks
                 && out.starts.len() == blocks,
-            "room for a rounded row"
+            "memory for a rounded row"
         );
         let quants = out.quants.as_mut_ptr();
-        // SAFETY: quants have room for as many blocks; the kernel indexes the other slices.
+        // SAFETY: quants have memory for as many blocks; the kernel indexes the other slices.
         unsafe { (self.integers.quantise)(x, quants, out.scales, out.sums, out.starts) }
     }
 
@@ -150,9 +157,10 @@ impl Kernels {
         unsafe { row(&input, blocks, panel.as_ptr(), output.as_mut_ptr()) }
     }
 
-    /// The quants of a part of a panel as [`integer_product`](Self::integer_product) wants them: as they stand if they serve, or made in `room`,
+    /// The quants of a part of a panel in the form that [`integer_product`](Self::integer_product)
+    /// takes: the stored ones if they have it, or converted in `scratch`, which holds
     /// [`wide_bytes`](Self::wide_bytes) of them.
-    pub fn widen<'a>(&self, format: Format, panel: &'a [u8], room: &'a mut [u8]) -> Wide<'a> {
+    pub fn widen<'a>(&self, format: Format, panel: &'a [u8], scratch: &'a mut [u8]) -> Wide<'a> {
         let blocks = blocks_of(format, panel);
         let block = self.wide_bytes(WIDE_BLOCK);
         let widen = match format {
@@ -166,18 +174,22 @@ impl Kernels {
             Format::Q8 => self.integers.widen_q8,
             _ => self.integers.widen_q4,
         };
-        assert!(room.len() >= blocks * block, "room for a widened panel");
+        assert!(
+            scratch.len() >= size(blocks, block),
+            "memory for a widened panel"
+        );
         // SAFETY: both have as many blocks.
-        unsafe { widen(panel.as_ptr(), blocks, room.as_mut_ptr()) }
+        unsafe { widen(panel.as_ptr(), blocks, scratch.as_mut_ptr()) }
         Wide {
-            data: room,
+            data: scratch,
             stride: block,
             block,
         }
     }
 
-    /// `output (+)= input · panel` for `rows` rows and the blocks of a part of a panel, which the input's rows begin with; `wide` is what
-    /// [`widen`](Self::widen) made of that part, `output` is `[rows][32]`. Meanwhile memory is asked for `soon`.
+    /// `output (+)= input · panel` for `rows` rows and the blocks of a part of a panel, with which
+    /// the input's rows start. `wide` is the output of [`widen`](Self::widen) for that part,
+    /// `output` is `[rows][32]`. `next` is prefetched.
     #[allow(clippy::too_many_arguments)]
     pub fn integer_product(
         &self,
@@ -188,21 +200,21 @@ impl Kernels {
         wide: Wide<'_>,
         output: &mut [f32],
         add: bool,
-        soon: &[u8],
+        next: &[u8],
     ) {
         let blocks = blocks_of(format, panel);
         if rows == 0 {
             return;
         }
-        assert!(output.len() >= rows * PANEL, "room for a tile");
-        let last = (rows - 1) * input.blocks + blocks;
+        assert!(output.len() >= size(rows, PANEL), "memory for a tile");
+        let last = extent(rows, blocks, input.blocks);
         let product = Product {
             rows,
             blocks,
             input: input.checked(last, self.quant_bytes()),
             wide: wide.checked(blocks),
             wide_stride: wide.stride(),
-            soon: (soon.as_ptr(), soon.len()),
+            next: (next.as_ptr(), next.len()),
             panel: panel.as_ptr(),
             output: output.as_mut_ptr(),
             add,

@@ -1,6 +1,7 @@
-//! The checked doors to the kernels: slices in, lengths verified, then the function of the instruction set.
+//! Safe functions around the kernels: they take slices, verify lengths, and call the function of
+//! the instruction set.
 //!
-//! Products are here, those of integers in `integer`, everything else in `rows`.
+//! Products are here, those of integers in `integer`, all others in `rows`.
 
 mod integer;
 mod rows;
@@ -14,7 +15,7 @@ use super::Kernels;
 use super::product::{Bf16, Bf16Pair, Half, Product};
 use super::vector::PANEL;
 
-/// A strided matrix that is read: row `i` begins at `i * stride`.
+/// A strided matrix that is read: row `i` starts at `i * stride`.
 #[derive(Clone, Copy)]
 pub struct Strided<'a, E = f32> {
     pub data: &'a [E],
@@ -27,19 +28,19 @@ pub struct StridedMut<'a> {
     pub stride: usize,
 }
 
-/// What memory is asked for while a product is made.
+/// Memory that a product prefetches.
 #[derive(Clone, Copy, Default)]
 pub struct Prefetch<'a> {
-    /// If rows are few: for each element of the panel, the one that is as far ahead of it. 0 for none.
+    /// For products of few rows: distance in elements at which the panel is prefetched; 0 for none.
     pub ahead: usize,
-    /// Bytes that another product will read.
-    pub soon: &'a [u8],
+    /// Bytes that a later product reads.
+    pub next: &'a [u8],
 }
 
-/// A product of panels of an element. SAFETY: it is called where operands were checked.
+/// A product of panels of an element. SAFETY: callers have checked the operands.
 type ProductOf<E> = unsafe fn(&Product<E, <E as Factor>::Input>);
 
-/// An element of panels, and what they are multiplied with.
+/// An element of panels, and its input.
 pub trait Factor: Pod + Send + Sync {
     type Input: Pod + Send + Sync;
     /// The product of the set, if it has one.
@@ -78,7 +79,7 @@ impl Cell for f32 {
     }
 }
 
-/// A format of 16 bits: the number that stands for it elsewhere, and its kernels.
+/// A format of 16 bits: its number type in `half`, and its kernels.
 macro_rules! narrow_cell {
     ($cell:ident, $number:ty, $product:ident, $narrow:ident) => {
         impl Factor for $cell {
@@ -106,9 +107,29 @@ macro_rules! narrow_cell {
 narrow_cell!(Half, half::f16, product_f16, narrow_f16);
 narrow_cell!(Bf16, half::bf16, product_bf16, narrow_bf16);
 
+/// The least length of a slice with `rows` rows of `width` elements whose starts are `stride`
+/// apart.
+///
+/// # Panics
+/// If it exceeds `usize`: no slice is that long, and a wrapped product would pass for a short one.
+pub(in crate::cpu::simd) fn extent(rows: usize, width: usize, stride: usize) -> usize {
+    let Some(last) = rows.checked_sub(1) else {
+        return 0;
+    };
+    last.checked_mul(stride)
+        .and_then(|start| start.checked_add(width))
+        .expect("the size of a kernel's operand exceeds usize")
+}
+
+/// The length of `rows` rows of `width` elements side by side, likewise.
+pub(in crate::cpu::simd) fn size(rows: usize, width: usize) -> usize {
+    extent(rows, width, width)
+}
+
 impl Kernels {
-    /// `output[i] (+)= input[i] · panel` for `rows` rows; `input[i]` has `depth` elements, `panel` is `[depth][32]` with its own stride,
-    /// `output[i]` has 32. Depth is counted in elements, and an element may be a pair.
+    /// `output[i] (+)= input[i] · panel` for `rows` rows; `input[i]` has `depth` elements, `panel`
+    /// is `[depth][32]` with its own stride, `output[i]` has 32. Depth is counted in elements, and
+    /// an element may be a pair.
     pub fn product<E: Factor>(
         &self,
         rows: usize,
@@ -118,12 +139,12 @@ impl Kernels {
         output: StridedMut<'_>,
         add: bool,
     ) {
-        self.product_asking(rows, depth, input, panel, output, add, Prefetch::default());
+        self.product_prefetching(rows, depth, input, panel, output, add, Prefetch::default());
     }
 
-    /// As [`product`](Self::product); meanwhile memory is asked for what later ones will read.
+    /// As [`product`](Self::product), and prefetches memory of later ones.
     #[allow(clippy::too_many_arguments)]
-    pub fn product_asking<E: Factor>(
+    pub fn product_prefetching<E: Factor>(
         &self,
         rows: usize,
         depth: usize,
@@ -131,20 +152,23 @@ impl Kernels {
         panel: Strided<'_, E>,
         output: StridedMut<'_>,
         add: bool,
-        ask: Prefetch<'_>,
+        prefetch: Prefetch<'_>,
     ) {
         if rows == 0 {
             return;
         }
         assert!(
-            (rows - 1) * input.stride + depth <= input.data.len(),
+            extent(rows, depth, input.stride) <= input.data.len(),
             "input of a product"
         );
         let strides = [input.stride, 1];
-        self.checked_product(rows, depth, input.data, strides, panel, output, add, ask);
+        self.checked_product(
+            rows, depth, input.data, strides, panel, output, add, prefetch,
+        );
     }
 
-    /// As [`product`](Self::product) with the input's columns as rows: element `k` of row `i` is `input.data[k * input.stride + i]`.
+    /// As [`product`](Self::product) with the input's columns as rows: element `k` of row `i` is
+    /// `input.data[k * input.stride + i]`.
     pub fn product_of_columns<E: Factor>(
         &self,
         rows: usize,
@@ -158,7 +182,7 @@ impl Kernels {
             return;
         }
         assert!(
-            depth == 0 || (depth - 1) * input.stride + rows <= input.data.len(),
+            extent(depth, rows, input.stride) <= input.data.len(),
             "input of a product of columns"
         );
         self.checked_product(
@@ -184,14 +208,14 @@ impl Kernels {
         panel: Strided<'_, E>,
         output: StridedMut<'_>,
         add: bool,
-        ask: Prefetch<'_>,
+        prefetch: Prefetch<'_>,
     ) {
         assert!(
-            depth == 0 || (depth - 1) * panel.stride + PANEL <= panel.data.len(),
+            extent(depth, PANEL, panel.stride) <= panel.data.len(),
             "panel of a product"
         );
         assert!(
-            (rows - 1) * output.stride + PANEL <= output.data.len(),
+            extent(rows, PANEL, output.stride) <= output.data.len(),
             "output of a product"
         );
         let product = Product {
@@ -202,8 +226,8 @@ impl Kernels {
             input_step,
             panel: panel.data.as_ptr(),
             panel_stride: panel.stride,
-            ahead: ask.ahead,
-            soon: (ask.soon.as_ptr(), ask.soon.len()),
+            ahead: prefetch.ahead,
+            next: (prefetch.next.as_ptr(), prefetch.next.len()),
             output: output.data.as_mut_ptr(),
             output_stride: output.stride,
             add,
@@ -213,7 +237,8 @@ impl Kernels {
         unsafe { kernel(&product) }
     }
 
-    /// Steps of depth that stand side by side in a panel of `format`: as many as an instruction multiplies and adds.
+    /// Steps of depth that are interleaved in a panel of `format`: as many as one instruction
+    /// multiplies and adds.
     pub fn group(&self, format: Format) -> usize {
         match format {
             Format::F32 | Format::F16 => 1,
@@ -235,36 +260,43 @@ impl Kernels {
     pub fn gemv_pairs(&self, input: &[Bf16Pair], panel: &[Bf16Pair], output: &mut [f32; PANEL]) {
         let pairs = self.pairs.as_ref().expect("a set that multiplies pairs");
         let depth = input.len();
-        assert_eq!(panel.len(), depth * PANEL, "panel of a row's product");
+        let len = size(depth, PANEL);
+        assert_eq!(panel.len(), len, "panel of a row's product");
         // SAFETY: the panel's length is that of `depth` rows of 32.
         unsafe { (pairs.gemv)(input.as_ptr(), depth, panel.as_ptr(), output.as_mut_ptr()) }
     }
 
-    /// `rows` rows of `width`, rounded to bf16 in pairs of neighbours: `out` is `[rows][width / 2]`, rounded up.
+    /// `rows` rows of `width`, rounded to bf16 in pairs of neighbours: `out` is `[rows][width /
+    /// 2]`, rounded up.
     ///
     /// # Panics
     /// As [`gemv_pairs`](Self::gemv_pairs).
     pub fn pair_columns(&self, from: Strided<'_>, [rows, width]: [usize; 2], out: &mut [Bf16Pair]) {
         let pairs = self.pairs.as_ref().expect("a set that multiplies pairs");
-        let out = out.chunks_exact_mut(width.div_ceil(2)).take(rows);
-        for (row, out) in out.enumerate() {
+        let stride = width.div_ceil(2);
+        assert!(
+            extent(rows, width, from.stride) <= from.data.len() && size(rows, stride) <= out.len(),
+            "rows to pair"
+        );
+        if width == 0 {
+            return;
+        }
+        for (row, out) in out.chunks_exact_mut(stride).take(rows).enumerate() {
             // SAFETY: `out` has a pair for each two elements.
             unsafe { (pairs.pair_columns)(&from.data[row * from.stride..][..width], out) }
         }
     }
 
-    /// `rows` rows of `width`, rounded to bf16, two rows to one of pairs: `out` is `[rows / 2][width]`, rounded up, and an odd last row is paired with zeros.
+    /// `rows` rows of `width`, rounded to bf16, two rows to one of pairs: `out` is `[rows /
+    /// 2][width]`, rounded up, and an odd last row is paired with zeros.
     ///
     /// # Panics
     /// As [`gemv_pairs`](Self::gemv_pairs).
     pub fn pair_rows(&self, from: Strided<'_>, [rows, width]: [usize; 2], out: &mut [Bf16Pair]) {
         let pairs = self.pairs.as_ref().expect("a set that multiplies pairs");
-        if rows == 0 {
-            return;
-        }
         assert!(
-            (rows - 1) * from.stride + width <= from.data.len()
-                && rows.div_ceil(2) * width <= out.len(),
+            extent(rows, width, from.stride) <= from.data.len()
+                && size(rows.div_ceil(2), width) <= out.len(),
             "rows to pair"
         );
         let (data, stride) = (from.data.as_ptr(), from.stride);
@@ -272,15 +304,17 @@ impl Kernels {
         unsafe { (pairs.pair_rows)(data, stride, [rows, width], out.as_mut_ptr()) }
     }
 
-    /// `output = input · panel`, one row, the panel in its storage format, which is not quantised and whose [`group`](Self::group) is 1.
+    /// `output = input · panel`, one row, the panel in its storage format, which is not quantised
+    /// and whose [`group`](Self::group) is 1.
     pub fn gemv(&self, format: Format, input: &[f32], panel: &[u8], output: &mut [f32; PANEL]) {
         let depth = input.len();
+        assert_eq!(self.group(format), 1, "group of a plain panel");
+        let row_bytes = format.row_bytes(PANEL);
         assert_eq!(
             panel.len(),
-            format.row_bytes(depth) * PANEL,
+            size(depth, row_bytes),
             "panel of a row's product"
         );
-        assert_eq!(self.group(format), 1, "group of a plain panel");
         assert!(
             panel.as_ptr().cast::<f32>().is_aligned(),
             "alignment of a panel"
@@ -301,13 +335,13 @@ impl Kernels {
 
     /// A part of a panel that is not quantised as f32 `[depth][32]`.
     pub fn unpack(&self, format: Format, depth: usize, panel: &[u8], output: &mut [f32]) {
-        assert_eq!(
-            panel.len(),
-            format.row_bytes(depth) * PANEL,
-            "panel to unpack"
-        );
         assert_eq!(self.group(format), 1, "group of a plain panel");
-        assert!(output.len() >= depth * PANEL, "room for an unpacked panel");
+        let row_bytes = format.row_bytes(PANEL);
+        assert_eq!(panel.len(), size(depth, row_bytes), "panel to unpack");
+        assert!(
+            output.len() >= size(depth, PANEL),
+            "scratch for an unpacked panel"
+        );
         assert!(
             panel.as_ptr().cast::<f32>().is_aligned(),
             "alignment of a panel"

@@ -1,8 +1,8 @@
-//! The doors to what is done with rows: norms, softmax, activations, what learning needs, and measurements.
+//! Operations on rows: norms, softmax, activations, training, and measurements.
 
 use gpt_plan::{Activation, Dropout, Norm};
 
-use super::Strided;
+use super::{Strided, extent, size};
 use crate::cpu::simd::learn::AdamStep;
 use crate::cpu::simd::roofline::SUMS;
 use crate::cpu::simd::rows::Running;
@@ -21,7 +21,7 @@ impl Kernels {
         }
     }
 
-    /// A row as a norm with these [`statistics`](Self::statistics) shows it; `beta` may be empty.
+    /// Normalizes a row with these [`statistics`](Self::statistics); `beta` may be empty.
     pub fn normalise(
         &self,
         x: &[f32],
@@ -39,8 +39,9 @@ impl Kernels {
         unsafe { (self.normalise)(x, statistics, gamma, beta, out) }
     }
 
-    /// Turns the first `seen` of `scores` (`1 <= seen <= scores.len()`) into `e^(scale * score - maximum)` and the rest into zero; returns the
-    /// factor by which everything gathered under the old maximum has shrunk.
+    /// Replaces the first `seen` of `scores` (`1 <= seen <= scores.len()`) by `e^(scale * score -
+    /// maximum)` and the rest by zero. Returns the factor from sums under the old maximum to
+    /// sums under the new one.
     pub fn softmax_block(
         &self,
         scores: &mut [f32],
@@ -62,7 +63,7 @@ impl Kernels {
     /// The activation of `values`, in place, and its derivative there.
     ///
     /// # Panics
-    /// For a closure, of which there is no kernel.
+    /// For a closure, which has no kernel.
     pub fn with_slopes(&self, activation: &Activation, values: &mut [f32], slopes: &mut [f32]) {
         assert_eq!(values.len(), slopes.len(), "lengths of values and slopes");
         let kernel = match activation {
@@ -76,7 +77,7 @@ impl Kernels {
         unsafe { kernel(values, slopes) }
     }
 
-    /// The gradient of what a norm read, one row; `statistics` are those of the forward pass.
+    /// The gradient of a norm's input, one row; `statistics` are those of the forward pass.
     #[allow(clippy::too_many_arguments)]
     pub fn norm_backward(
         &self,
@@ -111,17 +112,24 @@ impl Kernels {
         gamma: &mut [f32; PANEL],
         beta: &mut [f32; PANEL],
     ) {
+        let rows = stats.len() / 2;
+        assert!(
+            extent(rows, PANEL, stride) <= x.len().min(dy.len()),
+            "rows of a norm's sums"
+        );
         // SAFETY: the kernel indexes its slices.
         unsafe { (self.norm_sums)(x, dy, stride, stats, gamma, beta) }
     }
 
     /// Adds `rows` rows, `stride` apart and 32 wide, to `sums`.
     pub fn row_sums(&self, x: &[f32], rows: usize, stride: usize, sums: &mut [f32; PANEL]) {
+        assert!(extent(rows, PANEL, stride) <= x.len(), "rows to sum");
         // SAFETY: the kernel indexes its slices.
         unsafe { (self.row_sums)(x, rows, stride, sums) }
     }
 
-    /// `out[j * out_stride + i] = from[i * stride + j]` for `rows` (at most 32) rows and `columns` (some eights of them); of the rows up to the 32nd zeros.
+    /// `out[j * out_stride + i] = from[i * stride + j]` for `rows` (at most 32) rows and `columns`
+    /// (a multiple of 8); the output is padded with zeros to 32 rows.
     pub fn transpose(
         &self,
         from: &[f32],
@@ -131,13 +139,12 @@ impl Kernels {
         out_stride: usize,
     ) {
         assert!(
-            rows <= PANEL && rows.saturating_sub(1) * stride + columns <= from.len(),
-            "block to turn over"
+            rows <= PANEL && extent(rows, columns, stride) <= from.len(),
+            "block to transpose"
         );
         assert!(
-            columns.is_multiple_of(8)
-                && columns.saturating_sub(1) * out_stride + PANEL <= out.len(),
-            "place of a block that is turned over"
+            columns.is_multiple_of(8) && extent(columns, PANEL, out_stride) <= out.len(),
+            "output of a transposed block"
         );
         // SAFETY: both ends are within the slices.
         unsafe { (self.transpose)(from, stride, [rows, columns], out, out_stride) }
@@ -157,16 +164,24 @@ impl Kernels {
         rounds: bool,
         out: &mut [f32],
     ) {
+        let len = size(rows, width);
+        assert!(
+            extent(rows, width, from.stride) <= from.data.len() && len <= out.len(),
+            "rows to copy"
+        );
+        if width == 0 {
+            return;
+        }
         for (row, out) in out.chunks_exact_mut(width).take(rows).enumerate() {
             let from = &from.data[row * from.stride..][..width];
-            // A call would take longer than to move a panel's row.
+            // For a panel's row a call would take longer than the copy.
             match (<&mut [f32; PANEL]>::try_from(&mut *out), from.first_chunk()) {
                 (Ok(out), Some(from)) => *out = *from,
                 _ => out.copy_from_slice(from),
             }
         }
         if rounds {
-            self.round(&mut out[..rows * width]);
+            self.round(&mut out[..len]);
         }
     }
 
@@ -194,7 +209,7 @@ impl Kernels {
         unsafe { (self.probabilities)(scores, seen, scale, lse) }
     }
 
-    /// The mask of a site, from its element `first` on, multiplied into a row.
+    /// Multiplies a row by the mask of a site, from its element `first` on.
     pub fn drop_row(&self, row: &mut [f32], first: u32, key: u32, dropout: &Dropout) {
         // SAFETY: the kernel indexes its slice.
         unsafe { (self.drop_row)(row, first, key, dropout.threshold, dropout.scale) }
@@ -224,30 +239,31 @@ impl Kernels {
         unsafe { (self.silu)(row) }
     }
 
-    /// The sum of a row, for the time that it takes to read it.
+    /// The sum of a row; a measurement of reading.
     pub fn read(&self, row: &[f32]) -> f32 {
         // SAFETY: the kernel indexes its slice.
         unsafe { (self.read)(row) }
     }
 
-    /// [`flops`](Self::flops) operations on registers, for the time that they take: those of products whose inputs are rounded so.
-    pub fn calculate(&self, rounding: Rounding, turns: usize) -> f32 {
+    /// Runs [`flops`](Self::flops) operations on registers, as products with this rounding do; a
+    /// measurement of arithmetic.
+    pub fn calculate(&self, rounding: Rounding, iterations: usize) -> f32 {
         let kernel = match (rounding, &self.pairs) {
             (Rounding::Integer8 | Rounding::Integer16, _) => self.integers.calculate,
             (Rounding::Bf16, Some(pairs)) => pairs.calculate,
             (Rounding::None | Rounding::Bf16, _) => self.calculate,
         };
         // SAFETY: the kernel touches no memory.
-        unsafe { kernel(turns) }
+        unsafe { kernel(iterations) }
     }
 
     /// Operations of [`calculate`](Self::calculate), two for a multiplication with its addition.
-    pub fn flops(&self, rounding: Rounding, turns: usize) -> usize {
+    pub fn flops(&self, rounding: Rounding, iterations: usize) -> usize {
         let products = match (rounding, &self.pairs) {
             (Rounding::Integer8 | Rounding::Integer16, _) => self.integers.group,
             (Rounding::Bf16, Some(_)) => 2,
             (Rounding::None | Rounding::Bf16, _) => 1,
         };
-        2 * SUMS * self.lanes * products * turns
+        2 * SUMS * self.lanes * products * iterations
     }
 }

@@ -1,7 +1,9 @@
-//! Every kernel of every instruction set that this processor has, against f64, at lengths that divide nothing.
+//! Every kernel of every instruction set that this processor has, against f64, at lengths that
+//! divide nothing.
 //!
 //! `products` has those of matrices; this file the others.
 
+mod bounds;
 mod products;
 
 use gpt_plan::Norm;
@@ -79,7 +81,8 @@ fn activations_at_every_magnitude() {
             for (&x, found) in xs.iter().zip(found) {
                 let expected = exact(x.into());
                 let error = (f64::from(found) - expected).abs();
-                // The argument of an exponential is rounded to f32: an argument of 6 moves the result by 6 x 2^-24 of itself.
+                // The argument of an exponential is rounded to f32: an argument of 6 moves the
+                // result by 6 x 2^-24 of itself.
                 assert!(
                     error <= 8e-7 * expected.abs().max(1e-2),
                     "{name}({x}) = {found}, not {expected}"

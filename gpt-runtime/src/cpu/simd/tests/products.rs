@@ -50,10 +50,11 @@ fn products_of_all_tile_heights() {
     });
 }
 
-/// A panel of `format` with random content, as the set wants it, and its values `[padded depth][32]`.
+/// A panel of `format` with random content, as the set wants it, and its values `[padded
+/// depth][32]`.
 fn panel(kernels: &Kernels, format: Format, depth: usize) -> (Vec<u32>, Vec<f64>) {
     let group = kernels.group(format);
-    let stands = |k: usize, lane: usize| (k / group * PANEL + lane) * group + k % group;
+    let element = |k: usize, lane: usize| (k / group * PANEL + lane) * group + k % group;
     let bytes = format.row_bytes(depth.next_multiple_of(group)) * PANEL;
     let padded = depth.next_multiple_of(format.block());
     let mut data: Vec<u8> = noise(bytes, 3)
@@ -74,7 +75,7 @@ fn panel(kernels: &Kernels, format: Format, depth: usize) -> (Vec<u32>, Vec<f64>
                         half::bf16::from_f32(x).to_f64(),
                     ),
                 };
-                let at = stands(i / PANEL, i % PANEL) * stored.len();
+                let at = element(i / PANEL, i % PANEL) * stored.len();
                 data[at..][..stored.len()].copy_from_slice(&stored);
                 values[i] = value;
             }
@@ -92,12 +93,12 @@ fn panel(kernels: &Kernels, format: Format, depth: usize) -> (Vec<u32>, Vec<f64>
                     for k in 0..32 {
                         let value = match format {
                             Format::Q8 => {
-                                let byte = block[2 * PANEL + stands(k, lane)];
+                                let byte = block[2 * PANEL + element(k, lane)];
                                 let quant = byte.wrapping_sub(kernels.shift() as u8) as i8;
                                 d.to_f64() * f64::from(quant)
                             }
                             _ => {
-                                let byte = block[4 * PANEL + stands(k % 16, lane)];
+                                let byte = block[4 * PANEL + element(k % 16, lane)];
                                 d.to_f64() * f64::from((byte >> (4 * (k / 16))) & 15) + m.to_f64()
                             }
                         };
@@ -138,7 +139,8 @@ fn one_row_and_unpacking_in_plain_formats() {
     });
 }
 
-/// Both operands in pairs: rows of neighbours, one row and many; and columns, whose rows are paired.
+/// Both operands in pairs: rows of neighbours, one row and many; and columns, whose rows are
+/// paired.
 #[test]
 fn products_of_pairs() {
     let round = |x: f32| half::bf16::from_f32(x).to_f64();
@@ -193,7 +195,8 @@ fn products_of_pairs() {
                     close(many[row * PANEL + lane], 2.0 * exact, 4.0 * depth as f64);
                 }
             }
-            // `rows` rows of `depth` columns: each column is a row of the product, rows are its depth.
+            // `rows` rows of `depth` columns: each column is a row of the product, rows are its
+            // depth.
             let dy = noise(rows * PANEL, 8);
             let mut columns = vec![Bf16Pair(u32::MAX); rows.div_ceil(2) * depth];
             let mut panel = vec![Bf16Pair(u32::MAX); rows.div_ceil(2) * PANEL];
@@ -307,7 +310,8 @@ fn products_with_panels_of_a_rounded_cache() {
     });
 }
 
-/// Inputs of very different sizes, block by block, rounded; what a row comes to is off by no more than half a step of each input.
+/// Inputs of very different sizes, block by block, rounded; what a row comes to is off by no more
+/// than half a step of each input.
 #[test]
 fn products_of_integers() {
     each(|kernels| {

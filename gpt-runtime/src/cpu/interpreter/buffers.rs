@@ -6,7 +6,7 @@ use crate::Error;
 use crate::cpu::memory::{Arena, Floats};
 
 /// All of them. A step takes out what it writes and puts it back.
-pub struct Buffers {
+pub struct TrainBuffers {
     /// By id, then by copy.
     floats: [Vec<Floats>; BufferId::COUNT],
     strides: [usize; BufferId::COUNT],
@@ -17,10 +17,10 @@ pub struct Buffers {
     pub chunk_rows: usize,
 }
 
-impl Buffers {
+impl TrainBuffers {
     /// # Errors
     /// The system has no room for them.
-    pub fn new(arena: &Arena, plan: &Plan, shape: &TrainShape) -> Result<Buffers, Error> {
+    pub fn new(arena: &Arena, plan: &Plan, shape: &TrainShape) -> Result<TrainBuffers, Error> {
         let training = &plan.training;
         let copies = |buffer: &Buffer| {
             let is_number = matches!(buffer.id, BufferId::Tokens | BufferId::Targets);
@@ -42,7 +42,7 @@ impl Buffers {
             floats[at] = copies(buffer)?;
             (strides[at], widths[at]) = (buffer.stride as usize, buffer.width as usize);
         }
-        Ok(Buffers {
+        Ok(TrainBuffers {
             floats,
             strides,
             widths,

@@ -1,30 +1,28 @@
-//! Inputs of a product, rounded to what a matrix is multiplied with: integers where it is quantised, pairs of bf16 where it is bf16 and the
-//! processor has instructions for them. They are rounded once, whatever the number of panels that they meet.
+//! Inputs of a product in the form that a matrix is multiplied in: integers for quantised weights,
+//! pairs of bf16 for bf16 weights where the instruction set multiplies pairs. Each row is rounded
+//! once and serves all panels.
 
-use super::device::CpuDevice;
-use super::gemm::Rows;
-use super::pool::Disjoint;
-use super::simd::{BLOCK, Bf16Pair, Integers, IntegersMut, Kernels, Rounding, Strided};
+use super::gemm::GemmInput;
+use crate::cpu::device::CpuDevice;
+use crate::cpu::pool::Disjoint;
+use crate::cpu::simd::{BLOCK, Bf16Pair, Integers, IntegersMut, Rounding, Strided};
 
-/// Rows of a task.
-const ROWS: usize = 8;
-
-/// Rows of rounded input, in memory that is made once.
-pub struct Rounded {
+/// Memory for rows of rounded input, allocated once.
+pub struct RoundedInputs {
     /// Integers `[rows][blocks][32]`, or pairs `[rows][width / 2]`.
     bits: Vec<u32>,
-    /// `[rows][blocks]`, of integers, as the next two: see [`Integers`].
+    /// `[rows][blocks]` of integers, as are `sums` and `starts`: see [`Integers`].
     scales: Vec<f32>,
     sums: Vec<f32>,
     starts: Vec<i32>,
 }
 
-impl Rounded {
-    /// Room for `rows` rows of `width`.
-    pub fn new(rows: usize, width: usize) -> Rounded {
+impl RoundedInputs {
+    /// Memory for `rows` rows of `width`.
+    pub fn new(rows: usize, width: usize) -> RoundedInputs {
         let blocks = rows * width.div_ceil(BLOCK);
-        Rounded {
-            // Two bytes for each number, which is the most.
+        RoundedInputs {
+            // Two bytes for each number at most.
             bits: vec![0; blocks * BLOCK / 2],
             scales: vec![0.0; blocks],
             sums: vec![0.0; blocks],
@@ -32,7 +30,7 @@ impl Rounded {
         }
     }
 
-    /// What a trace must not find.
+    /// Fills it with values that a trace would notice.
     pub fn poison(&mut self) {
         self.bits.fill(0x8080_8080);
         self.scales.fill(f32::NAN);
@@ -40,23 +38,23 @@ impl Rounded {
         self.starts.fill(i32::MIN);
     }
 
-    /// `rows` rows, which follow each other in `x`, as a product with `rounding` wants them.
+    /// Rounds the `rows` rows of `x`, which is contiguous, for a product with `rounding`.
     pub fn round<'a>(
         &'a mut self,
         device: &CpuDevice,
         x: &'a [f32],
         rows: usize,
         rounding: Rounding,
-    ) -> Rows<'a> {
+    ) -> GemmInput<'a> {
         let width = x.len() / rows;
         match rounding {
-            Rounding::None => Rows::Plain(Strided {
+            Rounding::None => GemmInput::Plain(Strided {
                 data: x,
                 stride: width,
             }),
-            Rounding::Bf16 => Rows::Pairs(self.pairs(device, x, rows, width)),
+            Rounding::Bf16 => GemmInput::Pairs(self.pairs(device, x, rows, width)),
             Rounding::Integer8 | Rounding::Integer16 => {
-                Rows::Integers(self.integers(device, x, rows, width))
+                GemmInput::Integers(self.integers(device, x, rows, width))
             }
         }
     }
@@ -70,14 +68,16 @@ impl Rounded {
     ) -> Strided<'_, Bf16Pair> {
         let stride = width.div_ceil(2);
         let bits = Disjoint::new(&mut self.bits);
-        each_group(device, rows, &|kernels, row| {
+        device.each_row(rows, |row| {
             // SAFETY: each task writes rows of its own.
             let out = unsafe { bits.part(row * stride, stride) };
             let row = Strided {
                 data: &x[row * width..],
                 stride: width,
             };
-            kernels.pair_columns(row, [1, width], bytemuck::cast_slice_mut(out));
+            device
+                .kernels
+                .pair_columns(row, [1, width], bytemuck::cast_slice_mut(out));
         });
         Strided {
             data: bytemuck::cast_slice(&self.bits[..rows * stride]),
@@ -100,7 +100,7 @@ impl Rounded {
             Disjoint::new(&mut self.sums),
         );
         let starts = Disjoint::new(&mut self.starts);
-        each_group(device, rows, &|kernels, row| {
+        device.each_row(rows, |row| {
             // SAFETY: each task writes rows of its own.
             let out = unsafe {
                 IntegersMut {
@@ -110,7 +110,7 @@ impl Rounded {
                     starts: starts.part(row * blocks, blocks),
                 }
             };
-            kernels.quantise(&x[row * width..][..width], out);
+            device.kernels.quantise(&x[row * width..][..width], out);
         });
         Integers {
             quants: bytemuck::cast_slice(&self.bits[..rows * row_words]),
@@ -120,13 +120,4 @@ impl Rounded {
             blocks,
         }
     }
-}
-
-/// Calls `work` for each row, on all threads, some rows a task.
-fn each_group(device: &CpuDevice, rows: usize, work: &(dyn Fn(&Kernels, usize) + Sync)) {
-    device.pool.run(rows.div_ceil(ROWS), &|task, _| {
-        for row in task * ROWS..((task + 1) * ROWS).min(rows) {
-            work(device.kernels, row);
-        }
-    });
 }

@@ -1,0 +1,545 @@
+//! Inference: one pass of a chunk of tokens through a model.
+
+use std::time::Instant;
+
+use gpt_plan::{
+    BufferId, Epilogue as PlanEpilogue, Format, Mask, Op, Place, Plan, Slot, Step, TensorId,
+    TensorKind,
+};
+
+use crate::Error;
+use crate::cpu::activation::Apply;
+use crate::cpu::device::CpuDevice;
+use crate::cpu::kv_cache::{Cache, Cells, Pairs, Shape, each_format, layer_caches, narrow};
+use crate::cpu::ops::attention::cached::{self, CachedScratch, Queries};
+use crate::cpu::ops::matmul::epilogue::{self, Activate, Activation, Epilogue};
+use crate::cpu::ops::matmul::forward::{self, ProjectScratch, Prologue, project};
+use crate::cpu::ops::rotary::Rotary;
+use crate::cpu::ops::{RowsOut, embed};
+use crate::cpu::pack::{Order, Packed};
+use crate::cpu::parameters::{NormParameters, Projection, Reader};
+use crate::cpu::pool::Disjoint;
+use crate::cpu::simd::{Cell, PANEL};
+use crate::engine::{LogitsRequest, SessionOptions, StepTime, Trace};
+
+/// Scratch memory of a session.
+pub struct PassScratch {
+    project: ProjectScratch,
+    attention: CachedScratch,
+}
+
+impl PassScratch {
+    pub fn new(plan: &Plan, device: &CpuDevice, options: &SessionOptions) -> PassScratch {
+        let spec = &plan.spec;
+        let widths = plan.tensors.iter().map(|t| t.columns as usize);
+        let widest = widths.max().unwrap_or(1);
+        let (threads, capacity) = (device.pool.threads(), options.capacity as usize);
+        let rows = options.chunk as usize;
+        PassScratch {
+            project: ProjectScratch::new(rows, spec.embed as usize, widest),
+            attention: CachedScratch::new(spec, threads, capacity),
+        }
+    }
+
+    fn poison(&mut self, device: &CpuDevice) {
+        self.project.poison();
+        self.attention.poison();
+        for thread in 0..device.pool.threads() {
+            device.scratch(thread).poison();
+        }
+    }
+}
+
+/// Takes the time of each step.
+pub struct Stopwatch {
+    last: Instant,
+    /// Format of the matrix that was multiplied since.
+    format: Format,
+    pub steps: Vec<StepTime>,
+}
+
+impl Stopwatch {
+    pub fn start() -> Stopwatch {
+        Stopwatch {
+            last: Instant::now(),
+            format: Format::F32,
+            steps: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, step: &'static str, layer: u32) {
+        let now = Instant::now();
+        self.steps.push(StepTime {
+            step,
+            layer,
+            format: std::mem::replace(&mut self.format, Format::F32),
+            seconds: (now - self.last).as_secs_f64(),
+        });
+        self.last = now;
+    }
+}
+
+/// A chunk of tokens, and what its steps share.
+pub struct ForwardPass<'a> {
+    pub(in crate::cpu) plan: &'static Plan,
+    pub(in crate::cpu) device: &'a CpuDevice,
+    pub(in crate::cpu) rotary: &'a Rotary,
+    pub(in crate::cpu) scratch: &'a mut PassScratch,
+    pub(in crate::cpu) tokens: &'a [u32],
+    pub(in crate::cpu) position: usize,
+    pub(in crate::cpu) request: LogitsRequest,
+    /// Where the requested logits go.
+    pub(in crate::cpu) logits: &'a mut [f32],
+    /// Every step of the pass, with its layer.
+    pub(in crate::cpu) steps: &'a [(u32, &'static Step)],
+    /// Index of the next one.
+    pub(in crate::cpu) next: usize,
+    /// Gets a copy of each step's output.
+    pub(in crate::cpu) trace: Option<&'a mut Vec<Trace>>,
+    pub(in crate::cpu) stopwatch: Option<&'a mut Stopwatch>,
+    /// Receives the residual stream that the head reads, if wanted.
+    pub(in crate::cpu) stream: Option<&'a mut Vec<f32>>,
+}
+
+/// An inference activation as an epilogue applies it.
+struct InPlace<'a>(&'a (dyn Fn(&mut [f32]) + Sync));
+
+impl Activate for InPlace<'_> {
+    const SLOPES: bool = false;
+
+    fn activate(&self, values: &mut [f32], _: &mut [f32]) {
+        (self.0)(values)
+    }
+}
+
+impl ForwardPass<'_> {
+    /// Number of tokens.
+    pub fn rows(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Before a step that is traced, fills its output and scratch memory with NaN.
+    fn begin(&mut self, output: Option<&mut Vec<f32>>) {
+        if self.trace.is_some() {
+            self.scratch.poison(self.device);
+            if let Some(output) = output {
+                output.fill(f32::NAN);
+            }
+        }
+    }
+
+    /// Ends a step, whose output has `width` values for each row.
+    fn end(&mut self, output: &[f32], width: usize) {
+        let rows = self.rows();
+        self.end_with(|_| output[..rows * width].to_vec());
+    }
+
+    fn end_with(&mut self, values: impl FnOnce(&Self) -> Vec<f32>) {
+        let (layer, step) = self.steps[self.next];
+        self.next += 1;
+        if let Some(stopwatch) = &mut self.stopwatch {
+            stopwatch.step(&step.name, layer);
+        }
+        if self.trace.is_some() {
+            let values = values(self);
+            let step = &step.name;
+            self.trace.as_mut().expect("checked above").push(Trace {
+                step,
+                layer,
+                values,
+            });
+        }
+    }
+
+    /// Notes the format of a matrix that a step reads.
+    fn reads(&mut self, format: Format) {
+        if let Some(stopwatch) = &mut self.stopwatch {
+            stopwatch.format = format;
+        }
+    }
+
+    /// Hands `matrix · prologue(x)` to `epilogue`. `x` has at least `rows` rows.
+    fn project(
+        &mut self,
+        x: &[f32],
+        rows: usize,
+        norm: Option<&NormParameters>,
+        matrix: &Packed,
+        epilogue: Epilogue<'_>,
+    ) {
+        self.reads(matrix.format);
+        let prologue = norm.map_or(Prologue::Plain, |norm| Prologue::Norm(norm.operands()));
+        let x = &x[..rows * matrix.layout.columns];
+        let scratch = &mut self.scratch.project;
+        project(self.device, scratch, x, rows, prologue, matrix, epilogue);
+    }
+
+    /// `x = table[token] (+ positions[position])`.
+    pub(in crate::cpu) fn embed_rows(
+        &mut self,
+        table: &Packed,
+        positions: Option<&[f32]>,
+        x: &mut Vec<f32>,
+    ) {
+        self.begin(Some(x));
+        self.reads(table.format);
+        let (width, position) = (table.layout.columns, self.position);
+        let position = |row| position + row;
+        let out = RowsOut::new(x, width, width);
+        embed::forward::forward(
+            self.device,
+            self.tokens,
+            table,
+            positions,
+            position,
+            None,
+            &out,
+        );
+        self.end(x, width);
+    }
+
+    /// `q, k, v = qkv · norm(x)`; q and k are rotated, k and v are written to the cache.
+    pub(in crate::cpu) fn qkv_rows(
+        &mut self,
+        x: &[f32],
+        norm: Option<&NormParameters>,
+        qkv: &Projection,
+        q: &mut Vec<f32>,
+        cache: &mut Cache,
+    ) {
+        self.begin(Some(q));
+        let shape = cache.shape;
+        each_format!(&mut cache.cells, pairs => self.qkv_into(x, norm, qkv, q, &shape, pairs));
+        self.end_with(|pass| {
+            let width = pass.plan.buffer(BufferId::Q).width as usize;
+            let mut values = Vec::new();
+            for (row, q) in q.chunks(width).take(pass.rows()).enumerate() {
+                values.extend_from_slice(q);
+                cache.gather(pass.position + row, &mut values);
+            }
+            values
+        });
+    }
+
+    fn qkv_into<E: Cell>(
+        &mut self,
+        x: &[f32],
+        norm: Option<&NormParameters>,
+        qkv: &Projection,
+        q: &mut [f32],
+        shape: &Shape,
+        pairs: &mut Pairs<E>,
+    ) {
+        let spec = &self.plan.spec;
+        let head_dim = shape.head_dim;
+        let (q_width, kv_width) = (spec.q_width() as usize, spec.kv_width() as usize);
+        let (position, kernels) = (self.position, self.device.kernels);
+        let (q_out, kv_out) = (Disjoint::new(q), Disjoint::new(pairs.cells_mut()));
+        let sink = |row: usize, first: usize, outputs: &[f32]| {
+            let position = position + row;
+            let mut scratch = [E::default(); PANEL];
+            // Head by head, as a panel may hold parts of several.
+            let mut at = 0;
+            while at < outputs.len() {
+                let n = first + at;
+                let d = n % head_dim;
+                let part = &outputs[at..outputs.len().min(at + head_dim - d)];
+                at += part.len();
+                // SAFETY: every output of every row has an element of its own.
+                unsafe {
+                    if n < q_width {
+                        q_out
+                            .part(row * q_width + n, part.len())
+                            .copy_from_slice(part);
+                    } else if n < q_width + kv_width {
+                        let to = shape.key_at((n - q_width) / head_dim, position, d);
+                        for (i, &key) in narrow(kernels, part, &mut scratch).iter().enumerate() {
+                            kv_out.part(to + i * PANEL, 1).fill(key);
+                        }
+                    } else {
+                        let to = shape.value_at((n - q_width - kv_width) / head_dim, position) + d;
+                        kv_out.part(to, part.len()).copy_from_slice(narrow(
+                            kernels,
+                            part,
+                            &mut scratch,
+                        ));
+                    }
+                }
+            }
+        };
+        let epilogue = epilogue::heads(
+            qkv.bias.as_deref(),
+            q_width + 2 * kv_width,
+            self.rotary,
+            |row| position + row,
+            sink,
+        );
+        let rows = self.rows();
+        self.project(x, rows, norm, &qkv.weight, &epilogue);
+    }
+
+    /// `a = softmax(q kᵀ / sqrt(head_dim)) v`, masked, head by head.
+    pub(in crate::cpu) fn attention_rows(&mut self, q: &[f32], cache: &Cache, a: &mut Vec<f32>) {
+        self.begin(Some(a));
+        let spec = &self.plan.spec;
+        let queries = Queries {
+            q,
+            heads: spec.heads as usize,
+            rows: self.rows(),
+            position: self.position,
+            causal: spec.mask == Mask::Causal,
+        };
+        cached::forward(self.device, &mut self.scratch.attention, &queries, cache, a);
+        self.end(a, spec.q_width() as usize);
+    }
+
+    /// `h = act(up · norm(x))`, or with a gate `act(gate · norm(x)) * (up · norm(x))`.
+    pub(in crate::cpu) fn mlp_up_rows(
+        &mut self,
+        x: &[f32],
+        norm: Option<&NormParameters>,
+        up: &Projection,
+        activation: &(dyn Fn(&mut [f32]) + Sync),
+        h: &mut Vec<f32>,
+    ) {
+        self.begin(Some(h));
+        let (rows, mlp) = (self.rows(), &self.plan.spec.mlp);
+        let hidden = mlp.hidden as usize;
+        let out = RowsOut::new(h, hidden, hidden);
+        let activation = Activation {
+            activation: InPlace(activation),
+            bias: up.bias.as_deref(),
+            h: &out,
+            slopes: None,
+        };
+        if mlp.gated {
+            self.project(x, rows, norm, &up.weight, &|from, panel, tile| {
+                activation.gated(from, panel, tile)
+            });
+        } else {
+            self.project(x, rows, norm, &up.weight, &|from, panel, tile| {
+                activation.plain(from, panel, tile)
+            });
+        }
+        self.end(h, hidden);
+    }
+
+    /// Adds a projection to the residual stream, in a post-norm block to its norm.
+    fn residual_rows(
+        &mut self,
+        input: &[f32],
+        projection: &Projection,
+        norm: Option<&NormParameters>,
+        x: &mut [f32],
+    ) {
+        self.begin(None);
+        let (rows, kernels) = (self.rows(), self.device.kernels);
+        let width = projection.weight.layout.rows;
+        let x = &mut x[..rows * width];
+        if let Some(norm) = norm {
+            let scratch = &mut self.scratch.project;
+            forward::normalize_in_place(self.device, scratch, x, rows, norm.operands());
+        }
+        let out = RowsOut::new(x, width, width);
+        let bias = projection.bias.as_deref();
+        let epilogue = epilogue::residual(kernels, bias, None, None, &out);
+        self.project(input, rows, None, &projection.weight, &epilogue);
+        drop(epilogue);
+        self.end(x, width);
+    }
+
+    /// The logits of the requested rows, to the caller.
+    pub(in crate::cpu) fn head_rows(
+        &mut self,
+        x: &[f32],
+        norm: Option<&NormParameters>,
+        weight: &Packed,
+    ) {
+        let (width, vocab) = (weight.layout.columns, weight.layout.rows);
+        if let Some(stream) = &mut self.stream {
+            stream.extend_from_slice(&x[..self.tokens.len() * width]);
+        }
+        let from = match self.request {
+            LogitsRequest::Nothing => return,
+            LogitsRequest::Last => self.rows() - 1,
+            LogitsRequest::All => 0,
+        };
+        let rows = self.rows() - from;
+        self.begin(None);
+        let logits = std::mem::take(&mut self.logits);
+        if self.trace.is_some() {
+            logits.fill(f32::NAN);
+        }
+        let out = RowsOut::new(logits, vocab, vocab);
+        let epilogue = epilogue::store(&out, 0);
+        self.project(&x[from * width..], rows, norm, weight, &epilogue);
+        drop(epilogue);
+        self.end_with(|_| logits[..rows * vocab].to_vec());
+        self.logits = logits;
+    }
+}
+
+/// A model's parameters, by the steps of its plan.
+pub struct Interpreter {
+    matrices: Vec<Option<Packed>>,
+    tables: Vec<Vec<f32>>,
+    /// One for each step of the pass.
+    steps: Vec<StepParameters>,
+    activation: Apply,
+}
+
+/// What one step of one layer reads.
+struct StepParameters {
+    norm: Option<NormParameters>,
+    projection: Option<Projection>,
+}
+
+impl StepParameters {
+    fn new(reader: &Reader<'_>, layer: u32, step: &Step) -> Result<StepParameters, Error> {
+        let Some(projection) = step.op.projection() else {
+            return Ok(StepParameters {
+                norm: None,
+                projection: None,
+            });
+        };
+        let norm = match projection.epilogue {
+            PlanEpilogue::Residual { norm, .. } => norm,
+            _ => projection.norm,
+        };
+        let order = if step.op.is_gated() {
+            Order::Gated
+        } else {
+            Order::Straight
+        };
+        let (weight, bias) = (projection.weight, projection.bias);
+        let own = !step.op.is_head();
+        Ok(StepParameters {
+            norm: norm
+                .map(|n| reader.norm(n.gamma, n.beta, layer))
+                .transpose()?,
+            projection: own
+                .then(|| reader.projection(weight, bias, layer, order))
+                .transpose()?,
+        })
+    }
+}
+
+/// A session's activations and cache.
+pub struct Buffers {
+    x: Vec<f32>,
+    q: Vec<f32>,
+    a: Vec<f32>,
+    h: Vec<f32>,
+    cache: Vec<Cache>,
+}
+
+impl Buffers {
+    /// Copies the first `positions` positions of every layer's cache.
+    pub fn copy_cache(&mut self, from: &Buffers, positions: usize) {
+        for (to, from) in self.cache.iter_mut().zip(&from.cache) {
+            to.copy_from(from, positions);
+        }
+    }
+
+    /// # Errors
+    /// The system has no memory for the cache.
+    pub fn new(plan: &Plan, options: &SessionOptions) -> Result<Buffers, Error> {
+        let buffer = |id: BufferId| {
+            let buffer = plan.buffer(id);
+            vec![0.0; options.rows(buffer.rows) as usize * buffer.width as usize]
+        };
+        Ok(Buffers {
+            x: buffer(BufferId::X),
+            q: buffer(BufferId::Q),
+            a: buffer(BufferId::A),
+            h: buffer(BufferId::H),
+            cache: layer_caches(&plan.spec, options)?,
+        })
+    }
+}
+
+impl Interpreter {
+    /// Packs every tensor of the plan. `compiled` is the activation of a declared model; without
+    /// it, a closure is evaluated node by node.
+    ///
+    /// # Errors
+    /// Weights that cannot be read.
+    pub fn new(
+        reader: &Reader<'_>,
+        compiled: Option<fn(&mut [f32])>,
+    ) -> Result<Interpreter, Error> {
+        let plan = reader.plan;
+        let mut matrices: Vec<Option<Packed>> = Vec::new();
+        matrices.resize_with(plan.tensors.len(), || None);
+        let mut tables: Vec<Vec<f32>> = vec![Vec::new(); plan.tensors.len()];
+        for (i, tensor) in plan.tensors.iter().enumerate() {
+            let id = TensorId(i as u16);
+            match tensor.kind {
+                TensorKind::Table => tables[i] = reader.vector(id, 0)?,
+                // Matrices of the model are kept apart from the steps, as two may share one.
+                TensorKind::Matrix if tensor.place == Place::Model => {
+                    matrices[i] = Some(reader.matrix(id, 0, Order::Straight)?);
+                }
+                _ => {}
+            }
+        }
+        let steps = plan
+            .steps()
+            .map(|(layer, step)| StepParameters::new(reader, layer, step))
+            .collect::<Result<_, _>>()?;
+        let activation = Apply::new(&plan.spec.mlp.activation, compiled, reader.device.kernels);
+        Ok(Interpreter {
+            matrices,
+            tables,
+            steps,
+            activation,
+        })
+    }
+
+    /// Runs every step, in order.
+    pub fn forward(&self, buffers: &mut Buffers, pass: &mut ForwardPass<'_>) {
+        for index in 0..self.steps.len() {
+            self.step(index, buffers, pass);
+        }
+    }
+
+    /// Runs step `index`.
+    pub fn step(&self, index: usize, buffers: &mut Buffers, pass: &mut ForwardPass<'_>) {
+        let Buffers { x, q, a, h, cache } = buffers;
+        let (parameters, (layer, step)) = (&self.steps[index], pass.steps[index]);
+        let norm = parameters.norm.as_ref();
+        let cache = &mut cache[layer as usize];
+        let projection = match &step.op {
+            Op::Embed {
+                table, positions, ..
+            } => {
+                let positions = positions.map(|id| &*self.tables[usize::from(id.0)]);
+                return pass.embed_rows(self.matrix(*table), positions, x);
+            }
+            Op::Attention { .. } => return pass.attention_rows(q, cache, a),
+            Op::Project(projection) => projection,
+            _ => unreachable!("{} is no step of a forward pass", step.name),
+        };
+        let Some(packed) = &parameters.projection else {
+            return pass.head_rows(x, norm, self.matrix(projection.weight));
+        };
+        match projection.epilogue {
+            PlanEpilogue::Heads { .. } => pass.qkv_rows(x, norm, packed, q, cache),
+            PlanEpilogue::Activation { .. } => {
+                pass.mlp_up_rows(x, norm, packed, &|row| self.activation.apply(row), h)
+            }
+            PlanEpilogue::Residual { .. } => {
+                const A: Slot = BufferId::A.here();
+                let input = if projection.input == A { a } else { h };
+                pass.residual_rows(input, packed, norm, x);
+            }
+            PlanEpilogue::Store { .. } => unreachable!("the head's matrix belongs to the model"),
+        }
+    }
+
+    fn matrix(&self, id: TensorId) -> &Packed {
+        self.matrices[usize::from(id.0)]
+            .as_ref()
+            .expect("a matrix of the model is packed")
+    }
+}

@@ -1,0 +1,292 @@
+//! Attention of inference: queries of a chunk of tokens, keys and values of a session's cache.
+//!
+//! A prompt has a task for each head and block of queries. A single token has the query heads of a
+//! key/value head as the rows of a block, and a task for each key/value head and split of the
+//! cache. Splits have one length whatever the number of threads and are combined in one order.
+
+use std::sync::{Mutex, MutexGuard};
+
+use gpt_plan::Spec;
+
+use super::{Ahead, scale_of, scores, softmax, weighted_sum};
+use crate::cpu::device::CpuDevice;
+use crate::cpu::kv_cache::{Cache, Cells, Pairs, SPLIT, Shape, each_format};
+use crate::cpu::pool::Disjoint;
+use crate::cpu::simd::{Cell, Kernels, PANEL, Running, Strided, StridedMut};
+
+/// Queries of a block in a prompt. A multiple of the height of every register tile.
+const QUERIES: usize = 48;
+/// Keys of a block: its scores and values stay in the first-level cache. No block has keys of two
+/// splits.
+const KEYS: usize = SPLIT / 4;
+
+/// Scratch memory of a session.
+pub struct CachedScratch {
+    /// One for each thread; a lock is never contended, as a thread takes its own.
+    threads: Vec<Mutex<BlockScratch>>,
+    /// `[splits][heads][padded]`: the sums of each split of the cache.
+    splits: Vec<f32>,
+    /// `[splits][heads]`.
+    states: Vec<Running>,
+}
+
+/// Scratch memory of one thread.
+struct BlockScratch {
+    /// `[QUERIES][KEYS]`.
+    scores: Vec<f32>,
+    /// `[QUERIES][padded head_dim]`.
+    sums: Vec<f32>,
+    states: Vec<Running>,
+}
+
+impl CachedScratch {
+    pub fn new(spec: &Spec, threads: usize, capacity: usize) -> CachedScratch {
+        let rows = QUERIES.max((spec.heads / spec.kv_heads) as usize);
+        let padded = (spec.head_dim as usize).next_multiple_of(PANEL);
+        let block = || {
+            Mutex::new(BlockScratch {
+                scores: vec![0.0; rows * KEYS],
+                sums: vec![0.0; rows * padded],
+                states: vec![Running::EMPTY; rows],
+            })
+        };
+        let splits = capacity.div_ceil(SPLIT) * spec.heads as usize;
+        CachedScratch {
+            threads: (0..threads).map(|_| block()).collect(),
+            splits: vec![0.0; splits * padded],
+            states: vec![Running::EMPTY; splits],
+        }
+    }
+
+    /// Fills it with values that a trace would notice.
+    pub fn poison(&mut self) {
+        self.splits.fill(f32::NAN);
+        for thread in 0..self.threads.len() {
+            let mut scratch = lock(&self.threads, thread);
+            scratch.scores.fill(f32::NAN);
+            scratch.sums.fill(f32::NAN);
+        }
+    }
+}
+
+fn lock(threads: &[Mutex<BlockScratch>], thread: usize) -> MutexGuard<'_, BlockScratch> {
+    threads[thread]
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// The queries of a chunk.
+#[derive(Clone, Copy)]
+pub struct Queries<'a> {
+    /// `[rows][heads][head_dim]`.
+    pub q: &'a [f32],
+    pub heads: usize,
+    pub rows: usize,
+    /// Position of the first row.
+    pub position: usize,
+    pub causal: bool,
+}
+
+/// One task: rows of queries that share a key/value head.
+struct QueryBlock<'a> {
+    kv_head: usize,
+    q: Strided<'a>,
+    rows: usize,
+    /// The first key that counts.
+    from: usize,
+    /// Where the keys end that the first row sees.
+    seen: usize,
+    /// How many keys each row sees more than the one before: 1 with a causal mask and queries of
+    /// successive tokens.
+    more: usize,
+}
+
+/// `out = softmax(q kᵀ / sqrt(head_dim)) v`, masked, head by head; `out` has the layout of `q`.
+pub fn forward(
+    device: &CpuDevice,
+    scratch: &mut CachedScratch,
+    queries: &Queries<'_>,
+    cache: &Cache,
+    out: &mut [f32],
+) {
+    each_format!(&cache.cells, pairs => if queries.rows == 1 {
+        decode(device, scratch, queries, &cache.shape, pairs, out)
+    } else {
+        prefill(device, scratch, queries, &cache.shape, pairs, out)
+    });
+}
+
+fn decode<E: Cell>(
+    device: &CpuDevice,
+    scratch: &mut CachedScratch,
+    queries: &Queries<'_>,
+    shape: &Shape,
+    pairs: &Pairs<E>,
+    out: &mut [f32],
+) {
+    let heads = queries.heads;
+    let (head_dim, padded) = (shape.head_dim, shape.padded);
+    let group = heads / shape.kv_heads;
+    let total = queries.position + 1;
+    let CachedScratch {
+        threads,
+        splits: sums,
+        states,
+    } = scratch;
+    let splits = total.div_ceil(SPLIT);
+    let (all_sums, all_states) = (Disjoint::new(sums), Disjoint::new(states));
+    device.pool.run(shape.kv_heads * splits, &|task, thread| {
+        let (kv_head, split) = (task % shape.kv_heads, task / shape.kv_heads);
+        let first = kv_head * group;
+        let block = QueryBlock {
+            kv_head,
+            q: Strided {
+                data: &queries.q[first * head_dim..],
+                stride: head_dim,
+            },
+            rows: group,
+            from: split * SPLIT,
+            seen: total.min((split + 1) * SPLIT),
+            more: 0,
+        };
+        let scratch = &mut *lock(threads, thread);
+        attend(device.kernels, &block, shape, pairs, scratch);
+        let at = split * heads + first;
+        // SAFETY: each task writes its own heads of its own split.
+        let (sums, states) = unsafe {
+            (
+                all_sums.part(at * padded, group * padded),
+                all_states.part(at, group),
+            )
+        };
+        sums.copy_from_slice(&scratch.sums[..group * padded]);
+        states.copy_from_slice(&scratch.states[..group]);
+    });
+    for (head, out) in out.chunks_exact_mut(head_dim).take(heads).enumerate() {
+        let of_head = (0..splits).map(|split| split * heads + head);
+        let max = of_head.clone().map(|at| states[at].max);
+        let max = max.fold(f32::NEG_INFINITY, f32::max);
+        let weight = |at: usize| (states[at].max - max).exp();
+        let sum: f32 = of_head.clone().map(|at| states[at].sum * weight(at)).sum();
+        out.fill(0.0);
+        for at in of_head {
+            let weight = weight(at) / sum;
+            for (out, x) in out.iter_mut().zip(&sums[at * padded..]) {
+                *out += weight * x;
+            }
+        }
+    }
+}
+
+fn prefill<E: Cell>(
+    device: &CpuDevice,
+    scratch: &CachedScratch,
+    queries: &Queries<'_>,
+    shape: &Shape,
+    pairs: &Pairs<E>,
+    out: &mut [f32],
+) {
+    let Queries {
+        heads,
+        rows,
+        position,
+        causal,
+        ..
+    } = *queries;
+    let (head_dim, padded) = (shape.head_dim, shape.padded);
+    let (group, width) = (heads / shape.kv_heads, heads * head_dim);
+    let threads = &scratch.threads;
+    let out = Disjoint::new(out);
+    let blocks = rows.div_ceil(QUERIES);
+    device.pool.run(blocks * heads, &|task, thread| {
+        // Later blocks see more keys. They are first, so that no thread ends with a long one.
+        let (head, first) = (task % heads, (blocks - 1 - task / heads) * QUERIES);
+        let block = QueryBlock {
+            kv_head: head / group,
+            q: Strided {
+                data: &queries.q[first * width + head * head_dim..],
+                stride: width,
+            },
+            rows: QUERIES.min(rows - first),
+            from: 0,
+            seen: position + if causal { first + 1 } else { rows },
+            more: usize::from(causal),
+        };
+        let scratch = &mut *lock(threads, thread);
+        attend(device.kernels, &block, shape, pairs, scratch);
+        for (row, state) in scratch.states[..block.rows].iter().enumerate() {
+            let start = (first + row) * width + head * head_dim;
+            // SAFETY: each task writes one head of its own rows.
+            let out = unsafe { out.part(start, head_dim) };
+            for (out, sum) in out.iter_mut().zip(&scratch.sums[row * padded..]) {
+                *out = sum / state.sum;
+            }
+        }
+    });
+}
+
+/// Leaves the sums of each row of `block`, and the states with their divisors, in `scratch`.
+fn attend<E: Cell>(
+    kernels: &Kernels,
+    block: &QueryBlock<'_>,
+    shape: &Shape,
+    pairs: &Pairs<E>,
+    scratch: &mut BlockScratch,
+) {
+    let (rows, head_dim, padded) = (block.rows, shape.head_dim, shape.padded);
+    let ahead = Ahead {
+        keys: KEYS * head_dim,
+        values: KEYS * padded,
+    };
+    let BlockScratch {
+        scores: block_scores,
+        sums,
+        states,
+    } = scratch;
+    let states = &mut states[..rows];
+    states.fill(Running::EMPTY);
+    sums[..rows * padded].fill(0.0);
+    let last = block.seen + block.more * (rows - 1);
+    for start in (block.from..last).step_by(KEYS) {
+        let keys = KEYS.min(last - start);
+        let panel = |index: usize| pairs.key_panel(shape, block.kv_head, start + index * PANEL);
+        let size = [rows, keys, head_dim];
+        scores(kernels, size, block.q, panel, square(block_scores), ahead);
+        let seen = |row: usize| {
+            (block.seen + block.more * row)
+                .saturating_sub(start)
+                .min(keys)
+        };
+        let shrinking = StridedMut {
+            data: &mut *sums,
+            stride: padded,
+        };
+        softmax(
+            kernels,
+            square(block_scores),
+            keys,
+            seen,
+            scale_of(head_dim),
+            states,
+            Some(shrinking),
+        );
+        let weights = Strided {
+            data: &*block_scores,
+            stride: KEYS,
+        };
+        let values = Strided {
+            data: pairs.values_from(shape, block.kv_head, start),
+            stride: padded,
+        };
+        let out = StridedMut {
+            data: &mut *sums,
+            stride: padded,
+        };
+        weighted_sum(kernels, [rows, keys], weights, values, out, true, ahead);
+    }
+}
+
+/// A block of scores.
+fn square(data: &mut [f32]) -> StridedMut<'_> {
+    StridedMut { data, stride: KEYS }
+}

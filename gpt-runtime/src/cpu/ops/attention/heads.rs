@@ -1,0 +1,197 @@
+//! A batch's fused q, k, v rows, block by block.
+
+use std::ops::Range;
+
+use super::{Ahead, scale_of, scores, weighted_sum};
+use crate::cpu::ops::dropout::DropoutMask;
+use crate::cpu::scratch::attention::BLOCK;
+use crate::cpu::simd::{Kernels, PANEL, Strided, StridedMut};
+
+/// Queries that pass a block together. On the diagonal the first half of them sees only half of the
+/// keys.
+const STRIP: usize = 32;
+
+/// Products of panels in cache prefetch nothing.
+const NO_PREFETCH: Ahead = Ahead { keys: 0, values: 0 };
+
+/// The operands that all tasks of attention in training share.
+pub struct Heads<'a> {
+    pub kernels: &'a Kernels,
+    /// `[rows][q, k and v of all heads]`, rotated.
+    pub qkv: Strided<'a>,
+    pub head_dim: usize,
+    pub kv_heads: usize,
+    /// Query heads of each key/value head.
+    pub group: usize,
+    /// Rows of the batch.
+    pub rows: usize,
+    /// Tokens of each sequence.
+    pub tokens: usize,
+    pub causal: bool,
+    pub mask: Option<DropoutMask>,
+}
+
+impl<'a> Heads<'a> {
+    pub fn sequences(&self) -> usize {
+        self.rows / self.tokens
+    }
+
+    pub fn heads(&self) -> usize {
+        self.kv_heads * self.group
+    }
+
+    /// The factor of scores.
+    pub fn scale(&self) -> f32 {
+        scale_of(self.head_dim)
+    }
+
+    /// `head_dim` in whole panels.
+    pub fn padded(&self) -> usize {
+        self.head_dim.next_multiple_of(PANEL)
+    }
+
+    /// The rows from `row` on, at `column` of the fused projection.
+    pub fn part(&self, row: usize, column: usize) -> Strided<'a> {
+        Strided {
+            data: &self.qkv.data[row * self.qkv.stride + column..],
+            stride: self.qkv.stride,
+        }
+    }
+
+    pub fn q_column(&self, head: usize) -> usize {
+        head * self.head_dim
+    }
+
+    pub fn k_column(&self, kv_head: usize) -> usize {
+        (self.heads() + kv_head) * self.head_dim
+    }
+
+    pub fn v_column(&self, kv_head: usize) -> usize {
+        (self.heads() + self.kv_heads + kv_head) * self.head_dim
+    }
+
+    /// The blocks of keys that a block of queries sees.
+    pub fn key_blocks(&self, query: usize) -> Range<usize> {
+        0..if self.causal {
+            query / BLOCK + 1
+        } else {
+            self.tokens.div_ceil(BLOCK)
+        }
+    }
+
+    /// Queries `from..to` in strips, as `(first, count)`.
+    pub fn strips(from: usize, to: usize) -> impl Iterator<Item = (usize, usize)> {
+        (from..to)
+            .step_by(STRIP)
+            .map(move |query| (query, STRIP.min(to - query)))
+    }
+
+    /// How many of the `keys` keys from `key` on a query sees.
+    pub fn seen(&self, query: usize, key: usize, keys: usize) -> usize {
+        if self.causal {
+            (query + 1).saturating_sub(key).min(keys)
+        } else {
+            keys
+        }
+    }
+
+    /// Transposes `rows` rows of a head: 32 positions side by side for each element.
+    pub fn transpose(&self, from: Strided<'_>, rows: usize, out: &mut [f32]) {
+        let padded = self.padded();
+        for panel in 0..rows.div_ceil(PANEL) {
+            let out = &mut out[panel * padded * PANEL..];
+            let count = PANEL.min(rows - panel * PANEL);
+            for column in (0..padded).step_by(PANEL) {
+                // Columns past the head are another head's; their outputs are not read.
+                let from = &from.data[panel * PANEL * from.stride + column..];
+                self.kernels.transpose(
+                    from,
+                    self.qkv.stride,
+                    [count, PANEL],
+                    &mut out[column * PANEL..],
+                    PANEL,
+                );
+            }
+        }
+    }
+
+    /// `out[query][key] = rows[query] · transposed[key]` of a block.
+    pub fn scores(
+        &self,
+        rows: Strided<'_>,
+        transposed: &[f32],
+        [queries, keys]: [usize; 2],
+        out: &mut [f32],
+    ) {
+        let panel = |index| &transposed[index * self.padded() * PANEL..];
+        let out = StridedMut {
+            data: out,
+            stride: BLOCK,
+        };
+        let size = [queries, keys, self.head_dim];
+        scores(self.kernels, size, rows, panel, out, NO_PREFETCH);
+    }
+
+    /// `out[i] (+)= Σ weights[i][k] rows[k]`; `out` is `[..][padded]`.
+    pub fn weighted_sum(
+        &self,
+        weights: &[f32],
+        shape: [usize; 2],
+        rows: Strided<'_>,
+        out: &mut [f32],
+        add: bool,
+    ) {
+        let weights = Strided {
+            data: weights,
+            stride: BLOCK,
+        };
+        let out = StridedMut {
+            data: out,
+            stride: self.padded(),
+        };
+        weighted_sum(self.kernels, shape, weights, rows, out, add, NO_PREFETCH);
+    }
+
+    /// `out[i] += Σ weights[k][i] rows[k]`, likewise.
+    pub fn add_weighted_by_column(
+        &self,
+        weights: &[f32],
+        [count, depth]: [usize; 2],
+        rows: Strided<'_>,
+        out: &mut [f32],
+    ) {
+        let weights = Strided {
+            data: weights,
+            stride: BLOCK,
+        };
+        for lane in (0..self.padded()).step_by(PANEL) {
+            let panel = Strided {
+                data: &rows.data[lane..],
+                stride: rows.stride,
+            };
+            let output = StridedMut {
+                data: &mut out[lane..],
+                stride: self.padded(),
+            };
+            self.kernels
+                .product_of_columns(count, depth, weights, panel, output, true);
+        }
+    }
+
+    /// Multiplies a block of probabilities, or gradients of dropped ones, by the mask. The block
+    /// starts at `[sequence, head, query, key]`.
+    pub fn drop(
+        &self,
+        block: &mut [f32],
+        [sequence, head, query, key]: [usize; 4],
+        [queries, keys]: [usize; 2],
+    ) {
+        let Some(mask) = &self.mask else {
+            return;
+        };
+        for (i, row) in block.chunks_mut(BLOCK).take(queries).enumerate() {
+            let number = (sequence * self.heads() + head) * self.tokens + query + i;
+            mask.apply(self.kernels, &mut row[..keys], number * self.tokens + key);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Attention by online softmax: scores exist for a block of queries and a block of keys at a time,
+//! never for all (Dao et al. 2022).
+//!
+//! [`cached`] is inference, with keys and values in a session's cache. [`forward`] and [`backward`]
+//! are training, on the fused q, k, v rows of a batch. This file has the products and the softmax
+//! of one block, which they share.
+
+pub mod backward;
+pub mod cached;
+pub mod forward;
+mod heads;
+
+pub use heads::Heads;
+
+use super::super::simd::{Cell, Kernels, PANEL, Prefetch, Running, Strided, StridedMut};
+
+/// The factor of scores, `1 / sqrt(head_dim)`.
+fn scale_of(head_dim: usize) -> f32 {
+    (1.0 / (head_dim as f64).sqrt()) as f32
+}
+
+/// Distances that products prefetch at, in elements of their panels; 0 for none.
+#[derive(Clone, Copy)]
+struct Ahead {
+    keys: usize,
+    values: usize,
+}
+
+/// `out[query][key] = q[query] · k[key]` for the queries of `q` and `keys` keys. `panel(i)` has the
+/// keys from `32 i` on, `[head_dim][32]`.
+fn scores<'a, E: Cell>(
+    kernels: &Kernels,
+    [queries, keys, head_dim]: [usize; 3],
+    q: Strided<'_>,
+    panel: impl Fn(usize) -> &'a [E],
+    out: StridedMut<'_>,
+    ahead: Ahead,
+) {
+    for index in 0..keys.div_ceil(PANEL) {
+        let keys = Strided {
+            data: panel(index),
+            stride: PANEL,
+        };
+        let output = StridedMut {
+            data: &mut out.data[index * PANEL..],
+            stride: out.stride,
+        };
+        let prefetch = Prefetch {
+            ahead: ahead.keys,
+            next: &[],
+        };
+        kernels.product_prefetching(queries, head_dim, q, keys, output, false, prefetch);
+    }
+}
+
+/// The running softmax of each row of a block of scores. Row `i` sees its first `seen(i)` scores.
+/// `sums`, `[rows][padded]`, shrink to the new maximum; none are given for the first block.
+fn softmax(
+    kernels: &Kernels,
+    scores: StridedMut<'_>,
+    keys: usize,
+    seen: impl Fn(usize) -> usize,
+    scale: f32,
+    states: &mut [Running],
+    mut sums: Option<StridedMut<'_>>,
+) {
+    for (row, state) in states.iter_mut().enumerate() {
+        let scores = &mut scores.data[row * scores.stride..][..keys];
+        let seen = seen(row);
+        if seen == 0 {
+            scores.fill(0.0);
+            continue;
+        }
+        let shrink = kernels.softmax_block(scores, seen, scale, state);
+        if let (Some(sums), true) = (&mut sums, shrink != 1.0) {
+            kernels.scale(&mut sums.data[row * sums.stride..][..sums.stride], shrink);
+        }
+    }
+}
+
+/// `out[row] (+)= Σ weights[row][k] values[k]` for `[rows, depth]` weights; `out` is
+/// `[rows][padded]`.
+fn weighted_sum<E: Cell>(
+    kernels: &Kernels,
+    [rows, depth]: [usize; 2],
+    weights: Strided<'_>,
+    values: Strided<'_, E>,
+    out: StridedMut<'_>,
+    add: bool,
+    ahead: Ahead,
+) {
+    for lane in (0..out.stride).step_by(PANEL) {
+        let panel = Strided {
+            data: &values.data[lane..],
+            stride: values.stride,
+        };
+        let output = StridedMut {
+            data: &mut out.data[lane..],
+            stride: out.stride,
+        };
+        let prefetch = Prefetch {
+            ahead: ahead.values,
+            next: &[],
+        };
+        kernels.product_prefetching(rows, depth, weights, panel, output, add, prefetch);
+    }
+}

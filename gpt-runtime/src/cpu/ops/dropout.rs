@@ -1,0 +1,53 @@
+//! Dropout.
+//!
+//! Masks are functions of a key and the number of an element (see [`Dropout`]), so the backward
+//! pass computes them again instead of keeping them.
+
+use gpt_plan::Dropout;
+
+use super::RowsOut;
+use crate::cpu::device::CpuDevice;
+use crate::cpu::simd::{Kernels, Strided};
+
+/// The mask of one site in one layer.
+#[derive(Clone, Copy)]
+pub struct DropoutMask {
+    pub dropout: Dropout,
+    pub key: u32,
+}
+
+impl DropoutMask {
+    /// Multiplies `row` by the mask of the elements from `first` on.
+    pub fn apply(&self, kernels: &Kernels, row: &mut [f32], first: usize) {
+        kernels.drop_row(row, first as u32, self.key, &self.dropout);
+    }
+}
+
+/// `out = mask * dy`; without a mask, a copy.
+pub fn backward(
+    device: &CpuDevice,
+    rows: usize,
+    dy: Strided<'_>,
+    mask: Option<DropoutMask>,
+    out: &RowsOut<'_>,
+) {
+    device.each_row(rows, |row| {
+        // SAFETY: each row is written by one task.
+        let to = unsafe { out.row(row) };
+        to.copy_from_slice(&dy.data[row * dy.stride..][..out.width]);
+        if let Some(mask) = mask {
+            mask.apply(device.kernels, to, row * out.width);
+        }
+    });
+}
+
+/// `out += x`.
+pub fn add(device: &CpuDevice, rows: usize, x: Strided<'_>, out: &RowsOut<'_>) {
+    device.each_row(rows, |row| {
+        // SAFETY: each row is written by one task.
+        let to = unsafe { out.row(row) };
+        for (to, x) in to.iter_mut().zip(&x.data[row * x.stride..]) {
+            *to += x;
+        }
+    });
+}

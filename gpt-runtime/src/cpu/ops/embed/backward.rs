@@ -1,0 +1,44 @@
+//! The backward pass of the embedding.
+
+use crate::cpu::device::CpuDevice;
+use crate::cpu::pack::panel_element;
+use crate::cpu::pool::Disjoint;
+use crate::cpu::simd::{PANEL, Strided};
+
+/// Where the gradients of the tables start; `positions` is `[context, width]`.
+pub struct Tables {
+    pub table: usize,
+    pub positions: Option<usize>,
+    pub width: usize,
+}
+
+/// `d(table)[token] += dx` and `d(positions)[t] += dx`, for sequences of `length` tokens. Tasks
+/// have columns of their own and take all rows in order.
+pub fn weight(
+    device: &CpuDevice,
+    tokens: &[u32],
+    length: usize,
+    dx: Strided<'_>,
+    tables: &Tables,
+    gradients: &mut [f32],
+) {
+    let out = Disjoint::new(gradients);
+    let width = tables.width;
+    device.pool.run(width.div_ceil(PANEL), &|task, _| {
+        let columns = task * PANEL..((task + 1) * PANEL).min(width);
+        for (row, &token) in tokens.iter().enumerate() {
+            let start = tables.table + panel_element(token as usize, 0, width);
+            let position = tables.positions.map(|p| p + row % length * width);
+            for column in columns.clone() {
+                let d = dx.data[row * dx.stride + column];
+                // SAFETY: each task has columns of its own.
+                unsafe {
+                    out.part(start + column * PANEL, 1)[0] += d;
+                    if let Some(position) = position {
+                        out.part(position + column, 1)[0] += d;
+                    }
+                }
+            }
+        }
+    });
+}

@@ -1,0 +1,32 @@
+//! The forward pass of the embedding.
+
+use crate::cpu::device::CpuDevice;
+use crate::cpu::ops::RowsOut;
+use crate::cpu::ops::dropout::DropoutMask;
+use crate::cpu::pack::Lookup;
+
+/// `out[row] = drop(table[tokens[row]] + positions[position(row)])`.
+pub fn forward(
+    device: &CpuDevice,
+    tokens: &[u32],
+    table: &impl Lookup,
+    positions: Option<&[f32]>,
+    position: impl Fn(usize) -> usize + Sync,
+    mask: Option<DropoutMask>,
+    out: &RowsOut<'_>,
+) {
+    device.each_row(tokens.len(), |row| {
+        // SAFETY: each row is written by one task.
+        let to = unsafe { out.row(row) };
+        table.row(tokens[row] as usize, to);
+        if let Some(positions) = positions {
+            let from = &positions[position(row) * out.width..];
+            for (x, p) in to.iter_mut().zip(from) {
+                *x += p;
+            }
+        }
+        if let Some(mask) = mask {
+            mask.apply(device.kernels, to, row * out.width);
+        }
+    });
+}

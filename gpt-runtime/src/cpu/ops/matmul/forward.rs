@@ -1,0 +1,123 @@
+//! The forward pass of a projection: a prologue, a matrix, an epilogue.
+
+use super::epilogue::Epilogue;
+use super::gemm::{GemmInput, gemm};
+use super::quantize_inputs::RoundedInputs;
+use crate::cpu::device::CpuDevice;
+use crate::cpu::ops::RowsOut;
+use crate::cpu::ops::norm::forward::{self as norm, NormOperands, Statistics};
+use crate::cpu::pack::{FloatPanels, Packed, Panels};
+use crate::cpu::simd::{PANEL, Strided};
+
+/// How a projection reads its input.
+#[derive(Clone, Copy)]
+pub enum Prologue<'a> {
+    /// As it is.
+    Plain,
+    /// Through a norm.
+    Norm(NormOperands<'a>),
+}
+
+/// Scratch memory of an inference session's projections.
+pub struct ProjectScratch {
+    /// `[chunk, embed]`: the residual stream after its reader's norm.
+    normed: Vec<f32>,
+    /// `[chunk, widest]`: inputs rounded for the matrix.
+    rounded: RoundedInputs,
+}
+
+impl ProjectScratch {
+    /// For `rows` rows of a stream of width `embed` and inputs at most `widest` wide.
+    pub fn new(rows: usize, embed: usize, widest: usize) -> ProjectScratch {
+        ProjectScratch {
+            normed: vec![0.0; rows * embed],
+            rounded: RoundedInputs::new(rows, widest),
+        }
+    }
+
+    /// Fills it with values that a trace would notice.
+    pub fn poison(&mut self) {
+        self.normed.fill(f32::NAN);
+        self.rounded.poison();
+    }
+}
+
+/// Hands `matrix · prologue(x)` to `epilogue`, in tiles, from all threads. `x` has `rows` rows side
+/// by side.
+pub fn project(
+    device: &CpuDevice,
+    scratch: &mut ProjectScratch,
+    x: &[f32],
+    rows: usize,
+    prologue: Prologue<'_>,
+    matrix: &Packed,
+    epilogue: Epilogue<'_>,
+) {
+    debug_assert_eq!(x.len(), rows * matrix.depth());
+    let x = match prologue {
+        Prologue::Plain => x,
+        Prologue::Norm(norm) => {
+            normalize(device, x, rows, norm, &mut scratch.normed);
+            &scratch.normed[..x.len()]
+        }
+    };
+    let rounding = matrix.rounding(device.kernels);
+    let input = scratch.rounded.round(device, x, rows, rounding);
+    if rows == 1 {
+        gemv(device, &input, matrix, epilogue)
+    } else {
+        gemm(device, input, rows, matrix, epilogue);
+    }
+}
+
+/// Replaces the `rows` rows of `x` by their norm: a post-norm block adds to that.
+pub fn normalize_in_place(
+    device: &CpuDevice,
+    scratch: &mut ProjectScratch,
+    x: &mut [f32],
+    rows: usize,
+    norm: NormOperands<'_>,
+) {
+    normalize(device, x, rows, norm, &mut scratch.normed);
+    x.copy_from_slice(&scratch.normed[..x.len()]);
+}
+
+fn normalize(device: &CpuDevice, x: &[f32], rows: usize, norm: NormOperands<'_>, out: &mut [f32]) {
+    let width = x.len() / rows;
+    let x = Strided {
+        data: x,
+        stride: width,
+    };
+    let out = RowsOut::new(out, width, width);
+    norm::forward(device, rows, norm, x, Statistics::Discard, &out);
+}
+
+/// One row of input. The matrix is large and the row small, so the matrix is read once, from
+/// beginning to end.
+fn gemv(device: &CpuDevice, input: &GemmInput<'_>, matrix: &Packed, epilogue: Epilogue<'_>) {
+    let kernels = device.kernels;
+    device.pool.run(matrix.count(), &|index, _| {
+        let (panel, mut tile) = (matrix.panel(index), [[0.0; PANEL]]);
+        let [outputs] = &mut tile;
+        match input {
+            GemmInput::Plain(row) => kernels.gemv(matrix.format, row.data, panel, outputs),
+            GemmInput::Pairs(row) => {
+                kernels.gemv_pairs(row.data, bytemuck::cast_slice(panel), outputs)
+            }
+            GemmInput::Integers(row) => kernels.integer_row(matrix.format, row, panel, outputs),
+        }
+        epilogue(0, index, &mut tile);
+    });
+}
+
+/// The same in training, where the norm is an operation of its own and inputs are rounded block by
+/// block.
+pub fn project_floats(
+    device: &CpuDevice,
+    x: Strided<'_>,
+    rows: usize,
+    matrix: &FloatPanels<'_>,
+    epilogue: Epilogue<'_>,
+) {
+    gemm(device, GemmInput::Plain(x), rows, matrix, epilogue);
+}

@@ -1,0 +1,282 @@
+//! The GEMM: many rows times a matrix.
+//!
+//! With many rows, arithmetic is the limit. A task takes a group of panels and some of the rows.
+//! Slices of the panels stay in the second-level cache while blocks of rows pass by, and each block
+//! meets all panels of the group before the next block. Outputs leave in tiles, some rows of one
+//! panel, through an epilogue. [`Panels`] decides where weights come from, in which format, and in
+//! which direction they are read.
+
+use super::epilogue::Epilogue;
+use crate::cpu::device::CpuDevice;
+use crate::cpu::pack::{PanelSlice, Panels};
+use crate::cpu::scratch::ThreadScratch;
+use crate::cpu::scratch::gemm::{DEEP_GROUP, DEEP_PANELS, DEEP_ROWS, DEPTH, GROUP, PANELS, ROWS};
+use crate::cpu::simd::{
+    BLOCK, Bf16Pair, Factor, Integers, Kernels, PANEL, Prefetch, Rounding, Strided, StridedMut,
+};
+
+/// Bytes of weights that all rows of a tile pass before the next ones: they stay in the first-level
+/// cache.
+const NEAR: usize = 16 << 10;
+
+/// Bytes in f32 of a matrix that fits the caches of all threads. Each thread then takes rows of its
+/// own, which its cache still holds from the step before. With a larger matrix each thread takes
+/// panels of its own, which are read from memory once.
+const SMALL: usize = 512 << 10;
+
+/// Rows of input.
+#[derive(Clone, Copy)]
+pub enum GemmInput<'a> {
+    /// f32. Rounded block by block if the matrix asks for it.
+    Plain(Strided<'a>),
+    Pairs(Strided<'a, Bf16Pair>),
+    Integers(Integers<'a>),
+}
+
+/// The tasks of a product: groups of panels times shares of the rows.
+struct Tasks {
+    panels: usize,
+    /// Panels of a group.
+    group: usize,
+    groups: usize,
+    rows: usize,
+    /// Rows of a share.
+    share: usize,
+    shares: usize,
+    /// Floats that one slice is converted in.
+    scratch: usize,
+    /// Whether panels have more than one slice.
+    deep: bool,
+    /// Whether neighbouring tasks share rows and not panels.
+    by_rows: bool,
+}
+
+impl Tasks {
+    fn new(device: &CpuDevice, matrix: &impl Panels, rows: usize) -> Tasks {
+        let (panels, depth) = (matrix.count(), matrix.depth());
+        let deep = depth > DEPTH;
+        let numbers = depth.min(DEPTH).next_multiple_of(BLOCK) * PANEL;
+        let bytes = match matrix.rounding(device.kernels) {
+            Rounding::Bf16 if device.kernels.has_pairs() => 2,
+            Rounding::None | Rounding::Bf16 => 4,
+            Rounding::Integer8 | Rounding::Integer16 => device.kernels.wide_bytes(1),
+        };
+        let most = match deep {
+            true => (DEEP_GROUP / (numbers * bytes + DEEP_ROWS * PANEL * 4)).min(DEEP_PANELS),
+            false => (GROUP / (numbers * bytes)).min(PANELS),
+        };
+        let groups = panels.div_ceil(most);
+        let group = panels.div_ceil(groups);
+        let groups = panels.div_ceil(group);
+        // Narrow matrices on many threads have too few groups; then rows are divided as well.
+        let shares = (4 * device.pool.threads())
+            .div_ceil(groups)
+            .min(rows.div_ceil(ROWS / 2));
+        let share = rows.div_ceil(shares).next_multiple_of(12);
+        let share = if deep { share.min(DEEP_ROWS) } else { share };
+        Tasks {
+            panels,
+            group,
+            groups,
+            rows,
+            share,
+            shares: rows.div_ceil(share),
+            scratch: numbers * bytes / size_of::<f32>(),
+            deep,
+            by_rows: panels * PANEL * depth * size_of::<f32>() <= SMALL,
+        }
+    }
+
+    /// The group of panels and the share of rows of a task.
+    fn coordinates(&self, task: usize) -> (usize, usize) {
+        match self.by_rows {
+            true => (task % self.groups, task / self.groups),
+            false => (task / self.shares, task % self.shares),
+        }
+    }
+}
+
+/// Multiplies `rows` rows of `input` by `matrix`; `epilogue` gets the outputs.
+pub fn gemm(
+    device: &CpuDevice,
+    input: GemmInput<'_>,
+    rows: usize,
+    matrix: &impl Panels,
+    epilogue: Epilogue<'_>,
+) {
+    let tasks = Tasks::new(device, matrix, rows);
+    let (kernels, depth) = (device.kernels, matrix.depth());
+    let rounds = matrix.rounding(kernels) == Rounding::Bf16;
+    device
+        .pool
+        .run(tasks.groups * tasks.shares, &|task, thread| {
+            let (group, share) = tasks.coordinates(task);
+            let first = group * tasks.group;
+            let panels = first..(first + tasks.group).min(tasks.panels);
+            let first_row = share * tasks.share;
+            let rows = first_row..(first_row + tasks.share).min(tasks.rows);
+            let mut scratch = device.scratch(thread);
+            let ThreadScratch {
+                tile,
+                panels: converted,
+                inputs,
+                ..
+            } = &mut *scratch;
+            for start in (0..depth).step_by(DEPTH) {
+                let end = (start + DEPTH).min(depth);
+                // What follows this slice: more of these panels, or the next ones.
+                let (skip, next) = match end < depth {
+                    true => (0, end..(end + DEPTH).min(depth)),
+                    false if rows.end == tasks.rows => (tasks.group, 0..depth.min(DEPTH)),
+                    false => (tasks.panels, 0..0),
+                };
+                let blocks = rows.len().div_ceil(ROWS);
+                let mut slices = [PanelSlice::Plain(&[]); PANELS];
+                let converted = converted.chunks_exact_mut(tasks.scratch);
+                for ((slice, panel), scratch) in
+                    slices.iter_mut().zip(panels.clone()).zip(converted)
+                {
+                    *slice = matrix.slice(kernels, panel, start, end, scratch);
+                }
+                for (block, from) in rows.clone().step_by(ROWS).enumerate() {
+                    let shape = [ROWS.min(rows.end - from), end - start];
+                    let input = input
+                        .block(from, start)
+                        .rounded(kernels, shape, rounds, inputs);
+                    for (panel, slice) in panels.clone().zip(&slices) {
+                        // Sums that wait for the next slice are kept apart.
+                        let at = match tasks.deep {
+                            true => (panel - panels.start) * DEEP_ROWS + from - rows.start,
+                            false => 0,
+                        };
+                        let tile = &mut tile[at * PANEL..][..shape[0] * PANEL];
+                        let upcoming = |part: [usize; 2]| {
+                            let part = [block * part[1] + part[0], blocks * part[1]];
+                            match panel + skip < tasks.panels {
+                                true => matrix.stored(panel + skip, next.start, next.end, part),
+                                false => &[],
+                            }
+                        };
+                        multiply(kernels, shape, &input, *slice, tile, start > 0, &upcoming);
+                        if end == depth {
+                            epilogue(from, panel, tile.as_chunks_mut::<PANEL>().0);
+                        }
+                    }
+                }
+            }
+        });
+}
+
+impl<'a> GemmInput<'a> {
+    /// The rows from `row` on, from step `start` (a multiple of 32) on.
+    fn block(&self, row: usize, start: usize) -> GemmInput<'a> {
+        match self {
+            GemmInput::Plain(rows) => GemmInput::Plain(Strided {
+                data: &rows.data[row * rows.stride + start..],
+                stride: rows.stride,
+            }),
+            GemmInput::Pairs(rows) => GemmInput::Pairs(Strided {
+                data: &rows.data[row * rows.stride + start / 2..],
+                stride: rows.stride,
+            }),
+            GemmInput::Integers(rows) => GemmInput::Integers(rows.part(row, start / BLOCK)),
+        }
+    }
+
+    /// Plain rows rounded to bf16 in `scratch`, if `rounds`: to pairs where the instruction set
+    /// multiplies those.
+    fn rounded(
+        self,
+        kernels: &Kernels,
+        [rows, depth]: [usize; 2],
+        rounds: bool,
+        scratch: &'a mut [f32],
+    ) -> GemmInput<'a> {
+        let plain = match self {
+            GemmInput::Plain(plain) if rounds => plain,
+            other => return other,
+        };
+        if kernels.has_pairs() {
+            let pairs: &mut [Bf16Pair] = bytemuck::cast_slice_mut(scratch);
+            kernels.pair_columns(plain, [rows, depth], pairs);
+            return GemmInput::Pairs(Strided {
+                data: pairs,
+                stride: depth.div_ceil(2),
+            });
+        }
+        kernels.copy_rows(plain, [rows, depth], true, scratch);
+        GemmInput::Plain(Strided {
+            data: scratch,
+            stride: depth,
+        })
+    }
+}
+
+/// Part `i` of `n` (`[i, n]`) of the memory that is read next.
+type Upcoming<'a> = &'a dyn Fn([usize; 2]) -> &'a [u8];
+
+/// `tile (+)= slice · input`, as many steps of depth at a time as stay in the first-level cache.
+fn multiply(
+    kernels: &Kernels,
+    [rows, depth]: [usize; 2],
+    input: &GemmInput<'_>,
+    slice: PanelSlice<'_>,
+    tile: &mut [f32],
+    add: bool,
+    upcoming: Upcoming<'_>,
+) {
+    match (input, slice) {
+        (GemmInput::Plain(input), PanelSlice::Plain(slice)) => {
+            multiply_floats(kernels, [rows, depth], input, slice, tile, add, upcoming)
+        }
+        (GemmInput::Pairs(input), PanelSlice::Pairs(slice)) => {
+            let shape = [rows, depth.div_ceil(2)];
+            multiply_floats(kernels, shape, input, slice, tile, add, upcoming)
+        }
+        (GemmInput::Integers(input), PanelSlice::Integers(format, stored, wide)) => {
+            let bytes = format.block_bytes() * PANEL;
+            let near = NEAR / kernels.wide_bytes(BLOCK * PANEL);
+            for start in (0..depth.div_ceil(BLOCK)).step_by(near) {
+                let count = near.min(depth.div_ceil(BLOCK) - start);
+                let stored = &stored[start * bytes..][..count * bytes];
+                let (wide, input) = (wide.part(start), input.part(0, start));
+                let add = add || start > 0;
+                let next = upcoming([start / near, depth.div_ceil(BLOCK).div_ceil(near)]);
+                kernels.integer_product(format, rows, input, stored, wide, tile, add, next);
+            }
+        }
+        _ => unreachable!("inputs are rounded to the form of the matrix"),
+    }
+}
+
+fn multiply_floats<E: Factor>(
+    kernels: &Kernels,
+    [rows, depth]: [usize; 2],
+    input: &Strided<'_, E::Input>,
+    slice: &[E],
+    tile: &mut [f32],
+    add: bool,
+    upcoming: Upcoming<'_>,
+) {
+    let near = NEAR / (size_of::<E>() * PANEL);
+    for start in (0..depth).step_by(near) {
+        let input = Strided {
+            data: &input.data[start..],
+            stride: input.stride,
+        };
+        let panel = Strided {
+            data: &slice[start * PANEL..],
+            stride: PANEL,
+        };
+        let output = StridedMut {
+            data: tile,
+            stride: PANEL,
+        };
+        let prefetch = Prefetch {
+            ahead: 0,
+            next: upcoming([start / near, depth.div_ceil(near)]),
+        };
+        let (depth, add) = (near.min(depth - start), add || start > 0);
+        kernels.product_prefetching(rows, depth, input, panel, output, add, prefetch);
+    }
+}

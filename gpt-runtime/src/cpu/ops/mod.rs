@@ -1,0 +1,62 @@
+//! The operations of a model, forward and backward beside each other.
+//!
+//! An operation is a function of a device, operands and sizes. It cuts its work into tasks for the
+//! device's pool; the arithmetic is in `simd`. Nothing here knows a plan: the interpreters look up
+//! the operands of each step.
+
+pub mod attention;
+pub mod dropout;
+pub mod embed;
+pub mod loss;
+pub mod matmul;
+pub mod norm;
+pub mod optimizer;
+pub mod rotary;
+
+use super::pool::Disjoint;
+
+/// Rows that an operation writes: `width` elements each, `stride` apart.
+pub struct RowsOut<'a> {
+    data: Disjoint<'a>,
+    pub width: usize,
+    pub stride: usize,
+}
+
+impl<'a> RowsOut<'a> {
+    pub fn new(data: &'a mut [f32], width: usize, stride: usize) -> RowsOut<'a> {
+        RowsOut {
+            data: Disjoint::new(data),
+            width,
+            stride,
+        }
+    }
+
+    /// All of row `row`.
+    ///
+    /// # Safety
+    /// As [`part`](Self::part).
+    #[allow(clippy::mut_from_ref)]
+    // SAFETY: the contract is the caller's.
+    pub unsafe fn row(&self, row: usize) -> &mut [f32] {
+        // SAFETY: passed on.
+        unsafe { self.part(row, 0, self.width) }
+    }
+
+    /// The elements `first..first + len` of row `row`.
+    ///
+    /// # Safety
+    /// No other part that is alive may share an element with this one.
+    #[allow(clippy::mut_from_ref)]
+    #[inline(always)]
+    // SAFETY: the contract is the caller's.
+    pub unsafe fn part(&self, row: usize, first: usize, len: usize) -> &mut [f32] {
+        // SAFETY: passed on.
+        unsafe { self.data.part(row * self.stride + first, len) }
+    }
+
+    /// Prefetches the 32 elements from `first` on of row `row`, which will be written soon.
+    #[inline(always)]
+    pub fn prefetch(&self, row: usize, first: usize) {
+        self.data.prefetch(row * self.stride + first);
+    }
+}

@@ -1,0 +1,4 @@
+//! LayerNorm and RmsNorm, row by row.
+
+pub mod backward;
+pub mod forward;

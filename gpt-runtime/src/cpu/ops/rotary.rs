@@ -1,0 +1,71 @@
+//! Rotary position embedding: pairs of neighbouring elements of a head are rotated by an angle
+//! that grows with the position (Su et al. 2021).
+
+use gpt_plan::Plan;
+
+/// Cosine and sine of every angle; empty for a model without rotary positions.
+pub struct Rotary {
+    /// `[positions][head_dim / 2]`.
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+    head_dim: usize,
+    /// Width of the queries and keys, which precede the values in the fused projection.
+    rotated: usize,
+}
+
+impl Rotary {
+    pub fn new(plan: &Plan) -> Rotary {
+        let spec = &plan.spec;
+        let angles = crate::weights::rotary(spec);
+        let rotated = if angles.is_empty() {
+            0
+        } else {
+            (spec.q_width() + spec.kv_width()) as usize
+        };
+        let (cos, sin) = angles.into_iter().map(|[cos, sin]| (cos, sin)).unzip();
+        Rotary {
+            cos,
+            sin,
+            head_dim: spec.head_dim as usize,
+            rotated,
+        }
+    }
+
+    /// Rotates outputs of the fused q, k, v projection for the token at `position`. `outputs` are
+    /// those from `first` (an even number) on. Rotated heads have an even width, so pairs are never
+    /// split.
+    #[inline(always)]
+    pub fn forward(&self, position: usize, first: usize, outputs: &mut [f32]) {
+        let end = outputs.len().min(self.rotated.saturating_sub(first));
+        let mut at = 0;
+        while at < end {
+            let d = (first + at) % self.head_dim;
+            let head = &mut outputs[at..end.min(at + self.head_dim - d)];
+            at += head.len();
+            for (pair, (cos, sin)) in pairs(head).zip(self.angles(position, d)) {
+                *pair = [pair[0] * cos - pair[1] * sin, pair[0] * sin + pair[1] * cos];
+            }
+        }
+    }
+
+    /// Turns the gradient of a rotated head at `position` into that of the head: the inverse of a
+    /// rotation is its transpose.
+    pub fn backward(&self, position: usize, head: &mut [f32]) {
+        if self.rotated == 0 {
+            return;
+        }
+        for (pair, (cos, sin)) in pairs(head).zip(self.angles(position, 0)) {
+            *pair = [pair[0] * cos + pair[1] * sin, pair[1] * cos - pair[0] * sin];
+        }
+    }
+
+    /// Cosines and sines at `position`, from element `d` of a head on.
+    fn angles(&self, position: usize, d: usize) -> impl Iterator<Item = (&f32, &f32)> {
+        let start = position * (self.head_dim / 2) + d / 2;
+        self.cos[start..].iter().zip(&self.sin[start..])
+    }
+}
+
+fn pairs(head: &mut [f32]) -> impl Iterator<Item = &mut [f32; 2]> {
+    head.as_chunks_mut::<2>().0.iter_mut()
+}

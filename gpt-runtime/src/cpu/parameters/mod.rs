@@ -1,0 +1,86 @@
+//! A model's parameters in the form that operations read: of inference here, of training in
+//! `training`.
+
+mod training;
+
+use gpt_plan::{Norm, Plan, TensorId};
+
+pub use training::TrainParameters;
+
+use super::device::CpuDevice;
+use super::memory::Arena;
+use super::ops::norm::forward::NormOperands;
+use super::pack::{Order, Packed};
+use crate::Error;
+use crate::weights::Weights;
+
+/// A linear layer.
+pub struct Projection {
+    pub weight: Packed,
+    pub bias: Option<Vec<f32>>,
+}
+
+/// A norm's parameters.
+pub struct NormParameters {
+    kind: Norm,
+    gamma: Vec<f32>,
+    /// Empty where the norm has none.
+    beta: Vec<f32>,
+}
+
+impl NormParameters {
+    pub fn operands(&self) -> NormOperands<'_> {
+        NormOperands {
+            kind: self.kind,
+            gamma: &self.gamma,
+            beta: &self.beta,
+        }
+    }
+}
+
+/// Reads parameters of one model from its weights, and packs them.
+#[derive(Clone, Copy)]
+pub struct Reader<'a> {
+    pub plan: &'static Plan,
+    pub weights: &'a dyn Weights,
+    pub device: &'a CpuDevice,
+    pub arena: &'a Arena,
+}
+
+impl Reader<'_> {
+    pub fn matrix(&self, id: TensorId, layer: u32, order: Order) -> Result<Packed, Error> {
+        let tensor = self.weights.tensor(id, layer)?;
+        Packed::new(self.device, self.arena, &tensor, order)
+    }
+
+    pub fn vector(&self, id: TensorId, layer: u32) -> Result<Vec<f32>, Error> {
+        let tensor = self.weights.tensor(id, layer)?;
+        Ok(bytemuck::pod_collect_to_vec(&tensor.data))
+    }
+
+    pub fn projection(
+        &self,
+        weight: TensorId,
+        bias: Option<TensorId>,
+        layer: u32,
+        order: Order,
+    ) -> Result<Projection, Error> {
+        Ok(Projection {
+            weight: self.matrix(weight, layer, order)?,
+            bias: bias.map(|bias| self.vector(bias, layer)).transpose()?,
+        })
+    }
+
+    pub fn norm(
+        &self,
+        gamma: TensorId,
+        beta: Option<TensorId>,
+        layer: u32,
+    ) -> Result<NormParameters, Error> {
+        Ok(NormParameters {
+            kind: self.plan.spec.norm,
+            gamma: self.vector(gamma, layer)?,
+            beta: beta.map_or(Ok(Vec::new()), |beta| self.vector(beta, layer))?,
+        })
+    }
+}

@@ -1,0 +1,118 @@
+//! Scratch memory of a thread, and the block sizes that it is made for.
+//!
+//! The sizes fit x86-64 and AArch64 cores with at least 32 KiB of first-level and 512 KiB of
+//! second-level data cache. The operations in `ops` cut their work with them.
+
+use super::simd::{PANEL, Running};
+
+/// Block sizes of a GEMM.
+pub mod gemm {
+    /// Steps of depth in a slice of a panel: 64 KiB in f32. Sums of this length keep rounding
+    /// errors small. A multiple of 32.
+    pub const DEPTH: usize = 512;
+    /// Rows that pass by a group of panels together, a multiple of the height of every register
+    /// tile.
+    pub const ROWS: usize = 96;
+    /// Most rows of a task whose panels have more than one slice: partial sums are kept until the
+    /// next slice.
+    pub const DEEP_ROWS: usize = 192;
+    /// Most panels of a group.
+    pub const PANELS: usize = 32;
+    /// Most panels of a group whose panels have more than one slice.
+    pub const DEEP_PANELS: usize = 8;
+    /// Bytes of the slices in a group, which stay in the second-level cache. Their outputs are
+    /// neighbours in memory and are written while a few rows pass by.
+    pub const GROUP: usize = 128 << 10;
+    /// The same, with the partial sums, where a panel has more than one slice.
+    pub const DEEP_GROUP: usize = 384 << 10;
+}
+
+/// Block sizes of a weight gradient.
+pub mod weight_gradient {
+    use super::PANEL;
+
+    /// Rows that a gradient accumulates before the next panel: it is read and written once for
+    /// each block of rows.
+    pub const ROWS: usize = 256;
+    /// Columns of a matrix in one task. With [`ROWS`] of them, inputs stay in the second-level
+    /// cache while panels of output gradients pass by.
+    pub const COLUMNS: usize = 256;
+    /// The same for pairs of bf16, which take half the memory; each task converts the panels
+    /// again.
+    pub const PAIRED_COLUMNS: usize = 384;
+    /// Floats of one task's inputs, rounded, plain or in pairs.
+    pub const INPUTS: usize = ROWS * COLUMNS;
+    /// Floats of a panel of output gradients.
+    pub const GRADIENTS: usize = ROWS * PANEL;
+}
+
+/// Block sizes of attention in training.
+pub mod attention {
+    /// Queries and keys of a block.
+    pub const BLOCK: usize = 64;
+    /// Widest head that the compiler accepts.
+    pub const HEAD_DIM: usize = 256;
+}
+
+/// Scratch memory of one thread.
+pub struct ThreadScratch {
+    /// Outputs: at most `[DEEP_PANELS][DEEP_ROWS][32]`.
+    pub tile: Vec<f32>,
+    /// Slices of panels in the form that is multiplied.
+    pub panels: Vec<f32>,
+    /// `[ROWS][DEPTH]`: inputs rounded to bf16. Weight gradients round both operands here.
+    pub inputs: Vec<f32>,
+    pub attention: AttentionScratch,
+}
+
+/// Scratch memory of attention in training.
+pub struct AttentionScratch {
+    /// `[BLOCK][BLOCK]`: probabilities.
+    pub p: Vec<f32>,
+    /// `[BLOCK][BLOCK]`: their gradients.
+    pub dp: Vec<f32>,
+    /// `[2][head_dim][32]`: transposed keys of a block, 32 positions side by side.
+    pub keys: Vec<f32>,
+    /// The same of values.
+    pub values: Vec<f32>,
+    /// `[BLOCK][padded head_dim]`: sums over a block.
+    pub sums: Vec<f32>,
+    pub dk: Vec<f32>,
+    pub dv: Vec<f32>,
+    pub states: [Running; attention::BLOCK],
+}
+
+impl ThreadScratch {
+    pub fn new() -> ThreadScratch {
+        let inputs = weight_gradient::INPUTS + weight_gradient::GRADIENTS;
+        ThreadScratch {
+            tile: vec![0.0; gemm::DEEP_PANELS * gemm::DEEP_ROWS * PANEL],
+            panels: vec![0.0; gemm::DEEP_GROUP / size_of::<f32>()],
+            inputs: vec![0.0; inputs.max(gemm::ROWS * gemm::DEPTH)],
+            attention: AttentionScratch::new(),
+        }
+    }
+
+    /// Fills a GEMM's scratch memory with NaN.
+    pub fn poison(&mut self) {
+        self.tile.fill(f32::NAN);
+        self.panels.fill(f32::NAN);
+    }
+}
+
+impl AttentionScratch {
+    fn new() -> AttentionScratch {
+        let rows = || vec![0.0; attention::BLOCK * attention::HEAD_DIM];
+        let square = || vec![0.0; attention::BLOCK * attention::BLOCK];
+        AttentionScratch {
+            p: square(),
+            dp: square(),
+            keys: rows(),
+            values: rows(),
+            sums: rows(),
+            dk: rows(),
+            dv: rows(),
+            states: [Running::EMPTY; attention::BLOCK],
+        }
+    }
+}

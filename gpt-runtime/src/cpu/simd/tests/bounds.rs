@@ -1,0 +1,155 @@
+//! Sizes that wrap around `usize` are rejected and not taken for short ones.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use gpt_plan::Format;
+
+use super::*;
+
+/// A stride whose second row starts where `usize` wraps around to the first.
+const WRAPS: usize = usize::MAX;
+
+#[track_caller]
+fn rejects(name: &str, kernels: &Kernels, call: impl FnOnce(&Kernels)) {
+    let panic = catch_unwind(AssertUnwindSafe(|| call(kernels))).expect_err(name);
+    let message = panic.downcast_ref::<String>().map(String::as_str);
+    let message = message.or(panic.downcast_ref::<&str>().copied());
+    let message = message.unwrap_or_default();
+    assert!(message.contains("exceeds usize"), "{name}: {message}");
+}
+
+fn strided<E>(data: &[E], stride: usize) -> Strided<'_, E> {
+    Strided { data, stride }
+}
+
+/// With `stride = usize::MAX`, `(rows - 1) * stride + width` wraps to less than `width`.
+#[test]
+fn strides_that_wrap_are_rejected() {
+    each(|kernels| {
+        let data = [0.0f32; 2 * PANEL];
+        rejects("input", kernels, |k| {
+            let mut out = [0.0; 2 * PANEL];
+            let output = StridedMut {
+                data: &mut out,
+                stride: PANEL,
+            };
+            k.product(
+                2,
+                2,
+                strided(&data, WRAPS),
+                strided(&data, PANEL),
+                output,
+                false,
+            );
+        });
+        rejects("panel", kernels, |k| {
+            let mut out = [0.0; 2 * PANEL];
+            let output = StridedMut {
+                data: &mut out,
+                stride: PANEL,
+            };
+            k.product(
+                2,
+                2,
+                strided(&data, 2),
+                strided(&data, WRAPS),
+                output,
+                false,
+            );
+        });
+        rejects("output", kernels, |k| {
+            let mut out = [0.0; 2 * PANEL];
+            let output = StridedMut {
+                data: &mut out,
+                stride: WRAPS,
+            };
+            k.product(
+                2,
+                2,
+                strided(&data, 2),
+                strided(&data, PANEL),
+                output,
+                false,
+            );
+        });
+        rejects("columns", kernels, |k| {
+            let mut out = [0.0; 2 * PANEL];
+            let output = StridedMut {
+                data: &mut out,
+                stride: PANEL,
+            };
+            let input = strided(&data, WRAPS);
+            k.product_of_columns(2, 2, input, strided(&data, PANEL), output, false);
+        });
+        rejects("transposed block", kernels, |k| {
+            k.transpose(&data, WRAPS, [2, 8], &mut [0.0; 8 * PANEL], PANEL);
+        });
+        rejects("transposed output", kernels, |k| {
+            k.transpose(&data, 8, [2, 8], &mut [0.0; 8 * PANEL], WRAPS);
+        });
+        rejects("copied rows", kernels, |k| {
+            k.copy_rows(strided(&data, WRAPS), [2, 8], false, &mut [0.0; 16]);
+        });
+        rejects("summed rows", kernels, |k| {
+            k.row_sums(&data, 2, WRAPS, &mut [0.0; PANEL]);
+        });
+        rejects("sums of a norm", kernels, |k| {
+            let (mut gamma, mut beta) = ([0.0; PANEL], [0.0; PANEL]);
+            k.norm_sums(&data, &data, WRAPS, &[0.0; 4], &mut gamma, &mut beta);
+        });
+        if kernels.has_pairs() {
+            let pairs = || vec![Bf16Pair::default(); 4 * PANEL];
+            rejects("pairs of rows", kernels, |k| {
+                k.pair_rows(strided(&data, WRAPS), [2, 8], &mut pairs());
+            });
+            rejects("pairs of columns", kernels, |k| {
+                k.pair_columns(strided(&data, WRAPS), [2, 8], &mut pairs());
+            });
+        }
+    });
+}
+
+/// `2^59 * 32` elements wrap to zero bytes, which an empty panel has.
+#[test]
+fn depths_that_wrap_are_rejected() {
+    each(|kernels| {
+        for format in [Format::F32, Format::F16, Format::Bf16] {
+            if kernels.group(format) == 1 {
+                rejects("unpacked panel", kernels, |k| {
+                    k.unpack(format, 1 << (usize::BITS - 5), &[], &mut []);
+                });
+            }
+        }
+        if kernels.wide_bytes(1) > 1 {
+            rejects("widened weights", kernels, |k| {
+                k.wide_bytes(usize::MAX);
+            });
+        }
+    });
+}
+
+#[test]
+fn rows_of_integers_that_wrap_are_rejected() {
+    each(|kernels| {
+        for format in [Format::Q8, Format::Q4] {
+            let panel = vec![0u8; format.block_bytes() * PANEL];
+            let block = BLOCK * kernels.quant_bytes();
+            let input = Integers {
+                quants: &vec![0; block],
+                scales: &[0.0],
+                sums: &[0.0],
+                starts: &[0],
+                blocks: WRAPS,
+            };
+            rejects("rows of integers", kernels, |k| {
+                let mut scratch = vec![0u8; k.wide_bytes(WIDE_BLOCK)];
+                let wide = k.widen(format, &panel, &mut scratch);
+                let mut out = [0.0; 2 * PANEL];
+                k.integer_product(format, 2, input, &panel, wide, &mut out, false, &[]);
+            });
+            rejects("part of rows of integers", kernels, |_| {
+                input.part(2, 2);
+            });
+        }
+    });
+}

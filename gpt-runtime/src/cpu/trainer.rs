@@ -1,0 +1,166 @@
+//! Training on the CPU.
+//!
+//! Work is cut into tasks in the same way whatever the number of threads, and every sum has one
+//! order, so a run repeats bit by bit. In bf16 both operands of a projection's three products are
+//! rounded to bf16, whose products an f32 holds exactly; sums, attention, norms and the optimizer
+//! are f32.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use gpt_plan::{Plan, TensorId, TrainBytes};
+
+use super::device::CpuDevice;
+use super::interpreter::{Activate, TrainBuffers, TrainPass};
+use super::memory::Arena;
+use super::ops::rotary::Rotary;
+use super::parameters::TrainParameters;
+use crate::Error;
+use crate::engine::{
+    Clock, EngineTrainer, Learn, Precision, Sequences, State, TrainProfile, TrainerOptions, Update,
+};
+use crate::weights::Weights;
+
+/// A model that is trained on the CPU.
+pub struct CpuTrainer {
+    device: Arc<CpuDevice>,
+    plan: &'static Plan,
+    options: TrainerOptions,
+    activate: Option<Activate>,
+    parameters: TrainParameters,
+    buffers: TrainBuffers,
+    rotary: Rotary,
+}
+
+impl CpuTrainer {
+    /// Allocates all memory and reads the parameters from `weights`. `activate` is the compiled
+    /// activation of a declared model; without it, a closure is evaluated node by node.
+    ///
+    /// # Errors
+    /// Weights that cannot be read; a precision that this engine does not have; no memory.
+    pub fn new(
+        device: Arc<CpuDevice>,
+        plan: &'static Plan,
+        activate: Option<Activate>,
+        weights: &dyn Weights,
+        options: TrainerOptions,
+    ) -> Result<CpuTrainer, Error> {
+        if options.precision == Precision::F16 {
+            return Err(Error::Unsupported(
+                "the CPU engine trains in f32 or bf16, and f16 is for GPUs; choose bf16".to_owned(),
+            ));
+        }
+        let rounds = options.precision == Precision::Bf16;
+        let arena = Arena::default();
+        Ok(CpuTrainer {
+            parameters: TrainParameters::new(&device, &arena, plan, weights, rounds)?,
+            buffers: TrainBuffers::new(&arena, plan, &options.shape)?,
+            rotary: Rotary::new(plan),
+            device,
+            plan,
+            options,
+            activate,
+        })
+    }
+
+    /// Fills every buffer that a pass writes before it reads it with NaN, for tests.
+    pub fn poison(&mut self) {
+        self.buffers.poison();
+    }
+
+    fn pass<'a>(&'a mut self, batch: &Sequences<'_>, how: Learn) -> TrainPass<'a> {
+        self.buffers.tokens[..batch.inputs.len()].copy_from_slice(batch.inputs);
+        self.buffers.targets[..batch.targets.len()].copy_from_slice(batch.targets);
+        TrainPass {
+            device: &self.device,
+            plan: self.plan,
+            activate: self.activate,
+            parameters: &mut self.parameters,
+            buffers: &mut self.buffers,
+            rotary: &self.rotary,
+            recomputes: self.options.shape.recompute.is_block(),
+            rows: batch.inputs.len(),
+            tokens: batch.tokens as usize,
+            how,
+            layer: 0,
+            chunk: 0..0,
+            profile: None,
+        }
+    }
+}
+
+impl EngineTrainer for CpuTrainer {
+    fn learn(&mut self, batch: &Sequences<'_>, how: &Learn) -> Result<f64, Error> {
+        let mut pass = self.pass(batch, *how);
+        pass.forward();
+        pass.backward();
+        Ok(pass.loss())
+    }
+
+    fn evaluate(&mut self, batch: &Sequences<'_>) -> Result<f64, Error> {
+        let how = Learn {
+            first: true,
+            scale: 0.0,
+            dropout: None,
+        };
+        let mut pass = self.pass(batch, how);
+        pass.forward();
+        pass.losses_only();
+        Ok(pass.loss())
+    }
+
+    fn update(&mut self, update: &Update) -> Result<f64, Error> {
+        Ok(self.parameters.update(&self.device, update))
+    }
+
+    fn profile(
+        &mut self,
+        batch: &Sequences<'_>,
+        how: &Learn,
+        update: &Update,
+    ) -> Result<(TrainProfile, f64), Error> {
+        let mut profile = TrainProfile::new(Clock::Host);
+        let mut pass = self.pass(batch, *how);
+        pass.profile = Some(&mut profile);
+        pass.forward();
+        pass.backward();
+        let start = Instant::now();
+        let norm = self.update(update)?;
+        profile.add("update", start.elapsed().as_secs_f64());
+        Ok((profile, norm))
+    }
+
+    fn read(
+        &mut self,
+        state: State,
+        id: TensorId,
+        layer: u32,
+        values: &mut [f32],
+    ) -> Result<(), Error> {
+        self.parameters.read(self.plan, state, id, layer, values);
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        state: State,
+        id: TensorId,
+        layer: u32,
+        values: &[f32],
+    ) -> Result<(), Error> {
+        self.parameters.write(self.plan, state, id, layer, values);
+        Ok(())
+    }
+
+    fn allocated(&self) -> TrainBytes {
+        let (activations, scratch) = self.buffers.bytes(self.plan);
+        let [parameters, gradients, first, second] = self.parameters.bytes();
+        TrainBytes {
+            parameters,
+            gradients,
+            optimizer: first + second,
+            activations,
+            scratch,
+        }
+    }
+}
