@@ -44,7 +44,7 @@ impl Model {
             tokens: tokens(plan.spec.vocab, chunk as usize),
         };
         // Each step reads the outputs of another.
-        let steps: Vec<&str> = plan.walk().map(|(_, step)| step.name).collect();
+        let steps: Vec<&str> = plan.steps().map(|(_, step)| &*step.name).collect();
         for position in (0..capacity).step_by(chunk as usize) {
             let rows = chunk.min(capacity - position);
             for (index, name) in steps.iter().enumerate() {
