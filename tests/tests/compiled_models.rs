@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use gpt_plan::{Format, Spec};
 use gpt_runtime::__private::cpu::{CpuDevice, CpuModel};
-use gpt_runtime::__private::cpu::{CpuDevice, CpuModel, TypedCpuModel};
-use gpt_runtime::__private::engine::{CacheFormat, EngineModel, SessionOptions};
 use gpt_runtime::__private::engine::{CacheFormat, EngineModel, SessionOptions};
 use gpt_runtime::Gpt;
 use gpt_tests::lively::Lively;
