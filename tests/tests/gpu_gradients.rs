@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use gpt_plan::{BufferId, Feature, Features, Format, Plan, Recompute, Spec};
+use gpt_runtime::__private::engine::{EngineTrainer, Learn, Precision, State, TrainerOptions};
+use gpt_runtime::__private::gpu::{GpuDevice, GpuTrainer};
 use gpt_runtime::Error;
 use gpt_runtime::weights::Weights;
 use gpt_tests::lively::Lively;
