@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use gpt_plan::{Format, Recompute};
 use gpt_runtime::__private::cpu::{CpuDevice, CpuTrainer};
 use gpt_runtime::__private::engine::EngineTrainer;
-use gpt_tests::learning::{Batch, learn, options, update};
 use gpt_tests::lively::Lively;
 use gpt_tests::specs;
+use gpt_tests::training::{Batch, learn, options, update};
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
