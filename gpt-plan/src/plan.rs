@@ -49,14 +49,11 @@ pub struct Split {
     pub join: u16,
 }
 
-/// The elements of a list in a `static` plan.
-///
-/// # Panics
-/// The list is owned; a plan that was made at run time has those.
-pub const fn borrowed<T: Clone>(list: &List<T>) -> &[T] {
+/// The elements of a list, borrowed or owned; a `const` cannot deref a [`List`].
+pub const fn elements<T: Clone>(list: &List<T>) -> &[T] {
     match list {
         List::Borrowed(elements) => elements,
-        List::Owned(_) => panic!("a list of a static plan is borrowed"),
+        List::Owned(elements) => elements.as_slice(),
     }
 }
 

@@ -46,10 +46,10 @@ pub fn model(model: &Model) -> Result<TokenStream, Vec<Diagnostic>> {
                 #vis const PLAN: &'static ::gpt_runtime::__private::plan::Plan = &PLAN;
                 /// Every shader of inference.
                 #vis const KERNELS: &'static [::gpt_runtime::__private::plan::Kernel] =
-                    ::gpt_runtime::__private::plan::borrowed(&PLAN.kernels);
+                    ::gpt_runtime::__private::plan::elements(&PLAN.kernels);
                 /// Every shader of training.
                 #vis const TRAINING_KERNELS: &'static [::gpt_runtime::__private::plan::Kernel] =
-                    ::gpt_runtime::__private::plan::borrowed(&PLAN.training.kernels);
+                    ::gpt_runtime::__private::plan::elements(&PLAN.training.kernels);
 
                 /// Bytes that training on `batch` sequences of `tokens` takes, by purpose; the same on
                 /// every device.
@@ -64,7 +64,7 @@ pub fn model(model: &Model) -> Result<TokenStream, Vec<Diagnostic>> {
                     recompute: ::gpt_runtime::__private::plan::Recompute,
                 ) -> ::gpt_runtime::__private::plan::TrainBytes {
                     let shape = ::gpt_runtime::__private::plan::TrainShape { batch, tokens, recompute };
-                    let buffers = ::gpt_runtime::__private::plan::borrowed(&PLAN.training.buffers);
+                    let buffers = ::gpt_runtime::__private::plan::elements(&PLAN.training.buffers);
                     ::gpt_runtime::__private::plan::TrainBytes::of(#trained, #layers, buffers, &shape)
                 }
             }
