@@ -14,7 +14,7 @@ fn a_small_model() {
             ..GPT2_SMALL
         }
     ";
-    let items = gpt_codegen::compile(tokens.parse().unwrap());
+    let items = gpt_codegen::compile(&"::gpt_runtime".parse().unwrap(), tokens.parse().unwrap());
     let file: syn::File = syn::parse2(items).expect("the compiler writes Rust");
     insta::assert_snapshot!(without_kernels(&prettyplease::unparse(&file)));
 }

@@ -1,6 +1,6 @@
 //! A value of `gpt-plan` as the Rust expression that makes it.
 //!
-//! The plan's types derive `serde::Serialize`; [`literal`] is a serializer whose output is Rust, so a
+//! The plan's types derive `serde::Serialize`; [`tokens`] uses a serializer whose output is Rust, so a
 //! new type or field of the plan needs no code here. Lists and texts become borrowed [`Cow`]s, which
 //! a `static` can hold. Expressions are text and parsed once: a procedural macro crosses into the
 //! compiler for every token that it builds, which would dominate a model's expansion.
@@ -9,20 +9,22 @@
 
 use std::fmt::{self, Display, Write};
 
+use proc_macro2::TokenStream;
 use serde::Serialize;
 use serde::ser;
 
-/// The path of the plan's types in generated code.
-const PLAN: &str = "::gpt_runtime::__private::plan";
+/// The module of the plan's types.
+const PLAN: &str = "plan";
 const COW: &str = "::std::borrow::Cow::Borrowed";
 
-/// The expression of `value`, whose types are those of `gpt-plan`.
-pub fn literal(value: &(impl Serialize + ?Sized)) -> String {
+/// The expression of `value`, whose types are those of `gpt-plan`. `gpt-plan` has to be in scope as
+/// `plan`.
+pub fn tokens(value: &(impl Serialize + ?Sized)) -> TokenStream {
     let mut out = Literal(String::new());
     value
         .serialize(&mut out)
         .expect("the types of a plan have literals");
-    out.0
+    out.0.parse().expect("a literal is Rust")
 }
 
 struct Literal(String);
