@@ -76,6 +76,21 @@ fn every_kernel_is_valid() {
     }
 }
 
+/// The check that generated code makes at compile time accepts every odd spec.
+#[test]
+fn every_plan_is_consistent() {
+    for (name, spec) in gpt_tests::specs::odd() {
+        for dropout in [0.0, 0.1] {
+            let spec = gpt_plan::Spec {
+                dropout,
+                ..spec.clone()
+            };
+            let plan = gpt_codegen::plan::plan(name, &spec);
+            assert_eq!(gpt_plan::check(&plan), Ok(()), "{name}");
+        }
+    }
+}
+
 /// Every row of the table of variants changes some kernel of ordinary models, and nothing but the files it names and what follows from them.
 #[test]
 fn variants_are_other_files() {

@@ -74,7 +74,9 @@ impl Bodies {
             Activation::GeluTanh => "GeluTanh",
             Activation::Relu => "Relu",
             Activation::Silu => "Silu",
-            Activation::Custom { value, derivative } => {
+            Activation::Custom {
+                value, derivative, ..
+            } => {
                 let (value, derivative) = (formula::rust(value), formula::rust(derivative));
                 return Bodies {
                     value: quote! {

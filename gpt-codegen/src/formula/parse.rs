@@ -54,7 +54,11 @@ pub fn parse(closure: &ExprClosure) -> Result<Activation, Vec<Diagnostic>> {
         let value = parser.tape.finish(last);
         let derivative = derivative(&value);
         if value.nodes.len() <= MAX_NODES && derivative.nodes.len() <= MAX_NODES {
-            return Ok(Activation::Custom { value, derivative });
+            return Ok(Activation::Custom {
+                name: None,
+                value,
+                derivative,
+            });
         }
         let size = value.nodes.len().max(derivative.nodes.len());
         let long = Diagnostic::spanned(closure, "the activation is too long")

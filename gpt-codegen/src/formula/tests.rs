@@ -6,7 +6,9 @@ use super::*;
 
 fn formulas(closure: &str) -> (Formula, Formula) {
     match parse(&syn::parse_str(closure).unwrap()) {
-        Ok(Activation::Custom { value, derivative }) => (value, derivative),
+        Ok(Activation::Custom {
+            value, derivative, ..
+        }) => (value, derivative),
         Ok(other) => panic!("{closure} became {other:?}"),
         Err(errors) => panic!("{closure}: {errors:?}"),
     }
