@@ -1,7 +1,8 @@
 //! Documentation of a spec's keys for editors.
 //!
-//! `gpt_model!` repeats a spec as a literal of these types in code that is never run, so that hovering over a key, or completing one,
-//! shows what stands here. The table that the macro itself reads is in `gpt-codegen`; a test compares the two.
+//! `gpt_model!` repeats a spec as a literal of these types in code that never runs, so that hovering
+//! over a key, or completing one, displays these comments. The table that the macro itself reads is in
+//! `gpt-codegen`; a test compares the two.
 
 /// The keys of `gpt_model!`.
 pub struct Spec {
@@ -25,9 +26,9 @@ pub struct Spec {
     pub block: Block,
     /// The feed-forward half of a block. `Dense { hidden: 4 * embed, activation: GeluTanh }` unless given.
     pub mlp: Mlp,
-    /// How a token learns where it stands. `Learned` unless given.
+    /// How the model encodes positions. `Learned` unless given.
     pub positions: Positions,
-    /// Whether a token sees only what came before, or everything. `Causal` unless given.
+    /// Whether a token attends to earlier tokens only, or to all. `Causal` unless given.
     pub mask: Mask,
     /// Whether linear layers and LayerNorm have a bias. `true` unless given.
     pub bias: bool,
@@ -91,7 +92,7 @@ pub enum Activation {
     Silu,
 }
 
-/// How a token learns where it stands.
+/// How the model encodes positions.
 pub enum Positions {
     /// A learned vector for each position.
     Learned,

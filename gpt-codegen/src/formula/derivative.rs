@@ -80,7 +80,7 @@ fn rule(
         }
         Node::Sqrt(a) => {
             let own = t.push(Node::Sqrt(at(a)));
-            // The root of the smallest normal f32: changes no slope but that at zero, where
+            // The root of the smallest normal f32. It changes the slope only at zero, where
             // `sqrt(max(x, 0))` would have 0 / 0.
             let least = t.constant(f64::from(f32::MIN_POSITIVE).sqrt());
             let root = t.push(Node::Max(own, least));

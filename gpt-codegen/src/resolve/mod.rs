@@ -49,7 +49,7 @@ pub struct Merged {
     pub base: Option<String>,
 }
 
-/// Models earlier in the invocation; none for one with errors.
+/// Models earlier in the invocation; none for a model with errors.
 pub type Known = BTreeMap<String, Option<Merged>>;
 
 /// Merges and evaluates. The merged form is for models that build on this one; none if it has errors.
@@ -142,7 +142,7 @@ fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Op
         blame,
         base,
     };
-    // The keys that are there are evaluated in any case, for their errors.
+    // The keys that exist are evaluated in any case, for their errors.
     if !complete {
         let mut evaluator = Evaluator::new(&merged);
         let _ = choice::spec(&mut evaluator);
