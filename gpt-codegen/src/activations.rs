@@ -1,8 +1,9 @@
 //! The built-in activations: one table.
 //!
-//! A row names the activation and says how it is computed: by kernels written for it, or by a closure
-//! that is parsed, differentiated and written out like a user's. The second kind needs nothing but its
-//! row here and its documentation for editors in `gpt_runtime::__private::spec_docs`.
+//! A row names the activation and says how it is computed: by kernels written for it, or by a
+//! closure that is parsed, differentiated and written out like a user's. The second kind needs
+//! nothing but its row here and its documentation for editors in
+//! `gpt_runtime::__private::spec_docs`.
 
 use gpt_plan::Activation;
 

@@ -1,7 +1,8 @@
-//! The compiler behind `gpt_model!`, as an ordinary library: tokens -> parse -> spec -> check -> plan -> (WGSL, Rust).
+//! The compiler behind `gpt_model!`, as an ordinary library: tokens -> parse -> spec -> check ->
+//! plan -> (WGSL, Rust).
 //!
-//! A proc-macro crate exports only its macro, so everything that tests and tools call at run time is
-//! here.
+//! A proc-macro crate exports only its macro, so everything that tests and tools call at run time
+//! is here.
 
 pub mod activations;
 pub mod check;
@@ -41,8 +42,8 @@ pub struct Model {
 /// The whole compiler: the tokens of a `gpt_model!` invocation to items. `root` is the path of
 /// `gpt-runtime` in them.
 ///
-/// Models are independent. Each becomes its items, or its errors and a type of its name, so that code
-/// which names the type adds no errors.
+/// Models are independent. Each becomes its items, or its errors and a type of its name, so that
+/// code which names the type adds no errors.
 pub fn compile(root: &TokenStream, tokens: TokenStream) -> TokenStream {
     let (declared, errors) = parse::declarations(tokens);
     let mut output = diagnostic::compile_errors(&errors);
@@ -93,7 +94,8 @@ fn front(
     (Some(merged.clone()), Ok(spec.clone()))
 }
 
-/// The checked specs of an invocation by name, or all errors of all its models; for tests and tools.
+/// The checked specs of an invocation by name, or all errors of all its models; for tests and
+/// tools.
 pub fn specs(tokens: TokenStream) -> Result<Vec<(String, Spec)>, Vec<Diagnostic>> {
     let (declared, mut errors) = parse::declarations(tokens);
     let mut known = resolve::Known::new();

@@ -4,8 +4,9 @@ use proc_macro::{TokenStream, TokenTree};
 
 /// `gpt_model!`, after a group with the path of `gpt-runtime`: `($crate) pub struct Gpt2 { .. }`.
 ///
-/// A user's crate may have renamed `gpt-runtime`, or not depend on it directly. Only the `$crate` of a
-/// `macro_rules!` names it in all cases, so `gpt_runtime::gpt_model!` is one and calls this macro.
+/// A user's crate may have renamed `gpt-runtime`, or not depend on it directly. Only the `$crate`
+/// of a `macro_rules!` names it in all cases, so `gpt_runtime::gpt_model!` is one and calls this
+/// macro.
 #[proc_macro]
 pub fn gpt_model_impl(input: TokenStream) -> TokenStream {
     let mut input = input.into_iter();

@@ -1,10 +1,10 @@
 //! The layout of a packed matrix on the GPU, shared by the compiler, which writes the sizes into
 //! shaders, and the engine, which packs.
 //!
-//! Rows are stored in panels of [`PANEL`]. For each group of columns a panel holds an element of each
-//! of its rows, side by side, so that neighboring invocations read neighboring elements. The format
-//! defines an element: four f32, four halves in two words, or a word of a quantized block, whose
-//! scales follow its quants. Rows and columns are padded with zeros. A matrix larger than
+//! Rows are stored in panels of [`PANEL`]. For each group of columns a panel holds an element of
+//! each of its rows, side by side, so that neighboring invocations read neighboring elements. The
+//! format defines an element: four f32, four halves in two words, or a word of a quantized block,
+//! whose scales follow its quants. Rows and columns are padded with zeros. A matrix larger than
 //! [`MAX_BINDING`] has several parts, each a whole number of panels.
 
 use crate::{Epilogue, Format, MAX_BINDING, Op};

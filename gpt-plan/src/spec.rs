@@ -80,8 +80,8 @@ pub enum Positions {
     /// The fixed table of Vaswani et al. 2017, added to the token embedding: column `2i` is
     /// `sin(pos / 10000^(2i / embed))`, column `2i + 1` the cosine of the same angle.
     Sinusoidal,
-    /// Rotary embedding of queries and keys, Su et al. 2021; pair `(2i, 2i + 1)` of a head rotates by
-    /// `pos * theta^(-2i / head_dim)`.
+    /// Rotary embedding of queries and keys, Su et al. 2021; pair `(2i, 2i + 1)` of a head rotates
+    /// by `pos * theta^(-2i / head_dim)`.
     Rope { theta: f64 },
 }
 

@@ -125,8 +125,9 @@ pub enum Layout {
     RowMajor,
     /// `[in, out]`, the `Conv1D` of GPT-2.
     Transposed,
-    /// `[out, in]` with the rotary pairs of a head in its two halves, `(i, i + head_dim / 2)`. Plans
-    /// and GGUF keep pairs side by side, `(2i, 2i + 1)`, so the rows of each head are reordered.
+    /// `[out, in]` with the rotary pairs of a head in its two halves, `(i, i + head_dim / 2)`.
+    /// Plans and GGUF keep pairs side by side, `(2i, 2i + 1)`, so the rows of each head are
+    /// reordered.
     RotaryHalves { head_dim: u32 },
 }
 
@@ -161,13 +162,13 @@ impl Tensor {
     }
 }
 
-/// The alignment of a binding's start, in f32: WebGPU's default `minStorageBufferOffsetAlignment` of
-/// 256 bytes.
+/// The alignment of a binding's start, in f32: WebGPU's default `minStorageBufferOffsetAlignment`
+/// of 256 bytes.
 pub const VECTOR_ALIGN: u32 = 64;
 
-/// The offset of vector `id` in its block, in f32: a multiple of four. All vectors of the model form
-/// one block and all vectors of a layer another, each in the order of the table, so one binding
-/// serves every vector that a step reads.
+/// The offset of vector `id` in its block, in f32: a multiple of four. All vectors of the model
+/// form one block and all vectors of a layer another, each in the order of the table, so one
+/// binding serves every vector that a step reads.
 pub fn vector_offset(tensors: &[Tensor], id: TensorId) -> u32 {
     let at = usize::from(id.0);
     vectors(&tensors[..at], is_layered(&tensors[at]))

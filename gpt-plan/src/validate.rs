@@ -1,7 +1,8 @@
-//! Checks that the wiring of a plan is consistent: tensors, buffers, steps and kernels fit together.
+//! Checks that the wiring of a plan is consistent: tensors, buffers, steps and kernels fit
+//! together.
 //!
-//! [`validate`] is a `const fn`. Generated code calls it on the model's static plan, so a plan that is
-//! wrong does not compile. Tests call [`check`] on plans that were made at run time.
+//! [`validate`] is a `const fn`. Generated code calls it on the model's static plan, so a plan that
+//! is wrong does not compile. Tests call [`check`] on plans that were made at run time.
 //!
 //! Checked are shapes, ids, layer ranges, kernel indices, and that a buffer is written before it is
 //! read. Whether a step computes what its name says is up to the tests that compare numbers.
@@ -68,9 +69,6 @@ macro_rules! attempt {
 
 /// The first fault of `plan`, if it has one.
 pub const fn check(plan: &Plan) -> Result<(), Fault<'_>> {
-    attempt!(check_tensors(plan));
-    attempt!(check_kernels(plan));
-
     let inference = Checker::new(plan, "inference", &plan.buffers);
     let inference = attempt!(inference.sections(&plan.sections, Direction::Forward));
     attempt!(inference.has_written(BufferId::Logits));
@@ -84,7 +82,10 @@ pub const fn check(plan: &Plan) -> Result<(), Fault<'_>> {
     attempt!(pass.has_written(BufferId::Losses));
     pass.pass = "training (backward)";
     pass = attempt!(pass.sections(&training.backward, Direction::Backward));
-    pass.has_written(BufferId::DX)
+    attempt!(pass.has_written(BufferId::DX));
+
+    attempt!(check_tensors(plan));
+    check_kernels(plan)
 }
 
 /// The rows of a file's tensors must add up to those of the tensor that they stack to.
@@ -313,8 +314,9 @@ impl<'a> Checker<'a> {
 
     const fn step(mut self, step: &'a Step) -> Result<Self, Fault<'a>> {
         self.step = text(&step.name);
+        let checked = attempt!(self.op(&step.op));
         attempt!(self.kernels(&step.kernels));
-        self.op(&step.op)
+        Ok(checked)
     }
 
     const fn kernels(&self, kernels: &'a StepKernels) -> Result<(), Fault<'a>> {

@@ -78,8 +78,8 @@ impl<M, const ROWS: usize, const COLUMNS: usize> LayerParameter<M, ROWS, COLUMNS
     /// The parameter of `layer`.
     ///
     /// # Panics
-    /// The model has no such layer, or the layer has no such parameter: the first layer of a post-norm
-    /// model has no attention norm. In a constant that is a compile error.
+    /// The model has no such layer, or the layer has no such parameter: the first layer of a
+    /// post-norm model has no attention norm. In a constant that is a compile error.
     pub const fn layer(self, layer: u32) -> Parameter<M, ROWS, COLUMNS> {
         assert!(
             self.first <= layer && layer < self.end,

@@ -1,5 +1,5 @@
-//! Checks the plans of random specs and compares both engines with the oracle, shrunk to the smallest
-//! spec that fails.
+//! Checks the plans of random specs and compares both engines with the oracle, shrunk to the
+//! smallest spec that fails.
 
 use std::sync::Arc;
 

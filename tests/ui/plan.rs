@@ -41,15 +41,7 @@ static PLAN: Plan = Plan {
         rows: RowCount::Chunk,
         copies: Copies::One,
     }]),
-    kernels: Borrowed(&[Kernel {
-        name: Borrowed("embed"),
-        header: Borrowed(""),
-        parts: Borrowed(&[]),
-        workgroup: 1,
-        tile_rows: 1,
-        groups: 1,
-        strips: 0,
-    }]),
+    kernels: Borrowed(&[]),
     sections: Borrowed(&[Section {
         repeat: Repeat::Once,
         steps: Borrowed(&[Step {

@@ -1,9 +1,9 @@
 //! A value of `gpt-plan` as the Rust expression that makes it.
 //!
-//! The plan's types derive `serde::Serialize`; [`tokens`] uses a serializer whose output is Rust, so a
-//! new type or field of the plan needs no code here. Lists and texts become borrowed [`Cow`]s, which
-//! a `static` can hold. Expressions are text and parsed once: a procedural macro crosses into the
-//! compiler for every token that it builds, which would dominate a model's expansion.
+//! The plan's types derive `serde::Serialize`; [`tokens`] uses a serializer whose output is Rust,
+//! so a new type or field of the plan needs no code here. Lists and texts become borrowed [`Cow`]s,
+//! which a `static` can hold. Expressions are text and parsed once: a procedural macro crosses into
+//! the compiler for every token that it builds, which would dominate a model's expansion.
 //!
 //! [`Cow`]: std::borrow::Cow
 

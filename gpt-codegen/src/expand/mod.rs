@@ -136,7 +136,8 @@ fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
             /// GPU dispatches that a chunk of a prompt takes.
             #vis const PREFILL_DISPATCHES: u32 = #prefill;
 
-            /// Loads weights from safetensors (a file, a sharded model's index, or a folder) or GGUF.
+            /// Loads weights from safetensors (a file, a sharded model's index, or a folder) or
+            /// GGUF.
             ///
             /// # Errors
             /// One message with every difference between the file and this model.
@@ -193,8 +194,9 @@ pub fn failed(root: &TokenStream, declared: &Declared, errors: &[Diagnostic]) ->
     }
 }
 
-/// The spec as a struct literal with the user's own key tokens. An editor that hovers over a key, or
-/// completes one, finds the documented field of `gpt_runtime::__private::spec_docs`. It never runs.
+/// The spec as a struct literal with the user's own key tokens. An editor that hovers over a key,
+/// or completes one, finds the documented field of `gpt_runtime::__private::spec_docs`. It never
+/// runs.
 pub fn echo(root: &TokenStream, declared: &Declared) -> TokenStream {
     let mut seen = Vec::new();
     let known = declared.fields.iter().filter(|field| {

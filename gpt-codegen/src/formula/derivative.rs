@@ -121,8 +121,8 @@ fn rule(
             let sign = t.push(Node::Sub(above, below));
             (t.push(Node::Abs(at(a))), t.push(Node::Mul(sign, slope(a))))
         }
-        // Where both are equal, `max` has the slope of the constant operand or the second, and `min`
-        // that of the other. So `max(x, 0)` has slope 0 at 0, ReLU's convention, and
+        // Where both are equal, `max` has the slope of the constant operand or the second, and
+        // `min` that of the other. So `max(x, 0)` has slope 0 at 0, ReLU's convention, and
         // `max(x, 0) + min(x, 0)` has slope 1.
         Node::Max(a, b) => {
             let own = t.push(Node::Max(at(a), at(b)));

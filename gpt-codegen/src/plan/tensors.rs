@@ -31,8 +31,8 @@ pub struct Projection {
 }
 
 /// Standard deviation of the initial weights of a matrix or table with rows of `columns`. GPT-2 has
-/// 0.02 at a width of 768. It falls with the root of the width, which keeps sums of `columns` products
-/// at one scale (Glorot and Bengio 2010).
+/// 0.02 at a width of 768. It falls with the root of the width, which keeps sums of `columns`
+/// products at one scale (Glorot and Bengio 2010).
 fn deviation(columns: u32) -> f64 {
     0.02 * (768.0 / f64::from(columns)).sqrt()
 }
@@ -59,8 +59,8 @@ impl Table {
         let positions = build.positions(&names);
         let every = Place::Layers { first: 0 };
         // A norm is the prologue of the projection that reads the stream. In a post-norm block the
-        // attention therefore applies the norm that ends the layer before. The first layer reads the
-        // embedding without a norm, and the head applies the last one.
+        // attention therefore applies the norm that ends the layer before. The first layer reads
+        // the embedding without a norm, and the head applies the last one.
         let attn_norm = match spec.block {
             Block::PreNorm => build.norm(
                 Role::AttentionNorm,

@@ -1,5 +1,5 @@
-//! Choices: variants with their fields, flags and activations. `spec` joins them and the sizes into a
-//! spec.
+//! Choices: variants with their fields, flags and activations. `spec` joins them and the sizes into
+//! a spec.
 
 use gpt_plan::{Activation, Block, Mask, Mlp, Norm, Positions, Spec};
 use proc_macro2::Ident;
