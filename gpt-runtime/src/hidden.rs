@@ -8,9 +8,8 @@ use std::ops::Deref;
 use gpt_plan::{Norm, Op, Plan, Step, TensorId};
 
 use crate::Error;
-use crate::model::Untyped;
 use crate::parameter::sealed;
-use crate::vtable::Gpt;
+use crate::vtable::{Gpt, Untyped};
 use crate::weights::Weights;
 
 /// Hidden states `[rows, embed]`, a row for each token: the input of the model's head. Derefs to a

@@ -44,7 +44,7 @@ gpt_model! {
     pub struct RopeLayerNorm { norm: LayerNorm { eps: 1e-3 }, bias: true, ..SmolLm2 }
     pub struct RmsLearned { norm: RmsNorm { eps: 1e-6 }, ..Gpt2 }
     pub struct NarrowAttention { heads: 2, head_dim: 4, ..Gpt2 }
-    pub struct ReluSquared { mlp: Dense { hidden: 90, activation: |x| { let y = max(x, 0.0); y * y } }, ..Gpt2 }
+    pub struct ReluSquared { mlp: Dense { hidden: 90, activation: ReluSquared }, ..Gpt2 }
 }
 
 /// Calls `$each::<Model>(name)` for all models above, in the order of
