@@ -7,8 +7,8 @@ use quote::{format_ident, quote};
 use super::literal;
 use crate::Model;
 
-/// The constants, and items that evaluate them: `rustc` evaluates an associated constant only where
-/// it is used. The module `plan` and the static `PLAN` have to be in scope.
+/// The constants, and an item that evaluates them: `rustc` evaluates an associated constant only
+/// where it is used. The module `plan` and the static `PLAN` have to be in scope.
 pub fn parameters(model: &Model, plan: &Plan) -> TokenStream {
     let Model {
         root, ident, vis, ..
@@ -24,7 +24,7 @@ pub fn parameters(model: &Model, plan: &Plan) -> TokenStream {
             };
             let role = literal::tokens(&tensor.role);
             let component = literal::tokens(&tensor.component);
-            let doc = format!("`{}`, `[{rows}, {columns}]`.", tensor.name);
+            let doc = format!(" `{}`, `[{rows}, {columns}]`.", tensor.name);
             let constant = quote! {
                 #[doc = #doc]
                 #vis const #name: #root::#kind<Self, #rows, #columns> =
@@ -38,7 +38,9 @@ pub fn parameters(model: &Model, plan: &Plan) -> TokenStream {
         impl #ident {
             #(#constants)*
         }
-        #(const _: () = { let _ = #ident::#names; };)*
+        const _: () = {
+            #(let _ = #ident::#names;)*
+        };
     }
 }
 
