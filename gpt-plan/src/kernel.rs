@@ -1,6 +1,6 @@
 //! Kernels: WGSL written for one model, and the formats of the matrices they read.
 
-use crate::{List, Str};
+use crate::{Binding, Extent, Grid, List, Str};
 
 /// How a matrix is stored, in a file (after conversion) and in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,9 +87,23 @@ pub struct Kernel {
     pub groups: u32,
     /// Strips of the matrix that they share, where a file says how many each has ([`Kernel::strips_file`]); 0 else.
     pub strips: u32,
+    /// How workgroups cover the work of a dispatch.
+    pub grid: Grid,
+    /// The bindings that its files declare, by group and binding.
+    pub bindings: List<Binding>,
 }
 
 impl Kernel {
+    /// Workgroups along x, y and z of a dispatch.
+    pub fn workgroups(&self, extent: &Extent) -> [u32; 3] {
+        self.grid.workgroups(self.groups, self.tile_rows, extent)
+    }
+
+    /// The bindings of `group`.
+    pub fn group(&self, group: u32) -> impl Iterator<Item = &Binding> {
+        self.bindings.iter().filter(move |b| b.group == group)
+    }
+
     /// The whole shader: the header, then each file under its name.
     pub fn wgsl(&self) -> String {
         let mut text = String::from(&*self.header);

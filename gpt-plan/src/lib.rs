@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 
 mod activation;
+mod binding;
 mod choice;
 mod feature;
 mod kernel;
@@ -24,6 +25,7 @@ mod variant;
 mod work;
 
 pub use activation::{Activation, Formula, Node};
+pub use binding::{Access, Binding, Extent, Grid, Operand, with_texture};
 pub use choice::{ChoiceOp, MAX_STOPS};
 pub use feature::{Feature, Features};
 pub use kernel::{Format, Kernel, Phase};

@@ -6,7 +6,7 @@
 
 use gpt_shaders::{self as files, Source};
 
-use crate::{Feature, Features, Kernel};
+use crate::{Feature, Features, Kernel, with_texture};
 
 /// A row of the table.
 #[derive(Debug)]
@@ -346,6 +346,9 @@ impl Kernel {
             parts: parts.into(),
             ..self.clone()
         };
+        if kernel.parts.contains(&&files::MATRIX_TEXTURE) {
+            kernel.bindings = with_texture(&kernel.bindings).into();
+        }
         if kernel.parts.contains(&&files::LANES_64) {
             kernel.workgroup = 64;
         }

@@ -24,7 +24,7 @@ fn position(row: u32, column: u32) -> f32 {
 }
 // ---- end of parameters ----
 
-@group(0) @binding(2) var<storage, read_write> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
 @group(0) @binding(3) var<storage, read> tokens: array<u32>;
 
 @compute @workgroup_size(LANES)
@@ -39,7 +39,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var j = 0u; j < 4u; j++) {
         let column = 4u * at + j;
         if column < EMBED {
-            x[row * EMBED + column] = values[j] + position(row, column);
+            out[row * EMBED + column] = values[j] + position(row, column);
         }
     }
 }

@@ -12,13 +12,14 @@ use super::training;
 
 /// Statics that the plan refers to, and the plan's expression.
 pub fn items(plan: &Plan) -> (TokenStream, TokenStream) {
-    let kernels: Vec<String> = plan.kernels.iter().map(kernel).collect();
+    let bindings = BindingLists::new(plan);
+    let kernels = kernels(&plan.kernels, &bindings);
     let statics = format!(
-        "static KERNELS: [{P}::Kernel; {}] = [{}];",
-        kernels.len(),
-        kernels.join(",")
+        "{} static KERNELS: [{P}::Kernel; {}] = {kernels};",
+        bindings.item(),
+        plan.kernels.len(),
     );
-    let (training_statics, training) = training::items(&plan.training);
+    let (training_statics, training) = training::items(&plan.training, &bindings);
     let value = format!(
         "{P}::Plan {{ name: {}, spec: {}, tensors: {}, buffers: {}, kernels: {COW}::Borrowed(&KERNELS), sections: {}, split: {}, choice: {:?}, training: {training} }}",
         text(&plan.name),
@@ -154,19 +155,61 @@ fn buffer(b: &Buffer) -> String {
     )
 }
 
-pub(super) fn kernel(k: &Kernel) -> String {
+/// The lists of bindings that kernels have, each written once: most kernels share one.
+pub(super) struct BindingLists<'a>(Vec<&'a [Binding]>);
+
+impl<'a> BindingLists<'a> {
+    fn new(plan: &'a Plan) -> BindingLists<'a> {
+        let kernels = plan.kernels.iter().chain(plan.training.kernels.iter());
+        let mut lists: Vec<&[Binding]> = kernels.map(|kernel| &*kernel.bindings).collect();
+        lists.sort_unstable();
+        lists.dedup();
+        BindingLists(lists)
+    }
+
+    /// The constant that has them.
+    fn item(&self) -> String {
+        let binding = |b: &Binding| {
+            format!(
+                "{P}::Binding::new({}, {}, {P}::Operand::{:?}, {P}::Access::{:?}),",
+                b.group, b.binding, b.operand, b.access
+            )
+        };
+        let list = |list: &&[Binding]| {
+            let bindings: String = list.iter().map(binding).collect();
+            format!("&[{bindings}],")
+        };
+        let lists: String = self.0.iter().map(list).collect();
+        format!("const BINDINGS: &[&[{P}::Binding]] = &[{lists}];")
+    }
+
+    fn index(&self, bindings: &[Binding]) -> usize {
+        let found = self.0.binary_search(&bindings);
+        found.expect("the list of every kernel of the plan")
+    }
+}
+
+/// The array of `kernels`.
+pub(super) fn kernels(kernels: &[Kernel], bindings: &BindingLists<'_>) -> String {
+    let kernels = kernels.iter().map(|k| kernel(k, bindings) + ",");
+    format!("[{}]", kernels.collect::<String>())
+}
+
+fn kernel(k: &Kernel, bindings: &BindingLists<'_>) -> String {
     let part = |part: &&'static gpt_shaders::Source| {
         format!("&::gpt_runtime::shaders::{}", part.constant())
     };
     format!(
-        "{P}::Kernel {{ name: {}, header: {}, parts: {}, workgroup: {}, tile_rows: {}, groups: {}, strips: {} }}",
+        "{P}::Kernel {{ name: {}, header: {}, parts: {}, workgroup: {}, tile_rows: {}, groups: {}, strips: {}, grid: {P}::Grid::{:?}, bindings: {COW}::Borrowed(BINDINGS[{}]) }}",
         text(&k.name),
         text(&k.header),
         list(&k.parts, part),
         k.workgroup,
         k.tile_rows,
         k.groups,
-        k.strips
+        k.strips,
+        k.grid,
+        bindings.index(&k.bindings)
     )
 }
 

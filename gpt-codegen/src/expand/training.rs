@@ -3,16 +3,15 @@
 use gpt_plan::*;
 use proc_macro2::TokenStream;
 
-use super::plan::{P, kernel, list, norm_ref, option, parse, tensor_id};
+use super::plan::{BindingLists, P, kernels, list, norm_ref, option, parse, tensor_id};
 
 /// Its statics, and its expression.
-pub fn items(training: &Training) -> (TokenStream, String) {
-    let kernels: Vec<String> = training.kernels.iter().map(kernel).collect();
+pub fn items(training: &Training, bindings: &BindingLists<'_>) -> (TokenStream, String) {
     let buffers: Vec<String> = training.buffers.iter().map(buffer).collect();
     let statics = format!(
-        "static TRAINING_KERNELS: [{P}::Kernel; {}] = [{}]; const TRAINING_BUFFERS: [{P}::TrainBuffer; {}] = [{}];",
-        kernels.len(),
-        kernels.join(","),
+        "static TRAINING_KERNELS: [{P}::Kernel; {}] = {}; const TRAINING_BUFFERS: [{P}::TrainBuffer; {}] = [{}];",
+        training.kernels.len(),
+        kernels(&training.kernels, bindings),
         buffers.len(),
         buffers.join(","),
     );

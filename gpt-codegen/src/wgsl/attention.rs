@@ -1,9 +1,10 @@
 //! Attention: how many invocations, and how they share keys and columns.
 
-use gpt_plan::{ATTENTION_PART, Kernel, Mask, Phase, SPLIT_FROM, Spec};
+use gpt_plan::{ATTENTION_PART, Grid, Kernel, Mask, Phase, SPLIT_FROM, Spec};
 use gpt_shaders::{self as files, Source};
 
 use super::Context;
+use super::bindings::bindings;
 use super::header::Header;
 
 /// Invocations that decode one query; keys are split among them.
@@ -36,13 +37,20 @@ pub fn split(model: &str, spec: &Spec) -> Option<[Kernel; 2]> {
     );
     let name = "attention_part".to_owned();
     let part = over(spec, name, &title, DECODE_LANES, 1, &files::ATTENTION_PART);
+    let part = Kernel {
+        grid: Grid::Keys(ATTENTION_PART),
+        ..part
+    };
     let mut header = Header::new(&format!("{model}: what attention's parts gathered."));
     sizes(&mut header, spec);
     header.size("LANES", columns(spec), "invocations of a workgroup");
+    let parts = vec![&files::RUN, &files::ATTENTION_JOIN];
     let join = Kernel {
         name: "attention_join".into(),
         header: header.finish().into(),
-        parts: vec![&files::RUN, &files::ATTENTION_JOIN].into(),
+        grid: Grid::Rows,
+        bindings: bindings(&parts),
+        parts: parts.into(),
         workgroup: columns(spec),
         tile_rows: 1,
         groups: spec.heads,
@@ -121,6 +129,8 @@ fn over(
     Kernel {
         name: name.into(),
         header: header.finish().into(),
+        grid: Grid::Rows,
+        bindings: bindings(&parts),
         parts: parts.into(),
         workgroup: lanes,
         tile_rows: queries,

@@ -1,8 +1,9 @@
 //! The choice of the next token: how the vocabulary is shared out, and how finely tokens are sorted by their distance below the greatest logit.
 
-use gpt_plan::{ChoiceOp, Kernel, Spec};
+use gpt_plan::{ChoiceOp, Grid, Kernel, Spec};
 use gpt_shaders as files;
 
+use super::bindings::bindings;
 use super::header::Header;
 
 /// Invocations of a workgroup; `sample/threshold.wgsl` has a digit for each.
@@ -91,6 +92,8 @@ pub fn kernel(model: &str, spec: &Spec, op: ChoiceOp) -> Kernel {
     Kernel {
         name: op.name().into(),
         header: header.finish().into(),
+        grid: Grid::Rows,
+        bindings: bindings(&parts),
         parts: parts.into(),
         workgroup: LANES,
         tile_rows: 1,

@@ -1,12 +1,13 @@
 //! Projections, and the look-up in the embedding, which reads a matrix as they do.
 
 use gpt_plan::{
-    Activation, Format, Kernel, MatrixLayout, Norm, NormRef, Op, Phase, STRIP, TensorId,
+    Activation, Format, Grid, Kernel, MatrixLayout, Norm, NormRef, Op, Phase, STRIP, TensorId,
     vector_offset,
 };
 use gpt_shaders::{self as files, Source};
 
 use super::Context;
+use super::bindings::bindings;
 use super::header::Header;
 use crate::formula;
 
@@ -105,6 +106,8 @@ pub fn kernel(context: &Context<'_>, op: &Op) -> Option<Kernel> {
         )
         .into(),
         header: header.finish().into(),
+        grid: Grid::Rows,
+        bindings: bindings(&parts),
         parts: parts.into(),
         workgroup: tile.lanes,
         tile_rows: tile.rows,
@@ -147,6 +150,8 @@ pub fn embed(context: &Context<'_>, op: &Op, table: TensorId, positions: bool) -
     Some(Kernel {
         name: format!("{}_{}", context.name, context.format.name()).into(),
         header: header.finish().into(),
+        grid: Grid::Rows,
+        bindings: bindings(&parts),
         parts: parts.into(),
         workgroup: EMBED_LANES,
         tile_rows: 1,

@@ -5,6 +5,7 @@
 //! `validate` hands the result to naga and maps its complaints back to the files.
 
 mod attention;
+mod bindings;
 mod choice;
 mod header;
 mod linear;

@@ -7,6 +7,8 @@ use gpt_shaders::Source;
 use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{AddressSpace, SourceLocation};
 
+use super::bindings;
+
 /// What naga has against the kernels of `plan` and their variants, one sentence each. Kernels are independent, so all cores take part: this is most of
 /// what an expansion costs.
 pub fn validate_all(plan: &Plan) -> Vec<String> {
@@ -75,7 +77,8 @@ pub fn validate(kernel: &Kernel) -> Result<(), String> {
                 .min_by_key(|span| span.to_range().map_or(0, |range| range.len()));
             fail(smallest.map(|span| span.location(&text)), reason)
         })?;
-    within_limits(&module).map_err(|reason| fail(None, reason))
+    within_limits(&module).map_err(|reason| fail(None, reason))?;
+    bindings::check(kernel, &module).map_err(|reason| fail(None, reason))
 }
 
 fn validator(capabilities: Capabilities) -> Validator {
@@ -209,6 +212,8 @@ fn place(kernel: &Kernel, line: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use gpt_plan::Grid;
+
     use super::*;
 
     #[test]
@@ -238,6 +243,8 @@ mod tests {
             tile_rows: 1,
             groups: 1,
             strips: 0,
+            grid: Grid::Rows,
+            bindings: Vec::new().into(),
         };
         let parts = vec![&gpt_shaders::RUN, &BROKEN];
         let error = validate(&kernel("const A: u32 = 1u;\n", parts.into())).unwrap_err();
@@ -260,6 +267,8 @@ mod tests {
             tile_rows: 1,
             groups: 1,
             strips: 0,
+            grid: Grid::Rows,
+            bindings: Vec::new().into(),
         }
     }
 
@@ -296,7 +305,11 @@ mod tests {
             let error = validate(&alone(&text)).unwrap_err();
             assert!(error.ends_with(reason), "{error}");
         }
-        assert_eq!(validate(&alone(&(buffers(8) + main))), Ok(()));
+        let error = validate(&alone(&(buffers(8) + main))).unwrap_err();
+        assert!(
+            error.ends_with("`b0` is no operand of `gpt_plan::Operand`"),
+            "{error}"
+        );
         assert_eq!(
             validate(&alone("@compute @workgroup_size(256) fn main() {}")),
             Ok(())

@@ -9,7 +9,7 @@ use wgpu::{
     Instance, InstanceDescriptor, PowerPreference,
 };
 
-use super::texture;
+use super::texel;
 use crate::Error;
 
 /// An adapter of this machine.
@@ -173,9 +173,9 @@ pub(super) fn features(adapter: &Adapter) -> gpt_plan::Features {
             has(Features::SUBGROUP) && info.subgroup_min_size >= 8
         }
         // WebGPU's core has them all, GL not everywhere.
-        Feature::Textures => texture::FORMATS.into_iter().all(|format| {
+        Feature::Textures => texel::FORMATS.into_iter().all(|format| {
             let usages = adapter.get_texture_format_features(format).allowed_usages;
-            usages.contains(texture::USAGE)
+            usages.contains(texel::USAGE)
         }),
         Feature::DoubleBuffers
         | Feature::SmallTiles

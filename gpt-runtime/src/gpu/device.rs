@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gpt_plan::{Feature, Kernel};
+use gpt_plan::{Extent, Feature, Grid, Kernel};
 use wgpu::{
     BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, Buffer, BufferDescriptor,
-    BufferUsages, CommandEncoder, ComputePipeline, DeviceType, ErrorFilter, ExperimentalFeatures,
-    Features, MapMode, MemoryHints, PollType, Queue, SubmissionIndex,
+    BufferUsages, CommandEncoder, ComputePass, ComputePipeline, DeviceType, ErrorFilter,
+    ExperimentalFeatures, Features, MapMode, MemoryHints, PollType, Queue, SubmissionIndex,
 };
 
 use super::adapter;
@@ -32,13 +32,21 @@ pub struct GpuDevice {
     created: AtomicU64,
 }
 
-/// A kernel, compiled; and what of it a dispatch needs to know.
+/// A compiled kernel, and its grid.
 pub(super) struct Pipeline {
-    pub inner: ComputePipeline,
-    /// Workgroups along x.
-    pub groups: u32,
-    /// Rows of a workgroup.
-    pub tile_rows: u32,
+    inner: ComputePipeline,
+    grid: Grid,
+    groups: u32,
+    tile_rows: u32,
+}
+
+impl Pipeline {
+    /// Records a dispatch of this extent; its bind groups are set.
+    pub fn dispatch(&self, pass: &mut ComputePass<'_>, extent: &Extent) {
+        let [x, y, z] = self.grid.workgroups(self.groups, self.tile_rows, extent);
+        pass.set_pipeline(&self.inner);
+        pass.dispatch_workgroups(x, y, z);
+    }
 }
 
 impl GpuDevice {
@@ -284,17 +292,15 @@ impl GpuDevice {
         })
     }
 
-    /// The pipeline of a kernel, or of the variant of it that is for this device, whose bind groups are laid out as `groups` say; with `textures`, a matrix among
-    /// them is a texture.
-    pub(super) fn pipeline(
-        &self,
-        kernel: &Kernel,
-        groups: &[Option<&BindGroupLayout>],
-        textures: bool,
-    ) -> Pipeline {
+    /// The variant of `kernel` that runs on this device, if it is not the plain one. With
+    /// `texture`, its matrix is a texture.
+    pub(super) fn variant(&self, kernel: &Kernel, texture: bool) -> Option<Kernel> {
+        kernel.variant(self.features_of(kernel, texture))
+    }
+
+    /// The pipeline of `kernel`, whose bind groups have these layouts.
+    pub(super) fn pipeline(&self, kernel: &Kernel, groups: &[BindGroupLayout]) -> Pipeline {
         self.count();
-        let variant = kernel.variant(self.features_of(kernel, textures));
-        let kernel = variant.as_ref().unwrap_or(kernel);
         let label = Some(&*kernel.name);
         let source = wgpu::ShaderModuleDescriptor {
             label,
@@ -311,7 +317,7 @@ impl GpuDevice {
             .device
             .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
                 label,
-                bind_group_layouts: groups,
+                bind_group_layouts: &groups.iter().map(Some).collect::<Vec<_>>(),
                 immediate_size: 0,
             });
         let inner = self
@@ -330,6 +336,7 @@ impl GpuDevice {
             });
         Pipeline {
             inner,
+            grid: kernel.grid,
             groups: kernel.groups,
             tile_rows: kernel.tile_rows,
         }
@@ -340,6 +347,11 @@ impl GpuDevice {
         if let Some(cache) = &self.cache {
             cache.save();
         }
+    }
+
+    /// A new command encoder.
+    pub(super) fn encoder(&self) -> CommandEncoder {
+        self.device.create_command_encoder(&Default::default())
     }
 
     /// Submits what was recorded.
@@ -365,6 +377,23 @@ impl GpuDevice {
         self.check()?;
         waited.map_err(|error| Error::Device(format!("{} does not answer: {error}", self.name)))?;
         Ok(())
+    }
+
+    /// Copies `bytes` bytes of `buffer`, from byte `start` on, to the host and passes them to
+    /// `read`. Allocates.
+    pub(super) fn download(
+        &self,
+        buffer: &Buffer,
+        start: u64,
+        bytes: u64,
+        read: impl FnOnce(&[u8]),
+    ) -> Result<(), Error> {
+        let usage = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
+        let copy = self.buffer("download", bytes, usage)?;
+        let mut encoder = self.encoder();
+        encoder.copy_buffer_to_buffer(buffer, start, &copy, 0, bytes);
+        self.submit(encoder);
+        self.read(&copy, bytes, read)
     }
 
     /// Waits for `buffer` and hands its first `bytes` to `read`.
@@ -406,12 +435,8 @@ mod tests {
     /// A kernel runs in the variant that was the fastest, others in the default.
     #[test]
     fn what_was_measured_is_what_runs() {
-        let adapter = match adapter::choose(None) {
-            Ok(adapter) => adapter,
-            Err(error) => {
-                assert!(std::env::var_os("GPT_REQUIRE_GPU").is_none(), "{error}");
-                return eprintln!("NOT RUN, as there is no GPU: {error}");
-            }
+        let Some(adapter) = crate::gpu::testing::adapter() else {
+            return;
         };
         let kernels = &testing::gpt2().kernels;
         let find = |name| kernels.iter().find(|k| k.name == name).expect(name);

@@ -146,7 +146,7 @@ pub(super) fn folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<Path
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::adapter;
+    use crate::gpu::{adapter, testing};
 
     #[test]
     fn the_environment_says_where() {
@@ -208,12 +208,8 @@ mod tests {
     /// Whatever stands where a cache should be, pipelines are built, and a good file is there afterwards.
     #[test]
     fn foreign_files_are_replaced() {
-        let adapter = match adapter::choose(None) {
-            Ok(adapter) => adapter,
-            Err(error) => {
-                assert!(std::env::var_os("GPT_REQUIRE_GPU").is_none(), "{error}");
-                return eprintln!("NOT RUN, as there is no GPU: {error}");
-            }
+        let Some(adapter) = testing::adapter() else {
+            return;
         };
         let descriptor = wgpu::DeviceDescriptor {
             required_features: adapter::wanted(&adapter, gpt_plan::Features::NONE),

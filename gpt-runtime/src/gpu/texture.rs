@@ -5,36 +5,17 @@
 use gpt_plan::{MatrixLayout, TEXTURE_WIDTH};
 use wgpu::{
     ErrorFilter, Extent3d, Origin3d, TexelCopyBufferLayout, TexelCopyTextureInfo, Texture,
-    TextureDescriptor, TextureDimension, TextureFormat, TextureUsages,
+    TextureDescriptor, TextureDimension, TextureUsages,
 };
 
 use super::device::GpuDevice;
 use super::staging::Sender;
+use super::texel;
 use crate::Error;
 use crate::weights::HostTensor;
 
-/// Bytes of a piece, about: few enough to be still in a cache when they are copied.
-pub const PIECE: u64 = 4 << 20;
-
-/// What is done with such a texture.
-pub const USAGE: TextureUsages = TextureUsages::STORAGE_BINDING.union(TextureUsages::COPY_DST);
-
-/// Of the elements of all formats of weights.
-pub const FORMATS: [TextureFormat; 3] = [
-    TextureFormat::Rgba32Float,
-    TextureFormat::Rg32Uint,
-    TextureFormat::R32Uint,
-];
-
-/// Of elements of so many bytes.
-pub fn format(element_bytes: u32) -> TextureFormat {
-    let [quads, pairs, words] = FORMATS;
-    match element_bytes {
-        16 => quads,
-        8 => pairs,
-        _ => words,
-    }
-}
+/// Approximate bytes of a chunk: few enough to be in a cache still when they are copied.
+pub const CHUNK: u64 = 4 << 20;
 
 /// `tensor`, whose name is `name`, in pieces of about `piece` bytes; `packing` has the layout, which has to have [rows of texels](MatrixLayout::texture_rows), and the halves.
 ///
@@ -45,13 +26,13 @@ pub fn upload(
     name: &str,
     tensor: &HostTensor<'_>,
     packing: (&MatrixLayout, u32),
-    piece: u64,
+    chunk: u64,
 ) -> Result<Texture, Error> {
     let layout = packing.0;
     let rows = layout.texture_rows().expect("a layout of a texture");
     let texture = create(sender.device, name, layout.element_bytes, rows)?;
     let row_bytes = TEXTURE_WIDTH * layout.element_bytes;
-    let step = panels_of(piece, layout);
+    let step = panels_of(chunk, layout);
     let mut y = 0;
     for start in (0..layout.panels).step_by(step as usize) {
         let panels = start..(start + step).min(layout.panels);
@@ -103,10 +84,10 @@ pub fn create(
         mip_level_count: 1,
         sample_count: 1,
         dimension: TextureDimension::D2,
-        format: format(element_bytes),
+        format: texel::format(element_bytes),
         usage: match cfg!(test) {
-            true => USAGE | TextureUsages::COPY_SRC,
-            false => USAGE,
+            true => texel::USAGE | TextureUsages::COPY_SRC,
+            false => texel::USAGE,
         },
         view_formats: &[],
     });
@@ -133,21 +114,19 @@ fn gcd(a: u32, b: u32) -> u32 {
 mod tests {
     use std::borrow::Cow;
 
-    use gpt_plan::{Features, Format};
+    use gpt_plan::Format;
     use wgpu::BufferUsages;
 
-    use super::super::pack::Packer;
+    use crate::gpu::pack::Packer;
+    use crate::gpu::testing;
+
     use super::*;
 
     /// However many pieces it goes in, elements lie in a texture as they do in a buffer.
     #[test]
     fn pieces_make_a_whole() {
-        let device = match GpuDevice::open_with(None, Features::NONE) {
-            Ok(device) => device,
-            Err(error) => {
-                assert!(std::env::var_os("GPT_REQUIRE_GPU").is_none(), "{error}");
-                return eprintln!("NOT RUN, as there is no GPU: {error}");
-            }
+        let Some(device) = testing::device() else {
+            return;
         };
         // 2,560 panels of 40 elements, of which 1,024 fill five rows of texels.
         let (rows, columns) = (20_470, 20);
@@ -167,7 +146,7 @@ mod tests {
         let texture = upload(&mut Sender::new(&device), "some", &tensor, (&layout, 1), 1).unwrap();
         let usage = BufferUsages::COPY_DST | BufferUsages::MAP_READ;
         let copy = device.buffer("a copy", bytes, usage).unwrap();
-        let mut encoder = device.device.create_command_encoder(&Default::default());
+        let mut encoder = device.encoder();
         encoder.copy_texture_to_buffer(
             texture.as_image_copy(),
             wgpu::TexelCopyBufferInfo {

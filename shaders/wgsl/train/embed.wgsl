@@ -20,7 +20,7 @@ fn factor(index: u32) -> f32 {
 
 @group(1) @binding(0) var<storage, read> tokens: array<u32>;
 @group(1) @binding(1) var<storage, read> table: array<f32>;
-@group(1) @binding(4) var<storage, read_write> x: array<f32>;
+@group(1) @binding(4) var<storage, read_write> out: array<f32>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -32,6 +32,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     for (var i = lane; i < EMBED; i += LANES) {
         let value = table[token * EMBED + i] + position(row % run.tokens, i);
-        x[row * EMBED_STRIDE + i] = factor(row * EMBED + i) * value;
+        out[row * EMBED_STRIDE + i] = factor(row * EMBED + i) * value;
     }
 }

@@ -1,9 +1,9 @@
 //! Attention, forward and back.
 
-use gpt_plan::{BufferName, Mask};
+use gpt_plan::{BufferName, Grid, Mask};
 use gpt_shaders as files;
 
-use super::{Grid, Header, Kernels, LANES};
+use super::{Header, Kernels, LANES, Tiling};
 
 /// Queries, or keys, of a workgroup; the files are written for as many.
 const TOGETHER: u32 = 4;
@@ -31,7 +31,16 @@ impl Kernels<'_> {
         let spec = self.spec;
         let (header, grid) = self.heads("what the softmax takes out of a gradient", 1);
         let delta = vec![&files::TRAIN_ATTENTION_DELTA];
-        let delta = self.add("attention_delta", header, delta, Grid { rows: 1, ..grid });
+        let delta = self.add(
+            "attention_delta",
+            header,
+            delta,
+            Tiling {
+                grid: Grid::Rows,
+                rows: 1,
+                ..grid
+            },
+        );
         let rotary = if spec.rotary() {
             &files::TRAIN_ROTARY_PAIRS
         } else {
@@ -84,7 +93,7 @@ impl Kernels<'_> {
         }
     }
 
-    fn heads(&self, what: &str, groups: u32) -> (Header, Grid) {
+    fn heads(&self, what: &str, groups: u32) -> (Header, Tiling) {
         let spec = self.spec;
         // Heads are at most 256 wide (`check`), so a workgroup has an invocation for each quad. Eight neighbours are on the same row.
         let row_lanes = spec.head_dim.div_ceil(4).next_power_of_two().max(8);
@@ -118,7 +127,8 @@ impl Kernels<'_> {
         );
         let scale = 1.0 / f64::from(spec.head_dim).sqrt();
         header.number("SCALE", scale, "1 / sqrt(HEAD_DIM)");
-        let grid = Grid {
+        let grid = Tiling {
+            grid: Grid::Sequences,
             lanes: LANES,
             rows: TOGETHER,
             groups,

@@ -7,9 +7,12 @@
 mod attention;
 mod product;
 
-use gpt_plan::{BufferName, Kernel, Norm, NormRef, Spec, Tensor, TensorId, TrainBuffer, TrainOp};
+use gpt_plan::{
+    BufferName, Grid, Kernel, Norm, NormRef, Spec, Tensor, TensorId, TrainBuffer, TrainOp,
+};
 use gpt_shaders::{self as files, Source};
 
+use super::bindings::bindings;
 use super::header::Header;
 
 /// Invocations that share a row, or a row of the vocabulary.
@@ -37,8 +40,9 @@ pub struct Kernels<'a> {
     in_f16: Vec<u16>,
 }
 
-/// How many workgroups a kernel has, and what one of them makes.
-struct Grid {
+/// How many workgroups a kernel has, and how they cover its work.
+struct Tiling {
+    grid: Grid,
     lanes: u32,
     /// Rows of the pass, of a sequence, or of a matrix.
     rows: u32,
@@ -104,13 +108,19 @@ impl<'a> Kernels<'a> {
 
     /// All of them, with those of a step's end, which every model has; and which runs in place of which in f16.
     pub fn finish(mut self) -> (Vec<Kernel>, Vec<u16>) {
-        let grid = |groups| Grid {
+        let grid = |groups, grid| Tiling {
+            grid,
             lanes: SUM_LANES,
             rows: 1,
             groups,
         };
         let header = self.header("the parameters' step");
-        self.add(gpt_plan::ADAMW, header, vec![&files::TRAIN_ADAMW], grid(1));
+        self.add(
+            gpt_plan::ADAMW,
+            header,
+            vec![&files::TRAIN_ADAMW],
+            grid(1, Grid::Elements(SUM_LANES)),
+        );
         let mut header = self.header("the gradients' squares");
         header.size("LANES", SUM_LANES, "invocations of a workgroup");
         let parts = vec![
@@ -118,7 +128,12 @@ impl<'a> Kernels<'a> {
             &files::SUM_MEMORY,
             &files::TRAIN_GRADIENT_NORM,
         ];
-        self.add(gpt_plan::GRADIENT_NORM, header, parts, grid(NORM_GROUPS));
+        self.add(
+            gpt_plan::GRADIENT_NORM,
+            header,
+            parts,
+            grid(NORM_GROUPS, Grid::Fixed),
+        );
         (self.kernels, self.in_f16)
     }
 
@@ -128,15 +143,17 @@ impl<'a> Kernels<'a> {
         name: impl std::fmt::Display,
         header: Header,
         parts: Vec<&'static Source>,
-        grid: Grid,
+        tiling: Tiling,
     ) -> u16 {
         let kernel = Kernel {
             name: name.to_string().into(),
             header: header.finish().into(),
+            grid: tiling.grid,
+            bindings: bindings(&parts),
             parts: parts.into(),
-            workgroup: grid.lanes,
-            tile_rows: grid.rows,
-            groups: grid.groups,
+            workgroup: tiling.lanes,
+            tile_rows: tiling.rows,
+            groups: tiling.groups,
             strips: 0,
         };
         let known = self.kernels.iter().position(|k| *k == kernel);
@@ -167,8 +184,9 @@ impl<'a> Kernels<'a> {
     }
 
     /// A workgroup for each row of the stream: where that is narrow, of few invocations, as those wait for each other.
-    fn row(&self) -> Grid {
-        Grid {
+    fn row(&self) -> Tiling {
+        Tiling {
+            grid: Grid::Rows,
             lanes: (self.spec.embed / 4).next_power_of_two().clamp(16, LANES),
             rows: 1,
             groups: 1,
@@ -315,7 +333,7 @@ impl<'a> Kernels<'a> {
             &files::MAXIMUM_MEMORY,
             &files::TRAIN_CROSS_ENTROPY,
         ];
-        let grid = Grid {
+        let grid = Tiling {
             lanes: VOCAB_LANES,
             ..self.row()
         };
@@ -332,7 +350,8 @@ impl<'a> Kernels<'a> {
         let mut header = self.rows("the gradient of the embedding");
         header.size("REMAINDERS", REMAINDERS, "workgroups that share a column");
         let lanes = self.row().lanes;
-        let grid = Grid {
+        let grid = Tiling {
+            grid: Grid::Fixed,
             lanes,
             rows: REMAINDERS,
             groups: self.spec.embed.div_ceil(lanes),
@@ -342,14 +361,19 @@ impl<'a> Kernels<'a> {
         if positions {
             let header = self.rows("the gradient of the positions");
             let parts = vec![&files::TRAIN_RUN, &files::TRAIN_POSITIONS_GRADIENT];
-            kernels.push(self.add("positions_weight", header, parts, self.row()));
+            let grid = Tiling {
+                grid: Grid::Tokens,
+                ..self.row()
+            };
+            kernels.push(self.add("positions_weight", header, parts, grid));
         }
         kernels
     }
 }
 
-fn summed(width: u32) -> Grid {
-    Grid {
+fn summed(width: u32) -> Tiling {
+    Tiling {
+        grid: Grid::Fixed,
         lanes: SUM_LANES,
         rows: 1,
         groups: width.div_ceil(SUMMED),

@@ -4,11 +4,11 @@
 //! in what becomes of the products (`train/write/`).
 
 use gpt_plan::{
-    Activation, BufferName, Into, TRAIN_COLUMNS, TRAIN_ROWS, Tensor, TensorId, TrainOp,
+    Activation, BufferName, Grid, Into, TRAIN_COLUMNS, TRAIN_ROWS, Tensor, TensorId, TrainOp,
 };
 use gpt_shaders::{self as files, Source};
 
-use super::{Grid, Header, Kernels};
+use super::{Header, Kernels, Tiling};
 use crate::formula;
 
 /// Invocations of a workgroup; `train/product.wgsl` is written for as many.
@@ -103,7 +103,13 @@ impl Kernels<'_> {
             matrix.rows.div_ceil(TRAIN_COLUMNS)
         };
         let name = format!("{name}_{}_{}", matrix.rows, matrix.columns);
-        self.product(name, header, parts, features)
+        let each = if gated {
+            TRAIN_COLUMNS / 2
+        } else {
+            TRAIN_COLUMNS
+        };
+        let grid = Grid::Features(each);
+        self.product(name, header, parts, features, grid)
     }
 
     /// The kernel of a product, and its twin in f16.
@@ -113,13 +119,14 @@ impl Kernels<'_> {
         header: Header,
         parts: Vec<&'static Source>,
         groups: u32,
+        grid: Grid,
     ) -> u16 {
         let of = |operands| parts.iter().copied().chain([operands]).collect();
         let mut halves = header.clone();
         halves.enable("f16", "operands are rounded to it");
         let (f32, f16) = (&files::TRAIN_OPERANDS_F32, &files::TRAIN_OPERANDS_F16);
-        let kernel = self.add(&name, header, of(f32), grid(groups));
-        let twin = self.add(format!("{name}_f16"), halves, of(f16), grid(groups));
+        let kernel = self.add(&name, header, of(f32), tiling(groups, grid));
+        let twin = self.add(format!("{name}_f16"), halves, of(f16), tiling(groups, grid));
         self.in_f16[usize::from(kernel)] = twin;
         kernel
     }
@@ -226,7 +233,7 @@ impl Kernels<'_> {
         };
         let name = format!("{name}_{}_{}", dy.width, matrix.columns);
         let columns = matrix.columns.div_ceil(TRAIN_COLUMNS);
-        self.product(name, header, parts, columns)
+        self.product(name, header, parts, columns, Grid::Rows)
     }
 
     /// `dW += dy^T x`.
@@ -256,12 +263,13 @@ impl Kernels<'_> {
         ];
         let name = format!("weight_{}_{}", dy.width, matrix.columns);
         let columns = matrix.columns.div_ceil(TRAIN_COLUMNS);
-        self.product(name, header, parts, columns)
+        self.product(name, header, parts, columns, Grid::WeightRows)
     }
 }
 
-fn grid(groups: u32) -> Grid {
-    Grid {
+fn tiling(groups: u32, grid: Grid) -> Tiling {
+    Tiling {
+        grid,
         lanes: LANES,
         rows: TRAIN_ROWS,
         groups,
