@@ -1,27 +1,29 @@
-//! A model's first layers: what is run where all layers' kernels are wanted, but not the time and the memory of all layers. The self-test and `tune` do so.
+//! Plans with the first layers of a model only. They use every kernel of the model, but not the
+//! time and memory of all layers; the self-test and `tune` run them.
 
 use gpt_plan::{Format, NO_KERNEL, Phase, Plan, Repeat, Spec, TrainOp};
 
-/// Layers that are run: a post-norm block's first differs from the others.
+/// Layers that are kept: the first layer of a post-norm model differs from the others.
 const LAYERS: u32 = 2;
 
-/// `plan` with its first layers only. It lives as long as the program, as plans do; what it shares with the model's is not copied.
-pub fn shallow(plan: &'static Plan) -> &'static Plan {
+/// `plan` with its first layers only. It is leaked, as plans are static; borrowed parts are shared
+/// with `plan`.
+pub fn truncate(plan: &'static Plan) -> &'static Plan {
     let layers = plan.spec.layers.min(LAYERS);
-    let mut shallow = plan.clone();
-    shallow.spec.layers = layers;
-    for section in shallow.sections.to_mut() {
+    let mut truncated = plan.clone();
+    truncated.spec.layers = layers;
+    for section in truncated.sections.to_mut() {
         if let Some((from, to)) = &mut section.layers {
             (*from, *to) = ((*from).min(layers), (*to).min(layers));
         }
     }
-    let training = &mut shallow.training;
+    let training = &mut truncated.training;
     for sections in [&mut training.forward, &mut training.backward] {
         for section in sections.to_mut() {
             if let Repeat::Layers(from, to) | Repeat::LayersBack(from, to) = &mut section.repeat {
                 (*from, *to) = ((*from).min(layers), (*to).min(layers));
             }
-            // What ends the stream is read behind the last layer.
+            // The end of the residual stream is the input of the layer after the last.
             for step in section.steps.to_mut() {
                 if let TrainOp::Norm { x, stats, .. }
                 | TrainOp::NormAgain { x, stats, .. }
@@ -34,10 +36,10 @@ pub fn shallow(plan: &'static Plan) -> &'static Plan {
             }
         }
     }
-    Box::leak(Box::new(shallow))
+    Box::leak(Box::new(truncated))
 }
 
-/// Whether all steps have kernels for matrices in `format`.
+/// Whether every step has kernels for matrices in `format`.
 pub fn has_kernels(plan: &Plan, format: Format) -> bool {
     let mut steps = plan.walk().map(|(_, step)| step);
     steps.all(|step| {
@@ -46,7 +48,7 @@ pub fn has_kernels(plan: &Plan, format: Format) -> bool {
     })
 }
 
-/// Tokens of all parts of the vocabulary.
+/// `count` tokens spread over the vocabulary.
 pub fn some_tokens(spec: &Spec, count: u32) -> Vec<u32> {
     let tokens = (0..count).map(|i| (i.wrapping_mul(2_654_435_761) >> 7) % spec.vocab);
     tokens.collect()

@@ -1,4 +1,5 @@
-//! What a GPU can do: bytes that it reads and operations that it computes in a second, measured by two kernels that do nothing else.
+//! The roofline of a GPU: bytes read and operations computed in a second, each measured by a kernel
+//! that does nothing else.
 
 use gpt_plan::{
     Access, Binding, Extent, Feature, Format, Grid, Kernel, MAX_BINDING, Operand, TEXTURE_WIDTH,
@@ -11,29 +12,29 @@ use super::{layout, texture, timing};
 use crate::Error;
 use crate::engine::Limits;
 
-/// The best of so many counts.
+/// Number of counted runs; the fastest is taken.
 const RUNS: usize = 5;
 
-/// As the shaders have them.
+// Constants of the shaders.
 const LANES: u64 = 256;
 const READS: u64 = 16;
 const CHAINS: u64 = 32;
 const MULTIPLICATIONS: u64 = 128;
 
-/// Workgroups that multiply: enough for the largest GPU, not too many for a processor.
+/// Workgroups of the arithmetic kernel: enough for the largest GPU, not too many for a CPU.
 const MULTIPLYING: u32 = 1024;
 
 /// The input of a measurement, and how the kernel accesses it.
 type Input<'a> = (Access, BindingResource<'a>);
 
 impl GpuDevice {
-    /// Measures it; takes a part of a second, or some seconds where the device is a processor.
+    /// Measures the device. Takes a fraction of a second, or seconds on a software adapter.
     ///
     /// # Errors
-    /// No room for 128 MiB, or a device that fails.
+    /// The device has no memory for 128 MiB, or fails.
     pub fn limits(&self) -> Result<Limits, Error> {
         let result = self.buffer("a measurement", 16, BufferUsages::STORAGE)?;
-        // As matrices are kept.
+        // In the form in which matrices are kept.
         let (buffer, texture);
         let (read, source) = if self.features().has(Feature::Textures) {
             let rows = (MAX_BINDING / (16 * u64::from(TEXTURE_WIDTH))) as u32;
@@ -61,7 +62,7 @@ impl GpuDevice {
         let multiplying = seconds(&MEASURE_MULTIPLY, few, MULTIPLYING)?;
         let limits = Limits {
             bytes: MAX_BINDING as f64 / seconds(read, source, reading as u32)?,
-            // Whatever a matrix is stored in, it is multiplied in f32.
+            // Matrices of all formats are multiplied in f32.
             products: [operations as f64 / multiplying; Format::ALL.len()],
         };
         self.check()?;
@@ -86,7 +87,7 @@ impl GpuDevice {
             return Ok(best);
         }
         Err(Error::Device(format!(
-            "{} has timestamps that do not move",
+            "the timestamps of {} do not advance",
             self.name()
         )))
     }

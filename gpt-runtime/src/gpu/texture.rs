@@ -1,6 +1,8 @@
-//! A matrix as a texture: its elements one after the other, an element to a texel, [`TEXTURE_WIDTH`] texels to a row.
+//! Matrices as textures: elements in the order of a buffer's, one in each texel, [`TEXTURE_WIDTH`]
+//! texels in a row.
 //!
-//! It goes to the device in pieces of whole panels and whole rows of texels, so that no second copy of a large matrix is held for it.
+//! A matrix is uploaded in chunks of whole panels and whole rows of texels, so that it is never in
+//! memory twice.
 
 use gpt_plan::{MatrixLayout, TEXTURE_WIDTH};
 use wgpu::{
@@ -17,10 +19,11 @@ use crate::weights::HostTensor;
 /// Approximate bytes of a chunk: few enough to be in a cache still when they are copied.
 pub const CHUNK: u64 = 4 << 20;
 
-/// `tensor`, whose name is `name`, in pieces of about `piece` bytes; `packing` has the layout, which has to have [rows of texels](MatrixLayout::texture_rows), and the halves.
+/// Uploads `tensor` as a texture called `name`, in chunks of about `chunk` bytes. `packing` is the
+/// layout, which has [rows of texels](MatrixLayout::texture_rows), and the halves.
 ///
 /// # Errors
-/// No room on the device.
+/// The device is out of memory.
 pub fn upload(
     sender: &mut Sender<'_>,
     name: &str,
@@ -62,10 +65,10 @@ pub fn upload(
     Ok(texture)
 }
 
-/// So many rows of texels, which are zero.
+/// A texture of `rows` rows of texels, all zero.
 ///
 /// # Errors
-/// No room on the device.
+/// The device is out of memory.
 pub fn create(
     device: &GpuDevice,
     name: &str,
@@ -93,13 +96,13 @@ pub fn create(
     });
     if pollster::block_on(memory.pop()).is_some() {
         let bytes = u64::from(TEXTURE_WIDTH * element_bytes) * u64::from(rows);
-        return Err(device.no_room(name, bytes, "it is out of memory"));
+        return Err(device.cannot_hold(name, bytes, "it is out of memory"));
     }
     device.check()?;
     Ok(texture)
 }
 
-/// Panels of a piece of about `bytes`: so many that they fill whole rows of texels.
+/// Panels of a chunk of about `bytes` bytes: a number that fills whole rows of texels.
 fn panels_of(bytes: u64, layout: &MatrixLayout) -> u32 {
     let least = TEXTURE_WIDTH / gcd(layout.panel_length, TEXTURE_WIDTH);
     let times = bytes / (u64::from(least) * layout.panel_bytes()).max(1);
@@ -122,9 +125,9 @@ mod tests {
 
     use super::*;
 
-    /// However many pieces it goes in, elements lie in a texture as they do in a buffer.
+    /// Elements have the same order in a texture as in a buffer, whatever the chunks.
     #[test]
-    fn pieces_make_a_whole() {
+    fn chunks_make_a_whole() {
         let Some(device) = testing::device() else {
             return;
         };
