@@ -80,8 +80,13 @@ macro_rules! operands {
             pub fn named(name: &str) -> Option<Operand> {
                 Some(match name {
                     $($($name)|+ => Operand::$operand,)*
-                    "texels" | "weights" | "table" => Operand::Weight(0),
-                    _ => Operand::Weight(name.strip_prefix("part_")?.parse().ok()?),
+                    "texels" | "weights" | "table" | "weight_texture" | "weight_matrix" => {
+                        Operand::Weight(0)
+                    }
+                    _ => {
+                        let part = name.strip_prefix("part_").or(name.strip_prefix("weight_"));
+                        Operand::Weight(part?.parse().ok()?)
+                    }
                 })
             }
         }
@@ -90,17 +95,17 @@ macro_rules! operands {
 
 operands! {
     /// Position and rows of the pass.
-    Run = "run",
+    Run = "run" | "pass_uniform",
     /// The same for the head, as the choice of a token leaves it for the next pass.
-    HeadRun = "head_run",
+    HeadRun = "head_run" | "head_pass_uniform",
     /// Options of sampling.
     Sampling = "sampling",
     /// In training, the part of the step that a dispatch works on.
-    Step = "step",
+    Step = "step" | "step_uniform",
     /// Hyperparameters of an optimizer step.
     Update = "update",
     /// The range of parameters that a dispatch of the optimizer works on.
-    ParameterRange = "piece",
+    ParameterRange = "piece" | "region",
 
     /// Input of the step: the residual stream, or the rows that a training step reads.
     X = "x",
@@ -123,7 +128,7 @@ operands! {
     /// Output of the attention.
     A = "a",
     /// Partial results of attention over a share of the keys each.
-    Splits = "parts",
+    Splits = "parts" | "splits",
     /// Log-sum-exp of each query's scores.
     Lse = "lse",
     /// Output of the MLP's activation.
@@ -151,7 +156,7 @@ operands! {
     /// Gradient of the step's output.
     Dy = "dy" | "dx",
     /// Second gradient that is added to [`Operand::Dy`].
-    DyResidual = "also",
+    DyResidual = "also" | "residual_gradient",
     /// Gradient of the attention's output.
     Da = "da",
     /// Row sums of the attention's output times its gradient.
@@ -166,18 +171,18 @@ operands! {
     /// Scale of a norm.
     Gamma = "gamma",
     /// Shift of a norm.
-    Beta = "beta",
+    Beta = "beta" | "beta_vector",
     /// Bias of a projection.
-    Bias = "biases",
+    Bias = "biases" | "bias_vector",
     /// Embedding of positions.
     Positions = "positions",
     /// Rotary angles, as sine and cosine.
     Angles = "angles",
     /// The second half of a gated matrix.
-    SecondWeight = "second_weights",
+    SecondWeight = "second_weights" | "second_weight_matrix",
 
     /// Gradient of the matrix slice.
-    DWeight = "d_weights" | "d_table",
+    DWeight = "d_weights" | "d_weight" | "d_table",
     /// Gradient of a norm's scale.
     DGamma = "d_gamma",
     /// Gradient of a norm's shift.
@@ -192,11 +197,11 @@ operands! {
     /// A flat buffer of parameters.
     Parameters = "parameters",
     /// A flat buffer of AdamW's first moments.
-    FirstMoments = "firsts",
+    FirstMoments = "firsts" | "first_moments",
     /// A flat buffer of AdamW's second moments.
-    SecondMoments = "seconds",
+    SecondMoments = "seconds" | "second_moments",
     /// Sums of squares of the gradients.
-    SquareSums = "sums",
+    SquareSums = "sums" | "square_sums",
 }
 
 /// How the workgroups of a dispatch cover its work. `groups` and `tile_rows` are the kernel's.
