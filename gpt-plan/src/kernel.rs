@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::{List, Str};
+use crate::{Binding, Extent, Grid, List, Str};
 
 /// How a matrix is stored, in a file (after conversion) and in memory.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -92,6 +92,22 @@ pub struct Kernel {
     pub groups: u32,
     /// Strips of the matrix, which the workgroups share; 0 for a kernel without tiles of strips.
     pub strips: u32,
+    /// How workgroups cover the work of a dispatch.
+    pub grid: Grid,
+    /// The bindings that its files declare, by group and binding.
+    pub bindings: List<Binding>,
+}
+
+impl Kernel {
+    /// Workgroups along x, y and z of a dispatch.
+    pub fn workgroups(&self, extent: &Extent) -> [u32; 3] {
+        self.grid.workgroups(self.groups, self.tile_rows, extent)
+    }
+
+    /// The bindings of `group`.
+    pub fn group(&self, group: u32) -> impl Iterator<Item = &Binding> {
+        self.bindings.iter().filter(move |b| b.group == group)
+    }
 }
 
 /// Serializes names of files as variants of an enum `File`: they are `&str` in Rust, where other text
