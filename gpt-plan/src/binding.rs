@@ -92,13 +92,13 @@ macro_rules! operands {
 
 operands! {
     /// Position and rows of the pass.
-    Run = "pass_uniform",
+    PassUniform = "pass_uniform",
     /// The same for the head, as the choice of a token leaves it for the next pass.
-    HeadRun = "head_pass_uniform",
+    HeadPassUniform = "head_pass_uniform",
     /// Options of sampling.
     Sampling = "sampling",
     /// In training, the part of the step that a dispatch works on.
-    Step = "step_uniform",
+    StepUniform = "step_uniform",
     /// Hyperparameters of an optimizer step.
     Update = "update",
     /// The range of parameters that a dispatch of the optimizer works on.
@@ -125,7 +125,7 @@ operands! {
     /// Output of the attention.
     A = "a",
     /// Partial results of attention over a share of the keys each.
-    Splits = "splits",
+    SplitSums = "splits",
     /// Log-sum-exp of each query's scores.
     Lse = "lse",
     /// Output of the MLP's activation.
@@ -142,13 +142,13 @@ operands! {
     Losses = "losses",
 
     /// Greatest logit of each tile of the vocabulary.
-    Tops = "tops",
+    TileMaxima = "tops",
     /// Histogram of the logits below the greatest one.
     Histogram = "histogram",
     /// Candidates for the next token.
-    Listed = "listed",
+    Candidates = "listed",
     /// Tokens that were sampled.
-    Drawn = "drawn",
+    Sampled = "drawn",
 
     /// Gradient of the step's output.
     Dy = "dy" | "dx",

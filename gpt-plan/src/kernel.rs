@@ -95,6 +95,7 @@ pub struct Kernel {
     /// How workgroups cover the work of a dispatch.
     pub grid: Grid,
     /// The bindings that its files declare, by group and binding.
+    #[serde(serialize_with = "bindings")]
     pub bindings: List<Binding>,
 }
 
@@ -120,4 +121,10 @@ fn files<S: Serializer>(names: &[&'static str], serializer: S) -> Result<S::Ok, 
         }
     }
     serializer.collect_seq(names.iter().map(|name| File(name)))
+}
+
+/// Serializes bindings as a newtype `Bindings`: most kernels have the list of another one, so a
+/// static plan has each list once.
+fn bindings<S: Serializer>(list: &[Binding], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_newtype_struct("Bindings", list)
 }

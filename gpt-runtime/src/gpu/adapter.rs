@@ -132,56 +132,15 @@ fn api_names(backends: Backends) -> Vec<&'static str> {
 /// its libraries print what they miss.
 fn all() -> Vec<Adapter> {
     let backends = backends();
-    let native = of(backends & (Instance::enabled_backend_features() - Backends::GL));
+    let native = of(backends - Backends::GL);
     if native.is_empty() && backends.contains(Backends::GL) {
         return of(Backends::GL);
     }
     native
 }
 
-/// An instance of wgpu.
-///
-/// On Linux, Vulkan does without Wayland: wgpu enables its extension for every instance, which
-/// makes Mesa's device-select layer connect to a compositor each time adapters are listed, and
-/// libwayland print that `XDG_RUNTIME_DIR` is invalid where there is none.
-#[cfg(target_os = "linux")]
-fn instance(descriptor: InstanceDescriptor) -> Instance {
-    use wgpu::hal::{self, vulkan};
-    if descriptor.backends != Backends::VULKAN {
-        return Instance::new(descriptor);
-    }
-    let without_wayland = |arguments: vulkan::CreateInstanceCallbackArgs<'_, '_, '_>| {
-        let extensions = arguments.extensions;
-        extensions.retain(|name| *name != c"VK_KHR_wayland_surface");
-    };
-    let of_hal = hal::InstanceDescriptor {
-        name: "gpt",
-        flags: descriptor.flags,
-        memory_budget_thresholds: descriptor.memory_budget_thresholds,
-        backend_options: descriptor.backend_options.clone(),
-        telemetry: None,
-        display: None,
-    };
-    // SAFETY: the callback leaves a list that wgpu itself makes where the loader has no Wayland.
-    // The extension matters for Wayland surfaces alone, for which wgpu looks it up in the list,
-    // and no surface is created from this instance.
-    let created =
-        unsafe { vulkan::Instance::init_with_callback(&of_hal, Some(Box::new(without_wayland))) };
-    match created {
-        // SAFETY: the instance was just created, and nothing else owns it.
-        Ok(created) => unsafe { Instance::from_hal::<hal::api::Vulkan>(created) },
-        // wgpu treats a missing loader as a backend without adapters.
-        Err(_) => Instance::new(descriptor),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn instance(descriptor: InstanceDescriptor) -> Instance {
-    Instance::new(descriptor)
-}
-
 fn of(backends: Backends) -> Vec<Adapter> {
-    let instance = instance(InstanceDescriptor {
+    let instance = Instance::new(InstanceDescriptor {
         backends,
         ..InstanceDescriptor::new_without_display_handle_from_env()
     });

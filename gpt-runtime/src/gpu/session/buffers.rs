@@ -11,7 +11,7 @@ use crate::gpu::device::GpuDevice;
 use crate::gpu::upload::Upload;
 use crate::{Error, Sampling};
 
-/// `Run` in `run.wgsl`, padded to the alignment of a uniform.
+/// `PassUniform` in `shared/pass.wgsl`, padded to the alignment of a uniform.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct PassUniform {
@@ -35,7 +35,7 @@ impl PassUniform {
     }
 }
 
-/// `Sampling` in `sample/options.wgsl`.
+/// `Sampling` in `sampling/options.wgsl`.
 #[derive(Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub struct SamplingUniform {
@@ -77,7 +77,7 @@ pub const MOST_TOKENS: u32 = 32;
 /// All buffers of a session.
 pub struct Buffers {
     /// [`PassUniform`] of all steps but the head, and of the head.
-    pub run: [Buffer; 2],
+    pub pass_uniforms: [Buffer; 2],
     pub tokens: Buffer,
     pub sampling: Buffer,
     pub upload: Upload,
@@ -139,7 +139,13 @@ impl Buffers {
             let usage = usage | BufferUsages::UNIFORM | BufferUsages::COPY_DST;
             device.buffer(name, bytes as u64, usage)
         };
-        let run = || uniform("run", size_of::<PassUniform>(), BufferUsages::STORAGE);
+        let pass_uniform = || {
+            uniform(
+                "pass uniform",
+                size_of::<PassUniform>(),
+                BufferUsages::STORAGE,
+            )
+        };
         let download = |name, bytes| {
             let usage = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
             device.buffer(name, bytes, usage)
@@ -148,7 +154,7 @@ impl Buffers {
         let tokens = u64::from(options.chunk) * 4;
         let uniforms = 2 * size_of::<PassUniform>() + size_of::<SamplingUniform>();
         Ok(Buffers {
-            run: [run()?, run()?],
+            pass_uniforms: [pass_uniform()?, pass_uniform()?],
             tokens: device.buffer("tokens", tokens, STORAGE)?,
             sampling: uniform(
                 "sampling",
@@ -171,8 +177,8 @@ impl Buffers {
     /// holds the residual stream.
     pub fn get(&self, buffer: SessionBuffer, layer: u32, stream: usize) -> &Buffer {
         match buffer {
-            SessionBuffer::Run => &self.run[0],
-            SessionBuffer::HeadRun => &self.run[1],
+            SessionBuffer::PassUniform => &self.pass_uniforms[0],
+            SessionBuffer::HeadPassUniform => &self.pass_uniforms[1],
             SessionBuffer::Sampling => &self.sampling,
             SessionBuffer::Tokens => &self.tokens,
             SessionBuffer::StreamIn => &self.copies(BufferId::X)[stream],

@@ -6,9 +6,9 @@ use gpt_plan::{BufferId, Op, Operand};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionBuffer {
     /// Position and rows of the pass, for all steps but the head.
-    Run,
+    PassUniform,
     /// The same for the head, which may run on fewer rows.
-    HeadRun,
+    HeadPassUniform,
     /// Options of sampling.
     Sampling,
     /// Tokens of the pass.
@@ -26,9 +26,9 @@ pub enum SessionBuffer {
 pub fn buffer(op: Option<&Op>, operand: Operand) -> SessionBuffer {
     use SessionBuffer::Plan;
     match operand {
-        Operand::Run if op.is_some_and(Op::is_head) => SessionBuffer::HeadRun,
-        Operand::Run => SessionBuffer::Run,
-        Operand::HeadRun => SessionBuffer::HeadRun,
+        Operand::PassUniform if op.is_some_and(Op::is_head) => SessionBuffer::HeadPassUniform,
+        Operand::PassUniform => SessionBuffer::PassUniform,
+        Operand::HeadPassUniform => SessionBuffer::HeadPassUniform,
         Operand::Sampling => SessionBuffer::Sampling,
         Operand::Tokens => SessionBuffer::Tokens,
         Operand::X => SessionBuffer::StreamIn,
@@ -42,12 +42,12 @@ pub fn buffer(op: Option<&Op>, operand: Operand) -> SessionBuffer {
         Operand::H => Plan(BufferId::H),
         Operand::KCache => Plan(BufferId::K),
         Operand::VCache => Plan(BufferId::V),
-        Operand::Splits => Plan(BufferId::SplitSums),
+        Operand::SplitSums => Plan(BufferId::SplitSums),
         Operand::Logits => Plan(BufferId::Logits),
-        Operand::Tops => Plan(BufferId::TileMaxima),
+        Operand::TileMaxima => Plan(BufferId::TileMaxima),
         Operand::Histogram => Plan(BufferId::Histogram),
-        Operand::Listed => Plan(BufferId::Candidates),
-        Operand::Drawn => Plan(BufferId::Sampled),
+        Operand::Candidates => Plan(BufferId::Candidates),
+        Operand::Sampled => Plan(BufferId::Sampled),
         _ => unreachable!("{operand:?} is no operand of inference"),
     }
 }

@@ -101,8 +101,8 @@ impl GpuSession {
     ) -> Result<(), Error> {
         let buffers = &self.buffers;
         let mut chunks = vec![
-            Chunk::new(bytes_of(&runs[0]), &buffers.run[0]),
-            Chunk::new(bytes_of(&runs[1]), &buffers.run[1]),
+            Chunk::new(bytes_of(&runs[0]), &buffers.pass_uniforms[0]),
+            Chunk::new(bytes_of(&runs[1]), &buffers.pass_uniforms[1]),
             Chunk::new(cast_slice(tokens), &buffers.tokens),
         ];
         chunks.extend(sampling.map(|s| Chunk::new(bytes_of(s), &buffers.sampling)));

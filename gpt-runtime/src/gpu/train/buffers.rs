@@ -15,7 +15,7 @@ use crate::gpu::tables;
 use crate::gpu::upload::{Chunk, Upload};
 use crate::weights::Weights;
 
-/// `Run` in `train/run.wgsl`.
+/// `TrainPassUniform` in `shared/train_pass.wgsl`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct TrainPassUniform {
@@ -29,7 +29,7 @@ pub struct TrainPassUniform {
     pub keep: f32,
 }
 
-/// `Update` in `train/adamw.wgsl`.
+/// `Update` in `optimizer/adamw.wgsl`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct UpdateUniform {

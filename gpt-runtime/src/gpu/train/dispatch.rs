@@ -62,8 +62,9 @@ impl Program {
     }
 }
 
-/// `Step` in `train/run.wgsl`. For the kernels of the optimizer, `Piece` in `train/adamw.wgsl` and
-/// `train/gradient_norm.wgsl`: first quad, quads, whether they decay.
+/// `StepUniform` in `shared/train_pass.wgsl`. For the kernels of the optimizer, `Region` in
+/// `optimizer/adamw.wgsl` and `optimizer/gradient_norm.wgsl`: first quad, quads, whether they
+/// decay.
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct DispatchUniform {
