@@ -8,10 +8,10 @@ use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
 use crate::Error;
-use crate::model::Untyped;
 use crate::sample::{Sampler, Sampling};
 use crate::session::{Session, SessionBuilder};
 use crate::text::{StopStrings, TextStream};
+use crate::vtable::Untyped;
 
 /// When a generation ends, besides at the model's end-of-text token.
 ///

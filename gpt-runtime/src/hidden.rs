@@ -8,7 +8,7 @@ use std::ops::Deref;
 use gpt_plan::{Norm, Op, Plan, Step, TensorId};
 
 use crate::Error;
-use crate::model::Untyped;
+use crate::vtable::Untyped;
 use crate::weights::Weights;
 
 /// Hidden states `[rows, embed]`, a row for each token: the input of the model's head. Derefs to a

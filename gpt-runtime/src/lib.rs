@@ -46,8 +46,8 @@ pub use gpt_plan::{Format, Plan, TensorId};
 #[cfg(feature = "gpu")]
 pub use gpu::{AdapterDescription, adapters};
 pub use hidden::Hidden;
-pub use load::{LoadOptions, LoadTimes, Progress};
-pub use model::{Model, Untyped};
+pub use load::{LoadOptions, Progress};
+pub use model::{LoadTimes, Model};
 pub use sample::{Sampler, Sampling};
 #[cfg(feature = "train")]
 pub use self_test::self_test_training;
@@ -58,7 +58,7 @@ pub use text::Tokenizer;
 pub use train::{AdamW, Batch, Trainer, TrainerSettings};
 #[cfg(all(feature = "gpu", feature = "train"))]
 pub use tune::{Choice, Tuning, tune, tune_training};
-pub use vtable::Gpt;
+pub use vtable::{Gpt, Untyped};
 
 #[cfg(feature = "gpu")]
 pub use wgpu;

@@ -13,7 +13,7 @@ use gpt_plan::{Format, Plan, TensorId};
 
 use crate::Error;
 use crate::device::Device;
-use crate::model::{EMBEDDED, Loaded, Model, Origin};
+use crate::model::{EMBEDDED, LoadTimes, Loaded, Model, Origin};
 use crate::text::Tokenizer;
 use crate::vtable::{Gpt, ModelVtable};
 use crate::weights::{self, Checkpoint, HostTensor, Weights};
@@ -67,16 +67,6 @@ impl fmt::Debug for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Progress")
     }
-}
-
-/// The time that loading a model took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LoadTimes {
-    /// Opening the file and comparing its tensors with those of the model.
-    pub file: Duration,
-    /// Copying the weights to the device and building its kernels, while the tokenizer is read.
-    pub engine: Duration,
 }
 
 impl<M: Gpt> Model<M> {

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gpt_plan::{Format, Plan};
 
@@ -10,18 +11,13 @@ use crate::Error;
 use crate::device::Device;
 use crate::engine::EngineModel;
 use crate::hidden::FinalNorm;
-use crate::load::LoadTimes;
-use crate::session::SessionBuilder;
 use crate::text::Tokenizer;
 #[cfg(feature = "train")]
 use crate::train::{Trainer, TrainerSettings};
-use crate::vtable::{Gpt, ModelVtable};
+use crate::vtable::{Gpt, ModelVtable, Untyped};
 #[cfg(feature = "train")]
 use crate::weights;
 use crate::weights::{RandomWeights, Weights};
-
-/// The type parameter of a model that is known only at run time.
-pub enum Untyped {}
 
 /// A model on a device. Cheap to clone: clones and sessions share the weights.
 pub struct Model<M = Untyped> {
@@ -37,6 +33,16 @@ struct Shared {
     weight_bytes_per_token: u64,
     format: Format,
     final_norm: Option<FinalNorm>,
+}
+
+/// The time that loading a model took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LoadTimes {
+    /// Opening the file and comparing its tensors with those of the model.
+    pub file: Duration,
+    /// Copying the weights to the device and building its kernels, while the tokenizer is read.
+    pub engine: Duration,
 }
 
 /// The name of an embedded file in messages.
@@ -191,11 +197,6 @@ impl<M> Model<M> {
             ))),
         };
         Ok(trainer?.tokenizer(self.shared.source.tokenizer.clone()))
-    }
-
-    /// Configures a new sequence; see [`SessionBuilder`].
-    pub fn session(&self) -> SessionBuilder<M> {
-        SessionBuilder::new(self.clone())
     }
 
     /// Drops the type parameter, for code that serves many models.

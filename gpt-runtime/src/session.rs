@@ -16,8 +16,9 @@ use crate::engine::{
     CacheFormat, Continue, EngineSession, LogitsRequest, Profile, SessionOptions, Trace,
 };
 use crate::hidden::Hidden;
-use crate::model::{Model, Untyped};
+use crate::model::Model;
 use crate::sample::Sampler;
+use crate::vtable::Untyped;
 
 /// The default chunk: most tokens that one pass runs.
 const CHUNK: u32 = 512;
@@ -32,6 +33,13 @@ pub struct SessionBuilder<M = Untyped> {
     chunk: Option<u32>,
     all_logits: bool,
     cache: CacheFormat,
+}
+
+impl<M> Model<M> {
+    /// Configures a new sequence; see [`SessionBuilder`].
+    pub fn session(&self) -> SessionBuilder<M> {
+        SessionBuilder::new(self.clone())
+    }
 }
 
 impl<M> SessionBuilder<M> {

@@ -31,6 +31,9 @@ pub trait Gpt: Sized + Send + Sync + 'static {
     fn activate(values: &mut [f32], slopes: &mut [f32]);
 }
 
+/// The type parameter of a model that is known only at run time.
+pub enum Untyped {}
+
 /// The functions of a model for code that knows it by its plan alone.
 #[derive(Clone, Copy)]
 pub struct ModelVtable {

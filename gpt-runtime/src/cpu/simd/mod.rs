@@ -55,9 +55,9 @@ mod isa;
 mod learn;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod peak;
 mod portable;
 mod product;
-mod roofline;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -226,7 +226,7 @@ macro_rules! integer_set {
         mod $module {
             use super::integer::{self, Inputs, Q4, Q8};
             use super::int_dot::IntDot;
-            use super::{IntegerKernels, roofline};
+            use super::{IntegerKernels, peak};
             use $dots as D;
 
             functions!([$($feature)?]
@@ -237,7 +237,7 @@ macro_rules! integer_set {
                 product_q8(p: &integer::Product) -> () = integer::product::<D, Q8, $tile>;
                 product_q4(p: &integer::Product) -> () = integer::product::<D, Q4, $tile>;
                 quantise(x: &[f32], quants: *mut u8, scales: &mut [f32], sums: &mut [f32], starts: &mut [i32]) -> () = integer::quantise::<D>;
-                calculate(iterations: usize) -> f32 = roofline::calculate_dots::<D>;
+                calculate(iterations: usize) -> f32 = peak::calculate_dots::<D>;
             );
 
             pub const KERNELS: IntegerKernels = IntegerKernels {
@@ -256,7 +256,7 @@ macro_rules! pair_set {
     ($module:ident, $vector:path, $wide:literal, $tile:literal, $unroll:literal, $(#[$feature:meta])?) => {
         mod $module {
             use super::product::{self, Bf16Pair, Product};
-            use super::{PairKernels, roofline};
+            use super::{PairKernels, peak};
             use $vector as V;
 
             functions!([$($feature)?]
@@ -264,7 +264,7 @@ macro_rules! pair_set {
                 gemv(x: *const Bf16Pair, depth: usize, panel: *const Bf16Pair, out: *mut f32) -> () = product::gemv::<V, Bf16Pair, $wide, $unroll>;
                 pair_columns(row: &[f32], out: &mut [Bf16Pair]) -> () = product::pair_columns::<V>;
                 pair_rows(from: *const f32, stride: usize, shape: [usize; 2], out: *mut Bf16Pair) -> () = product::pair_rows::<V>;
-                calculate(iterations: usize) -> f32 = roofline::calculate_pairs::<V>;
+                calculate(iterations: usize) -> f32 = peak::calculate_pairs::<V>;
             );
 
             pub const KERNELS: PairKernels = PairKernels { product, gemv, pair_columns, pair_rows, calculate };
@@ -279,7 +279,7 @@ macro_rules! instruction_set {
     ($module:ident, $isa:ident, $vector:path, $integers:ident, $wide:literal, $tile:literal, $unroll:literal, $(#[$feature:meta])?) => {
         mod $module {
             use super::learn::{self, AdamStep};
-            use super::roofline;
+            use super::peak;
             use super::product::{self, Bf16, Half, Product};
             use super::rows::{self, Running};
             use super::vector::Vector;
@@ -319,8 +319,8 @@ macro_rules! instruction_set {
                 probabilities(scores: &mut [f32], seen: usize, scale: f32, lse: f32) -> () = learn::probabilities::<V>;
                 drop_row(row: &mut [f32], first: u32, key: u32, threshold: u32, scale: f32) -> () = learn::drop_row::<V>;
                 round(row: &mut [f32]) -> () = learn::round::<V>;
-                read(row: &[f32]) -> f32 = roofline::read::<V>;
-                calculate(iterations: usize) -> f32 = roofline::calculate::<V>;
+                read(row: &[f32]) -> f32 = peak::read::<V>;
+                calculate(iterations: usize) -> f32 = peak::calculate::<V>;
             );
 
             pub const KERNELS: Kernels = Kernels {

@@ -21,8 +21,7 @@ use super::parameters::Parameters;
 use super::{Trainer, TrainerSettings};
 use crate::device::Device;
 use crate::engine::State as Held;
-use crate::model::Untyped;
-use crate::vtable::{Gpt, ModelVtable};
+use crate::vtable::{Gpt, ModelVtable, Untyped};
 use crate::weights::{self, Mapped};
 use crate::{Error, files};
 

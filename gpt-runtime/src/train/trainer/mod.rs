@@ -10,9 +10,9 @@ use super::{Batch, Tokens, TrainerSettings, memory};
 use crate::Error;
 use crate::device::Device;
 use crate::engine::{EngineTrainer, Learn, Precision, TrainProfile, TrainerOptions, Update};
-use crate::model::{Model, Untyped};
+use crate::model::Model;
 use crate::text::Tokenizer;
-use crate::vtable::{Gpt, ModelVtable};
+use crate::vtable::{Gpt, ModelVtable, Untyped};
 use crate::weights::{Weights, mix};
 
 /// A model in training. Its memory is allocated when it is created.

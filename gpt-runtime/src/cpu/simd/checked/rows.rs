@@ -4,7 +4,7 @@ use gpt_plan::{Activation, Dropout, Norm};
 
 use super::{Strided, extent, size};
 use crate::cpu::simd::learn::AdamStep;
-use crate::cpu::simd::roofline::SUMS;
+use crate::cpu::simd::peak::SUMS;
 use crate::cpu::simd::rows::Running;
 use crate::cpu::simd::vector::PANEL;
 use crate::cpu::simd::{Kernels, Rounding};
