@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::{List, Str};
+use crate::{Binding, Extent, Grid, List, Str};
 
 /// How a matrix is stored, in a file (after conversion) and in memory.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -92,6 +92,23 @@ pub struct Kernel {
     pub groups: u32,
     /// Strips of the matrix, which the workgroups share; 0 for a kernel without tiles of strips.
     pub strips: u32,
+    /// How workgroups cover the work of a dispatch.
+    pub grid: Grid,
+    /// The bindings that its files declare, by group and binding.
+    #[serde(serialize_with = "bindings")]
+    pub bindings: List<Binding>,
+}
+
+impl Kernel {
+    /// Workgroups along x, y and z of a dispatch.
+    pub fn workgroups(&self, extent: &Extent) -> [u32; 3] {
+        self.grid.workgroups(self.groups, self.tile_rows, extent)
+    }
+
+    /// The bindings of `group`.
+    pub fn group(&self, group: u32) -> impl Iterator<Item = &Binding> {
+        self.bindings.iter().filter(move |b| b.group == group)
+    }
 }
 
 /// Serializes names of files as variants of an enum `File`: they are `&str` in Rust, where other text
@@ -104,4 +121,10 @@ fn files<S: Serializer>(names: &[&'static str], serializer: S) -> Result<S::Ok, 
         }
     }
     serializer.collect_seq(names.iter().map(|name| File(name)))
+}
+
+/// Serializes bindings as a newtype `Bindings`: most kernels have the list of another one, so a
+/// static plan has each list once.
+fn bindings<S: Serializer>(list: &[Binding], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_newtype_struct("Bindings", list)
 }

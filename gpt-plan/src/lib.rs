@@ -12,6 +12,7 @@
 use std::borrow::Cow;
 
 mod activation;
+mod binding;
 mod buffer;
 mod choice;
 mod dropout;
@@ -28,6 +29,7 @@ mod training;
 mod work;
 
 pub use activation::{Activation, Formula, MAX_NODES, Node};
+pub use binding::{Access, Binding, Extent, Grid, Operand, with_texture};
 pub use buffer::{Buffer, BufferId, Copies, LOGITS_BYTES, LayerCopy, RowCount, Slot, train_stride};
 pub use choice::{ChoiceOp, MAX_STOPS};
 pub use dropout::{Dropout, Site, hash};

@@ -64,6 +64,8 @@ mod tests {
             tile_rows: 1,
             groups: 1,
             strips: 0,
+            grid: gpt_plan::Grid::Rows,
+            bindings: Vec::new().into(),
         };
         let text = link(&kernel);
         assert_eq!(locate(&kernel, 3), "line 3 of its header");

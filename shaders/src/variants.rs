@@ -6,7 +6,7 @@
 
 use std::sync::LazyLock;
 
-use gpt_plan::{Feature, Features, Kernel};
+use gpt_plan::{Feature, Features, Kernel, with_texture};
 
 use crate::files as f;
 
@@ -264,6 +264,9 @@ pub fn variant(plain: &Kernel, features: Features) -> Option<Kernel> {
         parts: parts.into(),
         ..plain.clone()
     };
+    if kernel.parts.contains(&f::MATMUL_WEIGHTS_TEXTURE) {
+        kernel.bindings = with_texture(&kernel.bindings).into();
+    }
     if kernel.parts.contains(&f::SHARED_WORKGROUP_SIZE_64) {
         kernel.workgroup = 64;
     }

@@ -16,16 +16,27 @@ use serde::ser;
 const PLAN: &str = "::gpt_runtime::__private::plan";
 const COW: &str = "::std::borrow::Cow::Borrowed";
 
-/// The expression of `value`, whose types are those of `gpt-plan`.
+/// The expression of `value`, whose types are those of `gpt-plan`. It is a block that declares the
+/// lists of bindings, each once, before the value.
 pub fn literal(value: &(impl Serialize + ?Sized)) -> String {
-    let mut out = Literal(String::new());
+    let mut out = Literal::default();
     value
         .serialize(&mut out)
         .expect("the types of a plan have literals");
-    out.0
+    let lists: String = out.bindings.iter().map(|list| format!("{list},")).collect();
+    let count = out.bindings.len();
+    format!(
+        "{{ const BINDINGS: [&[{PLAN}::Binding]; {count}] = [{lists}]; {} }}",
+        out.text
+    )
 }
 
-struct Literal(String);
+#[derive(Default)]
+struct Literal {
+    text: String,
+    /// The distinct lists of bindings, as expressions.
+    bindings: Vec<String>,
+}
 
 /// Serde types that no plan has.
 #[derive(Debug)]
@@ -47,7 +58,25 @@ impl ser::Error for Unsupported {
 
 impl Literal {
     fn write(&mut self, text: impl Display) -> Result<(), Unsupported> {
-        write!(self.0, "{text}").map_err(|error| Unsupported(error.to_string()))
+        write!(self.text, "{text}").map_err(|error| Unsupported(error.to_string()))
+    }
+
+    /// Refers to an entry of `BINDINGS`, which is added unless it is there.
+    fn write_bindings(&mut self, list: &(impl Serialize + ?Sized)) -> Result<(), Unsupported> {
+        let mut own = Literal::default();
+        list.serialize(&mut own)?;
+        // A slice: it is borrowed where the plan refers to it.
+        let slice = own.text.strip_prefix(COW).and_then(|text| {
+            let text = text.strip_prefix('(')?;
+            text.strip_suffix(')')
+        });
+        let slice = slice.ok_or_else(|| ser::Error::custom("bindings that are no list"))?;
+        let known = self.bindings.iter().position(|known| known == slice);
+        let index = known.unwrap_or_else(|| {
+            self.bindings.push(slice.to_owned());
+            self.bindings.len() - 1
+        });
+        self.write(format_args!("{COW}(BINDINGS[{index}])"))
     }
 }
 
@@ -195,6 +224,9 @@ impl<'a> ser::Serializer for &'a mut Literal {
         name: &'static str,
         value: &T,
     ) -> Result<(), Unsupported> {
+        if name == "Bindings" {
+            return self.write_bindings(value);
+        }
         self.write(format_args!("{PLAN}::{name}("))?;
         value.serialize(&mut *self)?;
         self.write(")")
