@@ -6,11 +6,14 @@ use criterion::{Criterion, criterion_group, criterion_main};
 fn expand(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("expand");
     group.sample_size(10);
+    let root = "::gpt_runtime".parse().expect("a path");
     for base in ["GPT2_SMALL", "SMOLLM2_135M", "GPT1"] {
         let tokens: proc_macro2::TokenStream = format!("pub struct Model {{ ..{base} }}")
             .parse()
             .expect("tokens");
-        group.bench_function(base, |b| b.iter(|| gpt_codegen::compile(tokens.clone())));
+        group.bench_function(base, |b| {
+            b.iter(|| gpt_codegen::compile(&root, tokens.clone()))
+        });
     }
 }
 

@@ -209,10 +209,7 @@ fn spec_rows(spec: &Spec) -> Vec<(&'static str, String)> {
 
 fn mlp(mlp: &Mlp) -> String {
     let kind = if mlp.gated { "Gated" } else { "Dense" };
-    let activation = match &mlp.activation {
-        gpt_runtime::__private::plan::Activation::Custom { .. } => "a closure".to_owned(),
-        known => format!("{known:?}"),
-    };
+    let activation = mlp.activation.name().unwrap_or("a closure");
     format!(
         "{kind} {{ hidden: {}, activation: {activation} }}",
         mlp.hidden

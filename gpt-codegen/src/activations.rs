@@ -1,8 +1,9 @@
 //! The built-in activations: one table.
 //!
-//! A row names the activation and says how it is computed: by kernels written for it, or by a closure
-//! that is parsed, differentiated and written out like a user's. The second kind needs nothing but its
-//! row here and its documentation for editors in `gpt_runtime::__private::spec_docs`.
+//! A row names the activation and says how it is computed: by kernels written for it, or by a
+//! closure that is parsed, differentiated and written out like a user's. The second kind needs
+//! nothing but its row here and its documentation for editors in
+//! `gpt_runtime::__private::spec_docs`.
 
 use gpt_plan::Activation;
 
@@ -46,7 +47,11 @@ pub fn find(name: &str) -> Option<Activation> {
         How::Kernels(activation) => activation.clone(),
         How::Closure(closure) => {
             let closure = syn::parse_str(closure).expect("a test parses every closure");
-            formula::parse(&closure).expect("a test parses every closure")
+            let mut activation = formula::parse(&closure).expect("a test parses every closure");
+            if let Activation::Custom { name, .. } = &mut activation {
+                *name = Some(built_in.name.into());
+            }
+            activation
         }
     })
 }
@@ -58,7 +63,8 @@ mod tests {
     #[test]
     fn every_row_is_an_activation() {
         for name in names() {
-            assert!(find(name).is_some(), "{name}");
+            let found = find(name).expect(name);
+            assert_eq!(found.name(), Some(name));
         }
         assert_eq!(find("Nothing"), None);
     }

@@ -84,8 +84,8 @@ impl Check<'_> {
         }
     }
 
-    /// A tensor has to fit into the bindings of a kernel in the smallest format, and a table or a row
-    /// of logits into one binding.
+    /// A tensor has to fit into the bindings of a kernel in the smallest format, and a table or a
+    /// row of logits into one binding.
     fn sizes(&mut self, spec: &Spec) {
         if spec
             .heads

@@ -1,9 +1,9 @@
 //! Diagnostics: errors in a spec, each on the token that caused it.
 //!
-//! On stable Rust a procedural macro reports errors with `compile_error!`, which prints a text under a
-//! span. A [`Diagnostic`] is such a text in its parts, so that every error has one form: one sentence,
-//! then `found:`, then `note:` and `help:` lines. Each phase (`parse`, `resolve`, `check`, `formula`)
-//! collects all errors that it finds.
+//! On stable Rust a procedural macro reports errors with `compile_error!`, which prints a text
+//! under a span. A [`Diagnostic`] is such a text in its parts, so that every error has one form:
+//! one sentence, then `found:`, then `note:` and `help:` lines. Each phase (`parse`, `resolve`,
+//! `check`, `formula`) collects all errors that it finds.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! The table of keys. Parsing, defaults, suggestions and the README's reference all read it.
 
-/// What a key's value may be.
+/// The kind of a key's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A size: a positive integer, or an expression of other sizes.
@@ -9,13 +9,13 @@ pub enum Kind {
     Number,
     /// `true` or `false`.
     Flag,
-    /// One of some variants, each perhaps with fields.
+    /// One of several variants, which may have fields.
     Choice(&'static [Variant]),
     /// A variant, or a closure.
     Activation,
 }
 
-/// One choice.
+/// A variant of a choice.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Variant {
     pub name: &'static str,
@@ -149,13 +149,13 @@ pub static KEYS: [Key; 15] = [
             },
         ]),
         Some("Learned"),
-        "how a token learns where it stands",
+        "how the model encodes positions",
     ),
     key(
         "mask",
         Kind::Choice(&[plain("Causal"), plain("Bidirectional")]),
         Some("Causal"),
-        "whether a token sees only what came before, or everything",
+        "whether a token attends to earlier tokens only, or to all",
     ),
     key(
         "bias",

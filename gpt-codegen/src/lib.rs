@@ -1,7 +1,8 @@
-//! The compiler behind `gpt_model!`, as an ordinary library: tokens -> parse -> spec -> check -> plan -> (WGSL, Rust).
+//! The compiler behind `gpt_model!`, as an ordinary library: tokens -> parse -> spec -> check ->
+//! plan -> (WGSL, Rust).
 //!
-//! A proc-macro crate exports only its macro, so everything that tests and tools call at run time is
-//! here.
+//! A proc-macro crate exports only its macro, so everything that tests and tools call at run time
+//! is here.
 
 pub mod activations;
 pub mod check;
@@ -24,6 +25,8 @@ use proc_macro2::TokenStream;
 /// A declared model whose spec is resolved and checked.
 #[derive(Clone)]
 pub struct Model {
+    /// The path of `gpt-runtime`: `$crate` of its macro.
+    pub root: TokenStream,
     /// The user's doc comments (and nothing else), for the generated type.
     pub attrs: Vec<syn::Attribute>,
     /// The user's visibility, for everything generated.
@@ -36,22 +39,31 @@ pub struct Model {
     pub echo: TokenStream,
 }
 
-/// The whole compiler: the tokens of a `gpt_model!` invocation to items.
+/// The whole compiler: the tokens of a `gpt_model!` invocation to items. `root` is the path of
+/// `gpt-runtime` in them.
 ///
-/// Models are independent. Each becomes its items, or its errors and a type of its name, so that code
-/// which names the type adds no errors.
-pub fn compile(tokens: TokenStream) -> TokenStream {
+/// Models are independent. Each becomes its items, or its errors and a type of its name, so that
+/// code which names the type adds no errors.
+pub fn compile(root: &TokenStream, tokens: TokenStream) -> TokenStream {
     let (declared, errors) = parse::declarations(tokens);
     let mut output = diagnostic::compile_errors(&errors);
     let mut known = resolve::Known::new();
     for declared in declared {
         let (merged, result) = front(&declared, &known);
         let exists = known.contains_key(&declared.ident.to_string());
-        let items = match result.and_then(|model| expand::model(&model)) {
+        let model = result.map(|spec| Model {
+            root: root.clone(),
+            attrs: declared.attrs.clone(),
+            vis: declared.vis.clone(),
+            ident: declared.ident.clone(),
+            spec,
+            echo: expand::echo(root, &declared),
+        });
+        let items = match model.and_then(|model| expand::model(&model)) {
             Ok(items) => items,
             // A second type of that name would only add errors.
             Err(errors) if exists => diagnostic::compile_errors(&errors),
-            Err(errors) => expand::failed(&declared, &errors),
+            Err(errors) => expand::failed(root, &declared, &errors),
         };
         known.insert(declared.ident.to_string(), merged);
         output.extend(items);
@@ -59,11 +71,11 @@ pub fn compile(tokens: TokenStream) -> TokenStream {
     output
 }
 
-/// One declaration up to its checked model. Later declarations may use the merged form as a base.
+/// One declaration up to its checked spec. Later declarations may use the merged form as a base.
 fn front(
     declared: &parse::Declared,
     known: &resolve::Known,
-) -> (Option<resolve::Merged>, Result<Model, Vec<Diagnostic>>) {
+) -> (Option<resolve::Merged>, Result<Spec, Vec<Diagnostic>>) {
     let (merged, spec) = resolve::resolve(declared, known);
     let (Some(merged), Ok(spec)) = (&merged, &spec) else {
         return (None, Err(spec.err().unwrap_or_default()));
@@ -79,26 +91,20 @@ fn front(
     if !errors.is_empty() {
         return (None, Err(errors));
     }
-    let model = Model {
-        attrs: declared.attrs.clone(),
-        vis: declared.vis.clone(),
-        ident: declared.ident.clone(),
-        spec: spec.clone(),
-        echo: expand::echo(declared),
-    };
-    (Some(merged.clone()), Ok(model))
+    (Some(merged.clone()), Ok(spec.clone()))
 }
 
-/// The checked specs of an invocation by name, or all errors of all its models; for tests and tools.
+/// The checked specs of an invocation by name, or all errors of all its models; for tests and
+/// tools.
 pub fn specs(tokens: TokenStream) -> Result<Vec<(String, Spec)>, Vec<Diagnostic>> {
     let (declared, mut errors) = parse::declarations(tokens);
     let mut known = resolve::Known::new();
     let mut specs = Vec::new();
     for declared in declared {
-        let (merged, model) = front(&declared, &known);
+        let (merged, spec) = front(&declared, &known);
         known.insert(declared.ident.to_string(), merged);
-        match model {
-            Ok(model) => specs.push((declared.ident.to_string(), model.spec)),
+        match spec {
+            Ok(spec) => specs.push((declared.ident.to_string(), spec)),
             Err(found) => errors.extend(found),
         }
     }

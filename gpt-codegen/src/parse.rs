@@ -1,7 +1,7 @@
 //! Tokens to declarations: `struct Name { key: value, .. ..BASE }`, as the user wrote them.
 //!
-//! Each segment between two commas is parsed on its own, so an error in one key hides none in another.
-//! The next phase gives keys and values their meaning.
+//! Each segment between two commas is parsed separately, so an error in one key hides none in
+//! another. `resolve` interprets keys and values.
 
 use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -17,7 +17,7 @@ pub struct Declared {
     pub ident: Ident,
     pub fields: Vec<Field>,
     pub base: Option<Ident>,
-    /// Mistakes of syntax.
+    /// Syntax errors.
     pub errors: Vec<Diagnostic>,
 }
 
@@ -28,7 +28,7 @@ pub struct Field {
     pub value: Expr,
 }
 
-/// All declarations of one invocation, and mistakes outside of any.
+/// All declarations of one invocation, and errors outside of any.
 pub fn declarations(tokens: TokenStream) -> (Vec<Declared>, Vec<Diagnostic>) {
     let mut found = Vec::new();
     let mut errors = Vec::new();
@@ -36,7 +36,8 @@ pub fn declarations(tokens: TokenStream) -> (Vec<Declared>, Vec<Diagnostic>) {
         match declaration.parse2(item) {
             Ok(declared) => found.push(declared),
             Err(error) => {
-                let help = "declare a model as `pub struct Name { vocab: 65, context: 256, layers: 6, heads: 6, embed: 384 }`";
+                let help = "declare a model as `pub struct Name \
+                            { vocab: 65, context: 256, layers: 6, heads: 6, embed: 384 }`";
                 errors.push(Diagnostic::from(error).help(help));
             }
         }
@@ -113,9 +114,9 @@ pub fn fields_of(spec: &str) -> Vec<Field> {
 
 fn body(tokens: TokenStream, declared: &mut Declared) {
     for segment in segments(tokens) {
-        // Whatever follows a base is still read, for its own mistakes.
+        // Segments after a base are parsed nevertheless, for their own errors.
         if let Some(base) = &declared.base {
-            let late = Diagnostic::spanned(base, "the base has to stand last")
+            let late = Diagnostic::spanned(base, "the base has to be last")
                 .found(format!("`{}` after it", short(&segment)))
                 .help(format!(
                     "move `..{base}` to the end, without a comma after it"
@@ -172,7 +173,7 @@ impl Parse for Field {
     }
 }
 
-/// The pieces between the commas.
+/// The segments between the commas.
 fn segments(tokens: TokenStream) -> Vec<TokenStream> {
     let mut segments = Vec::new();
     let mut segment: Vec<TokenTree> = Vec::new();
@@ -190,10 +191,11 @@ fn segments(tokens: TokenStream) -> Vec<TokenStream> {
 }
 
 fn starts_with_dots(segment: &TokenStream) -> bool {
-    matches!(segment.clone().into_iter().next(), Some(TokenTree::Punct(punct)) if punct.as_char() == '.')
+    let first = segment.clone().into_iter().next();
+    matches!(first, Some(TokenTree::Punct(punct)) if punct.as_char() == '.')
 }
 
-/// The first tokens of something, for a message.
+/// The first token, for a message.
 fn short(tokens: &TokenStream) -> String {
     let text: Vec<String> = tokens
         .clone()

@@ -1,4 +1,5 @@
-//! The macro's own bases, written as specs, so that keys which depend on an overridden one follow it.
+//! The macro's own bases, written as specs, so that keys which depend on an overridden one follow
+//! it.
 
 /// Name, spec, what it is.
 pub const PRESETS: [(&str, &str, &str); 7] = [

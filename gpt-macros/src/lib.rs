@@ -1,9 +1,18 @@
-//! `gpt_model!`: a GPT written by the compiler. All of the work is in `gpt-codegen`.
+//! The procedural macro behind `gpt_model!`. All of the work is in `gpt-codegen`.
 
-use proc_macro::TokenStream;
+use proc_macro::{TokenStream, TokenTree};
 
-/// Declares models. The README has the keys of a spec; `gpt_runtime` shows how the types are used.
+/// `gpt_model!`, after a group with the path of `gpt-runtime`: `($crate) pub struct Gpt2 { .. }`.
+///
+/// A user's crate may have renamed `gpt-runtime`, or not depend on it directly. Only the `$crate`
+/// of a `macro_rules!` names it in all cases, so `gpt_runtime::gpt_model!` is one and calls this
+/// macro.
 #[proc_macro]
-pub fn gpt_model(input: TokenStream) -> TokenStream {
-    gpt_codegen::compile(input.into()).into()
+pub fn gpt_model_impl(input: TokenStream) -> TokenStream {
+    let mut input = input.into_iter();
+    let Some(TokenTree::Group(root)) = input.next() else {
+        unreachable!("gpt_model! passes its crate first");
+    };
+    let models: TokenStream = input.collect();
+    gpt_codegen::compile(&root.stream().into(), models.into()).into()
 }

@@ -1,4 +1,4 @@
-//! Activations: four known ones, and a user's closure as a formula.
+//! Activations: four that kernels compute, and formulas.
 //!
 //! A [`Formula`] is a tape in static single assignment: node `i` refers only to earlier nodes, and
 //! the last node is the value. A tape needs no boxes, so it can be a `const`; it prints as `let`
@@ -7,7 +7,7 @@
 
 use serde::Serialize;
 
-use crate::List;
+use crate::{List, Str};
 
 /// The nonlinearity of an MLP.
 #[derive(Clone, Debug, Serialize, PartialEq)]
@@ -20,8 +20,26 @@ pub enum Activation {
     Relu,
     /// `x / (1 + exp(-x))`.
     Silu,
-    /// A closure of the user's own, with its symbolic derivative.
-    Custom { value: Formula, derivative: Formula },
+    /// A formula with its symbolic derivative: a built-in activation, which has a name, or a user's
+    /// closure.
+    Custom {
+        name: Option<Str>,
+        value: Formula,
+        derivative: Formula,
+    },
+}
+
+impl Activation {
+    /// The name by which a spec refers to it; none for a closure.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Activation::Gelu => Some("Gelu"),
+            Activation::GeluTanh => Some("GeluTanh"),
+            Activation::Relu => Some("Relu"),
+            Activation::Silu => Some("Silu"),
+            Activation::Custom { name, .. } => name.as_deref(),
+        }
+    }
 }
 
 /// Most nodes of a formula or its derivative: the evaluators keep that many values on the stack.

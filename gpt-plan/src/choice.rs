@@ -1,8 +1,8 @@
 //! Sampling of the next token on a GPU: steps after the head, one dispatch each.
 //!
-//! They read the logits of one row and write the token as input of the next pass, so that many tokens
-//! can be submitted at once. Temperature, top-k, top-p and min-p are set at run time; the sizes of the
-//! model are literals in the kernels.
+//! They read the logits of one row and write the token as input of the next pass, so that many
+//! tokens can be submitted at once. Temperature, top-k, top-p and min-p are set at run time; the
+//! sizes of the model are literals in the kernels.
 
 /// Most tokens that end a text on the GPU. With more of them, passes continue until the host has
 /// read the token.

@@ -45,8 +45,9 @@ impl Dropout {
     }
 
     /// The factor of element `index` of a site. An element of a matrix has the index
-    /// `row * width + column`; a probability `((sequence * heads + head) * tokens + query) * tokens +
-    /// key position`. Indices wrap at 2^32.
+    /// `row * width + column`; a probability
+    /// `((sequence * heads + head) * tokens + query) * tokens + key position`. Indices wrap at
+    /// 2^32.
     pub const fn factor(&self, site_key: u32, index: u32) -> f32 {
         if hash(site_key ^ hash(index)) < self.threshold {
             0.0

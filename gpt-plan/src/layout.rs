@@ -1,10 +1,10 @@
 //! The layout of a packed matrix on the GPU, shared by the compiler, which writes the sizes into
 //! shaders, and the engine, which packs.
 //!
-//! Rows are stored in panels of [`PANEL`]. For each group of columns a panel holds an element of each
-//! of its rows, side by side, so that neighboring invocations read neighboring elements. The format
-//! defines an element: four f32, four halves in two words, or a word of a quantized block, whose
-//! scales follow its quants. Rows and columns are padded with zeros. A matrix larger than
+//! Rows are stored in panels of [`PANEL`]. For each group of columns a panel holds an element of
+//! each of its rows, side by side, so that neighboring invocations read neighboring elements. The
+//! format defines an element: four f32, four halves in two words, or a word of a quantized block,
+//! whose scales follow its quants. Rows and columns are padded with zeros. A matrix larger than
 //! [`MAX_BINDING`] has several parts, each a whole number of panels.
 
 use crate::{Epilogue, Format, MAX_BINDING, Op};
@@ -20,7 +20,7 @@ pub const STRIP: u32 = 32;
 /// Most rows of a matrix: a strip for each of 65,535 workgroups, the default limit along an axis.
 pub const MAX_ROWS: u32 = 65_535 * STRIP;
 
-/// Width of a matrix in a texture, and its largest height: WebGPU's default limits.
+/// Width of a matrix in a texture, and its largest height: WebGPU's default limit.
 pub const TEXTURE_WIDTH: u32 = 8_192;
 
 /// The layout of one matrix in one format.
@@ -30,7 +30,7 @@ pub struct MatrixLayout {
     pub panels: u32,
     /// Elements of a panel.
     pub panel_length: u32,
-    /// Bytes of an element: that of `vec4<f32>`, `vec2<u32>` or `u32`.
+    /// Bytes of an element, a `vec4<f32>`, `vec2<u32>` or `u32`.
     pub element_bytes: u32,
     /// Quads of columns that a shader reads together: a block of a quantized format, otherwise a
     /// divisor of the columns.
@@ -83,7 +83,7 @@ impl MatrixLayout {
         self.panel_length as u64 * self.element_bytes as u64
     }
 
-    /// Height of the matrix as a texture, an element for each texel; `None` if it exceeds the limit.
+    /// Height of the matrix as a texture, one element per texel; `None` if it exceeds the limit.
     pub fn texture_rows(&self) -> Option<u32> {
         let elements = u64::from(self.panels) * u64::from(self.panel_length);
         let rows = elements.div_ceil(u64::from(TEXTURE_WIDTH));

@@ -26,6 +26,7 @@ mod section;
 mod spec;
 mod tensor;
 mod training;
+mod validate;
 mod work;
 
 pub use activation::{Activation, Formula, MAX_NODES, Node};
@@ -41,7 +42,7 @@ pub use layout::{
 };
 pub use memory::{Recompute, TrainBytes, TrainShape};
 pub use op::{Epilogue, Heads, NormRef, Op, Projection, Statistics};
-pub use plan::{ATTENTION_PART, MAX_BINDING, Plan, SPLIT_FROM, Split, borrowed};
+pub use plan::{ATTENTION_PART, MAX_BINDING, Plan, SPLIT_FROM, Split, elements};
 pub use section::{KernelChoice, NO_KERNEL, Repeat, Section, Step, StepKernels};
 pub use spec::{Block, Mask, Mlp, Norm, Positions, Spec};
 pub use tensor::{
@@ -49,6 +50,7 @@ pub use tensor::{
     vector_block, vector_offset,
 };
 pub use training::{ADAMW, GRADIENT_NORM, TRAIN_COLUMNS, TRAIN_ROWS, Training};
+pub use validate::{Fault, Problem, check, validate};
 pub use work::Work;
 
 /// Text that is a literal in a static plan and owned in one made at run time.

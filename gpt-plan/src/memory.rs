@@ -23,8 +23,8 @@ pub enum Recompute {
     Block,
 }
 
-/// Bytes that a training run allocates on its device, by purpose. A device has some constant scratch
-/// memory besides, whatever it runs.
+/// Bytes that a training run allocates on its device, by purpose. A device has some constant
+/// scratch memory besides, whatever it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrainBytes {
     /// The f32 weights.
@@ -117,8 +117,8 @@ impl Plan {
         (u64::from(rows) * u64::from(tensor.columns)).next_multiple_of(PARAMETER_ALIGN)
     }
 
-    /// Every trained tensor with its layer, in the order of a flat buffer: the model's tensors, then
-    /// each layer's.
+    /// Every trained tensor with its layer, in the order of a flat buffer: the model's tensors,
+    /// then each layer's.
     pub fn trained(&self) -> impl Iterator<Item = (TensorId, u32)> {
         let of = move |layer: Option<u32>| {
             let tensors = self.tensors.iter().enumerate();

@@ -1,10 +1,10 @@
 //! Ops: what the steps of a pass compute, for inference and for training.
 //!
-//! An op names the buffers it reads and writes by [`Slot`] and its parameters by [`TensorId`], so an
-//! engine needs nothing but the op to run it. Inference and training share the forward ops. They
-//! differ in what an op keeps: a training pass materialises norms, and stores slopes, row statistics
-//! and log-sum-exps for the backward pass. The compiler derives the backward ops from the forward
-//! ones (`gpt-codegen`, `plan/backward.rs`); nothing here says in which order ops run.
+//! An op names the buffers it reads and writes by [`Slot`] and its parameters by [`TensorId`], so
+//! an engine needs nothing but the op to run it. Inference and training share the forward ops. They
+//! differ in what an op keeps: a training pass materialises norms, and stores slopes, row
+//! statistics and log-sum-exps for the backward pass. The compiler derives the backward ops from
+//! the forward ones (`gpt-codegen`, `plan/backward.rs`); nothing here says in which order ops run.
 
 use serde::Serialize;
 
@@ -89,7 +89,8 @@ pub enum Op {
         dy: Slot,
         dy_residual: Option<Slot>,
     },
-    /// `out = a + b`: the gradient of a stream that a projection and a residual read without a norm.
+    /// `out = a + b`: the gradient of a stream that a projection and a residual read without a
+    /// norm.
     Add { a: Slot, b: Slot, out: Slot },
     /// Backward of [`Attention`](Op::Attention): `dqkv`, rotated back. Recomputes the
     /// probabilities from `lse`; stores `Σ out · dout` of each query in `delta`.

@@ -25,7 +25,8 @@ pub struct Plan {
     pub kernels: List<Kernel>,
     /// A forward pass.
     pub sections: List<Section>,
-    /// Its attention where a decoded token sees many keys; none if no token sees more than [`SPLIT_FROM`].
+    /// Its attention where a decoded token sees many keys; none if no token sees more than
+    /// [`SPLIT_FROM`].
     pub split: Option<Split>,
     /// Kernels that choose the next token, in the order of [`ChoiceOp::ALL`].
     pub choice: [u16; ChoiceOp::ALL.len()],
@@ -33,8 +34,8 @@ pub struct Plan {
     pub training: Training,
 }
 
-/// A decoded token that attends to more keys than this does so in splits. One workgroup a head leaves
-/// most of a GPU idle; splits cost one more dispatch a layer, which combines them.
+/// A decoded token that attends to more keys than this does so in splits. One workgroup a head
+/// leaves most of a GPU idle; splits cost one more dispatch a layer, which combines them.
 pub const SPLIT_FROM: u32 = 1024;
 
 /// Keys of a split.
@@ -49,14 +50,11 @@ pub struct Split {
     pub join: u16,
 }
 
-/// The elements of a list in a `static` plan.
-///
-/// # Panics
-/// The list is owned; a plan that was made at run time has those.
-pub const fn borrowed<T: Clone>(list: &List<T>) -> &[T] {
+/// The elements of a list, borrowed or owned; a `const` cannot deref a [`List`].
+pub const fn elements<T: Clone>(list: &List<T>) -> &[T] {
     match list {
         List::Borrowed(elements) => elements,
-        List::Owned(_) => panic!("a list of a static plan is borrowed"),
+        List::Owned(elements) => elements.as_slice(),
     }
 }
 
@@ -107,17 +105,18 @@ impl Plan {
         }
     }
 
-    /// Floating-point operations of one token's forward pass at an empty cache: two for each element of each
-    /// matrix that is multiplied (the head included, a mere look-up excluded). Attention adds
-    /// `4 * heads * head_dim * layers` for each position in the cache.
+    /// Floating-point operations of one token's forward pass at an empty cache: two for each
+    /// element of each matrix that is multiplied (the head included, a mere look-up excluded).
+    /// Attention adds `4 * heads * head_dim * layers` for each position in the cache.
     pub fn flops_per_token(&self) -> u64 {
         self.multiplied()
             .map(|(_, t)| 2 * t.len() * self.count(t))
             .sum()
     }
 
-    /// Floating-point operations of a pass over `rows` tokens on a cache of `position` tokens, with the logits of `logits` of them: as
-    /// [`flops_per_token`](Self::flops_per_token), and attention over what each token sees.
+    /// Floating-point operations of a pass over `rows` tokens on a cache of `position` tokens, with
+    /// the logits of `logits` of them: as [`flops_per_token`](Self::flops_per_token), and attention
+    /// over what each token sees.
     pub fn flops(&self, position: u64, rows: u64, logits: u64) -> u64 {
         let spec = &self.spec;
         let head = 2 * u64::from(spec.vocab) * u64::from(spec.embed);
@@ -129,7 +128,8 @@ impl Plan {
         rows * (self.flops_per_token() - head) + logits * head + attention
     }
 
-    /// Bytes of weights that one token reads, where the matrix of a tensor and a layer is stored in the format that `format` says.
+    /// Bytes of weights that one token reads, where the matrix of a tensor and a layer is stored in
+    /// the format that `format` says.
     pub fn weight_bytes_per_token(&self, format: impl Fn(TensorId, u32) -> Format) -> u64 {
         self.multiplied()
             .flat_map(|(id, t)| t.layers(self.spec.layers).map(move |layer| (id, layer, t)))
@@ -139,7 +139,8 @@ impl Plan {
             .sum()
     }
 
-    /// The format in which most weights are that a token is multiplied with, if tensors are in `format`.
+    /// The format in which most weights are that a token is multiplied with, if tensors are in
+    /// `format`.
     pub fn main_format(&self, format: impl Fn(TensorId, u32) -> Format) -> Format {
         let mut weights = [0; Format::ALL.len()];
         for (id, t) in self.multiplied() {

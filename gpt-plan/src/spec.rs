@@ -1,7 +1,7 @@
-//! What a model is: the resolved spec, every key a number or a choice.
+//! The resolved spec of a model: every key is a number or a choice.
 //!
-//! Values here are already checked (nothing zero, everything divisible); the checks and their messages are
-//! in `gpt-codegen`, where the user's tokens are.
+//! Values are already checked: no size is zero, and sizes divide as they must. The checks and their
+//! messages are in `gpt-codegen`, which has the user's tokens.
 
 use serde::Serialize;
 
@@ -26,15 +26,15 @@ pub struct Spec {
     pub head_dim: u32,
     /// The normalisation used everywhere in the model.
     pub norm: Norm,
-    /// Where the normalisation stands in a block.
+    /// The order of normalisation and residual in a block.
     pub block: Block,
     /// The feed-forward half of a block.
     pub mlp: Mlp,
-    /// How a token learns where it stands.
+    /// How the model encodes positions.
     pub positions: Positions,
-    /// Which positions a query may look at.
+    /// Which positions a query attends to.
     pub mask: Mask,
-    /// Whether linear layers and LayerNorm carry a bias.
+    /// Whether linear layers and LayerNorm have a bias.
     pub bias: bool,
     /// Whether the output head shares the token embedding's weights.
     pub tie_embeddings: bool,
@@ -56,7 +56,8 @@ pub enum Norm {
 pub enum Block {
     /// `x += attn(norm(x)); x += mlp(norm(x))`, and a final norm before the head: GPT-2 and after.
     PreNorm,
-    /// `x = norm(x + attn(x)); x = norm(x + mlp(x))`, without a final norm: the first GPT and the 2017 transformer.
+    /// `x = norm(x + attn(x)); x = norm(x + mlp(x))`, without a final norm: the first GPT and the
+    /// 2017 transformer.
     PostNorm,
 }
 
@@ -79,17 +80,17 @@ pub enum Positions {
     /// The fixed table of Vaswani et al. 2017, added to the token embedding: column `2i` is
     /// `sin(pos / 10000^(2i / embed))`, column `2i + 1` the cosine of the same angle.
     Sinusoidal,
-    /// Rotary embedding of queries and keys, Su et al. 2021; pair `(2i, 2i + 1)` of a head turns by
-    /// `pos * theta^(-2i / head_dim)`.
+    /// Rotary embedding of queries and keys, Su et al. 2021; pair `(2i, 2i + 1)` of a head rotates
+    /// by `pos * theta^(-2i / head_dim)`.
     Rope { theta: f64 },
 }
 
-/// Which positions a query may look at.
+/// Which positions a query attends to.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub enum Mask {
-    /// Itself and everything before.
+    /// Its own and all earlier ones.
     Causal,
-    /// Everything, as BERT does. Such a model reads a text whole: it cannot continue from a cache.
+    /// All, as in BERT. Such a model reads a text whole: it cannot continue from a cache.
     Bidirectional,
 }
 
@@ -118,7 +119,7 @@ impl Spec {
         }
     }
 
-    /// Whether a LayerNorm carries a `beta`.
+    /// Whether norms have a `beta`.
     pub const fn norm_bias(&self) -> bool {
         self.bias && matches!(self.norm, Norm::LayerNorm { .. })
     }

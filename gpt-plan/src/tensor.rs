@@ -1,9 +1,9 @@
-//! The table of tensors: what a model's parameters are called, how they are shaped, where files keep them.
+//! The table of tensors: names and shapes of a model's parameters, and where files keep them.
 //!
-//! A tensor here is what a kernel reads, which may be several tensors of a file stacked: the fused `qkv` matrix
-//! is one tensor of GPT-2's checkpoint and three of a Llama's. A matrix is `[rows, columns]` with `rows` the
-//! output features, so a row is contiguous for a dot product; a file that stores it the other way says so in
-//! its [`FileTensor`].
+//! A kernel reads a tensor whole. In a file it may be several tensors, which are stacked: the fused
+//! `qkv` matrix is one tensor of GPT-2's checkpoint and three of a Llama's. A matrix is
+//! `[rows, columns]`, a row for each output feature, so a row is contiguous for a dot product. The
+//! [`FileTensor`] of a file that stores the transpose has [`Layout::Transposed`].
 
 use serde::Serialize;
 
@@ -33,7 +33,7 @@ pub struct Tensor {
     pub columns: u32,
     /// Values of a model that was not loaded from a file.
     pub init: Init,
-    /// The tensors of a file that stack to this one, in order of rows. Empty for one that is computed.
+    /// The tensors of a file that stack to this one, in order of rows. Empty for a computed tensor.
     pub sources: List<FileTensor>,
 }
 
@@ -80,7 +80,7 @@ pub enum Place {
     Layers { first: u32 },
 }
 
-/// What a tensor is to a kernel.
+/// How kernels store and read a tensor.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub enum TensorKind {
     /// `[rows, columns]`, stored in any [`Format`](crate::Format).
@@ -91,14 +91,14 @@ pub enum TensorKind {
     Vector,
 }
 
-/// Values before training.
+/// Initial values, before training.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq)]
 pub enum Init {
     /// Normal with mean 0 and this standard deviation.
     Normal(f64),
     Ones,
     Zeros,
-    /// The sinusoidal table of [`Positions::Sinusoidal`](crate::Positions::Sinusoidal); never in a file.
+    /// The table of [`Positions::Sinusoidal`](crate::Positions::Sinusoidal); never in a file.
     Sinusoidal,
 }
 
@@ -125,13 +125,15 @@ pub enum Layout {
     RowMajor,
     /// `[in, out]`, the `Conv1D` of GPT-2.
     Transposed,
-    /// `[out, in]` where the rotary pairs of a head are its two halves, `(i, i + head_dim / 2)`; we (and GGUF) keep
-    /// them side by side, `(2i, 2i + 1)`, so rows are reordered within each head of `head_dim` rows.
+    /// `[out, in]` with the rotary pairs of a head in its two halves, `(i, i + head_dim / 2)`.
+    /// Plans and GGUF keep pairs side by side, `(2i, 2i + 1)`, so the rows of each head are
+    /// reordered.
     RotaryHalves { head_dim: u32 },
 }
 
 impl FileTensor {
-    /// `pattern` (a [`hf`](FileTensor::hf) or [`gguf`](FileTensor::gguf) name) for the tensor of `layer`.
+    /// The name of the tensor of `layer` by `pattern`, a [`hf`](FileTensor::hf) or
+    /// [`gguf`](FileTensor::gguf) name.
     pub fn name_in(&self, pattern: &str, layer: u32) -> String {
         pattern.replace(
             "{layer}",
@@ -146,12 +148,12 @@ impl Tensor {
         self.rows as u64 * self.columns as u64
     }
 
-    /// Whether it has no elements; a checked spec never makes such a tensor.
+    /// Whether it has no elements; no checked spec has such a tensor.
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The layers that have one; a tensor of the model counts as that of layer 0.
+    /// The layers that have one; a tensor of the model counts as one of layer 0.
     pub fn layers(&self, model_layers: u32) -> std::ops::Range<u32> {
         match self.place {
             Place::Model => 0..1,
@@ -160,17 +162,20 @@ impl Tensor {
     }
 }
 
-/// Bytes at whose multiples a binding may start, in f32: WebGPU's default `minStorageBufferOffsetAlignment` of 256.
+/// The alignment of a binding's start, in f32: WebGPU's default `minStorageBufferOffsetAlignment`
+/// of 256 bytes.
 pub const VECTOR_ALIGN: u32 = 64;
 
-/// Where vector `id` begins in its block, in f32. All vectors of the model form one block, all vectors of a layer another,
-/// each in the order of the table and each vector at a multiple of four; so one binding serves a step, whatever it adds.
+/// The offset of vector `id` in its block, in f32: a multiple of four. All vectors of the model
+/// form one block and all vectors of a layer another, each in the order of the table, so one
+/// binding serves every vector that a step reads.
 pub fn vector_offset(tensors: &[Tensor], id: TensorId) -> u32 {
     let at = usize::from(id.0);
     vectors(&tensors[..at], is_layered(&tensors[at]))
 }
 
-/// Length of the block of vectors of the model, or of each layer, in f32: a multiple of [`VECTOR_ALIGN`], never zero.
+/// Length of the block of vectors of the model, or of each layer, in f32: a multiple of
+/// [`VECTOR_ALIGN`], never zero.
 pub fn vector_block(tensors: &[Tensor], layered: bool) -> u32 {
     vectors(tensors, layered)
         .max(1)

@@ -20,8 +20,8 @@ pub struct Training {
     /// From the gradient of the final norm's output to those of all parameters.
     pub backward: List<Section>,
     pub kernels: List<Kernel>,
-    /// For each kernel, the one that replaces it where products round their operands to f16: itself,
-    /// if it is no product.
+    /// For each kernel, the one that replaces it where products round their operands to f16:
+    /// itself, if it is no product.
     pub in_f16: List<u16>,
 }
 

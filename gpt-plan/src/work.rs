@@ -1,8 +1,8 @@
 //! The least work of a step: the arithmetic it cannot avoid, and the memory it has to read or write
 //! once.
 //!
-//! With a device's bandwidth and peak it gives the roofline of a measured step. The scales of norms,
-//! biases and activations are left out; they are negligible beside the matrices.
+//! With a device's bandwidth and peak it gives the roofline of a measured step. The scales of
+//! norms, biases and activations are left out; they are negligible beside the matrices.
 
 use crate::{Epilogue, Format, Mask, Op, Plan, Step};
 
@@ -23,8 +23,8 @@ impl std::ops::AddAssign for Work {
 }
 
 impl Plan {
-    /// The work of a forward step for `rows` rows that begin at `position` of their sequence, with its
-    /// matrix stored as `format`.
+    /// The work of a forward step for `rows` rows that begin at `position` of their sequence, with
+    /// its matrix stored as `format`.
     pub fn work(&self, step: &Step, format: Format, position: u64, rows: u64) -> Work {
         let spec = &self.spec;
         let (embed, q) = (u64::from(spec.embed), u64::from(spec.q_width()));

@@ -8,7 +8,8 @@ use std::ops::Deref;
 use gpt_plan::{Norm, Op, Plan, Step, TensorId};
 
 use crate::Error;
-use crate::vtable::Untyped;
+use crate::parameter::sealed;
+use crate::vtable::{Gpt, Untyped};
 use crate::weights::Weights;
 
 /// Hidden states `[rows, embed]`, a row for each token: the input of the model's head. Derefs to a
@@ -49,6 +50,13 @@ impl<M> Hidden<M> {
     /// The values, `[rows, embed]`.
     pub fn into_vec(self) -> Vec<f32> {
         self.values
+    }
+}
+
+impl<M: Gpt> Hidden<M> {
+    /// The hidden states as arrays: `&[[f32; EMBED]]`.
+    pub fn as_arrays(&self) -> &[M::Hidden] {
+        sealed::Row::rows(&self.values)
     }
 }
 

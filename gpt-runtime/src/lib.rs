@@ -24,6 +24,7 @@ mod gpu;
 mod hidden;
 mod load;
 mod model;
+mod parameter;
 mod sample;
 mod self_test;
 mod session;
@@ -41,13 +42,13 @@ pub use device::{Device, DeviceKind, DeviceOptions, Meter};
 pub use engine::{CacheFormat, SessionOptions};
 pub use error::{Detail, Error};
 pub use generation::{Ended, Generation, Stop, TokenGeneration};
-pub use gpt_macros::gpt_model;
 pub use gpt_plan::{Format, Plan, TensorId};
 #[cfg(feature = "gpu")]
 pub use gpu::{AdapterDescription, adapters};
 pub use hidden::Hidden;
 pub use load::{LoadOptions, Progress};
 pub use model::{LoadTimes, Model};
+pub use parameter::{LayerParameter, Matrix, Parameter, Row};
 pub use sample::{Sampler, Sampling};
 #[cfg(feature = "train")]
 pub use self_test::self_test_training;
@@ -62,6 +63,14 @@ pub use vtable::{Gpt, Untyped};
 
 #[cfg(feature = "gpu")]
 pub use wgpu;
+
+/// Declares models. The README has the keys of a spec.
+#[macro_export]
+macro_rules! gpt_model {
+    ($($models:tt)*) => {
+        $crate::__private::gpt_model_impl! { ($crate) $($models)* }
+    };
+}
 
 /// Timings of the steps of a pass, and the peak rates of a device.
 pub mod profile {
@@ -101,6 +110,7 @@ const _: () = {
 /// semantic versioning: any release may change or remove what is in here.
 #[doc(hidden)]
 pub mod __private {
+    pub use gpt_macros::gpt_model_impl;
     pub use gpt_plan as plan;
     pub use gpt_shaders as shaders;
 

@@ -17,8 +17,9 @@ use crate::engine::{
 };
 use crate::hidden::Hidden;
 use crate::model::Model;
+use crate::parameter::sealed;
 use crate::sample::Sampler;
-use crate::vtable::Untyped;
+use crate::vtable::{Gpt, Untyped};
 
 /// The default chunk: most tokens that one pass runs.
 const CHUNK: u32 = 512;
@@ -407,6 +408,13 @@ impl<M> Deref for Logits<'_, M> {
 
     fn deref(&self) -> &[f32] {
         self.values
+    }
+}
+
+impl<M: Gpt> Logits<'_, M> {
+    /// The scores as an array: `&[f32; VOCAB]`.
+    pub fn as_array(&self) -> &M::Logits {
+        &sealed::Row::rows(self.values)[0]
     }
 }
 

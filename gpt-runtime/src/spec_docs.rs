@@ -1,7 +1,8 @@
 //! Documentation of a spec's keys for editors.
 //!
-//! `gpt_model!` repeats a spec as a literal of these types in code that is never run, so that hovering over a key, or completing one,
-//! shows what stands here. The table that the macro itself reads is in `gpt-codegen`; a test compares the two.
+//! `gpt_model!` repeats a spec as a literal of these types in code that never runs, so that
+//! hovering over a key, or completing one, displays these comments. The table that the macro itself
+//! reads is in `gpt-codegen`; a test compares the two.
 
 /// The keys of `gpt_model!`.
 pub struct Spec {
@@ -21,13 +22,15 @@ pub struct Spec {
     pub head_dim: u32,
     /// Normalisation of the residual stream. `LayerNorm { eps: 1e-5 }` unless given.
     pub norm: Norm,
-    /// Norm before attention and MLP (GPT-2), or after their residuals (the first GPT). `PreNorm` unless given.
+    /// Norm before attention and MLP (GPT-2), or after their residuals (the first GPT). `PreNorm`
+    /// unless given.
     pub block: Block,
-    /// The feed-forward half of a block. `Dense { hidden: 4 * embed, activation: GeluTanh }` unless given.
+    /// The feed-forward half of a block. `Dense { hidden: 4 * embed, activation: GeluTanh }` unless
+    /// given.
     pub mlp: Mlp,
-    /// How a token learns where it stands. `Learned` unless given.
+    /// How the model encodes positions. `Learned` unless given.
     pub positions: Positions,
-    /// Whether a token sees only what came before, or everything. `Causal` unless given.
+    /// Whether a token attends to earlier tokens only, or to all. `Causal` unless given.
     pub mask: Mask,
     /// Whether linear layers and LayerNorm have a bias. `true` unless given.
     pub bias: bool,
@@ -65,14 +68,16 @@ pub enum Mlp {
     Dense {
         /// Width between the two projections. `4 * embed` unless given.
         hidden: u32,
-        /// `Gelu`, `GeluTanh`, `Relu`, `ReluSquared`, `Silu`, or a closure such as `|x| x * tanh(x)`. `GeluTanh` unless given.
+        /// `Gelu`, `GeluTanh`, `Relu`, `ReluSquared`, `Silu`, or a closure such as
+        /// `|x| x * tanh(x)`. `GeluTanh` unless given.
         activation: Activation,
     },
     /// `down(activation(gate(x)) * up(x))`.
     Gated {
         /// Width between the projections.
         hidden: u32,
-        /// `Gelu`, `GeluTanh`, `Relu`, `ReluSquared`, `Silu`, or a closure such as `|x| x * tanh(x)`. `Silu` unless given.
+        /// `Gelu`, `GeluTanh`, `Relu`, `ReluSquared`, `Silu`, or a closure such as
+        /// `|x| x * tanh(x)`. `Silu` unless given.
         activation: Activation,
     },
 }
@@ -91,7 +96,7 @@ pub enum Activation {
     Silu,
 }
 
-/// How a token learns where it stands.
+/// How the model encodes positions.
 pub enum Positions {
     /// A learned vector for each position.
     Learned,

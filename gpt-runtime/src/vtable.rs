@@ -17,10 +17,17 @@ use crate::engine::{EngineTrainer, TrainerOptions};
 use crate::gpu::GpuModel;
 #[cfg(all(feature = "gpu", feature = "train"))]
 use crate::gpu::GpuTrainer;
+use crate::parameter::Row;
 use crate::weights::Weights;
 
 /// A model that `gpt_model!` declares. The macro implements it.
 pub trait Gpt: Sized + Send + Sync + 'static {
+    /// Scores of the next token: `[f32; VOCAB]`.
+    type Logits: Row;
+
+    /// The hidden state of a token: `[f32; EMBED]`.
+    type Hidden: Row;
+
     /// The model's plan.
     fn plan() -> &'static Plan;
 

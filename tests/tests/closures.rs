@@ -30,7 +30,9 @@ fn custom(closure: &str) -> (gpt_plan::Formula, gpt_plan::Formula) {
         format!("struct M {{ mlp: Dense {{ hidden: 8, activation: {closure} }}, ..GPT2_SMALL }}");
     let specs = gpt_codegen::specs(declared.parse().unwrap()).expect("a valid closure");
     match specs[0].1.mlp.activation.clone() {
-        Activation::Custom { value, derivative } => (value, derivative),
+        Activation::Custom {
+            value, derivative, ..
+        } => (value, derivative),
         known => panic!("{closure} became {known:?}"),
     }
 }
@@ -41,7 +43,11 @@ fn check(name: &str, value: gpt_plan::Formula, derivative: gpt_plan::Formula) {
         mlp: Mlp {
             gated: false,
             hidden: 90,
-            activation: Activation::Custom { value, derivative },
+            activation: Activation::Custom {
+                name: None,
+                value,
+                derivative,
+            },
         },
         ..specs::gpt2()
     };

@@ -33,6 +33,19 @@ pub mod shadowed {
     }
 }
 
+/// The user's own modules have the names of the crate's.
+pub mod modules {
+    /// Not the plan.
+    pub mod plan {}
+    /// Not the runtime.
+    pub mod gpt_runtime {}
+
+    ::gpt_runtime::gpt_model! {
+        /// Beside them.
+        pub struct Model { vocab: 5, context: 4, layers: 1, heads: 1, embed: 8 }
+    }
+}
+
 /// Nothing is in scope.
 pub mod bare {
     #![no_implicit_prelude]
@@ -59,6 +72,7 @@ fn in_a_function() {
         shadowed::Model::EMBED,
         bare::Closure::EMBED,
         bare::BuiltIn::EMBED,
+        modules::Model::EMBED,
     ];
-    assert_eq!(sizes, [8; 5]);
+    assert_eq!(sizes, [8; 6]);
 }

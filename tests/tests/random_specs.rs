@@ -1,4 +1,5 @@
-//! Compares both engines with the oracle on random specs, shrunk to the smallest that fails.
+//! Checks the plans of random specs and compares both engines with the oracle, shrunk to the
+//! smallest spec that fails.
 
 use std::sync::Arc;
 
@@ -30,6 +31,14 @@ fn run(cases: u32, test: impl Fn(&gpt_plan::Spec, Format)) {
             Ok(())
         })
         .unwrap();
+}
+
+#[test]
+fn plans_are_consistent() {
+    run(400, |spec, _| {
+        let plan = gpt_codegen::plan::plan("a random spec", spec);
+        assert_eq!(gpt_plan::check(&plan), Ok(()), "{spec:?}");
+    });
 }
 
 #[test]

@@ -1,34 +1,36 @@
 //! A value of `gpt-plan` as the Rust expression that makes it.
 //!
-//! The plan's types derive `serde::Serialize`; [`literal`] is a serializer whose output is Rust, so a
-//! new type or field of the plan needs no code here. Lists and texts become borrowed [`Cow`]s, which
-//! a `static` can hold. Expressions are text and parsed once: a procedural macro crosses into the
-//! compiler for every token that it builds, which would dominate a model's expansion.
+//! The plan's types derive `serde::Serialize`; [`tokens`] uses a serializer whose output is Rust,
+//! so a new type or field of the plan needs no code here. Lists and texts become borrowed [`Cow`]s,
+//! which a `static` can hold. Expressions are text and parsed once: a procedural macro crosses into
+//! the compiler for every token that it builds, which would dominate a model's expansion.
 //!
 //! [`Cow`]: std::borrow::Cow
 
 use std::fmt::{self, Display, Write};
 
+use proc_macro2::TokenStream;
 use serde::Serialize;
 use serde::ser;
 
-/// The path of the plan's types in generated code.
-const PLAN: &str = "::gpt_runtime::__private::plan";
+/// The module of the plan's types.
+const PLAN: &str = "plan";
 const COW: &str = "::std::borrow::Cow::Borrowed";
 
-/// The expression of `value`, whose types are those of `gpt-plan`. It is a block that declares the
-/// lists of bindings, each once, before the value.
-pub fn literal(value: &(impl Serialize + ?Sized)) -> String {
+/// The expression of `value`, whose types are those of `gpt-plan`, which has to be in scope as
+/// `plan`. It is a block that declares the lists of bindings, each once, before the value.
+pub fn tokens(value: &(impl Serialize + ?Sized)) -> TokenStream {
     let mut out = Literal::default();
     value
         .serialize(&mut out)
         .expect("the types of a plan have literals");
     let lists: String = out.bindings.iter().map(|list| format!("{list},")).collect();
     let count = out.bindings.len();
-    format!(
+    let text = format!(
         "{{ const BINDINGS: [&[{PLAN}::Binding]; {count}] = [{lists}]; {} }}",
         out.text
-    )
+    );
+    text.parse().expect("a literal is Rust")
 }
 
 #[derive(Default)]

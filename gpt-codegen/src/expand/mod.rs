@@ -1,9 +1,13 @@
 //! Rust for a model: its type, its constants, its plan.
 //!
-//! `literal` writes the plan as a static, `types` the model's type and its compiled activation. This
-//! file puts them together, and writes a stand-in for a model that has errors.
+//! `literal` writes the plan as a static, `types` the model's type and its compiled activation,
+//! `parameters` the handles of its parameters. This file combines them, and writes a stand-in for a
+//! model that has errors.
+//!
+//! Paths begin at `root`, the path of `gpt-runtime` in the user's crate, which may have renamed it.
 
 mod literal;
+mod parameters;
 mod types;
 
 use proc_macro2::TokenStream;
@@ -28,56 +32,68 @@ pub fn model(model: &Model) -> Result<TokenStream, Vec<Diagnostic>> {
         return Err(invalid);
     }
     let Model {
-        ident, vis, echo, ..
+        root,
+        ident,
+        vis,
+        echo,
+        ..
     } = model;
     let types = types::types(model, &plan);
     let constants = constants(model, &plan);
-    let value: TokenStream = literal::literal(&plan)
-        .parse()
-        .expect("a literal of a plan is Rust");
+    let parameters = parameters::parameters(model, &plan);
+    let value = literal::tokens(&plan);
     let (trained, layers) = (plan.trained_total(), plan.spec.layers);
     Ok(quote! {
         #types
         const _: () = {
-            static PLAN: ::gpt_runtime::__private::plan::Plan = #value;
+            use #root::__private::plan;
+
+            static PLAN: plan::Plan = #value;
+            const _: () = plan::validate(&PLAN);
+
             #[allow(dead_code)]
             impl #ident {
                 /// The plan of this model: its tensors, buffers, kernels and steps.
-                #vis const PLAN: &'static ::gpt_runtime::__private::plan::Plan = &PLAN;
+                #vis const PLAN: &'static plan::Plan = &PLAN;
                 /// Every shader of inference.
-                #vis const KERNELS: &'static [::gpt_runtime::__private::plan::Kernel] =
-                    ::gpt_runtime::__private::plan::borrowed(&PLAN.kernels);
+                #vis const KERNELS: &'static [plan::Kernel] = plan::elements(&PLAN.kernels);
                 /// Every shader of training.
-                #vis const TRAINING_KERNELS: &'static [::gpt_runtime::__private::plan::Kernel] =
-                    ::gpt_runtime::__private::plan::borrowed(&PLAN.training.kernels);
+                #vis const TRAINING_KERNELS: &'static [plan::Kernel] =
+                    plan::elements(&PLAN.training.kernels);
 
-                /// Bytes that training on `batch` sequences of `tokens` takes, by purpose; the same on
-                /// every device.
-                #vis const fn train_bytes(batch: u32, tokens: u32) -> ::gpt_runtime::__private::plan::TrainBytes {
-                    Self::train_bytes_with(batch, tokens, ::gpt_runtime::__private::plan::Recompute::Nothing)
+                /// Bytes that training on `batch` sequences of `tokens` takes, by purpose; the same
+                /// on every device.
+                #vis const fn train_bytes(batch: u32, tokens: u32) -> plan::TrainBytes {
+                    Self::train_bytes_with(batch, tokens, plan::Recompute::Nothing)
                 }
 
                 /// As [`train_bytes`](Self::train_bytes), with what the backward pass recomputes.
                 #vis const fn train_bytes_with(
                     batch: u32,
                     tokens: u32,
-                    recompute: ::gpt_runtime::__private::plan::Recompute,
-                ) -> ::gpt_runtime::__private::plan::TrainBytes {
-                    let shape = ::gpt_runtime::__private::plan::TrainShape { batch, tokens, recompute };
-                    let buffers = ::gpt_runtime::__private::plan::borrowed(&PLAN.training.buffers);
-                    ::gpt_runtime::__private::plan::TrainBytes::of(#trained, #layers, buffers, &shape)
+                    recompute: plan::Recompute,
+                ) -> plan::TrainBytes {
+                    let shape = plan::TrainShape { batch, tokens, recompute };
+                    let buffers = plan::elements(&PLAN.training.buffers);
+                    plan::TrainBytes::of(#trained, #layers, buffers, &shape)
                 }
             }
+
+            #parameters
         };
         #constants
         #echo
     })
 }
 
-/// What can be said about a model without running it.
+/// The sizes and costs of a model, and its constructors.
 fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
     let Model {
-        ident, vis, spec, ..
+        root,
+        ident,
+        vis,
+        spec,
+        ..
     } = model;
     let sizes = [
         ("VOCAB", spec.vocab, "Number of tokens in the vocabulary."),
@@ -120,38 +136,42 @@ fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
             /// GPU dispatches that a chunk of a prompt takes.
             #vis const PREFILL_DISPATCHES: u32 = #prefill;
 
-            /// Loads weights from safetensors (a file, a sharded model's index, or a folder) or GGUF.
+            /// Loads weights from safetensors (a file, a sharded model's index, or a folder) or
+            /// GGUF.
             ///
             /// # Errors
             /// One message with every difference between the file and this model.
             #vis fn load(
                 path: impl ::core::convert::AsRef<::std::path::Path>,
-                device: &::gpt_runtime::Device,
-            ) -> ::core::result::Result<::gpt_runtime::Model<Self>, ::gpt_runtime::Error> {
-                ::gpt_runtime::Model::load(path, device)
+                device: &#root::Device,
+            ) -> ::core::result::Result<#root::Model<Self>, #root::Error> {
+                #root::Model::load(path, device)
             }
 
             /// Initial weights, as training would start; a seed gives the same on every device.
             #vis fn init(
-                device: &::gpt_runtime::Device,
+                device: &#root::Device,
                 seed: u64,
-            ) -> ::core::result::Result<::gpt_runtime::Model<Self>, ::gpt_runtime::Error> {
-                ::gpt_runtime::Model::init(device, seed)
+            ) -> ::core::result::Result<#root::Model<Self>, #root::Error> {
+                #root::Model::init(device, seed)
             }
         }
     }
 }
 
-/// The errors of a model, and a type of its name with what code is likely to call, so that nothing else fails because of them.
-pub fn failed(declared: &Declared, errors: &[Diagnostic]) -> TokenStream {
+/// The errors of a model, and a type of its name with the functions that code is likely to call, so
+/// that the errors cause no others.
+pub fn failed(root: &TokenStream, declared: &Declared, errors: &[Diagnostic]) -> TokenStream {
     let Declared { vis, ident, .. } = declared;
     let errors = compile_errors(errors);
-    let echo = echo(declared);
+    let echo = echo(root, declared);
     quote! {
         #errors
         #vis struct #ident { broken: ::core::convert::Infallible }
-        impl ::gpt_runtime::Gpt for #ident {
-            fn plan() -> &'static ::gpt_runtime::__private::plan::Plan { ::core::unreachable!() }
+        impl #root::Gpt for #ident {
+            type Logits = [f32; 1];
+            type Hidden = [f32; 1];
+            fn plan() -> &'static #root::__private::plan::Plan { ::core::unreachable!() }
             fn activation(_: &mut [f32]) {}
             fn activate(_: &mut [f32], _: &mut [f32]) {}
         }
@@ -159,24 +179,25 @@ pub fn failed(declared: &Declared, errors: &[Diagnostic]) -> TokenStream {
         impl #ident {
             #vis fn load(
                 path: impl ::core::convert::AsRef<::std::path::Path>,
-                device: &::gpt_runtime::Device,
-            ) -> ::core::result::Result<::gpt_runtime::Model<Self>, ::gpt_runtime::Error> {
-                ::gpt_runtime::Model::load(path, device)
+                device: &#root::Device,
+            ) -> ::core::result::Result<#root::Model<Self>, #root::Error> {
+                #root::Model::load(path, device)
             }
             #vis fn init(
-                device: &::gpt_runtime::Device,
+                device: &#root::Device,
                 seed: u64,
-            ) -> ::core::result::Result<::gpt_runtime::Model<Self>, ::gpt_runtime::Error> {
-                ::gpt_runtime::Model::init(device, seed)
+            ) -> ::core::result::Result<#root::Model<Self>, #root::Error> {
+                #root::Model::init(device, seed)
             }
         }
         #echo
     }
 }
 
-/// The spec once more as a struct literal, with the user's own key tokens: an editor that hovers over a key, or completes one, finds the
-/// documented field of `gpt_runtime::__private::spec_docs`. It is never run.
-pub fn echo(declared: &Declared) -> TokenStream {
+/// The spec as a struct literal with the user's own key tokens. An editor that hovers over a key,
+/// or completes one, finds the documented field of `gpt_runtime::__private::spec_docs`. It never
+/// runs.
+pub fn echo(root: &TokenStream, declared: &Declared) -> TokenStream {
     let mut seen = Vec::new();
     let known = declared.fields.iter().filter(|field| {
         let name = field.key.to_string();
@@ -192,14 +213,15 @@ pub fn echo(declared: &Declared) -> TokenStream {
     quote! {
         #[doc(hidden)]
         const _: fn() = || {
-            let _ = ::gpt_runtime::__private::spec_docs::Spec { #(#fields,)* ..::gpt_runtime::__private::spec_docs::any() };
+            use #root::__private::spec_docs;
+            let _ = spec_docs::Spec { #(#fields,)* ..spec_docs::any() };
         };
     }
 }
 
-/// The user's variant, if it is one that exists; anything else has no documentation.
+/// The user's variant, if it exists; other values have no documentation.
 fn echo_value(field: &Field) -> TokenStream {
-    let any = quote!(::gpt_runtime::__private::spec_docs::any());
+    let any = quote!(spec_docs::any());
     let Some(Kind::Choice(variants)) = keys::find(&field.key.to_string()).map(|k| k.kind) else {
         return any;
     };
@@ -236,8 +258,8 @@ fn echo_value(field: &Field) -> TokenStream {
         .chain(rest.map(|n| quote!(#n: #any)))
         .collect();
     if variant.fields.is_empty() {
-        quote!(::gpt_runtime::__private::spec_docs::#kind::#ident)
+        quote!(spec_docs::#kind::#ident)
     } else {
-        quote!(::gpt_runtime::__private::spec_docs::#kind::#ident { #(#all),* })
+        quote!(spec_docs::#kind::#ident { #(#all),* })
     }
 }

@@ -13,12 +13,14 @@ use crate::{Model, formula};
 /// The type and its `impl Gpt`.
 pub fn types(model: &Model, plan: &Plan) -> TokenStream {
     let Model {
+        root,
         attrs,
         vis,
         ident,
         spec,
         ..
     } = model;
+    let (vocab, embed) = (spec.vocab as usize, spec.embed as usize);
     let summary = format!(
         " {} parameters: {} layers of width {}, {} heads of {}, a vocabulary of {}, a context of {}.",
         grouped(plan.params()),
@@ -30,7 +32,7 @@ pub fn types(model: &Model, plan: &Plan) -> TokenStream {
         spec.context
     );
     let blank = (!attrs.is_empty()).then(|| quote!(#[doc = ""]));
-    let Bodies { value, with_slopes } = Bodies::of(&spec.mlp.activation);
+    let Bodies { value, with_slopes } = Bodies::of(root, &spec.mlp.activation);
     quote! {
         #(#attrs)*
         #blank
@@ -38,8 +40,11 @@ pub fn types(model: &Model, plan: &Plan) -> TokenStream {
         #[allow(dead_code)]
         #vis enum #ident {}
 
-        impl ::gpt_runtime::Gpt for #ident {
-            fn plan() -> &'static ::gpt_runtime::__private::plan::Plan {
+        impl #root::Gpt for #ident {
+            type Logits = [f32; #vocab];
+            type Hidden = [f32; #embed];
+
+            fn plan() -> &'static #root::__private::plan::Plan {
                 Self::PLAN
             }
 
@@ -63,13 +68,15 @@ struct Bodies {
 }
 
 impl Bodies {
-    fn of(activation: &Activation) -> Bodies {
+    fn of(root: &TokenStream, activation: &Activation) -> Bodies {
         let built_in = match activation {
             Activation::Gelu => "Gelu",
             Activation::GeluTanh => "GeluTanh",
             Activation::Relu => "Relu",
             Activation::Silu => "Silu",
-            Activation::Custom { value, derivative } => {
+            Activation::Custom {
+                value, derivative, ..
+            } => {
                 let (value, derivative) = (formula::rust(value), formula::rust(derivative));
                 return Bodies {
                     value: quote! {
@@ -89,11 +96,11 @@ impl Bodies {
             }
         };
         let built_in = format_ident!("{built_in}");
-        let built_in = quote!(&::gpt_runtime::__private::plan::Activation::#built_in);
+        let built_in = quote!(&#root::__private::plan::Activation::#built_in);
         Bodies {
-            value: quote!(::gpt_runtime::__private::cpu::activation::apply(#built_in, values);),
+            value: quote!(#root::__private::cpu::activation::apply(#built_in, values);),
             with_slopes: quote! {
-                ::gpt_runtime::__private::cpu::activation::with_slopes(#built_in, values, slopes);
+                #root::__private::cpu::activation::with_slopes(#built_in, values, slopes);
             },
         }
     }

@@ -80,7 +80,7 @@ fn rule(
         }
         Node::Sqrt(a) => {
             let own = t.push(Node::Sqrt(at(a)));
-            // The root of the smallest normal f32: changes no slope but that at zero, where
+            // The root of the smallest normal f32. It changes the slope only at zero, where
             // `sqrt(max(x, 0))` would have 0 / 0.
             let least = t.constant(f64::from(f32::MIN_POSITIVE).sqrt());
             let root = t.push(Node::Max(own, least));
@@ -121,8 +121,8 @@ fn rule(
             let sign = t.push(Node::Sub(above, below));
             (t.push(Node::Abs(at(a))), t.push(Node::Mul(sign, slope(a))))
         }
-        // Where both are equal, `max` has the slope of the constant operand or the second, and `min`
-        // that of the other. So `max(x, 0)` has slope 0 at 0, ReLU's convention, and
+        // Where both are equal, `max` has the slope of the constant operand or the second, and
+        // `min` that of the other. So `max(x, 0)` has slope 0 at 0, ReLU's convention, and
         // `max(x, 0) + min(x, 0)` has slope 1.
         Node::Max(a, b) => {
             let own = t.push(Node::Max(at(a), at(b)));

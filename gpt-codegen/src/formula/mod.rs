@@ -3,8 +3,8 @@
 //! A closure of one variable becomes a tape of operations ([`gpt_plan::Formula`]). `tape` builds
 //! tapes without repetitions and with constants folded, `stable` rewrites what would overflow or
 //! cancel, `derivative` makes a second tape, and `write` prints a tape as a `let` for each node.
-//! `range` proves which nodes cannot overflow. `parse` reads the user's tokens and is the only place
-//! with error messages.
+//! `range` proves which nodes cannot overflow. `parse` reads the user's tokens and is the only
+//! place with error messages.
 
 mod derivative;
 mod parse;

@@ -1,4 +1,4 @@
-//! From the user's closure to a tape.
+//! Parses the user's closure into a tape.
 
 use std::collections::HashMap;
 
@@ -25,10 +25,10 @@ const FUNCTIONS: [(&str, usize); 10] = [
     ("powi", 2),
 ];
 
-/// Powers beyond this are not activations.
+/// The largest exponent of a power.
 const MAX_POWER: i64 = 64;
 
-/// The activation that `closure` writes, with its derivative.
+/// The activation of `closure`, with its derivative.
 pub fn parse(closure: &ExprClosure) -> Result<Activation, Vec<Diagnostic>> {
     let mut parser = Parser {
         tape: Tape::default(),
@@ -54,7 +54,11 @@ pub fn parse(closure: &ExprClosure) -> Result<Activation, Vec<Diagnostic>> {
         let value = parser.tape.finish(last);
         let derivative = derivative(&value);
         if value.nodes.len() <= MAX_NODES && derivative.nodes.len() <= MAX_NODES {
-            return Ok(Activation::Custom { value, derivative });
+            return Ok(Activation::Custom {
+                name: None,
+                value,
+                derivative,
+            });
         }
         let size = value.nodes.len().max(derivative.nodes.len());
         let long = Diagnostic::spanned(closure, "the activation is too long")
@@ -137,7 +141,10 @@ impl Parser {
 
     fn unknown_form(&mut self, expr: &Expr) -> Option<u16> {
         let unknown = Diagnostic::spanned(expr, "this expression cannot be used in an activation")
-            .help("use arithmetic, literals, `let`, and the functions exp, ln, sqrt, tanh, sin, cos, abs, max, min, powi");
+            .help(
+                "use arithmetic, literals, `let`, and the functions \
+                 exp, ln, sqrt, tanh, sin, cos, abs, max, min, powi",
+            );
         self.fail(unknown)
     }
 
@@ -282,7 +289,7 @@ impl Parser {
             return;
         };
         let value = self.expression(&init.expr);
-        // A name whose value failed is known all the same, so that its uses are not reported again.
+        // A name whose value failed is known nevertheless, so that its uses are not reported again.
         let value = value.or_else(|| self.push(Node::X));
         if let Some(value) = value {
             self.names.insert(name, value);

@@ -125,7 +125,7 @@ impl Tape {
 
 enum Folded {
     Node(Node),
-    /// The node is an earlier one.
+    /// The index of an earlier node.
     Known(u16),
 }
 

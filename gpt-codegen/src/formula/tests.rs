@@ -6,7 +6,9 @@ use super::*;
 
 fn formulas(closure: &str) -> (Formula, Formula) {
     match parse(&syn::parse_str(closure).unwrap()) {
-        Ok(Activation::Custom { value, derivative }) => (value, derivative),
+        Ok(Activation::Custom {
+            value, derivative, ..
+        }) => (value, derivative),
         Ok(other) => panic!("{closure} became {other:?}"),
         Err(errors) => panic!("{closure}: {errors:?}"),
     }
@@ -122,7 +124,8 @@ fn rust_text_reads_like_the_closure() {
     let (value, _) = formulas("|x| max(x, 0).powi(2)");
     assert_eq!(
         rust(&value).to_string(),
-        "let v0 : f32 = x ; let v1 : f32 = 0f32 ; let v2 : f32 = f32 :: max (v0 , v1) ; let v3 : f32 = f32 :: powi (v2 , 2i32) ; v3"
+        "let v0 : f32 = x ; let v1 : f32 = 0f32 ; let v2 : f32 = f32 :: max (v0 , v1) ; \
+         let v3 : f32 = f32 :: powi (v2 , 2i32) ; v3"
     );
 }
 

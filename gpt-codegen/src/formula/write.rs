@@ -87,11 +87,11 @@ fn representable(c: f64) -> f32 {
 }
 
 /// A WGSL function `name(x: f32) -> f32`, with a `let` for each node that is used more than once,
-/// and the helper functions that it calls, whose names begin with `name`, too.
+/// and the helper functions that it calls, whose names also begin with `name`.
 ///
-/// WGSL leaves `exp` and `tanh` undefined where they overflow, defines them to a few ulps at best, and
-/// has no `x^n` for a negative `x`. So arguments are clamped, what needs accuracy near zero is a
-/// series, and powers are products.
+/// WGSL leaves `exp` and `tanh` undefined where they overflow, defines them to a few ulps at best,
+/// and has no `x^n` for a negative `x`. So arguments are clamped, functions that need accuracy near
+/// zero are series, and powers are products.
 pub fn wgsl(name: &str, formula: &Formula) -> String {
     let (uses, overflows) = (uses(formula), may_overflow(formula));
     let mut lines = format!("fn {name}(x: f32) -> f32 {{\n");

@@ -1,9 +1,9 @@
 //! The backward rule of each op, and the backward pass that follows from them.
 //!
-//! [`backward`] takes the ops of a section in reverse. The gradient of the stream is in `DX`, updated
-//! in place. A residual passes it on unchanged, so it is only joined where the residual's source was
-//! read by something else too: by a norm ([`Op::NormInput`]), or directly by a projection
-//! ([`Op::Add`]).
+//! [`backward`] takes the ops of a section in reverse. The gradient of the stream is in `DX`,
+//! updated in place. A residual passes it on unchanged, so it is only joined where the residual's
+//! source was read by something else too: by a norm ([`Op::NormInput`]), or directly by a
+//! projection ([`Op::Add`]).
 
 use gpt_plan::{
     BufferId, Epilogue, Heads, Op, Positions, Projection, Site, Slot, Spec, Statistics,
@@ -15,8 +15,9 @@ const DX: Slot = BufferId::DX.here();
 const NORMED: Slot = BufferId::Normed.here();
 const D_NORMED: Slot = BufferId::DNormed.here();
 
-/// The gradients of `ops`, which a forward pass runs in this order. If `recompute`, the normed input
-/// of a projection has been overwritten since and is computed again from the stored statistics.
+/// The gradients of `ops`, which a forward pass runs in this order. If `recompute`, the normed
+/// input of a projection has been overwritten since and is computed again from the stored
+/// statistics.
 pub fn backward(spec: &Spec, ops: &[Named], recompute: bool) -> Vec<Named> {
     let mut pass = Backward {
         spec,

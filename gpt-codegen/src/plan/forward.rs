@@ -1,9 +1,9 @@
 //! The ops of a forward pass, once for inference and training.
 //!
 //! A block has two halves, attention and MLP. Each reads the stream through a norm, computes, and
-//! adds to the stream. In a pre-norm block the residual is the stream itself; in a post-norm block it
-//! is the norm's output, and the norm that ends a block is the one through which the next reads. The
-//! first post-norm block reads the embedding without a norm, so it is a section of its own.
+//! adds to the stream. In a pre-norm block the residual is the stream itself; in a post-norm block
+//! it is the norm's output, and the norm that ends a block is the one through which the next reads.
+//! The first post-norm block reads the embedding without a norm, so it is a section of its own.
 //!
 //! A norm is the prologue of the projection that reads it. Training, which keeps the norm's
 //! statistics, makes it an op of its own (`training`).

@@ -15,6 +15,9 @@ mod names;
 mod tensors;
 mod training;
 
+#[cfg(test)]
+mod tests;
+
 use gpt_plan::{Plan, Spec};
 
 /// The plan of the model called `name`. `spec` has to be a checked one.

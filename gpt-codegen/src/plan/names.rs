@@ -1,9 +1,10 @@
 //! What weight files call the tensors.
 //!
-//! Two families cover what can be found in the wild: the GPT family (`h.0.attn.c_attn.weight`, `Conv1D` matrices stored
-//! `[in, out]`) and the Llama family (`model.layers.0.self_attn.q_proj.weight`, `[out, in]`). A spec that neither
-//! model ever had is given the names of the family it is closer to, so that every model can be saved and loaded.
-//! GGUF follows llama.cpp's `blk.0.attn_q.weight`.
+//! Two families cover what can be found in the wild: the GPT family (`h.0.attn.c_attn.weight`,
+//! `Conv1D` matrices stored `[in, out]`) and the Llama family
+//! (`model.layers.0.self_attn.q_proj.weight`, `[out, in]`). A spec that neither model ever had is
+//! given the names of the family it is closer to, so that every model can be saved and loaded. GGUF
+//! follows llama.cpp's `blk.0.attn_q.weight`.
 
 use gpt_plan::{Block, FileTensor, Layout, Norm, Positions, Spec};
 
@@ -15,7 +16,8 @@ pub enum Family {
 }
 
 impl Family {
-    /// GPT-2's architecture (or the first GPT's) is LayerNorm, a dense MLP, as many key as query heads, no rotation.
+    /// GPT-2's architecture (or the first GPT's) is LayerNorm, a dense MLP, as many key as query
+    /// heads, no rotation.
     pub fn of(spec: &Spec) -> Family {
         let gpt = matches!(spec.norm, Norm::LayerNorm { .. })
             && !spec.mlp.gated
@@ -25,7 +27,8 @@ impl Family {
     }
 }
 
-/// Names of a tensor without `.weight` or `.bias`: Hugging Face's, GGUF's, and the rows that file tensor has.
+/// Names of a tensor without `.weight` or `.bias`: Hugging Face's, GGUF's, and the rows that file
+/// tensor has.
 pub struct Names {
     pub rows: u32,
     pub hf: &'static str,

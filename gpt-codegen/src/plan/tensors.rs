@@ -31,8 +31,8 @@ pub struct Projection {
 }
 
 /// Standard deviation of the initial weights of a matrix or table with rows of `columns`. GPT-2 has
-/// 0.02 at a width of 768. It falls with the root of the width, which keeps sums of `columns` products
-/// at one scale (Glorot and Bengio 2010).
+/// 0.02 at a width of 768. It falls with the root of the width, which keeps sums of `columns`
+/// products at one scale (Glorot and Bengio 2010).
 fn deviation(columns: u32) -> f64 {
     0.02 * (768.0 / f64::from(columns)).sqrt()
 }
@@ -59,8 +59,8 @@ impl Table {
         let positions = build.positions(&names);
         let every = Place::Layers { first: 0 };
         // A norm is the prologue of the projection that reads the stream. In a post-norm block the
-        // attention therefore applies the norm that ends the layer before. The first layer reads the
-        // embedding without a norm, and the head applies the last one.
+        // attention therefore applies the norm that ends the layer before. The first layer reads
+        // the embedding without a norm, and the head applies the last one.
         let attn_norm = match spec.block {
             Block::PreNorm => build.norm(
                 Role::AttentionNorm,
@@ -141,6 +141,19 @@ impl Table {
     }
 }
 
+/// A vector to be added to the table.
+struct Vector<'a> {
+    role: Role,
+    component: Component,
+    name: String,
+    place: Place,
+    init: Init,
+    /// The vectors of a file that stack to it.
+    names: &'a [Names],
+    /// Added to the layer's number in the names of a file.
+    shift: i32,
+}
+
 struct Builder<'a> {
     spec: &'a Spec,
     tensors: Vec<Tensor>,
@@ -175,16 +188,20 @@ impl Builder<'_> {
         })
     }
 
-    fn vector(
-        &mut self,
-        (role, component): (Role, Component),
-        name: String,
-        place: Place,
-        init: Init,
-        names: &[Names],
-        suffix: &str,
-        shift: i32,
-    ) -> TensorId {
+    fn vector(&mut self, vector: Vector<'_>) -> TensorId {
+        let Vector {
+            role,
+            component,
+            name,
+            place,
+            init,
+            names,
+            shift,
+        } = vector;
+        let suffix = match component {
+            Component::Weight => "weight",
+            Component::Bias => "bias",
+        };
         self.push(Tensor {
             role,
             component,
@@ -216,40 +233,40 @@ impl Builder<'_> {
             names,
         );
         let bias = self.spec.bias.then(|| {
-            self.vector(
-                (role, Component::Bias),
-                format!("{name}.bias"),
+            self.vector(Vector {
+                role,
+                component: Component::Bias,
+                name: format!("{name}.bias"),
                 place,
-                Init::Zeros,
+                init: Init::Zeros,
                 names,
-                "bias",
-                0,
-            )
+                shift: 0,
+            })
         });
         Projection { weight, bias }
     }
 
     fn norm(&mut self, role: Role, name: &str, place: Place, names: &Names, shift: i32) -> NormRef {
         let names = std::slice::from_ref(names);
-        let gamma = self.vector(
-            (role, Component::Weight),
-            format!("{name}.gamma"),
+        let gamma = self.vector(Vector {
+            role,
+            component: Component::Weight,
+            name: format!("{name}.gamma"),
             place,
-            Init::Ones,
+            init: Init::Ones,
             names,
-            "weight",
             shift,
-        );
+        });
         let beta = self.spec.norm_bias().then(|| {
-            self.vector(
-                (role, Component::Bias),
-                format!("{name}.beta"),
+            self.vector(Vector {
+                role,
+                component: Component::Bias,
+                name: format!("{name}.beta"),
                 place,
-                Init::Zeros,
+                init: Init::Zeros,
                 names,
-                "bias",
                 shift,
-            )
+            })
         });
         NormRef { gamma, beta }
     }

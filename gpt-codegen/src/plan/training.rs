@@ -53,9 +53,9 @@ struct Pass {
 }
 
 impl Pass {
-    /// The forward ops of inference with norms materialised, the loss appended, and the gradients of
-    /// both. The logits of a batch never exist at once: the head runs by chunks of rows, forward and
-    /// backward.
+    /// The forward ops of inference with norms materialised, the loss appended, and the gradients
+    /// of both. The logits of a batch never exist at once: the head runs by chunks of rows, forward
+    /// and backward.
     fn new(spec: &Spec, table: &Table) -> Pass {
         let mut forward: Vec<Ops> = forward::forward(spec, table, &PassSlots::TRAINING)
             .into_iter()

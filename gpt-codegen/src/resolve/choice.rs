@@ -1,4 +1,5 @@
-//! Choices: variants with their fields, flags, activations; and the spec that they make up with the sizes.
+//! Choices: variants with their fields, flags and activations. `spec` joins them and the sizes into
+//! a spec.
 
 use gpt_plan::{Activation, Block, Mask, Mlp, Norm, Positions, Spec};
 use proc_macro2::Ident;
@@ -55,7 +56,7 @@ pub fn spec(e: &mut Evaluator<'_>) -> Option<Spec> {
     })
 }
 
-/// A variant that was chosen, and what was given for its fields.
+/// The chosen variant, and the expressions of its fields.
 struct Chosen {
     name: &'static str,
     variant: &'static Variant,
@@ -88,7 +89,7 @@ fn entry(e: &Evaluator<'_>, key: &str) -> Option<Expr> {
     e.merged.entries.get(key).map(|entry| entry.value.clone())
 }
 
-/// The variant that `key` names, with unknown ones, unknown fields and repeated fields reported.
+/// The variant that `key` names. Reports an unknown variant and unknown or repeated fields.
 fn chosen(e: &mut Evaluator<'_>, key: &'static str) -> Option<Chosen> {
     e.current = key.to_owned();
     let Some(Kind::Choice(variants)) = keys::find(key).map(|k| k.kind) else {

@@ -28,15 +28,15 @@ impl Number {
     }
 }
 
-/// Evaluates the keys of one model, each once, and collects what is wrong with them.
+/// Evaluates the keys of one model, each once, and collects their errors.
 pub struct Evaluator<'a> {
     pub merged: &'a Merged,
     errors: Vec<Diagnostic>,
-    /// Sizes that are known; none for one that has an error.
+    /// Sizes that are known; none for a key with an error.
     done: BTreeMap<String, Option<i128>>,
     /// Keys that are being evaluated, innermost last.
     stack: Vec<String>,
-    /// The key whose value is being evaluated, for whom to blame.
+    /// The key whose value is being evaluated: errors are reported there.
     pub current: String,
 }
 
@@ -92,7 +92,7 @@ impl<'a> Evaluator<'a> {
         self.merged.blame
     }
 
-    /// The size that `key` stands for.
+    /// The size of `key`.
     pub fn size_key(&mut self, key: &str) -> Option<u32> {
         let value = self.key(key)?;
         u32::try_from(value).ok()
@@ -120,7 +120,7 @@ impl<'a> Evaluator<'a> {
             }
             return None;
         }
-        // A key that is missing was reported as such.
+        // A missing key was reported before.
         let entry = self.merged.entries.get(key)?;
         self.stack.push(key.to_owned());
         let outer = std::mem::replace(&mut self.current, key.to_owned());

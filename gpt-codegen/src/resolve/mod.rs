@@ -1,8 +1,8 @@
 //! Declarations to specs: bases are merged, expressions evaluated, choices made.
 //!
-//! A [`Merged`] model has an expression for every key, and its origin. Expressions are evaluated after
-//! merging, so that a preset's `4 * embed` uses the `embed` of the model built on it. `eval` evaluates
-//! numbers, `choice` everything else; [`check`](crate::check) validates the result.
+//! A [`Merged`] model has an expression for every key, and its origin. Expressions are evaluated
+//! after merging, so that a preset's `4 * embed` uses the `embed` of the model built on it. `eval`
+//! evaluates numbers, `choice` everything else; [`check`](crate::check) validates the result.
 
 mod choice;
 mod eval;
@@ -49,10 +49,11 @@ pub struct Merged {
     pub base: Option<String>,
 }
 
-/// Models earlier in the invocation; none for one with errors.
+/// Models earlier in the invocation; none for a model with errors.
 pub type Known = BTreeMap<String, Option<Merged>>;
 
-/// Merges and evaluates. The merged form is for models that build on this one; none if it has errors.
+/// Merges and evaluates. The merged form is for models that build on this one; none if it has
+/// errors.
 pub fn resolve(
     declared: &Declared,
     known: &Known,
@@ -142,7 +143,7 @@ fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Op
         blame,
         base,
     };
-    // The keys that are there are evaluated in any case, for their errors.
+    // The keys that exist are evaluated in any case, for their errors.
     if !complete {
         let mut evaluator = Evaluator::new(&merged);
         let _ = choice::spec(&mut evaluator);
@@ -223,8 +224,8 @@ fn unknown_key(key: &Ident) -> Diagnostic {
 }
 
 impl Merged {
-    /// The span of an error in the value of `keys`: the first of them in the model's own declaration,
-    /// or its base.
+    /// The span of an error in the value of `keys`: the first of them in the model's own
+    /// declaration, or its base.
     pub fn blame(&self, keys: &[&str]) -> Span {
         let own = keys
             .iter()

@@ -61,7 +61,7 @@ impl Apply {
             (Some(built_in), _, _) => Apply::BuiltIn(built_in, kernels),
             (None, Some(compiled), _) => Apply::Compiled(compiled),
             (None, None, Activation::Custom { value, .. }) => Apply::Formula(value.clone()),
-            (None, None, _) => unreachable!("every activation but a closure is built in"),
+            (None, None, _) => unreachable!("every activation but a formula has a kernel"),
         }
     }
 

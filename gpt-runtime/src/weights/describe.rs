@@ -44,10 +44,11 @@ fn gpt2(spec: &Spec, eps: f64) -> Option<Value> {
 fn gpt1(spec: &Spec, eps: f64) -> Option<Value> {
     one_width(spec)?;
     // GPT-1's "gelu" is the tanh approximation; it has no name for the exact GELU.
-    let activation = match &spec.mlp.activation {
+    let activation = match spec.mlp.activation {
         Activation::GeluTanh => "gelu",
-        Activation::Gelu => return None,
-        _ => activation(spec)?,
+        Activation::Relu => "relu",
+        Activation::Silu => "silu",
+        _ => return None,
     };
     (spec.mlp.hidden == 4 * spec.embed).then(|| {
         json!({
@@ -77,12 +78,13 @@ fn one_width(spec: &Spec) -> Option<()> {
 }
 
 fn activation(spec: &Spec) -> Option<&'static str> {
-    match spec.mlp.activation {
-        Activation::Gelu => Some("gelu"),
-        Activation::GeluTanh => Some("gelu_new"),
-        Activation::Relu => Some("relu"),
-        Activation::Silu => Some("silu"),
-        Activation::Custom { .. } => None,
+    match spec.mlp.activation.name()? {
+        "Gelu" => Some("gelu"),
+        "GeluTanh" => Some("gelu_new"),
+        "Relu" => Some("relu"),
+        "ReluSquared" => Some("relu2"),
+        "Silu" => Some("silu"),
+        _ => None,
     }
 }
 
@@ -133,5 +135,11 @@ mod tests {
         let mut exact = first;
         exact.mlp.activation = Activation::Gelu;
         assert_eq!(config(&exact), None);
+        let mut squared = testing::llama_spec();
+        squared.mlp.activation = gpt_codegen::activations::find("ReluSquared").unwrap();
+        let written = config(&squared).unwrap();
+        assert_eq!(written["hidden_act"], "relu2");
+        assert_eq!(check_config(&written, &squared), Vec::<String>::new());
+        assert_eq!(check_config(&written, &testing::llama_spec()).len(), 1);
     }
 }

@@ -62,7 +62,12 @@ impl epilogue::Activate for WithSlopes<'_> {
         use gpt_plan::Activation::Custom;
         match (self.0.activate, &self.0.plan.spec.mlp.activation) {
             (Some(activate), _) => activate(values, slopes),
-            (None, Custom { value, derivative }) => {
+            (
+                None,
+                Custom {
+                    value, derivative, ..
+                },
+            ) => {
                 for (x, slope) in values.iter_mut().zip(slopes) {
                     *slope = derivative.eval_f32(*x);
                     *x = value.eval_f32(*x);

@@ -9,8 +9,9 @@ use super::parameters::Parameters;
 use super::{Batch, Tokens, TrainerSettings, memory};
 use crate::Error;
 use crate::device::Device;
-use crate::engine::{EngineTrainer, Learn, Precision, TrainProfile, TrainerOptions, Update};
+use crate::engine::{EngineTrainer, Learn, Precision, State, TrainProfile, TrainerOptions, Update};
 use crate::model::Model;
+use crate::parameter::{Matrix, Parameter};
 use crate::text::Tokenizer;
 use crate::vtable::{Gpt, ModelVtable, Untyped};
 use crate::weights::{Weights, mix};
@@ -41,6 +42,35 @@ impl<M: Gpt> Trainer<M> {
         settings: impl Into<TrainerSettings>,
     ) -> Result<Self, Error> {
         Trainer::with_vtable(ModelVtable::of::<M>(), device, weights, settings.into())
+    }
+
+    /// The current values of `parameter`, a constant of the model's type.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn get<const ROWS: usize, const COLUMNS: usize>(
+        &mut self,
+        parameter: Parameter<M, ROWS, COLUMNS>,
+    ) -> Result<Matrix<ROWS, COLUMNS>, Error> {
+        let mut values = Matrix::zeros();
+        let (id, layer) = (parameter.id(), parameter.layer());
+        let flat = values.as_flattened_mut();
+        self.engine.read(State::Parameter, id, layer, flat)?;
+        Ok(values)
+    }
+
+    /// Replaces the values of `parameter`. The moments of the optimizer stay.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn set<const ROWS: usize, const COLUMNS: usize>(
+        &mut self,
+        parameter: Parameter<M, ROWS, COLUMNS>,
+        values: &Matrix<ROWS, COLUMNS>,
+    ) -> Result<(), Error> {
+        let (id, layer) = (parameter.id(), parameter.layer());
+        let flat = values.as_flattened();
+        self.engine.write(State::Parameter, id, layer, flat)
     }
 }
 

@@ -1,0 +1,66 @@
+//! Typed handles of a model's parameters: an associated constant for each trained tensor.
+
+use gpt_plan::{Component, Place, Plan, Role};
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+use super::literal;
+use crate::Model;
+
+/// The constants, and an item that evaluates them: `rustc` evaluates an associated constant only
+/// where it is used. The module `plan` and the static `PLAN` have to be in scope.
+pub fn parameters(model: &Model, plan: &Plan) -> TokenStream {
+    let Model {
+        root, ident, vis, ..
+    } = model;
+    let trained = plan.tensors.iter().filter(|t| !t.sources.is_empty());
+    let (constants, names): (Vec<_>, Vec<_>) = trained
+        .map(|tensor| {
+            let name = format_ident!("{}", name(tensor.role, tensor.component));
+            let (rows, columns) = (tensor.rows as usize, tensor.columns as usize);
+            let kind = match tensor.place {
+                Place::Model => quote!(Parameter),
+                Place::Layers { .. } => quote!(LayerParameter),
+            };
+            let role = literal::tokens(&tensor.role);
+            let component = literal::tokens(&tensor.component);
+            let doc = format!(" `{}`, `[{rows}, {columns}]`.", tensor.name);
+            let constant = quote! {
+                #[doc = #doc]
+                #vis const #name: #root::#kind<Self, #rows, #columns> =
+                    #root::#kind::new(&PLAN, #role, #component);
+            };
+            (constant, name)
+        })
+        .unzip();
+    quote! {
+        #[allow(dead_code)]
+        impl #ident {
+            #(#constants)*
+        }
+        const _: () = {
+            #(let _ = #ident::#names;)*
+        };
+    }
+}
+
+/// The name of the constant: `MLP_UP`, `MLP_UP_BIAS`, `MLP_NORM_GAMMA`.
+fn name(role: Role, component: Component) -> String {
+    let (place, weight, bias) = match role {
+        Role::TokenEmbedding => ("TOKEN_EMBEDDING", "", ""),
+        Role::Positions => ("POSITIONS", "", ""),
+        Role::AttentionNorm => ("ATTENTION_NORM", "_GAMMA", "_BETA"),
+        Role::Qkv => ("QKV", "", "_BIAS"),
+        Role::AttentionOut => ("ATTENTION_OUT", "", "_BIAS"),
+        Role::MlpNorm => ("MLP_NORM", "_GAMMA", "_BETA"),
+        Role::MlpUp => ("MLP_UP", "", "_BIAS"),
+        Role::MlpDown => ("MLP_DOWN", "", "_BIAS"),
+        Role::FinalNorm => ("FINAL_NORM", "_GAMMA", "_BETA"),
+        Role::Head => ("HEAD", "", "_BIAS"),
+    };
+    let suffix = match component {
+        Component::Weight => weight,
+        Component::Bias => bias,
+    };
+    format!("{place}{suffix}")
+}

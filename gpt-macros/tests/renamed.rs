@@ -1,0 +1,24 @@
+//! `gpt_model!` where Cargo.toml gives `gpt-runtime` another name.
+#![no_implicit_prelude]
+
+::runtime::gpt_model! {
+    /// By the crate's path.
+    pub struct Plain { vocab: 5, context: 4, layers: 1, heads: 1, embed: 8 }
+}
+
+use ::runtime::gpt_model as declare;
+
+declare! {
+    /// Under another name.
+    pub struct Closure {
+        vocab: 5, context: 4, layers: 1, heads: 1, embed: 8,
+        mlp: Gated { hidden: 8, activation: |x| x * abs(x) },
+    }
+    /// With a built-in activation.
+    pub struct BuiltIn { mlp: Gated { hidden: 8 }, ..Closure }
+}
+
+#[::core::prelude::v1::test]
+fn the_models_exist() {
+    ::std::assert_eq!([Plain::EMBED, Closure::EMBED, BuiltIn::EMBED], [8; 3]);
+}

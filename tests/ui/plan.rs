@@ -1,0 +1,70 @@
+//! A plan whose steps do not fit its tensors is rejected. The macro writes none, so this one is
+//! written by hand: its embedding is as wide as no buffer.
+use std::borrow::Cow::Borrowed;
+
+use gpt_runtime::__private::plan::*;
+
+static PLAN: Plan = Plan {
+    name: Borrowed("Broken"),
+    spec: Spec {
+        vocab: 5,
+        context: 4,
+        layers: 1,
+        heads: 1,
+        kv_heads: 1,
+        embed: 8,
+        head_dim: 8,
+        norm: Norm::LayerNorm { eps: 1e-5 },
+        block: Block::PreNorm,
+        mlp: Mlp { gated: false, hidden: 8, activation: Activation::Relu },
+        positions: Positions::Rope { theta: 1e4 },
+        mask: Mask::Causal,
+        bias: false,
+        tie_embeddings: true,
+        dropout: 0.0,
+    },
+    tensors: Borrowed(&[Tensor {
+        role: Role::TokenEmbedding,
+        component: Component::Weight,
+        name: Borrowed("token_embedding"),
+        place: Place::Model,
+        kind: TensorKind::Matrix,
+        rows: 5,
+        columns: 7,
+        init: Init::Zeros,
+        sources: Borrowed(&[]),
+    }]),
+    buffers: Borrowed(&[Buffer {
+        id: BufferId::X,
+        width: 8,
+        stride: 8,
+        rows: RowCount::Chunk,
+        copies: Copies::One,
+    }]),
+    kernels: Borrowed(&[]),
+    sections: Borrowed(&[Section {
+        repeat: Repeat::Once,
+        steps: Borrowed(&[Step {
+            name: Borrowed("embed"),
+            op: Op::Embed { table: TensorId(0), positions: None, out: BufferId::X.here() },
+            kernels: StepKernels::Forward {
+                decode: KernelChoice::Plain(0),
+                prefill: KernelChoice::Plain(0),
+            },
+        }]),
+    }]),
+    split: None,
+    choice: [0; ChoiceOp::ALL.len()],
+    training: Training {
+        buffers: Borrowed(&[]),
+        forward: Borrowed(&[]),
+        loss: Borrowed(&[]),
+        backward: Borrowed(&[]),
+        kernels: Borrowed(&[]),
+        in_f16: Borrowed(&[]),
+    },
+};
+
+const _: () = validate(&PLAN);
+
+fn main() {}
