@@ -1,8 +1,8 @@
 //! Sessions: one sequence of tokens on a model's weights.
 //!
 //! A [`Session`] splits a prompt into chunks, keeps the history, and rejects tokens outside the
-//! vocabulary and positions beyond the cache. Its type names the model, so that logits of one model
-//! cannot be passed for those of another. `sample` chooses tokens from logits;
+//! vocabulary and positions beyond the cache. The model is its type parameter, so the logits of two
+//! models have different types. `sample` chooses tokens from logits;
 //! [`Generation`](crate::Generation) handles text.
 
 use std::collections::VecDeque;
@@ -20,10 +20,10 @@ use crate::model::Model;
 use crate::sample::Sampler;
 use crate::vtable::Untyped;
 
-/// The default chunk: most tokens that one pass runs.
+/// The default chunk: the largest number of tokens that one pass runs.
 const CHUNK: u32 = 512;
 
-/// Most bytes of logits that a session allocates by default when it keeps those of all rows.
+/// The default limit, in bytes, on the logits of a session that keeps those of all rows.
 const LOGITS_BYTES: u64 = 64 << 20;
 
 /// Configures a session; [`open`](SessionBuilder::open) creates it.
@@ -59,8 +59,8 @@ impl<M> SessionBuilder<M> {
         self
     }
 
-    /// Most tokens that one pass runs; 512 by default. Larger chunks read the weights less often and
-    /// take more memory. Results do not depend on it.
+    /// The largest number of tokens that one pass runs; 512 by default. Larger chunks read the weights
+    /// less often and take more memory. Results do not depend on it.
     pub fn chunk(mut self, tokens: u32) -> Self {
         self.chunk = Some(tokens);
         self
@@ -98,7 +98,7 @@ impl<M> SessionBuilder<M> {
                     "a chunk of 0 tokens was asked for; it takes at least 1".to_owned(),
                 ));
             }
-            // Every token attends to every other, so one pass runs them all.
+            // Every token attends to every other, so one pass must run all of them.
             (_, Mask::Bidirectional) => capacity,
             (Some(chunk), Mask::Causal) => chunk.min(capacity),
             (None, Mask::Causal) => {
@@ -137,7 +137,7 @@ pub struct Session<M = Untyped> {
     options: SessionOptions,
     tokens: Vec<u32>,
     logits: Vec<f32>,
-    /// Whether the first row of `logits` follows the last token.
+    /// Whether the first row of `logits` is that of the last token.
     follows: bool,
     /// Tokens that the engine has chosen ahead of [`follow`](Session::follow).
     ahead: VecDeque<u32>,
@@ -159,18 +159,22 @@ impl<M> Session<M> {
         self.options.capacity as usize - self.tokens.len()
     }
 
-    /// Its sizes.
+    /// Its sizes and cache format.
     pub fn options(&self) -> SessionOptions {
         self.options
     }
 
-    /// Drops all but the first `len` tokens. The next push continues from there.
+    /// Keeps the first `len` tokens and drops the rest. The next push continues after them.
     pub fn truncate(&mut self, len: usize) {
         self.tokens.truncate(len);
         self.moved();
     }
 
     /// Appends `tokens` and returns the logits `[vocab]` that follow the last one.
+    ///
+    /// # Errors
+    /// `tokens` is empty, has a token outside the vocabulary, or exceeds the remaining positions; the
+    /// model is bidirectional and the session is not empty; or the device fails.
     pub fn push(&mut self, tokens: &[u32]) -> Result<Logits<'_, M>, Error> {
         self.check(tokens)?;
         let chunk = self.options.chunk as usize;
@@ -194,8 +198,8 @@ impl<M> Session<M> {
     /// Chooses the token that follows the last one. The token is not appended.
     ///
     /// # Errors
-    /// The session is empty; or the last token has to run again, after a truncation or a generation,
-    /// and the engine fails.
+    /// The session is empty, or the engine fails. After a truncation or a generation the last token is
+    /// run again.
     pub fn sample(&mut self, sampler: &mut Sampler) -> Result<u32, Error> {
         if !self.follows {
             let Some(last) = self.tokens.pop() else {
@@ -211,8 +215,8 @@ impl<M> Session<M> {
     }
 
     /// Appends the chosen `token` and chooses its successor. An engine that samples on the device may
-    /// run ahead by `most` tokens, up to one of `stops`; those tokens are valid only for the same
-    /// sampler.
+    /// run ahead by at most `most` tokens, up to one of `stops`. Those tokens are valid only for the
+    /// same sampler.
     pub(crate) fn follow(
         &mut self,
         token: u32,
@@ -424,7 +428,7 @@ impl<M> Logits<'_, M> {
         Some((f64::from(*logit) - self.log_sum_exp()) as f32)
     }
 
-    /// In f64, with the maximum subtracted, so that no exponential overflows.
+    /// `ln(sum(exp(logits)))` in f64. Subtracts the maximum, so that no exponential overflows.
     fn log_sum_exp(&self) -> f64 {
         let max = self
             .values
@@ -436,7 +440,7 @@ impl<M> Logits<'_, M> {
         max + terms.sum::<f64>().ln()
     }
 
-    /// The most likely token; the smallest of equals.
+    /// The most likely token; of equals, the smallest id.
     pub fn argmax(&self) -> u32 {
         let start = (0, f32::NEG_INFINITY);
         let best = self
@@ -477,7 +481,7 @@ mod tests {
             let expected = (f64::from(logit).exp() / sum).ln();
             assert!((f64::from(*found) - expected).abs() < 1e-6);
         }
-        // Where exponentials of the logits are infinite or zero.
+        // Exponentials of these logits overflow or underflow.
         for shift in [1e4, -1e4] {
             let found = of(&[shift, shift + 1.0]);
             let expected = [-(1.0 + 1f32.exp()).ln(), -(1.0 + (-1f32).exp()).ln()];

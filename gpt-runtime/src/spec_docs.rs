@@ -1,7 +1,8 @@
 //! Documentation of a spec's keys for editors.
 //!
-//! `gpt_model!` repeats a spec as a literal of these types in code that is never run, so that hovering over a key, or completing one,
-//! shows what stands here. The table that the macro itself reads is in `gpt-codegen`; a test compares the two.
+//! `gpt_model!` repeats a spec as a literal of these types in code that is never run. Editors then
+//! display these docs when the user hovers over a key or completes one. The table that the macro
+//! reads is in `gpt-codegen`; a test compares the two.
 
 /// The keys of `gpt_model!`.
 pub struct Spec {
@@ -21,13 +22,14 @@ pub struct Spec {
     pub head_dim: u32,
     /// Normalisation of the residual stream. `LayerNorm { eps: 1e-5 }` unless given.
     pub norm: Norm,
-    /// Norm before attention and MLP (GPT-2), or after their residuals (the first GPT). `PreNorm` unless given.
+    /// Norm before attention and MLP (GPT-2), or after their residuals (the first GPT). `PreNorm`
+    /// unless given.
     pub block: Block,
     /// The feed-forward half of a block. `Dense { hidden: 4 * embed, activation: GeluTanh }` unless given.
     pub mlp: Mlp,
-    /// How a token learns where it stands. `Learned` unless given.
+    /// Position encoding. `Learned` unless given.
     pub positions: Positions,
-    /// Whether a token sees only what came before, or everything. `Causal` unless given.
+    /// Whether a token attends to earlier tokens only, or to all tokens. `Causal` unless given.
     pub mask: Mask,
     /// Whether linear layers and LayerNorm have a bias. `true` unless given.
     pub bias: bool,
@@ -51,7 +53,7 @@ pub enum Norm {
     },
 }
 
-/// Where the norms of a block stand.
+/// The place of the norms in a block.
 pub enum Block {
     /// Before attention and MLP, and once before the head: GPT-2 and after.
     PreNorm,
@@ -91,7 +93,7 @@ pub enum Activation {
     Silu,
 }
 
-/// How a token learns where it stands.
+/// Position encoding.
 pub enum Positions {
     /// A learned vector for each position.
     Learned,
@@ -104,11 +106,11 @@ pub enum Positions {
     },
 }
 
-/// What a token may look at.
+/// The tokens that a token attends to.
 pub enum Mask {
-    /// Itself and what came before.
+    /// Itself and earlier tokens.
     Causal,
-    /// Everything.
+    /// All tokens.
     Bidirectional,
 }
 

@@ -55,8 +55,8 @@ pub struct Learn {
     /// The factor of each row's loss gradient: 1 / (rows of all batches of the step), times the loss
     /// scale if there is one.
     pub scale: f32,
-    /// The masks of this batch. None for a model whose spec has no dropout: its training pass has no
-    /// place for masks, and the trainer refuses the setting.
+    /// The dropout masks of this batch. Always none for a model whose spec has no dropout: its
+    /// training pass has no dropout ops, and the trainer rejects the setting.
     pub dropout: Option<Dropout>,
 }
 
@@ -71,9 +71,9 @@ pub struct Update {
     pub eps: f32,
     /// Applies to matrices and tables; vectors do not decay.
     pub weight_decay: f32,
-    /// The gradient is scaled down to this norm if its norm is larger.
+    /// A gradient with a larger norm is scaled down to this norm.
     pub clip: Option<f32>,
-    /// The loss scale, by which the gradients are divided first.
+    /// The loss scale. The gradients are divided by it first.
     pub scale: f32,
 }
 
@@ -110,7 +110,8 @@ pub trait EngineTrainer: Send {
         update: &Update,
     ) -> Result<(TrainProfile, f64), Error>;
 
-    /// Copies the tensor `id` of `layer` (0 for a tensor of the model), `[rows, columns]` as the plan has it.
+    /// Copies the tensor `id` of `layer` (0 for a tensor of the model) to `values`, `[rows, columns]`
+    /// as in the plan.
     fn read(
         &mut self,
         state: State,

@@ -15,14 +15,14 @@ pub struct AdamW {
     pub lr: f32,
     /// The decay of the running mean of the gradient.
     pub beta1: f32,
-    /// The decay of the running mean of its square. PyTorch's 0.999 averages over a thousand steps, longer
-    /// than many runs need to settle.
+    /// The decay of the running mean of its square. PyTorch's default, 0.999, averages over a thousand
+    /// steps, which is long for a short run.
     pub beta2: f32,
-    /// Keeps a step finite when gradients vanish.
+    /// Added to the denominator of a step, which keeps it finite when gradients vanish.
     pub eps: f32,
     /// The decay of matrices and tables in a step, times the learning rate. Vectors do not decay.
     pub weight_decay: f32,
-    /// The largest norm of the whole gradient; a larger one is scaled down.
+    /// The largest norm of the whole gradient. A gradient with a larger norm is scaled down to it.
     pub clip: Option<f32>,
 }
 
@@ -39,8 +39,8 @@ impl Default for AdamW {
     }
 }
 
-/// The learning rate over a run: it rises linearly over `warmup` steps, then falls as `decay` defines. The
-/// default is constant.
+/// The learning rate over a run: a linear rise over `warmup` steps, then a fall as `decay` defines.
+/// The default is a constant rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
     /// Steps of the linear rise.
@@ -49,16 +49,16 @@ pub struct Schedule {
     pub decay: Decay,
 }
 
-/// How the learning rate falls. After step `until` it stays at `min_lr`.
+/// The fall of the learning rate. After step `until` it stays at `min_lr`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Decay {
-    /// It does not fall.
+    /// No fall.
     #[default]
     None,
     /// Linearly.
     Linear { until: u64, min_lr: f32 },
-    /// As half a period of a cosine.
+    /// Half a period of a cosine.
     Cosine { until: u64, min_lr: f32 },
 }
 
@@ -103,24 +103,24 @@ pub struct TrainerSettings {
     pub optimizer: AdamW,
     /// The learning rate over the run.
     pub schedule: Schedule,
-    /// Sequences of one pass. A larger [`Batch`](super::Batch) is split and its gradients are accumulated,
-    /// so this affects memory and not the result, except for rounding.
+    /// Sequences of one pass. A larger [`Batch`](super::Batch) is split and its gradients are
+    /// accumulated. The value affects memory, and the result only by rounding.
     pub batch: u32,
     /// Longest sequence; the model's context by default.
     pub tokens: Option<u32>,
     /// The precision of matrix products.
     pub precision: Precision,
-    /// What the backward pass recomputes to save memory.
+    /// The activations that the backward pass recomputes to save memory.
     #[serde(with = "RecomputeDef")]
     pub recompute: Recompute,
-    /// Probability of dropping an activation; that of the spec by default. More than 0 is an error if the
-    /// spec has no dropout.
+    /// Probability of dropping an activation, at least 0 and below 1; the spec's by default. More than
+    /// 0 is an error if the spec has no dropout.
     pub dropout: Option<f32>,
     /// Seed of the dropout masks.
     pub seed: u64,
 }
 
-/// `gpt-plan` does not depend on serde.
+/// Serde's definition of [`Recompute`], which `gpt-plan` does not serialize.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Recompute")]
 enum RecomputeDef {
