@@ -38,8 +38,8 @@ pub enum DeviceKind {
 
 /// Selects the device to open. The default opens the same device as [`Device::auto`].
 ///
-/// Fields may be added: build it with [`DeviceOptions::default`] and the `with_` methods, or by struct
-/// update.
+/// Fields may be added: build it with [`DeviceOptions::default`] and the `with_` methods, or by
+/// struct update.
 #[derive(Clone, Debug, Default)]
 pub struct DeviceOptions {
     /// The kind of device.
@@ -116,8 +116,8 @@ impl Device {
     /// `wgpu` version must be this crate's, which is re-exported as `gpt_runtime::wgpu`.
     ///
     /// The device needs WebGPU's default limits. The feature `SUBGROUP` enables faster kernels,
-    /// `SHADER_F16` training in f16. The caller's handlers of uncaptured errors and of a lost device
-    /// stay in place. Work is submitted to `queue` and waited for with `Device::poll`.
+    /// `SHADER_F16` training in f16. The caller's handlers of uncaptured errors and of a lost
+    /// device stay in place. Work is submitted to `queue` and waited for with `Device::poll`.
     ///
     /// # Errors
     /// The limits with which the device was opened are too low.

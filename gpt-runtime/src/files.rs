@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-/// Calls `write` for a new file beside `path`, syncs it, and renames it to `path`. After a failure the
-/// old file at `path` is unchanged.
+/// Calls `write` for a new file beside `path`, syncs it, and renames it to `path`. After a failure
+/// the old file at `path` is unchanged.
 pub fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), Error> {
     let new = beside(path);
     let written = write(&new)

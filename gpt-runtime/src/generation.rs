@@ -15,7 +15,8 @@ use crate::vtable::Untyped;
 
 /// Stop conditions of a generation, in addition to the model's end-of-text token.
 ///
-/// Fields may be added: build it with [`Stop::default`] and the `with_` methods, or by struct update.
+/// Fields may be added: build it with [`Stop::default`] and the `with_` methods, or by struct
+/// update.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
     /// The largest number of new tokens; as many as the session holds if `None`.
@@ -64,8 +65,9 @@ pub enum Ended {
 
 /// Generates text: an iterator over its pieces.
 ///
-/// Each item is a piece of text or the error that ended the generation. Afterwards the session holds
-/// the prompt and the generated tokens. The last token is missing unless the model ended the text.
+/// Each item is a piece of text or the error that ended the generation. Afterwards the session
+/// holds the prompt and the generated tokens. The last token is missing unless the model ended the
+/// text.
 pub struct Generation<'s, M = Untyped> {
     tokens: TokenGeneration<'s, M>,
     stream: TextStream,
@@ -124,7 +126,8 @@ impl<M> DerefMut for Held<'_, M> {
 }
 
 impl<M> SessionBuilder<M> {
-    /// Opens the session and continues `prompt` until the model ends the text or the context is full.
+    /// Opens the session and continues `prompt` until the model ends the text or the context is
+    /// full.
     ///
     /// # Errors
     /// As [`open`](Self::open) and [`Session::generate`].
@@ -314,16 +317,19 @@ impl<'s, M> Generation<'s, M> {
         }
     }
 
-    /// Generates until `budget` is spent, and returns the text so far; for programs that draw frames.
+    /// Generates until `budget` is spent, and returns the text so far; for programs that draw
+    /// frames.
     ///
-    /// Each call runs at least one token and starts none after `budget`, so it exceeds the budget by
-    /// at most one token. The text may be empty. The generation is done when
-    /// [`ended`](Self::ended) returns a reason. The prompt is not part of the budget: it runs when the
-    /// generation is created. To spread a long prompt over frames, [`push`](Session::push) it in parts.
-    /// Calls of `next` let a GPU run tokens ahead, and the first `poll` after one may wait for them.
+    /// Each call runs at least one token and starts none after `budget`, so it exceeds the budget
+    /// by at most one token. The text may be empty. The generation is done when
+    /// [`ended`](Self::ended) returns a reason. The prompt is not part of the budget: it runs when
+    /// the generation is created. To spread a long prompt over frames, [`push`](Session::push) it
+    /// in parts. Calls of `next` let a GPU run tokens ahead, and the first `poll` after one may
+    /// wait for them.
     ///
     /// # Errors
-    /// The engine fails. Text that was generated before is returned first, the error by the next call.
+    /// The engine fails. Text that was generated before is returned first, the error by the next
+    /// call.
     pub fn poll(&mut self, budget: Duration) -> Result<String, Error> {
         let start = Instant::now();
         let mut text = String::new();

@@ -1,9 +1,9 @@
 //! Runs the models that [`gpt_model!`] declares, on wgpu and on a CPU engine of its own.
 //!
 //! Data flows one way. [`weights`] reads tensors from files, an engine packs them once and runs the
-//! model's plan, [`Session`] feeds it tokens and returns logits, [`Sampler`] chooses the next token,
-//! [`text`] converts between tokens and text, and [`train`] improves a model. The plan of a model is
-//! defined in `gpt-plan`; `gpt-codegen` builds it from a spec.
+//! model's plan, [`Session`] feeds it tokens and returns logits, [`Sampler`] chooses the next
+//! token, [`text`] converts between tokens and text, and [`train`] improves a model. The plan of a
+//! model is defined in `gpt-plan`; `gpt-codegen` builds it from a spec.
 //!
 //! Cargo features, both on by default: `gpu` adds the GPU engine and depends on wgpu; `train` adds
 //! trainers.

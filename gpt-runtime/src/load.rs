@@ -1,7 +1,8 @@
-//! Loading: opens a file, reads its tokenizer, copies its weights to a device, and reports progress.
+//! Loading: opens a file, reads its tokenizer, copies its weights to a device, and reports
+//! progress.
 //!
-//! `weights` parses and converts files; the engines pack tensors. The tokenizer is read on a separate
-//! thread while the weights are copied.
+//! `weights` parses and converts files; the engines pack tensors. The tokenizer is read on a
+//! separate thread while the weights are copied.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -20,8 +21,8 @@ use crate::weights::{self, Checkpoint, HostTensor, Weights};
 
 /// Options for loading weights.
 ///
-/// Fields may be added: build it with [`LoadOptions::default`] and the `with_` methods, or by struct
-/// update.
+/// Fields may be added: build it with [`LoadOptions::default`] and the `with_` methods, or by
+/// struct update.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
     /// The format that every matrix is converted to; if `None`, each keeps the format of the file.
@@ -70,8 +71,8 @@ impl fmt::Debug for Progress {
 }
 
 impl<M: Gpt> Model<M> {
-    /// Loads safetensors (a file, the index of a sharded model, or the folder) or GGUF. The tokenizer
-    /// is read from the GGUF, or from the files beside the weights.
+    /// Loads safetensors (a file, the index of a sharded model, or the folder) or GGUF. The
+    /// tokenizer is read from the GGUF, or from the files beside the weights.
     ///
     /// # Errors
     /// A file cannot be read, or does not fit the model; one message lists every mismatch. Also if
@@ -95,7 +96,8 @@ impl<M: Gpt> Model<M> {
         loaded_on::<M>(device, (&loaded, file), origin, tokenizer, options)
     }
 
-    /// As [`load_with`](Self::load_with), for a GGUF file embedded in the program (`include_bytes!`).
+    /// As [`load_with`](Self::load_with), for a GGUF file embedded in the program
+    /// (`include_bytes!`).
     pub fn load_embedded(
         gguf: &'static [u8],
         device: &Device,
@@ -110,7 +112,8 @@ impl<M: Gpt> Model<M> {
     }
 }
 
-/// Builds a model from a checkpoint. Opening it took the time `file`; `tokenizer` reads its tokenizer.
+/// Builds a model from a checkpoint. Opening it took the time `file`; `tokenizer` reads its
+/// tokenizer.
 fn loaded_on<M: Gpt>(
     device: &Device,
     (loaded, file): (&Checkpoint, Duration),

@@ -67,7 +67,8 @@ impl From<Origin> for Loaded {
     }
 }
 
-/// The origin of a model's weights. Packed weights may be rounded, so a trainer reads the originals.
+/// The origin of a model's weights. Packed weights may be rounded, so a trainer reads the
+/// originals.
 pub(crate) enum Origin {
     /// Drawn from this seed.
     Seed(u64),
@@ -79,7 +80,8 @@ pub(crate) enum Origin {
 }
 
 impl<M: Gpt> Model<M> {
-    /// An untrained model with random initial weights. A seed gives the same weights on every device.
+    /// An untrained model with random initial weights. A seed gives the same weights on every
+    /// device.
     pub fn init(device: &Device, seed: u64) -> Result<Self, Error> {
         Self::init_as(device, seed, Format::F32)
     }
@@ -241,7 +243,8 @@ impl<M> Model<M> {
         })
     }
 
-    /// Conversions during loading, one sentence each: formats without kernels, and their replacements.
+    /// Conversions during loading, one sentence each: formats without kernels, and their
+    /// replacements.
     pub fn notes(&self) -> &[String] {
         &self.shared.source.notes
     }

@@ -59,8 +59,8 @@ impl<M> SessionBuilder<M> {
         self
     }
 
-    /// The largest number of tokens that one pass runs; 512 by default. Larger chunks read the weights
-    /// less often and take more memory. Results do not depend on it.
+    /// The largest number of tokens that one pass runs; 512 by default. Larger chunks read the
+    /// weights less often and take more memory. Results do not depend on it.
     pub fn chunk(mut self, tokens: u32) -> Self {
         self.chunk = Some(tokens);
         self
@@ -173,8 +173,8 @@ impl<M> Session<M> {
     /// Appends `tokens` and returns the logits `[vocab]` that follow the last one.
     ///
     /// # Errors
-    /// `tokens` is empty, has a token outside the vocabulary, or exceeds the remaining positions; the
-    /// model is bidirectional and the session is not empty; or the device fails.
+    /// `tokens` is empty, has a token outside the vocabulary, or exceeds the remaining positions;
+    /// the model is bidirectional and the session is not empty; or the device fails.
     pub fn push(&mut self, tokens: &[u32]) -> Result<Logits<'_, M>, Error> {
         self.check(tokens)?;
         let chunk = self.options.chunk as usize;
@@ -198,8 +198,8 @@ impl<M> Session<M> {
     /// Chooses the token that follows the last one. The token is not appended.
     ///
     /// # Errors
-    /// The session is empty, or the engine fails. After a truncation or a generation the last token is
-    /// run again.
+    /// The session is empty, or the engine fails. After a truncation or a generation the last token
+    /// is run again.
     pub fn sample(&mut self, sampler: &mut Sampler) -> Result<u32, Error> {
         if !self.follows {
             let Some(last) = self.tokens.pop() else {
@@ -214,9 +214,9 @@ impl<M> Session<M> {
         Ok(sampler.sample(&self.logits[..vocab], &self.tokens))
     }
 
-    /// Appends the chosen `token` and chooses its successor. An engine that samples on the device may
-    /// run ahead by at most `most` tokens, up to one of `stops`. Those tokens are valid only for the
-    /// same sampler.
+    /// Appends the chosen `token` and chooses its successor. An engine that samples on the device
+    /// may run ahead by at most `most` tokens, up to one of `stops`. Those tokens are valid only
+    /// for the same sampler.
     pub(crate) fn follow(
         &mut self,
         token: u32,
@@ -254,11 +254,12 @@ impl<M> Session<M> {
         self.ahead.clear();
     }
 
-    /// Appends `tokens` and calls `sink` with the position of each and the logits `[vocab]` that follow
-    /// it.
+    /// Appends `tokens` and calls `sink` with the position of each and the logits `[vocab]` that
+    /// follow it.
     ///
     /// # Errors
-    /// As [`push`](Self::push), and if the session was not opened with [`SessionBuilder::all_logits`].
+    /// As [`push`](Self::push), and if the session was not opened with
+    /// [`SessionBuilder::all_logits`].
     pub fn each_logits(
         &mut self,
         tokens: &[u32],
@@ -282,8 +283,8 @@ impl<M> Session<M> {
         Ok(())
     }
 
-    /// Appends `tokens` and returns their hidden states `[tokens, embed]`: the residual stream after
-    /// the last block and the final norm, which the head reads.
+    /// Appends `tokens` and returns their hidden states `[tokens, embed]`: the residual stream
+    /// after the last block and the final norm, which the head reads.
     ///
     /// # Errors
     /// As [`push`](Self::push).
@@ -325,7 +326,8 @@ impl<M> Session<M> {
         })
     }
 
-    /// Runs `tokens` (at most a chunk) and returns the output of every step, for tests and self-tests.
+    /// Runs `tokens` (at most a chunk) and returns the output of every step, for tests and
+    /// self-tests.
     pub fn trace(&mut self, tokens: &[u32]) -> Result<Vec<Trace>, Error> {
         self.check(tokens)?;
         if tokens.len() > self.options.chunk as usize || !self.options.all_logits {

@@ -25,7 +25,8 @@ pub struct Spec {
     /// Norm before attention and MLP (GPT-2), or after their residuals (the first GPT). `PreNorm`
     /// unless given.
     pub block: Block,
-    /// The feed-forward half of a block. `Dense { hidden: 4 * embed, activation: GeluTanh }` unless given.
+    /// The feed-forward half of a block. `Dense { hidden: 4 * embed, activation: GeluTanh }` unless
+    /// given.
     pub mlp: Mlp,
     /// Position encoding. `Learned` unless given.
     pub positions: Positions,
@@ -67,14 +68,16 @@ pub enum Mlp {
     Dense {
         /// Width between the two projections. `4 * embed` unless given.
         hidden: u32,
-        /// `Gelu`, `GeluTanh`, `Relu`, `ReluSquared`, `Silu`, or a closure such as `|x| x * tanh(x)`. `GeluTanh` unless given.
+        /// `Gelu`, `GeluTanh`, `Relu`, `ReluSquared`, `Silu`, or a closure such as `|x| x *
+        /// tanh(x)`. `GeluTanh` unless given.
         activation: Activation,
     },
     /// `down(activation(gate(x)) * up(x))`.
     Gated {
         /// Width between the projections.
         hidden: u32,
-        /// `Gelu`, `GeluTanh`, `Relu`, `ReluSquared`, `Silu`, or a closure such as `|x| x * tanh(x)`. `Silu` unless given.
+        /// `Gelu`, `GeluTanh`, `Relu`, `ReluSquared`, `Silu`, or a closure such as `|x| x *
+        /// tanh(x)`. `Silu` unless given.
         activation: Activation,
     },
 }

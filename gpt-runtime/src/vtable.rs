@@ -27,8 +27,8 @@ pub trait Gpt: Sized + Send + Sync + 'static {
     /// Replaces `values` by the MLP's activation of them.
     fn activation(values: &mut [f32]);
 
-    /// Replaces `values` by the MLP's activation of them, and writes its derivative to `slopes`, which
-    /// has the same length.
+    /// Replaces `values` by the MLP's activation of them, and writes its derivative to `slopes`,
+    /// which has the same length.
     fn activate(values: &mut [f32], slopes: &mut [f32]);
 }
 

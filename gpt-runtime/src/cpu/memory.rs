@@ -121,7 +121,7 @@ impl Mapping {
             ),
             bytes: len as u64,
         })?;
-        // A system without large pages rejects the advice, which changes nothing else.
+        // A system without large pages rejects the advice, with no other effect.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);
         let skip = map.as_ptr().align_offset(LARGE_PAGE).min(LARGE_PAGE);

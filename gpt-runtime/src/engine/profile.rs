@@ -10,8 +10,8 @@ pub struct Profile {
     pub clock: Clock,
     /// The steps, in the order they ran.
     pub steps: Vec<StepTime>,
-    /// Name and seconds of each step of sampling (top-k of 40), after a pass of one token on an engine
-    /// that samples on the device.
+    /// Name and seconds of each step of sampling (top-k of 40), after a pass of one token on an
+    /// engine that samples on the device.
     pub choice: Vec<(&'static str, f64)>,
 }
 

@@ -83,8 +83,8 @@ impl Batch {
         })
     }
 
-    /// Checks that its tokens are in the vocabulary of `plan` and its sequences have at most `longest`
-    /// tokens.
+    /// Checks that its tokens are in the vocabulary of `plan` and its sequences have at most
+    /// `longest` tokens.
     pub(super) fn check(&self, plan: &Plan, longest: u32) -> Result<(), Error> {
         if self.inputs.is_empty() || self.tokens > longest as usize {
             return Err(Error::Input(format!(

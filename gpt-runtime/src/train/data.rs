@@ -153,8 +153,8 @@ impl Tokens {
 /// Batches of windows in random order.
 ///
 /// An epoch splits the tokens into windows from a random offset and visits each once. Drawing with
-/// replacement would miss a fifth of the text in one and a half epochs. The windows of a batch are a
-/// pure function of the seed and the batch's number, so a run resumes from the number of batches
+/// replacement would miss a fifth of the text in one and a half epochs. The windows of a batch are
+/// a pure function of the seed and the batch's number, so a run resumes from the number of batches
 /// taken.
 #[derive(Clone)]
 pub struct RandomWindows {

@@ -2,9 +2,9 @@
 //!
 //! The smallest positive f16 is 6e-8, and many elements of a gradient are smaller. The gradient of
 //! the loss is multiplied by a scale before the backward pass, and the optimizer divides by it. The
-//! scale adapts as in PyTorch's `GradScaler`: when a gradient overflows, the step is skipped and the
-//! scale halves; after many good steps in a row it doubles. It is a power of two, so scaling does not
-//! round.
+//! scale adapts as in PyTorch's `GradScaler`: when a gradient overflows, the step is skipped and
+//! the scale halves; after many good steps in a row it doubles. It is a power of two, so scaling
+//! does not round.
 
 use serde::{Deserialize, Serialize};
 
@@ -62,8 +62,8 @@ impl LossScale {
         }
     }
 
-    /// Records a gradient that is not finite: halves the scale. Returns false and changes nothing if the
-    /// scale is already the least.
+    /// Records a gradient that is not finite: halves the scale. Returns false and changes nothing
+    /// if the scale is already the least.
     pub fn skip(&mut self) -> bool {
         let halved = 0.5 * self.value;
         if halved < LEAST {

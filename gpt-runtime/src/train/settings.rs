@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::engine::Precision;
 
-/// AdamW (Loshchilov and Hutter 2019). The defaults are those of GPT-3 (Brown et al. 2020, appendix B);
-/// the learning rate is PyTorch's, which suits small models. Fields may be added: build it by struct
-/// update, `AdamW { lr: 1e-3, ..AdamW::default() }`.
+/// AdamW (Loshchilov and Hutter 2019). The defaults are those of GPT-3 (Brown et al. 2020, appendix
+/// B); the learning rate is PyTorch's, which suits small models. Fields may be added: build it by
+/// struct update, `AdamW { lr: 1e-3, ..AdamW::default() }`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdamW {
     /// The highest learning rate; a [`Schedule`] may lower it.
     pub lr: f32,
     /// The decay of the running mean of the gradient.
     pub beta1: f32,
-    /// The decay of the running mean of its square. PyTorch's default, 0.999, averages over a thousand
-    /// steps, which is long for a short run.
+    /// The decay of the running mean of its square. PyTorch's default, 0.999, averages over a
+    /// thousand steps, which is long for a short run.
     pub beta2: f32,
     /// Added to the denominator of a step, which keeps it finite when gradients vanish.
     pub eps: f32,
@@ -63,7 +63,8 @@ pub enum Decay {
 }
 
 impl Schedule {
-    /// The schedule of nanoGPT: a warm-up, then a cosine that reaches `min_lr` at the end of the run.
+    /// The schedule of nanoGPT: a warm-up, then a cosine that reaches `min_lr` at the end of the
+    /// run.
     pub fn cosine(warmup: u64, steps: u64, min_lr: f32) -> Schedule {
         Schedule {
             warmup,
@@ -95,8 +96,8 @@ impl Schedule {
     }
 }
 
-/// The settings of a run, except its data. An [`AdamW`] converts to settings with the defaults for the
-/// rest. Fields may be added: build it by struct update.
+/// The settings of a run, except its data. An [`AdamW`] converts to settings with the defaults for
+/// the rest. Fields may be added: build it by struct update.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainerSettings {
     /// The optimizer.
@@ -113,8 +114,8 @@ pub struct TrainerSettings {
     /// The activations that the backward pass recomputes to save memory.
     #[serde(with = "RecomputeDef")]
     pub recompute: Recompute,
-    /// Probability of dropping an activation, at least 0 and below 1; the spec's by default. More than
-    /// 0 is an error if the spec has no dropout.
+    /// Probability of dropping an activation, at least 0 and below 1; the spec's by default. More
+    /// than 0 is an error if the spec has no dropout.
     pub dropout: Option<f32>,
     /// Seed of the dropout masks.
     pub seed: u64,

@@ -1,7 +1,7 @@
 //! Dropout.
 //!
-//! A mask is a function of a key and the index of an element (see [`Dropout`]), so the backward pass
-//! recomputes it and no mask is stored.
+//! A mask is a function of a key and the index of an element (see [`Dropout`]), so the backward
+//! pass recomputes it and no mask is stored.
 
 use gpt_plan::Dropout;
 

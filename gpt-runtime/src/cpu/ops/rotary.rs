@@ -31,8 +31,9 @@ impl Rotary {
         }
     }
 
-    /// Rotates outputs of the fused q, k, v projection for the token at `position`. `outputs` starts
-    /// at output `first`, an even number. Rotated heads have an even width, so pairs are never split.
+    /// Rotates outputs of the fused q, k, v projection for the token at `position`. `outputs`
+    /// starts at output `first`, an even number. Rotated heads have an even width, so pairs are
+    /// never split.
     #[inline(always)]
     pub fn forward(&self, position: usize, first: usize, outputs: &mut [f32]) {
         let end = outputs.len().min(self.rotated.saturating_sub(first));
@@ -47,8 +48,8 @@ impl Rotary {
         }
     }
 
-    /// Converts the gradient of a rotated head at `position` to that of the head before rotation. The
-    /// inverse of a rotation is its transpose.
+    /// Converts the gradient of a rotated head at `position` to that of the head before rotation.
+    /// The inverse of a rotation is its transpose.
     pub fn backward(&self, position: usize, head: &mut [f32]) {
         if self.rotated == 0 {
             return;

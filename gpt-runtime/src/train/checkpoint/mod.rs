@@ -132,8 +132,8 @@ impl Saved {
 }
 
 impl<M: Gpt> Trainer<M> {
-    /// Continues a saved run. With the saved settings ([`Saved::settings`]) on the same device, every
-    /// further step equals that of the uninterrupted run, bit for bit.
+    /// Continues a saved run. With the saved settings ([`Saved::settings`]) on the same device,
+    /// every further step equals that of the uninterrupted run, bit for bit.
     ///
     /// # Errors
     /// The checkpoint is damaged or belongs to another model; or as [`new`](Self::new).
@@ -217,9 +217,9 @@ impl<M> Trainer<M> {
         Ok(())
     }
 
-    /// Writes a checkpoint of the current state into `folder` and removes older ones. `caller` is saved
-    /// with it; see [`Saved::caller`]. Returns the checkpoint's path. Older checkpoints are kept until
-    /// the new one is complete.
+    /// Writes a checkpoint of the current state into `folder` and removes older ones. `caller` is
+    /// saved with it; see [`Saved::caller`]. Returns the checkpoint's path. Older checkpoints are
+    /// kept until the new one is complete.
     ///
     /// # Errors
     /// A file cannot be written, or `folder` already has a checkpoint of this step.

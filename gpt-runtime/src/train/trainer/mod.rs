@@ -106,17 +106,17 @@ impl<M> Trainer<M> {
         }
     }
 
-    /// Trains on `batch`: forward, backward, and a step of the optimizer. Returns the mean loss of its
-    /// tokens before the step, in nats. A batch with more sequences than one pass takes is split, which
-    /// changes the step only by rounding.
+    /// Trains on `batch`: forward, backward, and a step of the optimizer. Returns the mean loss of
+    /// its tokens before the step, in nats. A batch with more sequences than one pass takes is
+    /// split, which changes the step only by rounding.
     ///
-    /// In [`Precision::F16`] a step whose gradient overflows is skipped: the
-    /// [loss scale](Self::loss_scale) is halved, [`skipped`](Self::skipped) is incremented, and nothing
+    /// In [`Precision::F16`] a step whose gradient overflows is skipped: the [loss
+    /// scale](Self::loss_scale) is halved, [`skipped`](Self::skipped) is incremented, and nothing
     /// else changes.
     ///
     /// # Errors
-    /// The batch does not fit the model. [`Error::Diverged`] if the loss or the gradient is not finite;
-    /// the parameters are then unchanged.
+    /// The batch does not fit the model. [`Error::Diverged`] if the loss or the gradient is not
+    /// finite; the parameters are then unchanged.
     pub fn step(&mut self, batch: &Batch) -> Result<f64, Error> {
         self.check(batch)?;
         let loss_scale = self.loss_scale.map_or(1.0, |scale| scale.value());
@@ -202,8 +202,8 @@ impl<M> Trainer<M> {
         Ok(sum / batch.rows() as f64)
     }
 
-    /// The mean loss of all `tokens` except the first, in nats per token, in windows of the trainer's
-    /// length.
+    /// The mean loss of all `tokens` except the first, in nats per token, in windows of the
+    /// trainer's length.
     ///
     /// # Errors
     /// There are fewer than two tokens.

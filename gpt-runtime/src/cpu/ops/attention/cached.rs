@@ -97,8 +97,8 @@ struct QueryBlock<'a> {
     from: usize,
     /// The end of the keys that the first row sees.
     seen: usize,
-    /// The number of keys that each row sees in addition to those of the row before: 1 with a causal
-    /// mask and queries of successive tokens, otherwise 0.
+    /// The number of keys that each row sees in addition to those of the row before: 1 with a
+    /// causal mask and queries of successive tokens, otherwise 0.
     more: usize,
 }
 

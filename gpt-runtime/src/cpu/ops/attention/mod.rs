@@ -1,5 +1,5 @@
-//! Attention by online softmax: scores exist only for one block of queries and one block of keys at a
-//! time (Dao et al. 2022).
+//! Attention by online softmax: scores exist only for one block of queries and one block of keys at
+//! a time (Dao et al. 2022).
 //!
 //! [`cached`] is inference, with keys and values in a session's cache. [`forward`] and [`backward`]
 //! are training, on the fused q, k, v rows of a batch. This file has what they share: the products
@@ -54,7 +54,8 @@ fn scores<'a, E: Cell>(
 }
 
 /// Updates the online softmax of each row with a block of scores. Row `i` sees its first `seen(i)`
-/// scores. Rescales `sums`, `[rows][padded]`, to the new maximum; they are none for the first block.
+/// scores. Rescales `sums`, `[rows][padded]`, to the new maximum; they are none for the first
+/// block.
 fn softmax(
     kernels: &Kernels,
     scores: StridedMut<'_>,

@@ -9,8 +9,8 @@ use crate::cpu::pool::Disjoint;
 use crate::cpu::scratch::weight_gradient::{COLUMNS, INPUTS, PAIRED_COLUMNS, ROWS};
 use crate::cpu::simd::{Bf16Pair, Kernels, PANEL, Strided, StridedMut};
 
-/// Rows of a product, so that a panel of their output gradients stays in the first-level cache. With
-/// pairs of bf16, a panel of all [`ROWS`] does.
+/// Rows of a product, so that a panel of their output gradients stays in the first-level cache.
+/// With pairs of bf16, a panel of all [`ROWS`] does.
 const NEAR: usize = 128;
 
 /// Passes `dy · matrix`, the gradient of the input, to `epilogue`.
@@ -37,8 +37,8 @@ pub struct WeightGradient<'a> {
     pub add: bool,
 }
 
-/// `d(weight) = dyᵀ · x` and `d(bias) = Σ dy`, or `+=`. With `rounds`, the operands of `dyᵀ · x` are
-/// rounded to bf16.
+/// `d(weight) = dyᵀ · x` and `d(bias) = Σ dy`, or `+=`. With `rounds`, the operands of `dyᵀ · x`
+/// are rounded to bf16.
 pub fn weight(
     device: &CpuDevice,
     rows: usize,
@@ -148,8 +148,8 @@ impl<'a> Inputs<'a> {
         out: &mut [f32],
         add: bool,
     ) {
-        // The rows are on more pages than the first-level TLB holds. Each column reads them, so they
-        // are copied side by side first.
+        // The rows are on more pages than the first-level TLB holds. Each column reads them, so
+        // they are copied side by side first.
         match *self {
             Inputs::Plain {
                 x,

@@ -42,8 +42,8 @@ impl ProjectScratch {
     }
 }
 
-/// Passes `matrix · prologue(x)` to `epilogue`, in tiles, from all threads. `x` has `rows` contiguous
-/// rows.
+/// Passes `matrix · prologue(x)` to `epilogue`, in tiles, from all threads. `x` has `rows`
+/// contiguous rows.
 pub fn project(
     device: &CpuDevice,
     scratch: &mut ProjectScratch,

@@ -3,8 +3,8 @@
 //! With many rows, arithmetic is the limit. A task takes a group of panels and some of the rows.
 //! Slices of the panels stay in the second-level cache. Each block of rows is multiplied with all
 //! panels of the group before the next block. An epilogue receives the outputs in tiles: some rows
-//! of one panel. The implementation of [`Panels`] decides the source, the format and the orientation
-//! of the weights.
+//! of one panel. The implementation of [`Panels`] decides the source, the format and the
+//! orientation of the weights.
 
 use super::epilogue::Epilogue;
 use crate::cpu::device::CpuDevice;
@@ -183,8 +183,8 @@ impl<'a> GemmInput<'a> {
         }
     }
 
-    /// Rounds plain rows to bf16 in `scratch` if `rounds`; to pairs if the instruction set multiplies
-    /// pairs.
+    /// Rounds plain rows to bf16 in `scratch` if `rounds`; to pairs if the instruction set
+    /// multiplies pairs.
     fn rounded(
         self,
         kernels: &Kernels,

@@ -2,8 +2,8 @@
 //!
 //! [`forward`] runs every projection; [`backward`] computes the gradients of its input, weight and
 //! bias. Both use the GEMM in [`gemm`], which passes its outputs to an epilogue tile by tile while
-//! they are in the first-level cache. So a bias, an activation, a residual, a rotation or a write to
-//! the KV cache needs no extra pass over memory.
+//! they are in the first-level cache. So a bias, an activation, a residual, a rotation or a write
+//! to the KV cache needs no extra pass over memory.
 
 pub mod backward;
 pub mod epilogue;

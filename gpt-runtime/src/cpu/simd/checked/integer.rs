@@ -20,7 +20,7 @@ pub struct Integers<'a> {
     pub blocks: usize,
 }
 
-/// The same of one row, to be written.
+/// One row of [`Integers`], to be written.
 pub struct IntegersMut<'a> {
     pub quants: &'a mut [u8],
     pub scales: &'a mut [f32],
