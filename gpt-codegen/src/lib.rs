@@ -1,7 +1,8 @@
-//! The compiler behind `gpt_model!`, as an ordinary library: tokens -> parse -> spec -> check -> plan -> (WGSL, Rust).
+//! The compiler of `gpt_model!` as a library: tokens -> parse -> spec -> check -> plan -> (WGSL,
+//! Rust).
 //!
-//! A proc-macro crate exports only its macro, so everything that tests and tools call at run time is
-//! here.
+//! A proc-macro crate can export only its macros, so the functions that tests and tools call at run
+//! time are in this crate.
 
 pub mod activations;
 pub mod check;
@@ -24,7 +25,7 @@ use proc_macro2::TokenStream;
 /// A declared model whose spec is resolved and checked.
 #[derive(Clone)]
 pub struct Model {
-    /// The user's doc comments (and nothing else), for the generated type.
+    /// The user's doc comments, for the generated type. Other attributes are errors.
     pub attrs: Vec<syn::Attribute>,
     /// The user's visibility, for everything generated.
     pub vis: syn::Visibility,
@@ -36,10 +37,10 @@ pub struct Model {
     pub echo: TokenStream,
 }
 
-/// The whole compiler: the tokens of a `gpt_model!` invocation to items.
+/// Compiles the tokens of a `gpt_model!` invocation to items.
 ///
-/// Models are independent. Each becomes its items, or its errors and a type of its name, so that code
-/// which names the type adds no errors.
+/// Models are independent. A model with errors becomes its errors and a stub type of its name, so
+/// that code which names the type does not cause further errors.
 pub fn compile(tokens: TokenStream) -> TokenStream {
     let (declared, errors) = parse::declarations(tokens);
     let mut output = diagnostic::compile_errors(&errors);
@@ -59,7 +60,7 @@ pub fn compile(tokens: TokenStream) -> TokenStream {
     output
 }
 
-/// One declaration up to its checked model. Later declarations may use the merged form as a base.
+/// Resolves and checks one declaration. Later declarations may use the merged form as a base.
 fn front(
     declared: &parse::Declared,
     known: &resolve::Known,
@@ -89,7 +90,8 @@ fn front(
     (Some(merged.clone()), Ok(model))
 }
 
-/// The checked specs of an invocation by name, or all errors of all its models; for tests and tools.
+/// The checked specs of an invocation by name, or all errors of all its models; for tests and
+/// tools.
 pub fn specs(tokens: TokenStream) -> Result<Vec<(String, Spec)>, Vec<Diagnostic>> {
     let (declared, mut errors) = parse::declarations(tokens);
     let mut known = resolve::Known::new();

@@ -1,5 +1,5 @@
-//! Two dozen specs compiled by the macro: their plans equal those of the library, and their compiled
-//! activations compute what the plan's formulas do.
+//! Two dozen specs compiled by the macro: their plans equal those of the library, and their
+//! compiled activations compute what the plan's formulas do.
 
 use std::sync::Arc;
 

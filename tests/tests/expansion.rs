@@ -3,7 +3,8 @@
 use gpt_plan::{Feature, Features};
 use gpt_runtime::__private::shaders::{self, variants::VARIANTS};
 
-/// Compares with `snapshots/`; `INSTA_UPDATE=always cargo test` writes it anew, to be looked at before it is committed.
+/// Compares with `snapshots/`; `INSTA_UPDATE=always cargo test` writes it anew, to be looked at
+/// before it is committed.
 #[test]
 fn a_small_model() {
     let tokens = "
@@ -76,7 +77,8 @@ fn every_kernel_is_valid() {
     }
 }
 
-/// Every row of the table of variants changes some kernel of ordinary models, and nothing but the files it names and what follows from them.
+/// Every row of the table of variants changes some kernel of ordinary models, and nothing but the
+/// files it names and what follows from them.
 #[test]
 fn variants_are_other_files() {
     let odd: Vec<_> = gpt_tests::specs::odd()
@@ -198,7 +200,8 @@ fn products_have_a_twin_in_f16() {
     }
 }
 
-/// Sizes of real models and beyond, which no test runs: their kernels are valid and keep WebGPU's default limits.
+/// Sizes of real models and beyond, which no test runs: their kernels are valid and keep WebGPU's
+/// default limits.
 #[test]
 fn kernels_of_large_models_keep_the_limits() {
     for spec in [

@@ -160,7 +160,8 @@ fn both_engines_learn_the_same() {
     }
 }
 
-/// A spec without dropout has no masks in its training pass; the request is refused, on both engines alike.
+/// A spec without dropout has no masks in its training pass; the request is refused, on both
+/// engines alike.
 #[test]
 fn dropout_is_refused_where_the_spec_has_none() {
     let plan = specs::plan("Plain", &specs::odd()[0].1);

@@ -1,9 +1,10 @@
-//! A value of `gpt-plan` as the Rust expression that makes it.
+//! Converts a value of `gpt-plan` to a Rust expression of that value.
 //!
-//! The plan's types derive `serde::Serialize`; [`literal`] is a serializer whose output is Rust, so a
-//! new type or field of the plan needs no code here. Lists and texts become borrowed [`Cow`]s, which
-//! a `static` can hold. Expressions are text and parsed once: a procedural macro crosses into the
-//! compiler for every token that it builds, which would dominate a model's expansion.
+//! The plan's types derive `serde::Serialize`, and [`literal`] is a serializer whose output is
+//! Rust. So a new type or field of the plan needs no code here. Lists and texts become borrowed
+//! [`Cow`]s, which a `static` can hold. The output is a string that is parsed once. Building tokens
+//! directly would take most of a model's expansion time, because a procedural macro calls the
+//! compiler for every token.
 //!
 //! [`Cow`]: std::borrow::Cow
 
@@ -16,7 +17,7 @@ use serde::ser;
 const PLAN: &str = "::gpt_runtime::__private::plan";
 const COW: &str = "::std::borrow::Cow::Borrowed";
 
-/// The expression of `value`, whose types are those of `gpt-plan`.
+/// The Rust expression of `value`, which consists of types of `gpt-plan`.
 pub fn literal(value: &(impl Serialize + ?Sized)) -> String {
     let mut out = Literal(String::new());
     value
@@ -27,7 +28,7 @@ pub fn literal(value: &(impl Serialize + ?Sized)) -> String {
 
 struct Literal(String);
 
-/// Serde types that no plan has.
+/// The error for a serde type that no plan has.
 #[derive(Debug)]
 struct Unsupported(String);
 
@@ -51,7 +52,7 @@ impl Literal {
     }
 }
 
-/// The elements of a list, array, struct or variant, and the text that closes it.
+/// Writes the elements of a list, array, struct or variant, then the text that closes it.
 struct Fields<'a> {
     out: &'a mut Literal,
     close: &'static str,

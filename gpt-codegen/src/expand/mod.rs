@@ -1,7 +1,7 @@
-//! Rust for a model: its type, its constants, its plan.
+//! Generates the Rust of a model: its type, its constants, its plan.
 //!
-//! `literal` writes the plan as a static, `types` the model's type and its compiled activation. This
-//! file puts them together, and writes a stand-in for a model that has errors.
+//! `literal` writes the plan as a static; `types` writes the model's type and its compiled
+//! activation. This file combines them, and generates a stub for a model with errors.
 
 mod literal;
 mod types;
@@ -51,8 +51,8 @@ pub fn model(model: &Model) -> Result<TokenStream, Vec<Diagnostic>> {
                 #vis const TRAINING_KERNELS: &'static [::gpt_runtime::__private::plan::Kernel] =
                     ::gpt_runtime::__private::plan::borrowed(&PLAN.training.kernels);
 
-                /// Bytes that training on `batch` sequences of `tokens` takes, by purpose; the same on
-                /// every device.
+                /// Bytes that training on `batch` sequences of `tokens` takes, by purpose; the same
+                /// on every device.
                 #vis const fn train_bytes(batch: u32, tokens: u32) -> ::gpt_runtime::__private::plan::TrainBytes {
                     Self::train_bytes_with(batch, tokens, ::gpt_runtime::__private::plan::Recompute::Nothing)
                 }
@@ -74,7 +74,7 @@ pub fn model(model: &Model) -> Result<TokenStream, Vec<Diagnostic>> {
     })
 }
 
-/// What can be said about a model without running it.
+/// The constants of a model, and its functions `load` and `init`.
 fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
     let Model {
         ident, vis, spec, ..
@@ -120,7 +120,8 @@ fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
             /// GPU dispatches that a chunk of a prompt takes.
             #vis const PREFILL_DISPATCHES: u32 = #prefill;
 
-            /// Loads weights from safetensors (a file, a sharded model's index, or a folder) or GGUF.
+            /// Loads weights from safetensors (a file, a sharded model's index, or a folder) or
+            /// GGUF.
             ///
             /// # Errors
             /// One message with every difference between the file and this model.
@@ -142,7 +143,8 @@ fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
     }
 }
 
-/// The errors of a model, and a type of its name with what code is likely to call, so that nothing else fails because of them.
+/// The errors of a model, and a stub type of its name with the functions that code is likely to
+/// call, so that the errors do not cause others.
 pub fn failed(declared: &Declared, errors: &[Diagnostic]) -> TokenStream {
     let Declared { vis, ident, .. } = declared;
     let errors = compile_errors(errors);
@@ -174,8 +176,9 @@ pub fn failed(declared: &Declared, errors: &[Diagnostic]) -> TokenStream {
     }
 }
 
-/// The spec once more as a struct literal, with the user's own key tokens: an editor that hovers over a key, or completes one, finds the
-/// documented field of `gpt_runtime::__private::spec_docs`. It is never run.
+/// Repeats the spec as a struct literal with the user's own key tokens. An editor that hovers over
+/// a key, or completes one, finds the documented field of `gpt_runtime::__private::spec_docs`. The
+/// literal is never run.
 pub fn echo(declared: &Declared) -> TokenStream {
     let mut seen = Vec::new();
     let known = declared.fields.iter().filter(|field| {
@@ -197,7 +200,7 @@ pub fn echo(declared: &Declared) -> TokenStream {
     }
 }
 
-/// The user's variant, if it is one that exists; anything else has no documentation.
+/// The user's variant, if it exists; other values have no documentation.
 fn echo_value(field: &Field) -> TokenStream {
     let any = quote!(::gpt_runtime::__private::spec_docs::any());
     let Some(Kind::Choice(variants)) = keys::find(&field.key.to_string()).map(|k| k.kind) else {

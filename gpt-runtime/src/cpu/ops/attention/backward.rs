@@ -2,9 +2,9 @@
 //!
 //! A task handles one key/value head of one sequence and the query heads that share it, so no two
 //! tasks write the same element, and the order of sums is fixed. Each block of probabilities is
-//! recomputed from the stored log-sum-exps (Dao et al. 2022): `p = e^(s - lse)`, `dv = pᵀ da`, `dp
-//! = da vᵀ` and `ds = p (dp - delta)`, where `delta = Σ a da` of a query equals `Σ p dp`; then `dq
-//! = ds k` and `dk = dsᵀ q`, times the scale. With dropout `delta` is the same sum.
+//! recomputed from the stored log-sum-exps (Dao et al. 2022): `p = e^(s - lse)`, `dv = pᵀ da`,
+//! `dp = da vᵀ` and `ds = p (dp - delta)`, where `delta = Σ a da` of a query equals `Σ p dp`; then
+//! `dq = ds k` and `dk = dsᵀ q`, times the scale. With dropout `delta` is the same sum.
 
 use super::Heads;
 use crate::cpu::device::CpuDevice;
