@@ -80,7 +80,7 @@ fn verdict(name: &str, found: &SelfTest) -> Result<String, Failure> {
     }
     if found.checks.is_empty() {
         return Err(Failure::Input(format!(
-            "nothing was tested: {name} has no kernels for that format, as a matrix is larger than what an adapter binds"
+            "nothing was tested: {name} has no kernels for that format, because a matrix is larger than an adapter can bind"
         )));
     }
     Ok(format!(

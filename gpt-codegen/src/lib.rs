@@ -25,7 +25,7 @@ use proc_macro2::TokenStream;
 /// A declared model whose spec is resolved and checked.
 #[derive(Clone)]
 pub struct Model {
-    /// The user's doc comments, for the generated type. Other attributes are errors.
+    /// The user's doc comments, for the generated type.
     pub attrs: Vec<syn::Attribute>,
     /// The user's visibility, for everything generated.
     pub vis: syn::Visibility,

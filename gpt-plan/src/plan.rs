@@ -101,7 +101,7 @@ impl Plan {
             .sum()
     }
 
-    /// How many tensors like `tensor` the model has.
+    /// The number of copies of `tensor` in the model: one, or one in each layer that has it.
     pub fn count(&self, tensor: &Tensor) -> u64 {
         match tensor.place {
             Place::Model => 1,

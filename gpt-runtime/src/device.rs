@@ -139,7 +139,7 @@ impl Device {
         let named = options.adapter.as_deref();
         match options.kind {
             DeviceKind::Cpu if named.is_some() => Err(Error::Input(
-                "an adapter was named, but the device is `cpu`; leave one of them out".to_owned(),
+                "an adapter was named, but the device is `cpu`; remove one of them".to_owned(),
             )),
             DeviceKind::Cpu => Device::open_cpu(options.threads, "asked for"),
             DeviceKind::Gpu => Device::open_gpu(named, "asked for"),

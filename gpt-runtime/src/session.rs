@@ -87,7 +87,7 @@ impl<M> SessionBuilder<M> {
         let capacity = self.capacity.unwrap_or(spec.context);
         if capacity == 0 || capacity > spec.context {
             return Err(Error::Input(format!(
-                "a session of {capacity} positions was asked for, but {} has a context of {}",
+                "a session of {capacity} positions was requested, but {} has a context of {}",
                 self.model.plan().name,
                 spec.context
             )));
@@ -95,7 +95,7 @@ impl<M> SessionBuilder<M> {
         let chunk = match (self.chunk, spec.mask) {
             (Some(0), _) => {
                 return Err(Error::Input(
-                    "a chunk of 0 tokens was asked for; it takes at least 1".to_owned(),
+                    "a chunk of 0 tokens was requested; a chunk has at least 1".to_owned(),
                 ));
             }
             // Every token attends to every other, so one pass must run all of them.
@@ -267,7 +267,7 @@ impl<M> Session<M> {
     ) -> Result<(), Error> {
         if !self.options.all_logits {
             return Err(Error::Input(
-                "logits of every token were asked for; open the session with `all_logits()`"
+                "logits of every token were requested; open the session with `all_logits()`"
                     .to_owned(),
             ));
         }

@@ -84,7 +84,7 @@ impl TrainBench {
             batch: sequences,
             tokens: Some(tokens),
             precision,
-            // Without learning: if the model memorised the batch, its gradients would vanish.
+            // A tiny learning rate: if the model memorised the batch, its gradients would vanish.
             ..TrainerSettings::from(AdamW {
                 lr: 1e-6,
                 ..AdamW::default()

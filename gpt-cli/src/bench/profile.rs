@@ -43,7 +43,7 @@ struct Step {
 }
 
 /// Profiles a chunk of `tokens` and the last of them alone, `reps` times each, and takes the median
-/// of each step. `training` is included as it is.
+/// of each step. `training` is included unchanged.
 pub fn measure(
     model: &Model<Untyped>,
     tokens: &[u32],
@@ -275,7 +275,7 @@ impl Profiles {
         let mut line = |text: &str| output::line(&mut out, text);
         if self.clock == Clock::Host {
             line(
-                "the device writes no timestamps: each step was submitted alone and timed from there until it was done, the way there and back included",
+                "the device has no timestamps: each step was submitted alone and timed on the host, which includes the round trip",
             )?;
         }
         let limits = &self.limits;

@@ -57,7 +57,7 @@ pub fn model(model: &Model) -> Result<TokenStream, Vec<Diagnostic>> {
                     Self::train_bytes_with(batch, tokens, ::gpt_runtime::__private::plan::Recompute::Nothing)
                 }
 
-                /// As [`train_bytes`](Self::train_bytes), with what the backward pass recomputes.
+                /// As [`train_bytes`](Self::train_bytes), with recomputation in the backward pass.
                 #vis const fn train_bytes_with(
                     batch: u32,
                     tokens: u32,
@@ -124,7 +124,8 @@ fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
             /// GGUF.
             ///
             /// # Errors
-            /// One message with every difference between the file and this model.
+            /// The file cannot be read, or does not fit this model; one message lists all
+            /// differences.
             #vis fn load(
                 path: impl ::core::convert::AsRef<::std::path::Path>,
                 device: &::gpt_runtime::Device,
@@ -132,7 +133,7 @@ fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
                 ::gpt_runtime::Model::load(path, device)
             }
 
-            /// Initial weights, as training would start; a seed gives the same on every device.
+            /// Random initial weights. A seed gives the same weights on every device.
             #vis fn init(
                 device: &::gpt_runtime::Device,
                 seed: u64,

@@ -47,10 +47,10 @@ pub struct Sequences<'a> {
     pub tokens: u32,
 }
 
-/// How a batch contributes to a step.
+/// The contribution of a batch to a training step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Learn {
-    /// Whether it replaces the gradients; otherwise it adds to them.
+    /// Whether the batch is the first of the step: it replaces the gradients; others add to them.
     pub first: bool,
     /// The factor of each row's loss gradient: 1 / (rows of all batches of the step), times the
     /// loss scale if there is one.

@@ -186,20 +186,10 @@ impl TrainerSettings {
                 "lowest learning rate",
                 min_lr,
                 (0.0..=lr).contains(&min_lr),
-                "0 up to the learning rate",
+                "between 0 and the learning rate",
             ),
-            (
-                "beta1",
-                beta1,
-                ratio(beta1),
-                "0 up to 1, which it may not be",
-            ),
-            (
-                "beta2",
-                beta2,
-                ratio(beta2),
-                "0 up to 1, which it may not be",
-            ),
+            ("beta1", beta1, ratio(beta1), "at least 0 and below 1"),
+            ("beta2", beta2, ratio(beta2), "at least 0 and below 1"),
             ("eps", eps, positive(eps), "more than 0"),
             (
                 "weight decay",
@@ -217,7 +207,7 @@ impl TrainerSettings {
                 "dropout",
                 self.dropout.unwrap_or(0.0),
                 self.dropout.is_none_or(ratio),
-                "0 up to 1, which it may not be",
+                "at least 0 and below 1",
             ),
         ];
         if let Some((what, value, _, range)) = wrong.into_iter().find(|(_, _, right, _)| !right) {
@@ -234,7 +224,7 @@ impl TrainerSettings {
         let tokens = self.tokens.unwrap_or(context);
         if self.batch == 0 || tokens == 0 || tokens > context {
             return Err(Error::Input(format!(
-                "batches of {} sequences of {tokens} tokens were asked for; it takes at least 1 sequence, of 1 to {context} tokens",
+                "batches of {} sequences of {tokens} tokens were requested; a batch has at least 1 sequence, of 1 to {context} tokens",
                 self.batch
             )));
         }

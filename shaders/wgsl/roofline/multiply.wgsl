@@ -10,7 +10,7 @@ const ITERATIONS: u32 = 128u;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    // The source is zero, which the compiler does not know. The chains converge to 1, far from
+    // The source is zero, which the compiler cannot know. The chains converge to 1, far from
     // subnormal numbers.
     let by = source[invocation] + 0.999;
     let add = source[invocation] + 0.001;

@@ -15,7 +15,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var iteration = 0u; iteration < ITERATIONS; iteration++) {
         sum += source[first + iteration * 8u];
     }
-    // Never true, since the source is zero; the compiler does not know.
+    // Never true, since the source is zero; the compiler cannot know that.
     if dot(sum, sum) > 1.0 {
         result[0] = sum.x;
     }

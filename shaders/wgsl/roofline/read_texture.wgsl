@@ -16,7 +16,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let at = first + iteration * 8u;
         sum += textureLoad(source, vec2<u32>(at % TEXTURE_WIDTH, at / TEXTURE_WIDTH));
     }
-    // Never true, since the source is zero; the compiler does not know.
+    // Never true, since the source is zero; the compiler cannot know that.
     if dot(sum, sum) > 1.0 {
         result[0] = sum.x;
     }

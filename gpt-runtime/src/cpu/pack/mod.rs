@@ -104,7 +104,7 @@ pub trait Panels: Sync {
     fn count(&self) -> usize;
     /// Steps of depth: the width of the input.
     fn depth(&self) -> usize;
-    /// How the inputs of a product are rounded.
+    /// The rounding of a product's inputs.
     fn rounding(&self, kernels: &Kernels) -> Rounding;
     /// The steps `from..to` of a panel (`from` a multiple of 32). If they are stored in another
     /// form, they are converted in `scratch`, which takes four bytes for each number and whole

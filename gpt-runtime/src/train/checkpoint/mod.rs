@@ -76,7 +76,7 @@ impl Saved {
         let text = fs::read(&path).map_err(|source| reading(&path, source))?;
         let damaged = |what: &dyn std::fmt::Display| {
             Error::Input(format!(
-                "{} is not the state of a training run that this version can go on with: {what}",
+                "{} is not the state of a training run that this version can resume: {what}",
                 path.display()
             ))
         };
