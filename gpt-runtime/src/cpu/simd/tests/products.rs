@@ -364,18 +364,18 @@ fn products_of_integers() {
                     let mut one = [f32::NAN; PANEL];
                     kernels.integer_row(format, &input.part(row, 0), bytes, &mut one);
                     for lane in 0..PANEL {
-                        let (mut exact, mut room) = (0.0, 1e-6);
+                        let (mut exact, mut tolerance) = (0.0, 1e-6);
                         for k in 0..depth {
                             let (x, w) = (f64::from(x[row * depth + k]), values[k * PANEL + lane]);
                             let step = f64::from(scales[row * blocks + k / BLOCK]);
                             exact += x * w;
-                            room += 0.51 * step * (w.abs() + 0.5) + 3e-7 * (x * w).abs();
+                            tolerance += 0.51 * step * (w.abs() + 0.5) + 3e-7 * (x * w).abs();
                         }
                         let found = [one[lane], many[row * PANEL + lane] / 2.0];
                         for found in found.map(f64::from) {
                             assert!(
-                                (found - exact).abs() <= room,
-                                "{format:?} {rows}x{depth}: {found} is not {exact} (within {room})"
+                                (found - exact).abs() <= tolerance,
+                                "{format:?} {rows}x{depth}: {found} is not {exact} (within {tolerance})"
                             );
                         }
                     }
