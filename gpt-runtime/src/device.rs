@@ -141,9 +141,9 @@ impl Device {
             DeviceKind::Cpu if named.is_some() => Err(Error::Input(
                 "an adapter was named, but the device is `cpu`; remove one of them".to_owned(),
             )),
-            DeviceKind::Cpu => Device::open_cpu(options.threads, "asked for"),
-            DeviceKind::Gpu => Device::open_gpu(named, "asked for"),
-            DeviceKind::Auto if named.is_some() => Device::open_gpu(named, "its name was given"),
+            DeviceKind::Cpu => Device::open_cpu(options.threads, "requested"),
+            DeviceKind::Gpu => Device::open_gpu(named, "requested"),
+            DeviceKind::Auto if named.is_some() => Device::open_gpu(named, "requested by name"),
             DeviceKind::Auto => match GpuDevice::open(None) {
                 Ok(gpu) if !gpu.is_software() => {
                     Ok(Device::of_gpu(Arc::new(gpu), "the best adapter found"))

@@ -237,7 +237,7 @@ impl<M> Model<M> {
     pub fn tokenizer(&self) -> Result<&Tokenizer, Error> {
         self.shared.source.tokenizer.as_ref().ok_or_else(|| {
             Error::tokenizer(format!(
-                "{} has no tokenizer: its weights came without one; put tokenizer.json beside them or name one",
+                "{} has no tokenizer: none was loaded with its weights; put tokenizer.json beside them or name one",
                 self.shared.vtable.plan.name
             ))
         })

@@ -142,7 +142,7 @@ pub fn check_tensors(
             far.push(format!("{name} of layer {layer} by {:.1e}", error / size));
         }
     }
-    assert!(far.is_empty(), "{what}: errors too large: {}", far.join(", "));
+    assert!(far.is_empty(), "{what}: far off: {}", far.join(", "));
 }
 
 /// Asserts that the values of two trainers are equal to the bit.

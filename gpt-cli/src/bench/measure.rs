@@ -65,7 +65,7 @@ impl Bench {
     }
 }
 
-/// Measures training, on one batch over and over.
+/// Measures training, repeatedly on one batch.
 pub struct TrainBench {
     trainer: Trainer<Untyped>,
     batch: Batch,

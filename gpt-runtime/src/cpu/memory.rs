@@ -81,7 +81,7 @@ impl Arena {
         Ok(region)
     }
 
-    /// Takes `len` bytes of the last mapping, if it has as many, or of a new one.
+    /// Takes `len` bytes from the last mapping if they fit, otherwise from a new one.
     fn take(&self, len: usize) -> Result<(Arc<Mapping>, usize), Error> {
         let mut last = self
             .last

@@ -45,19 +45,19 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// A value in cache lines of its own (processors fetch them in pairs), so that threads do not write
-/// to one line.
+/// A value in its own pair of cache lines, so that two threads never write to the same line.
+/// Processors fetch lines in pairs.
 #[repr(align(128))]
 #[derive(Default)]
 struct Line<T>(T);
 
-/// The remaining tasks of a thread, which takes them from the front; others steal from the back.
-/// One word holds both ends and the round that they belong to. A new round therefore needs no write
-/// to each range: a word of an older round means that the whole range remains.
+/// The remaining tasks of a thread. The thread takes them from the front, others steal from the
+/// back. One word holds both ends and the round that they belong to. A word of an older round means
+/// that the whole range remains, so a new round needs no write to each range.
 #[derive(Default)]
 struct TaskRange(AtomicU64);
 
-/// Bits of an end in the word; the bits of the round are above both.
+/// Bits of each end in the word. The bits of the round are above both.
 const END: u32 = 24;
 
 /// The largest number of tasks of a job.
@@ -104,7 +104,7 @@ impl TaskRange {
 struct Board {
     /// The job of the current round; valid while `working` is not zero or the round's caller waits.
     job: Option<Posted>,
-    /// Workers that have to be woken, which takes a system call.
+    /// The number of workers that sleep. Waking them takes a system call.
     asleep: usize,
 }
 
@@ -158,7 +158,7 @@ impl Pool {
     /// when all are done.
     ///
     /// # Panics
-    /// If a task panics; if there are 2^24 or more.
+    /// If a task panics, or if there are 2^24 tasks or more.
     pub fn run(&self, tasks: usize, job: &(dyn Fn(usize, usize) + Sync)) {
         if tasks <= 1 || self.workers.is_empty() {
             (0..tasks).for_each(|task| job(task, 0));

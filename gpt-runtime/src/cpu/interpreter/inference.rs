@@ -245,7 +245,7 @@ impl ForwardPass<'_> {
                 let d = n % head_dim;
                 let part = &outputs[at..outputs.len().min(at + head_dim - d)];
                 at += part.len();
-                // SAFETY: every output of every row has an element of its own.
+                // SAFETY: each output of each row is written to its own element.
                 unsafe {
                     if n < q_width {
                         q_out
@@ -441,6 +441,8 @@ impl Buffers {
         }
     }
 
+    /// Allocates the activations and the cache of a session.
+    ///
     /// # Errors
     /// The system has no memory for the cache.
     pub fn new(plan: &Plan, options: &SessionOptions) -> Result<Buffers, Error> {
