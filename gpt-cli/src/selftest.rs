@@ -14,7 +14,7 @@ pub struct Arguments {
     model: ModelArgument,
     #[command(flatten)]
     device: DeviceArguments,
-    /// Format of the matrices [default: one after the other]
+    /// Format of the matrices [default: every format]
     #[arg(long, value_name = "TYPE", value_parser = options::format)]
     dtype: Option<Format>,
     /// Also tests training: the gradients of a batch

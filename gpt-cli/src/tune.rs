@@ -15,7 +15,7 @@ pub struct Arguments {
     /// Part of the name of a GPU adapter, if there are several
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
-    /// Format of the matrices [default: one after the other, then training]
+    /// Format of the matrices [default: every format, then training]
     #[arg(long, value_name = "TYPE", value_parser = options::format)]
     dtype: Option<Format>,
     /// Measures the kernels of training only

@@ -167,7 +167,7 @@ impl<M> Session<M> {
     /// Keeps the first `len` tokens and drops the rest. The next push continues after them.
     pub fn truncate(&mut self, len: usize) {
         self.tokens.truncate(len);
-        self.moved();
+        self.invalidate_logits();
     }
 
     /// Appends `tokens` and returns the logits `[vocab]` that follow the last one.
@@ -180,12 +180,12 @@ impl<M> Session<M> {
         let chunk = self.options.chunk as usize;
         let last = (tokens.len() - 1) / chunk;
         for (i, part) in tokens.chunks(chunk).enumerate() {
-            let want = if i == last {
+            let request = if i == last {
                 LogitsRequest::Last
             } else {
                 LogitsRequest::Nothing
             };
-            self.run(part, want)?;
+            self.run(part, request)?;
         }
         self.follows = true;
         let vocab = self.model.plan().spec.vocab as usize;
@@ -226,7 +226,7 @@ impl<M> Session<M> {
     ) -> Result<u32, Error> {
         if self.ahead.is_empty() {
             self.check(&[token])?;
-            let ask = Continue {
+            let request = Continue {
                 token,
                 position: self.tokens.len() as u32,
                 most: most.clamp(1, self.remaining()) as u32,
@@ -234,7 +234,7 @@ impl<M> Session<M> {
                 draw: sampler.draws(),
                 stops,
             };
-            if !self.engine.generate(&ask, &mut self.ahead)? {
+            if !self.engine.generate(&request, &mut self.ahead)? {
                 self.push(&[token])?;
                 return self.sample(sampler);
             }
@@ -249,7 +249,7 @@ impl<M> Session<M> {
     }
 
     /// Invalidates the logits and the tokens ahead.
-    fn moved(&mut self) {
+    fn invalidate_logits(&mut self) {
         self.follows = false;
         self.ahead.clear();
     }
@@ -293,7 +293,7 @@ impl<M> Session<M> {
         let width = self.model.plan().spec.embed as usize;
         let mut values = Vec::with_capacity(tokens.len() * width);
         for chunk in tokens.chunks(self.options.chunk as usize) {
-            self.moved();
+            self.invalidate_logits();
             let position = self.tokens.len() as u32;
             self.engine.stream(chunk, position, &mut values)?;
             self.tokens.extend_from_slice(chunk);
@@ -335,7 +335,7 @@ impl<M> Session<M> {
                 "a trace takes one chunk, in a session with all logits".to_owned(),
             ));
         }
-        self.moved();
+        self.invalidate_logits();
         let traces = self.engine.trace(tokens, self.tokens.len() as u32)?;
         self.tokens.extend_from_slice(tokens);
         Ok(traces)
@@ -354,16 +354,16 @@ impl<M> Session<M> {
                 tokens.len()
             )));
         }
-        self.moved();
+        self.invalidate_logits();
         let profile = self.engine.profile(tokens, self.tokens.len() as u32)?;
         self.tokens.extend_from_slice(tokens);
         Ok(profile)
     }
 
-    fn run(&mut self, tokens: &[u32], want: LogitsRequest) -> Result<(), Error> {
-        self.moved();
+    fn run(&mut self, tokens: &[u32], request: LogitsRequest) -> Result<(), Error> {
+        self.invalidate_logits();
         self.engine
-            .forward(tokens, self.tokens.len() as u32, want, &mut self.logits)?;
+            .forward(tokens, self.tokens.len() as u32, request, &mut self.logits)?;
         self.tokens.extend_from_slice(tokens);
         Ok(())
     }

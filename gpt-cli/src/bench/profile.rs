@@ -150,7 +150,7 @@ fn pass(
     for (i, (_, step)) in plan.steps().enumerate() {
         let seconds = runs.iter().map(|run| run.steps[i].seconds);
         let seconds = output::Spread::of(seconds.collect()).median;
-        // The head makes the logits of the last row only.
+        // The head computes the logits of the last row only.
         let rows = if step.op.is_head() { 1 } else { rows };
         let work = plan.work(step, runs[0].steps[i].format, position as u64, rows as u64);
         let known = steps.iter().position(|s| s.name == step.name);

@@ -139,19 +139,23 @@ pub trait EngineSession: Send {
         &mut self,
         tokens: &[u32],
         position: u32,
-        want: LogitsRequest,
+        request: LogitsRequest,
         logits: &mut [f32],
     ) -> Result<(), Error>;
 
     /// Runs a token, samples its successor like a [`Sampler`](crate::Sampler) (up to rounding), and
-    /// repeats. Appends the sampled tokens to `chosen`: at least one, at most `ask.most`, none
-    /// after one of `ask.stops`. The last one counts as not yet run, even if the engine has run
+    /// repeats. Appends the sampled tokens to `chosen`: at least one, at most `request.most`, none
+    /// after one of `request.stops`. The last one counts as not yet run, even if the engine has run
     /// ahead. To continue, call again with the last token, its position and its draw, and with the
     /// other fields unchanged.
     ///
     /// Returns false and does nothing if the engine does not sample on the device.
-    fn generate(&mut self, ask: &Continue<'_>, chosen: &mut VecDeque<u32>) -> Result<bool, Error> {
-        let _ = (ask, chosen);
+    fn generate(
+        &mut self,
+        request: &Continue<'_>,
+        chosen: &mut VecDeque<u32>,
+    ) -> Result<bool, Error> {
+        let _ = (request, chosen);
         Ok(false)
     }
 
