@@ -1,4 +1,4 @@
-//! A value of `gpt-plan` as the Rust expression that makes it.
+//! Converts a value of `gpt-plan` to a Rust expression of that value.
 //!
 //! The plan's types derive `serde::Serialize`; [`tokens`] uses a serializer whose output is Rust,
 //! so a new type or field of the plan needs no code here. Lists and texts become borrowed [`Cow`]s,
@@ -40,7 +40,7 @@ struct Literal {
     bindings: Vec<String>,
 }
 
-/// Serde types that no plan has.
+/// The error for a serde type that no plan has.
 #[derive(Debug)]
 struct Unsupported(String);
 
@@ -82,7 +82,7 @@ impl Literal {
     }
 }
 
-/// The elements of a list, array, struct or variant, and the text that closes it.
+/// Writes the elements of a list, array, struct or variant, then the text that closes it.
 struct Fields<'a> {
     out: &'a mut Literal,
     close: &'static str,
