@@ -140,14 +140,13 @@ impl ForwardPass<'_> {
         if let Some(stopwatch) = &mut self.stopwatch {
             stopwatch.step(&step.name, layer);
         }
-        if self.trace.is_some() {
-            let values = values(self);
-            let step = &step.name;
-            self.trace.as_mut().expect("checked above").push(Trace {
-                step,
+        if let Some(trace) = self.trace.take() {
+            trace.push(Trace {
+                step: &step.name,
                 layer,
-                values,
+                values: values(self),
             });
+            self.trace = Some(trace);
         }
     }
 
