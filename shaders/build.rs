@@ -1,4 +1,4 @@
-//! Lists every file below `wgsl/`, so that a new one needs no entry anywhere.
+//! Generates the list of all files below `wgsl/`, so that a new file needs no entry in a table.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

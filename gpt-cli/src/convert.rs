@@ -49,7 +49,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         (Some("safetensors"), Some(_)) => {
             return Err(Failure::Input(
-                "safetensors are written in f32; leave --dtype out, or name a .gguf".to_owned(),
+                "safetensors are written in f32; remove --dtype, or name a .gguf".to_owned(),
             ));
         }
         _ => {

@@ -29,7 +29,7 @@ pub struct Arguments {
     /// Tokens of a window [default: 512, or the model's context if it is shorter]
     #[arg(long, value_name = "N")]
     context: Option<usize>,
-    /// Maximum of windows [default: the whole text]
+    /// Maximum number of windows [default: the whole text]
     #[arg(long, value_name = "N")]
     windows: Option<usize>,
     /// Prints one JSON object
@@ -49,7 +49,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let context = arguments.context.unwrap_or(longest.min(512));
     if context < 4 || context > longest {
         return Err(Failure::Input(format!(
-            "a window of {context} tokens was asked for; it takes 4 to {longest}, the model's context"
+            "a window of {context} tokens was requested; a window has 4 to {longest}, the model's context"
         )));
     }
     let windows: Vec<&[u32]> = tokens.chunks_exact(context).collect();

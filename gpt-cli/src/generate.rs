@@ -32,7 +32,7 @@ pub struct Arguments {
 impl Arguments {
     /// The arguments of `gpt` without a subcommand.
     pub fn welcome() -> Arguments {
-        // A new seed for each run: the same text again would look like a recording.
+        // A new seed for each run, so that each run generates another text.
         let seed = UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs());
         let seed = seed.to_string();
         let arguments = [

@@ -38,7 +38,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     if shape.batch == 0 || shape.tokens == 0 || shape.tokens > context {
         return Err(Failure::Input(format!(
-            "--batch {} --context {} cannot be trained: each takes at least 1, and at most {context} tokens fit",
+            "--batch {} --context {} cannot be trained: each must be at least 1, and the context at most {context}",
             shape.batch, shape.tokens
         )));
     }
@@ -303,15 +303,15 @@ fn dispatches(plan: &'static Plan, phase: Phase) -> Vec<Dispatch> {
     dispatches
 }
 
-/// The dispatches of sampling on a GPU, and of attention over many keys.
+/// The dispatches of sampling on a GPU, and of attention over many keys, each with a title.
 fn beside(plan: &Plan) -> Vec<(String, Vec<Dispatch>)> {
     let mut beside = vec![
         (
-            "choice of a token on a GPU: greedy, or by temperature".to_owned(),
+            "sampling on a GPU: greedy, or by temperature".to_owned(),
             choice(plan, ChoiceOp::WHOLE),
         ),
         (
-            "with top-k, top-p or min-p".to_owned(),
+            "sampling with top-k, top-p or min-p".to_owned(),
             choice(plan, ChoiceOp::CUT),
         ),
     ];

@@ -1,4 +1,4 @@
-//! Ctrl-C: the first one ends the generation or training run, the second the process.
+//! Ctrl-C: the first one ends the generation or training run, the second one ends the process.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ pub fn take() -> bool {
     INTERRUPTED.swap(false, Ordering::Relaxed)
 }
 
-/// Like the other, but leaves the flag set for the caller.
+/// Like [`take`], but leaves the flag set.
 pub fn pending() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }

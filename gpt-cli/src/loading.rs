@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use gpt_runtime::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
-/// Most models load faster than a bar can be read.
+/// The time before the bar appears. Most models load faster.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The callback of [`LoadOptions`](gpt_runtime::LoadOptions).

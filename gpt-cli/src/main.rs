@@ -23,6 +23,7 @@ mod shaders;
 mod train;
 mod tune;
 
+use std::env;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -66,6 +67,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    silence_device_select();
     let result = match Arguments::parse().command {
         None => welcome(),
         Some(Command::Devices(arguments)) => devices::run(&arguments),
@@ -84,6 +86,17 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
+    }
+}
+
+/// Disables Mesa's Vulkan layer that reorders adapters, unless the user configures it. The layer looks
+/// for a Wayland display, and where there is none it prints an error for each instance of Vulkan.
+/// `gpt` ranks adapters itself.
+fn silence_device_select() {
+    let configured = ["MESA_VK_DEVICE_SELECT", "NODEVICE_SELECT"];
+    if cfg!(target_os = "linux") && !configured.iter().any(|name| env::var_os(name).is_some()) {
+        // SAFETY: this is the first call of `main`, so no other thread reads the environment.
+        unsafe { env::set_var("NODEVICE_SELECT", "1") };
     }
 }
 

@@ -111,7 +111,7 @@ impl BuiltIn {
             (Some(path), _) => (self.load)(path, device, options),
             (None, Some(gguf)) => (self.load_embedded)(gguf, device, options),
             (None, None) => Err(Error::Input(format!(
-                "the weights of {} are not part of this binary, only those of {EMBEDDED} are; name them with --weights",
+                "the weights of {} are not part of this binary, only those of {EMBEDDED} are; pass them with --weights",
                 self.name
             ))),
         }

@@ -113,8 +113,8 @@ pub struct TokenizerArgument {
 /// Sampling and stopping.
 #[derive(Args)]
 pub struct SamplingArguments {
-    /// Maximum of new tokens [default: until the model stops or the context is full; 512 for an
-    /// answer in chat]
+    /// Maximum number of new tokens [default: until the model stops or the context is full; 512 for
+    /// an answer in chat]
     #[arg(long, value_name = "N")]
     pub tokens: Option<usize>,
     /// Divides the logits; 0 takes the likeliest token
@@ -159,7 +159,7 @@ pub fn format(name: &str) -> Result<Format, String> {
     Format::ALL
         .into_iter()
         .find(|f| f.name() == name)
-        .ok_or_else(|| "one of f32, bf16, f16, q8, q4 was expected".to_owned())
+        .ok_or_else(|| "expected one of f32, bf16, f16, q8, q4".to_owned())
 }
 
 /// Parses `--cache`.
@@ -167,7 +167,7 @@ fn cache_format(name: &str) -> Result<CacheFormat, String> {
     CacheFormat::ALL
         .into_iter()
         .find(|f| f.name() == name)
-        .ok_or_else(|| "one of f32, f16, bf16 was expected".to_owned())
+        .ok_or_else(|| "expected one of f32, f16, bf16".to_owned())
 }
 
 /// Parses `--train`: sequences times tokens, such as `4x64`.
@@ -177,5 +177,5 @@ pub fn shape(text: &str) -> Result<(u32, u32), String> {
         .filter(|(batch, tokens): &(u32, u32)| {
             (1..1 << 16).contains(batch) && (1..1 << 15).contains(tokens)
         })
-        .ok_or_else(|| "sequences and tokens were expected, as in 4x64".to_owned())
+        .ok_or_else(|| "expected sequences and tokens, as in 4x64".to_owned())
 }

@@ -14,7 +14,7 @@ pub struct Arguments {
     model: ModelArgument,
     #[command(flatten)]
     device: DeviceArguments,
-    /// Format of the matrices [default: one after the other]
+    /// Format of the matrices [default: every format]
     #[arg(long, value_name = "TYPE", value_parser = options::format)]
     dtype: Option<Format>,
     /// Also tests training: the gradients of a batch
@@ -80,7 +80,7 @@ fn verdict(name: &str, found: &SelfTest) -> Result<String, Failure> {
     }
     if found.checks.is_empty() {
         return Err(Failure::Input(format!(
-            "nothing was tested: {name} has no kernels for that format, as a matrix is larger than what an adapter binds"
+            "nothing was tested: {name} has no kernels for that format, because a matrix is larger than an adapter can bind"
         )));
     }
     Ok(format!(

@@ -15,7 +15,7 @@ pub struct Arguments {
     /// Part of the name of a GPU adapter, if there are several
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
-    /// Format of the matrices [default: one after the other, then training]
+    /// Format of the matrices [default: every format, then training]
     #[arg(long, value_name = "TYPE", value_parser = options::format)]
     dtype: Option<Format>,
     /// Measures the kernels of training only
@@ -70,14 +70,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     if all.is_empty() {
         return Err(Failure::Runtime(Error::device(format!(
-            "nothing was measured: {} has no kernels for that format, as a matrix is larger than what an adapter binds",
+            "nothing was measured: {} has no kernels for that format, because a matrix is larger than an adapter can bind",
             arguments.model.model.name
         ))));
     }
     let path = path.unwrap_or_default();
     output::line(
         &mut output::stdout(),
-        &format!("kept in {path}, for every program that runs these kernels on this adapter"),
+        &format!("saved in {path}, for every program that runs these kernels on this adapter"),
     )
 }
 
@@ -100,7 +100,7 @@ fn table(what: &str, choices: &[Choice]) -> Result<(), Failure> {
                 choice.features.names()
             )
         } else {
-            "       as it is".to_owned()
+            "       the default is the fastest".to_owned()
         };
         let text = format!(
             "  {:28} {:9.3} ms  {gain}",

@@ -96,6 +96,15 @@ fn devices_are_listed() {
     assert!(!devices["auto"]["reason"].as_str().unwrap().is_empty());
 }
 
+/// Mesa's device selection layer prints an error for each instance where there is no Wayland.
+#[test]
+fn listing_devices_prints_no_error_of_a_driver() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gpt"));
+    command.arg("devices").env_remove("XDG_RUNTIME_DIR");
+    let output = command.output().expect("the binary runs");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
 #[test]
 fn a_self_test_says_whether_a_device_can_be_trusted() {
     let found = json(&["selftest", "--model", "nano", "--device", "cpu", "--json"]);

@@ -1,9 +1,8 @@
-//! The built-in activations: one table.
+//! The table of built-in activations.
 //!
-//! A row names the activation and says how it is computed: by kernels written for it, or by a
-//! closure that is parsed, differentiated and written out like a user's. The second kind needs
-//! nothing but its row here and its documentation for editors in
-//! `gpt_runtime::__private::spec_docs`.
+//! A row has the name of an activation and its implementation: kernels written for it, or a closure
+//! that is parsed, differentiated and compiled like a user's. A closure needs only its row here and
+//! its documentation for editors in `gpt_runtime::__private::spec_docs`.
 
 use gpt_plan::Activation;
 
@@ -22,7 +21,7 @@ enum How {
     Closure(&'static str),
 }
 
-/// All of them, in the order of the documentation.
+/// All built-in activations, in the order of the documentation.
 pub static BUILT_IN: [BuiltIn; 5] = [
     row("Gelu", How::Kernels(Activation::Gelu)),
     row("GeluTanh", How::Kernels(Activation::GeluTanh)),

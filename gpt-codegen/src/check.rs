@@ -1,4 +1,4 @@
-//! Whether the numbers of a spec can be a model: divisibility, and what adapters can bind.
+//! Checks of a spec's numbers: divisibility, and the limits of GPU bindings and dispatches.
 
 use gpt_plan::{
     Format, MAX_BINDING, MAX_PARTS, MAX_PARTS_QKV, MAX_PARTS_RESIDUAL, MAX_ROWS, MatrixLayout,
@@ -9,7 +9,7 @@ use proc_macro2::Span;
 use crate::Diagnostic;
 use crate::resolve::Merged;
 
-/// Widest head: a workgroup keeps a row of it, and the CPU's attention a tile.
+/// The widest head. A GPU workgroup stores a row of it, the CPU's attention a tile.
 const MAX_HEAD_DIM: u32 = 256;
 
 /// All errors of `spec`, each on the token that caused it.
@@ -51,7 +51,7 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// An error about `keys`, on the first that the model's own declaration has.
+    /// Adds an error about `keys`, on the first of them in the model's own declaration.
     fn fail(&mut self, keys: &[&str], make: impl FnOnce(Span) -> Diagnostic) {
         let mut error = make(self.merged.blame(keys));
         for source in keys.iter().filter_map(|key| self.merged.source(key)) {
@@ -72,7 +72,7 @@ impl Check<'_> {
         }
     }
 
-    /// Products of keys that have to fit an index.
+    /// Checks products of keys that must fit an index.
     fn widths(&mut self, spec: &Spec) {
         let wide = |a: u32, b: u32| u64::from(a) * u64::from(b) > 1 << 24;
         if wide(spec.heads, spec.head_dim) {
@@ -84,8 +84,8 @@ impl Check<'_> {
         }
     }
 
-    /// A tensor has to fit into the bindings of a kernel in the smallest format, and a table or a
-    /// row of logits into one binding.
+    /// Checks that every matrix in the smallest format fits the bindings of a kernel, and that
+    /// every table and a row of logits fit one binding.
     fn sizes(&mut self, spec: &Spec) {
         if spec
             .heads

@@ -1,7 +1,7 @@
 //! Diagnostics: errors in a spec, each on the token that caused it.
 //!
-//! On stable Rust a procedural macro reports errors with `compile_error!`, which prints a text
-//! under a span. A [`Diagnostic`] is such a text in its parts, so that every error has one form:
+//! On stable Rust a procedural macro reports errors with `compile_error!`, which prints a text at a
+//! span. A [`Diagnostic`] holds the parts of such a text, so that every error has the same form:
 //! one sentence, then `found:`, then `note:` and `help:` lines. Each phase (`parse`, `resolve`,
 //! `check`, `formula`) collects all errors that it finds.
 
@@ -10,7 +10,7 @@ use std::fmt;
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
 
-/// One error. Its first line names the problem; the rest helps.
+/// One error: a sentence that states the problem, and further lines that explain it.
 #[derive(Clone, Debug)]
 pub struct Diagnostic {
     start: Span,
@@ -39,7 +39,7 @@ impl Diagnostic {
         }
     }
 
-    /// Adds what is there in place of what was expected.
+    /// Adds the text or value that was found instead of the expected one.
     pub fn found(self, text: impl Into<String>) -> Diagnostic {
         self.line("found", text)
     }
@@ -64,7 +64,7 @@ impl Diagnostic {
         &self.message
     }
 
-    /// The `compile_error!` that prints it under the user's tokens.
+    /// The `compile_error!` that reports it at the user's tokens.
     pub fn to_compile_error(&self) -> TokenStream {
         let text = self.to_string();
         let path = quote_spanned!(self.start=> ::core::compile_error);
@@ -73,7 +73,7 @@ impl Diagnostic {
     }
 }
 
-/// The text as rustc prints it after `error: `.
+/// Writes the text that rustc prints after `error: `.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
@@ -91,7 +91,7 @@ impl From<syn::Error> for Diagnostic {
     }
 }
 
-/// The `compile_error!`s of all of them.
+/// The `compile_error!`s of all `diagnostics`.
 pub fn compile_errors(diagnostics: &[Diagnostic]) -> TokenStream {
     diagnostics
         .iter()

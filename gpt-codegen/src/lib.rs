@@ -1,8 +1,8 @@
-//! The compiler behind `gpt_model!`, as an ordinary library: tokens -> parse -> spec -> check ->
-//! plan -> (WGSL, Rust).
+//! The compiler of `gpt_model!` as a library: tokens -> parse -> spec -> check -> plan -> (WGSL,
+//! Rust).
 //!
-//! A proc-macro crate exports only its macro, so everything that tests and tools call at run time
-//! is here.
+//! A proc-macro crate can export only its macros, so the functions that tests and tools call at run
+//! time are in this crate.
 
 pub mod activations;
 pub mod check;
@@ -71,7 +71,7 @@ pub fn compile(root: &TokenStream, tokens: TokenStream) -> TokenStream {
     output
 }
 
-/// One declaration up to its checked spec. Later declarations may use the merged form as a base.
+/// Resolves and checks one declaration. Later declarations may use the merged form as a base.
 fn front(
     declared: &parse::Declared,
     known: &resolve::Known,

@@ -1,7 +1,8 @@
-//! The macro's own bases, written as specs, so that keys which depend on an overridden one follow
-//! it.
+//! The built-in presets that a model may use as its base.
+//!
+//! They are specs in source form, so a default that depends on an overridden key follows it.
 
-/// Name, spec, what it is.
+/// Name, spec, description.
 pub const PRESETS: [(&str, &str, &str); 7] = [
     (
         "GPT2_SMALL",

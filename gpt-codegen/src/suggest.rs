@@ -1,6 +1,6 @@
 //! Suggestions for misspelled names.
 
-/// The candidate that `name` is probably meant to be.
+/// The candidate closest to the misspelled `name`; none if all are too different.
 pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
     let distance = |candidate: &str| strsim::damerau_levenshtein(&name, &candidate.to_lowercase());
@@ -12,7 +12,7 @@ pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     (distance <= 1.max(best.len() / 3)).then_some(best)
 }
 
-/// "`a`, `b` or `c`".
+/// Formats names as "`a`, `b` or `c`".
 pub fn one_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<String> = names.into_iter().map(|n| format!("`{n}`")).collect();
     match &names[..] {

@@ -1,9 +1,9 @@
-//! Activations: four that kernels compute, and formulas.
+//! Activations: four with kernels of their own, and closures as formulas.
 //!
 //! A [`Formula`] is a tape in static single assignment: node `i` refers only to earlier nodes, and
-//! the last node is the value. A tape needs no boxes, so it can be a `const`; it prints as `let`
-//! lines in WGSL and in Rust alike; and it is evaluated here, in f64 for the oracle and in f32 for
-//! the interpreter. `gpt-codegen` parses closures and differentiates tapes.
+//! the last node is the value. A tape needs no boxes, so it can be a `const`. `gpt-codegen` parses
+//! closures, differentiates tapes, and writes them as `let` lines in WGSL and Rust. This module
+//! evaluates them, in f64 for the oracle and in f32 for the interpreter.
 
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ use crate::{List, Str};
 pub enum Activation {
     /// `x * Phi(x)` with the exact normal distribution, Hendrycks and Gimpel 2016.
     Gelu,
-    /// Its tanh approximation, `0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`: GPT-2's.
+    /// GPT-2's tanh approximation of GELU, `0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`.
     GeluTanh,
     /// `max(x, 0)`.
     Relu,
@@ -42,7 +42,8 @@ impl Activation {
     }
 }
 
-/// Most nodes of a formula or its derivative: the evaluators keep that many values on the stack.
+/// The largest number of nodes of a formula or its derivative. The evaluators keep that many values
+/// on the stack.
 pub const MAX_NODES: usize = 256;
 
 /// An expression in one variable, as a tape of [`Node`]s. Never empty.
@@ -54,7 +55,7 @@ pub struct Formula {
 /// One operation of a [`Formula`]; the numbers are indices of earlier nodes.
 ///
 /// Arithmetic saturates: a result beyond the largest finite number becomes that number. So an
-/// intermediate overflow never turns into `inf - inf`, `inf / inf` or `0 * inf`.
+/// intermediate overflow never leads to `inf - inf`, `inf / inf` or `0 * inf`.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq)]
 pub enum Node {
     /// The argument of the closure.
@@ -66,12 +67,12 @@ pub enum Node {
     Div(u16, u16),
     Neg(u16),
     Exp(u16),
-    /// `exp(a) - 1`, accurate near zero. Closures write the difference.
+    /// `exp(a) - 1`, accurate near zero. Closures spell it as a difference.
     ExpM1(u16),
     Ln(u16),
-    /// `1 / (1 + exp(-a))`, which closures write out.
+    /// `1 / (1 + exp(-a))`. Closures spell it out.
     Sigmoid(u16),
-    /// `ln(1 + exp(a))` where `exp(a)` overflows, too. Closures write it out.
+    /// `ln(1 + exp(a))`, also if `exp(a)` overflows. Closures spell it out.
     Softplus(u16),
     Sqrt(u16),
     Tanh(u16),
@@ -133,7 +134,7 @@ impl Formula {
         eval, f64
     );
     evaluator!(
-        /// The value at `x`, in f32: the meaning that generated Rust and WGSL have, too.
+        /// The value at `x`, in f32. Generated Rust and WGSL compute the same.
         eval_f32, f32
     );
 }

@@ -1,4 +1,5 @@
-//! Buffers: the activations of a pass, what a row of them is, and how many rows and copies exist.
+//! Buffers: the activations of a pass, with the width of their rows and the number of rows and
+//! copies.
 //!
 //! Inference and training have one set of ids. A plan lists the buffers that its passes use
 //! ([`Plan::buffers`](crate::Plan::buffers), [`Training::buffers`](crate::Training::buffers)); the
@@ -22,9 +23,9 @@ pub enum BufferId {
     V,
     /// The attention's output `[rows, q_width]`.
     A,
-    /// Between the two MLP projections `[rows, hidden]`.
+    /// The hidden activations between the two MLP projections `[rows, hidden]`.
     H,
-    /// Scores of the next token `[rows, vocab]`. Training turns them into their gradient in place.
+    /// Scores of the next token `[rows, vocab]`. Training replaces them by their gradient in place.
     Logits,
     /// Attention over splits of the keys: for each split and head the weighted sum of values, the
     /// greatest score, and the sum of weights `[splits, heads * (head_dim + 2)]`.
@@ -43,7 +44,7 @@ pub enum BufferId {
     Middle,
     /// Mean and 1 / deviation of the rows of `X` `[rows, 2]` (RMSNorm: 0 and 1 / root mean square).
     StatsX,
-    /// Those of `Middle`.
+    /// The statistics of `Middle`, as [`BufferId::StatsX`].
     StatsMiddle,
     /// Queries, keys and values, rotated `[rows, q_width + 2 kv_width]`.
     Qkv,
@@ -62,7 +63,7 @@ pub enum BufferId {
     DUp,
     /// The gradient of `A`.
     DA,
-    /// For each query `Σ a · da` of its head `[rows, heads]`.
+    /// `Σ a · da` of each query and head `[rows, heads]`.
     Delta,
     /// The gradient of `Qkv`.
     DQkv,
@@ -75,7 +76,7 @@ pub enum BufferId {
 }
 
 impl BufferId {
-    /// How many ids there are; `id as usize` is below it.
+    /// The number of ids; `id as usize` is below it.
     pub const COUNT: usize = BufferId::Targets as usize + 1;
 
     /// The copy of the layer that the op runs for, or the only copy.
@@ -144,14 +145,14 @@ pub struct Slot {
     pub copy: LayerCopy,
 }
 
-/// Which copy of a buffer with several. A buffer with one copy has it in every layer.
+/// Selects a copy of a buffer. All layers share the copy of a buffer that has only one.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash)]
 pub enum LayerCopy {
-    /// That of the layer that the op runs for; the first where it runs for none.
+    /// The copy of the layer that the op runs for; the first if it belongs to no layer.
     Here,
-    /// That of the next layer.
+    /// The copy of the next layer.
     Next,
-    /// That after the last layer.
+    /// The copy after the last layer.
     End,
 }
 
@@ -174,18 +175,18 @@ pub struct Buffer {
     pub width: u32,
     /// Elements from one row to the next; those after `width` stay zero.
     pub stride: u32,
-    /// How many rows it has.
+    /// The number of rows.
     pub rows: RowCount,
-    /// How many copies exist.
+    /// The number of copies.
     pub copies: Copies,
 }
 
-/// How many rows a buffer has.
+/// The number of rows of a buffer.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub enum RowCount {
-    /// Tokens that go through the model together.
+    /// The tokens of one forward pass.
     Chunk,
-    /// [`RowCount::Chunk`] if a session wants all logits, otherwise one.
+    /// [`RowCount::Chunk`] if a session keeps all logits, otherwise one.
     Requested,
     /// Positions that the cache holds.
     Capacity,
@@ -198,7 +199,7 @@ pub enum RowCount {
     LogitsChunk,
 }
 
-/// How many copies of a buffer exist.
+/// The number of copies of a buffer.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub enum Copies {
     One,
@@ -208,18 +209,18 @@ pub enum Copies {
     PerLayerAndEnd,
 }
 
-/// Bytes that the logits of a training batch may take at once.
+/// The limit, in bytes, on the logits of a training batch that exist at once.
 pub const LOGITS_BYTES: u64 = 64 << 20;
 
-/// The stride of a training buffer with rows of `width`: whole panels of 32 and half a panel more,
-/// so that rows of a power of two do not map to the same few cache sets. Rows begin at multiples of
-/// 64 bytes.
+/// The stride of a training buffer with rows of `width`: whole panels of 32, and half a panel more.
+/// Without the extra half, rows of a power of two would map to the same few cache sets. Rows begin
+/// at multiples of 64 bytes.
 pub const fn train_stride(width: u32) -> u32 {
     width.next_multiple_of(32) + 16
 }
 
-/// Elements after the last row of a strided buffer. A kernel that reads a panel of a narrow head at
-/// the end of the last row reads past it.
+/// Elements after the last row of a strided buffer. A kernel that reads a whole panel of a narrow
+/// head at the end of the last row reads past the row.
 const SLACK: u64 = 64;
 
 impl Buffer {
@@ -246,7 +247,7 @@ impl Buffer {
         self.train_rows(shape) * self.stride as u64 + slack
     }
 
-    /// How many copies training on `shape` has in a model of `layers` layers.
+    /// The number of copies in training on `shape`, in a model of `layers` layers.
     pub const fn train_copies(&self, layers: u32, shape: &TrainShape) -> u32 {
         match self.copies {
             Copies::One => 1,

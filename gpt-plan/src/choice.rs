@@ -1,25 +1,26 @@
 //! Sampling of the next token on a GPU: steps after the head, one dispatch each.
 //!
-//! They read the logits of one row and write the token as input of the next pass, so that many
-//! tokens can be submitted at once. Temperature, top-k, top-p and min-p are set at run time; the
-//! sizes of the model are literals in the kernels.
+//! The steps read the logits of one row and write the token as input of the next pass, so that the
+//! host can submit many tokens at once. Temperature, top-k, top-p and min-p are set at run time;
+//! the sizes of the model are literals in the kernels.
 
-/// Most tokens that end a text on the GPU. With more of them, passes continue until the host has
-/// read the token.
+/// The largest number of stop tokens that the GPU checks. With more of them, passes continue until
+/// the host has read the token.
 pub const MAX_STOPS: usize = 16;
 
 /// A sampling step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChoiceOp {
-    /// Finds the greatest logit of each tile of the vocabulary, with noise if no cut applies.
+    /// Finds the greatest logit of each tile of the vocabulary, with Gumbel noise if no cut
+    /// applies.
     Greatest,
-    /// Takes the greatest of all tiles.
+    /// Takes the greatest logit of all tiles.
     Take,
-    /// Counts tokens by their distance below the greatest logit, and sums their weights.
+    /// Builds a histogram of the tokens by distance below the greatest logit, with their weights.
     Count,
     /// Lists the tokens that the cuts may keep.
     Collect,
-    /// Cuts the list exactly, and draws a token.
+    /// Applies the cuts to the list exactly, and draws a token.
     Draw,
 }
 

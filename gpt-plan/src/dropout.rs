@@ -1,4 +1,4 @@
-//! Dropout (Srivastava et al. 2014): which elements a training pass drops.
+//! Dropout (Srivastava et al. 2014): the choice of the elements that a training pass drops.
 //!
 //! Whether an element is dropped is a pure function of a key and the element's index. The backward
 //! pass recomputes the mask, both engines compute the same one, and none is stored. The function is
@@ -44,10 +44,9 @@ impl Dropout {
         hash(key ^ hash((layer * 4 + site as u32).wrapping_add(0x9E37_79B9)))
     }
 
-    /// The factor of element `index` of a site. An element of a matrix has the index
-    /// `row * width + column`; a probability
-    /// `((sequence * heads + head) * tokens + query) * tokens + key position`. Indices wrap at
-    /// 2^32.
+    /// The factor of element `index` of a site. An element of a matrix has the index `row * width +
+    /// column`; a probability `((sequence * heads + head) * tokens + query) * tokens + key
+    /// position`. Indices wrap at 2^32.
     pub const fn factor(&self, site_key: u32, index: u32) -> f32 {
         if hash(site_key ^ hash(index)) < self.threshold {
             0.0
@@ -81,7 +80,7 @@ mod tests {
         let a = mask(Site::AttentionOut, 0);
         let dropped = a.iter().filter(|d| **d).count() as f64 / 1e5;
         assert!((dropped - 0.2).abs() < 0.006, "{dropped}");
-        // Neighbours are independent: a dropped one follows a dropped one as often as any.
+        // Neighbours are independent: two in a row are dropped with the product of probabilities.
         let pairs = a.windows(2).filter(|w| w[0] && w[1]).count() as f64 / 1e5;
         assert!((pairs - 0.04).abs() < 0.004, "{pairs}");
         for other in [mask(Site::AttentionOut, 1), mask(Site::MlpDown, 0)] {

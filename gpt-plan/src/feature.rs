@@ -1,4 +1,4 @@
-//! Features: the properties of an adapter, and the preferences, that kernels have variants for.
+//! Features: adapter capabilities and preferences that kernels have variants for.
 
 /// A reason for a variant of a kernel: a capability beyond WebGPU's core, or another algorithm that
 /// is faster on some adapters.
@@ -7,8 +7,8 @@
 pub enum Feature {
     /// Sums and maxima over subgroups of at least eight invocations.
     Subgroups,
-    /// Inputs that all invocations share are broadcast within a subgroup (of at least eight),
-    /// instead of read from memory by each.
+    /// Inputs that all invocations share are broadcast within a subgroup of at least eight, instead
+    /// of being read from memory by each invocation.
     Broadcasts,
     /// Matrices in read-only storage textures instead of buffers. They fit WebGPU's default limits
     /// (reading them is a WGSL language extension that browsers have). Faster on software adapters.
@@ -104,8 +104,8 @@ impl Features {
     /// The default: capabilities that do not round. The fastest tile depends on the adapter; it is
     /// the compiler's choice unless tuning has measured another.
     pub const DEFAULT: Features = Features::NONE.with(Feature::Subgroups);
-    /// The default of a software adapter (lavapipe, WARP), where reads are the bottleneck, from
-    /// workgroup memory, too.
+    /// The default of a software adapter (lavapipe, WARP), where reads are the bottleneck,
+    /// including those from workgroup memory.
     pub const SOFTWARE: Features = Features::DEFAULT
         .with(Feature::Broadcasts)
         .with(Feature::Textures)
@@ -114,7 +114,7 @@ impl Features {
     /// All features.
     pub const ALL: Features = Features((1 << Feature::ALL.len()) - 1);
 
-    /// The default of an adapter; `software` says that it runs on a CPU.
+    /// The default of an adapter. `software` is whether it runs on a CPU.
     pub const fn usual(software: bool) -> Features {
         if software {
             Features::SOFTWARE

@@ -2,9 +2,9 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::{List, Str};
+use crate::{Binding, Extent, Grid, List, Str};
 
-/// How a matrix is stored, in a file (after conversion) and in memory.
+/// The storage format of a matrix, in a file (after conversion) and in memory.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Format {
     F32,
@@ -64,7 +64,7 @@ impl Format {
     }
 }
 
-/// The two ways a forward pass is run.
+/// The two kinds of forward pass.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// One token.
@@ -73,18 +73,18 @@ pub enum Phase {
     Prefill,
 }
 
-/// A compute shader for this model: the plain one, which every adapter runs. `gpt-shaders` makes
-/// variants of it, and links its files.
+/// A compute shader for this model, in the plain form that every adapter runs. `gpt-shaders` links
+/// its files and selects variants of them.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Kernel {
     /// Unique in the plan: `qkv_decode_f32`.
     pub name: Str,
-    /// The WGSL that the compiler wrote: sizes, aliases, the activation of a closure.
+    /// The WGSL that the compiler generates: sizes, aliases, a closure's activation.
     pub header: Str,
     /// The files that follow it, by their names in `gpt-shaders`: `norm/layer`.
     #[serde(serialize_with = "files")]
     pub parts: List<&'static str>,
-    /// Invocations of a workgroup, for `gpt inspect`; the WGSL holds the same literals.
+    /// Invocations of a workgroup, for `gpt inspect`; the WGSL has the same literal.
     pub workgroup: u32,
     /// Rows (tokens) that one workgroup handles.
     pub tile_rows: u32,
@@ -92,10 +92,27 @@ pub struct Kernel {
     pub groups: u32,
     /// Strips of the matrix, which the workgroups share; 0 for a kernel without tiles of strips.
     pub strips: u32,
+    /// How workgroups cover the work of a dispatch.
+    pub grid: Grid,
+    /// The bindings that its files declare, by group and binding.
+    #[serde(serialize_with = "bindings")]
+    pub bindings: List<Binding>,
 }
 
-/// Serializes names of files as variants of an enum `File`: they are `&str` in Rust, where other text
-/// of a plan is [`Str`].
+impl Kernel {
+    /// Workgroups along x, y and z of a dispatch.
+    pub fn workgroups(&self, extent: &Extent) -> [u32; 3] {
+        self.grid.workgroups(self.groups, self.tile_rows, extent)
+    }
+
+    /// The bindings of `group`.
+    pub fn group(&self, group: u32) -> impl Iterator<Item = &Binding> {
+        self.bindings.iter().filter(move |b| b.group == group)
+    }
+}
+
+/// Serializes names of files as variants of an enum `File`: they are `&str` in Rust, where other
+/// text of a plan is [`Str`].
 fn files<S: Serializer>(names: &[&'static str], serializer: S) -> Result<S::Ok, S::Error> {
     struct File(&'static str);
     impl Serialize for File {
@@ -104,4 +121,10 @@ fn files<S: Serializer>(names: &[&'static str], serializer: S) -> Result<S::Ok, 
         }
     }
     serializer.collect_seq(names.iter().map(|name| File(name)))
+}
+
+/// Serializes bindings as a newtype `Bindings`: most kernels have the list of another one, so a
+/// static plan has each list once.
+fn bindings<S: Serializer>(list: &[Binding], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_newtype_struct("Bindings", list)
 }

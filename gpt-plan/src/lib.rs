@@ -2,16 +2,17 @@
 //!
 //! A plan holds the resolved [`Spec`], the table of tensors with their names in weight files, the
 //! activation buffers, the kernels, and the steps of a forward pass and of a training pass.
-//! `gpt-codegen` computes it once: inside the macro for a model known at compile time (the plan then
-//! becomes a `static`), or at run time for a random spec in a test. Engines interpret it; they never
-//! compute a shape.
+//! `gpt-codegen` computes a plan once: in the macro, for a model known at compile time (the plan
+//! becomes a `static`), or at run time, for example for a random spec in a test. Engines interpret
+//! it; they never compute a shape.
 //!
-//! How a plan is computed belongs to `gpt-codegen`, and how it is run to `gpt-runtime`. Every type
-//! can be built in a `const`, which is why text and lists are [`Cow`]s.
+//! The code that computes a plan is in `gpt-codegen`, the code that runs it in `gpt-runtime`. Every
+//! type can be built in a `const`, so text and lists are [`Cow`]s.
 
 use std::borrow::Cow;
 
 mod activation;
+mod binding;
 mod buffer;
 mod choice;
 mod dropout;
@@ -29,6 +30,7 @@ mod validate;
 mod work;
 
 pub use activation::{Activation, Formula, MAX_NODES, Node};
+pub use binding::{Access, Binding, Extent, Grid, Operand, with_texture};
 pub use buffer::{Buffer, BufferId, Copies, LOGITS_BYTES, LayerCopy, RowCount, Slot, train_stride};
 pub use choice::{ChoiceOp, MAX_STOPS};
 pub use dropout::{Dropout, Site, hash};

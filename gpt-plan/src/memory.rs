@@ -12,19 +12,19 @@ pub struct TrainShape {
     pub recompute: Recompute,
 }
 
-/// What the backward pass recomputes.
+/// The activations that the backward pass recomputes instead of reading stored ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Recompute {
-    /// Only what is cheap: norms, probabilities, dropout masks.
+    /// Only cheap ones: norms, probabilities, dropout masks.
     #[default]
     Nothing,
-    /// Each block's forward pass, from the stream between blocks, which alone is kept (activation
-    /// checkpointing, Chen et al. 2016).
+    /// Each block's forward pass, from the residual stream at its input. Only the stream is stored
+    /// (activation checkpointing, Chen et al. 2016).
     Block,
 }
 
-/// Bytes that a training run allocates on its device, by purpose. A device has some constant
-/// scratch memory besides, whatever it runs.
+/// Bytes that a training run allocates on its device, by purpose. Excludes constant scratch memory
+/// of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrainBytes {
     /// The f32 weights.
@@ -88,8 +88,8 @@ impl TrainShape {
     }
 }
 
-/// Tensors begin at multiples of this many elements in a flat buffer: 256 bytes, the default
-/// alignment of a GPU binding.
+/// Alignment of tensors in a flat buffer, in elements: 256 bytes, the default alignment of a GPU
+/// binding.
 pub const PARAMETER_ALIGN: u64 = 64;
 
 impl Plan {
@@ -141,7 +141,7 @@ impl Plan {
         self.trained().map(|(id, _)| self.trained_len(id)).sum()
     }
 
-    /// Bytes that training takes, on either engine.
+    /// Bytes that training with `shape` allocates, on either engine.
     pub fn train_bytes(&self, shape: &TrainShape) -> TrainBytes {
         let (elements, layers) = (self.trained_total(), self.spec.layers);
         TrainBytes::of(elements, layers, &self.training.buffers, shape)

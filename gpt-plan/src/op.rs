@@ -1,4 +1,4 @@
-//! Ops: what the steps of a pass compute, for inference and for training.
+//! Ops: the computations of a pass's steps, for inference and for training.
 //!
 //! An op names the buffers it reads and writes by [`Slot`] and its parameters by [`TensorId`], so
 //! an engine needs nothing but the op to run it. Inference and training share the forward ops. They
@@ -41,7 +41,7 @@ pub enum Op {
         out: Slot,
         lse: Option<Slot>,
     },
-    /// Of a chunk of rows: `losses = -ln softmax(logits)[target]`, and in place
+    /// `losses = -ln softmax(logits)[target]` of a chunk of rows, and in place
     /// `logits = (softmax(logits) - onehot(target)) / rows`, the gradient of the mean loss.
     CrossEntropy { logits: Slot, losses: Slot },
 
@@ -92,8 +92,8 @@ pub enum Op {
     /// `out = a + b`: the gradient of a stream that a projection and a residual read without a
     /// norm.
     Add { a: Slot, b: Slot, out: Slot },
-    /// Backward of [`Attention`](Op::Attention): `dqkv`, rotated back. Recomputes the
-    /// probabilities from `lse`; stores `Σ out · dout` of each query in `delta`.
+    /// Backward of [`Attention`](Op::Attention): `dqkv`, through the inverse rotation. Recomputes
+    /// the probabilities from `lse`; stores `Σ out · dout` of each query in `delta`.
     AttentionBackward {
         qkv: Slot,
         mask: Mask,
@@ -113,7 +113,7 @@ pub enum Op {
 pub struct Projection {
     /// `[rows, columns of the weight]`.
     pub input: Slot,
-    /// The norm that the input passes through (prologue); none reads it as it is.
+    /// The norm that the input passes through (prologue); without one it is read unchanged.
     pub norm: Option<NormRef>,
     /// `[outputs, inputs]`.
     pub weight: TensorId,
@@ -122,7 +122,7 @@ pub struct Projection {
     pub epilogue: Epilogue,
 }
 
-/// What a projection does with its product.
+/// The operations on a projection's product `y` before it is stored.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub enum Epilogue {
     /// `out = y`.
@@ -146,7 +146,7 @@ pub enum Epilogue {
     },
 }
 
-/// Where queries, keys and values are.
+/// The buffers of queries, keys and values.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub enum Heads {
     /// Queries in rows; keys and values in the layer's cache (inference).
@@ -167,7 +167,7 @@ pub enum Statistics {
 pub struct NormRef {
     /// Scale.
     pub gamma: TensorId,
-    /// Shift, where the norm has one.
+    /// Shift, if the norm has one.
     pub beta: Option<TensorId>,
 }
 

@@ -1,4 +1,4 @@
-//! The plan itself, and what can be read off it.
+//! The plan, and figures computed from it: parameters, operations, bytes, dispatches.
 
 use serde::Serialize;
 
@@ -10,23 +10,23 @@ use crate::{
 /// Bytes that every WebGPU adapter can bind at once; a larger tensor is split into parts.
 pub const MAX_BINDING: u64 = 128 << 20;
 
-/// Everything an engine needs to know about a model.
+/// A model as data: everything that an engine needs to run or train it.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Plan {
     /// The model's name, as declared.
     pub name: Str,
-    /// What it is.
+    /// The resolved spec.
     pub spec: Spec,
-    /// Its parameters.
+    /// The parameters, and the computed tables.
     pub tensors: List<Tensor>,
-    /// Its activations.
+    /// The activation buffers of a forward pass.
     pub buffers: List<Buffer>,
-    /// Its shaders.
+    /// The GPU kernels of a forward pass.
     pub kernels: List<Kernel>,
-    /// A forward pass.
+    /// The steps of a forward pass.
     pub sections: List<Section>,
-    /// Its attention where a decoded token sees many keys; none if no token sees more than
-    /// [`SPLIT_FROM`].
+    /// The attention of a decoded token over more than [`SPLIT_FROM`] keys; none if no token sees
+    /// as many.
     pub split: Option<Split>,
     /// Kernels that choose the next token, in the order of [`ChoiceOp::ALL`].
     pub choice: [u16; ChoiceOp::ALL.len()],
@@ -34,8 +34,9 @@ pub struct Plan {
     pub training: Training,
 }
 
-/// A decoded token that attends to more keys than this does so in splits. One workgroup a head
-/// leaves most of a GPU idle; splits cost one more dispatch a layer, which combines them.
+/// The largest number of keys that a decoded token attends to without splits. One workgroup for
+/// each head leaves most of a GPU idle. Splits cost another dispatch in each layer, which combines
+/// them.
 pub const SPLIT_FROM: u32 = 1024;
 
 /// Keys of a split.
@@ -97,7 +98,7 @@ impl Plan {
             .sum()
     }
 
-    /// How many tensors like `tensor` the model has.
+    /// The number of copies of `tensor` in the model: one, or one in each layer that has it.
     pub fn count(&self, tensor: &Tensor) -> u64 {
         match tensor.place {
             Place::Model => 1,
@@ -106,7 +107,7 @@ impl Plan {
     }
 
     /// Floating-point operations of one token's forward pass at an empty cache: two for each
-    /// element of each matrix that is multiplied (the head included, a mere look-up excluded).
+    /// element of each multiplied matrix. This includes the head and excludes embedding look-ups.
     /// Attention adds `4 * heads * head_dim * layers` for each position in the cache.
     pub fn flops_per_token(&self) -> u64 {
         self.multiplied()
@@ -115,8 +116,8 @@ impl Plan {
     }
 
     /// Floating-point operations of a pass over `rows` tokens on a cache of `position` tokens, with
-    /// the logits of `logits` of them: as [`flops_per_token`](Self::flops_per_token), and attention
-    /// over what each token sees.
+    /// the logits of `logits` of them. Counts like [`flops_per_token`](Self::flops_per_token), plus
+    /// attention over the keys that each token sees.
     pub fn flops(&self, position: u64, rows: u64, logits: u64) -> u64 {
         let spec = &self.spec;
         let head = 2 * u64::from(spec.vocab) * u64::from(spec.embed);
@@ -128,8 +129,8 @@ impl Plan {
         rows * (self.flops_per_token() - head) + logits * head + attention
     }
 
-    /// Bytes of weights that one token reads, where the matrix of a tensor and a layer is stored in
-    /// the format that `format` says.
+    /// Bytes of weights that decoding one token reads. `format` gives the format of a tensor in a
+    /// layer.
     pub fn weight_bytes_per_token(&self, format: impl Fn(TensorId, u32) -> Format) -> u64 {
         self.multiplied()
             .flat_map(|(id, t)| t.layers(self.spec.layers).map(move |layer| (id, layer, t)))
@@ -139,8 +140,8 @@ impl Plan {
             .sum()
     }
 
-    /// The format in which most weights are that a token is multiplied with, if tensors are in
-    /// `format`.
+    /// The format of most of the weights that a token is multiplied with. `format` gives the format
+    /// of a tensor in a layer.
     pub fn main_format(&self, format: impl Fn(TensorId, u32) -> Format) -> Format {
         let mut weights = [0; Format::ALL.len()];
         for (id, t) in self.multiplied() {

@@ -1,13 +1,13 @@
-//! Steps and sections: in which order the ops of a pass run, how often, and by which kernels.
+//! Steps and sections: the order of a pass's ops, their repetition, and their GPU kernels.
 
 use serde::Serialize;
 
 use crate::{Format, List, Op, Phase, Str, TensorId};
 
-/// One op of a pass, and the GPU kernels that run it. The CPU engine needs the op alone.
+/// One op of a pass, and the GPU kernels that run it. The CPU engine needs only the op.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Step {
-    /// Name for people: `qkv`, `attention`, `mlp_down`, `mlp_down_weight`.
+    /// Name in traces, profiles and messages: `qkv`, `attention`, `mlp_down`, `mlp_down_weight`.
     pub name: Str,
     pub op: Op,
     pub kernels: StepKernels,
@@ -27,8 +27,7 @@ pub enum StepKernels {
     Train(List<u16>),
 }
 
-/// In place of a kernel's index: the step's matrix has more parts in that format than a kernel can
-/// bind.
+/// The index of no kernel: in that format, the step's matrix has more parts than a kernel can bind.
 pub const NO_KERNEL: u16 = u16::MAX;
 
 /// The kernel of a step by the format of its matrix, as indices, or [`NO_KERNEL`].
@@ -58,7 +57,7 @@ pub struct Section {
     pub steps: List<Step>,
 }
 
-/// How often a section runs.
+/// The repetition of a section.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub enum Repeat {
     Once,
@@ -77,7 +76,8 @@ pub enum Repeat {
 }
 
 impl Repeat {
-    /// How often a section runs in a model of any number of rows; chunks count once.
+    /// The number of times that a section runs. Chunks, whose number depends on the rows, count
+    /// once.
     pub const fn count(self) -> u32 {
         match self {
             Repeat::Once | Repeat::Chunks => 1,
@@ -85,7 +85,7 @@ impl Repeat {
         }
     }
 
-    /// The layers it runs for, in order; layer 0 where it belongs to none.
+    /// The layers it runs for, in order; layer 0 if it belongs to none.
     pub fn layers(self) -> impl Iterator<Item = u32> {
         let (from, to, reversed) = match self {
             Repeat::Once | Repeat::Chunks => (0, 1, false),
@@ -111,7 +111,7 @@ impl Repeat {
         }
     }
 
-    /// The same with no layer at `layers` or beyond.
+    /// The repetition in a model that has only the first `layers` layers.
     pub fn truncated(self, layers: u32) -> Repeat {
         match self {
             Repeat::Once | Repeat::Chunks => self,

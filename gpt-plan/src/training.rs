@@ -1,9 +1,9 @@
 //! A training pass: its buffers, its sections and its kernels.
 //!
-//! A pass takes a batch of sequences `[batch, tokens]` as rows. The forward pass keeps what the
-//! backward pass needs; what is cheap to recompute (a normed row, a probability, a dropout mask) is
-//! recomputed. Both engines run the same ops on the same buffers, so the memory of a run is known
-//! before it starts ([`TrainBytes`](crate::TrainBytes)).
+//! A pass takes a batch of sequences `[batch, tokens]` as rows. The forward pass stores the
+//! activations that the backward pass needs. Cheap ones (normed rows, probabilities, dropout masks)
+//! are recomputed. Both engines run the same ops on the same buffers, so the memory of a run is
+//! known before it starts ([`TrainBytes`](crate::TrainBytes)).
 
 use serde::Serialize;
 
@@ -20,8 +20,8 @@ pub struct Training {
     /// From the gradient of the final norm's output to those of all parameters.
     pub backward: List<Section>,
     pub kernels: List<Kernel>,
-    /// For each kernel, the one that replaces it where products round their operands to f16:
-    /// itself, if it is no product.
+    /// For each kernel, its replacement in f16 training. A product's replacement rounds its
+    /// operands to f16; any other kernel's is itself.
     pub in_f16: List<u16>,
 }
 

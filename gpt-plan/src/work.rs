@@ -1,8 +1,7 @@
-//! The least work of a step: the arithmetic it cannot avoid, and the memory it has to read or write
-//! once.
+//! The minimum work of a step: its arithmetic, and the memory that it must read or write once.
 //!
-//! With a device's bandwidth and peak it gives the roofline of a measured step. The scales of
-//! norms, biases and activations are left out; they are negligible beside the matrices.
+//! With a device's bandwidth and peak rate, the work gives the roofline of a measured step. Norms,
+//! biases and activations are not counted; they are negligible beside the matrices.
 
 use crate::{Epilogue, Format, Mask, Op, Plan, Step};
 
@@ -29,7 +28,7 @@ impl Plan {
         let spec = &self.spec;
         let (embed, q) = (u64::from(spec.embed), u64::from(spec.q_width()));
         let (kv, hidden) = (u64::from(spec.kv_width()), u64::from(spec.mlp.hidden));
-        // Floats that the step reads and writes for each of its rows, besides a matrix.
+        // Floats that the step reads and writes for each of its rows, in addition to a matrix.
         let each = match &step.op {
             Op::Embed {
                 table, positions, ..

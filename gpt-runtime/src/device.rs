@@ -30,21 +30,21 @@ pub enum DeviceKind {
     /// A hardware GPU if there is one, otherwise the CPU.
     #[default]
     Auto,
-    /// A GPU, also one that is emulated in software; an error if there is none.
+    /// A GPU, hardware or emulated in software; an error if there is none.
     Gpu,
     /// The CPU engine.
     Cpu,
 }
 
-/// Which device to open. The default is that of [`Device::auto`].
+/// Selects the device to open. The default opens the same device as [`Device::auto`].
 ///
-/// Fields may be added: build it with [`DeviceOptions::default`] and the `with_` methods, or by struct
-/// update.
+/// Fields may be added: build it with [`DeviceOptions::default`] and the `with_` methods, or by
+/// struct update.
 #[derive(Clone, Debug, Default)]
 pub struct DeviceOptions {
     /// The kind of device.
     pub kind: DeviceKind,
-    /// Part of the name of an adapter, in any case. Implies a GPU.
+    /// Part of the name of an adapter, case-insensitive. Implies a GPU.
     pub adapter: Option<String>,
     /// Threads of the CPU engine; if `None`, one for each physical core that the process may use.
     pub threads: Option<usize>,
@@ -57,7 +57,7 @@ impl DeviceOptions {
         self
     }
 
-    /// Opens an adapter whose name contains `name`, in any case.
+    /// Opens an adapter whose name contains `name`, case-insensitive.
     pub fn with_adapter(mut self, name: impl Into<String>) -> DeviceOptions {
         self.adapter = Some(name.into());
         self
@@ -96,7 +96,7 @@ impl Device {
         })
     }
 
-    /// The CPU engine in plain Rust on any processor: the reference of self-tests.
+    /// The CPU engine without intrinsics, which runs on any processor: the reference of self-tests.
     pub(crate) fn portable() -> Result<Device, Error> {
         Ok(Device {
             engine: Engine::Cpu(Arc::new(CpuDevice::with_isa(Isa::Portable, None)?)),
@@ -113,11 +113,11 @@ impl Device {
     }
 
     /// Uses a GPU device that the caller has opened, so that a game and its model share one. The
-    /// version of `wgpu` has to be this crate's: it is re-exported as `gpt_runtime::wgpu`.
+    /// `wgpu` version must be this crate's, which is re-exported as `gpt_runtime::wgpu`.
     ///
-    /// The device needs WebGPU's default limits; `SUBGROUP` and `SHADER_F16` enable faster kernels and
-    /// training in f16 where it was opened with them. The caller's handlers of uncaptured errors and
-    /// of a lost device stay in place. Work is submitted to `queue` and waited for by `Device::poll`.
+    /// The device needs WebGPU's default limits. The feature `SUBGROUP` enables faster kernels,
+    /// `SHADER_F16` training in f16. The caller's handlers of uncaptured errors and of a lost
+    /// device stay in place. Work is submitted to `queue` and waited for with `Device::poll`.
     ///
     /// # Errors
     /// The limits with which the device was opened are too low.
@@ -139,11 +139,11 @@ impl Device {
         let named = options.adapter.as_deref();
         match options.kind {
             DeviceKind::Cpu if named.is_some() => Err(Error::Input(
-                "an adapter was named, but the device is `cpu`; leave one of them out".to_owned(),
+                "an adapter was named, but the device is `cpu`; remove one of them".to_owned(),
             )),
-            DeviceKind::Cpu => Device::open_cpu(options.threads, "asked for"),
-            DeviceKind::Gpu => Device::open_gpu(named, "asked for"),
-            DeviceKind::Auto if named.is_some() => Device::open_gpu(named, "its name was given"),
+            DeviceKind::Cpu => Device::open_cpu(options.threads, "requested"),
+            DeviceKind::Gpu => Device::open_gpu(named, "requested"),
+            DeviceKind::Auto if named.is_some() => Device::open_gpu(named, "requested by name"),
             DeviceKind::Auto => match GpuDevice::open(None) {
                 Ok(gpu) if !gpu.is_software() => {
                     Ok(Device::of_gpu(Arc::new(gpu), "the best adapter found"))
@@ -185,7 +185,7 @@ impl Device {
         }
     }
 
-    /// Why it was chosen.
+    /// The reason it was chosen, for messages.
     pub fn reason(&self) -> &str {
         &self.reason
     }
@@ -193,7 +193,7 @@ impl Device {
     /// A meter of the device's peak rates.
     ///
     /// # Errors
-    /// The memory that is read cannot be allocated, or a GPU fails.
+    /// The buffer to read cannot be allocated, or the GPU fails.
     pub fn meter(&self) -> Result<Meter, Error> {
         match &self.engine {
             Engine::Cpu(cpu) => Ok(Meter(Measurement::Cpu(cpu::Meter::new(cpu.clone())?))),
@@ -214,11 +214,11 @@ pub(crate) enum EngineRef<'a> {
     Gpu(&'a Arc<GpuDevice>),
 }
 
-/// Measures how many bytes a device reads and how many operations it executes in a second.
+/// Measures a device's memory bandwidth and peak arithmetic rates.
 pub struct Meter(Measurement);
 
 enum Measurement {
-    /// Measured by each call: the speed of a processor varies from minute to minute.
+    /// Measured in each call, because the speed of a processor varies from minute to minute.
     Cpu(cpu::Meter),
     /// Measured once.
     Gpu(Limits),

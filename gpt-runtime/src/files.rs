@@ -1,4 +1,4 @@
-//! Files and folders that are written whole or not at all.
+//! Atomic writes of files and folders: a failure leaves the old content in place.
 
 use std::fs::{self, File};
 use std::io;
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-/// Calls `write` for a new file beside `path`, syncs it, and renames it to `path`. After a failure the
-/// old file at `path` is unchanged.
+/// Calls `write` for a new file beside `path`, syncs it, and renames it to `path`. After a failure
+/// the old file at `path` is unchanged.
 pub fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), Error> {
     let new = beside(path);
     let written = write(&new)
@@ -15,7 +15,7 @@ pub fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Resu
         .and_then(|()| fs::rename(&new, path))
         .and_then(|()| sync_names(parent(path)));
     written.map_err(|source| {
-        // If the partial file cannot be removed either, the first error says more.
+        // If the partial file cannot be removed either, the first error is more useful.
         let _ = fs::remove_file(&new);
         writing(path, source)
     })
@@ -26,8 +26,8 @@ pub fn write(path: &Path, text: &str) -> Result<(), Error> {
     replace(path, |new| fs::write(new, text))
 }
 
-/// Calls `fill` for a new folder beside `path`, whose files it writes with [`replace`], and renames it to
-/// `path`, which must not exist. Removes the remains of an earlier attempt first.
+/// Calls `fill` for a new folder beside `path`, then renames the folder to `path`, which must not
+/// exist. `fill` writes files with [`replace`]. Removes the remains of an earlier attempt first.
 pub fn create_folder(
     path: &Path,
     fill: impl FnOnce(&Path) -> Result<(), Error>,
@@ -50,7 +50,7 @@ pub fn create_folder(
     filled
 }
 
-/// The name of a file or folder while it is incomplete.
+/// The temporary name of a file or folder that is incomplete.
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
@@ -65,7 +65,7 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Syncs the names in `folder`. Systems on which a folder cannot be opened do that themselves.
+/// Syncs the directory entries of `folder`. Does nothing on systems that cannot open a folder.
 fn sync_names(folder: &Path) -> io::Result<()> {
     if cfg!(unix) {
         File::open(folder)?.sync_all()?;

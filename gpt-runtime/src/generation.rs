@@ -1,8 +1,8 @@
 //! Generation: a prompt, a sampler and a stop condition around a session.
 //!
 //! [`TokenGeneration`] chooses token after token; [`Generation`] decodes them to text. The command
-//! line and `for piece in session.generate(..)?` run the same loop. A piece is whole UTF-8. Text
-//! that may turn out to begin a stop string is held back until the next tokens decide.
+//! line and `for piece in session.generate(..)?` run the same loop. A piece is valid UTF-8. Text
+//! that may begin a stop string is held back until later tokens decide.
 
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
@@ -13,14 +13,15 @@ use crate::session::{Session, SessionBuilder};
 use crate::text::{StopStrings, TextStream};
 use crate::vtable::Untyped;
 
-/// When a generation ends, besides at the model's end-of-text token.
+/// Stop conditions of a generation, in addition to the model's end-of-text token.
 ///
-/// Fields may be added: build it with [`Stop::default`] and the `with_` methods, or by struct update.
+/// Fields may be added: build it with [`Stop::default`] and the `with_` methods, or by struct
+/// update.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
-    /// Most new tokens; as many as the session holds if `None`.
+    /// The largest number of new tokens; as many as the session holds if `None`.
     pub tokens: Option<usize>,
-    /// Texts that end it; they are not part of the output.
+    /// Strings that end it; they are not part of the output.
     pub strings: Vec<String>,
     /// Tokens that end it, besides the tokenizer's end-of-text.
     pub ids: Vec<u32>,
@@ -33,20 +34,20 @@ impl Stop {
         self
     }
 
-    /// Ends before `string`, too.
+    /// Also ends before `string`.
     pub fn with_string(mut self, string: impl Into<String>) -> Stop {
         self.strings.push(string.into());
         self
     }
 
-    /// Ends before the token `id`, too.
+    /// Also ends before the token `id`.
     pub fn with_id(mut self, id: u32) -> Stop {
         self.ids.push(id);
         self
     }
 }
 
-/// Why a generation ended.
+/// The reason a generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ended {
@@ -62,19 +63,20 @@ pub enum Ended {
     Failed,
 }
 
-/// A text in progress: an iterator over its pieces.
+/// Generates text: an iterator over its pieces.
 ///
-/// Each item is a piece of text or the error that ended the generation. Afterwards the session holds
-/// the prompt and the generated tokens except the last one, unless the model ended the text there.
+/// Each item is a piece of text or the error that ended the generation. Afterwards the session
+/// holds the prompt and the generated tokens. The last token is missing unless the model ended the
+/// text.
 pub struct Generation<'s, M = Untyped> {
     tokens: TokenGeneration<'s, M>,
     stream: TextStream,
     stops: StopStrings,
-    /// An error that [`poll`](Self::poll) met after it had text to return.
+    /// An error that [`poll`](Self::poll) returns in its next call, because it had text to return.
     error: Option<Error>,
 }
 
-/// Tokens in progress: an iterator over their ids, which needs no tokenizer.
+/// Generates tokens: an iterator over their ids. Needs no tokenizer.
 ///
 /// Each item is a token or the error that ended the generation. A token that ends the text is not
 /// returned.
@@ -91,9 +93,9 @@ pub struct TokenGeneration<'s, M = Untyped> {
 /// The next token of a generation.
 #[derive(Clone, Copy)]
 enum Next {
-    /// It has been chosen.
+    /// It is chosen.
     Chosen(u32),
-    /// It follows this token, which has not been run.
+    /// It is the successor of this token, which has not been run.
     After(u32),
 }
 
@@ -124,7 +126,8 @@ impl<M> DerefMut for Held<'_, M> {
 }
 
 impl<M> SessionBuilder<M> {
-    /// Opens the session and continues `prompt` until the model ends the text or the context is full.
+    /// Opens the session and continues `prompt` until the model ends the text or the context is
+    /// full.
     ///
     /// # Errors
     /// As [`open`](Self::open) and [`Session::generate`].
@@ -250,7 +253,7 @@ impl<'s, M> TokenGeneration<'s, M> {
         self.left -= 1;
         self.count += 1;
         self.next = Next::After(id);
-        // The successor of the last token is not chosen: it would cost a pass that nobody reads.
+        // The successor of the last token is not sampled, which saves a pass.
         if self.left == 0 {
             self.ended = Some(Ended::Length);
         }
@@ -314,16 +317,19 @@ impl<'s, M> Generation<'s, M> {
         }
     }
 
-    /// Generates until `budget` is spent, and returns the text so far; for programs that draw frames.
+    /// Generates until `budget` is spent, and returns the text so far; for programs that draw
+    /// frames.
     ///
-    /// Each call runs at least one token and starts none after `budget`, so it exceeds the budget by
-    /// at most one token. The text may be empty. The generation is done when
-    /// [`ended`](Self::ended) returns a reason. The prompt is not part of the budget: it runs when the
-    /// generation is created. To spread a long prompt over frames, [`push`](Session::push) it in parts.
-    /// Calls of `next` let a GPU run tokens ahead, and the first `poll` after one may wait for them.
+    /// Each call runs at least one token and starts none after `budget`, so it exceeds the budget
+    /// by at most one token. The text may be empty. The generation is done when
+    /// [`ended`](Self::ended) returns a reason. The prompt is not part of the budget: it runs when
+    /// the generation is created. To spread a long prompt over frames, [`push`](Session::push) it
+    /// in parts. Calls of `next` let a GPU run tokens ahead, and the first `poll` after one may
+    /// wait for them.
     ///
     /// # Errors
-    /// The engine fails. Text that was generated before is returned first, the error by the next call.
+    /// The engine fails. Text that was generated before is returned first, the error by the next
+    /// call.
     pub fn poll(&mut self, budget: Duration) -> Result<String, Error> {
         let start = Instant::now();
         let mut text = String::new();
@@ -350,7 +356,7 @@ impl<'s, M> Generation<'s, M> {
         rest + &self.stops.flush()
     }
 
-    /// One more token, and the text that it settles.
+    /// Generates a token and returns the text that is now complete.
     fn advance(&mut self, most: usize) -> Result<String, Error> {
         let mut text = String::new();
         if let Some(id) = self.tokens.advance(most)? {

@@ -1,13 +1,15 @@
 //! Runs the models that [`gpt_model!`] declares, on wgpu and on a CPU engine of its own.
 //!
 //! Data flows one way. [`weights`] reads tensors from files, an engine packs them once and runs the
-//! model's plan, [`Session`] feeds it tokens and returns logits, [`Sampler`] chooses the next token,
-//! [`text`] converts between tokens and text, and [`train`] improves a model. The plan of a model is
-//! defined in `gpt-plan`; `gpt-codegen` makes it from a spec.
+//! model's plan, [`Session`] feeds it tokens and returns logits, [`Sampler`] chooses the next
+//! token, [`text`] converts between tokens and text, and [`train`] improves a model. The plan of a
+//! model is defined in `gpt-plan`; `gpt-codegen` builds it from a spec.
 //!
-//! Cargo features, both on by default: `gpu` has the GPU engine and needs wgpu; `train` has trainers.
+//! Cargo features, both on by default: `gpu` adds the GPU engine and depends on wgpu; `train` adds
+//! trainers.
 
-// Parts of the engines that only a trainer or the GPU uses are compiled anyway; the linker drops them.
+// Code that only a trainer or the GPU calls is compiled without those features too; the linker
+// drops it.
 #![cfg_attr(not(all(feature = "gpu", feature = "train")), allow(dead_code))]
 
 mod cpu;
@@ -107,7 +109,7 @@ const _: () = {
 };
 
 /// Internals for generated code, and for the tests and benchmarks of this workspace. Not covered by
-/// semantic versioning: any release may change or remove what is in here.
+/// semantic versioning: any release may change or remove an item in here.
 #[doc(hidden)]
 pub mod __private {
     pub use gpt_macros::gpt_model_impl;

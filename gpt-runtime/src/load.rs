@@ -1,7 +1,8 @@
-//! Loading: opens a file, reads its tokenizer, copies its weights to a device, and reports progress.
+//! Loading: opens a file, reads its tokenizer, copies its weights to a device, and reports
+//! progress.
 //!
-//! `weights` parses and converts files, the engines pack tensors. The tokenizer is read on a thread of
-//! its own, beside the weights.
+//! `weights` parses and converts files; the engines pack tensors. The tokenizer is read on a
+//! separate thread while the weights are copied.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -18,15 +19,15 @@ use crate::text::Tokenizer;
 use crate::vtable::{Gpt, ModelVtable};
 use crate::weights::{self, Checkpoint, HostTensor, Weights};
 
-/// How to load weights.
+/// Options for loading weights.
 ///
-/// Fields may be added: build it with [`LoadOptions::default`] and the `with_` methods, or by struct
-/// update.
+/// Fields may be added: build it with [`LoadOptions::default`] and the `with_` methods, or by
+/// struct update.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// Convert every matrix to this format; keep each as the file has it if `None`.
+    /// The format that every matrix is converted to; if `None`, each keeps the format of the file.
     pub dtype: Option<Format>,
-    /// A tokenizer to use in place of the one that comes with the weights.
+    /// A tokenizer file to use in place of the one beside or in the weights.
     pub tokenizer: Option<PathBuf>,
     /// Receives the progress of loading.
     pub progress: Option<Progress>,
@@ -39,7 +40,7 @@ impl LoadOptions {
         self
     }
 
-    /// Reads the tokenizer from `path`, not from beside the weights.
+    /// Reads the tokenizer from `path` in place of the one beside or in the weights.
     pub fn with_tokenizer(mut self, path: impl Into<PathBuf>) -> LoadOptions {
         self.tokenizer = Some(path.into());
         self
@@ -52,12 +53,12 @@ impl LoadOptions {
     }
 }
 
-/// A callback that reports progress: called after each tensor with the bytes done and the total.
+/// A progress callback. It is called after each tensor with the bytes done and the total.
 #[derive(Clone)]
 pub struct Progress(Arc<dyn Fn(u64, u64) + Send + Sync>);
 
 impl Progress {
-    /// Calls `watch`.
+    /// A callback that calls `watch(done, total)`, both in bytes.
     pub fn new(watch: impl Fn(u64, u64) + Send + Sync + 'static) -> Progress {
         Progress(Arc::new(watch))
     }
@@ -70,11 +71,12 @@ impl fmt::Debug for Progress {
 }
 
 impl<M: Gpt> Model<M> {
-    /// Loads safetensors (a file, the index of a sharded model, or the folder) or GGUF. The tokenizer comes from the GGUF, or
-    /// from the files beside the weights.
+    /// Loads safetensors (a file, the index of a sharded model, or the folder) or GGUF. The
+    /// tokenizer is read from the GGUF, or from the files beside the weights.
     ///
     /// # Errors
-    /// One message that lists everything in the file that does not fit the model.
+    /// A file cannot be read, or does not fit the model; one message lists every mismatch. Also if
+    /// the device has too little memory.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
         Self::load_with(path, device, &LoadOptions::default())
     }
@@ -94,7 +96,8 @@ impl<M: Gpt> Model<M> {
         loaded_on::<M>(device, (&loaded, file), origin, tokenizer, options)
     }
 
-    /// As [`load_with`](Self::load_with), of a GGUF file that is part of the program (`include_bytes!`).
+    /// As [`load_with`](Self::load_with), for a GGUF file embedded in the program
+    /// (`include_bytes!`).
     pub fn load_embedded(
         gguf: &'static [u8],
         device: &Device,
@@ -109,7 +112,8 @@ impl<M: Gpt> Model<M> {
     }
 }
 
-/// Builds a model of a checkpoint that was opened in the time `file`; `tokenizer` reads its tokenizer.
+/// Builds a model from a checkpoint. Opening it took the time `file`; `tokenizer` reads its
+/// tokenizer.
 fn loaded_on<M: Gpt>(
     device: &Device,
     (loaded, file): (&Checkpoint, Duration),
@@ -190,7 +194,7 @@ impl Weights for Watched<'_> {
         let tensor = self.weights.tensor(id, layer)?;
         let bytes = self.bytes(id, layer);
         let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        // An engine may read a tensor twice that two steps share.
+        // An engine may read a tensor that two steps share twice.
         (self.progress.0)(done.min(self.total), self.total);
         Ok(tensor)
     }

@@ -67,19 +67,21 @@ impl From<Origin> for Loaded {
     }
 }
 
-/// Where the weights came from. Packed weights may be rounded, so a trainer reads them again.
+/// The origin of a model's weights. Packed weights may be rounded, so a trainer reads the
+/// originals.
 pub(crate) enum Origin {
     /// Drawn from this seed.
     Seed(u64),
     File(PathBuf),
-    /// A GGUF that is part of the program.
+    /// A GGUF file that is embedded in the program.
     Embedded(&'static [u8]),
     /// Passed by a caller.
     Elsewhere,
 }
 
 impl<M: Gpt> Model<M> {
-    /// An untrained model: random initial weights, which a seed fixes on every device.
+    /// An untrained model with random initial weights. A seed gives the same weights on every
+    /// device.
     pub fn init(device: &Device, seed: u64) -> Result<Self, Error> {
         Self::init_as(device, seed, Format::F32)
     }
@@ -144,7 +146,7 @@ impl<M> Model<M> {
         Model::of(vtable, engine, weights, device, source)
     }
 
-    /// A model of an `engine` that has packed `weights`.
+    /// A model on an `engine` that has packed `weights`.
     pub(crate) fn of(
         vtable: ModelVtable,
         engine: Box<dyn EngineModel>,
@@ -168,12 +170,13 @@ impl<M> Model<M> {
         })
     }
 
-    /// A trainer that starts from this model's weights, in f32 and as they came: what was rounded to load the model is read again. Settings
-    /// are an [`AdamW`](crate::train::AdamW), or all of [`TrainerSettings`].
+    /// A trainer that starts from this model's weights in f32. Weights that were converted during
+    /// loading are read again from their origin, without rounding. `settings` are an
+    /// [`AdamW`](crate::train::AdamW) or [`TrainerSettings`].
     ///
     /// # Errors
-    /// Settings that make no sense, a device without the memory that it takes, or weights that came from a caller's
-    /// [`Weights`]: [`Trainer::new`] takes those.
+    /// A setting is out of range, the device has too little memory, or the model was built from a
+    /// caller's [`Weights`]; pass those to [`Trainer::new`].
     #[cfg(feature = "train")]
     pub fn trainer(self, settings: impl Into<TrainerSettings>) -> Result<Trainer<M>, Error> {
         let Shared { vtable, device, .. } = &*self.shared;
@@ -192,7 +195,7 @@ impl<M> Model<M> {
                 )?)
             }
             Origin::Elsewhere => Err(Error::Input(format!(
-                "the weights of {} were handed over by the program, which has to make its trainer of them, too: `Trainer::new`",
+                "the weights of {} were passed by the program; pass them to `Trainer::new`, too",
                 vtable.plan.name
             ))),
         };
@@ -217,7 +220,7 @@ impl<M> Model<M> {
         self.shared.weight_bytes_per_token
     }
 
-    /// The format of most of its weights.
+    /// The format that most of its weights have.
     pub fn format(&self) -> Format {
         self.shared.format
     }
@@ -227,20 +230,21 @@ impl<M> Model<M> {
         &self.shared.device
     }
 
-    /// The tokenizer that came with the weights.
+    /// The tokenizer that was loaded with the weights.
     ///
     /// # Errors
-    /// The weights came without one.
+    /// No tokenizer was found.
     pub fn tokenizer(&self) -> Result<&Tokenizer, Error> {
         self.shared.source.tokenizer.as_ref().ok_or_else(|| {
             Error::tokenizer(format!(
-                "{} has no tokenizer: its weights came without one; put tokenizer.json beside them or name one",
+                "{} has no tokenizer: none was loaded with its weights; put tokenizer.json beside them or name one",
                 self.shared.vtable.plan.name
             ))
         })
     }
 
-    /// Conversions during loading, one sentence each: formats without kernels, and their replacements.
+    /// Conversions during loading, one sentence each: formats without kernels, and their
+    /// replacements.
     pub fn notes(&self) -> &[String] {
         &self.shared.source.notes
     }

@@ -1,8 +1,8 @@
 //! Sessions: one sequence of tokens on a model's weights.
 //!
 //! A [`Session`] splits a prompt into chunks, keeps the history, and rejects tokens outside the
-//! vocabulary and positions beyond the cache. Its type names the model, so that logits of one model
-//! cannot be passed for those of another. `sample` chooses tokens from logits;
+//! vocabulary and positions beyond the cache. The model is its type parameter, so the logits of two
+//! models have different types. `sample` chooses tokens from logits;
 //! [`Generation`](crate::Generation) handles text.
 
 use std::collections::VecDeque;
@@ -21,10 +21,10 @@ use crate::parameter::sealed;
 use crate::sample::Sampler;
 use crate::vtable::{Gpt, Untyped};
 
-/// The default chunk: most tokens that one pass runs.
+/// The default chunk: the largest number of tokens that one pass runs.
 const CHUNK: u32 = 512;
 
-/// Most bytes of logits that a session allocates by default when it keeps those of all rows.
+/// The default limit, in bytes, on the logits of a session that keeps those of all rows.
 const LOGITS_BYTES: u64 = 64 << 20;
 
 /// Configures a session; [`open`](SessionBuilder::open) creates it.
@@ -60,8 +60,8 @@ impl<M> SessionBuilder<M> {
         self
     }
 
-    /// Most tokens that one pass runs; 512 by default. Larger chunks read the weights less often and
-    /// take more memory. Results do not depend on it.
+    /// The largest number of tokens that one pass runs; 512 by default. Larger chunks read the
+    /// weights less often and take more memory. Results do not depend on it.
     pub fn chunk(mut self, tokens: u32) -> Self {
         self.chunk = Some(tokens);
         self
@@ -88,7 +88,7 @@ impl<M> SessionBuilder<M> {
         let capacity = self.capacity.unwrap_or(spec.context);
         if capacity == 0 || capacity > spec.context {
             return Err(Error::Input(format!(
-                "a session of {capacity} positions was asked for, but {} has a context of {}",
+                "a session of {capacity} positions was requested, but {} has a context of {}",
                 self.model.plan().name,
                 spec.context
             )));
@@ -96,10 +96,10 @@ impl<M> SessionBuilder<M> {
         let chunk = match (self.chunk, spec.mask) {
             (Some(0), _) => {
                 return Err(Error::Input(
-                    "a chunk of 0 tokens was asked for; it takes at least 1".to_owned(),
+                    "a chunk of 0 tokens was requested; a chunk has at least 1".to_owned(),
                 ));
             }
-            // Every token attends to every other, so one pass runs them all.
+            // Every token attends to every other, so one pass must run all of them.
             (_, Mask::Bidirectional) => capacity,
             (Some(chunk), Mask::Causal) => chunk.min(capacity),
             (None, Mask::Causal) => {
@@ -138,7 +138,7 @@ pub struct Session<M = Untyped> {
     options: SessionOptions,
     tokens: Vec<u32>,
     logits: Vec<f32>,
-    /// Whether the first row of `logits` follows the last token.
+    /// Whether the first row of `logits` is that of the last token.
     follows: bool,
     /// Tokens that the engine has chosen ahead of [`follow`](Session::follow).
     ahead: VecDeque<u32>,
@@ -160,29 +160,33 @@ impl<M> Session<M> {
         self.options.capacity as usize - self.tokens.len()
     }
 
-    /// Its sizes.
+    /// Its sizes and cache format.
     pub fn options(&self) -> SessionOptions {
         self.options
     }
 
-    /// Drops all but the first `len` tokens. The next push continues from there.
+    /// Keeps the first `len` tokens and drops the rest. The next push continues after them.
     pub fn truncate(&mut self, len: usize) {
         self.tokens.truncate(len);
-        self.moved();
+        self.invalidate_logits();
     }
 
     /// Appends `tokens` and returns the logits `[vocab]` that follow the last one.
+    ///
+    /// # Errors
+    /// `tokens` is empty, has a token outside the vocabulary, or exceeds the remaining positions;
+    /// the model is bidirectional and the session is not empty; or the device fails.
     pub fn push(&mut self, tokens: &[u32]) -> Result<Logits<'_, M>, Error> {
         self.check(tokens)?;
         let chunk = self.options.chunk as usize;
         let last = (tokens.len() - 1) / chunk;
         for (i, part) in tokens.chunks(chunk).enumerate() {
-            let want = if i == last {
+            let request = if i == last {
                 LogitsRequest::Last
             } else {
                 LogitsRequest::Nothing
             };
-            self.run(part, want)?;
+            self.run(part, request)?;
         }
         self.follows = true;
         let vocab = self.model.plan().spec.vocab as usize;
@@ -195,8 +199,8 @@ impl<M> Session<M> {
     /// Chooses the token that follows the last one. The token is not appended.
     ///
     /// # Errors
-    /// The session is empty; or the last token has to run again, after a truncation or a generation,
-    /// and the engine fails.
+    /// The session is empty, or the engine fails. After a truncation or a generation the last token
+    /// is run again.
     pub fn sample(&mut self, sampler: &mut Sampler) -> Result<u32, Error> {
         if !self.follows {
             let Some(last) = self.tokens.pop() else {
@@ -211,9 +215,9 @@ impl<M> Session<M> {
         Ok(sampler.sample(&self.logits[..vocab], &self.tokens))
     }
 
-    /// Appends the chosen `token` and chooses its successor. An engine that samples on the device may
-    /// run ahead by `most` tokens, up to one of `stops`; those tokens are valid only for the same
-    /// sampler.
+    /// Appends the chosen `token` and chooses its successor. An engine that samples on the device
+    /// may run ahead by at most `most` tokens, up to one of `stops`. Those tokens are valid only
+    /// for the same sampler.
     pub(crate) fn follow(
         &mut self,
         token: u32,
@@ -223,7 +227,7 @@ impl<M> Session<M> {
     ) -> Result<u32, Error> {
         if self.ahead.is_empty() {
             self.check(&[token])?;
-            let ask = Continue {
+            let request = Continue {
                 token,
                 position: self.tokens.len() as u32,
                 most: most.clamp(1, self.remaining()) as u32,
@@ -231,7 +235,7 @@ impl<M> Session<M> {
                 draw: sampler.draws(),
                 stops,
             };
-            if !self.engine.generate(&ask, &mut self.ahead)? {
+            if !self.engine.generate(&request, &mut self.ahead)? {
                 self.push(&[token])?;
                 return self.sample(sampler);
             }
@@ -246,16 +250,17 @@ impl<M> Session<M> {
     }
 
     /// Invalidates the logits and the tokens ahead.
-    fn moved(&mut self) {
+    fn invalidate_logits(&mut self) {
         self.follows = false;
         self.ahead.clear();
     }
 
-    /// Appends `tokens` and calls `sink` with the position of each and the logits `[vocab]` that follow
-    /// it.
+    /// Appends `tokens` and calls `sink` with the position of each and the logits `[vocab]` that
+    /// follow it.
     ///
     /// # Errors
-    /// As [`push`](Self::push), and if the session was not opened with [`SessionBuilder::all_logits`].
+    /// As [`push`](Self::push), and if the session was not opened with
+    /// [`SessionBuilder::all_logits`].
     pub fn each_logits(
         &mut self,
         tokens: &[u32],
@@ -263,7 +268,7 @@ impl<M> Session<M> {
     ) -> Result<(), Error> {
         if !self.options.all_logits {
             return Err(Error::Input(
-                "logits of every token were asked for; open the session with `all_logits()`"
+                "logits of every token were requested; open the session with `all_logits()`"
                     .to_owned(),
             ));
         }
@@ -279,8 +284,8 @@ impl<M> Session<M> {
         Ok(())
     }
 
-    /// Appends `tokens` and returns their hidden states `[tokens, embed]`: the residual stream after
-    /// the last block and the final norm, which the head reads.
+    /// Appends `tokens` and returns their hidden states `[tokens, embed]`: the residual stream
+    /// after the last block and the final norm, which the head reads.
     ///
     /// # Errors
     /// As [`push`](Self::push).
@@ -289,7 +294,7 @@ impl<M> Session<M> {
         let width = self.model.plan().spec.embed as usize;
         let mut values = Vec::with_capacity(tokens.len() * width);
         for chunk in tokens.chunks(self.options.chunk as usize) {
-            self.moved();
+            self.invalidate_logits();
             let position = self.tokens.len() as u32;
             self.engine.stream(chunk, position, &mut values)?;
             self.tokens.extend_from_slice(chunk);
@@ -322,7 +327,8 @@ impl<M> Session<M> {
         })
     }
 
-    /// Runs `tokens` (at most a chunk) and returns the output of every step, for tests and self-tests.
+    /// Runs `tokens` (at most a chunk) and returns the output of every step, for tests and
+    /// self-tests.
     pub fn trace(&mut self, tokens: &[u32]) -> Result<Vec<Trace>, Error> {
         self.check(tokens)?;
         if tokens.len() > self.options.chunk as usize || !self.options.all_logits {
@@ -330,7 +336,7 @@ impl<M> Session<M> {
                 "a trace takes one chunk, in a session with all logits".to_owned(),
             ));
         }
-        self.moved();
+        self.invalidate_logits();
         let traces = self.engine.trace(tokens, self.tokens.len() as u32)?;
         self.tokens.extend_from_slice(tokens);
         Ok(traces)
@@ -349,16 +355,16 @@ impl<M> Session<M> {
                 tokens.len()
             )));
         }
-        self.moved();
+        self.invalidate_logits();
         let profile = self.engine.profile(tokens, self.tokens.len() as u32)?;
         self.tokens.extend_from_slice(tokens);
         Ok(profile)
     }
 
-    fn run(&mut self, tokens: &[u32], want: LogitsRequest) -> Result<(), Error> {
-        self.moved();
+    fn run(&mut self, tokens: &[u32], request: LogitsRequest) -> Result<(), Error> {
+        self.invalidate_logits();
         self.engine
-            .forward(tokens, self.tokens.len() as u32, want, &mut self.logits)?;
+            .forward(tokens, self.tokens.len() as u32, request, &mut self.logits)?;
         self.tokens.extend_from_slice(tokens);
         Ok(())
     }
@@ -432,7 +438,7 @@ impl<M> Logits<'_, M> {
         Some((f64::from(*logit) - self.log_sum_exp()) as f32)
     }
 
-    /// In f64, with the maximum subtracted, so that no exponential overflows.
+    /// `ln(sum(exp(logits)))` in f64. Subtracts the maximum, so that no exponential overflows.
     fn log_sum_exp(&self) -> f64 {
         let max = self
             .values
@@ -444,7 +450,7 @@ impl<M> Logits<'_, M> {
         max + terms.sum::<f64>().ln()
     }
 
-    /// The most likely token; the smallest of equals.
+    /// The most likely token; of equals, the smallest id.
     pub fn argmax(&self) -> u32 {
         let start = (0, f32::NEG_INFINITY);
         let best = self
@@ -485,7 +491,7 @@ mod tests {
             let expected = (f64::from(logit).exp() / sum).ln();
             assert!((f64::from(*found) - expected).abs() < 1e-6);
         }
-        // Where exponentials of the logits are infinite or zero.
+        // Exponentials of these logits overflow or underflow.
         for shift in [1e4, -1e4] {
             let found = of(&[shift, shift + 1.0]);
             let expected = [-(1.0 + 1f32.exp()).ln(), -(1.0 + (-1f32).exp()).ln()];

@@ -1,7 +1,7 @@
 //! Documentation of a spec's keys for editors.
 //!
-//! `gpt_model!` repeats a spec as a literal of these types in code that never runs, so that
-//! hovering over a key, or completing one, displays these comments. The table that the macro itself
+//! `gpt_model!` repeats a spec as a literal of these types in code that is never run. Editors then
+//! display these docs when the user hovers over a key or completes one. The table that the macro
 //! reads is in `gpt-codegen`; a test compares the two.
 
 /// The keys of `gpt_model!`.
@@ -54,7 +54,7 @@ pub enum Norm {
     },
 }
 
-/// Where the norms of a block stand.
+/// The place of the norms in a block.
 pub enum Block {
     /// Before attention and MLP, and once before the head: GPT-2 and after.
     PreNorm,
@@ -68,16 +68,16 @@ pub enum Mlp {
     Dense {
         /// Width between the two projections. `4 * embed` unless given.
         hidden: u32,
-        /// `Gelu`, `GeluTanh`, `Relu`, `ReluSquared`, `Silu`, or a closure such as
-        /// `|x| x * tanh(x)`. `GeluTanh` unless given.
+        /// `Gelu`, `GeluTanh`, `Relu`, `ReluSquared`, `Silu`, or a closure such as `|x| x *
+        /// tanh(x)`. `GeluTanh` unless given.
         activation: Activation,
     },
     /// `down(activation(gate(x)) * up(x))`.
     Gated {
         /// Width between the projections.
         hidden: u32,
-        /// `Gelu`, `GeluTanh`, `Relu`, `ReluSquared`, `Silu`, or a closure such as
-        /// `|x| x * tanh(x)`. `Silu` unless given.
+        /// `Gelu`, `GeluTanh`, `Relu`, `ReluSquared`, `Silu`, or a closure such as `|x| x *
+        /// tanh(x)`. `Silu` unless given.
         activation: Activation,
     },
 }
@@ -96,7 +96,7 @@ pub enum Activation {
     Silu,
 }
 
-/// How the model encodes positions.
+/// Position encoding.
 pub enum Positions {
     /// A learned vector for each position.
     Learned,
@@ -109,11 +109,11 @@ pub enum Positions {
     },
 }
 
-/// What a token may look at.
+/// The tokens that a token attends to.
 pub enum Mask {
-    /// Itself and what came before.
+    /// Itself and earlier tokens.
     Causal,
-    /// Everything.
+    /// All tokens.
     Bidirectional,
 }
 

@@ -1,18 +1,20 @@
-//! A model's first layers: what is run where all layers' kernels are wanted, but not the time and the memory of all layers. The self-test and `tune` do so.
+//! Plans with the first layers of a model only. They use every kernel of the model, but not the
+//! time and memory of all layers; the self-test and `tune` run them.
 
 use gpt_plan::{Format, NO_KERNEL, Phase, Plan, Spec};
 
-/// Layers that are run: a post-norm block's first differs from the others.
+/// Layers that are kept: the first layer of a post-norm model differs from the others.
 const LAYERS: u32 = 2;
 
-/// `plan` with its first layers only. It lives as long as the program, as plans do; what it shares with the model's is not copied.
-pub fn shallow(plan: &'static Plan) -> &'static Plan {
+/// `plan` with its first layers only. It is leaked, as plans are static; borrowed parts are shared
+/// with `plan`.
+pub fn truncate(plan: &'static Plan) -> &'static Plan {
     let layers = plan.spec.layers.min(LAYERS);
-    let mut shallow = plan.clone();
-    shallow.spec.layers = layers;
-    let training = &mut shallow.training;
+    let mut truncated = plan.clone();
+    truncated.spec.layers = layers;
+    let training = &mut truncated.training;
     for sections in [
-        &mut shallow.sections,
+        &mut truncated.sections,
         &mut training.forward,
         &mut training.backward,
     ] {
@@ -20,10 +22,10 @@ pub fn shallow(plan: &'static Plan) -> &'static Plan {
             section.repeat = section.repeat.truncated(layers);
         }
     }
-    Box::leak(Box::new(shallow))
+    Box::leak(Box::new(truncated))
 }
 
-/// Whether all steps have kernels for matrices in `format`.
+/// Whether every step has kernels for matrices in `format`.
 pub fn has_kernels(plan: &Plan, format: Format) -> bool {
     let mut steps = plan.steps().map(|(_, step)| step);
     steps.all(|step| {
@@ -34,7 +36,7 @@ pub fn has_kernels(plan: &Plan, format: Format) -> bool {
     })
 }
 
-/// Tokens of all parts of the vocabulary.
+/// `count` tokens spread over the vocabulary.
 pub fn some_tokens(spec: &Spec, count: u32) -> Vec<u32> {
     let tokens = (0..count).map(|i| (i.wrapping_mul(2_654_435_761) >> 7) % spec.vocab);
     tokens.collect()

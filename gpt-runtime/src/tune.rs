@@ -1,9 +1,11 @@
-//! Which variants of a model's kernels are the fastest on a GPU.
+//! Measures which variants of a model's kernels are the fastest on a GPU.
 //!
-//! The compiler chooses tiles from a model's shapes, but what an adapter gains from is not known before it is tried. Here it is: two layers of the model at its
-//! own shapes, on random weights, once with each set of features, in turns, every step timed by the device's own clock. What is found for a kernel is kept on disk
-//! for all who open the adapter later. Only variants that compute the same are tried, and only where one is faster by more than noise does it take
-//! the place of the compiler's choice. The kernels of training are timed in steps that learn a batch.
+//! The compiler chooses tiles from a model's shapes, but only a measurement tells what an adapter
+//! gains from. It runs two layers of the model at their own shapes, on random weights, with each
+//! set of features, interleaved, and times every step by the device's clock. The fastest variant of
+//! each kernel is kept on disk for every program that opens the adapter later. Only variants with
+//! the same results are tried, and one replaces the default only if it is faster by more than
+//! noise. The kernels of training are timed in steps on a batch.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,34 +15,34 @@ use gpt_plan::{Feature, Features, Format, Kernel, Phase, Plan};
 use crate::device::EngineRef;
 use crate::engine::Precision;
 use crate::gpu::GpuDevice;
-use crate::truncated_plan::{has_kernels, shallow, some_tokens};
+use crate::truncated_plan::{has_kernels, some_tokens, truncate};
 use crate::vtable::ModelVtable;
 use crate::weights::lively::Lively;
 use crate::{Batch, Device, Error, Model, Session, Trainer, TrainerSettings, Untyped};
 
-/// Tokens of the prompt that is timed, on a GPU and on a processor that plays one.
+/// Tokens of the timed prompt: on a GPU, and on an adapter that is software.
 const PROMPT: [u32; 2] = [256, 64];
 
-/// Sequences of such length that are learned, likewise.
+/// Sequences of this length in the timed batch, likewise.
 const SEQUENCES: [u32; 2] = [4, 1];
 
-/// How often each is timed.
+/// Number of timed runs.
 const RUNS: usize = 7;
 
-/// A variant has to take less than this of what the compiler's choice takes.
+/// A variant must take less than this share of the default's time.
 const GAIN: f64 = 0.97;
 
-/// Of the weights.
+/// The seed of the weights.
 const SEED: u64 = 0x7e1e;
 
-/// What was found.
+/// The result of a measurement.
 #[derive(Clone, Debug)]
 pub struct Tuning {
-    /// Where it was measured.
+    /// Name of the measured device.
     pub device: String,
-    /// Every kernel that has a variant, in the order of formats, then prompt and token, then steps.
+    /// Every kernel with a variant, by format, then prompt and token, then step.
     pub choices: Vec<Choice>,
-    /// Where it is kept.
+    /// The file that keeps it.
     pub path: PathBuf,
 }
 
@@ -49,23 +51,25 @@ pub struct Tuning {
 pub struct Choice {
     /// The kernel's name in the plan.
     pub kernel: String,
-    /// Tokens that it was timed with.
+    /// Rows that it was timed with.
     pub rows: u32,
     /// Features of the fastest variant.
     pub features: Features,
     /// Its time in seconds.
     pub seconds: f64,
-    /// The time of what runs without a measurement.
+    /// The time of the default variant, in seconds.
     pub default: f64,
 }
 
-/// Measures the kernels of `plan` with matrices in each of `formats` on `device`, which has to be a GPU, and keeps what was found.
+/// Measures the kernels of `plan` with matrices in each of `formats` on `device`, which must be a
+/// GPU, and keeps the result.
 ///
 /// # Errors
-/// The device is no GPU, has no clock of its own, has no room for two layers and the head some times over, or is lost; what was found cannot be kept.
+/// The device is no GPU, writes no timestamps, has no memory for several copies of two layers and
+/// the head, or is lost; the result cannot be kept.
 pub fn tune(plan: &'static Plan, device: &Device, formats: &[Format]) -> Result<Tuning, Error> {
     let gpu = measurable(device)?;
-    let plan = shallow(plan);
+    let plan = truncate(plan);
     let kernels = &plan.kernels;
     let mut found = Found::default();
     for &format in formats.iter().filter(|format| has_kernels(plan, **format)) {
@@ -90,13 +94,13 @@ pub fn tune(plan: &'static Plan, device: &Device, formats: &[Format]) -> Result<
     found.keep(gpu)
 }
 
-/// As [`tune`], of the kernels of training, in f32 and, where `device` has it, in f16.
+/// As [`tune`], for the kernels of training, in f32 and, where `device` has it, in f16.
 ///
 /// # Errors
-/// As [`tune`]; a trainer takes more room than a session.
+/// As [`tune`]; a trainer needs more memory than a session.
 pub fn tune_training(plan: &'static Plan, device: &Device) -> Result<Tuning, Error> {
     let gpu = measurable(device)?;
-    let plan = shallow(plan);
+    let plan = truncate(plan);
     let kernels = &plan.training.kernels;
     let mut found = Found::default();
     let software = usize::from(gpu.is_software());
@@ -122,7 +126,8 @@ pub fn tune_training(plan: &'static Plan, device: &Device) -> Result<Tuning, Err
     found.keep(gpu)
 }
 
-/// The GPU that `device` is, if its kernels can be told apart, and what is found of them can be kept: which is known before minutes are spent.
+/// The GPU of `device`, if it writes timestamps and results can be kept. This is checked before
+/// minutes are spent.
 fn measurable(device: &Device) -> Result<&Arc<GpuDevice>, Error> {
     let EngineRef::Gpu(gpu) = device.engine() else {
         return Err(Error::Input(format!(
@@ -145,7 +150,7 @@ fn with(gpu: &GpuDevice, features: Features) -> Result<Device, Error> {
     Ok(Device::of_gpu(Arc::new(gpu.again(features)?), "measured"))
 }
 
-/// What was found so far.
+/// The results so far.
 #[derive(Default)]
 struct Found {
     choices: Vec<Choice>,
@@ -153,10 +158,10 @@ struct Found {
 }
 
 impl Found {
-    /// Takes the fastest variant of each of `kernels` that ran, and what was measured from `rivals`.
+    /// Adds the fastest variant of each of `kernels` that ran, and clears the times of `rivals`.
     fn take(&mut self, rivals: &mut [&mut Rival], kernels: &'static [Kernel], rows: u32) {
         for (index, kernel) in kernels.iter().enumerate() {
-            // In f16 training has the norms and attention of f32.
+            // Training in f16 shares norms and attention with f32.
             let known = self.choices.iter().any(|c| c.kernel == *kernel.name);
             if known {
                 continue;
@@ -186,8 +191,9 @@ impl Found {
     }
 }
 
-/// The sets that are tried, the usual one first: without subgroups, with inputs from neighbours or from memory, attention by many invocations or few, and tiles of all sizes, with one
-/// place for inputs or two. Whether matrices are textures is the device's affair, as several kernels read the same one.
+/// The sets of features that are tried, the default first: with and without subgroups, shuffled
+/// inputs, small workgroups in attention, and tiles of all sizes with single and double buffering.
+/// Textures are no choice of a kernel, as several kernels read the same matrix.
 fn candidates(gpu: &GpuDevice, kernels: &[Kernel]) -> Vec<Features> {
     let usual = Features::usual(gpu.is_software());
     let sizes = [Feature::SmallTiles, Feature::LargeTiles, Feature::HugeTiles];
@@ -206,7 +212,7 @@ fn candidates(gpu: &GpuDevice, kernels: &[Kernel]) -> Vec<Features> {
         let set = size.map_or(bare, |size| bare.with(size));
         sets.extend([set, set.with(Feature::DoubleBuffers)]);
     }
-    // Of sets that make the same of all kernels, the first.
+    // Of sets that give the same variants of all kernels, the first.
     let mut seen = Vec::new();
     sets.retain(|set| {
         let names: Vec<_> = kernels.iter().map(|kernel| name(kernel, *set)).collect();
@@ -218,16 +224,16 @@ fn candidates(gpu: &GpuDevice, kernels: &[Kernel]) -> Vec<Features> {
     sets
 }
 
-/// What `kernel` is called with a set of features.
+/// The name of `kernel`'s variant for `features`.
 fn name(kernel: &Kernel, features: Features) -> gpt_plan::Str {
     let variant = gpt_shaders::variant(kernel, features);
     variant.map_or(kernel.name.clone(), |variant| variant.name)
 }
 
-/// A set of features, and what kernels took with it.
+/// A set of features, and the times of kernels with it.
 struct Rival {
     features: Features,
-    /// By kernel: what each run took, all steps together, the first of them not to be counted.
+    /// By kernel: the time of each run, all steps together. The first run does not count.
     seconds: Vec<Vec<f64>>,
 }
 
@@ -239,7 +245,7 @@ impl Rival {
         }
     }
 
-    /// Adds what each kernel took in a run, if it ran.
+    /// Adds the times of a run, for each kernel that ran.
     fn add(&mut self, taken: Vec<Option<f64>>) {
         for (all, taken) in self.seconds.iter_mut().zip(taken) {
             all.extend(taken);
@@ -247,7 +253,7 @@ impl Rival {
     }
 }
 
-/// Reads prompts and tokens.
+/// A session that runs prompts and tokens.
 struct Reader {
     rival: Rival,
     plan: &'static Plan,
@@ -293,7 +299,7 @@ impl Reader {
     }
 }
 
-/// Learns a batch.
+/// A trainer that runs steps on a batch.
 struct Learner {
     rival: Rival,
     plan: &'static Plan,
@@ -338,13 +344,14 @@ impl Learner {
     }
 }
 
-/// The features of the fastest variant of kernel `index`, its time, and that of the default; nothing if it did not run or has no variants.
+/// The features of the fastest variant of kernel `index`, its time, and that of the default; none
+/// if it did not run or has no variants.
 fn fastest(rivals: &[&mut Rival], kernel: &Kernel, index: usize) -> Option<(Features, f64, f64)> {
     let mut variants: Vec<(Features, gpt_plan::Str, Vec<f64>)> = Vec::new();
     for rival in rivals {
         let times = rival.seconds[index].iter().skip(1).copied();
         let own = name(kernel, rival.features);
-        // What is the same kernel was measured more often.
+        // Several sets may give the same variant.
         match variants.iter_mut().find(|(_, known, _)| *known == own) {
             Some((_, _, all)) => all.extend(times),
             None => variants.push((rival.features, own, times.collect())),
@@ -366,7 +373,7 @@ fn fastest(rivals: &[&mut Rival], kernel: &Kernel, index: usize) -> Option<(Feat
     Some((features, seconds, default))
 }
 
-/// Not a number if there are none.
+/// The median, NaN if there are no times.
 fn median(times: &mut [f64]) -> f64 {
     times.sort_by(f64::total_cmp);
     times.get(times.len() / 2).copied().unwrap_or(f64::NAN)

@@ -1,7 +1,7 @@
 //! The functions that `gpt_model!` compiles for a model.
 //!
-//! Code that serves many models knows a model by its plan. The plan lacks one thing, the compiled
-//! activation; [`ModelVtable`] carries it from the type to the engines.
+//! Code that serves many models identifies a model by its plan. A plan lacks only the compiled
+//! activation; [`ModelVtable`] carries it from the model's type to the engines.
 
 use gpt_plan::Plan;
 
@@ -34,14 +34,15 @@ pub trait Gpt: Sized + Send + Sync + 'static {
     /// Replaces `values` by the MLP's activation of them.
     fn activation(values: &mut [f32]);
 
-    /// Replaces `values` by the MLP's activation of them, and writes its derivative to `slopes`.
+    /// Replaces `values` by the MLP's activation of them, and writes its derivative to `slopes`,
+    /// which has the same length.
     fn activate(values: &mut [f32], slopes: &mut [f32]);
 }
 
 /// The type parameter of a model that is known only at run time.
 pub enum Untyped {}
 
-/// The functions of a model for code that knows it by its plan alone.
+/// A model's plan and compiled functions, without its type.
 #[derive(Clone, Copy)]
 pub struct ModelVtable {
     pub plan: &'static Plan,
@@ -51,7 +52,7 @@ pub struct ModelVtable {
 }
 
 impl ModelVtable {
-    /// Of a declared model.
+    /// The vtable of a declared model.
     pub fn of<M: Gpt>() -> ModelVtable {
         ModelVtable {
             plan: M::plan(),
@@ -61,7 +62,7 @@ impl ModelVtable {
         }
     }
 
-    /// Of a plan made at run time, whose closure is evaluated node by node.
+    /// The vtable of a plan made at run time; its closure is evaluated node by node.
     pub fn of_plan(plan: &'static Plan) -> ModelVtable {
         ModelVtable {
             plan,

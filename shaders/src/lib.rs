@@ -1,13 +1,13 @@
 //! The WGSL kernels of a GPT, by operation, and the linker that joins them.
 //!
-//! `wgsl/` has a folder for each operation, forward and backward beside each other. WGSL needs no
-//! order of declarations, so a shader is plain text: the header that the compiler writes for a
-//! model (sizes, aliases, an activation), then the files that the kernel names. Code that varies
-//! is in a file of its own; its alternatives define the same functions. [`sources`] lists the
-//! files, [`variants`] says which of them replace others where an adapter has a feature, and
-//! [`linker`] joins a kernel's files and maps lines of the result back to them.
+//! `wgsl/` has a folder for each operation, forward and backward beside each other. Declarations in
+//! WGSL may have any order, so a shader is a concatenation: the header that the compiler generates
+//! for a model (sizes, aliases, an activation), then the files that the kernel names. Code that
+//! varies is in separate files, whose alternatives define the same functions. [`sources`] lists the
+//! files, [`variants`] replaces files by others if an adapter has a feature, and [`linker`] joins a
+//! kernel's files and maps lines of the result back to them.
 //!
-//! Which files and sizes a model's kernels take is decided by `gpt-codegen`.
+//! `gpt-codegen` decides which files and sizes a model's kernels have.
 
 pub mod linker;
 pub mod sources;

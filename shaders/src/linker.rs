@@ -8,7 +8,7 @@ use crate::{Source, source};
 ///
 /// # Panics
 ///
-/// If the kernel names a file that does not exist; the compiler makes no such kernel.
+/// If the kernel names a file that does not exist; the compiler generates no such kernel.
 pub fn link(kernel: &Kernel) -> String {
     let mut text = String::from(&*kernel.header);
     for part in parts(kernel) {
@@ -18,8 +18,8 @@ pub fn link(kernel: &Kernel) -> String {
     text
 }
 
-/// The place where line `line` of the linked shader (counted from 1) was written: a line of a file
-/// under `shaders/`, or of the header.
+/// The source of line `line` (from 1) of the linked shader: a line of a file under `shaders/`, or
+/// of the header.
 pub fn locate(kernel: &Kernel, line: usize) -> String {
     let lines = |text: &str| text.matches('\n').count();
     let mut start = lines(&kernel.header);
@@ -64,6 +64,8 @@ mod tests {
             tile_rows: 1,
             groups: 1,
             strips: 0,
+            grid: gpt_plan::Grid::Rows,
+            bindings: Vec::new().into(),
         };
         let text = link(&kernel);
         assert_eq!(locate(&kernel, 3), "line 3 of its header");

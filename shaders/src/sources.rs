@@ -1,6 +1,6 @@
 //! The files below `wgsl/`. The build script lists them.
 
-/// The names of all files, a constant each: `norm/layer.wgsl` is `files::NORM_LAYER`.
+/// A constant with the name of each file: `files::NORM_LAYER` is `norm/layer`.
 pub mod files {
     include!(concat!(env!("OUT_DIR"), "/names.rs"));
 }
@@ -17,7 +17,7 @@ pub struct Source {
 /// Every file, sorted by name.
 pub static SOURCES: &[Source] = include!(concat!(env!("OUT_DIR"), "/sources.rs"));
 
-/// The file of that name, if there is one.
+/// The file called `name`, if there is one.
 pub fn source(name: &str) -> Option<&'static Source> {
     let at = SOURCES.binary_search_by(|source| source.name.cmp(name));
     at.ok().map(|at| &SOURCES[at])

@@ -1,12 +1,12 @@
-//! Variants: files that replace others where an adapter has a feature.
+//! Variants: files that replace others if an adapter has a feature.
 //!
-//! A variant of a file defines the same functions, so a kernel does not know which one it has. The
-//! kernel of a plan is the plain one, which every adapter runs; [`variant`] replaces its files by
-//! every row of [`VARIANTS`] that applies. This table is the only place where a variant is chosen.
+//! A variant of a file defines the same functions, so it can replace the file in any kernel. The
+//! kernels of a plan are plain ones, which every adapter runs; [`variant`] replaces their files
+//! according to every row of [`VARIANTS`] that applies. No other code selects variants.
 
 use std::sync::LazyLock;
 
-use gpt_plan::{Feature, Features, Kernel};
+use gpt_plan::{Feature, Features, Kernel, with_texture};
 
 use crate::files as f;
 
@@ -18,13 +18,13 @@ pub struct Variant {
     pub feature: Feature,
     /// Extensions of WGSL that are enabled.
     pub enables: &'static [&'static str],
-    /// Files that are only a condition.
+    /// Files that the kernel must have, and that stay.
     pub requires: Vec<&'static str>,
     /// Pairs of files: the second replaces the first.
     pub replaces: Vec<(&'static str, &'static str)>,
     /// Files that are appended.
     pub adds: Vec<&'static str>,
-    /// Files whose kernels have no such variant.
+    /// Files whose kernels the row does not apply to.
     pub excludes: Vec<&'static str>,
 }
 
@@ -49,7 +49,7 @@ impl Variant {
         self.replace(file, f::SHARED_NONE)
     }
 
-    /// Invocations learn which subgroup they belong to.
+    /// Uses the entry point that computes an invocation's index from its subgroup.
     fn subgroups(self) -> Variant {
         self.replace(f::SHARED_ENTRY_PLAIN, f::SHARED_ENTRY_SUBGROUPS)
     }
@@ -83,7 +83,7 @@ impl Variant {
     }
 }
 
-/// All variants. Where two rows replace the same file differently, the first that applies wins.
+/// All variants. If two rows replace a file differently, the first that applies wins.
 pub static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
     use Feature as F;
     let mut rows = vec![
@@ -199,7 +199,7 @@ pub static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
     rows
 });
 
-/// The files of matrices in one to five buffers.
+/// The files for matrices in one to five buffers.
 pub const BUFFERS: [&str; 5] = [
     f::MATMUL_WEIGHTS_BUFFERS_1,
     f::MATMUL_WEIGHTS_BUFFERS_2,
@@ -217,26 +217,28 @@ const TILE_N: [(&str, u32); 5] = [
     (f::MATMUL_TILE_N_16, 16),
 ];
 
-/// Strips of a matrix that a workgroup of the kernel multiplies, if it multiplies any.
+/// The number of strips of a matrix that a workgroup of the kernel multiplies; none if it
+/// multiplies no matrix.
 pub fn tile_n(kernel: &Kernel) -> Option<u32> {
     let own = |(file, _): &&(&'static str, u32)| kernel.parts.contains(file);
     TILE_N.iter().find(own).map(|(_, strips)| *strips)
 }
 
-/// The file that gives a workgroup `strips` strips; there is one for powers of two up to 16.
+/// The file that assigns `strips` strips to a workgroup; none unless a power of two up to 16.
 pub fn tile_n_file(strips: u32) -> Option<&'static str> {
     let of = TILE_N.iter().find(|(_, has)| *has == strips);
     of.map(|(file, _)| *file)
 }
 
-/// The kernel that an adapter with `features` runs in place of `plain`, if it is another one.
+/// The variant of `plain` for an adapter with `features`; none if the adapter runs `plain` itself.
 pub fn variant(plain: &Kernel, features: Features) -> Option<Kernel> {
     let mut parts = plain.parts.to_vec();
     let mut header = String::new();
     let mut used = Features::NONE;
     let rows = VARIANTS.iter().filter(|row| features.has(row.feature));
     for row in rows.filter(|row| row.applies(plain)) {
-        // A row applies as a whole, and only where no earlier one has replaced a file differently.
+        // A row applies as a whole, and only if no earlier row has replaced one of its files
+        // differently.
         let place = |(from, to): &(&'static str, &'static str)| {
             let place = plain.parts.iter().position(|part| part == from)?;
             let free = from == to || parts[place] == *from || parts[place] == *to;
@@ -264,6 +266,9 @@ pub fn variant(plain: &Kernel, features: Features) -> Option<Kernel> {
         parts: parts.into(),
         ..plain.clone()
     };
+    if kernel.parts.contains(&f::MATMUL_WEIGHTS_TEXTURE) {
+        kernel.bindings = with_texture(&kernel.bindings).into();
+    }
     if kernel.parts.contains(&f::SHARED_WORKGROUP_SIZE_64) {
         kernel.workgroup = 64;
     }

@@ -7,7 +7,7 @@ use crate::oracle::{Forward, Matrix};
 /// Normalised mean square error: the sum of squared differences over the sum of squares. Infinite
 /// if `found` has a value that is not finite.
 pub fn nmse(found: &[f32], expected: &[f64]) -> f64 {
-    assert_eq!(found.len(), expected.len(), "as many values as expected");
+    assert_eq!(found.len(), expected.len(), "numbers of values");
     let mut error = 0.0;
     let mut norm = 0.0;
     for (&found, &expected) in found.iter().zip(expected) {

@@ -62,7 +62,7 @@ pub fn article() -> Spec {
     }
 }
 
-/// Named specs that nobody would train, each with an edge case for kernels.
+/// Unusual specs by name, each with an edge case for kernels.
 pub fn odd() -> Vec<(&'static str, Spec)> {
     let mlp = |gated, hidden, activation| Mlp {
         gated,

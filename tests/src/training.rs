@@ -142,7 +142,7 @@ pub fn check_tensors(
             far.push(format!("{name} of layer {layer} by {:.1e}", error / size));
         }
     }
-    assert!(far.is_empty(), "{what}: too far away: {}", far.join(", "));
+    assert!(far.is_empty(), "{what}: far off: {}", far.join(", "));
 }
 
 /// Asserts that the values of two trainers are equal to the bit.
@@ -170,7 +170,7 @@ pub fn check(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
     let options = |recompute| options(3, most, recompute);
     let mut trainer = engine(plan, &weights, options(Recompute::Nothing)).unwrap();
     let bytes = plan.train_bytes(&options(Recompute::Nothing).shape);
-    assert_eq!(trainer.allocated(), bytes, "{name}: what was allocated");
+    assert_eq!(trainer.allocated(), bytes, "{name}: bytes allocated");
 
     let whole = Batch::new(spec, 3, most, 0);
     let (gradients, losses) = expected(plan, &gpt, &[&whole]);
@@ -186,7 +186,7 @@ pub fn check(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
 
     let again = trainer.learn(&whole.sequences(), &learn(true, whole.rows()));
     check_loss(name, again.unwrap(), losses[0]);
-    let what = format!("{name}, the same once more");
+    let what = format!("{name}, the same batch again");
     check_same(
         &what,
         plan,
@@ -219,12 +219,12 @@ pub fn check(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
     assert_eq!(
         thrifty.allocated(),
         bytes,
-        "{name}: allocated to make activations again"
+        "{name}: bytes allocated with recomputation"
     );
     thrifty
         .learn(&whole.sequences(), &learn(true, whole.rows()))
         .unwrap();
-    let what = format!("{name}, activations made again");
+    let what = format!("{name}, recomputed activations");
     check_same(
         &what,
         plan,
@@ -301,7 +301,7 @@ fn check_loss(name: &str, found: f64, expected: f64) {
     );
 }
 
-/// Changes the trainer before a step.
+/// The AdamW update of step `step`, without clipping.
 pub fn update(step: u64) -> Update {
     Update {
         step,

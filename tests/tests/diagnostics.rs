@@ -1,6 +1,5 @@
-//! Compile errors, rendered as the user sees them.
-//! `TRYBUILD=overwrite cargo test --test diagnostics` writes them anew, to be looked at before they
-//! are committed.
+//! Compile errors as rustc prints them. `TRYBUILD=overwrite cargo test --test diagnostics` updates
+//! the expected output; review it before you commit it.
 
 #[test]
 fn wrong_specs() {

@@ -1,10 +1,11 @@
-//! What the macro writes, for a person to read: one small model, formatted.
+//! The macro's output. Snapshots have one small model, formatted for review; the other tests
+//! validate the kernels of many models.
 
 use gpt_plan::{Feature, Features};
 use gpt_runtime::__private::shaders::{self, variants::VARIANTS};
 
-/// Compares with `snapshots/`; `INSTA_UPDATE=always cargo test` writes it anew, to be looked at
-/// before it is committed.
+/// Compares with `snapshots/`. `INSTA_UPDATE=always cargo test` updates the snapshot; review it
+/// before you commit it.
 #[test]
 fn a_small_model() {
     let tokens = "
@@ -20,7 +21,7 @@ fn a_small_model() {
     insta::assert_snapshot!(without_kernels(&prettyplease::unparse(&file)));
 }
 
-/// Leaves out the lists of kernels, which are most of the text. A kernel has a snapshot of its own.
+/// Removes the kernels. Their headers are a tenth of a megabyte; one kernel has its own snapshot.
 fn without_kernels(text: &str) -> String {
     let list = "kernels: ::std::borrow::Cow::Borrowed(";
     let mut out = String::new();
@@ -53,7 +54,7 @@ fn a_kernel_of_the_small_model() {
     insta::assert_snapshot!(shaders::link(kernel.expect("a kernel for q4")));
 }
 
-/// What no snapshot can say: every kernel of every odd spec is valid, and none is written twice.
+/// Every kernel of every odd spec is valid, and no name occurs twice.
 #[test]
 fn every_kernel_is_valid() {
     for (name, spec) in gpt_tests::specs::odd() {
@@ -156,7 +157,7 @@ fn variants_are_other_files() {
     assert!(texture.text.contains(&width));
 }
 
-/// Variants combine: with every set of features, all kernels of some models that differ are valid.
+/// With every set of features, all kernels of two different models are valid.
 #[test]
 fn every_combination_of_variants_is_valid() {
     let all = Feature::ALL.len();
@@ -185,7 +186,7 @@ fn every_combination_of_variants_is_valid() {
     }
 }
 
-/// What is multiplied has a kernel for f16, and only that.
+/// Every product has a variant in f16, and no other kernel has one.
 #[test]
 fn products_have_a_twin_in_f16() {
     let has = |kernel: &gpt_plan::Kernel, file| kernel.parts.contains(&file);
@@ -207,8 +208,7 @@ fn products_have_a_twin_in_f16() {
     }
 }
 
-/// Sizes of real models and beyond, which no test runs: their kernels are valid and keep WebGPU's
-/// default limits.
+/// The kernels of models too large for the other tests are valid and keep WebGPU's default limits.
 #[test]
 fn kernels_of_large_models_keep_the_limits() {
     for spec in [
@@ -230,7 +230,7 @@ fn kernels_of_large_models_keep_the_limits() {
     }
 }
 
-/// A decoded token takes at most five dispatches a layer and three more.
+/// A pass takes at most five dispatches in each layer and three more.
 #[test]
 fn dispatches_are_few() {
     for (name, spec) in gpt_tests::specs::odd() {

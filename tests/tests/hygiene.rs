@@ -5,14 +5,14 @@
 use gpt_runtime::gpt_model;
 
 gpt_model! {
-    /// A model whose constants nobody reads.
+    /// A model whose constants are not read.
     struct Private {
         vocab: 5, context: 4, layers: 1, heads: 1, embed: 8,
         mlp: Dense { hidden: 8, activation: |x| x * tanh(ln(1 + exp(x))) },
     }
 }
 
-/// Names of the prelude that mean something else.
+/// A scope in which names of the prelude have other meanings.
 pub mod shadowed {
     /// Not `std`'s.
     pub struct Vec;

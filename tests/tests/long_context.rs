@@ -1,4 +1,4 @@
-//! Attention over a long cache is split over the keys, and still matches the oracle.
+//! Compares attention over a long cache, which is split over the keys, with the oracle.
 
 use gpt_plan::{Format, Spec};
 use gpt_runtime::__private::engine::{CacheFormat, EngineModel, LogitsRequest, SessionOptions};

@@ -84,8 +84,8 @@ fn a_wrong_kernel_of_training_is_named() {
         ),
         (
             "norm_input_adds",
-            "CENTRED: f32 = 1.0;",
-            "CENTRED: f32 = 0.99;",
+            "CENTERED: f32 = 1.0;",
+            "CENTERED: f32 = 0.99;",
             "d(attn.out.bias)",
         ),
     ] {

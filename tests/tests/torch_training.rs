@@ -176,7 +176,7 @@ fn the_oracle_matches_pytorch() {
             }
             let mut moved = moments.iter();
             gpt.parameters.visit(&mut |_, values| {
-                values.copy_from_slice(&moved.next().expect("as many tensors").parameter);
+                values.copy_from_slice(&moved.next().expect("a tensor for each").parameter);
             });
         }
         let loss = gpt.batch_loss(&batch.sequences(), None);

@@ -1,14 +1,15 @@
-//! The rival of a kernel: the same files, the same tile, the model's sizes read from a uniform when it runs.
+//! The dynamic form of a kernel: the same files and tile, with the model's sizes in a uniform.
 //!
-//! It is derived from the kernel itself, so that the two cannot drift apart: a number of the header that describes the model becomes a field of a
-//! uniform, and wherever the files name it they read the field. What describes the tile (invocations, rows and features of a workgroup, what fits into its
-//! memory) stays literal, as it would in any library: tiles are chosen when a kernel is written, not when it runs. Literal stays, too, whatever WGSL wants to
-//! know when it compiles, the lengths of arrays and what constants are made of; there a size is replaced by its value, and everywhere else in the same
-//! kernel it is read.
+//! It is derived from the kernel itself, so that the two cannot drift apart: a constant of the
+//! header that describes the model becomes a field of a uniform, which the files read. Constants of
+//! the tile (invocations, rows and features of a workgroup, its memory) stay literal, as in any
+//! library: tiles are chosen when a kernel is written. Sizes that WGSL needs at compile time
+//! (lengths of arrays, initializers of constants) are replaced by their values there and read
+//! everywhere else.
 
 use gpt_runtime::__private::plan::Kernel;
 
-/// Numbers of a header that describe the tile.
+/// Constants of a header that describe the tile.
 const TILE: &[&str] = &[
     "WORKGROUP_SIZE",
     "ROW_INVOCATIONS",
@@ -19,7 +20,6 @@ const TILE: &[&str] = &[
     "CHUNK_BLOCKS",
     "SLICES",
     "REMAINDERS",
-    "POSITIONS_BINDING",
     "SPLIT_KEYS",
     "TILE",
     "TILES",
@@ -29,7 +29,7 @@ const TILE: &[&str] = &[
     "UNIT",
 ];
 
-/// Those that describe the model.
+/// Constants that describe the model.
 const MODEL: &[&str] = &[
     "A_STRIDE",
     "BETA",
@@ -70,16 +70,16 @@ const MODEL: &[&str] = &[
     "X_STRIDE",
 ];
 
-/// The binding in group 0 where the sizes are; no file of ours has it.
+/// The binding of the sizes in group 0; no kernel has it.
 pub const BINDING: u32 = 15;
 
-/// A shader whose sizes come in a uniform, and what the uniform holds.
+/// A shader with its sizes in a uniform, and the content of the uniform.
 pub struct Dynamic {
     pub wgsl: String,
     pub sizes: Vec<u32>,
 }
 
-/// A number of a header.
+/// A constant of a header.
 struct Constant<'a> {
     name: &'a str,
     kind: &'a str,
@@ -95,9 +95,9 @@ impl<'a> Constant<'a> {
         Some(Constant { name, kind, value })
     }
 
-    /// What a uniform holds of it.
+    /// Its value as a word of the uniform.
     fn word(&self) -> Result<u32, String> {
-        let wrong = || format!("{} is {}, which is no number", self.name, self.value);
+        let wrong = || format!("{} is {}, which is not a number", self.name, self.value);
         match self.kind {
             "u32" => self
                 .value
@@ -110,14 +110,14 @@ impl<'a> Constant<'a> {
     }
 }
 
-/// The rival of `kernel`.
+/// The dynamic form of `kernel`.
 ///
 /// # Errors
-/// A constant that is known neither as one of the tile nor as one of the model: it has to be put into one of the two lists.
+/// A constant is in neither list, [`TILE`] or [`MODEL`].
 pub fn dynamic(kernel: &Kernel) -> Result<Dynamic, String> {
     let constants: Vec<_> = kernel.header.lines().filter_map(Constant::parse).collect();
     let has = |name| constants.iter().any(|c| c.name == name);
-    // In attention these are invocations side by side, in a product columns of the matrix.
+    // COLUMNS is the width of a workgroup in attention, and of the matrix in a product.
     let in_attention = has("GROUP");
     let mut model = Vec::new();
     for constant in constants {
@@ -127,7 +127,7 @@ pub fn dynamic(kernel: &Kernel) -> Result<Dynamic, String> {
         }
         if !MODEL.contains(&name) {
             return Err(format!(
-                "{} has a constant {name}, of which benches/src/gpu/dynamic.rs does not know whether it is the tile's or the model's",
+                "{} has a constant {name}; list it in TILE or MODEL in benches/src/gpu/dynamic.rs",
                 kernel.name
             ));
         }
@@ -159,11 +159,12 @@ pub fn dynamic(kernel: &Kernel) -> Result<Dynamic, String> {
     Ok(Dynamic { wgsl, sizes })
 }
 
-/// A line in which every size of `model` is read from the uniform, or stands as its value where a constant has to.
+/// Writes `line` with every size of `model` read from the uniform, or as a literal where WGSL needs
+/// a constant.
 fn rewrite(line: &str, model: &[Constant<'_>], out: &mut String) {
     let code = line.split("//").next().unwrap_or_default();
     let of_constants = code.starts_with("const ") || code.starts_with('@');
-    // Angle brackets that are open, from the one of an array's type on.
+    // Open angle brackets, from that of an array's type on.
     let mut depth = 0u32;
     let mut rest = code;
     while let Some(first) = rest.chars().next() {
@@ -206,7 +207,7 @@ mod tests {
     use crate::{Bard, Gpt2, SmolLm2};
 
     #[test]
-    fn every_kernel_has_a_rival_that_is_valid() {
+    fn the_dynamic_form_of_every_kernel_is_valid() {
         use wgpu::naga;
         use wgpu::naga::valid::{Capabilities, ValidationFlags, Validator};
 
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_read_but_for_lengths_of_arrays() {
+    fn sizes_are_read_except_lengths_of_arrays() {
         let size = |name, value| Constant {
             name,
             kind: "u32",

@@ -1,4 +1,4 @@
-//! One kernel in two forms, and the first of them once more.
+//! A kernel in two forms, specialised and dynamic, and the first again as a control.
 
 use gpt_runtime::__private::plan::Kernel;
 use wgpu::{Buffer, BufferUsages};
@@ -7,15 +7,15 @@ use super::Gpu;
 use super::kernel::{Bound, Sizes};
 use crate::versus::{Form, Forms};
 
-/// Most that an output of the dynamic form may differ from that of the specialised one, relative to the greatest of all: compilers may contract
-/// multiplications and additions differently.
+/// The largest difference of an output between the two forms, relative to the greatest output: a
+/// compiler may contract multiplications and additions differently.
 const CLOSE: f32 = 1e-4;
 
 impl Gpu {
-    /// A kernel, its rival, and the kernel once more.
+    /// A kernel, its dynamic form, and the kernel again.
     ///
     /// # Panics
-    /// If the two do not compute the same.
+    /// If the outputs of the two forms differ.
     pub fn forms(&self, kernel: &Kernel, sizes: &Sizes) -> Forms<'_> {
         let specialised = Bound::specialised(self, kernel, sizes);
         let dynamic = Bound::dynamic(self, kernel, sizes);
@@ -31,7 +31,7 @@ impl Gpu {
         }
     }
 
-    /// Runs both once, on buffers that no one has written to, and compares what they wrote.
+    /// Runs both once, on fresh buffers, and compares their outputs.
     fn agree(&self, name: &str, one: &Bound, other: &Bound) {
         for bound in [one, other] {
             self.time(|pass| bound.record(pass, 1));
@@ -41,12 +41,12 @@ impl Gpu {
             let greatest = one.iter().fold(0.0f32, |most, x| most.max(x.abs()));
             let wrong = one.iter().zip(&other).position(|(a, b)| {
                 let difference = (a - b).abs();
-                // Not a number is not close to anything.
+                // NaN is never close.
                 difference.is_nan() || difference > CLOSE * greatest
             });
             if let Some(at) = wrong {
                 panic!(
-                    "{name}: its rival wrote {} to {what}[{at}], and not {}",
+                    "{name}: its dynamic form wrote {} to {what}[{at}], and not {}",
                     other[at], one[at]
                 );
             }
@@ -75,7 +75,7 @@ mod tests {
     use crate::gpu::{inference, training};
     use crate::{Bard, Nano};
 
-    /// The GPU, or nothing and a sentence; a failure where `GPT_REQUIRE_GPU=1`.
+    /// The GPU, if there is one; a failure without one if `GPT_REQUIRE_GPU=1`.
     fn gpu() -> Option<Gpu> {
         let required = std::env::var("GPT_REQUIRE_GPU").is_ok_and(|v| v != "0" && !v.is_empty());
         match Gpu::open() {
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn kernels_and_their_rivals_compute_the_same() {
+    fn both_forms_compute_the_same() {
         let Some(gpu) = gpu() else { return };
         let same = |kernel: &Kernel, sizes: &Sizes| {
             let specialised = Bound::specialised(&gpu, kernel, sizes);
@@ -144,10 +144,10 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "its rival wrote")]
-    fn a_rival_that_computes_something_else_is_refused() {
+    #[should_panic(expected = "its dynamic form wrote")]
+    fn forms_that_differ_are_refused() {
         let Some(gpu) = gpu() else {
-            panic!("its rival wrote nothing, as there is no GPU");
+            panic!("its dynamic form wrote nothing, as there is no GPU");
         };
         let job = inference::step(Bard::plan(), "attention", Format::F32, 1, 40);
         let specialised = Bound::specialised(&gpu, job.kernel, &job.sizes);

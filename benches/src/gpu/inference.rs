@@ -1,13 +1,13 @@
-//! What the kernels of a forward pass are run on.
+//! Inputs and sizes for the kernels of a forward pass.
 
 use gpt_runtime::__private::plan::{
-    BufferId, Format, Kernel, MatrixLayout, Phase, Plan, STRIP, Step, vector_block,
+    BufferId, Extent, Format, Kernel, MatrixLayout, Phase, Plan, STRIP, Step, vector_block,
 };
 
 use super::kernel::Sizes;
 use crate::versus::Work;
 
-/// A kernel, what it is run on, what it does.
+/// A kernel, its inputs, and its work.
 pub struct Job {
     pub kernel: &'static Kernel,
     pub sizes: Sizes,
@@ -56,13 +56,18 @@ pub fn step(plan: &'static Plan, name: &str, format: Format, rows: u32, position
             parts,
             bytes: 4 * u64::from(floats),
             vocab: spec.vocab,
-            groups: [kernel.groups, rows.div_ceil(kernel.tile_rows), 1],
+            groups: kernel.workgroups(&Extent {
+                rows,
+                keys: position + rows,
+                ..Extent::default()
+            }),
         },
         work,
     }
 }
 
-/// Bytes of each part of a step's matrix, and what a product with it amounts to: one row reads all of it, many rows compute.
+/// Bytes of each part of a step's matrix, and the work of a product with it: one row is bound by
+/// the bytes read, many rows by arithmetic.
 fn matrix(plan: &Plan, step: &Step, format: Format, rows: u32) -> Option<(Vec<u64>, Work)> {
     let tensor = plan.tensor(step.matrix()?);
     let gated = step.op.is_gated();
@@ -78,7 +83,7 @@ fn matrix(plan: &Plan, step: &Step, format: Format, rows: u32) -> Option<(Vec<u6
     Some(((0..layout.parts).map(bytes).collect(), work))
 }
 
-/// One row reads the cache of a layer, many rows multiply with half of it.
+/// The work of attention: one row reads a layer's cache, many rows multiply with half of it.
 pub fn attention(plan: &Plan, rows: u32, position: u32) -> Work {
     let spec = &plan.spec;
     let keys = u64::from(position + rows);

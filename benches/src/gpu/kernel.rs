@@ -1,8 +1,8 @@
-//! A kernel with everything it binds.
+//! A kernel with everything that it binds.
 //!
-//! What a shader binds is read off the shader, so that a new kernel needs no table here. Every buffer of activations is as large as the largest, matrices have
-//! their own size, and several of them take turns, as a model's layers do: a matrix that is multiplied again and again would stay in a cache, which no model's
-//! does.
+//! Bindings are read off the shader, as the dynamic form has one more. All buffers of activations
+//! have the size of the largest. Several matrices are used in rotation, as a model's layers are: a
+//! single one would stay in a cache.
 
 use gpt_runtime::__private::plan::Kernel;
 use wgpu::naga::valid::{Capabilities, ValidationFlags, Validator};
@@ -18,26 +18,26 @@ use super::Gpu;
 use super::dynamic;
 use crate::weights::plain;
 
-/// Bytes of matrices that take turns: more than a cache holds.
-const TURNS: u64 = 192 << 20;
-/// Most matrices that take turns.
+/// Bytes of all matrices in the rotation: more than a cache holds.
+const ROTATION: u64 = 192 << 20;
+/// Most matrices in the rotation.
 const MOST: u64 = 12;
 
-/// What a kernel is run on.
+/// Sizes of a kernel's inputs.
 #[derive(Clone)]
 pub struct Sizes {
     /// Uniforms by name.
     pub uniforms: Vec<(&'static str, Vec<u32>)>,
-    /// Bytes of each part of a matrix: of `part_0` and so on, or of a training kernel's `weights`.
+    /// Bytes of each part of the matrix: `part_0`, ..., or a training kernel's `weights`.
     pub parts: Vec<u64>,
-    /// Bytes of everything else.
+    /// Bytes of every other buffer.
     pub bytes: u64,
-    /// Tokens and targets are below it.
+    /// Tokens and targets are smaller than this.
     pub vocab: u32,
     pub groups: [u32; 3],
 }
 
-/// A variable that is bound.
+/// A bound variable.
 struct Variable {
     name: String,
     group: u32,
@@ -47,18 +47,18 @@ struct Variable {
     of_integers: bool,
 }
 
-/// A pipeline, and what it is run on.
+/// A pipeline and its inputs.
 pub struct Bound {
     pipeline: ComputePipeline,
-    /// By turn, then by group.
-    turns: Vec<Vec<(u32, BindGroup)>>,
-    /// What it writes.
+    /// Bind groups by matrix of the rotation, then by group.
+    rotation: Vec<Vec<(u32, BindGroup)>>,
+    /// The buffers that it writes.
     pub outputs: Vec<(String, Buffer)>,
     groups: [u32; 3],
 }
 
 impl Bound {
-    /// The kernel as the product runs it.
+    /// The kernel as the runtime runs it.
     pub fn specialised(gpu: &Gpu, kernel: &Kernel, sizes: &Sizes) -> Bound {
         Bound::new(
             gpu,
@@ -68,12 +68,12 @@ impl Bound {
         )
     }
 
-    /// Its rival, whose sizes come at run time.
+    /// Its dynamic form.
     pub fn dynamic(gpu: &Gpu, kernel: &Kernel, sizes: &Sizes) -> Bound {
-        let rival = dynamic::dynamic(kernel).unwrap_or_else(|error| panic!("{error}"));
+        let form = dynamic::dynamic(kernel).unwrap_or_else(|error| panic!("{error}"));
         let mut sizes = sizes.clone();
-        sizes.uniforms.push(("sizes", rival.sizes));
-        Bound::new(gpu, &kernel.name, rival.wgsl, &sizes)
+        sizes.uniforms.push(("sizes", form.sizes));
+        Bound::new(gpu, &kernel.name, form.wgsl, &sizes)
     }
 
     fn new(gpu: &Gpu, name: &str, wgsl: String, sizes: &Sizes) -> Bound {
@@ -82,8 +82,8 @@ impl Bound {
             label: Some(name),
             source: ShaderSource::Wgsl(wgsl.into()),
         };
-        // SAFETY: as in the product, the shader is one of a checked plan, or the same with its sizes in a uniform that holds them; buffers are as large
-        // as these sizes say.
+        // SAFETY: the shader is one of a validated plan, or the same with its sizes in a uniform,
+        // and buffers have these sizes.
         let module = unsafe {
             gpu.device
                 .create_shader_module_trusted(source, ShaderRuntimeChecks::unchecked())
@@ -102,12 +102,12 @@ impl Bound {
                 cache: None,
             });
         let matrix: u64 = sizes.parts.iter().sum();
-        let turns = match matrix {
+        let count = match matrix {
             0 => 1,
-            bytes => (TURNS / bytes).clamp(1, MOST),
+            bytes => (ROTATION / bytes).clamp(1, MOST),
         };
         let mut outputs = Vec::new();
-        // Activations are the same in all turns.
+        // Activations are shared by the whole rotation.
         let shared: Vec<Option<Buffer>> = variables
             .iter()
             .map(|variable| {
@@ -124,7 +124,7 @@ impl Bound {
         let groups: Vec<u32> = (0..4)
             .filter(|g| variables.iter().any(|v| v.group == *g))
             .collect();
-        let turns = (0..turns).map(|_| {
+        let rotation = (0..count).map(|_| {
             let own: Vec<Buffer> = variables
                 .iter()
                 .zip(&shared)
@@ -149,18 +149,18 @@ impl Bound {
             groups.iter().map(|&group| (group, bind(group))).collect()
         });
         Bound {
-            turns: turns.collect(),
+            rotation: rotation.collect(),
             pipeline: pipeline.clone(),
             outputs,
             groups: sizes.groups,
         }
     }
 
-    /// Records `n` dispatches, which wait for each other as those of a model do.
+    /// Records `n` dispatches that wait for each other, as those of a model do.
     pub fn record(&self, pass: &mut ComputePass<'_>, n: u64) {
         pass.set_pipeline(&self.pipeline);
-        for turn in self.turns.iter().cycle().take(n as usize) {
-            for (group, bound) in turn {
+        for groups in self.rotation.iter().cycle().take(n as usize) {
+            for (group, bound) in groups {
                 pass.set_bind_group(*group, bound, &[]);
             }
             let [x, y, z] = self.groups;
@@ -169,7 +169,7 @@ impl Bound {
     }
 }
 
-/// The number of the part of a matrix that a variable is.
+/// The part of the matrix that a variable is, if it is one.
 fn part_of(name: &str) -> Option<usize> {
     match name {
         "weights" | "second_weights" => Some(0),
@@ -177,7 +177,7 @@ fn part_of(name: &str) -> Option<usize> {
     }
 }
 
-/// What the entry point of a shader binds.
+/// The variables that the entry point of a shader uses.
 fn variables(name: &str, wgsl: &str) -> Vec<Variable> {
     let module = naga::front::wgsl::parse_str(wgsl)
         .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(wgsl)));
@@ -208,14 +208,13 @@ fn variables(name: &str, wgsl: &str) -> Vec<Variable> {
     bound.collect()
 }
 
-/// A buffer for `variable`, filled.
+/// A buffer for `variable` with pseudorandom content.
 fn buffer(gpu: &Gpu, variable: &Variable, sizes: &Sizes) -> Buffer {
     let name = &*variable.name;
     let (content, usage): (Vec<u32>, _) = match variable.space {
         AddressSpace::Uniform => {
             let found = sizes.uniforms.iter().find(|(of, _)| *of == name);
-            let (_, words) =
-                found.unwrap_or_else(|| panic!("nothing is known of the uniform {name}"));
+            let (_, words) = found.unwrap_or_else(|| panic!("the uniform {name} has no value"));
             let mut words = words.clone();
             words.resize(words.len().next_multiple_of(4), 0);
             (words, BufferUsages::UNIFORM)
@@ -230,7 +229,7 @@ fn buffer(gpu: &Gpu, variable: &Variable, sizes: &Sizes) -> Buffer {
                 let word = plain((i as u32).wrapping_add(variable.binding << 28));
                 match name {
                     _ if variable.of_integers && !matrix => word % sizes.vocab,
-                    // Averages of squares.
+                    // Averages of squares are positive.
                     "seconds" => word & 0x7fff_ffff,
                     _ => word,
                 }

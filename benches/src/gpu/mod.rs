@@ -1,8 +1,9 @@
-//! Kernels on a GPU, one by one: pipelines as the product builds them, buffers of the right sizes, and a clock.
+//! Kernels on a GPU, one by one: pipelines as the runtime builds them, buffers of the right sizes,
+//! and a clock.
 //!
-//! The device is one of its own, as a benchmark wants timestamps and the product does not. `kernel` binds what a shader declares, `dynamic` makes the rival
-//! whose sizes come at run time, `forms` puts the two side by side. What the kernels
-//! of a plan are run on stands in `inference` and `training`.
+//! The device is a separate one, as benchmarks need timestamps. `kernel` binds what a shader
+//! declares, `dynamic` derives the form whose sizes are known at run time only, `forms` compares
+//! the two. `inference` and `training` have the inputs of the kernels of a plan.
 
 mod dynamic;
 mod forms;
@@ -21,7 +22,7 @@ use wgpu::{
 pub use inference::Job;
 pub use kernel::Sizes;
 
-/// A GPU, and how time is taken on it.
+/// A GPU and its clock.
 pub struct Gpu {
     device: wgpu::Device,
     queue: Queue,
@@ -30,7 +31,7 @@ pub struct Gpu {
     clock: Option<Clock>,
 }
 
-/// Two timestamps, and their way back.
+/// Two timestamps, and the buffers to read them.
 struct Clock {
     queries: QuerySet,
     resolved: Buffer,
@@ -40,10 +41,10 @@ struct Clock {
 }
 
 impl Gpu {
-    /// The adapter that the product would take.
+    /// Opens the adapter that the runtime would open.
     ///
     /// # Errors
-    /// None found, or the driver refuses; one sentence.
+    /// No adapter is found, or the driver refuses.
     pub fn open() -> Result<Gpu, String> {
         let known = gpt_runtime::adapters();
         let wanted = std::env::var("WGPU_ADAPTER_NAME").unwrap_or_default();
@@ -81,7 +82,7 @@ impl Gpu {
         })
     }
 
-    /// The GPU, or nothing and a sentence on standard error.
+    /// The GPU, if there is one; standard error tells which.
     pub fn if_any() -> Option<Gpu> {
         match Gpu::open() {
             Ok(gpu) => {
@@ -99,18 +100,18 @@ impl Gpu {
         }
     }
 
-    /// Rows of a prompt to measure with: an emulated GPU takes seconds for what others do in one.
+    /// Rows of a prompt for measurements, fewer on a software adapter.
     pub fn prompt_rows(&self) -> u32 {
         if self.software { 16 } else { 512 }
     }
 
-    /// A batch to measure learning with.
+    /// The batch for measurements of training.
     pub fn batch(&self) -> training::Shape {
         let (sequences, tokens) = if self.software { (1, 64) } else { (8, 1024) };
         training::Shape { sequences, tokens }
     }
 
-    /// How long the device takes for what `record` records into a pass.
+    /// The time that the device takes for a pass that `record` records.
     fn time(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> Duration {
         let mut encoder = self.device.create_command_encoder(&Default::default());
         {
@@ -140,10 +141,10 @@ impl Gpu {
     fn wait(&self) {
         self.device
             .poll(PollType::wait_indefinitely())
-            .expect("the device answers");
+            .expect("the device responds");
     }
 
-    /// The first `bytes` of a buffer that can be mapped.
+    /// The first `bytes` bytes of a mappable buffer.
     fn read(&self, buffer: &Buffer, bytes: u64) -> Vec<u8> {
         buffer.map_async(MapMode::Read, ..bytes, |_| {});
         self.wait();

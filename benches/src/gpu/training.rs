@@ -1,14 +1,12 @@
-//! What the kernels of a training pass are run on: a batch of sequences, all rows at once.
+//! Inputs and sizes for the kernels of a training pass: a batch of sequences, all rows at once.
 
-use gpt_runtime::__private::plan::{
-    ADAMW, Kernel, Op, Plan, Projection, Step, TRAIN_COLUMNS, TRAIN_ROWS, TensorId,
-};
+use gpt_runtime::__private::plan::{ADAMW, Extent, Op, Plan, Projection, Step, TensorId};
 
 use super::inference::Job;
 use super::kernel::Sizes;
 use crate::versus::Work;
 
-/// Rows of a vocabulary's matrix to measure with: no engine takes more of them at once.
+/// Most rows of a vocabulary's matrix in a measurement; no engine takes more at once.
 const VOCAB: u32 = 8192;
 
 /// A batch.
@@ -23,15 +21,14 @@ impl Shape {
         self.sequences * self.tokens
     }
 
-    /// The uniform `run`: gradients replace what was there, nothing is dropped.
+    /// The uniform `run`: gradients are replaced, nothing is dropped.
     fn run(&self) -> (&'static str, Vec<u32>) {
         let one = 1f32.to_bits();
         ("run", vec![self.tokens, self.rows(), 0, 1, one, 0, 0, one])
     }
 }
 
-/// The step called `name`, if it is one that is measured: products, norms, attention and the loss. Its first kernel is meant, or the one with
-/// this number.
+/// Kernel `number` of the step called `name`: a product, a norm, attention or the loss.
 ///
 /// # Panics
 /// If the plan has no such step.
@@ -46,114 +43,73 @@ pub fn step(plan: &'static Plan, name: &str, number: usize, shape: Shape) -> Job
         .iter()
         .filter(|b| b.width < plan.spec.vocab);
     let widest = u64::from(widest.map(|b| b.stride).max().unwrap_or(1));
-    let (extent, work) = extent(plan, step, kernel, shape);
-    let (matrix, width) = match extent.matrix {
+    let (matrix, work) = work(plan, step, shape);
+    let gated = step.op.is_gated();
+    let (elements, width, slice) = match matrix {
         Some(id) => {
             let tensor = plan.tensor(id);
-            let piece = tensor.rows.min(VOCAB);
-            (u64::from(piece * tensor.columns), u64::from(tensor.rows))
+            let slice = tensor.rows.min(VOCAB);
+            (
+                u64::from(slice * tensor.columns),
+                u64::from(tensor.rows),
+                slice,
+            )
         }
-        None => (0, 0),
+        None => (0, 0, 0),
     };
-    let logits = match step.op {
+    // A workgroup makes both features of a gated pair.
+    let (rows_of_slice, second) = if gated {
+        (slice / 2, slice / 2)
+    } else {
+        (slice, 0)
+    };
+    let widest_output = match step.op {
         Op::CrossEntropy { .. } => u64::from(plan.spec.vocab),
         _ => width,
     };
-    // A row's padding is less than a kilobyte.
-    let activations = u64::from(rows) * (widest.max(logits) + 256);
-    let [first, rows_of_step, second] = extent.step;
+    // The padding of a row is less than a kilobyte.
+    let activations = u64::from(rows) * (widest.max(widest_output) + 256);
     Job {
         kernel,
         sizes: Sizes {
-            uniforms: vec![
-                shape.run(),
-                ("step", vec![first, rows_of_step, second, 0, 0]),
-            ],
-            parts: if matrix > 0 {
-                vec![4 * matrix]
+            uniforms: vec![shape.run(), ("step", vec![0, rows_of_slice, second, 0, 0])],
+            parts: if elements > 0 {
+                vec![4 * elements]
             } else {
                 Vec::new()
             },
-            bytes: 4 * activations.max(matrix),
+            bytes: 4 * activations.max(elements),
             vocab: plan.spec.vocab,
-            groups: extent.groups,
+            groups: kernel.workgroups(&Extent {
+                rows,
+                tokens: shape.tokens,
+                slice: rows_of_slice,
+                ..Extent::default()
+            }),
         },
         work,
     }
 }
 
-/// What a step works on.
-struct Extent {
-    matrix: Option<TensorId>,
-    /// First row, rows and the row of the second half, of the uniform `step`.
-    step: [u32; 3],
-    groups: [u32; 3],
-}
-
-fn extent(plan: &Plan, step: &Step, kernel: &Kernel, shape: Shape) -> (Extent, Work) {
-    let (spec, rows) = (&plan.spec, shape.rows());
-    let product = |weight: TensorId, half: bool, groups: [u32; 2]| {
-        let tensor = plan.tensor(weight);
-        let piece = tensor.rows.min(VOCAB);
-        let (rows_of_step, second) = if half {
-            (piece / 2, piece / 2)
-        } else {
-            (piece, 0)
-        };
-        let work = Work::Flops(2 * u64::from(rows) * u64::from(piece) * u64::from(tensor.columns));
-        let extent = Extent {
-            matrix: Some(weight),
-            step: [0, rows_of_step, second],
-            groups: [groups[0], groups[1], 1],
-        };
-        (extent, work)
-    };
-    let tiles = rows.div_ceil(TRAIN_ROWS);
-    let plain = |groups, work| {
-        let extent = Extent {
-            matrix: None,
-            step: [0; 3],
-            groups,
-        };
-        (extent, work)
-    };
-    let piece = |weight: TensorId| plan.tensor(weight).rows.min(VOCAB);
+/// The matrix of a step, and its work.
+fn work(plan: &Plan, step: &Step, shape: Shape) -> (Option<TensorId>, Work) {
+    let (spec, rows) = (&plan.spec, u64::from(shape.rows()));
+    let bytes = |bytes: u64| (None, Work::Bytes(bytes));
     match step.op {
-        Op::Project(Projection { weight, .. }) if step.op.is_gated() => {
-            let features = (piece(weight) / 2).div_ceil(TRAIN_COLUMNS / 2);
-            product(weight, true, [features, tiles])
+        Op::Project(Projection { weight, .. })
+        | Op::ProjectInput { weight, .. }
+        | Op::ProjectWeight { weight, .. } => {
+            let tensor = plan.tensor(weight);
+            let elements = u64::from(tensor.rows.min(VOCAB)) * u64::from(tensor.columns);
+            (Some(weight), Work::Flops(2 * rows * elements))
         }
-        Op::Project(Projection { weight, .. }) => product(
-            weight,
-            false,
-            [piece(weight).div_ceil(TRAIN_COLUMNS), tiles],
-        ),
-        Op::ProjectInput { weight, .. } => product(weight, false, [kernel.groups, tiles]),
-        Op::ProjectWeight { weight, .. } => product(
-            weight,
-            false,
-            [kernel.groups, piece(weight).div_ceil(TRAIN_ROWS)],
-        ),
         // Each logit is read three times and written once.
-        Op::CrossEntropy { .. } => plain(
-            [1, rows, 1],
-            Work::Bytes(16 * u64::from(rows) * u64::from(spec.vocab)),
-        ),
-        Op::Norm { .. } | Op::NormInput { .. } => plain(
-            [1, rows, 1],
-            Work::Bytes(8 * u64::from(rows) * u64::from(spec.embed)),
-        ),
+        Op::CrossEntropy { .. } => bytes(16 * rows * u64::from(spec.vocab)),
+        Op::Norm { .. } | Op::NormInput { .. } => bytes(8 * rows * u64::from(spec.embed)),
         Op::Attention { .. } => {
             let tokens = u64::from(shape.tokens);
-            let seen = u64::from(shape.sequences) * tokens * (tokens + 1) / 2;
-            plain(
-                [
-                    kernel.groups,
-                    shape.tokens.div_ceil(kernel.tile_rows),
-                    shape.sequences,
-                ],
-                Work::Flops(4 * seen * u64::from(spec.q_width())),
-            )
+            let pairs = u64::from(shape.sequences) * tokens * (tokens + 1) / 2;
+            (None, Work::Flops(4 * pairs * u64::from(spec.q_width())))
         }
         _ => panic!("{} is not measured", step.name),
     }
@@ -176,9 +132,12 @@ pub fn adamw(plan: &'static Plan, parameters: u32) -> Job {
             parts: Vec::new(),
             bytes: 4 * u64::from(parameters),
             vocab: plan.spec.vocab,
-            groups: [quads.div_ceil(kernel.workgroup), 1, 1],
+            groups: kernel.workgroups(&Extent {
+                slice: quads,
+                ..Extent::default()
+            }),
         },
-        // Four are read and three are written.
+        // Four values are read and three are written.
         work: Work::Bytes(7 * 4 * u64::from(parameters)),
     }
 }

@@ -65,7 +65,7 @@ impl Bench {
     }
 }
 
-/// Measures training, on one batch over and over.
+/// Measures training, repeatedly on one batch.
 pub struct TrainBench {
     trainer: Trainer<Untyped>,
     batch: Batch,
@@ -84,7 +84,7 @@ impl TrainBench {
             batch: sequences,
             tokens: Some(tokens),
             precision,
-            // Without learning: if the model memorised the batch, its gradients would vanish.
+            // A tiny learning rate: if the model memorised the batch, its gradients would vanish.
             ..TrainerSettings::from(AdamW {
                 lr: 1e-6,
                 ..AdamW::default()

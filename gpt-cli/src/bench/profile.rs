@@ -43,7 +43,7 @@ struct Step {
 }
 
 /// Profiles a chunk of `tokens` and the last of them alone, `reps` times each, and takes the median
-/// of each step. `training` is included as it is.
+/// of each step. `training` is included unchanged.
 pub fn measure(
     model: &Model<Untyped>,
     tokens: &[u32],
@@ -150,7 +150,7 @@ fn pass(
     for (i, (_, step)) in plan.steps().enumerate() {
         let seconds = runs.iter().map(|run| run.steps[i].seconds);
         let seconds = output::Spread::of(seconds.collect()).median;
-        // The head makes the logits of the last row only.
+        // The head computes the logits of the last row only.
         let rows = if step.op.is_head() { 1 } else { rows };
         let work = plan.work(step, runs[0].steps[i].format, position as u64, rows as u64);
         let known = steps.iter().position(|s| s.name == step.name);
@@ -275,7 +275,7 @@ impl Profiles {
         let mut line = |text: &str| output::line(&mut out, text);
         if self.clock == Clock::Host {
             line(
-                "the device writes no timestamps: each step was submitted alone and timed from there until it was done, the way there and back included",
+                "the device has no timestamps: each step was submitted alone and timed on the host, which includes the round trip",
             )?;
         }
         let limits = &self.limits;

@@ -108,7 +108,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         .is_some_and(|known| known.fingerprint != fingerprint)
     {
         return Err(Failure::Input(format!(
-            "{} is not the text that the run in {} began with; give that one, or begin another run",
+            "{} is not the text that the run in {} began with; pass that text, or start another run",
             data.display(),
             arguments.out.display()
         )));
@@ -138,7 +138,7 @@ fn found(arguments: &Arguments) -> Result<Option<Saved>, Failure> {
     if !arguments.resume {
         if let Some(saved) = saved {
             return Err(Failure::Input(format!(
-                "{} has a run already, of {} steps; go on with --resume, or name another folder",
+                "{} has a run already, of {} steps; continue it with --resume, or name another folder",
                 out.display(),
                 saved.step()
             )));
@@ -153,7 +153,7 @@ fn found(arguments: &Arguments) -> Result<Option<Saved>, Failure> {
     }
     if arguments.weights.is_some() {
         return Err(Failure::Input(
-            "--resume goes on from a checkpoint and takes no --weights; leave one of them out"
+            "--resume continues from a checkpoint and takes no --weights; remove one of them"
                 .to_owned(),
         ));
     }

@@ -53,7 +53,7 @@ pub struct Options {
     /// Dropout probability [default: the model's]
     #[arg(long, value_name = "P")]
     pub dropout: Option<f32>,
-    /// Format of matrix products, all else is f32: bf16 on CPUs, f16 on GPUs that support it
+    /// Format of the operands of matrix products: f32, bf16 (CPU), or f16 (GPUs that support it)
     /// [default: f32]
     #[arg(long, value_enum, value_name = "TYPE")]
     pub dtype: Option<Kind>,
@@ -66,7 +66,7 @@ pub struct Options {
     /// Steps between validations [default: 250]
     #[arg(long, value_name = "N")]
     pub eval_every: Option<u64>,
-    /// Maximum of windows in a validation [default: the whole text]
+    /// Maximum number of windows in a validation [default: the whole text]
     #[arg(long, value_name = "N")]
     pub eval_windows: Option<usize>,
     /// Steps between checkpoints [default: --eval-every]
@@ -129,7 +129,7 @@ impl Options {
             && given != begun
         {
             return Err(Failure::Input(format!(
-                "the run began with --seed {begun} and cannot go on with {given}"
+                "the run began with --seed {begun} and cannot continue with {given}"
             )));
         }
         Ok(Options {

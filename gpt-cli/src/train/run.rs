@@ -43,11 +43,11 @@ struct Recent {
     loss: f64,
     tokens: u64,
     time: Duration,
-    /// The outcome of the last step.
+    /// The learning rate of the last step.
     lr: f32,
 }
 
-/// The reason why a run ended.
+/// The reason that a run ended.
 enum Ended {
     Done,
     Interrupted,

@@ -19,7 +19,7 @@ pub struct Text {
 }
 
 impl Text {
-    /// Reads `path`. A resumed run has its own tokenizer, a new one that of the arguments.
+    /// Reads `path`. A resumed run uses its saved tokenizer, a new run that of the arguments.
     pub fn read(
         arguments: &Arguments,
         plan: &Plan,
@@ -34,7 +34,7 @@ impl Text {
         let tokenizer = if resumed {
             if arguments.tokenizer.is_some() {
                 return Err(Failure::Input(
-                    "a run keeps its tokenizer; leave --tokenizer out of --resume".to_owned(),
+                    "a run keeps its tokenizer; --resume takes no --tokenizer".to_owned(),
                 ));
             }
             Tokenizer::from_path(&arguments.out.join(TOKENIZER))?
@@ -96,7 +96,7 @@ fn choose(arguments: &Arguments, text: &str) -> Result<Tokenizer, Failure> {
         },
         (None, Some(weights)) => beside(weights)?.ok_or_else(|| {
             Failure::Input(format!(
-                "there is no tokenizer beside {}; name the one that its tokens are of with --tokenizer",
+                "there is no tokenizer beside {}; pass the tokenizer of these weights with --tokenizer",
                 weights.display()
             ))
         }),

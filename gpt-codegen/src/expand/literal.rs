@@ -1,4 +1,4 @@
-//! A value of `gpt-plan` as the Rust expression that makes it.
+//! Converts a value of `gpt-plan` to a Rust expression of that value.
 //!
 //! The plan's types derive `serde::Serialize`; [`tokens`] uses a serializer whose output is Rust,
 //! so a new type or field of the plan needs no code here. Lists and texts become borrowed [`Cow`]s,
@@ -17,19 +17,30 @@ use serde::ser;
 const PLAN: &str = "plan";
 const COW: &str = "::std::borrow::Cow::Borrowed";
 
-/// The expression of `value`, whose types are those of `gpt-plan`. `gpt-plan` has to be in scope as
-/// `plan`.
+/// The expression of `value`, whose types are those of `gpt-plan`, which has to be in scope as
+/// `plan`. It is a block that declares the lists of bindings, each once, before the value.
 pub fn tokens(value: &(impl Serialize + ?Sized)) -> TokenStream {
-    let mut out = Literal(String::new());
+    let mut out = Literal::default();
     value
         .serialize(&mut out)
         .expect("the types of a plan have literals");
-    out.0.parse().expect("a literal is Rust")
+    let lists: String = out.bindings.iter().map(|list| format!("{list},")).collect();
+    let count = out.bindings.len();
+    let text = format!(
+        "{{ const BINDINGS: [&[{PLAN}::Binding]; {count}] = [{lists}]; {} }}",
+        out.text
+    );
+    text.parse().expect("a literal is Rust")
 }
 
-struct Literal(String);
+#[derive(Default)]
+struct Literal {
+    text: String,
+    /// The distinct lists of bindings, as expressions.
+    bindings: Vec<String>,
+}
 
-/// Serde types that no plan has.
+/// The error for a serde type that no plan has.
 #[derive(Debug)]
 struct Unsupported(String);
 
@@ -49,11 +60,29 @@ impl ser::Error for Unsupported {
 
 impl Literal {
     fn write(&mut self, text: impl Display) -> Result<(), Unsupported> {
-        write!(self.0, "{text}").map_err(|error| Unsupported(error.to_string()))
+        write!(self.text, "{text}").map_err(|error| Unsupported(error.to_string()))
+    }
+
+    /// Refers to an entry of `BINDINGS`, which is added unless it is there.
+    fn write_bindings(&mut self, list: &(impl Serialize + ?Sized)) -> Result<(), Unsupported> {
+        let mut own = Literal::default();
+        list.serialize(&mut own)?;
+        // A slice: it is borrowed where the plan refers to it.
+        let slice = own.text.strip_prefix(COW).and_then(|text| {
+            let text = text.strip_prefix('(')?;
+            text.strip_suffix(')')
+        });
+        let slice = slice.ok_or_else(|| ser::Error::custom("bindings that are no list"))?;
+        let known = self.bindings.iter().position(|known| known == slice);
+        let index = known.unwrap_or_else(|| {
+            self.bindings.push(slice.to_owned());
+            self.bindings.len() - 1
+        });
+        self.write(format_args!("{COW}(BINDINGS[{index}])"))
     }
 }
 
-/// The elements of a list, array, struct or variant, and the text that closes it.
+/// Writes the elements of a list, array, struct or variant, then the text that closes it.
 struct Fields<'a> {
     out: &'a mut Literal,
     close: &'static str,
@@ -197,6 +226,9 @@ impl<'a> ser::Serializer for &'a mut Literal {
         name: &'static str,
         value: &T,
     ) -> Result<(), Unsupported> {
+        if name == "Bindings" {
+            return self.write_bindings(value);
+        }
         self.write(format_args!("{PLAN}::{name}("))?;
         value.serialize(&mut *self)?;
         self.write(")")

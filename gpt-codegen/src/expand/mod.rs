@@ -1,4 +1,4 @@
-//! Rust for a model: its type, its constants, its plan.
+//! Generates the Rust of a model: its type, its constants, its plan.
 //!
 //! `literal` writes the plan as a static, `types` the model's type and its compiled activation,
 //! `parameters` the handles of its parameters. This file combines them, and writes a stand-in for a
@@ -67,7 +67,7 @@ pub fn model(model: &Model) -> Result<TokenStream, Vec<Diagnostic>> {
                     Self::train_bytes_with(batch, tokens, plan::Recompute::Nothing)
                 }
 
-                /// As [`train_bytes`](Self::train_bytes), with what the backward pass recomputes.
+                /// As [`train_bytes`](Self::train_bytes), with recomputation in the backward pass.
                 #vis const fn train_bytes_with(
                     batch: u32,
                     tokens: u32,
@@ -140,7 +140,8 @@ fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
             /// GGUF.
             ///
             /// # Errors
-            /// One message with every difference between the file and this model.
+            /// The file cannot be read, or does not fit this model; one message lists all
+            /// differences.
             #vis fn load(
                 path: impl ::core::convert::AsRef<::std::path::Path>,
                 device: &#root::Device,
@@ -148,7 +149,7 @@ fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
                 #root::Model::load(path, device)
             }
 
-            /// Initial weights, as training would start; a seed gives the same on every device.
+            /// Random initial weights. A seed gives the same weights on every device.
             #vis fn init(
                 device: &#root::Device,
                 seed: u64,

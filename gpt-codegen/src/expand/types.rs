@@ -1,8 +1,8 @@
 //! The model's type and its compiled activation.
 //!
-//! The type has no values: it brands what belongs to the model (`Model<Gpt2>`, `Session<Gpt2>`,
-//! `Logits<Gpt2>`). Its activation is compiled in the user's crate, so a closure of a spec runs at
-//! the speed of code written by hand.
+//! The type has no values. It is the type parameter of everything that belongs to the model
+//! (`Model<Gpt2>`, `Session<Gpt2>`, `Logits<Gpt2>`). Its activation is compiled in the user's
+//! crate, so a closure of a spec runs at the speed of code written by hand.
 
 use gpt_plan::{Activation, Plan};
 use proc_macro2::TokenStream;
@@ -63,7 +63,7 @@ pub fn types(model: &Model, plan: &Plan) -> TokenStream {
 struct Bodies {
     /// Replaces `values` by their activation.
     value: TokenStream,
-    /// The same, and writes its derivative to `slopes`.
+    /// Replaces `values` by their activation and writes its derivative to `slopes`.
     with_slopes: TokenStream,
 }
 
@@ -106,7 +106,7 @@ impl Bodies {
     }
 }
 
-/// A number with commas: 124,439,808.
+/// Formats a number with commas: 124,439,808.
 fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();

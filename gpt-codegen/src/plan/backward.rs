@@ -1,9 +1,9 @@
 //! The backward rule of each op, and the backward pass that follows from them.
 //!
-//! [`backward`] takes the ops of a section in reverse. The gradient of the stream is in `DX`,
-//! updated in place. A residual passes it on unchanged, so it is only joined where the residual's
-//! source was read by something else too: by a norm ([`Op::NormInput`]), or directly by a
-//! projection ([`Op::Add`]).
+//! [`backward`] processes the ops of a section in reverse. The gradient of the stream is in `DX`,
+//! updated in place. A residual connection passes this gradient on unchanged. Another gradient is
+//! added to it where a norm ([`Op::NormInput`]) or a projection ([`Op::Add`]) also read the
+//! residual's source.
 
 use gpt_plan::{
     BufferId, Epilogue, Heads, Op, Positions, Projection, Site, Slot, Spec, Statistics,
@@ -15,9 +15,8 @@ const DX: Slot = BufferId::DX.here();
 const NORMED: Slot = BufferId::Normed.here();
 const D_NORMED: Slot = BufferId::DNormed.here();
 
-/// The gradients of `ops`, which a forward pass runs in this order. If `recompute`, the normed
-/// input of a projection has been overwritten since and is computed again from the stored
-/// statistics.
+/// The backward ops of `ops`, which a forward pass runs in this order. If `recompute`, the normed
+/// input of a projection has been overwritten since; it is recomputed from the stored statistics.
 pub fn backward(spec: &Spec, ops: &[Named], recompute: bool) -> Vec<Named> {
     let mut pass = Backward {
         spec,
@@ -62,7 +61,7 @@ pub fn backward(spec: &Spec, ops: &[Named], recompute: bool) -> Vec<Named> {
                 };
                 pass.push(format!("{name}_input"), op);
             }
-            // It leaves the gradient of the logits in their place.
+            // The forward op has already replaced the logits by their gradient.
             Op::CrossEntropy { .. } => {}
             _ => unreachable!("{name} is no op of a training pass's forward half"),
         }
@@ -90,7 +89,7 @@ impl Backward<'_> {
         self.ops.push(Named { name, op });
     }
 
-    /// The gradient of the stream as a dropout site passes it on.
+    /// The gradient of the stream after the backward op of a dropout site.
     fn through_dropout(&mut self, name: &str, site: Site) -> Slot {
         if self.spec.dropout == 0.0 {
             return DX;
@@ -147,7 +146,7 @@ impl Backward<'_> {
             out,
         };
         self.push(format!("{name}_input"), op);
-        // A norm's output joins the gradients in the norm's own backward op.
+        // The gradient of a norm's output is added by the norm's own backward op.
         if self.residual == Some(input) && input != NORMED {
             self.residual = None;
             let op = Op::Add {
@@ -159,7 +158,7 @@ impl Backward<'_> {
         }
     }
 
-    /// `dγ = Σ dy x'`, `dβ = Σ dy`, and `dx`, which joins the residual's gradient.
+    /// `dγ = Σ dy x'`, `dβ = Σ dy`, and `dx`, which is added to the residual's gradient.
     fn norm(&mut self, name: &str, op: &Op) {
         let Op::Norm {
             norm,

@@ -1,12 +1,13 @@
-//! The ops of a forward pass, once for inference and training.
+//! The ops of a forward pass, for both inference and training.
 //!
 //! A block has two halves, attention and MLP. Each reads the stream through a norm, computes, and
-//! adds to the stream. In a pre-norm block the residual is the stream itself; in a post-norm block
-//! it is the norm's output, and the norm that ends a block is the one through which the next reads.
-//! The first post-norm block reads the embedding without a norm, so it is a section of its own.
+//! adds to the stream. In a pre-norm block the residual is the stream itself. In a post-norm block
+//! it is the norm's output; the norm at the end of a block is applied by the next block when it
+//! reads the stream. The first post-norm block reads the embedding without a norm, so it is a
+//! section of its own.
 //!
-//! A norm is the prologue of the projection that reads it. Training, which keeps the norm's
-//! statistics, makes it an op of its own (`training`).
+//! A norm is the prologue of the projection that reads its output. In training, which stores the
+//! norm's statistics, it is a separate op (see `training`).
 
 use gpt_plan::{
     Block, BufferId, Epilogue, Heads, NormRef, Op, Projection, Repeat, Site, Slot, Spec,
@@ -14,7 +15,7 @@ use gpt_plan::{
 
 use super::tensors::{self, Table};
 
-/// An op with its name for people.
+/// An op with its name.
 #[derive(Clone)]
 pub struct Named {
     pub name: String,
@@ -24,7 +25,7 @@ pub struct Named {
 /// Ops that run together, once or repeatedly.
 pub type Ops = (Repeat, Vec<Named>);
 
-/// The buffers of a pass, and what it keeps.
+/// The buffers that a pass reads and writes, and those that it stores for a backward pass.
 pub struct PassSlots {
     /// The stream that a layer reads.
     input: Slot,
@@ -40,7 +41,7 @@ pub struct PassSlots {
 }
 
 impl PassSlots {
-    /// Of inference, which updates one stream in place.
+    /// Those of inference, which updates one stream in place.
     pub const INFERENCE: PassSlots = PassSlots {
         input: BufferId::X.here(),
         middle: BufferId::X.here(),
@@ -55,7 +56,7 @@ impl PassSlots {
         lse: None,
     };
 
-    /// Of training, which keeps the stream of each layer.
+    /// Those of training, which stores the stream of each layer.
     pub const TRAINING: PassSlots = PassSlots {
         input: BufferId::X.here(),
         middle: BufferId::Middle.here(),
@@ -76,7 +77,7 @@ fn named(name: impl Into<String>, op: Op) -> Named {
     }
 }
 
-/// From tokens to logits: the embedding, the sections of layers, the head.
+/// The ops from tokens to logits: the embedding, the sections of layers, the head.
 pub fn forward(spec: &Spec, table: &Table, slots: &PassSlots) -> Vec<Ops> {
     let embed = Op::Embed {
         table: table.token_embedding,
@@ -101,7 +102,7 @@ pub fn forward(spec: &Spec, table: &Table, slots: &PassSlots) -> Vec<Ops> {
     sections
 }
 
-/// The ranges of layers whose ops are alike, with whether they read the stream without a norm.
+/// The ranges of layers with the same ops, and whether they read the stream without a norm.
 fn layers(spec: &Spec) -> Vec<(u32, u32, bool)> {
     match spec.block {
         Block::PreNorm => vec![(0, spec.layers, false)],
@@ -110,7 +111,7 @@ fn layers(spec: &Spec) -> Vec<(u32, u32, bool)> {
     }
 }
 
-/// One half of a block: how it reads the stream and what it adds to.
+/// One half of a block: the stream that it reads, through a norm, and the one that it writes.
 struct Half {
     stream: Slot,
     norm: Option<NormRef>,
@@ -163,7 +164,7 @@ fn block(spec: &Spec, table: &Table, slots: &PassSlots, is_bare: bool) -> Vec<Na
         post,
         out: slots.output,
     };
-    // The two ops that a missing norm changes have kernels of their own, so also names.
+    // A missing norm changes two ops, which therefore have their own kernels and names.
     let suffix = if is_bare { "_first" } else { "" };
     vec![
         named(

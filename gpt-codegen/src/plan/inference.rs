@@ -1,4 +1,4 @@
-//! Inference: its buffers, and the kernels of its steps by phase and format.
+//! The inference half of a plan: its buffers, and the kernels of its steps by phase and format.
 
 use gpt_plan::{
     Buffer, BufferId, ChoiceOp, Copies, Format, Kernel, KernelChoice, NO_KERNEL, Op, Phase,
@@ -106,7 +106,7 @@ impl Builder<'_> {
         KernelChoice::ByFormat(Format::ALL.map(|format| self.kernel(name, op, phase, format)))
     }
 
-    /// The index of the kernel, or [`NO_KERNEL`] if there can be none.
+    /// The index of the kernel, or [`NO_KERNEL`] if the matrix does not fit the bindings of one.
     fn kernel(&mut self, name: &str, op: &Op, phase: Phase, format: Format) -> u16 {
         let kernel = wgsl::kernel(
             self.model,
@@ -120,7 +120,7 @@ impl Builder<'_> {
         kernel.map_or(NO_KERNEL, |kernel| self.add(kernel))
     }
 
-    /// Adds a kernel unless another step or phase has added it before.
+    /// Adds a kernel unless another step or phase has added it, and returns its index.
     fn add(&mut self, kernel: Kernel) -> u16 {
         let known = self.kernels.iter().position(|k| k.name == kernel.name);
         let index = known.unwrap_or_else(|| {

@@ -1,12 +1,11 @@
-//! Spec to plan: the tensors, the buffers, and the ops of each pass in order.
+//! Computes a plan from a spec: the tensors, the buffers, and the ops of each pass in order.
 //!
-//! - `tensors` makes the table of tensors, `names` the names that files give them.
-//! - `forward` lists the ops of a forward pass, once for inference and training.
-//! - `backward` has the rule by which each op's gradients are computed, and derives a backward pass.
-//! - `inference` and `training` add what is theirs: buffers, sections and kernels.
+//! - `tensors` builds the table of tensors; `names` has their names in weight files.
+//! - `forward` lists the ops of a forward pass, for both inference and training.
+//! - `backward` has the backward rule of each op, and derives a backward pass.
+//! - `inference` and `training` add the buffers, sections and kernels of their passes.
 //!
-//! What a kernel looks like is up to [`wgsl`](crate::wgsl). Whether a spec makes sense is checked
-//! before (`check`).
+//! [`wgsl`](crate::wgsl) generates the kernels. `check` validates a spec beforehand.
 
 mod backward;
 mod forward;
@@ -20,7 +19,7 @@ mod tests;
 
 use gpt_plan::{Plan, Spec};
 
-/// The plan of the model called `name`. `spec` has to be a checked one.
+/// The plan of the model called `name`. `spec` must have passed [`check`](crate::check).
 pub fn plan(name: &str, spec: &Spec) -> Plan {
     let table = tensors::Table::new(spec);
     let inference = inference::Inference::new(name, spec, &table);

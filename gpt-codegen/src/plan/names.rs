@@ -1,14 +1,13 @@
-//! What weight files call the tensors.
+//! The names of tensors in weight files.
 //!
-//! Two families cover what can be found in the wild: the GPT family (`h.0.attn.c_attn.weight`,
-//! `Conv1D` matrices stored `[in, out]`) and the Llama family
-//! (`model.layers.0.self_attn.q_proj.weight`, `[out, in]`). A spec that neither model ever had is
-//! given the names of the family it is closer to, so that every model can be saved and loaded. GGUF
-//! follows llama.cpp's `blk.0.attn_q.weight`.
+//! Safetensors files use the names of one of two families: GPT (`h.0.attn.c_attn.weight`, `Conv1D`
+//! matrices stored `[in, out]`) or Llama (`model.layers.0.self_attn.q_proj.weight`, `[out, in]`). A
+//! spec of neither architecture gets the names of the closer family, so that every model can be
+//! saved and loaded. GGUF files use llama.cpp's names (`blk.0.attn_q.weight`).
 
 use gpt_plan::{Block, FileTensor, Layout, Norm, Positions, Spec};
 
-/// Which naming a spec follows in safetensors files.
+/// The family of names that a spec uses in safetensors files.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     Gpt,
@@ -16,8 +15,8 @@ pub enum Family {
 }
 
 impl Family {
-    /// GPT-2's architecture (or the first GPT's) is LayerNorm, a dense MLP, as many key as query
-    /// heads, no rotation.
+    /// The family of a spec. GPT is LayerNorm, a dense MLP, as many key/value heads as query heads,
+    /// and no rotary positions; every other spec is Llama.
     pub fn of(spec: &Spec) -> Family {
         let gpt = matches!(spec.norm, Norm::LayerNorm { .. })
             && !spec.mlp.gated
@@ -27,8 +26,8 @@ impl Family {
     }
 }
 
-/// Names of a tensor without `.weight` or `.bias`: Hugging Face's, GGUF's, and the rows that file
-/// tensor has.
+/// Hugging Face's and GGUF's names of a tensor without `.weight` or `.bias`, and its number of rows
+/// in a file.
 pub struct Names {
     pub rows: u32,
     pub hf: &'static str,
@@ -46,7 +45,7 @@ impl Names {
         }
     }
 
-    /// The source called by these names, with `suffix` `weight` or `bias`.
+    /// The file tensor with these names and the `suffix` `weight` or `bias`.
     pub fn source(&self, suffix: &str, layer_shift: i32) -> FileTensor {
         // A bias has no orientation, but its rows are reordered with its matrix's.
         let hf_layout = match self.layout {

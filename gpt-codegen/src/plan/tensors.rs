@@ -10,7 +10,7 @@ use super::names::{Names, Scheme};
 pub struct Table {
     pub tensors: Vec<Tensor>,
     pub token_embedding: TensorId,
-    /// Learned or computed; rotary models have none.
+    /// The table of positions, learned or computed; none in a rotary model.
     pub positions: Option<TensorId>,
     pub attn_norm: NormRef,
     pub qkv: Projection,
@@ -19,20 +19,20 @@ pub struct Table {
     pub mlp_up: Projection,
     pub mlp_down: Projection,
     pub final_norm: NormRef,
-    /// The token embedding where it is tied.
+    /// The matrix of the head: the token embedding if it is tied.
     pub head: TensorId,
 }
 
-/// The matrix of a projection and, where the model has biases, its bias.
+/// The matrix of a projection, and its bias if the model has biases.
 #[derive(Clone, Copy)]
 pub struct Projection {
     pub weight: TensorId,
     pub bias: Option<TensorId>,
 }
 
-/// Standard deviation of the initial weights of a matrix or table with rows of `columns`. GPT-2 has
-/// 0.02 at a width of 768. It falls with the root of the width, which keeps sums of `columns`
-/// products at one scale (Glorot and Bengio 2010).
+/// Standard deviation of the initial weights of a matrix or table with rows of `columns`. It is
+/// GPT-2's 0.02 at a width of 768, and proportional to `1 / sqrt(columns)`, which keeps the scale
+/// of sums of `columns` products (Glorot and Bengio 2010).
 fn deviation(columns: u32) -> f64 {
     0.02 * (768.0 / f64::from(columns)).sqrt()
 }
@@ -59,8 +59,8 @@ impl Table {
         let positions = build.positions(&names);
         let every = Place::Layers { first: 0 };
         // A norm is the prologue of the projection that reads the stream. In a post-norm block the
-        // attention therefore applies the norm that ends the layer before. The first layer reads
-        // the embedding without a norm, and the head applies the last one.
+        // attention therefore applies the norm of the end of the previous layer. The first layer
+        // reads the embedding without a norm, and the head applies the last norm.
         let attn_norm = match spec.block {
             Block::PreNorm => build.norm(
                 Role::AttentionNorm,

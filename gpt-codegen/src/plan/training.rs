@@ -1,4 +1,4 @@
-//! Training: the forward pass with what it keeps, the loss, and the derived backward pass.
+//! The training half of a plan: the forward pass, the loss, and the derived backward pass.
 
 use gpt_plan::{
     Buffer, BufferId, Copies, Epilogue, Op, Repeat, Role, RowCount, Section, Slot, Spec,
@@ -53,8 +53,8 @@ struct Pass {
 }
 
 impl Pass {
-    /// The forward ops of inference with norms materialised, the loss appended, and the gradients
-    /// of both. The logits of a batch never exist at once: the head runs by chunks of rows, forward
+    /// Materialises the norms of the forward ops, appends the loss, and derives the backward ops of
+    /// both. The logits of a batch never exist at once: the head runs by chunks of rows, forward
     /// and backward.
     fn new(spec: &Spec, table: &Table) -> Pass {
         let mut forward: Vec<Ops> = forward::forward(spec, table, &PassSlots::TRAINING)
@@ -88,8 +88,8 @@ impl Pass {
     }
 }
 
-/// Makes the norm of each projection an op before it. A residual that is read through that norm
-/// reads its output.
+/// Replaces the norm of each projection by an op before it. A residual that was read through that
+/// norm reads the op's output.
 fn materialize_norms(table: &Table, ops: Vec<Named>) -> Vec<Named> {
     let normed = BufferId::Normed.here();
     let mut out = Vec::new();
@@ -129,7 +129,7 @@ fn norm_name(role: Role) -> &'static str {
     }
 }
 
-/// Where the statistics of a stream's rows are stored.
+/// The buffer of the row statistics of a stream.
 fn stats(stream: Slot) -> Slot {
     let buffer = match stream.buffer {
         BufferId::X => BufferId::StatsX,

@@ -1,12 +1,13 @@
 //! Attention: over the cache in inference, over whole sequences in training.
 
-use gpt_plan::{ATTENTION_PART, BufferId, Kernel, Mask, Phase, SPLIT_FROM, Spec};
+use gpt_plan::{ATTENTION_PART, BufferId, Grid, Kernel, Mask, Phase, SPLIT_FROM, Spec};
 use gpt_shaders::files;
 
 use super::Context;
+use super::bindings::bindings;
 use super::header::{Header, Parts};
 use super::matmul::rope;
-use super::training::{Grid, Kernels, WORKGROUP};
+use super::training::{Kernels, Tiling, WORKGROUP};
 
 /// Invocations that decode one query; keys are shared among them.
 const DECODE_WORKGROUP: u32 = 256;
@@ -51,14 +52,21 @@ pub fn split(model: &str, spec: &Spec) -> Option<[Kernel; 2]> {
         [DECODE_WORKGROUP, 1],
         keys,
     );
+    let split = Kernel {
+        grid: Grid::Keys(ATTENTION_PART),
+        ..split
+    };
     let mut header = Header::new(&format!("{model}: attention, the splits merged."));
     sizes(&mut header, spec);
     let doc = "invocations of a workgroup";
     header.size("WORKGROUP_SIZE", columns(spec), doc);
+    let parts = vec![files::SHARED_PASS, files::ATTENTION_MERGE_SPLITS];
     let merge = Kernel {
         name: "attention_join".into(),
         header: header.finish().into(),
-        parts: vec![files::SHARED_PASS, files::ATTENTION_MERGE_SPLITS].into(),
+        grid: Grid::Rows,
+        bindings: bindings(&parts),
+        parts: parts.into(),
         workgroup: columns(spec),
         tile_rows: 1,
         groups: spec.heads,
@@ -143,6 +151,8 @@ fn cached(
     Kernel {
         name: name.into(),
         header: header.finish().into(),
+        grid: Grid::Rows,
+        bindings: bindings(&parts),
         parts: parts.into(),
         workgroup,
         tile_rows: queries,
@@ -167,16 +177,21 @@ impl Kernels<'_> {
             files::ATTENTION_SLICES,
             files::ATTENTION_FORWARD,
         ]);
-        let (header, grid) = self.heads("attention", self.spec.heads);
-        self.add("attention", header, parts, grid)
+        let (header, tiling) = self.heads("attention", self.spec.heads);
+        self.add("attention", header, parts, tiling)
     }
 
     /// The backward pass: delta, then the gradient of queries, then that of keys and values.
     pub(super) fn attention_backward(&mut self, mask: Mask, rotary: bool) -> Vec<u16> {
         let spec = self.spec;
-        let (header, grid) = self.heads("delta, which softmax's gradient subtracts", 1);
+        let (header, tiling) = self.heads("delta, which softmax's gradient subtracts", 1);
+        let by_row = Tiling {
+            grid: Grid::Rows,
+            rows: 1,
+            ..tiling
+        };
         let delta = vec![files::ATTENTION_BACKWARD_DELTA];
-        let delta = self.add("attention_delta", header, delta, Grid { rows: 1, ..grid });
+        let delta = self.add("attention_delta", header, delta, by_row);
         let parts = |kernel| {
             let mut parts = vec![
                 files::SHARED_ENTRY_PLAIN,
@@ -191,10 +206,10 @@ impl Kernels<'_> {
         };
         let queries = parts(files::ATTENTION_BACKWARD_QUERIES);
         let keys = parts(files::ATTENTION_BACKWARD_KEYS);
-        let (header, grid) = self.heads("the gradient of queries", spec.heads);
-        let queries = self.add("attention_queries", header, queries, grid);
-        let (header, grid) = self.heads("the gradient of keys and values", spec.kv_heads);
-        let keys = self.add("attention_keys", header, keys, grid);
+        let (header, tiling) = self.heads("the gradient of queries", spec.heads);
+        let queries = self.add("attention_queries", header, queries, tiling);
+        let (header, tiling) = self.heads("the gradient of keys and values", spec.kv_heads);
+        let keys = self.add("attention_keys", header, keys, tiling);
         vec![delta, queries, keys]
     }
 
@@ -214,7 +229,7 @@ impl Kernels<'_> {
         [qkv].into_iter().chain(da).chain(shared).collect()
     }
 
-    fn heads(&self, what: &str, groups: u32) -> (Header, Grid) {
+    fn heads(&self, what: &str, groups: u32) -> (Header, Tiling) {
         let spec = self.spec;
         // `check` limits a head to 256, so a workgroup has an invocation for each quad. Eight
         // neighbors are on the same row.
@@ -231,11 +246,12 @@ impl Kernels<'_> {
         header.size("WORKGROUP_SIZE", WORKGROUP, "invocations of a workgroup");
         let doc = "invocations side by side on a row of a head";
         header.size("ROW_INVOCATIONS", row_invocations, doc);
-        let grid = Grid {
+        let tiling = Tiling {
+            grid: Grid::Sequences,
             workgroup: WORKGROUP,
             rows: TRAIN_QUERIES,
             groups,
         };
-        (header, grid)
+        (header, tiling)
     }
 }

@@ -1,18 +1,15 @@
 //! The embedding: look-up in inference, look-up and gradients in training.
 
-use gpt_plan::{Kernel, MatrixLayout, Op, TensorId};
+use gpt_plan::{Grid, Kernel, MatrixLayout, Op, TensorId};
 use gpt_shaders::files;
 
+use super::bindings::bindings;
 use super::header::Header;
-use super::training::{Grid, Kernels};
+use super::training::{Kernels, Tiling};
 use super::{Context, matmul};
 
 /// Invocations of a workgroup.
 const WORKGROUP: u32 = 64;
-
-/// Bindings of the position embeddings.
-const POSITIONS_BINDING: u32 = 6;
-const TRAIN_POSITIONS_BINDING: u32 = 2;
 
 /// Workgroups that share the columns of the embedding's gradient.
 const REMAINDERS: u32 = 8;
@@ -39,11 +36,13 @@ pub fn kernel(context: &Context<'_>, op: &Op, table: TensorId, positions: bool) 
     header.size("WORKGROUP_SIZE", WORKGROUP, "invocations of a workgroup");
     let mut parts = vec![files::SHARED_PASS];
     matmul::weights(context.format, &layout, &mut header, &mut parts);
-    parts.push(positions_file(&mut header, positions, POSITIONS_BINDING));
+    parts.push(positions_file(positions));
     parts.push(files::EMBED_PACKED);
     Some(Kernel {
         name: format!("{}_{}", context.name, context.format.name()).into(),
         header: header.finish().into(),
+        grid: Grid::Rows,
+        bindings: bindings(&parts),
         parts: parts.into(),
         workgroup: WORKGROUP,
         tile_rows: 1,
@@ -52,10 +51,8 @@ pub fn kernel(context: &Context<'_>, op: &Op, table: TensorId, positions: bool) 
     })
 }
 
-fn positions_file(header: &mut Header, positions: bool, binding: u32) -> &'static str {
+fn positions_file(positions: bool) -> &'static str {
     if positions {
-        let doc = "binding of the position embeddings";
-        header.size("POSITIONS_BINDING", binding, doc);
         files::EMBED_POSITIONS_TABLE
     } else {
         files::EMBED_POSITIONS_NONE
@@ -65,10 +62,10 @@ fn positions_file(header: &mut Header, positions: bool, binding: u32) -> &'stati
 impl Kernels<'_> {
     /// Looks tokens up.
     pub(super) fn embed(&mut self, positions: bool) -> u16 {
-        let mut header = self.rows("the embedding of tokens");
+        let header = self.rows("the embedding of tokens");
         let parts = vec![
             files::SHARED_TRAIN_PASS,
-            positions_file(&mut header, positions, TRAIN_POSITIONS_BINDING),
+            positions_file(positions),
             self.dropout_file(),
             files::EMBED_FORWARD,
         ];
@@ -80,17 +77,22 @@ impl Kernels<'_> {
         let mut header = self.rows("the gradient of the embedding");
         header.size("REMAINDERS", REMAINDERS, "workgroups that share a column");
         let workgroup = self.row().workgroup;
-        let grid = Grid {
+        let tiling = Tiling {
+            grid: Grid::Fixed,
             workgroup,
             rows: REMAINDERS,
             groups: self.spec.embed.div_ceil(workgroup),
         };
         let parts = vec![files::SHARED_TRAIN_PASS, files::EMBED_BACKWARD];
-        let mut kernels = vec![self.add("embed_weight", header, parts, grid)];
+        let mut kernels = vec![self.add("embed_weight", header, parts, tiling)];
         if positions {
             let header = self.rows("the gradient of the positions");
             let parts = vec![files::SHARED_TRAIN_PASS, files::EMBED_POSITIONS_BACKWARD];
-            kernels.push(self.add("positions_weight", header, parts, self.row()));
+            let tiling = Tiling {
+                grid: Grid::Tokens,
+                ..self.row()
+            };
+            kernels.push(self.add("positions_weight", header, parts, tiling));
         }
         kernels
     }

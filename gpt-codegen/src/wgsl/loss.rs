@@ -3,7 +3,7 @@
 use gpt_plan::BufferId;
 use gpt_shaders::files;
 
-use super::training::{Grid, Kernels};
+use super::training::{Kernels, Tiling};
 
 /// Invocations that share a row of logits.
 const WORKGROUP: u32 = 256;
@@ -24,10 +24,10 @@ impl Kernels<'_> {
             files::SHARED_MAXIMUM_MEMORY,
             files::LOSS_CROSS_ENTROPY,
         ];
-        let grid = Grid {
+        let tiling = Tiling {
             workgroup: WORKGROUP,
             ..self.row()
         };
-        self.add("cross_entropy", header, parts, grid)
+        self.add("cross_entropy", header, parts, tiling)
     }
 }

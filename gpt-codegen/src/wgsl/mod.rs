@@ -9,6 +9,7 @@
 
 mod activation;
 mod attention;
+mod bindings;
 mod dropout;
 mod embed;
 mod header;

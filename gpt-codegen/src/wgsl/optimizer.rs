@@ -1,22 +1,24 @@
 //! The optimizer, whose kernels depend on no size of a model.
 
-use gpt_plan::{ADAMW, GRADIENT_NORM};
+use gpt_plan::{ADAMW, GRADIENT_NORM, Grid};
 use gpt_shaders::files;
 
-use super::training::{Grid, Kernels, SUM_WORKGROUP};
+use super::training::{Kernels, SUM_WORKGROUP, Tiling};
 
 /// Workgroups that sum the squares of the gradients.
 const NORM_GROUPS: u32 = 256;
 
 impl Kernels<'_> {
     pub(super) fn optimizer(&mut self) {
-        let grid = |groups| Grid {
+        let tiling = |groups, grid| Tiling {
+            grid,
             workgroup: SUM_WORKGROUP,
             rows: 1,
             groups,
         };
         let header = self.header("the optimizer step");
-        self.add(ADAMW, header, vec![files::OPTIMIZER_ADAMW], grid(1));
+        let elements = tiling(1, Grid::Elements(SUM_WORKGROUP));
+        self.add(ADAMW, header, vec![files::OPTIMIZER_ADAMW], elements);
         let mut header = self.header("the norm of the gradients");
         let doc = "invocations of a workgroup";
         header.size("WORKGROUP_SIZE", SUM_WORKGROUP, doc);
@@ -25,6 +27,7 @@ impl Kernels<'_> {
             files::SHARED_SUM_MEMORY,
             files::OPTIMIZER_GRADIENT_NORM,
         ];
-        self.add(GRADIENT_NORM, header, parts, grid(NORM_GROUPS));
+        let fixed = tiling(NORM_GROUPS, Grid::Fixed);
+        self.add(GRADIENT_NORM, header, parts, fixed);
     }
 }

@@ -1,9 +1,10 @@
 //! Sampling of the next token: how the vocabulary is divided among workgroups, and how finely tokens
 //! are sorted by their distance below the greatest logit.
 
-use gpt_plan::{ChoiceOp, Kernel, Spec};
+use gpt_plan::{ChoiceOp, Grid, Kernel, Spec};
 use gpt_shaders::files;
 
+use super::bindings::bindings;
 use super::header::Header;
 
 /// Invocations of a workgroup; `sampling/threshold` has a digit for each.
@@ -95,6 +96,8 @@ pub fn kernel(model: &str, spec: &Spec, op: ChoiceOp) -> Kernel {
     Kernel {
         name: op.name().into(),
         header: header.finish().into(),
+        grid: Grid::Rows,
+        bindings: bindings(&parts),
         parts: parts.into(),
         workgroup: WORKGROUP,
         tile_rows: 1,

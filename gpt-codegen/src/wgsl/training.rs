@@ -4,9 +4,10 @@
 //! depend on the step. Most kernels bind group 0 alike (`shared/train_pass`), and their buffers in
 //! group 1. The modules of the operations make the kernels.
 
-use gpt_plan::{Buffer, BufferId, Kernel, Op, Spec, Statistics, Tensor, TensorId};
+use gpt_plan::{Buffer, BufferId, Grid, Kernel, Op, Spec, Statistics, Tensor, TensorId};
 use gpt_shaders::files;
 
+use super::bindings::bindings;
 use super::header::{Header, Parts};
 
 /// Most invocations that share a row.
@@ -27,8 +28,9 @@ pub struct Kernels<'a> {
     pub(super) in_f16: Vec<u16>,
 }
 
-/// The workgroups of a kernel.
-pub(super) struct Grid {
+/// The workgroups of a kernel, and how they cover its work.
+pub(super) struct Tiling {
+    pub grid: Grid,
     /// Invocations of a workgroup.
     pub workgroup: u32,
     /// Rows of the pass, of a sequence, or of a matrix that a workgroup computes.
@@ -111,15 +113,17 @@ impl<'a> Kernels<'a> {
         name: impl std::fmt::Display,
         header: Header,
         parts: Parts,
-        grid: Grid,
+        tiling: Tiling,
     ) -> u16 {
         let kernel = Kernel {
             name: name.to_string().into(),
             header: header.finish().into(),
+            grid: tiling.grid,
+            bindings: bindings(&parts),
             parts: parts.into(),
-            workgroup: grid.workgroup,
-            tile_rows: grid.rows,
-            groups: grid.groups,
+            workgroup: tiling.workgroup,
+            tile_rows: tiling.rows,
+            groups: tiling.groups,
             strips: 0,
         };
         let known = self.kernels.iter().position(|k| *k == kernel);
@@ -149,9 +153,10 @@ impl<'a> Kernels<'a> {
 
     /// A workgroup for each row of the stream, with few invocations where the stream is narrow:
     /// they wait for each other.
-    pub(super) fn row(&self) -> Grid {
+    pub(super) fn row(&self) -> Tiling {
         let quads = (self.spec.embed / 4).next_power_of_two();
-        Grid {
+        Tiling {
+            grid: Grid::Rows,
             workgroup: quads.clamp(16, WORKGROUP),
             rows: 1,
             groups: 1,
@@ -174,9 +179,10 @@ impl<'a> Kernels<'a> {
     }
 }
 
-/// The grid of sums over rows, for `width` columns.
-pub(super) fn summed(width: u32) -> Grid {
-    Grid {
+/// The tiling of sums over rows, for `width` columns.
+pub(super) fn summed(width: u32) -> Tiling {
+    Tiling {
+        grid: Grid::Fixed,
         workgroup: SUM_WORKGROUP,
         rows: 1,
         groups: width.div_ceil(SUMMED),

@@ -7,6 +7,8 @@ use gpt_shaders::{files, link, locate, variant};
 use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{AddressSpace, SourceLocation};
 
+use super::bindings;
+
 /// What naga has against the kernels of `plan` and their variants, one sentence each. Kernels are independent, so all cores take part: this is most of
 /// what an expansion costs.
 pub fn validate_all(plan: &Plan) -> Vec<String> {
@@ -75,7 +77,8 @@ pub fn validate(kernel: &Kernel) -> Result<(), String> {
                 .min_by_key(|span| span.to_range().map_or(0, |range| range.len()));
             fail(smallest.map(|span| span.location(&text)), reason)
         })?;
-    within_limits(&module).map_err(|reason| fail(None, reason))
+    within_limits(&module).map_err(|reason| fail(None, reason))?;
+    bindings::check(kernel, &module).map_err(|reason| fail(None, reason))
 }
 
 fn validator(capabilities: Capabilities) -> Validator {
@@ -191,6 +194,8 @@ fn capabilities(parts: &[&'static str]) -> Capabilities {
 
 #[cfg(test)]
 mod tests {
+    use gpt_plan::Grid;
+
     use super::*;
 
     #[test]
@@ -203,6 +208,8 @@ mod tests {
             tile_rows: 1,
             groups: 1,
             strips: 0,
+            grid: Grid::Rows,
+            bindings: Vec::new().into(),
         };
         // The file's `vectors` is no array of numbers that a header may declare again.
         let file = gpt_shaders::source(files::SHARED_VECTORS).unwrap();
@@ -226,6 +233,8 @@ mod tests {
             tile_rows: 1,
             groups: 1,
             strips: 0,
+            grid: Grid::Rows,
+            bindings: Vec::new().into(),
         }
     }
 
@@ -262,7 +271,11 @@ mod tests {
             let error = validate(&alone(&text)).unwrap_err();
             assert!(error.ends_with(reason), "{error}");
         }
-        assert_eq!(validate(&alone(&(buffers(8) + main))), Ok(()));
+        let error = validate(&alone(&(buffers(8) + main))).unwrap_err();
+        assert!(
+            error.ends_with("`b0` is no operand of `gpt_plan::Operand`"),
+            "{error}"
+        );
         assert_eq!(
             validate(&alone("@compute @workgroup_size(256) fn main() {}")),
             Ok(())
@@ -325,6 +338,7 @@ mod tests {
         ] {
             let kernel = Kernel {
                 parts: vec![file].into(),
+                bindings: bindings::bindings(&[file]),
                 ..alone("")
             };
             assert_eq!(validate(&kernel), Ok(()));

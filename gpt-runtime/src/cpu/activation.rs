@@ -1,4 +1,5 @@
-//! The built-in activations as plain functions, which generated code names, and formulas for plans made at run time.
+//! The built-in activations as functions, which generated code calls, and the interpreter of
+//! formulas for plans made at run time.
 
 use std::sync::OnceLock;
 
@@ -18,16 +19,16 @@ fn best() -> &'static Kernels {
 /// Replaces `values` by a built-in activation of them.
 ///
 /// # Panics
-/// For a closure, which is no built-in.
+/// If the activation is a closure.
 pub fn apply(activation: &Activation, values: &mut [f32]) {
     let kernels = best();
     built_in(activation).expect("a built-in activation")(kernels, values)
 }
 
-/// A built-in activation of `values`, in place, and its derivative there.
+/// Replaces `values` by a built-in activation of them and writes its derivative to `slopes`.
 ///
 /// # Panics
-/// For a closure, which is no built-in.
+/// If the activation is a closure.
 pub fn with_slopes(activation: &Activation, values: &mut [f32], slopes: &mut [f32]) {
     best().with_slopes(activation, values, slopes)
 }

@@ -1,4 +1,5 @@
-//! A door for benchmarks: the steps of a pass one by one, and what stands between two of them. Nothing here is part of the interface.
+//! Access for benchmarks to the single steps of a pass and to the barrier between two steps. Not
+//! part of the public interface.
 
 use std::sync::Arc;
 
@@ -10,17 +11,18 @@ use crate::Error;
 use crate::engine::{LogitsRequest, SessionOptions};
 use crate::weights::Weights;
 
-/// A sequence whose steps are called one at a time, in any order, on whatever the buffers hold.
+/// A session whose steps are called one at a time, in any order, on the current contents of its
+/// buffers.
 pub struct Steps {
     session: Session,
     logits: Vec<f32>,
 }
 
 impl Steps {
-    /// Packs `weights`, and opens a session.
+    /// Packs `weights` and opens a session.
     ///
     /// # Errors
-    /// Those of the weights.
+    /// The weights cannot be read, or there is too little memory.
     pub fn new(
         device: &Arc<CpuDevice>,
         plan: &'static Plan,
@@ -34,10 +36,11 @@ impl Steps {
         })
     }
 
-    /// Step `index` of [`Plan::steps`] for `tokens` from `position` on, all logits if it is the head.
+    /// Runs step `index` of [`Plan::steps`] for `tokens` from `position` on. The head computes all
+    /// logits.
     ///
     /// # Panics
-    /// If there is no such step, or more tokens or positions than the session has.
+    /// If there is no such step, or if the tokens exceed the session's chunk or capacity.
     pub fn run(&mut self, index: usize, tokens: &[u32], position: u32) {
         let logits = &mut self.logits;
         self.session.with_pass(
@@ -54,7 +57,8 @@ impl Steps {
     }
 }
 
-/// Hands every thread of `device` a task that does nothing, and waits until all are done: what stands between two steps.
+/// Runs an empty task on every thread of `device` and waits for all of them: the overhead between
+/// two steps.
 pub fn barrier(device: &CpuDevice) {
     device.pool.run(device.pool.threads(), &|task, thread| {
         std::hint::black_box((task, thread));

@@ -12,12 +12,12 @@ use crate::Error;
 pub struct CpuDevice {
     pub(super) pool: Pool,
     pub(super) kernels: &'static Kernels,
-    /// One for each thread; a lock is never contended, as a thread takes its own.
+    /// One for each thread. A lock is never contended, because each thread takes its own.
     thread_scratch: Vec<Mutex<ThreadScratch>>,
 }
 
-/// Rows of a task of [`CpuDevice::each_row`]: one takes less time than handing it to another
-/// thread.
+/// Rows of a task of [`CpuDevice::each_row`]. A single row takes less time than its transfer to
+/// another thread.
 const ROWS: usize = 8;
 /// Most threads that can be requested.
 const MAX_THREADS: usize = 1024;
@@ -29,7 +29,7 @@ impl CpuDevice {
     /// physical cores.
     ///
     /// # Errors
-    /// No or too many threads; the system cannot start them.
+    /// `threads` is 0 or too large, or the system cannot start them.
     pub fn new(threads: Option<usize>) -> Result<CpuDevice, Error> {
         CpuDevice::with_isa(Isa::available()[0], threads)
     }
@@ -94,8 +94,8 @@ impl CpuDevice {
     }
 }
 
-/// Physical cores that the process may run on, and no more than its control group allows. One
-/// thread keeps the arithmetic units of a core busy, which two hyperthreads share.
+/// Physical cores that the process may run on, limited by its control group. Two hyperthreads share
+/// a core's arithmetic units, and one thread keeps them busy.
 fn physical_cores() -> usize {
     let logical = std::thread::available_parallelism().map_or(1, |n| n.get());
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -126,7 +126,7 @@ fn numbers(list: &str) -> Vec<usize> {
     ranges.flatten().collect()
 }
 
-/// The name that the operating system has for the processor, or its architecture.
+/// The processor's name from the operating system; if unknown, its architecture.
 fn processor() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find(|line| line.starts_with("model name"));

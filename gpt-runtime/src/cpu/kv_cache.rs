@@ -1,9 +1,9 @@
 //! The keys and values of one layer, in the layout that the products of attention read.
 //!
-//! To a query, keys are a matrix with an output for each position. They are stored in panels, like
-//! weights, with 32 positions side by side for each element of the head. Values are stored in rows,
-//! one for each position, padded to 32. Both are in one of three formats, which the products read
-//! directly.
+//! A product with a query treats the keys as a matrix with an output for each position. They are
+//! stored in panels, like weights, with 32 positions side by side for each element of the head.
+//! Values are stored in rows, one for each position, padded to 32. Both are in one of three
+//! formats, which the products read directly.
 //!
 //! Positions are divided into splits of [`SPLIT`], each with the keys and values of all heads.
 //! Memory beyond the current position is never touched, so the system does not allocate it. With

@@ -81,7 +81,7 @@ impl Arena {
         Ok(region)
     }
 
-    /// Takes `len` bytes of the last mapping, if it has as many, or of a new one.
+    /// Takes `len` bytes from the last mapping if they fit, otherwise from a new one.
     fn take(&self, len: usize) -> Result<(Arc<Mapping>, usize), Error> {
         let mut last = self
             .last
@@ -121,7 +121,7 @@ impl Mapping {
             ),
             bytes: len as u64,
         })?;
-        // A system without large pages rejects the advice, which changes nothing else.
+        // A system without large pages rejects the advice, with no other effect.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);
         let skip = map.as_ptr().align_offset(LARGE_PAGE).min(LARGE_PAGE);

@@ -3,14 +3,14 @@
 //! Modules depend only on those above them:
 //! - `simd`: the inner loops, once for each instruction set, behind checked functions
 //! - `pool`, `memory`, `scratch`, `device`: threads, large pages, scratch memory, the processor
-//! - `pack`, `kv_cache`, `activation`: matrices, keys and values as the loops read them
+//! - `pack`, `kv_cache`, `activation`: matrices, keys and values in the layouts of the kernels
 //! - `ops`: the operations of a model, forward and backward
-//! - `parameters`: a model's parameters as operations read them
+//! - `parameters`: a model's parameters in the form that operations read
 //! - `interpreter`: passes over plans, for inference and training
 //! - `session`, `trainer`: the engine's interface
 //!
-//! `roofline` measures the limits of the machine, `bench` runs single steps. How a plan is made and
-//! what tokens mean is decided elsewhere.
+//! `roofline` measures the limits of the machine, `bench` runs single steps. The engine neither
+//! makes plans nor interprets tokens.
 
 pub mod activation;
 #[doc(hidden)]

@@ -1,15 +1,14 @@
 //! Threads that live as long as the device, and mutable slices that their tasks share.
 //!
-//! A step of a forward pass takes tens of microseconds, so starting or waking threads for each step
-//! would cost more than the work. Workers therefore spin for a moment before they sleep. A job is
-//! cut into tasks, and each thread has a range of neighbouring tasks that it takes one by one. A
-//! thread that is done steals from the ends of other ranges, so a core that is interrupted does not
-//! delay the rest.
+//! A step of a forward pass takes tens of microseconds. To start or wake threads for each step
+//! would cost more than the work, so workers spin for a moment before they sleep. A job is cut into
+//! tasks, and each thread has a range of neighbouring tasks that it takes one by one. A thread that
+//! is done steals from the ends of other ranges, so an interrupted core does not delay the rest.
 //!
-//! Neighbouring tasks read neighbouring panels, so what a thread prefetches at the end of one is
-//! the start of its next. Ranges are the same for every step and token, so a thread finds the same
-//! rows and weights in its cache, which cores without a shared third-level cache would fetch from
-//! each other.
+//! Neighbouring tasks read neighbouring panels, so the data that a thread prefetches at the end of
+//! one task is the start of its next. Ranges are the same for every step and token, so a thread
+//! finds the same rows and weights in its cache; cores without a shared third-level cache would
+//! otherwise fetch them from each other.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -46,22 +45,22 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// A value in cache lines of its own (processors fetch them in pairs), so that threads do not write
-/// to one line.
+/// A value in its own pair of cache lines, so that two threads never write to the same line.
+/// Processors fetch lines in pairs.
 #[repr(align(128))]
 #[derive(Default)]
 struct Line<T>(T);
 
-/// The remaining tasks of a thread, which takes them from the front; others steal from the back.
-/// One word holds both ends and the round that they belong to. A new round therefore needs no write
-/// to each range: a word of an older round means that the whole range remains.
+/// The remaining tasks of a thread. The thread takes them from the front, others steal from the
+/// back. One word holds both ends and the round that they belong to. A word of an older round means
+/// that the whole range remains, so a new round needs no write to each range.
 #[derive(Default)]
 struct TaskRange(AtomicU64);
 
-/// Bits of an end in the word; the bits of the round are above both.
+/// Bits of each end in the word. The bits of the round are above both.
 const END: u32 = 24;
 
-/// Most tasks of a job.
+/// The largest number of tasks of a job.
 const MOST: usize = (1 << END) - 1;
 
 impl TaskRange {
@@ -105,7 +104,7 @@ impl TaskRange {
 struct Board {
     /// The job of the current round; valid while `working` is not zero or the round's caller waits.
     job: Option<Posted>,
-    /// Workers that have to be woken, which takes a system call.
+    /// The number of workers that sleep. Waking them takes a system call.
     asleep: usize,
 }
 
@@ -159,14 +158,14 @@ impl Pool {
     /// when all are done.
     ///
     /// # Panics
-    /// If a task panics; if there are 2^24 or more.
+    /// If a task panics, or if there are 2^24 tasks or more.
     pub fn run(&self, tasks: usize, job: &(dyn Fn(usize, usize) + Sync)) {
         if tasks <= 1 || self.workers.is_empty() {
             (0..tasks).for_each(|task| job(task, 0));
             return;
         }
         assert!(tasks <= MOST, "tasks of a job");
-        // A panic in a job poisons nothing: the guard protects no data.
+        // The mutex protects no data, so poisoning by a panic in a job is ignored.
         let _guard = self
             .exclusive
             .lock()
@@ -205,8 +204,7 @@ struct Finish<'a>(&'a Shared);
 
 impl Drop for Finish<'_> {
     fn drop(&mut self) {
-        // After a panic on this thread its remaining tasks must not be left over: mark them as
-        // taken.
+        // After a panic on this thread, its remaining tasks must not run: mark them as taken.
         if std::thread::panicking() {
             let round = self.0.round.load(Ordering::Relaxed);
             self.0.left.iter().for_each(|left| left.0.clear(round));
@@ -257,7 +255,7 @@ impl Shared {
             if self.round.load(Ordering::Acquire) != seen || self.stop.load(Ordering::Relaxed) {
                 break;
             }
-            // With fewer cores than threads, spinning would starve the thread that is waited for.
+            // With fewer cores than threads, a spinning thread would starve those it waits for.
             if spin % 64 == 63 {
                 std::thread::yield_now()
             } else {
@@ -371,7 +369,7 @@ mod tests {
         assert_eq!(take(2, false), Some(7));
         range.clear(2);
         assert_eq!(take(2, true), None);
-        // An empty range has no task and does not become an old one.
+        // An empty range has no task, and its word is not taken for one of an older round.
         assert_eq!(range.take(3, 8..8, true), None);
         assert_eq!(
             take(3 + (1 << 16), true),

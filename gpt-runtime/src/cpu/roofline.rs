@@ -1,8 +1,8 @@
 //! The processor's roofline, measured: bandwidth of memory and peak rates of arithmetic.
 //!
 //! Both are measured with the engine's own threads and instruction set, in some hundredths of a
-//! second, so that they can be repeated between the measurements that they are compared with: the
-//! speed of a machine changes from minute to minute.
+//! second. The speed of a machine changes from minute to minute, so callers repeat the measurement
+//! between those that they compare with it.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::simd::Rounding;
 use crate::Error;
 use crate::engine::Limits;
 
-/// Bytes that a measurement reads: more than caches hold.
+/// Bytes that a measurement reads, more than the caches hold.
 const BYTES: usize = 256 << 20;
 /// Bytes that a task reads.
 const TASK: usize = 1 << 20;

@@ -1,4 +1,4 @@
-//! Scratch memory of a thread, and the block sizes that it is made for.
+//! Scratch memory of a thread, and the block sizes that determine it.
 //!
 //! The sizes fit x86-64 and AArch64 cores with at least 32 KiB of first-level and 512 KiB of
 //! second-level data cache. The operations in `ops` cut their work with them.
@@ -10,18 +10,18 @@ pub mod gemm {
     /// Steps of depth in a slice of a panel: 64 KiB in f32. Sums of this length keep rounding
     /// errors small. A multiple of 32.
     pub const DEPTH: usize = 512;
-    /// Rows that pass by a group of panels together, a multiple of the height of every register
-    /// tile.
+    /// Rows that are multiplied with a group of panels together. A multiple of the height of every
+    /// register tile.
     pub const ROWS: usize = 96;
-    /// Most rows of a task whose panels have more than one slice: partial sums are kept until the
-    /// next slice.
+    /// The largest number of rows of a task whose panels have more than one slice. Partial sums are
+    /// kept until the next slice.
     pub const DEEP_ROWS: usize = 192;
-    /// Most panels of a group.
+    /// The largest number of panels of a group.
     pub const PANELS: usize = 32;
-    /// Most panels of a group whose panels have more than one slice.
+    /// The largest number of panels of a group whose panels have more than one slice.
     pub const DEEP_PANELS: usize = 8;
-    /// Bytes of the slices in a group, which stay in the second-level cache. Their outputs are
-    /// neighbours in memory and are written while a few rows pass by.
+    /// Bytes of the slices in a group, which stay in the second-level cache. For a few rows at a
+    /// time, their outputs, neighbours in memory, are written together.
     pub const GROUP: usize = 128 << 10;
     /// The same, with the partial sums, where a panel has more than one slice.
     pub const DEEP_GROUP: usize = 384 << 10;
@@ -31,11 +31,11 @@ pub mod gemm {
 pub mod weight_gradient {
     use super::PANEL;
 
-    /// Rows that a gradient accumulates before the next panel: it is read and written once for
-    /// each block of rows.
+    /// Rows that a gradient accumulates before the next panel. The gradient is read and written
+    /// once for each block of rows.
     pub const ROWS: usize = 256;
-    /// Columns of a matrix in one task. With [`ROWS`] of them, inputs stay in the second-level
-    /// cache while panels of output gradients pass by.
+    /// Columns of a matrix in one task. [`ROWS`] rows of them, the inputs, stay in the second-level
+    /// cache while they are multiplied with panels of output gradients.
     pub const COLUMNS: usize = 256;
     /// The same for pairs of bf16, which take half the memory; each task converts the panels
     /// again.
@@ -58,7 +58,7 @@ pub mod attention {
 pub struct ThreadScratch {
     /// Outputs: at most `[DEEP_PANELS][DEEP_ROWS][32]`.
     pub tile: Vec<f32>,
-    /// Slices of panels in the form that is multiplied.
+    /// Slices of panels in the form that the kernels multiply.
     pub panels: Vec<f32>,
     /// `[ROWS][DEPTH]`: inputs rounded to bf16. Weight gradients round both operands here.
     pub inputs: Vec<f32>,

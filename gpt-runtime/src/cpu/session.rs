@@ -15,7 +15,7 @@ use crate::engine::{
 };
 use crate::weights::Weights;
 
-/// What all sessions of a model share.
+/// The data that all sessions of a model share.
 pub(super) struct Shared {
     device: Arc<CpuDevice>,
     plan: &'static Plan,
@@ -34,7 +34,7 @@ impl Shared {
     }
 }
 
-/// What a pass records besides its logits.
+/// The values that a pass records in addition to its logits.
 pub(super) enum Observe<'a> {
     Nothing,
     /// The output of each step.
@@ -188,7 +188,7 @@ impl CpuModel {
     /// without it a closure is evaluated node by node.
     ///
     /// # Errors
-    /// Weights that cannot be read; no memory for them.
+    /// The weights cannot be read, or there is too little memory.
     pub fn new(
         device: Arc<CpuDevice>,
         plan: &'static Plan,

@@ -1,8 +1,8 @@
 //! Training on the CPU.
 //!
-//! Work is cut into tasks in the same way whatever the number of threads, and every sum has one
-//! order, so a run repeats bit by bit. In bf16 both operands of a projection's three products are
-//! rounded to bf16, whose products an f32 holds exactly; sums, attention, norms and the optimizer
+//! The division of work into tasks and the order of every sum do not depend on the number of
+//! threads, so a run repeats bit for bit. In bf16 both operands of a projection's three products
+//! are rounded to bf16, whose products are exact in f32; sums, attention, norms and the optimizer
 //! are f32.
 
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl CpuTrainer {
     /// activation of a declared model; without it, a closure is evaluated node by node.
     ///
     /// # Errors
-    /// Weights that cannot be read; a precision that this engine does not have; no memory.
+    /// The weights cannot be read, the engine lacks the precision, or there is too little memory.
     pub fn new(
         device: Arc<CpuDevice>,
         plan: &'static Plan,
@@ -63,7 +63,7 @@ impl CpuTrainer {
         })
     }
 
-    /// Fills every buffer that a pass writes before it reads it with NaN, for tests.
+    /// Fills with NaN every buffer that a pass writes before it reads it, for tests.
     pub fn poison(&mut self) {
         self.buffers.poison();
     }

@@ -1,10 +1,10 @@
 //! The interface of an engine.
 //!
 //! An engine packs the weights of a model once ([`EngineModel`]) and opens sessions on them
-//! ([`EngineSession`]). A session owns its cache and buffers and allocates nothing after it is created.
-//! It runs at most a chunk of tokens; `session.rs` splits prompts. An engine may sample on the device,
-//! where a round trip to the host for each token would cost too much. `train` is the interface of
-//! training.
+//! ([`EngineSession`]). A session owns its cache and buffers and allocates nothing after it is
+//! created. It runs at most a chunk of tokens; `session.rs` splits prompts. An engine may sample on
+//! the device, where a round trip to the host for each token would cost too much. `train` is the
+//! interface of training.
 
 mod profile;
 #[cfg(feature = "train")]
@@ -25,7 +25,7 @@ pub use train::{EngineTrainer, Learn, Precision, Sequences, State, TrainerOption
 pub struct SessionOptions {
     /// Positions that the key/value cache holds; at most the model's `context`.
     pub capacity: u32,
-    /// Most tokens that one pass runs; at most `capacity`.
+    /// The largest number of tokens that one pass runs; at most `capacity`.
     pub chunk: u32,
     /// Whether the logits of all rows of a chunk are kept, not only those of the last.
     pub all_logits: bool,
@@ -40,10 +40,11 @@ pub enum CacheFormat {
     /// Not rounded.
     #[default]
     F32,
-    /// Rounded to IEEE half precision: half the memory and half the time to read it, which dominates in
-    /// long contexts. Keys and values beyond 65,504 become infinite.
+    /// Rounded to IEEE half precision: half the memory and half the time to read it, which
+    /// dominates in long contexts. Keys and values beyond 65,504 become infinite.
     F16,
-    /// Rounded to the upper half of an f32: as small as f16, eight times coarser, with the range of f32.
+    /// Rounded to the upper half of an f32: as small as f16, eight times coarser, with the range of
+    /// f32.
     Bf16,
 }
 
@@ -70,7 +71,7 @@ impl CacheFormat {
 }
 
 impl SessionOptions {
-    /// Rows of a buffer.
+    /// The number of rows of a buffer.
     pub(crate) fn rows(&self, rows: RowCount) -> u32 {
         match rows {
             RowCount::Requested if !self.all_logits => 1,
@@ -107,7 +108,7 @@ pub struct Continue<'a> {
     pub token: u32,
     /// Its position; the cache holds all positions before it.
     pub position: u32,
-    /// Most tokens to choose, at least 1; the cache has room for each.
+    /// The largest number of tokens to choose, at least 1; all of them fit the cache.
     pub most: u32,
     /// The sampling parameters.
     pub sampling: &'a Sampling,
@@ -124,31 +125,37 @@ pub struct Trace {
     pub step: &'static str,
     /// The layer it ran for; 0 for steps outside of layers.
     pub layer: u32,
-    /// `[rows, width]` of the step's output: `x`, `h`, `a` or `logits`; for `qkv`, each row's q, then k, then v.
+    /// The step's output `[rows, width]`: `x`, `h`, `a` or `logits`. A row of `qkv` is q, then k,
+    /// then v.
     pub values: Vec<f32>,
 }
 
 /// One sequence in progress.
 pub trait EngineSession: Send {
-    /// Runs `tokens` (1..=chunk of them, all in the vocabulary) at positions `position..`, which the cache holds up to
-    /// but not including `position`. Writes the wanted logits, `[1 or tokens.len(), vocab]`, to the front of `logits`.
+    /// Runs `tokens` (1 to chunk of them, all in the vocabulary) at positions `position..`; the
+    /// cache holds all positions before `position`. Writes the requested logits, `[1 or
+    /// tokens.len(), vocab]`, to the front of `logits`.
     fn forward(
         &mut self,
         tokens: &[u32],
         position: u32,
-        want: LogitsRequest,
+        request: LogitsRequest,
         logits: &mut [f32],
     ) -> Result<(), Error>;
 
     /// Runs a token, samples its successor like a [`Sampler`](crate::Sampler) (up to rounding), and
-    /// repeats. Appends the tokens to `chosen`: at least one, at most `ask.most`, none after one of
-    /// `ask.stops`. The last one counts as not yet run, although the engine may run ahead of what it
-    /// returns. To continue, call again with the last token, its position and its draw, and with the
+    /// repeats. Appends the sampled tokens to `chosen`: at least one, at most `request.most`, none
+    /// after one of `request.stops`. The last one counts as not yet run, even if the engine has run
+    /// ahead. To continue, call again with the last token, its position and its draw, and with the
     /// other fields unchanged.
     ///
     /// Returns false and does nothing if the engine does not sample on the device.
-    fn generate(&mut self, ask: &Continue<'_>, chosen: &mut VecDeque<u32>) -> Result<bool, Error> {
-        let _ = (ask, chosen);
+    fn generate(
+        &mut self,
+        request: &Continue<'_>,
+        chosen: &mut VecDeque<u32>,
+    ) -> Result<bool, Error> {
+        let _ = (request, chosen);
         Ok(false)
     }
 
@@ -164,11 +171,11 @@ pub trait EngineSession: Send {
     /// stream after the last block to `out`, `[tokens.len(), embed]`. May allocate.
     fn stream(&mut self, tokens: &[u32], position: u32, out: &mut Vec<f32>) -> Result<(), Error>;
 
-    /// As [`forward`](Self::forward) with all logits, but fills every scratch buffer with NaN first and
-    /// returns the output of each step. Slow; may allocate.
+    /// As [`forward`](Self::forward) with all logits, but fills every scratch buffer with NaN first
+    /// and returns the output of each step. Slow; may allocate.
     fn trace(&mut self, tokens: &[u32], position: u32) -> Result<Vec<Trace>, Error>;
 
-    /// As [`forward`](Self::forward) with the logits of the last row, which are discarded; times each
-    /// step. May allocate.
+    /// As [`forward`](Self::forward) with the logits of the last row, which are discarded; times
+    /// each step. May allocate.
     fn profile(&mut self, tokens: &[u32], position: u32) -> Result<Profile, Error>;
 }

@@ -6,12 +6,12 @@ use gpt_plan::Format;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Profile {
-    /// The clock that measured.
+    /// The clock that measured the times.
     pub clock: Clock,
     /// The steps, in the order they ran.
     pub steps: Vec<StepTime>,
-    /// Name and seconds of each step of sampling (top-k of 40), after a pass of one token on an engine
-    /// that samples on the device.
+    /// Name and seconds of each step of sampling (top-k of 40), after a pass of one token on an
+    /// engine that samples on the device.
     pub choice: Vec<(&'static str, f64)>,
 }
 
@@ -19,9 +19,9 @@ pub struct Profile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Clock {
-    /// The device, at the beginning and at the end of each step.
+    /// Timestamps of the device at the beginning and the end of each step.
     Device,
-    /// The host, from submitting a step alone until it is done; includes the round trip.
+    /// The host's clock. Each step is submitted alone, so its time includes the round trip.
     Host,
 }
 
@@ -33,9 +33,9 @@ pub struct StepTime {
     pub step: &'static str,
     /// The layer it ran for; 0 for steps outside of layers.
     pub layer: u32,
-    /// How its matrix is stored; f32 where it has none.
+    /// The format of its matrix; f32 if it has none.
     pub format: Format,
-    /// Its time.
+    /// Its time, in seconds.
     pub seconds: f64,
 }
 
@@ -43,20 +43,20 @@ pub struct StepTime {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TrainProfile {
-    /// The clock that measured.
+    /// The clock that measured the times.
     pub clock: Clock,
     /// The parts, in the order in which they first ran.
     pub parts: Vec<PartTime>,
 }
 
-/// The part of a training step that one kernel runs, or on the CPU one step of the plan.
+/// The time of one part of a training step: a kernel on a GPU, a step of the plan on a CPU.
 #[derive(Clone, Debug)]
 pub struct PartTime {
     /// Its name in the plan.
     pub name: &'static str,
     /// Number of runs.
     pub times: usize,
-    /// Total time of all runs.
+    /// Total time of all runs, in seconds.
     pub seconds: f64,
 }
 
@@ -87,14 +87,15 @@ impl TrainProfile {
 /// Measured peak rates of a device.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
-    /// Bytes read from memory in a second, of more data than the caches hold.
+    /// Bytes a second read from memory, of more data than the caches hold.
     pub bytes: f64,
-    /// Operations in a second of matrix products in each of [`Format::ALL`]; a multiply-add counts as two.
+    /// Operations a second of matrix products in each of [`Format::ALL`]; a multiply-add counts as
+    /// two.
     pub products: [f64; Format::ALL.len()],
 }
 
 impl Limits {
-    /// Operations in a second of matrix products in `format`.
+    /// Operations a second of matrix products in `format`.
     pub fn of(&self, format: Format) -> f64 {
         let at = Format::ALL.iter().position(|f| *f == format);
         self.products[at.expect("every format is among all")]

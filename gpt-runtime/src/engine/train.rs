@@ -1,8 +1,8 @@
 //! The interface of an engine for training.
 //!
-//! A trainer owns f32 parameters, their gradients, the moments of AdamW and the buffers of a pass, all
-//! allocated when it is created. It does the arithmetic of a step; `train` decides on data, learning
-//! rate and checkpoints.
+//! A trainer owns f32 parameters, their gradients, the moments of AdamW and the buffers of a pass,
+//! all allocated when it is created. It does the arithmetic of a step; `train` decides on data,
+//! learning rate and checkpoints.
 
 use gpt_plan::{Dropout, TensorId, TrainBytes, TrainShape};
 use serde::{Deserialize, Serialize};
@@ -19,11 +19,11 @@ pub enum Precision {
     F32,
     /// Operands of matrix products are rounded to bf16. CPU only.
     Bf16,
-    /// Operands of the three products of a projection (forward, input gradient, weight gradient) are
-    /// rounded to f16, whose products are exact in f32; sums, attention, norms and the loss are f32.
-    /// Gradients are scaled so that small ones do not underflow: the scale starts at 2^16, doubles after
-    /// 2000 steps in a row and halves when a gradient overflows; that step is skipped, see
-    /// [`Trainer::step`](crate::Trainer::step). Needs a GPU with `SHADER_F16`.
+    /// Operands of the three products of a projection (forward, input gradient, weight gradient)
+    /// are rounded to f16, whose products are exact in f32; sums, attention, norms and the loss are
+    /// f32. Gradients are scaled so that small ones do not underflow: the scale starts at 2^16,
+    /// doubles after 2000 steps in a row and halves when a gradient overflows; that step is
+    /// skipped, see [`Trainer::step`](crate::Trainer::step). Needs a GPU with `SHADER_F16`.
     F16,
 }
 
@@ -47,16 +47,16 @@ pub struct Sequences<'a> {
     pub tokens: u32,
 }
 
-/// How a batch contributes to a step.
+/// The contribution of a batch to a training step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Learn {
-    /// Whether it replaces the gradients; otherwise it adds to them.
+    /// Whether the batch is the first of the step: it replaces the gradients; others add to them.
     pub first: bool,
-    /// The factor of each row's loss gradient: 1 / (rows of all batches of the step), times the loss
-    /// scale if there is one.
+    /// The factor of each row's loss gradient: 1 / (rows of all batches of the step), times the
+    /// loss scale if there is one.
     pub scale: f32,
-    /// The masks of this batch. None for a model whose spec has no dropout: its training pass has no
-    /// place for masks, and the trainer refuses the setting.
+    /// The dropout masks of this batch. Always none for a model whose spec has no dropout: its
+    /// training pass has no dropout ops, and the trainer rejects the setting.
     pub dropout: Option<Dropout>,
 }
 
@@ -71,9 +71,9 @@ pub struct Update {
     pub eps: f32,
     /// Applies to matrices and tables; vectors do not decay.
     pub weight_decay: f32,
-    /// The gradient is scaled down to this norm if its norm is larger.
+    /// A gradient with a larger norm is scaled down to this norm.
     pub clip: Option<f32>,
-    /// The loss scale, by which the gradients are divided first.
+    /// The loss scale. The gradients are divided by it first.
     pub scale: f32,
 }
 
@@ -90,19 +90,19 @@ pub enum State {
 
 /// A model in training.
 pub trait EngineTrainer: Send {
-    /// Forward and backward: accumulates the gradients and returns the sum of the losses of all rows, in
-    /// nats.
+    /// Forward and backward: accumulates the gradients and returns the sum of the losses of all
+    /// rows, in nats.
     fn learn(&mut self, batch: &Sequences<'_>, how: &Learn) -> Result<f64, Error>;
 
     /// Forward without dropout: the sum of the losses of all rows, in nats.
     fn evaluate(&mut self, batch: &Sequences<'_>) -> Result<f64, Error>;
 
-    /// Updates the parameters; returns the norm of the gradient before clipping, without the loss scale.
-    /// If the norm is not finite, nothing changes.
+    /// Updates the parameters; returns the norm of the gradient before clipping, without the loss
+    /// scale. If the norm is not finite, nothing changes.
     fn update(&mut self, update: &Update) -> Result<f64, Error>;
 
-    /// [`learn`](Self::learn) and [`update`](Self::update), with the time of each part and the norm of
-    /// the gradient.
+    /// [`learn`](Self::learn) and [`update`](Self::update), with the time of each part and the norm
+    /// of the gradient.
     fn profile(
         &mut self,
         batch: &Sequences<'_>,
@@ -110,7 +110,8 @@ pub trait EngineTrainer: Send {
         update: &Update,
     ) -> Result<(TrainProfile, f64), Error>;
 
-    /// Copies the tensor `id` of `layer` (0 for a tensor of the model), `[rows, columns]` as the plan has it.
+    /// Copies the tensor `id` of `layer` (0 for a tensor of the model) to `values`, `[rows,
+    /// columns]` as in the plan.
     fn read(
         &mut self,
         state: State,

@@ -1,7 +1,8 @@
-//! Which adapters there are, and which of them is taken.
+//! Which adapters there are, and which of them is opened.
 //!
-//! Among several the order is: discrete, integrated, virtual, others, software. `WGPU_BACKEND` restricts the APIs,
-//! `WGPU_ADAPTER_NAME` (or a name that the caller gives) the adapters, `WGPU_POWER_PREF=low` puts integrated before discrete.
+//! The order of preference is discrete, integrated, virtual, others, software. `WGPU_BACKEND`
+//! restricts the APIs and `WGPU_ADAPTER_NAME` (or the caller) the adapters;
+//! `WGPU_POWER_PREF=low` puts integrated adapters before discrete ones.
 
 use gpt_plan::Feature;
 use wgpu::{
@@ -9,7 +10,7 @@ use wgpu::{
     Instance, InstanceDescriptor, PowerPreference,
 };
 
-use super::texture;
+use super::texel;
 use crate::Error;
 
 /// An adapter of this machine.
@@ -23,11 +24,11 @@ pub struct AdapterDescription {
     pub kind: &'static str,
     /// The driver and its version.
     pub driver: String,
-    /// Whether its shaders have numbers of 16 bits, which training in f16 takes.
+    /// Whether its shaders have f16, which training in f16 needs.
     pub f16: bool,
-    /// What kernels have variants for.
+    /// The features that kernels have variants for.
     pub features: gpt_plan::Features,
-    /// Why it cannot run our kernels, if it cannot.
+    /// Why it cannot run the kernels, if it cannot.
     pub lacks: Option<String>,
 }
 
@@ -53,7 +54,8 @@ pub fn adapters() -> Vec<AdapterDescription> {
     all().iter().map(AdapterDescription::new).collect()
 }
 
-/// The first adapter that can run our kernels and whose name contains `name` (or else `WGPU_ADAPTER_NAME`), any case.
+/// The first adapter that can run the kernels and whose name contains `name`, or by default
+/// `WGPU_ADAPTER_NAME`, in any case.
 pub(super) fn choose(name: Option<&str>) -> Result<Adapter, Error> {
     let from_environment = std::env::var("WGPU_ADAPTER_NAME").ok();
     let wanted = name.map(str::to_owned).or(from_environment);
@@ -93,10 +95,13 @@ fn none_found(wanted: Option<&str>, found: &[Adapter]) -> String {
         _ => {
             let apis = api_names(backends());
             if apis.is_empty() {
-                return "WGPU_BACKEND names no API that this platform has; leave it out, or use the CPU engine (`cpu`)".to_owned();
+                return "WGPU_BACKEND names no API that this platform has; leave it out, or use \
+                        the CPU engine (`cpu`)"
+                    .to_owned();
             }
             format!(
-                "no GPU adapter was found through {}; install a driver (Debian's mesa-vulkan-drivers has one in software) or use the CPU engine (`cpu`)",
+                "no GPU adapter was found through {}; install a driver (Debian's \
+                 mesa-vulkan-drivers has one in software) or use the CPU engine (`cpu`)",
                 apis.join(" or ")
             )
         }
@@ -123,7 +128,8 @@ fn api_names(backends: Backends) -> Vec<&'static str> {
         .collect()
 }
 
-/// GL is looked at only where there is nothing better: it shows the same hardware a second time, and its libraries print what they miss.
+/// All adapters. GL is tried only if no other API has one: it lists the same hardware again, and
+/// its libraries print what they miss.
 fn all() -> Vec<Adapter> {
     let backends = backends();
     let native = of(backends - Backends::GL);
@@ -153,7 +159,7 @@ fn of(backends: Backends) -> Vec<Adapter> {
     adapters
 }
 
-/// What is opened of `adapter` beyond WebGPU's core, where it has it, for kernels that make use of `variants`.
+/// The wgpu features of `adapter` that a device for kernels with `variants` requests.
 pub(super) fn wanted(adapter: &Adapter, variants: gpt_plan::Features) -> Features {
     let mut useful = Features::SHADER_F16
         | Features::TIMESTAMP_QUERY
@@ -173,9 +179,9 @@ pub(super) fn features(adapter: &Adapter, enabled: Features) -> gpt_plan::Featur
             has(Features::SUBGROUP) && info.subgroup_min_size >= 8
         }
         // WebGPU's core has them all, GL not everywhere.
-        Feature::Textures => texture::FORMATS.into_iter().all(|format| {
+        Feature::Textures => texel::FORMATS.into_iter().all(|format| {
             let usages = adapter.get_texture_format_features(format).allowed_usages;
-            usages.contains(texture::USAGE)
+            usages.contains(texel::USAGE)
         }),
         Feature::DoubleBuffers
         | Feature::SmallTiles

@@ -1,21 +1,22 @@
-//! An open GPU: everything that is created on it is created (and counted) here, and errors that wgpu reports late are collected here.
+//! An open GPU. It creates and counts everything on the device, and collects the errors that wgpu
+//! reports late.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gpt_plan::{Feature, Kernel};
+use gpt_plan::{Extent, Feature, Grid, Kernel};
 use wgpu::{
     BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, Buffer, BufferDescriptor,
-    BufferUsages, CommandEncoder, ComputePipeline, DeviceType, ErrorFilter, ExperimentalFeatures,
-    Features, MapMode, MemoryHints, PollType, Queue, SubmissionIndex,
+    BufferUsages, CommandEncoder, ComputePass, ComputePipeline, DeviceType, ErrorFilter,
+    ExperimentalFeatures, Features, MapMode, MemoryHints, PollType, Queue, SubmissionIndex,
 };
 
 use super::adapter;
 use super::pipeline_cache::PipelineCache;
-use super::tuning_cache::Tuned;
+use super::tuning_cache::TuningCache;
 use crate::Error;
 
-/// A GPU, opened; models that run on it share it.
+/// An open GPU, which models share.
 pub struct GpuDevice {
     pub(super) device: wgpu::Device,
     pub(super) queue: Queue,
@@ -23,67 +24,77 @@ pub struct GpuDevice {
     software: bool,
     max_buffer: u64,
     adapter: wgpu::Adapter,
-    /// Which variants of kernels run, where a measurement does not say better.
+    /// Features of the variants that run by default, where nothing was measured.
     features: gpt_plan::Features,
-    /// The variants that the device can run.
+    /// Features of the variants that the device can run.
     available: gpt_plan::Features,
-    tuned: Tuned,
+    tuned: TuningCache,
     cache: Option<PipelineCache>,
-    /// What went wrong where no call could return it.
-    trouble: Arc<Mutex<Option<Trouble>>>,
+    /// The first error that no call could return.
+    late_error: Arc<Mutex<Option<LateError>>>,
     created: AtomicU64,
 }
 
 /// An error that wgpu reported outside of a call.
-enum Trouble {
+enum LateError {
     Failed(String),
     Lost(String),
 }
 
-/// A kernel, compiled; and what of it a dispatch needs to know.
+/// A compiled kernel, and its grid.
 pub(super) struct Pipeline {
-    pub inner: ComputePipeline,
-    /// Workgroups along x.
-    pub groups: u32,
-    /// Rows of a workgroup.
-    pub tile_rows: u32,
+    inner: ComputePipeline,
+    grid: Grid,
+    groups: u32,
+    tile_rows: u32,
+}
+
+impl Pipeline {
+    /// Records a dispatch of this extent; its bind groups are set.
+    pub fn dispatch(&self, pass: &mut ComputePass<'_>, extent: &Extent) {
+        let [x, y, z] = self.grid.workgroups(self.groups, self.tile_rows, extent);
+        pass.set_pipeline(&self.inner);
+        pass.dispatch_workgroups(x, y, z);
+    }
 }
 
 impl GpuDevice {
-    /// Opens the best adapter whose name contains `name` (any case), or the best of all. Kernels run in the variants that were measured to be the fastest on it
-    /// ([`tune`](crate::tune)), others in the [usual](gpt_plan::Features::usual) ones. `GPT_GPU_FEATURES` has the names of the features that all of them are to make use of instead,
-    /// with commas between them; empty, it leaves the plain kernels.
+    /// Opens the best adapter whose name contains `name` (in any case), or the best of all. Kernels
+    /// run in the variants that were measured to be the fastest ([`tune`](crate::tune)), otherwise
+    /// in the [usual](gpt_plan::Features::usual) ones. `GPT_GPU_FEATURES`, a comma-separated list
+    /// of features, overrides both; if it is empty, plain kernels run.
     ///
     /// # Errors
-    /// None found, none suitable, or the driver refuses; the message says which and what there is.
+    /// No adapter is found or suitable, or the driver refuses; the message lists what there is.
     pub fn open(name: Option<&str>) -> Result<GpuDevice, Error> {
         let named = match std::env::var("GPT_GPU_FEATURES") {
             Err(_) => None,
             Ok(names) => Some(gpt_plan::Features::parse(&names).ok_or_else(|| {
                 let known = Feature::ALL.map(Feature::name).join(", ");
                 Error::Input(format!(
-                    "GPT_GPU_FEATURES is `{names}`; the features that kernels have variants for are {known}"
+                    "GPT_GPU_FEATURES is `{names}`; the features that kernels have variants for are \
+                     {known}"
                 ))
             })?),
         };
         let adapter = adapter::choose(name)?;
         let tuned = match named {
-            None => Tuned::open(&adapter.get_info()),
-            Some(_) => Tuned::nothing(),
+            None => TuningCache::open(&adapter.get_info()),
+            Some(_) => TuningCache::empty(),
         };
         let software = adapter.get_info().device_type == DeviceType::Cpu;
         let features = named.unwrap_or(gpt_plan::Features::usual(software));
         GpuDevice::create(adapter, features, tuned, PipelineCache::open)
     }
 
-    /// As [`open`](Self::open), where kernels make use of `features`, as far as the adapter has them, whatever was measured, and pipelines are not kept on disk, whatever the
-    /// environment says.
+    /// As [`open`](Self::open), but all kernels use those of `features` that the adapter has, and
+    /// pipelines are not kept on disk.
     ///
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(name: Option<&str>, features: gpt_plan::Features) -> Result<GpuDevice, Error> {
         let adapter = adapter::choose(name)?;
-        GpuDevice::create(adapter, features, Tuned::nothing(), |_, _| None)
+        GpuDevice::create(adapter, features, TuningCache::empty(), |_, _| None)
     }
 
     /// Uses a device that the caller opened on `adapter`. Its error handlers stay the caller's, and
@@ -111,9 +122,9 @@ impl GpuDevice {
             max_buffer: device.limits().max_buffer_size,
             features: available.and(gpt_plan::Features::usual(software)),
             available,
-            tuned: Tuned::nothing(),
+            tuned: TuningCache::empty(),
             cache: None,
-            trouble: Arc::default(),
+            late_error: Arc::default(),
             created: AtomicU64::new(0),
             adapter,
             device,
@@ -121,21 +132,21 @@ impl GpuDevice {
         })
     }
 
-    /// The same adapter once more, as [`open_with`](Self::open_with) opens it.
+    /// Opens the same adapter another time, as [`open_with`](Self::open_with).
     pub(crate) fn again(&self, features: gpt_plan::Features) -> Result<GpuDevice, Error> {
         let adapter = self.adapter.clone();
-        GpuDevice::create(adapter, features, Tuned::nothing(), |_, _| None)
+        GpuDevice::create(adapter, features, TuningCache::empty(), |_, _| None)
     }
 
-    /// What was measured of this adapter.
-    pub(crate) fn tuned(&self) -> Tuned {
-        Tuned::open(&self.adapter.get_info())
+    /// The variants that were measured on this adapter.
+    pub(crate) fn tuned(&self) -> TuningCache {
+        TuningCache::open(&self.adapter.get_info())
     }
 
     fn create(
         adapter: wgpu::Adapter,
         features: gpt_plan::Features,
-        tuned: Tuned,
+        tuned: TuningCache,
         cache: impl Fn(&wgpu::Device, &wgpu::AdapterInfo) -> Option<PipelineCache>,
     ) -> Result<GpuDevice, Error> {
         let info = adapter.get_info();
@@ -143,7 +154,8 @@ impl GpuDevice {
         let max_buffer = limits.max_buffer_size;
         let features = adapter::features(&adapter, adapter.features()).and(features);
         let experimental = match features.has(Feature::CooperativeMatrices) {
-            // SAFETY: what is experimental is compiled from a shader that was validated when the plan was made, and only where somebody has asked for it by name.
+            // SAFETY: experimental features are used only by shaders that were validated when the
+            // plan was made, and only if the feature was requested by name.
             true => unsafe { ExperimentalFeatures::enabled() },
             false => ExperimentalFeatures::disabled(),
         };
@@ -160,19 +172,19 @@ impl GpuDevice {
                 let message = format!("the adapter {} cannot be opened: {error}", info.name);
                 Error::device(message).caused_by(error)
             })?;
-        let trouble = Arc::new(Mutex::new(None));
-        let note = |trouble: &Mutex<Option<Trouble>>, what: Trouble| {
-            let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
-            trouble.get_or_insert(what);
+        let late_error = Arc::new(Mutex::new(None));
+        let note = |first: &Mutex<Option<LateError>>, error: LateError| {
+            let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+            first.get_or_insert(error);
         };
-        let late = trouble.clone();
+        let late = late_error.clone();
         device.on_uncaptured_error(Arc::new(move |error| {
-            note(&late, Trouble::Failed(error.to_string()));
+            note(&late, LateError::Failed(error.to_string()));
         }));
-        let lost = trouble.clone();
+        let lost = late_error.clone();
         device.set_device_lost_callback(move |reason, message| {
             if reason != wgpu::DeviceLostReason::Destroyed {
-                note(&lost, Trouble::Lost(message));
+                note(&lost, LateError::Lost(message));
             }
         });
         let backend = adapter::backend_name(info.backend);
@@ -189,32 +201,33 @@ impl GpuDevice {
             features,
             tuned,
             cache,
-            trouble,
+            late_error,
             created: AtomicU64::new(0),
         })
     }
 
-    /// Whether the adapter is a program on the CPU (lavapipe, WARP).
+    /// Whether the adapter is software on the CPU (lavapipe, WARP).
     pub fn is_software(&self) -> bool {
         self.software
     }
 
-    /// Adapter and backend.
+    /// Names of the adapter and the backend.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether shaders have numbers of 16 bits.
+    /// Whether shaders have f16.
     pub fn has_f16(&self) -> bool {
         self.device.features().contains(Features::SHADER_F16)
     }
 
-    /// The features that kernels make use of.
+    /// The features that kernels use by default.
     pub fn features(&self) -> gpt_plan::Features {
         self.features
     }
 
-    /// The features that `kernel` makes use of, if it can. Whether it reads `textures` is not its own affair: others read the same matrix.
+    /// The features that `kernel` uses. `textures` is up to the matrix, which other kernels read,
+    /// too.
     fn features_of(&self, kernel: &Kernel, textures: bool) -> gpt_plan::Features {
         let tuned = self.tuned.features(kernel);
         let own = tuned.map_or(self.features, |features| features.and(self.available));
@@ -224,12 +237,13 @@ impl GpuDevice {
         }
     }
 
-    /// Whether passes can be timed by the device.
+    /// Whether the device can time passes.
     pub(crate) fn has_timestamps(&self) -> bool {
         self.device.features().contains(Features::TIMESTAMP_QUERY)
     }
 
-    /// Buffers, bind groups and pipelines created so far. Does not grow while sessions run.
+    /// Number of buffers, layouts, bind groups and pipelines created so far. It does not grow while
+    /// sessions run.
     pub fn created(&self) -> u64 {
         self.created.load(Ordering::Relaxed)
     }
@@ -238,22 +252,26 @@ impl GpuDevice {
         self.created.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What went wrong since the last look.
+    /// Returns the first error since the last check, if any.
     pub(super) fn check(&self) -> Result<(), Error> {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        match trouble.take() {
+        let mut late = self
+            .late_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match late.take() {
             None => Ok(()),
-            Some(Trouble::Failed(what)) => {
+            Some(LateError::Failed(what)) => {
                 Err(Error::device(format!("{} failed: {what}", self.name)))
             }
-            Some(Trouble::Lost(why)) => Err(Error::DeviceLost(format!(
+            Some(LateError::Lost(why)) => Err(Error::DeviceLost(format!(
                 "{} failed: the device was lost: {why}",
                 self.name
             ))),
         }
     }
 
-    /// A buffer of `bytes` (at least 16, a multiple of 4), which is for `what`.
+    /// A buffer of `bytes` bytes, rounded up to a multiple of 4 and at least 16. `what` names it in
+    /// errors.
     pub(super) fn buffer(
         &self,
         what: &str,
@@ -263,7 +281,7 @@ impl GpuDevice {
         self.buffer_with(what, bytes, usage, None)
     }
 
-    /// A buffer that holds `content`.
+    /// A buffer with this content.
     pub(super) fn upload(
         &self,
         what: &str,
@@ -273,11 +291,11 @@ impl GpuDevice {
         self.buffer_with(what, content.len() as u64, usage, Some(content))
     }
 
-    /// Why there cannot be `bytes` for `what`.
-    pub(super) fn no_room(&self, what: &str, bytes: u64, why: &str) -> Error {
+    /// The error that there is no memory for `bytes` bytes.
+    pub(super) fn cannot_hold(&self, what: &str, bytes: u64, why: &str) -> Error {
         Error::OutOfMemory {
             message: format!(
-                "{} has no room for {what}, which takes {} MiB: {why}",
+                "{} cannot hold {what}, which takes {} MiB: {why}",
                 self.name,
                 bytes.div_ceil(1 << 20)
             ),
@@ -293,7 +311,7 @@ impl GpuDevice {
         content: Option<&[u8]>,
     ) -> Result<Buffer, Error> {
         let size = bytes.max(16).next_multiple_of(4);
-        let refused = |why: &str| self.no_room(what, size, why);
+        let refused = |why: &str| self.cannot_hold(what, size, why);
         if size > self.max_buffer {
             return Err(refused(&format!(
                 "its buffers end at {} MiB",
@@ -337,25 +355,24 @@ impl GpuDevice {
         })
     }
 
-    /// The pipeline of a kernel, or of the variant of it that is for this device, whose bind groups are laid out as `groups` say; with `textures`, a matrix among
-    /// them is a texture.
-    pub(super) fn pipeline(
-        &self,
-        kernel: &Kernel,
-        groups: &[Option<&BindGroupLayout>],
-        textures: bool,
-    ) -> Pipeline {
+    /// The variant of `kernel` that runs on this device, if it is not the plain one. With
+    /// `texture`, its matrix is a texture.
+    pub(super) fn variant(&self, kernel: &Kernel, texture: bool) -> Option<Kernel> {
+        gpt_shaders::variant(kernel, self.features_of(kernel, texture))
+    }
+
+    /// The pipeline of `kernel`, whose bind groups have these layouts.
+    pub(super) fn pipeline(&self, kernel: &Kernel, groups: &[BindGroupLayout]) -> Pipeline {
         self.count();
-        let variant = gpt_shaders::variant(kernel, self.features_of(kernel, textures));
-        let kernel = variant.as_ref().unwrap_or(kernel);
         let label = Some(&*kernel.name);
         let source = wgpu::ShaderModuleDescriptor {
             label,
             source: wgpu::ShaderSource::Wgsl(gpt_shaders::link(kernel).into()),
         };
-        // SAFETY: the shader is one that the compiler put together for a plan. Every index is bounded by a size that is a literal of
-        // the same plan, or by numbers that a session or trainer keeps within the buffers it made for them (rows, positions, tokens,
-        // parts of matrices); every loop counts up to such a size, and no divisor is zero.
+        // SAFETY: the compiler put the shader together for a plan. Every index is bounded by a
+        // literal size of the plan, or by a number that a session or trainer keeps within its
+        // buffers (rows, positions, tokens, slices of matrices). Every loop counts up to such a
+        // size, and no divisor is zero.
         let module = unsafe {
             self.device
                 .create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked())
@@ -364,7 +381,7 @@ impl GpuDevice {
             .device
             .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
                 label,
-                bind_group_layouts: groups,
+                bind_group_layouts: &groups.iter().map(Some).collect::<Vec<_>>(),
                 immediate_size: 0,
             });
         let inner = self
@@ -383,16 +400,22 @@ impl GpuDevice {
             });
         Pipeline {
             inner,
+            grid: kernel.grid,
             groups: kernel.groups,
             tile_rows: kernel.tile_rows,
         }
     }
 
-    /// Keeps the pipelines that were built for the next program, where the backend can.
+    /// Writes the pipelines that were built to disk, where the backend can.
     pub(super) fn keep_pipelines(&self) {
         if let Some(cache) = &self.cache {
             cache.save();
         }
+    }
+
+    /// A new command encoder.
+    pub(super) fn encoder(&self) -> CommandEncoder {
+        self.device.create_command_encoder(&Default::default())
     }
 
     /// Submits what was recorded.
@@ -400,12 +423,12 @@ impl GpuDevice {
         self.queue.submit([encoder.finish()])
     }
 
-    /// Waits until the device has done everything that was submitted, and maps have been answered.
+    /// Waits until all submissions are finished and their buffers are mapped.
     pub(super) fn wait(&self) -> Result<(), Error> {
         self.poll(PollType::wait_indefinitely())
     }
 
-    /// Waits until the device has done what was submitted up to `submission`, and maps of it have been answered.
+    /// Waits until `submission` and those before it are finished and their buffers are mapped.
     pub(super) fn wait_for(&self, submission: SubmissionIndex) -> Result<(), Error> {
         self.poll(PollType::Wait {
             submission_index: Some(submission),
@@ -420,7 +443,24 @@ impl GpuDevice {
         Ok(())
     }
 
-    /// Waits for `buffer` and hands its first `bytes` to `read`.
+    /// Copies `bytes` bytes of `buffer`, from byte `start` on, to the host and passes them to
+    /// `read`. Allocates.
+    pub(super) fn download(
+        &self,
+        buffer: &Buffer,
+        start: u64,
+        bytes: u64,
+        read: impl FnOnce(&[u8]),
+    ) -> Result<(), Error> {
+        let usage = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
+        let copy = self.buffer("download", bytes, usage)?;
+        let mut encoder = self.encoder();
+        encoder.copy_buffer_to_buffer(buffer, start, &copy, 0, bytes);
+        self.submit(encoder);
+        self.read(&copy, bytes, read)
+    }
+
+    /// Maps `buffer`, waits for it and passes its first `bytes` bytes to `read`.
     pub(super) fn read(
         &self,
         buffer: &Buffer,
@@ -432,7 +472,7 @@ impl GpuDevice {
         self.read_mapped(buffer, bytes, read)
     }
 
-    /// Hands the first `bytes` of `buffer`, whose map was answered, to `read`, and ends the map.
+    /// Passes the first `bytes` bytes of `buffer`, which is mapped, to `read`, and unmaps it.
     pub(super) fn read_mapped(
         &self,
         buffer: &Buffer,
@@ -456,15 +496,10 @@ mod tests {
     use super::*;
     use crate::weights::testing;
 
-    /// A kernel runs in the variant that was the fastest, others in the default.
     #[test]
-    fn what_was_measured_is_what_runs() {
-        let adapter = match adapter::choose(None) {
-            Ok(adapter) => adapter,
-            Err(error) => {
-                assert!(std::env::var_os("GPT_REQUIRE_GPU").is_none(), "{error}");
-                return eprintln!("NOT RUN, as there is no GPU: {error}");
-            }
+    fn a_measured_kernel_runs_in_its_fastest_variant() {
+        let Some(adapter) = crate::gpu::testing::adapter() else {
+            return;
         };
         let kernels = &testing::gpt2().kernels;
         let find = |name| kernels.iter().find(|k| k.name == name).expect(name);
@@ -472,14 +507,14 @@ mod tests {
         let other = find("mlp_up_prefill_f32");
         let best = Features::NONE.with(Feature::DoubleBuffers);
         let folder = tempfile::tempdir().unwrap();
-        let tuned = || Tuned::open_in(Some(folder.path()), &adapter.get_info());
+        let tuned = || TuningCache::open_in(Some(folder.path()), &adapter.get_info());
         tuned().keep(&[(measured, best)]).unwrap();
         let open =
             |tuned| GpuDevice::create(adapter.clone(), Features::DEFAULT, tuned, |_, _| None);
         let device = open(tuned()).unwrap();
         assert_eq!(device.features_of(measured, false), best);
         assert_eq!(device.features_of(other, false), device.features());
-        let untouched = open(Tuned::nothing()).unwrap();
+        let untouched = open(TuningCache::empty()).unwrap();
         assert_eq!(untouched.features_of(measured, false), untouched.features());
     }
 }

@@ -1,17 +1,22 @@
-//! The GPU engine: a small machine that walks a plan through wgpu (Vulkan, Metal, DX12, GL).
+//! The GPU engine: it runs a plan through wgpu (Vulkan, Metal, DX12, GL).
 //!
-//! `adapter` finds a GPU and opens it, with a `cache` of pipelines on disk; `layout` says which buffer stands at which binding; `pack` brings a matrix into the order that shaders
-//! read, `send` sends it, `texture` keeps it as a texture where that is faster; `model` uploads the weights, `pipelines` compiles the kernels; `session` owns a
-//! sequence (its `buffers`) and records passes, `generate` those of many tokens at once, `trace` step by step; `train` learns. `limits` and `timestamps` measure,
-//! `tuned` keeps which variants of kernels were the fastest. Nothing is allocated or bound after a session is created, and kernels are compiled only before
-//! a model's first pass of their kind. No shape is computed here and no WGSL written: kernels and sizes
-//! come with the plan.
+//! - `adapter` finds a GPU, `device` opens it; `pipeline_cache` keeps compiled pipelines on disk,
+//!   `tuning_cache` the variants of kernels that were measured to be the fastest.
+//! - `layout` makes bind group layouts from the bindings that a kernel declares, `pipelines`
+//!   compiles kernels when they are first needed.
+//! - `pack` brings a matrix into the order that shaders read, `staging` uploads it, `texture`
+//!   keeps it as a texture where that is faster; `tables` uploads positions and rotary angles.
+//! - `model` has the weights, `session` runs sequences on them, `train` trains. They share
+//!   `buffer_set` (the plan's buffers), `upload` (the inputs of a pass) and `timing`.
+//! - `timestamps` and `roofline` measure the device.
+//!
+//! Nothing is allocated or bound after a session or a trainer is created, and kernels are compiled
+//! only before a model's first pass of a kind. No shape is computed here and no WGSL is written:
+//! kernels, sizes and bindings come with the plan.
 
 mod adapter;
-mod buffers;
+mod buffer_set;
 mod device;
-mod fork;
-mod generate;
 mod layout;
 mod model;
 mod pack;
@@ -20,12 +25,17 @@ mod pipelines;
 mod roofline;
 mod session;
 mod staging;
+mod tables;
+#[cfg(test)]
+mod testing;
+mod texel;
 mod texture;
 mod timestamps;
-mod trace;
+mod timing;
 #[cfg(feature = "train")]
 mod train;
 mod tuning_cache;
+mod upload;
 
 pub use adapter::{AdapterDescription, adapters};
 pub use device::GpuDevice;

@@ -1,46 +1,44 @@
-//! A model on a GPU: weights uploaded, the pipelines of its steps, and for each step what it binds of them.
+//! A model on a GPU: its uploaded weights, the pipelines of its steps, and what each step binds of
+//! the weights.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytemuck::cast_slice;
 use gpt_plan::{
-    ChoiceOp, Epilogue, Feature, Format, MatrixLayout, NO_KERNEL, Op, Phase, Place, Plan,
-    Projection, STRIP, Step, TensorId, TensorKind, vector_block, vector_offset,
+    Binding, Feature, Format, MatrixLayout, NO_KERNEL, Operand, Phase, Place, Plan, STRIP, Step,
+    TensorId, TensorKind, vector_block, vector_offset, with_texture,
 };
 use wgpu::{
     BindGroup, BindGroupEntry, BindingResource, Buffer, BufferBinding, BufferUsages, TextureView,
 };
 
 use super::device::GpuDevice;
-use super::layout::{self, FIRST_PART, MatrixSlots, TABLE, VECTORS, WeightSlots};
 use super::pipelines::{Groups, Pipelines};
-use super::session::GpuSession;
 use super::staging::Sender;
-use super::texture;
+use super::{layout, tables, texture};
 use crate::Error;
-use crate::engine::{EngineModel, EngineSession, SessionOptions};
-use crate::weights::{Weights, rotary};
+use crate::weights::Weights;
 
 /// A model's weights and pipelines on a GPU.
 pub struct GpuModel {
     pub(super) shared: Arc<Shared>,
 }
 
-/// What all sessions of a model use.
+/// The part of a model that its sessions share.
 pub(super) struct Shared {
     pub device: Arc<GpuDevice>,
     pub plan: &'static Plan,
     pub pipelines: Pipelines,
-    /// One for each step of the walk.
+    /// The steps of a forward pass, in order, layer by layer.
     pub steps: Vec<ModelStep>,
 }
 
-/// A step of a layer.
+/// A step, for one layer.
 pub(super) struct ModelStep {
     pub layer: u32,
     pub step: &'static Step,
-    /// How its matrix is stored.
+    /// The format of its matrix; f32 if it has none.
     pub format: Format,
     /// Indices of its kernels.
     pub decode: u16,
@@ -50,41 +48,37 @@ pub(super) struct ModelStep {
 }
 
 impl ModelStep {
-    /// The kernel for so many rows.
+    /// The kernel for `rows` rows.
     pub fn kernel(&self, rows: u32) -> u16 {
         if rows == 1 { self.decode } else { self.prefill }
     }
 }
 
 impl GpuModel {
-    /// Uploads every tensor of `plan`, and meanwhile builds pipelines, of the formats that occur.
+    /// Uploads every tensor of `plan`, and builds pipelines of the formats that occur meanwhile.
     ///
     /// # Errors
-    /// A matrix that needs more bindings than a kernel has; no room on the device.
+    /// A matrix needs more bindings than a kernel has; the device is out of memory.
     pub fn new(
         device: Arc<GpuDevice>,
         plan: &'static Plan,
         weights: &dyn Weights,
     ) -> Result<GpuModel, Error> {
         let mut matrices = Vec::new();
-        let mut kernels: HashMap<u16, Groups> = HashMap::new();
+        let mut used = Vec::new();
         for (layer, step) in plan.steps() {
             let matrix = Matrix::of(&device, plan, step, layer, weights)?;
             let format = matrix.map_or(Format::F32, |matrix| matrix.format);
-            for kernel in kernels_of(step, format) {
-                let slots = matrix.map(|matrix| matrix.slots);
-                kernels.insert(kernel, (layout::session_slots(&step.op), slots));
-            }
+            let groups = Groups::Session {
+                texel_bytes: matrix.and_then(|matrix| matrix.texel_bytes()),
+            };
+            used.extend(kernels_of(step, format).map(|k| (k, groups)));
             matrices.push(matrix);
         }
-        if let Some(split) = plan.split {
-            kernels.insert(split.part, (layout::ATTENTION_PART, None));
-            kernels.insert(split.join, (layout::ATTENTION_JOIN, None));
-        }
-        for op in ChoiceOp::ALL {
-            kernels.insert(plan.choice[op as usize], (layout::choice_slots(op), None));
-        }
-        let pipelines = Pipelines::new(device.clone(), plan, &kernels);
+        let split = plan.split.map(|split| [split.part, split.join]);
+        let others = split.into_iter().flatten().chain(plan.choice);
+        used.extend(others.map(|kernel| (kernel, Groups::Session { texel_bytes: None })));
+        let pipelines = Pipelines::new(device.clone(), &plan.kernels, used);
         let of_a_token = plan.steps().zip(&matrices).map(|((_, step), matrix)| {
             kernels_of(step, matrix.map_or(Format::F32, |matrix| matrix.format))[0]
         });
@@ -107,7 +101,7 @@ impl GpuModel {
     }
 }
 
-/// The steps of `plan` with their weights on the device.
+/// Uploads the weights and creates the steps of `plan`.
 fn upload(
     device: &GpuDevice,
     plan: &'static Plan,
@@ -119,12 +113,13 @@ fn upload(
     steps
         .map(|((layer, step), matrix)| {
             let format = matrix.map_or(Format::F32, |matrix| matrix.format);
+            let [decode, prefill] = kernels_of(step, format);
             Ok(ModelStep {
                 layer,
                 step,
                 format,
-                decode: kernels_of(step, format)[0],
-                prefill: kernels_of(step, format)[1],
+                decode,
+                prefill,
                 weights: match matrix {
                     Some(matrix) => Some(upload.step(layer, step, matrix)?),
                     None => None,
@@ -132,12 +127,6 @@ fn upload(
             })
         })
         .collect()
-}
-
-impl EngineModel for GpuModel {
-    fn session(&self, options: SessionOptions) -> Result<Box<dyn EngineSession>, Error> {
-        Ok(Box::new(GpuSession::new(self.shared.clone(), options)?))
-    }
 }
 
 /// Tensors on their way to the device.
@@ -148,21 +137,21 @@ struct Upload<'a> {
     model_vectors: Buffer,
     /// One block for each layer.
     layer_vectors: Buffer,
-    /// Positions or rotary angles.
-    table: Option<Buffer>,
-    /// A matrix that two steps share (the tied head) is uploaded once.
+    /// Positions or rotary angles; a model without a table binds none.
+    table: Buffer,
+    /// Matrices by tensor and layer: one that two steps share (a tied head) is uploaded once.
     matrices: HashMap<(TensorId, u32), Stored>,
 }
 
 /// A matrix on the device.
 #[derive(Clone)]
 enum Stored {
-    /// In as many buffers as it has parts.
+    /// One buffer for each part.
     Parts(Vec<Buffer>),
     Texture(TextureView),
 }
 
-/// The matrix that a step reads: what is known of it before it is read itself.
+/// The matrix of a step, before its elements are read.
 #[derive(Clone, Copy)]
 struct Matrix {
     id: TensorId,
@@ -171,11 +160,17 @@ struct Matrix {
     format: Format,
     halves: u32,
     layout: MatrixLayout,
-    slots: WeightSlots,
+    /// Whether it is kept as a texture.
+    texture: bool,
 }
 
 impl Matrix {
-    /// None if `step` has no matrix.
+    /// Bytes of a texel, if it is kept as a texture.
+    fn texel_bytes(&self) -> Option<u32> {
+        self.texture.then_some(self.layout.element_bytes)
+    }
+
+    /// The matrix of `step`, if it has one.
     fn of(
         device: &GpuDevice,
         plan: &Plan,
@@ -192,14 +187,14 @@ impl Matrix {
             Place::Layers { .. } => layer,
         };
         let format = weights.format(id, layer);
-        let gated = step.op.is_gated();
-        let halves = if gated { 2 } else { 1 };
+        let halves = if step.op.is_gated() { 2 } else { 1 };
         let rows = (declared.rows / halves).next_multiple_of(STRIP) * halves;
         let layout = MatrixLayout::new(format, u64::from(rows), u64::from(declared.columns));
         let layout = layout.filter(|_| kernels_of(step, format)[0] != NO_KERNEL);
         let layout = layout.ok_or_else(|| {
             Error::device(format!(
-                "{} of {} in {} takes more than the {} bindings of {} MiB that a kernel has for it; load it in a smaller format",
+                "{} of {} in {} takes more than the {} bindings of {} MiB that a kernel has for \
+                 it; load it in a smaller format",
                 declared.name,
                 plan.name,
                 format.name(),
@@ -208,28 +203,13 @@ impl Matrix {
             ))
         })?;
         let texture = device.features().has(Feature::Textures) && layout.texture_rows().is_some();
-        let slots = WeightSlots {
-            vectors: !matches!(step.op, Op::Embed { .. }),
-            matrix: match texture {
-                true => MatrixSlots::Texture(layout.element_bytes),
-                false => MatrixSlots::Parts(layout.parts),
-            },
-            table: match step.op {
-                Op::Embed { positions, .. } => positions.is_some(),
-                Op::Project(Projection {
-                    epilogue: Epilogue::Heads { rotary, .. },
-                    ..
-                }) => rotary,
-                _ => false,
-            },
-        };
         Ok(Some(Matrix {
             id,
             layer,
             format,
             halves,
             layout,
-            slots,
+            texture,
         }))
     }
 }
@@ -246,73 +226,59 @@ impl<'a> Upload<'a> {
             layers.extend(vectors(plan, weights, true, layer)?);
         }
         let upload = |what: &str, bytes: &[u8]| device.upload(what, bytes, BufferUsages::STORAGE);
-        let table = plan
-            .tensors
-            .iter()
-            .position(|t| t.kind == TensorKind::Table);
-        let table = match table {
-            Some(id) => {
-                let positions = weights.tensor(TensorId(id as u16), 0)?;
-                Some(upload("the table of positions", &positions.data)?)
-            }
-            None if plan.spec.rotary() => Some(upload(
-                "the table of rotary angles",
-                cast_slice(&rotary(&plan.spec)),
-            )?),
-            None => None,
-        };
         Ok(Upload {
             sender: Sender::new(device),
             plan,
             weights,
             model_vectors: upload("the model's vectors", cast_slice(&model))?,
             layer_vectors: upload("the layers' vectors", cast_slice(&layers))?,
-            table,
+            table: tables::upload(device, plan, weights, plan.spec.context)?,
             matrices: HashMap::new(),
         })
     }
 
     /// Group 1 of a step that reads `matrix`.
     fn step(&mut self, layer: u32, step: &Step, matrix: &Matrix) -> Result<BindGroup, Error> {
-        let slots = matrix.slots;
         let stored = self.stored(matrix)?;
-        let mut entries = Vec::new();
-        if slots.vectors {
-            let resource = match step.op.is_head() {
-                true => self.model_vectors.as_entire_binding(),
-                false => {
-                    let block = u64::from(vector_block(&self.plan.tensors, true)) * 4;
-                    BindingResource::Buffer(BufferBinding {
-                        buffer: &self.layer_vectors,
-                        offset: u64::from(layer) * block,
-                        size: std::num::NonZero::new(block),
-                    })
-                }
-            };
-            entries.push(BindGroupEntry {
-                binding: VECTORS,
-                resource,
-            });
-        }
-        let resources: Vec<_> = match &stored {
-            Stored::Parts(parts) => parts.iter().map(Buffer::as_entire_binding).collect(),
-            Stored::Texture(view) => vec![BindingResource::TextureView(view)],
+        let [decode, _] = kernels_of(step, matrix.format);
+        let kernel = &self.plan.kernels[usize::from(decode)];
+        let bindings = match matrix.texture {
+            true => with_texture(&kernel.bindings),
+            false => kernel.bindings.to_vec(),
         };
-        for (binding, resource) in (FIRST_PART..).zip(resources) {
-            entries.push(BindGroupEntry { binding, resource });
-        }
-        if let (true, Some(table)) = (slots.table, &self.table) {
-            entries.push(BindGroupEntry {
-                binding: TABLE,
-                resource: table.as_entire_binding(),
-            });
-        }
+        let group = || bindings.iter().filter(|b| b.group == 1);
+        let resource = |binding: &Binding| match (binding.operand, &stored) {
+            (Operand::Vectors, _) => self.vectors(layer, step),
+            (Operand::Weight(part), Stored::Parts(parts)) => {
+                parts[part as usize].as_entire_binding()
+            }
+            (Operand::Weight(_), Stored::Texture(view)) => BindingResource::TextureView(view),
+            (Operand::Positions | Operand::Angles, _) => self.table.as_entire_binding(),
+            (operand, _) => unreachable!("{operand:?} is no operand of the weights' group"),
+        };
+        let entries = group().map(|binding| BindGroupEntry {
+            binding: binding.binding,
+            resource: resource(binding),
+        });
         let device = self.sender.device;
-        let layout = layout::weight_layout(device, slots);
-        Ok(device.bind_group(&step.name, &layout, &entries))
+        let layout = layout::group(device, group(), matrix.layout.element_bytes);
+        Ok(device.bind_group(&step.name, &layout, &entries.collect::<Vec<_>>()))
     }
 
-    /// A matrix on the device.
+    /// The block of vectors that a step reads: the model's for the head, otherwise its layer's.
+    fn vectors(&self, layer: u32, step: &Step) -> BindingResource<'_> {
+        if step.op.is_head() {
+            return self.model_vectors.as_entire_binding();
+        }
+        let block = u64::from(vector_block(&self.plan.tensors, true)) * 4;
+        BindingResource::Buffer(BufferBinding {
+            buffer: &self.layer_vectors,
+            offset: u64::from(layer) * block,
+            size: std::num::NonZero::new(block),
+        })
+    }
+
+    /// A matrix on the device, uploaded unless it is there.
     fn stored(&mut self, matrix: &Matrix) -> Result<Stored, Error> {
         let known = (matrix.id, matrix.layer);
         if let Some(stored) = self.matrices.get(&known) {
@@ -321,16 +287,17 @@ impl<'a> Upload<'a> {
         let name = &self.plan.tensor(matrix.id).name;
         let tensor = self.weights.tensor(matrix.id, matrix.layer)?;
         let packing = (&matrix.layout, matrix.halves);
-        let stored = match matrix.slots.matrix {
-            MatrixSlots::Parts(parts) => {
-                let upload = |part| self.sender.buffer(name, &tensor, packing, part);
-                Stored::Parts((0..parts).map(upload).collect::<Result<_, _>>()?)
-            }
-            MatrixSlots::Texture(_) => {
-                let piece = texture::PIECE;
-                let texture = texture::upload(&mut self.sender, name, &tensor, packing, piece)?;
-                Stored::Texture(texture.create_view(&Default::default()))
-            }
+        let stored = if matrix.texture {
+            let chunk = texture::CHUNK;
+            let texture = texture::upload(&mut self.sender, name, &tensor, packing, chunk)?;
+            Stored::Texture(texture.create_view(&Default::default()))
+        } else {
+            let upload = |part| self.sender.buffer(name, &tensor, packing, part);
+            Stored::Parts(
+                (0..matrix.layout.parts)
+                    .map(upload)
+                    .collect::<Result<_, _>>()?,
+            )
         };
         self.matrices.insert(known, stored.clone());
         Ok(stored)

@@ -1,7 +1,8 @@
-//! A matrix in the order that shaders read: panels of eight rows, element by element, the rows side by side ([`MatrixLayout`]).
+//! Packs a matrix in the order that shaders read: panels of eight rows, interleaved element by
+//! element ([`MatrixLayout`]).
 //!
-//! A panel is written from beginning to end, out of eight rows that are read together: so what is written goes to memory once, in order, and the
-//! pieces have sizes that are known when this is compiled.
+//! A panel is written sequentially from eight rows that are read together, in elements whose size
+//! is a compile-time constant.
 
 use std::ops::Range;
 
@@ -10,13 +11,14 @@ use half::f16;
 
 use crate::weights::HostTensor;
 
-/// Bytes from which a second thread is worth starting.
+/// Bytes that are worth a thread.
 const SHARE: usize = 512 << 10;
 
 /// Rows of a panel.
 const LANES: usize = PANEL as usize;
 
-/// Packs one matrix after another, in memory that is the same for all: a model's matrices are large, and fresh memory for each costs more than packing it.
+/// Packs one matrix after another into the same memory: fresh memory for each large matrix would
+/// cost more than packing it.
 pub struct Packer {
     threads: usize,
     packed: Vec<u8>,
@@ -30,7 +32,7 @@ impl Packer {
         }
     }
 
-    /// Some panels of `tensor`, laid out by `layout`. In a gated MLP (`halves` of 2) strips of gate and up alternate.
+    /// Packs `panels` of `tensor`. In a gated MLP (`halves` of 2) strips of gate and up alternate.
     pub fn pack(
         &mut self,
         tensor: &HostTensor<'_>,
@@ -40,7 +42,7 @@ impl Packer {
     ) -> &mut Vec<u8> {
         let bytes = layout.panel_bytes() as usize;
         let total = panels.len() * bytes;
-        // What was there before is written over: panels have no gaps.
+        // Old content is overwritten: panels have no gaps.
         self.packed.resize(total, 0);
         let threads = self.threads.min(total.div_ceil(SHARE)).max(1);
         let share = panels.len().div_ceil(threads).max(1);
@@ -64,7 +66,7 @@ impl Packer {
     }
 }
 
-/// The rows of a panel; `missing` stands for those that do not exist.
+/// The rows of a panel; `missing` is used for rows beyond the matrix.
 fn rows<'a>(
     tensor: &'a HostTensor<'_>,
     halves: u32,
@@ -84,28 +86,29 @@ fn rows<'a>(
 /// One panel.
 fn fill(tensor: &HostTensor<'_>, rows: &[&[u8]; LANES], out: &mut [u8]) {
     match tensor.format {
-        Format::F32 => strew::<16>(rows, out),
-        Format::F16 | Format::Bf16 => strew::<8>(rows, out),
-        Format::Q8 => strew_blocks::<34, 9>(rows, out, |block| {
+        Format::F32 => interleave::<16>(rows, out),
+        Format::F16 | Format::Bf16 => interleave::<8>(rows, out),
+        Format::Q8 => interleave_blocks::<34, 9>(rows, out, |block| {
             let [low, high, quants @ ..] = block;
             let scale = f16::from_le_bytes([*low, *high]).to_f32();
             let quants = quants.as_chunks().0;
             std::array::from_fn(|i| *quants.get(i).unwrap_or(&scale.to_le_bytes()))
         }),
-        Format::Q4 => strew_blocks::<20, 5>(rows, out, |block| {
+        Format::Q4 => interleave_blocks::<20, 5>(rows, out, |block| {
             let words = block.as_chunks().0;
             std::array::from_fn(|i| words[(i + 1) % 5])
         }),
     }
 }
 
-/// Each piece of `SIZE` bytes of a row to its place among its neighbours'. The last piece may be shorter, and zeros follow.
-fn strew<const SIZE: usize>(rows: &[&[u8]; LANES], out: &mut [u8]) {
+/// Interleaves rows by elements of `SIZE` bytes. The last element may be incomplete and is padded
+/// with zeros.
+fn interleave<const SIZE: usize>(rows: &[&[u8]; LANES], out: &mut [u8]) {
     for (at, out) in out.chunks_exact_mut(SIZE * LANES).enumerate() {
         for (row, out) in rows.iter().zip(out.as_chunks_mut::<SIZE>().0) {
             let rest = &row[at * SIZE..];
             match rest.first_chunk() {
-                Some(piece) => *out = *piece,
+                Some(element) => *out = *element,
                 None => {
                     let (there, beyond) = out.split_at_mut(rest.len());
                     there.copy_from_slice(rest);
@@ -116,8 +119,8 @@ fn strew<const SIZE: usize>(rows: &[&[u8]; LANES], out: &mut [u8]) {
     }
 }
 
-/// Each block of `BYTES`, as the `WORDS` that `words` makes of it, among its neighbours'.
-fn strew_blocks<const BYTES: usize, const WORDS: usize>(
+/// Interleaves rows by words, of which `words` makes `WORDS` from each block of `BYTES` bytes.
+fn interleave_blocks<const BYTES: usize, const WORDS: usize>(
     rows: &[&[u8]; LANES],
     out: &mut [u8],
     words: impl Fn(&[u8; BYTES]) -> [[u8; 4]; WORDS],
@@ -138,7 +141,7 @@ fn strew_blocks<const BYTES: usize, const WORDS: usize>(
 mod tests {
     use super::*;
 
-    /// Elements of a panel lie one after the other, of each its eight rows; a row's pieces are in order, whatever was in the memory before.
+    /// Eight rows are interleaved element by element, whatever the memory held before.
     #[test]
     fn an_element_is_where_a_shader_reads_it() {
         let mut packer = Packer::new();

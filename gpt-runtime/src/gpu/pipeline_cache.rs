@@ -1,10 +1,11 @@
-//! Compiled pipelines on disk, so that the next program on the same adapter and driver need not compile them again. Vulkan only; other backends' drivers keep
-//! caches of their own.
+//! Compiled pipelines on disk, so that later programs on the same adapter and driver do not compile
+//! them again. Only Vulkan needs this; the drivers of other backends keep caches of their own.
 //!
-//! There is one file for an adapter with its driver, under the user's folder for caches (`GPT_CACHE_DIR` names another one; empty, it switches the cache
-//! off). It begins with a checksum, since a driver looks at no more than the header of what it wrote once; wgpu's own header, behind it, says for which adapter and
-//! which build of the driver it is. What is damaged, foreign or too large is ignored and replaced. Nothing that goes wrong here stops a program: it
-//! compiles, as it would without.
+//! There is one file for each adapter and driver, in the user's cache folder. `GPT_CACHE_DIR` names
+//! another folder; if it is empty, nothing is cached. The file begins with a checksum, as drivers
+//! check only the header of their data; wgpu's header, which follows, names the adapter and the
+//! build of the driver. A damaged, foreign or too large file is ignored and replaced. No failure
+//! here stops a program: it compiles instead.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,25 +16,27 @@ use wgpu::{AdapterInfo, Device, ErrorFilter, Features, PipelineCacheDescriptor};
 
 use crate::files;
 
-/// What a file begins with; the last digits are the version of what follows.
+/// The first bytes of a file; the last digit is the version of the format.
 const MAGIC: [u8; 8] = *b"gptpipe1";
 
-/// Magic and checksum.
+/// Bytes of magic and checksum.
 const HEADER: usize = 16;
 
-/// Bytes of a file that is still read. Pipelines of models that are no longer used stay in it, so one day it has to begin anew.
+/// Most bytes of a file that is read. Pipelines of unused models are never removed, so a large file
+/// is discarded.
 const LARGEST: u64 = 64 << 20;
 
-/// The pipelines of an adapter.
+/// The pipeline cache of an adapter.
 pub struct PipelineCache {
     cache: wgpu::PipelineCache,
     path: PathBuf,
-    /// The checksum of what the file has.
+    /// The checksum of the file's data.
     kept: Mutex<Option<u64>>,
 }
 
 impl PipelineCache {
-    /// The cache of `device`, in the user's folder, with what earlier programs left there; none where the backend has no caches, or nobody wants one.
+    /// The cache of `device` in the user's folder; none if the backend has no caches, or if caching
+    /// is switched off.
     pub fn open(device: &Device, adapter: &AdapterInfo) -> Option<PipelineCache> {
         let folder = folder(|name| std::env::var_os(name))?;
         PipelineCache::open_in(&folder, device, adapter)
@@ -59,12 +62,12 @@ impl PipelineCache {
         })
     }
 
-    /// For a pipeline that is built.
+    /// The cache for creating a pipeline.
     pub fn inner(&self) -> &wgpu::PipelineCache {
         &self.cache
     }
 
-    /// Writes what was built since it was opened.
+    /// Writes the file if pipelines were built since it was read.
     pub fn save(&self) {
         let Some(data) = self.cache.get_data() else {
             return;
@@ -84,11 +87,11 @@ impl PipelineCache {
     }
 }
 
-/// A cache with `data` in it, if it is for this adapter and driver.
+/// A cache that holds `data`, if that is for this adapter and driver.
 fn create(device: &Device, data: Option<&[u8]>) -> Option<wgpu::PipelineCache> {
     let scope = device.push_error_scope(ErrorFilter::Validation);
-    // SAFETY: `data` came out of `get_data`, as magic and checksum of the file say; that it is for this adapter and driver is checked by wgpu, which has written both
-    // into its header.
+    // SAFETY: `data` is from `get_data`, as magic and checksum of the file tell. wgpu checks by its
+    // own header that it is for this adapter and driver.
     let cache = unsafe {
         device.create_pipeline_cache(&PipelineCacheDescriptor {
             label: Some("gpt"),
@@ -99,7 +102,7 @@ fn create(device: &Device, data: Option<&[u8]>) -> Option<wgpu::PipelineCache> {
     pollster::block_on(scope.pop()).is_none().then_some(cache)
 }
 
-/// A file that is whole, and ours.
+/// The content of an intact file of ours.
 fn read(path: &Path) -> Option<Vec<u8>> {
     if fs::metadata(path).ok()?.len() > LARGEST {
         return None;
@@ -110,20 +113,20 @@ fn read(path: &Path) -> Option<Vec<u8>> {
     whole.then_some(file)
 }
 
-/// FNV-1a. It guards against accidents, not against malice: whoever can write the user's files need not go this way.
+/// FNV-1a. It guards against accidents, not against malice.
 pub(super) fn checksum(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
         (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }
 
-/// A number for an adapter and its driver.
+/// A number that identifies an adapter and its driver.
 pub(super) fn driver(adapter: &AdapterInfo) -> u64 {
     let driver = [&adapter.name, &adapter.driver, &adapter.driver_info];
     checksum(driver.map(String::as_str).join("\n").bytes())
 }
 
-/// The folder of the cache, as the environment has it; see the top of this file.
+/// The cache folder, from the environment; see the top of this file.
 pub(super) fn folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     if let Some(folder) = variable("GPT_CACHE_DIR") {
         return (!folder.is_empty()).then(|| PathBuf::from(folder));
@@ -146,7 +149,7 @@ pub(super) fn folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<Path
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::adapter;
+    use crate::gpu::{adapter, testing};
 
     #[test]
     fn the_environment_says_where() {
@@ -205,15 +208,11 @@ mod tests {
         assert_eq!(read(&folder.path().join("none")), None);
     }
 
-    /// Whatever stands where a cache should be, pipelines are built, and a good file is there afterwards.
+    /// Pipelines are built whatever the cache file contains, and a valid file is written.
     #[test]
     fn foreign_files_are_replaced() {
-        let adapter = match adapter::choose(None) {
-            Ok(adapter) => adapter,
-            Err(error) => {
-                assert!(std::env::var_os("GPT_REQUIRE_GPU").is_none(), "{error}");
-                return eprintln!("NOT RUN, as there is no GPU: {error}");
-            }
+        let Some(adapter) = testing::adapter() else {
+            return;
         };
         let descriptor = wgpu::DeviceDescriptor {
             required_features: adapter::wanted(&adapter, gpt_plan::Features::NONE),

@@ -1,66 +1,89 @@
-//! A model's pipelines: what each kernel binds, and when it is compiled.
+//! Pipelines of a model's kernels, and when they are compiled.
 //!
-//! A driver takes milliseconds for a kernel, even one that it finds in its cache, and a text needs few of those that a model has: with one token at a time those
-//! of prompts are idle, and nobody splits attention who has a hundred keys. So kernels are compiled before the first pass of their kind (a prompt, a token,
-//! tokens that the device chooses), all that it lacks at once, on all cores; passes that follow compile nothing. Those of a single token are compiled beside the
-//! weights' upload, as every text needs them; and so are all the others where there are cores that have nothing else to do then.
+//! A driver takes milliseconds for a kernel, even for one that it finds in its cache, and a text
+//! needs few of a model's kernels: one token at a time leaves those of prompts idle, and attention
+//! is not split below some number of keys. So kernels are compiled before the first pass of a kind
+//! (a prompt, a token, tokens sampled on the device), all missing ones at once, on all cores; later
+//! passes compile nothing. The kernels of a single token are compiled while weights are uploaded,
+//! as every text needs them; on a machine with idle cores, so are all others. A trainer compiles
+//! all of its kernels when it is created.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use gpt_plan::Plan;
+use gpt_plan::Kernel;
 
 use super::device::{GpuDevice, Pipeline};
-use super::layout::{self, MatrixSlots, SlotEntry, WeightSlots};
+use super::layout;
 
-/// What a kernel binds of a session, and of the weights.
-pub type Groups = (&'static [SlotEntry], Option<WeightSlots>);
-
-/// So many cores compile everything while weights are on their way; with fewer, a start would take longer by what its first pass does not need.
+/// From this many cores on, everything is compiled while weights are uploaded. With fewer, that
+/// would delay the first pass.
 const MANY_CORES: usize = 4;
 
-/// The kernels of a model, and those of their pipelines that were built.
+/// What the layouts of a kernel's bind groups depend on besides its declarations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Groups {
+    /// A session's and the weights' group.
+    Session {
+        /// Bytes of an element of the matrix, if it is a texture.
+        texel_bytes: Option<u32>,
+    },
+    /// Uniforms at dynamic offsets, and a group of operands.
+    Training,
+}
+
+/// The kernels of a plan, and the pipelines that were built of them.
 pub struct Pipelines {
     device: Arc<GpuDevice>,
-    plan: &'static Plan,
-    /// By the kernel's index; those that no step needs are missing.
-    kernels: Vec<Option<(Groups, OnceLock<Pipeline>)>>,
+    kernels: &'static [Kernel],
+    /// By kernel; none for a kernel that no step uses.
+    pipelines: Vec<Option<(Groups, OnceLock<Pipeline>)>>,
 }
 
 impl Pipelines {
+    /// Pipelines of those of `kernels` that `used` names; none is built yet.
     pub fn new(
         device: Arc<GpuDevice>,
-        plan: &'static Plan,
-        groups: &HashMap<u16, Groups>,
+        kernels: &'static [Kernel],
+        used: impl IntoIterator<Item = (u16, Groups)>,
     ) -> Pipelines {
-        let kernels = (0..plan.kernels.len() as u16)
-            .map(|kernel| Some((*groups.get(&kernel)?, OnceLock::new())))
-            .collect();
+        let mut pipelines: Vec<_> = kernels.iter().map(|_| None).collect();
+        for (kernel, groups) in used {
+            pipelines[usize::from(kernel)] = Some((groups, OnceLock::new()));
+        }
         Pipelines {
             device,
-            plan,
             kernels,
+            pipelines,
         }
     }
 
-    /// Builds what a start needs: `first`, or everything.
+    /// The kernel with this index.
+    pub fn kernel(&self, kernel: u16) -> &'static Kernel {
+        &self.kernels[usize::from(kernel)]
+    }
+
+    /// Builds the pipelines for a start: `first`, or all of them if there are cores to spare.
     pub fn start(&self, first: impl IntoIterator<Item = u16>) {
         match cores() < MANY_CORES {
             true => self.prepare(first),
-            false => self.prepare((0..self.kernels.len() as u16).filter(|&k| self.has(k))),
+            false => self.prepare_all(),
         }
     }
 
-    fn has(&self, kernel: u16) -> bool {
-        self.kernels[usize::from(kernel)].is_some()
+    /// Builds all pipelines.
+    pub fn prepare_all(&self) {
+        let kernels = 0..self.pipelines.len() as u16;
+        self.prepare(kernels.filter(|&k| self.pipelines[usize::from(k)].is_some()));
     }
 
-    /// Builds those of `kernels` that are missing, on all cores, as a driver compiles one at a time on each.
+    /// Builds the missing pipelines of `kernels` on all cores; a driver compiles one at a time on
+    /// each.
     pub fn prepare(&self, kernels: impl IntoIterator<Item = u16>) {
         let missing: BTreeSet<u16> = kernels
             .into_iter()
-            .filter(|&kernel| self.place(kernel).1.get().is_none())
+            .filter(|&kernel| self.entry(kernel).1.get().is_none())
             .collect();
         if missing.is_empty() {
             return;
@@ -81,26 +104,35 @@ impl Pipelines {
         self.device.keep_pipelines();
     }
 
-    /// The pipeline of a kernel, built now if it was not before. What goes wrong is noted by the device.
+    /// The pipeline of a kernel, built now if it is missing. The device collects errors.
     pub fn get(&self, kernel: u16) -> &Pipeline {
-        let (groups, pipeline) = self.place(kernel);
-        pipeline.get_or_init(|| self.build(kernel, *groups))
+        let (groups, pipeline) = self.entry(kernel);
+        pipeline.get_or_init(|| self.build(self.kernel(kernel), *groups))
     }
 
-    fn place(&self, kernel: u16) -> &(Groups, OnceLock<Pipeline>) {
-        self.kernels[usize::from(kernel)]
+    fn entry(&self, kernel: u16) -> &(Groups, OnceLock<Pipeline>) {
+        self.pipelines[usize::from(kernel)]
             .as_ref()
-            .expect("a kernel of the model's steps")
+            .expect("a kernel that a step uses")
     }
 
-    fn build(&self, kernel: u16, (session, weights): Groups) -> Pipeline {
+    fn build(&self, plain: &Kernel, groups: Groups) -> Pipeline {
         let device = &self.device;
-        let session = layout::session_layout(device, session);
-        let textures = weights.is_some_and(|slots| matches!(slots.matrix, MatrixSlots::Texture(_)));
-        let weights = weights.map(|slots| layout::weight_layout(device, slots));
-        let mut groups = vec![Some(&session)];
-        groups.extend(weights.iter().map(Some));
-        device.pipeline(&self.plan.kernels[usize::from(kernel)], &groups, textures)
+        let texel_bytes = match groups {
+            Groups::Session { texel_bytes } => texel_bytes,
+            Groups::Training => None,
+        };
+        let variant = device.variant(plain, texel_bytes.is_some());
+        let kernel = variant.as_ref().unwrap_or(plain);
+        let group = |number| layout::group(device, kernel.group(number), texel_bytes.unwrap_or(0));
+        let layouts = match groups {
+            Groups::Training => vec![layout::training_uniforms(device), group(1)],
+            Groups::Session { .. } => {
+                let last = kernel.bindings.last().map_or(0, |b| b.group);
+                (0..=last).map(group).collect()
+            }
+        };
+        device.pipeline(kernel, &layouts)
     }
 }
 
@@ -110,28 +142,26 @@ fn cores() -> usize {
 
 #[cfg(test)]
 mod tests {
-    use gpt_plan::{ChoiceOp, Features};
+    use gpt_plan::ChoiceOp;
 
     use super::*;
+    use crate::gpu::testing;
 
-    /// Each kernel is compiled once, when it is needed, whoever asks first.
     #[test]
-    fn kernels_are_built_once_and_when_they_are_needed() {
-        let device = match GpuDevice::open_with(None, Features::NONE) {
-            Ok(device) => Arc::new(device),
-            Err(error) => {
-                assert!(std::env::var_os("GPT_REQUIRE_GPU").is_none(), "{error}");
-                return eprintln!("NOT RUN, as there is no GPU: {error}");
-            }
+    fn a_kernel_is_built_once_when_it_is_first_needed() {
+        let Some(device) = testing::device() else {
+            return;
         };
+        let device = Arc::new(device);
         let plan = crate::weights::testing::llama();
-        let choice = ChoiceOp::ALL.map(|op| (plan.choice[op as usize], layout::choice_slots(op)));
-        let groups = choice.map(|(kernel, slots)| (kernel, (slots, None)));
-        let pipelines = Pipelines::new(device.clone(), plan, &HashMap::from(groups));
+        let choice = ChoiceOp::ALL.map(|op| plan.choice[op as usize]);
+        let groups = Groups::Session { texel_bytes: None };
+        let used = choice.map(|kernel| (kernel, groups));
+        let pipelines = Pipelines::new(device.clone(), &plan.kernels, used);
         let before = device.created();
         // Each of these is a pipeline and the layout of its one group.
         let built = || (device.created() - before) as f64 / 2.0;
-        let [first, second, third] = [0, 1, 2].map(|i| choice[i].0);
+        let [first, second, third, ..] = choice;
         pipelines.prepare([first, second, first]);
         assert_eq!(built(), 2.0);
         pipelines.prepare([second, first]);
@@ -142,7 +172,7 @@ mod tests {
             }
         });
         assert_eq!(built(), 3.0);
-        pipelines.start(choice.map(|(kernel, _)| kernel));
+        pipelines.start(choice);
         assert_eq!(built(), choice.len() as f64);
         device.check().unwrap();
     }

@@ -1,132 +1,113 @@
-//! What a GPU can do: bytes that it reads and operations that it computes in a second, measured by two kernels that do nothing else.
+//! The roofline of a GPU: bytes read and operations computed in a second, each measured by a kernel
+//! that does nothing else.
 
-use std::time::Instant;
-
-use gpt_plan::{Feature, Format, Kernel, MAX_BINDING, TEXTURE_WIDTH};
-use gpt_shaders::files::{ROOFLINE_MULTIPLY, ROOFLINE_READ, ROOFLINE_READ_TEXTURE};
-use wgpu::{
-    BindGroup, BindGroupLayoutEntry, BindingResource, BufferBindingType, BufferUsages, ComputePass,
-    ComputePipeline,
+use gpt_plan::{
+    Access, Binding, Extent, Feature, Format, Grid, Kernel, MAX_BINDING, Operand, TEXTURE_WIDTH,
 };
+use gpt_shaders::files::{ROOFLINE_MULTIPLY, ROOFLINE_READ, ROOFLINE_READ_TEXTURE};
+use wgpu::{BindGroup, BindingResource, BufferUsages};
 
-use super::device::GpuDevice;
-use super::layout;
-use super::texture;
-use super::timestamps::Timestamps;
+use super::device::{GpuDevice, Pipeline};
+use super::{layout, texture, timing};
 use crate::Error;
 use crate::engine::Limits;
 
-/// The best of so many counts.
+/// Number of counted runs; the fastest is taken.
 const RUNS: usize = 5;
 
-/// As the shaders have them.
+// Constants of the shaders.
 const LANES: u64 = 256;
 const READS: u64 = 16;
 const CHAINS: u64 = 32;
 const MULTIPLICATIONS: u64 = 128;
 
-/// Workgroups that multiply: enough for the largest GPU, not too many for a processor.
+/// Workgroups of the arithmetic kernel: enough for the largest GPU, not too many for a CPU.
 const MULTIPLYING: u32 = 1024;
 
-/// What a measurement reads.
-type Bound<'a> = (BindGroupLayoutEntry, BindingResource<'a>);
+/// The input of a measurement, and how the kernel accesses it.
+type Input<'a> = (Access, BindingResource<'a>);
 
 impl GpuDevice {
-    /// Measures it; takes a part of a second, or some seconds where the device is a processor.
+    /// Measures the device. Takes a fraction of a second, or seconds on a software adapter.
     ///
     /// # Errors
-    /// No room for 128 MiB, or a device that fails.
+    /// The device has no memory for 128 MiB, or fails.
     pub fn limits(&self) -> Result<Limits, Error> {
         let result = self.buffer("a measurement", 16, BufferUsages::STORAGE)?;
-        // As matrices are kept.
+        // In the form in which matrices are kept.
         let (buffer, texture);
-        let read_only = layout::entry(0, BufferBindingType::Storage { read_only: true });
         let (read, source) = if self.features().has(Feature::Textures) {
             let rows = (MAX_BINDING / (16 * u64::from(TEXTURE_WIDTH))) as u32;
             texture =
                 texture::create(self, "a measurement", 16, rows)?.create_view(&Default::default());
-            let ty = layout::texture_entry(0, 16);
             let view = BindingResource::TextureView(&texture);
-            (ROOFLINE_READ_TEXTURE, (ty, view))
+            (ROOFLINE_READ_TEXTURE, (Access::Texture, view))
         } else {
             buffer = self.buffer("a measurement", MAX_BINDING, BufferUsages::STORAGE)?;
-            (ROOFLINE_READ, (read_only, buffer.as_entire_binding()))
+            (ROOFLINE_READ, (Access::Read, buffer.as_entire_binding()))
         };
-        let seconds = |file: &'static str, (ty, source): Bound<'_>, groups: u32| {
-            let written = BufferBindingType::Storage { read_only: false };
-            let layout = layout::layout(self, &[ty, layout::entry(1, written)]);
+        let seconds = |file: &'static str, (access, source): Input<'_>, groups: u32| {
+            let kernel = kernel(file, access, groups);
+            let layout = layout::group(self, kernel.bindings.iter(), 16);
             let entries = [(0, source), (1, result.as_entire_binding())]
                 .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource });
             let group = self.bind_group("a measurement", &layout, &entries);
-            let pipeline = self.pipeline(&kernel(file), &[Some(&layout)], false);
-            self.best(&pipeline.inner, &group, groups)
+            let pipeline = self.pipeline(&kernel, &[layout]);
+            self.best(&pipeline, &group)
         };
         let reading = MAX_BINDING / (16 * LANES * READS);
         let operations = 2 * u64::from(MULTIPLYING) * LANES * CHAINS * MULTIPLICATIONS;
         let few = self.buffer("a measurement", 16 * LANES, BufferUsages::STORAGE)?;
-        let few = (read_only, few.as_entire_binding());
+        let few = (Access::Read, few.as_entire_binding());
         let multiplying = seconds(ROOFLINE_MULTIPLY, few, MULTIPLYING)?;
         let limits = Limits {
             bytes: MAX_BINDING as f64 / seconds(read, source, reading as u32)?,
-            // Whatever a matrix is stored in, it is multiplied in f32.
+            // Matrices of all formats are multiplied in f32.
             products: [operations as f64 / multiplying; Format::ALL.len()],
         };
         self.check()?;
         Ok(limits)
     }
 
-    /// Seconds of the fastest of some runs, after one that is not counted.
-    fn best(
-        &self,
-        pipeline: &ComputePipeline,
-        group: &BindGroup,
-        groups: u32,
-    ) -> Result<f64, Error> {
-        let run = |mut pass: ComputePass<'_>| {
-            pass.set_pipeline(pipeline);
+    /// Seconds of the fastest of [`RUNS`] runs, after one that does not count.
+    fn best(&self, pipeline: &Pipeline, group: &BindGroup) -> Result<f64, Error> {
+        let seconds = timing::seconds(self, RUNS + 1, |_, pass| {
             pass.set_bind_group(0, group, &[]);
-            pass.dispatch_workgroups(groups, 1, 1);
-        };
-        let encoder = || self.device.create_command_encoder(&Default::default());
-        let seconds = if self.has_timestamps() {
-            let stamps = Timestamps::new(self, RUNS + 1)?;
-            let mut encoder = encoder();
-            for number in 0..=RUNS {
-                run(stamps.pass(&mut encoder, number));
-            }
-            stamps.read(self, encoder)?
-        } else {
-            let one = || {
-                let mut encoder = encoder();
-                run(encoder.begin_compute_pass(&Default::default()));
-                let start = Instant::now();
-                self.submit(encoder);
-                self.wait()?;
-                Ok(start.elapsed().as_secs_f64())
-            };
-            (0..=RUNS).map(|_| one()).collect::<Result<_, Error>>()?
-        };
+            pipeline.dispatch(
+                pass,
+                &Extent {
+                    rows: 1,
+                    ..Extent::default()
+                },
+            );
+        })?;
         let counted = seconds[1..].iter().copied().filter(|s| *s > 0.0);
         let best = counted.fold(f64::INFINITY, f64::min);
         if best.is_finite() {
             return Ok(best);
         }
         Err(Error::device(format!(
-            "{} has timestamps that do not move",
+            "the timestamps of {} do not advance",
             self.name()
         )))
     }
 }
 
-/// The kernel of a file that is a shader by itself.
-fn kernel(file: &'static str) -> Kernel {
+/// The kernel of a file that is a whole shader.
+fn kernel(file: &'static str, access: Access, groups: u32) -> Kernel {
     Kernel {
         name: file.into(),
         header: "".into(),
         parts: vec![file].into(),
         workgroup: LANES as u32,
         tile_rows: 1,
-        groups: 1,
+        groups,
         strips: 0,
+        grid: Grid::Rows,
+        bindings: vec![
+            Binding::new(0, 0, Operand::X, access),
+            Binding::new(0, 1, Operand::Out, Access::ReadWrite),
+        ]
+        .into(),
     }
 }

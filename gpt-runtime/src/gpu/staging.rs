@@ -1,7 +1,8 @@
-//! Weights on their way to a device: packed here, copied there, both at once.
+//! Uploads matrices: the host packs a chunk while the device copies the one before.
 //!
-//! What is written to a device waits in a copy of wgpu's until it is submitted and done. So each piece is submitted when it is written, and the one before
-//! it is waited for: the device copies one piece while the next is packed, and no more than two of them are in memory.
+//! Written data stays in a staging copy of wgpu's until it is submitted and done. So each chunk is
+//! submitted when it is written, and then the previous one is waited for; at most two are in
+//! memory.
 
 use std::ops::Range;
 
@@ -13,11 +14,11 @@ use super::pack::Packer;
 use crate::Error;
 use crate::weights::HostTensor;
 
-/// Sends the matrices of a model, one after the other.
+/// Uploads the matrices of a model, one after another.
 pub struct Sender<'a> {
     pub device: &'a GpuDevice,
     packer: Packer,
-    /// The piece that the device may still be copying.
+    /// The chunk that the device may still be copying.
     before: Option<SubmissionIndex>,
 }
 
@@ -30,10 +31,11 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Some panels of `tensor`, packed as `layout` and `halves` say ([`Packer::pack`]) and handed to `write`.
+    /// Packs `panels` of `tensor` as `layout` and `halves` say ([`Packer::pack`]) and uploads them
+    /// with `write`.
     ///
     /// # Errors
-    /// What `write` says; a device that fails.
+    /// The error of `write`; a device that fails.
     pub fn send<T>(
         &mut self,
         tensor: &HostTensor<'_>,
@@ -50,10 +52,10 @@ impl<'a> Sender<'a> {
         Ok(written)
     }
 
-    /// Part `part` of `tensor`, whose name is `name`, as a buffer.
+    /// Uploads part `part` of `tensor` as a buffer called `name`.
     ///
     /// # Errors
-    /// No room on the device.
+    /// The device is out of memory.
     pub fn buffer(
         &mut self,
         name: &str,

@@ -1,57 +1,41 @@
-//! A matrix as a texture: its elements one after the other, an element to a texel, [`TEXTURE_WIDTH`] texels to a row.
+//! Matrices as textures: elements in the order of a buffer's, one in each texel, [`TEXTURE_WIDTH`]
+//! texels in a row.
 //!
-//! It goes to the device in pieces of whole panels and whole rows of texels, so that no second copy of a large matrix is held for it.
+//! A matrix is uploaded in chunks of whole panels and whole rows of texels, so that it is never in
+//! memory twice.
 
 use gpt_plan::{MatrixLayout, TEXTURE_WIDTH};
 use wgpu::{
     ErrorFilter, Extent3d, Origin3d, TexelCopyBufferLayout, TexelCopyTextureInfo, Texture,
-    TextureDescriptor, TextureDimension, TextureFormat, TextureUsages,
+    TextureDescriptor, TextureDimension, TextureUsages,
 };
 
 use super::device::GpuDevice;
 use super::staging::Sender;
+use super::texel;
 use crate::Error;
 use crate::weights::HostTensor;
 
-/// Bytes of a piece, about: few enough to be still in a cache when they are copied.
-pub const PIECE: u64 = 4 << 20;
+/// Approximate bytes of a chunk: few enough to be in a cache still when they are copied.
+pub const CHUNK: u64 = 4 << 20;
 
-/// What is done with such a texture.
-pub const USAGE: TextureUsages = TextureUsages::STORAGE_BINDING.union(TextureUsages::COPY_DST);
-
-/// Of the elements of all formats of weights.
-pub const FORMATS: [TextureFormat; 3] = [
-    TextureFormat::Rgba32Float,
-    TextureFormat::Rg32Uint,
-    TextureFormat::R32Uint,
-];
-
-/// Of elements of so many bytes.
-pub fn format(element_bytes: u32) -> TextureFormat {
-    let [quads, pairs, words] = FORMATS;
-    match element_bytes {
-        16 => quads,
-        8 => pairs,
-        _ => words,
-    }
-}
-
-/// `tensor`, whose name is `name`, in pieces of about `piece` bytes; `packing` has the layout, which has to have [rows of texels](MatrixLayout::texture_rows), and the halves.
+/// Uploads `tensor` as a texture called `name`, in chunks of about `chunk` bytes. `packing` is the
+/// layout, which has [rows of texels](MatrixLayout::texture_rows), and the halves.
 ///
 /// # Errors
-/// No room on the device.
+/// The device is out of memory.
 pub fn upload(
     sender: &mut Sender<'_>,
     name: &str,
     tensor: &HostTensor<'_>,
     packing: (&MatrixLayout, u32),
-    piece: u64,
+    chunk: u64,
 ) -> Result<Texture, Error> {
     let layout = packing.0;
     let rows = layout.texture_rows().expect("a layout of a texture");
     let texture = create(sender.device, name, layout.element_bytes, rows)?;
     let row_bytes = TEXTURE_WIDTH * layout.element_bytes;
-    let step = panels_of(piece, layout);
+    let step = panels_of(chunk, layout);
     let mut y = 0;
     for start in (0..layout.panels).step_by(step as usize) {
         let panels = start..(start + step).min(layout.panels);
@@ -81,10 +65,10 @@ pub fn upload(
     Ok(texture)
 }
 
-/// So many rows of texels, which are zero.
+/// A texture of `rows` rows of texels, all zero.
 ///
 /// # Errors
-/// No room on the device.
+/// The device is out of memory.
 pub fn create(
     device: &GpuDevice,
     name: &str,
@@ -103,22 +87,22 @@ pub fn create(
         mip_level_count: 1,
         sample_count: 1,
         dimension: TextureDimension::D2,
-        format: format(element_bytes),
+        format: texel::format(element_bytes),
         usage: match cfg!(test) {
-            true => USAGE | TextureUsages::COPY_SRC,
-            false => USAGE,
+            true => texel::USAGE | TextureUsages::COPY_SRC,
+            false => texel::USAGE,
         },
         view_formats: &[],
     });
     if pollster::block_on(memory.pop()).is_some() {
         let bytes = u64::from(TEXTURE_WIDTH * element_bytes) * u64::from(rows);
-        return Err(device.no_room(name, bytes, "it is out of memory"));
+        return Err(device.cannot_hold(name, bytes, "it is out of memory"));
     }
     device.check()?;
     Ok(texture)
 }
 
-/// Panels of a piece of about `bytes`: so many that they fill whole rows of texels.
+/// Panels of a chunk of about `bytes` bytes: a number that fills whole rows of texels.
 fn panels_of(bytes: u64, layout: &MatrixLayout) -> u32 {
     let least = TEXTURE_WIDTH / gcd(layout.panel_length, TEXTURE_WIDTH);
     let times = bytes / (u64::from(least) * layout.panel_bytes()).max(1);
@@ -133,21 +117,19 @@ fn gcd(a: u32, b: u32) -> u32 {
 mod tests {
     use std::borrow::Cow;
 
-    use gpt_plan::{Features, Format};
+    use gpt_plan::Format;
     use wgpu::BufferUsages;
 
-    use super::super::pack::Packer;
+    use crate::gpu::pack::Packer;
+    use crate::gpu::testing;
+
     use super::*;
 
-    /// However many pieces it goes in, elements lie in a texture as they do in a buffer.
+    /// Elements have the same order in a texture as in a buffer, whatever the chunks.
     #[test]
-    fn pieces_make_a_whole() {
-        let device = match GpuDevice::open_with(None, Features::NONE) {
-            Ok(device) => device,
-            Err(error) => {
-                assert!(std::env::var_os("GPT_REQUIRE_GPU").is_none(), "{error}");
-                return eprintln!("NOT RUN, as there is no GPU: {error}");
-            }
+    fn chunks_make_a_whole() {
+        let Some(device) = testing::device() else {
+            return;
         };
         // 2,560 panels of 40 elements, of which 1,024 fill five rows of texels.
         let (rows, columns) = (20_470, 20);
@@ -167,7 +149,7 @@ mod tests {
         let texture = upload(&mut Sender::new(&device), "some", &tensor, (&layout, 1), 1).unwrap();
         let usage = BufferUsages::COPY_DST | BufferUsages::MAP_READ;
         let copy = device.buffer("a copy", bytes, usage).unwrap();
-        let mut encoder = device.device.create_command_encoder(&Default::default());
+        let mut encoder = device.encoder();
         encoder.copy_texture_to_buffer(
             texture.as_image_copy(),
             wgpu::TexelCopyBufferInfo {

@@ -1,6 +1,6 @@
-//! Compute passes that the device times: a timestamp at the beginning of each, and one at its end.
+//! Compute passes that the device times, by a timestamp at the beginning and at the end of each.
 //!
-//! Those every adapter with timestamps has, WebGPU's included; few have them within a pass.
+//! Every adapter with timestamps has these, as WebGPU does; few can write them within a pass.
 
 use wgpu::{
     Buffer, BufferUsages, CommandEncoder, ComputePass, ComputePassDescriptor,
@@ -11,7 +11,7 @@ use wgpu::{
 use super::device::GpuDevice;
 use crate::Error;
 
-/// Passes of which one set of queries holds both ends.
+/// Most passes of one query set.
 pub const MOST: usize = QUERY_SET_MAX_QUERIES as usize / 2;
 
 /// The timestamps of some passes.
@@ -23,7 +23,7 @@ pub struct Timestamps {
 }
 
 impl Timestamps {
-    /// Room for `passes`, at most [`MOST`]; `device` has timestamps.
+    /// Queries for `passes` passes, at most [`MOST`], on a device with timestamps.
     pub fn new(device: &GpuDevice, passes: usize) -> Result<Timestamps, Error> {
         let count = 2 * passes as u32;
         let bytes = u64::from(count * QUERY_SIZE);
@@ -55,7 +55,7 @@ impl Timestamps {
         })
     }
 
-    /// Submits what was recorded, all passes among it, and returns the seconds that each of them took.
+    /// Submits `encoder`, which has all passes, and returns the seconds of each.
     pub fn read(&self, device: &GpuDevice, mut encoder: CommandEncoder) -> Result<Vec<f64>, Error> {
         let bytes = u64::from(self.count * QUERY_SIZE);
         encoder.resolve_query_set(&self.queries, 0..self.count, &self.resolved, 0);
@@ -66,7 +66,8 @@ impl Timestamps {
         device.read(&self.download, bytes, |read| {
             let (ticks, _) = read.as_chunks();
             let ticks: Vec<u64> = ticks.iter().map(|t| u64::from_le_bytes(*t)).collect();
-            // A device may reset its clock between two passes of a submit, and then a difference means nothing.
+            // A device may reset its clock between two passes, which makes a difference
+            // meaningless.
             let passes = ticks.chunks(2).map(|ends| ends[1].saturating_sub(ends[0]));
             seconds.extend(passes.map(|ticks| ticks as f64 * tick));
         })?;

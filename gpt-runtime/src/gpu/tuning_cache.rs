@@ -1,8 +1,9 @@
-//! Which variants of kernels an adapter runs fastest, as they were measured once (`tune`), on disk.
+//! The fastest variants of kernels on an adapter, as [`tune`](crate::tune) measured them, on disk.
 //!
-//! There is one file for an adapter with its driver, in the folder of the pipelines' cache. It is JSON, to be read by people: for each kernel that was measured
-//! its name, a checksum of what it was made from (the same kernel of another model is another kernel), and the features of the variant. Like that cache it
-//! stops nobody: what is damaged, foreign or unknown is ignored, and what would round differently is never taken from it.
+//! There is one JSON file for each adapter and driver, in the folder of the pipeline cache. It
+//! lists for each measured kernel its name, a checksum of its source (which contains the model's
+//! sizes) and the features of the fastest variant. A damaged, foreign or unknown entry is ignored,
+//! and so is a variant that rounds differently.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use super::pipeline_cache;
 use crate::{Error, files};
 
-/// What the file has to say, so that a later one may say something else.
+/// The version of the file's format.
 const VERSION: u32 = 1;
 
-/// Bytes of a file that is still read: some thousand kernels.
+/// Most bytes of a file that is read: some thousand kernels.
 const LARGEST: u64 = 4 << 20;
 
 #[derive(Serialize, Deserialize)]
@@ -34,46 +35,46 @@ struct Entry {
     features: String,
 }
 
-/// What is known of an adapter.
-pub struct Tuned {
+/// The measured variants of an adapter.
+pub struct TuningCache {
     path: Option<PathBuf>,
     adapter: String,
     kernels: HashMap<u64, (String, Features)>,
 }
 
-impl Tuned {
-    /// Nothing, to be kept nowhere.
-    pub fn nothing() -> Tuned {
-        Tuned {
+impl TuningCache {
+    /// An empty cache that is not kept on disk.
+    pub fn empty() -> TuningCache {
+        TuningCache {
             path: None,
             adapter: String::new(),
             kernels: HashMap::new(),
         }
     }
 
-    /// What was kept for `adapter`, in the user's folder.
-    pub fn open(adapter: &wgpu::AdapterInfo) -> Tuned {
+    /// The cache of `adapter` in the user's folder.
+    pub fn open(adapter: &wgpu::AdapterInfo) -> TuningCache {
         let folder = pipeline_cache::folder(|name| std::env::var_os(name));
-        Tuned::open_in(folder.as_deref(), adapter)
+        TuningCache::open_in(folder.as_deref(), adapter)
     }
 
-    pub(super) fn open_in(folder: Option<&Path>, adapter: &wgpu::AdapterInfo) -> Tuned {
+    pub(super) fn open_in(folder: Option<&Path>, adapter: &wgpu::AdapterInfo) -> TuningCache {
         let driver = pipeline_cache::driver(adapter);
         let path = folder.map(|folder| folder.join(format!("tuned_{driver:016x}.json")));
         let kept = path.as_deref().and_then(read);
-        Tuned {
+        TuningCache {
             kernels: kept.unwrap_or_default(),
             path,
             adapter: format!("{}, {}", adapter.name, adapter.driver_info),
         }
     }
 
-    /// The variant of `kernel` that was the fastest, if it was measured.
+    /// The features of `kernel`'s fastest variant, if it was measured.
     pub fn features(&self, kernel: &Kernel) -> Option<Features> {
         self.kernels.get(&checksum(kernel)).map(|(_, own)| *own)
     }
 
-    /// Where it is kept.
+    /// The file that keeps it.
     ///
     /// # Errors
     /// There is no folder for it.
@@ -86,7 +87,7 @@ impl Tuned {
         })
     }
 
-    /// Keeps what was found for some kernels beside what is kept of others.
+    /// Adds or replaces the variants of `found` and writes the file.
     ///
     /// # Errors
     /// There is no folder to keep it in, or it cannot be written.
@@ -126,7 +127,7 @@ impl Tuned {
     }
 }
 
-/// A file that can be understood; entries that cannot are left out.
+/// The valid entries of a file of this version.
 fn read(path: &Path) -> Option<HashMap<u64, (String, Features)>> {
     if fs::metadata(path).ok()?.len() > LARGEST {
         return None;
@@ -141,7 +142,7 @@ fn read(path: &Path) -> Option<HashMap<u64, (String, Features)>> {
     (file.version == VERSION).then(|| known.collect())
 }
 
-/// Of what a kernel is made from.
+/// The checksum of a kernel's source.
 fn checksum(kernel: &Kernel) -> u64 {
     pipeline_cache::checksum(gpt_shaders::link(kernel).bytes())
 }
@@ -153,10 +154,10 @@ mod tests {
     use super::*;
     use crate::weights::testing;
 
-    fn tuned(folder: &Path) -> Tuned {
-        let none = Tuned::nothing();
+    fn tuned(folder: &Path) -> TuningCache {
+        let none = TuningCache::empty();
         let path = folder.join("new/tuned.json");
-        Tuned {
+        TuningCache {
             kernels: read(&path).unwrap_or_default(),
             path: Some(path),
             ..none
@@ -178,7 +179,7 @@ mod tests {
         let other = &testing::llama().kernels;
         let same = other.iter().find(|k| k.name == kernels[1].name).unwrap();
         assert_eq!(tuned(folder.path()).features(same), None);
-        assert!(Tuned::nothing().keep(&[]).is_err());
+        assert!(TuningCache::empty().keep(&[]).is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! draw and the token.
 //!
 //! No state passes from one draw to the next, so a GPU computes the noise of all tokens in
-//! parallel. `shaders/wgsl/sample/noise.wgsl` is the same in WGSL.
+//! parallel. `shaders/wgsl/sampling/noise.wgsl` is the same in WGSL.
 
 use gpt_plan::hash;
 

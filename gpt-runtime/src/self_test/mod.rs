@@ -1,11 +1,15 @@
-//! Whether a device computes what it should.
+//! A test of whether a device computes correctly.
 //!
-//! Drivers have been wrong without a word. A self-test runs every kernel of a model at the model's own shapes, in every format, on random weights, and compares
-//! what each step left behind with the CPU engine's plain Rust, which no instruction set and no driver has a part in. Two layers are enough: the others run the same
-//! kernels. The reference has the matrices in f32, with the values that a format rounds them to, so that a wrong scale or nibble shows.
+//! Drivers can be wrong silently. The self-test runs every kernel of a model at the model's own
+//! shapes, in every format, on random weights, and compares the output of each step with the CPU
+//! engine's portable kernels, which depend on no instruction set and no driver. Two layers are
+//! enough, as the others run the same kernels. The reference has its matrices in f32, rounded to
+//! the format, so that a wrong scale or nibble is an error.
 //!
-//! A step reads what the one before has left, so what comes after the first wrong step is wrong as well. A device that chooses tokens by itself is asked for a few, too, with
-//! nothing cut and with everything cut but the likeliest, which has to be the reference's. Attention in parts, which takes a thousand tokens, is not part of this; training has a test of its own (`training`).
+//! A step reads the output of the previous one, so everything after the first wrong step is wrong
+//! as well. A device that samples tokens by itself also samples a few, once without truncation and
+//! once with top-k of 1; both must give the reference's likeliest token. Split attention, which
+//! needs a thousand tokens, is not tested here. Training has a test of its own (`training`).
 
 #[cfg(feature = "train")]
 mod training;
@@ -16,7 +20,7 @@ use gpt_plan::{Feature, Format, Mask, Plan, TensorId};
 
 use crate::device::EngineRef;
 use crate::engine::Trace;
-use crate::truncated_plan::{has_kernels, shallow, some_tokens};
+use crate::truncated_plan::{has_kernels, some_tokens, truncate};
 use crate::vtable::Gpt;
 use crate::weights::lively::Lively;
 use crate::weights::{HostTensor, Weights, format};
@@ -25,64 +29,69 @@ use crate::{Device, Error, Model, Sampler, Sampling, Session, Untyped};
 #[cfg(feature = "train")]
 pub use training::self_test_training;
 
-/// Tokens of the prompt: two of a GPU's tiles, and one more.
+/// Tokens of the prompt: two tiles of a GPU kernel and one more.
 const PROMPT: u32 = 33;
 
-/// Tokens that a device chooses in a row.
+/// Tokens that a device samples in a row.
 const CHOSEN: usize = 4;
 
-/// The least mean square of a step's values: weights make values of about one, and this is a tenth of that.
+/// The least mean square that an error is relative to. Values are around 1; this is a tenth of
+/// that, squared.
 const TYPICAL: f64 = 0.01;
 
-/// Of the weights.
+/// The seed of the weights.
 const SEED: u64 = 0x5e1f;
 
-/// What a self-test found.
+/// The result of a self-test.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SelfTest {
-    /// What was tested.
+    /// Name of the tested device.
     pub device: String,
-    /// What it was compared with.
+    /// Name of the device that it was compared with.
     pub reference: String,
-    /// Every step in every format, first of a prompt and then of one token, in the order they ran.
+    /// Every step in every format, first of a prompt and then of one token, in the order in which
+    /// they ran.
     pub checks: Vec<Check>,
-    /// Formats for which the plan has no kernels, as some matrix is more than a kernel can bind.
+    /// Formats without kernels in the plan, as some matrix is larger than a kernel can bind.
     pub left_out: Vec<Format>,
 }
 
-/// A step of a layer.
+/// The comparison of one step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Check {
-    /// Of the matrices.
+    /// Format of the matrices.
     pub format: Format,
-    /// Tokens that went through together.
+    /// Rows of the pass.
     pub rows: u32,
-    /// The step's name in the plan, and its layer; or `choose` and `choose_cut`.
+    /// The step's name in the plan, or `choose` and `choose_cut`.
     pub step: &'static str,
+    /// Its layer.
     pub layer: u32,
-    /// Normalised mean square error: the sum of squared differences over the sum of squares; infinite if anything is not finite. Of a choice, the square of what the
-    /// chosen token's logit is short of the greatest one, over the mean square of all.
+    /// Normalised mean square error: the sum of squared differences over the sum of squares,
+    /// infinite if a value is not finite. Of a sampled token, the squared difference of its logit
+    /// and the greatest one, over the mean square of all logits.
     pub error: f64,
-    /// What it may be.
+    /// The largest error that passes.
     pub bound: f64,
 }
 
 impl Check {
-    /// Whether the step is what it should be.
+    /// Whether the error is within the bound.
     pub fn passed(&self) -> bool {
         self.error <= self.bound
     }
 }
 
 impl SelfTest {
-    /// The first step that is off, if the device cannot be trusted.
+    /// The first step that fails, if any.
     pub fn first_off(&self) -> Option<&Check> {
         self.checks.iter().find(|check| !check.passed())
     }
 }
 
 impl<M: Gpt> Model<M> {
-    /// Runs every step of this model at its own shapes on `device`, and compares each with the CPU engine's portable kernels; see [`self_test`].
+    /// Runs every step of this model at its own shapes on `device` and compares each with the CPU
+    /// engine's portable kernels; see [`self_test`].
     ///
     /// # Errors
     /// As [`self_test`].
@@ -91,11 +100,11 @@ impl<M: Gpt> Model<M> {
     }
 }
 
-/// Runs the steps of `plan` on `device` with matrices in each of `formats`, and compares them with the CPU engine's portable kernels. A device that fails is
-/// no error of this function.
+/// Runs the steps of `plan` on `device` with matrices in each of `formats` and compares them with
+/// the CPU engine's portable kernels. A device that computes wrongly is not an `Err`.
 ///
 /// # Errors
-/// A device that cannot hold two layers and the head, or is lost.
+/// The device has no memory for two layers and the head, or is lost.
 pub fn self_test(
     plan: &'static Plan,
     device: &Device,
@@ -104,7 +113,8 @@ pub fn self_test(
     compare(plan, device, formats, [SEED; 2])
 }
 
-/// The self-test, with weights of the first seed on the device and of the second for the reference: with different ones it has to fail.
+/// The self-test with weights of the first seed on the device and of the second for the reference.
+/// With different seeds it fails.
 fn compare(
     plan: &'static Plan,
     device: &Device,
@@ -112,7 +122,7 @@ fn compare(
     seeds: [u64; 2],
 ) -> Result<SelfTest, Error> {
     let portable = Device::portable()?;
-    let plan = shallow(plan);
+    let plan = truncate(plan);
     let mut found = SelfTest {
         device: device.name(),
         reference: portable.name(),
@@ -163,7 +173,7 @@ fn compare(
     Ok(found)
 }
 
-/// How far what the device chooses is from the likeliest token, at worst.
+/// The largest error of the tokens that `tested` samples, against the likeliest one.
 fn chosen(
     tested: &Model<Untyped>,
     expected: &Model<Untyped>,
@@ -192,8 +202,9 @@ fn chosen(
     Ok(worst)
 }
 
-/// What an error may be. On a GPU: room for f32 arithmetic and a driver's own `exp`, and for what variants that were asked for by name round inputs to. On the CPU, besides, what inputs of products are rounded to; the stream adds up
-/// what that does to each product.
+/// The bound of the errors of `device`. On a GPU it allows for f32 arithmetic, a driver's `exp`,
+/// and the rounding of variants that were requested by name; on the CPU, for the rounding of the
+/// inputs of products, which the residual stream accumulates.
 fn bound(device: &Device, format: Format) -> f64 {
     match device.engine() {
         EngineRef::Gpu(gpu) => {
@@ -210,8 +221,8 @@ fn bound(device: &Device, format: Format) -> f64 {
     }
 }
 
-/// Normalised mean square error. What is `typical` is the least mean square that an error is held against: of values that happen to cancel, rounding errors are those of
-/// what cancelled. Infinite if anything is not finite.
+/// Normalised mean square error, infinite if a value is not finite. The mean square of `expected`
+/// counts as at least `typical`: where values cancel, rounding errors do not.
 fn error(found: &[f32], expected: &[f32], typical: f64) -> f64 {
     if found.len() != expected.len() || found.is_empty() {
         return f64::INFINITY;
@@ -226,11 +237,11 @@ fn error(found: &[f32], expected: &[f32], typical: f64) -> f64 {
     if error.is_nan() { f64::INFINITY } else { error }
 }
 
-/// A sequence that is traced.
+/// A session whose passes are traced.
 struct Sequence {
     model: Model<Untyped>,
     session: Session<Untyped>,
-    /// Of the prompt and the token after it.
+    /// The prompt and the token after it.
     tokens: Vec<u32>,
 }
 
@@ -245,7 +256,8 @@ impl Sequence {
         })
     }
 
-    /// What the steps left for the next `rows` tokens, or for as many in a sequence of their own where no room is left or a text is read whole.
+    /// The outputs of the steps for the next `rows` tokens; in a new session if no room is left or
+    /// if the model is bidirectional.
     fn run(&mut self, rows: u32) -> Result<Vec<Trace>, Error> {
         let rows = rows as usize;
         let bidirectional = self.model.plan().spec.mask == Mask::Bidirectional;
@@ -262,7 +274,7 @@ fn session(model: &Model<Untyped>, capacity: u32) -> Result<Session<Untyped>, Er
     session.all_logits().open()
 }
 
-/// Weights in f32 with the values that their format rounds them to.
+/// Weights in f32, with the values that their format rounds them to.
 struct Exact<W>(W);
 
 impl<W: Weights> Weights for Exact<W> {

@@ -1,30 +1,34 @@
-//! The self-test of training: the gradients of a batch, and what the optimizer makes of them.
+//! The self-test of training: the gradients of a batch, and a step of the optimizer.
 //!
-//! A kernel of the way back has no output of its own that both engines share, but every one has a part in some parameter's gradient. So gradients are
-//! compared, from the last layer to the first: what is wrong shows first in what the wrong kernel made, and then in all that comes after it.
+//! The engines share no intermediate outputs of the backward pass, but every kernel contributes to
+//! the gradient of some parameter. So gradients are compared, from the last layer to the first: the
+//! first failure is the nearest to the wrong kernel.
 
 use gpt_plan::{Format, Plan, Recompute, TensorId, TrainShape};
 
 use super::{Check, SEED, SelfTest, error};
 use crate::engine::{EngineTrainer, Learn, Precision, Sequences, State, TrainerOptions, Update};
-use crate::truncated_plan::{shallow, some_tokens};
+use crate::truncated_plan::{some_tokens, truncate};
 use crate::vtable::{Gpt, ModelVtable};
 use crate::weights::lively::Lively;
 use crate::{Device, Error, Model};
 
-/// Tokens of each of two sequences: two tiles of attention and one more.
+/// Tokens of each sequence: two tiles of attention and one more.
 const TOKENS: u32 = 33;
+/// Sequences of the batch.
 const SEQUENCES: u32 = 2;
 
-/// What an error may be: f32 arithmetic and a driver's own `exp`, through two layers and back.
+/// The bound of errors: f32 arithmetic and a driver's `exp`, forward and backward through two
+/// layers.
 const BOUND: f64 = 1e-9;
 
-/// The part of all gradients' mean square that one tensor's is held against at least: some cancel.
+/// The mean square of a tensor's gradient counts as at least this share of that of all gradients,
+/// as some cancel.
 const CANCELS: f64 = 1e-3;
 
 impl<M: Gpt> Model<M> {
-    /// Learns a batch with this model's shapes on `device`, and compares every gradient with that of the CPU engine's portable kernels; see
-    /// [`self_test_training`].
+    /// Trains on a batch at this model's shapes on `device` and compares every gradient with that
+    /// of the CPU engine's portable kernels; see [`self_test_training`].
     ///
     /// # Errors
     /// As [`self_test_training`].
@@ -33,19 +37,20 @@ impl<M: Gpt> Model<M> {
     }
 }
 
-/// Learns a batch with two layers of `plan` on `device`, in f32, and compares the loss, the gradient of every parameter and what AdamW moves with the CPU
-/// engine's portable kernels. A device that fails is no error of this function.
+/// Trains on a batch with two layers of `plan` on `device`, in f32, and compares the loss, the
+/// gradient of every parameter and the step of AdamW with the CPU engine's portable kernels. A
+/// device that computes wrongly is not an `Err`.
 ///
 /// # Errors
-/// A device that cannot hold two layers and the head, their gradients and moments, or is lost.
+/// The device has no memory for two layers and the head, their gradients and moments, or is lost.
 pub fn self_test_training(plan: &'static Plan, device: &Device) -> Result<SelfTest, Error> {
     compare(plan, device, [SEED; 2])
 }
 
-/// The self-test, with weights of the first seed on the device and of the second for the reference.
+/// The self-test with weights of the first seed on the device and of the second for the reference.
 fn compare(plan: &'static Plan, device: &Device, seeds: [u64; 2]) -> Result<SelfTest, Error> {
     let portable = Device::portable()?;
-    let plan = shallow(plan);
+    let plan = truncate(plan);
     let found = Learned::of(plan, device, seeds[0])?;
     let expected = Learned::of(plan, &portable, seeds[1])?;
     let check = |step, layer, error| Check {
@@ -56,13 +61,13 @@ fn compare(plan: &'static Plan, device: &Device, seeds: [u64; 2]) -> Result<Self
         error,
         bound: BOUND,
     };
-    // Of a vocabulary of one token the loss is nothing.
+    // With a vocabulary of one token the loss is 0.
     let mean = |learned: &Learned| (learned.loss / f64::from(learned.rows)) as f32;
     let loss = error(&[mean(&found)], &[mean(&expected)], 1e-4);
     let mut checks = vec![check("loss", 0, loss)];
     let typical = CANCELS * mean_square(&expected.gradients);
     for (i, &(id, layer)) in parameters(plan).iter().enumerate() {
-        // Names live as long as the plan, which is until the program ends.
+        // Leaked like the truncated plan.
         let step = Box::leak(format!("d({})", plan.tensor(id).name).into_boxed_str());
         let error = error(&found.gradients[i], &expected.gradients[i], typical);
         checks.push(check(step, layer, error));
@@ -79,13 +84,13 @@ fn compare(plan: &'static Plan, device: &Device, seeds: [u64; 2]) -> Result<Self
     })
 }
 
-/// What a step of training made.
+/// The results of a step of training.
 struct Learned {
     rows: u32,
     loss: f64,
     /// By [`parameters`].
     gradients: Vec<Vec<f32>>,
-    /// How far the optimizer moved them.
+    /// How far the optimizer moved each parameter.
     moves: Vec<Vec<f32>>,
 }
 
@@ -125,7 +130,8 @@ impl Learned {
         };
         let gradients = read(&mut *trainer, State::Gradient)?;
         let mut moves = read(&mut *trainer, State::Parameter)?;
-        // With an `eps` as large as this a move follows its gradient; with a small one it is little more than a sign, and that of nothing is anything.
+        // With this large an `eps` a step follows its gradient. With a small one it is hardly more
+        // than the gradient's sign, which is arbitrary near 0.
         trainer.update(&Update {
             step: 1,
             lr: 0.5,
@@ -149,7 +155,8 @@ impl Learned {
     }
 }
 
-/// All that is learned, in the order in which gradients are made: the last layer first, the model's own tensors at the end.
+/// All trained tensors in the order in which their gradients are computed: the last layer first,
+/// the model's own tensors at the end.
 fn parameters(plan: &Plan) -> Vec<(TensorId, u32)> {
     let mut all: Vec<_> = plan.trained().collect();
     all.reverse();

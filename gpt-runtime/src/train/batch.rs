@@ -14,7 +14,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// `inputs` and `targets` are `[sequences, tokens]`.
+    /// A batch of `inputs` and `targets`, both `[sequences, tokens]`.
     ///
     /// # Errors
     /// The lists do not have that shape.
@@ -22,7 +22,7 @@ impl Batch {
         let whole = tokens > 0 && !inputs.is_empty() && inputs.len().is_multiple_of(tokens);
         if !whole || inputs.len() != targets.len() {
             return Err(Error::Input(format!(
-                "a batch of {} inputs and {} targets is not some sequences of {tokens} tokens each",
+                "a batch of {} inputs and {} targets does not divide into sequences of {tokens} tokens",
                 inputs.len(),
                 targets.len()
             )));
@@ -41,7 +41,7 @@ impl Batch {
     pub fn next_tokens(texts: &[u32], tokens: usize) -> Result<Batch, Error> {
         if tokens == 0 || texts.is_empty() || !texts.len().is_multiple_of(tokens + 1) {
             return Err(Error::Input(format!(
-                "{} tokens are not some sequences of {tokens} tokens and their successor",
+                "{} tokens do not divide into sequences of {tokens} tokens and a successor",
                 texts.len()
             )));
         }
@@ -72,7 +72,7 @@ impl Batch {
         self.inputs.len()
     }
 
-    /// Splits it into batches of at most `sequences`.
+    /// Splits it into batches of at most `sequences` sequences.
     pub(super) fn parts(&self, sequences: u32) -> impl Iterator<Item = Sequences<'_>> {
         let rows = sequences as usize * self.tokens;
         let parts = self.inputs.chunks(rows).zip(self.targets.chunks(rows));
@@ -83,8 +83,8 @@ impl Batch {
         })
     }
 
-    /// Checks that its tokens are in the vocabulary of `plan` and its sequences have at most `longest`
-    /// tokens.
+    /// Checks that its tokens are in the vocabulary of `plan` and its sequences have at most
+    /// `longest` tokens.
     pub(super) fn check(&self, plan: &Plan, longest: u32) -> Result<(), Error> {
         if self.inputs.is_empty() || self.tokens > longest as usize {
             return Err(Error::Input(format!(

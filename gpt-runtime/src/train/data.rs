@@ -8,7 +8,7 @@ use super::Batch;
 use crate::Error;
 use crate::weights::{Mapped, mix};
 
-/// A sequence of tokens: in memory, or in a file that the operating system pages in. Cheap to clone and to split.
+/// A sequence of tokens, in memory or in a mapped file. Cheap to clone and to split.
 #[derive(Clone)]
 pub struct Tokens {
     stored: Arc<Stored>,
@@ -20,7 +20,7 @@ enum Stored {
     File(Mapped, Width),
 }
 
-/// How a file stores a token, little-endian. nanoGPT's `.bin` files are [`Width::U16`].
+/// The type of a token in a file, little-endian. nanoGPT's `.bin` files are [`Width::U16`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
     U16,
@@ -80,7 +80,7 @@ impl Tokens {
     /// The first `at` tokens, and the rest.
     ///
     /// # Panics
-    /// There are fewer tokens.
+    /// There are fewer than `at` tokens.
     pub fn split_at(&self, at: usize) -> (Tokens, Tokens) {
         assert!(at <= self.len(), "{at} of {} tokens", self.len());
         let middle = self.range.start + at;
@@ -94,7 +94,7 @@ impl Tokens {
     /// Appends the tokens of `range` to `out`.
     ///
     /// # Panics
-    /// There are fewer tokens.
+    /// `range` ends after the last token.
     pub fn copy(&self, range: Range<usize>, out: &mut Vec<u32>) {
         assert!(
             range.end <= self.len(),
@@ -115,12 +115,12 @@ impl Tokens {
         }
     }
 
-    /// Batches of consecutive windows that cover all tokens, `sequences` windows of `tokens` tokens each; the
-    /// last sequence may be shorter. Every token except the first is a target once.
+    /// Batches of consecutive windows that cover all tokens, `sequences` windows of `tokens` tokens
+    /// each. The last window may be shorter. Every token except the first is a target once.
     pub fn windows(&self, sequences: usize, tokens: usize) -> impl Iterator<Item = Batch> {
         let targets = self.len().saturating_sub(1);
         let (whole, rest) = (targets / tokens, targets % tokens);
-        // Where some windows begin, how many they are, and how long.
+        // Start, number and length of the windows of each batch.
         let full = (0..whole)
             .step_by(sequences)
             .map(move |first| (first * tokens, sequences.min(whole - first), tokens));
@@ -150,10 +150,12 @@ impl Tokens {
     }
 }
 
-/// Batches of windows in random order. An epoch splits the tokens into windows from a random offset and
-/// visits each once; drawing with replacement would miss a fifth of the text in one and a half epochs.
-/// The windows of a batch are a pure function of the seed and the batch's number, so the number of
-/// batches taken is enough to resume.
+/// Batches of windows in random order.
+///
+/// An epoch splits the tokens into windows from a random offset and visits each once. Drawing with
+/// replacement would miss a fifth of the text in one and a half epochs. The windows of a batch are
+/// a pure function of the seed and the batch's number, so a run resumes from the number of batches
+/// taken.
 #[derive(Clone)]
 pub struct RandomWindows {
     data: Tokens,
@@ -170,7 +172,7 @@ impl RandomWindows {
     /// Batches of `sequences` windows of `tokens` tokens.
     ///
     /// # Errors
-    /// There are too few tokens for a single window.
+    /// `sequences` or `tokens` is 0, or `data` is too short for a single window.
     pub fn new(
         data: Tokens,
         sequences: usize,
@@ -183,7 +185,7 @@ impl RandomWindows {
                 data.len()
             )));
         }
-        // The last window that may be asked for ends with the last token as its target.
+        // The last possible window has the last token as its last target.
         let places = data.len() - tokens;
         let windows = (places / tokens).max(1);
         Ok(RandomWindows {
@@ -196,7 +198,7 @@ impl RandomWindows {
         })
     }
 
-    /// Batch `number`.
+    /// Batch `number`; every number is valid.
     pub fn batch(&self, number: u64) -> Batch {
         let mut texts = Vec::with_capacity(self.sequences * (self.tokens + 1));
         for i in 0..self.sequences as u64 {
@@ -211,8 +213,9 @@ impl RandomWindows {
     }
 }
 
-/// Where `index` comes in the order of `0..count` that `key` stands for. A Feistel network permutes the numbers of `2 bits` bits, whatever its
-/// rounds compute; what falls outside `0..count` goes through it again, until it does not (cycle walking, Black and Rogaway 2002).
+/// The image of `index` under a permutation of `0..count` that `key` selects. A Feistel network
+/// permutes the numbers of `2 * bits` bits. A result outside `0..count` is permuted again until it
+/// is inside (cycle walking, Black and Rogaway 2002).
 fn shuffled(index: u64, count: u64, key: u64) -> u64 {
     let bits = (u64::BITS - (count - 1).leading_zeros()).div_ceil(2);
     let mask = (1 << bits) - 1;

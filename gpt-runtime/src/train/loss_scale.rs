@@ -1,9 +1,10 @@
 //! Loss scaling, which keeps small gradients from underflowing in f16 (Micikevicius et al. 2018).
 //!
-//! The smallest positive f16 is 6e-8, and much of a gradient is smaller. The gradient of the loss is
-//! multiplied by a scale before the backward pass, and the optimizer divides by it. As in PyTorch's
-//! `GradScaler` the scale adapts: when a gradient overflows, the step is skipped and the scale halves;
-//! after many good steps in a row it doubles. It is a power of two, so scaling does not round.
+//! The smallest positive f16 is 6e-8, and many elements of a gradient are smaller. The gradient of
+//! the loss is multiplied by a scale before the backward pass, and the optimizer divides by it. The
+//! scale adapts as in PyTorch's `GradScaler`: when a gradient overflows, the step is skipped and
+//! the scale halves; after many good steps in a row it doubles. It is a power of two, so scaling
+//! does not round.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +21,7 @@ pub struct LossScale {
 /// Good steps in a row after which the scale is doubled.
 const GROWS_AFTER: u32 = 2000;
 
-/// The least scale: a gradient that overflows without scaling has another cause.
+/// The smallest scale. A gradient that overflows at this scale has another cause.
 const LEAST: f32 = 1.0;
 
 impl Default for LossScale {
@@ -44,7 +45,7 @@ impl LossScale {
         self.skipped
     }
 
-    /// Whether a run can have reached it.
+    /// Whether it is a scale that a run can reach; a checkpoint with another one is damaged.
     pub fn is_valid(&self) -> bool {
         self.value.is_finite() && self.value >= LEAST
     }
@@ -61,8 +62,8 @@ impl LossScale {
         }
     }
 
-    /// Records a gradient that is not finite: halves the scale. Returns false and changes nothing if the
-    /// scale is already the least.
+    /// Records a gradient that is not finite: halves the scale. Returns false and changes nothing
+    /// if the scale is already the least.
     pub fn skip(&mut self) -> bool {
         let halved = 0.5 * self.value;
         if halved < LEAST {

@@ -1,11 +1,11 @@
-//! Checks before a run starts whether it fits in memory.
+//! Checks whether a run fits in memory before it starts.
 
 use gpt_plan::{Plan, TrainBytes, TrainShape};
 
 use crate::Error;
 use crate::device::{Device, EngineRef};
 
-/// Bytes of main memory that are available now; none on systems that do not report it. Linux does.
+/// Bytes of main memory that are available now. Only Linux reports them; none on other systems.
 pub fn available() -> Option<u64> {
     parse(&std::fs::read_to_string("/proc/meminfo").ok()?)
 }
@@ -18,8 +18,8 @@ fn parse(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// Rejects a run that exceeds main memory on a device that uses it. A hardware GPU has its own memory
-/// and reports itself when it is full.
+/// Rejects a run that exceeds main memory on a device that uses it. A hardware GPU has its own
+/// memory; its driver reports an allocation that fails.
 pub(super) fn check(device: &Device, plan: &Plan, shape: &TrainShape) -> Result<(), Error> {
     let in_main_memory = match device.engine() {
         EngineRef::Cpu(_) => true,

@@ -1,12 +1,12 @@
 //! Training: trainers, data, schedules and checkpoints.
 //!
-//! A [`Trainer`] drives an engine (parameters, gradients, moments, buffers): it sets the learning rate
-//! ([`Schedule`]) and the dropout masks of each step and detects divergence. It learns from a
-//! [`Batch`]. `data` makes batches from token slices and mapped files; random windows are a pure
-//! function of a seed and a number, so the number of a step is a position in the data. `checkpoint`
-//! saves a run so that it resumes bit for bit. `memory` rejects a run that does not fit before it
-//! starts. `loss_scale` keeps small f16 gradients from underflowing. `parameters` exposes the trained
-//! values as weights.
+//! A [`Trainer`] drives an engine, which owns the parameters, gradients, moments and buffers. The
+//! trainer sets the learning rate ([`Schedule`]) and the dropout masks of each step and detects
+//! divergence. It learns from a [`Batch`]. `data` makes batches from token slices and mapped files.
+//! A batch of random windows is a pure function of a seed and the batch's number, so a step's
+//! number is a position in the data. `checkpoint` saves a run so that it resumes bit for bit.
+//! `memory` rejects a run that does not fit before it starts. `loss_scale` keeps small f16
+//! gradients from underflowing. `parameters` exposes the trained values as weights.
 
 mod batch;
 mod checkpoint;

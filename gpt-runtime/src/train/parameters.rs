@@ -9,7 +9,7 @@ use crate::Error;
 use crate::engine::{EngineTrainer, State};
 use crate::weights::{HostTensor, Weights, computed};
 
-/// The parameters or their moments, copied from the engine tensor by tensor on demand.
+/// A trainer's parameters and moments, copied from the engine on demand, tensor by tensor.
 pub struct Parameters<'a> {
     plan: &'static Plan,
     engine: Mutex<&'a mut dyn EngineTrainer>,

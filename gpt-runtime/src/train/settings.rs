@@ -6,23 +6,23 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::engine::Precision;
 
-/// AdamW (Loshchilov and Hutter 2019). The defaults are those of GPT-3 (Brown et al. 2020, appendix B);
-/// the learning rate is PyTorch's, which suits small models. Fields may be added: build it by struct
-/// update, `AdamW { lr: 1e-3, ..AdamW::default() }`.
+/// AdamW (Loshchilov and Hutter 2019). The defaults are those of GPT-3 (Brown et al. 2020, appendix
+/// B); the learning rate is PyTorch's, which suits small models. Fields may be added: build it by
+/// struct update, `AdamW { lr: 1e-3, ..AdamW::default() }`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdamW {
     /// The highest learning rate; a [`Schedule`] may lower it.
     pub lr: f32,
     /// The decay of the running mean of the gradient.
     pub beta1: f32,
-    /// The decay of the running mean of its square. PyTorch's 0.999 averages over a thousand steps, longer
-    /// than many runs need to settle.
+    /// The decay of the running mean of its square. PyTorch's default, 0.999, averages over a
+    /// thousand steps, which is long for a short run.
     pub beta2: f32,
-    /// Keeps a step finite when gradients vanish.
+    /// Added to the denominator of a step, which keeps it finite when gradients vanish.
     pub eps: f32,
     /// The decay of matrices and tables in a step, times the learning rate. Vectors do not decay.
     pub weight_decay: f32,
-    /// The largest norm of the whole gradient; a larger one is scaled down.
+    /// The largest norm of the whole gradient. A gradient with a larger norm is scaled down to it.
     pub clip: Option<f32>,
 }
 
@@ -39,8 +39,8 @@ impl Default for AdamW {
     }
 }
 
-/// The learning rate over a run: it rises linearly over `warmup` steps, then falls as `decay` defines. The
-/// default is constant.
+/// The learning rate over a run: a linear rise over `warmup` steps, then a fall as `decay` defines.
+/// The default is a constant rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
     /// Steps of the linear rise.
@@ -49,21 +49,22 @@ pub struct Schedule {
     pub decay: Decay,
 }
 
-/// How the learning rate falls. After step `until` it stays at `min_lr`.
+/// The fall of the learning rate. After step `until` it stays at `min_lr`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Decay {
-    /// It does not fall.
+    /// No fall.
     #[default]
     None,
     /// Linearly.
     Linear { until: u64, min_lr: f32 },
-    /// As half a period of a cosine.
+    /// Half a period of a cosine.
     Cosine { until: u64, min_lr: f32 },
 }
 
 impl Schedule {
-    /// The schedule of nanoGPT: a warm-up, then a cosine that reaches `min_lr` at the end of the run.
+    /// The schedule of nanoGPT: a warm-up, then a cosine that reaches `min_lr` at the end of the
+    /// run.
     pub fn cosine(warmup: u64, steps: u64, min_lr: f32) -> Schedule {
         Schedule {
             warmup,
@@ -95,32 +96,32 @@ impl Schedule {
     }
 }
 
-/// The settings of a run, except its data. An [`AdamW`] converts to settings with the defaults for the
-/// rest. Fields may be added: build it by struct update.
+/// The settings of a run, except its data. An [`AdamW`] converts to settings with the defaults for
+/// the rest. Fields may be added: build it by struct update.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainerSettings {
     /// The optimizer.
     pub optimizer: AdamW,
     /// The learning rate over the run.
     pub schedule: Schedule,
-    /// Sequences of one pass. A larger [`Batch`](super::Batch) is split and its gradients are accumulated,
-    /// so this affects memory and not the result, except for rounding.
+    /// Sequences of one pass. A larger [`Batch`](super::Batch) is split and its gradients are
+    /// accumulated. The value affects memory, and the result only by rounding.
     pub batch: u32,
     /// Longest sequence; the model's context by default.
     pub tokens: Option<u32>,
     /// The precision of matrix products.
     pub precision: Precision,
-    /// What the backward pass recomputes to save memory.
+    /// The activations that the backward pass recomputes to save memory.
     #[serde(with = "RecomputeDef")]
     pub recompute: Recompute,
-    /// Probability of dropping an activation; that of the spec by default. More than 0 is an error if the
-    /// spec has no dropout.
+    /// Probability of dropping an activation, at least 0 and below 1; the spec's by default. More
+    /// than 0 is an error if the spec has no dropout.
     pub dropout: Option<f32>,
     /// Seed of the dropout masks.
     pub seed: u64,
 }
 
-/// `gpt-plan` does not depend on serde.
+/// Serde's definition of [`Recompute`], which `gpt-plan` does not serialize.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Recompute")]
 enum RecomputeDef {
@@ -185,20 +186,10 @@ impl TrainerSettings {
                 "lowest learning rate",
                 min_lr,
                 (0.0..=lr).contains(&min_lr),
-                "0 up to the learning rate",
+                "between 0 and the learning rate",
             ),
-            (
-                "beta1",
-                beta1,
-                ratio(beta1),
-                "0 up to 1, which it may not be",
-            ),
-            (
-                "beta2",
-                beta2,
-                ratio(beta2),
-                "0 up to 1, which it may not be",
-            ),
+            ("beta1", beta1, ratio(beta1), "at least 0 and below 1"),
+            ("beta2", beta2, ratio(beta2), "at least 0 and below 1"),
             ("eps", eps, positive(eps), "more than 0"),
             (
                 "weight decay",
@@ -216,7 +207,7 @@ impl TrainerSettings {
                 "dropout",
                 self.dropout.unwrap_or(0.0),
                 self.dropout.is_none_or(ratio),
-                "0 up to 1, which it may not be",
+                "at least 0 and below 1",
             ),
         ];
         if let Some((what, value, _, range)) = wrong.into_iter().find(|(_, _, right, _)| !right) {
@@ -233,7 +224,7 @@ impl TrainerSettings {
         let tokens = self.tokens.unwrap_or(context);
         if self.batch == 0 || tokens == 0 || tokens > context {
             return Err(Error::Input(format!(
-                "batches of {} sequences of {tokens} tokens were asked for; it takes at least 1 sequence, of 1 to {context} tokens",
+                "batches of {} sequences of {tokens} tokens were requested; a batch has at least 1 sequence, of 1 to {context} tokens",
                 self.batch
             )));
         }

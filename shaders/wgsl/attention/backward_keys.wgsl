@@ -1,13 +1,13 @@
-// The gradients of four keys and values, from all queries that see them, one head after the other
-// of those that share them: dv = drop(p)^T da and dk = ds^T q / sqrt(head_dim), with p and ds as in
-// `attention/backward_queries`. An invocation computes p and ds of one query, and sums four
-// columns.
+// The gradients of four keys and values, from all queries that see them, for one after another of
+// the query heads that share them: dv = drop(p)^T da and dk = ds^T q / sqrt(head_dim), with p and
+// ds as in `attention/backward_queries`. An invocation computes p and ds of one query, and sums
+// four columns.
 
 @group(1) @binding(1) var<storage, read> lse: array<f32>;
 @group(1) @binding(2) var<storage, read> delta: array<f32>;
 @group(1) @binding(4) var<storage, read_write> d_qkv: array<f32>;
 
-// Four keys here; the shared files have the name of queries.
+// Four keys. The shared files, also used by `attention/backward_queries`, need this name.
 alias Queries = vec4<f32>;
 
 // Sets of invocations that own a row each; columns of a set, some of which may not exist.

@@ -7,7 +7,7 @@
 // one of SLICES shares of the keys. Dropout applies to the numerator only.
 //
 // The address of the next read is a variable that advances before a barrier: some drivers
-// (lavapipe) compute an address for one invocation after another, with all that it depends on.
+// (lavapipe) compute an address, and all that it depends on, for one invocation after another.
 
 @group(1) @binding(1) var<storage, read_write> lse: array<f32>;
 @group(1) @binding(4) var<storage, read_write> a: array<f32>;

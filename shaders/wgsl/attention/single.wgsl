@@ -1,6 +1,6 @@
 // Four columns of a head that begins anywhere.
 
-// Where columns `column ..` of the head at `at` are; those beyond the head are clamped.
+// Addresses of columns `column ..` of the head at `at`; those beyond the head are clamped.
 fn head_places(at: u32, column: u32) -> vec4<u32> {
     let own = vec4<u32>(column, column + 1u, column + 2u, column + 3u);
     return min(at + own, vec4<u32>(at + HEAD_DIM - 1u));

@@ -3,7 +3,7 @@
 
 @group(1) @binding(0) var<storage, read> tokens: array<u32>;
 @group(1) @binding(1) var<storage, read> table: array<f32>;
-@group(1) @binding(4) var<storage, read_write> x: array<f32>;
+@group(1) @binding(4) var<storage, read_write> out: array<f32>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
@@ -15,6 +15,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     for (var i = invocation; i < EMBED; i += WORKGROUP_SIZE) {
         let value = table[token * EMBED + i] + position_embedding(row % pass_uniform.tokens, i);
-        x[row * EMBED_STRIDE + i] = dropout_scale(row * EMBED + i) * value;
+        out[row * EMBED_STRIDE + i] = dropout_scale(row * EMBED + i) * value;
     }
 }

@@ -1,4 +1,4 @@
-// No norm: the stream is read as it is.
+// No norm: the stream is read unchanged.
 
 fn prepare_rows(first: u32, invocation: u32) {}
 

@@ -5,15 +5,15 @@ const WORKGROUP_SIZE: u32 = 256u;
 // Steps of each chain.
 const ITERATIONS: u32 = 128u;
 
-@group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> result: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> out: array<f32>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    // The source is zero, which the compiler does not know. The chains converge to 1, far from
+    // `x` is zero, which the compiler does not know. The chains converge to 1, far from
     // subnormal numbers.
-    let by = source[invocation] + 0.999;
-    let add = source[invocation] + 0.001;
+    let by = x[invocation] + 0.999;
+    let add = x[invocation] + 0.001;
     var a = add;
     var b = add + 0.1;
     var c = add + 0.2;
@@ -34,6 +34,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let sum = a + b + c + d + e + f + g + h;
     if dot(sum, sum) > 1e9 {
-        result[0] = sum.x;
+        out[0] = sum.x;
     }
 }

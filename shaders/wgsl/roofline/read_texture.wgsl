@@ -5,8 +5,8 @@ const WORKGROUP_SIZE: u32 = 256u;
 const ITERATIONS: u32 = 16u;
 const TEXTURE_WIDTH: u32 = 8192u;
 
-@group(0) @binding(0) var source: texture_storage_2d<rgba32float, read>;
-@group(0) @binding(1) var<storage, read_write> result: array<f32>;
+@group(0) @binding(0) var x: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(1) var<storage, read_write> out: array<f32>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
@@ -14,10 +14,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var sum = vec4<f32>(0.0);
     for (var iteration = 0u; iteration < ITERATIONS; iteration++) {
         let at = first + iteration * 8u;
-        sum += textureLoad(source, vec2<u32>(at % TEXTURE_WIDTH, at / TEXTURE_WIDTH));
+        sum += textureLoad(x, vec2<u32>(at % TEXTURE_WIDTH, at / TEXTURE_WIDTH));
     }
-    // Never true, since the source is zero; the compiler does not know.
+    // Never true, since `x` is zero; the compiler does not know.
     if dot(sum, sum) > 1.0 {
-        result[0] = sum.x;
+        out[0] = sum.x;
     }
 }

@@ -1,5 +1,5 @@
-// Feeds the sampled token to the next pass, one position on. After a token that ends the text, the
-// passes that are already submitted get no rows, and do nothing.
+// Feeds the sampled token to the next pass, at the next position. After a token that ends the text,
+// the passes that are already submitted get no rows, and do nothing.
 
 struct PassUniform { position: u32, rows: u32, first: u32 }
 
@@ -11,7 +11,7 @@ struct PassUniform { position: u32, rows: u32, first: u32 }
 
 var<workgroup> rows: u32;
 
-// Whether there is a pass to sample after.
+// Whether the pass has a row to sample after.
 fn pass_is_active(invocation: u32) -> bool {
     if invocation == 0u {
         rows = pass_uniform.rows;

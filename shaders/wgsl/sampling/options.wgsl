@@ -1,4 +1,4 @@
-// How tokens are sampled.
+// The parameters of sampling.
 
 struct Sampling {
     // 1 / temperature, the factor of logits.

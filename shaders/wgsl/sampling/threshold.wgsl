@@ -37,7 +37,7 @@ fn bin_units(invocation: u32, bin: u32, limit: vec2<u32>) -> u32 {
     return atomicLoad(&summed);
 }
 
-// Where `bin`, up to `limit`, reaches `wanted` items or weight: the last item that is needed, or a
+// The place where `bin`, up to `limit`, reaches `wanted` items or weight: the last needed item, or a
 // later place before the next item.
 fn threshold(invocation: u32, bin: u32, limit: vec2<u32>, weighed: bool, wanted: u32) -> vec2<u32> {
     var found = vec2<u32>(0u);
@@ -85,7 +85,7 @@ fn threshold(invocation: u32, bin: u32, limit: vec2<u32>, weighed: bool, wanted:
                 before += atomicLoad(&digits[i]);
             }
             let own = atomicLoad(&digits[invocation]);
-            // Rounding may ask for more than the total.
+            // Because of rounding, `left` may exceed the total.
             let reach = min(left, all);
             if before < reach && before + own >= reach {
                 digit_found = vec3<u32>(invocation, reach - before, own);

@@ -1,1 +1,1 @@
-// Nothing: replaces a file that a variant does not need.
+// Empty: replaces a file that a variant does not need.

@@ -1,12 +1,16 @@
-//! The oracle: a GPT in plain f64, for any spec, written for reading. Both engines are compared
-//! with this definition. It has no kernels, no cache, no fusion and no plan; a step is one line
-//! with the formula of the paper. Parameters come from the same
-//! [`Weights`](gpt_runtime::weights::Weights) that an engine packs, decoded to f64 without
-//! rounding, so a difference between engine and oracle is due to the engine's arithmetic and never
-//! to the storage format. A GPT predicts the token after each of its input tokens:
+//! The oracle: a GPT in plain f64, for any spec, written for reading.
+//!
+//! Both engines are compared with this definition. It has no kernels, no cache, no fusion and no
+//! plan; a step is one line with the formula of the paper. Parameters are decoded to f64 without
+//! rounding from the same [`Weights`](gpt_runtime::weights::Weights) that an engine packs. So a
+//! difference between engine and oracle is due to the engine's arithmetic and never to the storage
+//! format.
+//!
+//! A GPT predicts the token after each of its input tokens:
 //! 1. `embed` maps each token to a vector, the *residual stream*, and adds its position;
 //! 2. each block adds two terms: *attention* mixes tokens, the *MLP* works on each token alone;
 //! 3. the *head* multiplies the vector with each token's vector: the logits.
+//!
 //! `backward` has the loss and its gradients. Random weights are in `gpt_runtime::weights`, and
 //! errors are measured in `compare`.
 
@@ -77,7 +81,8 @@ impl Gpt {
         let head = self.parameters.head.as_ref();
         let logits = linear(
             &x,
-            head.unwrap_or(&self.parameters.token_embedding), // tied: embedding and head share a matrix
+            // Tied: embedding and head share a matrix.
+            head.unwrap_or(&self.parameters.token_embedding),
             None,
         );
         pass.record("head", 0, &logits);

@@ -4,14 +4,14 @@
 //! (`operands_f32`, `operands_f16`), and in the epilogue (`matmul/epilogue/`).
 
 use gpt_plan::{
-    BufferId, Epilogue, Heads, Projection, TRAIN_COLUMNS, TRAIN_ROWS, Tensor, TensorId,
+    BufferId, Epilogue, Grid, Heads, Projection, TRAIN_COLUMNS, TRAIN_ROWS, Tensor, TensorId,
 };
 use gpt_shaders::files;
 
 use super::rope;
 use crate::wgsl::activation;
 use crate::wgsl::header::{Header, Parts};
-use crate::wgsl::training::{Grid, Kernels, summed};
+use crate::wgsl::training::{Kernels, Tiling, summed};
 
 /// Invocations of a workgroup; `matmul/gemm` relies on it.
 const WORKGROUP: u32 = 32;
@@ -76,12 +76,25 @@ impl Kernels<'_> {
             matrix.rows.div_ceil(TRAIN_COLUMNS)
         };
         let name = format!("{name}_{}_{}", matrix.rows, matrix.columns);
-        self.product(name, header, parts, features)
+        let each = if gated {
+            TRAIN_COLUMNS / 2
+        } else {
+            TRAIN_COLUMNS
+        };
+        self.product(name, header, parts, features, Grid::Features(each))
     }
 
     /// The kernel of a product, and its twin in f16.
-    fn product(&mut self, name: String, header: Header, parts: Parts, groups: u32) -> u16 {
-        let grid = || Grid {
+    fn product(
+        &mut self,
+        name: String,
+        header: Header,
+        parts: Parts,
+        groups: u32,
+        grid: Grid,
+    ) -> u16 {
+        let tiling = || Tiling {
+            grid,
             workgroup: WORKGROUP,
             rows: TRAIN_ROWS,
             groups,
@@ -91,8 +104,8 @@ impl Kernels<'_> {
         f16_header.enable("f16", "operands are rounded to f16");
         let f32_parts = with(files::MATMUL_GEMM_OPERANDS_F32);
         let f16_parts = with(files::MATMUL_GEMM_OPERANDS_F16);
-        let kernel = self.add(&name, header, f32_parts, grid());
-        let twin = self.add(format!("{name}_f16"), f16_header, f16_parts, grid());
+        let kernel = self.add(&name, header, f32_parts, tiling());
+        let twin = self.add(format!("{name}_f16"), f16_header, f16_parts, tiling());
         self.in_f16[usize::from(kernel)] = twin;
         kernel
     }
@@ -188,7 +201,7 @@ impl Kernels<'_> {
         };
         let name = format!("{name}_{}_{}", dy.width, matrix.columns);
         let columns = matrix.columns.div_ceil(TRAIN_COLUMNS);
-        self.product(name, header, parts, columns)
+        self.product(name, header, parts, columns, Grid::Rows)
     }
 
     /// `dW += dy^T x`.
@@ -219,7 +232,7 @@ impl Kernels<'_> {
         ]);
         let name = format!("weight_{}_{}", dy.width, matrix.columns);
         let columns = matrix.columns.div_ceil(TRAIN_COLUMNS);
-        self.product(name, header, parts, columns)
+        self.product(name, header, parts, columns, Grid::WeightRows)
     }
 
     /// The gradient of a bias.

@@ -1,11 +1,11 @@
-//! The buffers of a training pass, as the plan lists them.
+//! The buffers of a training pass, allocated from the plan's list.
 
 use gpt_plan::{Buffer, BufferId, LayerCopy, Plan, Slot, TrainShape};
 
 use crate::Error;
 use crate::cpu::memory::{Arena, Floats};
 
-/// All of them. A step takes out what it writes and puts it back.
+/// All buffers of a training pass. A step takes the buffers that it writes and puts them back.
 pub struct TrainBuffers {
     /// By id, then by copy.
     floats: [Vec<Floats>; BufferId::COUNT],
@@ -18,8 +18,10 @@ pub struct TrainBuffers {
 }
 
 impl TrainBuffers {
+    /// Allocates the buffers for batches of `shape`.
+    ///
     /// # Errors
-    /// The system has no room for them.
+    /// The system has too little memory.
     pub fn new(arena: &Arena, plan: &Plan, shape: &TrainShape) -> Result<TrainBuffers, Error> {
         let training = &plan.training;
         let copies = |buffer: &Buffer| {
@@ -52,7 +54,7 @@ impl TrainBuffers {
         })
     }
 
-    /// Bytes of what is kept for the way back, and of the rest.
+    /// Bytes of the activations kept for the backward pass, and bytes of all other buffers.
     pub fn bytes(&self, plan: &Plan) -> (u64, u64) {
         let numbers = 4 * (self.tokens.len() + self.targets.len()) as u64;
         let (mut activations, mut scratch) = (0, numbers);
@@ -73,36 +75,37 @@ impl TrainBuffers {
         self.strides[name as usize]
     }
 
-    /// Floats of a row that mean something.
+    /// Floats of a row, without its padding.
     pub fn width(&self, name: BufferId) -> usize {
         self.widths[name as usize]
     }
 
-    /// A buffer that all layers share.
+    /// The buffer `name`, of which there is one copy for all layers.
     pub fn one(&self, name: BufferId) -> &[f32] {
         &self.floats[name as usize][0]
     }
 
-    /// What stands in `slot` for a step of `layer`.
+    /// The buffer that `slot` denotes in a step of `layer`.
     pub fn get(&self, slot: Slot, layer: usize) -> &[f32] {
         let copies = &self.floats[slot.buffer as usize];
         &copies[index(copies.len(), slot, layer)]
     }
 
-    /// Takes it out, to be written and [put back](Self::put).
+    /// Takes the buffer of `slot`, to be written and [put back](Self::put).
     pub fn take(&mut self, slot: Slot, layer: usize) -> Floats {
         let copies = &mut self.floats[slot.buffer as usize];
         let at = index(copies.len(), slot, layer);
         std::mem::take(&mut copies[at])
     }
 
+    /// Puts back a buffer that [`take`](Self::take) returned.
     pub fn put(&mut self, slot: Slot, layer: usize, buffer: Floats) {
         let copies = &mut self.floats[slot.buffer as usize];
         let at = index(copies.len(), slot, layer);
         copies[at] = buffer;
     }
 
-    /// NaN in place of whatever the last pass left. What lies between rows is zero for good.
+    /// Fills all rows with NaN. The padding between rows stays zero.
     pub fn poison(&mut self) {
         let sizes = self.widths.iter().zip(&self.strides);
         for (copies, (&width, &stride)) in self.floats.iter_mut().zip(sizes) {
@@ -116,7 +119,7 @@ impl TrainBuffers {
     }
 }
 
-/// The index of a copy: with recomputation there is one for all layers.
+/// The index of a copy. With recomputation all layers share one copy.
 fn index(copies: usize, slot: Slot, layer: usize) -> usize {
     match slot.copy {
         _ if copies == 1 => 0,

@@ -50,10 +50,10 @@ impl PassScratch {
     }
 }
 
-/// Takes the time of each step.
+/// Measures the time of each step.
 pub struct Stopwatch {
     last: Instant,
-    /// Format of the matrix that was multiplied since.
+    /// Format of the matrix that the current step multiplies.
     format: Format,
     pub steps: Vec<StepTime>,
 }
@@ -79,7 +79,7 @@ impl Stopwatch {
     }
 }
 
-/// A chunk of tokens, and what its steps share.
+/// A forward pass of one chunk of tokens: the state that its steps share.
 pub struct ForwardPass<'a> {
     pub(in crate::cpu) plan: &'static Plan,
     pub(in crate::cpu) device: &'a CpuDevice,
@@ -88,13 +88,13 @@ pub struct ForwardPass<'a> {
     pub(in crate::cpu) tokens: &'a [u32],
     pub(in crate::cpu) position: usize,
     pub(in crate::cpu) request: LogitsRequest,
-    /// Where the requested logits go.
+    /// The output for the requested logits.
     pub(in crate::cpu) logits: &'a mut [f32],
     /// Every step of the pass, with its layer.
     pub(in crate::cpu) steps: &'a [(u32, &'static Step)],
-    /// Index of the next one.
+    /// Index of the next step.
     pub(in crate::cpu) next: usize,
-    /// Gets a copy of each step's output.
+    /// Receives a copy of each step's output.
     pub(in crate::cpu) trace: Option<&'a mut Vec<Trace>>,
     pub(in crate::cpu) stopwatch: Option<&'a mut Stopwatch>,
     /// Receives the residual stream that the head reads, if wanted.
@@ -128,7 +128,7 @@ impl ForwardPass<'_> {
         }
     }
 
-    /// Ends a step, whose output has `width` values for each row.
+    /// Ends a step whose output has `width` values in each row.
     fn end(&mut self, output: &[f32], width: usize) {
         let rows = self.rows();
         self.end_with(|_| output[..rows * width].to_vec());
@@ -140,25 +140,24 @@ impl ForwardPass<'_> {
         if let Some(stopwatch) = &mut self.stopwatch {
             stopwatch.step(&step.name, layer);
         }
-        if self.trace.is_some() {
-            let values = values(self);
-            let step = &step.name;
-            self.trace.as_mut().expect("checked above").push(Trace {
-                step,
+        if let Some(trace) = self.trace.take() {
+            trace.push(Trace {
+                step: &step.name,
                 layer,
-                values,
+                values: values(self),
             });
+            self.trace = Some(trace);
         }
     }
 
-    /// Notes the format of a matrix that a step reads.
+    /// Records the format of the matrix that a step reads.
     fn reads(&mut self, format: Format) {
         if let Some(stopwatch) = &mut self.stopwatch {
             stopwatch.format = format;
         }
     }
 
-    /// Hands `matrix · prologue(x)` to `epilogue`. `x` has at least `rows` rows.
+    /// Passes `matrix · prologue(x)` to `epilogue`. `x` has at least `rows` rows.
     fn project(
         &mut self,
         x: &[f32],
@@ -238,14 +237,14 @@ impl ForwardPass<'_> {
         let sink = |row: usize, first: usize, outputs: &[f32]| {
             let position = position + row;
             let mut scratch = [E::default(); PANEL];
-            // Head by head, as a panel may hold parts of several.
+            // A panel may hold parts of several heads, so the outputs are stored head by head.
             let mut at = 0;
             while at < outputs.len() {
                 let n = first + at;
                 let d = n % head_dim;
                 let part = &outputs[at..outputs.len().min(at + head_dim - d)];
                 at += part.len();
-                // SAFETY: every output of every row has an element of its own.
+                // SAFETY: each output of each row is written to its own element.
                 unsafe {
                     if n < q_width {
                         q_out
@@ -324,7 +323,7 @@ impl ForwardPass<'_> {
         self.end(h, hidden);
     }
 
-    /// Adds a projection to the residual stream, in a post-norm block to its norm.
+    /// Adds a projection to the residual stream. In a post-norm block, to the norm of the stream.
     fn residual_rows(
         &mut self,
         input: &[f32],
@@ -348,7 +347,7 @@ impl ForwardPass<'_> {
         self.end(x, width);
     }
 
-    /// The logits of the requested rows, to the caller.
+    /// Writes the logits of the requested rows to the caller's slice.
     pub(in crate::cpu) fn head_rows(
         &mut self,
         x: &[f32],
@@ -388,7 +387,7 @@ pub struct Interpreter {
     activation: Apply,
 }
 
-/// What one step of one layer reads.
+/// The parameters that one step of one layer reads.
 struct StepParameters {
     norm: Option<NormParameters>,
     projection: Option<Projection>,
@@ -441,6 +440,8 @@ impl Buffers {
         }
     }
 
+    /// Allocates the activations and the cache of a session.
+    ///
     /// # Errors
     /// The system has no memory for the cache.
     pub fn new(plan: &Plan, options: &SessionOptions) -> Result<Buffers, Error> {
@@ -463,7 +464,7 @@ impl Interpreter {
     /// it, a closure is evaluated node by node.
     ///
     /// # Errors
-    /// Weights that cannot be read.
+    /// The weights cannot be read, or there is too little memory.
     pub fn new(
         reader: &Reader<'_>,
         compiled: Option<fn(&mut [f32])>,
@@ -476,7 +477,8 @@ impl Interpreter {
             let id = TensorId(i as u16);
             match tensor.kind {
                 TensorKind::Table => tables[i] = reader.vector(id, 0)?,
-                // Matrices of the model are kept apart from the steps, as two may share one.
+                // Two steps may share a matrix of the model, so these are not stored with the
+                // steps.
                 TensorKind::Matrix if tensor.place == Place::Model => {
                     matrices[i] = Some(reader.matrix(id, 0, Order::Straight)?);
                 }

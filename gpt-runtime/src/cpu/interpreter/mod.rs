@@ -1,4 +1,4 @@
-//! Passes over plans: each step's operands are looked up, and its operation is called.
+//! Interpreters of plans: they look up the operands of each step and call its operation.
 //!
 //! `inference` runs the forward pass of a session's chunk of tokens, `training` the training pass
 //! of a batch. Only these two match on the operations of a plan.

@@ -26,10 +26,10 @@ use crate::cpu::pool::Disjoint;
 use crate::cpu::simd::Strided;
 use crate::engine::{Learn, TrainProfile};
 
-/// An activation of values, in place, and its derivative there.
+/// Replaces the first slice by its activation and writes the derivative to the second.
 pub type Activate = fn(&mut [f32], &mut [f32]);
 
-/// A batch, and what its steps share.
+/// A training pass of one batch: the state that its steps share.
 pub struct TrainPass<'a> {
     pub device: &'a CpuDevice,
     pub plan: &'static Plan,
@@ -37,7 +37,7 @@ pub struct TrainPass<'a> {
     pub parameters: &'a mut TrainParameters,
     pub buffers: &'a mut TrainBuffers,
     pub rotary: &'a Rotary,
-    /// Whether a layer's activations are computed again in the backward pass.
+    /// Whether the backward pass recomputes a layer's activations.
     pub recomputes: bool,
     /// Tokens of all sequences.
     pub rows: usize,
@@ -48,7 +48,7 @@ pub struct TrainPass<'a> {
     pub layer: usize,
     /// The rows of the current chunk of logits.
     pub chunk: Range<usize>,
-    /// Gets the time of each step.
+    /// Receives the time of each step.
     pub profile: Option<&'a mut TrainProfile>,
 }
 
@@ -86,7 +86,7 @@ impl TrainPass<'_> {
         }
     }
 
-    /// The loss, and the gradients of everything.
+    /// Computes the loss and all gradients.
     pub fn backward(&mut self) {
         let plan = self.plan;
         let training = &plan.training;
@@ -95,7 +95,7 @@ impl TrainPass<'_> {
         }
     }
 
-    /// The losses of a batch, without gradients.
+    /// Computes the losses of the rows, without gradients.
     pub fn losses_only(&mut self) {
         let plan = self.plan;
         for section in plan.training.loss.iter() {
@@ -103,7 +103,7 @@ impl TrainPass<'_> {
         }
     }
 
-    /// Runs the steps of a section whose op is `wanted`.
+    /// Runs the steps of a section whose op satisfies `wanted`.
     fn section(&mut self, section: &'static Section, wanted: fn(&Op) -> bool) {
         match section.repeat {
             Repeat::Chunks => {
@@ -126,7 +126,7 @@ impl TrainPass<'_> {
         }
     }
 
-    /// Runs a layer's forward steps again, except the one whose output is kept.
+    /// Runs a layer's forward steps again, except the last, whose output is stored.
     fn recompute(&mut self, layer: u32) {
         let plan = self.plan;
         let forward = plan.training.forward.iter();
@@ -223,20 +223,20 @@ impl TrainPass<'_> {
         }
     }
 
-    /// The sum of all rows' losses, in f64 and in their order.
+    /// The sum of all rows' losses, in f64 and in row order.
     pub fn loss(&self) -> f64 {
         let losses = &self.buffers.one(B::Losses)[..self.rows];
         losses.iter().map(|&loss| f64::from(loss)).sum()
     }
 
-    /// The mask of a site of this layer, if anything is dropped.
+    /// The dropout mask of a site of this layer; none without dropout.
     fn mask(&self, site: Site) -> Option<DropoutMask> {
         let dropout = self.how.dropout?;
         let key = Dropout::site_key(dropout.key, site, self.layer as u32);
         Some(DropoutMask { dropout, key })
     }
 
-    /// Takes a buffer out while `f` writes it and reads others.
+    /// Takes a buffer while `f` writes it and reads others.
     fn take<R>(&mut self, slot: Slot, f: impl FnOnce(&mut Self, &mut [f32]) -> R) -> R {
         let mut buffer = self.buffers.take(slot, self.layer);
         let result = f(self, &mut buffer);
@@ -244,7 +244,7 @@ impl TrainPass<'_> {
         result
     }
 
-    /// The same, as rows.
+    /// As [`take`](Self::take), with the buffer as rows.
     fn write(&mut self, slot: Slot, f: impl FnOnce(&mut Self, RowsOut<'_>)) {
         let width = self.buffers.width(slot.buffer);
         let stride = self.buffers.stride(slot.buffer);
@@ -253,7 +253,7 @@ impl TrainPass<'_> {
         });
     }
 
-    /// Takes the gradients out while `f` writes them and reads buffers.
+    /// Takes the gradients while `f` writes them and reads buffers.
     fn write_gradients(&mut self, f: impl FnOnce(&Self, &mut [f32])) {
         let mut gradients = std::mem::take(&mut self.parameters.gradients);
         f(self, &mut gradients);
@@ -268,7 +268,7 @@ impl TrainPass<'_> {
         }
     }
 
-    /// The same from the chunk's first row on.
+    /// The rows of a buffer from the chunk's first row on.
     fn chunk_input(&self, slot: Slot) -> Strided<'_> {
         let rows = self.input(slot);
         Strided {
@@ -281,7 +281,7 @@ impl TrainPass<'_> {
         bias.map(|id| self.parameters.plain(id, self.layer))
     }
 
-    /// Hands `weight · input` to `epilogue`.
+    /// Passes `weight · input` to `epilogue`.
     fn project(&self, input: Slot, weight: TensorId, epilogue: Epilogue<'_>) {
         let matrix = self.parameters.matrix(weight, self.layer);
         let input = self.input(input);
@@ -312,7 +312,7 @@ impl TrainPass<'_> {
         });
     }
 
-    /// Statistics are kept if they are `fresh`; others are those that were kept.
+    /// `to = norm(x)`. Computes and stores the statistics if `fresh`; otherwise reads stored ones.
     fn norm(&mut self, norm: NormRef, x: Slot, stats: Slot, to: Slot, fresh: bool) {
         self.take(stats, |pass, kept| {
             pass.write(to, |pass, out| {
@@ -333,7 +333,8 @@ impl TrainPass<'_> {
         });
     }
 
-    /// `dx = (dx +) d(norm)/dx · dy`. `NormWeight` has added `also` to `dy` before.
+    /// `to = (to +) d(norm)/dx · dy`. [`norm_weight`](Self::norm_weight), which runs first, has
+    /// added `also` to `dy`.
     fn norm_input(
         &mut self,
         norm: NormRef,
@@ -359,7 +360,7 @@ impl TrainPass<'_> {
         });
     }
 
-    /// Adds `also` to `dy` first.
+    /// Adds `also` to `dy`, then accumulates the gradients of the norm's parameters.
     fn norm_weight(&mut self, norm: NormRef, [x, stats, dy]: [Slot; 3], also: Option<Slot>) {
         if let Some(also) = also {
             self.add(also, dy);
@@ -450,7 +451,7 @@ impl TrainPass<'_> {
         });
     }
 
-    /// Of the chunk's rows: the loss, and in place of the logits its gradient.
+    /// Computes the losses of the chunk's rows and replaces their logits by the gradient.
     fn cross_entropy(&mut self) {
         self.write(B::Logits.here(), |pass, logits| {
             pass.take(B::Losses.here(), |pass, losses| {
@@ -527,7 +528,7 @@ impl TrainPass<'_> {
         }
     }
 
-    /// `a = drop(softmax(q kᵀ / sqrt(head_dim))) v`; the logarithms of the sums are kept.
+    /// `a = drop(softmax(q kᵀ / sqrt(head_dim))) v`. Stores the log-sum-exp of each query's scores.
     fn attention(&mut self) {
         self.write(B::A.here(), |pass, out| {
             pass.take(B::Lse.here(), |pass, lse| {

@@ -1,7 +1,7 @@
 //! Dropout.
 //!
-//! Masks are functions of a key and the number of an element (see [`Dropout`]), so the backward
-//! pass computes them again instead of keeping them.
+//! A mask is a function of a key and the index of an element (see [`Dropout`]), so the backward
+//! pass recomputes it and no mask is stored.
 
 use gpt_plan::Dropout;
 

@@ -31,7 +31,7 @@ impl<'a> RowsOut<'a> {
         }
     }
 
-    /// All of row `row`.
+    /// Row `row`.
     ///
     /// # Safety
     /// As [`part`](Self::part).
@@ -45,7 +45,7 @@ impl<'a> RowsOut<'a> {
     /// The elements `first..first + len` of row `row`.
     ///
     /// # Safety
-    /// No other part that is alive may share an element with this one.
+    /// No other live slice may share an element with this one.
     #[allow(clippy::mut_from_ref)]
     #[inline(always)]
     // SAFETY: the contract is the caller's.
@@ -54,7 +54,7 @@ impl<'a> RowsOut<'a> {
         unsafe { self.data.part(row * self.stride + first, len) }
     }
 
-    /// Prefetches the 32 elements from `first` on of row `row`, which will be written soon.
+    /// Prefetches the 32 elements of row `row` from `first` on, which will be written soon.
     #[inline(always)]
     pub fn prefetch(&self, row: usize, first: usize) {
         self.data.prefetch(row * self.stride + first);

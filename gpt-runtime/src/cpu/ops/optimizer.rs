@@ -11,7 +11,7 @@ const TASK: usize = 1 << 16;
 /// Elements whose squares are summed in f32; the partial sums are added in f64.
 const SUM: usize = 1 << 12;
 
-/// Neighbouring parameters that all decay or all do not.
+/// A range of parameters with the same weight decay: all of them decay, or none does.
 #[derive(Clone, Copy)]
 pub struct DecayRange {
     pub start: usize,
@@ -79,7 +79,7 @@ pub fn update(
         device.pool.run(range.len.div_ceil(TASK), &|task, _| {
             let from = range.start + task * TASK;
             let len = TASK.min(range.start + range.len - from);
-            // SAFETY: tasks have elements of their own.
+            // SAFETY: each task writes its own elements.
             let (p, m, v) = unsafe {
                 (
                     values.part(from, len),
@@ -102,7 +102,7 @@ fn norm(device: &CpuDevice, gradients: &[f32], PartialSums(sums): &mut PartialSu
         let from = task * TASK;
         let gradients = &gradients[from..(from + TASK).min(gradients.len())];
         for (i, block) in gradients.chunks(SUM).enumerate() {
-            // SAFETY: each block has a sum of its own.
+            // SAFETY: each block writes its own sum.
             let sum = unsafe { out.part(from / SUM + i, 1) };
             sum[0] = device.kernels.squares(block);
         }

@@ -31,9 +31,9 @@ impl Rotary {
         }
     }
 
-    /// Rotates outputs of the fused q, k, v projection for the token at `position`. `outputs` are
-    /// those from `first` (an even number) on. Rotated heads have an even width, so pairs are never
-    /// split.
+    /// Rotates outputs of the fused q, k, v projection for the token at `position`. `outputs`
+    /// starts at output `first`, an even number. Rotated heads have an even width, so pairs are
+    /// never split.
     #[inline(always)]
     pub fn forward(&self, position: usize, first: usize, outputs: &mut [f32]) {
         let end = outputs.len().min(self.rotated.saturating_sub(first));
@@ -48,8 +48,8 @@ impl Rotary {
         }
     }
 
-    /// Turns the gradient of a rotated head at `position` into that of the head: the inverse of a
-    /// rotation is its transpose.
+    /// Converts the gradient of a rotated head at `position` to that of the head before rotation.
+    /// The inverse of a rotation is its transpose.
     pub fn backward(&self, position: usize, head: &mut [f32]) {
         if self.rotated == 0 {
             return;
@@ -59,7 +59,7 @@ impl Rotary {
         }
     }
 
-    /// Cosines and sines at `position`, from element `d` of a head on.
+    /// Cosines and sines at `position` for the elements of a head from `d` on.
     fn angles(&self, position: usize, d: usize) -> impl Iterator<Item = (&f32, &f32)> {
         let start = position * (self.head_dim / 2) + d / 2;
         self.cos[start..].iter().zip(&self.sin[start..])

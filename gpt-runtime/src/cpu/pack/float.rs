@@ -1,5 +1,5 @@
-//! Weights of training: f32 panels in a flat buffer, rounded to bf16 slice by slice where a product
-//! wants that.
+//! Weights of training: f32 panels in a flat buffer, rounded to bf16 slice by slice for products in
+//! bf16.
 
 use super::{Lookup, Order, PanelLayout, PanelSlice, Panels, panel_element, part_of};
 use crate::cpu::simd::{Bf16Pair, Kernels, PANEL, Rounding, Strided, prefetch_all};
@@ -77,8 +77,8 @@ impl Panels for FloatPanels<'_> {
     }
 }
 
-/// The transpose of a matrix: its columns are the outputs, so that a GEMM with output gradients
-/// gives those of the input. The inputs of a gated matrix are in the order of its panels.
+/// The transpose of a matrix: its columns are the outputs, so a GEMM with output gradients computes
+/// input gradients. The inputs of a gated matrix are in the order of its panels.
 pub struct Transposed<'a>(pub FloatPanels<'a>);
 
 impl Panels for Transposed<'_> {
@@ -107,7 +107,7 @@ impl Panels for Transposed<'_> {
     ) -> PanelSlice<'a> {
         let count = PANEL.min(self.0.layout.columns - panel * PANEL);
         let blocks = from / PANEL..to.div_ceil(PANEL);
-        // Blocks are as far apart as the matrix has columns, which defeats hardware prefetchers.
+        // The distance of two blocks is the number of columns, which defeats hardware prefetchers.
         let prefetch = |block: usize| {
             if block < blocks.end {
                 prefetch_all(self.block(panel, block));
@@ -115,7 +115,7 @@ impl Panels for Transposed<'_> {
         };
         prefetch(blocks.start);
         if self.0.rounds && kernels.has_pairs() {
-            // The numbers of a pair are neighbours, so pairs first: half as much to transpose.
+            // The numbers of a pair are neighbours. Pairing first halves the data to transpose.
             const PAIRS: usize = PANEL / 2;
             let mut flat = [0.0; PANEL * PAIRS];
             let outputs = scratch.chunks_exact_mut(PAIRS * PANEL);
@@ -143,8 +143,8 @@ impl Panels for Transposed<'_> {
         PanelSlice::Plain(scratch)
     }
 
-    /// One of the blocks, as far into the slice as the part is; making a slice prefetches the
-    /// others.
+    /// A block at the part's relative position in the slice. Conversion of a slice prefetches the
+    /// other blocks.
     fn stored(&self, panel: usize, from: usize, to: usize, [i, n]: [usize; 2]) -> &[u8] {
         let (first, last) = (from / PANEL, to.div_ceil(PANEL));
         bytemuck::cast_slice(self.block(panel, first + (last - first) * i / n))
@@ -152,7 +152,7 @@ impl Panels for Transposed<'_> {
 }
 
 impl Transposed<'_> {
-    /// The 32 by 32 elements that become block `block` of 32 steps of a panel.
+    /// The 32 by 32 elements of which block `block` (32 steps) of a panel is the transpose.
     fn block(&self, panel: usize, block: usize) -> &[f32] {
         let columns = self.0.layout.columns;
         let count = PANEL.min(columns - panel * PANEL);

@@ -21,7 +21,7 @@ pub use packed::Packed;
 
 use super::simd::{Bf16Pair, Kernels, PANEL, Rounding, Wide};
 
-/// Which rows a panel holds.
+/// The assignment of rows to panels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// 32 consecutive ones.
@@ -104,10 +104,11 @@ pub trait Panels: Sync {
     fn count(&self) -> usize;
     /// Steps of depth: the width of the input.
     fn depth(&self) -> usize;
-    /// How the inputs of a product are rounded.
+    /// The rounding of a product's inputs.
     fn rounding(&self, kernels: &Kernels) -> Rounding;
-    /// The steps `from..to` of a panel (`from` a multiple of 32). Converted in `scratch`, four
-    /// bytes for each number and in whole blocks of 32 steps, if they are stored in another form.
+    /// The steps `from..to` of a panel (`from` a multiple of 32). If they are stored in another
+    /// form, they are converted in `scratch`, which takes four bytes for each number and whole
+    /// blocks of 32 steps.
     fn slice<'a>(
         &'a self,
         kernels: &Kernels,
@@ -116,8 +117,8 @@ pub trait Panels: Sync {
         to: usize,
         scratch: &'a mut [f32],
     ) -> PanelSlice<'a>;
-    /// Part `i` of `n` (`[i, n]`) of the memory that [`slice`](Self::slice) reads, or some of it,
-    /// for prefetching.
+    /// Part `i` of `n` (`[i, n]`) of the memory that [`slice`](Self::slice) reads, for prefetching;
+    /// may omit some of it.
     fn stored(&self, panel: usize, from: usize, to: usize, part: [usize; 2]) -> &[u8];
 }
 

@@ -23,9 +23,9 @@ use crate::weights::HostTensor;
 pub struct Packed {
     pub format: Format,
     pub layout: PanelLayout,
-    /// Interleaved columns.
+    /// The number of interleaved columns.
     group: usize,
-    /// What was added to weights of 8 bits.
+    /// The offset that was added to weights of 8 bits.
     shift: u8,
     data: Region,
 }
@@ -77,7 +77,7 @@ impl Packed {
         &self.data[index * bytes..][..bytes]
     }
 
-    /// The columns `from..to` of a panel. Both are at whole blocks, except at the end of the
+    /// The columns `from..to` of a panel. Both are multiples of a block, except at the end of the
     /// matrix.
     fn columns(&self, panel: usize, from: usize, to: usize) -> &[u8] {
         let bytes = |columns| panel_bytes(self.format, columns, self.group);

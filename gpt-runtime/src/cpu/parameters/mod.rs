@@ -1,5 +1,5 @@
-//! A model's parameters in the form that operations read: of inference here, of training in
-//! `training`.
+//! A model's parameters in the form that operations read. This file has those of inference,
+//! `training` those of training.
 
 mod training;
 
@@ -24,7 +24,7 @@ pub struct Projection {
 pub struct NormParameters {
     kind: Norm,
     gamma: Vec<f32>,
-    /// Empty where the norm has none.
+    /// Empty if the norm has none.
     beta: Vec<f32>,
 }
 

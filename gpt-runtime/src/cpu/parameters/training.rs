@@ -22,7 +22,7 @@ pub struct TrainParameters {
     pub gradients: Floats,
     first: Floats,
     second: Floats,
-    /// Where a tensor of a layer is, by tensor and then by layer.
+    /// The extent of each tensor in each layer, by tensor and then by layer.
     extents: Vec<Vec<TensorExtent>>,
     decays: Vec<DecayRange>,
     sums: PartialSums,
@@ -61,7 +61,7 @@ impl TrainParameters {
     /// Allocates all buffers and reads the parameters from `weights`.
     ///
     /// # Errors
-    /// Weights that cannot be read; the system has no memory for the buffers.
+    /// The weights cannot be read, or there is too little memory.
     pub fn new(
         device: &CpuDevice,
         arena: &Arena,
@@ -191,7 +191,7 @@ impl TrainParameters {
         }
     }
 
-    /// A matrix as products read it.
+    /// A matrix in the form that products read.
     pub fn matrix(&self, id: TensorId, layer: usize) -> FloatPanels<'_> {
         let extent = self.extent(id, layer);
         FloatPanels {

@@ -31,7 +31,8 @@ pub unsafe trait IntDot {
     /// Bytes of a weight that [`store`](Self::store) converted for many rows.
     const WIDE_BYTES: usize;
 
-    /// Whole numbers of at most [`LARGEST`](Self::LARGEST), a register of floats, as inputs.
+    /// Converts a register of whole numbers of magnitude at most [`LARGEST`](Self::LARGEST) to
+    /// inputs.
     unsafe fn store_quants(rounded: Self::V, to: *mut Self::Quant);
     /// The same group of inputs for every lane.
     unsafe fn splat(from: *const Self::Quant) -> Self::Group;

@@ -107,7 +107,7 @@ unsafe fn quantise_block<D: IntDot>(x: &[f32; BLOCK], quants: *mut D::Quant) -> 
     }
 }
 
-/// How a format stores quants.
+/// The layout of a format's quants.
 pub trait Quants {
     const BLOCK_BYTES: usize;
     const MINIMA: bool;

@@ -85,7 +85,7 @@ impl Isa {
         }
     }
 
-    /// How an input is rounded for a product with a matrix in `format`.
+    /// The rounding of inputs for a product with a matrix in `format`.
     pub const fn rounding(self, format: Format) -> Rounding {
         let pairs = matches!(self, Isa::Avx512Bf16 | Isa::PortableBf16);
         let bytes = pairs || matches!(self, Isa::Avx512Vnni);
@@ -99,7 +99,7 @@ impl Isa {
     }
 }
 
-/// How inputs of a product are rounded.
+/// The rounding of a product's inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rounding {
     /// Not rounded.

@@ -1,13 +1,14 @@
-//! Training besides products: activations with their slopes, norms backward, sums over rows, AdamW.
+//! Kernels of training, except products: activations with their slopes, the backward pass of norms,
+//! sums over rows, AdamW.
 //!
 //! The compiler vectorises loops over arrays of a panel's width for the instruction set.
 
 use super::vector::{PANEL, Vector, exp};
 
-/// Replaces each element `$x` of `$values` by the first and of `$slopes` by the second half of
-/// `$result`, vector by vector; a partial last vector goes through copies. A macro, as a closure
-/// that the compiler does not inline is compiled without the instruction set's features, and every
-/// operation in it becomes a call.
+/// Replaces each element `$x` of `$values` by the first element of the pair `$result` and that of
+/// `$slopes` by the second, vector by vector; a partial last vector goes through copies. This is a
+/// macro because a closure that is not inlined is compiled without the instruction set's features,
+/// so that every operation in it becomes a call.
 macro_rules! map_two {
     ($V:ident, $values:ident, $slopes:ident, |$x:ident| $result:expr) => {
         // SAFETY: vectors lie within the rows, or in copies that are longer than any vector.
@@ -38,7 +39,7 @@ macro_rules! map_two {
 /// `max(x, 0)` and its slope, 0 at 0.
 ///
 /// # Safety
-/// As [`Vector`]; both rows have one length.
+/// As [`Vector`]; both rows have the same length.
 #[inline(always)]
 pub unsafe fn relu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
     map_two!(V, values, slopes, |x| (V::splat(0.0).max(x), x.positive()));
@@ -47,7 +48,7 @@ pub unsafe fn relu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
 /// `x s` with `s = 1 / (1 + e^-x)`; its slope is `s + x s (1 - s)`.
 ///
 /// # Safety
-/// As [`Vector`]; both rows have one length.
+/// As [`Vector`]; both rows have the same length.
 #[inline(always)]
 pub unsafe fn silu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
     map_two!(V, values, slopes, |x| {
@@ -63,7 +64,7 @@ pub unsafe fn silu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
 /// slope is `s + x s (1 - s) 2 u'`.
 ///
 /// # Safety
-/// As [`Vector`]; both rows have one length.
+/// As [`Vector`]; both rows have the same length.
 #[inline(always)]
 pub unsafe fn gelu_tanh_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
     const A: f32 = -2.0 * 0.797_884_6;
@@ -83,7 +84,7 @@ pub unsafe fn gelu_tanh_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]
 /// is computed as in [`gelu`](super::rows::gelu).
 ///
 /// # Safety
-/// As [`Vector`]; both rows have one length.
+/// As [`Vector`]; both rows have the same length.
 #[inline(always)]
 pub unsafe fn gelu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
     map_two!(V, values, slopes, |x| {
@@ -104,7 +105,7 @@ pub unsafe fn gelu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
 /// for RmsNorm.
 ///
 /// # Safety
-/// As [`Vector`]; all slices have one length.
+/// As [`Vector`]; all slices have the same length.
 #[inline(always)]
 pub unsafe fn norm_backward<V: Vector>(
     x: &[f32],

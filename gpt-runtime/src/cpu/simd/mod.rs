@@ -140,7 +140,7 @@ pub struct Kernels {
     gemv_f16: unsafe fn(*const f32, usize, *const Half, *mut f32),
     gemv_bf16: unsafe fn(*const f32, usize, *const Bf16, *mut f32),
     integers: IntegerKernels,
-    /// Where instructions multiply pairs of bf16.
+    /// Products of pairs of bf16, if the set has instructions for them.
     pairs: Option<PairKernels>,
     unpack_f16: unsafe fn(*const Half, usize, *mut f32),
     // SAFETY: as above, and the panel is whole.

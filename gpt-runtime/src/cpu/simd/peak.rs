@@ -1,4 +1,4 @@
-//! Loops that only read or only calculate, for the roofline.
+//! Loops that only read memory or only do arithmetic, for the roofline.
 
 use std::hint::black_box;
 

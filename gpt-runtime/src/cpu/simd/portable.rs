@@ -7,7 +7,7 @@ use half::{bf16, f16};
 use super::int_dot::IntDot;
 use super::vector::{Pairs, Vector};
 
-/// Eight lanes, which the compiler maps to whatever vectors the target always has.
+/// Eight lanes, which the compiler maps to the target's baseline vectors.
 #[derive(Clone, Copy)]
 pub struct Portable([f32; 8]);
 

@@ -33,8 +33,9 @@ pub struct Product<E = f32, I = f32> {
     pub add: bool,
 }
 
-/// Most rows of a product that reads its panel from memory and not from a cache: the heads of one
-/// token, which share keys and values. They leave registers for the whole width of a panel.
+/// The largest number of rows of a product that reads its panel from memory and not from cache: the
+/// heads of one token, which share keys and values. So few rows leave registers for the whole width
+/// of a panel.
 const FEW: usize = 3;
 
 /// One panel's outputs for `rows` rows of input. `VECTORS` registers side by side make a tile,
@@ -304,7 +305,7 @@ pub unsafe fn unpack<V: Vector, E: Element<V>>(panel: *const E, depth: usize, ou
     }
 }
 
-/// A row in another format, rounded to nearest; both slices have one length.
+/// A row in another format, rounded to nearest; both slices have the same length.
 ///
 /// # Safety
 /// As [`Vector`].

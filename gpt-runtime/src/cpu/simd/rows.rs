@@ -2,8 +2,8 @@
 
 use super::vector::{Vector, exp};
 
-/// Replaces each element `$x` of `$row` by `$result`; a partial last vector goes through a copy. A
-/// macro for the reason given in [`learn`](super::learn).
+/// Replaces each element `$x` of `$row` by `$result`; a partial last vector goes through a copy. It
+/// is a macro for the reason given in [`learn`](super::learn).
 macro_rules! map {
     ($V:ident, $row:ident, |$x:ident| $result:expr) => {
         // SAFETY: vectors lie within the row, or in a copy that is longer than any vector.
@@ -97,7 +97,7 @@ pub unsafe fn rms_statistics<V: Vector>(x: &[f32], eps: f32) -> [f32; 2] {
     [0.0, 1.0 / (squares / x.len() as f32 + eps).sqrt()]
 }
 
-/// `(x - mean) * scale * gamma + beta`. All slices have one length; `beta` may be empty.
+/// `(x - mean) * scale * gamma + beta`. All slices have the same length; `beta` may be empty.
 ///
 /// # Safety
 /// None beyond the instruction set's: slices are indexed.

@@ -1,4 +1,4 @@
-//! AVX2 with FMA and F16C, AVX-512, and what newer processors add to that: VNNI and BF16.
+//! AVX2 with FMA and F16C, AVX-512, and its extensions VNNI and BF16.
 
 use std::arch::x86_64::*;
 

@@ -1,60 +1,63 @@
-//! What is learned, on the device: parameters, gradients, moments, laid out alike.
+//! Trained values on the device: parameters, gradients and moments, laid out alike.
 //!
-//! Tensors stand one after the other, row by row, in as few buffers as a binding's size allows: first vectors, which do not decay, then all else, so that the
-//! optimizer has one run of each in a buffer. A tensor that is larger than a binding is cut
-//! between rows into pieces that are multiplied one after the other; the halves of a gated MLP are cut alike, so that a piece of one has its
-//! counterpart in the other.
+//! Tensors follow each other, row by row, in as few buffers as the size of a binding allows:
+//! vectors first, which do not decay, then all others, so that the optimizer has one range of each
+//! in a buffer. A tensor that is larger than a binding is cut between rows into slices that are
+//! multiplied one after another. The halves of a gated matrix are cut alike, so that a slice of
+//! one has its counterpart in the other.
 
 use std::collections::HashMap;
 
 use bytemuck::cast_slice;
 use gpt_plan::{Plan, TRAIN_ROWS, TensorId, TensorKind};
-use wgpu::{Buffer, BufferBinding, BufferUsages};
+use wgpu::{Buffer, BufferBinding};
 
 use crate::Error;
 use crate::engine::State;
+use crate::gpu::buffer_set::STORAGE;
 use crate::gpu::device::GpuDevice;
 use crate::weights::{Weights, format};
 
-/// Rows of a tensor that are bound together.
+/// Rows of a tensor in one buffer, which are bound together.
 #[derive(Clone, Copy, Debug)]
-pub struct Piece {
+pub struct MatrixSlice {
     buffer: usize,
     offset: u64,
     bytes: u64,
-    /// Its first row among those of the tensor, padding included, and how many there are.
+    /// Its first row in the padded tensor.
     pub first: u32,
+    /// Number of rows.
     pub rows: u32,
 }
 
 /// The layout of all tensors.
 struct Layout {
-    pieces: HashMap<(TensorId, u32), Vec<Piece>>,
+    slices: HashMap<(TensorId, u32), Vec<MatrixSlice>>,
     /// Bytes of each buffer.
     buffers: Vec<u64>,
 }
 
-/// Everything that a model has learned.
-pub struct Parameters {
+/// All trained values of a model.
+pub struct DeviceParameters {
     plan: &'static Plan,
     layout: Layout,
     /// By [`State`].
     states: [Vec<Buffer>; 4],
 }
 
-/// Rows at whose multiples a tensor is cut: those begin where any adapter may bind.
+/// A tensor is cut at multiples of this row, where every adapter can bind.
 const CUT: u32 = 64;
 
-/// Most rows of a piece: as many workgroups as a dispatch may have make its gradient.
+/// Most rows of a slice: its gradient takes a dispatch of at most 65,535 workgroups along y.
 const MOST: u32 = 65_535 * TRAIN_ROWS / CUT * CUT;
 
-/// Bytes that are read back at once.
+/// Bytes that are read at once.
 const READ: u64 = 16 << 20;
 
 impl Layout {
     fn new(plan: &Plan, most: u64) -> Result<Layout, Error> {
         let mut layout = Layout {
-            pieces: HashMap::new(),
+            slices: HashMap::new(),
             buffers: Vec::new(),
         };
         let vector = |id: TensorId| plan.tensor(id).kind == TensorKind::Vector;
@@ -66,42 +69,43 @@ impl Layout {
             let rows = plan.trained_rows(tensor, gated);
             let row = 4 * u64::from(tensor.columns);
             let whole = 4 * plan.trained_len(id);
-            let mut pieces = Vec::new();
+            let mut slices = Vec::new();
             if whole <= most && rows <= MOST {
-                pieces.push((0, rows));
+                slices.push((0, rows));
             } else {
                 let most = (most / row).min(u64::from(MOST)) as u32 / CUT * CUT;
                 if most == 0 {
                     return Err(Error::Input(format!(
-                        "{} of {} has rows so long that {CUT} of them are more than a device binds at once",
+                        "{} of {} has rows so long that {CUT} of them are more than a device \
+                         binds at once",
                         tensor.name, plan.name
                     )));
                 }
                 let half = if gated { rows / 2 } else { rows };
                 for start in (0..rows).step_by(half as usize) {
                     for first in (start..start + half).step_by(most as usize) {
-                        pieces.push((first, most.min(start + half - first)));
+                        slices.push((first, most.min(start + half - first)));
                     }
                 }
             }
-            // What rounds the tensor up belongs to its last piece.
+            // The last slice includes the padding at the end of the tensor.
             let mut left = whole;
-            let last = pieces.len() - 1;
-            for (i, &(first, rows)) in pieces.iter().enumerate() {
+            let last = slices.len() - 1;
+            for (i, &(first, rows)) in slices.iter().enumerate() {
                 let bytes = if i == last {
                     left
                 } else {
                     u64::from(rows) * row
                 };
                 left -= bytes;
-                let piece = layout.place(bytes, most, first, rows);
-                layout.pieces.entry((id, layer)).or_default().push(piece);
+                let slice = layout.place(bytes, most, first, rows);
+                layout.slices.entry((id, layer)).or_default().push(slice);
             }
         }
         Ok(layout)
     }
 
-    fn place(&mut self, bytes: u64, most: u64, first: u32, rows: u32) -> Piece {
+    fn place(&mut self, bytes: u64, most: u64, first: u32, rows: u32) -> MatrixSlice {
         match self.buffers.last() {
             Some(used) if used + bytes <= most => {}
             _ => self.buffers.push(0),
@@ -109,7 +113,7 @@ impl Layout {
         let buffer = self.buffers.len() - 1;
         let offset = self.buffers[buffer];
         self.buffers[buffer] += bytes;
-        Piece {
+        MatrixSlice {
             buffer,
             offset,
             bytes,
@@ -119,19 +123,18 @@ impl Layout {
     }
 }
 
-impl Parameters {
+impl DeviceParameters {
     pub fn new(
         device: &GpuDevice,
         plan: &'static Plan,
         weights: &dyn Weights,
         most: u64,
-    ) -> Result<Parameters, Error> {
+    ) -> Result<DeviceParameters, Error> {
         let layout = Layout::new(plan, most)?;
         let make = |what: &str| {
-            let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
             let buffers = layout.buffers.iter();
             buffers
-                .map(|&bytes| device.buffer(what, bytes, usage))
+                .map(|&bytes| device.buffer(what, bytes, STORAGE))
                 .collect::<Result<Vec<_>, _>>()
         };
         let states = [
@@ -140,7 +143,7 @@ impl Parameters {
             make("first moments")?,
             make("second moments")?,
         ];
-        let parameters = Parameters {
+        let parameters = DeviceParameters {
             plan,
             layout,
             states,
@@ -153,30 +156,30 @@ impl Parameters {
                 format::decode(tensor.format, row, out);
             }
             parameters.write(device, State::Parameter, id, layer, &values);
-            // What was written waits in memory of the host's until something is submitted.
+            // Written data stays in host memory until something is submitted.
             device.queue.submit([]);
         }
         device.wait()?;
         Ok(parameters)
     }
 
-    /// The pieces of a tensor.
-    pub fn pieces(&self, id: TensorId, layer: u32) -> &[Piece] {
-        &self.layout.pieces[&(id, layer)]
+    /// The slices of a tensor of `layer`.
+    pub fn slices(&self, id: TensorId, layer: u32) -> &[MatrixSlice] {
+        &self.layout.slices[&(id, layer)]
     }
 
-    /// Pieces of every tensor, with the tensor.
-    pub fn all(&self) -> impl Iterator<Item = (TensorId, &Piece)> {
+    /// The slices of all tensors.
+    pub fn all(&self) -> impl Iterator<Item = (TensorId, &MatrixSlice)> {
         let tensors = self.plan.trained();
-        tensors.flat_map(|(id, layer)| self.pieces(id, layer).iter().map(move |p| (id, p)))
+        tensors.flat_map(|(id, layer)| self.slices(id, layer).iter().map(move |p| (id, p)))
     }
 
-    /// A piece of what is kept as `state`, to be bound.
-    pub fn binding(&self, state: State, piece: &Piece) -> BufferBinding<'_> {
+    /// The binding of a slice of `state`.
+    pub fn binding(&self, state: State, slice: &MatrixSlice) -> BufferBinding<'_> {
         BufferBinding {
-            buffer: &self.states[state as usize][piece.buffer],
-            offset: piece.offset,
-            size: std::num::NonZero::new(piece.bytes),
+            buffer: &self.states[state as usize][slice.buffer],
+            offset: slice.offset,
+            size: std::num::NonZero::new(slice.bytes),
         }
     }
 
@@ -185,39 +188,40 @@ impl Parameters {
         &self.states[state as usize]
     }
 
-    /// The number of the buffer that has `piece`; its first element there, and how many it has, in quads.
-    pub fn quads(&self, piece: &Piece) -> (usize, u32, u32) {
+    /// The buffer of `slice`, its first quad of elements there, and its number of quads.
+    pub fn quads(&self, slice: &MatrixSlice) -> (usize, u32, u32) {
         let quads = |bytes: u64| (bytes / 16) as u32;
-        (piece.buffer, quads(piece.offset), quads(piece.bytes))
+        (slice.buffer, quads(slice.offset), quads(slice.bytes))
     }
 
     pub fn bytes(&self, state: State) -> u64 {
         self.states[state as usize].iter().map(Buffer::size).sum()
     }
 
-    /// Where the elements of a tensor stand: for each run of them its buffer, the byte there, and which elements they are.
-    fn runs(&self, id: TensorId, layer: u32) -> Vec<(usize, u64, std::ops::Range<usize>)> {
+    /// Where the elements of a tensor are, without padding: for each contiguous range its buffer,
+    /// the byte there, and the elements.
+    fn ranges(&self, id: TensorId, layer: u32) -> Vec<(usize, u64, std::ops::Range<usize>)> {
         let tensor = self.plan.tensor(id);
         let gated = self.plan.is_gated(id);
         let padded = self.plan.trained_rows(tensor, gated);
         let halves = if gated { 2 } else { 1 };
         let (half, rows) = (padded / halves, tensor.rows / halves);
         let columns = tensor.columns as usize;
-        let mut runs = Vec::new();
-        for piece in self.pieces(id, layer) {
+        let mut ranges = Vec::new();
+        for slice in self.slices(id, layer) {
             for i in 0..halves {
-                // Rows of this half that exist, as far as they are in the piece.
-                let from = (i * half).max(piece.first);
-                let to = (i * half + rows).min(piece.first + piece.rows);
+                // Rows of this half in the slice, without padding.
+                let from = (i * half).max(slice.first);
+                let to = (i * half + rows).min(slice.first + slice.rows);
                 if from < to {
-                    let at = piece.offset + 4 * u64::from(from - piece.first) * columns as u64;
+                    let at = slice.offset + 4 * u64::from(from - slice.first) * columns as u64;
                     let start = (i * rows + from - i * half) as usize * columns;
                     let len = (to - from) as usize * columns;
-                    runs.push((piece.buffer, at, start..start + len));
+                    ranges.push((slice.buffer, at, start..start + len));
                 }
             }
         }
-        runs
+        ranges
     }
 
     pub fn write(
@@ -228,7 +232,7 @@ impl Parameters {
         layer: u32,
         values: &[f32],
     ) {
-        for (buffer, at, elements) in self.runs(id, layer) {
+        for (buffer, at, elements) in self.ranges(id, layer) {
             let buffer = &self.states[state as usize][buffer];
             device
                 .queue
@@ -244,21 +248,14 @@ impl Parameters {
         layer: u32,
         values: &mut [f32],
     ) -> Result<(), Error> {
-        let bytes = (4 * values.len() as u64).min(READ);
-        let back = device.buffer(
-            "a tensor on its way back",
-            bytes,
-            BufferUsages::MAP_READ | BufferUsages::COPY_DST,
-        )?;
-        for (buffer, at, elements) in self.runs(id, layer) {
+        for (buffer, at, elements) in self.ranges(id, layer) {
             let buffer = &self.states[state as usize][buffer];
-            let parts = values[elements].chunks_mut((READ / 4) as usize);
-            for (i, out) in parts.enumerate() {
+            let chunks = values[elements].chunks_mut((READ / 4) as usize);
+            for (i, out) in chunks.enumerate() {
                 let bytes = 4 * out.len() as u64;
-                let mut encoder = device.device.create_command_encoder(&Default::default());
-                encoder.copy_buffer_to_buffer(buffer, at + i as u64 * READ, &back, 0, bytes);
-                device.submit(encoder);
-                device.read(&back, bytes, |read| out.copy_from_slice(cast_slice(read)))?;
+                device.download(buffer, at + i as u64 * READ, bytes, |read| {
+                    out.copy_from_slice(cast_slice(read));
+                })?;
             }
         }
         Ok(())

@@ -1,176 +1,183 @@
-//! The dispatches of a pass: every kernel of every step, for each layer and each piece of a matrix, with what it binds.
+//! The dispatches of a training pass and of the optimizer, in the order in which they run.
 
-use gpt_plan::{ADAMW, Component, GRADIENT_NORM, Plan, Positions, Repeat, Role, TensorKind};
-use wgpu::{BindGroup, Buffer, BufferUsages};
+use std::sync::Arc;
 
-use super::bind::Extent;
+use gpt_plan::{
+    ADAMW, BufferId, Component, GRADIENT_NORM, Operand, Plan, Positions, Repeat, Role, TensorKind,
+};
+use wgpu::{Buffer, BufferUsages};
+
 use super::buffers::Buffers;
-use super::build::{Builder, Named, Step, whole};
-use super::parameters::Parameters;
+use super::dispatch::{Builder, Dispatch, DispatchUniform, Program, whole};
+use super::parameters::DeviceParameters;
 use crate::Error;
 use crate::engine::{State, TrainerOptions};
 use crate::gpu::device::GpuDevice;
 
-/// A kernel to be run.
-#[derive(Clone)]
-pub struct Dispatch {
-    /// Its place among the pipelines.
-    pub kernel: usize,
-    /// What it binds as group 1.
-    pub group: BindGroup,
-    /// Where its own numbers begin.
-    pub step: u32,
-    pub extent: Extent,
-}
-
-/// All dispatches, in the order they run.
-pub struct Pass {
-    /// Of the kernels that are run.
-    pub pipelines: Vec<Named>,
-    /// Group 0: the numbers of the pass, and of the step.
-    pub numbers: BindGroup,
+/// All dispatches of a trainer.
+pub struct TrainPass {
+    pub program: Program,
     pub forward: Vec<Dispatch>,
-    /// For each chunk of rows: its losses; what these say about the head.
+    /// The losses of a chunk of rows.
     pub loss: Vec<Dispatch>,
+    /// The head's gradients from a chunk of rows.
     pub head: Vec<Dispatch>,
     pub backward: Vec<Dispatch>,
-    /// Gradients that nobody replaces, so that they are cleared: buffer, first byte, bytes.
+    /// Gradients that kernels only add to, so that they are cleared: buffer, first byte, bytes.
     pub cleared: Vec<(Buffer, u64, u64)>,
-    /// Sums the squares of all gradients into `sums`.
+    /// Sums the squares of all gradients into `square_sums`.
     pub squares: Vec<Dispatch>,
-    pub sums: Buffer,
-    /// Moves the parameters.
+    pub square_sums: Buffer,
+    /// AdamW.
     pub update: Vec<Dispatch>,
 }
 
-impl Pass {
+impl TrainPass {
     pub fn new(
-        device: &GpuDevice,
+        device: &Arc<GpuDevice>,
         plan: &'static Plan,
-        parameters: &Parameters,
+        parameters: &DeviceParameters,
         buffers: &Buffers,
         options: &TrainerOptions,
-    ) -> Result<Pass, Error> {
+    ) -> Result<TrainPass, Error> {
         let mut build = Builder::new(device, plan, parameters, buffers, options.precision);
-        let training = &plan.training;
         let mut forward = Vec::new();
+        let training = &plan.training;
         for section in training.forward.iter() {
             for layer in section.repeat.layers() {
-                for step in section.steps.iter() {
-                    build.step(step, layer, &mut forward)?;
-                }
+                build.section(section, layer, &mut forward)?;
             }
         }
+        let recomputes = options.shape.recompute.is_block();
         let (mut loss, mut head, mut backward) = (Vec::new(), Vec::new(), Vec::new());
         for step in training
             .loss
             .iter()
             .flat_map(|section| section.steps.iter())
         {
-            let backward = step.op.is_backward();
-            build.step(step, 0, if backward { &mut head } else { &mut loss })?;
+            let is_backward = step.op.is_backward();
+            build.step(step, 0, if is_backward { &mut head } else { &mut loss })?;
         }
         for section in training.backward.iter() {
-            let recomputed = matches!(section.repeat, Repeat::LayersReversed { .. })
-                && options.shape.recompute.is_block();
+            let recomputed = recomputes && matches!(section.repeat, Repeat::LayersReversed { .. });
             for layer in section.repeat.layers() {
                 if recomputed {
-                    build.again(layer, &mut backward)?;
+                    build.recompute(layer, &mut backward)?;
                 }
-                for step in section.steps.iter() {
-                    build.step(step, layer, &mut backward)?;
-                }
+                build.section(section, layer, &mut backward)?;
             }
         }
-        let (kernel, groups) = build.kernel(GRADIENT_NORM);
-        let gradients = parameters.buffers(State::Gradient);
+        let bytes = square_sum_bytes(plan, parameters);
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC;
-        let sums = device.buffer("sums of squares", sums(plan, parameters), usage)?;
-        let mut squares = Vec::new();
-        for (i, buffer) in (0..).zip(gradients) {
-            let bound = [(0, whole(buffer), false), (1, whole(&sums), true)];
-            let numbers = Step {
-                first: i * groups,
-                rows: (buffer.size() / 16) as u32,
-                ..Default::default()
-            };
-            let extent = Extent::Fixed(groups, 1);
-            squares.push(build.dispatch(kernel, "squares", &bound, numbers, extent));
-        }
+        let square_sums = device.buffer("sums of squares", bytes, usage)?;
+        let squares = squares(&mut build, parameters, &square_sums);
         let update = update(&mut build, plan, parameters);
-        let (numbers, pipelines) = build.finish()?;
-        device.keep_pipelines();
-        Ok(Pass {
-            pipelines,
-            numbers,
+        Ok(TrainPass {
+            program: build.finish()?,
             forward,
             loss,
             head,
             backward,
             cleared: cleared(plan, parameters),
             squares,
-            sums,
+            square_sums,
             update,
         })
     }
 }
 
-/// Bytes of the sums of squares: each workgroup makes one, of each buffer.
-pub fn sums(plan: &Plan, parameters: &Parameters) -> u64 {
+/// Bytes of the sums of squares: one for each workgroup and buffer of gradients.
+pub fn square_sum_bytes(plan: &Plan, parameters: &DeviceParameters) -> u64 {
     let mut kernels = plan.training.kernels.iter();
     let kernel = kernels.find(|kernel| kernel.name == GRADIENT_NORM);
     let groups = kernel.map_or(0, |kernel| kernel.groups);
     4 * u64::from(groups) * parameters.buffers(State::Gradient).len() as u64
 }
 
-/// AdamW on all parameters, in runs of those that decay (matrices and tables) and of those that do not (vectors).
-fn update(build: &mut Builder<'_>, plan: &Plan, parameters: &Parameters) -> Vec<Dispatch> {
-    let (kernel, _) = build.kernel(ADAMW);
-    let mut pieces: Vec<_> = parameters
+/// The sums of squares of all gradients.
+fn squares(build: &mut Builder<'_>, parameters: &DeviceParameters, sums: &Buffer) -> Vec<Dispatch> {
+    let (index, kernel) = build.kernel(GRADIENT_NORM);
+    let mut dispatches = Vec::new();
+    for (i, buffer) in (0..).zip(parameters.buffers(State::Gradient)) {
+        let bound = kernel.group(1).map(|binding| match binding.operand {
+            Operand::Gradients => (binding.binding, whole(buffer)),
+            Operand::SquareSums => (binding.binding, whole(sums)),
+            other => unreachable!("{other:?} is no operand of the gradients' norm"),
+        });
+        let uniform = DispatchUniform {
+            first: i * kernel.groups,
+            rows: (buffer.size() / 16) as u32,
+            ..Default::default()
+        };
+        dispatches.push(build.dispatch(index, &bound.collect::<Vec<_>>(), uniform));
+    }
+    dispatches
+}
+
+/// AdamW on all parameters, in ranges of those that decay (matrices and tables) and of those that
+/// do not (vectors).
+fn update(build: &mut Builder<'_>, plan: &Plan, parameters: &DeviceParameters) -> Vec<Dispatch> {
+    let (index, kernel) = build.kernel(ADAMW);
+    let mut ranges: Vec<_> = parameters
         .all()
-        .map(|(id, piece)| {
-            let (buffer, first, quads) = parameters.quads(piece);
+        .map(|(id, slice)| {
+            let (buffer, first, quads) = parameters.quads(slice);
             let decays = plan.tensor(id).kind != TensorKind::Vector;
             (buffer, first, quads, decays)
         })
         .collect();
-    pieces.sort();
-    pieces.dedup_by(|next, run| {
-        let follows = next.0 == run.0 && next.1 == run.1 + run.2 && next.3 == run.3;
+    ranges.sort();
+    ranges.dedup_by(|next, range| {
+        let follows = next.0 == range.0 && next.1 == range.1 + range.2 && next.3 == range.3;
         if follows {
-            run.2 += next.2;
+            range.2 += next.2;
         }
         follows
     });
-    let runs = pieces.into_iter().map(|(buffer, first, quads, decays)| {
+    let dispatches = ranges.into_iter().map(|(buffer, first, quads, decays)| {
         let of = |state| whole(&parameters.buffers(state)[buffer]);
-        let bound = [
-            (0, of(State::Gradient), false),
-            (1, of(State::Parameter), true),
-            (2, of(State::FirstMoment), true),
-            (3, of(State::SecondMoment), true),
-        ];
-        let numbers = Step {
+        let bound = kernel.group(1).map(|binding| {
+            let state = match binding.operand {
+                Operand::Gradients => State::Gradient,
+                Operand::Parameters => State::Parameter,
+                Operand::FirstMoments => State::FirstMoment,
+                Operand::SecondMoments => State::SecondMoment,
+                other => unreachable!("{other:?} is no operand of AdamW"),
+            };
+            (binding.binding, of(state))
+        });
+        let uniform = DispatchUniform {
             first,
             rows: quads,
             second: u32::from(decays),
             ..Default::default()
         };
-        let extent = Extent::Fixed(quads.div_ceil(256), 1);
-        build.dispatch(kernel, "adamw", &bound, numbers, extent)
+        build.dispatch(index, &bound.collect::<Vec<_>>(), uniform)
     });
-    runs.collect()
+    dispatches.collect()
 }
 
-/// The embedding's gradients are added to row by row. A table that the head shares has been replaced before, by the head.
-fn cleared(plan: &Plan, parameters: &Parameters) -> Vec<(Buffer, u64, u64)> {
+/// The gradients of the embedding, which are added to row by row. A table that the head shares is
+/// replaced before, by the head.
+fn cleared(plan: &Plan, parameters: &DeviceParameters) -> Vec<(Buffer, u64, u64)> {
     let table = (!plan.spec.tie_embeddings).then_some(Role::TokenEmbedding);
     let positions = (plan.spec.positions == Positions::Learned).then_some(Role::Positions);
     let roles = table.into_iter().chain(positions);
     let ids = roles.filter_map(|role| plan.role(role, Component::Weight));
-    let pieces = ids.flat_map(|id| parameters.pieces(id, 0));
-    let bound = pieces.map(|piece| parameters.binding(State::Gradient, piece));
+    let slices = ids.flat_map(|id| parameters.slices(id, 0));
+    let bound = slices.map(|slice| parameters.binding(State::Gradient, slice));
     bound
         .map(|b| (b.buffer.clone(), b.offset, b.size.map_or(0, u64::from)))
+        .collect()
+}
+
+/// First row and rows of each chunk of `rows` rows whose logits exist at once; a chunk has at most
+/// as many as the buffer of logits.
+pub fn chunks(plan: &Plan, options: &TrainerOptions, rows: u32) -> Vec<(u32, u32)> {
+    let most = plan.training.buffer(BufferId::Logits);
+    let most = most.train_rows(&options.shape) as u32;
+    let starts = (0..rows).step_by(most as usize);
+    starts
+        .map(|first| (first, most.min(rows - first)))
         .collect()
 }

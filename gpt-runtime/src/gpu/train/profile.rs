@@ -1,85 +1,53 @@
-//! A step of training whose kernels are timed, each by itself: by timestamps of the device, where it writes them, or else by the host.
+//! A step of training whose kernels are timed one by one.
 
-use std::time::Instant;
-
-use super::pass::Dispatch;
-use super::{GpuTrainer, Part};
+use super::dispatch::Dispatch;
+use super::trainer::{GpuTrainer, Stage};
 use crate::Error;
-use crate::engine::{Clock, Learn, Sequences, TrainProfile, Update};
-use crate::gpu::timestamps::{MOST, Timestamps};
+use crate::engine::{Learn, Sequences, TrainProfile, Update};
+use crate::gpu::timing;
 
 impl GpuTrainer {
+    /// Learns `batch` and moves the parameters. Returns the times and the gradients' norm.
     pub(super) fn time_step(
         &mut self,
         batch: &Sequences<'_>,
         how: &Learn,
         update: &Update,
     ) -> Result<(TrainProfile, f64), Error> {
-        let mut profile = TrainProfile::new(match self.device.has_timestamps() {
-            true => Clock::Device,
-            false => Clock::Host,
-        });
-        let mut encoder = self.encoder();
+        let mut profile = TrainProfile::new(timing::clock(&self.device));
+        let mut encoder = self.device.encoder();
         let chunks = self.prepare(&mut encoder, batch, Some(how))?;
-        self.submit(encoder);
+        self.buffers.upload.submit(&self.device, encoder);
         self.device.wait()?;
-        let mut parts = self.parts(batch, &chunks, true);
-        parts.push(self.squares());
-        self.time(&parts, &mut profile)?;
+        let mut stages = self.stages(batch, &chunks, true);
+        stages.push(self.squares());
+        self.time(&stages, &mut profile)?;
         let norm = self.norm()? / f64::from(update.scale);
         if norm.is_finite() {
-            let mut encoder = self.encoder();
+            let mut encoder = self.device.encoder();
             self.prepare_moves(&mut encoder, update, norm)?;
-            self.submit(encoder);
+            self.buffers.upload.submit(&self.device, encoder);
             self.device.wait()?;
             self.time(&[self.moves()], &mut profile)?;
         }
         Ok((profile, norm))
     }
 
-    fn time(&self, parts: &[Part<'_>], profile: &mut TrainProfile) -> Result<(), Error> {
-        let of_part = |part| move |dispatch| (dispatch, part);
-        let all = parts
+    /// Runs `stages` and adds the time of each kernel to `profile`.
+    fn time(&self, stages: &[Stage<'_>], profile: &mut TrainProfile) -> Result<(), Error> {
+        let of_stage = |stage| move |dispatch| (dispatch, stage);
+        let all = stages
             .iter()
-            .flat_map(|part| part.dispatches.iter().map(of_part(part)));
-        let all: Vec<(&Dispatch, &Part<'_>)> = all.collect();
-        for some in all.chunks(MOST) {
-            let seconds = match profile.clock {
-                Clock::Device => self.by_device(some)?,
-                Clock::Host => {
-                    let each = some
-                        .iter()
-                        .map(|&(dispatch, part)| self.by_host(dispatch, part));
-                    each.collect::<Result<_, Error>>()?
-                }
-            };
-            for ((dispatch, _), seconds) in some.iter().zip(seconds) {
-                profile.add(self.pass.pipelines[dispatch.kernel].0, seconds);
-            }
+            .flat_map(|stage| stage.dispatches.iter().map(of_stage(stage)));
+        let all: Vec<(&Dispatch, &Stage<'_>)> = all.collect();
+        let seconds = timing::seconds(&self.device, all.len(), |index, pass| {
+            let (dispatch, stage) = all[index];
+            self.record(pass, dispatch, stage);
+        })?;
+        for ((dispatch, _), seconds) in all.iter().zip(seconds) {
+            let kernel = self.pass.program.pipelines.kernel(dispatch.kernel);
+            profile.add(&kernel.name, seconds);
         }
         Ok(())
-    }
-
-    /// Seconds of each, from the timestamps that the device writes.
-    fn by_device(&self, all: &[(&Dispatch, &Part<'_>)]) -> Result<Vec<f64>, Error> {
-        let stamps = Timestamps::new(&self.device, all.len())?;
-        let mut encoder = self.encoder();
-        for (number, (dispatch, part)) in all.iter().enumerate() {
-            self.record(&mut stamps.pass(&mut encoder, number), dispatch, part);
-        }
-        stamps.read(&self.device, encoder)
-    }
-
-    /// Seconds from handing a dispatch over to its end.
-    fn by_host(&self, dispatch: &Dispatch, part: &Part<'_>) -> Result<f64, Error> {
-        let mut encoder = self.encoder();
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            self.record(&mut pass, dispatch, part);
-        }
-        let start = Instant::now();
-        self.device.submit(encoder);
-        self.device.wait()?;
-        Ok(start.elapsed().as_secs_f64())
     }
 }

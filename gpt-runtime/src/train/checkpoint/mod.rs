@@ -1,9 +1,14 @@
 //! Checkpoints: a saved run, which resumes bit for bit.
 //!
-//! A checkpoint is a folder, `checkpoint-500` for one of step 500: the parameters under the names of Hugging Face (`model.safetensors`, which loads like any
-//! model), AdamW's two moments (`moments.safetensors`), and `state.json` with the step, the settings, in f16 the loss scale, and what the caller adds. The folder is
-//! written under another name, synced, and renamed, so that it is there as a whole or not at all; only then are older ones removed. There is
-//! nothing else to a run: masks and data are functions of seeds and the step.
+//! A checkpoint of step 500 is the folder `checkpoint-500`:
+//! - `model.safetensors`: the parameters under Hugging Face's names; it loads like any model
+//! - `config.json`: Hugging Face's description of the model
+//! - `moments.safetensors`: AdamW's two moments
+//! - `state.json`: the step, the settings, the loss scale (f16 only), and the caller's data
+//!
+//! The folder is written under a temporary name, synced, and renamed, so it is either complete or
+//! absent. Older checkpoints are removed after that. A run has no other state: dropout masks and
+//! random data are functions of seeds and the step.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -30,17 +35,17 @@ const MODEL: &str = "model.safetensors";
 const MOMENTS: &str = "moments.safetensors";
 const STATE: &str = "state.json";
 
-/// Counted up whenever an older program could misread a newer file.
+/// Incremented whenever an older program could misread a newer file.
 const VERSION: u32 = 1;
 
-/// `state.json`.
+/// The contents of `state.json`.
 #[derive(Serialize, Deserialize)]
 struct State {
     version: u32,
     model: String,
     step: u64,
     settings: TrainerSettings,
-    /// Only in f16.
+    /// None unless the precision is f16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     loss_scale: Option<LossScale>,
     /// The caller's data.
@@ -54,7 +59,7 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// The newest checkpoint in `folder`; none if there is none, or no such folder.
+    /// The newest checkpoint in `folder`; none if the folder has none or does not exist.
     ///
     /// # Errors
     /// The checkpoint cannot be read.
@@ -71,7 +76,7 @@ impl Saved {
         let text = fs::read(&path).map_err(|source| reading(&path, source))?;
         let damaged = |what: &dyn std::fmt::Display| {
             Error::Input(format!(
-                "{} is not the state of a training run that this version can go on with: {what}",
+                "{} is not the state of a training run that this version can resume: {what}",
                 path.display()
             ))
         };
@@ -127,11 +132,11 @@ impl Saved {
 }
 
 impl<M: Gpt> Trainer<M> {
-    /// Goes on with a run. With the settings it had ([`Saved::settings`]), on the device that it ran on, the steps to come are those that would have
-    /// come, bit for bit.
+    /// Continues a saved run. With the saved settings ([`Saved::settings`]) on the same device,
+    /// every further step equals that of the uninterrupted run, bit for bit.
     ///
     /// # Errors
-    /// A checkpoint of another model, or a damaged one; and as [`new`](Self::new).
+    /// The checkpoint is damaged or belongs to another model; or as [`new`](Self::new).
     pub fn resume(
         device: &Device,
         saved: &Saved,
@@ -142,7 +147,7 @@ impl<M: Gpt> Trainer<M> {
 }
 
 impl Trainer<Untyped> {
-    /// As [`resume`](Trainer::resume), of a model whose plan was made at run time.
+    /// As [`resume`](Trainer::resume), for a model whose plan was made at run time.
     pub fn resume_plan(
         plan: &'static Plan,
         device: &Device,
@@ -173,7 +178,7 @@ impl<M> Trainer<M> {
         let mut trainer = Trainer::with_vtable(vtable, device, &weights, settings)?;
         trainer.read_moments(&saved.folder.join(MOMENTS))?;
         trainer.steps = saved.step();
-        // A run that becomes one in f16 begins with the scale that all do.
+        // A run that switches to f16 starts with the default scale.
         if let (Some(scale), Some(saved)) = (&mut trainer.loss_scale, saved.state.loss_scale) {
             *scale = saved;
         }
@@ -212,11 +217,12 @@ impl<M> Trainer<M> {
         Ok(())
     }
 
-    /// Writes a checkpoint of the run as it is now into `folder`, with what the `caller` needs to go on, and removes older ones. Returns where it
-    /// is. Until the new one is complete the older one is untouched.
+    /// Writes a checkpoint of the current state into `folder` and removes older ones. `caller` is
+    /// saved with it; see [`Saved::caller`]. Returns the checkpoint's path. Older checkpoints are
+    /// kept until the new one is complete.
     ///
     /// # Errors
-    /// Files that cannot be written, or a checkpoint of this step that is there already.
+    /// A file cannot be written, or `folder` already has a checkpoint of this step.
     pub fn save(&mut self, folder: impl AsRef<Path>, caller: &Value) -> Result<PathBuf, Error> {
         let folder = folder.as_ref();
         let path = folder.join(format!("{PREFIX}{}", self.steps));
@@ -256,7 +262,7 @@ impl<M> Trainer<M> {
     fn write_moments(&mut self, path: &Path) -> Result<(), Error> {
         let plan = self.vtable.plan;
         let parameters = self.parameters();
-        // A view cannot fail: what goes wrong on the way is put aside, and then the file is not kept.
+        // `View::data` cannot return an error. The error is kept here and returned after the write.
         let failure = Cell::new(None);
         let of = |state| {
             let (parameters, failure) = (&parameters, &failure);
@@ -292,7 +298,7 @@ fn moment_name(plan: &Plan, state: Held, id: TensorId, layer: u32) -> String {
     format!("{which}.{layer}.{}", plan.tensor(id).name)
 }
 
-/// One tensor of `moments.safetensors`.
+/// A tensor of `moments.safetensors`.
 struct Moment<'a> {
     parameters: &'a Parameters<'a>,
     failure: &'a Cell<Option<Error>>,
@@ -326,7 +332,7 @@ impl View for Moment<'_> {
     }
 }
 
-/// The steps of which `folder` has a checkpoint.
+/// The steps that `folder` has checkpoints of.
 fn steps(folder: &Path) -> Result<Vec<u64>, Error> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,

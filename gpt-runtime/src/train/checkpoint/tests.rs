@@ -31,7 +31,7 @@ fn steps_of(trainer: &mut Trainer, n: u64) -> Vec<u64> {
     steps.collect()
 }
 
-/// Both families of names, and a layout of each kind in the file.
+/// Covers the tensor names and file layouts of both model families.
 #[test]
 fn a_run_that_was_stopped_goes_on_bit_for_bit() {
     for spec in [testing::gpt2_spec(), testing::llama_spec()] {
@@ -75,7 +75,7 @@ fn there_is_one_checkpoint_and_it_is_the_newest() {
     assert_eq!(steps(folder.path()).unwrap(), [11]);
     let again = trainer.save(&folder, &Value::Null).unwrap_err().to_string();
     assert!(again.contains("checkpoint-11 is there already"), "{again}");
-    // What a killed process left behind does not count.
+    // The remains of a killed process are ignored.
     fs::create_dir(folder.path().join("checkpoint-12.new")).unwrap();
     assert_eq!(Saved::latest(&folder).unwrap().unwrap().step(), 11);
     steps_of(&mut trainer, 1);

@@ -23,7 +23,7 @@ pub struct Trainer<M = Untyped> {
     pub(super) settings: TrainerSettings,
     /// Completed steps.
     pub(super) steps: u64,
-    /// Only in f16.
+    /// None unless the precision is f16.
     pub(super) loss_scale: Option<LossScale>,
     device: Device,
     tokenizer: Option<Tokenizer>,
@@ -136,17 +136,17 @@ impl<M> Trainer<M> {
         }
     }
 
-    /// Trains on `batch`: forward, backward, and a step of the optimizer. Returns the mean loss of its
-    /// tokens before the step, in nats. A batch of more sequences than one pass takes is split; the step is
-    /// the same except for rounding.
+    /// Trains on `batch`: forward, backward, and a step of the optimizer. Returns the mean loss of
+    /// its tokens before the step, in nats. A batch with more sequences than one pass takes is
+    /// split, which changes the step only by rounding.
     ///
-    /// In [`Precision::F16`] a step whose gradient overflows is skipped: the
-    /// [loss scale](Self::loss_scale) is halved, [`skipped`](Self::skipped) is incremented, and nothing
+    /// In [`Precision::F16`] a step whose gradient overflows is skipped: the [loss
+    /// scale](Self::loss_scale) is halved, [`skipped`](Self::skipped) is incremented, and nothing
     /// else changes.
     ///
     /// # Errors
-    /// The batch does not fit the model. [`Error::Diverged`] if the loss or the gradient is not finite; the
-    /// parameters are then those before the step.
+    /// The batch does not fit the model. [`Error::Diverged`] if the loss or the gradient is not
+    /// finite; the parameters are then unchanged.
     pub fn step(&mut self, batch: &Batch) -> Result<f64, Error> {
         self.check(batch)?;
         let loss_scale = self.loss_scale.map_or(1.0, |scale| scale.value());
@@ -195,7 +195,7 @@ impl<M> Trainer<M> {
         }
     }
 
-    /// A [`step`](Self::step) that times each part, which takes longer. The loss is not checked.
+    /// Like [`step`](Self::step), but times each part, which takes longer. The loss is not checked.
     ///
     /// # Errors
     /// The batch does not fit the model, or has more sequences than one pass takes.
@@ -217,12 +217,12 @@ impl<M> Trainer<M> {
         };
         let update = self.next_update(loss_scale);
         let (profile, norm) = self.engine.profile(&part, &how, &update)?;
-        // A gradient that is not finite changes nothing.
+        // With a gradient that is not finite, the step is skipped.
         self.steps += u64::from(norm.is_finite());
         Ok(profile)
     }
 
-    /// The mean loss of `batch` without dropout, in nats a token. Changes nothing.
+    /// The mean loss of `batch` without dropout, in nats per token. Changes nothing.
     pub fn loss(&mut self, batch: &Batch) -> Result<f64, Error> {
         self.check(batch)?;
         let mut sum = 0.0;
@@ -232,7 +232,8 @@ impl<M> Trainer<M> {
         Ok(sum / batch.rows() as f64)
     }
 
-    /// The mean loss of all `tokens` except the first, in windows of the trainer's length.
+    /// The mean loss of all `tokens` except the first, in nats per token, in windows of the
+    /// trainer's length.
     ///
     /// # Errors
     /// There are fewer than two tokens.
@@ -298,12 +299,12 @@ impl<M> Trainer<M> {
         settings.schedule.rate(settings.optimizer.lr, self.steps)
     }
 
-    /// The norm of the gradient of the last step, before clipping.
+    /// The norm of the last step's gradient, before clipping.
     pub fn gradient_norm(&self) -> f64 {
         self.gradient_norm
     }
 
-    /// The factor of gradients during the backward pass; only in [`Precision::F16`].
+    /// The factor of gradients during the backward pass; none unless in [`Precision::F16`].
     pub fn loss_scale(&self) -> Option<f32> {
         self.loss_scale.map(|scale| scale.value())
     }
@@ -318,7 +319,7 @@ impl<M> Trainer<M> {
         self.engine.allocated()
     }
 
-    /// The dropout masks of part `part` of the next step.
+    /// The dropout masks of pass `part` of the next step.
     fn dropout(&self, part: u64) -> Option<Dropout> {
         let probability = match self.settings.dropout {
             Some(probability) => f64::from(probability),

@@ -25,7 +25,7 @@ fn of_plan(plan: &'static Plan, settings: TrainerSettings) -> Trainer {
     Trainer::from_plan(plan, &Device::cpu().unwrap(), &weights, settings).unwrap()
 }
 
-/// A text in which every token says which one follows.
+/// A periodic text.
 fn text() -> Tokens {
     (0..2000u32).map(|i| i * i % 37).collect::<Vec<_>>().into()
 }
@@ -43,7 +43,7 @@ fn a_text_is_learned_and_the_model_speaks_it() {
     }
     let after = trainer.evaluate(&rest).unwrap();
     assert!(after < 1.0, "{before} became {after}");
-    // The model that comes out predicts what the trainer measured.
+    // The resulting model predicts the next token.
     let model = trainer.model().unwrap();
     let mut session = model.session().open().unwrap();
     let mut window = Vec::new();
@@ -125,7 +125,7 @@ fn what_is_not_finite_stops_and_changes_nothing() {
     assert_eq!(trainer.steps(), 0);
 }
 
-/// As in f16, on an engine that has none: the scale is the trainer's business.
+/// The loss scale of f16 training, on an engine without f16: the trainer alone handles the scale.
 #[test]
 fn a_gradient_that_overflows_is_skipped() {
     let batch = RandomWindows::new(text(), 4, 16, 1).unwrap().batch(0);
@@ -146,7 +146,7 @@ fn a_gradient_that_overflows_is_skipped() {
     }
     let skipped = scaled.skipped() - 3;
     assert!(skipped > 1 && !made[0], "{made:?}");
-    // Powers of two round nothing.
+    // Multiplication by a power of two does not round.
     let scale = first / 2f32.powi(skipped as i32);
     assert_eq!(scaled.loss_scale(), Some(scale));
     assert_eq!(scaled.step(&batch).unwrap(), plain.step(&batch).unwrap());
@@ -171,7 +171,7 @@ fn a_scale_does_not_hide_what_is_not_finite() {
     let (loss, skipped) = with(f32::NAN);
     assert!(loss.contains("the loss of step 1 is NaN"), "{loss}");
     assert_eq!(skipped, 0);
-    // A gradient whose square is more than an f32 holds, whatever the scale.
+    // The square of this gradient overflows an f32 at every scale.
     let (norm, skipped) = with(1e25);
     assert!(norm.contains("the gradient's norm of step 1 is"), "{norm}");
     assert_eq!(skipped, 16);

@@ -1,5 +1,5 @@
 // Stores logits, or the gradient of a layer's input. Parts of a matrix run one after the other:
-// their gradients add up, their logits are columns of their own.
+// their gradients are added, their logits are separate columns.
 
 @group(1) @binding(4) var<storage, read_write> out: array<vec4<f32>>;
 

@@ -2,7 +2,7 @@
 
 @group(1) @binding(1) var<storage, read> weight_matrix: array<vec4<f32>>;
 
-// Where row `row` begins.
+// The first quad of row `row`.
 fn weight_start(row: u32) -> u32 {
     return row * (COLUMNS / 4u);
 }

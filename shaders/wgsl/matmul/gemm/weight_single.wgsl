@@ -2,7 +2,7 @@
 
 @group(1) @binding(1) var<storage, read> weight_matrix: array<f32>;
 
-// Where row `row` begins.
+// The first element of row `row`.
 fn weight_start(row: u32) -> u32 {
     return row * COLUMNS;
 }

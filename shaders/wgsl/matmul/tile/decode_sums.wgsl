@@ -1,4 +1,4 @@
-// How a workgroup shares the dot products of a matrix-vector product, and sums its slices.
+// Divides the dot products of a matrix-vector product among a workgroup, and sums their slices.
 //
 // Eight neighboring invocations own the rows of a panel, and the next eight the blocks that follow
 // theirs: a workgroup reads panels from beginning to end.

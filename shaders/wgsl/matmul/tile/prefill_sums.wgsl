@@ -1,4 +1,4 @@
-// Which rows of the matrix an invocation of a prompt's tile owns, and how its sums are shared.
+// The rows of the matrix that an invocation of a prefill tile owns, and the exchange of its sums.
 
 // From one strip of an invocation to the next.
 const APART: u32 = WORKGROUP_SIZE / 32u;

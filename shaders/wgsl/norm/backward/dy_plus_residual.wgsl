@@ -1,4 +1,4 @@
-// The gradient of the norm's output, which two steps have read.
+// The gradient of a norm's output that two steps read: the sum of their gradients.
 
 @group(1) @binding(2) var<storage, read> dy: array<f32>;
 @group(1) @binding(3) var<storage, read> residual_gradient: array<f32>;

@@ -1,10 +1,10 @@
 //! The backward pass of attention.
 //!
-//! A task has one key/value head of one sequence and the query heads that share it, so no two tasks
-//! write one element, and sums have one order. Each block of probabilities is computed again from
-//! the kept logarithms (Dao et al. 2022): with `p = e^(s - lse)`, `dv = pᵀ da`, `dp = da vᵀ` and
-//! `ds = p (dp - delta)`, where `delta = Σ a da` of a query equals `Σ p dp`; then `dq = ds k` and
-//! `dk = dsᵀ q`, times the scale. With dropout `delta` is the same sum.
+//! A task handles one key/value head of one sequence and the query heads that share it, so no two
+//! tasks write the same element, and the order of sums is fixed. Each block of probabilities is
+//! recomputed from the stored log-sum-exps (Dao et al. 2022): `p = e^(s - lse)`, `dv = pᵀ da`,
+//! `dp = da vᵀ` and `ds = p (dp - delta)`, where `delta = Σ a da` of a query equals `Σ p dp`; then
+//! `dq = ds k` and `dk = dsᵀ q`, times the scale. With dropout `delta` is the same sum.
 
 use super::Heads;
 use crate::cpu::device::CpuDevice;
@@ -15,7 +15,7 @@ use crate::cpu::scratch::AttentionScratch;
 use crate::cpu::scratch::attention::BLOCK;
 use crate::cpu::simd::Strided;
 
-/// What the forward pass kept, and the gradient of its output.
+/// Values stored by the forward pass, and the gradient of its output.
 #[derive(Clone, Copy)]
 pub struct Kept<'a> {
     /// The output, `[rows][heads][head_dim]`.
@@ -95,7 +95,7 @@ pub fn input(
                     heads.scores(da, transposed_values, shape, dp);
                     heads.drop(dp, at, shape);
                     for i in 0..queries {
-                        // SAFETY: as above; this task wrote it before.
+                        // SAFETY: as above; this task wrote the elements before.
                         let delta = unsafe { delta.part((first + query + i) * all + head, 1) }[0];
                         let p = &p[i * BLOCK..][..keys];
                         for (d, p) in dp[i * BLOCK..][..keys].iter_mut().zip(p) {
@@ -133,7 +133,7 @@ pub fn input(
     });
 }
 
-/// `Σ a b`, 16 sums side by side, as a single one would wait for each addition.
+/// `Σ a b` in 16 independent sums; a single sum would wait for the latency of each addition.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
     let mut sums = [0.0; 16];

@@ -1,8 +1,9 @@
 //! Attention of inference: queries of a chunk of tokens, keys and values of a session's cache.
 //!
-//! A prompt has a task for each head and block of queries. A single token has the query heads of a
-//! key/value head as the rows of a block, and a task for each key/value head and split of the
-//! cache. Splits have one length whatever the number of threads and are combined in one order.
+//! A prompt has a task for each head and block of queries. For a single token, the rows of a block
+//! are the query heads that share a key/value head, and there is a task for each key/value head and
+//! split of the cache. The length of a split and the order in which splits are combined do not
+//! depend on the number of threads.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -16,13 +17,13 @@ use crate::cpu::simd::{Cell, Kernels, PANEL, Running, Strided, StridedMut};
 
 /// Queries of a block in a prompt. A multiple of the height of every register tile.
 const QUERIES: usize = 48;
-/// Keys of a block: its scores and values stay in the first-level cache. No block has keys of two
+/// Keys of a block, whose scores and values stay in the first-level cache. A block never spans two
 /// splits.
 const KEYS: usize = SPLIT / 4;
 
 /// Scratch memory of a session.
 pub struct CachedScratch {
-    /// One for each thread; a lock is never contended, as a thread takes its own.
+    /// One for each thread. A lock is never contended, because each thread takes its own.
     threads: Vec<Mutex<BlockScratch>>,
     /// `[splits][heads][padded]`: the sums of each split of the cache.
     splits: Vec<f32>,
@@ -58,7 +59,7 @@ impl CachedScratch {
         }
     }
 
-    /// Fills it with values that a trace would notice.
+    /// Fills it with NaN, so that a trace detects reads of stale values.
     pub fn poison(&mut self) {
         self.splits.fill(f32::NAN);
         for thread in 0..self.threads.len() {
@@ -92,12 +93,12 @@ struct QueryBlock<'a> {
     kv_head: usize,
     q: Strided<'a>,
     rows: usize,
-    /// The first key that counts.
+    /// The first key.
     from: usize,
-    /// Where the keys end that the first row sees.
+    /// The end of the keys that the first row sees.
     seen: usize,
-    /// How many keys each row sees more than the one before: 1 with a causal mask and queries of
-    /// successive tokens.
+    /// The number of keys that each row sees in addition to those of the row before: 1 with a
+    /// causal mask and queries of successive tokens, otherwise 0.
     more: usize,
 }
 
@@ -199,7 +200,7 @@ fn prefill<E: Cell>(
     let out = Disjoint::new(out);
     let blocks = rows.div_ceil(QUERIES);
     device.pool.run(blocks * heads, &|task, thread| {
-        // Later blocks see more keys. They are first, so that no thread ends with a long one.
+        // Later blocks see more keys. They run first, so that no thread ends with a long one.
         let (head, first) = (task % heads, (blocks - 1 - task / heads) * QUERIES);
         let block = QueryBlock {
             kv_head: head / group,
@@ -225,7 +226,8 @@ fn prefill<E: Cell>(
     });
 }
 
-/// Leaves the sums of each row of `block`, and the states with their divisors, in `scratch`.
+/// Computes the weighted sums of values for each row of `block`, and its softmax state with the
+/// divisor, into `scratch`.
 fn attend<E: Cell>(
     kernels: &Kernels,
     block: &QueryBlock<'_>,

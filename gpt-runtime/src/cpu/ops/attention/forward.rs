@@ -1,8 +1,8 @@
 //! The forward pass of attention in training.
 //!
-//! A task has one query head of one sequence. The logarithm of each query's sum is kept: the
-//! backward pass computes probabilities from it. Dropped probabilities are left out of the sums of
-//! values, but not of the softmax's own.
+//! A task handles one query head of one sequence. It stores the log-sum-exp of each query's scores,
+//! from which the backward pass recomputes probabilities. Dropout applies to the weighted sums of
+//! values, not to the softmax's denominator.
 
 use super::{Heads, softmax};
 use crate::cpu::device::CpuDevice;

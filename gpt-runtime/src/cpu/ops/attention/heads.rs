@@ -1,4 +1,4 @@
-//! A batch's fused q, k, v rows, block by block.
+//! Access to a batch's fused q, k, v rows, block by block.
 
 use std::ops::Range;
 
@@ -7,11 +7,11 @@ use crate::cpu::ops::dropout::DropoutMask;
 use crate::cpu::scratch::attention::BLOCK;
 use crate::cpu::simd::{Kernels, PANEL, Strided, StridedMut};
 
-/// Queries that pass a block together. On the diagonal the first half of them sees only half of the
-/// keys.
+/// Queries that are multiplied with a block of keys together. On the diagonal of a causal mask the
+/// first half of the queries sees only half of the keys.
 const STRIP: usize = 32;
 
-/// Products of panels in cache prefetch nothing.
+/// No prefetch: the panels are in cache already.
 const NO_PREFETCH: Ahead = Ahead { keys: 0, values: 0 };
 
 /// The operands that all tasks of attention in training share.
@@ -86,7 +86,7 @@ impl<'a> Heads<'a> {
             .map(move |query| (query, STRIP.min(to - query)))
     }
 
-    /// How many of the `keys` keys from `key` on a query sees.
+    /// The number of the `keys` keys from `key` on that a query sees.
     pub fn seen(&self, query: usize, key: usize, keys: usize) -> usize {
         if self.causal {
             (query + 1).saturating_sub(key).min(keys)
@@ -95,14 +95,14 @@ impl<'a> Heads<'a> {
         }
     }
 
-    /// Transposes `rows` rows of a head: 32 positions side by side for each element.
+    /// Transposes `rows` rows of a head to 32 positions side by side for each element.
     pub fn transpose(&self, from: Strided<'_>, rows: usize, out: &mut [f32]) {
         let padded = self.padded();
         for panel in 0..rows.div_ceil(PANEL) {
             let out = &mut out[panel * padded * PANEL..];
             let count = PANEL.min(rows - panel * PANEL);
             for column in (0..padded).step_by(PANEL) {
-                // Columns past the head are another head's; their outputs are not read.
+                // Columns past the head belong to another head; their outputs are not read.
                 let from = &from.data[panel * PANEL * from.stride + column..];
                 self.kernels.transpose(
                     from,
@@ -178,7 +178,7 @@ impl<'a> Heads<'a> {
         }
     }
 
-    /// Multiplies a block of probabilities, or gradients of dropped ones, by the mask. The block
+    /// Multiplies a block of probabilities, or of their gradients, by the dropout mask. The block
     /// starts at `[sequence, head, query, key]`.
     pub fn drop(
         &self,

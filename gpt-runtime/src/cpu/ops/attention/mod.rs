@@ -1,9 +1,9 @@
-//! Attention by online softmax: scores exist for a block of queries and a block of keys at a time,
-//! never for all (Dao et al. 2022).
+//! Attention by online softmax: scores exist only for one block of queries and one block of keys at
+//! a time (Dao et al. 2022).
 //!
 //! [`cached`] is inference, with keys and values in a session's cache. [`forward`] and [`backward`]
-//! are training, on the fused q, k, v rows of a batch. This file has the products and the softmax
-//! of one block, which they share.
+//! are training, on the fused q, k, v rows of a batch. This file has what they share: the products
+//! and the softmax of one block.
 
 pub mod backward;
 pub mod cached;
@@ -19,7 +19,7 @@ fn scale_of(head_dim: usize) -> f32 {
     (1.0 / (head_dim as f64).sqrt()) as f32
 }
 
-/// Distances that products prefetch at, in elements of their panels; 0 for none.
+/// Prefetch distances of the products, in elements of their panels; 0 for none.
 #[derive(Clone, Copy)]
 struct Ahead {
     keys: usize,
@@ -53,8 +53,9 @@ fn scores<'a, E: Cell>(
     }
 }
 
-/// The running softmax of each row of a block of scores. Row `i` sees its first `seen(i)` scores.
-/// `sums`, `[rows][padded]`, shrink to the new maximum; none are given for the first block.
+/// Updates the online softmax of each row with a block of scores. Row `i` sees its first `seen(i)`
+/// scores. Rescales `sums`, `[rows][padded]`, to the new maximum; they are none for the first
+/// block.
 fn softmax(
     kernels: &Kernels,
     scores: StridedMut<'_>,

@@ -5,15 +5,15 @@ use crate::cpu::pack::panel_element;
 use crate::cpu::pool::Disjoint;
 use crate::cpu::simd::{PANEL, Strided};
 
-/// Where the gradients of the tables start; `positions` is `[context, width]`.
+/// Offsets of the tables' gradients in a flat buffer; `positions` is `[context, width]`.
 pub struct Tables {
     pub table: usize,
     pub positions: Option<usize>,
     pub width: usize,
 }
 
-/// `d(table)[token] += dx` and `d(positions)[t] += dx`, for sequences of `length` tokens. Tasks
-/// have columns of their own and take all rows in order.
+/// `d(table)[token] += dx` and `d(positions)[t] += dx`, for sequences of `length` tokens. Each task
+/// handles some columns and takes all rows in order.
 pub fn weight(
     device: &CpuDevice,
     tokens: &[u32],
@@ -31,7 +31,7 @@ pub fn weight(
             let position = tables.positions.map(|p| p + row % length * width);
             for column in columns.clone() {
                 let d = dx.data[row * dx.stride + column];
-                // SAFETY: each task has columns of its own.
+                // SAFETY: each task writes its own columns.
                 unsafe {
                     out.part(start + column * PANEL, 1)[0] += d;
                     if let Some(position) = position {

@@ -9,11 +9,11 @@ use crate::cpu::pool::Disjoint;
 use crate::cpu::scratch::weight_gradient::{COLUMNS, INPUTS, PAIRED_COLUMNS, ROWS};
 use crate::cpu::simd::{Bf16Pair, Kernels, PANEL, Strided, StridedMut};
 
-/// Rows of a product: a panel of their output gradients stays in the first-level cache. In pairs it
-/// does with all of [`ROWS`].
+/// Rows of a product, so that a panel of their output gradients stays in the first-level cache.
+/// With pairs of bf16, a panel of all [`ROWS`] does.
 const NEAR: usize = 128;
 
-/// Hands `dy · matrix`, the gradient of the input, to `epilogue`.
+/// Passes `dy · matrix`, the gradient of the input, to `epilogue`.
 pub fn input(
     device: &CpuDevice,
     dy: Strided<'_>,
@@ -25,20 +25,20 @@ pub fn input(
     gemm(device, GemmInput::Plain(dy), rows, &matrix, epilogue);
 }
 
-/// Where the gradients of a projection are.
+/// Offsets of a projection's gradients in a flat buffer.
 pub struct WeightGradient<'a> {
     pub layout: PanelLayout,
-    /// Where those of the weight start.
+    /// The offset of the weight's gradient.
     pub weight: usize,
-    /// Where those of the bias start.
+    /// The offset of the bias's gradient.
     pub bias: Option<usize>,
     pub gradients: &'a mut [f32],
-    /// Whether to add to what they hold.
+    /// Whether to add to the gradients; otherwise they are replaced.
     pub add: bool,
 }
 
-/// `d(weight) = dyᵀ · x` and `d(bias) = Σ dy`, or `+=`; with `rounds`, operands of the first are
-/// rounded to bf16.
+/// `d(weight) = dyᵀ · x` and `d(bias) = Σ dy`, or `+=`. With `rounds`, the operands of `dyᵀ · x`
+/// are rounded to bf16.
 pub fn weight(
     device: &CpuDevice,
     rows: usize,
@@ -79,7 +79,7 @@ pub fn weight(
                     data: &dy.data[row * dy.stride + panel * PANEL..],
                     stride: dy.stride,
                 };
-                // SAFETY: tasks have panels and columns of their own.
+                // SAFETY: each task writes its own columns of its own panels.
                 let out = unsafe { out.part(start, columns * PANEL) };
                 x.multiply(kernels, dy, dy_scratch, out, add || row > 0);
             }
@@ -99,9 +99,9 @@ pub fn weight(
     });
 }
 
-/// A block of inputs in the form that is multiplied: `depth` rows of `columns`.
+/// A block of inputs, `depth` rows of `columns`, in the form that the kernels multiply.
 enum Inputs<'a> {
-    /// f32. With `rounds` rounded to bf16, as the output gradients have to be.
+    /// f32. With `rounds`, rounded to bf16; the output gradients must be rounded too.
     Plain {
         x: Strided<'a>,
         shape: [usize; 2],
@@ -148,8 +148,8 @@ impl<'a> Inputs<'a> {
         out: &mut [f32],
         add: bool,
     ) {
-        // Distant rows are on as many pages, more than the first-level TLB holds; copied side by
-        // side they are read for each column.
+        // The rows are on more pages than the first-level TLB holds. Each column reads them, so
+        // they are copied side by side first.
         match *self {
             Inputs::Plain {
                 x,

@@ -1,8 +1,8 @@
-//! Epilogues: what becomes of the outputs of a GEMM.
+//! Epilogues: the operations on the outputs of a GEMM before they are stored.
 //!
-//! An epilogue gets a tile, some rows of one panel with 32 outputs each, adds the bias and stores
-//! the result. Inference and training use the same ones. Nearly all panels are whole; the length is
-//! then compared once, and moves and additions are a few instructions, not a call or a loop.
+//! An epilogue receives a tile: some rows of one panel, with 32 outputs each. It adds the bias and
+//! stores the result. Inference and training use the same epilogues. Nearly all panels are whole;
+//! their length is compared once, and copies and additions compile to a few instructions.
 
 use crate::cpu::ops::RowsOut;
 use crate::cpu::ops::dropout::DropoutMask;
@@ -12,7 +12,7 @@ use crate::cpu::simd::{Kernels, PANEL, Strided, prefetch};
 /// Receives a tile: its first row, its panel, and the outputs of each of its rows.
 pub type Epilogue<'a> = &'a (dyn Fn(usize, usize, &mut [[f32; PANEL]]) + Sync);
 
-/// Rows of a tile that are activated together: an activation loads its constants in each call.
+/// Rows of a tile that share one call of the activation, which loads its constants in each call.
 const ACTIVATED: usize = 16;
 /// The same for the gates of inference, which keep no slopes.
 const GATES: usize = 48;
@@ -57,8 +57,7 @@ pub fn heads<'a>(
     }
 }
 
-/// `out = residual + drop(outputs + bias)`. Without `residual`, the outputs are added to what `out`
-/// holds.
+/// `out = residual + drop(outputs + bias)`. Without `residual`, the outputs are added to `out`.
 pub fn residual<'a>(
     kernels: &'a Kernels,
     bias: Option<&'a [f32]>,
@@ -94,19 +93,19 @@ pub fn residual<'a>(
 pub trait Activate: Sync {
     /// Whether `activate` also writes the derivative.
     const SLOPES: bool;
-    /// Replaces `values` by the activation and, with [`SLOPES`](Self::SLOPES), writes its
-    /// derivative there to `slopes`, which is as long (and empty without).
+    /// Replaces `values` by their activation. With [`SLOPES`](Self::SLOPES), also writes the
+    /// derivative to `slopes`, which has the same length; otherwise `slopes` is empty.
     fn activate(&self, values: &mut [f32], slopes: &mut [f32]);
 }
 
 /// The first projection of an MLP: `h = act(u)`, or with a gate `h = act(gate) * up`.
 pub struct Activation<'a, A> {
     pub activation: A,
-    /// Of gates, and after them of ups.
+    /// The biases of the gates, followed by those of the ups.
     pub bias: Option<&'a [f32]>,
     pub h: &'a RowsOut<'a>,
-    /// What the output gradient is multiplied by in the backward pass, in the order of the panels;
-    /// present where the activation has slopes.
+    /// The factors of the output gradient in the backward pass, in the order of the panels; present
+    /// if the activation has slopes.
     pub slopes: Option<&'a RowsOut<'a>>,
 }
 
@@ -151,7 +150,7 @@ impl<A: Activate> Activation<'_, A> {
         let gate_bias = bias_of(self.bias, first, len);
         let up_bias = bias_of(self.bias, hidden + first, len);
         let (gate_bias, up_bias) = (halves(&gate_bias).0, halves(&up_bias).0);
-        // Gates of some rows side by side, for one call of the activation.
+        // The gates of some rows side by side, for one call of the activation.
         let chunk = if A::SLOPES { ACTIVATED } else { GATES };
         let mut gates = [[0.0; HALF]; GATES];
         for (block, tile) in tile.chunks(chunk).enumerate() {
@@ -184,8 +183,8 @@ impl<A: Activate> Activation<'_, A> {
         }
     }
 
-    /// Stores what the output gradient passes to gates and to ups: `act'(gate) * up` and
-    /// `act(gate)`. Padding has no slope.
+    /// Stores the factors of the output gradient for gates and for ups: `act'(gate) * up` and
+    /// `act(gate)`. Those of padding are 0.
     fn keep_slopes(
         &self,
         row: usize,
@@ -210,7 +209,8 @@ impl<A: Activate> Activation<'_, A> {
 }
 
 /// The gradient of an MLP's first projection: output gradients of the activation times the slopes
-/// that its epilogue kept. In a gated MLP 16 elements pass to gates, and to ups beside them.
+/// that its epilogue stored. In a gated MLP each 16 elements yield the gradients of 16 gates and,
+/// beside them, of 16 ups.
 pub fn slopes<'a>(
     hidden: usize,
     gated: bool,
@@ -243,7 +243,7 @@ pub fn slopes<'a>(
     }
 }
 
-/// The first of a panel's outputs and how many there are, of `width`.
+/// The index of a panel's first output and the number of its outputs, of `width` in all.
 fn columns_of(panel: usize, width: usize) -> (usize, usize) {
     let first = panel * PANEL;
     (first, PANEL.min(width - first))

@@ -9,10 +9,10 @@ use crate::cpu::ops::norm::forward::{self as norm, NormOperands, Statistics};
 use crate::cpu::pack::{FloatPanels, Packed, Panels};
 use crate::cpu::simd::{PANEL, Strided};
 
-/// How a projection reads its input.
+/// The prologue of a projection, which reads its input.
 #[derive(Clone, Copy)]
 pub enum Prologue<'a> {
-    /// As it is.
+    /// Unchanged.
     Plain,
     /// Through a norm.
     Norm(NormOperands<'a>),
@@ -35,15 +35,15 @@ impl ProjectScratch {
         }
     }
 
-    /// Fills it with values that a trace would notice.
+    /// Fills it with values that a trace detects if they are read.
     pub fn poison(&mut self) {
         self.normed.fill(f32::NAN);
         self.rounded.poison();
     }
 }
 
-/// Hands `matrix · prologue(x)` to `epilogue`, in tiles, from all threads. `x` has `rows` rows side
-/// by side.
+/// Passes `matrix · prologue(x)` to `epilogue`, in tiles, from all threads. `x` has `rows`
+/// contiguous rows.
 pub fn project(
     device: &CpuDevice,
     scratch: &mut ProjectScratch,
@@ -70,7 +70,7 @@ pub fn project(
     }
 }
 
-/// Replaces the `rows` rows of `x` by their norm: a post-norm block adds to that.
+/// Replaces the `rows` rows of `x` by their norm, to which a post-norm block adds.
 pub fn normalize_in_place(
     device: &CpuDevice,
     scratch: &mut ProjectScratch,
@@ -92,8 +92,7 @@ fn normalize(device: &CpuDevice, x: &[f32], rows: usize, norm: NormOperands<'_>,
     norm::forward(device, rows, norm, x, Statistics::Discard, &out);
 }
 
-/// One row of input. The matrix is large and the row small, so the matrix is read once, from
-/// beginning to end.
+/// Multiplies one row of input. The matrix is read once, from beginning to end.
 fn gemv(device: &CpuDevice, input: &GemmInput<'_>, matrix: &Packed, epilogue: Epilogue<'_>) {
     let kernels = device.kernels;
     device.pool.run(matrix.count(), &|index, _| {
@@ -110,8 +109,8 @@ fn gemv(device: &CpuDevice, input: &GemmInput<'_>, matrix: &Packed, epilogue: Ep
     });
 }
 
-/// The same in training, where the norm is an operation of its own and inputs are rounded block by
-/// block.
+/// The training version of [`project`]: the norm is a separate operation, and inputs are rounded
+/// block by block.
 pub fn project_floats(
     device: &CpuDevice,
     x: Strided<'_>,

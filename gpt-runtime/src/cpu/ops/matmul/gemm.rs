@@ -1,10 +1,10 @@
 //! The GEMM: many rows times a matrix.
 //!
 //! With many rows, arithmetic is the limit. A task takes a group of panels and some of the rows.
-//! Slices of the panels stay in the second-level cache while blocks of rows pass by, and each block
-//! meets all panels of the group before the next block. Outputs leave in tiles, some rows of one
-//! panel, through an epilogue. [`Panels`] decides where weights come from, in which format, and in
-//! which direction they are read.
+//! Slices of the panels stay in the second-level cache. Each block of rows is multiplied with all
+//! panels of the group before the next block. An epilogue receives the outputs in tiles: some rows
+//! of one panel. The implementation of [`Panels`] decides the source, the format and the
+//! orientation of the weights.
 
 use super::epilogue::Epilogue;
 use crate::cpu::device::CpuDevice;
@@ -15,19 +15,19 @@ use crate::cpu::simd::{
     BLOCK, Bf16Pair, Factor, Integers, Kernels, PANEL, Prefetch, Rounding, Strided, StridedMut,
 };
 
-/// Bytes of weights that all rows of a tile pass before the next ones: they stay in the first-level
-/// cache.
+/// Bytes of weights that are multiplied with all rows of a block before the next ones. They stay in
+/// the first-level cache.
 const NEAR: usize = 16 << 10;
 
-/// Bytes in f32 of a matrix that fits the caches of all threads. Each thread then takes rows of its
-/// own, which its cache still holds from the step before. With a larger matrix each thread takes
-/// panels of its own, which are read from memory once.
+/// The largest matrix, in bytes of f32, that fits the caches of all threads. For such a matrix the
+/// rows are divided among the threads; each thread's cache still holds its rows from the previous
+/// step. For a larger matrix the panels are divided, and each is read from memory once.
 const SMALL: usize = 512 << 10;
 
 /// Rows of input.
 #[derive(Clone, Copy)]
 pub enum GemmInput<'a> {
-    /// f32. Rounded block by block if the matrix asks for it.
+    /// f32. Rounded block by block if the matrix requires it.
     Plain(Strided<'a>),
     Pairs(Strided<'a, Bf16Pair>),
     Integers(Integers<'a>),
@@ -43,11 +43,11 @@ struct Tasks {
     /// Rows of a share.
     share: usize,
     shares: usize,
-    /// Floats that one slice is converted in.
+    /// Floats of scratch memory for the conversion of one slice.
     scratch: usize,
     /// Whether panels have more than one slice.
     deep: bool,
-    /// Whether neighbouring tasks share rows and not panels.
+    /// Whether neighbouring tasks share rows; otherwise they share panels.
     by_rows: bool,
 }
 
@@ -68,7 +68,7 @@ impl Tasks {
         let groups = panels.div_ceil(most);
         let group = panels.div_ceil(groups);
         let groups = panels.div_ceil(group);
-        // Narrow matrices on many threads have too few groups; then rows are divided as well.
+        // A narrow matrix has too few groups for many threads; its rows are divided as well.
         let shares = (4 * device.pool.threads())
             .div_ceil(groups)
             .min(rows.div_ceil(ROWS / 2));
@@ -124,7 +124,7 @@ pub fn gemm(
             } = &mut *scratch;
             for start in (0..depth).step_by(DEPTH) {
                 let end = (start + DEPTH).min(depth);
-                // What follows this slice: more of these panels, or the next ones.
+                // The next slice to read: of these panels, or of the next group.
                 let (skip, next) = match end < depth {
                     true => (0, end..(end + DEPTH).min(depth)),
                     false if rows.end == tasks.rows => (tasks.group, 0..depth.min(DEPTH)),
@@ -144,7 +144,7 @@ pub fn gemm(
                         .block(from, start)
                         .rounded(kernels, shape, rounds, inputs);
                     for (panel, slice) in panels.clone().zip(&slices) {
-                        // Sums that wait for the next slice are kept apart.
+                        // Partial sums, which the next slice completes, have their own buffer.
                         let at = match tasks.deep {
                             true => (panel - panels.start) * DEEP_ROWS + from - rows.start,
                             false => 0,
@@ -183,8 +183,8 @@ impl<'a> GemmInput<'a> {
         }
     }
 
-    /// Plain rows rounded to bf16 in `scratch`, if `rounds`: to pairs where the instruction set
-    /// multiplies those.
+    /// Rounds plain rows to bf16 in `scratch` if `rounds`; to pairs if the instruction set
+    /// multiplies pairs.
     fn rounded(
         self,
         kernels: &Kernels,
@@ -212,10 +212,10 @@ impl<'a> GemmInput<'a> {
     }
 }
 
-/// Part `i` of `n` (`[i, n]`) of the memory that is read next.
+/// Part `i` of `n` (`[i, n]`) of the memory that is read next, for prefetching.
 type Upcoming<'a> = &'a dyn Fn([usize; 2]) -> &'a [u8];
 
-/// `tile (+)= slice · input`, as many steps of depth at a time as stay in the first-level cache.
+/// `tile (+)= slice · input`, in blocks of depth that stay in the first-level cache.
 fn multiply(
     kernels: &Kernels,
     [rows, depth]: [usize; 2],

@@ -1,6 +1,6 @@
-//! Inputs of a product in the form that a matrix is multiplied in: integers for quantised weights,
-//! pairs of bf16 for bf16 weights where the instruction set multiplies pairs. Each row is rounded
-//! once and serves all panels.
+//! Converts the inputs of a product to the form that the kernels multiply: integers for quantised
+//! weights, pairs of bf16 for bf16 weights if the instruction set multiplies pairs. Each row is
+//! rounded once for all panels.
 
 use super::gemm::GemmInput;
 use crate::cpu::device::CpuDevice;
@@ -22,7 +22,7 @@ impl RoundedInputs {
     pub fn new(rows: usize, width: usize) -> RoundedInputs {
         let blocks = rows * width.div_ceil(BLOCK);
         RoundedInputs {
-            // Two bytes for each number at most.
+            // At most two bytes for each number.
             bits: vec![0; blocks * BLOCK / 2],
             scales: vec![0.0; blocks],
             sums: vec![0.0; blocks],
@@ -30,7 +30,7 @@ impl RoundedInputs {
         }
     }
 
-    /// Fills it with values that a trace would notice.
+    /// Fills it with values that a trace detects if they are read.
     pub fn poison(&mut self) {
         self.bits.fill(0x8080_8080);
         self.scales.fill(f32::NAN);
@@ -38,7 +38,7 @@ impl RoundedInputs {
         self.starts.fill(i32::MIN);
     }
 
-    /// Rounds the `rows` rows of `x`, which is contiguous, for a product with `rounding`.
+    /// Rounds the `rows` rows of the contiguous `x` for a product with `rounding`.
     pub fn round<'a>(
         &'a mut self,
         device: &CpuDevice,

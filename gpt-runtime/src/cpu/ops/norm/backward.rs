@@ -27,8 +27,8 @@ pub fn input(
     });
 }
 
-/// `d(gamma) = Σ dy x'` and `d(beta) = Σ dy`, or with `add` `+=`. `gamma` and `beta` are the starts
-/// of the two in `gradients`, `statistics` those of all rows.
+/// `d(gamma) = Σ dy x'` and `d(beta) = Σ dy`, or with `add` `+=`. `gamma` and `beta` are offsets in
+/// `gradients`; `statistics` are those of all rows.
 #[allow(clippy::too_many_arguments)]
 pub fn weight(
     device: &CpuDevice,
@@ -51,7 +51,7 @@ pub fn weight(
             .norm_sums(x, dy, stride, statistics, &mut g, &mut b);
         for (start, sums) in [(gamma, g), (beta, b)] {
             let Some(start) = start else { continue };
-            // SAFETY: each task has features of its own.
+            // SAFETY: each task writes its own features.
             let out = unsafe { out.part(start + first, len) };
             for (out, sum) in out.iter_mut().zip(sums) {
                 *out = if add { *out + sum } else { sum };

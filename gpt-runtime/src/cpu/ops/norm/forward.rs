@@ -12,17 +12,17 @@ use crate::cpu::simd::Strided;
 pub struct NormOperands<'a> {
     pub kind: Norm,
     pub gamma: &'a [f32],
-    /// Empty where the norm has none.
+    /// Empty if the norm has none.
     pub beta: &'a [f32],
 }
 
 /// Mean and inverse deviation of each row, `[rows][2]`.
 pub enum Statistics<'a> {
-    /// Computed and not kept.
+    /// Computed and not stored.
     Discard,
-    /// Computed and kept for the backward pass.
+    /// Computed and stored for the backward pass.
     Keep(Disjoint<'a>),
-    /// Read: an earlier pass kept them.
+    /// Read from an earlier pass.
     Reuse(&'a [f32]),
 }
 

@@ -20,7 +20,7 @@ pub struct Integers<'a> {
     pub blocks: usize,
 }
 
-/// The same of one row, to be written.
+/// One row of [`Integers`], to be written.
 pub struct IntegersMut<'a> {
     pub quants: &'a mut [u8],
     pub scales: &'a mut [f32],
@@ -31,7 +31,7 @@ pub struct IntegersMut<'a> {
 impl<'a> Integers<'a> {
     /// The rows from `row` on, read from block `block` on.
     pub fn part(&self, row: usize, block: usize) -> Integers<'a> {
-        // As many blocks as precede the first: rows before `row`, and `block` of it.
+        // The offset in blocks: those of the rows before `row`, and `block` of the row itself.
         let first = row
             .checked_mul(self.blocks)
             .and_then(|start| start.checked_add(block))
@@ -65,17 +65,17 @@ impl<'a> Integers<'a> {
     }
 }
 
-/// Blocks of a panel as products of many rows read them.
+/// Blocks of a panel in the form that products of many rows read.
 #[derive(Clone, Copy)]
 pub struct Wide<'a> {
     data: &'a [u8],
-    /// Bytes from a block to the next, and of one.
+    /// Bytes from one block to the next, and bytes of a block.
     stride: usize,
     block: usize,
 }
 
 impl<'a> Wide<'a> {
-    /// From block `block` on.
+    /// The blocks from `block` on.
     pub fn part(&self, block: usize) -> Wide<'a> {
         Wide {
             data: &self.data[size(block, self.stride)..],

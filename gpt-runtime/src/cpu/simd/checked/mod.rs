@@ -93,7 +93,7 @@ macro_rules! narrow_cell {
         impl Cell for $cell {
             fn narrow(kernels: &Kernels, row: &[f32], out: &mut [$cell]) {
                 assert_eq!(row.len(), out.len(), "lengths of a rounded row");
-                // SAFETY: the lengths are one.
+                // SAFETY: the lengths are equal.
                 unsafe { (kernels.$narrow)(row, out) }
             }
 

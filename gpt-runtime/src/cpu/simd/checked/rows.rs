@@ -73,7 +73,7 @@ impl Kernels {
             Activation::Silu => self.silu_slopes,
             Activation::Custom { .. } => panic!("a closure has no kernel"),
         };
-        // SAFETY: the lengths are one.
+        // SAFETY: the lengths are equal.
         unsafe { kernel(values, slopes) }
     }
 
@@ -98,7 +98,7 @@ impl Kernels {
             Norm::LayerNorm { .. } => 1.0,
             Norm::RmsNorm { .. } => 0.0,
         };
-        // SAFETY: the lengths are one.
+        // SAFETY: the lengths are equal.
         unsafe { (self.norm_backward)(x, dy, gamma, [mean, scale, centred], out, add) }
     }
 

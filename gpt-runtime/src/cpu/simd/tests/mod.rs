@@ -1,7 +1,7 @@
-//! Every kernel of every instruction set that this processor has, against f64, at lengths that
-//! divide nothing.
+//! Tests of every kernel of every instruction set of this processor against f64, at lengths that no
+//! vector length divides.
 //!
-//! `products` has those of matrices; this file the others.
+//! `products` tests matrix products; this file tests the other kernels.
 
 mod bounds;
 mod products;
@@ -10,7 +10,7 @@ use gpt_plan::Norm;
 
 use super::*;
 
-/// Each set by itself, so that a failure names it.
+/// Runs the test with each set in turn and names the set of a failure.
 fn each(check: impl Fn(&Kernels)) {
     for isa in Isa::available() {
         println!("{}", isa.name());
@@ -205,7 +205,7 @@ fn activations_and_their_slopes_at_every_magnitude() {
 #[test]
 fn rows_that_training_needs() {
     each(|kernels| {
-        // Turned over, whole and in part.
+        // Transposes of whole and partial blocks.
         for (rows, columns) in [(1, 32), (9, 16), (32, 16), (32, 32)] {
             let from = noise(rows * 40, 1);
             let mut out = vec![f32::NAN; PANEL * 35];

@@ -50,8 +50,8 @@ fn products_of_all_tile_heights() {
     });
 }
 
-/// A panel of `format` with random content, as the set wants it, and its values `[padded
-/// depth][32]`.
+/// A panel of `format` with random content, in the layout of the instruction set, and its values
+/// `[padded depth][32]`.
 fn panel(kernels: &Kernels, format: Format, depth: usize) -> (Vec<u32>, Vec<f64>) {
     let group = kernels.group(format);
     let element = |k: usize, lane: usize| (k / group * PANEL + lane) * group + k % group;
@@ -206,7 +206,7 @@ fn products_of_pairs() {
                 stride: PANEL,
             };
             kernels.pair_rows(of_dy, [rows, PANEL], &mut panel);
-            // Both operands in the wrong order would multiply to the same.
+            // The result would be the same with both operands in the wrong order.
             let bits = |row: usize, column: usize| match row < rows {
                 true => half::bf16::from_f32(x[row * stride + column]).to_bits(),
                 false => 0,
@@ -246,14 +246,14 @@ fn products_of_pairs() {
     });
 }
 
-/// Few rows, as the heads of one token are, and many; panels as they stand in a cache.
+/// Few rows, like the heads of one token, and many; panels in the layout of a KV cache.
 #[test]
 fn products_with_panels_of_a_rounded_cache() {
     fn check<E: Cell>(kernels: &Kernels, round: fn(f32) -> f32) {
         let depth = 70;
         let w = noise(depth * PANEL, 2);
         let mut narrowed = vec![E::default(); w.len()];
-        // In rows of a length that no vector divides.
+        // Rows of a length that no vector length divides.
         for (row, out) in w.chunks(37).zip(narrowed.chunks_mut(37)) {
             E::narrow(kernels, row, out);
         }
@@ -288,7 +288,7 @@ fn products_with_panels_of_a_rounded_cache() {
         check::<f32>(kernels, |x| x);
         check::<Half>(kernels, |x| half::f16::from_f32(x).to_f32());
         check::<Bf16>(kernels, |x| half::bf16::from_f32(x).to_f32());
-        // What overflows, what is not a number, and ties.
+        // Overflow, NaN, and ties.
         let odd = [
             f32::NAN,
             f32::INFINITY,
@@ -310,8 +310,8 @@ fn products_with_panels_of_a_rounded_cache() {
     });
 }
 
-/// Inputs of very different sizes, block by block, rounded; what a row comes to is off by no more
-/// than half a step of each input.
+/// Inputs whose size differs from block to block, rounded. The error of a row's product is at most
+/// half a step of each input.
 #[test]
 fn products_of_integers() {
     each(|kernels| {
@@ -364,25 +364,25 @@ fn products_of_integers() {
                     let mut one = [f32::NAN; PANEL];
                     kernels.integer_row(format, &input.part(row, 0), bytes, &mut one);
                     for lane in 0..PANEL {
-                        let (mut exact, mut room) = (0.0, 1e-6);
+                        let (mut exact, mut tolerance) = (0.0, 1e-6);
                         for k in 0..depth {
                             let (x, w) = (f64::from(x[row * depth + k]), values[k * PANEL + lane]);
                             let step = f64::from(scales[row * blocks + k / BLOCK]);
                             exact += x * w;
-                            room += 0.51 * step * (w.abs() + 0.5) + 3e-7 * (x * w).abs();
+                            tolerance += 0.51 * step * (w.abs() + 0.5) + 3e-7 * (x * w).abs();
                         }
                         let found = [one[lane], many[row * PANEL + lane] / 2.0];
                         for found in found.map(f64::from) {
                             assert!(
-                                (found - exact).abs() <= room,
-                                "{format:?} {rows}x{depth}: {found} is not {exact} (within {room})"
+                                (found - exact).abs() <= tolerance,
+                                "{format:?} {rows}x{depth}: {found} is not {exact} (within {tolerance})"
                             );
                         }
                     }
                 }
             }
         }
-        // What is not finite stays so.
+        // Infinities and NaN stay so.
         for bad in [f32::NAN, f32::INFINITY] {
             let mut x = noise(BLOCK, 6);
             x[7] = bad;

@@ -1,0 +1,49 @@
+//! The buffers of a plan on the device: of each as many copies as the engine keeps.
+
+use gpt_plan::BufferId;
+use wgpu::{Buffer, BufferUsages};
+
+use super::device::GpuDevice;
+use crate::Error;
+
+/// Usage of a buffer that kernels work on; tests read and write it.
+pub const STORAGE: BufferUsages = BufferUsages::STORAGE
+    .union(BufferUsages::COPY_SRC)
+    .union(BufferUsages::COPY_DST);
+
+/// Buffers by [`BufferId`], then by copy; none of a buffer that the plan does not list.
+#[derive(Default)]
+pub struct BufferSet {
+    copies: [Vec<Buffer>; BufferId::COUNT],
+}
+
+impl BufferSet {
+    /// Creates `count` copies of a buffer, each of `bytes` bytes.
+    ///
+    /// # Errors
+    /// The device is out of memory.
+    pub fn add(
+        &mut self,
+        device: &GpuDevice,
+        id: BufferId,
+        bytes: u64,
+        count: u32,
+    ) -> Result<(), Error> {
+        let copies = (0..count).map(|_| device.buffer(id.name(), bytes, STORAGE));
+        self.copies[id as usize] = copies.collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    /// Copy `copy` of a buffer; of one with a single copy, that one.
+    pub fn get(&self, id: BufferId, copy: u32) -> &Buffer {
+        match self.copies(id) {
+            [single] => single,
+            copies => &copies[copy as usize],
+        }
+    }
+
+    /// All copies of a buffer.
+    pub fn copies(&self, id: BufferId) -> &[Buffer] {
+        &self.copies[id as usize]
+    }
+}

@@ -1,0 +1,53 @@
+//! Which buffer of a session an operand of a kernel is.
+
+use gpt_plan::{BufferId, Op, Operand};
+
+/// A buffer of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionBuffer {
+    /// Position and rows of the pass, for all steps but the head.
+    PassUniform,
+    /// The same for the head, which may run on fewer rows.
+    HeadPassUniform,
+    /// Options of sampling.
+    Sampling,
+    /// Tokens of the pass.
+    Tokens,
+    /// The residual stream that the step reads.
+    StreamIn,
+    /// The residual stream that it writes: the other one of two buffers.
+    StreamOut,
+    /// A buffer of the plan.
+    Plan(BufferId),
+}
+
+/// The buffer that is `operand` in a kernel of `op`. Kernels of split attention and of sampling
+/// belong to no op.
+pub fn buffer(op: Option<&Op>, operand: Operand) -> SessionBuffer {
+    use SessionBuffer::Plan;
+    match operand {
+        Operand::PassUniform if op.is_some_and(Op::is_head) => SessionBuffer::HeadPassUniform,
+        Operand::PassUniform => SessionBuffer::PassUniform,
+        Operand::HeadPassUniform => SessionBuffer::HeadPassUniform,
+        Operand::Sampling => SessionBuffer::Sampling,
+        Operand::Tokens => SessionBuffer::Tokens,
+        Operand::X => SessionBuffer::StreamIn,
+        Operand::Out => SessionBuffer::StreamOut,
+        Operand::Activations => {
+            let projection = op.and_then(Op::projection);
+            Plan(projection.expect("a projection's input").input.buffer)
+        }
+        Operand::Q => Plan(BufferId::Q),
+        Operand::A => Plan(BufferId::A),
+        Operand::H => Plan(BufferId::H),
+        Operand::KCache => Plan(BufferId::K),
+        Operand::VCache => Plan(BufferId::V),
+        Operand::SplitSums => Plan(BufferId::SplitSums),
+        Operand::Logits => Plan(BufferId::Logits),
+        Operand::TileMaxima => Plan(BufferId::TileMaxima),
+        Operand::Histogram => Plan(BufferId::Histogram),
+        Operand::Candidates => Plan(BufferId::Candidates),
+        Operand::Sampled => Plan(BufferId::Sampled),
+        _ => unreachable!("{operand:?} is no operand of inference"),
+    }
+}

@@ -1,0 +1,245 @@
+//! One sequence on a GPU: its buffers and bind groups, created once, and the recording of passes.
+
+use std::sync::Arc;
+
+use bytemuck::{bytes_of, cast_slice};
+use gpt_plan::{BufferId, ChoiceOp, Extent, Kernel, Op, SPLIT_FROM};
+use wgpu::{BindGroup, BindGroupEntry, CommandEncoder, ComputePass, SubmissionIndex};
+
+use super::ahead::Ahead;
+use super::buffers::{Buffers, PassUniform, SamplingUniform};
+use super::operands::{self, SessionBuffer};
+use crate::Error;
+use crate::engine::{LogitsRequest, SessionOptions};
+use crate::gpu::device::GpuDevice;
+use crate::gpu::layout;
+use crate::gpu::model::Shared;
+use crate::gpu::upload::Chunk;
+
+/// One sequence.
+pub struct GpuSession {
+    pub(super) shared: Arc<Shared>,
+    pub(super) buffers: Buffers,
+    /// Group 0 of each step.
+    groups: Vec<BindGroup>,
+    /// Split attention, where the plan has it and the cache has room for so many keys.
+    split: Option<SplitGroups>,
+    /// Group 0 of each step of sampling.
+    choice: [BindGroup; ChoiceOp::ALL.len()],
+    pub(super) ahead: Ahead,
+}
+
+/// Group 0 of the two kernels of split attention.
+struct SplitGroups {
+    /// By layer.
+    part: Vec<BindGroup>,
+    join: BindGroup,
+}
+
+/// Which of the two stream buffers holds the residual stream before each step. A step that writes
+/// the stream moves it to the other one.
+pub(super) fn streams(shared: &Shared) -> impl Iterator<Item = usize> {
+    shared.steps.iter().scan(1, |stream, step| {
+        let before = *stream;
+        let kernel = &shared.plan.kernels[usize::from(step.decode)];
+        let mut bindings = kernel.group(0);
+        let buffer = |operand| operands::buffer(Some(&step.step.op), operand);
+        if bindings.any(|b| buffer(b.operand) == SessionBuffer::StreamOut) {
+            *stream = 1 - before;
+        }
+        Some(before)
+    })
+}
+
+impl GpuSession {
+    pub(super) fn new(shared: Arc<Shared>, options: SessionOptions) -> Result<GpuSession, Error> {
+        let (device, plan) = (&*shared.device, shared.plan);
+        let buffers = Buffers::new(device, plan, &options)?;
+        let group = |kernel: u16, op: Option<&Op>, layer, stream| {
+            let kernel: &Kernel = &plan.kernels[usize::from(kernel)];
+            let entry = |binding: &gpt_plan::Binding| BindGroupEntry {
+                binding: binding.binding,
+                resource: buffers
+                    .get(operands::buffer(op, binding.operand), layer, stream)
+                    .as_entire_binding(),
+            };
+            let entries: Vec<BindGroupEntry<'_>> = kernel.group(0).map(entry).collect();
+            let layout = layout::group(device, kernel.group(0), 0);
+            device.bind_group(&kernel.name, &layout, &entries)
+        };
+        let groups = shared.steps.iter().zip(streams(&shared));
+        let groups = groups.map(|(step, stream)| {
+            let op = &step.step.op;
+            group(step.decode, Some(op), step.layer, stream)
+        });
+        let groups = groups.collect();
+        let split = plan.split.filter(|_| options.capacity > SPLIT_FROM);
+        let split = split.map(|split| SplitGroups {
+            part: (0..plan.spec.layers)
+                .map(|layer| group(split.part, None, layer, 0))
+                .collect(),
+            join: group(split.join, None, 0, 0),
+        });
+        let choice = plan.choice.map(|kernel| group(kernel, None, 0, 0));
+        Ok(GpuSession {
+            buffers,
+            groups,
+            split,
+            choice,
+            ahead: Ahead::default(),
+            shared,
+        })
+    }
+
+    /// Records that the uniforms and tokens of a pass go where kernels read them.
+    pub(super) fn upload(
+        &self,
+        encoder: &mut CommandEncoder,
+        tokens: &[u32],
+        runs: [PassUniform; 2],
+        sampling: Option<&SamplingUniform>,
+    ) -> Result<(), Error> {
+        let buffers = &self.buffers;
+        let mut chunks = vec![
+            Chunk::new(bytes_of(&runs[0]), &buffers.pass_uniforms[0]),
+            Chunk::new(bytes_of(&runs[1]), &buffers.pass_uniforms[1]),
+            Chunk::new(cast_slice(tokens), &buffers.tokens),
+        ];
+        chunks.extend(sampling.map(|s| Chunk::new(bytes_of(s), &buffers.sampling)));
+        buffers.upload.record(self.device(), encoder, &chunks)
+    }
+
+    /// Submits a pass that [`upload`](Self::upload) began.
+    pub(super) fn submit(&self, encoder: CommandEncoder) -> SubmissionIndex {
+        self.buffers.upload.submit(self.device(), encoder)
+    }
+
+    pub(super) fn device(&self) -> &GpuDevice {
+        &self.shared.device
+    }
+
+    /// Runs `tokens` from `position` on and writes the wanted logits to the front of `logits`.
+    pub(super) fn run(
+        &mut self,
+        tokens: &[u32],
+        position: u32,
+        want: LogitsRequest,
+        logits: &mut [f32],
+    ) -> Result<(), Error> {
+        let rows = tokens.len() as u32;
+        let wanted = match want {
+            LogitsRequest::Nothing => 0,
+            LogitsRequest::Last => 1,
+            LogitsRequest::All => rows,
+        };
+        let bytes = u64::from(wanted) * u64::from(self.shared.plan.spec.vocab) * 4;
+        self.prepare(rows, wanted);
+        let mut encoder = self.device().encoder();
+        let runs = PassUniform::body_and_head(position, rows, wanted);
+        self.upload(&mut encoder, tokens, runs, None)?;
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            for index in 0..self.shared.steps.len() {
+                let rows = self.rows_of(index, rows, wanted);
+                if rows > 0 {
+                    self.record(&mut pass, index, rows, position);
+                }
+            }
+        }
+        let download = &self.buffers.download;
+        if wanted > 0 {
+            let [source] = self.buffers.copies(BufferId::Logits) else {
+                unreachable!("logits have one buffer");
+            };
+            encoder.copy_buffer_to_buffer(source, 0, download, 0, bytes);
+        }
+        self.submit(encoder);
+        if wanted > 0 {
+            self.device().read(download, bytes, |read| {
+                logits[..read.len() / 4].copy_from_slice(cast_slice(read));
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Rows that step `index` runs on in a pass over `rows` rows with the logits of `wanted`.
+    pub(super) fn rows_of(&self, index: usize, rows: u32, wanted: u32) -> u32 {
+        match self.shared.steps[index].step.op.is_head() {
+            true => wanted,
+            false => rows,
+        }
+    }
+
+    /// Records step `index` for `rows` rows, the first of them at `position`.
+    pub(super) fn record(
+        &self,
+        pass: &mut ComputePass<'_>,
+        index: usize,
+        rows: u32,
+        position: u32,
+    ) {
+        let step = &self.shared.steps[index];
+        let extent = Extent {
+            rows,
+            keys: position + rows,
+            ..Extent::default()
+        };
+        match (&step.step.op, self.shared.plan.split, &self.split) {
+            (Op::Attention { .. }, Some(split), Some(groups))
+                if rows == 1 && extent.keys > SPLIT_FROM =>
+            {
+                let part = &groups.part[step.layer as usize];
+                self.dispatch(pass, split.part, part, &extent);
+                self.dispatch(pass, split.join, &groups.join, &extent);
+            }
+            _ => {
+                if let Some(weights) = &step.weights {
+                    pass.set_bind_group(1, weights, &[]);
+                }
+                self.dispatch(pass, step.kernel(rows), &self.groups[index], &extent);
+            }
+        }
+    }
+
+    /// Builds the kernels of passes over `rows` rows with the logits of `wanted`, at any position:
+    /// a text does not wait for a compiler in the middle.
+    pub(super) fn prepare(&self, rows: u32, wanted: u32) {
+        let steps = self.shared.steps.iter().enumerate();
+        let kernels = steps.filter_map(|(index, step)| {
+            let rows = self.rows_of(index, rows, wanted);
+            (rows > 0).then(|| step.kernel(rows))
+        });
+        let split = self.shared.plan.split;
+        let split = split.filter(|_| self.split.is_some() && rows == 1);
+        let split = split.map(|split| [split.part, split.join]);
+        let pipelines = &self.shared.pipelines;
+        pipelines.prepare(kernels.chain(split.into_iter().flatten()));
+    }
+
+    /// Builds the kernels of steps of sampling.
+    pub(super) fn prepare_choice(&self, steps: &[ChoiceOp]) {
+        let kernels = steps.iter().map(|&op| self.shared.plan.choice[op as usize]);
+        self.shared.pipelines.prepare(kernels);
+    }
+
+    /// Records a step of sampling.
+    pub(super) fn record_choice(&self, pass: &mut ComputePass<'_>, op: ChoiceOp) {
+        let kernel = self.shared.plan.choice[op as usize];
+        let extent = Extent {
+            rows: 1,
+            ..Extent::default()
+        };
+        self.dispatch(pass, kernel, &self.choice[op as usize], &extent);
+    }
+
+    fn dispatch(
+        &self,
+        pass: &mut ComputePass<'_>,
+        kernel: u16,
+        group: &BindGroup,
+        extent: &Extent,
+    ) {
+        pass.set_bind_group(0, group, &[]);
+        self.shared.pipelines.get(kernel).dispatch(pass, extent);
+    }
+}

@@ -1,0 +1,40 @@
+//! The table of positions or rotary angles of a model.
+
+use bytemuck::cast_slice;
+use gpt_plan::{Plan, Positions, TensorId, TensorKind};
+use wgpu::{Buffer, BufferUsages};
+
+use super::device::GpuDevice;
+use crate::Error;
+use crate::weights::{Weights, rotary};
+
+/// Uploads the first `tokens` rows of the table: embeddings of positions, learned or computed, or
+/// rotary angles.
+///
+/// # Errors
+/// The table cannot be read; the device is out of memory.
+pub fn upload(
+    device: &GpuDevice,
+    plan: &Plan,
+    weights: &dyn Weights,
+    tokens: u32,
+) -> Result<Buffer, Error> {
+    let tokens = tokens.min(plan.spec.context) as usize;
+    match plan.spec.positions {
+        Positions::Learned | Positions::Sinusoidal => {
+            let mut tensors = plan.tensors.iter();
+            let id = tensors.position(|t| t.kind == TensorKind::Table);
+            let id = TensorId(id.expect("a table of positions") as u16);
+            let bytes = 4 * tokens * plan.spec.embed as usize;
+            let table = weights.tensor(id, 0)?;
+            let name = "the table of positions";
+            device.upload(name, &table.data[..bytes], BufferUsages::STORAGE)
+        }
+        Positions::Rope { .. } => {
+            let angles = rotary(&plan.spec);
+            let angles = &angles[..tokens * plan.spec.head_dim as usize / 2];
+            let name = "the table of rotary angles";
+            device.upload(name, cast_slice(angles), BufferUsages::STORAGE)
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! A GPU for the unit tests.
+
+use gpt_plan::Features;
+
+use super::adapter;
+use super::device::GpuDevice;
+use crate::Error;
+
+/// The adapter that tests run on. Without one a test does not run, or fails if `GPT_REQUIRE_GPU`
+/// is set.
+pub fn adapter() -> Option<wgpu::Adapter> {
+    available(adapter::choose(None))
+}
+
+/// A device that runs the plain kernels, as [`adapter`].
+pub fn device() -> Option<GpuDevice> {
+    available(GpuDevice::open_with(None, Features::NONE))
+}
+
+fn available<T>(found: Result<T, Error>) -> Option<T> {
+    match found {
+        Ok(found) => Some(found),
+        Err(error) => {
+            assert!(std::env::var_os("GPT_REQUIRE_GPU").is_none(), "{error}");
+            eprintln!("NOT RUN, as there is no GPU: {error}");
+            None
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! What an operand of a training kernel is, for the step that runs it.
+
+use gpt_plan::{BufferId, Epilogue, Heads, NormRef, Op, Operand, Projection, Slot, TensorId};
+
+use crate::engine::State;
+
+/// Something that a training kernel binds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// A buffer of the pass.
+    Slot(Slot),
+    /// A whole tensor, or its gradient.
+    Tensor(TensorId, State),
+    /// The slice of the step's matrix that the dispatch works on, or its gradient.
+    Slice(State),
+    /// The counterpart of the slice in the other half of a gated matrix.
+    SecondSlice,
+    /// Embeddings of positions: the table if they are computed, otherwise the tensor.
+    Positions(TensorId),
+    /// The table of rotary angles.
+    Angles,
+}
+
+/// The operands of a step.
+#[derive(Clone, Default)]
+pub struct StepOperands {
+    slots: Vec<(Operand, Slot)>,
+    norm: Option<NormRef>,
+    bias: Option<TensorId>,
+    positions: Option<TensorId>,
+    /// The matrix, whose slices are worked on one after another.
+    pub matrix: Option<TensorId>,
+    /// Whether the step sums over the rows of its matrix, so that all slices but the first add to
+    /// the output.
+    pub sums_over_slices: bool,
+}
+
+impl StepOperands {
+    /// The operands of a step with this op.
+    pub fn of(op: &Op) -> StepOperands {
+        use Operand as O;
+        let none = StepOperands {
+            matrix: op.matrix(),
+            ..Default::default()
+        };
+        match *op {
+            Op::Embed { positions, out, .. } => StepOperands {
+                slots: vec![(O::Tokens, BufferId::Tokens.here()), (O::Out, out)],
+                positions,
+                ..none
+            },
+            Op::Norm {
+                norm,
+                x,
+                stats,
+                out,
+                ..
+            } => StepOperands {
+                slots: vec![(O::X, x), (O::Stats, stats), (O::Out, out)],
+                norm: Some(norm),
+                ..none
+            },
+            Op::Project(ref projection) => StepOperands {
+                slots: projection_slots(projection),
+                bias: projection.bias,
+                ..none
+            },
+            Op::Attention {
+                heads, out, lse, ..
+            } => {
+                let lse = lse.map(|lse| (O::Lse, lse));
+                let slots = [(O::Qkv, fused(heads)), (O::A, out)];
+                StepOperands {
+                    slots: slots.into_iter().chain(lse).collect(),
+                    ..none
+                }
+            }
+            Op::CrossEntropy { logits, losses } => {
+                let targets = BufferId::Targets.here();
+                StepOperands {
+                    slots: vec![
+                        (O::Logits, logits),
+                        (O::Targets, targets),
+                        (O::Losses, losses),
+                    ],
+                    ..none
+                }
+            }
+            Op::EmbedBackward { positions, dx, .. } => StepOperands {
+                slots: vec![(O::Tokens, BufferId::Tokens.here()), (O::Dy, dx)],
+                positions,
+                ..none
+            },
+            Op::DropoutBackward { dy, out, .. } => StepOperands {
+                slots: vec![(O::Dy, dy), (O::Out, out)],
+                ..none
+            },
+            Op::ProjectInput {
+                dy, slopes, out, ..
+            } => StepOperands {
+                slots: match slopes {
+                    None => vec![(O::Dy, dy), (O::Out, out)],
+                    Some(slopes) => vec![(O::Dy, dy), (O::DUp, out), (O::Slopes, slopes)],
+                },
+                sums_over_slices: true,
+                ..none
+            },
+            Op::ProjectWeight {
+                bias, dy, input, ..
+            } => StepOperands {
+                slots: vec![(O::Dy, dy), (O::X, input)],
+                bias,
+                ..none
+            },
+            Op::NormInput {
+                norm,
+                x,
+                stats,
+                dy,
+                dy_residual,
+                residual,
+                out,
+            } => {
+                assert!(
+                    dy_residual.or(residual).is_none_or(|slot| slot == out),
+                    "the stream's gradient is updated in place"
+                );
+                StepOperands {
+                    slots: vec![(O::X, x), (O::Stats, stats), (O::Dy, dy), (O::Out, out)],
+                    norm: Some(norm),
+                    ..none
+                }
+            }
+            Op::NormWeight {
+                norm,
+                x,
+                stats,
+                dy,
+                dy_residual,
+            } => {
+                let slots = [(O::X, x), (O::Stats, stats), (O::Dy, dy)];
+                let dy_residual = dy_residual.map(|slot| (O::DyResidual, slot));
+                StepOperands {
+                    slots: slots.into_iter().chain(dy_residual).collect(),
+                    norm: Some(norm),
+                    ..none
+                }
+            }
+            Op::Add { a, b, out } => {
+                assert_eq!(a, out, "a sum replaces its first term");
+                StepOperands {
+                    slots: vec![(O::Dy, b), (O::Out, out)],
+                    ..none
+                }
+            }
+            Op::AttentionBackward {
+                qkv,
+                out,
+                lse,
+                dout,
+                delta,
+                dqkv,
+                ..
+            } => StepOperands {
+                slots: vec![
+                    (O::Qkv, qkv),
+                    (O::A, out),
+                    (O::Lse, lse),
+                    (O::Da, dout),
+                    (O::Delta, delta),
+                    (O::DQkv, dqkv),
+                ],
+                ..none
+            },
+        }
+    }
+
+    /// The resource that is `operand`.
+    ///
+    /// # Panics
+    /// The step has no such operand; the compiler makes no such kernel.
+    pub fn resource(&self, operand: Operand) -> Resource {
+        let tensor = |id: Option<TensorId>, state| id.map(|id| Resource::Tensor(id, state));
+        let gamma = self.norm.map(|norm| norm.gamma);
+        let beta = self.norm.and_then(|norm| norm.beta);
+        let resource = match operand {
+            Operand::Gamma => tensor(gamma, State::Parameter),
+            Operand::Beta => tensor(beta, State::Parameter),
+            Operand::Bias => tensor(self.bias, State::Parameter),
+            Operand::DGamma => tensor(gamma, State::Gradient),
+            Operand::DBeta => tensor(beta, State::Gradient),
+            Operand::DBias => tensor(self.bias, State::Gradient),
+            Operand::DPositions => tensor(self.positions, State::Gradient),
+            Operand::Positions => self.positions.map(Resource::Positions),
+            Operand::Angles => Some(Resource::Angles),
+            Operand::Weight(0) => Some(Resource::Slice(State::Parameter)),
+            Operand::SecondWeight => Some(Resource::SecondSlice),
+            Operand::DWeight => Some(Resource::Slice(State::Gradient)),
+            _ => {
+                let slot = self.slots.iter().find(|(known, _)| *known == operand);
+                slot.map(|(_, slot)| Resource::Slot(*slot))
+            }
+        };
+        resource.unwrap_or_else(|| panic!("the step has no operand {operand:?}"))
+    }
+}
+
+fn projection_slots(projection: &Projection) -> Vec<(Operand, Slot)> {
+    let mut slots = vec![(Operand::X, projection.input)];
+    match projection.epilogue {
+        Epilogue::Store { out } => slots.push((Operand::Out, out)),
+        Epilogue::Heads { heads, .. } => slots.push((Operand::Qkv, fused(heads))),
+        Epilogue::Activation { out, slopes, .. } => {
+            slots.push((Operand::H, out));
+            slots.extend(slopes.map(|slopes| (Operand::Slopes, slopes)));
+        }
+        Epilogue::Residual { residual, out, .. } => {
+            slots.extend([(Operand::Residual, residual), (Operand::Out, out)]);
+        }
+    }
+    slots
+}
+
+/// The rows of queries, keys and values.
+fn fused(heads: Heads) -> Slot {
+    match heads {
+        Heads::Fused { qkv } => qkv,
+        Heads::Cached { .. } => unreachable!("training has no cache"),
+    }
+}
