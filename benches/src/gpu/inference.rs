@@ -52,7 +52,7 @@ pub fn step(plan: &'static Plan, name: &str, format: Format, rows: u32, position
     Job {
         kernel,
         sizes: Sizes {
-            uniforms: vec![("run", vec![position, rows, 0])],
+            uniforms: vec![("pass_uniform", vec![position, rows, 0])],
             parts,
             bytes: 4 * u64::from(floats),
             vocab: spec.vocab,

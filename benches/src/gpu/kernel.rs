@@ -172,8 +172,8 @@ impl Bound {
 /// The part of the matrix that a variable is, if it is one.
 fn part_of(name: &str) -> Option<usize> {
     match name {
-        "weights" | "second_weights" => Some(0),
-        _ => name.strip_prefix("part_")?.parse().ok(),
+        "weight_matrix" | "second_weight_matrix" => Some(0),
+        _ => name.strip_prefix("weight_")?.parse().ok(),
     }
 }
 
@@ -230,7 +230,7 @@ fn buffer(gpu: &Gpu, variable: &Variable, sizes: &Sizes) -> Buffer {
                 match name {
                     _ if variable.of_integers && !matrix => word % sizes.vocab,
                     // Averages of squares are positive.
-                    "seconds" => word & 0x7fff_ffff,
+                    "second_moments" => word & 0x7fff_ffff,
                     _ => word,
                 }
             });

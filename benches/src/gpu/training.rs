@@ -21,10 +21,10 @@ impl Shape {
         self.sequences * self.tokens
     }
 
-    /// The uniform `run`: gradients are replaced, nothing is dropped.
+    /// The uniform `pass_uniform`: gradients are replaced, nothing is dropped.
     fn run(&self) -> (&'static str, Vec<u32>) {
         let one = 1f32.to_bits();
-        ("run", vec![self.tokens, self.rows(), 0, 1, one, 0, 0, one])
+        ("pass_uniform", vec![self.tokens, self.rows(), 0, 1, one, 0, 0, one])
     }
 }
 
@@ -72,7 +72,7 @@ pub fn step(plan: &'static Plan, name: &str, number: usize, shape: Shape) -> Job
     Job {
         kernel,
         sizes: Sizes {
-            uniforms: vec![shape.run(), ("step", vec![0, rows_of_slice, second, 0, 0])],
+            uniforms: vec![shape.run(), ("step_uniform", vec![0, rows_of_slice, second, 0, 0])],
             parts: if elements > 0 {
                 vec![4 * elements]
             } else {
@@ -128,7 +128,7 @@ pub fn adamw(plan: &'static Plan, parameters: u32) -> Job {
     Job {
         kernel,
         sizes: Sizes {
-            uniforms: vec![("update", update.to_vec()), ("piece", vec![0, quads, 1])],
+            uniforms: vec![("update", update.to_vec()), ("region", vec![0, quads, 1])],
             parts: Vec::new(),
             bytes: 4 * u64::from(parameters),
             vocab: plan.spec.vocab,

@@ -37,8 +37,8 @@ fn bin_units(invocation: u32, bin: u32, limit: vec2<u32>) -> u32 {
     return atomicLoad(&summed);
 }
 
-// The place where `bin`, up to `limit`, reaches `wanted` items or weight: the last needed item, or a
-// later place before the next item.
+// The place where `bin`, up to `limit`, reaches `wanted` items or weight: the last needed item, or
+// a later place before the next item.
 fn threshold(invocation: u32, bin: u32, limit: vec2<u32>, weighed: bool, wanted: u32) -> vec2<u32> {
     var found = vec2<u32>(0u);
     var left = wanted;
