@@ -19,7 +19,7 @@ const STEPS: [&str; 10] = [
     "attention",
     "mlp_up",
     "mlp_down_input",
-    "logits",
+    "head",
     "cross_entropy",
     "head_input",
     "head_weight",

@@ -131,7 +131,7 @@ mod tests {
         }
         for step in [
             "mlp_down_input",
-            "logits",
+            "head",
             "cross_entropy",
             "head_input",
             "head_weight",
