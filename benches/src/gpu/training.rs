@@ -24,7 +24,10 @@ impl Shape {
     /// The uniform `pass_uniform`: gradients are replaced, nothing is dropped.
     fn run(&self) -> (&'static str, Vec<u32>) {
         let one = 1f32.to_bits();
-        ("pass_uniform", vec![self.tokens, self.rows(), 0, 1, one, 0, 0, one])
+        (
+            "pass_uniform",
+            vec![self.tokens, self.rows(), 0, 1, one, 0, 0, one],
+        )
     }
 }
 
@@ -72,7 +75,10 @@ pub fn step(plan: &'static Plan, name: &str, number: usize, shape: Shape) -> Job
     Job {
         kernel,
         sizes: Sizes {
-            uniforms: vec![shape.run(), ("step_uniform", vec![0, rows_of_slice, second, 0, 0])],
+            uniforms: vec![
+                shape.run(),
+                ("step_uniform", vec![0, rows_of_slice, second, 0, 0]),
+            ],
             parts: if elements > 0 {
                 vec![4 * elements]
             } else {
