@@ -27,10 +27,13 @@ mod roofline;
 mod scratch;
 mod session;
 pub mod simd;
+#[cfg(feature = "train")]
 mod trainer;
 
 pub use device::CpuDevice;
+#[cfg(feature = "train")]
 pub use interpreter::Activate;
 pub use roofline::Meter;
 pub use session::CpuModel;
+#[cfg(feature = "train")]
 pub use trainer::CpuTrainer;

@@ -10,6 +10,7 @@ pub mod embed;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
+#[cfg(feature = "train")]
 pub mod optimizer;
 pub mod rotary;
 

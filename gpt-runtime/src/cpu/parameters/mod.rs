@@ -1,10 +1,12 @@
 //! A model's parameters in the form that operations read. This file has those of inference,
 //! `training` those of training.
 
+#[cfg(feature = "train")]
 mod training;
 
 use gpt_plan::{Norm, Plan, TensorId};
 
+#[cfg(feature = "train")]
 pub use training::TrainParameters;
 
 use super::device::CpuDevice;
