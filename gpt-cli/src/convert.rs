@@ -9,21 +9,25 @@ use gpt_runtime::weights::{self, save, save_config, save_gguf};
 
 use crate::options::{self, ModelArgument, TokenizerArgument};
 use crate::output::Failure;
+use crate::progress::Watched;
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  gpt convert --model nano --weights run --out nano.gguf --dtype q8
+  gpt convert --model nano --weights nano.gguf --out nano.safetensors")]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
-    /// Safetensors (a file, the index of a sharded model, or its folder) or GGUF
+    /// Safetensors (file, index or folder) or GGUF
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
     #[command(flatten)]
     tokenizer: TokenizerArgument,
-    /// The file to write, .gguf or .safetensors; safetensors are f32, with config.json beside them
+    /// .gguf, or .safetensors in f32 with config.json beside it
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Format of the matrices in a GGUF [default: f32]
-    #[arg(long, value_name = "TYPE", value_parser = options::format)]
+    /// Format of the matrices in a GGUF: f32, bf16, f16, q8, q4 [default: f32]
+    #[arg(long, value_name = "TYPE", value_parser = options::formats(), hide_possible_values = true)]
     dtype: Option<Format>,
 }
 
@@ -35,13 +39,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(path) => Some(Tokenizer::from_path(path)?),
         None => Tokenizer::beside(from, opened.gguf())?,
     };
+    let watched = Watched::new(plan, &opened);
     match (to.extension().and_then(|e| e.to_str()), arguments.dtype) {
         (Some("gguf"), dtype) => {
             let format = dtype.unwrap_or(Format::F32);
-            save_gguf(to, plan, &opened, format, tokenizer.as_ref())?;
+            save_gguf(to, plan, &watched, format, tokenizer.as_ref())?;
         }
         (Some("safetensors"), None | Some(Format::F32)) => {
-            save(to, plan, &opened)?;
+            save(to, plan, &watched)?;
             save_config(&to.with_file_name("config.json"), plan)?;
             if let Some(tokenizer) = tokenizer {
                 tokenizer.save(&to.with_file_name("tokenizer.json"))?;
@@ -59,6 +64,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             )));
         }
     }
+    drop(watched);
     eprintln!("wrote {}", to.display());
     Ok(())
 }

@@ -8,6 +8,9 @@ use serde_json::json;
 use crate::output::{self, Failure};
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  gpt devices
+  gpt devices --json")]
 pub struct Arguments {
     /// Prints one JSON object
     #[arg(long)]

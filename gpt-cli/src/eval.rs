@@ -8,30 +8,33 @@ use std::path::PathBuf;
 
 use clap::Args;
 use gpt_runtime::{Error, Session, Untyped};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::interrupt;
 use crate::options::{CacheArgument, LoadArguments, TokenizerArgument};
 use crate::output::{self, Failure};
+use crate::progress::{Bar, Spinner};
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  gpt eval --data shakespeare.txt --windows 20
+  gpt eval --model nano --weights run --data shakespeare.txt")]
 pub struct Arguments {
+    /// The text, UTF-8
+    #[arg(long, value_name = "TEXT")]
+    data: PathBuf,
+    /// Tokens of a window [default: 512, or the model's context]
+    #[arg(long, value_name = "N")]
+    context: Option<usize>,
+    /// At most N windows [default: the whole text]
+    #[arg(long, value_name = "N")]
+    windows: Option<usize>,
     #[command(flatten)]
     load: LoadArguments,
     #[command(flatten)]
     cache: CacheArgument,
     #[command(flatten)]
     tokenizer: TokenizerArgument,
-    /// The text, UTF-8
-    #[arg(long, value_name = "TEXT")]
-    data: PathBuf,
-    /// Tokens of a window [default: 512, or the model's context if it is shorter]
-    #[arg(long, value_name = "N")]
-    context: Option<usize>,
-    /// Maximum number of windows [default: the whole text]
-    #[arg(long, value_name = "N")]
-    windows: Option<usize>,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
@@ -44,7 +47,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         source,
     })?;
     let model = arguments.load.load(arguments.tokenizer.tokenizer.clone())?;
+    let spinner = Spinner::new("encoding the text");
     let tokens = model.tokenizer()?.encode_prompt(&text)?;
+    drop(spinner);
     let longest = model.plan().spec.context as usize;
     let context = arguments.context.unwrap_or(longest.min(512));
     if context < 4 || context > longest {
@@ -68,19 +73,19 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         .all_logits()
         .cache(arguments.cache.cache)
         .open()?;
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} windows, {msg}, {eta} left");
-    let bar = ProgressBar::new(windows.len() as u64);
-    bar.set_style(style.expect("the template is valid"));
+    let bar = Bar::new(
+        windows.len() as u64,
+        "{bar:30} {pos}/{len} windows, {msg}, {eta} left",
+    );
     let mut total = Total::default();
-    for window in windows {
+    for (done, window) in (1..).zip(windows) {
         total.add(&mut session, window)?;
-        bar.set_message(format!("perplexity {:.3}", total.nll().exp()));
-        bar.inc(1);
+        bar.set_with(done, || format!("perplexity {:.3}", total.nll().exp()));
         if interrupt::take() {
             break;
         }
     }
-    bar.finish_and_clear();
+    drop(bar);
     let nll = total.nll();
     if arguments.json {
         return output::json(&json!({

@@ -10,20 +10,24 @@ use serde_json::json;
 use crate::interrupt;
 use crate::options::{CacheArgument, LoadArguments, SamplingArguments, TokenizerArgument};
 use crate::output::{self, Failure};
+use crate::progress::Spinner;
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  gpt generate --prompt \"JULIET:\" --tokens 200 --seed 7
+  gpt generate --model nano --weights run --prompt \"ROMEO:\" --temperature 0")]
 pub struct Arguments {
+    /// The text to continue
+    #[arg(long, value_name = "TEXT")]
+    prompt: String,
+    #[command(flatten)]
+    sampling: SamplingArguments,
     #[command(flatten)]
     load: LoadArguments,
     #[command(flatten)]
     cache: CacheArgument,
     #[command(flatten)]
     tokenizer: TokenizerArgument,
-    /// The text to continue
-    #[arg(long, value_name = "TEXT")]
-    prompt: String,
-    #[command(flatten)]
-    sampling: SamplingArguments,
     /// Prints one JSON object instead of the text
     #[arg(long)]
     json: bool,
@@ -55,6 +59,7 @@ struct Alone {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    arguments.sampling.check()?;
     interrupt::listen();
     let model = arguments.load.load(arguments.tokenizer.tokenizer.clone())?;
     let prompt = model.tokenizer()?.encode_prompt(&arguments.prompt)?;
@@ -69,8 +74,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         ..Stop::default()
     };
     let start = Instant::now();
+    let spinner = Spinner::new(format!("reading {} tokens", prompt.len()));
     let mut generation =
         session.generate_from_tokens(&prompt, arguments.sampling.sampling(), stop)?;
+    drop(spinner);
     let prefill = start.elapsed().as_secs_f64();
     let start = Instant::now();
     let mut text = String::new();

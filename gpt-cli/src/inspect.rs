@@ -1,23 +1,29 @@
-//! `gpt inspect`: prints a model's spec, tensors, memory and dispatches, without running it.
+//! `gpt inspect`: prints a model's spec, parameters, memory, operations, dispatches and kernels,
+//! without running it.
 
 use clap::Args;
 use gpt_runtime::__private::plan::{
-    ATTENTION_PART, ChoiceOp, Format, Kernel, Mlp, Norm, Phase, Plan, Positions, Recompute,
-    RowCount, SPLIT_FROM, Spec, TrainShape,
+    ATTENTION_PART, ChoiceOp, Format, Kernel, Mlp, NO_KERNEL, Norm, Phase, Plan, Positions,
+    Recompute, Role, RowCount, SPLIT_FROM, Spec, Tensor, TensorKind, TrainShape,
 };
+use gpt_runtime::__private::{plan::Features, shaders};
 use serde_json::{Value, json};
 
 use crate::options::ModelArgument;
 use crate::output::{self, Failure, bytes, count, train_parts};
+use crate::table::{Table, title};
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  gpt inspect --model gpt2
+  gpt inspect --model nano --batch 32 --context 64 --json")]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
-    /// Sequences of a training batch, for its memory
+    /// Sequences of a training batch
     #[arg(long, value_name = "B", default_value_t = 12)]
     batch: u32,
-    /// Tokens of a sequence [default: the model's context, at most 1024]
+    /// Tokens of each [default: the model's context, at most 1024]
     #[arg(long, value_name = "T")]
     context: Option<u32>,
     /// Prints one JSON object
@@ -46,82 +52,288 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         return output::json(&as_json(plan, &shape));
     }
     let mut out = output::stdout();
-    let mut line = |text: String| output::line(&mut out, &text);
-    let spec = &plan.spec;
-    line(format!(
-        "{}: {} parameters, {}FLOP a token, {} of cache a token",
-        plan.name,
-        count(plan.params()),
-        count(plan.flops_per_token()),
-        bytes(spec.kv_bytes_per_token())
-    ))?;
-    line("\nspec".to_owned())?;
-    for (key, value) in spec_rows(spec) {
-        line(format!("  {key:15} {value}"))?;
-    }
-    line("\ntensors                shape            each  parameters".to_owned())?;
-    for tensor in plan.tensors.iter() {
-        let shape = if tensor.columns == 1 {
-            format!("[{}]", tensor.rows)
-        } else {
-            format!("[{}, {}]", tensor.rows, tensor.columns)
-        };
-        let copies = plan.count(tensor);
-        line(format!(
-            "  {:20} {shape:16} {copies:4} {:>11}",
-            tensor.name,
-            count(tensor.len() * copies)
-        ))?;
-    }
-    line("\nmemory".to_owned())?;
-    for format in Format::ALL {
-        line(format!(
-            "  weights in {:4} {:>10}",
-            format.name(),
-            bytes(weight_bytes(plan, format))
-        ))?;
-    }
-    let cache = spec.kv_bytes_per_token() * u64::from(spec.context);
-    line(format!("  kv_cache, full  {:>10}", bytes(cache)))?;
-    line(format!(
-        "  activations     {:>10}  (chunks of {CHUNK} tokens)",
-        bytes(activation_bytes(plan))
-    ))?;
-    line(format!(
-        "\ntraining, {} sequences of {} tokens at once",
-        shape.batch, shape.tokens
-    ))?;
-    let memory = plan.train_bytes(&shape);
-    for (name, n) in train_parts(&memory) {
-        line(format!("  {name:15} {:>10}", bytes(n)))?;
-    }
-    line(format!("  together        {:>10}", bytes(memory.total())))?;
-    let less = plan.train_bytes(&recomputed(&shape));
-    line(format!(
-        "  with recompute  {:>10}  (activations {})",
-        bytes(less.total()),
-        bytes(less.activations)
-    ))?;
-    for phase in [Phase::Decode, Phase::Prefill] {
-        let (name, per) = match phase {
-            Phase::Decode => ("decode", "token"),
-            Phase::Prefill => ("prefill", "chunk"),
-        };
-        line(format!(
-            "\n{name}: {} dispatches a {per}",
-            plan.dispatches(phase)
-        ))?;
-        for d in dispatches(plan, phase) {
-            line(d.text())?;
-        }
-    }
-    for (title, dispatches) in beside(plan) {
-        line(format!("\n{title}"))?;
-        for d in dispatches {
-            line(d.text())?;
+    output::line(&mut out, &summary(plan))?;
+    let tables = [
+        spec_table(&plan.spec),
+        parameters(plan),
+        inference_memory(plan),
+        training_memory(plan, &shape),
+        operations(plan, &shape),
+        formats(plan),
+        kernels(plan),
+    ];
+    for table in tables.into_iter().chain(dispatch_tables(plan)) {
+        output::line(&mut out, "")?;
+        for line in table.lines() {
+            output::line(&mut out, &line)?;
         }
     }
     Ok(())
+}
+
+/// The figures that people compare models by.
+fn summary(plan: &Plan) -> String {
+    format!(
+        "{}: {} parameters, {}FLOP a token, {} of cache a token",
+        title().apply_to(&plan.name),
+        count(plan.params()),
+        count(plan.flops_per_token()),
+        bytes(plan.spec.kv_bytes_per_token())
+    )
+}
+
+fn spec_table(spec: &Spec) -> Table {
+    let mut table = Table::new("<<");
+    table.head(["spec"]);
+    for (key, value) in spec_rows(spec) {
+        table.row([key.to_owned(), value]);
+    }
+    table
+}
+
+/// The parts of a model, in the order of a pass.
+const PARTS: [&str; 5] = ["embedding", "attention", "mlp", "norms", "head"];
+
+fn part(tensor: &Tensor) -> &'static str {
+    match tensor.role {
+        Role::TokenEmbedding | Role::Positions => "embedding",
+        Role::Qkv | Role::AttentionOut => "attention",
+        Role::MlpUp | Role::MlpDown => "mlp",
+        Role::AttentionNorm | Role::MlpNorm | Role::FinalNorm => "norms",
+        Role::Head => "head",
+    }
+}
+
+/// The tensors of each part that the model has.
+fn by_part(plan: &Plan) -> impl Iterator<Item = (&'static str, Vec<&Tensor>)> {
+    let tensors = |name: &'static str| {
+        let tensors = plan.tensors.iter();
+        tensors.filter(move |t| part(t) == name).collect::<Vec<_>>()
+    };
+    let parts = PARTS.into_iter().map(move |name| (name, tensors(name)));
+    parts.filter(|(_, tensors)| !tensors.is_empty())
+}
+
+fn parameters(plan: &Plan) -> Table {
+    let mut table = Table::new("<<>>>");
+    table.head(["parameters", "shape", "copies", "elements", "share"]);
+    let elements = |t: &Tensor| match t.sources.is_empty() {
+        // A computed table has no parameters.
+        true => 0,
+        false => t.len() * plan.count(t),
+    };
+    let share = |n: u64| format!("{:.1} %", 100.0 * n as f64 / plan.params() as f64);
+    for (name, tensors) in by_part(plan) {
+        let all = tensors.iter().map(|t| elements(t)).sum();
+        table.row([name, "", "", &count(all), &share(all)]);
+        for tensor in tensors {
+            let shape = match tensor.columns {
+                1 => format!("[{}]", tensor.rows),
+                columns => format!("[{}, {columns}]", tensor.rows),
+            };
+            let n = elements(tensor);
+            table.detail([
+                tensor.name.as_ref(),
+                &shape,
+                &plan.count(tensor).to_string(),
+                &count(n),
+                &share(n),
+            ]);
+        }
+    }
+    table.sum([
+        "total",
+        "",
+        "",
+        &count(plan.params()),
+        &share(plan.params()),
+    ]);
+    table
+}
+
+/// Cells of a row with a value for each format.
+fn each_format(name: &str, value: impl Fn(Format) -> u64) -> Vec<String> {
+    let values = Format::ALL.into_iter().map(|f| bytes(value(f)));
+    std::iter::once(name.to_owned()).chain(values).collect()
+}
+
+fn inference_memory(plan: &Plan) -> Table {
+    let mut table = Table::new("<>>>>>");
+    let context = plan.spec.context;
+    let title = "memory of inference, in";
+    table.head(std::iter::once(title).chain(Format::ALL.map(Format::name)));
+    for (name, tensors) in by_part(plan) {
+        let stored = |f| tensors.iter().map(|t| tensor_bytes(plan, t, f)).sum();
+        table.row(each_format(name, stored));
+    }
+    let cache = plan.spec.kv_bytes_per_token() * u64::from(context);
+    table.row(each_format(&format!("kv_cache, {context} tokens"), |_| {
+        cache
+    }));
+    let activations = activation_bytes(plan);
+    table.row(each_format(&format!("activations of a chunk"), |_| {
+        activations
+    }));
+    table.sum(each_format("total", |f| {
+        weight_bytes(plan, f) + cache + activations
+    }));
+    table
+}
+
+fn training_memory(plan: &Plan, shape: &TrainShape) -> Table {
+    let mut table = Table::new("<>>");
+    let title = format!(
+        "training, {} sequences of {} tokens",
+        shape.batch, shape.tokens
+    );
+    table.head([title.as_str(), "all kept", "blocks recomputed"]);
+    let (all, less) = (
+        plan.train_bytes(shape),
+        plan.train_bytes(&recomputed(shape)),
+    );
+    for ((name, a), (_, b)) in train_parts(&all).into_iter().zip(train_parts(&less)) {
+        table.row([name, &bytes(a), &bytes(b)]);
+    }
+    table.sum(["total", &bytes(all.total()), &bytes(less.total())]);
+    table
+}
+
+/// FLOPs by step, of a token at both ends of the context, a prompt, and a step of training.
+fn operations(plan: &Plan, shape: &TrainShape) -> Table {
+    let context = u64::from(plan.spec.context);
+    let tokens = u64::from(shape.tokens);
+    let mut table = Table::new("<>>>>");
+    table.head([
+        "FLOPs".to_owned(),
+        "first token".to_owned(),
+        format!("token {context}"),
+        format!("prompt of {context}"),
+        format!("training on {}x{tokens}", shape.batch),
+    ]);
+    let mut names: Vec<&str> = Vec::new();
+    for (_, step) in plan.steps() {
+        if !names.contains(&step.name.as_ref()) {
+            names.push(&step.name);
+        }
+    }
+    // A backward pass takes two products for each of the forward pass.
+    let figures = |name: Option<&str>| {
+        let mut sums = [0u64; 4];
+        let steps = plan.steps().map(|(_, step)| step);
+        for step in steps.filter(|step| name.is_none_or(|name| step.name == name)) {
+            // A prompt needs the logits of its last token only.
+            let rows = if step.op.is_head() { 1 } else { context };
+            let flops = |at, rows| plan.work(step, Format::F32, at, rows).flops;
+            let training = 3 * u64::from(shape.batch) * flops(0, tokens);
+            let all = [flops(0, 1), flops(context - 1, 1), flops(0, rows), training];
+            for (sum, n) in sums.iter_mut().zip(all) {
+                *sum += n;
+            }
+        }
+        sums.map(count)
+    };
+    for name in names {
+        let [a, b, c, d] = figures(Some(name));
+        table.row([name, &a, &b, &c, &d]);
+    }
+    let [a, b, c, d] = figures(None);
+    table.sum(["total", &a, &b, &c, &d]);
+    table
+}
+
+fn formats(plan: &'static Plan) -> Table {
+    let mut table = Table::new("<>>><");
+    let titles = [
+        "formats",
+        "bits a weight",
+        "weights",
+        "read a token",
+        "runs on",
+    ];
+    table.head(titles);
+    for format in Format::ALL {
+        let bits = 8.0 * format.block_bytes() as f64 / format.block() as f64;
+        let bound = plan.steps().all(|(_, step)| {
+            [Phase::Decode, Phase::Prefill]
+                .iter()
+                .all(|phase| step.kernel(*phase, format) != NO_KERNEL)
+        });
+        let of = |id, _| match plan.tensor(id).kind {
+            TensorKind::Matrix => format,
+            TensorKind::Table | TensorKind::Vector => Format::F32,
+        };
+        table.row([
+            format.name(),
+            &bits.to_string(),
+            &bytes(weight_bytes(plan, format)),
+            &bytes(plan.weight_bytes_per_token(of)),
+            if bound { "CPU, GPU" } else { "CPU" },
+        ]);
+    }
+    table
+}
+
+fn kernels(plan: &Plan) -> Table {
+    let mut table = Table::new("<>>>>");
+    table.head([
+        "kernels",
+        "number",
+        "with variants",
+        "lines of WGSL",
+        "bytes",
+    ]);
+    let mut all = [0; 4];
+    for (name, kernels) in [
+        ("inference", &plan.kernels),
+        ("training", &plan.training.kernels),
+    ] {
+        let variants = kernels.iter();
+        let variants = variants.filter(|k| shaders::variant(k, Features::ALL).is_some());
+        let sources: Vec<String> = kernels.iter().map(shaders::link).collect();
+        let lines = sources.iter().map(|s| s.lines().count()).sum();
+        let size = sources.iter().map(String::len).sum();
+        let figures = [kernels.len(), variants.count(), lines, size];
+        table.row(kernel_cells(name, &figures));
+        for (sum, n) in all.iter_mut().zip(figures) {
+            *sum += n;
+        }
+    }
+    table.sum(kernel_cells("total", &all));
+    table
+}
+
+fn kernel_cells(name: &str, figures: &[usize; 4]) -> [String; 5] {
+    let [number, variants, lines, size] = figures;
+    [
+        name.to_owned(),
+        number.to_string(),
+        variants.to_string(),
+        lines.to_string(),
+        bytes(*size as u64),
+    ]
+}
+
+/// The dispatches of each phase, and those that a GPU runs beside them.
+fn dispatch_tables(plan: &'static Plan) -> Vec<Table> {
+    let phases = [
+        ("decode", Phase::Decode, "token"),
+        ("prefill", Phase::Prefill, "chunk"),
+    ];
+    let phases = phases.map(|(name, phase, per)| {
+        let title = format!("{name}: {} dispatches a {per}", plan.dispatches(phase));
+        (title, dispatches(plan, phase))
+    });
+    let all = phases.into_iter().chain(beside(plan));
+    all.map(|(title, dispatches)| {
+        let mut table = Table::new("<>>>>");
+        table.head([title]);
+        table.head(["", "times", "workgroups", "invocations", "rows"]);
+        for d in dispatches {
+            table.row(d.cells());
+        }
+        table
+    })
+    .collect()
 }
 
 fn recomputed(shape: &TrainShape) -> TrainShape {
@@ -218,16 +430,17 @@ fn mlp(mlp: &Mlp) -> String {
 
 fn weight_bytes(plan: &Plan, format: Format) -> u64 {
     let tensors = plan.tensors.iter();
-    tensors
-        .map(|t| {
-            let format = match t.kind {
-                gpt_runtime::__private::plan::TensorKind::Matrix => format,
-                _ => Format::F32,
-            };
-            let row = format.row_bytes(t.columns as usize) as u64;
-            u64::from(t.rows) * row * plan.count(t)
-        })
-        .sum()
+    tensors.map(|t| tensor_bytes(plan, t, format)).sum()
+}
+
+/// Bytes of all copies of a tensor, with matrices stored as `format`.
+fn tensor_bytes(plan: &Plan, tensor: &Tensor, format: Format) -> u64 {
+    let format = match tensor.kind {
+        TensorKind::Matrix => format,
+        TensorKind::Table | TensorKind::Vector => Format::F32,
+    };
+    let row = format.row_bytes(tensor.columns as usize) as u64;
+    u64::from(tensor.rows) * row * plan.count(tensor)
 }
 
 fn activation_bytes(plan: &Plan) -> u64 {
@@ -263,16 +476,14 @@ impl Dispatch {
         }
     }
 
-    fn text(&self) -> String {
-        format!(
-            "  {:3} x {:20} {:5} groups of {:3} for {:2} row{}",
-            self.times,
-            self.step,
-            self.groups,
-            self.workgroup,
-            self.tile_rows,
-            if self.tile_rows == 1 { "" } else { "s" }
-        )
+    fn cells(&self) -> [String; 5] {
+        [
+            self.step.to_owned(),
+            self.times.to_string(),
+            self.groups.to_string(),
+            self.workgroup.to_string(),
+            self.tile_rows.to_string(),
+        ]
     }
 }
 

@@ -6,18 +6,22 @@ use clap::Args;
 
 use crate::options::LoadArguments;
 use crate::output::{self, Failure};
+use crate::progress::Spinner;
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  gpt logits --ids 1,2,3
+  gpt logits --model nano --weights run --ids 4,5,6 --last --json")]
 pub struct Arguments {
-    #[command(flatten)]
-    load: LoadArguments,
     /// The tokens
     #[arg(long, value_name = "1,2,3", value_delimiter = ',', required = true)]
     ids: Vec<u32>,
     /// Only the logits after the last token
     #[arg(long)]
     last: bool,
-    /// Prints {"logits": [[...]]}, a row for each token, instead of the likeliest tokens
+    #[command(flatten)]
+    load: LoadArguments,
+    /// Prints {"logits": [[...]]}, a row for each token
     #[arg(long)]
     json: bool,
 }
@@ -40,7 +44,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     if arguments.last {
         let mut session = session.open()?;
+        let spinner = Spinner::new(format!("reading {} tokens", arguments.ids.len()));
         let logits = session.push(&arguments.ids)?;
+        drop(spinner);
         row(arguments.ids.len() - 1, &logits)?;
     } else {
         let mut session = session.all_logits().open()?;

@@ -1,6 +1,8 @@
 //! `gpt`: generate, chat, train, inspect and measure from the command line. Each subcommand is a
-//! file or folder of its own, listed in [`Command`]. `models` declares the built-in models,
-//! `options` the arguments that subcommands share, and `output` prints results and failures.
+//! file or folder of its own, with a line in `subcommands!` below; help, completions and man pages
+//! are generated from its `Arguments`. `usage` parses them, `models` declares the built-in models,
+//! `options` the arguments that subcommands share. `output` prints results and failures, `progress`
+//! what takes long.
 //!
 //! Standard output carries results, standard error messages about them. A failure is one sentence
 //! on standard error. The exit status is 2 for invalid arguments or files and 1 for other failures.
@@ -13,15 +15,18 @@ mod eval;
 mod generate;
 mod inspect;
 mod interrupt;
-mod loading;
 mod logits;
+mod man;
 mod models;
 mod options;
 mod output;
+mod progress;
 mod selftest;
 mod shaders;
+mod table;
 mod train;
 mod tune;
+mod usage;
 
 use std::env;
 use std::process::ExitCode;
@@ -30,58 +35,77 @@ use clap::{Parser, Subcommand};
 
 use output::Failure;
 
-/// Runs and trains GPTs whose shaders and Rust code were generated for exactly these models.
+/// Runs and trains GPTs whose shaders and Rust code were generated for exactly these models
 #[derive(Parser)]
-#[command(name = "gpt", version, arg_required_else_help = false)]
+#[command(
+    name = "gpt",
+    version,
+    after_help = "Examples:
+  gpt generate --prompt \"JULIET:\"
+  gpt train --model nano --data shakespeare.txt --out run"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
 }
 
-#[derive(Subcommand)]
-enum Command {
+/// Declares the subcommands in the order of `gpt --help`. Each is a module with `Arguments` and
+/// `run`.
+macro_rules! subcommands {
+    ($($(#[$attribute:meta])+ $name:ident: $module:ident,)+) => {
+        #[derive(Subcommand)]
+        enum Command {
+            $($(#[$attribute])+ $name($module::Arguments),)+
+        }
+
+        impl Command {
+            fn run(&self) -> Result<(), Failure> {
+                match self {
+                    $(Command::$name(arguments) => $module::run(arguments),)+
+                }
+            }
+        }
+    };
+}
+
+subcommands! {
     /// Lists the devices, and the one that `auto` chooses
-    Devices(devices::Arguments),
-    /// Prints a model's spec, parameters, memory and dispatches
-    Inspect(inspect::Arguments),
+    Devices: devices,
+    /// Prints a model's spec, parameters, memory, operations and kernels
+    Inspect: inspect,
     /// Compares the results of a device with plain Rust, step by step
-    Selftest(selftest::Arguments),
+    Selftest: selftest,
     /// Finds the fastest kernel variants of a model for a GPU, and saves the choice
-    Tune(tune::Arguments),
+    Tune: tune,
     /// Writes a model's WGSL, one file for each kernel
-    Shaders(shaders::Arguments),
+    Shaders: shaders,
     /// Continues a prompt
-    Generate(generate::Arguments),
+    Generate: generate,
     /// Holds a conversation with a model
-    Chat(chat::Arguments),
+    Chat: chat,
     /// Prints the logits after each of some tokens
-    Logits(logits::Arguments),
+    Logits: logits,
     /// Measures how well a model predicts a text
-    Eval(eval::Arguments),
+    Eval: eval,
     /// Trains a model on a text, or resumes a run
-    Train(train::Arguments),
+    Train: train,
     /// Writes a model's weights as GGUF or safetensors
-    Convert(convert::Arguments),
+    Convert: convert,
     /// Measures speed in tokens a second
-    Bench(bench::Arguments),
+    Bench: bench,
+    /// Writes man pages and a reference of all commands
+    #[command(hide = true)]
+    Man: man,
 }
 
 fn main() -> ExitCode {
     silence_device_select();
-    let result = match Arguments::parse().command {
-        None => welcome(),
-        Some(Command::Devices(arguments)) => devices::run(&arguments),
-        Some(Command::Inspect(arguments)) => inspect::run(&arguments),
-        Some(Command::Selftest(arguments)) => selftest::run(&arguments),
-        Some(Command::Tune(arguments)) => tune::run(&arguments),
-        Some(Command::Shaders(arguments)) => shaders::run(&arguments),
-        Some(Command::Generate(arguments)) => generate::run(&arguments),
-        Some(Command::Chat(arguments)) => chat::run(&arguments),
-        Some(Command::Logits(arguments)) => logits::run(&arguments),
-        Some(Command::Eval(arguments)) => eval::run(&arguments),
-        Some(Command::Train(arguments)) => train::run(&arguments),
-        Some(Command::Convert(arguments)) => convert::run(&arguments),
-        Some(Command::Bench(arguments)) => bench::run(&arguments),
+    let result = match usage::parse::<Arguments>() {
+        Ok(Arguments { command: None }) => welcome(),
+        Ok(Arguments {
+            command: Some(command),
+        }) => command.run(),
+        Err(failure) => Err(failure),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,6 +9,8 @@ use gpt_runtime::{
 };
 use gpt_runtime::{Format, Plan};
 
+use crate::options::Named;
+
 gpt_model! {
     /// A character-level model of Shakespeare with 2.7 M parameters, embedded in the binary.
     pub struct Bard {
@@ -124,12 +126,17 @@ impl BuiltIn {
 }
 
 /// Parses `--model`.
-pub fn parse(name: &str) -> Result<&'static BuiltIn, String> {
-    ALL.iter().find(|m| m.name == name).ok_or_else(|| {
-        let names: Vec<&str> = ALL.iter().map(|m| m.name).collect();
-        format!(
-            "the models built into this binary are {}; others are declared with gpt_model! in a program of your own",
-            names.join(", ")
-        )
-    })
+pub fn named() -> Named<&'static BuiltIn> {
+    Named {
+        names: || ALL.iter().map(|m| m.name).collect(),
+        parse: |name| {
+            ALL.iter().find(|m| m.name == name).ok_or_else(|| {
+                let names: Vec<&str> = ALL.iter().map(|m| m.name).collect();
+                format!(
+                    "the models built into this binary are {}; others are declared with gpt_model! in a program of your own",
+                    names.join(", ")
+                )
+            })
+        },
+    }
 }

@@ -1,22 +1,25 @@
 //! Arguments that several subcommands share.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::{Arg, Args, Command, ValueEnum};
 use gpt_runtime::Format;
 use gpt_runtime::{
-    CacheFormat, Device, DeviceKind, DeviceOptions, LoadOptions, Model, Sampling, Untyped,
+    CacheFormat, Device, DeviceKind, DeviceOptions, LoadOptions, Model, Sampler, Sampling, Untyped,
 };
 
-use crate::loading;
 use crate::models::{self, BuiltIn};
 use crate::output::Failure;
+use crate::progress;
 
 /// Selects the device.
 #[derive(Args)]
 pub struct DeviceArguments {
-    /// The device: the best one, a GPU, or the CPU engine
-    #[arg(long, value_enum, default_value_t = Kind::Auto)]
+    /// The best device, a GPU, or the CPU engine
+    #[arg(long, value_enum, value_name = "auto|gpu|cpu", default_value_t = Kind::Auto)]
+    #[arg(hide_possible_values = true)]
     pub device: Kind,
     /// Part of the name of a GPU adapter, if there are several
     #[arg(long, value_name = "NAME")]
@@ -50,9 +53,8 @@ impl DeviceArguments {
 /// Selects the model.
 #[derive(Args)]
 pub struct ModelArgument {
-    /// A model built into this binary: bard, nano, gpt2, gpt2-medium, gpt2-large, gpt2-xl,
-    /// smollm2-135m
-    #[arg(long, value_name = "MODEL", value_parser = models::parse, default_value = models::EMBEDDED)]
+    /// A model built into this binary
+    #[arg(long, value_parser = models::named(), default_value = models::EMBEDDED)]
     pub model: &'static BuiltIn,
 }
 
@@ -61,12 +63,11 @@ pub struct ModelArgument {
 pub struct LoadArguments {
     #[command(flatten)]
     pub model: ModelArgument,
-    /// Safetensors (a file, the index of a sharded model, or its folder) or GGUF [default: bard's,
-    /// embedded in this binary]
+    /// Weights, safetensors or GGUF [default: bard's, part of gpt]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// Converts matrices at load [default: the file's format]
-    #[arg(long, value_name = "TYPE", value_parser = format)]
+    /// f32, bf16, f16, q8 or q4 for matrices [default: the file's]
+    #[arg(long, value_name = "TYPE", value_parser = formats(), hide_possible_values = true)]
     pub dtype: Option<Format>,
     #[command(flatten)]
     pub device: DeviceArguments,
@@ -80,7 +81,7 @@ impl LoadArguments {
         let options = LoadOptions {
             dtype: self.dtype,
             tokenizer,
-            progress: Some(loading::bar()),
+            progress: Some(progress::loading()),
         };
         let model = self
             .model
@@ -96,16 +97,16 @@ impl LoadArguments {
 /// Selects the format of the KV cache.
 #[derive(Args)]
 pub struct CacheArgument {
-    /// Format of cached keys and values (CPU engine): f32, f16 or bf16; the last two halve memory
-    /// and the time to read it
-    #[arg(long, value_name = "TYPE", value_parser = cache_format, default_value = "f32")]
+    /// f32, f16 or bf16 for cached keys and values (CPU)
+    #[arg(long, value_name = "TYPE", value_parser = cache_formats(), default_value = "f32")]
+    #[arg(hide_possible_values = true)]
     pub cache: CacheFormat,
 }
 
 /// Replaces the tokenizer of the weights.
 #[derive(Args)]
 pub struct TokenizerArgument {
-    /// tokenizer.json, vocab.bpe (with encoder.json), or GGUF [default: the one beside the weights]
+    /// tokenizer.json, vocab.bpe, or GGUF [default: the one of the weights]
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
 }
@@ -113,8 +114,7 @@ pub struct TokenizerArgument {
 /// Sampling and stopping.
 #[derive(Args)]
 pub struct SamplingArguments {
-    /// Maximum number of new tokens [default: until the model stops or the context is full; 512 for
-    /// an answer in chat]
+    /// At most N new tokens [default: until the end; 512 in chat]
     #[arg(long, value_name = "N")]
     pub tokens: Option<usize>,
     /// Divides the logits; 0 takes the likeliest token
@@ -123,10 +123,10 @@ pub struct SamplingArguments {
     /// Samples from the K likeliest tokens; 0 for all
     #[arg(long, value_name = "K", default_value_t = Sampling::default().top_k)]
     top_k: usize,
-    /// Samples from the likeliest tokens with a total probability of P
+    /// Samples from the likeliest tokens of probability P
     #[arg(long, value_name = "P", default_value_t = Sampling::default().top_p)]
     top_p: f32,
-    /// Samples only tokens at least P times as likely as the likeliest
+    /// Drops tokens less likely than P times the likeliest
     #[arg(long, value_name = "P", default_value_t = Sampling::default().min_p)]
     min_p: f32,
     /// Makes recent tokens less likely; 1 has no effect
@@ -141,6 +141,12 @@ pub struct SamplingArguments {
 }
 
 impl SamplingArguments {
+    /// Rejects values out of range before a model is loaded.
+    pub fn check(&self) -> Result<(), Failure> {
+        Sampler::new(self.sampling(), 1)?;
+        Ok(())
+    }
+
     pub fn sampling(&self) -> Sampling {
         Sampling {
             temperature: self.temperature,
@@ -154,20 +160,54 @@ impl SamplingArguments {
     }
 }
 
+/// Parses a value by its name, and lists all names for completions. A message of its own says what
+/// is expected.
+#[derive(Clone)]
+pub struct Named<T> {
+    pub names: fn() -> Vec<&'static str>,
+    pub parse: fn(&str) -> Result<T, String>,
+}
+
+impl<T: Clone + Send + Sync + 'static> TypedValueParser for Named<T> {
+    type Value = T;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<T, clap::Error> {
+        let parse = self.parse;
+        StringValueParser::new()
+            .try_map(move |name| parse(&name))
+            .parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new((self.names)().into_iter().map(PossibleValue::new)))
+    }
+}
+
 /// Parses `--dtype`.
-pub fn format(name: &str) -> Result<Format, String> {
-    Format::ALL
-        .into_iter()
-        .find(|f| f.name() == name)
-        .ok_or_else(|| "expected one of f32, bf16, f16, q8, q4".to_owned())
+pub fn formats() -> Named<Format> {
+    Named {
+        names: || Format::ALL.map(Format::name).to_vec(),
+        parse: |name| {
+            let found = Format::ALL.into_iter().find(|f| f.name() == name);
+            found.ok_or_else(|| "expected one of f32, bf16, f16, q8, q4".to_owned())
+        },
+    }
 }
 
 /// Parses `--cache`.
-fn cache_format(name: &str) -> Result<CacheFormat, String> {
-    CacheFormat::ALL
-        .into_iter()
-        .find(|f| f.name() == name)
-        .ok_or_else(|| "expected one of f32, f16, bf16".to_owned())
+fn cache_formats() -> Named<CacheFormat> {
+    Named {
+        names: || CacheFormat::ALL.map(CacheFormat::name).to_vec(),
+        parse: |name| {
+            let found = CacheFormat::ALL.into_iter().find(|f| f.name() == name);
+            found.ok_or_else(|| "expected one of f32, f16, bf16".to_owned())
+        },
+    }
 }
 
 /// Parses `--train`: sequences times tokens, such as `4x64`.

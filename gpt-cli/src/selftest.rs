@@ -7,19 +7,23 @@ use serde_json::json;
 
 use crate::options::{self, DeviceArguments, ModelArgument};
 use crate::output::{self, Failure};
+use crate::progress::Spinner;
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  gpt selftest --model gpt2
+  gpt selftest --model nano --device cpu --dtype q8 --train")]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
-    #[command(flatten)]
-    device: DeviceArguments,
-    /// Format of the matrices [default: every format]
-    #[arg(long, value_name = "TYPE", value_parser = options::format)]
+    /// f32, bf16, f16, q8 or q4 [default: every format]
+    #[arg(long, value_name = "TYPE", value_parser = options::formats(), hide_possible_values = true)]
     dtype: Option<Format>,
     /// Also tests training: the gradients of a batch
     #[arg(long)]
     train: bool,
+    #[command(flatten)]
+    device: DeviceArguments,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
@@ -48,10 +52,16 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Ok::<_, Failure>(())
     };
     for format in formats {
-        take(format.name(), self_test(plan, &device, &[format])?)?;
+        let spinner = Spinner::new(format!("testing {}", format.name()));
+        let tested = self_test(plan, &device, &[format])?;
+        drop(spinner);
+        take(format.name(), tested)?;
     }
     if arguments.train {
-        take("training in f32", self_test_training(plan, &device)?)?;
+        let spinner = Spinner::new("testing training");
+        let tested = self_test_training(plan, &device)?;
+        drop(spinner);
+        take("training in f32", tested)?;
     }
     let Some(found) = found else { return Ok(()) };
     if arguments.json {

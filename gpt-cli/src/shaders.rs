@@ -11,6 +11,9 @@ use crate::options::ModelArgument;
 use crate::output::{self, Failure};
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  gpt shaders --model gpt2 --out wgsl
+  gpt shaders --out wgsl --json")]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,

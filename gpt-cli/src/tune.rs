@@ -7,16 +7,20 @@ use serde_json::json;
 
 use crate::options::{self, ModelArgument};
 use crate::output::{self, Failure};
+use crate::progress::Spinner;
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  gpt tune --model smollm2-135m
+  gpt tune --model gpt2 --dtype q8")]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
     /// Part of the name of a GPU adapter, if there are several
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
-    /// Format of the matrices [default: every format, then training]
-    #[arg(long, value_name = "TYPE", value_parser = options::format)]
+    /// f32, bf16, f16, q8 or q4 [default: every format, then training]
+    #[arg(long, value_name = "TYPE", value_parser = options::formats(), hide_possible_values = true)]
     dtype: Option<Format>,
     /// Measures the kernels of training only
     #[arg(long, conflicts_with = "dtype")]
@@ -51,10 +55,16 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     for format in formats {
         let what = format!("{}, prompts", format.name());
-        take(tune(plan, &device, &[format])?, &what)?;
+        let spinner = Spinner::new(format!("measuring {}", format.name()));
+        let found = tune(plan, &device, &[format])?;
+        drop(spinner);
+        take(found, &what)?;
     }
     if arguments.dtype.is_none() {
-        take(tune_training(plan, &device)?, "training, batches")?;
+        let spinner = Spinner::new("measuring training");
+        let found = tune_training(plan, &device)?;
+        drop(spinner);
+        take(found, "training, batches")?;
     }
     if arguments.json {
         let choices: Vec<_> = all

@@ -445,6 +445,18 @@ fn failures_are_one_sentence() {
             with("generate", &["--prompt", "a", "--threads", "0"]),
             "0 threads",
         ),
+        (
+            with("generate", &["--prompt", "a", "--temperature", "-1"]),
+            "the temperature is -1",
+        ),
+        (
+            with("generate", &["--prompt", "a", "--tokens", "-1"]),
+            "invalid value '-1' for '--tokens <N>': expected a whole number",
+        ),
+        (
+            with("generate", &["--promt", "a"]),
+            "a similar argument exists: '--prompt'; see `gpt generate --help`",
+        ),
     ] {
         assert!(message.contains(part), "{part} is not in: {message}");
     }

@@ -23,26 +23,25 @@ use self::profile::Profiles;
 use self::roofline::Roofline;
 use self::start::Start;
 use crate::interrupt;
-use crate::loading;
 use crate::options::{self, CacheArgument, DeviceArguments, ModelArgument};
 use crate::output::{self, Failure, Spread};
+use crate::progress::{self, Bar, Spinner};
 use crate::train::Kind;
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  gpt bench --model gpt2 --dtype q8
+  gpt bench --model nano --train 12x64 --profile")]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
     /// Weights [default: random ones]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    #[command(flatten)]
-    device: DeviceArguments,
-    /// Format of the matrices [default: the file's, f32 for random weights]
-    #[arg(long, value_name = "TYPE", value_parser = options::format)]
+    /// f32, bf16, f16, q8 or q4 [default: the file's, or f32]
+    #[arg(long, value_name = "TYPE", value_parser = options::formats(), hide_possible_values = true)]
     dtype: Option<Format>,
-    #[command(flatten)]
-    cache: CacheArgument,
-    /// Tokens of a prompt [default: 512, or the model's context if it is shorter]
+    /// Tokens of a prompt [default: 512, or the model's context]
     #[arg(long, value_name = "N")]
     prefill: Option<usize>,
     /// Tokens decoded one by one
@@ -51,24 +50,29 @@ pub struct Arguments {
     /// Tokens in the cache before decoding
     #[arg(long, value_name = "N", default_value_t = 0)]
     position: usize,
-    /// Also trains on B sequences of T tokens: forward, backward and optimizer
+    /// Also trains on B sequences of T tokens
     #[arg(long, value_name = "BxT", value_parser = options::shape)]
     train: Option<(u32, u32)>,
-    /// Format of its matrix products
+    /// Format of its matrix products: f32, bf16, f16
     #[arg(
         long,
         value_enum,
         value_name = "TYPE",
+        hide_possible_values = true,
         default_value = "f32",
         requires = "train"
     )]
     train_dtype: Kind,
-    /// Also times each step of a chunk of the prompt, of one decoded token, and of training
+    /// Also times each step of a prompt, of a token, and of training
     #[arg(long)]
     profile: bool,
     /// Repetitions; the median is reported
     #[arg(long, value_name = "N", default_value_t = 5)]
     reps: usize,
+    #[command(flatten)]
+    cache: CacheArgument,
+    #[command(flatten)]
+    device: DeviceArguments,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
@@ -85,11 +89,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             let options = LoadOptions {
                 dtype: arguments.dtype,
                 tokenizer: None,
-                progress: Some(loading::bar()),
+                progress: Some(progress::loading()),
             };
             built_in.load(Some(path), &device, &options)?
         }
-        None => built_in.init(&device, arguments.dtype.unwrap_or(Format::F32))?,
+        None => {
+            let _spinner = Spinner::new("drawing random weights");
+            built_in.init(&device, arguments.dtype.unwrap_or(Format::F32))?
+        }
     };
     let context = model.plan().spec.context as usize;
     let prefill = arguments.prefill.unwrap_or(context.min(512));
@@ -183,17 +190,21 @@ fn measure(
         .transpose()?;
     let meter = model.device().meter()?;
     let mut measured = Measured::default();
-    for _ in 0..arguments.reps {
+    // Drawn between repetitions only, so that it costs no time in them.
+    let bar = Bar::new(arguments.reps as u64, "{bar:30} {pos}/{len} repetitions");
+    for done in 1..=arguments.reps {
         measured.limits.push(meter.measure());
         measured.prefill.push(bench.prefill(prefill)?);
         measured.decode.push(bench.decode(decode)?);
         if let Some(train) = &mut train {
             measured.train.push(train.train()?);
         }
+        bar.set(done as u64);
         if interrupt::take() {
             break;
         }
     }
+    drop(bar);
     if arguments.profile {
         let limits = roofline::middle(&measured.limits);
         let reps = arguments.reps;

@@ -27,36 +27,39 @@ use crate::interrupt;
 use crate::models::{self, BuiltIn};
 use crate::options::DeviceArguments;
 use crate::output::{Failure, bytes, count, train_parts};
+use crate::progress::Spinner;
 pub use options::Kind;
 use options::Options;
 use text::Text;
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  gpt train --model nano --data shakespeare.txt --out run
+  gpt train --resume --out run --steps 4000")]
 pub struct Arguments {
-    /// A model built into this binary, whose sizes are fixed
-    #[arg(long, value_name = "MODEL", value_parser = models::parse, required_unless_present = "resume")]
+    /// A model built into this binary: bard, nano, gpt2, smollm2-135m, ...
+    #[arg(long, hide_possible_values = true, value_parser = models::named(), required_unless_present = "resume")]
     model: Option<&'static BuiltIn>,
-    /// The text to train on, UTF-8; its last tenth is for validation
+    /// The text, UTF-8; its last tenth is for validation
     #[arg(long, value_name = "TEXT", required_unless_present = "resume")]
     data: Option<PathBuf>,
     /// The folder of the run
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Resumes the run in DIR with its options unless they are given
+    /// Resumes the run in DIR; its options are the defaults
     #[arg(long)]
     resume: bool,
-    /// char, bpe:SIZE (both trained on the text), or a tokenizer's file [default: char; with
-    /// --weights, the one beside them]
+    /// char, bpe:SIZE, or a file [default: char; with --weights, theirs]
     #[arg(long, value_name = "T")]
     tokenizer: Option<String>,
-    /// Weights to start from, safetensors or GGUF [default: random ones]
+    /// Weights to start from [default: random ones]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     #[command(flatten)]
     options: Options,
     #[command(flatten)]
     device: DeviceArguments,
-    /// Prints one JSON object with the final figures
+    /// Prints one JSON object
     #[arg(long)]
     json: bool,
 }
@@ -117,10 +120,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     eprintln!("running on {}: {}", device.name(), device.reason());
     let settings = options.settings(plan)?;
     introduce(plan, &text, &settings.shape(plan.spec.context))?;
+    let spinner = Spinner::new("preparing the model");
     let trainer = match &found {
         Some(saved) => (model.resume)(&device, saved, settings)?,
         None => start(arguments, model, &device, &options, settings)?,
     };
+    drop(spinner);
     let run = Run {
         data,
         fingerprint,

@@ -20,7 +20,7 @@ pub struct Options {
     /// Sequences of a batch [default: 12]
     #[arg(long, value_name = "B")]
     pub batch: Option<u32>,
-    /// Tokens of a sequence [default: the model's context, at most 1024]
+    /// Tokens of each [default: the context, at most 1024]
     #[arg(long, value_name = "T")]
     pub context: Option<u32>,
     /// Batches accumulated for a step [default: 1]
@@ -35,8 +35,8 @@ pub struct Options {
     /// Warm-up steps of the learning rate [default: 100]
     #[arg(long, value_name = "N")]
     pub warmup: Option<u64>,
-    /// Decay of the learning rate after that [default: cosine]
-    #[arg(long, value_enum)]
+    /// Learning rate after that: constant, linear, cosine [default: cosine]
+    #[arg(long, value_enum, value_name = "DECAY", hide_possible_values = true)]
     pub schedule: Option<Course>,
     /// Weight decay of matrices [default: 0.1]
     #[arg(long, value_name = "X")]
@@ -47,32 +47,31 @@ pub struct Options {
     /// AdamW's decay of the second moment [default: 0.99]
     #[arg(long, value_name = "X")]
     pub beta2: Option<f32>,
-    /// Clips the norm of the gradient; 0 for no limit [default: 1]
+    /// Clips the gradient's norm; 0 for no limit [default: 1]
     #[arg(long, value_name = "X")]
     pub clip: Option<f32>,
     /// Dropout probability [default: the model's]
     #[arg(long, value_name = "P")]
     pub dropout: Option<f32>,
-    /// Format of the operands of matrix products: f32, bf16 (CPU), or f16 (GPUs that support it)
-    /// [default: f32]
-    #[arg(long, value_enum, value_name = "TYPE")]
+    /// Operands of products: f32, bf16 (CPU), f16 (GPU) [default: f32]
+    #[arg(long, value_enum, value_name = "TYPE", hide_possible_values = true)]
     pub dtype: Option<Kind>,
-    /// Activations recomputed in the backward pass to save memory [default: nothing]
-    #[arg(long, value_enum)]
+    /// Recomputes nothing, or block to save memory [default: nothing]
+    #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true)]
     pub recompute: Option<Again>,
-    /// Seed of initial weights, order of the text and dropout [default: 0]
+    /// Seed of weights, order of the text, dropout [default: 0]
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
     /// Steps between validations [default: 250]
     #[arg(long, value_name = "N")]
     pub eval_every: Option<u64>,
-    /// Maximum number of windows in a validation [default: the whole text]
+    /// Windows of a validation at most [default: all]
     #[arg(long, value_name = "N")]
     pub eval_windows: Option<usize>,
     /// Steps between checkpoints [default: --eval-every]
     #[arg(long, value_name = "N")]
     pub save_every: Option<u64>,
-    /// Steps between samples of generated text [default: no samples]
+    /// Steps between samples of text [default: none]
     #[arg(long, value_name = "N")]
     pub sample_every: Option<u64>,
     /// Tokens of a sample [default: 200]

@@ -39,6 +39,11 @@ impl Progress {
         self.bar.set_position(done);
     }
 
+    /// Shows in place of the loss what a run does between two steps.
+    pub fn doing(&self, what: &'static str) {
+        self.bar.set_message(what);
+    }
+
     /// Prints a line that stays above the bar.
     pub fn say(&mut self, text: &str) {
         if self.bar.is_hidden() {

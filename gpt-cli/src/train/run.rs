@@ -165,6 +165,7 @@ impl Loop {
         );
         let mut windows = self.run.options.eval_windows();
         let (mut sum, mut rows) = (0.0, 0);
+        self.progress.doing("validating");
         for batch in self.text.validation.windows(batch, tokens as usize) {
             if windows == 0 || interrupt::pending() {
                 break;

@@ -8,6 +8,7 @@ use gpt_runtime::{Error, Tokenizer};
 
 use super::Arguments;
 use crate::output::Failure;
+use crate::progress::Spinner;
 
 const TOKENIZER: &str = "tokenizer.json";
 
@@ -49,6 +50,7 @@ impl Text {
             .nth((characters as f64 * 0.9) as usize)
             .map_or(text.len(), |(at, _)| at);
         let (train, validation) = text.split_at(middle);
+        let _spinner = Spinner::new("encoding the text");
         Ok(Text {
             train: tokenizer.encode(train)?.into(),
             validation: tokenizer.encode(validation)?.into(),
@@ -88,7 +90,10 @@ fn choose(arguments: &Arguments, text: &str) -> Result<Tokenizer, Failure> {
     match (arguments.tokenizer.as_deref(), &arguments.weights) {
         (Some("char"), _) => Ok(Tokenizer::characters(text)?),
         (Some(name), _) => match name.strip_prefix("bpe:").map(str::parse) {
-            Some(Ok(size)) => Ok(Tokenizer::byte_pairs(text, size)?),
+            Some(Ok(size)) => {
+                let _spinner = Spinner::new("learning byte pairs from the text");
+                Ok(Tokenizer::byte_pairs(text, size)?)
+            }
             Some(Err(_)) => Err(Failure::Input(format!(
                 "--tokenizer {name} names no size; an example is bpe:512"
             ))),

@@ -1,0 +1,120 @@
+//! Help fits a screen, and its examples run as they are printed.
+#![cfg(unix)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+const GPT: &str = env!("CARGO_BIN_EXE_gpt");
+
+/// Runs a line of shell in `folder`, in which `gpt` is this binary.
+fn shell(line: &str, folder: &Path) -> Output {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let bin = Path::new(GPT).parent().unwrap().display().to_string();
+    let mut command = Command::new("sh");
+    command.args(["-c", line]).current_dir(folder);
+    command.env("PATH", format!("{bin}:{path}"));
+    command.env("HOME", folder).env("GPT_CACHE_DIR", folder);
+    command.output().expect("a shell runs")
+}
+
+#[track_caller]
+fn help(command: &str) -> String {
+    let output = shell(&format!("gpt {command} --help"), Path::new("."));
+    assert!(output.status.success(), "{command}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{command}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The names of all subcommands.
+fn subcommands() -> Vec<String> {
+    let overview = help("");
+    let (_, list) = overview.split_once("Commands:\n").unwrap();
+    let lines = list.lines().take_while(|line| line.starts_with("  "));
+    let names = lines.map(|line| line.split_whitespace().next().unwrap().to_owned());
+    names.collect()
+}
+
+fn examples(help: &str) -> Vec<&str> {
+    let (_, examples) = help.split_once("\nExamples:\n").expect(help);
+    examples.lines().map(str::trim).collect()
+}
+
+#[test]
+fn help_fits_a_screen() {
+    let mut commands = subcommands();
+    assert!(commands.len() >= 12, "{commands:?}");
+    commands.extend(["man".to_owned(), String::new()]);
+    for command in commands {
+        let help = help(&command);
+        let lines = help.lines().count();
+        // `gpt train` has the most options.
+        assert!(lines <= 40, "{command}: {lines} lines");
+        let widest = help.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(100), "{command}: {widest:?} columns");
+        let examples = examples(&help);
+        assert_eq!(examples.len(), 2, "{command}");
+        for example in examples {
+            assert!(example.starts_with("gpt "), "{command}: {example}");
+        }
+    }
+}
+
+/// What makes an example fast enough for a test: an option more, or a smaller model.
+fn in_short(example: &str) -> String {
+    let cpu = "--device cpu --threads 1";
+    let line = example
+        .replace("--model gpt2", "--model nano")
+        .replace("--steps 4000", "--steps 6");
+    match example.split(' ').nth(1).unwrap() {
+        "train" if line.contains("--resume") => format!("{line} {cpu}"),
+        "train" => format!("{line} --steps 4 --batch 2 --eval-every 2 {cpu}"),
+        "bench" => format!("{line} --reps 1 --decode 4 {cpu}"),
+        "selftest" if !line.contains("--device") => format!("{line} {cpu}"),
+        "eval" | "generate" | "logits" => format!("{line} {cpu}"),
+        _ => line,
+    }
+}
+
+#[test]
+fn examples_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "ROMEO: the cat sat on the mat and the dog sat on the log; a hat is on the cat.\n";
+    std::fs::write(folder.path().join("shakespeare.txt"), text.repeat(60)).unwrap();
+    let mut commands = subcommands();
+    // Others use what a run has written.
+    commands.sort_by_key(|command| command != "train");
+    for command in commands {
+        let help = help(&command);
+        for example in examples(&help) {
+            // A conversation needs a model that is not part of the binary, tuning takes a GPU and
+            // minutes; tests of their own run both. The folder of zsh's functions is the user's.
+            if command == "chat" || command == "tune" {
+                continue;
+            }
+            let line = in_short(example);
+            let output = shell(&line, folder.path());
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{line}: {errors}");
+            let all = [&output.stdout[..], &output.stderr[..]].concat();
+            let control = all.iter().any(|byte| matches!(byte, 0x1b | b'\r'));
+            assert!(!control, "{line} prints control codes to a pipe");
+        }
+    }
+}
+
+#[test]
+fn man_pages_and_a_reference_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = shell("gpt man --out man", folder.path());
+    assert!(output.status.success());
+    let man = folder.path().join("man");
+    for name in subcommands() {
+        let page = std::fs::read_to_string(man.join(format!("gpt-{name}.1"))).expect(&name);
+        assert!(page.contains(".SH SYNOPSIS") && page.contains("Examples:"));
+    }
+    let reference = std::fs::read_to_string(man.join("commands.md")).unwrap();
+    for name in subcommands() {
+        assert!(reference.contains(&format!("## `gpt {name}`")), "{name}");
+    }
+    assert!(!reference.contains("gpt man"));
+}
