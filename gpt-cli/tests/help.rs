@@ -81,13 +81,17 @@ fn examples_run() {
     let text = "ROMEO: the cat sat on the mat and the dog sat on the log; a hat is on the cat.\n";
     std::fs::write(folder.path().join("shakespeare.txt"), text.repeat(60)).unwrap();
     let mut commands = subcommands();
+    // The folders that shells read completions from.
+    for functions in [".local/share/bash-completion/completions", ".zfunc"] {
+        std::fs::create_dir_all(folder.path().join(functions)).unwrap();
+    }
     // Others use what a run has written.
     commands.sort_by_key(|command| command != "train");
     for command in commands {
         let help = help(&command);
         for example in examples(&help) {
             // A conversation needs a model that is not part of the binary, tuning takes a GPU and
-            // minutes; tests of their own run both. The folder of zsh's functions is the user's.
+            // minutes; tests of their own run both.
             if command == "chat" || command == "tune" {
                 continue;
             }
