@@ -9,6 +9,7 @@
 
 mod bench;
 mod chat;
+mod completions;
 mod convert;
 mod devices;
 mod eval;
@@ -93,6 +94,8 @@ subcommands! {
     Convert: convert,
     /// Measures speed in tokens a second
     Bench: bench,
+    /// Prints completions for a shell
+    Completions: completions,
     /// Writes man pages and a reference of all commands
     #[command(hide = true)]
     Man: man,
