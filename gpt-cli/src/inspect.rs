@@ -171,9 +171,7 @@ fn inference_memory(plan: &Plan) -> Table {
         cache
     }));
     let activations = activation_bytes(plan);
-    table.row(each_format(&format!("activations of a chunk"), |_| {
-        activations
-    }));
+    table.row(each_format("activations of a chunk", |_| activations));
     table.sum(each_format("total", |f| {
         weight_bytes(plan, f) + cache + activations
     }));
