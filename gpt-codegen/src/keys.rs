@@ -1,4 +1,4 @@
-//! The table of keys. Parsing, defaults, suggestions and the README's reference all read it.
+//! The table of keys. Parsing, defaults, suggestions and the book's reference all read it.
 
 /// The kind of a key's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,7 +182,7 @@ pub fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// The reference of the README: a Markdown table.
+/// The reference of the book: a Markdown table.
 pub fn reference() -> String {
     let mut table = String::from("| key | value | default | meaning |\n|---|---|---|---|\n");
     for key in &KEYS {

@@ -66,7 +66,7 @@ pub use vtable::{Gpt, Untyped};
 #[cfg(feature = "gpu")]
 pub use wgpu;
 
-/// Declares models. The README has the keys of a spec.
+/// Declares models. The keys of a spec are in the book, `docs/src/spec.md`.
 #[macro_export]
 macro_rules! gpt_model {
     ($($models:tt)*) => {

@@ -1,9 +1,12 @@
 //! The oracle, and every test that needs more than one crate. `oracle` is the reference
 //! implementation of a GPT. Engines are compared with it on `specs` (compiled in `models`, random
 //! in `random`) with `lively` weights. `compare` measures errors, `parity` compares inference,
-//! `training` and `adamw` training. The tests are in `tests/`, beside this folder.
+//! `training` and `adamw` training. `book` has the Rust blocks of the documentation. The tests are in
+//! `tests/`, beside this folder.
 
 pub mod adamw;
+#[cfg(doctest)]
+pub mod book;
 pub mod compare;
 pub mod gpu;
 pub mod models;
