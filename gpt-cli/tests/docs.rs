@@ -152,6 +152,25 @@ fn shell_commands_of_the_documentation_run() {
 }
 
 #[test]
+fn the_book_has_the_reference_of_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_gpt"))
+        .args(["man", "--out"])
+        .arg(folder.path())
+        .env_remove("COLUMNS")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let written = std::fs::read_to_string(folder.path().join("commands.md")).unwrap();
+    let page = std::fs::read_to_string(root().join("docs/src/commands.md")).unwrap();
+    assert!(
+        page == written,
+        "run `gpt man --out DIR` and copy commands.md to docs/src"
+    );
+}
+
+#[test]
 fn arguments_are_appended_to_the_subcommand() {
     let page = "<!-- test-args train: --steps 2 -->\n```sh\ncargo run --release -- train --out a\ngpt\n```\n```sh no_run\nb\n```\n";
     let found = blocks(page);
