@@ -3,8 +3,8 @@
 
 use clap::Args;
 use gpt_runtime::__private::plan::{
-    ATTENTION_PART, ChoiceOp, Format, Kernel, Mlp, NO_KERNEL, Norm, Phase, Plan, Positions,
-    Recompute, Role, RowCount, SPLIT_FROM, Spec, Tensor, TensorKind, TrainShape,
+    Format, Kernel, Mlp, NO_KERNEL, Norm, Phase, Plan, Positions, Recompute, Role, RowCount,
+    SPLIT_FROM, SPLIT_KEYS, SamplingOp, Spec, Tensor, TensorKind, TrainShape,
 };
 use gpt_runtime::__private::{plan::Features, shaders};
 use serde_json::{Value, json};
@@ -384,8 +384,8 @@ fn as_json(plan: &'static Plan, shape: &TrainShape) -> Value {
             "recompute_block": train_json(plan, &recomputed(shape)),
         },
         "decode": phase(Phase::Decode), "prefill": phase(Phase::Prefill),
-        "choice": steps_json(&choice(plan, ChoiceOp::WHOLE)), "choice_with_cuts": steps_json(&choice(plan, ChoiceOp::CUT)),
-        "attention_from": plan.split.map(|_| SPLIT_FROM + 1), "attention_in_parts": steps_json(&parts(plan)),
+        "sampling": steps_json(&sampling(plan, SamplingOp::FULL_VOCABULARY)), "sampling_truncated": steps_json(&sampling(plan, SamplingOp::TRUNCATED)),
+        "split_attention_from": plan.split_attention.map(|_| SPLIT_FROM + 1), "split_attention": steps_json(&split_attention(plan)),
     })
 }
 
@@ -517,38 +517,38 @@ fn beside(plan: &Plan) -> Vec<(String, Vec<Dispatch>)> {
     let mut beside = vec![
         (
             "sampling on a GPU: greedy, or by temperature".to_owned(),
-            choice(plan, ChoiceOp::WHOLE),
+            sampling(plan, SamplingOp::FULL_VOCABULARY),
         ),
         (
             "sampling with top-k, top-p or min-p".to_owned(),
-            choice(plan, ChoiceOp::CUT),
+            sampling(plan, SamplingOp::TRUNCATED),
         ),
     ];
-    if plan.split.is_some() {
+    if plan.split_attention.is_some() {
         beside.push((
             format!(
-                "attention of a token that sees more than {SPLIT_FROM} keys, for each {ATTENTION_PART} of them"
+                "attention of a token that sees more than {SPLIT_FROM} keys, for each {SPLIT_KEYS} of them"
             ),
-            parts(plan),
+            split_attention(plan),
         ));
     }
     beside
 }
 
-fn choice(plan: &Plan, steps: &[ChoiceOp]) -> Vec<Dispatch> {
-    let kernel = |op: &ChoiceOp| &plan.kernels[usize::from(plan.choice[*op as usize])];
+fn sampling(plan: &Plan, steps: &[SamplingOp]) -> Vec<Dispatch> {
+    let kernel = |op: &SamplingOp| &plan.kernels[usize::from(plan.sampling[*op as usize])];
     let steps = steps.iter();
     let steps = steps.map(|op| Dispatch::new(1, op.name(), kernel(op)));
     steps.collect()
 }
 
-fn parts(plan: &Plan) -> Vec<Dispatch> {
-    let Some(split) = plan.split else {
+fn split_attention(plan: &Plan) -> Vec<Dispatch> {
+    let Some(split) = plan.split_attention else {
         return Vec::new();
     };
     let kernels = [
-        ("attention_part", split.part),
-        ("attention_join", split.join),
+        ("attention_split", split.split),
+        ("attention_merge", split.merge),
     ];
     let kernels = kernels.map(|(name, at)| (name, &plan.kernels[usize::from(at)]));
     let layers = plan.spec.layers;

@@ -227,14 +227,14 @@ fn inspect_knows_every_model() {
             );
         }
     }
-    // What a GPU dispatches besides: the choice of a token, and long caches in parts.
+    // What a GPU dispatches besides: the steps of sampling, and split attention.
     let smollm2 = json(&["inspect", "--model", "smollm2-135m", "--json"]);
     let steps = |key: &str| smollm2[key].as_array().unwrap().len();
-    assert_eq!((steps("choice"), steps("choice_with_cuts")), (2, 4));
-    assert_eq!(smollm2["attention_from"], 1025);
-    assert_eq!(smollm2["attention_in_parts"][0]["times"], 30);
+    assert_eq!((steps("sampling"), steps("sampling_truncated")), (2, 4));
+    assert_eq!(smollm2["split_attention_from"], 1025);
+    assert_eq!(smollm2["split_attention"][0]["times"], 30);
     let gpt2 = json(&["inspect", "--model", "gpt2", "--json"]);
-    assert!(gpt2["attention_from"].is_null());
+    assert!(gpt2["split_attention_from"].is_null());
     let output = gpt(&["inspect", "--model", "gpt2"]);
     let text = String::from_utf8(output.stdout).unwrap();
     let memory = |batch: &str| {

@@ -93,7 +93,7 @@ macro_rules! operands {
 operands! {
     /// Position and rows of the pass.
     PassUniform = "pass_uniform",
-    /// The same for the head, as the choice of a token leaves it for the next pass.
+    /// The same for the head, as sampling leaves it for the next pass.
     HeadPassUniform = "head_pass_uniform",
     /// Options of sampling.
     Sampling = "sampling",

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::{
-    Buffer, BufferId, ChoiceOp, Component, Format, Kernel, List, Mask, Phase, Place, Role, Section,
-    Spec, Step, Str, Tensor, TensorId, TensorKind, Training,
+    Buffer, BufferId, Component, Format, Kernel, List, Mask, Phase, Place, Role, SamplingOp,
+    Section, Spec, Step, Str, Tensor, TensorId, TensorKind, Training,
 };
 
 /// Bytes that every WebGPU adapter can bind at once; a larger tensor is split into parts.
@@ -27,28 +27,28 @@ pub struct Plan {
     pub sections: List<Section>,
     /// The attention of a decoded token over more than [`SPLIT_FROM`] keys; none if no token sees
     /// as many.
-    pub split: Option<Split>,
-    /// Kernels that choose the next token, in the order of [`ChoiceOp::ALL`].
-    pub choice: [u16; ChoiceOp::ALL.len()],
+    pub split_attention: Option<SplitAttention>,
+    /// Kernels that sample the next token, in the order of [`SamplingOp::ALL`].
+    pub sampling: [u16; SamplingOp::ALL.len()],
     /// A training pass.
     pub training: Training,
 }
 
 /// The largest number of keys that a decoded token attends to without splits. One workgroup for
-/// each head leaves most of a GPU idle. Splits cost another dispatch in each layer, which combines
+/// each head leaves most of a GPU idle. Splits cost another dispatch in each layer, which merges
 /// them.
 pub const SPLIT_FROM: u32 = 1024;
 
 /// Keys of a split.
-pub const ATTENTION_PART: u32 = 512;
+pub const SPLIT_KEYS: u32 = 512;
 
 /// Attention of one token over splits of the keys, as indices into [`Plan::kernels`].
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
-pub struct Split {
+pub struct SplitAttention {
     /// Online softmax over the keys of each split.
-    pub part: u16,
-    /// Combines the splits.
-    pub join: u16,
+    pub split: u16,
+    /// Merges the splits.
+    pub merge: u16,
 }
 
 /// The elements of a list, borrowed or owned; a `const` cannot deref a [`List`].

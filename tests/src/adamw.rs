@@ -1,7 +1,7 @@
 //! AdamW in f64 as in PyTorch's documentation, compared with an engine's steps.
 
 use gpt_plan::{Plan, TensorKind};
-use gpt_runtime::__private::engine::{EngineTrainer, State, Update};
+use gpt_runtime::__private::engine::{EngineTrainer, TensorState, Update};
 
 use crate::training::{Batch, check_same, check_tensors, first, learn, read, update};
 
@@ -42,7 +42,7 @@ pub fn check(name: &str, plan: &Plan, trainer: &mut dyn EngineTrainer, batch: &B
         let wide = |tensor: Vec<f32>| tensor.into_iter().map(f64::from).collect();
         values.into_iter().map(wide).collect()
     };
-    let mut tensors: Vec<Moments> = wide(read(plan, trainer, State::Parameter))
+    let mut tensors: Vec<Moments> = wide(read(plan, trainer, TensorState::Parameter))
         .into_iter()
         .map(|parameter| Moments {
             first: vec![0.0; parameter.len()],
@@ -56,7 +56,7 @@ pub fn check(name: &str, plan: &Plan, trainer: &mut dyn EngineTrainer, batch: &B
             .unwrap();
         // The engine's own gradient, which other tests compare: near zero a different sign would be
         // a whole step.
-        let mut gradients = wide(read(plan, trainer, State::Gradient));
+        let mut gradients = wide(read(plan, trainer, TensorState::Gradient));
         let square: f64 = gradients.iter().flatten().map(|g| g * g).sum();
         let norm = square.sqrt();
         let mut update = update(step);
@@ -79,10 +79,10 @@ pub fn check(name: &str, plan: &Plan, trainer: &mut dyn EngineTrainer, batch: &B
             moments.step(gradient, &update, decays);
         }
         type Part = fn(&Moments) -> Vec<f64>;
-        let parts: [(State, Part); 3] = [
-            (State::FirstMoment, |m| m.first.clone()),
-            (State::SecondMoment, |m| m.second.clone()),
-            (State::Parameter, |m| m.parameter.clone()),
+        let parts: [(TensorState, Part); 3] = [
+            (TensorState::FirstMoment, |m| m.first.clone()),
+            (TensorState::SecondMoment, |m| m.second.clone()),
+            (TensorState::Parameter, |m| m.parameter.clone()),
         ];
         for (state, part) in parts {
             let what = format!("{name}, {state:?} after step {step}");
@@ -96,13 +96,17 @@ pub fn check(name: &str, plan: &Plan, trainer: &mut dyn EngineTrainer, batch: &B
 /// A NaN gradient is reported and changes nothing.
 #[track_caller]
 fn nothing_changes(name: &str, plan: &Plan, trainer: &mut dyn EngineTrainer) {
-    let states = [State::Parameter, State::FirstMoment, State::SecondMoment];
+    let states = [
+        TensorState::Parameter,
+        TensorState::FirstMoment,
+        TensorState::SecondMoment,
+    ];
     let before = states.map(|state| read(plan, trainer, state));
     let (id, layer) = first(plan);
     let mut gradient = vec![0.0; plan.tensor(id).len() as usize];
     *gradient.last_mut().expect("a tensor has elements") = f32::NAN;
     trainer
-        .write(State::Gradient, id, layer, &gradient)
+        .write(TensorState::Gradient, id, layer, &gradient)
         .unwrap();
     let norm = trainer.update(&update(4)).unwrap();
     assert!(!norm.is_finite(), "{name}: a norm of {norm}");

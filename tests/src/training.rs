@@ -5,7 +5,7 @@
 
 use gpt_plan::{Format, Mlp, Plan, Recompute, Spec, TensorId, TrainShape};
 use gpt_runtime::__private::engine::{
-    EngineTrainer, Learn, Precision, Sequences, State, TrainerOptions, Update,
+    EngineTrainer, Learn, Precision, Sequences, TensorState, TrainerOptions, Update,
 };
 use gpt_runtime::Error;
 use gpt_runtime::weights::Weights;
@@ -82,7 +82,7 @@ pub fn learn(first: bool, rows: u32) -> Learn {
 }
 
 /// A trainer's values of one kind, in the order of [`Plan::trained`].
-pub fn read(plan: &Plan, trainer: &mut dyn EngineTrainer, state: State) -> Vec<Vec<f32>> {
+pub fn read(plan: &Plan, trainer: &mut dyn EngineTrainer, state: TensorState) -> Vec<Vec<f32>> {
     let read = plan.trained().map(|(id, layer)| {
         let mut values = vec![f32::NAN; plan.tensor(id).len() as usize];
         trainer.read(state, id, layer, &mut values).unwrap();
@@ -176,7 +176,7 @@ pub fn check(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
     let (gradients, losses) = expected(plan, &gpt, &[&whole]);
     let loss = trainer.learn(&whole.sequences(), &learn(true, whole.rows()));
     check_loss(name, loss.unwrap(), losses[0]);
-    let found = read(plan, &mut *trainer, State::Gradient);
+    let found = read(plan, &mut *trainer, TensorState::Gradient);
     check_tensors(name, plan, &found, &gradients, bound);
     check_loss(
         name,
@@ -191,7 +191,7 @@ pub fn check(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
         &what,
         plan,
         &found,
-        &read(plan, &mut *trainer, State::Gradient),
+        &read(plan, &mut *trainer, TensorState::Gradient),
     );
 
     // A smaller batch first, which leaves stale values in the buffers.
@@ -203,7 +203,7 @@ pub fn check(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
     let loss = trainer.learn(&whole.sequences(), &learn(false, rows));
     check_loss(name, loss.unwrap(), losses[1]);
     let what = format!("{name}, two batches");
-    let found_two = read(plan, &mut *trainer, State::Gradient);
+    let found_two = read(plan, &mut *trainer, TensorState::Gradient);
     check_tensors(&what, plan, &found_two, &gradients, bound);
 
     let one = Batch::new(spec, 1, 1, 3);
@@ -211,7 +211,7 @@ pub fn check(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
     let loss = trainer.learn(&one.sequences(), &learn(true, 1));
     check_loss(name, loss.unwrap(), losses[0]);
     let what = format!("{name}, one token");
-    let found_one = read(plan, &mut *trainer, State::Gradient);
+    let found_one = read(plan, &mut *trainer, TensorState::Gradient);
     check_tensors(&what, plan, &found_one, &gradients, bound);
 
     let mut thrifty = engine(plan, &weights, options(Recompute::Block)).unwrap();
@@ -229,7 +229,7 @@ pub fn check(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
         &what,
         plan,
         &found,
-        &read(plan, &mut *thrifty, State::Gradient),
+        &read(plan, &mut *thrifty, TensorState::Gradient),
     );
 
     adamw::check(name, plan, &mut *thrifty, &whole);
@@ -288,7 +288,7 @@ pub fn check_large(engine: Engine<'_>, bound: f64) {
         let (gradients, losses) = expected(plan, &gpt, &[&batch]);
         let loss = trainer.learn(&batch.sequences(), &learn(true, batch.rows()));
         check_loss(name, loss.unwrap(), losses[0]);
-        let found = read(plan, &mut *trainer, State::Gradient);
+        let found = read(plan, &mut *trainer, TensorState::Gradient);
         check_tensors(name, plan, &found, &gradients, bound);
     }
 }

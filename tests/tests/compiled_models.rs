@@ -102,7 +102,7 @@ fn constants_match_the_papers() {
 fn a_compiled_activation_matches_the_plan() {
     use gpt_plan::Recompute;
     use gpt_runtime::__private::cpu::CpuTrainer;
-    use gpt_runtime::__private::engine::{EngineTrainer, State};
+    use gpt_runtime::__private::engine::{EngineTrainer, TensorState};
     use gpt_tests::training::{Batch, learn, options, read};
 
     fn check<M: Gpt>(name: &str) {
@@ -117,7 +117,7 @@ fn a_compiled_activation_matches_the_plan() {
                 CpuTrainer::new(device.clone(), plan, activate, &weights, options).unwrap();
             let how = learn(true, batch.rows());
             trainer.learn(&batch.sequences(), &how).unwrap();
-            read(plan, &mut trainer, State::Gradient).concat()
+            read(plan, &mut trainer, TensorState::Gradient).concat()
         };
         let compiled = gradients(Some(M::activate as fn(&mut [f32], &mut [f32])));
         let looked_up = gradients(None);

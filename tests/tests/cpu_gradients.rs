@@ -57,7 +57,7 @@ fn every_instruction_set() {
 #[test]
 fn products_in_bf16() {
     use gpt_plan::{Format, Recompute};
-    use gpt_runtime::__private::engine::{Precision, State};
+    use gpt_runtime::__private::engine::{Precision, TensorState};
     use gpt_tests::lively::Lively;
     use gpt_tests::oracle::Gpt;
     use gpt_tests::training::{Batch, check_same, expected, learn, options, read};
@@ -77,7 +77,7 @@ fn products_in_bf16() {
         let mut gradients = || {
             let how = learn(true, batch.rows());
             trainer.learn(&batch.sequences(), &how).unwrap();
-            read(plan, &mut trainer, State::Gradient)
+            read(plan, &mut trainer, TensorState::Gradient)
         };
         let found = gradients();
         check_same(name, plan, &found, &gradients());

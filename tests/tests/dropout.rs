@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gpt_plan::{Dropout, Format, Recompute, Spec};
 use gpt_runtime::__private::cpu::{CpuDevice, CpuTrainer};
-use gpt_runtime::__private::engine::{Learn, State};
+use gpt_runtime::__private::engine::{Learn, TensorState};
 use gpt_runtime::__private::gpu::GpuTrainer;
 use gpt_tests::gpu;
 use gpt_tests::lively::Lively;
@@ -51,7 +51,7 @@ fn check(engine: Engine<'_>, bound: f64) {
                 (found - loss).abs() <= 3e-6 * loss + 1e-9,
                 "{what}: the loss is {found}, not {loss}"
             );
-            let found = read(plan, &mut *trainer, State::Gradient);
+            let found = read(plan, &mut *trainer, TensorState::Gradient);
             check_tensors(&what, plan, &found, &expected, bound);
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gpt_plan::{Format, Plan, Recompute, Spec};
 use gpt_runtime::__private::engine::{
-    EngineTrainer, Learn, Precision, State, TrainerOptions, Update,
+    EngineTrainer, Learn, Precision, TensorState, TrainerOptions, Update,
 };
 use gpt_runtime::__private::gpu::{GpuDevice, GpuTrainer};
 use gpt_runtime::train::{Batch as Sequences, RandomWindows, Saved, Tokens};
@@ -52,7 +52,7 @@ fn gradients(
         ..learn(true, batch.rows())
     };
     trainer.learn(&batch.sequences(), &how).unwrap();
-    let mut gradients = read(plan, trainer, State::Gradient);
+    let mut gradients = read(plan, trainer, TensorState::Gradient);
     gradients.iter_mut().flatten().for_each(|g| *g /= scale);
     gradients
 }
@@ -128,7 +128,7 @@ fn small_gradients_survive_and_large_ones_change_nothing() {
 
     // The update divides by the scale, so it equals a step in f32 with these gradients.
     gradients(plan, &mut trainer, &batch, 1.0, SCALE);
-    let found = read(plan, &mut trainer, State::Gradient).concat();
+    let found = read(plan, &mut trainer, TensorState::Gradient).concat();
     let square: f64 = found.iter().map(|g| f64::from(*g).powi(2)).sum();
     let norm = square.sqrt() / f64::from(SCALE);
     let update = Update {
@@ -138,13 +138,17 @@ fn small_gradients_survive_and_large_ones_change_nothing() {
     };
     let said = trainer.update(&update).unwrap();
     assert!((said / norm - 1.0).abs() < 1e-5, "{said} is not {norm}");
-    let moments = read(plan, &mut trainer, State::FirstMoment).concat();
+    let moments = read(plan, &mut trainer, TensorState::FirstMoment).concat();
     for (moment, gradient) in moments.iter().zip(&found) {
         let expected = 0.1 / 3.0 * gradient / SCALE;
         assert!((moment - expected).abs() <= 1e-5 * expected.abs());
     }
 
-    let states = [State::Parameter, State::FirstMoment, State::SecondMoment];
+    let states = [
+        TensorState::Parameter,
+        TensorState::FirstMoment,
+        TensorState::SecondMoment,
+    ];
     let before = states.map(|state| read(plan, &mut trainer, state));
     gradients(plan, &mut trainer, &batch, 1.0, 2f32.powi(30));
     let norm = trainer.update(&training::update(2)).unwrap();

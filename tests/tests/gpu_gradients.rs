@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use gpt_plan::{BufferId, Feature, Features, Format, Plan, Recompute, Spec};
-use gpt_runtime::__private::engine::{EngineTrainer, Learn, Precision, State, TrainerOptions};
+use gpt_runtime::__private::engine::{
+    EngineTrainer, Learn, Precision, TensorState, TrainerOptions,
+};
 use gpt_runtime::__private::gpu::{GpuDevice, GpuTrainer};
 use gpt_runtime::Error;
 use gpt_runtime::weights::Weights;
@@ -96,7 +98,7 @@ fn split_matrices_and_reused_buffers() {
             trainer.poison();
             let how = learn(true, batch.rows());
             trainer.learn(&batch.sequences(), &how).unwrap();
-            let found = read(plan, &mut trainer, State::Gradient);
+            let found = read(plan, &mut trainer, TensorState::Gradient);
             let (gradients, _) = training::expected(plan, &gpt, &[&batch]);
             check_tensors(&what, plan, &found, &gradients, BOUND);
             let spilled = trainer.spilled().unwrap();
@@ -116,7 +118,7 @@ fn recomputed_activations_in_reused_buffers() {
         let mut gradients = || {
             let how = learn(true, batch.rows());
             trainer.learn(&batch.sequences(), &how).unwrap();
-            let gradients = read(plan, &mut trainer, State::Gradient);
+            let gradients = read(plan, &mut trainer, TensorState::Gradient);
             trainer.poison();
             gradients
         };
@@ -151,7 +153,7 @@ fn a_head_in_chunks() {
         "{loss} is not {}",
         losses[0]
     );
-    let found = read(plan, &mut trainer, State::Gradient);
+    let found = read(plan, &mut trainer, TensorState::Gradient);
     check_tensors("a head in chunks", plan, &found, &gradients, BOUND);
 }
 
@@ -178,7 +180,7 @@ fn masks_come_from_their_key() {
                 ..learn(true, batch.rows())
             };
             trainer.learn(&batch.sequences(), &how).unwrap();
-            read(plan, &mut trainer, State::Gradient)
+            read(plan, &mut trainer, TensorState::Gradient)
         };
         let one = gradients(1, Recompute::Nothing);
         check_same(name, plan, &one, &gradients(1, Recompute::Block));

@@ -13,7 +13,7 @@ const BOUND: f64 = 1e-10;
 fn check(name: &str, spec: &Spec) {
     let Some(device) = gpu::device() else { return };
     let plan = specs::plan(name, spec);
-    assert!(plan.split.is_some(), "{name} sees enough keys");
+    assert!(plan.split_attention.is_some(), "{name} sees enough keys");
     let weights = Lively::new(plan, 5, Format::F32);
     let oracle = Gpt::new(plan, &weights).unwrap();
     let model = GpuModel::new(device, plan, &weights).unwrap();
@@ -122,7 +122,11 @@ fn a_short_context_has_no_splits() {
         mask,
         ..specs::gpt2()
     };
-    let parts = |context, mask| specs::plan("short", &spec(context, mask)).split.is_some();
+    let parts = |context, mask| {
+        specs::plan("short", &spec(context, mask))
+            .split_attention
+            .is_some()
+    };
     assert!(!parts(gpt_plan::SPLIT_FROM, gpt_plan::Mask::Causal));
     assert!(parts(gpt_plan::SPLIT_FROM + 1, gpt_plan::Mask::Causal));
     assert!(!parts(

@@ -83,7 +83,7 @@ fn a_wrong_kernel_of_training_is_named() {
             "d(attn.qkv.bias)",
         ),
         (
-            "norm_input_adds",
+            "norm_input_residual",
             "CENTERED: f32 = 1.0;",
             "CENTERED: f32 = 0.99;",
             "d(attn.out.bias)",

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use gpt_plan::{Format, Plan, Recompute};
 use gpt_runtime::__private::cpu::{Activate, CpuDevice, CpuTrainer};
-use gpt_runtime::__private::engine::{EngineTrainer, State, Update};
+use gpt_runtime::__private::engine::{EngineTrainer, TensorState, Update};
 use gpt_runtime::__private::gpu::GpuTrainer;
 use gpt_runtime::weights::{self, Checkpoint, Weights};
 use gpt_runtime::{Gpt, gpt_model};
@@ -192,7 +192,10 @@ fn check(fixture: &Fixture, trainer: &mut dyn EngineTrainer) {
         let loss = trainer.learn(&batch.sequences(), &learn(true, rows));
         let loss = loss.unwrap() / f64::from(rows);
         if step == 0 {
-            for (tensor, found) in read(plan, trainer, State::Gradient).iter().enumerate() {
+            for (tensor, found) in read(plan, trainer, TensorState::Gradient)
+                .iter()
+                .enumerate()
+            {
                 let found: Vec<f64> = found.iter().copied().map(f64::from).collect();
                 fixture.check_gradient(tensor, &found, 1e-5);
             }

@@ -53,8 +53,8 @@ static PLAN: Plan = Plan {
             },
         }]),
     }]),
-    split: None,
-    choice: [0; ChoiceOp::ALL.len()],
+    split_attention: None,
+    sampling: [0; SamplingOp::ALL.len()],
     training: Training {
         buffers: Borrowed(&[]),
         forward: Borrowed(&[]),

@@ -169,9 +169,9 @@ fn pass(
         steps[at].work += work;
     }
     // Sampling reads all logits, except for its last step.
-    for (i, (name, _)) in runs[0].choice.iter().enumerate() {
-        let seconds = runs.iter().map(|run| run.choice[i].1);
-        let read = if i + 1 < runs[0].choice.len() {
+    for (i, (name, _)) in runs[0].sampling.iter().enumerate() {
+        let seconds = runs.iter().map(|run| run.sampling[i].1);
+        let read = if i + 1 < runs[0].sampling.len() {
             4 * u64::from(plan.spec.vocab)
         } else {
             0

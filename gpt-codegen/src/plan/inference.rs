@@ -1,8 +1,8 @@
 //! The inference half of a plan: its buffers, and the kernels of its steps by phase and format.
 
 use gpt_plan::{
-    Buffer, BufferId, ChoiceOp, Copies, Format, Kernel, KernelChoice, NO_KERNEL, Op, Phase,
-    RowCount, Section, Spec, Split, Step, StepKernels,
+    Buffer, BufferId, Copies, Format, Kernel, KernelChoice, NO_KERNEL, Op, Phase, RowCount,
+    SamplingOp, Section, Spec, SplitAttention, Step, StepKernels,
 };
 
 use super::forward::{self, Named, PassSlots};
@@ -12,10 +12,10 @@ use crate::wgsl;
 /// The part of a plan that runs a forward pass.
 pub struct Inference {
     pub sections: Vec<Section>,
-    /// Every kernel of the steps, of `split` and of `choice`.
+    /// Every kernel of the steps, of `split_attention` and of `sampling`.
     pub kernels: Vec<Kernel>,
-    pub split: Option<Split>,
-    pub choice: [u16; ChoiceOp::ALL.len()],
+    pub split_attention: Option<SplitAttention>,
+    pub sampling: [u16; SamplingOp::ALL.len()],
 }
 
 impl Inference {
@@ -33,23 +33,24 @@ impl Inference {
                 steps: ops.into_iter().map(|named| build.step(named)).collect(),
             })
             .collect();
-        let split = wgsl::split(model, spec).map(|[part, join]| Split {
-            part: build.add(part),
-            join: build.add(join),
-        });
-        let choice = ChoiceOp::ALL.map(|op| build.add(wgsl::choice(model, spec, op)));
+        let split_attention =
+            wgsl::split_attention(model, spec).map(|[split, merge]| SplitAttention {
+                split: build.add(split),
+                merge: build.add(merge),
+            });
+        let sampling = SamplingOp::ALL.map(|op| build.add(wgsl::sampling(model, spec, op)));
         Inference {
             sections,
             kernels: build.kernels,
-            split,
-            choice,
+            split_attention,
+            sampling,
         }
     }
 }
 
 /// The buffers of a forward pass and of sampling.
 pub fn buffers(spec: &Spec, split: bool) -> Vec<Buffer> {
-    let choice = wgsl::ChoiceSizes::new(spec);
+    let sampling = wgsl::SamplingSizes::new(spec);
     let buffer = |id, width, rows| Buffer {
         id,
         width,
@@ -74,8 +75,8 @@ pub fn buffers(spec: &Spec, split: bool) -> Vec<Buffer> {
         buffer(BufferId::K, spec.kv_width(), RowCount::Capacity),
         buffer(BufferId::V, spec.kv_width(), RowCount::Capacity),
         buffer(BufferId::SplitSums, splits, RowCount::Splits),
-        buffer(BufferId::TileMaxima, 2 * choice.tiles, RowCount::One),
-        buffer(BufferId::Histogram, 2 * choice.bins + 1, RowCount::One),
+        buffer(BufferId::TileMaxima, 2 * sampling.tiles, RowCount::One),
+        buffer(BufferId::Histogram, 2 * sampling.bins + 1, RowCount::One),
         buffer(BufferId::Candidates, 2 * spec.vocab, RowCount::One),
         buffer(BufferId::Sampled, 1, RowCount::Capacity),
     ]

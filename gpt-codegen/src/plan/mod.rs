@@ -26,11 +26,11 @@ pub fn plan(name: &str, spec: &Spec) -> Plan {
     Plan {
         name: name.to_owned().into(),
         spec: spec.clone(),
-        buffers: inference::buffers(spec, inference.split.is_some()).into(),
+        buffers: inference::buffers(spec, inference.split_attention.is_some()).into(),
         kernels: inference.kernels.into(),
         sections: inference.sections.into(),
-        split: inference.split,
-        choice: inference.choice,
+        split_attention: inference.split_attention,
+        sampling: inference.sampling,
         training: training::training(name, spec, &table),
         tensors: table.tensors.into(),
     }

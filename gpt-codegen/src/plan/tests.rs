@@ -391,7 +391,7 @@ fn wrong_kernels() {
     broken(every_tensor(), |plan| {
         plan.kernels.to_mut().pop();
     });
-    broken(every_tensor(), |plan| plan.choice[0] = u16::MAX);
+    broken(every_tensor(), |plan| plan.sampling[0] = u16::MAX);
     broken(every_tensor(), |plan| {
         plan.training.in_f16.to_mut().pop();
     });

@@ -1,6 +1,6 @@
 //! Attention: over the cache in inference, over whole sequences in training.
 
-use gpt_plan::{ATTENTION_PART, BufferId, Grid, Kernel, Mask, Phase, SPLIT_FROM, Spec};
+use gpt_plan::{BufferId, Grid, Kernel, Mask, Phase, SPLIT_FROM, SPLIT_KEYS, Spec};
 use gpt_shaders::files;
 
 use super::Context;
@@ -42,7 +42,7 @@ pub fn split(model: &str, spec: &Spec) -> Option<[Kernel; 2]> {
         "{model}: attention for one token, a split of the keys, {}.",
         heads(spec)
     );
-    let name = "attention_part".to_owned();
+    let name = "attention_split".to_owned();
     let keys = files::ATTENTION_KEY_SPLIT;
     let split = cached(
         spec,
@@ -53,7 +53,7 @@ pub fn split(model: &str, spec: &Spec) -> Option<[Kernel; 2]> {
         keys,
     );
     let split = Kernel {
-        grid: Grid::Keys(ATTENTION_PART),
+        grid: Grid::Keys(SPLIT_KEYS),
         ..split
     };
     let mut header = Header::new(&format!("{model}: attention, the splits merged."));
@@ -62,7 +62,7 @@ pub fn split(model: &str, spec: &Spec) -> Option<[Kernel; 2]> {
     header.size("WORKGROUP_SIZE", columns(spec), doc);
     let parts = vec![files::SHARED_PASS, files::ATTENTION_MERGE_SPLITS];
     let merge = Kernel {
-        name: "attention_join".into(),
+        name: "attention_merge".into(),
         header: header.finish().into(),
         grid: Grid::Rows,
         bindings: bindings(&parts),
@@ -90,7 +90,7 @@ fn heads(spec: &Spec) -> String {
 fn sizes(header: &mut Header, spec: &Spec) {
     header.size("HEAD_DIM", spec.head_dim, "width of a head");
     header.size("HEADS", spec.heads, "query heads");
-    header.size("SPLIT_KEYS", ATTENTION_PART, "keys of a split");
+    header.size("SPLIT_KEYS", SPLIT_KEYS, "keys of a split");
     header.size("Q_WIDTH", spec.q_width(), "width of all query heads");
 }
 

@@ -22,6 +22,6 @@ impl Kernels<'_> {
             self.dropout_file(),
             files::DROPOUT_BACKWARD,
         ];
-        self.add("dropped", header, parts, self.row())
+        self.add("dropout_backward", header, parts, self.row())
     }
 }

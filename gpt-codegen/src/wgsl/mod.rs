@@ -23,8 +23,8 @@ mod validate;
 
 use gpt_plan::{Format, Kernel, Op, Phase, Spec, Tensor};
 
-pub use attention::split;
-pub use sampling::{ChoiceSizes, kernel as choice};
+pub use attention::split as split_attention;
+pub use sampling::{SamplingSizes, kernel as sampling};
 pub use validate::{validate, validate_all, variants};
 
 /// The kernel of step `name`; `None` if the matrix has more parts in `format` than a kernel can

@@ -76,7 +76,7 @@ impl Kernels<'_> {
     }
 
     /// The same norm in the backward pass, from its saved statistics.
-    pub(super) fn norm_again(&mut self, norm: NormRef) -> u16 {
+    pub(super) fn norm_recompute(&mut self, norm: NormRef) -> u16 {
         let header = self.rows("a norm, recomputed");
         let parts = vec![
             files::SHARED_ENTRY_PLAIN,
@@ -84,36 +84,42 @@ impl Kernels<'_> {
             beta(norm),
             files::NORM_FORWARD,
         ];
-        self.add("norm_again", header, parts, self.row())
+        self.add("norm_recompute", header, parts, self.row())
     }
 
-    /// The gradient of a norm's input. With `through` the stream is read after the norm, with `add`
-    /// it bypasses the norm.
-    pub(super) fn norm_input(&mut self, through: bool, add: bool) -> u16 {
+    /// The gradient of a norm's input. With `dy_residual` a residual is taken from the norm's
+    /// output, with `residual` from its input.
+    pub(super) fn norm_input(&mut self, dy_residual: bool, residual: bool) -> u16 {
         let mut header = self.rows("the gradient of a norm's input");
         let centered = f64::from(u8::from(Kind::new(self.spec).centered));
         header.number("CENTERED", centered, "1 if the norm subtracts the mean");
-        let (name, residual) = match (through, add) {
-            (true, _) => ("norm_input_also", files::NORM_BACKWARD_THROUGH),
-            (_, true) => ("norm_input_adds", files::NORM_BACKWARD_ACCUMULATE),
-            _ => ("norm_input_ends", files::NORM_BACKWARD_STORE),
+        let (name, file) = match (dy_residual, residual) {
+            (true, _) => (
+                "norm_input_dy_residual",
+                files::NORM_BACKWARD_RESIDUAL_AFTER,
+            ),
+            (_, true) => ("norm_input_residual", files::NORM_BACKWARD_RESIDUAL_BEFORE),
+            _ => ("norm_input", files::NORM_BACKWARD_NO_RESIDUAL),
         };
         let parts = vec![
             files::SHARED_ENTRY_PLAIN,
             files::SHARED_SUM_SCRATCH,
             files::SHARED_SUM_MEMORY,
-            residual,
+            file,
             files::NORM_BACKWARD_INPUT,
         ];
         self.add(name, header, parts, self.row())
     }
 
     /// The gradients of a norm's scale and shift.
-    pub(super) fn norm_weight(&mut self, norm: NormRef, residual: bool) -> u16 {
+    pub(super) fn norm_weight(&mut self, norm: NormRef, dy_residual: bool) -> u16 {
         let mut header = self.rows("the gradients of a norm's scale and shift");
         header.size("WIDTH", self.spec.embed, "columns");
-        let (name, dy) = if residual {
-            ("norm_weight_also", files::NORM_BACKWARD_DY_PLUS_RESIDUAL)
+        let (name, dy) = if dy_residual {
+            (
+                "norm_weight_dy_residual",
+                files::NORM_BACKWARD_DY_PLUS_RESIDUAL,
+            )
         } else {
             ("norm_weight", files::NORM_BACKWARD_DY)
         };

@@ -1,7 +1,7 @@
 //! Sampling of the next token: how the vocabulary is divided among workgroups, and how finely tokens
 //! are sorted by their distance below the greatest logit.
 
-use gpt_plan::{ChoiceOp, Grid, Kernel, Spec};
+use gpt_plan::{Grid, Kernel, SamplingOp, Spec};
 use gpt_shaders::files;
 
 use super::bindings::bindings;
@@ -18,15 +18,15 @@ const TILE: u32 = 2048;
 const BINS: u32 = 512;
 
 /// The sizes that buffers depend on.
-pub struct ChoiceSizes {
+pub struct SamplingSizes {
     /// Workgroups that share the vocabulary.
     pub tiles: u32,
     pub bins: u32,
 }
 
-impl ChoiceSizes {
-    pub fn new(spec: &Spec) -> ChoiceSizes {
-        ChoiceSizes {
+impl SamplingSizes {
+    pub fn new(spec: &Spec) -> SamplingSizes {
+        SamplingSizes {
             tiles: spec.vocab.div_ceil(TILE),
             bins: BINS,
         }
@@ -34,8 +34,8 @@ impl ChoiceSizes {
 }
 
 /// The kernel of a sampling step.
-pub fn kernel(model: &str, spec: &Spec, op: ChoiceOp) -> Kernel {
-    let sizes = ChoiceSizes::new(spec);
+pub fn kernel(model: &str, spec: &Spec, op: SamplingOp) -> Kernel {
+    let sizes = SamplingSizes::new(spec);
     let mut header = Header::new(&format!(
         "{model}: {}, sampling from {} tokens.",
         op.name(),
@@ -61,30 +61,30 @@ pub fn kernel(model: &str, spec: &Spec, op: ChoiceOp) -> Kernel {
         files::SAMPLING_BEST,
     ];
     match op {
-        ChoiceOp::Greatest => parts.extend([
+        SamplingOp::Greatest => parts.extend([
             files::SHARED_PASS,
             files::SAMPLING_NOISE,
             files::SAMPLING_GREATEST,
         ]),
-        ChoiceOp::Take => parts.extend([
+        SamplingOp::Take => parts.extend([
             files::SAMPLING_ADVANCE,
             files::SAMPLING_TOPS,
             files::SAMPLING_TAKE,
         ]),
-        ChoiceOp::Count => parts.extend([
+        SamplingOp::Count => parts.extend([
             files::SHARED_PASS,
             files::SAMPLING_TOPS,
             files::SAMPLING_BINS,
             files::SAMPLING_COUNT,
         ]),
-        ChoiceOp::Collect => parts.extend([
+        SamplingOp::Collect => parts.extend([
             files::SHARED_PASS,
             files::SAMPLING_TOPS,
             files::SAMPLING_BINS,
             files::SAMPLING_CUTS,
             files::SAMPLING_COLLECT,
         ]),
-        ChoiceOp::Draw => parts.extend([
+        SamplingOp::Draw => parts.extend([
             files::SAMPLING_ADVANCE,
             files::SAMPLING_NOISE,
             files::SAMPLING_BINS,
@@ -103,8 +103,8 @@ pub fn kernel(model: &str, spec: &Spec, op: ChoiceOp) -> Kernel {
         tile_rows: 1,
         strips: 0,
         groups: match op {
-            ChoiceOp::Take | ChoiceOp::Draw => 1,
-            ChoiceOp::Greatest | ChoiceOp::Count | ChoiceOp::Collect => sizes.tiles,
+            SamplingOp::Take | SamplingOp::Draw => 1,
+            SamplingOp::Greatest | SamplingOp::Count | SamplingOp::Collect => sizes.tiles,
         },
     }
 }

@@ -64,7 +64,7 @@ impl<'a> Kernels<'a> {
                 norm, statistics, ..
             } => match statistics {
                 Statistics::Compute => vec![self.norm(norm)],
-                Statistics::Stored => vec![self.norm_again(norm)],
+                Statistics::Stored => vec![self.norm_recompute(norm)],
             },
             Op::Project(ref projection) => vec![self.forward(projection)],
             Op::Attention { mask, .. } => vec![self.attention(mask)],

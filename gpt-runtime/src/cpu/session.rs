@@ -173,7 +173,7 @@ impl EngineSession for Session {
         Ok(Profile {
             clock: Clock::Device,
             steps: stopwatch.steps,
-            choice: Vec::new(),
+            sampling: Vec::new(),
         })
     }
 }

@@ -17,7 +17,8 @@ use super::ops::rotary::Rotary;
 use super::parameters::TrainParameters;
 use crate::Error;
 use crate::engine::{
-    Clock, EngineTrainer, Learn, Precision, Sequences, State, TrainProfile, TrainerOptions, Update,
+    Clock, EngineTrainer, Learn, Precision, Sequences, TensorState, TrainProfile, TrainerOptions,
+    Update,
 };
 use crate::weights::Weights;
 
@@ -132,7 +133,7 @@ impl EngineTrainer for CpuTrainer {
 
     fn read(
         &mut self,
-        state: State,
+        state: TensorState,
         id: TensorId,
         layer: u32,
         values: &mut [f32],
@@ -143,7 +144,7 @@ impl EngineTrainer for CpuTrainer {
 
     fn write(
         &mut self,
-        state: State,
+        state: TensorState,
         id: TensorId,
         layer: u32,
         values: &[f32],

@@ -12,13 +12,13 @@ mod train;
 
 use std::collections::VecDeque;
 
-use gpt_plan::{ATTENTION_PART, RowCount};
+use gpt_plan::{RowCount, SPLIT_KEYS};
 
 use crate::{Error, Sampling};
 
 pub use profile::{Clock, Limits, PartTime, Profile, StepTime, TrainProfile};
 #[cfg(feature = "train")]
-pub use train::{EngineTrainer, Learn, Precision, Sequences, State, TrainerOptions, Update};
+pub use train::{EngineTrainer, Learn, Precision, Sequences, TensorState, TrainerOptions, Update};
 
 /// Sizes of a session, fixed when it is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl SessionOptions {
             RowCount::Requested if !self.all_logits => 1,
             RowCount::Chunk | RowCount::Requested => self.chunk,
             RowCount::Capacity => self.capacity,
-            RowCount::Splits => self.capacity.div_ceil(ATTENTION_PART),
+            RowCount::Splits => self.capacity.div_ceil(SPLIT_KEYS),
             RowCount::One => 1,
             RowCount::Batch | RowCount::LogitsChunk => unreachable!("rows of a training batch"),
         }

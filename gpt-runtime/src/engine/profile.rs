@@ -12,7 +12,7 @@ pub struct Profile {
     pub steps: Vec<StepTime>,
     /// Name and seconds of each step of sampling (top-k of 40), after a pass of one token on an
     /// engine that samples on the device.
-    pub choice: Vec<(&'static str, f64)>,
+    pub sampling: Vec<(&'static str, f64)>,
 }
 
 /// The clock of a measurement.

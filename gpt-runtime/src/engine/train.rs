@@ -79,7 +79,7 @@ pub struct Update {
 
 /// The values that a trainer holds for each parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
+pub enum TensorState {
     Parameter,
     Gradient,
     /// The running mean of the gradient.
@@ -114,7 +114,7 @@ pub trait EngineTrainer: Send {
     /// columns]` as in the plan.
     fn read(
         &mut self,
-        state: State,
+        state: TensorState,
         id: TensorId,
         layer: u32,
         values: &mut [f32],
@@ -123,7 +123,7 @@ pub trait EngineTrainer: Send {
     /// Replaces the tensor `id` of `layer`.
     fn write(
         &mut self,
-        state: State,
+        state: TensorState,
         id: TensorId,
         layer: u32,
         values: &[f32],

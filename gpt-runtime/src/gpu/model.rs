@@ -75,8 +75,10 @@ impl GpuModel {
             used.extend(kernels_of(step, format).map(|k| (k, groups)));
             matrices.push(matrix);
         }
-        let split = plan.split.map(|split| [split.part, split.join]);
-        let others = split.into_iter().flatten().chain(plan.choice);
+        let split = plan
+            .split_attention
+            .map(|kernels| [kernels.split, kernels.merge]);
+        let others = split.into_iter().flatten().chain(plan.sampling);
         used.extend(others.map(|kernel| (kernel, Groups::Session { texel_bytes: None })));
         let pipelines = Pipelines::new(device.clone(), &plan.kernels, used);
         let of_a_token = plan.steps().zip(&matrices).map(|((_, step), matrix)| {

@@ -142,7 +142,7 @@ fn cores() -> usize {
 
 #[cfg(test)]
 mod tests {
-    use gpt_plan::ChoiceOp;
+    use gpt_plan::SamplingOp;
 
     use super::*;
     use crate::gpu::testing;
@@ -154,14 +154,14 @@ mod tests {
         };
         let device = Arc::new(device);
         let plan = crate::weights::testing::llama();
-        let choice = ChoiceOp::ALL.map(|op| plan.choice[op as usize]);
+        let sampling = SamplingOp::ALL.map(|op| plan.sampling[op as usize]);
         let groups = Groups::Session { texel_bytes: None };
-        let used = choice.map(|kernel| (kernel, groups));
+        let used = sampling.map(|kernel| (kernel, groups));
         let pipelines = Pipelines::new(device.clone(), &plan.kernels, used);
         let before = device.created();
         // Each of these is a pipeline and the layout of its one group.
         let built = || (device.created() - before) as f64 / 2.0;
-        let [first, second, third, ..] = choice;
+        let [first, second, third, ..] = sampling;
         pipelines.prepare([first, second, first]);
         assert_eq!(built(), 2.0);
         pipelines.prepare([second, first]);
@@ -172,8 +172,8 @@ mod tests {
             }
         });
         assert_eq!(built(), 3.0);
-        pipelines.start(choice);
-        assert_eq!(built(), choice.len() as f64);
+        pipelines.start(sampling);
+        assert_eq!(built(), sampling.len() as f64);
         device.check().unwrap();
     }
 }

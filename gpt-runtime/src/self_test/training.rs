@@ -7,7 +7,9 @@
 use gpt_plan::{Format, Plan, Recompute, TensorId, TrainShape};
 
 use super::{Check, SEED, SelfTest, error};
-use crate::engine::{EngineTrainer, Learn, Precision, Sequences, State, TrainerOptions, Update};
+use crate::engine::{
+    EngineTrainer, Learn, Precision, Sequences, TensorState, TrainerOptions, Update,
+};
 use crate::truncated_plan::{some_tokens, truncate};
 use crate::vtable::{Gpt, ModelVtable};
 use crate::weights::lively::Lively;
@@ -128,8 +130,8 @@ impl Learned {
             });
             read.collect::<Result<Vec<_>, Error>>()
         };
-        let gradients = read(&mut *trainer, State::Gradient)?;
-        let mut moves = read(&mut *trainer, State::Parameter)?;
+        let gradients = read(&mut *trainer, TensorState::Gradient)?;
+        let mut moves = read(&mut *trainer, TensorState::Parameter)?;
         // With this large an `eps` a step follows its gradient. With a small one it is hardly more
         // than the gradient's sign, which is arbitrary near 0.
         trainer.update(&Update {
@@ -142,7 +144,7 @@ impl Learned {
             clip: None,
             scale: 1.0,
         })?;
-        let after = read(&mut *trainer, State::Parameter)?;
+        let after = read(&mut *trainer, TensorState::Parameter)?;
         for (before, after) in moves.iter_mut().flatten().zip(after.iter().flatten()) {
             *before = after - *before;
         }

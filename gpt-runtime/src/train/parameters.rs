@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use gpt_plan::{Format, Plan, TensorId};
 
 use crate::Error;
-use crate::engine::{EngineTrainer, State};
+use crate::engine::{EngineTrainer, TensorState};
 use crate::weights::{HostTensor, Weights, computed};
 
 /// A trainer's parameters and moments, copied from the engine on demand, tensor by tensor.
@@ -24,7 +24,7 @@ impl<'a> Parameters<'a> {
     }
 
     /// The values of one tensor.
-    pub fn values(&self, state: State, id: TensorId, layer: u32) -> Result<Vec<f32>, Error> {
+    pub fn values(&self, state: TensorState, id: TensorId, layer: u32) -> Result<Vec<f32>, Error> {
         let mut values = vec![0.0; self.plan.tensor(id).len() as usize];
         let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
         engine.read(state, id, layer, &mut values)?;
@@ -38,7 +38,7 @@ impl Weights for Parameters<'_> {
         let data = if tensor.sources.is_empty() {
             computed(tensor)
         } else {
-            let values = self.values(State::Parameter, id, layer)?;
+            let values = self.values(TensorState::Parameter, id, layer)?;
             Cow::Owned(values.iter().flat_map(|x| x.to_le_bytes()).collect())
         };
         Ok(HostTensor {

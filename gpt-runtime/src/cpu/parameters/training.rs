@@ -14,7 +14,7 @@ use crate::cpu::ops::norm::forward::NormOperands;
 use crate::cpu::ops::optimizer::{DecayRange, Flat, PartialSums, update};
 use crate::cpu::pack::{FloatPanels, Order, PanelLayout};
 use crate::cpu::pool::Disjoint;
-use crate::engine::{State, Update};
+use crate::engine::{TensorState, Update};
 use crate::weights::{Weights, format};
 
 pub struct TrainParameters {
@@ -140,7 +140,7 @@ impl TrainParameters {
             Ok(values)
         };
         for (id, layer) in plan.trained() {
-            self.write(plan, State::Parameter, id, layer, &values(id, layer)?);
+            self.write(plan, TensorState::Parameter, id, layer, &values(id, layer)?);
         }
         for (i, tensor) in plan.tensors.iter().enumerate() {
             if tensor.sources.is_empty() {
@@ -201,12 +201,12 @@ impl TrainParameters {
         }
     }
 
-    fn state(&mut self, state: State) -> &mut [f32] {
+    fn state(&mut self, state: TensorState) -> &mut [f32] {
         match state {
-            State::Parameter => &mut self.values,
-            State::Gradient => &mut self.gradients,
-            State::FirstMoment => &mut self.first,
-            State::SecondMoment => &mut self.second,
+            TensorState::Parameter => &mut self.values,
+            TensorState::Gradient => &mut self.gradients,
+            TensorState::FirstMoment => &mut self.first,
+            TensorState::SecondMoment => &mut self.second,
         }
     }
 
@@ -214,7 +214,7 @@ impl TrainParameters {
     pub fn read(
         &mut self,
         plan: &Plan,
-        state: State,
+        state: TensorState,
         id: TensorId,
         layer: u32,
         values: &mut [f32],
@@ -225,7 +225,14 @@ impl TrainParameters {
     }
 
     /// Copies `values` to a tensor of a layer.
-    pub fn write(&mut self, plan: &Plan, state: State, id: TensorId, layer: u32, values: &[f32]) {
+    pub fn write(
+        &mut self,
+        plan: &Plan,
+        state: TensorState,
+        id: TensorId,
+        layer: u32,
+        values: &[f32],
+    ) {
         let extent = self.checked(plan, id, layer, values.len());
         let to = &mut self.state(state)[extent.start..][..extent.len];
         extent.each_element(|at, value| to[at] = values[value]);

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytemuck::cast_slice;
-use gpt_plan::{BufferId, ChoiceOp};
+use gpt_plan::{BufferId, SamplingOp};
 use wgpu::{CommandEncoder, MapMode, SubmissionIndex};
 
 use super::ahead::{Next, Pace, Pending};
@@ -49,13 +49,13 @@ impl GpuSession {
             ),
         };
         let steps = if ask.sampling.cuts(vocab) {
-            ChoiceOp::CUT
+            SamplingOp::TRUNCATED
         } else {
-            ChoiceOp::WHOLE
+            SamplingOp::FULL_VOCABULARY
         };
         let end = ask.position + ask.most;
         self.prepare(1, 1);
-        self.prepare_choice(steps);
+        self.prepare_sampling(steps);
         if self.ahead.next != Some(next) {
             self.abandon()?;
             let mut encoder = self.device().encoder();
@@ -95,7 +95,7 @@ impl GpuSession {
     fn submit_tokens(
         &mut self,
         mut encoder: CommandEncoder,
-        choice: &[ChoiceOp],
+        sampling: &[SamplingOp],
         end: u32,
         submit: impl Fn(&GpuSession, CommandEncoder) -> SubmissionIndex,
     ) {
@@ -110,8 +110,8 @@ impl GpuSession {
                 for index in 0..self.shared.steps.len() {
                     self.record(&mut pass, index, 1, position);
                 }
-                for &op in choice {
-                    self.record_choice(&mut pass, op);
+                for &op in sampling {
+                    self.record_sampling(&mut pass, op);
                 }
             }
         }

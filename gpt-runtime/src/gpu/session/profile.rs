@@ -1,6 +1,6 @@
 //! A pass whose steps are timed one by one.
 
-use gpt_plan::ChoiceOp;
+use gpt_plan::SamplingOp;
 
 use super::buffers::{PassUniform, SamplingUniform};
 use super::sequence::GpuSession;
@@ -13,9 +13,13 @@ impl GpuSession {
     /// the steps of sampling.
     pub(super) fn time_steps(&self, tokens: &[u32], position: u32) -> Result<Profile, Error> {
         let rows = tokens.len() as u32;
-        let choice = if rows == 1 { ChoiceOp::CUT } else { &[] };
+        let ops = if rows == 1 {
+            SamplingOp::TRUNCATED
+        } else {
+            &[]
+        };
         self.prepare(rows, 1);
-        self.prepare_choice(choice);
+        self.prepare_sampling(ops);
         let mut encoder = self.device().encoder();
         let cut = Sampling {
             top_k: 40,
@@ -27,25 +31,25 @@ impl GpuSession {
         self.submit(encoder);
         self.device().wait()?;
         let steps = &self.shared.steps;
-        let count = steps.len() + choice.len();
+        let count = steps.len() + ops.len();
         let seconds = timing::seconds(self.device(), count, |index, pass| {
             match index.checked_sub(steps.len()) {
                 None => self.record(pass, index, self.rows_of(index, rows, 1), position),
-                Some(index) => self.record_choice(pass, choice[index]),
+                Some(index) => self.record_sampling(pass, ops[index]),
             }
         })?;
-        let (of_steps, of_choice) = seconds.split_at(steps.len());
+        let (of_steps, of_sampling) = seconds.split_at(steps.len());
         let step_times = steps.iter().zip(of_steps).map(|(step, &seconds)| StepTime {
             step: &step.step.name,
             layer: step.layer,
             format: step.format,
             seconds,
         });
-        let choice_times = choice.iter().map(|op| op.name());
+        let sampling_times = ops.iter().map(|op| op.name());
         Ok(Profile {
             clock: timing::clock(self.device()),
             steps: step_times.collect(),
-            choice: choice_times.zip(of_choice.iter().copied()).collect(),
+            sampling: sampling_times.zip(of_sampling.iter().copied()).collect(),
         })
     }
 }

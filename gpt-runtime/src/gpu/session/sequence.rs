@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytemuck::{bytes_of, cast_slice};
-use gpt_plan::{BufferId, ChoiceOp, Extent, Kernel, Op, SPLIT_FROM};
+use gpt_plan::{BufferId, Extent, Kernel, Op, SPLIT_FROM, SamplingOp};
 use wgpu::{BindGroup, BindGroupEntry, CommandEncoder, ComputePass, SubmissionIndex};
 
 use super::ahead::Ahead;
@@ -23,17 +23,17 @@ pub struct GpuSession {
     /// Group 0 of each step.
     groups: Vec<BindGroup>,
     /// Split attention, where the plan has it and the cache has room for so many keys.
-    split: Option<SplitGroups>,
+    split_attention: Option<SplitGroups>,
     /// Group 0 of each step of sampling.
-    choice: [BindGroup; ChoiceOp::ALL.len()],
+    sampling: [BindGroup; SamplingOp::ALL.len()],
     pub(super) ahead: Ahead,
 }
 
 /// Group 0 of the two kernels of split attention.
 struct SplitGroups {
     /// By layer.
-    part: Vec<BindGroup>,
-    join: BindGroup,
+    split: Vec<BindGroup>,
+    merge: BindGroup,
 }
 
 /// Which of the two stream buffers holds the residual stream before each step. A step that writes
@@ -73,19 +73,20 @@ impl GpuSession {
             group(step.decode, Some(op), step.layer, stream)
         });
         let groups = groups.collect();
-        let split = plan.split.filter(|_| options.capacity > SPLIT_FROM);
-        let split = split.map(|split| SplitGroups {
-            part: (0..plan.spec.layers)
-                .map(|layer| group(split.part, None, layer, 0))
+        let kernels = plan.split_attention;
+        let kernels = kernels.filter(|_| options.capacity > SPLIT_FROM);
+        let split_attention = kernels.map(|kernels| SplitGroups {
+            split: (0..plan.spec.layers)
+                .map(|layer| group(kernels.split, None, layer, 0))
                 .collect(),
-            join: group(split.join, None, 0, 0),
+            merge: group(kernels.merge, None, 0, 0),
         });
-        let choice = plan.choice.map(|kernel| group(kernel, None, 0, 0));
+        let sampling = plan.sampling.map(|kernel| group(kernel, None, 0, 0));
         Ok(GpuSession {
             buffers,
             groups,
-            split,
-            choice,
+            split_attention,
+            sampling,
             ahead: Ahead::default(),
             shared,
         })
@@ -184,13 +185,14 @@ impl GpuSession {
             keys: position + rows,
             ..Extent::default()
         };
-        match (&step.step.op, self.shared.plan.split, &self.split) {
-            (Op::Attention { .. }, Some(split), Some(groups))
+        let kernels = self.shared.plan.split_attention;
+        match (&step.step.op, kernels, &self.split_attention) {
+            (Op::Attention { .. }, Some(kernels), Some(groups))
                 if rows == 1 && extent.keys > SPLIT_FROM =>
             {
-                let part = &groups.part[step.layer as usize];
-                self.dispatch(pass, split.part, part, &extent);
-                self.dispatch(pass, split.join, &groups.join, &extent);
+                let split = &groups.split[step.layer as usize];
+                self.dispatch(pass, kernels.split, split, &extent);
+                self.dispatch(pass, kernels.merge, &groups.merge, &extent);
             }
             _ => {
                 if let Some(weights) = &step.weights {
@@ -209,27 +211,29 @@ impl GpuSession {
             let rows = self.rows_of(index, rows, wanted);
             (rows > 0).then(|| step.kernel(rows))
         });
-        let split = self.shared.plan.split;
-        let split = split.filter(|_| self.split.is_some() && rows == 1);
-        let split = split.map(|split| [split.part, split.join]);
+        let split = self.shared.plan.split_attention;
+        let split = split.filter(|_| self.split_attention.is_some() && rows == 1);
+        let split = split.map(|kernels| [kernels.split, kernels.merge]);
         let pipelines = &self.shared.pipelines;
         pipelines.prepare(kernels.chain(split.into_iter().flatten()));
     }
 
     /// Builds the kernels of steps of sampling.
-    pub(super) fn prepare_choice(&self, steps: &[ChoiceOp]) {
-        let kernels = steps.iter().map(|&op| self.shared.plan.choice[op as usize]);
+    pub(super) fn prepare_sampling(&self, steps: &[SamplingOp]) {
+        let kernels = steps
+            .iter()
+            .map(|&op| self.shared.plan.sampling[op as usize]);
         self.shared.pipelines.prepare(kernels);
     }
 
     /// Records a step of sampling.
-    pub(super) fn record_choice(&self, pass: &mut ComputePass<'_>, op: ChoiceOp) {
-        let kernel = self.shared.plan.choice[op as usize];
+    pub(super) fn record_sampling(&self, pass: &mut ComputePass<'_>, op: SamplingOp) {
+        let kernel = self.shared.plan.sampling[op as usize];
         let extent = Extent {
             rows: 1,
             ..Extent::default()
         };
-        self.dispatch(pass, kernel, &self.choice[op as usize], &extent);
+        self.dispatch(pass, kernel, &self.sampling[op as usize], &extent);
     }
 
     fn dispatch(

@@ -15,7 +15,7 @@ use super::buffers::{Buffers, UNIFORM_BYTES, UNIFORM_STRIDE};
 use super::operands::{Resource, StepOperands};
 use super::parameters::{DeviceParameters, MatrixSlice};
 use crate::Error;
-use crate::engine::{Precision, State};
+use crate::engine::{Precision, TensorState};
 use crate::gpu::device::GpuDevice;
 use crate::gpu::layout;
 use crate::gpu::pipelines::{Groups, Pipelines};
@@ -263,10 +263,10 @@ impl<'a> Builder<'a> {
             Resource::Slot(slot) => Ok(whole(buffers.slot(slot, layer))),
             Resource::Tensor(id, state) => tensor(id, state),
             Resource::Slice(state) => of(share.slice, state),
-            Resource::SecondSlice => of(share.second, State::Parameter),
+            Resource::SecondSlice => of(share.second, TensorState::Parameter),
             Resource::Positions(id) => match &buffers.table {
                 Some(table) => Ok(whole(table)),
-                None => tensor(id, State::Parameter),
+                None => tensor(id, TensorState::Parameter),
             },
             Resource::Angles => {
                 let table = buffers.table.as_ref();

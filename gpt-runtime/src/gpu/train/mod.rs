@@ -22,7 +22,7 @@ pub use trainer::GpuTrainer;
 use gpt_plan::{TensorId, TrainBytes};
 
 use crate::Error;
-use crate::engine::{EngineTrainer, Learn, Sequences, State, TrainProfile, Update};
+use crate::engine::{EngineTrainer, Learn, Sequences, TensorState, TrainProfile, Update};
 
 impl EngineTrainer for GpuTrainer {
     fn learn(&mut self, batch: &Sequences<'_>, how: &Learn) -> Result<f64, Error> {
@@ -48,7 +48,7 @@ impl EngineTrainer for GpuTrainer {
 
     fn read(
         &mut self,
-        state: State,
+        state: TensorState,
         id: TensorId,
         layer: u32,
         values: &mut [f32],
@@ -58,7 +58,7 @@ impl EngineTrainer for GpuTrainer {
 
     fn write(
         &mut self,
-        state: State,
+        state: TensorState,
         id: TensorId,
         layer: u32,
         values: &[f32],
@@ -72,9 +72,9 @@ impl EngineTrainer for GpuTrainer {
         let of = |state| self.parameters.bytes(state);
         let (activations, scratch) = self.buffers.bytes;
         TrainBytes {
-            parameters: of(State::Parameter),
-            gradients: of(State::Gradient),
-            optimizer: of(State::FirstMoment) + of(State::SecondMoment),
+            parameters: of(TensorState::Parameter),
+            gradients: of(TensorState::Gradient),
+            optimizer: of(TensorState::FirstMoment) + of(TensorState::SecondMoment),
             activations,
             scratch,
         }

@@ -2,7 +2,7 @@
 
 use gpt_plan::{BufferId, Epilogue, Heads, NormRef, Op, Operand, Projection, Slot, TensorId};
 
-use crate::engine::State;
+use crate::engine::TensorState;
 
 /// Something that a training kernel binds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,9 +10,9 @@ pub enum Resource {
     /// A buffer of the pass.
     Slot(Slot),
     /// A whole tensor, or its gradient.
-    Tensor(TensorId, State),
+    Tensor(TensorId, TensorState),
     /// The slice of the step's matrix that the dispatch works on, or its gradient.
-    Slice(State),
+    Slice(TensorState),
     /// The counterpart of the slice in the other half of a gated matrix.
     SecondSlice,
     /// Embeddings of positions: the table if they are computed, otherwise the tensor.
@@ -184,18 +184,18 @@ impl StepOperands {
         let gamma = self.norm.map(|norm| norm.gamma);
         let beta = self.norm.and_then(|norm| norm.beta);
         let resource = match operand {
-            Operand::Gamma => tensor(gamma, State::Parameter),
-            Operand::Beta => tensor(beta, State::Parameter),
-            Operand::Bias => tensor(self.bias, State::Parameter),
-            Operand::DGamma => tensor(gamma, State::Gradient),
-            Operand::DBeta => tensor(beta, State::Gradient),
-            Operand::DBias => tensor(self.bias, State::Gradient),
-            Operand::DPositions => tensor(self.positions, State::Gradient),
+            Operand::Gamma => tensor(gamma, TensorState::Parameter),
+            Operand::Beta => tensor(beta, TensorState::Parameter),
+            Operand::Bias => tensor(self.bias, TensorState::Parameter),
+            Operand::DGamma => tensor(gamma, TensorState::Gradient),
+            Operand::DBeta => tensor(beta, TensorState::Gradient),
+            Operand::DBias => tensor(self.bias, TensorState::Gradient),
+            Operand::DPositions => tensor(self.positions, TensorState::Gradient),
             Operand::Positions => self.positions.map(Resource::Positions),
             Operand::Angles => Some(Resource::Angles),
-            Operand::Weight(0) => Some(Resource::Slice(State::Parameter)),
+            Operand::Weight(0) => Some(Resource::Slice(TensorState::Parameter)),
             Operand::SecondWeight => Some(Resource::SecondSlice),
-            Operand::DWeight => Some(Resource::Slice(State::Gradient)),
+            Operand::DWeight => Some(Resource::Slice(TensorState::Gradient)),
             _ => {
                 let slot = self.slots.iter().find(|(known, _)| *known == operand);
                 slot.map(|(_, slot)| Resource::Slot(*slot))

@@ -13,7 +13,7 @@ use gpt_plan::{Plan, TRAIN_ROWS, TensorId, TensorKind};
 use wgpu::{Buffer, BufferBinding};
 
 use crate::Error;
-use crate::engine::State;
+use crate::engine::TensorState;
 use crate::gpu::buffer_set::STORAGE;
 use crate::gpu::device::GpuDevice;
 use crate::weights::{Weights, format};
@@ -41,7 +41,7 @@ struct Layout {
 pub struct DeviceParameters {
     plan: &'static Plan,
     layout: Layout,
-    /// By [`State`].
+    /// By [`TensorState`].
     states: [Vec<Buffer>; 4],
 }
 
@@ -155,7 +155,7 @@ impl DeviceParameters {
             for (row, out) in stored.zip(values.chunks_mut(tensor.columns)) {
                 format::decode(tensor.format, row, out);
             }
-            parameters.write(device, State::Parameter, id, layer, &values);
+            parameters.write(device, TensorState::Parameter, id, layer, &values);
             // Written data stays in host memory until something is submitted.
             device.queue.submit([]);
         }
@@ -175,7 +175,7 @@ impl DeviceParameters {
     }
 
     /// The binding of a slice of `state`.
-    pub fn binding(&self, state: State, slice: &MatrixSlice) -> BufferBinding<'_> {
+    pub fn binding(&self, state: TensorState, slice: &MatrixSlice) -> BufferBinding<'_> {
         BufferBinding {
             buffer: &self.states[state as usize][slice.buffer],
             offset: slice.offset,
@@ -184,7 +184,7 @@ impl DeviceParameters {
     }
 
     /// The whole buffers of `state`.
-    pub fn buffers(&self, state: State) -> &[Buffer] {
+    pub fn buffers(&self, state: TensorState) -> &[Buffer] {
         &self.states[state as usize]
     }
 
@@ -194,7 +194,7 @@ impl DeviceParameters {
         (slice.buffer, quads(slice.offset), quads(slice.bytes))
     }
 
-    pub fn bytes(&self, state: State) -> u64 {
+    pub fn bytes(&self, state: TensorState) -> u64 {
         self.states[state as usize].iter().map(Buffer::size).sum()
     }
 
@@ -227,7 +227,7 @@ impl DeviceParameters {
     pub fn write(
         &self,
         device: &GpuDevice,
-        state: State,
+        state: TensorState,
         id: TensorId,
         layer: u32,
         values: &[f32],
@@ -243,7 +243,7 @@ impl DeviceParameters {
     pub fn read(
         &self,
         device: &GpuDevice,
-        state: State,
+        state: TensorState,
         id: TensorId,
         layer: u32,
         values: &mut [f32],

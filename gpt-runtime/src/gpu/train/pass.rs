@@ -11,7 +11,7 @@ use super::buffers::Buffers;
 use super::dispatch::{Builder, Dispatch, DispatchUniform, Program, whole};
 use super::parameters::DeviceParameters;
 use crate::Error;
-use crate::engine::{State, TrainerOptions};
+use crate::engine::{TensorState, TrainerOptions};
 use crate::gpu::device::GpuDevice;
 
 /// All dispatches of a trainer.
@@ -91,14 +91,14 @@ pub fn square_sum_bytes(plan: &Plan, parameters: &DeviceParameters) -> u64 {
     let mut kernels = plan.training.kernels.iter();
     let kernel = kernels.find(|kernel| kernel.name == GRADIENT_NORM);
     let groups = kernel.map_or(0, |kernel| kernel.groups);
-    4 * u64::from(groups) * parameters.buffers(State::Gradient).len() as u64
+    4 * u64::from(groups) * parameters.buffers(TensorState::Gradient).len() as u64
 }
 
 /// The sums of squares of all gradients.
 fn squares(build: &mut Builder<'_>, parameters: &DeviceParameters, sums: &Buffer) -> Vec<Dispatch> {
     let (index, kernel) = build.kernel(GRADIENT_NORM);
     let mut dispatches = Vec::new();
-    for (i, buffer) in (0..).zip(parameters.buffers(State::Gradient)) {
+    for (i, buffer) in (0..).zip(parameters.buffers(TensorState::Gradient)) {
         let bound = kernel.group(1).map(|binding| match binding.operand {
             Operand::Gradients => (binding.binding, whole(buffer)),
             Operand::SquareSums => (binding.binding, whole(sums)),
@@ -138,10 +138,10 @@ fn update(build: &mut Builder<'_>, plan: &Plan, parameters: &DeviceParameters) -
         let of = |state| whole(&parameters.buffers(state)[buffer]);
         let bound = kernel.group(1).map(|binding| {
             let state = match binding.operand {
-                Operand::Gradients => State::Gradient,
-                Operand::Parameters => State::Parameter,
-                Operand::FirstMoments => State::FirstMoment,
-                Operand::SecondMoments => State::SecondMoment,
+                Operand::Gradients => TensorState::Gradient,
+                Operand::Parameters => TensorState::Parameter,
+                Operand::FirstMoments => TensorState::FirstMoment,
+                Operand::SecondMoments => TensorState::SecondMoment,
                 other => unreachable!("{other:?} is no operand of AdamW"),
             };
             (binding.binding, of(state))
@@ -165,7 +165,7 @@ fn cleared(plan: &Plan, parameters: &DeviceParameters) -> Vec<(Buffer, u64, u64)
     let roles = table.into_iter().chain(positions);
     let ids = roles.filter_map(|role| plan.role(role, Component::Weight));
     let slices = ids.flat_map(|id| parameters.slices(id, 0));
-    let bound = slices.map(|slice| parameters.binding(State::Gradient, slice));
+    let bound = slices.map(|slice| parameters.binding(TensorState::Gradient, slice));
     bound
         .map(|b| (b.buffer.clone(), b.offset, b.size.map_or(0, u64::from)))
         .collect()

@@ -25,7 +25,7 @@ use super::loss_scale::LossScale;
 use super::parameters::Parameters;
 use super::{Trainer, TrainerSettings};
 use crate::device::Device;
-use crate::engine::State as Held;
+use crate::engine::TensorState;
 use crate::vtable::{Gpt, ModelVtable, Untyped};
 use crate::weights::{self, Mapped};
 use crate::{Error, files};
@@ -287,10 +287,10 @@ impl<M> Trainer<M> {
     }
 }
 
-const MOMENTS_OF: [Held; 2] = [Held::FirstMoment, Held::SecondMoment];
+const MOMENTS_OF: [TensorState; 2] = [TensorState::FirstMoment, TensorState::SecondMoment];
 
-fn moment_name(plan: &Plan, state: Held, id: TensorId, layer: u32) -> String {
-    let which = if state == Held::FirstMoment {
+fn moment_name(plan: &Plan, state: TensorState, id: TensorId, layer: u32) -> String {
+    let which = if state == TensorState::FirstMoment {
         "first"
     } else {
         "second"
@@ -302,7 +302,7 @@ fn moment_name(plan: &Plan, state: Held, id: TensorId, layer: u32) -> String {
 struct Moment<'a> {
     parameters: &'a Parameters<'a>,
     failure: &'a Cell<Option<Error>>,
-    state: Held,
+    state: TensorState,
     id: TensorId,
     layer: u32,
     shape: [usize; 2],

@@ -54,7 +54,11 @@ fn a_run_that_was_stopped_goes_on_bit_for_bit() {
             Trainer::resume_plan(plan, &device, &saved, saved.settings().clone()).unwrap();
         assert_eq!(steps_of(&mut second, 5), losses[4..]);
         for (id, layer) in plan.trained() {
-            for state in [Held::Parameter, Held::FirstMoment, Held::SecondMoment] {
+            for state in [
+                TensorState::Parameter,
+                TensorState::FirstMoment,
+                TensorState::SecondMoment,
+            ] {
                 let a = whole.parameters().values(state, id, layer).unwrap();
                 let b = second.parameters().values(state, id, layer).unwrap();
                 assert!(a == b, "{:?} {}", state, plan.tensor(id).name);

@@ -9,7 +9,9 @@ use super::parameters::Parameters;
 use super::{Batch, Tokens, TrainerSettings, memory};
 use crate::Error;
 use crate::device::Device;
-use crate::engine::{EngineTrainer, Learn, Precision, State, TrainProfile, TrainerOptions, Update};
+use crate::engine::{
+    EngineTrainer, Learn, Precision, TensorState, TrainProfile, TrainerOptions, Update,
+};
 use crate::model::Model;
 use crate::parameter::{Matrix, Parameter};
 use crate::text::Tokenizer;
@@ -55,7 +57,7 @@ impl<M: Gpt> Trainer<M> {
         let mut values = Matrix::zeros();
         let (id, layer) = (parameter.id(), parameter.layer());
         let flat = values.as_flattened_mut();
-        self.engine.read(State::Parameter, id, layer, flat)?;
+        self.engine.read(TensorState::Parameter, id, layer, flat)?;
         Ok(values)
     }
 
@@ -70,7 +72,7 @@ impl<M: Gpt> Trainer<M> {
     ) -> Result<(), Error> {
         let (id, layer) = (parameter.id(), parameter.layer());
         let flat = values.as_flattened();
-        self.engine.write(State::Parameter, id, layer, flat)
+        self.engine.write(TensorState::Parameter, id, layer, flat)
     }
 }
 

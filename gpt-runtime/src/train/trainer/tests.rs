@@ -1,7 +1,7 @@
 use gpt_plan::{Format, Spec, TrainShape};
 
 use super::*;
-use crate::engine::State;
+use crate::engine::TensorState;
 use crate::train::{AdamW, RandomWindows, Schedule};
 use crate::weights::{RandomWeights, testing};
 
@@ -109,12 +109,12 @@ fn what_is_not_finite_stops_and_changes_nothing() {
     let mut values = vec![0.0; trainer.plan().tensor(id).len() as usize];
     trainer
         .engine
-        .read(State::Parameter, id, 0, &mut values)
+        .read(TensorState::Parameter, id, 0, &mut values)
         .unwrap();
     values[0] = f32::NAN;
     trainer
         .engine
-        .write(State::Parameter, id, 0, &values)
+        .write(TensorState::Parameter, id, 0, &values)
         .unwrap();
     let error = trainer.step(&batch).unwrap_err();
     assert!(matches!(error, Error::Diverged(_)) && !error.is_input());
@@ -162,7 +162,7 @@ fn a_scale_does_not_hide_what_is_not_finite() {
         let id = trainer.plan().find("final_norm.gamma").unwrap();
         let mut values = vec![1.0; trainer.plan().tensor(id).len() as usize];
         values[0] = value;
-        let state = State::Parameter;
+        let state = TensorState::Parameter;
         trainer.engine.write(state, id, 0, &values).unwrap();
         let error = (0..20).find_map(|_| trainer.step(&batch).err()).unwrap();
         assert_eq!(trainer.steps(), 0);

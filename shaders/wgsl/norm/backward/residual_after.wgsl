@@ -1,4 +1,4 @@
-// The residual stream is read after the norm: its gradient passes through the norm, too.
+// A residual is taken from the norm's output: its gradient passes through the norm, too.
 
 fn dy_residual(at: u32) -> f32 {
     return out[at];

@@ -10,7 +10,7 @@ pub const MAX_STOPS: usize = 16;
 
 /// A sampling step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ChoiceOp {
+pub enum SamplingOp {
     /// Finds the greatest logit of each tile of the vocabulary, with Gumbel noise if no cut
     /// applies.
     Greatest,
@@ -24,35 +24,35 @@ pub enum ChoiceOp {
     Draw,
 }
 
-impl ChoiceOp {
-    /// All steps, in the order of [`Plan::choice`](crate::Plan::choice).
-    pub const ALL: [ChoiceOp; 5] = [
-        ChoiceOp::Greatest,
-        ChoiceOp::Take,
-        ChoiceOp::Count,
-        ChoiceOp::Collect,
-        ChoiceOp::Draw,
+impl SamplingOp {
+    /// All steps, in the order of [`Plan::sampling`](crate::Plan::sampling).
+    pub const ALL: [SamplingOp; 5] = [
+        SamplingOp::Greatest,
+        SamplingOp::Take,
+        SamplingOp::Count,
+        SamplingOp::Collect,
+        SamplingOp::Draw,
     ];
 
     /// The steps without cuts: the likeliest token, or a draw from all.
-    pub const WHOLE: &[ChoiceOp] = &[ChoiceOp::Greatest, ChoiceOp::Take];
+    pub const FULL_VOCABULARY: &[SamplingOp] = &[SamplingOp::Greatest, SamplingOp::Take];
 
     /// The steps with top-k, top-p or min-p.
-    pub const CUT: &[ChoiceOp] = &[
-        ChoiceOp::Greatest,
-        ChoiceOp::Count,
-        ChoiceOp::Collect,
-        ChoiceOp::Draw,
+    pub const TRUNCATED: &[SamplingOp] = &[
+        SamplingOp::Greatest,
+        SamplingOp::Count,
+        SamplingOp::Collect,
+        SamplingOp::Draw,
     ];
 
     /// The name for users, and of the kernel.
     pub const fn name(self) -> &'static str {
         match self {
-            ChoiceOp::Greatest => "greatest",
-            ChoiceOp::Take => "take",
-            ChoiceOp::Count => "count",
-            ChoiceOp::Collect => "collect",
-            ChoiceOp::Draw => "draw",
+            SamplingOp::Greatest => "greatest",
+            SamplingOp::Take => "take",
+            SamplingOp::Count => "count",
+            SamplingOp::Collect => "collect",
+            SamplingOp::Draw => "draw",
         }
     }
 }

@@ -1,4 +1,4 @@
-// The residual stream bypasses the norm: its gradient is added to the norm's.
+// A residual is taken from the norm's input: its gradient is added to the norm's.
 
 fn dy_residual(at: u32) -> f32 {
     return 0.0;

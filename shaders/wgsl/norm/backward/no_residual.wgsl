@@ -1,4 +1,4 @@
-// No other step has read the stream: its gradient is that of the norm.
+// No residual is taken from the norm's input or output.
 
 fn dy_residual(at: u32) -> f32 {
     return 0.0;

@@ -1,0 +1,275 @@
+//! The shapes of each op: its tensors, and the buffers that it reads and writes.
+
+use super::Fault;
+use super::attempt;
+use super::checker::{Checker, text};
+use crate::{
+    Epilogue, Heads, NormRef, Op, Projection, Role, Slot, Statistics, Tensor, TensorId, TensorKind,
+};
+
+impl<'a> Checker<'a> {
+    pub const fn op(mut self, op: &'a Op) -> Result<Self, Fault<'a>> {
+        let spec = &self.plan.spec;
+        match *op {
+            Op::Embed {
+                table,
+                positions,
+                out,
+            } => {
+                let width = attempt!(self.write(out));
+                attempt!(self.table(table, positions, width));
+            }
+            Op::Norm {
+                norm,
+                x,
+                stats,
+                out,
+                statistics,
+            } => {
+                let width = attempt!(self.read(x));
+                attempt!(self.norm(norm, width));
+                match statistics {
+                    Statistics::Compute => attempt!(self.write_of(stats, 2)),
+                    Statistics::Stored => attempt!(self.read_of(stats, 2)),
+                }
+                attempt!(self.write_of(out, width));
+            }
+            Op::Project(ref projection) => return self.project(projection),
+            Op::Attention {
+                heads, out, lse, ..
+            } => {
+                match heads {
+                    Heads::Cached { q, k, v } => {
+                        attempt!(self.read_of(q, spec.q_width()));
+                        attempt!(self.read_of(k, spec.kv_width()));
+                        attempt!(self.read_of(v, spec.kv_width()));
+                    }
+                    Heads::Fused { qkv } => attempt!(self.read_of(qkv, spec.qkv_width())),
+                }
+                attempt!(self.write_of(out, spec.q_width()));
+                if let Some(lse) = lse {
+                    attempt!(self.write_of(lse, spec.heads));
+                }
+            }
+            Op::CrossEntropy { logits, losses } => {
+                attempt!(self.read_of(logits, spec.vocab));
+                attempt!(self.write_of(losses, 1));
+            }
+            Op::EmbedBackward {
+                table,
+                positions,
+                dx,
+            } => {
+                let width = attempt!(self.read(dx));
+                attempt!(self.table(table, positions, width));
+            }
+            Op::DropoutBackward { dy, out, .. } => {
+                let width = attempt!(self.read(dy));
+                attempt!(self.write_of(out, width));
+            }
+            Op::ProjectInput {
+                weight,
+                dy,
+                slopes,
+                out,
+            } => {
+                let weight = attempt!(self.matrix(weight));
+                attempt!(self.read_of(dy, self.product_width(weight)));
+                let width = match slopes {
+                    None => weight.columns,
+                    // The gradient passes the activation, whose input is twice as wide if gated.
+                    Some(slopes) => {
+                        let rows = match spec.mlp.gated {
+                            true => 2 * weight.columns,
+                            false => weight.columns,
+                        };
+                        let width = self.slopes_width(rows);
+                        attempt!(self.read_of(slopes, width));
+                        width
+                    }
+                };
+                attempt!(self.write_of(out, width));
+            }
+            Op::ProjectWeight {
+                weight,
+                bias,
+                dy,
+                input,
+            } => {
+                let weight = attempt!(self.matrix(weight));
+                attempt!(self.optional_vector(bias, weight.rows));
+                attempt!(self.read_of(dy, self.product_width(weight)));
+                attempt!(self.read_of(input, weight.columns));
+            }
+            Op::NormInput {
+                norm,
+                x,
+                stats,
+                dy,
+                dy_residual,
+                residual,
+                out,
+            } => {
+                let width = attempt!(self.norm_backward(norm, x, stats, dy, dy_residual));
+                attempt!(self.read_optional(residual, width));
+                attempt!(self.write_of(out, width));
+            }
+            Op::NormWeight {
+                norm,
+                x,
+                stats,
+                dy,
+                dy_residual,
+            } => {
+                attempt!(self.norm_backward(norm, x, stats, dy, dy_residual));
+            }
+            Op::Add { a, b, out } => {
+                let width = attempt!(self.read(a));
+                attempt!(self.read_of(b, width));
+                attempt!(self.write_of(out, width));
+            }
+            Op::AttentionBackward {
+                qkv,
+                out,
+                lse,
+                dout,
+                delta,
+                dqkv,
+                ..
+            } => {
+                attempt!(self.read_of(qkv, spec.qkv_width()));
+                attempt!(self.read_of(out, spec.q_width()));
+                attempt!(self.read_of(lse, spec.heads));
+                attempt!(self.read_of(dout, spec.q_width()));
+                attempt!(self.write_of(delta, spec.heads));
+                attempt!(self.write_of(dqkv, spec.qkv_width()));
+            }
+        }
+        Ok(self)
+    }
+
+    /// The width of the gradient of a projection's product. Training pads a gate and the rows it
+    /// gates to whole panels.
+    const fn product_width(&self, weight: &Tensor) -> u32 {
+        match weight.role {
+            Role::MlpUp => self.slopes_width(weight.rows),
+            _ => weight.rows,
+        }
+    }
+
+    /// The width of slopes for a product of `rows`.
+    const fn slopes_width(&self, rows: u32) -> u32 {
+        if self.plan.spec.mlp.gated {
+            2 * (rows / 2).next_multiple_of(16)
+        } else {
+            rows
+        }
+    }
+
+    /// The tables of an embedding of `width`.
+    const fn table(
+        &self,
+        table: TensorId,
+        positions: Option<TensorId>,
+        width: u32,
+    ) -> Result<(), Fault<'a>> {
+        let spec = &self.plan.spec;
+        let table = attempt!(self.matrix(table));
+        attempt!(self.rows(table, spec.vocab));
+        attempt!(self.columns(table, width));
+        let Some(positions) = positions else {
+            return Ok(());
+        };
+        let table = attempt!(self.tensor(positions));
+        let TensorKind::Table = table.kind else {
+            return self.fault(text(&table.name), "is not a table");
+        };
+        attempt!(self.rows(table, spec.context));
+        self.columns(table, width)
+    }
+
+    const fn columns(&self, tensor: &'a Tensor, width: u32) -> Result<(), Fault<'a>> {
+        self.expect(
+            text(&tensor.name),
+            "the number of columns",
+            tensor.columns,
+            width,
+        )
+    }
+
+    const fn rows(&self, tensor: &'a Tensor, width: u32) -> Result<(), Fault<'a>> {
+        self.expect(text(&tensor.name), "the number of rows", tensor.rows, width)
+    }
+
+    /// Reads the inputs of either backward op of a norm. Returns the width of the norm.
+    const fn norm_backward(
+        &self,
+        norm: NormRef,
+        x: Slot,
+        stats: Slot,
+        dy: Slot,
+        dy_residual: Option<Slot>,
+    ) -> Result<u32, Fault<'a>> {
+        let width = attempt!(self.read(x));
+        attempt!(self.norm(norm, width));
+        attempt!(self.read_of(stats, 2));
+        attempt!(self.read_of(dy, width));
+        attempt!(self.read_optional(dy_residual, width));
+        Ok(width)
+    }
+
+    const fn project(mut self, projection: &'a Projection) -> Result<Self, Fault<'a>> {
+        let spec = &self.plan.spec;
+        let weight = attempt!(self.matrix(projection.weight));
+        let width = attempt!(self.read(projection.input));
+        attempt!(self.columns(weight, width));
+        if let Some(norm) = projection.norm {
+            attempt!(self.norm(norm, width));
+        }
+        attempt!(self.optional_vector(projection.bias, weight.rows));
+        match projection.epilogue {
+            Epilogue::Store { out } => {
+                let out = attempt!(self.write(out));
+                attempt!(self.rows(weight, out));
+            }
+            Epilogue::Heads { heads, .. } => {
+                attempt!(self.rows(weight, spec.qkv_width()));
+                match heads {
+                    Heads::Cached { q, k, v } => {
+                        attempt!(self.write_of(q, spec.q_width()));
+                        attempt!(self.write_of(k, spec.kv_width()));
+                        attempt!(self.write_of(v, spec.kv_width()));
+                    }
+                    Heads::Fused { qkv } => attempt!(self.write_of(qkv, weight.rows)),
+                }
+            }
+            Epilogue::Activation { gated, out, slopes } => {
+                if gated != spec.mlp.gated {
+                    return self.fault(
+                        "the activation",
+                        "is gated where the spec's is not, or not where it is",
+                    );
+                }
+                let out = attempt!(self.write(out));
+                attempt!(self.rows(weight, if gated { 2 * out } else { out }));
+                if let Some(slopes) = slopes {
+                    attempt!(self.write_of(slopes, self.slopes_width(weight.rows)));
+                }
+            }
+            Epilogue::Residual {
+                residual,
+                norm,
+                out,
+                ..
+            } => {
+                attempt!(self.read_of(residual, weight.rows));
+                if let Some(norm) = norm {
+                    attempt!(self.norm(norm, weight.rows));
+                }
+                let out = attempt!(self.write(out));
+                attempt!(self.rows(weight, out));
+            }
+        }
+        Ok(self)
+    }
+}
