@@ -202,7 +202,7 @@ fn tuning_saves_the_fastest_kernels() {
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(errors.contains("no folder to keep it in"), "{errors}");
+    assert!(errors.contains("no folder for the result"), "{errors}");
 }
 
 #[test]

@@ -125,7 +125,7 @@ operands! {
     /// Output of the attention.
     A = "a",
     /// Partial results of attention over a share of the keys each.
-    SplitSums = "splits",
+    SplitSums = "split_sums",
     /// Log-sum-exp of each query's scores.
     Lse = "lse",
     /// Output of the MLP's activation.
@@ -134,7 +134,7 @@ operands! {
     Slopes = "slopes",
     /// Mean and reciprocal deviation of each row.
     Stats = "stats",
-    /// What a projection's output is added to.
+    /// The residual that a projection's output is added to.
     Residual = "residual",
     /// Logits.
     Logits = "logits",
@@ -142,13 +142,13 @@ operands! {
     Losses = "losses",
 
     /// Greatest logit of each tile of the vocabulary.
-    TileMaxima = "tops",
+    TileMaxima = "tile_maxima",
     /// Histogram of the logits below the greatest one.
     Histogram = "histogram",
     /// Candidates for the next token.
-    Candidates = "listed",
+    Candidates = "candidates",
     /// Tokens that were sampled.
-    Sampled = "drawn",
+    Sampled = "sampled",
 
     /// Gradient of the step's output.
     Dy = "dy" | "dx",

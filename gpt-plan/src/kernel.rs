@@ -100,6 +100,21 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// A kernel of one workgroup with one invocation for each row, without bindings.
+    pub fn new(name: impl Into<Str>, header: impl Into<Str>, parts: Vec<&'static str>) -> Kernel {
+        Kernel {
+            name: name.into(),
+            header: header.into(),
+            parts: parts.into(),
+            workgroup: 1,
+            tile_rows: 1,
+            groups: 1,
+            strips: 0,
+            grid: Grid::Rows,
+            bindings: List::Borrowed(&[]),
+        }
+    }
+
     /// Workgroups along x, y and z of a dispatch.
     pub fn workgroups(&self, extent: &Extent) -> [u32; 3] {
         self.grid.workgroups(self.groups, self.tile_rows, extent)

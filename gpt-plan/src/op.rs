@@ -22,7 +22,7 @@ pub enum Op {
         positions: Option<TensorId>,
         out: Slot,
     },
-    /// `out = norm(x)` as a step of its own (training). Stores the row statistics, or reads the
+    /// `out = norm(x)` as a separate step (training). Stores the row statistics, or reads the
     /// stored ones where the backward pass recomputes `out`.
     Norm {
         norm: NormRef,

@@ -1,13 +1,14 @@
-//! Declares a model, trains it on a text, and lets it write: `cargo run --release -p gpt-runtime --example train`.
+//! Declares a model, trains it on a text, and generates from it:
+//! `cargo run --release -p gpt-runtime --example train`.
 //!
-//! The text is small and the model learns it almost by heart, within some seconds. A text of one's own takes the place of `TEXT`, and a
-//! `vocab` of at least as many characters as it has.
+//! The text is small, so the model memorises it within some seconds. To train on another text,
+//! replace `TEXT` and set `vocab` to at least its number of distinct characters.
 
 use gpt_runtime::train::{RandomWindows, Schedule, Tokens};
 use gpt_runtime::{AdamW, Device, Error, Sampling, Stop, Tokenizer, TrainerSettings, gpt_model};
 
 gpt_model! {
-    /// Small, and with an activation of its own: what becomes of it on the way back is the compiler's work, too.
+    /// A small model. The compiler derives the gradient of its activation.
     struct Poet {
         vocab: 64, context: 64, layers: 3, heads: 4, embed: 96, bias: false,
         norm: RmsNorm { eps: 1e-5 }, positions: Rope { theta: 10_000.0 },

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::Error;
 use crate::cpu::simd::Isa;
 use crate::cpu::{self, CpuDevice};
-use crate::engine::Limits;
+use crate::engine::PeakRates;
 use crate::gpu::GpuDevice;
 
 /// An open device. Cheap to clone; the models that run on it share it.
@@ -196,7 +196,7 @@ impl Device {
     /// The buffer to read cannot be allocated, or the GPU fails.
     pub fn meter(&self) -> Result<Meter, Error> {
         match &self.engine {
-            Engine::Cpu(cpu) => Ok(Meter(Measurement::Cpu(cpu::Meter::new(cpu.clone())?))),
+            Engine::Cpu(cpu) => Ok(Meter(Measurement::Cpu(cpu::CpuMeter::new(cpu.clone())?))),
             Engine::Gpu(gpu) => Ok(Meter(Measurement::Gpu(gpu.limits()?))),
         }
     }
@@ -219,14 +219,14 @@ pub struct Meter(Measurement);
 
 enum Measurement {
     /// Measured in each call, because the speed of a processor varies from minute to minute.
-    Cpu(cpu::Meter),
+    Cpu(cpu::CpuMeter),
     /// Measured once.
-    Gpu(Limits),
+    Gpu(PeakRates),
 }
 
 impl Meter {
     /// The peak rates of the device.
-    pub fn measure(&self) -> Limits {
+    pub fn measure(&self) -> PeakRates {
         match &self.0 {
             Measurement::Cpu(meter) => meter.measure(),
             Measurement::Gpu(limits) => *limits,

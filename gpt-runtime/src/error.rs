@@ -1,11 +1,12 @@
-//! The one error type. It displays as one sentence that says what is wrong and what to do.
+//! The one error type. It displays as one sentence: the cause, and where possible the remedy.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// An error of this crate. Match on a variant to react to a kind of failure; display it to explain it.
+/// An error of this crate. Match on a variant to react to a kind of failure; display it to explain
+/// it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -82,6 +83,15 @@ impl From<String> for Detail {
 }
 
 impl Error {
+    /// Makes an [`Error::Io`] of the error of an operation on `path`, for `map_err`.
+    pub(crate) fn io(doing: &'static str, path: &Path) -> impl Fn(std::io::Error) -> Error {
+        move |source| Error::Io {
+            doing,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
     /// An [`Error::Weights`].
     pub fn weights(message: impl Into<String>) -> Error {
         Error::Weights(message.into().into())

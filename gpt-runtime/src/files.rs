@@ -17,7 +17,7 @@ pub fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Resu
     written.map_err(|source| {
         // If the partial file cannot be removed either, the first error is more useful.
         let _ = fs::remove_file(&new);
-        writing(path, source)
+        Error::io("write", path)(source)
     })
 }
 
@@ -37,12 +37,12 @@ pub fn create_folder(
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => fs::create_dir_all(&new),
     };
-    clean.map_err(|source| writing(&new, source))?;
+    clean.map_err(Error::io("write", &new))?;
     let filled = fill(&new).and_then(|()| {
         let named = sync_names(&new)
             .and_then(|()| fs::rename(&new, path))
             .and_then(|()| sync_names(parent(path)));
-        named.map_err(|source| writing(path, source))
+        named.map_err(Error::io("write", path))
     });
     if filled.is_err() {
         let _ = fs::remove_dir_all(&new);
@@ -71,14 +71,6 @@ fn sync_names(folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()?;
     }
     Ok(())
-}
-
-fn writing(path: &Path, source: io::Error) -> Error {
-    Error::Io {
-        doing: "write",
-        path: path.to_owned(),
-        source,
-    }
 }
 
 #[cfg(test)]

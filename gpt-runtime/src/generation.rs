@@ -81,18 +81,18 @@ pub struct Generation<'s, M = Untyped> {
 /// Each item is a token or the error that ended the generation. A token that ends the text is not
 /// returned.
 pub struct TokenGeneration<'s, M = Untyped> {
-    session: Held<'s, M>,
+    session: SessionRef<'s, M>,
     sampler: Sampler,
     stop_ids: Vec<u32>,
     left: usize,
-    next: Next,
+    next: NextToken,
     count: usize,
     ended: Option<Ended>,
 }
 
 /// The next token of a generation.
 #[derive(Clone, Copy)]
-enum Next {
+enum NextToken {
     /// It is chosen.
     Chosen(u32),
     /// It is the successor of this token, which has not been run.
@@ -100,27 +100,27 @@ enum Next {
 }
 
 /// A session that is borrowed, or one that was opened for this generation.
-enum Held<'s, M> {
+enum SessionRef<'s, M> {
     Borrowed(&'s mut Session<M>),
     Owned(Box<Session<M>>),
 }
 
-impl<M> Deref for Held<'_, M> {
+impl<M> Deref for SessionRef<'_, M> {
     type Target = Session<M>;
 
     fn deref(&self) -> &Session<M> {
         match self {
-            Held::Borrowed(session) => session,
-            Held::Owned(session) => session,
+            SessionRef::Borrowed(session) => session,
+            SessionRef::Owned(session) => session,
         }
     }
 }
 
-impl<M> DerefMut for Held<'_, M> {
+impl<M> DerefMut for SessionRef<'_, M> {
     fn deref_mut(&mut self) -> &mut Session<M> {
         match self {
-            Held::Borrowed(session) => session,
-            Held::Owned(session) => session,
+            SessionRef::Borrowed(session) => session,
+            SessionRef::Owned(session) => session,
         }
     }
 }
@@ -138,7 +138,7 @@ impl<M> SessionBuilder<M> {
     ) -> Result<Generation<'static, M>, Error> {
         let session = self.open()?;
         let ids = session.model().tokenizer()?.encode_prompt(prompt)?;
-        let session = Held::Owned(Box::new(session));
+        let session = SessionRef::Owned(Box::new(session));
         Generation::new(session, &ids, sampling, Stop::default())
     }
 }
@@ -168,7 +168,7 @@ impl<M> Session<M> {
         sampling: Sampling,
         stop: Stop,
     ) -> Result<Generation<'_, M>, Error> {
-        Generation::new(Held::Borrowed(self), prompt, sampling, stop)
+        Generation::new(SessionRef::Borrowed(self), prompt, sampling, stop)
     }
 
     /// Appends the tokens `prompt` and continues them with tokens. The tokens that end a text are
@@ -189,13 +189,13 @@ impl<M> Session<M> {
                     .to_owned(),
             ));
         }
-        TokenGeneration::new(Held::Borrowed(self), prompt, sampling, stop)
+        TokenGeneration::new(SessionRef::Borrowed(self), prompt, sampling, stop)
     }
 }
 
 impl<'s, M> TokenGeneration<'s, M> {
     fn new(
-        mut session: Held<'s, M>,
+        mut session: SessionRef<'s, M>,
         prompt: &[u32],
         sampling: Sampling,
         stop: Stop,
@@ -210,7 +210,7 @@ impl<'s, M> TokenGeneration<'s, M> {
         let first = session.sample(&mut sampler)?;
         Ok(TokenGeneration {
             left: stop.tokens.unwrap_or(usize::MAX),
-            next: Next::Chosen(first),
+            next: NextToken::Chosen(first),
             count: 0,
             ended: None,
             sampler,
@@ -235,13 +235,15 @@ impl<'s, M> TokenGeneration<'s, M> {
             return Ok(None);
         }
         let id = match self.next {
-            Next::Chosen(id) => id,
-            Next::After(_) if self.session.remaining() == 0 => return Ok(self.end(Ended::Full)),
-            Next::After(last) => {
+            NextToken::Chosen(id) => id,
+            NextToken::After(_) if self.session.remaining() == 0 => {
+                return Ok(self.end(Ended::Full));
+            }
+            NextToken::After(last) => {
                 let most = most.min(self.left);
                 let stops = &self.stop_ids;
-                let followed = self.session.follow(last, &mut self.sampler, stops, most);
-                followed.inspect_err(|_| self.ended = Some(Ended::Failed))?
+                let next = self.session.advance(last, &mut self.sampler, stops, most);
+                next.inspect_err(|_| self.ended = Some(Ended::Failed))?
             }
         };
         if self.stop_ids.contains(&id) {
@@ -252,7 +254,7 @@ impl<'s, M> TokenGeneration<'s, M> {
         }
         self.left -= 1;
         self.count += 1;
-        self.next = Next::After(id);
+        self.next = NextToken::After(id);
         // The successor of the last token is not sampled, which saves a pass.
         if self.left == 0 {
             self.ended = Some(Ended::Length);
@@ -276,7 +278,7 @@ impl<M> Iterator for TokenGeneration<'_, M> {
 
 impl<'s, M> Generation<'s, M> {
     fn new(
-        session: Held<'s, M>,
+        session: SessionRef<'s, M>,
         prompt: &[u32],
         sampling: Sampling,
         mut stop: Stop,

@@ -1,4 +1,4 @@
-//! Runs the models that [`gpt_model!`] declares, on wgpu and on a CPU engine of its own.
+//! Runs the models that [`gpt_model!`] declares, on wgpu and on its own CPU engine.
 //!
 //! Data flows one way. [`weights`] reads tensors from files, an engine packs them once and runs the
 //! model's plan, [`Session`] feeds it tokens and returns logits, [`Sampler`] chooses the next
@@ -76,7 +76,7 @@ macro_rules! gpt_model {
 
 /// Timings of the steps of a pass, and the peak rates of a device.
 pub mod profile {
-    pub use crate::engine::{Clock, Limits, PartTime, Profile, StepTime, TrainProfile};
+    pub use crate::engine::{Clock, PartTime, PeakRates, Profile, StepTime, TrainProfile};
 }
 
 // A model is shared by threads; a session, a generation or a trainer can move to another.

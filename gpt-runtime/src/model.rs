@@ -21,11 +21,11 @@ use crate::weights::{RandomWeights, Weights};
 
 /// A model on a device. Cheap to clone: clones and sessions share the weights.
 pub struct Model<M = Untyped> {
-    shared: Arc<Shared>,
+    shared: Arc<ModelInner>,
     brand: PhantomData<fn() -> M>,
 }
 
-struct Shared {
+struct ModelInner {
     vtable: ModelVtable,
     engine: Box<dyn EngineModel>,
     device: Device,
@@ -155,7 +155,7 @@ impl<M> Model<M> {
         source: Loaded,
     ) -> Result<Self, Error> {
         let format = |id, layer| weights.format(id, layer);
-        let shared = Shared {
+        let shared = ModelInner {
             weight_bytes_per_token: vtable.plan.weight_bytes_per_token(format),
             format: vtable.plan.main_format(format),
             final_norm: FinalNorm::read(vtable.plan, weights)?,
@@ -179,7 +179,7 @@ impl<M> Model<M> {
     /// caller's [`Weights`]; pass those to [`Trainer::new`].
     #[cfg(feature = "train")]
     pub fn trainer(self, settings: impl Into<TrainerSettings>) -> Result<Trainer<M>, Error> {
-        let Shared { vtable, device, .. } = &*self.shared;
+        let ModelInner { vtable, device, .. } = &*self.shared;
         let trainer =
             |weights: &dyn Weights| Trainer::with_vtable(*vtable, device, weights, settings.into());
         let trainer = match &self.shared.source.origin {

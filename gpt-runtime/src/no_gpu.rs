@@ -1,7 +1,7 @@
 //! Replaces the GPU engine in a build without the Cargo feature `gpu`: no device can be opened.
 
 use crate::Error;
-use crate::engine::Limits;
+use crate::engine::PeakRates;
 
 /// A GPU, of which this build opens none.
 pub struct GpuDevice(());
@@ -31,7 +31,7 @@ impl GpuDevice {
         gpt_plan::Features::NONE
     }
 
-    pub fn limits(&self) -> Result<Limits, Error> {
+    pub fn limits(&self) -> Result<PeakRates, Error> {
         Err(unavailable())
     }
 }

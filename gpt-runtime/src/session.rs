@@ -123,8 +123,8 @@ impl<M> SessionBuilder<M> {
             engine: self.model.engine().session(options)?,
             logits: vec![0.0; rows * spec.vocab as usize],
             tokens: Vec::with_capacity(capacity as usize),
-            follows: false,
-            ahead: VecDeque::new(),
+            has_logits: false,
+            sampled: VecDeque::new(),
             options,
             model: self.model,
         })
@@ -138,10 +138,10 @@ pub struct Session<M = Untyped> {
     options: SessionOptions,
     tokens: Vec<u32>,
     logits: Vec<f32>,
-    /// Whether the first row of `logits` is that of the last token.
-    follows: bool,
-    /// Tokens that the engine has chosen ahead of [`follow`](Session::follow).
-    ahead: VecDeque<u32>,
+    /// Whether the first row of `logits` follows the last token.
+    has_logits: bool,
+    /// Tokens that the engine has sampled and [`advance`](Session::advance) has not returned.
+    sampled: VecDeque<u32>,
 }
 
 impl<M> Session<M> {
@@ -188,7 +188,7 @@ impl<M> Session<M> {
             };
             self.run(part, request)?;
         }
-        self.follows = true;
+        self.has_logits = true;
         let vocab = self.model.plan().spec.vocab as usize;
         Ok(Logits {
             values: &self.logits[..vocab],
@@ -196,36 +196,36 @@ impl<M> Session<M> {
         })
     }
 
-    /// Chooses the token that follows the last one. The token is not appended.
+    /// Chooses the token that has_logits the last one. The token is not appended.
     ///
     /// # Errors
     /// The session is empty, or the engine fails. After a truncation or a generation the last token
     /// is run again.
     pub fn sample(&mut self, sampler: &mut Sampler) -> Result<u32, Error> {
-        if !self.follows {
+        if !self.has_logits {
             let Some(last) = self.tokens.pop() else {
                 return Err(Error::Input(
                     "no token can be chosen to follow an empty session; push some first".to_owned(),
                 ));
             };
             self.run(&[last], LogitsRequest::Last)?;
-            self.follows = true;
+            self.has_logits = true;
         }
         let vocab = self.model.plan().spec.vocab as usize;
         Ok(sampler.sample(&self.logits[..vocab], &self.tokens))
     }
 
     /// Appends the chosen `token` and chooses its successor. An engine that samples on the device
-    /// may run ahead by at most `most` tokens, up to one of `stops`. Those tokens are valid only
-    /// for the same sampler.
-    pub(crate) fn follow(
+    /// may sample up to `most` tokens at once, the last of them one of `stops`. Those tokens are
+    /// valid only for the same sampler.
+    pub(crate) fn advance(
         &mut self,
         token: u32,
         sampler: &mut Sampler,
         stops: &[u32],
         most: usize,
     ) -> Result<u32, Error> {
-        if self.ahead.is_empty() {
+        if self.sampled.is_empty() {
             self.check(&[token])?;
             let request = Continue {
                 token,
@@ -235,24 +235,24 @@ impl<M> Session<M> {
                 draw: sampler.draws(),
                 stops,
             };
-            if !self.engine.generate(&request, &mut self.ahead)? {
+            if !self.engine.generate(&request, &mut self.sampled)? {
                 self.push(&[token])?;
                 return self.sample(sampler);
             }
         }
-        let next = self.ahead.pop_front().ok_or_else(|| {
+        let next = self.sampled.pop_front().ok_or_else(|| {
             Error::device(format!("{} chose no token", self.model.device().name()))
         })?;
         self.tokens.push(token);
-        self.follows = false;
+        self.has_logits = false;
         sampler.skip(1);
         Ok(next)
     }
 
-    /// Invalidates the logits and the tokens ahead.
+    /// Invalidates the logits and the tokens that were sampled in advance.
     fn invalidate_logits(&mut self) {
-        self.follows = false;
-        self.ahead.clear();
+        self.has_logits = false;
+        self.sampled.clear();
     }
 
     /// Appends `tokens` and calls `sink` with the position of each and the logits `[vocab]` that
@@ -320,8 +320,8 @@ impl<M> Session<M> {
             engine: self.engine.fork(self.options, positions)?,
             logits: self.logits.clone(),
             tokens,
-            follows: self.follows,
-            ahead: VecDeque::new(),
+            has_logits: self.has_logits,
+            sampled: VecDeque::new(),
             options: self.options,
             model: self.model.clone(),
         })

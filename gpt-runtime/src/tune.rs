@@ -3,7 +3,7 @@
 //! The compiler chooses tiles from a model's shapes, but only a measurement tells what an adapter
 //! gains from. It runs two layers of the model at their own shapes, on random weights, with each
 //! set of features, interleaved, and times every step by the device's clock. The fastest variant of
-//! each kernel is kept on disk for every program that opens the adapter later. Only variants with
+//! each kernel is saved on disk for every program that opens the adapter later. Only variants with
 //! the same results are tried, and one replaces the default only if it is faster by more than
 //! noise. The kernels of training are timed in steps on a batch.
 
@@ -17,7 +17,7 @@ use crate::engine::Precision;
 use crate::gpu::GpuDevice;
 use crate::truncated_plan::{has_kernels, some_tokens, truncate};
 use crate::vtable::ModelVtable;
-use crate::weights::lively::Lively;
+use crate::weights::unit_gain::UnitGain;
 use crate::{Batch, Device, Error, Model, Session, Trainer, TrainerSettings, Untyped};
 
 /// Tokens of the timed prompt: on a GPU, and on an adapter that is software.
@@ -66,16 +66,21 @@ pub struct Choice {
 ///
 /// # Errors
 /// The device is no GPU, writes no timestamps, has no memory for several copies of two layers and
-/// the head, or is lost; the result cannot be kept.
+/// the head, or is lost; the result cannot be saved.
 pub fn tune(plan: &'static Plan, device: &Device, formats: &[Format]) -> Result<Tuning, Error> {
     let gpu = measurable(device)?;
     let plan = truncate(plan);
     let kernels = &plan.kernels;
-    let mut found = Found::default();
+    let mut results = Results::default();
     for &format in formats.iter().filter(|format| has_kernels(plan, **format)) {
-        let mut readers = Vec::new();
-        for features in candidates(gpu, kernels) {
-            readers.push(Reader::new(plan, format, &with(gpu, features)?, features)?);
+        let mut runs = Vec::new();
+        for features in feature_sets(gpu, kernels) {
+            runs.push(InferenceRun::new(
+                plan,
+                format,
+                &with(gpu, features)?,
+                features,
+            )?);
         }
         for phase in [Phase::Prefill, Phase::Decode] {
             let rows = match phase {
@@ -83,15 +88,16 @@ pub fn tune(plan: &'static Plan, device: &Device, formats: &[Format]) -> Result<
                 Phase::Prefill => PROMPT[usize::from(gpu.is_software())].min(plan.spec.context),
             };
             for _ in 0..=RUNS {
-                for reader in &mut readers {
-                    reader.run(phase, rows)?;
+                for run in &mut runs {
+                    run.run(phase, rows)?;
                 }
             }
-            let mut rivals: Vec<&mut Rival> = readers.iter_mut().map(|r| &mut r.rival).collect();
-            found.take(&mut rivals, kernels, rows);
+            let mut candidates: Vec<&mut Candidate> =
+                runs.iter_mut().map(|r| &mut r.candidate).collect();
+            results.take(&mut candidates, kernels, rows);
         }
     }
-    found.keep(gpu)
+    results.save(gpu)
 }
 
 /// As [`tune`], for the kernels of training, in f32 and, where `device` has it, in f16.
@@ -102,7 +108,7 @@ pub fn tune_training(plan: &'static Plan, device: &Device) -> Result<Tuning, Err
     let gpu = measurable(device)?;
     let plan = truncate(plan);
     let kernels = &plan.training.kernels;
-    let mut found = Found::default();
+    let mut results = Results::default();
     let software = usize::from(gpu.is_software());
     let shape = (SEQUENCES[software], PROMPT[software].min(plan.spec.context));
     let precisions: &[Precision] = match gpu.has_f16() {
@@ -110,23 +116,24 @@ pub fn tune_training(plan: &'static Plan, device: &Device) -> Result<Tuning, Err
         false => &[Precision::F32],
     };
     for &precision in precisions {
-        let mut learners = Vec::new();
-        for features in candidates(gpu, kernels) {
+        let mut runs = Vec::new();
+        for features in feature_sets(gpu, kernels) {
             let device = with(gpu, features)?;
-            learners.push(Learner::new(plan, shape, precision, &device, features)?);
+            runs.push(TrainingRun::new(plan, shape, precision, &device, features)?);
         }
         for _ in 0..=RUNS {
-            for learner in &mut learners {
-                learner.run()?;
+            for run in &mut runs {
+                run.run()?;
             }
         }
-        let mut rivals: Vec<&mut Rival> = learners.iter_mut().map(|l| &mut l.rival).collect();
-        found.take(&mut rivals, kernels, shape.0 * shape.1);
+        let mut candidates: Vec<&mut Candidate> =
+            runs.iter_mut().map(|l| &mut l.candidate).collect();
+        results.take(&mut candidates, kernels, shape.0 * shape.1);
     }
-    found.keep(gpu)
+    results.save(gpu)
 }
 
-/// The GPU of `device`, if it writes timestamps and results can be kept. This is checked before
+/// The GPU of `device`, if it writes timestamps and results can be saved. This is checked before
 /// minutes are spent.
 fn measurable(device: &Device) -> Result<&Arc<GpuDevice>, Error> {
     let EngineRef::Gpu(gpu) = device.engine() else {
@@ -137,7 +144,7 @@ fn measurable(device: &Device) -> Result<&Arc<GpuDevice>, Error> {
     };
     if !gpu.has_timestamps() {
         return Err(Error::device(format!(
-            "{} writes no timestamps, and nothing else tells kernels apart",
+            "{} has no timestamps, which the measurement of a kernel needs",
             gpu.name()
         )));
     }
@@ -152,21 +159,21 @@ fn with(gpu: &GpuDevice, features: Features) -> Result<Device, Error> {
 
 /// The results so far.
 #[derive(Default)]
-struct Found {
+struct Results {
     choices: Vec<Choice>,
-    kept: Vec<(&'static Kernel, Features)>,
+    variants: Vec<(&'static Kernel, Features)>,
 }
 
-impl Found {
-    /// Adds the fastest variant of each of `kernels` that ran, and clears the times of `rivals`.
-    fn take(&mut self, rivals: &mut [&mut Rival], kernels: &'static [Kernel], rows: u32) {
+impl Results {
+    /// Adds the fastest variant of each kernel that ran, and clears the times of `candidates`.
+    fn take(&mut self, candidates: &mut [&mut Candidate], kernels: &'static [Kernel], rows: u32) {
         for (index, kernel) in kernels.iter().enumerate() {
             // Training in f16 shares norms and attention with f32.
             let known = self.choices.iter().any(|c| c.kernel == *kernel.name);
             if known {
                 continue;
             }
-            if let Some((features, seconds, default)) = fastest(rivals, kernel, index) {
+            if let Some((features, seconds, default)) = fastest(candidates, kernel, index) {
                 self.choices.push(Choice {
                     kernel: kernel.name.to_string(),
                     rows,
@@ -174,19 +181,19 @@ impl Found {
                     seconds,
                     default,
                 });
-                self.kept.push((kernel, features));
+                self.variants.push((kernel, features));
             }
         }
-        for rival in rivals {
-            rival.seconds.iter_mut().for_each(Vec::clear);
+        for candidate in candidates {
+            candidate.seconds.iter_mut().for_each(Vec::clear);
         }
     }
 
-    fn keep(self, gpu: &GpuDevice) -> Result<Tuning, Error> {
+    fn save(self, gpu: &GpuDevice) -> Result<Tuning, Error> {
         Ok(Tuning {
             device: gpu.name().to_owned(),
             choices: self.choices,
-            path: gpu.tuned().keep(&self.kept)?,
+            path: gpu.tuned().save(&self.variants)?,
         })
     }
 }
@@ -194,7 +201,7 @@ impl Found {
 /// The sets of features that are tried, the default first: with and without subgroups, shuffled
 /// inputs, small workgroups in attention, and tiles of all sizes with single and double buffering.
 /// Textures are no choice of a kernel, as several kernels read the same matrix.
-fn candidates(gpu: &GpuDevice, kernels: &[Kernel]) -> Vec<Features> {
+fn feature_sets(gpu: &GpuDevice, kernels: &[Kernel]) -> Vec<Features> {
     let usual = Features::usual(gpu.is_software());
     let sizes = [Feature::SmallTiles, Feature::LargeTiles, Feature::HugeTiles];
     let bare = sizes.into_iter().fold(usual, Features::without);
@@ -231,15 +238,15 @@ fn name(kernel: &Kernel, features: Features) -> gpt_plan::Str {
 }
 
 /// A set of features, and the times of kernels with it.
-struct Rival {
+struct Candidate {
     features: Features,
     /// By kernel: the time of each run, all steps together. The first run does not count.
     seconds: Vec<Vec<f64>>,
 }
 
-impl Rival {
-    fn new(features: Features, kernels: &[Kernel]) -> Rival {
-        Rival {
+impl Candidate {
+    fn new(features: Features, kernels: &[Kernel]) -> Candidate {
+        Candidate {
             features,
             seconds: vec![Vec::new(); kernels.len()],
         }
@@ -254,26 +261,26 @@ impl Rival {
 }
 
 /// A session that runs prompts and tokens.
-struct Reader {
-    rival: Rival,
+struct InferenceRun {
+    candidate: Candidate,
     plan: &'static Plan,
     session: Session<Untyped>,
     format: Format,
 }
 
-impl Reader {
+impl InferenceRun {
     fn new(
         plan: &'static Plan,
         format: Format,
         device: &Device,
         features: Features,
-    ) -> Result<Reader, Error> {
-        let weights = Lively::new(plan, SEED, format);
+    ) -> Result<InferenceRun, Error> {
+        let weights = UnitGain::new(plan, SEED, format);
         let model: Model<Untyped> = Model::from_plan(plan, &weights, device)?;
         let capacity = (PROMPT[0] + 1).min(plan.spec.context);
         let session = model.session().capacity(capacity).chunk(capacity);
-        Ok(Reader {
-            rival: Rival::new(features, &plan.kernels),
+        Ok(InferenceRun {
+            candidate: Candidate::new(features, &plan.kernels),
             plan,
             session: session.open()?,
             format,
@@ -294,37 +301,37 @@ impl Reader {
             let kernel = usize::from(step.kernel(phase, format));
             *taken[kernel].get_or_insert(0.0) += time.seconds;
         }
-        self.rival.add(taken);
+        self.candidate.add(taken);
         Ok(())
     }
 }
 
 /// A trainer that runs steps on a batch.
-struct Learner {
-    rival: Rival,
+struct TrainingRun {
+    candidate: Candidate,
     plan: &'static Plan,
     trainer: Trainer<Untyped>,
     batch: Batch,
 }
 
-impl Learner {
+impl TrainingRun {
     fn new(
         plan: &'static Plan,
         (sequences, tokens): (u32, u32),
         precision: Precision,
         device: &Device,
         features: Features,
-    ) -> Result<Learner, Error> {
+    ) -> Result<TrainingRun, Error> {
         let settings = TrainerSettings {
             batch: sequences,
             tokens: Some(tokens),
             precision,
             ..TrainerSettings::default()
         };
-        let weights = Lively::new(plan, SEED, Format::F32);
+        let weights = UnitGain::new(plan, SEED, Format::F32);
         let texts = some_tokens(&plan.spec, sequences * (tokens + 1));
-        Ok(Learner {
-            rival: Rival::new(features, &plan.training.kernels),
+        Ok(TrainingRun {
+            candidate: Candidate::new(features, &plan.training.kernels),
             plan,
             trainer: Trainer::with_vtable(ModelVtable::of_plan(plan), device, &weights, settings)?,
             batch: Batch::next_tokens(&texts, tokens as usize)?,
@@ -339,22 +346,26 @@ impl Learner {
             let part = parts.find(|part| part.name == kernel.name)?;
             Some(part.seconds)
         });
-        self.rival.add(taken.collect());
+        self.candidate.add(taken.collect());
         Ok(())
     }
 }
 
 /// The features of the fastest variant of kernel `index`, its time, and that of the default; none
 /// if it did not run or has no variants.
-fn fastest(rivals: &[&mut Rival], kernel: &Kernel, index: usize) -> Option<(Features, f64, f64)> {
+fn fastest(
+    candidates: &[&mut Candidate],
+    kernel: &Kernel,
+    index: usize,
+) -> Option<(Features, f64, f64)> {
     let mut variants: Vec<(Features, gpt_plan::Str, Vec<f64>)> = Vec::new();
-    for rival in rivals {
-        let times = rival.seconds[index].iter().skip(1).copied();
-        let own = name(kernel, rival.features);
+    for candidate in candidates {
+        let times = candidate.seconds[index].iter().skip(1).copied();
+        let own = name(kernel, candidate.features);
         // Several sets may give the same variant.
         match variants.iter_mut().find(|(_, known, _)| *known == own) {
             Some((_, _, all)) => all.extend(times),
-            None => variants.push((rival.features, own, times.collect())),
+            None => variants.push((candidate.features, own, times.collect())),
         }
     }
     let mut times = variants

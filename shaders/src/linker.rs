@@ -56,17 +56,8 @@ mod tests {
 
     #[test]
     fn lines_map_back_to_files() {
-        let kernel = Kernel {
-            name: "some".into(),
-            header: "// Title.\n\nconst A: u32 = 1u;\n".into(),
-            parts: vec![files::NORM_NONE, files::ROPE_NONE].into(),
-            workgroup: 1,
-            tile_rows: 1,
-            groups: 1,
-            strips: 0,
-            grid: gpt_plan::Grid::Rows,
-            bindings: Vec::new().into(),
-        };
+        let header = "// Title.\n\nconst A: u32 = 1u;\n";
+        let kernel = Kernel::new("some", header, vec![files::NORM_NONE, files::ROPE_NONE]);
         let text = link(&kernel);
         assert_eq!(locate(&kernel, 3), "line 3 of its header");
         for name in kernel.parts.iter() {

@@ -25,7 +25,7 @@ pub fn nmse(found: &[f32], expected: &[f64]) -> f64 {
     }
 }
 
-/// [`nmse`] with a lower bound of the norm. Lively weights make values of about one; if a step's
+/// [`nmse`] with a lower bound of the norm. Weights of unit gain make values of about one; if a step's
 /// few values cancel, its rounding errors are those of the summands, so the norm is at least a
 /// tenth of that.
 fn trace_error(found: &[f32], expected: &[f64]) -> f64 {

@@ -1,6 +1,6 @@
 //! The oracle, and every test that needs more than one crate. `oracle` is the reference
 //! implementation of a GPT. Engines are compared with it on `specs` (compiled in `models`, random
-//! in `random`) with `lively` weights. `compare` measures errors, `parity` compares inference,
+//! in `random`) with weights of `unit_gain`. `compare` measures errors, `parity` compares inference,
 //! `training` and `adamw` training. `book` has the Rust blocks of the documentation. The tests are in
 //! `tests/`, beside this folder.
 
@@ -16,7 +16,7 @@ pub mod random;
 pub mod specs;
 pub mod training;
 
-pub use gpt_runtime::weights::lively;
+pub use gpt_runtime::weights::unit_gain;
 
 /// Pseudo-random tokens, the same in every run.
 pub fn tokens(vocab: u32, n: usize) -> Vec<u32> {

@@ -7,8 +7,8 @@ use gpt_runtime::Error;
 use gpt_runtime::weights::Weights;
 
 use crate::compare::{check_trace, check_trace_from, nmse, tail};
-use crate::lively::Lively;
 use crate::oracle::Gpt;
+use crate::unit_gain::UnitGain;
 use crate::{specs, tokens};
 
 /// An engine, by its function that loads weights.
@@ -37,7 +37,7 @@ pub fn sets(format: Format) -> Vec<Isa> {
 #[track_caller]
 pub fn check(name: &str, spec: &Spec, format: Format, engine: Engine<'_>, bound: f64) {
     let plan = specs::plan(name, spec);
-    let weights = Lively::new(plan, 5, format);
+    let weights = UnitGain::new(plan, 5, format);
     let oracle = Gpt::new(plan, &weights).unwrap();
     let model = engine(plan, &weights).unwrap();
     let options = SessionOptions {

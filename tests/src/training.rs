@@ -10,8 +10,8 @@ use gpt_runtime::__private::engine::{
 use gpt_runtime::Error;
 use gpt_runtime::weights::Weights;
 
-use crate::lively::Lively;
 use crate::oracle::Gpt;
+use crate::unit_gain::UnitGain;
 use crate::{adamw, specs, tokens};
 
 /// An engine, by its function that creates a trainer from `weights`.
@@ -164,7 +164,7 @@ pub fn check_same(what: &str, plan: &Plan, a: &[Vec<f32>], b: &[Vec<f32>]) {
 #[track_caller]
 pub fn check(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
     let plan = specs::plan(name, spec);
-    let weights = Lively::new(plan, 5, Format::F32);
+    let weights = UnitGain::new(plan, 5, Format::F32);
     let gpt = Gpt::new(plan, &weights).unwrap();
     let most = spec.context.min(33);
     let options = |recompute| options(3, most, recompute);
@@ -280,7 +280,7 @@ pub fn check_large(engine: Engine<'_>, bound: f64) {
     ];
     for (name, spec, sequences, tokens) in shapes {
         let plan = specs::plan(name, &spec);
-        let weights = Lively::new(plan, 5, Format::F32);
+        let weights = UnitGain::new(plan, 5, Format::F32);
         let gpt = Gpt::new(plan, &weights).unwrap();
         let options = options(sequences, tokens, Recompute::Nothing);
         let mut trainer = engine(plan, &weights, options).unwrap();

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use gpt_plan::{Format, Recompute};
 use gpt_runtime::__private::cpu::{CpuDevice, CpuTrainer};
 use gpt_runtime::__private::engine::EngineTrainer;
-use gpt_tests::lively::Lively;
 use gpt_tests::specs;
 use gpt_tests::training::{Batch, learn, options, update};
+use gpt_tests::unit_gain::UnitGain;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
@@ -37,15 +37,15 @@ static ALLOCATOR: Counting = Counting;
 fn a_training_step_allocates_nothing() {
     let spec = specs::gpt2();
     let plan = specs::plan("gpt2", &spec);
-    let weights = Lively::new(plan, 5, Format::F32);
+    let weights = UnitGain::new(plan, 5, Format::F32);
     let device = Arc::new(CpuDevice::new(Some(2)).unwrap());
     let options = options(2, 16, Recompute::Nothing);
     let mut trainer = CpuTrainer::new(device, plan, None, &weights, options).unwrap();
     let batch = Batch::new(&spec, 2, 16, 0);
     let mut step = |number| {
         let before = ALLOCATIONS.load(Ordering::Relaxed);
-        let how = learn(true, batch.rows());
-        trainer.learn(&batch.sequences(), &how).unwrap();
+        let options = learn(true, batch.rows());
+        trainer.learn(&batch.sequences(), &options).unwrap();
         trainer.update(&update(number)).unwrap();
         ALLOCATIONS.load(Ordering::Relaxed) - before
     };

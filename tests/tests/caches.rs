@@ -8,8 +8,8 @@ use gpt_runtime::__private::cpu::{CpuDevice, CpuModel};
 use gpt_runtime::__private::engine::{EngineModel, EngineSession, LogitsRequest, SessionOptions};
 use gpt_runtime::CacheFormat;
 use gpt_tests::compare::nmse;
-use gpt_tests::lively::Lively;
 use gpt_tests::oracle::Gpt;
+use gpt_tests::unit_gain::UnitGain;
 use gpt_tests::{specs, tokens};
 
 /// More keys than a split; three query heads share a key head, and heads do not fill a panel.
@@ -36,7 +36,7 @@ impl Case {
     fn new(threads: usize) -> (Case, Vec<f64>) {
         let spec = long();
         let plan = specs::plan("long", &spec);
-        let weights = Lively::new(plan, 11, Format::F32);
+        let weights = UnitGain::new(plan, 11, Format::F32);
         let all = tokens(spec.vocab, spec.context as usize);
         let expected = Gpt::new(plan, &weights)
             .unwrap()
@@ -145,7 +145,7 @@ fn the_gpu_engine_rejects_rounded_caches() {
     };
     let spec = long();
     let plan = specs::plan("long", &spec);
-    let weights = Lively::new(plan, 11, Format::F32);
+    let weights = UnitGain::new(plan, 11, Format::F32);
     let model = gpt_runtime::__private::gpu::GpuModel::new(device, plan, &weights).unwrap();
     let options = SessionOptions {
         capacity: 8,

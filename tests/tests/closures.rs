@@ -12,7 +12,7 @@ use gpt_runtime::__private::cpu::{CpuDevice, CpuModel};
 use gpt_runtime::__private::gpu::GpuModel;
 use gpt_runtime::{Device, Gpt, Model, gpt_model};
 use gpt_tests::compare::nmse;
-use gpt_tests::lively::Lively;
+use gpt_tests::unit_gain::UnitGain;
 use gpt_tests::{gpu, parity, specs, tokens};
 
 const CLOSURES: [&str; 7] = [
@@ -86,7 +86,7 @@ gpt_model! {
 
 fn check_generated<M: Gpt>() {
     let plan = M::plan();
-    let weights = Lively::new(plan, 2, Format::F32);
+    let weights = UnitGain::new(plan, 2, Format::F32);
     let device = Device::cpu().unwrap();
     let tokens = tokens(plan.spec.vocab, 20);
     let typed = Model::<M>::from_weights(&weights, &device).unwrap().erase();

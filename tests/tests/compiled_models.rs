@@ -7,7 +7,7 @@ use gpt_plan::{Format, Spec};
 use gpt_runtime::__private::cpu::{CpuDevice, CpuModel};
 use gpt_runtime::__private::engine::{CacheFormat, EngineModel, SessionOptions};
 use gpt_runtime::Gpt;
-use gpt_tests::lively::Lively;
+use gpt_tests::unit_gain::UnitGain;
 use gpt_tests::{for_each_model, specs, tokens};
 
 fn spec_of(name: &str) -> Spec {
@@ -35,7 +35,7 @@ fn a_compiled_activation_computes_what_its_formula_does() {
         let plan = M::plan();
         let device = Arc::new(CpuDevice::new(Some(2)).unwrap());
         for format in [Format::F32, Format::Q8] {
-            let weights = Lively::new(plan, 9, format);
+            let weights = UnitGain::new(plan, 9, format);
             let compiled =
                 CpuModel::new(device.clone(), plan, Some(M::activation), &weights).unwrap();
             let evaluated = CpuModel::new(device.clone(), plan, None, &weights).unwrap();
@@ -108,15 +108,15 @@ fn a_compiled_activation_matches_the_plan() {
     fn check<M: Gpt>(name: &str) {
         let plan = M::plan();
         let device = Arc::new(CpuDevice::new(Some(2)).unwrap());
-        let weights = Lively::new(plan, 9, Format::F32);
+        let weights = UnitGain::new(plan, 9, Format::F32);
         let tokens = plan.spec.context.min(9);
         let batch = Batch::new(&plan.spec, 2, tokens, 0);
         let gradients = |activate| {
             let options = options(2, tokens, Recompute::Nothing);
             let mut trainer =
                 CpuTrainer::new(device.clone(), plan, activate, &weights, options).unwrap();
-            let how = learn(true, batch.rows());
-            trainer.learn(&batch.sequences(), &how).unwrap();
+            let options = learn(true, batch.rows());
+            trainer.learn(&batch.sequences(), &options).unwrap();
             read(plan, &mut trainer, TensorState::Gradient).concat()
         };
         let compiled = gradients(Some(M::activate as fn(&mut [f32], &mut [f32])));

@@ -58,9 +58,9 @@ fn every_instruction_set() {
 fn products_in_bf16() {
     use gpt_plan::{Format, Recompute};
     use gpt_runtime::__private::engine::{Precision, TensorState};
-    use gpt_tests::lively::Lively;
     use gpt_tests::oracle::Gpt;
     use gpt_tests::training::{Batch, check_same, expected, learn, options, read};
+    use gpt_tests::unit_gain::UnitGain;
 
     let device = Arc::new(CpuDevice::new(Some(2)).unwrap());
     for (name, spec) in [
@@ -69,14 +69,14 @@ fn products_in_bf16() {
         ("article", specs::article()),
     ] {
         let plan = specs::plan(name, &spec);
-        let weights = Lively::new(plan, 5, Format::F32);
+        let weights = UnitGain::new(plan, 5, Format::F32);
         let mut options = options(3, 33, Recompute::Nothing);
         options.precision = Precision::Bf16;
         let mut trainer = CpuTrainer::new(device.clone(), plan, None, &weights, options).unwrap();
         let batch = Batch::new(&spec, 3, 33, 0);
         let mut gradients = || {
-            let how = learn(true, batch.rows());
-            trainer.learn(&batch.sequences(), &how).unwrap();
+            let options = learn(true, batch.rows());
+            trainer.learn(&batch.sequences(), &options).unwrap();
             read(plan, &mut trainer, TensorState::Gradient)
         };
         let found = gradients();

@@ -8,10 +8,10 @@ use gpt_runtime::__private::cpu::{CpuDevice, CpuTrainer};
 use gpt_runtime::__private::engine::{Learn, TensorState};
 use gpt_runtime::__private::gpu::GpuTrainer;
 use gpt_tests::gpu;
-use gpt_tests::lively::Lively;
 use gpt_tests::oracle::Gpt;
 use gpt_tests::specs;
 use gpt_tests::training::{Batch, Engine, check_tensors, options, read};
+use gpt_tests::unit_gain::UnitGain;
 
 fn check(engine: Engine<'_>, bound: f64) {
     for (name, spec) in specs::odd() {
@@ -21,7 +21,7 @@ fn check(engine: Engine<'_>, bound: f64) {
             ..spec
         };
         let plan = specs::plan(name, &spec);
-        let weights = Lively::new(plan, 5, Format::F32);
+        let weights = UnitGain::new(plan, 5, Format::F32);
         let gpt = Gpt::new(plan, &weights).unwrap();
         // A number of keys that no block size divides.
         let tokens = spec.context.min(35);

@@ -11,9 +11,9 @@ use gpt_runtime::__private::gpu::{GpuDevice, GpuTrainer};
 use gpt_runtime::train::{Batch as Sequences, RandomWindows, Saved, Tokens};
 use gpt_runtime::weights::{RandomWeights, Weights};
 use gpt_runtime::{AdamW, Device, Trainer, TrainerSettings};
-use gpt_tests::lively::Lively;
 use gpt_tests::oracle::Gpt;
 use gpt_tests::training::{self, Batch, check_same, check_tensors, expected, learn, read};
+use gpt_tests::unit_gain::UnitGain;
 use gpt_tests::{gpu, specs};
 use serde_json::Value;
 
@@ -28,7 +28,7 @@ const BOUND: f64 = 8.0 * UNIT;
 const SCALE: f32 = 65_536.0;
 
 fn trainer(device: &Arc<GpuDevice>, plan: &'static Plan, recompute: Recompute) -> GpuTrainer {
-    let weights = Lively::new(plan, 5, Format::F32);
+    let weights = UnitGain::new(plan, 5, Format::F32);
     let options = TrainerOptions {
         precision: Precision::F16,
         ..training::options(3, plan.spec.context.min(33), recompute)
@@ -47,11 +47,11 @@ fn gradients(
     share: f32,
     scale: f32,
 ) -> Vec<Vec<f32>> {
-    let how = Learn {
+    let options = Learn {
         scale: share * scale / batch.rows() as f32,
         ..learn(true, batch.rows())
     };
-    trainer.learn(&batch.sequences(), &how).unwrap();
+    trainer.learn(&batch.sequences(), &options).unwrap();
     let mut gradients = read(plan, trainer, TensorState::Gradient);
     gradients.iter_mut().flatten().for_each(|g| *g /= scale);
     gradients
@@ -82,7 +82,7 @@ fn gradients_match_the_oracle_up_to_rounding() {
     for (name, spec) in odd(&["smollm2", "article", "primes", "primes_gated"]) {
         let plan = specs::plan(name, &spec);
         let batch = Batch::new(&spec, 3, spec.context.min(33), 0);
-        let gpt = Gpt::new(plan, &Lively::new(plan, 5, Format::F32)).unwrap();
+        let gpt = Gpt::new(plan, &UnitGain::new(plan, 5, Format::F32)).unwrap();
         let (exact, losses) = expected(plan, &gpt, &[&batch]);
         let mut trainer = self::trainer(&device, plan, Recompute::Nothing);
         let found = gradients(plan, &mut trainer, &batch, 1.0, SCALE);
@@ -112,7 +112,7 @@ fn small_gradients_survive_and_large_ones_change_nothing() {
     let spec = specs::gpt2();
     let plan = specs::plan("gpt2", &spec);
     let batch = Batch::new(&spec, 3, 33, 0);
-    let gpt = Gpt::new(plan, &Lively::new(plan, 5, Format::F32)).unwrap();
+    let gpt = Gpt::new(plan, &UnitGain::new(plan, 5, Format::F32)).unwrap();
     let (mut exact, _) = expected(plan, &gpt, &[&batch]);
     let share = 2f32.powi(-18);
     let mut trainer = trainer(&device, plan, Recompute::Nothing);

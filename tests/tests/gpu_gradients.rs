@@ -10,9 +10,9 @@ use gpt_runtime::__private::engine::{
 use gpt_runtime::__private::gpu::{GpuDevice, GpuTrainer};
 use gpt_runtime::Error;
 use gpt_runtime::weights::Weights;
-use gpt_tests::lively::Lively;
 use gpt_tests::oracle::Gpt;
 use gpt_tests::training::{self, Batch, check_same, check_tensors, learn, options, read};
+use gpt_tests::unit_gain::UnitGain;
 use gpt_tests::{gpu, specs};
 
 /// The bound of a gradient's relative error.
@@ -70,7 +70,7 @@ fn trainer(
     recompute: Recompute,
     part: u64,
 ) -> GpuTrainer {
-    let weights = Lively::new(plan, 5, Format::F32);
+    let weights = UnitGain::new(plan, 5, Format::F32);
     let options = options(3, plan.spec.context.min(33), recompute);
     GpuTrainer::in_parts(device.clone(), plan, &weights, options, part).unwrap()
 }
@@ -83,7 +83,7 @@ fn split_matrices_and_reused_buffers() {
     for (name, spec) in specs::odd() {
         let plan = specs::plan(name, &spec);
         let longest = plan.tensors.iter().map(|t| t.columns).max().unwrap_or(1);
-        let weights = Lively::new(plan, 5, Format::F32);
+        let weights = UnitGain::new(plan, 5, Format::F32);
         let gpt = Gpt::new(plan, &weights).unwrap();
         // Sixty-four of the longest rows, the minimum; the position table is never split.
         let part = u64::from(longest) * 4 * 64;
@@ -96,8 +96,8 @@ fn split_matrices_and_reused_buffers() {
         ] {
             let what = format!("{name} in parts, {} tokens", batch.tokens);
             trainer.poison();
-            let how = learn(true, batch.rows());
-            trainer.learn(&batch.sequences(), &how).unwrap();
+            let options = learn(true, batch.rows());
+            trainer.learn(&batch.sequences(), &options).unwrap();
             let found = read(plan, &mut trainer, TensorState::Gradient);
             let (gradients, _) = training::expected(plan, &gpt, &[&batch]);
             check_tensors(&what, plan, &found, &gradients, BOUND);
@@ -116,8 +116,8 @@ fn recomputed_activations_in_reused_buffers() {
         let batch = Batch::new(&spec, 3, 33, 0);
         let mut trainer = trainer(&device, plan, Recompute::Block, gpt_plan::MAX_BINDING);
         let mut gradients = || {
-            let how = learn(true, batch.rows());
-            trainer.learn(&batch.sequences(), &how).unwrap();
+            let options = learn(true, batch.rows());
+            trainer.learn(&batch.sequences(), &options).unwrap();
             let gradients = read(plan, &mut trainer, TensorState::Gradient);
             trainer.poison();
             gradients
@@ -141,13 +141,13 @@ fn a_head_in_chunks() {
         ..specs::gpt2()
     };
     let plan = specs::plan("chunks", &spec);
-    let weights = Lively::new(plan, 5, Format::F32);
+    let weights = UnitGain::new(plan, 5, Format::F32);
     let gpt = Gpt::new(plan, &weights).unwrap();
     let batch = Batch::new(&spec, 3, 9, 0);
     let (gradients, losses) = training::expected(plan, &gpt, &[&batch]);
     let mut trainer = trainer(&device, plan, Recompute::Nothing, gpt_plan::MAX_BINDING);
-    let how = learn(true, batch.rows());
-    let loss = trainer.learn(&batch.sequences(), &how).unwrap();
+    let options = learn(true, batch.rows());
+    let loss = trainer.learn(&batch.sequences(), &options).unwrap();
     assert!(
         (loss - losses[0]).abs() <= 1e-5 * losses[0],
         "{loss} is not {}",
@@ -175,11 +175,11 @@ fn masks_come_from_their_key() {
         let batch = Batch::new(&spec, 3, 33, 0);
         let gradients = |key, recompute| {
             let mut trainer = trainer(&device, plan, recompute, gpt_plan::MAX_BINDING);
-            let how = Learn {
+            let options = Learn {
                 dropout: gpt_plan::Dropout::new(0.2, key),
                 ..learn(true, batch.rows())
             };
-            trainer.learn(&batch.sequences(), &how).unwrap();
+            trainer.learn(&batch.sequences(), &options).unwrap();
             read(plan, &mut trainer, TensorState::Gradient)
         };
         let one = gradients(1, Recompute::Nothing);
@@ -202,8 +202,8 @@ fn a_step_creates_nothing() {
     let batch = Batch::new(&spec, 3, 33, 0);
     let before = device.created();
     for step in 1..3 {
-        let how = learn(true, batch.rows());
-        trainer.learn(&batch.sequences(), &how).unwrap();
+        let options = learn(true, batch.rows());
+        trainer.learn(&batch.sequences(), &options).unwrap();
         trainer.update(&training::update(step)).unwrap();
         trainer.evaluate(&batch.sequences()).unwrap();
     }
@@ -215,7 +215,7 @@ fn a_step_creates_nothing() {
 fn unsupported_precisions_are_rejected() {
     let Some(device) = gpu::device() else { return };
     let plan = specs::plan("gpt2", &specs::gpt2());
-    let weights = Lively::new(plan, 5, Format::F32);
+    let weights = UnitGain::new(plan, 5, Format::F32);
     let lacks = [Precision::Bf16].into_iter();
     for precision in lacks.chain((!device.has_f16()).then_some(Precision::F16)) {
         let options = TrainerOptions {

@@ -4,8 +4,8 @@ use gpt_plan::{Format, Spec};
 use gpt_runtime::__private::engine::{CacheFormat, EngineModel, LogitsRequest, SessionOptions};
 use gpt_runtime::__private::gpu::GpuModel;
 use gpt_tests::compare::check_trace_from;
-use gpt_tests::lively::Lively;
 use gpt_tests::oracle::Gpt;
+use gpt_tests::unit_gain::UnitGain;
 use gpt_tests::{gpu, specs, tokens};
 
 const BOUND: f64 = 1e-10;
@@ -14,7 +14,7 @@ fn check(name: &str, spec: &Spec) {
     let Some(device) = gpu::device() else { return };
     let plan = specs::plan(name, spec);
     assert!(plan.split_attention.is_some(), "{name} sees enough keys");
-    let weights = Lively::new(plan, 5, Format::F32);
+    let weights = UnitGain::new(plan, 5, Format::F32);
     let oracle = Gpt::new(plan, &weights).unwrap();
     let model = GpuModel::new(device, plan, &weights).unwrap();
     let all = tokens(spec.vocab, spec.context as usize);
@@ -93,7 +93,7 @@ fn a_text_does_not_wait_for_kernels() {
         ..specs::gpt2()
     };
     let plan = specs::plan("middle", &spec);
-    let weights = Lively::new(plan, 5, Format::F32);
+    let weights = UnitGain::new(plan, 5, Format::F32);
     let model = GpuModel::new(device.clone(), plan, &weights).unwrap();
     let options = SessionOptions {
         capacity: spec.context,

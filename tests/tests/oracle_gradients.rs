@@ -3,8 +3,8 @@
 
 use gpt_plan::{Dropout, Format, Site, Spec};
 use gpt_runtime::__private::engine::Sequences;
-use gpt_tests::lively::Lively;
 use gpt_tests::oracle::{Gpt, Masks, Matrix, Parameters};
+use gpt_tests::unit_gain::UnitGain;
 use gpt_tests::{specs, tokens};
 
 /// The step of a central difference. Its error is about its square, plus 1e-16 over it from
@@ -64,7 +64,7 @@ fn check(name: &str, gpt: &mut Gpt, batch: &Sequences<'_>, dropout: Option<Dropo
 /// The model of `spec`, and `sequences` sequences of at most `tokens` tokens with their targets.
 fn subject(name: &str, spec: &Spec, sequences: usize, tokens: u32) -> (Gpt, [Vec<u32>; 2], u32) {
     let plan = specs::plan(name, spec);
-    let gpt = Gpt::new(plan, &Lively::new(plan, 11, Format::F32)).unwrap();
+    let gpt = Gpt::new(plan, &UnitGain::new(plan, 11, Format::F32)).unwrap();
     let tokens = tokens.min(spec.context);
     let inputs = gpt_tests::tokens(spec.vocab, sequences * tokens as usize);
     let targets = inputs.iter().map(|t| (t * 7 + 3) % spec.vocab).collect();
@@ -173,7 +173,7 @@ fn a_small_step_downhill() {
         ("article", specs::article()),
     ] {
         let plan = specs::plan(name, &spec);
-        let mut gpt = Gpt::new(plan, &Lively::new(plan, 2, Format::F32)).unwrap();
+        let mut gpt = Gpt::new(plan, &UnitGain::new(plan, 2, Format::F32)).unwrap();
         let inputs = tokens(spec.vocab, 12);
         let before = gpt.loss(&inputs[..11], &inputs[1..]);
         let gradients = flat(&mut gpt.gradients(&inputs[..11], &inputs[1..]));

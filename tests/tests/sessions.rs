@@ -4,8 +4,8 @@
 use gpt_plan::Format;
 use gpt_runtime::{Device, DeviceKind, DeviceOptions, Model, Session};
 use gpt_tests::compare::nmse;
-use gpt_tests::lively::Lively;
 use gpt_tests::models::{Article, Bidirectional, Gpt2, SmolLm2};
+use gpt_tests::unit_gain::UnitGain;
 use gpt_tests::{gpu, tokens};
 
 /// The CPU, and the GPU if there is one.
@@ -22,7 +22,7 @@ fn devices() -> Vec<Device> {
 }
 
 fn model<M: gpt_runtime::Gpt>(device: &Device) -> Model<M> {
-    Model::from_weights(&Lively::new(M::plan(), 3, Format::F32), device).unwrap()
+    Model::from_weights(&UnitGain::new(M::plan(), 3, Format::F32), device).unwrap()
 }
 
 /// The logits after each of `tokens`.
@@ -147,7 +147,7 @@ fn an_open_session_creates_nothing() {
     use std::collections::VecDeque;
     let Some(device) = gpu::device() else { return };
     let plan = <Gpt2 as gpt_runtime::Gpt>::plan();
-    let model = GpuModel::new(device.clone(), plan, &Lively::new(plan, 1, Format::Q8)).unwrap();
+    let model = GpuModel::new(device.clone(), plan, &UnitGain::new(plan, 1, Format::Q8)).unwrap();
     let options = SessionOptions {
         capacity: 64,
         chunk: 16,
@@ -230,7 +230,7 @@ fn a_profile_leaves_no_stale_logits() {
 }
 
 fn check_hidden<M: gpt_runtime::Gpt>() {
-    let weights = Lively::new(M::plan(), 3, Format::F32);
+    let weights = UnitGain::new(M::plan(), 3, Format::F32);
     let spec = &M::plan().spec;
     let oracle = gpt_tests::oracle::Gpt::new(M::plan(), &weights).unwrap();
     let tokens = tokens(spec.vocab, 20);

@@ -2,7 +2,7 @@
 
 use gpt_runtime::__private::plan::{Component, Format, Place, Role};
 use gpt_runtime::{AdamW, Batch, Device, Gpt, Matrix, Parameter, Trainer, gpt_model};
-use gpt_tests::lively::Lively;
+use gpt_tests::unit_gain::UnitGain;
 
 gpt_model! {
     struct Gated {
@@ -16,7 +16,7 @@ gpt_model! {
 const MLP_UP: Parameter<Gated, 10, 8> = Gated::MLP_UP.layer(2);
 
 fn trainer<M: Gpt>() -> Trainer<M> {
-    let weights = Lively::new(M::plan(), 7, Format::F32);
+    let weights = UnitGain::new(M::plan(), 7, Format::F32);
     Trainer::new(&Device::cpu().unwrap(), &weights, AdamW::default()).unwrap()
 }
 

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use clap::Args;
 use gpt_runtime::Format;
-use gpt_runtime::profile::Limits;
+use gpt_runtime::profile::PeakRates;
 use gpt_runtime::{CacheFormat, LoadOptions, Model, Untyped};
 use serde_json::json;
 
@@ -164,7 +164,7 @@ struct Measured {
     prefill: Vec<f64>,
     decode: Vec<f64>,
     train: Vec<f64>,
-    limits: Vec<Limits>,
+    limits: Vec<PeakRates>,
     profile: Option<Profiles>,
 }
 
@@ -228,7 +228,7 @@ fn report(
     arguments: &Arguments,
     model: &Model<Untyped>,
     (start, lines): (Option<Start>, &[Line]),
-    limits: &Limits,
+    limits: &PeakRates,
     profile: Option<&Profiles>,
 ) -> Result<(), Failure> {
     if arguments.json {

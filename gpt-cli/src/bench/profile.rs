@@ -4,7 +4,7 @@
 //! peak of the device, whichever is longer.
 
 use gpt_runtime::__private::plan::{Format, Plan, Work};
-use gpt_runtime::profile::{Clock, Limits, PartTime, Profile, TrainProfile};
+use gpt_runtime::profile::{Clock, PartTime, PeakRates, Profile, TrainProfile};
 use gpt_runtime::{Error, Model, Session, Untyped};
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use crate::output::{self, Failure};
 /// The profiles of two forward passes and of a training step.
 pub struct Profiles {
     clock: Clock,
-    limits: Limits,
+    limits: PeakRates,
     /// A chunk of a prompt, and the token after it.
     passes: [Pass; 2],
     training: Option<Training>,
@@ -48,7 +48,7 @@ pub fn measure(
     model: &Model<Untyped>,
     tokens: &[u32],
     reps: usize,
-    limits: Limits,
+    limits: PeakRates,
     training: Option<Training>,
 ) -> Result<Profiles, Failure> {
     let mut session = model.session().capacity(tokens.len() as u32).open()?;
@@ -197,7 +197,7 @@ fn pass(
 
 impl Step {
     /// The roofline in seconds, and its bound.
-    fn roofline(&self, limits: &Limits) -> (f64, &'static str) {
+    fn roofline(&self, limits: &PeakRates) -> (f64, &'static str) {
         let memory = self.work.bytes as f64 / limits.bytes;
         let arithmetic = self.work.flops as f64 / limits.of(self.format);
         if memory >= arithmetic {
@@ -207,7 +207,7 @@ impl Step {
         }
     }
 
-    fn json(&self, whole: f64, limits: &Limits) -> Value {
+    fn json(&self, whole: f64, limits: &PeakRates) -> Value {
         let mut object = json!({
             "step": self.name, "times": self.times, "ms": self.seconds * 1e3, "share": self.seconds / whole,
             "bytes": self.work.bytes, "flops": self.work.flops,
@@ -218,7 +218,7 @@ impl Step {
         object
     }
 
-    fn line(&self, whole: f64, limits: &Limits) -> String {
+    fn line(&self, whole: f64, limits: &PeakRates) -> String {
         let Step {
             name,
             times,

@@ -4,7 +4,7 @@
 //! The peak of a CPU is measured between the repetitions of the work, on the same threads.
 
 use gpt_runtime::Format;
-use gpt_runtime::profile::Limits;
+use gpt_runtime::profile::PeakRates;
 use gpt_runtime::{Model, Untyped};
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ pub struct Roofline {
 
 impl Roofline {
     /// The roofline of a prompt of `tokens` tokens.
-    pub fn prefill(model: &Model<Untyped>, tokens: u64, speed: f64, limits: &Limits) -> Self {
+    pub fn prefill(model: &Model<Untyped>, tokens: u64, speed: f64, limits: &PeakRates) -> Self {
         let work = model.plan().flops(0, tokens, 1) as f64 / tokens as f64;
         Self::new(Wall::Arithmetic, work, speed, limits.of(model.format()))
     }
@@ -43,7 +43,7 @@ impl Roofline {
         (position, tokens): (u64, u64),
         cache: u64,
         speed: f64,
-        limits: &Limits,
+        limits: &PeakRates,
     ) -> Self {
         let seen = position as f64 + (tokens as f64 + 1.0) / 2.0;
         let work = model.weight_bytes_per_token() as f64 + cache as f64 * seen;
@@ -56,7 +56,7 @@ impl Roofline {
         model: &Model<Untyped>,
         (tokens, format): (u64, Format),
         speed: f64,
-        limits: &Limits,
+        limits: &PeakRates,
     ) -> Self {
         let work = 3.0 * model.plan().flops(0, tokens, tokens) as f64 / tokens as f64;
         Self::new(Wall::Arithmetic, work, speed, limits.of(format))
@@ -105,9 +105,9 @@ impl Roofline {
 ///
 /// # Panics
 /// If there are no measurements.
-pub fn middle(measured: &[Limits]) -> Limits {
-    let median = |of: fn(&Limits) -> f64| Spread::of(measured.iter().map(of).collect()).median;
-    Limits {
+pub fn middle(measured: &[PeakRates]) -> PeakRates {
+    let median = |of: fn(&PeakRates) -> f64| Spread::of(measured.iter().map(of).collect()).median;
+    PeakRates {
         bytes: median(|l| l.bytes),
         products: std::array::from_fn(|i| {
             Spread::of(measured.iter().map(|l| l.products[i]).collect()).median

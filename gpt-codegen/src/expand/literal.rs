@@ -63,6 +63,23 @@ impl Literal {
         write!(self.text, "{text}").map_err(|error| Unsupported(error.to_string()))
     }
 
+    /// Begins a list, array, struct or variant that `close` ends.
+    fn open(&mut self, open: impl Display, close: &'static str) -> Result<Fields<'_>, Unsupported> {
+        self.write(open)?;
+        Ok(Fields { out: self, close })
+    }
+
+    /// Writes `open`, the value and a closing parenthesis.
+    fn wrap(
+        &mut self,
+        open: impl Display,
+        value: &(impl Serialize + ?Sized),
+    ) -> Result<(), Unsupported> {
+        self.write(open)?;
+        value.serialize(&mut *self)?;
+        self.write(")")
+    }
+
     /// Refers to an entry of `BINDINGS`, which is added unless it is there.
     fn write_bindings(&mut self, list: &(impl Serialize + ?Sized)) -> Result<(), Unsupported> {
         let mut own = Literal::default();
@@ -195,9 +212,7 @@ impl<'a> ser::Serializer for &'a mut Literal {
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Unsupported> {
-        self.write("::core::option::Option::Some(")?;
-        value.serialize(&mut *self)?;
-        self.write(")")
+        self.wrap("::core::option::Option::Some(", value)
     }
 
     fn serialize_unit(self) -> Result<(), Unsupported> {
@@ -229,9 +244,7 @@ impl<'a> ser::Serializer for &'a mut Literal {
         if name == "Bindings" {
             return self.write_bindings(value);
         }
-        self.write(format_args!("{PLAN}::{name}("))?;
-        value.serialize(&mut *self)?;
-        self.write(")")
+        self.wrap(format_args!("{PLAN}::{name}("), value)
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -241,25 +254,15 @@ impl<'a> ser::Serializer for &'a mut Literal {
         variant: &'static str,
         value: &T,
     ) -> Result<(), Unsupported> {
-        self.write(format_args!("{PLAN}::{name}::{variant}("))?;
-        value.serialize(&mut *self)?;
-        self.write(")")
+        self.wrap(format_args!("{PLAN}::{name}::{variant}("), value)
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<Fields<'a>, Unsupported> {
-        self.write(format_args!("{COW}(&["))?;
-        Ok(Fields {
-            out: self,
-            close: "])",
-        })
+        self.open(format_args!("{COW}(&["), "])")
     }
 
     fn serialize_tuple(self, _: usize) -> Result<Fields<'a>, Unsupported> {
-        self.write("[")?;
-        Ok(Fields {
-            out: self,
-            close: "]",
-        })
+        self.open("[", "]")
     }
 
     fn serialize_tuple_struct(
@@ -267,11 +270,7 @@ impl<'a> ser::Serializer for &'a mut Literal {
         name: &'static str,
         _: usize,
     ) -> Result<Fields<'a>, Unsupported> {
-        self.write(format_args!("{PLAN}::{name}("))?;
-        Ok(Fields {
-            out: self,
-            close: ")",
-        })
+        self.open(format_args!("{PLAN}::{name}("), ")")
     }
 
     fn serialize_tuple_variant(
@@ -281,11 +280,7 @@ impl<'a> ser::Serializer for &'a mut Literal {
         variant: &'static str,
         _: usize,
     ) -> Result<Fields<'a>, Unsupported> {
-        self.write(format_args!("{PLAN}::{name}::{variant}("))?;
-        Ok(Fields {
-            out: self,
-            close: ")",
-        })
+        self.open(format_args!("{PLAN}::{name}::{variant}("), ")")
     }
 
     fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeMap, Unsupported> {
@@ -293,11 +288,7 @@ impl<'a> ser::Serializer for &'a mut Literal {
     }
 
     fn serialize_struct(self, name: &'static str, _: usize) -> Result<Fields<'a>, Unsupported> {
-        self.write(format_args!("{PLAN}::{name}{{"))?;
-        Ok(Fields {
-            out: self,
-            close: "}",
-        })
+        self.open(format_args!("{PLAN}::{name}{{"), "}")
     }
 
     fn serialize_struct_variant(
@@ -307,10 +298,6 @@ impl<'a> ser::Serializer for &'a mut Literal {
         variant: &'static str,
         _: usize,
     ) -> Result<Fields<'a>, Unsupported> {
-        self.write(format_args!("{PLAN}::{name}::{variant}{{"))?;
-        Ok(Fields {
-            out: self,
-            close: "}",
-        })
+        self.open(format_args!("{PLAN}::{name}::{variant}{{"), "}")
     }
 }

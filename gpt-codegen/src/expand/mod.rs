@@ -121,6 +121,7 @@ fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
     let kv = spec.kv_bytes_per_token();
     let decode = plan.dispatches(gpt_plan::Phase::Decode);
     let prefill = plan.dispatches(gpt_plan::Phase::Prefill);
+    let constructors = constructors(root, vis);
     quote! {
         #[allow(dead_code)]
         impl #ident {
@@ -136,26 +137,33 @@ fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
             /// GPU dispatches that a chunk of a prompt takes.
             #vis const PREFILL_DISPATCHES: u32 = #prefill;
 
-            /// Loads weights from safetensors (a file, a sharded model's index, or a folder) or
-            /// GGUF.
-            ///
-            /// # Errors
-            /// The file cannot be read, or does not fit this model; one message lists all
-            /// differences.
-            #vis fn load(
-                path: impl ::core::convert::AsRef<::std::path::Path>,
-                device: &#root::Device,
-            ) -> ::core::result::Result<#root::Model<Self>, #root::Error> {
-                #root::Model::load(path, device)
-            }
+            #constructors
+        }
+    }
+}
 
-            /// Random initial weights. A seed gives the same weights on every device.
-            #vis fn init(
-                device: &#root::Device,
-                seed: u64,
-            ) -> ::core::result::Result<#root::Model<Self>, #root::Error> {
-                #root::Model::init(device, seed)
-            }
+/// `load` and `init` of a model's type.
+fn constructors(root: &TokenStream, vis: &syn::Visibility) -> TokenStream {
+    quote! {
+        /// Loads weights from safetensors (a file, a sharded model's index, or a folder) or
+        /// GGUF.
+        ///
+        /// # Errors
+        /// The file cannot be read, or does not fit this model; one message lists all
+        /// differences.
+        #vis fn load(
+            path: impl ::core::convert::AsRef<::std::path::Path>,
+            device: &#root::Device,
+        ) -> ::core::result::Result<#root::Model<Self>, #root::Error> {
+            #root::Model::load(path, device)
+        }
+
+        /// Random initial weights. A seed gives the same weights on every device.
+        #vis fn init(
+            device: &#root::Device,
+            seed: u64,
+        ) -> ::core::result::Result<#root::Model<Self>, #root::Error> {
+            #root::Model::init(device, seed)
         }
     }
 }
@@ -166,6 +174,7 @@ pub fn failed(root: &TokenStream, declared: &Declared, errors: &[Diagnostic]) ->
     let Declared { vis, ident, .. } = declared;
     let errors = compile_errors(errors);
     let echo = echo(root, declared);
+    let constructors = constructors(root, vis);
     quote! {
         #errors
         #vis struct #ident { broken: ::core::convert::Infallible }
@@ -178,18 +187,7 @@ pub fn failed(root: &TokenStream, declared: &Declared, errors: &[Diagnostic]) ->
         }
         #[allow(dead_code)]
         impl #ident {
-            #vis fn load(
-                path: impl ::core::convert::AsRef<::std::path::Path>,
-                device: &#root::Device,
-            ) -> ::core::result::Result<#root::Model<Self>, #root::Error> {
-                #root::Model::load(path, device)
-            }
-            #vis fn init(
-                device: &#root::Device,
-                seed: u64,
-            ) -> ::core::result::Result<#root::Model<Self>, #root::Error> {
-                #root::Model::init(device, seed)
-            }
+            #constructors
         }
         #echo
     }

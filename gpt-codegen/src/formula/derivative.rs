@@ -4,7 +4,7 @@ use gpt_plan::{Formula, Node};
 
 use super::tape::Tape;
 
-/// `d value / d x` as a formula of its own.
+/// `d value / d x` as a formula.
 pub fn derivative(value: &Formula) -> Formula {
     let mut tape = Tape::default();
     let mut slopes: Vec<u16> = Vec::new();

@@ -125,7 +125,7 @@ impl Backward<'_> {
             if let Op::Norm { statistics, .. } = &mut op {
                 *statistics = Statistics::Stored;
             }
-            self.push(format!("{name}_again"), op);
+            self.push(format!("{name}_recompute"), op);
         }
         let op = Op::ProjectWeight {
             weight,

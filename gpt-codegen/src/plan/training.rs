@@ -8,12 +8,12 @@ use gpt_plan::{
 use super::backward::backward;
 use super::forward::{self, Named, Ops, PassSlots};
 use super::tensors::Table;
-use crate::wgsl::training::Kernels;
+use crate::wgsl::training::TrainKernels;
 
 /// The training pass of a model.
 pub fn training(model: &str, spec: &Spec, table: &Table) -> Training {
     let buffers = buffers(spec);
-    let mut kernels = Kernels::new(model, spec, &table.tensors, &buffers);
+    let mut kernels = TrainKernels::new(model, spec, &table.tensors, &buffers);
     let Pass {
         forward,
         loss,

@@ -4,10 +4,9 @@ use gpt_plan::{BufferId, Grid, Kernel, Mask, Phase, SPLIT_FROM, SPLIT_KEYS, Spec
 use gpt_shaders::files;
 
 use super::Context;
-use super::bindings::bindings;
 use super::header::{Header, Parts};
 use super::matmul::rope;
-use super::training::{Kernels, Tiling, WORKGROUP};
+use super::training::{Tiling, TrainKernels, WORKGROUP};
 
 /// Invocations that decode one query; keys are shared among them.
 const DECODE_WORKGROUP: u32 = 256;
@@ -62,15 +61,9 @@ pub fn split(model: &str, spec: &Spec) -> Option<[Kernel; 2]> {
     header.size("WORKGROUP_SIZE", columns(spec), doc);
     let parts = vec![files::SHARED_PASS, files::ATTENTION_MERGE_SPLITS];
     let merge = Kernel {
-        name: "attention_merge".into(),
-        header: header.finish().into(),
-        grid: Grid::Rows,
-        bindings: bindings(&parts),
-        parts: parts.into(),
         workgroup: columns(spec),
-        tile_rows: 1,
         groups: spec.heads,
-        strips: 0,
+        ..header.kernel("attention_merge", parts)
     };
     Some([split, merge])
 }
@@ -149,19 +142,14 @@ fn cached(
         files::ATTENTION_CACHED,
     ]);
     Kernel {
-        name: name.into(),
-        header: header.finish().into(),
-        grid: Grid::Rows,
-        bindings: bindings(&parts),
-        parts: parts.into(),
         workgroup,
         tile_rows: queries,
         groups: spec.heads,
-        strips: 0,
+        ..header.kernel(name, parts)
     }
 }
 
-impl Kernels<'_> {
+impl TrainKernels<'_> {
     /// The forward pass.
     pub(super) fn attention(&mut self, mask: Mask) -> u16 {
         let mut parts = vec![
@@ -174,7 +162,7 @@ impl Kernels<'_> {
         parts.extend([
             files::SHARED_MAXIMUM_MEMORY,
             files::SHARED_READ_MEMORY,
-            files::ATTENTION_SLICES,
+            files::ATTENTION_TILE,
             files::ATTENTION_FORWARD,
         ]);
         let (header, tiling) = self.heads("attention", self.spec.heads);
@@ -201,7 +189,7 @@ impl Kernels<'_> {
                 rope(rotary),
             ];
             parts.extend(self.read_files(true));
-            parts.extend([files::SHARED_READ_MEMORY, files::ATTENTION_SLICES, kernel]);
+            parts.extend([files::SHARED_READ_MEMORY, files::ATTENTION_TILE, kernel]);
             parts
         };
         let queries = parts(files::ATTENTION_BACKWARD_QUERIES);

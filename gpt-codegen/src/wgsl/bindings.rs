@@ -117,19 +117,12 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_differs_is_refused() {
+    fn a_different_list_is_rejected() {
         let kernel = |text: &'static str, bindings: Vec<Binding>| {
             let module = naga::front::wgsl::parse_str(text).unwrap();
             let kernel = Kernel {
-                name: "some".into(),
-                header: "".into(),
-                parts: Vec::new().into(),
-                workgroup: 1,
-                tile_rows: 1,
-                groups: 1,
-                strips: 0,
-                grid: gpt_plan::Grid::Rows,
                 bindings: bindings.into(),
+                ..Kernel::new("some", "", Vec::new())
             };
             check(&kernel, &module)
         };

@@ -2,9 +2,9 @@
 
 use gpt_shaders::files;
 
-use super::training::Kernels;
+use super::training::TrainKernels;
 
-impl Kernels<'_> {
+impl TrainKernels<'_> {
     /// The file that scales elements by dropout.
     pub(super) fn dropout_file(&self) -> &'static str {
         if self.spec.dropout > 0.0 {

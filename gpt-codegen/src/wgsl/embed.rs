@@ -3,9 +3,8 @@
 use gpt_plan::{Grid, Kernel, MatrixLayout, Op, TensorId};
 use gpt_shaders::files;
 
-use super::bindings::bindings;
 use super::header::Header;
-use super::training::{Kernels, Tiling};
+use super::training::{Tiling, TrainKernels};
 use super::{Context, matmul};
 
 /// Invocations of a workgroup.
@@ -39,15 +38,9 @@ pub fn kernel(context: &Context<'_>, op: &Op, table: TensorId, positions: bool) 
     parts.push(positions_file(positions));
     parts.push(files::EMBED_PACKED);
     Some(Kernel {
-        name: format!("{}_{}", context.name, context.format.name()).into(),
-        header: header.finish().into(),
-        grid: Grid::Rows,
-        bindings: bindings(&parts),
-        parts: parts.into(),
         workgroup: WORKGROUP,
-        tile_rows: 1,
         groups: quads.div_ceil(WORKGROUP),
-        strips: 0,
+        ..header.kernel(format!("{}_{}", context.name, context.format.name()), parts)
     })
 }
 
@@ -59,7 +52,7 @@ fn positions_file(positions: bool) -> &'static str {
     }
 }
 
-impl Kernels<'_> {
+impl TrainKernels<'_> {
     /// Looks tokens up.
     pub(super) fn embed(&mut self, positions: bool) -> u16 {
         let header = self.rows("the embedding of tokens");

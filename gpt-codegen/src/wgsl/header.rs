@@ -1,9 +1,13 @@
 //! The generated part of a kernel: constants, and the functions of a closure.
 
+use gpt_plan::{Kernel, Str};
+
+use super::bindings::bindings;
+
 /// The names of the files that follow a header.
 pub type Parts = Vec<&'static str>;
 
-/// A header in the making. A name that two files need is written once.
+/// Builds a header. A name that two files need is written once.
 #[derive(Clone)]
 pub struct Header {
     /// The title and the enabled extensions, which precede all declarations.
@@ -55,8 +59,11 @@ impl Header {
         }
     }
 
-    /// The whole text.
-    pub fn finish(self) -> String {
-        self.opening + &self.text
+    /// The kernel of this header and `parts`, with the bindings that the parts declare.
+    pub fn kernel(self, name: impl Into<Str>, parts: Parts) -> Kernel {
+        Kernel {
+            bindings: bindings(&parts),
+            ..Kernel::new(name, self.opening + &self.text, parts)
+        }
     }
 }

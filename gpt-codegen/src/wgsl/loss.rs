@@ -3,12 +3,12 @@
 use gpt_plan::BufferId;
 use gpt_shaders::files;
 
-use super::training::{Kernels, Tiling};
+use super::training::{Tiling, TrainKernels};
 
 /// Invocations that share a row of logits.
 const WORKGROUP: u32 = 256;
 
-impl Kernels<'_> {
+impl TrainKernels<'_> {
     /// The loss, and the gradient of the logits.
     pub(super) fn cross_entropy(&mut self) -> u16 {
         let logits = self.buffer(BufferId::Logits);

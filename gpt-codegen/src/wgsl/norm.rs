@@ -5,10 +5,10 @@ use gpt_shaders::files;
 
 use super::Context;
 use super::header::{Header, Parts};
-use super::training::{Kernels, summed};
+use super::training::{TrainKernels, summed};
 
 /// The properties of a kind of norm that its kernels need.
-struct Kind {
+struct NormKind {
     /// The file of its statistics.
     file: &'static str,
     eps: f64,
@@ -16,13 +16,13 @@ struct Kind {
     centered: bool,
 }
 
-impl Kind {
-    fn new(spec: &Spec) -> Kind {
+impl NormKind {
+    fn new(spec: &Spec) -> NormKind {
         let (file, eps, centered) = match spec.norm {
             Norm::LayerNorm { eps } => (files::NORM_LAYER, eps, true),
             Norm::RmsNorm { eps } => (files::NORM_RMS, eps, false),
         };
-        Kind {
+        NormKind {
             file,
             eps,
             centered,
@@ -48,7 +48,7 @@ pub fn prologue(
         return;
     };
     let at = |id| vector_offset(context.tensors, id);
-    Kind::new(context.spec).statistics(header, parts);
+    NormKind::new(context.spec).statistics(header, parts);
     header.size("GAMMA", at(norm.gamma), "offset of the norm's scale");
     parts.push(files::NORM_TILE);
     parts.push(match norm.beta {
@@ -60,7 +60,7 @@ pub fn prologue(
     });
 }
 
-impl Kernels<'_> {
+impl TrainKernels<'_> {
     /// A norm of the forward pass, which saves its statistics.
     pub(super) fn norm(&mut self, norm: NormRef) -> u16 {
         let mut header = self.rows("a norm");
@@ -69,7 +69,7 @@ impl Kernels<'_> {
             files::SHARED_SUM_SCRATCH,
             files::SHARED_SUM_MEMORY,
         ];
-        Kind::new(self.spec).statistics(&mut header, &mut parts);
+        NormKind::new(self.spec).statistics(&mut header, &mut parts);
         let beta = beta(norm);
         parts.extend([files::NORM_STATISTICS_COMPUTED, beta, files::NORM_FORWARD]);
         self.add("norm", header, parts, self.row())
@@ -91,7 +91,7 @@ impl Kernels<'_> {
     /// output, with `residual` from its input.
     pub(super) fn norm_input(&mut self, dy_residual: bool, residual: bool) -> u16 {
         let mut header = self.rows("the gradient of a norm's input");
-        let centered = f64::from(u8::from(Kind::new(self.spec).centered));
+        let centered = f64::from(u8::from(NormKind::new(self.spec).centered));
         header.number("CENTERED", centered, "1 if the norm subtracts the mean");
         let (name, file) = match (dy_residual, residual) {
             (true, _) => (

@@ -3,12 +3,12 @@
 use gpt_plan::{ADAMW, GRADIENT_NORM, Grid};
 use gpt_shaders::files;
 
-use super::training::{Kernels, SUM_WORKGROUP, Tiling};
+use super::training::{SUM_WORKGROUP, Tiling, TrainKernels};
 
 /// Workgroups that sum the squares of the gradients.
 const NORM_GROUPS: u32 = 256;
 
-impl Kernels<'_> {
+impl TrainKernels<'_> {
     pub(super) fn optimizer(&mut self) {
         let tiling = |groups, grid| Tiling {
             grid,

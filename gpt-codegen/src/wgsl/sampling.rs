@@ -1,17 +1,16 @@
-//! Sampling of the next token: how the vocabulary is divided among workgroups, and how finely tokens
-//! are sorted by their distance below the greatest logit.
+//! Sampling of the next token: the tiles of the vocabulary, one for each workgroup, and the bins of
+//! a histogram by distance below the greatest logit.
 
-use gpt_plan::{Grid, Kernel, SamplingOp, Spec};
+use gpt_plan::{Kernel, SamplingOp, Spec};
 use gpt_shaders::files;
 
-use super::bindings::bindings;
 use super::header::Header;
 
 /// Invocations of a workgroup; `sampling/threshold` has a digit for each.
 const WORKGROUP: u32 = 256;
 
-/// Tokens of a workgroup: enough for its invocations to have reads in flight, few enough for GPT-2's
-/// vocabulary to keep 25 workgroups busy.
+/// Tokens of a workgroup: enough for its invocations to have reads in flight, few enough for the
+/// vocabulary of GPT-2 to occupy 25 workgroups.
 const TILE: u32 = 2048;
 
 /// Bins of distances: 16 for each power of two from 2^-16 to 2^16.
@@ -68,18 +67,18 @@ pub fn kernel(model: &str, spec: &Spec, op: SamplingOp) -> Kernel {
         ]),
         SamplingOp::Take => parts.extend([
             files::SAMPLING_ADVANCE,
-            files::SAMPLING_TOPS,
+            files::SAMPLING_TILE_MAXIMA,
             files::SAMPLING_TAKE,
         ]),
         SamplingOp::Count => parts.extend([
             files::SHARED_PASS,
-            files::SAMPLING_TOPS,
+            files::SAMPLING_TILE_MAXIMA,
             files::SAMPLING_BINS,
             files::SAMPLING_COUNT,
         ]),
         SamplingOp::Collect => parts.extend([
             files::SHARED_PASS,
-            files::SAMPLING_TOPS,
+            files::SAMPLING_TILE_MAXIMA,
             files::SAMPLING_BINS,
             files::SAMPLING_CUTS,
             files::SAMPLING_COLLECT,
@@ -94,17 +93,11 @@ pub fn kernel(model: &str, spec: &Spec, op: SamplingOp) -> Kernel {
         ]),
     }
     Kernel {
-        name: op.name().into(),
-        header: header.finish().into(),
-        grid: Grid::Rows,
-        bindings: bindings(&parts),
-        parts: parts.into(),
         workgroup: WORKGROUP,
-        tile_rows: 1,
-        strips: 0,
         groups: match op {
             SamplingOp::Take | SamplingOp::Draw => 1,
             SamplingOp::Greatest | SamplingOp::Count | SamplingOp::Collect => sizes.tiles,
         },
+        ..header.kernel(op.name(), parts)
     }
 }

@@ -7,7 +7,6 @@
 use gpt_plan::{Buffer, BufferId, Grid, Kernel, Op, Spec, Statistics, Tensor, TensorId};
 use gpt_shaders::files;
 
-use super::bindings::bindings;
 use super::header::{Header, Parts};
 
 /// Most invocations that share a row.
@@ -18,7 +17,7 @@ const SUMMED: u32 = 64;
 pub(super) const SUM_WORKGROUP: u32 = 256;
 
 /// Collects the kernels of a model's training steps.
-pub struct Kernels<'a> {
+pub struct TrainKernels<'a> {
     model: &'a str,
     pub(super) spec: &'a Spec,
     tensors: &'a [Tensor],
@@ -39,14 +38,14 @@ pub(super) struct Tiling {
     pub groups: u32,
 }
 
-impl<'a> Kernels<'a> {
+impl<'a> TrainKernels<'a> {
     pub fn new(
         model: &'a str,
         spec: &'a Spec,
         tensors: &'a [Tensor],
         buffers: &'a [Buffer],
     ) -> Self {
-        Kernels {
+        TrainKernels {
             model,
             spec,
             tensors,
@@ -116,15 +115,11 @@ impl<'a> Kernels<'a> {
         tiling: Tiling,
     ) -> u16 {
         let kernel = Kernel {
-            name: name.to_string().into(),
-            header: header.finish().into(),
             grid: tiling.grid,
-            bindings: bindings(&parts),
-            parts: parts.into(),
             workgroup: tiling.workgroup,
             tile_rows: tiling.rows,
             groups: tiling.groups,
-            strips: 0,
+            ..header.kernel(name.to_string(), parts)
         };
         let known = self.kernels.iter().position(|k| *k == kernel);
         let at = known.unwrap_or_else(|| {

@@ -1,6 +1,8 @@
-//! Every shader is parsed and validated by naga before it becomes part of a program, with exactly the capabilities that its files need, and held against
-//! WebGPU's default limits. A plain kernel is one whose files need nothing beyond WebGPU's core: it runs in a browser. Variants are validated beside it, each of
-//! them that some adapter would run.
+//! Validation of every shader by naga, before it becomes part of a program.
+//!
+//! A shader is validated with exactly the capabilities that its files need, and against WebGPU's
+//! default limits. A plain kernel needs WebGPU's core only, so it runs in a browser. Its variants
+//! are validated as well, those that some adapter runs.
 
 use gpt_plan::{Feature, Features, Kernel, Plan};
 use gpt_shaders::{files, link, locate, variant};
@@ -9,8 +11,8 @@ use naga::{AddressSpace, SourceLocation};
 
 use super::bindings;
 
-/// What naga has against the kernels of `plan` and their variants, one sentence each. Kernels are independent, so all cores take part: this is most of
-/// what an expansion costs.
+/// The errors of the kernels of `plan` and of their variants, one sentence each. Validation takes
+/// most of an expansion's time, so the kernels are shared among all cores.
 pub fn validate_all(plan: &Plan) -> Vec<String> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let plain = plan.kernels.iter().chain(plan.training.kernels.iter());
@@ -30,13 +32,13 @@ pub fn validate_all(plan: &Plan) -> Vec<String> {
         let errors = shares.into_iter().flat_map(|share| {
             share
                 .join()
-                .unwrap_or_else(|_| vec!["naga gave up on a kernel".to_owned()])
+                .unwrap_or_else(|_| vec!["naga panicked on a kernel".to_owned()])
         });
         errors.collect()
     })
 }
 
-/// `kernel` as adapters with each feature alone, and one with all of them, run it, where they run another.
+/// The distinct variants of `kernel` on adapters with one feature each, and on one with all.
 pub fn variants(kernel: &Kernel) -> Vec<Kernel> {
     let alone = Feature::ALL.map(|feature| Features::NONE.with(feature));
     let sets = alone.into_iter().chain([Features::ALL]);
@@ -49,7 +51,8 @@ pub fn variants(kernel: &Kernel) -> Vec<Kernel> {
     variants
 }
 
-/// What naga has against `kernel`: the kernel, the line of the file under `shaders/`, and the reason.
+/// Validates `kernel`. The error names the kernel, the line of the file under `shaders/`, and the
+/// reason.
 pub fn validate(kernel: &Kernel) -> Result<(), String> {
     let text = link(kernel);
     let fail = |location: Option<SourceLocation>, reason: String| {
@@ -70,7 +73,7 @@ pub fn validate(kernel: &Kernel) -> Result<(), String> {
                 reason.push_str(&cause.to_string());
                 source = cause.source();
             }
-            // The smallest piece of text that naga points at says most.
+            // The smallest span is the most precise location.
             let spans = error.spans().map(|(span, _)| *span);
             let smallest = spans
                 .filter(naga::Span::is_defined)
@@ -89,15 +92,7 @@ fn validator(capabilities: Capabilities) -> Validator {
     validator
 }
 
-/// The limits that every adapter of WebGPU has.
-const WORKGROUP_MEMORY: u32 = 16_384;
-const INVOCATIONS: u32 = 256;
-const STORAGE_BUFFERS: usize = 8;
-const UNIFORM_BUFFERS: usize = 12;
-const BIND_GROUPS: u32 = 4;
-const DEPTH: u32 = 64;
-
-/// Whether the shader would run on an adapter that has no more than it must.
+/// Checks a shader against WebGPU's default limits.
 fn within_limits(module: &naga::Module) -> Result<(), String> {
     let memory: u32 = module
         .global_variables
@@ -107,7 +102,7 @@ fn within_limits(module: &naga::Module) -> Result<(), String> {
         .sum();
     let count = |is: fn(&AddressSpace) -> bool| {
         let variables = module.global_variables.iter();
-        variables.filter(|(_, v)| is(&v.space)).count()
+        variables.filter(|(_, v)| is(&v.space)).count() as u32
     };
     let storage = count(|space| matches!(space, AddressSpace::Storage { .. }));
     let uniform = count(|space| *space == AddressSpace::Uniform);
@@ -117,35 +112,17 @@ fn within_limits(module: &naga::Module) -> Result<(), String> {
     let sizes = module.entry_points.iter().map(|e| e.workgroup_size);
     let invocations: u32 = sizes.clone().map(|s| s.iter().product()).max().unwrap_or(0);
     let depth = sizes.map(|size| size[2]).max().unwrap_or(0);
-    if memory > WORKGROUP_MEMORY {
-        return Err(format!(
-            "it takes {memory} bytes of workgroup memory, more than {WORKGROUP_MEMORY}"
-        ));
-    }
-    if storage > STORAGE_BUFFERS {
-        return Err(format!(
-            "it binds {storage} storage buffers, more than {STORAGE_BUFFERS}"
-        ));
-    }
-    if uniform > UNIFORM_BUFFERS {
-        return Err(format!(
-            "it binds {uniform} uniform buffers, more than {UNIFORM_BUFFERS}"
-        ));
-    }
-    if groups > BIND_GROUPS {
-        return Err(format!(
-            "it has {groups} groups of bindings, more than {BIND_GROUPS}"
-        ));
-    }
-    if depth > DEPTH {
-        return Err(format!(
-            "its workgroups are {depth} deep, more than {DEPTH}"
-        ));
-    }
-    if invocations > INVOCATIONS {
-        return Err(format!(
-            "its workgroups have {invocations} invocations, more than {INVOCATIONS}"
-        ));
+    for (before, found, after, limit) in [
+        ("it takes", memory, "bytes of workgroup memory", 16_384),
+        ("it binds", storage, "storage buffers", 8),
+        ("it binds", uniform, "uniform buffers", 12),
+        ("it has", groups, "groups of bindings", 4),
+        ("its workgroups are", depth, "deep", 64),
+        ("its workgroups have", invocations, "invocations", 256),
+    ] {
+        if found > limit {
+            return Err(format!("{before} {found} {after}, more than {limit}"));
+        }
     }
     Ok(())
 }
@@ -154,42 +131,39 @@ fn within_limits(module: &naga::Module) -> Result<(), String> {
 /// WebGPU's core, but not to every old driver.
 fn capabilities(parts: &[&'static str]) -> Capabilities {
     let has = |files: &[&'static str]| parts.iter().any(|part| files.contains(part));
-    let mut needs = Capabilities::empty();
-    needs.set(
-        Capabilities::SHADER_FLOAT16_IN_FLOAT32,
-        has(&[
-            files::MATMUL_WEIGHTS_F16,
-            files::MATMUL_WEIGHTS_Q4,
-            files::MATMUL_WEIGHTS_PACKED_Q4,
-        ]),
-    );
-    needs.set(
-        Capabilities::SHADER_FLOAT16,
-        has(&[
-            files::MATMUL_GEMM_OPERANDS_F16,
-            files::MATMUL_TILE_PREFILL_F16,
-            files::MATMUL_TILE_PREFILL_COOPERATIVE,
-            files::MATMUL_TILE_PREFILL_COOPERATIVE_SUMS,
-        ]),
-    );
-    needs.set(
-        Capabilities::COOPERATIVE_MATRIX,
-        has(&[
-            files::MATMUL_TILE_PREFILL_COOPERATIVE,
-            files::MATMUL_TILE_PREFILL_COOPERATIVE_SUMS,
-        ]),
-    );
-    needs.set(
-        Capabilities::SUBGROUP,
-        has(&[
-            files::SHARED_ENTRY_SUBGROUPS,
-            files::MATMUL_ROW_BROADCAST_SUBGROUPS,
-            files::SHARED_READ_SUBGROUPS,
-            files::SHARED_SUM_SUBGROUPS,
-            files::SHARED_MAXIMUM_SUBGROUPS,
-        ]),
-    );
-    needs
+    let half_weights = [
+        files::MATMUL_WEIGHTS_F16,
+        files::MATMUL_WEIGHTS_Q4,
+        files::MATMUL_WEIGHTS_PACKED_Q4,
+    ];
+    let half_types = [
+        files::MATMUL_GEMM_OPERANDS_F16,
+        files::MATMUL_TILE_PREFILL_F16,
+    ];
+    let cooperative = [
+        files::MATMUL_TILE_PREFILL_COOPERATIVE,
+        files::MATMUL_TILE_PREFILL_COOPERATIVE_SUMS,
+    ];
+    let subgroups = [
+        files::SHARED_ENTRY_SUBGROUPS,
+        files::MATMUL_ROW_BROADCAST_SUBGROUPS,
+        files::SHARED_READ_SUBGROUPS,
+        files::SHARED_SUM_SUBGROUPS,
+        files::SHARED_MAXIMUM_SUBGROUPS,
+    ];
+    [
+        (Capabilities::SHADER_FLOAT16_IN_FLOAT32, &half_weights[..]),
+        (Capabilities::SHADER_FLOAT16, &half_types),
+        (
+            Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX,
+            &cooperative,
+        ),
+        (Capabilities::SUBGROUP, &subgroups),
+    ]
+    .into_iter()
+    .filter(|(_, files)| has(files))
+    .map(|(needs, _)| needs)
+    .collect()
 }
 
 #[cfg(test)]
@@ -199,47 +173,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_complaint_names_the_kernel_and_the_line_in_the_file() {
-        let kernel = |header: &'static str, parts| Kernel {
-            name: "qkv_decode_f32".into(),
-            header: header.into(),
-            parts,
-            workgroup: 1,
-            tile_rows: 1,
-            groups: 1,
-            strips: 0,
-            grid: Grid::Rows,
-            bindings: Vec::new().into(),
-        };
-        // The file's `vectors` is no array of numbers that a header may declare again.
+    fn an_error_names_the_kernel_and_the_line_of_the_file() {
+        let kernel = |header: &'static str, parts| Kernel::new("qkv_decode_f32", header, parts);
+        // The header declares the file's `vectors` a second time.
         let file = gpt_shaders::source(files::SHARED_VECTORS).unwrap();
         let lines = file.text.lines();
         let line = 1 + lines.take_while(|line| !line.contains("vectors:")).count();
         let header = "const vectors: u32 = 1u;\n";
-        let error = validate(&kernel(header, vec![files::SHARED_VECTORS].into())).unwrap_err();
+        let error = validate(&kernel(header, vec![files::SHARED_VECTORS])).unwrap_err();
         let place = format!("is not valid at shaders/wgsl/shared/vectors.wgsl:{line}: ");
         assert!(error.contains(&place), "{error}");
-        let error = validate(&kernel("const A: u32 = 1.5;\n", Vec::new().into())).unwrap_err();
+        let error = validate(&kernel("const A: u32 = 1.5;\n", Vec::new())).unwrap_err();
         assert!(error.contains("at line 1 of its header"), "{error}");
     }
 
     /// A kernel of one file, as that file has it.
     fn alone(text: &str) -> Kernel {
-        Kernel {
-            name: "some".into(),
-            header: text.to_owned().into(),
-            parts: Vec::new().into(),
-            workgroup: 1,
-            tile_rows: 1,
-            groups: 1,
-            strips: 0,
-            grid: Grid::Rows,
-            bindings: Vec::new().into(),
-        }
+        Kernel::new("some", text.to_owned(), Vec::new())
     }
 
     #[test]
-    fn what_an_adapter_need_not_have_is_refused() {
+    fn shaders_beyond_the_default_limits_are_rejected() {
         let buffers = |n: u32| -> String {
             (0..n)
                 .map(|i| {
@@ -282,9 +236,9 @@ mod tests {
         );
     }
 
-    /// What a browser would refuse passes only where a file was declared to need it.
+    /// Features beyond WebGPU's core are accepted only for files that are declared to need them.
     #[test]
-    fn what_is_not_webgpus_core_is_refused() {
+    fn features_beyond_webgpus_core_are_rejected() {
         for body in [
             "var x = subgroupAdd(1.0);",
             "var x: f16 = 1.0h;",
@@ -345,7 +299,8 @@ mod tests {
         }
     }
 
-    /// A plain kernel needs WebGPU's core and nothing else, whatever the format; only what is asked for by name may need more.
+    /// A plain kernel needs WebGPU's core only, in every format. Features that are requested by name
+    /// may need more.
     #[test]
     fn plain_kernels_need_no_more_than_webgpus_core() {
         let specs = crate::specs(

@@ -1,4 +1,4 @@
-//! The walk over the steps of a pass: sections, layers, kernels, and lookups of tensors and buffers.
+//! Iteration over the steps of a pass: sections, layers, kernels, lookups of tensors and buffers.
 
 use super::{Fault, Problem, attempt};
 use crate::{

@@ -3,17 +3,17 @@
 use super::{Fault, Problem};
 
 /// A line of text that a `const fn` can write. Text beyond the capacity is cut off.
-pub struct Message {
-    bytes: [u8; Message::CAPACITY],
+pub struct MessageBuffer {
+    bytes: [u8; MessageBuffer::CAPACITY],
     len: usize,
 }
 
-impl Message {
+impl MessageBuffer {
     const CAPACITY: usize = 320;
 
-    pub const fn of(fault: &Fault<'_>) -> Message {
-        let mut message = Message {
-            bytes: [0; Message::CAPACITY],
+    pub const fn of(fault: &Fault<'_>) -> MessageBuffer {
+        let mut message = MessageBuffer {
+            bytes: [0; MessageBuffer::CAPACITY],
             len: 0,
         };
         message.text("the plan is inconsistent: ");
@@ -50,7 +50,7 @@ impl Message {
     const fn text(&mut self, text: &str) {
         let text = text.as_bytes();
         let mut i = 0;
-        while i < text.len() && self.len < Message::CAPACITY {
+        while i < text.len() && self.len < MessageBuffer::CAPACITY {
             self.bytes[self.len] = text[i];
             self.len += 1;
             i += 1;

@@ -14,11 +14,11 @@ mod ops;
 use std::fmt::{self, Display};
 
 use checker::{Checker, Direction, text};
-use message::Message;
+use message::MessageBuffer;
 
 use crate::{BufferId, Place, Plan, elements};
 
-/// What is wrong with a plan, and where.
+/// An inconsistency of a plan, and its location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault<'a> {
     /// `inference`, `training (forward)`, or the part of the plan that is no pass.
@@ -45,7 +45,7 @@ pub enum Problem {
 
 impl Display for Fault<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Message::of(self).as_str())
+        f.write_str(MessageBuffer::of(self).as_str())
     }
 }
 
@@ -55,7 +55,7 @@ impl Display for Fault<'_> {
 /// With the message of [`check`]'s fault. In a `const` that is a compile error.
 pub const fn validate(plan: &Plan) {
     if let Err(fault) = check(plan) {
-        let message = Message::of(&fault);
+        let message = MessageBuffer::of(&fault);
         panic!("{}", message.as_str());
     }
 }

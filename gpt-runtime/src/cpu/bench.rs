@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gpt_plan::Plan;
 
 use super::device::CpuDevice;
-use super::session::{CpuModel, Observe, Session};
+use super::session::{CpuModel, CpuSession, Observe};
 use crate::Error;
 use crate::engine::{LogitsRequest, SessionOptions};
 use crate::weights::Weights;
@@ -14,7 +14,7 @@ use crate::weights::Weights;
 /// A session whose steps are called one at a time, in any order, on the current contents of its
 /// buffers.
 pub struct Steps {
-    session: Session,
+    session: CpuSession,
     logits: Vec<f32>,
 }
 
@@ -31,7 +31,7 @@ impl Steps {
     ) -> Result<Steps, Error> {
         let model = CpuModel::new(device.clone(), plan, None, weights)?;
         Ok(Steps {
-            session: Session::new(model.shared, options)?,
+            session: CpuSession::new(model.shared, options)?,
             logits: vec![0.0; options.chunk as usize * plan.spec.vocab as usize],
         })
     }

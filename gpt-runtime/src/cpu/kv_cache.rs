@@ -16,7 +16,7 @@ use bytemuck::{cast_slice, cast_slice_mut};
 use gpt_plan::Spec;
 
 use super::memory::{Arena, Region};
-use super::simd::{Bf16, Cell, Half, Kernels, PANEL};
+use super::simd::{Bf16, CacheElement, F16, Kernels, PANEL};
 use crate::Error;
 use crate::engine::{CacheFormat, SessionOptions};
 
@@ -25,13 +25,13 @@ pub const SPLIT: usize = 512;
 
 /// Keys and values of a number of positions.
 pub struct Cache {
-    pub shape: Shape,
-    pub cells: Cells,
+    pub shape: CacheShape,
+    pub storage: KvStorage,
 }
 
 /// The shape of a cache.
 #[derive(Clone, Copy)]
-pub struct Shape {
+pub struct CacheShape {
     pub kv_heads: usize,
     pub head_dim: usize,
     /// `head_dim` rounded up to whole panels.
@@ -41,26 +41,26 @@ pub struct Shape {
 }
 
 /// The elements of a cache, in its format.
-pub enum Cells {
-    F32(Pairs<f32>),
-    F16(Pairs<Half>),
-    Bf16(Pairs<Bf16>),
+pub enum KvStorage {
+    F32(KeysAndValues<f32>),
+    F16(KeysAndValues<F16>),
+    Bf16(KeysAndValues<Bf16>),
 }
 
 /// The keys and values of a cache: for each split `[kv_heads][panels][head_dim][32 positions]` of
 /// keys, then `[kv_heads][positions][padded]` of values.
-pub struct Pairs<E> {
+pub struct KeysAndValues<E> {
     region: Region,
     elements: PhantomData<E>,
 }
 
-/// Evaluates `$work` for the pairs of a cache in their format.
+/// Evaluates `$work` for the keys and values of a cache in their format.
 macro_rules! each_format {
-    ($cells:expr, $pairs:ident => $work:expr) => {
-        match $cells {
-            Cells::F32($pairs) => $work,
-            Cells::F16($pairs) => $work,
-            Cells::Bf16($pairs) => $work,
+    ($storage:expr, $kv:ident => $work:expr) => {
+        match $storage {
+            KvStorage::F32($kv) => $work,
+            KvStorage::F16($kv) => $work,
+            KvStorage::Bf16($kv) => $work,
         }
     };
 }
@@ -75,29 +75,29 @@ impl Cache {
         capacity: usize,
         format: CacheFormat,
     ) -> Result<Cache, Error> {
-        let shape = Shape {
+        let shape = CacheShape {
             kv_heads,
             head_dim,
             padded: head_dim.next_multiple_of(PANEL),
             positions: capacity.next_multiple_of(PANEL),
         };
-        let cells = match format {
-            CacheFormat::F32 => Cells::F32(Pairs::new(arena, &shape)?),
-            CacheFormat::F16 => Cells::F16(Pairs::new(arena, &shape)?),
-            CacheFormat::Bf16 => Cells::Bf16(Pairs::new(arena, &shape)?),
+        let storage = match format {
+            CacheFormat::F32 => KvStorage::F32(KeysAndValues::new(arena, &shape)?),
+            CacheFormat::F16 => KvStorage::F16(KeysAndValues::new(arena, &shape)?),
+            CacheFormat::Bf16 => KvStorage::Bf16(KeysAndValues::new(arena, &shape)?),
         };
-        Ok(Cache { shape, cells })
+        Ok(Cache { shape, storage })
     }
 
     /// Copies the first `positions` positions of `other`, which has the same shape and format.
     pub fn copy_from(&mut self, other: &Cache, positions: usize) {
         let shape = self.shape;
         let whole = positions.next_multiple_of(SPLIT).min(shape.positions);
-        let cells = whole * shape.cells_of_a_position();
-        match (&mut self.cells, &other.cells) {
-            (Cells::F32(to), Cells::F32(from)) => to.copy_from(from, cells),
-            (Cells::F16(to), Cells::F16(from)) => to.copy_from(from, cells),
-            (Cells::Bf16(to), Cells::Bf16(from)) => to.copy_from(from, cells),
+        let elements = whole * shape.elements_per_position();
+        match (&mut self.storage, &other.storage) {
+            (KvStorage::F32(to), KvStorage::F32(from)) => to.copy_from(from, elements),
+            (KvStorage::F16(to), KvStorage::F16(from)) => to.copy_from(from, elements),
+            (KvStorage::Bf16(to), KvStorage::Bf16(from)) => to.copy_from(from, elements),
             _ => unreachable!("a fork has the format of its origin"),
         }
     }
@@ -105,15 +105,15 @@ impl Cache {
     /// Appends the key and then the value of each head at `position` to `out`, in f32.
     pub fn gather(&self, position: usize, out: &mut Vec<f32>) {
         let shape = self.shape;
-        each_format!(&self.cells, pairs => {
-            let cells = pairs.cells();
+        each_format!(&self.storage, kv => {
+            let elements = kv.elements();
             for head in 0..shape.kv_heads {
-                let key = |d| cells[shape.key_at(head, position, d)].widened();
+                let key = |d| elements[shape.key_at(head, position, d)].to_f32();
                 out.extend((0..shape.head_dim).map(key));
             }
             for head in 0..shape.kv_heads {
-                let values = pairs.values_from(&shape, head, position);
-                out.extend(values[..shape.head_dim].iter().map(|v| v.widened()));
+                let values = kv.values_from(&shape, head, position);
+                out.extend(values[..shape.head_dim].iter().map(|v| v.to_f32()));
             }
         });
     }
@@ -137,43 +137,43 @@ pub fn layer_caches(spec: &Spec, options: &SessionOptions) -> Result<Vec<Cache>,
     (0..spec.layers).map(cache).collect()
 }
 
-impl<E: Cell> Pairs<E> {
-    fn new(arena: &Arena, shape: &Shape) -> Result<Pairs<E>, Error> {
-        let cells = shape.positions * shape.cells_of_a_position();
-        Ok(Pairs {
-            region: arena.region(cells * size_of::<E>(), |_| ())?,
+impl<E: CacheElement> KeysAndValues<E> {
+    fn new(arena: &Arena, shape: &CacheShape) -> Result<KeysAndValues<E>, Error> {
+        let elements = shape.positions * shape.elements_per_position();
+        Ok(KeysAndValues {
+            region: arena.region(elements * size_of::<E>(), |_| ())?,
             elements: PhantomData,
         })
     }
 
-    fn copy_from(&mut self, other: &Pairs<E>, cells: usize) {
-        self.cells_mut()[..cells].copy_from_slice(&other.cells()[..cells]);
+    fn copy_from(&mut self, other: &KeysAndValues<E>, elements: usize) {
+        self.elements_mut()[..elements].copy_from_slice(&other.elements()[..elements]);
     }
 
-    fn cells(&self) -> &[E] {
+    fn elements(&self) -> &[E] {
         cast_slice(&self.region)
     }
 
     /// All elements, mutably.
-    pub fn cells_mut(&mut self) -> &mut [E] {
+    pub fn elements_mut(&mut self) -> &mut [E] {
         cast_slice_mut(&mut self.region)
     }
 
     /// The panel that holds keys from `position` (a multiple of 32) on.
-    pub fn key_panel(&self, shape: &Shape, head: usize, position: usize) -> &[E] {
-        &self.cells()[shape.key_at(head, position, 0)..][..shape.head_dim * PANEL]
+    pub fn key_panel(&self, shape: &CacheShape, head: usize, position: usize) -> &[E] {
+        &self.elements()[shape.key_at(head, position, 0)..][..shape.head_dim * PANEL]
     }
 
     /// The values of a head from `position` to the end of its split.
-    pub fn values_from(&self, shape: &Shape, head: usize, position: usize) -> &[E] {
+    pub fn values_from(&self, shape: &CacheShape, head: usize, position: usize) -> &[E] {
         let (first, count) = shape.split_of(position);
         let to = first + count - position;
-        &self.cells()[shape.value_at(head, position)..][..to * shape.padded]
+        &self.elements()[shape.value_at(head, position)..][..to * shape.padded]
     }
 }
 
-impl Shape {
-    fn cells_of_a_position(&self) -> usize {
+impl CacheShape {
+    fn elements_per_position(&self) -> usize {
         self.kv_heads * (self.head_dim + self.padded)
     }
 
@@ -189,7 +189,7 @@ impl Shape {
         let (first, count) = self.split_of(position);
         let lane = position % PANEL;
         let panel = (head * count + position - lane - first) * self.head_dim;
-        first * self.cells_of_a_position() + panel + d * PANEL + lane
+        first * self.elements_per_position() + panel + d * PANEL + lane
     }
 
     /// Index of the first element of the value at `position`.
@@ -197,12 +197,16 @@ impl Shape {
         let (first, count) = self.split_of(position);
         let keys = self.kv_heads * count * self.head_dim;
         let row = head * count + position - first;
-        first * self.cells_of_a_position() + keys + row * self.padded
+        first * self.elements_per_position() + keys + row * self.padded
     }
 }
 
 /// Converts up to 32 values to the format of a cache, in `scratch`.
-pub fn narrow<'a, E: Cell>(kernels: &Kernels, row: &[f32], scratch: &'a mut [E; PANEL]) -> &'a [E] {
+pub fn narrow<'a, E: CacheElement>(
+    kernels: &Kernels,
+    row: &[f32],
+    scratch: &'a mut [E; PANEL],
+) -> &'a [E] {
     let out = &mut scratch[..row.len()];
     E::narrow(kernels, row, out);
     out
@@ -216,18 +220,18 @@ mod tests {
     #[test]
     fn splits_follow_each_other() {
         for (capacity, head_dim) in [(1, 64), (33, 6), (600, 40), (1024, 32)] {
-            let shape = Shape {
+            let shape = CacheShape {
                 kv_heads: 3,
                 head_dim,
                 padded: head_dim.next_multiple_of(PANEL),
                 positions: usize::next_multiple_of(capacity, PANEL),
             };
-            let cells = shape.positions * shape.cells_of_a_position();
-            let mut taken = vec![false; cells];
+            let elements = shape.positions * shape.elements_per_position();
+            let mut taken = vec![false; elements];
             for position in 0..shape.positions {
                 let part = position / SPLIT * SPLIT;
-                let part = part * shape.cells_of_a_position()
-                    ..(part + SPLIT).min(shape.positions) * shape.cells_of_a_position();
+                let part = part * shape.elements_per_position()
+                    ..(part + SPLIT).min(shape.positions) * shape.elements_per_position();
                 for head in 0..shape.kv_heads {
                     let keys = (0..head_dim).map(|d| shape.key_at(head, position, d));
                     let value = shape.value_at(head, position);

@@ -33,7 +33,7 @@ mod trainer;
 pub use device::CpuDevice;
 #[cfg(feature = "train")]
 pub use interpreter::Activate;
-pub use roofline::Meter;
+pub use roofline::CpuMeter;
 pub use session::CpuModel;
 #[cfg(feature = "train")]
 pub use trainer::CpuTrainer;

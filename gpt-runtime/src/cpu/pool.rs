@@ -19,11 +19,11 @@ use std::thread::JoinHandle;
 use super::simd::prefetch;
 
 /// Iterations of the waiting loop before a thread sleeps: some tens of microseconds.
-const PATIENCE: u32 = 4000;
+const SPINS: u32 = 4000;
 
 /// A fixed set of threads that work on one job at a time.
 pub struct Pool {
-    shared: Arc<Shared>,
+    shared: Arc<PoolState>,
     workers: Vec<JoinHandle<()>>,
     /// Held while a job runs: jobs of two sessions exclude each other.
     exclusive: Mutex<()>,
@@ -32,15 +32,15 @@ pub struct Pool {
 /// A job: task number and thread number.
 type Job = dyn Fn(usize, usize) + Sync;
 
-struct Shared {
-    board: Mutex<Board>,
+struct PoolState {
+    state: Mutex<RoundState>,
     wake: Condvar,
     /// Counts jobs. Workers wait for it to change.
     round: AtomicUsize,
     /// The remaining tasks of each thread.
-    left: Vec<Line<TaskRange>>,
+    remaining: Vec<CachePadded<TaskRange>>,
     /// Workers that have not finished the round.
-    working: Line<AtomicUsize>,
+    working: CachePadded<AtomicUsize>,
     panicked: AtomicBool,
     stop: AtomicBool,
 }
@@ -49,7 +49,7 @@ struct Shared {
 /// Processors fetch lines in pairs.
 #[repr(align(128))]
 #[derive(Default)]
-struct Line<T>(T);
+struct CachePadded<T>(T);
 
 /// The remaining tasks of a thread. The thread takes them from the front, others steal from the
 /// back. One word holds both ends and the round that they belong to. A word of an older round means
@@ -61,7 +61,7 @@ struct TaskRange(AtomicU64);
 const END: u32 = 24;
 
 /// The largest number of tasks of a job.
-const MOST: usize = (1 << END) - 1;
+const MAX_TASKS: usize = (1 << END) - 1;
 
 impl TaskRange {
     /// Takes a task of round `round`, in which the whole range is `whole`, if any remains.
@@ -70,7 +70,7 @@ impl TaskRange {
         let mut taken = None;
         let shorter = |word: u64| {
             let known = word >> (2 * END) == tag >> (2 * END);
-            let ends = |word: u64| (word >> END & MOST as u64, word & MOST as u64);
+            let ends = |word: u64| (word >> END & MAX_TASKS as u64, word & MAX_TASKS as u64);
             let (mut start, mut end) = match known {
                 true => ends(word),
                 false => (whole.start as u64, whole.end as u64),
@@ -100,37 +100,37 @@ impl TaskRange {
     }
 }
 
-/// Shared state of a round's caller and its workers.
-struct Board {
+/// State of a round, under a lock.
+struct RoundState {
     /// The job of the current round; valid while `working` is not zero or the round's caller waits.
-    job: Option<Posted>,
+    job: Option<ErasedJob>,
     /// The number of workers that sleep. Waking them takes a system call.
     asleep: usize,
 }
 
 /// A job with its lifetime erased.
 #[derive(Clone, Copy)]
-struct Posted {
+struct ErasedJob {
     job: *const Job,
     tasks: usize,
 }
 
 // SAFETY: the job is `Sync`, and `run` does not return before every worker is done with the
 // pointer.
-unsafe impl Send for Posted {}
+unsafe impl Send for ErasedJob {}
 
 impl Pool {
     /// A pool of `threads` threads, the caller of [`run`](Self::run) being one of them.
     pub fn new(threads: usize) -> std::io::Result<Pool> {
-        let shared = Arc::new(Shared {
-            board: Mutex::new(Board {
+        let shared = Arc::new(PoolState {
+            state: Mutex::new(RoundState {
                 job: None,
                 asleep: 0,
             }),
             wake: Condvar::new(),
             round: AtomicUsize::new(0),
-            left: (0..threads).map(|_| Line::default()).collect(),
-            working: Line::default(),
+            remaining: (0..threads).map(|_| CachePadded::default()).collect(),
+            working: CachePadded::default(),
             panicked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
@@ -164,34 +164,34 @@ impl Pool {
             (0..tasks).for_each(|task| job(task, 0));
             return;
         }
-        assert!(tasks <= MOST, "tasks of a job");
+        assert!(tasks <= MAX_TASKS, "tasks of a job");
         // The mutex protects no data, so poisoning by a panic in a job is ignored.
         let _guard = self
             .exclusive
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         let shared = &*self.shared;
-        // SAFETY: only the lifetime changes. `finish` below waits until no worker can call the job
+        // SAFETY: only the lifetime changes. The guard below waits until no worker can call the job
         // any more, also when this thread unwinds, so the reference outlives its last use.
         let job =
             unsafe { std::mem::transmute::<&(dyn Fn(usize, usize) + Sync), &'static Job>(job) };
         let asleep = {
-            let mut board = shared.board.lock().expect("no one panics while posting");
-            board.job = Some(Posted { job, tasks });
+            let mut state = shared.state.lock().expect("nothing panics under this lock");
+            state.job = Some(ErasedJob { job, tasks });
             shared
                 .working
                 .0
                 .store(self.workers.len(), Ordering::Relaxed);
             shared.round.fetch_add(1, Ordering::Release);
-            board.asleep
+            state.asleep
         };
         if asleep > 0 {
             shared.wake.notify_all();
         }
-        let finish = Finish(shared);
+        let guard = RoundGuard(shared);
         let round = shared.round.load(Ordering::Relaxed);
         shared.work(job, round, tasks, 0);
-        drop(finish);
+        drop(guard);
         assert!(
             !shared.panicked.swap(false, Ordering::Relaxed),
             "a task panicked on another thread"
@@ -200,19 +200,22 @@ impl Pool {
 }
 
 /// Waits for the workers when it goes out of scope.
-struct Finish<'a>(&'a Shared);
+struct RoundGuard<'a>(&'a PoolState);
 
-impl Drop for Finish<'_> {
+impl Drop for RoundGuard<'_> {
     fn drop(&mut self) {
         // After a panic on this thread, its remaining tasks must not run: mark them as taken.
         if std::thread::panicking() {
             let round = self.0.round.load(Ordering::Relaxed);
-            self.0.left.iter().for_each(|left| left.0.clear(round));
+            self.0
+                .remaining
+                .iter()
+                .for_each(|range| range.0.clear(round));
         }
         let mut spins = 0u32;
         while self.0.working.0.load(Ordering::Acquire) != 0 {
             spins += 1;
-            if spins < PATIENCE {
+            if spins < SPINS {
                 std::hint::spin_loop()
             } else {
                 std::thread::yield_now()
@@ -221,12 +224,15 @@ impl Drop for Finish<'_> {
     }
 }
 
-impl Shared {
+impl PoolState {
     fn work(&self, job: &Job, round: usize, tasks: usize, thread: usize) {
-        let threads = self.left.len();
+        let threads = self.remaining.len();
         for of in (thread..threads).chain(0..thread) {
             let whole = tasks * of / threads..tasks * (of + 1) / threads;
-            while let Some(task) = self.left[of].0.take(round, whole.clone(), of == thread) {
+            while let Some(task) = self.remaining[of]
+                .0
+                .take(round, whole.clone(), of == thread)
+            {
                 job(task, thread);
             }
         }
@@ -234,13 +240,13 @@ impl Shared {
 
     fn serve(&self, thread: usize) {
         let mut seen = 0;
-        while let Some((round, posted)) = self.await_round(seen) {
+        while let Some((round, erased)) = self.await_round(seen) {
             seen = round;
             // SAFETY: `run` waits for `working` to reach zero before the job's borrow ends, and
             // this thread is counted until below.
-            let job = unsafe { &*posted.job };
+            let job = unsafe { &*erased.job };
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                self.work(job, round, posted.tasks, thread)
+                self.work(job, round, erased.tasks, thread)
             }));
             if done.is_err() {
                 self.panicked.store(true, Ordering::Relaxed);
@@ -250,8 +256,8 @@ impl Shared {
     }
 
     /// Waits for the round after `seen`: spins for a while, then sleeps. None when the pool ends.
-    fn await_round(&self, seen: usize) -> Option<(usize, Posted)> {
-        for spin in 0..PATIENCE {
+    fn await_round(&self, seen: usize) -> Option<(usize, ErasedJob)> {
+        for spin in 0..SPINS {
             if self.round.load(Ordering::Acquire) != seen || self.stop.load(Ordering::Relaxed) {
                 break;
             }
@@ -262,18 +268,21 @@ impl Shared {
                 std::hint::spin_loop()
             }
         }
-        let mut board = self.board.lock().expect("no one panics while posting");
+        let mut state = self.state.lock().expect("nothing panics under this lock");
         loop {
             if self.stop.load(Ordering::Relaxed) {
                 return None;
             }
             let round = self.round.load(Ordering::Acquire);
             if round != seen {
-                return board.job.map(|job| (round, job));
+                return state.job.map(|job| (round, job));
             }
-            board.asleep += 1;
-            board = self.wake.wait(board).expect("no one panics while posting");
-            board.asleep -= 1;
+            state.asleep += 1;
+            state = self
+                .wake
+                .wait(state)
+                .expect("nothing panics under this lock");
+            state.asleep -= 1;
         }
     }
 }
@@ -281,7 +290,7 @@ impl Shared {
 impl Drop for Pool {
     fn drop(&mut self) {
         {
-            let _board = self.shared.board.lock();
+            let _state = self.shared.state.lock();
             self.shared.stop.store(true, Ordering::Relaxed);
         }
         self.shared.wake.notify_all();

@@ -14,7 +14,7 @@ use super::device::CpuDevice;
 use super::memory::{Arena, Region};
 use super::simd::Rounding;
 use crate::Error;
-use crate::engine::Limits;
+use crate::engine::PeakRates;
 
 /// Bytes that a measurement reads, more than the caches hold.
 const BYTES: usize = 256 << 20;
@@ -25,25 +25,25 @@ const ITERATIONS: usize = 1 << 20;
 /// Tasks of arithmetic for each thread.
 const ROUNDS: usize = 4;
 
-/// Measures [`Limits`] of a device.
-pub struct Meter {
+/// Measures [`PeakRates`] of a device.
+pub struct CpuMeter {
     device: Arc<CpuDevice>,
     memory: Region,
 }
 
-impl Meter {
+impl CpuMeter {
     /// Allocates the memory that a measurement reads, 256 MiB.
     ///
     /// # Errors
     /// The system has no memory for it.
-    pub fn new(device: Arc<CpuDevice>) -> Result<Meter, Error> {
+    pub fn new(device: Arc<CpuDevice>) -> Result<CpuMeter, Error> {
         // Written first, as untouched memory is one page of zeros.
         let memory = Arena::default().region(BYTES, |bytes| bytes.fill(1))?;
-        Ok(Meter { device, memory })
+        Ok(CpuMeter { device, memory })
     }
 
     /// One measurement.
-    pub fn measure(&self) -> Limits {
+    pub fn measure(&self) -> PeakRates {
         let device = &*self.device;
         let start = Instant::now();
         device.pool.run(BYTES / TASK, &|task, _| {
@@ -61,7 +61,7 @@ impl Meter {
             measured.push((rounding, flops));
             flops
         });
-        Limits { bytes, products }
+        PeakRates { bytes, products }
     }
 }
 
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn limits_are_those_of_a_machine() {
         let device = Arc::new(CpuDevice::new(None).unwrap());
-        let limits = Meter::new(device).unwrap().measure();
+        let limits = CpuMeter::new(device).unwrap().measure();
         // Implausible values would mean an emulator or a loop that was optimised away.
         assert!((1e8..1e13).contains(&limits.bytes), "{limits:?}");
         for format in Format::ALL {

@@ -8,7 +8,7 @@ use super::device::CpuDevice;
 use super::interpreter::{Buffers, ForwardPass, Interpreter, PassScratch, Stopwatch};
 use super::memory::Arena;
 use super::ops::rotary::Rotary;
-use super::parameters::Reader;
+use super::parameters::ParameterReader;
 use crate::Error;
 use crate::engine::{
     Clock, EngineModel, EngineSession, LogitsRequest, Profile, SessionOptions, Trace,
@@ -16,16 +16,16 @@ use crate::engine::{
 use crate::weights::Weights;
 
 /// The data that all sessions of a model share.
-pub(super) struct Shared {
+pub(super) struct SharedModel {
     device: Arc<CpuDevice>,
     plan: &'static Plan,
     rotary: Rotary,
     model: Interpreter,
 }
 
-impl Shared {
+impl SharedModel {
     pub fn new(device: Arc<CpuDevice>, plan: &'static Plan, model: Interpreter) -> Self {
-        Shared {
+        SharedModel {
             device,
             plan,
             rotary: Rotary::new(plan),
@@ -46,17 +46,17 @@ pub(super) enum Observe<'a> {
 }
 
 /// One sequence: its buffers, cache and scratch memory.
-pub(super) struct Session {
-    shared: Arc<Shared>,
+pub(super) struct CpuSession {
+    shared: Arc<SharedModel>,
     steps: Vec<(u32, &'static Step)>,
     buffers: Buffers,
     scratch: PassScratch,
 }
 
-impl Session {
-    pub fn new(shared: Arc<Shared>, options: SessionOptions) -> Result<Self, Error> {
+impl CpuSession {
+    pub fn new(shared: Arc<SharedModel>, options: SessionOptions) -> Result<Self, Error> {
         let plan = shared.plan;
-        Ok(Session {
+        Ok(CpuSession {
             steps: plan.steps().collect(),
             buffers: Buffers::new(plan, &options)?,
             scratch: PassScratch::new(plan, &shared.device, &options),
@@ -118,7 +118,7 @@ impl Session {
     }
 }
 
-impl EngineSession for Session {
+impl EngineSession for CpuSession {
     fn forward(
         &mut self,
         tokens: &[u32],
@@ -135,7 +135,7 @@ impl EngineSession for Session {
         options: SessionOptions,
         positions: u32,
     ) -> Result<Box<dyn EngineSession>, Error> {
-        let mut fork = Session::new(self.shared.clone(), options)?;
+        let mut fork = CpuSession::new(self.shared.clone(), options)?;
         fork.buffers.copy_cache(&self.buffers, positions as usize);
         Ok(Box::new(fork))
     }
@@ -180,7 +180,7 @@ impl EngineSession for Session {
 
 /// A model on the CPU.
 pub struct CpuModel {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<SharedModel>,
 }
 
 impl CpuModel {
@@ -195,7 +195,7 @@ impl CpuModel {
         activation: Option<fn(&mut [f32])>,
         weights: &dyn Weights,
     ) -> Result<CpuModel, Error> {
-        let reader = Reader {
+        let reader = ParameterReader {
             plan,
             weights,
             device: &device,
@@ -203,13 +203,13 @@ impl CpuModel {
         };
         let model = Interpreter::new(&reader, activation)?;
         Ok(CpuModel {
-            shared: Arc::new(Shared::new(device, plan, model)),
+            shared: Arc::new(SharedModel::new(device, plan, model)),
         })
     }
 }
 
 impl EngineModel for CpuModel {
     fn session(&self, options: SessionOptions) -> Result<Box<dyn EngineSession>, Error> {
-        Ok(Box::new(Session::new(self.shared.clone(), options)?))
+        Ok(Box::new(CpuSession::new(self.shared.clone(), options)?))
     }
 }

@@ -69,7 +69,7 @@ impl CpuTrainer {
         self.buffers.poison();
     }
 
-    fn pass<'a>(&'a mut self, batch: &Sequences<'_>, how: Learn) -> TrainPass<'a> {
+    fn pass<'a>(&'a mut self, batch: &Sequences<'_>, options: Learn) -> TrainPass<'a> {
         self.buffers.tokens[..batch.inputs.len()].copy_from_slice(batch.inputs);
         self.buffers.targets[..batch.targets.len()].copy_from_slice(batch.targets);
         TrainPass {
@@ -82,7 +82,7 @@ impl CpuTrainer {
             recomputes: self.options.shape.recompute.is_block(),
             rows: batch.inputs.len(),
             tokens: batch.tokens as usize,
-            how,
+            how: options,
             layer: 0,
             chunk: 0..0,
             profile: None,
@@ -91,20 +91,20 @@ impl CpuTrainer {
 }
 
 impl EngineTrainer for CpuTrainer {
-    fn learn(&mut self, batch: &Sequences<'_>, how: &Learn) -> Result<f64, Error> {
-        let mut pass = self.pass(batch, *how);
+    fn learn(&mut self, batch: &Sequences<'_>, options: &Learn) -> Result<f64, Error> {
+        let mut pass = self.pass(batch, *options);
         pass.forward();
         pass.backward();
         Ok(pass.loss())
     }
 
     fn evaluate(&mut self, batch: &Sequences<'_>) -> Result<f64, Error> {
-        let how = Learn {
+        let options = Learn {
             first: true,
             scale: 0.0,
             dropout: None,
         };
-        let mut pass = self.pass(batch, how);
+        let mut pass = self.pass(batch, options);
         pass.forward();
         pass.losses_only();
         Ok(pass.loss())
@@ -117,11 +117,11 @@ impl EngineTrainer for CpuTrainer {
     fn profile(
         &mut self,
         batch: &Sequences<'_>,
-        how: &Learn,
+        options: &Learn,
         update: &Update,
     ) -> Result<(TrainProfile, f64), Error> {
         let mut profile = TrainProfile::new(Clock::Host);
-        let mut pass = self.pass(batch, *how);
+        let mut pass = self.pass(batch, *options);
         pass.profile = Some(&mut profile);
         pass.forward();
         pass.backward();

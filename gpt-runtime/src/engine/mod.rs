@@ -16,7 +16,7 @@ use gpt_plan::{RowCount, SPLIT_KEYS};
 
 use crate::{Error, Sampling};
 
-pub use profile::{Clock, Limits, PartTime, Profile, StepTime, TrainProfile};
+pub use profile::{Clock, PartTime, PeakRates, Profile, StepTime, TrainProfile};
 #[cfg(feature = "train")]
 pub use train::{EngineTrainer, Learn, Precision, Sequences, TensorState, TrainerOptions, Update};
 

@@ -86,7 +86,7 @@ impl TrainProfile {
 
 /// Measured peak rates of a device.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
+pub struct PeakRates {
     /// Bytes a second read from memory, of more data than the caches hold.
     pub bytes: f64,
     /// Operations a second of matrix products in each of [`Format::ALL`]; a multiply-add counts as
@@ -94,7 +94,7 @@ pub struct Limits {
     pub products: [f64; Format::ALL.len()],
 }
 
-impl Limits {
+impl PeakRates {
     /// Operations a second of matrix products in `format`.
     pub fn of(&self, format: Format) -> f64 {
         let at = Format::ALL.iter().position(|f| *f == format);

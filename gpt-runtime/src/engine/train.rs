@@ -92,7 +92,7 @@ pub enum TensorState {
 pub trait EngineTrainer: Send {
     /// Forward and backward: accumulates the gradients and returns the sum of the losses of all
     /// rows, in nats.
-    fn learn(&mut self, batch: &Sequences<'_>, how: &Learn) -> Result<f64, Error>;
+    fn learn(&mut self, batch: &Sequences<'_>, options: &Learn) -> Result<f64, Error>;
 
     /// Forward without dropout: the sum of the losses of all rows, in nats.
     fn evaluate(&mut self, batch: &Sequences<'_>) -> Result<f64, Error>;
@@ -106,7 +106,7 @@ pub trait EngineTrainer: Send {
     fn profile(
         &mut self,
         batch: &Sequences<'_>,
-        how: &Learn,
+        options: &Learn,
         update: &Update,
     ) -> Result<(TrainProfile, f64), Error>;
 

@@ -65,7 +65,7 @@ impl GpuDevice {
     /// of features, overrides both; if it is empty, plain kernels run.
     ///
     /// # Errors
-    /// No adapter is found or suitable, or the driver refuses; the message lists what there is.
+    /// No adapter is found or suitable, or the driver fails; the message lists the adapters.
     pub fn open(name: Option<&str>) -> Result<GpuDevice, Error> {
         let named = match std::env::var("GPT_GPU_FEATURES") {
             Err(_) => None,
@@ -407,7 +407,7 @@ impl GpuDevice {
     }
 
     /// Writes the pipelines that were built to disk, where the backend can.
-    pub(super) fn keep_pipelines(&self) {
+    pub(super) fn save_pipelines(&self) {
         if let Some(cache) = &self.cache {
             cache.save();
         }
@@ -508,7 +508,7 @@ mod tests {
         let best = Features::NONE.with(Feature::DoubleBuffers);
         let folder = tempfile::tempdir().unwrap();
         let tuned = || TuningCache::open_in(Some(folder.path()), &adapter.get_info());
-        tuned().keep(&[(measured, best)]).unwrap();
+        tuned().save(&[(measured, best)]).unwrap();
         let open =
             |tuned| GpuDevice::create(adapter.clone(), Features::DEFAULT, tuned, |_, _| None);
         let device = open(tuned()).unwrap();

@@ -22,11 +22,11 @@ use crate::weights::Weights;
 
 /// A model's weights and pipelines on a GPU.
 pub struct GpuModel {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<SharedModel>,
 }
 
 /// The part of a model that its sessions share.
-pub(super) struct Shared {
+pub(super) struct SharedModel {
     pub device: Arc<GpuDevice>,
     pub plan: &'static Plan,
     pub pipelines: Pipelines,
@@ -67,7 +67,7 @@ impl GpuModel {
         let mut matrices = Vec::new();
         let mut used = Vec::new();
         for (layer, step) in plan.steps() {
-            let matrix = Matrix::of(&device, plan, step, layer, weights)?;
+            let matrix = StepMatrix::of(&device, plan, step, layer, weights)?;
             let format = matrix.map_or(Format::F32, |matrix| matrix.format);
             let groups = Groups::Session {
                 texel_bytes: matrix.and_then(|matrix| matrix.texel_bytes()),
@@ -93,7 +93,7 @@ impl GpuModel {
         let steps = steps?;
         device.check()?;
         Ok(GpuModel {
-            shared: Arc::new(Shared {
+            shared: Arc::new(SharedModel {
                 device,
                 plan,
                 pipelines,
@@ -108,9 +108,9 @@ fn upload(
     device: &GpuDevice,
     plan: &'static Plan,
     weights: &dyn Weights,
-    matrices: &[Option<Matrix>],
+    matrices: &[Option<StepMatrix>],
 ) -> Result<Vec<ModelStep>, Error> {
-    let mut upload = Upload::new(device, plan, weights)?;
+    let mut upload = ModelUpload::new(device, plan, weights)?;
     let steps = plan.steps().zip(matrices);
     steps
         .map(|((layer, step), matrix)| {
@@ -132,7 +132,7 @@ fn upload(
 }
 
 /// Tensors on their way to the device.
-struct Upload<'a> {
+struct ModelUpload<'a> {
     sender: Sender<'a>,
     plan: &'static Plan,
     weights: &'a dyn Weights,
@@ -142,12 +142,12 @@ struct Upload<'a> {
     /// Positions or rotary angles; a model without a table binds none.
     table: Buffer,
     /// Matrices by tensor and layer: one that two steps share (a tied head) is uploaded once.
-    matrices: HashMap<(TensorId, u32), Stored>,
+    matrices: HashMap<(TensorId, u32), DeviceMatrix>,
 }
 
 /// A matrix on the device.
 #[derive(Clone)]
-enum Stored {
+enum DeviceMatrix {
     /// One buffer for each part.
     Parts(Vec<Buffer>),
     Texture(TextureView),
@@ -155,7 +155,7 @@ enum Stored {
 
 /// The matrix of a step, before its elements are read.
 #[derive(Clone, Copy)]
-struct Matrix {
+struct StepMatrix {
     id: TensorId,
     /// Its layer, 0 for one of the model.
     layer: u32,
@@ -166,7 +166,7 @@ struct Matrix {
     texture: bool,
 }
 
-impl Matrix {
+impl StepMatrix {
     /// Bytes of a texel, if it is kept as a texture.
     fn texel_bytes(&self) -> Option<u32> {
         self.texture.then_some(self.layout.element_bytes)
@@ -179,7 +179,7 @@ impl Matrix {
         step: &Step,
         layer: u32,
         weights: &dyn Weights,
-    ) -> Result<Option<Matrix>, Error> {
+    ) -> Result<Option<StepMatrix>, Error> {
         let Some(id) = step.matrix() else {
             return Ok(None);
         };
@@ -205,7 +205,7 @@ impl Matrix {
             ))
         })?;
         let texture = device.features().has(Feature::Textures) && layout.texture_rows().is_some();
-        Ok(Some(Matrix {
+        Ok(Some(StepMatrix {
             id,
             layer,
             format,
@@ -216,7 +216,7 @@ impl Matrix {
     }
 }
 
-impl<'a> Upload<'a> {
+impl<'a> ModelUpload<'a> {
     fn new(
         device: &'a GpuDevice,
         plan: &'static Plan,
@@ -228,7 +228,7 @@ impl<'a> Upload<'a> {
             layers.extend(vectors(plan, weights, true, layer)?);
         }
         let upload = |what: &str, bytes: &[u8]| device.upload(what, bytes, BufferUsages::STORAGE);
-        Ok(Upload {
+        Ok(ModelUpload {
             sender: Sender::new(device),
             plan,
             weights,
@@ -240,7 +240,7 @@ impl<'a> Upload<'a> {
     }
 
     /// Group 1 of a step that reads `matrix`.
-    fn step(&mut self, layer: u32, step: &Step, matrix: &Matrix) -> Result<BindGroup, Error> {
+    fn step(&mut self, layer: u32, step: &Step, matrix: &StepMatrix) -> Result<BindGroup, Error> {
         let stored = self.stored(matrix)?;
         let [decode, _] = kernels_of(step, matrix.format);
         let kernel = &self.plan.kernels[usize::from(decode)];
@@ -251,10 +251,10 @@ impl<'a> Upload<'a> {
         let group = || bindings.iter().filter(|b| b.group == 1);
         let resource = |binding: &Binding| match (binding.operand, &stored) {
             (Operand::Vectors, _) => self.vectors(layer, step),
-            (Operand::Weight(part), Stored::Parts(parts)) => {
+            (Operand::Weight(part), DeviceMatrix::Parts(parts)) => {
                 parts[part as usize].as_entire_binding()
             }
-            (Operand::Weight(_), Stored::Texture(view)) => BindingResource::TextureView(view),
+            (Operand::Weight(_), DeviceMatrix::Texture(view)) => BindingResource::TextureView(view),
             (Operand::Positions | Operand::Angles, _) => self.table.as_entire_binding(),
             (operand, _) => unreachable!("{operand:?} is no operand of the weights' group"),
         };
@@ -281,7 +281,7 @@ impl<'a> Upload<'a> {
     }
 
     /// A matrix on the device, uploaded unless it is there.
-    fn stored(&mut self, matrix: &Matrix) -> Result<Stored, Error> {
+    fn stored(&mut self, matrix: &StepMatrix) -> Result<DeviceMatrix, Error> {
         let known = (matrix.id, matrix.layer);
         if let Some(stored) = self.matrices.get(&known) {
             return Ok(stored.clone());
@@ -292,10 +292,10 @@ impl<'a> Upload<'a> {
         let stored = if matrix.texture {
             let chunk = texture::CHUNK;
             let texture = texture::upload(&mut self.sender, name, &tensor, packing, chunk)?;
-            Stored::Texture(texture.create_view(&Default::default()))
+            DeviceMatrix::Texture(texture.create_view(&Default::default()))
         } else {
             let upload = |part| self.sender.buffer(name, &tensor, packing, part);
-            Stored::Parts(
+            DeviceMatrix::Parts(
                 (0..matrix.layout.parts)
                     .map(upload)
                     .collect::<Result<_, _>>()?,

@@ -31,7 +31,7 @@ pub struct PipelineCache {
     cache: wgpu::PipelineCache,
     path: PathBuf,
     /// The checksum of the file's data.
-    kept: Mutex<Option<u64>>,
+    saved: Mutex<Option<u64>>,
 }
 
 impl PipelineCache {
@@ -51,14 +51,14 @@ impl PipelineCache {
         let known = read(&path);
         let data = known.as_ref().map(|file| &file[HEADER..]);
         let opened = data.and_then(|data| create(device, Some(data)));
-        let kept = opened
+        let saved = opened
             .as_ref()
             .and(data)
             .map(|data| checksum(data.iter().copied()));
         Some(PipelineCache {
             cache: opened.or_else(|| create(device, None))?,
             path,
-            kept: Mutex::new(kept),
+            saved: Mutex::new(saved),
         })
     }
 
@@ -73,8 +73,8 @@ impl PipelineCache {
             return;
         };
         let sum = checksum(data.iter().copied());
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if *kept == Some(sum) {
+        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        if *saved == Some(sum) {
             return;
         }
         let file = [&MAGIC[..], &sum.to_le_bytes(), &data].concat();
@@ -82,7 +82,7 @@ impl PipelineCache {
         let written =
             folder.is_ok() && files::replace(&self.path, |new| fs::write(new, &file)).is_ok();
         if written {
-            *kept = Some(sum);
+            *saved = Some(sum);
         }
     }
 }
@@ -237,7 +237,7 @@ mod tests {
                 cache: Some(cache.inner()),
             });
             assert!(pollster::block_on(scope.pop()).is_none());
-            let known = cache.kept.lock().unwrap().is_some();
+            let known = cache.saved.lock().unwrap().is_some();
             cache.save();
             Some((cache.path, known))
         };

@@ -101,7 +101,7 @@ impl Pipelines {
             }
             build();
         });
-        self.device.keep_pipelines();
+        self.device.save_pipelines();
     }
 
     /// The pipeline of a kernel, built now if it is missing. The device collects errors.

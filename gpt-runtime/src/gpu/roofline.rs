@@ -2,7 +2,7 @@
 //! that does nothing else.
 
 use gpt_plan::{
-    Access, Binding, Extent, Feature, Format, Grid, Kernel, MAX_BINDING, Operand, TEXTURE_WIDTH,
+    Access, Binding, Extent, Feature, Format, Kernel, MAX_BINDING, Operand, TEXTURE_WIDTH,
 };
 use gpt_shaders::files::{ROOFLINE_MULTIPLY, ROOFLINE_READ, ROOFLINE_READ_TEXTURE};
 use wgpu::{BindGroup, BindingResource, BufferUsages};
@@ -10,7 +10,7 @@ use wgpu::{BindGroup, BindingResource, BufferUsages};
 use super::device::{GpuDevice, Pipeline};
 use super::{layout, texture, timing};
 use crate::Error;
-use crate::engine::Limits;
+use crate::engine::PeakRates;
 
 /// Number of counted runs; the fastest is taken.
 const RUNS: usize = 5;
@@ -32,7 +32,7 @@ impl GpuDevice {
     ///
     /// # Errors
     /// The device has no memory for 128 MiB, or fails.
-    pub fn limits(&self) -> Result<Limits, Error> {
+    pub fn limits(&self) -> Result<PeakRates, Error> {
         let result = self.buffer("a measurement", 16, BufferUsages::STORAGE)?;
         // In the form in which matrices are kept.
         let (buffer, texture);
@@ -60,7 +60,7 @@ impl GpuDevice {
         let few = self.buffer("a measurement", 16 * LANES, BufferUsages::STORAGE)?;
         let few = (Access::Read, few.as_entire_binding());
         let multiplying = seconds(ROOFLINE_MULTIPLY, few, MULTIPLYING)?;
-        let limits = Limits {
+        let limits = PeakRates {
             bytes: MAX_BINDING as f64 / seconds(read, source, reading as u32)?,
             // Matrices of all formats are multiplied in f32.
             products: [operations as f64 / multiplying; Format::ALL.len()],
@@ -96,18 +96,13 @@ impl GpuDevice {
 /// The kernel of a file that is a whole shader.
 fn kernel(file: &'static str, access: Access, groups: u32) -> Kernel {
     Kernel {
-        name: file.into(),
-        header: "".into(),
-        parts: vec![file].into(),
         workgroup: LANES as u32,
-        tile_rows: 1,
         groups,
-        strips: 0,
-        grid: Grid::Rows,
         bindings: vec![
             Binding::new(0, 0, Operand::X, access),
             Binding::new(0, 1, Operand::Out, Access::ReadWrite),
         ]
         .into(),
+        ..Kernel::new(file, "", vec![file])
     }
 }

@@ -22,14 +22,14 @@ const VERSION: u32 = 1;
 const LARGEST: u64 = 4 << 20;
 
 #[derive(Serialize, Deserialize)]
-struct File {
+struct TuningFile {
     version: u32,
     adapter: String,
-    kernels: Vec<Entry>,
+    kernels: Vec<TunedKernel>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Entry {
+struct TunedKernel {
     kernel: String,
     checksum: String,
     features: String,
@@ -43,7 +43,7 @@ pub struct TuningCache {
 }
 
 impl TuningCache {
-    /// An empty cache that is not kept on disk.
+    /// An empty cache without a file.
     pub fn empty() -> TuningCache {
         TuningCache {
             path: None,
@@ -61,9 +61,9 @@ impl TuningCache {
     pub(super) fn open_in(folder: Option<&Path>, adapter: &wgpu::AdapterInfo) -> TuningCache {
         let driver = pipeline_cache::driver(adapter);
         let path = folder.map(|folder| folder.join(format!("tuned_{driver:016x}.json")));
-        let kept = path.as_deref().and_then(read);
+        let saved = path.as_deref().and_then(read);
         TuningCache {
-            kernels: kept.unwrap_or_default(),
+            kernels: saved.unwrap_or_default(),
             path,
             adapter: format!("{}, {}", adapter.name, adapter.driver_info),
         }
@@ -74,14 +74,14 @@ impl TuningCache {
         self.kernels.get(&checksum(kernel)).map(|(_, own)| *own)
     }
 
-    /// The file that keeps it.
+    /// Its file.
     ///
     /// # Errors
     /// There is no folder for it.
     pub fn path(&self) -> Result<&Path, Error> {
         self.path.as_deref().ok_or_else(|| {
             Error::Input(
-                "there is no folder to keep it in: GPT_CACHE_DIR is empty, or there is no home"
+                "there is no folder for the result: GPT_CACHE_DIR is empty, or there is no home"
                     .to_owned(),
             )
         })
@@ -90,8 +90,8 @@ impl TuningCache {
     /// Adds or replaces the variants of `found` and writes the file.
     ///
     /// # Errors
-    /// There is no folder to keep it in, or it cannot be written.
-    pub fn keep(mut self, found: &[(&Kernel, Features)]) -> Result<PathBuf, Error> {
+    /// There is no folder for the file, or it cannot be written.
+    pub fn save(mut self, found: &[(&Kernel, Features)]) -> Result<PathBuf, Error> {
         let path = self.path()?.to_owned();
         // Another program may have measured in the meantime.
         self.kernels.extend(read(&path).unwrap_or_default());
@@ -99,28 +99,24 @@ impl TuningCache {
             let entry = (kernel.name.to_string(), *features);
             self.kernels.insert(checksum(kernel), entry);
         }
-        let mut kernels: Vec<Entry> = self
+        let mut kernels: Vec<TunedKernel> = self
             .kernels
             .into_iter()
-            .map(|(sum, (kernel, features))| Entry {
+            .map(|(sum, (kernel, features))| TunedKernel {
                 kernel,
                 checksum: format!("{sum:016x}"),
                 features: features.names(),
             })
             .collect();
         kernels.sort_by(|a, b| (&a.kernel, &a.checksum).cmp(&(&b.kernel, &b.checksum)));
-        let file = File {
+        let file = TuningFile {
             version: VERSION,
             adapter: self.adapter,
             kernels,
         };
         let text = serde_json::to_string_pretty(&file).expect("strings are JSON");
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(|source| Error::Io {
-                doing: "create",
-                path: folder.to_owned(),
-                source,
-            })?;
+            fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         }
         files::write(&path, &text)?;
         Ok(path)
@@ -132,7 +128,7 @@ fn read(path: &Path) -> Option<HashMap<u64, (String, Features)>> {
     if fs::metadata(path).ok()?.len() > LARGEST {
         return None;
     }
-    let file: File = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
+    let file: TuningFile = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
     let known = file.kernels.into_iter().filter_map(|entry| {
         let sum = u64::from_str_radix(&entry.checksum, 16).ok()?;
         let features = Features::parse(&entry.features)?;
@@ -169,17 +165,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let kernels = &testing::gpt2().kernels;
         let double = Features::NONE.with(Feature::DoubleBuffers);
-        tuned(folder.path()).keep(&[(&kernels[0], double)]).unwrap();
+        tuned(folder.path()).save(&[(&kernels[0], double)]).unwrap();
         let both = double.with(Feature::Subgroups);
-        tuned(folder.path()).keep(&[(&kernels[1], both)]).unwrap();
+        tuned(folder.path()).save(&[(&kernels[1], both)]).unwrap();
         let found = tuned(folder.path());
         let found: Vec<_> = kernels[..3].iter().map(|k| found.features(k)).collect();
         assert_eq!(found, [Some(double), Some(both), None]);
-        // The same kernel of another model has sizes of its own.
+        // The same kernel of another model has other sizes.
         let other = &testing::llama().kernels;
         let same = other.iter().find(|k| k.name == kernels[1].name).unwrap();
         assert_eq!(tuned(folder.path()).features(same), None);
-        assert!(TuningCache::empty().keep(&[]).is_err());
+        assert!(TuningCache::empty().save(&[]).is_err());
     }
 
     #[test]
@@ -187,7 +183,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let kernel = &testing::gpt2().kernels[0];
         let path = tuned(folder.path())
-            .keep(&[(kernel, Features::DEFAULT)])
+            .save(&[(kernel, Features::DEFAULT)])
             .unwrap();
         let good = fs::read_to_string(&path).unwrap();
         assert!(tuned(folder.path()).features(kernel).is_some());

@@ -9,7 +9,7 @@ use super::device::GpuDevice;
 use crate::Error;
 
 /// A mapped buffer that every pass is uploaded through.
-pub struct Upload {
+pub struct PassUpload {
     staging: Buffer,
 }
 
@@ -28,17 +28,17 @@ impl<'a> Chunk<'a> {
     }
 }
 
-impl Upload {
+impl PassUpload {
     /// Room for `bytes` bytes a pass.
     ///
     /// # Errors
     /// The device is out of memory.
-    pub fn new(device: &GpuDevice, bytes: u64) -> Result<Upload, Error> {
+    pub fn new(device: &GpuDevice, bytes: u64) -> Result<PassUpload, Error> {
         let usage = BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC;
         let staging = device.buffer("upload", bytes, usage)?;
         staging.map_async(MapMode::Write, .., |_| {});
         device.wait()?;
-        Ok(Upload { staging })
+        Ok(PassUpload { staging })
     }
 
     /// Writes `chunks`, whose sizes are multiples of 4, and records their copies.

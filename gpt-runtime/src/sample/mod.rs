@@ -68,27 +68,27 @@ impl Sampling {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let refuse = |what: String| Err(Error::Input(what));
+        let reject = |what: String| Err(Error::Input(what));
         if !(0.0..=100.0).contains(&self.temperature) {
-            return refuse(format!(
+            return reject(format!(
                 "the temperature is {}; it has to be between 0 and 100",
                 self.temperature
             ));
         }
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {
-            return refuse(format!(
+            return reject(format!(
                 "top-p is {}; it is a probability above 0, at most 1",
                 self.top_p
             ));
         }
         if !(0.0..=1.0).contains(&self.min_p) {
-            return refuse(format!(
+            return reject(format!(
                 "min-p is {}; it has to be between 0 and 1",
                 self.min_p
             ));
         }
         if !(self.repetition_penalty > 0.0 && self.repetition_penalty <= 100.0) {
-            return refuse(format!(
+            return reject(format!(
                 "the repetition penalty is {}; it has to be above 0, at most 100",
                 self.repetition_penalty
             ));

@@ -9,7 +9,7 @@
 //! A step reads the output of the previous one, so everything after the first wrong step is wrong
 //! as well. A device that samples tokens by itself also samples a few, once without truncation and
 //! once with top-k of 1; both must give the reference's likeliest token. Split attention, which
-//! needs a thousand tokens, is not tested here. Training has a test of its own (`training`).
+//! needs a thousand tokens, is not tested here. The test of training is in `training`.
 
 #[cfg(feature = "train")]
 mod training;
@@ -22,7 +22,7 @@ use crate::device::EngineRef;
 use crate::engine::Trace;
 use crate::truncated_plan::{has_kernels, some_tokens, truncate};
 use crate::vtable::Gpt;
-use crate::weights::lively::Lively;
+use crate::weights::unit_gain::UnitGain;
 use crate::weights::{HostTensor, Weights, format};
 use crate::{Device, Error, Model, Sampler, Sampling, Session, Untyped};
 
@@ -134,8 +134,8 @@ fn compare(
             found.left_out.push(format);
             continue;
         }
-        let tested = Lively::new(plan, seeds[0], format);
-        let expected = Exact(Lively::new(plan, seeds[1], format));
+        let tested = UnitGain::new(plan, seeds[0], format);
+        let expected = Exact(UnitGain::new(plan, seeds[1], format));
         let mut tested = Sequence::new(Model::from_plan(plan, &tested, device)?)?;
         let mut expected = Sequence::new(Model::from_plan(plan, &expected, &portable)?)?;
         let bound = bound(device, format);
@@ -188,7 +188,7 @@ fn chosen(
     let mut token = spec.vocab / 2;
     let mut worst: f64 = 0.0;
     for i in 0..most {
-        let next = tested.follow(token, &mut sampler, &[], most - i)?;
+        let next = tested.advance(token, &mut sampler, &[], most - i)?;
         let logits = expected.push(&[token])?;
         let Some(own) = logits.get(next as usize) else {
             return Ok(f64::INFINITY);

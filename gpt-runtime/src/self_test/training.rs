@@ -12,7 +12,7 @@ use crate::engine::{
 };
 use crate::truncated_plan::{some_tokens, truncate};
 use crate::vtable::{Gpt, ModelVtable};
-use crate::weights::lively::Lively;
+use crate::weights::unit_gain::UnitGain;
 use crate::{Device, Error, Model};
 
 /// Tokens of each sequence: two tiles of attention and one more.
@@ -108,7 +108,7 @@ impl Learned {
             },
             precision: Precision::F32,
         };
-        let weights = Lively::new(plan, seed, Format::F32);
+        let weights = UnitGain::new(plan, seed, Format::F32);
         let mut trainer = ModelVtable::of_plan(plan).trainer(device, &weights, options)?;
         let text = some_tokens(&plan.spec, rows + 1);
         let batch = Sequences {
@@ -116,12 +116,12 @@ impl Learned {
             targets: &text[1..],
             tokens,
         };
-        let how = Learn {
+        let options = Learn {
             first: true,
             scale: 1.0,
             dropout: None,
         };
-        let loss = trainer.learn(&batch, &how)?;
+        let loss = trainer.learn(&batch, &options)?;
         let read = |trainer: &mut dyn EngineTrainer, state| {
             let read = parameters(plan).into_iter().map(|(id, layer)| {
                 let mut values = vec![0.0; plan.tensor(id).len() as usize];

@@ -63,11 +63,7 @@ pub fn in_folder(folder: &Path) -> Result<Option<Tokenizer>, Error> {
 }
 
 fn read(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|source| Error::Io {
-        doing: "read",
-        path: path.to_owned(),
-        source,
-    })
+    std::fs::read_to_string(path).map_err(Error::io("read", path))
 }
 
 fn read_json(path: &Path) -> Result<Json, Error> {
@@ -247,7 +243,7 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Tokenizer, Error> {
                 "its model is {other:?}; gpt2 and llama are read"
             )));
         }
-        None => return Err(bad("it does not say what it is")),
+        None => return Err(bad("it has no tokenizer.ggml.model")),
     };
     let inner = parse(
         json.to_string().as_bytes(),

@@ -11,11 +11,11 @@ use crate::weights::{Mapped, mix};
 /// A sequence of tokens, in memory or in a mapped file. Cheap to clone and to split.
 #[derive(Clone)]
 pub struct Tokens {
-    stored: Arc<Stored>,
+    storage: Arc<TokenStorage>,
     range: Range<usize>,
 }
 
-enum Stored {
+enum TokenStorage {
     Memory(Vec<u32>),
     File(Mapped, Width),
 }
@@ -31,7 +31,7 @@ impl From<Vec<u32>> for Tokens {
     fn from(tokens: Vec<u32>) -> Self {
         Tokens {
             range: 0..tokens.len(),
-            stored: Arc::new(Stored::Memory(tokens)),
+            storage: Arc::new(TokenStorage::Memory(tokens)),
         }
     }
 }
@@ -63,7 +63,7 @@ impl Tokens {
         }
         Ok(Tokens {
             range: 0..len / bytes,
-            stored: Arc::new(Stored::File(mapped, width)),
+            storage: Arc::new(TokenStorage::File(mapped, width)),
         })
     }
 
@@ -85,7 +85,7 @@ impl Tokens {
         assert!(at <= self.len(), "{at} of {} tokens", self.len());
         let middle = self.range.start + at;
         let part = |range| Tokens {
-            stored: self.stored.clone(),
+            storage: self.storage.clone(),
             range,
         };
         (part(self.range.start..middle), part(middle..self.range.end))
@@ -102,13 +102,13 @@ impl Tokens {
             self.len()
         );
         let range = self.range.start + range.start..self.range.start + range.end;
-        match &*self.stored {
-            Stored::Memory(tokens) => out.extend_from_slice(&tokens[range]),
-            Stored::File(mapped, Width::U16) => {
+        match &*self.storage {
+            TokenStorage::Memory(tokens) => out.extend_from_slice(&tokens[range]),
+            TokenStorage::File(mapped, Width::U16) => {
                 let tokens = &mapped.bytes().as_chunks().0[range];
                 out.extend(tokens.iter().map(|b| u32::from(u16::from_le_bytes(*b))));
             }
-            Stored::File(mapped, Width::U32) => {
+            TokenStorage::File(mapped, Width::U32) => {
                 let tokens = &mapped.bytes().as_chunks().0[range];
                 out.extend(tokens.iter().map(|b| u32::from_le_bytes(*b)));
             }

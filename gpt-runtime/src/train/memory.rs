@@ -64,7 +64,7 @@ mod tests {
     use crate::weights::testing;
 
     #[test]
-    fn too_large_a_run_is_refused_in_a_sentence() {
+    fn too_large_a_run_is_rejected() {
         let plan = testing::gpt2();
         let shape = TrainShape {
             batch: 4,

@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn invalid_settings_are_rejected() {
         let with = |change: fn(&mut TrainerSettings)| {
             let mut settings = TrainerSettings::default();
             change(&mut settings);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
-use super::stored::Stored;
+use super::stored::FileType;
 use crate::Error;
 
 /// The bytes of a file: memory-mapped, or embedded in the program.
@@ -17,13 +17,9 @@ pub enum Mapped {
 
 impl Mapped {
     pub fn open(path: &Path) -> Result<Mapped, Error> {
-        let io = |source| Error::Io {
-            doing: "read",
-            path: path.to_owned(),
-            source,
-        };
-        let file = File::open(path).map_err(io)?;
-        if file.metadata().map_err(io)?.is_dir() {
+        let io = Error::io("read", path);
+        let file = File::open(path).map_err(&io)?;
+        if file.metadata().map_err(&io)?.is_dir() {
             return Err(Error::weights(format!(
                 "{} is a folder, not a weight file",
                 path.display()
@@ -32,7 +28,7 @@ impl Mapped {
         // SAFETY: the map is read-only and private to this process. If another process truncates
         // the file while it is mapped, a read raises SIGBUS, as it does in every loader that maps
         // weights.
-        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+        let map = unsafe { Mmap::map(&file) }.map_err(&io)?;
         Ok(Mapped::Map(map))
     }
 
@@ -46,13 +42,13 @@ impl Mapped {
 
 /// The location, type and shape of a tensor in a file.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct ArchiveEntry {
     /// Index into [`Archive::files`].
     pub file: usize,
     /// Offset and length in bytes; checked against the file's size.
     pub start: usize,
     pub len: usize,
-    pub stored: Stored,
+    pub stored: FileType,
     /// The slowest dimension first.
     pub shape: Vec<u64>,
 }
@@ -60,18 +56,18 @@ pub struct Entry {
 /// All tensors of a set of files.
 pub struct Archive {
     pub files: Vec<Mapped>,
-    pub entries: BTreeMap<String, Entry>,
+    pub entries: BTreeMap<String, ArchiveEntry>,
 }
 
 impl Archive {
     /// The bytes of `entry`.
-    pub fn data(&self, entry: &Entry) -> &[u8] {
+    pub fn data(&self, entry: &ArchiveEntry) -> &[u8] {
         &self.files[entry.file].bytes()[entry.start..][..entry.len]
     }
 }
 
 /// Bytes of a tensor of this shape. None if the size overflows or a row is not whole blocks.
-pub fn tensor_bytes(stored: Stored, shape: &[u64]) -> Option<u64> {
+pub fn tensor_bytes(stored: FileType, shape: &[u64]) -> Option<u64> {
     let columns = shape.last().copied().unwrap_or(1);
     let rows = shape
         .iter()

@@ -10,11 +10,11 @@ use std::path::Path;
 
 use gpt_plan::{FileTensor, Format, Init, Layout, Plan, Tensor, TensorId, TensorKind};
 
-use super::archive::{Archive, Entry, Mapped};
+use super::archive::{Archive, ArchiveEntry, Mapped};
 use super::gguf::Gguf;
 use super::names::gather;
 use super::slice::file_shape;
-use super::stored::{Stored, q4_0_to_q4_1};
+use super::stored::{FileType, q4_0_to_q4_1};
 use super::tables::sinusoidal;
 use super::{HostTensor, Weights, config, format, gguf, safetensors};
 use crate::Error;
@@ -36,7 +36,7 @@ struct Resolved {
 
 /// A tensor of the file, which holds some rows of a plan's tensor.
 struct StoredSlice {
-    entry: Entry,
+    entry: ArchiveEntry,
     rows: usize,
     layout: Layout,
 }
@@ -91,7 +91,7 @@ fn fit(
     plan: &'static Plan,
     dtype: Option<Format>,
 ) -> Result<Checkpoint, Error> {
-    let mut builder = Builder {
+    let mut resolver = Resolver {
         plan,
         archive: &archive,
         gguf: gguf.is_some(),
@@ -101,17 +101,17 @@ fn fit(
         misshapen: Vec::new(),
         changed: BTreeMap::new(),
     };
-    let resolved = builder.resolve();
-    let unexpected = builder.unexpected();
-    let notes = builder.notes();
+    let resolved = resolver.resolve();
+    let unexpected = resolver.unexpected();
+    let notes = resolver.notes();
     let mut list = |what: &str, names: Vec<String>| {
         if !names.is_empty() {
             problems.push(format!("{what}: {}", gather(&names).join(", ")));
         }
     };
-    list("missing", builder.missing);
+    list("missing", resolver.missing);
     list("unexpected", unexpected);
-    list("misshapen", builder.misshapen);
+    list("misshapen", resolver.misshapen);
     if !problems.is_empty() {
         let lines: String = problems.iter().map(|p| format!("\n  {p}")).collect();
         return Err(Error::weights(format!(
@@ -208,7 +208,7 @@ pub fn computed(tensor: &Tensor) -> Cow<'static, [u8]> {
     Cow::Owned(data)
 }
 
-fn is_native(stored: Stored, format: Format) -> bool {
+fn is_native(stored: FileType, format: Format) -> bool {
     stored.is_native() && stored.format() == format
 }
 
@@ -237,7 +237,7 @@ impl Checkpoint {
             let bytes = &bytes[stored_row * row_bytes..][..row_bytes];
             if is_native(stored, format) {
                 out.extend_from_slice(bytes);
-            } else if stored == Stored::Q4_0 && format == Format::Q4 {
+            } else if stored == FileType::Q4_0 && format == Format::Q4 {
                 q4_0_to_q4_1(bytes, out).ok_or_else(|| {
                     Error::weights(
                         "a Q4_0 block has a scale beyond what Q4_1 can hold; load with --dtype f32"
@@ -256,7 +256,7 @@ impl Checkpoint {
 /// Appends a matrix that the file stores as `[columns, rows]`, converted to `format`.
 fn append_transposed(
     bytes: &[u8],
-    stored: Stored,
+    stored: FileType,
     rows: usize,
     columns: usize,
     format: Format,
@@ -280,7 +280,7 @@ pub(super) fn interleaved(row: usize, head_dim: usize) -> usize {
     head * head_dim + within / 2 + within % 2 * (head_dim / 2)
 }
 
-struct Builder<'a> {
+struct Resolver<'a> {
     plan: &'static Plan,
     archive: &'a Archive,
     gguf: bool,
@@ -292,7 +292,7 @@ struct Builder<'a> {
     changed: BTreeMap<(String, Format), (usize, String)>,
 }
 
-impl Builder<'_> {
+impl Resolver<'_> {
     fn resolve(&mut self) -> HashMap<(TensorId, u32), Resolved> {
         let mut all = HashMap::new();
         for (i, tensor) in self.plan.tensors.iter().enumerate() {
@@ -361,7 +361,7 @@ impl Builder<'_> {
         if tensor.kind != TensorKind::Matrix {
             return Format::F32;
         }
-        let stored: BTreeSet<Stored> = slices.iter().map(|s| s.entry.stored).collect();
+        let stored: BTreeSet<FileType> = slices.iter().map(|s| s.entry.stored).collect();
         let formats: BTreeSet<Format> = stored.iter().map(|s| s.format()).collect();
         let format = self.dtype.unwrap_or_else(|| match formats.len() {
             1 => *formats.first().expect("one"),
@@ -371,7 +371,7 @@ impl Builder<'_> {
         });
         let lossless = stored
             .iter()
-            .all(|s| s.format() == format && (s.is_native() || *s == Stored::Q4_0));
+            .all(|s| s.format() == format && (s.is_native() || *s == FileType::Q4_0));
         if !lossless {
             let names: Vec<&str> = stored.iter().map(|s| s.name()).collect();
             let count = self.changed.entry((names.join(" + "), format)).or_default();
@@ -391,7 +391,7 @@ impl Builder<'_> {
                 || name.ends_with("rotary_emb.inv_freq")
         };
         // Some exporters write a tied head a second time.
-        let tied_copy = |name: &str, entry: &Entry| {
+        let tied_copy = |name: &str, entry: &ArchiveEntry| {
             name == "lm_head.weight" && self.plan.spec.tie_embeddings && {
                 let source = &self.plan.tensors[0].sources[0];
                 let embedding = self

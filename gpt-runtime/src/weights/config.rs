@@ -19,13 +19,7 @@ pub fn check_beside(weights: &Path, spec: &Spec) -> Result<Vec<String>, Error> {
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => {
-            return Err(Error::Io {
-                doing: "read",
-                path,
-                source,
-            });
-        }
+        Err(error) => return Err(Error::io("read", &path)(error)),
     };
     let json: Json = serde_json::from_str(&text).map_err(|error| {
         Error::weights(format!("{} is not JSON: {error}", path.display())).caused_by(error)
@@ -35,7 +29,7 @@ pub fn check_beside(weights: &Path, spec: &Spec) -> Result<Vec<String>, Error> {
 
 /// Lists the differences between a Hugging Face configuration and the spec.
 pub fn check_config(json: &Json, spec: &Spec) -> Vec<String> {
-    let mut check = Check {
+    let mut check = ConfigCheck {
         file: "config.json",
         problems: Vec::new(),
     };
@@ -95,7 +89,7 @@ pub fn check_config(json: &Json, spec: &Spec) -> Vec<String> {
 
 /// Lists the differences between a GGUF's metadata and the spec.
 pub fn check_gguf(gguf: &Gguf, spec: &Spec) -> Vec<String> {
-    let mut check = Check {
+    let mut check = ConfigCheck {
         file: "the metadata",
         problems: Vec::new(),
     };
@@ -157,12 +151,12 @@ pub fn check_gguf(gguf: &Gguf, spec: &Spec) -> Vec<String> {
     check.problems
 }
 
-struct Check {
+struct ConfigCheck {
     file: &'static str,
     problems: Vec<String>,
 }
 
-impl Check {
+impl ConfigCheck {
     fn differs(
         &mut self,
         what: &str,

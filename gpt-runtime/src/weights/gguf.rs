@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::archive::{Archive, Entry, Mapped, tensor_bytes};
-use super::stored::Stored;
+use super::archive::{Archive, ArchiveEntry, Mapped, tensor_bytes};
+use super::stored::FileType;
 use crate::Error;
 
 /// A metadata value.
@@ -118,7 +118,7 @@ pub fn read(mapped: Mapped, name: &str) -> Result<(Archive, Gguf), Error> {
 type Parsed<T> = Result<T, String>;
 
 /// Parses the metadata and table of tensors of a whole file.
-pub fn parse(bytes: &[u8]) -> Parsed<(Gguf, BTreeMap<String, Entry>)> {
+pub fn parse(bytes: &[u8]) -> Parsed<(Gguf, BTreeMap<String, ArchiveEntry>)> {
     let mut cursor = Cursor { bytes, at: 0 };
     if cursor.take(4, "the magic number")? != b"GGUF" {
         return Err("it does not begin with the letters GGUF".to_owned());
@@ -171,14 +171,14 @@ struct Info {
 }
 
 impl Info {
-    fn place(self, data: u64, file: u64) -> Parsed<(String, Entry)> {
+    fn place(self, data: u64, file: u64) -> Parsed<(String, ArchiveEntry)> {
         let Info {
             name,
             shape,
             kind,
             offset,
         } = self;
-        let stored = Stored::from_gguf(kind).ok_or_else(|| {
+        let stored = FileType::from_gguf(kind).ok_or_else(|| {
             format!("the tensor {name} is of type {kind}, which is none of F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K")
         })?;
         let len = tensor_bytes(stored, &shape).ok_or_else(|| {
@@ -191,7 +191,7 @@ impl Info {
         let end = start.and_then(|start| start.checked_add(len));
         match (start, end) {
             (Some(start), Some(end)) if end <= file => {
-                let entry = Entry {
+                let entry = ArchiveEntry {
                     file: 0,
                     start: start as usize,
                     len: len as usize,

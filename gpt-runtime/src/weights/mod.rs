@@ -9,7 +9,7 @@
 //! - `checkpoint` maps the tensors of an archive to those of a plan; `names` lists tensors in
 //!   errors.
 //! - `save` and `save_gguf` write weights; both split a plan's tensors with `slice`.
-//! - `random` generates initial weights, `lively` weights for tests, `tables` constant tables.
+//! - `random` generates initial weights, `unit_gain` weights for tests, `tables` constant tables.
 //!
 //! Packing tensors for a device is the engine's job and not done here.
 
@@ -20,8 +20,6 @@ mod describe;
 pub mod format;
 mod gguf;
 mod host;
-#[doc(hidden)]
-pub mod lively;
 mod names;
 mod random;
 mod safetensors;
@@ -34,6 +32,8 @@ mod tables;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+#[doc(hidden)]
+pub mod unit_gain;
 
 #[cfg(feature = "train")]
 pub(crate) use archive::Mapped;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
 
-use super::archive::{Archive, Entry, Mapped};
-use super::stored::Stored;
+use super::archive::{Archive, ArchiveEntry, Mapped};
+use super::stored::FileType;
 use crate::Error;
 
 /// The file name of a sharded model's index.
@@ -43,15 +43,15 @@ fn read(archive: &mut Archive, path: &Path) -> Result<(), Error> {
     let file = archive.files.len();
     for (name, view) in tensors.iter() {
         let stored = match view.dtype() {
-            Dtype::F32 => Stored::F32,
-            Dtype::F16 => Stored::F16,
-            Dtype::BF16 => Stored::Bf16,
+            Dtype::F32 => FileType::F32,
+            Dtype::F16 => FileType::F16,
+            Dtype::BF16 => FileType::Bf16,
             // Masks and counters of old checkpoints. A parameter of such a type is reported as
             // missing.
             _ => continue,
         };
         let data = view.data();
-        let entry = Entry {
+        let entry = ArchiveEntry {
             file,
             start: data.as_ptr() as usize - bytes.as_ptr() as usize,
             len: data.len(),
@@ -70,11 +70,7 @@ fn read(archive: &mut Archive, path: &Path) -> Result<(), Error> {
 }
 
 fn shards(index: &Path) -> Result<Vec<PathBuf>, Error> {
-    let text = std::fs::read_to_string(index).map_err(|source| Error::Io {
-        doing: "read",
-        path: index.to_owned(),
-        source,
-    })?;
+    let text = std::fs::read_to_string(index).map_err(Error::io("read", index))?;
     let wrong = |what: String| {
         Error::weights(format!(
             "{} is not an index of shards: {what}",

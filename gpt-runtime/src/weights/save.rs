@@ -51,11 +51,9 @@ pub fn save_config(path: &Path, plan: &Plan) -> Result<bool, Error> {
     match describe::config(&plan.spec) {
         Some(config) => files::write(path, &format!("{config:#}\n")).map(|()| true),
         None => match std::fs::remove_file(path) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::Io {
-                doing: "remove",
-                path: path.to_owned(),
-                source,
-            }),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("remove", path)(error))
+            }
             _ => Ok(false),
         },
     }

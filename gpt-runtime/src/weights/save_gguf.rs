@@ -41,8 +41,8 @@ pub fn save_gguf(
         head.text("tokenizer.huggingface.json", &tokenizer.json(false)?);
     }
     check_blocks(plan, format)?;
-    let tensors: Vec<FileTensor> = slices(plan)
-        .map(|slice| FileTensor {
+    let tensors: Vec<GgufTensor> = slices(plan)
+        .map(|slice| GgufTensor {
             format: stored_format(slice.tensor.kind, format),
             slice,
         })
@@ -77,7 +77,7 @@ pub fn save_gguf(
 }
 
 /// A slice of a plan's tensor as a tensor of the file.
-struct FileTensor<'a> {
+struct GgufTensor<'a> {
     slice: TensorSlice<'a>,
     format: Format,
 }
@@ -99,7 +99,7 @@ fn check_blocks(plan: &Plan, format: Format) -> Result<(), Error> {
     Ok(())
 }
 
-impl FileTensor<'_> {
+impl GgufTensor<'_> {
     fn bytes(&self) -> usize {
         let columns = self.slice.tensor.columns as usize;
         self.slice.rows.len() * self.format.row_bytes(columns)
@@ -191,7 +191,7 @@ impl Head {
         text(&mut self.metadata, value);
     }
 
-    fn tensor(&mut self, tensor: &FileTensor<'_>, offset: usize) {
+    fn tensor(&mut self, tensor: &GgufTensor<'_>, offset: usize) {
         self.tensors += 1;
         let TensorSlice { source, layer, .. } = tensor.slice;
         text(&mut self.table, &source.name_in(&source.gguf, layer));

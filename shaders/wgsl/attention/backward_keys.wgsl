@@ -7,13 +7,6 @@
 @group(1) @binding(2) var<storage, read> delta: array<f32>;
 @group(1) @binding(4) var<storage, read_write> d_qkv: array<f32>;
 
-// Four keys. The shared files, also used by `attention/backward_queries`, need this name.
-alias Queries = vec4<f32>;
-
-// Sets of invocations that own a row each; columns of a set, some of which may not exist.
-const SLICES: u32 = WORKGROUP_SIZE / ROW_INVOCATIONS;
-const TILE: u32 = 4u * ROW_INVOCATIONS;
-
 // Workgroup memory: keys and values by column; the weights of the queries, and of the gradients of
 // their outputs. At the end, the sums of the slices.
 const VALUES: u32 = TILE;
@@ -21,20 +14,16 @@ const K_WEIGHTS: u32 = 2u * TILE;
 const V_WEIGHTS: u32 = 2u * TILE + WORKGROUP_SIZE;
 const SCRATCH_SIZE: u32 = max(2u * TILE + 2u * WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
 
-alias ScratchValue = Queries;
-
-var<workgroup> scratch: array<ScratchValue, SCRATCH_SIZE>;
-
 fn work(group: vec3<u32>, invocation: u32) {
     let start = group.z * pass_uniform.tokens;
     let first = group.y * 4u;
-    let keys = min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(pass_uniform.tokens - 1u));
+    let keys = tile_rows(first);
     let k = (start + keys) * QKV_STRIDE + Q_WIDTH + group.x * HEAD_DIM;
     let v = k + KV_WIDTH;
     for (var i = 4u * invocation; i < HEAD_DIM; i += 4u * WORKGROUP_SIZE) {
         // By column.
-        let own_keys = transpose(mat4x4<f32>(qkv_quad(k.x, i), qkv_quad(k.y, i), qkv_quad(k.z, i), qkv_quad(k.w, i)));
-        let own_values = transpose(mat4x4<f32>(qkv_quad(v.x, i), qkv_quad(v.y, i), qkv_quad(v.z, i), qkv_quad(v.w, i)));
+        let own_keys = qkv_columns(k, i);
+        let own_values = qkv_columns(v, i);
         for (var c = 0u; c < 4u; c++) {
             scratch[i + c] = SCALE * own_keys[c];
             scratch[VALUES + i + c] = own_values[c];
@@ -79,7 +68,7 @@ fn work(group: vec3<u32>, invocation: u32) {
             }
             let row_at = (start + query) * HEADS + head;
             let dropout_at = ((group.z * HEADS + head) * pass_uniform.tokens + query) * pass_uniform.tokens + keys;
-            let keep_scale = vec4<f32>(dropout_scale(dropout_at.x), dropout_scale(dropout_at.y), dropout_scale(dropout_at.z), dropout_scale(dropout_at.w));
+            let keep_scale = dropout_scales(dropout_at);
             let p = exp(clamp(score - lse[row_at], vec4<f32>(-87.0), vec4<f32>(87.0)));
             let sees = keys < vec4<u32>(select(0u, visible_keys(query), block + invocation < pass_uniform.tokens));
             scratch[V_WEIGHTS + invocation] = select(vec4<f32>(0.0), keep_scale * p, sees);
@@ -97,10 +86,8 @@ fn work(group: vec3<u32>, invocation: u32) {
                         let y = da_quad(min(y_at, d_last), column);
                         x_at += QKV_STRIDE;
                         y_at += A_STRIDE;
-                        let of_k = shared_value(k_weights, j);
-                        let of_v = shared_value(v_weights, j);
-                        d_k += mat4x4<f32>(x.x * of_k, x.y * of_k, x.z * of_k, x.w * of_k);
-                        d_v += mat4x4<f32>(y.x * of_v, y.y * of_v, y.z * of_v, y.w * of_v);
+                        d_k += weighted_columns(x, shared_value(k_weights, j));
+                        d_v += weighted_columns(y, shared_value(v_weights, j));
                     }
                 }
                 q_gather += 8u * SLICES * QKV_STRIDE;

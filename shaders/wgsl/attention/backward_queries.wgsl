@@ -7,32 +7,22 @@
 @group(1) @binding(2) var<storage, read> delta: array<f32>;
 @group(1) @binding(4) var<storage, read_write> d_qkv: array<f32>;
 
-alias Queries = vec4<f32>;
-
-// Sets of invocations that own a row each; columns of a set, some of which may not exist.
-const SLICES: u32 = WORKGROUP_SIZE / ROW_INVOCATIONS;
-const TILE: u32 = 4u * ROW_INVOCATIONS;
-
 // Workgroup memory: the queries and their gradients by column; the gradients of the scores. At the
 // end, the sums of the slices.
 const GRADIENTS: u32 = TILE;
 const WEIGHTS: u32 = 2u * TILE;
 const SCRATCH_SIZE: u32 = max(2u * TILE + WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
 
-alias ScratchValue = Queries;
-
-var<workgroup> scratch: array<ScratchValue, SCRATCH_SIZE>;
-
 fn work(group: vec3<u32>, invocation: u32) {
     let head = group.x;
     let start = group.z * pass_uniform.tokens;
     let first = group.y * 4u;
-    let queries = min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(pass_uniform.tokens - 1u));
+    let queries = tile_rows(first);
     let q = (start + queries) * QKV_STRIDE + head * HEAD_DIM;
     let d = (start + queries) * A_STRIDE + head * HEAD_DIM;
     for (var i = 4u * invocation; i < HEAD_DIM; i += 4u * WORKGROUP_SIZE) {
         // By column.
-        let columns = transpose(mat4x4<f32>(qkv_quad(q.x, i), qkv_quad(q.y, i), qkv_quad(q.z, i), qkv_quad(q.w, i)));
+        let columns = qkv_columns(q, i);
         let gradients = transpose(mat4x4<f32>(da_quad(d.x, i), da_quad(d.y, i), da_quad(d.z, i), da_quad(d.w, i)));
         for (var c = 0u; c < 4u; c++) {
             scratch[i + c] = SCALE * columns[c];
@@ -42,7 +32,7 @@ fn work(group: vec3<u32>, invocation: u32) {
     let row_at = (start + queries) * HEADS + head;
     let log_sum = vec4<f32>(lse[row_at.x], lse[row_at.y], lse[row_at.z], lse[row_at.w]);
     let row_delta = vec4<f32>(delta[row_at.x], delta[row_at.y], delta[row_at.z], delta[row_at.w]);
-    let limit = vec4<u32>(visible_keys(queries.x), visible_keys(queries.y), visible_keys(queries.z), visible_keys(queries.w));
+    let limit = visible_keys_of(queries);
     let keys = limit.w;
     let dropout_at = ((group.z * HEADS + head) * pass_uniform.tokens + queries) * pass_uniform.tokens;
     let slice = invocation / ROW_INVOCATIONS;
@@ -74,12 +64,7 @@ fn work(group: vec3<u32>, invocation: u32) {
                 }
             }
         }
-        let keep_scale = vec4<f32>(
-            dropout_scale(dropout_at.x + key),
-            dropout_scale(dropout_at.y + key),
-            dropout_scale(dropout_at.z + key),
-            dropout_scale(dropout_at.w + key),
-        );
+        let keep_scale = dropout_scales(dropout_at + key);
         let p = exp(clamp(score - log_sum, vec4<f32>(-87.0), vec4<f32>(87.0)));
         let d_score = SCALE * p * (keep_scale * d_p - row_delta);
         scratch[WEIGHTS + invocation] = select(vec4<f32>(0.0), d_score, vec4<u32>(key) < limit);
@@ -92,8 +77,7 @@ fn work(group: vec3<u32>, invocation: u32) {
                 for (var j = 0u; j < 8u; j++) {
                     let x = qkv_quad(min(at, last), column);
                     at += QKV_STRIDE;
-                    let weight = shared_value(weights, j);
-                    d_q += mat4x4<f32>(x.x * weight, x.y * weight, x.z * weight, x.w * weight);
+                    d_q += weighted_columns(x, shared_value(weights, j));
                 }
             }
             gather_at += 8u * SLICES * QKV_STRIDE;

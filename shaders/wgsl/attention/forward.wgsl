@@ -14,38 +14,26 @@
 
 const LOWEST: f32 = -3.4e38;
 
-alias Queries = vec4<f32>;
-
-// Sets of invocations that own a row each; columns of a set, some of which may not exist.
-const SLICES: u32 = WORKGROUP_SIZE / ROW_INVOCATIONS;
-const TILE: u32 = 4u * ROW_INVOCATIONS;
-
 // Workgroup memory: the queries by column; scores, then their weights; space for partial results.
 // At the end, the sums of the slices.
 const WEIGHTS: u32 = TILE;
 const PARTIALS: u32 = TILE + WORKGROUP_SIZE;
 const SCRATCH_SIZE: u32 = max(TILE + 2u * WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
 
-alias ScratchValue = Queries;
-
-var<workgroup> scratch: array<ScratchValue, SCRATCH_SIZE>;
-
 fn work(group: vec3<u32>, invocation: u32) {
     let head = group.x;
     let start = group.z * pass_uniform.tokens;
     let first = group.y * 4u;
-    // A query beyond the last is clamped to it; the result is discarded.
-    let queries = min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(pass_uniform.tokens - 1u));
+    let queries = tile_rows(first);
     let q = (start + queries) * QKV_STRIDE + head * HEAD_DIM;
     for (var i = 4u * invocation; i < HEAD_DIM; i += 4u * WORKGROUP_SIZE) {
         // By column.
-        let columns = transpose(mat4x4<f32>(qkv_quad(q.x, i), qkv_quad(q.y, i), qkv_quad(q.z, i), qkv_quad(q.w, i)));
-        scratch[i] = SCALE * columns[0];
-        scratch[i + 1u] = SCALE * columns[1];
-        scratch[i + 2u] = SCALE * columns[2];
-        scratch[i + 3u] = SCALE * columns[3];
+        let columns = qkv_columns(q, i);
+        for (var c = 0u; c < 4u; c++) {
+            scratch[i + c] = SCALE * columns[c];
+        }
     }
-    let limit = vec4<u32>(visible_keys(queries.x), visible_keys(queries.y), visible_keys(queries.z), visible_keys(queries.w));
+    let limit = visible_keys_of(queries);
     let keys = limit.w;
     let dropout_at = ((group.z * HEADS + head) * pass_uniform.tokens + queries) * pass_uniform.tokens;
     let slice = invocation / ROW_INVOCATIONS;
@@ -78,12 +66,7 @@ fn work(group: vec3<u32>, invocation: u32) {
         for (var c = 0u; c < 4u; c++) {
             weighted_values[c] *= shrink;
         }
-        let keep_scale = vec4<f32>(
-            dropout_scale(dropout_at.x + key),
-            dropout_scale(dropout_at.y + key),
-            dropout_scale(dropout_at.z + key),
-            dropout_scale(dropout_at.w + key),
-        );
+        let keep_scale = dropout_scales(dropout_at + key);
         scratch[WEIGHTS + invocation] = keep_scale * p;
         workgroupBarrier();
         let end = min(WORKGROUP_SIZE, keys - block);
@@ -94,8 +77,7 @@ fn work(group: vec3<u32>, invocation: u32) {
                 for (var j = 0u; j < 8u; j++) {
                     let v = qkv_quad(min(at, last_value), column);
                     at += QKV_STRIDE;
-                    let weight = shared_value(weights, j);
-                    weighted_values += mat4x4<f32>(v.x * weight, v.y * weight, v.z * weight, v.w * weight);
+                    weighted_values += weighted_columns(v, shared_value(weights, j));
                 }
             }
             value_at += 8u * SLICES * QKV_STRIDE;

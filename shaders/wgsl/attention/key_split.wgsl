@@ -2,7 +2,7 @@
 // sums are stored, too.
 
 // [split][head]: the columns, the maximum, the sum.
-@group(0) @binding(2) var<storage, read_write> splits: array<f32>;
+@group(0) @binding(2) var<storage, read_write> split_sums: array<f32>;
 
 // The range of keys of split `split`, of `keys` in all.
 fn key_range(split: u32, keys: u32) -> vec2<u32> {
@@ -13,9 +13,9 @@ fn key_range(split: u32, keys: u32) -> vec2<u32> {
 // weight is 1.
 fn store_output(split: u32, row: u32, head: u32, column: u32, weighted_values: f32, sum: f32, maximum: f32) {
     let at = (split * HEADS + head) * (HEAD_DIM + 2u);
-    splits[at + column] = weighted_values;
+    split_sums[at + column] = weighted_values;
     if column == 0u {
-        splits[at + HEAD_DIM] = maximum;
-        splits[at + HEAD_DIM + 1u] = sum;
+        split_sums[at + HEAD_DIM] = maximum;
+        split_sums[at + HEAD_DIM + 1u] = sum;
     }
 }

@@ -6,7 +6,7 @@ struct PassUniform { position: u32, rows: u32, first: u32 }
 // The uniforms of a pass and of its head, which this step writes.
 @group(0) @binding(0) var<storage, read_write> pass_uniform: PassUniform;
 @group(0) @binding(6) var<storage, read_write> tokens: array<u32>;
-@group(0) @binding(7) var<storage, read_write> drawn: array<u32>;
+@group(0) @binding(7) var<storage, read_write> sampled: array<u32>;
 @group(0) @binding(8) var<storage, read_write> head_pass_uniform: PassUniform;
 
 var<workgroup> rows: u32;
@@ -20,7 +20,7 @@ fn pass_is_active(invocation: u32) -> bool {
 }
 
 fn advance(token: u32) {
-    drawn[pass_uniform.position] = token;
+    sampled[pass_uniform.position] = token;
     tokens[0] = token;
     var next = 1u;
     for (var i = 0u; i < 4u; i++) {

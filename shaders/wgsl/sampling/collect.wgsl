@@ -2,7 +2,7 @@
 
 @group(0) @binding(2) var<storage, read> logits: array<f32>;
 @group(0) @binding(4) var<storage, read_write> histogram: array<atomic<u32>>;
-@group(0) @binding(5) var<storage, read_write> listed: array<vec2<u32>>;
+@group(0) @binding(5) var<storage, read_write> candidates: array<vec2<u32>>;
 
 fn tally(i: u32) -> u32 {
     return atomicLoad(&histogram[i]);
@@ -13,15 +13,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if pass_uniform.rows == 0u {
         return;
     }
-    let greatest = top(invocation).x;
+    let greatest = overall_best(invocation).x;
     load_histogram(invocation);
-    let last = last_listed(invocation, bin_of_count(invocation, min(sampling.top_k, VOCAB)));
+    let last = last_candidate_bin(invocation, bin_of_count(invocation, min(sampling.top_k, VOCAB)));
     for (var i = invocation; i < TILE; i += WORKGROUP_SIZE) {
         let token = group.x * TILE + i;
         if token < VOCAB {
             let distance = distance_below(ordered(logits[token]), greatest);
             if bin_of(distance) <= last {
-                listed[atomicAdd(&histogram[2u * BINS], 1u)] = vec2<u32>(distance, token);
+                candidates[atomicAdd(&histogram[2u * BINS], 1u)] = vec2<u32>(distance, token);
             }
         }
     }

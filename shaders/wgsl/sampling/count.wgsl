@@ -14,7 +14,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var i = invocation; i < 2u * BINS; i += WORKGROUP_SIZE) {
         atomicStore(&own[i], 0u);
     }
-    let greatest = top(invocation).x;
+    let greatest = overall_best(invocation).x;
     workgroupBarrier();
     for (var i = invocation; i < TILE; i += WORKGROUP_SIZE) {
         let token = group.x * TILE + i;

@@ -82,7 +82,7 @@ fn cuts_by_weight() -> bool {
 
 // The last bin to list. With top-k and top-p it is top-k's bin, since top-p counts a share of what
 // top-k keeps. Otherwise no cut may have dropped the bin.
-fn last_listed(invocation: u32, count_bin: u32) -> u32 {
+fn last_candidate_bin(invocation: u32, count_bin: u32) -> u32 {
     if cuts_by_count() && cuts_by_weight() {
         return count_bin;
     }

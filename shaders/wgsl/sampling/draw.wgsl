@@ -1,19 +1,19 @@
-// Cuts the listed tokens exactly, and draws from the rest. One workgroup, since most lists are
+// Cuts the candidates exactly, and draws from the rest. One workgroup, since most lists are
 // short.
 
 @group(0) @binding(4) var<storage, read> histogram: array<u32>;
-@group(0) @binding(5) var<storage, read> listed: array<vec2<u32>>;
+@group(0) @binding(5) var<storage, read> candidates: array<vec2<u32>>;
 
 fn tally(i: u32) -> u32 {
     return histogram[i];
 }
 
-fn listed_length() -> u32 {
+fn candidate_count() -> u32 {
     return histogram[2u * BINS];
 }
 
-fn listed_item(i: u32) -> vec2<u32> {
-    return listed[i];
+fn candidate(i: u32) -> vec2<u32> {
+    return candidates[i];
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -23,7 +23,7 @@ fn main(@builtin(local_invocation_index) invocation: u32) {
     }
     load_histogram(invocation);
     let count_bin = bin_of_count(invocation, min(sampling.top_k, VOCAB));
-    let last = last_listed(invocation, count_bin);
+    let last = last_candidate_bin(invocation, count_bin);
     var limit = EVERYTHING;
     var total = weight_before(BINS);
     if cuts_by_count() && count_bin <= last {
@@ -41,8 +41,8 @@ fn main(@builtin(local_invocation_index) invocation: u32) {
     }
     let key = noise_key(pass_uniform.position);
     var own = NOTHING;
-    for (var i = invocation; i < listed_length(); i += WORKGROUP_SIZE) {
-        let item = listed[i];
+    for (var i = invocation; i < candidate_count(); i += WORKGROUP_SIZE) {
+        let item = candidates[i];
         let distance = bitcast<f32>(item.x);
         if within(item, limit) && item.x < INFINITE && weight(distance) >= sampling.min_p {
             let score = gumbel(key, item.y) - distance * sampling.inverse_temperature;

@@ -2,7 +2,7 @@
 // from all. As the first sampling step it also clears the histogram.
 
 @group(0) @binding(2) var<storage, read> logits: array<f32>;
-@group(0) @binding(3) var<storage, read_write> tops: array<vec2<u32>>;
+@group(0) @binding(3) var<storage, read_write> tile_maxima: array<vec2<u32>>;
 @group(0) @binding(4) var<storage, read_write> histogram: array<u32>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -30,6 +30,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let best = workgroup_best(invocation, own);
     if invocation == 0u {
-        tops[group.x] = best;
+        tile_maxima[group.x] = best;
     }
 }

@@ -5,7 +5,7 @@ fn main(@builtin(local_invocation_index) invocation: u32) {
     if !pass_is_active(invocation) {
         return;
     }
-    let best = top(invocation);
+    let best = overall_best(invocation);
     if invocation == 0u {
         advance(best.y);
     }

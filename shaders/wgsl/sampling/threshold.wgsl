@@ -27,8 +27,8 @@ fn bin_units(invocation: u32, bin: u32, limit: vec2<u32>) -> u32 {
         atomicStore(&summed, 0u);
     }
     workgroupBarrier();
-    for (var i = invocation; i < listed_length(); i += WORKGROUP_SIZE) {
-        let item = listed_item(i);
+    for (var i = invocation; i < candidate_count(); i += WORKGROUP_SIZE) {
+        let item = candidate(i);
         if bin_of(item.x) == bin && within(item, limit) {
             atomicAdd(&summed, weight_units(item.x, bin));
         }
@@ -53,8 +53,8 @@ fn threshold(invocation: u32, bin: u32, limit: vec2<u32>, weighed: bool, wanted:
             atomicStore(&digits[invocation], 0u);
             workgroupBarrier();
             let known = ~((256u << shift) - 1u);
-            for (var i = invocation; i < listed_length(); i += WORKGROUP_SIZE) {
-                let item = listed_item(i);
+            for (var i = invocation; i < candidate_count(); i += WORKGROUP_SIZE) {
+                let item = candidate(i);
                 let same = select(
                     (item.x & known) == found.x,
                     item.x == found.x && (item.y & known) == found.y,

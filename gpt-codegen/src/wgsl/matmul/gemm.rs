@@ -11,12 +11,12 @@ use gpt_shaders::files;
 use super::rope;
 use crate::wgsl::activation;
 use crate::wgsl::header::{Header, Parts};
-use crate::wgsl::training::{Kernels, Tiling, summed};
+use crate::wgsl::training::{Tiling, TrainKernels, summed};
 
 /// Invocations of a workgroup; `matmul/gemm` relies on it.
 const WORKGROUP: u32 = 32;
 
-impl Kernels<'_> {
+impl TrainKernels<'_> {
     /// `y = x W^T`, with an epilogue.
     pub(in crate::wgsl) fn forward(&mut self, projection: &Projection) -> u16 {
         let Projection {

@@ -1,10 +1,9 @@
 //! Projections of inference: a norm as prologue, a packed matrix, an epilogue.
 
-use gpt_plan::{Epilogue, Grid, Kernel, MatrixLayout, Op, Phase, Projection, STRIP, vector_offset};
+use gpt_plan::{Epilogue, Kernel, MatrixLayout, Op, Phase, Projection, STRIP, vector_offset};
 use gpt_shaders::{files, tile_n_file};
 
 use super::{rope, weights};
-use crate::wgsl::bindings::bindings;
 use crate::wgsl::header::{Header, Parts};
 use crate::wgsl::{Context, activation, norm};
 
@@ -99,15 +98,11 @@ pub fn projection(context: &Context<'_>, op: &Op, projection: &Projection) -> Op
     parts.push(files::MATMUL_PROJECTION);
     let (phase, format) = (context.phase_name(), context.format.name());
     Some(Kernel {
-        name: format!("{}_{phase}_{format}", context.name).into(),
-        header: header.finish().into(),
-        grid: Grid::Rows,
-        bindings: bindings(&parts),
-        parts: parts.into(),
         workgroup: tile.workgroup,
         tile_rows: tile.rows,
         groups: strips.div_ceil(tile.strips),
         strips,
+        ..header.kernel(format!("{}_{phase}_{format}", context.name), parts)
     })
 }
 

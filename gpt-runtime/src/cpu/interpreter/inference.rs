@@ -10,16 +10,18 @@ use gpt_plan::{
 use crate::Error;
 use crate::cpu::activation::Apply;
 use crate::cpu::device::CpuDevice;
-use crate::cpu::kv_cache::{Cache, Cells, Pairs, Shape, each_format, layer_caches, narrow};
+use crate::cpu::kv_cache::{
+    Cache, CacheShape, KeysAndValues, KvStorage, each_format, layer_caches, narrow,
+};
 use crate::cpu::ops::attention::cached::{self, CachedScratch, Queries};
 use crate::cpu::ops::matmul::epilogue::{self, Activate, Activation, Epilogue};
 use crate::cpu::ops::matmul::forward::{self, ProjectScratch, Prologue, project};
 use crate::cpu::ops::rotary::Rotary;
 use crate::cpu::ops::{RowsOut, embed};
 use crate::cpu::pack::{Order, Packed};
-use crate::cpu::parameters::{NormParameters, Projection, Reader};
+use crate::cpu::parameters::{NormParameters, ParameterReader, Projection};
 use crate::cpu::pool::Disjoint;
-use crate::cpu::simd::{Cell, PANEL};
+use crate::cpu::simd::{CacheElement, PANEL};
 use crate::engine::{LogitsRequest, SessionOptions, StepTime, Trace};
 
 /// Scratch memory of a session.
@@ -208,7 +210,7 @@ impl ForwardPass<'_> {
     ) {
         self.begin(Some(q));
         let shape = cache.shape;
-        each_format!(&mut cache.cells, pairs => self.qkv_into(x, norm, qkv, q, &shape, pairs));
+        each_format!(&mut cache.storage, kv => self.qkv_into(x, norm, qkv, q, &shape, kv));
         self.end_with(|pass| {
             let width = pass.plan.buffer(BufferId::Q).width as usize;
             let mut values = Vec::new();
@@ -220,20 +222,20 @@ impl ForwardPass<'_> {
         });
     }
 
-    fn qkv_into<E: Cell>(
+    fn qkv_into<E: CacheElement>(
         &mut self,
         x: &[f32],
         norm: Option<&NormParameters>,
         qkv: &Projection,
         q: &mut [f32],
-        shape: &Shape,
-        pairs: &mut Pairs<E>,
+        shape: &CacheShape,
+        kv: &mut KeysAndValues<E>,
     ) {
         let spec = &self.plan.spec;
         let head_dim = shape.head_dim;
         let (q_width, kv_width) = (spec.q_width() as usize, spec.kv_width() as usize);
         let (position, kernels) = (self.position, self.device.kernels);
-        let (q_out, kv_out) = (Disjoint::new(q), Disjoint::new(pairs.cells_mut()));
+        let (q_out, kv_out) = (Disjoint::new(q), Disjoint::new(kv.elements_mut()));
         let sink = |row: usize, first: usize, outputs: &[f32]| {
             let position = position + row;
             let mut scratch = [E::default(); PANEL];
@@ -394,7 +396,7 @@ struct StepParameters {
 }
 
 impl StepParameters {
-    fn new(reader: &Reader<'_>, layer: u32, step: &Step) -> Result<StepParameters, Error> {
+    fn new(reader: &ParameterReader<'_>, layer: u32, step: &Step) -> Result<StepParameters, Error> {
         let Some(projection) = step.op.projection() else {
             return Ok(StepParameters {
                 norm: None,
@@ -466,7 +468,7 @@ impl Interpreter {
     /// # Errors
     /// The weights cannot be read, or there is too little memory.
     pub fn new(
-        reader: &Reader<'_>,
+        reader: &ParameterReader<'_>,
         compiled: Option<fn(&mut [f32])>,
     ) -> Result<Interpreter, Error> {
         let plan = reader.plan;

@@ -11,7 +11,7 @@ use gpt_plan::{
 use super::buffers::TrainBuffers;
 use crate::cpu::device::CpuDevice;
 use crate::cpu::ops::RowsOut;
-use crate::cpu::ops::attention::{self, Heads};
+use crate::cpu::ops::attention::{self, HeadViews};
 use crate::cpu::ops::dropout::{self, DropoutMask};
 use crate::cpu::ops::embed;
 use crate::cpu::ops::loss::cross_entropy;
@@ -513,9 +513,9 @@ impl TrainPass<'_> {
         });
     }
 
-    fn heads(&self) -> Heads<'_> {
+    fn heads(&self) -> HeadViews<'_> {
         let spec = &self.plan.spec;
-        Heads {
+        HeadViews {
             kernels: self.device.kernels,
             qkv: self.input(B::Qkv.here()),
             head_dim: spec.head_dim as usize,
@@ -541,7 +541,7 @@ impl TrainPass<'_> {
     fn attention_input(&mut self) {
         self.write(B::DQkv.here(), |pass, out| {
             pass.take(B::Delta.here(), |pass, delta| {
-                let kept = attention::backward::Kept {
+                let kept = attention::backward::SavedForward {
                     a: pass.input(B::A.here()),
                     da: pass.input(B::DA.here()),
                     lse: pass.buffers.get(B::Lse.here(), pass.layer),

@@ -73,9 +73,9 @@ pub fn update(
     let values = Disjoint::new(parameters.values);
     let first = Disjoint::new(parameters.first);
     let second = Disjoint::new(parameters.second);
-    let (kept, decayed) = (step(false), step(true));
+    let (plain, decayed) = (step(false), step(true));
     for range in parameters.ranges {
-        let step = if range.decays { &decayed } else { &kept };
+        let step = if range.decays { &decayed } else { &plain };
         device.pool.run(range.len.div_ceil(TASK), &|task, _| {
             let from = range.start + task * TASK;
             let len = TASK.min(range.start + range.len - from);

@@ -14,6 +14,14 @@ pub struct FloatPanels<'a> {
     pub values: &'a [f32],
 }
 
+impl FloatPanels<'_> {
+    /// The steps `from..to` of a panel.
+    fn steps(&self, panel: usize, from: usize, to: usize) -> &[f32] {
+        let start = (panel * self.layout.columns + from) * PANEL;
+        &self.values[start..][..(to - from) * PANEL]
+    }
+}
+
 impl Lookup for FloatPanels<'_> {
     fn row(&self, row: usize, out: &mut [f32]) {
         let start = panel_element(row, 0, self.layout.columns);
@@ -50,8 +58,7 @@ impl Panels for FloatPanels<'_> {
         to: usize,
         scratch: &'a mut [f32],
     ) -> PanelSlice<'a> {
-        let start = (panel * self.layout.columns + from) * PANEL;
-        let stored = &self.values[start..][..(to - from) * PANEL];
+        let stored = self.steps(panel, from, to);
         if !self.rounds {
             return PanelSlice::Plain(stored);
         }
@@ -71,9 +78,7 @@ impl Panels for FloatPanels<'_> {
     }
 
     fn stored(&self, panel: usize, from: usize, to: usize, part: [usize; 2]) -> &[u8] {
-        let start = (panel * self.layout.columns + from) * PANEL;
-        let stored = &self.values[start..][..(to - from) * PANEL];
-        part_of(bytemuck::cast_slice(stored), part)
+        part_of(bytemuck::cast_slice(self.steps(panel, from, to)), part)
     }
 }
 

@@ -42,14 +42,14 @@ impl NormParameters {
 
 /// Reads parameters of one model from its weights, and packs them.
 #[derive(Clone, Copy)]
-pub struct Reader<'a> {
+pub struct ParameterReader<'a> {
     pub plan: &'static Plan,
     pub weights: &'a dyn Weights,
     pub device: &'a CpuDevice,
     pub arena: &'a Arena,
 }
 
-impl Reader<'_> {
+impl ParameterReader<'_> {
     pub fn matrix(&self, id: TensorId, layer: u32, order: Order) -> Result<Packed, Error> {
         let tensor = self.weights.tensor(id, layer)?;
         Packed::new(self.device, self.arena, &tensor, order)

@@ -151,7 +151,7 @@ impl TrainParameters {
     }
 
     /// One step of AdamW; returns the gradient's norm.
-    pub fn update(&mut self, device: &CpuDevice, how: &Update) -> f64 {
+    pub fn update(&mut self, device: &CpuDevice, step: &Update) -> f64 {
         let flat = Flat {
             values: &mut self.values,
             gradients: &self.gradients,
@@ -159,7 +159,7 @@ impl TrainParameters {
             second: &mut self.second,
             ranges: &self.decays,
         };
-        update(device, flat, &mut self.sums, how)
+        update(device, flat, &mut self.sums, step)
     }
 
     /// Bytes of each of the four buffers.

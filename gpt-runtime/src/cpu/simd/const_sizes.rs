@@ -9,7 +9,7 @@ use gpt_plan::Format;
 use super::checked::{extent, size};
 use super::integer::{self, BLOCK};
 use super::learn::{self, AdamStep};
-use super::product::{self, Bf16, Bf16Pair, Half};
+use super::product::{self, Bf16, Bf16Pair, F16};
 use super::rows;
 use super::{Integers, Isa, PANEL, Wide};
 
@@ -185,7 +185,7 @@ pub fn integer_product<const ROWS: usize, const BLOCKS: usize, const STRIDE: usi
             && output.len() >= size(ROWS, PANEL),
         "operands of a product of integers"
     );
-    let product = integer::Product {
+    let product = integer::IntegerProduct {
         rows: ROWS,
         blocks: BLOCKS,
         input: input.checked(extent(ROWS, BLOCKS, STRIDE), quant_bytes(isa)),
@@ -282,9 +282,9 @@ macro_rules! const_set {
             }
 
             $(#[$feature])?
-            pub unsafe fn gemv_f16<const D: usize>(x: *const f32, panel: *const Half, out: *mut f32) {
+            pub unsafe fn gemv_f16<const D: usize>(x: *const f32, panel: *const F16, out: *mut f32) {
                 // SAFETY: see above.
-                unsafe { product::gemv::<V, Half, $wide, $unroll>(x, D, panel, out) }
+                unsafe { product::gemv::<V, F16, $wide, $unroll>(x, D, panel, out) }
             }
 
             $(#[$feature])?
@@ -321,33 +321,33 @@ macro_rules! const_set {
 macro_rules! const_integers {
     ($module:ident, $dots:path, $wide:literal, $tile:literal, $(#[$feature:meta])?) => {
         mod $module {
-            use super::integer::{self, Inputs, Product, Q4, Q8};
+            use super::integer::{self, IntegerProduct, Q4, Q8, QuantizedInputs};
             use $dots as D;
 
             $(#[$feature])?
-            pub unsafe fn row_q8<const B: usize>(input: &Inputs, panel: *const u8, out: *mut f32) {
+            pub unsafe fn row_q8<const B: usize>(input: &QuantizedInputs, panel: *const u8, out: *mut f32) {
                 // SAFETY: see above.
                 unsafe { integer::row::<D, Q8, $wide>(input, B, panel, out) }
             }
 
             $(#[$feature])?
-            pub unsafe fn row_q4<const B: usize>(input: &Inputs, panel: *const u8, out: *mut f32) {
+            pub unsafe fn row_q4<const B: usize>(input: &QuantizedInputs, panel: *const u8, out: *mut f32) {
                 // SAFETY: see above.
                 unsafe { integer::row::<D, Q4, $wide>(input, B, panel, out) }
             }
 
             $(#[$feature])?
-            pub unsafe fn product_q8<const R: usize, const B: usize, const S: usize>(of: Product) {
-                let input = Inputs { stride: S, ..of.input };
-                let product = Product { rows: R, blocks: B, input, ..of };
+            pub unsafe fn product_q8<const R: usize, const B: usize, const S: usize>(of: IntegerProduct) {
+                let input = QuantizedInputs { stride: S, ..of.input };
+                let product = IntegerProduct { rows: R, blocks: B, input, ..of };
                 // SAFETY: see above.
                 unsafe { integer::product::<D, Q8, $tile>(&product) }
             }
 
             $(#[$feature])?
-            pub unsafe fn product_q4<const R: usize, const B: usize, const S: usize>(of: Product) {
-                let input = Inputs { stride: S, ..of.input };
-                let product = Product { rows: R, blocks: B, input, ..of };
+            pub unsafe fn product_q4<const R: usize, const B: usize, const S: usize>(of: IntegerProduct) {
+                let input = QuantizedInputs { stride: S, ..of.input };
+                let product = IntegerProduct { rows: R, blocks: B, input, ..of };
                 // SAFETY: see above.
                 unsafe { integer::product::<D, Q4, $tile>(&product) }
             }

@@ -24,13 +24,13 @@ pub const Q4_BLOCK: usize = 20 * PANEL;
 const Q4_MINIMA: usize = 2 * PANEL;
 pub const Q8_QUANTS: usize = 2 * PANEL;
 const Q4_QUANTS: usize = 4 * PANEL;
-/// Numbers of one block of a panel, widened.
+/// Numbers of one block of a panel, to_f32.
 pub const WIDE_BLOCK: usize = BLOCK * PANEL;
 
 /// Rows of rounded inputs from some row and block on, `stride` blocks apart. The type of quants is
 /// [`IntDot::Quant`].
 #[derive(Clone, Copy)]
-pub struct Inputs {
+pub struct QuantizedInputs {
     /// `[rows][stride][32]`.
     pub quants: *const u8,
     /// `[rows][stride]`, as are `sums` and `starts`: the value of one quant.
@@ -162,7 +162,7 @@ impl Quants for Q4 {
 /// As [`Vector`]; the row has `blocks` blocks and the panel as many, `output` 32 floats.
 #[inline(always)]
 pub unsafe fn row<D: IntDot, Q: Quants, const WIDE: usize>(
-    input: &Inputs,
+    input: &QuantizedInputs,
     blocks: usize,
     panel: *const u8,
     output: *mut f32,
@@ -243,10 +243,10 @@ pub unsafe fn widen<D: IntDot, Q: Quants>(panel: *const u8, blocks: usize, outpu
 }
 
 /// `output (+)= input · panel` for many rows: all of [`product`]'s arguments.
-pub struct Product {
+pub struct IntegerProduct {
     pub rows: usize,
     pub blocks: usize,
-    pub input: Inputs,
+    pub input: QuantizedInputs,
     /// The output of [`widen`], or stored bytes in the same form; and bytes between two blocks.
     pub wide: *const u8,
     pub wide_stride: usize,
@@ -265,9 +265,9 @@ pub struct Product {
 /// would keep its float sums in registers that the integer sums need.
 ///
 /// # Safety
-/// As [`Vector`]; the pointers are valid for the shapes in [`Product`].
+/// As [`Vector`]; the pointers are valid for the shapes in [`IntegerProduct`].
 #[inline(always)]
-pub unsafe fn product<D: IntDot, Q: Quants, const VECTORS: usize>(p: &Product) {
+pub unsafe fn product<D: IntDot, Q: Quants, const VECTORS: usize>(p: &IntegerProduct) {
     // SAFETY: tiles lie within the product's rows and lanes.
     unsafe {
         if !p.add {
@@ -285,7 +285,7 @@ pub unsafe fn product<D: IntDot, Q: Quants, const VECTORS: usize>(p: &Product) {
 /// The operands of one block of a product.
 struct Part {
     rows: usize,
-    input: Inputs,
+    input: QuantizedInputs,
     wide: *const u8,
     block: *const u8,
     output: *mut f32,
@@ -295,12 +295,12 @@ impl Part {
     /// # Safety
     /// The product has block `b`.
     #[inline(always)]
-    unsafe fn of<D: IntDot, Q: Quants>(p: &Product, b: usize) -> Part {
+    unsafe fn of<D: IntDot, Q: Quants>(p: &IntegerProduct, b: usize) -> Part {
         // SAFETY: by the caller's promise.
         unsafe {
             Part {
                 rows: p.rows,
-                input: Inputs {
+                input: QuantizedInputs {
                     quants: p.input.quants.add(b * BLOCK * size_of::<D::Quant>()),
                     scales: p.input.scales.add(b),
                     sums: p.input.sums.add(b),

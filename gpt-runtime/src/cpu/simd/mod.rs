@@ -67,12 +67,14 @@ mod x86;
 
 use product::Product;
 
-pub use checked::{Cell, Factor, Integers, IntegersMut, Prefetch, Strided, StridedMut, Wide};
+pub use checked::{
+    CacheElement, Integers, IntegersMut, PanelElement, Prefetch, Strided, StridedMut, Wide,
+};
 pub use integer::{BLOCK, WIDE_BLOCK};
 pub use isa::{Isa, Rounding};
 pub use learn::AdamStep;
 pub use product::Bf16Pair;
-pub(super) use product::{Bf16, Half};
+pub(super) use product::{Bf16, F16};
 pub(super) use rows::Running;
 pub use vector::PANEL;
 
@@ -81,7 +83,7 @@ type Normalise = unsafe fn(&[f32], [f32; 2], &[f32], &[f32], &mut [f32]);
 /// Row, its integers, their scales and sums, initial sums of shifted weights.
 type Quantise = unsafe fn(&[f32], *mut u8, &mut [f32], &mut [f32], &mut [i32]);
 /// Inputs, blocks, a panel, 32 outputs.
-type IntegerRow = unsafe fn(&integer::Inputs, usize, *const u8, *mut f32);
+type IntegerRow = unsafe fn(&integer::QuantizedInputs, usize, *const u8, *mut f32);
 /// Row, its output's gradient, gamma, mean, scale and centring, output, whether to add.
 type NormBackward = unsafe fn(&[f32], &[f32], &[f32], [f32; 3], &mut [f32], bool);
 /// Rows, their outputs' gradients, stride, statistics, sums for gamma and beta.
@@ -137,17 +139,17 @@ pub struct Kernels {
     pub isa: Isa,
     product: unsafe fn(&Product),
     gemv_f32: unsafe fn(*const f32, usize, *const f32, *mut f32),
-    gemv_f16: unsafe fn(*const f32, usize, *const Half, *mut f32),
+    gemv_f16: unsafe fn(*const f32, usize, *const F16, *mut f32),
     gemv_bf16: unsafe fn(*const f32, usize, *const Bf16, *mut f32),
     integers: IntegerKernels,
     /// Products of pairs of bf16, if the set has instructions for them.
     pairs: Option<PairKernels>,
-    unpack_f16: unsafe fn(*const Half, usize, *mut f32),
+    unpack_f16: unsafe fn(*const F16, usize, *mut f32),
     // SAFETY: as above, and the panel is whole.
     unpack_bf16: unsafe fn(*const Bf16, usize, *mut f32),
-    product_f16: unsafe fn(&Product<Half>),
+    product_f16: unsafe fn(&Product<F16>),
     product_bf16: unsafe fn(&Product<Bf16>),
-    narrow_f16: unsafe fn(&[f32], &mut [Half]),
+    narrow_f16: unsafe fn(&[f32], &mut [F16]),
     narrow_bf16: unsafe fn(&[f32], &mut [Bf16]),
     layer_statistics: unsafe fn(&[f32], f32) -> [f32; 2],
     rms_statistics: unsafe fn(&[f32], f32) -> [f32; 2],
@@ -189,8 +191,8 @@ struct IntegerKernels {
     row_q4: IntegerRow,
     widen_q8: unsafe fn(*const u8, usize, *mut u8),
     widen_q4: unsafe fn(*const u8, usize, *mut u8),
-    product_q8: unsafe fn(&integer::Product),
-    product_q4: unsafe fn(&integer::Product),
+    product_q8: unsafe fn(&integer::IntegerProduct),
+    product_q4: unsafe fn(&integer::IntegerProduct),
     quantise: Quantise,
     calculate: unsafe fn(usize) -> f32,
 }
@@ -224,18 +226,18 @@ macro_rules! functions {
 macro_rules! integer_set {
     ($module:ident, $dots:path, $wide:literal, $tile:literal, $(#[$feature:meta])?) => {
         mod $module {
-            use super::integer::{self, Inputs, Q4, Q8};
+            use super::integer::{self, Q4, Q8, QuantizedInputs};
             use super::int_dot::IntDot;
             use super::{IntegerKernels, peak};
             use $dots as D;
 
             functions!([$($feature)?]
-                row_q8(input: &Inputs, blocks: usize, panel: *const u8, out: *mut f32) -> () = integer::row::<D, Q8, $wide>;
-                row_q4(input: &Inputs, blocks: usize, panel: *const u8, out: *mut f32) -> () = integer::row::<D, Q4, $wide>;
+                row_q8(input: &QuantizedInputs, blocks: usize, panel: *const u8, out: *mut f32) -> () = integer::row::<D, Q8, $wide>;
+                row_q4(input: &QuantizedInputs, blocks: usize, panel: *const u8, out: *mut f32) -> () = integer::row::<D, Q4, $wide>;
                 widen_q8(panel: *const u8, blocks: usize, out: *mut u8) -> () = integer::widen::<D, Q8>;
                 widen_q4(panel: *const u8, blocks: usize, out: *mut u8) -> () = integer::widen::<D, Q4>;
-                product_q8(p: &integer::Product) -> () = integer::product::<D, Q8, $tile>;
-                product_q4(p: &integer::Product) -> () = integer::product::<D, Q4, $tile>;
+                product_q8(p: &integer::IntegerProduct) -> () = integer::product::<D, Q8, $tile>;
+                product_q4(p: &integer::IntegerProduct) -> () = integer::product::<D, Q4, $tile>;
                 quantise(x: &[f32], quants: *mut u8, scales: &mut [f32], sums: &mut [f32], starts: &mut [i32]) -> () = integer::quantise::<D>;
                 calculate(iterations: usize) -> f32 = peak::calculate_dots::<D>;
             );
@@ -280,7 +282,7 @@ macro_rules! instruction_set {
         mod $module {
             use super::learn::{self, AdamStep};
             use super::peak;
-            use super::product::{self, Bf16, Half, Product};
+            use super::product::{self, Bf16, F16, Product};
             use super::rows::{self, Running};
             use super::vector::Vector;
             use super::{Isa, Kernels, PANEL};
@@ -288,14 +290,14 @@ macro_rules! instruction_set {
 
             functions!([$($feature)?]
                 product(p: &Product) -> () = product::product::<V, f32, $tile, $wide>;
-                product_f16(p: &Product<Half>) -> () = product::product::<V, Half, $tile, $wide>;
+                product_f16(p: &Product<F16>) -> () = product::product::<V, F16, $tile, $wide>;
                 product_bf16(p: &Product<Bf16>) -> () = product::product::<V, Bf16, $tile, $wide>;
-                narrow_f16(row: &[f32], out: &mut [Half]) -> () = product::narrow::<V, Half>;
+                narrow_f16(row: &[f32], out: &mut [F16]) -> () = product::narrow::<V, F16>;
                 narrow_bf16(row: &[f32], out: &mut [Bf16]) -> () = product::narrow::<V, Bf16>;
                 gemv_f32(x: *const f32, depth: usize, panel: *const f32, out: *mut f32) -> () = product::gemv::<V, f32, $wide, $unroll>;
-                gemv_f16(x: *const f32, depth: usize, panel: *const Half, out: *mut f32) -> () = product::gemv::<V, Half, $wide, $unroll>;
+                gemv_f16(x: *const f32, depth: usize, panel: *const F16, out: *mut f32) -> () = product::gemv::<V, F16, $wide, $unroll>;
                 gemv_bf16(x: *const f32, depth: usize, panel: *const Bf16, out: *mut f32) -> () = product::gemv::<V, Bf16, $wide, $unroll>;
-                unpack_f16(panel: *const Half, depth: usize, out: *mut f32) -> () = product::unpack::<V, Half>;
+                unpack_f16(panel: *const F16, depth: usize, out: *mut f32) -> () = product::unpack::<V, F16>;
                 unpack_bf16(panel: *const Bf16, depth: usize, out: *mut f32) -> () = product::unpack::<V, Bf16>;
                 layer_statistics(x: &[f32], eps: f32) -> [f32; 2] = rows::layer_statistics::<V>;
                 rms_statistics(x: &[f32], eps: f32) -> [f32; 2] = rows::rms_statistics::<V>;

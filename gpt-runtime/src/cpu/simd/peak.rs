@@ -9,6 +9,48 @@ use super::{AHEAD, prefetch_later};
 /// Registers of sums: more than the latency of a multiply-add times the number of units.
 pub const SUMS: usize = 12;
 
+/// Runs `$step` on each of [`SUMS`] registers `$iterations` times and returns the sum of all lanes.
+/// Initial values are opaque and different, so that the compiler cannot fold the loop.
+macro_rules! chains {
+    ($iterations:ident, |$i:ident| $start:expr, |$sum:ident| $step:expr) => {
+        chains!($iterations, |$i| $start, |$sum| $step, |sum| sum)
+    };
+    ($iterations:ident, |$i:ident| $start:expr, |$sum:ident| $step:expr, |$last:ident| $floats:expr) => {{
+        let mut sums = {
+            let $i = 0;
+            [$start; SUMS]
+        };
+        for ($i, sum) in sums.iter_mut().enumerate() {
+            let $i = black_box($i);
+            *sum = $start;
+        }
+        for _ in 0..$iterations {
+            for $sum in &mut sums {
+                *$sum = $step;
+            }
+        }
+        let $last = sums[0];
+        let mut totals = [$floats; SUMS];
+        for (total, $last) in totals.iter_mut().zip(sums) {
+            *total = $floats;
+        }
+        total(&totals)
+    }};
+}
+
+/// The sum of all lanes of `sums`.
+#[inline(always)]
+unsafe fn total<V: Vector>(sums: &[V]) -> f32 {
+    // SAFETY: passed on.
+    unsafe {
+        let mut total = sums[0];
+        for sum in &sums[1..] {
+            total = total.add(*sum);
+        }
+        total.sum()
+    }
+}
+
 /// The sum of a row, at the speed of memory.
 ///
 /// # Safety
@@ -26,11 +68,7 @@ pub unsafe fn read<V: Vector>(row: &[f32]) -> f32 {
                 *sum = sum.add(V::load(at.add(j * V::LANES)));
             }
         }
-        let mut total = sums[0];
-        for sum in &sums[1..] {
-            total = total.add(*sum);
-        }
-        total.sum()
+        total(&sums)
     }
 }
 
@@ -42,22 +80,9 @@ pub unsafe fn read<V: Vector>(row: &[f32]) -> f32 {
 pub unsafe fn calculate<V: Vector>(iterations: usize) -> f32 {
     // SAFETY: passed on.
     unsafe {
-        // Opaque numbers, different in each register, so that the compiler cannot fold the loop.
         let (factor, addend) = (V::splat(black_box(0.999)), V::splat(black_box(0.001)));
-        let mut sums = [V::splat(0.0); SUMS];
-        for (i, sum) in sums.iter_mut().enumerate() {
-            *sum = V::splat(black_box(i as f32));
-        }
-        for _ in 0..iterations {
-            for sum in &mut sums {
-                *sum = sum.mul_add(factor, addend);
-            }
-        }
-        let mut total = sums[0];
-        for sum in &sums[1..] {
-            total = total.add(*sum);
-        }
-        total.sum()
+        chains!(iterations, |i| V::splat(i as f32), |sum| sum
+            .mul_add(factor, addend))
     }
 }
 
@@ -70,20 +95,9 @@ pub unsafe fn calculate_pairs<V: Pairs>(iterations: usize) -> f32 {
     // SAFETY: passed on.
     unsafe {
         let (weights, inputs) = (V::splat(black_box(0.999)), V::splat(black_box(0.001)));
-        let mut sums = [V::splat(0.0); SUMS];
-        for (i, sum) in sums.iter_mut().enumerate() {
-            *sum = V::splat(black_box(i as f32));
-        }
-        for _ in 0..iterations {
-            for sum in &mut sums {
-                *sum = V::add_pairs(*sum, weights, inputs);
-            }
-        }
-        let mut total = sums[0];
-        for sum in &sums[1..] {
-            total = total.add(*sum);
-        }
-        total.sum()
+        chains!(iterations, |i| V::splat(i as f32), |sum| V::add_pairs(
+            *sum, weights, inputs
+        ))
     }
 }
 
@@ -97,19 +111,11 @@ pub unsafe fn calculate_dots<D: IntDot>(iterations: usize) -> f32 {
     unsafe {
         let numbers = black_box([1u8; 64]);
         let (weights, inputs) = (D::load(numbers.as_ptr()), D::splat(numbers.as_ptr().cast()));
-        let mut sums = [D::start(0); SUMS];
-        for (i, sum) in sums.iter_mut().enumerate() {
-            *sum = D::start(black_box(i as i32));
-        }
-        for _ in 0..iterations {
-            for sum in &mut sums {
-                *sum = D::add_products(*sum, weights, inputs);
-            }
-        }
-        let mut total = D::floats(sums[0]);
-        for sum in &sums[1..] {
-            total = total.add(D::floats(*sum));
-        }
-        total.sum()
+        chains!(
+            iterations,
+            |i| D::start(i as i32),
+            |sum| D::add_products(*sum, weights, inputs),
+            |sums| D::floats(sums)
+        )
     }
 }

@@ -160,7 +160,7 @@ pub trait Rounded<V: Vector>: Element<V> {
 /// Bits of an IEEE half.
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
 #[repr(transparent)]
-pub struct Half(pub u16);
+pub struct F16(pub u16);
 
 /// Bits of a bf16.
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
@@ -201,7 +201,7 @@ macro_rules! widened_element {
 }
 
 widened_element!(f32, load);
-widened_element!(Half, load_f16);
+widened_element!(F16, load_f16);
 widened_element!(Bf16, load_bf16);
 
 /// Registers hold the bits of pairs.
@@ -227,10 +227,10 @@ impl<V: Pairs> Element<V> for Bf16Pair {
     }
 }
 
-impl<V: Vector> Rounded<V> for Half {
+impl<V: Vector> Rounded<V> for F16 {
     #[inline(always)]
     unsafe fn store(value: V, to: *mut Self) {
-        // SAFETY: passed on; `Half` is a transparent u16.
+        // SAFETY: passed on; `F16` is a transparent u16.
         unsafe { value.store_f16(to.cast()) }
     }
 }

@@ -8,7 +8,7 @@ use super::operands::SessionBuffer;
 use crate::engine::{CacheFormat, SessionOptions};
 use crate::gpu::buffer_set::{BufferSet, STORAGE};
 use crate::gpu::device::GpuDevice;
-use crate::gpu::upload::Upload;
+use crate::gpu::upload::PassUpload;
 use crate::{Error, Sampling};
 
 /// `PassUniform` in `shared/pass.wgsl`, padded to the alignment of a uniform.
@@ -75,12 +75,12 @@ impl SamplingUniform {
 pub const MOST_TOKENS: u32 = 32;
 
 /// All buffers of a session.
-pub struct Buffers {
+pub struct SessionBuffers {
     /// [`PassUniform`] of all steps but the head, and of the head.
     pub pass_uniforms: [Buffer; 2],
     pub tokens: Buffer,
     pub sampling: Buffer,
-    pub upload: Upload,
+    pub upload: PassUpload,
     /// Logits for the host.
     pub download: Buffer,
     /// Sampled tokens for the host; submissions alternate between the two.
@@ -89,7 +89,7 @@ pub struct Buffers {
     plan: BufferSet,
 }
 
-impl Buffers {
+impl SessionBuffers {
     /// The buffers of a session with these `options`.
     ///
     /// # Errors
@@ -98,7 +98,7 @@ impl Buffers {
         device: &GpuDevice,
         plan: &Plan,
         options: &SessionOptions,
-    ) -> Result<Buffers, Error> {
+    ) -> Result<SessionBuffers, Error> {
         if options.cache != CacheFormat::F32 {
             return Err(Error::Unsupported(format!(
                 "the GPU engine keeps keys and values in f32, so a cache in {} is not available",
@@ -119,7 +119,7 @@ impl Buffers {
             if bytes > MAX_BINDING {
                 return Err(Error::Input(format!(
                     "the session's {} would take {} MiB, and an adapter binds {} MiB at once; \
-                     ask for a smaller capacity or chunk",
+                     request for a smaller capacity or chunk",
                     buffer.id.name(),
                     bytes >> 20,
                     MAX_BINDING >> 20
@@ -153,7 +153,7 @@ impl Buffers {
         let sampled = || download("sampled tokens", 4 * u64::from(MOST_TOKENS));
         let tokens = u64::from(options.chunk) * 4;
         let uniforms = 2 * size_of::<PassUniform>() + size_of::<SamplingUniform>();
-        Ok(Buffers {
+        Ok(SessionBuffers {
             pass_uniforms: [pass_uniform()?, pass_uniform()?],
             tokens: device.buffer("tokens", tokens, STORAGE)?,
             sampling: uniform(
@@ -161,7 +161,7 @@ impl Buffers {
                 size_of::<SamplingUniform>(),
                 BufferUsages::empty(),
             )?,
-            upload: Upload::new(device, uniforms as u64 + tokens)?,
+            upload: PassUpload::new(device, uniforms as u64 + tokens)?,
             download: download("download", logits)?,
             sampled: [sampled()?, sampled()?],
             plan: buffers,

@@ -7,7 +7,7 @@
 //! passes that were submitted beyond it find that they have no rows and do nothing.
 //!
 //! The device may be ahead of what was requested, so every other use of the session first waits
-//! for it ([`GpuSession::abandon`]). The cache then holds rows beyond the valid ones, which are
+//! for it ([`GpuSession::cancel`]). The cache then holds rows beyond the valid ones, which are
 //! never read.
 
 use std::collections::VecDeque;
@@ -17,62 +17,62 @@ use bytemuck::cast_slice;
 use gpt_plan::{BufferId, SamplingOp};
 use wgpu::{CommandEncoder, MapMode, SubmissionIndex};
 
-use super::ahead::{Next, Pace, Pending};
 use super::buffers::{PassUniform, SamplingUniform};
+use super::in_flight::{Continuation, Pace, Pending};
 use super::sequence::GpuSession;
 use crate::Error;
 use crate::engine::Continue;
 
 /// Submissions in flight: one runs while the one before is read.
-const IN_FLIGHT: usize = 2;
+const MAX_SUBMISSIONS: usize = 2;
 
 impl GpuSession {
     /// [`EngineSession::generate`](crate::engine::EngineSession::generate).
-    pub(super) fn run_ahead(
+    pub(super) fn generate_on_device(
         &mut self,
-        ask: &Continue<'_>,
+        request: &Continue<'_>,
         chosen: &mut VecDeque<u32>,
     ) -> Result<bool, Error> {
         // A penalty depends on the history, which the device does not have.
-        if ask.sampling.repetition_penalty != 1.0 {
+        if request.sampling.repetition_penalty != 1.0 {
             return Ok(false);
         }
         let vocab = self.shared.plan.spec.vocab;
-        let next = Next {
-            token: ask.token,
-            position: ask.position,
+        let next = Continuation {
+            token: request.token,
+            position: request.position,
             sampling: SamplingUniform::new(
-                ask.sampling,
-                ask.stops,
-                ask.draw.wrapping_sub(ask.position),
+                request.sampling,
+                request.stops,
+                request.draw.wrapping_sub(request.position),
                 vocab,
             ),
         };
-        let steps = if ask.sampling.cuts(vocab) {
+        let steps = if request.sampling.cuts(vocab) {
             SamplingOp::TRUNCATED
         } else {
             SamplingOp::FULL_VOCABULARY
         };
-        let end = ask.position + ask.most;
+        let end = request.position + request.most;
         self.prepare(1, 1);
         self.prepare_sampling(steps);
-        if self.ahead.next != Some(next) {
-            self.abandon()?;
+        if self.in_flight.next != Some(next) {
+            self.cancel()?;
             let mut encoder = self.device().encoder();
-            let runs = PassUniform::body_and_head(ask.position, 1, 1);
-            self.upload(&mut encoder, &[ask.token], runs, Some(&next.sampling))?;
-            self.ahead.end = ask.position;
-            self.ahead.pace = Pace::default();
+            let runs = PassUniform::body_and_head(request.position, 1, 1);
+            self.upload(&mut encoder, &[request.token], runs, Some(&next.sampling))?;
+            self.in_flight.end = request.position;
+            self.in_flight.pace = Pace::default();
             self.submit_tokens(encoder, steps, end, GpuSession::submit);
         }
-        while self.ahead.pending.len() < IN_FLIGHT && self.ahead.end < end {
+        while self.in_flight.pending.len() < MAX_SUBMISSIONS && self.in_flight.end < end {
             let encoder = self.device().encoder();
             self.submit_tokens(encoder, steps, end, |session, encoder| {
                 session.device().submit(encoder)
             });
         }
         let tokens = self.read_tokens()?;
-        let ends = |token: &u32| ask.stops.contains(token);
+        let ends = |token: &u32| request.stops.contains(token);
         let count = tokens
             .iter()
             .position(ends)
@@ -80,10 +80,10 @@ impl GpuSession {
         let stopped = tokens[..count].last().is_some_and(ends);
         chosen.extend(&tokens[..count]);
         // Nothing continues after a token that ends the text.
-        self.ahead.next = match tokens[..count].last() {
-            Some(&token) if !stopped => Some(Next {
+        self.in_flight.next = match tokens[..count].last() {
+            Some(&token) if !stopped => Some(Continuation {
                 token,
-                position: ask.position + count as u32,
+                position: request.position + count as u32,
                 ..next
             }),
             _ => None,
@@ -99,9 +99,9 @@ impl GpuSession {
         end: u32,
         submit: impl Fn(&GpuSession, CommandEncoder) -> SubmissionIndex,
     ) {
-        let start = self.ahead.end;
-        let tokens = self.ahead.pace.tokens.min(end - start);
-        let download = self.ahead.submissions % IN_FLIGHT;
+        let start = self.in_flight.end;
+        let tokens = self.in_flight.pace.tokens.min(end - start);
+        let download = self.in_flight.submissions % MAX_SUBMISSIONS;
         let sampled = &self.buffers.sampled[download];
         let bytes = 4 * u64::from(tokens);
         {
@@ -115,28 +115,28 @@ impl GpuSession {
                 }
             }
         }
-        let drawn = &self.buffers.copies(BufferId::Sampled)[0];
-        encoder.copy_buffer_to_buffer(drawn, 4 * u64::from(start), sampled, 0, bytes);
+        let sampled_tokens = &self.buffers.copies(BufferId::Sampled)[0];
+        encoder.copy_buffer_to_buffer(sampled_tokens, 4 * u64::from(start), sampled, 0, bytes);
         let since = Instant::now();
         let submission = submit(self, encoder);
         sampled.map_async(MapMode::Read, ..bytes, |_| {});
-        self.ahead.pending.push_back(Pending {
+        self.in_flight.pending.push_back(Pending {
             submission,
             tokens,
             download,
             since,
         });
-        self.ahead.submissions += 1;
-        self.ahead.end = start + tokens;
+        self.in_flight.submissions += 1;
+        self.in_flight.end = start + tokens;
     }
 
     /// Waits for the oldest submission and returns its tokens.
     fn read_tokens(&mut self) -> Result<Vec<u32>, Error> {
-        let Some(oldest) = self.ahead.pending.pop_front() else {
+        let Some(oldest) = self.in_flight.pending.pop_front() else {
             return Ok(Vec::new());
         };
         self.device().wait_for(oldest.submission)?;
-        self.ahead
+        self.in_flight
             .pace
             .measured(oldest.tokens, oldest.since, Instant::now());
         let mut tokens = vec![0; oldest.tokens as usize];
@@ -149,9 +149,9 @@ impl GpuSession {
     }
 
     /// Waits for the submissions in flight and drops their tokens.
-    pub(super) fn abandon(&mut self) -> Result<(), Error> {
-        self.ahead.next = None;
-        while !self.ahead.pending.is_empty() {
+    pub(super) fn cancel(&mut self) -> Result<(), Error> {
+        self.in_flight.next = None;
+        while !self.in_flight.pending.is_empty() {
             self.read_tokens()?;
         }
         Ok(())
@@ -168,8 +168,8 @@ mod tests {
     use crate::Sampling;
     use crate::engine::{CacheFormat, SessionOptions};
     use crate::gpu::{self, GpuModel};
-    use crate::weights::lively::Lively;
     use crate::weights::testing;
+    use crate::weights::unit_gain::UnitGain;
 
     /// Passes that were submitted beyond the end of a text sample nothing.
     #[test]
@@ -181,7 +181,7 @@ mod tests {
         let plan = testing::llama();
         let capacity = plan.spec.context;
         let model =
-            GpuModel::new(device.clone(), plan, &Lively::new(plan, 1, Format::F32)).unwrap();
+            GpuModel::new(device.clone(), plan, &UnitGain::new(plan, 1, Format::F32)).unwrap();
         let untouched = vec![u32::MAX; capacity as usize];
         let sampling = Sampling {
             temperature: 1.0,
@@ -198,14 +198,16 @@ mod tests {
                 cache: CacheFormat::F32,
             };
             let mut session = GpuSession::new(model.shared.clone(), options).unwrap();
-            let drawn = session.buffers.copies(BufferId::Sampled)[0].clone();
-            device.queue.write_buffer(&drawn, 0, cast_slice(&untouched));
+            let sampled_tokens = session.buffers.copies(BufferId::Sampled)[0].clone();
+            device
+                .queue
+                .write_buffer(&sampled_tokens, 0, cast_slice(&untouched));
             let mut chosen = VecDeque::new();
             let mut token = 1;
             let ended = |chosen: &VecDeque<u32>| chosen.back().is_some_and(|t| stops.contains(t));
             while (chosen.len() as u32) < most && !ended(&chosen) {
                 let position = chosen.len() as u32;
-                let ask = Continue {
+                let request = Continue {
                     token,
                     position,
                     most: most - position,
@@ -213,27 +215,29 @@ mod tests {
                     draw: position,
                     stops,
                 };
-                assert!(session.run_ahead(&ask, &mut chosen).unwrap());
+                assert!(session.generate_on_device(&request, &mut chosen).unwrap());
                 token = chosen[chosen.len() - 1];
             }
-            let end = session.ahead.end;
-            session.abandon().unwrap();
+            let end = session.in_flight.end;
+            session.cancel().unwrap();
             let mut found: Vec<u32> = Vec::new();
             let read = |bytes: &[u8]| found.extend_from_slice(cast_slice(bytes));
-            device.download(&drawn, 0, drawn.size(), read).unwrap();
+            device
+                .download(&sampled_tokens, 0, sampled_tokens.size(), read)
+                .unwrap();
             (Vec::from(chosen), found, end)
         };
         let (whole, ..) = write(&[], capacity);
         // A token that occurs late, and for the first time.
         let last = (8..40).find(|&at| !whole[..at].contains(&whole[at]));
         let last = last.expect("a text that does not repeat itself at once");
-        let (chosen, drawn, end) = write(&[whole[last]], capacity);
+        let (chosen, sampled_tokens, end) = write(&[whole[last]], capacity);
         assert_eq!(chosen, whole[..=last]);
         assert!(
             end as usize > last + 1,
             "nothing was submitted beyond the end"
         );
-        assert_eq!(drawn[..=last], whole[..=last]);
-        assert_eq!(drawn[last + 1..], untouched[last + 1..]);
+        assert_eq!(sampled_tokens[..=last], whole[..=last]);
+        assert_eq!(sampled_tokens[last + 1..], untouched[last + 1..]);
     }
 }

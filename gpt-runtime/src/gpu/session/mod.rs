@@ -2,13 +2,14 @@
 //!
 //! `sequence` owns the buffers and bind groups of one sequence and records its passes; `operands`
 //! says which of the `buffers` an operand of a kernel is. `generate` runs many tokens in one
-//! submission, `ahead` keeps how far the device has run. `trace` reads every step's output back,
-//! `profile` times the steps. `fork` copies the cache into a second session and reads the stream.
+//! submission, `in_flight` has the state of those submissions. `trace` reads every step's output
+//! back, `profile` times the steps. `fork` copies the cache into a second session and reads the
+//! stream.
 
-mod ahead;
 mod buffers;
 mod fork;
 mod generate;
+mod in_flight;
 mod operands;
 mod profile;
 mod sequence;
@@ -35,20 +36,24 @@ impl EngineSession for GpuSession {
         &mut self,
         tokens: &[u32],
         position: u32,
-        want: LogitsRequest,
+        logits_of: LogitsRequest,
         logits: &mut [f32],
     ) -> Result<(), Error> {
-        self.abandon()?;
-        self.run(tokens, position, want, logits)
+        self.cancel()?;
+        self.run(tokens, position, logits_of, logits)
     }
 
     fn trace(&mut self, tokens: &[u32], position: u32) -> Result<Vec<Trace>, Error> {
-        self.abandon()?;
+        self.cancel()?;
         self.run_traced(tokens, position)
     }
 
-    fn generate(&mut self, ask: &Continue<'_>, chosen: &mut VecDeque<u32>) -> Result<bool, Error> {
-        self.run_ahead(ask, chosen)
+    fn generate(
+        &mut self,
+        request: &Continue<'_>,
+        chosen: &mut VecDeque<u32>,
+    ) -> Result<bool, Error> {
+        self.generate_on_device(request, chosen)
     }
 
     fn fork(
@@ -60,12 +65,12 @@ impl EngineSession for GpuSession {
     }
 
     fn stream(&mut self, tokens: &[u32], position: u32, out: &mut Vec<f32>) -> Result<(), Error> {
-        self.abandon()?;
+        self.cancel()?;
         self.read_stream(tokens, position, out)
     }
 
     fn profile(&mut self, tokens: &[u32], position: u32) -> Result<Profile, Error> {
-        self.abandon()?;
+        self.cancel()?;
         self.time_steps(tokens, position)
     }
 }

@@ -6,27 +6,27 @@ use bytemuck::{bytes_of, cast_slice};
 use gpt_plan::{BufferId, Extent, Kernel, Op, SPLIT_FROM, SamplingOp};
 use wgpu::{BindGroup, BindGroupEntry, CommandEncoder, ComputePass, SubmissionIndex};
 
-use super::ahead::Ahead;
-use super::buffers::{Buffers, PassUniform, SamplingUniform};
+use super::buffers::{PassUniform, SamplingUniform, SessionBuffers};
+use super::in_flight::InFlight;
 use super::operands::{self, SessionBuffer};
 use crate::Error;
 use crate::engine::{LogitsRequest, SessionOptions};
 use crate::gpu::device::GpuDevice;
 use crate::gpu::layout;
-use crate::gpu::model::Shared;
+use crate::gpu::model::SharedModel;
 use crate::gpu::upload::Chunk;
 
 /// One sequence.
 pub struct GpuSession {
-    pub(super) shared: Arc<Shared>,
-    pub(super) buffers: Buffers,
+    pub(super) shared: Arc<SharedModel>,
+    pub(super) buffers: SessionBuffers,
     /// Group 0 of each step.
     groups: Vec<BindGroup>,
     /// Split attention, where the plan has it and the cache has room for so many keys.
     split_attention: Option<SplitGroups>,
     /// Group 0 of each step of sampling.
     sampling: [BindGroup; SamplingOp::ALL.len()],
-    pub(super) ahead: Ahead,
+    pub(super) in_flight: InFlight,
 }
 
 /// Group 0 of the two kernels of split attention.
@@ -38,7 +38,7 @@ struct SplitGroups {
 
 /// Which of the two stream buffers holds the residual stream before each step. A step that writes
 /// the stream moves it to the other one.
-pub(super) fn streams(shared: &Shared) -> impl Iterator<Item = usize> {
+pub(super) fn streams(shared: &SharedModel) -> impl Iterator<Item = usize> {
     shared.steps.iter().scan(1, |stream, step| {
         let before = *stream;
         let kernel = &shared.plan.kernels[usize::from(step.decode)];
@@ -52,9 +52,12 @@ pub(super) fn streams(shared: &Shared) -> impl Iterator<Item = usize> {
 }
 
 impl GpuSession {
-    pub(super) fn new(shared: Arc<Shared>, options: SessionOptions) -> Result<GpuSession, Error> {
+    pub(super) fn new(
+        shared: Arc<SharedModel>,
+        options: SessionOptions,
+    ) -> Result<GpuSession, Error> {
         let (device, plan) = (&*shared.device, shared.plan);
-        let buffers = Buffers::new(device, plan, &options)?;
+        let buffers = SessionBuffers::new(device, plan, &options)?;
         let group = |kernel: u16, op: Option<&Op>, layer, stream| {
             let kernel: &Kernel = &plan.kernels[usize::from(kernel)];
             let entry = |binding: &gpt_plan::Binding| BindGroupEntry {
@@ -87,7 +90,7 @@ impl GpuSession {
             groups,
             split_attention,
             sampling,
-            ahead: Ahead::default(),
+            in_flight: InFlight::default(),
             shared,
         })
     }

@@ -1,4 +1,4 @@
-//! The buffers of a training pass: the plan's, its uniforms, and what is exchanged with the host.
+//! The buffers of a training pass: the plan's, its uniforms, and the buffers of transfers to and from the host.
 //!
 //! [`TrainBytes`](gpt_plan::TrainBytes) counts the plan's buffers. The uniforms, the memory for
 //! tokens and losses that the host maps, and the table of computed positions or angles add some
@@ -12,7 +12,7 @@ use crate::Error;
 use crate::gpu::buffer_set::BufferSet;
 use crate::gpu::device::GpuDevice;
 use crate::gpu::tables;
-use crate::gpu::upload::{Chunk, Upload};
+use crate::gpu::upload::{Chunk, PassUpload};
 use crate::weights::Weights;
 
 /// `TrainPassUniform` in `shared/train_pass.wgsl`.
@@ -50,7 +50,7 @@ pub const UNIFORM_STRIDE: u32 = 256;
 pub const UNIFORM_BYTES: u64 = size_of::<TrainPassUniform>() as u64;
 
 /// All buffers of a trainer but the parameters.
-pub struct Buffers {
+pub struct TrainBuffers {
     /// The plan's buffers.
     plan: BufferSet,
     layers: u32,
@@ -60,14 +60,14 @@ pub struct Buffers {
     uniforms: u32,
     /// Computed positions, or rotary angles.
     pub table: Option<Buffer>,
-    pub upload: Upload,
+    pub upload: PassUpload,
     /// Losses, or sums of squares, for the host.
     pub download: Buffer,
     /// Bytes of activations, and of everything else that the plan counts.
     pub bytes: (u64, u64),
 }
 
-impl Buffers {
+impl TrainBuffers {
     /// The buffers for batches of `shape`. Sums of squares take `square_sum_bytes`.
     ///
     /// # Errors
@@ -78,7 +78,7 @@ impl Buffers {
         weights: &dyn Weights,
         shape: &TrainShape,
         square_sum_bytes: u64,
-    ) -> Result<Buffers, Error> {
+    ) -> Result<TrainBuffers, Error> {
         let rows = shape.rows();
         if rows > 65_535 {
             return Err(Error::Input(format!(
@@ -118,7 +118,7 @@ impl Buffers {
             _ => Some(tables::upload(device, plan, weights, shape.tokens)?),
         };
         let download = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
-        Ok(Buffers {
+        Ok(TrainBuffers {
             plan: buffers,
             layers: plan.spec.layers,
             pass_uniforms: device.buffer(
@@ -128,7 +128,7 @@ impl Buffers {
             )?,
             uniforms,
             table,
-            upload: Upload::new(device, u64::from(uniforms) * UNIFORM_BYTES + 8 * rows)?,
+            upload: PassUpload::new(device, u64::from(uniforms) * UNIFORM_BYTES + 8 * rows)?,
             download: device.buffer("download", square_sum_bytes.max(4 * rows), download)?,
             bytes: sums,
         })

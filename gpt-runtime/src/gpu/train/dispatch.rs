@@ -1,5 +1,5 @@
-//! From the steps of a plan to dispatches: every kernel of a step, for each slice of its matrix,
-//! with everything that it binds.
+//! Converts the steps of a plan to dispatches: one for each kernel of a step and each slice of its
+//! matrix, with the resources that it binds.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use wgpu::{
     BufferUsages, ComputePass,
 };
 
-use super::buffers::{Buffers, UNIFORM_BYTES, UNIFORM_STRIDE};
+use super::buffers::{TrainBuffers, UNIFORM_BYTES, UNIFORM_STRIDE};
 use super::operands::{Resource, StepOperands};
 use super::parameters::{DeviceParameters, MatrixSlice};
 use crate::Error;
@@ -76,11 +76,11 @@ pub struct DispatchUniform {
     pub padding: [u32; 3],
 }
 
-/// Most rows of a matrix that one dispatch sums over. A sum over a vocabulary in one chain loses
-/// more digits than the next step can spare, so it is made in parts.
+/// Most rows of a matrix that one dispatch sums over. A sum over a whole vocabulary in one chain
+/// would lose too many digits.
 const DEPTH: usize = 8192;
 
-/// The share of a step that one dispatch does.
+/// The share of a step's work that one dispatch computes.
 #[derive(Clone, Copy, Default)]
 struct Share {
     uniform: DispatchUniform,
@@ -90,11 +90,11 @@ struct Share {
 }
 
 /// Creates the dispatches of a trainer.
-pub struct Builder<'a> {
+pub struct DispatchBuilder<'a> {
     device: &'a Arc<GpuDevice>,
     plan: &'static Plan,
     parameters: &'a DeviceParameters,
-    buffers: &'a Buffers,
+    buffers: &'a TrainBuffers,
     precision: Precision,
     /// Group 1 of each kernel that was used.
     layouts: HashMap<u16, BindGroupLayout>,
@@ -102,15 +102,15 @@ pub struct Builder<'a> {
     uniforms: Vec<DispatchUniform>,
 }
 
-impl<'a> Builder<'a> {
+impl<'a> DispatchBuilder<'a> {
     pub fn new(
         device: &'a Arc<GpuDevice>,
         plan: &'static Plan,
         parameters: &'a DeviceParameters,
-        buffers: &'a Buffers,
+        buffers: &'a TrainBuffers,
         precision: Precision,
     ) -> Self {
-        Builder {
+        DispatchBuilder {
             device,
             plan,
             parameters,

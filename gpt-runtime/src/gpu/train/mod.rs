@@ -25,8 +25,8 @@ use crate::Error;
 use crate::engine::{EngineTrainer, Learn, Sequences, TensorState, TrainProfile, Update};
 
 impl EngineTrainer for GpuTrainer {
-    fn learn(&mut self, batch: &Sequences<'_>, how: &Learn) -> Result<f64, Error> {
-        self.run(batch, Some(how))
+    fn learn(&mut self, batch: &Sequences<'_>, options: &Learn) -> Result<f64, Error> {
+        self.run(batch, Some(options))
     }
 
     fn evaluate(&mut self, batch: &Sequences<'_>) -> Result<f64, Error> {
@@ -40,10 +40,10 @@ impl EngineTrainer for GpuTrainer {
     fn profile(
         &mut self,
         batch: &Sequences<'_>,
-        how: &Learn,
+        options: &Learn,
         update: &Update,
     ) -> Result<(TrainProfile, f64), Error> {
-        self.time_step(batch, how, update)
+        self.time_step(batch, options, update)
     }
 
     fn read(

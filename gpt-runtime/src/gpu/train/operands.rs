@@ -1,10 +1,10 @@
-//! What an operand of a training kernel is, for the step that runs it.
+//! The resources that the operands of a training kernel name, for the step that runs it.
 
 use gpt_plan::{BufferId, Epilogue, Heads, NormRef, Op, Operand, Projection, Slot, TensorId};
 
 use crate::engine::TensorState;
 
-/// Something that a training kernel binds.
+/// A resource that a training kernel binds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
     /// A buffer of the pass.
@@ -28,7 +28,7 @@ pub struct StepOperands {
     norm: Option<NormRef>,
     bias: Option<TensorId>,
     positions: Option<TensorId>,
-    /// The matrix, whose slices are worked on one after another.
+    /// The matrix, whose slices are processed one after another.
     pub matrix: Option<TensorId>,
     /// Whether the step sums over the rows of its matrix, so that all slices but the first add to
     /// the output.

@@ -31,7 +31,7 @@ pub struct MatrixSlice {
 }
 
 /// The layout of all tensors.
-struct Layout {
+struct ParameterLayout {
     slices: HashMap<(TensorId, u32), Vec<MatrixSlice>>,
     /// Bytes of each buffer.
     buffers: Vec<u64>,
@@ -40,7 +40,7 @@ struct Layout {
 /// All trained values of a model.
 pub struct DeviceParameters {
     plan: &'static Plan,
-    layout: Layout,
+    layout: ParameterLayout,
     /// By [`TensorState`].
     states: [Vec<Buffer>; 4],
 }
@@ -54,9 +54,9 @@ const MOST: u32 = 65_535 * TRAIN_ROWS / CUT * CUT;
 /// Bytes that are read at once.
 const READ: u64 = 16 << 20;
 
-impl Layout {
-    fn new(plan: &Plan, most: u64) -> Result<Layout, Error> {
-        let mut layout = Layout {
+impl ParameterLayout {
+    fn new(plan: &Plan, most: u64) -> Result<ParameterLayout, Error> {
+        let mut layout = ParameterLayout {
             slices: HashMap::new(),
             buffers: Vec::new(),
         };
@@ -130,7 +130,7 @@ impl DeviceParameters {
         weights: &dyn Weights,
         most: u64,
     ) -> Result<DeviceParameters, Error> {
-        let layout = Layout::new(plan, most)?;
+        let layout = ParameterLayout::new(plan, most)?;
         let make = |what: &str| {
             let buffers = layout.buffers.iter();
             buffers

@@ -7,8 +7,8 @@ use gpt_plan::{
 };
 use wgpu::{Buffer, BufferUsages};
 
-use super::buffers::Buffers;
-use super::dispatch::{Builder, Dispatch, DispatchUniform, Program, whole};
+use super::buffers::TrainBuffers;
+use super::dispatch::{Dispatch, DispatchBuilder, DispatchUniform, Program, whole};
 use super::parameters::DeviceParameters;
 use crate::Error;
 use crate::engine::{TensorState, TrainerOptions};
@@ -37,10 +37,10 @@ impl TrainPass {
         device: &Arc<GpuDevice>,
         plan: &'static Plan,
         parameters: &DeviceParameters,
-        buffers: &Buffers,
+        buffers: &TrainBuffers,
         options: &TrainerOptions,
     ) -> Result<TrainPass, Error> {
-        let mut build = Builder::new(device, plan, parameters, buffers, options.precision);
+        let mut build = DispatchBuilder::new(device, plan, parameters, buffers, options.precision);
         let mut forward = Vec::new();
         let training = &plan.training;
         for section in training.forward.iter() {
@@ -95,7 +95,11 @@ pub fn square_sum_bytes(plan: &Plan, parameters: &DeviceParameters) -> u64 {
 }
 
 /// The sums of squares of all gradients.
-fn squares(build: &mut Builder<'_>, parameters: &DeviceParameters, sums: &Buffer) -> Vec<Dispatch> {
+fn squares(
+    build: &mut DispatchBuilder<'_>,
+    parameters: &DeviceParameters,
+    sums: &Buffer,
+) -> Vec<Dispatch> {
     let (index, kernel) = build.kernel(GRADIENT_NORM);
     let mut dispatches = Vec::new();
     for (i, buffer) in (0..).zip(parameters.buffers(TensorState::Gradient)) {
@@ -116,7 +120,11 @@ fn squares(build: &mut Builder<'_>, parameters: &DeviceParameters, sums: &Buffer
 
 /// AdamW on all parameters, in ranges of those that decay (matrices and tables) and of those that
 /// do not (vectors).
-fn update(build: &mut Builder<'_>, plan: &Plan, parameters: &DeviceParameters) -> Vec<Dispatch> {
+fn update(
+    build: &mut DispatchBuilder<'_>,
+    plan: &Plan,
+    parameters: &DeviceParameters,
+) -> Vec<Dispatch> {
     let (index, kernel) = build.kernel(ADAMW);
     let mut ranges: Vec<_> = parameters
         .all()

@@ -11,12 +11,12 @@ impl GpuTrainer {
     pub(super) fn time_step(
         &mut self,
         batch: &Sequences<'_>,
-        how: &Learn,
+        options: &Learn,
         update: &Update,
     ) -> Result<(TrainProfile, f64), Error> {
         let mut profile = TrainProfile::new(timing::clock(&self.device));
         let mut encoder = self.device.encoder();
-        let chunks = self.prepare(&mut encoder, batch, Some(how))?;
+        let chunks = self.prepare(&mut encoder, batch, Some(options))?;
         self.buffers.upload.submit(&self.device, encoder);
         self.device.wait()?;
         let mut stages = self.stages(batch, &chunks, true);

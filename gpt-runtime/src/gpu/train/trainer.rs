@@ -1,4 +1,4 @@
-//! A trainer: it writes the uniforms of a pass, records the pass and reads what comes of it.
+//! A trainer: writes the uniforms of a pass, records the pass, and reads losses and norms.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use bytemuck::{bytes_of, cast_slice};
 use gpt_plan::{BufferId, MAX_BINDING, Plan};
 use wgpu::{CommandEncoder, ComputePass};
 
-use super::buffers::{Buffers, TrainPassUniform, UNIFORM_STRIDE, UpdateUniform};
+use super::buffers::{TrainBuffers, TrainPassUniform, UNIFORM_STRIDE, UpdateUniform};
 use super::dispatch::Dispatch;
 use super::parameters::DeviceParameters;
 use super::pass::{self, TrainPass};
@@ -22,7 +22,7 @@ pub struct GpuTrainer {
     plan: &'static Plan,
     options: TrainerOptions,
     pub(super) parameters: DeviceParameters,
-    pub(super) buffers: Buffers,
+    pub(super) buffers: TrainBuffers,
     pub(super) pass: TrainPass,
 }
 
@@ -52,7 +52,7 @@ impl GpuTrainer {
         check(&device, options.precision)?;
         let parameters = DeviceParameters::new(&device, plan, weights, part)?;
         let sums = pass::square_sum_bytes(plan, &parameters);
-        let buffers = Buffers::new(&device, plan, weights, &options.shape, sums)?;
+        let buffers = TrainBuffers::new(&device, plan, weights, &options.shape, sums)?;
         let pass = TrainPass::new(&device, plan, &parameters, &buffers, &options)?;
         Ok(GpuTrainer {
             device,
@@ -118,7 +118,7 @@ impl GpuTrainer {
         learn: Option<&Learn>,
     ) -> Result<Vec<(u32, u32)>, Error> {
         let rows = batch.inputs.len() as u32;
-        let how = learn.copied().unwrap_or(Learn {
+        let options = learn.copied().unwrap_or(Learn {
             first: true,
             scale: 1.0,
             dropout: None,
@@ -129,14 +129,15 @@ impl GpuTrainer {
             rows,
             first,
             replace: u32::from(replaces),
-            scale: how.scale,
-            key: how.dropout.map_or(0, |d| d.key),
-            threshold: how.dropout.map_or(0, |d| d.threshold),
-            keep: how.dropout.map_or(1.0, |d| d.scale),
+            scale: options.scale,
+            key: options.dropout.map_or(0, |d| d.key),
+            threshold: options.dropout.map_or(0, |d| d.threshold),
+            keep: options.dropout.map_or(1.0, |d| d.scale),
         };
         // Every chunk adds to the gradients of the one before.
-        let of_chunk = |&(first, rows): &(u32, u32)| uniform(first, rows, how.first && first == 0);
-        let uniforms = std::iter::once(uniform(0, rows, how.first));
+        let of_chunk =
+            |&(first, rows): &(u32, u32)| uniform(first, rows, options.first && first == 0);
+        let uniforms = std::iter::once(uniform(0, rows, options.first));
         let uniforms: Vec<_> = uniforms.chain(chunks.iter().map(of_chunk)).collect();
         let buffers = &self.buffers;
         let mut uploads: Vec<_> = (0..)
@@ -150,7 +151,7 @@ impl GpuTrainer {
             uploads.push(Chunk::new(cast_slice(tokens), buffers.get(name, 0)));
         }
         buffers.upload.record(&self.device, encoder, &uploads)?;
-        if learn.is_some() && how.first {
+        if learn.is_some() && options.first {
             for (buffer, offset, bytes) in &self.pass.cleared {
                 encoder.clear_buffer(buffer, *offset, Some(*bytes));
             }

@@ -73,7 +73,7 @@ impl Saved {
 
     fn open(folder: &Path, step: u64) -> Result<Saved, Error> {
         let path = folder.join(STATE);
-        let text = fs::read(&path).map_err(|source| reading(&path, source))?;
+        let text = fs::read(&path).map_err(Error::io("read", &path))?;
         let damaged = |what: &dyn std::fmt::Display| {
             Error::Input(format!(
                 "{} is not the state of a training run that this version can resume: {what}",
@@ -250,11 +250,7 @@ impl<M> Trainer<M> {
         })?;
         for old in steps(folder)?.into_iter().filter(|old| *old < step) {
             let old = folder.join(format!("{PREFIX}{old}"));
-            fs::remove_dir_all(&old).map_err(|source| Error::Io {
-                doing: "remove",
-                path: old,
-                source,
-            })?;
+            fs::remove_dir_all(&old).map_err(Error::io("remove", &old))?;
         }
         Ok(path)
     }
@@ -337,23 +333,15 @@ fn steps(folder: &Path) -> Result<Vec<u64>, Error> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(reading(folder, source)),
+        Err(source) => return Err(Error::io("read", folder)(source)),
     };
     let mut steps = Vec::new();
     for entry in entries {
-        let name = entry.map_err(|source| reading(folder, source))?.file_name();
+        let name = entry.map_err(Error::io("read", folder))?.file_name();
         let number = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
         steps.extend(number.and_then(|number| number.parse::<u64>().ok()));
     }
     Ok(steps)
-}
-
-fn reading(path: &Path, source: std::io::Error) -> Error {
-    Error::Io {
-        doing: "read",
-        path: path.to_owned(),
-        source,
-    }
 }
 
 #[cfg(test)]

@@ -155,12 +155,12 @@ impl<M> Trainer<M> {
         let scale = loss_scale / batch.rows() as f32;
         let mut sum = 0.0;
         for (i, part) in batch.parts(self.settings.batch).enumerate() {
-            let how = Learn {
+            let options = Learn {
                 first: i == 0,
                 scale,
                 dropout: self.dropout(i as u64),
             };
-            sum += self.engine.learn(&part, &how)?;
+            sum += self.engine.learn(&part, &options)?;
         }
         let loss = sum / batch.rows() as f64;
         if !loss.is_finite() {
@@ -212,13 +212,13 @@ impl<M> Trainer<M> {
             )));
         };
         let loss_scale = self.loss_scale.map_or(1.0, |scale| scale.value());
-        let how = Learn {
+        let options = Learn {
             first: true,
             scale: loss_scale / batch.rows() as f32,
             dropout: self.dropout(0),
         };
         let update = self.next_update(loss_scale);
-        let (profile, norm) = self.engine.profile(&part, &how, &update)?;
+        let (profile, norm) = self.engine.profile(&part, &options, &update)?;
         // With a gradient that is not finite, the step is skipped.
         self.steps += u64::from(norm.is_finite());
         Ok(profile)

@@ -31,7 +31,7 @@ fn text() -> Tokens {
 }
 
 #[test]
-fn a_text_is_learned_and_the_model_speaks_it() {
+fn a_text_is_learned_and_generated() {
     let (train, rest) = text().split_at(1800);
     let data = RandomWindows::new(train, 4, 16, 1).unwrap();
     let mut trainer = trainer(settings());
@@ -178,7 +178,7 @@ fn a_scale_does_not_hide_what_is_not_finite() {
 }
 
 #[test]
-fn a_batch_that_does_not_fit_is_refused() {
+fn a_batch_that_does_not_fit_is_rejected() {
     let mut trainer = trainer(settings());
     let long = Batch::next_tokens(&[1; 18], 17).unwrap();
     let strange = Batch::next_tokens(&[1, 40], 1).unwrap();

@@ -15,7 +15,7 @@ use super::format;
 
 /// An element or block type of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stored {
+pub enum FileType {
     F32,
     F16,
     Bf16,
@@ -31,23 +31,23 @@ pub enum Stored {
     Q6K,
 }
 
-impl Stored {
+impl FileType {
     /// The type with GGUF's number `id`, if it is supported.
-    pub fn from_gguf(id: u32) -> Option<Stored> {
+    pub fn from_gguf(id: u32) -> Option<FileType> {
         Some(match id {
-            0 => Stored::F32,
-            1 => Stored::F16,
-            2 => Stored::Q4_0,
-            3 => Stored::Q4_1,
-            6 => Stored::Q5_0,
-            7 => Stored::Q5_1,
-            8 => Stored::Q8_0,
-            10 => Stored::Q2K,
-            11 => Stored::Q3K,
-            12 => Stored::Q4K,
-            13 => Stored::Q5K,
-            14 => Stored::Q6K,
-            30 => Stored::Bf16,
+            0 => FileType::F32,
+            1 => FileType::F16,
+            2 => FileType::Q4_0,
+            3 => FileType::Q4_1,
+            6 => FileType::Q5_0,
+            7 => FileType::Q5_1,
+            8 => FileType::Q8_0,
+            10 => FileType::Q2K,
+            11 => FileType::Q3K,
+            12 => FileType::Q4K,
+            13 => FileType::Q5K,
+            14 => FileType::Q6K,
+            30 => FileType::Bf16,
             _ => return None,
         })
     }
@@ -55,37 +55,37 @@ impl Stored {
     /// The name as GGUF spells it.
     pub const fn name(self) -> &'static str {
         match self {
-            Stored::F32 => "F32",
-            Stored::F16 => "F16",
-            Stored::Bf16 => "BF16",
-            Stored::Q8_0 => "Q8_0",
-            Stored::Q4_0 => "Q4_0",
-            Stored::Q4_1 => "Q4_1",
-            Stored::Q5_0 => "Q5_0",
-            Stored::Q5_1 => "Q5_1",
-            Stored::Q2K => "Q2_K",
-            Stored::Q3K => "Q3_K",
-            Stored::Q4K => "Q4_K",
-            Stored::Q5K => "Q5_K",
-            Stored::Q6K => "Q6_K",
+            FileType::F32 => "F32",
+            FileType::F16 => "F16",
+            FileType::Bf16 => "BF16",
+            FileType::Q8_0 => "Q8_0",
+            FileType::Q4_0 => "Q4_0",
+            FileType::Q4_1 => "Q4_1",
+            FileType::Q5_0 => "Q5_0",
+            FileType::Q5_1 => "Q5_1",
+            FileType::Q2K => "Q2_K",
+            FileType::Q3K => "Q3_K",
+            FileType::Q4K => "Q4_K",
+            FileType::Q5K => "Q5_K",
+            FileType::Q6K => "Q6_K",
         }
     }
 
     /// Elements and bytes of a block.
     pub const fn block(self) -> (usize, usize) {
         match self {
-            Stored::F32 => (1, 4),
-            Stored::F16 | Stored::Bf16 => (1, 2),
-            Stored::Q8_0 => (32, 34),
-            Stored::Q4_0 => (32, 18),
-            Stored::Q4_1 => (32, 20),
-            Stored::Q5_0 => (32, 22),
-            Stored::Q5_1 => (32, 24),
-            Stored::Q2K => (256, 84),
-            Stored::Q3K => (256, 110),
-            Stored::Q4K => (256, 144),
-            Stored::Q5K => (256, 176),
-            Stored::Q6K => (256, 210),
+            FileType::F32 => (1, 4),
+            FileType::F16 | FileType::Bf16 => (1, 2),
+            FileType::Q8_0 => (32, 34),
+            FileType::Q4_0 => (32, 18),
+            FileType::Q4_1 => (32, 20),
+            FileType::Q5_0 => (32, 22),
+            FileType::Q5_1 => (32, 24),
+            FileType::Q2K => (256, 84),
+            FileType::Q3K => (256, 110),
+            FileType::Q4K => (256, 144),
+            FileType::Q5K => (256, 176),
+            FileType::Q6K => (256, 210),
         }
     }
 
@@ -101,10 +101,10 @@ impl Stored {
     /// times quants of up to six bits, which f16's 11 bits represent better than bf16's.
     pub const fn format(self) -> Format {
         match self {
-            Stored::F32 => Format::F32,
-            Stored::Bf16 => Format::Bf16,
-            Stored::Q8_0 => Format::Q8,
-            Stored::Q4_0 | Stored::Q4_1 => Format::Q4,
+            FileType::F32 => Format::F32,
+            FileType::Bf16 => Format::Bf16,
+            FileType::Q8_0 => Format::Q8,
+            FileType::Q4_0 | FileType::Q4_1 => Format::Q4,
             _ => Format::F16,
         }
     }
@@ -113,7 +113,7 @@ impl Stored {
     pub const fn is_native(self) -> bool {
         matches!(
             self,
-            Stored::F32 | Stored::F16 | Stored::Bf16 | Stored::Q8_0 | Stored::Q4_1
+            FileType::F32 | FileType::F16 | FileType::Bf16 | FileType::Q8_0 | FileType::Q4_1
         )
     }
 
@@ -122,12 +122,12 @@ impl Stored {
         let (elements, size) = self.block();
         let blocks = || bytes.chunks_exact(size);
         match self {
-            Stored::F32 => format::decode(Format::F32, bytes, row),
-            Stored::F16 => format::decode(Format::F16, bytes, row),
-            Stored::Bf16 => format::decode(Format::Bf16, bytes, row),
-            Stored::Q8_0 => format::decode(Format::Q8, bytes, row),
-            Stored::Q4_1 => format::decode(Format::Q4, bytes, row),
-            Stored::Q4_0 | Stored::Q5_0 | Stored::Q5_1 => {
+            FileType::F32 => format::decode(Format::F32, bytes, row),
+            FileType::F16 => format::decode(Format::F16, bytes, row),
+            FileType::Bf16 => format::decode(Format::Bf16, bytes, row),
+            FileType::Q8_0 => format::decode(Format::Q8, bytes, row),
+            FileType::Q4_1 => format::decode(Format::Q4, bytes, row),
+            FileType::Q4_0 | FileType::Q5_0 | FileType::Q5_1 => {
                 for (block, out) in blocks().zip(row.chunks_exact_mut(elements)) {
                     self.decode_small(block, out);
                 }
@@ -135,10 +135,10 @@ impl Stored {
             _ => {
                 for (block, out) in blocks().zip(row.chunks_exact_mut(elements)) {
                     match self {
-                        Stored::Q2K => k::q2(block, out),
-                        Stored::Q3K => k::q3(block, out),
-                        Stored::Q4K => k::q4(block, out),
-                        Stored::Q5K => k::q5(block, out),
+                        FileType::Q2K => k::q2(block, out),
+                        FileType::Q3K => k::q3(block, out),
+                        FileType::Q4K => k::q4(block, out),
+                        FileType::Q5K => k::q5(block, out),
                         _ => k::q6(block, out),
                     }
                 }
@@ -149,21 +149,21 @@ impl Stored {
     /// Decodes blocks of 32: a scale, an optional minimum, an optional mask of fifth bits, nibbles.
     fn decode_small(self, block: &[u8], out: &mut [f32]) {
         let d = half(block, 0);
-        let (m, at) = if self == Stored::Q5_1 {
+        let (m, at) = if self == FileType::Q5_1 {
             (half(block, 2), 4)
         } else {
             (0.0, 2)
         };
         let (fifth, at) = match self {
-            Stored::Q4_0 => (0, at),
+            FileType::Q4_0 => (0, at),
             _ => (
                 u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]),
                 at + 4,
             ),
         };
         let zero = match self {
-            Stored::Q4_0 => 8,
-            Stored::Q5_0 => 16,
+            FileType::Q4_0 => 8,
+            FileType::Q5_0 => 16,
             _ => 0,
         };
         for (j, x) in out.iter_mut().enumerate() {

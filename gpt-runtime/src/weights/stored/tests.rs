@@ -3,20 +3,20 @@
 
 use super::*;
 
-const ALL: [Stored; 13] = [
-    Stored::F32,
-    Stored::F16,
-    Stored::Bf16,
-    Stored::Q8_0,
-    Stored::Q4_0,
-    Stored::Q4_1,
-    Stored::Q5_0,
-    Stored::Q5_1,
-    Stored::Q2K,
-    Stored::Q3K,
-    Stored::Q4K,
-    Stored::Q5K,
-    Stored::Q6K,
+const ALL: [FileType; 13] = [
+    FileType::F32,
+    FileType::F16,
+    FileType::Bf16,
+    FileType::Q8_0,
+    FileType::Q4_0,
+    FileType::Q4_1,
+    FileType::Q5_0,
+    FileType::Q5_1,
+    FileType::Q2K,
+    FileType::Q3K,
+    FileType::Q4K,
+    FileType::Q5K,
+    FileType::Q6K,
 ];
 
 #[test]
@@ -53,8 +53,8 @@ fn q4_0_is_a_q4_1() {
     let mut same = Vec::new();
     q4_0_to_q4_1(&block, &mut same).unwrap();
     let (mut a, mut b) = ([0.0; 32], [1.0; 32]);
-    Stored::Q4_0.decode(&block, &mut a);
-    Stored::Q4_1.decode(&same, &mut b);
+    FileType::Q4_0.decode(&block, &mut a);
+    FileType::Q4_1.decode(&same, &mut b);
     assert_eq!(a, b);
     let huge = [&f16::from_f32(9000.0).to_le_bytes()[..], &[0; 16]].concat();
     assert_eq!(q4_0_to_q4_1(&huge, &mut Vec::new()), None);

@@ -43,7 +43,7 @@ fn multiply(own_rows: vec4<u32>, k: u32, begin: u32, end: u32, before: Sums) -> 
     return sums;
 }
 
-// A chunk of rows has an output of its own.
+// Each chunk of rows has a separate output.
 fn output_row(row: u32) -> u32 {
     return row;
 }

@@ -1,4 +1,4 @@
-// The shift of a norm, in a buffer of its own.
+// The shift of a norm, in a separate buffer.
 
 @group(1) @binding(2) var<storage, read> beta_vector: array<f32>;
 

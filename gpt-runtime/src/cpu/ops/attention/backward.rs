@@ -6,7 +6,7 @@
 //! `dp = da vᵀ` and `ds = p (dp - delta)`, where `delta = Σ a da` of a query equals `Σ p dp`; then
 //! `dq = ds k` and `dk = dsᵀ q`, times the scale. With dropout `delta` is the same sum.
 
-use super::Heads;
+use super::HeadViews;
 use crate::cpu::device::CpuDevice;
 use crate::cpu::ops::RowsOut;
 use crate::cpu::ops::rotary::Rotary;
@@ -17,7 +17,7 @@ use crate::cpu::simd::Strided;
 
 /// Values stored by the forward pass, and the gradient of its output.
 #[derive(Clone, Copy)]
-pub struct Kept<'a> {
+pub struct SavedForward<'a> {
     /// The output, `[rows][heads][head_dim]`.
     pub a: Strided<'a>,
     /// Its gradient.
@@ -29,9 +29,9 @@ pub struct Kept<'a> {
 /// The gradients of q, k and v before their rotation. `delta` is scratch memory, `[rows][heads]`.
 pub fn input(
     device: &CpuDevice,
-    heads: &Heads<'_>,
+    heads: &HeadViews<'_>,
     rotary: &Rotary,
-    kept: Kept<'_>,
+    saved: SavedForward<'_>,
     delta: &mut [f32],
     out: &RowsOut<'_>,
 ) {
@@ -51,7 +51,7 @@ pub fn input(
                 // SAFETY: as above.
                 let delta = unsafe { delta.part(row * all + head, 1) };
                 let [a, da] =
-                    [kept.a, kept.da].map(|x| &x.data[head_of(x, row, head)..][..head_dim]);
+                    [saved.a, saved.da].map(|x| &x.data[head_of(x, row, head)..][..head_dim]);
                 delta[0] = dot(a, da);
             }
         }
@@ -77,23 +77,23 @@ pub fn input(
             dv[..keys * padded].fill(0.0);
             for head in own.clone() {
                 let start = if heads.causal { key } else { 0 };
-                for (query, queries) in Heads::strips(start, tokens) {
-                    let keys = heads.seen(query + queries - 1, key, keys);
+                for (query, queries) in HeadViews::query_tiles(start, tokens) {
+                    let keys = heads.visible(query + queries - 1, key, keys);
                     let q = heads.part(first + query, heads.q_column(head));
                     let da = Strided {
-                        data: &kept.da.data[head_of(kept.da, first + query, head)..],
-                        stride: kept.da.stride,
+                        data: &saved.da.data[head_of(saved.da, first + query, head)..],
+                        stride: saved.da.stride,
                     };
                     let (at, shape) = ([sequence, head, query, key], [queries, keys]);
                     heads.scores(q, transposed_keys, shape, p);
                     for i in 0..queries {
-                        let seen = heads.seen(query + i, key, keys);
-                        let lse = kept.lse[(first + query + i) * all + head];
+                        let seen = heads.visible(query + i, key, keys);
+                        let lse = saved.lse[(first + query + i) * all + head];
                         let row = &mut p[i * BLOCK..][..keys];
                         kernels.probabilities(row, seen, scale, lse);
                     }
                     heads.scores(da, transposed_values, shape, dp);
-                    heads.drop(dp, at, shape);
+                    heads.apply_dropout(dp, at, shape);
                     for i in 0..queries {
                         // SAFETY: as above; this task wrote the elements before.
                         let delta = unsafe { delta.part((first + query + i) * all + head, 1) }[0];
@@ -114,7 +114,7 @@ pub fn input(
                         }
                     }
                     heads.add_weighted_by_column(dp, [keys, queries], q, dk);
-                    heads.drop(p, at, shape);
+                    heads.apply_dropout(p, at, shape);
                     heads.add_weighted_by_column(p, [keys, queries], da, dv);
                 }
             }

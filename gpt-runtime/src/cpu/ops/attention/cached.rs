@@ -9,11 +9,11 @@ use std::sync::{Mutex, MutexGuard};
 
 use gpt_plan::Spec;
 
-use super::{Ahead, scale_of, scores, softmax, weighted_sum};
+use super::{PrefetchDistances, scale_of, scores, softmax, weighted_sum};
 use crate::cpu::device::CpuDevice;
-use crate::cpu::kv_cache::{Cache, Cells, Pairs, SPLIT, Shape, each_format};
+use crate::cpu::kv_cache::{Cache, CacheShape, KeysAndValues, KvStorage, SPLIT, each_format};
 use crate::cpu::pool::Disjoint;
-use crate::cpu::simd::{Cell, Kernels, PANEL, Running, Strided, StridedMut};
+use crate::cpu::simd::{CacheElement, Kernels, PANEL, Running, Strided, StridedMut};
 
 /// Queries of a block in a prompt. A multiple of the height of every register tile.
 const QUERIES: usize = 48;
@@ -96,10 +96,10 @@ struct QueryBlock<'a> {
     /// The first key.
     from: usize,
     /// The end of the keys that the first row sees.
-    seen: usize,
+    visible: usize,
     /// The number of keys that each row sees in addition to those of the row before: 1 with a
     /// causal mask and queries of successive tokens, otherwise 0.
-    more: usize,
+    visible_step: usize,
 }
 
 /// `out = softmax(q kᵀ / sqrt(head_dim)) v`, masked, head by head; `out` has the layout of `q`.
@@ -110,19 +110,19 @@ pub fn forward(
     cache: &Cache,
     out: &mut [f32],
 ) {
-    each_format!(&cache.cells, pairs => if queries.rows == 1 {
-        decode(device, scratch, queries, &cache.shape, pairs, out)
+    each_format!(&cache.storage, kv => if queries.rows == 1 {
+        decode(device, scratch, queries, &cache.shape, kv, out)
     } else {
-        prefill(device, scratch, queries, &cache.shape, pairs, out)
+        prefill(device, scratch, queries, &cache.shape, kv, out)
     });
 }
 
-fn decode<E: Cell>(
+fn decode<E: CacheElement>(
     device: &CpuDevice,
     scratch: &mut CachedScratch,
     queries: &Queries<'_>,
-    shape: &Shape,
-    pairs: &Pairs<E>,
+    shape: &CacheShape,
+    kv: &KeysAndValues<E>,
     out: &mut [f32],
 ) {
     let heads = queries.heads;
@@ -147,11 +147,11 @@ fn decode<E: Cell>(
             },
             rows: group,
             from: split * SPLIT,
-            seen: total.min((split + 1) * SPLIT),
-            more: 0,
+            visible: total.min((split + 1) * SPLIT),
+            visible_step: 0,
         };
         let scratch = &mut *lock(threads, thread);
-        attend(device.kernels, &block, shape, pairs, scratch);
+        attend(device.kernels, &block, shape, kv, scratch);
         let at = split * heads + first;
         // SAFETY: each task writes its own heads of its own split.
         let (sums, states) = unsafe {
@@ -179,12 +179,12 @@ fn decode<E: Cell>(
     }
 }
 
-fn prefill<E: Cell>(
+fn prefill<E: CacheElement>(
     device: &CpuDevice,
     scratch: &CachedScratch,
     queries: &Queries<'_>,
-    shape: &Shape,
-    pairs: &Pairs<E>,
+    shape: &CacheShape,
+    kv: &KeysAndValues<E>,
     out: &mut [f32],
 ) {
     let Queries {
@@ -210,11 +210,11 @@ fn prefill<E: Cell>(
             },
             rows: QUERIES.min(rows - first),
             from: 0,
-            seen: position + if causal { first + 1 } else { rows },
-            more: usize::from(causal),
+            visible: position + if causal { first + 1 } else { rows },
+            visible_step: usize::from(causal),
         };
         let scratch = &mut *lock(threads, thread);
-        attend(device.kernels, &block, shape, pairs, scratch);
+        attend(device.kernels, &block, shape, kv, scratch);
         for (row, state) in scratch.states[..block.rows].iter().enumerate() {
             let start = (first + row) * width + head * head_dim;
             // SAFETY: each task writes one head of its own rows.
@@ -228,15 +228,15 @@ fn prefill<E: Cell>(
 
 /// Computes the weighted sums of values for each row of `block`, and its softmax state with the
 /// divisor, into `scratch`.
-fn attend<E: Cell>(
+fn attend<E: CacheElement>(
     kernels: &Kernels,
     block: &QueryBlock<'_>,
-    shape: &Shape,
-    pairs: &Pairs<E>,
+    shape: &CacheShape,
+    kv: &KeysAndValues<E>,
     scratch: &mut BlockScratch,
 ) {
     let (rows, head_dim, padded) = (block.rows, shape.head_dim, shape.padded);
-    let ahead = Ahead {
+    let distances = PrefetchDistances {
         keys: KEYS * head_dim,
         values: KEYS * padded,
     };
@@ -248,14 +248,21 @@ fn attend<E: Cell>(
     let states = &mut states[..rows];
     states.fill(Running::EMPTY);
     sums[..rows * padded].fill(0.0);
-    let last = block.seen + block.more * (rows - 1);
+    let last = block.visible + block.visible_step * (rows - 1);
     for start in (block.from..last).step_by(KEYS) {
         let keys = KEYS.min(last - start);
-        let panel = |index: usize| pairs.key_panel(shape, block.kv_head, start + index * PANEL);
+        let panel = |index: usize| kv.key_panel(shape, block.kv_head, start + index * PANEL);
         let size = [rows, keys, head_dim];
-        scores(kernels, size, block.q, panel, square(block_scores), ahead);
+        scores(
+            kernels,
+            size,
+            block.q,
+            panel,
+            square(block_scores),
+            distances,
+        );
         let seen = |row: usize| {
-            (block.seen + block.more * row)
+            (block.visible + block.visible_step * row)
                 .saturating_sub(start)
                 .min(keys)
         };
@@ -277,14 +284,14 @@ fn attend<E: Cell>(
             stride: KEYS,
         };
         let values = Strided {
-            data: pairs.values_from(shape, block.kv_head, start),
+            data: kv.values_from(shape, block.kv_head, start),
             stride: padded,
         };
         let out = StridedMut {
             data: &mut *sums,
             stride: padded,
         };
-        weighted_sum(kernels, [rows, keys], weights, values, out, true, ahead);
+        weighted_sum(kernels, [rows, keys], weights, values, out, true, distances);
     }
 }
 

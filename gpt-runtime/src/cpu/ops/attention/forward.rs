@@ -4,7 +4,7 @@
 //! from which the backward pass recomputes probabilities. Dropout applies to the weighted sums of
 //! values, not to the softmax's denominator.
 
-use super::{Heads, softmax};
+use super::{HeadViews, softmax};
 use crate::cpu::device::CpuDevice;
 use crate::cpu::ops::RowsOut;
 use crate::cpu::pool::Disjoint;
@@ -13,7 +13,7 @@ use crate::cpu::scratch::attention::BLOCK;
 use crate::cpu::simd::{Running, StridedMut};
 
 /// `out = drop(softmax(q kᵀ / sqrt(head_dim))) v`; `lse` is `[rows][heads]`.
-pub fn forward(device: &CpuDevice, heads: &Heads<'_>, out: &RowsOut<'_>, lse: &mut [f32]) {
+pub fn forward(device: &CpuDevice, heads: &HeadViews<'_>, out: &RowsOut<'_>, lse: &mut [f32]) {
     let lse = Disjoint::new(lse);
     let (tokens, head_dim, padded) = (heads.tokens, heads.head_dim, heads.padded());
     let scale = heads.scale();
@@ -38,9 +38,9 @@ pub fn forward(device: &CpuDevice, heads: &Heads<'_>, out: &RowsOut<'_>, lse: &m
                 let k = heads.part(first + key, heads.k_column(kv_head));
                 heads.transpose(k, keys, transposed);
                 let values = heads.part(first + key, heads.v_column(kv_head));
-                for (query, queries) in Heads::strips(query, query + queries) {
+                for (query, queries) in HeadViews::query_tiles(query, query + queries) {
                     let q = heads.part(first + query, heads.q_column(head));
-                    let keys = heads.seen(query + queries - 1, key, keys);
+                    let keys = heads.visible(query + queries - 1, key, keys);
                     let shape = [queries, keys];
                     let at = query % BLOCK;
                     let sums = &mut sums[at * padded..];
@@ -56,12 +56,12 @@ pub fn forward(device: &CpuDevice, heads: &Heads<'_>, out: &RowsOut<'_>, lse: &m
                             stride: BLOCK,
                         },
                         keys,
-                        |i| heads.seen(query + i, key, keys),
+                        |i| heads.visible(query + i, key, keys),
                         scale,
                         &mut states[at..][..queries],
                         shrinking,
                     );
-                    heads.drop(p, [sequence, head, query, key], shape);
+                    heads.apply_dropout(p, [sequence, head, query, key], shape);
                     heads.weighted_sum(p, shape, values, sums, block > 0);
                 }
             }

@@ -2,20 +2,20 @@
 
 use std::ops::Range;
 
-use super::{Ahead, scale_of, scores, weighted_sum};
+use super::{PrefetchDistances, scale_of, scores, weighted_sum};
 use crate::cpu::ops::dropout::DropoutMask;
 use crate::cpu::scratch::attention::BLOCK;
 use crate::cpu::simd::{Kernels, PANEL, Strided, StridedMut};
 
 /// Queries that are multiplied with a block of keys together. On the diagonal of a causal mask the
 /// first half of the queries sees only half of the keys.
-const STRIP: usize = 32;
+const QUERY_TILE: usize = 32;
 
 /// No prefetch: the panels are in cache already.
-const NO_PREFETCH: Ahead = Ahead { keys: 0, values: 0 };
+const NO_PREFETCH: PrefetchDistances = PrefetchDistances { keys: 0, values: 0 };
 
 /// The operands that all tasks of attention in training share.
-pub struct Heads<'a> {
+pub struct HeadViews<'a> {
     pub kernels: &'a Kernels,
     /// `[rows][q, k and v of all heads]`, rotated.
     pub qkv: Strided<'a>,
@@ -31,7 +31,7 @@ pub struct Heads<'a> {
     pub mask: Option<DropoutMask>,
 }
 
-impl<'a> Heads<'a> {
+impl<'a> HeadViews<'a> {
     pub fn sequences(&self) -> usize {
         self.rows / self.tokens
     }
@@ -80,14 +80,14 @@ impl<'a> Heads<'a> {
     }
 
     /// Queries `from..to` in strips, as `(first, count)`.
-    pub fn strips(from: usize, to: usize) -> impl Iterator<Item = (usize, usize)> {
+    pub fn query_tiles(from: usize, to: usize) -> impl Iterator<Item = (usize, usize)> {
         (from..to)
-            .step_by(STRIP)
-            .map(move |query| (query, STRIP.min(to - query)))
+            .step_by(QUERY_TILE)
+            .map(move |query| (query, QUERY_TILE.min(to - query)))
     }
 
     /// The number of the `keys` keys from `key` on that a query sees.
-    pub fn seen(&self, query: usize, key: usize, keys: usize) -> usize {
+    pub fn visible(&self, query: usize, key: usize, keys: usize) -> usize {
         if self.causal {
             (query + 1).saturating_sub(key).min(keys)
         } else {
@@ -180,7 +180,7 @@ impl<'a> Heads<'a> {
 
     /// Multiplies a block of probabilities, or of their gradients, by the dropout mask. The block
     /// starts at `[sequence, head, query, key]`.
-    pub fn drop(
+    pub fn apply_dropout(
         &self,
         block: &mut [f32],
         [sequence, head, query, key]: [usize; 4],

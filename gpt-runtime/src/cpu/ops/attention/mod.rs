@@ -10,9 +10,9 @@ pub mod cached;
 pub mod forward;
 mod heads;
 
-pub use heads::Heads;
+pub use heads::HeadViews;
 
-use super::super::simd::{Cell, Kernels, PANEL, Prefetch, Running, Strided, StridedMut};
+use super::super::simd::{CacheElement, Kernels, PANEL, Prefetch, Running, Strided, StridedMut};
 
 /// The factor of scores, `1 / sqrt(head_dim)`.
 fn scale_of(head_dim: usize) -> f32 {
@@ -21,20 +21,20 @@ fn scale_of(head_dim: usize) -> f32 {
 
 /// Prefetch distances of the products, in elements of their panels; 0 for none.
 #[derive(Clone, Copy)]
-struct Ahead {
+struct PrefetchDistances {
     keys: usize,
     values: usize,
 }
 
 /// `out[query][key] = q[query] · k[key]` for the queries of `q` and `keys` keys. `panel(i)` has the
 /// keys from `32 i` on, `[head_dim][32]`.
-fn scores<'a, E: Cell>(
+fn scores<'a, E: CacheElement>(
     kernels: &Kernels,
     [queries, keys, head_dim]: [usize; 3],
     q: Strided<'_>,
     panel: impl Fn(usize) -> &'a [E],
     out: StridedMut<'_>,
-    ahead: Ahead,
+    distances: PrefetchDistances,
 ) {
     for index in 0..keys.div_ceil(PANEL) {
         let keys = Strided {
@@ -46,7 +46,7 @@ fn scores<'a, E: Cell>(
             stride: out.stride,
         };
         let prefetch = Prefetch {
-            ahead: ahead.keys,
+            ahead: distances.keys,
             next: &[],
         };
         kernels.product_prefetching(queries, head_dim, q, keys, output, false, prefetch);
@@ -81,14 +81,14 @@ fn softmax(
 
 /// `out[row] (+)= Σ weights[row][k] values[k]` for `[rows, depth]` weights; `out` is
 /// `[rows][padded]`.
-fn weighted_sum<E: Cell>(
+fn weighted_sum<E: CacheElement>(
     kernels: &Kernels,
     [rows, depth]: [usize; 2],
     weights: Strided<'_>,
     values: Strided<'_, E>,
     out: StridedMut<'_>,
     add: bool,
-    ahead: Ahead,
+    distances: PrefetchDistances,
 ) {
     for lane in (0..out.stride).step_by(PANEL) {
         let panel = Strided {
@@ -100,7 +100,7 @@ fn weighted_sum<E: Cell>(
             stride: out.stride,
         };
         let prefetch = Prefetch {
-            ahead: ahead.values,
+            ahead: distances.values,
             next: &[],
         };
         kernels.product_prefetching(rows, depth, weights, panel, output, add, prefetch);

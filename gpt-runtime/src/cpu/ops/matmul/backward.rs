@@ -72,7 +72,7 @@ pub fn weight(
                 data: &x.data[row * x.stride + from..],
                 stride: x.stride,
             };
-            let x = Inputs::new(kernels, x, [depth, columns], rounds, x_scratch);
+            let x = InputBlock::new(kernels, x, [depth, columns], rounds, x_scratch);
             for panel in panels.clone() {
                 let start = to.weight + (panel * layout.columns + from) * PANEL;
                 let dy = Strided {
@@ -100,7 +100,7 @@ pub fn weight(
 }
 
 /// A block of inputs, `depth` rows of `columns`, in the form that the kernels multiply.
-enum Inputs<'a> {
+enum InputBlock<'a> {
     /// f32. With `rounds`, rounded to bf16; the output gradients must be rounded too.
     Plain {
         x: Strided<'a>,
@@ -111,7 +111,7 @@ enum Inputs<'a> {
     Pairs(&'a [Bf16Pair], [usize; 2]),
 }
 
-impl<'a> Inputs<'a> {
+impl<'a> InputBlock<'a> {
     fn new(
         kernels: &Kernels,
         x: Strided<'a>,
@@ -122,7 +122,7 @@ impl<'a> Inputs<'a> {
         if rounds && kernels.has_pairs() {
             let pairs: &mut [Bf16Pair] = bytemuck::cast_slice_mut(scratch);
             kernels.pair_rows(x, [depth, columns], pairs);
-            return Inputs::Pairs(pairs, [depth, columns]);
+            return InputBlock::Pairs(pairs, [depth, columns]);
         }
         let mut x = x;
         if rounds {
@@ -132,7 +132,7 @@ impl<'a> Inputs<'a> {
                 stride: columns,
             };
         }
-        Inputs::Plain {
+        InputBlock::Plain {
             x,
             shape: [depth, columns],
             rounds,
@@ -151,7 +151,7 @@ impl<'a> Inputs<'a> {
         // The rows are on more pages than the first-level TLB holds. Each column reads them, so
         // they are copied side by side first.
         match *self {
-            Inputs::Plain {
+            InputBlock::Plain {
                 x,
                 shape: [depth, columns],
                 rounds,
@@ -175,7 +175,7 @@ impl<'a> Inputs<'a> {
                     kernels.product_of_columns(columns, depth, from(x), dy, output, add);
                 }
             }
-            Inputs::Pairs(x, [depth, columns]) => {
+            InputBlock::Pairs(x, [depth, columns]) => {
                 let pairs: &mut [Bf16Pair] = bytemuck::cast_slice_mut(scratch);
                 kernels.pair_rows(dy, [depth, PANEL], pairs);
                 let x = Strided {

@@ -12,7 +12,8 @@ use crate::cpu::pack::{PanelSlice, Panels};
 use crate::cpu::scratch::ThreadScratch;
 use crate::cpu::scratch::gemm::{DEEP_GROUP, DEEP_PANELS, DEEP_ROWS, DEPTH, GROUP, PANELS, ROWS};
 use crate::cpu::simd::{
-    BLOCK, Bf16Pair, Factor, Integers, Kernels, PANEL, Prefetch, Rounding, Strided, StridedMut,
+    BLOCK, Bf16Pair, Integers, Kernels, PANEL, PanelElement, Prefetch, Rounding, Strided,
+    StridedMut,
 };
 
 /// Bytes of weights that are multiplied with all rows of a block before the next ones. They stay in
@@ -249,7 +250,7 @@ fn multiply(
     }
 }
 
-fn multiply_floats<E: Factor>(
+fn multiply_floats<E: PanelElement>(
     kernels: &Kernels,
     [rows, depth]: [usize; 2],
     input: &Strided<'_, E::Input>,

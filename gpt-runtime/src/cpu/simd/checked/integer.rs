@@ -4,7 +4,7 @@ use gpt_plan::Format;
 
 use super::{extent, size};
 use crate::cpu::simd::Kernels;
-use crate::cpu::simd::integer::{BLOCK, Inputs, Product, Q8_QUANTS, WIDE_BLOCK};
+use crate::cpu::simd::integer::{BLOCK, IntegerProduct, Q8_QUANTS, QuantizedInputs, WIDE_BLOCK};
 use crate::cpu::simd::vector::PANEL;
 
 /// Rows of integers, the output of [`Kernels::quantise`]: `[rows][blocks][32]` quants of
@@ -47,7 +47,11 @@ impl<'a> Integers<'a> {
     }
 
     /// Pointers, after a check that there are `blocks` blocks.
-    pub(in crate::cpu::simd) fn checked(&self, blocks: usize, quant_bytes: usize) -> Inputs {
+    pub(in crate::cpu::simd) fn checked(
+        &self,
+        blocks: usize,
+        quant_bytes: usize,
+    ) -> QuantizedInputs {
         assert!(
             self.quants.len() >= size(blocks, BLOCK * quant_bytes)
                 && self.scales.len() >= blocks
@@ -55,7 +59,7 @@ impl<'a> Integers<'a> {
                 && self.starts.len() >= blocks,
             "rows of integers"
         );
-        Inputs {
+        QuantizedInputs {
             quants: self.quants.as_ptr(),
             scales: self.scales.as_ptr(),
             sums: self.sums.as_ptr(),
@@ -87,7 +91,7 @@ impl<'a> Wide<'a> {
     pub(in crate::cpu::simd) fn checked(&self, blocks: usize) -> *const u8 {
         assert!(
             extent(blocks, self.block, self.stride) <= self.data.len(),
-            "a widened panel"
+            "a to_f32 panel"
         );
         self.data.as_ptr()
     }
@@ -111,7 +115,7 @@ impl Kernels {
         self.integers.quant_bytes
     }
 
-    /// Bytes of `numbers` widened weights.
+    /// Bytes of `numbers` to_f32 weights.
     pub fn wide_bytes(&self, numbers: usize) -> usize {
         size(numbers, self.integers.wide_bytes)
     }
@@ -176,7 +180,7 @@ impl Kernels {
         };
         assert!(
             scratch.len() >= size(blocks, block),
-            "memory for a widened panel"
+            "memory for a to_f32 panel"
         );
         // SAFETY: both have as many blocks.
         unsafe { widen(panel.as_ptr(), blocks, scratch.as_mut_ptr()) }
@@ -208,7 +212,7 @@ impl Kernels {
         }
         assert!(output.len() >= size(rows, PANEL), "memory for a tile");
         let last = extent(rows, blocks, input.blocks);
-        let product = Product {
+        let product = IntegerProduct {
             rows,
             blocks,
             input: input.checked(last, self.quant_bytes()),

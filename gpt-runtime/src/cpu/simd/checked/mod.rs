@@ -12,7 +12,7 @@ use gpt_plan::Format;
 pub use integer::{Integers, IntegersMut, Wide};
 
 use super::Kernels;
-use super::product::{Bf16, Bf16Pair, Half, Product};
+use super::product::{Bf16, Bf16Pair, F16, Product};
 use super::vector::PANEL;
 
 /// A strided matrix that is read: row `i` starts at `i * stride`.
@@ -38,22 +38,22 @@ pub struct Prefetch<'a> {
 }
 
 /// A product of panels of an element. SAFETY: callers have checked the operands.
-type ProductOf<E> = unsafe fn(&Product<E, <E as Factor>::Input>);
+type ProductOf<E> = unsafe fn(&Product<E, <E as PanelElement>::Input>);
 
 /// An element of panels, and its input.
-pub trait Factor: Pod + Send + Sync {
+pub trait PanelElement: Pod + Send + Sync {
     type Input: Pod + Send + Sync;
     /// The product of the set, if it has one.
     fn product(kernels: &Kernels) -> Option<ProductOf<Self>>;
 }
 
 /// An element that a session's cache may be kept in, with the kernels that read and write it.
-pub trait Cell: Factor<Input = f32> + Default {
+pub trait CacheElement: PanelElement<Input = f32> + Default {
     fn narrow(kernels: &Kernels, row: &[f32], out: &mut [Self]);
-    fn widened(self) -> f32;
+    fn to_f32(self) -> f32;
 }
 
-impl Factor for f32 {
+impl PanelElement for f32 {
     type Input = f32;
 
     fn product(kernels: &Kernels) -> Option<ProductOf<f32>> {
@@ -61,7 +61,7 @@ impl Factor for f32 {
     }
 }
 
-impl Factor for Bf16Pair {
+impl PanelElement for Bf16Pair {
     type Input = Bf16Pair;
 
     fn product(kernels: &Kernels) -> Option<ProductOf<Bf16Pair>> {
@@ -69,43 +69,43 @@ impl Factor for Bf16Pair {
     }
 }
 
-impl Cell for f32 {
+impl CacheElement for f32 {
     fn narrow(_: &Kernels, row: &[f32], out: &mut [f32]) {
         out.copy_from_slice(row);
     }
 
-    fn widened(self) -> f32 {
+    fn to_f32(self) -> f32 {
         self
     }
 }
 
 /// A format of 16 bits: its number type in `half`, and its kernels.
-macro_rules! narrow_cell {
-    ($cell:ident, $number:ty, $product:ident, $narrow:ident) => {
-        impl Factor for $cell {
+macro_rules! cache_element {
+    ($element:ident, $number:ty, $product:ident, $narrow:ident) => {
+        impl PanelElement for $element {
             type Input = f32;
 
-            fn product(kernels: &Kernels) -> Option<ProductOf<$cell>> {
+            fn product(kernels: &Kernels) -> Option<ProductOf<$element>> {
                 Some(kernels.$product)
             }
         }
 
-        impl Cell for $cell {
-            fn narrow(kernels: &Kernels, row: &[f32], out: &mut [$cell]) {
+        impl CacheElement for $element {
+            fn narrow(kernels: &Kernels, row: &[f32], out: &mut [$element]) {
                 assert_eq!(row.len(), out.len(), "lengths of a rounded row");
                 // SAFETY: the lengths are equal.
                 unsafe { (kernels.$narrow)(row, out) }
             }
 
-            fn widened(self) -> f32 {
+            fn to_f32(self) -> f32 {
                 <$number>::from_bits(self.0).to_f32()
             }
         }
     };
 }
 
-narrow_cell!(Half, half::f16, product_f16, narrow_f16);
-narrow_cell!(Bf16, half::bf16, product_bf16, narrow_bf16);
+cache_element!(F16, half::f16, product_f16, narrow_f16);
+cache_element!(Bf16, half::bf16, product_bf16, narrow_bf16);
 
 /// The least length of a slice with `rows` rows of `width` elements whose starts are `stride`
 /// apart.
@@ -130,7 +130,7 @@ impl Kernels {
     /// `output[i] (+)= input[i] · panel` for `rows` rows; `input[i]` has `depth` elements, `panel`
     /// is `[depth][32]` with its own stride, `output[i]` has 32. Depth is counted in elements, and
     /// an element may be a pair.
-    pub fn product<E: Factor>(
+    pub fn product<E: PanelElement>(
         &self,
         rows: usize,
         depth: usize,
@@ -144,7 +144,7 @@ impl Kernels {
 
     /// As [`product`](Self::product), and prefetches memory of later ones.
     #[allow(clippy::too_many_arguments)]
-    pub fn product_prefetching<E: Factor>(
+    pub fn product_prefetching<E: PanelElement>(
         &self,
         rows: usize,
         depth: usize,
@@ -169,7 +169,7 @@ impl Kernels {
 
     /// As [`product`](Self::product) with the input's columns as rows: element `k` of row `i` is
     /// `input.data[k * input.stride + i]`.
-    pub fn product_of_columns<E: Factor>(
+    pub fn product_of_columns<E: PanelElement>(
         &self,
         rows: usize,
         depth: usize,
@@ -199,7 +199,7 @@ impl Kernels {
 
     /// The product whose input, read at `i * row_stride + k * step`, was checked.
     #[allow(clippy::too_many_arguments)]
-    fn checked_product<E: Factor>(
+    fn checked_product<E: PanelElement>(
         &self,
         rows: usize,
         depth: usize,
@@ -353,7 +353,7 @@ impl Kernels {
                 Format::F32 => output[..depth * PANEL].copy_from_slice(bytemuck::cast_slice(panel)),
                 Format::F16 => (self.unpack_f16)(w.cast(), depth, out),
                 Format::Bf16 => (self.unpack_bf16)(w.cast(), depth, out),
-                Format::Q8 | Format::Q4 => unreachable!("quantised panels are widened"),
+                Format::Q8 | Format::Q4 => unreachable!("quantised panels are to_f32"),
             }
         }
     }

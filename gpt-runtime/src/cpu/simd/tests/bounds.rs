@@ -121,7 +121,7 @@ fn depths_that_wrap_are_rejected() {
             }
         }
         if kernels.wide_bytes(1) > 1 {
-            rejects("widened weights", kernels, |k| {
+            rejects("to_f32 weights", kernels, |k| {
                 k.wide_bytes(usize::MAX);
             });
         }

@@ -3,8 +3,8 @@
 use gpt_plan::Format;
 
 use super::{close, each, noise};
-use crate::cpu::simd::checked::{Cell, Strided, StridedMut};
-use crate::cpu::simd::product::{Bf16, Bf16Pair, Half};
+use crate::cpu::simd::checked::{CacheElement, Strided, StridedMut};
+use crate::cpu::simd::product::{Bf16, Bf16Pair, F16};
 use crate::cpu::simd::*;
 
 #[test]
@@ -249,7 +249,7 @@ fn products_of_pairs() {
 /// Few rows, like the heads of one token, and many; panels in the layout of a KV cache.
 #[test]
 fn products_with_panels_of_a_rounded_cache() {
-    fn check<E: Cell>(kernels: &Kernels, round: fn(f32) -> f32) {
+    fn check<E: CacheElement>(kernels: &Kernels, round: fn(f32) -> f32) {
         let depth = 70;
         let w = noise(depth * PANEL, 2);
         let mut narrowed = vec![E::default(); w.len()];
@@ -258,7 +258,7 @@ fn products_with_panels_of_a_rounded_cache() {
             E::narrow(kernels, row, out);
         }
         for (&w, n) in w.iter().zip(&narrowed) {
-            assert_eq!(n.widened(), round(w));
+            assert_eq!(n.to_f32(), round(w));
         }
         for rows in [1, 3, 4, 5, 13] {
             let x = noise(rows * depth, 1);
@@ -286,7 +286,7 @@ fn products_with_panels_of_a_rounded_cache() {
     }
     each(|kernels| {
         check::<f32>(kernels, |x| x);
-        check::<Half>(kernels, |x| half::f16::from_f32(x).to_f32());
+        check::<F16>(kernels, |x| half::f16::from_f32(x).to_f32());
         check::<Bf16>(kernels, |x| half::bf16::from_f32(x).to_f32());
         // Overflow, NaN, and ties.
         let odd = [
@@ -298,15 +298,15 @@ fn products_with_panels_of_a_rounded_cache() {
             1.000_488_3,
             65_519.0,
         ];
-        let mut out = [Half::default(); 7];
-        Half::narrow(kernels, &odd, &mut out);
-        let mut brains = [Bf16::default(); 7];
-        Bf16::narrow(kernels, &odd, &mut brains);
+        let mut out = [F16::default(); 7];
+        F16::narrow(kernels, &odd, &mut out);
+        let mut bf16s = [Bf16::default(); 7];
+        Bf16::narrow(kernels, &odd, &mut bf16s);
         for (i, x) in odd.into_iter().enumerate().skip(1) {
             assert_eq!(out[i].0, half::f16::from_f32(x).to_bits(), "{x}");
-            assert_eq!(brains[i].0, half::bf16::from_f32(x).to_bits(), "{x}");
+            assert_eq!(bf16s[i].0, half::bf16::from_f32(x).to_bits(), "{x}");
         }
-        assert!(out[0].widened().is_nan() && brains[0].widened().is_nan());
+        assert!(out[0].to_f32().is_nan() && bf16s[0].to_f32().is_nan());
     });
 }
 

@@ -1,4 +1,4 @@
-//! How far the device has run ahead of the host, and how many tokens a submission takes.
+//! Submissions of generation that the host has not read, and the number of tokens in each.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,9 +13,9 @@ const SUBMIT_TIME: Duration = Duration::from_millis(25);
 
 /// State of a sequence that the device continues by itself.
 #[derive(Default)]
-pub struct Ahead {
-    /// The request that the pending submissions answer; none if the next one starts anew.
-    pub next: Option<Next>,
+pub struct InFlight {
+    /// The request that the pending submissions serve; none if the next request starts anew.
+    pub next: Option<Continuation>,
     /// Submissions whose tokens were not read, oldest first.
     pub pending: VecDeque<Pending>,
     /// Submissions so far; they alternate between the download buffers.
@@ -25,9 +25,9 @@ pub struct Ahead {
     pub pace: Pace,
 }
 
-/// The request that continues the sequence where the host has read it up to.
+/// A request that continues the sequence after the last token that the host has read.
 #[derive(Clone, Copy, PartialEq)]
-pub struct Next {
+pub struct Continuation {
     pub token: u32,
     pub position: u32,
     pub sampling: SamplingUniform,

@@ -13,15 +13,15 @@ use crate::Error;
 
 /// Random weights of unit gain: the elements of a matrix have variance `1 / columns`, and a
 /// vector's differ from their initial value by up to one half.
-pub struct Lively {
+pub struct UnitGain {
     plan: &'static Plan,
     random: RandomWeights,
     format: Format,
 }
 
-impl Lively {
-    pub fn new(plan: &'static Plan, seed: u64, format: Format) -> Lively {
-        Lively {
+impl UnitGain {
+    pub fn new(plan: &'static Plan, seed: u64, format: Format) -> UnitGain {
+        UnitGain {
             plan,
             random: RandomWeights::new(plan, seed, Format::F32),
             format,
@@ -29,7 +29,7 @@ impl Lively {
     }
 }
 
-impl Weights for Lively {
+impl Weights for UnitGain {
     fn tensor(&self, id: TensorId, layer: u32) -> Result<HostTensor<'_>, Error> {
         let tensor = self.plan.tensor(id);
         let (rows, columns) = (tensor.rows as usize, tensor.columns as usize);
