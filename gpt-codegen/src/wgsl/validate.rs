@@ -168,8 +168,6 @@ fn capabilities(parts: &[&'static str]) -> Capabilities {
 
 #[cfg(test)]
 mod tests {
-    use gpt_plan::Grid;
-
     use super::*;
 
     #[test]
