@@ -8,11 +8,11 @@ use gpt_runtime::train::{RandomWindows, Schedule, Tokens};
 use gpt_runtime::{AdamW, Device, Error, Sampling, Stop, Tokenizer, TrainerSettings, gpt_model};
 
 gpt_model! {
-    /// A small model. The compiler derives the gradient of its activation.
+    /// A small model with rotary positions.
     struct Poet {
         vocab: 64, context: 64, layers: 3, heads: 4, embed: 96, bias: false,
-        norm: RmsNorm { eps: 1e-5 }, positions: Rope { theta: 10_000.0 },
-        mlp: Dense { hidden: 4 * embed, activation: |x| x / (1.0 + exp(-1.702 * x)) },
+        norm: RmsNorm { eps: 1e-5 },
+        positions: Rope { theta: 10_000.0 },
     }
 }
 
@@ -27,26 +27,6 @@ In what distant deeps or skies,
 Burnt the fire of thine eyes?
 On what wings dare he aspire?
 What the hand, dare seize the fire?
-
-And what shoulder, & what art,
-Could twist the sinews of thy heart?
-And when thy heart began to beat,
-What dread hand? & what dread feet?
-
-What the hammer? what the chain,
-In what furnace was thy brain?
-What the anvil? what dread grasp,
-Dare its deadly terrors clasp!
-
-When the stars threw down their spears
-And water'd heaven with their tears:
-Did he smile his work to see?
-Did he who made the Lamb make thee?
-
-Tyger Tyger burning bright,
-In the forests of the night:
-What immortal hand or eye,
-Dare frame thy fearful symmetry?
 ";
 
 const STEPS: u64 = 300;
@@ -56,6 +36,7 @@ fn main() -> Result<(), Error> {
     let tokenizer = Tokenizer::characters(TEXT)?;
     tokenizer.check_vocab(Poet::VOCAB as u32)?;
     let text: Tokens = tokenizer.encode(TEXT)?.into();
+    // Batches of eight windows of the text, in an order that the seed decides.
     let data = RandomWindows::new(text, 8, Poet::CONTEXT, 1)?;
     println!(
         "{} parameters on {}; training takes {} MiB",
@@ -64,16 +45,16 @@ fn main() -> Result<(), Error> {
         Poet::train_bytes(8, Poet::CONTEXT as u32).total() >> 20
     );
 
+    let optimizer = AdamW {
+        lr: 3e-3,
+        ..AdamW::default()
+    };
     let settings = TrainerSettings {
         schedule: Schedule::cosine(20, STEPS, 1e-4),
-        ..TrainerSettings::from(AdamW {
-            lr: 3e-3,
-            ..AdamW::default()
-        })
+        ..TrainerSettings::from(optimizer)
     };
-    let mut trainer = Poet::init(&device, 1)?
-        .trainer(settings)?
-        .tokenizer(Some(tokenizer));
+    let trainer = Poet::init(&device, 1)?.trainer(settings)?;
+    let mut trainer = trainer.tokenizer(Some(tokenizer));
     for step in 0..STEPS {
         let loss = trainer.step(&data.batch(step))?;
         if (step + 1).is_multiple_of(50) {
@@ -83,10 +64,7 @@ fn main() -> Result<(), Error> {
 
     let model = trainer.model()?;
     let mut session = model.session().open()?;
-    let stop = Stop {
-        strings: vec!["\n\n".to_owned()],
-        ..Stop::default()
-    };
+    let stop = Stop::default().with_string("\n\n");
     print!("\nIn what");
     for piece in session.generate("In what", Sampling::default(), stop)? {
         print!("{}", piece?);
