@@ -196,7 +196,7 @@ impl<M> Session<M> {
         })
     }
 
-    /// Chooses the token that has_logits the last one. The token is not appended.
+    /// Chooses the token that follows the last one. The token is not appended.
     ///
     /// # Errors
     /// The session is empty, or the engine fails. After a truncation or a generation the last token
