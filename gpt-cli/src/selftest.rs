@@ -117,9 +117,10 @@ fn table(what: &str, found: &SelfTest) -> Result<(), Failure> {
     }
     for worst in worst(found) {
         let text = format!(
-            "  {:20} {:3} rows  {:8.1e}  {}",
+            "  {:20} {:3} {:4}  {:8.1e}  {}",
             worst.step,
             worst.rows,
+            if worst.rows == 1 { "row" } else { "rows" },
             worst.error,
             if worst.passed() { "ok" } else { "OFF" }
         );

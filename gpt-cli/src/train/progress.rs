@@ -19,6 +19,7 @@ impl Progress {
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} steps, {msg}, {eta} left");
         let bar = ProgressBar::new(steps);
         bar.set_style(style.expect("the template is valid"));
+        bar.set_message("starting");
         bar.set_position(done);
         bar.reset_eta();
         Progress {
