@@ -6,6 +6,7 @@ use gpt_runtime::{Device, adapters};
 use serde_json::json;
 
 use crate::output::{self, Failure};
+use crate::progress::Spinner;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -18,9 +19,11 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let spinner = Spinner::new("looking for devices");
     let adapters = adapters();
     let cpu = Device::cpu()?;
     let auto = Device::auto()?;
+    drop(spinner);
     if arguments.json {
         let adapters: Vec<_> = adapters
             .iter()

@@ -1,12 +1,12 @@
 //! `gpt logits`: prints logits for comparison with another implementation.
 
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, IsTerminal, Write, stdout};
 
 use clap::Args;
 
 use crate::options::LoadArguments;
 use crate::output::{self, Failure};
-use crate::progress::Spinner;
+use crate::progress::{Bar, Spinner};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -51,7 +51,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     } else {
         let mut session = session.all_logits().open()?;
         let mut written = Ok(());
+        // Rows that a terminal prints are progress enough.
+        let bar = (!stdout().is_terminal())
+            .then(|| Bar::new(arguments.ids.len() as u64, "{bar:30} {pos}/{len} tokens"));
         session.each_logits(&arguments.ids, |position, logits| {
+            if let Some(bar) = &bar {
+                bar.set(position as u64 + 1);
+            }
             if written.is_ok() {
                 written = row(position, logits);
             }

@@ -12,7 +12,7 @@ use gpt_runtime::{
 
 use crate::models::{self, BuiltIn};
 use crate::output::Failure;
-use crate::progress;
+use crate::progress::{self, Spinner};
 
 /// Selects the device.
 #[derive(Args)]
@@ -38,6 +38,7 @@ pub enum Kind {
 
 impl DeviceArguments {
     pub fn open(&self) -> Result<Device, Failure> {
+        let _spinner = Spinner::new("opening the device");
         Ok(Device::open(&DeviceOptions {
             kind: match self.device {
                 Kind::Auto => DeviceKind::Auto,

@@ -37,6 +37,13 @@ impl Bar {
         }
     }
 
+    /// A line without motion, shown at once: for work that is timed, which nothing may disturb.
+    pub fn still(text: &'static str) -> Bar {
+        let bar = Bar::new(0, text);
+        bar.shown().tick();
+        bar
+    }
+
     /// Moves the bar to `done`, and shows it if the work takes longer than a second.
     pub fn set(&self, done: u64) {
         self.set_with(done, String::new);
@@ -47,13 +54,17 @@ impl Bar {
         if self.shown.get().is_none() && self.start.elapsed() < PATIENCE {
             return;
         }
-        let bar = self.shown.get_or_init(|| {
+        let bar = self.shown();
+        bar.set_message(message());
+        bar.set_position(done);
+    }
+
+    fn shown(&self) -> &ProgressBar {
+        self.shown.get_or_init(|| {
             ProgressBar::with_draw_target(Some(self.total), ProgressDrawTarget::stderr())
                 .with_style(style(self.template))
                 .with_elapsed(self.start.elapsed())
-        });
-        bar.set_message(message());
-        bar.set_position(done);
+        })
     }
 }
 

@@ -176,6 +176,7 @@ fn measure(
     prefill: usize,
 ) -> Result<Measured, Failure> {
     let decode = arguments.decode;
+    let spinner = Spinner::new("warming up");
     let mut bench = Bench::open(
         model,
         prefill,
@@ -189,6 +190,7 @@ fn measure(
         .map(|shape| TrainBench::open(model.clone(), shape, arguments.train_dtype.precision()))
         .transpose()?;
     let meter = model.device().meter()?;
+    drop(spinner);
     let mut measured = Measured::default();
     // Drawn between repetitions only, so that it costs no time in them.
     let bar = Bar::new(arguments.reps as u64, "{bar:30} {pos}/{len} repetitions");
@@ -206,6 +208,7 @@ fn measure(
     }
     drop(bar);
     if arguments.profile {
+        let _still = Bar::still("timing each step");
         let limits = roofline::middle(&measured.limits);
         let reps = arguments.reps;
         let training = train.as_mut().map(|train| train.profile(reps));
