@@ -130,6 +130,44 @@ fn links_lead_to_files() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
+/// Paths in the prose, such as `cpu/ops/matmul` of the runtime.
+#[test]
+fn named_files_exist() {
+    let folders = [
+        "",
+        "gpt-runtime/src",
+        "shaders/wgsl",
+        "gpt-cli",
+        "tests",
+        "benches",
+        "docs",
+    ];
+    let extensions = ["", ".rs", ".wgsl"];
+    let exists = |name: &str| {
+        folders.iter().any(|folder| {
+            let found = |e: &&str| root().join(folder).join(format!("{name}{e}")).exists();
+            extensions.iter().any(|e| found(&e))
+        })
+    };
+    let is_path = |name: &&str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/_-.".contains(c);
+        name.contains('/') && name.chars().all(plain) && !name.starts_with(['/', '-', '.'])
+    };
+    let (mut missing, mut count) = (Vec::new(), 0);
+    for page in pages() {
+        for (number, line) in prose(&read(&page)) {
+            for name in line.split('`').skip(1).step_by(2).filter(is_path) {
+                count += 1;
+                if !exists(name) && !name.starts_with("target/") {
+                    missing.push(format!("{}:{}: {name}", page.display(), number + 1));
+                }
+            }
+        }
+    }
+    assert!(count > 30, "only {count} paths were found");
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
 #[test]
 fn the_summary_lists_every_page_of_the_book() {
     let summary = read("docs/src/SUMMARY.md");
