@@ -1,6 +1,9 @@
 //! Parses the command line. Help has one layout for all subcommands, and an error is one sentence
 //! like every other failure.
 
+use std::env;
+use std::ffi::OsString;
+
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches};
 
@@ -72,7 +75,13 @@ fn help() -> Arg {
 /// # Errors
 /// The arguments are invalid.
 pub fn parse<A: CommandFactory + FromArgMatches>() -> Result<A, Failure> {
-    let matches = command::<A>().try_get_matches();
+    let mut words: Vec<OsString> = env::args_os().collect();
+    // `gpt help train` is `gpt train --help`. clap's own `help` would be one more command in lists.
+    if words.get(1).is_some_and(|word| word == "help") {
+        words.remove(1);
+        words.push("--help".into());
+    }
+    let matches = command::<A>().try_get_matches_from(words);
     let arguments = matches.and_then(|matches| A::from_arg_matches(&matches));
     arguments.map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),

@@ -59,6 +59,18 @@ fn help_fits_a_screen() {
     }
 }
 
+#[test]
+fn help_is_a_word_too() {
+    let folder = Path::new(".");
+    for (words, option) in [
+        ("gpt help", "gpt --help"),
+        ("gpt help train", "gpt train --help"),
+    ] {
+        assert_eq!(shell(words, folder).stdout, shell(option, folder).stdout);
+    }
+    assert_eq!(shell("gpt help tain", folder).status.code(), Some(2));
+}
+
 /// What makes an example fast enough for a test: an option more, or a smaller model.
 fn in_short(example: &str) -> String {
     let cpu = "--device cpu --threads 1";

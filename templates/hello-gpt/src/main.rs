@@ -14,7 +14,7 @@ gpt_model! {
     /// Change a size, and the compiler writes other shaders; a size that does not fit is an error
     /// at its place in this file.
     pub struct Hello {
-        vocab: 128, context: 64, layers: 3, heads: 4, embed: 96,
+        vocab: 128, context: 128, layers: 3, heads: 4, embed: 96,
         mlp: Dense { hidden: 4 * embed, activation: Gelu },
         bias: false,
     }
@@ -32,10 +32,10 @@ fn main() -> Result<(), Error> {
     }
     let model: Model<Hello> = Hello::load(folder, &device)?;
     let mut session = model.session().open()?;
-    let stop = Stop::default().with_tokens(200);
     let prompt = "fn main";
     print!("{prompt}");
-    for piece in session.generate(prompt, Sampling::default(), stop)? {
+    // Until the context is full.
+    for piece in session.generate(prompt, Sampling::default(), Stop::default())? {
         print!("{}", piece?);
     }
     println!();
