@@ -130,7 +130,8 @@ fn links_lead_to_files() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
-/// Paths in the prose, such as `cpu/ops/matmul` of the runtime.
+/// Paths in the prose, such as `cpu/ops/matmul` of the runtime. Not those in the table of what
+/// commits have cost, which may have moved since.
 #[test]
 fn named_files_exist() {
     let folders = [
@@ -155,7 +156,11 @@ fn named_files_exist() {
     };
     let (mut missing, mut count) = (Vec::new(), 0);
     for page in pages() {
+        let costs = page == Path::new("ARCHITECTURE.md");
         for (number, line) in prose(&read(&page)) {
+            if costs && line.starts_with('|') {
+                continue;
+            }
             for name in line.split('`').skip(1).step_by(2).filter(is_path) {
                 count += 1;
                 if !exists(name) && !name.starts_with("target/") {
