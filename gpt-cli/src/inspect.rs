@@ -390,10 +390,8 @@ fn as_json(plan: &'static Plan, shape: &TrainShape) -> Value {
 }
 
 fn spec_rows(spec: &Spec) -> Vec<(&'static str, String)> {
-    let norm = match spec.norm {
-        Norm::LayerNorm { eps } => format!("LayerNorm {{ eps: {eps:e} }}"),
-        Norm::RmsNorm { eps } => format!("RmsNorm {{ eps: {eps:e} }}"),
-    };
+    let Norm { kind, eps } = spec.norm;
+    let norm = format!("{kind:?}Norm {{ eps: {eps:e} }}");
     let positions = match spec.positions {
         Positions::Rope { theta } => format!("Rope {{ theta: {theta} }}"),
         other => format!("{other:?}"),

@@ -1,8 +1,7 @@
 //! The table of built-in activations.
 //!
 //! A row has the name of an activation and its implementation: kernels written for it, or a closure
-//! that is parsed, differentiated and compiled like a user's. A closure needs only its row here and
-//! its documentation for editors in `gpt_runtime::__private::spec_docs`.
+//! that is parsed, differentiated and compiled like a user's. A closure needs only its row here.
 
 use gpt_plan::Activation;
 
@@ -11,6 +10,8 @@ use crate::formula;
 /// An activation that a spec names.
 pub struct BuiltIn {
     pub name: &'static str,
+    /// The formula, for editors.
+    pub doc: &'static str,
     how: How,
 }
 
@@ -23,15 +24,31 @@ enum How {
 
 /// All built-in activations, in the order of the documentation.
 pub static BUILT_IN: [BuiltIn; 5] = [
-    row("Gelu", How::Kernels(Activation::Gelu)),
-    row("GeluTanh", How::Kernels(Activation::GeluTanh)),
-    row("Relu", How::Kernels(Activation::Relu)),
-    row("ReluSquared", How::Closure("|x| powi(max(x, 0), 2)")),
-    row("Silu", How::Kernels(Activation::Silu)),
+    row(
+        "Gelu",
+        "`x Phi(x)`, with the exact normal distribution",
+        How::Kernels(Activation::Gelu),
+    ),
+    row(
+        "GeluTanh",
+        "GPT-2's approximation of GELU by tanh",
+        How::Kernels(Activation::GeluTanh),
+    ),
+    row("Relu", "`max(x, 0)`", How::Kernels(Activation::Relu)),
+    row(
+        "ReluSquared",
+        "`max(x, 0)^2`",
+        How::Closure("|x| powi(max(x, 0), 2)"),
+    ),
+    row(
+        "Silu",
+        "`x / (1 + exp(-x))`",
+        How::Kernels(Activation::Silu),
+    ),
 ];
 
-const fn row(name: &'static str, how: How) -> BuiltIn {
-    BuiltIn { name, how }
+const fn row(name: &'static str, doc: &'static str, how: How) -> BuiltIn {
+    BuiltIn { name, doc, how }
 }
 
 /// The names, in order.

@@ -1,35 +1,57 @@
-//! The table of keys. Parsing, defaults, suggestions and the book's reference all read it.
+//! The table of keys. Parsing, defaults, suggestions, the types that editors display and the
+//! book's reference all read it.
+//!
+//! A row says which field of [`Spec`] it sets. A key that adds a field to a spec therefore takes a
+//! row here, the field, and the code that uses it.
 
-/// The kind of a key's value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use gpt_plan::{Activation, Block, Mask, NormKind, Positions, Spec};
+
+/// The kind of a key's value, and the field of a spec that it sets.
+#[derive(Clone, Copy)]
 pub enum Kind {
     /// A size: a positive integer, or an expression of other sizes.
-    Size,
+    Size(fn(&mut Spec) -> &mut u32),
     /// A number.
-    Number,
-    /// `true` or `false`.
-    Flag,
+    Number(Range, fn(&mut Spec) -> &mut f64),
+    /// `true`, `false`, or another flag.
+    Flag(fn(&mut Spec) -> &mut bool),
     /// One of several variants, which may have fields.
     Choice(&'static [Variant]),
-    /// A variant, or a closure.
-    Activation,
+    /// The name of an activation, or a closure.
+    Activation(fn(&mut Spec) -> &mut Activation),
+}
+
+/// The numbers that a key accepts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Range {
+    /// Above 0.
+    Positive,
+    /// From 0, below 1.
+    Probability,
 }
 
 /// A variant of a choice.
-#[derive(Debug, PartialEq, Eq)]
 pub struct Variant {
     pub name: &'static str,
+    pub doc: &'static str,
+    /// Sets the variant, before its fields are set.
+    pub choose: fn(&mut Spec),
     pub fields: &'static [Key],
 }
 
 /// A key of a spec, or a field of a variant.
-#[derive(Debug, PartialEq, Eq)]
 pub struct Key {
     pub name: &'static str,
     pub kind: Kind,
     /// As a spec would write it; none if the key is required.
     pub default: Option<&'static str>,
     pub doc: &'static str,
+}
+
+impl Kind {
+    pub fn is_size(self) -> bool {
+        matches!(self, Kind::Size(_))
+    }
 }
 
 const fn key(
@@ -46,89 +68,130 @@ const fn key(
     }
 }
 
-const fn plain(name: &'static str) -> Variant {
-    Variant { name, fields: &[] }
+const fn variant(
+    name: &'static str,
+    doc: &'static str,
+    choose: fn(&mut Spec),
+    fields: &'static [Key],
+) -> Variant {
+    Variant {
+        name,
+        doc,
+        choose,
+        fields,
+    }
 }
 
-const EPS: [Key; 1] = [key(
+const EPS: Key = key(
     "eps",
-    Kind::Number,
+    Kind::Number(Range::Positive, |spec| &mut spec.norm.eps),
     Some("1e-5"),
-    "added to the variance",
-)];
+    "added to the variance, or to the mean of squares",
+);
 
 /// Every key, in the order of the documentation.
 pub static KEYS: [Key; 15] = [
-    key("vocab", Kind::Size, None, "number of tokens"),
-    key("context", Kind::Size, None, "longest sequence, in tokens"),
-    key("layers", Kind::Size, None, "number of transformer blocks"),
-    key("heads", Kind::Size, None, "query heads in each attention"),
+    key(
+        "vocab",
+        Kind::Size(|spec| &mut spec.vocab),
+        None,
+        "number of tokens",
+    ),
+    key(
+        "context",
+        Kind::Size(|spec| &mut spec.context),
+        None,
+        "longest sequence, in tokens",
+    ),
+    key(
+        "layers",
+        Kind::Size(|spec| &mut spec.layers),
+        None,
+        "number of transformer blocks",
+    ),
+    key(
+        "heads",
+        Kind::Size(|spec| &mut spec.heads),
+        None,
+        "query heads in each attention",
+    ),
     key(
         "kv_heads",
-        Kind::Size,
+        Kind::Size(|spec| &mut spec.kv_heads),
         Some("heads"),
         "key and value heads; fewer than `heads` is grouped-query attention",
     ),
-    key("embed", Kind::Size, None, "width of the residual stream"),
+    key(
+        "embed",
+        Kind::Size(|spec| &mut spec.embed),
+        None,
+        "width of the residual stream",
+    ),
     key(
         "head_dim",
-        Kind::Size,
+        Kind::Size(|spec| &mut spec.head_dim),
         Some("embed / heads"),
         "width of a head, at most 256",
     ),
     key(
         "norm",
         Kind::Choice(&[
-            Variant {
-                name: "LayerNorm",
-                fields: &EPS,
-            },
-            Variant {
-                name: "RmsNorm",
-                fields: &EPS,
-            },
+            variant(
+                "LayerNorm",
+                "`(x - mean) / sqrt(variance + eps) * gamma + beta`",
+                |spec| spec.norm.kind = NormKind::Layer,
+                &[EPS],
+            ),
+            variant(
+                "RmsNorm",
+                "`x / sqrt(mean of squares + eps) * gamma`",
+                |spec| spec.norm.kind = NormKind::Rms,
+                &[EPS],
+            ),
         ]),
         Some("LayerNorm { eps: 1e-5 }"),
         "normalisation of the residual stream",
     ),
     key(
         "block",
-        Kind::Choice(&[plain("PreNorm"), plain("PostNorm")]),
+        Kind::Choice(&[
+            variant(
+                "PreNorm",
+                "norms before attention and MLP, and once before the head: GPT-2 and after",
+                |spec| spec.block = Block::PreNorm,
+                &[],
+            ),
+            variant(
+                "PostNorm",
+                "norms after the residuals: the first GPT",
+                |spec| spec.block = Block::PostNorm,
+                &[],
+            ),
+        ]),
         Some("PreNorm"),
         "norm before attention and MLP (GPT-2), or after their residuals (the first GPT)",
     ),
     key(
         "mlp",
         Kind::Choice(&[
-            Variant {
-                name: "Dense",
-                fields: &[
-                    key(
-                        "hidden",
-                        Kind::Size,
-                        Some("4 * embed"),
-                        "width between the two projections",
-                    ),
-                    key(
-                        "activation",
-                        Kind::Activation,
-                        Some("GeluTanh"),
-                        "the nonlinearity",
-                    ),
+            variant(
+                "Dense",
+                "`down(activation(up(x)))`",
+                |spec| spec.mlp.gated = false,
+                &[
+                    hidden(Some("4 * embed")),
+                    activation("GeluTanh", "the nonlinearity"),
                 ],
-            },
-            Variant {
-                name: "Gated",
-                fields: &[
-                    key("hidden", Kind::Size, None, "width between the projections"),
-                    key(
-                        "activation",
-                        Kind::Activation,
-                        Some("Silu"),
-                        "the nonlinearity of the gate",
-                    ),
+            ),
+            variant(
+                "Gated",
+                "`down(activation(gate(x)) * up(x))`",
+                |spec| spec.mlp.gated = true,
+                &[
+                    hidden(None),
+                    activation("Silu", "the nonlinearity of the gate"),
                 ],
-            },
+            ),
         ]),
         Some("Dense { hidden: 4 * embed, activation: GeluTanh }"),
         "the feed-forward half of a block",
@@ -136,46 +199,96 @@ pub static KEYS: [Key; 15] = [
     key(
         "positions",
         Kind::Choice(&[
-            plain("Learned"),
-            plain("Sinusoidal"),
-            Variant {
-                name: "Rope",
-                fields: &[key(
+            variant(
+                "Learned",
+                "a learned vector for each position",
+                |spec| spec.positions = Positions::Learned,
+                &[],
+            ),
+            variant(
+                "Sinusoidal",
+                "the fixed sines and cosines of the 2017 transformer",
+                |spec| spec.positions = Positions::Sinusoidal,
+                &[],
+            ),
+            variant(
+                "Rope",
+                "rotation of queries and keys",
+                |spec| spec.positions = Positions::Rope { theta: 0.0 },
+                &[key(
                     "theta",
-                    Kind::Number,
+                    Kind::Number(Range::Positive, theta),
                     Some("10_000.0"),
                     "base of the rotary frequencies",
                 )],
-            },
+            ),
         ]),
         Some("Learned"),
         "how the model encodes positions",
     ),
     key(
         "mask",
-        Kind::Choice(&[plain("Causal"), plain("Bidirectional")]),
+        Kind::Choice(&[
+            variant(
+                "Causal",
+                "itself and earlier tokens",
+                |spec| spec.mask = Mask::Causal,
+                &[],
+            ),
+            variant(
+                "Bidirectional",
+                "all tokens, as in BERT",
+                |spec| spec.mask = Mask::Bidirectional,
+                &[],
+            ),
+        ]),
         Some("Causal"),
         "whether a token attends to earlier tokens only, or to all",
     ),
     key(
         "bias",
-        Kind::Flag,
+        Kind::Flag(|spec| &mut spec.bias),
         Some("true"),
         "whether linear layers and LayerNorm have a bias",
     ),
     key(
         "tie_embeddings",
-        Kind::Flag,
+        Kind::Flag(|spec| &mut spec.tie_embeddings),
         Some("true"),
         "whether the head shares the token embedding's weights",
     ),
     key(
         "dropout",
-        Kind::Number,
+        Kind::Number(Range::Probability, |spec| &mut spec.dropout),
         Some("0.0"),
         "probability of dropping an activation in training",
     ),
 ];
+
+const fn hidden(default: Option<&'static str>) -> Key {
+    key(
+        "hidden",
+        Kind::Size(|spec| &mut spec.mlp.hidden),
+        default,
+        "width between the two projections",
+    )
+}
+
+const fn activation(default: &'static str, doc: &'static str) -> Key {
+    key(
+        "activation",
+        Kind::Activation(|spec| &mut spec.mlp.activation),
+        Some(default),
+        doc,
+    )
+}
+
+fn theta(spec: &mut Spec) -> &mut f64 {
+    match &mut spec.positions {
+        Positions::Rope { theta } => theta,
+        _ => unreachable!("`theta` is a field of `Rope`"),
+    }
+}
 
 /// The key called `name`.
 pub fn find(name: &str) -> Option<&'static Key> {
@@ -201,10 +314,10 @@ pub fn reference() -> String {
 
 fn values(kind: Kind) -> String {
     match kind {
-        Kind::Size => "size".to_owned(),
-        Kind::Number => "number".to_owned(),
-        Kind::Flag => "`true`, `false`".to_owned(),
-        Kind::Activation => "activation".to_owned(),
+        Kind::Size(_) => "size".to_owned(),
+        Kind::Number(..) => "number".to_owned(),
+        Kind::Flag(_) => "`true`, `false`".to_owned(),
+        Kind::Activation(_) => "activation".to_owned(),
         Kind::Choice(variants) => {
             let variant = |v: &Variant| {
                 let fields: Vec<&str> = v.fields.iter().map(|f| f.name).collect();

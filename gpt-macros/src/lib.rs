@@ -2,6 +2,12 @@
 
 use proc_macro::{TokenStream, TokenTree};
 
+/// The types that document a spec to editors, for `gpt-runtime` alone.
+#[proc_macro]
+pub fn spec_docs(_: TokenStream) -> TokenStream {
+    gpt_codegen::expand::spec_docs().into()
+}
+
 /// `gpt_model!`, after a group with the path of `gpt-runtime`: `($crate) pub struct Gpt2 { .. }`.
 ///
 /// A user's crate may have renamed `gpt-runtime`, or not depend on it directly. Only the `$crate`

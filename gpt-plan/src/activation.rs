@@ -10,9 +10,10 @@ use serde::Serialize;
 use crate::{List, Str};
 
 /// The nonlinearity of an MLP.
-#[derive(Clone, Debug, Serialize, PartialEq)]
+#[derive(Clone, Debug, Default, Serialize, PartialEq)]
 pub enum Activation {
     /// `x * Phi(x)` with the exact normal distribution, Hendrycks and Gimpel 2016.
+    #[default]
     Gelu,
     /// GPT-2's tanh approximation of GELU, `0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`.
     GeluTanh,

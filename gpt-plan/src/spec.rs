@@ -8,7 +8,10 @@ use serde::Serialize;
 use crate::Activation;
 
 /// A resolved model spec. Sizes are in elements.
-#[derive(Clone, Debug, Serialize, PartialEq)]
+///
+/// The default is no model: the compiler sets every field from a table of keys
+/// (`gpt_codegen::keys`).
+#[derive(Clone, Debug, Default, Serialize, PartialEq)]
 pub struct Spec {
     /// Number of tokens in the vocabulary.
     pub vocab: u32,
@@ -43,18 +46,28 @@ pub struct Spec {
 }
 
 /// Normalisation over the residual stream's width.
-#[derive(Clone, Copy, Debug, Serialize, PartialEq)]
-pub enum Norm {
-    /// `(x - mean) / sqrt(var + eps) * gamma + beta`, Ba et al. 2016.
-    LayerNorm { eps: f64 },
-    /// `x / sqrt(mean(x^2) + eps) * gamma`, Zhang and Sennrich 2019.
-    RmsNorm { eps: f64 },
+#[derive(Clone, Copy, Debug, Default, Serialize, PartialEq)]
+pub struct Norm {
+    pub kind: NormKind,
+    /// Added to the variance, or to the mean of squares.
+    pub eps: f64,
+}
+
+/// The statistics of a norm.
+#[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq)]
+pub enum NormKind {
+    /// LayerNorm: `(x - mean) / sqrt(var + eps) * gamma + beta`, Ba et al. 2016.
+    #[default]
+    Layer,
+    /// RMSNorm: `x / sqrt(mean(x^2) + eps) * gamma`, Zhang and Sennrich 2019.
+    Rms,
 }
 
 /// Order of normalisation and residual inside a block.
-#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq)]
 pub enum Block {
     /// `x += attn(norm(x)); x += mlp(norm(x))`, and a final norm before the head: GPT-2 and after.
+    #[default]
     PreNorm,
     /// `x = norm(x + attn(x)); x = norm(x + mlp(x))`, without a final norm: the first GPT and the
     /// 2017 transformer.
@@ -62,7 +75,7 @@ pub enum Block {
 }
 
 /// The feed-forward half of a block.
-#[derive(Clone, Debug, Serialize, PartialEq)]
+#[derive(Clone, Debug, Default, Serialize, PartialEq)]
 pub struct Mlp {
     /// Whether the activation gates a second projection: `act(gate(x)) * up(x)`.
     pub gated: bool,
@@ -73,9 +86,10 @@ pub struct Mlp {
 }
 
 /// Position information.
-#[derive(Clone, Copy, Debug, Serialize, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Serialize, PartialEq)]
 pub enum Positions {
     /// A learned table `[context, embed]`, added to the token embedding.
+    #[default]
     Learned,
     /// The fixed table of Vaswani et al. 2017, added to the token embedding: column `2i` is
     /// `sin(pos / 10000^(2i / embed))`, column `2i + 1` the cosine of the same angle.
@@ -86,9 +100,10 @@ pub enum Positions {
 }
 
 /// Which positions a query attends to.
-#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq)]
 pub enum Mask {
     /// Its own and all earlier ones.
+    #[default]
     Causal,
     /// All, as in BERT. Such a model reads a text whole: it cannot continue from a cache.
     Bidirectional,
@@ -121,7 +136,7 @@ impl Spec {
 
     /// Whether norms have a `beta`.
     pub const fn norm_bias(&self) -> bool {
-        self.bias && matches!(self.norm, Norm::LayerNorm { .. })
+        self.bias && matches!(self.norm.kind, NormKind::Layer)
     }
 
     /// Whether queries and keys are rotated.

@@ -5,7 +5,7 @@
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use gpt_plan::{Norm, Op, Plan, Step, TensorId};
+use gpt_plan::{Norm, NormKind, Op, Plan, Step, TensorId};
 
 use crate::Error;
 use crate::parameter::sealed;
@@ -70,7 +70,7 @@ impl<M> Deref for Hidden<M> {
 
 /// The norm between the last block and the head, on the host.
 pub(crate) struct FinalNorm {
-    kind: Norm,
+    norm: Norm,
     gamma: Vec<f32>,
     beta: Option<Vec<f32>>,
 }
@@ -98,7 +98,7 @@ impl FinalNorm {
         };
         norm.map(|norm| {
             Ok(FinalNorm {
-                kind: plan.spec.norm,
+                norm: plan.spec.norm,
                 gamma: vector(norm.gamma)?,
                 beta: norm.beta.map(vector).transpose()?,
             })
@@ -111,13 +111,13 @@ impl FinalNorm {
         let n = row.len() as f64;
         let mean_of =
             |f: &dyn Fn(f64) -> f64| row.iter().map(|x| f(f64::from(*x))).sum::<f64>() / n;
-        let (mean, scale) = match self.kind {
-            Norm::LayerNorm { eps } => {
+        let (mean, scale) = match self.norm.kind {
+            NormKind::Layer => {
                 let mean = mean_of(&|x| x);
                 let variance = mean_of(&|x| (x - mean) * (x - mean));
-                (mean, 1.0 / (variance + eps).sqrt())
+                (mean, 1.0 / (variance + self.norm.eps).sqrt())
             }
-            Norm::RmsNorm { eps } => (0.0, 1.0 / (mean_of(&|x| x * x) + eps).sqrt()),
+            NormKind::Rms => (0.0, 1.0 / (mean_of(&|x| x * x) + self.norm.eps).sqrt()),
         };
         for (i, x) in row.iter_mut().enumerate() {
             let shift = self.beta.as_ref().map_or(0.0, |beta| f64::from(beta[i]));

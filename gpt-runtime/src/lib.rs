@@ -30,7 +30,6 @@ mod parameter;
 mod sample;
 mod self_test;
 mod session;
-mod spec_docs;
 pub mod text;
 #[cfg(feature = "train")]
 pub mod train;
@@ -132,8 +131,8 @@ pub mod __private {
         pub use crate::gpu::*;
     }
 
-    /// The documented keys of a spec.
+    /// The documented keys of a spec, for editors.
     pub mod spec_docs {
-        pub use crate::spec_docs::*;
+        gpt_macros::spec_docs!();
     }
 }

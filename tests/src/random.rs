@@ -1,6 +1,6 @@
 //! Random specs from the whole space that the macro accepts, small enough for the oracle.
 
-use gpt_plan::{Activation, Block, Mask, Mlp, Norm, Positions, Spec};
+use gpt_plan::{Activation, Block, Mask, Mlp, Norm, NormKind, Positions, Spec};
 use proptest::prelude::*;
 
 /// A strategy for all specs.
@@ -52,10 +52,8 @@ pub fn spec() -> impl Strategy<Value = Spec> {
 
 fn norm() -> impl Strategy<Value = Norm> {
     let eps = prop::sample::select(vec![1e-6, 1e-5, 1e-2]);
-    (any::<bool>(), eps).prop_map(|(layer, eps)| match layer {
-        true => Norm::LayerNorm { eps },
-        false => Norm::RmsNorm { eps },
-    })
+    let kind = prop::sample::select(vec![NormKind::Layer, NormKind::Rms]);
+    (kind, eps).prop_map(|(kind, eps)| Norm { kind, eps })
 }
 
 fn positions() -> impl Strategy<Value = Positions> {

@@ -1,6 +1,6 @@
 //! Specs for tests: scaled-down presets, and odd ones that cover every key and ragged edge.
 
-use gpt_plan::{Activation, Block, Mask, Mlp, Norm, Plan, Positions, Spec};
+use gpt_plan::{Activation, Block, Mask, Mlp, Norm, NormKind, Plan, Positions, Spec};
 
 /// The plan of a spec; leaked, because engines expect a static plan.
 pub fn plan(name: &str, spec: &Spec) -> &'static Plan {
@@ -17,7 +17,10 @@ pub fn gpt2() -> Spec {
         kv_heads: 4,
         embed: 64,
         head_dim: 16,
-        norm: Norm::LayerNorm { eps: 1e-5 },
+        norm: Norm {
+            kind: NormKind::Layer,
+            eps: 1e-5,
+        },
         block: Block::PreNorm,
         mlp: Mlp {
             gated: false,
@@ -41,7 +44,10 @@ pub fn smollm2() -> Spec {
         kv_heads: 2,
         embed: 48,
         head_dim: 8,
-        norm: Norm::RmsNorm { eps: 1e-5 },
+        norm: Norm {
+            kind: NormKind::Rms,
+            eps: 1e-5,
+        },
         mlp: Mlp {
             gated: true,
             hidden: 128,
@@ -228,7 +234,10 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
         (
             "rope_layer_norm",
             Spec {
-                norm: Norm::LayerNorm { eps: 1e-3 },
+                norm: Norm {
+                    kind: NormKind::Layer,
+                    eps: 1e-3,
+                },
                 bias: true,
                 ..smollm2()
             },
@@ -236,7 +245,10 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
         (
             "rms_learned",
             Spec {
-                norm: Norm::RmsNorm { eps: 1e-6 },
+                norm: Norm {
+                    kind: NormKind::Rms,
+                    eps: 1e-6,
+                },
                 ..gpt2()
             },
         ),

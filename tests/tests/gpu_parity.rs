@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gpt_plan::{Block, Feature, Features, Format, Norm, Spec};
+use gpt_plan::{Block, Feature, Features, Format, Norm, NormKind, Spec};
 use gpt_runtime::__private::gpu::{GpuDevice, GpuModel};
 use gpt_tests::{gpu, parity, specs};
 
@@ -82,7 +82,10 @@ fn wide_rows_and_many_keys() {
         ..specs::gpt2()
     };
     let rms = Spec {
-        norm: Norm::RmsNorm { eps: 1e-5 },
+        norm: Norm {
+            kind: NormKind::Rms,
+            eps: 1e-5,
+        },
         block: Block::PostNorm,
         ..wide.clone()
     };

@@ -63,7 +63,10 @@ fn rows_in_all_parts_are_read() {
         embed: EMBED,
         bias: false,
         positions: gpt_plan::Positions::Rope { theta: 100.0 },
-        norm: gpt_plan::Norm::RmsNorm { eps: 1e-6 },
+        norm: gpt_plan::Norm {
+            kind: gpt_plan::NormKind::Rms,
+            eps: 1e-6,
+        },
         ..specs::gpt2()
     };
     let plan = specs::plan("Large", &spec);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use gpt_plan::{Format, Mask, Mlp, Norm, Plan, Positions, Spec, TensorId, TensorKind};
+use gpt_plan::{Format, Mask, Mlp, Norm, NormKind, Plan, Positions, Spec, TensorId, TensorKind};
 use gpt_runtime::__private::engine::{
     CacheFormat, Continue, EngineModel, EngineSession, LogitsRequest, SessionOptions,
 };
@@ -65,7 +65,10 @@ fn plan(vocab: usize) -> &'static Plan {
             hidden: 4,
             ..specs::gpt2().mlp
         },
-        norm: Norm::RmsNorm { eps: 1e-9 },
+        norm: Norm {
+            kind: NormKind::Rms,
+            eps: 1e-9,
+        },
         positions: Positions::Rope { theta: 100.0 },
         mask: Mask::Causal,
         bias: false,

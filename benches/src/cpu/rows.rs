@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use gpt_runtime::__private::cpu::simd::{AdamStep, Isa, const_sizes};
-use gpt_runtime::__private::plan::Norm;
+use gpt_runtime::__private::plan::{Norm, NormKind};
 
 use super::memory::Memory;
 use crate::versus::{Forms, two};
@@ -26,7 +26,13 @@ pub fn layer_norm<const WIDTH: usize>(rows: usize) -> Forms<'static> {
                     const_sizes::layer_norm(isa, x, gamma, beta, out, EPS);
                 } else {
                     let eps = f64::from(EPS);
-                    let statistics = kernels.statistics(Norm::LayerNorm { eps }, x);
+                    let statistics = kernels.statistics(
+                        Norm {
+                            kind: NormKind::Layer,
+                            eps,
+                        },
+                        x,
+                    );
                     let [x, gamma, beta] = [&x[..], gamma, beta].map(black_box);
                     kernels.normalise(x, statistics, gamma, beta, out);
                 }

@@ -8,7 +8,10 @@
 
 mod literal;
 mod parameters;
+mod spec_docs;
 mod types;
+
+pub use spec_docs::spec_docs;
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -194,8 +197,7 @@ pub fn failed(root: &TokenStream, declared: &Declared, errors: &[Diagnostic]) ->
 }
 
 /// The spec as a struct literal with the user's own key tokens. An editor that hovers over a key,
-/// or completes one, finds the documented field of `gpt_runtime::__private::spec_docs`. It never
-/// runs.
+/// or completes one, finds the documented field of [`spec_docs`]. It never runs.
 pub fn echo(root: &TokenStream, declared: &Declared) -> TokenStream {
     let mut seen = Vec::new();
     let known = declared.fields.iter().filter(|field| {

@@ -5,7 +5,7 @@
 //! spec of neither architecture gets the names of the closer family, so that every model can be
 //! saved and loaded. GGUF files use llama.cpp's names (`blk.0.attn_q.weight`).
 
-use gpt_plan::{Block, FileTensor, Layout, Norm, Positions, Spec};
+use gpt_plan::{Block, FileTensor, Layout, NormKind, Positions, Spec};
 
 /// The family of names that a spec uses in safetensors files.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,7 @@ impl Family {
     /// The family of a spec. GPT is LayerNorm, a dense MLP, as many key/value heads as query heads,
     /// and no rotary positions; every other spec is Llama.
     pub fn of(spec: &Spec) -> Family {
-        let gpt = matches!(spec.norm, Norm::LayerNorm { .. })
+        let gpt = spec.norm.kind == NormKind::Layer
             && !spec.mlp.gated
             && !matches!(spec.positions, Positions::Rope { .. })
             && spec.kv_heads == spec.heads;

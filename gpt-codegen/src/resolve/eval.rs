@@ -187,7 +187,7 @@ impl<'a> Evaluator<'a> {
             Expr::Path(path) if path.path.get_ident().is_some() => {
                 let name = path.path.require_ident().expect("it is one").to_string();
                 match keys::find(&name).map(|k| k.kind) {
-                    Some(Kind::Size) => self.key(&name).map(Number::Int),
+                    Some(Kind::Size(_)) => self.key(&name).map(Number::Int),
                     _ => self.unknown_name(expr, &name),
                 }
             }
@@ -258,7 +258,7 @@ impl<'a> Evaluator<'a> {
     fn unknown_name(&mut self, expr: &Expr, name: &str) -> Option<Number> {
         let sizes: Vec<&str> = KEYS
             .iter()
-            .filter(|k| k.kind == Kind::Size)
+            .filter(|k| k.kind.is_size())
             .map(|k| k.name)
             .collect();
         let help = match closest(name, sizes.iter().copied()) {

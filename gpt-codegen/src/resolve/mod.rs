@@ -2,10 +2,10 @@
 //!
 //! A [`Merged`] model has an expression for every key, and its origin. Expressions are evaluated
 //! after merging, so that a preset's `4 * embed` uses the `embed` of the model built on it. `eval`
-//! evaluates numbers, `choice` everything else; [`check`](crate::check) validates the result.
+//! evaluates numbers, `value` everything else; [`check`](crate::check) validates the result.
 
-mod choice;
 mod eval;
+mod value;
 
 use std::collections::BTreeMap;
 
@@ -64,7 +64,7 @@ pub fn resolve(
         return (None, Err(errors));
     };
     let mut evaluator = Evaluator::new(&merged);
-    let spec = choice::spec(&mut evaluator);
+    let spec = value::spec(&mut evaluator);
     errors.extend(evaluator.into_errors());
     match spec {
         Some(spec) if errors.is_empty() => (Some(merged), Ok(spec)),
@@ -146,7 +146,7 @@ fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Op
     // The keys that exist are evaluated in any case, for their errors.
     if !complete {
         let mut evaluator = Evaluator::new(&merged);
-        let _ = choice::spec(&mut evaluator);
+        let _ = value::spec(&mut evaluator);
         errors.extend(evaluator.into_errors());
         return None;
     }

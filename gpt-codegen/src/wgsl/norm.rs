@@ -1,39 +1,19 @@
 //! Norms: the prologue of a projection, and forward and backward of training.
 
-use gpt_plan::{Norm, NormRef, Spec, vector_offset};
+use gpt_plan::{Norm, NormKind, NormRef, vector_offset};
 use gpt_shaders::files;
 
 use super::Context;
 use super::header::{Header, Parts};
 use super::training::{TrainKernels, summed};
 
-/// The properties of a kind of norm that its kernels need.
-struct NormKind {
-    /// The file of its statistics.
-    file: &'static str,
-    eps: f64,
-    /// Whether it subtracts the mean.
-    centered: bool,
-}
-
-impl NormKind {
-    fn new(spec: &Spec) -> NormKind {
-        let (file, eps, centered) = match spec.norm {
-            Norm::LayerNorm { eps } => (files::NORM_LAYER, eps, true),
-            Norm::RmsNorm { eps } => (files::NORM_RMS, eps, false),
-        };
-        NormKind {
-            file,
-            eps,
-            centered,
-        }
-    }
-
-    /// Adds its statistics.
-    fn statistics(&self, header: &mut Header, parts: &mut Parts) {
-        header.number("EPSILON", self.eps, "added to the variance");
-        parts.push(self.file);
-    }
+/// Adds the statistics of a norm.
+fn statistics(norm: Norm, header: &mut Header, parts: &mut Parts) {
+    header.number("EPSILON", norm.eps, "added to the variance");
+    parts.push(match norm.kind {
+        NormKind::Layer => files::NORM_LAYER,
+        NormKind::Rms => files::NORM_RMS,
+    });
 }
 
 /// Adds the norm, if any, that a projection applies to its input.
@@ -48,7 +28,7 @@ pub fn prologue(
         return;
     };
     let at = |id| vector_offset(context.tensors, id);
-    NormKind::new(context.spec).statistics(header, parts);
+    statistics(context.spec.norm, header, parts);
     header.size("GAMMA", at(norm.gamma), "offset of the norm's scale");
     parts.push(files::NORM_TILE);
     parts.push(match norm.beta {
@@ -69,7 +49,7 @@ impl TrainKernels<'_> {
             files::SHARED_SUM_SCRATCH,
             files::SHARED_SUM_MEMORY,
         ];
-        NormKind::new(self.spec).statistics(&mut header, &mut parts);
+        statistics(self.spec.norm, &mut header, &mut parts);
         let beta = beta(norm);
         parts.extend([files::NORM_STATISTICS_COMPUTED, beta, files::NORM_FORWARD]);
         self.add("norm", header, parts, self.row())
@@ -91,7 +71,7 @@ impl TrainKernels<'_> {
     /// output, with `residual` from its input.
     pub(super) fn norm_input(&mut self, dy_residual: bool, residual: bool) -> u16 {
         let mut header = self.rows("the gradient of a norm's input");
-        let centered = f64::from(u8::from(NormKind::new(self.spec).centered));
+        let centered = f64::from(u8::from(self.spec.norm.kind == NormKind::Layer));
         header.number("CENTERED", centered, "1 if the norm subtracts the mean");
         let (name, file) = match (dy_residual, residual) {
             (true, _) => (

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use gpt_plan::{Activation, Norm, Positions, Spec};
+use gpt_plan::{Activation, Positions, Spec};
 use serde_json::Value as Json;
 
 use super::gguf::Gguf;
@@ -189,7 +189,7 @@ impl ConfigCheck {
     }
 
     fn eps(&mut self, found: Option<f64>, spec: &Spec) {
-        let (Norm::LayerNorm { eps } | Norm::RmsNorm { eps }) = spec.norm;
+        let eps = spec.norm.eps;
         // GGUF stores f32, so 1e-5 reads as 9.99999974e-6.
         if let Some(found) = found.filter(|found| (found - eps).abs() > 1e-6 * eps) {
             self.differs("the norm's epsilon", found, eps);

@@ -1,6 +1,6 @@
 //! Writes a spec as a `config.json` from which transformers builds the model.
 
-use gpt_plan::{Activation, Block, Mask, Norm, Positions, Spec};
+use gpt_plan::{Activation, Block, Mask, NormKind, Positions, Spec};
 use serde_json::{Value, json};
 
 /// The configuration of `spec` as GPT-2, GPT-1 or Llama. None if it is not one of these
@@ -9,12 +9,10 @@ pub fn config(spec: &Spec) -> Option<Value> {
     if spec.mask != Mask::Causal {
         return None;
     }
-    match (spec.norm, spec.positions, spec.block, spec.mlp.gated) {
-        (Norm::LayerNorm { eps }, Positions::Learned, Block::PreNorm, false) => gpt2(spec, eps),
-        (Norm::LayerNorm { eps }, Positions::Learned, Block::PostNorm, false) => gpt1(spec, eps),
-        (Norm::RmsNorm { eps }, Positions::Rope { theta }, Block::PreNorm, true) => {
-            llama(spec, eps, theta)
-        }
+    match (spec.norm.kind, spec.positions, spec.block, spec.mlp.gated) {
+        (NormKind::Layer, Positions::Learned, Block::PreNorm, false) => gpt2(spec),
+        (NormKind::Layer, Positions::Learned, Block::PostNorm, false) => gpt1(spec),
+        (NormKind::Rms, Positions::Rope { theta }, Block::PreNorm, true) => llama(spec, theta),
         _ => None,
     }
 }
@@ -28,20 +26,20 @@ pub fn architecture(spec: &Spec) -> Option<&'static str> {
     }
 }
 
-fn gpt2(spec: &Spec, eps: f64) -> Option<Value> {
+fn gpt2(spec: &Spec) -> Option<Value> {
     one_width(spec)?;
     Some(json!({
         "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "torch_dtype": "float32",
         "vocab_size": spec.vocab, "n_positions": spec.context, "n_ctx": spec.context, "n_layer": spec.layers,
         "n_head": spec.heads, "n_embd": spec.embed, "n_inner": spec.mlp.hidden,
-        "activation_function": activation(spec)?, "layer_norm_epsilon": eps,
+        "activation_function": activation(spec)?, "layer_norm_epsilon": spec.norm.eps,
         "tie_word_embeddings": spec.tie_embeddings,
         "resid_pdrop": spec.dropout, "embd_pdrop": spec.dropout, "attn_pdrop": spec.dropout,
         "bos_token_id": null, "eos_token_id": null,
     }))
 }
 
-fn gpt1(spec: &Spec, eps: f64) -> Option<Value> {
+fn gpt1(spec: &Spec) -> Option<Value> {
     one_width(spec)?;
     // GPT-1's "gelu" is the tanh approximation; it has no name for the exact GELU.
     let activation = match spec.mlp.activation {
@@ -54,20 +52,20 @@ fn gpt1(spec: &Spec, eps: f64) -> Option<Value> {
         json!({
             "architectures": ["OpenAIGPTLMHeadModel"], "model_type": "openai-gpt", "torch_dtype": "float32",
             "vocab_size": spec.vocab, "n_positions": spec.context, "n_layer": spec.layers, "n_head": spec.heads,
-            "n_embd": spec.embed, "afn": activation, "layer_norm_epsilon": eps,
+            "n_embd": spec.embed, "afn": activation, "layer_norm_epsilon": spec.norm.eps,
             "tie_word_embeddings": spec.tie_embeddings,
             "resid_pdrop": spec.dropout, "embd_pdrop": spec.dropout, "attn_pdrop": spec.dropout,
         })
     })
 }
 
-fn llama(spec: &Spec, eps: f64, theta: f64) -> Option<Value> {
+fn llama(spec: &Spec, theta: f64) -> Option<Value> {
     Some(json!({
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "float32",
         "vocab_size": spec.vocab, "max_position_embeddings": spec.context, "num_hidden_layers": spec.layers,
         "num_attention_heads": spec.heads, "num_key_value_heads": spec.kv_heads, "head_dim": spec.head_dim,
         "hidden_size": spec.embed, "intermediate_size": spec.mlp.hidden, "hidden_act": activation(spec)?,
-        "rms_norm_eps": eps, "rope_theta": theta, "attention_bias": spec.bias, "mlp_bias": spec.bias,
+        "rms_norm_eps": spec.norm.eps, "rope_theta": theta, "attention_bias": spec.bias, "mlp_bias": spec.bias,
         "tie_word_embeddings": spec.tie_embeddings, "bos_token_id": null, "eos_token_id": null,
     }))
 }

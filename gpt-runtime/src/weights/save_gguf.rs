@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use gpt_plan::{Format, Layout, Norm, Plan, Positions, Spec};
+use gpt_plan::{Format, Layout, NormKind, Plan, Positions, Spec};
 
 use super::format::{decode, encode};
 use super::host::stored_format;
@@ -158,11 +158,11 @@ impl Head {
         number("attention.key_length", spec.head_dim);
         number("attention.value_length", spec.head_dim);
         number("vocab_size", spec.vocab);
-        let (name, eps) = match spec.norm {
-            Norm::LayerNorm { eps } => ("attention.layer_norm_epsilon", eps),
-            Norm::RmsNorm { eps } => ("attention.layer_norm_rms_epsilon", eps),
+        let name = match spec.norm.kind {
+            NormKind::Layer => "attention.layer_norm_epsilon",
+            NormKind::Rms => "attention.layer_norm_rms_epsilon",
         };
-        self.float(&format!("{architecture}.{name}"), eps);
+        self.float(&format!("{architecture}.{name}"), spec.norm.eps);
         if let Positions::Rope { theta } = spec.positions {
             let dimensions = format!("{architecture}.rope.dimension_count");
             self.number(&dimensions, spec.head_dim);

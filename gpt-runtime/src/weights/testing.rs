@@ -1,6 +1,6 @@
 //! Shared by the tests of this folder: two small plans, decoding, and a measure of error.
 
-use gpt_plan::{Activation, Block, Mask, Mlp, Norm, Plan, Positions, Spec, TensorId};
+use gpt_plan::{Activation, Block, Mask, Mlp, Norm, NormKind, Plan, Positions, Spec, TensorId};
 
 use super::{Weights, format};
 
@@ -15,7 +15,10 @@ pub fn gpt2_spec() -> Spec {
         kv_heads: 2,
         embed: 32,
         head_dim: 16,
-        norm: Norm::LayerNorm { eps: 1e-5 },
+        norm: Norm {
+            kind: NormKind::Layer,
+            eps: 1e-5,
+        },
         block: Block::PreNorm,
         mlp: Mlp {
             gated: false,
@@ -40,7 +43,10 @@ pub fn llama_spec() -> Spec {
         kv_heads: 2,
         embed: 32,
         head_dim: 8,
-        norm: Norm::RmsNorm { eps: 1e-5 },
+        norm: Norm {
+            kind: NormKind::Rms,
+            eps: 1e-5,
+        },
         block: Block::PreNorm,
         mlp: Mlp {
             gated: true,

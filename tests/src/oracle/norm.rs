@@ -1,6 +1,6 @@
 //! Norms: each token's vector is normalised, then scaled and shifted by parameters.
 
-use gpt_plan::Norm;
+use gpt_plan::{Norm, NormKind};
 
 use super::matrix::Matrix;
 
@@ -15,18 +15,18 @@ pub struct NormParameters {
 
 /// Normalises each row. LayerNorm (Ba et al. 2016) uses its mean and (biased) variance, RmsNorm
 /// (Zhang and Sennrich 2019) its mean square.
-pub fn norm(kind: Norm, parameters: &NormParameters, input: &Matrix) -> Matrix {
+pub fn norm(spec: Norm, parameters: &NormParameters, input: &Matrix) -> Matrix {
     input.map_rows(|x| {
         let n = x.len() as f64;
-        let (centre, scale) = match kind {
-            Norm::LayerNorm { eps } => {
+        let (centre, scale) = match spec.kind {
+            NormKind::Layer => {
                 let mean = x.iter().sum::<f64>() / n;
                 let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
-                (mean, (variance + eps).sqrt())
+                (mean, (variance + spec.eps).sqrt())
             }
-            Norm::RmsNorm { eps } => {
+            NormKind::Rms => {
                 let mean_square = x.iter().map(|x| x * x).sum::<f64>() / n;
-                (0.0, (mean_square + eps).sqrt())
+                (0.0, (mean_square + spec.eps).sqrt())
             }
         };
         x.iter()

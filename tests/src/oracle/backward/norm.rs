@@ -1,6 +1,6 @@
 //! The gradient of norms.
 
-use gpt_plan::Norm;
+use gpt_plan::{Norm, NormKind};
 
 use crate::oracle::{Matrix, NormParameters, norm};
 
@@ -9,7 +9,7 @@ use crate::oracle::{Matrix, NormParameters, norm};
 /// components along `x'` and (LayerNorm) along the constant vector: `dx = (g - mean(g) - x' mean(g
 /// x')) / scale`. Fills `gradient` and returns the gradient of `x`.
 pub fn norm_backward(
-    kind: Norm,
+    spec: Norm,
     parameters: &NormParameters,
     x: &Matrix,
     d: &Matrix,
@@ -19,22 +19,22 @@ pub fn norm_backward(
         gamma: vec![1.0; x.columns],
         beta: None,
     };
-    let normal = norm(kind, &plain, x);
+    let normal = norm(spec, &plain, x);
     gradient.gamma = d.zip(&normal, |d, x| d * x).sum_of_rows();
     gradient.beta = parameters.beta.as_ref().map(|_| d.sum_of_rows());
 
     let n = x.columns as f64;
     let rows = x.iter_rows().zip(normal.iter_rows()).zip(d.iter_rows());
     let rows = rows.map(|((x, normal), d)| {
-        let (scale, centred) = match kind {
-            Norm::LayerNorm { eps } => {
+        let (scale, centred) = match spec.kind {
+            NormKind::Layer => {
                 let mean = x.iter().sum::<f64>() / n;
                 let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
-                ((variance + eps).sqrt(), 1.0)
+                ((variance + spec.eps).sqrt(), 1.0)
             }
-            Norm::RmsNorm { eps } => {
+            NormKind::Rms => {
                 let mean_square = x.iter().map(|x| x * x).sum::<f64>() / n;
-                ((mean_square + eps).sqrt(), 0.0)
+                ((mean_square + spec.eps).sqrt(), 0.0)
             }
         };
         let g: Vec<f64> = d

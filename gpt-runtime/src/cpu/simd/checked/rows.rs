@@ -1,6 +1,6 @@
 //! Operations on rows: norms, softmax, activations, training, and measurements.
 
-use gpt_plan::{Activation, Dropout, Norm};
+use gpt_plan::{Activation, Dropout, Norm, NormKind};
 
 use super::{Strided, extent, size};
 use crate::cpu::simd::learn::AdamStep;
@@ -14,9 +14,9 @@ impl Kernels {
     pub fn statistics(&self, norm: Norm, x: &[f32]) -> [f32; 2] {
         // SAFETY: the kernels take slices and index them themselves.
         unsafe {
-            match norm {
-                Norm::LayerNorm { eps } => (self.layer_statistics)(x, eps as f32),
-                Norm::RmsNorm { eps } => (self.rms_statistics)(x, eps as f32),
+            match norm.kind {
+                NormKind::Layer => (self.layer_statistics)(x, norm.eps as f32),
+                NormKind::Rms => (self.rms_statistics)(x, norm.eps as f32),
             }
         }
     }
@@ -94,9 +94,9 @@ impl Kernels {
             dy.len() == n && gamma.len() == n && out.len() == n,
             "lengths of a norm's gradient"
         );
-        let centred = match norm {
-            Norm::LayerNorm { .. } => 1.0,
-            Norm::RmsNorm { .. } => 0.0,
+        let centred = match norm.kind {
+            NormKind::Layer => 1.0,
+            NormKind::Rms => 0.0,
         };
         // SAFETY: the lengths are equal.
         unsafe { (self.norm_backward)(x, dy, gamma, [mean, scale, centred], out, add) }

@@ -6,7 +6,7 @@
 mod bounds;
 mod products;
 
-use gpt_plan::Norm;
+use gpt_plan::{Norm, NormKind};
 
 use super::*;
 
@@ -47,14 +47,26 @@ fn norms() {
             let variance = wide.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64;
             let square = wide.iter().map(|x| x * x).sum::<f64>() / n as f64;
             let mut out = vec![f32::NAN; n];
-            let stats = kernels.statistics(Norm::LayerNorm { eps: 1e-5 }, &x);
+            let stats = kernels.statistics(
+                Norm {
+                    kind: NormKind::Layer,
+                    eps: 1e-5,
+                },
+                &x,
+            );
             kernels.normalise(&x, stats, &gamma, &beta, &mut out);
             for i in 0..n {
                 let expected = (wide[i] - mean) / (variance + 1e-5).sqrt() * f64::from(gamma[i])
                     + f64::from(beta[i]);
                 close(out[i], expected, 10.0);
             }
-            let stats = kernels.statistics(Norm::RmsNorm { eps: 1e-5 }, &x);
+            let stats = kernels.statistics(
+                Norm {
+                    kind: NormKind::Rms,
+                    eps: 1e-5,
+                },
+                &x,
+            );
             kernels.normalise(&x, stats, &gamma, &[], &mut out);
             for i in 0..n {
                 close(

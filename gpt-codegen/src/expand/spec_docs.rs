@@ -1,0 +1,82 @@
+//! The types that document a spec to editors, from the tables of keys and activations.
+//!
+//! `gpt_model!` repeats a spec as a literal of these types in code that is never run ([`echo`]).
+//! Editors then display their docs when the user hovers over a key or completes one.
+//!
+//! [`echo`]: super::echo
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+use crate::activations::BUILT_IN;
+use crate::keys::{KEYS, Key, Kind, Variant, type_name};
+
+/// A struct `Spec` with a field for each key, an enum for each choice and for the activations, and
+/// a function `any` that has any value.
+pub fn spec_docs() -> TokenStream {
+    let fields = KEYS.iter().map(|key| field(key, &quote!(pub)));
+    let choices = KEYS.iter().filter_map(|key| match key.kind {
+        Kind::Choice(variants) => Some(choice(key, variants)),
+        _ => None,
+    });
+    let activations = BUILT_IN.iter().map(|built_in| {
+        let (name, doc) = (format_ident!("{}", built_in.name), sentence(built_in.doc));
+        quote!(#[doc = #doc] #name)
+    });
+    quote! {
+        /// The keys of `gpt_model!`.
+        pub struct Spec { #(#fields,)* }
+
+        #(#choices)*
+
+        /// The nonlinearity of an MLP.
+        pub enum Activation { #(#activations,)* }
+
+        /// A value of any type, in code that is never run.
+        pub fn any<T>() -> T {
+            ::core::unreachable!("the echo of a spec is never run")
+        }
+    }
+}
+
+fn choice(key: &Key, variants: &[Variant]) -> TokenStream {
+    let (name, doc) = (format_ident!("{}", type_name(key.name)), sentence(key.doc));
+    let variants = variants.iter().map(|variant| {
+        let (name, doc) = (format_ident!("{}", variant.name), sentence(variant.doc));
+        let fields = variant.fields.iter().map(|key| field(key, &quote!()));
+        if variant.fields.is_empty() {
+            quote!(#[doc = #doc] #name)
+        } else {
+            quote!(#[doc = #doc] #name { #(#fields,)* })
+        }
+    });
+    quote! {
+        #[doc = #doc]
+        pub enum #name { #(#variants,)* }
+    }
+}
+
+fn field(key: &Key, vis: &TokenStream) -> TokenStream {
+    let name = format_ident!("{}", key.name);
+    let kind = match key.kind {
+        Kind::Size(_) => quote!(u32),
+        Kind::Number(..) => quote!(f64),
+        Kind::Flag(_) => quote!(bool),
+        Kind::Activation(_) => quote!(Activation),
+        Kind::Choice(_) => {
+            let name = format_ident!("{}", type_name(key.name));
+            quote!(#name)
+        }
+    };
+    let mut doc = sentence(key.doc);
+    if let Some(default) = key.default {
+        doc.push_str(&format!(" `{default}` unless given."));
+    }
+    quote!(#[doc = #doc] #vis #name: #kind)
+}
+
+/// The doc of a row as a sentence.
+fn sentence(doc: &str) -> String {
+    let (first, rest) = doc.split_at(1);
+    format!("{}{rest}.", first.to_uppercase())
+}
