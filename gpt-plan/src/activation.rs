@@ -89,39 +89,51 @@ pub enum Node {
     Select(u16, u16, u16),
 }
 
+/// Elements that [`Formula::apply`] evaluates together, so that the compiler vectorises each node.
+const BLOCK: usize = 32;
+
+/// The nodes of a short formula, whose values fit a small array.
+const SHORT: usize = 16;
+
 macro_rules! evaluator {
-    ($(#[$doc:meta])* $name:ident, $float:ident) => {
-        $(#[$doc])*
-        pub fn $name(&self, x: $float) -> $float {
-            let mut values = [0.0; MAX_NODES];
+    ($name:ident, $float:ident) => {
+        /// The values at `N` arguments. `NODES` is at least the number of nodes.
+        fn $name<const NODES: usize, const N: usize>(&self, x: [$float; N]) -> [$float; N] {
+            let mut values = [[0.0; N]; NODES];
             let mut last = x;
             for (i, node) in self.nodes.iter().enumerate() {
-                let at = |j: u16| values[usize::from(j)];
-                let value: $float = match *node {
-                    Node::X => x,
-                    Node::Const(c) => c as $float,
-                    Node::Add(a, b) => at(a) + at(b),
-                    Node::Sub(a, b) => at(a) - at(b),
-                    Node::Mul(a, b) => at(a) * at(b),
-                    Node::Div(a, b) => at(a) / at(b),
-                    Node::Neg(a) => -at(a),
-                    Node::Exp(a) => at(a).exp(),
-                    Node::ExpM1(a) => at(a).exp_m1(),
-                    Node::Ln(a) => at(a).ln(),
-                    Node::Sigmoid(a) => 1.0 / (1.0 + (-at(a)).exp()),
-                    Node::Softplus(a) => at(a).max(0.0) + (-at(a).abs()).exp().ln_1p(),
-                    Node::Sqrt(a) => at(a).sqrt(),
-                    Node::Tanh(a) => at(a).tanh(),
-                    Node::Sin(a) => at(a).sin(),
-                    Node::Cos(a) => at(a).cos(),
-                    Node::Abs(a) => at(a).abs(),
-                    Node::Max(a, b) => at(a).max(at(b)),
-                    Node::Min(a, b) => at(a).min(at(b)),
-                    Node::Powi(a, n) => at(a).powi(n),
-                    Node::Greater(a, b) => $float::from(u8::from(at(a) > at(b))),
-                    Node::Select(c, a, b) => if at(c) != 0.0 { at(a) } else { at(b) },
+                let at = |j: u16| &values[usize::from(j)];
+                let one = |a: u16, f: fn($float) -> $float| at(a).map(f);
+                let two = |a: u16, b: u16, f: fn($float, $float) -> $float| {
+                    std::array::from_fn(|i| f(at(a)[i], at(b)[i]))
                 };
-                last = value.clamp($float::MIN, $float::MAX);
+                let value: [$float; N] = match *node {
+                    Node::X => x,
+                    Node::Const(c) => [c as $float; N],
+                    Node::Add(a, b) => two(a, b, |a, b| a + b),
+                    Node::Sub(a, b) => two(a, b, |a, b| a - b),
+                    Node::Mul(a, b) => two(a, b, |a, b| a * b),
+                    Node::Div(a, b) => two(a, b, |a, b| a / b),
+                    Node::Neg(a) => one(a, |a| -a),
+                    Node::Exp(a) => one(a, $float::exp),
+                    Node::ExpM1(a) => one(a, $float::exp_m1),
+                    Node::Ln(a) => one(a, $float::ln),
+                    Node::Sigmoid(a) => one(a, |a| 1.0 / (1.0 + (-a).exp())),
+                    Node::Softplus(a) => one(a, |a| a.max(0.0) + (-a.abs()).exp().ln_1p()),
+                    Node::Sqrt(a) => one(a, $float::sqrt),
+                    Node::Tanh(a) => one(a, $float::tanh),
+                    Node::Sin(a) => one(a, $float::sin),
+                    Node::Cos(a) => one(a, $float::cos),
+                    Node::Abs(a) => one(a, $float::abs),
+                    Node::Max(a, b) => two(a, b, $float::max),
+                    Node::Min(a, b) => two(a, b, $float::min),
+                    Node::Powi(a, n) => at(a).map(|a| a.powi(n)),
+                    Node::Greater(a, b) => two(a, b, |a, b| $float::from(u8::from(a > b))),
+                    Node::Select(c, a, b) => {
+                        std::array::from_fn(|i| if at(c)[i] != 0.0 { at(a)[i] } else { at(b)[i] })
+                    }
+                };
+                last = value.map(|x| x.clamp($float::MIN, $float::MAX));
                 values[i] = last;
             }
             last
@@ -130,12 +142,31 @@ macro_rules! evaluator {
 }
 
 impl Formula {
-    evaluator!(
-        /// The value at `x`, in f64.
-        eval, f64
-    );
-    evaluator!(
-        /// The value at `x`, in f32. Generated Rust and WGSL compute the same.
-        eval_f32, f32
-    );
+    evaluator!(evaluate, f64);
+    evaluator!(evaluate_f32, f32);
+
+    /// The value at `x`, in f64.
+    pub fn eval(&self, x: f64) -> f64 {
+        self.evaluate::<MAX_NODES, 1>([x])[0]
+    }
+
+    /// The value at `x`, in f32. Generated Rust and WGSL compute the same.
+    pub fn eval_f32(&self, x: f32) -> f32 {
+        self.evaluate_f32::<MAX_NODES, 1>([x])[0]
+    }
+
+    /// Replaces each of `values` by the value there.
+    pub fn apply(&self, values: &mut [f32]) {
+        if self.nodes.len() > SHORT {
+            values.iter_mut().for_each(|x| *x = self.eval_f32(*x));
+            return;
+        }
+        let (blocks, rest) = values.as_chunks_mut::<BLOCK>();
+        for block in blocks {
+            *block = self.evaluate_f32::<SHORT, BLOCK>(*block);
+        }
+        for x in rest {
+            *x = self.evaluate_f32::<SHORT, 1>([*x])[0];
+        }
+    }
 }

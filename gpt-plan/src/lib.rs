@@ -40,7 +40,7 @@ pub use layout::{
     TEXTURE_WIDTH,
 };
 pub use memory::{Recompute, TrainBytes, TrainShape};
-pub use op::{Epilogue, Heads, NormRef, Op, Projection, Statistics};
+pub use op::{Epilogue, Heads, LogitMap, NormRef, Op, Projection, Statistics};
 pub use plan::{MAX_BINDING, Plan, SPLIT_FROM, SPLIT_KEYS, SplitAttention, elements};
 pub use sampling::{MAX_STOPS, SamplingOp};
 pub use section::{KernelChoice, NO_KERNEL, Repeat, Section, Step, StepKernels};

@@ -8,7 +8,7 @@
 
 use serde::Serialize;
 
-use crate::{BufferId, Mask, Site, Slot, TensorId};
+use crate::{BufferId, Formula, Mask, Site, Slot, TensorId};
 
 /// One step of a pass. `d` before a name is the gradient of the loss with respect to it.
 ///
@@ -42,8 +42,13 @@ pub enum Op {
         lse: Option<Slot>,
     },
     /// `losses = -ln softmax(logits)[target]` of a chunk of rows, and in place
-    /// `logits = (softmax(logits) - onehot(target)) / rows`, the gradient of the mean loss.
-    CrossEntropy { logits: Slot, losses: Slot },
+    /// `logits = (softmax(logits) - onehot(target)) / rows`, the gradient of the mean loss. Where
+    /// the logits are mapped products, times `slope` of the logit: the gradient of the product.
+    CrossEntropy {
+        logits: Slot,
+        losses: Slot,
+        slope: Option<Formula>,
+    },
 
     /// Backward of [`Embed`](Op::Embed): `d(table)[token] += dx`, `d(positions)[t] += dx`.
     EmbedBackward {
@@ -125,8 +130,8 @@ pub struct Projection {
 /// The operations on a projection's product `y` before it is stored.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub enum Epilogue {
-    /// `out = y`.
-    Store { out: Slot },
+    /// `out = y`, or `out = map(y)`: the logits.
+    Store { out: Slot, map: Option<LogitMap> },
     /// Splits `y` into heads of queries, keys and values, and rotates queries and keys by their
     /// position if `rotary`.
     Heads { heads: Heads, rotary: bool },
@@ -144,6 +149,15 @@ pub enum Epilogue {
         out: Slot,
         site: Site,
     },
+}
+
+/// A function from a product to a logit.
+#[derive(Clone, Debug, Serialize, PartialEq)]
+pub struct LogitMap {
+    pub value: Formula,
+    /// The derivative of the logit with respect to the product, as a function of the logit: the
+    /// backward pass has no products.
+    pub slope: Formula,
 }
 
 /// The buffers of queries, keys and values.

@@ -112,7 +112,8 @@ impl Backward<'_> {
             ..
         } = *projection;
         let dy = match projection.epilogue {
-            Epilogue::Store { out } => out,
+            // The cross entropy has multiplied by the slope of a map.
+            Epilogue::Store { out, .. } => out,
             Epilogue::Heads { .. } => BufferId::DQkv.here(),
             Epilogue::Activation { .. } => BufferId::DUp.here(),
             Epilogue::Residual { residual, site, .. } => {

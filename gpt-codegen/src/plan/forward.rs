@@ -91,6 +91,7 @@ pub fn forward(spec: &Spec, table: &Table, slots: &PassSlots) -> Vec<Ops> {
         bias: None,
         epilogue: Epilogue::Store {
             out: BufferId::Logits.here(),
+            map: None,
         },
     });
     let mut sections = vec![(Repeat::Once, vec![named("embed", embed)])];

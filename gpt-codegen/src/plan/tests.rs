@@ -90,6 +90,7 @@ fn a_message_names_the_step_and_the_sizes() {
         // `h` is written by `mlp_up` itself.
         projection(plan, "qkv").epilogue = Epilogue::Store {
             out: BufferId::H.here(),
+            map: None,
         };
     });
     assert_eq!(

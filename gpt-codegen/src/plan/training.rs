@@ -1,8 +1,8 @@
 //! The training half of a plan: the forward pass, the loss, and the derived backward pass.
 
 use gpt_plan::{
-    Buffer, BufferId, Copies, Epilogue, Op, Repeat, Role, RowCount, Section, Slot, Spec,
-    Statistics, Step, StepKernels, Training, train_stride,
+    Buffer, BufferId, Copies, Epilogue, Op, Projection, Repeat, Role, RowCount, Section, Slot,
+    Spec, Statistics, Step, StepKernels, Training, train_stride,
 };
 
 use super::backward::backward;
@@ -63,11 +63,19 @@ impl Pass {
             .collect();
         let (_, end) = forward.last_mut().expect("a pass ends with the head");
         let head = end.pop().expect("a pass ends with the head");
+        let map = match &head.op {
+            Op::Project(Projection {
+                epilogue: Epilogue::Store { map, .. },
+                ..
+            }) => map,
+            _ => unreachable!("a head stores logits"),
+        };
         let cross_entropy = Named {
             name: "cross_entropy".to_owned(),
             op: Op::CrossEntropy {
                 logits: BufferId::Logits.here(),
                 losses: BufferId::Losses.here(),
+                slope: map.as_ref().map(|map| map.slope.clone()),
             },
         };
         let mut loss = vec![head, cross_entropy];

@@ -1,22 +1,35 @@
-//! The cross entropy.
+//! The map of logits and the cross entropy.
 
-use gpt_plan::BufferId;
+use gpt_plan::{BufferId, Formula, LogitMap};
 use gpt_shaders::files;
 
+use super::header::{Header, Parts};
 use super::training::{Tiling, TrainKernels};
+use crate::formula;
 
 /// Invocations that share a row of logits.
 const WORKGROUP: u32 = 256;
 
+/// Adds the function from a product of the head to a logit.
+pub fn logit_map(map: Option<&LogitMap>, header: &mut Header, parts: &mut Parts) {
+    match map {
+        Some(map) => {
+            let text = formula::wgsl("logit", &map.value);
+            header.function("logit", "A logit from a product of the head.", &text);
+        }
+        None => parts.push(files::LOSS_LOGIT_PRODUCT),
+    }
+}
+
 impl TrainKernels<'_> {
-    /// The loss, and the gradient of the logits.
-    pub(super) fn cross_entropy(&mut self) -> u16 {
+    /// The loss, and the gradient of the products that became logits.
+    pub(super) fn cross_entropy(&mut self, slope: Option<&Formula>) -> u16 {
         let logits = self.buffer(BufferId::Logits);
         let mut header = self.header("the loss, and the gradient of the logits");
         header.size("VOCAB", logits.width, "tokens");
         header.size("VOCAB_STRIDE", logits.stride, "stride of a row of logits");
         header.size("WORKGROUP_SIZE", WORKGROUP, "invocations of a workgroup");
-        let parts = vec![
+        let mut parts = vec![
             files::SHARED_ENTRY_PLAIN,
             files::SHARED_TRAIN_PASS,
             files::SHARED_SUM_SCRATCH,
@@ -24,6 +37,14 @@ impl TrainKernels<'_> {
             files::SHARED_MAXIMUM_MEMORY,
             files::LOSS_CROSS_ENTROPY,
         ];
+        match slope {
+            Some(slope) => {
+                let doc = "The derivative of a logit with respect to its product.";
+                let text = formula::wgsl("logit_slope", slope);
+                header.function("logit_slope", doc, &text);
+            }
+            None => parts.push(files::LOSS_SLOPE_ONE),
+        }
         let tiling = Tiling {
             workgroup: WORKGROUP,
             ..self.row()

@@ -68,7 +68,7 @@ impl<'a> TrainKernels<'a> {
             Op::Project(ref projection) => vec![self.forward(projection)],
             Op::Attention { mask, .. } => vec![self.attention(mask)],
             Op::AttentionBackward { mask, rotary, .. } => self.attention_backward(mask, rotary),
-            Op::CrossEntropy { .. } => vec![self.cross_entropy()],
+            Op::CrossEntropy { ref slope, .. } => vec![self.cross_entropy(slope.as_ref())],
             Op::DropoutBackward { .. } => vec![self.dropout_backward()],
             Op::Add { .. } => vec![self.residual_add()],
             Op::ProjectInput {

@@ -51,7 +51,7 @@ impl<'a> Checker<'a> {
                     attempt!(self.write_of(lse, spec.heads));
                 }
             }
-            Op::CrossEntropy { logits, losses } => {
+            Op::CrossEntropy { logits, losses, .. } => {
                 attempt!(self.read_of(logits, spec.vocab));
                 attempt!(self.write_of(losses, 1));
             }
@@ -228,7 +228,7 @@ impl<'a> Checker<'a> {
         }
         attempt!(self.optional_vector(projection.bias, weight.rows));
         match projection.epilogue {
-            Epilogue::Store { out } => {
+            Epilogue::Store { out, .. } => {
                 let out = attempt!(self.write(out));
                 attempt!(self.rows(weight, out));
             }

@@ -70,7 +70,7 @@ impl Apply {
         match self {
             Apply::BuiltIn(f, kernels) => f(kernels, row),
             Apply::Compiled(f) => f(row),
-            Apply::Formula(formula) => row.iter_mut().for_each(|x| *x = formula.eval_f32(*x)),
+            Apply::Formula(formula) => formula.apply(row),
         }
     }
 }

@@ -1,5 +1,6 @@
-// The loss of a row of logits, -ln softmax(logits)[target], and its gradient, which replaces the
-// logits: softmax(logits) - onehot(target).
+// The loss of a row of logits, -ln softmax(logits)[target], and its gradient with respect to the
+// products of the head, which replaces the logits: (softmax(logits) - onehot(target)) times the
+// slope of the logit.
 
 // The type of a maximum, and workgroup memory for it.
 alias ScratchValue = f32;
@@ -28,12 +29,13 @@ fn work(group: vec3<u32>, invocation: u32) {
     }
     sum = row_sum(invocation, sum);
     for (var i = invocation; i < VOCAB; i += WORKGROUP_SIZE) {
-        let logit = logits[start + i] - maximum;
-        var d = exp(max(logit, -87.0)) / sum;
+        let own_logit = logits[start + i];
+        let below = own_logit - maximum;
+        var d = exp(max(below, -87.0)) / sum;
         if i == target_token {
-            losses[row] = log(sum) - logit;
+            losses[row] = log(sum) - below;
             d -= 1.0;
         }
-        logits[start + i] = d * pass_uniform.scale;
+        logits[start + i] = d * logit_slope(own_logit) * pass_uniform.scale;
     }
 }

@@ -9,9 +9,9 @@ use gpt_plan::{
 use gpt_shaders::files;
 
 use super::rope;
-use crate::wgsl::activation;
 use crate::wgsl::header::{Header, Parts};
 use crate::wgsl::training::{Tiling, TrainKernels, summed};
+use crate::wgsl::{activation, loss};
 
 /// Invocations of a workgroup; `matmul/gemm` relies on it.
 const WORKGROUP: u32 = 32;
@@ -28,7 +28,7 @@ impl TrainKernels<'_> {
         } = *projection;
         let gated = matches!(epilogue, Epilogue::Activation { gated: true, .. });
         let (name, out) = match *epilogue {
-            Epilogue::Store { out } => ("logits", out),
+            Epilogue::Store { out, .. } => ("logits", out),
             Epilogue::Activation { out, .. } => ("mlp_up", out),
             Epilogue::Residual { out, .. } => ("residual", out),
             Epilogue::Heads {
@@ -133,7 +133,8 @@ impl TrainKernels<'_> {
                     files::MATMUL_EPILOGUE_TRAIN_ACTIVATION
                 }
             }
-            Epilogue::Store { .. } => {
+            Epilogue::Store { ref map, .. } => {
+                loss::logit_map(map.as_ref(), header, parts);
                 let doc = "parts of the matrix compute different columns";
                 header.flag("PARTS_ARE_COLUMNS", true, doc);
                 files::MATMUL_EPILOGUE_STORE
@@ -185,6 +186,7 @@ impl TrainKernels<'_> {
                 output_stride(&mut header, self.buffer(out).stride);
                 let doc = "parts of the matrix add up";
                 header.flag("PARTS_ARE_COLUMNS", false, doc);
+                loss::logit_map(None, &mut header, &mut parts);
                 parts.push(files::MATMUL_EPILOGUE_STORE);
                 "input"
             }

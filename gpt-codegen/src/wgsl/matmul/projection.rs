@@ -5,7 +5,7 @@ use gpt_shaders::{files, tile_n_file};
 
 use super::{rope, weights};
 use crate::wgsl::header::{Header, Parts};
-use crate::wgsl::{Context, activation, norm};
+use crate::wgsl::{Context, activation, loss, norm};
 
 /// Invocations of a decoding workgroup.
 const DECODE_WORKGROUP: u32 = 256;
@@ -171,6 +171,10 @@ impl Tile {
 fn epilogue(context: &Context<'_>, epilogue: &Epilogue, header: &mut Header, parts: &mut Parts) {
     let spec = context.spec;
     let file = match *epilogue {
+        Epilogue::Store { ref map, .. } => {
+            loss::logit_map(map.as_ref(), header, parts);
+            files::MATMUL_EPILOGUE_LOGITS
+        }
         Epilogue::Heads { rotary, .. } => {
             header.size("HEAD_DIM", spec.head_dim, "width of a head");
             header.size("Q_WIDTH", spec.q_width(), "width of all query heads");
@@ -187,7 +191,6 @@ fn epilogue(context: &Context<'_>, epilogue: &Epilogue, header: &mut Header, par
             }
         }
         Epilogue::Residual { .. } => files::MATMUL_EPILOGUE_RESIDUAL,
-        Epilogue::Store { .. } => files::MATMUL_EPILOGUE_LOGITS,
     };
     parts.push(file);
 }

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use gpt_plan::{
-    BufferId, Epilogue as PlanEpilogue, Format, Mask, Op, Place, Plan, Slot, Step, TensorId,
-    TensorKind,
+    BufferId, Epilogue as PlanEpilogue, Format, Formula, Mask, Op, Place, Plan, Slot, Step,
+    TensorId, TensorKind,
 };
 
 use crate::Error;
@@ -355,6 +355,7 @@ impl ForwardPass<'_> {
         x: &[f32],
         norm: Option<&NormParameters>,
         weight: &Packed,
+        map: Option<&Formula>,
     ) {
         let (width, vocab) = (weight.layout.columns, weight.layout.rows);
         if let Some(stream) = &mut self.stream {
@@ -372,7 +373,7 @@ impl ForwardPass<'_> {
             logits.fill(f32::NAN);
         }
         let out = RowsOut::new(logits, vocab, vocab);
-        let epilogue = epilogue::store(&out, 0);
+        let epilogue = epilogue::store(&out, 0, map);
         self.project(&x[from * width..], rows, norm, weight, &epilogue);
         drop(epilogue);
         self.end_with(|_| logits[..rows * vocab].to_vec());
@@ -524,20 +525,27 @@ impl Interpreter {
             Op::Project(projection) => projection,
             _ => unreachable!("{} is no step of a forward pass", step.name),
         };
-        let Some(packed) = &parameters.projection else {
-            return pass.head_rows(x, norm, self.matrix(projection.weight));
+        let packed = || {
+            parameters
+                .projection
+                .as_ref()
+                .expect("a layer has matrices")
         };
-        match projection.epilogue {
-            PlanEpilogue::Heads { .. } => pass.qkv_rows(x, norm, packed, q, cache),
+        match &projection.epilogue {
+            PlanEpilogue::Heads { .. } => pass.qkv_rows(x, norm, packed(), q, cache),
             PlanEpilogue::Activation { .. } => {
-                pass.mlp_up_rows(x, norm, packed, &|row| self.activation.apply(row), h)
+                pass.mlp_up_rows(x, norm, packed(), &|row| self.activation.apply(row), h)
             }
             PlanEpilogue::Residual { .. } => {
                 const A: Slot = BufferId::A.here();
                 let input = if projection.input == A { a } else { h };
-                pass.residual_rows(input, packed, norm, x);
+                pass.residual_rows(input, packed(), norm, x);
             }
-            PlanEpilogue::Store { .. } => unreachable!("the head's matrix belongs to the model"),
+            // The model has the head's matrix, which it may share with the embedding.
+            PlanEpilogue::Store { map, .. } => {
+                let map = map.as_ref().map(|map| &map.value);
+                pass.head_rows(x, norm, self.matrix(projection.weight), map);
+            }
         }
     }
 

@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::time::Instant;
 
 use gpt_plan::{
-    BufferId as B, Dropout, Epilogue as PlanEpilogue, Mask, NormRef, Op, Plan, Repeat, Section,
-    Site, Slot, Step, TensorId,
+    BufferId as B, Dropout, Epilogue as PlanEpilogue, Formula, Mask, NormRef, Op, Plan, Repeat,
+    Section, Site, Slot, Step, TensorId,
 };
 
 use super::buffers::TrainBuffers;
@@ -176,11 +176,13 @@ impl TrainPass<'_> {
                         ..
                     } => self.residual(weight, bias, [input, residual, out], site),
                     PlanEpilogue::Activation { .. } => self.mlp_up(weight, bias, input),
-                    PlanEpilogue::Store { .. } => self.logits(weight),
+                    PlanEpilogue::Store { ref map, .. } => {
+                        self.logits(weight, map.as_ref().map(|map| &map.value))
+                    }
                 }
             }
             Op::Attention { .. } => self.attention(),
-            Op::CrossEntropy { .. } => self.cross_entropy(),
+            Op::CrossEntropy { ref slope, .. } => self.cross_entropy(slope.as_ref()),
             Op::DropoutBackward { site, dy, out } => self.dropout(site, dy, out),
             Op::ProjectInput {
                 weight,
@@ -441,24 +443,24 @@ impl TrainPass<'_> {
         });
     }
 
-    /// `logits = weight · n` of the chunk's rows.
-    fn logits(&mut self, weight: TensorId) {
+    /// `logits = map(weight · n)` of the chunk's rows.
+    fn logits(&mut self, weight: TensorId, map: Option<&Formula>) {
         self.write(B::Logits.here(), |pass, out| {
             let matrix = pass.parameters.matrix(weight, 0);
             let input = pass.chunk_input(B::Normed.here());
-            let epilogue = epilogue::store(&out, 0);
+            let epilogue = epilogue::store(&out, 0, map);
             project_floats(pass.device, input, pass.chunk.len(), &matrix, &epilogue);
         });
     }
 
     /// Computes the losses of the chunk's rows and replaces their logits by the gradient.
-    fn cross_entropy(&mut self) {
+    fn cross_entropy(&mut self, slope: Option<&Formula>) {
         self.write(B::Logits.here(), |pass, logits| {
             pass.take(B::Losses.here(), |pass, losses| {
                 let chunk = pass.chunk.clone();
                 let targets = &pass.buffers.targets[chunk.clone()];
                 let losses = &mut losses[chunk];
-                cross_entropy(pass.device, targets, pass.how.scale, &logits, losses);
+                cross_entropy(pass.device, targets, pass.how.scale, slope, &logits, losses);
             });
         });
     }
@@ -476,7 +478,7 @@ impl TrainPass<'_> {
                 backward::input(pass.device, pass.input(dy), rows, matrix, epilogue);
             };
             match slopes {
-                None => run(&epilogue::store(&out, first_row)),
+                None => run(&epilogue::store(&out, first_row, None)),
                 Some(slopes) => {
                     let hidden = pass.buffers.width(B::H);
                     let slopes = pass.buffers.get(slopes, pass.layer);

@@ -1,16 +1,22 @@
 //! Cross entropy of a chunk of rows, and its gradient.
 
+use gpt_plan::Formula;
+
 use super::RowsOut;
 use crate::cpu::device::CpuDevice;
 use crate::cpu::pool::Disjoint;
-use crate::cpu::simd::Running;
+use crate::cpu::simd::{Kernels, Running};
+
+/// Logits whose gradients are computed together where a slope keeps them from being replaced.
+const BLOCK: usize = 256;
 
 /// Writes the loss of each row to `losses`, and replaces its logits by their gradient times
-/// `scale`.
+/// `scale`; with `slope`, also times the slope of each logit.
 pub fn cross_entropy(
     device: &CpuDevice,
     targets: &[u32],
     scale: f32,
+    slope: Option<&Formula>,
     logits: &RowsOut<'_>,
     losses: &mut [f32],
 ) {
@@ -22,9 +28,57 @@ pub fn cross_entropy(
         let target = targets[row] as usize;
         let target_logit = logits[target];
         let mut state = Running::EMPTY;
-        kernels.softmax_block(logits, logits.len(), 1.0, &mut state);
+        match slope {
+            None => {
+                kernels.softmax_block(logits, logits.len(), 1.0, &mut state);
+                kernels.scale(logits, scale / state.sum);
+                logits[target] -= scale;
+            }
+            Some(slope) => {
+                softmax_statistics(kernels, logits, &mut state);
+                gradients(kernels, &state, slope, target, scale, logits);
+            }
+        }
         loss[0] = state.sum.ln() - (target_logit - state.max);
-        kernels.scale(logits, scale / state.sum);
-        logits[target] -= scale;
     });
+}
+
+/// The greatest logit and the sum of exponentials. The logits stay.
+fn softmax_statistics(kernels: &Kernels, logits: &[f32], state: &mut Running) {
+    let mut scratch = [0.0; BLOCK];
+    for block in logits.chunks(BLOCK) {
+        let scratch = &mut scratch[..block.len()];
+        scratch.copy_from_slice(block);
+        kernels.softmax_block(scratch, block.len(), 1.0, state);
+    }
+}
+
+/// Replaces `logits` by `(softmax(logits) - onehot(target)) * slope(logits) * scale`.
+fn gradients(
+    kernels: &Kernels,
+    state: &Running,
+    slope: &Formula,
+    target: usize,
+    scale: f32,
+    logits: &mut [f32],
+) {
+    let mut scratch = [0.0; BLOCK];
+    for (i, block) in logits.chunks_mut(BLOCK).enumerate() {
+        let scratch = &mut scratch[..block.len()];
+        scratch.copy_from_slice(block);
+        // The maximum is known, so the block becomes exponentials under it.
+        let mut known = *state;
+        kernels.softmax_block(scratch, block.len(), 1.0, &mut known);
+        if let Some(own) = target
+            .checked_sub(i * BLOCK)
+            .and_then(|at| scratch.get_mut(at))
+        {
+            *own -= state.sum;
+        }
+        slope.apply(block);
+        let factor = scale / state.sum;
+        for (out, exponential) in block.iter_mut().zip(scratch) {
+            *out *= *exponential * factor;
+        }
+    }
 }

@@ -75,7 +75,7 @@ impl StepOperands {
                     ..none
                 }
             }
-            Op::CrossEntropy { logits, losses } => {
+            Op::CrossEntropy { logits, losses, .. } => {
                 let targets = BufferId::Targets.here();
                 StepOperands {
                     slots: vec![
@@ -208,7 +208,7 @@ impl StepOperands {
 fn projection_slots(projection: &Projection) -> Vec<(Operand, Slot)> {
     let mut slots = vec![(Operand::X, projection.input)];
     match projection.epilogue {
-        Epilogue::Store { out } => slots.push((Operand::Out, out)),
+        Epilogue::Store { out, .. } => slots.push((Operand::Out, out)),
         Epilogue::Heads { heads, .. } => slots.push((Operand::Qkv, fused(heads))),
         Epilogue::Activation { out, slopes, .. } => {
             slots.push((Operand::H, out));

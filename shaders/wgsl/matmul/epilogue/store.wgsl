@@ -13,5 +13,5 @@ fn store_quad(row: u32, local: u32, values: vec4<f32>) {
     if step_uniform.adds != 0u {
         sum += out[at];
     }
-    out[at] = sum;
+    out[at] = vec4<f32>(logit(sum.x), logit(sum.y), logit(sum.z), logit(sum.w));
 }

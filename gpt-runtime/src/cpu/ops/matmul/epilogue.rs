@@ -4,6 +4,8 @@
 //! stores the result. Inference and training use the same epilogues. Nearly all panels are whole;
 //! their length is compared once, and copies and additions compile to a few instructions.
 
+use gpt_plan::Formula;
+
 use crate::cpu::ops::RowsOut;
 use crate::cpu::ops::dropout::DropoutMask;
 use crate::cpu::ops::rotary::Rotary;
@@ -19,10 +21,11 @@ const GATES: usize = 48;
 /// Outputs of each kind in a gated panel.
 const HALF: usize = PANEL / 2;
 
-/// `out[first_row + row] = outputs`.
+/// `out[first_row + row] = outputs`, or `map(outputs)`.
 pub fn store<'a>(
     out: &'a RowsOut<'_>,
     first_row: usize,
+    map: Option<&'a Formula>,
 ) -> impl Fn(usize, usize, &mut [[f32; PANEL]]) + Sync + 'a {
     move |from, panel, tile| {
         let (first, len) = columns_of(panel, out.width);
@@ -30,7 +33,11 @@ pub fn store<'a>(
             let row = first_row + from + i;
             out.prefetch(row, first + PANEL);
             // SAFETY: panels and rows do not overlap.
-            put(unsafe { out.part(row, first, len) }, outputs);
+            let to = unsafe { out.part(row, first, len) };
+            put(to, outputs);
+            if let Some(map) = map {
+                map.apply(to);
+            }
         }
     }
 }
