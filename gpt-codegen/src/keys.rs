@@ -13,8 +13,12 @@ pub enum Kind {
     Size(fn(&mut Spec) -> &mut u32),
     /// A number.
     Number(Range, fn(&mut Spec) -> &mut f64),
+    /// A number, or `None`.
+    OptionalNumber(Range, fn(&mut Spec) -> &mut Option<f64>),
     /// `true`, `false`, or another flag.
     Flag(fn(&mut Spec) -> &mut bool),
+    /// A flag, or `None`.
+    OptionalFlag(fn(&mut Spec) -> &mut Option<bool>),
     /// One of several variants, which may have fields.
     Choice(&'static [Variant]),
     /// The name of an activation, or a closure.
@@ -316,7 +320,9 @@ fn values(kind: Kind) -> String {
     match kind {
         Kind::Size(_) => "size".to_owned(),
         Kind::Number(..) => "number".to_owned(),
+        Kind::OptionalNumber(..) => "number, `None`".to_owned(),
         Kind::Flag(_) => "`true`, `false`".to_owned(),
+        Kind::OptionalFlag(_) => "`true`, `false`, `None`".to_owned(),
         Kind::Activation(_) => "activation".to_owned(),
         Kind::Choice(variants) => {
             let variant = |v: &Variant| {

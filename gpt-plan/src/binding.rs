@@ -166,7 +166,7 @@ operands! {
     /// The block of all vectors of a layer, or of the model.
     Vectors = "vectors",
     /// Scale of a norm.
-    Gamma = "gamma",
+    Gamma = "gamma_vector",
     /// Shift of a norm.
     Beta = "beta_vector",
     /// Bias of a projection.

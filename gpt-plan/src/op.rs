@@ -8,7 +8,7 @@
 
 use serde::Serialize;
 
-use crate::{BufferId, Formula, Mask, Site, Slot, TensorId};
+use crate::{BufferId, Formula, Mask, Role, Site, Slot, TensorId};
 
 /// One step of a pass. `d` before a name is the gradient of the loss with respect to it.
 ///
@@ -176,11 +176,13 @@ pub enum Statistics {
     Stored,
 }
 
-/// The parameters of a norm.
+/// A norm and its parameters.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub struct NormRef {
-    /// Scale.
-    pub gamma: TensorId,
+    /// The place of the norm.
+    pub role: Role,
+    /// Scale, if the norm has one.
+    pub gamma: Option<TensorId>,
     /// Shift, if the norm has one.
     pub beta: Option<TensorId>,
 }

@@ -116,6 +116,8 @@ pub struct FileTensor {
     pub layer_shift: i32,
     /// How the safetensors file orders it.
     pub hf_layout: Layout,
+    /// Added to the values of the safetensors file: 1 where it stores a scale as `scale - 1`.
+    pub hf_offset: f32,
 }
 
 /// Order of a matrix in a Hugging Face file.

@@ -71,7 +71,7 @@ impl<M> Deref for Hidden<M> {
 /// The norm between the last block and the head, on the host.
 pub(crate) struct FinalNorm {
     norm: Norm,
-    gamma: Vec<f32>,
+    gamma: Option<Vec<f32>>,
     beta: Option<Vec<f32>>,
 }
 
@@ -99,7 +99,7 @@ impl FinalNorm {
         norm.map(|norm| {
             Ok(FinalNorm {
                 norm: plan.spec.norm,
-                gamma: vector(norm.gamma)?,
+                gamma: norm.gamma.map(vector).transpose()?,
                 beta: norm.beta.map(vector).transpose()?,
             })
         })
@@ -120,8 +120,9 @@ impl FinalNorm {
             NormKind::Rms => (0.0, 1.0 / (mean_of(&|x| x * x) + self.norm.eps).sqrt()),
         };
         for (i, x) in row.iter_mut().enumerate() {
-            let shift = self.beta.as_ref().map_or(0.0, |beta| f64::from(beta[i]));
-            *x = ((f64::from(*x) - mean) * scale * f64::from(self.gamma[i]) + shift) as f32;
+            let gamma = self.gamma.as_ref().map_or(1.0, |gamma| f64::from(gamma[i]));
+            let beta = self.beta.as_ref().map_or(0.0, |beta| f64::from(beta[i]));
+            *x = ((f64::from(*x) - mean) * scale * gamma + beta) as f32;
         }
     }
 }

@@ -61,7 +61,9 @@ fn field(key: &Key, vis: &TokenStream) -> TokenStream {
     let kind = match key.kind {
         Kind::Size(_) => quote!(u32),
         Kind::Number(..) => quote!(f64),
+        Kind::OptionalNumber(..) => quote!(::core::option::Option<f64>),
         Kind::Flag(_) => quote!(bool),
+        Kind::OptionalFlag(_) => quote!(::core::option::Option<bool>),
         Kind::Activation(_) => quote!(Activation),
         Kind::Choice(_) => {
             let name = format_ident!("{}", type_name(key.name));

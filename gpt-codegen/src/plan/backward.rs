@@ -178,14 +178,16 @@ impl Backward<'_> {
         );
         let dy_residual = residual.filter(|from| *from == out).map(|_| DX);
         let residual = residual.filter(|from| *from == x).map(|_| DX);
-        let op = Op::NormWeight {
-            norm,
-            x,
-            stats,
-            dy: D_NORMED,
-            dy_residual,
-        };
-        self.push(format!("{name}_weight"), op);
+        if norm.gamma.is_some() {
+            let op = Op::NormWeight {
+                norm,
+                x,
+                stats,
+                dy: D_NORMED,
+                dy_residual,
+            };
+            self.push(format!("{name}_weight"), op);
+        }
         let op = Op::NormInput {
             norm,
             x,

@@ -58,6 +58,7 @@ impl Names {
             gguf: format!("{}.{suffix}", self.gguf).into(),
             layer_shift,
             hf_layout,
+            hf_offset: 0.0,
         }
     }
 }

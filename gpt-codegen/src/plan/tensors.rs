@@ -268,7 +268,11 @@ impl Builder<'_> {
                 shift,
             })
         });
-        NormRef { gamma, beta }
+        NormRef {
+            role,
+            gamma: Some(gamma),
+            beta,
+        }
     }
 
     fn positions(&mut self, names: &Scheme<'_>) -> Option<TensorId> {

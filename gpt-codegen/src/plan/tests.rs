@@ -143,7 +143,7 @@ fn wrong_tensors() {
     });
     broken(every_tensor(), |plan| {
         let bias = id(plan, Role::MlpUp, Component::Bias);
-        projection(plan, "mlp_up").norm.as_mut().unwrap().gamma = bias;
+        projection(plan, "mlp_up").norm.as_mut().unwrap().gamma = Some(bias);
     });
     broken(every_tensor(), |plan| {
         let bias = id(plan, Role::Qkv, Component::Bias);
@@ -152,7 +152,7 @@ fn wrong_tensors() {
     // The final norm belongs to no layer.
     broken(every_tensor(), |plan| {
         let gamma = id(plan, Role::FinalNorm, Component::Weight);
-        projection(plan, "mlp_up").norm.as_mut().unwrap().gamma = gamma;
+        projection(plan, "mlp_up").norm.as_mut().unwrap().gamma = Some(gamma);
     });
     // The first layer of a post-norm model has no such norm.
     broken(plans("block: PostNorm"), |plan| {

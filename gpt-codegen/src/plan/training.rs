@@ -59,7 +59,7 @@ impl Pass {
     fn new(spec: &Spec, table: &Table) -> Pass {
         let mut forward: Vec<Ops> = forward::forward(spec, table, &PassSlots::TRAINING)
             .into_iter()
-            .map(|(repeat, ops)| (repeat, materialize_norms(table, ops)))
+            .map(|(repeat, ops)| (repeat, materialize_norms(ops)))
             .collect();
         let (_, end) = forward.last_mut().expect("a pass ends with the head");
         let head = end.pop().expect("a pass ends with the head");
@@ -98,15 +98,14 @@ impl Pass {
 
 /// Replaces the norm of each projection by an op before it. A residual that was read through that
 /// norm reads the op's output.
-fn materialize_norms(table: &Table, ops: Vec<Named>) -> Vec<Named> {
+fn materialize_norms(ops: Vec<Named>) -> Vec<Named> {
     let normed = BufferId::Normed.here();
     let mut out = Vec::new();
     for Named { name, mut op } in ops {
         if let Op::Project(projection) = &mut op {
             if let Some(norm) = projection.norm.take() {
-                let role = table.tensors[usize::from(norm.gamma.0)].role;
                 out.push(Named {
-                    name: norm_name(role).to_owned(),
+                    name: norm_name(norm.role).to_owned(),
                     op: Op::Norm {
                         norm,
                         x: projection.input,

@@ -41,7 +41,19 @@ fn store(e: &mut Evaluator<'_>, key: &Key, value: &Expr, spec: &mut Spec) -> Opt
     match key.kind {
         Kind::Size(field) => *field(spec) = e.size(value, key.name)?,
         Kind::Number(range, field) => *field(spec) = number(e, key.name, range, value)?,
+        Kind::OptionalNumber(range, field) => {
+            *field(spec) = match is_none(value) {
+                true => None,
+                false => Some(number(e, key.name, range, value)?),
+            }
+        }
         Kind::Flag(field) => *field(spec) = flag(e, key.name, value)?,
+        Kind::OptionalFlag(field) => {
+            *field(spec) = match is_none(value) {
+                true => None,
+                false => Some(flag(e, key.name, value)?),
+            }
+        }
         Kind::Activation(field) => *field(spec) = activation(e, value)?,
         Kind::Choice(variants) => {
             let chosen = chosen(e, key.name, value, variants)?;
@@ -164,6 +176,11 @@ fn wrong_kind<T>(e: &mut Evaluator<'_>, value: &Expr, variants: &'static [Varian
             .found(format!("`{found}`"))
             .help(format!("write {}", one_of(variants.iter().map(|v| v.name))))
     })
+}
+
+/// Whether `value` is `None`.
+fn is_none(value: &Expr) -> bool {
+    matches!(ungrouped(value), Expr::Path(path) if path.path.is_ident("None"))
 }
 
 /// A number of `range`.

@@ -29,8 +29,14 @@ pub fn prologue(
     };
     let at = |id| vector_offset(context.tensors, id);
     statistics(context.spec.norm, header, parts);
-    header.size("GAMMA", at(norm.gamma), "offset of the norm's scale");
     parts.push(files::NORM_TILE);
+    parts.push(match norm.gamma {
+        Some(gamma) => {
+            header.size("GAMMA", at(gamma), "offset of the norm's scale");
+            files::NORM_GAMMA_PACKED
+        }
+        None => files::NORM_GAMMA_NONE,
+    });
     parts.push(match norm.beta {
         Some(beta) => {
             header.size("BETA", at(beta), "offset of the norm's shift");
@@ -50,8 +56,8 @@ impl TrainKernels<'_> {
             files::SHARED_SUM_MEMORY,
         ];
         statistics(self.spec.norm, &mut header, &mut parts);
-        let beta = beta(norm);
-        parts.extend([files::NORM_STATISTICS_COMPUTED, beta, files::NORM_FORWARD]);
+        parts.push(files::NORM_STATISTICS_COMPUTED);
+        parts.extend([gamma(norm), beta(norm), files::NORM_FORWARD]);
         self.add("norm", header, parts, self.row())
     }
 
@@ -61,6 +67,7 @@ impl TrainKernels<'_> {
         let parts = vec![
             files::SHARED_ENTRY_PLAIN,
             files::NORM_STATISTICS_SAVED,
+            gamma(norm),
             beta(norm),
             files::NORM_FORWARD,
         ];
@@ -69,7 +76,7 @@ impl TrainKernels<'_> {
 
     /// The gradient of a norm's input. With `dy_residual` a residual is taken from the norm's
     /// output, with `residual` from its input.
-    pub(super) fn norm_input(&mut self, dy_residual: bool, residual: bool) -> u16 {
+    pub(super) fn norm_input(&mut self, norm: NormRef, dy_residual: bool, residual: bool) -> u16 {
         let mut header = self.rows("the gradient of a norm's input");
         let centered = f64::from(u8::from(self.spec.norm.kind == NormKind::Layer));
         header.number("CENTERED", centered, "1 if the norm subtracts the mean");
@@ -86,6 +93,7 @@ impl TrainKernels<'_> {
             files::SHARED_SUM_SCRATCH,
             files::SHARED_SUM_MEMORY,
             file,
+            gamma(norm),
             files::NORM_BACKWARD_INPUT,
         ];
         self.add(name, header, parts, self.row())
@@ -115,6 +123,13 @@ impl TrainKernels<'_> {
             files::SHARED_COLUMN_SUMS,
         ];
         self.add(name, header, parts, summed(self.spec.embed))
+    }
+}
+
+fn gamma(norm: NormRef) -> &'static str {
+    match norm.gamma {
+        Some(_) => files::NORM_GAMMA_TENSOR,
+        None => files::NORM_GAMMA_NONE,
     }
 }
 

@@ -88,10 +88,11 @@ impl<'a> TrainKernels<'a> {
                 std::iter::once(product).chain(bias).collect()
             }
             Op::NormInput {
+                norm,
                 dy_residual,
                 residual,
                 ..
-            } => vec![self.norm_input(dy_residual.is_some(), residual.is_some())],
+            } => vec![self.norm_input(norm, dy_residual.is_some(), residual.is_some())],
             Op::NormWeight {
                 norm, dy_residual, ..
             } => vec![self.norm_weight(norm, dy_residual.is_some())],

@@ -239,7 +239,7 @@ impl<'a> Checker<'a> {
     }
 
     pub const fn norm(&self, norm: NormRef, width: u32) -> Result<(), Fault<'a>> {
-        attempt!(self.vector(norm.gamma, width));
+        attempt!(self.optional_vector(norm.gamma, width));
         self.optional_vector(norm.beta, width)
     }
 

@@ -39,6 +39,8 @@ struct StoredSlice {
     entry: ArchiveEntry,
     rows: usize,
     layout: Layout,
+    /// Added to the file's values.
+    offset: f32,
 }
 
 /// Opens `path`: a GGUF file, a safetensors file, the index of a sharded model, or a folder with
@@ -168,6 +170,7 @@ impl Weights for Checkpoint {
             Some(resolved) => match &resolved.slices[..] {
                 [slice]
                     if slice.layout == Layout::RowMajor
+                        && slice.offset == 0.0
                         && is_native(slice.entry.stored, format) =>
                 {
                     Cow::Borrowed(self.archive.data(&slice.entry))
@@ -235,7 +238,7 @@ impl Checkpoint {
                 _ => r,
             };
             let bytes = &bytes[stored_row * row_bytes..][..row_bytes];
-            if is_native(stored, format) {
+            if is_native(stored, format) && slice.offset == 0.0 {
                 out.extend_from_slice(bytes);
             } else if stored == FileType::Q4_0 && format == Format::Q4 {
                 q4_0_to_q4_1(bytes, out).ok_or_else(|| {
@@ -246,6 +249,9 @@ impl Checkpoint {
                 })?;
             } else {
                 stored.decode(bytes, &mut row);
+                if slice.offset != 0.0 {
+                    row.iter_mut().for_each(|x| *x += slice.offset);
+                }
                 format::encode(format, &row, out);
             }
         }
@@ -323,10 +329,10 @@ impl Resolver<'_> {
         };
         let entry = self.archive.entries[&name].clone();
         self.used.insert(name.clone());
-        let layout = if self.gguf {
-            Layout::RowMajor
+        let (layout, offset) = if self.gguf {
+            (Layout::RowMajor, 0.0)
         } else {
-            source.hf_layout
+            (source.hf_layout, source.hf_offset)
         };
         let expected = file_shape(tensor, source.rows, layout);
         if entry.shape != expected {
@@ -340,6 +346,7 @@ impl Resolver<'_> {
             entry,
             rows: source.rows as usize,
             layout,
+            offset,
         })
     }
 

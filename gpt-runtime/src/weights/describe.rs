@@ -1,12 +1,34 @@
 //! Writes a spec as a `config.json` from which transformers builds the model.
 
-use gpt_plan::{Activation, Block, Mask, NormKind, Positions, Spec};
+use gpt_plan::{Activation, Block, Norm, NormKind, Positions, Spec};
 use serde_json::{Value, json};
 
 /// The configuration of `spec` as GPT-2, GPT-1 or Llama. None if it is not one of these
 /// architectures.
 pub fn config(spec: &Spec) -> Option<Value> {
-    if spec.mask != Mask::Causal {
+    // The keys that these configurations can express; every other key has to have its default.
+    let described = Spec {
+        vocab: spec.vocab,
+        context: spec.context,
+        layers: spec.layers,
+        heads: spec.heads,
+        kv_heads: spec.kv_heads,
+        embed: spec.embed,
+        head_dim: spec.head_dim,
+        norm: Norm {
+            kind: spec.norm.kind,
+            eps: spec.norm.eps,
+            ..Norm::default()
+        },
+        block: spec.block,
+        mlp: spec.mlp.clone(),
+        positions: spec.positions,
+        bias: spec.bias,
+        tie_embeddings: spec.tie_embeddings,
+        dropout: spec.dropout,
+        ..Spec::default()
+    };
+    if *spec != described {
         return None;
     }
     match (spec.norm.kind, spec.positions, spec.block, spec.mlp.gated) {
@@ -88,6 +110,8 @@ fn activation(spec: &Spec) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use gpt_plan::Mask;
+
     use super::*;
     use crate::weights::config::check_config;
     use crate::weights::testing;

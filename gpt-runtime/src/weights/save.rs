@@ -75,6 +75,8 @@ impl SliceView<'_> {
         let mut row = vec![0.0; columns];
         for (r, bytes) in self.slice.data(&tensor).enumerate() {
             decode(tensor.format, bytes, &mut row);
+            let offset = self.slice.source.hf_offset;
+            row.iter_mut().for_each(|x| *x -= offset);
             let file_row = match self.slice.source.hf_layout {
                 Layout::Transposed => {
                     for (c, value) in row.iter().enumerate() {

@@ -20,7 +20,7 @@ fn add_square(sum: f32, x: f32) -> f32 {
 // Scale and shift of a column; beyond the last column, those of the last.
 fn affine(column: u32) -> vec2<f32> {
     let own = min(column, EMBED - 1u);
-    return vec2<f32>(vectors[GAMMA + own], beta(own));
+    return vec2<f32>(gamma(own), beta(own));
 }
 
 // Normalizes `x`, an element of row `r` of the tile.

@@ -57,7 +57,8 @@ pub fn projection(context: &Context<'_>, op: &Op, projection: &Projection) -> Op
     tile.write(&mut header, &layout, strips, halves);
     let tile_n = tile_n_file(tile.strips).expect("tiles are powers of two");
     let mut parts = vec![files::SHARED_ENTRY_PLAIN, files::SHARED_PASS, tile_n];
-    if norm.is_some() || bias.is_some() {
+    let has_vectors = norm.is_some_and(|norm| norm.gamma.is_some());
+    if has_vectors || bias.is_some() {
         parts.push(files::SHARED_VECTORS);
     }
     weights(context.format, &layout, &mut header, &mut parts);

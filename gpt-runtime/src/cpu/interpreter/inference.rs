@@ -416,9 +416,7 @@ impl StepParameters {
         let (weight, bias) = (projection.weight, projection.bias);
         let own = !step.op.is_head();
         Ok(StepParameters {
-            norm: norm
-                .map(|n| reader.norm(n.gamma, n.beta, layer))
-                .transpose()?,
+            norm: norm.map(|norm| reader.norm(norm, layer)).transpose()?,
             projection: own
                 .then(|| reader.projection(weight, bias, layer, order))
                 .transpose()?,

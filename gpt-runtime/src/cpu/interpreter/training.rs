@@ -335,8 +335,8 @@ impl TrainPass<'_> {
         });
     }
 
-    /// `to = (to +) d(norm)/dx · dy`. [`norm_weight`](Self::norm_weight), which runs first, has
-    /// added `also` to `dy`.
+    /// `to = (to +) d(norm)/dx · dy`. Where the norm has parameters,
+    /// [`norm_weight`](Self::norm_weight), which runs first, has added `also` to `dy`.
     fn norm_input(
         &mut self,
         norm: NormRef,
@@ -349,6 +349,9 @@ impl TrainPass<'_> {
             "a stream's gradient is added to itself"
         );
         debug_assert!(also.is_none() || add.is_none());
+        if let Some(also) = also.filter(|_| norm.gamma.is_none()) {
+            self.add(also, dy);
+        }
         self.write(to, |pass, out| {
             norm::backward::input(
                 pass.device,
@@ -375,7 +378,7 @@ impl TrainPass<'_> {
                 pass.input(x),
                 pass.buffers.get(dy, pass.layer),
                 &pass.buffers.get(stats, pass.layer)[..2 * pass.rows],
-                [Some(start(norm.gamma)), norm.beta.map(start)],
+                [norm.gamma.map(start), norm.beta.map(start)],
                 gradients,
                 !pass.how.first,
             );

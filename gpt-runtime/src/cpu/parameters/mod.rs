@@ -4,7 +4,7 @@
 #[cfg(feature = "train")]
 mod training;
 
-use gpt_plan::{Norm, Plan, TensorId};
+use gpt_plan::{Norm, NormRef, Plan, TensorId};
 
 #[cfg(feature = "train")]
 pub use training::TrainParameters;
@@ -25,6 +25,7 @@ pub struct Projection {
 /// A norm's parameters.
 pub struct NormParameters {
     kind: Norm,
+    /// Ones if the norm has no scale, so that all norms share one inner loop.
     gamma: Vec<f32>,
     /// Empty if the norm has none.
     beta: Vec<f32>,
@@ -73,16 +74,13 @@ impl ParameterReader<'_> {
         })
     }
 
-    pub fn norm(
-        &self,
-        gamma: TensorId,
-        beta: Option<TensorId>,
-        layer: u32,
-    ) -> Result<NormParameters, Error> {
+    pub fn norm(&self, norm: NormRef, layer: u32) -> Result<NormParameters, Error> {
+        let ones = || vec![1.0; self.plan.spec.embed as usize];
+        let vector = |id| self.vector(id, layer);
         Ok(NormParameters {
             kind: self.plan.spec.norm,
-            gamma: self.vector(gamma, layer)?,
-            beta: beta.map_or(Ok(Vec::new()), |beta| self.vector(beta, layer))?,
+            gamma: norm.gamma.map_or_else(|| Ok(ones()), vector)?,
+            beta: norm.beta.map_or(Ok(Vec::new()), vector)?,
         })
     }
 }

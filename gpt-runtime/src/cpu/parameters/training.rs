@@ -30,6 +30,8 @@ pub struct TrainParameters {
     pub rounds: bool,
     /// Tables that are not trained, computed once.
     fixed: Vec<Vec<f32>>,
+    /// The scale of a norm that has none, so that all norms share one inner loop.
+    ones: Vec<f32>,
 }
 
 /// The part of the flat buffers that one tensor takes.
@@ -115,6 +117,7 @@ impl TrainParameters {
             sums: PartialSums::new(start),
             rounds,
             fixed: vec![Vec::new(); plan.tensors.len()],
+            ones: vec![1.0; plan.spec.embed as usize],
         };
         parameters.load(device, plan, weights)?;
         Ok(parameters)
@@ -186,7 +189,7 @@ impl TrainParameters {
     pub fn norm(&self, plan: &Plan, norm: NormRef, layer: usize) -> NormOperands<'_> {
         NormOperands {
             kind: plan.spec.norm,
-            gamma: self.plain(norm.gamma, layer),
+            gamma: norm.gamma.map_or(&self.ones, |id| self.plain(id, layer)),
             beta: norm.beta.map_or(&[], |id| self.plain(id, layer)),
         }
     }

@@ -181,7 +181,7 @@ impl StepOperands {
     /// The step has no such operand; the compiler makes no such kernel.
     pub fn resource(&self, operand: Operand) -> Resource {
         let tensor = |id: Option<TensorId>, state| id.map(|id| Resource::Tensor(id, state));
-        let gamma = self.norm.map(|norm| norm.gamma);
+        let gamma = self.norm.and_then(|norm| norm.gamma);
         let beta = self.norm.and_then(|norm| norm.beta);
         let resource = match operand {
             Operand::Gamma => tensor(gamma, TensorState::Parameter),

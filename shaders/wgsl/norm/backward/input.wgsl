@@ -3,7 +3,6 @@
 // mean to subtract.
 
 @group(1) @binding(0) var<storage, read> x: array<f32>;
-@group(1) @binding(1) var<storage, read> gamma: array<f32>;
 @group(1) @binding(2) var<storage, read> dy: array<f32>;
 @group(1) @binding(3) var<storage, read> stats: array<vec2<f32>>;
 @group(1) @binding(4) var<storage, read_write> out: array<f32>;
@@ -16,7 +15,7 @@ fn work(group: vec3<u32>, invocation: u32) {
     var along = 0.0;
     for (var i = invocation; i < EMBED; i += WORKGROUP_SIZE) {
         let at = start + i;
-        let g = gamma[i] * (dy[at] + dy_residual(at));
+        let g = gamma(i) * (dy[at] + dy_residual(at));
         sum += g;
         along = fma(g, (x[at] - own.x) * own.y, along);
     }
@@ -24,7 +23,7 @@ fn work(group: vec3<u32>, invocation: u32) {
     along = row_sum(invocation, along) / f32(EMBED);
     for (var i = invocation; i < EMBED; i += WORKGROUP_SIZE) {
         let at = start + i;
-        let g = gamma[i] * (dy[at] + dy_residual(at));
+        let g = gamma(i) * (dy[at] + dy_residual(at));
         let normal = (x[at] - own.x) * own.y;
         out[at] = dx_residual(at) + (g - mean - normal * along) * own.y;
     }
