@@ -86,7 +86,7 @@ fn spec_table(spec: &Spec) -> Table {
     let mut table = Table::new("<<");
     table.head(["spec"]);
     for (key, value) in spec_rows(spec) {
-        table.row([key.to_owned(), value]);
+        table.row([key, value]);
     }
     table
 }
@@ -368,10 +368,8 @@ fn as_json(plan: &'static Plan, shape: &TrainShape) -> Value {
     let spec: serde_json::Map<String, Value> = spec_rows(&plan.spec)
         .into_iter()
         .map(|(key, value)| {
-            (
-                key.to_owned(),
-                value.parse::<u64>().map_or(json!(value), |n| json!(n)),
-            )
+            let value = value.parse::<u64>().map_or(json!(value), |n| json!(n));
+            (key, value)
         })
         .collect();
     let phase = |phase| json!({ "dispatches": plan.dispatches(phase), "steps": steps_json(&dispatches(plan, phase)) });
@@ -389,30 +387,50 @@ fn as_json(plan: &'static Plan, shape: &TrainShape) -> Value {
     })
 }
 
-fn spec_rows(spec: &Spec) -> Vec<(&'static str, String)> {
-    let Norm { kind, eps } = spec.norm;
-    let norm = format!("{kind:?}Norm {{ eps: {eps:e} }}");
-    let positions = match spec.positions {
-        Positions::Rope { theta } => format!("Rope {{ theta: {theta} }}"),
-        other => format!("{other:?}"),
+/// The keys of a spec and their values, as a declaration would write them. Scalars follow from the
+/// fields of [`Spec`], so a new key has a row.
+fn spec_rows(spec: &Spec) -> Vec<(String, String)> {
+    let Ok(Value::Object(fields)) = serde_json::to_value(spec) else {
+        unreachable!("a spec is an object");
     };
-    vec![
-        ("vocab", spec.vocab.to_string()),
-        ("context", spec.context.to_string()),
-        ("layers", spec.layers.to_string()),
-        ("heads", spec.heads.to_string()),
-        ("kv_heads", spec.kv_heads.to_string()),
-        ("embed", spec.embed.to_string()),
-        ("head_dim", spec.head_dim.to_string()),
-        ("norm", norm),
-        ("block", format!("{:?}", spec.block)),
-        ("mlp", mlp(&spec.mlp)),
-        ("positions", positions),
-        ("mask", format!("{:?}", spec.mask)),
-        ("bias", spec.bias.to_string()),
-        ("tie_embeddings", spec.tie_embeddings.to_string()),
-        ("dropout", spec.dropout.to_string()),
-    ]
+    let row = |(key, value): (String, Value)| {
+        let value = match key.as_str() {
+            "norm" => norm(&spec.norm),
+            "mlp" => mlp(&spec.mlp),
+            "positions" => match spec.positions {
+                Positions::Rope { theta } => format!("Rope {{ theta: {theta} }}"),
+                other => format!("{other:?}"),
+            },
+            _ => scalar(&value),
+        };
+        (key, value)
+    };
+    fields.into_iter().map(row).collect()
+}
+
+fn scalar(value: &Value) -> String {
+    match value {
+        Value::Null => "None".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Number(number) => match number.as_u64() {
+            Some(n) => n.to_string(),
+            None => number.as_f64().unwrap_or_default().to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+/// A norm with its epsilon, and its other fields where they differ from the default.
+fn norm(norm: &Norm) -> String {
+    let fields = |norm: &Norm| serde_json::to_value(norm).expect("a norm is an object");
+    let (own, usual) = (fields(norm), fields(&Norm::default()));
+    let mut text = format!("{:?}Norm {{ eps: {:e}", norm.kind, norm.eps);
+    for (key, value) in own.as_object().into_iter().flatten() {
+        if !["kind", "eps"].contains(&key.as_str()) && usual[key] != *value {
+            text += &format!(", {key}: {}", scalar(value));
+        }
+    }
+    text + " }"
 }
 
 fn mlp(mlp: &Mlp) -> String {

@@ -45,7 +45,7 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             },
             bias,
             tie_embeddings: tie,
-            dropout: 0.0,
+            ..Spec::default()
         }
     })
 }

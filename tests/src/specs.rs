@@ -31,7 +31,7 @@ pub fn gpt2() -> Spec {
         mask: Mask::Causal,
         bias: true,
         tie_embeddings: true,
-        dropout: 0.0,
+        ..Spec::default()
     }
 }
 

@@ -15,5 +15,5 @@ mod tape;
 mod tests;
 mod write;
 
-pub use parse::parse;
+pub use parse::{of, parse};
 pub use write::{rust, wgsl};

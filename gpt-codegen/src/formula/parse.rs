@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use gpt_plan::{Activation, MAX_NODES, Node};
+use gpt_plan::{Activation, Formula, MAX_NODES, Node};
 use syn::spanned::Spanned;
 use syn::{BinOp, Expr, ExprClosure, Lit, Member, Pat, Stmt, UnOp};
 
@@ -27,6 +27,18 @@ const FUNCTIONS: [(&str, usize); 10] = [
 
 /// The largest exponent of a power.
 const MAX_POWER: i64 = 64;
+
+/// The formula of a closure of the compiler's own, such as `|x| 2.0 * tanh(x)`.
+///
+/// # Panics
+/// `closure` is no closure of the language.
+pub fn of(closure: &str) -> Formula {
+    let parsed = syn::parse_str(closure).expect("a closure of the compiler's own");
+    match parse(&parsed) {
+        Ok(Activation::Custom { value, .. }) => value,
+        _ => panic!("`{closure}` is no formula"),
+    }
+}
 
 /// The activation of `closure`, with its derivative.
 pub fn parse(closure: &ExprClosure) -> Result<Activation, Vec<Diagnostic>> {

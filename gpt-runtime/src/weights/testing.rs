@@ -29,7 +29,7 @@ pub fn gpt2_spec() -> Spec {
         mask: Mask::Causal,
         bias: true,
         tie_embeddings: true,
-        dropout: 0.0,
+        ..Spec::default()
     }
 }
 
@@ -57,7 +57,7 @@ pub fn llama_spec() -> Spec {
         mask: Mask::Causal,
         bias: false,
         tie_embeddings: true,
-        dropout: 0.0,
+        ..Spec::default()
     }
 }
 
