@@ -94,7 +94,7 @@ const EPS: Key = key(
 );
 
 /// Every key, in the order of the documentation.
-pub static KEYS: [Key; 15] = [
+pub static KEYS: [Key; 16] = [
     key(
         "vocab",
         Kind::Size(|spec| &mut spec.vocab),
@@ -260,6 +260,12 @@ pub static KEYS: [Key; 15] = [
         Kind::Flag(|spec| &mut spec.tie_embeddings),
         Some("true"),
         "whether the head shares the token embedding's weights",
+    ),
+    key(
+        "logit_softcap",
+        Kind::OptionalNumber(Range::Positive, |spec| &mut spec.logit_softcap),
+        Some("None"),
+        "`c` of `c tanh(logit / c)`, which bounds the logits (Gemma 2)",
     ),
     key(
         "dropout",

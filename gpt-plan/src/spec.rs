@@ -41,6 +41,8 @@ pub struct Spec {
     pub bias: bool,
     /// Whether the output head shares the token embedding's weights.
     pub tie_embeddings: bool,
+    /// `c` of `c tanh(logit / c)`, which bounds the logits; none leaves them as they are.
+    pub logit_softcap: Option<f64>,
     /// Dropout probability in training; inference ignores it.
     pub dropout: f64,
 }

@@ -7,11 +7,18 @@ use proptest::prelude::*;
 pub fn spec() -> impl Strategy<Value = Spec> {
     let sizes = (1..150u32, 1..49u32, 1..4u32, 1..80u32, 1..100u32);
     let attention = (1..4u32, 1..4u32, 1..40u32);
-    let kinds = (norm(), positions(), activation(), any::<[bool; 5]>());
+    let kinds = (
+        norm(),
+        positions(),
+        activation(),
+        any::<[bool; 5]>(),
+        prop::option::of(0.1..50.0),
+    );
     (sizes, attention, kinds).prop_map(|(sizes, attention, kinds)| {
         let (vocab, context, layers, embed, hidden) = sizes;
         let (kv_heads, group, head_dim) = attention;
-        let (norm, positions, activation, [gated, post, bidirectional, bias, tie]) = kinds;
+        let (norm, positions, activation, flags, logit_softcap) = kinds;
+        let [gated, post, bidirectional, bias, tie] = flags;
         let rotary = matches!(positions, Positions::Rope { .. });
         Spec {
             vocab,
@@ -45,6 +52,7 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             },
             bias,
             tie_embeddings: tie,
+            logit_softcap,
             ..Spec::default()
         }
     })

@@ -198,6 +198,21 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
             },
         ),
         (
+            "softcap",
+            Spec {
+                logit_softcap: Some(0.3),
+                ..smollm2()
+            },
+        ),
+        (
+            "softcap_primes",
+            Spec {
+                vocab: 67,
+                logit_softcap: Some(1.5),
+                ..article()
+            },
+        ),
+        (
             "sinusoidal_odd",
             Spec {
                 positions: Positions::Sinusoidal,

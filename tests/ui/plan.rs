@@ -21,6 +21,7 @@ static PLAN: Plan = Plan {
         mask: Mask::Causal,
         bias: false,
         tie_embeddings: true,
+        logit_softcap: None,
         dropout: 0.0,
     },
     tensors: Borrowed(&[Tensor {

@@ -10,10 +10,11 @@
 //! norm's statistics, it is a separate op (see `training`).
 
 use gpt_plan::{
-    Block, BufferId, Epilogue, Heads, NormRef, Op, Projection, Repeat, Site, Slot, Spec,
+    Block, BufferId, Epilogue, Heads, LogitMap, NormRef, Op, Projection, Repeat, Site, Slot, Spec,
 };
 
 use super::tensors::{self, Table};
+use crate::formula;
 
 /// An op with its name.
 #[derive(Clone)]
@@ -91,7 +92,7 @@ pub fn forward(spec: &Spec, table: &Table, slots: &PassSlots) -> Vec<Ops> {
         bias: None,
         epilogue: Epilogue::Store {
             out: BufferId::Logits.here(),
-            map: None,
+            map: logit_map(spec),
         },
     });
     let mut sections = vec![(Repeat::Once, vec![named("embed", embed)])];
@@ -101,6 +102,16 @@ pub fn forward(spec: &Spec, table: &Table, slots: &PassSlots) -> Vec<Ops> {
     }
     sections.push((Repeat::Once, vec![named("head", head)]));
     sections
+}
+
+/// The function from a product of the head to a logit.
+fn logit_map(spec: &Spec) -> Option<LogitMap> {
+    let cap = spec.logit_softcap?;
+    Some(LogitMap {
+        value: formula::of(&format!("|product| {cap:?} * tanh(product / {cap:?})")),
+        // The derivative of tanh is 1 - tanh^2.
+        slope: formula::of(&format!("|logit| 1.0 - powi(logit / {cap:?}, 2)")),
+    })
 }
 
 /// The ranges of layers with the same ops, and whether they read the stream without a norm.

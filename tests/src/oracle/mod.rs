@@ -79,17 +79,26 @@ impl Gpt {
         let mut pass = Pass::new(masks);
         let x = self.stream(tokens, &mut pass);
         let head = self.parameters.head.as_ref();
-        let logits = linear(
+        let products = linear(
             &x,
             // Tied: embedding and head share a matrix.
             head.unwrap_or(&self.parameters.token_embedding),
             None,
         );
+        let logits = self.softcap(&products);
         pass.record("head", 0, &logits);
         Forward {
             logits,
             trace: pass.trace,
         }
+    }
+
+    /// Logits from the products of the head: `c tanh(x / c)` with a soft cap `c`.
+    fn softcap(&self, products: &Matrix) -> Matrix {
+        products.map_rows(|row| match self.spec.logit_softcap {
+            Some(cap) => row.iter().map(|x| cap * (x / cap).tanh()).collect(),
+            None => row.to_vec(),
+        })
     }
 
     /// The residual stream as the head reads it.

@@ -122,15 +122,21 @@ impl Gpt {
             .head
             .as_ref()
             .unwrap_or(&self.parameters.token_embedding);
-        let logits = apply(&read, head, None);
+        let products = apply(&read, head, None);
+        let logits = self.softcap(&products);
 
         // The gradient of cross-entropy: the predicted distribution minus the target's.
         let predicted = logits.map_rows(softmax);
-        let d_logits = Matrix::from_fn(logits.rows, logits.columns, |row, token| {
+        let d_products = Matrix::from_fn(logits.rows, logits.columns, |row, token| {
             let came = f64::from(u8::from(targets[row] as usize == token));
-            (predicted.row(row)[token] - came) / n
+            // The derivative of c tanh(x / c) is 1 / cosh^2(x / c).
+            let slope = self
+                .spec
+                .logit_softcap
+                .map_or(1.0, |cap| (products.row(row)[token] / cap).cosh().powi(-2));
+            slope * (predicted.row(row)[token] - came) / n
         });
-        let (d_read, d_head) = matrix_backward(&read, head, &d_logits);
+        let (d_read, d_head) = matrix_backward(&read, head, &d_products);
         // A tied matrix is used twice, so its gradients add up.
         match &mut gradients.head {
             Some(own) => *own = d_head,
