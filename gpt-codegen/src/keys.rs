@@ -93,6 +93,13 @@ const EPS: Key = key(
     "added to the variance, or to the mean of squares",
 );
 
+const UNIT_OFFSET: Key = key(
+    "unit_offset",
+    Kind::Flag(|spec| &mut spec.norm.unit_offset),
+    Some("false"),
+    "whether safetensors files store `gamma - 1` (Gemma)",
+);
+
 /// Every key, in the order of the documentation.
 pub static KEYS: [Key; 16] = [
     key(
@@ -144,13 +151,13 @@ pub static KEYS: [Key; 16] = [
                 "LayerNorm",
                 "`(x - mean) / sqrt(variance + eps) * gamma + beta`",
                 |spec| spec.norm.kind = NormKind::Layer,
-                &[EPS],
+                &[EPS, UNIT_OFFSET],
             ),
             variant(
                 "RmsNorm",
                 "`x / sqrt(mean of squares + eps) * gamma`",
                 |spec| spec.norm.kind = NormKind::Rms,
-                &[EPS],
+                &[EPS, UNIT_OFFSET],
             ),
         ]),
         Some("LayerNorm { eps: 1e-5 }"),

@@ -53,6 +53,8 @@ pub struct Norm {
     pub kind: NormKind,
     /// Added to the variance, or to the mean of squares.
     pub eps: f64,
+    /// Whether safetensors files store `gamma - 1`. The model holds `gamma`.
+    pub unit_offset: bool,
 }
 
 /// The statistics of a norm.

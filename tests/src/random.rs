@@ -61,7 +61,11 @@ pub fn spec() -> impl Strategy<Value = Spec> {
 fn norm() -> impl Strategy<Value = Norm> {
     let eps = prop::sample::select(vec![1e-6, 1e-5, 1e-2]);
     let kind = prop::sample::select(vec![NormKind::Layer, NormKind::Rms]);
-    (kind, eps).prop_map(|(kind, eps)| Norm { kind, eps })
+    (kind, eps).prop_map(|(kind, eps)| Norm {
+        kind,
+        eps,
+        ..Norm::default()
+    })
 }
 
 fn positions() -> impl Strategy<Value = Positions> {

@@ -20,6 +20,7 @@ pub fn gpt2() -> Spec {
         norm: Norm {
             kind: NormKind::Layer,
             eps: 1e-5,
+            ..Norm::default()
         },
         block: Block::PreNorm,
         mlp: Mlp {
@@ -47,6 +48,7 @@ pub fn smollm2() -> Spec {
         norm: Norm {
             kind: NormKind::Rms,
             eps: 1e-5,
+            ..Norm::default()
         },
         mlp: Mlp {
             gated: true,
@@ -252,6 +254,7 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
                 norm: Norm {
                     kind: NormKind::Layer,
                     eps: 1e-3,
+                    ..Norm::default()
                 },
                 bias: true,
                 ..smollm2()
@@ -263,6 +266,7 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
                 norm: Norm {
                     kind: NormKind::Rms,
                     eps: 1e-6,
+                    ..Norm::default()
                 },
                 ..gpt2()
             },

@@ -85,6 +85,7 @@ fn wide_rows_and_many_keys() {
         norm: Norm {
             kind: NormKind::Rms,
             eps: 1e-5,
+            ..Norm::default()
         },
         block: Block::PostNorm,
         ..wide.clone()

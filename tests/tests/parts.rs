@@ -66,6 +66,7 @@ fn rows_in_all_parts_are_read() {
         norm: gpt_plan::Norm {
             kind: gpt_plan::NormKind::Rms,
             eps: 1e-6,
+            ..gpt_plan::Norm::default()
         },
         ..specs::gpt2()
     };

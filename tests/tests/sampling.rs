@@ -68,6 +68,7 @@ fn plan(vocab: usize) -> &'static Plan {
         norm: Norm {
             kind: NormKind::Rms,
             eps: 1e-9,
+            ..Norm::default()
         },
         positions: Positions::Rope { theta: 100.0 },
         mask: Mask::Causal,

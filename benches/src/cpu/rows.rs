@@ -30,6 +30,7 @@ pub fn layer_norm<const WIDTH: usize>(rows: usize) -> Forms<'static> {
                         Norm {
                             kind: NormKind::Layer,
                             eps,
+                            ..Norm::default()
                         },
                         x,
                     );

@@ -1,7 +1,8 @@
 //! The table of tensors of a spec.
 
 use gpt_plan::{
-    Block, Component, Init, NormRef, Place, Positions, Role, Spec, Tensor, TensorId, TensorKind,
+    Block, Component, FileTensor, Init, NormRef, Place, Positions, Role, Spec, Tensor, TensorId,
+    TensorKind,
 };
 
 use super::names::{Names, Scheme};
@@ -152,6 +153,8 @@ struct Vector<'a> {
     names: &'a [Names],
     /// Added to the layer's number in the names of a file.
     shift: i32,
+    /// Added to the values of a safetensors file.
+    offset: f32,
 }
 
 struct Builder<'a> {
@@ -197,6 +200,7 @@ impl Builder<'_> {
             init,
             names,
             shift,
+            offset,
         } = vector;
         let suffix = match component {
             Component::Weight => "weight",
@@ -211,7 +215,13 @@ impl Builder<'_> {
             rows: names.iter().map(|n| n.rows).sum(),
             columns: 1,
             init,
-            sources: names.iter().map(|n| n.source(suffix, shift)).collect(),
+            sources: names
+                .iter()
+                .map(|n| FileTensor {
+                    hf_offset: offset,
+                    ..n.source(suffix, shift)
+                })
+                .collect(),
         })
     }
 
@@ -241,6 +251,7 @@ impl Builder<'_> {
                 init: Init::Zeros,
                 names,
                 shift: 0,
+                offset: 0.0,
             })
         });
         Projection { weight, bias }
@@ -248,6 +259,7 @@ impl Builder<'_> {
 
     fn norm(&mut self, role: Role, name: &str, place: Place, names: &Names, shift: i32) -> NormRef {
         let names = std::slice::from_ref(names);
+        let offset = if self.spec.norm.unit_offset { 1.0 } else { 0.0 };
         let gamma = self.vector(Vector {
             role,
             component: Component::Weight,
@@ -256,6 +268,7 @@ impl Builder<'_> {
             init: Init::Ones,
             names,
             shift,
+            offset,
         });
         let beta = self.spec.norm_bias().then(|| {
             self.vector(Vector {
@@ -266,6 +279,7 @@ impl Builder<'_> {
                 init: Init::Zeros,
                 names,
                 shift,
+                offset: 0.0,
             })
         });
         NormRef {

@@ -119,6 +119,41 @@ mod tests {
     use super::*;
     use crate::weights::{RandomWeights, open, testing};
 
+    /// A file of a norm with a unit offset holds the scale minus 1.
+    #[test]
+    fn a_scale_may_be_stored_as_an_offset() {
+        let mut spec = testing::llama_spec();
+        spec.norm.unit_offset = true;
+        let (plan, plain) = (testing::plan(&spec), testing::llama());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let weights = RandomWeights::new(plan, 3, Format::F32);
+        save(&path, plan, &weights).unwrap();
+        let (opened, stored) = (
+            open(&path, plan, None).unwrap(),
+            open(&path, plain, None).unwrap(),
+        );
+        let mut norms = 0;
+        for (id, layer) in plan.trained() {
+            let tensor = plan.tensor(id);
+            let is_scale = tensor.name.ends_with(".gamma");
+            norms += u32::from(is_scale);
+            let offset = if is_scale { 1.0 } else { 0.0 };
+            let ours = testing::values(&weights, id, layer);
+            let theirs = testing::values(&stored, id, layer);
+            let back = testing::values(&opened, id, layer);
+            for ((ours, theirs), back) in ours.iter().zip(theirs).zip(back) {
+                assert_eq!(ours - offset, theirs, "{}", tensor.name);
+                assert!(
+                    (back - ours).abs() <= 1e-7,
+                    "{}: {back}, {ours}",
+                    tensor.name
+                );
+            }
+        }
+        assert_eq!(norms, 2 * spec.layers + 1);
+    }
+
     /// Saved weights read back unchanged, in all layouts of the file.
     #[test]
     fn a_round_trip() {

@@ -18,6 +18,7 @@ pub fn gpt2_spec() -> Spec {
         norm: Norm {
             kind: NormKind::Layer,
             eps: 1e-5,
+            ..Norm::default()
         },
         block: Block::PreNorm,
         mlp: Mlp {
@@ -46,6 +47,7 @@ pub fn llama_spec() -> Spec {
         norm: Norm {
             kind: NormKind::Rms,
             eps: 1e-5,
+            ..Norm::default()
         },
         block: Block::PreNorm,
         mlp: Mlp {

@@ -51,6 +51,7 @@ fn norms() {
                 Norm {
                     kind: NormKind::Layer,
                     eps: 1e-5,
+                    ..Norm::default()
                 },
                 &x,
             );
@@ -64,6 +65,7 @@ fn norms() {
                 Norm {
                     kind: NormKind::Rms,
                     eps: 1e-5,
+                    ..Norm::default()
                 },
                 &x,
             );
