@@ -93,6 +93,13 @@ const EPS: Key = key(
     "added to the variance, or to the mean of squares",
 );
 
+const AFFINE: Key = key(
+    "affine",
+    Kind::Flag(|spec| &mut spec.norm.affine),
+    Some("true"),
+    "whether the norm has parameters (OLMo's has none)",
+);
+
 const UNIT_OFFSET: Key = key(
     "unit_offset",
     Kind::Flag(|spec| &mut spec.norm.unit_offset),
@@ -151,13 +158,13 @@ pub static KEYS: [Key; 16] = [
                 "LayerNorm",
                 "`(x - mean) / sqrt(variance + eps) * gamma + beta`",
                 |spec| spec.norm.kind = NormKind::Layer,
-                &[EPS, UNIT_OFFSET],
+                &[EPS, AFFINE, UNIT_OFFSET],
             ),
             variant(
                 "RmsNorm",
                 "`x / sqrt(mean of squares + eps) * gamma`",
                 |spec| spec.norm.kind = NormKind::Rms,
-                &[EPS, UNIT_OFFSET],
+                &[EPS, AFFINE, UNIT_OFFSET],
             ),
         ]),
         Some("LayerNorm { eps: 1e-5 }"),

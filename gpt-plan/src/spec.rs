@@ -48,13 +48,28 @@ pub struct Spec {
 }
 
 /// Normalisation over the residual stream's width.
-#[derive(Clone, Copy, Debug, Default, Serialize, PartialEq)]
+#[derive(Clone, Copy, Debug, Serialize, PartialEq)]
 pub struct Norm {
     pub kind: NormKind,
     /// Added to the variance, or to the mean of squares.
     pub eps: f64,
+    /// Whether the norm has parameters: a scale, and a shift if it is a LayerNorm of a model with
+    /// biases.
+    pub affine: bool,
     /// Whether safetensors files store `gamma - 1`. The model holds `gamma`.
     pub unit_offset: bool,
+}
+
+impl Default for Norm {
+    /// A LayerNorm with parameters, whose epsilon is not set.
+    fn default() -> Norm {
+        Norm {
+            kind: NormKind::Layer,
+            eps: 0.0,
+            affine: true,
+            unit_offset: false,
+        }
+    }
 }
 
 /// The statistics of a norm.
@@ -140,7 +155,7 @@ impl Spec {
 
     /// Whether norms have a `beta`.
     pub const fn norm_bias(&self) -> bool {
-        self.bias && matches!(self.norm.kind, NormKind::Layer)
+        self.bias && self.norm.affine && matches!(self.norm.kind, NormKind::Layer)
     }
 
     /// Whether queries and keys are rotated.

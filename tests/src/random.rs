@@ -61,9 +61,10 @@ pub fn spec() -> impl Strategy<Value = Spec> {
 fn norm() -> impl Strategy<Value = Norm> {
     let eps = prop::sample::select(vec![1e-6, 1e-5, 1e-2]);
     let kind = prop::sample::select(vec![NormKind::Layer, NormKind::Rms]);
-    (kind, eps).prop_map(|(kind, eps)| Norm {
+    (kind, eps, any::<bool>()).prop_map(|(kind, eps, affine)| Norm {
         kind,
         eps,
+        affine,
         ..Norm::default()
     })
 }

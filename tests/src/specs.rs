@@ -200,6 +200,38 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
             },
         ),
         (
+            "norm_without_parameters",
+            Spec {
+                norm: Norm {
+                    affine: false,
+                    ..gpt2().norm
+                },
+                ..gpt2()
+            },
+        ),
+        (
+            "post_norm_without_parameters",
+            Spec {
+                norm: Norm {
+                    affine: false,
+                    ..gpt2().norm
+                },
+                bias: false,
+                ..article()
+            },
+        ),
+        (
+            "rms_without_parameters",
+            Spec {
+                norm: Norm {
+                    affine: false,
+                    ..smollm2().norm
+                },
+                embed: 47,
+                ..smollm2()
+            },
+        ),
+        (
             "softcap",
             Spec {
                 logit_softcap: Some(0.3),

@@ -14,7 +14,7 @@ static PLAN: Plan = Plan {
         kv_heads: 1,
         embed: 8,
         head_dim: 8,
-        norm: Norm { kind: NormKind::Layer, eps: 1e-5, unit_offset: false },
+        norm: Norm { kind: NormKind::Layer, eps: 1e-5, affine: true, unit_offset: false },
         block: Block::PreNorm,
         mlp: Mlp { gated: false, hidden: 8, activation: Activation::Relu },
         positions: Positions::Rope { theta: 1e4 },

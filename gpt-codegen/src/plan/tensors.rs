@@ -260,15 +260,17 @@ impl Builder<'_> {
     fn norm(&mut self, role: Role, name: &str, place: Place, names: &Names, shift: i32) -> NormRef {
         let names = std::slice::from_ref(names);
         let offset = if self.spec.norm.unit_offset { 1.0 } else { 0.0 };
-        let gamma = self.vector(Vector {
-            role,
-            component: Component::Weight,
-            name: format!("{name}.gamma"),
-            place,
-            init: Init::Ones,
-            names,
-            shift,
-            offset,
+        let gamma = self.spec.norm.affine.then(|| {
+            self.vector(Vector {
+                role,
+                component: Component::Weight,
+                name: format!("{name}.gamma"),
+                place,
+                init: Init::Ones,
+                names,
+                shift,
+                offset,
+            })
         });
         let beta = self.spec.norm_bias().then(|| {
             self.vector(Vector {
@@ -282,11 +284,7 @@ impl Builder<'_> {
                 offset: 0.0,
             })
         });
-        NormRef {
-            role,
-            gamma: Some(gamma),
-            beta,
-        }
+        NormRef { role, gamma, beta }
     }
 
     fn positions(&mut self, names: &Scheme<'_>) -> Option<TensorId> {

@@ -7,8 +7,8 @@ use super::matrix::Matrix;
 /// The parameters of a norm.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NormParameters {
-    /// The factor of each feature.
-    pub gamma: Vec<f64>,
+    /// The factor of each feature, if the norm has parameters.
+    pub gamma: Option<Vec<f64>>,
     /// The shift of each feature, if the model has biases.
     pub beta: Option<Vec<f64>>,
 }
@@ -32,8 +32,9 @@ pub fn norm(spec: Norm, parameters: &NormParameters, input: &Matrix) -> Matrix {
         x.iter()
             .enumerate()
             .map(|(i, x)| {
-                let shift = parameters.beta.as_ref().map_or(0.0, |beta| beta[i]);
-                (x - centre) / scale * parameters.gamma[i] + shift
+                let gamma = parameters.gamma.as_ref().map_or(1.0, |gamma| gamma[i]);
+                let beta = parameters.beta.as_ref().map_or(0.0, |beta| beta[i]);
+                (x - centre) / scale * gamma + beta
             })
             .collect()
     })

@@ -68,7 +68,7 @@ impl Parameters {
             _ => None,
         };
         let values = match (part, norm, linear) {
-            ("gamma", Some(norm), _) => Some(&norm.gamma),
+            ("gamma", Some(norm), _) => norm.gamma.as_ref(),
             ("beta", Some(norm), _) => norm.beta.as_ref(),
             ("weight", _, Some(linear)) => Some(&linear.weight.values),
             ("bias", _, Some(linear)) => linear.bias.as_ref(),
@@ -106,7 +106,9 @@ impl Parameters {
 
 impl NormParameters {
     fn visit(&mut self, name: &str, f: &mut dyn FnMut(String, &mut [f64])) {
-        f(format!("gamma of {name}"), &mut self.gamma);
+        if let Some(gamma) = &mut self.gamma {
+            f(format!("gamma of {name}"), gamma);
+        }
         if let Some(beta) = &mut self.beta {
             f(format!("beta of {name}"), beta);
         }
@@ -255,19 +257,19 @@ impl Reader<'_> {
     fn linear(&self, name: &str, layer: u32) -> Result<Linear, Error> {
         Ok(Linear {
             weight: self.required(&format!("{name}.weight"), layer)?,
-            bias: self
-                .optional(&format!("{name}.bias"), layer)?
-                .map(|b| b.values),
+            bias: self.values(&format!("{name}.bias"), layer)?,
         })
     }
 
     fn norm(&self, name: &str, layer: u32) -> Result<NormParameters, Error> {
         Ok(NormParameters {
-            gamma: self.required(&format!("{name}.gamma"), layer)?.values,
-            beta: self
-                .optional(&format!("{name}.beta"), layer)?
-                .map(|b| b.values),
+            gamma: self.values(&format!("{name}.gamma"), layer)?,
+            beta: self.values(&format!("{name}.beta"), layer)?,
         })
+    }
+
+    fn values(&self, name: &str, layer: u32) -> Result<Option<Vec<f64>>, Error> {
+        Ok(self.optional(name, layer)?.map(|tensor| tensor.values))
     }
 
     fn required(&self, name: &str, layer: u32) -> Result<Matrix, Error> {

@@ -16,11 +16,12 @@ pub fn norm_backward(
     gradient: &mut NormParameters,
 ) -> Matrix {
     let plain = NormParameters {
-        gamma: vec![1.0; x.columns],
+        gamma: None,
         beta: None,
     };
     let normal = norm(spec, &plain, x);
-    gradient.gamma = d.zip(&normal, |d, x| d * x).sum_of_rows();
+    let d_gamma = || d.zip(&normal, |d, x| d * x).sum_of_rows();
+    gradient.gamma = parameters.gamma.as_ref().map(|_| d_gamma());
     gradient.beta = parameters.beta.as_ref().map(|_| d.sum_of_rows());
 
     let n = x.columns as f64;
@@ -37,11 +38,13 @@ pub fn norm_backward(
                 ((mean_square + spec.eps).sqrt(), 0.0)
             }
         };
-        let g: Vec<f64> = d
-            .iter()
-            .zip(&parameters.gamma)
-            .map(|(d, gamma)| d * gamma)
-            .collect();
+        let gamma = |i| {
+            parameters
+                .gamma
+                .as_ref()
+                .map_or(1.0, |gamma: &Vec<f64>| gamma[i])
+        };
+        let g: Vec<f64> = d.iter().enumerate().map(|(i, d)| d * gamma(i)).collect();
         let mean = centred * g.iter().sum::<f64>() / n;
         let along = g.iter().zip(normal).map(|(g, x)| g * x).sum::<f64>() / n;
         let row = g
