@@ -108,7 +108,7 @@ const UNIT_OFFSET: Key = key(
 );
 
 /// Every key, in the order of the documentation.
-pub static KEYS: [Key; 16] = [
+pub static KEYS: [Key; 17] = [
     key(
         "vocab",
         Kind::Size(|spec| &mut spec.vocab),
@@ -268,6 +268,12 @@ pub static KEYS: [Key; 16] = [
         Kind::Flag(|spec| &mut spec.bias),
         Some("true"),
         "whether linear layers and LayerNorm have a bias",
+    ),
+    key(
+        "qkv_bias",
+        Kind::OptionalFlag(|spec| &mut spec.qkv_bias),
+        Some("None"),
+        "whether queries, keys and values have a bias, if not as `bias` says (Qwen 2)",
     ),
     key(
         "tie_embeddings",

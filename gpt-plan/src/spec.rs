@@ -39,6 +39,8 @@ pub struct Spec {
     pub mask: Mask,
     /// Whether linear layers and LayerNorm have a bias.
     pub bias: bool,
+    /// Whether the projection to queries, keys and values has a bias; none says what `bias` says.
+    pub qkv_bias: Option<bool>,
     /// Whether the output head shares the token embedding's weights.
     pub tie_embeddings: bool,
     /// `c` of `c tanh(logit / c)`, which bounds the logits; none leaves them as they are.

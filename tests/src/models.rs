@@ -37,6 +37,13 @@ gpt_model! {
     pub struct UntiedRmsDense { tie_embeddings: false, mlp: Dense { hidden: 70, activation: Relu }, ..SmolLm2 }
     pub struct NoBias { bias: false, ..Gpt2 }
     pub struct Sinusoidal { positions: Sinusoidal, ..Gpt2 }
+    pub struct NormWithoutParameters { norm: LayerNorm { affine: false }, ..Gpt2 }
+    pub struct PostNormWithoutParameters { norm: LayerNorm { affine: false }, bias: false, ..Article }
+    pub struct RmsWithoutParameters { norm: RmsNorm { affine: false }, embed: 47, ..SmolLm2 }
+    pub struct QkvBias { qkv_bias: true, ..SmolLm2 }
+    pub struct BiasWithoutQkv { qkv_bias: false, ..Gpt2 }
+    pub struct Softcap { logit_softcap: 0.3, ..SmolLm2 }
+    pub struct SoftcapPrimes { vocab: 67, logit_softcap: 1.5, ..Article }
     pub struct SinusoidalOdd { positions: Sinusoidal, embed: 33, heads: 3, mlp: Dense { hidden: 256 }, ..Gpt2 }
     pub struct Bidirectional { mask: Bidirectional, ..Gpt2 }
     pub struct BidirectionalPostGelu { mask: Bidirectional, mlp: Dense { hidden: 96, activation: Gelu }, ..Article }
@@ -69,6 +76,13 @@ macro_rules! for_each_model {
         $each::<UntiedRmsDense>("untied_rms_dense");
         $each::<NoBias>("no_bias");
         $each::<Sinusoidal>("sinusoidal");
+        $each::<NormWithoutParameters>("norm_without_parameters");
+        $each::<PostNormWithoutParameters>("post_norm_without_parameters");
+        $each::<RmsWithoutParameters>("rms_without_parameters");
+        $each::<QkvBias>("qkv_bias");
+        $each::<BiasWithoutQkv>("bias_without_qkv");
+        $each::<Softcap>("softcap");
+        $each::<SoftcapPrimes>("softcap_primes");
         $each::<SinusoidalOdd>("sinusoidal_odd");
         $each::<Bidirectional>("bidirectional");
         $each::<BidirectionalPostGelu>("bidirectional_post_gelu");

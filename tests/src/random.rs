@@ -13,11 +13,12 @@ pub fn spec() -> impl Strategy<Value = Spec> {
         activation(),
         any::<[bool; 5]>(),
         prop::option::of(0.1..50.0),
+        any::<Option<bool>>(),
     );
     (sizes, attention, kinds).prop_map(|(sizes, attention, kinds)| {
         let (vocab, context, layers, embed, hidden) = sizes;
         let (kv_heads, group, head_dim) = attention;
-        let (norm, positions, activation, flags, logit_softcap) = kinds;
+        let (norm, positions, activation, flags, logit_softcap, qkv_bias) = kinds;
         let [gated, post, bidirectional, bias, tie] = flags;
         let rotary = matches!(positions, Positions::Rope { .. });
         Spec {
@@ -53,6 +54,7 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             bias,
             tie_embeddings: tie,
             logit_softcap,
+            qkv_bias,
             ..Spec::default()
         }
     })

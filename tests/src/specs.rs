@@ -232,6 +232,20 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
             },
         ),
         (
+            "qkv_bias",
+            Spec {
+                qkv_bias: Some(true),
+                ..smollm2()
+            },
+        ),
+        (
+            "bias_without_qkv",
+            Spec {
+                qkv_bias: Some(false),
+                ..gpt2()
+            },
+        ),
+        (
             "softcap",
             Spec {
                 logit_softcap: Some(0.3),

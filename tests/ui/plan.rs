@@ -19,6 +19,7 @@ static PLAN: Plan = Plan {
         mlp: Mlp { gated: false, hidden: 8, activation: Activation::Relu },
         positions: Positions::Rope { theta: 1e4 },
         mask: Mask::Causal,
+        qkv_bias: None,
         bias: false,
         tie_embeddings: true,
         logit_softcap: None,

@@ -242,7 +242,11 @@ impl Builder<'_> {
             share,
             names,
         );
-        let bias = self.spec.bias.then(|| {
+        let bias = match role {
+            Role::Qkv => self.spec.qkv_bias.unwrap_or(self.spec.bias),
+            _ => self.spec.bias,
+        };
+        let bias = bias.then(|| {
             self.vector(Vector {
                 role,
                 component: Component::Bias,

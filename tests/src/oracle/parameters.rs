@@ -216,7 +216,9 @@ impl Gpt {
             let up = if gated { 2 * hidden } else { hidden };
             shape("mlp_up", &block.mlp_up.weight, up, spec.embed);
             shape("mlp_down", &block.mlp_down.weight, spec.embed, hidden);
-            assert_eq!(block.qkv.bias.is_some(), spec.bias, "bias of qkv");
+            let qkv_bias = spec.qkv_bias.unwrap_or(spec.bias);
+            assert_eq!(block.qkv.bias.is_some(), qkv_bias, "bias of qkv");
+            assert_eq!(block.mlp_up.bias.is_some(), spec.bias, "bias of mlp_up");
         }
     }
 }
