@@ -39,7 +39,7 @@ gpt_model! {
     pub struct Sinusoidal { positions: Sinusoidal, ..Gpt2 }
     pub struct NormWithoutParameters { norm: LayerNorm { affine: false }, ..Gpt2 }
     pub struct PostNormWithoutParameters { norm: LayerNorm { affine: false }, bias: false, ..Article }
-    pub struct RmsWithoutParameters { norm: RmsNorm { affine: false }, embed: 47, ..SmolLm2 }
+    pub struct RmsWithoutParameters { norm: RmsNorm { affine: false }, embed: 47, head_dim: 8, ..SmolLm2 }
     pub struct QkvBias { qkv_bias: true, ..SmolLm2 }
     pub struct BiasWithoutQkv { qkv_bias: false, ..Gpt2 }
     pub struct Softcap { logit_softcap: 0.3, ..SmolLm2 }
