@@ -3,8 +3,8 @@
 
 use clap::Args;
 use gpt_runtime::__private::plan::{
-    Format, Kernel, Mlp, NO_KERNEL, Norm, Phase, Plan, Positions, Recompute, Role, RowCount,
-    SPLIT_FROM, SPLIT_KEYS, SamplingOp, Spec, Tensor, TensorKind, TrainShape,
+    Format, Kernel, Mlp, NO_KERNEL, Norm, Pattern, Phase, Plan, Positions, Recompute, Role,
+    RowCount, SPLIT_FROM, SPLIT_KEYS, SamplingOp, Spec, Tensor, TensorKind, TrainShape,
 };
 use gpt_runtime::__private::{plan::Features, shaders};
 use serde_json::{Value, json};
@@ -397,15 +397,30 @@ fn spec_rows(spec: &Spec) -> Vec<(String, String)> {
         let value = match key.as_str() {
             "norm" => norm(&spec.norm),
             "mlp" => mlp(&spec.mlp),
-            "positions" => match spec.positions {
-                Positions::Rope { theta } => format!("Rope {{ theta: {theta} }}"),
+            "positions" => match &spec.positions {
+                Positions::Rope { theta } => format!(
+                    "Rope {{ theta: {} }}",
+                    pattern(theta, |base| {
+                        base.map_or("None".to_owned(), |base| base.to_string())
+                    })
+                ),
                 other => format!("{other:?}"),
             },
+            "mask" => pattern(&spec.mask, |mask| format!("{mask:?}")),
             _ => scalar(&value),
         };
         (key, value)
     };
     fields.into_iter().map(row).collect()
+}
+
+/// The value of all layers, or the list that repeats.
+fn pattern<T: Copy>(pattern: &Pattern<T>, text: impl Fn(T) -> String) -> String {
+    let values: Vec<String> = pattern.0.iter().map(|value| text(*value)).collect();
+    match &values[..] {
+        [one] => one.clone(),
+        _ => format!("[{}]", values.join(", ")),
+    }
 }
 
 fn scalar(value: &Value) -> String {
@@ -515,8 +530,9 @@ fn steps_json(dispatches: &[Dispatch]) -> Vec<Value> {
 fn dispatches(plan: &'static Plan, phase: Phase) -> Vec<Dispatch> {
     let mut dispatches = Vec::new();
     for section in plan.sections.iter() {
-        let times = section.repeat.count();
-        for step in section.steps.iter() {
+        let kind_steps = section.steps.len() / section.period as usize;
+        for (i, step) in section.steps.iter().enumerate() {
+            let times = section.count((i / kind_steps) as u32);
             let index = Format::ALL.iter().map(|f| step.kernel(phase, *f));
             let kernel = index
                 .filter_map(|i| plan.kernels.get(usize::from(i)))

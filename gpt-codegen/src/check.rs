@@ -28,9 +28,11 @@ pub fn check(merged: &Merged, spec: &Spec) -> Vec<Diagnostic> {
                 ))
         });
     }
-    if let Positions::Rope { .. } = spec.positions
-        && spec.head_dim % 2 == 1
-    {
+    check.pattern("mask", spec.mask.0.len(), spec.layers);
+    if let Positions::Rope { theta } = &spec.positions {
+        check.pattern("positions", theta.0.len(), spec.layers);
+    }
+    if spec.rotary() && spec.head_dim % 2 == 1 {
         check.fail(&["head_dim", "embed", "heads", "positions"], |span| {
             Diagnostic::new(
                 span,
@@ -68,6 +70,20 @@ impl Check<'_> {
                     .help(format!(
                         "each key and value head serves `{whole} / {part}` query heads"
                     ))
+            });
+        }
+    }
+
+    /// A pattern has at most as many values as the model has layers.
+    fn pattern(&mut self, key: &str, values: usize, layers: u32) {
+        if values > layers as usize {
+            self.fail(&[key, "layers"], |span| {
+                Diagnostic::new(
+                    span,
+                    format!("`{key}` lists more values than there are layers"),
+                )
+                .found(format!("{values} values for {layers} layers"))
+                .help("a list repeats over the layers; shorten it")
             });
         }
     }
@@ -138,7 +154,9 @@ impl Check<'_> {
             self.one_binding(
                 &["context", "head_dim", "embed", "heads"],
                 "the table of rotary angles",
-                u64::from(spec.context) * u64::from(spec.head_dim),
+                u64::from(spec.context)
+                    * u64::from(spec.head_dim)
+                    * spec.rotary_bases().len() as u64,
             );
         } else {
             self.one_binding(

@@ -4,7 +4,7 @@
 //! A row says which field of [`Spec`] it sets. A key that adds a field to a spec therefore takes a
 //! row here, the field, and the code that uses it.
 
-use gpt_plan::{Activation, Block, Mask, NormKind, Positions, Spec};
+use gpt_plan::{Activation, Block, Mask, NormKind, Pattern, Positions, Spec};
 
 /// The kind of a key's value, and the field of a spec that it sets.
 #[derive(Clone, Copy)]
@@ -19,8 +19,13 @@ pub enum Kind {
     Flag(fn(&mut Spec) -> &mut bool),
     /// A flag, or `None`.
     OptionalFlag(fn(&mut Spec) -> &mut Option<bool>),
+    /// A number or `None` for all layers, or a list of them that repeats over the layers.
+    NumberPattern(Range, fn(&mut Spec) -> &mut Pattern<Option<f64>>),
     /// One of several variants, which may have fields.
     Choice(&'static [Variant]),
+    /// A variant without fields for all layers, or a list of them that repeats over the layers.
+    /// The function clears the list, and each variant appends itself.
+    ChoicePattern(fn(&mut Spec), &'static [Variant]),
     /// The name of an activation, or a closure.
     Activation(fn(&mut Spec) -> &mut Activation),
 }
@@ -232,12 +237,16 @@ pub static KEYS: [Key; 17] = [
             variant(
                 "Rope",
                 "rotation of queries and keys",
-                |spec| spec.positions = Positions::Rope { theta: 0.0 },
+                |spec| {
+                    spec.positions = Positions::Rope {
+                        theta: Pattern::default(),
+                    }
+                },
                 &[key(
                     "theta",
-                    Kind::Number(Range::Positive, theta),
+                    Kind::NumberPattern(Range::Positive, theta),
                     Some("10_000.0"),
-                    "base of the rotary frequencies",
+                    "base of the rotary frequencies; a list repeats over the layers, `None` rotates nothing",
                 )],
             ),
         ]),
@@ -246,22 +255,25 @@ pub static KEYS: [Key; 17] = [
     ),
     key(
         "mask",
-        Kind::Choice(&[
-            variant(
-                "Causal",
-                "itself and earlier tokens",
-                |spec| spec.mask = Mask::Causal,
-                &[],
-            ),
-            variant(
-                "Bidirectional",
-                "all tokens, as in BERT",
-                |spec| spec.mask = Mask::Bidirectional,
-                &[],
-            ),
-        ]),
+        Kind::ChoicePattern(
+            |spec| spec.mask.0.to_mut().clear(),
+            &[
+                variant(
+                    "Causal",
+                    "itself and earlier tokens",
+                    |spec| spec.mask.0.to_mut().push(Mask::Causal),
+                    &[],
+                ),
+                variant(
+                    "Bidirectional",
+                    "all tokens, as in BERT",
+                    |spec| spec.mask.0.to_mut().push(Mask::Bidirectional),
+                    &[],
+                ),
+            ],
+        ),
         Some("Causal"),
-        "whether a token attends to earlier tokens only, or to all",
+        "whether a token attends to earlier tokens only, or to all; a list repeats over the layers",
     ),
     key(
         "bias",
@@ -313,7 +325,7 @@ const fn activation(default: &'static str, doc: &'static str) -> Key {
     )
 }
 
-fn theta(spec: &mut Spec) -> &mut f64 {
+fn theta(spec: &mut Spec) -> &mut Pattern<Option<f64>> {
     match &mut spec.positions {
         Positions::Rope { theta } => theta,
         _ => unreachable!("`theta` is a field of `Rope`"),
@@ -350,7 +362,8 @@ fn values(kind: Kind) -> String {
         Kind::Flag(_) => "`true`, `false`".to_owned(),
         Kind::OptionalFlag(_) => "`true`, `false`, `None`".to_owned(),
         Kind::Activation(_) => "activation".to_owned(),
-        Kind::Choice(variants) => {
+        Kind::NumberPattern(..) => "number, `None`, or a list".to_owned(),
+        Kind::Choice(variants) | Kind::ChoicePattern(_, variants) => {
             let variant = |v: &Variant| {
                 let fields: Vec<&str> = v.fields.iter().map(|f| f.name).collect();
                 if fields.is_empty() {

@@ -44,7 +44,7 @@ pub use op::{Epilogue, Heads, LogitMap, NormRef, Op, Projection, Statistics};
 pub use plan::{MAX_BINDING, Plan, SPLIT_FROM, SPLIT_KEYS, SplitAttention, elements};
 pub use sampling::{MAX_STOPS, SamplingOp};
 pub use section::{KernelChoice, NO_KERNEL, Repeat, Section, Step, StepKernels};
-pub use spec::{Block, Mask, Mlp, Norm, NormKind, Positions, Spec};
+pub use spec::{Block, Mask, Mlp, Norm, NormKind, Pattern, Positions, Spec};
 pub use tensor::{
     Component, FileTensor, Init, Layout, Place, Role, Tensor, TensorId, TensorKind, VECTOR_ALIGN,
     vector_block, vector_offset,

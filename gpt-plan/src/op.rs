@@ -102,7 +102,8 @@ pub enum Op {
     AttentionBackward {
         qkv: Slot,
         mask: Mask,
-        rotary: bool,
+        /// As in [`Epilogue::Heads`].
+        rotary: Option<u16>,
         out: Slot,
         lse: Slot,
         dout: Slot,
@@ -133,8 +134,8 @@ pub enum Epilogue {
     /// `out = y`, or `out = map(y)`: the logits.
     Store { out: Slot, map: Option<LogitMap> },
     /// Splits `y` into heads of queries, keys and values, and rotates queries and keys by their
-    /// position if `rotary`.
-    Heads { heads: Heads, rotary: bool },
+    /// position with the angles of table `rotary`, if there is one.
+    Heads { heads: Heads, rotary: Option<u16> },
     /// `out = act(y)`; gated, with `y = [gate, up]`: `out = act(gate) * up`. Training stores the
     /// derivatives of `out` with respect to `y` in `slopes`.
     Activation {

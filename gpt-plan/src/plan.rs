@@ -121,11 +121,11 @@ impl Plan {
     pub fn flops(&self, position: u64, rows: u64, logits: u64) -> u64 {
         let spec = &self.spec;
         let head = 2 * u64::from(spec.vocab) * u64::from(spec.embed);
-        let seen = match spec.mask {
+        let seen = (0..spec.layers).map(|layer| match spec.mask.of(layer) {
             Mask::Causal => rows * position + rows * (rows + 1) / 2,
             Mask::Bidirectional => rows * rows,
-        };
-        let attention = 4 * u64::from(spec.q_width()) * u64::from(spec.layers) * seen;
+        });
+        let attention = 4 * u64::from(spec.q_width()) * seen.sum::<u64>();
         rows * (self.flops_per_token() - head) + logits * head + attention
     }
 
@@ -166,7 +166,7 @@ impl Plan {
     pub fn dispatches(&self, _phase: Phase) -> u32 {
         let sections = self.sections.iter();
         sections
-            .map(|section| section.repeat.count() * section.steps.len() as u32)
+            .map(|section| section.repeat.count() * (section.steps.len() as u32 / section.period))
             .sum()
     }
 
@@ -174,7 +174,10 @@ impl Plan {
     pub fn steps(&self) -> impl Iterator<Item = (u32, &Step)> {
         self.sections.iter().flat_map(|section| {
             let layers = section.repeat.layers();
-            layers.flat_map(move |layer| section.steps.iter().map(move |step| (layer, step)))
+            layers.flat_map(move |layer| {
+                let steps = section.of_layer(layer).iter();
+                steps.map(move |step| (layer, step))
+            })
         })
     }
 }

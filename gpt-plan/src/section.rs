@@ -53,8 +53,29 @@ impl KernelChoice {
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Section {
     pub repeat: Repeat,
-    /// In order.
+    /// The number of kinds of layers that alternate, 1 if all layers are equal.
+    pub period: u32,
+    /// The steps of a layer in order, those of the first kind before those of the second. Each kind
+    /// has as many.
     pub steps: List<Step>,
+}
+
+impl Section {
+    /// The steps of `layer`, for which the section has to run.
+    pub fn of_layer(&self, layer: u32) -> &[Step] {
+        let first = match self.repeat {
+            Repeat::Once | Repeat::Chunks => layer,
+            Repeat::Layers { from, .. } | Repeat::LayersReversed { from, .. } => from,
+        };
+        let count = self.steps.len() / self.period as usize;
+        let kind = ((layer - first) % self.period) as usize;
+        &self.steps[kind * count..][..count]
+    }
+
+    /// The number of times that the steps of `kind` run.
+    pub fn count(&self, kind: u32) -> u32 {
+        (self.repeat.count() + self.period - 1 - kind) / self.period
+    }
 }
 
 /// The repetition of a section.

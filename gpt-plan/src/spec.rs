@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use crate::Activation;
+use crate::{Activation, List};
 
 /// A resolved model spec. Sizes are in elements.
 ///
@@ -35,8 +35,8 @@ pub struct Spec {
     pub mlp: Mlp,
     /// How the model encodes positions.
     pub positions: Positions,
-    /// Which positions a query attends to.
-    pub mask: Mask,
+    /// Which positions a query attends to, by layer.
+    pub mask: Pattern<Mask>,
     /// Whether linear layers and LayerNorm have a bias.
     pub bias: bool,
     /// Whether the projection to queries, keys and values has a bias; none says what `bias` says.
@@ -106,8 +106,33 @@ pub struct Mlp {
     pub activation: Activation,
 }
 
+/// A value for each layer: the values of a list, which repeats.
+#[derive(Clone, Debug, Serialize, PartialEq)]
+pub struct Pattern<T: Clone + 'static>(
+    /// Never empty.
+    pub List<T>,
+);
+
+impl<T: Copy> Pattern<T> {
+    /// `value` in every layer.
+    pub fn all(value: T) -> Self {
+        Pattern(vec![value].into())
+    }
+
+    /// The value of `layer`.
+    pub fn of(&self, layer: u32) -> T {
+        self.0[layer as usize % self.0.len()]
+    }
+}
+
+impl<T: Copy + Default> Default for Pattern<T> {
+    fn default() -> Self {
+        Pattern::all(T::default())
+    }
+}
+
 /// Position information.
-#[derive(Clone, Copy, Debug, Default, Serialize, PartialEq)]
+#[derive(Clone, Debug, Default, Serialize, PartialEq)]
 pub enum Positions {
     /// A learned table `[context, embed]`, added to the token embedding.
     #[default]
@@ -116,8 +141,8 @@ pub enum Positions {
     /// `sin(pos / 10000^(2i / embed))`, column `2i + 1` the cosine of the same angle.
     Sinusoidal,
     /// Rotary embedding of queries and keys, Su et al. 2021; pair `(2i, 2i + 1)` of a head rotates
-    /// by `pos * theta^(-2i / head_dim)`.
-    Rope { theta: f64 },
+    /// by `pos * theta^(-2i / head_dim)`. A layer without a base rotates nothing.
+    Rope { theta: Pattern<Option<f64>> },
 }
 
 /// Which positions a query attends to.
@@ -163,6 +188,42 @@ impl Spec {
     /// Whether queries and keys are rotated.
     pub const fn rotary(&self) -> bool {
         matches!(self.positions, Positions::Rope { .. })
+    }
+
+    /// The different bases of rotary angles, each with a table of its own.
+    pub fn rotary_bases(&self) -> Vec<f64> {
+        let mut bases = Vec::new();
+        if let Positions::Rope { theta } = &self.positions {
+            for base in theta.0.iter().flatten() {
+                if !bases.contains(base) {
+                    bases.push(*base);
+                }
+            }
+        }
+        bases
+    }
+
+    /// The table of rotary angles of `layer`, an index into [`rotary_bases`](Self::rotary_bases).
+    pub fn rotary_table(&self, layer: u32) -> Option<u16> {
+        let Positions::Rope { theta } = &self.positions else {
+            return None;
+        };
+        let base = theta.of(layer)?;
+        let table = self.rotary_bases().iter().position(|b| *b == base)?;
+        Some(table as u16)
+    }
+
+    /// The base of the rotary angles of all layers, if they have the same.
+    pub fn rotary_base(&self) -> Option<f64> {
+        match &self.positions {
+            Positions::Rope { theta } if theta.0.iter().all(|t| *t == theta.0[0]) => theta.0[0],
+            _ => None,
+        }
+    }
+
+    /// Whether no token attends to later ones in any layer, so that a cache can be continued.
+    pub fn is_causal(&self) -> bool {
+        self.mask.0.iter().all(|mask| *mask == Mask::Causal)
     }
 
     /// Bytes of key/value cache that one position takes, in f32.

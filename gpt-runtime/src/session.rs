@@ -9,8 +9,6 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use gpt_plan::Mask;
-
 use crate::Error;
 use crate::engine::{
     CacheFormat, Continue, EngineSession, LogitsRequest, Profile, SessionOptions, Trace,
@@ -93,16 +91,16 @@ impl<M> SessionBuilder<M> {
                 spec.context
             )));
         }
-        let chunk = match (self.chunk, spec.mask) {
+        let chunk = match (self.chunk, spec.is_causal()) {
             (Some(0), _) => {
                 return Err(Error::Input(
                     "a chunk of 0 tokens was requested; a chunk has at least 1".to_owned(),
                 ));
             }
             // Every token attends to every other, so one pass must run all of them.
-            (_, Mask::Bidirectional) => capacity,
-            (Some(chunk), Mask::Causal) => chunk.min(capacity),
-            (None, Mask::Causal) => {
+            (_, false) => capacity,
+            (Some(chunk), true) => chunk.min(capacity),
+            (None, true) => {
                 let fits = LOGITS_BYTES / (4 * u64::from(spec.vocab));
                 let most = if self.all_logits {
                     fits.clamp(1, u64::from(CHUNK)) as u32
@@ -393,7 +391,7 @@ impl<M> Session<M> {
                 spec.context
             )));
         }
-        if spec.mask == Mask::Bidirectional && !self.tokens.is_empty() {
+        if !spec.is_causal() && !self.tokens.is_empty() {
             return Err(Error::Input(format!(
                 "{} is bidirectional: it reads a text whole and cannot continue one; truncate the session to 0 first",
                 self.model.plan().name

@@ -3,13 +3,17 @@
 
 use gpt_plan::{Format, NO_KERNEL, Phase, Plan, Spec};
 
-/// Layers that are kept: the first layer of a post-norm model differs from the others.
-const LAYERS: u32 = 2;
+/// Layers that are kept: the first layer of a post-norm model differs from the others, and then
+/// all kinds that alternate.
+fn kept(plan: &Plan) -> u32 {
+    let kinds = plan.sections.iter().map(|section| section.period).max();
+    plan.spec.layers.min(1 + kinds.unwrap_or(1))
+}
 
 /// `plan` with its first layers only. It is leaked, as plans are static; borrowed parts are shared
 /// with `plan`.
 pub fn truncate(plan: &'static Plan) -> &'static Plan {
-    let layers = plan.spec.layers.min(LAYERS);
+    let layers = kept(plan);
     let mut truncated = plan.clone();
     truncated.spec.layers = layers;
     let training = &mut truncated.training;

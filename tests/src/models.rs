@@ -37,6 +37,9 @@ gpt_model! {
     pub struct UntiedRmsDense { tie_embeddings: false, mlp: Dense { hidden: 70, activation: Relu }, ..SmolLm2 }
     pub struct NoBias { bias: false, ..Gpt2 }
     pub struct Sinusoidal { positions: Sinusoidal, ..Gpt2 }
+    pub struct RopePattern { layers: 5, positions: Rope { theta: [100.0, 10_000.0, None] }, ..SmolLm2 }
+    pub struct MaskPattern { layers: 3, mask: [Bidirectional, Causal], ..Gpt2 }
+    pub struct PostPatterns { layers: 7, mask: [Causal, Bidirectional], positions: Rope { theta: [100.0, None, 100.0] }, ..Article }
     pub struct NormWithoutParameters { norm: LayerNorm { affine: false }, ..Gpt2 }
     pub struct PostNormWithoutParameters { norm: LayerNorm { affine: false }, bias: false, ..Article }
     pub struct RmsWithoutParameters { norm: RmsNorm { affine: false }, embed: 47, head_dim: 8, ..SmolLm2 }
@@ -76,6 +79,9 @@ macro_rules! for_each_model {
         $each::<UntiedRmsDense>("untied_rms_dense");
         $each::<NoBias>("no_bias");
         $each::<Sinusoidal>("sinusoidal");
+        $each::<RopePattern>("rope_pattern");
+        $each::<MaskPattern>("mask_pattern");
+        $each::<PostPatterns>("post_patterns");
         $each::<NormWithoutParameters>("norm_without_parameters");
         $each::<PostNormWithoutParameters>("post_norm_without_parameters");
         $each::<RmsWithoutParameters>("rms_without_parameters");

@@ -1,6 +1,6 @@
 //! Random specs from the whole space that the macro accepts, small enough for the oracle.
 
-use gpt_plan::{Activation, Block, Mask, Mlp, Norm, NormKind, Positions, Spec};
+use gpt_plan::{Activation, Block, Mask, Mlp, Norm, NormKind, Pattern, Positions, Spec};
 use proptest::prelude::*;
 
 /// A strategy for all specs.
@@ -14,11 +14,12 @@ pub fn spec() -> impl Strategy<Value = Spec> {
         any::<[bool; 5]>(),
         prop::option::of(0.1..50.0),
         any::<Option<bool>>(),
+        masks(),
     );
     (sizes, attention, kinds).prop_map(|(sizes, attention, kinds)| {
         let (vocab, context, layers, embed, hidden) = sizes;
         let (kv_heads, group, head_dim) = attention;
-        let (norm, positions, activation, flags, logit_softcap, qkv_bias) = kinds;
+        let (norm, positions, activation, flags, logit_softcap, qkv_bias, mask) = kinds;
         let [gated, post, bidirectional, bias, tie] = flags;
         let rotary = matches!(positions, Positions::Rope { .. });
         Spec {
@@ -47,9 +48,9 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             },
             positions,
             mask: if bidirectional {
-                Mask::Bidirectional
+                mask
             } else {
-                Mask::Causal
+                Pattern::all(Mask::Causal)
             },
             bias,
             tie_embeddings: tie,
@@ -75,8 +76,27 @@ fn positions() -> impl Strategy<Value = Positions> {
     prop::sample::select(vec![
         Positions::Learned,
         Positions::Sinusoidal,
-        Positions::Rope { theta: 100.0 },
-        Positions::Rope { theta: 500_000.0 },
+        Positions::Rope {
+            theta: Pattern::all(Some(100.0)),
+        },
+        Positions::Rope {
+            theta: Pattern::all(Some(500_000.0)),
+        },
+        Positions::Rope {
+            theta: Pattern(vec![Some(100.0), None].into()),
+        },
+        Positions::Rope {
+            theta: Pattern(vec![None, Some(100.0), Some(10_000.0)].into()),
+        },
+    ])
+}
+
+/// Masks with a bidirectional layer.
+fn masks() -> impl Strategy<Value = Pattern<Mask>> {
+    prop::sample::select(vec![
+        Pattern::all(Mask::Bidirectional),
+        Pattern(vec![Mask::Bidirectional, Mask::Causal].into()),
+        Pattern(vec![Mask::Causal, Mask::Causal, Mask::Bidirectional].into()),
     ])
 }
 

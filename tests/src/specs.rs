@@ -1,6 +1,6 @@
 //! Specs for tests: scaled-down presets, and odd ones that cover every key and ragged edge.
 
-use gpt_plan::{Activation, Block, Mask, Mlp, Norm, NormKind, Plan, Positions, Spec};
+use gpt_plan::{Activation, Block, Mask, Mlp, Norm, NormKind, Pattern, Plan, Positions, Spec};
 
 /// The plan of a spec; leaked, because engines expect a static plan.
 pub fn plan(name: &str, spec: &Spec) -> &'static Plan {
@@ -29,7 +29,7 @@ pub fn gpt2() -> Spec {
             activation: Activation::GeluTanh,
         },
         positions: Positions::Learned,
-        mask: Mask::Causal,
+        mask: Pattern::all(Mask::Causal),
         bias: true,
         tie_embeddings: true,
         ..Spec::default()
@@ -55,7 +55,9 @@ pub fn smollm2() -> Spec {
             hidden: 128,
             activation: Activation::Silu,
         },
-        positions: Positions::Rope { theta: 100_000.0 },
+        positions: Positions::Rope {
+            theta: Pattern::all(Some(100_000.0)),
+        },
         bias: false,
         ..gpt2()
     }
@@ -200,6 +202,35 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
             },
         ),
         (
+            "rope_pattern",
+            Spec {
+                layers: 5,
+                positions: Positions::Rope {
+                    theta: Pattern(vec![Some(100.0), Some(10_000.0), None].into()),
+                },
+                ..smollm2()
+            },
+        ),
+        (
+            "mask_pattern",
+            Spec {
+                layers: 3,
+                mask: Pattern(vec![Mask::Bidirectional, Mask::Causal].into()),
+                ..gpt2()
+            },
+        ),
+        (
+            "post_patterns",
+            Spec {
+                layers: 7,
+                mask: Pattern(vec![Mask::Causal, Mask::Bidirectional].into()),
+                positions: Positions::Rope {
+                    theta: Pattern(vec![Some(100.0), None, Some(100.0)].into()),
+                },
+                ..article()
+            },
+        ),
+        (
             "norm_without_parameters",
             Spec {
                 norm: Norm {
@@ -274,14 +305,14 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
         (
             "bidirectional",
             Spec {
-                mask: Mask::Bidirectional,
+                mask: Pattern::all(Mask::Bidirectional),
                 ..gpt2()
             },
         ),
         (
             "bidirectional_post_gelu",
             Spec {
-                mask: Mask::Bidirectional,
+                mask: Pattern::all(Mask::Bidirectional),
                 mlp: mlp(false, 96, Activation::Gelu),
                 ..article()
             },

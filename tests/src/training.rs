@@ -269,7 +269,7 @@ pub fn check_large(engine: Engine<'_>, bound: f64) {
         (
             "long_bidirectional",
             Spec {
-                mask: gpt_plan::Mask::Bidirectional,
+                mask: gpt_plan::Pattern::all(gpt_plan::Mask::Bidirectional),
                 ..long(specs::gpt2())
             },
             2,

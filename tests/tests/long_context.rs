@@ -119,7 +119,7 @@ fn a_text_does_not_wait_for_kernels() {
 fn a_short_context_has_no_splits() {
     let spec = |context, mask| Spec {
         context,
-        mask,
+        mask: gpt_plan::Pattern::all(mask),
         ..specs::gpt2()
     };
     let parts = |context, mask| {

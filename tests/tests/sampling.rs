@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use gpt_plan::{Format, Mask, Mlp, Norm, NormKind, Plan, Positions, Spec, TensorId, TensorKind};
+use gpt_plan::{
+    Format, Mask, Mlp, Norm, NormKind, Pattern, Plan, Positions, Spec, TensorId, TensorKind,
+};
 use gpt_runtime::__private::engine::{
     CacheFormat, Continue, EngineModel, EngineSession, LogitsRequest, SessionOptions,
 };
@@ -70,8 +72,10 @@ fn plan(vocab: usize) -> &'static Plan {
             eps: 1e-9,
             ..Norm::default()
         },
-        positions: Positions::Rope { theta: 100.0 },
-        mask: Mask::Causal,
+        positions: Positions::Rope {
+            theta: Pattern::all(Some(100.0)),
+        },
+        mask: Pattern::all(Mask::Causal),
         bias: false,
         tie_embeddings: false,
         ..specs::gpt2()

@@ -17,8 +17,8 @@ static PLAN: Plan = Plan {
         norm: Norm { kind: NormKind::Layer, eps: 1e-5, affine: true, unit_offset: false },
         block: Block::PreNorm,
         mlp: Mlp { gated: false, hidden: 8, activation: Activation::Relu },
-        positions: Positions::Rope { theta: 1e4 },
-        mask: Mask::Causal,
+        positions: Positions::Rope { theta: Pattern(Borrowed(&[Some(1e4)])) },
+        mask: Pattern(Borrowed(&[Mask::Causal])),
         qkv_bias: None,
         bias: false,
         tie_embeddings: true,
@@ -46,6 +46,7 @@ static PLAN: Plan = Plan {
     kernels: Borrowed(&[]),
     sections: Borrowed(&[Section {
         repeat: Repeat::Once,
+        period: 1,
         steps: Borrowed(&[Step {
             name: Borrowed("embed"),
             op: Op::Embed { table: TensorId(0), positions: None, out: BufferId::X.here() },

@@ -223,7 +223,8 @@ pub fn echo(root: &TokenStream, declared: &Declared) -> TokenStream {
 /// The user's variant, if it exists; other values have no documentation.
 fn echo_value(field: &Field) -> TokenStream {
     let any = quote!(spec_docs::any());
-    let Some(Kind::Choice(variants)) = keys::find(&field.key.to_string()).map(|k| k.kind) else {
+    let kind = keys::find(&field.key.to_string()).map(|k| k.kind);
+    let Some(Kind::Choice(variants) | Kind::ChoicePattern(_, variants)) = kind else {
         return any;
     };
     let (path, fields) = match &field.value {

@@ -16,7 +16,7 @@ use crate::keys::{KEYS, Key, Kind, Variant, type_name};
 pub fn spec_docs() -> TokenStream {
     let fields = KEYS.iter().map(|key| field(key, &quote!(pub)));
     let choices = KEYS.iter().filter_map(|key| match key.kind {
-        Kind::Choice(variants) => Some(choice(key, variants)),
+        Kind::Choice(variants) | Kind::ChoicePattern(_, variants) => Some(choice(key, variants)),
         _ => None,
     });
     let activations = BUILT_IN.iter().map(|built_in| {
@@ -65,7 +65,8 @@ fn field(key: &Key, vis: &TokenStream) -> TokenStream {
         Kind::Flag(_) => quote!(bool),
         Kind::OptionalFlag(_) => quote!(::core::option::Option<bool>),
         Kind::Activation(_) => quote!(Activation),
-        Kind::Choice(_) => {
+        Kind::NumberPattern(..) => quote!(::core::option::Option<f64>),
+        Kind::Choice(_) | Kind::ChoicePattern(..) => {
             let name = format_ident!("{}", type_name(key.name));
             quote!(#name)
         }

@@ -52,7 +52,7 @@ pub fn backward(spec: &Spec, ops: &[Named], recompute: bool) -> Vec<Named> {
                 let op = Op::AttentionBackward {
                     qkv: *qkv,
                     mask: *mask,
-                    rotary: spec.rotary(),
+                    rotary: rotary(&ops[..i], *qkv),
                     out: *out,
                     lse: *lse,
                     dout: BufferId::DA.here(),
@@ -71,6 +71,17 @@ pub fn backward(spec: &Spec, ops: &[Named], recompute: bool) -> Vec<Named> {
         "a residual's gradient is not joined"
     );
     pass.ops
+}
+
+/// The table of angles by which the projection that wrote `qkv` rotated.
+fn rotary(ops: &[Named], qkv: Slot) -> Option<u16> {
+    ops.iter().rev().find_map(|named| match &named.op {
+        Op::Project(Projection {
+            epilogue: Epilogue::Heads { heads, rotary },
+            ..
+        }) if *heads == (Heads::Fused { qkv }) => Some(*rotary),
+        _ => None,
+    })?
 }
 
 fn is_norm(op: &Op) -> bool {

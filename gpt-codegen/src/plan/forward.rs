@@ -10,7 +10,8 @@
 //! norm's statistics, it is a separate op (see `training`).
 
 use gpt_plan::{
-    Block, BufferId, Epilogue, Heads, LogitMap, NormRef, Op, Projection, Repeat, Site, Slot, Spec,
+    Block, BufferId, Epilogue, Heads, LogitMap, NormRef, Op, Positions, Projection, Repeat, Site,
+    Slot, Spec,
 };
 
 use super::tensors::{self, Table};
@@ -23,8 +24,21 @@ pub struct Named {
     pub op: Op,
 }
 
-/// Ops that run together, once or repeatedly.
-pub type Ops = (Repeat, Vec<Named>);
+/// Ops that run together, once or repeatedly. Layers of `kinds.len()` kinds alternate.
+pub struct Ops {
+    pub repeat: Repeat,
+    /// The ops of a layer of each kind.
+    pub kinds: Vec<Vec<Named>>,
+}
+
+impl Ops {
+    pub fn new(repeat: Repeat, ops: Vec<Named>) -> Ops {
+        Ops {
+            repeat,
+            kinds: vec![ops],
+        }
+    }
+}
 
 /// The buffers that a pass reads and writes, and those that it stores for a backward pass.
 pub struct PassSlots {
@@ -95,12 +109,18 @@ pub fn forward(spec: &Spec, table: &Table, slots: &PassSlots) -> Vec<Ops> {
             map: logit_map(spec),
         },
     });
-    let mut sections = vec![(Repeat::Once, vec![named("embed", embed)])];
+    let mut sections = vec![Ops::new(Repeat::Once, vec![named("embed", embed)])];
     for (from, to, is_bare) in layers(spec) {
-        let block = block(spec, table, slots, is_bare);
-        sections.push((Repeat::Layers { from, to }, block));
+        let kinds = (from..to.min(from + period(spec)))
+            .map(|layer| block(spec, table, slots, layer, is_bare))
+            .collect();
+        let repeat = Repeat::Layers { from, to };
+        sections.push(Ops {
+            repeat,
+            kinds: numbered(kinds),
+        });
     }
-    sections.push((Repeat::Once, vec![named("head", head)]));
+    sections.push(Ops::new(Repeat::Once, vec![named("head", head)]));
     sections
 }
 
@@ -112,6 +132,36 @@ fn logit_map(spec: &Spec) -> Option<LogitMap> {
         // The derivative of tanh is 1 - tanh^2.
         slope: formula::of(&format!("|logit| 1.0 - powi(logit / {cap:?}, 2)")),
     })
+}
+
+/// The number of layers after which all patterns repeat.
+fn period(spec: &Spec) -> u32 {
+    let theta = match &spec.positions {
+        Positions::Rope { theta } => theta.0.len(),
+        _ => 1,
+    };
+    let (a, b) = (spec.mask.0.len(), theta);
+    let common = (1..=a).rfind(|n| a.is_multiple_of(*n) && b.is_multiple_of(*n));
+    (a / common.unwrap_or(1) * b) as u32
+}
+
+/// Gives ops that differ between the kinds of layers different names: `attention`, `attention_2`.
+fn numbered(mut kinds: Vec<Vec<Named>>) -> Vec<Vec<Named>> {
+    for at in 0..kinds[0].len() {
+        let mut different: Vec<Named> = Vec::new();
+        for kind in &mut kinds {
+            let own = &mut kind[at];
+            if let Some(equal) = different.iter().find(|other| other.op == own.op) {
+                own.name = equal.name.clone();
+                continue;
+            }
+            if !different.is_empty() {
+                own.name = format!("{}_{}", own.name, different.len() + 1);
+            }
+            different.push(own.clone());
+        }
+    }
+    kinds
 }
 
 /// The ranges of layers with the same ops, and whether they read the stream without a norm.
@@ -161,7 +211,8 @@ impl Half {
     }
 }
 
-fn block(spec: &Spec, table: &Table, slots: &PassSlots, is_bare: bool) -> Vec<Named> {
+/// The ops of `layer`.
+fn block(spec: &Spec, table: &Table, slots: &PassSlots, layer: u32, is_bare: bool) -> Vec<Named> {
     let (a, h) = (BufferId::A.here(), BufferId::H.here());
     let post = spec.block == Block::PostNorm;
     let attention = Half {
@@ -185,7 +236,7 @@ fn block(spec: &Spec, table: &Table, slots: &PassSlots, is_bare: bool) -> Vec<Na
                 table.qkv,
                 Epilogue::Heads {
                     heads: slots.heads,
-                    rotary: spec.rotary(),
+                    rotary: spec.rotary_table(layer),
                 },
             ),
         ),
@@ -193,7 +244,7 @@ fn block(spec: &Spec, table: &Table, slots: &PassSlots, is_bare: bool) -> Vec<Na
             "attention",
             Op::Attention {
                 heads: slots.heads,
-                mask: spec.mask,
+                mask: spec.mask.of(layer),
                 out: a,
                 lse: slots.lse,
             },

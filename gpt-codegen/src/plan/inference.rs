@@ -5,7 +5,7 @@ use gpt_plan::{
     SamplingOp, Section, Spec, SplitAttention, Step, StepKernels,
 };
 
-use super::forward::{self, Named, PassSlots};
+use super::forward::{self, Named, Ops, PassSlots};
 use super::tensors::Table;
 use crate::wgsl;
 
@@ -28,9 +28,14 @@ impl Inference {
         };
         let sections = forward::forward(spec, table, &PassSlots::INFERENCE)
             .into_iter()
-            .map(|(repeat, ops)| Section {
+            .map(|Ops { repeat, kinds }| Section {
                 repeat,
-                steps: ops.into_iter().map(|named| build.step(named)).collect(),
+                period: kinds.len() as u32,
+                steps: kinds
+                    .into_iter()
+                    .flatten()
+                    .map(|op| build.step(op))
+                    .collect(),
             })
             .collect();
         let split_attention =

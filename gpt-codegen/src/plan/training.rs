@@ -20,10 +20,12 @@ pub fn training(model: &str, spec: &Spec, table: &Table) -> Training {
         backward,
     } = Pass::new(spec, table);
     let mut sections = |ops: Vec<Ops>| {
-        let section = |(repeat, ops): Ops| Section {
+        let section = |Ops { repeat, kinds }: Ops| Section {
             repeat,
-            steps: ops
+            period: kinds.len() as u32,
+            steps: kinds
                 .into_iter()
+                .flatten()
                 .map(|Named { name, op }| Step {
                     name: name.into(),
                     kernels: StepKernels::Train(kernels.of(&op).into()),
@@ -59,10 +61,13 @@ impl Pass {
     fn new(spec: &Spec, table: &Table) -> Pass {
         let mut forward: Vec<Ops> = forward::forward(spec, table, &PassSlots::TRAINING)
             .into_iter()
-            .map(|(repeat, ops)| (repeat, materialize_norms(ops)))
+            .map(|Ops { repeat, kinds }| Ops {
+                repeat,
+                kinds: kinds.into_iter().map(materialize_norms).collect(),
+            })
             .collect();
-        let (_, end) = forward.last_mut().expect("a pass ends with the head");
-        let head = end.pop().expect("a pass ends with the head");
+        let end = forward.last_mut().expect("a pass ends with the head");
+        let head = end.kinds[0].pop().expect("a pass ends with the head");
         let map = match &head.op {
             Op::Project(Projection {
                 epilogue: Epilogue::Store { map, .. },
@@ -80,17 +85,17 @@ impl Pass {
         };
         let mut loss = vec![head, cross_entropy];
         loss.extend(backward(spec, &loss, false));
-        let gradients = forward.iter().rev().map(|(repeat, ops)| {
-            let reversed = match *repeat {
+        let gradients = forward.iter().rev().map(|Ops { repeat, kinds }| Ops {
+            repeat: match *repeat {
                 Repeat::Layers { from, to } => Repeat::LayersReversed { from, to },
                 other => other,
-            };
-            (reversed, backward(spec, ops, true))
+            },
+            kinds: kinds.iter().map(|ops| backward(spec, ops, true)).collect(),
         });
         let backward = gradients.collect();
         Pass {
             forward,
-            loss: vec![(Repeat::Chunks, loss)],
+            loss: vec![Ops::new(Repeat::Chunks, loss)],
             backward,
         }
     }

@@ -3,7 +3,7 @@
 //! Nothing here knows a key by name; [`keys`](crate::keys) has them all. `eval` evaluates the
 //! expressions of numbers.
 
-use gpt_plan::{Activation, Spec};
+use gpt_plan::{Activation, Pattern, Spec};
 use proc_macro2::Ident;
 use syn::spanned::Spanned;
 use syn::{Expr, Lit};
@@ -55,6 +55,28 @@ fn store(e: &mut Evaluator<'_>, key: &Key, value: &Expr, spec: &mut Spec) -> Opt
             }
         }
         Kind::Activation(field) => *field(spec) = activation(e, value)?,
+        Kind::NumberPattern(range, field) => {
+            let values = elements(value)
+                .into_iter()
+                .map(|value| match is_none(value) {
+                    true => Some(None),
+                    false => number(e, key.name, range, value).map(Some),
+                });
+            let values: Vec<Option<Option<f64>>> = values.collect();
+            *field(spec) = Pattern(values.into_iter().collect::<Option<Vec<_>>>()?.into());
+        }
+        Kind::ChoicePattern(clear, variants) => {
+            clear(spec);
+            let mut complete = true;
+            for value in elements(value) {
+                let chosen = chosen(e, key.name, value, variants);
+                complete &= chosen.is_some();
+                if let Some(chosen) = chosen {
+                    (chosen.variant.choose)(spec);
+                }
+            }
+            return complete.then_some(());
+        }
         Kind::Choice(variants) => {
             let chosen = chosen(e, key.name, value, variants)?;
             (chosen.variant.choose)(spec);
@@ -176,6 +198,14 @@ fn wrong_kind<T>(e: &mut Evaluator<'_>, value: &Expr, variants: &'static [Varian
             .found(format!("`{found}`"))
             .help(format!("write {}", one_of(variants.iter().map(|v| v.name))))
     })
+}
+
+/// The elements of a list, or the value itself. An empty list is a value of no kind.
+fn elements(value: &Expr) -> Vec<&Expr> {
+    match ungrouped(value) {
+        Expr::Array(list) if !list.elems.is_empty() => list.elems.iter().collect(),
+        value => vec![value],
+    }
 }
 
 /// Whether `value` is `None`.

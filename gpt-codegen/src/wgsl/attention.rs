@@ -34,7 +34,7 @@ pub fn kernel(context: &Context<'_>, mask: Mask) -> Kernel {
 /// The kernels of decoding with the keys split over several workgroups, where a token may attend to
 /// that many keys: one for a split, one that merges them.
 pub fn split(model: &str, spec: &Spec) -> Option<[Kernel; 2]> {
-    if spec.mask != Mask::Causal || spec.context <= SPLIT_FROM {
+    if !spec.is_causal() || spec.context <= SPLIT_FROM {
         return None;
     }
     let title = format!(
@@ -170,7 +170,7 @@ impl TrainKernels<'_> {
     }
 
     /// The backward pass: delta, then the gradient of queries, then that of keys and values.
-    pub(super) fn attention_backward(&mut self, mask: Mask, rotary: bool) -> Vec<u16> {
+    pub(super) fn attention_backward(&mut self, mask: Mask, rotary: Option<u16>) -> Vec<u16> {
         let spec = self.spec;
         let (header, tiling) = self.heads("delta, which softmax's gradient subtracts", 1);
         let by_row = Tiling {
@@ -180,24 +180,25 @@ impl TrainKernels<'_> {
         };
         let delta = vec![files::ATTENTION_BACKWARD_DELTA];
         let delta = self.add("attention_delta", header, delta, by_row);
-        let parts = |kernel| {
+        let parts = |kernel, header: &mut Header| {
             let mut parts = vec![
                 files::SHARED_ENTRY_PLAIN,
                 files::SHARED_TRAIN_PASS,
                 mask_file(mask),
                 self.dropout_file(),
-                rope(rotary),
             ];
+            rope(spec, rotary, header, &mut parts);
             parts.extend(self.read_files(true));
             parts.extend([files::SHARED_READ_MEMORY, files::ATTENTION_TILE, kernel]);
             parts
         };
-        let queries = parts(files::ATTENTION_BACKWARD_QUERIES);
-        let keys = parts(files::ATTENTION_BACKWARD_KEYS);
-        let (header, tiling) = self.heads("the gradient of queries", spec.heads);
+        let (mut header, tiling) = self.heads("the gradient of queries", spec.heads);
+        let queries = parts(files::ATTENTION_BACKWARD_QUERIES, &mut header);
+        let (mut keys_header, keys_tiling) =
+            self.heads("the gradient of keys and values", spec.kv_heads);
+        let keys = parts(files::ATTENTION_BACKWARD_KEYS, &mut keys_header);
         let queries = self.add("attention_queries", header, queries, tiling);
-        let (header, tiling) = self.heads("the gradient of keys and values", spec.kv_heads);
-        let keys = self.add("attention_keys", header, keys, tiling);
+        let keys = self.add("attention_keys", keys_header, keys, keys_tiling);
         vec![delta, queries, keys]
     }
 

@@ -115,21 +115,26 @@ impl<'a> TrainKernels<'a> {
         parts: Parts,
         tiling: Tiling,
     ) -> u16 {
-        let kernel = Kernel {
+        let name = name.to_string();
+        let mut kernel = Kernel {
             grid: tiling.grid,
             workgroup: tiling.workgroup,
             tile_rows: tiling.rows,
             groups: tiling.groups,
-            ..header.kernel(name.to_string(), parts)
+            ..header.kernel(name.clone(), parts)
         };
-        let known = self.kernels.iter().position(|k| *k == kernel);
-        let at = known.unwrap_or_else(|| {
-            let at = self.kernels.len();
-            self.kernels.push(kernel);
-            self.in_f16.push(at as u16);
-            at
-        });
-        at as u16
+        // Layers of another kind may have another kernel of that name.
+        for other in 2.. {
+            match self.kernels.iter().position(|k| k.name == kernel.name) {
+                Some(at) if self.kernels[at] == kernel => return at as u16,
+                Some(_) => kernel.name = format!("{name}_{other}").into(),
+                None => break,
+            }
+        }
+        let at = self.kernels.len() as u16;
+        self.kernels.push(kernel);
+        self.in_f16.push(at);
+        at
     }
 
     pub(super) fn header(&self, what: &str) -> Header {

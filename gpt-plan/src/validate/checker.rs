@@ -126,6 +126,9 @@ impl<'a> Checker<'a> {
                 _ => return self.fault("a section", "repeats as no section of this pass does"),
             }
             let steps = elements(&section.steps);
+            if section.period == 0 || !steps.len().is_multiple_of(section.period as usize) {
+                return self.fault("a section", "has kinds of layers with different steps");
+            }
             let mut s = 0;
             while s < steps.len() {
                 self = attempt!(self.step(&steps[s]));

@@ -7,7 +7,7 @@ use gpt_plan::{Plan, Step};
 use super::device::CpuDevice;
 use super::interpreter::{Buffers, ForwardPass, Interpreter, PassScratch, Stopwatch};
 use super::memory::Arena;
-use super::ops::rotary::Rotary;
+use super::ops::rotary::RotaryTables;
 use super::parameters::ParameterReader;
 use crate::Error;
 use crate::engine::{
@@ -19,7 +19,7 @@ use crate::weights::Weights;
 pub(super) struct SharedModel {
     device: Arc<CpuDevice>,
     plan: &'static Plan,
-    rotary: Rotary,
+    rotary: RotaryTables,
     model: Interpreter,
 }
 
@@ -28,7 +28,7 @@ impl SharedModel {
         SharedModel {
             device,
             plan,
-            rotary: Rotary::new(plan),
+            rotary: RotaryTables::new(plan),
             model,
         }
     }

@@ -13,7 +13,7 @@ use gpt_plan::{Plan, TensorId, TrainBytes};
 use super::device::CpuDevice;
 use super::interpreter::{Activate, TrainBuffers, TrainPass};
 use super::memory::Arena;
-use super::ops::rotary::Rotary;
+use super::ops::rotary::RotaryTables;
 use super::parameters::TrainParameters;
 use crate::Error;
 use crate::engine::{
@@ -30,7 +30,7 @@ pub struct CpuTrainer {
     activate: Option<Activate>,
     parameters: TrainParameters,
     buffers: TrainBuffers,
-    rotary: Rotary,
+    rotary: RotaryTables,
 }
 
 impl CpuTrainer {
@@ -56,7 +56,7 @@ impl CpuTrainer {
         Ok(CpuTrainer {
             parameters: TrainParameters::new(&device, &arena, plan, weights, rounds)?,
             buffers: TrainBuffers::new(&arena, plan, &options.shape)?,
-            rotary: Rotary::new(plan),
+            rotary: RotaryTables::new(plan),
             device,
             plan,
             options,

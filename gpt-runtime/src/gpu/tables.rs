@@ -20,7 +20,7 @@ pub fn upload(
     tokens: u32,
 ) -> Result<Buffer, Error> {
     let tokens = tokens.min(plan.spec.context) as usize;
-    match plan.spec.positions {
+    match &plan.spec.positions {
         Positions::Learned | Positions::Sinusoidal => {
             let mut tensors = plan.tensors.iter();
             let id = tensors.position(|t| t.kind == TensorKind::Table);
@@ -32,7 +32,8 @@ pub fn upload(
         }
         Positions::Rope { .. } => {
             let angles = rotary(&plan.spec);
-            let angles = &angles[..tokens * plan.spec.head_dim as usize / 2];
+            let of_token = angles.len() / plan.spec.context as usize;
+            let angles = &angles[..tokens * of_token];
             let name = "the table of rotary angles";
             device.upload(name, cast_slice(angles), BufferUsages::STORAGE)
         }

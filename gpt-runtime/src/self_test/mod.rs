@@ -16,7 +16,7 @@ mod training;
 
 use std::borrow::Cow;
 
-use gpt_plan::{Feature, Format, Mask, Plan, TensorId};
+use gpt_plan::{Feature, Format, Plan, TensorId};
 
 use crate::device::EngineRef;
 use crate::engine::Trace;
@@ -152,7 +152,7 @@ fn compare(
                 });
             }
         }
-        if device.is_gpu() && plan.spec.mask == Mask::Causal {
+        if device.is_gpu() && plan.spec.is_causal() {
             for (step, temperature, top_k) in [("choose", 0.0, 0), ("choose_cut", 1.0, 1)] {
                 let likeliest = Sampling {
                     temperature,
@@ -260,8 +260,8 @@ impl Sequence {
     /// if the model is bidirectional.
     fn run(&mut self, rows: u32) -> Result<Vec<Trace>, Error> {
         let rows = rows as usize;
-        let bidirectional = self.model.plan().spec.mask == Mask::Bidirectional;
-        if bidirectional || rows > self.session.remaining() {
+        let is_causal = self.model.plan().spec.is_causal();
+        if !is_causal || rows > self.session.remaining() {
             self.session = session(&self.model, rows as u32)?;
         }
         let first = self.session.tokens().len();

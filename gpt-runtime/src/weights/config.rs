@@ -197,7 +197,13 @@ impl ConfigCheck {
     }
 
     fn theta(&mut self, found: Option<f64>, spec: &Spec) {
-        let Positions::Rope { theta } = spec.positions else {
+        let Some(theta) = spec.rotary_base() else {
+            if spec.rotary() && found.is_some() {
+                self.problems.push(format!(
+                    "the rotary base is one number in {}, and differs by layer in the spec",
+                    self.file
+                ));
+            }
             return;
         };
         if let Some(found) = found.filter(|found| (found - theta).abs() > 1e-6 * theta) {

@@ -1,6 +1,6 @@
 //! Writes a spec as a `config.json` from which transformers builds the model.
 
-use gpt_plan::{Activation, Block, Norm, NormKind, Positions, Spec};
+use gpt_plan::{Activation, Block, Mask, Norm, NormKind, Pattern, Positions, Spec};
 use serde_json::{Value, json};
 
 /// The configuration of `spec` as GPT-2, GPT-1 or Llama. None if it is not one of these
@@ -22,7 +22,8 @@ pub fn config(spec: &Spec) -> Option<Value> {
         },
         block: spec.block,
         mlp: spec.mlp.clone(),
-        positions: spec.positions,
+        positions: spec.positions.clone(),
+        mask: Pattern::all(Mask::Causal),
         bias: spec.bias,
         tie_embeddings: spec.tie_embeddings,
         dropout: spec.dropout,
@@ -31,10 +32,13 @@ pub fn config(spec: &Spec) -> Option<Value> {
     if *spec != described {
         return None;
     }
-    match (spec.norm.kind, spec.positions, spec.block, spec.mlp.gated) {
+    let gated = spec.mlp.gated;
+    match (spec.norm.kind, &spec.positions, spec.block, gated) {
         (NormKind::Layer, Positions::Learned, Block::PreNorm, false) => gpt2(spec),
         (NormKind::Layer, Positions::Learned, Block::PostNorm, false) => gpt1(spec),
-        (NormKind::Rms, Positions::Rope { theta }, Block::PreNorm, true) => llama(spec, theta),
+        (NormKind::Rms, Positions::Rope { .. }, Block::PreNorm, true) => {
+            llama(spec, spec.rotary_base()?)
+        }
         _ => None,
     }
 }
@@ -110,8 +114,6 @@ fn activation(spec: &Spec) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use gpt_plan::Mask;
-
     use super::*;
     use crate::weights::config::check_config;
     use crate::weights::testing;
@@ -140,7 +142,7 @@ mod tests {
                 ..testing::gpt2_spec()
             },
             Spec {
-                mask: Mask::Bidirectional,
+                mask: Pattern::all(Mask::Bidirectional),
                 ..testing::gpt2_spec()
             },
             Spec {

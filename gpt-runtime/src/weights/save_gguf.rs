@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use gpt_plan::{Format, Layout, NormKind, Plan, Positions, Spec};
+use gpt_plan::{Format, Layout, NormKind, Plan, Spec};
 
 use super::format::{decode, encode};
 use super::host::stored_format;
@@ -163,7 +163,7 @@ impl Head {
             NormKind::Rms => "attention.layer_norm_rms_epsilon",
         };
         self.float(&format!("{architecture}.{name}"), spec.norm.eps);
-        if let Positions::Rope { theta } = spec.positions {
+        if let Some(theta) = spec.rotary_base() {
             let dimensions = format!("{architecture}.rope.dimension_count");
             self.number(&dimensions, spec.head_dim);
             self.float(&format!("{architecture}.rope.freq_base"), theta);

@@ -3,7 +3,7 @@
 //! Angles are f64 until their sine is taken, because in f32 `position * frequency` loses its
 //! fraction well before the end of a context.
 
-use gpt_plan::{Positions, Spec};
+use gpt_plan::Spec;
 
 /// Computes the sinusoidal embedding of `position` (Vaswani et al. 2017), a row of a tensor with
 /// `Init::Sinusoidal`.
@@ -20,15 +20,16 @@ pub(super) fn sinusoidal(position: usize, row: &mut [f32]) {
     }
 }
 
-/// The (cosine, sine) of each rotary angle, `[context, head_dim / 2]`. Empty for models without
-/// rotary positions.
+/// The (cosine, sine) of each rotary angle, `[context, bases, head_dim / 2]`. Empty for models
+/// without rotary positions.
 pub(crate) fn rotary(spec: &Spec) -> Vec<[f32; 2]> {
-    let Positions::Rope { theta } = spec.positions else {
-        return Vec::new();
-    };
     let head_dim = f64::from(spec.head_dim);
-    let frequencies: Vec<f64> = (0..spec.head_dim / 2)
-        .map(|i| theta.powf(-2.0 * f64::from(i) / head_dim))
+    let bases = spec.rotary_bases();
+    let frequencies: Vec<f64> = bases
+        .iter()
+        .flat_map(|theta| {
+            (0..spec.head_dim / 2).map(move |i| theta.powf(-2.0 * f64::from(i) / head_dim))
+        })
         .collect();
     let angles = (0..spec.context)
         .flat_map(|position| frequencies.iter().map(move |f| f64::from(position) * f));

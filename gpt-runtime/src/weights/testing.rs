@@ -1,6 +1,8 @@
 //! Shared by the tests of this folder: two small plans, decoding, and a measure of error.
 
-use gpt_plan::{Activation, Block, Mask, Mlp, Norm, NormKind, Plan, Positions, Spec, TensorId};
+use gpt_plan::{
+    Activation, Block, Mask, Mlp, Norm, NormKind, Pattern, Plan, Positions, Spec, TensorId,
+};
 
 use super::{Weights, format};
 
@@ -27,7 +29,7 @@ pub fn gpt2_spec() -> Spec {
             activation: Activation::GeluTanh,
         },
         positions: Positions::Learned,
-        mask: Mask::Causal,
+        mask: Pattern::all(Mask::Causal),
         bias: true,
         tie_embeddings: true,
         ..Spec::default()
@@ -55,8 +57,10 @@ pub fn llama_spec() -> Spec {
             hidden: 64,
             activation: Activation::Silu,
         },
-        positions: Positions::Rope { theta: 10_000.0 },
-        mask: Mask::Causal,
+        positions: Positions::Rope {
+            theta: Pattern::all(Some(10_000.0)),
+        },
+        mask: Pattern::all(Mask::Causal),
         bias: false,
         tie_embeddings: true,
         ..Spec::default()

@@ -2,11 +2,11 @@
 // that grows with the position. Cosines and sines come from a table that was computed in f64: an
 // f32 angle of some thousand revolutions has lost its digits.
 
-// (cos, sin) of each position and pair.
+// (cos, sin) of each position, table and pair.
 @group(1) @binding(6) var<storage, read> angles: array<vec2<f32>>;
 
 fn angle(position: u32, feature: u32) -> vec2<f32> {
-    return angles[position * (HEAD_DIM / 2u) + feature / 2u];
+    return angles[position * ANGLES_STRIDE + ANGLES_OFFSET + feature / 2u];
 }
 
 // Rotates feature `feature` of a head; `partner` is the other feature of its pair.

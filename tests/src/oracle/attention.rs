@@ -26,30 +26,28 @@ impl Qkv {
         }
     }
 
-    /// Rotates queries and keys by an angle proportional to their position, so their products
-    /// depend on the distance (Su et al. 2021). The identity for models without rotary positions.
-    pub fn rotate(self, spec: &Spec) -> Qkv {
-        let Positions::Rope { theta } = spec.positions else {
-            return self;
-        };
-        let head_dim = spec.head_dim as usize;
-        Qkv {
-            q: rotary(&self.q, head_dim, theta, 1.0),
-            k: rotary(&self.k, head_dim, theta, 1.0),
-            v: self.v,
-        }
+    /// Rotates queries and keys of `layer` by an angle proportional to their position, so their
+    /// products depend on the distance (Su et al. 2021). The identity for layers without rotation.
+    pub fn rotate(self, spec: &Spec, layer: u32) -> Qkv {
+        self.rotated(spec, layer, 1.0)
     }
 
     /// The inverse rotation, which is also the gradient of the rotation: its inverse is its
     /// transpose.
-    pub fn rotate_back(self, spec: &Spec) -> Qkv {
-        let Positions::Rope { theta } = spec.positions else {
-            return self;
+    pub fn rotate_back(self, spec: &Spec, layer: u32) -> Qkv {
+        self.rotated(spec, layer, -1.0)
+    }
+
+    fn rotated(self, spec: &Spec, layer: u32, direction: f64) -> Qkv {
+        let theta = match &spec.positions {
+            Positions::Rope { theta } => theta.0[layer as usize % theta.0.len()],
+            _ => None,
         };
+        let Some(theta) = theta else { return self };
         let head_dim = spec.head_dim as usize;
         Qkv {
-            q: rotary(&self.q, head_dim, theta, -1.0),
-            k: rotary(&self.k, head_dim, theta, -1.0),
+            q: rotary(&self.q, head_dim, theta, direction),
+            k: rotary(&self.k, head_dim, theta, direction),
             v: self.v,
         }
     }
@@ -78,12 +76,13 @@ fn rotary(input: &Matrix, head_dim: usize, theta: f64, direction: f64) -> Matrix
 
 /// The weight of each key for each query of head `head`: `softmax(q kᵀ / sqrt(head_dim))`, masked.
 /// `[tokens, tokens]`; each row sums to one.
-pub fn attention_weights(spec: &Spec, qkv: &Qkv, head: usize) -> Matrix {
+pub fn attention_weights(spec: &Spec, layer: u32, qkv: &Qkv, head: usize) -> Matrix {
     let head_dim = spec.head_dim as usize;
+    let mask = spec.mask.0[layer as usize % spec.mask.0.len()];
     let queries = head_columns(&qkv.q, head, head_dim);
     let keys = head_columns(&qkv.k, kv_head(spec, head), head_dim);
     let scores = Matrix::from_fn(queries.rows, keys.rows, |query, key| {
-        if spec.mask == Mask::Causal && key > query {
+        if mask == Mask::Causal && key > query {
             return f64::NEG_INFINITY; // the future
         }
         dot(queries.row(query), keys.row(key)) / f64::from(spec.head_dim).sqrt()
@@ -97,7 +96,7 @@ pub fn attention(spec: &Spec, qkv: &Qkv, layer: u32, masks: Masks) -> Matrix {
     let head_dim = spec.head_dim as usize;
     let heads: Vec<Matrix> = (0..spec.heads as usize)
         .map(|head| {
-            let weights = attention_weights(spec, qkv, head);
+            let weights = attention_weights(spec, layer, qkv, head);
             let weights = masks.of_weights(spec, layer, head, &weights);
             let values = head_columns(&qkv.v, kv_head(spec, head), head_dim);
             Matrix::from_fn(weights.rows, head_dim, |query, column| {

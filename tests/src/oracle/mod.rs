@@ -163,7 +163,7 @@ impl Gpt {
 
     /// The attention branch.
     fn attend(&self, layer: u32, block: &BlockParameters, x: &Matrix, pass: &mut Pass) -> Matrix {
-        let qkv = Qkv::split(&self.spec, &block.qkv.apply(x)).rotate(&self.spec);
+        let qkv = Qkv::split(&self.spec, &block.qkv.apply(x)).rotate(&self.spec, layer);
         let name = match self.spec.block {
             Block::PreNorm => "qkv",
             Block::PostNorm => first(layer, "qkv", "qkv_first"),

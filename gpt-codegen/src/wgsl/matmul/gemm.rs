@@ -117,7 +117,7 @@ impl TrainKernels<'_> {
                 header.size("HEAD_DIM", spec.head_dim, "width of a head");
                 let rotated = spec.q_width() + spec.kv_width();
                 header.size("ROTATED_WIDTH", rotated, "width of queries and keys");
-                parts.push(rope(rotary));
+                rope(spec, rotary, header, parts);
                 files::MATMUL_EPILOGUE_TRAIN_QKV
             }
             Epilogue::Residual { .. } => {

@@ -5,16 +5,25 @@ mod gemm;
 mod projection;
 mod weights;
 
+use gpt_plan::Spec;
 use gpt_shaders::files;
+
+use super::header::{Header, Parts};
 
 pub use projection::projection;
 pub use weights::weights;
 
-/// The file of rotary embeddings.
-pub fn rope(rotary: bool) -> &'static str {
-    if rotary {
-        files::ROPE_PAIRS
-    } else {
-        files::ROPE_NONE
-    }
+/// Adds the rotation of queries and keys by the angles of table `rotary`. The tables alternate by
+/// position.
+pub fn rope(spec: &Spec, rotary: Option<u16>, header: &mut Header, parts: &mut Parts) {
+    let Some(table) = rotary else {
+        parts.push(files::ROPE_NONE);
+        return;
+    };
+    let pairs = spec.head_dim / 2;
+    let tables = spec.rotary_bases().len() as u32;
+    header.size("ANGLES_STRIDE", tables * pairs, "angles of a position");
+    let doc = "offset of the table among the angles of a position";
+    header.size("ANGLES_OFFSET", u32::from(table) * pairs, doc);
+    parts.push(files::ROPE_PAIRS);
 }

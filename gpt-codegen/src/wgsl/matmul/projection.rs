@@ -180,7 +180,7 @@ fn epilogue(context: &Context<'_>, epilogue: &Epilogue, header: &mut Header, par
             header.size("HEAD_DIM", spec.head_dim, "width of a head");
             header.size("Q_WIDTH", spec.q_width(), "width of all query heads");
             header.size("KV_WIDTH", spec.kv_width(), "width of all key heads");
-            parts.push(rope(rotary));
+            rope(spec, rotary, header, parts);
             files::MATMUL_EPILOGUE_QKV
         }
         Epilogue::Activation { gated, .. } => {

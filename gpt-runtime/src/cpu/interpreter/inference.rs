@@ -16,7 +16,7 @@ use crate::cpu::kv_cache::{
 use crate::cpu::ops::attention::cached::{self, CachedScratch, Queries};
 use crate::cpu::ops::matmul::epilogue::{self, Activate, Activation, Epilogue};
 use crate::cpu::ops::matmul::forward::{self, ProjectScratch, Prologue, project};
-use crate::cpu::ops::rotary::Rotary;
+use crate::cpu::ops::rotary::{Rotary, RotaryTables};
 use crate::cpu::ops::{RowsOut, embed};
 use crate::cpu::pack::{Order, Packed};
 use crate::cpu::parameters::{NormParameters, ParameterReader, Projection};
@@ -85,7 +85,7 @@ impl Stopwatch {
 pub struct ForwardPass<'a> {
     pub(in crate::cpu) plan: &'static Plan,
     pub(in crate::cpu) device: &'a CpuDevice,
-    pub(in crate::cpu) rotary: &'a Rotary,
+    pub(in crate::cpu) rotary: &'a RotaryTables,
     pub(in crate::cpu) scratch: &'a mut PassScratch,
     pub(in crate::cpu) tokens: &'a [u32],
     pub(in crate::cpu) position: usize,
@@ -205,12 +205,13 @@ impl ForwardPass<'_> {
         x: &[f32],
         norm: Option<&NormParameters>,
         qkv: &Projection,
+        rotary: &Rotary,
         q: &mut Vec<f32>,
         cache: &mut Cache,
     ) {
         self.begin(Some(q));
         let shape = cache.shape;
-        each_format!(&mut cache.storage, kv => self.qkv_into(x, norm, qkv, q, &shape, kv));
+        each_format!(&mut cache.storage, kv => self.qkv_into(x, norm, qkv, rotary, q, &shape, kv));
         self.end_with(|pass| {
             let width = pass.plan.buffer(BufferId::Q).width as usize;
             let mut values = Vec::new();
@@ -222,11 +223,13 @@ impl ForwardPass<'_> {
         });
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn qkv_into<E: CacheElement>(
         &mut self,
         x: &[f32],
         norm: Option<&NormParameters>,
         qkv: &Projection,
+        rotary: &Rotary,
         q: &mut [f32],
         shape: &CacheShape,
         kv: &mut KeysAndValues<E>,
@@ -271,7 +274,7 @@ impl ForwardPass<'_> {
         let epilogue = epilogue::heads(
             qkv.bias.as_deref(),
             q_width + 2 * kv_width,
-            self.rotary,
+            rotary,
             |row| position + row,
             sink,
         );
@@ -280,7 +283,13 @@ impl ForwardPass<'_> {
     }
 
     /// `a = softmax(q kᵀ / sqrt(head_dim)) v`, masked, head by head.
-    pub(in crate::cpu) fn attention_rows(&mut self, q: &[f32], cache: &Cache, a: &mut Vec<f32>) {
+    pub(in crate::cpu) fn attention_rows(
+        &mut self,
+        mask: Mask,
+        q: &[f32],
+        cache: &Cache,
+        a: &mut Vec<f32>,
+    ) {
         self.begin(Some(a));
         let spec = &self.plan.spec;
         let queries = Queries {
@@ -288,7 +297,7 @@ impl ForwardPass<'_> {
             heads: spec.heads as usize,
             rows: self.rows(),
             position: self.position,
-            causal: spec.mask == Mask::Causal,
+            causal: mask == Mask::Causal,
         };
         cached::forward(self.device, &mut self.scratch.attention, &queries, cache, a);
         self.end(a, spec.q_width() as usize);
@@ -519,7 +528,7 @@ impl Interpreter {
                 let positions = positions.map(|id| &*self.tables[usize::from(id.0)]);
                 return pass.embed_rows(self.matrix(*table), positions, x);
             }
-            Op::Attention { .. } => return pass.attention_rows(q, cache, a),
+            Op::Attention { mask, .. } => return pass.attention_rows(*mask, q, cache, a),
             Op::Project(projection) => projection,
             _ => unreachable!("{} is no step of a forward pass", step.name),
         };
@@ -530,7 +539,10 @@ impl Interpreter {
                 .expect("a layer has matrices")
         };
         match &projection.epilogue {
-            PlanEpilogue::Heads { .. } => pass.qkv_rows(x, norm, packed(), q, cache),
+            PlanEpilogue::Heads { rotary, .. } => {
+                let rotary = pass.rotary.of(*rotary);
+                pass.qkv_rows(x, norm, packed(), rotary, q, cache);
+            }
             PlanEpilogue::Activation { .. } => {
                 pass.mlp_up_rows(x, norm, packed(), &|row| self.activation.apply(row), h)
             }

@@ -19,7 +19,7 @@ use crate::cpu::ops::matmul::backward::{self, WeightGradient};
 use crate::cpu::ops::matmul::epilogue::{self, Activation, Epilogue};
 use crate::cpu::ops::matmul::forward::project_floats;
 use crate::cpu::ops::norm::{self, forward::Statistics};
-use crate::cpu::ops::rotary::Rotary;
+use crate::cpu::ops::rotary::RotaryTables;
 use crate::cpu::pack::Order;
 use crate::cpu::parameters::TrainParameters;
 use crate::cpu::pool::Disjoint;
@@ -36,7 +36,7 @@ pub struct TrainPass<'a> {
     pub activate: Option<Activate>,
     pub parameters: &'a mut TrainParameters,
     pub buffers: &'a mut TrainBuffers,
-    pub rotary: &'a Rotary,
+    pub rotary: &'a RotaryTables,
     /// Whether the backward pass recomputes a layer's activations.
     pub recomputes: bool,
     /// Tokens of all sequences.
@@ -111,7 +111,7 @@ impl TrainPass<'_> {
                 let most = self.buffers.chunk_rows;
                 for from in (0..self.rows).step_by(most) {
                     self.chunk = from..(from + most).min(self.rows);
-                    self.steps(section, wanted);
+                    self.steps(&section.steps, wanted);
                 }
             }
             repeat => {
@@ -120,7 +120,7 @@ impl TrainPass<'_> {
                     if self.recomputes && matches!(repeat, Repeat::LayersReversed { .. }) {
                         self.recompute(layer);
                     }
-                    self.steps(section, wanted);
+                    self.steps(section.of_layer(layer), wanted);
                 }
             }
         }
@@ -131,12 +131,12 @@ impl TrainPass<'_> {
         let plan = self.plan;
         let forward = plan.training.forward.iter();
         for section in forward.filter(|section| section.repeat.has_layer(layer)) {
-            self.steps(section, |op| !op.ends_layer());
+            self.steps(section.of_layer(layer), |op| !op.ends_layer());
         }
     }
 
-    fn steps(&mut self, section: &'static Section, wanted: fn(&Op) -> bool) {
-        for step in section.steps.iter().filter(|step| wanted(&step.op)) {
+    fn steps(&mut self, steps: &'static [Step], wanted: fn(&Op) -> bool) {
+        for step in steps.iter().filter(|step| wanted(&step.op)) {
             let start = self.profile.is_some().then(Instant::now);
             self.run(step);
             if let (Some(profile), Some(start)) = (&mut self.profile, start) {
@@ -168,7 +168,7 @@ impl TrainPass<'_> {
             Op::Project(ref projection) => {
                 let (weight, bias, input) = (projection.weight, projection.bias, projection.input);
                 match projection.epilogue {
-                    PlanEpilogue::Heads { .. } => self.qkv(weight, bias, input),
+                    PlanEpilogue::Heads { rotary, .. } => self.qkv(weight, bias, rotary, input),
                     PlanEpilogue::Residual {
                         residual,
                         out,
@@ -181,7 +181,7 @@ impl TrainPass<'_> {
                     }
                 }
             }
-            Op::Attention { .. } => self.attention(),
+            Op::Attention { mask, .. } => self.attention(mask),
             Op::CrossEntropy { ref slope, .. } => self.cross_entropy(slope.as_ref()),
             Op::DropoutBackward { site, dy, out } => self.dropout(site, dy, out),
             Op::ProjectInput {
@@ -216,7 +216,7 @@ impl TrainPass<'_> {
                 assert_eq!(a, out, "a gradient is added to itself");
                 self.add(b, out);
             }
-            Op::AttentionBackward { .. } => self.attention_input(),
+            Op::AttentionBackward { mask, rotary, .. } => self.attention_input(mask, rotary),
             Op::EmbedBackward {
                 table,
                 positions,
@@ -393,7 +393,7 @@ impl TrainPass<'_> {
     }
 
     /// `qkv = weight · input`, rotated.
-    fn qkv(&mut self, weight: TensorId, bias: Option<TensorId>, input: Slot) {
+    fn qkv(&mut self, weight: TensorId, bias: Option<TensorId>, rotary: Option<u16>, input: Slot) {
         self.write(B::Qkv.here(), |pass, out| {
             let (width, tokens) = (pass.plan.spec.qkv_width() as usize, pass.tokens);
             let sink = |row: usize, first: usize, outputs: &[f32]| {
@@ -402,7 +402,8 @@ impl TrainPass<'_> {
                 epilogue::put(unsafe { out.part(row, first, outputs.len()) }, outputs);
             };
             let position = |row| row % tokens;
-            let epilogue = epilogue::heads(pass.bias(bias), width, pass.rotary, position, sink);
+            let rotary = pass.rotary.of(rotary);
+            let epilogue = epilogue::heads(pass.bias(bias), width, rotary, position, sink);
             pass.project(input, weight, &epilogue);
         });
     }
@@ -518,7 +519,7 @@ impl TrainPass<'_> {
         });
     }
 
-    fn heads(&self) -> HeadViews<'_> {
+    fn heads(&self, mask: Mask) -> HeadViews<'_> {
         let spec = &self.plan.spec;
         HeadViews {
             kernels: self.device.kernels,
@@ -528,22 +529,22 @@ impl TrainPass<'_> {
             group: (spec.heads / spec.kv_heads) as usize,
             rows: self.rows,
             tokens: self.tokens,
-            causal: spec.mask == Mask::Causal,
+            causal: mask == Mask::Causal,
             mask: self.mask(Site::Attention),
         }
     }
 
     /// `a = drop(softmax(q kᵀ / sqrt(head_dim))) v`. Stores the log-sum-exp of each query's scores.
-    fn attention(&mut self) {
+    fn attention(&mut self, mask: Mask) {
         self.write(B::A.here(), |pass, out| {
             pass.take(B::Lse.here(), |pass, lse| {
-                attention::forward::forward(pass.device, &pass.heads(), &out, lse);
+                attention::forward::forward(pass.device, &pass.heads(mask), &out, lse);
             });
         });
     }
 
     /// The gradients of q, k and v.
-    fn attention_input(&mut self) {
+    fn attention_input(&mut self, mask: Mask, rotary: Option<u16>) {
         self.write(B::DQkv.here(), |pass, out| {
             pass.take(B::Delta.here(), |pass, delta| {
                 let kept = attention::backward::SavedForward {
@@ -551,8 +552,9 @@ impl TrainPass<'_> {
                     da: pass.input(B::DA.here()),
                     lse: pass.buffers.get(B::Lse.here(), pass.layer),
                 };
-                let (device, heads) = (pass.device, pass.heads());
-                attention::backward::input(device, &heads, pass.rotary, kept, delta, &out);
+                let (device, heads) = (pass.device, pass.heads(mask));
+                let rotary = pass.rotary.of(rotary);
+                attention::backward::input(device, &heads, rotary, kept, delta, &out);
             });
         });
     }

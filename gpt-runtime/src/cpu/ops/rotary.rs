@@ -3,7 +3,49 @@
 
 use gpt_plan::Plan;
 
-/// Cosine and sine of every angle; empty for a model without rotary positions.
+/// The rotations of a model's layers, one for each base.
+pub struct RotaryTables {
+    tables: Vec<Rotary>,
+    /// Of a layer that rotates nothing.
+    none: Rotary,
+}
+
+impl RotaryTables {
+    pub fn new(plan: &Plan) -> RotaryTables {
+        let spec = &plan.spec;
+        let head_dim = spec.head_dim as usize;
+        let angles = crate::weights::rotary(spec);
+        let count = spec.rotary_bases().len();
+        let rotated = (spec.q_width() + spec.kv_width()) as usize;
+        let table = |table: usize| {
+            let pairs = (head_dim / 2).max(1);
+            let rows = angles.chunks_exact(pairs).skip(table).step_by(count.max(1));
+            let (cos, sin) = rows.flatten().map(|[cos, sin]| (*cos, *sin)).unzip();
+            Rotary {
+                cos,
+                sin,
+                head_dim,
+                rotated,
+            }
+        };
+        RotaryTables {
+            tables: (0..count).map(table).collect(),
+            none: Rotary {
+                cos: Vec::new(),
+                sin: Vec::new(),
+                head_dim,
+                rotated: 0,
+            },
+        }
+    }
+
+    /// The rotation by table `index`.
+    pub fn of(&self, index: Option<u16>) -> &Rotary {
+        index.map_or(&self.none, |index| &self.tables[usize::from(index)])
+    }
+}
+
+/// Cosine and sine of every angle; empty where nothing is rotated.
 pub struct Rotary {
     /// `[positions][head_dim / 2]`.
     cos: Vec<f32>,
@@ -14,23 +56,6 @@ pub struct Rotary {
 }
 
 impl Rotary {
-    pub fn new(plan: &Plan) -> Rotary {
-        let spec = &plan.spec;
-        let angles = crate::weights::rotary(spec);
-        let rotated = if angles.is_empty() {
-            0
-        } else {
-            (spec.q_width() + spec.kv_width()) as usize
-        };
-        let (cos, sin) = angles.into_iter().map(|[cos, sin]| (cos, sin)).unzip();
-        Rotary {
-            cos,
-            sin,
-            head_dim: spec.head_dim as usize,
-            rotated,
-        }
-    }
-
     /// Rotates outputs of the fused q, k, v projection for the token at `position`. `outputs`
     /// starts at output `first`, an even number. Rotated heads have an even width, so pairs are
     /// never split.

@@ -135,7 +135,7 @@ impl<'a> DispatchBuilder<'a> {
         layer: u32,
         out: &mut Vec<Dispatch>,
     ) -> Result<(), Error> {
-        let mut steps = section.steps.iter();
+        let mut steps = section.of_layer(layer).iter();
         steps.try_for_each(|step| self.step(step, layer, out))
     }
 
@@ -226,7 +226,11 @@ impl<'a> DispatchBuilder<'a> {
     pub fn recompute(&mut self, layer: u32, out: &mut Vec<Dispatch>) -> Result<(), Error> {
         let forward = self.plan.training.forward.iter();
         for section in forward.filter(|section| section.repeat.has_layer(layer)) {
-            for step in section.steps.iter().filter(|step| !step.op.ends_layer()) {
+            for step in section
+                .of_layer(layer)
+                .iter()
+                .filter(|step| !step.op.ends_layer())
+            {
                 self.step(step, layer, out)?;
             }
         }

@@ -19,7 +19,7 @@ pub fn attention_backward(spec: &Spec, qkv: &Qkv, layer: u32, masks: Masks, d: &
     };
     for head in 0..spec.heads as usize {
         let shared = kv_head(spec, head);
-        let p = attention_weights(spec, qkv, head);
+        let p = attention_weights(spec, layer, qkv, head);
         let q = head_columns(&qkv.q, head, head_dim);
         let k = head_columns(&qkv.k, shared, head_dim);
         let v = head_columns(&qkv.v, shared, head_dim);

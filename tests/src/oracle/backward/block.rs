@@ -80,7 +80,7 @@ impl Gpt {
             layer,
             masks,
         } = here;
-        let qkv = Qkv::split(&self.spec, &block.qkv.apply(x)).rotate(&self.spec);
+        let qkv = Qkv::split(&self.spec, &block.qkv.apply(x)).rotate(&self.spec, here.layer);
         let gathered = attention(&self.spec, &qkv, layer, masks);
         let d = masks.of_rows(Site::AttentionOut, layer, d);
         let d = linear_backward(
@@ -89,7 +89,8 @@ impl Gpt {
             &d,
             &mut gradient.attention_out,
         );
-        let d = attention_backward(&self.spec, &qkv, layer, masks, &d).rotate_back(&self.spec);
+        let d =
+            attention_backward(&self.spec, &qkv, layer, masks, &d).rotate_back(&self.spec, layer);
         linear_backward(x, &block.qkv, &d.join(), &mut gradient.qkv)
     }
 
