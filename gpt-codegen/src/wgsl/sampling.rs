@@ -55,6 +55,7 @@ pub fn kernel(model: &str, spec: &Spec, op: SamplingOp) -> Kernel {
         "units of the weight at the beginning of a bin",
     );
     let mut parts = vec![
+        files::SHARED_ENTRY_PLAIN,
         files::SAMPLING_OPTIONS,
         files::SAMPLING_ORDER,
         files::SAMPLING_BEST,

@@ -3,12 +3,6 @@
 // An order key, and its token.
 var<workgroup> bests: array<vec2<u32>, WORKGROUP_SIZE>;
 
-const NOTHING = vec2<u32>(0u, 0xffffffffu);
-
-fn better(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
-    return select(a, b, b.x > a.x || (b.x == a.x && b.y < a.y));
-}
-
 // The best of all invocations' candidates, for all of them.
 fn workgroup_best(invocation: u32, own: vec2<u32>) -> vec2<u32> {
     bests[invocation] = own;

@@ -8,8 +8,7 @@ fn tally(i: u32) -> u32 {
     return atomicLoad(&histogram[i]);
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+fn work(group: vec3<u32>, invocation: u32) {
     if pass_uniform.rows == 0u {
         return;
     }

@@ -6,8 +6,7 @@
 // Tokens of each bin, then their weights.
 var<workgroup> own: array<atomic<u32>, 2 * BINS>;
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+fn work(group: vec3<u32>, invocation: u32) {
     if pass_uniform.rows == 0u {
         return;
     }

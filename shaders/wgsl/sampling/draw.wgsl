@@ -16,8 +16,7 @@ fn candidate(i: u32) -> vec2<u32> {
     return candidates[i];
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(@builtin(local_invocation_index) invocation: u32) {
+fn work(group: vec3<u32>, invocation: u32) {
     if !pass_is_active(invocation) {
         return;
     }

@@ -5,8 +5,7 @@
 @group(0) @binding(3) var<storage, read_write> tile_maxima: array<vec2<u32>>;
 @group(0) @binding(4) var<storage, read_write> histogram: array<u32>;
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+fn work(group: vec3<u32>, invocation: u32) {
     if pass_uniform.rows == 0u {
         return;
     }

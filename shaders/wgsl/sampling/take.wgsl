@@ -1,7 +1,6 @@
 // Takes the best candidate of all tiles.
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(@builtin(local_invocation_index) invocation: u32) {
+fn work(group: vec3<u32>, invocation: u32) {
     if !pass_is_active(invocation) {
         return;
     }
