@@ -95,6 +95,10 @@ pub static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
         Variant::new(F::Subgroups)
             .subgroups()
             .replace(f::SHARED_MAXIMUM_MEMORY, f::SHARED_MAXIMUM_SUBGROUPS),
+        // The best token of a workgroup in sampling: one barrier instead of nine.
+        Variant::new(F::Subgroups)
+            .subgroups()
+            .replace(f::SAMPLING_BEST, f::SAMPLING_BEST_SUBGROUPS),
     ];
 
     // Prefill with f16 weights.
