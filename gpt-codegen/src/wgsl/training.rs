@@ -4,7 +4,7 @@
 //! depend on the step. Most kernels bind group 0 alike (`shared/train_pass`), and their buffers in
 //! group 1. The modules of the operations make the kernels.
 
-use gpt_plan::{Buffer, BufferId, Grid, Kernel, Op, Spec, Statistics, Tensor, TensorId};
+use gpt_plan::{Buffer, BufferId, Grid, Kernel, Op, Spec, Statistics, Str, Tensor, TensorId};
 use gpt_shaders::files;
 
 use super::header::{Header, Parts};
@@ -135,6 +135,11 @@ impl<'a> TrainKernels<'a> {
         self.kernels.push(kernel);
         self.in_f16.push(at);
         at
+    }
+
+    /// The name of a kernel, which differs from the one it was added by if that was taken.
+    pub(super) fn name(&self, kernel: u16) -> Str {
+        self.kernels[usize::from(kernel)].name.clone()
     }
 
     pub(super) fn header(&self, what: &str) -> Header {

@@ -105,6 +105,7 @@ impl TrainKernels<'_> {
         let f32_parts = with(files::MATMUL_GEMM_OPERANDS_F32);
         let f16_parts = with(files::MATMUL_GEMM_OPERANDS_F16);
         let kernel = self.add(&name, header, f32_parts, tiling());
+        let name = self.name(kernel);
         let twin = self.add(format!("{name}_f16"), f16_header, f16_parts, tiling());
         self.in_f16[usize::from(kernel)] = twin;
         kernel
