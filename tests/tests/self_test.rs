@@ -104,7 +104,7 @@ fn a_wrong_sampling_kernel_is_named() {
     }
     let device = Device::gpu().unwrap();
     let vocab = format!("VOCAB: u32 = {}u;", specs::gpt2().vocab);
-    for (kernel, step) in [("greatest", "choose"), ("collect", "choose_cut")] {
+    for (kernel, step) in [("greatest", "sample"), ("collect", "sample_truncated")] {
         let plan = mutant(kernel, &vocab, "VOCAB: u32 = 4u;", |plan| &mut plan.kernels);
         let found = self_test(plan, &device, &[Format::F32]).unwrap();
         let off = found.first_off().map(|check| check.step);

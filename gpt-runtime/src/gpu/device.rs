@@ -1,15 +1,10 @@
-//! An open GPU. It creates and counts everything on the device, and collects the errors that wgpu
-//! reports late.
+//! An open GPU: its features, and the errors that wgpu reports late.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gpt_plan::{Extent, Feature, Grid, Kernel};
-use wgpu::{
-    BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, Buffer, BufferDescriptor,
-    BufferUsages, CommandEncoder, ComputePass, ComputePipeline, DeviceType, ErrorFilter,
-    ExperimentalFeatures, Features, MapMode, MemoryHints, PollType, Queue, SubmissionIndex,
-};
+use gpt_plan::{Feature, Kernel};
+use wgpu::{DeviceType, ExperimentalFeatures, Features, MemoryHints, Queue};
 
 use super::adapter;
 use super::pipeline_cache::PipelineCache;
@@ -22,14 +17,14 @@ pub struct GpuDevice {
     pub(super) queue: Queue,
     name: String,
     software: bool,
-    max_buffer: u64,
+    pub(super) max_buffer: u64,
     adapter: wgpu::Adapter,
     /// Features of the variants that run by default, where nothing was measured.
     features: gpt_plan::Features,
     /// Features of the variants that the device can run.
     available: gpt_plan::Features,
     tuned: TuningCache,
-    cache: Option<PipelineCache>,
+    pub(super) cache: Option<PipelineCache>,
     /// The first error that no call could return.
     late_error: Arc<Mutex<Option<LateError>>>,
     created: AtomicU64,
@@ -39,23 +34,6 @@ pub struct GpuDevice {
 enum LateError {
     Failed(String),
     Lost(String),
-}
-
-/// A compiled kernel, and its grid.
-pub(super) struct Pipeline {
-    inner: ComputePipeline,
-    grid: Grid,
-    groups: u32,
-    tile_rows: u32,
-}
-
-impl Pipeline {
-    /// Records a dispatch of this extent; its bind groups are set.
-    pub fn dispatch(&self, pass: &mut ComputePass<'_>, extent: &Extent) {
-        let [x, y, z] = self.grid.workgroups(self.groups, self.tile_rows, extent);
-        pass.set_pipeline(&self.inner);
-        pass.dispatch_workgroups(x, y, z);
-    }
 }
 
 impl GpuDevice {
@@ -228,7 +206,7 @@ impl GpuDevice {
 
     /// The features that `kernel` uses. `textures` is up to the matrix, which other kernels read,
     /// too.
-    fn features_of(&self, kernel: &Kernel, textures: bool) -> gpt_plan::Features {
+    pub(super) fn features_of(&self, kernel: &Kernel, textures: bool) -> gpt_plan::Features {
         let tuned = self.tuned.features(kernel);
         let own = tuned.map_or(self.features, |features| features.and(self.available));
         match textures {
@@ -270,222 +248,11 @@ impl GpuDevice {
         }
     }
 
-    /// A buffer of `bytes` bytes, rounded up to a multiple of 4 and at least 16. `what` names it in
-    /// errors.
-    pub(super) fn buffer(
-        &self,
-        what: &str,
-        bytes: u64,
-        usage: BufferUsages,
-    ) -> Result<Buffer, Error> {
-        self.buffer_with(what, bytes, usage, None)
-    }
-
-    /// A buffer with this content.
-    pub(super) fn upload(
-        &self,
-        what: &str,
-        content: &[u8],
-        usage: BufferUsages,
-    ) -> Result<Buffer, Error> {
-        self.buffer_with(what, content.len() as u64, usage, Some(content))
-    }
-
-    /// The error that there is no memory for `bytes` bytes.
-    pub(super) fn cannot_hold(&self, what: &str, bytes: u64, why: &str) -> Error {
-        Error::OutOfMemory {
-            message: format!(
-                "{} cannot hold {what}, which takes {} MiB: {why}",
-                self.name,
-                bytes.div_ceil(1 << 20)
-            ),
-            bytes,
-        }
-    }
-
-    fn buffer_with(
-        &self,
-        what: &str,
-        bytes: u64,
-        usage: BufferUsages,
-        content: Option<&[u8]>,
-    ) -> Result<Buffer, Error> {
-        let size = bytes.max(16).next_multiple_of(4);
-        let refused = |why: &str| self.cannot_hold(what, size, why);
-        if size > self.max_buffer {
-            return Err(refused(&format!(
-                "its buffers end at {} MiB",
-                self.max_buffer >> 20
-            )));
-        }
-        self.count();
-        let memory = self.device.push_error_scope(ErrorFilter::OutOfMemory);
-        let buffer = self.device.create_buffer(&BufferDescriptor {
-            label: Some(what),
-            size,
-            usage,
-            mapped_at_creation: content.is_some(),
-        });
-        if pollster::block_on(memory.pop()).is_some() {
-            return Err(refused("it is out of memory"));
-        }
-        if let Some(content) = content {
-            let mut view = buffer
-                .get_mapped_range_mut(..)
-                .map_err(|error| refused(&error.to_string()))?;
-            view.slice(..content.len()).copy_from_slice(content);
-            drop(view);
-            buffer.unmap();
-        }
-        self.check()?;
-        Ok(buffer)
-    }
-
-    pub(super) fn bind_group(
-        &self,
-        label: &str,
-        layout: &BindGroupLayout,
-        entries: &[BindGroupEntry<'_>],
-    ) -> BindGroup {
-        self.count();
-        self.device.create_bind_group(&BindGroupDescriptor {
-            label: Some(label),
-            layout,
-            entries,
-        })
-    }
-
-    /// The variant of `kernel` that runs on this device, if it is not the plain one. With
-    /// `texture`, its matrix is a texture.
-    pub(super) fn variant(&self, kernel: &Kernel, texture: bool) -> Option<Kernel> {
-        gpt_shaders::variant(kernel, self.features_of(kernel, texture))
-    }
-
-    /// The pipeline of `kernel`, whose bind groups have these layouts.
-    pub(super) fn pipeline(&self, kernel: &Kernel, groups: &[BindGroupLayout]) -> Pipeline {
-        self.count();
-        let label = Some(&*kernel.name);
-        let source = wgpu::ShaderModuleDescriptor {
-            label,
-            source: wgpu::ShaderSource::Wgsl(gpt_shaders::link(kernel).into()),
-        };
-        // SAFETY: the compiler put the shader together for a plan. Every index is bounded by a
-        // literal size of the plan, or by a number that a session or trainer keeps within its
-        // buffers (rows, positions, tokens, slices of matrices). Every loop counts up to such a
-        // size, and no divisor is zero.
-        let module = unsafe {
-            self.device
-                .create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked())
-        };
-        let layout = self
-            .device
-            .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-                label,
-                bind_group_layouts: &groups.iter().map(Some).collect::<Vec<_>>(),
-                immediate_size: 0,
-            });
-        let inner = self
-            .device
-            .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label,
-                layout: Some(&layout),
-                module: &module,
-                entry_point: Some("main"),
-                compilation_options: wgpu::PipelineCompilationOptions {
-                    constants: &[],
-                    // Every kernel writes workgroup memory before it reads it.
-                    zero_initialize_workgroup_memory: false,
-                },
-                cache: self.cache.as_ref().map(PipelineCache::inner),
-            });
-        Pipeline {
-            inner,
-            grid: kernel.grid,
-            groups: kernel.groups,
-            tile_rows: kernel.tile_rows,
-        }
-    }
-
     /// Writes the pipelines that were built to disk, where the backend can.
     pub(super) fn save_pipelines(&self) {
         if let Some(cache) = &self.cache {
             cache.save();
         }
-    }
-
-    /// A new command encoder.
-    pub(super) fn encoder(&self) -> CommandEncoder {
-        self.device.create_command_encoder(&Default::default())
-    }
-
-    /// Submits what was recorded.
-    pub(super) fn submit(&self, encoder: CommandEncoder) -> SubmissionIndex {
-        self.queue.submit([encoder.finish()])
-    }
-
-    /// Waits until all submissions are finished and their buffers are mapped.
-    pub(super) fn wait(&self) -> Result<(), Error> {
-        self.poll(PollType::wait_indefinitely())
-    }
-
-    /// Waits until `submission` and those before it are finished and their buffers are mapped.
-    pub(super) fn wait_for(&self, submission: SubmissionIndex) -> Result<(), Error> {
-        self.poll(PollType::Wait {
-            submission_index: Some(submission),
-            timeout: None,
-        })
-    }
-
-    fn poll(&self, until: PollType) -> Result<(), Error> {
-        let waited = self.device.poll(until);
-        self.check()?;
-        waited.map_err(|error| Error::device(format!("{} does not answer: {error}", self.name)))?;
-        Ok(())
-    }
-
-    /// Copies `bytes` bytes of `buffer`, from byte `start` on, to the host and passes them to
-    /// `read`. Allocates.
-    pub(super) fn download(
-        &self,
-        buffer: &Buffer,
-        start: u64,
-        bytes: u64,
-        read: impl FnOnce(&[u8]),
-    ) -> Result<(), Error> {
-        let usage = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
-        let copy = self.buffer("download", bytes, usage)?;
-        let mut encoder = self.encoder();
-        encoder.copy_buffer_to_buffer(buffer, start, &copy, 0, bytes);
-        self.submit(encoder);
-        self.read(&copy, bytes, read)
-    }
-
-    /// Maps `buffer`, waits for it and passes its first `bytes` bytes to `read`.
-    pub(super) fn read(
-        &self,
-        buffer: &Buffer,
-        bytes: u64,
-        read: impl FnOnce(&[u8]),
-    ) -> Result<(), Error> {
-        buffer.map_async(MapMode::Read, ..bytes, |_| {});
-        self.wait()?;
-        self.read_mapped(buffer, bytes, read)
-    }
-
-    /// Passes the first `bytes` bytes of `buffer`, which is mapped, to `read`, and unmaps it.
-    pub(super) fn read_mapped(
-        &self,
-        buffer: &Buffer,
-        bytes: u64,
-        read: impl FnOnce(&[u8]),
-    ) -> Result<(), Error> {
-        let view = buffer
-            .get_mapped_range(..bytes)
-            .map_err(|error| Error::device(format!("{} returned nothing: {error}", self.name)))?;
-        read(&view);
-        drop(view);
-        buffer.unmap();
-        Ok(())
     }
 }
 

@@ -1,7 +1,8 @@
 //! The GPU engine: it runs a plan through wgpu (Vulkan, Metal, DX12, GL).
 //!
-//! - `adapter` finds a GPU, `device` opens it; `pipeline_cache` keeps compiled pipelines on disk,
-//!   `tuning_cache` the variants of kernels that were measured to be the fastest.
+//! - `adapter` finds a GPU, `device` opens it, `resources` creates buffers and transfers them.
+//!   `pipeline_cache` saves compiled pipelines on disk, `tuning_cache` the variants of kernels that
+//!   were measured to be the fastest.
 //! - `layout` makes bind group layouts from the bindings that a kernel declares, `pipelines`
 //!   compiles kernels when they are first needed.
 //! - `pack` brings a matrix into the order that shaders read, `staging` uploads it, `texture`
@@ -22,6 +23,7 @@ mod model;
 mod pack;
 mod pipeline_cache;
 mod pipelines;
+mod resources;
 mod roofline;
 mod session;
 mod staging;

@@ -1,4 +1,4 @@
-//! Pipelines of a model's kernels, and when they are compiled.
+//! Compiles a model's kernels.
 //!
 //! A driver takes milliseconds for a kernel, even for one that it finds in its cache, and a text
 //! needs few of a model's kernels: one token at a time leaves those of prompts idle, and attention
@@ -12,16 +12,18 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use gpt_plan::Kernel;
+use gpt_plan::{Extent, Grid, Kernel};
+use wgpu::{BindGroupLayout, ComputePass, ComputePipeline};
 
-use super::device::{GpuDevice, Pipeline};
+use super::device::GpuDevice;
 use super::layout;
+use super::pipeline_cache::PipelineCache;
 
 /// From this many cores on, everything is compiled while weights are uploaded. With fewer, that
 /// would delay the first pass.
 const MANY_CORES: usize = 4;
 
-/// What the layouts of a kernel's bind groups depend on besides its declarations.
+/// The bind groups of a kernel, as far as its declarations leave them open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Groups {
     /// A session's and the weights' group.
@@ -138,6 +140,76 @@ impl Pipelines {
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A compiled kernel, and its grid.
+pub struct Pipeline {
+    inner: ComputePipeline,
+    grid: Grid,
+    groups: u32,
+    tile_rows: u32,
+}
+
+impl Pipeline {
+    /// Records a dispatch of this extent; its bind groups are set.
+    pub fn dispatch(&self, pass: &mut ComputePass<'_>, extent: &Extent) {
+        let [x, y, z] = self.grid.workgroups(self.groups, self.tile_rows, extent);
+        pass.set_pipeline(&self.inner);
+        pass.dispatch_workgroups(x, y, z);
+    }
+}
+
+impl GpuDevice {
+    /// The variant of `kernel` that runs on this device, if it is not the plain one. With
+    /// `texture`, its matrix is a texture.
+    pub(super) fn variant(&self, kernel: &Kernel, texture: bool) -> Option<Kernel> {
+        gpt_shaders::variant(kernel, self.features_of(kernel, texture))
+    }
+
+    /// The pipeline of `kernel`, whose bind groups have these layouts.
+    pub(super) fn pipeline(&self, kernel: &Kernel, groups: &[BindGroupLayout]) -> Pipeline {
+        self.count();
+        let label = Some(&*kernel.name);
+        let source = wgpu::ShaderModuleDescriptor {
+            label,
+            source: wgpu::ShaderSource::Wgsl(gpt_shaders::link(kernel).into()),
+        };
+        // SAFETY: the compiler put the shader together for a plan. Every index is bounded by a
+        // literal size of the plan, or by a number that a session or trainer keeps within its
+        // buffers (rows, positions, tokens, slices of matrices). Every loop counts up to such a
+        // size, and no divisor is zero.
+        let module = unsafe {
+            self.device
+                .create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked())
+        };
+        let layout = self
+            .device
+            .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label,
+                bind_group_layouts: &groups.iter().map(Some).collect::<Vec<_>>(),
+                immediate_size: 0,
+            });
+        let inner = self
+            .device
+            .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label,
+                layout: Some(&layout),
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    constants: &[],
+                    // Every kernel writes workgroup memory before it reads it.
+                    zero_initialize_workgroup_memory: false,
+                },
+                cache: self.cache.as_ref().map(PipelineCache::inner),
+            });
+        Pipeline {
+            inner,
+            grid: kernel.grid,
+            groups: kernel.groups,
+            tile_rows: kernel.tile_rows,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use gpt_plan::{
 use gpt_shaders::files::{ROOFLINE_MULTIPLY, ROOFLINE_READ, ROOFLINE_READ_TEXTURE};
 use wgpu::{BindGroup, BindingResource, BufferUsages};
 
-use super::device::{GpuDevice, Pipeline};
+use super::device::GpuDevice;
+use super::pipelines::Pipeline;
 use super::{layout, texture, timing};
 use crate::Error;
 use crate::engine::PeakRates;

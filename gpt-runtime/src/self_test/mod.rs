@@ -33,7 +33,7 @@ pub use training::self_test_training;
 const PROMPT: u32 = 33;
 
 /// Tokens that a device samples in a row.
-const CHOSEN: usize = 4;
+const SAMPLED: usize = 4;
 
 /// The least mean square that an error is relative to. Values are around 1; this is a tenth of
 /// that, squared.
@@ -63,7 +63,7 @@ pub struct Check {
     pub format: Format,
     /// Rows of the pass.
     pub rows: u32,
-    /// The step's name in the plan, or `choose` and `choose_cut`.
+    /// The step's name in the plan, or `sample` and `sample_truncated`.
     pub step: &'static str,
     /// Its layer.
     pub layer: u32,
@@ -153,7 +153,7 @@ fn compare(
             }
         }
         if device.is_gpu() && plan.spec.is_causal() {
-            for (step, temperature, top_k) in [("choose", 0.0, 0), ("choose_cut", 1.0, 1)] {
+            for (step, temperature, top_k) in [("sample", 0.0, 0), ("sample_truncated", 1.0, 1)] {
                 let likeliest = Sampling {
                     temperature,
                     top_k,
@@ -164,7 +164,7 @@ fn compare(
                     rows: 1,
                     step,
                     layer: 0,
-                    error: chosen(&tested.model, &expected.model, likeliest)?,
+                    error: sampling_error(&tested.model, &expected.model, likeliest)?,
                     bound,
                 });
             }
@@ -174,13 +174,13 @@ fn compare(
 }
 
 /// The largest error of the tokens that `tested` samples, against the likeliest one.
-fn chosen(
+fn sampling_error(
     tested: &Model<Untyped>,
     expected: &Model<Untyped>,
     likeliest: Sampling,
 ) -> Result<f64, Error> {
     let spec = &tested.plan().spec;
-    let most = CHOSEN.min(spec.context as usize - 1);
+    let most = SAMPLED.min(spec.context as usize - 1);
     let capacity = most as u32 + 1;
     let mut sampler = Sampler::new(likeliest, spec.vocab as usize)?;
     let mut tested = tested.session().capacity(capacity).open()?;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use gpt_plan::{Format, TensorId, TensorKind};
 
+use super::format::encode;
 use crate::Error;
 
 /// A tensor of the plan, row-major, rows padded to whole blocks of its format.
@@ -18,6 +19,28 @@ pub struct HostTensor<'a> {
     /// `rows * format.row_bytes(columns)` bytes, little-endian. Borrowed from the mapped file if
     /// its layout and type are canonical.
     pub data: Cow<'a, [u8]>,
+}
+
+impl HostTensor<'static> {
+    /// The rows that `fill` writes by their number, converted to `format`.
+    pub(super) fn from_rows(
+        format: Format,
+        [rows, columns]: [usize; 2],
+        mut fill: impl FnMut(usize, &mut [f32]),
+    ) -> HostTensor<'static> {
+        let mut row = vec![0.0; columns];
+        let mut data = Vec::with_capacity(rows * format.row_bytes(columns));
+        for r in 0..rows {
+            fill(r, &mut row);
+            encode(format, &row, &mut data);
+        }
+        HostTensor {
+            format,
+            rows,
+            columns,
+            data: Cow::Owned(data),
+        }
+    }
 }
 
 /// A complete, checked set of weights for one plan.

@@ -5,12 +5,10 @@
 //! function (Steele, Lea and Flood 2014) over a counter; the Box-Muller transform makes normals of
 //! it, in f64.
 
-use std::borrow::Cow;
 use std::f64::consts::TAU;
 
 use gpt_plan::{Format, Init, Plan, Tensor, TensorId};
 
-use super::format::encode;
 use super::host::stored_format;
 use super::tables::sinusoidal;
 use super::{HostTensor, Weights};
@@ -35,20 +33,10 @@ impl Weights for RandomWeights {
     fn tensor(&self, id: TensorId, layer: u32) -> Result<HostTensor<'_>, Error> {
         let tensor = self.plan.tensor(id);
         let format = self.format(id, layer);
-        let (rows, columns) = (tensor.rows as usize, tensor.columns as usize);
+        let shape = [tensor.rows as usize, tensor.columns as usize];
         let mut values = Values::new(tensor, Stream::new(self.seed, id, layer));
-        let mut row = vec![0.0; columns];
-        let mut data = Vec::with_capacity(rows * format.row_bytes(columns));
-        for r in 0..rows {
-            values.fill(r, &mut row);
-            encode(format, &row, &mut data);
-        }
-        Ok(HostTensor {
-            format,
-            rows,
-            columns,
-            data: Cow::Owned(data),
-        })
+        let fill = |row: usize, out: &mut [f32]| values.fill(row, out);
+        Ok(HostTensor::from_rows(format, shape, fill))
     }
 
     fn format(&self, id: TensorId, _layer: u32) -> Format {

@@ -345,35 +345,32 @@ fn gguf_with_wrong_sizes_is_rejected() {
     let plan = testing::llama();
     let file = || gguf_file(plan, &RandomWeights::new(plan, 4, Format::Q8), Format::Q8);
     let error = |file: GgufFile| gguf::parse(&file.bytes()).expect_err("a corrupt file");
-    let mut f = file();
-    f.tensors[0].2 = vec![u64::MAX / 2 * 2, 1 << 40];
-    assert!(error(f).contains("cannot store"));
-    let mut f = file();
-    f.tensors[0].2 = vec![32, 1 << 50];
-    assert!(error(f).contains("reaches beyond the end"));
-    let mut f = file();
-    f.tensors[0].2 = vec![33, 1];
-    assert!(error(f).contains("cannot store"));
-    let mut f = file();
-    f.tensors[0].1 = 99;
-    assert!(error(f).contains("is of type 99"));
-    let mut f = file();
-    f.tensors[1].0 = f.tensors[0].0.clone();
-    assert!(error(f).contains("occurs twice"));
-    let mut f = file();
-    f.metadata.push((
-        "list".to_owned(),
-        [
-            &9u32.to_le_bytes()[..],
-            &8u32.to_le_bytes(),
-            &u64::MAX.to_le_bytes(),
-        ]
-        .concat(),
-    ));
-    assert!(error(f).contains("too short for"));
-    let mut f = file();
-    f.metadata.push(meta_u32("general.alignment", 3));
-    assert!(error(f).contains("power of two"));
+    type Damage = fn(&mut GgufFile);
+    let cases: [(&str, Damage); 7] = [
+        ("cannot store", |f| {
+            f.tensors[0].2 = vec![u64::MAX / 2 * 2, 1 << 40]
+        }),
+        ("reaches beyond the end", |f| {
+            f.tensors[0].2 = vec![32, 1 << 50]
+        }),
+        ("cannot store", |f| f.tensors[0].2 = vec![33, 1]),
+        ("is of type 99", |f| f.tensors[0].1 = 99),
+        ("occurs twice", |f| f.tensors[1].0 = f.tensors[0].0.clone()),
+        ("too short for", |f| {
+            let list = [9u32.to_le_bytes(), 8u32.to_le_bytes()].concat();
+            let list = [list, u64::MAX.to_le_bytes().to_vec()].concat();
+            f.metadata.push(("list".to_owned(), list));
+        }),
+        ("power of two", |f| {
+            f.metadata.push(meta_u32("general.alignment", 3))
+        }),
+    ];
+    for (expected, damage) in cases {
+        let mut damaged = file();
+        damage(&mut damaged);
+        let found = error(damaged);
+        assert!(found.contains(expected), "{found}");
+    }
     let mut bytes = file().bytes();
     bytes[8..16].copy_from_slice(&u64::MAX.to_le_bytes());
     assert!(gguf::parse(&bytes).is_err());

@@ -3,8 +3,6 @@
 //! Initial weights hide mistakes: norms are one, biases are zero, and projections are so small that
 //! every layer is nearly the identity. A missing bias would go unnoticed.
 
-use std::borrow::Cow;
-
 use gpt_plan::{Format, Init, Plan, TensorId, TensorKind};
 
 use super::host::stored_format;
@@ -54,16 +52,10 @@ impl Weights for UnitGain {
                 values.iter_mut().for_each(|x| *x *= gain);
             }
         }
-        let mut data = Vec::new();
-        for row in values.chunks(columns) {
-            format::encode(format, row, &mut data);
-        }
-        Ok(HostTensor {
-            format,
-            rows,
-            columns,
-            data: Cow::Owned(data),
-        })
+        let fill = |row: usize, out: &mut [f32]| {
+            out.copy_from_slice(&values[row * columns..][..columns]);
+        };
+        Ok(HostTensor::from_rows(format, [rows, columns], fill))
     }
 
     fn format(&self, id: TensorId, _layer: u32) -> Format {

@@ -9,6 +9,32 @@ use crate::cpu::simd::rows::Running;
 use crate::cpu::simd::vector::PANEL;
 use crate::cpu::simd::{Kernels, Rounding};
 
+/// Kernels that replace each element of a row.
+macro_rules! in_place {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        impl Kernels {$(
+            $(#[$doc])*
+            pub fn $name(&self, row: &mut [f32]) {
+                // SAFETY: the kernel takes a slice and indexes it itself.
+                unsafe { (self.$name)(row) }
+            }
+        )*}
+    };
+}
+
+in_place! {
+    /// Rounds each element to the nearest bf16, ties to even.
+    round,
+    /// The exact GELU of each element.
+    gelu,
+    /// GELU's tanh approximation of each element.
+    gelu_tanh,
+    /// `max(x, 0)` of each element.
+    relu,
+    /// `x / (1 + e^-x)` of each element.
+    silu,
+}
+
 impl Kernels {
     /// Mean and 1 / deviation of a row, as the norm subtracts and multiplies them.
     pub fn statistics(&self, norm: Norm, x: &[f32]) -> [f32; 2] {
@@ -150,12 +176,6 @@ impl Kernels {
         unsafe { (self.transpose)(from, stride, [rows, columns], out, out_stride) }
     }
 
-    /// Rounds each element to the nearest bf16, ties to even.
-    pub fn round(&self, row: &mut [f32]) {
-        // SAFETY: the kernel takes a slice and indexes it itself.
-        unsafe { (self.round)(row) }
-    }
-
     /// Copies `rows` rows of `width` side by side, rounded to bf16 if `rounds`.
     pub fn copy_rows(
         &self,
@@ -213,30 +233,6 @@ impl Kernels {
     pub fn drop_row(&self, row: &mut [f32], first: u32, key: u32, dropout: &Dropout) {
         // SAFETY: the kernel indexes its slice.
         unsafe { (self.drop_row)(row, first, key, dropout.threshold, dropout.scale) }
-    }
-
-    /// The exact GELU of each element.
-    pub fn gelu(&self, row: &mut [f32]) {
-        // SAFETY: the kernel takes a slice and indexes it itself.
-        unsafe { (self.gelu)(row) }
-    }
-
-    /// GELU's tanh approximation of each element.
-    pub fn gelu_tanh(&self, row: &mut [f32]) {
-        // SAFETY: the kernel takes a slice and indexes it itself.
-        unsafe { (self.gelu_tanh)(row) }
-    }
-
-    /// `max(x, 0)` of each element.
-    pub fn relu(&self, row: &mut [f32]) {
-        // SAFETY: the kernel takes a slice and indexes it itself.
-        unsafe { (self.relu)(row) }
-    }
-
-    /// `x / (1 + e^-x)` of each element.
-    pub fn silu(&self, row: &mut [f32]) {
-        // SAFETY: the kernel takes a slice and indexes it itself.
-        unsafe { (self.silu)(row) }
     }
 
     /// The sum of a row; a measurement of reading.

@@ -27,51 +27,21 @@ fn strided<E>(data: &[E], stride: usize) -> Strided<'_, E> {
 fn strides_that_wrap_are_rejected() {
     each(|kernels| {
         let data = [0.0f32; 2 * PANEL];
-        rejects("input", kernels, |k| {
-            let mut out = [0.0; 2 * PANEL];
-            let output = StridedMut {
-                data: &mut out,
-                stride: PANEL,
-            };
-            k.product(
-                2,
-                2,
-                strided(&data, WRAPS),
-                strided(&data, PANEL),
-                output,
-                false,
-            );
-        });
-        rejects("panel", kernels, |k| {
-            let mut out = [0.0; 2 * PANEL];
-            let output = StridedMut {
-                data: &mut out,
-                stride: PANEL,
-            };
-            k.product(
-                2,
-                2,
-                strided(&data, 2),
-                strided(&data, WRAPS),
-                output,
-                false,
-            );
-        });
-        rejects("output", kernels, |k| {
-            let mut out = [0.0; 2 * PANEL];
-            let output = StridedMut {
-                data: &mut out,
-                stride: WRAPS,
-            };
-            k.product(
-                2,
-                2,
-                strided(&data, 2),
-                strided(&data, PANEL),
-                output,
-                false,
-            );
-        });
+        for (what, input, panel, stride) in [
+            ("input", WRAPS, PANEL, PANEL),
+            ("panel", 2, WRAPS, PANEL),
+            ("output", 2, PANEL, WRAPS),
+        ] {
+            rejects(what, kernels, |k| {
+                let mut out = [0.0; 2 * PANEL];
+                let output = StridedMut {
+                    data: &mut out,
+                    stride,
+                };
+                let (input, panel) = (strided(&data, input), strided(&data, panel));
+                k.product(2, 2, input, panel, output, false);
+            });
+        }
         rejects("columns", kernels, |k| {
             let mut out = [0.0; 2 * PANEL];
             let output = StridedMut {

@@ -5,129 +5,22 @@
 //! models have different types. `sample` chooses tokens from logits;
 //! [`Generation`](crate::Generation) handles text.
 
+mod builder;
+mod logits;
+
 use std::collections::VecDeque;
 use std::marker::PhantomData;
-use std::ops::Deref;
+
+
+pub use builder::SessionBuilder;
+pub use logits::Logits;
 
 use crate::Error;
-use crate::engine::{
-    CacheFormat, Continue, EngineSession, LogitsRequest, Profile, SessionOptions, Trace,
-};
+use crate::engine::{Continue, EngineSession, LogitsRequest, Profile, SessionOptions, Trace};
 use crate::hidden::Hidden;
 use crate::model::Model;
-use crate::parameter::sealed;
 use crate::sample::Sampler;
-use crate::vtable::{Gpt, Untyped};
-
-/// The default chunk: the largest number of tokens that one pass runs.
-const CHUNK: u32 = 512;
-
-/// The default limit, in bytes, on the logits of a session that keeps those of all rows.
-const LOGITS_BYTES: u64 = 64 << 20;
-
-/// Configures a session; [`open`](SessionBuilder::open) creates it.
-pub struct SessionBuilder<M = Untyped> {
-    model: Model<M>,
-    capacity: Option<u32>,
-    chunk: Option<u32>,
-    all_logits: bool,
-    cache: CacheFormat,
-}
-
-impl<M> Model<M> {
-    /// Configures a new sequence; see [`SessionBuilder`].
-    pub fn session(&self) -> SessionBuilder<M> {
-        SessionBuilder::new(self.clone())
-    }
-}
-
-impl<M> SessionBuilder<M> {
-    pub(crate) fn new(model: Model<M>) -> Self {
-        SessionBuilder {
-            model,
-            capacity: None,
-            chunk: None,
-            all_logits: false,
-            cache: CacheFormat::F32,
-        }
-    }
-
-    /// Positions that the cache holds; the model's context by default.
-    pub fn capacity(mut self, positions: u32) -> Self {
-        self.capacity = Some(positions);
-        self
-    }
-
-    /// The largest number of tokens that one pass runs; 512 by default. Larger chunks read the
-    /// weights less often and take more memory. Results do not depend on it.
-    pub fn chunk(mut self, tokens: u32) -> Self {
-        self.chunk = Some(tokens);
-        self
-    }
-
-    /// Allocates the logits of every token, for [`Session::each_logits`].
-    pub fn all_logits(mut self) -> Self {
-        self.all_logits = true;
-        self
-    }
-
-    /// The format of cached keys and values; f32 by default.
-    pub fn cache(mut self, format: CacheFormat) -> Self {
-        self.cache = format;
-        self
-    }
-
-    /// Creates the session and allocates its buffers.
-    ///
-    /// # Errors
-    /// A capacity or chunk out of range, or too little memory.
-    pub fn open(self) -> Result<Session<M>, Error> {
-        let spec = &self.model.plan().spec;
-        let capacity = self.capacity.unwrap_or(spec.context);
-        if capacity == 0 || capacity > spec.context {
-            return Err(Error::Input(format!(
-                "a session of {capacity} positions was requested, but {} has a context of {}",
-                self.model.plan().name,
-                spec.context
-            )));
-        }
-        let chunk = match (self.chunk, spec.is_causal()) {
-            (Some(0), _) => {
-                return Err(Error::Input(
-                    "a chunk of 0 tokens was requested; a chunk has at least 1".to_owned(),
-                ));
-            }
-            // Every token attends to every other, so one pass must run all of them.
-            (_, false) => capacity,
-            (Some(chunk), true) => chunk.min(capacity),
-            (None, true) => {
-                let fits = LOGITS_BYTES / (4 * u64::from(spec.vocab));
-                let most = if self.all_logits {
-                    fits.clamp(1, u64::from(CHUNK)) as u32
-                } else {
-                    CHUNK
-                };
-                most.min(capacity)
-            }
-        };
-        let options = SessionOptions {
-            capacity,
-            chunk,
-            all_logits: self.all_logits,
-            cache: self.cache,
-        };
-        let rows = if self.all_logits { chunk as usize } else { 1 };
-        Ok(Session {
-            engine: self.model.engine().session(options)?,
-            logits: vec![0.0; rows * spec.vocab as usize],
-            tokens: Vec::with_capacity(capacity as usize),
-            has_logits: false,
-            sampled: VecDeque::new(),
-            options,
-            model: self.model,
-        })
-    }
-}
+use crate::vtable::Untyped;
 
 /// One sequence in progress.
 pub struct Session<M = Untyped> {
@@ -398,104 +291,5 @@ impl<M> Session<M> {
             )));
         }
         Ok(())
-    }
-}
-
-/// Scores of the next token, `[vocab]`; reads as a slice.
-pub struct Logits<'s, M = Untyped> {
-    values: &'s [f32],
-    brand: PhantomData<fn() -> M>,
-}
-
-impl<M> Deref for Logits<'_, M> {
-    type Target = [f32];
-
-    fn deref(&self) -> &[f32] {
-        self.values
-    }
-}
-
-impl<M: Gpt> Logits<'_, M> {
-    /// The scores as an array: `&[f32; VOCAB]`.
-    pub fn as_array(&self) -> &M::Logits {
-        &sealed::Row::rows(self.values)[0]
-    }
-}
-
-impl<M> Logits<'_, M> {
-    /// The natural logarithm of each token's probability, `[vocab]`: `logits - logsumexp(logits)`.
-    pub fn log_probs(&self) -> Vec<f32> {
-        let normalizer = self.log_sum_exp();
-        let log_prob = |logit: &f32| (f64::from(*logit) - normalizer) as f32;
-        self.values.iter().map(log_prob).collect()
-    }
-
-    /// The natural logarithm of the probability of `token`; none if it is not in the vocabulary.
-    pub fn log_prob(&self, token: u32) -> Option<f32> {
-        let logit = self.values.get(token as usize)?;
-        Some((f64::from(*logit) - self.log_sum_exp()) as f32)
-    }
-
-    /// `ln(sum(exp(logits)))` in f64. Subtracts the maximum, so that no exponential overflows.
-    fn log_sum_exp(&self) -> f64 {
-        let max = self
-            .values
-            .iter()
-            .copied()
-            .fold(f32::NEG_INFINITY, f32::max);
-        let max = f64::from(max);
-        let terms = self.values.iter().map(|x| (f64::from(*x) - max).exp());
-        max + terms.sum::<f64>().ln()
-    }
-
-    /// The most likely token; of equals, the smallest id.
-    pub fn argmax(&self) -> u32 {
-        let start = (0, f32::NEG_INFINITY);
-        let best = self
-            .values
-            .iter()
-            .enumerate()
-            .fold(
-                start,
-                |best, (i, &value)| {
-                    if value > best.1 { (i, value) } else { best }
-                },
-            );
-        best.0 as u32
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn log_probabilities_are_those_of_the_plain_formula() {
-        let of = |values: &[f32]| -> Vec<f32> {
-            let logits: Logits<'_> = Logits {
-                values,
-                brand: PhantomData,
-            };
-            let all = logits.log_probs();
-            for (token, log_prob) in (0..).zip(&all) {
-                assert_eq!(logits.log_prob(token), Some(*log_prob));
-            }
-            assert_eq!(logits.log_prob(values.len() as u32), None);
-            all
-        };
-        let values = [0.5, -1.25, 3.0, 0.0, -7.5];
-        let sum: f64 = values.iter().map(|x| f64::from(*x).exp()).sum();
-        for (found, logit) in of(&values).iter().zip(values) {
-            let expected = (f64::from(logit).exp() / sum).ln();
-            assert!((f64::from(*found) - expected).abs() < 1e-6);
-        }
-        // Exponentials of these logits overflow or underflow.
-        for shift in [1e4, -1e4] {
-            let found = of(&[shift, shift + 1.0]);
-            let expected = [-(1.0 + 1f32.exp()).ln(), -(1.0 + (-1f32).exp()).ln()];
-            for (found, expected) in found.iter().zip(expected) {
-                assert!((found - expected).abs() < 1e-6, "{found} for {expected}");
-            }
-        }
     }
 }

@@ -1,0 +1,171 @@
+//! Buffers and bind groups of a device, and transfers to and from the host.
+
+use wgpu::{
+    BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, Buffer, BufferDescriptor,
+    BufferUsages, CommandEncoder, ErrorFilter, MapMode, PollType, SubmissionIndex,
+};
+
+use super::device::GpuDevice;
+use crate::Error;
+
+impl GpuDevice {
+    /// A buffer of `bytes` bytes, rounded up to a multiple of 4 and at least 16. `what` names it in
+    /// errors.
+    pub(super) fn buffer(
+        &self,
+        what: &str,
+        bytes: u64,
+        usage: BufferUsages,
+    ) -> Result<Buffer, Error> {
+        self.buffer_with(what, bytes, usage, None)
+    }
+
+    /// A buffer with this content.
+    pub(super) fn upload(
+        &self,
+        what: &str,
+        content: &[u8],
+        usage: BufferUsages,
+    ) -> Result<Buffer, Error> {
+        self.buffer_with(what, content.len() as u64, usage, Some(content))
+    }
+
+    /// The error that there is no memory for `bytes` bytes.
+    pub(super) fn cannot_hold(&self, what: &str, bytes: u64, why: &str) -> Error {
+        Error::OutOfMemory {
+            message: format!(
+                "{} cannot hold {what}, which takes {} MiB: {why}",
+                self.name(),
+                bytes.div_ceil(1 << 20)
+            ),
+            bytes,
+        }
+    }
+
+    fn buffer_with(
+        &self,
+        what: &str,
+        bytes: u64,
+        usage: BufferUsages,
+        content: Option<&[u8]>,
+    ) -> Result<Buffer, Error> {
+        let size = bytes.max(16).next_multiple_of(4);
+        let refused = |why: &str| self.cannot_hold(what, size, why);
+        if size > self.max_buffer {
+            return Err(refused(&format!(
+                "its buffers end at {} MiB",
+                self.max_buffer >> 20
+            )));
+        }
+        self.count();
+        let memory = self.device.push_error_scope(ErrorFilter::OutOfMemory);
+        let buffer = self.device.create_buffer(&BufferDescriptor {
+            label: Some(what),
+            size,
+            usage,
+            mapped_at_creation: content.is_some(),
+        });
+        if pollster::block_on(memory.pop()).is_some() {
+            return Err(refused("it is out of memory"));
+        }
+        if let Some(content) = content {
+            let mut view = buffer
+                .get_mapped_range_mut(..)
+                .map_err(|error| refused(&error.to_string()))?;
+            view.slice(..content.len()).copy_from_slice(content);
+            drop(view);
+            buffer.unmap();
+        }
+        self.check()?;
+        Ok(buffer)
+    }
+
+    pub(super) fn bind_group(
+        &self,
+        label: &str,
+        layout: &BindGroupLayout,
+        entries: &[BindGroupEntry<'_>],
+    ) -> BindGroup {
+        self.count();
+        self.device.create_bind_group(&BindGroupDescriptor {
+            label: Some(label),
+            layout,
+            entries,
+        })
+    }
+
+    /// A new command encoder.
+    pub(super) fn encoder(&self) -> CommandEncoder {
+        self.device.create_command_encoder(&Default::default())
+    }
+
+    /// Submits what was recorded.
+    pub(super) fn submit(&self, encoder: CommandEncoder) -> SubmissionIndex {
+        self.queue.submit([encoder.finish()])
+    }
+
+    /// Waits until all submissions are finished and their buffers are mapped.
+    pub(super) fn wait(&self) -> Result<(), Error> {
+        self.poll(PollType::wait_indefinitely())
+    }
+
+    /// Waits until `submission` and those before it are finished and their buffers are mapped.
+    pub(super) fn wait_for(&self, submission: SubmissionIndex) -> Result<(), Error> {
+        self.poll(PollType::Wait {
+            submission_index: Some(submission),
+            timeout: None,
+        })
+    }
+
+    fn poll(&self, until: PollType) -> Result<(), Error> {
+        let waited = self.device.poll(until);
+        self.check()?;
+        waited.map_err(|error| Error::device(format!("{} failed: {error}", self.name())))?;
+        Ok(())
+    }
+
+    /// Copies `bytes` bytes of `buffer`, from byte `start` on, to the host and passes them to
+    /// `read`. Allocates.
+    pub(super) fn download(
+        &self,
+        buffer: &Buffer,
+        start: u64,
+        bytes: u64,
+        read: impl FnOnce(&[u8]),
+    ) -> Result<(), Error> {
+        let usage = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
+        let copy = self.buffer("download", bytes, usage)?;
+        let mut encoder = self.encoder();
+        encoder.copy_buffer_to_buffer(buffer, start, &copy, 0, bytes);
+        self.submit(encoder);
+        self.read(&copy, bytes, read)
+    }
+
+    /// Maps `buffer`, waits for it and passes its first `bytes` bytes to `read`.
+    pub(super) fn read(
+        &self,
+        buffer: &Buffer,
+        bytes: u64,
+        read: impl FnOnce(&[u8]),
+    ) -> Result<(), Error> {
+        buffer.map_async(MapMode::Read, ..bytes, |_| {});
+        self.wait()?;
+        self.read_mapped(buffer, bytes, read)
+    }
+
+    /// Passes the first `bytes` bytes of `buffer`, which is mapped, to `read`, and unmaps it.
+    pub(super) fn read_mapped(
+        &self,
+        buffer: &Buffer,
+        bytes: u64,
+        read: impl FnOnce(&[u8]),
+    ) -> Result<(), Error> {
+        let view = buffer
+            .get_mapped_range(..bytes)
+            .map_err(|error| Error::device(format!("{} cannot be read: {error}", self.name())))?;
+        read(&view);
+        drop(view);
+        buffer.unmap();
+        Ok(())
+    }
+}
