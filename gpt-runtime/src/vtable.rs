@@ -8,7 +8,7 @@ use gpt_plan::Plan;
 use crate::Error;
 use crate::cpu::CpuModel;
 #[cfg(feature = "train")]
-use crate::cpu::{Activate, CpuTrainer};
+use crate::cpu::{ActivateWithSlopes, CpuTrainer};
 use crate::device::{Device, EngineRef};
 use crate::engine::EngineModel;
 #[cfg(feature = "train")]
@@ -48,7 +48,7 @@ pub struct ModelVtable {
     pub plan: &'static Plan,
     activation: Option<fn(&mut [f32])>,
     #[cfg(feature = "train")]
-    activate: Option<Activate>,
+    activate: Option<ActivateWithSlopes>,
 }
 
 impl ModelVtable {

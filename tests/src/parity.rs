@@ -1,6 +1,6 @@
 //! Compares an engine's inference with the oracle, step by step, on a plan made at run time.
 
-use gpt_plan::{Format, Mask, Plan, Spec};
+use gpt_plan::{Format, Plan, Spec};
 use gpt_runtime::__private::cpu::simd::{Isa, Rounding};
 use gpt_runtime::__private::engine::{CacheFormat, EngineModel, LogitsRequest, SessionOptions};
 use gpt_runtime::Error;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gpt_plan::{Format, Plan, Recompute};
-use gpt_runtime::__private::cpu::{Activate, CpuDevice, CpuTrainer};
+use gpt_runtime::__private::cpu::{ActivateWithSlopes, CpuDevice, CpuTrainer};
 use gpt_runtime::__private::engine::{EngineTrainer, TensorState, Update};
 use gpt_runtime::__private::gpu::GpuTrainer;
 use gpt_runtime::weights::{self, Checkpoint, Weights};
@@ -33,7 +33,7 @@ gpt_model! {
 struct Fixture {
     name: &'static str,
     plan: &'static Plan,
-    activate: Activate,
+    activate: ActivateWithSlopes,
     weights: Checkpoint,
     batch: Batch,
     /// The gradients of [`Plan::trained`].

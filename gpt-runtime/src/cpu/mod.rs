@@ -32,7 +32,7 @@ mod trainer;
 
 pub use device::CpuDevice;
 #[cfg(feature = "train")]
-pub use interpreter::Activate;
+pub use interpreter::ActivateWithSlopes;
 pub use roofline::CpuMeter;
 pub use session::CpuModel;
 #[cfg(feature = "train")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gpt_plan::{Plan, Step};
 
 use super::device::CpuDevice;
-use super::interpreter::{Buffers, ForwardPass, Interpreter, PassScratch, Stopwatch};
+use super::interpreter::{ForwardPass, Interpreter, PassScratch, SessionBuffers, Stopwatch};
 use super::memory::Arena;
 use super::ops::rotary::RotaryTables;
 use super::parameters::ParameterReader;
@@ -49,7 +49,7 @@ pub(super) enum Observe<'a> {
 pub(super) struct CpuSession {
     shared: Arc<SharedModel>,
     steps: Vec<(u32, &'static Step)>,
-    buffers: Buffers,
+    buffers: SessionBuffers,
     scratch: PassScratch,
 }
 
@@ -58,7 +58,7 @@ impl CpuSession {
         let plan = shared.plan;
         Ok(CpuSession {
             steps: plan.steps().collect(),
-            buffers: Buffers::new(plan, &options)?,
+            buffers: SessionBuffers::new(plan, &options)?,
             scratch: PassScratch::new(plan, &shared.device, &options),
             shared,
         })
@@ -90,7 +90,7 @@ impl CpuSession {
         request: LogitsRequest,
         logits: &mut [f32],
         observe: Observe<'_>,
-        run: impl FnOnce(&Interpreter, &mut Buffers, &mut ForwardPass<'_>),
+        run: impl FnOnce(&Interpreter, &mut SessionBuffers, &mut ForwardPass<'_>),
     ) {
         let (mut trace, mut stopwatch, mut stream) = (None, None, None);
         match observe {

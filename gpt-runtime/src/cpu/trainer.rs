@@ -11,7 +11,7 @@ use std::time::Instant;
 use gpt_plan::{Plan, TensorId, TrainBytes};
 
 use super::device::CpuDevice;
-use super::interpreter::{Activate, TrainBuffers, TrainPass};
+use super::interpreter::{ActivateWithSlopes, TrainBuffers, TrainPass};
 use super::memory::Arena;
 use super::ops::rotary::RotaryTables;
 use super::parameters::TrainParameters;
@@ -27,7 +27,7 @@ pub struct CpuTrainer {
     device: Arc<CpuDevice>,
     plan: &'static Plan,
     options: TrainerOptions,
-    activate: Option<Activate>,
+    activate: Option<ActivateWithSlopes>,
     parameters: TrainParameters,
     buffers: TrainBuffers,
     rotary: RotaryTables,
@@ -42,7 +42,7 @@ impl CpuTrainer {
     pub fn new(
         device: Arc<CpuDevice>,
         plan: &'static Plan,
-        activate: Option<Activate>,
+        activate: Option<ActivateWithSlopes>,
         weights: &dyn Weights,
         options: TrainerOptions,
     ) -> Result<CpuTrainer, Error> {
@@ -82,7 +82,7 @@ impl CpuTrainer {
             recomputes: self.options.shape.recompute.is_block(),
             rows: batch.inputs.len(),
             tokens: batch.tokens as usize,
-            how: options,
+            options,
             layer: 0,
             chunk: 0..0,
             profile: None,

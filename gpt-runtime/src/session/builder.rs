@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-
 use super::Session;
 use crate::Error;
 use crate::engine::{CacheFormat, SessionOptions};

@@ -11,7 +11,6 @@ mod logits;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 
-
 pub use builder::SessionBuilder;
 pub use logits::Logits;
 

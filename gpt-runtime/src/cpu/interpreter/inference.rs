@@ -3,8 +3,7 @@
 use std::time::Instant;
 
 use gpt_plan::{
-    BufferId, Epilogue as PlanEpilogue, Format, Formula, Mask, Op, Place, Plan, Slot, Step,
-    TensorId, TensorKind,
+    BufferId, Epilogue, Format, Formula, Mask, Op, Place, Plan, Slot, Step, TensorId, TensorKind,
 };
 
 use crate::Error;
@@ -14,12 +13,12 @@ use crate::cpu::kv_cache::{
     Cache, CacheShape, KeysAndValues, KvStorage, each_format, layer_caches, narrow,
 };
 use crate::cpu::ops::attention::cached::{self, CachedScratch, Queries};
-use crate::cpu::ops::matmul::epilogue::{self, Activate, Activation, Epilogue};
+use crate::cpu::ops::matmul::epilogue::{self, Activate, ActivationEpilogue, EpilogueFn};
 use crate::cpu::ops::matmul::forward::{self, ProjectScratch, Prologue, project};
 use crate::cpu::ops::rotary::{Rotary, RotaryTables};
 use crate::cpu::ops::{RowsOut, embed};
 use crate::cpu::pack::{Order, Packed};
-use crate::cpu::parameters::{NormParameters, ParameterReader, Projection};
+use crate::cpu::parameters::{NormParameters, ParameterReader, ProjectionParameters};
 use crate::cpu::pool::Disjoint;
 use crate::cpu::simd::{CacheElement, PANEL};
 use crate::engine::{LogitsRequest, SessionOptions, StepTime, Trace};
@@ -166,7 +165,7 @@ impl ForwardPass<'_> {
         rows: usize,
         norm: Option<&NormParameters>,
         matrix: &Packed,
-        epilogue: Epilogue<'_>,
+        epilogue: EpilogueFn<'_>,
     ) {
         self.reads(matrix.format);
         let prologue = norm.map_or(Prologue::Plain, |norm| Prologue::Norm(norm.operands()));
@@ -204,7 +203,7 @@ impl ForwardPass<'_> {
         &mut self,
         x: &[f32],
         norm: Option<&NormParameters>,
-        qkv: &Projection,
+        qkv: &ProjectionParameters,
         rotary: &Rotary,
         q: &mut Vec<f32>,
         cache: &mut Cache,
@@ -228,7 +227,7 @@ impl ForwardPass<'_> {
         &mut self,
         x: &[f32],
         norm: Option<&NormParameters>,
-        qkv: &Projection,
+        qkv: &ProjectionParameters,
         rotary: &Rotary,
         q: &mut [f32],
         shape: &CacheShape,
@@ -308,7 +307,7 @@ impl ForwardPass<'_> {
         &mut self,
         x: &[f32],
         norm: Option<&NormParameters>,
-        up: &Projection,
+        up: &ProjectionParameters,
         activation: &(dyn Fn(&mut [f32]) + Sync),
         h: &mut Vec<f32>,
     ) {
@@ -316,7 +315,7 @@ impl ForwardPass<'_> {
         let (rows, mlp) = (self.rows(), &self.plan.spec.mlp);
         let hidden = mlp.hidden as usize;
         let out = RowsOut::new(h, hidden, hidden);
-        let activation = Activation {
+        let activation = ActivationEpilogue {
             activation: InPlace(activation),
             bias: up.bias.as_deref(),
             h: &out,
@@ -338,7 +337,7 @@ impl ForwardPass<'_> {
     fn residual_rows(
         &mut self,
         input: &[f32],
-        projection: &Projection,
+        projection: &ProjectionParameters,
         norm: Option<&NormParameters>,
         x: &mut [f32],
     ) {
@@ -402,7 +401,7 @@ pub struct Interpreter {
 /// The parameters that one step of one layer reads.
 struct StepParameters {
     norm: Option<NormParameters>,
-    projection: Option<Projection>,
+    projection: Option<ProjectionParameters>,
 }
 
 impl StepParameters {
@@ -414,7 +413,7 @@ impl StepParameters {
             });
         };
         let norm = match projection.epilogue {
-            PlanEpilogue::Residual { norm, .. } => norm,
+            Epilogue::Residual { norm, .. } => norm,
             _ => projection.norm,
         };
         let order = if step.op.is_gated() {
@@ -434,7 +433,7 @@ impl StepParameters {
 }
 
 /// A session's activations and cache.
-pub struct Buffers {
+pub struct SessionBuffers {
     x: Vec<f32>,
     q: Vec<f32>,
     a: Vec<f32>,
@@ -442,9 +441,9 @@ pub struct Buffers {
     cache: Vec<Cache>,
 }
 
-impl Buffers {
+impl SessionBuffers {
     /// Copies the first `positions` positions of every layer's cache.
-    pub fn copy_cache(&mut self, from: &Buffers, positions: usize) {
+    pub fn copy_cache(&mut self, from: &SessionBuffers, positions: usize) {
         for (to, from) in self.cache.iter_mut().zip(&from.cache) {
             to.copy_from(from, positions);
         }
@@ -454,12 +453,12 @@ impl Buffers {
     ///
     /// # Errors
     /// The system has no memory for the cache.
-    pub fn new(plan: &Plan, options: &SessionOptions) -> Result<Buffers, Error> {
+    pub fn new(plan: &Plan, options: &SessionOptions) -> Result<SessionBuffers, Error> {
         let buffer = |id: BufferId| {
             let buffer = plan.buffer(id);
             vec![0.0; options.rows(buffer.rows) as usize * buffer.width as usize]
         };
-        Ok(Buffers {
+        Ok(SessionBuffers {
             x: buffer(BufferId::X),
             q: buffer(BufferId::Q),
             a: buffer(BufferId::A),
@@ -509,15 +508,15 @@ impl Interpreter {
     }
 
     /// Runs every step, in order.
-    pub fn forward(&self, buffers: &mut Buffers, pass: &mut ForwardPass<'_>) {
+    pub fn forward(&self, buffers: &mut SessionBuffers, pass: &mut ForwardPass<'_>) {
         for index in 0..self.steps.len() {
             self.step(index, buffers, pass);
         }
     }
 
     /// Runs step `index`.
-    pub fn step(&self, index: usize, buffers: &mut Buffers, pass: &mut ForwardPass<'_>) {
-        let Buffers { x, q, a, h, cache } = buffers;
+    pub fn step(&self, index: usize, buffers: &mut SessionBuffers, pass: &mut ForwardPass<'_>) {
+        let SessionBuffers { x, q, a, h, cache } = buffers;
         let (parameters, (layer, step)) = (&self.steps[index], pass.steps[index]);
         let norm = parameters.norm.as_ref();
         let cache = &mut cache[layer as usize];
@@ -539,20 +538,20 @@ impl Interpreter {
                 .expect("a layer has matrices")
         };
         match &projection.epilogue {
-            PlanEpilogue::Heads { rotary, .. } => {
+            Epilogue::Heads { rotary, .. } => {
                 let rotary = pass.rotary.of(*rotary);
                 pass.qkv_rows(x, norm, packed(), rotary, q, cache);
             }
-            PlanEpilogue::Activation { .. } => {
+            Epilogue::Activation { .. } => {
                 pass.mlp_up_rows(x, norm, packed(), &|row| self.activation.apply(row), h)
             }
-            PlanEpilogue::Residual { .. } => {
+            Epilogue::Residual { .. } => {
                 const A: Slot = BufferId::A.here();
                 let input = if projection.input == A { a } else { h };
                 pass.residual_rows(input, packed(), norm, x);
             }
             // The model has the head's matrix, which it may share with the embedding.
-            PlanEpilogue::Store { map, .. } => {
+            Epilogue::Store { map, .. } => {
                 let map = map.as_ref().map(|map| &map.value);
                 pass.head_rows(x, norm, self.matrix(projection.weight), map);
             }

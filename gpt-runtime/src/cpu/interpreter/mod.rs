@@ -11,6 +11,6 @@ mod training;
 
 #[cfg(feature = "train")]
 pub use buffers::TrainBuffers;
-pub use inference::{Buffers, ForwardPass, Interpreter, PassScratch, Stopwatch};
+pub use inference::{ForwardPass, Interpreter, PassScratch, SessionBuffers, Stopwatch};
 #[cfg(feature = "train")]
-pub use training::{Activate, TrainPass};
+pub use training::{ActivateWithSlopes, TrainPass};

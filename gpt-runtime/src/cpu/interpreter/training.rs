@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::time::Instant;
 
 use gpt_plan::{
-    BufferId as B, Dropout, Epilogue as PlanEpilogue, Formula, Mask, NormRef, Op, Plan, Repeat,
-    Section, Site, Slot, Step, TensorId,
+    BufferId as B, Dropout, Epilogue, Formula, Mask, NormRef, Op, Plan, Repeat, Section, Site,
+    Slot, Statistics, Step, TensorId,
 };
 
 use super::buffers::TrainBuffers;
@@ -16,9 +16,9 @@ use crate::cpu::ops::dropout::{self, DropoutMask};
 use crate::cpu::ops::embed;
 use crate::cpu::ops::loss::cross_entropy;
 use crate::cpu::ops::matmul::backward::{self, WeightGradient};
-use crate::cpu::ops::matmul::epilogue::{self, Activation, Epilogue};
+use crate::cpu::ops::matmul::epilogue::{self, ActivationEpilogue, EpilogueFn};
 use crate::cpu::ops::matmul::forward::project_floats;
-use crate::cpu::ops::norm::{self, forward::Statistics};
+use crate::cpu::ops::norm::{self, forward::RowStatistics};
 use crate::cpu::ops::rotary::RotaryTables;
 use crate::cpu::pack::Order;
 use crate::cpu::parameters::TrainParameters;
@@ -27,13 +27,13 @@ use crate::cpu::simd::Strided;
 use crate::engine::{Learn, TrainProfile};
 
 /// Replaces the first slice by its activation and writes the derivative to the second.
-pub type Activate = fn(&mut [f32], &mut [f32]);
+pub type ActivateWithSlopes = fn(&mut [f32], &mut [f32]);
 
 /// A training pass of one batch: the state that its steps share.
 pub struct TrainPass<'a> {
     pub device: &'a CpuDevice,
     pub plan: &'static Plan,
-    pub activate: Option<Activate>,
+    pub activate: Option<ActivateWithSlopes>,
     pub parameters: &'a mut TrainParameters,
     pub buffers: &'a mut TrainBuffers,
     pub rotary: &'a RotaryTables,
@@ -43,7 +43,7 @@ pub struct TrainPass<'a> {
     pub rows: usize,
     /// Tokens of each sequence.
     pub tokens: usize,
-    pub how: Learn,
+    pub options: Learn,
     /// The layer that steps run for.
     pub layer: usize,
     /// The rows of the current chunk of logits.
@@ -158,25 +158,19 @@ impl TrainPass<'_> {
                 stats,
                 out,
                 statistics,
-            } => self.norm(
-                norm,
-                x,
-                stats,
-                out,
-                statistics == gpt_plan::Statistics::Compute,
-            ),
+            } => self.norm(norm, x, stats, out, statistics),
             Op::Project(ref projection) => {
                 let (weight, bias, input) = (projection.weight, projection.bias, projection.input);
                 match projection.epilogue {
-                    PlanEpilogue::Heads { rotary, .. } => self.qkv(weight, bias, rotary, input),
-                    PlanEpilogue::Residual {
+                    Epilogue::Heads { rotary, .. } => self.qkv(weight, bias, rotary, input),
+                    Epilogue::Residual {
                         residual,
                         out,
                         site,
                         ..
                     } => self.residual(weight, bias, [input, residual, out], site),
-                    PlanEpilogue::Activation { .. } => self.mlp_up(weight, bias, input),
-                    PlanEpilogue::Store { ref map, .. } => {
+                    Epilogue::Activation { .. } => self.mlp_up(weight, bias, input),
+                    Epilogue::Store { ref map, .. } => {
                         self.logits(weight, map.as_ref().map(|map| &map.value))
                     }
                 }
@@ -233,7 +227,7 @@ impl TrainPass<'_> {
 
     /// The dropout mask of a site of this layer; none without dropout.
     fn mask(&self, site: Site) -> Option<DropoutMask> {
-        let dropout = self.how.dropout?;
+        let dropout = self.options.dropout?;
         let key = Dropout::site_key(dropout.key, site, self.layer as u32);
         Some(DropoutMask { dropout, key })
     }
@@ -284,7 +278,7 @@ impl TrainPass<'_> {
     }
 
     /// Passes `weight · input` to `epilogue`.
-    fn project(&self, input: Slot, weight: TensorId, epilogue: Epilogue<'_>) {
+    fn project(&self, input: Slot, weight: TensorId, epilogue: EpilogueFn<'_>) {
         let matrix = self.parameters.matrix(weight, self.layer);
         let input = self.input(input);
         project_floats(self.device, input, self.rows, &matrix, epilogue);
@@ -314,13 +308,13 @@ impl TrainPass<'_> {
         });
     }
 
-    /// `to = norm(x)`. Computes and stores the statistics if `fresh`; otherwise reads stored ones.
-    fn norm(&mut self, norm: NormRef, x: Slot, stats: Slot, to: Slot, fresh: bool) {
-        self.take(stats, |pass, kept| {
+    /// `to = norm(x)`. Computes and stores the row statistics, or reads the stored ones.
+    fn norm(&mut self, norm: NormRef, x: Slot, stats: Slot, to: Slot, statistics: Statistics) {
+        self.take(stats, |pass, stats| {
             pass.write(to, |pass, out| {
-                let statistics = match fresh {
-                    true => Statistics::Keep(Disjoint::new(kept)),
-                    false => Statistics::Reuse(kept),
+                let statistics = match statistics {
+                    Statistics::Compute => RowStatistics::Compute(Disjoint::new(stats)),
+                    Statistics::Stored => RowStatistics::Stored(stats),
                 };
                 let norm = pass.parameters.norm(pass.plan, norm, pass.layer);
                 norm::forward::forward(
@@ -336,21 +330,21 @@ impl TrainPass<'_> {
     }
 
     /// `to = (to +) d(norm)/dx · dy`. Where the norm has parameters,
-    /// [`norm_weight`](Self::norm_weight), which runs first, has added `also` to `dy`.
+    /// [`norm_weight`](Self::norm_weight), which runs first, has added `dy_residual` to `dy`.
     fn norm_input(
         &mut self,
         norm: NormRef,
         [x, stats, dy, to]: [Slot; 4],
-        also: Option<Slot>,
-        add: Option<Slot>,
+        dy_residual: Option<Slot>,
+        residual: Option<Slot>,
     ) {
         assert!(
-            add.is_none_or(|add| add == to),
+            residual.is_none_or(|residual| residual == to),
             "a stream's gradient is added to itself"
         );
-        debug_assert!(also.is_none() || add.is_none());
-        if let Some(also) = also.filter(|_| norm.gamma.is_none()) {
-            self.add(also, dy);
+        debug_assert!(dy_residual.is_none() || residual.is_none());
+        if let Some(dy_residual) = dy_residual.filter(|_| norm.gamma.is_none()) {
+            self.add(dy_residual, dy);
         }
         self.write(to, |pass, out| {
             norm::backward::input(
@@ -360,15 +354,15 @@ impl TrainPass<'_> {
                 [pass.input(x), pass.input(dy)],
                 pass.buffers.get(stats, pass.layer),
                 &out,
-                add.is_some(),
+                residual.is_some(),
             );
         });
     }
 
-    /// Adds `also` to `dy`, then accumulates the gradients of the norm's parameters.
-    fn norm_weight(&mut self, norm: NormRef, [x, stats, dy]: [Slot; 3], also: Option<Slot>) {
-        if let Some(also) = also {
-            self.add(also, dy);
+    /// Adds `dy_residual` to `dy`, then accumulates the gradients of the norm's parameters.
+    fn norm_weight(&mut self, norm: NormRef, [x, stats, dy]: [Slot; 3], dy_residual: Option<Slot>) {
+        if let Some(dy_residual) = dy_residual {
+            self.add(dy_residual, dy);
         }
         self.write_gradients(|pass, gradients| {
             let start = |id| pass.parameters.extent(id, pass.layer).start;
@@ -380,7 +374,7 @@ impl TrainPass<'_> {
                 &pass.buffers.get(stats, pass.layer)[..2 * pass.rows],
                 [norm.gamma.map(start), norm.beta.map(start)],
                 gradients,
-                !pass.how.first,
+                !pass.options.first,
             );
         });
     }
@@ -429,7 +423,7 @@ impl TrainPass<'_> {
         self.write(B::H.here(), |pass, h| {
             pass.write(B::Slopes.here(), |pass, slopes| {
                 let pass = &*pass;
-                let activation = Activation {
+                let activation = ActivationEpilogue {
                     activation: WithSlopes(pass),
                     bias: pass.bias(bias),
                     h: &h,
@@ -464,7 +458,14 @@ impl TrainPass<'_> {
                 let chunk = pass.chunk.clone();
                 let targets = &pass.buffers.targets[chunk.clone()];
                 let losses = &mut losses[chunk];
-                cross_entropy(pass.device, targets, pass.how.scale, slope, &logits, losses);
+                cross_entropy(
+                    pass.device,
+                    targets,
+                    pass.options.scale,
+                    slope,
+                    &logits,
+                    losses,
+                );
             });
         });
     }
@@ -478,7 +479,7 @@ impl TrainPass<'_> {
         };
         self.write(to, |pass, out| {
             let matrix = pass.parameters.matrix(weight, pass.layer);
-            let run = |epilogue: Epilogue<'_>| {
+            let run = |epilogue: EpilogueFn<'_>| {
                 backward::input(pass.device, pass.input(dy), rows, matrix, epilogue);
             };
             match slopes {
@@ -500,10 +501,10 @@ impl TrainPass<'_> {
             // The gradient of a head is the sum over its chunks.
             let (input, rows, add) = match of_chunk {
                 true => {
-                    let add = !pass.how.first || pass.chunk.start > 0;
+                    let add = !pass.options.first || pass.chunk.start > 0;
                     (pass.chunk_input(input), pass.chunk.len(), add)
                 }
-                false => (pass.input(input), pass.rows, !pass.how.first),
+                false => (pass.input(input), pass.rows, !pass.options.first),
             };
             let extent = |id| pass.parameters.extent(id, pass.layer);
             let matrix = extent(weight);
@@ -547,14 +548,14 @@ impl TrainPass<'_> {
     fn attention_input(&mut self, mask: Mask, rotary: Option<u16>) {
         self.write(B::DQkv.here(), |pass, out| {
             pass.take(B::Delta.here(), |pass, delta| {
-                let kept = attention::backward::SavedForward {
+                let saved = attention::backward::SavedForward {
                     a: pass.input(B::A.here()),
                     da: pass.input(B::DA.here()),
                     lse: pass.buffers.get(B::Lse.here(), pass.layer),
                 };
                 let (device, heads) = (pass.device, pass.heads(mask));
                 let rotary = pass.rotary.of(rotary);
-                attention::backward::input(device, &heads, rotary, kept, delta, &out);
+                attention::backward::input(device, &heads, rotary, saved, delta, &out);
             });
         });
     }
@@ -566,7 +567,7 @@ impl TrainPass<'_> {
         self.write_gradients(|pass, gradients| {
             let table = pass.parameters.extent(table, 0);
             let positions = positions.map(|id| pass.parameters.extent(id, 0));
-            if pass.how.first {
+            if pass.options.first {
                 let cleared = own_table.then_some(table).into_iter().chain(positions);
                 for extent in cleared {
                     gradients[extent.start..][..extent.len].fill(0.0);

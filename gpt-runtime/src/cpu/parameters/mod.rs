@@ -17,7 +17,7 @@ use crate::Error;
 use crate::weights::Weights;
 
 /// A linear layer.
-pub struct Projection {
+pub struct ProjectionParameters {
     pub weight: Packed,
     pub bias: Option<Vec<f32>>,
 }
@@ -67,8 +67,8 @@ impl ParameterReader<'_> {
         bias: Option<TensorId>,
         layer: u32,
         order: Order,
-    ) -> Result<Projection, Error> {
-        Ok(Projection {
+    ) -> Result<ProjectionParameters, Error> {
+        Ok(ProjectionParameters {
             weight: self.matrix(weight, layer, order)?,
             bias: bias.map(|bias| self.vector(bias, layer)).transpose()?,
         })

@@ -1,7 +1,7 @@
 //! The backward pass of a projection: two more products, of output gradients with the transposed
 //! matrix, and of output gradients with inputs.
 
-use super::epilogue::Epilogue;
+use super::epilogue::EpilogueFn;
 use super::gemm::{GemmInput, gemm};
 use crate::cpu::device::CpuDevice;
 use crate::cpu::pack::{FloatPanels, PanelLayout, Transposed};
@@ -19,7 +19,7 @@ pub fn input(
     dy: Strided<'_>,
     rows: usize,
     matrix: FloatPanels<'_>,
-    epilogue: Epilogue<'_>,
+    epilogue: EpilogueFn<'_>,
 ) {
     let matrix = Transposed(matrix);
     gemm(device, GemmInput::Plain(dy), rows, &matrix, epilogue);

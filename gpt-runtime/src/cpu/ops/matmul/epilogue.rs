@@ -12,7 +12,7 @@ use crate::cpu::ops::rotary::Rotary;
 use crate::cpu::simd::{Kernels, PANEL, Strided, prefetch};
 
 /// Receives a tile: its first row, its panel, and the outputs of each of its rows.
-pub type Epilogue<'a> = &'a (dyn Fn(usize, usize, &mut [[f32; PANEL]]) + Sync);
+pub type EpilogueFn<'a> = &'a (dyn Fn(usize, usize, &mut [[f32; PANEL]]) + Sync);
 
 /// Rows of a tile that share one call of the activation, which loads its constants in each call.
 const ACTIVATED: usize = 16;
@@ -106,7 +106,7 @@ pub trait Activate: Sync {
 }
 
 /// The first projection of an MLP: `h = act(u)`, or with a gate `h = act(gate) * up`.
-pub struct Activation<'a, A> {
+pub struct ActivationEpilogue<'a, A> {
     pub activation: A,
     /// The biases of the gates, followed by those of the ups.
     pub bias: Option<&'a [f32]>,
@@ -116,7 +116,7 @@ pub struct Activation<'a, A> {
     pub slopes: Option<&'a RowsOut<'a>>,
 }
 
-impl<A: Activate> Activation<'_, A> {
+impl<A: Activate> ActivationEpilogue<'_, A> {
     /// Without a gate.
     pub fn plain(&self, from: usize, panel: usize, tile: &mut [[f32; PANEL]]) {
         let (first, len) = columns_of(panel, self.h.width);

@@ -1,11 +1,11 @@
 //! The forward pass of a projection: a prologue, a matrix, an epilogue.
 
-use super::epilogue::Epilogue;
+use super::epilogue::EpilogueFn;
 use super::gemm::{GemmInput, gemm};
 use super::quantize_inputs::RoundedInputs;
 use crate::cpu::device::CpuDevice;
 use crate::cpu::ops::RowsOut;
-use crate::cpu::ops::norm::forward::{self as norm, NormOperands, Statistics};
+use crate::cpu::ops::norm::forward::{self as norm, NormOperands, RowStatistics};
 use crate::cpu::pack::{FloatPanels, Packed, Panels};
 use crate::cpu::simd::{PANEL, Strided};
 
@@ -51,7 +51,7 @@ pub fn project(
     rows: usize,
     prologue: Prologue<'_>,
     matrix: &Packed,
-    epilogue: Epilogue<'_>,
+    epilogue: EpilogueFn<'_>,
 ) {
     debug_assert_eq!(x.len(), rows * matrix.depth());
     let x = match prologue {
@@ -89,11 +89,11 @@ fn normalize(device: &CpuDevice, x: &[f32], rows: usize, norm: NormOperands<'_>,
         stride: width,
     };
     let out = RowsOut::new(out, width, width);
-    norm::forward(device, rows, norm, x, Statistics::Discard, &out);
+    norm::forward(device, rows, norm, x, RowStatistics::Discard, &out);
 }
 
 /// Multiplies one row of input. The matrix is read once, from beginning to end.
-fn gemv(device: &CpuDevice, input: &GemmInput<'_>, matrix: &Packed, epilogue: Epilogue<'_>) {
+fn gemv(device: &CpuDevice, input: &GemmInput<'_>, matrix: &Packed, epilogue: EpilogueFn<'_>) {
     let kernels = device.kernels;
     device.pool.run(matrix.count(), &|index, _| {
         let (panel, mut tile) = (matrix.panel(index), [[0.0; PANEL]]);
@@ -116,7 +116,7 @@ pub fn project_floats(
     x: Strided<'_>,
     rows: usize,
     matrix: &FloatPanels<'_>,
-    epilogue: Epilogue<'_>,
+    epilogue: EpilogueFn<'_>,
 ) {
     gemm(device, GemmInput::Plain(x), rows, matrix, epilogue);
 }

@@ -6,7 +6,7 @@
 //! of one panel. The implementation of [`Panels`] decides the source, the format and the
 //! orientation of the weights.
 
-use super::epilogue::Epilogue;
+use super::epilogue::EpilogueFn;
 use crate::cpu::device::CpuDevice;
 use crate::cpu::pack::{PanelSlice, Panels};
 use crate::cpu::scratch::ThreadScratch;
@@ -103,7 +103,7 @@ pub fn gemm(
     input: GemmInput<'_>,
     rows: usize,
     matrix: &impl Panels,
-    epilogue: Epilogue<'_>,
+    epilogue: EpilogueFn<'_>,
 ) {
     let tasks = Tasks::new(device, matrix, rows);
     let (kernels, depth) = (device.kernels, matrix.depth());

@@ -17,13 +17,13 @@ pub struct NormOperands<'a> {
 }
 
 /// Mean and inverse deviation of each row, `[rows][2]`.
-pub enum Statistics<'a> {
+pub enum RowStatistics<'a> {
     /// Computed and not stored.
     Discard,
     /// Computed and stored for the backward pass.
-    Keep(Disjoint<'a>),
+    Compute(Disjoint<'a>),
     /// Read from an earlier pass.
-    Reuse(&'a [f32]),
+    Stored(&'a [f32]),
 }
 
 /// `out = norm(x)`.
@@ -32,21 +32,21 @@ pub fn forward(
     rows: usize,
     norm: NormOperands<'_>,
     x: Strided<'_>,
-    statistics: Statistics<'_>,
+    statistics: RowStatistics<'_>,
     out: &RowsOut<'_>,
 ) {
     let kernels = device.kernels;
     device.each_row(rows, |row| {
         let x = &x.data[row * x.stride..][..out.width];
         let values = match &statistics {
-            Statistics::Discard => kernels.statistics(norm.kind, x),
-            Statistics::Keep(kept) => {
+            RowStatistics::Discard => kernels.statistics(norm.kind, x),
+            RowStatistics::Compute(stats) => {
                 let values = kernels.statistics(norm.kind, x);
                 // SAFETY: each row is written by one task.
-                unsafe { kept.part(2 * row, 2) }.copy_from_slice(&values);
+                unsafe { stats.part(2 * row, 2) }.copy_from_slice(&values);
                 values
             }
-            Statistics::Reuse(kept) => [kept[2 * row], kept[2 * row + 1]],
+            RowStatistics::Stored(stats) => [stats[2 * row], stats[2 * row + 1]],
         };
         // SAFETY: each row is written by one task.
         let out = unsafe { out.row(row) };
