@@ -115,12 +115,10 @@ pub fn forward(spec: &Spec, table: &Table, slots: &PassSlots) -> Vec<Ops> {
             .map(|layer| block(spec, table, slots, layer, is_bare))
             .collect();
         let repeat = Repeat::Layers { from, to };
-        sections.push(Ops {
-            repeat,
-            kinds: numbered(kinds),
-        });
+        sections.push(Ops { repeat, kinds });
     }
     sections.push(Ops::new(Repeat::Once, vec![named("head", head)]));
+    number(&mut sections);
     sections
 }
 
@@ -145,23 +143,33 @@ fn period(spec: &Spec) -> u32 {
     (a / common.unwrap_or(1) * b) as u32
 }
 
-/// Gives ops that differ between the kinds of layers different names: `attention`, `attention_2`.
-fn numbered(mut kinds: Vec<Vec<Named>>) -> Vec<Vec<Named>> {
-    for at in 0..kinds[0].len() {
-        let mut different: Vec<Named> = Vec::new();
-        for kind in &mut kinds {
-            let own = &mut kind[at];
-            if let Some(equal) = different.iter().find(|other| other.op == own.op) {
-                own.name = equal.name.clone();
-                continue;
+/// Gives ops of one name that differ, as those of different kinds of layers do, different names:
+/// `attention`, `attention_2`. Kernels have the names of their ops.
+fn number(sections: &mut [Ops]) {
+    let mut seen: Vec<(String, Named)> = Vec::new();
+    for own in sections
+        .iter_mut()
+        .flat_map(|s| s.kinds.iter_mut().flatten())
+    {
+        let named = seen.iter().filter(|(name, _)| *name == own.name);
+        let (mut count, mut equal) = (0, None);
+        for (_, other) in named {
+            count += 1;
+            if other.op == own.op {
+                equal = Some(other.name.clone());
             }
-            if !different.is_empty() {
-                own.name = format!("{}_{}", own.name, different.len() + 1);
+        }
+        match equal {
+            Some(name) => own.name = name,
+            None => {
+                let name = own.name.clone();
+                if count > 0 {
+                    own.name = format!("{name}_{}", count + 1);
+                }
+                seen.push((name, own.clone()));
             }
-            different.push(own.clone());
         }
     }
-    kinds
 }
 
 /// The ranges of layers with the same ops, and whether they read the stream without a norm.

@@ -128,11 +128,11 @@ impl Builder<'_> {
 
     /// Adds a kernel unless another step or phase has added it, and returns its index.
     fn add(&mut self, kernel: Kernel) -> u16 {
-        let known = self.kernels.iter().position(|k| k.name == kernel.name);
-        let index = known.unwrap_or_else(|| {
-            self.kernels.push(kernel);
-            self.kernels.len() - 1
-        });
-        index as u16
+        if let Some(known) = self.kernels.iter().position(|k| k.name == kernel.name) {
+            assert_eq!(self.kernels[known], kernel, "two kernels have one name");
+            return known as u16;
+        }
+        self.kernels.push(kernel);
+        (self.kernels.len() - 1) as u16
     }
 }
