@@ -94,8 +94,8 @@ pub enum Op {
         dy: Slot,
         dy_residual: Option<Slot>,
     },
-    /// `out = a + b`: the gradient of a stream that a projection and a residual read without a
-    /// norm.
+    /// `out = a + b`: the sum of two gradients of the stream. A projection and a residual read the
+    /// same stream, and no norm is between them.
     Add { a: Slot, b: Slot, out: Slot },
     /// Backward of [`Attention`](Op::Attention): `dqkv`, through the inverse rotation. Recomputes
     /// the probabilities from `lse`; stores `Σ out · dout` of each query in `delta`.

@@ -27,7 +27,8 @@ pub enum StepKernels {
     Train(List<u16>),
 }
 
-/// The index of no kernel: in that format, the step's matrix has more parts than a kernel can bind.
+/// The index where there is no kernel, because the step's matrix has more parts in that format than
+/// a kernel can bind.
 pub const NO_KERNEL: u16 = u16::MAX;
 
 /// The kernel of a step by the format of its matrix, as indices, or [`NO_KERNEL`].
@@ -106,7 +107,7 @@ impl Repeat {
         }
     }
 
-    /// The layers it runs for, in order; layer 0 if it belongs to none.
+    /// The layers for which it runs, in order. Layer 0 alone if it runs once or by chunks.
     pub fn layers(self) -> impl Iterator<Item = u32> {
         let (from, to, reversed) = match self {
             Repeat::Once | Repeat::Chunks => (0, 1, false),

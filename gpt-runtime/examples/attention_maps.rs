@@ -1,7 +1,7 @@
 //! Draws the attention of every head to `attention.png`, a row of maps for each layer:
 //! `cargo run --release -p gpt-runtime --example attention_maps -- "To be, or not to be"`.
 //!
-//! Pixel `(j, i)` of a map is how much token `i` looks at token `j`. Engines keep a running softmax
+//! Pixel `(j, i)` of a map is the weight that token `i` gives to token `j`. Engines keep a running softmax
 //! and never these probabilities, so they are computed from the queries and keys of a trace.
 
 use gpt_runtime::{Device, gpt_model};

@@ -233,7 +233,7 @@ fn introduce(plan: &Plan, text: &Text, shape: &TrainShape) -> Result<(), Failure
     );
     let memory = plan.train_bytes(shape);
     let parts = train_parts(&memory).map(|(name, n)| format!("{name} {}", bytes(n)));
-    let left = available_memory().map_or(String::new(), |n| format!(" of {} left", bytes(n)));
+    let left = available_memory().map_or(String::new(), |n| format!(", {} free", bytes(n)));
     eprintln!(
         "memory: {}: {}{left}",
         parts.join(", "),

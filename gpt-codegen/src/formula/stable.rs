@@ -1,8 +1,7 @@
 //! Rewriting: exponentials that overflow or cancel become forms that do neither.
 //!
 //! The closure `x / (1 + exp(-x))` and its derivative are finite for any `x`, but `exp(-x)` is not:
-//! in f32 it overflows below -88. So sums of exponentials never stay on the tape in a quotient or a
-//! logarithm. With `s` the logistic function and `p`, `q` the logarithms of the two summands,
+//! in f32 it overflows below -88. So a formula keeps no sum of exponentials in a quotient or a logarithm. With `s` the logistic function and `p`, `q` the logarithms of the two summands,
 //!
 //! - `1 / (e^p + e^q) = e^-q s(q - p)`, and `e^p / (e^p + e^q) = s(p - q)`;
 //! - `ln(e^p + e^q) = q + softplus(p - q)`;

@@ -66,7 +66,7 @@ impl Arena {
         Ok(Floats(Some(self.region(len * size_of::<f32>(), |_| ())?)))
     }
 
-    /// A region of `len` bytes, aligned to a cache line; `write` fills it and finds zeros.
+    /// A region of `len` bytes, aligned to a cache line. It is zero before `write` fills it.
     ///
     /// # Errors
     /// The system has no memory for it.

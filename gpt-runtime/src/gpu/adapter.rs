@@ -129,7 +129,7 @@ fn api_names(backends: Backends) -> Vec<&'static str> {
 }
 
 /// All adapters. GL is tried only if no other API has one: it lists the same hardware again, and
-/// its libraries print what they miss.
+/// its libraries print messages of their own.
 fn all() -> Vec<Adapter> {
     let backends = backends();
     let native = of(backends - Backends::GL);

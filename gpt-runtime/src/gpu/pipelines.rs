@@ -1,8 +1,8 @@
 //! Compiles a model's kernels.
 //!
 //! A driver takes milliseconds for a kernel, even for one that it finds in its cache, and a text
-//! needs few of a model's kernels: one token at a time leaves those of prompts idle, and attention
-//! is not split below some number of keys. So kernels are compiled before the first pass of a kind
+//! needs few of a model's kernels: decoding uses none of the kernels of prompts, and attention is
+//! split only from a number of keys on. So kernels are compiled before the first pass of a kind
 //! (a prompt, a token, tokens sampled on the device), all missing ones at once, on all cores; later
 //! passes compile nothing. The kernels of a single token are compiled while weights are uploaded,
 //! as every text needs them; on a machine with idle cores, so are all others. A trainer compiles
@@ -35,7 +35,7 @@ pub enum Groups {
     Training,
 }
 
-/// The kernels of a plan, and the pipelines that were built of them.
+/// The kernels of a plan, and the pipelines built from them so far.
 pub struct Pipelines {
     device: Arc<GpuDevice>,
     kernels: &'static [Kernel],

@@ -198,7 +198,7 @@ impl RandomWindows {
         })
     }
 
-    /// Batch `number`; every number is valid.
+    /// Batch `number`. The data repeat, so there is a batch for every number.
     pub fn batch(&self, number: u64) -> Batch {
         let mut texts = Vec::with_capacity(self.sequences * (self.tokens + 1));
         for i in 0..self.sequences as u64 {

@@ -42,7 +42,7 @@ fn fits(bytes: TrainBytes, available: u64, plan: &Plan, shape: &TrainShape) -> R
         "take fewer or shorter sequences at once, or recompute blocks"
     };
     let message = format!(
-        "training {} on {} sequences of {} tokens at once takes {:.2} GiB ({:.2} of them for activations), and this machine has {:.2} GiB left; {way_out}",
+        "training {} on {} sequences of {} tokens at once takes {:.2} GiB ({:.2} of them for activations), and {:.2} GiB are free on this machine; {way_out}",
         plan.name,
         shape.batch,
         shape.tokens,

@@ -1,7 +1,7 @@
 //! Reads GGUF versions 2 and 3: metadata and the table of tensors (ggml's `docs/gguf.md`).
 //!
 //! Every length is checked against the rest of the file before memory is allocated for it, so a
-//! corrupt file costs an error and no memory.
+//! corrupt file leads to an error before memory is allocated.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -114,7 +114,7 @@ pub fn read(mapped: Mapped, name: &str) -> Result<(Archive, Gguf), Error> {
     ))
 }
 
-/// An error is a clause that follows "... is not a GGUF file that can be read:".
+/// The text of an error completes the sentence "... is not a GGUF file that can be read: ..".
 type Parsed<T> = Result<T, String>;
 
 /// Parses the metadata and table of tensors of a whole file.

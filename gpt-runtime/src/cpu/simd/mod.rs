@@ -80,7 +80,8 @@ pub use vector::PANEL;
 
 /// Row, statistics, gamma, beta, output.
 type Normalise = unsafe fn(&[f32], [f32; 2], &[f32], &[f32], &mut [f32]);
-/// Row, its integers, their scales and sums, initial sums of shifted weights.
+/// A row, and four outputs: its integers, their scales, their sums, and the sums that a product
+/// with shifted weights begins with.
 type Quantise = unsafe fn(&[f32], *mut u8, &mut [f32], &mut [f32], &mut [i32]);
 /// Inputs, blocks, a panel, 32 outputs.
 type IntegerRow = unsafe fn(&integer::QuantizedInputs, usize, *const u8, *mut f32);

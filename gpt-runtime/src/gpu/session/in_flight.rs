@@ -8,7 +8,7 @@ use wgpu::SubmissionIndex;
 use super::buffers::{MOST_TOKENS, SamplingUniform};
 
 /// Time that the tokens of one submission should take. Text that arrives at this interval looks as
-/// if it arrived token by token, and the host's share of a submission is small against it.
+/// if it arrived token by token, and the host takes a small part of the interval to submit.
 const SUBMIT_TIME: Duration = Duration::from_millis(25);
 
 /// State of a sequence that the device continues by itself.

@@ -169,7 +169,7 @@ pub fn gemm(
 }
 
 impl<'a> GemmInput<'a> {
-    /// The rows from `row` on, from step `start` (a multiple of 32) on.
+    /// The rows from `row` on, without their first `start` columns (a multiple of 32).
     fn block(&self, row: usize, start: usize) -> GemmInput<'a> {
         match self {
             GemmInput::Plain(rows) => GemmInput::Plain(Strided {
@@ -213,7 +213,8 @@ impl<'a> GemmInput<'a> {
     }
 }
 
-/// Part `i` of `n` (`[i, n]`) of the memory that is read next, for prefetching.
+/// Returns the `i`th of `n` equal parts (`[i, n]`) of the memory that the next task reads, to be
+/// prefetched.
 type Upcoming<'a> = &'a dyn Fn([usize; 2]) -> &'a [u8];
 
 /// `tile (+)= slice · input`, in blocks of depth that stay in the first-level cache.
