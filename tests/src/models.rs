@@ -46,7 +46,7 @@ gpt_model! {
     pub struct QkvBias { qkv_bias: true, ..SmolLm2 }
     pub struct BiasWithoutQkv { qkv_bias: false, ..Gpt2 }
     pub struct Softcap { logit_softcap: 0.3, ..SmolLm2 }
-    pub struct SoftcapPrimes { vocab: 67, logit_softcap: 1.5, ..Article }
+    pub struct SoftcapPrimes { vocab: 601, logit_softcap: 1.5, ..Article }
     pub struct SinusoidalOdd { positions: Sinusoidal, embed: 33, heads: 3, mlp: Dense { hidden: 256 }, ..Gpt2 }
     pub struct Bidirectional { mask: Bidirectional, ..Gpt2 }
     pub struct BidirectionalPostGelu { mask: Bidirectional, mlp: Dense { hidden: 96, activation: Gelu }, ..Article }

@@ -286,7 +286,7 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
         (
             "softcap_primes",
             Spec {
-                vocab: 67,
+                vocab: 601,
                 logit_softcap: Some(1.5),
                 ..article()
             },

@@ -31,6 +31,8 @@ const TILE: &[&str] = &[
 
 /// Constants that describe the model.
 const MODEL: &[&str] = &[
+    "ANGLES_OFFSET",
+    "ANGLES_STRIDE",
     "A_STRIDE",
     "BETA",
     "BIAS",

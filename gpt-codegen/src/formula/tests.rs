@@ -147,3 +147,22 @@ fn all_mistakes_at_once() {
     assert_eq!(errors("|x| { let y = x; }").len(), 1);
     assert!(errors("|x| powi(x, 0.5)")[0].starts_with("the power has to be a whole number"));
 }
+
+/// `Formula::apply` evaluates whole blocks, a remainder, and formulas that are too long for blocks
+/// as `eval_f32` does one element.
+#[test]
+fn applying_a_formula_is_evaluating_it_everywhere() {
+    let sum = (1..20).map(|n| format!("{n}.0 * tanh(x / {n}.5)"));
+    let long = format!("|x| {}", sum.collect::<Vec<_>>().join(" + "));
+    for closure in ["|x| 3.0 * tanh(x / 3.0)", "|x| max(x, -x) - exp(x)", &long] {
+        let formula = super::of(closure);
+        for len in [0, 1, 31, 32, 33, 100] {
+            let inputs: Vec<f32> = (0..len).map(|i| (i as f32 - 40.0) / 3.0).collect();
+            let mut values = inputs.clone();
+            formula.apply(&mut values);
+            for (x, value) in inputs.into_iter().zip(values) {
+                assert_eq!(value, formula.eval_f32(x), "{closure} at {x}");
+            }
+        }
+    }
+}
