@@ -145,8 +145,8 @@ fn named_files_exist() {
     let extensions = ["", ".rs", ".wgsl"];
     let exists = |name: &str| {
         folders.iter().any(|folder| {
-            let found = |e: &&str| root().join(folder).join(format!("{name}{e}")).exists();
-            extensions.iter().any(|e| found(&e))
+            let file = |extension| root().join(folder).join(format!("{name}{extension}"));
+            extensions.iter().any(|extension| file(extension).exists())
         })
     };
     let is_path = |name: &&str| {
