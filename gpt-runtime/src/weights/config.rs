@@ -71,6 +71,7 @@ pub fn check_config(json: &Json, spec: &Spec) -> Vec<String> {
         .and_then(|s| s.get("rope_type").or_else(|| s.get("type")))
         .and_then(Json::as_str);
     check.scaling(kind);
+    check.softcap(float(&["final_logit_softcapping"]), spec);
     if let Some(tied) = json.get("tie_word_embeddings").and_then(Json::as_bool)
         && tied != spec.tie_embeddings
     {
@@ -208,6 +209,15 @@ impl ConfigCheck {
         };
         if let Some(found) = found.filter(|found| (found - theta).abs() > 1e-6 * theta) {
             self.differs("the rotary base", found, theta);
+        }
+    }
+
+    /// A file without the key has logits without a cap.
+    fn softcap(&mut self, found: Option<f64>, spec: &Spec) {
+        let text = |cap: Option<f64>| cap.map_or("none".to_owned(), |cap| cap.to_string());
+        if found != spec.logit_softcap {
+            let (found, expected) = (text(found), text(spec.logit_softcap));
+            self.differs("the soft cap of the logits", found, expected);
         }
     }
 

@@ -133,6 +133,15 @@ mod tests {
             let config = config(&spec).unwrap();
             assert_eq!(config["model_type"], kind);
             assert_eq!(check_config(&config, &spec), Vec::<String>::new());
+            let capped = Spec {
+                logit_softcap: Some(30.0),
+                ..spec.clone()
+            };
+            assert_eq!(check_config(&config, &capped).len(), 1);
+            let mut gemma = config.clone();
+            gemma["final_logit_softcapping"] = 30.0.into();
+            assert_eq!(check_config(&gemma, &capped), Vec::<String>::new());
+            assert_eq!(check_config(&gemma, &spec).len(), 1);
             let wider = Spec { layers: 7, ..spec };
             assert_eq!(check_config(&config, &wider).len(), 1);
         }
