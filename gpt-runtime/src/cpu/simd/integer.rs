@@ -24,7 +24,7 @@ pub const Q4_BLOCK: usize = 20 * PANEL;
 const Q4_MINIMA: usize = 2 * PANEL;
 pub const Q8_QUANTS: usize = 2 * PANEL;
 const Q4_QUANTS: usize = 4 * PANEL;
-/// Numbers of one block of a panel, to_f32.
+/// Numbers of one block of a panel, widened.
 pub const WIDE_BLOCK: usize = BLOCK * PANEL;
 
 /// Rows of rounded inputs from some row and block on, `stride` blocks apart. The type of quants is

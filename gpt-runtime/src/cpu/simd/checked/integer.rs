@@ -91,7 +91,7 @@ impl<'a> Wide<'a> {
     pub(in crate::cpu::simd) fn checked(&self, blocks: usize) -> *const u8 {
         assert!(
             extent(blocks, self.block, self.stride) <= self.data.len(),
-            "a to_f32 panel"
+            "a widened panel"
         );
         self.data.as_ptr()
     }
@@ -115,7 +115,7 @@ impl Kernels {
         self.integers.quant_bytes
     }
 
-    /// Bytes of `numbers` to_f32 weights.
+    /// Bytes of `numbers` widened weights.
     pub fn wide_bytes(&self, numbers: usize) -> usize {
         size(numbers, self.integers.wide_bytes)
     }
@@ -180,7 +180,7 @@ impl Kernels {
         };
         assert!(
             scratch.len() >= size(blocks, block),
-            "memory for a to_f32 panel"
+            "memory for a widened panel"
         );
         // SAFETY: both have as many blocks.
         unsafe { widen(panel.as_ptr(), blocks, scratch.as_mut_ptr()) }

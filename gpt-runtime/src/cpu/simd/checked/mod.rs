@@ -353,7 +353,7 @@ impl Kernels {
                 Format::F32 => output[..depth * PANEL].copy_from_slice(bytemuck::cast_slice(panel)),
                 Format::F16 => (self.unpack_f16)(w.cast(), depth, out),
                 Format::Bf16 => (self.unpack_bf16)(w.cast(), depth, out),
-                Format::Q8 | Format::Q4 => unreachable!("quantised panels are to_f32"),
+                Format::Q8 | Format::Q4 => unreachable!("quantised panels are widened"),
             }
         }
     }

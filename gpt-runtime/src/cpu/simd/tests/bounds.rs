@@ -91,7 +91,7 @@ fn depths_that_wrap_are_rejected() {
             }
         }
         if kernels.wide_bytes(1) > 1 {
-            rejects("to_f32 weights", kernels, |k| {
+            rejects("widened weights", kernels, |k| {
                 k.wide_bytes(usize::MAX);
             });
         }
