@@ -24,7 +24,7 @@ use crate::{Diagnostic, Model, wgsl};
 /// All items of `model`. Its shaders are validated here.
 pub fn model(model: &Model) -> Result<TokenStream, Vec<Diagnostic>> {
     let plan = crate::plan::plan(&model.ident.to_string(), &model.spec);
-    let invalid: Vec<Diagnostic> = wgsl::validate_all(&plan)
+    let invalid: Vec<Diagnostic> = wgsl::validate_plan(&plan)
         .into_iter()
         .map(|error| {
             Diagnostic::new(model.ident.span(), error)

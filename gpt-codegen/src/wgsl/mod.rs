@@ -25,7 +25,7 @@ use gpt_plan::{Format, Kernel, Op, Phase, Spec, Tensor};
 
 pub use attention::split as split_attention;
 pub use sampling::{SamplingSizes, kernel as sampling};
-pub use validate::{validate, validate_all, variants};
+pub use validate::{validate, validate_every_variant, validate_plan, variants};
 
 /// The kernel of step `name`; `None` if the matrix has more parts in `format` than a kernel can
 /// bind. `tensors` is the model's table: the shape of the matrix that `op` reads, and the offsets

@@ -1,41 +1,103 @@
 //! Validation of every shader by naga, before it becomes part of a program.
 //!
 //! A shader is validated with exactly the capabilities that its files need, and against WebGPU's
-//! default limits. A plain kernel needs WebGPU's core only, so it runs in a browser. Its variants
-//! are validated as well, those that some adapter runs.
+//! default limits. A plain kernel needs WebGPU's core only, so it runs in a browser.
+//!
+//! Variants are six sevenths of all shaders, and most of them replace the same files for each format
+//! of a matrix. A user's build validates each plain kernel, and each replacement of files once for a
+//! step ([`validate_plan`]). Our tests validate all variants of many specs
+//! ([`validate_every_variant`]), and wgpu validates again the ones that an adapter runs.
 
-use gpt_plan::{Feature, Features, Kernel, Plan};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use gpt_plan::{Feature, Features, Kernel, KernelChoice, Phase, Plan};
 use gpt_shaders::{files, link, locate, variant};
 use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{AddressSpace, SourceLocation};
 
 use super::bindings;
 
-/// The errors of the kernels of `plan` and of their variants, one sentence each. Validation takes
-/// most of an expansion's time, so the kernels are shared among all cores.
-pub fn validate_all(plan: &Plan) -> Vec<String> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+/// The errors of the kernels of `plan`, one sentence each: of every plain kernel, and of one kernel
+/// for each replacement of files that a variant makes in the kernels of a step.
+pub fn validate_plan(plan: &Plan) -> Vec<String> {
+    validate_kernels(plan, &distinct_variants(plan))
+}
+
+/// A variant for each replacement of files among kernels that are alike.
+fn distinct_variants(plan: &Plan) -> Vec<Kernel> {
+    // Indices of kernels that differ in nothing but the format of their operands.
+    let mut alike: Vec<Vec<u16>> = Vec::new();
+    for step in plan
+        .sections
+        .iter()
+        .flat_map(|section| section.steps.iter())
+    {
+        for phase in [Phase::Decode, Phase::Prefill] {
+            if let Some(KernelChoice::ByFormat(kernels)) = step.choice(phase) {
+                alike.push(kernels.to_vec());
+            }
+        }
+    }
+    let in_f16 = (0..).zip(plan.training.in_f16.iter());
+    let trained: Vec<Vec<u16>> = in_f16.map(|(plain, twin)| vec![plain, *twin]).collect();
+    let mut chosen = Vec::new();
+    for (kernels, alike) in [(&plan.kernels, &alike), (&plan.training.kernels, &trained)] {
+        for (i, kernel) in (0..).zip(kernels.iter()) {
+            let group = alike.iter().find(|group| group.contains(&i));
+            let before = group.into_iter().flatten().take_while(|other| **other != i);
+            let known: Vec<Replaced> = before
+                .filter_map(|other| kernels.get(usize::from(*other)))
+                .flat_map(|other| variants(other).into_iter().map(|v| replaced(other, &v)))
+                .collect();
+            let new = |variant: &Kernel| !known.contains(&replaced(kernel, variant));
+            chosen.extend(variants(kernel).into_iter().filter(new));
+        }
+    }
+    chosen
+}
+
+/// The errors of the kernels of `plan` and of all their variants, one sentence each.
+pub fn validate_every_variant(plan: &Plan) -> Vec<String> {
     let plain = plan.kernels.iter().chain(plan.training.kernels.iter());
-    let variants: Vec<Kernel> = plain.clone().flat_map(variants).collect();
-    let kernels: Vec<&Kernel> = plain.chain(&variants).collect();
-    let share = kernels.len().div_ceil(threads).max(1);
-    std::thread::scope(|scope| {
-        let shares: Vec<_> = kernels
-            .chunks(share)
-            .map(|kernels| {
-                scope.spawn(|| {
-                    let errors = kernels.iter().filter_map(|kernel| validate(kernel).err());
-                    errors.collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        let errors = shares.into_iter().flat_map(|share| {
-            share
-                .join()
-                .unwrap_or_else(|_| vec!["naga panicked on a kernel".to_owned()])
+    let variants: Vec<Kernel> = plain.flat_map(variants).collect();
+    validate_kernels(plan, &variants)
+}
+
+/// The files that a variant removes and adds.
+type Replaced = [Vec<&'static str>; 2];
+
+fn replaced(plain: &Kernel, variant: &Kernel) -> Replaced {
+    let only = |a: &Kernel, b: &Kernel| {
+        let parts = a.parts.iter().filter(|part| !b.parts.contains(part));
+        parts.copied().collect::<Vec<_>>()
+    };
+    [only(plain, variant), only(variant, plain)]
+}
+
+/// The errors of the plain kernels of `plan` and of `variants`. Validation takes most of an
+/// expansion's time, so all cores share the kernels.
+fn validate_kernels(plan: &Plan, variants: &[Kernel]) -> Vec<String> {
+    let plain = plan.kernels.iter().chain(plan.training.kernels.iter());
+    let kernels: Vec<&Kernel> = plain.chain(variants).collect();
+    let next = AtomicUsize::new(0);
+    // Threads take one kernel at a time, because some take ten times as long as others.
+    let validate_rest = || {
+        let rest = std::iter::from_fn(|| kernels.get(next.fetch_add(1, Ordering::Relaxed)));
+        rest.filter_map(|kernel| validate(kernel).err())
+            .collect::<Vec<_>>()
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut errors = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(validate_rest)).collect();
+        let errors = threads.into_iter().flat_map(|thread| {
+            let panicked = |_| vec!["naga panicked on a kernel".to_owned()];
+            thread.join().unwrap_or_else(panicked)
         });
-        errors.collect()
-    })
+        errors.collect::<Vec<_>>()
+    });
+    // In the order of names, not in that of threads.
+    errors.sort();
+    errors
 }
 
 /// The distinct variants of `kernel` on adapters with one feature each, and on one with all.
@@ -276,7 +338,7 @@ mod tests {
             .collect();
         for (name, spec) in specs.unwrap_or_else(|_| panic!("the specs are valid")) {
             let plan = crate::plan::plan(&name, &spec);
-            assert_eq!(validate_all(&plan), Vec::<String>::new());
+            assert_eq!(validate_every_variant(&plan), Vec::<String>::new());
             let plain = plan.kernels.iter().chain(plan.training.kernels.iter());
             for kernel in plain.clone().cloned().chain(plain.flat_map(variants)) {
                 missing.retain(|file| !kernel.parts.contains(file));
@@ -294,6 +356,47 @@ mod tests {
                 ..alone("")
             };
             assert_eq!(validate(&kernel), Ok(()));
+        }
+    }
+
+    /// A user's build sees each file of a variant, and each replacement that a variant makes, with
+    /// less than half of the variants.
+    #[test]
+    fn distinct_variants_make_every_replacement() {
+        let specs = crate::specs(
+            "struct A { ..GPT2_SMALL } struct B { ..SMOLLM2_135M }"
+                .parse()
+                .unwrap(),
+        );
+        for (name, spec) in specs.unwrap_or_else(|_| panic!("the specs are valid")) {
+            let plan = crate::plan::plan(&name, &spec);
+            let chosen = distinct_variants(&plan);
+            let plain = plan.kernels.iter().chain(plan.training.kernels.iter());
+            let find = |variant: &Kernel| {
+                let of = |kernel: &&Kernel| variant.name.starts_with(&*kernel.name);
+                plain
+                    .clone()
+                    .filter(of)
+                    .max_by_key(|kernel| kernel.name.len())
+                    .expect("a plain kernel")
+            };
+            let made: Vec<Replaced> = chosen.iter().map(|v| replaced(find(v), v)).collect();
+            let mut all = 0;
+            for kernel in plain.clone() {
+                for variant in variants(kernel) {
+                    assert!(
+                        made.contains(&replaced(kernel, &variant)),
+                        "{}",
+                        variant.name
+                    );
+                    all += 1;
+                }
+            }
+            assert!(
+                !chosen.is_empty() && 2 * chosen.len() < all,
+                "{} of {all}",
+                chosen.len()
+            );
         }
     }
 
