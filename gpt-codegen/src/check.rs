@@ -185,13 +185,15 @@ impl Check<'_> {
             });
             return;
         }
-        if MatrixLayout::new(Format::Q4, rows, columns).is_none_or(|l| l.parts > parts) {
-            let bytes = u128::from(rows) * Format::Q4.row_bytes(columns as usize) as u128;
+        let format = Format::smallest();
+        if MatrixLayout::new(format, rows, columns).is_none_or(|l| l.parts > parts) {
+            let bytes = u128::from(rows) * format.row_bytes(columns as usize) as u128;
             self.fail(keys, |span| {
                 Diagnostic::new(span, format!("{what} is larger than any adapter can bind"))
                     .found(format!(
-                        "{rows} x {columns}, {} MiB even in q4",
-                        bytes >> 20
+                        "{rows} x {columns}, {} MiB even in {}",
+                        bytes >> 20,
+                        format.name()
                     ))
                     .help(format!(
                         "it may have {parts} parts of {} MiB each",

@@ -1,68 +1,8 @@
-//! Kernels: WGSL written for one model, and the formats of the matrices they read.
+//! Kernels: WGSL written for one model.
 
 use serde::{Serialize, Serializer};
 
 use crate::{Binding, Extent, Grid, List, Str};
-
-/// The storage format of a matrix, in a file (after conversion) and in memory.
-#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Format {
-    F32,
-    /// IEEE half precision.
-    F16,
-    /// The upper half of an f32.
-    Bf16,
-    /// Blocks of 32 along a row: an f16 scale `d` and 32 signed bytes, `w = d q` (GGUF's Q8_0).
-    Q8,
-    /// Blocks of 32 along a row: f16 `d` and `m`, and 32 nibbles, `w = d q + m` (GGUF's Q4_1; Q4_0
-    /// is the case `m = -8 d`).
-    Q4,
-}
-
-impl Format {
-    /// All formats, in the order of [`KernelChoice::ByFormat`](crate::KernelChoice::ByFormat).
-    pub const ALL: [Format; 5] = [
-        Format::F32,
-        Format::F16,
-        Format::Bf16,
-        Format::Q8,
-        Format::Q4,
-    ];
-
-    /// The name used on the command line and in kernel names.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Format::F32 => "f32",
-            Format::F16 => "f16",
-            Format::Bf16 => "bf16",
-            Format::Q8 => "q8",
-            Format::Q4 => "q4",
-        }
-    }
-
-    /// Elements of a row that share one block; a row is padded to whole blocks.
-    pub const fn block(self) -> usize {
-        match self {
-            Format::F32 | Format::F16 | Format::Bf16 => 1,
-            Format::Q8 | Format::Q4 => 32,
-        }
-    }
-
-    /// Bytes of one block as the host keeps it.
-    pub const fn block_bytes(self) -> usize {
-        match self {
-            Format::F32 => 4,
-            Format::F16 | Format::Bf16 => 2,
-            Format::Q8 => 34,
-            Format::Q4 => 20,
-        }
-    }
-
-    /// Bytes of a row of `columns` elements as the host keeps it.
-    pub const fn row_bytes(self, columns: usize) -> usize {
-        columns.div_ceil(self.block()) * self.block_bytes()
-    }
-}
 
 /// The two kinds of forward pass.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash)]

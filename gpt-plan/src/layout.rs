@@ -46,17 +46,16 @@ pub struct MatrixLayout {
 impl MatrixLayout {
     /// The layout of `rows x columns` in `format`; `None` if a strip is larger than a binding.
     pub fn new(format: Format, rows: u64, columns: u64) -> Option<MatrixLayout> {
-        let (quads, block_quads, words, element_bytes) = match format {
-            Format::F32 | Format::F16 | Format::Bf16 => {
-                let quads = columns.div_ceil(4);
-                let block = [8, 4, 2, 1]
-                    .into_iter()
-                    .find(|n| quads.is_multiple_of(*n))?;
-                let bytes = if format == Format::F32 { 16 } else { 8 };
-                (quads, block, block, bytes)
-            }
-            Format::Q8 => (columns.div_ceil(32) * 8, 8, 9, 4),
-            Format::Q4 => (columns.div_ceil(32) * 8, 8, 5, 4),
+        let (quads, block_quads, words, element_bytes) = if format.is_quantised() {
+            let quads = format.block() as u64 / 4;
+            let blocks = columns.div_ceil(format.block() as u64);
+            (blocks * quads, quads, format.block_words() as u64, 4)
+        } else {
+            let quads = columns.div_ceil(4);
+            let block = [8, 4, 2, 1]
+                .into_iter()
+                .find(|n| quads.is_multiple_of(*n))?;
+            (quads, block, block, 4 * format.block_bytes() as u64)
         };
         let blocks = quads / block_quads;
         let panel_length = blocks.checked_mul(words * u64::from(PANEL))?;

@@ -16,6 +16,7 @@ mod binding;
 mod buffer;
 mod dropout;
 mod feature;
+mod format;
 mod kernel;
 mod layout;
 mod memory;
@@ -34,7 +35,8 @@ pub use binding::{Access, Binding, Extent, Grid, Operand, with_texture};
 pub use buffer::{Buffer, BufferId, Copies, LOGITS_BYTES, LayerCopy, RowCount, Slot, train_stride};
 pub use dropout::{Dropout, Site, hash};
 pub use feature::{Feature, Features};
-pub use kernel::{Format, Kernel, Phase};
+pub use format::Format;
+pub use kernel::{Kernel, Phase};
 pub use layout::{
     MAX_PARTS, MAX_PARTS_QKV, MAX_PARTS_RESIDUAL, MAX_ROWS, MatrixLayout, PANEL, STRIP,
     TEXTURE_WIDTH,

@@ -14,5 +14,5 @@ pub mod sources;
 pub mod variants;
 
 pub use linker::{link, locate};
-pub use sources::{Source, files, source};
+pub use sources::{Source, files, packed_weights_file, source, weights_file};
 pub use variants::{tile_n, tile_n_file, variant};

@@ -1,5 +1,7 @@
 //! The files below `wgsl/`. The build script lists them.
 
+use gpt_plan::Format;
+
 /// A constant with the name of each file: `files::NORM_LAYER` is `norm/layer`.
 pub mod files {
     include!(concat!(env!("OUT_DIR"), "/names.rs"));
@@ -23,9 +25,34 @@ pub fn source(name: &str) -> Option<&'static Source> {
     at.ok().map(|at| &SOURCES[at])
 }
 
+/// The file that reads weights of `format`: `matmul/weights/NAME`.
+///
+/// # Panics
+/// If there is no such file. Each format has one.
+pub fn weights_file(format: Format) -> &'static str {
+    let name = format.name();
+    let file = source(&format!("matmul/weights/{name}"));
+    file.unwrap_or_else(|| panic!("there is no shaders/wgsl/matmul/weights/{name}.wgsl"))
+        .name
+}
+
+/// The file that reads weights of `format` as bytes for packed dot products,
+/// `matmul/weights/packed_NAME`, if the format has one.
+pub fn packed_weights_file(format: Format) -> Option<&'static str> {
+    let file = source(&format!("matmul/weights/packed_{}", format.name()))?;
+    Some(file.name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_format_has_a_file() {
+        for format in Format::ALL {
+            assert!(weights_file(format).ends_with(format.name()));
+        }
+    }
 
     #[test]
     fn every_file_is_found_by_its_name() {

@@ -6,9 +6,9 @@
 
 use std::sync::LazyLock;
 
-use gpt_plan::{Feature, Features, Kernel, with_texture};
+use gpt_plan::{Feature, Features, Format, Kernel, with_texture};
 
-use crate::files as f;
+use crate::{files as f, packed_weights_file, weights_file};
 
 /// A row of the table. It applies to kernels that have all files of `requires` and the first of
 /// every pair of `replaces`, and none of `excludes`.
@@ -139,13 +139,12 @@ pub static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
     let decode = Variant::new(F::PackedDot)
         .drop(f::SHARED_READ_MEMORY)
         .replace(f::MATMUL_TILE_DECODE, f::MATMUL_TILE_DECODE_PACKED);
-    let weights = [
-        (f::MATMUL_WEIGHTS_Q8, f::MATMUL_WEIGHTS_PACKED_Q8),
-        (f::MATMUL_WEIGHTS_Q4, f::MATMUL_WEIGHTS_PACKED_Q4),
-    ];
     for tile in [prefill, decode] {
-        for (weight, packed) in weights {
-            let row = tile.clone().replace(weight, packed);
+        for format in Format::ALL {
+            let Some(packed) = packed_weights_file(format) else {
+                continue;
+            };
+            let row = tile.clone().replace(weights_file(format), packed);
             rows.push(row.add(f::MATMUL_TILE_QUANTIZE_INPUTS));
         }
     }

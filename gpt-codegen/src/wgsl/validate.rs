@@ -11,7 +11,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gpt_plan::{Feature, Features, Kernel, KernelChoice, Phase, Plan};
-use gpt_shaders::{files, link, locate, variant};
+use gpt_shaders::{files, link, locate, source, variant};
 use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{AddressSpace, SourceLocation};
 
@@ -193,11 +193,6 @@ fn within_limits(module: &naga::Module) -> Result<(), String> {
 /// WebGPU's core, but not to every old driver.
 fn capabilities(parts: &[&'static str]) -> Capabilities {
     let has = |files: &[&'static str]| parts.iter().any(|part| files.contains(part));
-    let half_weights = [
-        files::MATMUL_WEIGHTS_F16,
-        files::MATMUL_WEIGHTS_Q4,
-        files::MATMUL_WEIGHTS_PACKED_Q4,
-    ];
     let half_types = [
         files::MATMUL_GEMM_OPERANDS_F16,
         files::MATMUL_TILE_PREFILL_F16,
@@ -213,9 +208,8 @@ fn capabilities(parts: &[&'static str]) -> Capabilities {
         files::SHARED_SUM_SUBGROUPS,
         files::SHARED_MAXIMUM_SUBGROUPS,
     ];
-    [
-        (Capabilities::SHADER_FLOAT16_IN_FLOAT32, &half_weights[..]),
-        (Capabilities::SHADER_FLOAT16, &half_types),
+    let needed: Capabilities = [
+        (Capabilities::SHADER_FLOAT16, &half_types[..]),
         (
             Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX,
             &cooperative,
@@ -225,7 +219,15 @@ fn capabilities(parts: &[&'static str]) -> Capabilities {
     .into_iter()
     .filter(|(_, files)| has(files))
     .map(|(needs, _)| needs)
-    .collect()
+    .collect();
+    let unpacks = parts
+        .iter()
+        .filter_map(|part| source(part))
+        .any(|file| file.text.contains("unpack2x16float"));
+    match unpacks {
+        true => needed | Capabilities::SHADER_FLOAT16_IN_FLOAT32,
+        false => needed,
+    }
 }
 
 #[cfg(test)]

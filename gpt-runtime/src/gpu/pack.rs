@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use gpt_plan::{Format, MatrixLayout, PANEL, STRIP};
+use gpt_plan::{MatrixLayout, PANEL, STRIP};
 use half::f16;
 
 use crate::weights::HostTensor;
@@ -85,19 +85,11 @@ fn rows<'a>(
 
 /// One panel.
 fn fill(tensor: &HostTensor<'_>, rows: &[&[u8]; LANES], out: &mut [u8]) {
-    match tensor.format {
-        Format::F32 => interleave::<16>(rows, out),
-        Format::F16 | Format::Bf16 => interleave::<8>(rows, out),
-        Format::Q8 => interleave_blocks::<34, 9>(rows, out, |block| {
-            let [low, high, quants @ ..] = block;
-            let scale = f16::from_le_bytes([*low, *high]).to_f32();
-            let quants = quants.as_chunks().0;
-            std::array::from_fn(|i| *quants.get(i).unwrap_or(&scale.to_le_bytes()))
-        }),
-        Format::Q4 => interleave_blocks::<20, 5>(rows, out, |block| {
-            let words = block.as_chunks().0;
-            std::array::from_fn(|i| words[(i + 1) % 5])
-        }),
+    let format = tensor.format;
+    match (format.scales(), format.block_bytes()) {
+        (0, 4) => interleave::<16>(rows, out),
+        (0, _) => interleave::<8>(rows, out),
+        (_, bytes) => interleave_blocks(rows, bytes, format.scales(), out),
     }
 }
 
@@ -119,26 +111,35 @@ fn interleave<const SIZE: usize>(rows: &[&[u8]; LANES], out: &mut [u8]) {
     }
 }
 
-/// Interleaves rows by words, of which `words` makes `WORDS` from each block of `BYTES` bytes.
-fn interleave_blocks<const BYTES: usize, const WORDS: usize>(
-    rows: &[&[u8]; LANES],
-    out: &mut [u8],
-    words: impl Fn(&[u8; BYTES]) -> [[u8; 4]; WORDS],
-) {
-    let rows = rows.map(|row| row.as_chunks::<BYTES>().0);
-    for (at, out) in out.chunks_exact_mut(4 * WORDS * LANES).enumerate() {
-        let out = out.as_chunks_mut::<4>().0;
-        let blocks = rows.map(|row| words(&row[at]));
-        for (word, out) in out.chunks_exact_mut(LANES).enumerate() {
-            for (block, out) in blocks.iter().zip(out) {
-                *out = block[word];
+/// Interleaves rows by words: the quants of each block of `bytes` bytes, then a word of its scales.
+/// Two f16 fill a word, and a single one is widened to f32.
+fn interleave_blocks(rows: &[&[u8]; LANES], bytes: usize, scales: usize, out: &mut [u8]) {
+    let words = (bytes - 2 * scales) / 4 + 1;
+    for (at, out) in out.chunks_exact_mut(4 * words * LANES).enumerate() {
+        let (quants, last) = out.as_chunks_mut::<4>().0.split_at_mut((words - 1) * LANES);
+        for (lane, row) in rows.iter().enumerate() {
+            let (opening, block) = row[at * bytes..][..bytes].split_at(2 * scales);
+            for (word, out) in block
+                .as_chunks()
+                .0
+                .iter()
+                .zip(quants.chunks_exact_mut(LANES))
+            {
+                out[lane] = *word;
             }
+            last[lane] = match opening {
+                [a, b] => f16::from_le_bytes([*a, *b]).to_f32().to_le_bytes(),
+                [a, b, c, d] => [*a, *b, *c, *d],
+                _ => unreachable!("a block opens with one or two f16"),
+            };
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use gpt_plan::Format;
+
     use super::*;
 
     /// Eight rows are interleaved element by element, whatever the memory held before.
@@ -147,11 +148,9 @@ mod tests {
         let mut packer = Packer::new();
         for format in Format::ALL {
             // Bytes of an element, and elements of a block.
-            let (size, elements) = match format {
-                Format::F32 => (16, 1),
-                Format::F16 | Format::Bf16 => (8, 1),
-                Format::Q8 => (4, 9),
-                Format::Q4 => (4, 5),
+            let (size, elements) = match format.is_quantised() {
+                true => (4, format.block_words()),
+                false => (4 * format.block_bytes(), 1),
             };
             // The third is large enough for two threads.
             for (rows, columns, halves) in [(3, 32, 1), (42, 96, 2), (10_000, 64, 1)] {
@@ -181,23 +180,19 @@ mod tests {
                         let row = &data[(half * height + row) * row_bytes..][..row_bytes];
                         let block = &row[element / elements * row_bytes / (length / elements)..];
                         let scale = element % elements == elements - 1;
-                        match format {
-                            Format::Q8 if scale => {
-                                let scale = f16::from_le_bytes([block[0], block[1]]).to_f32();
-                                expected = scale.to_le_bytes().to_vec();
-                            }
-                            Format::Q8 => {
-                                expected.copy_from_slice(&block[2 + element % 9 * 4..][..4])
-                            }
-                            Format::Q4 => {
-                                let at = if scale { 0 } else { 4 + element % 5 * 4 };
-                                expected.copy_from_slice(&block[at..][..4]);
-                            }
-                            _ => {
-                                let piece =
-                                    &row[element * size..(element * size + size).min(row_bytes)];
-                                expected[..piece.len()].copy_from_slice(piece);
-                            }
+                        let opening = 2 * format.scales();
+                        if !format.is_quantised() {
+                            let end = (element * size + size).min(row_bytes);
+                            let piece = &row[element * size..end];
+                            expected[..piece.len()].copy_from_slice(piece);
+                        } else if !scale {
+                            let at = opening + element % elements * 4;
+                            expected.copy_from_slice(&block[at..][..4]);
+                        } else if opening == 4 {
+                            expected.copy_from_slice(&block[..4]);
+                        } else {
+                            let scale = f16::from_le_bytes([block[0], block[1]]).to_f32();
+                            expected = scale.to_le_bytes().to_vec();
                         }
                     }
                     assert_eq!(found, expected, "{format:?} {rows}x{columns}, element {i}");

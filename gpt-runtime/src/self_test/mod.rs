@@ -213,7 +213,7 @@ fn bound(device: &Device, format: Format) -> f64 {
             match format {
                 Format::F16 if rounds(Feature::F16Arithmetic) => 5e-5,
                 Format::F16 if rounds(Feature::CooperativeMatrices) => 1e-6,
-                Format::Q8 | Format::Q4 if rounds(Feature::PackedDot) => 1e-2,
+                _ if format.is_quantised() && rounds(Feature::PackedDot) => 1e-2,
                 _ => 1e-10,
             }
         }

@@ -14,7 +14,7 @@ use super::archive::{Archive, ArchiveEntry, Mapped};
 use super::gguf::Gguf;
 use super::names::gather;
 use super::slice::file_shape;
-use super::stored::{FileType, q4_0_to_q4_1};
+use super::stored::FileType;
 use super::tables::sinusoidal;
 use super::{HostTensor, Weights, config, format, gguf, safetensors};
 use crate::Error;
@@ -238,14 +238,13 @@ impl Checkpoint {
                 _ => r,
             };
             let bytes = &bytes[stored_row * row_bytes..][..row_bytes];
-            if is_native(stored, format) && slice.offset == 0.0 {
-                out.extend_from_slice(bytes);
-            } else if stored == FileType::Q4_0 && format == Format::Q4 {
-                q4_0_to_q4_1(bytes, out).ok_or_else(|| {
-                    Error::weights(
-                        "a Q4_0 block has a scale beyond what Q4_1 can hold; load with --dtype f32"
-                            .to_owned(),
-                    )
+            if stored.is_lossless() && stored.format() == format && slice.offset == 0.0 {
+                stored.convert(bytes, out).ok_or_else(|| {
+                    Error::weights(format!(
+                        "a {} block has a scale beyond what {} can hold; load with --dtype f32",
+                        stored.name(),
+                        FileType::of(format).name()
+                    ))
                 })?;
             } else {
                 stored.decode(bytes, &mut row);
@@ -378,7 +377,7 @@ impl Resolver<'_> {
         });
         let lossless = stored
             .iter()
-            .all(|s| s.format() == format && (s.is_native() || *s == FileType::Q4_0));
+            .all(|s| s.format() == format && s.is_lossless());
         if !lossless {
             let names: Vec<&str> = stored.iter().map(|s| s.name()).collect();
             let count = self.changed.entry((names.join(" + "), format)).or_default();

@@ -8,6 +8,7 @@ use gpt_plan::{Format, Layout, NormKind, Plan, Spec};
 use super::format::{decode, encode};
 use super::host::stored_format;
 use super::slice::{TensorSlice, file_shape, slices};
+use super::stored::FileType;
 use super::{Weights, describe};
 use crate::text::Tokenizer;
 use crate::{Error, files};
@@ -86,13 +87,13 @@ struct GgufTensor<'a> {
 fn check_blocks(plan: &Plan, format: Format) -> Result<(), Error> {
     for tensor in plan.tensors.iter() {
         let format = stored_format(tensor.kind, format);
-        let blocks = matches!(format, Format::Q8 | Format::Q4);
-        if blocks && !tensor.columns.is_multiple_of(32) {
+        if !(tensor.columns as usize).is_multiple_of(format.block()) {
             return Err(Error::Input(format!(
-                "rows of {} have {} elements, and {} in GGUF takes multiples of 32; choose f16",
+                "rows of {} have {} elements, and {} in GGUF takes multiples of {}; choose f16",
                 tensor.name,
                 tensor.columns,
-                format.name()
+                format.name(),
+                format.block()
             )));
         }
     }
@@ -124,13 +125,7 @@ impl GgufTensor<'_> {
 
     /// GGUF's number of the element type.
     fn kind(&self) -> u32 {
-        match self.format {
-            Format::F32 => 0,
-            Format::F16 => 1,
-            Format::Q4 => 3,
-            Format::Q8 => 8,
-            Format::Bf16 => 30,
-        }
+        FileType::of(self.format).gguf()
     }
 }
 

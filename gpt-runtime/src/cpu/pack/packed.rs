@@ -4,10 +4,9 @@
 //! multiplies and adds at once ([`Kernels::group`]):
 //! - f32, f16, bf16: `[depth / G][32][G]`; G is 1, or 2 for bf16 where the instruction set
 //!   multiplies pairs
-//! - q8: for each 32 columns `[32 x f16 scale][32 / G][32][G x i8]`, 1088 bytes; with 128 added
-//!   where instructions take unsigned weights
-//! - q4: for each 32 columns `[32 x f16 scale][32 x f16 minimum][16 / G][32][G x u8]`, 640 bytes;
-//!   byte `j` holds column `j` in its low and column `j + 16` in its high nibble
+//! - quantised formats: for each 32 columns the f16 scales of the 32 outputs, as many f16 minima if
+//!   the format has them, and `[bytes / G][32][G]` quants, in the order and with the offset that the
+//!   instruction set's kernels read ([`Kernels::arrange`], [`Kernels::shift`])
 
 use gpt_plan::Format;
 
@@ -16,17 +15,15 @@ use crate::Error;
 use crate::cpu::device::CpuDevice;
 use crate::cpu::memory::{Arena, Region};
 use crate::cpu::pool::Disjoint;
-use crate::cpu::simd::{Kernels, PANEL, Rounding};
+use crate::cpu::simd::{BLOCK, Kernels, PANEL, Rounding};
 use crate::weights::HostTensor;
+use crate::weights::format::decode;
 
 /// A packed matrix.
 pub struct Packed {
     pub format: Format,
     pub layout: PanelLayout,
-    /// The number of interleaved columns.
-    group: usize,
-    /// The offset that was added to weights of 8 bits.
-    shift: u8,
+    kernels: &'static Kernels,
     data: Region,
 }
 
@@ -47,9 +44,8 @@ impl Packed {
             columns: tensor.columns,
             order,
         };
-        let group = device.kernels.group(format);
-        let shift = device.kernels.shift() as u8;
-        let panel_bytes = panel_bytes(format, layout.columns, group);
+        let kernels = device.kernels;
+        let panel_bytes = panel_bytes(format, layout.columns, kernels.group(format));
         let row_bytes = format.row_bytes(layout.columns);
         let data = arena.region(layout.panels() * panel_bytes, |data| {
             let shared = Disjoint::new(data);
@@ -58,29 +54,30 @@ impl Packed {
                 let out = unsafe { shared.part(panel * panel_bytes, panel_bytes) };
                 for (lane, row) in layout.rows_of(panel) {
                     let row = &tensor.data[row * row_bytes..][..row_bytes];
-                    scatter(format, [group, lane], shift, row, out);
+                    scatter(kernels, format, lane, row, out);
                 }
             });
         })?;
         Ok(Packed {
             format,
             layout,
-            group,
-            shift,
+            kernels,
             data,
         })
     }
 
     /// The panel `index` in its storage format.
     pub fn panel(&self, index: usize) -> &[u8] {
-        let bytes = panel_bytes(self.format, self.layout.columns, self.group);
+        let group = self.kernels.group(self.format);
+        let bytes = panel_bytes(self.format, self.layout.columns, group);
         &self.data[index * bytes..][..bytes]
     }
 
     /// The columns `from..to` of a panel. Both are multiples of a block, except at the end of the
     /// matrix.
     fn columns(&self, panel: usize, from: usize, to: usize) -> &[u8] {
-        let bytes = |columns| panel_bytes(self.format, columns, self.group);
+        let group = self.kernels.group(self.format);
+        let bytes = |columns| panel_bytes(self.format, columns, group);
         &self.panel(panel)[bytes(from)..bytes(to)]
     }
 }
@@ -92,30 +89,11 @@ impl Lookup for Packed {
             layout.order == Order::Straight && row < layout.rows && out.len() == layout.columns
         );
         let (panel, lane) = (self.panel(row / PANEL), row % PANEL);
-        let half = |at: usize| half::f16::from_le_bytes([panel[at], panel[at + 1]]).to_f32();
-        let element = |k: usize| element(k, lane, self.group);
-        for (k, x) in out.iter_mut().enumerate() {
-            let block = k / 32 * self.format.block_bytes() * PANEL;
-            *x = match self.format {
-                Format::F32 => {
-                    let at = element(k) * 4;
-                    f32::from_le_bytes([panel[at], panel[at + 1], panel[at + 2], panel[at + 3]])
-                }
-                Format::F16 => half(element(k) * 2),
-                Format::Bf16 => {
-                    let at = element(k) * 2;
-                    half::bf16::from_le_bytes([panel[at], panel[at + 1]]).to_f32()
-                }
-                Format::Q8 => {
-                    let byte = panel[block + 2 * PANEL + element(k % 32)];
-                    half(block + 2 * lane) * f32::from(byte.wrapping_sub(self.shift) as i8)
-                }
-                Format::Q4 => {
-                    let byte = panel[block + 4 * PANEL + element(k % 16)];
-                    let quant = (byte >> (k % 32 / 16 * 4)) & 15;
-                    half(block + 2 * lane) * f32::from(quant) + half(block + 2 * PANEL + 2 * lane)
-                }
-            };
+        let mut stored = [0; 4 * BLOCK];
+        for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+            let stored = &mut stored[..self.format.row_bytes(out.len())];
+            gather(self.kernels, self.format, lane, panel, block, stored);
+            decode(self.format, stored, out);
         }
     }
 }
@@ -166,38 +144,67 @@ fn panel_bytes(format: Format, columns: usize, group: usize) -> usize {
 }
 
 /// Copies one row in the host's format to lane `lane` of a panel.
-fn scatter(format: Format, [group, lane]: [usize; 2], shift: u8, row: &[u8], panel: &mut [u8]) {
-    let size = match format {
-        Format::F32 => 4,
-        Format::F16 | Format::Bf16 => 2,
-        Format::Q8 | Format::Q4 => {
-            let (scales, shift) = match format {
-                Format::Q8 => (1, shift),
-                _ => (2, 0),
-            };
-            let blocks = row.chunks_exact(format.block_bytes());
-            for (block, out) in blocks.zip(panel.chunks_exact_mut(format.block_bytes() * PANEL)) {
-                for s in 0..scales {
-                    out[s * 2 * PANEL + 2 * lane..][..2].copy_from_slice(&block[2 * s..][..2]);
-                }
-                for (j, &quants) in block[2 * scales..].iter().enumerate() {
-                    let at = scales * 2 * PANEL + element(j, lane, group);
-                    out[at] = quants.wrapping_add(shift);
-                }
-            }
-            return;
+fn scatter(kernels: &Kernels, format: Format, lane: usize, row: &[u8], panel: &mut [u8]) {
+    let (group, bytes) = (kernels.group(format), format.block_bytes());
+    if !format.is_quantised() {
+        for (k, value) in row.chunks_exact(bytes).enumerate() {
+            panel[element(k, lane, group) * bytes..][..bytes].copy_from_slice(value);
         }
-    };
-    for (k, value) in row.chunks_exact(size).enumerate() {
-        panel[element(k, lane, group) * size..][..size].copy_from_slice(value);
+        return;
     }
+    let (opening, shift) = (2 * format.scales(), kernels.shift(format));
+    let mut arranged = [0; BLOCK];
+    let arranged = &mut arranged[..bytes - opening];
+    for (block, out) in row
+        .chunks_exact(bytes)
+        .zip(panel.chunks_exact_mut(bytes * PANEL))
+    {
+        let (scales, quants) = block.split_at(opening);
+        for (s, scale) in scales.chunks_exact(2).enumerate() {
+            out[2 * (s * PANEL + lane)..][..2].copy_from_slice(scale);
+        }
+        arranged.copy_from_slice(quants);
+        kernels.arrange(format, arranged);
+        for (j, byte) in arranged.iter().enumerate() {
+            out[opening * PANEL + element(j, lane, group)] = byte.wrapping_add(shift);
+        }
+    }
+}
+
+/// The inverse of [`scatter`] for the 32 columns from `32 * block` on, or for those that `row`
+/// holds.
+fn gather(
+    kernels: &Kernels,
+    format: Format,
+    lane: usize,
+    panel: &[u8],
+    block: usize,
+    row: &mut [u8],
+) {
+    let (group, bytes) = (kernels.group(format), format.block_bytes());
+    if !format.is_quantised() {
+        for (k, value) in (block * BLOCK..).zip(row.chunks_exact_mut(bytes)) {
+            value.copy_from_slice(&panel[element(k, lane, group) * bytes..][..bytes]);
+        }
+        return;
+    }
+    let (opening, shift) = (2 * format.scales(), kernels.shift(format));
+    let panel = &panel[block * bytes * PANEL..][..bytes * PANEL];
+    let (scales, quants) = row.split_at_mut(opening);
+    for (s, scale) in scales.chunks_exact_mut(2).enumerate() {
+        scale.copy_from_slice(&panel[2 * (s * PANEL + lane)..][..2]);
+    }
+    for (j, byte) in quants.iter_mut().enumerate() {
+        *byte = panel[opening * PANEL + element(j, lane, group)].wrapping_sub(shift);
+    }
+    kernels.restore(format, quants);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cpu::simd::Isa;
-    use crate::weights::format::{decode, encode};
+    use crate::weights::format::encode;
 
     #[test]
     fn a_packed_row_is_the_row() {

@@ -10,6 +10,7 @@ use super::checked::{extent, size};
 use super::integer::{self, BLOCK};
 use super::learn::{self, AdamStep};
 use super::product::{self, Bf16, Bf16Pair, F16};
+use super::quants;
 use super::rows;
 use super::{Integers, Isa, PANEL, Wide};
 
@@ -101,7 +102,7 @@ pub fn gemv<const DEPTH: usize>(
         Format::F32 => each_set!(isa, gemv_f32::<DEPTH>(input, panel.cast(), output)),
         Format::F16 => each_set!(isa, gemv_f16::<DEPTH>(input, panel.cast(), output)),
         Format::Bf16 => each_set!(isa, gemv_bf16::<DEPTH>(input, panel.cast(), output)),
-        Format::Q8 | Format::Q4 => panic!("quantised rows are multiplied as integers"),
+        _ => panic!("quantised rows are multiplied as integers"),
     }
 }
 
@@ -193,6 +194,7 @@ pub fn integer_product<const ROWS: usize, const BLOCKS: usize, const STRIDE: usi
         wide_stride: wide.stride(),
         next: (std::ptr::null(), 0),
         panel: panel.as_ptr(),
+        block_bytes: format.block_bytes() * PANEL,
         output: output.as_mut_ptr(),
         add,
     };
@@ -321,7 +323,8 @@ macro_rules! const_set {
 macro_rules! const_integers {
     ($module:ident, $dots:path, $wide:literal, $tile:literal, $(#[$feature:meta])?) => {
         mod $module {
-            use super::integer::{self, IntegerProduct, Q4, Q8, QuantizedInputs};
+            use super::integer::{self, IntegerProduct, QuantizedInputs};
+            use super::quants::{Q4, Q8, Quants};
             use $dots as D;
 
             $(#[$feature])?
@@ -341,7 +344,7 @@ macro_rules! const_integers {
                 let input = QuantizedInputs { stride: S, ..of.input };
                 let product = IntegerProduct { rows: R, blocks: B, input, ..of };
                 // SAFETY: see above.
-                unsafe { integer::product::<D, Q8, $tile>(&product) }
+                unsafe { integer::product::<D, { Q8::MINIMA }, { Q8::SHIFTED }, $tile>(&product) }
             }
 
             $(#[$feature])?
@@ -349,7 +352,7 @@ macro_rules! const_integers {
                 let input = QuantizedInputs { stride: S, ..of.input };
                 let product = IntegerProduct { rows: R, blocks: B, input, ..of };
                 // SAFETY: see above.
-                unsafe { integer::product::<D, Q4, $tile>(&product) }
+                unsafe { integer::product::<D, { Q4::MINIMA }, { Q4::SHIFTED }, $tile>(&product) }
             }
         }
     };

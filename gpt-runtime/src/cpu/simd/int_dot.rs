@@ -7,6 +7,21 @@
 
 use super::vector::Vector;
 
+/// `count` bits of each stored byte from bit `shift` on.
+#[derive(Clone, Copy)]
+pub struct Bits {
+    pub from: *const u8,
+    pub shift: u32,
+    pub count: u32,
+}
+
+impl Bits {
+    #[inline(always)]
+    fn mask(self) -> u8 {
+        ((1u32 << self.count) - 1) as u8
+    }
+}
+
 /// Registers of groups: [`GROUP`](Self::GROUP) numbers for each lane of [`V`](Self::V).
 ///
 /// # Safety
@@ -38,8 +53,26 @@ pub unsafe trait IntDot {
     unsafe fn splat(from: *const Self::Quant) -> Self::Group;
     /// Stored weights of 8 bits.
     unsafe fn bytes(from: *const u8) -> Self::Group;
-    /// Stored weights of 4 bits: the low nibbles, and the high ones.
-    unsafe fn nibbles(from: *const u8) -> [Self::Group; 2];
+    /// Stored weights of fewer bits, in `N` places: the bits of the first place are the lowest.
+    #[inline(always)]
+    unsafe fn gather<const N: usize>(places: [Bits; N]) -> Self::Group {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let mut weights = Self::bits(places[0].from, places[0].shift, places[0].mask());
+            let mut known = places[0].count;
+            for place in &places[1..] {
+                let bits = Self::bits(place.from, place.shift, place.mask());
+                weights = Self::merge(weights, bits, known);
+                known += place.count;
+            }
+            weights
+        }
+    }
+    /// Parts of stored bytes: each shifted right by `shift` bits, and masked. A mask has no bits that
+    /// neighbouring bytes would be shifted into.
+    unsafe fn bits(from: *const u8, shift: u32, mask: u8) -> Self::Group;
+    /// `low | high << shift` for each weight.
+    unsafe fn merge(low: Self::Group, high: Self::Group, shift: u32) -> Self::Group;
     /// Loads the output of [`store`](Self::store).
     unsafe fn load(from: *const u8) -> Self::Group;
     unsafe fn store(group: Self::Group, to: *mut u8);

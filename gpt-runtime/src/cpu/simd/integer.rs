@@ -11,19 +11,14 @@
 //! inputs.
 
 use super::int_dot::IntDot;
+use super::quants::Quants;
 use super::vector::{PANEL, Vector};
 use super::{AHEAD, prefetch_later};
 
 /// Steps of depth of a block.
 pub const BLOCK: usize = 32;
-/// Bytes of a panel's block: f16 scales of its 32 outputs, in q4 as many f16 minima, and the
-/// quants.
-pub const Q8_BLOCK: usize = 34 * PANEL;
-pub const Q4_BLOCK: usize = 20 * PANEL;
-/// Offsets of the minima and the quants in a block of q4.
-const Q4_MINIMA: usize = 2 * PANEL;
-pub const Q8_QUANTS: usize = 2 * PANEL;
-const Q4_QUANTS: usize = 4 * PANEL;
+/// Offset of the minima in a panel's block, for formats that have them. The scales are before.
+const MINIMA: usize = 2 * PANEL;
 /// Numbers of one block of a panel, widened.
 pub const WIDE_BLOCK: usize = BLOCK * PANEL;
 
@@ -107,55 +102,6 @@ unsafe fn quantise_block<D: IntDot>(x: &[f32; BLOCK], quants: *mut D::Quant) -> 
     }
 }
 
-/// The layout of a format's quants.
-pub trait Quants {
-    const BLOCK_BYTES: usize;
-    const MINIMA: bool;
-    /// Whether [`IntDot::SHIFT`] was added to its weights.
-    const SHIFTED: bool;
-
-    /// For the outputs from `lane` on, groups `step` and `step + 16 / GROUP` of a block (`step < 16
-    /// / GROUP`).
-    ///
-    /// # Safety
-    /// As [`Vector`]; `block` is a whole block.
-    unsafe fn groups<D: IntDot>(block: *const u8, step: usize, lane: usize) -> [D::Group; 2];
-}
-
-/// `[32 / GROUP][32][GROUP]` bytes.
-pub struct Q8;
-/// `[16 / GROUP][32][GROUP]` bytes: steps 0 to 15 are low nibbles, 16 to 31 the high ones.
-pub struct Q4;
-
-impl Quants for Q8 {
-    const BLOCK_BYTES: usize = Q8_BLOCK;
-    const MINIMA: bool = false;
-    const SHIFTED: bool = true;
-
-    #[inline(always)]
-    // SAFETY: the contract is the trait's.
-    unsafe fn groups<D: IntDot>(block: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
-        // SAFETY: 32 steps of 32 bytes follow the scales.
-        unsafe {
-            let at = block.add(Q8_QUANTS + (step * PANEL + lane) * D::GROUP);
-            [D::bytes(at), D::bytes(at.add(16 * PANEL))]
-        }
-    }
-}
-
-impl Quants for Q4 {
-    const BLOCK_BYTES: usize = Q4_BLOCK;
-    const MINIMA: bool = true;
-    const SHIFTED: bool = false;
-
-    #[inline(always)]
-    // SAFETY: the contract is the trait's.
-    unsafe fn groups<D: IntDot>(block: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
-        // SAFETY: 16 steps of 32 bytes follow the minima.
-        unsafe { D::nibbles(block.add(Q4_QUANTS + (step * PANEL + lane) * D::GROUP)) }
-    }
-}
-
 /// One row times one panel. `WIDE` registers span the panel.
 ///
 /// # Safety
@@ -191,7 +137,7 @@ pub unsafe fn row<D: IntDot, Q: Quants, const WIDE: usize>(
                 let of_weights = D::V::load_f16(block.cast::<u16>().add(j * lanes));
                 *total = D::floats(parts[j]).mul_add(of_weights.mul(scale), *total);
                 if Q::MINIMA {
-                    let minima = block.add(Q4_MINIMA).cast::<u16>().add(j * lanes);
+                    let minima = block.add(MINIMA).cast::<u16>().add(j * lanes);
                     *total = D::V::load_f16(minima).mul_add(sum, *total);
                 }
             }
@@ -250,8 +196,9 @@ pub struct IntegerProduct {
     /// The output of [`widen`], or stored bytes in the same form; and bytes between two blocks.
     pub wide: *const u8,
     pub wide_stride: usize,
-    /// The panel itself, for its scales and minima.
+    /// The panel itself, for its scales and minima, and bytes between two blocks.
     pub panel: *const u8,
+    pub block_bytes: usize,
     /// Bytes that a later product reads, prefetched little by little.
     pub next: (*const u8, usize),
     /// Rows of 32.
@@ -259,7 +206,8 @@ pub struct IntegerProduct {
     pub add: bool,
 }
 
-/// One panel's outputs for `rows` rows. `VECTORS` registers side by side make a tile.
+/// One panel's outputs for `rows` rows. `VECTORS` registers side by side make a tile. `HAS_MINIMA` and
+/// `SHIFTED` are those of the panel's format, which matters in nothing else.
 ///
 /// All rows pass a block before the next one. If a tile stayed for several blocks, the compiler
 /// would keep its float sums in registers that the integer sums need.
@@ -267,7 +215,14 @@ pub struct IntegerProduct {
 /// # Safety
 /// As [`Vector`]; the pointers are valid for the shapes in [`IntegerProduct`].
 #[inline(always)]
-pub unsafe fn product<D: IntDot, Q: Quants, const VECTORS: usize>(p: &IntegerProduct) {
+pub unsafe fn product<
+    D: IntDot,
+    const HAS_MINIMA: bool,
+    const SHIFTED: bool,
+    const VECTORS: usize,
+>(
+    p: &IntegerProduct,
+) {
     // SAFETY: tiles lie within the product's rows and lanes.
     unsafe {
         if !p.add {
@@ -276,8 +231,8 @@ pub unsafe fn product<D: IntDot, Q: Quants, const VECTORS: usize>(p: &IntegerPro
         for b in 0..p.blocks {
             let each = p.next.1 / p.blocks;
             prefetch_later(p.next.0.wrapping_add(b * each), each);
-            let part = &Part::of::<D, Q>(p, b);
-            each_tile!(part, D::V, VECTORS, tile, [D, Q])
+            let part = &Part::of::<D>(p, b);
+            each_tile!(part, D::V, VECTORS, tile, [D, HAS_MINIMA, SHIFTED])
         }
     }
 }
@@ -295,7 +250,7 @@ impl Part {
     /// # Safety
     /// The product has block `b`.
     #[inline(always)]
-    unsafe fn of<D: IntDot, Q: Quants>(p: &IntegerProduct, b: usize) -> Part {
+    unsafe fn of<D: IntDot>(p: &IntegerProduct, b: usize) -> Part {
         // SAFETY: by the caller's promise.
         unsafe {
             Part {
@@ -308,7 +263,7 @@ impl Part {
                     stride: p.input.stride,
                 },
                 wide: p.wide.add(b * p.wide_stride),
-                block: p.panel.add(b * Q::BLOCK_BYTES),
+                block: p.panel.add(b * p.block_bytes),
                 output: p.output,
             }
         }
@@ -321,7 +276,13 @@ impl Part {
 /// # Safety
 /// As [`Vector`], and the product has this tile's rows and columns.
 #[inline(always)]
-unsafe fn tile<D: IntDot, Q: Quants, const ROWS: usize, const VECTORS: usize>(
+unsafe fn tile<
+    D: IntDot,
+    const HAS_MINIMA: bool,
+    const SHIFTED: bool,
+    const ROWS: usize,
+    const VECTORS: usize,
+>(
     p: &Part,
     row: usize,
     lane: usize,
@@ -341,7 +302,7 @@ unsafe fn tile<D: IntDot, Q: Quants, const ROWS: usize, const VECTORS: usize>(
         let group = D::GROUP * D::WIDE_BYTES;
         let mut wide = p.wide.add(lane * group);
         let mut parts = [[D::start(0); VECTORS]; ROWS];
-        if Q::SHIFTED && D::SHIFT != 0 {
+        if SHIFTED && D::SHIFT != 0 {
             let starts = input.starts.add(row * input.stride);
             for (r, parts) in parts.iter_mut().enumerate() {
                 *parts = [D::start(*starts.add(r * input.stride)); VECTORS];
@@ -372,8 +333,8 @@ unsafe fn tile<D: IntDot, Q: Quants, const ROWS: usize, const VECTORS: usize>(
         for j in 0..VECTORS {
             let at = lane + j * lanes;
             of_weights[j] = D::V::load_f16(p.block.cast::<u16>().add(at));
-            if Q::MINIMA {
-                minima[j] = D::V::load_f16(p.block.add(Q4_MINIMA).cast::<u16>().add(at));
+            if HAS_MINIMA {
+                minima[j] = D::V::load_f16(p.block.add(MINIMA).cast::<u16>().add(at));
             }
         }
         // Rows are the outer loop: with the other order the compiler keeps the sums in memory.
@@ -385,7 +346,7 @@ unsafe fn tile<D: IntDot, Q: Quants, const ROWS: usize, const VECTORS: usize>(
                 let to = output.add(j * lanes);
                 let by = of_weights[j].mul(scale);
                 let mut total = D::floats(part).mul_add(by, D::V::load(to));
-                if Q::MINIMA {
+                if HAS_MINIMA {
                     total = minima[j].mul_add(sum, total);
                 }
                 total.store(to);

@@ -93,8 +93,8 @@ impl Isa {
             Format::F32 | Format::F16 => Rounding::None,
             Format::Bf16 if pairs => Rounding::Bf16,
             Format::Bf16 => Rounding::None,
-            Format::Q8 | Format::Q4 if bytes => Rounding::Integer8,
-            Format::Q8 | Format::Q4 => Rounding::Integer16,
+            _ if bytes => Rounding::Integer8,
+            _ => Rounding::Integer16,
         }
     }
 }

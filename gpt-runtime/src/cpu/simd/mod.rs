@@ -58,6 +58,8 @@ mod neon;
 mod peak;
 mod portable;
 mod product;
+#[macro_use]
+mod quants;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -188,14 +190,22 @@ struct IntegerKernels {
     shift: i32,
     quant_bytes: usize,
     wide_bytes: usize,
-    row_q8: IntegerRow,
-    row_q4: IntegerRow,
-    widen_q8: unsafe fn(*const u8, usize, *mut u8),
-    widen_q4: unsafe fn(*const u8, usize, *mut u8),
-    product_q8: unsafe fn(&integer::IntegerProduct),
-    product_q4: unsafe fn(&integer::IntegerProduct),
+    /// Indexed by [`Format`](gpt_plan::Format); none for formats that are not quantised.
+    formats: [Option<QuantKernels>; gpt_plan::Format::ALL.len()],
     quantise: Quantise,
     calculate: unsafe fn(usize) -> f32,
+}
+
+/// The kernels of one quantised format.
+#[derive(Clone, Copy)]
+struct QuantKernels {
+    row: IntegerRow,
+    widen: unsafe fn(*const u8, usize, *mut u8),
+    product: unsafe fn(&integer::IntegerProduct),
+    /// See [`Quants`](quants::Quants) for these three.
+    shifted: bool,
+    arrange: fn(&mut [u8], usize),
+    restore: fn(&mut [u8], usize),
 }
 
 /// Products of pairs of bf16.
@@ -227,28 +237,59 @@ macro_rules! functions {
 macro_rules! integer_set {
     ($module:ident, $dots:path, $wide:literal, $tile:literal, $(#[$feature:meta])?) => {
         mod $module {
-            use super::integer::{self, Q4, Q8, QuantizedInputs};
+            use super::integer::{self, IntegerProduct, QuantizedInputs};
             use super::int_dot::IntDot;
-            use super::{IntegerKernels, peak};
+            use super::quants::Quants;
+            use super::{IntegerKernels, QuantKernels, peak};
             use $dots as D;
 
             functions!([$($feature)?]
-                row_q8(input: &QuantizedInputs, blocks: usize, panel: *const u8, out: *mut f32) -> () = integer::row::<D, Q8, $wide>;
-                row_q4(input: &QuantizedInputs, blocks: usize, panel: *const u8, out: *mut f32) -> () = integer::row::<D, Q4, $wide>;
-                widen_q8(panel: *const u8, blocks: usize, out: *mut u8) -> () = integer::widen::<D, Q8>;
-                widen_q4(panel: *const u8, blocks: usize, out: *mut u8) -> () = integer::widen::<D, Q4>;
-                product_q8(p: &integer::IntegerProduct) -> () = integer::product::<D, Q8, $tile>;
-                product_q4(p: &integer::IntegerProduct) -> () = integer::product::<D, Q4, $tile>;
                 quantise(x: &[f32], quants: *mut u8, scales: &mut [f32], sums: &mut [f32], starts: &mut [i32]) -> () = integer::quantise::<D>;
                 calculate(iterations: usize) -> f32 = peak::calculate_dots::<D>;
             );
+
+            $(#[$feature])?
+            unsafe fn row<Q: Quants>(input: &QuantizedInputs, blocks: usize, panel: *const u8, out: *mut f32) {
+                // SAFETY: as in `functions!`.
+                unsafe { integer::row::<D, Q, $wide>(input, blocks, panel, out) }
+            }
+
+            $(#[$feature])?
+            unsafe fn widen<Q: Quants>(panel: *const u8, blocks: usize, out: *mut u8) {
+                // SAFETY: as in `functions!`.
+                unsafe { integer::widen::<D, Q>(panel, blocks, out) }
+            }
+
+            $(#[$feature])?
+            unsafe fn product<const HAS_MINIMA: bool, const SHIFTED: bool>(p: &IntegerProduct) {
+                // SAFETY: as in `functions!`.
+                unsafe { integer::product::<D, HAS_MINIMA, SHIFTED, $tile>(p) }
+            }
+
+            const fn of<Q: Quants>() -> QuantKernels {
+                QuantKernels {
+                    row: row::<Q>,
+                    widen: widen::<Q>,
+                    product: match (Q::MINIMA, Q::SHIFTED) {
+                        (false, false) => product::<false, false>,
+                        (false, true) => product::<false, true>,
+                        (true, false) => product::<true, false>,
+                        (true, true) => product::<true, true>,
+                    },
+                    shifted: Q::SHIFTED,
+                    arrange: Q::arrange,
+                    restore: Q::restore,
+                }
+            }
 
             pub const KERNELS: IntegerKernels = IntegerKernels {
                 group: D::GROUP,
                 shift: D::SHIFT,
                 quant_bytes: size_of::<<D as IntDot>::Quant>(),
                 wide_bytes: D::WIDE_BYTES,
-                row_q8, row_q4, widen_q8, widen_q4, product_q8, product_q4, quantise, calculate,
+                formats: by_format!(of),
+                quantise,
+                calculate,
             };
         }
     };

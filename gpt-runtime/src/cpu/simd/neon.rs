@@ -82,9 +82,12 @@ unsafe impl IntDot for Neon {
             vreinterpretq_s16_s32(vdupq_n_s32(from.cast::<i32>().read_unaligned()))
         }
         bytes(from: *const u8) -> int16x8_t { vmovl_s8(vld1_s8(from.cast())) }
-        nibbles(from: *const u8) -> [int16x8_t; 2] {
-            let (low, high) = (vand_u8(vld1_u8(from), vdup_n_u8(15)), vshr_n_u8::<4>(vld1_u8(from)));
-            [vreinterpretq_s16_u16(vmovl_u8(low)), vreinterpretq_s16_u16(vmovl_u8(high))]
+        bits(from: *const u8, shift: u32, mask: u8) -> int16x8_t {
+            let shifted = vshl_u8(vld1_u8(from), vdup_n_s8(-(shift as i8)));
+            vreinterpretq_s16_u16(vmovl_u8(vand_u8(shifted, vdup_n_u8(mask))))
+        }
+        merge(low: int16x8_t, high: int16x8_t, shift: u32) -> int16x8_t {
+            vorrq_s16(low, vshlq_s16(high, vdupq_n_s16(shift as i16)))
         }
         load(from: *const u8) -> int16x8_t { vld1q_s16(from.cast()) }
         store(group: int16x8_t, to: *mut u8) -> () { vst1q_s16(to.cast(), group) }

@@ -85,9 +85,11 @@ unsafe impl IntDot for Portable {
             std::array::from_fn(|i| pair[i % 2])
         }
         bytes(from: *const u8) -> [i16; 16] { from.cast::<[i8; 16]>().read_unaligned().map(i16::from) }
-        nibbles(from: *const u8) -> [[i16; 16]; 2] {
-            let bytes = from.cast::<[u8; 16]>().read_unaligned();
-            [bytes.map(|x| i16::from(x & 15)), bytes.map(|x| i16::from(x >> 4))]
+        bits(from: *const u8, shift: u32, mask: u8) -> [i16; 16] {
+            from.cast::<[u8; 16]>().read_unaligned().map(|x| i16::from(x >> shift & mask))
+        }
+        merge(low: [i16; 16], high: [i16; 16], shift: u32) -> [i16; 16] {
+            std::array::from_fn(|i| low[i] | high[i] << shift)
         }
         load(from: *const u8) -> [i16; 16] { from.cast::<[i16; 16]>().read_unaligned() }
         store(group: [i16; 16], to: *mut u8) -> () { to.cast::<[i16; 16]>().write_unaligned(group) }
@@ -120,9 +122,11 @@ unsafe impl IntDot for Bytes {
             std::array::from_fn(|i| group[i % 4])
         }
         bytes(from: *const u8) -> [u8; 32] { from.cast::<[u8; 32]>().read_unaligned() }
-        nibbles(from: *const u8) -> [[u8; 32]; 2] {
-            let bytes = from.cast::<[u8; 32]>().read_unaligned();
-            [bytes.map(|x| x & 15), bytes.map(|x| x >> 4)]
+        bits(from: *const u8, shift: u32, mask: u8) -> [u8; 32] {
+            from.cast::<[u8; 32]>().read_unaligned().map(|x| x >> shift & mask)
+        }
+        merge(low: [u8; 32], high: [u8; 32], shift: u32) -> [u8; 32] {
+            std::array::from_fn(|i| low[i] | high[i] << shift)
         }
         load(from: *const u8) -> [u8; 32] { from.cast::<[u8; 32]>().read_unaligned() }
         store(group: [u8; 32], to: *mut u8) -> () { to.cast::<[u8; 32]>().write_unaligned(group) }

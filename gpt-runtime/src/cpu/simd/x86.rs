@@ -176,9 +176,13 @@ unsafe impl IntDot for Avx2 {
         }
         splat(from: *const i16) -> __m256i { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
         bytes(from: *const u8) -> __m256i { _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())) }
-        nibbles(from: *const u8) -> [__m256i; 2] {
-            let both = _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast()));
-            [_mm256_and_si256(both, _mm256_set1_epi16(15)), _mm256_srli_epi16::<4>(both)]
+        bits(from: *const u8, shift: u32, mask: u8) -> __m256i {
+            let words = _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast()));
+            let shifted = _mm256_srl_epi16(words, _mm_cvtsi32_si128(shift as i32));
+            _mm256_and_si256(shifted, _mm256_set1_epi16(mask.into()))
+        }
+        merge(low: __m256i, high: __m256i, shift: u32) -> __m256i {
+            _mm256_or_si256(low, _mm256_sll_epi16(high, _mm_cvtsi32_si128(shift as i32)))
         }
         load(from: *const u8) -> __m256i { _mm256_loadu_si256(from.cast()) }
         store(group: __m256i, to: *mut u8) -> () { _mm256_storeu_si256(to.cast(), group) }
@@ -207,9 +211,13 @@ unsafe impl IntDot for Avx512 {
         }
         splat(from: *const i16) -> __m512i { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
         bytes(from: *const u8) -> __m512i { _mm512_cvtepi8_epi16(_mm256_loadu_si256(from.cast())) }
-        nibbles(from: *const u8) -> [__m512i; 2] {
-            let both = _mm512_cvtepu8_epi16(_mm256_loadu_si256(from.cast()));
-            [_mm512_and_si512(both, _mm512_set1_epi16(15)), _mm512_srli_epi16::<4>(both)]
+        bits(from: *const u8, shift: u32, mask: u8) -> __m512i {
+            let words = _mm512_cvtepu8_epi16(_mm256_loadu_si256(from.cast()));
+            let shifted = _mm512_srl_epi16(words, _mm_cvtsi32_si128(shift as i32));
+            _mm512_and_si512(shifted, _mm512_set1_epi16(mask.into()))
+        }
+        merge(low: __m512i, high: __m512i, shift: u32) -> __m512i {
+            _mm512_or_si512(low, _mm512_sll_epi16(high, _mm_cvtsi32_si128(shift as i32)))
         }
         load(from: *const u8) -> __m512i { _mm512_loadu_si512(from.cast()) }
         store(group: __m512i, to: *mut u8) -> () { _mm512_storeu_si512(to.cast(), group) }
@@ -239,9 +247,13 @@ unsafe impl IntDot for Vnni {
         }
         splat(from: *const i8) -> __m512i { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
         bytes(from: *const u8) -> __m512i { _mm512_loadu_si512(from.cast()) }
-        nibbles(from: *const u8) -> [__m512i; 2] {
-            let (both, low) = (_mm512_loadu_si512(from.cast()), _mm512_set1_epi8(15));
-            [_mm512_and_si512(both, low), _mm512_and_si512(_mm512_srli_epi16::<4>(both), low)]
+        bits(from: *const u8, shift: u32, mask: u8) -> __m512i {
+            let shift = _mm_cvtsi32_si128(shift as i32);
+            let shifted = _mm512_srl_epi16(_mm512_loadu_si512(from.cast()), shift);
+            _mm512_and_si512(shifted, _mm512_set1_epi8(mask as i8))
+        }
+        merge(low: __m512i, high: __m512i, shift: u32) -> __m512i {
+            _mm512_or_si512(low, _mm512_sll_epi16(high, _mm_cvtsi32_si128(shift as i32)))
         }
         load(from: *const u8) -> __m512i { _mm512_loadu_si512(from.cast()) }
         store(group: __m512i, to: *mut u8) -> () { _mm512_storeu_si512(to.cast(), group) }

@@ -1,7 +1,7 @@
 //! Decodes the element types of safetensors and the block types of GGUF.
 //!
-//! Five of them are byte for byte the canonical [`Format`]s, and Q4_0 converts to Q4_1 without
-//! loss. The rest are only read. Layouts follow ggml's `ggml-common.h`; tests compare each type
+//! Some are byte for byte the canonical [`Format`]s, and Q4_0 converts to Q4_1 without loss. The
+//! rest are only read. Layouts follow ggml's `ggml-common.h`; tests compare each type
 //! with values of the reference implementation.
 
 mod k;
@@ -13,80 +13,80 @@ use half::f16;
 
 use super::format;
 
-/// An element or block type of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FileType {
-    F32,
-    F16,
-    Bf16,
-    Q8_0,
-    Q4_0,
-    Q4_1,
-    Q5_0,
-    Q5_1,
-    Q2K,
-    Q3K,
-    Q4K,
-    Q5K,
-    Q6K,
+/// Declares the types: their names and numbers in GGUF, elements and bytes of a block, and the
+/// canonical format.
+macro_rules! file_types {
+    ($($kind:ident: $name:literal, $gguf:literal, [$elements:literal, $bytes:literal], $format:ident;)+) => {
+        /// An element or block type of a file.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum FileType {
+            $($kind,)+
+        }
+
+        impl FileType {
+            /// All types.
+            const ALL: &'static [FileType] = &[$(FileType::$kind),+];
+
+            /// The name as GGUF spells it.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(FileType::$kind => $name,)+
+                }
+            }
+
+            /// GGUF's number.
+            pub const fn gguf(self) -> u32 {
+                match self {
+                    $(FileType::$kind => $gguf,)+
+                }
+            }
+
+            /// Elements and bytes of a block.
+            pub const fn block(self) -> (usize, usize) {
+                match self {
+                    $(FileType::$kind => ($elements, $bytes),)+
+                }
+            }
+
+            /// The canonical format: lossless where there is one, f16 for the rest. Their values are
+            /// scales times quants of up to six bits, which f16's 11 bits represent better than
+            /// bf16's.
+            pub const fn format(self) -> Format {
+                match self {
+                    $(FileType::$kind => Format::$format,)+
+                }
+            }
+        }
+    };
+}
+
+file_types! {
+    F32: "F32", 0, [1, 4], F32;
+    F16: "F16", 1, [1, 2], F16;
+    Bf16: "BF16", 30, [1, 2], Bf16;
+    Q8_0: "Q8_0", 8, [32, 34], Q8;
+    Q4_0: "Q4_0", 2, [32, 18], Q4;
+    Q4_1: "Q4_1", 3, [32, 20], Q4;
+    Q5_0: "Q5_0", 6, [32, 22], F16;
+    Q5_1: "Q5_1", 7, [32, 24], F16;
+    Q2K: "Q2_K", 10, [256, 84], F16;
+    Q3K: "Q3_K", 11, [256, 110], F16;
+    Q4K: "Q4_K", 12, [256, 144], F16;
+    Q5K: "Q5_K", 13, [256, 176], F16;
+    Q6K: "Q6_K", 14, [256, 210], F16;
 }
 
 impl FileType {
     /// The type with GGUF's number `id`, if it is supported.
     pub fn from_gguf(id: u32) -> Option<FileType> {
-        Some(match id {
-            0 => FileType::F32,
-            1 => FileType::F16,
-            2 => FileType::Q4_0,
-            3 => FileType::Q4_1,
-            6 => FileType::Q5_0,
-            7 => FileType::Q5_1,
-            8 => FileType::Q8_0,
-            10 => FileType::Q2K,
-            11 => FileType::Q3K,
-            12 => FileType::Q4K,
-            13 => FileType::Q5K,
-            14 => FileType::Q6K,
-            30 => FileType::Bf16,
-            _ => return None,
-        })
+        FileType::ALL.iter().copied().find(|kind| kind.gguf() == id)
     }
 
-    /// The name as GGUF spells it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            FileType::F32 => "F32",
-            FileType::F16 => "F16",
-            FileType::Bf16 => "BF16",
-            FileType::Q8_0 => "Q8_0",
-            FileType::Q4_0 => "Q4_0",
-            FileType::Q4_1 => "Q4_1",
-            FileType::Q5_0 => "Q5_0",
-            FileType::Q5_1 => "Q5_1",
-            FileType::Q2K => "Q2_K",
-            FileType::Q3K => "Q3_K",
-            FileType::Q4K => "Q4_K",
-            FileType::Q5K => "Q5_K",
-            FileType::Q6K => "Q6_K",
-        }
-    }
-
-    /// Elements and bytes of a block.
-    pub const fn block(self) -> (usize, usize) {
-        match self {
-            FileType::F32 => (1, 4),
-            FileType::F16 | FileType::Bf16 => (1, 2),
-            FileType::Q8_0 => (32, 34),
-            FileType::Q4_0 => (32, 18),
-            FileType::Q4_1 => (32, 20),
-            FileType::Q5_0 => (32, 22),
-            FileType::Q5_1 => (32, 24),
-            FileType::Q2K => (256, 84),
-            FileType::Q3K => (256, 110),
-            FileType::Q4K => (256, 144),
-            FileType::Q5K => (256, 176),
-            FileType::Q6K => (256, 210),
-        }
+    /// The type whose rows are the bytes of `format`.
+    pub fn of(format: Format) -> FileType {
+        let is = |kind: &FileType| kind.is_native() && kind.format() == format;
+        let found = FileType::ALL.iter().copied().find(is);
+        found.unwrap_or_else(|| panic!("GGUF has no type for {format:?}"))
     }
 
     /// Bytes of a row. None if a row of `columns` elements is not whole blocks.
@@ -97,24 +97,34 @@ impl FileType {
             .then(|| (columns / elements as u64).checked_mul(bytes as u64))?
     }
 
-    /// The canonical format: lossless where there is one, f16 for the rest. Their values are scales
-    /// times quants of up to six bits, which f16's 11 bits represent better than bf16's.
-    pub const fn format(self) -> Format {
-        match self {
-            FileType::F32 => Format::F32,
-            FileType::Bf16 => Format::Bf16,
-            FileType::Q8_0 => Format::Q8,
-            FileType::Q4_0 | FileType::Q4_1 => Format::Q4,
-            _ => Format::F16,
-        }
+    /// Whether rows have the same bytes as in [`format`](Self::format).
+    pub fn is_native(self) -> bool {
+        let format = self.format();
+        self.block() == (format.block(), format.block_bytes())
     }
 
-    /// Whether rows have the same bytes as in [`format`](Self::format).
-    pub const fn is_native(self) -> bool {
-        matches!(
-            self,
-            FileType::F32 | FileType::F16 | FileType::Bf16 | FileType::Q8_0 | FileType::Q4_1
-        )
+    /// Whether [`convert`](Self::convert) applies.
+    pub fn is_lossless(self) -> bool {
+        self.is_native() || self.offset().is_some()
+    }
+
+    /// Appends `bytes` in [`format`](Self::format) without loss: as they are, or symmetric blocks
+    /// with the minimum that their offset amounts to. None if a minimum exceeds the range of f16, or
+    /// if the type has no lossless form.
+    pub fn convert(self, bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        if self.is_native() {
+            out.extend_from_slice(bytes);
+            return Some(());
+        }
+        add_minima(bytes, self.block().1, self.offset()?, out)
+    }
+
+    /// The offset of the quants of a type without minima, whose format has them.
+    fn offset(self) -> Option<f32> {
+        match self {
+            FileType::Q4_0 => Some(8.0),
+            _ => None,
+        }
     }
 
     /// Decodes `bytes`, a row or several, into `row`.
@@ -122,11 +132,7 @@ impl FileType {
         let (elements, size) = self.block();
         let blocks = || bytes.chunks_exact(size);
         match self {
-            FileType::F32 => format::decode(Format::F32, bytes, row),
-            FileType::F16 => format::decode(Format::F16, bytes, row),
-            FileType::Bf16 => format::decode(Format::Bf16, bytes, row),
-            FileType::Q8_0 => format::decode(Format::Q8, bytes, row),
-            FileType::Q4_1 => format::decode(Format::Q4, bytes, row),
+            _ if self.is_native() => format::decode(self.format(), bytes, row),
             FileType::Q4_0 | FileType::Q5_0 | FileType::Q5_1 => {
                 for (block, out) in blocks().zip(row.chunks_exact_mut(elements)) {
                     self.decode_small(block, out);
@@ -174,12 +180,12 @@ impl FileType {
     }
 }
 
-/// Appends Q4_0 blocks as Q4_1: `d (q - 8) = d q + m` with `m = -8 d`, exact because eight is a
-/// power of two. None if `m` exceeds the range of f16.
-pub fn q4_0_to_q4_1(blocks: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    for block in blocks.chunks_exact(18) {
+/// Appends blocks of `size` bytes with a minimum after their scale: `d (q - offset) = d q + m` with
+/// `m = -offset d`, exact because `offset` is a power of two. None if `m` exceeds the range of f16.
+fn add_minima(blocks: &[u8], size: usize, offset: f32, out: &mut Vec<u8>) -> Option<()> {
+    for block in blocks.chunks_exact(size) {
         let d = f16::from_le_bytes([block[0], block[1]]);
-        let m = f16::from_f32(-8.0 * d.to_f32());
+        let m = f16::from_f32(-offset * d.to_f32());
         if !m.is_finite() {
             return None;
         }

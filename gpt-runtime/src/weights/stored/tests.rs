@@ -51,11 +51,11 @@ fn q4_0_is_a_q4_1() {
     let mut block = vec![0x34, 0x2c];
     block.extend((0..16).map(|i| i * 17 % 251));
     let mut same = Vec::new();
-    q4_0_to_q4_1(&block, &mut same).unwrap();
+    FileType::Q4_0.convert(&block, &mut same).unwrap();
     let (mut a, mut b) = ([0.0; 32], [1.0; 32]);
     FileType::Q4_0.decode(&block, &mut a);
     FileType::Q4_1.decode(&same, &mut b);
     assert_eq!(a, b);
     let huge = [&f16::from_f32(9000.0).to_le_bytes()[..], &[0; 16]].concat();
-    assert_eq!(q4_0_to_q4_1(&huge, &mut Vec::new()), None);
+    assert_eq!(FileType::Q4_0.convert(&huge, &mut Vec::new()), None);
 }

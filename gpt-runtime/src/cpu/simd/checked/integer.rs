@@ -3,9 +3,9 @@
 use gpt_plan::Format;
 
 use super::{extent, size};
-use crate::cpu::simd::Kernels;
-use crate::cpu::simd::integer::{BLOCK, IntegerProduct, Q8_QUANTS, QuantizedInputs, WIDE_BLOCK};
+use crate::cpu::simd::integer::{BLOCK, IntegerProduct, QuantizedInputs, WIDE_BLOCK};
 use crate::cpu::simd::vector::PANEL;
+use crate::cpu::simd::{Kernels, QuantKernels};
 
 /// Rows of integers, the output of [`Kernels::quantise`]: `[rows][blocks][32]` quants of
 /// [`Kernels::quant_bytes`] bytes, and for each block a scale, the sum of the rounded numbers, and
@@ -103,7 +103,6 @@ impl<'a> Wide<'a> {
 
 /// Blocks of a quantised panel or of a part of one.
 fn blocks_of(format: Format, panel: &[u8]) -> usize {
-    assert!(format.block() == BLOCK, "{format:?} is not quantised");
     let bytes = format.block_bytes() * PANEL;
     assert!(panel.len().is_multiple_of(bytes), "a panel of whole blocks");
     panel.len() / bytes
@@ -120,9 +119,27 @@ impl Kernels {
         size(numbers, self.integers.wide_bytes)
     }
 
-    /// The offset of stored weights of 8 bits.
-    pub fn shift(&self) -> i32 {
-        self.integers.shift
+    /// The offset of stored weights of `format`.
+    pub fn shift(&self, format: Format) -> u8 {
+        match self.quants(format).shifted {
+            true => self.integers.shift as u8,
+            false => 0,
+        }
+    }
+
+    /// Reorders the quants of one block of `format` from the host's layout to that of a panel.
+    pub fn arrange(&self, format: Format, quants: &mut [u8]) {
+        (self.quants(format).arrange)(quants, self.integers.group);
+    }
+
+    /// The inverse of [`arrange`](Self::arrange).
+    pub fn restore(&self, format: Format, quants: &mut [u8]) {
+        (self.quants(format).restore)(quants, self.integers.group);
+    }
+
+    fn quants(&self, format: Format) -> &QuantKernels {
+        let quants = self.integers.formats[format as usize].as_ref();
+        quants.unwrap_or_else(|| panic!("{format:?} has no kernels of integers"))
     }
 
     /// Rounds a row to integers in blocks of 32: `x ≈ scales[block] * quants`; `sums` are the sums
@@ -153,10 +170,7 @@ impl Kernels {
         let blocks = blocks_of(format, panel);
         assert!(blocks == input.blocks, "a row of a panel's depth");
         let input = input.checked(blocks, self.quant_bytes());
-        let row = match format {
-            Format::Q8 => self.integers.row_q8,
-            _ => self.integers.row_q4,
-        };
+        let row = self.quants(format).row;
         // SAFETY: row and panel have as many blocks.
         unsafe { row(&input, blocks, panel.as_ptr(), output.as_mut_ptr()) }
     }
@@ -167,17 +181,16 @@ impl Kernels {
     pub fn widen<'a>(&self, format: Format, panel: &'a [u8], scratch: &'a mut [u8]) -> Wide<'a> {
         let blocks = blocks_of(format, panel);
         let block = self.wide_bytes(WIDE_BLOCK);
-        let widen = match format {
-            Format::Q8 if self.integers.wide_bytes == 1 => {
-                return Wide {
-                    data: panel.get(Q8_QUANTS..).unwrap_or_default(),
-                    stride: format.block_bytes() * PANEL,
-                    block,
-                };
-            }
-            Format::Q8 => self.integers.widen_q8,
-            _ => self.integers.widen_q4,
-        };
+        let opening = 2 * format.scales();
+        // A stored byte for each weight is what products take where they multiply bytes.
+        if self.integers.wide_bytes == 1 && format.block_bytes() - opening == BLOCK {
+            return Wide {
+                data: panel.get(opening * PANEL..).unwrap_or_default(),
+                stride: format.block_bytes() * PANEL,
+                block,
+            };
+        }
+        let widen = self.quants(format).widen;
         assert!(
             scratch.len() >= size(blocks, block),
             "memory for a widened panel"
@@ -220,13 +233,11 @@ impl Kernels {
             wide_stride: wide.stride(),
             next: (next.as_ptr(), next.len()),
             panel: panel.as_ptr(),
+            block_bytes: format.block_bytes() * PANEL,
             output: output.as_mut_ptr(),
             add,
         };
-        let kernel = match format {
-            Format::Q8 => self.integers.product_q8,
-            _ => self.integers.product_q4,
-        };
+        let kernel = self.quants(format).product;
         // SAFETY: the last element of each operand was checked to lie in its slice.
         unsafe { kernel(&product) }
     }

@@ -244,7 +244,7 @@ impl Kernels {
             Format::F32 | Format::F16 => 1,
             Format::Bf16 if self.pairs.is_some() => 2,
             Format::Bf16 => 1,
-            Format::Q8 | Format::Q4 => self.integers.group,
+            _ => self.integers.group,
         }
     }
 
@@ -326,9 +326,7 @@ impl Kernels {
                 Format::F32 => (self.gemv_f32)(x, depth, w.cast(), out),
                 Format::F16 => (self.gemv_f16)(x, depth, w.cast(), out),
                 Format::Bf16 => (self.gemv_bf16)(x, depth, w.cast(), out),
-                Format::Q8 | Format::Q4 => {
-                    unreachable!("quantised rows are multiplied as integers")
-                }
+                _ => unreachable!("quantised rows are multiplied as integers"),
             }
         }
     }
@@ -353,7 +351,7 @@ impl Kernels {
                 Format::F32 => output[..depth * PANEL].copy_from_slice(bytemuck::cast_slice(panel)),
                 Format::F16 => (self.unpack_f16)(w.cast(), depth, out),
                 Format::Bf16 => (self.unpack_bf16)(w.cast(), depth, out),
-                Format::Q8 | Format::Q4 => unreachable!("quantised panels are widened"),
+                _ => unreachable!("quantised panels are widened"),
             }
         }
     }

@@ -83,7 +83,7 @@ fn strides_that_wrap_are_rejected() {
 #[test]
 fn depths_that_wrap_are_rejected() {
     each(|kernels| {
-        for format in [Format::F32, Format::F16, Format::Bf16] {
+        for format in Format::ALL.into_iter().filter(|f| !f.is_quantised()) {
             if kernels.group(format) == 1 {
                 rejects("unpacked panel", kernels, |k| {
                     k.unpack(format, 1 << (usize::BITS - 5), &[], &mut []);
@@ -101,7 +101,7 @@ fn depths_that_wrap_are_rejected() {
 #[test]
 fn rows_of_integers_that_wrap_are_rejected() {
     each(|kernels| {
-        for format in [Format::Q8, Format::Q4] {
+        for format in Format::ALL.into_iter().filter(|f| f.is_quantised()) {
             let panel = vec![0u8; format.block_bytes() * PANEL];
             let block = BLOCK * kernels.quant_bytes();
             let input = Integers {

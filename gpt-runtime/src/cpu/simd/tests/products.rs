@@ -3,9 +3,14 @@
 use gpt_plan::Format;
 
 use super::{close, each, noise};
+use crate::cpu::device::CpuDevice;
+use crate::cpu::memory::Arena;
+use crate::cpu::pack::{Order, Packed};
 use crate::cpu::simd::checked::{CacheElement, Strided, StridedMut};
 use crate::cpu::simd::product::{Bf16, Bf16Pair, F16};
 use crate::cpu::simd::*;
+use crate::weights::HostTensor;
+use crate::weights::format::{decode, encode};
 
 #[test]
 fn products_of_all_tile_heights() {
@@ -53,72 +58,49 @@ fn products_of_all_tile_heights() {
 /// A panel of `format` with random content, in the layout of the instruction set, and its values
 /// `[padded depth][32]`.
 fn panel(kernels: &Kernels, format: Format, depth: usize) -> (Vec<u32>, Vec<f64>) {
-    let group = kernels.group(format);
-    let element = |k: usize, lane: usize| (k / group * PANEL + lane) * group + k % group;
-    let bytes = format.row_bytes(depth.next_multiple_of(group)) * PANEL;
     let padded = depth.next_multiple_of(format.block());
-    let mut data: Vec<u8> = noise(bytes, 3)
-        .iter()
-        .map(|x| (x * 127.0) as i8 as u8)
-        .collect();
-    let mut values = vec![0.0; padded * PANEL];
-    let half = |x: f32| half::f16::from_f32(x);
-    match format {
-        Format::F32 | Format::F16 | Format::Bf16 => {
-            data.fill(0);
-            for (i, x) in noise(depth * PANEL, 4).into_iter().enumerate() {
-                let (stored, value): (Vec<u8>, f64) = match format {
-                    Format::F32 => (x.to_le_bytes().into(), x.into()),
-                    Format::F16 => (half(x).to_le_bytes().into(), half(x).to_f64()),
-                    _ => (
-                        half::bf16::from_f32(x).to_le_bytes().into(),
-                        half::bf16::from_f32(x).to_f64(),
-                    ),
-                };
-                let at = element(i / PANEL, i % PANEL) * stored.len();
-                data[at..][..stored.len()].copy_from_slice(&stored);
-                values[i] = value;
-            }
-        }
-        Format::Q8 | Format::Q4 => {
-            let size = format.block_bytes() * PANEL;
-            for (b, block) in data.chunks_mut(size).enumerate() {
-                for lane in 0..PANEL {
-                    let d = half(0.01 + lane as f32 / 999.0);
-                    let m = half(-0.1 + lane as f32 / 500.0);
-                    block[2 * lane..][..2].copy_from_slice(&d.to_le_bytes());
-                    if format == Format::Q4 {
-                        block[2 * PANEL + 2 * lane..][..2].copy_from_slice(&m.to_le_bytes());
-                    }
-                    for k in 0..32 {
-                        let value = match format {
-                            Format::Q8 => {
-                                let byte = block[2 * PANEL + element(k, lane)];
-                                let quant = byte.wrapping_sub(kernels.shift() as u8) as i8;
-                                d.to_f64() * f64::from(quant)
-                            }
-                            _ => {
-                                let byte = block[4 * PANEL + element(k % 16, lane)];
-                                d.to_f64() * f64::from((byte >> (4 * (k / 16))) & 15) + m.to_f64()
-                            }
-                        };
-                        values[(b * 32 + k) * PANEL + lane] = value;
-                    }
-                }
+    let mut data = Vec::new();
+    for lane in 0..PANEL {
+        let start = data.len();
+        encode(format, &noise(padded, 4 + lane as u64), &mut data);
+        // Every quant, and scales that differ.
+        let d = half::f16::from_f32(0.01 + lane as f32 / 999.0);
+        let m = half::f16::from_f32(-0.1 + lane as f32 / 500.0);
+        let opening = [d.to_le_bytes(), m.to_le_bytes()].concat();
+        let blocks = data[start..].chunks_mut(format.block_bytes());
+        for (b, block) in blocks.enumerate().filter(|_| format.is_quantised()) {
+            let (scales, quants) = block.split_at_mut(2 * format.scales());
+            scales.copy_from_slice(&opening[..2 * format.scales()]);
+            for (byte, x) in quants.iter_mut().zip(noise(32, (start + b) as u64)) {
+                *byte = (x * 127.0) as i8 as u8;
             }
         }
     }
-    (bytemuck::pod_collect_to_vec(&data), values)
+    let mut values = vec![0.0; padded * PANEL];
+    for (lane, row) in data.chunks(format.row_bytes(padded)).enumerate() {
+        let mut decoded = vec![0.0; padded];
+        decode(format, row, &mut decoded);
+        for (k, x) in decoded.into_iter().enumerate() {
+            values[k * PANEL + lane] = f64::from(x);
+        }
+    }
+    let tensor = HostTensor {
+        format,
+        rows: PANEL,
+        columns: padded,
+        data: data.into(),
+    };
+    let device = CpuDevice::with_isa(kernels.isa, Some(1)).unwrap();
+    let packed = Packed::new(&device, &Arena::default(), &tensor, Order::Straight).unwrap();
+    (bytemuck::pod_collect_to_vec(packed.panel(0)), values)
 }
 
 #[test]
 fn one_row_and_unpacking_in_plain_formats() {
     each(|kernels| {
         let plain = |format: &Format| kernels.group(*format) == 1;
-        for format in [Format::F32, Format::F16, Format::Bf16]
-            .into_iter()
-            .filter(plain)
-        {
+        let formats = Format::ALL.into_iter().filter(|f| !f.is_quantised());
+        for format in formats.filter(plain) {
             for depth in [1usize, 31, 32, 33, 100, 256] {
                 let (data, values) = panel(kernels, format, depth);
                 let bytes: &[u8] = &bytemuck::cast_slice(&data)[..format.row_bytes(depth) * PANEL];
@@ -315,7 +297,7 @@ fn products_with_panels_of_a_rounded_cache() {
 #[test]
 fn products_of_integers() {
     each(|kernels| {
-        for format in [Format::Q8, Format::Q4] {
+        for format in Format::ALL.into_iter().filter(|f| f.is_quantised()) {
             for (rows, depth) in [
                 (1usize, 1usize),
                 (1, 100),

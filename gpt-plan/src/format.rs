@@ -1,0 +1,96 @@
+//! Storage formats of a matrix, one row each in a table.
+//!
+//! A row of a matrix is stored in blocks that never cross into the next row. A format that is not
+//! quantised has blocks of one number. A quantised block opens with its f16 scale, then its f16
+//! minimum if it has one, and its quants follow. Layouts on the GPU and in the panels of the CPU
+//! derive from that: [`MatrixLayout`](crate::MatrixLayout) stores the quants of a block in words and
+//! its scales in the word after them.
+//!
+//! The code that encodes and decodes a block is in `gpt-runtime`, `weights/format` (on the host)
+//! and `cpu/simd/quants` (in panels), and in `shaders`, `matmul/weights/NAME.wgsl`.
+
+use serde::Serialize;
+
+/// Declares the formats: their names, elements and bytes of a block, and the f16 that open it.
+macro_rules! formats {
+    ($($(#[$doc:meta])* $format:ident: $name:literal, [$block:literal, $bytes:literal], $scales:literal;)+) => {
+        /// The storage format of a matrix, in a file (after conversion) and in memory.
+        #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Format {
+            $($(#[$doc])* $format,)+
+        }
+
+        impl Format {
+            /// All formats, in the order of [`KernelChoice::ByFormat`](crate::KernelChoice::ByFormat).
+            pub const ALL: [Format; [$($name),+].len()] = [$(Format::$format),+];
+
+            /// The name used on the command line, and in the names of kernels and of WGSL files.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Format::$format => $name,)+
+                }
+            }
+
+            /// Elements of a row that share one block; a row is padded to whole blocks.
+            pub const fn block(self) -> usize {
+                match self {
+                    $(Format::$format => $block,)+
+                }
+            }
+
+            /// Bytes of one block as the host keeps it.
+            pub const fn block_bytes(self) -> usize {
+                match self {
+                    $(Format::$format => $bytes,)+
+                }
+            }
+
+            /// The number of f16 that open a block: 0, 1 (a scale), or 2 (a scale and a minimum).
+            pub const fn scales(self) -> usize {
+                match self {
+                    $(Format::$format => $scales,)+
+                }
+            }
+        }
+    };
+}
+
+formats! {
+    /// IEEE single precision.
+    F32: "f32", [1, 4], 0;
+    /// IEEE half precision.
+    F16: "f16", [1, 2], 0;
+    /// The upper half of an f32.
+    Bf16: "bf16", [1, 2], 0;
+    /// Blocks of 32 along a row: an f16 scale `d` and 32 signed bytes, `w = d q` (GGUF's Q8_0).
+    Q8: "q8", [32, 34], 1;
+    /// Blocks of 32 along a row: f16 `d` and `m`, and 32 nibbles, `w = d q + m` (GGUF's Q4_1; Q4_0
+    /// is the case `m = -8 d`).
+    Q4: "q4", [32, 20], 2;
+}
+
+impl Format {
+    /// Whether elements are integers that share a scale.
+    pub const fn is_quantised(self) -> bool {
+        self.scales() > 0
+    }
+
+    /// Bytes of a row of `columns` elements as the host keeps it.
+    pub const fn row_bytes(self, columns: usize) -> usize {
+        columns.div_ceil(self.block()) * self.block_bytes()
+    }
+
+    /// Words of a quantised block on the GPU: its quants, and one word of scales.
+    pub const fn block_words(self) -> usize {
+        (self.block_bytes() - 2 * self.scales()) / 4 + 1
+    }
+
+    /// The quantised format with the fewest bytes.
+    pub fn smallest() -> Format {
+        let bytes = |format: &Format| format.row_bytes(1 << 20);
+        Format::ALL
+            .into_iter()
+            .min_by_key(bytes)
+            .unwrap_or(Format::F32)
+    }
+}

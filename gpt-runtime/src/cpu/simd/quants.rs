@@ -1,0 +1,94 @@
+//! Quantised formats: the layout of their quants in a panel, and how a register of them is read.
+//!
+//! A block of a panel holds the f16 scales of its 32 outputs, as many minima if the format has them,
+//! and the quants in the order of [`Format`]'s host layout, byte `j` of each output side by side:
+//! `[bytes / GROUP][32][GROUP]`. A format may arrange the bits of a block differently before they
+//! are spread ([`Quants::arrange`]). [`integer`](super::integer) multiplies.
+
+use gpt_plan::Format;
+
+use super::int_dot::{Bits, IntDot};
+use super::integer::BLOCK;
+use super::vector::PANEL;
+
+/// A quantised format.
+pub trait Quants {
+    const FORMAT: Format;
+    /// Whether [`IntDot::SHIFT`] was added to its weights.
+    const SHIFTED: bool = false;
+    /// Bytes of a panel's block.
+    const BLOCK_BYTES: usize = Self::FORMAT.block_bytes() * PANEL;
+    /// Whether a block has minima, which follow its scales.
+    const MINIMA: bool = Self::FORMAT.scales() == 2;
+    /// The offset of the quants.
+    const QUANTS: usize = Self::FORMAT.scales() * 2 * PANEL;
+
+    /// For the outputs from `lane` on, groups `step` and `step + 16 / GROUP` of a block (`step < 16
+    /// / GROUP`).
+    ///
+    /// # Safety
+    /// As [`Vector`](super::vector::Vector); `block` is a whole block.
+    unsafe fn groups<D: IntDot>(block: *const u8, step: usize, lane: usize) -> [D::Group; 2];
+
+    /// Reorders the quants of one block from the host's layout for panels of `group`.
+    fn arrange(quants: &mut [u8], group: usize) {
+        let _ = (quants, group);
+    }
+
+    /// The inverse of [`arrange`](Self::arrange).
+    fn restore(quants: &mut [u8], group: usize) {
+        let _ = (quants, group);
+    }
+}
+
+/// `$of::<Q>()` for each quantised format `Q`, indexed by [`Format`].
+macro_rules! by_format {
+    ($of:ident) => {{
+        let mut table = [None; gpt_plan::Format::ALL.len()];
+        table[gpt_plan::Format::Q8 as usize] = Some($of::<crate::cpu::simd::quants::Q8>());
+        table[gpt_plan::Format::Q4 as usize] = Some($of::<crate::cpu::simd::quants::Q4>());
+        table
+    }};
+}
+
+/// A byte for each weight.
+pub struct Q8;
+
+impl Quants for Q8 {
+    const FORMAT: Format = Format::Q8;
+    const SHIFTED: bool = true;
+
+    #[inline(always)]
+    // SAFETY: the contract is the trait's.
+    unsafe fn groups<D: IntDot>(block: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
+        // SAFETY: 32 bytes of each output follow the scales.
+        unsafe {
+            let at = block.add(Self::QUANTS + (step * PANEL + lane) * D::GROUP);
+            [D::bytes(at), D::bytes(at.add(BLOCK / 2 * PANEL))]
+        }
+    }
+}
+
+/// Bytes of two nibbles: the low ones are steps 0 to 15, the high ones 16 to 31.
+pub struct Q4;
+
+impl Quants for Q4 {
+    const FORMAT: Format = Format::Q4;
+
+    #[inline(always)]
+    // SAFETY: the contract is the trait's.
+    unsafe fn groups<D: IntDot>(block: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
+        // SAFETY: 16 bytes of each output follow the minima.
+        unsafe {
+            let from = block.add(Self::QUANTS + (step * PANEL + lane) * D::GROUP);
+            let nibble = |shift| {
+                D::gather([Bits {
+                    from,
+                    shift,
+                    count: 4,
+                }])
+            };
+            [nibble(0), nibble(4)]
+        }
+    }
+}
