@@ -26,8 +26,8 @@ pub struct Arguments {
     /// .gguf, or .safetensors in f32 with config.json beside it
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Format of the matrices in a GGUF: f32, bf16, f16, q8, q4 [default: f32]
     #[arg(long, value_name = "TYPE", value_parser = options::formats(), hide_possible_values = true)]
+    #[arg(help = options::formats_help("f32"))]
     dtype: Option<Format>,
 }
 

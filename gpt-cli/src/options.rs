@@ -67,8 +67,8 @@ pub struct LoadArguments {
     /// Weights, safetensors or GGUF [default: bard's, part of gpt]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// f32, bf16, f16, q8 or q4 for matrices [default: the file's]
     #[arg(long, value_name = "TYPE", value_parser = formats(), hide_possible_values = true)]
+    #[arg(help = formats_help("the file's"))]
     pub dtype: Option<Format>,
     #[command(flatten)]
     pub device: DeviceArguments,
@@ -195,9 +195,21 @@ pub fn formats() -> Named<Format> {
         names: || Format::ALL.map(Format::name).to_vec(),
         parse: |name| {
             let found = Format::ALL.into_iter().find(|f| f.name() == name);
-            found.ok_or_else(|| "expected one of f32, bf16, f16, q8, q4".to_owned())
+            found.ok_or_else(|| format!("expected one of {}", format_names()))
         },
     }
+}
+
+/// The help of `--dtype`.
+pub fn formats_help(default: &str) -> String {
+    format!(
+        "Format of matrices: {} [default: {default}]",
+        format_names()
+    )
+}
+
+fn format_names() -> String {
+    Format::ALL.map(Format::name).join(", ")
 }
 
 /// Parses `--cache`.

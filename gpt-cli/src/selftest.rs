@@ -16,8 +16,8 @@ use crate::progress::Spinner;
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
-    /// f32, bf16, f16, q8 or q4 [default: every format]
     #[arg(long, value_name = "TYPE", value_parser = options::formats(), hide_possible_values = true)]
+    #[arg(help = options::formats_help("every format"))]
     dtype: Option<Format>,
     /// Also tests training: the gradients of a batch
     #[arg(long)]

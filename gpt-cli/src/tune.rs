@@ -19,8 +19,8 @@ pub struct Arguments {
     /// Part of the name of a GPU adapter, if there are several
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
-    /// f32, bf16, f16, q8 or q4 [default: every format, then training]
     #[arg(long, value_name = "TYPE", value_parser = options::formats(), hide_possible_values = true)]
+    #[arg(help = options::formats_help("every format, then training"))]
     dtype: Option<Format>,
     /// Measures the kernels of training only
     #[arg(long, conflicts_with = "dtype")]

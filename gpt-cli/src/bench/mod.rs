@@ -38,8 +38,8 @@ pub struct Arguments {
     /// Weights [default: random ones]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// f32, bf16, f16, q8 or q4 [default: the file's, or f32]
     #[arg(long, value_name = "TYPE", value_parser = options::formats(), hide_possible_values = true)]
+    #[arg(help = options::formats_help("the file's, or f32"))]
     dtype: Option<Format>,
     /// Tokens of a prompt [default: 512, or the model's context]
     #[arg(long, value_name = "N")]
