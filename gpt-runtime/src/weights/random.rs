@@ -151,6 +151,7 @@ mod tests {
             (Format::Bf16, 5e-3),
             (Format::Q8, 8e-3),
             (Format::Q4, 0.12),
+            (Format::Q5, 0.06),
         ] {
             let rounded = values(&RandomWeights::new(plan, 7, format), id, 1);
             let error = testing::relative_error(&rounded, &exact);

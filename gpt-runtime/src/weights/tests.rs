@@ -160,6 +160,7 @@ fn gguf_file(plan: &'static Plan, weights: &RandomWeights, format: Format) -> Gg
             Format::Bf16 => 30,
             Format::Q8 => 8,
             Format::Q4 => 3,
+            Format::Q5 => 7,
         };
         assert!(host.format == format || tensor.kind != TensorKind::Matrix);
         tensors.push((source.name_in(&source.gguf, layer), kind, dimensions, data));

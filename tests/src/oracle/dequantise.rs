@@ -50,5 +50,16 @@ fn block(format: Format, bytes: &[u8]) -> Vec<f64> {
                 .map(|q| scale * f64::from(q) + minimum)
                 .collect()
         }
+        Format::Q5 => {
+            let (scale, minimum) = (half(0), half(2));
+            let fifth = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+            let quant = |column: usize| {
+                let nibble = bytes[8 + column % 16] >> (column / 16 * 4) & 15;
+                u32::from(nibble) + 16 * (fifth >> column & 1)
+            };
+            (0..32)
+                .map(|column| scale * f64::from(quant(column)) + minimum)
+                .collect()
+        }
     }
 }

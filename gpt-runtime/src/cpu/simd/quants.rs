@@ -47,6 +47,7 @@ macro_rules! by_format {
         let mut table = [None; gpt_plan::Format::ALL.len()];
         table[gpt_plan::Format::Q8 as usize] = Some($of::<crate::cpu::simd::quants::Q8>());
         table[gpt_plan::Format::Q4 as usize] = Some($of::<crate::cpu::simd::quants::Q4>());
+        table[gpt_plan::Format::Q5 as usize] = Some($of::<crate::cpu::simd::quants::Q5>());
         table
     }};
 }
@@ -89,6 +90,62 @@ impl Quants for Q4 {
                 }])
             };
             [nibble(0), nibble(4)]
+        }
+    }
+}
+
+/// Bytes of fifth bits, then bytes of two nibbles as in [`Q4`]. Fifth bits are arranged in groups:
+/// byte `i` of each eight steps holds those of member `i`, a bit for each step.
+pub struct Q5;
+
+/// Bytes of the fifth bits of a block of one output.
+const FIFTH: usize = BLOCK / 8;
+
+impl Quants for Q5 {
+    const FORMAT: Format = Format::Q5;
+
+    #[inline(always)]
+    // SAFETY: the contract is the trait's.
+    unsafe fn groups<D: IntDot>(block: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
+        // SAFETY: 20 bytes of each output follow the minima.
+        unsafe {
+            let quants = block.add(Self::QUANTS);
+            let group = |i: usize| quants.add((i * PANEL + lane) * D::GROUP);
+            let weights = |shift, step: usize| {
+                D::gather([
+                    Bits {
+                        from: group(FIFTH / D::GROUP + step % (16 / D::GROUP)),
+                        shift,
+                        count: 4,
+                    },
+                    Bits {
+                        from: group(step / 8),
+                        shift: step as u32 % 8,
+                        count: 1,
+                    },
+                ])
+            };
+            [weights(0, step), weights(4, step + 16 / D::GROUP)]
+        }
+    }
+
+    fn arrange(quants: &mut [u8], group: usize) {
+        let fifth = [quants[0], quants[1], quants[2], quants[3]];
+        quants[..FIFTH].fill(0);
+        for column in 0..BLOCK {
+            let (step, member) = (column / group, column % group);
+            let bit = fifth[column / 8] >> (column % 8) & 1;
+            quants[step / 8 * group + member] |= bit << (step % 8);
+        }
+    }
+
+    fn restore(quants: &mut [u8], group: usize) {
+        let arranged = [quants[0], quants[1], quants[2], quants[3]];
+        quants[..FIFTH].fill(0);
+        for column in 0..BLOCK {
+            let (step, member) = (column / group, column % group);
+            let bit = arranged[step / 8 * group + member] >> (step % 8) & 1;
+            quants[column / 8] |= bit << (column % 8);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Encodes and decodes rows of f32 in the five canonical [`Format`]s.
+//! Encodes and decodes rows of f32 in the canonical [`Format`]s.
 //!
 //! All functions work on one row: blocks run along a row and never cross into the next. A canonical
 //! row that does not fill its last block is padded with zeros ([`Format::row_bytes`]); GGUF does
@@ -12,8 +12,8 @@ const BLOCK: usize = 32;
 
 /// Appends one row in `format` to `out`: `format.row_bytes(row.len())` bytes.
 ///
-/// Quantisation follows GGUF's reference: Q8 scales by the largest magnitude, Q4 spans minimum to
-/// maximum. Both round quants against the scale *as stored* (f16), so the scale's own rounding
+/// Quantisation follows GGUF's reference: Q8 scales by the largest magnitude, Q4 and Q5 span minimum
+/// to maximum. All round quants against the scale *as stored* (f16), so the scale's own rounding
 /// error is not added to the quants'.
 pub fn encode(format: Format, row: &[f32], out: &mut Vec<u8>) {
     out.reserve(format.row_bytes(row.len()));
@@ -23,6 +23,7 @@ pub fn encode(format: Format, row: &[f32], out: &mut Vec<u8>) {
         Format::Bf16 => out.extend(row.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes())),
         Format::Q8 => blocks(row, |block| encode_q8(block, out)),
         Format::Q4 => blocks(row, |block| encode_q4(block, out)),
+        Format::Q5 => blocks(row, |block| encode_q5(block, out)),
     }
 }
 
@@ -66,6 +67,17 @@ pub fn decode(format: Format, bytes: &[u8], row: &mut [f32]) {
                 }
             }
         }
+        Format::Q5 => {
+            for (xs, b) in row.chunks_mut(BLOCK).zip(bytes.as_chunks::<24>().0) {
+                let (d, m) = (scale(b, 0), scale(b, 2));
+                let (fifth, quants) = (&b[4..8], &b[8..]);
+                for (j, x) in xs.iter_mut().enumerate() {
+                    let low = (quants[j % 16] >> (4 * (j / 16))) & 15;
+                    let high = (fifth[j / 8] >> (j % 8)) & 1;
+                    *x = d * f32::from(low | high << 4) + m;
+                }
+            }
+        }
     }
 }
 
@@ -106,20 +118,35 @@ fn encode_q8(block: &[f32; BLOCK], out: &mut Vec<u8>) {
 }
 
 fn encode_q4(block: &[f32; BLOCK], out: &mut Vec<u8>) {
+    let quants = encode_affine(block, 15.0, out);
+    out.extend(nibbles(&quants));
+}
+
+fn encode_q5(block: &[f32; BLOCK], out: &mut Vec<u8>) {
+    let quants = encode_affine(block, 31.0, out);
+    let fifth = |byte: usize| (0..8).fold(0, |bits, j| bits | (quants[8 * byte + j] >> 4) << j);
+    out.extend((0..4).map(fifth));
+    out.extend(nibbles(&quants));
+}
+
+/// The low four bits of quants: the first half of a block in low nibbles, the second in high ones.
+fn nibbles(quants: &[u8; BLOCK]) -> impl Iterator<Item = u8> {
+    let (low, high) = quants.split_at(BLOCK / 2);
+    low.iter().zip(high).map(|(l, h)| (l & 15) | h << 4)
+}
+
+/// Appends the scale and the minimum of a block whose quants are 0 to `largest`, and returns the
+/// quants.
+fn encode_affine(block: &[f32; BLOCK], largest: f32, out: &mut Vec<u8>) -> [u8; BLOCK] {
     let min = block.iter().copied().fold(f32::INFINITY, f32::min);
     let max = block.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let (d16, d) = stored((max - min) / 15.0);
+    let (d16, d) = stored((max - min) / largest);
     let (m16, m) = stored(min);
     let inverse = reciprocal(d);
-    let quant = |x: f32| ((x - m) * inverse).round_ties_even().clamp(0.0, 15.0) as u8;
+    let quant = |x: f32| ((x - m) * inverse).round_ties_even().clamp(0.0, largest) as u8;
     out.extend(d16.to_le_bytes());
     out.extend(m16.to_le_bytes());
-    let (low, high) = block.split_at(BLOCK / 2);
-    out.extend(
-        low.iter()
-            .zip(high)
-            .map(|(&l, &h)| quant(l) | quant(h) << 4),
-    );
+    block.map(quant)
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ fn a_round_trip_keeps_the_precision_of_the_format() {
             (Format::Bf16, 4e-3),
             (Format::Q8, 6e-3),
             (Format::Q4, 0.09),
+            (Format::Q5, 0.045),
         ] {
             let error = relative_error(&round_trip(format, &row), &row);
             assert!(error <= bound, "{format:?} of {n}: {error}");
@@ -37,7 +38,7 @@ fn a_round_trip_keeps_the_precision_of_the_format() {
 fn representable_values_round_trip_exactly() {
     for format in Format::ALL {
         let once = round_trip(format, &row(96));
-        let exact = matches!(format, Format::F32 | Format::F16 | Format::Bf16);
+        let exact = !format.is_quantised();
         let twice = round_trip(format, &once);
         if exact {
             assert_eq!(once, twice);
@@ -47,13 +48,15 @@ fn representable_values_round_trip_exactly() {
         assert_eq!(round_trip(format, &[0.0; 40]), [0.0; 40]);
         assert_eq!(round_trip(format, &[-1.5; 32]).len(), 32);
     }
-    assert_eq!(round_trip(Format::Q4, &[-1.5; 32]), [-1.5; 32]);
+    for format in [Format::Q4, Format::Q5] {
+        assert_eq!(round_trip(format, &[-1.5; 32]), [-1.5; 32]);
+    }
 }
 
 #[test]
 fn extremes_stay_finite() {
     let row: Vec<f32> = [f32::MAX, f32::MIN, 1e-30, 0.0].repeat(8);
-    for format in [Format::Q8, Format::Q4] {
+    for format in Format::ALL.into_iter().filter(|f| f.is_quantised()) {
         assert!(round_trip(format, &row).iter().all(|x| x.is_finite()));
     }
 }

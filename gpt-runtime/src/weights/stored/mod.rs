@@ -1,7 +1,7 @@
 //! Decodes the element types of safetensors and the block types of GGUF.
 //!
-//! Some are byte for byte the canonical [`Format`]s, and Q4_0 converts to Q4_1 without loss. The
-//! rest are only read. Layouts follow ggml's `ggml-common.h`; tests compare each type
+//! Some are byte for byte the canonical [`Format`]s, and Q4_0 and Q5_0 convert to Q4_1 and Q5_1
+//! without loss. The rest are only read. Layouts follow ggml's `ggml-common.h`; tests compare each type
 //! with values of the reference implementation.
 
 mod k;
@@ -67,8 +67,8 @@ file_types! {
     Q8_0: "Q8_0", 8, [32, 34], Q8;
     Q4_0: "Q4_0", 2, [32, 18], Q4;
     Q4_1: "Q4_1", 3, [32, 20], Q4;
-    Q5_0: "Q5_0", 6, [32, 22], F16;
-    Q5_1: "Q5_1", 7, [32, 24], F16;
+    Q5_0: "Q5_0", 6, [32, 22], Q5;
+    Q5_1: "Q5_1", 7, [32, 24], Q5;
     Q2K: "Q2_K", 10, [256, 84], F16;
     Q3K: "Q3_K", 11, [256, 110], F16;
     Q4K: "Q4_K", 12, [256, 144], F16;
@@ -123,6 +123,7 @@ impl FileType {
     fn offset(self) -> Option<f32> {
         match self {
             FileType::Q4_0 => Some(8.0),
+            FileType::Q5_0 => Some(16.0),
             _ => None,
         }
     }
@@ -133,7 +134,7 @@ impl FileType {
         let blocks = || bytes.chunks_exact(size);
         match self {
             _ if self.is_native() => format::decode(self.format(), bytes, row),
-            FileType::Q4_0 | FileType::Q5_0 | FileType::Q5_1 => {
+            FileType::Q4_0 | FileType::Q5_0 => {
                 for (block, out) in blocks().zip(row.chunks_exact_mut(elements)) {
                     self.decode_small(block, out);
                 }
@@ -152,30 +153,21 @@ impl FileType {
         }
     }
 
-    /// Decodes blocks of 32: a scale, an optional minimum, an optional mask of fifth bits, nibbles.
+    /// Decodes blocks of 32 quants around zero: a scale, fifth bits if quants have them, nibbles.
     fn decode_small(self, block: &[u8], out: &mut [f32]) {
         let d = half(block, 0);
-        let (m, at) = if self == FileType::Q5_1 {
-            (half(block, 2), 4)
-        } else {
-            (0.0, 2)
-        };
-        let (fifth, at) = match self {
-            FileType::Q4_0 => (0, at),
+        let (fifth, quants, zero) = match self {
+            FileType::Q4_0 => (0, &block[2..], 8),
             _ => (
-                u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]),
-                at + 4,
+                u32::from_le_bytes([block[2], block[3], block[4], block[5]]),
+                &block[6..],
+                16,
             ),
         };
-        let zero = match self {
-            FileType::Q4_0 => 8,
-            FileType::Q5_0 => 16,
-            _ => 0,
-        };
         for (j, x) in out.iter_mut().enumerate() {
-            let low = i32::from((block[at + j % 16] >> (4 * (j / 16))) & 15);
+            let low = i32::from((quants[j % 16] >> (4 * (j / 16))) & 15);
             let quant = (low | ((fifth >> j & 1) << 4) as i32) - zero;
-            *x = d * quant as f32 + m;
+            *x = d * quant as f32;
         }
     }
 }

@@ -1,0 +1,36 @@
+// Weights in blocks of 32 columns: 32 quants of five bits, a scale and a minimum, w = d q + m
+// (GGUF's Q5_1; Q5_0 is the case m = -16 d).
+//
+// A block of a panel is six lines of eight words: one of fifth bits, bit j for column j; four of
+// eight nibbles each; one of f16 pairs (d, m). As in GGUF, low nibbles are the first half of the
+// block and high nibbles the second.
+
+struct Block {
+    fifth: u32,
+    words: vec4<u32>,
+    // d and m.
+    scales: vec2<f32>,
+}
+
+// Columns `32 block ..` of row `row`.
+fn load(row: u32, block: u32) -> Block {
+    let panel = row / 8u;
+    let at = block * 48u + row % 8u;
+    let words = vec4<u32>(
+        weight_element(panel, at + 8u),
+        weight_element(panel, at + 16u),
+        weight_element(panel, at + 24u),
+        weight_element(panel, at + 32u),
+    );
+    let scales = unpack2x16float(weight_element(panel, at + 40u));
+    return Block(weight_element(panel, at), words, scales);
+}
+
+// Four columns of a block.
+fn quad(block: Block, j: u32) -> vec4<f32> {
+    let word = block.words[j & 3u] >> (j & 4u);
+    let low = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u);
+    let fifth = (vec4<u32>(block.fifth >> (4u * j)) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u);
+    let quants = low | (fifth << vec4<u32>(4u));
+    return fma(vec4<f32>(quants), vec4<f32>(block.scales.x), vec4<f32>(block.scales.y));
+}
