@@ -179,7 +179,10 @@ impl Info {
             offset,
         } = self;
         let stored = FileType::from_gguf(kind).ok_or_else(|| {
-            format!("the tensor {name} is of type {kind}, which is none of F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K")
+            format!(
+                "the tensor {name} is of type {kind}, which is none of {}",
+                FileType::names()
+            )
         })?;
         let len = tensor_bytes(stored, &shape).ok_or_else(|| {
             format!(

@@ -82,6 +82,12 @@ impl FileType {
         FileType::ALL.iter().copied().find(|kind| kind.gguf() == id)
     }
 
+    /// The names of all types, for messages.
+    pub fn names() -> String {
+        let names: Vec<&str> = FileType::ALL.iter().map(|kind| kind.name()).collect();
+        names.join(", ")
+    }
+
     /// The type whose rows are the bytes of `format`.
     pub fn of(format: Format) -> FileType {
         let is = |kind: &FileType| kind.is_native() && kind.format() == format;
