@@ -152,8 +152,6 @@ operands! {
 
     /// Gradient of the step's output.
     Dy = "dy" | "dx",
-    /// Second gradient that is added to [`Operand::Dy`].
-    DyResidual = "residual_gradient",
     /// Gradient of the attention's output.
     Da = "da",
     /// Row sums of the attention's output times its gradient.

@@ -73,29 +73,25 @@ pub enum Op {
         dy: Slot,
         input: Slot,
     },
-    /// Gradient of a norm's input: `out = residual + d(norm)/dx · (dy + dy_residual)`.
+    /// Gradient of a norm's input: `out = residual + d(norm)/dx · dy`.
     NormInput {
         norm: NormRef,
         x: Slot,
         stats: Slot,
         dy: Slot,
-        /// The gradient of a residual taken from the norm's output.
-        dy_residual: Option<Slot>,
         /// The gradient of a residual taken from the norm's input.
         residual: Option<Slot>,
         out: Slot,
     },
-    /// Gradients of a norm's parameters, with `dy + dy_residual` as in
-    /// [`NormInput`](Op::NormInput), before which it runs.
+    /// Gradients of a norm's parameters.
     NormWeight {
         norm: NormRef,
         x: Slot,
         stats: Slot,
         dy: Slot,
-        dy_residual: Option<Slot>,
     },
-    /// `out = a + b`: the sum of two gradients of the stream. A projection and a residual read the
-    /// same stream, and no norm is between them.
+    /// `out = a + b`: the sum of the gradients of a residual and of a projection or norm, which read
+    /// the same rows.
     Add { a: Slot, b: Slot, out: Slot },
     /// Backward of [`Attention`](Op::Attention): `dqkv`, through the inverse rotation. Recomputes
     /// the probabilities from `lse`; stores `Σ out · dout` of each query in `delta`.

@@ -1,9 +1,9 @@
 //! The backward rule of each op, and the backward pass that follows from them.
 //!
 //! [`backward`] processes the ops of a section in reverse. The gradient of the stream is in `DX`,
-//! updated in place. A residual connection passes this gradient on unchanged. Another gradient is
-//! added to it where a norm ([`Op::NormInput`]) or a projection ([`Op::Add`]) also read the
-//! residual's source.
+//! updated in place. A residual connection passes this gradient on unchanged. Where another op read
+//! the residual's source, the gradients are added: by [`Op::NormInput`] if that op is a norm, by
+//! [`Op::Add`] if it is a projection, or if the source is the output of a norm.
 
 use gpt_plan::{
     BufferId, Epilogue, Heads, Op, Positions, Projection, Site, Slot, Spec, Statistics,
@@ -187,7 +187,14 @@ impl Backward<'_> {
             residual.is_none_or(|from| from == out || from == x),
             "{name} is not the norm of the residual's source"
         );
-        let dy_residual = residual.filter(|from| *from == out).map(|_| DX);
+        if residual == Some(out) {
+            let op = Op::Add {
+                a: D_NORMED,
+                b: DX,
+                out: D_NORMED,
+            };
+            self.push(format!("{name}_residual"), op);
+        }
         let residual = residual.filter(|from| *from == x).map(|_| DX);
         if norm.gamma.is_some() {
             let op = Op::NormWeight {
@@ -195,7 +202,6 @@ impl Backward<'_> {
                 x,
                 stats,
                 dy: D_NORMED,
-                dy_residual,
             };
             self.push(format!("{name}_weight"), op);
         }
@@ -204,7 +210,6 @@ impl Backward<'_> {
             x,
             stats,
             dy: D_NORMED,
-            dy_residual,
             residual,
             out: DX,
         };

@@ -318,25 +318,14 @@ fn backward_slots(plan: &mut Plan) -> Vec<&mut gpt_plan::Slot> {
                 x,
                 stats,
                 dy,
-                dy_residual,
                 residual,
                 out,
                 ..
             } => {
                 slots.extend([x, stats, dy, out]);
-                slots.extend(dy_residual);
                 slots.extend(residual);
             }
-            Op::NormWeight {
-                x,
-                stats,
-                dy,
-                dy_residual,
-                ..
-            } => {
-                slots.extend([x, stats, dy]);
-                slots.extend(dy_residual);
-            }
+            Op::NormWeight { x, stats, dy, .. } => slots.extend([x, stats, dy]),
             Op::Add { a, b, out } => slots.extend([a, b, out]),
             Op::AttentionBackward {
                 qkv,

@@ -74,19 +74,14 @@ impl TrainKernels<'_> {
         self.add("norm_recompute", header, parts, self.row())
     }
 
-    /// The gradient of a norm's input. With `dy_residual` a residual is taken from the norm's
-    /// output, with `residual` from its input.
-    pub(super) fn norm_input(&mut self, norm: NormRef, dy_residual: bool, residual: bool) -> u16 {
+    /// The gradient of a norm's input, from which a residual may be taken.
+    pub(super) fn norm_input(&mut self, norm: NormRef, residual: bool) -> u16 {
         let mut header = self.rows("the gradient of a norm's input");
         let centered = f64::from(u8::from(self.spec.norm.kind == NormKind::Layer));
         header.number("CENTERED", centered, "1 if the norm subtracts the mean");
-        let (name, file) = match (dy_residual, residual) {
-            (true, _) => (
-                "norm_input_dy_residual",
-                files::NORM_BACKWARD_RESIDUAL_AFTER,
-            ),
-            (_, true) => ("norm_input_residual", files::NORM_BACKWARD_RESIDUAL_BEFORE),
-            _ => ("norm_input", files::NORM_BACKWARD_NO_RESIDUAL),
+        let (name, file) = match residual {
+            true => ("norm_input_residual", files::NORM_BACKWARD_RESIDUAL),
+            false => ("norm_input", files::NORM_BACKWARD_NO_RESIDUAL),
         };
         let parts = vec![
             files::SHARED_ENTRY_PLAIN,
@@ -100,29 +95,20 @@ impl TrainKernels<'_> {
     }
 
     /// The gradients of a norm's scale and shift.
-    pub(super) fn norm_weight(&mut self, norm: NormRef, dy_residual: bool) -> u16 {
+    pub(super) fn norm_weight(&mut self, norm: NormRef) -> u16 {
         let mut header = self.rows("the gradients of a norm's scale and shift");
         header.size("WIDTH", self.spec.embed, "columns");
-        let (name, dy) = if dy_residual {
-            (
-                "norm_weight_dy_residual",
-                files::NORM_BACKWARD_DY_PLUS_RESIDUAL,
-            )
-        } else {
-            ("norm_weight", files::NORM_BACKWARD_DY)
-        };
         let shift = match norm.beta {
             Some(_) => files::NORM_BACKWARD_SHIFT,
             None => files::NORM_BACKWARD_NO_SHIFT,
         };
         let parts = vec![
             files::SHARED_TRAIN_PASS,
-            dy,
             shift,
             files::NORM_BACKWARD_WEIGHT,
             files::SHARED_COLUMN_SUMS,
         ];
-        self.add(name, header, parts, summed(self.spec.embed))
+        self.add("norm_weight", header, parts, summed(self.spec.embed))
     }
 }
 

@@ -87,15 +87,10 @@ impl<'a> TrainKernels<'a> {
                 let bias = bias.map(|bias| self.backward_bias(bias, dy.buffer));
                 std::iter::once(product).chain(bias).collect()
             }
-            Op::NormInput {
-                norm,
-                dy_residual,
-                residual,
-                ..
-            } => vec![self.norm_input(norm, dy_residual.is_some(), residual.is_some())],
-            Op::NormWeight {
-                norm, dy_residual, ..
-            } => vec![self.norm_weight(norm, dy_residual.is_some())],
+            Op::NormInput { norm, residual, .. } => {
+                vec![self.norm_input(norm, residual.is_some())]
+            }
+            Op::NormWeight { norm, .. } => vec![self.norm_weight(norm)],
             Op::EmbedBackward { positions, .. } => self.embed_weight(positions.is_some()),
         }
     }

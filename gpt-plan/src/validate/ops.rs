@@ -106,22 +106,15 @@ impl<'a> Checker<'a> {
                 x,
                 stats,
                 dy,
-                dy_residual,
                 residual,
                 out,
             } => {
-                let width = attempt!(self.norm_backward(norm, x, stats, dy, dy_residual));
+                let width = attempt!(self.norm_backward(norm, x, stats, dy));
                 attempt!(self.read_optional(residual, width));
                 attempt!(self.write_of(out, width));
             }
-            Op::NormWeight {
-                norm,
-                x,
-                stats,
-                dy,
-                dy_residual,
-            } => {
-                attempt!(self.norm_backward(norm, x, stats, dy, dy_residual));
+            Op::NormWeight { norm, x, stats, dy } => {
+                attempt!(self.norm_backward(norm, x, stats, dy));
             }
             Op::Add { a, b, out } => {
                 let width = attempt!(self.read(a));
@@ -208,13 +201,11 @@ impl<'a> Checker<'a> {
         x: Slot,
         stats: Slot,
         dy: Slot,
-        dy_residual: Option<Slot>,
     ) -> Result<u32, Fault<'a>> {
         let width = attempt!(self.read(x));
         attempt!(self.norm(norm, width));
         attempt!(self.read_of(stats, 2));
         attempt!(self.read_of(dy, width));
-        attempt!(self.read_optional(dy_residual, width));
         Ok(width)
     }
 

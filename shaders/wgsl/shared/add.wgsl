@@ -1,5 +1,4 @@
-// The gradient of a residual stream that was read without a norm: the sum of both gradients. A
-// workgroup computes a row.
+// The gradient of rows that two steps read: the sum of both gradients. A workgroup computes a row.
 
 @group(1) @binding(0) var<storage, read> dy: array<f32>;
 @group(1) @binding(4) var<storage, read_write> out: array<f32>;

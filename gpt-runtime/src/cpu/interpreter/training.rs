@@ -195,17 +195,10 @@ impl TrainPass<'_> {
                 x,
                 stats,
                 dy,
-                dy_residual,
                 residual,
                 out,
-            } => self.norm_input(norm, [x, stats, dy, out], dy_residual, residual),
-            Op::NormWeight {
-                norm,
-                x,
-                stats,
-                dy,
-                dy_residual,
-            } => self.norm_weight(norm, [x, stats, dy], dy_residual),
+            } => self.norm_input(norm, [x, stats, dy, out], residual),
+            Op::NormWeight { norm, x, stats, dy } => self.norm_weight(norm, [x, stats, dy]),
             Op::Add { a, b, out } => {
                 assert_eq!(a, out, "a gradient is added to itself");
                 self.add(b, out);
@@ -329,23 +322,12 @@ impl TrainPass<'_> {
         });
     }
 
-    /// `to = (to +) d(norm)/dx · dy`. Where the norm has parameters,
-    /// [`norm_weight`](Self::norm_weight), which runs first, has added `dy_residual` to `dy`.
-    fn norm_input(
-        &mut self,
-        norm: NormRef,
-        [x, stats, dy, to]: [Slot; 4],
-        dy_residual: Option<Slot>,
-        residual: Option<Slot>,
-    ) {
+    /// `to = (to +) d(norm)/dx · dy`.
+    fn norm_input(&mut self, norm: NormRef, [x, stats, dy, to]: [Slot; 4], residual: Option<Slot>) {
         assert!(
             residual.is_none_or(|residual| residual == to),
             "a stream's gradient is added to itself"
         );
-        debug_assert!(dy_residual.is_none() || residual.is_none());
-        if let Some(dy_residual) = dy_residual.filter(|_| norm.gamma.is_none()) {
-            self.add(dy_residual, dy);
-        }
         self.write(to, |pass, out| {
             norm::backward::input(
                 pass.device,
@@ -359,11 +341,8 @@ impl TrainPass<'_> {
         });
     }
 
-    /// Adds `dy_residual` to `dy`, then accumulates the gradients of the norm's parameters.
-    fn norm_weight(&mut self, norm: NormRef, [x, stats, dy]: [Slot; 3], dy_residual: Option<Slot>) {
-        if let Some(dy_residual) = dy_residual {
-            self.add(dy_residual, dy);
-        }
+    /// Accumulates the gradients of the norm's parameters.
+    fn norm_weight(&mut self, norm: NormRef, [x, stats, dy]: [Slot; 3]) {
         self.write_gradients(|pass, gradients| {
             let start = |id| pass.parameters.extent(id, pass.layer).start;
             norm::backward::weight(

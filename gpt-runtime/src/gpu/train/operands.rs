@@ -117,12 +117,11 @@ impl StepOperands {
                 x,
                 stats,
                 dy,
-                dy_residual,
                 residual,
                 out,
             } => {
                 assert!(
-                    dy_residual.or(residual).is_none_or(|slot| slot == out),
+                    residual.is_none_or(|slot| slot == out),
                     "the stream's gradient is updated in place"
                 );
                 StepOperands {
@@ -131,21 +130,11 @@ impl StepOperands {
                     ..none
                 }
             }
-            Op::NormWeight {
-                norm,
-                x,
-                stats,
-                dy,
-                dy_residual,
-            } => {
-                let slots = [(O::X, x), (O::Stats, stats), (O::Dy, dy)];
-                let dy_residual = dy_residual.map(|slot| (O::DyResidual, slot));
-                StepOperands {
-                    slots: slots.into_iter().chain(dy_residual).collect(),
-                    norm: Some(norm),
-                    ..none
-                }
-            }
+            Op::NormWeight { norm, x, stats, dy } => StepOperands {
+                slots: vec![(O::X, x), (O::Stats, stats), (O::Dy, dy)],
+                norm: Some(norm),
+                ..none
+            },
             Op::Add { a, b, out } => {
                 assert_eq!(a, out, "a sum replaces its first term");
                 StepOperands {

@@ -15,7 +15,7 @@ fn work(group: vec3<u32>, invocation: u32) {
     var along = 0.0;
     for (var i = invocation; i < EMBED; i += WORKGROUP_SIZE) {
         let at = start + i;
-        let g = gamma(i) * (dy[at] + dy_residual(at));
+        let g = gamma(i) * dy[at];
         sum += g;
         along = fma(g, (x[at] - own.x) * own.y, along);
     }
@@ -23,7 +23,7 @@ fn work(group: vec3<u32>, invocation: u32) {
     along = row_sum(invocation, along) / f32(EMBED);
     for (var i = invocation; i < EMBED; i += WORKGROUP_SIZE) {
         let at = start + i;
-        let g = gamma(i) * (dy[at] + dy_residual(at));
+        let g = gamma(i) * dy[at];
         let normal = (x[at] - own.x) * own.y;
         out[at] = dx_residual(at) + (g - mean - normal * along) * own.y;
     }

@@ -3,11 +3,12 @@
 
 @group(1) @binding(0) var<storage, read> x: array<f32>;
 @group(1) @binding(1) var<storage, read> stats: array<vec2<f32>>;
-@group(1) @binding(4) var<storage, read_write> d_gamma: array<f32>;
+@group(1) @binding(2) var<storage, read> dy: array<f32>;
+@group(1) @binding(3) var<storage, read_write> d_gamma: array<f32>;
 
 fn column_term(row: u32, column: u32) -> vec2<f32> {
     let at = row * EMBED_STRIDE + column;
-    let d = dy_at(at);
+    let d = dy[at];
     return vec2<f32>(d * (x[at] - stats[row].x) * stats[row].y, d);
 }
 

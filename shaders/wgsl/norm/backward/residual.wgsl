@@ -1,9 +1,5 @@
 // A residual is taken from the norm's input: its gradient is added to the norm's.
 
-fn dy_residual(at: u32) -> f32 {
-    return 0.0;
-}
-
 fn dx_residual(at: u32) -> f32 {
     return out[at];
 }
