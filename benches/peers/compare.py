@@ -106,7 +106,7 @@ class Gpt:
     def build(gpu):
         note("building gpt")
         cargo = ["cargo", "build", "--release"]
-        run([*cargo, "-p", "gpt-cli"], cwd=ROOT)
+        run([*cargo, "-p", "gpt-runtime-cli"], cwd=ROOT)
         if gpu:
             run([*cargo, "-p", "gpt-benches", "--example", "gpt2_32k"], cwd=ROOT)
         return ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release" / "gpt"

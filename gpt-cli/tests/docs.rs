@@ -72,9 +72,11 @@ fn command(line: &str, appended: &[(String, String)]) -> String {
     line
 }
 
-/// Every page: the README and the Markdown files of the book.
+/// Every page: the READMEs and the Markdown files of the book.
 fn pages() -> Vec<PathBuf> {
-    let mut pages = vec![root().join("README.md"), root().join("CONTRIBUTING.md")];
+    let mut pages = ["README.md", "CONTRIBUTING.md", "gpt-cli/README.md"]
+        .map(|name| root().join(name))
+        .to_vec();
     let mut folders = vec![root().join("docs/src")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {

@@ -1,4 +1,4 @@
-//! The Rust blocks of the README and of the book, as doctests.
+//! The Rust blocks of the READMEs and of the book, as doctests.
 
 macro_rules! pages {
     ($($name:ident: $path:literal,)*) => {$(
@@ -9,6 +9,7 @@ macro_rules! pages {
 
 pages! {
     Readme: "README.md",
+    Runtime: "gpt-runtime/README.md",
     Introduction: "docs/src/introduction.md",
     Article: "docs/src/article.md",
     Sidebars: "docs/src/sidebars.md",

@@ -14,7 +14,7 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Every page in Markdown, relative to the root: those of the root, then the book.
+/// Every page in Markdown, relative to the root: those of the root and of the crates, the book.
 fn pages() -> Vec<PathBuf> {
     let names = [
         "README",
@@ -22,6 +22,12 @@ fn pages() -> Vec<PathBuf> {
         "CHANGELOG",
         "CONTRIBUTING",
         "SECURITY",
+        "gpt-cli/README",
+        "gpt-codegen/README",
+        "gpt-macros/README",
+        "gpt-plan/README",
+        "gpt-runtime/README",
+        "shaders/README",
     ];
     let mut pages: Vec<PathBuf> = names.map(|n| format!("{n}.md").into()).to_vec();
     for folder in ["docs/src", "docs/src/decisions"] {
