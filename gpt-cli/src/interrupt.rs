@@ -12,6 +12,7 @@ pub fn listen() {
         // Without a handler, Ctrl-C ends the process, which is acceptable.
         let _ = ctrlc::set_handler(|| {
             if INTERRUPTED.swap(true, Ordering::Relaxed) {
+                #[expect(clippy::exit, reason = "the user does not want to wait")]
                 std::process::exit(130);
             }
         });

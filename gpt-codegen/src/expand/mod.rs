@@ -248,7 +248,7 @@ fn echo_value(field: &Field) -> TokenStream {
         }
     }
     let kind = format_ident!("{}", crate::keys::type_name(&field.key.to_string()));
-    let given: Vec<String> = names.iter().map(|n| n.to_string()).collect();
+    let given: Vec<String> = names.iter().map(ToString::to_string).collect();
     let rest = variant
         .fields
         .iter()

@@ -4,6 +4,7 @@ use gpt_plan::{
     BufferId, Component, Epilogue, Heads, Op, Plan, Projection, Repeat, Role, Section, StepKernels,
     TensorId, TensorKind, check, validate,
 };
+use std::borrow::Cow;
 
 fn plans(spec: &str) -> Plan {
     let declared =
@@ -62,7 +63,7 @@ fn sections(plan: &mut Plan) -> Vec<&mut Section> {
         &mut training.loss,
         &mut training.backward,
     ];
-    lists.into_iter().flat_map(|list| list.to_mut()).collect()
+    lists.into_iter().flat_map(Cow::to_mut).collect()
 }
 
 /// The ops of all steps called `name`: the first is of inference, where it has one.

@@ -68,12 +68,12 @@ impl Pass {
             .collect();
         let end = forward.last_mut().expect("a pass ends with the head");
         let head = end.kinds[0].pop().expect("a pass ends with the head");
-        let map = match &head.op {
-            Op::Project(Projection {
-                epilogue: Epilogue::Store { map, .. },
-                ..
-            }) => map,
-            _ => unreachable!("a head stores logits"),
+        let Op::Project(Projection {
+            epilogue: Epilogue::Store { map, .. },
+            ..
+        }) = &head.op
+        else {
+            unreachable!("a head stores logits");
         };
         let cross_entropy = Named {
             name: "cross_entropy".to_owned(),

@@ -1,6 +1,7 @@
 //! The processor: its instruction set and its threads.
 
-use std::sync::{Mutex, MutexGuard};
+use std::num::NonZero;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::pool::Pool;
 use super::scratch::ThreadScratch;
@@ -67,7 +68,7 @@ impl CpuDevice {
     pub(super) fn scratch(&self, thread: usize) -> MutexGuard<'_, ThreadScratch> {
         self.thread_scratch[thread]
             .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls `f` for each of `rows` rows, on all threads, some rows a task.
@@ -97,7 +98,7 @@ impl CpuDevice {
 /// Physical cores that the process may run on, limited by its control group. Two hyperthreads share
 /// a core's arithmetic units, and one thread keeps them busy.
 fn physical_cores() -> usize {
-    let logical = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let logical = std::thread::available_parallelism().map_or(1, NonZero::get);
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let allowed = status
         .lines()

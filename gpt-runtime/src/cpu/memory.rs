@@ -7,7 +7,7 @@
 //! model share mappings, as a small one would not fill a large page.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use memmap2::MmapMut;
 
@@ -83,10 +83,7 @@ impl Arena {
 
     /// Takes `len` bytes from the last mapping if they fit, otherwise from a new one.
     fn take(&self, len: usize) -> Result<(Arc<Mapping>, usize), Error> {
-        let mut last = self
-            .last
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let takes = len.next_multiple_of(LINE);
         if let Some(open) = &mut *last
             && open.mapping.len - open.used >= takes

@@ -284,7 +284,7 @@ mod tests {
             fs::write(&path, &file).unwrap();
             assert_eq!(run(), Some((path.clone(), false)), "{what}");
             assert_eq!(
-                read(&path).as_deref().map(|f| f.len()),
+                read(&path).as_deref().map(<[u8]>::len),
                 Some(good.len()),
                 "{what}"
             );

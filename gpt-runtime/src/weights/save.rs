@@ -19,7 +19,7 @@ use crate::files;
 /// # Errors
 /// Weights that cannot be read, or a file that cannot be written.
 pub fn save(path: &Path, plan: &Plan, weights: &dyn Weights) -> Result<(), Error> {
-    let views: Vec<(String, SliceView)> = slices(plan)
+    let views: Vec<(String, SliceView<'_>)> = slices(plan)
         .map(|slice| {
             let source = slice.source;
             let shape = file_shape(slice.tensor, source.rows, source.hf_layout);

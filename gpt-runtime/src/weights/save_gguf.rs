@@ -42,7 +42,7 @@ pub fn save_gguf(
         head.text("tokenizer.huggingface.json", &tokenizer.json(false)?);
     }
     check_blocks(plan, format)?;
-    let tensors: Vec<GgufTensor> = slices(plan)
+    let tensors: Vec<GgufTensor<'_>> = slices(plan)
         .map(|slice| GgufTensor {
             format: stored_format(slice.tensor.kind, format),
             slice,

@@ -5,7 +5,7 @@
 //! split of the cache. The length of a split and the order in which splits are combined do not
 //! depend on the number of threads.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gpt_plan::Spec;
 
@@ -73,7 +73,7 @@ impl CachedScratch {
 fn lock(threads: &[Mutex<BlockScratch>], thread: usize) -> MutexGuard<'_, BlockScratch> {
     threads[thread]
         .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
+        .unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The queries of a chunk.
