@@ -9,6 +9,7 @@ use crate::formula;
 
 /// An activation that a spec names.
 pub struct BuiltIn {
+    /// As a spec spells it.
     pub name: &'static str,
     /// The formula, for editors.
     pub doc: &'static str,
@@ -54,6 +55,14 @@ const fn row(name: &'static str, doc: &'static str, how: How) -> BuiltIn {
 /// The names, in order.
 pub fn names() -> impl Iterator<Item = &'static str> + Clone {
     BUILT_IN.iter().map(|built_in| built_in.name)
+}
+
+/// The activations as a Markdown list, for the documentation of `gpt_model!`.
+pub fn reference() -> String {
+    BUILT_IN
+        .iter()
+        .map(|built_in| format!("- `{}`: {}\n", built_in.name, built_in.doc))
+        .collect()
 }
 
 /// The activation called `name`.

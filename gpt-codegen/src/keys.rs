@@ -41,23 +41,30 @@ pub enum Range {
 
 /// A variant of a choice.
 pub struct Variant {
+    /// As a spec spells it.
     pub name: &'static str,
+    /// One phrase, for editors and the book.
     pub doc: &'static str,
     /// Sets the variant, before its fields are set.
     pub choose: fn(&mut Spec),
+    /// The keys between its braces.
     pub fields: &'static [Key],
 }
 
 /// A key of a spec, or a field of a variant.
 pub struct Key {
+    /// As a spec spells it.
     pub name: &'static str,
+    /// The values that it accepts.
     pub kind: Kind,
     /// As a spec would write it; none if the key is required.
     pub default: Option<&'static str>,
+    /// One phrase, for editors and the book.
     pub doc: &'static str,
 }
 
 impl Kind {
+    /// Whether expressions of other sizes are accepted.
     pub fn is_size(self) -> bool {
         matches!(self, Kind::Size(_))
     }
@@ -337,7 +344,7 @@ pub fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// The reference of the book: a Markdown table.
+/// The keys as a Markdown table, for the book and the documentation of `gpt_model!`.
 pub fn reference() -> String {
     let mut table = String::from("| key | value | default | meaning |\n|---|---|---|---|\n");
     for key in &KEYS {

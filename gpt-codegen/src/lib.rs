@@ -2,7 +2,21 @@
 //! Rust).
 //!
 //! A proc-macro crate can export only its macros, so the functions that tests and tools call at run
-//! time are in this crate.
+//! time are in this crate. Depend on it to compile specs at run time; a program that runs a model
+//! depends on `gpt-runtime`.
+//!
+//! ```
+//! let declaration = "struct Tiny { vocab: 65, context: 32, layers: 2, heads: 2, embed: 32 }";
+//! let specs = gpt_codegen::specs(declaration.parse().unwrap()).unwrap();
+//! let (name, spec) = &specs[0];
+//! let plan = gpt_codegen::plan::plan(name, spec);
+//! assert_eq!(plan.spec.head_dim, 16);
+//! assert!(plan.kernels.iter().any(|kernel| kernel.name == "mlp_up_decode_f32"));
+//! ```
+
+#![warn(missing_docs)]
+// A program decides what it prints.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod activations;
 pub mod check;

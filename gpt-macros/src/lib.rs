@@ -1,11 +1,30 @@
-//! The procedural macro behind `gpt_model!`. All of the work is in `gpt-codegen`.
+//! The procedural macro behind `gpt_model!`.
+//!
+//! Depend on `gpt-runtime`, whose `gpt_model!` calls this macro with the path of that crate; nothing
+//! here is meant to be called by users. All of the work is in `gpt-codegen`: a crate of procedural
+//! macros can export only macros, so the compiler is an ordinary library.
 
-use proc_macro::{TokenStream, TokenTree};
+#![warn(missing_docs)]
+
+use proc_macro::{Literal, TokenStream, TokenTree};
 
 /// The types that document a spec to editors, for `gpt-runtime` alone.
 #[proc_macro]
 pub fn spec_docs(_: TokenStream) -> TokenStream {
     gpt_codegen::expand::spec_docs().into()
+}
+
+/// The keys, presets and activations of a spec in Markdown, as a string literal, for the
+/// documentation of `gpt_model!` in `gpt-runtime`.
+#[proc_macro]
+pub fn spec_reference(_: TokenStream) -> TokenStream {
+    let reference = format!(
+        "# Keys\n\n{}\n# Presets\n\n{}\n# Activations\n\n{}",
+        gpt_codegen::keys::reference(),
+        gpt_codegen::presets::reference(),
+        gpt_codegen::activations::reference(),
+    );
+    TokenTree::from(Literal::string(&reference)).into()
 }
 
 /// `gpt_model!`, after a group with the path of `gpt-runtime`: `($crate) pub struct Gpt2 { .. }`.

@@ -24,8 +24,11 @@ pub enum Activation {
     /// A formula with its symbolic derivative: a built-in activation, which has a name, or a user's
     /// closure.
     Custom {
+        /// The name in a spec; none for a closure.
         name: Option<Str>,
+        /// `f(x)`.
         value: Formula,
+        /// `f'(x)`.
         derivative: Formula,
     },
 }
@@ -50,6 +53,7 @@ pub const MAX_NODES: usize = 256;
 /// An expression in one variable, as a tape of [`Node`]s. Never empty.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Formula {
+    /// At most [`MAX_NODES`].
     pub nodes: List<Node>,
 }
 
@@ -61,27 +65,43 @@ pub struct Formula {
 pub enum Node {
     /// The argument of the closure.
     X,
+    /// A literal.
     Const(f64),
+    /// `a + b`.
     Add(u16, u16),
+    /// `a - b`.
     Sub(u16, u16),
+    /// `a * b`.
     Mul(u16, u16),
+    /// `a / b`.
     Div(u16, u16),
+    /// `-a`.
     Neg(u16),
+    /// `exp(a)`.
     Exp(u16),
     /// `exp(a) - 1`, accurate near zero. Closures spell it as a difference.
     ExpM1(u16),
+    /// The natural logarithm.
     Ln(u16),
     /// `1 / (1 + exp(-a))`. Closures spell it out.
     Sigmoid(u16),
     /// `ln(1 + exp(a))`, also if `exp(a)` overflows. Closures spell it out.
     Softplus(u16),
+    /// The square root.
     Sqrt(u16),
+    /// `tanh(a)`.
     Tanh(u16),
+    /// `sin(a)`, in radians.
     Sin(u16),
+    /// `cos(a)`, in radians.
     Cos(u16),
+    /// `|a|`.
     Abs(u16),
+    /// The greater of two.
     Max(u16, u16),
+    /// The smaller of two.
     Min(u16, u16),
+    /// `a` to a constant integer power.
     Powi(u16, i32),
     /// 1 where the first is greater than the second, 0 otherwise. Only derivatives contain it.
     Greater(u16, u16),

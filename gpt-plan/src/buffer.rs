@@ -141,7 +141,9 @@ impl BufferId {
 /// A buffer as an op uses it.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash)]
 pub struct Slot {
+    /// The buffer.
     pub buffer: BufferId,
+    /// Which of its copies.
     pub copy: LayerCopy,
 }
 
@@ -170,6 +172,7 @@ impl Slot {
 /// A buffer, row-major, rows `stride` elements apart.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Buffer {
+    /// What the buffer holds.
     pub id: BufferId,
     /// Elements of a row.
     pub width: u32,
@@ -192,6 +195,7 @@ pub enum RowCount {
     Capacity,
     /// Splits of the keys of a full cache.
     Splits,
+    /// One row.
     One,
     /// Every token of every sequence of a training batch.
     Batch,
@@ -202,6 +206,7 @@ pub enum RowCount {
 /// The number of copies of a buffer.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub enum Copies {
+    /// One, which all layers share.
     One,
     /// One for each layer.
     PerLayer,

@@ -6,8 +6,16 @@
 //! becomes a `static`), or at run time, for example for a random spec in a test. Engines interpret
 //! it; they never compute a shape.
 //!
+//! It is part of `gpt-runtime`, which re-exports what its users need ([`Format`], [`Plan`],
+//! [`TensorId`], [`TrainBytes`]). Depend on it directly to write a tool or an engine that reads
+//! plans. A model declared with `gpt_model!` has its plan in a constant, `Gpt2::PLAN`.
+//!
 //! The code that computes a plan is in `gpt-codegen`, the code that runs it in `gpt-runtime`. Every
 //! type can be built in a `const`, so text and lists are [`Cow`]s.
+
+#![warn(missing_docs)]
+// A program decides what it prints.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 use std::borrow::Cow;
 

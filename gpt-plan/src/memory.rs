@@ -9,6 +9,7 @@ pub struct TrainShape {
     pub batch: u32,
     /// Tokens of each.
     pub tokens: u32,
+    /// What the backward pass computes again.
     pub recompute: Recompute,
 }
 
@@ -76,6 +77,7 @@ impl TrainBytes {
 }
 
 impl Recompute {
+    /// Whether a layer is computed again in the backward pass.
     pub const fn is_block(self) -> bool {
         matches!(self, Recompute::Block)
     }

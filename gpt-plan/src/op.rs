@@ -18,17 +18,25 @@ use crate::{BufferId, Formula, Mask, Role, Site, Slot, TensorId};
 pub enum Op {
     /// `out = dropout(table[token] (+ positions[position]))`.
     Embed {
+        /// The token embedding `[vocab, embed]`.
         table: TensorId,
+        /// The table of positions `[context, embed]`, if one is added.
         positions: Option<TensorId>,
+        /// The residual stream `[rows, embed]`.
         out: Slot,
     },
     /// `out = norm(x)` as a separate step (training). Stores the row statistics, or reads the
     /// stored ones where the backward pass recomputes `out`.
     Norm {
+        /// The norm and its parameters.
         norm: NormRef,
+        /// `[rows, embed]`.
         x: Slot,
+        /// The statistics of the rows of `x`, `[rows, 2]`.
         stats: Slot,
+        /// `[rows, embed]`.
         out: Slot,
+        /// Whether `stats` is written or read.
         statistics: Statistics,
     },
     /// A matrix product with its prologue and epilogue.
@@ -36,74 +44,122 @@ pub enum Op {
     /// `out = dropout(softmax(q kᵀ / sqrt(head_dim))) v` of each head, masked before the softmax,
     /// by online softmax. Training stores the log-sum-exp of each query's scores in `lse`.
     Attention {
+        /// The queries, keys and values.
         heads: Heads,
+        /// The positions that a query attends to.
         mask: Mask,
+        /// `[rows, q_width]`.
         out: Slot,
+        /// `[rows, heads]`, in training.
         lse: Option<Slot>,
     },
     /// `losses = -ln softmax(logits)[target]` of a chunk of rows, and in place
     /// `logits = (softmax(logits) - onehot(target)) / rows`, the gradient of the mean loss. Where
     /// the logits are mapped products, times `slope` of the logit: the gradient of the product.
     CrossEntropy {
+        /// `[rows, vocab]`, replaced by their gradient.
         logits: Slot,
+        /// `[rows, 1]`, in nats.
         losses: Slot,
+        /// The derivative of a logit with respect to its product, as a function of the logit.
         slope: Option<Formula>,
     },
 
     /// Backward of [`Embed`](Op::Embed): `d(table)[token] += dx`, `d(positions)[t] += dx`.
     EmbedBackward {
+        /// The token embedding, whose gradient is accumulated.
         table: TensorId,
+        /// The table of positions, if it is learned.
         positions: Option<TensorId>,
+        /// The gradient of the stream `[rows, embed]`.
         dx: Slot,
     },
     /// Backward of dropout: `out = dropout(dy)` with the mask of the forward pass.
-    DropoutBackward { site: Site, dy: Slot, out: Slot },
+    DropoutBackward {
+        /// The place in the forward pass, which selects the mask.
+        site: Site,
+        /// The gradient of the dropped values.
+        dy: Slot,
+        /// The gradient of the values before dropout, of the same shape.
+        out: Slot,
+    },
     /// Gradient of a projection's input: `out = dy · weight`, times `slopes` element by element
     /// where the input is the output of an activation.
     ProjectInput {
+        /// The matrix `[outputs, inputs]`.
         weight: TensorId,
+        /// The gradient of the product `[rows, outputs]`.
         dy: Slot,
+        /// The derivatives of the activation, of the shape of its input.
         slopes: Option<Slot>,
+        /// The gradient of the input `[rows, inputs]`; before an activation if there are `slopes`.
         out: Slot,
     },
     /// Gradients of a projection's parameters: `d(weight) += dyᵀ · input`, `d(bias) += Σ dy`.
     ProjectWeight {
+        /// The matrix `[outputs, inputs]`, whose gradient is accumulated.
         weight: TensorId,
+        /// The bias `[outputs]`, if there is one.
         bias: Option<TensorId>,
+        /// The gradient of the product `[rows, outputs]`.
         dy: Slot,
+        /// The input of the product `[rows, inputs]`.
         input: Slot,
     },
     /// Gradient of a norm's input: `out = residual + d(norm)/dx · dy`.
     NormInput {
+        /// The norm and its parameters.
         norm: NormRef,
+        /// The input of the norm `[rows, embed]`.
         x: Slot,
+        /// The statistics of its rows `[rows, 2]`.
         stats: Slot,
+        /// The gradient of the output of the norm `[rows, embed]`.
         dy: Slot,
         /// The gradient of a residual taken from the norm's input.
         residual: Option<Slot>,
+        /// The gradient of `x`.
         out: Slot,
     },
     /// Gradients of a norm's parameters.
     NormWeight {
+        /// The norm and its parameters, whose gradients are accumulated.
         norm: NormRef,
+        /// The input of the norm `[rows, embed]`.
         x: Slot,
+        /// The statistics of its rows `[rows, 2]`.
         stats: Slot,
+        /// The gradient of the output of the norm `[rows, embed]`.
         dy: Slot,
     },
     /// `out = a + b`: the sum of the gradients of a residual and of a projection or norm, which read
     /// the same rows.
-    Add { a: Slot, b: Slot, out: Slot },
+    Add {
+        /// `[rows, embed]`.
+        a: Slot,
+        /// `[rows, embed]`.
+        b: Slot,
+        /// `[rows, embed]`; it may be `a` or `b`.
+        out: Slot,
+    },
     /// Backward of [`Attention`](Op::Attention): `dqkv`, through the inverse rotation. Recomputes
     /// the probabilities from `lse`; stores `Σ out · dout` of each query in `delta`.
     AttentionBackward {
+        /// Queries, keys and values, rotated `[rows, q_width + 2 kv_width]`.
         qkv: Slot,
+        /// The positions that a query attends to.
         mask: Mask,
         /// As in [`Epilogue::Heads`].
         rotary: Option<u16>,
+        /// The output of the attention `[rows, q_width]`.
         out: Slot,
+        /// The log-sum-exps of the forward pass `[rows, heads]`.
         lse: Slot,
+        /// The gradient of `out`.
         dout: Slot,
+        /// `[rows, heads]`.
         delta: Slot,
+        /// The gradient of `qkv` before the rotation.
         dqkv: Slot,
     },
 }
@@ -121,6 +177,7 @@ pub struct Projection {
     pub weight: TensorId,
     /// Added to `y` before the rest of the epilogue.
     pub bias: Option<TensorId>,
+    /// What happens to `y` before it is stored.
     pub epilogue: Epilogue,
 }
 
@@ -128,22 +185,39 @@ pub struct Projection {
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub enum Epilogue {
     /// `out = y`, or `out = map(y)`: the logits.
-    Store { out: Slot, map: Option<LogitMap> },
+    Store {
+        /// `[rows, vocab]`.
+        out: Slot,
+        /// A function of each product, for capped logits.
+        map: Option<LogitMap>,
+    },
     /// Splits `y` into heads of queries, keys and values, and rotates queries and keys by their
     /// position with the angles of table `rotary`, if there is one.
-    Heads { heads: Heads, rotary: Option<u16> },
+    Heads {
+        /// The buffers that the heads are written to.
+        heads: Heads,
+        /// The index of the table of angles in [`Spec::rotary_bases`](crate::Spec::rotary_bases).
+        rotary: Option<u16>,
+    },
     /// `out = act(y)`; gated, with `y = [gate, up]`: `out = act(gate) * up`. Training stores the
     /// derivatives of `out` with respect to `y` in `slopes`.
     Activation {
+        /// Whether `y` has a gate and the values that it gates.
         gated: bool,
+        /// `[rows, hidden]`.
         out: Slot,
+        /// The derivatives of `out`, of the shape of `y`, in training.
         slopes: Option<Slot>,
     },
     /// `out = residual + dropout(y)`, the residual read through `norm` if there is one.
     Residual {
+        /// The stream `[rows, embed]`.
         residual: Slot,
+        /// The norm of a post-norm block.
         norm: Option<NormRef>,
+        /// The stream with `y` added `[rows, embed]`.
         out: Slot,
+        /// The place of the dropout.
         site: Site,
     },
 }
@@ -151,6 +225,7 @@ pub enum Epilogue {
 /// A function from a product to a logit.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct LogitMap {
+    /// The logit as a function of the product.
     pub value: Formula,
     /// The derivative of the logit with respect to the product, as a function of the logit: the
     /// backward pass has no products.
@@ -161,15 +236,27 @@ pub struct LogitMap {
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub enum Heads {
     /// Queries in rows; keys and values in the layer's cache (inference).
-    Cached { q: Slot, k: Slot, v: Slot },
+    Cached {
+        /// `[rows, q_width]`.
+        q: Slot,
+        /// `[capacity, kv_width]`.
+        k: Slot,
+        /// `[capacity, kv_width]`.
+        v: Slot,
+    },
     /// Side by side in the rows of one buffer `[rows, q_width + 2 kv_width]` (training).
-    Fused { qkv: Slot },
+    Fused {
+        /// The buffer.
+        qkv: Slot,
+    },
 }
 
 /// Whether a norm computes its row statistics or reads stored ones.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub enum Statistics {
+    /// Computes and stores them.
     Compute,
+    /// Reads what the forward pass stored.
     Stored,
 }
 

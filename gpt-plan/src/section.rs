@@ -9,7 +9,9 @@ use crate::{Format, List, Op, Phase, Str, TensorId};
 pub struct Step {
     /// Name in traces, profiles and messages: `qkv`, `attention`, `mlp_down`, `mlp_down_weight`.
     pub name: Str,
+    /// What the step computes.
     pub op: Op,
+    /// The GPU kernels that compute it.
     pub kernels: StepKernels,
 }
 
@@ -19,7 +21,9 @@ pub enum StepKernels {
     /// One dispatch, by a kernel for one row or for many, as indices into
     /// [`Plan::kernels`](crate::Plan::kernels).
     Forward {
+        /// The kernel for one row.
         decode: KernelChoice,
+        /// The kernel for many rows.
         prefill: KernelChoice,
     },
     /// Dispatches one after the other, as indices into
@@ -53,6 +57,7 @@ impl KernelChoice {
 /// Steps that run together, once or repeatedly.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Section {
+    /// How often the steps run.
     pub repeat: Repeat,
     /// The number of kinds of layers that alternate, 1 if all layers are equal.
     pub period: u32,
@@ -82,15 +87,20 @@ impl Section {
 /// The repetition of a section.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub enum Repeat {
+    /// Once in a pass.
     Once,
     /// For each of the layers `from..to`, ascending.
     Layers {
+        /// The first layer.
         from: u32,
+        /// The layer after the last.
         to: u32,
     },
     /// For each of the layers `from..to`, descending.
     LayersReversed {
+        /// The layer that runs last.
         from: u32,
+        /// The layer after the one that runs first.
         to: u32,
     },
     /// For each chunk of rows that the logits buffer holds.

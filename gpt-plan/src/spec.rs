@@ -52,6 +52,7 @@ pub struct Spec {
 /// Normalisation over the residual stream's width.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq)]
 pub struct Norm {
+    /// LayerNorm or RMSNorm.
     pub kind: NormKind,
     /// Added to the variance, or to the mean of squares.
     pub eps: f64,
@@ -142,7 +143,10 @@ pub enum Positions {
     Sinusoidal,
     /// Rotary embedding of queries and keys, Su et al. 2021; pair `(2i, 2i + 1)` of a head rotates
     /// by `pos * theta^(-2i / head_dim)`. A layer without a base rotates nothing.
-    Rope { theta: Pattern<Option<f64>> },
+    Rope {
+        /// The base of the angles of each layer, such as 10,000.
+        theta: Pattern<Option<f64>>,
+    },
 }
 
 /// Which positions a query attends to.

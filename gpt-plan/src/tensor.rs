@@ -77,7 +77,10 @@ pub enum Place {
     /// Once in the model.
     Model,
     /// Once in each layer from `first` on (a post-norm block's first layer has no norm before it).
-    Layers { first: u32 },
+    Layers {
+        /// The first layer that has one.
+        first: u32,
+    },
 }
 
 /// How kernels store and read a tensor.
@@ -96,7 +99,9 @@ pub enum TensorKind {
 pub enum Init {
     /// Normal with mean 0 and this standard deviation.
     Normal(f64),
+    /// All 1.
     Ones,
+    /// All 0.
     Zeros,
     /// The table of [`Positions::Sinusoidal`](crate::Positions::Sinusoidal); never in a file.
     Sinusoidal,
@@ -130,7 +135,10 @@ pub enum Layout {
     /// `[out, in]` with the rotary pairs of a head in its two halves, `(i, i + head_dim / 2)`.
     /// Plans and GGUF keep pairs side by side, `(2i, 2i + 1)`, so the rows of each head are
     /// reordered.
-    RotaryHalves { head_dim: u32 },
+    RotaryHalves {
+        /// Features of a head.
+        head_dim: u32,
+    },
 }
 
 impl FileTensor {

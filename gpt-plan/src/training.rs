@@ -12,6 +12,7 @@ use crate::{Buffer, BufferId, Kernel, List, Section};
 /// A training pass.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Training {
+    /// The buffers of the pass.
     pub buffers: List<Buffer>,
     /// From tokens to the output of the final norm.
     pub forward: List<Section>,
@@ -19,19 +20,21 @@ pub struct Training {
     pub loss: List<Section>,
     /// From the gradient of the final norm's output to those of all parameters.
     pub backward: List<Section>,
+    /// All kernels of the pass, and those of the optimizer.
     pub kernels: List<Kernel>,
     /// For each kernel, its replacement in f16 training. A product's replacement rounds its
     /// operands to f16; any other kernel's is itself.
     pub in_f16: List<u16>,
 }
 
-/// Rows and columns of a product that one workgroup computes.
+/// Rows of a product that one workgroup computes.
 pub const TRAIN_ROWS: u32 = 16;
+/// Columns of a product that one workgroup computes.
 pub const TRAIN_COLUMNS: u32 = 128;
 
-/// The kernels of [`Training::kernels`] that run after a pass: the optimizer, and the squared norm
-/// of all gradients.
+/// The kernel of [`Training::kernels`] that updates parameters after a pass.
 pub const ADAMW: &str = "adamw";
+/// The kernel of [`Training::kernels`] that computes the squared norm of all gradients.
 pub const GRADIENT_NORM: &str = "gradient_norm";
 
 impl Training {

@@ -73,11 +73,17 @@ impl DeviceOptions {
 impl Device {
     /// A hardware GPU if there is one, otherwise the CPU engine, which is faster than an adapter in
     /// software (lavapipe, WARP).
+    ///
+    /// # Errors
+    /// No GPU is used, and the threads of the CPU engine cannot be started.
     pub fn auto() -> Result<Device, Error> {
         Device::open(&DeviceOptions::default())
     }
 
     /// The CPU engine on all physical cores.
+    ///
+    /// # Errors
+    /// The threads cannot be started.
     pub fn cpu() -> Result<Device, Error> {
         Device::open(&DeviceOptions {
             kind: DeviceKind::Cpu,

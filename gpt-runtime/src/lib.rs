@@ -1,19 +1,132 @@
-//! Runs the models that [`gpt_model!`] declares, on wgpu and on its own CPU engine.
+//! GPTs that are declared in Rust and compiled with the program.
 //!
-//! Data flows one way. [`weights`] reads tensors from files, an engine packs them once and runs the
-//! model's plan, [`Session`] feeds it tokens and returns logits, [`Sampler`] chooses the next
-//! token, [`text`] converts between tokens and text, and [`train`] improves a model. The plan of a
-//! model is defined in `gpt-plan`; `gpt-codegen` builds it from a spec.
+//! [`gpt_model!`] turns a spec into WGSL shaders for exactly its sizes, a plan of its memory and its
+//! steps, and a type that carries its shapes. This crate runs the plan, on any GPU that wgpu
+//! supports or on a CPU engine of its own. It loads weights, generates text, and trains.
 //!
-//! Cargo features, both on by default: `gpu` adds the GPU engine and depends on wgpu; `train` adds
-//! trainers.
+//! # A model of your own
+//!
+//! This program declares a model of characters, trains it for some steps, and continues a prompt.
+//!
+//! ```
+//! use gpt_runtime::train::RandomWindows;
+//! use gpt_runtime::{AdamW, Device, Error, Sampling, Stop, Tokenizer, gpt_model};
+//!
+//! gpt_model! {
+//!     /// A small model with rotary positions.
+//!     pub struct Tiny {
+//!         vocab: 32, context: 32, layers: 2, heads: 2, embed: 32,
+//!         norm: RmsNorm { eps: 1e-5 },
+//!         positions: Rope { theta: 10_000.0 },
+//!         bias: false,
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Error> {
+//!     let text = "the cat sat on the mat, and the dog sat on the cat. ".repeat(10);
+//!     let tokenizer = Tokenizer::characters(&text)?;
+//!     tokenizer.check_vocab(Tiny::VOCAB as u32)?;
+//!     // Batches of four windows of the text, in an order that the seed decides.
+//!     let data = RandomWindows::new(tokenizer.encode(&text)?.into(), 4, Tiny::CONTEXT, 1)?;
+//!
+//!     // A GPU if there is one, otherwise the CPU.
+//!     let device = Device::auto()?;
+//!     let optimizer = AdamW { lr: 1e-2, ..AdamW::default() };
+//!     let trainer = Tiny::init(&device, 1)?.trainer(optimizer)?;
+//!     let mut trainer = trainer.tokenizer(Some(tokenizer));
+//!     for step in 0..30 {
+//!         let loss = trainer.step(&data.batch(step))?;
+//!         println!("step {step}: {loss:.3} nats a token");
+//!     }
+//!
+//!     let model = trainer.model()?;
+//!     let mut session = model.session().open()?;
+//!     let stop = Stop::default().with_tokens(20);
+//!     for piece in session.generate("the ", Sampling::default(), stop)? {
+//!         print!("{}", piece?);
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Weights that exist
+//!
+//! A preset is a spec that is complete. Weights and tokenizer come from a safetensors file or folder
+//! or from a GGUF, and a file that does not fit the spec is an error that lists all differences.
+//!
+//! ```no_run
+//! use gpt_runtime::{Device, gpt_model};
+//!
+//! gpt_model! { pub struct SmolLm2 { ..SMOLLM2_135M } }
+//!
+//! # fn main() -> Result<(), gpt_runtime::Error> {
+//! let model = SmolLm2::load("SmolLM2-135M-Instruct.Q4_1.gguf", &Device::auto()?)?;
+//! let tokens = model.tokenizer()?.encode("The capital of France is")?;
+//! let mut session = model.session().open()?;
+//! // Scores of the next token, `[f32; VOCAB]`.
+//! println!("{}", session.push(&tokens)?.argmax());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where things are
+//!
+//! | to | use |
+//! |---|---|
+//! | declare a model | [`gpt_model!`], with the table of its keys |
+//! | choose a device | [`Device`], [`DeviceOptions`]; [`Device::from_wgpu`] for one that you opened |
+//! | get a model | [`Model::load`], [`Model::load_embedded`], [`Model::init`], [`LoadOptions`] |
+//! | generate text | [`Session::generate`], [`Sampling`], [`Stop`]; [`Generation::poll`] within a budget |
+//! | read logits or hidden states | [`Session::push`], [`Session::each_logits`], [`Session::hidden`] |
+//! | reuse a prompt | [`Session::fork`], [`Session::truncate`] |
+//! | hold a conversation | [`Tokenizer::apply_chat_template`], [`text::Message`] |
+//! | train | [`Trainer`], [`TrainerSettings`], [`train::RandomWindows`] |
+//! | resume a run | [`Trainer::save`], [`train::Saved`] |
+//! | read and set parameters | [`Trainer::get`], [`Trainer::set`], [`Parameter`] |
+//! | write weights | [`weights::save`], [`weights::save_gguf`] |
+//! | check and tune a GPU | [`self_test`](fn@self_test), [`tune`](fn@tune), [`adapters`] |
+//! | measure | [`Session::profile`], [`Trainer::profile`], [`Device::meter`] |
+//!
+//! A [`Model`] is shared by threads; a [`Session`], a [`Generation`] and a [`Trainer`] can move to
+//! another. Each carries the type of its model, so lengths are checked at compile time;
+//! `Model<Untyped>` is a model that is selected at run time ([`Model::erase`]).
+//!
+//! # Cargo features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `gpu` | yes | the GPU engine; depends on wgpu, which is re-exported |
+//! | `train` | yes | trainers, on the engines that are built |
+//!
+//! Without optimisation the inner loops are a hundred times slower. In a debug build, optimise this
+//! crate, and naga, which checks shaders inside the macro:
+//!
+//! ```toml
+//! [profile.dev.package.gpt-runtime]
+//! opt-level = 3
+//! [profile.dev.package.naga]
+//! opt-level = 1
+//! ```
+//!
+//! # Not covered
+//!
+//! - A spec is fixed when the program is built. A program cannot run whatever file a user brings.
+//! - A model runs on one device. There is no HTTP server.
+//! - No mixture of experts, no sliding window, no images.
 
+#![warn(missing_docs, clippy::missing_errors_doc)]
+// A program decides what it prints.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 // Code that only a trainer or the GPU calls is compiled without those features too; the linker
 // drops it.
 #![cfg_attr(not(all(feature = "gpu", feature = "train")), allow(dead_code))]
 
+// Reachable only through `__private`.
+#[allow(missing_docs, clippy::missing_errors_doc)]
 mod cpu;
 mod device;
+// The traits are reachable only through `__private`.
+#[allow(clippy::missing_errors_doc)]
 mod engine;
 mod error;
 mod files;
@@ -65,7 +178,37 @@ pub use vtable::{Gpt, Untyped};
 #[cfg(feature = "gpu")]
 pub use wgpu;
 
-/// Declares models. The keys of a spec are in the book, `docs/src/spec.md`.
+/// Declares models: a spec for each, which becomes a type, its shaders and its plan.
+///
+/// ```
+/// use gpt_runtime::gpt_model;
+///
+/// gpt_model! {
+///     /// OpenAI's GPT-2 with 124 M parameters.
+///     pub struct Gpt2 { ..GPT2_SMALL }
+///
+///     /// GPT-2 at half the width. `hidden` is `4 * embed` in the preset, so it becomes 1,536.
+///     pub struct Half { embed: 384, heads: 6, ..Gpt2 }
+/// }
+///
+/// assert_eq!(Half::HIDDEN, 1_536);
+/// ```
+///
+/// A spec is the body of a struct. `..BASE` comes last and supplies the keys that are not given.
+/// `BASE` is a preset ([`GPT2_SMALL`, `SMOLLM2_135M` and others](#presets)), or a model that is
+/// declared earlier in the same invocation. A size is an integer or an expression of other keys. A
+/// spec that is wrong is a compile error at the wrong token.
+///
+/// The type has no values. It has the constructors `load` and `init`, a constant for each size
+/// (`Gpt2::EMBED`) and for each parameter (`Gpt2::MLP_UP`), the number of parameters
+/// (`Gpt2::PARAMS`), the memory that training takes (`Gpt2::train_bytes`), its shaders
+/// (`Gpt2::KERNELS`), and it is the type parameter of [`Model`], [`Session`] and [`Trainer`].
+///
+#[doc = gpt_macros::spec_reference!()]
+///
+/// Or a closure over arithmetic, literals, `let`, and the functions
+/// `exp ln sqrt tanh sin cos abs max min powi`, such as `|x| x / (1.0 + exp(-1.702 * x))`. The macro
+/// turns it into WGSL, into Rust, and into its derivative for training.
 #[macro_export]
 macro_rules! gpt_model {
     ($($models:tt)*) => {

@@ -82,6 +82,10 @@ impl<M: Gpt> Model<M> {
     }
 
     /// As [`load`](Self::load), with options.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load). Also if the tokenizer cannot be read, or has ids outside of the
+    /// vocabulary.
     pub fn load_with(
         path: impl AsRef<Path>,
         device: &Device,
@@ -98,6 +102,9 @@ impl<M: Gpt> Model<M> {
 
     /// As [`load_with`](Self::load_with), for a GGUF file embedded in the program
     /// (`include_bytes!`).
+    ///
+    /// # Errors
+    /// As [`load_with`](Self::load_with).
     pub fn load_embedded(
         gguf: &'static [u8],
         device: &Device,

@@ -82,11 +82,17 @@ pub(crate) enum Origin {
 impl<M: Gpt> Model<M> {
     /// An untrained model with random initial weights. A seed gives the same weights on every
     /// device.
+    ///
+    /// # Errors
+    /// The device has too little memory, or is lost.
     pub fn init(device: &Device, seed: u64) -> Result<Self, Error> {
         Self::init_as(device, seed, Format::F32)
     }
 
     /// As [`init`](Self::init), with matrices stored as `format`.
+    ///
+    /// # Errors
+    /// The device has too little memory, or is lost.
     pub fn init_as(device: &Device, seed: u64, format: Format) -> Result<Self, Error> {
         let weights = RandomWeights::new(M::plan(), seed, format);
         Model::build(
@@ -98,6 +104,9 @@ impl<M: Gpt> Model<M> {
     }
 
     /// A model with the given weights.
+    ///
+    /// # Errors
+    /// `weights` cannot be read; the device has too little memory, or is lost.
     pub fn from_weights(weights: &dyn Weights, device: &Device) -> Result<Self, Error> {
         Model::build(
             ModelVtable::of::<M>(),
@@ -110,6 +119,9 @@ impl<M: Gpt> Model<M> {
 
 impl Model<Untyped> {
     /// A model whose plan was made at run time; the CPU engine interprets it.
+    ///
+    /// # Errors
+    /// As [`from_weights`](Model::from_weights).
     pub fn from_plan(
         plan: &'static Plan,
         weights: &dyn Weights,

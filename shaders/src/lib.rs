@@ -7,7 +7,13 @@
 //! files, [`variants`] replaces files by others if an adapter has a feature, and [`linker`] joins a
 //! kernel's files and maps lines of the result back to them.
 //!
-//! `gpt-codegen` decides which files and sizes a model's kernels have.
+//! It is part of `gpt-runtime`, and there is little reason to depend on it alone: a file is no
+//! shader without a model's header. `gpt-codegen` writes that header and decides which files a
+//! kernel has; the command `gpt shaders` writes the linked shaders of a model.
+
+#![warn(missing_docs)]
+// A program decides what it prints.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod linker;
 pub mod sources;

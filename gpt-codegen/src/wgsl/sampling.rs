@@ -20,10 +20,12 @@ const BINS: u32 = 512;
 pub struct SamplingSizes {
     /// Workgroups that share the vocabulary.
     pub tiles: u32,
+    /// Bins of the histogram of distances below the greatest logit.
     pub bins: u32,
 }
 
 impl SamplingSizes {
+    /// The sizes for the vocabulary of `spec`.
     pub fn new(spec: &Spec) -> SamplingSizes {
         SamplingSizes {
             tiles: spec.vocab.div_ceil(TILE),

@@ -39,6 +39,7 @@ pub(super) struct Tiling {
 }
 
 impl<'a> TrainKernels<'a> {
+    /// No kernels yet, for a model of this name.
     pub fn new(
         model: &'a str,
         spec: &'a Spec,

@@ -27,6 +27,7 @@ pub struct Fault<'a> {
     pub step: &'a str,
     /// The name of the tensor, buffer or list.
     pub subject: &'a str,
+    /// What is wrong with it.
     pub problem: Problem,
 }
 
@@ -37,8 +38,11 @@ pub enum Problem {
     Text(&'static str),
     /// `what` of the subject, which does not fit.
     Size {
+        /// The name of the size.
         what: &'static str,
+        /// The size in the plan.
         found: u32,
+        /// The size that would fit.
         expected: u32,
     },
 }

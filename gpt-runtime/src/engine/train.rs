@@ -32,6 +32,7 @@ pub enum Precision {
 pub struct TrainerOptions {
     /// The largest batch of a pass.
     pub shape: TrainShape,
+    /// The precision of products.
     pub precision: Precision,
 }
 
@@ -65,9 +66,13 @@ pub struct Learn {
 pub struct Update {
     /// Number of this step, from 1, for the bias correction of the moments.
     pub step: u64,
+    /// The learning rate of this step.
     pub lr: f32,
+    /// The decay of the first moment.
     pub beta1: f32,
+    /// The decay of the second moment.
     pub beta2: f32,
+    /// Added to the denominator.
     pub eps: f32,
     /// Applies to matrices and tables; vectors do not decay.
     pub weight_decay: f32,
@@ -80,7 +85,9 @@ pub struct Update {
 /// The values that a trainer holds for each parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TensorState {
+    /// The parameter itself, in f32.
     Parameter,
+    /// The sum of the gradients of the batches since the last step.
     Gradient,
     /// The running mean of the gradient.
     FirstMoment,

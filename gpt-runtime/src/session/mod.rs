@@ -219,6 +219,10 @@ impl<M> Session<M> {
 
     /// Runs `tokens` (at most a chunk) and returns the output of every step, for tests and
     /// self-tests.
+    ///
+    /// # Errors
+    /// The session does not keep all logits, `tokens` are more than a chunk, or they do not fit as in
+    /// [`push`](Self::push).
     pub fn trace(&mut self, tokens: &[u32]) -> Result<Vec<Trace>, Error> {
         self.check(tokens)?;
         if tokens.len() > self.options.chunk as usize || !self.options.all_logits {

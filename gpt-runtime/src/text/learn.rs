@@ -80,6 +80,9 @@ impl Tokenizer {
     }
 
     /// Writes a `tokenizer.json` atomically.
+    ///
+    /// # Errors
+    /// The file cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         files::write(path, &self.json(true)?)
     }

@@ -52,6 +52,9 @@ impl Tokenizer {
 
     /// The tokenizer in the GGUF of the weights at `path`, or in the same folder. None if there is
     /// none.
+    ///
+    /// # Errors
+    /// A file that exists cannot be read or is not a tokenizer.
     pub fn beside(path: &Path, gguf: Option<&Gguf>) -> Result<Option<Tokenizer>, Error> {
         match gguf {
             Some(gguf) => Tokenizer::within(gguf),
@@ -64,6 +67,9 @@ impl Tokenizer {
     }
 
     /// The tokenizer in a GGUF, if it has one.
+    ///
+    /// # Errors
+    /// The kind of tokenizer is not supported, or its data are damaged.
     pub fn within(gguf: &Gguf) -> Result<Option<Tokenizer>, Error> {
         // Models without a tokenizer: llama.cpp writes `none`, other tools `no_vocab`.
         let model = gguf.text("tokenizer.ggml.model");
@@ -94,6 +100,9 @@ impl Tokenizer {
     }
 
     /// Checks that all token ids are below `vocab`, the rows of the model's embedding.
+    ///
+    /// # Errors
+    /// An id is `vocab` or more.
     pub fn check_vocab(&self, vocab: u32) -> Result<(), Error> {
         let most = self
             .inner
@@ -153,6 +162,9 @@ impl Tokenizer {
     }
 
     /// Decodes `ids`, without special tokens.
+    ///
+    /// # Errors
+    /// The decoder of the tokenizer fails.
     pub fn decode(&self, ids: &[u32]) -> Result<String, Error> {
         self.inner.decode(ids, true).map_err(|error| {
             Error::tokenizer(format!("the tokenizer cannot decode its tokens: {error}"))

@@ -23,7 +23,9 @@ enum TokenStorage {
 /// The type of a token in a file, little-endian. nanoGPT's `.bin` files are [`Width::U16`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
+    /// Two bytes: vocabularies of at most 65,536 tokens.
     U16,
+    /// Four bytes.
     U32,
 }
 
@@ -117,6 +119,9 @@ impl Tokens {
 
     /// Batches of consecutive windows that cover all tokens, `sequences` windows of `tokens` tokens
     /// each. The last window may be shorter. Every token except the first is a target once.
+    ///
+    /// # Panics
+    /// If `sequences` or `tokens` is 0.
     pub fn windows(&self, sequences: usize, tokens: usize) -> impl Iterator<Item = Batch> {
         let targets = self.len().saturating_sub(1);
         let (whole, rest) = (targets / tokens, targets % tokens);

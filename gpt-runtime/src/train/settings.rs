@@ -57,9 +57,19 @@ pub enum Decay {
     #[default]
     None,
     /// Linearly.
-    Linear { until: u64, min_lr: f32 },
+    Linear {
+        /// The step at which the fall ends, counted from 0.
+        until: u64,
+        /// The learning rate at its end.
+        min_lr: f32,
+    },
     /// Half a period of a cosine.
-    Cosine { until: u64, min_lr: f32 },
+    Cosine {
+        /// The step at which the fall ends, counted from 0.
+        until: u64,
+        /// The learning rate at its end.
+        min_lr: f32,
+    },
 }
 
 impl Schedule {

@@ -74,6 +74,9 @@ pub fn open(path: &Path, plan: &'static Plan, dtype: Option<Format>) -> Result<C
 }
 
 /// Opens a GGUF file that is embedded in the program, like [`open`]. Messages call it `name`.
+///
+/// # Errors
+/// As [`open`].
 pub fn open_embedded(
     name: &str,
     gguf: &'static [u8],

@@ -13,11 +13,17 @@ use crate::Error;
 /// A metadata value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
+    /// An unsigned integer of any width.
     Unsigned(u64),
+    /// A signed integer of any width.
     Signed(i64),
+    /// A float of 32 or 64 bits.
     Float(f64),
+    /// True or false.
     Bool(bool),
+    /// A string.
     Text(String),
+    /// An array.
     List(Vec<Value>),
 }
 
@@ -28,6 +34,7 @@ pub struct Gguf {
 }
 
 impl Gguf {
+    /// Metadata without a file.
     #[cfg(test)]
     pub fn from_values(values: impl IntoIterator<Item = (String, Value)>) -> Gguf {
         Gguf {
@@ -305,6 +312,9 @@ impl<'a> Cursor<'a> {
 }
 
 /// Reads only the metadata of `path`.
+///
+/// # Errors
+/// The file cannot be read, or is not a GGUF.
 pub fn read_metadata(path: &Path) -> Result<Gguf, Error> {
     open(path).map(|(_, gguf)| gguf)
 }

@@ -148,6 +148,9 @@ impl<M: Gpt> Trainer<M> {
 
 impl Trainer<Untyped> {
     /// As [`resume`](Trainer::resume), for a model whose plan was made at run time.
+    ///
+    /// # Errors
+    /// As [`resume`](Trainer::resume).
     pub fn resume_plan(
         plan: &'static Plan,
         device: &Device,

@@ -78,6 +78,9 @@ impl<M: Gpt> Trainer<M> {
 
 impl Trainer<Untyped> {
     /// A trainer of a model whose plan was made at run time.
+    ///
+    /// # Errors
+    /// As [`new`](Trainer::new).
     pub fn from_plan(
         plan: &'static Plan,
         device: &Device,
@@ -225,6 +228,9 @@ impl<M> Trainer<M> {
     }
 
     /// The mean loss of `batch` without dropout, in nats per token. Changes nothing.
+    ///
+    /// # Errors
+    /// The batch does not fit the trainer, as in [`step`](Self::step); or the device is lost.
     pub fn loss(&mut self, batch: &Batch) -> Result<f64, Error> {
         self.check(batch)?;
         let mut sum = 0.0;
@@ -255,6 +261,9 @@ impl<M> Trainer<M> {
     }
 
     /// The current model, on the trainer's device.
+    ///
+    /// # Errors
+    /// The device has too little memory, or is lost.
     pub fn model(&mut self) -> Result<Model<M>, Error> {
         let (vtable, device) = (self.vtable, self.device.clone());
         let tokenizer = self.tokenizer.clone();
