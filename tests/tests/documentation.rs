@@ -1,5 +1,6 @@
-//! The book's reference of keys is the compiler's table. The pages of the README and the book must fit together: links lead
-//! somewhere, WGSL is what the compiler generates, and every Rust block is tested.
+//! The book's reference of keys is the compiler's table. The pages of the READMEs and the book must
+//! fit together: links lead somewhere, WGSL is what the compiler generates, and every Rust block is
+//! tested.
 
 use std::path::{Path, PathBuf};
 

@@ -48,6 +48,7 @@ pub fn model(model: &Model) -> Result<TokenStream, Vec<Diagnostic>> {
     let (trained, layers) = (plan.trained_total(), plan.spec.layers);
     Ok(quote! {
         #types
+        #constants
         const _: () = {
             use #root::__private::plan;
 
@@ -84,12 +85,12 @@ pub fn model(model: &Model) -> Result<TokenStream, Vec<Diagnostic>> {
 
             #parameters
         };
-        #constants
         #echo
     })
 }
 
-/// The sizes and costs of a model, and its constructors.
+/// The constructors of a model, its sizes and its costs. They come before the plan because rustdoc
+/// keeps the order of impls; within one it lists constants before functions.
 fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
     let Model {
         root,
@@ -128,6 +129,11 @@ fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
     quote! {
         #[allow(dead_code)]
         impl #ident {
+            #constructors
+        }
+
+        #[allow(dead_code)]
+        impl #ident {
             #(#sizes)*
             /// Number of trainable parameters.
             #vis const PARAMS: u64 = #params;
@@ -139,8 +145,6 @@ fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
             #vis const DECODE_DISPATCHES: u32 = #decode;
             /// GPU dispatches that a chunk of a prompt takes.
             #vis const PREFILL_DISPATCHES: u32 = #prefill;
-
-            #constructors
         }
     }
 }

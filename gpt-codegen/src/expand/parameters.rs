@@ -24,7 +24,11 @@ pub fn parameters(model: &Model, plan: &Plan) -> TokenStream {
             };
             let role = literal::tokens(&tensor.role);
             let component = literal::tokens(&tensor.component);
-            let doc = format!(" `{}`, `[{rows}, {columns}]`.", tensor.name);
+            let doc = format!(
+                " {}: `{}`, `[{rows}, {columns}]`.",
+                description(tensor.role, tensor.component),
+                tensor.name
+            );
             let constant = quote! {
                 #[doc = #doc]
                 #vis const #name: #root::#kind<Self, #rows, #columns> =
@@ -42,6 +46,32 @@ pub fn parameters(model: &Model, plan: &Plan) -> TokenStream {
             #(let _ = #ident::#names;)*
         };
     }
+}
+
+/// What the tensor is, for the documentation of the constant.
+fn description(role: Role, component: Component) -> String {
+    let (place, is_norm) = match role {
+        Role::TokenEmbedding => return "The embedding, a row for each token".to_owned(),
+        Role::Positions => return "The learned positions, a row for each".to_owned(),
+        Role::AttentionNorm => (
+            "the norm through which the attention reads the stream",
+            true,
+        ),
+        Role::Qkv => ("the projection to queries, keys and values", false),
+        Role::AttentionOut => ("the projection from the attention to the stream", false),
+        Role::MlpNorm => ("the norm through which the MLP reads the stream", true),
+        Role::MlpUp => ("the first projection of the MLP", false),
+        Role::MlpDown => ("the second projection of the MLP", false),
+        Role::FinalNorm => ("the norm through which the head reads the stream", true),
+        Role::Head => ("the head, which computes logits", false),
+    };
+    let part = match (component, is_norm) {
+        (Component::Weight, true) => "Scale",
+        (Component::Bias, true) => "Shift",
+        (Component::Weight, false) => "Matrix",
+        (Component::Bias, false) => "Bias",
+    };
+    format!("{part} of {place}")
 }
 
 /// The name of the constant: `MLP_UP`, `MLP_UP_BIAS`, `MLP_NORM_GAMMA`.

@@ -37,6 +37,9 @@ pub fn types(model: &Model, plan: &Plan) -> TokenStream {
         #(#attrs)*
         #blank
         #[doc = #summary]
+        ///
+        /// The type has no values. [`load`](Self::load) and [`init`](Self::init) create a `Model`
+        /// of this type.
         #[allow(dead_code)]
         #vis enum #ident {}
 
