@@ -49,7 +49,7 @@
 //! }
 //! ```
 //!
-//! # Weights that exist
+//! # Published weights
 //!
 //! A preset is a spec that is complete. Weights and tokenizer come from a safetensors file or folder
 //! or from a GGUF, and a file that does not fit the spec is an error that lists all differences.
@@ -61,7 +61,7 @@
 //!
 //! # fn main() -> Result<(), gpt_runtime::Error> {
 //! let model = SmolLm2::load("SmolLM2-135M-Instruct.Q4_1.gguf", &Device::auto()?)?;
-//! let tokens = model.tokenizer()?.encode("The capital of France is")?;
+//! let tokens = model.tokenizer()?.encode_prompt("The capital of France is")?;
 //! let mut session = model.session().open()?;
 //! // Scores of the next token, `[f32; VOCAB]`.
 //! println!("{}", session.push(&tokens)?.argmax());
@@ -69,7 +69,7 @@
 //! # }
 //! ```
 //!
-//! # Where things are
+//! # By task
 //!
 //! | to | use |
 //! |---|---|

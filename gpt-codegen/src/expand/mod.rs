@@ -166,6 +166,9 @@ fn constructors(root: &TokenStream, vis: &syn::Visibility) -> TokenStream {
         }
 
         /// Random initial weights. A seed gives the same weights on every device.
+        ///
+        /// # Errors
+        /// The device has too little memory, or is lost.
         #vis fn init(
             device: &#root::Device,
             seed: u64,
