@@ -158,7 +158,7 @@ fn each_format(name: &str, value: impl Fn(Format) -> u64) -> Vec<String> {
 }
 
 fn inference_memory(plan: &Plan) -> Table {
-    let mut table = Table::new("<>>>>>");
+    let mut table = Table::new(&format!("<{}", ">".repeat(Format::ALL.len())));
     let context = plan.spec.context;
     let title = "memory of inference, in";
     table.head(std::iter::once(title).chain(Format::ALL.map(Format::name)));
