@@ -167,7 +167,7 @@ pub use sample::{Sampler, Sampling};
 #[cfg(feature = "train")]
 pub use self_test::self_test_training;
 pub use self_test::{Check, SelfTest, self_test};
-pub use session::{Logits, Session, SessionBuilder};
+pub use session::{Logits, Observation, Session, SessionBuilder};
 pub use text::Tokenizer;
 #[cfg(feature = "train")]
 pub use train::{AdamW, Batch, Trainer, TrainerSettings};
@@ -232,6 +232,7 @@ const _: () = {
     send_and_sync::<LoadOptions>();
     send_and_sync::<Logits<'_>>();
     send_and_sync::<Model>();
+    send_and_sync::<Observation>();
     send_and_sync::<Sampler>();
     send_and_sync::<Sampling>();
     send_and_sync::<Stop>();

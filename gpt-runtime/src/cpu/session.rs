@@ -146,6 +146,26 @@ impl EngineSession for CpuSession {
         Ok(())
     }
 
+    fn head(&mut self, stream: &[f32], logits: &mut [f32]) -> Result<(), Error> {
+        self.buffers.set_stream(stream);
+        let rows = stream.len() / self.shared.plan.spec.embed as usize;
+        // The head needs the number of tokens only.
+        let tokens = vec![0; rows];
+        let last = self.steps.len() - 1;
+        self.with_pass(
+            &tokens,
+            0,
+            LogitsRequest::All,
+            logits,
+            Observe::Nothing,
+            |model, buffers, pass| {
+                pass.next = last;
+                model.step(last, buffers, pass);
+            },
+        );
+        Ok(())
+    }
+
     fn trace(&mut self, tokens: &[u32], position: u32) -> Result<Vec<Trace>, Error> {
         let mut logits = vec![0.0; tokens.len() * self.shared.plan.spec.vocab as usize];
         let mut trace = Vec::new();

@@ -118,7 +118,7 @@ pub struct Continue<'a> {
     pub stops: &'a [u32],
 }
 
-/// The output of a step, for tests and `self_test`.
+/// The output of a step, for [`Session::observe`](crate::Session::observe), tests and `self_test`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trace {
     /// The step's name in the plan.
@@ -170,6 +170,12 @@ pub trait EngineSession: Send {
     /// Runs `tokens` as [`forward`](Self::forward) does, without the head, and appends the residual
     /// stream after the last block to `out`, `[tokens.len(), embed]`. May allocate.
     fn stream(&mut self, tokens: &[u32], position: u32, out: &mut Vec<f32>) -> Result<(), Error>;
+
+    /// Runs the head alone: writes the logits `[rows, vocab]` that the plan's last step computes
+    /// from `stream`, `[rows, embed]`, to the front of `logits`. There are 1 to chunk rows, and no
+    /// more than 1 without [`SessionOptions::all_logits`]. The cache keeps its content. May
+    /// allocate.
+    fn head(&mut self, stream: &[f32], logits: &mut [f32]) -> Result<(), Error>;
 
     /// As [`forward`](Self::forward) with all logits, but fills every scratch buffer with NaN first
     /// and returns the output of each step. Slow; may allocate.

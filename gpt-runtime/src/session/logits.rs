@@ -53,6 +53,24 @@ impl<M> Logits<'_, M> {
         max + terms.sum::<f64>().ln()
     }
 
+    /// The `count` most likely tokens, each with the natural logarithm of its probability, the most
+    /// likely first; of equals, the smaller id first.
+    pub fn likeliest(&self, count: usize) -> Vec<(u32, f32)> {
+        let mut best: Vec<(u32, f32)> = Vec::with_capacity(count + 1);
+        for (token, &logit) in (0..).zip(self.values) {
+            let at = best.partition_point(|(_, other)| *other >= logit);
+            if at < count {
+                best.insert(at, (token, logit));
+                best.truncate(count);
+            }
+        }
+        let normalizer = self.log_sum_exp();
+        for (_, value) in &mut best {
+            *value = (f64::from(*value) - normalizer) as f32;
+        }
+        best
+    }
+
     /// The most likely token; of equals, the smallest id.
     pub fn argmax(&self) -> u32 {
         let start = (0, f32::NEG_INFINITY);
@@ -73,6 +91,21 @@ impl<M> Logits<'_, M> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_likeliest_tokens_are_in_order() {
+        let logits: Logits<'_> = Logits {
+            values: &[1.0, 3.0, -2.0, 3.0, 0.5],
+            brand: PhantomData,
+        };
+        let all = logits.log_probs();
+        let expected = |tokens: &[u32]| -> Vec<(u32, f32)> {
+            tokens.iter().map(|&t| (t, all[t as usize])).collect()
+        };
+        assert_eq!(logits.likeliest(3), expected(&[1, 3, 0]));
+        assert_eq!(logits.likeliest(9), expected(&[1, 3, 0, 4, 2]));
+        assert_eq!(logits.likeliest(0), []);
+    }
 
     #[test]
     fn log_probabilities_are_those_of_the_plain_formula() {

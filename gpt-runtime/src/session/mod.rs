@@ -2,17 +2,19 @@
 //!
 //! A [`Session`] splits a prompt into chunks, keeps the history, and rejects tokens outside the
 //! vocabulary and positions beyond the cache. The model is its type parameter, so the logits of two
-//! models have different types. `sample` chooses tokens from logits;
-//! [`Generation`](crate::Generation) handles text.
+//! models have different types. `observe` has what a model computes on the way to them. `sample`
+//! chooses tokens from logits; [`Generation`](crate::Generation) handles text.
 
 mod builder;
 mod logits;
+mod observe;
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 
 pub use builder::SessionBuilder;
 pub use logits::Logits;
+pub use observe::Observation;
 
 use crate::Error;
 use crate::engine::{Continue, EngineSession, LogitsRequest, Profile, SessionOptions, Trace};
@@ -156,12 +158,7 @@ impl<M> Session<M> {
         tokens: &[u32],
         mut sink: impl FnMut(usize, &[f32]),
     ) -> Result<(), Error> {
-        if !self.options.all_logits {
-            return Err(Error::Input(
-                "logits of every token were requested; open the session with `all_logits()`"
-                    .to_owned(),
-            ));
-        }
+        self.check_all_logits()?;
         self.check(tokens)?;
         let vocab = self.model.plan().spec.vocab as usize;
         for part in tokens.chunks(self.options.chunk as usize) {
@@ -217,13 +214,8 @@ impl<M> Session<M> {
         })
     }
 
-    /// Runs `tokens` (at most a chunk) and returns the output of every step, for tests and
-    /// self-tests.
-    ///
-    /// # Errors
-    /// The session does not keep all logits, `tokens` are more than a chunk, or they do not fit as in
-    /// [`push`](Self::push).
-    pub fn trace(&mut self, tokens: &[u32]) -> Result<Vec<Trace>, Error> {
+    /// Runs `tokens` (at most a chunk) and returns the output of every step.
+    pub(crate) fn trace(&mut self, tokens: &[u32]) -> Result<Vec<Trace>, Error> {
         self.check(tokens)?;
         if tokens.len() > self.options.chunk as usize || !self.options.all_logits {
             return Err(Error::Input(
@@ -261,6 +253,15 @@ impl<M> Session<M> {
             .forward(tokens, self.tokens.len() as u32, request, &mut self.logits)?;
         self.tokens.extend_from_slice(tokens);
         Ok(())
+    }
+
+    fn check_all_logits(&self) -> Result<(), Error> {
+        if self.options.all_logits {
+            return Ok(());
+        }
+        Err(Error::Input(
+            "logits of every token were requested; open the session with `all_logits()`".to_owned(),
+        ))
     }
 
     fn check(&self, tokens: &[u32]) -> Result<(), Error> {

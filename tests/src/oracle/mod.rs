@@ -78,19 +78,31 @@ impl Gpt {
     pub fn pass(&self, tokens: &[u32], masks: Masks) -> Forward {
         let mut pass = Pass::new(masks);
         let x = self.stream(tokens, &mut pass);
-        let head = self.parameters.head.as_ref();
-        let products = linear(
-            &x,
-            // Tied: embedding and head share a matrix.
-            head.unwrap_or(&self.parameters.token_embedding),
-            None,
-        );
-        let logits = self.softcap(&products);
+        let logits = self.head(&x);
         pass.record("head", 0, &logits);
         Forward {
             logits,
             trace: pass.trace,
         }
+    }
+
+    /// The logits that the head reads from rows of the stream as engines store it, before the last
+    /// norm.
+    pub fn lens(&self, stream: &Matrix) -> Matrix {
+        let last = self.parameters.blocks.last().expect("a model has a layer");
+        let last_norm = match self.spec.block {
+            Block::PreNorm => self.parameters.final_norm.as_ref(),
+            Block::PostNorm => Some(&last.norm_2),
+        };
+        let last_norm = last_norm.expect("a pre-norm model has a final norm");
+        self.head(&norm(self.spec.norm, last_norm, stream))
+    }
+
+    fn head(&self, x: &Matrix) -> Matrix {
+        let head = self.parameters.head.as_ref();
+        // Tied: embedding and head share a matrix.
+        let products = linear(x, head.unwrap_or(&self.parameters.token_embedding), None);
+        self.softcap(&products)
     }
 
     /// Logits from the products of the head: `c tanh(x / c)` with a soft cap `c`.

@@ -442,6 +442,11 @@ pub struct SessionBuffers {
 }
 
 impl SessionBuffers {
+    /// Writes rows of the residual stream.
+    pub fn set_stream(&mut self, rows: &[f32]) {
+        self.x[..rows.len()].copy_from_slice(rows);
+    }
+
     /// Copies the first `positions` positions of every layer's cache.
     pub fn copy_cache(&mut self, from: &SessionBuffers, positions: usize) {
         for (to, from) in self.cache.iter_mut().zip(&from.cache) {

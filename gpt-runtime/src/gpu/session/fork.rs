@@ -1,11 +1,10 @@
-//! Copies of what a session holds: the residual stream, and the cache for a second session.
+//! A second session with a copy of the cache.
 
-use bytemuck::cast_slice;
 use gpt_plan::BufferId;
 
-use super::sequence::{GpuSession, streams};
+use super::sequence::GpuSession;
 use crate::Error;
-use crate::engine::{LogitsRequest, SessionOptions};
+use crate::engine::SessionOptions;
 
 impl GpuSession {
     /// A session with the first `positions` rows of this one's cache.
@@ -29,22 +28,5 @@ impl GpuSession {
             self.device().check()?;
         }
         Ok(fork)
-    }
-
-    /// [`EngineSession::stream`](crate::engine::EngineSession::stream).
-    pub(super) fn read_stream(
-        &mut self,
-        tokens: &[u32],
-        position: u32,
-        out: &mut Vec<f32>,
-    ) -> Result<(), Error> {
-        self.run(tokens, position, LogitsRequest::Nothing, &mut [])?;
-        // The head is the last step, and reads the stream where the last block left it.
-        let current = streams(&self.shared).last().unwrap_or(0);
-        let stream = &self.buffers.copies(BufferId::X)[current];
-        let bytes = 4 * tokens.len() as u64 * u64::from(self.shared.plan.spec.embed);
-        self.device().download(stream, 0, bytes, |read| {
-            out.extend_from_slice(cast_slice(read));
-        })
     }
 }

@@ -3,8 +3,8 @@
 //! `sequence` owns the buffers and bind groups of one sequence and records its passes; `operands`
 //! says which of the `buffers` an operand of a kernel is. `generate` runs many tokens in one
 //! submission, `in_flight` has the state of those submissions. `trace` reads every step's output
-//! back, `profile` times the steps. `fork` copies the cache into a second session and reads the
-//! stream.
+//! back, `profile` times the steps. `fork` copies the cache into a second session, `stream` reads the
+//! stream or runs the head on one.
 
 mod buffers;
 mod fork;
@@ -13,6 +13,7 @@ mod in_flight;
 mod operands;
 mod profile;
 mod sequence;
+mod stream;
 mod trace;
 
 use std::collections::VecDeque;
@@ -67,6 +68,11 @@ impl EngineSession for GpuSession {
     fn stream(&mut self, tokens: &[u32], position: u32, out: &mut Vec<f32>) -> Result<(), Error> {
         self.cancel()?;
         self.read_stream(tokens, position, out)
+    }
+
+    fn head(&mut self, stream: &[f32], logits: &mut [f32]) -> Result<(), Error> {
+        self.cancel()?;
+        self.run_head(stream, logits)
     }
 
     fn profile(&mut self, tokens: &[u32], position: u32) -> Result<Profile, Error> {

@@ -136,7 +136,6 @@ impl GpuSession {
             LogitsRequest::Last => 1,
             LogitsRequest::All => rows,
         };
-        let bytes = u64::from(wanted) * u64::from(self.shared.plan.spec.vocab) * 4;
         self.prepare(rows, wanted);
         let mut encoder = self.device().encoder();
         let runs = PassUniform::body_and_head(position, rows, wanted);
@@ -150,20 +149,31 @@ impl GpuSession {
                 }
             }
         }
-        let download = &self.buffers.download;
         if wanted > 0 {
-            let [source] = self.buffers.copies(BufferId::Logits) else {
-                unreachable!("logits have one buffer");
-            };
-            encoder.copy_buffer_to_buffer(source, 0, download, 0, bytes);
+            return self.submit_and_read(encoder, wanted, logits);
         }
         self.submit(encoder);
-        if wanted > 0 {
-            self.device().read(download, bytes, |read| {
-                logits[..read.len() / 4].copy_from_slice(cast_slice(read));
-            })?;
-        }
         Ok(())
+    }
+
+    /// Submits a pass that [`upload`](Self::upload) began, and reads the logits of its `rows` rows
+    /// to the front of `logits`.
+    pub(super) fn submit_and_read(
+        &self,
+        mut encoder: CommandEncoder,
+        rows: u32,
+        logits: &mut [f32],
+    ) -> Result<(), Error> {
+        let bytes = u64::from(rows) * u64::from(self.shared.plan.spec.vocab) * 4;
+        let download = &self.buffers.download;
+        let [source] = self.buffers.copies(BufferId::Logits) else {
+            unreachable!("logits have one buffer");
+        };
+        encoder.copy_buffer_to_buffer(source, 0, download, 0, bytes);
+        self.submit(encoder);
+        self.device().read(download, bytes, |read| {
+            logits[..read.len() / 4].copy_from_slice(cast_slice(read));
+        })
     }
 
     /// Rows that step `index` runs on in a pass over `rows` rows with the logits of `wanted`.

@@ -1,0 +1,49 @@
+//! The residual stream at the head: read back after a pass, or written to run the head alone.
+
+use bytemuck::cast_slice;
+use gpt_plan::BufferId;
+use wgpu::Buffer;
+
+use super::buffers::PassUniform;
+use super::sequence::{GpuSession, streams};
+use crate::Error;
+use crate::engine::LogitsRequest;
+
+impl GpuSession {
+    /// [`EngineSession::stream`](crate::engine::EngineSession::stream).
+    pub(super) fn read_stream(
+        &mut self,
+        tokens: &[u32],
+        position: u32,
+        out: &mut Vec<f32>,
+    ) -> Result<(), Error> {
+        self.run(tokens, position, LogitsRequest::Nothing, &mut [])?;
+        let stream = self.head_input();
+        let bytes = 4 * tokens.len() as u64 * u64::from(self.shared.plan.spec.embed);
+        self.device().download(stream, 0, bytes, |read| {
+            out.extend_from_slice(cast_slice(read));
+        })
+    }
+
+    /// [`EngineSession::head`](crate::engine::EngineSession::head).
+    pub(super) fn run_head(&mut self, stream: &[f32], logits: &mut [f32]) -> Result<(), Error> {
+        let rows = (stream.len() / self.shared.plan.spec.embed as usize) as u32;
+        let queue = &self.device().queue;
+        queue.write_buffer(self.head_input(), 0, cast_slice(stream));
+        let mut encoder = self.device().encoder();
+        let uniforms = PassUniform::body_and_head(0, rows, rows);
+        self.upload(&mut encoder, &[], uniforms, None)?;
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            self.record(&mut pass, self.shared.steps.len() - 1, rows, 0);
+        }
+        self.submit_and_read(encoder, rows, logits)
+    }
+
+    /// The stream buffer that the head reads: the head is the last step, and the last block leaves
+    /// the stream there.
+    fn head_input(&self) -> &Buffer {
+        let current = streams(&self.shared).last().unwrap_or(0);
+        &self.buffers.copies(BufferId::X)[current]
+    }
+}

@@ -1,0 +1,264 @@
+//! What a model computes between tokens and logits: attention, the residual stream, and what the
+//! head would predict from it at any depth.
+//!
+//! An [`Observation`] is a record of the model's own pass, taken at the steps of its plan; nothing
+//! is computed a second time in another way. The one exception is attention. Engines keep a running
+//! softmax and never its probabilities, so they are computed here, from the queries and keys of the
+//! pass and with the mask of the step.
+
+use std::marker::PhantomData;
+
+use gpt_plan::{Epilogue, Mask, Op, Plan, Spec};
+
+use super::{Logits, Session};
+use crate::Error;
+use crate::engine::Trace;
+use crate::vtable::Untyped;
+
+/// What a model computed for a sequence of tokens; see [`Session::observe`].
+pub struct Observation<M = Untyped> {
+    spec: &'static Spec,
+    tokens: Vec<u32>,
+    /// The residual stream `[tokens, embed]` at each depth.
+    streams: Vec<Vec<f32>>,
+    layers: Vec<QueriesAndKeys>,
+    /// `[tokens, vocab]`.
+    logits: Vec<f32>,
+    brand: PhantomData<fn() -> M>,
+}
+
+/// Queries and keys of a layer, rotated where the model rotates them.
+struct QueriesAndKeys {
+    mask: Mask,
+    /// `[tokens, heads, head_dim]`.
+    queries: Vec<f32>,
+    /// `[tokens, kv_heads, head_dim]`.
+    keys: Vec<f32>,
+}
+
+impl<M> Session<M> {
+    /// Appends `tokens` to an empty session and returns what the model computed for them. Reads the
+    /// output of each step back from the device, so it is slow. An observation takes
+    /// `4 * tokens * ((layers + 1) * embed + layers * (q_width + kv_width) + vocab)` bytes.
+    ///
+    /// # Errors
+    /// As [`each_logits`](Self::each_logits), and if the session is not empty: the keys of earlier
+    /// tokens were not observed.
+    pub fn observe(&mut self, tokens: &[u32]) -> Result<Observation<M>, Error> {
+        if !self.tokens.is_empty() {
+            return Err(Error::Input(format!(
+                "an observation starts at the first token, and the session holds {}; truncate it to 0 first",
+                self.tokens.len()
+            )));
+        }
+        self.check_all_logits()?;
+        self.check(tokens)?;
+        let plan = self.model.plan();
+        let mut observation = Observation::new(plan);
+        for chunk in tokens.chunks(self.options.chunk as usize) {
+            let traces = self.trace(chunk)?;
+            observation.add(plan, chunk, traces);
+        }
+        Ok(observation)
+    }
+
+    /// Runs the model's head on rows of a residual stream `[rows, embed]`, and calls `sink` with
+    /// the index of each row and its logits. On the stream between two layers this is the logit lens
+    /// (nostalgebraist 2020): what the model would predict if the rest of its layers were left out.
+    /// The session keeps its tokens and cache.
+    ///
+    /// # Errors
+    /// `stream` is not a number of whole rows, or the device fails.
+    pub fn lens(
+        &mut self,
+        stream: &[f32],
+        mut sink: impl FnMut(usize, Logits<'_, M>),
+    ) -> Result<(), Error> {
+        let spec = &self.model.plan().spec;
+        let (width, vocab) = (spec.embed as usize, spec.vocab as usize);
+        if !stream.len().is_multiple_of(width) {
+            return Err(Error::Input(format!(
+                "{} values are no rows of the stream of {}, which has {width} values in a row",
+                stream.len(),
+                self.model.plan().name
+            )));
+        }
+        let most = if self.options.all_logits {
+            self.options.chunk as usize
+        } else {
+            1
+        };
+        let mut logits = vec![0.0; most.min(stream.len() / width) * vocab];
+        for (i, rows) in stream.chunks(most * width).enumerate() {
+            self.engine.head(rows, &mut logits)?;
+            let of_rows = logits.chunks(vocab).take(rows.len() / width);
+            for (row, values) in of_rows.enumerate() {
+                let brand = PhantomData;
+                sink(i * most + row, Logits { values, brand });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<M> Observation<M> {
+    fn new(plan: &'static Plan) -> Observation<M> {
+        let layers = plan.spec.layers;
+        Observation {
+            spec: &plan.spec,
+            tokens: Vec::new(),
+            streams: vec![Vec::new(); layers as usize + 1],
+            layers: (0..layers)
+                .map(|_| QueriesAndKeys {
+                    mask: Mask::default(),
+                    queries: Vec::new(),
+                    keys: Vec::new(),
+                })
+                .collect(),
+            logits: Vec::new(),
+            brand: PhantomData,
+        }
+    }
+
+    /// Appends the outputs of the steps of `plan` for `tokens`.
+    fn add(&mut self, plan: &'static Plan, tokens: &[u32], traces: Vec<Trace>) {
+        let before = self.tokens.len() * self.spec.embed as usize;
+        self.tokens.extend_from_slice(tokens);
+        for ((layer, step), trace) in plan.steps().zip(traces) {
+            let layer = layer as usize;
+            let values = trace.values;
+            match &step.op {
+                Op::Embed { .. } => self.streams[0].extend(values),
+                Op::Attention { mask, .. } => self.layers[layer].mask = *mask,
+                Op::Project(projection) => match projection.epilogue {
+                    Epilogue::Heads { .. } => self.layers[layer].add(self.spec, &values),
+                    // Both halves of a layer add to the stream; the second one completes it.
+                    Epilogue::Residual { .. } => {
+                        let stream = &mut self.streams[layer + 1];
+                        stream.truncate(before);
+                        stream.extend(values);
+                    }
+                    Epilogue::Activation { .. } => {}
+                    Epilogue::Store { .. } => self.logits.extend(values),
+                },
+                _ => unreachable!("{} is no step of a forward pass", step.name),
+            }
+        }
+    }
+
+    /// The tokens.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Number of layers.
+    pub fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Number of heads in a layer.
+    pub fn heads(&self) -> usize {
+        self.spec.heads as usize
+    }
+
+    /// The attention of head `head` in layer `layer`, `[tokens, tokens]`: row `i` has the weight
+    /// that token `i` gives to each token. Rows sum to 1; what the mask hides is exactly 0.
+    ///
+    /// # Panics
+    /// `layer` is not below [`layers`](Self::layers), or `head` not below [`heads`](Self::heads).
+    pub fn attention(&self, layer: usize, head: usize) -> Vec<f32> {
+        assert!(head < self.heads(), "head {head} of {}", self.heads());
+        self.layers[layer].attention(self.spec, head)
+    }
+
+    /// The residual stream `[tokens, embed]` after `depth` layers: after the embedding for 0, and
+    /// as the head reads it for [`layers`](Self::layers). In a post-norm model it is the stream
+    /// before the norm that ends the layer, which the next reader applies.
+    ///
+    /// # Panics
+    /// `depth` is above [`layers`](Self::layers).
+    pub fn stream(&self, depth: usize) -> &[f32] {
+        &self.streams[depth]
+    }
+
+    /// The Euclidean norm of each row of [`stream`](Self::stream), `[tokens]`.
+    ///
+    /// # Panics
+    /// As [`stream`](Self::stream).
+    pub fn stream_norms(&self, depth: usize) -> Vec<f32> {
+        let rows = self.streams[depth].chunks(self.spec.embed as usize);
+        rows.map(|row| dot(row, row).sqrt() as f32).collect()
+    }
+
+    /// The logits that follow the token at `position`, `[vocab]`.
+    ///
+    /// # Panics
+    /// There are no more than `position` tokens.
+    pub fn logits(&self, position: usize) -> Logits<'_, M> {
+        let vocab = self.spec.vocab as usize;
+        Logits {
+            values: &self.logits[position * vocab..][..vocab],
+            brand: PhantomData,
+        }
+    }
+
+    /// How little the token at `position` was expected: `-ln` of its probability given the tokens
+    /// before it, in nats. None for the first token, which follows nothing, and in a model that is
+    /// not causal, which has seen the token.
+    ///
+    /// # Panics
+    /// As [`logits`](Self::logits).
+    pub fn surprise(&self, position: usize) -> Option<f32> {
+        let token = self.tokens[position];
+        let before = position.checked_sub(1).filter(|_| self.spec.is_causal())?;
+        self.logits(before).log_prob(token).map(|p| -p)
+    }
+}
+
+impl QueriesAndKeys {
+    /// Appends rows of queries, keys and values.
+    fn add(&mut self, spec: &Spec, rows: &[f32]) {
+        let (q, kv) = (spec.q_width() as usize, spec.kv_width() as usize);
+        for row in rows.chunks(spec.qkv_width() as usize) {
+            self.queries.extend_from_slice(&row[..q]);
+            self.keys.extend_from_slice(&row[q..q + kv]);
+        }
+    }
+
+    /// `softmax(q kᵀ / sqrt(head_dim))` of head `head`, masked, `[tokens, tokens]`.
+    fn attention(&self, spec: &Spec, head: usize) -> Vec<f32> {
+        let dim = spec.head_dim as usize;
+        let kv_head = head / (spec.heads / spec.kv_heads) as usize;
+        let queries = self.queries.chunks(spec.q_width() as usize);
+        let keys = self.keys.chunks(spec.kv_width() as usize);
+        let tokens = queries.len();
+        let scale = 1.0 / f64::from(spec.head_dim).sqrt();
+        let mut weights = vec![0.0; tokens * tokens];
+        let rows = queries.zip(weights.chunks_mut(tokens)).enumerate();
+        for (i, (query, row)) in rows {
+            let query = &query[head * dim..][..dim];
+            let visible = match self.mask {
+                Mask::Causal => i + 1,
+                Mask::Bidirectional => tokens,
+            };
+            let keys = keys.clone().take(visible);
+            let mut scores: Vec<f64> = keys
+                .map(|key| scale * dot(query, &key[kv_head * dim..][..dim]))
+                .collect();
+            let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            for score in &mut scores {
+                *score = (*score - max).exp();
+            }
+            let sum: f64 = scores.iter().sum();
+            for (weight, score) in row.iter_mut().zip(scores) {
+                *weight = (score / sum) as f32;
+            }
+        }
+        weights
+    }
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    let products = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
+    products.sum()
+}
