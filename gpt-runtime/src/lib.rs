@@ -264,6 +264,11 @@ pub mod __private {
         pub use crate::cpu::*;
     }
 
+    /// Atomic writes of files.
+    pub mod files {
+        pub use crate::files::{replace, write};
+    }
+
     /// The interface of both engines.
     pub mod engine {
         pub use crate::engine::*;

@@ -30,7 +30,7 @@ impl<M: Gpt> Logits<'_, M> {
 impl<M> Logits<'_, M> {
     /// The natural logarithm of each token's probability, `[vocab]`: `logits - logsumexp(logits)`.
     pub fn log_probs(&self) -> Vec<f32> {
-        let normalizer = self.log_sum_exp();
+        let normalizer = log_sum_exp(self.values);
         let log_prob = |logit: &f32| (f64::from(*logit) - normalizer) as f32;
         self.values.iter().map(log_prob).collect()
     }
@@ -38,37 +38,13 @@ impl<M> Logits<'_, M> {
     /// The natural logarithm of the probability of `token`; none if it is not in the vocabulary.
     pub fn log_prob(&self, token: u32) -> Option<f32> {
         let logit = self.values.get(token as usize)?;
-        Some((f64::from(*logit) - self.log_sum_exp()) as f32)
-    }
-
-    /// `ln(sum(exp(logits)))` in f64. Subtracts the maximum, so that no exponential overflows.
-    fn log_sum_exp(&self) -> f64 {
-        let max = self
-            .values
-            .iter()
-            .copied()
-            .fold(f32::NEG_INFINITY, f32::max);
-        let max = f64::from(max);
-        let terms = self.values.iter().map(|x| (f64::from(*x) - max).exp());
-        max + terms.sum::<f64>().ln()
+        Some((f64::from(*logit) - log_sum_exp(self.values)) as f32)
     }
 
     /// The `count` most likely tokens, each with the natural logarithm of its probability, the most
     /// likely first; of equals, the smaller id first.
     pub fn likeliest(&self, count: usize) -> Vec<(u32, f32)> {
-        let mut best: Vec<(u32, f32)> = Vec::with_capacity(count + 1);
-        for (token, &logit) in (0..).zip(self.values) {
-            let at = best.partition_point(|(_, other)| *other >= logit);
-            if at < count {
-                best.insert(at, (token, logit));
-                best.truncate(count);
-            }
-        }
-        let normalizer = self.log_sum_exp();
-        for (_, value) in &mut best {
-            *value = (f64::from(*value) - normalizer) as f32;
-        }
-        best
+        likeliest(self.values, count)
     }
 
     /// The most likely token; of equals, the smallest id.
@@ -88,6 +64,34 @@ impl<M> Logits<'_, M> {
     }
 }
 
+// Not generic, so that they are compiled here, at the optimisation of this crate.
+
+/// `ln(sum(exp(logits)))` in f64. Subtracts the maximum, so that no exponential overflows.
+fn log_sum_exp(logits: &[f32]) -> f64 {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let max = f64::from(max);
+    let terms = logits.iter().map(|x| (f64::from(*x) - max).exp());
+    max + terms.sum::<f64>().ln()
+}
+
+fn likeliest(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
+    let mut best: Vec<(u32, f32)> = Vec::with_capacity(count + 1);
+    for (token, &logit) in (0..).zip(logits) {
+        // Nearly all tokens end here.
+        if best.len() == count && best.last().is_none_or(|(_, least)| *least >= logit) {
+            continue;
+        }
+        let at = best.partition_point(|(_, other)| *other >= logit);
+        best.insert(at, (token, logit));
+        best.truncate(count);
+    }
+    let normalizer = log_sum_exp(logits);
+    for (_, value) in &mut best {
+        *value = (f64::from(*value) - normalizer) as f32;
+    }
+    best
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,7 +108,7 @@ mod tests {
         };
         assert_eq!(logits.likeliest(3), expected(&[1, 3, 0]));
         assert_eq!(logits.likeliest(9), expected(&[1, 3, 0, 4, 2]));
-        assert_eq!(logits.likeliest(0), []);
+        assert!(logits.likeliest(0).is_empty());
     }
 
     #[test]

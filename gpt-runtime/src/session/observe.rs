@@ -63,8 +63,10 @@ impl<M> Session<M> {
     }
 
     /// Runs the model's head on rows of a residual stream `[rows, embed]`, and calls `sink` with
-    /// the index of each row and its logits. On the stream between two layers this is the logit lens
-    /// (nostalgebraist 2020): what the model would predict if the rest of its layers were left out.
+    /// the index of each row and its logits. On the stream between two layers this is the logit
+    /// lens (nostalgebraist 2020): what the model would predict if the rest of its layers were left
+    /// out.
+    /// The head begins with the model's last norm, which in a post-norm model ends the last layer.
     /// The session keeps its tokens and cache.
     ///
     /// # Errors

@@ -104,6 +104,26 @@ fn characters_that_span_tokens_are_streamed_whole() {
 }
 
 #[test]
+fn a_token_has_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    write_pair(folder.path());
+    let tokenizer = Tokenizer::from_path(folder.path()).unwrap();
+    for byte in 0..=255 {
+        assert_eq!(tokenizer.token_bytes(byte.into()), Some(vec![byte]));
+    }
+    let bytes = |text: &str| Some(text.as_bytes().to_vec());
+    assert_eq!(tokenizer.token_bytes(258), bytes("hell"));
+    assert_eq!(tokenizer.token_bytes(259), bytes(" w"));
+    assert_eq!(tokenizer.token_bytes(260), bytes("<|endoftext|>"));
+    assert_eq!(tokenizer.token_bytes(261), None);
+
+    let tokenizer = Tokenizer::characters("é \u{FFFD}").unwrap();
+    assert_eq!(tokenizer.token_bytes(0), bytes(" "));
+    assert_eq!(tokenizer.token_bytes(1), bytes("é"));
+    assert_eq!(tokenizer.token_bytes(2), bytes("\u{FFFD}"));
+}
+
+#[test]
 fn invalid_files_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokenizer.json");
@@ -230,6 +250,17 @@ mod gguf {
         let crab = tokenizer.encode("aé").unwrap();
         assert_eq!(crab, [262, 3 + 0xC3, 3 + 0xA9]);
         assert_eq!(tokenizer.decode(&crab).unwrap(), "aé");
+        let bytes = [
+            (259, " "),
+            (262, " a"),
+            (263, "ab"),
+            (1, "<s>"),
+            (3 + 0x41, "A"),
+        ];
+        for (id, text) in bytes {
+            assert_eq!(tokenizer.token_bytes(id), Some(text.as_bytes().to_vec()));
+        }
+        assert_eq!(tokenizer.token_bytes(3 + 0xC3), Some(vec![0xC3]));
         let mut stream = tokenizer.stream(&[1, 264]);
         let pieces: Vec<String> = [262, 3 + 0xC3, 3 + 0xA9]
             .iter()

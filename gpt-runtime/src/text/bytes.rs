@@ -1,0 +1,43 @@
+//! The bytes of a single token. A token may be a part of a character, which no string can hold.
+
+use super::Tokenizer;
+
+impl Tokenizer {
+    /// The bytes of token `id` inside a text; of a special token, its name. None if no token has
+    /// this id.
+    pub fn token_bytes(&self, id: u32) -> Option<Vec<u8>> {
+        let name = self.inner.id_to_token(id)?;
+        // Some decoders drop a blank at the beginning of a text, so the token is decoded after
+        // itself.
+        let once = self.decode(&[id]).ok()?;
+        let twice = self.decode(&[id, id]).ok()?;
+        match twice.strip_prefix(&once) {
+            Some("") => Some(name.into_bytes()),
+            Some(text) if !text.contains(char::REPLACEMENT_CHARACTER) => Some(text.into()),
+            _ => Some(partial(&name).unwrap_or(name.into_bytes())),
+        }
+    }
+}
+
+/// The bytes that `name` stands for: `<0xE2>` in SentencePiece, a character for each byte in
+/// GPT-2's alphabet.
+fn partial(name: &str) -> Option<Vec<u8>> {
+    let hex = name.strip_prefix("<0x").and_then(|n| n.strip_suffix('>'));
+    match hex.map(|hex| u8::from_str_radix(hex, 16)) {
+        Some(Ok(byte)) => Some(vec![byte]),
+        _ => name.chars().map(byte).collect(),
+    }
+}
+
+/// The byte of a character in GPT-2's alphabet: printable bytes are themselves, and the others
+/// follow from U+0100 on, in order.
+fn byte(character: char) -> Option<u8> {
+    let code = u32::from(character);
+    match code {
+        0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF => Some(code as u8),
+        0x100..=0x120 => Some((code - 0x100) as u8),
+        0x121..=0x142 => Some((code - 0x121 + 0x7F) as u8),
+        0x143 => Some(0xAD),
+        _ => None,
+    }
+}
