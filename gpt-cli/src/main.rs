@@ -13,6 +13,7 @@ mod completions;
 mod convert;
 mod devices;
 mod eval;
+mod explain;
 mod generate;
 mod inspect;
 mod interrupt;
@@ -88,6 +89,8 @@ subcommands! {
     Logits: logits,
     /// Measures how well a model predicts a text
     Eval: eval,
+    /// Draws a page of what a model computes for a prompt: attention, logit lens, surprise
+    Explain: explain,
     /// Trains a model on a text, or resumes a run
     Train: train,
     /// Writes a model's weights as GGUF or safetensors

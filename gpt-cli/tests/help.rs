@@ -82,7 +82,7 @@ fn in_short(example: &str) -> String {
         "train" => format!("{line} --steps 4 --batch 2 --eval-every 2 {cpu}"),
         "bench" => format!("{line} --reps 1 --decode 4 {cpu}"),
         "selftest" if !line.contains("--device") => format!("{line} {cpu}"),
-        "eval" | "generate" | "logits" => format!("{line} {cpu}"),
+        "eval" | "explain" | "generate" | "logits" => format!("{line} {cpu}"),
         _ => line,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use gpt_runtime::__private::files;
 use gpt_runtime::Error;
 use plotters::prelude::*;
 
@@ -23,13 +24,7 @@ pub fn draw(path: &Path, title: &str, lines: &[Line]) -> Result<(), Error> {
     }
     let mut svg = String::new();
     chart(&mut svg, title, &train, &validation).expect("a string takes every drawing");
-    let new = path.with_extension("svg.new");
-    let written = std::fs::write(&new, svg).and_then(|()| std::fs::rename(&new, path));
-    written.map_err(|source| Error::Io {
-        doing: "write",
-        path: path.to_owned(),
-        source,
-    })
+    files::write(path, &svg)
 }
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
