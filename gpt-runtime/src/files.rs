@@ -8,6 +8,9 @@ use crate::Error;
 
 /// Calls `write` for a new file beside `path`, syncs it, and renames it to `path`. After a failure
 /// the old file at `path` is unchanged.
+///
+/// # Errors
+/// The file cannot be written; an old one is left as it was.
 pub fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), Error> {
     let new = beside(path);
     let written = write(&new)
@@ -22,6 +25,9 @@ pub fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Resu
 }
 
 /// Replaces `path` by `text`.
+///
+/// # Errors
+/// The file cannot be written; an old one is left as it was.
 pub fn write(path: &Path, text: &str) -> Result<(), Error> {
     replace(path, |new| fs::write(new, text))
 }
