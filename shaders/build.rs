@@ -37,10 +37,7 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) {
         let path = entry.expect("the folder is readable").path();
         if path.is_dir() {
             list(&path, files);
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "wgsl")
-        {
+        } else if path.extension().is_some_and(|extension| extension == "wgsl") {
             files.push(path);
         }
     }

@@ -16,9 +16,7 @@ const TASKS: usize = (PARAMETERS >> 16) as usize;
 
 fn adamw(criterion: &mut Criterion) {
     let work = Work::Bytes(7 * 4 * u64::from(PARAMETERS));
-    versus(criterion, "adamw loop", "16 M parameters", work, || {
-        rows::adamw(TASKS)
-    });
+    versus(criterion, "adamw loop", "16 M parameters", work, || rows::adamw(TASKS));
     let Some(gpu) = Gpu::if_any() else { return };
     let job = training::adamw(Gpt2::plan(), PARAMETERS);
     versus(criterion, "adamw gpu", "16 M parameters", job.work, || {

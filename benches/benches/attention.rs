@@ -63,23 +63,15 @@ fn on_cpu(criterion: &mut Criterion) {
 /// a key head.
 fn loops(criterion: &mut Criterion) {
     let flops = |rows: u64| Work::Flops(4 * rows * 64 * 512);
-    versus(
-        criterion,
-        "attention loop",
-        "gpt2 prefill",
-        flops(48),
-        || products::attention::<48, 768>(4),
-    );
+    versus(criterion, "attention loop", "gpt2 prefill", flops(48), || {
+        products::attention::<48, 768>(4)
+    });
     versus(criterion, "attention loop", "gpt2 decode", flops(1), || {
         products::attention::<1, 64>(4)
     });
-    versus(
-        criterion,
-        "attention loop",
-        "smollm2 decode",
-        flops(3),
-        || products::attention::<3, 64>(4),
-    );
+    versus(criterion, "attention loop", "smollm2 decode", flops(3), || {
+        products::attention::<3, 64>(4)
+    });
 }
 
 criterion_group!(benches, loops, on_cpu, on_gpu);

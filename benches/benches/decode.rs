@@ -8,11 +8,7 @@ use gpt_runtime::{Device, Gpt, Model};
 fn run<M: Gpt>(criterion: &mut Criterion, name: &str, formats: &[Format], device: &(&str, Device)) {
     let spec = &M::plan().spec;
     // A software adapter takes minutes to fill the longest cache.
-    let longest = if is_software(&device.1) {
-        1024
-    } else {
-        spec.context
-    };
+    let longest = if is_software(&device.1) { 1024 } else { spec.context };
     let mut group = criterion.benchmark_group(format!("decode/{name}/{}", device.0));
     group.sample_size(10).throughput(Throughput::Elements(1));
     for &format in formats {
@@ -47,12 +43,7 @@ fn decode(criterion: &mut Criterion) {
     for device in &devices() {
         run::<Bard>(criterion, "bard", &[Format::F32, Format::Q8], device);
         run::<Gpt2>(criterion, "gpt2", &Format::ALL, device);
-        run::<SmolLm2>(
-            criterion,
-            "smollm2-135m",
-            &[Format::F32, Format::Q4],
-            device,
-        );
+        run::<SmolLm2>(criterion, "smollm2-135m", &[Format::F32, Format::Q4], device);
     }
 }
 

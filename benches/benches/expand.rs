@@ -8,12 +8,9 @@ fn expand(criterion: &mut Criterion) {
     group.sample_size(10);
     let root = "::gpt_runtime".parse().expect("a path");
     for base in ["GPT2_SMALL", "SMOLLM2_135M", "GPT1"] {
-        let tokens: proc_macro2::TokenStream = format!("pub struct Model {{ ..{base} }}")
-            .parse()
-            .expect("tokens");
-        group.bench_function(base, |b| {
-            b.iter(|| gpt_codegen::compile(&root, tokens.clone()))
-        });
+        let tokens: proc_macro2::TokenStream =
+            format!("pub struct Model {{ ..{base} }}").parse().expect("tokens");
+        group.bench_function(base, |b| b.iter(|| gpt_codegen::compile(&root, tokens.clone())));
     }
 }
 

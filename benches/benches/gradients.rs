@@ -27,11 +27,7 @@ const STEPS: [&str; 10] = [
 
 fn on_gpu(criterion: &mut Criterion) {
     let Some(gpu) = Gpu::if_any() else { return };
-    let models = [
-        ("gpt2", Gpt2::plan()),
-        ("smollm2", SmolLm2::plan()),
-        ("nano", Nano::plan()),
-    ];
+    let models = [("gpt2", Gpt2::plan()), ("smollm2", SmolLm2::plan()), ("nano", Nano::plan())];
     for (model, plan) in models {
         for step in STEPS {
             let job = training::step(plan, step, 0, gpu.batch());

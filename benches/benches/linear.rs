@@ -77,19 +77,13 @@ macro_rules! loops {
             let quantised = format.block() > 1;
             let bytes = Work::Bytes(($rows * format.row_bytes($depth)) as u64);
             let name = |phase: &str| format!("{} {} {phase}", $name, format.name());
-            versus(
-                $criterion,
-                "linear loop",
-                &name("decode"),
-                bytes,
-                || -> Forms<'_> {
-                    if quantised {
-                        products::integer_row::<BLOCKS>(format, $rows)
-                    } else {
-                        products::row::<$depth, { $depth / 2 }>(format, $rows)
-                    }
-                },
-            );
+            versus($criterion, "linear loop", &name("decode"), bytes, || -> Forms<'_> {
+                if quantised {
+                    products::integer_row::<BLOCKS>(format, $rows)
+                } else {
+                    products::row::<$depth, { $depth / 2 }>(format, $rows)
+                }
+            });
             let flops = Work::Flops((2 * products::ROWS * $rows * $depth) as u64);
             if !quantised && products::pairs(format) {
                 eprintln!(

@@ -8,11 +8,7 @@ use gpt_runtime::{Device, Gpt, Model};
 fn run<M: Gpt>(criterion: &mut Criterion, name: &str, formats: &[Format], device: &(&str, Device)) {
     let spec = &M::plan().spec;
     // A software adapter takes seconds for a long prompt.
-    let lengths = if is_software(&device.1) {
-        [16, 64]
-    } else {
-        [64, 512]
-    };
+    let lengths = if is_software(&device.1) { [16, 64] } else { [64, 512] };
     let mut group = criterion.benchmark_group(format!("prefill/{name}/{}", device.0));
     group.sample_size(10);
     for &format in formats {
@@ -48,12 +44,7 @@ fn prefill(criterion: &mut Criterion) {
             &[Format::F32, Format::Bf16, Format::Q8, Format::Q4],
             device,
         );
-        run::<SmolLm2>(
-            criterion,
-            "smollm2-135m",
-            &[Format::F32, Format::Q4],
-            device,
-        );
+        run::<SmolLm2>(criterion, "smollm2-135m", &[Format::F32, Format::Q4], device);
     }
 }
 

@@ -14,15 +14,9 @@ const ROWS: usize = 64;
 fn loops(criterion: &mut Criterion) {
     // Read and written.
     let bytes = |width: usize| Work::Bytes((2 * 4 * ROWS * width) as u64);
-    versus(criterion, "norm loop", "gpt2", bytes(768), || {
-        rows::layer_norm::<768>(ROWS)
-    });
-    versus(criterion, "norm loop", "bard", bytes(192), || {
-        rows::layer_norm::<192>(ROWS)
-    });
-    versus(criterion, "gelu_tanh loop", "gpt2", bytes(3072), || {
-        rows::gelu_tanh::<3072>(ROWS)
-    });
+    versus(criterion, "norm loop", "gpt2", bytes(768), || rows::layer_norm::<768>(ROWS));
+    versus(criterion, "norm loop", "bard", bytes(192), || rows::layer_norm::<192>(ROWS));
+    versus(criterion, "gelu_tanh loop", "gpt2", bytes(3072), || rows::gelu_tanh::<3072>(ROWS));
 }
 
 fn on_gpu(criterion: &mut Criterion) {
@@ -30,9 +24,7 @@ fn on_gpu(criterion: &mut Criterion) {
     let shape = gpu.batch();
     for (model, plan) in [("gpt2", Gpt2::plan()), ("smollm2", SmolLm2::plan())] {
         let job = training::step(plan, "attn_norm", 0, shape);
-        versus(criterion, "norm gpu", model, job.work, || {
-            gpu.forms(job.kernel, &job.sizes)
-        });
+        versus(criterion, "norm gpu", model, job.work, || gpu.forms(job.kernel, &job.sizes));
     }
 }
 

@@ -12,9 +12,7 @@ fn run<M: Gpt>(
 ) {
     let rows = sequences * length;
     let mut group = criterion.benchmark_group(format!("train_step/{name}/{}", device.0));
-    group
-        .sample_size(10)
-        .throughput(Throughput::Elements(u64::from(rows)));
+    group.sample_size(10).throughput(Throughput::Elements(u64::from(rows)));
     let mut ready = None;
     group.bench_function(format!("{sequences}x{length}"), |b| {
         let (trainer, batch) = ready.get_or_insert_with(|| {
@@ -23,10 +21,7 @@ fn run<M: Gpt>(
                 batch: sequences,
                 tokens: Some(length),
                 // The gradients of a memorised text vanish.
-                ..TrainerSettings::from(AdamW {
-                    lr: 1e-6,
-                    ..AdamW::default()
-                })
+                ..TrainerSettings::from(AdamW { lr: 1e-6, ..AdamW::default() })
             };
             let trainer = model.trainer(settings).expect("it fits");
             let text = tokens(M::plan().spec.vocab, (rows + sequences) as usize);

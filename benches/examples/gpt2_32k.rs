@@ -22,9 +22,7 @@ fn main() -> Result<(), Error> {
         return Err(Error::Input("PREFILL DECODE were expected".to_owned()));
     };
     let model = Model::<Gpt2>::init_as(&Device::gpu()?, 0, Format::F32)?;
-    let tokens: Vec<u32> = (0..prefill)
-        .map(|i| i.wrapping_mul(2_654_435_761) % 32_768)
-        .collect();
+    let tokens: Vec<u32> = (0..prefill).map(|i| i.wrapping_mul(2_654_435_761) % 32_768).collect();
     let mut session = model.session().capacity(prefill + decode + 1).open()?;
     let (mut prefilled, mut decoded) = (0.0, 0.0);
     // The first round is a warm-up, because some drivers compile a kernel on its first run.

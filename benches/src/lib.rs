@@ -31,10 +31,7 @@ gpt_model! {
 /// The CPU and the adapter, if there is one, each with a short name.
 pub fn devices() -> Vec<(&'static str, Device)> {
     let mut devices = vec![("cpu", Device::cpu().expect("the CPU engine starts"))];
-    let gpu = DeviceOptions {
-        kind: DeviceKind::Gpu,
-        ..DeviceOptions::default()
-    };
+    let gpu = DeviceOptions { kind: DeviceKind::Gpu, ..DeviceOptions::default() };
     match Device::open(&gpu) {
         Ok(gpu) => devices.push(("gpu", gpu)),
         Err(error) => eprintln!("the GPU is left out: {error}"),
@@ -59,7 +56,5 @@ pub fn phase(rows: u32) -> String {
 
 /// Pseudo-random tokens, the same in every run.
 pub fn tokens(vocab: u32, n: usize) -> Vec<u32> {
-    (0..n as u32)
-        .map(|i| (i.wrapping_mul(2_654_435_761) >> 7) % vocab)
-        .collect()
+    (0..n as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 7) % vocab).collect()
 }

@@ -177,11 +177,7 @@ mod tests {
     fn ratios_are_relative_to_the_first_form() {
         let form =
             |micros: u64| -> Form<'static> { Box::new(move |n| Duration::from_micros(n * micros)) };
-        let mut forms = Forms {
-            specialised: form(1000),
-            dynamic: form(1500),
-            control: form(1000),
-        };
+        let mut forms = Forms { specialised: form(1000), dynamic: form(1500), control: form(1000) };
         assert_eq!(ratios(&mut forms), [1.5, 1.0]);
     }
 }

@@ -34,12 +34,7 @@ impl Weights for Filled {
         let words = (0..bytes.div_ceil(4) as u32).map(|i| plain(first.wrapping_add(i)));
         let mut data: Vec<u8> = words.flat_map(u32::to_le_bytes).collect();
         data.truncate(bytes);
-        Ok(HostTensor {
-            format,
-            rows: tensor.rows as usize,
-            columns,
-            data: Cow::Owned(data),
-        })
+        Ok(HostTensor { format, rows: tensor.rows as usize, columns, data: Cow::Owned(data) })
     }
 
     fn format(&self, id: TensorId, _layer: u32) -> Format {

@@ -57,10 +57,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if adapters.is_empty() {
         output::line(&mut out, "gpu   none found")?;
     }
-    output::line(
-        &mut out,
-        &format!("auto  {}: {}", auto.name(), auto.reason()),
-    )
+    output::line(&mut out, &format!("auto  {}: {}", auto.name(), auto.reason()))
 }
 
 /// The optional features of an adapter, except f16, which is listed separately.

@@ -73,10 +73,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         .all_logits()
         .cache(arguments.cache.cache)
         .open()?;
-    let bar = Bar::new(
-        windows.len() as u64,
-        "{bar:30} {pos}/{len} windows, {msg}, {eta} left",
-    );
+    let bar = Bar::new(windows.len() as u64, "{bar:30} {pos}/{len} windows, {msg}, {eta} left");
     let mut total = Total::default();
     for (done, window) in (1..).zip(windows) {
         total.add(&mut session, window)?;

@@ -39,15 +39,7 @@ impl Arguments {
         // A new seed for each run, so that each run generates another text.
         let seed = UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs());
         let seed = seed.to_string();
-        let arguments = [
-            "generate",
-            "--prompt",
-            "\n",
-            "--temperature",
-            "0.8",
-            "--seed",
-            &seed,
-        ];
+        let arguments = ["generate", "--prompt", "\n", "--temperature", "0.8", "--seed", &seed];
         Alone::parse_from(arguments).arguments
     }
 }

@@ -141,13 +141,7 @@ fn parameters(plan: &Plan) -> Table {
             ]);
         }
     }
-    table.sum([
-        "total",
-        "",
-        "",
-        &count(plan.params()),
-        &share(plan.params()),
-    ]);
+    table.sum(["total", "", "", &count(plan.params()), &share(plan.params())]);
     table
 }
 
@@ -167,28 +161,18 @@ fn inference_memory(plan: &Plan) -> Table {
         table.row(each_format(name, stored));
     }
     let cache = plan.spec.kv_bytes_per_token() * u64::from(context);
-    table.row(each_format(&format!("kv_cache, {context} tokens"), |_| {
-        cache
-    }));
+    table.row(each_format(&format!("kv_cache, {context} tokens"), |_| cache));
     let activations = activation_bytes(plan);
     table.row(each_format("activations of a chunk", |_| activations));
-    table.sum(each_format("total", |f| {
-        weight_bytes(plan, f) + cache + activations
-    }));
+    table.sum(each_format("total", |f| weight_bytes(plan, f) + cache + activations));
     table
 }
 
 fn training_memory(plan: &Plan, shape: &TrainShape) -> Table {
     let mut table = Table::new("<>>");
-    let title = format!(
-        "training, {} sequences of {} tokens",
-        shape.batch, shape.tokens
-    );
+    let title = format!("training, {} sequences of {} tokens", shape.batch, shape.tokens);
     table.head([title.as_str(), "all kept", "blocks recomputed"]);
-    let (all, less) = (
-        plan.train_bytes(shape),
-        plan.train_bytes(&recomputed(shape)),
-    );
+    let (all, less) = (plan.train_bytes(shape), plan.train_bytes(&recomputed(shape)));
     for ((name, a), (_, b)) in train_parts(&all).into_iter().zip(train_parts(&less)) {
         table.row([name, &bytes(a), &bytes(b)]);
     }
@@ -241,13 +225,7 @@ fn operations(plan: &Plan, shape: &TrainShape) -> Table {
 
 fn formats(plan: &'static Plan) -> Table {
     let mut table = Table::new("<>>><");
-    let titles = [
-        "formats",
-        "bits a weight",
-        "weights",
-        "read a token",
-        "runs on",
-    ];
+    let titles = ["formats", "bits a weight", "weights", "read a token", "runs on"];
     table.head(titles);
     for format in Format::ALL {
         let bits = 8.0 * format.block_bytes() as f64 / format.block() as f64;
@@ -273,18 +251,9 @@ fn formats(plan: &'static Plan) -> Table {
 
 fn kernels(plan: &Plan) -> Table {
     let mut table = Table::new("<>>>>");
-    table.head([
-        "kernels",
-        "number",
-        "with variants",
-        "lines of WGSL",
-        "bytes",
-    ]);
+    table.head(["kernels", "number", "with variants", "lines of WGSL", "bytes"]);
     let mut all = [0; 4];
-    for (name, kernels) in [
-        ("inference", &plan.kernels),
-        ("training", &plan.training.kernels),
-    ] {
+    for (name, kernels) in [("inference", &plan.kernels), ("training", &plan.training.kernels)] {
         let variants = kernels.iter();
         let variants = variants.filter(|k| shaders::variant(k, Features::ALL).is_some());
         let sources: Vec<String> = kernels.iter().map(shaders::link).collect();
@@ -313,10 +282,7 @@ fn kernel_cells(name: &str, figures: &[usize; 4]) -> [String; 5] {
 
 /// The dispatches of each phase, and those that a GPU runs beside them.
 fn dispatch_tables(plan: &'static Plan) -> Vec<Table> {
-    let phases = [
-        ("decode", Phase::Decode, "token"),
-        ("prefill", Phase::Prefill, "chunk"),
-    ];
+    let phases = [("decode", Phase::Decode, "token"), ("prefill", Phase::Prefill, "chunk")];
     let phases = phases.map(|(name, phase, per)| {
         let title = format!("{name}: {} dispatches a {per}", plan.dispatches(phase));
         (title, dispatches(plan, phase))
@@ -335,10 +301,7 @@ fn dispatch_tables(plan: &'static Plan) -> Vec<Table> {
 }
 
 fn recomputed(shape: &TrainShape) -> TrainShape {
-    TrainShape {
-        recompute: Recompute::Block,
-        ..*shape
-    }
+    TrainShape { recompute: Recompute::Block, ..*shape }
 }
 
 fn train_json(plan: &Plan, shape: &TrainShape) -> Value {
@@ -451,10 +414,7 @@ fn norm(norm: &Norm) -> String {
 fn mlp(mlp: &Mlp) -> String {
     let kind = if mlp.gated { "Gated" } else { "Dense" };
     let activation = mlp.activation.name().unwrap_or("a closure");
-    format!(
-        "{kind} {{ hidden: {}, activation: {activation} }}",
-        mlp.hidden
-    )
+    format!("{kind} {{ hidden: {}, activation: {activation} }}", mlp.hidden)
 }
 
 fn weight_bytes(plan: &Plan, format: Format) -> u64 {
@@ -478,10 +438,7 @@ fn activation_bytes(plan: &Plan) -> u64 {
         RowCount::Requested | RowCount::One => 1,
         _ => 0,
     };
-    plan.buffers
-        .iter()
-        .map(|b| 4 * u64::from(b.width) * rows(b.rows))
-        .sum()
+    plan.buffers.iter().map(|b| 4 * u64::from(b.width) * rows(b.rows)).sum()
 }
 
 struct Dispatch {
@@ -534,9 +491,7 @@ fn dispatches(plan: &'static Plan, phase: Phase) -> Vec<Dispatch> {
         for (i, step) in section.steps.iter().enumerate() {
             let times = section.count((i / kind_steps) as u32);
             let index = Format::ALL.iter().map(|f| step.kernel(phase, *f));
-            let kernel = index
-                .filter_map(|i| plan.kernels.get(usize::from(i)))
-                .next();
+            let kernel = index.filter_map(|i| plan.kernels.get(usize::from(i))).next();
             let kernel = kernel.expect("every step has a kernel in some format");
             dispatches.push(Dispatch::new(times, &step.name, kernel));
         }
@@ -551,10 +506,7 @@ fn beside(plan: &Plan) -> Vec<(String, Vec<Dispatch>)> {
             "sampling on a GPU: greedy, or by temperature".to_owned(),
             sampling(plan, SamplingOp::FULL_VOCABULARY),
         ),
-        (
-            "sampling with top-k, top-p or min-p".to_owned(),
-            sampling(plan, SamplingOp::TRUNCATED),
-        ),
+        ("sampling with top-k, top-p or min-p".to_owned(), sampling(plan, SamplingOp::TRUNCATED)),
     ];
     if plan.split_attention.is_some() {
         beside.push((
@@ -578,13 +530,8 @@ fn split_attention(plan: &Plan) -> Vec<Dispatch> {
     let Some(split) = plan.split_attention else {
         return Vec::new();
     };
-    let kernels = [
-        ("attention_split", split.split),
-        ("attention_merge", split.merge),
-    ];
+    let kernels = [("attention_split", split.split), ("attention_merge", split.merge)];
     let kernels = kernels.map(|(name, at)| (name, &plan.kernels[usize::from(at)]));
     let layers = plan.spec.layers;
-    kernels
-        .map(|(name, kernel)| Dispatch::new(layers, name, kernel))
-        .into()
+    kernels.map(|(name, kernel)| Dispatch::new(layers, name, kernel)).into()
 }

@@ -73,10 +73,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn likeliest(position: usize, logits: &[f32]) -> String {
     let mut order: Vec<usize> = (0..logits.len()).collect();
     order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
-    let best: Vec<String> = order
-        .iter()
-        .take(5)
-        .map(|&id| format!("{id} ({:.4})", logits[id]))
-        .collect();
+    let best: Vec<String> =
+        order.iter().take(5).map(|&id| format!("{id} ({:.4})", logits[id])).collect();
     format!("position {position}: {}", best.join(", "))
 }

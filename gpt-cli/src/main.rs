@@ -108,9 +108,7 @@ fn main() -> ExitCode {
     silence_device_select();
     let result = match usage::parse::<Arguments>() {
         Ok(Arguments { command: None }) => welcome(),
-        Ok(Arguments {
-            command: Some(command),
-        }) => command.run(),
+        Ok(Arguments { command: Some(command) }) => command.run(),
         Err(failure) => Err(failure),
     };
     match result {

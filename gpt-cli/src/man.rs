@@ -29,11 +29,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         clap_mangen::generate_to(usage::command::<crate::Arguments>(), out)?;
         std::fs::write(out.join(REFERENCE), reference())
     };
-    written().map_err(|source| Error::Io {
-        doing: "write to",
-        path: out.clone(),
-        source,
-    })?;
+    written().map_err(|source| Error::Io { doing: "write to", path: out.clone(), source })?;
     let text = format!("man pages and {REFERENCE} are in {}", out.display());
     output::line(&mut output::stdout(), &text)
 }
@@ -44,12 +40,8 @@ fn reference() -> String {
     command.build();
     let mut text = String::from("# Commands\n");
     let mut section = |title: &str, help: &str| {
-        write!(
-            text,
-            "\n## `{title}`\n\n```text\n{}\n```\n",
-            help.trim_end()
-        )
-        .expect("a string takes all text")
+        write!(text, "\n## `{title}`\n\n```text\n{}\n```\n", help.trim_end())
+            .expect("a string takes all text")
     };
     section("gpt", &command.render_help().to_string());
     for subcommand in command.get_subcommands().filter(|c| !c.is_hide_set()) {

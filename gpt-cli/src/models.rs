@@ -86,10 +86,7 @@ pub const EMBEDDED: &str = "bard";
 
 /// All built-in models.
 pub static ALL: [BuiltIn; 7] = [
-    BuiltIn {
-        embedded: Some(include_bytes!("../assets/bard.gguf")),
-        ..built_in::<Bard>(EMBEDDED)
-    },
+    BuiltIn { embedded: Some(include_bytes!("../assets/bard.gguf")), ..built_in::<Bard>(EMBEDDED) },
     built_in::<Nano>("nano"),
     built_in::<Gpt2>("gpt2"),
     built_in::<Gpt2Medium>("gpt2-medium"),

@@ -79,15 +79,9 @@ impl LoadArguments {
     pub fn load(&self, tokenizer: Option<PathBuf>) -> Result<Model<Untyped>, Failure> {
         let device = self.device.open()?;
         eprintln!("running on {}: {}", device.name(), device.reason());
-        let options = LoadOptions {
-            dtype: self.dtype,
-            tokenizer,
-            progress: Some(progress::loading()),
-        };
-        let model = self
-            .model
-            .model
-            .load(self.weights.as_deref(), &device, &options)?;
+        let options =
+            LoadOptions { dtype: self.dtype, tokenizer, progress: Some(progress::loading()) };
+        let model = self.model.model.load(self.weights.as_deref(), &device, &options)?;
         for note in model.notes() {
             eprintln!("note: {note}");
         }
@@ -202,10 +196,7 @@ pub fn formats() -> Named<Format> {
 
 /// The help of `--dtype`.
 pub fn formats_help(default: &str) -> String {
-    format!(
-        "Format of matrices: {} [default: {default}]",
-        format_names()
-    )
+    format!("Format of matrices: {} [default: {default}]", format_names())
 }
 
 fn format_names() -> String {

@@ -29,12 +29,7 @@ pub struct Bar {
 impl Bar {
     /// A bar of `total` units. `template` is indicatif's: `{bar:30} {pos}/{len} windows, {msg}`.
     pub fn new(total: u64, template: &'static str) -> Bar {
-        Bar {
-            total,
-            template,
-            start: Instant::now(),
-            shown: OnceLock::new(),
-        }
+        Bar { total, template, start: Instant::now(), shown: OnceLock::new() }
     }
 
     /// A line without motion, shown at once: for work that is timed, which nothing may disturb.
@@ -101,10 +96,7 @@ impl Spinner {
             }
             spinner.finish_and_clear();
         };
-        Spinner {
-            thread: stderr().is_terminal().then(|| thread::spawn(spin)),
-            stop: Some(stop),
-        }
+        Spinner { thread: stderr().is_terminal().then(|| thread::spawn(spin)), stop: Some(stop) }
     }
 }
 

@@ -105,10 +105,7 @@ fn verdict(name: &str, found: &SelfTest) -> Result<String, Failure> {
 fn table(what: &str, found: &SelfTest) -> Result<(), Failure> {
     let mut out = output::stdout();
     for format in &found.left_out {
-        let text = format!(
-            "{}: there are no kernels, as a matrix is too large",
-            format.name()
-        );
+        let text = format!("{}: there are no kernels, as a matrix is too large", format.name());
         output::line(&mut out, &text)?;
     }
     if let Some(first) = found.checks.first() {

@@ -29,18 +29,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let plan = (arguments.model.model.plan)();
     let io = |doing, path: &PathBuf| {
         let path = path.clone();
-        move |source| Error::Io {
-            doing,
-            path,
-            source,
-        }
+        move |source| Error::Io { doing, path, source }
     };
     std::fs::create_dir_all(&arguments.out).map_err(io("create the folder", &arguments.out))?;
     let mut files = Vec::new();
     let variants = plan.kernels.iter();
-    let variants: Vec<_> = variants
-        .filter_map(|k| shaders::variant(k, Features::ALL))
-        .collect();
+    let variants: Vec<_> = variants.filter_map(|k| shaders::variant(k, Features::ALL)).collect();
     for kernel in plan.kernels.iter().chain(&variants) {
         let path = arguments.out.join(format!("{}.wgsl", kernel.name));
         std::fs::write(&path, shaders::link(kernel)).map_err(io("write", &path))?;
@@ -49,11 +43,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.json {
         return output::json(&serde_json::json!({ "files": files }));
     }
-    let text = format!(
-        "{} kernels of {} in {}",
-        files.len(),
-        plan.name,
-        arguments.out.display()
-    );
+    let text = format!("{} kernels of {} in {}", files.len(), plan.name, arguments.out.display());
     output::line(&mut output::stdout(), &text)
 }

@@ -33,10 +33,7 @@ impl Table {
             '>' => Align::Right,
             _ => Align::Left,
         };
-        Table {
-            columns: columns.chars().map(align).collect(),
-            rows: Vec::new(),
-        }
+        Table { columns: columns.chars().map(align).collect(), rows: Vec::new() }
     }
 
     /// Adds the titles of the columns. The first one is the title of the table.
@@ -132,12 +129,8 @@ mod tests {
         table.row(["first", "1", ""]);
         table.detail(["part", "", "1024"]);
         table.sum(["sum", "12", "3"]);
-        let lines = [
-            "title      a  bytes",
-            "  first    1",
-            "    part       1024",
-            "  sum     12      3",
-        ];
+        let lines =
+            ["title      a  bytes", "  first    1", "    part       1024", "  sum     12      3"];
         assert_eq!(table.lines(), lines);
     }
 }

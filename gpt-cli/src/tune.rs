@@ -112,11 +112,7 @@ fn table(what: &str, choices: &[Choice]) -> Result<(), Failure> {
         } else {
             "       the default is the fastest".to_owned()
         };
-        let text = format!(
-            "  {:28} {:9.3} ms  {gain}",
-            choice.kernel,
-            choice.default * 1e3
-        );
+        let text = format!("  {:28} {:9.3} ms  {gain}", choice.kernel, choice.default * 1e3);
         output::line(&mut out, &text)?;
     }
     Ok(())

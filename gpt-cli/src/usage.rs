@@ -54,15 +54,9 @@ pub fn command<A: CommandFactory>() -> Command {
 /// The standard library's messages for a string that is no number, and ours.
 const NUMBERS: [(&str, &str); 4] = [
     ("invalid digit found in string", "expected a whole number"),
-    (
-        "cannot parse integer from empty string",
-        "expected a whole number",
-    ),
+    ("cannot parse integer from empty string", "expected a whole number"),
     ("invalid float literal", "expected a number"),
-    (
-        "number too large to fit in target type",
-        "the number is too large",
-    ),
+    ("number too large to fit in target type", "the number is too large"),
 ];
 
 fn help() -> Arg {
@@ -163,10 +157,7 @@ mod tests {
             "generate --prompt a --device tpu",
             "invalid value 'tpu' for '--device <auto|gpu|cpu>' [possible values: auto, gpu, cpu]; a similar value exists: 'cpu'",
         );
-        fails(
-            "frobnicate",
-            "unrecognized subcommand 'frobnicate'; see `gpt --help`",
-        );
+        fails("frobnicate", "unrecognized subcommand 'frobnicate'; see `gpt --help`");
     }
 
     #[test]

@@ -48,9 +48,7 @@ fn contents(path: &Path) -> Vec<(String, String)> {
     let json: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     let messages = json.as_array().unwrap().iter();
     let field = |m: &serde_json::Value, key: &str| m[key].as_str().unwrap().to_owned();
-    messages
-        .map(|m| (field(m, "role"), field(m, "content")))
-        .collect()
+    messages.map(|m| (field(m, "role"), field(m, "content"))).collect()
 }
 
 #[test]
@@ -103,11 +101,7 @@ fn bytes_that_are_not_utf8_are_replaced() {
 #[test]
 fn a_failed_command_ends_a_script() {
     let desk = Desk::new();
-    fs::write(
-        desk.path("bad.json"),
-        "[{\"role\": \"assistant\", \"content\": \"A\"}]",
-    )
-    .unwrap();
+    fs::write(desk.path("bad.json"), "[{\"role\": \"assistant\", \"content\": \"A\"}]").unwrap();
     for (input, part) in [
         ("/load no.json\n", "no.json"),
         ("/load bad.json\n", "take turns"),
@@ -131,8 +125,5 @@ fn sampling_out_of_range_is_refused_before_loading() {
     assert_eq!(output.status.code(), Some(2));
     let errors = text(&output.stderr);
     assert_eq!(errors.lines().count(), 1, "{errors}");
-    assert!(
-        errors.starts_with("error: ") && errors.contains("-1"),
-        "{errors}"
-    );
+    assert!(errors.starts_with("error: ") && errors.contains("-1"), "{errors}");
 }

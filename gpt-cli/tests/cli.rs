@@ -31,22 +31,10 @@ fn json(arguments: &[&str]) -> Value {
 fn failure(arguments: &[&str], status: i32) -> String {
     let output = gpt(arguments);
     let errors = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(
-        output.status.code(),
-        Some(status),
-        "{arguments:?}: {errors}"
-    );
-    assert!(
-        output.stdout.is_empty(),
-        "{arguments:?} printed to standard output"
-    );
-    let sentences: Vec<&str> = errors
-        .lines()
-        .filter(|l| l.starts_with("error: "))
-        .collect();
-    let last = sentences
-        .last()
-        .unwrap_or_else(|| panic!("{arguments:?}: {errors}"));
+    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {errors}");
+    assert!(output.stdout.is_empty(), "{arguments:?} printed to standard output");
+    let sentences: Vec<&str> = errors.lines().filter(|l| l.starts_with("error: ")).collect();
+    let last = sentences.last().unwrap_or_else(|| panic!("{arguments:?}: {errors}"));
     assert!(!errors.contains("panicked"), "{errors}");
     last.strip_prefix("error: ").unwrap().to_owned()
 }
@@ -67,18 +55,12 @@ impl Nano {
         save(&folder.path().join("model.safetensors"), plan, &weights).unwrap();
         let characters: String = ('0'..='p').take(65).collect();
         let tokenizer = Tokenizer::characters(&characters).unwrap();
-        tokenizer
-            .save(&folder.path().join("tokenizer.json"))
-            .unwrap();
+        tokenizer.save(&folder.path().join("tokenizer.json")).unwrap();
         Nano(folder)
     }
 
     fn weights(&self) -> String {
-        self.0
-            .path()
-            .join("model.safetensors")
-            .display()
-            .to_string()
+        self.0.path().join("model.safetensors").display().to_string()
     }
 
     fn file(&self, name: &str, text: &str) -> String {
@@ -114,15 +96,10 @@ fn a_self_test_says_whether_a_device_can_be_trusted() {
     let checks = found["checks"].as_array().unwrap();
     assert_eq!(checks.len(), 5 * 2 * 12);
     assert!(checks.iter().all(|check| check["passed"] == true));
-    let output = gpt(&[
-        "selftest", "--model", "nano", "--device", "cpu", "--dtype", "q4",
-    ]);
+    let output = gpt(&["selftest", "--model", "nano", "--device", "cpu", "--dtype", "q4"]);
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        text.contains("can be trusted with nano: 24 steps agree"),
-        "{text}"
-    );
+    assert!(text.contains("can be trusted with nano: 24 steps agree"), "{text}");
     assert!(text.contains("mlp_down"), "{text}");
     let train = "selftest --model nano --device cpu --dtype f32 --train --json";
     let found = json(&train.split(' ').collect::<Vec<_>>());
@@ -136,10 +113,7 @@ fn a_self_test_says_whether_a_device_can_be_trusted() {
 fn tuning_saves_the_fastest_kernels() {
     let devices = json(&["devices", "--json"]);
     if devices["adapters"].as_array().unwrap().is_empty() {
-        assert!(
-            std::env::var_os("GPT_REQUIRE_GPU").is_none(),
-            "there is no GPU"
-        );
+        assert!(std::env::var_os("GPT_REQUIRE_GPU").is_none(), "there is no GPU");
         return eprintln!("NOT RUN, as there is no GPU");
     }
     let folder = tempfile::tempdir().unwrap();
@@ -159,10 +133,7 @@ fn tuning_saves_the_fastest_kernels() {
     assert_eq!(choices.len(), 12, "{choices:?}");
     for choice in choices {
         assert!(choice["ms"].as_f64().unwrap() > 0.0, "{choice}");
-        assert!(
-            choice["ms"].as_f64() <= choice["default_ms"].as_f64(),
-            "{choice}"
-        );
+        assert!(choice["ms"].as_f64() <= choice["default_ms"].as_f64(), "{choice}");
     }
     let kept = std::fs::read_to_string(found["kept"].as_str().unwrap()).unwrap();
     let kept: Value = serde_json::from_str(&kept).unwrap();
@@ -172,16 +143,8 @@ fn tuning_saves_the_fastest_kernels() {
     // The choices for training are added, one for each kernel.
     let found = run(&["tune", "--model", "nano", "--train", "--json"]);
     let learned: Vec<_> = found["choices"].as_array().unwrap().iter().collect();
-    let mut names: Vec<_> = learned
-        .iter()
-        .map(|c| c["kernel"].as_str().unwrap())
-        .collect();
-    for name in [
-        "attention",
-        "mlp_up_512_128",
-        "weight_384_128",
-        "through_128_512",
-    ] {
+    let mut names: Vec<_> = learned.iter().map(|c| c["kernel"].as_str().unwrap()).collect();
+    for name in ["attention", "mlp_up_512_128", "weight_384_128", "through_128_512"] {
         assert!(names.contains(&name), "{name}: {names:?}");
     }
     names.sort();
@@ -220,11 +183,7 @@ fn inspect_knows_every_model() {
         assert_eq!(inspected["params"], params, "{model}");
         let layers = inspected["spec"]["layers"].as_u64().unwrap();
         for phase in ["decode", "prefill"] {
-            assert_eq!(
-                inspected[phase]["dispatches"],
-                5 * layers + 2,
-                "{model} {phase}"
-            );
+            assert_eq!(inspected[phase]["dispatches"], 5 * layers + 2, "{model} {phase}");
         }
     }
     // What a GPU dispatches besides: the steps of sampling, and split attention.
@@ -242,10 +201,7 @@ fn inspect_knows_every_model() {
         let parts = &nano["train_bytes"]["recompute_nothing"];
         let less = &nano["train_bytes"]["recompute_block"];
         assert!(less["total"].as_u64() < parts["total"].as_u64());
-        (
-            parts["parameters"].clone(),
-            parts["activations"].as_u64().unwrap(),
-        )
+        (parts["parameters"].clone(), parts["activations"].as_u64().unwrap())
     };
     let (one, two) = (memory("12"), memory("24"));
     assert_eq!(one.0, two.0);
@@ -265,22 +221,12 @@ fn inspect_knows_every_model() {
 fn shaders_are_written() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("new/folder");
-    let written = json(&[
-        "shaders",
-        "--model",
-        "nano",
-        "--out",
-        out.to_str().unwrap(),
-        "--json",
-    ]);
+    let written = json(&["shaders", "--model", "nano", "--out", out.to_str().unwrap(), "--json"]);
     let files = written["files"].as_array().unwrap();
     assert!(files.len() > 50);
     for file in files {
         let text = std::fs::read_to_string(Path::new(file.as_str().unwrap())).unwrap();
-        assert!(
-            text.contains("// Nano: ") && text.contains("@compute"),
-            "{file}"
-        );
+        assert!(text.contains("// Nano: ") && text.contains("@compute"), "{file}");
     }
 }
 
@@ -290,10 +236,7 @@ fn generate_logits_and_eval() {
     let weights = nano.weights();
     let base = ["--model", "nano", "--weights", &weights, "--device", "cpu"];
     let with = |command: &'static str, more: &[&'static str]| -> Vec<String> {
-        let all = [command]
-            .into_iter()
-            .chain(base)
-            .chain(more.iter().copied());
+        let all = [command].into_iter().chain(base).chain(more.iter().copied());
         all.map(str::to_owned).collect()
     };
     let run =
@@ -305,16 +248,10 @@ fn generate_logits_and_eval() {
         run(arguments)
     };
     let first = generate(&["--tokens", "9", "--seed", "4"]);
-    assert_eq!(
-        (&first["prompt_tokens"], &first["tokens"]),
-        (&3.into(), &9.into())
-    );
+    assert_eq!((&first["prompt_tokens"], &first["tokens"]), (&3.into(), &9.into()));
     assert_eq!(first["text"].as_str().unwrap().chars().count(), 9);
     assert_eq!(first["ended"], "length");
-    assert_eq!(
-        generate(&["--tokens", "9", "--seed", "4"])["text"],
-        first["text"]
-    );
+    assert_eq!(generate(&["--tokens", "9", "--seed", "4"])["text"], first["text"]);
     assert_eq!(generate(&["--temperature", "0"])["ended"], "context_full");
 
     let logits = run(with("logits", &["--ids", "1,2,3", "--json"]));
@@ -364,14 +301,9 @@ fn generate_logits_and_eval() {
 fn the_embedded_model_generates_text() {
     let output = gpt(&[]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        output.status.success() && text.chars().count() > 200,
-        "{text}"
-    );
+    assert!(output.status.success() && text.chars().count() > 200, "{text}");
     assert!(text.lines().last().unwrap().contains("gpt train"), "{text}");
-    let prompt = [
-        "generate", "--device", "cpu", "--prompt", "ROMEO:", "--tokens", "9", "--json",
-    ];
+    let prompt = ["generate", "--device", "cpu", "--prompt", "ROMEO:", "--tokens", "9", "--json"];
     assert_eq!(json(&prompt)["tokens"], 9);
     let message = failure(&["generate", "--model", "nano", "--prompt", "a"], 2);
     assert!(message.contains("only those of bard are"), "{message}");
@@ -383,72 +315,32 @@ fn failures_are_one_sentence() {
     let weights = nano.weights();
     let base = ["--model", "nano", "--weights", &weights, "--device", "cpu"];
     let with = |command: &'static str, more: &[&'static str]| -> String {
-        let all: Vec<&str> = [command]
-            .into_iter()
-            .chain(base)
-            .chain(more.iter().copied())
-            .collect();
+        let all: Vec<&str> =
+            [command].into_iter().chain(base).chain(more.iter().copied()).collect();
         failure(&all, 2)
     };
     let message = failure(
-        &[
-            "generate",
-            "--model",
-            "nano",
-            "--weights",
-            "no/such/file.gguf",
-            "--prompt",
-            "a",
-        ],
+        &["generate", "--model", "nano", "--weights", "no/such/file.gguf", "--prompt", "a"],
         2,
     );
     assert!(message.contains("no/such/file.gguf"), "{message}");
     let message = failure(&["inspect", "--model", "gpt3"], 2);
     assert!(message.contains("gpt3"), "{message}");
-    let message = failure(
-        &[
-            "logits",
-            "--model",
-            "gpt2",
-            "--weights",
-            &weights,
-            "--ids",
-            "1",
-        ],
-        2,
-    );
+    let message = failure(&["logits", "--model", "gpt2", "--weights", &weights, "--ids", "1"], 2);
     assert!(message.contains("model.safetensors"), "{message}");
     for (message, part) in [
         (with("generate", &["--prompt", ""]), "the prompt is empty"),
-        (
-            with("generate", &["--prompt", "abc", "--top-p", "0"]),
-            "top-p is 0",
-        ),
-        (
-            with("logits", &["--ids", "65"]),
-            "token 65 is not in the vocabulary of Nano",
-        ),
+        (with("generate", &["--prompt", "abc", "--top-p", "0"]), "top-p is 0"),
+        (with("logits", &["--ids", "65"]), "token 65 is not in the vocabulary of Nano"),
         (with("logits", &["--ids", "1,x"]), "invalid value"),
         (failure(&["bench", "--train", "4*64"], 2), "4x64"),
         (failure(&["inspect", "--context", "257"], 2), "at most 256"),
         (with("eval", &["--data", "no/such/text"]), "no/such/text"),
         (with("chat", &[]), "chat template"),
-        (
-            with("generate", &["--prompt", "a", "--adapter", "x"]),
-            "the device is `cpu`",
-        ),
-        (
-            with("generate", &["--prompt", "a", "--dtype", "f8"]),
-            "f32, bf16, f16, q8, q4",
-        ),
-        (
-            with("generate", &["--prompt", "a", "--threads", "0"]),
-            "0 threads",
-        ),
-        (
-            with("generate", &["--prompt", "a", "--temperature", "-1"]),
-            "the temperature is -1",
-        ),
+        (with("generate", &["--prompt", "a", "--adapter", "x"]), "the device is `cpu`"),
+        (with("generate", &["--prompt", "a", "--dtype", "f8"]), "f32, bf16, f16, q8, q4"),
+        (with("generate", &["--prompt", "a", "--threads", "0"]), "0 threads"),
+        (with("generate", &["--prompt", "a", "--temperature", "-1"]), "the temperature is -1"),
         (
             with("generate", &["--prompt", "a", "--tokens", "-1"]),
             "invalid value '-1' for '--tokens <N>': expected a whole number",
@@ -460,18 +352,7 @@ fn failures_are_one_sentence() {
     ] {
         assert!(message.contains(part), "{part} is not in: {message}");
     }
-    let message = failure(
-        &[
-            "bench",
-            "--model",
-            "nano",
-            "--device",
-            "cpu",
-            "--prefill",
-            "65",
-        ],
-        2,
-    );
+    let message = failure(&["bench", "--model", "nano", "--device", "cpu", "--prefill", "65"], 2);
     assert!(message.contains("at most 64"), "{message}");
 }
 

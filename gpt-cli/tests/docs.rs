@@ -43,11 +43,8 @@ fn blocks(page: &str) -> Vec<Block> {
                     let (subcommand, arguments) = arguments.split_once(": ").unwrap();
                     appended.push((subcommand.to_owned(), arguments.to_owned()));
                 } else if line == "```sh" || line == "```sh no_run" {
-                    open = Some(Block {
-                        line: number + 1,
-                        runs: line == "```sh",
-                        ..Block::default()
-                    });
+                    open =
+                        Some(Block { line: number + 1, runs: line == "```sh", ..Block::default() });
                 }
             }
         }
@@ -60,9 +57,7 @@ fn blocks(page: &str) -> Vec<Block> {
 /// test appends.
 fn command(line: &str, appended: &[(String, String)]) -> String {
     let run = "cargo run --release";
-    let mut line = line
-        .replace(&format!("{run} -- "), "gpt ")
-        .replace(run, "gpt");
+    let mut line = line.replace(&format!("{run} -- "), "gpt ").replace(run, "gpt");
     for (subcommand, arguments) in appended {
         let prefix = format!("gpt {subcommand} ");
         if let Some(rest) = line.strip_prefix(&prefix) {
@@ -166,10 +161,7 @@ fn the_book_has_the_reference_of_commands() {
     assert!(output.status.success());
     let written = std::fs::read_to_string(folder.path().join("commands.md")).unwrap();
     let page = std::fs::read_to_string(root().join("docs/src/commands.md")).unwrap();
-    assert!(
-        page == written,
-        "run `gpt man --out DIR` and copy commands.md to docs/src"
-    );
+    assert!(page == written, "run `gpt man --out DIR` and copy commands.md to docs/src");
 }
 
 #[test]

@@ -47,12 +47,7 @@ fn explain(folder: &Path, arguments: &[&str]) -> (String, Value) {
 fn weights(data: &Value) -> Vec<f64> {
     let digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let (mut bits, mut count, mut bytes) = (0u32, 0, Vec::new());
-    for digit in data["attention"]
-        .as_str()
-        .unwrap()
-        .trim_end_matches('=')
-        .chars()
-    {
+    for digit in data["attention"].as_str().unwrap().trim_end_matches('=').chars() {
         bits = bits << 6 | digits.find(digit).unwrap() as u32;
         count += 6;
         if count >= 8 {
@@ -79,12 +74,7 @@ fn a_page_needs_nothing_else() {
     }
     assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"));
     assert!(page.contains("<noscript>"));
-    let labels: Vec<&str> = data["tokens"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(label)
-        .collect();
+    let labels: Vec<&str> = data["tokens"].as_array().unwrap().iter().map(label).collect();
     assert_eq!(labels.concat(), "Oh,␣no!⏎To␣be");
     // The page is a file of its own: nothing is left beside it.
     let files = std::fs::read_dir(folder.path().join("deep/er")).unwrap();
@@ -99,16 +89,10 @@ fn label(token: &Value) -> &str {
 #[test]
 fn the_numbers_are_those_of_the_model() {
     let folder = tempfile::tempdir().unwrap();
-    let (_, data) = explain(
-        folder.path(),
-        &["--prompt", "To be, or not", "--dtype", "f32"],
-    );
+    let (_, data) = explain(folder.path(), &["--prompt", "To be, or not", "--dtype", "f32"]);
     let tokens = data["tokens"].as_array().unwrap();
     let n = tokens.len();
-    let ids: Vec<usize> = tokens
-        .iter()
-        .map(|t| t["id"].as_u64().unwrap() as usize)
-        .collect();
+    let ids: Vec<usize> = tokens.iter().map(|t| t["id"].as_u64().unwrap() as usize).collect();
     let list: Vec<String> = ids.iter().map(usize::to_string).collect();
     let printed = succeed(&[
         "logits",
@@ -126,12 +110,8 @@ fn the_numbers_are_those_of_the_model() {
     assert_eq!((data["layers"].as_u64(), lens.len()), (Some(6), 7));
     assert!(tokens[0]["surprise"].is_null());
     for (position, row) in logits["logits"].as_array().unwrap().iter().enumerate() {
-        let exponentials: Vec<f64> = row
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|x| x.as_f64().unwrap().exp())
-            .collect();
+        let exponentials: Vec<f64> =
+            row.as_array().unwrap().iter().map(|x| x.as_f64().unwrap().exp()).collect();
         let sum: f64 = exponentials.iter().sum();
         if let Some(next) = ids.get(position + 1) {
             let surprise = tokens[position + 1]["surprise"].as_f64().unwrap();
@@ -154,10 +134,7 @@ fn the_numbers_are_those_of_the_model() {
     for (i, row) in weights.chunks(n).enumerate() {
         // Each weight is rounded by at most half a step of its square root.
         assert!((row.iter().sum::<f64>() - 1.0).abs() < 0.004 * n as f64);
-        assert!(
-            row[i % n + 1..].iter().all(|w| *w == 0.0),
-            "row {i} sees the future"
-        );
+        assert!(row[i % n + 1..].iter().all(|w| *w == 0.0), "row {i} sees the future");
     }
     let norms = data["norms"].as_array().unwrap();
     assert_eq!(norms.len(), 7);
@@ -175,27 +152,12 @@ fn markup_in_a_prompt_is_text() {
     save(&weights, plan, &RandomWeights::new(plan, 1, Format::F32)).unwrap();
     let characters: String = ('\u{22}'..='b').collect();
     let tokenizer = Tokenizer::characters(&characters).unwrap();
-    tokenizer
-        .save(&folder.path().join("tokenizer.json"))
-        .unwrap();
+    tokenizer.save(&folder.path().join("tokenizer.json")).unwrap();
     let weights = weights.display().to_string();
     let prompt = "</SCRIPT><B>&\"";
-    let arguments = [
-        "--model",
-        "nano",
-        "--weights",
-        &weights,
-        "--prompt",
-        prompt,
-        "--json",
-    ];
+    let arguments = ["--model", "nano", "--weights", &weights, "--prompt", prompt, "--json"];
     let (page, data) = explain(folder.path(), &arguments);
-    let labels: Vec<&str> = data["tokens"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(label)
-        .collect();
+    let labels: Vec<&str> = data["tokens"].as_array().unwrap().iter().map(label).collect();
     assert_eq!(labels.concat(), prompt);
     let tags = |tag: &str| page.to_lowercase().matches(tag).count();
     assert_eq!((tags("<script"), tags("</script>")), (2, 2));
@@ -208,18 +170,10 @@ fn bad_prompts_are_one_sentence() {
     let long = "to be ".repeat(43);
     for (prompt, expected) in [
         ("", "the prompt is empty; give at least one character"),
-        (
-            &*long,
-            "the prompt has 258 tokens, and a page of bard has room for 256; shorten it",
-        ),
-        (
-            "ü",
-            "the text has the character 'ü', which the model's tokenizer has no token for",
-        ),
+        (&*long, "the prompt has 258 tokens, and a page of bard has room for 256; shorten it"),
+        ("ü", "the text has the character 'ü', which the model's tokenizer has no token for"),
     ] {
-        let output = gpt(&[
-            "explain", "--device", "cpu", "--prompt", prompt, "--out", &out,
-        ]);
+        let output = gpt(&["explain", "--device", "cpu", "--prompt", prompt, "--out", &out]);
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{errors}");
         assert_eq!(errors.lines().last(), Some(&*format!("error: {expected}")));
@@ -229,12 +183,7 @@ fn bad_prompts_are_one_sentence() {
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
     let inside = file.join("folder").display().to_string();
-    let output = gpt(&[
-        "explain", "--device", "cpu", "--prompt", "to", "--out", &inside,
-    ]);
+    let output = gpt(&["explain", "--device", "cpu", "--prompt", "to", "--out", &inside]);
     let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        errors.contains("error: cannot create the folder"),
-        "{errors}"
-    );
+    assert!(errors.contains("error: cannot create the folder"), "{errors}");
 }

@@ -29,10 +29,7 @@ fn there_is_a_gpu() -> bool {
     let adapters = json(&devices)["adapters"].as_array().unwrap().clone();
     let found = adapters.iter().any(|a| a["usable"] == true);
     let required = std::env::var("GPT_REQUIRE_GPU").is_ok_and(|v| v != "0" && !v.is_empty());
-    assert!(
-        found || !required,
-        "GPT_REQUIRE_GPU is set, but there is no adapter"
-    );
+    assert!(found || !required, "GPT_REQUIRE_GPU is set, but there is no adapter");
     if !found {
         eprintln!("NOT RUN, as there is no GPU");
     }
@@ -60,35 +57,17 @@ const BENCH: [&str; 14] = [
 fn check_profile(bench: &Value, device: &str) {
     let profile = &bench["profile"];
     let passes = profile["passes"].as_array().unwrap();
-    let names: Vec<_> = passes
-        .iter()
-        .map(|p| (&p["pass"], &p["tokens"], &p["position"]))
-        .collect();
-    assert_eq!(
-        names[0],
-        (&"prefill".into(), &5.into(), &0.into()),
-        "{device}"
-    );
-    assert_eq!(
-        names[1],
-        (&"decode".into(), &1.into(), &4.into()),
-        "{device}"
-    );
+    let names: Vec<_> = passes.iter().map(|p| (&p["pass"], &p["tokens"], &p["position"])).collect();
+    assert_eq!(names[0], (&"prefill".into(), &5.into(), &0.into()), "{device}");
+    assert_eq!(names[1], (&"decode".into(), &1.into(), &4.into()), "{device}");
     let number = |step: &Value, what: &str| step[what].as_f64().unwrap();
     let training = &passes[2];
-    assert_eq!(
-        (&training["pass"], &training["tokens"]),
-        (&"train".into(), &16.into())
-    );
+    assert_eq!((&training["pass"], &training["tokens"]), (&"train".into(), &16.into()));
     let steps = training["steps"].as_array().unwrap();
     let shares: f64 = steps.iter().map(|s| number(s, "share")).sum();
     assert!((shares - 1.0).abs() < 1e-9);
     let last = if device == "gpu" { "adamw" } else { "update" };
-    for (name, times) in [
-        ("attention", Some(4)),
-        ("cross_entropy", Some(1)),
-        (last, None),
-    ] {
+    for (name, times) in [("attention", Some(4)), ("cross_entropy", Some(1)), (last, None)] {
         let step = steps.iter().find(|s| s["step"] == name).expect(name);
         assert!(number(step, "ms") > 0.0, "{device}: {step}");
         assert!(times.is_none_or(|times| step["times"] == times), "{step}");
@@ -96,15 +75,8 @@ fn check_profile(bench: &Value, device: &str) {
     for pass in &passes[..2] {
         let steps = pass["steps"].as_array().unwrap();
         let names: Vec<_> = steps.iter().map(|s| s["step"].as_str().unwrap()).collect();
-        let mut expected = vec![
-            "embed",
-            "qkv",
-            "attention",
-            "attention_out",
-            "mlp_up",
-            "mlp_down",
-            "head",
-        ];
+        let mut expected =
+            vec!["embed", "qkv", "attention", "attention_out", "mlp_up", "mlp_down", "head"];
         // A GPU also samples the next token.
         if device == "gpu" && pass["tokens"] == 1 {
             expected.extend(["greatest", "count", "collect", "draw"]);
@@ -113,10 +85,7 @@ fn check_profile(bench: &Value, device: &str) {
         let sum = |what| steps.iter().map(|s| number(s, what)).sum::<f64>();
         assert!((sum("share") - 1.0).abs() < 1e-9);
         assert!((sum("ms") / number(pass, "ms") - 1.0).abs() < 1e-9);
-        assert!(
-            steps.iter().all(|s| number(s, "ms") > 0.0),
-            "{device}: {pass}"
-        );
+        assert!(steps.iter().all(|s| number(s, "ms") > 0.0), "{device}: {pass}");
         for (step, times) in steps.iter().zip([1, 4, 4, 4, 4, 4, 1, 1, 1, 1, 1]) {
             assert_eq!(step["times"], times);
         }
@@ -167,21 +136,12 @@ fn features_can_be_chosen() {
         "0",
         "--json",
     ];
-    let write = |features| {
-        json(&gpt(
-            &arguments,
-            Path::new(""),
-            &[("GPT_GPU_FEATURES", features)],
-        ))
-    };
+    let write = |features| json(&gpt(&arguments, Path::new(""), &[("GPT_GPU_FEATURES", features)]));
     assert_eq!(write("")["text"], write("subgroups")["text"]);
     let refused = gpt(&arguments, Path::new(""), &[("GPT_GPU_FEATURES", "magic")]);
     assert_eq!(refused.status.code(), Some(2));
     let errors = String::from_utf8(refused.stderr).unwrap();
-    assert!(
-        errors.contains("`magic`") && errors.contains("subgroups"),
-        "{errors}"
-    );
+    assert!(errors.contains("`magic`") && errors.contains("subgroups"), "{errors}");
 }
 
 /// Pipelines are cached on disk, and damaged files are ignored.
@@ -215,11 +175,7 @@ fn pipelines_are_cached() {
     };
     let good = std::fs::read(file).unwrap();
     assert_eq!(write(), text);
-    assert_eq!(
-        std::fs::read(file).unwrap(),
-        good,
-        "known pipelines were written again"
-    );
+    assert_eq!(std::fs::read(file).unwrap(), good, "known pipelines were written again");
     for bad in [&b"garbage"[..], &good[..good.len() - 1], &[]] {
         std::fs::write(file, bad).unwrap();
         assert_eq!(write(), text);

@@ -62,10 +62,7 @@ fn help_fits_a_screen() {
 #[test]
 fn help_is_a_word_too() {
     let folder = Path::new(".");
-    for (words, option) in [
-        ("gpt help", "gpt --help"),
-        ("gpt help train", "gpt train --help"),
-    ] {
+    for (words, option) in [("gpt help", "gpt --help"), ("gpt help train", "gpt train --help")] {
         assert_eq!(shell(words, folder).stdout, shell(option, folder).stdout);
     }
     assert_eq!(shell("gpt help tain", folder).status.code(), Some(2));
@@ -74,9 +71,7 @@ fn help_is_a_word_too() {
 /// What makes an example fast enough for a test: an option more, or a smaller model.
 fn in_short(example: &str) -> String {
     let cpu = "--device cpu --threads 1";
-    let line = example
-        .replace("--model gpt2", "--model nano")
-        .replace("--steps 4000", "--steps 6");
+    let line = example.replace("--model gpt2", "--model nano").replace("--steps 4000", "--steps 6");
     match example.split(' ').nth(1).unwrap() {
         "train" if line.contains("--resume") => format!("{line} {cpu}"),
         "train" => format!("{line} --steps 4 --batch 2 --eval-every 2 {cpu}"),

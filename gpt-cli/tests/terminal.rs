@@ -22,9 +22,7 @@ impl Terminal {
         // `exec`: a shell that waits for `gpt` would receive Ctrl-C too, and dash then exits with 130.
         let line = format!("exec {} {arguments}", env!("CARGO_BIN_EXE_gpt"));
         let mut command = Command::new("script");
-        command
-            .args(["-qec", &line, "/dev/null"])
-            .current_dir(folder);
+        command.args(["-qec", &line, "/dev/null"]).current_dir(folder);
         command.env_remove("NO_COLOR").env("TERM", "xterm-256color");
         command.envs(variables.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -41,11 +39,7 @@ impl Terminal {
                 copy.lock().unwrap().push_str(&text);
             }
         });
-        Some(Terminal {
-            keys: child.stdin.take(),
-            child,
-            printed,
-        })
+        Some(Terminal { keys: child.stdin.take(), child, printed })
     }
 
     fn press(&mut self, keys: &str) {
@@ -64,10 +58,7 @@ impl Terminal {
                 return;
             }
             let waited = start.elapsed();
-            assert!(
-                waited < Duration::from_secs(60),
-                "no {text:?} in {printed:?}"
-            );
+            assert!(waited < Duration::from_secs(60), "no {text:?} in {printed:?}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -125,9 +116,7 @@ fn ctrl_c_stops_an_answer_and_ctrl_d_a_chat() {
     let folder = tempfile::tempdir().unwrap();
     let characters: String = ('\n'..='\n').chain(' '..='`').take(65).collect();
     let tokenizer = Tokenizer::characters(&characters).unwrap();
-    tokenizer
-        .save(&folder.path().join("tokenizer.json"))
-        .unwrap();
+    tokenizer.save(&folder.path().join("tokenizer.json")).unwrap();
     let template = "{% for m in messages %}{{ m.content }}\n{% endfor %}";
     std::fs::write(folder.path().join("chat_template.jinja"), template).unwrap();
     let arguments = "chat --device cpu --threads 1 --tokens 200 --tokenizer tokenizer.json";

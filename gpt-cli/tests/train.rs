@@ -77,18 +77,10 @@ fn log(out: &Path) -> Vec<Value> {
 #[test]
 fn a_run_leaves_a_model_a_log_a_curve_and_a_checkpoint() {
     let desk = TestDir::new();
-    let output = succeeds(&mut desk.train(
-        "run",
-        "--steps 12 --sample-every 6 --sample-tokens 5 --json",
-    ));
+    let output =
+        succeeds(&mut desk.train("run", "--steps 12 --sample-every 6 --sample-tokens 5 --json"));
     let text = errors(&output);
-    for part in [
-        "804 k parameters",
-        "activations",
-        "optimizer",
-        "validation loss",
-        "saved",
-    ] {
+    for part in ["804 k parameters", "activations", "optimizer", "validation loss", "saved"] {
         assert!(text.contains(part), "{part} is not in: {text}");
     }
     let printed = String::from_utf8(output.stdout).unwrap();
@@ -103,37 +95,23 @@ fn a_run_leaves_a_model_a_log_a_curve_and_a_checkpoint() {
     assert_eq!(steps, [4, 8, 10, 12]);
     assert!(lines[0]["val_loss"].as_f64() > lines[3]["val_loss"].as_f64());
     for key in ["loss", "lr", "grad_norm", "tok_s"] {
-        assert!(
-            lines.iter().all(|l| l[key].as_f64().unwrap() > 0.0),
-            "{key}"
-        );
+        assert!(lines.iter().all(|l| l[key].as_f64().unwrap() > 0.0), "{key}");
     }
     let svg = fs::read_to_string(out.join("loss.svg")).unwrap();
-    for part in [
-        "training",
-        "validation",
-        "step",
-        "loss (nats a token)",
-        "Nano, text.txt",
-    ] {
+    for part in ["training", "validation", "step", "loss (nats a token)", "Nano, text.txt"] {
         assert!(svg.contains(part), "{part}");
     }
     assert!(out.join("checkpoint-12").is_dir() && !out.join("checkpoint-8").exists());
 
     let mut generate = Command::new(env!("CARGO_BIN_EXE_gpt"));
-    generate.args([
-        "generate", "--model", "nano", "--device", "cpu", "--prompt", "the",
-    ]);
+    generate.args(["generate", "--model", "nano", "--device", "cpu", "--prompt", "the"]);
     generate.args(["--tokens", "4", "--weights"]).arg(&out);
     let output = succeeds(&mut generate);
     assert!(!output.stdout.is_empty());
 
     // The folder alone is enough to resume.
     let mut more = Command::new(env!("CARGO_BIN_EXE_gpt"));
-    more.args([
-        "train", "--resume", "--steps", "13", "--device", "cpu", "--out",
-    ])
-    .arg(&out);
+    more.args(["train", "--resume", "--steps", "13", "--device", "cpu", "--out"]).arg(&out);
     succeeds(&mut more);
     assert!(out.join("checkpoint-13").is_dir());
     assert!(fails(&mut more, 2).contains("ask for more with --steps"));
@@ -143,10 +121,7 @@ fn a_run_leaves_a_model_a_log_a_curve_and_a_checkpoint() {
 fn state(out: &Path, step: u64) -> Vec<Vec<u8>> {
     let checkpoint = out.join(format!("checkpoint-{step}"));
     let names = ["model.safetensors", "moments.safetensors"];
-    let mut files: Vec<_> = names
-        .iter()
-        .map(|n| fs::read(checkpoint.join(n)).unwrap())
-        .collect();
+    let mut files: Vec<_> = names.iter().map(|n| fs::read(checkpoint.join(n)).unwrap()).collect();
     files.push(fs::read(out.join("model.safetensors")).unwrap());
     files
 }
@@ -178,18 +153,12 @@ fn a_killed_run_resumes_from_its_last_checkpoint() {
             0 => desk.train("run", options),
             _ => desk.train("run", "--resume"),
         };
-        let mut child = command
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         // Kills the run after some steps, at a random moment.
         let mut first = None;
         for line in lines.by_ref().map(Result::unwrap) {
-            let step = line
-                .strip_prefix("step ")
-                .and_then(|l| l.split_once(": saved"));
+            let step = line.strip_prefix("step ").and_then(|l| l.split_once(": saved"));
             if let Some(step) = step.map(|(step, _)| step.parse::<u64>().unwrap()) {
                 announced = step;
                 let begun = *first.get_or_insert(step);
@@ -204,9 +173,7 @@ fn a_killed_run_resumes_from_its_last_checkpoint() {
         child.kill().unwrap();
         child.wait().unwrap();
         for line in lines.map_while(Result::ok) {
-            let step = line
-                .strip_prefix("step ")
-                .and_then(|l| l.split_once(": saved"));
+            let step = line.strip_prefix("step ").and_then(|l| l.split_once(": saved"));
             announced = step.map_or(announced, |(step, _)| step.parse().unwrap());
         }
         assert!(round == 0 || begun > 1, "it began again");
@@ -226,11 +193,7 @@ fn a_killed_run_resumes_from_its_last_checkpoint() {
 fn ctrl_c_saves_and_explains_how_to_resume() {
     let desk = TestDir::new();
     let mut command = desk.train("run", "--steps 1000000 --eval-every 50");
-    let mut child = command
-        .stderr(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     while !desk.path("run/log.jsonl").exists() {
         assert_eq!(child.try_wait().unwrap(), None, "it ended by itself");
         std::thread::sleep(Duration::from_millis(20));
@@ -241,10 +204,7 @@ fn ctrl_c_saves_and_explains_how_to_resume() {
     let output = child.wait_with_output().unwrap();
     let text = errors(&output);
     assert!(output.status.success(), "{text}");
-    assert!(
-        text.contains("go on with: gpt train --resume --out"),
-        "{text}"
-    );
+    assert!(text.contains("go on with: gpt train --resume --out"), "{text}");
     assert!(text.contains("saved"), "{text}");
 }
 
@@ -255,10 +215,7 @@ fn a_run_that_diverges_stops_and_keeps_the_last_checkpoint() {
     let more = "--resume --steps 200 --lr 1e30 --clip 0 --schedule constant --save-every 500";
     let message = fails(&mut desk.train("run", more), 1);
     assert!(message.contains("diverged"), "{message}");
-    assert!(
-        message.contains("the checkpoint of step 2 is kept"),
-        "{message}"
-    );
+    assert!(message.contains("the checkpoint of step 2 is kept"), "{message}");
     assert!(desk.path("run/checkpoint-2/model.safetensors").exists());
 }
 
@@ -282,9 +239,7 @@ fn fine_tuning_begins_where_the_weights_are() {
     // From a GGUF, which contains its tokenizer.
     let gguf = desk.path("base.gguf");
     let mut convert = Command::new(env!("CARGO_BIN_EXE_gpt"));
-    convert
-        .args(["convert", "--model", "nano", "--dtype", "q8", "--weights"])
-        .arg(&base);
+    convert.args(["convert", "--model", "nano", "--dtype", "q8", "--weights"]).arg(&base);
     succeeds(convert.arg("--out").arg(&gguf));
     let rounded = loss("rounded", &format!("--weights {}", gguf.display()));
     assert!((rounded - known).abs() < 0.05, "{rounded} and {known}");
@@ -299,10 +254,7 @@ fn failures_are_one_sentence() {
     let other = |text: &str, more: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gpt"));
         command.args(["train", "--model", "nano", "--device", "cpu", "--data"]);
-        command
-            .arg(desk.path(text))
-            .arg("--out")
-            .arg(desk.path("new"));
+        command.arg(desk.path(text)).arg("--out").arg(desk.path("new"));
         command.args(more.split_whitespace());
         fails(&mut command, 2)
     };
@@ -312,14 +264,8 @@ fn failures_are_one_sentence() {
     assert!(vocabulary.contains("vocab: 128"), "{vocabulary}");
     for (message, part) in [
         (other("none.txt", ""), "none.txt"),
-        (
-            other("short.txt", ""),
-            "give more text or a smaller --context",
-        ),
-        (
-            other("text.txt", "--tokenizer bpe:300"),
-            "the vocabulary of Nano has 65",
-        ),
+        (other("short.txt", ""), "give more text or a smaller --context"),
+        (other("text.txt", "--tokenizer bpe:300"), "the vocabulary of Nano has 65"),
         (other("text.txt", "--tokenizer bpe:x"), "bpe:512"),
         (other("text.txt", "--context 65"), "1 to 64 tokens"),
         (other("text.txt", "--lr 0"), "learning rate is 0"),
@@ -329,46 +275,23 @@ fn failures_are_one_sentence() {
     ] {
         assert!(message.contains(part), "{part} is not in: {message}");
     }
-    assert!(
-        !desk.path("new").exists(),
-        "a failed run leaves a folder behind"
-    );
+    assert!(!desk.path("new").exists(), "a failed run leaves a folder behind");
     succeeds(&mut desk.train("run", "--steps 2"));
     for (message, part) in [
-        (
-            fails(&mut desk.train("run", ""), 2),
-            "has a run already, of 2 steps",
-        ),
-        (
-            fails(&mut desk.train("run", "--resume --seed 5"), 2),
-            "began with --seed 0",
-        ),
-        (
-            fails(&mut desk.train("run", "--resume --tokenizer char"), 2),
-            "keeps its tokenizer",
-        ),
-        (
-            fails(&mut desk.train("run", "--resume --weights x"), 2),
-            "takes no --weights",
-        ),
+        (fails(&mut desk.train("run", ""), 2), "has a run already, of 2 steps"),
+        (fails(&mut desk.train("run", "--resume --seed 5"), 2), "began with --seed 0"),
+        (fails(&mut desk.train("run", "--resume --tokenizer char"), 2), "keeps its tokenizer"),
+        (fails(&mut desk.train("run", "--resume --weights x"), 2), "takes no --weights"),
     ] {
         assert!(message.contains(part), "{part} is not in: {message}");
     }
     fs::write(desk.path("text.txt"), LINES.repeat(61)).unwrap();
     let changed = fails(&mut desk.train("run", "--resume --steps 3"), 2);
-    assert!(
-        changed.contains("is not the text that the run"),
-        "{changed}"
-    );
+    assert!(changed.contains("is not the text that the run"), "{changed}");
     let mut nothing = Command::new(env!("CARGO_BIN_EXE_gpt"));
-    nothing
-        .args(["train", "--resume", "--out"])
-        .arg(desk.path("nowhere"));
+    nothing.args(["train", "--resume", "--out"]).arg(desk.path("nowhere"));
     assert!(fails(&mut nothing, 2).contains("no checkpoint to go on from"));
     fs::write(desk.path("run/checkpoint-2/state.json"), "{").unwrap();
     let damaged = fails(&mut desk.train("run", "--resume"), 2);
-    assert!(
-        damaged.contains("is not the state of a training run"),
-        "{damaged}"
-    );
+    assert!(damaged.contains("is not the state of a training run"), "{damaged}");
 }

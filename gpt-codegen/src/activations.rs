@@ -25,27 +25,11 @@ enum How {
 
 /// All built-in activations, in the order of the documentation.
 pub static BUILT_IN: [BuiltIn; 5] = [
-    row(
-        "Gelu",
-        "`x Phi(x)`, with the exact normal distribution",
-        How::Kernels(Activation::Gelu),
-    ),
-    row(
-        "GeluTanh",
-        "GPT-2's approximation of GELU by tanh",
-        How::Kernels(Activation::GeluTanh),
-    ),
+    row("Gelu", "`x Phi(x)`, with the exact normal distribution", How::Kernels(Activation::Gelu)),
+    row("GeluTanh", "GPT-2's approximation of GELU by tanh", How::Kernels(Activation::GeluTanh)),
     row("Relu", "`max(x, 0)`", How::Kernels(Activation::Relu)),
-    row(
-        "ReluSquared",
-        "`max(x, 0)^2`",
-        How::Closure("|x| powi(max(x, 0), 2)"),
-    ),
-    row(
-        "Silu",
-        "`x / (1 + exp(-x))`",
-        How::Kernels(Activation::Silu),
-    ),
+    row("ReluSquared", "`max(x, 0)^2`", How::Closure("|x| powi(max(x, 0), 2)")),
+    row("Silu", "`x / (1 + exp(-x))`", How::Kernels(Activation::Silu)),
 ];
 
 const fn row(name: &'static str, doc: &'static str, how: How) -> BuiltIn {
@@ -59,10 +43,7 @@ pub fn names() -> impl Iterator<Item = &'static str> + Clone {
 
 /// The activations as a Markdown list, for the documentation of `gpt_model!`.
 pub fn reference() -> String {
-    BUILT_IN
-        .iter()
-        .map(|built_in| format!("- `{}`: {}\n", built_in.name, built_in.doc))
-        .collect()
+    BUILT_IN.iter().map(|built_in| format!("- `{}`: {}\n", built_in.name, built_in.doc)).collect()
 }
 
 /// The activation called `name`.

@@ -14,18 +14,13 @@ const MAX_HEAD_DIM: u32 = 256;
 
 /// All errors of `spec`, each on the token that caused it.
 pub fn check(merged: &Merged, spec: &Spec) -> Vec<Diagnostic> {
-    let mut check = Check {
-        merged,
-        errors: Vec::new(),
-    };
+    let mut check = Check { merged, errors: Vec::new() };
     check.divides("heads", spec.heads, "kv_heads", spec.kv_heads);
     if spec.head_dim > MAX_HEAD_DIM {
         check.fail(&["head_dim", "embed", "heads"], |span| {
             Diagnostic::new(span, "a head is too wide")
                 .found(format!("head_dim is {}", spec.head_dim))
-                .help(format!(
-                    "use more heads, or a `head_dim` of at most {MAX_HEAD_DIM}"
-                ))
+                .help(format!("use more heads, or a `head_dim` of at most {MAX_HEAD_DIM}"))
         });
     }
     check.pattern("mask", spec.mask.0.len(), spec.layers);
@@ -34,12 +29,9 @@ pub fn check(merged: &Merged, spec: &Spec) -> Vec<Diagnostic> {
     }
     if spec.rotary() && spec.head_dim % 2 == 1 {
         check.fail(&["head_dim", "embed", "heads", "positions"], |span| {
-            Diagnostic::new(
-                span,
-                "rotary positions rotate pairs, so `head_dim` has to be even",
-            )
-            .found(format!("head_dim is {}", spec.head_dim))
-            .help("change `embed` or `heads`, or give `head_dim` itself")
+            Diagnostic::new(span, "rotary positions rotate pairs, so `head_dim` has to be even")
+                .found(format!("head_dim is {}", spec.head_dim))
+                .help("change `embed` or `heads`, or give `head_dim` itself")
         });
     }
     check.widths(spec);
@@ -67,9 +59,7 @@ impl Check<'_> {
             self.fail(&[part, whole], |span| {
                 Diagnostic::new(span, format!("`{whole}` has to be a multiple of `{part}`"))
                     .found(format!("{n} and {by}"))
-                    .help(format!(
-                        "each key and value head serves `{whole} / {part}` query heads"
-                    ))
+                    .help(format!("each key and value head serves `{whole} / {part}` query heads"))
             });
         }
     }
@@ -78,12 +68,9 @@ impl Check<'_> {
     fn pattern(&mut self, key: &str, values: usize, layers: u32) {
         if values > layers as usize {
             self.fail(&[key, "layers"], |span| {
-                Diagnostic::new(
-                    span,
-                    format!("`{key}` lists more values than there are layers"),
-                )
-                .found(format!("{values} values for {layers} layers"))
-                .help("a list repeats over the layers; shorten it")
+                Diagnostic::new(span, format!("`{key}` lists more values than there are layers"))
+                    .found(format!("{values} values for {layers} layers"))
+                    .help("a list repeats over the layers; shorten it")
             });
         }
     }
@@ -103,12 +90,7 @@ impl Check<'_> {
     /// Checks that every matrix in the smallest format fits the bindings of a kernel, and that
     /// every table and a row of logits fit one binding.
     fn sizes(&mut self, spec: &Spec) {
-        if spec
-            .heads
-            .checked_mul(spec.head_dim)
-            .and_then(|w| w.checked_mul(3))
-            .is_none()
-        {
+        if spec.heads.checked_mul(spec.head_dim).and_then(|w| w.checked_mul(3)).is_none() {
             return; // reported by `widths`
         }
         let kv = u64::from(spec.kv_heads) * u64::from(spec.head_dim);
@@ -136,13 +118,7 @@ impl Check<'_> {
             q,
             MAX_PARTS_RESIDUAL,
         );
-        self.matrix(
-            &["mlp", "embed"],
-            "the MLP's first projection",
-            up,
-            embed,
-            MAX_PARTS,
-        );
+        self.matrix(&["mlp", "embed"], "the MLP's first projection", up, embed, MAX_PARTS);
         self.matrix(
             &["mlp", "embed"],
             "the MLP's second projection",
@@ -166,22 +142,15 @@ impl Check<'_> {
             );
         }
         self.one_binding(&["vocab"], "a row of logits", u64::from(spec.vocab));
-        self.one_binding(
-            &["embed", "mlp"],
-            "a layer's vectors",
-            4 * (embed + up + q + 2 * kv),
-        );
+        self.one_binding(&["embed", "mlp"], "a layer's vectors", 4 * (embed + up + q + 2 * kv));
     }
 
     fn matrix(&mut self, keys: &[&str], what: &str, rows: u64, columns: u64, parts: u32) {
         if rows > u64::from(MAX_ROWS) {
             self.fail(keys, |span| {
-                Diagnostic::new(
-                    span,
-                    format!("{what} has more rows than a dispatch can cover"),
-                )
-                .found(format!("{rows} x {columns}"))
-                .help(format!("it may have {MAX_ROWS} rows"))
+                Diagnostic::new(span, format!("{what} has more rows than a dispatch can cover"))
+                    .found(format!("{rows} x {columns}"))
+                    .help(format!("it may have {MAX_ROWS} rows"))
             });
             return;
         }
@@ -195,10 +164,7 @@ impl Check<'_> {
                         bytes >> 20,
                         format.name()
                     ))
-                    .help(format!(
-                        "it may have {parts} parts of {} MiB each",
-                        MAX_BINDING >> 20
-                    ))
+                    .help(format!("it may have {parts} parts of {} MiB each", MAX_BINDING >> 20))
             });
         }
     }

@@ -22,21 +22,13 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// An error on one token.
     pub fn new(span: Span, message: impl Into<String>) -> Diagnostic {
-        Diagnostic {
-            start: span,
-            end: span,
-            message: message.into(),
-            lines: Vec::new(),
-        }
+        Diagnostic { start: span, end: span, message: message.into(), lines: Vec::new() }
     }
 
     /// An error on everything from the first to the last token of `tokens`.
     pub fn spanned(tokens: &impl ToTokens, message: impl Into<String>) -> Diagnostic {
         let (start, end) = ends(&tokens.to_token_stream());
-        Diagnostic {
-            end,
-            ..Diagnostic::new(start, message)
-        }
+        Diagnostic { end, ..Diagnostic::new(start, message) }
     }
 
     /// Adds the text or value that was found instead of the expected one.
@@ -93,10 +85,7 @@ impl From<syn::Error> for Diagnostic {
 
 /// The `compile_error!`s of all `diagnostics`.
 pub fn compile_errors(diagnostics: &[Diagnostic]) -> TokenStream {
-    diagnostics
-        .iter()
-        .map(Diagnostic::to_compile_error)
-        .collect()
+    diagnostics.iter().map(Diagnostic::to_compile_error).collect()
 }
 
 fn ends(tokens: &TokenStream) -> (Span, Span) {

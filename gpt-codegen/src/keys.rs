@@ -76,12 +76,7 @@ const fn key(
     default: Option<&'static str>,
     doc: &'static str,
 ) -> Key {
-    Key {
-        name,
-        kind,
-        default,
-        doc,
-    }
+    Key { name, kind, default, doc }
 }
 
 const fn variant(
@@ -90,12 +85,7 @@ const fn variant(
     choose: fn(&mut Spec),
     fields: &'static [Key],
 ) -> Variant {
-    Variant {
-        name,
-        doc,
-        choose,
-        fields,
-    }
+    Variant { name, doc, choose, fields }
 }
 
 const EPS: Key = key(
@@ -121,42 +111,17 @@ const UNIT_OFFSET: Key = key(
 
 /// Every key, in the order of the documentation.
 pub static KEYS: [Key; 17] = [
-    key(
-        "vocab",
-        Kind::Size(|spec| &mut spec.vocab),
-        None,
-        "number of tokens",
-    ),
-    key(
-        "context",
-        Kind::Size(|spec| &mut spec.context),
-        None,
-        "longest sequence, in tokens",
-    ),
-    key(
-        "layers",
-        Kind::Size(|spec| &mut spec.layers),
-        None,
-        "number of transformer blocks",
-    ),
-    key(
-        "heads",
-        Kind::Size(|spec| &mut spec.heads),
-        None,
-        "query heads in each attention",
-    ),
+    key("vocab", Kind::Size(|spec| &mut spec.vocab), None, "number of tokens"),
+    key("context", Kind::Size(|spec| &mut spec.context), None, "longest sequence, in tokens"),
+    key("layers", Kind::Size(|spec| &mut spec.layers), None, "number of transformer blocks"),
+    key("heads", Kind::Size(|spec| &mut spec.heads), None, "query heads in each attention"),
     key(
         "kv_heads",
         Kind::Size(|spec| &mut spec.kv_heads),
         Some("heads"),
         "key and value heads; fewer than `heads` is grouped-query attention",
     ),
-    key(
-        "embed",
-        Kind::Size(|spec| &mut spec.embed),
-        None,
-        "width of the residual stream",
-    ),
+    key("embed", Kind::Size(|spec| &mut spec.embed), None, "width of the residual stream"),
     key(
         "head_dim",
         Kind::Size(|spec| &mut spec.head_dim),
@@ -208,19 +173,13 @@ pub static KEYS: [Key; 17] = [
                 "Dense",
                 "`down(activation(up(x)))`",
                 |spec| spec.mlp.gated = false,
-                &[
-                    hidden(Some("4 * embed")),
-                    activation("GeluTanh", "the nonlinearity"),
-                ],
+                &[hidden(Some("4 * embed")), activation("GeluTanh", "the nonlinearity")],
             ),
             variant(
                 "Gated",
                 "`down(activation(gate(x)) * up(x))`",
                 |spec| spec.mlp.gated = true,
-                &[
-                    hidden(None),
-                    activation("Silu", "the nonlinearity of the gate"),
-                ],
+                &[hidden(None), activation("Silu", "the nonlinearity of the gate")],
             ),
         ]),
         Some("Dense { hidden: 4 * embed, activation: GeluTanh }"),
@@ -244,11 +203,7 @@ pub static KEYS: [Key; 17] = [
             variant(
                 "Rope",
                 "rotation of queries and keys",
-                |spec| {
-                    spec.positions = Positions::Rope {
-                        theta: Pattern::default(),
-                    }
-                },
+                |spec| spec.positions = Positions::Rope { theta: Pattern::default() },
                 &[key(
                     "theta",
                     Kind::NumberPattern(Range::Positive, theta),
@@ -324,12 +279,7 @@ const fn hidden(default: Option<&'static str>) -> Key {
 }
 
 const fn activation(default: &'static str, doc: &'static str) -> Key {
-    key(
-        "activation",
-        Kind::Activation(|spec| &mut spec.mlp.activation),
-        Some(default),
-        doc,
-    )
+    key("activation", Kind::Activation(|spec| &mut spec.mlp.activation), Some(default), doc)
 }
 
 fn theta(spec: &mut Spec) -> &mut Pattern<Option<f64>> {
@@ -348,9 +298,7 @@ pub fn find(name: &str) -> Option<&'static Key> {
 pub fn reference() -> String {
     let mut table = String::from("| key | value | default | meaning |\n|---|---|---|---|\n");
     for key in &KEYS {
-        let default = key
-            .default
-            .map_or("required".to_owned(), |d| format!("`{d}`"));
+        let default = key.default.map_or("required".to_owned(), |d| format!("`{d}`"));
         table.push_str(&format!(
             "| `{}` | {} | {default} | {} |\n",
             key.name,

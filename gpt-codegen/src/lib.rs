@@ -122,9 +122,5 @@ pub fn specs(tokens: TokenStream) -> Result<Vec<(String, Spec)>, Vec<Diagnostic>
             Err(found) => errors.extend(found),
         }
     }
-    if errors.is_empty() {
-        Ok(specs)
-    } else {
-        Err(errors)
-    }
+    if errors.is_empty() { Ok(specs) } else { Err(errors) }
 }

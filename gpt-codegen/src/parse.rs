@@ -70,33 +70,20 @@ fn declaration(input: ParseStream<'_>) -> syn::Result<Declared> {
     let ident = input.parse()?;
     let generics: Generics = input.parse()?;
     let group: Group = input.parse()?;
-    let mut declared = Declared {
-        attrs,
-        vis,
-        ident,
-        fields: Vec::new(),
-        base: None,
-        errors: Vec::new(),
-    };
+    let mut declared =
+        Declared { attrs, vis, ident, fields: Vec::new(), base: None, errors: Vec::new() };
     if group.delimiter() != Delimiter::Brace {
-        return Err(syn::Error::new(
-            group.span(),
-            "a model's keys are in braces",
-        ));
+        return Err(syn::Error::new(group.span(), "a model's keys are in braces"));
     }
     if !generics.params.is_empty() {
         let wrong = Diagnostic::spanned(&generics, "a model takes no generic parameters");
-        declared
-            .errors
-            .push(wrong.help("remove them; the sizes of a model are its keys"));
+        declared.errors.push(wrong.help("remove them; the sizes of a model are its keys"));
     }
     for attr in &declared.attrs {
         if !attr.path().is_ident("doc") {
             let wrong =
                 Diagnostic::spanned(attr, "a model takes no attributes but its documentation");
-            declared
-                .errors
-                .push(wrong.help("remove it; the macro writes the type itself"));
+            declared.errors.push(wrong.help("remove it; the macro writes the type itself"));
         }
     }
     body(group.stream(), &mut declared);
@@ -107,9 +94,7 @@ fn declaration(input: ParseStream<'_>) -> syn::Result<Declared> {
 pub fn fields_of(spec: &str) -> Vec<Field> {
     let tokens: TokenStream = spec.parse().expect("presets are tested");
     let segments = segments(tokens).into_iter();
-    segments
-        .map(|segment| syn::parse2(segment).expect("presets are tested"))
-        .collect()
+    segments.map(|segment| syn::parse2(segment).expect("presets are tested")).collect()
 }
 
 fn body(tokens: TokenStream, declared: &mut Declared) {
@@ -118,14 +103,8 @@ fn body(tokens: TokenStream, declared: &mut Declared) {
         if let Some(base) = &declared.base {
             let late = Diagnostic::spanned(base, "the base has to be last")
                 .found(format!("`{}` after it", short(&segment)))
-                .help(format!(
-                    "move `..{base}` to the end, without a comma after it"
-                ));
-            if !declared
-                .errors
-                .iter()
-                .any(|e| e.message() == late.message())
-            {
+                .help(format!("move `..{base}` to the end, without a comma after it"));
+            if !declared.errors.iter().any(|e| e.message() == late.message()) {
                 declared.errors.push(late);
             }
         }
@@ -166,10 +145,7 @@ impl Parse for Field {
         if input.is_empty() {
             return Err(syn::Error::new(key.span(), format!("`{key}` has no value")));
         }
-        Ok(Field {
-            key,
-            value: input.parse()?,
-        })
+        Ok(Field { key, value: input.parse()? })
     }
 }
 
@@ -197,11 +173,7 @@ fn starts_with_dots(segment: &TokenStream) -> bool {
 
 /// The first token, for a message.
 fn short(tokens: &TokenStream) -> String {
-    let text: Vec<String> = tokens
-        .clone()
-        .into_iter()
-        .take(1)
-        .map(|t| t.to_token_stream().to_string())
-        .collect();
+    let text: Vec<String> =
+        tokens.clone().into_iter().take(1).map(|t| t.to_token_stream().to_string()).collect();
     text.concat()
 }

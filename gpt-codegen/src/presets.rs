@@ -45,16 +45,10 @@ pub const PRESETS: [(&str, &str, &str); 7] = [
 
 /// The presets as a Markdown list, for the documentation of `gpt_model!`.
 pub fn reference() -> String {
-    PRESETS
-        .iter()
-        .map(|(name, _, description)| format!("- `{name}`: {description}\n"))
-        .collect()
+    PRESETS.iter().map(|(name, _, description)| format!("- `{name}`: {description}\n")).collect()
 }
 
 /// The spec of the preset called `name`.
 pub fn find(name: &str) -> Option<&'static str> {
-    PRESETS
-        .iter()
-        .find(|(known, ..)| *known == name)
-        .map(|(_, spec, _)| *spec)
+    PRESETS.iter().find(|(known, ..)| *known == name).map(|(_, spec, _)| *spec)
 }

@@ -4,10 +4,8 @@
 pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
     let distance = |candidate: &str| strsim::damerau_levenshtein(&name, &candidate.to_lowercase());
-    let (best, distance) = candidates
-        .into_iter()
-        .map(|c| (c, distance(c)))
-        .min_by_key(|(_, d)| *d)?;
+    let (best, distance) =
+        candidates.into_iter().map(|c| (c, distance(c))).min_by_key(|(_, d)| *d)?;
     // A third of the letters may be wrong.
     (distance <= 1.max(best.len() / 3)).then_some(best)
 }

@@ -24,12 +24,7 @@ pub struct Binding {
 impl Binding {
     /// A binding; the form in which the macro writes one.
     pub const fn new(group: u32, binding: u32, operand: Operand, access: Access) -> Binding {
-        Binding {
-            group,
-            binding,
-            operand,
-            access,
-        }
+        Binding { group, binding, operand, access }
     }
 
     /// Whether the kernel writes it.
@@ -56,10 +51,7 @@ pub fn with_texture(bindings: &[Binding]) -> Vec<Binding> {
     let rest = |b: &&Binding| !matches!(b.operand, Operand::Weight(1..));
     let bindings = bindings.iter().filter(rest);
     let texture = |b: &Binding| match b.operand {
-        Operand::Weight(_) => Binding {
-            access: Access::Texture,
-            ..*b
-        },
+        Operand::Weight(_) => Binding { access: Access::Texture, ..*b },
         _ => *b,
     };
     bindings.map(texture).collect()

@@ -81,26 +81,17 @@ impl BufferId {
 
     /// The copy of the layer that the op runs for, or the only copy.
     pub const fn here(self) -> Slot {
-        Slot {
-            buffer: self,
-            copy: LayerCopy::Here,
-        }
+        Slot { buffer: self, copy: LayerCopy::Here }
     }
 
     /// The copy of the next layer.
     pub const fn next(self) -> Slot {
-        Slot {
-            buffer: self,
-            copy: LayerCopy::Next,
-        }
+        Slot { buffer: self, copy: LayerCopy::Next }
     }
 
     /// The copy after the last layer.
     pub const fn end(self) -> Slot {
-        Slot {
-            buffer: self,
-            copy: LayerCopy::End,
-        }
+        Slot { buffer: self, copy: LayerCopy::End }
     }
 
     /// Name for people: `x`, `k_cache`, `d_up`.

@@ -48,11 +48,7 @@ impl Dropout {
     /// column`; a probability `((sequence * heads + head) * tokens + query) * tokens + key
     /// position`. Indices wrap at 2^32.
     pub const fn factor(&self, site_key: u32, index: u32) -> f32 {
-        if hash(site_key ^ hash(index)) < self.threshold {
-            0.0
-        } else {
-            self.scale
-        }
+        if hash(site_key ^ hash(index)) < self.threshold { 0.0 } else { self.scale }
     }
 }
 
@@ -73,9 +69,7 @@ mod tests {
         let dropout = Dropout::new(0.2, 7).unwrap();
         let mask = |site, layer| -> Vec<bool> {
             let key = Dropout::site_key(dropout.key, site, layer);
-            (0..100_000)
-                .map(|i| dropout.factor(key, i) == 0.0)
-                .collect()
+            (0..100_000).map(|i| dropout.factor(key, i) == 0.0).collect()
         };
         let a = mask(Site::AttentionOut, 0);
         let dropped = a.iter().filter(|d| **d).count() as f64 / 1e5;

@@ -87,10 +87,7 @@ impl Feature {
     /// Whether results differ by more than the order of sums, since inputs are rounded. Such a
     /// variant is only used on request.
     pub const fn rounds(self) -> bool {
-        matches!(
-            self,
-            Feature::PackedDot | Feature::F16Arithmetic | Feature::CooperativeMatrices
-        )
+        matches!(self, Feature::PackedDot | Feature::F16Arithmetic | Feature::CooperativeMatrices)
     }
 }
 
@@ -116,11 +113,7 @@ impl Features {
 
     /// The default of an adapter. `software` is whether it runs on a CPU.
     pub const fn usual(software: bool) -> Features {
-        if software {
-            Features::SOFTWARE
-        } else {
-            Features::DEFAULT
-        }
+        if software { Features::SOFTWARE } else { Features::DEFAULT }
     }
 
     /// The set with `feature`.

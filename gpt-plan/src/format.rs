@@ -91,9 +91,6 @@ impl Format {
     /// The quantised format with the fewest bytes.
     pub fn smallest() -> Format {
         let bytes = |format: &Format| format.row_bytes(1 << 20);
-        Format::ALL
-            .into_iter()
-            .min_by_key(bytes)
-            .unwrap_or(Format::F32)
+        Format::ALL.into_iter().min_by_key(bytes).unwrap_or(Format::F32)
     }
 }

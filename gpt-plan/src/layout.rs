@@ -52,9 +52,7 @@ impl MatrixLayout {
             (blocks * quads, quads, format.block_words() as u64, 4)
         } else {
             let quads = columns.div_ceil(4);
-            let block = [8, 4, 2, 1]
-                .into_iter()
-                .find(|n| quads.is_multiple_of(*n))?;
+            let block = [8, 4, 2, 1].into_iter().find(|n| quads.is_multiple_of(*n))?;
             (quads, block, block, 4 * format.block_bytes() as u64)
         };
         let blocks = quads / block_quads;
@@ -86,9 +84,7 @@ impl MatrixLayout {
     pub fn texture_rows(&self) -> Option<u32> {
         let elements = u64::from(self.panels) * u64::from(self.panel_length);
         let rows = elements.div_ceil(u64::from(TEXTURE_WIDTH));
-        u32::try_from(rows)
-            .ok()
-            .filter(|rows| *rows <= TEXTURE_WIDTH)
+        u32::try_from(rows).ok().filter(|rows| *rows <= TEXTURE_WIDTH)
     }
 
     /// The panels of part `part`.

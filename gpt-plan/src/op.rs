@@ -293,23 +293,14 @@ impl Op {
 
     /// Whether the op computes logits: the epilogue of the head.
     pub const fn is_head(&self) -> bool {
-        matches!(
-            self,
-            Op::Project(Projection {
-                epilogue: Epilogue::Store { .. },
-                ..
-            })
-        )
+        matches!(self, Op::Project(Projection { epilogue: Epilogue::Store { .. }, .. }))
     }
 
     /// Whether the op's matrix stacks a gate on the rows it gates.
     pub const fn is_gated(&self) -> bool {
         matches!(
             self,
-            Op::Project(Projection {
-                epilogue: Epilogue::Activation { gated: true, .. },
-                ..
-            })
+            Op::Project(Projection { epilogue: Epilogue::Activation { gated: true, .. }, .. })
         )
     }
 
@@ -344,10 +335,7 @@ impl Op {
         match self {
             Op::Embed { .. } => Some(Site::Embedding),
             Op::Attention { .. } | Op::AttentionBackward { .. } => Some(Site::Attention),
-            Op::Project(Projection {
-                epilogue: Epilogue::Residual { site, .. },
-                ..
-            })
+            Op::Project(Projection { epilogue: Epilogue::Residual { site, .. }, .. })
             | Op::DropoutBackward { site, .. } => Some(*site),
             _ => None,
         }

@@ -67,10 +67,7 @@ impl Plan {
 
     /// The id of the tensor called `name`.
     pub fn find(&self, name: &str) -> Option<TensorId> {
-        self.tensors
-            .iter()
-            .position(|t| t.name == name)
-            .map(|i| TensorId(i as u16))
+        self.tensors.iter().position(|t| t.name == name).map(|i| TensorId(i as u16))
     }
 
     /// The tensor with this role and component, if the model has one.
@@ -91,11 +88,7 @@ impl Plan {
 
     /// Number of trainable parameters.
     pub fn params(&self) -> u64 {
-        self.tensors
-            .iter()
-            .filter(|t| !t.sources.is_empty())
-            .map(|t| t.len() * self.count(t))
-            .sum()
+        self.tensors.iter().filter(|t| !t.sources.is_empty()).map(|t| t.len() * self.count(t)).sum()
     }
 
     /// The number of copies of `tensor` in the model: one, or one in each layer that has it.
@@ -110,9 +103,7 @@ impl Plan {
     /// element of each multiplied matrix. This includes the head and excludes embedding look-ups.
     /// Attention adds `4 * heads * head_dim * layers` for each position in the cache.
     pub fn flops_per_token(&self) -> u64 {
-        self.multiplied()
-            .map(|(_, t)| 2 * t.len() * self.count(t))
-            .sum()
+        self.multiplied().map(|(_, t)| 2 * t.len() * self.count(t)).sum()
     }
 
     /// Floating-point operations of a pass over `rows` tokens on a cache of `position` tokens, with

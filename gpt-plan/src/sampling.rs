@@ -38,12 +38,8 @@ impl SamplingOp {
     pub const FULL_VOCABULARY: &[SamplingOp] = &[SamplingOp::Greatest, SamplingOp::Take];
 
     /// The steps with top-k, top-p or min-p.
-    pub const TRUNCATED: &[SamplingOp] = &[
-        SamplingOp::Greatest,
-        SamplingOp::Count,
-        SamplingOp::Collect,
-        SamplingOp::Draw,
-    ];
+    pub const TRUNCATED: &[SamplingOp] =
+        &[SamplingOp::Greatest, SamplingOp::Count, SamplingOp::Collect, SamplingOp::Draw];
 
     /// The name for users, and of the kernel.
     pub const fn name(self) -> &'static str {

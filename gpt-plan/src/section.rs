@@ -124,13 +124,7 @@ impl Repeat {
             Repeat::Layers { from, to } => (from, to, false),
             Repeat::LayersReversed { from, to } => (from, to, true),
         };
-        (from..to).map(move |layer| {
-            if reversed {
-                from + to - 1 - layer
-            } else {
-                layer
-            }
-        })
+        (from..to).map(move |layer| if reversed { from + to - 1 - layer } else { layer })
     }
 
     /// Whether it runs for `layer`, in either direction.
@@ -147,14 +141,12 @@ impl Repeat {
     pub fn truncated(self, layers: u32) -> Repeat {
         match self {
             Repeat::Once | Repeat::Chunks => self,
-            Repeat::Layers { from, to } => Repeat::Layers {
-                from: from.min(layers),
-                to: to.min(layers),
-            },
-            Repeat::LayersReversed { from, to } => Repeat::LayersReversed {
-                from: from.min(layers),
-                to: to.min(layers),
-            },
+            Repeat::Layers { from, to } => {
+                Repeat::Layers { from: from.min(layers), to: to.min(layers) }
+            }
+            Repeat::LayersReversed { from, to } => {
+                Repeat::LayersReversed { from: from.min(layers), to: to.min(layers) }
+            }
         }
     }
 }

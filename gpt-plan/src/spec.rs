@@ -66,12 +66,7 @@ pub struct Norm {
 impl Default for Norm {
     /// A LayerNorm with parameters, whose epsilon is not set.
     fn default() -> Norm {
-        Norm {
-            kind: NormKind::Layer,
-            eps: 0.0,
-            affine: true,
-            unit_offset: false,
-        }
+        Norm { kind: NormKind::Layer, eps: 0.0, affine: true, unit_offset: false }
     }
 }
 
@@ -177,11 +172,7 @@ impl Spec {
 
     /// Rows of the first MLP projection: gate and up stacked where the MLP is gated.
     pub const fn up_width(&self) -> u32 {
-        if self.mlp.gated {
-            2 * self.mlp.hidden
-        } else {
-            self.mlp.hidden
-        }
+        if self.mlp.gated { 2 * self.mlp.hidden } else { self.mlp.hidden }
     }
 
     /// Whether norms have a `beta`.

@@ -145,10 +145,7 @@ impl FileTensor {
     /// The name of the tensor of `layer` by `pattern`, a [`hf`](FileTensor::hf) or
     /// [`gguf`](FileTensor::gguf) name.
     pub fn name_in(&self, pattern: &str, layer: u32) -> String {
-        pattern.replace(
-            "{layer}",
-            &(i64::from(layer) + i64::from(self.layer_shift)).to_string(),
-        )
+        pattern.replace("{layer}", &(i64::from(layer) + i64::from(self.layer_shift)).to_string())
     }
 }
 
@@ -187,9 +184,7 @@ pub fn vector_offset(tensors: &[Tensor], id: TensorId) -> u32 {
 /// Length of the block of vectors of the model, or of each layer, in f32: a multiple of
 /// [`VECTOR_ALIGN`], never zero.
 pub fn vector_block(tensors: &[Tensor], layered: bool) -> u32 {
-    vectors(tensors, layered)
-        .max(1)
-        .next_multiple_of(VECTOR_ALIGN)
+    vectors(tensors, layered).max(1).next_multiple_of(VECTOR_ALIGN)
 }
 
 fn vectors(tensors: &[Tensor], layered: bool) -> u32 {

@@ -30,9 +30,7 @@ impl Plan {
         let (kv, hidden) = (u64::from(spec.kv_width()), u64::from(spec.mlp.hidden));
         // Floats that the step reads and writes for each of its rows, in addition to a matrix.
         let each = match &step.op {
-            Op::Embed {
-                table, positions, ..
-            } => {
+            Op::Embed { table, positions, .. } => {
                 let row = format.row_bytes(self.tensor(*table).columns as usize) as u64;
                 let positions = if positions.is_some() { embed } else { 0 };
                 return Work {
@@ -47,10 +45,7 @@ impl Plan {
                     Mask::Causal => rows * position + rows * (rows + 1) / 2,
                     Mask::Bidirectional => rows * end,
                 };
-                return Work {
-                    flops: 4 * pairs * q,
-                    bytes: 4 * (2 * end * kv + 2 * rows * q),
-                };
+                return Work { flops: 4 * pairs * q, bytes: 4 * (2 * end * kv + 2 * rows * q) };
             }
             Op::Project(projection) => {
                 let input = u64::from(self.tensor(projection.weight).columns);
@@ -67,14 +62,8 @@ impl Plan {
         let matrix = step.matrix().map_or(Work::default(), |id| {
             let matrix = self.tensor(id);
             let bytes = u64::from(matrix.rows) * format.row_bytes(matrix.columns as usize) as u64;
-            Work {
-                flops: 2 * rows * matrix.len(),
-                bytes,
-            }
+            Work { flops: 2 * rows * matrix.len(), bytes }
         });
-        Work {
-            bytes: matrix.bytes + 4 * rows * each,
-            ..matrix
-        }
+        Work { bytes: matrix.bytes + 4 * rows * each, ..matrix }
     }
 }

@@ -22,9 +22,7 @@ const GAP: usize = 8;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let text = std::env::args().nth(1);
-    let text = text
-        .as_deref()
-        .unwrap_or("To be, or not to be, that is the");
+    let text = text.as_deref().unwrap_or("To be, or not to be, that is the");
     let model = Bard::load(WEIGHTS, &Device::auto()?)?;
     let ids = model.tokenizer()?.encode(text)?;
     let mut session = model.session().all_logits().open()?;

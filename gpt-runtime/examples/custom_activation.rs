@@ -29,10 +29,7 @@ const STEPS: u64 = 200;
 /// Trains a model on `text`, and returns the loss of its last step.
 fn train<M: Gpt>(model: Model<M>, text: &Tokens) -> Result<f64, Error> {
     let data = RandomWindows::new(text.clone(), 8, 32, 1)?;
-    let optimizer = AdamW {
-        lr: 3e-3,
-        ..AdamW::default()
-    };
+    let optimizer = AdamW { lr: 3e-3, ..AdamW::default() };
     let mut trainer = model.trainer(TrainerSettings {
         schedule: Schedule::cosine(20, STEPS, 3e-4),
         ..TrainerSettings::from(optimizer)

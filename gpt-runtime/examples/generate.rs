@@ -24,11 +24,7 @@ fn main() -> Result<(), Error> {
     let model = Bard::load(WEIGHTS, &device)?;
 
     let mut session = model.session().open()?;
-    let sampling = Sampling {
-        temperature: 0.7,
-        seed: 7,
-        ..Sampling::default()
-    };
+    let sampling = Sampling { temperature: 0.7, seed: 7, ..Sampling::default() };
     let stop = Stop::default().with_tokens(200);
     let mut generation = session.generate(&prompt, sampling, stop)?;
     print!("{prompt}");
@@ -38,10 +34,6 @@ fn main() -> Result<(), Error> {
         let _: Result<(), IoError> = stdout().flush();
     }
     println!();
-    eprintln!(
-        "{} tokens, {:?}",
-        generation.generated(),
-        generation.ended()
-    );
+    eprintln!("{} tokens, {:?}", generation.generated(), generation.ended());
     Ok(())
 }

@@ -45,10 +45,7 @@ fn main() -> Result<(), Error> {
         Poet::train_bytes(8, Poet::CONTEXT as u32).total() >> 20
     );
 
-    let optimizer = AdamW {
-        lr: 3e-3,
-        ..AdamW::default()
-    };
+    let optimizer = AdamW { lr: 3e-3, ..AdamW::default() };
     let settings = TrainerSettings {
         schedule: Schedule::cosine(20, STEPS, 1e-4),
         ..TrainerSettings::from(optimizer)

@@ -85,10 +85,7 @@ impl Device {
     /// # Errors
     /// The threads cannot be started.
     pub fn cpu() -> Result<Device, Error> {
-        Device::open(&DeviceOptions {
-            kind: DeviceKind::Cpu,
-            ..Default::default()
-        })
+        Device::open(&DeviceOptions { kind: DeviceKind::Cpu, ..Default::default() })
     }
 
     /// A GPU. `WGPU_BACKEND` and `WGPU_ADAPTER_NAME` select among several.
@@ -96,10 +93,7 @@ impl Device {
     /// # Errors
     /// No adapter was found, or none can run the kernels; the message gives the reason.
     pub fn gpu() -> Result<Device, Error> {
-        Device::open(&DeviceOptions {
-            kind: DeviceKind::Gpu,
-            ..Default::default()
-        })
+        Device::open(&DeviceOptions { kind: DeviceKind::Gpu, ..Default::default() })
     }
 
     /// The CPU engine without intrinsics, which runs on any processor: the reference of self-tests.
@@ -112,10 +106,7 @@ impl Device {
 
     /// Wraps an open GPU.
     pub(crate) fn of_gpu(gpu: Arc<GpuDevice>, reason: &str) -> Device {
-        Device {
-            engine: Engine::Gpu(gpu),
-            reason: reason.to_owned(),
-        }
+        Device { engine: Engine::Gpu(gpu), reason: reason.to_owned() }
     }
 
     /// Uses a GPU device that the caller has opened, so that a game and its model share one. The
@@ -168,10 +159,7 @@ impl Device {
 
     fn open_cpu(threads: Option<usize>, reason: &str) -> Result<Device, Error> {
         let engine = Engine::Cpu(Arc::new(CpuDevice::new(threads)?));
-        Ok(Device {
-            engine,
-            reason: reason.to_owned(),
-        })
+        Ok(Device { engine, reason: reason.to_owned() })
     }
 
     fn open_gpu(adapter: Option<&str>, reason: &str) -> Result<Device, Error> {

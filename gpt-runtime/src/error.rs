@@ -75,21 +75,14 @@ impl std::error::Error for Detail {
 
 impl From<String> for Detail {
     fn from(message: String) -> Detail {
-        Detail {
-            message,
-            source: None,
-        }
+        Detail { message, source: None }
     }
 }
 
 impl Error {
     /// Makes an [`Error::Io`] of the error of an operation on `path`, for `map_err`.
     pub(crate) fn io(doing: &'static str, path: &Path) -> impl Fn(std::io::Error) -> Error {
-        move |source| Error::Io {
-            doing,
-            path: path.to_owned(),
-            source,
-        }
+        move |source| Error::Io { doing, path: path.to_owned(), source }
     }
 
     /// An [`Error::Weights`].
@@ -162,10 +155,7 @@ mod tests {
         assert_eq!(error.to_string(), "cannot read a.txt: denied");
         assert_eq!(error.source().unwrap().to_string(), "denied");
 
-        let error = Error::OutOfMemory {
-            message: "no memory".to_owned(),
-            bytes: 1 << 40,
-        };
+        let error = Error::OutOfMemory { message: "no memory".to_owned(), bytes: 1 << 40 };
         assert!(!error.is_input() && error.source().is_none());
     }
 }

@@ -111,10 +111,7 @@ mod tests {
         fs::create_dir(beside(&path)).unwrap();
         fs::write(beside(&path).join("left over"), "").unwrap();
         create_folder(&path, |new| write(&new.join("first"), "1")).unwrap();
-        let names: Vec<_> = fs::read_dir(&path)
-            .unwrap()
-            .map(|e| e.unwrap().file_name())
-            .collect();
+        let names: Vec<_> = fs::read_dir(&path).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names, ["first"]);
         assert_eq!(fs::read_dir(parent(&path)).unwrap().count(), 1);
     }

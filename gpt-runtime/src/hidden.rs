@@ -22,11 +22,7 @@ pub struct Hidden<M = Untyped> {
 
 impl<M> Hidden<M> {
     pub(crate) fn new(values: Vec<f32>, width: usize) -> Hidden<M> {
-        Hidden {
-            values,
-            width,
-            brand: PhantomData,
-        }
+        Hidden { values, width, brand: PhantomData }
     }
 
     /// Number of tokens.
@@ -79,22 +75,13 @@ impl FinalNorm {
     /// Reads its parameters; none if the head of `plan` reads the stream without a norm.
     pub fn read(plan: &Plan, weights: &dyn Weights) -> Result<Option<FinalNorm>, Error> {
         let norm = match plan.steps().last() {
-            Some((
-                _,
-                Step {
-                    op: Op::Project(head),
-                    ..
-                },
-            )) => head.norm,
+            Some((_, Step { op: Op::Project(head), .. })) => head.norm,
             _ => None,
         };
         let vector = |id: TensorId| -> Result<Vec<f32>, Error> {
             let tensor = weights.tensor(id, 0)?;
             let (values, _) = tensor.data.as_chunks::<4>();
-            Ok(values
-                .iter()
-                .map(|bytes| f32::from_le_bytes(*bytes))
-                .collect())
+            Ok(values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
         };
         norm.map(|norm| {
             Ok(FinalNorm {

@@ -140,10 +140,7 @@ fn loaded_on<M: Gpt>(
         }
         Ok(tokenizer)
     };
-    let watched = options
-        .progress
-        .as_ref()
-        .map(|progress| Watched::new(plan, loaded, progress));
+    let watched = options.progress.as_ref().map(|progress| Watched::new(plan, loaded, progress));
     let weights: &dyn Weights = watched.as_ref().map_or(loaded, |watched| watched);
     let vtable = ModelVtable::of::<M>();
     let (tokenizer, engine) = std::thread::scope(|scope| {
@@ -156,10 +153,7 @@ fn loaded_on<M: Gpt>(
         origin,
         tokenizer: tokenizer.unwrap_or_else(|_| Err(unreadable()))?,
         notes: loaded.notes().to_vec(),
-        times: LoadTimes {
-            file,
-            engine: start.elapsed(),
-        },
+        times: LoadTimes { file, engine: start.elapsed() },
     };
     Model::of(vtable, engine?, loaded, device, source)
 }
@@ -175,13 +169,7 @@ struct Watched<'a> {
 
 impl<'a> Watched<'a> {
     fn new(plan: &'static Plan, weights: &'a dyn Weights, progress: &'a Progress) -> Watched<'a> {
-        let mut watched = Watched {
-            weights,
-            plan,
-            progress,
-            total: 0,
-            done: AtomicU64::new(0),
-        };
+        let mut watched = Watched { weights, plan, progress, total: 0, done: AtomicU64::new(0) };
         for (id, tensor) in (0..).map(TensorId).zip(plan.tensors.iter()) {
             let layers = tensor.layers(plan.spec.layers);
             watched.total += layers.map(|layer| watched.bytes(id, layer)).sum::<u64>();

@@ -58,12 +58,7 @@ pub(crate) struct Loaded {
 
 impl From<Origin> for Loaded {
     fn from(origin: Origin) -> Self {
-        Loaded {
-            origin,
-            tokenizer: None,
-            notes: Vec::new(),
-            times: LoadTimes::default(),
-        }
+        Loaded { origin, tokenizer: None, notes: Vec::new(), times: LoadTimes::default() }
     }
 }
 
@@ -95,12 +90,7 @@ impl<M: Gpt> Model<M> {
     /// The device has too little memory, or is lost.
     pub fn init_as(device: &Device, seed: u64, format: Format) -> Result<Self, Error> {
         let weights = RandomWeights::new(M::plan(), seed, format);
-        Model::build(
-            ModelVtable::of::<M>(),
-            &weights,
-            device,
-            Origin::Seed(seed).into(),
-        )
+        Model::build(ModelVtable::of::<M>(), &weights, device, Origin::Seed(seed).into())
     }
 
     /// A model with the given weights.
@@ -108,12 +98,7 @@ impl<M: Gpt> Model<M> {
     /// # Errors
     /// `weights` cannot be read; the device has too little memory, or is lost.
     pub fn from_weights(weights: &dyn Weights, device: &Device) -> Result<Self, Error> {
-        Model::build(
-            ModelVtable::of::<M>(),
-            weights,
-            device,
-            Origin::Elsewhere.into(),
-        )
+        Model::build(ModelVtable::of::<M>(), weights, device, Origin::Elsewhere.into())
     }
 }
 
@@ -141,10 +126,7 @@ impl<M> Model<M> {
         device: &Device,
         tokenizer: Option<Tokenizer>,
     ) -> Result<Self, Error> {
-        let source = Loaded {
-            tokenizer,
-            ..Origin::Elsewhere.into()
-        };
+        let source = Loaded { tokenizer, ..Origin::Elsewhere.into() };
         Model::build(vtable, weights, device, source)
     }
 
@@ -176,10 +158,7 @@ impl<M> Model<M> {
             device: device.clone(),
             source,
         };
-        Ok(Model {
-            shared: Arc::new(shared),
-            brand: PhantomData,
-        })
+        Ok(Model { shared: Arc::new(shared), brand: PhantomData })
     }
 
     /// A trainer that starts from this model's weights in f32. Weights that were converted during
@@ -199,12 +178,7 @@ impl<M> Model<M> {
             Origin::File(path) => trainer(&weights::open(path, vtable.plan, Some(Format::F32))?),
             Origin::Embedded(gguf) => {
                 let format = Some(Format::F32);
-                trainer(&weights::open_embedded(
-                    EMBEDDED,
-                    gguf,
-                    vtable.plan,
-                    format,
-                )?)
+                trainer(&weights::open_embedded(EMBEDDED, gguf, vtable.plan, format)?)
             }
             Origin::Elsewhere => Err(Error::Input(format!(
                 "the weights of {} were passed by the program; pass them to `Trainer::new`, too",
@@ -216,10 +190,7 @@ impl<M> Model<M> {
 
     /// Drops the type parameter, for code that serves many models.
     pub fn erase(self) -> Model<Untyped> {
-        Model {
-            shared: self.shared,
-            brand: PhantomData,
-        }
+        Model { shared: self.shared, brand: PhantomData }
     }
 
     /// The plan of the model.
@@ -277,9 +248,6 @@ impl<M> Model<M> {
 
 impl<M> Clone for Model<M> {
     fn clone(&self) -> Self {
-        Model {
-            shared: self.shared.clone(),
-            brand: PhantomData,
-        }
+        Model { shared: self.shared.clone(), brand: PhantomData }
     }
 }

@@ -36,15 +36,8 @@ impl<M, const ROWS: usize, const COLUMNS: usize> Parameter<M, ROWS, COLUMNS> {
     pub const fn new(plan: &Plan, role: Role, component: Component) -> Self {
         let (id, tensor) = find(plan, role, component);
         check_shape(tensor, ROWS, COLUMNS);
-        assert!(
-            matches!(tensor.place, Place::Model),
-            "the tensor is one of a layer"
-        );
-        Parameter {
-            id,
-            layer: 0,
-            brand: PhantomData,
-        }
+        assert!(matches!(tensor.place, Place::Model), "the tensor is one of a layer");
+        Parameter { id, layer: 0, brand: PhantomData }
     }
 
     /// The tensor in the model's plan.
@@ -67,12 +60,7 @@ impl<M, const ROWS: usize, const COLUMNS: usize> LayerParameter<M, ROWS, COLUMNS
         let Place::Layers { first } = tensor.place else {
             panic!("the tensor is none of a layer");
         };
-        LayerParameter {
-            id,
-            first,
-            end: plan.spec.layers,
-            brand: PhantomData,
-        }
+        LayerParameter { id, first, end: plan.spec.layers, brand: PhantomData }
     }
 
     /// The parameter of `layer`.
@@ -85,11 +73,7 @@ impl<M, const ROWS: usize, const COLUMNS: usize> LayerParameter<M, ROWS, COLUMNS
             self.first <= layer && layer < self.end,
             "the model has no such parameter in this layer"
         );
-        Parameter {
-            id: self.id,
-            layer,
-            brand: PhantomData,
-        }
+        Parameter { id: self.id, layer, brand: PhantomData }
     }
 }
 
@@ -141,16 +125,12 @@ pub struct Matrix<const ROWS: usize, const COLUMNS: usize> {
 impl<const ROWS: usize, const COLUMNS: usize> Matrix<ROWS, COLUMNS> {
     /// A matrix of zeros.
     pub fn zeros() -> Self {
-        Matrix {
-            values: vec![0.0; ROWS * COLUMNS],
-        }
+        Matrix { values: vec![0.0; ROWS * COLUMNS] }
     }
 
     /// The rows, copied.
     pub fn from_rows(rows: &[[f32; COLUMNS]; ROWS]) -> Self {
-        Matrix {
-            values: rows.as_flattened().to_vec(),
-        }
+        Matrix { values: rows.as_flattened().to_vec() }
     }
 }
 

@@ -17,11 +17,7 @@ pub fn truncate(plan: &'static Plan) -> &'static Plan {
     let mut truncated = plan.clone();
     truncated.spec.layers = layers;
     let training = &mut truncated.training;
-    for sections in [
-        &mut truncated.sections,
-        &mut training.forward,
-        &mut training.backward,
-    ] {
+    for sections in [&mut truncated.sections, &mut training.forward, &mut training.backward] {
         for section in sections.to_mut() {
             section.repeat = section.repeat.truncated(layers);
         }
@@ -33,9 +29,8 @@ pub fn truncate(plan: &'static Plan) -> &'static Plan {
 pub fn has_kernels(plan: &Plan, format: Format) -> bool {
     let mut steps = plan.steps().map(|(_, step)| step);
     steps.all(|step| {
-        let mut kernels = [Phase::Decode, Phase::Prefill]
-            .into_iter()
-            .map(|phase| step.kernel(phase, format));
+        let mut kernels =
+            [Phase::Decode, Phase::Prefill].into_iter().map(|phase| step.kernel(phase, format));
         step.matrix().is_none() || kernels.all(|kernel| kernel != NO_KERNEL)
     })
 }

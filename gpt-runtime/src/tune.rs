@@ -75,12 +75,7 @@ pub fn tune(plan: &'static Plan, device: &Device, formats: &[Format]) -> Result<
     for &format in formats.iter().filter(|format| has_kernels(plan, **format)) {
         let mut runs = Vec::new();
         for features in feature_sets(gpu, kernels) {
-            runs.push(InferenceRun::new(
-                plan,
-                format,
-                &with(gpu, features)?,
-                features,
-            )?);
+            runs.push(InferenceRun::new(plan, format, &with(gpu, features)?, features)?);
         }
         for phase in [Phase::Prefill, Phase::Decode] {
             let rows = match phase {
@@ -246,10 +241,7 @@ struct Candidate {
 
 impl Candidate {
     fn new(features: Features, kernels: &[Kernel]) -> Candidate {
-        Candidate {
-            features,
-            seconds: vec![Vec::new(); kernels.len()],
-        }
+        Candidate { features, seconds: vec![Vec::new(); kernels.len()] }
     }
 
     /// Adds the times of a run, for each kernel that ran.
@@ -293,11 +285,7 @@ impl InferenceRun {
         let profile = self.session.profile(&some_tokens(&plan.spec, rows))?;
         let mut taken = vec![None; plan.kernels.len()];
         for ((_, step), time) in plan.steps().zip(&profile.steps) {
-            let format = if step.matrix().is_some() {
-                self.format
-            } else {
-                Format::F32
-            };
+            let format = if step.matrix().is_some() { self.format } else { Format::F32 };
             let kernel = usize::from(step.kernel(phase, format));
             *taken[kernel].get_or_insert(0.0) += time.seconds;
         }
@@ -368,9 +356,7 @@ fn fastest(
             None => variants.push((candidate.features, own, times.collect())),
         }
     }
-    let mut times = variants
-        .iter_mut()
-        .map(|(features, _, times)| (*features, median(times)));
+    let mut times = variants.iter_mut().map(|(features, _, times)| (*features, median(times)));
     let (plain, default) = times.next()?;
     let others: Vec<_> = times.collect();
     if others.is_empty() || default.is_nan() {

@@ -32,8 +32,7 @@ pub fn source(name: &str) -> Option<&'static Source> {
 pub fn weights_file(format: Format) -> &'static str {
     let name = format.name();
     let file = source(&format!("matmul/weights/{name}"));
-    file.unwrap_or_else(|| panic!("there is no shaders/wgsl/matmul/weights/{name}.wgsl"))
-        .name
+    file.unwrap_or_else(|| panic!("there is no shaders/wgsl/matmul/weights/{name}.wgsl")).name
 }
 
 /// The file that reads weights of `format` as bytes for packed dot products,
@@ -68,11 +67,7 @@ mod tests {
         for file in SOURCES {
             assert!(file.text.starts_with("// "), "{}", file.name);
             assert!(file.text.ends_with('\n'), "{}", file.name);
-            for line in file
-                .text
-                .lines()
-                .filter(|l| l.trim_start().starts_with("//"))
-            {
+            for line in file.text.lines().filter(|l| l.trim_start().starts_with("//")) {
                 assert!(line.chars().count() <= 100, "{}: {line}", file.name);
             }
         }

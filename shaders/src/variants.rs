@@ -109,17 +109,11 @@ pub static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
                 .subgroups()
                 .require(f::MATMUL_WEIGHTS_F16)
                 .replace(tile, f::MATMUL_TILE_N_8)
-                .replace(
-                    f::MATMUL_TILE_PREFILL_SUMS,
-                    f::MATMUL_TILE_PREFILL_COOPERATIVE_SUMS,
-                )
+                .replace(f::MATMUL_TILE_PREFILL_SUMS, f::MATMUL_TILE_PREFILL_COOPERATIVE_SUMS)
                 .drop(f::MATMUL_SUMS)
                 .drop(f::MATMUL_ROW_BROADCAST_MEMORY)
                 .drop(f::MATMUL_TILE_PREFILL_BLOCK)
-                .replace(
-                    f::MATMUL_TILE_PREFILL_SINGLE,
-                    f::MATMUL_TILE_PREFILL_COOPERATIVE,
-                ),
+                .replace(f::MATMUL_TILE_PREFILL_SINGLE, f::MATMUL_TILE_PREFILL_COOPERATIVE),
         );
     }
     rows.push(
@@ -151,10 +145,9 @@ pub static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
 
     rows.extend([
         // Inputs of a prompt, and the rows of training's matrix products.
-        Variant::new(F::Broadcasts).subgroups().replace(
-            f::MATMUL_ROW_BROADCAST_MEMORY,
-            f::MATMUL_ROW_BROADCAST_SUBGROUPS,
-        ),
+        Variant::new(F::Broadcasts)
+            .subgroups()
+            .replace(f::MATMUL_ROW_BROADCAST_MEMORY, f::MATMUL_ROW_BROADCAST_SUBGROUPS),
         // Workgroup memory that decoding and attention read.
         Variant::new(F::Broadcasts)
             .subgroups()
@@ -189,15 +182,9 @@ pub static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
         (F::LargeTiles, prefill, 8, 16),
     ] {
         let file = |strips| tile_n_file(strips).expect("a power of two up to 16");
-        let row = Variant::new(feature)
-            .require(tile)
-            .replace(file(from), file(to));
+        let row = Variant::new(feature).require(tile).replace(file(from), file(to));
         let splits_halves = matches!((tile == decode, to), (true, 1) | (false, 4));
-        rows.push(if splits_halves {
-            row.exclude(f::MATMUL_EPILOGUE_GATED)
-        } else {
-            row
-        });
+        rows.push(if splits_halves { row.exclude(f::MATMUL_EPILOGUE_GATED) } else { row });
     }
     rows
 });

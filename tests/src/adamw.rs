@@ -51,9 +51,7 @@ pub fn check(name: &str, plan: &Plan, trainer: &mut dyn EngineTrainer, batch: &B
         })
         .collect();
     for step in 1..4 {
-        trainer
-            .learn(&batch.sequences(), &learn(true, batch.rows()))
-            .unwrap();
+        trainer.learn(&batch.sequences(), &learn(true, batch.rows())).unwrap();
         // The engine's own gradient, which other tests compare: near zero a different sign would be
         // a whole step.
         let mut gradients = wide(read(plan, trainer, TensorState::Gradient));
@@ -96,18 +94,12 @@ pub fn check(name: &str, plan: &Plan, trainer: &mut dyn EngineTrainer, batch: &B
 /// A NaN gradient is reported and changes nothing.
 #[track_caller]
 fn nothing_changes(name: &str, plan: &Plan, trainer: &mut dyn EngineTrainer) {
-    let states = [
-        TensorState::Parameter,
-        TensorState::FirstMoment,
-        TensorState::SecondMoment,
-    ];
+    let states = [TensorState::Parameter, TensorState::FirstMoment, TensorState::SecondMoment];
     let before = states.map(|state| read(plan, trainer, state));
     let (id, layer) = first(plan);
     let mut gradient = vec![0.0; plan.tensor(id).len() as usize];
     *gradient.last_mut().expect("a tensor has elements") = f32::NAN;
-    trainer
-        .write(TensorState::Gradient, id, layer, &gradient)
-        .unwrap();
+    trainer.write(TensorState::Gradient, id, layer, &gradient).unwrap();
     let norm = trainer.update(&update(4)).unwrap();
     assert!(!norm.is_finite(), "{name}: a norm of {norm}");
     for (state, before) in states.into_iter().zip(before) {

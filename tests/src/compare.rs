@@ -18,11 +18,7 @@ pub fn nmse(found: &[f32], expected: &[f64]) -> f64 {
         return f64::INFINITY;
     }
     // Expected values of zero have no norm.
-    if error == 0.0 {
-        0.0
-    } else {
-        error / norm.max(f64::MIN_POSITIVE)
-    }
+    if error == 0.0 { 0.0 } else { error / norm.max(f64::MIN_POSITIVE) }
 }
 
 /// [`nmse`] with a lower bound of the norm. Weights of unit gain make values of about one; if a step's

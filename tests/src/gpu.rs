@@ -10,9 +10,7 @@ use gpt_runtime::__private::gpu::GpuDevice;
 pub fn device() -> Option<Arc<GpuDevice>> {
     static DEVICE: OnceLock<Result<Arc<GpuDevice>, String>> = OnceLock::new();
     let opened = DEVICE.get_or_init(|| {
-        GpuDevice::open_with(None, Features::SOFTWARE)
-            .map(Arc::new)
-            .map_err(|e| e.to_string())
+        GpuDevice::open_with(None, Features::SOFTWARE).map(Arc::new).map_err(|e| e.to_string())
     });
     match opened {
         Ok(device) => Some(device.clone()),

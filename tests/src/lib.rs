@@ -20,7 +20,5 @@ pub use gpt_runtime::weights::unit_gain;
 
 /// Pseudo-random tokens, the same in every run.
 pub fn tokens(vocab: u32, n: usize) -> Vec<u32> {
-    (0..n as u32)
-        .map(|i| (i.wrapping_mul(2_654_435_761) >> 7) % vocab)
-        .collect()
+    (0..n as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 7) % vocab).collect()
 }

@@ -65,9 +65,7 @@ pub fn check(name: &str, spec: &Spec, format: Format, engine: Engine<'_>, bound:
     let mut start = || {
         let mut session = model.session(options).unwrap();
         if first > 0 {
-            session
-                .forward(&all[..first], 0, LogitsRequest::Nothing, &mut logits)
-                .unwrap();
+            session.forward(&all[..first], 0, LogitsRequest::Nothing, &mut logits).unwrap();
         }
         session
     };
@@ -79,12 +77,7 @@ pub fn check(name: &str, spec: &Spec, format: Format, engine: Engine<'_>, bound:
     let mut session = start();
     for (i, token) in all.iter().enumerate().skip(first) {
         session
-            .forward(
-                &[*token],
-                i as u32,
-                LogitsRequest::Last,
-                &mut logits[i * vocab..],
-            )
+            .forward(&[*token], i as u32, LogitsRequest::Last, &mut logits[i * vocab..])
             .unwrap();
     }
     let error = nmse(&logits[first * vocab..], tail(&expected.logits, first));

@@ -30,28 +30,12 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             kv_heads,
             embed,
             // Rotary positions rotate pairs.
-            head_dim: if rotary {
-                head_dim.next_multiple_of(2)
-            } else {
-                head_dim
-            },
+            head_dim: if rotary { head_dim.next_multiple_of(2) } else { head_dim },
             norm,
-            block: if post {
-                Block::PostNorm
-            } else {
-                Block::PreNorm
-            },
-            mlp: Mlp {
-                gated,
-                hidden,
-                activation,
-            },
+            block: if post { Block::PostNorm } else { Block::PreNorm },
+            mlp: Mlp { gated, hidden, activation },
             positions,
-            mask: if bidirectional {
-                mask
-            } else {
-                Pattern::all(Mask::Causal)
-            },
+            mask: if bidirectional { mask } else { Pattern::all(Mask::Causal) },
             bias,
             tie_embeddings: tie,
             logit_softcap,
@@ -76,18 +60,10 @@ fn positions() -> impl Strategy<Value = Positions> {
     prop::sample::select(vec![
         Positions::Learned,
         Positions::Sinusoidal,
-        Positions::Rope {
-            theta: Pattern::all(Some(100.0)),
-        },
-        Positions::Rope {
-            theta: Pattern::all(Some(500_000.0)),
-        },
-        Positions::Rope {
-            theta: Pattern(vec![Some(100.0), None].into()),
-        },
-        Positions::Rope {
-            theta: Pattern(vec![None, Some(100.0), Some(10_000.0)].into()),
-        },
+        Positions::Rope { theta: Pattern::all(Some(100.0)) },
+        Positions::Rope { theta: Pattern::all(Some(500_000.0)) },
+        Positions::Rope { theta: Pattern(vec![Some(100.0), None].into()) },
+        Positions::Rope { theta: Pattern(vec![None, Some(100.0), Some(10_000.0)].into()) },
     ])
 }
 

@@ -17,17 +17,9 @@ pub fn gpt2() -> Spec {
         kv_heads: 4,
         embed: 64,
         head_dim: 16,
-        norm: Norm {
-            kind: NormKind::Layer,
-            eps: 1e-5,
-            ..Norm::default()
-        },
+        norm: Norm { kind: NormKind::Layer, eps: 1e-5, ..Norm::default() },
         block: Block::PreNorm,
-        mlp: Mlp {
-            gated: false,
-            hidden: 256,
-            activation: Activation::GeluTanh,
-        },
+        mlp: Mlp { gated: false, hidden: 256, activation: Activation::GeluTanh },
         positions: Positions::Learned,
         mask: Pattern::all(Mask::Causal),
         bias: true,
@@ -45,19 +37,9 @@ pub fn smollm2() -> Spec {
         kv_heads: 2,
         embed: 48,
         head_dim: 8,
-        norm: Norm {
-            kind: NormKind::Rms,
-            eps: 1e-5,
-            ..Norm::default()
-        },
-        mlp: Mlp {
-            gated: true,
-            hidden: 128,
-            activation: Activation::Silu,
-        },
-        positions: Positions::Rope {
-            theta: Pattern::all(Some(100_000.0)),
-        },
+        norm: Norm { kind: NormKind::Rms, eps: 1e-5, ..Norm::default() },
+        mlp: Mlp { gated: true, hidden: 128, activation: Activation::Silu },
+        positions: Positions::Rope { theta: Pattern::all(Some(100_000.0)) },
         bias: false,
         ..gpt2()
     }
@@ -65,20 +47,12 @@ pub fn smollm2() -> Spec {
 
 /// GPT-1, scaled down: post-norm.
 pub fn article() -> Spec {
-    Spec {
-        layers: 3,
-        block: Block::PostNorm,
-        ..gpt2()
-    }
+    Spec { layers: 3, block: Block::PostNorm, ..gpt2() }
 }
 
 /// Unusual specs by name, each with an edge case for kernels.
 pub fn odd() -> Vec<(&'static str, Spec)> {
-    let mlp = |gated, hidden, activation| Mlp {
-        gated,
-        hidden,
-        activation,
-    };
+    let mlp = |gated, hidden, activation| Mlp { gated, hidden, activation };
     vec![
         ("gpt2", gpt2()),
         ("smollm2", smollm2()),
@@ -97,38 +71,10 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
                 ..gpt2()
             },
         ),
-        (
-            "one_layer",
-            Spec {
-                layers: 1,
-                ..gpt2()
-            },
-        ),
-        (
-            "one_layer_post",
-            Spec {
-                layers: 1,
-                ..article()
-            },
-        ),
-        (
-            "one_head",
-            Spec {
-                heads: 1,
-                kv_heads: 1,
-                head_dim: 64,
-                ..gpt2()
-            },
-        ),
-        (
-            "wide_head",
-            Spec {
-                heads: 2,
-                kv_heads: 1,
-                head_dim: 100,
-                ..smollm2()
-            },
-        ),
+        ("one_layer", Spec { layers: 1, ..gpt2() }),
+        ("one_layer_post", Spec { layers: 1, ..article() }),
+        ("one_head", Spec { heads: 1, kv_heads: 1, head_dim: 64, ..gpt2() }),
+        ("wide_head", Spec { heads: 2, kv_heads: 1, head_dim: 100, ..smollm2() }),
         (
             "primes",
             Spec {
@@ -155,52 +101,15 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
                 ..smollm2()
             },
         ),
-        (
-            "gated_bias",
-            Spec {
-                bias: true,
-                mlp: mlp(true, 72, Activation::GeluTanh),
-                ..smollm2()
-            },
-        ),
-        (
-            "multi_query",
-            Spec {
-                heads: 7,
-                kv_heads: 1,
-                head_dim: 10,
-                ..smollm2()
-            },
-        ),
-        (
-            "untied",
-            Spec {
-                tie_embeddings: false,
-                ..gpt2()
-            },
-        ),
+        ("gated_bias", Spec { bias: true, mlp: mlp(true, 72, Activation::GeluTanh), ..smollm2() }),
+        ("multi_query", Spec { heads: 7, kv_heads: 1, head_dim: 10, ..smollm2() }),
+        ("untied", Spec { tie_embeddings: false, ..gpt2() }),
         (
             "untied_rms_dense",
-            Spec {
-                tie_embeddings: false,
-                mlp: mlp(false, 70, Activation::Relu),
-                ..smollm2()
-            },
+            Spec { tie_embeddings: false, mlp: mlp(false, 70, Activation::Relu), ..smollm2() },
         ),
-        (
-            "no_bias",
-            Spec {
-                bias: false,
-                ..gpt2()
-            },
-        ),
-        (
-            "sinusoidal",
-            Spec {
-                positions: Positions::Sinusoidal,
-                ..gpt2()
-            },
-        ),
+        ("no_bias", Spec { bias: false, ..gpt2() }),
+        ("sinusoidal", Spec { positions: Positions::Sinusoidal, ..gpt2() }),
         (
             "rope_pattern",
             Spec {
@@ -230,67 +139,19 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
                 ..article()
             },
         ),
-        (
-            "norm_without_parameters",
-            Spec {
-                norm: Norm {
-                    affine: false,
-                    ..gpt2().norm
-                },
-                ..gpt2()
-            },
-        ),
+        ("norm_without_parameters", Spec { norm: Norm { affine: false, ..gpt2().norm }, ..gpt2() }),
         (
             "post_norm_without_parameters",
-            Spec {
-                norm: Norm {
-                    affine: false,
-                    ..gpt2().norm
-                },
-                bias: false,
-                ..article()
-            },
+            Spec { norm: Norm { affine: false, ..gpt2().norm }, bias: false, ..article() },
         ),
         (
             "rms_without_parameters",
-            Spec {
-                norm: Norm {
-                    affine: false,
-                    ..smollm2().norm
-                },
-                embed: 47,
-                ..smollm2()
-            },
+            Spec { norm: Norm { affine: false, ..smollm2().norm }, embed: 47, ..smollm2() },
         ),
-        (
-            "qkv_bias",
-            Spec {
-                qkv_bias: Some(true),
-                ..smollm2()
-            },
-        ),
-        (
-            "bias_without_qkv",
-            Spec {
-                qkv_bias: Some(false),
-                ..gpt2()
-            },
-        ),
-        (
-            "softcap",
-            Spec {
-                logit_softcap: Some(0.3),
-                ..smollm2()
-            },
-        ),
-        (
-            "softcap_primes",
-            Spec {
-                vocab: 601,
-                logit_softcap: Some(1.5),
-                ..article()
-            },
-        ),
+        ("qkv_bias", Spec { qkv_bias: Some(true), ..smollm2() }),
+        ("bias_without_qkv", Spec { qkv_bias: Some(false), ..gpt2() }),
+        ("softcap", Spec { logit_softcap: Some(0.3), ..smollm2() }),
+        ("softcap_primes", Spec { vocab: 601, logit_softcap: Some(1.5), ..article() }),
         (
             "sinusoidal_odd",
             Spec {
@@ -302,13 +163,7 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
                 ..gpt2()
             },
         ),
-        (
-            "bidirectional",
-            Spec {
-                mask: Pattern::all(Mask::Bidirectional),
-                ..gpt2()
-            },
-        ),
+        ("bidirectional", Spec { mask: Pattern::all(Mask::Bidirectional), ..gpt2() }),
         (
             "bidirectional_post_gelu",
             Spec {
@@ -317,53 +172,21 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
                 ..article()
             },
         ),
-        (
-            "post_rope_gated",
-            Spec {
-                block: Block::PostNorm,
-                layers: 2,
-                ..smollm2()
-            },
-        ),
+        ("post_rope_gated", Spec { block: Block::PostNorm, layers: 2, ..smollm2() }),
         (
             "rope_layer_norm",
             Spec {
-                norm: Norm {
-                    kind: NormKind::Layer,
-                    eps: 1e-3,
-                    ..Norm::default()
-                },
+                norm: Norm { kind: NormKind::Layer, eps: 1e-3, ..Norm::default() },
                 bias: true,
                 ..smollm2()
             },
         ),
         (
             "rms_learned",
-            Spec {
-                norm: Norm {
-                    kind: NormKind::Rms,
-                    eps: 1e-6,
-                    ..Norm::default()
-                },
-                ..gpt2()
-            },
+            Spec { norm: Norm { kind: NormKind::Rms, eps: 1e-6, ..Norm::default() }, ..gpt2() },
         ),
-        (
-            "narrow_attention",
-            Spec {
-                heads: 2,
-                kv_heads: 2,
-                head_dim: 4,
-                ..gpt2()
-            },
-        ),
-        (
-            "relu_squared",
-            Spec {
-                mlp: mlp(false, 90, relu_squared()),
-                ..gpt2()
-            },
-        ),
+        ("narrow_attention", Spec { heads: 2, kv_heads: 2, head_dim: 4, ..gpt2() }),
+        ("relu_squared", Spec { mlp: mlp(false, 90, relu_squared()), ..gpt2() }),
     ]
 }
 

@@ -34,19 +34,11 @@ impl Batch {
         let rows = (sequences * length) as usize;
         let inputs = tokens(spec.vocab, rows + seed as usize).split_off(seed as usize);
         let targets = inputs.iter().map(|t| (t * 7 + 3 + seed) % spec.vocab);
-        Batch {
-            targets: targets.collect(),
-            inputs,
-            tokens: length,
-        }
+        Batch { targets: targets.collect(), inputs, tokens: length }
     }
 
     pub fn sequences(&self) -> Sequences<'_> {
-        Sequences {
-            inputs: &self.inputs,
-            targets: &self.targets,
-            tokens: self.tokens,
-        }
+        Sequences { inputs: &self.inputs, targets: &self.targets, tokens: self.tokens }
     }
 
     /// The number of tokens in all sequences.
@@ -62,23 +54,12 @@ impl Batch {
 
 /// The options of a trainer in f32.
 pub fn options(batch: u32, tokens: u32, recompute: Recompute) -> TrainerOptions {
-    TrainerOptions {
-        shape: TrainShape {
-            batch,
-            tokens,
-            recompute,
-        },
-        precision: Precision::F32,
-    }
+    TrainerOptions { shape: TrainShape { batch, tokens, recompute }, precision: Precision::F32 }
 }
 
 /// The share of a batch in a step of `rows` rows.
 pub fn learn(first: bool, rows: u32) -> Learn {
-    Learn {
-        first,
-        scale: 1.0 / rows as f32,
-        dropout: None,
-    }
+    Learn { first, scale: 1.0 / rows as f32, dropout: None }
 }
 
 /// A trainer's values of one kind, in the order of [`Plan::trained`].
@@ -95,10 +76,8 @@ pub fn read(plan: &Plan, trainer: &mut dyn EngineTrainer, state: TensorState) ->
 /// batch.
 pub fn expected(plan: &Plan, gpt: &Gpt, batches: &[&Batch]) -> (Vec<Vec<f64>>, Vec<f64>) {
     let rows: u32 = batches.iter().map(|batch| batch.rows()).sum();
-    let mut sums: Vec<Vec<f64>> = plan
-        .trained()
-        .map(|(id, _)| vec![0.0; plan.tensor(id).len() as usize])
-        .collect();
+    let mut sums: Vec<Vec<f64>> =
+        plan.trained().map(|(id, _)| vec![0.0; plan.tensor(id).len() as usize]).collect();
     let mut losses = Vec::new();
     for batch in batches {
         let mut loss = 0.0;
@@ -150,11 +129,7 @@ pub fn check_tensors(
 pub fn check_same(what: &str, plan: &Plan, a: &[Vec<f32>], b: &[Vec<f32>]) {
     let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     for ((a, b), (id, layer)) in a.iter().zip(b).zip(plan.trained()) {
-        assert!(
-            bits(a) == bits(b),
-            "{what}: {} of layer {layer} differs",
-            plan.tensor(id).name
-        );
+        assert!(bits(a) == bits(b), "{what}: {} of layer {layer} differs", plan.tensor(id).name);
     }
 }
 
@@ -178,21 +153,12 @@ pub fn check(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
     check_loss(name, loss.unwrap(), losses[0]);
     let found = read(plan, &mut *trainer, TensorState::Gradient);
     check_tensors(name, plan, &found, &gradients, bound);
-    check_loss(
-        name,
-        trainer.evaluate(&whole.sequences()).unwrap(),
-        losses[0],
-    );
+    check_loss(name, trainer.evaluate(&whole.sequences()).unwrap(), losses[0]);
 
     let again = trainer.learn(&whole.sequences(), &learn(true, whole.rows()));
     check_loss(name, again.unwrap(), losses[0]);
     let what = format!("{name}, the same batch again");
-    check_same(
-        &what,
-        plan,
-        &found,
-        &read(plan, &mut *trainer, TensorState::Gradient),
-    );
+    check_same(&what, plan, &found, &read(plan, &mut *trainer, TensorState::Gradient));
 
     // A smaller batch first, which leaves stale values in the buffers.
     let small = Batch::new(spec, 2, most / 2 + 1, 11);
@@ -216,21 +182,10 @@ pub fn check(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
 
     let mut thrifty = engine(plan, &weights, options(Recompute::Block)).unwrap();
     let bytes = plan.train_bytes(&options(Recompute::Block).shape);
-    assert_eq!(
-        thrifty.allocated(),
-        bytes,
-        "{name}: bytes allocated with recomputation"
-    );
-    thrifty
-        .learn(&whole.sequences(), &learn(true, whole.rows()))
-        .unwrap();
+    assert_eq!(thrifty.allocated(), bytes, "{name}: bytes allocated with recomputation");
+    thrifty.learn(&whole.sequences(), &learn(true, whole.rows())).unwrap();
     let what = format!("{name}, recomputed activations");
-    check_same(
-        &what,
-        plan,
-        &found,
-        &read(plan, &mut *thrifty, TensorState::Gradient),
-    );
+    check_same(&what, plan, &found, &read(plan, &mut *thrifty, TensorState::Gradient));
 
     adamw::check(name, plan, &mut *thrifty, &whole);
 }
@@ -239,21 +194,9 @@ pub fn check(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
 /// several key blocks, depths of several parts, more rows than a tile, logits in chunks.
 #[track_caller]
 pub fn check_large(engine: Engine<'_>, bound: f64) {
-    let mlp = |hidden| Mlp {
-        hidden,
-        ..specs::gpt2().mlp
-    };
-    let long = |spec: Spec| Spec {
-        context: 150,
-        ..spec
-    };
-    let deep = Spec {
-        vocab: 700,
-        embed: 24,
-        head_dim: 6,
-        mlp: mlp(1100),
-        ..long(specs::gpt2())
-    };
+    let mlp = |hidden| Mlp { hidden, ..specs::gpt2().mlp };
+    let long = |spec: Spec| Spec { context: 150, ..spec };
+    let deep = Spec { vocab: 700, embed: 24, head_dim: 6, mlp: mlp(1100), ..long(specs::gpt2()) };
     let wide = Spec {
         vocab: 60_000,
         layers: 1,

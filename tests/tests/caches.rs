@@ -14,13 +14,7 @@ use gpt_tests::{specs, tokens};
 
 /// More keys than a split; three query heads share a key head, and heads do not fill a panel.
 fn long() -> Spec {
-    Spec {
-        context: 700,
-        heads: 6,
-        kv_heads: 2,
-        head_dim: 20,
-        ..specs::smollm2()
-    }
+    Spec { context: 700, heads: 6, kv_heads: 2, head_dim: 20, ..specs::smollm2() }
 }
 
 /// Positions at the edges of splits, key blocks and panels, and the last one.
@@ -38,11 +32,7 @@ impl Case {
         let plan = specs::plan("long", &spec);
         let weights = UnitGain::new(plan, 11, Format::F32);
         let all = tokens(spec.vocab, spec.context as usize);
-        let expected = Gpt::new(plan, &weights)
-            .unwrap()
-            .forward(&all)
-            .logits
-            .values;
+        let expected = Gpt::new(plan, &weights).unwrap().forward(&all).logits.values;
         let device = Arc::new(CpuDevice::new(Some(threads)).unwrap());
         let case = Case {
             model: CpuModel::new(device, plan, None, &weights).unwrap(),
@@ -53,12 +43,8 @@ impl Case {
     }
 
     fn session(&self, cache: CacheFormat) -> Box<dyn EngineSession> {
-        let options = SessionOptions {
-            capacity: self.all.len() as u32,
-            chunk: 64,
-            all_logits: false,
-            cache,
-        };
+        let options =
+            SessionOptions { capacity: self.all.len() as u32, chunk: 64, all_logits: false, cache };
         self.model.session(options).unwrap()
     }
 
@@ -70,15 +56,11 @@ impl Case {
         for (at, logits) in POSITIONS.into_iter().zip(logits.chunks_mut(self.vocab)) {
             while read < at {
                 let chunk = &self.all[read..at.min(read + 64)];
-                session
-                    .forward(chunk, read as u32, LogitsRequest::Nothing, &mut [])
-                    .unwrap();
+                session.forward(chunk, read as u32, LogitsRequest::Nothing, &mut []).unwrap();
                 read += chunk.len();
             }
             let token = &self.all[at..=at];
-            session
-                .forward(token, at as u32, LogitsRequest::Last, logits)
-                .unwrap();
+            session.forward(token, at as u32, LogitsRequest::Last, logits).unwrap();
             read += 1;
         }
         logits
@@ -105,10 +87,7 @@ fn a_rounded_cache_has_the_error_of_its_format() {
     let (case, expected) = Case::new(2);
     // The relative error of a number is at most 2^-12 or 2^-9: squared and averaged 2e-8 and
     // 1.3e-6. Scores magnify it, and layers add it up.
-    for (cache, least, most) in [
-        (CacheFormat::F16, 1e-10, 1e-6),
-        (CacheFormat::Bf16, 1e-8, 6e-5),
-    ] {
+    for (cache, least, most) in [(CacheFormat::F16, 1e-10, 1e-6), (CacheFormat::Bf16, 1e-8, 6e-5)] {
         let found = case.decoded(cache);
         // Position 0 has a single key with weight 1, so only the rounding of its value counts.
         for (at, found) in POSITIONS.into_iter().zip(found.chunks(case.vocab)) {
@@ -129,10 +108,7 @@ fn a_trace_has_the_rounded_values() {
     let (q, row) = (spec.q_width() as usize, spec.qkv_width() as usize);
     let qkv = trace.iter().find(|t| t.step == "qkv").unwrap();
     for values in qkv.values.chunks(row) {
-        assert!(
-            values[..q].iter().any(|x| x.to_bits() & 0xFFFF != 0),
-            "queries are not rounded"
-        );
+        assert!(values[..q].iter().any(|x| x.to_bits() & 0xFFFF != 0), "queries are not rounded");
         let rounded = values[q..].iter().all(|x| x.to_bits() & 0xFFFF == 0);
         assert!(rounded, "keys and values are");
     }
@@ -147,12 +123,8 @@ fn the_gpu_engine_rejects_rounded_caches() {
     let plan = specs::plan("long", &spec);
     let weights = UnitGain::new(plan, 11, Format::F32);
     let model = gpt_runtime::__private::gpu::GpuModel::new(device, plan, &weights).unwrap();
-    let options = SessionOptions {
-        capacity: 8,
-        chunk: 8,
-        all_logits: false,
-        cache: CacheFormat::F16,
-    };
+    let options =
+        SessionOptions { capacity: 8, chunk: 8, all_logits: false, cache: CacheFormat::F16 };
     let Err(error) = model.session(options) else {
         panic!("a rounded cache was accepted");
     };

@@ -30,9 +30,7 @@ fn custom(closure: &str) -> (gpt_plan::Formula, gpt_plan::Formula) {
         format!("struct M {{ mlp: Dense {{ hidden: 8, activation: {closure} }}, ..GPT2_SMALL }}");
     let specs = gpt_codegen::specs(declared.parse().unwrap()).expect("a valid closure");
     match specs[0].1.mlp.activation.clone() {
-        Activation::Custom {
-            value, derivative, ..
-        } => (value, derivative),
+        Activation::Custom { value, derivative, .. } => (value, derivative),
         known => panic!("{closure} became {known:?}"),
     }
 }
@@ -43,11 +41,7 @@ fn check(name: &str, value: gpt_plan::Formula, derivative: gpt_plan::Formula) {
         mlp: Mlp {
             gated: false,
             hidden: 90,
-            activation: Activation::Custom {
-                name: None,
-                value,
-                derivative,
-            },
+            activation: Activation::Custom { name: None, value, derivative },
         },
         ..specs::gpt2()
     };
@@ -91,15 +85,7 @@ fn check_generated<M: Gpt>() {
     let tokens = tokens(plan.spec.vocab, 20);
     let typed = Model::<M>::from_weights(&weights, &device).unwrap().erase();
     let walked = Model::from_plan(plan, &weights, &device).unwrap();
-    let logits = |model: Model| {
-        model
-            .session()
-            .open()
-            .unwrap()
-            .push(&tokens)
-            .unwrap()
-            .to_vec()
-    };
+    let logits = |model: Model| model.session().open().unwrap().push(&tokens).unwrap().to_vec();
     let walked: Vec<f64> = logits(walked).into_iter().map(f64::from).collect();
     let error = nmse(&logits(typed), &walked);
     assert!(error < 1e-12, "{}: {error:e}", plan.name);

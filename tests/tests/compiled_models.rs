@@ -12,9 +12,7 @@ use gpt_tests::{for_each_model, specs, tokens};
 
 fn spec_of(name: &str) -> Spec {
     let found = specs::odd().into_iter().find(|(n, _)| *n == name);
-    found
-        .unwrap_or_else(|| panic!("no spec is called {name}"))
-        .1
+    found.unwrap_or_else(|| panic!("no spec is called {name}")).1
 }
 
 #[test]
@@ -85,14 +83,8 @@ fn constants_match_the_papers() {
     assert_eq!(SmolLm2Larger::PARAMS, 361_821_120);
     assert_eq!(Gpt1::PARAMS, 116_534_784);
     assert_eq!(Gpt2::KV_BYTES_PER_TOKEN, 12 * 2 * 768 * 4);
-    assert_eq!(
-        Gpt2::FLOPS_PER_TOKEN,
-        2 * (12 * 12 * 768 * 768 + 50_257 * 768)
-    );
-    assert_eq!(
-        (Gpt2::DECODE_DISPATCHES, Gpt2::PREFILL_DISPATCHES),
-        (62, 62)
-    );
+    assert_eq!(Gpt2::FLOPS_PER_TOKEN, 2 * (12 * 12 * 768 * 768 + 50_257 * 768));
+    assert_eq!((Gpt2::DECODE_DISPATCHES, Gpt2::PREFILL_DISPATCHES), (62, 62));
     assert_eq!(Gpt2::PLAN.kernels, Gpt2::KERNELS);
 }
 
@@ -137,18 +129,8 @@ fn bytes_of_training_are_constants() {
 
     const GPT2: TrainBytes = Gpt2::train_bytes(3, 64);
     const THRIFTY: TrainBytes = SmolLm2::train_bytes_with(2, 80, Recompute::Block);
-    let shape = |batch, tokens, recompute| TrainShape {
-        batch,
-        tokens,
-        recompute,
-    };
-    assert_eq!(
-        GPT2,
-        Gpt2::PLAN.train_bytes(&shape(3, 64, Recompute::Nothing))
-    );
-    assert_eq!(
-        THRIFTY,
-        SmolLm2::PLAN.train_bytes(&shape(2, 80, Recompute::Block))
-    );
+    let shape = |batch, tokens, recompute| TrainShape { batch, tokens, recompute };
+    assert_eq!(GPT2, Gpt2::PLAN.train_bytes(&shape(3, 64, Recompute::Nothing)));
+    assert_eq!(THRIFTY, SmolLm2::PLAN.train_bytes(&shape(2, 80, Recompute::Block)));
     assert!(THRIFTY.activations < SmolLm2::train_bytes(2, 80).activations);
 }

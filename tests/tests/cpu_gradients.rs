@@ -63,11 +63,9 @@ fn products_in_bf16() {
     use gpt_tests::unit_gain::UnitGain;
 
     let device = Arc::new(CpuDevice::new(Some(2)).unwrap());
-    for (name, spec) in [
-        ("gpt2", specs::gpt2()),
-        ("smollm2", specs::smollm2()),
-        ("article", specs::article()),
-    ] {
+    for (name, spec) in
+        [("gpt2", specs::gpt2()), ("smollm2", specs::smollm2()), ("article", specs::article())]
+    {
         let plan = specs::plan(name, &spec);
         let weights = UnitGain::new(plan, 5, Format::F32);
         let mut options = options(3, 33, Recompute::Nothing);
@@ -83,11 +81,7 @@ fn products_in_bf16() {
         check_same(name, plan, &found, &gradients());
         let (exact, _) = expected(plan, &Gpt::new(plan, &weights).unwrap(), &[&batch]);
         let sum = |f: &dyn Fn(f64, f64) -> f64| {
-            let pairs = found
-                .concat()
-                .into_iter()
-                .map(f64::from)
-                .zip(exact.concat());
+            let pairs = found.concat().into_iter().map(f64::from).zip(exact.concat());
             pairs.map(|(found, exact)| f(found, exact)).sum::<f64>()
         };
         let error = (sum(&|f, e| (f - e).powi(2)) / sum(&|_, e| e * e)).sqrt();

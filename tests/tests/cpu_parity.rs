@@ -13,14 +13,7 @@ fn check(name: &str, spec: &Spec, format: Format, isa: Isa) {
         name,
         spec,
         format,
-        &|plan, weights| {
-            Ok(Box::new(CpuModel::new(
-                device.clone(),
-                plan,
-                None,
-                weights,
-            )?))
-        },
+        &|plan, weights| Ok(Box::new(CpuModel::new(device.clone(), plan, None, weights)?)),
         parity::cpu_bound(format, isa),
     );
 }

@@ -89,9 +89,7 @@ fn lines_have_at_most_100_columns() {
     for page in pages() {
         for (number, line) in prose(&read(&page)) {
             // Tables, pictures and lists of links cannot be wrapped.
-            let whole = ["|", "![", "<", "- [", "  - ["]
-                .iter()
-                .any(|s| line.starts_with(s));
+            let whole = ["|", "![", "<", "- [", "  - ["].iter().any(|s| line.starts_with(s));
             if line.chars().count() > 100 && !whole {
                 long.push(format!("{}:{}", page.display(), number + 1));
             }
@@ -102,14 +100,8 @@ fn lines_have_at_most_100_columns() {
 
 /// The targets of the links and pictures of a line.
 fn targets(line: &str) -> impl Iterator<Item = &str> {
-    let links = line
-        .split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split(')').next());
-    let images = line
-        .split("src=\"")
-        .skip(1)
-        .filter_map(|rest| rest.split('"').next());
+    let links = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let images = line.split("src=\"").skip(1).filter_map(|rest| rest.split('"').next());
     links.chain(images)
 }
 
@@ -140,15 +132,7 @@ fn links_lead_to_files() {
 /// commits have cost, which may have moved since.
 #[test]
 fn named_files_exist() {
-    let folders = [
-        "",
-        "gpt-runtime/src",
-        "shaders/wgsl",
-        "gpt-cli",
-        "tests",
-        "benches",
-        "docs",
-    ];
+    let folders = ["", "gpt-runtime/src", "shaders/wgsl", "gpt-cli", "tests", "benches", "docs"];
     let extensions = ["", ".rs", ".wgsl"];
     let exists = |name: &str| {
         folders.iter().any(|folder| {
@@ -203,10 +187,7 @@ fn every_rust_block_is_a_doctest() {
     for page in pages() {
         if !blocks(&read(&page), "rust").is_empty() {
             let name = page.to_str().unwrap().replace('\\', "/");
-            assert!(
-                tested.contains(&format!("\"{name}\"")),
-                "{name} is not in book.rs"
-            );
+            assert!(tested.contains(&format!("\"{name}\"")), "{name} is not in book.rs");
         }
     }
 }
@@ -244,9 +225,7 @@ fn wgsl_in_the_documentation_is_generated() {
             count += 1;
             // `// ...` stands for lines that are left out.
             let parts: Vec<&str> = block.split("// ...\n").collect();
-            let generated = shaders
-                .iter()
-                .any(|s| parts.iter().all(|part| s.contains(part)));
+            let generated = shaders.iter().any(|s| parts.iter().all(|part| s.contains(part)));
             assert!(generated, "{}: no shader has\n{block}", page.display());
         }
     }

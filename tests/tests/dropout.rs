@@ -16,10 +16,7 @@ use gpt_tests::unit_gain::UnitGain;
 fn check(engine: Engine<'_>, bound: f64) {
     for (name, spec) in specs::odd() {
         // A plan has dropout only if its spec has.
-        let spec = Spec {
-            dropout: 0.2,
-            ..spec
-        };
+        let spec = Spec { dropout: 0.2, ..spec };
         let plan = specs::plan(name, &spec);
         let weights = UnitGain::new(plan, 5, Format::F32);
         let gpt = Gpt::new(plan, &weights).unwrap();
@@ -30,21 +27,13 @@ fn check(engine: Engine<'_>, bound: f64) {
         let (loss, gradients) = gpt.batch_gradients(&batch.sequences(), dropout);
         let expected: Vec<Vec<f64>> = plan
             .trained()
-            .map(|(id, layer)| {
-                gradients
-                    .tensor(&spec, &plan.tensor(id).name, layer)
-                    .to_vec()
-            })
+            .map(|(id, layer)| gradients.tensor(&spec, &plan.tensor(id).name, layer).to_vec())
             .collect();
         // Recomputed activations drop the same elements.
         for recompute in [Recompute::Nothing, Recompute::Block] {
             let what = format!("{name}, recompute {recompute:?}");
             let mut trainer = engine(plan, &weights, options(3, tokens, recompute)).unwrap();
-            let learn = Learn {
-                first: true,
-                scale: 1.0 / batch.rows() as f32,
-                dropout,
-            };
+            let learn = Learn { first: true, scale: 1.0 / batch.rows() as f32, dropout };
             let found = trainer.learn(&batch.sequences(), &learn).unwrap();
             let found = found / f64::from(batch.rows());
             assert!(

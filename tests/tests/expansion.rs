@@ -75,10 +75,7 @@ fn every_kernel_is_valid() {
 fn every_plan_is_consistent() {
     for (name, spec) in gpt_tests::specs::odd() {
         for dropout in [0.0, 0.1] {
-            let spec = gpt_plan::Spec {
-                dropout,
-                ..spec.clone()
-            };
+            let spec = gpt_plan::Spec { dropout, ..spec.clone() };
             let plan = gpt_codegen::plan::plan(name, &spec);
             assert_eq!(gpt_plan::check(&plan), Ok(()), "{name}");
         }
@@ -97,15 +94,10 @@ fn variants_are_other_files() {
     let presets = "struct A { ..GPT2_SMALL } struct B { ..SMOLLM2_135M } struct C { vocab: 120_000, ..GPT2_SMALL }
         struct D { vocab: 160_000, ..GPT2_SMALL } struct E { vocab: 200_000, ..GPT2_SMALL }";
     let presets = gpt_codegen::specs(presets.parse().unwrap()).unwrap_or_else(|_| panic!());
-    let presets = presets
-        .iter()
-        .map(|(name, spec)| gpt_codegen::plan::plan(name, spec));
+    let presets = presets.iter().map(|(name, spec)| gpt_codegen::plan::plan(name, spec));
     let plans: Vec<_> = odd.into_iter().chain(presets).collect();
-    let kernels = || {
-        plans
-            .iter()
-            .flat_map(|plan| plan.kernels.iter().chain(plan.training.kernels.iter()))
-    };
+    let kernels =
+        || plans.iter().flat_map(|plan| plan.kernels.iter().chain(plan.training.kernels.iter()));
     for row in VARIANTS.iter() {
         let features = Features::NONE.with(row.feature);
         let mut changed = 0;
@@ -119,29 +111,16 @@ fn variants_are_other_files() {
             let rows = rows.filter(|other| other.feature == row.feature);
             let exchanges: Vec<_> = rows.flat_map(|row| &row.replaces).collect();
             let other = shaders::variant(kernel, features).expect("the row applies");
-            assert_eq!(
-                *other.name,
-                format!("{}.{}", kernel.name, row.feature.name())
-            );
+            assert_eq!(*other.name, format!("{}.{}", kernel.name, row.feature.name()));
             let own = other.parts.iter().zip(kernel.parts.iter());
             for (part, plain) in own {
                 let exchanged = exchanges.iter().find(|(p, _)| p == plain);
-                assert_eq!(
-                    *part,
-                    exchanged.map_or(*plain, |(_, file)| *file),
-                    "{row:?}"
-                );
+                assert_eq!(*part, exchanged.map_or(*plain, |(_, file)| *file), "{row:?}");
             }
             assert_eq!(&other.parts[kernel.parts.len()..], row.adds);
             let strips = [kernel, &other].map(|k| k.groups * shaders::tile_n(k).unwrap_or(1));
-            assert!(
-                strips[1] >= kernel.strips,
-                "{}: rows are left out",
-                other.name
-            );
-            let lanes = other
-                .parts
-                .contains(&shaders::files::SHARED_WORKGROUP_SIZE_64);
+            assert!(strips[1] >= kernel.strips, "{}: rows are left out", other.name);
+            let lanes = other.parts.contains(&shaders::files::SHARED_WORKGROUP_SIZE_64);
             if shaders::tile_n(kernel) == shaders::tile_n(&other) {
                 let workgroup = if lanes { 64 } else { kernel.workgroup };
                 assert_eq!((kernel.groups, workgroup), (other.groups, other.workgroup));
@@ -161,22 +140,15 @@ fn variants_are_other_files() {
 #[test]
 fn every_combination_of_variants_is_valid() {
     let all = Feature::ALL.len();
-    for (name, spec) in [
-        ("gpt2", gpt_tests::specs::gpt2()),
-        ("smollm2", gpt_tests::specs::smollm2()),
-    ] {
+    for (name, spec) in
+        [("gpt2", gpt_tests::specs::gpt2()), ("smollm2", gpt_tests::specs::smollm2())]
+    {
         let plan = gpt_codegen::plan::plan(name, &spec);
         let mut seen = std::collections::BTreeSet::new();
         for bits in 0..1u32 << all {
-            let set = Feature::ALL
-                .into_iter()
-                .filter(|f| bits >> *f as u32 & 1 != 0);
+            let set = Feature::ALL.into_iter().filter(|f| bits >> *f as u32 & 1 != 0);
             let set = set.fold(Features::NONE, Features::with);
-            for kernel in plan
-                .kernels
-                .iter()
-                .filter_map(|kernel| shaders::variant(kernel, set))
-            {
+            for kernel in plan.kernels.iter().filter_map(|kernel| shaders::variant(kernel, set)) {
                 if seen.insert(kernel.name.clone()) {
                     gpt_codegen::wgsl::validate(&kernel).unwrap();
                 }
@@ -197,10 +169,7 @@ fn products_have_a_twin_in_f16() {
             let twin = &training.kernels[usize::from(twin)];
             if has(kernel, shaders::files::MATMUL_GEMM_OPERANDS_F32) {
                 assert_eq!(*twin.name, format!("{}_f16", kernel.name));
-                assert!(
-                    has(twin, shaders::files::MATMUL_GEMM_OPERANDS_F16),
-                    "{name}"
-                );
+                assert!(has(twin, shaders::files::MATMUL_GEMM_OPERANDS_F16), "{name}");
             } else {
                 assert_eq!(kernel, twin, "{name}");
             }

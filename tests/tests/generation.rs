@@ -25,10 +25,7 @@ const PROMPT: &str = "ROMEO:\n";
 fn devices() -> Vec<Device> {
     let mut devices = vec![Device::cpu().unwrap()];
     if gpu::device().is_some() {
-        let options = DeviceOptions {
-            kind: DeviceKind::Gpu,
-            ..DeviceOptions::default()
-        };
+        let options = DeviceOptions { kind: DeviceKind::Gpu, ..DeviceOptions::default() };
         devices.push(Device::open(&options).unwrap());
     }
     devices
@@ -58,29 +55,14 @@ fn one_by_one(session: &mut Session<Bard>, sampling: &Sampling, n: usize) -> Vec
 }
 
 fn samplings() -> Vec<Sampling> {
-    let seeded = Sampling {
-        seed: 3,
-        ..Sampling::default()
-    };
+    let seeded = Sampling { seed: 3, ..Sampling::default() };
     vec![
         Sampling::greedy(),
         seeded.clone(),
-        Sampling {
-            temperature: 1.0,
-            top_k: 0,
-            top_p: 1.0,
-            ..seeded.clone()
-        },
-        Sampling {
-            top_k: 0,
-            min_p: 0.1,
-            ..seeded.clone()
-        },
+        Sampling { temperature: 1.0, top_k: 0, top_p: 1.0, ..seeded.clone() },
+        Sampling { top_k: 0, min_p: 0.1, ..seeded.clone() },
         // A repetition penalty needs the history, so tokens are sampled one by one.
-        Sampling {
-            repetition_penalty: 1.3,
-            ..seeded
-        },
+        Sampling { repetition_penalty: 1.3, ..seeded },
     ]
 }
 
@@ -101,26 +83,18 @@ fn a_text_equals_sampling_one_by_one() {
             let mut single = session(&model, 128);
             let chosen = one_by_one(&mut single, &sampling, n);
             let expected = tokenizer.decode(&chosen).unwrap();
-            let stop = Stop {
-                tokens: Some(n),
-                ..Stop::default()
-            };
+            let stop = Stop { tokens: Some(n), ..Stop::default() };
             let mut many = session(&model, 128);
             for _ in 0..2 {
                 many.truncate(0);
-                let mut generation = many
-                    .generate(PROMPT, sampling.clone(), stop.clone())
-                    .unwrap();
+                let mut generation = many.generate(PROMPT, sampling.clone(), stop.clone()).unwrap();
                 let text: String = generation.by_ref().map(Result::unwrap).collect();
                 assert_eq!(text, expected, "{what}");
                 assert_eq!(generation.ended(), Some(Ended::Length));
                 assert_eq!(generation.generated(), n);
             }
             assert_eq!(many.tokens(), single.tokens(), "{what}");
-            assert!(
-                what_follows(&mut many) == what_follows(&mut single),
-                "{what}"
-            );
+            assert!(what_follows(&mut many) == what_follows(&mut single), "{what}");
         }
     }
 }
@@ -152,9 +126,7 @@ fn a_text_that_ends_early_leaves_a_valid_session() {
         };
         for pieces in [1, 2, 9, 40] {
             let mut many = session(&model, 128);
-            let mut generation = many
-                .generate(PROMPT, sampling.clone(), Stop::default())
-                .unwrap();
+            let mut generation = many.generate(PROMPT, sampling.clone(), Stop::default()).unwrap();
             let read = generation.by_ref().take(pieces).count();
             assert_eq!(read, pieces);
             let tokens = generation.generated();
@@ -163,10 +135,7 @@ fn a_text_that_ends_early_leaves_a_valid_session() {
         }
         let id = chosen[20];
         let first = chosen.iter().position(|c| *c == id).unwrap();
-        let stop = Stop {
-            ids: vec![id],
-            ..Stop::default()
-        };
+        let stop = Stop { ids: vec![id], ..Stop::default() };
         let mut many = session(&model, 128);
         let mut generation = many.generate(PROMPT, sampling.clone(), stop).unwrap();
         generation.by_ref().for_each(|piece| drop(piece.unwrap()));
@@ -176,9 +145,7 @@ fn a_text_that_ends_early_leaves_a_valid_session() {
 
         let capacity = prompt.len() as u32 + 30;
         let mut many = session(&model, capacity);
-        let mut generation = many
-            .generate(PROMPT, sampling.clone(), Stop::default())
-            .unwrap();
+        let mut generation = many.generate(PROMPT, sampling.clone(), Stop::default()).unwrap();
         generation.by_ref().for_each(|piece| drop(piece.unwrap()));
         assert_eq!(generation.ended(), Some(Ended::Full));
         assert_eq!(generation.generated(), 31);
@@ -278,9 +245,8 @@ fn a_fork_continues_on_its_own() {
             assert!(session.push(&a).unwrap().to_vec() == read(&a));
             assert!(fork.push(&b).unwrap().to_vec() == read(&b));
             // After a generation a GPU may have run ahead of the session.
-            let mut tokens = session
-                .generate_tokens(&[1], Sampling::greedy(), Stop::default())
-                .unwrap();
+            let mut tokens =
+                session.generate_tokens(&[1], Sampling::greedy(), Stop::default()).unwrap();
             tokens.by_ref().take(3).for_each(|id| assert!(id.is_ok()));
             drop(tokens);
             let mut fork = session.fork().unwrap();
@@ -305,10 +271,7 @@ fn a_device_of_the_caller_generates() {
     let options = wgpu::RequestAdapterOptions::default();
     let adapter = pollster::block_on(instance.request_adapter(&options)).unwrap();
     let open = |required_limits| {
-        let descriptor = wgpu::DeviceDescriptor {
-            required_limits,
-            ..Default::default()
-        };
+        let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
         pollster::block_on(adapter.request_device(&descriptor)).unwrap()
     };
     let (own, queue) = open(wgpu::Limits::default());

@@ -47,10 +47,7 @@ fn gradients(
     share: f32,
     scale: f32,
 ) -> Vec<Vec<f32>> {
-    let options = Learn {
-        scale: share * scale / batch.rows() as f32,
-        ..learn(true, batch.rows())
-    };
+    let options = Learn { scale: share * scale / batch.rows() as f32, ..learn(true, batch.rows()) };
     trainer.learn(&batch.sequences(), &options).unwrap();
     let mut gradients = read(plan, trainer, TensorState::Gradient);
     gradients.iter_mut().flatten().for_each(|g| *g /= scale);
@@ -116,10 +113,7 @@ fn small_gradients_survive_and_large_ones_change_nothing() {
     let (mut exact, _) = expected(plan, &gpt, &[&batch]);
     let share = 2f32.powi(-18);
     let mut trainer = trainer(&device, plan, Recompute::Nothing);
-    exact
-        .iter_mut()
-        .flatten()
-        .for_each(|g| *g *= f64::from(share));
+    exact.iter_mut().flatten().for_each(|g| *g *= f64::from(share));
     let scaled = gradients(plan, &mut trainer, &batch, share, SCALE);
     check_tensors("scaled", plan, &scaled, &exact, BOUND);
     let bare = gradients(plan, &mut trainer, &batch, share, 1.0);
@@ -131,11 +125,7 @@ fn small_gradients_survive_and_large_ones_change_nothing() {
     let found = read(plan, &mut trainer, TensorState::Gradient).concat();
     let square: f64 = found.iter().map(|g| f64::from(*g).powi(2)).sum();
     let norm = square.sqrt() / f64::from(SCALE);
-    let update = Update {
-        clip: Some((norm / 3.0) as f32),
-        scale: SCALE,
-        ..training::update(1)
-    };
+    let update = Update { clip: Some((norm / 3.0) as f32), scale: SCALE, ..training::update(1) };
     let said = trainer.update(&update).unwrap();
     assert!((said / norm - 1.0).abs() < 1e-5, "{said} is not {norm}");
     let moments = read(plan, &mut trainer, TensorState::FirstMoment).concat();
@@ -144,11 +134,7 @@ fn small_gradients_survive_and_large_ones_change_nothing() {
         assert!((moment - expected).abs() <= 1e-5 * expected.abs());
     }
 
-    let states = [
-        TensorState::Parameter,
-        TensorState::FirstMoment,
-        TensorState::SecondMoment,
-    ];
+    let states = [TensorState::Parameter, TensorState::FirstMoment, TensorState::SecondMoment];
     let before = states.map(|state| read(plan, &mut trainer, state));
     gradients(plan, &mut trainer, &batch, 1.0, 2f32.powi(30));
     let norm = trainer.update(&training::update(2)).unwrap();
@@ -173,10 +159,7 @@ fn settings() -> TrainerSettings {
         // Batches of three, accumulated from two and one.
         batch: 2,
         tokens: Some(24),
-        ..TrainerSettings::from(AdamW {
-            lr: 1e-2,
-            ..AdamW::default()
-        })
+        ..TrainerSettings::from(AdamW { lr: 1e-2, ..AdamW::default() })
     }
 }
 
@@ -197,10 +180,7 @@ fn a_run_skips_overflows_and_resumes_exactly() {
     let device = Device::gpu().unwrap();
     let resume = |folder: &tempfile::TempDir| -> Trainer {
         let saved = Saved::latest(folder).unwrap().unwrap();
-        let settings = TrainerSettings {
-            precision: Precision::F16,
-            ..saved.settings().clone()
-        };
+        let settings = TrainerSettings { precision: Precision::F16, ..saved.settings().clone() };
         Trainer::resume_plan(plan, &device, &saved, settings).unwrap()
     };
     // Two steps in f32, so that there are moments; then f16.
@@ -229,18 +209,12 @@ fn a_run_skips_overflows_and_resumes_exactly() {
     let mut steps = vec![step(&mut whole)];
     let (_, made, skipped, scale) = steps[0];
     assert_eq!((made, skipped, scale), (2, 1, 67_108_864.0));
-    assert!(
-        parameters(&mut whole) == before,
-        "a skipped step moved something"
-    );
+    assert!(parameters(&mut whole) == before, "a skipped step moved something");
     while whole.steps() < 5 {
         steps.push(step(&mut whole));
     }
     let last = steps[steps.len() - 1];
-    assert!(
-        last.2 > 2 && last.3 == 134_217_728.0 / 2f32.powi(last.2 as i32),
-        "{steps:?}"
-    );
+    assert!(last.2 > 2 && last.3 == 134_217_728.0 / 2f32.powi(last.2 as i32), "{steps:?}");
     assert_eq!(steps.len() as u64, 3 + last.2);
 
     let stopped = tempfile::tempdir().unwrap();
@@ -266,11 +240,7 @@ fn a_trainer_scales_the_loss() {
     }
     let plan = specs::plan("Learner", &specs::gpt2());
     let moved = |device, precision| {
-        let settings = TrainerSettings {
-            batch: 64,
-            precision,
-            ..settings()
-        };
+        let settings = TrainerSettings { batch: 64, precision, ..settings() };
         let weights = RandomWeights::new(plan, 1, Format::F32);
         let mut trainer = Trainer::from_plan(plan, &device, &weights, settings).unwrap();
         let before = parameters(&mut trainer);

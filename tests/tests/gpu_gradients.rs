@@ -46,11 +46,7 @@ fn shapes_beyond_one_block() {
 #[test]
 fn other_variants() {
     let double = Features::DEFAULT.with(Feature::DoubleBuffers);
-    let sets = [
-        Features::NONE,
-        Features::DEFAULT,
-        double.with(Feature::Broadcasts),
-    ];
+    let sets = [Features::NONE, Features::DEFAULT, double.with(Feature::Broadcasts)];
     for (number, set) in sets.into_iter().enumerate() {
         let Some(device) = gpu::device_with(set) else {
             return;
@@ -90,10 +86,7 @@ fn split_matrices_and_reused_buffers() {
         let positions = 4 * u64::from(spec.context) * u64::from(spec.embed);
         let mut trainer = trainer(&device, plan, Recompute::Nothing, part.max(positions));
         let most = spec.context.min(33);
-        for batch in [
-            Batch::new(&spec, 3, most, 0),
-            Batch::new(&spec, 2, most / 2 + 1, 0),
-        ] {
+        for batch in [Batch::new(&spec, 3, most, 0), Batch::new(&spec, 2, most / 2 + 1, 0)] {
             let what = format!("{name} in parts, {} tokens", batch.tokens);
             trainer.poison();
             let options = learn(true, batch.rows());
@@ -148,11 +141,7 @@ fn a_head_in_chunks() {
     let mut trainer = trainer(&device, plan, Recompute::Nothing, gpt_plan::MAX_BINDING);
     let options = learn(true, batch.rows());
     let loss = trainer.learn(&batch.sequences(), &options).unwrap();
-    assert!(
-        (loss - losses[0]).abs() <= 1e-5 * losses[0],
-        "{loss} is not {}",
-        losses[0]
-    );
+    assert!((loss - losses[0]).abs() <= 1e-5 * losses[0], "{loss} is not {}", losses[0]);
     let found = read(plan, &mut trainer, TensorState::Gradient);
     check_tensors("a head in chunks", plan, &found, &gradients, BOUND);
 }
@@ -162,23 +151,16 @@ fn a_head_in_chunks() {
 #[test]
 fn masks_come_from_their_key() {
     let Some(device) = gpu::device() else { return };
-    for (name, spec) in [
-        ("gpt2", specs::gpt2()),
-        ("article", specs::article()),
-        ("smollm2", specs::smollm2()),
-    ] {
-        let spec = Spec {
-            dropout: 0.2,
-            ..spec
-        };
+    for (name, spec) in
+        [("gpt2", specs::gpt2()), ("article", specs::article()), ("smollm2", specs::smollm2())]
+    {
+        let spec = Spec { dropout: 0.2, ..spec };
         let plan = specs::plan(name, &spec);
         let batch = Batch::new(&spec, 3, 33, 0);
         let gradients = |key, recompute| {
             let mut trainer = trainer(&device, plan, recompute, gpt_plan::MAX_BINDING);
-            let options = Learn {
-                dropout: gpt_plan::Dropout::new(0.2, key),
-                ..learn(true, batch.rows())
-            };
+            let options =
+                Learn { dropout: gpt_plan::Dropout::new(0.2, key), ..learn(true, batch.rows()) };
             trainer.learn(&batch.sequences(), &options).unwrap();
             read(plan, &mut trainer, TensorState::Gradient)
         };
@@ -218,10 +200,7 @@ fn unsupported_precisions_are_rejected() {
     let weights = UnitGain::new(plan, 5, Format::F32);
     let lacks = [Precision::Bf16].into_iter();
     for precision in lacks.chain((!device.has_f16()).then_some(Precision::F16)) {
-        let options = TrainerOptions {
-            precision,
-            ..options(1, 8, Recompute::Nothing)
-        };
+        let options = TrainerOptions { precision, ..options(1, 8, Recompute::Nothing) };
         let error = GpuTrainer::new(device.clone(), plan, &weights, options).map(drop);
         let error = error.unwrap_err();
         assert!(error.is_input());

@@ -40,12 +40,7 @@ fn every_odd_spec() {
     let Some(device) = gpu::device() else { return };
     for (i, (name, spec)) in specs::odd().into_iter().enumerate() {
         check(name, &spec, Format::F32, &device);
-        check(
-            name,
-            &spec,
-            Format::ALL[1 + i % (Format::ALL.len() - 1)],
-            &device,
-        );
+        check(name, &spec, Format::ALL[1 + i % (Format::ALL.len() - 1)], &device);
     }
 }
 
@@ -87,11 +82,7 @@ fn wide_rows_and_many_keys() {
         ..specs::gpt2()
     };
     let rms = Spec {
-        norm: Norm {
-            kind: NormKind::Rms,
-            eps: 1e-5,
-            ..Norm::default()
-        },
+        norm: Norm { kind: NormKind::Rms, eps: 1e-5, ..Norm::default() },
         block: Block::PostNorm,
         ..wide.clone()
     };
@@ -105,9 +96,7 @@ fn wide_rows_and_many_keys() {
 /// compile slowly.
 #[test]
 fn other_tiles() {
-    let double = Features::DEFAULT
-        .with(Feature::DoubleBuffers)
-        .with(Feature::Broadcasts);
+    let double = Features::DEFAULT.with(Feature::DoubleBuffers).with(Feature::Broadcasts);
     let sizes = [Feature::SmallTiles, Feature::LargeTiles];
     for (number, size) in sizes.into_iter().enumerate() {
         let Some(device) = gpu::device_with(double.with(size)) else {
@@ -115,12 +104,7 @@ fn other_tiles() {
         };
         for (i, (name, spec)) in specs::odd().into_iter().enumerate() {
             if i % sizes.len() == number {
-                check(
-                    name,
-                    &spec,
-                    Format::ALL[(i / sizes.len()) % Format::ALL.len()],
-                    &device,
-                );
+                check(name, &spec, Format::ALL[(i / sizes.len()) % Format::ALL.len()], &device);
             }
         }
     }
@@ -130,11 +114,7 @@ fn other_tiles() {
 #[test]
 fn packed_dot() {
     let packed = Features::DEFAULT.with(Feature::PackedDot);
-    let sets = [
-        packed,
-        packed.with(Feature::SmallTiles),
-        packed.with(Feature::LargeTiles),
-    ];
+    let sets = [packed, packed.with(Feature::SmallTiles), packed.with(Feature::LargeTiles)];
     for (number, set) in sets.into_iter().enumerate() {
         let Some(device) = gpu::device_with(set) else {
             return;

@@ -40,9 +40,7 @@ fn check(name: &str, spec: &Spec) {
         (last, 1),
     ] {
         for chunk in all[filled..position].chunks(256) {
-            session
-                .forward(chunk, filled as u32, LogitsRequest::Nothing, &mut [])
-                .unwrap();
+            session.forward(chunk, filled as u32, LogitsRequest::Nothing, &mut []).unwrap();
             filled += chunk.len();
         }
         let end = position + rows;
@@ -56,13 +54,7 @@ fn check(name: &str, spec: &Spec) {
 
 #[test]
 fn heads_of_whole_quads() {
-    let spec = Spec {
-        context: 2077,
-        layers: 2,
-        heads: 4,
-        kv_heads: 2,
-        ..specs::smollm2()
-    };
+    let spec = Spec { context: 2077, layers: 2, heads: 4, kv_heads: 2, ..specs::smollm2() };
     check("long", &spec);
 }
 
@@ -87,11 +79,7 @@ fn a_text_does_not_wait_for_kernels() {
     let Some(device) = gpu::plain_device() else {
         return;
     };
-    let spec = Spec {
-        context: 2 * gpt_plan::SPLIT_FROM,
-        layers: 1,
-        ..specs::gpt2()
-    };
+    let spec = Spec { context: 2 * gpt_plan::SPLIT_FROM, layers: 1, ..specs::gpt2() };
     let plan = specs::plan("middle", &spec);
     let weights = UnitGain::new(plan, 5, Format::F32);
     let model = GpuModel::new(device.clone(), plan, &weights).unwrap();
@@ -102,14 +90,10 @@ fn a_text_does_not_wait_for_kernels() {
         cache: CacheFormat::F32,
     };
     let mut session = model.session(options).unwrap();
-    session
-        .forward(&[1], 0, LogitsRequest::Nothing, &mut [])
-        .unwrap();
+    session.forward(&[1], 0, LogitsRequest::Nothing, &mut []).unwrap();
     let before = device.created();
     for position in 1..=gpt_plan::SPLIT_FROM + 1 {
-        session
-            .forward(&[1], position, LogitsRequest::Nothing, &mut [])
-            .unwrap();
+        session.forward(&[1], position, LogitsRequest::Nothing, &mut []).unwrap();
     }
     assert_eq!(device.created(), before, "a pass created something");
 }
@@ -117,20 +101,11 @@ fn a_text_does_not_wait_for_kernels() {
 /// A short context needs no split kernels.
 #[test]
 fn a_short_context_has_no_splits() {
-    let spec = |context, mask| Spec {
-        context,
-        mask: gpt_plan::Pattern::all(mask),
-        ..specs::gpt2()
-    };
-    let parts = |context, mask| {
-        specs::plan("short", &spec(context, mask))
-            .split_attention
-            .is_some()
-    };
+    let spec =
+        |context, mask| Spec { context, mask: gpt_plan::Pattern::all(mask), ..specs::gpt2() };
+    let parts =
+        |context, mask| specs::plan("short", &spec(context, mask)).split_attention.is_some();
     assert!(!parts(gpt_plan::SPLIT_FROM, gpt_plan::Mask::Causal));
     assert!(parts(gpt_plan::SPLIT_FROM + 1, gpt_plan::Mask::Causal));
-    assert!(!parts(
-        2 * gpt_plan::SPLIT_FROM,
-        gpt_plan::Mask::Bidirectional
-    ));
+    assert!(!parts(2 * gpt_plan::SPLIT_FROM, gpt_plan::Mask::Bidirectional));
 }

@@ -89,19 +89,11 @@ fn compare(what: &str, found: &Observation, oracle: &Gpt, session: &mut Session)
         let norms: Vec<f64> = rows.collect();
         close(&what, &found.stream_norms(depth), &norms);
         let logits = lens(session, found.stream(depth));
-        close(
-            &format!("{what}, through the head"),
-            &logits,
-            &oracle.lens(expected).values,
-        );
+        close(&format!("{what}, through the head"), &logits, &oracle.lens(expected).values);
     }
     for position in 0..n {
         let what = format!("{what}: position {position}");
-        close(
-            &what,
-            &found.logits(position),
-            expected.logits.row(position),
-        );
+        close(&what, &found.logits(position), expected.logits.row(position));
         let surprise = found.surprise(position);
         assert_eq!(surprise.is_some(), position > 0 && spec.is_causal());
         if let Some(surprise) = surprise {
@@ -131,29 +123,16 @@ fn check(name: &str, format: Format, device: &Device) {
     let last = lens(&mut session, whole.stream(whole.layers()));
     if device.is_gpu() {
         let expected: Vec<f64> = all_logits(&whole).iter().map(|x| f64::from(*x)).collect();
-        close(
-            &format!("{what}: the lens of the last layer"),
-            &last,
-            &expected,
-        );
+        close(&format!("{what}: the lens of the last layer"), &last, &expected);
     } else {
-        assert_eq!(
-            last,
-            all_logits(&whole),
-            "{what}: the lens of the last layer"
-        );
+        assert_eq!(last, all_logits(&whole), "{what}: the lens of the last layer");
     }
 
     if spec.is_causal() {
         let chunked = model.session().chunk(7).all_logits();
         let mut session = chunked.open().unwrap();
         let chunked = session.observe(&tokens).unwrap();
-        compare(
-            &format!("{what}, in chunks"),
-            &chunked,
-            &oracle,
-            &mut session,
-        );
+        compare(&format!("{what}, in chunks"), &chunked, &oracle, &mut session);
     }
 }
 

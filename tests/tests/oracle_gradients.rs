@@ -38,11 +38,7 @@ fn check(name: &str, gpt: &mut Gpt, batch: &Sequences<'_>, dropout: Option<Dropo
         assert!(gradient.iter().all(|g| g.is_finite()), "{name}: {what}");
         let size = (gradient.iter().map(|g| g * g).sum::<f64>() / gradient.len() as f64).sqrt();
         // The embedding of a token in the batch, and others spread over the tensor.
-        let first = if tensor == 0 {
-            (batch.inputs[0] * gpt.spec.embed) as usize
-        } else {
-            0
-        };
+        let first = if tensor == 0 { (batch.inputs[0] * gpt.spec.embed) as usize } else { 0 };
         for index in [first, gradient.len() / 3, gradient.len() - 1] {
             let mut loss = |by| {
                 shift(&mut gpt.parameters, tensor, index, by);
@@ -75,11 +71,7 @@ fn subject(name: &str, spec: &Spec, sequences: usize, tokens: u32) -> (Gpt, [Vec
 fn gradients_match_finite_differences() {
     for (name, spec) in specs::odd() {
         let (mut gpt, [inputs, targets], tokens) = subject(name, &spec, 1, 6);
-        let batch = Sequences {
-            inputs: &inputs,
-            targets: &targets,
-            tokens,
-        };
+        let batch = Sequences { inputs: &inputs, targets: &targets, tokens };
         check(name, &mut gpt, &batch, None);
     }
 }
@@ -89,11 +81,7 @@ fn gradients_match_finite_differences() {
 fn gradients_with_dropout_match_finite_differences() {
     for (name, spec) in specs::odd() {
         let (mut gpt, [inputs, targets], tokens) = subject(name, &spec, 2, 3);
-        let batch = Sequences {
-            inputs: &inputs,
-            targets: &targets,
-            tokens,
-        };
+        let batch = Sequences { inputs: &inputs, targets: &targets, tokens };
         check(name, &mut gpt, &batch, Dropout::new(0.3, 5));
     }
 }
@@ -102,11 +90,7 @@ fn gradients_with_dropout_match_finite_differences() {
 #[test]
 fn a_batch_is_the_mean_of_its_sequences() {
     let (gpt, [inputs, targets], tokens) = subject("smollm2", &specs::smollm2(), 3, 5);
-    let batch = Sequences {
-        inputs: &inputs,
-        targets: &targets,
-        tokens,
-    };
+    let batch = Sequences { inputs: &inputs, targets: &targets, tokens };
     let (loss, mut gradients) = gpt.batch_gradients(&batch, None);
     let mut mean_loss = 0.0;
     let mut sum = gpt.parameters.zeros();
@@ -114,10 +98,7 @@ fn a_batch_is_the_mean_of_its_sequences() {
         mean_loss += gpt.loss(inputs, targets) / 3.0;
         sum.add(gpt.gradients(inputs, targets));
     }
-    assert!(
-        (loss - mean_loss).abs() < 1e-14,
-        "{loss} is not {mean_loss}"
-    );
+    assert!((loss - mean_loss).abs() < 1e-14, "{loss} is not {mean_loss}");
     for ((what, found), (_, sum)) in flat(&mut gradients).iter().zip(flat(&mut sum)) {
         let pairs = found.iter().zip(&sum);
         let error = pairs.map(|(a, b)| (a - b / 3.0).abs()).fold(0.0, f64::max);
@@ -130,10 +111,7 @@ fn a_batch_is_the_mean_of_its_sequences() {
 fn dropout_follows_the_masks() {
     let spec = specs::gpt2();
     let dropout = Dropout::new(0.25, 3).unwrap();
-    let masks = Masks {
-        dropout: Some(dropout),
-        sequence: 1,
-    };
+    let masks = Masks { dropout: Some(dropout), sequence: 1 };
     let ones = |rows, columns| Matrix::from_fn(rows, columns, |_, _| 1.0);
     let factors = |site, layer, first: u32, n: usize| -> Vec<f64> {
         let key = Dropout::site_key(dropout.key, site, layer);
@@ -167,11 +145,9 @@ fn an_untrained_model_guesses() {
 /// A small step along the negative gradient reduces the loss by the predicted amount.
 #[test]
 fn a_small_step_downhill() {
-    for (name, spec) in [
-        ("gpt2", specs::gpt2()),
-        ("smollm2", specs::smollm2()),
-        ("article", specs::article()),
-    ] {
+    for (name, spec) in
+        [("gpt2", specs::gpt2()), ("smollm2", specs::smollm2()), ("article", specs::article())]
+    {
         let plan = specs::plan(name, &spec);
         let mut gpt = Gpt::new(plan, &UnitGain::new(plan, 2, Format::F32)).unwrap();
         let inputs = tokens(spec.vocab, 12);
@@ -187,9 +163,6 @@ fn a_small_step_downhill() {
             }
         });
         let fell = before - gpt.loss(&inputs[..11], &inputs[1..]);
-        assert!(
-            (fell / 1e-4 - 1.0).abs() < 0.02,
-            "{name}: the loss fell by {fell}, not 1e-4"
-        );
+        assert!((fell / 1e-4 - 1.0).abs() < 0.02, "{name}: the loss fell by {fell}, not 1e-4");
     }
 }

@@ -62,9 +62,7 @@ fn rows_in_all_parts_are_read() {
         head_dim: 36,
         embed: EMBED,
         bias: false,
-        positions: gpt_plan::Positions::Rope {
-            theta: gpt_plan::Pattern::all(Some(100.0)),
-        },
+        positions: gpt_plan::Positions::Rope { theta: gpt_plan::Pattern::all(Some(100.0)) },
         norm: gpt_plan::Norm {
             kind: gpt_plan::NormKind::Rms,
             eps: 1e-6,
@@ -79,27 +77,15 @@ fn rows_in_all_parts_are_read() {
     let tokens = [boundary - 1, boundary, 2 * boundary, VOCAB - 1];
 
     let model = GpuModel::new(device, plan, &Computed(plan)).unwrap();
-    let options = SessionOptions {
-        capacity: 4,
-        chunk: 4,
-        all_logits: false,
-        cache: CacheFormat::F32,
-    };
+    let options =
+        SessionOptions { capacity: 4, chunk: 4, all_logits: false, cache: CacheFormat::F32 };
     let mut session = model.session(options).unwrap();
     let mut logits = vec![f32::NAN; VOCAB as usize];
-    session
-        .forward(&tokens[..3], 0, LogitsRequest::Nothing, &mut logits)
-        .unwrap();
-    session
-        .forward(&tokens[3..], 3, LogitsRequest::Last, &mut logits)
-        .unwrap();
+    session.forward(&tokens[..3], 0, LogitsRequest::Nothing, &mut logits).unwrap();
+    session.forward(&tokens[3..], 3, LogitsRequest::Last, &mut logits).unwrap();
 
-    let options = SessionOptions {
-        all_logits: true,
-        cache: CacheFormat::F32,
-        chunk: 1,
-        capacity: 4,
-    };
+    let options =
+        SessionOptions { all_logits: true, cache: CacheFormat::F32, chunk: 1, capacity: 4 };
     let mut session = model.session(options).unwrap();
     for (position, token) in (0..).zip(tokens) {
         let trace = session.trace(&[token], position).unwrap();
@@ -111,10 +97,7 @@ fn rows_in_all_parts_are_read() {
         let scale = 1.0 / (square + 1e-6).sqrt();
         let traced = &trace[trace.len() - 1].values;
         for row in
-            (0..VOCAB)
-                .step_by(99_991)
-                .chain(tokens)
-                .chain([0, boundary + 1, 2 * boundary - 1])
+            (0..VOCAB).step_by(99_991).chain(tokens).chain([0, boundary + 1, 2 * boundary - 1])
         {
             let dot: f64 = (0..EMBED)
                 .map(|column| {
@@ -122,10 +105,7 @@ fn rows_in_all_parts_are_read() {
                 })
                 .sum();
             let found = f64::from(traced[row as usize]);
-            assert!(
-                (found - dot).abs() < 1e-4,
-                "logit {row}: {found}, not {dot}"
-            );
+            assert!((found - dot).abs() < 1e-4, "logit {row}: {found}, not {dot}");
             if position == 3 {
                 let cached = f64::from(logits[row as usize]);
                 assert!(
@@ -142,14 +122,9 @@ fn rows_in_all_parts_are_read() {
 #[test]
 fn layouts_of_large_matrices() {
     for format in Format::ALL {
-        for (rows, columns) in [
-            (50_257, 768),
-            (50_257, 1600),
-            (49_152, 576),
-            (6400, 1600),
-            (1, 1),
-            (33, 100_000),
-        ] {
+        for (rows, columns) in
+            [(50_257, 768), (50_257, 1600), (49_152, 576), (6400, 1600), (1, 1), (33, 100_000)]
+        {
             let layout = MatrixLayout::new(format, rows, columns).unwrap();
             assert!(u64::from(layout.panels * gpt_plan::PANEL) >= rows);
             assert_eq!(layout.part_panels % 4, 0, "a strip is four panels");
@@ -182,10 +157,7 @@ fn too_many_parts_are_rejected() {
     let plan = specs::plan("TooLarge", &spec);
     let (_, embed) = plan.steps().next().unwrap();
     assert!(matches!(embed.op, Op::Embed { .. }));
-    assert_eq!(
-        embed.kernel(Phase::Decode, Format::F32),
-        gpt_plan::NO_KERNEL
-    );
+    assert_eq!(embed.kernel(Phase::Decode, Format::F32), gpt_plan::NO_KERNEL);
     assert_ne!(embed.kernel(Phase::Decode, Format::Q8), gpt_plan::NO_KERNEL);
     let Some(device) = gpu::device() else { return };
     struct Never;
@@ -206,9 +178,6 @@ fn too_many_parts_are_rejected() {
     }
     let error = GpuModel::new(device, plan, &Never).map(drop).unwrap_err();
     let message = error.to_string();
-    assert!(
-        message.contains("token_embedding of TooLarge in f32"),
-        "{message}"
-    );
+    assert!(message.contains("token_embedding of TooLarge in f32"), "{message}");
     assert!(message.contains("load it in a smaller format"), "{message}");
 }

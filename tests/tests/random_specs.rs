@@ -17,12 +17,8 @@ const BOUND: f64 = 1e-8;
 
 /// The same cases in every run, so a failure is reproducible.
 fn run(cases: u32, test: impl Fn(&gpt_plan::Spec, Format)) {
-    let config = Config {
-        cases,
-        failure_persistence: None,
-        max_shrink_iters: 64,
-        ..Config::default()
-    };
+    let config =
+        Config { cases, failure_persistence: None, max_shrink_iters: 64, ..Config::default() };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let strategy = (random::spec(), prop::sample::select(Format::ALL.to_vec()));
     TestRunner::new_with_rng(config, rng)
@@ -50,14 +46,7 @@ fn the_cpu_engine() {
                 "a random spec",
                 spec,
                 format,
-                &|plan, weights| {
-                    Ok(Box::new(CpuModel::new(
-                        device.clone(),
-                        plan,
-                        None,
-                        weights,
-                    )?))
-                },
+                &|plan, weights| Ok(Box::new(CpuModel::new(device.clone(), plan, None, weights)?)),
                 (1000.0 * parity::cpu_bound(format, isa)).min(0.3),
             );
         }

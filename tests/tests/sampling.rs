@@ -63,18 +63,9 @@ fn plan(vocab: usize) -> &'static Plan {
         kv_heads: 1,
         embed: 4,
         head_dim: 4,
-        mlp: Mlp {
-            hidden: 4,
-            ..specs::gpt2().mlp
-        },
-        norm: Norm {
-            kind: NormKind::Rms,
-            eps: 1e-9,
-            ..Norm::default()
-        },
-        positions: Positions::Rope {
-            theta: Pattern::all(Some(100.0)),
-        },
+        mlp: Mlp { hidden: 4, ..specs::gpt2().mlp },
+        norm: Norm { kind: NormKind::Rms, eps: 1e-9, ..Norm::default() },
+        positions: Positions::Rope { theta: Pattern::all(Some(100.0)) },
         mask: Pattern::all(Mask::Causal),
         bias: false,
         tie_embeddings: false,
@@ -87,12 +78,8 @@ fn plan(vocab: usize) -> &'static Plan {
 fn session(device: &Arc<GpuDevice>, logits: &[f32]) -> Box<dyn EngineSession> {
     let plan = plan(logits.len());
     let model = GpuModel::new(device.clone(), plan, &Fixed { plan, logits }).unwrap();
-    let options = SessionOptions {
-        capacity: DRAWS,
-        chunk: 1,
-        all_logits: false,
-        cache: CacheFormat::F32,
-    };
+    let options =
+        SessionOptions { capacity: DRAWS, chunk: 1, all_logits: false, cache: CacheFormat::F32 };
     model.session(options).unwrap()
 }
 
@@ -137,56 +124,21 @@ fn samplings(vocab: usize) -> Vec<Sampling> {
     let mut samplings = vec![
         Sampling::greedy(),
         ALL,
-        Sampling {
-            temperature: 0.3,
-            ..ALL
-        },
-        Sampling {
-            temperature: 100.0,
-            seed: 1,
-            ..ALL
-        },
-        Sampling {
-            temperature: 1e-3,
-            ..ALL
-        },
-        Sampling {
-            top_k: vocab,
-            ..ALL
-        },
-        Sampling {
-            seed: 7,
-            ..Sampling::default()
-        },
+        Sampling { temperature: 0.3, ..ALL },
+        Sampling { temperature: 100.0, seed: 1, ..ALL },
+        Sampling { temperature: 1e-3, ..ALL },
+        Sampling { top_k: vocab, ..ALL },
+        Sampling { seed: 7, ..Sampling::default() },
     ];
     for top_k in [1, 2, 40, vocab.saturating_sub(1)] {
         samplings.push(Sampling { top_k, ..ALL });
-        samplings.push(Sampling {
-            top_k,
-            top_p: 0.6,
-            temperature: 2.0,
-            ..ALL
-        });
-        samplings.push(Sampling {
-            top_k,
-            min_p: 0.2,
-            ..ALL
-        });
+        samplings.push(Sampling { top_k, top_p: 0.6, temperature: 2.0, ..ALL });
+        samplings.push(Sampling { top_k, min_p: 0.2, ..ALL });
     }
     for top_p in [1e-6, 0.3, 0.9, 0.999] {
         samplings.push(Sampling { top_p, ..ALL });
-        samplings.push(Sampling {
-            top_p,
-            temperature: 0.5,
-            min_p: 0.05,
-            ..ALL
-        });
-        samplings.push(Sampling {
-            top_p,
-            top_k: 100,
-            min_p: 1e-3,
-            ..ALL
-        });
+        samplings.push(Sampling { top_p, temperature: 0.5, min_p: 0.05, ..ALL });
+        samplings.push(Sampling { top_p, top_k: 100, min_p: 1e-3, ..ALL });
     }
     for min_p in [1e-30, 0.01, 0.5, 1.0] {
         samplings.push(Sampling { min_p, ..ALL });
@@ -198,9 +150,7 @@ fn samplings(vocab: usize) -> Vec<Sampling> {
 fn check(what: &str, device: &Arc<GpuDevice>, logits: &[f32], samplings: &[Sampling]) {
     let mut session = session(device, logits);
     let mut found = vec![0.0; logits.len()];
-    session
-        .forward(&[0], 0, LogitsRequest::Last, &mut found)
-        .unwrap();
+    session.forward(&[0], 0, LogitsRequest::Last, &mut found).unwrap();
     for sampling in samplings {
         let chosen = generate(&mut *session, sampling, &[], DRAWS);
         assert_eq!(chosen.len(), DRAWS as usize);
@@ -262,12 +212,7 @@ fn vocabularies_of_all_sizes() {
     let Some(device) = gpu::device() else { return };
     for vocab in [1, 2, 255, 2048, 2049] {
         let logits: Vec<f32> = (0..vocab).map(|i| 2.0 * normal(i)).collect();
-        check(
-            &format!("{vocab} tokens"),
-            &device,
-            &logits,
-            &samplings(vocab),
-        );
+        check(&format!("{vocab} tokens"), &device, &logits, &samplings(vocab));
     }
     // GPT-2's vocabulary, for which candidate lists have thousands of tokens.
     let vocab = 50_257;
@@ -276,11 +221,7 @@ fn vocabularies_of_all_sizes() {
         Sampling::default(),
         ALL,
         Sampling { top_p: 0.95, ..ALL },
-        Sampling {
-            top_k: 20_000,
-            top_p: 0.5,
-            ..ALL
-        },
+        Sampling { top_k: 20_000, top_p: 0.5, ..ALL },
     ];
     check("as many tokens as GPT-2 has", &device, &logits, &some);
 }
@@ -304,16 +245,9 @@ fn seeds_and_stops() {
     let Some(device) = gpu::device() else { return };
     let logits: Vec<f32> = (0..300).map(normal).collect();
     let mut session = session(&device, &logits);
-    let sampling = Sampling {
-        seed: 5,
-        top_p: 0.9,
-        ..ALL
-    };
+    let sampling = Sampling { seed: 5, top_p: 0.9, ..ALL };
     let text = generate(&mut *session, &sampling, &[], DRAWS);
-    let other = Sampling {
-        seed: 6,
-        ..sampling.clone()
-    };
+    let other = Sampling { seed: 6, ..sampling.clone() };
     assert_ne!(generate(&mut *session, &other, &[], DRAWS), text);
     assert_eq!(generate(&mut *session, &sampling, &[], DRAWS), text);
     for most in [1, 2, 7] {

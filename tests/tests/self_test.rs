@@ -23,21 +23,13 @@ fn a_gpu_passes() {
         return;
     }
     let device = Device::gpu().unwrap();
-    for (name, spec) in [
-        ("gpt2", specs::gpt2()),
-        ("smollm2", specs::smollm2()),
-        ("article", specs::article()),
-    ] {
+    for (name, spec) in
+        [("gpt2", specs::gpt2()), ("smollm2", specs::smollm2()), ("article", specs::article())]
+    {
         let found = self_test(specs::plan(name, &spec), &device, &Format::ALL).unwrap();
         assert_eq!(found.first_off(), None, "{name}");
-        let steps = specs::plan(name, &spec)
-            .steps()
-            .filter(|(layer, _)| *layer < 2);
-        assert_eq!(
-            found.checks.len(),
-            Format::ALL.len() * (2 * steps.count() + 2),
-            "{name}"
-        );
+        let steps = specs::plan(name, &spec).steps().filter(|(layer, _)| *layer < 2);
+        assert_eq!(found.checks.len(), Format::ALL.len() * (2 * steps.count() + 2), "{name}");
     }
 }
 
@@ -52,11 +44,9 @@ fn engines_pass_in_training() {
         return;
     }
     let gpu = Device::gpu().unwrap();
-    for (name, spec) in [
-        ("gpt2", specs::gpt2()),
-        ("smollm2", specs::smollm2()),
-        ("article", specs::article()),
-    ] {
+    for (name, spec) in
+        [("gpt2", specs::gpt2()), ("smollm2", specs::smollm2()), ("article", specs::article())]
+    {
         let found = self_test_training(specs::plan(name, &spec), &gpu).unwrap();
         assert_eq!(found.first_off(), None, "{name}");
     }
@@ -70,18 +60,8 @@ fn a_wrong_kernel_of_training_is_named() {
     }
     let device = Device::gpu().unwrap();
     for (kernel, right, wrong, step) in [
-        (
-            "cross_entropy",
-            "VOCAB: u32 = ",
-            "VOCAB: u32 = 1u + ",
-            "loss",
-        ),
-        (
-            "attention_keys",
-            "SCALE: f32 = 0.25;",
-            "SCALE: f32 = 0.2501;",
-            "d(attn.qkv.bias)",
-        ),
+        ("cross_entropy", "VOCAB: u32 = ", "VOCAB: u32 = 1u + ", "loss"),
+        ("attention_keys", "SCALE: f32 = 0.25;", "SCALE: f32 = 0.2501;", "d(attn.qkv.bias)"),
         (
             "norm_input_residual",
             "CENTERED: f32 = 1.0;",
@@ -136,37 +116,12 @@ fn a_wrong_kernel_of_a_gpu_is_named() {
     let device = Device::gpu().unwrap();
     // One number of each kind: a scale, offsets of vectors, the width of a row, a norm's epsilon.
     for (step, phase, right, wrong) in [
-        (
-            "attention",
-            "decode",
-            "SCALE: f32 = 0.25;",
-            "SCALE: f32 = 0.2501;",
-        ),
-        (
-            "attention",
-            "prefill",
-            "SCALE: f32 = 0.25;",
-            "SCALE: f32 = 0.2499;",
-        ),
+        ("attention", "decode", "SCALE: f32 = 0.25;", "SCALE: f32 = 0.2501;"),
+        ("attention", "prefill", "SCALE: f32 = 0.25;", "SCALE: f32 = 0.2499;"),
         ("qkv", "prefill", "GAMMA: u32 = 0u;", "GAMMA: u32 = 4u;"),
-        (
-            "mlp_up",
-            "decode",
-            "EPSILON: f32 = 1e-5;",
-            "EPSILON: f32 = 1e-3;",
-        ),
-        (
-            "mlp_down",
-            "decode",
-            "COLUMNS: u32 = 256u;",
-            "COLUMNS: u32 = 255u;",
-        ),
-        (
-            "head",
-            "prefill",
-            "EPSILON: f32 = 1e-5;",
-            "EPSILON: f32 = 1e-4;",
-        ),
+        ("mlp_up", "decode", "EPSILON: f32 = 1e-5;", "EPSILON: f32 = 1e-3;"),
+        ("mlp_down", "decode", "COLUMNS: u32 = 256u;", "COLUMNS: u32 = 255u;"),
+        ("head", "prefill", "EPSILON: f32 = 1e-5;", "EPSILON: f32 = 1e-4;"),
     ] {
         let kernel = match step {
             "attention" => format!("{step}_{phase}"),
@@ -174,9 +129,7 @@ fn a_wrong_kernel_of_a_gpu_is_named() {
         };
         let plan = mutant(&kernel, right, wrong, |plan| &mut plan.kernels);
         let found = self_test(plan, &device, &[Format::F32]).unwrap();
-        let off = found
-            .first_off()
-            .unwrap_or_else(|| panic!("{kernel} passed"));
+        let off = found.first_off().unwrap_or_else(|| panic!("{kernel} passed"));
         let of_phase = |check: &Check| (check.rows == 1) == (phase == "decode");
         assert!(off.step == step && of_phase(off), "{kernel}: {off:?}");
         // The other formats have different kernels.

@@ -12,10 +12,7 @@ use gpt_tests::{gpu, tokens};
 fn devices() -> Vec<Device> {
     let mut devices = vec![Device::cpu().unwrap()];
     if gpu::device().is_some() {
-        let options = DeviceOptions {
-            kind: DeviceKind::Gpu,
-            ..DeviceOptions::default()
-        };
+        let options = DeviceOptions { kind: DeviceKind::Gpu, ..DeviceOptions::default() };
         devices.push(Device::open(&options).unwrap());
     }
     devices
@@ -28,9 +25,7 @@ fn model<M: gpt_runtime::Gpt>(device: &Device) -> Model<M> {
 /// The logits after each of `tokens`.
 fn all<M>(session: &mut Session<M>, tokens: &[u32]) -> Vec<f32> {
     let mut logits = Vec::new();
-    session
-        .each_logits(tokens, |_, row| logits.extend_from_slice(row))
-        .unwrap();
+    session.each_logits(tokens, |_, row| logits.extend_from_slice(row)).unwrap();
     logits
 }
 
@@ -61,30 +56,15 @@ fn check<M: gpt_runtime::Gpt>() {
         for (i, token) in tokens.iter().enumerate() {
             let logits = session.push(&[*token]).unwrap().to_vec();
             let expected = &whole[i * vocab..(i + 1) * vocab];
-            same(
-                &format!("token {i} on the cache"),
-                &device,
-                &logits,
-                expected,
-            );
+            same(&format!("token {i} on the cache"), &device, &logits, expected);
         }
 
         // Truncates to the middle and continues with other tokens: the old ones must not be
         // visible.
-        let other: Vec<u32> = tokens[..n / 2]
-            .iter()
-            .chain(&tokens[..n / 4])
-            .copied()
-            .collect();
+        let other: Vec<u32> = tokens[..n / 2].iter().chain(&tokens[..n / 4]).copied().collect();
         session.truncate(n / 2);
         let again = session.push(&tokens[..n / 4]).unwrap().to_vec();
-        let fresh = model
-            .session()
-            .open()
-            .unwrap()
-            .push(&other)
-            .unwrap()
-            .to_vec();
+        let fresh = model.session().open().unwrap().push(&other).unwrap().to_vec();
         same("after truncation", &device, &again, &fresh);
     }
 }
@@ -120,18 +100,8 @@ fn interleaved_sessions_are_independent() {
         let mut second = model.session().capacity(20).open().unwrap();
         for (i, (a, b)) in a.chunks(2).zip(b.chunks(2)).enumerate() {
             // Equal to the bit, because they run the same kernels on the same numbers.
-            assert_eq!(
-                first.push(a).unwrap().to_vec(),
-                expected.0[i],
-                "{}",
-                device.name()
-            );
-            assert_eq!(
-                second.push(b).unwrap().to_vec(),
-                expected.1[i],
-                "{}",
-                device.name()
-            );
+            assert_eq!(first.push(a).unwrap().to_vec(), expected.0[i], "{}", device.name());
+            assert_eq!(second.push(b).unwrap().to_vec(), expected.1[i], "{}", device.name());
         }
     }
 }
@@ -148,12 +118,8 @@ fn an_open_session_creates_nothing() {
     let Some(device) = gpu::device() else { return };
     let plan = <Gpt2 as gpt_runtime::Gpt>::plan();
     let model = GpuModel::new(device.clone(), plan, &UnitGain::new(plan, 1, Format::Q8)).unwrap();
-    let options = SessionOptions {
-        capacity: 64,
-        chunk: 16,
-        all_logits: true,
-        cache: CacheFormat::F32,
-    };
+    let options =
+        SessionOptions { capacity: 64, chunk: 16, all_logits: true, cache: CacheFormat::F32 };
     let tokens = tokens(plan.spec.vocab, 16);
     let mut logits = vec![0.0; 16 * plan.spec.vocab as usize];
     let mut run = || {
@@ -161,21 +127,13 @@ fn an_open_session_creates_nothing() {
         let mut session = model.session(options).unwrap();
         let opened = device.created();
         assert!(opened > before, "opening is counted");
-        for (i, want) in [
-            LogitsRequest::Nothing,
-            LogitsRequest::All,
-            LogitsRequest::Last,
-        ]
-        .into_iter()
-        .enumerate()
+        for (i, want) in [LogitsRequest::Nothing, LogitsRequest::All, LogitsRequest::Last]
+            .into_iter()
+            .enumerate()
         {
-            session
-                .forward(&tokens, 16 * i as u32, want, &mut logits)
-                .unwrap();
+            session.forward(&tokens, 16 * i as u32, want, &mut logits).unwrap();
         }
-        session
-            .forward(&tokens[..1], 48, LogitsRequest::Last, &mut logits)
-            .unwrap();
+        session.forward(&tokens[..1], 48, LogitsRequest::Last, &mut logits).unwrap();
         // A text of many tokens a submission creates none either, with any sampling.
         for (i, sampling) in [Sampling::greedy(), Sampling::default()].iter().enumerate() {
             let mut chosen = VecDeque::from([1]);
@@ -276,10 +234,7 @@ fn invalid_input_is_rejected() {
             "5 tokens do not fit: 0 of the session's 4 positions are taken",
         );
         refuse(session.each_logits(&[1], |_, _| {}), "all_logits()");
-        refuse(
-            model.session().capacity(65).open().map(drop),
-            "a context of 64",
-        );
+        refuse(model.session().capacity(65).open().map(drop), "a context of 64");
         refuse(model.session().chunk(0).open().map(drop), "at least 1");
         // The session still works after the errors.
         session.push(&[1, 2, 3]).unwrap();
@@ -288,9 +243,6 @@ fn invalid_input_is_rejected() {
         let model = self::model::<Bidirectional>(&device);
         let mut session = model.session().open().unwrap();
         session.push(&[1, 2]).unwrap();
-        refuse(
-            session.push(&[3]).map(drop),
-            "truncate the session to 0 first",
-        );
+        refuse(session.push(&[3]).map(drop), "truncate the session to 0 first");
     }
 }

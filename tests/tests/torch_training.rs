@@ -134,9 +134,7 @@ fn update(step: usize) -> Update {
 fn tensors(parameters: &mut Parameters) -> Vec<(Vec<f64>, bool)> {
     let mut tensors = Vec::new();
     parameters.visit(&mut |name, values| {
-        let is_vector = ["gamma", "beta", "bias"]
-            .iter()
-            .any(|v| name.starts_with(v));
+        let is_vector = ["gamma", "beta", "bias"].iter().any(|v| name.starts_with(v));
         tensors.push((values.to_vec(), !is_vector));
     });
     tensors
@@ -192,10 +190,7 @@ fn check(fixture: &Fixture, trainer: &mut dyn EngineTrainer) {
         let loss = trainer.learn(&batch.sequences(), &learn(true, rows));
         let loss = loss.unwrap() / f64::from(rows);
         if step == 0 {
-            for (tensor, found) in read(plan, trainer, TensorState::Gradient)
-                .iter()
-                .enumerate()
-            {
+            for (tensor, found) in read(plan, trainer, TensorState::Gradient).iter().enumerate() {
                 let found: Vec<f64> = found.iter().copied().map(f64::from).collect();
                 fixture.check_gradient(tensor, &found, 1e-5);
             }

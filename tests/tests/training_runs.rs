@@ -23,23 +23,14 @@ impl Run {
     fn new(spec: Spec, device: &Device) -> Run {
         let text: Tokens = (0..900u32).map(|i| i * i % 89).collect::<Vec<_>>().into();
         Run {
-            plan: specs::plan(
-                "Learner",
-                &Spec {
-                    dropout: 0.1,
-                    ..spec
-                },
-            ),
+            plan: specs::plan("Learner", &Spec { dropout: 0.1, ..spec }),
             device: device.clone(),
             settings: TrainerSettings {
                 // Batches of three, accumulated from two and one.
                 batch: 2,
                 tokens: Some(24),
                 schedule: Schedule::cosine(2, STEPS, 1e-4),
-                ..TrainerSettings::from(AdamW {
-                    lr: 1e-2,
-                    ..AdamW::default()
-                })
+                ..TrainerSettings::from(AdamW { lr: 1e-2, ..AdamW::default() })
             },
             data: RandomWindows::new(text, 3, 24, 1).unwrap(),
         }
@@ -102,13 +93,7 @@ fn profiling_changes_nothing(device: &Device) {
         let profile = timed.profile(&batch).unwrap();
         plain.step(&batch).unwrap();
         assert!(profile.parts.iter().all(|part| part.seconds > 0.0));
-        let times = |name| {
-            profile
-                .parts
-                .iter()
-                .find(|part| part.name == name)
-                .map(|p| p.times)
-        };
+        let times = |name| profile.parts.iter().find(|part| part.name == name).map(|p| p.times);
         assert_eq!(times("attention"), Some(run.plan.spec.layers as usize));
     }
     let batch = run.data.batch(3);
@@ -151,10 +136,7 @@ fn both_engines_learn_the_same() {
         let run = Run::new(specs::gpt2(), &device);
         run.learn(&mut run.begin(), STEPS)
     };
-    let (cpu, gpu) = (
-        losses(Device::cpu().unwrap()),
-        losses(Device::gpu().unwrap()),
-    );
+    let (cpu, gpu) = (losses(Device::cpu().unwrap()), losses(Device::gpu().unwrap()));
     for (a, b) in cpu.iter().zip(&gpu) {
         assert!((a / b - 1.0).abs() < 1e-4, "{cpu:?} and {gpu:?}");
     }
@@ -173,11 +155,7 @@ fn dropout_is_refused_where_the_spec_has_none() {
     }
     for device in devices {
         let with = |dropout| {
-            let settings = TrainerSettings {
-                batch: 1,
-                dropout,
-                ..TrainerSettings::default()
-            };
+            let settings = TrainerSettings { batch: 1, dropout, ..TrainerSettings::default() };
             Trainer::from_plan(plan, &device, &weights, settings).map(drop)
         };
         let message = with(Some(0.1)).unwrap_err().to_string();

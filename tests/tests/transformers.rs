@@ -18,41 +18,26 @@ gpt_model! {
 }
 
 fn check<M: Gpt>(name: &str, bounds: [f64; 2]) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures")
-        .join(name);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
     let expected = std::fs::read_to_string(folder.join("expected.json")).unwrap();
     let expected: serde_json::Value = serde_json::from_str(&expected).unwrap();
     let numbers = |value: &serde_json::Value| -> Vec<f64> {
-        value
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|x| x.as_f64().unwrap())
-            .collect()
+        value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
     };
-    let ids: Vec<u32> = numbers(&expected["ids"])
-        .into_iter()
-        .map(|x| x as u32)
-        .collect();
+    let ids: Vec<u32> = numbers(&expected["ids"]).into_iter().map(|x| x as u32).collect();
     let rows = expected["logits"].as_array().unwrap();
     let expected: Vec<f64> = rows.iter().flat_map(&numbers).collect();
 
     let mut devices = vec![(Device::cpu().unwrap(), bounds[0])];
     if gpu::device().is_some() {
-        let options = DeviceOptions {
-            kind: DeviceKind::Gpu,
-            ..DeviceOptions::default()
-        };
+        let options = DeviceOptions { kind: DeviceKind::Gpu, ..DeviceOptions::default() };
         devices.push((Device::open(&options).unwrap(), bounds[1]));
     }
     for (device, bound) in devices {
         let model = Model::<M>::load(&folder, &device).unwrap();
         let mut logits = Vec::new();
         let mut session = model.session().all_logits().open().unwrap();
-        session
-            .each_logits(&ids, |_, row| logits.extend_from_slice(row))
-            .unwrap();
+        session.each_logits(&ids, |_, row| logits.extend_from_slice(row)).unwrap();
         let error = nmse(&logits, &expected);
         assert!(error < bound, "{name} on {}: NMSE {error:e}", device.name());
     }
@@ -80,11 +65,7 @@ fn a_file_of_another_model() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/llama");
     let error = Model::<Gpt2>::load(folder, &Device::cpu().unwrap()).map(drop);
     let message = error.unwrap_err().to_string();
-    for part in [
-        "llama",
-        "layers.{0-1}.self_attn.q_proj.weight",
-        "wte.weight",
-    ] {
+    for part in ["llama", "layers.{0-1}.self_attn.q_proj.weight", "wte.weight"] {
         assert!(message.contains(part), "{part} is not in: {message}");
     }
 }

@@ -96,13 +96,7 @@ impl Rounded {
             };
             kernels.quantise(x, out);
         }
-        Rounded {
-            quants,
-            scales,
-            sums,
-            starts,
-            blocks,
-        }
+        Rounded { quants, scales, sums, starts, blocks }
     }
 
     pub fn rows(&self) -> Integers<'_> {

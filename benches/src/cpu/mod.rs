@@ -30,28 +30,18 @@ impl Model {
     /// With a cache that is filled up to `capacity`, for at most `chunk` tokens at a time.
     pub fn new(plan: &'static Plan, format: Format, capacity: u32, chunk: u32) -> Model {
         let device = Arc::new(CpuDevice::new(None).expect("the CPU engine starts"));
-        let options = SessionOptions {
-            capacity,
-            chunk,
-            all_logits: false,
-            cache: Default::default(),
-        };
+        let options =
+            SessionOptions { capacity, chunk, all_logits: false, cache: Default::default() };
         let weights = Filled::new(plan, format);
         let steps = Steps::new(&device, plan, &weights, options).expect("weights that fit");
-        let mut model = Model {
-            plan,
-            steps,
-            tokens: tokens(plan.spec.vocab, chunk as usize),
-        };
+        let mut model = Model { plan, steps, tokens: tokens(plan.spec.vocab, chunk as usize) };
         // Each step reads the outputs of another.
         let steps: Vec<&str> = plan.steps().map(|(_, step)| &*step.name).collect();
         for position in (0..capacity).step_by(chunk as usize) {
             let rows = chunk.min(capacity - position);
             for (index, name) in steps.iter().enumerate() {
                 if *name != "head" && (*name == "qkv" || position == 0) {
-                    model
-                        .steps
-                        .run(index, &model.tokens[..rows as usize], position);
+                    model.steps.run(index, &model.tokens[..rows as usize], position);
                 }
             }
         }
@@ -62,10 +52,8 @@ impl Model {
     /// as a token does.
     pub fn step(&mut self, name: &str, rows: u32, position: u32) -> impl FnMut() + '_ {
         let walk = self.plan.steps().enumerate();
-        let indices: Vec<usize> = walk
-            .filter(|(_, (_, step))| step.name == name)
-            .map(|(index, _)| index)
-            .collect();
+        let indices: Vec<usize> =
+            walk.filter(|(_, (_, step))| step.name == name).map(|(index, _)| index).collect();
         assert!(!indices.is_empty(), "no step is called {name}");
         let (steps, tokens) = (&mut self.steps, &self.tokens[..rows as usize]);
         let mut call = 0;

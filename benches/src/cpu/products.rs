@@ -112,10 +112,7 @@ pub fn many<const DEPTH: usize, const REST: usize>(format: Format, rows: usize) 
                     };
                     let (x, add) = (&x.floats()[start..], start > 0);
                     if !literal {
-                        let x = Strided {
-                            data: x,
-                            stride: DEPTH,
-                        };
+                        let x = Strided { data: x, stride: DEPTH };
                         of_rows(kernels, black_box(ROWS), depth, x, part, tile, add);
                     } else if depth == NEAR {
                         const_sizes::product::<ROWS, NEAR, DEPTH, 1, PANEL, PANEL>(
@@ -143,14 +140,8 @@ fn of_rows(
     tile: &mut [f32],
     add: bool,
 ) {
-    let panel = Strided {
-        data: panel,
-        stride: PANEL,
-    };
-    let output = StridedMut {
-        data: tile,
-        stride: PANEL,
-    };
+    let panel = Strided { data: panel, stride: PANEL };
+    let output = StridedMut { data: tile, stride: PANEL };
     kernels.product(rows, depth, input, panel, output, add);
 }
 
@@ -163,10 +154,7 @@ pub fn integer_many<const BLOCKS: usize, const REST: usize>(
     let depth = BLOCKS * BLOCK;
     two(|| {
         let panels = Panels::new(format, rows, depth);
-        let x = Rounded::new(
-            &Memory::new(4 * ROWS * depth).floats()[..ROWS * depth],
-            depth,
-        );
+        let x = Rounded::new(&Memory::new(4 * ROWS * depth).floats()[..ROWS * depth], depth);
         let mut tile = Memory::new(4 * ROWS * PANEL);
         let mut wide = vec![0; kernels.wide_bytes(NEAR_BLOCKS * WIDE_BLOCK)];
         let mut turn = 0;
@@ -210,10 +198,8 @@ pub fn attention<const ROWS: usize, const WIDTH: usize>(blocks: usize) -> Forms<
     let (isa, kernels) = best();
     two(move || {
         let queries = Memory::new(4 * ROWS * WIDTH);
-        let (keys, values) = (
-            Memory::new(4 * blocks * KEYS * HEAD),
-            Memory::new(4 * blocks * KEYS * HEAD),
-        );
+        let (keys, values) =
+            (Memory::new(4 * blocks * KEYS * HEAD), Memory::new(4 * blocks * KEYS * HEAD));
         let mut scores = Memory::new(4 * ROWS * KEYS);
         let mut gathered = Memory::new(4 * ROWS * HEAD);
         move |literal| {
@@ -274,10 +260,7 @@ pub fn gradient<const WIDTH: usize, const COLUMNS: usize>() -> Forms<'static> {
     const OUTPUTS: usize = 32;
     let (isa, kernels) = best();
     two(|| {
-        let (dy, x) = (
-            Memory::new(4 * ROWS * WIDTH),
-            Memory::new(4 * ROWS * COLUMNS),
-        );
+        let (dy, x) = (Memory::new(4 * ROWS * WIDTH), Memory::new(4 * ROWS * COLUMNS));
         let mut out = Memory::new(4 * OUTPUTS * PANEL);
         move |literal| {
             let out = &mut out.floats_mut()[..OUTPUTS * PANEL];
@@ -291,18 +274,9 @@ pub fn gradient<const WIDTH: usize, const COLUMNS: usize>() -> Forms<'static> {
                             isa, dy, x, out, false,
                         );
                     } else {
-                        let columns = Strided {
-                            data: dy,
-                            stride: black_box(WIDTH),
-                        };
-                        let panel = Strided {
-                            data: x,
-                            stride: COLUMNS,
-                        };
-                        let output = StridedMut {
-                            data: &mut *out,
-                            stride: PANEL,
-                        };
+                        let columns = Strided { data: dy, stride: black_box(WIDTH) };
+                        let panel = Strided { data: x, stride: COLUMNS };
+                        let output = StridedMut { data: &mut *out, stride: PANEL };
                         let (outputs, rows) = black_box((OUTPUTS, ROWS));
                         kernels.product_of_columns(outputs, rows, columns, panel, output, false);
                     }
@@ -323,18 +297,9 @@ fn strided(
     strides: [usize; 3],
     add: bool,
 ) {
-    let input = Strided {
-        data: input,
-        stride: strides[0],
-    };
-    let panel = Strided {
-        data: panel,
-        stride: strides[1],
-    };
-    let output = StridedMut {
-        data: output,
-        stride: strides[2],
-    };
+    let input = Strided { data: input, stride: strides[0] };
+    let panel = Strided { data: panel, stride: strides[1] };
+    let output = StridedMut { data: output, stride: strides[2] };
     kernels.product(rows, depth, input, panel, output, add);
 }
 

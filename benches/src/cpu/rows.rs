@@ -26,14 +26,8 @@ pub fn layer_norm<const WIDTH: usize>(rows: usize) -> Forms<'static> {
                     const_sizes::layer_norm(isa, x, gamma, beta, out, EPS);
                 } else {
                     let eps = f64::from(EPS);
-                    let statistics = kernels.statistics(
-                        Norm {
-                            kind: NormKind::Layer,
-                            eps,
-                            ..Norm::default()
-                        },
-                        x,
-                    );
+                    let statistics = kernels
+                        .statistics(Norm { kind: NormKind::Layer, eps, ..Norm::default() }, x);
                     let [x, gamma, beta] = [&x[..], gamma, beta].map(black_box);
                     kernels.normalise(x, statistics, gamma, beta, out);
                 }

@@ -101,11 +101,7 @@ impl<'a> Constant<'a> {
     fn word(&self) -> Result<u32, String> {
         let wrong = || format!("{} is {}, which is not a number", self.name, self.value);
         match self.kind {
-            "u32" => self
-                .value
-                .trim_end_matches('u')
-                .parse()
-                .map_err(|_| wrong()),
+            "u32" => self.value.trim_end_matches('u').parse().map_err(|_| wrong()),
             "f32" => self.value.parse().map(f32::to_bits).map_err(|_| wrong()),
             _ => Err(wrong()),
         }
@@ -145,9 +141,7 @@ pub fn dynamic(kernel: &Kernel) -> Result<Dynamic, String> {
         }
     }
     if !model.is_empty() {
-        let fields = model
-            .iter()
-            .map(|c| format!("    {}: {},\n", c.name, c.kind));
+        let fields = model.iter().map(|c| format!("    {}: {},\n", c.name, c.kind));
         wgsl.push_str(&format!(
             "\nstruct Sizes {{\n{}}}\n@group(0) @binding({BINDING}) var<uniform> sizes: Sizes;\n",
             fields.collect::<String>()
@@ -170,9 +164,8 @@ fn rewrite(line: &str, model: &[Constant<'_>], out: &mut String) {
     let mut depth = 0u32;
     let mut rest = code;
     while let Some(first) = rest.chars().next() {
-        let word = rest
-            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-            .unwrap_or(rest.len());
+        let word =
+            rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
         if word == 0 {
             match first {
                 '<' if depth > 0 => depth += 1,
@@ -214,9 +207,8 @@ mod tests {
         use wgpu::naga::valid::{Capabilities, ValidationFlags, Validator};
 
         let plans = [Gpt2::plan(), SmolLm2::plan(), Bard::plan()];
-        let kernels = plans
-            .iter()
-            .flat_map(|plan| plan.kernels.iter().chain(plan.training.kernels.iter()));
+        let kernels =
+            plans.iter().flat_map(|plan| plan.kernels.iter().chain(plan.training.kernels.iter()));
         for kernel in kernels {
             let dynamic = dynamic(kernel).unwrap_or_else(|error| panic!("{error}"));
             let module = naga::front::wgsl::parse_str(&dynamic.wgsl).unwrap_or_else(|error| {
@@ -232,11 +224,7 @@ mod tests {
 
     #[test]
     fn sizes_are_read_except_lengths_of_arrays() {
-        let size = |name, value| Constant {
-            name,
-            kind: "u32",
-            value,
-        };
+        let size = |name, value| Constant { name, kind: "u32", value };
         let model = [size("HEAD_DIM", "64u"), size("WIDTH", "768u")];
         let check = |line: &str, expected: &str| {
             let mut out = String::new();
@@ -251,10 +239,7 @@ mod tests {
             "var<workgroup> q: array<vec4<f32>, HEAD_DIM>; // HEAD_DIM",
             "var<workgroup> q: array<vec4<f32>, 64u>; ",
         );
-        check(
-            "const QUADS: u32 = WIDTH / 4u;",
-            "const QUADS: u32 = 768u / 4u;",
-        );
+        check("const QUADS: u32 = WIDTH / 4u;", "const QUADS: u32 = 768u / 4u;");
         check("let WIDTHS = 1u;", "let WIDTHS = 1u;");
     }
 }

@@ -24,11 +24,7 @@ impl Gpu {
         let form = |bound: Bound| -> Form<'_> {
             Box::new(move |n| self.time(|pass| bound.record(pass, n)))
         };
-        Forms {
-            specialised: form(specialised),
-            dynamic: form(dynamic),
-            control: form(control),
-        }
+        Forms { specialised: form(specialised), dynamic: form(dynamic), control: form(control) }
     }
 
     /// Runs both once, on fresh buffers, and compares their outputs.
@@ -55,10 +51,7 @@ impl Gpu {
 
     /// All of a buffer, as f32.
     fn content(&self, buffer: &Buffer) -> Vec<f32> {
-        let back = self.buffer(
-            buffer.size(),
-            BufferUsages::MAP_READ | BufferUsages::COPY_DST,
-        );
+        let back = self.buffer(buffer.size(), BufferUsages::MAP_READ | BufferUsages::COPY_DST);
         let mut encoder = self.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(buffer, 0, &back, 0, buffer.size());
         self.queue.submit([encoder.finish()]);
@@ -93,20 +86,9 @@ mod tests {
         let Some(gpu) = gpu() else { return };
         let same = |kernel: &Kernel, sizes: &Sizes| {
             let specialised = Bound::specialised(&gpu, kernel, sizes);
-            gpu.agree(
-                &kernel.name,
-                &specialised,
-                &Bound::dynamic(&gpu, kernel, sizes),
-            );
+            gpu.agree(&kernel.name, &specialised, &Bound::dynamic(&gpu, kernel, sizes));
         };
-        for step in [
-            "qkv",
-            "attention",
-            "attention_out",
-            "mlp_up",
-            "mlp_down",
-            "head",
-        ] {
+        for step in ["qkv", "attention", "attention_out", "mlp_up", "mlp_down", "head"] {
             for format in [Format::F32, Format::Q4] {
                 for (rows, position) in [(1, 40), (17, 5)] {
                     let job = inference::step(Bard::plan(), step, format, rows, position);
@@ -114,28 +96,12 @@ mod tests {
                 }
             }
         }
-        let shape = training::Shape {
-            sequences: 2,
-            tokens: 16,
-        };
-        for step in [
-            "attn_norm",
-            "qkv",
-            "qkv_input",
-            "qkv_weight",
-            "attention",
-            "mlp_up",
-        ] {
+        let shape = training::Shape { sequences: 2, tokens: 16 };
+        for step in ["attn_norm", "qkv", "qkv_input", "qkv_weight", "attention", "mlp_up"] {
             let job = training::step(Nano::plan(), step, 0, shape);
             same(job.kernel, &job.sizes);
         }
-        for step in [
-            "mlp_down_input",
-            "head",
-            "cross_entropy",
-            "head_input",
-            "head_weight",
-        ] {
+        for step in ["mlp_down_input", "head", "cross_entropy", "head_input", "head_weight"] {
             let job = training::step(Nano::plan(), step, 0, shape);
             same(job.kernel, &job.sizes);
         }
@@ -155,10 +121,6 @@ mod tests {
         let header = wrong.header.replace("GROUP: u32 = 1u", "GROUP: u32 = 2u");
         assert_ne!(header, wrong.header);
         wrong.header = header.into();
-        gpu.agree(
-            "attention",
-            &specialised,
-            &Bound::dynamic(&gpu, &wrong, &job.sizes),
-        );
+        gpu.agree("attention", &specialised, &Bound::dynamic(&gpu, &wrong, &job.sizes));
     }
 }

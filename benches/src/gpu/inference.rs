@@ -20,23 +20,13 @@ pub struct Job {
 /// If the plan has no such step.
 pub fn step(plan: &'static Plan, name: &str, format: Format, rows: u32, position: u32) -> Job {
     let mut steps = plan.steps().map(|(_, step)| step);
-    let step = steps
-        .find(|step| step.name == name)
-        .expect("a step of the plan");
-    let phase = if rows == 1 {
-        Phase::Decode
-    } else {
-        Phase::Prefill
-    };
+    let step = steps.find(|step| step.name == name).expect("a step of the plan");
+    let phase = if rows == 1 { Phase::Decode } else { Phase::Prefill };
     let kernel = &plan.kernels[usize::from(step.kernel(phase, format))];
     let spec = &plan.spec;
     let widths = plan.buffers.iter().filter(|b| b.id != BufferId::Logits);
     let widest = widths.map(|b| b.width).max().unwrap_or(1);
-    let logits = if step.op.is_head() {
-        rows * spec.vocab
-    } else {
-        0
-    };
+    let logits = if step.op.is_head() { rows * spec.vocab } else { 0 };
     // Activations; the cache; logits; vectors; positions, or rotary angles.
     let floats = [
         rows * widest,
@@ -56,11 +46,7 @@ pub fn step(plan: &'static Plan, name: &str, format: Format, rows: u32, position
             parts,
             bytes: 4 * u64::from(floats),
             vocab: spec.vocab,
-            groups: kernel.workgroups(&Extent {
-                rows,
-                keys: position + rows,
-                ..Extent::default()
-            }),
+            groups: kernel.workgroups(&Extent { rows, keys: position + rows, ..Extent::default() }),
         },
         work,
     }
@@ -90,9 +76,7 @@ pub fn attention(plan: &Plan, rows: u32, position: u32) -> Work {
     match rows {
         1 => Work::Bytes(2 * 4 * keys * u64::from(spec.kv_width())),
         _ => {
-            let seen: u64 = (0..u64::from(rows))
-                .map(|r| u64::from(position) + r + 1)
-                .sum();
+            let seen: u64 = (0..u64::from(rows)).map(|r| u64::from(position) + r + 1).sum();
             Work::Flops(4 * seen * u64::from(spec.q_width()))
         }
     }

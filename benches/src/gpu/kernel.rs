@@ -60,12 +60,7 @@ pub struct Bound {
 impl Bound {
     /// The kernel as the runtime runs it.
     pub fn specialised(gpu: &Gpu, kernel: &Kernel, sizes: &Sizes) -> Bound {
-        Bound::new(
-            gpu,
-            &kernel.name,
-            gpt_runtime::__private::shaders::link(kernel),
-            sizes,
-        )
+        Bound::new(gpu, &kernel.name, gpt_runtime::__private::shaders::link(kernel), sizes)
     }
 
     /// Its dynamic form.
@@ -78,29 +73,24 @@ impl Bound {
 
     fn new(gpu: &Gpu, name: &str, wgsl: String, sizes: &Sizes) -> Bound {
         let variables = variables(name, &wgsl);
-        let source = ShaderModuleDescriptor {
-            label: Some(name),
-            source: ShaderSource::Wgsl(wgsl.into()),
-        };
+        let source =
+            ShaderModuleDescriptor { label: Some(name), source: ShaderSource::Wgsl(wgsl.into()) };
         // SAFETY: the shader is one of a validated plan, or the same with its sizes in a uniform,
         // and buffers have these sizes.
         let module = unsafe {
-            gpu.device
-                .create_shader_module_trusted(source, ShaderRuntimeChecks::unchecked())
+            gpu.device.create_shader_module_trusted(source, ShaderRuntimeChecks::unchecked())
         };
-        let pipeline = gpu
-            .device
-            .create_compute_pipeline(&ComputePipelineDescriptor {
-                label: Some(name),
-                layout: None,
-                module: &module,
-                entry_point: Some("main"),
-                compilation_options: PipelineCompilationOptions {
-                    constants: &[],
-                    zero_initialize_workgroup_memory: false,
-                },
-                cache: None,
-            });
+        let pipeline = gpu.device.create_compute_pipeline(&ComputePipelineDescriptor {
+            label: Some(name),
+            layout: None,
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: PipelineCompilationOptions {
+                constants: &[],
+                zero_initialize_workgroup_memory: false,
+            },
+            cache: None,
+        });
         let matrix: u64 = sizes.parts.iter().sum();
         let count = match matrix {
             0 => 1,
@@ -121,9 +111,7 @@ impl Bound {
                 Some(buffer)
             })
             .collect();
-        let groups: Vec<u32> = (0..4)
-            .filter(|g| variables.iter().any(|v| v.group == *g))
-            .collect();
+        let groups: Vec<u32> = (0..4).filter(|g| variables.iter().any(|v| v.group == *g)).collect();
         let rotation = (0..count).map(|_| {
             let own: Vec<Buffer> = variables
                 .iter()
@@ -185,26 +173,22 @@ fn variables(name: &str, wgsl: &str) -> Vec<Variable> {
         .validate(&module)
         .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(wgsl)));
     let used = info.get_entry_point(0);
-    let bound = module
-        .global_variables
-        .iter()
-        .filter_map(|(handle, variable)| {
-            let at = variable.binding.as_ref()?;
-            let of_integers = match module.types[variable.ty].inner {
-                TypeInner::Array { base, .. } => matches!(
-                    module.types[base].inner,
-                    TypeInner::Scalar(naga::Scalar::U32)
-                ),
-                _ => false,
-            };
-            (!used[handle].is_empty()).then(|| Variable {
-                name: variable.name.clone().unwrap_or_default(),
-                group: at.group,
-                binding: at.binding,
-                space: variable.space,
-                of_integers,
-            })
-        });
+    let bound = module.global_variables.iter().filter_map(|(handle, variable)| {
+        let at = variable.binding.as_ref()?;
+        let of_integers = match module.types[variable.ty].inner {
+            TypeInner::Array { base, .. } => {
+                matches!(module.types[base].inner, TypeInner::Scalar(naga::Scalar::U32))
+            }
+            _ => false,
+        };
+        (!used[handle].is_empty()).then(|| Variable {
+            name: variable.name.clone().unwrap_or_default(),
+            group: at.group,
+            binding: at.binding,
+            space: variable.space,
+            of_integers,
+        })
+    });
     bound.collect()
 }
 
@@ -234,10 +218,7 @@ fn buffer(gpu: &Gpu, variable: &Variable, sizes: &Sizes) -> Buffer {
                     _ => word,
                 }
             });
-            (
-                words.collect(),
-                BufferUsages::STORAGE | BufferUsages::COPY_SRC,
-            )
+            (words.collect(), BufferUsages::STORAGE | BufferUsages::COPY_SRC)
         }
     };
     gpu.device.create_buffer_init(&BufferInitDescriptor {

@@ -139,9 +139,7 @@ impl Gpu {
     }
 
     fn wait(&self) {
-        self.device
-            .poll(PollType::wait_indefinitely())
-            .expect("the device responds");
+        self.device.poll(PollType::wait_indefinitely()).expect("the device responds");
     }
 
     /// The first `bytes` bytes of a mappable buffer.

@@ -24,10 +24,7 @@ impl Shape {
     /// The uniform `pass_uniform`: gradients are replaced, nothing is dropped.
     fn run(&self) -> (&'static str, Vec<u32>) {
         let one = 1f32.to_bits();
-        (
-            "pass_uniform",
-            vec![self.tokens, self.rows(), 0, 1, one, 0, 0, one],
-        )
+        ("pass_uniform", vec![self.tokens, self.rows(), 0, 1, one, 0, 0, one])
     }
 }
 
@@ -41,10 +38,7 @@ pub fn step(plan: &'static Plan, name: &str, number: usize, shape: Shape) -> Job
     let step = steps.find(|s| s.name == name).expect("a step of the plan");
     let kernel = &training.kernels[usize::from(step.train_kernels()[number])];
     let rows = shape.rows();
-    let widest = training
-        .buffers
-        .iter()
-        .filter(|b| b.width < plan.spec.vocab);
+    let widest = training.buffers.iter().filter(|b| b.width < plan.spec.vocab);
     let widest = u64::from(widest.map(|b| b.stride).max().unwrap_or(1));
     let (matrix, work) = work(plan, step, shape);
     let gated = step.op.is_gated();
@@ -52,20 +46,12 @@ pub fn step(plan: &'static Plan, name: &str, number: usize, shape: Shape) -> Job
         Some(id) => {
             let tensor = plan.tensor(id);
             let slice = tensor.rows.min(VOCAB);
-            (
-                u64::from(slice * tensor.columns),
-                u64::from(tensor.rows),
-                slice,
-            )
+            (u64::from(slice * tensor.columns), u64::from(tensor.rows), slice)
         }
         None => (0, 0, 0),
     };
     // A workgroup makes both features of a gated pair.
-    let (rows_of_slice, second) = if gated {
-        (slice / 2, slice / 2)
-    } else {
-        (slice, 0)
-    };
+    let (rows_of_slice, second) = if gated { (slice / 2, slice / 2) } else { (slice, 0) };
     let widest_output = match step.op {
         Op::CrossEntropy { .. } => u64::from(plan.spec.vocab),
         _ => width,
@@ -75,15 +61,8 @@ pub fn step(plan: &'static Plan, name: &str, number: usize, shape: Shape) -> Job
     Job {
         kernel,
         sizes: Sizes {
-            uniforms: vec![
-                shape.run(),
-                ("step_uniform", vec![0, rows_of_slice, second, 0, 0]),
-            ],
-            parts: if elements > 0 {
-                vec![4 * elements]
-            } else {
-                Vec::new()
-            },
+            uniforms: vec![shape.run(), ("step_uniform", vec![0, rows_of_slice, second, 0, 0])],
+            parts: if elements > 0 { vec![4 * elements] } else { Vec::new() },
             bytes: 4 * activations.max(elements),
             vocab: plan.spec.vocab,
             groups: kernel.workgroups(&Extent {
@@ -124,10 +103,7 @@ fn work(plan: &Plan, step: &Step, shape: Shape) -> (Option<TensorId>, Work) {
 /// A step of the optimizer on `parameters` parameters.
 pub fn adamw(plan: &'static Plan, parameters: u32) -> Job {
     let kernels = plan.training.kernels.iter();
-    let kernel = kernels
-        .into_iter()
-        .find(|k| k.name == ADAMW)
-        .expect("every plan has it");
+    let kernel = kernels.into_iter().find(|k| k.name == ADAMW).expect("every plan has it");
     // Rate, betas, epsilon, decay, corrections, clip.
     let update = [1e-3, 0.9, 0.99, 1e-8, 1e-4, 1.0, 1.0, 1.0f32].map(f32::to_bits);
     let quads = parameters / 4;
@@ -138,10 +114,7 @@ pub fn adamw(plan: &'static Plan, parameters: u32) -> Job {
             parts: Vec::new(),
             bytes: 4 * u64::from(parameters),
             vocab: plan.spec.vocab,
-            groups: kernel.workgroups(&Extent {
-                slice: quads,
-                ..Extent::default()
-            }),
+            groups: kernel.workgroups(&Extent { slice: quads, ..Extent::default() }),
         },
         // Four values are read and three are written.
         work: Work::Bytes(7 * 4 * u64::from(parameters)),

@@ -33,11 +33,7 @@ impl Bench {
         let longest = prefill.max(position + decode) as u32;
         let tokens = (0..longest).map(|i| some_token(i, vocab));
         let session = model.session().capacity(longest).cache(cache);
-        Ok(Bench {
-            session: session.open()?,
-            tokens: tokens.collect(),
-            position,
-        })
+        Ok(Bench { session: session.open()?, tokens: tokens.collect(), position })
     }
 
     /// Measures a prompt of `n` tokens with the logits of the last one, in tokens a second.
@@ -85,10 +81,7 @@ impl TrainBench {
             tokens: Some(tokens),
             precision,
             // A tiny learning rate: if the model memorised the batch, its gradients would vanish.
-            ..TrainerSettings::from(AdamW {
-                lr: 1e-6,
-                ..AdamW::default()
-            })
+            ..TrainerSettings::from(AdamW { lr: 1e-6, ..AdamW::default() })
         })?;
         let texts = (0..sequences * (tokens + 1)).map(|i| some_token(i, vocab));
         let batch = Batch::next_tokens(&texts.collect::<Vec<u32>>(), tokens as usize)?;
@@ -97,11 +90,7 @@ impl TrainBench {
         let start = Instant::now();
         trainer.step(&batch)?;
         let steps = (TRAIN_TIME / start.elapsed().as_secs_f64()).ceil() as usize;
-        Ok(TrainBench {
-            trainer,
-            batch,
-            steps,
-        })
+        Ok(TrainBench { trainer, batch, steps })
     }
 
     /// Measures some steps, in tokens a second.

@@ -177,12 +177,8 @@ fn measure(
 ) -> Result<Measured, Failure> {
     let decode = arguments.decode;
     let spinner = Spinner::new("warming up");
-    let mut bench = Bench::open(
-        model,
-        prefill,
-        (arguments.position, decode),
-        arguments.cache.cache,
-    )?;
+    let mut bench =
+        Bench::open(model, prefill, (arguments.position, decode), arguments.cache.cache)?;
     bench.prefill(prefill)?;
     bench.decode(decode.min(4))?;
     let mut train = arguments
@@ -255,12 +251,7 @@ fn report(
         output::line(&mut out, &start.text())?;
     }
     for line in lines {
-        let Line {
-            what,
-            tokens,
-            speed,
-            roofline,
-        } = line;
+        let Line { what, tokens, speed, roofline } = line;
         let text = format!(
             "{what:8} {tokens:5} tokens: {:9.1} tokens/s ({:.1} to {:.1}), {}",
             speed.median,

@@ -85,10 +85,7 @@ impl Training {
                 ..part.clone()
             }
         });
-        Training {
-            rows,
-            parts: parts.collect(),
-        }
+        Training { rows, parts: parts.collect() }
     }
 
     fn seconds(&self) -> f64 {
@@ -106,11 +103,8 @@ impl Training {
     fn lines(&self) -> Vec<String> {
         let whole = self.seconds();
         let times: usize = self.parts.iter().map(|part| part.times).sum();
-        let first = format!(
-            "training, {} tokens: {:.3} ms in {times} steps",
-            self.rows,
-            whole * 1e3
-        );
+        let first =
+            format!("training, {} tokens: {:.3} ms in {times} steps", self.rows, whole * 1e3);
         let parts = self.parts.iter().map(|part| {
             format!(
                 "  {:3} x {:28} {:9.3} ms {:5.1} %",
@@ -171,28 +165,16 @@ fn pass(
     // Sampling reads all logits, except for its last step.
     for (i, (name, _)) in runs[0].sampling.iter().enumerate() {
         let seconds = runs.iter().map(|run| run.sampling[i].1);
-        let read = if i + 1 < runs[0].sampling.len() {
-            4 * u64::from(plan.spec.vocab)
-        } else {
-            0
-        };
+        let read = if i + 1 < runs[0].sampling.len() { 4 * u64::from(plan.spec.vocab) } else { 0 };
         steps.push(Step {
             name,
             times: 1,
             seconds: output::Spread::of(seconds.collect()).median,
-            work: Work {
-                bytes: read,
-                flops: 0,
-            },
+            work: Work { bytes: read, flops: 0 },
             format: Format::F32,
         });
     }
-    Pass {
-        name,
-        rows,
-        position,
-        steps,
-    }
+    Pass { name, rows, position, steps }
 }
 
 impl Step {
@@ -200,11 +182,7 @@ impl Step {
     fn roofline(&self, limits: &PeakRates) -> (f64, &'static str) {
         let memory = self.work.bytes as f64 / limits.bytes;
         let arithmetic = self.work.flops as f64 / limits.of(self.format);
-        if memory >= arithmetic {
-            (memory, "memory")
-        } else {
-            (arithmetic, "arithmetic")
-        }
+        if memory >= arithmetic { (memory, "memory") } else { (arithmetic, "arithmetic") }
     }
 
     fn json(&self, whole: f64, limits: &PeakRates) -> Value {
@@ -219,13 +197,7 @@ impl Step {
     }
 
     fn line(&self, whole: f64, limits: &PeakRates) -> String {
-        let Step {
-            name,
-            times,
-            seconds,
-            work,
-            ..
-        } = self;
+        let Step { name, times, seconds, work, .. } = self;
         let mut line = format!(
             "  {times:3} x {name:20} {:9.3} ms {:5.1} %  {:8.2} GB/s {:8.1} GFLOP/s",
             seconds * 1e3,
@@ -234,10 +206,7 @@ impl Step {
             work.flops as f64 / seconds / 1e9,
         );
         let (least, bound) = self.roofline(limits);
-        line.push_str(&format!(
-            "  {:5.1} % of {bound}'s roofline",
-            100.0 * least / seconds
-        ));
+        line.push_str(&format!("  {:5.1} % of {bound}'s roofline", 100.0 * least / seconds));
         line
     }
 }

@@ -63,12 +63,7 @@ impl Roofline {
     }
 
     fn new(wall: Wall, work: f64, speed: f64, limit: f64) -> Self {
-        Roofline {
-            wall,
-            work,
-            reached: work * speed,
-            limit,
-        }
+        Roofline { wall, work, reached: work * speed, limit }
     }
 
     /// Formats it as `25.1 of 27.4 GB/s, 92 %`.

@@ -27,11 +27,7 @@ impl Start {
         let capacity = model.plan().spec.context.min(CAPACITY);
         let mut session = model.session().capacity(capacity).open()?;
         session.push(&[0])?;
-        Ok(Start {
-            device,
-            load: model.load_times(),
-            token: start.elapsed(),
-        })
+        Ok(Start { device, load: model.load_times(), token: start.elapsed() })
     }
 
     fn total(&self) -> Duration {

@@ -71,10 +71,7 @@ mod tests {
         assert_eq!(parse("/save  a chat.json"), Some(save));
         assert_eq!(parse("/system"), Some(Command::System(String::new())));
         for line in ["/save", "/rest", "/"] {
-            assert!(
-                matches!(Command::parse(line), Err(Failure::Input(_))),
-                "{line}"
-            );
+            assert!(matches!(Command::parse(line), Err(Failure::Input(_))), "{line}");
         }
     }
 }

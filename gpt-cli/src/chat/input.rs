@@ -38,10 +38,7 @@ impl Input {
             let editor = Editor::with_history(config, MemHistory::new());
             return Ok(Input::Terminal(Box::new(editor.map_err(unreadable)?)));
         }
-        Ok(Input::Lines {
-            stdin: stdin().lock(),
-            count: 0,
-        })
+        Ok(Input::Lines { stdin: stdin().lock(), count: 0 })
     }
 
     /// Reads a message. A line that ends with a backslash continues in the next one.
@@ -101,9 +98,7 @@ impl Input {
                     );
                     String::from_utf8_lossy(invalid.as_bytes()).into_owned()
                 });
-                Ok(Event::Message(
-                    text.trim_end_matches(['\n', '\r']).to_owned(),
-                ))
+                Ok(Event::Message(text.trim_end_matches(['\n', '\r']).to_owned()))
             }
         }
     }

@@ -108,8 +108,7 @@ impl Chat<'_> {
             self.messages.pop();
         }
         let answer = answered?;
-        self.messages
-            .push(Message::new(Role::Assistant, answer.trim()));
+        self.messages.push(Message::new(Role::Assistant, answer.trim()));
         Ok(())
     }
 
@@ -117,11 +116,7 @@ impl Chat<'_> {
         // A Ctrl-C from before this answer has nothing to stop.
         interrupt::take();
         let prompt = self.fitting_prompt()?;
-        let known = prompt
-            .iter()
-            .zip(self.session.tokens())
-            .take_while(|(a, b)| a == b)
-            .count();
+        let known = prompt.iter().zip(self.session.tokens()).take_while(|(a, b)| a == b).count();
         // The last token is read again if the cache holds it, because its logits are not kept.
         let known = known.min(prompt.len() - 1);
         self.session.truncate(known);
@@ -133,9 +128,7 @@ impl Chat<'_> {
         };
         let new = &prompt[known..];
         let spinner = Spinner::new(format!("reading {} tokens", new.len()));
-        let generation = self
-            .session
-            .generate_from_tokens(new, sampling.sampling(), stop);
+        let generation = self.session.generate_from_tokens(new, sampling.sampling(), stop);
         drop(spinner);
         let mut generation = generation?;
         let start = Instant::now();
@@ -197,11 +190,7 @@ impl Chat<'_> {
             path: path.to_owned(),
             source,
         })?;
-        eprintln!(
-            "saved {} messages in {}",
-            self.messages.len(),
-            path.display()
-        );
+        eprintln!("saved {} messages in {}", self.messages.len(), path.display());
         Ok(())
     }
 
@@ -225,11 +214,7 @@ impl Chat<'_> {
             ));
         }
         self.messages = messages;
-        eprintln!(
-            "loaded {} messages from {}",
-            self.messages.len(),
-            path.display()
-        );
+        eprintln!("loaded {} messages from {}", self.messages.len(), path.display());
         Ok(())
     }
 

@@ -84,10 +84,7 @@ fn lens(
     vocabulary: &mut Vocabulary,
 ) -> Result<Value, Failure> {
     let layers = observation.layers();
-    let bar = Bar::new(
-        layers as u64,
-        "{bar:30} {pos}/{len} layers through the head",
-    );
+    let bar = Bar::new(layers as u64, "{bar:30} {pos}/{len} layers through the head");
     let mut lens = Vec::with_capacity(layers + 1);
     for depth in 0..=layers {
         let mut rows = Vec::with_capacity(observation.tokens().len());
@@ -142,11 +139,7 @@ fn base64(bytes: &[u8]) -> String {
         for digit in 0..4 {
             let index = bits >> (18 - 6 * digit) & 63;
             let is_padding = digit > group.len();
-            text.push(if is_padding {
-                '='
-            } else {
-                char::from(DIGITS[index as usize])
-            });
+            text.push(if is_padding { '=' } else { char::from(DIGITS[index as usize]) });
         }
     }
     text
@@ -159,9 +152,7 @@ mod tests {
     #[test]
     fn base64_is_that_of_the_rfc() {
         let texts = ["", "f", "fo", "foo", "foob", "fooba", "foobar"];
-        let expected = [
-            "", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy",
-        ];
+        let expected = ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"];
         assert_eq!(texts.map(|text| base64(text.as_bytes())), expected);
         assert_eq!(base64(&[0xFB, 0xFF]), "+/8=");
     }

@@ -44,10 +44,7 @@ mod tests {
         assert_eq!(label("\té\r".as_bytes()), "⇥é␍");
         assert_eq!(label(b"\xE2\x80"), "<0xE2><0x80>");
         assert_eq!(label(b"a\xF0\x9F\xA6\x80\x9F"), "a🦀<0x9F>");
-        assert_eq!(
-            label("\0\u{A0}\u{202E}".as_bytes()),
-            "<U+0000><U+00A0><U+202E>"
-        );
+        assert_eq!(label("\0\u{A0}\u{202E}".as_bytes()), "<U+0000><U+00A0><U+202E>");
         assert_eq!(label(b"<b>&"), "<b>&");
     }
 }

@@ -69,9 +69,7 @@ fn most_tokens(spec: &Spec) -> usize {
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.prompt.is_empty() {
-        return Err(Failure::Input(
-            "the prompt is empty; give at least one character".to_owned(),
-        ));
+        return Err(Failure::Input("the prompt is empty; give at least one character".to_owned()));
     }
     let model = arguments.load.load(arguments.tokenizer.tokenizer.clone())?;
     let tokens = model.tokenizer()?.encode_prompt(&arguments.prompt)?;
@@ -108,11 +106,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             "device": model.device().name(),
         }));
     }
-    let text = format!(
-        "{}: {sizes}, {}",
-        path.display(),
-        output::bytes(html.len() as u64)
-    );
+    let text = format!("{}: {sizes}, {}", path.display(), output::bytes(html.len() as u64));
     output::line(&mut output::stdout(), &text)
 }
 

@@ -38,10 +38,7 @@ pub fn html(title: &str, summary: &str, data: &Value) -> String {
 
 /// Text as it is written in HTML.
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -51,11 +48,7 @@ mod tests {
 
     #[test]
     fn text_cannot_end_its_element() {
-        let html = html(
-            "a<b>&\"",
-            "s",
-            &json!({ "label": "</script><!-- script -->" }),
-        );
+        let html = html("a<b>&\"", "s", &json!({ "label": "</script><!-- script -->" }));
         assert_eq!(html.matches("a&lt;b&gt;&amp;&quot;").count(), 2);
         assert_eq!(html.matches("</script>").count(), 2);
         assert!(html.contains(r#"{"label":"\u003c/script>\u003c!-- script -->"}"#));

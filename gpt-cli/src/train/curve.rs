@@ -15,10 +15,8 @@ const VALIDATION: RGBColor = RGBColor(200, 60, 40);
 /// Draws the lines of a log, if there are enough for a curve.
 pub fn draw(path: &Path, title: &str, lines: &[Line]) -> Result<(), Error> {
     let train: Vec<(f64, f64)> = lines.iter().map(|l| (l.step as f64, l.loss)).collect();
-    let validation: Vec<(f64, f64)> = lines
-        .iter()
-        .filter_map(|l| Some((l.step as f64, l.val_loss?)))
-        .collect();
+    let validation: Vec<(f64, f64)> =
+        lines.iter().filter_map(|l| Some((l.step as f64, l.val_loss?))).collect();
     if train.len() < 2 {
         return Ok(());
     }
@@ -33,9 +31,8 @@ fn chart(svg: &mut String, title: &str, train: &[(f64, f64)], validation: &[(f64
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let losses = train.iter().chain(validation).map(|(_, loss)| *loss);
-    let (low, high) = losses.fold((f64::MAX, f64::MIN), |(low, high), loss| {
-        (low.min(loss), high.max(loss))
-    });
+    let (low, high) =
+        losses.fold((f64::MAX, f64::MIN), |(low, high), loss| (low.min(loss), high.max(loss)));
     let margin = 0.05 * (high - low).max(1e-3);
     let last = train[train.len() - 1].0;
     let mut chart = ChartBuilder::on(&root)
@@ -59,23 +56,15 @@ fn chart(svg: &mut String, title: &str, train: &[(f64, f64)], validation: &[(f64
         move |(x, y)| PathElement::new([(x, y), (x + 24, y)], color.stroke_width(3))
     };
     chart
-        .draw_series(LineSeries::new(
-            train.iter().copied(),
-            TRAIN.stroke_width(1),
-        ))?
+        .draw_series(LineSeries::new(train.iter().copied(), TRAIN.stroke_width(1)))?
         .label("training")
         .legend(legend(TRAIN));
     if !validation.is_empty() {
         chart
-            .draw_series(LineSeries::new(
-                validation.iter().copied(),
-                VALIDATION.stroke_width(2),
-            ))?
+            .draw_series(LineSeries::new(validation.iter().copied(), VALIDATION.stroke_width(2)))?
             .label("validation")
             .legend(legend(VALIDATION));
-        let dots = validation
-            .iter()
-            .map(|at| Circle::new(*at, 3, VALIDATION.filled()));
+        let dots = validation.iter().map(|at| Circle::new(*at, 3, VALIDATION.filled()));
         chart.draw_series(dots)?;
     }
     chart

@@ -48,11 +48,7 @@ impl Log {
         let text: String = lines.iter().map(text).collect();
         std::fs::write(&path, text).map_err(|e| Log::failed("write", &path, e))?;
         let file = OpenOptions::new().append(true).open(&path);
-        Ok(Log {
-            file: file.map_err(|e| Log::failed("write", &path, e))?,
-            path,
-            lines,
-        })
+        Ok(Log { file: file.map_err(|e| Log::failed("write", &path, e))?, path, lines })
     }
 
     pub fn add(&mut self, line: Line) -> Result<(), Error> {
@@ -63,11 +59,7 @@ impl Log {
     }
 
     fn failed(doing: &'static str, path: &Path, source: std::io::Error) -> Error {
-        Error::Io {
-            doing,
-            path: path.to_owned(),
-            source,
-        }
+        Error::Io { doing, path: path.to_owned(), source }
     }
 }
 
@@ -104,10 +96,8 @@ mod tests {
         assert_eq!(log.lines[1].val_loss, Some(2.0));
         log.add(line(31)).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        let steps: Vec<u64> = text
-            .lines()
-            .map(|l| serde_json::from_str::<Line>(l).unwrap().step)
-            .collect();
+        let steps: Vec<u64> =
+            text.lines().map(|l| serde_json::from_str::<Line>(l).unwrap().step).collect();
         assert_eq!(steps, [10, 20, 31]);
         assert!(!text.contains("null"));
     }

@@ -98,18 +98,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let plan = (model.plan)();
     let options = match &known {
-        None => Options {
-            tuned: arguments.weights.is_some(),
-            ..arguments.options.clone()
-        },
+        None => Options { tuned: arguments.weights.is_some(), ..arguments.options.clone() },
         Some(known) => arguments.options.clone().over(&known.options)?,
     };
     let text = Text::read(arguments, plan, &data, known.is_some())?;
     let fingerprint = text.fingerprint();
-    if known
-        .as_ref()
-        .is_some_and(|known| known.fingerprint != fingerprint)
-    {
+    if known.as_ref().is_some_and(|known| known.fingerprint != fingerprint) {
         return Err(Failure::Input(format!(
             "{} is not the text that the run in {} began with; pass that text, or start another run",
             data.display(),
@@ -126,12 +120,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => start(arguments, model, &device, &options, settings)?,
     };
     drop(spinner);
-    let run = Run {
-        data,
-        fingerprint,
-        options,
-        best: known.and_then(|known| known.best),
-    };
+    let run = Run { data, fingerprint, options, best: known.and_then(|known| known.best) };
     let trainer = trainer.tokenizer(Some(text.tokenizer.clone()));
     run::Loop::new(arguments, trainer, text, run)?.run()
 }
@@ -163,10 +152,7 @@ fn found(arguments: &Arguments) -> Result<Option<Saved>, Failure> {
         ));
     }
     if saved.is_none() && arguments.model.is_some() {
-        eprintln!(
-            "note: {} has no checkpoint yet; the run begins",
-            out.display()
-        );
+        eprintln!("note: {} has no checkpoint yet; the run begins", out.display());
     }
     Ok(saved)
 }
@@ -188,9 +174,7 @@ fn known(saved: &Saved) -> Result<Run, Failure> {
 }
 
 fn model_of(arguments: &Arguments, saved: &Saved) -> Result<&'static BuiltIn, Failure> {
-    let trained = models::ALL
-        .iter()
-        .find(|m| *(m.plan)().name == *saved.model());
+    let trained = models::ALL.iter().find(|m| *(m.plan)().name == *saved.model());
     match (arguments.model, trained) {
         (Some(given), _) => Ok(given),
         (None, Some(model)) => Ok(model),
@@ -234,10 +218,6 @@ fn introduce(plan: &Plan, text: &Text, shape: &TrainShape) -> Result<(), Failure
     let memory = plan.train_bytes(shape);
     let parts = train_parts(&memory).map(|(name, n)| format!("{name} {}", bytes(n)));
     let left = available_memory().map_or(String::new(), |n| format!(", {} free", bytes(n)));
-    eprintln!(
-        "memory: {}: {}{left}",
-        parts.join(", "),
-        bytes(memory.total())
-    );
+    eprintln!("memory: {}: {}{left}", parts.join(", "), bytes(memory.total()));
     Ok(())
 }

@@ -184,10 +184,7 @@ impl Options {
                 clip: Some(self.clip.unwrap_or(1.0)).filter(|clip| *clip != 0.0),
                 ..AdamW::default()
             },
-            schedule: Schedule {
-                warmup: self.warmup.unwrap_or(100),
-                decay,
-            },
+            schedule: Schedule { warmup: self.warmup.unwrap_or(100), decay },
             batch: self.batch.unwrap_or(12),
             tokens: Some(self.context.unwrap_or(plan.spec.context.min(1024))),
             precision: self.dtype.unwrap_or(Kind::F32).precision(),
@@ -235,9 +232,7 @@ impl Options {
 
 fn above_zero(name: impl Display, value: Option<u64>) -> Result<(), Failure> {
     match value {
-        Some(0) => Err(Failure::Input(format!(
-            "--{name} is 0; it takes at least 1"
-        ))),
+        Some(0) => Err(Failure::Input(format!("--{name} is 0; it takes at least 1"))),
         _ => Ok(()),
     }
 }

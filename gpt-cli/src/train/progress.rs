@@ -22,11 +22,7 @@ impl Progress {
         bar.set_message("starting");
         bar.set_position(done);
         bar.reset_eta();
-        Progress {
-            bar,
-            steps,
-            printed: Instant::now(),
-        }
+        Progress { bar, steps, printed: Instant::now() }
     }
 
     /// Updates the progress after step `done`.

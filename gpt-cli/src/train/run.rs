@@ -120,8 +120,7 @@ impl Loop {
             self.recent.lr = lr;
             self.recent.add(loss, batch.rows(), start.elapsed());
             let done = self.trainer.steps();
-            self.progress
-                .step(done, loss, self.recent.tokens_a_second());
+            self.progress.step(done, loss, self.recent.tokens_a_second());
             let due = |every: u64| done.is_multiple_of(every) || done == steps;
             let stop = interrupt::take();
             let options = self.run.options.clone();
@@ -159,10 +158,7 @@ impl Loop {
     /// Computes the validation loss and saves the model if it is the best so far. None if the text
     /// is too short or Ctrl-C was pressed.
     fn validate(&mut self) -> Result<Option<f64>, Failure> {
-        let (batch, tokens) = (
-            self.trainer.settings().batch as usize,
-            self.trainer.tokens(),
-        );
+        let (batch, tokens) = (self.trainer.settings().batch as usize, self.trainer.tokens());
         let mut windows = self.run.options.eval_windows();
         let (mut sum, mut rows) = (0.0, 0);
         self.progress.doing("validating");
@@ -210,11 +206,7 @@ impl Loop {
     fn draw(&self) -> Result<(), Failure> {
         let text = self.run.data.file_name().unwrap_or_default();
         let title = format!("{}, {}", self.trainer.plan().name, text.display());
-        Ok(curve::draw(
-            &self.out.join("loss.svg"),
-            &title,
-            &self.log.lines,
-        )?)
+        Ok(curve::draw(&self.out.join("loss.svg"), &title, &self.log.lines)?)
     }
 
     /// Saves a checkpoint, and reports it when it is on disk.
@@ -227,8 +219,7 @@ impl Loop {
         }
         self.draw()?;
         let step = self.trainer.steps();
-        self.progress
-            .say(&format!("step {step}: saved {}", path.display()));
+        self.progress.say(&format!("step {step}: saved {}", path.display()));
         self.saved = Some((step, path));
         Ok(())
     }
@@ -248,14 +239,8 @@ impl Loop {
         let mut first = Vec::new();
         self.text.train.copy(0..1, &mut first);
         let mut session = model.session().open()?;
-        let sampling = Sampling {
-            seed: step,
-            ..Sampling::default()
-        };
-        let stop = Stop {
-            tokens: Some(self.run.options.sample_tokens()),
-            ..Stop::default()
-        };
+        let sampling = Sampling { seed: step, ..Sampling::default() };
+        let stop = Stop { tokens: Some(self.run.options.sample_tokens()), ..Stop::default() };
         let mut generation = session.generate_from_tokens(&first, sampling, stop)?;
         let mut text = self.text.tokenizer.decode(&first)?;
         stream(&mut generation, |piece| {
@@ -299,9 +284,7 @@ impl Loop {
             None if self.out.join("model.safetensors").exists() => "not validated".to_owned(),
             None => return Ok(()),
         };
-        let name = crate::models::ALL
-            .iter()
-            .find(|m| (m.plan)().name == self.trainer.plan().name);
+        let name = crate::models::ALL.iter().find(|m| (m.plan)().name == self.trainer.plan().name);
         let name = name.map_or("", |m| m.name);
         let mut stdout = output::stdout();
         output::line(

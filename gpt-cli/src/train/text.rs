@@ -79,9 +79,7 @@ impl Text {
 
 fn choose(arguments: &Arguments, text: &str) -> Result<Tokenizer, Failure> {
     let beside = |weights: &Path| -> Result<Option<Tokenizer>, Failure> {
-        let is_gguf = weights
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
+        let is_gguf = weights.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
         if is_gguf {
             return Ok(Some(Tokenizer::from_path(weights)?));
         }

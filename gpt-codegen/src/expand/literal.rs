@@ -21,15 +21,11 @@ const COW: &str = "::std::borrow::Cow::Borrowed";
 /// `plan`. It is a block that declares the lists of bindings, each once, before the value.
 pub fn tokens(value: &(impl Serialize + ?Sized)) -> TokenStream {
     let mut out = Literal::default();
-    value
-        .serialize(&mut out)
-        .expect("the types of a plan have literals");
+    value.serialize(&mut out).expect("the types of a plan have literals");
     let lists: String = out.bindings.iter().map(|list| format!("{list},")).collect();
     let count = out.bindings.len();
-    let text = format!(
-        "{{ const BINDINGS: [&[{PLAN}::Binding]; {count}] = [{lists}]; {} }}",
-        out.text
-    );
+    let text =
+        format!("{{ const BINDINGS: [&[{PLAN}::Binding]; {count}] = [{lists}]; {} }}", out.text);
     text.parse().expect("a literal is Rust")
 }
 

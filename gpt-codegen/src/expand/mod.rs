@@ -34,13 +34,7 @@ pub fn model(model: &Model) -> Result<TokenStream, Vec<Diagnostic>> {
     if !invalid.is_empty() {
         return Err(invalid);
     }
-    let Model {
-        root,
-        ident,
-        vis,
-        echo,
-        ..
-    } = model;
+    let Model { root, ident, vis, echo, .. } = model;
     let types = types::types(model, &plan);
     let constants = constants(model, &plan);
     let parameters = parameters::parameters(model, &plan);
@@ -92,30 +86,16 @@ pub fn model(model: &Model) -> Result<TokenStream, Vec<Diagnostic>> {
 /// The constructors of a model, its sizes and its costs. They come before the plan because rustdoc
 /// keeps the order of impls; within one it lists constants before functions.
 fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
-    let Model {
-        root,
-        ident,
-        vis,
-        spec,
-        ..
-    } = model;
+    let Model { root, ident, vis, spec, .. } = model;
     let sizes = [
         ("VOCAB", spec.vocab, "Number of tokens in the vocabulary."),
         ("CONTEXT", spec.context, "Longest sequence, in tokens."),
         ("LAYERS", spec.layers, "Number of transformer blocks."),
         ("HEADS", spec.heads, "Query heads in each attention."),
-        (
-            "KV_HEADS",
-            spec.kv_heads,
-            "Key and value heads in each attention.",
-        ),
+        ("KV_HEADS", spec.kv_heads, "Key and value heads in each attention."),
         ("EMBED", spec.embed, "Width of the residual stream."),
         ("HEAD_DIM", spec.head_dim, "Width of one head."),
-        (
-            "HIDDEN",
-            spec.mlp.hidden,
-            "Width between the two projections of an MLP.",
-        ),
+        ("HIDDEN", spec.mlp.hidden, "Width between the two projections of an MLP."),
     ];
     let sizes = sizes.map(|(name, value, doc)| {
         let (name, value) = (format_ident!("{name}"), value as usize);
@@ -261,11 +241,8 @@ fn echo_value(field: &Field) -> TokenStream {
         .iter()
         .filter(|f| !given.iter().any(|g| g == f.name))
         .map(|f| format_ident!("{}", f.name));
-    let all: Vec<TokenStream> = names
-        .iter()
-        .map(|n| quote!(#n: #any))
-        .chain(rest.map(|n| quote!(#n: #any)))
-        .collect();
+    let all: Vec<TokenStream> =
+        names.iter().map(|n| quote!(#n: #any)).chain(rest.map(|n| quote!(#n: #any))).collect();
     if variant.fields.is_empty() {
         quote!(spec_docs::#kind::#ident)
     } else {

@@ -10,9 +10,7 @@ use crate::Model;
 /// The constants, and an item that evaluates them: `rustc` evaluates an associated constant only
 /// where it is used. The module `plan` and the static `PLAN` have to be in scope.
 pub fn parameters(model: &Model, plan: &Plan) -> TokenStream {
-    let Model {
-        root, ident, vis, ..
-    } = model;
+    let Model { root, ident, vis, .. } = model;
     let trained = plan.tensors.iter().filter(|t| !t.sources.is_empty());
     let (constants, names): (Vec<_>, Vec<_>) = trained
         .map(|tensor| {
@@ -53,10 +51,7 @@ fn description(role: Role, component: Component) -> String {
     let (place, is_norm) = match role {
         Role::TokenEmbedding => return "The embedding, a row for each token".to_owned(),
         Role::Positions => return "The learned positions, a row for each".to_owned(),
-        Role::AttentionNorm => (
-            "the norm through which the attention reads the stream",
-            true,
-        ),
+        Role::AttentionNorm => ("the norm through which the attention reads the stream", true),
         Role::Qkv => ("the projection to queries, keys and values", false),
         Role::AttentionOut => ("the projection from the attention to the stream", false),
         Role::MlpNorm => ("the norm through which the MLP reads the stream", true),

@@ -12,14 +12,7 @@ use crate::{Model, formula};
 
 /// The type and its `impl Gpt`.
 pub fn types(model: &Model, plan: &Plan) -> TokenStream {
-    let Model {
-        root,
-        attrs,
-        vis,
-        ident,
-        spec,
-        ..
-    } = model;
+    let Model { root, attrs, vis, ident, spec, .. } = model;
     let (vocab, embed) = (spec.vocab as usize, spec.embed as usize);
     let summary = format!(
         " {} parameters: {} layers of width {}, {} heads of {}, a vocabulary of {}, a context of {}.",
@@ -77,9 +70,7 @@ impl Bodies {
             Activation::GeluTanh => "GeluTanh",
             Activation::Relu => "Relu",
             Activation::Silu => "Silu",
-            Activation::Custom {
-                value, derivative, ..
-            } => {
+            Activation::Custom { value, derivative, .. } => {
                 let (value, derivative) = (formula::rust(value), formula::rust(derivative));
                 return Bodies {
                     value: quote! {

@@ -29,21 +29,12 @@ fn rule(
     match *node {
         Node::X => (t.push(Node::X), t.constant(1.0)),
         Node::Const(c) => (t.constant(c), t.constant(0.0)),
-        Node::Add(a, b) => (
-            t.push(Node::Add(at(a), at(b))),
-            t.push(Node::Add(slope(a), slope(b))),
-        ),
-        Node::Sub(a, b) => (
-            t.push(Node::Sub(at(a), at(b))),
-            t.push(Node::Sub(slope(a), slope(b))),
-        ),
+        Node::Add(a, b) => (t.push(Node::Add(at(a), at(b))), t.push(Node::Add(slope(a), slope(b)))),
+        Node::Sub(a, b) => (t.push(Node::Sub(at(a), at(b))), t.push(Node::Sub(slope(a), slope(b)))),
         Node::Mul(a, b) => {
             let left = t.push(Node::Mul(slope(a), at(b)));
             let right = t.push(Node::Mul(at(a), slope(b)));
-            (
-                t.push(Node::Mul(at(a), at(b))),
-                t.push(Node::Add(left, right)),
-            )
+            (t.push(Node::Mul(at(a), at(b))), t.push(Node::Add(left, right)))
         }
         Node::Div(a, b) => {
             // (a / b)' = (a' - (a / b) b') / b
@@ -59,10 +50,7 @@ fn rule(
         }
         Node::ExpM1(a) => {
             let factor = t.push(Node::Exp(at(a)));
-            (
-                t.push(Node::ExpM1(at(a))),
-                t.push(Node::Mul(factor, slope(a))),
-            )
+            (t.push(Node::ExpM1(at(a))), t.push(Node::Mul(factor, slope(a))))
         }
         Node::Ln(a) => (t.push(Node::Ln(at(a))), t.push(Node::Div(slope(a), at(a)))),
         // s' = s(u) s(-u): 1 - s(u) would cancel.
@@ -73,10 +61,7 @@ fn rule(
         }
         Node::Softplus(a) => {
             let factor = t.push(Node::Sigmoid(at(a)));
-            (
-                t.push(Node::Softplus(at(a))),
-                t.push(Node::Mul(factor, slope(a))),
-            )
+            (t.push(Node::Softplus(at(a))), t.push(Node::Mul(factor, slope(a))))
         }
         Node::Sqrt(a) => {
             let own = t.push(Node::Sqrt(at(a)));
@@ -93,25 +78,16 @@ fn rule(
             let sigmoid = t.push(Node::Sigmoid(twice));
             let factor = sigmoid_slope(t, sigmoid, twice);
             let factor = t.scaled(4.0, factor);
-            (
-                t.push(Node::Tanh(at(a))),
-                t.push(Node::Mul(factor, slope(a))),
-            )
+            (t.push(Node::Tanh(at(a))), t.push(Node::Mul(factor, slope(a))))
         }
         Node::Sin(a) => {
             let factor = t.push(Node::Cos(at(a)));
-            (
-                t.push(Node::Sin(at(a))),
-                t.push(Node::Mul(factor, slope(a))),
-            )
+            (t.push(Node::Sin(at(a))), t.push(Node::Mul(factor, slope(a))))
         }
         Node::Cos(a) => {
             let sine = t.push(Node::Sin(at(a)));
             let factor = t.push(Node::Neg(sine));
-            (
-                t.push(Node::Cos(at(a))),
-                t.push(Node::Mul(factor, slope(a))),
-            )
+            (t.push(Node::Cos(at(a))), t.push(Node::Mul(factor, slope(a))))
         }
         Node::Abs(a) => {
             // The sign: 1 above zero, -1 below, 0 at zero.
@@ -140,10 +116,7 @@ fn rule(
             let lower = t.push(Node::Powi(at(a), n - 1));
             let n_constant = t.constant(f64::from(n));
             let factor = t.push(Node::Mul(n_constant, lower));
-            (
-                t.push(Node::Powi(at(a), n)),
-                t.push(Node::Mul(factor, slope(a))),
-            )
+            (t.push(Node::Powi(at(a), n)), t.push(Node::Mul(factor, slope(a))))
         }
         Node::Greater(a, b) => (t.push(Node::Greater(at(a), at(b))), t.constant(0.0)),
         Node::Select(c, a, b) => (
@@ -155,11 +128,7 @@ fn rule(
 
 /// Two operands, the constant one last.
 fn constant_last(t: &Tape, a: u16, b: u16, at: &dyn Fn(u16) -> u16) -> (u16, u16) {
-    if t.value(at(a)).is_some() {
-        (b, a)
-    } else {
-        (a, b)
-    }
+    if t.value(at(a)).is_some() { (b, a) } else { (a, b) }
 }
 
 /// The logistic function's slope at `u`, where it is `value`.

@@ -42,11 +42,7 @@ pub fn of(closure: &str) -> Formula {
 
 /// The activation of `closure`, with its derivative.
 pub fn parse(closure: &ExprClosure) -> Result<Activation, Vec<Diagnostic>> {
-    let mut parser = Parser {
-        tape: Tape::default(),
-        names: HashMap::new(),
-        errors: Vec::new(),
-    };
+    let mut parser = Parser { tape: Tape::default(), names: HashMap::new(), errors: Vec::new() };
     let parameter = match closure.inputs.iter().collect::<Vec<_>>()[..] {
         [Pat::Ident(ident)] => Some(ident.ident.to_string()),
         _ => None,
@@ -66,11 +62,7 @@ pub fn parse(closure: &ExprClosure) -> Result<Activation, Vec<Diagnostic>> {
         let value = parser.tape.finish(last);
         let derivative = derivative(&value);
         if value.nodes.len() <= MAX_NODES && derivative.nodes.len() <= MAX_NODES {
-            return Ok(Activation::Custom {
-                name: None,
-                value,
-                derivative,
-            });
+            return Ok(Activation::Custom { name: None, value, derivative });
         }
         let size = value.nodes.len().max(derivative.nodes.len());
         let long = Diagnostic::spanned(closure, "the activation is too long")
@@ -123,10 +115,7 @@ impl Parser {
                         return self.fail(unknown);
                     }
                 };
-                let (a, b) = (
-                    self.expression(&binary.left),
-                    self.expression(&binary.right),
-                );
+                let (a, b) = (self.expression(&binary.left), self.expression(&binary.right));
                 self.push(node(a?, b?))
             }
             Expr::Call(call) => {
@@ -183,9 +172,7 @@ impl Parser {
         }
         let mut names: Vec<&str> = self.names.keys().map(String::as_str).collect();
         names.sort_unstable();
-        let near = name
-            .as_deref()
-            .and_then(|name| closest(name, names.iter().copied()));
+        let near = name.as_deref().and_then(|name| closest(name, names.iter().copied()));
         let help = match near {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("the variables here are {}", one_of(names.iter().copied())),
@@ -210,20 +197,14 @@ impl Parser {
                 self.expression(argument);
             }
             return self.fail(
-                Diagnostic::new(
-                    name.span(),
-                    format!("unknown function `{text}` in an activation"),
-                )
-                .help(help),
+                Diagnostic::new(name.span(), format!("unknown function `{text}` in an activation"))
+                    .help(help),
             );
         };
         if arguments.len() != *count {
             let wrong = Diagnostic::spanned(
                 whole,
-                format!(
-                    "`{text}` takes {count} argument{}",
-                    if *count == 1 { "" } else { "s" }
-                ),
+                format!("`{text}` takes {count} argument{}", if *count == 1 { "" } else { "s" }),
             )
             .found(arguments.len().to_string());
             return self.fail(wrong);
@@ -233,9 +214,7 @@ impl Parser {
             let power = integer(arguments[1]).filter(|n| n.abs() <= MAX_POWER);
             let Some(power) = power else {
                 let wrong = Diagnostic::spanned(arguments[1], "the power has to be a whole number")
-                    .help(format!(
-                        "write a literal between -{MAX_POWER} and {MAX_POWER}"
-                    ));
+                    .help(format!("write a literal between -{MAX_POWER} and {MAX_POWER}"));
                 return self.fail(wrong);
             };
             return self.push(Node::Powi(a?, power as i32));

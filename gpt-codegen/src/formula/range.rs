@@ -84,10 +84,6 @@ fn corners(a: Interval, b: Interval, f: impl Fn(f64, f64) -> f64) -> Interval {
 
 fn power((low, high): Interval, n: i32) -> Interval {
     let (a, b) = (low.powi(n), high.powi(n));
-    let least = if n % 2 == 0 && low < 0.0 && high > 0.0 {
-        0.0
-    } else {
-        a.min(b)
-    };
+    let least = if n % 2 == 0 && low < 0.0 && high > 0.0 { 0.0 } else { a.min(b) };
     (least, a.max(b))
 }

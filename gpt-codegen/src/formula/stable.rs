@@ -74,11 +74,7 @@ impl Tape {
         match self.node(a) {
             Node::Exp(u) if c == 1.0 => Some(self.push(Node::ExpM1(u))),
             Node::Mul(k, e) if self.value(k) == Some(c) || self.value(e) == Some(c) => {
-                let (k, e) = if self.value(k) == Some(c) {
-                    (k, e)
-                } else {
-                    (e, k)
-                };
+                let (k, e) = if self.value(k) == Some(c) { (k, e) } else { (e, k) };
                 let Node::Exp(u) = self.node(e) else {
                     return None;
                 };

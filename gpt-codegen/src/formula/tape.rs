@@ -62,10 +62,7 @@ impl Tape {
             Node::Mul(a, b) if a > b => Node::Mul(b, a),
             _ => node,
         };
-        let (zero, one) = (
-            |i| self.value(i) == Some(0.0),
-            |i| self.value(i) == Some(1.0),
-        );
+        let (zero, one) = (|i| self.value(i) == Some(0.0), |i| self.value(i) == Some(1.0));
         let known = match node {
             Node::Add(a, b) if zero(a) => b,
             Node::Add(a, b) | Node::Sub(a, b) if zero(b) => a,
@@ -106,9 +103,7 @@ impl Tape {
         needed[usize::from(last)] = true;
         for i in (0..=usize::from(last)).rev() {
             if needed[i] {
-                operands(&self.nodes[i])
-                    .into_iter()
-                    .for_each(|o| needed[usize::from(o)] = true);
+                operands(&self.nodes[i]).into_iter().for_each(|o| needed[usize::from(o)] = true);
             }
         }
         let mut moved = vec![0u16; self.nodes.len()];
@@ -117,9 +112,7 @@ impl Tape {
             moved[i] = nodes.len() as u16;
             nodes.push(renumbered(self.nodes[i], |o| moved[usize::from(o)]));
         }
-        Formula {
-            nodes: nodes.into(),
-        }
+        Formula { nodes: nodes.into() }
     }
 }
 
@@ -182,8 +175,5 @@ fn apply(node: &Node, values: &[f64]) -> f64 {
         next += 1;
         next - 1
     }));
-    Formula {
-        nodes: nodes.into(),
-    }
-    .eval(0.0)
+    Formula { nodes: nodes.into() }.eval(0.0)
 }

@@ -6,9 +6,7 @@ use super::*;
 
 fn formulas(closure: &str) -> (Formula, Formula) {
     match parse(&syn::parse_str(closure).unwrap()) {
-        Ok(Activation::Custom {
-            value, derivative, ..
-        }) => (value, derivative),
+        Ok(Activation::Custom { value, derivative, .. }) => (value, derivative),
         Ok(other) => panic!("{closure} became {other:?}"),
         Err(errors) => panic!("{closure}: {errors:?}"),
     }
@@ -23,33 +21,20 @@ fn errors(closure: &str) -> Vec<String> {
 type Case = (&'static str, fn(f64) -> f64);
 
 const CASES: [Case; 10] = [
-    ("|x| x / (1.0 + exp(-1.702 * x))", |x| {
-        x / (1.0 + (-1.702 * x).exp())
-    }),
+    ("|x| x / (1.0 + exp(-1.702 * x))", |x| x / (1.0 + (-1.702 * x).exp())),
     ("|x| max(x, 0).powi(2)", |x| x.max(0.0).powi(2)),
-    (
-        "|v| { let a = v.tanh(); let b = a * a; b + sin(v) * cos(v) }",
-        |x| x.tanh().powi(2) + x.sin() * x.cos(),
-    ),
+    ("|v| { let a = v.tanh(); let b = a * a; b + sin(v) * cos(v) }", |x| {
+        x.tanh().powi(2) + x.sin() * x.cos()
+    }),
     ("|x| ln(1 + exp(x))", |x| (1.0 + x.exp()).ln()),
-    ("|x| x * tanh(ln(1.0 + exp(x)))", |x| {
-        x * (1.0 + x.exp()).ln().tanh()
-    }),
-    ("|x| abs(x) - min(x, 2.0) / 3.0", |x| {
-        x.abs() - x.min(2.0) / 3.0
-    }),
+    ("|x| x * tanh(ln(1.0 + exp(x)))", |x| x * (1.0 + x.exp()).ln().tanh()),
+    ("|x| abs(x) - min(x, 2.0) / 3.0", |x| x.abs() - x.min(2.0) / 3.0),
     ("|x| sqrt(x * x + 1) - -(x)", |x| (x * x + 1.0).sqrt() + x),
-    ("|x| powi(x, -2) + powi(x, 3) * 0 + 1 * x", |x| {
-        x.powi(-2) + x
+    ("|x| powi(x, -2) + powi(x, 3) * 0 + 1 * x", |x| x.powi(-2) + x),
+    ("|x| 0.5 * x * (1.0 + tanh(0.797_884_6 * (x + 0.044715 * powi(x, 3))))", |x| {
+        0.5 * x * (1.0 + (0.7978846 * (x + 0.044715 * x.powi(3))).tanh())
     }),
-    (
-        "|x| 0.5 * x * (1.0 + tanh(0.797_884_6 * (x + 0.044715 * powi(x, 3))))",
-        |x| 0.5 * x * (1.0 + (0.7978846 * (x + 0.044715 * x.powi(3))).tanh()),
-    ),
-    (
-        "|x| { let x = x + 1.0; let y = { let x = x * 2.0; x }; y - x }",
-        |x| x + 1.0,
-    ),
+    ("|x| { let x = x + 1.0; let y = { let x = x * 2.0; x }; y - x }", |x| x + 1.0),
 ];
 
 #[test]

@@ -156,13 +156,8 @@ fn helper(node: Node) -> Option<(Helper, u16)> {
 }
 
 impl Helper {
-    const ALL: [Helper; 5] = [
-        Helper::Exp,
-        Helper::ExpM1,
-        Helper::Sigmoid,
-        Helper::Softplus,
-        Helper::Tanh,
-    ];
+    const ALL: [Helper; 5] =
+        [Helper::Exp, Helper::ExpM1, Helper::Sigmoid, Helper::Softplus, Helper::Tanh];
 
     fn name(self) -> &'static str {
         match self {
@@ -264,25 +259,15 @@ struct Text {
 
 impl Text {
     fn atom(words: String) -> Text {
-        Text {
-            words,
-            is_atom: true,
-        }
+        Text { words, is_atom: true }
     }
 
     fn operation(words: String) -> Text {
-        Text {
-            words,
-            is_atom: false,
-        }
+        Text { words, is_atom: false }
     }
 
     fn operand(&self) -> String {
-        if self.is_atom {
-            self.words.clone()
-        } else {
-            format!("({})", self.words)
-        }
+        if self.is_atom { self.words.clone() } else { format!("({})", self.words) }
     }
 }
 
@@ -310,12 +295,9 @@ fn expression(node: Node, texts: &[Text]) -> Text {
         Node::Greater(a, b) => {
             Text::atom(format!("select(0.0, 1.0, {} > {})", operand(a), operand(b)))
         }
-        Node::Select(c, a, b) => Text::atom(format!(
-            "select({}, {}, {} != 0.0)",
-            plain(b),
-            plain(a),
-            operand(c)
-        )),
+        Node::Select(c, a, b) => {
+            Text::atom(format!("select({}, {}, {} != 0.0)", plain(b), plain(a), operand(c)))
+        }
         Node::Exp(_) | Node::ExpM1(_) | Node::Sigmoid(_) | Node::Softplus(_) | Node::Tanh(_) => {
             unreachable!("a helper computes it")
         }
@@ -325,11 +307,7 @@ fn expression(node: Node, texts: &[Text]) -> Text {
 /// A number that WGSL reads as f32.
 fn number(c: f64) -> Text {
     let words = format!("{:?}", representable(c));
-    if words.starts_with('-') {
-        Text::operation(words)
-    } else {
-        Text::atom(words)
-    }
+    if words.starts_with('-') { Text::operation(words) } else { Text::atom(words) }
 }
 
 /// `base^n` as nested products: few multiplications for high powers.
@@ -347,9 +325,5 @@ fn power(base: &str, n: i32) -> Text {
         }
     }
     let magnitude = product(base, n.unsigned_abs());
-    Text::operation(if n < 0 {
-        format!("1.0 / ({magnitude})")
-    } else {
-        magnitude
-    })
+    Text::operation(if n < 0 { format!("1.0 / ({magnitude})") } else { magnitude })
 }

@@ -18,16 +18,10 @@ const D_NORMED: Slot = BufferId::DNormed.here();
 /// The backward ops of `ops`, which a forward pass runs in this order. If `recompute`, the normed
 /// input of a projection has been overwritten since; it is recomputed from the stored statistics.
 pub fn backward(spec: &Spec, ops: &[Named], recompute: bool) -> Vec<Named> {
-    let mut pass = Backward {
-        spec,
-        residual: None,
-        ops: Vec::new(),
-    };
+    let mut pass = Backward { spec, residual: None, ops: Vec::new() };
     for (i, Named { name, op }) in ops.iter().enumerate().rev() {
         match op {
-            Op::Embed {
-                table, positions, ..
-            } => {
+            Op::Embed { table, positions, .. } => {
                 let dx = pass.through_dropout(name, Site::Embedding);
                 let learned = spec.positions == Positions::Learned;
                 let op = Op::EmbedBackward {
@@ -43,12 +37,7 @@ pub fn backward(spec: &Spec, ops: &[Named], recompute: bool) -> Vec<Named> {
                 let norm = ops[..i].iter().rfind(|named| is_norm(&named.op));
                 pass.project(name, projection, norm.filter(|_| recompute));
             }
-            Op::Attention {
-                heads: Heads::Fused { qkv },
-                mask,
-                out,
-                lse: Some(lse),
-            } => {
+            Op::Attention { heads: Heads::Fused { qkv }, mask, out, lse: Some(lse) } => {
                 let op = Op::AttentionBackward {
                     qkv: *qkv,
                     mask: *mask,
@@ -66,20 +55,18 @@ pub fn backward(spec: &Spec, ops: &[Named], recompute: bool) -> Vec<Named> {
             _ => unreachable!("{name} is no op of a training pass's forward half"),
         }
     }
-    assert!(
-        pass.residual.is_none(),
-        "a residual's gradient is not joined"
-    );
+    assert!(pass.residual.is_none(), "a residual's gradient is not joined");
     pass.ops
 }
 
 /// The table of angles by which the projection that wrote `qkv` rotated.
 fn rotary(ops: &[Named], qkv: Slot) -> Option<u16> {
     ops.iter().rev().find_map(|named| match &named.op {
-        Op::Project(Projection {
-            epilogue: Epilogue::Heads { heads, rotary },
-            ..
-        }) if *heads == (Heads::Fused { qkv }) => Some(*rotary),
+        Op::Project(Projection { epilogue: Epilogue::Heads { heads, rotary }, .. })
+            if *heads == (Heads::Fused { qkv }) =>
+        {
+            Some(*rotary)
+        }
         _ => None,
     })?
 }
@@ -105,23 +92,14 @@ impl Backward<'_> {
         if self.spec.dropout == 0.0 {
             return DX;
         }
-        let op = Op::DropoutBackward {
-            site,
-            dy: DX,
-            out: D_NORMED,
-        };
+        let op = Op::DropoutBackward { site, dy: DX, out: D_NORMED };
         self.push(format!("{name}_dropout"), op);
         D_NORMED
     }
 
     /// `dW = dyᵀ x`, `dx = dy W`.
     fn project(&mut self, name: &str, projection: &Projection, norm: Option<&Named>) {
-        let Projection {
-            input,
-            weight,
-            bias,
-            ..
-        } = *projection;
+        let Projection { input, weight, bias, .. } = *projection;
         let dy = match projection.epilogue {
             // The cross entropy has multiplied by the slope of a map.
             Epilogue::Store { out, .. } => out,
@@ -139,47 +117,26 @@ impl Backward<'_> {
             }
             self.push(format!("{name}_recompute"), op);
         }
-        let op = Op::ProjectWeight {
-            weight,
-            bias,
-            dy,
-            input,
-        };
+        let op = Op::ProjectWeight { weight, bias, dy, input };
         self.push(format!("{name}_weight"), op);
         let (slopes, out) = match input.buffer {
             BufferId::H => (Some(BufferId::Slopes.here()), BufferId::DUp.here()),
             BufferId::A => (None, BufferId::DA.here()),
             _ => (None, D_NORMED),
         };
-        let op = Op::ProjectInput {
-            weight,
-            dy,
-            slopes,
-            out,
-        };
+        let op = Op::ProjectInput { weight, dy, slopes, out };
         self.push(format!("{name}_input"), op);
         // The gradient of a norm's output is added by the norm's own backward op.
         if self.residual == Some(input) && input != NORMED {
             self.residual = None;
-            let op = Op::Add {
-                a: DX,
-                b: D_NORMED,
-                out: DX,
-            };
+            let op = Op::Add { a: DX, b: D_NORMED, out: DX };
             self.push(format!("{name}_residual"), op);
         }
     }
 
     /// `dγ = Σ dy x'`, `dβ = Σ dy`, and `dx`, which is added to the residual's gradient.
     fn norm(&mut self, name: &str, op: &Op) {
-        let Op::Norm {
-            norm,
-            x,
-            stats,
-            out,
-            ..
-        } = *op
-        else {
+        let Op::Norm { norm, x, stats, out, .. } = *op else {
             return;
         };
         let residual = self.residual.take();
@@ -188,31 +145,15 @@ impl Backward<'_> {
             "{name} is not the norm of the residual's source"
         );
         if residual == Some(out) {
-            let op = Op::Add {
-                a: D_NORMED,
-                b: DX,
-                out: D_NORMED,
-            };
+            let op = Op::Add { a: D_NORMED, b: DX, out: D_NORMED };
             self.push(format!("{name}_residual"), op);
         }
         let residual = residual.filter(|from| *from == x).map(|_| DX);
         if norm.gamma.is_some() {
-            let op = Op::NormWeight {
-                norm,
-                x,
-                stats,
-                dy: D_NORMED,
-            };
+            let op = Op::NormWeight { norm, x, stats, dy: D_NORMED };
             self.push(format!("{name}_weight"), op);
         }
-        let op = Op::NormInput {
-            norm,
-            x,
-            stats,
-            dy: D_NORMED,
-            residual,
-            out: DX,
-        };
+        let op = Op::NormInput { norm, x, stats, dy: D_NORMED, residual, out: DX };
         self.push(format!("{name}_input"), op);
     }
 }

@@ -33,10 +33,7 @@ pub struct Ops {
 
 impl Ops {
     pub fn new(repeat: Repeat, ops: Vec<Named>) -> Ops {
-        Ops {
-            repeat,
-            kinds: vec![ops],
-        }
+        Ops { repeat, kinds: vec![ops] }
     }
 }
 
@@ -77,37 +74,26 @@ impl PassSlots {
         middle: BufferId::Middle.here(),
         output: BufferId::X.next(),
         end: BufferId::X.end(),
-        heads: Heads::Fused {
-            qkv: BufferId::Qkv.here(),
-        },
+        heads: Heads::Fused { qkv: BufferId::Qkv.here() },
         slopes: Some(BufferId::Slopes.here()),
         lse: Some(BufferId::Lse.here()),
     };
 }
 
 fn named(name: impl Into<String>, op: Op) -> Named {
-    Named {
-        name: name.into(),
-        op,
-    }
+    Named { name: name.into(), op }
 }
 
 /// The ops from tokens to logits: the embedding, the sections of layers, the head.
 pub fn forward(spec: &Spec, table: &Table, slots: &PassSlots) -> Vec<Ops> {
-    let embed = Op::Embed {
-        table: table.token_embedding,
-        positions: table.positions,
-        out: slots.input,
-    };
+    let embed =
+        Op::Embed { table: table.token_embedding, positions: table.positions, out: slots.input };
     let head = Op::Project(Projection {
         input: slots.end,
         norm: Some(table.final_norm),
         weight: table.head,
         bias: None,
-        epilogue: Epilogue::Store {
-            out: BufferId::Logits.here(),
-            map: logit_map(spec),
-        },
+        epilogue: Epilogue::Store { out: BufferId::Logits.here(), map: logit_map(spec) },
     });
     let mut sections = vec![Ops::new(Repeat::Once, vec![named("embed", embed)])];
     for (from, to, is_bare) in layers(spec) {
@@ -147,10 +133,7 @@ fn period(spec: &Spec) -> u32 {
 /// `attention`, `attention_2`. Kernels have the names of their ops.
 fn number(sections: &mut [Ops]) {
     let mut seen: Vec<(String, Named)> = Vec::new();
-    for own in sections
-        .iter_mut()
-        .flat_map(|s| s.kinds.iter_mut().flatten())
-    {
+    for own in sections.iter_mut().flat_map(|s| s.kinds.iter_mut().flatten()) {
         let named = seen.iter().filter(|(name, _)| *name == own.name);
         let (mut count, mut equal) = (0, None);
         for (_, other) in named {
@@ -229,12 +212,7 @@ fn block(spec: &Spec, table: &Table, slots: &PassSlots, layer: u32, is_bare: boo
         post,
         out: slots.middle,
     };
-    let mlp = Half {
-        stream: slots.middle,
-        norm: Some(table.mlp_norm),
-        post,
-        out: slots.output,
-    };
+    let mlp = Half { stream: slots.middle, norm: Some(table.mlp_norm), post, out: slots.output };
     // A missing norm changes two ops, which therefore have their own kernels and names.
     let suffix = if is_bare { "_first" } else { "" };
     vec![
@@ -242,20 +220,12 @@ fn block(spec: &Spec, table: &Table, slots: &PassSlots, layer: u32, is_bare: boo
             format!("qkv{suffix}"),
             attention.read(
                 table.qkv,
-                Epilogue::Heads {
-                    heads: slots.heads,
-                    rotary: spec.rotary_table(layer),
-                },
+                Epilogue::Heads { heads: slots.heads, rotary: spec.rotary_table(layer) },
             ),
         ),
         named(
             "attention",
-            Op::Attention {
-                heads: slots.heads,
-                mask: spec.mask.of(layer),
-                out: a,
-                lse: slots.lse,
-            },
+            Op::Attention { heads: slots.heads, mask: spec.mask.of(layer), out: a, lse: slots.lse },
         ),
         named(
             format!("attention_out{suffix}"),
@@ -265,11 +235,7 @@ fn block(spec: &Spec, table: &Table, slots: &PassSlots, layer: u32, is_bare: boo
             "mlp_up",
             mlp.read(
                 table.mlp_up,
-                Epilogue::Activation {
-                    gated: spec.mlp.gated,
-                    out: h,
-                    slopes: slots.slopes,
-                },
+                Epilogue::Activation { gated: spec.mlp.gated, out: h, slopes: slots.slopes },
             ),
         ),
         named("mlp_down", mlp.add(table.mlp_down, h, Site::MlpDown)),

@@ -20,36 +20,20 @@ pub struct Inference {
 
 impl Inference {
     pub fn new(model: &str, spec: &Spec, table: &Table) -> Inference {
-        let mut build = Builder {
-            model,
-            spec,
-            table,
-            kernels: Vec::new(),
-        };
+        let mut build = Builder { model, spec, table, kernels: Vec::new() };
         let sections = forward::forward(spec, table, &PassSlots::INFERENCE)
             .into_iter()
             .map(|Ops { repeat, kinds }| Section {
                 repeat,
                 period: kinds.len() as u32,
-                steps: kinds
-                    .into_iter()
-                    .flatten()
-                    .map(|op| build.step(op))
-                    .collect(),
+                steps: kinds.into_iter().flatten().map(|op| build.step(op)).collect(),
             })
             .collect();
-        let split_attention =
-            wgsl::split_attention(model, spec).map(|[split, merge]| SplitAttention {
-                split: build.add(split),
-                merge: build.add(merge),
-            });
+        let split_attention = wgsl::split_attention(model, spec).map(|[split, merge]| {
+            SplitAttention { split: build.add(split), merge: build.add(merge) }
+        });
         let sampling = SamplingOp::ALL.map(|op| build.add(wgsl::sampling(model, spec, op)));
-        Inference {
-            sections,
-            kernels: build.kernels,
-            split_attention,
-            sampling,
-        }
+        Inference { sections, kernels: build.kernels, split_attention, sampling }
     }
 }
 
@@ -66,11 +50,7 @@ pub fn buffers(spec: &Spec, split: bool) -> Vec<Buffer> {
             _ => Copies::One,
         },
     };
-    let splits = if split {
-        spec.heads * (spec.head_dim + 2)
-    } else {
-        0
-    };
+    let splits = if split { spec.heads * (spec.head_dim + 2) } else { 0 };
     vec![
         buffer(BufferId::X, spec.embed, RowCount::Chunk),
         buffer(BufferId::Q, spec.q_width(), RowCount::Chunk),
@@ -98,11 +78,7 @@ impl Builder<'_> {
     fn step(&mut self, Named { name, op }: Named) -> Step {
         let decode = self.choice(&name, &op, Phase::Decode);
         let prefill = self.choice(&name, &op, Phase::Prefill);
-        Step {
-            name: name.into(),
-            op,
-            kernels: StepKernels::Forward { decode, prefill },
-        }
+        Step { name: name.into(), op, kernels: StepKernels::Forward { decode, prefill } }
     }
 
     fn choice(&mut self, name: &str, op: &Op, phase: Phase) -> KernelChoice {
@@ -114,15 +90,8 @@ impl Builder<'_> {
 
     /// The index of the kernel, or [`NO_KERNEL`] if the matrix does not fit the bindings of one.
     fn kernel(&mut self, name: &str, op: &Op, phase: Phase, format: Format) -> u16 {
-        let kernel = wgsl::kernel(
-            self.model,
-            self.spec,
-            &self.table.tensors,
-            name,
-            op,
-            phase,
-            format,
-        );
+        let kernel =
+            wgsl::kernel(self.model, self.spec, &self.table.tensors, name, op, phase, format);
         kernel.map_or(NO_KERNEL, |kernel| self.add(kernel))
     }
 

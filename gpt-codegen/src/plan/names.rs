@@ -37,12 +37,7 @@ pub struct Names {
 
 impl Names {
     fn new(rows: u32, hf: &'static str, gguf: &'static str, layout: Layout) -> Self {
-        Names {
-            rows,
-            hf,
-            gguf,
-            layout,
-        }
+        Names { rows, hf, gguf, layout }
     }
 
     /// The file tensor with these names and the `suffix` `weight` or `bias`.
@@ -71,10 +66,7 @@ pub struct Scheme<'a> {
 
 impl<'a> Scheme<'a> {
     pub fn new(spec: &'a Spec) -> Self {
-        Scheme {
-            spec,
-            family: Family::of(spec),
-        }
+        Scheme { spec, family: Family::of(spec) }
     }
 
     pub fn token_embedding(&self) -> Names {
@@ -146,9 +138,7 @@ impl<'a> Scheme<'a> {
             return vec![fused];
         }
         let rotated = match spec.positions {
-            Positions::Rope { .. } => Layout::RotaryHalves {
-                head_dim: spec.head_dim,
-            },
+            Positions::Rope { .. } => Layout::RotaryHalves { head_dim: spec.head_dim },
             _ => Layout::RowMajor,
         };
         vec![
@@ -178,23 +168,15 @@ impl<'a> Scheme<'a> {
             Family::Gpt => ("h.{layer}.attn.c_proj", Layout::Transposed),
             Family::Llama => ("model.layers.{layer}.self_attn.o_proj", Layout::RowMajor),
         };
-        vec![Names::new(
-            self.spec.embed,
-            hf,
-            "blk.{layer}.attn_output",
-            layout,
-        )]
+        vec![Names::new(self.spec.embed, hf, "blk.{layer}.attn_output", layout)]
     }
 
     pub fn mlp_up(&self) -> Vec<Names> {
         let hidden = self.spec.mlp.hidden;
         let up = match self.family {
-            Family::Gpt => Names::new(
-                hidden,
-                "h.{layer}.mlp.c_fc",
-                "blk.{layer}.ffn_up",
-                Layout::Transposed,
-            ),
+            Family::Gpt => {
+                Names::new(hidden, "h.{layer}.mlp.c_fc", "blk.{layer}.ffn_up", Layout::Transposed)
+            }
             Family::Llama => Names::new(
                 hidden,
                 "model.layers.{layer}.mlp.up_proj",
@@ -219,11 +201,6 @@ impl<'a> Scheme<'a> {
             Family::Gpt => ("h.{layer}.mlp.c_proj", Layout::Transposed),
             Family::Llama => ("model.layers.{layer}.mlp.down_proj", Layout::RowMajor),
         };
-        vec![Names::new(
-            self.spec.embed,
-            hf,
-            "blk.{layer}.ffn_down",
-            layout,
-        )]
+        vec![Names::new(self.spec.embed, hf, "blk.{layer}.ffn_down", layout)]
     }
 }

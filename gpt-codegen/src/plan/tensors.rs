@@ -41,10 +41,7 @@ fn deviation(columns: u32) -> f64 {
 impl Table {
     pub fn new(spec: &Spec) -> Table {
         let names = Scheme::new(spec);
-        let mut build = Builder {
-            spec,
-            tensors: Vec::new(),
-        };
+        let mut build = Builder { spec, tensors: Vec::new() };
         // Projections into the residual stream start smaller, so that its scale does not grow with
         // depth (GPT-2, section 2.3).
         let narrow = 1.0 / f64::from(2 * spec.layers).sqrt();
@@ -63,13 +60,9 @@ impl Table {
         // attention therefore applies the norm of the end of the previous layer. The first layer
         // reads the embedding without a norm, and the head applies the last norm.
         let attn_norm = match spec.block {
-            Block::PreNorm => build.norm(
-                Role::AttentionNorm,
-                "attn_norm",
-                every,
-                &names.first_norm(),
-                0,
-            ),
+            Block::PreNorm => {
+                build.norm(Role::AttentionNorm, "attn_norm", every, &names.first_norm(), 0)
+            }
             Block::PostNorm => build.norm(
                 Role::AttentionNorm,
                 "attn_norm",
@@ -91,21 +84,12 @@ impl Table {
             Block::PostNorm => build.norm(Role::MlpNorm, "mlp_norm", every, &names.first_norm(), 0),
         };
         let mlp_up = build.projection(Role::MlpUp, "mlp.up", spec.embed, 1.0, &names.mlp_up());
-        let mlp_down = build.projection(
-            Role::MlpDown,
-            "mlp.down",
-            spec.mlp.hidden,
-            narrow,
-            &names.mlp_down(),
-        );
+        let mlp_down =
+            build.projection(Role::MlpDown, "mlp.down", spec.mlp.hidden, narrow, &names.mlp_down());
         let final_norm = match spec.block {
-            Block::PreNorm => build.norm(
-                Role::FinalNorm,
-                "final_norm",
-                Place::Model,
-                &names.final_norm(),
-                0,
-            ),
+            Block::PreNorm => {
+                build.norm(Role::FinalNorm, "final_norm", Place::Model, &names.final_norm(), 0)
+            }
             Block::PostNorm => build.norm(
                 Role::FinalNorm,
                 "final_norm",
@@ -117,14 +101,7 @@ impl Table {
         let head = if spec.tie_embeddings {
             token_embedding
         } else {
-            build.matrix(
-                Role::Head,
-                "head.weight",
-                Place::Model,
-                spec.embed,
-                1.0,
-                &[names.head()],
-            )
+            build.matrix(Role::Head, "head.weight", Place::Model, spec.embed, 1.0, &[names.head()])
         };
         Table {
             tensors: build.tensors,
@@ -192,16 +169,7 @@ impl Builder<'_> {
     }
 
     fn vector(&mut self, vector: Vector<'_>) -> TensorId {
-        let Vector {
-            role,
-            component,
-            name,
-            place,
-            init,
-            names,
-            shift,
-            offset,
-        } = vector;
+        let Vector { role, component, name, place, init, names, shift, offset } = vector;
         let suffix = match component {
             Component::Weight => "weight",
             Component::Bias => "bias",
@@ -217,10 +185,7 @@ impl Builder<'_> {
             init,
             sources: names
                 .iter()
-                .map(|n| FileTensor {
-                    hf_offset: offset,
-                    ..n.source(suffix, shift)
-                })
+                .map(|n| FileTensor { hf_offset: offset, ..n.source(suffix, shift) })
                 .collect(),
         })
     }
@@ -234,14 +199,7 @@ impl Builder<'_> {
         names: &[Names],
     ) -> Projection {
         let place = Place::Layers { first: 0 };
-        let weight = self.matrix(
-            role,
-            &format!("{name}.weight"),
-            place,
-            columns,
-            share,
-            names,
-        );
+        let weight = self.matrix(role, &format!("{name}.weight"), place, columns, share, names);
         let bias = match role {
             Role::Qkv => self.spec.qkv_bias.unwrap_or(self.spec.bias),
             _ => self.spec.bias,

@@ -50,31 +50,21 @@ fn broken(mut plan: Plan, change: impl FnOnce(&mut Plan)) -> String {
 }
 
 fn id(plan: &Plan, role: Role, component: Component) -> TensorId {
-    plan.role(role, component)
-        .expect("the model has the tensor")
+    plan.role(role, component).expect("the model has the tensor")
 }
 
 /// The sections of all passes.
 fn sections(plan: &mut Plan) -> Vec<&mut Section> {
     let training = &mut plan.training;
-    let lists = [
-        &mut plan.sections,
-        &mut training.forward,
-        &mut training.loss,
-        &mut training.backward,
-    ];
+    let lists =
+        [&mut plan.sections, &mut training.forward, &mut training.loss, &mut training.backward];
     lists.into_iter().flat_map(Cow::to_mut).collect()
 }
 
 /// The ops of all steps called `name`: the first is of inference, where it has one.
 fn ops<'a>(plan: &'a mut Plan, name: &str) -> Vec<&'a mut Op> {
-    let steps = sections(plan)
-        .into_iter()
-        .flat_map(|section| section.steps.to_mut());
-    steps
-        .filter(|step| step.name == name)
-        .map(|step| &mut step.op)
-        .collect()
+    let steps = sections(plan).into_iter().flat_map(|section| section.steps.to_mut());
+    steps.filter(|step| step.name == name).map(|step| &mut step.op).collect()
 }
 
 fn projection<'a>(plan: &'a mut Plan, name: &str) -> &'a mut Projection {
@@ -89,10 +79,7 @@ fn a_message_names_the_step_and_the_sizes() {
     let message = broken(every_tensor(), |plan| {
         projection(plan, "mlp_up").input = BufferId::H.here();
         // `h` is written by `mlp_up` itself.
-        projection(plan, "qkv").epilogue = Epilogue::Store {
-            out: BufferId::H.here(),
-            map: None,
-        };
+        projection(plan, "qkv").epilogue = Epilogue::Store { out: BufferId::H.here(), map: None };
     });
     assert_eq!(
         message,
@@ -131,9 +118,7 @@ fn wrong_tensors() {
                     && a.place == b.place
                     && (a.rows, a.columns) == (b.rows, b.columns);
                 if !alike {
-                    broken(plan.clone(), |plan| {
-                        projection(plan, name).weight = TensorId(wrong)
-                    });
+                    broken(plan.clone(), |plan| projection(plan, name).weight = TensorId(wrong));
                 }
             }
         }
@@ -201,9 +186,7 @@ fn wrong_buffers() {
     use BufferId as B;
     for plan in [every_tensor(), gated(), plans("block: PostNorm")] {
         for buffer in [B::X, B::Q, B::K, B::V, B::A, B::H, B::Logits] {
-            broken(plan.clone(), |plan| {
-                plan.buffers.to_mut().retain(|b| b.id != buffer)
-            });
+            broken(plan.clone(), |plan| plan.buffers.to_mut().retain(|b| b.id != buffer));
             broken(plan.clone(), |plan| {
                 let mut all = plan.buffers.to_mut().iter_mut();
                 all.find(|b| b.id == buffer).unwrap().width += 2;
@@ -216,9 +199,7 @@ fn wrong_buffers() {
             broken(plan.clone(), |plan| {
                 plan.training.buffers.to_mut().remove(i);
             });
-            broken(plan.clone(), |plan| {
-                plan.training.buffers.to_mut()[i].width += 2
-            });
+            broken(plan.clone(), |plan| plan.training.buffers.to_mut()[i].width += 2);
         }
     }
     // Queries in the place of the attention's output, which nothing else writes.
@@ -229,9 +210,7 @@ fn wrong_buffers() {
     });
     assert!(message.contains("no earlier step writes it"), "{message}");
     // A copy that the buffer does not have.
-    broken(every_tensor(), |plan| {
-        projection(plan, "mlp_down").input = B::H.next()
-    });
+    broken(every_tensor(), |plan| projection(plan, "mlp_down").input = B::H.next());
     broken(every_tensor(), |plan| {
         if let Op::Embed { out, .. } = ops(plan, "embed").remove(1) {
             *out = B::X.next();
@@ -270,9 +249,7 @@ fn wrong_backward_ops() {
     for plan in [every_tensor(), gated(), plans("block: PostNorm")] {
         let count = |plan: &mut Plan| backward_slots(plan).len();
         for i in 0..count(&mut plan.clone()) {
-            broken(plan.clone(), |plan| {
-                *backward_slots(plan)[i] = B::Losses.here()
-            });
+            broken(plan.clone(), |plan| *backward_slots(plan)[i] = B::Losses.here());
         }
         let mut weights = 0;
         for name in ["qkv", "attention_out", "mlp_up", "mlp_down"] {
@@ -300,43 +277,24 @@ fn wrong_backward_ops() {
 /// All slots that backward ops read or write.
 fn backward_slots(plan: &mut Plan) -> Vec<&mut gpt_plan::Slot> {
     let sections = plan.training.backward.to_mut().iter_mut();
-    let ops = sections
-        .flat_map(|section| section.steps.to_mut())
-        .map(|step| &mut step.op);
+    let ops = sections.flat_map(|section| section.steps.to_mut()).map(|step| &mut step.op);
     let mut slots = Vec::new();
     for op in ops {
         match op {
             Op::EmbedBackward { dx, .. } => slots.push(dx),
             Op::DropoutBackward { dy, out, .. } => slots.extend([dy, out]),
-            Op::ProjectInput {
-                dy, slopes, out, ..
-            } => {
+            Op::ProjectInput { dy, slopes, out, .. } => {
                 slots.extend([dy, out]);
                 slots.extend(slopes);
             }
             Op::ProjectWeight { dy, input, .. } => slots.extend([dy, input]),
-            Op::NormInput {
-                x,
-                stats,
-                dy,
-                residual,
-                out,
-                ..
-            } => {
+            Op::NormInput { x, stats, dy, residual, out, .. } => {
                 slots.extend([x, stats, dy, out]);
                 slots.extend(residual);
             }
             Op::NormWeight { x, stats, dy, .. } => slots.extend([x, stats, dy]),
             Op::Add { a, b, out } => slots.extend([a, b, out]),
-            Op::AttentionBackward {
-                qkv,
-                out,
-                lse,
-                dout,
-                delta,
-                dqkv,
-                ..
-            } => {
+            Op::AttentionBackward { qkv, out, lse, dout, delta, dqkv, .. } => {
                 slots.extend([qkv, out, lse, dout, delta, dqkv]);
             }
             // Recomputed norms.
@@ -372,9 +330,7 @@ fn wrong_layers() {
     broken(every_tensor(), |plan| {
         plan.training.backward.to_mut().reverse();
     });
-    broken(every_tensor(), |plan| {
-        plan.sections.to_mut()[1].repeat = Repeat::Chunks
-    });
+    broken(every_tensor(), |plan| plan.sections.to_mut()[1].repeat = Repeat::Chunks);
 }
 
 #[test]
@@ -386,9 +342,7 @@ fn wrong_kernels() {
     broken(every_tensor(), |plan| {
         plan.training.in_f16.to_mut().pop();
     });
-    broken(every_tensor(), |plan| {
-        plan.training.in_f16.to_mut()[0] = 999
-    });
+    broken(every_tensor(), |plan| plan.training.in_f16.to_mut()[0] = 999);
     broken(every_tensor(), |plan| {
         let step = &mut plan.training.backward.to_mut()[0].steps.to_mut()[0];
         step.kernels = StepKernels::Train(vec![999].into());

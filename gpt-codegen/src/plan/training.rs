@@ -14,11 +14,7 @@ use crate::wgsl::training::TrainKernels;
 pub fn training(model: &str, spec: &Spec, table: &Table) -> Training {
     let buffers = buffers(spec);
     let mut kernels = TrainKernels::new(model, spec, &table.tensors, &buffers);
-    let Pass {
-        forward,
-        loss,
-        backward,
-    } = Pass::new(spec, table);
+    let Pass { forward, loss, backward } = Pass::new(spec, table);
     let mut sections = |ops: Vec<Ops>| {
         let section = |Ops { repeat, kinds }: Ops| Section {
             repeat,
@@ -68,11 +64,7 @@ impl Pass {
             .collect();
         let end = forward.last_mut().expect("a pass ends with the head");
         let head = end.kinds[0].pop().expect("a pass ends with the head");
-        let Op::Project(Projection {
-            epilogue: Epilogue::Store { map, .. },
-            ..
-        }) = &head.op
-        else {
+        let Op::Project(Projection { epilogue: Epilogue::Store { map, .. }, .. }) = &head.op else {
             unreachable!("a head stores logits");
         };
         let cross_entropy = Named {
@@ -93,11 +85,7 @@ impl Pass {
             kinds: kinds.iter().map(|ops| backward(spec, ops, true)).collect(),
         });
         let backward = gradients.collect();
-        Pass {
-            forward,
-            loss: vec![Ops::new(Repeat::Chunks, loss)],
-            backward,
-        }
+        Pass { forward, loss: vec![Ops::new(Repeat::Chunks, loss)], backward }
     }
 }
 
@@ -154,11 +142,8 @@ fn stats(stream: Slot) -> Slot {
 /// The buffers of a training pass of `spec`.
 pub fn buffers(spec: &Spec) -> Vec<Buffer> {
     use BufferId as B;
-    let up = if spec.mlp.gated {
-        2 * spec.mlp.hidden.next_multiple_of(16)
-    } else {
-        spec.mlp.hidden
-    };
+    let up =
+        if spec.mlp.gated { 2 * spec.mlp.hidden.next_multiple_of(16) } else { spec.mlp.hidden };
     let wide = |id, width, copies| Buffer {
         id,
         width,
@@ -166,10 +151,7 @@ pub fn buffers(spec: &Spec) -> Vec<Buffer> {
         rows: RowCount::Batch,
         copies,
     };
-    let narrow = |id, width, copies| Buffer {
-        stride: width,
-        ..wide(id, width, copies)
-    };
+    let narrow = |id, width, copies| Buffer { stride: width, ..wide(id, width, copies) };
     let (per_layer, and_end, one) = (Copies::PerLayer, Copies::PerLayerAndEnd, Copies::One);
     vec![
         wide(B::X, spec.embed, and_end),
@@ -188,10 +170,7 @@ pub fn buffers(spec: &Spec) -> Vec<Buffer> {
         wide(B::DA, spec.q_width(), one),
         narrow(B::Delta, spec.heads, one),
         wide(B::DQkv, spec.qkv_width(), one),
-        Buffer {
-            rows: RowCount::LogitsChunk,
-            ..wide(B::Logits, spec.vocab, one)
-        },
+        Buffer { rows: RowCount::LogitsChunk, ..wide(B::Logits, spec.vocab, one) },
         narrow(B::Losses, 1, one),
         narrow(B::Tokens, 1, one),
         narrow(B::Targets, 1, one),

@@ -58,11 +58,7 @@ impl<'a> Evaluator<'a> {
     /// Reports an error in the value of the current key, at `span` if it is the model's own.
     pub fn fail<T>(&mut self, span: Span, make: impl FnOnce(Span) -> Diagnostic) -> Option<T> {
         let key = self.current.clone();
-        let own = self
-            .merged
-            .entries
-            .get(&key)
-            .is_some_and(|e| e.origin == Origin::Own);
+        let own = self.merged.entries.get(&key).is_some_and(|e| e.origin == Origin::Own);
         let mut error = make(if own { span } else { self.culprit(&key) });
         if !own && let Some(source) = self.merged.source(&key) {
             error = error.note(source);
@@ -128,10 +124,7 @@ impl<'a> Evaluator<'a> {
         self.current = outer;
         self.stack.pop();
         // A cycle may have marked this key already.
-        *self
-            .done
-            .entry(key.to_owned())
-            .or_insert(value.map(i128::from))
+        *self.done.entry(key.to_owned()).or_insert(value.map(i128::from))
     }
 
     /// A size: an integer that is neither zero nor too large.
@@ -171,9 +164,8 @@ impl<'a> Evaluator<'a> {
             Expr::Lit(lit) => match &lit.lit {
                 Lit::Int(int) => match int.base10_parse() {
                     Ok(n) => Some(Number::Int(n)),
-                    Err(_) => self.fail(int.span(), |span| {
-                        Diagnostic::new(span, "this number is too large")
-                    }),
+                    Err(_) => self
+                        .fail(int.span(), |span| Diagnostic::new(span, "this number is too large")),
                 },
                 Lit::Float(float) => float.base10_parse().ok().map(Number::Float),
                 _ => self.not_a_number(expr),
@@ -256,11 +248,7 @@ impl<'a> Evaluator<'a> {
     }
 
     fn unknown_name(&mut self, expr: &Expr, name: &str) -> Option<Number> {
-        let sizes: Vec<&str> = KEYS
-            .iter()
-            .filter(|k| k.kind.is_size())
-            .map(|k| k.name)
-            .collect();
+        let sizes: Vec<&str> = KEYS.iter().filter(|k| k.kind.is_size()).map(|k| k.name).collect();
         let help = match closest(name, sizes.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("an expression may use {}", one_of(sizes)),
@@ -280,11 +268,7 @@ fn indivisible(span: Span, text: &str, a: i128, b: i128) -> Diagnostic {
     };
     let found = format!("{a} / {b}");
     let error = Diagnostic::new(span, format!("`{text}` is not a whole number"));
-    let error = if found == text {
-        error
-    } else {
-        error.found(found)
-    };
+    let error = if found == text { error } else { error.found(found) };
     error.help(format!("{near} would be divisible by {b}"))
 }
 

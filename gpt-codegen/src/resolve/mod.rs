@@ -93,22 +93,13 @@ fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Op
             let twice =
                 Diagnostic::new(field.key.span(), format!("the key `{name}` is given twice"));
             let line = first.key.span().start().line;
-            let place = if line > 0 {
-                format!("first on line {line}")
-            } else {
-                "once before".to_owned()
-            };
+            let place =
+                if line > 0 { format!("first on line {line}") } else { "once before".to_owned() };
             errors.push(twice.note(place).help("remove one of them"));
             continue;
         }
         own.insert(name.clone(), field);
-        entries.insert(
-            name,
-            Entry {
-                value: field.value.clone(),
-                origin: Origin::Own,
-            },
-        );
+        entries.insert(name, Entry { value: field.value.clone(), origin: Origin::Own });
     }
     // An unknown base may have given any key, so none is missing or has its default then.
     let has_base = complete;
@@ -138,11 +129,7 @@ fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Op
     }
     let blame = declared.base.as_ref().unwrap_or(&declared.ident).span();
     let base = declared.base.as_ref().map(ToString::to_string);
-    let merged = Merged {
-        entries,
-        blame,
-        base,
-    };
+    let merged = Merged { entries, blame, base };
     // The keys that exist are evaluated in any case, for their errors.
     if !complete {
         let mut evaluator = Evaluator::new(&merged);
@@ -161,13 +148,7 @@ fn base_entries(
     let name = base.to_string();
     if let Some(spec) = presets::find(&name) {
         let entry = |field: Field| {
-            (
-                field.key.to_string(),
-                Entry {
-                    value: field.value,
-                    origin: Origin::Base,
-                },
-            )
+            (field.key.to_string(), Entry { value: field.value, origin: Origin::Base })
         };
         return Some(fields_of(spec).into_iter().map(entry).collect());
     }
@@ -180,15 +161,7 @@ fn base_entries(
                 .filter(|(_, entry)| entry.origin != Origin::Default);
             Some(
                 entries
-                    .map(|(key, entry)| {
-                        (
-                            key,
-                            Entry {
-                                origin: Origin::Base,
-                                ..entry
-                            },
-                        )
-                    })
+                    .map(|(key, entry)| (key, Entry { origin: Origin::Base, ..entry }))
                     .collect(),
             )
         }
@@ -242,10 +215,9 @@ impl Merged {
                 "`{key}` comes from `..{}`",
                 self.base.as_deref().unwrap_or("its base")
             )),
-            Origin::Default => Some(format!(
-                "`{key}` is `{}` unless it is given",
-                keys::find(key)?.default?
-            )),
+            Origin::Default => {
+                Some(format!("`{key}` is `{}` unless it is given", keys::find(key)?.default?))
+            }
         }
     }
 }

@@ -56,12 +56,10 @@ fn store(e: &mut Evaluator<'_>, key: &Key, value: &Expr, spec: &mut Spec) -> Opt
         }
         Kind::Activation(field) => *field(spec) = activation(e, value)?,
         Kind::NumberPattern(range, field) => {
-            let values = elements(value)
-                .into_iter()
-                .map(|value| match is_none(value) {
-                    true => Some(None),
-                    false => number(e, key.name, range, value).map(Some),
-                });
+            let values = elements(value).into_iter().map(|value| match is_none(value) {
+                true => Some(None),
+                false => number(e, key.name, range, value).map(Some),
+            });
             let values: Vec<Option<Option<f64>>> = values.collect();
             *field(spec) = Pattern(values.into_iter().collect::<Option<Vec<_>>>()?.into());
         }
@@ -82,9 +80,8 @@ fn store(e: &mut Evaluator<'_>, key: &Key, value: &Expr, spec: &mut Spec) -> Opt
             (chosen.variant.choose)(spec);
             let mut complete = true;
             for field in chosen.variant.fields {
-                let stored = chosen
-                    .field(e, field, value)
-                    .and_then(|value| store(e, field, &value, spec));
+                let stored =
+                    chosen.field(e, field, value).and_then(|value| store(e, field, &value, spec));
                 complete &= stored.is_some();
             }
             return complete.then_some(());
@@ -110,11 +107,8 @@ impl Chosen {
         }
         let (variant, name) = (self.variant.name, field.name);
         e.fail(whole.span(), |span| {
-            Diagnostic::new(
-                span,
-                format!("`{variant}` needs the field `{name}`: {}", field.doc),
-            )
-            .help(format!("write `{variant} {{ {name}: .. }}`"))
+            Diagnostic::new(span, format!("`{variant}` needs the field `{name}`: {}", field.doc))
+                .help(format!("write `{variant} {{ {name}: .. }}`"))
         })
     }
 }
@@ -137,10 +131,7 @@ fn chosen(
                 syn::Member::Named(name) => Some((name.clone(), f.expr.clone())),
                 syn::Member::Unnamed(_) => None,
             };
-            (
-                &literal.path,
-                literal.fields.iter().filter_map(field).collect(),
-            )
+            (&literal.path, literal.fields.iter().filter_map(field).collect())
         }
         _ => return wrong_kind(e, value, variants),
     };
@@ -183,11 +174,7 @@ fn unknown_field(e: &mut Evaluator<'_>, variant: &'static Variant, field: &Ident
         (None, false) => format!("its fields are {}", one_of(names.iter().copied())),
     };
     e.fail::<()>(field.span(), |span| {
-        Diagnostic::new(
-            span,
-            format!("unknown field `{name}` of `{}`", variant.name),
-        )
-        .help(help)
+        Diagnostic::new(span, format!("unknown field `{name}` of `{}`", variant.name)).help(help)
     });
 }
 
@@ -222,19 +209,15 @@ fn number(e: &mut Evaluator<'_>, name: &str, range: Range, value: &Expr) -> Opti
             "has to be positive",
             "it is a number above 0 that an f32 can hold",
         ),
-        Range::Probability => (
-            (0.0..1.0).contains(&number),
-            "is a probability",
-            "it is at least 0 and below 1",
-        ),
+        Range::Probability => {
+            ((0.0..1.0).contains(&number), "is a probability", "it is at least 0 and below 1")
+        }
     };
     if fits {
         return Some(number);
     }
     e.fail(value.span(), |span| {
-        Diagnostic::new(span, format!("`{name}` {rule}"))
-            .found(format!("{number:?}"))
-            .help(help)
+        Diagnostic::new(span, format!("`{name}` {rule}")).found(format!("{number:?}")).help(help)
     })
 }
 

@@ -20,10 +20,7 @@ fn file(activation: &Activation) -> Option<&'static str> {
 /// Adds the activation, and for a closure its derivative if `slope` says so.
 pub fn add(activation: &Activation, slope: bool, header: &mut Header, parts: &mut Parts) {
     parts.extend(file(activation));
-    if let Activation::Custom {
-        value, derivative, ..
-    } = activation
-    {
+    if let Activation::Custom { value, derivative, .. } = activation {
         let text = formula::wgsl("activation", value);
         header.function("activation", "The closure of the spec.", &text);
         if slope {

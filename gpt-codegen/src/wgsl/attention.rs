@@ -37,24 +37,11 @@ pub fn split(model: &str, spec: &Spec) -> Option<[Kernel; 2]> {
     if !spec.is_causal() || spec.context <= SPLIT_FROM {
         return None;
     }
-    let title = format!(
-        "{model}: attention for one token, a split of the keys, {}.",
-        heads(spec)
-    );
+    let title = format!("{model}: attention for one token, a split of the keys, {}.", heads(spec));
     let name = "attention_split".to_owned();
     let keys = files::ATTENTION_KEY_SPLIT;
-    let split = cached(
-        spec,
-        name,
-        &title,
-        Mask::Causal,
-        [DECODE_WORKGROUP, 1],
-        keys,
-    );
-    let split = Kernel {
-        grid: Grid::Keys(SPLIT_KEYS),
-        ..split
-    };
+    let split = cached(spec, name, &title, Mask::Causal, [DECODE_WORKGROUP, 1], keys);
+    let split = Kernel { grid: Grid::Keys(SPLIT_KEYS), ..split };
     let mut header = Header::new(&format!("{model}: attention, the splits merged."));
     sizes(&mut header, spec);
     let doc = "invocations of a workgroup";
@@ -74,10 +61,7 @@ fn columns(spec: &Spec) -> u32 {
 }
 
 fn heads(spec: &Spec) -> String {
-    format!(
-        "{} heads of {} on {} of keys and values",
-        spec.heads, spec.head_dim, spec.kv_heads
-    )
+    format!("{} heads of {} on {} of keys and values", spec.heads, spec.head_dim, spec.kv_heads)
 }
 
 fn sizes(header: &mut Header, spec: &Spec) {
@@ -126,11 +110,7 @@ fn cached(
     }
     parts.extend([
         mask_file(mask),
-        if queries == 1 {
-            files::ATTENTION_QUERIES_1
-        } else {
-            files::ATTENTION_QUERIES_4
-        },
+        if queries == 1 { files::ATTENTION_QUERIES_1 } else { files::ATTENTION_QUERIES_4 },
         if spec.head_dim.is_multiple_of(4) {
             files::ATTENTION_KEYS_4
         } else {
@@ -141,12 +121,7 @@ fn cached(
         files::SHARED_READ_MEMORY,
         files::ATTENTION_CACHED,
     ]);
-    Kernel {
-        workgroup,
-        tile_rows: queries,
-        groups: spec.heads,
-        ..header.kernel(name, parts)
-    }
+    Kernel { workgroup, tile_rows: queries, groups: spec.heads, ..header.kernel(name, parts) }
 }
 
 impl TrainKernels<'_> {
@@ -173,11 +148,7 @@ impl TrainKernels<'_> {
     pub(super) fn attention_backward(&mut self, mask: Mask, rotary: Option<u16>) -> Vec<u16> {
         let spec = self.spec;
         let (header, tiling) = self.heads("delta, which softmax's gradient subtracts", 1);
-        let by_row = Tiling {
-            grid: Grid::Rows,
-            rows: 1,
-            ..tiling
-        };
+        let by_row = Tiling { grid: Grid::Rows, rows: 1, ..tiling };
         let delta = vec![files::ATTENTION_BACKWARD_DELTA];
         let delta = self.add("attention_delta", header, delta, by_row);
         let parts = |kernel, header: &mut Header| {
@@ -208,11 +179,7 @@ impl TrainKernels<'_> {
             (files::ATTENTION_QKV_QUADS, files::ATTENTION_DA_QUADS, None)
         } else {
             let shared = Some(files::ATTENTION_SINGLE);
-            (
-                files::ATTENTION_QKV_SINGLE,
-                files::ATTENTION_DA_SINGLE,
-                shared,
-            )
+            (files::ATTENTION_QKV_SINGLE, files::ATTENTION_DA_SINGLE, shared)
         };
         let da = gradient.then_some(da);
         [qkv].into_iter().chain(da).chain(shared).collect()
@@ -235,12 +202,8 @@ impl TrainKernels<'_> {
         header.size("WORKGROUP_SIZE", WORKGROUP, "invocations of a workgroup");
         let doc = "invocations side by side on a row of a head";
         header.size("ROW_INVOCATIONS", row_invocations, doc);
-        let tiling = Tiling {
-            grid: Grid::Sequences,
-            workgroup: WORKGROUP,
-            rows: TRAIN_QUERIES,
-            groups,
-        };
+        let tiling =
+            Tiling { grid: Grid::Sequences, workgroup: WORKGROUP, rows: TRAIN_QUERIES, groups };
         (header, tiling)
     }
 }

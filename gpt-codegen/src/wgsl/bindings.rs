@@ -110,20 +110,15 @@ mod tests {
             read("@group(1) @binding(1) var weight_texture: Texels;"),
             Some(Binding::new(1, 1, Operand::Weight(0), Access::Texture))
         );
-        assert_eq!(
-            read("@group(0) @binding(0) var<uniform> nothing: Run;"),
-            None
-        );
+        assert_eq!(read("@group(0) @binding(0) var<uniform> nothing: Run;"), None);
     }
 
     #[test]
     fn a_different_list_is_rejected() {
         let kernel = |text: &'static str, bindings: Vec<Binding>| {
             let module = naga::front::wgsl::parse_str(text).unwrap();
-            let kernel = Kernel {
-                bindings: bindings.into(),
-                ..Kernel::new("some", "", Vec::new())
-            };
+            let kernel =
+                Kernel { bindings: bindings.into(), ..Kernel::new("some", "", Vec::new()) };
             check(&kernel, &module)
         };
         let text = "@group(0) @binding(2) var<storage, read_write> h: array<f32>;";
@@ -141,9 +136,6 @@ mod tests {
         }
         let text = "@group(0) @binding(2) var<storage> nothing: array<f32>;";
         let error = kernel(text, vec![]).unwrap_err();
-        assert_eq!(
-            error,
-            "its variable `nothing` is no operand of `gpt_plan::Operand`"
-        );
+        assert_eq!(error, "its variable `nothing` is no operand of `gpt_plan::Operand`");
     }
 }

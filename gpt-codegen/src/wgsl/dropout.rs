@@ -7,21 +7,13 @@ use super::training::TrainKernels;
 impl TrainKernels<'_> {
     /// The file that scales elements by dropout.
     pub(super) fn dropout_file(&self) -> &'static str {
-        if self.spec.dropout > 0.0 {
-            files::DROPOUT_MASK
-        } else {
-            files::DROPOUT_NONE
-        }
+        if self.spec.dropout > 0.0 { files::DROPOUT_MASK } else { files::DROPOUT_NONE }
     }
 
     /// The gradient through dropout.
     pub(super) fn dropout_backward(&mut self) -> u16 {
         let header = self.rows("a gradient through dropout");
-        let parts = vec![
-            files::SHARED_TRAIN_PASS,
-            self.dropout_file(),
-            files::DROPOUT_BACKWARD,
-        ];
+        let parts = vec![files::SHARED_TRAIN_PASS, self.dropout_file(), files::DROPOUT_BACKWARD];
         self.add("dropout_backward", header, parts, self.row())
     }
 }

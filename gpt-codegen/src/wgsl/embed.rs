@@ -45,11 +45,7 @@ pub fn kernel(context: &Context<'_>, op: &Op, table: TensorId, positions: bool) 
 }
 
 fn positions_file(positions: bool) -> &'static str {
-    if positions {
-        files::EMBED_POSITIONS_TABLE
-    } else {
-        files::EMBED_POSITIONS_NONE
-    }
+    if positions { files::EMBED_POSITIONS_TABLE } else { files::EMBED_POSITIONS_NONE }
 }
 
 impl TrainKernels<'_> {
@@ -81,10 +77,7 @@ impl TrainKernels<'_> {
         if positions {
             let header = self.rows("the gradient of the positions");
             let parts = vec![files::SHARED_TRAIN_PASS, files::EMBED_POSITIONS_BACKWARD];
-            let tiling = Tiling {
-                grid: Grid::Tokens,
-                ..self.row()
-            };
+            let tiling = Tiling { grid: Grid::Tokens, ..self.row() };
             kernels.push(self.add("positions_weight", header, parts, tiling));
         }
         kernels

@@ -18,17 +18,12 @@ pub struct Header {
 
 impl Header {
     pub fn new(title: &str) -> Header {
-        Header {
-            opening: format!("// {title}\n\n"),
-            text: String::new(),
-            names: Vec::new(),
-        }
+        Header { opening: format!("// {title}\n\n"), text: String::new(), names: Vec::new() }
     }
 
     /// Enables an extension of WGSL.
     pub fn enable(&mut self, name: &str, doc: &str) {
-        self.opening
-            .push_str(&format!("enable {name}; // {doc}\n\n"));
+        self.opening.push_str(&format!("enable {name}; // {doc}\n\n"));
     }
 
     /// Declares an unsigned constant.
@@ -61,9 +56,6 @@ impl Header {
 
     /// The kernel of this header and `parts`, with the bindings that the parts declare.
     pub fn kernel(self, name: impl Into<Str>, parts: Parts) -> Kernel {
-        Kernel {
-            bindings: bindings(&parts),
-            ..Kernel::new(name, self.opening + &self.text, parts)
-        }
+        Kernel { bindings: bindings(&parts), ..Kernel::new(name, self.opening + &self.text, parts) }
     }
 }

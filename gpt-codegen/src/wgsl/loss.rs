@@ -45,10 +45,7 @@ impl TrainKernels<'_> {
             }
             None => parts.push(files::LOSS_SLOPE_ONE),
         }
-        let tiling = Tiling {
-            workgroup: WORKGROUP,
-            ..self.row()
-        };
+        let tiling = Tiling { workgroup: WORKGROUP, ..self.row() };
         self.add("cross_entropy", header, parts, tiling)
     }
 }

@@ -39,19 +39,12 @@ pub fn kernel(
     phase: Phase,
     format: Format,
 ) -> Option<Kernel> {
-    let context = Context {
-        model,
-        spec,
-        tensors,
-        name,
-        phase,
-        format,
-    };
+    let context = Context { model, spec, tensors, name, phase, format };
     match op {
         Op::Attention { mask, .. } => Some(attention::kernel(&context, *mask)),
-        Op::Embed {
-            table, positions, ..
-        } => embed::kernel(&context, op, *table, positions.is_some()),
+        Op::Embed { table, positions, .. } => {
+            embed::kernel(&context, op, *table, positions.is_some())
+        }
         Op::Project(projection) => matmul::projection(&context, op, projection),
         _ => unreachable!("{name} is no op of a forward pass"),
     }

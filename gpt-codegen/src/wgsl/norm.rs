@@ -50,11 +50,8 @@ impl TrainKernels<'_> {
     /// A norm of the forward pass, which saves its statistics.
     pub(super) fn norm(&mut self, norm: NormRef) -> u16 {
         let mut header = self.rows("a norm");
-        let mut parts = vec![
-            files::SHARED_ENTRY_PLAIN,
-            files::SHARED_SUM_SCRATCH,
-            files::SHARED_SUM_MEMORY,
-        ];
+        let mut parts =
+            vec![files::SHARED_ENTRY_PLAIN, files::SHARED_SUM_SCRATCH, files::SHARED_SUM_MEMORY];
         statistics(self.spec.norm, &mut header, &mut parts);
         parts.push(files::NORM_STATISTICS_COMPUTED);
         parts.extend([gamma(norm), beta(norm), files::NORM_FORWARD]);

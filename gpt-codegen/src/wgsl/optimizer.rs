@@ -10,12 +10,7 @@ const NORM_GROUPS: u32 = 256;
 
 impl TrainKernels<'_> {
     pub(super) fn optimizer(&mut self) {
-        let tiling = |groups, grid| Tiling {
-            grid,
-            workgroup: SUM_WORKGROUP,
-            rows: 1,
-            groups,
-        };
+        let tiling = |groups, grid| Tiling { grid, workgroup: SUM_WORKGROUP, rows: 1, groups };
         let header = self.header("the optimizer step");
         let elements = tiling(1, Grid::Elements(SUM_WORKGROUP));
         self.add(ADAMW, header, vec![files::OPTIMIZER_ADAMW], elements);

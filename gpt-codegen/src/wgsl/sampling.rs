@@ -27,21 +27,15 @@ pub struct SamplingSizes {
 impl SamplingSizes {
     /// The sizes for the vocabulary of `spec`.
     pub fn new(spec: &Spec) -> SamplingSizes {
-        SamplingSizes {
-            tiles: spec.vocab.div_ceil(TILE),
-            bins: BINS,
-        }
+        SamplingSizes { tiles: spec.vocab.div_ceil(TILE), bins: BINS }
     }
 }
 
 /// The kernel of a sampling step.
 pub fn kernel(model: &str, spec: &Spec, op: SamplingOp) -> Kernel {
     let sizes = SamplingSizes::new(spec);
-    let mut header = Header::new(&format!(
-        "{model}: {}, sampling from {} tokens.",
-        op.name(),
-        spec.vocab
-    ));
+    let mut header =
+        Header::new(&format!("{model}: {}, sampling from {} tokens.", op.name(), spec.vocab));
     header.size("VOCAB", spec.vocab, "tokens");
     header.size("WORKGROUP_SIZE", WORKGROUP, "invocations of a workgroup");
     header.size("TILE", TILE, "tokens of a workgroup");
@@ -51,11 +45,7 @@ pub fn kernel(model: &str, spec: &Spec, op: SamplingOp) -> Kernel {
     header.size("FIRST_BIN", (127 - 16) << 4, "the leading bits of 2^-16");
     // The weights of all tokens add up to less than 2^32.
     let bits = (u32::MAX / spec.vocab).ilog2().min(20);
-    header.number(
-        "UNIT",
-        f64::from(1u32 << bits),
-        "units of the weight at the beginning of a bin",
-    );
+    header.number("UNIT", f64::from(1u32 << bits), "units of the weight at the beginning of a bin");
     let mut parts = vec![
         files::SHARED_ENTRY_PLAIN,
         files::SAMPLING_OPTIONS,
@@ -63,11 +53,9 @@ pub fn kernel(model: &str, spec: &Spec, op: SamplingOp) -> Kernel {
         files::SAMPLING_BEST,
     ];
     match op {
-        SamplingOp::Greatest => parts.extend([
-            files::SHARED_PASS,
-            files::SAMPLING_NOISE,
-            files::SAMPLING_GREATEST,
-        ]),
+        SamplingOp::Greatest => {
+            parts.extend([files::SHARED_PASS, files::SAMPLING_NOISE, files::SAMPLING_GREATEST])
+        }
         SamplingOp::Take => parts.extend([
             files::SAMPLING_ADVANCE,
             files::SAMPLING_TILE_MAXIMA,

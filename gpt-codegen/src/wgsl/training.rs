@@ -46,23 +46,14 @@ impl<'a> TrainKernels<'a> {
         tensors: &'a [Tensor],
         buffers: &'a [Buffer],
     ) -> Self {
-        TrainKernels {
-            model,
-            spec,
-            tensors,
-            buffers,
-            kernels: Vec::new(),
-            in_f16: Vec::new(),
-        }
+        TrainKernels { model, spec, tensors, buffers, kernels: Vec::new(), in_f16: Vec::new() }
     }
 
     /// Indices of the kernels that a step runs, in order.
     pub fn of(&mut self, op: &Op) -> Vec<u16> {
         match *op {
             Op::Embed { positions, .. } => vec![self.embed(positions.is_some())],
-            Op::Norm {
-                norm, statistics, ..
-            } => match statistics {
+            Op::Norm { norm, statistics, .. } => match statistics {
                 Statistics::Compute => vec![self.norm(norm)],
                 Statistics::Stored => vec![self.norm_recompute(norm)],
             },
@@ -72,18 +63,10 @@ impl<'a> TrainKernels<'a> {
             Op::CrossEntropy { ref slope, .. } => vec![self.cross_entropy(slope.as_ref())],
             Op::DropoutBackward { .. } => vec![self.dropout_backward()],
             Op::Add { .. } => vec![self.residual_add()],
-            Op::ProjectInput {
-                weight,
-                dy,
-                slopes,
-                out,
-            } => vec![self.backward_input(weight, dy.buffer, slopes.is_some(), out.buffer)],
-            Op::ProjectWeight {
-                weight,
-                bias,
-                dy,
-                input,
-            } => {
+            Op::ProjectInput { weight, dy, slopes, out } => {
+                vec![self.backward_input(weight, dy.buffer, slopes.is_some(), out.buffer)]
+            }
+            Op::ProjectWeight { weight, bias, dy, input } => {
                 let product = self.backward_weight(weight, dy.buffer, input.buffer);
                 let bias = bias.map(|bias| self.backward_bias(bias, dy.buffer));
                 std::iter::once(product).chain(bias).collect()
@@ -157,12 +140,7 @@ impl<'a> TrainKernels<'a> {
     /// they wait for each other.
     pub(super) fn row(&self) -> Tiling {
         let quads = (self.spec.embed / 4).next_power_of_two();
-        Tiling {
-            grid: Grid::Rows,
-            workgroup: quads.clamp(16, WORKGROUP),
-            rows: 1,
-            groups: 1,
-        }
+        Tiling { grid: Grid::Rows, workgroup: quads.clamp(16, WORKGROUP), rows: 1, groups: 1 }
     }
 
     pub(super) fn buffer(&self, id: BufferId) -> &'a Buffer {
@@ -183,10 +161,5 @@ impl<'a> TrainKernels<'a> {
 
 /// The tiling of sums over rows, for `width` columns.
 pub(super) fn summed(width: u32) -> Tiling {
-    Tiling {
-        grid: Grid::Fixed,
-        workgroup: SUM_WORKGROUP,
-        rows: 1,
-        groups: width.div_ceil(SUMMED),
-    }
+    Tiling { grid: Grid::Fixed, workgroup: SUM_WORKGROUP, rows: 1, groups: width.div_ceil(SUMMED) }
 }

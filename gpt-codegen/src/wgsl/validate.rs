@@ -27,11 +27,7 @@ pub fn validate_plan(plan: &Plan) -> Vec<String> {
 fn distinct_variants(plan: &Plan) -> Vec<Kernel> {
     // Indices of kernels that differ in nothing but the format of their operands.
     let mut alike: Vec<Vec<u16>> = Vec::new();
-    for step in plan
-        .sections
-        .iter()
-        .flat_map(|section| section.steps.iter())
-    {
+    for step in plan.sections.iter().flat_map(|section| section.steps.iter()) {
         for phase in [Phase::Decode, Phase::Prefill] {
             if let Some(KernelChoice::ByFormat(kernels)) = step.choice(phase) {
                 alike.push(kernels.to_vec());
@@ -83,8 +79,7 @@ fn validate_kernels(plan: &Plan, variants: &[Kernel]) -> Vec<String> {
     // Threads take one kernel at a time, because some take ten times as long as others.
     let validate_rest = || {
         let rest = std::iter::from_fn(|| kernels.get(next.fetch_add(1, Ordering::Relaxed)));
-        rest.filter_map(|kernel| validate(kernel).err())
-            .collect::<Vec<_>>()
+        rest.filter_map(|kernel| validate(kernel).err()).collect::<Vec<_>>()
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut errors = std::thread::scope(|scope| {
@@ -118,30 +113,27 @@ pub fn variants(kernel: &Kernel) -> Vec<Kernel> {
 pub fn validate(kernel: &Kernel) -> Result<(), String> {
     let text = link(kernel);
     let fail = |location: Option<SourceLocation>, reason: String| {
-        let place = location.map_or(String::new(), |l| {
-            format!(" at {}", locate(kernel, l.line_number as usize))
-        });
+        let place = location
+            .map_or(String::new(), |l| format!(" at {}", locate(kernel, l.line_number as usize)));
         format!("the kernel `{}` is not valid{place}: {reason}", kernel.name)
     };
     let module = naga::front::wgsl::parse_str(&text)
         .map_err(|error| fail(error.location(&text), error.message().to_owned()))?;
-    validator(capabilities(&kernel.parts))
-        .validate(&module)
-        .map_err(|error| {
-            let mut reason = error.as_inner().to_string();
-            let mut source = std::error::Error::source(error.as_inner());
-            while let Some(cause) = source {
-                reason.push_str(": ");
-                reason.push_str(&cause.to_string());
-                source = cause.source();
-            }
-            // The smallest span is the most precise location.
-            let spans = error.spans().map(|(span, _)| *span);
-            let smallest = spans
-                .filter(naga::Span::is_defined)
-                .min_by_key(|span| span.to_range().map_or(0, |range| range.len()));
-            fail(smallest.map(|span| span.location(&text)), reason)
-        })?;
+    validator(capabilities(&kernel.parts)).validate(&module).map_err(|error| {
+        let mut reason = error.as_inner().to_string();
+        let mut source = std::error::Error::source(error.as_inner());
+        while let Some(cause) = source {
+            reason.push_str(": ");
+            reason.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        // The smallest span is the most precise location.
+        let spans = error.spans().map(|(span, _)| *span);
+        let smallest = spans
+            .filter(naga::Span::is_defined)
+            .min_by_key(|span| span.to_range().map_or(0, |range| range.len()));
+        fail(smallest.map(|span| span.location(&text)), reason)
+    })?;
     within_limits(&module).map_err(|reason| fail(None, reason))?;
     bindings::check(kernel, &module).map_err(|reason| fail(None, reason))
 }
@@ -193,14 +185,9 @@ fn within_limits(module: &naga::Module) -> Result<(), String> {
 /// WebGPU's core, but not to every old driver.
 fn capabilities(parts: &[&'static str]) -> Capabilities {
     let has = |files: &[&'static str]| parts.iter().any(|part| files.contains(part));
-    let half_types = [
-        files::MATMUL_GEMM_OPERANDS_F16,
-        files::MATMUL_TILE_PREFILL_F16,
-    ];
-    let cooperative = [
-        files::MATMUL_TILE_PREFILL_COOPERATIVE,
-        files::MATMUL_TILE_PREFILL_COOPERATIVE_SUMS,
-    ];
+    let half_types = [files::MATMUL_GEMM_OPERANDS_F16, files::MATMUL_TILE_PREFILL_F16];
+    let cooperative =
+        [files::MATMUL_TILE_PREFILL_COOPERATIVE, files::MATMUL_TILE_PREFILL_COOPERATIVE_SUMS];
     let subgroups = [
         files::SHARED_ENTRY_SUBGROUPS,
         files::MATMUL_ROW_BROADCAST_SUBGROUPS,
@@ -210,10 +197,7 @@ fn capabilities(parts: &[&'static str]) -> Capabilities {
     ];
     let needed: Capabilities = [
         (Capabilities::SHADER_FLOAT16, &half_types[..]),
-        (
-            Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX,
-            &cooperative,
-        ),
+        (Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX, &cooperative),
         (Capabilities::SUBGROUP, &subgroups),
     ]
     .into_iter()
@@ -288,14 +272,8 @@ mod tests {
             assert!(error.ends_with(reason), "{error}");
         }
         let error = validate(&alone(&(buffers(8) + main))).unwrap_err();
-        assert!(
-            error.ends_with("`b0` is no operand of `gpt_plan::Operand`"),
-            "{error}"
-        );
-        assert_eq!(
-            validate(&alone("@compute @workgroup_size(256) fn main() {}")),
-            Ok(())
-        );
+        assert!(error.ends_with("`b0` is no operand of `gpt_plan::Operand`"), "{error}");
+        assert_eq!(validate(&alone("@compute @workgroup_size(256) fn main() {}")), Ok(()));
     }
 
     /// Features beyond WebGPU's core are accepted only for files that are declared to need them.
@@ -347,11 +325,7 @@ mod tests {
             }
         }
         assert_eq!(missing, Vec::<&str>::new());
-        for file in [
-            files::ROOFLINE_MULTIPLY,
-            files::ROOFLINE_READ,
-            files::ROOFLINE_READ_TEXTURE,
-        ] {
+        for file in [files::ROOFLINE_MULTIPLY, files::ROOFLINE_READ, files::ROOFLINE_READ_TEXTURE] {
             let kernel = Kernel {
                 parts: vec![file].into(),
                 bindings: bindings::bindings(&[file]),
@@ -365,11 +339,8 @@ mod tests {
     /// less than half of the variants.
     #[test]
     fn distinct_variants_make_every_replacement() {
-        let specs = crate::specs(
-            "struct A { ..GPT2_SMALL } struct B { ..SMOLLM2_135M }"
-                .parse()
-                .unwrap(),
-        );
+        let specs =
+            crate::specs("struct A { ..GPT2_SMALL } struct B { ..SMOLLM2_135M }".parse().unwrap());
         for (name, spec) in specs.unwrap_or_else(|_| panic!("the specs are valid")) {
             let plan = crate::plan::plan(&name, &spec);
             let chosen = distinct_variants(&plan);
@@ -386,19 +357,11 @@ mod tests {
             let mut all = 0;
             for kernel in plain.clone() {
                 for variant in variants(kernel) {
-                    assert!(
-                        made.contains(&replaced(kernel, &variant)),
-                        "{}",
-                        variant.name
-                    );
+                    assert!(made.contains(&replaced(kernel, &variant)), "{}", variant.name);
                     all += 1;
                 }
             }
-            assert!(
-                !chosen.is_empty() && 2 * chosen.len() < all,
-                "{} of {all}",
-                chosen.len()
-            );
+            assert!(!chosen.is_empty() && 2 * chosen.len() < all, "{} of {all}", chosen.len());
         }
     }
 

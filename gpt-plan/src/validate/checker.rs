@@ -56,12 +56,7 @@ impl<'a> Checker<'a> {
         subject: &'a str,
         problem: &'static str,
     ) -> Result<T, Fault<'a>> {
-        Err(Fault {
-            pass: self.pass,
-            step: self.step,
-            subject,
-            problem: Problem::Text(problem),
-        })
+        Err(Fault { pass: self.pass, step: self.step, subject, problem: Problem::Text(problem) })
     }
 
     pub const fn expect(
@@ -78,11 +73,7 @@ impl<'a> Checker<'a> {
             pass: self.pass,
             step: self.step,
             subject,
-            problem: Problem::Size {
-                what,
-                found,
-                expected,
-            },
+            problem: Problem::Size { what, found, expected },
         })
     }
 
@@ -203,17 +194,15 @@ impl<'a> Checker<'a> {
         match (self.scope, tensor.place) {
             (Scope::Model, Place::Model) => Ok(tensor),
             (Scope::Layers(from), Place::Layers { first }) if first <= from => Ok(tensor),
-            (Scope::Layers(_), Place::Layers { .. }) => self.fault(
-                text(&tensor.name),
-                "does not exist in the first layer of the section",
-            ),
+            (Scope::Layers(_), Place::Layers { .. }) => {
+                self.fault(text(&tensor.name), "does not exist in the first layer of the section")
+            }
             (Scope::Layers(_), Place::Model) => {
                 self.fault(text(&tensor.name), "is no tensor of a layer")
             }
-            (Scope::Model, Place::Layers { .. }) => self.fault(
-                text(&tensor.name),
-                "is a tensor of a layer, and the step has none",
-            ),
+            (Scope::Model, Place::Layers { .. }) => {
+                self.fault(text(&tensor.name), "is a tensor of a layer, and the step has none")
+            }
         }
     }
 

@@ -12,10 +12,7 @@ impl MessageBuffer {
     const CAPACITY: usize = 320;
 
     pub const fn of(fault: &Fault<'_>) -> MessageBuffer {
-        let mut message = MessageBuffer {
-            bytes: [0; MessageBuffer::CAPACITY],
-            len: 0,
-        };
+        let mut message = MessageBuffer { bytes: [0; MessageBuffer::CAPACITY], len: 0 };
         message.text("the plan is inconsistent: ");
         message.text(fault.pass);
         if !fault.step.is_empty() {
@@ -30,11 +27,7 @@ impl MessageBuffer {
                 message.text(" ");
                 message.text(problem);
             }
-            Problem::Size {
-                what,
-                found,
-                expected,
-            } => {
+            Problem::Size { what, found, expected } => {
                 message.text(what);
                 message.text(" of ");
                 message.text(fault.subject);

@@ -11,21 +11,11 @@ impl<'a> Checker<'a> {
     pub const fn op(mut self, op: &'a Op) -> Result<Self, Fault<'a>> {
         let spec = &self.plan.spec;
         match *op {
-            Op::Embed {
-                table,
-                positions,
-                out,
-            } => {
+            Op::Embed { table, positions, out } => {
                 let width = attempt!(self.write(out));
                 attempt!(self.table(table, positions, width));
             }
-            Op::Norm {
-                norm,
-                x,
-                stats,
-                out,
-                statistics,
-            } => {
+            Op::Norm { norm, x, stats, out, statistics } => {
                 let width = attempt!(self.read(x));
                 attempt!(self.norm(norm, width));
                 match statistics {
@@ -35,9 +25,7 @@ impl<'a> Checker<'a> {
                 attempt!(self.write_of(out, width));
             }
             Op::Project(ref projection) => return self.project(projection),
-            Op::Attention {
-                heads, out, lse, ..
-            } => {
+            Op::Attention { heads, out, lse, .. } => {
                 match heads {
                     Heads::Cached { q, k, v } => {
                         attempt!(self.read_of(q, spec.q_width()));
@@ -55,11 +43,7 @@ impl<'a> Checker<'a> {
                 attempt!(self.read_of(logits, spec.vocab));
                 attempt!(self.write_of(losses, 1));
             }
-            Op::EmbedBackward {
-                table,
-                positions,
-                dx,
-            } => {
+            Op::EmbedBackward { table, positions, dx } => {
                 let width = attempt!(self.read(dx));
                 attempt!(self.table(table, positions, width));
             }
@@ -67,12 +51,7 @@ impl<'a> Checker<'a> {
                 let width = attempt!(self.read(dy));
                 attempt!(self.write_of(out, width));
             }
-            Op::ProjectInput {
-                weight,
-                dy,
-                slopes,
-                out,
-            } => {
+            Op::ProjectInput { weight, dy, slopes, out } => {
                 let weight = attempt!(self.matrix(weight));
                 attempt!(self.read_of(dy, self.product_width(weight)));
                 let width = match slopes {
@@ -90,25 +69,13 @@ impl<'a> Checker<'a> {
                 };
                 attempt!(self.write_of(out, width));
             }
-            Op::ProjectWeight {
-                weight,
-                bias,
-                dy,
-                input,
-            } => {
+            Op::ProjectWeight { weight, bias, dy, input } => {
                 let weight = attempt!(self.matrix(weight));
                 attempt!(self.optional_vector(bias, weight.rows));
                 attempt!(self.read_of(dy, self.product_width(weight)));
                 attempt!(self.read_of(input, weight.columns));
             }
-            Op::NormInput {
-                norm,
-                x,
-                stats,
-                dy,
-                residual,
-                out,
-            } => {
+            Op::NormInput { norm, x, stats, dy, residual, out } => {
                 let width = attempt!(self.norm_backward(norm, x, stats, dy));
                 attempt!(self.read_optional(residual, width));
                 attempt!(self.write_of(out, width));
@@ -121,15 +88,7 @@ impl<'a> Checker<'a> {
                 attempt!(self.read_of(b, width));
                 attempt!(self.write_of(out, width));
             }
-            Op::AttentionBackward {
-                qkv,
-                out,
-                lse,
-                dout,
-                delta,
-                dqkv,
-                ..
-            } => {
+            Op::AttentionBackward { qkv, out, lse, dout, delta, dqkv, .. } => {
                 attempt!(self.read_of(qkv, spec.qkv_width()));
                 attempt!(self.read_of(out, spec.q_width()));
                 attempt!(self.read_of(lse, spec.heads));
@@ -152,11 +111,7 @@ impl<'a> Checker<'a> {
 
     /// The width of slopes for a product of `rows`.
     const fn slopes_width(&self, rows: u32) -> u32 {
-        if self.plan.spec.mlp.gated {
-            2 * (rows / 2).next_multiple_of(16)
-        } else {
-            rows
-        }
+        if self.plan.spec.mlp.gated { 2 * (rows / 2).next_multiple_of(16) } else { rows }
     }
 
     /// The tables of an embedding of `width`.
@@ -182,12 +137,7 @@ impl<'a> Checker<'a> {
     }
 
     const fn columns(&self, tensor: &'a Tensor, width: u32) -> Result<(), Fault<'a>> {
-        self.expect(
-            text(&tensor.name),
-            "the number of columns",
-            tensor.columns,
-            width,
-        )
+        self.expect(text(&tensor.name), "the number of columns", tensor.columns, width)
     }
 
     const fn rows(&self, tensor: &'a Tensor, width: u32) -> Result<(), Fault<'a>> {
@@ -247,12 +197,7 @@ impl<'a> Checker<'a> {
                     attempt!(self.write_of(slopes, self.slopes_width(weight.rows)));
                 }
             }
-            Epilogue::Residual {
-                residual,
-                norm,
-                out,
-                ..
-            } => {
+            Epilogue::Residual { residual, norm, out, .. } => {
                 attempt!(self.read_of(residual, weight.rows));
                 if let Some(norm) = norm {
                     attempt!(self.norm(norm, weight.rows));

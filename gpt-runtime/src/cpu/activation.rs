@@ -9,11 +9,7 @@ use super::simd::{Isa, Kernels};
 
 fn best() -> &'static Kernels {
     static BEST: OnceLock<&Kernels> = OnceLock::new();
-    BEST.get_or_init(|| {
-        Isa::available()[0]
-            .kernels()
-            .expect("an available set has kernels")
-    })
+    BEST.get_or_init(|| Isa::available()[0].kernels().expect("an available set has kernels"))
 }
 
 /// Replaces `values` by a built-in activation of them.

@@ -50,15 +50,11 @@ impl CpuDevice {
             )));
         }
         let pool = Pool::new(threads).map_err(|error| {
-            Error::device(format!(
-                "cannot start {threads} threads: {error}; ask for fewer"
-            ))
-            .caused_by(error)
+            Error::device(format!("cannot start {threads} threads: {error}; ask for fewer"))
+                .caused_by(error)
         })?;
         Ok(CpuDevice {
-            thread_scratch: (0..threads)
-                .map(|_| Mutex::new(ThreadScratch::new()))
-                .collect(),
+            thread_scratch: (0..threads).map(|_| Mutex::new(ThreadScratch::new())).collect(),
             pool,
             kernels,
         })
@@ -66,9 +62,7 @@ impl CpuDevice {
 
     /// The scratch memory of a thread, which only its own tasks lock.
     pub(super) fn scratch(&self, thread: usize) -> MutexGuard<'_, ThreadScratch> {
-        self.thread_scratch[thread]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.thread_scratch[thread].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls `f` for each of `rows` rows, on all threads, some rows a task.
@@ -87,11 +81,7 @@ impl CpuDevice {
     pub fn describe(&self) -> String {
         let threads = self.pool.threads();
         let plural = if threads == 1 { "" } else { "s" };
-        format!(
-            "{}, {}, {threads} thread{plural}",
-            processor(),
-            self.kernels.isa.name()
-        )
+        format!("{}, {}, {threads} thread{plural}", processor(), self.kernels.isa.name())
     }
 }
 
@@ -100,9 +90,7 @@ impl CpuDevice {
 fn physical_cores() -> usize {
     let logical = std::thread::available_parallelism().map_or(1, NonZero::get);
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let allowed = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
     let siblings = |cpu: usize| {
         let path = format!("/sys/devices/system/cpu/cpu{cpu}/topology/core_cpus_list");
         std::fs::read_to_string(path).ok()
@@ -111,11 +99,7 @@ fn physical_cores() -> usize {
     let mut cores: Vec<String> = allowed.into_iter().filter_map(siblings).collect();
     cores.sort();
     cores.dedup();
-    if cores.is_empty() {
-        logical
-    } else {
-        logical.min(cores.len())
-    }
+    if cores.is_empty() { logical } else { logical.min(cores.len()) }
 }
 
 /// The numbers of a list like `0-2,7`, as Linux writes it.

@@ -72,11 +72,7 @@ impl Arena {
     /// The system has no memory for it.
     pub fn region(&self, len: usize, write: impl FnOnce(&mut [u8])) -> Result<Region, Error> {
         let (mapping, start) = self.take(len)?;
-        let mut region = Region {
-            mapping,
-            start,
-            len,
-        };
+        let mut region = Region { mapping, start, len };
         write(&mut region);
         Ok(region)
     }
@@ -93,10 +89,7 @@ impl Arena {
             return Ok((open.mapping.clone(), start));
         }
         let mapping = Arc::new(Mapping::new(takes)?);
-        let open = Open {
-            mapping: mapping.clone(),
-            used: takes,
-        };
+        let open = Open { mapping: mapping.clone(), used: takes };
         // The mapping with more free space stays open.
         let left = |open: &Open| open.mapping.len - open.used;
         if last.as_ref().is_none_or(|old| left(&open) > left(old)) {
@@ -152,17 +145,13 @@ impl Deref for Floats {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        self.0
-            .as_ref()
-            .map_or(&[], |region| bytemuck::cast_slice(region))
+        self.0.as_ref().map_or(&[], |region| bytemuck::cast_slice(region))
     }
 }
 
 impl DerefMut for Floats {
     fn deref_mut(&mut self) -> &mut [f32] {
-        self.0
-            .as_mut()
-            .map_or(&mut [], |region| bytemuck::cast_slice_mut(region))
+        self.0.as_mut().map_or(&mut [], |region| bytemuck::cast_slice_mut(region))
     }
 }
 

@@ -88,9 +88,7 @@ impl TaskRange {
             (taken.is_some() || !known).then_some(tag | start << END | end)
         };
         // Taking a task orders no memory; the start and the end of a round do.
-        let _ = self
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, shorter);
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, shorter);
         taken.map(|task| task as usize)
     }
 
@@ -123,10 +121,7 @@ impl Pool {
     /// A pool of `threads` threads, the caller of [`run`](Self::run) being one of them.
     pub fn new(threads: usize) -> std::io::Result<Pool> {
         let shared = Arc::new(PoolState {
-            state: Mutex::new(RoundState {
-                job: None,
-                asleep: 0,
-            }),
+            state: Mutex::new(RoundState { job: None, asleep: 0 }),
             wake: Condvar::new(),
             round: AtomicUsize::new(0),
             remaining: (0..threads).map(|_| CachePadded::default()).collect(),
@@ -137,16 +132,10 @@ impl Pool {
         let workers = (1..threads).map(|thread| {
             let shared = shared.clone();
             let name = format!("gpt-cpu-{thread}");
-            std::thread::Builder::new()
-                .name(name)
-                .spawn(move || shared.serve(thread))
+            std::thread::Builder::new().name(name).spawn(move || shared.serve(thread))
         });
         let workers = workers.collect::<Result<_, _>>()?;
-        Ok(Pool {
-            shared,
-            workers,
-            exclusive: Mutex::new(()),
-        })
+        Ok(Pool { shared, workers, exclusive: Mutex::new(()) })
     }
 
     /// Number of threads, the caller included.
@@ -166,10 +155,7 @@ impl Pool {
         }
         assert!(tasks <= MAX_TASKS, "tasks of a job");
         // The mutex protects no data, so poisoning by a panic in a job is ignored.
-        let _guard = self
-            .exclusive
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _guard = self.exclusive.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = &*self.shared;
         // SAFETY: only the lifetime changes. The guard below waits until no worker can call the job
         // any more, also when this thread unwinds, so the reference outlives its last use.
@@ -178,10 +164,7 @@ impl Pool {
         let asleep = {
             let mut state = shared.state.lock().expect("nothing panics under this lock");
             state.job = Some(ErasedJob { job, tasks });
-            shared
-                .working
-                .0
-                .store(self.workers.len(), Ordering::Relaxed);
+            shared.working.0.store(self.workers.len(), Ordering::Relaxed);
             shared.round.fetch_add(1, Ordering::Release);
             state.asleep
         };
@@ -207,19 +190,12 @@ impl Drop for RoundGuard<'_> {
         // After a panic on this thread, its remaining tasks must not run: mark them as taken.
         if std::thread::panicking() {
             let round = self.0.round.load(Ordering::Relaxed);
-            self.0
-                .remaining
-                .iter()
-                .for_each(|range| range.0.clear(round));
+            self.0.remaining.iter().for_each(|range| range.0.clear(round));
         }
         let mut spins = 0u32;
         while self.0.working.0.load(Ordering::Acquire) != 0 {
             spins += 1;
-            if spins < SPINS {
-                std::hint::spin_loop()
-            } else {
-                std::thread::yield_now()
-            }
+            if spins < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
         }
     }
 }
@@ -229,10 +205,7 @@ impl PoolState {
         let threads = self.remaining.len();
         for of in (thread..threads).chain(0..thread) {
             let whole = tasks * of / threads..tasks * (of + 1) / threads;
-            while let Some(task) = self.remaining[of]
-                .0
-                .take(round, whole.clone(), of == thread)
-            {
+            while let Some(task) = self.remaining[of].0.take(round, whole.clone(), of == thread) {
                 job(task, thread);
             }
         }
@@ -262,11 +235,7 @@ impl PoolState {
                 break;
             }
             // With fewer cores than threads, a spinning thread would starve those it waits for.
-            if spin % 64 == 63 {
-                std::thread::yield_now()
-            } else {
-                std::hint::spin_loop()
-            }
+            if spin % 64 == 63 { std::thread::yield_now() } else { std::hint::spin_loop() }
         }
         let mut state = self.state.lock().expect("nothing panics under this lock");
         loop {
@@ -278,10 +247,7 @@ impl PoolState {
                 return state.job.map(|job| (round, job));
             }
             state.asleep += 1;
-            state = self
-                .wake
-                .wait(state)
-                .expect("nothing panics under this lock");
+            state = self.wake.wait(state).expect("nothing panics under this lock");
             state.asleep -= 1;
         }
     }
@@ -321,11 +287,7 @@ impl Disjoint<'_> {
 
 impl<'a, T> Disjoint<'a, T> {
     pub fn new(slice: &'a mut [T]) -> Self {
-        Disjoint {
-            start: slice.as_mut_ptr(),
-            len: slice.len(),
-            borrow: PhantomData,
-        }
+        Disjoint { start: slice.as_mut_ptr(), len: slice.len(), borrow: PhantomData }
     }
 
     /// The elements `start..start + len`.
@@ -335,10 +297,7 @@ impl<'a, T> Disjoint<'a, T> {
     #[allow(clippy::mut_from_ref)]
     // SAFETY: the contract is the caller's; bounds are checked here.
     pub unsafe fn part(&self, start: usize, len: usize) -> &mut [T] {
-        assert!(
-            start <= self.len && len <= self.len - start,
-            "part of a shared slice"
-        );
+        assert!(start <= self.len && len <= self.len - start, "part of a shared slice");
         // SAFETY: in bounds; exclusive by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
     }
@@ -380,11 +339,7 @@ mod tests {
         assert_eq!(take(2, true), None);
         // An empty range has no task, and its word is not taken for one of an older round.
         assert_eq!(range.take(3, 8..8, true), None);
-        assert_eq!(
-            take(3 + (1 << 16), true),
-            None,
-            "the number of a round is truncated"
-        );
+        assert_eq!(take(3 + (1 << 16), true), None, "the number of a round is truncated");
     }
 
     /// Numbers of rounds are truncated to 16 bits, and with two tasks one of three threads has

@@ -25,12 +25,7 @@ pub(super) struct SharedModel {
 
 impl SharedModel {
     pub fn new(device: Arc<CpuDevice>, plan: &'static Plan, model: Interpreter) -> Self {
-        SharedModel {
-            device,
-            plan,
-            rotary: RotaryTables::new(plan),
-            model,
-        }
+        SharedModel { device, plan, rotary: RotaryTables::new(plan), model }
     }
 }
 
@@ -72,14 +67,7 @@ impl CpuSession {
         logits: &mut [f32],
         observe: Observe<'_>,
     ) {
-        self.with_pass(
-            tokens,
-            position,
-            request,
-            logits,
-            observe,
-            Interpreter::forward,
-        );
+        self.with_pass(tokens, position, request, logits, observe, Interpreter::forward);
     }
 
     /// Calls `run` with the model, the buffers of this sequence, and a pass at its first step.
@@ -169,13 +157,7 @@ impl EngineSession for CpuSession {
     fn trace(&mut self, tokens: &[u32], position: u32) -> Result<Vec<Trace>, Error> {
         let mut logits = vec![0.0; tokens.len() * self.shared.plan.spec.vocab as usize];
         let mut trace = Vec::new();
-        self.run(
-            tokens,
-            position,
-            LogitsRequest::All,
-            &mut logits,
-            Observe::Values(&mut trace),
-        );
+        self.run(tokens, position, LogitsRequest::All, &mut logits, Observe::Values(&mut trace));
         Ok(trace)
     }
 
@@ -190,11 +172,7 @@ impl EngineSession for CpuSession {
             Observe::Times(&mut stopwatch),
         );
         // The steps run on the host, so their times are those of the device.
-        Ok(Profile {
-            clock: Clock::Device,
-            steps: stopwatch.steps,
-            sampling: Vec::new(),
-        })
+        Ok(Profile { clock: Clock::Device, steps: stopwatch.steps, sampling: Vec::new() })
     }
 }
 
@@ -215,16 +193,9 @@ impl CpuModel {
         activation: Option<fn(&mut [f32])>,
         weights: &dyn Weights,
     ) -> Result<CpuModel, Error> {
-        let reader = ParameterReader {
-            plan,
-            weights,
-            device: &device,
-            arena: &Arena::default(),
-        };
+        let reader = ParameterReader { plan, weights, device: &device, arena: &Arena::default() };
         let model = Interpreter::new(&reader, activation)?;
-        Ok(CpuModel {
-            shared: Arc::new(SharedModel::new(device, plan, model)),
-        })
+        Ok(CpuModel { shared: Arc::new(SharedModel::new(device, plan, model)) })
     }
 }
 

@@ -99,11 +99,7 @@ impl EngineTrainer for CpuTrainer {
     }
 
     fn evaluate(&mut self, batch: &Sequences<'_>) -> Result<f64, Error> {
-        let options = Learn {
-            first: true,
-            scale: 0.0,
-            dropout: None,
-        };
+        let options = Learn { first: true, scale: 0.0, dropout: None };
         let mut pass = self.pass(batch, options);
         pass.forward();
         pass.losses_only();
@@ -156,12 +152,6 @@ impl EngineTrainer for CpuTrainer {
     fn allocated(&self) -> TrainBytes {
         let (activations, scratch) = self.buffers.bytes(self.plan);
         let [parameters, gradients, first, second] = self.parameters.bytes();
-        TrainBytes {
-            parameters,
-            gradients,
-            optimizer: first + second,
-            activations,
-            scratch,
-        }
+        TrainBytes { parameters, gradients, optimizer: first + second, activations, scratch }
     }
 }

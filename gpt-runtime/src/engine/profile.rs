@@ -62,10 +62,7 @@ pub struct PartTime {
 
 impl TrainProfile {
     pub(crate) fn new(clock: Clock) -> TrainProfile {
-        TrainProfile {
-            clock,
-            parts: Vec::new(),
-        }
+        TrainProfile { clock, parts: Vec::new() }
     }
 
     /// Counts one more run of `name`.
@@ -75,11 +72,7 @@ impl TrainProfile {
                 part.times += 1;
                 part.seconds += seconds;
             }
-            None => self.parts.push(PartTime {
-                name,
-                times: 1,
-                seconds,
-            }),
+            None => self.parts.push(PartTime { name, times: 1, seconds }),
         }
     }
 }

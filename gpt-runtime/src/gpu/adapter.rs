@@ -38,9 +38,7 @@ impl AdapterDescription {
         AdapterDescription {
             backend: backend_name(info.backend),
             kind: kind_name(info.device_type),
-            driver: format!("{} {}", info.driver, info.driver_info)
-                .trim()
-                .to_owned(),
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
             name: info.name,
             f16: adapter.features().contains(Features::SHADER_F16),
             features: features(adapter, adapter.features()),
@@ -87,10 +85,7 @@ fn none_found(wanted: Option<&str>, found: &[Adapter]) -> String {
     let names: Vec<String> = found.iter().map(|a| a.get_info().name).collect();
     match wanted {
         Some(wanted) if !names.is_empty() => {
-            format!(
-                "no adapter is called `{wanted}`; there are: {}",
-                names.join(", ")
-            )
+            format!("no adapter is called `{wanted}`; there are: {}", names.join(", "))
         }
         _ => {
             let apis = api_names(backends());
@@ -122,10 +117,7 @@ fn api_names(backends: Backends) -> Vec<&'static str> {
         (Backends::GL, "GL"),
     ];
     let built = Instance::enabled_backend_features() & backends;
-    apis.into_iter()
-        .filter(|(api, _)| built.contains(*api))
-        .map(|(_, name)| name)
-        .collect()
+    apis.into_iter().filter(|(api, _)| built.contains(*api)).map(|(_, name)| name).collect()
 }
 
 /// All adapters. GL is tried only if no other API has one: it lists the same hardware again, and
@@ -213,11 +205,7 @@ pub(super) fn lacks(adapter: &Adapter, limits: &wgpu::Limits) -> Option<String> 
         return Some("has no compute shaders".to_owned());
     }
     let needs = [
-        (
-            "storage buffers in a stage",
-            u64::from(limits.max_storage_buffers_per_shader_stage),
-            8,
-        ),
+        ("storage buffers in a stage", u64::from(limits.max_storage_buffers_per_shader_stage), 8),
         (
             "invocations in a workgroup",
             u64::from(limits.max_compute_invocations_per_workgroup),
@@ -233,11 +221,7 @@ pub(super) fn lacks(adapter: &Adapter, limits: &wgpu::Limits) -> Option<String> 
             u64::from(limits.max_compute_workgroups_per_dimension),
             65_535,
         ),
-        (
-            "bytes in a binding",
-            limits.max_storage_buffer_binding_size,
-            gpt_plan::MAX_BINDING,
-        ),
+        ("bytes in a binding", limits.max_storage_buffer_binding_size, gpt_plan::MAX_BINDING),
     ];
     needs
         .into_iter()

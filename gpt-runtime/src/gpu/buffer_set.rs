@@ -7,9 +7,8 @@ use super::device::GpuDevice;
 use crate::Error;
 
 /// Usage of a buffer that kernels work on; tests read and write it.
-pub const STORAGE: BufferUsages = BufferUsages::STORAGE
-    .union(BufferUsages::COPY_SRC)
-    .union(BufferUsages::COPY_DST);
+pub const STORAGE: BufferUsages =
+    BufferUsages::STORAGE.union(BufferUsages::COPY_SRC).union(BufferUsages::COPY_DST);
 
 /// Buffers by [`BufferId`], then by copy; none of a buffer that the plan does not list.
 #[derive(Default)]

@@ -232,19 +232,15 @@ impl GpuDevice {
 
     /// Returns the first error since the last check, if any.
     pub(super) fn check(&self) -> Result<(), Error> {
-        let mut late = self
-            .late_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut late = self.late_error.lock().unwrap_or_else(PoisonError::into_inner);
         match late.take() {
             None => Ok(()),
             Some(LateError::Failed(what)) => {
                 Err(Error::device(format!("{} failed: {what}", self.name)))
             }
-            Some(LateError::Lost(why)) => Err(Error::DeviceLost(format!(
-                "{} failed: the device was lost: {why}",
-                self.name
-            ))),
+            Some(LateError::Lost(why)) => {
+                Err(Error::DeviceLost(format!("{} failed: the device was lost: {why}", self.name)))
+            }
         }
     }
 

@@ -56,16 +56,9 @@ pub fn create(device: &GpuDevice, entries: &[BindGroupLayoutEntry]) -> BindGroup
     device.count();
     device
         .device
-        .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: None,
-            entries,
-        })
+        .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries })
 }
 
 fn buffer(ty: BufferBindingType, has_dynamic_offset: bool) -> BindingType {
-    BindingType::Buffer {
-        ty,
-        has_dynamic_offset,
-        min_binding_size: None,
-    }
+    BindingType::Buffer { ty, has_dynamic_offset, min_binding_size: None }
 }

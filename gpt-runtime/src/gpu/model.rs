@@ -69,15 +69,12 @@ impl GpuModel {
         for (layer, step) in plan.steps() {
             let matrix = StepMatrix::of(&device, plan, step, layer, weights)?;
             let format = matrix.map_or(Format::F32, |matrix| matrix.format);
-            let groups = Groups::Session {
-                texel_bytes: matrix.and_then(|matrix| matrix.texel_bytes()),
-            };
+            let groups =
+                Groups::Session { texel_bytes: matrix.and_then(|matrix| matrix.texel_bytes()) };
             used.extend(kernels_of(step, format).map(|k| (k, groups)));
             matrices.push(matrix);
         }
-        let split = plan
-            .split_attention
-            .map(|kernels| [kernels.split, kernels.merge]);
+        let split = plan.split_attention.map(|kernels| [kernels.split, kernels.merge]);
         let others = split.into_iter().flatten().chain(plan.sampling);
         used.extend(others.map(|kernel| (kernel, Groups::Session { texel_bytes: None })));
         let pipelines = Pipelines::new(device.clone(), &plan.kernels, used);
@@ -92,14 +89,7 @@ impl GpuModel {
         built.map_err(|_| Error::device(format!("{} could not build a kernel", device.name())))?;
         let steps = steps?;
         device.check()?;
-        Ok(GpuModel {
-            shared: Arc::new(SharedModel {
-                device,
-                plan,
-                pipelines,
-                steps,
-            }),
-        })
+        Ok(GpuModel { shared: Arc::new(SharedModel { device, plan, pipelines, steps }) })
     }
 }
 
@@ -205,14 +195,7 @@ impl StepMatrix {
             ))
         })?;
         let texture = device.features().has(Feature::Textures) && layout.texture_rows().is_some();
-        Ok(Some(StepMatrix {
-            id,
-            layer,
-            format,
-            halves,
-            layout,
-            texture,
-        }))
+        Ok(Some(StepMatrix { id, layer, format, halves, layout, texture }))
     }
 }
 
@@ -295,11 +278,7 @@ impl<'a> ModelUpload<'a> {
             DeviceMatrix::Texture(texture.create_view(&Default::default()))
         } else {
             let upload = |part| self.sender.buffer(name, &tensor, packing, part);
-            DeviceMatrix::Parts(
-                (0..matrix.layout.parts)
-                    .map(upload)
-                    .collect::<Result<_, _>>()?,
-            )
+            DeviceMatrix::Parts((0..matrix.layout.parts).map(upload).collect::<Result<_, _>>()?)
         };
         self.matrices.insert(known, stored.clone());
         Ok(stored)

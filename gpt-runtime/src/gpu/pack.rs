@@ -119,12 +119,7 @@ fn interleave_blocks(rows: &[&[u8]; LANES], bytes: usize, scales: usize, out: &m
         let (quants, last) = out.as_chunks_mut::<4>().0.split_at_mut((words - 1) * LANES);
         for (lane, row) in rows.iter().enumerate() {
             let (opening, block) = row[at * bytes..][..bytes].split_at(2 * scales);
-            for (word, out) in block
-                .as_chunks()
-                .0
-                .iter()
-                .zip(quants.chunks_exact_mut(LANES))
-            {
+            for (word, out) in block.as_chunks().0.iter().zip(quants.chunks_exact_mut(LANES)) {
                 out[lane] = *word;
             }
             last[lane] = match opening {
@@ -158,12 +153,7 @@ mod tests {
                 let columns = columns + if elements == 1 { 6 } else { 0 };
                 let row_bytes = format.row_bytes(columns);
                 let data: Vec<u8> = (0..rows * row_bytes).map(|i| (i % 251) as u8).collect();
-                let tensor = HostTensor {
-                    format,
-                    rows,
-                    columns,
-                    data: data.as_slice().into(),
-                };
+                let tensor = HostTensor { format, rows, columns, data: data.as_slice().into() };
                 let height = rows / halves;
                 let padded = height.next_multiple_of(STRIP as usize) * halves;
                 let layout = MatrixLayout::new(format, padded as u64, columns as u64).unwrap();

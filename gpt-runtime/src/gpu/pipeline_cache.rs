@@ -51,10 +51,7 @@ impl PipelineCache {
         let known = read(&path);
         let data = known.as_ref().map(|file| &file[HEADER..]);
         let opened = data.and_then(|data| create(device, Some(data)));
-        let saved = opened
-            .as_ref()
-            .and(data)
-            .map(|data| checksum(data.iter().copied()));
+        let saved = opened.as_ref().and(data).map(|data| checksum(data.iter().copied()));
         Some(PipelineCache {
             cache: opened.or_else(|| create(device, None))?,
             path,
@@ -131,11 +128,7 @@ pub(super) fn folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<Path
     if let Some(folder) = variable("GPT_CACHE_DIR") {
         return (!folder.is_empty()).then(|| PathBuf::from(folder));
     }
-    let path = |name| {
-        variable(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
+    let path = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let caches = if cfg!(windows) {
         path("LOCALAPPDATA")?
     } else if cfg!(target_os = "macos") {
@@ -159,17 +152,11 @@ mod tests {
                 found.map(|(_, value)| OsString::from(value))
             })
         };
-        assert_eq!(
-            of(&[("GPT_CACHE_DIR", "here"), ("HOME", "/home/x")]),
-            Some("here".into())
-        );
+        assert_eq!(of(&[("GPT_CACHE_DIR", "here"), ("HOME", "/home/x")]), Some("here".into()));
         assert_eq!(of(&[("GPT_CACHE_DIR", ""), ("HOME", "/home/x")]), None);
         assert_eq!(of(&[]), None);
         if cfg!(all(unix, not(target_os = "macos"))) {
-            assert_eq!(
-                of(&[("HOME", "/home/x")]),
-                Some("/home/x/.cache/gpt-model".into())
-            );
+            assert_eq!(of(&[("HOME", "/home/x")]), Some("/home/x/.cache/gpt-model".into()));
             // A relative one counts as none.
             assert_eq!(
                 of(&[("XDG_CACHE_HOME", "cache"), ("HOME", "/home/x")]),
@@ -190,20 +177,11 @@ mod tests {
         older[7] = b'0';
         fs::write(&path, &good).unwrap();
         assert_eq!(read(&path), Some(good.clone()));
-        for bad in [
-            &changed,
-            &older,
-            &good[..20].to_vec(),
-            &good[..9].to_vec(),
-            &vec![],
-        ] {
+        for bad in [&changed, &older, &good[..20].to_vec(), &good[..9].to_vec(), &vec![]] {
             fs::write(&path, bad).unwrap();
             assert_eq!(read(&path), None, "{bad:?}");
         }
-        fs::File::create(&path)
-            .unwrap()
-            .set_len(LARGEST + 1)
-            .unwrap();
+        fs::File::create(&path).unwrap().set_len(LARGEST + 1).unwrap();
         assert_eq!(read(&path), None);
         assert_eq!(read(&folder.path().join("none")), None);
     }
@@ -249,12 +227,7 @@ mod tests {
         assert_eq!(run(), Some((path.clone(), true)), "the file is not taken");
         let data = &good[HEADER..];
         let framed = |data: &[u8]| {
-            [
-                &MAGIC[..],
-                &checksum(data.iter().copied()).to_le_bytes(),
-                data,
-            ]
-            .concat()
+            [&MAGIC[..], &checksum(data.iter().copied()).to_le_bytes(), data].concat()
         };
         assert_eq!(framed(data), good);
         // wgpu's header: magic, version, width of pointers, backend, adapter, driver.
@@ -264,15 +237,9 @@ mod tests {
             framed(&data)
         };
         let foreign = [
-            (
-                "garbage",
-                b"no cache at all, but longer than a header".to_vec(),
-            ),
+            ("garbage", b"no cache at all, but longer than a header".to_vec()),
             ("the first half", good[..good.len() / 2].to_vec()),
-            (
-                "the first half of what wgpu wrote",
-                framed(&data[..data.len() / 2]),
-            ),
+            ("the first half of what wgpu wrote", framed(&data[..data.len() / 2])),
             ("nothing of what wgpu wrote", framed(&[])),
             ("another program's", with(0)),
             ("another version's", with(8)),
@@ -283,11 +250,7 @@ mod tests {
         for (what, file) in foreign {
             fs::write(&path, &file).unwrap();
             assert_eq!(run(), Some((path.clone(), false)), "{what}");
-            assert_eq!(
-                read(&path).as_deref().map(<[u8]>::len),
-                Some(good.len()),
-                "{what}"
-            );
+            assert_eq!(read(&path).as_deref().map(<[u8]>::len), Some(good.len()), "{what}");
         }
     }
 }

@@ -54,11 +54,7 @@ impl Pipelines {
         for (kernel, groups) in used {
             pipelines[usize::from(kernel)] = Some((groups, OnceLock::new()));
         }
-        Pipelines {
-            device,
-            kernels,
-            pipelines,
-        }
+        Pipelines { device, kernels, pipelines }
     }
 
     /// The kernel with this index.
@@ -83,10 +79,8 @@ impl Pipelines {
     /// Builds the missing pipelines of `kernels` on all cores; a driver compiles one at a time on
     /// each.
     pub fn prepare(&self, kernels: impl IntoIterator<Item = u16>) {
-        let missing: BTreeSet<u16> = kernels
-            .into_iter()
-            .filter(|&kernel| self.entry(kernel).1.get().is_none())
-            .collect();
+        let missing: BTreeSet<u16> =
+            kernels.into_iter().filter(|&kernel| self.entry(kernel).1.get().is_none()).collect();
         if missing.is_empty() {
             return;
         }
@@ -113,9 +107,7 @@ impl Pipelines {
     }
 
     fn entry(&self, kernel: u16) -> &(Groups, OnceLock<Pipeline>) {
-        self.pipelines[usize::from(kernel)]
-            .as_ref()
-            .expect("a kernel that a step uses")
+        self.pipelines[usize::from(kernel)].as_ref().expect("a kernel that a step uses")
     }
 
     fn build(&self, plain: &Kernel, groups: Groups) -> Pipeline {
@@ -179,36 +171,26 @@ impl GpuDevice {
         // buffers (rows, positions, tokens, slices of matrices). Every loop counts up to such a
         // size, and no divisor is zero.
         let module = unsafe {
-            self.device
-                .create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked())
+            self.device.create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked())
         };
-        let layout = self
-            .device
-            .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-                label,
-                bind_group_layouts: &groups.iter().map(Some).collect::<Vec<_>>(),
-                immediate_size: 0,
-            });
-        let inner = self
-            .device
-            .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label,
-                layout: Some(&layout),
-                module: &module,
-                entry_point: Some("main"),
-                compilation_options: wgpu::PipelineCompilationOptions {
-                    constants: &[],
-                    // Every kernel writes workgroup memory before it reads it.
-                    zero_initialize_workgroup_memory: false,
-                },
-                cache: self.cache.as_ref().map(PipelineCache::inner),
-            });
-        Pipeline {
-            inner,
-            grid: kernel.grid,
-            groups: kernel.groups,
-            tile_rows: kernel.tile_rows,
-        }
+        let layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label,
+            bind_group_layouts: &groups.iter().map(Some).collect::<Vec<_>>(),
+            immediate_size: 0,
+        });
+        let inner = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label,
+            layout: Some(&layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &[],
+                // Every kernel writes workgroup memory before it reads it.
+                zero_initialize_workgroup_memory: false,
+            },
+            cache: self.cache.as_ref().map(PipelineCache::inner),
+        });
+        Pipeline { inner, grid: kernel.grid, groups: kernel.groups, tile_rows: kernel.tile_rows }
     }
 }
 

@@ -52,10 +52,7 @@ impl GpuDevice {
         let size = bytes.max(16).next_multiple_of(4);
         let refused = |why: &str| self.cannot_hold(what, size, why);
         if size > self.max_buffer {
-            return Err(refused(&format!(
-                "its buffers end at {} MiB",
-                self.max_buffer >> 20
-            )));
+            return Err(refused(&format!("its buffers end at {} MiB", self.max_buffer >> 20)));
         }
         self.count();
         let memory = self.device.push_error_scope(ErrorFilter::OutOfMemory);
@@ -69,9 +66,8 @@ impl GpuDevice {
             return Err(refused("it is out of memory"));
         }
         if let Some(content) = content {
-            let mut view = buffer
-                .get_mapped_range_mut(..)
-                .map_err(|error| refused(&error.to_string()))?;
+            let mut view =
+                buffer.get_mapped_range_mut(..).map_err(|error| refused(&error.to_string()))?;
             view.slice(..content.len()).copy_from_slice(content);
             drop(view);
             buffer.unmap();
@@ -87,11 +83,7 @@ impl GpuDevice {
         entries: &[BindGroupEntry<'_>],
     ) -> BindGroup {
         self.count();
-        self.device.create_bind_group(&BindGroupDescriptor {
-            label: Some(label),
-            layout,
-            entries,
-        })
+        self.device.create_bind_group(&BindGroupDescriptor { label: Some(label), layout, entries })
     }
 
     /// A new command encoder.
@@ -111,10 +103,7 @@ impl GpuDevice {
 
     /// Waits until `submission` and those before it are finished and their buffers are mapped.
     pub(super) fn wait_for(&self, submission: SubmissionIndex) -> Result<(), Error> {
-        self.poll(PollType::Wait {
-            submission_index: Some(submission),
-            timeout: None,
-        })
+        self.poll(PollType::Wait { submission_index: Some(submission), timeout: None })
     }
 
     fn poll(&self, until: PollType) -> Result<(), Error> {

@@ -74,23 +74,14 @@ impl GpuDevice {
     fn best(&self, pipeline: &Pipeline, group: &BindGroup) -> Result<f64, Error> {
         let seconds = timing::seconds(self, RUNS + 1, |_, pass| {
             pass.set_bind_group(0, group, &[]);
-            pipeline.dispatch(
-                pass,
-                &Extent {
-                    rows: 1,
-                    ..Extent::default()
-                },
-            );
+            pipeline.dispatch(pass, &Extent { rows: 1, ..Extent::default() });
         })?;
         let counted = seconds[1..].iter().copied().filter(|s| *s > 0.0);
         let best = counted.fold(f64::INFINITY, f64::min);
         if best.is_finite() {
             return Ok(best);
         }
-        Err(Error::device(format!(
-            "the timestamps of {} do not advance",
-            self.name()
-        )))
+        Err(Error::device(format!("the timestamps of {} do not advance", self.name())))
     }
 }
 

@@ -24,11 +24,7 @@ pub struct Sender<'a> {
 
 impl<'a> Sender<'a> {
     pub fn new(device: &'a GpuDevice) -> Sender<'a> {
-        Sender {
-            device,
-            packer: Packer::new(),
-            before: None,
-        }
+        Sender { device, packer: Packer::new(), before: None }
     }
 
     /// Packs `panels` of `tensor` as `layout` and `halves` say ([`Packer::pack`]) and uploads them

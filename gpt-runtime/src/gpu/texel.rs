@@ -6,11 +6,8 @@ use wgpu::{TextureFormat, TextureUsages};
 pub const USAGE: TextureUsages = TextureUsages::STORAGE_BINDING.union(TextureUsages::COPY_DST);
 
 /// Formats of the elements of all weight formats.
-pub const FORMATS: [TextureFormat; 3] = [
-    TextureFormat::Rgba32Float,
-    TextureFormat::Rg32Uint,
-    TextureFormat::R32Uint,
-];
+pub const FORMATS: [TextureFormat; 3] =
+    [TextureFormat::Rgba32Float, TextureFormat::Rg32Uint, TextureFormat::R32Uint];
 
 /// The format of elements of `element_bytes` bytes.
 pub fn format(element_bytes: u32) -> TextureFormat {

@@ -53,11 +53,7 @@ pub fn upload(
                     bytes_per_row: Some(row_bytes),
                     rows_per_image: None,
                 },
-                Extent3d {
-                    width: TEXTURE_WIDTH,
-                    height,
-                    depth_or_array_layers: 1,
-                },
+                Extent3d { width: TEXTURE_WIDTH, height, depth_or_array_layers: 1 },
             );
             Ok(height)
         })?;
@@ -79,11 +75,7 @@ pub fn create(
     let memory = device.device.push_error_scope(ErrorFilter::OutOfMemory);
     let texture = device.device.create_texture(&TextureDescriptor {
         label: Some(name),
-        size: Extent3d {
-            width: TEXTURE_WIDTH,
-            height: rows,
-            depth_or_array_layers: 1,
-        },
+        size: Extent3d { width: TEXTURE_WIDTH, height: rows, depth_or_array_layers: 1 },
         mip_level_count: 1,
         sample_count: 1,
         dimension: TextureDimension::D2,
@@ -133,15 +125,8 @@ mod tests {
         };
         // 2,560 panels of 40 elements, of which 1,024 fill five rows of texels.
         let (rows, columns) = (20_470, 20);
-        let data: Vec<u8> = (0..rows * columns)
-            .flat_map(|i| (i as f32).to_le_bytes())
-            .collect();
-        let tensor = HostTensor {
-            format: Format::F32,
-            rows,
-            columns,
-            data: Cow::Borrowed(&data),
-        };
+        let data: Vec<u8> = (0..rows * columns).flat_map(|i| (i as f32).to_le_bytes()).collect();
+        let tensor = HostTensor { format: Format::F32, rows, columns, data: Cow::Borrowed(&data) };
         let layout = MatrixLayout::new(Format::F32, rows as u64, columns as u64).unwrap();
         assert_eq!((layout.panels, layout.panel_length), (2_560, 40));
         let height = layout.texture_rows().unwrap();

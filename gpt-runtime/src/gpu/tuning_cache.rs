@@ -45,11 +45,7 @@ pub struct TuningCache {
 impl TuningCache {
     /// An empty cache without a file.
     pub fn empty() -> TuningCache {
-        TuningCache {
-            path: None,
-            adapter: String::new(),
-            kernels: HashMap::new(),
-        }
+        TuningCache { path: None, adapter: String::new(), kernels: HashMap::new() }
     }
 
     /// The cache of `adapter` in the user's folder.
@@ -109,11 +105,7 @@ impl TuningCache {
             })
             .collect();
         kernels.sort_by(|a, b| (&a.kernel, &a.checksum).cmp(&(&b.kernel, &b.checksum)));
-        let file = TuningFile {
-            version: VERSION,
-            adapter: self.adapter,
-            kernels,
-        };
+        let file = TuningFile { version: VERSION, adapter: self.adapter, kernels };
         let text = serde_json::to_string_pretty(&file).expect("strings are JSON");
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
@@ -153,11 +145,7 @@ mod tests {
     fn tuned(folder: &Path) -> TuningCache {
         let none = TuningCache::empty();
         let path = folder.join("new/tuned.json");
-        TuningCache {
-            kernels: read(&path).unwrap_or_default(),
-            path: Some(path),
-            ..none
-        }
+        TuningCache { kernels: read(&path).unwrap_or_default(), path: Some(path), ..none }
     }
 
     #[test]
@@ -182,9 +170,7 @@ mod tests {
     fn what_cannot_be_understood_is_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let kernel = &testing::gpt2().kernels[0];
-        let path = tuned(folder.path())
-            .save(&[(kernel, Features::DEFAULT)])
-            .unwrap();
+        let path = tuned(folder.path()).save(&[(kernel, Features::DEFAULT)]).unwrap();
         let good = fs::read_to_string(&path).unwrap();
         assert!(tuned(folder.path()).features(kernel).is_some());
         let checksum = format!("{:016x}", checksum(kernel));

@@ -49,10 +49,7 @@ impl Default for Sampling {
 impl Sampling {
     /// Always takes the likeliest token.
     pub fn greedy() -> Self {
-        Sampling {
-            temperature: 0.0,
-            ..Sampling::default()
-        }
+        Sampling { temperature: 0.0, ..Sampling::default() }
     }
 
     /// The factor of the logits. Capped at a million, beyond which f32 distinguishes no more
@@ -82,10 +79,7 @@ impl Sampling {
             ));
         }
         if !(0.0..=1.0).contains(&self.min_p) {
-            return reject(format!(
-                "min-p is {}; it has to be between 0 and 1",
-                self.min_p
-            ));
+            return reject(format!("min-p is {}; it has to be between 0 and 1", self.min_p));
         }
         if !(self.repetition_penalty > 0.0 && self.repetition_penalty <= 100.0) {
             return reject(format!(
@@ -146,11 +140,7 @@ impl Sampler {
     /// Samples the token after `history` from logits `[vocab]`. A NaN logit counts as impossible.
     pub fn sample(&mut self, logits: &[f32], history: &[u32]) -> u32 {
         self.logits.clear();
-        self.logits.extend(
-            logits
-                .iter()
-                .map(|x| if x.is_nan() { f32::NEG_INFINITY } else { *x }),
-        );
+        self.logits.extend(logits.iter().map(|x| if x.is_nan() { f32::NEG_INFINITY } else { *x }));
         self.penalise(history);
         let key = random::key(self.sampling.seed, self.draws);
         self.skip(1);
@@ -163,20 +153,14 @@ impl Sampler {
         let below = |&x: &f32| if x == greatest { 0.0 } else { greatest - x };
         self.candidates.clear();
         let all = (0..).zip(self.logits.iter().map(below));
-        self.candidates
-            .extend(all.map(|(id, below)| Candidate { id, below }));
+        self.candidates.extend(all.map(|(id, below)| Candidate { id, below }));
         self.cut();
         self.draw(key)
     }
 
     /// Applies top-k, top-p and min-p to the candidates.
     fn cut(&mut self) {
-        let Sampling {
-            top_k,
-            top_p,
-            min_p,
-            ..
-        } = self.sampling;
+        let Sampling { top_k, top_p, min_p, .. } = self.sampling;
         let inverse = self.sampling.inverse_temperature();
         let candidates = &mut self.candidates;
         // Ties go to the smaller token, so the order is independent of the sorting algorithm.
@@ -226,20 +210,14 @@ impl Sampler {
         if penalty == 1.0 {
             return;
         }
-        let recent = &history[history
-            .len()
-            .saturating_sub(self.sampling.repetition_window)..];
+        let recent = &history[history.len().saturating_sub(self.sampling.repetition_window)..];
         for (i, &id) in recent.iter().enumerate() {
             // A repeated token is penalised once.
             if recent[..i].contains(&id) {
                 continue;
             }
             if let Some(logit) = self.logits.get_mut(id as usize) {
-                *logit = if *logit > 0.0 {
-                    *logit / penalty
-                } else {
-                    *logit * penalty
-                };
+                *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
             }
         }
     }

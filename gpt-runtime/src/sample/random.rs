@@ -41,28 +41,16 @@ mod tests {
 
     #[test]
     fn the_exponential_is_precise_where_it_is_small() {
-        for bits in [
-            0,
-            1,
-            200,
-            70_000,
-            1 << 20,
-            1 << 27,
-            (1 << 28) - 1,
-            1 << 28,
-            1 << 31,
-            u32::MAX - 1000,
-        ] {
+        for bits in
+            [0, 1, 200, 70_000, 1 << 20, 1 << 27, (1 << 28) - 1, 1 << 28, 1 << 31, u32::MAX - 1000]
+        {
             // Near 1 an f32 has steps of 2^-24, which the logarithm magnifies. That is the smallest
             // noise, which never wins a draw.
             let bound = if bits > 0xFFFF_0000 { 2e-3 } else { 1e-6 };
             let t = (f64::from(bits) + 0.5) / 4_294_967_296.0;
             let expected = -(-t).ln_1p();
             let found = f64::from(exponential(bits));
-            assert!(
-                (found / expected - 1.0).abs() < bound,
-                "{bits}: {found}, not {expected}"
-            );
+            assert!((found / expected - 1.0).abs() < bound, "{bits}: {found}, not {expected}");
         }
         assert!(-exponential(0).ln() <= MOST);
         assert!(exponential(u32::MAX).is_finite());

@@ -154,11 +154,7 @@ fn compare(
         }
         if device.is_gpu() && plan.spec.is_causal() {
             for (step, temperature, top_k) in [("sample", 0.0, 0), ("sample_truncated", 1.0, 1)] {
-                let likeliest = Sampling {
-                    temperature,
-                    top_k,
-                    ..Sampling::default()
-                };
+                let likeliest = Sampling { temperature, top_k, ..Sampling::default() };
                 found.checks.push(Check {
                     format,
                     rows: 1,
@@ -249,11 +245,7 @@ impl Sequence {
     fn new(model: Model<Untyped>) -> Result<Sequence, Error> {
         let spec = &model.plan().spec;
         let length = (PROMPT + 1).min(spec.context);
-        Ok(Sequence {
-            tokens: some_tokens(spec, length),
-            session: session(&model, length)?,
-            model,
-        })
+        Ok(Sequence { tokens: some_tokens(spec, length), session: session(&model, length)?, model })
     }
 
     /// The outputs of the steps for the next `rows` tokens; in a new session if no room is left or
@@ -290,11 +282,7 @@ impl<W: Weights> Weights for Exact<W> {
             format::decode(tensor.format, bytes, &mut row);
             data.extend_from_slice(bytemuck::cast_slice(&row));
         }
-        Ok(HostTensor {
-            format: Format::F32,
-            data: Cow::Owned(data),
-            ..tensor
-        })
+        Ok(HostTensor { format: Format::F32, data: Cow::Owned(data), ..tensor })
     }
 
     fn format(&self, _: TensorId, _: u32) -> Format {
@@ -326,10 +314,7 @@ mod tests {
         assert_eq!(error(&[1.0, 2.0], &[1.0, 2.0], TYPICAL), 0.0);
         assert!((error(&[1.1, 0.0], &[1.0, 0.0], TYPICAL) - 0.01).abs() < 1e-6);
         assert_eq!(error(&[f32::NAN, 2.0], &[1.0, 2.0], TYPICAL), f64::INFINITY);
-        assert_eq!(
-            error(&[f32::INFINITY, 2.0], &[1.0, 2.0], TYPICAL),
-            f64::INFINITY
-        );
+        assert_eq!(error(&[f32::INFINITY, 2.0], &[1.0, 2.0], TYPICAL), f64::INFINITY);
         assert_eq!(error(&[1.0], &[1.0, 2.0], TYPICAL), f64::INFINITY);
         assert_eq!(error(&[], &[], TYPICAL), f64::INFINITY);
     }

@@ -78,12 +78,7 @@ fn compare(plan: &'static Plan, device: &Device, seeds: [u64; 2]) -> Result<Self
     let moves = found.moves.iter().zip(&expected.moves);
     let worst = moves.map(|(found, expected)| error(found, expected, typical));
     checks.push(check("adamw", 0, worst.fold(0.0, f64::max)));
-    Ok(SelfTest {
-        device: device.name(),
-        reference: portable.name(),
-        checks,
-        left_out: Vec::new(),
-    })
+    Ok(SelfTest { device: device.name(), reference: portable.name(), checks, left_out: Vec::new() })
 }
 
 /// The results of a step of training.
@@ -101,26 +96,14 @@ impl Learned {
         let tokens = TOKENS.min(plan.spec.context);
         let rows = SEQUENCES * tokens;
         let options = TrainerOptions {
-            shape: TrainShape {
-                batch: SEQUENCES,
-                tokens,
-                recompute: Recompute::Nothing,
-            },
+            shape: TrainShape { batch: SEQUENCES, tokens, recompute: Recompute::Nothing },
             precision: Precision::F32,
         };
         let weights = UnitGain::new(plan, seed, Format::F32);
         let mut trainer = ModelVtable::of_plan(plan).trainer(device, &weights, options)?;
         let text = some_tokens(&plan.spec, rows + 1);
-        let batch = Sequences {
-            inputs: &text[..rows as usize],
-            targets: &text[1..],
-            tokens,
-        };
-        let options = Learn {
-            first: true,
-            scale: 1.0,
-            dropout: None,
-        };
+        let batch = Sequences { inputs: &text[..rows as usize], targets: &text[1..], tokens };
+        let options = Learn { first: true, scale: 1.0, dropout: None };
         let loss = trainer.learn(&batch, &options)?;
         let read = |trainer: &mut dyn EngineTrainer, state| {
             let read = parameters(plan).into_iter().map(|(id, layer)| {
@@ -148,12 +131,7 @@ impl Learned {
         for (before, after) in moves.iter_mut().flatten().zip(after.iter().flatten()) {
             *before = after - *before;
         }
-        Ok(Learned {
-            rows,
-            loss,
-            gradients,
-            moves,
-        })
+        Ok(Learned { rows, loss, gradients, moves })
     }
 }
 

@@ -91,20 +91,13 @@ impl<M> SessionBuilder<M> {
             (Some(chunk), true) => chunk.min(capacity),
             (None, true) => {
                 let fits = LOGITS_BYTES / (4 * u64::from(spec.vocab));
-                let most = if self.all_logits {
-                    fits.clamp(1, u64::from(CHUNK)) as u32
-                } else {
-                    CHUNK
-                };
+                let most =
+                    if self.all_logits { fits.clamp(1, u64::from(CHUNK)) as u32 } else { CHUNK };
                 most.min(capacity)
             }
         };
-        let options = SessionOptions {
-            capacity,
-            chunk,
-            all_logits: self.all_logits,
-            cache: self.cache,
-        };
+        let options =
+            SessionOptions { capacity, chunk, all_logits: self.all_logits, cache: self.cache };
         let rows = if self.all_logits { chunk as usize } else { 1 };
         Ok(Session {
             engine: self.model.engine().session(options)?,

@@ -54,12 +54,7 @@ impl<M> Logits<'_, M> {
             .values
             .iter()
             .enumerate()
-            .fold(
-                start,
-                |best, (i, &value)| {
-                    if value > best.1 { (i, value) } else { best }
-                },
-            );
+            .fold(start, |best, (i, &value)| if value > best.1 { (i, value) } else { best });
         best.0 as u32
     }
 }
@@ -98,10 +93,7 @@ mod tests {
 
     #[test]
     fn the_likeliest_tokens_are_in_order() {
-        let logits: Logits<'_> = Logits {
-            values: &[1.0, 3.0, -2.0, 3.0, 0.5],
-            brand: PhantomData,
-        };
+        let logits: Logits<'_> = Logits { values: &[1.0, 3.0, -2.0, 3.0, 0.5], brand: PhantomData };
         let all = logits.log_probs();
         let expected = |tokens: &[u32]| -> Vec<(u32, f32)> {
             tokens.iter().map(|&t| (t, all[t as usize])).collect()
@@ -114,10 +106,7 @@ mod tests {
     #[test]
     fn log_probabilities_are_those_of_the_plain_formula() {
         let of = |values: &[f32]| -> Vec<f32> {
-            let logits: Logits<'_> = Logits {
-                values,
-                brand: PhantomData,
-            };
+            let logits: Logits<'_> = Logits { values, brand: PhantomData };
             let all = logits.log_probs();
             for (token, log_prob) in (0..).zip(&all) {
                 assert_eq!(logits.log_prob(token), Some(*log_prob));

@@ -73,19 +73,12 @@ impl<M> Session<M> {
         let chunk = self.options.chunk as usize;
         let last = (tokens.len() - 1) / chunk;
         for (i, part) in tokens.chunks(chunk).enumerate() {
-            let request = if i == last {
-                LogitsRequest::Last
-            } else {
-                LogitsRequest::Nothing
-            };
+            let request = if i == last { LogitsRequest::Last } else { LogitsRequest::Nothing };
             self.run(part, request)?;
         }
         self.has_logits = true;
         let vocab = self.model.plan().spec.vocab as usize;
-        Ok(Logits {
-            values: &self.logits[..vocab],
-            brand: PhantomData,
-        })
+        Ok(Logits { values: &self.logits[..vocab], brand: PhantomData })
     }
 
     /// Chooses the token that follows the last one. The token is not appended.
@@ -249,8 +242,7 @@ impl<M> Session<M> {
 
     fn run(&mut self, tokens: &[u32], request: LogitsRequest) -> Result<(), Error> {
         self.invalidate_logits();
-        self.engine
-            .forward(tokens, self.tokens.len() as u32, request, &mut self.logits)?;
+        self.engine.forward(tokens, self.tokens.len() as u32, request, &mut self.logits)?;
         self.tokens.extend_from_slice(tokens);
         Ok(())
     }

@@ -85,11 +85,7 @@ impl<M> Session<M> {
                 self.model.plan().name
             )));
         }
-        let most = if self.options.all_logits {
-            self.options.chunk as usize
-        } else {
-            1
-        };
+        let most = if self.options.all_logits { self.options.chunk as usize } else { 1 };
         let mut logits = vec![0.0; most.min(stream.len() / width) * vocab];
         for (i, rows) in stream.chunks(most * width).enumerate() {
             self.engine.head(rows, &mut logits)?;
@@ -198,10 +194,7 @@ impl<M> Observation<M> {
     /// There are no more than `position` tokens.
     pub fn logits(&self, position: usize) -> Logits<'_, M> {
         let vocab = self.spec.vocab as usize;
-        Logits {
-            values: &self.logits[position * vocab..][..vocab],
-            brand: PhantomData,
-        }
+        Logits { values: &self.logits[position * vocab..][..vocab], brand: PhantomData }
     }
 
     /// How little the token at `position` was expected: `-ln` of its probability given the tokens
@@ -244,9 +237,8 @@ impl QueriesAndKeys {
                 Mask::Bidirectional => tokens,
             };
             let keys = keys.clone().take(visible);
-            let mut scores: Vec<f64> = keys
-                .map(|key| scale * dot(query, &key[kv_head * dim..][..dim]))
-                .collect();
+            let mut scores: Vec<f64> =
+                keys.map(|key| scale * dot(query, &key[kv_head * dim..][..dim])).collect();
             let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             for score in &mut scores {
                 *score = (*score - max).exp();

@@ -31,10 +31,7 @@ pub struct Message {
 impl Message {
     /// A message of `role`.
     pub fn new(role: Role, content: impl Into<String>) -> Message {
-        Message {
-            role,
-            content: content.into(),
-        }
+        Message { role, content: content.into() }
     }
 }
 
@@ -49,10 +46,7 @@ impl Template {
     /// Compiles `source` with the options and functions that transformers provides.
     pub fn new(source: String, bos: String, eos: String) -> Result<Template, Error> {
         let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .build();
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.expect("the usual delimiters"));
         environment
             .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
@@ -62,17 +56,11 @@ impl Template {
                 Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
             },
         );
-        environment
-            .add_template_owned("chat", source)
-            .map_err(|error| {
-                Error::template(format!("the model's chat template cannot be read: {error}"))
-                    .caused_by(error)
-            })?;
-        Ok(Template {
-            environment,
-            bos,
-            eos,
-        })
+        environment.add_template_owned("chat", source).map_err(|error| {
+            Error::template(format!("the model's chat template cannot be read: {error}"))
+                .caused_by(error)
+        })?;
+        Ok(Template { environment, bos, eos })
     }
 
     pub fn render(&self, messages: &[Message]) -> Result<String, Error> {
@@ -98,10 +86,7 @@ mod tests {
     #[test]
     fn a_typical_template_renders() {
         let source = "{% for m in messages %}\n  {% if loop.first and m['role'] != 'system' %}[sys]{% endif %}\n<{{ m.role }}>{{ m['content'].strip() }}{{ eos_token }}\n{% endfor %}\n{% if add_generation_prompt %}<assistant>{% endif %}";
-        let messages = [
-            Message::new(Role::User, " hello "),
-            Message::new(Role::Assistant, "hi"),
-        ];
+        let messages = [Message::new(Role::User, " hello "), Message::new(Role::Assistant, "hi")];
         assert_eq!(
             render(source, &messages).unwrap(),
             "[sys]<user>hello</s>\n<assistant>hi</s>\n<assistant>"
@@ -111,13 +96,9 @@ mod tests {
     #[test]
     fn errors_of_templates_are_reported() {
         let error = render("{% if %}", &[]).unwrap_err().to_string();
-        assert!(
-            error.starts_with("the model's chat template cannot be read"),
-            "{error}"
-        );
-        let error = render("{{ raise_exception('roles must alternate') }}", &[])
-            .unwrap_err()
-            .to_string();
+        assert!(error.starts_with("the model's chat template cannot be read"), "{error}");
+        let error =
+            render("{{ raise_exception('roles must alternate') }}", &[]).unwrap_err().to_string();
         assert!(error.contains("roles must alternate"), "{error}");
     }
 }

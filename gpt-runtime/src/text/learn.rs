@@ -68,9 +68,7 @@ impl Tokenizer {
             .with_decoder(Some(ByteLevel::default()))
             .build()
             .map_err(failed)?;
-        tokenizer
-            .train(&mut trainer, text.split_inclusive('\n'))
-            .map_err(failed)?;
+        tokenizer.train(&mut trainer, text.split_inclusive('\n')).map_err(failed)?;
         debug_assert!(tokenizer.get_model().get_vocab_size() <= size);
         let json = tokenizer.to_string(false).map_err(failed)?;
         let json = serde_json::from_str(&json).map_err(|error: serde_json::Error| {
@@ -106,8 +104,7 @@ impl Tokenizer {
             return None;
         }
         let mut buffer = [0; 4];
-        text.chars()
-            .find(|c| model.token_to_id(c.encode_utf8(&mut buffer)).is_none())
+        text.chars().find(|c| model.token_to_id(c.encode_utf8(&mut buffer)).is_none())
     }
 }
 
@@ -132,19 +129,12 @@ mod tests {
     #[test]
     fn byte_pairs_compress_frequent_text_and_encode_any() {
         let tokenizer = Tokenizer::byte_pairs(&TEXT.repeat(3), 300).unwrap();
-        assert!(
-            (257..=300).contains(&tokenizer.vocab()),
-            "{}",
-            tokenizer.vocab()
-        );
+        assert!((257..=300).contains(&tokenizer.vocab()), "{}", tokenizer.vocab());
         let ids = tokenizer.encode(TEXT).unwrap();
         assert!(ids.len() < TEXT.len() / 2, "{} tokens", ids.len());
         assert_eq!(tokenizer.decode(&ids).unwrap(), TEXT);
         let other = "日本語, naïve\t\u{1F600}";
-        assert_eq!(
-            tokenizer.decode(&tokenizer.encode(other).unwrap()).unwrap(),
-            other
-        );
+        assert_eq!(tokenizer.decode(&tokenizer.encode(other).unwrap()).unwrap(), other);
         assert!(Tokenizer::byte_pairs(TEXT, 255).is_err());
         // The same text gives the same tokens.
         let again = Tokenizer::byte_pairs(&TEXT.repeat(3), 300).unwrap();
@@ -155,10 +145,9 @@ mod tests {
     fn a_saved_tokenizer_reads_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokenizer.json");
-        for tokenizer in [
-            Tokenizer::characters(TEXT).unwrap(),
-            Tokenizer::byte_pairs(TEXT, 280).unwrap(),
-        ] {
+        for tokenizer in
+            [Tokenizer::characters(TEXT).unwrap(), Tokenizer::byte_pairs(TEXT, 280).unwrap()]
+        {
             tokenizer.save(&path).unwrap();
             let read = Tokenizer::from_path(&path).unwrap();
             assert_eq!(read.encode(TEXT).unwrap(), tokenizer.encode(TEXT).unwrap());

@@ -32,14 +32,8 @@ pub struct Tokenizer {
 }
 
 /// Special tokens of the common model families that end a text or a turn.
-const ENDS: [&str; 6] = [
-    "<|endoftext|>",
-    "<|im_end|>",
-    "<|eot_id|>",
-    "<|end_of_text|>",
-    "<end_of_turn>",
-    "</s>",
-];
+const ENDS: [&str; 6] =
+    ["<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "</s>"];
 
 impl Tokenizer {
     /// Reads a `tokenizer.json`, one file of a `vocab.bpe` + `encoder.json` (or `merges.txt` +
@@ -75,9 +69,7 @@ impl Tokenizer {
         // Models without a tokenizer: llama.cpp writes `none`, other tools `no_vocab`.
         let model = gguf.text("tokenizer.ggml.model");
         let has = model.is_some_and(|m| !["none", "no_vocab"].contains(&m));
-        (has || gguf.get(source::WHOLE).is_some())
-            .then(|| source::from_gguf(gguf))
-            .transpose()
+        (has || gguf.get(source::WHOLE).is_some()).then(|| source::from_gguf(gguf)).transpose()
     }
 
     fn new(
@@ -92,12 +84,7 @@ impl Tokenizer {
         let mut stop_ids: Vec<u32> = ends.iter().flatten().copied().chain(named).collect();
         stop_ids.sort_unstable();
         stop_ids.dedup();
-        Tokenizer {
-            inner: Arc::new(inner),
-            bos,
-            stop_ids,
-            chat: chat.map(Arc::new),
-        }
+        Tokenizer { inner: Arc::new(inner), bos, stop_ids, chat: chat.map(Arc::new) }
     }
 
     /// Checks that all token ids are below `vocab`, the rows of the model's embedding.
@@ -105,13 +92,7 @@ impl Tokenizer {
     /// # Errors
     /// An id is `vocab` or more.
     pub fn check_vocab(&self, vocab: u32) -> Result<(), Error> {
-        let most = self
-            .inner
-            .get_vocab(true)
-            .values()
-            .copied()
-            .max()
-            .unwrap_or(0);
+        let most = self.inner.get_vocab(true).values().copied().max().unwrap_or(0);
         if most < vocab {
             return Ok(());
         }

@@ -26,22 +26,13 @@ pub fn from_path(path: &Path) -> Result<Tokenizer, Error> {
         };
         return in_folder(path)?.ok_or_else(none);
     }
-    if path
-        .extension()
-        .is_some_and(|e| e.eq_ignore_ascii_case("gguf"))
-    {
+    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf")) {
         let gguf = weights::read_metadata(path)?;
         return from_gguf(&gguf);
     }
-    let name = path
-        .file_name()
-        .and_then(|n| n.to_str())
-        .unwrap_or_default();
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     let folder = path.parent().unwrap_or(Path::new("."));
-    match PAIRS
-        .iter()
-        .find(|(merges, vocab)| name == *merges || name == *vocab)
-    {
+    match PAIRS.iter().find(|(merges, vocab)| name == *merges || name == *vocab) {
         Some((merges, vocab)) => from_pair(&folder.join(merges), &folder.join(vocab)),
         None => from_json_file(path),
     }
@@ -75,29 +66,16 @@ fn read_json(path: &Path) -> Result<Json, Error> {
 fn from_json_file(path: &Path) -> Result<Tokenizer, Error> {
     let inner = parse(read(path)?.as_bytes(), &path.display().to_string())?;
     let config: PathBuf = path.with_file_name("tokenizer_config.json");
-    let config = if config.exists() {
-        read_json(&config)?
-    } else {
-        Json::Null
-    };
+    let config = if config.exists() { read_json(&config)? } else { Json::Null };
     // A special token is a string, or an object with a `content`.
     let token = |key: &str| {
         let value = config.get(key)?;
-        value
-            .as_str()
-            .or_else(|| value.get("content")?.as_str())
-            .map(str::to_owned)
+        value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned)
     };
-    let template = config
-        .get("chat_template")
-        .and_then(Json::as_str)
-        .map(str::to_owned);
+    let template = config.get("chat_template").and_then(Json::as_str).map(str::to_owned);
     let jinja = path.with_file_name("chat_template.jinja");
-    let template = if template.is_none() && jinja.exists() {
-        Some(read(&jinja)?)
-    } else {
-        template
-    };
+    let template =
+        if template.is_none() && jinja.exists() { Some(read(&jinja)?) } else { template };
     let (bos, eos) = (token("bos_token"), token("eos_token"));
     let end = eos.as_deref().and_then(|t| inner.token_to_id(t));
     let template = template
@@ -108,9 +86,7 @@ fn from_json_file(path: &Path) -> Result<Tokenizer, Error> {
 
 fn parse(json: &[u8], origin: &str) -> Result<tokenizers::Tokenizer, Error> {
     tokenizers::Tokenizer::from_bytes(json).map_err(|error| {
-        Error::tokenizer(format!(
-            "{origin} is not a tokenizer that can be read: {error}"
-        ))
+        Error::tokenizer(format!("{origin} is not a tokenizer that can be read: {error}"))
     })
 }
 
@@ -124,9 +100,8 @@ pub fn from_json(json: &Json) -> Result<Tokenizer, Error> {
 fn from_pair(merges: &Path, vocab: &Path) -> Result<Tokenizer, Error> {
     let vocab = read_json(vocab)?;
     let text = read(merges)?;
-    let lines = text
-        .lines()
-        .filter(|line| !line.starts_with("#version") && !line.trim().is_empty());
+    let lines =
+        text.lines().filter(|line| !line.starts_with("#version") && !line.trim().is_empty());
     let merges: Vec<&str> = lines.collect();
     let special: Vec<(u64, &str, bool)> = vocab
         .get("<|endoftext|>")
@@ -197,13 +172,9 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Tokenizer, Error> {
     }
     let key = |name: &str| format!("tokenizer.ggml.{name}");
     let bad = |what: &str| {
-        Error::tokenizer(format!(
-            "the tokenizer in the GGUF file cannot be used: {what}"
-        ))
+        Error::tokenizer(format!("the tokenizer in the GGUF file cannot be used: {what}"))
     };
-    let tokens = gguf
-        .texts(&key("tokens"))
-        .ok_or_else(|| bad("it has no list of tokens"))?;
+    let tokens = gguf.texts(&key("tokens")).ok_or_else(|| bad("it has no list of tokens"))?;
     let kinds = gguf.list(&key("token_type")).unwrap_or_default();
     // Type 3 is a control token, 4 a user-defined one. Both are matched before text is split.
     let special: Vec<(u64, &str, bool)> = (0u64..)
@@ -220,9 +191,8 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Tokenizer, Error> {
     }
     let json = match gguf.text(&key("model")) {
         Some("gpt2") => {
-            let merges = gguf
-                .texts(&key("merges"))
-                .ok_or_else(|| bad("it has no list of merges"))?;
+            let merges =
+                gguf.texts(&key("merges")).ok_or_else(|| bad("it has no list of merges"))?;
             let pre = gguf.text(&key("pre")).unwrap_or("gpt-2");
             let split = split(pre).ok_or_else(|| {
                 bad(&format!(
@@ -232,46 +202,27 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Tokenizer, Error> {
             byte_level(vocab.into(), &merges, split, &special)
         }
         Some("llama") => {
-            let scores = gguf
-                .list(&key("scores"))
-                .ok_or_else(|| bad("it has no scores"))?;
+            let scores = gguf.list(&key("scores")).ok_or_else(|| bad("it has no scores"))?;
             let prefix = gguf.flag(&key("add_space_prefix")).unwrap_or(true);
             sentence_pieces(&tokens, scores, vocab.into(), prefix, &special)
         }
         Some(other) => {
-            return Err(bad(&format!(
-                "its model is {other:?}; gpt2 and llama are read"
-            )));
+            return Err(bad(&format!("its model is {other:?}; gpt2 and llama are read")));
         }
         None => return Err(bad("it has no tokenizer.ggml.model")),
     };
-    let inner = parse(
-        json.to_string().as_bytes(),
-        "the vocabulary of the GGUF file",
-    )?;
-    let id = |name: &str| {
-        gguf.unsigned(&key(name))
-            .and_then(|id| u32::try_from(id).ok())
-    };
+    let inner = parse(json.to_string().as_bytes(), "the vocabulary of the GGUF file")?;
+    let id = |name: &str| gguf.unsigned(&key(name)).and_then(|id| u32::try_from(id).ok());
     let text = |id: Option<u32>| {
-        id.and_then(|id| tokens.get(id as usize))
-            .copied()
-            .unwrap_or_default()
-            .to_owned()
+        id.and_then(|id| tokens.get(id as usize)).copied().unwrap_or_default().to_owned()
     };
     let (bos, eos) = (id("bos_token_id"), id("eos_token_id"));
     let is_llama = gguf.text(&key("model")) == Some("llama");
     let add_bos = gguf.flag(&key("add_bos_token")).unwrap_or(is_llama);
     let template = gguf.text("tokenizer.chat_template");
-    let template = template
-        .map(|t| Template::new(t.to_owned(), text(bos), text(eos)))
-        .transpose()?;
-    Ok(Tokenizer::new(
-        inner,
-        bos.filter(|_| add_bos),
-        &[eos, id("eot_token_id")],
-        template,
-    ))
+    let template =
+        template.map(|t| Template::new(t.to_owned(), text(bos), text(eos))).transpose()?;
+    Ok(Tokenizer::new(inner, bos.filter(|_| add_bos), &[eos, id("eot_token_id")], template))
 }
 
 /// The `tokenizer.json` of a SentencePiece encoding, which stores scores instead of merges. Any two
@@ -301,11 +252,7 @@ fn sentence_pieces(
             }
         }
     }
-    let merges: Vec<[&str; 2]> = merges
-        .into_values()
-        .flatten()
-        .map(|(l, r)| [l, r])
-        .collect();
+    let merges: Vec<[&str; 2]> = merges.into_values().flatten().map(|(l, r)| [l, r]).collect();
     let mut normalizers =
         vec![json!({ "type": "Replace", "pattern": { "String": " " }, "content": "▁" })];
     let mut decoders = vec![
@@ -328,11 +275,6 @@ fn sentence_pieces(
 
 fn by_score<'a>(tokens: &[&'a str], scores: &HashMap<&str, f64>) -> Vec<&'a str> {
     let mut sorted = tokens.to_vec();
-    sorted.sort_by(|a, b| {
-        scores
-            .get(b)
-            .unwrap_or(&0.0)
-            .total_cmp(scores.get(a).unwrap_or(&0.0))
-    });
+    sorted.sort_by(|a, b| scores.get(b).unwrap_or(&0.0).total_cmp(scores.get(a).unwrap_or(&0.0)));
     sorted
 }

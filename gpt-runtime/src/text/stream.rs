@@ -23,11 +23,7 @@ pub struct TextStream {
 impl TextStream {
     pub(super) fn new(tokenizer: Tokenizer, prompt: &[u32]) -> TextStream {
         let ids = prompt[prompt.len().saturating_sub(CONTEXT)..].to_vec();
-        TextStream {
-            tokenizer,
-            settled: ids.len(),
-            ids,
-        }
+        TextStream { tokenizer, settled: ids.len(), ids }
     }
 
     /// Adds a token and returns the text that is complete with it, which may be empty.
@@ -96,31 +92,17 @@ impl StopStrings {
     /// Adds `text` and returns the part that cannot begin a stop string.
     pub fn push(&mut self, text: &str) -> Piece {
         self.held.push_str(text);
-        let found = self
-            .stops
-            .iter()
-            .filter_map(|stop| self.held.find(stop.as_str()))
-            .min();
+        let found = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min();
         if let Some(at) = found {
             self.held.truncate(at);
-            return Piece {
-                text: std::mem::take(&mut self.held),
-                stopped: true,
-            };
+            return Piece { text: std::mem::take(&mut self.held), stopped: true };
         }
         // The longest suffix of the text that is a prefix of a stop string.
-        let open = |&at: &usize| {
-            self.stops
-                .iter()
-                .any(|stop| stop.starts_with(&self.held[at..]))
-        };
+        let open = |&at: &usize| self.stops.iter().any(|stop| stop.starts_with(&self.held[at..]));
         let starts = self.held.char_indices().map(|(at, _)| at);
         let keep_from = starts.into_iter().find(open).unwrap_or(self.held.len());
         let rest = self.held.split_off(keep_from);
-        Piece {
-            text: std::mem::replace(&mut self.held, rest),
-            stopped: false,
-        }
+        Piece { text: std::mem::replace(&mut self.held, rest), stopped: false }
     }
 
     /// Returns the text that was held back, at the end of the stream.
@@ -134,10 +116,7 @@ mod tests {
     use super::*;
 
     fn piece(text: &str, stopped: bool) -> Piece {
-        Piece {
-            text: text.to_owned(),
-            stopped,
-        }
+        Piece { text: text.to_owned(), stopped }
     }
 
     #[test]

@@ -24,34 +24,21 @@ fn vocabulary(
         vocab.insert(format!("{a}{b}"), vocab.len().into());
     }
     vocab.insert("<|endoftext|>".to_owned(), vocab.len().into());
-    (
-        vocab,
-        merges.iter().map(|(a, b)| format!("{a} {b}")).collect(),
-    )
+    (vocab, merges.iter().map(|(a, b)| format!("{a} {b}")).collect())
 }
 
 fn write_pair(folder: &Path) {
     let (vocab, merges) = vocabulary(&[("h", "e"), ("l", "l"), ("he", "ll"), ("Ġ", "w")]);
-    std::fs::write(
-        folder.join("encoder.json"),
-        serde_json::Value::from(vocab).to_string(),
-    )
-    .unwrap();
-    std::fs::write(
-        folder.join("vocab.bpe"),
-        format!("#version: 0.2\n{}\n", merges.join("\n")),
-    )
-    .unwrap();
+    std::fs::write(folder.join("encoder.json"), serde_json::Value::from(vocab).to_string())
+        .unwrap();
+    std::fs::write(folder.join("vocab.bpe"), format!("#version: 0.2\n{}\n", merges.join("\n")))
+        .unwrap();
 }
 
 #[test]
 fn gpt2s_two_files() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(
-        Tokenizer::beside(&folder.path().join("model.safetensors"), None)
-            .unwrap()
-            .is_none()
-    );
+    assert!(Tokenizer::beside(&folder.path().join("model.safetensors"), None).unwrap().is_none());
     write_pair(folder.path());
     for path in [
         folder.path().to_owned(),
@@ -127,20 +114,12 @@ fn a_token_has_bytes() {
 fn invalid_files_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokenizer.json");
-    let error = |path: &Path| {
-        Tokenizer::from_path(path)
-            .err()
-            .expect("an invalid tokenizer")
-            .to_string()
-    };
+    let error =
+        |path: &Path| Tokenizer::from_path(path).err().expect("an invalid tokenizer").to_string();
     assert!(error(folder.path()).contains("has no tokenizer.json"));
     assert!(error(&path).contains("cannot read"));
     std::fs::write(&path, "{}").unwrap();
-    assert!(
-        error(&path).contains("is not a tokenizer that can be read"),
-        "{}",
-        error(&path)
-    );
+    assert!(error(&path).contains("is not a tokenizer that can be read"), "{}", error(&path));
 }
 
 mod gguf {
@@ -152,11 +131,7 @@ mod gguf {
     }
 
     fn gguf(values: Vec<(&str, Value)>) -> Gguf {
-        Gguf::from_values(
-            values
-                .into_iter()
-                .map(|(k, v)| (format!("tokenizer.{k}"), v)),
-        )
+        Gguf::from_values(values.into_iter().map(|(k, v)| (format!("tokenizer.{k}"), v)))
     }
 
     #[test]
@@ -188,34 +163,16 @@ mod gguf {
             ];
             Tokenizer::beside(Path::new("x.gguf"), Some(&gguf(values))).map(Option::unwrap)
         };
-        assert_eq!(
-            tokenizer("gpt-2").unwrap().encode_prompt("hi12").unwrap(),
-            [257, 256]
-        );
-        assert_eq!(
-            tokenizer("smollm").unwrap().encode_prompt("hi12").unwrap(),
-            [257, 49, 50]
-        );
-        assert_eq!(
-            tokenizer("llama-bpe").unwrap().encode("hi12").unwrap(),
-            [257, 256]
-        );
-        assert_eq!(
-            tokenizer("qwen2").unwrap().encode("hi12").unwrap(),
-            [257, 49, 50]
-        );
+        assert_eq!(tokenizer("gpt-2").unwrap().encode_prompt("hi12").unwrap(), [257, 256]);
+        assert_eq!(tokenizer("smollm").unwrap().encode_prompt("hi12").unwrap(), [257, 49, 50]);
+        assert_eq!(tokenizer("llama-bpe").unwrap().encode("hi12").unwrap(), [257, 256]);
+        assert_eq!(tokenizer("qwen2").unwrap().encode("hi12").unwrap(), [257, 49, 50]);
         assert!(
-            tokenizer("klingon")
-                .err()
-                .unwrap()
-                .to_string()
-                .contains("\"klingon\" is not known")
+            tokenizer("klingon").err().unwrap().to_string().contains("\"klingon\" is not known")
         );
         let smollm = tokenizer("smollm").unwrap();
         assert_eq!(smollm.stop_ids(), [258]);
-        let chat = smollm
-            .apply_chat_template(&[Message::new(Role::User, "hi")])
-            .unwrap();
+        let chat = smollm.apply_chat_template(&[Message::new(Role::User, "hi")]).unwrap();
         assert_eq!(chat, "<|endoftext|>hi");
         assert!(smollm.encode_prompt("").is_err());
     }
@@ -243,29 +200,20 @@ mod gguf {
             ("ggml.bos_token_id", Value::Unsigned(1)),
             ("ggml.eos_token_id", Value::Unsigned(2)),
         ];
-        let tokenizer = Tokenizer::beside(Path::new("x.gguf"), Some(&gguf(values)))
-            .unwrap()
-            .unwrap();
+        let tokenizer =
+            Tokenizer::beside(Path::new("x.gguf"), Some(&gguf(values))).unwrap().unwrap();
         assert_eq!(tokenizer.encode_prompt("ab a").unwrap(), [1, 264, 262]);
         let crab = tokenizer.encode("aé").unwrap();
         assert_eq!(crab, [262, 3 + 0xC3, 3 + 0xA9]);
         assert_eq!(tokenizer.decode(&crab).unwrap(), "aé");
-        let bytes = [
-            (259, " "),
-            (262, " a"),
-            (263, "ab"),
-            (1, "<s>"),
-            (3 + 0x41, "A"),
-        ];
+        let bytes = [(259, " "), (262, " a"), (263, "ab"), (1, "<s>"), (3 + 0x41, "A")];
         for (id, text) in bytes {
             assert_eq!(tokenizer.token_bytes(id), Some(text.as_bytes().to_vec()));
         }
         assert_eq!(tokenizer.token_bytes(3 + 0xC3), Some(vec![0xC3]));
         let mut stream = tokenizer.stream(&[1, 264]);
-        let pieces: Vec<String> = [262, 3 + 0xC3, 3 + 0xA9]
-            .iter()
-            .map(|&id| stream.push(id))
-            .collect();
+        let pieces: Vec<String> =
+            [262, 3 + 0xC3, 3 + 0xA9].iter().map(|&id| stream.push(id)).collect();
         assert_eq!(pieces, [" a", "", "é"]);
         assert_eq!(tokenizer.stop_ids(), [2]);
     }

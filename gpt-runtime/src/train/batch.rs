@@ -27,11 +27,7 @@ impl Batch {
                 targets.len()
             )));
         }
-        Ok(Batch {
-            inputs,
-            targets,
-            tokens,
-        })
+        Ok(Batch { inputs, targets, tokens })
     }
 
     /// Texts of one length, `[sequences, tokens + 1]`: the target of each token is the next one.
@@ -50,11 +46,7 @@ impl Batch {
             let rows = rows.clone();
             rows.flat_map(move |row| &row[from..][..tokens]).copied()
         };
-        Ok(Batch {
-            inputs: of(0).collect(),
-            targets: of(1).collect(),
-            tokens,
-        })
+        Ok(Batch { inputs: of(0).collect(), targets: of(1).collect(), tokens })
     }
 
     /// Tokens of each sequence.
@@ -76,11 +68,7 @@ impl Batch {
     pub(super) fn parts(&self, sequences: u32) -> impl Iterator<Item = Sequences<'_>> {
         let rows = sequences as usize * self.tokens;
         let parts = self.inputs.chunks(rows).zip(self.targets.chunks(rows));
-        parts.map(|(inputs, targets)| Sequences {
-            inputs,
-            targets,
-            tokens: self.tokens as u32,
-        })
+        parts.map(|(inputs, targets)| Sequences { inputs, targets, tokens: self.tokens as u32 })
     }
 
     /// Checks that its tokens are in the vocabulary of `plan` and its sequences have at most

@@ -31,10 +31,7 @@ pub enum Width {
 
 impl From<Vec<u32>> for Tokens {
     fn from(tokens: Vec<u32>) -> Self {
-        Tokens {
-            range: 0..tokens.len(),
-            storage: Arc::new(TokenStorage::Memory(tokens)),
-        }
+        Tokens { range: 0..tokens.len(), storage: Arc::new(TokenStorage::Memory(tokens)) }
     }
 }
 
@@ -63,10 +60,7 @@ impl Tokens {
                 path.display()
             )));
         }
-        Ok(Tokens {
-            range: 0..len / bytes,
-            storage: Arc::new(TokenStorage::File(mapped, width)),
-        })
+        Ok(Tokens { range: 0..len / bytes, storage: Arc::new(TokenStorage::File(mapped, width)) })
     }
 
     /// Number of tokens.
@@ -86,10 +80,7 @@ impl Tokens {
     pub fn split_at(&self, at: usize) -> (Tokens, Tokens) {
         assert!(at <= self.len(), "{at} of {} tokens", self.len());
         let middle = self.range.start + at;
-        let part = |range| Tokens {
-            storage: self.storage.clone(),
-            range,
-        };
+        let part = |range| Tokens { storage: self.storage.clone(), range };
         (part(self.range.start..middle), part(middle..self.range.end))
     }
 
@@ -98,11 +89,7 @@ impl Tokens {
     /// # Panics
     /// `range` ends after the last token.
     pub fn copy(&self, range: Range<usize>, out: &mut Vec<u32>) {
-        assert!(
-            range.end <= self.len(),
-            "{range:?} of {} tokens",
-            self.len()
-        );
+        assert!(range.end <= self.len(), "{range:?} of {} tokens", self.len());
         let range = self.range.start + range.start..self.range.start + range.end;
         match &*self.storage {
             TokenStorage::Memory(tokens) => out.extend_from_slice(&tokens[range]),
@@ -246,10 +233,7 @@ mod tests {
     fn windows_cover_everything_once() {
         let data = Tokens::from((0..24).collect::<Vec<u32>>());
         let batches: Vec<Batch> = data.windows(2, 5).collect();
-        let shapes: Vec<_> = batches
-            .iter()
-            .map(|b| (b.sequences(), b.tokens()))
-            .collect();
+        let shapes: Vec<_> = batches.iter().map(|b| (b.sequences(), b.tokens())).collect();
         assert_eq!(shapes, [(2, 5), (2, 5), (1, 3)]);
         let rows: usize = batches.iter().map(Batch::rows).sum();
         assert_eq!(rows, 23);
@@ -277,9 +261,8 @@ mod tests {
             let (mut orders, mut seen) = (Vec::new(), vec![false; len as usize]);
             for epoch in 0..40 {
                 let numbers = epoch * random.windows..(epoch + 1) * random.windows;
-                let order: Vec<u32> = numbers
-                    .map(|n| random.batch(n).parts(1).next().unwrap().inputs[0])
-                    .collect();
+                let order: Vec<u32> =
+                    numbers.map(|n| random.batch(n).parts(1).next().unwrap().inputs[0]).collect();
                 let mut starts = order.clone();
                 starts.sort_unstable();
                 let apart = starts.windows(2).all(|w| w[1] - w[0] == tokens as u32);

@@ -26,11 +26,7 @@ const LEAST: f32 = 1.0;
 
 impl Default for LossScale {
     fn default() -> Self {
-        LossScale {
-            value: 65_536.0,
-            good: 0,
-            skipped: 0,
-        }
+        LossScale { value: 65_536.0, good: 0, skipped: 0 }
     }
 }
 
@@ -102,11 +98,7 @@ mod tests {
         let halved = std::iter::from_fn(|| scale.skip().then_some(()));
         assert_eq!(halved.count(), 16);
         assert_eq!(scale.value(), 1.0);
-        let mut scale = LossScale {
-            value: 2f32.powi(127),
-            good: 1999,
-            skipped: 0,
-        };
+        let mut scale = LossScale { value: 2f32.powi(127), good: 1999, skipped: 0 };
         scale.made();
         assert!(scale.is_valid() && scale.value() == 2f32.powi(127));
     }

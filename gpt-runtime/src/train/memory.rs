@@ -11,9 +11,7 @@ pub fn available() -> Option<u64> {
 }
 
 fn parse(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    let line = meminfo.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
@@ -50,10 +48,7 @@ fn fits(bytes: TrainBytes, available: u64, plan: &Plan, shape: &TrainShape) -> R
         gib(bytes.activations),
         gib(available)
     );
-    Err(Error::OutOfMemory {
-        message,
-        bytes: bytes.total(),
-    })
+    Err(Error::OutOfMemory { message, bytes: bytes.total() })
 }
 
 #[cfg(test)]
@@ -66,11 +61,7 @@ mod tests {
     #[test]
     fn too_large_a_run_is_rejected() {
         let plan = testing::gpt2();
-        let shape = TrainShape {
-            batch: 4,
-            tokens: 16,
-            recompute: Recompute::Nothing,
-        };
+        let shape = TrainShape { batch: 4, tokens: 16, recompute: Recompute::Nothing };
         let bytes = plan.train_bytes(&shape);
         assert!(fits(bytes, bytes.total(), plan, &shape).is_ok());
         let error = fits(bytes, bytes.total() - 1, plan, &shape).unwrap_err();

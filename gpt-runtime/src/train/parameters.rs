@@ -17,10 +17,7 @@ pub struct Parameters<'a> {
 
 impl<'a> Parameters<'a> {
     pub fn new(plan: &'static Plan, engine: &'a mut dyn EngineTrainer) -> Self {
-        Parameters {
-            plan,
-            engine: Mutex::new(engine),
-        }
+        Parameters { plan, engine: Mutex::new(engine) }
     }
 
     /// The values of one tensor.

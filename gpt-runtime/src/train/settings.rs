@@ -28,14 +28,7 @@ pub struct AdamW {
 
 impl Default for AdamW {
     fn default() -> Self {
-        AdamW {
-            lr: 1e-3,
-            beta1: 0.9,
-            beta2: 0.95,
-            eps: 1e-8,
-            weight_decay: 0.1,
-            clip: Some(1.0),
-        }
+        AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, clip: Some(1.0) }
     }
 }
 
@@ -76,13 +69,7 @@ impl Schedule {
     /// The schedule of nanoGPT: a warm-up, then a cosine that reaches `min_lr` at the end of the
     /// run.
     pub fn cosine(warmup: u64, steps: u64, min_lr: f32) -> Schedule {
-        Schedule {
-            warmup,
-            decay: Decay::Cosine {
-                until: steps,
-                min_lr,
-            },
-        }
+        Schedule { warmup, decay: Decay::Cosine { until: steps, min_lr } }
     }
 
     /// The learning rate of step `step`, counted from 0, with the peak `lr`.
@@ -156,10 +143,7 @@ impl Default for TrainerSettings {
 
 impl From<AdamW> for TrainerSettings {
     fn from(optimizer: AdamW) -> Self {
-        TrainerSettings {
-            optimizer,
-            ..TrainerSettings::default()
-        }
+        TrainerSettings { optimizer, ..TrainerSettings::default() }
     }
 }
 
@@ -176,14 +160,7 @@ impl TrainerSettings {
     /// Checks that every number is in range and fits a model of `spec`.
     pub(super) fn check(&self, spec: &Spec) -> Result<(), Error> {
         let context = spec.context;
-        let AdamW {
-            lr,
-            beta1,
-            beta2,
-            eps,
-            weight_decay,
-            clip,
-        } = self.optimizer;
+        let AdamW { lr, beta1, beta2, eps, weight_decay, clip } = self.optimizer;
         let min_lr = match self.schedule.decay {
             Decay::None => 0.0,
             Decay::Linear { min_lr, .. } | Decay::Cosine { min_lr, .. } => min_lr,
@@ -207,12 +184,7 @@ impl TrainerSettings {
                 weight_decay >= 0.0 && weight_decay.is_finite(),
                 "0 or more",
             ),
-            (
-                "clipping norm",
-                clip.unwrap_or(1.0),
-                clip.is_none_or(positive),
-                "more than 0",
-            ),
+            ("clipping norm", clip.unwrap_or(1.0), clip.is_none_or(positive), "more than 0"),
             (
                 "dropout",
                 self.dropout.unwrap_or(0.0),
@@ -221,9 +193,7 @@ impl TrainerSettings {
             ),
         ];
         if let Some((what, value, _, range)) = wrong.into_iter().find(|(_, _, right, _)| !right) {
-            return Err(Error::Input(format!(
-                "the {what} is {value}; it should be {range}"
-            )));
+            return Err(Error::Input(format!("the {what} is {value}; it should be {range}")));
         }
         if self.dropout.is_some_and(|dropout| dropout > 0.0) && spec.dropout == 0.0 {
             return Err(Error::Input(
@@ -260,22 +230,13 @@ mod tests {
             (5000, 1e-4),
         ] {
             let found = f64::from(schedule.rate(1e-3, step));
-            assert!(
-                (found / rate - 1.0).abs() < 1e-5,
-                "{step}: {found} for {rate}"
-            );
+            assert!((found / rate - 1.0).abs() < 1e-5, "{step}: {found} for {rate}");
         }
     }
 
     #[test]
     fn a_line_and_no_decay() {
-        let line = Schedule {
-            warmup: 0,
-            decay: Decay::Linear {
-                until: 10,
-                min_lr: 0.0,
-            },
-        };
+        let line = Schedule { warmup: 0, decay: Decay::Linear { until: 10, min_lr: 0.0 } };
         assert_eq!(line.rate(2.0, 0), 2.0);
         assert_eq!(line.rate(2.0, 5), 1.0);
         assert_eq!(line.rate(2.0, 11), 0.0);
@@ -289,11 +250,8 @@ mod tests {
         let with = |change: fn(&mut TrainerSettings)| {
             let mut settings = TrainerSettings::default();
             change(&mut settings);
-            let spec = Spec {
-                context: 64,
-                dropout: 0.0,
-                ..crate::weights::testing::gpt2().spec.clone()
-            };
+            let spec =
+                Spec { context: 64, dropout: 0.0, ..crate::weights::testing::gpt2().spec.clone() };
             settings.check(&spec).err().map(|e| e.to_string())
         };
         assert_eq!(with(|_| ()), None);
@@ -304,10 +262,7 @@ mod tests {
             (with(|s| s.optimizer.clip = Some(0.0)), "clipping norm is 0"),
             (with(|s| s.dropout = Some(1.0)), "dropout is 1"),
             (with(|s| s.dropout = Some(0.1)), "the model has no dropout"),
-            (
-                with(|s| s.schedule = Schedule::cosine(0, 1, 1.0)),
-                "lowest learning rate",
-            ),
+            (with(|s| s.schedule = Schedule::cosine(0, 1, 1.0)), "lowest learning rate"),
             (with(|s| s.tokens = Some(65)), "1 to 64 tokens"),
             (with(|s| s.batch = 0), "0 sequences"),
         ] {
@@ -323,15 +278,9 @@ mod tests {
             recompute: Recompute::Block,
             dropout: Some(0.2),
             seed: u64::MAX,
-            ..TrainerSettings::from(AdamW {
-                lr: 6e-4,
-                ..AdamW::default()
-            })
+            ..TrainerSettings::from(AdamW { lr: 6e-4, ..AdamW::default() })
         };
         let text = serde_json::to_string(&settings).unwrap();
-        assert_eq!(
-            serde_json::from_str::<TrainerSettings>(&text).unwrap(),
-            settings
-        );
+        assert_eq!(serde_json::from_str::<TrainerSettings>(&text).unwrap(), settings);
     }
 }

@@ -69,10 +69,6 @@ impl Archive {
 /// Bytes of a tensor of this shape. None if the size overflows or a row is not whole blocks.
 pub fn tensor_bytes(stored: FileType, shape: &[u64]) -> Option<u64> {
     let columns = shape.last().copied().unwrap_or(1);
-    let rows = shape
-        .iter()
-        .rev()
-        .skip(1)
-        .try_fold(1u64, |n, d| n.checked_mul(*d))?;
+    let rows = shape.iter().rev().skip(1).try_fold(1u64, |n, d| n.checked_mul(*d))?;
     stored.row_bytes(columns)?.checked_mul(rows)
 }

@@ -50,9 +50,7 @@ struct StoredSlice {
 /// A file that cannot be read; one message with all differences between the file and the plan.
 pub fn open(path: &Path, plan: &'static Plan, dtype: Option<Format>) -> Result<Checkpoint, Error> {
     let path = &find(path)?;
-    let is_gguf = path
-        .extension()
-        .is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
+    let is_gguf = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
     let (archive, gguf) = if is_gguf {
         let (archive, gguf) = gguf::open(path)?;
         (archive, Some(gguf))
@@ -63,14 +61,7 @@ pub fn open(path: &Path, plan: &'static Plan, dtype: Option<Format>) -> Result<C
         Some(gguf) => config::check_gguf(gguf, &plan.spec),
         None => config::check_beside(path, &plan.spec)?,
     };
-    fit(
-        &path.display().to_string(),
-        archive,
-        gguf,
-        problems,
-        plan,
-        dtype,
-    )
+    fit(&path.display().to_string(), archive, gguf, problems, plan, dtype)
 }
 
 /// Opens a GGUF file that is embedded in the program, like [`open`]. Messages call it `name`.
@@ -119,18 +110,9 @@ fn fit(
     list("misshapen", resolver.misshapen);
     if !problems.is_empty() {
         let lines: String = problems.iter().map(|p| format!("\n  {p}")).collect();
-        return Err(Error::weights(format!(
-            "{name} does not fit the model {}:{lines}",
-            plan.name
-        )));
+        return Err(Error::weights(format!("{name} does not fit the model {}:{lines}", plan.name)));
     }
-    Ok(Checkpoint {
-        plan,
-        archive,
-        gguf,
-        resolved,
-        notes,
-    })
+    Ok(Checkpoint { plan, archive, gguf, resolved, notes })
 }
 
 /// Resolves a folder to the weight file in it.
@@ -187,18 +169,11 @@ impl Weights for Checkpoint {
                 }
             },
         };
-        Ok(HostTensor {
-            format,
-            rows,
-            columns,
-            data,
-        })
+        Ok(HostTensor { format, rows, columns, data })
     }
 
     fn format(&self, id: TensorId, layer: u32) -> Format {
-        self.resolved
-            .get(&(id, layer))
-            .map_or(Format::F32, |r| r.format)
+        self.resolved.get(&(id, layer)).map_or(Format::F32, |r| r.format)
     }
 }
 
@@ -331,35 +306,19 @@ impl Resolver<'_> {
         };
         let entry = self.archive.entries[&name].clone();
         self.used.insert(name.clone());
-        let (layout, offset) = if self.gguf {
-            (Layout::RowMajor, 0.0)
-        } else {
-            (source.hf_layout, source.hf_offset)
-        };
+        let (layout, offset) =
+            if self.gguf { (Layout::RowMajor, 0.0) } else { (source.hf_layout, source.hf_offset) };
         let expected = file_shape(tensor, source.rows, layout);
         if entry.shape != expected {
-            self.misshapen.push(format!(
-                "{name} is {:?} and should be {expected:?}",
-                entry.shape
-            ));
+            self.misshapen.push(format!("{name} is {:?} and should be {expected:?}", entry.shape));
             return None;
         }
-        Some(StoredSlice {
-            entry,
-            rows: source.rows as usize,
-            layout,
-            offset,
-        })
+        Some(StoredSlice { entry, rows: source.rows as usize, layout, offset })
     }
 
     /// The file's name for `wanted`. Exporters differ in the prefix of the trunk.
     fn lookup(&self, wanted: &str) -> Option<String> {
-        let has = |name: &str| {
-            self.archive
-                .entries
-                .contains_key(name)
-                .then(|| name.to_owned())
-        };
+        let has = |name: &str| self.archive.entries.contains_key(name).then(|| name.to_owned());
         has(wanted)
             .or_else(|| has(&format!("transformer.{wanted}")))
             .or_else(|| wanted.strip_prefix("model.").and_then(has))
@@ -378,9 +337,7 @@ impl Resolver<'_> {
             _ if formats.contains(&Format::F32) || formats.contains(&Format::Bf16) => Format::F32,
             _ => Format::F16,
         });
-        let lossless = stored
-            .iter()
-            .all(|s| s.format() == format && s.is_lossless());
+        let lossless = stored.iter().all(|s| s.format() == format && s.is_lossless());
         if !lossless {
             let names: Vec<&str> = stored.iter().map(|s| s.name()).collect();
             let count = self.changed.entry((names.join(" + "), format)).or_default();
@@ -403,19 +360,14 @@ impl Resolver<'_> {
         let tied_copy = |name: &str, entry: &ArchiveEntry| {
             name == "lm_head.weight" && self.plan.spec.tie_embeddings && {
                 let source = &self.plan.tensors[0].sources[0];
-                let embedding = self
-                    .lookup(&source.name_in(&source.hf, 0))
-                    .map(|n| &self.archive.entries[&n]);
+                let embedding =
+                    self.lookup(&source.name_in(&source.hf, 0)).map(|n| &self.archive.entries[&n]);
                 embedding.is_some_and(|e| {
                     e.stored == entry.stored && self.archive.data(e) == self.archive.data(entry)
                 })
             }
         };
-        let unused = self
-            .archive
-            .entries
-            .iter()
-            .filter(|(name, _)| !self.used.contains(*name));
+        let unused = self.archive.entries.iter().filter(|(name, _)| !self.used.contains(*name));
         unused
             .filter(|(name, entry)| !known(name) && !tied_copy(name, entry))
             .map(|(name, _)| name.clone())

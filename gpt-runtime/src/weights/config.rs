@@ -29,35 +29,16 @@ pub fn check_beside(weights: &Path, spec: &Spec) -> Result<Vec<String>, Error> {
 
 /// Lists the differences between a Hugging Face configuration and the spec.
 pub fn check_config(json: &Json, spec: &Spec) -> Vec<String> {
-    let mut check = ConfigCheck {
-        file: "config.json",
-        problems: Vec::new(),
-    };
+    let mut check = ConfigCheck { file: "config.json", problems: Vec::new() };
     let number = |keys: &[&str]| keys.iter().find_map(|k| json.get(k)).and_then(Json::as_u64);
     let float = |keys: &[&str]| keys.iter().find_map(|k| json.get(k)).and_then(Json::as_f64);
     check.size("vocab_size", number(&["vocab_size"]), spec.vocab);
-    check.size(
-        "the number of layers",
-        number(&["n_layer", "num_hidden_layers"]),
-        spec.layers,
-    );
-    check.size(
-        "the number of heads",
-        number(&["n_head", "num_attention_heads"]),
-        spec.heads,
-    );
-    check.size(
-        "num_key_value_heads",
-        number(&["num_key_value_heads"]),
-        spec.kv_heads,
-    );
+    check.size("the number of layers", number(&["n_layer", "num_hidden_layers"]), spec.layers);
+    check.size("the number of heads", number(&["n_head", "num_attention_heads"]), spec.heads);
+    check.size("num_key_value_heads", number(&["num_key_value_heads"]), spec.kv_heads);
     check.size("the width", number(&["n_embd", "hidden_size"]), spec.embed);
     check.size("head_dim", number(&["head_dim"]), spec.head_dim);
-    check.size(
-        "the MLP's width",
-        number(&["n_inner", "intermediate_size"]),
-        spec.mlp.hidden,
-    );
+    check.size("the MLP's width", number(&["n_inner", "intermediate_size"]), spec.mlp.hidden);
     check.context(number(&["n_positions", "max_position_embeddings"]), spec);
     check.eps(float(&["layer_norm_epsilon", "rms_norm_eps"]), spec);
     check.theta(
@@ -67,9 +48,8 @@ pub fn check_config(json: &Json, spec: &Spec) -> Vec<String> {
         spec,
     );
     let scaling = json.get("rope_scaling").filter(|s| !s.is_null());
-    let kind = scaling
-        .and_then(|s| s.get("rope_type").or_else(|| s.get("type")))
-        .and_then(Json::as_str);
+    let kind =
+        scaling.and_then(|s| s.get("rope_type").or_else(|| s.get("type"))).and_then(Json::as_str);
     check.scaling(kind);
     check.softcap(float(&["final_logit_softcapping"]), spec);
     if let Some(tied) = json.get("tie_word_embeddings").and_then(Json::as_bool)
@@ -90,63 +70,30 @@ pub fn check_config(json: &Json, spec: &Spec) -> Vec<String> {
 
 /// Lists the differences between a GGUF's metadata and the spec.
 pub fn check_gguf(gguf: &Gguf, spec: &Spec) -> Vec<String> {
-    let mut check = ConfigCheck {
-        file: "the metadata",
-        problems: Vec::new(),
-    };
+    let mut check = ConfigCheck { file: "the metadata", problems: Vec::new() };
     let Some(architecture) = gguf.text("general.architecture") else {
-        check
-            .problems
-            .push("the metadata names no general.architecture".to_owned());
+        check.problems.push("the metadata names no general.architecture".to_owned());
         return check.problems;
     };
     if !["llama", "gpt2"].contains(&architecture) {
-        check.problems.push(format!(
-            "its architecture is {architecture}; llama and gpt2 are read"
-        ));
+        check.problems.push(format!("its architecture is {architecture}; llama and gpt2 are read"));
         return check.problems;
     }
     let key = |name: &str| format!("{architecture}.{name}");
     let number = |name: &str| gguf.unsigned(&key(name));
     check.size("block_count", number("block_count"), spec.layers);
-    check.size(
-        "attention.head_count",
-        number("attention.head_count"),
-        spec.heads,
-    );
-    check.size(
-        "attention.head_count_kv",
-        number("attention.head_count_kv"),
-        spec.kv_heads,
-    );
+    check.size("attention.head_count", number("attention.head_count"), spec.heads);
+    check.size("attention.head_count_kv", number("attention.head_count_kv"), spec.kv_heads);
     check.size("embedding_length", number("embedding_length"), spec.embed);
-    check.size(
-        "feed_forward_length",
-        number("feed_forward_length"),
-        spec.mlp.hidden,
-    );
-    check.size(
-        "attention.key_length",
-        number("attention.key_length"),
-        spec.head_dim,
-    );
+    check.size("feed_forward_length", number("feed_forward_length"), spec.mlp.hidden);
+    check.size("attention.key_length", number("attention.key_length"), spec.head_dim);
     check.context(number("context_length"), spec);
-    let eps = [
-        "attention.layer_norm_rms_epsilon",
-        "attention.layer_norm_epsilon",
-    ];
+    let eps = ["attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon"];
     check.eps(eps.iter().find_map(|name| gguf.float(&key(name))), spec);
     if architecture == "llama" {
-        check.size(
-            "rope.dimension_count",
-            number("rope.dimension_count"),
-            spec.head_dim,
-        );
+        check.size("rope.dimension_count", number("rope.dimension_count"), spec.head_dim);
         // 10,000 is llama.cpp's default.
-        check.theta(
-            Some(gguf.float(&key("rope.freq_base")).unwrap_or(10_000.0)),
-            spec,
-        );
+        check.theta(Some(gguf.float(&key("rope.freq_base")).unwrap_or(10_000.0)), spec);
         check.scaling(gguf.text(&key("rope.scaling.type")));
     }
     check.problems
@@ -164,10 +111,8 @@ impl ConfigCheck {
         found: impl std::fmt::Display,
         expected: impl std::fmt::Display,
     ) {
-        self.problems.push(format!(
-            "{what} is {found} in {} and {expected} in the spec",
-            self.file
-        ));
+        self.problems
+            .push(format!("{what} is {found} in {} and {expected} in the spec", self.file));
     }
 
     fn size(&mut self, what: &str, found: Option<u64>, expected: u32) {
@@ -223,10 +168,8 @@ impl ConfigCheck {
 
     fn scaling(&mut self, kind: Option<&str>) {
         if let Some(kind) = kind.filter(|k| !["none", "default"].contains(k)) {
-            self.problems.push(format!(
-                "rotary scaling of type {kind} in {} is not supported",
-                self.file
-            ));
+            self.problems
+                .push(format!("rotary scaling of type {kind} in {} is not supported", self.file));
         }
     }
 

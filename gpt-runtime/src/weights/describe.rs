@@ -15,11 +15,7 @@ pub fn config(spec: &Spec) -> Option<Value> {
         kv_heads: spec.kv_heads,
         embed: spec.embed,
         head_dim: spec.head_dim,
-        norm: Norm {
-            kind: spec.norm.kind,
-            eps: spec.norm.eps,
-            ..Norm::default()
-        },
+        norm: Norm { kind: spec.norm.kind, eps: spec.norm.eps, ..Norm::default() },
         block: spec.block,
         mlp: spec.mlp.clone(),
         positions: spec.positions.clone(),
@@ -121,10 +117,7 @@ mod tests {
     /// A written config matches its spec, and specs of other architectures have no config.
     #[test]
     fn a_config_matches_its_spec() {
-        let first = Spec {
-            block: Block::PostNorm,
-            ..testing::gpt2_spec()
-        };
+        let first = Spec { block: Block::PostNorm, ..testing::gpt2_spec() };
         for (spec, kind) in [
             (testing::gpt2_spec(), "gpt2"),
             (first.clone(), "openai-gpt"),
@@ -133,10 +126,7 @@ mod tests {
             let config = config(&spec).unwrap();
             assert_eq!(config["model_type"], kind);
             assert_eq!(check_config(&config, &spec), Vec::<String>::new());
-            let capped = Spec {
-                logit_softcap: Some(30.0),
-                ..spec.clone()
-            };
+            let capped = Spec { logit_softcap: Some(30.0), ..spec.clone() };
             assert_eq!(check_config(&config, &capped).len(), 1);
             let mut gemma = config.clone();
             gemma["final_logit_softcapping"] = 30.0.into();
@@ -146,22 +136,10 @@ mod tests {
             assert_eq!(check_config(&config, &wider).len(), 1);
         }
         for spec in [
-            Spec {
-                positions: Positions::Sinusoidal,
-                ..testing::gpt2_spec()
-            },
-            Spec {
-                mask: Pattern::all(Mask::Bidirectional),
-                ..testing::gpt2_spec()
-            },
-            Spec {
-                block: Block::PostNorm,
-                ..testing::llama_spec()
-            },
-            Spec {
-                head_dim: 8,
-                ..testing::gpt2_spec()
-            },
+            Spec { positions: Positions::Sinusoidal, ..testing::gpt2_spec() },
+            Spec { mask: Pattern::all(Mask::Bidirectional), ..testing::gpt2_spec() },
+            Spec { block: Block::PostNorm, ..testing::llama_spec() },
+            Spec { head_dim: 8, ..testing::gpt2_spec() },
         ] {
             assert_eq!(config(&spec), None);
         }

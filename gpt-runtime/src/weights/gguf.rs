@@ -37,9 +37,7 @@ impl Gguf {
     /// Metadata without a file.
     #[cfg(test)]
     pub fn from_values(values: impl IntoIterator<Item = (String, Value)>) -> Gguf {
-        Gguf {
-            values: values.into_iter().collect(),
-        }
+        Gguf { values: values.into_iter().collect() }
     }
 
     /// The value of `key`.
@@ -108,17 +106,9 @@ pub fn open(path: &Path) -> Result<(Archive, Gguf), Error> {
 /// Reads the metadata and table of tensors of a mapped file. Messages call it `name`.
 pub fn read(mapped: Mapped, name: &str) -> Result<(Archive, Gguf), Error> {
     let (gguf, entries) = parse(mapped.bytes()).map_err(|what| {
-        Error::weights(format!(
-            "{name} is not a GGUF file that can be read: {what}"
-        ))
+        Error::weights(format!("{name} is not a GGUF file that can be read: {what}"))
     })?;
-    Ok((
-        Archive {
-            files: vec![mapped],
-            entries,
-        },
-        gguf,
-    ))
+    Ok((Archive { files: vec![mapped], entries }, gguf))
 }
 
 /// The text of an error completes the sentence "... is not a GGUF file that can be read: ..".
@@ -132,9 +122,7 @@ pub fn parse(bytes: &[u8]) -> Parsed<(Gguf, BTreeMap<String, ArchiveEntry>)> {
     }
     let version = cursor.u32("the version")?;
     if !(2..=3).contains(&version) {
-        return Err(format!(
-            "it is version {version}; versions 2 and 3 are read"
-        ));
+        return Err(format!("it is version {version}; versions 2 and 3 are read"));
     }
     let tensors = cursor.u64("the number of tensors")?;
     let pairs = cursor.u64("the number of metadata values")?;
@@ -179,17 +167,9 @@ struct Info {
 
 impl Info {
     fn place(self, data: u64, file: u64) -> Parsed<(String, ArchiveEntry)> {
-        let Info {
-            name,
-            shape,
-            kind,
-            offset,
-        } = self;
+        let Info { name, shape, kind, offset } = self;
         let stored = FileType::from_gguf(kind).ok_or_else(|| {
-            format!(
-                "the tensor {name} is of type {kind}, which is none of {}",
-                FileType::names()
-            )
+            format!("the tensor {name} is of type {kind}, which is none of {}", FileType::names())
         })?;
         let len = tensor_bytes(stored, &shape).ok_or_else(|| {
             format!(
@@ -233,10 +213,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn array<const N: usize>(&mut self, what: &str) -> Parsed<[u8; N]> {
-        Ok(self
-            .take(N as u64, what)?
-            .try_into()
-            .expect("as many bytes as were taken"))
+        Ok(self.take(N as u64, what)?.try_into().expect("as many bytes as were taken"))
     }
 
     fn u32(&mut self, what: &str) -> Parsed<u32> {
@@ -298,16 +275,9 @@ impl<'a> Cursor<'a> {
                 "the tensor {name} has {dimensions} dimensions; four are the most"
             ));
         }
-        let mut shape = (0..dimensions)
-            .map(|_| self.u64(&name))
-            .collect::<Parsed<Vec<_>>>()?;
+        let mut shape = (0..dimensions).map(|_| self.u64(&name)).collect::<Parsed<Vec<_>>>()?;
         shape.reverse();
-        Ok(Info {
-            kind: self.u32(&name)?,
-            offset: self.u64(&name)?,
-            name,
-            shape,
-        })
+        Ok(Info { kind: self.u32(&name)?, offset: self.u64(&name)?, name, shape })
     }
 }
 

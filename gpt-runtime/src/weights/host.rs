@@ -34,12 +34,7 @@ impl HostTensor<'static> {
             fill(r, &mut row);
             encode(format, &row, &mut data);
         }
-        HostTensor {
-            format,
-            rows,
-            columns,
-            data: Cow::Owned(data),
-        }
+        HostTensor { format, rows, columns, data: Cow::Owned(data) }
     }
 }
 

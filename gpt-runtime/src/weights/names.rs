@@ -66,13 +66,7 @@ mod tests {
             "wpe",
         ];
         let names = names.map(str::to_owned);
-        let expected = [
-            "wte.weight",
-            "h.{0-2,5}.a",
-            "h.{0-1}.b",
-            "x.1.y: [2, 3]",
-            "wpe",
-        ];
+        let expected = ["wte.weight", "h.{0-2,5}.a", "h.{0-1}.b", "x.1.y: [2, 3]", "wpe"];
         assert_eq!(gather(&names), expected);
         assert!(gather(&[]).is_empty());
     }

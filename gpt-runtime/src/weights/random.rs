@@ -53,11 +53,7 @@ struct Values {
 
 impl Values {
     fn new(tensor: &Tensor, stream: Stream) -> Self {
-        Values {
-            init: tensor.init,
-            stream,
-            columns: u64::from(tensor.columns),
-        }
+        Values { init: tensor.init, stream, columns: u64::from(tensor.columns) }
     }
 
     fn fill(&mut self, index: usize, row: &mut [f32]) {
@@ -87,9 +83,7 @@ struct Stream {
 impl Stream {
     fn new(seed: u64, id: TensorId, layer: u32) -> Self {
         let place = u64::from(id.0) << 32 | u64::from(layer);
-        Stream {
-            key: mix(mix(seed).wrapping_add(mix(place ^ 0x5851_F42D_4C95_7F2D))),
-        }
+        Stream { key: mix(mix(seed).wrapping_add(mix(place ^ 0x5851_F42D_4C95_7F2D))) }
     }
 
     /// Two independent standard normals.
@@ -131,11 +125,7 @@ mod tests {
         let var = a.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / n;
         let std = 0.02 * (768.0 / f64::from(plan.tensor(id).columns)).sqrt();
         assert!(mean.abs() < 5.0 * std / n.sqrt(), "mean {mean}");
-        assert!(
-            (var.sqrt() / std - 1.0).abs() < 5.0 / (2.0 * n).sqrt(),
-            "std {}",
-            var.sqrt()
-        );
+        assert!((var.sqrt() / std - 1.0).abs() < 5.0 / (2.0 * n).sqrt(), "std {}", var.sqrt());
         assert_eq!(a, values(&weights, id, 0));
         assert_ne!(a, values(&weights, id, 1));
         assert_ne!(a, values(&RandomWeights::new(plan, 2, Format::F32), id, 0));

@@ -19,10 +19,7 @@ pub fn open(path: &Path) -> Result<Archive, Error> {
     } else {
         vec![path.to_owned()]
     };
-    let mut archive = Archive {
-        files: Vec::new(),
-        entries: BTreeMap::new(),
-    };
+    let mut archive = Archive { files: Vec::new(), entries: BTreeMap::new() };
     for shard in shards {
         read(&mut archive, &shard)?;
     }
@@ -72,10 +69,7 @@ fn read(archive: &mut Archive, path: &Path) -> Result<(), Error> {
 fn shards(index: &Path) -> Result<Vec<PathBuf>, Error> {
     let text = std::fs::read_to_string(index).map_err(Error::io("read", index))?;
     let wrong = |what: String| {
-        Error::weights(format!(
-            "{} is not an index of shards: {what}",
-            index.display()
-        ))
+        Error::weights(format!("{} is not an index of shards: {what}", index.display()))
     };
     let json: serde_json::Value = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
     let map = json
@@ -84,9 +78,7 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>, Error> {
         .ok_or_else(|| wrong("it has no weight_map".to_owned()))?;
     let mut names = BTreeSet::new();
     for name in map.values() {
-        let name = name
-            .as_str()
-            .ok_or_else(|| wrong("a shard is not a file name".to_owned()))?;
+        let name = name.as_str().ok_or_else(|| wrong("a shard is not a file name".to_owned()))?;
         if Path::new(name).components().count() != 1 || name.contains(['/', '\\']) || name == ".." {
             return Err(wrong(format!("the shard {name:?} is not beside it")));
         }

@@ -129,10 +129,8 @@ mod tests {
         let path = folder.path().join("model.safetensors");
         let weights = RandomWeights::new(plan, 3, Format::F32);
         save(&path, plan, &weights).unwrap();
-        let (opened, stored) = (
-            open(&path, plan, None).unwrap(),
-            open(&path, plain, None).unwrap(),
-        );
+        let (opened, stored) =
+            (open(&path, plan, None).unwrap(), open(&path, plain, None).unwrap());
         let mut norms = 0;
         for (id, layer) in plan.trained() {
             let tensor = plan.tensor(id);
@@ -144,11 +142,7 @@ mod tests {
             let back = testing::values(&opened, id, layer);
             for ((ours, theirs), back) in ours.iter().zip(theirs).zip(back) {
                 assert_eq!(ours - offset, theirs, "{}", tensor.name);
-                assert!(
-                    (back - ours).abs() <= 1e-7,
-                    "{}: {back}, {ours}",
-                    tensor.name
-                );
+                assert!((back - ours).abs() <= 1e-7, "{}: {back}, {ours}", tensor.name);
             }
         }
         assert_eq!(norms, 2 * spec.layers + 1);
@@ -164,10 +158,7 @@ mod tests {
                 let weights = RandomWeights::new(plan, 3, format);
                 save(&path, plan, &weights).unwrap();
                 let opened = open(&path, plan, None).unwrap();
-                for TensorSlice {
-                    id, layer, tensor, ..
-                } in slices(plan)
-                {
+                for TensorSlice { id, layer, tensor, .. } in slices(plan) {
                     assert_eq!(
                         testing::values(&opened, id, layer),
                         testing::values(&weights, id, layer),

@@ -43,10 +43,7 @@ pub fn save_gguf(
     }
     check_blocks(plan, format)?;
     let tensors: Vec<GgufTensor<'_>> = slices(plan)
-        .map(|slice| GgufTensor {
-            format: stored_format(slice.tensor.kind, format),
-            slice,
-        })
+        .map(|slice| GgufTensor { format: stored_format(slice.tensor.kind, format), slice })
         .collect();
     let mut offset = 0;
     for tensor in &tensors {
@@ -194,8 +191,7 @@ impl Head {
         // GGUF lists the fastest dimension first.
         shape.reverse();
         self.table.extend((shape.len() as u32).to_le_bytes());
-        self.table
-            .extend(shape.iter().flat_map(|n| n.to_le_bytes()));
+        self.table.extend(shape.iter().flat_map(|n| n.to_le_bytes()));
         self.table.extend(tensor.kind().to_le_bytes());
         self.table.extend((offset as u64).to_le_bytes());
     }
@@ -245,30 +241,18 @@ mod tests {
                     }
                 }
                 let read = Tokenizer::beside(&path, opened.gguf()).unwrap().unwrap();
-                assert_eq!(
-                    read.encode("hole").unwrap(),
-                    tokenizer.encode("hole").unwrap()
-                );
+                assert_eq!(read.encode("hole").unwrap(), tokenizer.encode("hole").unwrap());
             }
         }
     }
 
     #[test]
     fn specs_that_gguf_cannot_describe_are_rejected() {
-        let post_norm = Spec {
-            block: gpt_plan::Block::PostNorm,
-            ..testing::gpt2_spec()
-        };
-        let narrow = Spec {
-            heads: 1,
-            kv_heads: 1,
-            embed: 16,
-            ..testing::gpt2_spec()
-        };
-        for (spec, part) in [
-            (post_norm, "neither a GPT-2 nor a Llama"),
-            (narrow, "multiples of 32"),
-        ] {
+        let post_norm = Spec { block: gpt_plan::Block::PostNorm, ..testing::gpt2_spec() };
+        let narrow = Spec { heads: 1, kv_heads: 1, embed: 16, ..testing::gpt2_spec() };
+        for (spec, part) in
+            [(post_norm, "neither a GPT-2 nor a Llama"), (narrow, "multiples of 32")]
+        {
             let plan = testing::plan(&spec);
             let weights = RandomWeights::new(plan, 1, Format::F32);
             let path = Path::new("no/such/folder/model.gguf");

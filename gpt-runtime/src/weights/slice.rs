@@ -26,13 +26,7 @@ pub fn slices(plan: &Plan) -> impl Iterator<Item = TensorSlice<'_>> {
             tensor.sources.iter().map(move |source| {
                 let start = end;
                 end += source.rows as usize;
-                TensorSlice {
-                    id: TensorId(i as u16),
-                    layer,
-                    tensor,
-                    source,
-                    rows: start..end,
-                }
+                TensorSlice { id: TensorId(i as u16), layer, tensor, source, rows: start..end }
             })
         })
     })

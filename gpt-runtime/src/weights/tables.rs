@@ -11,11 +11,7 @@ pub(super) fn sinusoidal(position: usize, row: &mut [f32]) {
     let embed = row.len() as f64;
     for (column, x) in row.iter_mut().enumerate() {
         let angle = position as f64 / 10000f64.powf((column - column % 2) as f64 / embed);
-        let value = if column % 2 == 0 {
-            angle.sin()
-        } else {
-            angle.cos()
-        };
+        let value = if column % 2 == 0 { angle.sin() } else { angle.cos() };
         *x = value as f32;
     }
 }

@@ -17,17 +17,9 @@ pub fn gpt2_spec() -> Spec {
         kv_heads: 2,
         embed: 32,
         head_dim: 16,
-        norm: Norm {
-            kind: NormKind::Layer,
-            eps: 1e-5,
-            ..Norm::default()
-        },
+        norm: Norm { kind: NormKind::Layer, eps: 1e-5, ..Norm::default() },
         block: Block::PreNorm,
-        mlp: Mlp {
-            gated: false,
-            hidden: 128,
-            activation: Activation::GeluTanh,
-        },
+        mlp: Mlp { gated: false, hidden: 128, activation: Activation::GeluTanh },
         positions: Positions::Learned,
         mask: Pattern::all(Mask::Causal),
         bias: true,
@@ -46,20 +38,10 @@ pub fn llama_spec() -> Spec {
         kv_heads: 2,
         embed: 32,
         head_dim: 8,
-        norm: Norm {
-            kind: NormKind::Rms,
-            eps: 1e-5,
-            ..Norm::default()
-        },
+        norm: Norm { kind: NormKind::Rms, eps: 1e-5, ..Norm::default() },
         block: Block::PreNorm,
-        mlp: Mlp {
-            gated: true,
-            hidden: 64,
-            activation: Activation::Silu,
-        },
-        positions: Positions::Rope {
-            theta: Pattern::all(Some(10_000.0)),
-        },
+        mlp: Mlp { gated: true, hidden: 64, activation: Activation::Silu },
+        positions: Positions::Rope { theta: Pattern::all(Some(10_000.0)) },
         mask: Pattern::all(Mask::Causal),
         bias: false,
         tie_embeddings: true,
@@ -97,11 +79,8 @@ pub fn values(weights: &dyn Weights, id: TensorId, layer: u32) -> Vec<f32> {
 pub fn relative_error(values: &[f32], expected: &[f32]) -> f64 {
     assert_eq!(values.len(), expected.len());
     let square = |x: f64| x * x;
-    let error: f64 = values
-        .iter()
-        .zip(expected)
-        .map(|(&a, &b)| square(f64::from(a) - f64::from(b)))
-        .sum();
+    let error: f64 =
+        values.iter().zip(expected).map(|(&a, &b)| square(f64::from(a) - f64::from(b))).sum();
     let norm: f64 = expected.iter().map(|&b| square(f64::from(b))).sum();
     (error / norm).sqrt()
 }

@@ -13,13 +13,7 @@ use crate::weights::testing;
 fn hf_tensors(plan: &'static Plan, weights: &RandomWeights) -> Vec<(String, Vec<usize>, Vec<f32>)> {
     let mut all = Vec::new();
     for slice in slices(plan) {
-        let TensorSlice {
-            id,
-            layer,
-            tensor,
-            source,
-            rows,
-        } = slice;
+        let TensorSlice { id, layer, tensor, source, rows } = slice;
         let columns = tensor.columns as usize;
         let values = testing::values(weights, id, layer);
         let ours = &values[rows.start * columns..rows.end * columns];
@@ -52,13 +46,7 @@ fn hf_tensors(plan: &'static Plan, weights: &RandomWeights) -> Vec<(String, Vec<
 fn write_safetensors(path: &Path, tensors: &[(String, Vec<usize>, Vec<f32>)]) {
     let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
         .iter()
-        .map(|(n, s, v)| {
-            (
-                n.clone(),
-                s.clone(),
-                v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            )
-        })
+        .map(|(n, s, v)| (n.clone(), s.clone(), v.iter().flat_map(|x| x.to_le_bytes()).collect()))
         .collect();
     let views = bytes.iter().map(|(name, shape, data)| {
         (
@@ -82,17 +70,11 @@ fn text(s: &str) -> Vec<u8> {
 }
 
 fn meta_u32(key: &str, x: u32) -> (String, Vec<u8>) {
-    (
-        key.to_owned(),
-        [4u32.to_le_bytes(), x.to_le_bytes()].concat(),
-    )
+    (key.to_owned(), [4u32.to_le_bytes(), x.to_le_bytes()].concat())
 }
 
 fn meta_f32(key: &str, x: f32) -> (String, Vec<u8>) {
-    (
-        key.to_owned(),
-        [6u32.to_le_bytes(), x.to_le_bytes()].concat(),
-    )
+    (key.to_owned(), [6u32.to_le_bytes(), x.to_le_bytes()].concat())
 }
 
 fn meta_text(key: &str, x: &str) -> (String, Vec<u8>) {
@@ -141,13 +123,7 @@ fn gguf_file(plan: &'static Plan, weights: &RandomWeights, format: Format) -> Gg
     ];
     let mut tensors = Vec::new();
     for slice in slices(plan) {
-        let TensorSlice {
-            id,
-            layer,
-            tensor,
-            source,
-            ..
-        } = slice;
+        let TensorSlice { id, layer, tensor, source, .. } = slice;
         let host = weights.tensor(id, layer).unwrap();
         let data: Vec<u8> = slice.data(&host).flatten().copied().collect();
         let mut dimensions = vec![u64::from(tensor.columns), source.rows.into()];
@@ -173,10 +149,7 @@ fn same(plan: &'static Plan, found: &dyn Weights, expected: &dyn Weights) {
     for (i, tensor) in plan.tensors.iter().enumerate() {
         let id = gpt_plan::TensorId(i as u16);
         for layer in tensor.layers(plan.spec.layers) {
-            let (a, b) = (
-                found.tensor(id, layer).unwrap(),
-                expected.tensor(id, layer).unwrap(),
-            );
+            let (a, b) = (found.tensor(id, layer).unwrap(), expected.tensor(id, layer).unwrap());
             assert_eq!(
                 (a.format, a.rows, a.columns),
                 (b.format, b.rows, b.columns),
@@ -217,18 +190,13 @@ fn safetensors_of_both_families_round_trip() {
             };
         }
         tensors.push(("lm_head.weight".to_owned(), head.1, head.2));
-        tensors.push((
-            "transformer.h.0.attn.masked_bias".to_owned(),
-            vec![1],
-            vec![-1e4],
-        ));
+        tensors.push(("transformer.h.0.attn.masked_bias".to_owned(), vec![1], vec![-1e4]));
         let (folder, path) = self::folder();
         let (a, b) = tensors.split_at(tensors.len() / 2);
         let mut map = serde_json::Map::new();
         for (file, part) in [("a.safetensors", a), ("b.safetensors", b)] {
             write_safetensors(&path.with_file_name(file), part);
-            part.iter()
-                .for_each(|(name, ..)| drop(map.insert(name.clone(), file.into())));
+            part.iter().for_each(|(name, ..)| drop(map.insert(name.clone(), file.into())));
         }
         let index = serde_json::json!({ "weight_map": map });
         std::fs::write(path.with_file_name(safetensors::INDEX), index.to_string()).unwrap();
@@ -247,10 +215,7 @@ fn gguf_round_trips_in_all_formats() {
         let loaded = open(&path, plan, None).unwrap();
         same(plan, &loaded, &weights);
         assert!(loaded.notes().is_empty(), "{:?}", loaded.notes());
-        assert_eq!(
-            loaded.gguf().unwrap().unsigned("llama.block_count"),
-            Some(2)
-        );
+        assert_eq!(loaded.gguf().unwrap().unsigned("llama.block_count"), Some(2));
     }
 }
 
@@ -260,21 +225,14 @@ fn a_fused_matrix_of_mixed_types_is_promoted_and_reported() {
     let weights = RandomWeights::new(plan, 4, Format::Q4);
     let mut file = gguf_file(plan, &weights, Format::Q4);
     let q8 = gguf_file(plan, &RandomWeights::new(plan, 4, Format::Q8), Format::Q8);
-    let at = file
-        .tensors
-        .iter()
-        .position(|t| t.0 == "blk.1.attn_v.weight")
-        .unwrap();
+    let at = file.tensors.iter().position(|t| t.0 == "blk.1.attn_v.weight").unwrap();
     file.tensors[at] = q8.tensors.into_iter().nth(at).unwrap();
     let (_folder, path) = folder();
     let path = path.with_extension("gguf");
     std::fs::write(&path, file.bytes()).unwrap();
     let loaded = open(&path, plan, None).unwrap();
     let qkv = plan.find("attn.qkv.weight").unwrap();
-    assert_eq!(
-        (loaded.format(qkv, 0), loaded.format(qkv, 1)),
-        (Format::Q4, Format::F16)
-    );
+    assert_eq!((loaded.format(qkv, 0), loaded.format(qkv, 1)), (Format::Q4, Format::F16));
     let notes = ["attn.qkv.weight of layer 1 is Q8_0 + Q4_1 in the file and held as f16"];
     assert_eq!(loaded.notes(), notes);
     assert_eq!(loaded.tensor(qkv, 1).unwrap().data.len(), 32 * 64 * 2);
@@ -287,20 +245,14 @@ fn one_message_lists_all_mismatches() {
     tensors.retain(|t| t.0 != "h.1.mlp.c_fc.bias");
     let ln = tensors.iter_mut().find(|t| t.0 == "ln_f.weight").unwrap();
     (ln.1, ln.2) = (vec![3], vec![1.0; 3]);
-    let qkv = tensors
-        .iter_mut()
-        .find(|t| t.0 == "h.0.attn.c_attn.weight")
-        .unwrap();
+    let qkv = tensors.iter_mut().find(|t| t.0 == "h.0.attn.c_attn.weight").unwrap();
     qkv.1.reverse();
     tensors.push(("h.2.ln_1.weight".to_owned(), vec![1], vec![1.0]));
     let (_folder, path) = folder();
     write_safetensors(&path, &tensors);
     let config = serde_json::json!({ "n_head": 3, "layer_norm_epsilon": 1e-6, "activation_function": "relu", "n_embd": 32 });
     std::fs::write(path.with_file_name("config.json"), config.to_string()).unwrap();
-    let error = open(&path, plan, None)
-        .err()
-        .expect("it does not fit")
-        .to_string();
+    let error = open(&path, plan, None).err().expect("it does not fit").to_string();
     let expected = "does not fit the model test:
   the number of heads is 3 in config.json and 2 in the spec
   the norm's epsilon is 0.000001 in config.json and 0.00001 in the spec
@@ -315,29 +267,17 @@ fn one_message_lists_all_mismatches() {
 fn invalid_files_are_rejected() {
     let (folder, path) = folder();
     let plan = testing::gpt2();
-    let error = |path: &Path| {
-        open(path, plan, None)
-            .err()
-            .expect("an invalid checkpoint")
-            .to_string()
-    };
+    let error =
+        |path: &Path| open(path, plan, None).err().expect("an invalid checkpoint").to_string();
     assert!(error(folder.path()).contains("has neither model.safetensors nor"));
     assert!(error(&path).contains("cannot read"));
     std::fs::write(&path, b"").unwrap();
-    assert!(
-        error(&path).contains("is not a safetensors file"),
-        "{}",
-        error(&path)
-    );
+    assert!(error(&path).contains("is not a safetensors file"), "{}", error(&path));
     std::fs::write(&path, [0xFF; 64]).unwrap();
     assert!(error(&path).contains("is not a safetensors file"));
     let gguf = path.with_extension("gguf");
     std::fs::write(&gguf, b"GGUF\x03\0\0\0").unwrap();
-    assert!(
-        error(&gguf).contains("ends within the number of tensors"),
-        "{}",
-        error(&gguf)
-    );
+    assert!(error(&gguf).contains("ends within the number of tensors"), "{}", error(&gguf));
 }
 
 /// Wrong sizes must cost an error and no memory: each case is parsed in a few microseconds.
@@ -348,12 +288,8 @@ fn gguf_with_wrong_sizes_is_rejected() {
     let error = |file: GgufFile| gguf::parse(&file.bytes()).expect_err("a corrupt file");
     type Damage = fn(&mut GgufFile);
     let cases: [(&str, Damage); 7] = [
-        ("cannot store", |f| {
-            f.tensors[0].2 = vec![u64::MAX / 2 * 2, 1 << 40]
-        }),
-        ("reaches beyond the end", |f| {
-            f.tensors[0].2 = vec![32, 1 << 50]
-        }),
+        ("cannot store", |f| f.tensors[0].2 = vec![u64::MAX / 2 * 2, 1 << 40]),
+        ("reaches beyond the end", |f| f.tensors[0].2 = vec![32, 1 << 50]),
         ("cannot store", |f| f.tensors[0].2 = vec![33, 1]),
         ("is of type 99", |f| f.tensors[0].1 = 99),
         ("occurs twice", |f| f.tensors[1].0 = f.tensors[0].0.clone()),
@@ -362,9 +298,7 @@ fn gguf_with_wrong_sizes_is_rejected() {
             let list = [list, u64::MAX.to_le_bytes().to_vec()].concat();
             f.metadata.push(("list".to_owned(), list));
         }),
-        ("power of two", |f| {
-            f.metadata.push(meta_u32("general.alignment", 3))
-        }),
+        ("power of two", |f| f.metadata.push(meta_u32("general.alignment", 3))),
     ];
     for (expected, damage) in cases {
         let mut damaged = file();

@@ -19,11 +19,7 @@ pub struct UnitGain {
 
 impl UnitGain {
     pub fn new(plan: &'static Plan, seed: u64, format: Format) -> UnitGain {
-        UnitGain {
-            plan,
-            random: RandomWeights::new(plan, seed, Format::F32),
-            format,
-        }
+        UnitGain { plan, random: RandomWeights::new(plan, seed, Format::F32), format }
     }
 }
 

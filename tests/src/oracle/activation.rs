@@ -60,10 +60,7 @@ mod tests {
 
     #[track_caller]
     fn close(found: f64, expected: f64) {
-        assert!(
-            (found - expected).abs() <= 2e-15 * expected.abs(),
-            "{found} is not {expected}"
-        );
+        assert!((found - expected).abs() <= 2e-15 * expected.abs(), "{found} is not {expected}");
     }
 
     #[test]
@@ -80,10 +77,7 @@ mod tests {
     #[test]
     fn activations_at_one() {
         close(activate(&Activation::Gelu, 1.0), 0.841_344_746_068_542_9);
-        close(
-            activate(&Activation::GeluTanh, 1.0),
-            0.841_191_990_608_276_8,
-        );
+        close(activate(&Activation::GeluTanh, 1.0), 0.841_191_990_608_276_8);
         close(activate(&Activation::Silu, 1.0), 0.731_058_578_630_004_9);
         close(activate(&Activation::Relu, 1.0), 1.0);
         assert_eq!(activate(&Activation::Relu, -1.0), 0.0);

@@ -101,9 +101,7 @@ pub fn attention(spec: &Spec, qkv: &Qkv, layer: u32, masks: Masks) -> Matrix {
             let values = head_columns(&qkv.v, kv_head(spec, head), head_dim);
             Matrix::from_fn(weights.rows, head_dim, |query, column| {
                 let of_keys = weights.row(query).iter().enumerate();
-                of_keys
-                    .map(|(key, weight)| weight * values.row(key)[column])
-                    .sum()
+                of_keys.map(|(key, weight)| weight * values.row(key)[column]).sum()
             })
         })
         .collect();

@@ -9,11 +9,7 @@ use super::Matrix;
 /// The values of a stored tensor, without the padding of rows.
 pub fn dequantise(tensor: &HostTensor<'_>) -> Matrix {
     let row_bytes = tensor.format.row_bytes(tensor.columns);
-    assert_eq!(
-        tensor.data.len(),
-        tensor.rows * row_bytes,
-        "bytes of a stored tensor"
-    );
+    assert_eq!(tensor.data.len(), tensor.rows * row_bytes, "bytes of a stored tensor");
     let rows = tensor.data.chunks_exact(row_bytes).map(|row| {
         let blocks = row.chunks_exact(tensor.format.block_bytes());
         let mut values: Vec<f64> = blocks.flat_map(|b| block(tensor.format, b)).collect();
@@ -36,9 +32,7 @@ fn block(format: Format, bytes: &[u8]) -> Vec<f64> {
         Format::Q8 => {
             let scale = half(0);
             let quants = bytes[2..].iter();
-            quants
-                .map(|&q| scale * f64::from(q.cast_signed()))
-                .collect()
+            quants.map(|&q| scale * f64::from(q.cast_signed())).collect()
         }
         Format::Q4 => {
             let (scale, minimum) = (half(0), half(2));
@@ -46,9 +40,7 @@ fn block(format: Format, bytes: &[u8]) -> Vec<f64> {
             let quants = bytes[4..].iter();
             let low = quants.clone().map(|byte| byte & 15);
             let high = quants.map(|byte| byte >> 4);
-            low.chain(high)
-                .map(|q| scale * f64::from(q) + minimum)
-                .collect()
+            low.chain(high).map(|q| scale * f64::from(q) + minimum).collect()
         }
         Format::Q5 => {
             let (scale, minimum) = (half(0), half(2));
@@ -57,9 +49,7 @@ fn block(format: Format, bytes: &[u8]) -> Vec<f64> {
                 let nibble = bytes[8 + column % 16] >> (column / 16 * 4) & 15;
                 u32::from(nibble) + 16 * (fifth >> column & 1)
             };
-            (0..32)
-                .map(|column| scale * f64::from(quant(column)) + minimum)
-                .collect()
+            (0..32).map(|column| scale * f64::from(quant(column)) + minimum).collect()
         }
     }
 }

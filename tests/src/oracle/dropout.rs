@@ -18,10 +18,7 @@ pub struct Masks {
 
 impl Masks {
     /// No dropout.
-    pub const NONE: Masks = Masks {
-        dropout: None,
-        sequence: 0,
-    };
+    pub const NONE: Masks = Masks { dropout: None, sequence: 0 };
 
     /// Masks the output of `site`, a row for each token of the sequence.
     pub fn of_rows(&self, site: Site, layer: u32, values: &Matrix) -> Matrix {

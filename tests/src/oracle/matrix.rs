@@ -24,11 +24,7 @@ impl Matrix {
                 values.push(value(row, column));
             }
         }
-        Matrix {
-            rows,
-            columns,
-            values,
-        }
+        Matrix { rows, columns, values }
     }
 
     /// The matrix with these rows of length `columns`.
@@ -38,11 +34,7 @@ impl Matrix {
             assert_eq!(row.len(), columns, "a row of the wrong length");
             values.extend(row);
         }
-        Matrix {
-            rows: values.len() / columns,
-            columns,
-            values,
-        }
+        Matrix { rows: values.len() / columns, columns, values }
     }
 
     /// Row `row`.
@@ -57,10 +49,7 @@ impl Matrix {
 
     /// A copy of the columns `from..to`.
     pub fn columns(&self, from: usize, to: usize) -> Matrix {
-        Matrix::from_rows(
-            to - from,
-            self.iter_rows().map(|row| row[from..to].to_vec()),
-        )
+        Matrix::from_rows(to - from, self.iter_rows().map(|row| row[from..to].to_vec()))
     }
 
     /// The matrix with `f` applied to each row.
@@ -114,10 +103,7 @@ impl Matrix {
 
 /// A linear layer: `weight · x + bias` for each row `x`. `weight` is `[out, in]`.
 pub fn linear(input: &Matrix, weight: &Matrix, bias: Option<&[f64]>) -> Matrix {
-    assert_eq!(
-        input.columns, weight.columns,
-        "a linear layer of another width"
-    );
+    assert_eq!(input.columns, weight.columns, "a linear layer of another width");
     Matrix::from_fn(input.rows, weight.rows, |row, out| {
         dot(input.row(row), weight.row(out)) + bias.map_or(0.0, |bias| bias[out])
     })

@@ -80,10 +80,7 @@ impl Gpt {
         let x = self.stream(tokens, &mut pass);
         let logits = self.head(&x);
         pass.record("head", 0, &logits);
-        Forward {
-            logits,
-            trace: pass.trace,
-        }
+        Forward { logits, trace: pass.trace }
     }
 
     /// The logits that the head reads from rows of the stream as engines store it, before the last
@@ -130,10 +127,7 @@ impl Gpt {
     fn embed(&self, tokens: &[u32], masks: Masks) -> Matrix {
         let width = self.spec.embed as usize;
         let x = Matrix::from_fn(tokens.len(), width, |position, column| {
-            let token = self
-                .parameters
-                .token_embedding
-                .row(tokens[position] as usize)[column];
+            let token = self.parameters.token_embedding.row(tokens[position] as usize)[column];
             match self.spec.positions {
                 Positions::Learned => {
                     let table = self.parameters.positions.as_ref();
@@ -160,11 +154,7 @@ impl Gpt {
             }
             Block::PostNorm => {
                 let sum = x.add(&self.attend(layer, block, x, pass));
-                pass.record(
-                    first(layer, "attention_out", "attention_out_first"),
-                    layer,
-                    &sum,
-                );
+                pass.record(first(layer, "attention_out", "attention_out_first"), layer, &sum);
                 let x = norm(kind, &block.norm_1, &sum);
                 let sum = x.add(&self.think(layer, block, &x, pass));
                 pass.record("mlp_down", layer, &sum);
@@ -210,11 +200,7 @@ impl Gpt {
 fn sinusoid(position: usize, column: usize, width: usize) -> f64 {
     let pair = (column / 2 * 2) as f64;
     let angle = position as f64 / 10_000_f64.powf(pair / width as f64);
-    if column.is_multiple_of(2) {
-        angle.sin()
-    } else {
-        angle.cos()
-    }
+    if column.is_multiple_of(2) { angle.sin() } else { angle.cos() }
 }
 
 /// The step names in the first layer of a post-norm model, which has kernels without a norm before
@@ -225,13 +211,8 @@ fn first(layer: u32, later: &'static str, first: &'static str) -> &'static str {
 
 fn side_by_side(parts: &[&Matrix]) -> Matrix {
     let columns = parts.iter().map(|part| part.columns).sum();
-    let rows = (0..parts[0].rows).map(|row| {
-        parts
-            .iter()
-            .flat_map(|part| part.row(row))
-            .copied()
-            .collect()
-    });
+    let rows = (0..parts[0].rows)
+        .map(|row| parts.iter().flat_map(|part| part.row(row)).copied().collect());
     Matrix::from_rows(columns, rows)
 }
 
@@ -243,17 +224,10 @@ struct Pass {
 
 impl Pass {
     fn new(masks: Masks) -> Pass {
-        Pass {
-            masks,
-            trace: Vec::new(),
-        }
+        Pass { masks, trace: Vec::new() }
     }
 
     fn record(&mut self, step: &'static str, layer: u32, values: &Matrix) {
-        self.trace.push(Step {
-            step,
-            layer,
-            values: values.clone(),
-        });
+        self.trace.push(Step { step, layer, values: values.clone() });
     }
 }

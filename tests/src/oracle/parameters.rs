@@ -79,10 +79,7 @@ impl Parameters {
 
     /// Visits the values of each tensor with a readable name, in a fixed order.
     pub fn visit(&mut self, f: &mut dyn FnMut(String, &mut [f64])) {
-        f(
-            "token_embedding".to_owned(),
-            &mut self.token_embedding.values,
-        );
+        f("token_embedding".to_owned(), &mut self.token_embedding.values);
         if let Some(positions) = &mut self.positions {
             f("positions".to_owned(), &mut positions.values);
         }
@@ -187,12 +184,7 @@ impl Gpt {
             assert_eq!(found, (rows as usize, columns as usize), "shape of {name}");
         };
         let parameters = &self.parameters;
-        shape(
-            "the token embedding",
-            &parameters.token_embedding,
-            spec.vocab,
-            spec.embed,
-        );
+        shape("the token embedding", &parameters.token_embedding, spec.vocab, spec.embed);
         if let Some(head) = &parameters.head {
             shape("the head", head, spec.vocab, spec.embed);
         }
@@ -201,18 +193,8 @@ impl Gpt {
         let kv_width = spec.kv_heads * spec.head_dim;
         let Mlp { gated, hidden, .. } = spec.mlp;
         for block in &parameters.blocks {
-            shape(
-                "qkv",
-                &block.qkv.weight,
-                heads_width + 2 * kv_width,
-                spec.embed,
-            );
-            shape(
-                "attention_out",
-                &block.attention_out.weight,
-                spec.embed,
-                heads_width,
-            );
+            shape("qkv", &block.qkv.weight, heads_width + 2 * kv_width, spec.embed);
+            shape("attention_out", &block.attention_out.weight, spec.embed, heads_width);
             let up = if gated { 2 * hidden } else { hidden };
             shape("mlp_up", &block.mlp_up.weight, up, spec.embed);
             shape("mlp_down", &block.mlp_down.weight, spec.embed, hidden);
@@ -233,10 +215,7 @@ impl Reader<'_> {
         // The plan names a norm after the step that applies it. The second norm of a post-norm
         // block is applied by the next block's attention, or by the head.
         let (norm_1, norm_2) = match spec.block {
-            Block::PreNorm => (
-                self.norm("attn_norm", layer)?,
-                self.norm("mlp_norm", layer)?,
-            ),
+            Block::PreNorm => (self.norm("attn_norm", layer)?, self.norm("mlp_norm", layer)?),
             Block::PostNorm => {
                 let second = if layer + 1 < spec.layers {
                     self.norm("attn_norm", layer + 1)?

@@ -31,12 +31,7 @@ impl<'a> Choice<'a> {
         if sampling.temperature == 0.0 {
             let mut first = vec![false; below.len()];
             first[below.iter().position(|b| *b == 0.0).unwrap_or(0)] = true;
-            return Choice {
-                sampling,
-                below,
-                certain: first.clone(),
-                possible: first,
-            };
+            return Choice { sampling, below, certain: first.clone(), possible: first };
         }
         Choice {
             certain: left(&below, sampling, -SLACK),

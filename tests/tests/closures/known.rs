@@ -15,16 +15,10 @@ struct Bounds {
 }
 
 /// A rounded `u` gives `exp(u)` a relative error of `|u|` half ulps.
-const CPU: Bounds = Bounds {
-    relative: 1e-5,
-    absolute: 1e-7,
-};
+const CPU: Bounds = Bounds { relative: 1e-5, absolute: 1e-7 };
 
 /// WGSL allows `exp` an error of `3 + 2 |u|` ulps.
-const GPU: Bounds = Bounds {
-    relative: 2e-5,
-    absolute: 2e-7,
-};
+const GPU: Bounds = Bounds { relative: 2e-5, absolute: 2e-7 };
 
 struct Known {
     name: &'static str,
@@ -207,10 +201,9 @@ fn on_the_gpu() {
     let mut lines = Vec::new();
     for (known, results) in KNOWN.iter().zip(results.chunks_exact(2 * arguments.len())) {
         let (values, slopes) = results.split_at(arguments.len());
-        for (what, exact, results) in [
-            ("value", known.value, values),
-            ("slope", known.slope, slopes),
-        ] {
+        for (what, exact, results) in
+            [("value", known.value, values), ("slope", known.slope, slopes)]
+        {
             let what = format!("{} {what}", known.name);
             lines.extend(wrong(what, &GPU, exact, &arguments, results));
         }
@@ -219,10 +212,7 @@ fn on_the_gpu() {
 }
 
 fn entry(binding: u32, buffer: &wgpu::Buffer) -> wgpu::BindGroupEntry<'_> {
-    wgpu::BindGroupEntry {
-        binding,
-        resource: buffer.as_entire_binding(),
-    }
+    wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() }
 }
 
 /// The result of `main` in `y`, which has `columns` elements for each in `x`.
@@ -274,8 +264,7 @@ fn compute(source: &str, x: &[f32], columns: usize) -> Vec<f32> {
     }
     encoder.copy_buffer_to_buffer(&output, 0, &read, 0, read.size());
     queue.submit([encoder.finish()]);
-    read.slice(..)
-        .map_async(wgpu::MapMode::Read, |result| result.unwrap());
+    read.slice(..).map_async(wgpu::MapMode::Read, |result| result.unwrap());
     device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
     let mapped = read.slice(..).get_mapped_range().unwrap();
     let float = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().expect("four bytes"));

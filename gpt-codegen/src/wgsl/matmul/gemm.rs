@@ -19,22 +19,13 @@ const WORKGROUP: u32 = 32;
 impl TrainKernels<'_> {
     /// `y = x W^T`, with an epilogue.
     pub(in crate::wgsl) fn forward(&mut self, projection: &Projection) -> u16 {
-        let Projection {
-            input,
-            weight,
-            bias,
-            ref epilogue,
-            ..
-        } = *projection;
+        let Projection { input, weight, bias, ref epilogue, .. } = *projection;
         let gated = matches!(epilogue, Epilogue::Activation { gated: true, .. });
         let (name, out) = match *epilogue {
             Epilogue::Store { out, .. } => ("logits", out),
             Epilogue::Activation { out, .. } => ("mlp_up", out),
             Epilogue::Residual { out, .. } => ("residual", out),
-            Epilogue::Heads {
-                heads: Heads::Fused { qkv },
-                ..
-            } => ("qkv", qkv),
+            Epilogue::Heads { heads: Heads::Fused { qkv }, .. } => ("qkv", qkv),
             Epilogue::Heads { .. } => unreachable!("training has no cache"),
         };
         let (input, out) = (input.buffer, out.buffer);
@@ -46,11 +37,7 @@ impl TrainKernels<'_> {
         header.size("WIDTH", out.width, "width of the output");
         output_stride(&mut header, out.stride);
         let mut parts = product_files();
-        parts.extend([
-            files::MATMUL_GEMM_STAGE,
-            files::MATMUL_GEMM_FORWARD,
-            weight_file(matrix),
-        ]);
+        parts.extend([files::MATMUL_GEMM_STAGE, files::MATMUL_GEMM_FORWARD, weight_file(matrix)]);
         if gated {
             let second = if has_quads(matrix) {
                 files::MATMUL_GEMM_SECOND_WEIGHT_QUADS
@@ -76,11 +63,7 @@ impl TrainKernels<'_> {
             matrix.rows.div_ceil(TRAIN_COLUMNS)
         };
         let name = format!("{name}_{}_{}", matrix.rows, matrix.columns);
-        let each = if gated {
-            TRAIN_COLUMNS / 2
-        } else {
-            TRAIN_COLUMNS
-        };
+        let each = if gated { TRAIN_COLUMNS / 2 } else { TRAIN_COLUMNS };
         self.product(name, header, parts, features, Grid::Features(each))
     }
 
@@ -93,12 +76,7 @@ impl TrainKernels<'_> {
         groups: u32,
         grid: Grid,
     ) -> u16 {
-        let tiling = || Tiling {
-            grid,
-            workgroup: WORKGROUP,
-            rows: TRAIN_ROWS,
-            groups,
-        };
+        let tiling = || Tiling { grid, workgroup: WORKGROUP, rows: TRAIN_ROWS, groups };
         let with = |operands| parts.iter().copied().chain([operands]).collect();
         let mut f16_header = header.clone();
         f16_header.enable("f16", "operands are rounded to f16");
@@ -216,10 +194,8 @@ impl TrainKernels<'_> {
     ) -> u16 {
         let matrix = self.tensor(weight);
         let (dy, x) = (self.buffer(dy), self.buffer(x));
-        let mut header = self.header(&format!(
-            "the gradient of {} rows by {} columns",
-            dy.width, matrix.columns
-        ));
+        let mut header = self
+            .header(&format!("the gradient of {} rows by {} columns", dy.width, matrix.columns));
         header.size("COLUMNS", matrix.columns, "columns of the matrix");
         header.size("DY_QUADS", dy.stride / 4, "stride of a row of dy, in quads");
         header.size("X_QUADS", x.stride / 4, "stride of a row of x, in quads");
@@ -244,20 +220,14 @@ impl TrainKernels<'_> {
         let width = self.tensor(bias).rows;
         let mut header = self.header(&format!("the gradient of {width} biases"));
         // The halves of a gated layer are padded separately.
-        let (half, second) = if dy.width == width {
-            (width, width)
-        } else {
-            (width / 2, dy.width / 2)
-        };
+        let (half, second) =
+            if dy.width == width { (width, width) } else { (width / 2, dy.width / 2) };
         header.size("WIDTH", width, "columns");
         header.size("DY_STRIDE", dy.stride, "stride of a row of dy");
         header.size("HALF", half, "columns of a half");
         header.size("SECOND_HALF", second, "offset of the second half in dy");
-        let parts = vec![
-            files::SHARED_TRAIN_PASS,
-            files::MATMUL_BIAS_BACKWARD,
-            files::SHARED_COLUMN_SUMS,
-        ];
+        let parts =
+            vec![files::SHARED_TRAIN_PASS, files::MATMUL_BIAS_BACKWARD, files::SHARED_COLUMN_SUMS];
         let name = format!("bias_{width}_{}", dy.stride);
         self.add(name, header, parts, summed(width))
     }

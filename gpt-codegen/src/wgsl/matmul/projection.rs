@@ -185,11 +185,7 @@ fn epilogue(context: &Context<'_>, epilogue: &Epilogue, header: &mut Header, par
         }
         Epilogue::Activation { gated, .. } => {
             activation::add(&spec.mlp.activation, false, header, parts);
-            if gated {
-                files::MATMUL_EPILOGUE_GATED
-            } else {
-                files::MATMUL_EPILOGUE_ACTIVATION
-            }
+            if gated { files::MATMUL_EPILOGUE_GATED } else { files::MATMUL_EPILOGUE_ACTIVATION }
         }
         Epilogue::Residual { .. } => files::MATMUL_EPILOGUE_RESIDUAL,
     };

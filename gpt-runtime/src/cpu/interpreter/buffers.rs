@@ -26,15 +26,9 @@ impl TrainBuffers {
         let training = &plan.training;
         let copies = |buffer: &Buffer| {
             let is_number = matches!(buffer.id, BufferId::Tokens | BufferId::Targets);
-            let len = if is_number {
-                0
-            } else {
-                buffer.train_len(shape)
-            };
+            let len = if is_number { 0 } else { buffer.train_len(shape) };
             let count = buffer.train_copies(plan.spec.layers, shape);
-            (0..count)
-                .map(|_| arena.floats(len as usize))
-                .collect::<Result<Vec<Floats>, Error>>()
+            (0..count).map(|_| arena.floats(len as usize)).collect::<Result<Vec<Floats>, Error>>()
         };
         let numbers = |id| vec![0; training.buffer(id).train_len(shape) as usize];
         let mut floats: [Vec<Floats>; BufferId::COUNT] = Default::default();
@@ -109,10 +103,7 @@ impl TrainBuffers {
     pub fn poison(&mut self) {
         let sizes = self.widths.iter().zip(&self.strides);
         for (copies, (&width, &stride)) in self.floats.iter_mut().zip(sizes) {
-            for row in copies
-                .iter_mut()
-                .flat_map(|copy| copy.chunks_exact_mut(stride.max(1)))
-            {
+            for row in copies.iter_mut().flat_map(|copy| copy.chunks_exact_mut(stride.max(1))) {
                 row[..width].fill(f32::NAN);
             }
         }

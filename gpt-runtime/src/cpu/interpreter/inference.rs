@@ -61,11 +61,7 @@ pub struct Stopwatch {
 
 impl Stopwatch {
     pub fn start() -> Stopwatch {
-        Stopwatch {
-            last: Instant::now(),
-            format: Format::F32,
-            steps: Vec::new(),
-        }
+        Stopwatch { last: Instant::now(), format: Format::F32, steps: Vec::new() }
     }
 
     fn step(&mut self, step: &'static str, layer: u32) {
@@ -142,11 +138,7 @@ impl ForwardPass<'_> {
             stopwatch.step(&step.name, layer);
         }
         if let Some(trace) = self.trace.take() {
-            trace.push(Trace {
-                step: &step.name,
-                layer,
-                values: values(self),
-            });
+            trace.push(Trace { step: &step.name, layer, values: values(self) });
             self.trace = Some(trace);
         }
     }
@@ -186,15 +178,7 @@ impl ForwardPass<'_> {
         let (width, position) = (table.layout.columns, self.position);
         let position = |row| position + row;
         let out = RowsOut::new(x, width, width);
-        embed::forward::forward(
-            self.device,
-            self.tokens,
-            table,
-            positions,
-            position,
-            None,
-            &out,
-        );
+        embed::forward::forward(self.device, self.tokens, table, positions, position, None, &out);
         self.end(x, width);
     }
 
@@ -251,9 +235,7 @@ impl ForwardPass<'_> {
                 // SAFETY: each output of each row is written to its own element.
                 unsafe {
                     if n < q_width {
-                        q_out
-                            .part(row * q_width + n, part.len())
-                            .copy_from_slice(part);
+                        q_out.part(row * q_width + n, part.len()).copy_from_slice(part);
                     } else if n < q_width + kv_width {
                         let to = shape.key_at((n - q_width) / head_dim, position, d);
                         for (i, &key) in narrow(kernels, part, &mut scratch).iter().enumerate() {
@@ -407,27 +389,18 @@ struct StepParameters {
 impl StepParameters {
     fn new(reader: &ParameterReader<'_>, layer: u32, step: &Step) -> Result<StepParameters, Error> {
         let Some(projection) = step.op.projection() else {
-            return Ok(StepParameters {
-                norm: None,
-                projection: None,
-            });
+            return Ok(StepParameters { norm: None, projection: None });
         };
         let norm = match projection.epilogue {
             Epilogue::Residual { norm, .. } => norm,
             _ => projection.norm,
         };
-        let order = if step.op.is_gated() {
-            Order::Gated
-        } else {
-            Order::Straight
-        };
+        let order = if step.op.is_gated() { Order::Gated } else { Order::Straight };
         let (weight, bias) = (projection.weight, projection.bias);
         let own = !step.op.is_head();
         Ok(StepParameters {
             norm: norm.map(|norm| reader.norm(norm, layer)).transpose()?,
-            projection: own
-                .then(|| reader.projection(weight, bias, layer, order))
-                .transpose()?,
+            projection: own.then(|| reader.projection(weight, bias, layer, order)).transpose()?,
         })
     }
 }
@@ -504,12 +477,7 @@ impl Interpreter {
             .map(|(layer, step)| StepParameters::new(reader, layer, step))
             .collect::<Result<_, _>>()?;
         let activation = Apply::new(&plan.spec.mlp.activation, compiled, reader.device.kernels);
-        Ok(Interpreter {
-            matrices,
-            tables,
-            steps,
-            activation,
-        })
+        Ok(Interpreter { matrices, tables, steps, activation })
     }
 
     /// Runs every step, in order.
@@ -526,9 +494,7 @@ impl Interpreter {
         let norm = parameters.norm.as_ref();
         let cache = &mut cache[layer as usize];
         let projection = match &step.op {
-            Op::Embed {
-                table, positions, ..
-            } => {
+            Op::Embed { table, positions, .. } => {
                 let positions = positions.map(|id| &*self.tables[usize::from(id.0)]);
                 return pass.embed_rows(self.matrix(*table), positions, x);
             }
@@ -536,12 +502,7 @@ impl Interpreter {
             Op::Project(projection) => projection,
             _ => unreachable!("{} is no step of a forward pass", step.name),
         };
-        let packed = || {
-            parameters
-                .projection
-                .as_ref()
-                .expect("a layer has matrices")
-        };
+        let packed = || parameters.projection.as_ref().expect("a layer has matrices");
         match &projection.epilogue {
             Epilogue::Heads { rotary, .. } => {
                 let rotary = pass.rotary.of(*rotary);
@@ -564,8 +525,6 @@ impl Interpreter {
     }
 
     fn matrix(&self, id: TensorId) -> &Packed {
-        self.matrices[usize::from(id.0)]
-            .as_ref()
-            .expect("a matrix of the model is packed")
+        self.matrices[usize::from(id.0)].as_ref().expect("a matrix of the model is packed")
     }
 }

@@ -62,12 +62,7 @@ impl epilogue::Activate for WithSlopes<'_> {
         use gpt_plan::Activation::Custom;
         match (self.0.activate, &self.0.plan.spec.mlp.activation) {
             (Some(activate), _) => activate(values, slopes),
-            (
-                None,
-                Custom {
-                    value, derivative, ..
-                },
-            ) => {
+            (None, Custom { value, derivative, .. }) => {
                 for (x, slope) in values.iter_mut().zip(slopes) {
                     *slope = derivative.eval_f32(*x);
                     *x = value.eval_f32(*x);
@@ -147,28 +142,17 @@ impl TrainPass<'_> {
 
     fn run(&mut self, step: &Step) {
         match step.op {
-            Op::Embed {
-                table,
-                positions,
-                out,
-            } => self.embed(table, positions, out),
-            Op::Norm {
-                norm,
-                x,
-                stats,
-                out,
-                statistics,
-            } => self.norm(norm, x, stats, out, statistics),
+            Op::Embed { table, positions, out } => self.embed(table, positions, out),
+            Op::Norm { norm, x, stats, out, statistics } => {
+                self.norm(norm, x, stats, out, statistics)
+            }
             Op::Project(ref projection) => {
                 let (weight, bias, input) = (projection.weight, projection.bias, projection.input);
                 match projection.epilogue {
                     Epilogue::Heads { rotary, .. } => self.qkv(weight, bias, rotary, input),
-                    Epilogue::Residual {
-                        residual,
-                        out,
-                        site,
-                        ..
-                    } => self.residual(weight, bias, [input, residual, out], site),
+                    Epilogue::Residual { residual, out, site, .. } => {
+                        self.residual(weight, bias, [input, residual, out], site)
+                    }
                     Epilogue::Activation { .. } => self.mlp_up(weight, bias, input),
                     Epilogue::Store { ref map, .. } => {
                         self.logits(weight, map.as_ref().map(|map| &map.value))
@@ -178,37 +162,22 @@ impl TrainPass<'_> {
             Op::Attention { mask, .. } => self.attention(mask),
             Op::CrossEntropy { ref slope, .. } => self.cross_entropy(slope.as_ref()),
             Op::DropoutBackward { site, dy, out } => self.dropout(site, dy, out),
-            Op::ProjectInput {
-                weight,
-                dy,
-                slopes,
-                out,
-            } => self.linear_input(weight, dy, slopes, out),
-            Op::ProjectWeight {
-                weight,
-                bias,
-                dy,
-                input,
-            } => self.linear_weight(weight, bias, dy, input),
-            Op::NormInput {
-                norm,
-                x,
-                stats,
-                dy,
-                residual,
-                out,
-            } => self.norm_input(norm, [x, stats, dy, out], residual),
+            Op::ProjectInput { weight, dy, slopes, out } => {
+                self.linear_input(weight, dy, slopes, out)
+            }
+            Op::ProjectWeight { weight, bias, dy, input } => {
+                self.linear_weight(weight, bias, dy, input)
+            }
+            Op::NormInput { norm, x, stats, dy, residual, out } => {
+                self.norm_input(norm, [x, stats, dy, out], residual)
+            }
             Op::NormWeight { norm, x, stats, dy } => self.norm_weight(norm, [x, stats, dy]),
             Op::Add { a, b, out } => {
                 assert_eq!(a, out, "a gradient is added to itself");
                 self.add(b, out);
             }
             Op::AttentionBackward { mask, rotary, .. } => self.attention_input(mask, rotary),
-            Op::EmbedBackward {
-                table,
-                positions,
-                dx,
-            } => self.embed_weight(table, positions, dx),
+            Op::EmbedBackward { table, positions, dx } => self.embed_weight(table, positions, dx),
         }
     }
 
@@ -260,10 +229,7 @@ impl TrainPass<'_> {
     /// The rows of a buffer from the chunk's first row on.
     fn chunk_input(&self, slot: Slot) -> Strided<'_> {
         let rows = self.input(slot);
-        Strided {
-            data: &rows.data[self.chunk.start * rows.stride..],
-            stride: rows.stride,
-        }
+        Strided { data: &rows.data[self.chunk.start * rows.stride..], stride: rows.stride }
     }
 
     fn bias(&self, bias: Option<TensorId>) -> Option<&[f32]> {
@@ -437,14 +403,7 @@ impl TrainPass<'_> {
                 let chunk = pass.chunk.clone();
                 let targets = &pass.buffers.targets[chunk.clone()];
                 let losses = &mut losses[chunk];
-                cross_entropy(
-                    pass.device,
-                    targets,
-                    pass.options.scale,
-                    slope,
-                    &logits,
-                    losses,
-                );
+                cross_entropy(pass.device, targets, pass.options.scale, slope, &logits, losses);
             });
         });
     }

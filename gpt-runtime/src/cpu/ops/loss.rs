@@ -69,10 +69,7 @@ fn gradients(
         // The maximum is known, so the block becomes exponentials under it.
         let mut known = *state;
         kernels.softmax_block(scratch, block.len(), 1.0, &mut known);
-        if let Some(own) = target
-            .checked_sub(i * BLOCK)
-            .and_then(|at| scratch.get_mut(at))
-        {
+        if let Some(own) = target.checked_sub(i * BLOCK).and_then(|at| scratch.get_mut(at)) {
             *own -= state.sum;
         }
         slope.apply(block);

@@ -25,11 +25,7 @@ pub struct RowsOut<'a> {
 
 impl<'a> RowsOut<'a> {
     pub fn new(data: &'a mut [f32], width: usize, stride: usize) -> RowsOut<'a> {
-        RowsOut {
-            data: Disjoint::new(data),
-            width,
-            stride,
-        }
+        RowsOut { data: Disjoint::new(data), width, stride }
     }
 
     /// Row `row`.

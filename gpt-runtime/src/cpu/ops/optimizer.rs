@@ -58,11 +58,7 @@ pub fn update(
     let correction = |beta: f32| 1.0 - f64::from(beta).powf(update.step as f64);
     let step = |decays: bool| AdamStep {
         rate: (f64::from(update.lr) / correction(update.beta1)) as f32,
-        keep: if decays {
-            1.0 - update.lr * update.weight_decay
-        } else {
-            1.0
-        },
+        keep: if decays { 1.0 - update.lr * update.weight_decay } else { 1.0 },
         beta1: update.beta1,
         beta2: update.beta2,
         eps: update.eps,
@@ -80,13 +76,8 @@ pub fn update(
             let from = range.start + task * TASK;
             let len = TASK.min(range.start + range.len - from);
             // SAFETY: each task writes its own elements.
-            let (p, m, v) = unsafe {
-                (
-                    values.part(from, len),
-                    first.part(from, len),
-                    second.part(from, len),
-                )
-            };
+            let (p, m, v) =
+                unsafe { (values.part(from, len), first.part(from, len), second.part(from, len)) };
             let g = &gradients[from..][..len];
             device.kernels.adamw(p, g, m, v, step);
         });

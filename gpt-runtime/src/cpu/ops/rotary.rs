@@ -21,21 +21,11 @@ impl RotaryTables {
             let pairs = (head_dim / 2).max(1);
             let rows = angles.chunks_exact(pairs).skip(table).step_by(count.max(1));
             let (cos, sin) = rows.flatten().map(|[cos, sin]| (*cos, *sin)).unzip();
-            Rotary {
-                cos,
-                sin,
-                head_dim,
-                rotated,
-            }
+            Rotary { cos, sin, head_dim, rotated }
         };
         RotaryTables {
             tables: (0..count).map(table).collect(),
-            none: Rotary {
-                cos: Vec::new(),
-                sin: Vec::new(),
-                head_dim,
-                rotated: 0,
-            },
+            none: Rotary { cos: Vec::new(), sin: Vec::new(), head_dim, rotated: 0 },
         }
     }
 

@@ -25,10 +25,7 @@ impl FloatPanels<'_> {
 impl Lookup for FloatPanels<'_> {
     fn row(&self, row: usize, out: &mut [f32]) {
         let start = panel_element(row, 0, self.layout.columns);
-        for (x, value) in out
-            .iter_mut()
-            .zip(self.values[start..].iter().step_by(PANEL))
-        {
+        for (x, value) in out.iter_mut().zip(self.values[start..].iter().step_by(PANEL)) {
             *x = *value;
         }
     }
@@ -64,10 +61,7 @@ impl Panels for FloatPanels<'_> {
         }
         if kernels.has_pairs() {
             let pairs: &mut [Bf16Pair] = bytemuck::cast_slice_mut(scratch);
-            let steps = Strided {
-                data: stored,
-                stride: PANEL,
-            };
+            let steps = Strided { data: stored, stride: PANEL };
             kernels.pair_rows(steps, [to - from, PANEL], pairs);
             return PanelSlice::Pairs(pairs);
         }
@@ -126,10 +120,7 @@ impl Panels for Transposed<'_> {
             let outputs = scratch.chunks_exact_mut(PAIRS * PANEL);
             for (block, out) in blocks.clone().zip(outputs) {
                 prefetch(block + 1);
-                let stored = Strided {
-                    data: self.block(panel, block),
-                    stride: count * PANEL,
-                };
+                let stored = Strided { data: self.block(panel, block), stride: count * PANEL };
                 let pairs = &mut bytemuck::cast_slice_mut(&mut flat)[..count * PAIRS];
                 kernels.pair_columns(stored, [1, count * PANEL], pairs);
                 kernels.transpose(&flat, PAIRS, [count, PAIRS], out, PANEL);

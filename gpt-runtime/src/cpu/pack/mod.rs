@@ -145,11 +145,7 @@ mod tests {
 
     #[test]
     fn a_gated_panel_holds_gates_and_the_rows_they_gate() {
-        let layout = PanelLayout {
-            rows: 40,
-            columns: 1,
-            order: Order::Gated,
-        };
+        let layout = PanelLayout { rows: 40, columns: 1, order: Order::Gated };
         assert_eq!(layout.row_of(0, 3), Some(3));
         assert_eq!(layout.row_of(0, 19), Some(23));
         assert_eq!(layout.row_of(1, 4), None);

@@ -39,11 +39,7 @@ impl Packed {
         order: Order,
     ) -> Result<Packed, Error> {
         let format = tensor.format;
-        let layout = PanelLayout {
-            rows: tensor.rows,
-            columns: tensor.columns,
-            order,
-        };
+        let layout = PanelLayout { rows: tensor.rows, columns: tensor.columns, order };
         let kernels = device.kernels;
         let panel_bytes = panel_bytes(format, layout.columns, kernels.group(format));
         let row_bytes = format.row_bytes(layout.columns);
@@ -58,12 +54,7 @@ impl Packed {
                 }
             });
         })?;
-        Ok(Packed {
-            format,
-            layout,
-            kernels,
-            data,
-        })
+        Ok(Packed { format, layout, kernels, data })
     }
 
     /// The panel `index` in its storage format.
@@ -155,10 +146,7 @@ fn scatter(kernels: &Kernels, format: Format, lane: usize, row: &[u8], panel: &m
     let (opening, shift) = (2 * format.scales(), kernels.shift(format));
     let mut arranged = [0; BLOCK];
     let arranged = &mut arranged[..bytes - opening];
-    for (block, out) in row
-        .chunks_exact(bytes)
-        .zip(panel.chunks_exact_mut(bytes * PANEL))
-    {
+    for (block, out) in row.chunks_exact(bytes).zip(panel.chunks_exact_mut(bytes * PANEL)) {
         let (scales, quants) = block.split_at(opening);
         for (s, scale) in scales.chunks_exact(2).enumerate() {
             out[2 * (s * PANEL + lane)..][..2].copy_from_slice(scale);
@@ -221,12 +209,7 @@ mod tests {
                     let row: Vec<f32> = (0..columns).map(|c| ((r * 7 + c) as f32).sin()).collect();
                     encode(format, &row, &mut data);
                 }
-                let tensor = HostTensor {
-                    format,
-                    rows,
-                    columns,
-                    data: data.into(),
-                };
+                let tensor = HostTensor { format, rows, columns, data: data.into() };
                 let arena = Arena::default();
                 let packed = Packed::new(device, &arena, &tensor, Order::Straight).unwrap();
                 let bytes = format.row_bytes(columns);

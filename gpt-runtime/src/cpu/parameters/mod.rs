@@ -33,11 +33,7 @@ pub struct NormParameters {
 
 impl NormParameters {
     pub fn operands(&self) -> NormOperands<'_> {
-        NormOperands {
-            kind: self.kind,
-            gamma: &self.gamma,
-            beta: &self.beta,
-        }
+        NormOperands { kind: self.kind, gamma: &self.gamma, beta: &self.beta }
     }
 }
 

@@ -99,11 +99,7 @@ impl TrainParameters {
             let matters = tensor.kind != TensorKind::Vector;
             match decays.last_mut() {
                 Some(range) if range.decays == matters => range.len += len,
-                _ => decays.push(DecayRange {
-                    start,
-                    len,
-                    decays: matters,
-                }),
+                _ => decays.push(DecayRange { start, len, decays: matters }),
             }
             start += len;
         }

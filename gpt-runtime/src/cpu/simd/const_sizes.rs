@@ -160,9 +160,7 @@ pub fn integer_row<const BLOCKS: usize>(
 }
 
 fn quant_bytes(isa: Isa) -> usize {
-    isa.kernels()
-        .expect("a set of this processor")
-        .quant_bytes()
+    isa.kernels().expect("a set of this processor").quant_bytes()
 }
 
 /// Many rows of integers times a part of a panel, rows of `STRIDE` blocks; see

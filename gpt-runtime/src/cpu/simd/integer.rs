@@ -84,11 +84,7 @@ unsafe fn quantise_block<D: IntDot>(x: &[f32; BLOCK], quants: *mut D::Quant) -> 
             greatest = greatest.max(x).max(D::V::splat(0.0).sub(x));
         }
         let greatest = greatest.greatest();
-        let by = if greatest > 0.0 {
-            D::LARGEST / greatest
-        } else {
-            0.0
-        };
+        let by = if greatest > 0.0 { D::LARGEST / greatest } else { 0.0 };
         // Integers whose sum is below 2^24, so it is exact.
         let mut total = D::V::splat(0.0);
         for i in (0..BLOCK).step_by(D::V::LANES) {
@@ -324,10 +320,8 @@ unsafe fn tile<
             }
             wide = wide.add(PANEL * group);
         }
-        let (scales, sums) = (
-            input.scales.add(row * input.stride),
-            input.sums.add(row * input.stride),
-        );
+        let (scales, sums) =
+            (input.scales.add(row * input.stride), input.sums.add(row * input.stride));
         let (mut of_weights, mut minima) =
             ([D::V::splat(0.0); VECTORS], [D::V::splat(0.0); VECTORS]);
         for j in 0..VECTORS {

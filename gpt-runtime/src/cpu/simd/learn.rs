@@ -138,10 +138,7 @@ pub unsafe fn norm_backward<V: Vector>(
         for i in (0..whole).step_by(V::LANES) {
             let g = V::load(dy.as_ptr().add(i)).mul(V::load(gamma.as_ptr().add(i)));
             let normal = V::load(x.as_ptr().add(i)).sub(centre).mul(by);
-            let d = g
-                .sub(V::splat(shift))
-                .sub(normal.mul(V::splat(tilt)))
-                .mul(by);
+            let d = g.sub(V::splat(shift)).sub(normal.mul(V::splat(tilt))).mul(by);
             let to = out.as_mut_ptr().add(i);
             if add { V::load(to).add(d) } else { d }.store(to);
         }
@@ -267,15 +264,7 @@ pub unsafe fn adamw<V: Vector>(
     v: &mut [f32],
     step: &AdamStep,
 ) {
-    let AdamStep {
-        rate,
-        keep,
-        beta1,
-        beta2,
-        eps,
-        root,
-        shrink,
-    } = *step;
+    let AdamStep { rate, keep, beta1, beta2, eps, root, shrink } = *step;
     for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
         let g = g * shrink;
         *m = beta1 * *m + (1.0 - beta1) * g;

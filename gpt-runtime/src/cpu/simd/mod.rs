@@ -397,15 +397,7 @@ integer_set!(integers_avx2, super::x86::Avx2, 4, 2, #[target_feature(enable = "a
 instruction_set!(neon_set, Neon, super::neon::Neon, integers_neon, 8, 2, 2,);
 #[cfg(target_arch = "aarch64")]
 integer_set!(integers_neon, super::neon::Neon, 8, 2,);
-instruction_set!(
-    portable_set,
-    Portable,
-    super::portable::Portable,
-    integers_portable,
-    4,
-    1,
-    1,
-);
+instruction_set!(portable_set, Portable, super::portable::Portable, integers_portable, 4, 1, 1,);
 integer_set!(integers_portable, super::portable::Portable, 4, 1,);
 integer_set!(integers_portable_bytes, super::portable::Bytes, 4, 1,);
 pair_set!(pairs_portable, super::portable::Portable, 4, 1, 1,);
@@ -413,17 +405,11 @@ pair_set!(pairs_portable, super::portable::Portable, 4, 1, 1,);
 #[cfg(target_arch = "x86_64")]
 static AVX512: Kernels = avx512::KERNELS;
 #[cfg(target_arch = "x86_64")]
-static AVX512_VNNI: Kernels = Kernels {
-    isa: Isa::Avx512Vnni,
-    integers: integers_vnni::KERNELS,
-    ..avx512::KERNELS
-};
+static AVX512_VNNI: Kernels =
+    Kernels { isa: Isa::Avx512Vnni, integers: integers_vnni::KERNELS, ..avx512::KERNELS };
 #[cfg(target_arch = "x86_64")]
-static AVX512_BF16: Kernels = Kernels {
-    isa: Isa::Avx512Bf16,
-    pairs: Some(pairs_avx512::KERNELS),
-    ..AVX512_VNNI
-};
+static AVX512_BF16: Kernels =
+    Kernels { isa: Isa::Avx512Bf16, pairs: Some(pairs_avx512::KERNELS), ..AVX512_VNNI };
 #[cfg(target_arch = "x86_64")]
 static AVX2: Kernels = avx2::KERNELS;
 #[cfg(target_arch = "aarch64")]

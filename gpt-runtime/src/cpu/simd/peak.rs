@@ -81,8 +81,7 @@ pub unsafe fn calculate<V: Vector>(iterations: usize) -> f32 {
     // SAFETY: passed on.
     unsafe {
         let (factor, addend) = (V::splat(black_box(0.999)), V::splat(black_box(0.001)));
-        chains!(iterations, |i| V::splat(i as f32), |sum| sum
-            .mul_add(factor, addend))
+        chains!(iterations, |i| V::splat(i as f32), |sum| sum.mul_add(factor, addend))
     }
 }
 
@@ -95,9 +94,7 @@ pub unsafe fn calculate_pairs<V: Pairs>(iterations: usize) -> f32 {
     // SAFETY: passed on.
     unsafe {
         let (weights, inputs) = (V::splat(black_box(0.999)), V::splat(black_box(0.001)));
-        chains!(iterations, |i| V::splat(i as f32), |sum| V::add_pairs(
-            *sum, weights, inputs
-        ))
+        chains!(iterations, |i| V::splat(i as f32), |sum| V::add_pairs(*sum, weights, inputs))
     }
 }
 

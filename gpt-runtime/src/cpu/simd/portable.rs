@@ -142,10 +142,7 @@ unsafe impl IntDot for Bytes {
 /// Both halves of a pair as floats.
 fn halves(pair: f32) -> [f32; 2] {
     let bits = pair.to_bits();
-    [
-        f32::from_bits(bits << 16),
-        f32::from_bits(bits & 0xFFFF_0000),
-    ]
+    [f32::from_bits(bits << 16), f32::from_bits(bits & 0xFFFF_0000)]
 }
 
 /// Two floats as a pair.

@@ -82,13 +82,7 @@ impl Quants for Q4 {
         // SAFETY: 16 bytes of each output follow the minima.
         unsafe {
             let from = block.add(Self::QUANTS + (step * PANEL + lane) * D::GROUP);
-            let nibble = |shift| {
-                D::gather([Bits {
-                    from,
-                    shift,
-                    count: 4,
-                }])
-            };
+            let nibble = |shift| D::gather([Bits { from, shift, count: 4 }]);
             [nibble(0), nibble(4)]
         }
     }
@@ -118,11 +112,7 @@ impl Quants for Q5 {
                         shift,
                         count: 4,
                     },
-                    Bits {
-                        from: group(step / 8),
-                        shift: step as u32 % 8,
-                        count: 1,
-                    },
+                    Bits { from: group(step / 8), shift: step as u32 % 8, count: 1 },
                 ])
             };
             [weights(0, step), weights(4, step + 16 / D::GROUP)]

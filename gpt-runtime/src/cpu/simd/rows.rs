@@ -123,8 +123,7 @@ pub unsafe fn normalise<V: Vector>(
 /// As [`Vector`].
 #[inline(always)]
 pub unsafe fn silu<V: Vector>(row: &mut [f32]) {
-    map!(V, row, |x| x
-        .div(V::splat(1.0).add(exp(V::splat(0.0).sub(x)))));
+    map!(V, row, |x| x.div(V::splat(1.0).add(exp(V::splat(0.0).sub(x)))));
 }
 
 /// `max(x, 0)`; NaN stays NaN.
@@ -210,10 +209,7 @@ pub struct Running {
 
 impl Running {
     /// No scores yet.
-    pub const EMPTY: Running = Running {
-        max: f32::NEG_INFINITY,
-        sum: 0.0,
-    };
+    pub const EMPTY: Running = Running { max: f32::NEG_INFINITY, sum: 0.0 };
 }
 
 /// Replaces the first `seen` of `scores` (one or more) by `e^(scale * score - maximum)` and the
@@ -235,11 +231,7 @@ pub unsafe fn softmax_block<V: Vector>(
         for i in (0..whole).step_by(V::LANES) {
             max = max.max(V::load(scores.as_ptr().add(i)));
         }
-        let greatest = scores[whole..seen]
-            .iter()
-            .copied()
-            .fold(max.greatest(), f32::max)
-            * scale;
+        let greatest = scores[whole..seen].iter().copied().fold(max.greatest(), f32::max) * scale;
         let new = state.max.max(greatest);
         let (factor, shift) = (V::splat(scale), V::splat(-new));
         let mut sum = V::splat(0.0);
@@ -255,10 +247,7 @@ pub unsafe fn softmax_block<V: Vector>(
         total += tail.iter().sum::<f32>();
         scores[seen..].fill(0.0);
         let shrink = (state.max - new).exp();
-        *state = Running {
-            max: new,
-            sum: state.sum * shrink + total,
-        };
+        *state = Running { max: new, sum: state.sum * shrink + total };
         shrink
     }
 }

@@ -90,15 +90,7 @@ pub unsafe fn exp<V: Vector>(x: V) -> V {
         let r = n.mul_add(V::splat(-0.693_359_4), x);
         let r = n.mul_add(V::splat(2.121_944_4e-4), r);
         // The Taylor series to the seventh power: its error at ln2/2 is 5e-9, under half an ulp.
-        let coefficients = [
-            1.0 / 720.0,
-            1.0 / 120.0,
-            1.0 / 24.0,
-            1.0 / 6.0,
-            0.5,
-            1.0,
-            1.0,
-        ];
+        let coefficients = [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
         let mut p = V::splat(1.0 / 5040.0);
         for c in coefficients {
             p = p.mul_add(r, V::splat(c));

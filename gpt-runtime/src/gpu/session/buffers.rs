@@ -25,12 +25,7 @@ impl PassUniform {
     /// The uniforms of a pass over `rows` rows from `position` on, and of its head, which runs on
     /// the last `wanted` of them.
     pub fn body_and_head(position: u32, rows: u32, wanted: u32) -> [PassUniform; 2] {
-        let uniform = |rows, first| PassUniform {
-            position,
-            rows,
-            first,
-            padding: 0,
-        };
+        let uniform = |rows, first| PassUniform { position, rows, first, padding: 0 };
         [uniform(rows, 0), uniform(wanted, rows - wanted)]
     }
 }
@@ -139,13 +134,8 @@ impl SessionBuffers {
             let usage = usage | BufferUsages::UNIFORM | BufferUsages::COPY_DST;
             device.buffer(name, bytes as u64, usage)
         };
-        let pass_uniform = || {
-            uniform(
-                "pass uniform",
-                size_of::<PassUniform>(),
-                BufferUsages::STORAGE,
-            )
-        };
+        let pass_uniform =
+            || uniform("pass uniform", size_of::<PassUniform>(), BufferUsages::STORAGE);
         let download = |name, bytes| {
             let usage = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
             device.buffer(name, bytes, usage)
@@ -156,11 +146,7 @@ impl SessionBuffers {
         Ok(SessionBuffers {
             pass_uniforms: [pass_uniform()?, pass_uniform()?],
             tokens: device.buffer("tokens", tokens, STORAGE)?,
-            sampling: uniform(
-                "sampling",
-                size_of::<SamplingUniform>(),
-                BufferUsages::empty(),
-            )?,
+            sampling: uniform("sampling", size_of::<SamplingUniform>(), BufferUsages::empty())?,
             upload: PassUpload::new(device, uniforms as u64 + tokens)?,
             download: download("download", logits)?,
             sampled: [sampled()?, sampled()?],

@@ -73,19 +73,14 @@ impl GpuSession {
         }
         let tokens = self.read_tokens()?;
         let ends = |token: &u32| request.stops.contains(token);
-        let count = tokens
-            .iter()
-            .position(ends)
-            .map_or(tokens.len(), |at| at + 1);
+        let count = tokens.iter().position(ends).map_or(tokens.len(), |at| at + 1);
         let stopped = tokens[..count].last().is_some_and(ends);
         chosen.extend(&tokens[..count]);
         // Nothing continues after a token that ends the text.
         self.in_flight.next = match tokens[..count].last() {
-            Some(&token) if !stopped => Some(Continuation {
-                token,
-                position: request.position + count as u32,
-                ..next
-            }),
+            Some(&token) if !stopped => {
+                Some(Continuation { token, position: request.position + count as u32, ..next })
+            }
             _ => None,
         };
         Ok(true)
@@ -120,12 +115,7 @@ impl GpuSession {
         let since = Instant::now();
         let submission = submit(self, encoder);
         sampled.map_async(MapMode::Read, ..bytes, |_| {});
-        self.in_flight.pending.push_back(Pending {
-            submission,
-            tokens,
-            download,
-            since,
-        });
+        self.in_flight.pending.push_back(Pending { submission, tokens, download, since });
         self.in_flight.submissions += 1;
         self.in_flight.end = start + tokens;
     }
@@ -136,9 +126,7 @@ impl GpuSession {
             return Ok(Vec::new());
         };
         self.device().wait_for(oldest.submission)?;
-        self.in_flight
-            .pace
-            .measured(oldest.tokens, oldest.since, Instant::now());
+        self.in_flight.pace.measured(oldest.tokens, oldest.since, Instant::now());
         let mut tokens = vec![0; oldest.tokens as usize];
         let sampled = &self.buffers.sampled[oldest.download];
         let bytes = 4 * u64::from(oldest.tokens);
@@ -183,25 +171,15 @@ mod tests {
         let model =
             GpuModel::new(device.clone(), plan, &UnitGain::new(plan, 1, Format::F32)).unwrap();
         let untouched = vec![u32::MAX; capacity as usize];
-        let sampling = Sampling {
-            temperature: 1.0,
-            seed: 3,
-            ..Sampling::default()
-        };
+        let sampling = Sampling { temperature: 1.0, seed: 3, ..Sampling::default() };
         // The text up to a token of `stops`, all tokens that the device sampled, and the position
         // after everything that was submitted.
         let write = |stops: &[u32], most: u32| {
-            let options = SessionOptions {
-                capacity,
-                chunk: 1,
-                all_logits: false,
-                cache: CacheFormat::F32,
-            };
+            let options =
+                SessionOptions { capacity, chunk: 1, all_logits: false, cache: CacheFormat::F32 };
             let mut session = GpuSession::new(model.shared.clone(), options).unwrap();
             let sampled_tokens = session.buffers.copies(BufferId::Sampled)[0].clone();
-            device
-                .queue
-                .write_buffer(&sampled_tokens, 0, cast_slice(&untouched));
+            device.queue.write_buffer(&sampled_tokens, 0, cast_slice(&untouched));
             let mut chosen = VecDeque::new();
             let mut token = 1;
             let ended = |chosen: &VecDeque<u32>| chosen.back().is_some_and(|t| stops.contains(t));
@@ -222,9 +200,7 @@ mod tests {
             session.cancel().unwrap();
             let mut found: Vec<u32> = Vec::new();
             let read = |bytes: &[u8]| found.extend_from_slice(cast_slice(bytes));
-            device
-                .download(&sampled_tokens, 0, sampled_tokens.size(), read)
-                .unwrap();
+            device.download(&sampled_tokens, 0, sampled_tokens.size(), read).unwrap();
             (Vec::from(chosen), found, end)
         };
         let (whole, ..) = write(&[], capacity);
@@ -233,10 +209,7 @@ mod tests {
         let last = last.expect("a text that does not repeat itself at once");
         let (chosen, sampled_tokens, end) = write(&[whole[last]], capacity);
         assert_eq!(chosen, whole[..=last]);
-        assert!(
-            end as usize > last + 1,
-            "nothing was submitted beyond the end"
-        );
+        assert!(end as usize > last + 1, "nothing was submitted beyond the end");
         assert_eq!(sampled_tokens[..=last], whole[..=last]);
         assert_eq!(sampled_tokens[last + 1..], untouched[last + 1..]);
     }

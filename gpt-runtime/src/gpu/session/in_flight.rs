@@ -51,10 +51,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Pace {
-            tokens: 1,
-            finished: None,
-        }
+        Pace { tokens: 1, finished: None }
     }
 }
 

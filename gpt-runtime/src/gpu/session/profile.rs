@@ -13,18 +13,11 @@ impl GpuSession {
     /// the steps of sampling.
     pub(super) fn time_steps(&self, tokens: &[u32], position: u32) -> Result<Profile, Error> {
         let rows = tokens.len() as u32;
-        let ops = if rows == 1 {
-            SamplingOp::TRUNCATED
-        } else {
-            &[]
-        };
+        let ops = if rows == 1 { SamplingOp::TRUNCATED } else { &[] };
         self.prepare(rows, 1);
         self.prepare_sampling(ops);
         let mut encoder = self.device().encoder();
-        let cut = Sampling {
-            top_k: 40,
-            ..Sampling::default()
-        };
+        let cut = Sampling { top_k: 40, ..Sampling::default() };
         let cut = SamplingUniform::new(&cut, &[], 0, self.shared.plan.spec.vocab);
         let runs = PassUniform::body_and_head(position, rows, 1);
         self.upload(&mut encoder, tokens, runs, Some(&cut))?;

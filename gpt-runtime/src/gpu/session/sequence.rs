@@ -193,11 +193,7 @@ impl GpuSession {
         position: u32,
     ) {
         let step = &self.shared.steps[index];
-        let extent = Extent {
-            rows,
-            keys: position + rows,
-            ..Extent::default()
-        };
+        let extent = Extent { rows, keys: position + rows, ..Extent::default() };
         let kernels = self.shared.plan.split_attention;
         match (&step.step.op, kernels, &self.split_attention) {
             (Op::Attention { .. }, Some(kernels), Some(groups))
@@ -233,19 +229,14 @@ impl GpuSession {
 
     /// Builds the kernels of steps of sampling.
     pub(super) fn prepare_sampling(&self, steps: &[SamplingOp]) {
-        let kernels = steps
-            .iter()
-            .map(|&op| self.shared.plan.sampling[op as usize]);
+        let kernels = steps.iter().map(|&op| self.shared.plan.sampling[op as usize]);
         self.shared.pipelines.prepare(kernels);
     }
 
     /// Records a step of sampling.
     pub(super) fn record_sampling(&self, pass: &mut ComputePass<'_>, op: SamplingOp) {
         let kernel = self.shared.plan.sampling[op as usize];
-        let extent = Extent {
-            rows: 1,
-            ..Extent::default()
-        };
+        let extent = Extent { rows: 1, ..Extent::default() };
         self.dispatch(pass, kernel, &self.sampling[op as usize], &extent);
     }
 

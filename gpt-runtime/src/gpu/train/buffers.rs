@@ -103,11 +103,7 @@ impl TrainBuffers {
             }
             let count = buffer.train_copies(plan.spec.layers, shape);
             buffers.add(device, buffer.id, bytes, count)?;
-            let sum = if buffer.is_activation() {
-                &mut sums.0
-            } else {
-                &mut sums.1
-            };
+            let sum = if buffer.is_activation() { &mut sums.0 } else { &mut sums.1 };
             *sum += bytes * u64::from(count);
         }
         let logits = plan.training.buffer(BufferId::Logits);
@@ -151,11 +147,7 @@ impl TrainBuffers {
 
     /// The upload of uniform `index`.
     pub fn pass_uniform<'a>(&'a self, index: u32, bytes: &'a [u8]) -> Chunk<'a> {
-        Chunk {
-            bytes,
-            to: &self.pass_uniforms,
-            at: u64::from(index * UNIFORM_STRIDE),
-        }
+        Chunk { bytes, to: &self.pass_uniforms, at: u64::from(index * UNIFORM_STRIDE) }
     }
 
     /// Fills every element that a pass must not depend on with NaN, for tests; padding is zero.

@@ -52,12 +52,7 @@ impl Program {
     ) {
         pass.set_bind_group(0, &self.uniforms, &[pass_uniform, dispatch.uniform]);
         pass.set_bind_group(1, &dispatch.group, &[]);
-        let extent = Extent {
-            rows,
-            tokens,
-            slice: dispatch.slice,
-            ..Extent::default()
-        };
+        let extent = Extent { rows, tokens, slice: dispatch.slice, ..Extent::default() };
         self.pipelines.get(dispatch.kernel).dispatch(pass, &extent);
     }
 }
@@ -154,10 +149,7 @@ impl<'a> DispatchBuilder<'a> {
             let matrix = operands.matrix.filter(|_| sliced);
             let gated = binds(Operand::SecondWeight);
             for share in self.shares(matrix, gated, operands.sums_over_slices, layer) {
-                let uniform = DispatchUniform {
-                    site,
-                    ..share.uniform
-                };
+                let uniform = DispatchUniform { site, ..share.uniform };
                 let bound = bindings.iter().filter(|b| b.group == 1);
                 let bound = bound
                     .map(|binding| {
@@ -183,11 +175,7 @@ impl<'a> DispatchBuilder<'a> {
             return vec![Share::default()];
         };
         let share = |slice: &MatrixSlice, second: Option<&MatrixSlice>| Share {
-            uniform: DispatchUniform {
-                first: slice.first,
-                rows: slice.rows,
-                ..Default::default()
-            },
+            uniform: DispatchUniform { first: slice.first, rows: slice.rows, ..Default::default() },
             slice: Some(*slice),
             second: second.copied(),
         };
@@ -226,11 +214,7 @@ impl<'a> DispatchBuilder<'a> {
     pub fn recompute(&mut self, layer: u32, out: &mut Vec<Dispatch>) -> Result<(), Error> {
         let forward = self.plan.training.forward.iter();
         for section in forward.filter(|section| section.repeat.has_layer(layer)) {
-            for step in section
-                .of_layer(layer)
-                .iter()
-                .filter(|step| !step.op.ends_layer())
-            {
+            for step in section.of_layer(layer).iter().filter(|step| !step.op.ends_layer()) {
                 self.step(step, layer, out)?;
             }
         }
@@ -328,25 +312,15 @@ impl<'a> DispatchBuilder<'a> {
         };
         let entries = [entry(0, &self.buffers.pass_uniforms), entry(1, &dispatches)];
         let uniforms = device.bind_group("uniforms", &layout, &entries);
-        let used = self
-            .layouts
-            .keys()
-            .map(|&kernel| (kernel, Groups::Training));
+        let used = self.layouts.keys().map(|&kernel| (kernel, Groups::Training));
         let pipelines = Pipelines::new(device.clone(), &self.plan.training.kernels, used);
         pipelines.prepare_all();
         device.check()?;
-        Ok(Program {
-            pipelines,
-            uniforms,
-        })
+        Ok(Program { pipelines, uniforms })
     }
 }
 
 /// All of a buffer.
 pub fn whole(buffer: &Buffer) -> BufferBinding<'_> {
-    BufferBinding {
-        buffer,
-        offset: 0,
-        size: None,
-    }
+    BufferBinding { buffer, offset: 0, size: None }
 }

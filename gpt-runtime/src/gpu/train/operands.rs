@@ -39,50 +39,30 @@ impl StepOperands {
     /// The operands of a step with this op.
     pub fn of(op: &Op) -> StepOperands {
         use Operand as O;
-        let none = StepOperands {
-            matrix: op.matrix(),
-            ..Default::default()
-        };
+        let none = StepOperands { matrix: op.matrix(), ..Default::default() };
         match *op {
             Op::Embed { positions, out, .. } => StepOperands {
                 slots: vec![(O::Tokens, BufferId::Tokens.here()), (O::Out, out)],
                 positions,
                 ..none
             },
-            Op::Norm {
-                norm,
-                x,
-                stats,
-                out,
-                ..
-            } => StepOperands {
+            Op::Norm { norm, x, stats, out, .. } => StepOperands {
                 slots: vec![(O::X, x), (O::Stats, stats), (O::Out, out)],
                 norm: Some(norm),
                 ..none
             },
-            Op::Project(ref projection) => StepOperands {
-                slots: projection_slots(projection),
-                bias: projection.bias,
-                ..none
-            },
-            Op::Attention {
-                heads, out, lse, ..
-            } => {
+            Op::Project(ref projection) => {
+                StepOperands { slots: projection_slots(projection), bias: projection.bias, ..none }
+            }
+            Op::Attention { heads, out, lse, .. } => {
                 let lse = lse.map(|lse| (O::Lse, lse));
                 let slots = [(O::Qkv, fused(heads)), (O::A, out)];
-                StepOperands {
-                    slots: slots.into_iter().chain(lse).collect(),
-                    ..none
-                }
+                StepOperands { slots: slots.into_iter().chain(lse).collect(), ..none }
             }
             Op::CrossEntropy { logits, losses, .. } => {
                 let targets = BufferId::Targets.here();
                 StepOperands {
-                    slots: vec![
-                        (O::Logits, logits),
-                        (O::Targets, targets),
-                        (O::Losses, losses),
-                    ],
+                    slots: vec![(O::Logits, logits), (O::Targets, targets), (O::Losses, losses)],
                     ..none
                 }
             }
@@ -91,13 +71,10 @@ impl StepOperands {
                 positions,
                 ..none
             },
-            Op::DropoutBackward { dy, out, .. } => StepOperands {
-                slots: vec![(O::Dy, dy), (O::Out, out)],
-                ..none
-            },
-            Op::ProjectInput {
-                dy, slopes, out, ..
-            } => StepOperands {
+            Op::DropoutBackward { dy, out, .. } => {
+                StepOperands { slots: vec![(O::Dy, dy), (O::Out, out)], ..none }
+            }
+            Op::ProjectInput { dy, slopes, out, .. } => StepOperands {
                 slots: match slopes {
                     None => vec![(O::Dy, dy), (O::Out, out)],
                     Some(slopes) => vec![(O::Dy, dy), (O::DUp, out), (O::Slopes, slopes)],
@@ -105,21 +82,10 @@ impl StepOperands {
                 sums_over_slices: true,
                 ..none
             },
-            Op::ProjectWeight {
-                bias, dy, input, ..
-            } => StepOperands {
-                slots: vec![(O::Dy, dy), (O::X, input)],
-                bias,
-                ..none
-            },
-            Op::NormInput {
-                norm,
-                x,
-                stats,
-                dy,
-                residual,
-                out,
-            } => {
+            Op::ProjectWeight { bias, dy, input, .. } => {
+                StepOperands { slots: vec![(O::Dy, dy), (O::X, input)], bias, ..none }
+            }
+            Op::NormInput { norm, x, stats, dy, residual, out } => {
                 assert!(
                     residual.is_none_or(|slot| slot == out),
                     "the stream's gradient is updated in place"
@@ -137,20 +103,9 @@ impl StepOperands {
             },
             Op::Add { a, b, out } => {
                 assert_eq!(a, out, "a sum replaces its first term");
-                StepOperands {
-                    slots: vec![(O::Dy, b), (O::Out, out)],
-                    ..none
-                }
+                StepOperands { slots: vec![(O::Dy, b), (O::Out, out)], ..none }
             }
-            Op::AttentionBackward {
-                qkv,
-                out,
-                lse,
-                dout,
-                delta,
-                dqkv,
-                ..
-            } => StepOperands {
+            Op::AttentionBackward { qkv, out, lse, dout, delta, dqkv, .. } => StepOperands {
                 slots: vec![
                     (O::Qkv, qkv),
                     (O::A, out),

@@ -56,10 +56,7 @@ const READ: u64 = 16 << 20;
 
 impl ParameterLayout {
     fn new(plan: &Plan, most: u64) -> Result<ParameterLayout, Error> {
-        let mut layout = ParameterLayout {
-            slices: HashMap::new(),
-            buffers: Vec::new(),
-        };
+        let mut layout = ParameterLayout { slices: HashMap::new(), buffers: Vec::new() };
         let vector = |id: TensorId| plan.tensor(id).kind == TensorKind::Vector;
         let vectors = plan.trained().filter(|(id, _)| vector(*id));
         let others = plan.trained().filter(|(id, _)| !vector(*id));
@@ -92,11 +89,7 @@ impl ParameterLayout {
             let mut left = whole;
             let last = slices.len() - 1;
             for (i, &(first, rows)) in slices.iter().enumerate() {
-                let bytes = if i == last {
-                    left
-                } else {
-                    u64::from(rows) * row
-                };
+                let bytes = if i == last { left } else { u64::from(rows) * row };
                 left -= bytes;
                 let slice = layout.place(bytes, most, first, rows);
                 layout.slices.entry((id, layer)).or_default().push(slice);
@@ -113,13 +106,7 @@ impl ParameterLayout {
         let buffer = self.buffers.len() - 1;
         let offset = self.buffers[buffer];
         self.buffers[buffer] += bytes;
-        MatrixSlice {
-            buffer,
-            offset,
-            bytes,
-            first,
-            rows,
-        }
+        MatrixSlice { buffer, offset, bytes, first, rows }
     }
 }
 
@@ -133,9 +120,7 @@ impl DeviceParameters {
         let layout = ParameterLayout::new(plan, most)?;
         let make = |what: &str| {
             let buffers = layout.buffers.iter();
-            buffers
-                .map(|&bytes| device.buffer(what, bytes, STORAGE))
-                .collect::<Result<Vec<_>, _>>()
+            buffers.map(|&bytes| device.buffer(what, bytes, STORAGE)).collect::<Result<Vec<_>, _>>()
         };
         let states = [
             make("parameters")?,
@@ -143,11 +128,7 @@ impl DeviceParameters {
             make("first moments")?,
             make("second moments")?,
         ];
-        let parameters = DeviceParameters {
-            plan,
-            layout,
-            states,
-        };
+        let parameters = DeviceParameters { plan, layout, states };
         for (id, layer) in plan.trained() {
             let tensor = weights.tensor(id, layer)?;
             let mut values = vec![0.0; tensor.rows * tensor.columns];
@@ -234,9 +215,7 @@ impl DeviceParameters {
     ) {
         for (buffer, at, elements) in self.ranges(id, layer) {
             let buffer = &self.states[state as usize][buffer];
-            device
-                .queue
-                .write_buffer(buffer, at, cast_slice(&values[elements]));
+            device.queue.write_buffer(buffer, at, cast_slice(&values[elements]));
         }
     }
 

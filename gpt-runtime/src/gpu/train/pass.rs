@@ -50,11 +50,7 @@ impl TrainPass {
         }
         let recomputes = options.shape.recompute.is_block();
         let (mut loss, mut head, mut backward) = (Vec::new(), Vec::new(), Vec::new());
-        for step in training
-            .loss
-            .iter()
-            .flat_map(|section| section.steps.iter())
-        {
+        for step in training.loss.iter().flat_map(|section| section.steps.iter()) {
             let is_backward = step.op.is_backward();
             build.step(step, 0, if is_backward { &mut head } else { &mut loss })?;
         }
@@ -154,12 +150,8 @@ fn update(
             };
             (binding.binding, of(state))
         });
-        let uniform = DispatchUniform {
-            first,
-            rows: quads,
-            second: u32::from(decays),
-            ..Default::default()
-        };
+        let uniform =
+            DispatchUniform { first, rows: quads, second: u32::from(decays), ..Default::default() };
         build.dispatch(index, &bound.collect::<Vec<_>>(), uniform)
     });
     dispatches.collect()
@@ -174,9 +166,7 @@ fn cleared(plan: &Plan, parameters: &DeviceParameters) -> Vec<(Buffer, u64, u64)
     let ids = roles.filter_map(|role| plan.role(role, Component::Weight));
     let slices = ids.flat_map(|id| parameters.slices(id, 0));
     let bound = slices.map(|slice| parameters.binding(TensorState::Gradient, slice));
-    bound
-        .map(|b| (b.buffer.clone(), b.offset, b.size.map_or(0, u64::from)))
-        .collect()
+    bound.map(|b| (b.buffer.clone(), b.offset, b.size.map_or(0, u64::from))).collect()
 }
 
 /// First row and rows of each chunk of `rows` rows whose logits exist at once; a chunk has at most
@@ -185,7 +175,5 @@ pub fn chunks(plan: &Plan, options: &TrainerOptions, rows: u32) -> Vec<(u32, u32
     let most = plan.training.buffer(BufferId::Logits);
     let most = most.train_rows(&options.shape) as u32;
     let starts = (0..rows).step_by(most as usize);
-    starts
-        .map(|first| (first, most.min(rows - first)))
-        .collect()
+    starts.map(|first| (first, most.min(rows - first))).collect()
 }

@@ -36,9 +36,7 @@ impl GpuTrainer {
     /// Runs `stages` and adds the time of each kernel to `profile`.
     fn time(&self, stages: &[Stage<'_>], profile: &mut TrainProfile) -> Result<(), Error> {
         let of_stage = |stage| move |dispatch| (dispatch, stage);
-        let all = stages
-            .iter()
-            .flat_map(|stage| stage.dispatches.iter().map(of_stage(stage)));
+        let all = stages.iter().flat_map(|stage| stage.dispatches.iter().map(of_stage(stage)));
         let all: Vec<(&Dispatch, &Stage<'_>)> = all.collect();
         let seconds = timing::seconds(&self.device, all.len(), |index, pass| {
             let (dispatch, stage) = all[index];

@@ -54,14 +54,7 @@ impl GpuTrainer {
         let sums = pass::square_sum_bytes(plan, &parameters);
         let buffers = TrainBuffers::new(&device, plan, weights, &options.shape, sums)?;
         let pass = TrainPass::new(&device, plan, &parameters, &buffers, &options)?;
-        Ok(GpuTrainer {
-            device,
-            plan,
-            options,
-            parameters,
-            buffers,
-            pass,
-        })
+        Ok(GpuTrainer { device, plan, options, parameters, buffers, pass })
     }
 
     /// Fills every element that a pass must not depend on with NaN; for tests.
@@ -118,11 +111,7 @@ impl GpuTrainer {
         learn: Option<&Learn>,
     ) -> Result<Vec<(u32, u32)>, Error> {
         let rows = batch.inputs.len() as u32;
-        let options = learn.copied().unwrap_or(Learn {
-            first: true,
-            scale: 1.0,
-            dropout: None,
-        });
+        let options = learn.copied().unwrap_or(Learn { first: true, scale: 1.0, dropout: None });
         let chunks = pass::chunks(self.plan, &self.options, rows);
         let uniform = |first, rows, replaces: bool| TrainPassUniform {
             tokens: batch.tokens,
@@ -144,10 +133,8 @@ impl GpuTrainer {
             .zip(&uniforms)
             .map(|(index, uniform)| buffers.pass_uniform(index, bytes_of(uniform)))
             .collect();
-        for (name, tokens) in [
-            (BufferId::Tokens, batch.inputs),
-            (BufferId::Targets, batch.targets),
-        ] {
+        for (name, tokens) in [(BufferId::Tokens, batch.inputs), (BufferId::Targets, batch.targets)]
+        {
             uploads.push(Chunk::new(cast_slice(tokens), buffers.get(name, 0)));
         }
         buffers.upload.record(&self.device, encoder, &uploads)?;
@@ -166,12 +153,8 @@ impl GpuTrainer {
         chunks: &[(u32, u32)],
         learns: bool,
     ) -> Vec<Stage<'_>> {
-        let stage = |dispatches, uniform, rows| Stage {
-            dispatches,
-            uniform,
-            rows,
-            tokens: batch.tokens,
-        };
+        let stage =
+            |dispatches, uniform, rows| Stage { dispatches, uniform, rows, tokens: batch.tokens };
         let rows = batch.inputs.len() as u32;
         let mut stages = vec![stage(&self.pass.forward, 0, rows)];
         for (i, &(_, rows)) in (1..).zip(chunks) {
@@ -253,13 +236,9 @@ impl GpuTrainer {
         update: &Update,
         norm: f64,
     ) -> Result<(), Error> {
-        let clip = update.clip.map_or(1.0, |most| {
-            if norm > f64::from(most) {
-                f64::from(most) / norm
-            } else {
-                1.0
-            }
-        });
+        let clip = update
+            .clip
+            .map_or(1.0, |most| if norm > f64::from(most) { f64::from(most) / norm } else { 1.0 });
         let corrected = |beta: f32| 1.0 / (1.0 - f64::from(beta).powf(update.step as f64));
         let uniform = UpdateUniform {
             lr: update.lr,
@@ -290,12 +269,7 @@ pub(super) struct Stage<'a> {
 impl<'a> Stage<'a> {
     /// Dispatches that do not depend on a batch.
     fn without_batch(dispatches: &'a [Dispatch], uniform: u32) -> Stage<'a> {
-        Stage {
-            dispatches,
-            uniform,
-            rows: 0,
-            tokens: 0,
-        }
+        Stage { dispatches, uniform, rows: 0, tokens: 0 }
     }
 }
 

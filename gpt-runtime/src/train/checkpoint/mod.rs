@@ -84,9 +84,7 @@ impl Saved {
         let version = value.get("version").and_then(Value::as_u64);
         if version != Some(VERSION.into()) {
             let found = version.map_or("none".to_owned(), |v| v.to_string());
-            return Err(damaged(&format!(
-                "its version is {found}, and {VERSION} is read"
-            )));
+            return Err(damaged(&format!("its version is {found}, and {VERSION} is read")));
         }
         let state: State = serde_json::from_value(value).map_err(|e| damaged(&e))?;
         if state.step != step {
@@ -99,10 +97,7 @@ impl Saved {
             let value = scale.value();
             return Err(damaged(&format!("its loss scale is {value}")));
         }
-        Ok(Saved {
-            folder: folder.to_owned(),
-            state,
-        })
+        Ok(Saved { folder: folder.to_owned(), state })
     }
 
     /// Its folder.
@@ -289,11 +284,7 @@ impl<M> Trainer<M> {
 const MOMENTS_OF: [TensorState; 2] = [TensorState::FirstMoment, TensorState::SecondMoment];
 
 fn moment_name(plan: &Plan, state: TensorState, id: TensorId, layer: u32) -> String {
-    let which = if state == TensorState::FirstMoment {
-        "first"
-    } else {
-        "second"
-    };
+    let which = if state == TensorState::FirstMoment { "first" } else { "second" };
     format!("{which}.{layer}.{}", plan.tensor(id).name)
 }
 

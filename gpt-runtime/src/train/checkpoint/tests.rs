@@ -9,10 +9,7 @@ fn settings() -> TrainerSettings {
     TrainerSettings {
         batch: 3,
         schedule: Schedule::cosine(2, 20, 1e-4),
-        ..TrainerSettings::from(AdamW {
-            lr: 1e-2,
-            ..AdamW::default()
-        })
+        ..TrainerSettings::from(AdamW { lr: 1e-2, ..AdamW::default() })
     }
 }
 
@@ -35,10 +32,7 @@ fn steps_of(trainer: &mut Trainer, n: u64) -> Vec<u64> {
 #[test]
 fn a_run_that_was_stopped_goes_on_bit_for_bit() {
     for spec in [testing::gpt2_spec(), testing::llama_spec()] {
-        let plan = testing::plan(&Spec {
-            dropout: 0.1,
-            ..spec
-        });
+        let plan = testing::plan(&Spec { dropout: 0.1, ..spec });
         let folder = tempfile::tempdir().unwrap();
         let mut whole = trainer(plan);
         let losses = steps_of(&mut whole, 9);
@@ -54,11 +48,9 @@ fn a_run_that_was_stopped_goes_on_bit_for_bit() {
             Trainer::resume_plan(plan, &device, &saved, saved.settings().clone()).unwrap();
         assert_eq!(steps_of(&mut second, 5), losses[4..]);
         for (id, layer) in plan.trained() {
-            for state in [
-                TensorState::Parameter,
-                TensorState::FirstMoment,
-                TensorState::SecondMoment,
-            ] {
+            for state in
+                [TensorState::Parameter, TensorState::FirstMoment, TensorState::SecondMoment]
+            {
                 let a = whole.parameters().values(state, id, layer).unwrap();
                 let b = second.parameters().values(state, id, layer).unwrap();
                 assert!(a == b, "{:?} {}", state, plan.tensor(id).name);
@@ -118,18 +110,9 @@ fn damaged_and_foreign_checkpoints_are_a_sentence() {
     for (message, part) in [
         (spoil(MODEL, &cut, plan), MODEL),
         (spoil(MOMENTS, &cut, plan), "does not hold the moments"),
-        (
-            spoil(STATE, &cut, plan),
-            "is not the state of a training run",
-        ),
-        (
-            spoil(STATE, &replace("\"version\": 1", "\"version\": 2"), plan),
-            "version is 2",
-        ),
-        (
-            spoil(STATE, &replace("\"step\": 0", "\"step\": 7"), plan),
-            "it is of step 7",
-        ),
+        (spoil(STATE, &cut, plan), "is not the state of a training run"),
+        (spoil(STATE, &replace("\"version\": 1", "\"version\": 2"), plan), "version is 2"),
+        (spoil(STATE, &replace("\"step\": 0", "\"step\": 7"), plan), "it is of step 7"),
         (
             spoil(
                 STATE,
@@ -141,14 +124,8 @@ fn damaged_and_foreign_checkpoints_are_a_sentence() {
             ),
             "its loss scale is 0.5",
         ),
-        (
-            spoil(STATE, &replace("\"test\"", "\"Other\""), plan),
-            "of the model Other, not of test",
-        ),
-        (
-            spoil(STATE, &|_| (), testing::llama()),
-            "does not fit the model",
-        ),
+        (spoil(STATE, &replace("\"test\"", "\"Other\""), plan), "of the model Other, not of test"),
+        (spoil(STATE, &|_| (), testing::llama()), "does not fit the model"),
     ] {
         assert!(message.contains(part), "{part} is not in: {message}");
     }

@@ -158,11 +158,7 @@ impl<M> Trainer<M> {
         let scale = loss_scale / batch.rows() as f32;
         let mut sum = 0.0;
         for (i, part) in batch.parts(self.settings.batch).enumerate() {
-            let options = Learn {
-                first: i == 0,
-                scale,
-                dropout: self.dropout(i as u64),
-            };
+            let options = Learn { first: i == 0, scale, dropout: self.dropout(i as u64) };
             sum += self.engine.learn(&part, &options)?;
         }
         let loss = sum / batch.rows() as f64;

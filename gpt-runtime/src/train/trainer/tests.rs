@@ -9,10 +9,7 @@ fn settings() -> TrainerSettings {
     TrainerSettings {
         batch: 4,
         schedule: Schedule::cosine(4, 60, 1e-3),
-        ..TrainerSettings::from(AdamW {
-            lr: 1e-2,
-            ..AdamW::default()
-        })
+        ..TrainerSettings::from(AdamW { lr: 1e-2, ..AdamW::default() })
     }
 }
 
@@ -56,13 +53,8 @@ fn a_text_is_learned_and_generated() {
 fn parts_of_a_batch_make_the_step_of_the_whole() {
     let data = RandomWindows::new(text(), 8, 16, 1).unwrap();
     let run = |batch| {
-        let mut trainer = trainer(TrainerSettings {
-            batch,
-            ..settings()
-        });
-        let losses: Vec<f64> = (0..5)
-            .map(|n| trainer.step(&data.batch(n)).unwrap())
-            .collect();
+        let mut trainer = trainer(TrainerSettings { batch, ..settings() });
+        let losses: Vec<f64> = (0..5).map(|n| trainer.step(&data.batch(n)).unwrap()).collect();
         losses
     };
     let (whole, parts) = (run(8), run(3));
@@ -74,22 +66,10 @@ fn parts_of_a_batch_make_the_step_of_the_whole() {
 #[test]
 fn dropout_differs_from_step_to_step_and_is_fixed_by_its_seed() {
     let batch = RandomWindows::new(text(), 4, 16, 1).unwrap().batch(0);
-    let plan = testing::plan(&Spec {
-        dropout: 0.2,
-        ..testing::gpt2_spec()
-    });
+    let plan = testing::plan(&Spec { dropout: 0.2, ..testing::gpt2_spec() });
     let run = |seed, dropout| {
-        let optimizer = AdamW {
-            lr: 1e-30,
-            weight_decay: 0.0,
-            ..AdamW::default()
-        };
-        let settings = TrainerSettings {
-            seed,
-            dropout,
-            optimizer,
-            ..TrainerSettings::default()
-        };
+        let optimizer = AdamW { lr: 1e-30, weight_decay: 0.0, ..AdamW::default() };
+        let settings = TrainerSettings { seed, dropout, optimizer, ..TrainerSettings::default() };
         let mut trainer = of_plan(plan, settings);
         [trainer.step(&batch).unwrap(), trainer.step(&batch).unwrap()]
     };
@@ -107,21 +87,12 @@ fn what_is_not_finite_stops_and_changes_nothing() {
     let batch = RandomWindows::new(text(), 4, 16, 1).unwrap().batch(0);
     let id = trainer.plan().find("final_norm.gamma").unwrap();
     let mut values = vec![0.0; trainer.plan().tensor(id).len() as usize];
-    trainer
-        .engine
-        .read(TensorState::Parameter, id, 0, &mut values)
-        .unwrap();
+    trainer.engine.read(TensorState::Parameter, id, 0, &mut values).unwrap();
     values[0] = f32::NAN;
-    trainer
-        .engine
-        .write(TensorState::Parameter, id, 0, &values)
-        .unwrap();
+    trainer.engine.write(TensorState::Parameter, id, 0, &values).unwrap();
     let error = trainer.step(&batch).unwrap_err();
     assert!(matches!(error, Error::Diverged(_)) && !error.is_input());
-    assert!(
-        error.to_string().contains("the loss of step 1 is NaN"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("the loss of step 1 is NaN"), "{error}");
     assert_eq!(trainer.steps(), 0);
 }
 
@@ -182,18 +153,12 @@ fn a_batch_that_does_not_fit_is_rejected() {
     let mut trainer = trainer(settings());
     let long = Batch::next_tokens(&[1; 18], 17).unwrap();
     let strange = Batch::next_tokens(&[1, 40], 1).unwrap();
-    for (batch, part) in [
-        (long, "1 to 16 tokens"),
-        (strange, "token 40"),
-        (Batch::default(), "0 sequences"),
-    ] {
+    for (batch, part) in
+        [(long, "1 to 16 tokens"), (strange, "token 40"), (Batch::default(), "0 sequences")]
+    {
         let message = trainer.step(&batch).unwrap_err().to_string();
         assert!(message.contains(part), "{part} is not in: {message}");
     }
-    let shape = TrainShape {
-        batch: 4,
-        tokens: 16,
-        recompute: Default::default(),
-    };
+    let shape = TrainShape { batch: 4, tokens: 16, recompute: Default::default() };
     assert_eq!(trainer.allocated(), trainer.plan().train_bytes(&shape));
 }

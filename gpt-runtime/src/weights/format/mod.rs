@@ -111,9 +111,7 @@ fn encode_q8(block: &[f32; BLOCK], out: &mut Vec<u8>) {
     let inverse = reciprocal(d);
     out.extend(d16.to_le_bytes());
     out.extend(
-        block
-            .iter()
-            .map(|x| (x * inverse).round_ties_even().clamp(-127.0, 127.0) as i8 as u8),
+        block.iter().map(|x| (x * inverse).round_ties_even().clamp(-127.0, 127.0) as i8 as u8),
     );
 }
 

@@ -2,9 +2,7 @@ use super::*;
 use crate::weights::testing::relative_error;
 
 fn row(n: usize) -> Vec<f32> {
-    (0..n)
-        .map(|i| (i as f32 * 0.7).sin() * 1.5 + 0.2 * (i as f32 * 0.13).cos())
-        .collect()
+    (0..n).map(|i| (i as f32 * 0.7).sin() * 1.5 + 0.2 * (i as f32 * 0.13).cos()).collect()
 }
 
 fn round_trip(format: Format, row: &[f32]) -> Vec<f32> {

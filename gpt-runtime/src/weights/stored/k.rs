@@ -26,11 +26,7 @@ pub fn q3(block: &[u8], out: &mut [f32]) {
         let high = (packed[8 + s % 4] >> (s / 4 * 2)) & 3;
         let scale = f32::from((low | high << 4) as i8 - 32);
         let quant = ((quants[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2)) & 3) as i8;
-        let missing = if mask[i % 32] >> (i / 32) & 1 == 0 {
-            4
-        } else {
-            0
-        };
+        let missing = if mask[i % 32] >> (i / 32) & 1 == 0 { 4 } else { 0 };
         *x = d * scale * f32::from(quant - missing);
     }
 }

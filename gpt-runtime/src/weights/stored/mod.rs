@@ -164,11 +164,7 @@ impl FileType {
         let d = half(block, 0);
         let (fifth, quants, zero) = match self {
             FileType::Q4_0 => (0, &block[2..], 8),
-            _ => (
-                u32::from_le_bytes([block[2], block[3], block[4], block[5]]),
-                &block[6..],
-                16,
-            ),
+            _ => (u32::from_le_bytes([block[2], block[3], block[4], block[5]]), &block[6..], 16),
         };
         for (j, x) in out.iter_mut().enumerate() {
             let low = i32::from((quants[j % 16] >> (4 * (j / 16))) & 15);

@@ -12,11 +12,7 @@ use crate::oracle::{Masks, Matrix, dot};
 pub fn attention_backward(spec: &Spec, qkv: &Qkv, layer: u32, masks: Masks, d: &Matrix) -> Qkv {
     let head_dim = spec.head_dim as usize;
     let root = f64::from(spec.head_dim).sqrt();
-    let mut gradient = Qkv {
-        q: qkv.q.zeros(),
-        k: qkv.k.zeros(),
-        v: qkv.v.zeros(),
-    };
+    let mut gradient = Qkv { q: qkv.q.zeros(), k: qkv.k.zeros(), v: qkv.v.zeros() };
     for head in 0..spec.heads as usize {
         let shared = kv_head(spec, head);
         let p = attention_weights(spec, layer, qkv, head);
@@ -25,9 +21,7 @@ pub fn attention_backward(spec: &Spec, qkv: &Qkv, layer: u32, masks: Masks, d: &
         let v = head_columns(&qkv.v, shared, head_dim);
         let d = head_columns(d, head, head_dim);
         let kept = masks.of_weights(spec, layer, head, &p);
-        let d_p = Matrix::from_fn(p.rows, p.columns, |query, key| {
-            dot(d.row(query), v.row(key))
-        });
+        let d_p = Matrix::from_fn(p.rows, p.columns, |query, key| dot(d.row(query), v.row(key)));
         let d_p = masks.of_weights(spec, layer, head, &d_p);
         for query in 0..p.rows {
             let (p, d_p) = (p.row(query), d_p.row(query));

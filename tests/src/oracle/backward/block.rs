@@ -43,13 +43,7 @@ impl Gpt {
                     &mut gradient.norm_2,
                 ));
                 let d_read = self.attend_backward(here, &read_1, &d, gradient);
-                d.add(&norm_backward(
-                    kind,
-                    &block.norm_1,
-                    x,
-                    &d_read,
-                    &mut gradient.norm_1,
-                ))
+                d.add(&norm_backward(kind, &block.norm_1, x, &d_read, &mut gradient.norm_1))
             }
             Block::PostNorm => {
                 let sum_1 = x.add(&self.attended(here, x));
@@ -75,20 +69,11 @@ impl Gpt {
         d: &Matrix,
         gradient: &mut BlockParameters,
     ) -> Matrix {
-        let Here {
-            block,
-            layer,
-            masks,
-        } = here;
+        let Here { block, layer, masks } = here;
         let qkv = Qkv::split(&self.spec, &block.qkv.apply(x)).rotate(&self.spec, here.layer);
         let gathered = attention(&self.spec, &qkv, layer, masks);
         let d = masks.of_rows(Site::AttentionOut, layer, d);
-        let d = linear_backward(
-            &gathered,
-            &block.attention_out,
-            &d,
-            &mut gradient.attention_out,
-        );
+        let d = linear_backward(&gathered, &block.attention_out, &d, &mut gradient.attention_out);
         let d =
             attention_backward(&self.spec, &qkv, layer, masks, &d).rotate_back(&self.spec, layer);
         linear_backward(x, &block.qkv, &d.join(), &mut gradient.qkv)
@@ -109,11 +94,7 @@ impl Gpt {
         let slope = |x| slope(&mlp.activation, x);
         let bent = Matrix::from_fn(x.rows, hidden, |row, i| {
             let row = wide.row(row);
-            if mlp.gated {
-                value(row[i]) * row[hidden + i]
-            } else {
-                value(row[i])
-            }
+            if mlp.gated { value(row[i]) * row[hidden + i] } else { value(row[i]) }
         });
         let d = here.masks.of_rows(Site::MlpDown, here.layer, d);
         let d = linear_backward(&bent, &block.mlp_down, &d, &mut gradient.mlp_down);

@@ -28,11 +28,7 @@ use norm::norm_backward;
 
 /// A batch of one.
 fn one<'a>(inputs: &'a [u32], targets: &'a [u32]) -> Sequences<'a> {
-    Sequences {
-        inputs,
-        targets,
-        tokens: inputs.len() as u32,
-    }
+    Sequences { inputs, targets, tokens: inputs.len() as u32 }
 }
 
 /// The tokens, targets and masks of each sequence.
@@ -117,11 +113,7 @@ impl Gpt {
             Some(final_norm) => norm(kind, final_norm, &last),
             None => last.clone(),
         };
-        let head = self
-            .parameters
-            .head
-            .as_ref()
-            .unwrap_or(&self.parameters.token_embedding);
+        let head = self.parameters.head.as_ref().unwrap_or(&self.parameters.token_embedding);
         let products = apply(&read, head, None);
         let logits = self.softcap(&products);
 
@@ -150,11 +142,7 @@ impl Gpt {
         };
         let blocks = self.parameters.blocks.iter().zip(&mut gradients.blocks);
         for (layer, ((block, gradient), stream)) in blocks.zip(&streams).enumerate().rev() {
-            let here = Here {
-                block,
-                layer: layer as u32,
-                masks,
-            };
+            let here = Here { block, layer: layer as u32, masks };
             d = self.block_backward(here, stream, &d, gradient);
         }
         let d = masks.of_rows(Site::Embedding, 0, &d);

@@ -15,10 +15,7 @@ pub fn norm_backward(
     d: &Matrix,
     gradient: &mut NormParameters,
 ) -> Matrix {
-    let plain = NormParameters {
-        gamma: None,
-        beta: None,
-    };
+    let plain = NormParameters { gamma: None, beta: None };
     let normal = norm(spec, &plain, x);
     let d_gamma = || d.zip(&normal, |d, x| d * x).sum_of_rows();
     gradient.gamma = parameters.gamma.as_ref().map(|_| d_gamma());
@@ -38,19 +35,11 @@ pub fn norm_backward(
                 ((mean_square + spec.eps).sqrt(), 0.0)
             }
         };
-        let gamma = |i| {
-            parameters
-                .gamma
-                .as_ref()
-                .map_or(1.0, |gamma: &Vec<f64>| gamma[i])
-        };
+        let gamma = |i| parameters.gamma.as_ref().map_or(1.0, |gamma: &Vec<f64>| gamma[i]);
         let g: Vec<f64> = d.iter().enumerate().map(|(i, d)| d * gamma(i)).collect();
         let mean = centred * g.iter().sum::<f64>() / n;
         let along = g.iter().zip(normal).map(|(g, x)| g * x).sum::<f64>() / n;
-        let row = g
-            .iter()
-            .zip(normal)
-            .map(|(g, x)| (g - mean - x * along) / scale);
+        let row = g.iter().zip(normal).map(|(g, x)| (g - mean - x * along) / scale);
         row.collect()
     });
     Matrix::from_rows(x.columns, rows)

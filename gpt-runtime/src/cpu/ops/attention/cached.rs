@@ -71,9 +71,7 @@ impl CachedScratch {
 }
 
 fn lock(threads: &[Mutex<BlockScratch>], thread: usize) -> MutexGuard<'_, BlockScratch> {
-    threads[thread]
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
+    threads[thread].lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The queries of a chunk.
@@ -129,11 +127,7 @@ fn decode<E: CacheElement>(
     let (head_dim, padded) = (shape.head_dim, shape.padded);
     let group = heads / shape.kv_heads;
     let total = queries.position + 1;
-    let CachedScratch {
-        threads,
-        splits: sums,
-        states,
-    } = scratch;
+    let CachedScratch { threads, splits: sums, states } = scratch;
     let splits = total.div_ceil(SPLIT);
     let (all_sums, all_states) = (Disjoint::new(sums), Disjoint::new(states));
     device.pool.run(shape.kv_heads * splits, &|task, thread| {
@@ -141,10 +135,7 @@ fn decode<E: CacheElement>(
         let first = kv_head * group;
         let block = QueryBlock {
             kv_head,
-            q: Strided {
-                data: &queries.q[first * head_dim..],
-                stride: head_dim,
-            },
+            q: Strided { data: &queries.q[first * head_dim..], stride: head_dim },
             rows: group,
             from: split * SPLIT,
             visible: total.min((split + 1) * SPLIT),
@@ -154,12 +145,8 @@ fn decode<E: CacheElement>(
         attend(device.kernels, &block, shape, kv, scratch);
         let at = split * heads + first;
         // SAFETY: each task writes its own heads of its own split.
-        let (sums, states) = unsafe {
-            (
-                all_sums.part(at * padded, group * padded),
-                all_states.part(at, group),
-            )
-        };
+        let (sums, states) =
+            unsafe { (all_sums.part(at * padded, group * padded), all_states.part(at, group)) };
         sums.copy_from_slice(&scratch.sums[..group * padded]);
         states.copy_from_slice(&scratch.states[..group]);
     });
@@ -187,13 +174,7 @@ fn prefill<E: CacheElement>(
     kv: &KeysAndValues<E>,
     out: &mut [f32],
 ) {
-    let Queries {
-        heads,
-        rows,
-        position,
-        causal,
-        ..
-    } = *queries;
+    let Queries { heads, rows, position, causal, .. } = *queries;
     let (head_dim, padded) = (shape.head_dim, shape.padded);
     let (group, width) = (heads / shape.kv_heads, heads * head_dim);
     let threads = &scratch.threads;
@@ -204,10 +185,7 @@ fn prefill<E: CacheElement>(
         let (head, first) = (task % heads, (blocks - 1 - task / heads) * QUERIES);
         let block = QueryBlock {
             kv_head: head / group,
-            q: Strided {
-                data: &queries.q[first * width + head * head_dim..],
-                stride: width,
-            },
+            q: Strided { data: &queries.q[first * width + head * head_dim..], stride: width },
             rows: QUERIES.min(rows - first),
             from: 0,
             visible: position + if causal { first + 1 } else { rows },
@@ -236,15 +214,8 @@ fn attend<E: CacheElement>(
     scratch: &mut BlockScratch,
 ) {
     let (rows, head_dim, padded) = (block.rows, shape.head_dim, shape.padded);
-    let distances = PrefetchDistances {
-        keys: KEYS * head_dim,
-        values: KEYS * padded,
-    };
-    let BlockScratch {
-        scores: block_scores,
-        sums,
-        states,
-    } = scratch;
+    let distances = PrefetchDistances { keys: KEYS * head_dim, values: KEYS * padded };
+    let BlockScratch { scores: block_scores, sums, states } = scratch;
     let states = &mut states[..rows];
     states.fill(Running::EMPTY);
     sums[..rows * padded].fill(0.0);
@@ -253,23 +224,10 @@ fn attend<E: CacheElement>(
         let keys = KEYS.min(last - start);
         let panel = |index: usize| kv.key_panel(shape, block.kv_head, start + index * PANEL);
         let size = [rows, keys, head_dim];
-        scores(
-            kernels,
-            size,
-            block.q,
-            panel,
-            square(block_scores),
-            distances,
-        );
-        let seen = |row: usize| {
-            (block.visible + block.visible_step * row)
-                .saturating_sub(start)
-                .min(keys)
-        };
-        let shrinking = StridedMut {
-            data: &mut *sums,
-            stride: padded,
-        };
+        scores(kernels, size, block.q, panel, square(block_scores), distances);
+        let seen =
+            |row: usize| (block.visible + block.visible_step * row).saturating_sub(start).min(keys);
+        let shrinking = StridedMut { data: &mut *sums, stride: padded };
         softmax(
             kernels,
             square(block_scores),
@@ -279,18 +237,9 @@ fn attend<E: CacheElement>(
             states,
             Some(shrinking),
         );
-        let weights = Strided {
-            data: &*block_scores,
-            stride: KEYS,
-        };
-        let values = Strided {
-            data: kv.values_from(shape, block.kv_head, start),
-            stride: padded,
-        };
-        let out = StridedMut {
-            data: &mut *sums,
-            stride: padded,
-        };
+        let weights = Strided { data: &*block_scores, stride: KEYS };
+        let values = Strided { data: kv.values_from(shape, block.kv_head, start), stride: padded };
+        let out = StridedMut { data: &mut *sums, stride: padded };
         weighted_sum(kernels, [rows, keys], weights, values, out, true, distances);
     }
 }

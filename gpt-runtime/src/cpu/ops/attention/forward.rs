@@ -22,13 +22,7 @@ pub fn forward(device: &CpuDevice, heads: &HeadViews<'_>, out: &RowsOut<'_>, lse
         let (sequence, head) = (task / heads.heads(), task % heads.heads());
         let (kv_head, first) = (head / heads.group, sequence * tokens);
         let mut scratch = device.scratch(thread);
-        let AttentionScratch {
-            p,
-            keys: transposed,
-            sums,
-            states,
-            ..
-        } = &mut scratch.attention;
+        let AttentionScratch { p, keys: transposed, sums, states, .. } = &mut scratch.attention;
         for query in (0..tokens).step_by(BLOCK) {
             let queries = BLOCK.min(tokens - query);
             states.fill(Running::EMPTY);
@@ -45,16 +39,11 @@ pub fn forward(device: &CpuDevice, heads: &HeadViews<'_>, out: &RowsOut<'_>, lse
                     let at = query % BLOCK;
                     let sums = &mut sums[at * padded..];
                     heads.scores(q, transposed, shape, p);
-                    let shrinking = (block > 0).then_some(StridedMut {
-                        data: &mut *sums,
-                        stride: padded,
-                    });
+                    let shrinking =
+                        (block > 0).then_some(StridedMut { data: &mut *sums, stride: padded });
                     softmax(
                         heads.kernels,
-                        StridedMut {
-                            data: p,
-                            stride: BLOCK,
-                        },
+                        StridedMut { data: p, stride: BLOCK },
                         keys,
                         |i| heads.visible(query + i, key, keys),
                         scale,

@@ -52,10 +52,7 @@ impl<'a> HeadViews<'a> {
 
     /// The rows from `row` on, at `column` of the fused projection.
     pub fn part(&self, row: usize, column: usize) -> Strided<'a> {
-        Strided {
-            data: &self.qkv.data[row * self.qkv.stride + column..],
-            stride: self.qkv.stride,
-        }
+        Strided { data: &self.qkv.data[row * self.qkv.stride + column..], stride: self.qkv.stride }
     }
 
     pub fn q_column(&self, head: usize) -> usize {
@@ -72,27 +69,17 @@ impl<'a> HeadViews<'a> {
 
     /// The blocks of keys that a block of queries sees.
     pub fn key_blocks(&self, query: usize) -> Range<usize> {
-        0..if self.causal {
-            query / BLOCK + 1
-        } else {
-            self.tokens.div_ceil(BLOCK)
-        }
+        0..if self.causal { query / BLOCK + 1 } else { self.tokens.div_ceil(BLOCK) }
     }
 
     /// Queries `from..to` in strips, as `(first, count)`.
     pub fn query_tiles(from: usize, to: usize) -> impl Iterator<Item = (usize, usize)> {
-        (from..to)
-            .step_by(QUERY_TILE)
-            .map(move |query| (query, QUERY_TILE.min(to - query)))
+        (from..to).step_by(QUERY_TILE).map(move |query| (query, QUERY_TILE.min(to - query)))
     }
 
     /// The number of the `keys` keys from `key` on that a query sees.
     pub fn visible(&self, query: usize, key: usize, keys: usize) -> usize {
-        if self.causal {
-            (query + 1).saturating_sub(key).min(keys)
-        } else {
-            keys
-        }
+        if self.causal { (query + 1).saturating_sub(key).min(keys) } else { keys }
     }
 
     /// Transposes `rows` rows of a head to 32 positions side by side for each element.
@@ -124,10 +111,7 @@ impl<'a> HeadViews<'a> {
         out: &mut [f32],
     ) {
         let panel = |index| &transposed[index * self.padded() * PANEL..];
-        let out = StridedMut {
-            data: out,
-            stride: BLOCK,
-        };
+        let out = StridedMut { data: out, stride: BLOCK };
         let size = [queries, keys, self.head_dim];
         scores(self.kernels, size, rows, panel, out, NO_PREFETCH);
     }
@@ -141,14 +125,8 @@ impl<'a> HeadViews<'a> {
         out: &mut [f32],
         add: bool,
     ) {
-        let weights = Strided {
-            data: weights,
-            stride: BLOCK,
-        };
-        let out = StridedMut {
-            data: out,
-            stride: self.padded(),
-        };
+        let weights = Strided { data: weights, stride: BLOCK };
+        let out = StridedMut { data: out, stride: self.padded() };
         weighted_sum(self.kernels, shape, weights, rows, out, add, NO_PREFETCH);
     }
 
@@ -160,21 +138,11 @@ impl<'a> HeadViews<'a> {
         rows: Strided<'_>,
         out: &mut [f32],
     ) {
-        let weights = Strided {
-            data: weights,
-            stride: BLOCK,
-        };
+        let weights = Strided { data: weights, stride: BLOCK };
         for lane in (0..self.padded()).step_by(PANEL) {
-            let panel = Strided {
-                data: &rows.data[lane..],
-                stride: rows.stride,
-            };
-            let output = StridedMut {
-                data: &mut out[lane..],
-                stride: self.padded(),
-            };
-            self.kernels
-                .product_of_columns(count, depth, weights, panel, output, true);
+            let panel = Strided { data: &rows.data[lane..], stride: rows.stride };
+            let output = StridedMut { data: &mut out[lane..], stride: self.padded() };
+            self.kernels.product_of_columns(count, depth, weights, panel, output, true);
         }
     }
 

@@ -37,18 +37,9 @@ fn scores<'a, E: CacheElement>(
     distances: PrefetchDistances,
 ) {
     for index in 0..keys.div_ceil(PANEL) {
-        let keys = Strided {
-            data: panel(index),
-            stride: PANEL,
-        };
-        let output = StridedMut {
-            data: &mut out.data[index * PANEL..],
-            stride: out.stride,
-        };
-        let prefetch = Prefetch {
-            ahead: distances.keys,
-            next: &[],
-        };
+        let keys = Strided { data: panel(index), stride: PANEL };
+        let output = StridedMut { data: &mut out.data[index * PANEL..], stride: out.stride };
+        let prefetch = Prefetch { ahead: distances.keys, next: &[] };
         kernels.product_prefetching(queries, head_dim, q, keys, output, false, prefetch);
     }
 }
@@ -91,18 +82,9 @@ fn weighted_sum<E: CacheElement>(
     distances: PrefetchDistances,
 ) {
     for lane in (0..out.stride).step_by(PANEL) {
-        let panel = Strided {
-            data: &values.data[lane..],
-            stride: values.stride,
-        };
-        let output = StridedMut {
-            data: &mut out.data[lane..],
-            stride: out.stride,
-        };
-        let prefetch = Prefetch {
-            ahead: distances.values,
-            next: &[],
-        };
+        let panel = Strided { data: &values.data[lane..], stride: values.stride };
+        let output = StridedMut { data: &mut out.data[lane..], stride: out.stride };
+        let prefetch = Prefetch { ahead: distances.values, next: &[] };
         kernels.product_prefetching(rows, depth, weights, panel, output, add, prefetch);
     }
 }

@@ -46,9 +46,7 @@ pub fn weight(
     rounds: bool,
     to: WeightGradient<'_>,
 ) {
-    let WeightGradient {
-        layout, bias, add, ..
-    } = to;
+    let WeightGradient { layout, bias, add, .. } = to;
     let out = Disjoint::new(to.gradients);
     let kernels = device.kernels;
     let most = match rounds && kernels.has_pairs() {
@@ -68,10 +66,7 @@ pub fn weight(
         let (x_scratch, dy_scratch) = scratch.inputs.split_at_mut(INPUTS);
         for row in (0..rows).step_by(ROWS) {
             let depth = ROWS.min(rows - row);
-            let x = Strided {
-                data: &x.data[row * x.stride + from..],
-                stride: x.stride,
-            };
+            let x = Strided { data: &x.data[row * x.stride + from..], stride: x.stride };
             let x = InputBlock::new(kernels, x, [depth, columns], rounds, x_scratch);
             for panel in panels.clone() {
                 let start = to.weight + (panel * layout.columns + from) * PANEL;
@@ -102,11 +97,7 @@ pub fn weight(
 /// A block of inputs, `depth` rows of `columns`, in the form that the kernels multiply.
 enum InputBlock<'a> {
     /// f32. With `rounds`, rounded to bf16; the output gradients must be rounded too.
-    Plain {
-        x: Strided<'a>,
-        shape: [usize; 2],
-        rounds: bool,
-    },
+    Plain { x: Strided<'a>, shape: [usize; 2], rounds: bool },
     /// Rounded to bf16, two rows a pair.
     Pairs(&'a [Bf16Pair], [usize; 2]),
 }
@@ -127,16 +118,9 @@ impl<'a> InputBlock<'a> {
         let mut x = x;
         if rounds {
             kernels.copy_rows(x, [depth, columns], true, scratch);
-            x = Strided {
-                data: scratch,
-                stride: columns,
-            };
+            x = Strided { data: scratch, stride: columns };
         }
-        InputBlock::Plain {
-            x,
-            shape: [depth, columns],
-            rounds,
-        }
+        InputBlock::Plain { x, shape: [depth, columns], rounds }
     }
 
     /// `out (+)= xᵀ · dy`, where `dy` has as many rows of a panel.
@@ -151,26 +135,14 @@ impl<'a> InputBlock<'a> {
         // The rows are on more pages than the first-level TLB holds. Each column reads them, so
         // they are copied side by side first.
         match *self {
-            InputBlock::Plain {
-                x,
-                shape: [depth, columns],
-                rounds,
-            } => {
+            InputBlock::Plain { x, shape: [depth, columns], rounds } => {
                 for start in (0..depth).step_by(NEAR) {
                     let depth = NEAR.min(depth - start);
-                    let from = |of: Strided<'a>| Strided {
-                        data: &of.data[start * of.stride..],
-                        ..of
-                    };
+                    let from =
+                        |of: Strided<'a>| Strided { data: &of.data[start * of.stride..], ..of };
                     kernels.copy_rows(from(dy), [depth, PANEL], rounds, scratch);
-                    let dy = Strided {
-                        data: &*scratch,
-                        stride: PANEL,
-                    };
-                    let output = StridedMut {
-                        data: &mut *out,
-                        stride: PANEL,
-                    };
+                    let dy = Strided { data: &*scratch, stride: PANEL };
+                    let output = StridedMut { data: &mut *out, stride: PANEL };
                     let add = add || start > 0;
                     kernels.product_of_columns(columns, depth, from(x), dy, output, add);
                 }
@@ -178,18 +150,9 @@ impl<'a> InputBlock<'a> {
             InputBlock::Pairs(x, [depth, columns]) => {
                 let pairs: &mut [Bf16Pair] = bytemuck::cast_slice_mut(scratch);
                 kernels.pair_rows(dy, [depth, PANEL], pairs);
-                let x = Strided {
-                    data: x,
-                    stride: columns,
-                };
-                let dy = Strided {
-                    data: &*pairs,
-                    stride: PANEL,
-                };
-                let output = StridedMut {
-                    data: out,
-                    stride: PANEL,
-                };
+                let x = Strided { data: x, stride: columns };
+                let dy = Strided { data: &*pairs, stride: PANEL };
+                let output = StridedMut { data: out, stride: PANEL };
                 kernels.product_of_columns(columns, depth.div_ceil(2), x, dy, output, add);
             }
         }

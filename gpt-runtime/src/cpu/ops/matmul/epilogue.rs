@@ -308,10 +308,9 @@ fn put_product(to: &mut [f32], from: &[f32], by: &[f32]) {
 
 #[inline(always)]
 fn map(to: &mut [f32], from: &[f32], f: impl Fn(f32, f32) -> f32) {
-    if let (Ok(to), Some(from)) = (
-        <&mut [f32; PANEL]>::try_from(&mut *to),
-        from.first_chunk::<PANEL>(),
-    ) {
+    if let (Ok(to), Some(from)) =
+        (<&mut [f32; PANEL]>::try_from(&mut *to), from.first_chunk::<PANEL>())
+    {
         *to = std::array::from_fn(|i| f(to[i], from[i]));
     } else {
         for (to, from) in to.iter_mut().zip(from) {

@@ -84,10 +84,7 @@ pub fn normalize_in_place(
 
 fn normalize(device: &CpuDevice, x: &[f32], rows: usize, norm: NormOperands<'_>, out: &mut [f32]) {
     let width = x.len() / rows;
-    let x = Strided {
-        data: x,
-        stride: width,
-    };
+    let x = Strided { data: x, stride: width };
     let out = RowsOut::new(out, width, width);
     norm::forward(device, rows, norm, x, RowStatistics::Discard, &out);
 }

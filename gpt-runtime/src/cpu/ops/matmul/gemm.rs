@@ -70,9 +70,7 @@ impl Tasks {
         let group = panels.div_ceil(groups);
         let groups = panels.div_ceil(group);
         // A narrow matrix has too few groups for many threads; its rows are divided as well.
-        let shares = (4 * device.pool.threads())
-            .div_ceil(groups)
-            .min(rows.div_ceil(ROWS / 2));
+        let shares = (4 * device.pool.threads()).div_ceil(groups).min(rows.div_ceil(ROWS / 2));
         let share = rows.div_ceil(shares).next_multiple_of(12);
         let share = if deep { share.min(DEEP_ROWS) } else { share };
         Tasks {
@@ -108,64 +106,53 @@ pub fn gemm(
     let tasks = Tasks::new(device, matrix, rows);
     let (kernels, depth) = (device.kernels, matrix.depth());
     let rounds = matrix.rounding(kernels) == Rounding::Bf16;
-    device
-        .pool
-        .run(tasks.groups * tasks.shares, &|task, thread| {
-            let (group, share) = tasks.coordinates(task);
-            let first = group * tasks.group;
-            let panels = first..(first + tasks.group).min(tasks.panels);
-            let first_row = share * tasks.share;
-            let rows = first_row..(first_row + tasks.share).min(tasks.rows);
-            let mut scratch = device.scratch(thread);
-            let ThreadScratch {
-                tile,
-                panels: converted,
-                inputs,
-                ..
-            } = &mut *scratch;
-            for start in (0..depth).step_by(DEPTH) {
-                let end = (start + DEPTH).min(depth);
-                // The next slice to read: of these panels, or of the next group.
-                let (skip, next) = match end < depth {
-                    true => (0, end..(end + DEPTH).min(depth)),
-                    false if rows.end == tasks.rows => (tasks.group, 0..depth.min(DEPTH)),
-                    false => (tasks.panels, 0..0),
-                };
-                let blocks = rows.len().div_ceil(ROWS);
-                let mut slices = [PanelSlice::Plain(&[]); PANELS];
-                let converted = converted.chunks_exact_mut(tasks.scratch);
-                for ((slice, panel), scratch) in
-                    slices.iter_mut().zip(panels.clone()).zip(converted)
-                {
-                    *slice = matrix.slice(kernels, panel, start, end, scratch);
-                }
-                for (block, from) in rows.clone().step_by(ROWS).enumerate() {
-                    let shape = [ROWS.min(rows.end - from), end - start];
-                    let input = input
-                        .block(from, start)
-                        .rounded(kernels, shape, rounds, inputs);
-                    for (panel, slice) in panels.clone().zip(&slices) {
-                        // Partial sums, which the next slice completes, have their own buffer.
-                        let at = match tasks.deep {
-                            true => (panel - panels.start) * DEEP_ROWS + from - rows.start,
-                            false => 0,
-                        };
-                        let tile = &mut tile[at * PANEL..][..shape[0] * PANEL];
-                        let upcoming = |part: [usize; 2]| {
-                            let part = [block * part[1] + part[0], blocks * part[1]];
-                            match panel + skip < tasks.panels {
-                                true => matrix.stored(panel + skip, next.start, next.end, part),
-                                false => &[],
-                            }
-                        };
-                        multiply(kernels, shape, &input, *slice, tile, start > 0, &upcoming);
-                        if end == depth {
-                            epilogue(from, panel, tile.as_chunks_mut::<PANEL>().0);
+    device.pool.run(tasks.groups * tasks.shares, &|task, thread| {
+        let (group, share) = tasks.coordinates(task);
+        let first = group * tasks.group;
+        let panels = first..(first + tasks.group).min(tasks.panels);
+        let first_row = share * tasks.share;
+        let rows = first_row..(first_row + tasks.share).min(tasks.rows);
+        let mut scratch = device.scratch(thread);
+        let ThreadScratch { tile, panels: converted, inputs, .. } = &mut *scratch;
+        for start in (0..depth).step_by(DEPTH) {
+            let end = (start + DEPTH).min(depth);
+            // The next slice to read: of these panels, or of the next group.
+            let (skip, next) = match end < depth {
+                true => (0, end..(end + DEPTH).min(depth)),
+                false if rows.end == tasks.rows => (tasks.group, 0..depth.min(DEPTH)),
+                false => (tasks.panels, 0..0),
+            };
+            let blocks = rows.len().div_ceil(ROWS);
+            let mut slices = [PanelSlice::Plain(&[]); PANELS];
+            let converted = converted.chunks_exact_mut(tasks.scratch);
+            for ((slice, panel), scratch) in slices.iter_mut().zip(panels.clone()).zip(converted) {
+                *slice = matrix.slice(kernels, panel, start, end, scratch);
+            }
+            for (block, from) in rows.clone().step_by(ROWS).enumerate() {
+                let shape = [ROWS.min(rows.end - from), end - start];
+                let input = input.block(from, start).rounded(kernels, shape, rounds, inputs);
+                for (panel, slice) in panels.clone().zip(&slices) {
+                    // Partial sums, which the next slice completes, have their own buffer.
+                    let at = match tasks.deep {
+                        true => (panel - panels.start) * DEEP_ROWS + from - rows.start,
+                        false => 0,
+                    };
+                    let tile = &mut tile[at * PANEL..][..shape[0] * PANEL];
+                    let upcoming = |part: [usize; 2]| {
+                        let part = [block * part[1] + part[0], blocks * part[1]];
+                        match panel + skip < tasks.panels {
+                            true => matrix.stored(panel + skip, next.start, next.end, part),
+                            false => &[],
                         }
+                    };
+                    multiply(kernels, shape, &input, *slice, tile, start > 0, &upcoming);
+                    if end == depth {
+                        epilogue(from, panel, tile.as_chunks_mut::<PANEL>().0);
                     }
                 }
             }
-        });
+        }
+    });
 }
 
 impl<'a> GemmInput<'a> {
@@ -200,16 +187,10 @@ impl<'a> GemmInput<'a> {
         if kernels.has_pairs() {
             let pairs: &mut [Bf16Pair] = bytemuck::cast_slice_mut(scratch);
             kernels.pair_columns(plain, [rows, depth], pairs);
-            return GemmInput::Pairs(Strided {
-                data: pairs,
-                stride: depth.div_ceil(2),
-            });
+            return GemmInput::Pairs(Strided { data: pairs, stride: depth.div_ceil(2) });
         }
         kernels.copy_rows(plain, [rows, depth], true, scratch);
-        GemmInput::Plain(Strided {
-            data: scratch,
-            stride: depth,
-        })
+        GemmInput::Plain(Strided { data: scratch, stride: depth })
     }
 }
 
@@ -262,22 +243,10 @@ fn multiply_floats<E: PanelElement>(
 ) {
     let near = NEAR / (size_of::<E>() * PANEL);
     for start in (0..depth).step_by(near) {
-        let input = Strided {
-            data: &input.data[start..],
-            stride: input.stride,
-        };
-        let panel = Strided {
-            data: &slice[start * PANEL..],
-            stride: PANEL,
-        };
-        let output = StridedMut {
-            data: tile,
-            stride: PANEL,
-        };
-        let prefetch = Prefetch {
-            ahead: 0,
-            next: upcoming([start / near, depth.div_ceil(near)]),
-        };
+        let input = Strided { data: &input.data[start..], stride: input.stride };
+        let panel = Strided { data: &slice[start * PANEL..], stride: PANEL };
+        let output = StridedMut { data: tile, stride: PANEL };
+        let prefetch = Prefetch { ahead: 0, next: upcoming([start / near, depth.div_ceil(near)]) };
         let (depth, add) = (near.min(depth - start), add || start > 0);
         kernels.product_prefetching(rows, depth, input, panel, output, add, prefetch);
     }

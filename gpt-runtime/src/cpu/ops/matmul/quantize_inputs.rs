@@ -48,10 +48,7 @@ impl RoundedInputs {
     ) -> GemmInput<'a> {
         let width = x.len() / rows;
         match rounding {
-            Rounding::None => GemmInput::Plain(Strided {
-                data: x,
-                stride: width,
-            }),
+            Rounding::None => GemmInput::Plain(Strided { data: x, stride: width }),
             Rounding::Bf16 => GemmInput::Pairs(self.pairs(device, x, rows, width)),
             Rounding::Integer8 | Rounding::Integer16 => {
                 GemmInput::Integers(self.integers(device, x, rows, width))
@@ -71,18 +68,10 @@ impl RoundedInputs {
         device.each_row(rows, |row| {
             // SAFETY: each task writes rows of its own.
             let out = unsafe { bits.part(row * stride, stride) };
-            let row = Strided {
-                data: &x[row * width..],
-                stride: width,
-            };
-            device
-                .kernels
-                .pair_columns(row, [1, width], bytemuck::cast_slice_mut(out));
+            let row = Strided { data: &x[row * width..], stride: width };
+            device.kernels.pair_columns(row, [1, width], bytemuck::cast_slice_mut(out));
         });
-        Strided {
-            data: bytemuck::cast_slice(&self.bits[..rows * stride]),
-            stride,
-        }
+        Strided { data: bytemuck::cast_slice(&self.bits[..rows * stride]), stride }
     }
 
     fn integers(
@@ -95,10 +84,7 @@ impl RoundedInputs {
         let blocks = width.div_ceil(BLOCK);
         let row_words = blocks * BLOCK * device.kernels.quant_bytes() / 4;
         let bits = Disjoint::new(&mut self.bits);
-        let (scales, sums) = (
-            Disjoint::new(&mut self.scales),
-            Disjoint::new(&mut self.sums),
-        );
+        let (scales, sums) = (Disjoint::new(&mut self.scales), Disjoint::new(&mut self.sums));
         let starts = Disjoint::new(&mut self.starts);
         device.each_row(rows, |row| {
             // SAFETY: each task writes rows of its own.

@@ -21,9 +21,7 @@ pub fn input(
         let out = unsafe { out.row(row) };
         let [x, dy] = [x, dy].map(|of| &of.data[row * of.stride..][..out.len()]);
         let statistics = [statistics[2 * row], statistics[2 * row + 1]];
-        device
-            .kernels
-            .norm_backward(norm.kind, x, dy, norm.gamma, statistics, out, add);
+        device.kernels.norm_backward(norm.kind, x, dy, norm.gamma, statistics, out, add);
     });
 }
 
@@ -46,9 +44,7 @@ pub fn weight(
         let len = PANEL.min(width - first);
         let (mut g, mut b) = ([0.0; PANEL], [0.0; PANEL]);
         let (x, dy, stride) = (&x.data[first..], &dy[first..], x.stride);
-        device
-            .kernels
-            .norm_sums(x, dy, stride, statistics, &mut g, &mut b);
+        device.kernels.norm_sums(x, dy, stride, statistics, &mut g, &mut b);
         for (start, sums) in [(gamma, g), (beta, b)] {
             let Some(start) = start else { continue };
             // SAFETY: each task writes its own features.

@@ -81,18 +81,12 @@ pub struct Wide<'a> {
 impl<'a> Wide<'a> {
     /// The blocks from `block` on.
     pub fn part(&self, block: usize) -> Wide<'a> {
-        Wide {
-            data: &self.data[size(block, self.stride)..],
-            ..*self
-        }
+        Wide { data: &self.data[size(block, self.stride)..], ..*self }
     }
 
     /// Its start, after a check that there are `blocks` blocks.
     pub(in crate::cpu::simd) fn checked(&self, blocks: usize) -> *const u8 {
-        assert!(
-            extent(blocks, self.block, self.stride) <= self.data.len(),
-            "a widened panel"
-        );
+        assert!(extent(blocks, self.block, self.stride) <= self.data.len(), "a widened panel");
         self.data.as_ptr()
     }
 
@@ -191,17 +185,10 @@ impl Kernels {
             };
         }
         let widen = self.quants(format).widen;
-        assert!(
-            scratch.len() >= size(blocks, block),
-            "memory for a widened panel"
-        );
+        assert!(scratch.len() >= size(blocks, block), "memory for a widened panel");
         // SAFETY: both have as many blocks.
         unsafe { widen(panel.as_ptr(), blocks, scratch.as_mut_ptr()) }
-        Wide {
-            data: scratch,
-            stride: block,
-            block,
-        }
+        Wide { data: scratch, stride: block, block }
     }
 
     /// `output (+)= input · panel` for `rows` rows and the blocks of a part of a panel, with which

@@ -157,14 +157,9 @@ impl Kernels {
         if rows == 0 {
             return;
         }
-        assert!(
-            extent(rows, depth, input.stride) <= input.data.len(),
-            "input of a product"
-        );
+        assert!(extent(rows, depth, input.stride) <= input.data.len(), "input of a product");
         let strides = [input.stride, 1];
-        self.checked_product(
-            rows, depth, input.data, strides, panel, output, add, prefetch,
-        );
+        self.checked_product(rows, depth, input.data, strides, panel, output, add, prefetch);
     }
 
     /// As [`product`](Self::product) with the input's columns as rows: element `k` of row `i` is
@@ -210,14 +205,8 @@ impl Kernels {
         add: bool,
         prefetch: Prefetch<'_>,
     ) {
-        assert!(
-            extent(depth, PANEL, panel.stride) <= panel.data.len(),
-            "panel of a product"
-        );
-        assert!(
-            extent(rows, PANEL, output.stride) <= output.data.len(),
-            "output of a product"
-        );
+        assert!(extent(depth, PANEL, panel.stride) <= panel.data.len(), "panel of a product");
+        assert!(extent(rows, PANEL, output.stride) <= output.data.len(), "output of a product");
         let product = Product {
             rows,
             depth,
@@ -310,15 +299,8 @@ impl Kernels {
         let depth = input.len();
         assert_eq!(self.group(format), 1, "group of a plain panel");
         let row_bytes = format.row_bytes(PANEL);
-        assert_eq!(
-            panel.len(),
-            size(depth, row_bytes),
-            "panel of a row's product"
-        );
-        assert!(
-            panel.as_ptr().cast::<f32>().is_aligned(),
-            "alignment of a panel"
-        );
+        assert_eq!(panel.len(), size(depth, row_bytes), "panel of a row's product");
+        assert!(panel.as_ptr().cast::<f32>().is_aligned(), "alignment of a panel");
         let (x, w, out) = (input.as_ptr(), panel.as_ptr(), output.as_mut_ptr());
         // SAFETY: the panel's length is that of `depth` rows of 32.
         unsafe {
@@ -336,14 +318,8 @@ impl Kernels {
         assert_eq!(self.group(format), 1, "group of a plain panel");
         let row_bytes = format.row_bytes(PANEL);
         assert_eq!(panel.len(), size(depth, row_bytes), "panel to unpack");
-        assert!(
-            output.len() >= size(depth, PANEL),
-            "scratch for an unpacked panel"
-        );
-        assert!(
-            panel.as_ptr().cast::<f32>().is_aligned(),
-            "alignment of a panel"
-        );
+        assert!(output.len() >= size(depth, PANEL), "scratch for an unpacked panel");
+        assert!(panel.as_ptr().cast::<f32>().is_aligned(), "alignment of a panel");
         let (w, out) = (panel.as_ptr(), output.as_mut_ptr());
         // SAFETY: both lengths were checked.
         unsafe {

@@ -56,10 +56,7 @@ impl Kernels {
         beta: &[f32],
         out: &mut [f32],
     ) {
-        assert!(
-            gamma.len() == x.len() && out.len() == x.len(),
-            "lengths of a norm"
-        );
+        assert!(gamma.len() == x.len() && out.len() == x.len(), "lengths of a norm");
         assert!(beta.is_empty() || beta.len() == x.len(), "length of beta");
         // SAFETY: the kernel takes slices and indexes them itself.
         unsafe { (self.normalise)(x, statistics, gamma, beta, out) }
@@ -139,10 +136,7 @@ impl Kernels {
         beta: &mut [f32; PANEL],
     ) {
         let rows = stats.len() / 2;
-        assert!(
-            extent(rows, PANEL, stride) <= x.len().min(dy.len()),
-            "rows of a norm's sums"
-        );
+        assert!(extent(rows, PANEL, stride) <= x.len().min(dy.len()), "rows of a norm's sums");
         // SAFETY: the kernel indexes its slices.
         unsafe { (self.norm_sums)(x, dy, stride, stats, gamma, beta) }
     }
@@ -164,10 +158,7 @@ impl Kernels {
         out: &mut [f32],
         out_stride: usize,
     ) {
-        assert!(
-            rows <= PANEL && extent(rows, columns, stride) <= from.len(),
-            "block to transpose"
-        );
+        assert!(rows <= PANEL && extent(rows, columns, stride) <= from.len(), "block to transpose");
         assert!(
             columns.is_multiple_of(8) && extent(columns, PANEL, out_stride) <= out.len(),
             "output of a transposed block"
@@ -208,10 +199,7 @@ impl Kernels {
     /// One step of AdamW.
     pub fn adamw(&self, p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], step: &AdamStep) {
         let n = p.len();
-        assert!(
-            g.len() == n && m.len() == n && v.len() == n,
-            "lengths of a step"
-        );
+        assert!(g.len() == n && m.len() == n && v.len() == n, "lengths of a step");
         // SAFETY: the kernel indexes its slices.
         unsafe { (self.adamw)(p, g, m, v, step) }
     }

@@ -34,20 +34,14 @@ fn strides_that_wrap_are_rejected() {
         ] {
             rejects(what, kernels, |k| {
                 let mut out = [0.0; 2 * PANEL];
-                let output = StridedMut {
-                    data: &mut out,
-                    stride,
-                };
+                let output = StridedMut { data: &mut out, stride };
                 let (input, panel) = (strided(&data, input), strided(&data, panel));
                 k.product(2, 2, input, panel, output, false);
             });
         }
         rejects("columns", kernels, |k| {
             let mut out = [0.0; 2 * PANEL];
-            let output = StridedMut {
-                data: &mut out,
-                stride: PANEL,
-            };
+            let output = StridedMut { data: &mut out, stride: PANEL };
             let input = strided(&data, WRAPS);
             k.product_of_columns(2, 2, input, strided(&data, PANEL), output, false);
         });

@@ -21,9 +21,7 @@ fn each(check: impl Fn(&Kernels)) {
 fn noise(n: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     };
     (0..n).map(|_| next()).collect()
@@ -47,35 +45,19 @@ fn norms() {
             let variance = wide.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64;
             let square = wide.iter().map(|x| x * x).sum::<f64>() / n as f64;
             let mut out = vec![f32::NAN; n];
-            let stats = kernels.statistics(
-                Norm {
-                    kind: NormKind::Layer,
-                    eps: 1e-5,
-                    ..Norm::default()
-                },
-                &x,
-            );
+            let stats = kernels
+                .statistics(Norm { kind: NormKind::Layer, eps: 1e-5, ..Norm::default() }, &x);
             kernels.normalise(&x, stats, &gamma, &beta, &mut out);
             for i in 0..n {
                 let expected = (wide[i] - mean) / (variance + 1e-5).sqrt() * f64::from(gamma[i])
                     + f64::from(beta[i]);
                 close(out[i], expected, 10.0);
             }
-            let stats = kernels.statistics(
-                Norm {
-                    kind: NormKind::Rms,
-                    eps: 1e-5,
-                    ..Norm::default()
-                },
-                &x,
-            );
+            let stats =
+                kernels.statistics(Norm { kind: NormKind::Rms, eps: 1e-5, ..Norm::default() }, &x);
             kernels.normalise(&x, stats, &gamma, &[], &mut out);
             for i in 0..n {
-                close(
-                    out[i],
-                    wide[i] / (square + 1e-5).sqrt() * f64::from(gamma[i]),
-                    10.0,
-                );
+                close(out[i], wide[i] / (square + 1e-5).sqrt() * f64::from(gamma[i]), 10.0);
             }
         }
     });
@@ -132,10 +114,7 @@ fn a_softmax_in_blocks_is_the_softmax() {
         for n in [1, 5, 16, 17, 64, 150] {
             let scores: Vec<f32> = noise(n, 9).iter().map(|x| x * 30.0).collect();
             let scale = 0.7;
-            let mut state = Running {
-                max: f32::NEG_INFINITY,
-                sum: 0.0,
-            };
+            let mut state = Running { max: f32::NEG_INFINITY, sum: 0.0 };
             let mut parts: Vec<(Vec<f32>, f32)> = Vec::new();
             for block in scores.chunks(32) {
                 let mut padded = vec![f32::NAN; 32];
@@ -180,16 +159,12 @@ fn activations_and_their_slopes_at_every_magnitude() {
     };
     let slopes: [(Activation, &dyn Fn(f64) -> f64); 4] = [
         (Activation::Relu, &|x| f64::from(u8::from(x > 0.0))),
-        (Activation::Silu, &|x| {
-            sigmoid(x) * (1.0 + x * (1.0 - sigmoid(x)))
-        }),
+        (Activation::Silu, &|x| sigmoid(x) * (1.0 + x * (1.0 - sigmoid(x)))),
         (Activation::GeluTanh, &tanh_slope),
         (Activation::Gelu, &|x| phi(x) + x * density(x)),
     ];
-    let xs: Vec<f32> = (-2000..=2001)
-        .map(|i| i as f32 * 0.005)
-        .chain([50.0, -50.0, 1e4, -1e4])
-        .collect();
+    let xs: Vec<f32> =
+        (-2000..=2001).map(|i| i as f32 * 0.005).chain([50.0, -50.0, 1e4, -1e4]).collect();
     each(|kernels| {
         for (activation, exact) in &slopes {
             let (mut values, mut found) = (xs.clone(), vec![f32::NAN; xs.len()]);
@@ -233,19 +208,13 @@ fn rows_that_training_needs() {
                 }
             }
             let untouched = columns * 35;
-            assert!(
-                out.get(untouched).is_none_or(|x| x.is_nan()),
-                "{columns} columns"
-            );
+            assert!(out.get(untouched).is_none_or(|x| x.is_nan()), "{columns} columns");
         }
         // The columns of an input as rows.
         let (input, panel) = (noise(50 * 20, 2), noise(50 * PANEL, 3));
         let mut out = vec![1.0; 17 * PANEL];
         let strided = |data, stride| super::Strided { data, stride };
-        let output = super::StridedMut {
-            data: &mut out,
-            stride: PANEL,
-        };
+        let output = super::StridedMut { data: &mut out, stride: PANEL };
         kernels.product_of_columns(
             17,
             50,
@@ -266,10 +235,7 @@ fn rows_that_training_needs() {
         // The last two lie in the middle between two bf16.
         let ties = [0x3F80_8000, 0x3F81_8000].map(f32::from_bits);
         row.extend([f32::INFINITY, -0.0, 3.4e38].into_iter().chain(ties));
-        let expected: Vec<f32> = row
-            .iter()
-            .map(|&x| half::bf16::from_f32(x).to_f32())
-            .collect();
+        let expected: Vec<f32> = row.iter().map(|&x| half::bf16::from_f32(x).to_f32()).collect();
         kernels.round(&mut row);
         assert_eq!(row, expected);
     });

@@ -22,14 +22,8 @@ fn products_of_all_tile_heights() {
                 let mut out = vec![f32::NAN; rows * out_stride];
                 for add in [false, true] {
                     let input = Strided { data: &x, stride };
-                    let panel = Strided {
-                        data: &w,
-                        stride: PANEL,
-                    };
-                    let output = StridedMut {
-                        data: &mut out,
-                        stride: out_stride,
-                    };
+                    let panel = Strided { data: &w, stride: PANEL };
+                    let output = StridedMut { data: &mut out, stride: out_stride };
                     kernels.product(rows, depth, input, panel, output, add);
                 }
                 for row in 0..rows {
@@ -44,9 +38,7 @@ fn products_of_all_tile_heights() {
                         );
                     }
                     assert!(
-                        out[row * out_stride + PANEL..][..8]
-                            .iter()
-                            .all(|x| x.is_nan()),
+                        out[row * out_stride + PANEL..][..8].iter().all(|x| x.is_nan()),
                         "wrote beside the panel"
                     );
                 }
@@ -84,12 +76,7 @@ fn panel(kernels: &Kernels, format: Format, depth: usize) -> (Vec<u32>, Vec<f64>
             values[k * PANEL + lane] = f64::from(x);
         }
     }
-    let tensor = HostTensor {
-        format,
-        rows: PANEL,
-        columns: padded,
-        data: data.into(),
-    };
+    let tensor = HostTensor { format, rows: PANEL, columns: padded, data: data.into() };
     let device = CpuDevice::with_isa(kernels.isa, Some(1)).unwrap();
     let packed = Packed::new(&device, &Arena::default(), &tensor, Order::Straight).unwrap();
     (bytemuck::pod_collect_to_vec(packed.panel(0)), values)
@@ -130,14 +117,7 @@ fn products_of_pairs() {
         if !kernels.has_pairs() {
             return;
         }
-        for (rows, depth) in [
-            (1usize, 1usize),
-            (2, 31),
-            (3, 64),
-            (4, 33),
-            (7, 129),
-            (25, 300),
-        ] {
+        for (rows, depth) in [(1usize, 1usize), (2, 31), (3, 64), (4, 33), (7, 129), (25, 300)] {
             let stride = depth + 3;
             let x = noise(rows * stride, 5);
             let exact = |row: usize, values: &[f64], lane: usize| -> f64 {
@@ -154,18 +134,9 @@ fn products_of_pairs() {
             let data: &[Bf16Pair] = &bytemuck::cast_slice(&data)[..pairs * PANEL];
             let mut many = vec![f32::NAN; rows * PANEL];
             for add in [false, true] {
-                let input = Strided {
-                    data: &paired,
-                    stride: pairs,
-                };
-                let panel = Strided {
-                    data,
-                    stride: PANEL,
-                };
-                let output = StridedMut {
-                    data: &mut many,
-                    stride: PANEL,
-                };
+                let input = Strided { data: &paired, stride: pairs };
+                let panel = Strided { data, stride: PANEL };
+                let output = StridedMut { data: &mut many, stride: PANEL };
                 kernels.product(rows, pairs, input, panel, output, add);
             }
             for row in 0..rows {
@@ -183,10 +154,7 @@ fn products_of_pairs() {
             let mut columns = vec![Bf16Pair(u32::MAX); rows.div_ceil(2) * depth];
             let mut panel = vec![Bf16Pair(u32::MAX); rows.div_ceil(2) * PANEL];
             kernels.pair_rows(input, [rows, depth], &mut columns);
-            let of_dy = Strided {
-                data: &dy,
-                stride: PANEL,
-            };
+            let of_dy = Strided { data: &dy, stride: PANEL };
             kernels.pair_rows(of_dy, [rows, PANEL], &mut panel);
             // The result would be the same with both operands in the wrong order.
             let bits = |row: usize, column: usize| match row < rows {
@@ -200,28 +168,15 @@ fn products_of_pairs() {
                 assert_eq!(pair.0, expected, "pair {i} of {rows}x{depth}");
             }
             let mut out = vec![f32::NAN; depth * PANEL];
-            let input = Strided {
-                data: &columns,
-                stride: depth,
-            };
-            let panel = Strided {
-                data: &panel,
-                stride: PANEL,
-            };
-            let output = StridedMut {
-                data: &mut out,
-                stride: PANEL,
-            };
+            let input = Strided { data: &columns, stride: depth };
+            let panel = Strided { data: &panel, stride: PANEL };
+            let output = StridedMut { data: &mut out, stride: PANEL };
             kernels.product_of_columns(depth, rows.div_ceil(2), input, panel, output, false);
             for column in 0..depth {
                 for lane in 0..PANEL {
                     let products = (0..rows)
                         .map(|r| round(x[r * stride + column]) * round(dy[r * PANEL + lane]));
-                    close(
-                        out[column * PANEL + lane],
-                        products.sum(),
-                        2.0 * rows as f64,
-                    );
+                    close(out[column * PANEL + lane], products.sum(), 2.0 * rows as f64);
                 }
             }
         }
@@ -245,18 +200,9 @@ fn products_with_panels_of_a_rounded_cache() {
         for rows in [1, 3, 4, 5, 13] {
             let x = noise(rows * depth, 1);
             let mut out = vec![f32::NAN; rows * PANEL];
-            let input = Strided {
-                data: &x,
-                stride: depth,
-            };
-            let panel = Strided {
-                data: &narrowed,
-                stride: PANEL,
-            };
-            let output = StridedMut {
-                data: &mut out,
-                stride: PANEL,
-            };
+            let input = Strided { data: &x, stride: depth };
+            let panel = Strided { data: &narrowed, stride: PANEL };
+            let output = StridedMut { data: &mut out, stride: PANEL };
             kernels.product(rows, depth, input, panel, output, false);
             for (i, out) in out.iter().enumerate() {
                 let (row, lane) = (i / PANEL, i % PANEL);
@@ -271,15 +217,7 @@ fn products_with_panels_of_a_rounded_cache() {
         check::<F16>(kernels, |x| half::f16::from_f32(x).to_f32());
         check::<Bf16>(kernels, |x| half::bf16::from_f32(x).to_f32());
         // Overflow, NaN, and ties.
-        let odd = [
-            f32::NAN,
-            f32::INFINITY,
-            1e30,
-            -0.0,
-            1.003_906_3,
-            1.000_488_3,
-            65_519.0,
-        ];
+        let odd = [f32::NAN, f32::INFINITY, 1e30, -0.0, 1.003_906_3, 1.000_488_3, 65_519.0];
         let mut out = [F16::default(); 7];
         F16::narrow(kernels, &odd, &mut out);
         let mut bf16s = [Bf16::default(); 7];
@@ -298,14 +236,8 @@ fn products_with_panels_of_a_rounded_cache() {
 fn products_of_integers() {
     each(|kernels| {
         for format in Format::ALL.into_iter().filter(|f| f.is_quantised()) {
-            for (rows, depth) in [
-                (1usize, 1usize),
-                (1, 100),
-                (2, 31),
-                (5, 64),
-                (7, 33),
-                (25, 300),
-            ] {
+            for (rows, depth) in [(1usize, 1usize), (1, 100), (2, 31), (5, 64), (7, 33), (25, 300)]
+            {
                 let blocks = depth.div_ceil(BLOCK);
                 let (data, values) = panel(kernels, format, depth);
                 let bytes: &[u8] = &bytemuck::cast_slice(&data)[..format.row_bytes(depth) * PANEL];
