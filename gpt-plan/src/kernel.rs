@@ -19,7 +19,11 @@ pub enum Phase {
 pub struct Kernel {
     /// Unique in the plan: `qkv_decode_f32`.
     pub name: Str,
-    /// The WGSL that the compiler generates: sizes, aliases, a closure's activation.
+    /// The first lines of the WGSL that the compiler generates: a title, extensions, and sizes that
+    /// depend on the format of a matrix.
+    pub opening: Str,
+    /// The rest of it: sizes, aliases, a closure's activation. Kernels that differ in the format of a
+    /// matrix have equal headers, so a program has each once.
     pub header: Str,
     /// The files that follow it, by their names in `gpt-shaders`: `norm/layer`.
     #[serde(serialize_with = "files")]
@@ -40,10 +44,11 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// A kernel of one workgroup with one invocation for each row, without bindings.
+    /// A kernel of one workgroup with one invocation for each row, without bindings or opening.
     pub fn new(name: impl Into<Str>, header: impl Into<Str>, parts: Vec<&'static str>) -> Kernel {
         Kernel {
             name: name.into(),
+            opening: "".into(),
             header: header.into(),
             parts: parts.into(),
             workgroup: 1,
@@ -58,6 +63,11 @@ impl Kernel {
     /// Workgroups along x, y and z of a dispatch.
     pub fn workgroups(&self, extent: &Extent) -> [u32; 3] {
         self.grid.workgroups(self.groups, self.tile_rows, extent)
+    }
+
+    /// The lines that the compiler generates.
+    pub fn generated(&self) -> impl Iterator<Item = &str> {
+        self.opening.lines().chain(self.header.lines())
     }
 
     /// The bindings of `group`.

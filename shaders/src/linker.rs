@@ -10,7 +10,7 @@ use crate::{Source, source};
 ///
 /// If the kernel names a file that does not exist; the compiler generates no such kernel.
 pub fn link(kernel: &Kernel) -> String {
-    let mut text = String::from(&*kernel.header);
+    let mut text = format!("{}{}", kernel.opening, kernel.header);
     for part in parts(kernel) {
         text.push_str(&title(part));
         text.push_str(part.text);
@@ -22,7 +22,7 @@ pub fn link(kernel: &Kernel) -> String {
 /// of the header.
 pub fn locate(kernel: &Kernel, line: usize) -> String {
     let lines = |text: &str| text.matches('\n').count();
-    let mut start = lines(&kernel.header);
+    let mut start = lines(&kernel.opening) + lines(&kernel.header);
     if line <= start {
         return format!("line {line} of its header");
     }

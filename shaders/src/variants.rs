@@ -223,7 +223,7 @@ pub fn tile_n_file(strips: u32) -> Option<&'static str> {
 /// The variant of `plain` for an adapter with `features`; none if the adapter runs `plain` itself.
 pub fn variant(plain: &Kernel, features: Features) -> Option<Kernel> {
     let mut parts = plain.parts.to_vec();
-    let mut header = String::new();
+    let mut opening = String::new();
     let mut used = Features::NONE;
     let rows = VARIANTS.iter().filter(|row| features.has(row.feature));
     for row in rows.filter(|row| row.applies(plain)) {
@@ -243,7 +243,7 @@ pub fn variant(plain: &Kernel, features: Features) -> Option<Kernel> {
             }
         }
         parts.extend(&row.adds);
-        header.extend(row.enables.iter().map(|name| format!("enable {name};\n")));
+        opening.extend(row.enables.iter().map(|name| format!("enable {name};\n")));
         used = used.with(row.feature);
     }
     if used == Features::NONE {
@@ -252,7 +252,7 @@ pub fn variant(plain: &Kernel, features: Features) -> Option<Kernel> {
     let names: Vec<&str> = used.iter().map(Feature::name).collect();
     let mut kernel = Kernel {
         name: format!("{}.{}", plain.name, names.join(".")).into(),
-        header: (header + &plain.header).into(),
+        opening: (opening + &plain.opening).into(),
         parts: parts.into(),
         ..plain.clone()
     };

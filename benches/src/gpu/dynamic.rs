@@ -113,7 +113,7 @@ impl<'a> Constant<'a> {
 /// # Errors
 /// A constant is in neither list, [`TILE`] or [`MODEL`].
 pub fn dynamic(kernel: &Kernel) -> Result<Dynamic, String> {
-    let constants: Vec<_> = kernel.header.lines().filter_map(Constant::parse).collect();
+    let constants: Vec<_> = kernel.generated().filter_map(Constant::parse).collect();
     let has = |name| constants.iter().any(|c| c.name == name);
     // COLUMNS is the width of a workgroup in attention, and of the matrix in a product.
     let in_attention = has("GROUP");
@@ -133,7 +133,7 @@ pub fn dynamic(kernel: &Kernel) -> Result<Dynamic, String> {
     }
     let sizes = model.iter().map(Constant::word).collect::<Result<_, _>>()?;
     let mut wgsl = String::new();
-    for line in kernel.header.lines() {
+    for line in kernel.generated() {
         let moves = Constant::parse(line).is_some_and(|c| model.iter().any(|m| m.name == c.name));
         if !moves {
             wgsl.push_str(line);
@@ -148,7 +148,7 @@ pub fn dynamic(kernel: &Kernel) -> Result<Dynamic, String> {
         ));
     }
     let text = gpt_runtime::__private::shaders::link(kernel);
-    for line in text[kernel.header.len()..].lines() {
+    for line in text[kernel.opening.len() + kernel.header.len()..].lines() {
         rewrite(line, &model, &mut wgsl);
         wgsl.push('\n');
     }

@@ -12,18 +12,33 @@ pub type Parts = Vec<&'static str>;
 pub struct Header {
     /// The title and the enabled extensions, which precede all declarations.
     opening: String,
+    /// Sizes that depend on the format of a matrix.
+    format: String,
     text: String,
     names: Vec<&'static str>,
 }
 
 impl Header {
     pub fn new(title: &str) -> Header {
-        Header { opening: format!("// {title}\n\n"), text: String::new(), names: Vec::new() }
+        Header {
+            opening: format!("// {title}\n\n"),
+            format: String::new(),
+            text: String::new(),
+            names: Vec::new(),
+        }
     }
 
     /// Enables an extension of WGSL.
     pub fn enable(&mut self, name: &str, doc: &str) {
         self.opening.push_str(&format!("enable {name}; // {doc}\n\n"));
+    }
+
+    /// Declares an unsigned constant that depends on the format of a matrix.
+    pub fn format_size(&mut self, name: &'static str, value: u32, doc: &str) {
+        if !self.names.contains(&name) {
+            self.names.push(name);
+            self.format.push_str(&format!("const {name}: u32 = {value}u; // {doc}\n"));
+        }
     }
 
     /// Declares an unsigned constant.
@@ -56,6 +71,10 @@ impl Header {
 
     /// The kernel of this header and `parts`, with the bindings that the parts declare.
     pub fn kernel(self, name: impl Into<Str>, parts: Parts) -> Kernel {
-        Kernel { bindings: bindings(&parts), ..Kernel::new(name, self.opening + &self.text, parts) }
+        Kernel {
+            opening: (self.opening + &self.format).into(),
+            bindings: bindings(&parts),
+            ..Kernel::new(name, self.text, parts)
+        }
     }
 }

@@ -145,12 +145,12 @@ impl Tile {
     }
 
     fn write(&self, header: &mut Header, layout: &MatrixLayout, strips: u32, halves: u32) {
+        header.format_size("BLOCKS", layout.blocks, "blocks of a row of the matrix");
         let mut size = |name, value, doc| header.size(name, value, doc);
         size("TILE_ROWS", self.rows, "rows of a tile");
         size("LAST_STRIP", strips - 1, "the last strip of 32 rows");
         let doc = "halves of the matrix, whose strips alternate";
         size("HALVES", halves, doc);
-        size("BLOCKS", layout.blocks, "blocks of a row of the matrix");
         match self.phase {
             Phase::Decode => {
                 let doc = "invocations of a workgroup";

@@ -12,12 +12,12 @@ pub fn weights(format: Format, layout: &MatrixLayout, header: &mut Header, parts
         8 => files::MATMUL_WEIGHTS_ELEMENT_PAIRS,
         _ => files::MATMUL_WEIGHTS_ELEMENT_WORDS,
     });
-    header.size("PANEL_LENGTH", layout.panel_length, "elements of a panel");
+    header.format_size("PANEL_LENGTH", layout.panel_length, "elements of a panel");
     let doc = "quads of columns of a block";
-    header.size("BLOCK_QUADS", layout.block_quads, doc);
+    header.format_size("BLOCK_QUADS", layout.block_quads, doc);
     if layout.parts > 1 {
         let doc = "panels of every part but the last";
-        header.size("PART_PANELS", layout.part_panels, doc);
+        header.format_size("PART_PANELS", layout.part_panels, doc);
     }
     parts.push(variants::BUFFERS[layout.parts as usize - 1]);
     if !format.is_quantised() {
