@@ -145,26 +145,43 @@ fn parameters(plan: &Plan) -> Table {
     table
 }
 
-/// Cells of a row with a value for each format.
-fn each_format(name: &str, value: impl Fn(Format) -> u64) -> Vec<String> {
-    let values = Format::ALL.into_iter().map(|f| bytes(value(f)));
+/// The formats, those of one size together: the columns of a table of bytes.
+fn sizes() -> Vec<Vec<Format>> {
+    let size = |format: Format| (format.block(), format.block_bytes());
+    let mut sizes: Vec<Vec<Format>> = Vec::new();
+    for format in Format::ALL {
+        match sizes.iter_mut().find(|formats| size(formats[0]) == size(format)) {
+            Some(formats) => formats.push(format),
+            None => sizes.push(vec![format]),
+        }
+    }
+    sizes
+}
+
+/// Cells of a row with a value for each size.
+fn each_size(name: &str, value: impl Fn(Format) -> u64) -> Vec<String> {
+    let values = sizes().into_iter().map(|formats| bytes(value(formats[0])));
     std::iter::once(name.to_owned()).chain(values).collect()
 }
 
 fn inference_memory(plan: &Plan) -> Table {
-    let mut table = Table::new(&format!("<{}", ">".repeat(Format::ALL.len())));
+    let mut table = Table::new(&format!("<{}", ">".repeat(sizes().len())));
     let context = plan.spec.context;
-    let title = "memory of inference, in";
-    table.head(std::iter::once(title).chain(Format::ALL.map(Format::name)));
+    let names = |formats: Vec<Format>| {
+        let names: Vec<&str> = formats.into_iter().map(Format::name).collect();
+        names.join(", ")
+    };
+    let title = "memory of inference, in".to_owned();
+    table.head(std::iter::once(title).chain(sizes().into_iter().map(names)));
     for (name, tensors) in by_part(plan) {
         let stored = |f| tensors.iter().map(|t| tensor_bytes(plan, t, f)).sum();
-        table.row(each_format(name, stored));
+        table.row(each_size(name, stored));
     }
     let cache = plan.spec.kv_bytes_per_token() * u64::from(context);
-    table.row(each_format(&format!("kv_cache, {context} tokens"), |_| cache));
+    table.row(each_size(&format!("kv_cache, {context} tokens"), |_| cache));
     let activations = activation_bytes(plan);
-    table.row(each_format("activations of a chunk", |_| activations));
-    table.sum(each_format("total", |f| weight_bytes(plan, f) + cache + activations));
+    table.row(each_size("activations of a chunk", |_| activations));
+    table.sum(each_size("total", |f| weight_bytes(plan, f) + cache + activations));
     table
 }
 

@@ -91,10 +91,9 @@ fn listing_devices_prints_no_error_of_a_driver() {
 fn a_self_test_says_whether_a_device_can_be_trusted() {
     let found = json(&["selftest", "--model", "nano", "--device", "cpu", "--json"]);
     assert_eq!(found["trusted"], true);
-    // A prompt and a token, each with two layers of five steps, embedding and head, in five
-    // formats.
+    // A prompt and a token, each with two layers of five steps, embedding and head, in each format.
     let checks = found["checks"].as_array().unwrap();
-    assert_eq!(checks.len(), 5 * 2 * 12);
+    assert_eq!(checks.len(), Format::ALL.len() * 2 * 12);
     assert!(checks.iter().all(|check| check["passed"] == true));
     let output = gpt(&["selftest", "--model", "nano", "--device", "cpu", "--dtype", "q4"]);
     assert_eq!(output.status.code(), Some(0));
@@ -338,7 +337,7 @@ fn failures_are_one_sentence() {
         (with("eval", &["--data", "no/such/text"]), "no/such/text"),
         (with("chat", &[]), "chat template"),
         (with("generate", &["--prompt", "a", "--adapter", "x"]), "the device is `cpu`"),
-        (with("generate", &["--prompt", "a", "--dtype", "f8"]), "f32, bf16, f16, q8, q4"),
+        (with("generate", &["--prompt", "a", "--dtype", "f8"]), "f32, f16, bf16, q8, q5, q4"),
         (with("generate", &["--prompt", "a", "--threads", "0"]), "0 threads"),
         (with("generate", &["--prompt", "a", "--temperature", "-1"]), "the temperature is -1"),
         (

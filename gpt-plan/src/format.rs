@@ -64,12 +64,12 @@ formats! {
     Bf16: "bf16", [1, 2], 0;
     /// Blocks of 32 along a row: an f16 scale `d` and 32 signed bytes, `w = d q` (GGUF's Q8_0).
     Q8: "q8", [32, 34], 1;
-    /// Blocks of 32 along a row: f16 `d` and `m`, and 32 nibbles, `w = d q + m` (GGUF's Q4_1; Q4_0
-    /// is the case `m = -8 d`).
-    Q4: "q4", [32, 20], 2;
     /// Blocks of 32 along a row: f16 `d` and `m`, 32 fifth bits and 32 nibbles, `w = d q + m` (GGUF's
     /// Q5_1; Q5_0 is the case `m = -16 d`).
     Q5: "q5", [32, 24], 2;
+    /// Blocks of 32 along a row: f16 `d` and `m`, and 32 nibbles, `w = d q + m` (GGUF's Q4_1; Q4_0
+    /// is the case `m = -8 d`).
+    Q4: "q4", [32, 20], 2;
 }
 
 impl Format {
