@@ -1,20 +1,21 @@
-//! Storage formats of a matrix, one row each in a table.
+//! Storage formats of a matrix. Each is a row of one table.
 //!
 //! A row of a matrix is stored in blocks that never cross into the next row. A format that is not
-//! quantised has blocks of one number. A quantised block opens with its f16 scale, then its f16
-//! minimum if it has one, and its quants follow. Layouts on the GPU and in the panels of the CPU
-//! derive from that: [`MatrixLayout`](crate::MatrixLayout) stores the quants of a block in words and
-//! its scales in the word after them.
+//! quantised has blocks of one number. A quantised block has an f16 scale, then an f16 minimum if
+//! the format has one, then its quants. The layouts on the GPU and in the panels of the CPU are
+//! derived from this one: [`MatrixLayout`](crate::MatrixLayout) stores the quants of a block in
+//! words and its scales in the word after them.
 //!
 //! The code that encodes and decodes a block is in `gpt-runtime`, `weights/format` (on the host)
 //! and `cpu/simd/quants` (in panels), and in `shaders`, `matmul/weights/NAME.wgsl`.
 
 use serde::Serialize;
 
-/// Declares the formats: their names, elements and bytes of a block, and the f16 that open it.
+/// Declares the formats: the name, the elements and bytes of a block, and the number of f16 that
+/// open it.
 macro_rules! formats {
     ($($(#[$doc:meta])* $format:ident: $name:literal, [$block:literal, $bytes:literal], $scales:literal;)+) => {
-        /// The storage format of a matrix, in a file (after conversion) and in memory.
+        /// The storage format of a matrix in memory, and in a file that needs no conversion.
         #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Format {
             $($(#[$doc])* $format,)+
@@ -31,14 +32,14 @@ macro_rules! formats {
                 }
             }
 
-            /// Elements of a row that share one block; a row is padded to whole blocks.
+            /// Elements of a block; a row is padded to whole blocks.
             pub const fn block(self) -> usize {
                 match self {
                     $(Format::$format => $block,)+
                 }
             }
 
-            /// Bytes of one block as the host keeps it.
+            /// Bytes of one block on the host.
             pub const fn block_bytes(self) -> usize {
                 match self {
                     $(Format::$format => $bytes,)+
@@ -78,12 +79,12 @@ impl Format {
         self.scales() > 0
     }
 
-    /// Bytes of a row of `columns` elements as the host keeps it.
+    /// Bytes of a row of `columns` elements on the host.
     pub const fn row_bytes(self, columns: usize) -> usize {
         columns.div_ceil(self.block()) * self.block_bytes()
     }
 
-    /// Words of a quantised block on the GPU: its quants, and one word of scales.
+    /// Words of 32 bits of a quantised block on the GPU: its quants, and one word of scales.
     pub const fn block_words(self) -> usize {
         (self.block_bytes() - 2 * self.scales()) / 4 + 1
     }

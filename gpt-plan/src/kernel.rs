@@ -13,8 +13,8 @@ pub enum Phase {
     Prefill,
 }
 
-/// A compute shader for this model, in the plain form that every adapter runs. `gpt-shaders` links
-/// its files and selects variants of them.
+/// A compute shader for one model, in the plain form that every adapter runs. `gpt-shaders` links
+/// its files, and replaces some of them by variants.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Kernel {
     /// Unique in the plan: `qkv_decode_f32`.
@@ -22,10 +22,10 @@ pub struct Kernel {
     /// The first lines of the WGSL that the compiler generates: a title, extensions, and sizes that
     /// depend on the format of a matrix.
     pub opening: Str,
-    /// The rest of it: sizes, aliases, a closure's activation. Kernels that differ in the format of a
-    /// matrix have equal headers, so a program has each once.
+    /// The rest of the generated WGSL: sizes, aliases, a closure's activation. Kernels that differ
+    /// only in the format of a matrix have equal headers, so a program stores each header once.
     pub header: Str,
-    /// The files that follow it, by their names in `gpt-shaders`: `norm/layer`.
+    /// The files that follow the header, by their names in `gpt-shaders`: `norm/layer`.
     #[serde(serialize_with = "files")]
     pub parts: List<&'static str>,
     /// Invocations of a workgroup, for `gpt inspect`; the WGSL has the same literal.
@@ -34,11 +34,12 @@ pub struct Kernel {
     pub tile_rows: u32,
     /// Workgroups along x: the tiles of output features, or heads.
     pub groups: u32,
-    /// Strips of the matrix, which the workgroups share; 0 for a kernel without tiles of strips.
+    /// Strips of the matrix, which are divided among the workgroups; 0 for a kernel that does not
+    /// tile by strips.
     pub strips: u32,
     /// How workgroups cover the work of a dispatch.
     pub grid: Grid,
-    /// The bindings that its files declare, by group and binding.
+    /// The bindings that the files declare, sorted by group and binding.
     #[serde(serialize_with = "bindings")]
     pub bindings: List<Binding>,
 }
@@ -76,8 +77,8 @@ impl Kernel {
     }
 }
 
-/// Serializes names of files as variants of an enum `File`: they are `&str` in Rust, where other
-/// text of a plan is [`Str`].
+/// Serializes names of files as variants of an enum `File`, because their Rust type is `&str`, and
+/// that of other text in a plan is [`Str`].
 fn files<S: Serializer>(names: &[&'static str], serializer: S) -> Result<S::Ok, S::Error> {
     struct File(&'static str);
     impl Serialize for File {
@@ -88,8 +89,8 @@ fn files<S: Serializer>(names: &[&'static str], serializer: S) -> Result<S::Ok, 
     serializer.collect_seq(names.iter().map(|name| File(name)))
 }
 
-/// Serializes bindings as a newtype `Bindings`: most kernels have the list of another one, so a
-/// static plan has each list once.
+/// Serializes bindings as a newtype `Bindings`. Most kernels have the same list as another kernel,
+/// so a static plan stores each list once.
 fn bindings<S: Serializer>(list: &[Binding], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_newtype_struct("Bindings", list)
 }

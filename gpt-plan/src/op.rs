@@ -1,19 +1,19 @@
-//! Ops: the computations of a pass's steps, for inference and for training.
+//! Ops: the steps of a pass, as data, for inference and for training.
 //!
-//! An op names the buffers it reads and writes by [`Slot`] and its parameters by [`TensorId`], so
-//! an engine needs nothing but the op to run it. Inference and training share the forward ops. They
+//! An op names the buffers it reads and writes by [`Slot`], and its parameters by [`TensorId`]. An
+//! engine runs it from this data alone. Inference and training share the forward ops. They
 //! differ in what an op keeps: a training pass materialises norms, and stores slopes, row
 //! statistics and log-sum-exps for the backward pass. The compiler derives the backward ops from
-//! the forward ones (`gpt-codegen`, `plan/backward.rs`); nothing here says in which order ops run.
+//! the forward ones (`gpt-codegen`, `plan/backward.rs`). The order of the ops is not defined here.
 
 use serde::Serialize;
 
 use crate::{BufferId, Formula, Mask, Role, Site, Slot, TensorId};
 
-/// One step of a pass. `d` before a name is the gradient of the loss with respect to it.
+/// One step of a pass. `dx` is the gradient of the loss with respect to `x`.
 ///
-/// Gradients of parameters are added to those of earlier batches, or replace them in the first
-/// batch of an optimizer step.
+/// The first batch of an optimizer step overwrites the gradients of the parameters; later batches
+/// add to them.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub enum Op {
     /// `out = dropout(table[token] (+ positions[position]))`.
@@ -25,8 +25,8 @@ pub enum Op {
         /// The residual stream `[rows, embed]`.
         out: Slot,
     },
-    /// `out = norm(x)` as a separate step (training). Stores the row statistics, or reads the
-    /// stored ones where the backward pass recomputes `out`.
+    /// `out = norm(x)` as a separate step, in training. The forward pass stores the row statistics;
+    /// where the backward pass recomputes `out`, it reads them.
     Norm {
         /// The norm and its parameters.
         norm: NormRef,
@@ -41,8 +41,9 @@ pub enum Op {
     },
     /// A matrix product with its prologue and epilogue.
     Project(Projection),
-    /// `out = dropout(softmax(q kᵀ / sqrt(head_dim))) v` of each head, masked before the softmax,
-    /// by online softmax. Training stores the log-sum-exp of each query's scores in `lse`.
+    /// `out = dropout(softmax(q kᵀ / sqrt(head_dim))) v` of each head. Scores are masked before the
+    /// softmax, which is computed online. Training stores the log-sum-exp of each query's scores in
+    /// `lse`.
     Attention {
         /// The queries, keys and values.
         heads: Heads,
@@ -53,9 +54,10 @@ pub enum Op {
         /// `[rows, heads]`, in training.
         lse: Option<Slot>,
     },
-    /// `losses = -ln softmax(logits)[target]` of a chunk of rows, and in place
-    /// `logits = (softmax(logits) - onehot(target)) / rows`, the gradient of the mean loss. Where
-    /// the logits are mapped products, times `slope` of the logit: the gradient of the product.
+    /// `losses = -ln softmax(logits)[target]` of a chunk of rows. Replaces the logits by the
+    /// gradient of the mean loss, `(softmax(logits) - onehot(target)) / rows`. If the logits are
+    /// mapped products, multiplies it by `slope` of the logit, which gives the gradient of the
+    /// product.
     CrossEntropy {
         /// `[rows, vocab]`, replaced by their gradient.
         logits: Slot,
@@ -83,8 +85,8 @@ pub enum Op {
         /// The gradient of the values before dropout, of the same shape.
         out: Slot,
     },
-    /// Gradient of a projection's input: `out = dy · weight`, times `slopes` element by element
-    /// where the input is the output of an activation.
+    /// Gradient of a projection's input: `out = dy · weight`. If an activation computed the input,
+    /// the gradient is multiplied by `slopes`, element by element.
     ProjectInput {
         /// The matrix `[outputs, inputs]`.
         weight: TensorId,
@@ -132,8 +134,8 @@ pub enum Op {
         /// The gradient of the output of the norm `[rows, embed]`.
         dy: Slot,
     },
-    /// `out = a + b`: the sum of the gradients of a residual and of a projection or norm, which read
-    /// the same rows.
+    /// `out = a + b`: the sum of two gradients, where a residual and a projection or norm read the
+    /// same rows.
     Add {
         /// `[rows, embed]`.
         a: Slot,
@@ -142,8 +144,8 @@ pub enum Op {
         /// `[rows, embed]`; it may be `a` or `b`.
         out: Slot,
     },
-    /// Backward of [`Attention`](Op::Attention): `dqkv`, through the inverse rotation. Recomputes
-    /// the probabilities from `lse`; stores `Σ out · dout` of each query in `delta`.
+    /// Backward of [`Attention`](Op::Attention) and of the rotation: computes `dqkv`. Recomputes
+    /// the probabilities from `lse`, and stores `Σ out · dout` of each query in `delta`.
     AttentionBackward {
         /// Queries, keys and values, rotated `[rows, q_width + 2 kv_width]`.
         qkv: Slot,
@@ -166,18 +168,18 @@ pub enum Op {
 
 /// A matrix product: `y = weight · prologue(input)`, handed to the epilogue.
 ///
-/// `qkv`, `attention_out`, `mlp_up`, `mlp_down` and `head` are instances.
+/// The steps `qkv`, `attention_out`, `mlp_up`, `mlp_down` and `head` are projections.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Projection {
     /// `[rows, columns of the weight]`.
     pub input: Slot,
-    /// The norm that the input passes through (prologue); without one it is read unchanged.
+    /// The norm applied to the input (the prologue); none reads the input unchanged.
     pub norm: Option<NormRef>,
     /// `[outputs, inputs]`.
     pub weight: TensorId,
     /// Added to `y` before the rest of the epilogue.
     pub bias: Option<TensorId>,
-    /// What happens to `y` before it is stored.
+    /// The operations on `y` before it is stored.
     pub epilogue: Epilogue,
 }
 
@@ -191,8 +193,8 @@ pub enum Epilogue {
         /// A function of each product, for capped logits.
         map: Option<LogitMap>,
     },
-    /// Splits `y` into heads of queries, keys and values, and rotates queries and keys by their
-    /// position with the angles of table `rotary`, if there is one.
+    /// Splits `y` into heads of queries, keys and values. If there is a table `rotary` of angles,
+    /// rotates queries and keys by the angles of their position.
     Heads {
         /// The buffers that the heads are written to.
         heads: Heads,
@@ -209,7 +211,7 @@ pub enum Epilogue {
         /// The derivatives of `out`, of the shape of `y`, in training.
         slopes: Option<Slot>,
     },
-    /// `out = residual + dropout(y)`, the residual read through `norm` if there is one.
+    /// `out = residual + dropout(y)`. If there is a `norm`, it is applied to the residual first.
     Residual {
         /// The stream `[rows, embed]`.
         residual: Slot,
@@ -227,8 +229,8 @@ pub enum Epilogue {
 pub struct LogitMap {
     /// The logit as a function of the product.
     pub value: Formula,
-    /// The derivative of the logit with respect to the product, as a function of the logit: the
-    /// backward pass has no products.
+    /// The derivative of the logit with respect to the product. It is a function of the logit,
+    /// because products are not stored for the backward pass.
     pub slope: Formula,
 }
 
@@ -291,12 +293,12 @@ impl Op {
         }
     }
 
-    /// Whether the op computes logits: the epilogue of the head.
+    /// Whether the op is the head, which computes logits.
     pub const fn is_head(&self) -> bool {
         matches!(self, Op::Project(Projection { epilogue: Epilogue::Store { .. }, .. }))
     }
 
-    /// Whether the op's matrix stacks a gate on the rows it gates.
+    /// Whether the op's matrix has the rows of a gate, followed by the rows that it gates.
     pub const fn is_gated(&self) -> bool {
         matches!(
             self,

@@ -6,7 +6,7 @@
 //!
 //! # A model of your own
 //!
-//! This program declares a model of characters, trains it for some steps, and continues a prompt.
+//! This program declares a character-level model, trains it for 30 steps, and continues a prompt.
 //!
 //! ```
 //! use gpt_runtime::train::RandomWindows;
@@ -51,8 +51,8 @@
 //!
 //! # Published weights
 //!
-//! A preset is a spec that is complete. Weights and tokenizer come from a safetensors file or folder
-//! or from a GGUF, and a file that does not fit the spec is an error that lists all differences.
+//! A preset is a complete spec. `load` reads weights and tokenizer from a safetensors file or
+//! folder or from a GGUF. If a file does not fit the spec, the error lists all differences.
 //!
 //! ```no_run
 //! use gpt_runtime::{Device, gpt_model};
@@ -69,15 +69,16 @@
 //! # }
 //! ```
 //!
-//! # By task
+//! # Items by task
 //!
-//! | to | use |
+//! | task | items |
 //! |---|---|
 //! | declare a model | [`gpt_model!`], with the table of its keys |
 //! | choose a device | [`Device`], [`DeviceOptions`]; [`Device::from_wgpu`] for one that you opened |
 //! | get a model | [`Model::load`], [`Model::load_embedded`], [`Model::init`], [`LoadOptions`] |
 //! | generate text | [`Session::generate`], [`Sampling`], [`Stop`]; [`Generation::poll`] within a budget |
 //! | read logits or hidden states | [`Session::push`], [`Session::each_logits`], [`Session::hidden`] |
+//! | look inside a model | [`Session::observe`], [`Observation`], [`Session::lens`] |
 //! | reuse a prompt | [`Session::fork`], [`Session::truncate`] |
 //! | hold a conversation | [`Tokenizer::apply_chat_template`], [`text::Message`] |
 //! | train | [`Trainer`], [`TrainerSettings`], [`train::RandomWindows`] |
@@ -87,19 +88,19 @@
 //! | check and tune a GPU | [`self_test`](fn@self_test), [`tune`](fn@tune), [`adapters`] |
 //! | measure | [`Session::profile`], [`Trainer::profile`], [`Device::meter`] |
 //!
-//! A [`Model`] is shared by threads; a [`Session`], a [`Generation`] and a [`Trainer`] can move to
-//! another. Each carries the type of its model, so lengths are checked at compile time;
+//! Threads can share a [`Model`]. A [`Session`], a [`Generation`] or a [`Trainer`] can move to
+//! another thread. The model is a type parameter of each, so the compiler checks lengths.
 //! `Model<Untyped>` is a model that is selected at run time ([`Model::erase`]).
 //!
 //! # Cargo features
 //!
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `gpu` | yes | the GPU engine; depends on wgpu, which is re-exported |
-//! | `train` | yes | trainers, on the engines that are built |
+//! | `gpu` | yes | the GPU engine; depends on wgpu and re-exports it |
+//! | `train` | yes | trainers, for the CPU and, with `gpu`, the GPU |
 //!
 //! Without optimisation the inner loops are a hundred times slower. In a debug build, optimise this
-//! crate, and naga, which checks shaders inside the macro:
+//! crate and naga, which validates shaders inside the macro:
 //!
 //! ```toml
 //! [profile.dev.package.gpt-runtime]
@@ -110,15 +111,14 @@
 //!
 //! # Not covered
 //!
-//! - A spec is fixed when the program is built. A program cannot run whatever file a user brings.
-//! - A model runs on one device. There is no HTTP server.
-//! - No mixture of experts, no sliding window, no images.
+//! - A spec is fixed when the program is built. A program cannot run any model file a user brings.
+//! - A model runs on one device. The crate has no HTTP server.
+//! - The crate does not support mixture of experts, sliding windows or images.
 
 #![warn(missing_docs, clippy::missing_errors_doc)]
 // A program decides what it prints.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
-// Code that only a trainer or the GPU calls is compiled without those features too; the linker
-// drops it.
+// Without `gpu` or `train`, the code that only they call is compiled too; the linker drops it.
 #![cfg_attr(not(all(feature = "gpu", feature = "train")), allow(dead_code))]
 
 // Reachable only through `__private`.
@@ -178,7 +178,7 @@ pub use vtable::{Gpt, Untyped};
 #[cfg(feature = "gpu")]
 pub use wgpu;
 
-/// Declares models: a spec for each, which becomes a type, its shaders and its plan.
+/// Declares models. The macro turns each spec into a type with its shaders and its plan.
 ///
 /// ```
 /// use gpt_runtime::gpt_model;
@@ -194,21 +194,22 @@ pub use wgpu;
 /// assert_eq!(Half::HIDDEN, 1_536);
 /// ```
 ///
-/// A spec is the body of a struct. `..BASE` comes last and supplies the keys that are not given.
+/// A spec is the body of a struct. `..BASE` comes last and supplies the keys that are left out.
 /// `BASE` is a preset ([`GPT2_SMALL`, `SMOLLM2_135M` and others](#presets)), or a model that is
-/// declared earlier in the same invocation. A size is an integer or an expression of other keys. A
-/// spec that is wrong is a compile error at the wrong token.
+/// declared earlier in the same invocation. A size is an integer or an expression of other keys. An
+/// error in a spec is a compile error at the offending token.
 ///
-/// The type has no values. It has the constructors `load` and `init`, a constant for each size
+/// The type has no values; it is the type parameter of [`Model`], [`Session`] and [`Trainer`]. It
+/// has the functions `load` and `init`, which return a `Model`, a constant for each size
 /// (`Gpt2::EMBED`) and for each parameter (`Gpt2::MLP_UP`), the number of parameters
-/// (`Gpt2::PARAMS`), the memory that training takes (`Gpt2::train_bytes`), its shaders
-/// (`Gpt2::KERNELS`), and it is the type parameter of [`Model`], [`Session`] and [`Trainer`].
+/// (`Gpt2::PARAMS`), the memory that training takes (`Gpt2::train_bytes`), and its shaders
+/// (`Gpt2::KERNELS`).
 ///
 #[doc = gpt_macros::spec_reference!()]
 ///
-/// Or a closure over arithmetic, literals, `let`, and the functions
+/// An activation may also be a closure of arithmetic, literals, `let`, and the functions
 /// `exp ln sqrt tanh sin cos abs max min powi`, such as `|x| x / (1.0 + exp(-1.702 * x))`. The macro
-/// turns it into WGSL, into Rust, and into its derivative for training.
+/// compiles it to WGSL, to Rust, and to its derivative for training.
 #[macro_export]
 macro_rules! gpt_model {
     ($($models:tt)*) => {
@@ -221,7 +222,7 @@ pub mod profile {
     pub use crate::engine::{Clock, PartTime, PeakRates, Profile, StepTime, TrainProfile};
 }
 
-// A model is shared by threads; a session, a generation or a trainer can move to another.
+// Threads can share a model; a session, a generation or a trainer can move to another thread.
 const _: () = {
     const fn send<T: Send>() {}
     const fn send_and_sync<T: Send + Sync>() {}
@@ -251,8 +252,8 @@ const _: () = {
     send::<TrainerSettings>();
 };
 
-/// Internals for generated code, and for the tests and benchmarks of this workspace. Not covered by
-/// semantic versioning: any release may change or remove an item in here.
+/// Internals for generated code, and for the tests and benchmarks of this workspace. Semantic
+/// versioning does not cover them: any release may change or remove an item of this module.
 #[doc(hidden)]
 pub mod __private {
     pub use gpt_macros::gpt_model_impl;

@@ -1,6 +1,6 @@
-//! `gpt chat`: a conversation. The KV cache is kept between turns, so a turn reads only new tokens.
+//! `gpt chat`: a conversation. The KV cache is kept between turns, so a turn runs only new tokens.
 //!
-//! `input` reads messages from a terminal or a pipe, `command` parses lines such as `/save FILE`.
+//! `input` reads messages from a terminal or a pipe. `command` parses lines such as `/save FILE`.
 
 mod command;
 mod input;
@@ -22,7 +22,7 @@ use crate::options::{CacheArgument, LoadArguments, SamplingArguments, TokenizerA
 use crate::output::{self, Failure};
 use crate::progress::Spinner;
 
-/// Default limit of an answer in tokens, because a small model may never stop.
+/// The default limit on the tokens of an answer. Without a limit, a small model may never stop.
 const LONGEST_ANSWER: usize = 512;
 
 #[derive(Args)]
@@ -47,7 +47,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     arguments.sampling.check()?;
     let model = arguments.load.load(arguments.tokenizer.tokenizer.clone())?;
     let tokenizer = model.tokenizer()?.clone();
-    // Reports a template that cannot be applied before the first question.
+    // Fails before the first message if the chat template cannot be applied.
     tokenizer.apply_chat_template(&[Message::new(Role::User, "hello")])?;
     let mut chat = Chat {
         arguments,
@@ -79,7 +79,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             Err(failure) => Err(failure),
         };
         match done {
-            // A person may try again; a script must notice.
+            // In a terminal, the user can try again. A script has to fail.
             Err(failure @ (Failure::Input(_) | Failure::Runtime(_))) if chat.interactive => {
                 failure.report();
             }
@@ -94,7 +94,7 @@ struct Chat<'a> {
     session: Session<Untyped>,
     tokenizer: Tokenizer,
     messages: Vec<Message>,
-    /// Whether a person types the messages.
+    /// Whether standard input is a terminal.
     interactive: bool,
 }
 
@@ -104,7 +104,7 @@ impl Chat<'_> {
         self.messages.push(Message::new(Role::User, message));
         let answered = self.generate();
         if answered.is_err() {
-            // The message can be sent again.
+            // The failed message is removed, so that the user can send it again.
             self.messages.pop();
         }
         let answer = answered?;
@@ -113,11 +113,11 @@ impl Chat<'_> {
     }
 
     fn generate(&mut self) -> Result<String, Failure> {
-        // A Ctrl-C from before this answer has nothing to stop.
+        // Discards a Ctrl-C from before this answer.
         interrupt::take();
         let prompt = self.fitting_prompt()?;
         let known = prompt.iter().zip(self.session.tokens()).take_while(|(a, b)| a == b).count();
-        // The last token is read again if the cache holds it, because its logits are not kept.
+        // If the cache holds the whole prompt, the last token is run again to compute its logits.
         let known = known.min(prompt.len() - 1);
         self.session.truncate(known);
         let sampling = &self.arguments.sampling;
@@ -218,7 +218,7 @@ impl Chat<'_> {
         Ok(())
     }
 
-    /// The tokens of the conversation. Drops the oldest turns while it fills more than three
+    /// The tokens of the conversation. Drops the oldest turns until the rest fills at most three
     /// quarters of the context.
     fn fitting_prompt(&mut self) -> Result<Vec<u32>, Failure> {
         let capacity = self.session.options().capacity as usize;

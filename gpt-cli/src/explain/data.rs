@@ -1,4 +1,4 @@
-//! Runs a model on a prompt and makes the page's JSON object of what was observed.
+//! Runs a model on a prompt, and builds the JSON object of the page from the observation.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,10 @@ use super::labels;
 use crate::output::Failure;
 use crate::progress::{Bar, Spinner};
 
-/// Next tokens that the lens names.
+/// The number of next tokens in a cell of the lens.
 const LIKELIEST: usize = 5;
 
-/// The object for the tokens of a prompt.
+/// The JSON object for the tokens of a prompt.
 pub fn of(model: &Model<Untyped>, tokens: &[u32]) -> Result<Value, Failure> {
     let spec = &model.plan().spec;
     let tokenizer = model.tokenizer()?;
@@ -47,7 +47,8 @@ pub fn of(model: &Model<Untyped>, tokens: &[u32]) -> Result<Value, Failure> {
     }))
 }
 
-/// A token's label. A model may have more rows than its tokenizer has tokens.
+/// A token's label. An id without a token gets its number, because the vocabulary of a model may be
+/// larger than that of its tokenizer.
 fn label(tokenizer: &Tokenizer, id: u32) -> String {
     match tokenizer.token_bytes(id) {
         Some(bytes) => labels::label(&bytes),
@@ -55,13 +56,13 @@ fn label(tokenizer: &Tokenizer, id: u32) -> String {
     }
 }
 
-/// A number with few decimals, for a short file.
+/// Rounds to `decimals` decimals, which makes the file smaller.
 fn rounded(x: f32, decimals: i32) -> f64 {
     let scale = 10f64.powi(decimals);
     (f64::from(x) * scale).round() / scale
 }
 
-/// The tokens that the lens names, each once.
+/// The distinct tokens in the lens.
 #[derive(Default)]
 struct Vocabulary {
     ids: Vec<u32>,
@@ -102,7 +103,7 @@ fn lens(
     Ok(lens.into())
 }
 
-/// All maps of attention as bytes, with runs of zeros as their length.
+/// All attention maps as bytes, with runs of zeros replaced by their lengths.
 fn attention(observation: &Observation) -> Vec<u8> {
     let mut bytes = Vec::new();
     for layer in 0..observation.layers() {

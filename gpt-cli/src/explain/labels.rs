@@ -1,4 +1,4 @@
-//! Labels of tokens. Blanks are visible, and bytes that are no character have their number.
+//! Labels of tokens. Whitespace is visible. A byte that is not part of a character is its number.
 
 /// A label of `bytes`: `␣be`, `⏎`, `<0xE2>`, `<U+200B>`.
 pub fn label(bytes: &[u8]) -> String {
@@ -21,8 +21,8 @@ pub fn label(bytes: &[u8]) -> String {
     label
 }
 
-/// Whether a character shows nothing, or changes how its neighbours are shown: other blanks,
-/// controls, joiners, directions and variation selectors.
+/// Whether a character is invisible, or changes how its neighbours are drawn: other whitespace,
+/// controls, joiners, text directions and variation selectors.
 fn is_invisible(c: char) -> bool {
     c.is_whitespace()
         || c.is_control()

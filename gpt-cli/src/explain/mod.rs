@@ -1,22 +1,22 @@
 //! `gpt explain`: a page about one prompt. It shows the surprise of each token, the logit lens, the
 //! attention of every head, and the norm of the residual stream.
 //!
-//! `data` runs the model and makes one JSON object of what was observed, `labels` makes tokens
-//! readable, and `page` puts the object into an HTML file that needs nothing else. The drawing is
-//! in the folder `page`: a style sheet, and scripts that build everything below the heading from
-//! the object, so that another page can show the same.
+//! `data` runs the model and builds one JSON object. `labels` makes tokens readable. `page` puts
+//! the object into a self-contained HTML file. The folder `page` has the style sheet and the
+//! scripts. The scripts build everything below the heading from the object, so another page can use
+//! them.
 //!
-//! The object, with `n` tokens:
-//! - `layers`, `heads`, `vocab`: numbers of them
-//! - `tokens`: `[{ id, label, surprise }]`, the prompt; `surprise` in nats, null where a token was
-//!   not predicted
-//! - `vocabulary`: `[{ id, label }]`, the tokens that the lens names
-//! - `lens`: `[layers + 1][n][10]`, for each depth and position the five likeliest next tokens: an
-//!   index into `vocabulary`, then the probability, and so on. Depth 0 is the embedding.
+//! The object has these fields, for `n` tokens:
+//! - `layers`, `heads`, `vocab`: the number of layers, of heads in a layer, and of tokens
+//! - `tokens`: `[{ id, label, surprise }]`, the prompt. `surprise` is in nats, and null for a token
+//!   that the model did not predict.
+//! - `vocabulary`: `[{ id, label }]`, the tokens in the lens
+//! - `lens`: `[layers + 1][n][10]`, the five likeliest next tokens for each depth and position.
+//!   Each is two numbers, an index into `vocabulary` and a probability. Depth 0 is the embedding.
 //! - `norms`: `[layers + 1][n]`, the norm of the stream
-//! - `attention`: base64 of bytes, `[layers][heads][n][n]`: the weight `w` that a row's token gives
-//!   to a column's is `round(255 sqrt(w))`. A byte of 0 is followed by the number of zeros, 1 to
-//!   255.
+//! - `attention`: base64 of bytes, `[layers][heads][n][n]`. The weight `w` that a row's token gives
+//!   to a column's token is the byte `round(255 sqrt(w))`. A run of zeros is a byte of 0 and a byte
+//!   with the length of the run, 1 to 255.
 
 mod data;
 mod labels;
@@ -53,14 +53,14 @@ pub struct Arguments {
     json: bool,
 }
 
-/// The most tokens of a page. With more, cells are too small to be seen.
+/// The largest number of tokens in a page. With more, cells are too small to see.
 const MOST_TOKENS: usize = 256;
 
-/// The most weights of attention in a page. A causal mask makes half of them zero, and the others
-/// are 11 MB of text.
+/// The largest number of attention weights in a page. A causal mask makes half of them zero; the
+/// other half takes 11 MB of text.
 const MOST_WEIGHTS: usize = 16 << 20;
 
-/// The most tokens in a page of a model.
+/// The largest number of tokens in a page for the model of `spec`.
 fn most_tokens(spec: &Spec) -> usize {
     let maps = (spec.layers * spec.heads) as usize;
     let tokens = (MOST_WEIGHTS / maps).isqrt().clamp(1, MOST_TOKENS);

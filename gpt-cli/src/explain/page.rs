@@ -1,8 +1,9 @@
-//! The HTML file: the shell `page.html` with the style sheet, the scripts and the data in it.
+//! The HTML file. The template `page.html` is filled with the style sheet, the scripts and the
+//! data.
 
 use serde_json::Value;
 
-/// The scripts, in an order in which each is defined before it is used.
+/// The scripts, in the order of their dependencies.
 const SCRIPTS: [&str; 6] = [
     include_str!("page/shared.js"),
     include_str!("page/surprise.js"),
@@ -12,9 +13,9 @@ const SCRIPTS: [&str; 6] = [
     include_str!("page/explain.js"),
 ];
 
-/// A page about `data`. It loads nothing from elsewhere.
+/// The page for `data`. It loads no other file.
 pub fn html(title: &str, summary: &str, data: &Value) -> String {
-    // In a script, `<` could begin the end of the script.
+    // A `<` in the data could begin `</script>`, which would end the element.
     let data = data.to_string().replace('<', "\\u003c");
     let (title, summary) = (escaped(title), escaped(summary));
     let scripts = SCRIPTS.concat();
@@ -36,7 +37,7 @@ pub fn html(title: &str, summary: &str, data: &Value) -> String {
     html + rest
 }
 
-/// Text as it is written in HTML.
+/// Escapes text for HTML.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -7,14 +7,16 @@ use super::bindings::bindings;
 /// The names of the files that follow a header.
 pub type Parts = Vec<&'static str>;
 
-/// Builds a header. A name that two files need is written once.
+/// Builds a header. If two files need the same name, it is declared once.
 #[derive(Clone)]
 pub struct Header {
     /// The title and the enabled extensions, which precede all declarations.
     opening: String,
-    /// Sizes that depend on the format of a matrix.
+    /// Sizes that depend on the format of a matrix; they end the opening.
     format: String,
+    /// All other declarations.
     text: String,
+    /// The names declared so far.
     names: Vec<&'static str>,
 }
 
@@ -51,7 +53,7 @@ impl Header {
         self.item(name, format!("const {name}: bool = {value}; // {doc}\n"));
     }
 
-    /// Declares a number, rounded to f32.
+    /// Declares an f32 constant, rounded from `value`.
     pub fn number(&mut self, name: &'static str, value: f64, doc: &str) {
         let value = value as f32;
         self.item(name, format!("const {name}: f32 = {value:?}; // {doc}\n"));

@@ -1,12 +1,14 @@
 //! Validation of every shader by naga, before it becomes part of a program.
 //!
-//! A shader is validated with exactly the capabilities that its files need, and against WebGPU's
-//! default limits. A plain kernel needs WebGPU's core only, so it runs in a browser.
+//! naga validates a shader with exactly the capabilities that its files need. The shader must also
+//! stay within WebGPU's default limits. A plain kernel needs only WebGPU's core, so it runs in a
+//! browser.
 //!
-//! Variants are six sevenths of all shaders, and most of them replace the same files for each format
-//! of a matrix. A user's build validates each plain kernel, and each replacement of files once for a
-//! step ([`validate_plan`]). Our tests validate all variants of many specs
-//! ([`validate_every_variant`]), and wgpu validates again the ones that an adapter runs.
+//! Six of seven shaders are variants, and most variants replace the same files for each format of a
+//! matrix. A user's build validates every plain kernel. Of the kernels of a step that differ only
+//! in format, it validates each replacement of files once ([`validate_plan`]). Our tests validate
+//! all variants of many specs ([`validate_every_variant`]). At run time, wgpu validates the shaders
+//! of an adapter again.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,15 +19,16 @@ use naga::{AddressSpace, SourceLocation};
 
 use super::bindings;
 
-/// The errors of the kernels of `plan`, one sentence each: of every plain kernel, and of one kernel
-/// for each replacement of files that a variant makes in the kernels of a step.
+/// Validates every plain kernel of `plan`, and one variant for each replacement of files in the
+/// kernels of a step. Returns the errors, one sentence each.
 pub fn validate_plan(plan: &Plan) -> Vec<String> {
     validate_kernels(plan, &distinct_variants(plan))
 }
 
-/// A variant for each replacement of files among kernels that are alike.
+/// The variants to validate: one for each replacement of files in kernels that differ only in the
+/// format of their operands.
 fn distinct_variants(plan: &Plan) -> Vec<Kernel> {
-    // Indices of kernels that differ in nothing but the format of their operands.
+    // Indices of kernels that differ only in the format of their operands.
     let mut alike: Vec<Vec<u16>> = Vec::new();
     for step in plan.sections.iter().flat_map(|section| section.steps.iter()) {
         for phase in [Phase::Decode, Phase::Prefill] {
@@ -52,7 +55,7 @@ fn distinct_variants(plan: &Plan) -> Vec<Kernel> {
     chosen
 }
 
-/// The errors of the kernels of `plan` and of all their variants, one sentence each.
+/// Validates the kernels of `plan` and all their variants. Returns the errors, one sentence each.
 pub fn validate_every_variant(plan: &Plan) -> Vec<String> {
     let plain = plan.kernels.iter().chain(plan.training.kernels.iter());
     let variants: Vec<Kernel> = plain.flat_map(variants).collect();
@@ -70,8 +73,8 @@ fn replaced(plain: &Kernel, variant: &Kernel) -> Replaced {
     [only(plain, variant), only(variant, plain)]
 }
 
-/// The errors of the plain kernels of `plan` and of `variants`. Validation takes most of an
-/// expansion's time, so all cores share the kernels.
+/// Validates the plain kernels of `plan` and `variants`, and returns the errors. Validation takes
+/// most of the time of an expansion, so it runs on all cores.
 fn validate_kernels(plan: &Plan, variants: &[Kernel]) -> Vec<String> {
     let plain = plan.kernels.iter().chain(plan.training.kernels.iter());
     let kernels: Vec<&Kernel> = plain.chain(variants).collect();
@@ -90,12 +93,12 @@ fn validate_kernels(plan: &Plan, variants: &[Kernel]) -> Vec<String> {
         });
         errors.collect::<Vec<_>>()
     });
-    // In the order of names, not in that of threads.
+    // Sorted by name, so that the order does not depend on the threads.
     errors.sort();
     errors
 }
 
-/// The distinct variants of `kernel` on adapters with one feature each, and on one with all.
+/// The distinct variants of `kernel` for each single feature, and for all features together.
 pub fn variants(kernel: &Kernel) -> Vec<Kernel> {
     let alone = Feature::ALL.map(|feature| Features::NONE.with(feature));
     let sets = alone.into_iter().chain([Features::ALL]);
@@ -181,8 +184,8 @@ fn within_limits(module: &naga::Module) -> Result<(), String> {
     Ok(())
 }
 
-/// The capabilities that these files need beyond plain arithmetic. Halves unpacked to f32 belong to
-/// WebGPU's core, but not to every old driver.
+/// The capabilities that these files need beyond plain arithmetic. Unpacking f16 to f32 is in
+/// WebGPU's core, but naga has a capability for it, because some old drivers lack it.
 fn capabilities(parts: &[&'static str]) -> Capabilities {
     let has = |files: &[&'static str]| parts.iter().any(|part| files.contains(part));
     let half_types = [files::MATMUL_GEMM_OPERANDS_F16, files::MATMUL_TILE_PREFILL_F16];
@@ -233,7 +236,7 @@ mod tests {
         assert!(error.contains("at line 1 of its header"), "{error}");
     }
 
-    /// A kernel of one file, as that file has it.
+    /// A kernel whose WGSL is `text` alone.
     fn alone(text: &str) -> Kernel {
         Kernel::new("some", text.to_owned(), Vec::new())
     }
@@ -276,7 +279,7 @@ mod tests {
         assert_eq!(validate(&alone("@compute @workgroup_size(256) fn main() {}")), Ok(()));
     }
 
-    /// Features beyond WebGPU's core are accepted only for files that are declared to need them.
+    /// Validation accepts features beyond WebGPU's core only in files that [`capabilities`] lists.
     #[test]
     fn features_beyond_webgpus_core_are_rejected() {
         for body in [
@@ -296,7 +299,7 @@ mod tests {
         assert!(validate(&alone(text)).is_err());
     }
 
-    /// Files are not valid alone; each of them is validated as a part of some kernel.
+    /// A file is not valid alone, so this test finds a valid kernel that contains it.
     #[test]
     fn every_file_is_part_of_a_valid_kernel() {
         let specs = crate::specs(
@@ -335,8 +338,8 @@ mod tests {
         }
     }
 
-    /// A user's build sees each file of a variant, and each replacement that a variant makes, with
-    /// less than half of the variants.
+    /// A user's build validates fewer than half of the variants, and these make every replacement
+    /// of files.
     #[test]
     fn distinct_variants_make_every_replacement() {
         let specs =
@@ -365,8 +368,8 @@ mod tests {
         }
     }
 
-    /// A plain kernel needs WebGPU's core only, in every format. Features that are requested by name
-    /// may need more.
+    /// In every format, a plain kernel needs only WebGPU's core. A feature that is requested by
+    /// name may need more.
     #[test]
     fn plain_kernels_need_no_more_than_webgpus_core() {
         let specs = crate::specs(

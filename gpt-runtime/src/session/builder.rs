@@ -11,7 +11,8 @@ use crate::vtable::Untyped;
 /// The default chunk: the largest number of tokens that one pass runs.
 const CHUNK: u32 = 512;
 
-/// The default limit, in bytes, on the logits of a session that keeps those of all rows.
+/// Limits the default chunk of a session with the logits of all rows: they take at most these
+/// bytes.
 const LOGITS_BYTES: u64 = 64 << 20;
 
 /// Configures a session; [`open`](SessionBuilder::open) creates it.
@@ -24,7 +25,7 @@ pub struct SessionBuilder<M = Untyped> {
 }
 
 impl<M> Model<M> {
-    /// Configures a new sequence; see [`SessionBuilder`].
+    /// Configures a new session; see [`SessionBuilder`].
     pub fn session(&self) -> SessionBuilder<M> {
         SessionBuilder::new(self.clone())
     }
@@ -48,7 +49,7 @@ impl<M> SessionBuilder<M> {
     }
 
     /// The largest number of tokens that one pass runs; 512 by default. Larger chunks read the
-    /// weights less often and take more memory. Results do not depend on it.
+    /// weights less often and take more memory. The chunk does not change results.
     pub fn chunk(mut self, tokens: u32) -> Self {
         self.chunk = Some(tokens);
         self
@@ -69,7 +70,7 @@ impl<M> SessionBuilder<M> {
     /// Creates the session and allocates its buffers.
     ///
     /// # Errors
-    /// A capacity or chunk out of range, or too little memory.
+    /// The capacity or the chunk is out of range, or there is too little memory.
     pub fn open(self) -> Result<Session<M>, Error> {
         let spec = &self.model.plan().spec;
         let capacity = self.capacity.unwrap_or(spec.context);

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use crate::parameter::sealed;
 use crate::vtable::{Gpt, Untyped};
 
-/// Scores of the next token, `[vocab]`; reads as a slice.
+/// Scores of the next token, `[vocab]`; dereferences to a slice.
 pub struct Logits<'s, M = Untyped> {
     pub(super) values: &'s [f32],
     pub(super) brand: PhantomData<fn() -> M>,
@@ -42,12 +42,12 @@ impl<M> Logits<'_, M> {
     }
 
     /// The `count` most likely tokens, each with the natural logarithm of its probability, the most
-    /// likely first; of equals, the smaller id first.
+    /// likely first. Equal tokens are sorted by id.
     pub fn likeliest(&self, count: usize) -> Vec<(u32, f32)> {
         likeliest(self.values, count)
     }
 
-    /// The most likely token; of equals, the smallest id.
+    /// The most likely token; among equals, the one with the smallest id.
     pub fn argmax(&self) -> u32 {
         let start = (0, f32::NEG_INFINITY);
         let best = self
@@ -59,7 +59,7 @@ impl<M> Logits<'_, M> {
     }
 }
 
-// Not generic, so that they are compiled here, at the optimisation of this crate.
+// These functions are not generic, so they are compiled in this crate, at its `opt-level`.
 
 /// `ln(sum(exp(logits)))` in f64. Subtracts the maximum, so that no exponential overflows.
 fn log_sum_exp(logits: &[f32]) -> f64 {
@@ -72,7 +72,7 @@ fn log_sum_exp(logits: &[f32]) -> f64 {
 fn likeliest(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
     let mut best: Vec<(u32, f32)> = Vec::with_capacity(count + 1);
     for (token, &logit) in (0..).zip(logits) {
-        // Nearly all tokens end here.
+        // Nearly all tokens are rejected here.
         if best.len() == count && best.last().is_none_or(|(_, least)| *least >= logit) {
             continue;
         }

@@ -2,8 +2,9 @@
 //!
 //! A [`Session`] splits a prompt into chunks, keeps the history, and rejects tokens outside the
 //! vocabulary and positions beyond the cache. The model is its type parameter, so the logits of two
-//! models have different types. `observe` has what a model computes on the way to them. `sample`
-//! chooses tokens from logits; [`Generation`](crate::Generation) handles text.
+//! models have different types. `builder` has the options of a session, `logits` the scores of the
+//! next token, and `observe` attention, the residual stream and the logit lens. Two modules are
+//! elsewhere: `sample` chooses tokens from logits, and `generation` handles text.
 
 mod builder;
 mod logits;
@@ -30,14 +31,14 @@ pub struct Session<M = Untyped> {
     options: SessionOptions,
     tokens: Vec<u32>,
     logits: Vec<f32>,
-    /// Whether the first row of `logits` follows the last token.
+    /// Whether the first row of `logits` has the logits that follow the last token.
     has_logits: bool,
     /// Tokens that the engine has sampled and [`advance`](Session::advance) has not returned.
     sampled: VecDeque<u32>,
 }
 
 impl<M> Session<M> {
-    /// The model it runs on.
+    /// The model of the session.
     pub fn model(&self) -> &Model<M> {
         &self.model
     }
@@ -52,7 +53,7 @@ impl<M> Session<M> {
         self.options.capacity as usize - self.tokens.len()
     }
 
-    /// Its sizes and cache format.
+    /// The sizes and the cache format of the session.
     pub fn options(&self) -> SessionOptions {
         self.options
     }
@@ -81,11 +82,11 @@ impl<M> Session<M> {
         Ok(Logits { values: &self.logits[..vocab], brand: PhantomData })
     }
 
-    /// Chooses the token that follows the last one. The token is not appended.
+    /// Chooses the token that follows the last one. The token is not appended. After a truncation
+    /// or a generation, this runs the last token again.
     ///
     /// # Errors
-    /// The session is empty, or the engine fails. After a truncation or a generation the last token
-    /// is run again.
+    /// The session is empty, or the engine fails.
     pub fn sample(&mut self, sampler: &mut Sampler) -> Result<u32, Error> {
         if !self.has_logits {
             let Some(last) = self.tokens.pop() else {
@@ -100,8 +101,8 @@ impl<M> Session<M> {
         Ok(sampler.sample(&self.logits[..vocab], &self.tokens))
     }
 
-    /// Appends the chosen `token` and chooses its successor. An engine that samples on the device
-    /// may sample up to `most` tokens at once, the last of them one of `stops`. Those tokens are
+    /// Appends the chosen `token` and chooses the next one. An engine that samples on the device
+    /// may sample up to `most` tokens at once; it stops after one of `stops`. Those tokens are
     /// valid only for the same sampler.
     pub(crate) fn advance(
         &mut self,
@@ -165,7 +166,7 @@ impl<M> Session<M> {
     }
 
     /// Appends `tokens` and returns their hidden states `[tokens, embed]`: the residual stream
-    /// after the last block and the final norm, which the head reads.
+    /// after the last block, with the final norm applied. The head multiplies these.
     ///
     /// # Errors
     /// As [`push`](Self::push).
@@ -187,11 +188,11 @@ impl<M> Session<M> {
         Ok(Hidden::new(values, width))
     }
 
-    /// A second session that holds the same tokens, with a copy of the cache. Both continue
-    /// independently; no token is run again.
+    /// Returns a second session with the same tokens and a copy of the cache. No token is run
+    /// again, and the two sessions continue independently.
     ///
     /// # Errors
-    /// The device has no memory for another session, or fails.
+    /// The device has too little memory for another session, or fails.
     pub fn fork(&self) -> Result<Session<M>, Error> {
         let mut tokens = Vec::with_capacity(self.options.capacity as usize);
         tokens.extend_from_slice(&self.tokens);
@@ -224,7 +225,7 @@ impl<M> Session<M> {
     /// Appends `tokens` (at most a chunk) and returns the time of each step.
     ///
     /// # Errors
-    /// As [`push`](Self::push), and for more tokens than a chunk has.
+    /// As [`push`](Self::push), and if there are more tokens than a chunk holds.
     pub fn profile(&mut self, tokens: &[u32]) -> Result<Profile, Error> {
         self.check(tokens)?;
         let chunk = self.options.chunk as usize;

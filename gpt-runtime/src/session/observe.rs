@@ -1,10 +1,9 @@
-//! What a model computes between tokens and logits: attention, the residual stream, and what the
-//! head would predict from it at any depth.
+//! Intermediate values of a forward pass: attention, the residual stream, and the logit lens.
 //!
-//! An [`Observation`] is a record of the model's own pass, taken at the steps of its plan; nothing
-//! is computed a second time in another way. The one exception is attention. Engines keep a running
-//! softmax and never its probabilities, so they are computed here, from the queries and keys of the
-//! pass and with the mask of the step.
+//! An [`Observation`] holds the outputs of the steps of a pass, as the engine computed them.
+//! Attention is the exception. Engines compute a running softmax and do not store its
+//! probabilities, so this module computes them from the queries and keys of the pass, with the mask
+//! of the step.
 
 use std::marker::PhantomData;
 
@@ -15,7 +14,7 @@ use crate::Error;
 use crate::engine::Trace;
 use crate::vtable::Untyped;
 
-/// What a model computed for a sequence of tokens; see [`Session::observe`].
+/// The intermediate values of a model for a sequence of tokens; see [`Session::observe`].
 pub struct Observation<M = Untyped> {
     spec: &'static Spec,
     tokens: Vec<u32>,
@@ -37,13 +36,13 @@ struct QueriesAndKeys {
 }
 
 impl<M> Session<M> {
-    /// Appends `tokens` to an empty session and returns what the model computed for them. Reads the
-    /// output of each step back from the device, so it is slow. An observation takes
-    /// `4 * tokens * ((layers + 1) * embed + layers * (q_width + kv_width) + vocab)` bytes.
+    /// Appends `tokens` to an empty session, and returns attention, the residual stream and logits.
+    /// It is slow, because it reads the output of each step back from the device. An observation
+    /// takes `4 * tokens * ((layers + 1) * embed + layers * (q_width + kv_width) + vocab)` bytes.
     ///
     /// # Errors
-    /// As [`each_logits`](Self::each_logits), and if the session is not empty: the keys of earlier
-    /// tokens were not observed.
+    /// As [`each_logits`](Self::each_logits), and if the session is not empty, because the keys of
+    /// earlier tokens were not observed.
     pub fn observe(&mut self, tokens: &[u32]) -> Result<Observation<M>, Error> {
         if !self.tokens.is_empty() {
             return Err(Error::Input(format!(
@@ -64,13 +63,12 @@ impl<M> Session<M> {
 
     /// Runs the model's head on rows of a residual stream `[rows, embed]`, and calls `sink` with
     /// the index of each row and its logits. On the stream between two layers this is the logit
-    /// lens (nostalgebraist 2020): what the model would predict if the rest of its layers were left
-    /// out.
-    /// The head begins with the model's last norm, which in a post-norm model ends the last layer.
-    /// The session keeps its tokens and cache.
+    /// lens (nostalgebraist 2020), the prediction of the model without its later layers. The head
+    /// includes the model's last norm, which in a post-norm model ends the last layer. The tokens
+    /// and the cache of the session do not change.
     ///
     /// # Errors
-    /// `stream` is not a number of whole rows, or the device fails.
+    /// The length of `stream` is not a multiple of `embed`, or the device fails.
     pub fn lens(
         &mut self,
         stream: &[f32],
@@ -130,7 +128,8 @@ impl<M> Observation<M> {
                 Op::Attention { mask, .. } => self.layers[layer].mask = *mask,
                 Op::Project(projection) => match projection.epilogue {
                     Epilogue::Heads { .. } => self.layers[layer].add(self.spec, &values),
-                    // Both halves of a layer add to the stream; the second one completes it.
+                    // Attention and MLP both write the stream; the output of the MLP replaces that
+                    // of attention.
                     Epilogue::Residual { .. } => {
                         let stream = &mut self.streams[layer + 1];
                         stream.truncate(before);
@@ -159,19 +158,19 @@ impl<M> Observation<M> {
         self.spec.heads as usize
     }
 
-    /// The attention of head `head` in layer `layer`, `[tokens, tokens]`: row `i` has the weight
-    /// that token `i` gives to each token. Rows sum to 1; what the mask hides is exactly 0.
+    /// The attention of head `head` in layer `layer`, `[tokens, tokens]`. Row `i` has the weights
+    /// that token `i` gives to each token. A row sums to 1; masked weights are exactly 0.
     ///
     /// # Panics
-    /// `layer` is not below [`layers`](Self::layers), or `head` not below [`heads`](Self::heads).
+    /// `layer` is at least [`layers`](Self::layers), or `head` is at least [`heads`](Self::heads).
     pub fn attention(&self, layer: usize, head: usize) -> Vec<f32> {
         assert!(head < self.heads(), "head {head} of {}", self.heads());
         self.layers[layer].attention(self.spec, head)
     }
 
-    /// The residual stream `[tokens, embed]` after `depth` layers: after the embedding for 0, and
-    /// as the head reads it for [`layers`](Self::layers). In a post-norm model it is the stream
-    /// before the norm that ends the layer, which the next reader applies.
+    /// The residual stream `[tokens, embed]` after `depth` layers. Depth 0 is the embedding, and
+    /// depth [`layers`](Self::layers) is the input of the head. In a post-norm model, the norm that
+    /// ends the layer is not applied: it is the prologue of the step that reads the stream.
     ///
     /// # Panics
     /// `depth` is above [`layers`](Self::layers).
@@ -191,15 +190,15 @@ impl<M> Observation<M> {
     /// The logits that follow the token at `position`, `[vocab]`.
     ///
     /// # Panics
-    /// There are no more than `position` tokens.
+    /// `position` is at least the number of tokens.
     pub fn logits(&self, position: usize) -> Logits<'_, M> {
         let vocab = self.spec.vocab as usize;
         Logits { values: &self.logits[position * vocab..][..vocab], brand: PhantomData }
     }
 
-    /// How little the token at `position` was expected: `-ln` of its probability given the tokens
-    /// before it, in nats. None for the first token, which follows nothing, and in a model that is
-    /// not causal, which has seen the token.
+    /// The surprise of the token at `position`: `-ln` of its probability given the tokens before
+    /// it, in nats. None for the first token, which the model does not predict, and in a model that
+    /// is not causal, which attends to the token itself.
     ///
     /// # Panics
     /// As [`logits`](Self::logits).

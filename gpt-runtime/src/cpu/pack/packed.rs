@@ -1,12 +1,13 @@
-//! Weights of inference, packed in their storage format.
+//! Matrices for inference, packed in their storage format.
 //!
-//! Layout of a panel, where `depth` is the number of columns and G the columns that one instruction
-//! multiplies and adds at once ([`Kernels::group`]):
-//! - f32, f16, bf16: `[depth / G][32][G]`; G is 1, or 2 for bf16 where the instruction set
-//!   multiplies pairs
-//! - quantised formats: for each 32 columns the f16 scales of the 32 outputs, as many f16 minima if
-//!   the format has them, and `[bytes / G][32][G]` quants, in the order and with the offset that the
-//!   instruction set's kernels read ([`Kernels::arrange`], [`Kernels::shift`])
+//! A panel has this layout. `depth` is the number of columns, and G the number of columns that one
+//! instruction multiplies and adds ([`Kernels::group`]).
+//! - f32, f16, bf16: `[depth / G][32][G]`. G is 1, or 2 for bf16 if the instruction set multiplies
+//!   pairs of bf16.
+//! - Quantised formats: a block for every 32 columns. It has the f16 scales of the 32 outputs, 32
+//!   f16 minima if the format has them, and `[bytes / G][32][G]` bytes of quants. Their order and
+//!   the number added to them depend on the instruction set ([`Kernels::arrange`],
+//!   [`Kernels::shift`]).
 
 use gpt_plan::Format;
 
@@ -31,7 +32,7 @@ impl Packed {
     /// Packs `tensor` on all threads, into memory of `arena`.
     ///
     /// # Errors
-    /// The system has no memory for it.
+    /// The system has too little memory.
     pub fn new(
         device: &CpuDevice,
         arena: &Arena,
@@ -46,7 +47,7 @@ impl Packed {
         let data = arena.region(layout.panels() * panel_bytes, |data| {
             let shared = Disjoint::new(data);
             device.pool.run(layout.panels(), &|panel, _| {
-                // SAFETY: each task writes the panel of its own number.
+                // SAFETY: each task writes only the panel `panel`.
                 let out = unsafe { shared.part(panel * panel_bytes, panel_bytes) };
                 for (lane, row) in layout.rows_of(panel) {
                     let row = &tensor.data[row * row_bytes..][..row_bytes];
@@ -134,7 +135,7 @@ fn panel_bytes(format: Format, columns: usize, group: usize) -> usize {
     format.row_bytes(columns.next_multiple_of(group)) * PANEL
 }
 
-/// Copies one row in the host's format to lane `lane` of a panel.
+/// Copies one row in the host's layout to lane `lane` of a panel.
 fn scatter(kernels: &Kernels, format: Format, lane: usize, row: &[u8], panel: &mut [u8]) {
     let (group, bytes) = (kernels.group(format), format.block_bytes());
     if !format.is_quantised() {
@@ -159,8 +160,8 @@ fn scatter(kernels: &Kernels, format: Format, lane: usize, row: &[u8], panel: &m
     }
 }
 
-/// The inverse of [`scatter`] for the 32 columns from `32 * block` on, or for those that `row`
-/// holds.
+/// The inverse of [`scatter`] for the columns from `32 * block` on: 32 of them, or fewer if `row`
+/// is shorter.
 fn gather(
     kernels: &Kernels,
     format: Format,

@@ -1,13 +1,14 @@
-//! The operations that kernels need of an instruction set for integer products: products of
-//! neighbours in depth, summed in lanes of 32 bits.
+//! The instruction-set operations of integer products. An instruction multiplies adjacent columns
+//! of a row and adds the products in a lane of 32 bits.
 //!
-//! Sets differ in the number of neighbours that an instruction multiplies: two of 16 bits
-//! everywhere, four of 8 bits with VNNI. Panels of quantised weights are packed for that number
-//! (`[depth / GROUP][32][GROUP]`), and inputs are rounded to that width.
+//! Instruction sets differ in the number of columns that one instruction multiplies: four of 8 bits
+//! with VNNI, otherwise two of 16 bits. Panels of quantised weights are packed for that number
+//! (`[depth / GROUP][32][GROUP]`, where depth is the number of columns), and inputs are rounded to
+//! that width.
 
 use super::vector::Vector;
 
-/// `count` bits of each stored byte from bit `shift` on.
+/// Bits `shift..shift + count` of each stored byte.
 #[derive(Clone, Copy)]
 pub struct Bits {
     pub from: *const u8,
@@ -36,24 +37,24 @@ pub unsafe trait IntDot {
     type Group: Copy;
     /// A register of sums.
     type Sums: Copy;
-    /// Neighbours in depth that one instruction multiplies.
+    /// Adjacent columns that one instruction multiplies and adds in a lane.
     const GROUP: usize;
     /// The greatest magnitude of an input.
     const LARGEST: f32;
-    /// Added to weights of 8 bits when they are packed, where the instruction takes unsigned
+    /// The number that packing adds to 8-bit weights, because some instructions take unsigned
     /// weights.
     const SHIFT: i32;
-    /// Bytes of a weight that [`store`](Self::store) converted for many rows.
+    /// Bytes of a weight after [`store`](Self::store), which converts weights once for many rows.
     const WIDE_BYTES: usize;
 
     /// Converts a register of whole numbers of magnitude at most [`LARGEST`](Self::LARGEST) to
     /// inputs.
     unsafe fn store_quants(rounded: Self::V, to: *mut Self::Quant);
-    /// The same group of inputs for every lane.
+    /// Loads one group of inputs and copies it to every lane.
     unsafe fn splat(from: *const Self::Quant) -> Self::Group;
-    /// Stored weights of 8 bits.
+    /// Loads stored weights of 8 bits.
     unsafe fn bytes(from: *const u8) -> Self::Group;
-    /// Stored weights of fewer bits, in `N` places: the bits of the first place are the lowest.
+    /// Loads stored weights whose bits are in `N` places, the lowest bits first.
     #[inline(always)]
     unsafe fn gather<const N: usize>(places: [Bits; N]) -> Self::Group {
         // SAFETY: by the caller's promise.
@@ -68,15 +69,15 @@ pub unsafe trait IntDot {
             weights
         }
     }
-    /// Parts of stored bytes: each shifted right by `shift` bits, and masked. A mask has no bits that
-    /// neighbouring bytes would be shifted into.
+    /// Loads bytes, shifts each right by `shift` bits, and masks it. `mask` must clear the bits
+    /// that a shift of a wider element moves in from the next byte.
     unsafe fn bits(from: *const u8, shift: u32, mask: u8) -> Self::Group;
     /// `low | high << shift` for each weight.
     unsafe fn merge(low: Self::Group, high: Self::Group, shift: u32) -> Self::Group;
     /// Loads the output of [`store`](Self::store).
     unsafe fn load(from: *const u8) -> Self::Group;
     unsafe fn store(group: Self::Group, to: *mut u8);
-    /// The same sum in every lane.
+    /// Sums that start at `sum` in every lane.
     unsafe fn start(sum: i32) -> Self::Sums;
     /// Adds the products of each lane's weights and inputs.
     unsafe fn add_products(

@@ -1,9 +1,10 @@
-//! Quantised formats: the layout of their quants in a panel, and how a register of them is read.
+//! Quantised formats: the layout of quants in a panel, and the code that loads a register of them.
 //!
-//! A block of a panel holds the f16 scales of its 32 outputs, as many minima if the format has them,
-//! and the quants in the order of [`Format`]'s host layout, byte `j` of each output side by side:
-//! `[bytes / GROUP][32][GROUP]`. A format may arrange the bits of a block differently before they
-//! are spread ([`Quants::arrange`]). [`integer`](super::integer) multiplies.
+//! A panel has 32 outputs. A block of it holds 32 f16 scales, 32 f16 minima if the format has them,
+//! and the quants. The bytes of quants of one output are in the order of [`Format`]'s host layout,
+//! and groups of `GROUP` bytes of the 32 outputs are interleaved: `[bytes / GROUP][32][GROUP]`. A
+//! format may reorder the bits of a block before they are interleaved ([`Quants::arrange`]). The
+//! products are in [`integer`](super::integer).
 
 use gpt_plan::Format;
 
@@ -14,17 +15,17 @@ use super::vector::PANEL;
 /// A quantised format.
 pub trait Quants {
     const FORMAT: Format;
-    /// Whether [`IntDot::SHIFT`] was added to its weights.
+    /// Whether packing adds [`IntDot::SHIFT`] to the weights.
     const SHIFTED: bool = false;
     /// Bytes of a panel's block.
     const BLOCK_BYTES: usize = Self::FORMAT.block_bytes() * PANEL;
     /// Whether a block has minima, which follow its scales.
     const MINIMA: bool = Self::FORMAT.scales() == 2;
-    /// The offset of the quants.
+    /// The offset of the quants in a panel's block, in bytes.
     const QUANTS: usize = Self::FORMAT.scales() * 2 * PANEL;
 
-    /// For the outputs from `lane` on, groups `step` and `step + 16 / GROUP` of a block (`step < 16
-    /// / GROUP`).
+    /// Loads groups `step` and `step + 16 / GROUP` of a block, for a register of outputs that
+    /// begins at `lane`. `step` is less than `16 / GROUP`.
     ///
     /// # Safety
     /// As [`Vector`](super::vector::Vector); `block` is a whole block.
@@ -52,7 +53,7 @@ macro_rules! by_format {
     }};
 }
 
-/// A byte for each weight.
+/// One byte for each weight.
 pub struct Q8;
 
 impl Quants for Q8 {
@@ -70,7 +71,7 @@ impl Quants for Q8 {
     }
 }
 
-/// Bytes of two nibbles: the low ones are steps 0 to 15, the high ones 16 to 31.
+/// Bytes of two nibbles. Low nibbles are columns 0 to 15 of a block, high nibbles columns 16 to 31.
 pub struct Q4;
 
 impl Quants for Q4 {
@@ -88,11 +89,13 @@ impl Quants for Q4 {
     }
 }
 
-/// Bytes of fifth bits, then bytes of two nibbles as in [`Q4`]. Fifth bits are arranged in groups:
-/// byte `i` of each eight steps holds those of member `i`, a bit for each step.
+/// Four bytes of fifth bits, then bytes of two nibbles as in [`Q4`].
+///
+/// [`arrange`](Quants::arrange) reorders the fifth bits. Of eight groups (steps), byte `i` holds
+/// the fifth bits of the columns with index `i` in their group; bit `j` belongs to step `j`.
 pub struct Q5;
 
-/// Bytes of the fifth bits of a block of one output.
+/// Bytes of fifth bits in a block of one output.
 const FIFTH: usize = BLOCK / 8;
 
 impl Quants for Q5 {

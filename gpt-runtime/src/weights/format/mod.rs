@@ -12,9 +12,9 @@ const BLOCK: usize = 32;
 
 /// Appends one row in `format` to `out`: `format.row_bytes(row.len())` bytes.
 ///
-/// Quantisation follows GGUF's reference: Q8 scales by the largest magnitude, Q4 and Q5 span minimum
-/// to maximum. All round quants against the scale *as stored* (f16), so the scale's own rounding
-/// error is not added to the quants'.
+/// Quantisation follows GGUF's reference. In Q8, the scale is the largest magnitude over 127. In Q4
+/// and Q5, the quants span the range from the minimum to the maximum. Quants are computed with the
+/// scale *as stored* (f16), so its rounding error does not add to theirs.
 pub fn encode(format: Format, row: &[f32], out: &mut Vec<u8>) {
     out.reserve(format.row_bytes(row.len()));
     match format {
@@ -81,7 +81,7 @@ pub fn decode(format: Format, bytes: &[u8], row: &mut [f32]) {
     }
 }
 
-/// The f16 at `at`, the type of all scales.
+/// The scale or minimum at byte `at`, an f16.
 fn scale(block: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }
@@ -127,14 +127,13 @@ fn encode_q5(block: &[f32; BLOCK], out: &mut Vec<u8>) {
     out.extend(nibbles(&quants));
 }
 
-/// The low four bits of quants: the first half of a block in low nibbles, the second in high ones.
+/// The low four bits of quants. Low nibbles are the first half of a block, high nibbles the second.
 fn nibbles(quants: &[u8; BLOCK]) -> impl Iterator<Item = u8> {
     let (low, high) = quants.split_at(BLOCK / 2);
     low.iter().zip(high).map(|(l, h)| (l & 15) | h << 4)
 }
 
-/// Appends the scale and the minimum of a block whose quants are 0 to `largest`, and returns the
-/// quants.
+/// Quantises a block to `0..=largest`. Appends its scale and its minimum, and returns the quants.
 fn encode_affine(block: &[f32; BLOCK], largest: f32, out: &mut Vec<u8>) -> [u8; BLOCK] {
     let min = block.iter().copied().fold(f32::INFINITY, f32::min);
     let max = block.iter().copied().fold(f32::NEG_INFINITY, f32::max);

@@ -1,8 +1,8 @@
 //! Decodes the element types of safetensors and the block types of GGUF.
 //!
-//! Some are byte for byte the canonical [`Format`]s, and Q4_0 and Q5_0 convert to Q4_1 and Q5_1
-//! without loss. The rest are only read. Layouts follow ggml's `ggml-common.h`; tests compare each type
-//! with values of the reference implementation.
+//! Some types have the bytes of a canonical [`Format`]. Q4_0 and Q5_0 convert to Q4_1 and Q5_1
+//! without loss. The other types are decoded, and stored in f16. Layouts follow ggml's
+//! `ggml-common.h`; tests compare each type with values of the reference implementation.
 
 mod k;
 #[cfg(test)]
@@ -13,7 +13,7 @@ use half::f16;
 
 use super::format;
 
-/// Declares the types: their names and numbers in GGUF, elements and bytes of a block, and the
+/// Declares the types: the name and number in GGUF, the elements and bytes of a block, and the
 /// canonical format.
 macro_rules! file_types {
     ($($kind:ident: $name:literal, $gguf:literal, [$elements:literal, $bytes:literal], $format:ident;)+) => {
@@ -34,7 +34,7 @@ macro_rules! file_types {
                 }
             }
 
-            /// GGUF's number.
+            /// The number of the type in GGUF.
             pub const fn gguf(self) -> u32 {
                 match self {
                     $(FileType::$kind => $gguf,)+
@@ -48,9 +48,9 @@ macro_rules! file_types {
                 }
             }
 
-            /// The canonical format: lossless where there is one, f16 for the rest. Their values are
-            /// scales times quants of up to six bits, which f16's 11 bits represent better than
-            /// bf16's.
+            /// The canonical format: a lossless one if there is one, otherwise f16. A value of such
+            /// a type is a scale times a quant of up to six bits. f16 is more precise than bf16
+            /// here, because its significand has 11 bits.
             pub const fn format(self) -> Format {
                 match self {
                     $(FileType::$kind => Format::$format,)+
@@ -95,7 +95,7 @@ impl FileType {
         found.unwrap_or_else(|| panic!("GGUF has no type for {format:?}"))
     }
 
-    /// Bytes of a row. None if a row of `columns` elements is not whole blocks.
+    /// Bytes of a row. None if `columns` is not a multiple of the block.
     pub fn row_bytes(self, columns: u64) -> Option<u64> {
         let (elements, bytes) = self.block();
         columns
@@ -109,14 +109,14 @@ impl FileType {
         self.block() == (format.block(), format.block_bytes())
     }
 
-    /// Whether [`convert`](Self::convert) applies.
+    /// Whether [`convert`](Self::convert) supports the type.
     pub fn is_lossless(self) -> bool {
         self.is_native() || self.offset().is_some()
     }
 
-    /// Appends `bytes` in [`format`](Self::format) without loss: as they are, or symmetric blocks
-    /// with the minimum that their offset amounts to. None if a minimum exceeds the range of f16, or
-    /// if the type has no lossless form.
+    /// Appends `bytes` in [`format`](Self::format) without loss. Bytes of a native type are copied;
+    /// blocks of Q4_0 and Q5_0 get the minimum that equals their offset. None if a minimum exceeds
+    /// the range of f16, or if the type has no lossless format.
     pub fn convert(self, bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
         if self.is_native() {
             out.extend_from_slice(bytes);
@@ -125,7 +125,7 @@ impl FileType {
         add_minima(bytes, self.block().1, self.offset()?, out)
     }
 
-    /// The offset of the quants of a type without minima, whose format has them.
+    /// The offset of the quants, for a type without minima whose canonical format has minima.
     fn offset(self) -> Option<f32> {
         match self {
             FileType::Q4_0 => Some(8.0),
@@ -134,7 +134,7 @@ impl FileType {
         }
     }
 
-    /// Decodes `bytes`, a row or several, into `row`.
+    /// Decodes `bytes`, one or more rows, into `row`.
     pub fn decode(self, bytes: &[u8], row: &mut [f32]) {
         let (elements, size) = self.block();
         let blocks = || bytes.chunks_exact(size);
@@ -159,7 +159,7 @@ impl FileType {
         }
     }
 
-    /// Decodes blocks of 32 quants around zero: a scale, fifth bits if quants have them, nibbles.
+    /// Decodes a block of Q4_0 or Q5_0: a scale, the fifth bits (Q5_0), and nibbles.
     fn decode_small(self, block: &[u8], out: &mut [f32]) {
         let d = half(block, 0);
         let (fifth, quants, zero) = match self {

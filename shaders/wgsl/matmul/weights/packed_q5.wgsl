@@ -1,18 +1,18 @@
-// Weights in blocks of 32 quants of five bits, a scale and a minimum, with the layout of
-// `matmul/weights/q5`, for products of bytes: each quant becomes a byte.
+// Weights in blocks of 32 quants of five bits, a scale and a minimum, in the layout of
+// `matmul/weights/q5`. Each quant is expanded to a byte, for packed dot products.
 
 struct Block {
     panel: u32,
     at: u32,
 }
 
-// Columns `32 block ..` of row `row`.
+// Locates the 32 columns of row `row` from `32 block` on.
 fn load(row: u32, block: u32) -> Block {
     return Block(row / 8u, block * 48u + row % 8u);
 }
 
-// Four columns of a block: low nibbles are its first half, high ones the second. The product moves
-// bit i of the four fifth bits to bit 8 i.
+// Columns 4 word to 4 word + 3 of a block. Low nibbles are the first half of a block, high nibbles
+// the second. The multiplication moves bit i of the four fifth bits to bit 8 i.
 fn bytes(block: Block, word: u32) -> u32 {
     let low = weight_element(block.panel, block.at + 8u + (word & 3u) * 8u) >> (word & 4u);
     let fifth = (weight_element(block.panel, block.at) >> (4u * word)) & 15u;

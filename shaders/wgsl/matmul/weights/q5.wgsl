@@ -1,9 +1,10 @@
 // Weights in blocks of 32 columns: 32 quants of five bits, a scale and a minimum, w = d q + m
-// (GGUF's Q5_1; Q5_0 is the case m = -16 d).
+// (GGUF's Q5_1; in Q5_0, m = -16 d).
 //
-// A block of a panel is six lines of eight words: one of fifth bits, bit j for column j; four of
-// eight nibbles each; one of f16 pairs (d, m). As in GGUF, low nibbles are the first half of the
-// block and high nibbles the second.
+// A block of a panel is six lines of eight words, one word for each row of the panel. The first
+// line has the fifth bits: bit j of a word belongs to column j. Four lines have nibbles, eight in a
+// word. The last line has f16 pairs (d, m). As in GGUF, low nibbles are the first half of the block
+// and high nibbles the second.
 
 struct Block {
     fifth: u32,
@@ -12,7 +13,7 @@ struct Block {
     scales: vec2<f32>,
 }
 
-// Columns `32 block ..` of row `row`.
+// Loads the 32 columns of row `row` from `32 block` on.
 fn load(row: u32, block: u32) -> Block {
     let panel = row / 8u;
     let at = block * 48u + row % 8u;
@@ -26,7 +27,7 @@ fn load(row: u32, block: u32) -> Block {
     return Block(weight_element(panel, at), words, scales);
 }
 
-// Four columns of a block.
+// Columns 4 j to 4 j + 3 of a block.
 fn quad(block: Block, j: u32) -> vec4<f32> {
     let word = block.words[j & 3u] >> (j & 4u);
     let low = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u);
