@@ -105,7 +105,7 @@ fn a_failed_command_ends_a_script() {
     for (input, part) in [
         ("/load no.json\n", "no.json"),
         ("/load bad.json\n", "take turns"),
-        ("/load chat_template.jinja\n", "is no conversation"),
+        ("/load chat_template.jinja\n", "is not a conversation"),
         ("/save\n", "takes the name of a file"),
         ("/rest\n", "there is no command /rest"),
     ] {

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use clap::Args;
 use console::Style;
+use gpt_runtime::__private::files;
 use gpt_runtime::text::{Message, Role};
 use gpt_runtime::{Error, Session, Stop, Tokenizer, Untyped};
 
@@ -157,7 +158,7 @@ impl Chat<'_> {
             }
             Command::Reset => {
                 self.messages.retain(|m| m.role == Role::System);
-                eprintln!("the conversation was forgotten");
+                eprintln!("the conversation was cleared");
                 Ok(())
             }
             Command::System(text) => {
@@ -185,11 +186,7 @@ impl Chat<'_> {
     /// Writes the messages as JSON, in the layout of chat APIs.
     fn save(&self, path: &Path) -> Result<(), Failure> {
         let json = serde_json::to_string_pretty(&self.messages).expect("messages are JSON");
-        std::fs::write(path, json + "\n").map_err(|source| Error::Io {
-            doing: "write",
-            path: path.to_owned(),
-            source,
-        })?;
+        files::write(path, &(json + "\n"))?;
         eprintln!("saved {} messages in {}", self.messages.len(), path.display());
         Ok(())
     }
@@ -202,7 +199,7 @@ impl Chat<'_> {
             source,
         })?;
         let invalid =
-            |why: &str| Failure::Input(format!("{} is no conversation: {why}", path.display()));
+            |why: &str| Failure::Input(format!("{} is not a conversation: {why}", path.display()));
         let messages: Vec<Message> =
             serde_json::from_slice(&json).map_err(|error| invalid(&error.to_string()))?;
         let first = messages.first();
@@ -210,7 +207,7 @@ impl Chat<'_> {
         let in_turn = |turn: &[Message]| matches!(turn, [q, a] if q.role == Role::User && a.role == Role::Assistant);
         if !messages[first..].chunks(2).all(in_turn) {
             return Err(invalid(
-                "after a system message, messages of user and assistant must take turns, and the assistant's is the last",
+                "after a system message, messages of the user and the assistant must alternate, and the assistant's is the last",
             ));
         }
         self.messages = messages;
@@ -222,16 +219,16 @@ impl Chat<'_> {
     /// quarters of the context.
     fn fitting_prompt(&mut self) -> Result<Vec<u32>, Failure> {
         let capacity = self.session.options().capacity as usize;
-        let mut forgotten = 0;
+        let mut dropped = 0;
         loop {
             let text = self.tokenizer.apply_chat_template(&self.messages)?;
             let prompt = self.tokenizer.encode(&text)?;
             let first = self.messages.first();
             let first = usize::from(first.is_some_and(|m| m.role == Role::System));
             if prompt.len() <= capacity / 4 * 3 || self.messages.len() - first <= 2 {
-                if forgotten > 0 {
+                if dropped > 0 {
                     eprintln!(
-                        "note: the context is full; the oldest {forgotten} turns were forgotten"
+                        "note: the context is full; the oldest {dropped} messages were dropped"
                     );
                 }
                 if prompt.len() >= capacity {
@@ -243,7 +240,7 @@ impl Chat<'_> {
                 return Ok(prompt);
             }
             self.messages.drain(first..first + 2);
-            forgotten += 2;
+            dropped += 2;
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use gpt_runtime::__private::files;
 use gpt_runtime::Error;
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +47,7 @@ impl Log {
             .take_while(|line: &Line| line.step <= step)
             .collect();
         let text: String = lines.iter().map(text).collect();
-        std::fs::write(&path, text).map_err(|e| Log::failed("write", &path, e))?;
+        files::write(&path, &text)?;
         let file = OpenOptions::new().append(true).open(&path);
         Ok(Log { file: file.map_err(|e| Log::failed("write", &path, e))?, path, lines })
     }

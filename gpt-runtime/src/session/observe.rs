@@ -78,7 +78,7 @@ impl<M> Session<M> {
         let (width, vocab) = (spec.embed as usize, spec.vocab as usize);
         if !stream.len().is_multiple_of(width) {
             return Err(Error::Input(format!(
-                "{} values are no rows of the stream of {}, which has {width} values in a row",
+                "{} values are not whole rows of the stream of {}: a row has {width}",
                 stream.len(),
                 self.model.plan().name
             )));
