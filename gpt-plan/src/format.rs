@@ -26,6 +26,7 @@ macro_rules! formats {
             pub const ALL: [Format; [$($name),+].len()] = [$(Format::$format),+];
 
             /// The name used on the command line, and in the names of kernels and of WGSL files.
+            #[inline]
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Format::$format => $name,)+
@@ -33,6 +34,7 @@ macro_rules! formats {
             }
 
             /// Elements of a block; a row is padded to whole blocks.
+            #[inline]
             pub const fn block(self) -> usize {
                 match self {
                     $(Format::$format => $block,)+
@@ -40,6 +42,7 @@ macro_rules! formats {
             }
 
             /// Bytes of one block on the host.
+            #[inline]
             pub const fn block_bytes(self) -> usize {
                 match self {
                     $(Format::$format => $bytes,)+
@@ -47,6 +50,7 @@ macro_rules! formats {
             }
 
             /// The number of f16 that open a block: 0, 1 (a scale), or 2 (a scale and a minimum).
+            #[inline]
             pub const fn scales(self) -> usize {
                 match self {
                     $(Format::$format => $scales,)+
@@ -75,16 +79,19 @@ formats! {
 
 impl Format {
     /// Whether elements are integers that share a scale.
+    #[inline]
     pub const fn is_quantised(self) -> bool {
         self.scales() > 0
     }
 
     /// Bytes of a row of `columns` elements on the host.
+    #[inline]
     pub const fn row_bytes(self, columns: usize) -> usize {
         columns.div_ceil(self.block()) * self.block_bytes()
     }
 
     /// Words of 32 bits of a quantised block on the GPU: its quants, and one word of scales.
+    #[inline]
     pub const fn block_words(self) -> usize {
         (self.block_bytes() - 2 * self.scales()) / 4 + 1
     }
