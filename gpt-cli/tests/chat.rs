@@ -8,17 +8,17 @@ use std::process::{Command, Output, Stdio};
 use gpt_runtime::Tokenizer;
 
 /// A folder with a tokenizer for `bard` that has a chat template.
-struct Desk(tempfile::TempDir);
+struct ChatFolder(tempfile::TempDir);
 
-impl Desk {
-    fn new() -> Desk {
-        let desk = Desk(tempfile::tempdir().unwrap());
+impl ChatFolder {
+    fn new() -> ChatFolder {
+        let chat_folder = ChatFolder(tempfile::tempdir().unwrap());
         let characters: String = ('\n'..='\n').chain(' '..='`').take(65).collect();
         let tokenizer = Tokenizer::characters(&characters).unwrap();
-        tokenizer.save(&desk.path("tokenizer.json")).unwrap();
+        tokenizer.save(&chat_folder.path("tokenizer.json")).unwrap();
         let template = "{% for m in messages %}{{ m.content }}\n{% endfor %}";
-        fs::write(desk.path("chat_template.jinja"), template).unwrap();
-        desk
+        fs::write(chat_folder.path("chat_template.jinja"), template).unwrap();
+        chat_folder
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -53,10 +53,10 @@ fn contents(path: &Path) -> Vec<(String, String)> {
 
 #[test]
 fn a_conversation_is_saved_loaded_and_reset() {
-    let desk = Desk::new();
+    let chat_folder = ChatFolder::new();
     let input =
         b"HELLO\n/save one.json\n/system BE SHORT\n/reset\nTWO\\\nLINES\n\n/save two.json\n";
-    let output = desk.chat(input, &[]);
+    let output = chat_folder.chat(input, &[]);
     let errors = text(&output.stderr);
     assert!(output.status.success(), "{errors}");
     assert!(errors.contains("saved 2 messages in one.json"), "{errors}");
@@ -64,52 +64,53 @@ fn a_conversation_is_saved_loaded_and_reset() {
     let answers = text(&output.stdout);
     assert!(!answers.contains("HELLO") && !answers.contains("saved"));
     assert!(!answers.contains('\x1b') && !errors.contains('\x1b'));
-    let one = contents(&desk.path("one.json"));
+    let one = contents(&chat_folder.path("one.json"));
     assert_eq!(one[0], ("user".to_owned(), "HELLO".to_owned()));
     assert_eq!(one[1].0, "assistant");
     assert_eq!(answers.lines().next().unwrap().trim(), one[1].1);
-    let two = contents(&desk.path("two.json"));
+    let two = contents(&chat_folder.path("two.json"));
     assert_eq!(two[0], ("system".to_owned(), "BE SHORT".to_owned()));
     assert_eq!(two[1], ("user".to_owned(), "TWO\nLINES".to_owned()));
     assert_eq!(two.len(), 3);
 
     // The next question has the loaded conversation before it.
-    let output = desk.chat(b"/load two.json\nMORE\n/save all.json\n", &[]);
+    let output = chat_folder.chat(b"/load two.json\nMORE\n/save all.json\n", &[]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let all = contents(&desk.path("all.json"));
+    let all = contents(&chat_folder.path("all.json"));
     assert_eq!(all[..3], two[..]);
     assert_eq!(all[3], ("user".to_owned(), "MORE".to_owned()));
-    let output = desk.chat(b"/system\n/save none.json\n", &["--system", "BE KIND"]);
+    let output = chat_folder.chat(b"/system\n/save none.json\n", &["--system", "BE KIND"]);
     assert!(output.status.success());
-    assert!(contents(&desk.path("none.json")).is_empty());
+    assert!(contents(&chat_folder.path("none.json")).is_empty());
 }
 
 #[test]
 fn bytes_that_are_not_utf8_are_replaced() {
-    let desk = Desk::new();
-    let output = desk.chat(b"/system \xff\nHELLO\n/reset\n", &[]);
+    let chat_folder = ChatFolder::new();
+    let output = chat_folder.chat(b"/system \xff\nHELLO\n/reset\n", &[]);
     let errors = text(&output.stderr);
     // The tokenizer has no token for the replacement, which a script must notice.
     assert_eq!(output.status.code(), Some(2), "{errors}");
     let note = "note: line 1 of standard input is not UTF-8; its invalid bytes were replaced";
     assert!(errors.contains(note), "{errors}");
-    let output = desk.chat(b"/system \xff\n/system\nHELLO\n", &[]);
+    let output = chat_folder.chat(b"/system \xff\n/system\nHELLO\n", &[]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(!output.stdout.is_empty());
 }
 
 #[test]
 fn a_failed_command_ends_a_script() {
-    let desk = Desk::new();
-    fs::write(desk.path("bad.json"), "[{\"role\": \"assistant\", \"content\": \"A\"}]").unwrap();
+    let chat_folder = ChatFolder::new();
+    fs::write(chat_folder.path("bad.json"), "[{\"role\": \"assistant\", \"content\": \"A\"}]")
+        .unwrap();
     for (input, part) in [
         ("/load no.json\n", "no.json"),
-        ("/load bad.json\n", "take turns"),
+        ("/load bad.json\n", "must alternate"),
         ("/load chat_template.jinja\n", "is not a conversation"),
         ("/save\n", "takes the name of a file"),
         ("/rest\n", "there is no command /rest"),
     ] {
-        let output = desk.chat(format!("{input}HELLO\n").as_bytes(), &[]);
+        let output = chat_folder.chat(format!("{input}HELLO\n").as_bytes(), &[]);
         let errors = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{input}: {errors}");
         let last = errors.lines().last().unwrap();
@@ -120,8 +121,8 @@ fn a_failed_command_ends_a_script() {
 
 #[test]
 fn sampling_out_of_range_is_refused_before_loading() {
-    let desk = Desk::new();
-    let output = desk.chat(b"", &["--top-p", "-1"]);
+    let chat_folder = ChatFolder::new();
+    let output = chat_folder.chat(b"", &["--top-p", "-1"]);
     assert_eq!(output.status.code(), Some(2));
     let errors = text(&output.stderr);
     assert_eq!(errors.lines().count(), 1, "{errors}");
