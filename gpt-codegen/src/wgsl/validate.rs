@@ -4,7 +4,7 @@
 //! stay within WebGPU's default limits. A plain kernel needs only WebGPU's core, so it runs in a
 //! browser.
 //!
-//! Six of seven shaders are variants, and most variants replace the same files for each format of a
+//! Four of five shaders are variants, and most variants replace the same files for each format of a
 //! matrix. A user's build validates every plain kernel. Of the kernels of a step that differ only
 //! in format, it validates each replacement of files once ([`validate_plan`]). Our tests validate
 //! all variants of many specs ([`validate_every_variant`]). At run time, wgpu validates the shaders
