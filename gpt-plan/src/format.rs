@@ -11,10 +11,18 @@
 
 use serde::Serialize;
 
+/// A row of the table.
+struct Row {
+    name: &'static str,
+    /// Elements and bytes of a block.
+    block: [usize; 2],
+    scales: usize,
+}
+
 /// Declares the formats: the name, the elements and bytes of a block, and the number of f16 that
 /// open it.
 macro_rules! formats {
-    ($($(#[$doc:meta])* $format:ident: $name:literal, [$block:literal, $bytes:literal], $scales:literal;)+) => {
+    ($($(#[$doc:meta])* $format:ident: $name:literal, $block:expr, $scales:literal;)+) => {
         /// The storage format of a matrix in memory, and in a file that needs no conversion.
         #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Format {
@@ -23,39 +31,10 @@ macro_rules! formats {
 
         impl Format {
             /// All formats, in the order of [`KernelChoice::ByFormat`](crate::KernelChoice::ByFormat).
-            pub const ALL: [Format; [$($name),+].len()] = [$(Format::$format),+];
+            pub const ALL: [Format; Format::ROWS.len()] = [$(Format::$format),+];
 
-            /// The name used on the command line, and in the names of kernels and of WGSL files.
-            #[inline]
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Format::$format => $name,)+
-                }
-            }
-
-            /// Elements of a block; a row is padded to whole blocks.
-            #[inline]
-            pub const fn block(self) -> usize {
-                match self {
-                    $(Format::$format => $block,)+
-                }
-            }
-
-            /// Bytes of one block on the host.
-            #[inline]
-            pub const fn block_bytes(self) -> usize {
-                match self {
-                    $(Format::$format => $bytes,)+
-                }
-            }
-
-            /// The number of f16 that open a block: 0, 1 (a scale), or 2 (a scale and a minimum).
-            #[inline]
-            pub const fn scales(self) -> usize {
-                match self {
-                    $(Format::$format => $scales,)+
-                }
-            }
+            const ROWS: [Row; [$($name),+].len()] =
+                [$(Row { name: $name, block: $block, scales: $scales }),+];
         }
     };
 }
@@ -78,6 +57,35 @@ formats! {
 }
 
 impl Format {
+    #[inline]
+    const fn row(self) -> &'static Row {
+        &Format::ROWS[self as usize]
+    }
+
+    /// The name used on the command line, and in the names of kernels and of WGSL files.
+    #[inline]
+    pub const fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// Elements of a block; a row is padded to whole blocks.
+    #[inline]
+    pub const fn block(self) -> usize {
+        self.row().block[0]
+    }
+
+    /// Bytes of one block on the host.
+    #[inline]
+    pub const fn block_bytes(self) -> usize {
+        self.row().block[1]
+    }
+
+    /// The number of f16 that open a block: 0, 1 (a scale), or 2 (a scale and a minimum).
+    #[inline]
+    pub const fn scales(self) -> usize {
+        self.row().scales
+    }
+
     /// Whether elements are integers that share a scale.
     #[inline]
     pub const fn is_quantised(self) -> bool {

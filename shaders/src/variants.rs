@@ -161,8 +161,9 @@ pub static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
     ]);
 
     // A texture takes one binding, however many buffers the matrix would take.
-    for buffers in BUFFERS {
-        rows.push(Variant::new(F::Textures).replace(buffers, f::MATMUL_WEIGHTS_TEXTURE));
+    for (count, all) in (1..).zip(ALL_BUFFERS) {
+        let row = Variant::new(F::Textures).replace(all, f::MATMUL_WEIGHTS_TEXTURE);
+        rows.push(BUFFERS.into_iter().take(count).fold(row, Variant::drop));
     }
 
     // Tile sizes. Larger tiles come first: with several features the largest wins. A gated MLP
@@ -189,14 +190,28 @@ pub static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
     rows
 });
 
-/// The files for matrices in one to five buffers.
-pub const BUFFERS: [&str; 5] = [
-    f::MATMUL_WEIGHTS_BUFFERS_1,
-    f::MATMUL_WEIGHTS_BUFFERS_2,
-    f::MATMUL_WEIGHTS_BUFFERS_3,
-    f::MATMUL_WEIGHTS_BUFFERS_4,
-    f::MATMUL_WEIGHTS_BUFFERS_5,
+/// The files that read the parts of a matrix.
+const BUFFERS: [&str; 5] = [
+    f::MATMUL_WEIGHTS_BUFFERS_PART_0,
+    f::MATMUL_WEIGHTS_BUFFERS_PART_1,
+    f::MATMUL_WEIGHTS_BUFFERS_PART_2,
+    f::MATMUL_WEIGHTS_BUFFERS_PART_3,
+    f::MATMUL_WEIGHTS_BUFFERS_PART_4,
 ];
+
+/// The files that read a matrix of one to five parts.
+const ALL_BUFFERS: [&str; 5] = [
+    f::MATMUL_WEIGHTS_BUFFERS_ALL_1,
+    f::MATMUL_WEIGHTS_BUFFERS_ALL_2,
+    f::MATMUL_WEIGHTS_BUFFERS_ALL_3,
+    f::MATMUL_WEIGHTS_BUFFERS_ALL_4,
+    f::MATMUL_WEIGHTS_BUFFERS_ALL_5,
+];
+
+/// The files for a matrix in `count` buffers, one to five.
+pub fn buffers(count: usize) -> impl Iterator<Item = &'static str> {
+    BUFFERS.into_iter().take(count).chain([ALL_BUFFERS[count - 1]])
+}
 
 /// The files that set the width of a workgroup's tile, in strips of a matrix.
 const TILE_N: [(&str, u32); 5] = [

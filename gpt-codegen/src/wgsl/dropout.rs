@@ -13,7 +13,12 @@ impl TrainKernels<'_> {
     /// The gradient through dropout.
     pub(super) fn dropout_backward(&mut self) -> u16 {
         let header = self.rows("a gradient through dropout");
-        let parts = vec![files::SHARED_TRAIN_PASS, self.dropout_file(), files::DROPOUT_BACKWARD];
+        let parts = vec![
+            files::SHARED_ENTRY_ELEMENTS,
+            files::SHARED_TRAIN_PASS,
+            self.dropout_file(),
+            files::DROPOUT_BACKWARD,
+        ];
         self.add("dropout_backward", header, parts, self.row())
     }
 }

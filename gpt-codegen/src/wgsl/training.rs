@@ -155,7 +155,8 @@ impl<'a> TrainKernels<'a> {
     /// The gradient of a stream that is read without a norm.
     fn residual_add(&mut self) -> u16 {
         let header = self.rows("the sum of two gradients");
-        self.add("add", header, vec![files::SHARED_ADD], self.row())
+        let parts = vec![files::SHARED_ENTRY_ELEMENTS, files::SHARED_ADD];
+        self.add("add", header, parts, self.row())
     }
 }
 

@@ -328,12 +328,13 @@ mod tests {
             }
         }
         assert_eq!(missing, Vec::<&str>::new());
-        for file in [files::ROOFLINE_MULTIPLY, files::ROOFLINE_READ, files::ROOFLINE_READ_TEXTURE] {
-            let kernel = Kernel {
-                parts: vec![file].into(),
-                bindings: bindings::bindings(&[file]),
-                ..alone("")
-            };
+        for parts in [
+            vec![files::ROOFLINE_MULTIPLY],
+            vec![files::ROOFLINE_BUFFER, files::ROOFLINE_READ],
+            vec![files::ROOFLINE_TEXTURE, files::ROOFLINE_READ],
+        ] {
+            let kernel =
+                Kernel { bindings: bindings::bindings(&parts), parts: parts.into(), ..alone("") };
             assert_eq!(validate(&kernel), Ok(()));
         }
     }

@@ -42,18 +42,7 @@ impl Steps {
     /// # Panics
     /// If there is no such step, or if the tokens exceed the session's chunk or capacity.
     pub fn run(&mut self, index: usize, tokens: &[u32], position: u32) {
-        let logits = &mut self.logits;
-        self.session.with_pass(
-            tokens,
-            position,
-            LogitsRequest::All,
-            logits,
-            Observe::Nothing,
-            |model, buffers, pass| {
-                pass.next = index;
-                model.step(index, buffers, pass);
-            },
-        );
+        self.session.step(index, tokens, position, &mut self.logits);
     }
 }
 

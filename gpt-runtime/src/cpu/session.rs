@@ -70,8 +70,18 @@ impl CpuSession {
         self.with_pass(tokens, position, request, logits, observe, Interpreter::forward);
     }
 
+    /// Runs the step `index` of a pass over `tokens` from `position` on. `logits` has a row for each
+    /// token if the step is the head.
+    pub fn step(&mut self, index: usize, tokens: &[u32], position: u32, logits: &mut [f32]) {
+        let run = |model: &Interpreter, buffers: &mut _, pass: &mut ForwardPass<'_>| {
+            pass.next = index;
+            model.step(index, buffers, pass);
+        };
+        self.with_pass(tokens, position, LogitsRequest::All, logits, Observe::Nothing, run);
+    }
+
     /// Calls `run` with the model, the buffers of this sequence, and a pass at its first step.
-    pub fn with_pass(
+    fn with_pass(
         &mut self,
         tokens: &[u32],
         position: u32,
@@ -139,18 +149,7 @@ impl EngineSession for CpuSession {
         let rows = stream.len() / self.shared.plan.spec.embed as usize;
         // The head needs the number of tokens only.
         let tokens = vec![0; rows];
-        let last = self.steps.len() - 1;
-        self.with_pass(
-            &tokens,
-            0,
-            LogitsRequest::All,
-            logits,
-            Observe::Nothing,
-            |model, buffers, pass| {
-                pass.next = last;
-                model.step(last, buffers, pass);
-            },
-        );
+        self.step(self.steps.len() - 1, &tokens, 0, logits);
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 use gpt_plan::{
     Access, Binding, Extent, Feature, Format, Kernel, MAX_BINDING, Operand, TEXTURE_WIDTH,
 };
-use gpt_shaders::files::{ROOFLINE_MULTIPLY, ROOFLINE_READ, ROOFLINE_READ_TEXTURE};
+use gpt_shaders::files::{ROOFLINE_BUFFER, ROOFLINE_MULTIPLY, ROOFLINE_READ, ROOFLINE_TEXTURE};
 use wgpu::{BindGroup, BindingResource, BufferUsages};
 
 use super::device::GpuDevice;
@@ -37,18 +37,18 @@ impl GpuDevice {
         let result = self.buffer("a measurement", 16, BufferUsages::STORAGE)?;
         // In the form in which matrices are kept.
         let (buffer, texture);
-        let (read, source) = if self.features().has(Feature::Textures) {
+        let (element, source) = if self.features().has(Feature::Textures) {
             let rows = (MAX_BINDING / (16 * u64::from(TEXTURE_WIDTH))) as u32;
             texture =
                 texture::create(self, "a measurement", 16, rows)?.create_view(&Default::default());
             let view = BindingResource::TextureView(&texture);
-            (ROOFLINE_READ_TEXTURE, (Access::Texture, view))
+            (ROOFLINE_TEXTURE, (Access::Texture, view))
         } else {
             buffer = self.buffer("a measurement", MAX_BINDING, BufferUsages::STORAGE)?;
-            (ROOFLINE_READ, (Access::Read, buffer.as_entire_binding()))
+            (ROOFLINE_BUFFER, (Access::Read, buffer.as_entire_binding()))
         };
-        let seconds = |file: &'static str, (access, source): Input<'_>, groups: u32| {
-            let kernel = kernel(file, access, groups);
+        let seconds = |parts: &[&'static str], (access, source): Input<'_>, groups: u32| {
+            let kernel = kernel(parts, access, groups);
             let layout = layout::group(self, kernel.bindings.iter(), 16);
             let entries = [(0, source), (1, result.as_entire_binding())]
                 .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource });
@@ -60,9 +60,10 @@ impl GpuDevice {
         let operations = 2 * u64::from(MULTIPLYING) * LANES * CHAINS * MULTIPLICATIONS;
         let few = self.buffer("a measurement", 16 * LANES, BufferUsages::STORAGE)?;
         let few = (Access::Read, few.as_entire_binding());
-        let multiplying = seconds(ROOFLINE_MULTIPLY, few, MULTIPLYING)?;
+        let multiplying = seconds(&[ROOFLINE_MULTIPLY], few, MULTIPLYING)?;
+        let seconds_of_reading = seconds(&[element, ROOFLINE_READ], source, reading as u32)?;
         let limits = PeakRates {
-            bytes: MAX_BINDING as f64 / seconds(read, source, reading as u32)?,
+            bytes: MAX_BINDING as f64 / seconds_of_reading,
             // Matrices of all formats are multiplied in f32.
             products: [operations as f64 / multiplying; Format::ALL.len()],
         };
@@ -85,8 +86,8 @@ impl GpuDevice {
     }
 }
 
-/// The kernel of a file that is a whole shader.
-fn kernel(file: &'static str, access: Access, groups: u32) -> Kernel {
+/// The kernel of files that are a whole shader.
+fn kernel(parts: &[&'static str], access: Access, groups: u32) -> Kernel {
     Kernel {
         workgroup: LANES as u32,
         groups,
@@ -95,6 +96,6 @@ fn kernel(file: &'static str, access: Access, groups: u32) -> Kernel {
             Binding::new(0, 1, Operand::Out, Access::ReadWrite),
         ]
         .into(),
-        ..Kernel::new(file, "", vec![file])
+        ..Kernel::new(parts[0], "", parts.to_vec())
     }
 }

@@ -53,18 +53,9 @@ fn work(group: vec3<u32>, invocation: u32) {
             var score = vec4<f32>(0.0);
             var d_p = vec4<f32>(0.0);
             // Eight neighbors take the branch together.
-            let columns = select(0u, HEAD_DIM, block + invocation / 8u * 8u < pass_uniform.tokens);
-            for (var i = 0u; i < columns; i += 8u) {
-                let own_keys = shared_read(i);
-                let own_values = shared_read(VALUES + i);
-                for (var j = 0u; j < min(8u, HEAD_DIM - i); j += 4u) {
-                    let queries = qkv_quad(q_at, i + j);
-                    let gradients = da_quad(d_at, i + j);
-                    for (var c = 0u; c < 4u; c++) {
-                        score = fma(vec4<f32>(queries[c]), shared_value(own_keys, j + c), score);
-                        d_p = fma(vec4<f32>(gradients[c]), shared_value(own_values, j + c), d_p);
-                    }
-                }
+            if block + invocation / 8u * 8u < pass_uniform.tokens {
+                score = row_products(q_at, 0u);
+                d_p = gradient_products(d_at, VALUES);
             }
             let row_at = (start + query) * HEADS + head;
             let dropout_at = ((group.z * HEADS + head) * pass_uniform.tokens + query) * pass_uniform.tokens + keys;
@@ -134,4 +125,16 @@ fn store_gradient(start: u32, first: u32, column: u32, values: vec4<f32>) {
             d_qkv[(start + first + i) * QKV_STRIDE + Q_WIDTH + column] = values[i];
         }
     }
+}
+
+// As `row_products`, for a row of the gradient of the output.
+fn gradient_products(at: u32, columns_at: u32) -> Queries {
+    var sum = Queries(0.0);
+    for (var i = 0u; i < HEAD_DIM; i += 8u) {
+        let columns = shared_read(columns_at + i);
+        for (var j = 0u; j < min(8u, HEAD_DIM - i); j += 4u) {
+            sum = add_products(sum, da_quad(at, i + j), columns, j);
+        }
+    }
+    return sum;
 }

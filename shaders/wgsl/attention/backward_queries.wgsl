@@ -51,18 +51,9 @@ fn work(group: vec3<u32>, invocation: u32) {
         var score = vec4<f32>(0.0);
         var d_p = vec4<f32>(0.0);
         // Eight neighbors take the branch together.
-        let columns = select(0u, HEAD_DIM, block + invocation / 8u * 8u < keys);
-        for (var i = 0u; i < columns; i += 8u) {
-            let own_queries = shared_read(i);
-            let own_gradients = shared_read(GRADIENTS + i);
-            for (var j = 0u; j < min(8u, HEAD_DIM - i); j += 4u) {
-                let keys = qkv_quad(key_at, i + j);
-                let values = qkv_quad(key_at + KV_WIDTH, i + j);
-                for (var c = 0u; c < 4u; c++) {
-                    score = fma(vec4<f32>(keys[c]), shared_value(own_queries, j + c), score);
-                    d_p = fma(vec4<f32>(values[c]), shared_value(own_gradients, j + c), d_p);
-                }
-            }
+        if block + invocation / 8u * 8u < keys {
+            score = row_products(key_at, 0u);
+            d_p = row_products(key_at + KV_WIDTH, GRADIENTS);
         }
         let keep_scale = dropout_scales(dropout_at + key);
         let p = exp(clamp(score - log_sum, vec4<f32>(-87.0), vec4<f32>(87.0)));
@@ -70,18 +61,8 @@ fn work(group: vec3<u32>, invocation: u32) {
         scratch[WEIGHTS + invocation] = select(vec4<f32>(0.0), d_score, vec4<u32>(key) < limit);
         workgroupBarrier();
         let end = min(WORKGROUP_SIZE, keys - block);
-        for (var i = 0u; i < end; i += 8u * SLICES) {
-            if i + 8u * slice < end {
-                let weights = shared_read(WEIGHTS + i + 8u * slice);
-                var at = gather_at;
-                for (var j = 0u; j < 8u; j++) {
-                    let x = qkv_quad(min(at, last), column);
-                    at += QKV_STRIDE;
-                    d_q += weighted_columns(x, shared_value(weights, j));
-                }
-            }
-            gather_at += 8u * SLICES * QKV_STRIDE;
-        }
+        d_q = add_weighted_rows(d_q, WEIGHTS, end, slice, gather_at, last, column);
+        gather_at += WORKGROUP_SIZE * QKV_STRIDE;
         key_at = min(key_at + WORKGROUP_SIZE * QKV_STRIDE, last);
         workgroupBarrier();
     }

@@ -56,7 +56,7 @@ fn work(group: vec3<u32>, invocation: u32) {
         var own = Queries(LOWEST);
         // Eight neighbors take the branch together.
         if block + invocation / 8u * 8u < keys {
-            own = select(own, score(key_at), sees);
+            own = select(own, row_products(key_at, 0u), sees);
         }
         let new_maximum = max(maximum, workgroup_max(invocation, own));
         let p = select(Queries(0.0), exp(max(own - new_maximum, Queries(-87.0))), sees);
@@ -70,18 +70,8 @@ fn work(group: vec3<u32>, invocation: u32) {
         scratch[WEIGHTS + invocation] = keep_scale * p;
         workgroupBarrier();
         let end = min(WORKGROUP_SIZE, keys - block);
-        for (var i = 0u; i < end; i += 8u * SLICES) {
-            if i + 8u * slice < end {
-                let weights = shared_read(WEIGHTS + i + 8u * slice);
-                var at = value_at;
-                for (var j = 0u; j < 8u; j++) {
-                    let v = qkv_quad(min(at, last_value), column);
-                    at += QKV_STRIDE;
-                    weighted_values += weighted_columns(v, shared_value(weights, j));
-                }
-            }
-            value_at += 8u * SLICES * QKV_STRIDE;
-        }
+        weighted_values = add_weighted_rows(weighted_values, WEIGHTS, end, slice, value_at, last_value, column);
+        value_at += WORKGROUP_SIZE * QKV_STRIDE;
         key_at = min(key_at + WORKGROUP_SIZE * QKV_STRIDE, last_key);
         workgroupBarrier();
     }
@@ -111,20 +101,4 @@ fn work(group: vec3<u32>, invocation: u32) {
             }
         }
     }
-}
-
-// The scores of a key with four queries.
-fn score(at: u32) -> Queries {
-    var sum = Queries(0.0);
-    for (var i = 0u; i < HEAD_DIM; i += 8u) {
-        let columns = shared_read(i);
-        for (var j = 0u; j < min(8u, HEAD_DIM - i); j += 4u) {
-            let k = qkv_quad(at, i + j);
-            sum = fma(Queries(k.x), shared_value(columns, j), sum);
-            sum = fma(Queries(k.y), shared_value(columns, j + 1u), sum);
-            sum = fma(Queries(k.z), shared_value(columns, j + 2u), sum);
-            sum = fma(Queries(k.w), shared_value(columns, j + 3u), sum);
-        }
-    }
-    return sum;
 }

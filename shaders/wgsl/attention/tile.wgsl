@@ -55,3 +55,52 @@ fn sum_slices(column: u32) -> ScratchValue {
     }
     return sum;
 }
+
+// The products of a row at `at` with each row of the tile, whose columns begin at `columns_at` in
+// workgroup memory.
+fn row_products(at: u32, columns_at: u32) -> Queries {
+    var sum = Queries(0.0);
+    for (var i = 0u; i < HEAD_DIM; i += 8u) {
+        let columns = shared_read(columns_at + i);
+        for (var j = 0u; j < min(8u, HEAD_DIM - i); j += 4u) {
+            sum = add_products(sum, qkv_quad(at, i + j), columns, j);
+        }
+    }
+    return sum;
+}
+
+// Adds the products of four columns of a row, which are those from `j` on of `columns`.
+fn add_products(sum: Queries, row: vec4<f32>, columns: SharedRead, j: u32) -> Queries {
+    var next = sum;
+    for (var c = 0u; c < 4u; c++) {
+        next = fma(Queries(row[c]), shared_value(columns, j + c), next);
+    }
+    return next;
+}
+
+// Adds the weighted rows of one slice of a block, four columns of each. The block has `end` rows,
+// whose weights begin at `weights_at`. The slice begins with the row at `first`; a row beyond `last`
+// is clamped to it, and its weight is zero.
+fn add_weighted_rows(
+    sums: mat4x4<f32>,
+    weights_at: u32,
+    end: u32,
+    slice: u32,
+    first: u32,
+    last: u32,
+    column: u32,
+) -> mat4x4<f32> {
+    var next = sums;
+    var slice_at = first;
+    for (var i = 8u * slice; i < end; i += 8u * SLICES) {
+        let weights = shared_read(weights_at + i);
+        var at = slice_at;
+        for (var j = 0u; j < 8u; j++) {
+            let columns = qkv_quad(min(at, last), column);
+            at += QKV_STRIDE;
+            next += weighted_columns(columns, shared_value(weights, j));
+        }
+        slice_at += 8u * SLICES * QKV_STRIDE;
+    }
+    return next;
+}

@@ -1,11 +1,10 @@
-// Reads a buffer from beginning to end, to measure bandwidth. Eight neighbors read side by side, as
-// in a panel of a matrix.
+// Reads a buffer or a texture from beginning to end, to measure bandwidth. Eight neighbors read side
+// by side, as in a panel of a matrix.
 
 const WORKGROUP_SIZE: u32 = 256u;
 // Elements that an invocation reads.
 const ITERATIONS: u32 = 16u;
 
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> out: array<f32>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -13,7 +12,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let first = (group.x * WORKGROUP_SIZE + invocation / 8u * 8u) * ITERATIONS + invocation % 8u;
     var sum = vec4<f32>(0.0);
     for (var iteration = 0u; iteration < ITERATIONS; iteration++) {
-        sum += x[first + iteration * 8u];
+        sum += element(first + iteration * 8u);
     }
     // Never true, since `x` is zero; the compiler does not know.
     if dot(sum, sum) > 1.0 {

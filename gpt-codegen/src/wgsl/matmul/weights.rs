@@ -19,7 +19,7 @@ pub fn weights(format: Format, layout: &MatrixLayout, header: &mut Header, parts
         let doc = "panels of every part but the last";
         header.format_size("PART_PANELS", layout.part_panels, doc);
     }
-    parts.push(variants::BUFFERS[layout.parts as usize - 1]);
+    parts.extend(variants::buffers(layout.parts as usize));
     if !format.is_quantised() {
         parts.push(files::MATMUL_WEIGHTS_UNQUANTIZED);
     }

@@ -37,15 +37,16 @@ pub unsafe trait IntDot {
     type Group: Copy;
     /// A register of sums.
     type Sums: Copy;
+    /// Bytes of an input, and of a weight after [`store`](Self::store), which converts weights once
+    /// for many rows.
+    const WIDE_BYTES: usize = size_of::<Self::Quant>();
     /// Adjacent columns that one instruction multiplies and adds in a lane.
-    const GROUP: usize;
+    const GROUP: usize = size_of::<i32>() / Self::WIDE_BYTES;
     /// The greatest magnitude of an input.
-    const LARGEST: f32;
+    const LARGEST: f32 = ((1u32 << (8 * Self::WIDE_BYTES - 1)) - 1) as f32;
     /// The number that packing adds to 8-bit weights, because some instructions take unsigned
     /// weights.
-    const SHIFT: i32;
-    /// Bytes of a weight after [`store`](Self::store), which converts weights once for many rows.
-    const WIDE_BYTES: usize;
+    const SHIFT: i32 = 0;
 
     /// Converts a register of whole numbers of magnitude at most [`LARGEST`](Self::LARGEST) to
     /// inputs.
@@ -75,8 +76,16 @@ pub unsafe trait IntDot {
     /// `low | high << shift` for each weight.
     unsafe fn merge(low: Self::Group, high: Self::Group, shift: u32) -> Self::Group;
     /// Loads the output of [`store`](Self::store).
-    unsafe fn load(from: *const u8) -> Self::Group;
-    unsafe fn store(group: Self::Group, to: *mut u8);
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> Self::Group {
+        // SAFETY: by the caller's promise.
+        unsafe { from.cast::<Self::Group>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store(group: Self::Group, to: *mut u8) {
+        // SAFETY: by the caller's promise.
+        unsafe { to.cast::<Self::Group>().write_unaligned(group) }
+    }
     /// Sums that start at `sum` in every lane.
     unsafe fn start(sum: i32) -> Self::Sums;
     /// Adds the products of each lane's weights and inputs.

@@ -69,10 +69,6 @@ unsafe impl IntDot for Neon {
     type Quant = i16;
     type Group = int16x8_t;
     type Sums = int32x4_t;
-    const GROUP: usize = 2;
-    const LARGEST: f32 = 32_767.0;
-    const SHIFT: i32 = 0;
-    const WIDE_BYTES: usize = 2;
 
     methods! {
         store_quants(rounded: Neon, to: *mut i16) -> () {
@@ -89,8 +85,6 @@ unsafe impl IntDot for Neon {
         merge(low: int16x8_t, high: int16x8_t, shift: u32) -> int16x8_t {
             vorrq_s16(low, vshlq_s16(high, vdupq_n_s16(shift as i16)))
         }
-        load(from: *const u8) -> int16x8_t { vld1q_s16(from.cast()) }
-        store(group: int16x8_t, to: *mut u8) -> () { vst1q_s16(to.cast(), group) }
         start(sum: i32) -> int32x4_t { vdupq_n_s32(sum) }
         add_products(sums: int32x4_t, weights: int16x8_t, inputs: int16x8_t) -> int32x4_t {
             let low = vmull_s16(vget_low_s16(weights), vget_low_s16(inputs));

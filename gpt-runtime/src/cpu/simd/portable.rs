@@ -71,10 +71,6 @@ unsafe impl IntDot for Portable {
     type Quant = i16;
     type Group = [i16; 16];
     type Sums = [i32; 8];
-    const GROUP: usize = 2;
-    const LARGEST: f32 = 32_767.0;
-    const SHIFT: i32 = 0;
-    const WIDE_BYTES: usize = 2;
 
     methods! {
         store_quants(rounded: Portable, to: *mut i16) -> () {
@@ -91,8 +87,6 @@ unsafe impl IntDot for Portable {
         merge(low: [i16; 16], high: [i16; 16], shift: u32) -> [i16; 16] {
             std::array::from_fn(|i| low[i] | high[i] << shift)
         }
-        load(from: *const u8) -> [i16; 16] { from.cast::<[i16; 16]>().read_unaligned() }
-        store(group: [i16; 16], to: *mut u8) -> () { to.cast::<[i16; 16]>().write_unaligned(group) }
         start(sum: i32) -> [i32; 8] { [sum; 8] }
         add_products(sums: [i32; 8], weights: [i16; 16], inputs: [i16; 16]) -> [i32; 8] {
             let product = |i: usize| i32::from(weights[i]) * i32::from(inputs[i]);
@@ -108,10 +102,7 @@ unsafe impl IntDot for Bytes {
     type Quant = i8;
     type Group = [u8; 32];
     type Sums = [i32; 8];
-    const GROUP: usize = 4;
-    const LARGEST: f32 = 127.0;
     const SHIFT: i32 = 128;
-    const WIDE_BYTES: usize = 1;
 
     methods! {
         store_quants(rounded: Portable, to: *mut i8) -> () {
@@ -128,14 +119,12 @@ unsafe impl IntDot for Bytes {
         merge(low: [u8; 32], high: [u8; 32], shift: u32) -> [u8; 32] {
             std::array::from_fn(|i| low[i] | high[i] << shift)
         }
-        load(from: *const u8) -> [u8; 32] { from.cast::<[u8; 32]>().read_unaligned() }
-        store(group: [u8; 32], to: *mut u8) -> () { to.cast::<[u8; 32]>().write_unaligned(group) }
-        start(sum: i32) -> [i32; 8] { [sum; 8] }
+        start(sum: i32) -> [i32; 8] { Portable::start(sum) }
         add_products(sums: [i32; 8], weights: [u8; 32], inputs: [u8; 32]) -> [i32; 8] {
             let product = |i: usize| i32::from(weights[i]) * i32::from(inputs[i] as i8);
             std::array::from_fn(|i| sums[i] + (4 * i..4 * i + 4).map(product).sum::<i32>())
         }
-        floats(sums: [i32; 8]) -> Portable { Portable(sums.map(|x| x as f32)) }
+        floats(sums: [i32; 8]) -> Portable { Portable::floats(sums) }
     }
 }
 

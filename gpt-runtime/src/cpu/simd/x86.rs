@@ -163,10 +163,6 @@ unsafe impl IntDot for Avx2 {
     type Quant = i16;
     type Group = __m256i;
     type Sums = __m256i;
-    const GROUP: usize = 2;
-    const LARGEST: f32 = 32_767.0;
-    const SHIFT: i32 = 0;
-    const WIDE_BYTES: usize = 2;
 
     methods! {
         store_quants(rounded: Avx2, to: *mut i16) -> () {
@@ -184,8 +180,6 @@ unsafe impl IntDot for Avx2 {
         merge(low: __m256i, high: __m256i, shift: u32) -> __m256i {
             _mm256_or_si256(low, _mm256_sll_epi16(high, _mm_cvtsi32_si128(shift as i32)))
         }
-        load(from: *const u8) -> __m256i { _mm256_loadu_si256(from.cast()) }
-        store(group: __m256i, to: *mut u8) -> () { _mm256_storeu_si256(to.cast(), group) }
         start(sum: i32) -> __m256i { _mm256_set1_epi32(sum) }
         add_products(sums: __m256i, weights: __m256i, inputs: __m256i) -> __m256i {
             _mm256_add_epi32(sums, _mm256_madd_epi16(weights, inputs))
@@ -200,10 +194,6 @@ unsafe impl IntDot for Avx512 {
     type Quant = i16;
     type Group = __m512i;
     type Sums = __m512i;
-    const GROUP: usize = 2;
-    const LARGEST: f32 = 32_767.0;
-    const SHIFT: i32 = 0;
-    const WIDE_BYTES: usize = 2;
 
     methods! {
         store_quants(rounded: Avx512, to: *mut i16) -> () {
@@ -219,8 +209,6 @@ unsafe impl IntDot for Avx512 {
         merge(low: __m512i, high: __m512i, shift: u32) -> __m512i {
             _mm512_or_si512(low, _mm512_sll_epi16(high, _mm_cvtsi32_si128(shift as i32)))
         }
-        load(from: *const u8) -> __m512i { _mm512_loadu_si512(from.cast()) }
-        store(group: __m512i, to: *mut u8) -> () { _mm512_storeu_si512(to.cast(), group) }
         start(sum: i32) -> __m512i { _mm512_set1_epi32(sum) }
         add_products(sums: __m512i, weights: __m512i, inputs: __m512i) -> __m512i {
             _mm512_add_epi32(sums, _mm512_madd_epi16(weights, inputs))
@@ -235,17 +223,14 @@ unsafe impl IntDot for Vnni {
     type Quant = i8;
     type Group = __m512i;
     type Sums = __m512i;
-    const GROUP: usize = 4;
-    const LARGEST: f32 = 127.0;
     // The instruction takes one unsigned operand.
     const SHIFT: i32 = 128;
-    const WIDE_BYTES: usize = 1;
 
     methods! {
         store_quants(rounded: Avx512, to: *mut i8) -> () {
             _mm_storeu_si128(to.cast(), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(rounded.0)))
         }
-        splat(from: *const i8) -> __m512i { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+        splat(from: *const i8) -> __m512i { <Avx512 as IntDot>::splat(from.cast()) }
         bytes(from: *const u8) -> __m512i { _mm512_loadu_si512(from.cast()) }
         bits(from: *const u8, shift: u32, mask: u8) -> __m512i {
             let shift = _mm_cvtsi32_si128(shift as i32);
@@ -253,15 +238,13 @@ unsafe impl IntDot for Vnni {
             _mm512_and_si512(shifted, _mm512_set1_epi8(mask as i8))
         }
         merge(low: __m512i, high: __m512i, shift: u32) -> __m512i {
-            _mm512_or_si512(low, _mm512_sll_epi16(high, _mm_cvtsi32_si128(shift as i32)))
+            Avx512::merge(low, high, shift)
         }
-        load(from: *const u8) -> __m512i { _mm512_loadu_si512(from.cast()) }
-        store(group: __m512i, to: *mut u8) -> () { _mm512_storeu_si512(to.cast(), group) }
-        start(sum: i32) -> __m512i { _mm512_set1_epi32(sum) }
+        start(sum: i32) -> __m512i { Avx512::start(sum) }
         add_products(sums: __m512i, weights: __m512i, inputs: __m512i) -> __m512i {
             _mm512_dpbusd_epi32(sums, weights, inputs)
         }
-        floats(sums: __m512i) -> Avx512 { Avx512(_mm512_cvtepi32_ps(sums)) }
+        floats(sums: __m512i) -> Avx512 { Avx512::floats(sums) }
     }
 }
 

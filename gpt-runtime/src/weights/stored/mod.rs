@@ -13,10 +13,18 @@ use half::f16;
 
 use super::format;
 
+/// A row of the table.
+struct Row {
+    name: &'static str,
+    gguf: u32,
+    block: (usize, usize),
+    format: Format,
+}
+
 /// Declares the types: the name and number in GGUF, the elements and bytes of a block, and the
 /// canonical format.
 macro_rules! file_types {
-    ($($kind:ident: $name:literal, $gguf:literal, [$elements:literal, $bytes:literal], $format:ident;)+) => {
+    ($($kind:ident: $name:literal, $gguf:literal, $block:expr, $format:ident;)+) => {
         /// An element or block type of a file.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum FileType {
@@ -27,56 +35,56 @@ macro_rules! file_types {
             /// All types.
             const ALL: &'static [FileType] = &[$(FileType::$kind),+];
 
-            /// The name as GGUF spells it.
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(FileType::$kind => $name,)+
-                }
-            }
-
-            /// The number of the type in GGUF.
-            pub const fn gguf(self) -> u32 {
-                match self {
-                    $(FileType::$kind => $gguf,)+
-                }
-            }
-
-            /// Elements and bytes of a block.
-            pub const fn block(self) -> (usize, usize) {
-                match self {
-                    $(FileType::$kind => ($elements, $bytes),)+
-                }
-            }
-
-            /// The canonical format: a lossless one if there is one, otherwise f16. A value of such
-            /// a type is a scale times a quant of up to six bits. f16 is more precise than bf16
-            /// here, because its significand has 11 bits.
-            pub const fn format(self) -> Format {
-                match self {
-                    $(FileType::$kind => Format::$format,)+
-                }
-            }
+            const ROWS: &'static [Row] = &[
+                $(Row { name: $name, gguf: $gguf, block: $block, format: Format::$format }),+
+            ];
         }
     };
 }
 
 file_types! {
-    F32: "F32", 0, [1, 4], F32;
-    F16: "F16", 1, [1, 2], F16;
-    Bf16: "BF16", 30, [1, 2], Bf16;
-    Q8_0: "Q8_0", 8, [32, 34], Q8;
-    Q4_0: "Q4_0", 2, [32, 18], Q4;
-    Q4_1: "Q4_1", 3, [32, 20], Q4;
-    Q5_0: "Q5_0", 6, [32, 22], Q5;
-    Q5_1: "Q5_1", 7, [32, 24], Q5;
-    Q2K: "Q2_K", 10, [256, 84], F16;
-    Q3K: "Q3_K", 11, [256, 110], F16;
-    Q4K: "Q4_K", 12, [256, 144], F16;
-    Q5K: "Q5_K", 13, [256, 176], F16;
-    Q6K: "Q6_K", 14, [256, 210], F16;
+    F32: "F32", 0, (1, 4), F32;
+    F16: "F16", 1, (1, 2), F16;
+    Bf16: "BF16", 30, (1, 2), Bf16;
+    Q8_0: "Q8_0", 8, (32, 34), Q8;
+    Q4_0: "Q4_0", 2, (32, 18), Q4;
+    Q4_1: "Q4_1", 3, (32, 20), Q4;
+    Q5_0: "Q5_0", 6, (32, 22), Q5;
+    Q5_1: "Q5_1", 7, (32, 24), Q5;
+    Q2K: "Q2_K", 10, (256, 84), F16;
+    Q3K: "Q3_K", 11, (256, 110), F16;
+    Q4K: "Q4_K", 12, (256, 144), F16;
+    Q5K: "Q5_K", 13, (256, 176), F16;
+    Q6K: "Q6_K", 14, (256, 210), F16;
 }
 
 impl FileType {
+    const fn row(self) -> &'static Row {
+        &FileType::ROWS[self as usize]
+    }
+
+    /// The name as GGUF spells it.
+    pub const fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// The number of the type in GGUF.
+    pub const fn gguf(self) -> u32 {
+        self.row().gguf
+    }
+
+    /// Elements and bytes of a block.
+    pub const fn block(self) -> (usize, usize) {
+        self.row().block
+    }
+
+    /// The canonical format: a lossless one if there is one, otherwise f16. A value of such a type
+    /// is a scale times a quant of up to six bits. f16 is more precise than bf16 here, because its
+    /// significand has 11 bits.
+    pub const fn format(self) -> Format {
+        self.row().format
+    }
+
     /// The type with GGUF's number `id`, if it is supported.
     pub fn from_gguf(id: u32) -> Option<FileType> {
         FileType::ALL.iter().copied().find(|kind| kind.gguf() == id)

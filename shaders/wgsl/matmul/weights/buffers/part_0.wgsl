@@ -1,4 +1,4 @@
-// A matrix in one binding.
+// The first part of a matrix, or all of it.
 //
 // Rows (output features) are stored in panels of eight. For each group of columns a panel holds
 // the elements of its rows side by side: eight neighboring invocations read neighboring elements,
@@ -7,6 +7,6 @@
 @group(1) @binding(1) var<storage, read> weight_0: array<Element>;
 
 // Element `at` of panel `panel`.
-fn weight_element(panel: u32, at: u32) -> Element {
+fn element_of_1(panel: u32, at: u32) -> Element {
     return weight_0[panel * PANEL_LENGTH + at];
 }
