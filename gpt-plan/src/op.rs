@@ -55,8 +55,8 @@ pub enum Op {
         lse: Option<Slot>,
     },
     /// `losses = -ln softmax(logits)[target]` of a chunk of rows. Replaces the logits by the
-    /// gradient of the mean loss, `(softmax(logits) - onehot(target)) / rows`. If the logits are
-    /// mapped products, multiplies it by `slope` of the logit, which gives the gradient of the
+    /// gradient of the mean loss, `(softmax(logits) - onehot(target)) / rows`. If a [`LogitMap`]
+    /// computed the logits, multiplies this gradient by `slope`, which gives the gradient of the
     /// product.
     CrossEntropy {
         /// `[rows, vocab]`, replaced by their gradient.
@@ -94,7 +94,8 @@ pub enum Op {
         dy: Slot,
         /// The derivatives of the activation, of the shape of its input.
         slopes: Option<Slot>,
-        /// The gradient of the input `[rows, inputs]`; before an activation if there are `slopes`.
+        /// The gradient of the input `[rows, inputs]`. With `slopes`, the gradient of the
+        /// activation's input, of the shape of `slopes`.
         out: Slot,
     },
     /// Gradients of a projection's parameters: `d(weight) += dyᵀ · input`, `d(bias) += Σ dy`.
@@ -173,7 +174,7 @@ pub enum Op {
 pub struct Projection {
     /// `[rows, columns of the weight]`.
     pub input: Slot,
-    /// The norm applied to the input (the prologue); none reads the input unchanged.
+    /// The norm applied to the input (the prologue). With `None`, the input is read unchanged.
     pub norm: Option<NormRef>,
     /// `[outputs, inputs]`.
     pub weight: TensorId,

@@ -61,13 +61,13 @@ pub struct Section {
     pub repeat: Repeat,
     /// The number of kinds of layers that alternate, 1 if all layers are equal.
     pub period: u32,
-    /// The steps of a layer in order, those of the first kind before those of the second. Each kind
-    /// has as many.
+    /// The steps of a layer in order, those of the first kind before those of the second. All kinds
+    /// have the same number of steps.
     pub steps: List<Step>,
 }
 
 impl Section {
-    /// The steps of `layer`, for which the section has to run.
+    /// The steps of `layer`. The section must run for this layer.
     pub fn of_layer(&self, layer: u32) -> &[Step] {
         let first = match self.repeat {
             Repeat::Once | Repeat::Chunks => layer,
@@ -78,7 +78,7 @@ impl Section {
         &self.steps[kind * count..][..count]
     }
 
-    /// The number of times that the steps of `kind` run.
+    /// The number of times that the steps of the layers of kind `kind` (an index) run.
     pub fn count(&self, kind: u32) -> u32 {
         (self.repeat.count() + self.period - 1 - kind) / self.period
     }

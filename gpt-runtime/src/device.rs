@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use crate::Error;
-use crate::cpu::simd::Isa;
 use crate::cpu::{self, CpuDevice};
 use crate::engine::PeakRates;
 use crate::gpu::GpuDevice;
+use gpt_simd::Isa;
 
 /// An open device. Cheap to clone; the models that run on it share it.
 #[derive(Clone)]

@@ -55,7 +55,7 @@ pub enum Ended {
     EndOfText,
     /// The text contains a stop string.
     StopString,
-    /// The requested number of tokens was generated.
+    /// The requested number of tokens was generated, or [`Generation::finish`] was called.
     Length,
     /// The session is full.
     Full,
@@ -319,8 +319,8 @@ impl<'s, M> Generation<'s, M> {
         }
     }
 
-    /// Generates until `budget` is spent, and returns the text so far; for programs that draw
-    /// frames.
+    /// Generates until `budget` is spent, and returns the text generated in this call; for programs
+    /// that draw frames.
     ///
     /// Each call runs at least one token and starts none after `budget`, so it exceeds the budget
     /// by at most one token. The text may be empty. The generation is done when

@@ -100,9 +100,11 @@
 //! | `train` | yes | trainers, for the CPU and, with `gpu`, the GPU |
 //!
 //! Without optimisation the inner loops are a hundred times slower. In a debug build, optimise this
-//! crate and naga, which validates shaders inside the macro:
+//! crate, gpt-simd, which has the inner loops, and naga, which validates shaders inside the macro:
 //!
 //! ```toml
+//! [profile.dev.package.gpt-simd]
+//! opt-level = 3
 //! [profile.dev.package.gpt-runtime]
 //! opt-level = 3
 //! [profile.dev.package.naga]

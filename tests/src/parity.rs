@@ -1,10 +1,10 @@
 //! Compares an engine's inference with the oracle, step by step, on a plan made at run time.
 
 use gpt_plan::{Format, Plan, Spec};
-use gpt_runtime::__private::cpu::simd::{Isa, Rounding};
 use gpt_runtime::__private::engine::{CacheFormat, EngineModel, LogitsRequest, SessionOptions};
 use gpt_runtime::Error;
 use gpt_runtime::weights::Weights;
+use gpt_simd::{Isa, Rounding};
 
 use crate::compare::{check_trace, check_trace_from, nmse, tail};
 use crate::oracle::Gpt;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use gpt_plan::{Plan, Spec};
-use gpt_runtime::__private::cpu::simd::Isa;
 use gpt_runtime::__private::cpu::{CpuDevice, CpuTrainer};
 use gpt_runtime::__private::engine::{EngineTrainer, TrainerOptions};
 use gpt_runtime::Error;
 use gpt_runtime::weights::Weights;
+use gpt_simd::Isa;
 use gpt_tests::{specs, training};
 
 /// The bound of a gradient's relative error.

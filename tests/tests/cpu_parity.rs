@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use gpt_plan::{Format, Spec};
-use gpt_runtime::__private::cpu::simd::Isa;
 use gpt_runtime::__private::cpu::{CpuDevice, CpuModel};
+use gpt_simd::Isa;
 use gpt_tests::{parity, specs};
 
 fn check(name: &str, spec: &Spec, format: Format, isa: Isa) {

@@ -1,8 +1,8 @@
 //! Operands of inner loops: memory aligned to a cache line, matrices in panels, rows of integers.
 
 use bytemuck::{Pod, Zeroable};
-use gpt_runtime::__private::cpu::simd::{BLOCK, Integers, IntegersMut, Isa, PANEL};
 use gpt_runtime::Format;
+use gpt_simd::{BLOCK, Integers, IntegersMut, Isa, PANEL};
 
 use crate::weights::plain;
 

@@ -3,10 +3,10 @@
 
 use std::hint::black_box;
 
-use gpt_runtime::__private::cpu::simd::{
+use gpt_runtime::Format;
+use gpt_simd::{
     BLOCK, Bf16Pair, Isa, Kernels, PANEL, Strided, StridedMut, WIDE_BLOCK, const_sizes,
 };
-use gpt_runtime::Format;
 
 use super::memory::{Memory, Panels, Rounded};
 use crate::versus::{Forms, two};

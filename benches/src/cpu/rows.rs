@@ -2,8 +2,8 @@
 
 use std::hint::black_box;
 
-use gpt_runtime::__private::cpu::simd::{AdamStep, Isa, const_sizes};
 use gpt_runtime::__private::plan::{Norm, NormKind};
+use gpt_simd::{AdamStep, Isa, const_sizes};
 
 use super::memory::Memory;
 use crate::versus::{Forms, two};

@@ -8,8 +8,8 @@
 //!
 //! The object has these fields, for `n` tokens:
 //! - `layers`, `heads`, `vocab`: the number of layers, of heads in a layer, and of tokens
-//! - `tokens`: `[{ id, label, surprise }]`, the prompt. `surprise` is in nats, and null for a token
-//!   that the model did not predict.
+//! - `tokens`: `[{ id, label, surprise }]`, the prompt. `surprise` is in nats. It is null for the
+//!   first token, and for all tokens of a model that is not causal.
 //! - `vocabulary`: `[{ id, label }]`, the tokens in the lens
 //! - `lens`: `[layers + 1][n][10]`, the five likeliest next tokens for each depth and position.
 //!   Each is two numbers, an index into `vocabulary` and a probability. Depth 0 is the embedding.

@@ -83,8 +83,9 @@ pub fn model(model: &Model) -> Result<TokenStream, Vec<Diagnostic>> {
     })
 }
 
-/// The constructors of a model, its sizes and its costs. They come before the plan because rustdoc
-/// keeps the order of impls; within one it lists constants before functions.
+/// The constructors of a model, its sizes and its costs. Within an impl, rustdoc lists constants
+/// before functions, so the constructors have an impl of their own. rustdoc keeps the order of
+/// impls, so these two come before that of the plan.
 fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
     let Model { root, ident, vis, spec, .. } = model;
     let sizes = [
@@ -183,8 +184,8 @@ pub fn failed(root: &TokenStream, declared: &Declared, errors: &[Diagnostic]) ->
     }
 }
 
-/// The spec as a struct literal with the user's own key tokens. An editor that hovers over a key,
-/// or completes one, finds the documented field of [`spec_docs`]. It never runs.
+/// The spec as a struct literal with the user's own key tokens. An editor that shows or completes a
+/// key finds the documented field of [`spec_docs`]. The code never runs.
 pub fn echo(root: &TokenStream, declared: &Declared) -> TokenStream {
     let mut seen = Vec::new();
     let known = declared.fields.iter().filter(|field| {
@@ -207,7 +208,8 @@ pub fn echo(root: &TokenStream, declared: &Declared) -> TokenStream {
     }
 }
 
-/// The user's variant, if it exists; other values have no documentation.
+/// The variant that the user names, if it exists. Other values are `any()`, as they have no
+/// documentation.
 fn echo_value(field: &Field) -> TokenStream {
     let any = quote!(spec_docs::any());
     let kind = keys::find(&field.key.to_string()).map(|k| k.kind);

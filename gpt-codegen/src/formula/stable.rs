@@ -1,7 +1,8 @@
 //! Rewriting: exponentials that overflow or cancel become forms that do neither.
 //!
 //! The closure `x / (1 + exp(-x))` and its derivative are finite for any `x`, but `exp(-x)` is not:
-//! in f32 it overflows below -88. So a formula keeps no sum of exponentials in a quotient or a logarithm. With `s` the logistic function and `p`, `q` the logarithms of the two summands,
+//! in f32 it overflows if `x` is below -88. So a formula keeps no sum of exponentials in a quotient
+//! or a logarithm. With `s` the logistic function and `p`, `q` the logarithms of the two summands,
 //!
 //! - `1 / (e^p + e^q) = e^-q s(q - p)`, and `e^p / (e^p + e^q) = s(p - q)`;
 //! - `ln(e^p + e^q) = q + softplus(p - q)`;
@@ -258,7 +259,7 @@ impl Tape {
         }
     }
 
-    /// `i` as a factor and the exponent of the exponential that it is multiplied by.
+    /// `factor` and `Some(v)` where `i` is `factor e^v`; otherwise `i` and `None`.
     fn without_exponential(&mut self, i: u16) -> (u16, Option<u16>) {
         match self.node(i) {
             Node::Exp(u) => (self.constant(1.0), Some(u)),

@@ -15,8 +15,9 @@ const DX: Slot = BufferId::DX.here();
 const NORMED: Slot = BufferId::Normed.here();
 const D_NORMED: Slot = BufferId::DNormed.here();
 
-/// The backward ops of `ops`, which a forward pass runs in this order. If `recompute`, the normed
-/// input of a projection has been overwritten since; it is recomputed from the stored statistics.
+/// The backward ops of `ops`, which a forward pass runs in this order. With `recompute`, later ops
+/// have overwritten the normed input of a projection, and the backward pass recomputes it from the
+/// stored statistics.
 pub fn backward(spec: &Spec, ops: &[Named], recompute: bool) -> Vec<Named> {
     let mut pass = Backward { spec, residual: None, ops: Vec::new() };
     for (i, Named { name, op }) in ops.iter().enumerate().rev() {
@@ -59,7 +60,7 @@ pub fn backward(spec: &Spec, ops: &[Named], recompute: bool) -> Vec<Named> {
     pass.ops
 }
 
-/// The table of angles by which the projection that wrote `qkv` rotated.
+/// The `rotary` of the projection that wrote `qkv`: the index of its table of angles.
 fn rotary(ops: &[Named], qkv: Slot) -> Option<u16> {
     ops.iter().rev().find_map(|named| match &named.op {
         Op::Project(Projection { epilogue: Epilogue::Heads { heads, rotary }, .. })
@@ -77,7 +78,8 @@ fn is_norm(op: &Op) -> bool {
 
 struct Backward<'a> {
     spec: &'a Spec,
-    /// The source of the residual whose gradient `DX` is.
+    /// The source of a residual connection, until the gradients of its other readers are added to
+    /// `DX`.
     residual: Option<Slot>,
     ops: Vec<Named>,
 }
@@ -87,7 +89,8 @@ impl Backward<'_> {
         self.ops.push(Named { name, op });
     }
 
-    /// The gradient of the stream after the backward op of a dropout site.
+    /// The slot with the gradient of the values before the dropout of `site`. Adds the backward op
+    /// of the dropout, if the spec has it.
     fn through_dropout(&mut self, name: &str, site: Site) -> Slot {
         if self.spec.dropout == 0.0 {
             return DX;
@@ -101,7 +104,7 @@ impl Backward<'_> {
     fn project(&mut self, name: &str, projection: &Projection, norm: Option<&Named>) {
         let Projection { input, weight, bias, .. } = *projection;
         let dy = match projection.epilogue {
-            // The cross entropy has multiplied by the slope of a map.
+            // `CrossEntropy` has multiplied this gradient by the slope of the logit map.
             Epilogue::Store { out, .. } => out,
             Epilogue::Heads { .. } => BufferId::DQkv.here(),
             Epilogue::Activation { .. } => BufferId::DUp.here(),
@@ -134,7 +137,8 @@ impl Backward<'_> {
         }
     }
 
-    /// `dγ = Σ dy x'`, `dβ = Σ dy`, and `dx`, which is added to the residual's gradient.
+    /// `dγ = Σ dy n` with `n` the normalised `x`, `dβ = Σ dy`, and `dx`, which is added to the
+    /// residual's gradient.
     fn norm(&mut self, name: &str, op: &Op) {
         let Op::Norm { norm, x, stats, out, .. } = *op else {
             return;

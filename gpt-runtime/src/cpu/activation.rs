@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use gpt_plan::{Activation, Formula};
 
-use super::simd::{Isa, Kernels};
+use gpt_simd::{Isa, Kernels};
 
 fn best() -> &'static Kernels {
     static BEST: OnceLock<&Kernels> = OnceLock::new();

@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::pool::Pool;
 use super::scratch::ThreadScratch;
-use super::simd::{Isa, Kernels};
 use crate::Error;
+use gpt_simd::{Isa, Kernels};
 
 /// The CPU engine's device: a pool of threads, their scratch memory, and the kernels of one
 /// instruction set.

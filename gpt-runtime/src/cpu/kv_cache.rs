@@ -16,9 +16,9 @@ use bytemuck::{cast_slice, cast_slice_mut};
 use gpt_plan::Spec;
 
 use super::memory::{Arena, Region};
-use super::simd::{Bf16, CacheElement, F16, Kernels, PANEL};
 use crate::Error;
 use crate::engine::{CacheFormat, SessionOptions};
+use gpt_simd::{Bf16, CacheElement, F16, Kernels, PANEL};
 
 /// Positions of a split. Decoding gives each split a task.
 pub const SPLIT: usize = 512;

@@ -1,7 +1,7 @@
 //! The CPU engine.
 //!
+//! The inner loops are in `gpt-simd`, once for each instruction set, behind checked functions.
 //! Modules depend only on those above them:
-//! - `simd`: the inner loops, once for each instruction set, behind checked functions
 //! - `pool`, `memory`, `scratch`, `device`: threads, large pages, scratch memory, the processor
 //! - `pack`, `kv_cache`, `activation`: matrices, keys and values in the layouts of the kernels
 //! - `ops`: the operations of a model, forward and backward
@@ -26,7 +26,6 @@ mod pool;
 mod roofline;
 mod scratch;
 mod session;
-pub mod simd;
 #[cfg(feature = "train")]
 mod trainer;
 

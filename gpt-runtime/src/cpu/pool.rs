@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::simd::prefetch;
+use gpt_simd::prefetch;
 
 /// Iterations of the waiting loop before a thread sleeps: some tens of microseconds.
 const SPINS: u32 = 4000;

@@ -12,9 +12,9 @@ use gpt_plan::Format;
 
 use super::device::CpuDevice;
 use super::memory::{Arena, Region};
-use super::simd::Rounding;
 use crate::Error;
 use crate::engine::PeakRates;
+use gpt_simd::Rounding;
 
 /// Bytes that a measurement reads, more than the caches hold.
 const BYTES: usize = 256 << 20;

@@ -3,7 +3,7 @@
 //! The sizes fit x86-64 and AArch64 cores with at least 32 KiB of first-level and 512 KiB of
 //! second-level data cache. The operations in `ops` cut their work with them.
 
-use super::simd::{PANEL, Running};
+use gpt_simd::{PANEL, Running};
 
 /// Block sizes of a GEMM.
 pub mod gemm {

@@ -2,11 +2,11 @@
 //!
 //! A driver takes milliseconds for a kernel, even for one that it finds in its cache, and a text
 //! needs few of a model's kernels: decoding uses none of the kernels of prompts, and attention is
-//! split only from a number of keys on. So kernels are compiled before the first pass of a kind
-//! (a prompt, a token, tokens sampled on the device), all missing ones at once, on all cores; later
-//! passes compile nothing. The kernels of a single token are compiled while weights are uploaded,
-//! as every text needs them; on a machine with idle cores, so are all others. A trainer compiles
-//! all of its kernels when it is created.
+//! split only over long caches. So kernels are compiled before the first pass of a kind (a prompt,
+//! a token, tokens sampled on the device), all missing ones at once, on all cores; later passes
+//! compile nothing. The kernels of a single token are compiled while weights are uploaded, as every
+//! text needs them; on a machine with idle cores, so are all others. A trainer compiles all of its
+//! kernels when it is created.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,10 +23,11 @@ use super::pipeline_cache::PipelineCache;
 /// would delay the first pass.
 const MANY_CORES: usize = 4;
 
-/// The bind groups of a kernel, as far as its declarations leave them open.
+/// What determines the layouts of a kernel's bind groups, besides the bindings that its WGSL
+/// declares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Groups {
-    /// A session's and the weights' group.
+    /// A group of a session's buffers, and a group of weights.
     Session {
         /// Bytes of an element of the matrix, if it is a texture.
         texel_bytes: Option<u32>,
@@ -44,7 +45,7 @@ pub struct Pipelines {
 }
 
 impl Pipelines {
-    /// Pipelines of those of `kernels` that `used` names; none is built yet.
+    /// The pipelines of the kernels in `used`, by index in `kernels`. None is built yet.
     pub fn new(
         device: Arc<GpuDevice>,
         kernels: &'static [Kernel],
@@ -143,7 +144,7 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Records a dispatch of this extent; its bind groups are set.
+    /// Records a dispatch of this extent. The bind groups must have been set.
     pub fn dispatch(&self, pass: &mut ComputePass<'_>, extent: &Extent) {
         let [x, y, z] = self.grid.workgroups(self.groups, self.tile_rows, extent);
         pass.set_pipeline(&self.inner);

@@ -1,8 +1,8 @@
 //! Encodes text as tokens and decodes tokens.
 //!
 //! The `tokenizers` crate does the work. `source` builds its input from the files of a model,
-//! `stream` decodes token by token, `bytes` a token alone, `chat` renders conversations as prompts, and `learn` trains
-//! tokenizers.
+//! `stream` decodes token by token, `bytes` a token alone, `chat` renders conversations as prompts,
+//! and `learn` trains tokenizers.
 
 mod bytes;
 mod chat;

@@ -1,9 +1,9 @@
 // softmax(q k^T / sqrt(head_dim)) v for one head and a few queries over the cache, or over a split
 // of it. No row of scores is materialized.
 //
-// A block of keys has one key for each invocation, which computes its scores. The exponentials of
-// the scores, with the running maximum subtracted, weight the values; when a later block raises the
-// maximum, sums are rescaled by e^(old - new) (online softmax, Milakov and Gimelshein 2018;
+// A block of keys has one key for each invocation, which computes the scores of this key. The
+// values are summed with the weights e^(score - running maximum). When a later block raises the
+// maximum, the sums are rescaled by e^(old - new) (online softmax, Milakov and Gimelshein 2018;
 // FlashAttention, Dao et al. 2022). For the weighted sum an invocation owns a column of the values
 // and, where there are more invocations than columns, one of SLICES shares of the keys.
 
@@ -12,7 +12,7 @@
 
 const LOWEST: f32 = -3.4e38;
 
-// Sets of invocations that own a row of values each.
+// Shares of the keys of a block. A share has an invocation for each column of the values.
 const SLICES: u32 = WORKGROUP_SIZE / COLUMNS;
 
 // Workgroup memory: the queries by column; the scores, then their exponentials, then the sums of

@@ -1,9 +1,11 @@
-// Cuts a bin exactly: its tokens are ordered by distance, then by token, and the cut falls where a
+// Finds the exact cut in a bin of `sampling/bins`. An item is a token's distance below the greatest
+// logit, and the token. Items are ordered by distance, then by token, and the cut falls where a
 // count or a weight is reached. A radix search finds it by digits of eight bits, from the highest;
 // most bins have few tokens, so the first digits decide.
 
-// One for each invocation.
+// The count or the weight of the items with each value of a digit.
 var<workgroup> digits: array<atomic<u32>, WORKGROUP_SIZE>;
+// Sums of `digits` over sixteen values.
 var<workgroup> sixteens: array<u32, 16>;
 // The digit where the cut falls, what remains to be reached within it, and its total.
 var<workgroup> digit_found: vec3<u32>;
@@ -37,8 +39,9 @@ fn bin_units(invocation: u32, bin: u32, limit: vec2<u32>) -> u32 {
     return atomicLoad(&summed);
 }
 
-// The place where `bin`, up to `limit`, reaches `wanted` items or weight: the last needed item, or
-// a later place before the next item.
+// The place of the cut. The items of `bin` at or before it, and up to `limit`, reach `wanted` in
+// number, or in weight if `weighed`. It is the last of these items, or a place between that item
+// and the next one.
 fn threshold(invocation: u32, bin: u32, limit: vec2<u32>, weighed: bool, wanted: u32) -> vec2<u32> {
     var found = vec2<u32>(0u);
     var left = wanted;

@@ -20,8 +20,8 @@ use crate::cpu::ops::{RowsOut, embed};
 use crate::cpu::pack::{Order, Packed};
 use crate::cpu::parameters::{NormParameters, ParameterReader, ProjectionParameters};
 use crate::cpu::pool::Disjoint;
-use crate::cpu::simd::{CacheElement, PANEL};
 use crate::engine::{LogitsRequest, SessionOptions, StepTime, Trace};
+use gpt_simd::{CacheElement, PANEL};
 
 /// Scratch memory of a session.
 pub struct PassScratch {

@@ -23,8 +23,8 @@ use crate::cpu::ops::rotary::RotaryTables;
 use crate::cpu::pack::Order;
 use crate::cpu::parameters::TrainParameters;
 use crate::cpu::pool::Disjoint;
-use crate::cpu::simd::Strided;
 use crate::engine::{Learn, TrainProfile};
+use gpt_simd::Strided;
 
 /// Replaces the first slice by its activation and writes the derivative to the second.
 pub type ActivateWithSlopes = fn(&mut [f32], &mut [f32]);
@@ -336,7 +336,7 @@ impl TrainPass<'_> {
         self.write(B::Qkv.here(), |pass, out| {
             let (width, tokens) = (pass.plan.spec.qkv_width() as usize, pass.tokens);
             let sink = |row: usize, first: usize, outputs: &[f32]| {
-                out.prefetch(row, first + crate::cpu::simd::PANEL);
+                out.prefetch(row, first + gpt_simd::PANEL);
                 // SAFETY: panels and rows do not overlap.
                 epilogue::put(unsafe { out.part(row, first, outputs.len()) }, outputs);
             };

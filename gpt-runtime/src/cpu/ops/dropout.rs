@@ -7,7 +7,7 @@ use gpt_plan::Dropout;
 
 use super::RowsOut;
 use crate::cpu::device::CpuDevice;
-use crate::cpu::simd::{Kernels, Strided};
+use gpt_simd::{Kernels, Strided};
 
 /// The mask of one site in one layer.
 #[derive(Clone, Copy)]

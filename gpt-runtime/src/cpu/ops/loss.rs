@@ -5,7 +5,7 @@ use gpt_plan::Formula;
 use super::RowsOut;
 use crate::cpu::device::CpuDevice;
 use crate::cpu::pool::Disjoint;
-use crate::cpu::simd::{Kernels, Running};
+use gpt_simd::{Kernels, Running};
 
 /// Logits whose gradients are computed together where a slope keeps them from being replaced.
 const BLOCK: usize = 256;

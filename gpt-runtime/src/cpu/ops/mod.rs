@@ -1,8 +1,8 @@
 //! The operations of a model, forward and backward beside each other.
 //!
 //! An operation is a function of a device, operands and sizes. It cuts its work into tasks for the
-//! device's pool; the arithmetic is in `simd`. Nothing here depends on a plan: the interpreters look up
-//! the operands of each step.
+//! device's pool; the arithmetic is in `gpt-simd`. Nothing here depends on a plan: the interpreters
+//! look up the operands of each step.
 
 pub mod attention;
 pub mod dropout;

@@ -3,8 +3,8 @@
 
 use crate::cpu::device::CpuDevice;
 use crate::cpu::pool::Disjoint;
-use crate::cpu::simd::AdamStep;
 use crate::engine::Update;
+use gpt_simd::AdamStep;
 
 /// Elements of a task.
 const TASK: usize = 1 << 16;

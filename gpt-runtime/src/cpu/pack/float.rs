@@ -2,7 +2,7 @@
 //! bf16.
 
 use super::{Lookup, Order, PanelLayout, PanelSlice, Panels, panel_element, part_of};
-use crate::cpu::simd::{Bf16Pair, Kernels, PANEL, Rounding, Strided, prefetch_all};
+use gpt_simd::{Bf16Pair, Kernels, PANEL, Rounding, Strided, prefetch_all};
 
 /// A matrix in f32 panels; its rows are the outputs.
 #[derive(Clone, Copy)]

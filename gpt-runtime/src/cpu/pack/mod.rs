@@ -13,13 +13,15 @@
 
 mod float;
 mod packed;
+#[cfg(test)]
+mod tests;
 
 use gpt_plan::Format;
 
 pub use float::{FloatPanels, Transposed};
 pub use packed::Packed;
 
-use super::simd::{Bf16Pair, Kernels, PANEL, Rounding, Wide};
+use gpt_simd::{Bf16Pair, Kernels, PANEL, Rounding, Wide};
 
 /// The assignment of rows to panels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +142,7 @@ pub enum PanelSlice<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+mod layout_tests {
     use super::*;
 
     #[test]

@@ -16,9 +16,9 @@ use crate::Error;
 use crate::cpu::device::CpuDevice;
 use crate::cpu::memory::{Arena, Region};
 use crate::cpu::pool::Disjoint;
-use crate::cpu::simd::{BLOCK, Kernels, PANEL, Rounding};
 use crate::weights::HostTensor;
 use crate::weights::format::decode;
+use gpt_simd::{BLOCK, Kernels, PANEL, Rounding};
 
 /// A packed matrix.
 pub struct Packed {
@@ -193,8 +193,8 @@ fn gather(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::simd::Isa;
     use crate::weights::format::encode;
+    use gpt_simd::Isa;
 
     #[test]
     fn a_packed_row_is_the_row() {

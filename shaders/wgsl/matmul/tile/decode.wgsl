@@ -1,10 +1,11 @@
-// One row of inputs: a matrix times a vector, for each new token. The matrix is read once, so more
-// rows would gain nothing. Instead SLICES invocations share a dot product, so that more reads are
-// in flight, and each computes TILE_N features, so that an input is read once for all of them.
+// One row of inputs: a matrix times a vector, for each new token. No element of the matrix is used
+// twice, so a tile saves no reads of weights. SLICES invocations share a dot product, so that more
+// reads are in flight, and each computes TILE_N features, so that an input is read once for all of
+// them.
 
 const CHUNK_BLOCKS: u32 = min((SCRATCH_FLOATS - TILE_N * WORKGROUP_SIZE - 32u) / (BLOCK_QUADS * 4u), BLOCKS);
 
-// Four columns each. The last quad is padded, as eight are read together.
+// An element of `scratch` has four columns. Eight are read together, so there are eight spare ones.
 alias ScratchValue = vec4<f32>;
 const SCRATCH_SIZE: u32 = CHUNK_BLOCKS * BLOCK_QUADS + 8u;
 

@@ -13,7 +13,7 @@ use crate::cpu::ops::rotary::Rotary;
 use crate::cpu::pool::Disjoint;
 use crate::cpu::scratch::AttentionScratch;
 use crate::cpu::scratch::attention::BLOCK;
-use crate::cpu::simd::Strided;
+use gpt_simd::Strided;
 
 /// Values stored by the forward pass, and the gradient of its output.
 #[derive(Clone, Copy)]

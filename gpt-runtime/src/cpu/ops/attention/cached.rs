@@ -13,7 +13,7 @@ use super::{PrefetchDistances, scale_of, scores, softmax, weighted_sum};
 use crate::cpu::device::CpuDevice;
 use crate::cpu::kv_cache::{Cache, CacheShape, KeysAndValues, KvStorage, SPLIT, each_format};
 use crate::cpu::pool::Disjoint;
-use crate::cpu::simd::{CacheElement, Kernels, PANEL, Running, Strided, StridedMut};
+use gpt_simd::{CacheElement, Kernels, PANEL, Running, Strided, StridedMut};
 
 /// Queries of a block in a prompt. A multiple of the height of every register tile.
 const QUERIES: usize = 48;

@@ -10,7 +10,7 @@ use crate::cpu::ops::RowsOut;
 use crate::cpu::pool::Disjoint;
 use crate::cpu::scratch::AttentionScratch;
 use crate::cpu::scratch::attention::BLOCK;
-use crate::cpu::simd::{Running, StridedMut};
+use gpt_simd::{Running, StridedMut};
 
 /// `out = drop(softmax(q kᵀ / sqrt(head_dim))) v`; `lse` is `[rows][heads]`.
 pub fn forward(device: &CpuDevice, heads: &HeadViews<'_>, out: &RowsOut<'_>, lse: &mut [f32]) {

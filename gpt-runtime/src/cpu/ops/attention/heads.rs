@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{PrefetchDistances, scale_of, scores, weighted_sum};
 use crate::cpu::ops::dropout::DropoutMask;
 use crate::cpu::scratch::attention::BLOCK;
-use crate::cpu::simd::{Kernels, PANEL, Strided, StridedMut};
+use gpt_simd::{Kernels, PANEL, Strided, StridedMut};
 
 /// Queries that are multiplied with a block of keys together. On the diagonal of a causal mask the
 /// first half of the queries sees only half of the keys.

@@ -12,7 +12,7 @@ mod heads;
 
 pub use heads::HeadViews;
 
-use super::super::simd::{CacheElement, Kernels, PANEL, Prefetch, Running, Strided, StridedMut};
+use gpt_simd::{CacheElement, Kernels, PANEL, Prefetch, Running, Strided, StridedMut};
 
 /// The factor of scores, `1 / sqrt(head_dim)`.
 fn scale_of(head_dim: usize) -> f32 {

@@ -3,7 +3,7 @@
 use crate::cpu::device::CpuDevice;
 use crate::cpu::pack::panel_element;
 use crate::cpu::pool::Disjoint;
-use crate::cpu::simd::{PANEL, Strided};
+use gpt_simd::{PANEL, Strided};
 
 /// Offsets of the tables' gradients in a flat buffer; `positions` is `[context, width]`.
 pub struct Tables {

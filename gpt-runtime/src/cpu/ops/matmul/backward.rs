@@ -7,7 +7,7 @@ use crate::cpu::device::CpuDevice;
 use crate::cpu::pack::{FloatPanels, PanelLayout, Transposed};
 use crate::cpu::pool::Disjoint;
 use crate::cpu::scratch::weight_gradient::{COLUMNS, INPUTS, PAIRED_COLUMNS, ROWS};
-use crate::cpu::simd::{Bf16Pair, Kernels, PANEL, Strided, StridedMut};
+use gpt_simd::{Bf16Pair, Kernels, PANEL, Strided, StridedMut};
 
 /// Rows of a product, so that a panel of their output gradients stays in the first-level cache.
 /// With pairs of bf16, a panel of all [`ROWS`] does.

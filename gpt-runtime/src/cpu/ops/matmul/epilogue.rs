@@ -9,7 +9,7 @@ use gpt_plan::Formula;
 use crate::cpu::ops::RowsOut;
 use crate::cpu::ops::dropout::DropoutMask;
 use crate::cpu::ops::rotary::Rotary;
-use crate::cpu::simd::{Kernels, PANEL, Strided, prefetch};
+use gpt_simd::{Kernels, PANEL, Strided, prefetch};
 
 /// Receives a tile: its first row, its panel, and the outputs of each of its rows.
 pub type EpilogueFn<'a> = &'a (dyn Fn(usize, usize, &mut [[f32; PANEL]]) + Sync);

@@ -7,7 +7,7 @@ use crate::cpu::device::CpuDevice;
 use crate::cpu::ops::RowsOut;
 use crate::cpu::ops::norm::forward::{self as norm, NormOperands, RowStatistics};
 use crate::cpu::pack::{FloatPanels, Packed, Panels};
-use crate::cpu::simd::{PANEL, Strided};
+use gpt_simd::{PANEL, Strided};
 
 /// The prologue of a projection, which reads its input.
 #[derive(Clone, Copy)]

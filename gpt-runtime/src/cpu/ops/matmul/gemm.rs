@@ -11,7 +11,7 @@ use crate::cpu::device::CpuDevice;
 use crate::cpu::pack::{PanelSlice, Panels};
 use crate::cpu::scratch::ThreadScratch;
 use crate::cpu::scratch::gemm::{DEEP_GROUP, DEEP_PANELS, DEEP_ROWS, DEPTH, GROUP, PANELS, ROWS};
-use crate::cpu::simd::{
+use gpt_simd::{
     BLOCK, Bf16Pair, Integers, Kernels, PANEL, PanelElement, Prefetch, Rounding, Strided,
     StridedMut,
 };

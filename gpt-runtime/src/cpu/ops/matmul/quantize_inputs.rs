@@ -5,7 +5,7 @@
 use super::gemm::GemmInput;
 use crate::cpu::device::CpuDevice;
 use crate::cpu::pool::Disjoint;
-use crate::cpu::simd::{BLOCK, Bf16Pair, Integers, IntegersMut, Rounding, Strided};
+use gpt_simd::{BLOCK, Bf16Pair, Integers, IntegersMut, Rounding, Strided};
 
 /// Memory for rows of rounded input, allocated once.
 pub struct RoundedInputs {

@@ -4,7 +4,7 @@ use super::forward::NormOperands;
 use crate::cpu::device::CpuDevice;
 use crate::cpu::ops::RowsOut;
 use crate::cpu::pool::Disjoint;
-use crate::cpu::simd::{PANEL, Strided};
+use gpt_simd::{PANEL, Strided};
 
 /// `out = d(norm)/dx · dy`, or with `add` `out += ..`. `statistics` are those of the forward pass.
 pub fn input(

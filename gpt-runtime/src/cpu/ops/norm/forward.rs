@@ -5,7 +5,7 @@ use gpt_plan::Norm;
 use crate::cpu::device::CpuDevice;
 use crate::cpu::ops::RowsOut;
 use crate::cpu::pool::Disjoint;
-use crate::cpu::simd::Strided;
+use gpt_simd::Strided;
 
 /// A norm's parameters.
 #[derive(Clone, Copy)]

@@ -3,9 +3,9 @@
 use gpt_plan::Format;
 
 use super::{extent, size};
-use crate::cpu::simd::integer::{BLOCK, IntegerProduct, QuantizedInputs, WIDE_BLOCK};
-use crate::cpu::simd::vector::PANEL;
-use crate::cpu::simd::{Kernels, QuantKernels};
+use crate::integer::{BLOCK, IntegerProduct, QuantizedInputs, WIDE_BLOCK};
+use crate::vector::PANEL;
+use crate::{Kernels, QuantKernels};
 
 /// Rows of integers, the output of [`Kernels::quantise`]: `[rows][blocks][32]` quants of
 /// [`Kernels::quant_bytes`] bytes, and for each block a scale, the sum of the rounded numbers, and
@@ -47,11 +47,7 @@ impl<'a> Integers<'a> {
     }
 
     /// Pointers, after a check that there are `blocks` blocks.
-    pub(in crate::cpu::simd) fn checked(
-        &self,
-        blocks: usize,
-        quant_bytes: usize,
-    ) -> QuantizedInputs {
+    pub(crate) fn checked(&self, blocks: usize, quant_bytes: usize) -> QuantizedInputs {
         assert!(
             self.quants.len() >= size(blocks, BLOCK * quant_bytes)
                 && self.scales.len() >= blocks
@@ -85,12 +81,12 @@ impl<'a> Wide<'a> {
     }
 
     /// Its start, after a check that there are `blocks` blocks.
-    pub(in crate::cpu::simd) fn checked(&self, blocks: usize) -> *const u8 {
+    pub(crate) fn checked(&self, blocks: usize) -> *const u8 {
         assert!(extent(blocks, self.block, self.stride) <= self.data.len(), "a widened panel");
         self.data.as_ptr()
     }
 
-    pub(in crate::cpu::simd) fn stride(&self) -> usize {
+    pub(crate) fn stride(&self) -> usize {
         self.stride
     }
 }

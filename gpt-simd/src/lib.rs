@@ -1,10 +1,27 @@
-//! Inner loops, once for each instruction set.
+//! The inner loops of the CPU engine, once for each instruction set.
 //!
 //! Kernels are generic over a vector type and compiled for AVX-512, AVX2, NEON and plain Rust.
 //! Products of integers (`int_dot`) and of pairs of bf16 are compiled separately, and a set
-//! combines such parts. [`Kernels`] is the table of one set's functions, chosen when the device is
-//! opened. Its methods, in `checked`, verify lengths, so that code outside this folder computes
-//! without `unsafe`.
+//! combines such parts. [`Kernels`] is the table of one set's functions, which [`Isa::kernels`]
+//! returns. Its methods, in `checked`, verify lengths, so that the engine computes without
+//! `unsafe`.
+//!
+//! ```
+//! use gpt_simd::Isa;
+//!
+//! let kernels = Isa::detect().kernels().expect("the processor has the detected set");
+//! let mut row = [-1.0, 0.0, 2.0];
+//! kernels.relu(&mut row);
+//! assert_eq!(row, [0.0, 0.0, 2.0]);
+//! ```
+//!
+//! It is part of `gpt-runtime`, and a crate of its own because it takes longest to compile: it
+//! depends on `gpt-plan` only, so it compiles beside the dependencies of the engines. The operations
+//! of a model, the threads and the packing of matrices are in `gpt-runtime`, `cpu`.
+
+#![warn(missing_docs)]
+// A program decides what it prints.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 /// The methods of a `Vector`: each an `unsafe fn` whose body is unsafe for the reason that the
 /// trait states.
@@ -61,8 +78,8 @@ mod product;
 #[macro_use]
 mod quants;
 mod rows;
-#[cfg(test)]
-mod tests;
+#[doc(hidden)]
+pub mod testing;
 mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -75,9 +92,8 @@ pub use checked::{
 pub use integer::{BLOCK, WIDE_BLOCK};
 pub use isa::{Isa, Rounding};
 pub use learn::AdamStep;
-pub use product::Bf16Pair;
-pub(super) use product::{Bf16, F16};
-pub(super) use rows::Running;
+pub use product::{Bf16, Bf16Pair, F16};
+pub use rows::Running;
 pub use vector::PANEL;
 
 /// Row, statistics, gamma, beta, output.
@@ -95,7 +111,7 @@ type NormSums = unsafe fn(&[f32], &[f32], usize, &[f32], &mut [f32; PANEL], &mut
 /// Prefetches the 32 floats of `data` from `at` on, if there are as many. Rows of a tile are
 /// further apart in memory than hardware prefetchers look ahead.
 #[inline(always)]
-pub(in crate::cpu) fn prefetch(data: *const f32, len: usize, at: usize) {
+pub fn prefetch(data: *const f32, len: usize, at: usize) {
     #[cfg(target_arch = "x86_64")]
     if at + PANEL <= len {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -128,7 +144,7 @@ fn prefetch_later(from: *const u8, bytes: usize) {
 }
 
 /// Prefetches all of `data`, likewise.
-pub(in crate::cpu) fn prefetch_all(data: &[f32]) {
+pub fn prefetch_all(data: &[f32]) {
     prefetch_later(data.as_ptr().cast(), size_of_val(data));
 }
 

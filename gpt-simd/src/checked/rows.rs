@@ -3,11 +3,11 @@
 use gpt_plan::{Activation, Dropout, Norm, NormKind};
 
 use super::{Strided, extent, size};
-use crate::cpu::simd::learn::AdamStep;
-use crate::cpu::simd::peak::SUMS;
-use crate::cpu::simd::rows::Running;
-use crate::cpu::simd::vector::PANEL;
-use crate::cpu::simd::{Kernels, Rounding};
+use crate::learn::AdamStep;
+use crate::peak::SUMS;
+use crate::rows::Running;
+use crate::vector::PANEL;
+use crate::{Kernels, Rounding};
 
 /// Kernels that replace each element of a row.
 macro_rules! in_place {

@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use gpt_plan::Format;
 
-use super::*;
+use gpt_simd::testing::each;
+use gpt_simd::{BLOCK, Bf16Pair, Integers, Kernels, PANEL, Strided, StridedMut, WIDE_BLOCK};
 
 /// A stride whose second row starts where `usize` wraps around to the first.
 const WRAPS: usize = usize::MAX;

@@ -46,9 +46,9 @@ pub trait Quants {
 macro_rules! by_format {
     ($of:ident) => {{
         let mut table = [None; gpt_plan::Format::ALL.len()];
-        table[gpt_plan::Format::Q8 as usize] = Some($of::<crate::cpu::simd::quants::Q8>());
-        table[gpt_plan::Format::Q4 as usize] = Some($of::<crate::cpu::simd::quants::Q4>());
-        table[gpt_plan::Format::Q5 as usize] = Some($of::<crate::cpu::simd::quants::Q5>());
+        table[gpt_plan::Format::Q8 as usize] = Some($of::<$crate::quants::Q8>());
+        table[gpt_plan::Format::Q4 as usize] = Some($of::<$crate::quants::Q4>());
+        table[gpt_plan::Format::Q5 as usize] = Some($of::<$crate::quants::Q5>());
         table
     }};
 }

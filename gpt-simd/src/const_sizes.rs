@@ -2,7 +2,7 @@
 //!
 //! The engine compiles each loop once, for every model. Here the same loops are instantiated for
 //! the sizes of a caller's type parameters, in the caller's crate, for every instruction set.
-//! `benches/` compares the two, and ARCHITECTURE.md has the results.
+//! `benches/` compares the two; docs/src/performance.md has the results.
 
 use gpt_plan::Format;
 
@@ -360,7 +360,7 @@ macro_rules! const_integers {
 #[cfg(target_arch = "x86_64")]
 mod pairs {
     use super::product::{self, Bf16Pair};
-    use crate::cpu::simd::x86::Avx512 as V;
+    use crate::x86::Avx512 as V;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     pub unsafe fn gemv<const D: usize>(x: *const Bf16Pair, panel: *const Bf16Pair, out: *mut f32) {

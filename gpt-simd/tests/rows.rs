@@ -1,39 +1,10 @@
-//! Tests of every kernel of every instruction set of this processor against f64, at lengths that no
+//! Kernels of rows, of every instruction set of this processor, against f64, at lengths that no
 //! vector length divides.
-//!
-//! `products` tests matrix products; this file tests the other kernels.
-
-mod bounds;
-mod products;
 
 use gpt_plan::{Norm, NormKind};
 
-use super::*;
-
-/// Runs the test with each set in turn and names the set of a failure.
-fn each(check: impl Fn(&Kernels)) {
-    for isa in Isa::available() {
-        println!("{}", isa.name());
-        check(isa.kernels().expect("an available set has kernels"));
-    }
-}
-
-fn noise(n: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..n).map(|_| next()).collect()
-}
-
-#[track_caller]
-fn close(found: f32, expected: f64, scale: f64) {
-    assert!(
-        (f64::from(found) - expected).abs() <= 3e-7 * scale,
-        "{found} is not {expected} (scale {scale})"
-    );
-}
+use gpt_simd::testing::{close, each, noise};
+use gpt_simd::{PANEL, Running, Strided, StridedMut};
 
 #[test]
 fn norms() {

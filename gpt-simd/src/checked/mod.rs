@@ -112,7 +112,7 @@ cache_element!(Bf16, half::bf16, product_bf16, narrow_bf16);
 ///
 /// # Panics
 /// If it exceeds `usize`: no slice is that long, and a wrapped product would pass for a short one.
-pub(in crate::cpu::simd) fn extent(rows: usize, width: usize, stride: usize) -> usize {
+pub(crate) fn extent(rows: usize, width: usize, stride: usize) -> usize {
     let Some(last) = rows.checked_sub(1) else {
         return 0;
     };
@@ -122,7 +122,7 @@ pub(in crate::cpu::simd) fn extent(rows: usize, width: usize, stride: usize) -> 
 }
 
 /// The length of `rows` rows of `width` elements side by side, likewise.
-pub(in crate::cpu::simd) fn size(rows: usize, width: usize) -> usize {
+pub(crate) fn size(rows: usize, width: usize) -> usize {
     extent(rows, width, width)
 }
 
