@@ -7,6 +7,7 @@ use gpt_runtime::__private::plan::{
     RowCount, SPLIT_FROM, SPLIT_KEYS, SamplingOp, Spec, Tensor, TensorKind, TrainShape,
 };
 use gpt_runtime::__private::{plan::Features, shaders};
+use gpt_runtime::DEFAULT_CHUNK;
 use serde_json::{Value, json};
 
 use crate::options::ModelArgument;
@@ -23,16 +24,13 @@ pub struct Arguments {
     /// Sequences of a training batch
     #[arg(long, value_name = "B", default_value_t = 12)]
     batch: u32,
-    /// Tokens of each [default: the model's context, at most 1024]
+    /// Tokens of each sequence [default: the model's context, at most 1024]
     #[arg(long, value_name = "T")]
     context: Option<u32>,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
 }
-
-/// The default chunk of a session, for which activation buffers are listed.
-const CHUNK: u64 = 256;
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let plan = (arguments.model.model.plan)();
@@ -145,7 +143,7 @@ fn parameters(plan: &Plan) -> Table {
     table
 }
 
-/// The formats, those of one size together: the columns of a table of bytes.
+/// The formats, grouped by the size of a weight. A table of bytes has a column for each group.
 fn sizes() -> Vec<Vec<Format>> {
     let size = |format: Format| (format.block(), format.block_bytes());
     let mut sizes: Vec<Vec<Format>> = Vec::new();
@@ -197,7 +195,8 @@ fn training_memory(plan: &Plan, shape: &TrainShape) -> Table {
     table
 }
 
-/// FLOPs by step, of a token at both ends of the context, a prompt, and a step of training.
+/// The FLOPs of each op, for the first token and the last token of the context, for a prompt, and
+/// for a step of training.
 fn operations(plan: &Plan, shape: &TrainShape) -> Table {
     let context = u64::from(plan.spec.context);
     let tokens = u64::from(shape.tokens);
@@ -242,7 +241,7 @@ fn operations(plan: &Plan, shape: &TrainShape) -> Table {
 
 fn formats(plan: &'static Plan) -> Table {
     let mut table = Table::new("<>>><");
-    let titles = ["formats", "bits a weight", "weights", "read a token", "runs on"];
+    let titles = ["formats", "bits a weight", "weights", "read per token", "runs on"];
     table.head(titles);
     for format in Format::ALL {
         let bits = 8.0 * format.block_bytes() as f64 / format.block() as f64;
@@ -297,18 +296,18 @@ fn kernel_cells(name: &str, figures: &[usize; 4]) -> [String; 5] {
     ]
 }
 
-/// The dispatches of each phase, and those that a GPU runs beside them.
+/// The dispatches of each phase, and those of sampling and of attention over many keys.
 fn dispatch_tables(plan: &'static Plan) -> Vec<Table> {
     let phases = [("decode", Phase::Decode, "token"), ("prefill", Phase::Prefill, "chunk")];
     let phases = phases.map(|(name, phase, per)| {
         let title = format!("{name}: {} dispatches a {per}", plan.dispatches(phase));
         (title, dispatches(plan, phase))
     });
-    let all = phases.into_iter().chain(beside(plan));
+    let all = phases.into_iter().chain(other_dispatches(plan));
     all.map(|(title, dispatches)| {
         let mut table = Table::new("<>>>>");
         table.head([title]);
-        table.head(["", "times", "workgroups", "invocations", "rows"]);
+        table.head(["", "times", "workgroups", "invocations each", "rows each"]);
         for d in dispatches {
             table.row(d.cells());
         }
@@ -451,7 +450,7 @@ fn tensor_bytes(plan: &Plan, tensor: &Tensor, format: Format) -> u64 {
 
 fn activation_bytes(plan: &Plan) -> u64 {
     let rows = |rows| match rows {
-        RowCount::Chunk => CHUNK.min(u64::from(plan.spec.context)),
+        RowCount::Chunk => u64::from(DEFAULT_CHUNK.min(plan.spec.context)),
         RowCount::Requested | RowCount::One => 1,
         _ => 0,
     };
@@ -517,8 +516,8 @@ fn dispatches(plan: &'static Plan, phase: Phase) -> Vec<Dispatch> {
 }
 
 /// The dispatches of sampling on a GPU, and of attention over many keys, each with a title.
-fn beside(plan: &Plan) -> Vec<(String, Vec<Dispatch>)> {
-    let mut beside = vec![
+fn other_dispatches(plan: &Plan) -> Vec<(String, Vec<Dispatch>)> {
+    let mut others = vec![
         (
             "sampling on a GPU: greedy, or by temperature".to_owned(),
             sampling(plan, SamplingOp::FULL_VOCABULARY),
@@ -526,14 +525,14 @@ fn beside(plan: &Plan) -> Vec<(String, Vec<Dispatch>)> {
         ("sampling with top-k, top-p or min-p".to_owned(), sampling(plan, SamplingOp::TRUNCATED)),
     ];
     if plan.split_attention.is_some() {
-        beside.push((
+        others.push((
             format!(
-                "attention of a token that sees more than {SPLIT_FROM} keys, for each {SPLIT_KEYS} of them"
+                "attention of a token over more than {SPLIT_FROM} keys, in splits of {SPLIT_KEYS} keys"
             ),
             split_attention(plan),
         ));
     }
-    beside
+    others
 }
 
 fn sampling(plan: &Plan, steps: &[SamplingOp]) -> Vec<Dispatch> {

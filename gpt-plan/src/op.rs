@@ -55,9 +55,10 @@ pub enum Op {
         lse: Option<Slot>,
     },
     /// `losses = -ln softmax(logits)[target]` of a chunk of rows. Replaces the logits by the
-    /// gradient of the mean loss, `(softmax(logits) - onehot(target)) / rows`. If a [`LogitMap`]
-    /// computed the logits, multiplies this gradient by `slope`, which gives the gradient of the
-    /// product.
+    /// gradient of the mean loss of an optimizer step, `(softmax(logits) - onehot(target)) / n`,
+    /// where the step has `n` rows in all its batches. In f16 it is multiplied by the loss scale.
+    /// If a [`LogitMap`] computed the logits, multiplies this gradient by `slope`, which gives the
+    /// gradient of the product.
     CrossEntropy {
         /// `[rows, vocab]`, replaced by their gradient.
         logits: Slot,
@@ -86,7 +87,8 @@ pub enum Op {
         out: Slot,
     },
     /// Gradient of a projection's input: `out = dy · weight`. If an activation computed the input,
-    /// the gradient is multiplied by `slopes`, element by element.
+    /// each element of the gradient is multiplied by its derivative in `slopes`. A gated activation
+    /// has two derivatives for each element, and `out` has both products.
     ProjectInput {
         /// The matrix `[outputs, inputs]`.
         weight: TensorId,
@@ -135,8 +137,8 @@ pub enum Op {
         /// The gradient of the output of the norm `[rows, embed]`.
         dy: Slot,
     },
-    /// `out = a + b`: the sum of two gradients, where a residual and a projection or norm read the
-    /// same rows.
+    /// `out = a + b`: the sum of two gradients, where a residual and a projection read the same
+    /// rows.
     Add {
         /// `[rows, embed]`.
         a: Slot,

@@ -31,11 +31,11 @@ pub enum StepKernels {
     Train(List<u16>),
 }
 
-/// The index where there is no kernel, because the step's matrix has more parts in that format than
-/// a kernel can bind.
+/// Stands for a missing kernel. A step has none for a format in which its matrix has more parts
+/// than a kernel can bind.
 pub const NO_KERNEL: u16 = u16::MAX;
 
-/// The kernel of a step by the format of its matrix, as indices, or [`NO_KERNEL`].
+/// The kernel of a step for each format of its matrix. A kernel is an index or [`NO_KERNEL`].
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub enum KernelChoice {
     /// The step reads no matrix.
@@ -78,7 +78,8 @@ impl Section {
         &self.steps[kind * count..][..count]
     }
 
-    /// The number of times that the steps of the layers of kind `kind` (an index) run.
+    /// The number of times that the steps of one kind run: once for each layer of the kind. `kind`
+    /// is an index below `period`.
     pub fn count(&self, kind: u32) -> u32 {
         (self.repeat.count() + self.period - 1 - kind) / self.period
     }

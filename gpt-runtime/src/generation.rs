@@ -66,8 +66,8 @@ pub enum Ended {
 /// Generates text: an iterator over its pieces.
 ///
 /// Each item is a piece of text or the error that ended the generation. Afterwards the session
-/// holds the prompt and the generated tokens. The last token is missing unless the model ended the
-/// text.
+/// holds the prompt and the generated tokens except the last, on which no pass has run. If an
+/// end-of-text or stop token ended the generation, the session holds the last one too.
 pub struct Generation<'s, M = Untyped> {
     tokens: TokenGeneration<'s, M>,
     stream: TextStream,
@@ -229,7 +229,8 @@ impl<'s, M> TokenGeneration<'s, M> {
         self.ended
     }
 
-    /// The next token, or none if the generation ended. The engine may run ahead by `most` tokens.
+    /// The next token, or none if the generation ended. The engine may sample up to `most` tokens
+    /// at once.
     fn advance(&mut self, most: usize) -> Result<Option<u32>, Error> {
         if self.ended.is_some() {
             return Ok(None);

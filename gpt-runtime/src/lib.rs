@@ -169,7 +169,7 @@ pub use sample::{Sampler, Sampling};
 #[cfg(feature = "train")]
 pub use self_test::self_test_training;
 pub use self_test::{Check, SelfTest, self_test};
-pub use session::{Logits, Observation, Session, SessionBuilder};
+pub use session::{DEFAULT_CHUNK, Logits, Observation, Session, SessionBuilder};
 pub use text::Tokenizer;
 #[cfg(feature = "train")]
 pub use train::{AdamW, Batch, Trainer, TrainerSettings};

@@ -11,9 +11,13 @@ pub enum Isa {
     Avx512Bf16,
     /// AVX-512 with VNNI: products of bytes.
     Avx512Vnni,
+    /// AVX-512 (F and BW).
     Avx512,
+    /// AVX2 with FMA and F16C.
     Avx2,
+    /// NEON, which every 64-bit ARM has.
     Neon,
+    /// Plain Rust.
     Portable,
     /// Plain Rust that rounds inputs like [`Avx512Bf16`](Isa::Avx512Bf16), for tests; it is never
     /// the fastest set.

@@ -243,8 +243,11 @@ pub struct AdamStep {
     pub rate: f32,
     /// 1 - learning rate * decay.
     pub keep: f32,
+    /// The decay of the first moment.
     pub beta1: f32,
+    /// The decay of the second moment.
     pub beta2: f32,
+    /// Added to the denominator.
     pub eps: f32,
     /// 1 / sqrt(the second moment's bias correction).
     pub root: f32,

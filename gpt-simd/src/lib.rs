@@ -1,10 +1,10 @@
 //! The inner loops of the CPU engine, once for each instruction set.
 //!
 //! Kernels are generic over a vector type and compiled for AVX-512, AVX2, NEON and plain Rust.
-//! Products of integers (`int_dot`) and of pairs of bf16 are compiled separately, and a set
-//! combines such parts. [`Kernels`] is the table of one set's functions, which [`Isa::kernels`]
-//! returns. Its methods, in `checked`, verify lengths, so that the engine computes without
-//! `unsafe`.
+//! Products of integers (`int_dot`) and products of pairs of bf16 are compiled separately, because
+//! some sets differ only in them. [`Kernels`] is the table of one set's functions, which
+//! [`Isa::kernels`] returns. Its methods, in `checked`, verify lengths, so that the engine computes
+//! without `unsafe`.
 //!
 //! ```
 //! use gpt_simd::Isa;
@@ -15,16 +15,16 @@
 //! assert_eq!(row, [0.0, 0.0, 2.0]);
 //! ```
 //!
-//! It is part of `gpt-runtime`, and a crate of its own because it takes longest to compile: it
-//! depends on `gpt-plan` only, so it compiles beside the dependencies of the engines. The operations
-//! of a model, the threads and the packing of matrices are in `gpt-runtime`, `cpu`.
+//! It is a crate of its own, beside `gpt-runtime`, because it takes longest to compile: it has few
+//! dependencies, so it compiles in parallel with those of the engines. The operations of a model,
+//! the threads and the packing of matrices are in `gpt-runtime`, `cpu`.
 
 #![warn(missing_docs)]
 // A program decides what it prints.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
-/// The methods of a `Vector`: each an `unsafe fn` whose body is unsafe for the reason that the
-/// trait states.
+/// Defines methods of a `Vector`. Each is an `unsafe fn`; the trait states what its caller has to
+/// guarantee.
 macro_rules! methods {
     ($($name:ident($($args:tt)*) -> $ret:ty $body:block)*) => {$(
         #[inline(always)]
@@ -35,8 +35,8 @@ macro_rules! methods {
 }
 
 /// Calls the register tile `$tile::<$T.., ROWS, VECTORS>(p, row, lane)` for all rows of a product
-/// `$p` and the lanes of a panel. Tiles have the height of the instruction set, the last one the
-/// remaining rows.
+/// `$p` and the lanes of a panel. A tile has `TILE_ROWS` rows, a constant of the vector type; the
+/// last tile has the rows that remain.
 macro_rules! each_tile {
     ($p:ident, $V:ty, $vectors:ident, $tile:ident, [$($T:ident),*]) => {{
         let mut row = 0;
@@ -96,16 +96,18 @@ pub use product::{Bf16, Bf16Pair, F16};
 pub use rows::Running;
 pub use vector::PANEL;
 
-/// Row, statistics, gamma, beta, output.
+/// Arguments: a row, its statistics, gamma, beta, the output.
 type Normalise = unsafe fn(&[f32], [f32; 2], &[f32], &[f32], &mut [f32]);
-/// A row, and four outputs: its integers, their scales, their sums, and the sums that a product
-/// with shifted weights begins with.
+/// Arguments: a row, and four outputs: its integers, their scales, their sums, and the sums
+/// that a product with shifted weights begins with.
 type Quantise = unsafe fn(&[f32], *mut u8, &mut [f32], &mut [f32], &mut [i32]);
-/// Inputs, blocks, a panel, 32 outputs.
+/// Arguments: the inputs, the number of blocks, a panel, 32 outputs.
 type IntegerRow = unsafe fn(&integer::QuantizedInputs, usize, *const u8, *mut f32);
-/// Row, its output's gradient, gamma, mean, scale and centring, output, whether to add.
+/// Arguments: a row, the gradient of the norm's output, gamma, three numbers (mean, scale, and
+/// 1 for a norm that subtracts the mean, otherwise 0), the output, whether to add to the output.
 type NormBackward = unsafe fn(&[f32], &[f32], &[f32], [f32; 3], &mut [f32], bool);
-/// Rows, their outputs' gradients, stride, statistics, sums for gamma and beta.
+/// Arguments: rows, the gradients of the norm's outputs, the stride of both, the statistics of
+/// the rows, the sums for gamma and for beta.
 type NormSums = unsafe fn(&[f32], &[f32], usize, &[f32], &mut [f32; PANEL], &mut [f32; PANEL]);
 
 /// Prefetches the 32 floats of `data` from `at` on, if there are as many. Rows of a tile are
@@ -143,18 +145,19 @@ fn prefetch_later(from: *const u8, bytes: usize) {
     let _ = (from, bytes);
 }
 
-/// Prefetches all of `data`, likewise.
+/// Prefetches all of `data` into the second-level cache.
 pub fn prefetch_all(data: &[f32]) {
     prefetch_later(data.as_ptr().cast(), size_of_val(data));
 }
 
-/// Parameters, gradients, both moments, the step.
+/// Arguments: a model's parameters, their gradients, both moments, the step.
 type Adam = unsafe fn(&mut [f32], &[f32], &mut [f32], &mut [f32], &AdamStep);
 
 /// The functions of one instruction set. SAFETY: they are called through the methods in `checked`,
 /// which verify lengths, and a value of this type is only available where the processor has the
 /// instructions.
 pub struct Kernels {
+    /// The instruction set.
     pub isa: Isa,
     product: unsafe fn(&Product),
     gemv_f32: unsafe fn(*const f32, usize, *const f32, *mut f32),
@@ -164,7 +167,6 @@ pub struct Kernels {
     /// Products of pairs of bf16, if the set has instructions for them.
     pairs: Option<PairKernels>,
     unpack_f16: unsafe fn(*const F16, usize, *mut f32),
-    // SAFETY: as above, and the panel is whole.
     unpack_bf16: unsafe fn(*const Bf16, usize, *mut f32),
     product_f16: unsafe fn(&Product<F16>),
     product_bf16: unsafe fn(&Product<Bf16>),
@@ -191,10 +193,13 @@ pub struct Kernels {
     squares: unsafe fn(&[f32]) -> f32,
     probabilities: unsafe fn(&mut [f32], usize, f32, f32),
     drop_row: unsafe fn(&mut [f32], u32, u32, u32, f32),
+    /// Rounds to bf16.
     round: unsafe fn(&mut [f32]),
+    /// Only reads memory, to measure the bandwidth; see `peak`.
     read: unsafe fn(&[f32]) -> f32,
+    /// Only does arithmetic, to measure the peak rate; see `peak`.
     calculate: unsafe fn(usize) -> f32,
-    /// Numbers in a register.
+    /// Floats in a register.
     lanes: usize,
 }
 
@@ -332,9 +337,9 @@ macro_rules! pair_set {
     };
 }
 
-/// Compiles every other kernel for one instruction set. `$wide` registers span a panel, `$tile` are
-/// one tile's width, `$unroll` steps of a row's product run side by side; products of integers are
-/// those of the module `$integers`.
+/// Compiles every other kernel for one instruction set. A panel is `$wide` registers wide, and a
+/// tile `$tile`. The product of a single row computes `$unroll` steps of depth at a time, in
+/// separate sums. Products of integers are those of the module `$integers`.
 macro_rules! instruction_set {
     ($module:ident, $isa:ident, $vector:path, $integers:ident, $wide:literal, $tile:literal, $unroll:literal, $(#[$feature:meta])?) => {
         mod $module {

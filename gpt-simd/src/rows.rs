@@ -203,7 +203,9 @@ pub unsafe fn normal_tail<V: Vector>(x: V) -> (V, V) {
 /// The state of an online softmax: the maximum so far, and the sum of `e^(score - maximum)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Running {
+    /// The maximum so far.
     pub max: f32,
+    /// The sum of `e^(score - max)`.
     pub sum: f32,
 }
 

@@ -184,8 +184,8 @@ fn rows_that_training_needs() {
         // The columns of an input as rows.
         let (input, panel) = (noise(50 * 20, 2), noise(50 * PANEL, 3));
         let mut out = vec![1.0; 17 * PANEL];
-        let strided = |data, stride| super::Strided { data, stride };
-        let output = super::StridedMut { data: &mut out, stride: PANEL };
+        let strided = |data, stride| Strided { data, stride };
+        let output = StridedMut { data: &mut out, stride: PANEL };
         kernels.product_of_columns(
             17,
             50,

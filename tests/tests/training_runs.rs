@@ -101,7 +101,7 @@ fn profiling_changes_nothing(device: &Device) {
     assert_eq!(timed.step(&batch).unwrap(), plain.step(&batch).unwrap());
     run.settings.batch = 2;
     let refused = run.begin().profile(&batch).unwrap_err().to_string();
-    assert!(refused.contains("3 sequences were given"), "{refused}");
+    assert!(refused.contains("the batch has 3 sequences"), "{refused}");
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn rule(
             (t.push(Node::ExpM1(at(a))), t.push(Node::Mul(factor, slope(a))))
         }
         Node::Ln(a) => (t.push(Node::Ln(at(a))), t.push(Node::Div(slope(a), at(a)))),
-        // s' = s(u) s(-u): 1 - s(u) would cancel.
+        // s' = s(u) s(-u). The form s(u) (1 - s(u)) loses digits where s(u) is close to 1.
         Node::Sigmoid(a) => {
             let own = t.push(Node::Sigmoid(at(a)));
             let factor = sigmoid_slope(t, own, at(a));
@@ -65,14 +65,14 @@ fn rule(
         }
         Node::Sqrt(a) => {
             let own = t.push(Node::Sqrt(at(a)));
-            // The root of the smallest normal f32. It changes the slope only at zero, where
-            // `sqrt(max(x, 0))` would have 0 / 0.
+            // A lower bound of the divisor: the root of the smallest normal f32. It changes the
+            // slope only at zero, where that of `sqrt(max(x, 0))` would be 0 / 0.
             let least = t.constant(f64::from(f32::MIN_POSITIVE).sqrt());
             let root = t.push(Node::Max(own, least));
             let twice = t.push(Node::Add(root, root));
             (own, t.push(Node::Div(slope(a), twice)))
         }
-        // tanh' = 4 s(2u) s(-2u): 1 - tanh^2 would cancel.
+        // tanh' = 4 s(2u) s(-2u). The form 1 - tanh^2 loses digits where tanh^2 is close to 1.
         Node::Tanh(a) => {
             let twice = t.scaled(2.0, at(a));
             let sigmoid = t.push(Node::Sigmoid(twice));
@@ -97,9 +97,9 @@ fn rule(
             let sign = t.push(Node::Sub(above, below));
             (t.push(Node::Abs(at(a))), t.push(Node::Mul(sign, slope(a))))
         }
-        // Where both are equal, `max` has the slope of the constant operand or the second, and
-        // `min` that of the other. So `max(x, 0)` has slope 0 at 0, ReLU's convention, and
-        // `max(x, 0) + min(x, 0)` has slope 1.
+        // Where the operands are equal, `max` has the slope of its constant operand, or of the
+        // second one if none is constant; `min` has the slope of the other operand. So `max(x, 0)`
+        // has slope 0 at 0, ReLU's convention, and `max(x, 0) + min(x, 0)` has slope 1.
         Node::Max(a, b) => {
             let own = t.push(Node::Max(at(a), at(b)));
             let (a, b) = constant_last(t, a, b, at);

@@ -1,9 +1,10 @@
 //! The backward rule of each op, and the backward pass that follows from them.
 //!
 //! [`backward`] processes the ops of a section in reverse. The gradient of the stream is in `DX`,
-//! updated in place. A residual connection passes this gradient on unchanged. Where another op read
-//! the residual's source, the gradients are added: by [`Op::NormInput`] if that op is a norm, by
-//! [`Op::Add`] if it is a projection, or if the source is the output of a norm.
+//! updated in place. The source of a residual connection is the slot whose rows it adds to a
+//! projection. The connection passes the gradient on to its source unchanged. Where another op also
+//! read the source, the gradients of both are added: by [`Op::NormInput`] if that op is a norm, by
+//! [`Op::Add`] if it is a projection.
 
 use gpt_plan::{
     BufferId, Epilogue, Heads, Op, Positions, Projection, Site, Slot, Spec, Statistics,
@@ -53,10 +54,10 @@ pub fn backward(spec: &Spec, ops: &[Named], recompute: bool) -> Vec<Named> {
             }
             // The forward op has already replaced the logits by their gradient.
             Op::CrossEntropy { .. } => {}
-            _ => unreachable!("{name} is no op of a training pass's forward half"),
+            _ => unreachable!("{name} is no forward op of training"),
         }
     }
-    assert!(pass.residual.is_none(), "a residual's gradient is not joined");
+    assert!(pass.residual.is_none(), "the gradients of a residual's source are not added");
     pass.ops
 }
 
@@ -129,7 +130,7 @@ impl Backward<'_> {
         };
         let op = Op::ProjectInput { weight, dy, slopes, out };
         self.push(format!("{name}_input"), op);
-        // The gradient of a norm's output is added by the norm's own backward op.
+        // If the source is the output of a norm, `norm` adds the gradients.
         if self.residual == Some(input) && input != NORMED {
             self.residual = None;
             let op = Op::Add { a: DX, b: D_NORMED, out: DX };

@@ -1,4 +1,4 @@
-//! Declarations to specs: bases are merged, expressions evaluated, choices made.
+//! Turns declarations into specs: merges each with its base, then evaluates the values of its keys.
 //!
 //! A [`Merged`] model has an expression for every key, and its origin. Expressions are evaluated
 //! after merging, so that a preset's `4 * embed` uses the `embed` of the model built on it. `eval`
@@ -101,11 +101,12 @@ fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Op
         own.insert(name.clone(), field);
         entries.insert(name, Entry { value: field.value.clone(), origin: Origin::Own });
     }
-    // An unknown base may have given any key, so none is missing or has its default then.
-    let has_base = complete;
+    // A base that is unknown or has errors may give any key. So no key is reported as missing, and
+    // none gets its default.
+    let base_is_known = complete;
     let missing: Vec<&str> = KEYS
         .iter()
-        .filter(|k| has_base && k.default.is_none() && !entries.contains_key(k.name))
+        .filter(|k| base_is_known && k.default.is_none() && !entries.contains_key(k.name))
         .map(|k| k.name)
         .collect();
     if !missing.is_empty() {
@@ -118,7 +119,7 @@ fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Op
         errors.push(error.help("give them a value, or start from a base such as `..GPT2_SMALL`"));
         complete = false;
     }
-    for key in KEYS.iter().filter(|_| has_base) {
+    for key in KEYS.iter().filter(|_| base_is_known) {
         if let Some(default) = key.default {
             let value = || Entry {
                 value: syn::parse_str(default).expect("defaults are tested"),
@@ -197,8 +198,8 @@ fn unknown_key(key: &Ident) -> Diagnostic {
 }
 
 impl Merged {
-    /// The span of an error in the value of `keys`: the first of them in the model's own
-    /// declaration, or its base.
+    /// The span of an error in the values of `keys`: the value of the first key that the model
+    /// itself declares, or else the field `blame`.
     pub fn blame(&self, keys: &[&str]) -> Span {
         let own = keys
             .iter()

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use gpt_plan::Plan;
 
 use super::device::CpuDevice;
-use super::session::{CpuModel, CpuSession, Observe};
+use super::session::{CpuModel, CpuSession};
 use crate::Error;
-use crate::engine::{LogitsRequest, SessionOptions};
+use crate::engine::SessionOptions;
 use crate::weights::Weights;
 
 /// A session whose steps are called one at a time, in any order, on the current contents of its

@@ -23,8 +23,7 @@ use super::pipeline_cache::PipelineCache;
 /// would delay the first pass.
 const MANY_CORES: usize = 4;
 
-/// What determines the layouts of a kernel's bind groups, besides the bindings that its WGSL
-/// declares.
+/// Determines, with the bindings that a kernel's WGSL declares, the layouts of its bind groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Groups {
     /// A group of a session's buffers, and a group of weights.
@@ -63,7 +62,8 @@ impl Pipelines {
         &self.kernels[usize::from(kernel)]
     }
 
-    /// Builds the pipelines for a start: `first`, or all of them if there are cores to spare.
+    /// Builds pipelines while weights are uploaded: those of the kernels `first`, or all of them if
+    /// the machine has many cores.
     pub fn start(&self, first: impl IntoIterator<Item = u16>) {
         match cores() < MANY_CORES {
             true => self.prepare(first),
@@ -139,14 +139,15 @@ fn cores() -> usize {
 pub struct Pipeline {
     inner: ComputePipeline,
     grid: Grid,
-    groups: u32,
+    /// Workgroups along x.
+    workgroups_x: u32,
     tile_rows: u32,
 }
 
 impl Pipeline {
     /// Records a dispatch of this extent. The bind groups must have been set.
     pub fn dispatch(&self, pass: &mut ComputePass<'_>, extent: &Extent) {
-        let [x, y, z] = self.grid.workgroups(self.groups, self.tile_rows, extent);
+        let [x, y, z] = self.grid.workgroups(self.workgroups_x, self.tile_rows, extent);
         pass.set_pipeline(&self.inner);
         pass.dispatch_workgroups(x, y, z);
     }
@@ -191,7 +192,12 @@ impl GpuDevice {
             },
             cache: self.cache.as_ref().map(PipelineCache::inner),
         });
-        Pipeline { inner, grid: kernel.grid, groups: kernel.groups, tile_rows: kernel.tile_rows }
+        Pipeline {
+            inner,
+            grid: kernel.grid,
+            workgroups_x: kernel.groups,
+            tile_rows: kernel.tile_rows,
+        }
     }
 }
 
@@ -214,7 +220,8 @@ mod tests {
         let used = sampling.map(|kernel| (kernel, groups));
         let pipelines = Pipelines::new(device.clone(), &plan.kernels, used);
         let before = device.created();
-        // Each of these is a pipeline and the layout of its one group.
+        // The device counts two objects for each of these kernels: the pipeline and the layout of
+        // its only bind group.
         let built = || (device.created() - before) as f64 / 2.0;
         let [first, second, third, ..] = sampling;
         pipelines.prepare([first, second, first]);

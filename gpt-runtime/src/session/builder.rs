@@ -9,7 +9,7 @@ use crate::model::Model;
 use crate::vtable::Untyped;
 
 /// The default chunk: the largest number of tokens that one pass runs.
-const CHUNK: u32 = 512;
+pub const DEFAULT_CHUNK: u32 = 512;
 
 /// Limits the default chunk of a session with the logits of all rows: they take at most these
 /// bytes.
@@ -92,8 +92,11 @@ impl<M> SessionBuilder<M> {
             (Some(chunk), true) => chunk.min(capacity),
             (None, true) => {
                 let fits = LOGITS_BYTES / (4 * u64::from(spec.vocab));
-                let most =
-                    if self.all_logits { fits.clamp(1, u64::from(CHUNK)) as u32 } else { CHUNK };
+                let most = if self.all_logits {
+                    fits.clamp(1, u64::from(DEFAULT_CHUNK)) as u32
+                } else {
+                    DEFAULT_CHUNK
+                };
                 most.min(capacity)
             }
         };

@@ -13,7 +13,7 @@ mod observe;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 
-pub use builder::SessionBuilder;
+pub use builder::{DEFAULT_CHUNK, SessionBuilder};
 pub use logits::Logits;
 pub use observe::Observation;
 

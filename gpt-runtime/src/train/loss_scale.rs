@@ -47,7 +47,7 @@ impl LossScale {
     }
 
     /// Records a good step.
-    pub fn made(&mut self) {
+    pub fn record_good_step(&mut self) {
         self.good += 1;
         if self.good >= GROWS_AFTER {
             self.good = 0;
@@ -80,14 +80,14 @@ mod tests {
     fn it_is_halved_at_once_and_doubled_after_many_good_steps() {
         let mut scale = LossScale::default();
         for _ in 0..1999 {
-            scale.made();
+            scale.record_good_step();
         }
         assert_eq!(scale.value(), 65_536.0);
         assert!(scale.skip());
         assert_eq!((scale.value(), scale.skipped()), (32_768.0, 1));
         for _ in 0..2000 {
             assert_eq!(scale.value(), 32_768.0);
-            scale.made();
+            scale.record_good_step();
         }
         assert_eq!(scale.value(), 65_536.0);
     }
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(halved.count(), 16);
         assert_eq!(scale.value(), 1.0);
         let mut scale = LossScale { value: 2f32.powi(127), good: 1999, skipped: 0 };
-        scale.made();
+        scale.record_good_step();
         assert!(scale.is_valid() && scale.value() == 2f32.powi(127));
     }
 }

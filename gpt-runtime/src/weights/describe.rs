@@ -1,4 +1,4 @@
-//! Writes a spec as a `config.json` from which transformers builds the model.
+//! Describes a spec as the `config.json` from which transformers builds the model.
 
 use gpt_plan::{Activation, Block, Mask, Norm, NormKind, Pattern, Positions, Spec};
 use serde_json::{Value, json};
@@ -117,10 +117,10 @@ mod tests {
     /// A written config matches its spec, and specs of other architectures have no config.
     #[test]
     fn a_config_matches_its_spec() {
-        let first = Spec { block: Block::PostNorm, ..testing::gpt2_spec() };
+        let gpt1_spec = Spec { block: Block::PostNorm, ..testing::gpt2_spec() };
         for (spec, kind) in [
             (testing::gpt2_spec(), "gpt2"),
-            (first.clone(), "openai-gpt"),
+            (gpt1_spec.clone(), "openai-gpt"),
             (testing::llama_spec(), "llama"),
         ] {
             let config = config(&spec).unwrap();
@@ -132,8 +132,8 @@ mod tests {
             gemma["final_logit_softcapping"] = 30.0.into();
             assert_eq!(check_config(&gemma, &capped), Vec::<String>::new());
             assert_eq!(check_config(&gemma, &spec).len(), 1);
-            let wider = Spec { layers: 7, ..spec };
-            assert_eq!(check_config(&config, &wider).len(), 1);
+            let deeper = Spec { layers: 7, ..spec };
+            assert_eq!(check_config(&config, &deeper).len(), 1);
         }
         for spec in [
             Spec { positions: Positions::Sinusoidal, ..testing::gpt2_spec() },
@@ -143,7 +143,7 @@ mod tests {
         ] {
             assert_eq!(config(&spec), None);
         }
-        let mut exact = first;
+        let mut exact = gpt1_spec;
         exact.mlp.activation = Activation::Gelu;
         assert_eq!(config(&exact), None);
         let mut squared = testing::llama_spec();

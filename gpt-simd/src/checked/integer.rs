@@ -12,9 +12,13 @@ use crate::{Kernels, QuantKernels};
 /// the initial sum of shifted weights.
 #[derive(Clone, Copy)]
 pub struct Integers<'a> {
+    /// The quants, `[rows][blocks][32]`.
     pub quants: &'a [u8],
+    /// The scale of each block: an input is about its quant times the scale.
     pub scales: &'a [f32],
+    /// The sum of the rounded numbers of each block.
     pub sums: &'a [f32],
+    /// The initial sum of a product of each block with shifted weights.
     pub starts: &'a [i32],
     /// Blocks of a row.
     pub blocks: usize,
@@ -22,9 +26,13 @@ pub struct Integers<'a> {
 
 /// One row of [`Integers`], to be written.
 pub struct IntegersMut<'a> {
+    /// `[blocks][32]` quants.
     pub quants: &'a mut [u8],
+    /// A scale for each block.
     pub scales: &'a mut [f32],
+    /// A sum for each block.
     pub sums: &'a mut [f32],
+    /// An initial sum for each block.
     pub starts: &'a mut [i32],
 }
 

@@ -1,7 +1,8 @@
 //! Safe functions around the kernels: they take slices, verify lengths, and call the function of
 //! the instruction set.
 //!
-//! Products are here, those of integers in `integer`, all others in `rows`.
+//! Products of floats are in this file, products of integers in `integer`, and the functions of
+//! rows in `rows`.
 
 mod integer;
 mod rows;
@@ -18,13 +19,17 @@ use super::vector::PANEL;
 /// A strided matrix that is read: row `i` starts at `i * stride`.
 #[derive(Clone, Copy)]
 pub struct Strided<'a, E = f32> {
+    /// The elements; those between rows are not read.
     pub data: &'a [E],
+    /// The distance of two rows, in elements.
     pub stride: usize,
 }
 
 /// A strided matrix that is written.
 pub struct StridedMut<'a> {
+    /// The elements; those between rows stay as they are.
     pub data: &'a mut [f32],
+    /// The distance of two rows, in elements.
     pub stride: usize,
 }
 
@@ -37,19 +42,25 @@ pub struct Prefetch<'a> {
     pub next: &'a [u8],
 }
 
-/// A product of panels of an element. SAFETY: callers have checked the operands.
+/// A kernel that multiplies with panels of `E`. SAFETY: callers have checked the operands.
 type ProductOf<E> = unsafe fn(&Product<E, <E as PanelElement>::Input>);
 
-/// An element of panels, and its input.
+/// The type of a panel's elements.
 pub trait PanelElement: Pod + Send + Sync {
+    /// The type of the inputs that a panel is multiplied with.
     type Input: Pod + Send + Sync;
-    /// The product of the set, if it has one.
+    /// The kernel for such panels, if the instruction set has one.
     fn product(kernels: &Kernels) -> Option<ProductOf<Self>>;
 }
 
-/// An element that a session's cache may be kept in, with the kernels that read and write it.
+/// The type of the elements of a session's cache, with the kernels that read and write them.
 pub trait CacheElement: PanelElement<Input = f32> + Default {
+    /// Rounds `row` to the nearest elements, ties to even.
+    ///
+    /// # Panics
+    /// If the lengths differ.
     fn narrow(kernels: &Kernels, row: &[f32], out: &mut [Self]);
+    /// The element as f32, which is exact.
     fn to_f32(self) -> f32;
 }
 
@@ -111,7 +122,7 @@ cache_element!(Bf16, half::bf16, product_bf16, narrow_bf16);
 /// apart.
 ///
 /// # Panics
-/// If it exceeds `usize`: no slice is that long, and a wrapped product would pass for a short one.
+/// If it exceeds `usize`: no slice is that long, and a wrapped length would pass the check.
 pub(crate) fn extent(rows: usize, width: usize, stride: usize) -> usize {
     let Some(last) = rows.checked_sub(1) else {
         return 0;
@@ -121,7 +132,7 @@ pub(crate) fn extent(rows: usize, width: usize, stride: usize) -> usize {
         .expect("the size of a kernel's operand exceeds usize")
 }
 
-/// The length of `rows` rows of `width` elements side by side, likewise.
+/// The [`extent`] of rows without gaps: `rows * width` elements.
 pub(crate) fn size(rows: usize, width: usize) -> usize {
     extent(rows, width, width)
 }
@@ -192,7 +203,8 @@ impl Kernels {
         );
     }
 
-    /// The product whose input, read at `i * row_stride + k * step`, was checked.
+    /// Checks the panel and the output, and multiplies. The caller has checked the input, which is
+    /// read at `i * input_stride + k * input_step` for row `i` and depth `k`.
     #[allow(clippy::too_many_arguments)]
     fn checked_product<E: PanelElement>(
         &self,
@@ -255,8 +267,8 @@ impl Kernels {
         unsafe { (pairs.gemv)(input.as_ptr(), depth, panel.as_ptr(), output.as_mut_ptr()) }
     }
 
-    /// `rows` rows of `width`, rounded to bf16 in pairs of neighbours: `out` is `[rows][width /
-    /// 2]`, rounded up.
+    /// Rounds `rows` rows of `width` elements to bf16 and pairs neighbours in a row: `out` is
+    /// `[rows][width / 2]`, rounded up.
     ///
     /// # Panics
     /// As [`gemv_pairs`](Self::gemv_pairs).
@@ -276,8 +288,9 @@ impl Kernels {
         }
     }
 
-    /// `rows` rows of `width`, rounded to bf16, two rows to one of pairs: `out` is `[rows /
-    /// 2][width]`, rounded up, and an odd last row is paired with zeros.
+    /// Rounds `rows` rows of `width` elements to bf16 and pairs each element with the one below it,
+    /// so that two rows become one row of pairs: `out` is `[rows / 2][width]`, rounded up. An odd
+    /// last row is paired with zeros.
     ///
     /// # Panics
     /// As [`gemv_pairs`](Self::gemv_pairs).
@@ -313,7 +326,8 @@ impl Kernels {
         }
     }
 
-    /// A part of a panel that is not quantised as f32 `[depth][32]`.
+    /// Converts a part of a panel, stored in a `format` that is not quantised, to f32
+    /// `[depth][32]`.
     pub fn unpack(&self, format: Format, depth: usize, panel: &[u8], output: &mut [f32]) {
         assert_eq!(self.group(format), 1, "group of a plain panel");
         let row_bytes = format.row_bytes(PANEL);

@@ -3,11 +3,13 @@
 // recomputes probabilities.
 //
 // As in `attention/cached`, a block of keys has one key for each invocation, and sums are rescaled
-// when a later block raises the maximum. For the weighted sum an invocation owns four columns of
-// one of SLICES shares of the keys. Dropout applies to the numerator only.
+// when a later block raises the maximum. For the weighted sum of the values, the keys of a block
+// are divided into SLICES slices; an invocation sums four columns over the keys of one slice.
+// Dropout applies to the numerator only.
 //
-// The address of the next read is a variable that advances before a barrier: some drivers
-// (lavapipe) compute an address, and all that it depends on, for one invocation after another.
+// Some drivers (lavapipe) compute the address of a read, and all that it depends on, in a loop over
+// the invocations. A variable that is live across a barrier is only loaded there. So the address of
+// the next read is a variable, which advances before a barrier.
 
 @group(1) @binding(1) var<storage, read_write> lse: array<f32>;
 @group(1) @binding(4) var<storage, read_write> a: array<f32>;
@@ -37,8 +39,8 @@ fn work(group: vec3<u32>, invocation: u32) {
     let keys = limit.w;
     let dropout_at = ((group.z * HEADS + head) * pass_uniform.tokens + queries) * pass_uniform.tokens;
     let slice = invocation / ROW_INVOCATIONS;
-    // Columns beyond the last are clamped to it; the results are discarded. So is a key beyond the
-    // last, whose weight is zero.
+    // Columns beyond the last quad are clamped to it, and the results are discarded. A key beyond
+    // the last is also clamped, and its weight is zero.
     let column = min(4u * (invocation % ROW_INVOCATIONS), (HEAD_DIM - 1u) / 4u * 4u);
     let k = start * QKV_STRIDE + Q_WIDTH + head / GROUP * HEAD_DIM;
     let last_key = k + (keys - 1u) * QKV_STRIDE;
@@ -54,7 +56,7 @@ fn work(group: vec3<u32>, invocation: u32) {
         let key = block + invocation;
         let sees = vec4<u32>(key) < limit;
         var own = Queries(LOWEST);
-        // Eight neighbors take the branch together.
+        // Eight neighbors take the branch together, as `shared_read` requires.
         if block + invocation / 8u * 8u < keys {
             own = select(own, row_products(key_at, 0u), sees);
         }

@@ -1,12 +1,14 @@
-// The parts that the kernels of training share. A workgroup has a tile of four rows, queries or
-// keys; an invocation sums four columns of a slice, and sums over the slices go through workgroup
-// memory.
+// The parts that the attention kernels of training share. A workgroup has a tile of four rows,
+// queries or keys. To sum the weighted rows of a block, both the rows and the invocations are
+// divided into slices. The invocations of a slice sum its rows, four columns each. The sums of the
+// slices are then added in workgroup memory.
 
-// Four rows.
+// A value for each row of the tile.
 alias Queries = vec4<f32>;
 alias ScratchValue = Queries;
 
-// Sets of invocations that own a row each; columns of a set, some of which may not exist.
+// The number of slices; the number of columns of a tile, which is four for each invocation of a
+// slice. TILE may exceed HEAD_DIM; results in columns from HEAD_DIM on are discarded.
 const SLICES: u32 = WORKGROUP_SIZE / ROW_INVOCATIONS;
 const TILE: u32 = 4u * ROW_INVOCATIONS;
 
@@ -18,12 +20,12 @@ fn tile_rows(first: u32) -> vec4<u32> {
     return min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(pass_uniform.tokens - 1u));
 }
 
-// Columns `column ..` of four rows of a head, by column.
+// Columns `column ..` of the rows at four addresses: one vector for each column.
 fn qkv_columns(at: vec4<u32>, column: u32) -> mat4x4<f32> {
     return transpose(mat4x4<f32>(qkv_quad(at.x, column), qkv_quad(at.y, column), qkv_quad(at.z, column), qkv_quad(at.w, column)));
 }
 
-// Keys that each of four queries attends to.
+// The number of keys that each of four queries attends to.
 fn visible_keys_of(queries: vec4<u32>) -> vec4<u32> {
     return vec4<u32>(visible_keys(queries.x), visible_keys(queries.y), visible_keys(queries.z), visible_keys(queries.w));
 }
@@ -69,7 +71,8 @@ fn row_products(at: u32, columns_at: u32) -> Queries {
     return sum;
 }
 
-// Adds the products of four columns of a row, which are those from `j` on of `columns`.
+// Adds the products of four columns of a row with the same columns of the tile, which are those
+// from `j` on in `columns`.
 fn add_products(sum: Queries, row: vec4<f32>, columns: SharedRead, j: u32) -> Queries {
     var next = sum;
     for (var c = 0u; c < 4u; c++) {
@@ -79,8 +82,8 @@ fn add_products(sum: Queries, row: vec4<f32>, columns: SharedRead, j: u32) -> Qu
 }
 
 // Adds the weighted rows of one slice of a block, four columns of each. The block has `end` rows,
-// whose weights begin at `weights_at`. The slice begins with the row at `first`; a row beyond `last`
-// is clamped to it, and its weight is zero.
+// whose weights begin at `weights_at`. The slice begins with the row at `first`; a row beyond
+// `last` is clamped to it, and its weight is zero.
 fn add_weighted_rows(
     sums: mat4x4<f32>,
     weights_at: u32,

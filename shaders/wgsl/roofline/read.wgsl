@@ -1,5 +1,5 @@
-// Reads a buffer or a texture from beginning to end, to measure bandwidth. Eight neighbors read side
-// by side, as in a panel of a matrix.
+// Reads a buffer or a texture from beginning to end, to measure bandwidth. Eight neighbors read
+// side by side, as in a panel of a matrix.
 
 const WORKGROUP_SIZE: u32 = 256u;
 // Elements that an invocation reads.

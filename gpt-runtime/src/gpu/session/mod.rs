@@ -1,10 +1,13 @@
 //! Inference on a GPU: sessions on a loaded model.
 //!
 //! `sequence` owns the buffers and bind groups of one sequence and records its passes; `operands`
-//! says which of the `buffers` an operand of a kernel is. `generate` runs many tokens in one
+//! assigns one of the `buffers` to each operand of a kernel. `generate` runs many tokens in one
 //! submission, `in_flight` has the state of those submissions. `trace` reads every step's output
-//! back, `profile` times the steps. `fork` copies the cache into a second session, `stream` reads the
-//! stream or runs the head on one.
+//! back, `profile` times the steps. `fork` copies the cache into a second session. `stream` reads
+//! the residual stream, or runs the head on a stream that the caller passes.
+//!
+//! `generate` may leave submissions in flight, which write the session's buffers. Every other pass
+//! first waits for them and drops their tokens (`cancel`).
 
 mod buffers;
 mod fork;

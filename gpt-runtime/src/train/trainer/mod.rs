@@ -143,7 +143,7 @@ impl<M> Trainer<M> {
 
     /// Trains on `batch`: forward, backward, and a step of the optimizer. Returns the mean loss of
     /// its tokens before the step, in nats. A batch with more sequences than one pass takes is
-    /// split, which changes the step only by rounding.
+    /// split. This changes the step only by rounding and, if there is dropout, by other masks.
     ///
     /// In [`Precision::F16`] a step whose gradient overflows is skipped: the [loss
     /// scale](Self::loss_scale) is halved, [`skipped`](Self::skipped) is incremented, and nothing
@@ -174,7 +174,7 @@ impl<M> Trainer<M> {
             };
         }
         if let Some(scale) = &mut self.loss_scale {
-            scale.made();
+            scale.record_good_step();
         }
         self.gradient_norm = norm;
         self.steps += 1;
@@ -196,7 +196,8 @@ impl<M> Trainer<M> {
         }
     }
 
-    /// Like [`step`](Self::step), but times each part, which takes longer. The loss is not checked.
+    /// Like [`step`](Self::step), but measures the time of each kernel (GPU) or op (CPU), which
+    /// takes longer. The loss is not checked.
     ///
     /// # Errors
     /// The batch does not fit the model, or has more sequences than one pass takes.
@@ -205,7 +206,7 @@ impl<M> Trainer<M> {
         let mut parts = batch.parts(self.settings.batch);
         let (Some(part), None) = (parts.next(), parts.next()) else {
             return Err(Error::Input(format!(
-                "a profile takes one batch at once: {} sequences were given, and the trainer takes {}",
+                "a profile measures one pass: the batch has {} sequences, and a pass takes at most {}",
                 batch.sequences(),
                 self.settings.batch
             )));
@@ -236,8 +237,8 @@ impl<M> Trainer<M> {
         Ok(sum / batch.rows() as f64)
     }
 
-    /// The mean loss of all `tokens` except the first, in nats per token, in windows of the
-    /// trainer's length.
+    /// The mean loss of all `tokens` except the first, in nats per token. They are split into
+    /// windows of [`tokens`](Self::tokens) tokens.
     ///
     /// # Errors
     /// There are fewer than two tokens.
@@ -249,7 +250,7 @@ impl<M> Trainer<M> {
         }
         if rows == 0 {
             return Err(Error::Input(format!(
-                "{} tokens cannot be evaluated: it takes one, and one that follows",
+                "{} tokens cannot be evaluated: at least 2 are needed",
                 tokens.len()
             )));
         }
