@@ -1,55 +1,29 @@
 //! Inference: one pass of a chunk of tokens through a model.
 
+mod buffers;
+
 use std::time::Instant;
 
 use gpt_plan::{
     BufferId, Epilogue, Format, Formula, Mask, Op, Place, Plan, Slot, Step, TensorId, TensorKind,
 };
 
+pub use buffers::{PassScratch, SessionBuffers};
+
 use crate::Error;
 use crate::cpu::activation::Apply;
 use crate::cpu::device::CpuDevice;
-use crate::cpu::kv_cache::{
-    Cache, CacheShape, KeysAndValues, KvStorage, each_format, layer_caches, narrow,
-};
-use crate::cpu::ops::attention::cached::{self, CachedScratch, Queries};
+use crate::cpu::kv_cache::{Cache, CacheShape, KeysAndValues, KvStorage, each_format, narrow};
+use crate::cpu::ops::attention::cached::{self, Queries};
 use crate::cpu::ops::matmul::epilogue::{self, Activate, ActivationEpilogue, EpilogueFn};
-use crate::cpu::ops::matmul::forward::{self, ProjectScratch, Prologue, project};
+use crate::cpu::ops::matmul::forward::{self, Prologue, project};
 use crate::cpu::ops::rotary::{Rotary, RotaryTables};
 use crate::cpu::ops::{RowsOut, embed};
 use crate::cpu::pack::{Order, Packed};
 use crate::cpu::parameters::{NormParameters, ParameterReader, ProjectionParameters};
 use crate::cpu::pool::Disjoint;
-use crate::engine::{LogitsRequest, SessionOptions, StepTime, Trace};
+use crate::engine::{LogitsRequest, StepTime, Trace};
 use gpt_simd::{CacheElement, PANEL};
-
-/// Scratch memory of a session.
-pub struct PassScratch {
-    project: ProjectScratch,
-    attention: CachedScratch,
-}
-
-impl PassScratch {
-    pub fn new(plan: &Plan, device: &CpuDevice, options: &SessionOptions) -> PassScratch {
-        let spec = &plan.spec;
-        let widths = plan.tensors.iter().map(|t| t.columns as usize);
-        let widest = widths.max().unwrap_or(1);
-        let (threads, capacity) = (device.pool.threads(), options.capacity as usize);
-        let rows = options.chunk as usize;
-        PassScratch {
-            project: ProjectScratch::new(rows, spec.embed as usize, widest),
-            attention: CachedScratch::new(spec, threads, capacity),
-        }
-    }
-
-    fn poison(&mut self, device: &CpuDevice) {
-        self.project.poison();
-        self.attention.poison();
-        for thread in 0..device.pool.threads() {
-            device.scratch(thread).poison();
-        }
-    }
-}
 
 /// Measures the time of each step.
 pub struct Stopwatch {
@@ -401,47 +375,6 @@ impl StepParameters {
         Ok(StepParameters {
             norm: norm.map(|norm| reader.norm(norm, layer)).transpose()?,
             projection: own.then(|| reader.projection(weight, bias, layer, order)).transpose()?,
-        })
-    }
-}
-
-/// A session's activations and cache.
-pub struct SessionBuffers {
-    x: Vec<f32>,
-    q: Vec<f32>,
-    a: Vec<f32>,
-    h: Vec<f32>,
-    cache: Vec<Cache>,
-}
-
-impl SessionBuffers {
-    /// Writes rows of the residual stream.
-    pub fn set_stream(&mut self, rows: &[f32]) {
-        self.x[..rows.len()].copy_from_slice(rows);
-    }
-
-    /// Copies the first `positions` positions of every layer's cache.
-    pub fn copy_cache(&mut self, from: &SessionBuffers, positions: usize) {
-        for (to, from) in self.cache.iter_mut().zip(&from.cache) {
-            to.copy_from(from, positions);
-        }
-    }
-
-    /// Allocates the activations and the cache of a session.
-    ///
-    /// # Errors
-    /// The system has no memory for the cache.
-    pub fn new(plan: &Plan, options: &SessionOptions) -> Result<SessionBuffers, Error> {
-        let buffer = |id: BufferId| {
-            let buffer = plan.buffer(id);
-            vec![0.0; options.rows(buffer.rows) as usize * buffer.width as usize]
-        };
-        Ok(SessionBuffers {
-            x: buffer(BufferId::X),
-            q: buffer(BufferId::Q),
-            a: buffer(BufferId::A),
-            h: buffer(BufferId::H),
-            cache: layer_caches(&plan.spec, options)?,
         })
     }
 }

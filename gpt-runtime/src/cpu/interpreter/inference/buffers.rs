@@ -1,0 +1,79 @@
+//! The memory of a session: its activations, its cache and scratch memory.
+
+use gpt_plan::{BufferId, Plan};
+
+use crate::Error;
+use crate::cpu::device::CpuDevice;
+use crate::cpu::kv_cache::{Cache, layer_caches};
+use crate::cpu::ops::attention::cached::CachedScratch;
+use crate::cpu::ops::matmul::forward::ProjectScratch;
+use crate::engine::SessionOptions;
+
+/// A session's activations and cache.
+pub struct SessionBuffers {
+    pub(super) x: Vec<f32>,
+    pub(super) q: Vec<f32>,
+    pub(super) a: Vec<f32>,
+    pub(super) h: Vec<f32>,
+    pub(super) cache: Vec<Cache>,
+}
+
+impl SessionBuffers {
+    /// Writes rows of the residual stream.
+    pub fn set_stream(&mut self, rows: &[f32]) {
+        self.x[..rows.len()].copy_from_slice(rows);
+    }
+
+    /// Copies the first `positions` positions of every layer's cache.
+    pub fn copy_cache(&mut self, from: &SessionBuffers, positions: usize) {
+        for (to, from) in self.cache.iter_mut().zip(&from.cache) {
+            to.copy_from(from, positions);
+        }
+    }
+
+    /// Allocates the activations and the cache of a session.
+    ///
+    /// # Errors
+    /// The system has no memory for the cache.
+    pub fn new(plan: &Plan, options: &SessionOptions) -> Result<SessionBuffers, Error> {
+        let buffer = |id: BufferId| {
+            let buffer = plan.buffer(id);
+            vec![0.0; options.rows(buffer.rows) as usize * buffer.width as usize]
+        };
+        Ok(SessionBuffers {
+            x: buffer(BufferId::X),
+            q: buffer(BufferId::Q),
+            a: buffer(BufferId::A),
+            h: buffer(BufferId::H),
+            cache: layer_caches(&plan.spec, options)?,
+        })
+    }
+}
+
+/// Scratch memory of a session.
+pub struct PassScratch {
+    pub(super) project: ProjectScratch,
+    pub(super) attention: CachedScratch,
+}
+
+impl PassScratch {
+    pub fn new(plan: &Plan, device: &CpuDevice, options: &SessionOptions) -> PassScratch {
+        let spec = &plan.spec;
+        let widths = plan.tensors.iter().map(|t| t.columns as usize);
+        let widest = widths.max().unwrap_or(1);
+        let (threads, capacity) = (device.pool.threads(), options.capacity as usize);
+        let rows = options.chunk as usize;
+        PassScratch {
+            project: ProjectScratch::new(rows, spec.embed as usize, widest),
+            attention: CachedScratch::new(spec, threads, capacity),
+        }
+    }
+
+    pub(super) fn poison(&mut self, device: &CpuDevice) {
+        self.project.poison();
+        self.attention.poison();
+        for thread in 0..device.pool.threads() {
+            device.scratch(thread).poison();
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The ops of the forward pass.
+
+use gpt_plan::{BufferId as B, Formula, Mask, NormRef, Site, Slot, Statistics, TensorId};
+use gpt_simd::PANEL;
+
+use super::{TrainPass, WithSlopes};
+use crate::cpu::ops::attention;
+use crate::cpu::ops::embed;
+use crate::cpu::ops::loss;
+use crate::cpu::ops::matmul::epilogue::{self, ActivationEpilogue, EpilogueFn};
+use crate::cpu::ops::matmul::forward::project_floats;
+use crate::cpu::ops::norm::{self, forward::RowStatistics};
+use crate::cpu::pack::Order;
+use crate::cpu::pool::Disjoint;
+
+impl TrainPass<'_> {
+    /// Passes `weight · input` to `epilogue`.
+    pub(super) fn project(&self, input: Slot, weight: TensorId, epilogue: EpilogueFn<'_>) {
+        let matrix = self.parameters.matrix(weight, self.layer);
+        let input = self.input(input);
+        project_floats(self.device, input, self.rows, &matrix, epilogue);
+    }
+
+    pub(super) fn embed(&mut self, table: TensorId, positions: Option<TensorId>, to: Slot) {
+        let mask = self.mask(Site::Embedding);
+        self.write(to, |pass, out| {
+            let parameters = &pass.parameters;
+            embed::forward::forward(
+                pass.device,
+                &pass.buffers.tokens[..pass.rows],
+                &parameters.matrix(table, 0),
+                positions.map(|id| parameters.plain(id, 0)),
+                |row| row % pass.tokens,
+                mask,
+                &out,
+            );
+        });
+    }
+
+    /// `to = norm(x)`. Computes and stores the row statistics, or reads the stored ones.
+    pub(super) fn norm(
+        &mut self,
+        norm: NormRef,
+        x: Slot,
+        stats: Slot,
+        to: Slot,
+        statistics: Statistics,
+    ) {
+        self.take(stats, |pass, stats| {
+            pass.write(to, |pass, out| {
+                let statistics = match statistics {
+                    Statistics::Compute => RowStatistics::Compute(Disjoint::new(stats)),
+                    Statistics::Stored => RowStatistics::Stored(stats),
+                };
+                let norm = pass.parameters.norm(pass.plan, norm, pass.layer);
+                norm::forward::forward(
+                    pass.device,
+                    pass.rows,
+                    norm,
+                    pass.input(x),
+                    statistics,
+                    &out,
+                );
+            });
+        });
+    }
+
+    /// `qkv = weight · input`, rotated.
+    pub(super) fn qkv(
+        &mut self,
+        weight: TensorId,
+        bias: Option<TensorId>,
+        rotary: Option<u16>,
+        input: Slot,
+    ) {
+        self.write(B::Qkv.here(), |pass, out| {
+            let (width, tokens) = (pass.plan.spec.qkv_width() as usize, pass.tokens);
+            let sink = |row: usize, first: usize, outputs: &[f32]| {
+                out.prefetch(row, first + PANEL);
+                // SAFETY: panels and rows do not overlap.
+                epilogue::put(unsafe { out.part(row, first, outputs.len()) }, outputs);
+            };
+            let position = |row| row % tokens;
+            let rotary = pass.rotary.of(rotary);
+            let epilogue = epilogue::heads(pass.bias(bias), width, rotary, position, sink);
+            pass.project(input, weight, &epilogue);
+        });
+    }
+
+    /// `out = residual + drop(weight · input)`.
+    pub(super) fn residual(
+        &mut self,
+        weight: TensorId,
+        bias: Option<TensorId>,
+        [input, residual, to]: [Slot; 3],
+        site: Site,
+    ) {
+        let mask = self.mask(site);
+        self.write(to, |pass, out| {
+            let (kernels, residual) = (pass.device.kernels, Some(pass.input(residual)));
+            let epilogue = epilogue::residual(kernels, pass.bias(bias), residual, mask, &out);
+            pass.project(input, weight, &epilogue);
+        });
+    }
+
+    /// `h = act(u)` and its slopes, `u = weight · input`.
+    pub(super) fn mlp_up(&mut self, weight: TensorId, bias: Option<TensorId>, input: Slot) {
+        self.write(B::H.here(), |pass, h| {
+            pass.write(B::Slopes.here(), |pass, slopes| {
+                let pass = &*pass;
+                let activation = ActivationEpilogue {
+                    activation: WithSlopes(pass),
+                    bias: pass.bias(bias),
+                    h: &h,
+                    slopes: Some(&slopes),
+                };
+                match pass.parameters.matrix(weight, pass.layer).layout.order {
+                    Order::Gated => pass.project(input, weight, &|from, panel, tile| {
+                        activation.gated(from, panel, tile)
+                    }),
+                    Order::Straight => pass.project(input, weight, &|from, panel, tile| {
+                        activation.plain(from, panel, tile)
+                    }),
+                }
+            });
+        });
+    }
+
+    /// `logits = map(weight · n)` of the chunk's rows.
+    pub(super) fn logits(&mut self, weight: TensorId, map: Option<&Formula>) {
+        self.write(B::Logits.here(), |pass, out| {
+            let matrix = pass.parameters.matrix(weight, 0);
+            let input = pass.chunk_input(B::Normed.here());
+            let epilogue = epilogue::store(&out, 0, map);
+            project_floats(pass.device, input, pass.chunk.len(), &matrix, &epilogue);
+        });
+    }
+
+    /// Computes the losses of the chunk's rows and replaces their logits by the gradient.
+    pub(super) fn cross_entropy(&mut self, slope: Option<&Formula>) {
+        self.write(B::Logits.here(), |pass, logits| {
+            pass.take(B::Losses.here(), |pass, losses| {
+                let chunk = pass.chunk.clone();
+                let targets = &pass.buffers.targets[chunk.clone()];
+                let losses = &mut losses[chunk];
+                loss::cross_entropy(
+                    pass.device,
+                    targets,
+                    pass.options.scale,
+                    slope,
+                    &logits,
+                    losses,
+                );
+            });
+        });
+    }
+
+    /// `a = drop(softmax(q kᵀ / sqrt(head_dim))) v`. Stores the log-sum-exp of each query's scores.
+    pub(super) fn attention(&mut self, mask: Mask) {
+        self.write(B::A.here(), |pass, out| {
+            pass.take(B::Lse.here(), |pass, lse| {
+                attention::forward::forward(pass.device, &pass.heads(mask), &out, lse);
+            });
+        });
+    }
+}

@@ -1,0 +1,250 @@
+//! Training: the forward and backward pass of a batch. This file walks the ops; `forward` and
+//! `backward` look up the operands of each.
+
+mod backward;
+mod forward;
+
+use std::ops::Range;
+use std::time::Instant;
+
+use gpt_plan::{
+    BufferId as B, Dropout, Epilogue, Mask, Op, Plan, Repeat, Section, Site, Slot, Step, TensorId,
+};
+
+use gpt_simd::Strided;
+
+use super::buffers::TrainBuffers;
+use crate::cpu::device::CpuDevice;
+use crate::cpu::ops::RowsOut;
+use crate::cpu::ops::attention::HeadViews;
+use crate::cpu::ops::dropout::DropoutMask;
+use crate::cpu::ops::matmul::epilogue;
+use crate::cpu::ops::rotary::RotaryTables;
+use crate::cpu::parameters::TrainParameters;
+use crate::engine::{Learn, TrainProfile};
+
+/// Replaces the first slice by its activation and writes the derivative to the second.
+pub type ActivateWithSlopes = fn(&mut [f32], &mut [f32]);
+
+/// A training pass of one batch: the state that its steps share.
+pub struct TrainPass<'a> {
+    pub device: &'a CpuDevice,
+    pub plan: &'static Plan,
+    pub activate: Option<ActivateWithSlopes>,
+    pub parameters: &'a mut TrainParameters,
+    pub buffers: &'a mut TrainBuffers,
+    pub rotary: &'a RotaryTables,
+    /// Whether the backward pass recomputes a layer's activations.
+    pub recomputes: bool,
+    /// Tokens of all sequences.
+    pub rows: usize,
+    /// Tokens of each sequence.
+    pub tokens: usize,
+    pub options: Learn,
+    /// The layer that steps run for.
+    pub layer: usize,
+    /// The rows of the current chunk of logits.
+    pub chunk: Range<usize>,
+    /// Receives the time of each step.
+    pub profile: Option<&'a mut TrainProfile>,
+}
+
+/// The activation and its derivative, as an epilogue applies it.
+struct WithSlopes<'a>(&'a TrainPass<'a>);
+
+impl epilogue::Activate for WithSlopes<'_> {
+    const SLOPES: bool = true;
+
+    fn activate(&self, values: &mut [f32], slopes: &mut [f32]) {
+        use gpt_plan::Activation::Custom;
+        match (self.0.activate, &self.0.plan.spec.mlp.activation) {
+            (Some(activate), _) => activate(values, slopes),
+            (None, Custom { value, derivative, .. }) => {
+                for (x, slope) in values.iter_mut().zip(slopes) {
+                    *slope = derivative.eval_f32(*x);
+                    *x = value.eval_f32(*x);
+                }
+            }
+            (None, built_in) => self.0.device.kernels.with_slopes(built_in, values, slopes),
+        }
+    }
+}
+
+impl TrainPass<'_> {
+    pub fn forward(&mut self) {
+        let plan = self.plan;
+        for section in plan.training.forward.iter() {
+            self.section(section, |_| true);
+        }
+    }
+
+    /// Computes the loss and all gradients.
+    pub fn backward(&mut self) {
+        let plan = self.plan;
+        let training = &plan.training;
+        for section in training.loss.iter().chain(training.backward.iter()) {
+            self.section(section, |_| true);
+        }
+    }
+
+    /// Computes the losses of the rows, without gradients.
+    pub fn losses_only(&mut self) {
+        let plan = self.plan;
+        for section in plan.training.loss.iter() {
+            self.section(section, |op| !op.is_backward());
+        }
+    }
+
+    /// Runs the steps of a section whose op satisfies `wanted`.
+    fn section(&mut self, section: &'static Section, wanted: fn(&Op) -> bool) {
+        match section.repeat {
+            Repeat::Chunks => {
+                self.layer = 0;
+                let most = self.buffers.chunk_rows;
+                for from in (0..self.rows).step_by(most) {
+                    self.chunk = from..(from + most).min(self.rows);
+                    self.steps(&section.steps, wanted);
+                }
+            }
+            repeat => {
+                for layer in repeat.layers() {
+                    self.layer = layer as usize;
+                    if self.recomputes && matches!(repeat, Repeat::LayersReversed { .. }) {
+                        self.recompute(layer);
+                    }
+                    self.steps(section.of_layer(layer), wanted);
+                }
+            }
+        }
+    }
+
+    /// Runs a layer's forward steps again, except the last, whose output is stored.
+    fn recompute(&mut self, layer: u32) {
+        let plan = self.plan;
+        let forward = plan.training.forward.iter();
+        for section in forward.filter(|section| section.repeat.has_layer(layer)) {
+            self.steps(section.of_layer(layer), |op| !op.ends_layer());
+        }
+    }
+
+    fn steps(&mut self, steps: &'static [Step], wanted: fn(&Op) -> bool) {
+        for step in steps.iter().filter(|step| wanted(&step.op)) {
+            let start = self.profile.is_some().then(Instant::now);
+            self.run(step);
+            if let (Some(profile), Some(start)) = (&mut self.profile, start) {
+                profile.add(&step.name, start.elapsed().as_secs_f64());
+            }
+        }
+    }
+
+    fn run(&mut self, step: &Step) {
+        match step.op {
+            Op::Embed { table, positions, out } => self.embed(table, positions, out),
+            Op::Norm { norm, x, stats, out, statistics } => {
+                self.norm(norm, x, stats, out, statistics)
+            }
+            Op::Project(ref projection) => {
+                let (weight, bias, input) = (projection.weight, projection.bias, projection.input);
+                match projection.epilogue {
+                    Epilogue::Heads { rotary, .. } => self.qkv(weight, bias, rotary, input),
+                    Epilogue::Residual { residual, out, site, .. } => {
+                        self.residual(weight, bias, [input, residual, out], site)
+                    }
+                    Epilogue::Activation { .. } => self.mlp_up(weight, bias, input),
+                    Epilogue::Store { ref map, .. } => {
+                        self.logits(weight, map.as_ref().map(|map| &map.value))
+                    }
+                }
+            }
+            Op::Attention { mask, .. } => self.attention(mask),
+            Op::CrossEntropy { ref slope, .. } => self.cross_entropy(slope.as_ref()),
+            Op::DropoutBackward { site, dy, out } => self.dropout(site, dy, out),
+            Op::ProjectInput { weight, dy, slopes, out } => {
+                self.linear_input(weight, dy, slopes, out)
+            }
+            Op::ProjectWeight { weight, bias, dy, input } => {
+                self.linear_weight(weight, bias, dy, input)
+            }
+            Op::NormInput { norm, x, stats, dy, residual, out } => {
+                self.norm_input(norm, [x, stats, dy, out], residual)
+            }
+            Op::NormWeight { norm, x, stats, dy } => self.norm_weight(norm, [x, stats, dy]),
+            Op::Add { a, b, out } => {
+                assert_eq!(a, out, "a gradient is added to itself");
+                self.add(b, out);
+            }
+            Op::AttentionBackward { mask, rotary, .. } => self.attention_input(mask, rotary),
+            Op::EmbedBackward { table, positions, dx } => self.embed_weight(table, positions, dx),
+        }
+    }
+
+    /// The sum of all rows' losses, in f64 and in row order.
+    pub fn loss(&self) -> f64 {
+        let losses = &self.buffers.one(B::Losses)[..self.rows];
+        losses.iter().map(|&loss| f64::from(loss)).sum()
+    }
+
+    /// The dropout mask of a site of this layer; none without dropout.
+    fn mask(&self, site: Site) -> Option<DropoutMask> {
+        let dropout = self.options.dropout?;
+        let key = Dropout::site_key(dropout.key, site, self.layer as u32);
+        Some(DropoutMask { dropout, key })
+    }
+
+    /// Takes a buffer while `f` writes it and reads others.
+    fn take<R>(&mut self, slot: Slot, f: impl FnOnce(&mut Self, &mut [f32]) -> R) -> R {
+        let mut buffer = self.buffers.take(slot, self.layer);
+        let result = f(self, &mut buffer);
+        self.buffers.put(slot, self.layer, buffer);
+        result
+    }
+
+    /// As [`take`](Self::take), with the buffer as rows.
+    fn write(&mut self, slot: Slot, f: impl FnOnce(&mut Self, RowsOut<'_>)) {
+        let width = self.buffers.width(slot.buffer);
+        let stride = self.buffers.stride(slot.buffer);
+        self.take(slot, |pass, out| {
+            f(pass, RowsOut::new(out, width, stride));
+        });
+    }
+
+    /// Takes the gradients while `f` writes them and reads buffers.
+    fn write_gradients(&mut self, f: impl FnOnce(&Self, &mut [f32])) {
+        let mut gradients = std::mem::take(&mut self.parameters.gradients);
+        f(self, &mut gradients);
+        self.parameters.gradients = gradients;
+    }
+
+    /// The rows of a buffer.
+    fn input(&self, slot: Slot) -> Strided<'_> {
+        Strided {
+            data: self.buffers.get(slot, self.layer),
+            stride: self.buffers.stride(slot.buffer),
+        }
+    }
+
+    /// The rows of a buffer from the chunk's first row on.
+    fn chunk_input(&self, slot: Slot) -> Strided<'_> {
+        let rows = self.input(slot);
+        Strided { data: &rows.data[self.chunk.start * rows.stride..], stride: rows.stride }
+    }
+
+    fn bias(&self, bias: Option<TensorId>) -> Option<&[f32]> {
+        bias.map(|id| self.parameters.plain(id, self.layer))
+    }
+
+    fn heads(&self, mask: Mask) -> HeadViews<'_> {
+        let spec = &self.plan.spec;
+        HeadViews {
+            kernels: self.device.kernels,
+            qkv: self.input(B::Qkv.here()),
+            head_dim: spec.head_dim as usize,
+            kv_heads: spec.kv_heads as usize,
+            group: (spec.heads / spec.kv_heads) as usize,
+            rows: self.rows,
+            tokens: self.tokens,
+            causal: mask == Mask::Causal,
+            mask: self.mask(Site::Attention),
+        }
+    }
+}
