@@ -25,6 +25,7 @@ fn pages() -> Vec<PathBuf> {
         "SECURITY",
         "gpt-cli/README",
         "gpt-codegen/README",
+        "gpt-config/README",
         "gpt-macros/README",
         "gpt-plan/README",
         "gpt-runtime/README",

@@ -1,0 +1,126 @@
+//! GPT-2: `GPT2Config` of transformers, `gpt2` of llama.cpp.
+
+use gpt_plan::{Activation, Mlp, Norm, NormKind, Positions, Spec};
+
+use crate::Tensors;
+use crate::fields::Fields;
+
+/// Reads a `config.json`. Defaults are those of `GPT2Config`.
+pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
+    let context = fields.size("n_positions").unwrap_or(1_024);
+    // The name of `n_positions` in old files.
+    fields.only("n_ctx", context);
+    let (embed, heads, head_dim) = heads(fields, 768, 12);
+    fields.only("scale_attn_weights", true);
+    fields.only("scale_attn_by_inverse_layer_idx", false);
+    fields.ignore(&[
+        "attn_pdrop",
+        "embd_pdrop",
+        "reorder_and_upcast_attn",
+        "resid_pdrop",
+        "summary_activation",
+        "summary_first_dropout",
+        "summary_proj_to_labels",
+        "summary_type",
+        "summary_use_proj",
+    ]);
+    Spec {
+        vocab: fields.size("vocab_size").unwrap_or(50_257),
+        context,
+        layers: fields.size("n_layer").unwrap_or(12),
+        heads,
+        kv_heads: heads,
+        embed,
+        head_dim,
+        norm: Norm {
+            kind: NormKind::Layer,
+            eps: fields.number("layer_norm_epsilon").unwrap_or(1e-5),
+            ..Norm::default()
+        },
+        mlp: Mlp {
+            gated: false,
+            hidden: fields.size("n_inner").unwrap_or(embed.saturating_mul(4)),
+            activation: fields.activation("activation_function", Activation::GeluTanh),
+        },
+        positions: Positions::Learned,
+        // Not a key of transformers: nanoGPT's, which this project writes for models without biases.
+        bias: fields.flag("bias").unwrap_or(true),
+        tie_embeddings: fields.flag("tie_word_embeddings").unwrap_or(true),
+        // Gemma's key, which this project writes for any model with a soft cap.
+        logit_softcap: fields.number("final_logit_softcapping"),
+        ..Spec::default()
+    }
+}
+
+/// The width, the number of heads, and the width of a head, by the names that OpenAI's GPTs have.
+pub fn heads(fields: &mut Fields<'_>, embed: u32, heads: u32) -> (u32, u32, u32) {
+    let embed = fields.size("n_embd").unwrap_or(embed);
+    let heads = fields.size("n_head").unwrap_or(heads);
+    (embed, heads, width_of_heads(fields, ("n_embd", embed), ("n_head", heads)))
+}
+
+/// The width of a head, which is that of the model divided by the number of heads.
+pub fn width_of_heads(
+    fields: &mut Fields<'_>,
+    (width, embed): (&str, u32),
+    (number, heads): (&str, u32),
+) -> u32 {
+    if !embed.is_multiple_of(heads) {
+        let file = fields.file();
+        fields.fail(format!(
+            "{width} is {embed} and {number} is {heads} in {file}; the first has to be a multiple of the second"
+        ));
+    }
+    (embed / heads).max(1)
+}
+
+/// Reads the metadata of a GGUF. Biases and an untied head show in its tensors.
+pub fn gguf(fields: &mut Fields<'_>, tensors: &Tensors<'_>) -> Spec {
+    let embed = fields.required("embedding_length");
+    let heads = fields.required("attention.head_count");
+    fields.only("attention.head_count_kv", heads);
+    let number = "attention.head_count";
+    let head_dim = width_of_heads(fields, ("embedding_length", embed), (number, heads));
+    Spec {
+        vocab: vocab(fields, tensors),
+        context: fields.required("context_length"),
+        layers: fields.required("block_count"),
+        heads,
+        kv_heads: heads,
+        embed,
+        head_dim,
+        norm: Norm {
+            kind: NormKind::Layer,
+            eps: fields.number("attention.layer_norm_epsilon").unwrap_or(1e-5),
+            ..Norm::default()
+        },
+        mlp: Mlp {
+            gated: false,
+            hidden: fields.required("feed_forward_length"),
+            // Written only for another activation than llama.cpp's.
+            activation: fields.activation("hidden_activation", Activation::GeluTanh),
+        },
+        positions: Positions::Learned,
+        bias: tensors("blk.0.attn_qkv.bias").is_some(),
+        tie_embeddings: tensors("output.weight").is_none(),
+        ..Spec::default()
+    }
+}
+
+/// The number of tokens: the rows of the embedding. Files may repeat it in their metadata.
+pub fn vocab(fields: &mut Fields<'_>, tensors: &Tensors<'_>) -> u32 {
+    const EMBEDDING: &str = "token_embd.weight";
+    let rows = tensors(EMBEDDING).and_then(|shape| shape.first().copied());
+    let rows = rows.and_then(|rows| u32::try_from(rows).ok()).filter(|rows| *rows > 0);
+    match rows {
+        Some(rows) => {
+            fields.only("vocab_size", rows);
+            rows
+        }
+        None => {
+            fields.ignore(&["vocab_size"]);
+            fields.fail(format!("the file has no tensor {EMBEDDING} with a row for each token"));
+            1
+        }
+    }
+}

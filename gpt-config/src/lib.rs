@@ -1,0 +1,142 @@
+//! Reads the spec of a model from the file that describes it: a Hugging Face `config.json`, or the
+//! metadata of a GGUF.
+//!
+//! A family of architectures is a module: `gpt2`, `gpt1`, and `llama`, which has Mistral and
+//! Qwen 2, too. It has a function for `config.json`, and one for GGUF if weights of the
+//! architecture can be loaded from GGUF. A new family takes two files: its module, and a row of
+//! `FAMILIES` here.
+//!
+//! [`Fields`](fields::Fields) hands out the values of a file and remembers which keys were read.
+//! Every key must be read: its value is part of the spec, or only one value is supported, or the
+//! key is on a list of keys that do not change the model. Any other key is an error that names it,
+//! because a key that is ignored by mistake leads to a model that computes something else. A key
+//! that is absent has the default of the class in transformers that reads the file (named in each
+//! module), or that of llama.cpp.
+//!
+//! A spec from a file has the right types and no zeros. Its sizes are not yet checked against each
+//! other and against the limits of devices; the compiler does that (`gpt_codegen`).
+//!
+//! ```
+//! let config = serde_json::json!({
+//!     "model_type": "llama", "vocab_size": 32_000, "hidden_size": 512, "num_hidden_layers": 8,
+//!     "num_attention_heads": 8, "intermediate_size": 1_376,
+//! });
+//! let spec = gpt_config::description(&config).unwrap();
+//! assert_eq!((spec.head_dim, spec.kv_heads), (64, 8));
+//!
+//! let unknown = serde_json::json!({ "model_type": "gpt2", "window": 128 });
+//! let problems = gpt_config::description(&unknown).unwrap_err();
+//! assert!(problems[0].starts_with("the key window of config.json is unknown"));
+//! ```
+
+#![warn(missing_docs)]
+// A program decides what it prints.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
+
+mod activation;
+mod fields;
+mod gpt1;
+mod gpt2;
+mod llama;
+#[cfg(test)]
+mod tests;
+
+use gpt_plan::Spec;
+use serde_json::{Map, Value};
+
+use fields::Fields;
+
+/// Architectures that are read alike.
+struct Family {
+    /// Values of `model_type`.
+    model_types: &'static [&'static str],
+    config: fn(&mut Fields<'_>, &str) -> Spec,
+    /// The value of `general.architecture`, if the weights can be loaded from GGUF.
+    gguf: Option<(&'static str, GgufReader)>,
+}
+
+type GgufReader = fn(&mut Fields<'_>, &Tensors<'_>) -> Spec;
+
+static FAMILIES: [Family; 3] = [
+    Family { model_types: &["gpt2"], config: gpt2::config, gguf: Some(("gpt2", gpt2::gguf)) },
+    Family { model_types: &["openai-gpt"], config: gpt1::config, gguf: None },
+    Family {
+        model_types: &["llama", "mistral", "qwen2"],
+        config: llama::config,
+        gguf: Some(("llama", llama::gguf)),
+    },
+];
+
+/// The shape of a tensor of a file by its name, the slowest dimension first.
+pub type Tensors<'a> = dyn Fn(&str) -> Option<Vec<u64>> + 'a;
+
+/// The supported values of `model_type` in a `config.json`.
+pub fn model_types() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().flat_map(|family| family.model_types.iter().copied())
+}
+
+/// The supported values of `general.architecture` in a GGUF.
+pub fn architectures() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().filter_map(|family| Some(family.gguf?.0))
+}
+
+/// The spec that a Hugging Face `config.json` describes.
+///
+/// # Errors
+/// All problems of the file, a sentence each.
+pub fn description(config: &Value) -> Result<Spec, Vec<String>> {
+    let Value::Object(values) = config else {
+        return Err(vec!["config.json is not a JSON object".to_owned()]);
+    };
+    let mut fields = Fields::new("config.json", String::new(), values);
+    let known = list(model_types());
+    let Some(model_type) = fields.text("model_type") else {
+        return Err(fields
+            .problem_or(format!("config.json has no model_type; the supported ones are {known}")));
+    };
+    let family = FAMILIES.iter().find(|family| family.model_types.contains(&model_type));
+    let Some(family) = family else {
+        return Err(vec![format!(
+            "the model_type {} of config.json is not supported; {known} are",
+            fields::short(model_type)
+        )]);
+    };
+    let spec = (family.config)(&mut fields, model_type);
+    fields.finish(spec)
+}
+
+/// The spec that the metadata and the tensors of a GGUF describe. Of `metadata`, only
+/// `general.architecture` and the keys of the architecture are read.
+///
+/// # Errors
+/// All problems of the file, a sentence each.
+pub fn gguf_description(
+    metadata: &Map<String, Value>,
+    tensors: &Tensors<'_>,
+) -> Result<Spec, Vec<String>> {
+    const KEY: &str = "general.architecture";
+    let Some(architecture) = metadata.get(KEY).and_then(Value::as_str) else {
+        return Err(vec![format!("the metadata names no {KEY}")]);
+    };
+    let mut readers = FAMILIES.iter().filter_map(|family| family.gguf);
+    let Some((_, read)) = readers.find(|(name, _)| *name == architecture) else {
+        return Err(vec![format!(
+            "its architecture is {}; {} are read",
+            fields::short(architecture),
+            list(architectures())
+        )]);
+    };
+    let mut fields = Fields::new("the metadata", format!("{architecture}."), metadata);
+    let spec = read(&mut fields, tensors);
+    fields.finish(spec)
+}
+
+/// `a, b and c`.
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}

@@ -1,0 +1,319 @@
+//! Descriptions of each family, their defaults, and everything that is refused.
+
+use gpt_plan::{Activation, Block, NormKind, Pattern, Positions, Spec};
+use serde_json::{Map, Value, json};
+
+use super::*;
+
+#[track_caller]
+fn read(config: Value) -> Spec {
+    description(&config).unwrap_or_else(|problems| panic!("{problems:#?}"))
+}
+
+/// The only problem of a file.
+#[track_caller]
+fn problem(config: Value) -> String {
+    let problems = description(&config).expect_err("the file has a problem");
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    problems.into_iter().next().unwrap()
+}
+
+fn with(mut config: Value, key: &str, value: Value) -> Value {
+    config[key] = value;
+    config
+}
+
+fn theta(spec: &Spec) -> f64 {
+    spec.rotary_base().expect("a rotary model")
+}
+
+/// The published `config.json` of GPT-2.
+fn gpt2() -> Value {
+    json!({
+        "activation_function": "gelu_new", "architectures": ["GPT2LMHeadModel"],
+        "attn_pdrop": 0.1, "bos_token_id": 50256, "embd_pdrop": 0.1, "eos_token_id": 50256,
+        "initializer_range": 0.02, "layer_norm_epsilon": 1e-05, "model_type": "gpt2",
+        "n_ctx": 1024, "n_embd": 768, "n_head": 12, "n_layer": 12, "n_positions": 1024,
+        "resid_pdrop": 0.1, "summary_activation": null, "summary_first_dropout": 0.1,
+        "summary_proj_to_labels": true, "summary_type": "cls_index", "summary_use_proj": true,
+        "task_specific_params": { "text-generation": { "do_sample": true, "max_length": 50 } },
+        "vocab_size": 50257
+    })
+}
+
+/// The published `config.json` of SmolLM2-135M.
+fn smollm2() -> Value {
+    json!({
+        "_name_or_path": "HuggingFaceTB/SmolLM2-135M", "architectures": ["LlamaForCausalLM"],
+        "attention_bias": false, "attention_dropout": 0.0, "bos_token_id": 0, "eos_token_id": 0,
+        "hidden_act": "silu", "hidden_size": 576, "initializer_range": 0.041666666666666664,
+        "intermediate_size": 1536, "is_llama_config": true, "max_position_embeddings": 8192,
+        "mlp_bias": false, "model_type": "llama", "num_attention_heads": 9,
+        "num_hidden_layers": 30, "num_key_value_heads": 3, "pretraining_tp": 1,
+        "rms_norm_eps": 1e-05, "rope_interleaved": false, "rope_scaling": null,
+        "rope_theta": 100000, "tie_word_embeddings": true, "torch_dtype": "bfloat16",
+        "transformers_version": "4.40.1", "use_cache": true, "vocab_size": 49152
+    })
+}
+
+/// The published `config.json` of Qwen2.5-0.5B.
+fn qwen2() -> Value {
+    json!({
+        "architectures": ["Qwen2ForCausalLM"], "attention_dropout": 0.0, "bos_token_id": 151643,
+        "eos_token_id": 151643, "hidden_act": "silu", "hidden_size": 896,
+        "initializer_range": 0.02, "intermediate_size": 4864, "max_position_embeddings": 32768,
+        "max_window_layers": 24, "model_type": "qwen2", "num_attention_heads": 14,
+        "num_hidden_layers": 24, "num_key_value_heads": 2, "rms_norm_eps": 1e-06,
+        "rope_theta": 1000000.0, "sliding_window": 32768, "tie_word_embeddings": true,
+        "torch_dtype": "bfloat16", "transformers_version": "4.40.1", "use_cache": true,
+        "use_mrope": false, "use_sliding_window": false, "vocab_size": 151936
+    })
+}
+
+#[test]
+fn gpt2_is_read() {
+    let spec = read(gpt2());
+    assert_eq!((spec.vocab, spec.context, spec.layers), (50_257, 1_024, 12));
+    assert_eq!((spec.heads, spec.kv_heads, spec.embed, spec.head_dim), (12, 12, 768, 64));
+    assert_eq!((spec.mlp.hidden, &spec.mlp.activation), (3_072, &Activation::GeluTanh));
+    assert!(spec.bias && spec.tie_embeddings && !spec.mlp.gated);
+    // The class has the values of the smallest GPT-2.
+    assert_eq!(read(json!({ "model_type": "gpt2" })), spec);
+    let narrow = with(with(gpt2(), "n_inner", json!(512)), "bias", json!(false));
+    let narrow = read(narrow);
+    assert_eq!((narrow.mlp.hidden, narrow.bias), (512, false));
+}
+
+#[test]
+fn gpt1_is_read() {
+    let spec = read(json!({ "model_type": "openai-gpt", "afn": "gelu", "n_special": 0 }));
+    assert_eq!((spec.vocab, spec.context, spec.mlp.hidden), (40_478, 512, 3_072));
+    assert_eq!((spec.block, &spec.mlp.activation), (Block::PostNorm, &Activation::GeluTanh));
+    // transformers has its own names for the activations of this family.
+    assert!(problem(json!({ "model_type": "openai-gpt", "afn": "gelu_new" })).contains("gelu_new"));
+}
+
+#[test]
+fn llama_is_read() {
+    let spec = read(smollm2());
+    assert_eq!((spec.vocab, spec.context, spec.layers), (49_152, 8_192, 30));
+    assert_eq!((spec.heads, spec.kv_heads, spec.embed, spec.head_dim), (9, 3, 576, 64));
+    assert_eq!((spec.norm.kind, spec.norm.eps), (NormKind::Rms, 1e-5));
+    assert_eq!((theta(&spec), spec.mlp.hidden, spec.mlp.gated), (100_000.0, 1_536, true));
+    assert!(spec.tie_embeddings && !spec.bias);
+
+    let spec = read(json!({ "model_type": "llama" }));
+    assert_eq!((spec.vocab, spec.context, spec.layers), (32_000, 2_048, 32));
+    assert_eq!((spec.heads, spec.kv_heads, spec.embed, spec.head_dim), (32, 32, 4_096, 128));
+    assert_eq!((spec.norm.eps, theta(&spec), spec.mlp.hidden), (1e-6, 10_000.0, 11_008));
+    assert!(!spec.tie_embeddings);
+
+    let wide = with(with(smollm2(), "head_dim", json!(80)), "num_key_value_heads", Value::Null);
+    let wide = read(wide);
+    assert_eq!((wide.head_dim, wide.kv_heads), (80, 9));
+    let both = with(with(smollm2(), "attention_bias", json!(true)), "mlp_bias", json!(true));
+    assert!(read(both).bias);
+    let squared = read(with(smollm2(), "hidden_act", json!("relu2")));
+    assert_eq!(squared.mlp.activation.name(), Some("ReluSquared"));
+}
+
+#[test]
+fn mistral_is_read() {
+    let config = json!({
+        "model_type": "mistral", "hidden_size": 1024, "max_position_embeddings": 4096,
+        "rope_theta": 1e6,
+    });
+    let spec = read(config.clone());
+    assert_eq!((spec.kv_heads, spec.mlp.hidden, spec.head_dim), (8, 14_336, 32));
+    assert_eq!(theta(&spec), 1e6);
+    // Absent, the window has 4,096 tokens; null, there is none.
+    let long = with(config, "max_position_embeddings", json!(8192));
+    assert!(problem(long.clone()).contains("sliding_window is 4096 in config.json"));
+    assert_eq!(read(with(long.clone(), "sliding_window", Value::Null)).context, 8_192);
+    assert_eq!(read(with(long, "sliding_window", json!(8192))).context, 8_192);
+}
+
+#[test]
+fn qwen2_is_read() {
+    let spec = read(qwen2());
+    assert_eq!((spec.bias, spec.qkv_bias), (false, Some(true)));
+    assert_eq!((spec.heads, spec.kv_heads, spec.head_dim), (14, 2, 64));
+    assert_eq!((theta(&spec), spec.norm.eps), (1e6, 1e-6));
+    let sliding = with(qwen2(), "use_sliding_window", json!(true));
+    assert_eq!(read(sliding.clone()), spec);
+    assert!(problem(with(sliding, "sliding_window", json!(64))).contains("sliding_window is 64"));
+    let spec = read(json!({ "model_type": "qwen2" }));
+    assert_eq!((spec.vocab, spec.kv_heads, spec.mlp.hidden), (151_936, 32, 22_016));
+}
+
+#[test]
+fn rotary_bases_have_two_places() {
+    let new = json!({ "rope_type": "default", "rope_theta": 500_000.0 });
+    let mut config = with(smollm2(), "rope_parameters", new.clone());
+    assert!(problem(config.clone()).starts_with("rope_theta is 100000 in config.json, and 500000"));
+    config.as_object_mut().unwrap().remove("rope_theta");
+    let spec = read(config.clone());
+    assert_eq!(theta(&spec), 500_000.0);
+    let rope = Positions::Rope { theta: Pattern::all(Some(500_000.0)) };
+    assert_eq!(spec.positions, rope);
+    for key in ["rope_scaling", "rope_parameters"] {
+        let yarn = with(config.clone(), key, json!({ "type": "yarn", "factor": 4.0 }));
+        let message = "rotary scaling of type yarn in config.json is not supported";
+        assert_eq!(problem(yarn), message);
+        let unknown = with(config.clone(), key, json!({ "rope_type": "default", "factor": 4.0 }));
+        assert!(problem(unknown).starts_with(&format!("the key factor of {key} is unknown")));
+        assert!(problem(with(config.clone(), key, json!([1]))).contains("has to be an object"));
+    }
+}
+
+/// Each of these would load, and compute something else.
+#[test]
+fn values_that_are_not_supported_are_refused() {
+    for (config, key, value) in [
+        (gpt2(), "scale_attn_by_inverse_layer_idx", json!(true)),
+        (gpt2(), "scale_attn_weights", json!(false)),
+        (gpt2(), "add_cross_attention", json!(true)),
+        (gpt2(), "is_encoder_decoder", json!(true)),
+        (gpt2(), "n_ctx", json!(512)),
+        (gpt2(), "activation_function", json!("quick_gelu")),
+        (smollm2(), "rope_interleaved", json!(true)),
+        (smollm2(), "attention_bias", json!(true)),
+        (smollm2(), "mlp_bias", json!(true)),
+        (smollm2(), "partial_rotary_factor", json!(0.5)),
+        (smollm2(), "sliding_window", json!(4096)),
+        (smollm2(), "layer_types", json!(["full_attention", "sliding_attention"])),
+        (smollm2(), "hidden_act", json!("mish")),
+        (smollm2(), "hidden_size", json!(577)),
+        (smollm2(), "quantization_config", json!({ "bits": 4 })),
+        (qwen2(), "use_mrope", json!(true)),
+        (qwen2(), "dual_chunk_attention_config", json!({})),
+    ] {
+        let message = problem(with(config, key, value));
+        assert!(message.contains(key), "{key}: {message}");
+        assert!(message.contains("config.json"), "{key}: {message}");
+    }
+}
+
+#[test]
+fn unknown_keys_and_architectures_are_named() {
+    let unknown = problem(with(gpt2(), "windows", json!(3)));
+    let expected = "the key windows of config.json is unknown; remove it if it does not change what the model computes";
+    assert_eq!(unknown, expected);
+    let other = problem(json!({ "model_type": "gemma3" }));
+    let expected = "the model_type gemma3 of config.json is not supported; gpt2, openai-gpt, llama, mistral and qwen2 are";
+    assert_eq!(other, expected);
+    assert!(problem(json!({ "n_layer": 2 })).starts_with("config.json has no model_type"));
+    assert!(problem(json!({ "model_type": 7 })).contains("model_type is 7"));
+    assert!(problem(json!([])).contains("is not a JSON object"));
+}
+
+/// Every key of every family with a value of another kind or of an absurd size.
+#[test]
+fn wrong_types_are_problems_and_never_panic() {
+    let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));
+    let wrong = [
+        json!(-1),
+        json!(0),
+        json!(1.5),
+        json!(1e300),
+        json!(u64::MAX),
+        json!("12"),
+        json!(true),
+        json!({ "rope_theta": "x", "rope_type": 3 }),
+        json!("\u{1b}[2J".repeat(1_000)),
+        deep,
+    ];
+    for config in [gpt2(), smollm2(), qwen2(), with(gpt2(), "model_type", json!("openai-gpt"))] {
+        for key in config.as_object().unwrap().keys() {
+            for value in &wrong {
+                let found = description(&with(config.clone(), key, value.clone()));
+                for problem in found.err().into_iter().flatten() {
+                    assert!(problem.len() < 300, "{problem}");
+                    assert!(!problem.contains(char::is_control), "{problem}");
+                }
+            }
+        }
+    }
+    let zero = problem(with(gpt2(), "n_layer", json!(0)));
+    let expected = "n_layer is 0 in config.json; it has to be an integer from 1 to 4294967295";
+    assert_eq!(zero, expected);
+    let none = problem(with(gpt2(), "layer_norm_epsilon", json!(0.0)));
+    assert!(none.contains("a number above 0"), "{none}");
+}
+
+fn llama_gguf() -> Map<String, Value> {
+    let metadata = json!({
+        "general.architecture": "llama", "general.name": "x", "tokenizer.ggml.model": "gpt2",
+        "llama.vocab_size": 48, "llama.context_length": 64, "llama.embedding_length": 32,
+        "llama.block_count": 2, "llama.feed_forward_length": 64, "llama.attention.head_count": 4,
+        "llama.attention.head_count_kv": 2, "llama.attention.layer_norm_rms_epsilon": 1e-5,
+        "llama.rope.dimension_count": 8, "llama.rope.freq_base": 500_000.0,
+    });
+    metadata.as_object().unwrap().clone()
+}
+
+#[track_caller]
+fn gguf_problem(metadata: &Map<String, Value>, tensors: &Tensors<'_>) -> String {
+    let problems = gguf_description(metadata, tensors).expect_err("the file has a problem");
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    problems.into_iter().next().unwrap()
+}
+
+#[test]
+fn gguf_is_read() {
+    let tensors = |extra: &'static [&'static str]| {
+        move |name: &str| match name {
+            "token_embd.weight" => Some(vec![48, 32]),
+            name => extra.contains(&name).then(|| vec![1]),
+        }
+    };
+    let metadata = llama_gguf();
+    let spec = gguf_description(&metadata, &tensors(&[])).unwrap();
+    assert_eq!((spec.vocab, spec.context, spec.layers), (48, 64, 2));
+    assert_eq!((spec.heads, spec.kv_heads, spec.head_dim), (4, 2, 8));
+    assert_eq!((theta(&spec), spec.bias, spec.qkv_bias), (500_000.0, false, None));
+    assert!(spec.tie_embeddings);
+    let biased = ["blk.0.attn_q.bias", "output.weight"];
+    let spec = gguf_description(&metadata, &tensors(Box::leak(Box::new(biased)))).unwrap();
+    assert_eq!((spec.bias, spec.qkv_bias, spec.tie_embeddings), (false, Some(true), false));
+    assert!(gguf_problem(&metadata, &tensors(&["rope_freqs.weight"])).contains("rope_freqs"));
+    assert!(gguf_problem(&metadata, &tensors(&["blk.0.ffn_up.bias"])).contains("bias"));
+    assert!(gguf_problem(&metadata, &|_| None).contains("token_embd.weight"));
+
+    for (key, value) in [
+        ("llama.rope.scaling.type", json!("linear")),
+        ("llama.rope.dimension_count", json!(4)),
+        ("llama.attention.sliding_window", json!(16)),
+        ("llama.attention.value_length", json!(4)),
+        ("llama.expert_count", json!(8)),
+        ("llama.vocab_size", json!(47)),
+        ("llama.attention.clamp_kqv", json!(1.0)),
+        ("llama.context_length", Value::Null),
+        ("llama.feed_forward_length", json!([1, 2])),
+    ] {
+        let mut changed = metadata.clone();
+        changed.insert(key.to_owned(), value);
+        let message = gguf_problem(&changed, &tensors(&[]));
+        let name = if key.ends_with("scaling.type") { "scaling of type linear" } else { key };
+        assert!(message.contains(name), "{key}: {message}");
+    }
+    let mut other = metadata;
+    other.insert("general.architecture".to_owned(), json!("qwen2"));
+    let message = gguf_problem(&other, &tensors(&[]));
+    assert_eq!(message, "its architecture is qwen2; gpt2 and llama are read");
+}
+
+#[test]
+fn gguf_of_gpt2_is_read() {
+    let metadata = json!({
+        "general.architecture": "gpt2", "gpt2.context_length": 1024, "gpt2.embedding_length": 768,
+        "gpt2.block_count": 12, "gpt2.feed_forward_length": 3072, "gpt2.attention.head_count": 12,
+        "gpt2.attention.layer_norm_epsilon": 1e-5,
+    });
+    let tensors = |name: &str| match name {
+        "token_embd.weight" => Some(vec![50_257, 768]),
+        "blk.0.attn_qkv.bias" => Some(vec![2304]),
+        _ => None,
+    };
+    assert_eq!(gguf_description(metadata.as_object().unwrap(), &tensors).unwrap(), read(gpt2()));
+}
