@@ -74,4 +74,12 @@ mod tests {
         }
         assert_eq!(find("Nothing"), None);
     }
+
+    /// `gpt-config` cannot call the compiler, and has a formula of its own.
+    #[test]
+    fn activations_of_files_are_those_of_specs() {
+        let file = serde_json::json!({ "model_type": "llama", "hidden_act": "relu2" });
+        let spec = gpt_config::description(&file).unwrap();
+        assert_eq!(Some(spec.mlp.activation), find("ReluSquared"));
+    }
 }

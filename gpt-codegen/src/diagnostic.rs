@@ -56,6 +56,38 @@ impl Diagnostic {
         &self.message
     }
 
+    /// The error in `text`, the tokens of which it is about, as a terminal shows it: the line of
+    /// the first token, and carets under it.
+    pub fn render(&self, text: &str) -> String {
+        let (start, end) = (self.start.start(), self.end.end());
+        // Tokens of a preset or of a default are not in the text.
+        let is_in_text = self.start.source_text().is_some_and(|token| !token.is_empty());
+        let line = text.lines().nth(start.line.saturating_sub(1)).filter(|_| is_in_text);
+        let Some(line) = line else { return self.to_string() };
+        let columns = line.chars().count();
+        let last = if end.line == start.line { end.column.min(columns) } else { columns };
+        let first = start.column.min(columns);
+        // A tab is as wide above the carets as below.
+        let indent = line.chars().take(first).map(|c| if c == '\t' { c } else { ' ' });
+        let indent: String = indent.collect();
+        let carets = "^".repeat(last.saturating_sub(first).max(1));
+        let number = start.line.to_string();
+        let margin = " ".repeat(number.len());
+        let mut rendered =
+            format!("{}\n{margin} |\n{number} | {line}\n{margin} | {indent}{carets}", self.message);
+        for (label, text) in &self.lines {
+            rendered.push_str(&format!("\n{margin} = {label}: {text}"));
+        }
+        rendered
+    }
+
+    /// The error on one line: the sentence, and what was found.
+    pub fn in_short(&self) -> String {
+        let found = self.lines.iter().find(|(label, _)| *label == "found");
+        let found = found.map_or(String::new(), |(_, text)| format!(" ({text})"));
+        format!("{}{found}", self.message)
+    }
+
     /// The `compile_error!` that reports it at the user's tokens.
     pub fn to_compile_error(&self) -> TokenStream {
         let text = self.to_string();

@@ -24,8 +24,9 @@ pub enum Kind {
     /// One of several variants, which may have fields.
     Choice(&'static [Variant]),
     /// A variant without fields for all layers, or a list of them that repeats over the layers.
-    /// The function clears the list, and each variant appends itself.
-    ChoicePattern(fn(&mut Spec), &'static [Variant]),
+    /// The function removes the last value of the list, if there is one, and says whether there
+    /// was. Each variant appends itself, and is the last value or not.
+    ChoicePattern(fn(&mut Spec) -> bool, &'static [Variant]),
     /// The name of an activation, or a closure.
     Activation(fn(&mut Spec) -> &mut Activation),
 }
@@ -47,6 +48,8 @@ pub struct Variant {
     pub doc: &'static str,
     /// Sets the variant, before its fields are set.
     pub choose: fn(&mut Spec),
+    /// Whether a spec has the variant.
+    pub is: fn(&Spec) -> bool,
     /// The keys between its braces.
     pub fields: &'static [Key],
 }
@@ -83,9 +86,10 @@ const fn variant(
     name: &'static str,
     doc: &'static str,
     choose: fn(&mut Spec),
+    is: fn(&Spec) -> bool,
     fields: &'static [Key],
 ) -> Variant {
-    Variant { name, doc, choose, fields }
+    Variant { name, doc, choose, is, fields }
 }
 
 const EPS: Key = key(
@@ -135,12 +139,14 @@ pub static KEYS: [Key; 17] = [
                 "LayerNorm",
                 "`(x - mean) / sqrt(variance + eps) * gamma + beta`",
                 |spec| spec.norm.kind = NormKind::Layer,
+                |spec| spec.norm.kind == NormKind::Layer,
                 &[EPS, AFFINE, UNIT_OFFSET],
             ),
             variant(
                 "RmsNorm",
                 "`x / sqrt(mean of squares + eps) * gamma`",
                 |spec| spec.norm.kind = NormKind::Rms,
+                |spec| spec.norm.kind == NormKind::Rms,
                 &[EPS, AFFINE, UNIT_OFFSET],
             ),
         ]),
@@ -154,12 +160,14 @@ pub static KEYS: [Key; 17] = [
                 "PreNorm",
                 "norms before attention and MLP, and once before the head: GPT-2 and after",
                 |spec| spec.block = Block::PreNorm,
+                |spec| spec.block == Block::PreNorm,
                 &[],
             ),
             variant(
                 "PostNorm",
                 "norms after the residuals: the first GPT",
                 |spec| spec.block = Block::PostNorm,
+                |spec| spec.block == Block::PostNorm,
                 &[],
             ),
         ]),
@@ -173,12 +181,14 @@ pub static KEYS: [Key; 17] = [
                 "Dense",
                 "`down(activation(up(x)))`",
                 |spec| spec.mlp.gated = false,
+                |spec| !spec.mlp.gated,
                 &[hidden(Some("4 * embed")), activation("GeluTanh", "the nonlinearity")],
             ),
             variant(
                 "Gated",
                 "`down(activation(gate(x)) * up(x))`",
                 |spec| spec.mlp.gated = true,
+                |spec| spec.mlp.gated,
                 &[hidden(None), activation("Silu", "the nonlinearity of the gate")],
             ),
         ]),
@@ -192,18 +202,21 @@ pub static KEYS: [Key; 17] = [
                 "Learned",
                 "a learned vector for each position",
                 |spec| spec.positions = Positions::Learned,
+                |spec| spec.positions == Positions::Learned,
                 &[],
             ),
             variant(
                 "Sinusoidal",
                 "the fixed sines and cosines of the 2017 transformer",
                 |spec| spec.positions = Positions::Sinusoidal,
+                |spec| spec.positions == Positions::Sinusoidal,
                 &[],
             ),
             variant(
                 "Rope",
                 "rotation of queries and keys",
                 |spec| spec.positions = Positions::Rope { theta: Pattern::default() },
+                Spec::rotary,
                 &[key(
                     "theta",
                     Kind::NumberPattern(Range::Positive, theta),
@@ -218,18 +231,20 @@ pub static KEYS: [Key; 17] = [
     key(
         "mask",
         Kind::ChoicePattern(
-            |spec| spec.mask.0.to_mut().clear(),
+            |spec| spec.mask.0.to_mut().pop().is_some(),
             &[
                 variant(
                     "Causal",
                     "itself and earlier tokens",
                     |spec| spec.mask.0.to_mut().push(Mask::Causal),
+                    |spec| spec.mask.0.last() == Some(&Mask::Causal),
                     &[],
                 ),
                 variant(
                     "Bidirectional",
                     "all tokens, as in BERT",
                     |spec| spec.mask.0.to_mut().push(Mask::Bidirectional),
+                    |spec| spec.mask.0.last() == Some(&Mask::Bidirectional),
                     &[],
                 ),
             ],

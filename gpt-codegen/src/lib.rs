@@ -20,6 +20,7 @@
 
 pub mod activations;
 pub mod check;
+mod declaration;
 pub mod diagnostic;
 pub mod expand;
 pub mod formula;
@@ -31,10 +32,12 @@ mod resolve;
 pub mod suggest;
 pub mod wgsl;
 
+pub use declaration::declaration;
 pub use diagnostic::Diagnostic;
 
 use gpt_plan::Spec;
-use proc_macro2::TokenStream;
+use proc_macro2::{Delimiter, Group, LexError, TokenStream, TokenTree};
+use quote::quote;
 
 /// A declared model whose spec is resolved and checked.
 #[derive(Clone)]
@@ -61,17 +64,19 @@ pub struct Model {
 pub fn compile(root: &TokenStream, tokens: TokenStream) -> TokenStream {
     let (declared, errors) = parse::declarations(tokens);
     let mut output = diagnostic::compile_errors(&errors);
-    let mut known = resolve::Known::new();
+    // Cargo sets it to the folder of the crate that is compiled.
+    let folder = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default().into();
+    let mut known = resolve::Known { folder, ..resolve::Known::default() };
     for declared in declared {
         let (merged, result) = front(&declared, &known);
-        let exists = known.contains_key(&declared.ident.to_string());
+        let exists = known.models.contains_key(&declared.ident.to_string());
         let model = result.map(|spec| Model {
             root: root.clone(),
             attrs: declared.attrs.clone(),
             vis: declared.vis.clone(),
             ident: declared.ident.clone(),
             spec,
-            echo: expand::echo(root, &declared),
+            echo: expand::with_file(&declared, expand::echo(root, &declared)),
         });
         let items = match model.and_then(|model| expand::model(&model)) {
             Ok(items) => items,
@@ -79,7 +84,7 @@ pub fn compile(root: &TokenStream, tokens: TokenStream) -> TokenStream {
             Err(errors) if exists => diagnostic::compile_errors(&errors),
             Err(errors) => expand::failed(root, &declared, &errors),
         };
-        known.insert(declared.ident.to_string(), merged);
+        known.models.insert(declared.ident.to_string(), merged);
         output.extend(items);
     }
     output
@@ -95,7 +100,7 @@ fn front(
         return (None, Err(spec.err().unwrap_or_default()));
     };
     let mut errors = check::check(merged, spec);
-    if known.contains_key(&declared.ident.to_string()) {
+    if known.models.contains_key(&declared.ident.to_string()) {
         let twice = Diagnostic::new(
             declared.ident.span(),
             format!("the model `{}` is declared twice", declared.ident),
@@ -109,18 +114,40 @@ fn front(
 }
 
 /// The checked specs of an invocation by name, or all errors of all its models; for tests and
-/// tools.
+/// tools. Paths of files are relative to the current folder.
 pub fn specs(tokens: TokenStream) -> Result<Vec<(String, Spec)>, Vec<Diagnostic>> {
     let (declared, mut errors) = parse::declarations(tokens);
-    let mut known = resolve::Known::new();
+    let mut known = resolve::Known::default();
     let mut specs = Vec::new();
     for declared in declared {
         let (merged, spec) = front(&declared, &known);
-        known.insert(declared.ident.to_string(), merged);
+        known.models.insert(declared.ident.to_string(), merged);
         match spec {
             Ok(spec) => specs.push((declared.ident.to_string(), spec)),
             Err(found) => errors.extend(found),
         }
     }
     if errors.is_empty() { Ok(specs) } else { Err(errors) }
+}
+
+/// The checked spec of `body`, the keys of one model without `struct Name` and braces, or all of
+/// its errors, which [`Diagnostic::render`] shows in it.
+pub fn spec(body: &str) -> Result<Spec, Vec<Diagnostic>> {
+    let tokens: TokenStream = body.parse().map_err(|error: LexError| {
+        vec![
+            Diagnostic::new(error.span(), "this is not a spec")
+                .help("write `key: value` pairs with commas between them, and close every bracket"),
+        ]
+    })?;
+    let body = TokenTree::from(Group::new(Delimiter::Brace, tokens));
+    let specs = specs(quote!(struct Spec #body))?;
+    let first = specs.into_iter().next();
+    Ok(first.expect("one declaration without errors is one spec").1)
+}
+
+/// Checks a spec that was not declared, such as that of a file. Returns the errors, a sentence
+/// each.
+pub fn check_spec(spec: &Spec) -> Vec<String> {
+    let errors = self::spec(&declaration(spec)).err().unwrap_or_default();
+    errors.iter().map(Diagnostic::in_short).collect()
 }

@@ -3,10 +3,12 @@
 //! Each segment between two commas is parsed separately, so an error in one key hides none in
 //! another. `resolve` interprets keys and values.
 
-use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
-use quote::ToTokens;
+use std::fmt;
+
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream, Parser};
-use syn::{Attribute, Expr, Generics, Token, Visibility};
+use syn::{Attribute, Expr, Generics, LitStr, Token, Visibility};
 
 use crate::Diagnostic;
 
@@ -16,9 +18,46 @@ pub struct Declared {
     pub vis: Visibility,
     pub ident: Ident,
     pub fields: Vec<Field>,
-    pub base: Option<Ident>,
+    pub base: Option<Base>,
     /// Syntax errors.
     pub errors: Vec<Diagnostic>,
+}
+
+/// What comes after the two dots.
+#[derive(Clone)]
+pub enum Base {
+    /// A preset, or a model that is declared earlier.
+    Name(Ident),
+    /// `config("path")`: a Hugging Face `config.json`.
+    Config(Ident, LitStr),
+}
+
+impl Base {
+    /// The token of errors.
+    pub fn span(&self) -> Span {
+        match self {
+            Base::Name(name) => name.span(),
+            Base::Config(_, path) => path.span(),
+        }
+    }
+}
+
+impl fmt::Display for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Base::Name(name) => write!(f, "{name}"),
+            Base::Config(config, path) => write!(f, "{config}({:?})", path.value()),
+        }
+    }
+}
+
+impl ToTokens for Base {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        match self {
+            Base::Name(name) => name.to_tokens(tokens),
+            Base::Config(config, path) => quote!(#config(#path)).to_tokens(tokens),
+        }
+    }
 }
 
 /// `key: value`.
@@ -90,7 +129,7 @@ fn declaration(input: ParseStream<'_>) -> syn::Result<Declared> {
     Ok(declared)
 }
 
-/// The fields of a preset.
+/// The fields of a preset, or of a declaration that this crate wrote.
 pub fn fields_of(spec: &str) -> Vec<Field> {
     let tokens: TokenStream = spec.parse().expect("presets are tested");
     let segments = segments(tokens).into_iter();
@@ -118,7 +157,7 @@ fn body(tokens: TokenStream, declared: &mut Declared) {
         };
         if let Err(error) = result {
             let help = if is_base {
-                "write the name of a model or preset: `..GPT2_SMALL`"
+                "write the name of a model or preset, or a file: `..GPT2_SMALL`, `..config(\"config.json\")`"
             } else {
                 "write `key: value`"
             };
@@ -127,10 +166,20 @@ fn body(tokens: TokenStream, declared: &mut Declared) {
     }
 }
 
-fn base(segment: TokenStream) -> syn::Result<Ident> {
+fn base(segment: TokenStream) -> syn::Result<Base> {
     let parser = |input: ParseStream<'_>| {
         input.parse::<Token![..]>()?;
-        input.parse::<Ident>()
+        let name: Ident = input.parse()?;
+        if name != "config" || input.is_empty() {
+            return Ok(Base::Name(name));
+        }
+        let path;
+        syn::parenthesized!(path in input);
+        let literal = path.parse()?;
+        if !path.is_empty() {
+            return Err(path.error("one path was expected"));
+        }
+        Ok(Base::Config(name, literal))
     };
     parser.parse2(segment)
 }

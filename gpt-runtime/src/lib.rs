@@ -197,9 +197,11 @@ pub use wgpu;
 /// ```
 ///
 /// A spec is the body of a struct. `..BASE` comes last and supplies the keys that are left out.
-/// `BASE` is a preset ([`GPT2_SMALL`, `SMOLLM2_135M` and others](#presets)), or a model that is
-/// declared earlier in the same invocation. A size is an integer or an expression of other keys. An
-/// error in a spec is a compile error at the offending token.
+/// `BASE` is a preset ([`GPT2_SMALL`, `SMOLLM2_135M` and others](#presets)), a model that is declared
+/// earlier in the same invocation, or `config("path")`, a Hugging Face `config.json`. The path is
+/// relative to the folder of `Cargo.toml`, and a change of the file compiles the crate again. A key
+/// of the file that is neither used nor known to be harmless is an error. A size is an integer or an
+/// expression of other keys. An error in a spec is a compile error at the offending token.
 ///
 /// The type has no values; it is the type parameter of [`Model`], [`Session`] and [`Trainer`]. It
 /// has the functions `load` and `init`, which return a `Model`, a constant for each size

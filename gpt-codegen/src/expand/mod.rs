@@ -13,12 +13,14 @@ mod types;
 
 pub use spec_docs::spec_docs;
 
+use std::path::Path;
+
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
 use crate::diagnostic::compile_errors;
 use crate::keys::{self, Kind};
-use crate::parse::{Declared, Field};
+use crate::parse::{Base, Declared, Field};
 use crate::{Diagnostic, Model, wgsl};
 
 /// All items of `model`. Its shaders are validated here.
@@ -181,6 +183,20 @@ pub fn failed(root: &TokenStream, declared: &Declared, errors: &[Diagnostic]) ->
             #constructors
         }
         #echo
+    }
+}
+
+/// `items`, and an inclusion of the file that is the base, so that a change of the file compiles the
+/// crate again. The compiler drops its bytes.
+pub fn with_file(declared: &Declared, items: TokenStream) -> TokenStream {
+    let Some(Base::Config(_, path)) = &declared.base else { return items };
+    let path = match Path::new(&path.value()).is_absolute() {
+        true => quote!(#path),
+        false => quote!(::core::concat!(::core::env!("CARGO_MANIFEST_DIR"), "/", #path)),
+    };
+    quote! {
+        #items
+        const _: &[u8] = ::core::include_bytes!(#path);
     }
 }
 

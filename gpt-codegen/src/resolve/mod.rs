@@ -2,12 +2,14 @@
 //!
 //! A [`Merged`] model has an expression for every key, and its origin. Expressions are evaluated
 //! after merging, so that a preset's `4 * embed` uses the `embed` of the model built on it. `eval`
-//! evaluates numbers, `value` everything else; [`check`](crate::check) validates the result.
+//! evaluates numbers, `value` everything else, `file` reads a base that is a file; [`check`](crate::check) validates the result.
 
 mod eval;
+mod file;
 mod value;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use gpt_plan::Spec;
 use proc_macro2::{Ident, Span};
@@ -15,9 +17,9 @@ use syn::Expr;
 use syn::spanned::Spanned;
 
 use crate::keys::{self, KEYS};
-use crate::parse::{Declared, Field, fields_of};
+use crate::parse::{Base, Declared, Field, fields_of};
 use crate::suggest::{closest, one_of};
-use crate::{Diagnostic, presets};
+use crate::{Diagnostic, declaration, presets};
 
 pub use eval::Evaluator;
 
@@ -49,8 +51,14 @@ pub struct Merged {
     pub base: Option<String>,
 }
 
-/// Models earlier in the invocation; none for a model with errors.
-pub type Known = BTreeMap<String, Option<Merged>>;
+/// What a declaration may use as its base, besides presets.
+#[derive(Default)]
+pub struct Known {
+    /// Models earlier in the invocation; none for a model with errors.
+    pub models: BTreeMap<String, Option<Merged>>,
+    /// Paths of files are relative to it.
+    pub folder: PathBuf,
+}
 
 /// Merges and evaluates. The merged form is for models that build on this one; none if it has
 /// errors.
@@ -128,7 +136,7 @@ fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Op
             entries.entry(key.name.to_owned()).or_insert_with(value);
         }
     }
-    let blame = declared.base.as_ref().unwrap_or(&declared.ident).span();
+    let blame = declared.base.as_ref().map_or(declared.ident.span(), Base::span);
     let base = declared.base.as_ref().map(ToString::to_string);
     let merged = Merged { entries, blame, base };
     // The keys that exist are evaluated in any case, for their errors.
@@ -141,19 +149,35 @@ fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Op
     Some(merged)
 }
 
+/// The entries of a base that is text.
+fn entries_of(spec: &str) -> BTreeMap<String, Entry> {
+    let entry =
+        |field: Field| (field.key.to_string(), Entry { value: field.value, origin: Origin::Base });
+    fields_of(spec).into_iter().map(entry).collect()
+}
+
 fn base_entries(
-    base: &Ident,
+    base: &Base,
     known: &Known,
     errors: &mut Vec<Diagnostic>,
 ) -> Option<BTreeMap<String, Entry>> {
+    let base = match base {
+        Base::Name(base) => base,
+        Base::Config(_, path) => {
+            return match file::read(&known.folder, path) {
+                Ok(spec) => Some(entries_of(&declaration(&spec))),
+                Err(found) => {
+                    errors.extend(found);
+                    None
+                }
+            };
+        }
+    };
     let name = base.to_string();
     if let Some(spec) = presets::find(&name) {
-        let entry = |field: Field| {
-            (field.key.to_string(), Entry { value: field.value, origin: Origin::Base })
-        };
-        return Some(fields_of(spec).into_iter().map(entry).collect());
+        return Some(entries_of(spec));
     }
-    match known.get(&name) {
+    match known.models.get(&name) {
         Some(Some(model)) => {
             let entries = model
                 .entries
@@ -172,7 +196,7 @@ fn base_entries(
             let candidates: Vec<&str> = presets::PRESETS
                 .iter()
                 .map(|(name, ..)| *name)
-                .chain(known.keys().map(String::as_str))
+                .chain(known.models.keys().map(String::as_str))
                 .collect();
             let help = match closest(&name, candidates.iter().copied()) {
                 Some(near) => format!("did you mean `..{near}`?"),

@@ -63,8 +63,8 @@ fn store(e: &mut Evaluator<'_>, key: &Key, value: &Expr, spec: &mut Spec) -> Opt
             let values: Vec<Option<Option<f64>>> = values.collect();
             *field(spec) = Pattern(values.into_iter().collect::<Option<Vec<_>>>()?.into());
         }
-        Kind::ChoicePattern(clear, variants) => {
-            clear(spec);
+        Kind::ChoicePattern(remove_last, variants) => {
+            while remove_last(spec) {}
             let mut complete = true;
             for value in elements(value) {
                 let chosen = chosen(e, key.name, value, variants);

@@ -1,0 +1,352 @@
+//! Writes a spec in the language of `gpt_model!`.
+//!
+//! The table of keys reads a spec as it sets one, so nothing here knows a key by its name. A key is
+//! left out if the spec is the same without it.
+
+use gpt_plan::{Activation, Formula, Node, Spec};
+
+use crate::keys::{KEYS, Key, Kind};
+use crate::{parse, resolve};
+
+/// The keys of `spec` with values other than their defaults, as `gpt_model!` reads them, in lines
+/// of at most 100 columns.
+///
+/// ```
+/// let text = "vocab: 65, context: 64, layers: 4, heads: 4, embed: 128, norm: RmsNorm { eps: 1e-6 }, bias: false";
+/// let spec = gpt_codegen::spec(text).unwrap();
+/// assert_eq!(gpt_codegen::declaration(&spec).replace('\n', " "), text);
+/// ```
+pub fn declaration(spec: &Spec) -> String {
+    let mut entries = entries(&KEYS, spec);
+    shorten(&mut entries, spec);
+    let mut text = String::new();
+    let mut column = 0;
+    for (i, entry) in entries.iter().enumerate() {
+        let comma = if i + 1 == entries.len() { "" } else { "," };
+        let entry = format!("{}{comma}", entry.text());
+        if column > 0 && column + 1 + entry.len() > WIDTH {
+            text.push('\n');
+            column = 0;
+        } else if column > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(&entry);
+        column += entry.len();
+    }
+    text
+}
+
+/// Columns of a line, which an editor indents by four or eight.
+const WIDTH: usize = 92;
+
+/// A key with its value.
+#[derive(Clone)]
+struct Entry {
+    key: &'static Key,
+    /// A value, or the name of a variant.
+    value: String,
+    /// The fields of a variant.
+    fields: Vec<Entry>,
+}
+
+impl Entry {
+    fn text(&self) -> String {
+        let Entry { key, value, fields } = self;
+        let fields: Vec<String> = fields.iter().map(Entry::text).collect();
+        match &fields[..] {
+            [] => format!("{}: {value}", key.name),
+            fields => format!("{}: {value} {{ {} }}", key.name, fields.join(", ")),
+        }
+    }
+}
+
+/// All keys of `keys` with the values of `spec`.
+fn entries(keys: &'static [Key], spec: &Spec) -> Vec<Entry> {
+    let mut copy = spec.clone();
+    let entry = |key: &'static Key| {
+        let (value, fields) = value(key.kind, &mut copy);
+        Entry { key, value, fields }
+    };
+    keys.iter().map(entry).collect()
+}
+
+/// The value of a key, or the name of the variant and its fields. Fields of a spec are read through
+/// the functions that set them.
+fn value(kind: Kind, spec: &mut Spec) -> (String, Vec<Entry>) {
+    let text = match kind {
+        Kind::Size(field) => grouped(&field(spec).to_string()),
+        Kind::Number(_, field) => number(*field(spec)),
+        Kind::OptionalNumber(_, field) => optional(*field(spec)),
+        Kind::Flag(field) => field(spec).to_string(),
+        Kind::OptionalFlag(field) => field(spec).map_or("None".to_owned(), |flag| flag.to_string()),
+        Kind::Activation(field) => activation(field(spec)),
+        Kind::NumberPattern(_, field) => {
+            list(field(spec).0.iter().map(|value| optional(*value)).collect())
+        }
+        Kind::ChoicePattern(remove_last, variants) => {
+            let mut rest = spec.clone();
+            let mut names = Vec::new();
+            while let Some(variant) = variants.iter().find(|variant| (variant.is)(&rest)) {
+                names.insert(0, variant.name.to_owned());
+                remove_last(&mut rest);
+            }
+            list(names)
+        }
+        Kind::Choice(variants) => {
+            let variant = variants.iter().find(|variant| (variant.is)(spec));
+            let variant = variant.expect("a spec has one of the variants");
+            return (variant.name.to_owned(), entries(variant.fields, spec));
+        }
+    };
+    (text, Vec::new())
+}
+
+/// Removes every entry without which the spec is the same.
+fn shorten(entries: &mut Vec<Entry>, spec: &Spec) {
+    let same = |entries: &[Entry]| read(entries).as_ref() == Some(spec);
+    for key in KEYS.iter().filter(|key| key.default.is_some()) {
+        let without: Vec<Entry> =
+            entries.iter().filter(|entry| entry.key.name != key.name).cloned().collect();
+        if same(&without) {
+            *entries = without;
+            continue;
+        }
+        let Some(at) = entries.iter().position(|entry| entry.key.name == key.name) else {
+            continue;
+        };
+        for field in entries[at].fields.clone() {
+            let mut without = entries.clone();
+            without[at].fields.retain(|other| other.key.name != field.key.name);
+            if field.key.default.is_some() && same(&without) {
+                *entries = without;
+            }
+        }
+    }
+}
+
+/// The spec of some entries, not yet checked.
+fn read(entries: &[Entry]) -> Option<Spec> {
+    let entries: Vec<String> = entries.iter().map(Entry::text).collect();
+    let text = format!("struct Spec {{ {} }}", entries.join(", "));
+    let (declared, errors) = parse::declarations(text.parse().ok()?);
+    match (&declared[..], &errors[..]) {
+        ([declared], []) => resolve::resolve(declared, &resolve::Known::default()).1.ok(),
+        _ => None,
+    }
+}
+
+/// One value, or a list of several.
+fn list(values: Vec<String>) -> String {
+    match &values[..] {
+        [value] => value.clone(),
+        values => format!("[{}]", values.join(", ")),
+    }
+}
+
+fn optional(value: Option<f64>) -> String {
+    value.map_or("None".to_owned(), number)
+}
+
+fn number(x: f64) -> String {
+    let text = format!("{x:?}");
+    match text.split_once('.') {
+        Some((whole, rest)) => format!("{}.{rest}", grouped(whole)),
+        None => text,
+    }
+}
+
+/// Digits in groups of three: `50_257`.
+fn grouped(digits: &str) -> String {
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push('_');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn activation(activation: &Activation) -> String {
+    match (activation.name(), activation) {
+        (Some(name), _) => name.to_owned(),
+        (None, Activation::Custom { value, .. }) => closure(value),
+        (None, _) => unreachable!("every other activation has a name"),
+    }
+}
+
+/// A formula as a closure, with a `let` for each operation.
+fn closure(formula: &Formula) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut lets = String::new();
+    for (i, node) in formula.nodes.iter().enumerate() {
+        let a = |a: u16| texts[usize::from(a)].as_str();
+        let text = match *node {
+            Node::X => "x".to_owned(),
+            Node::Const(c) if c < 0.0 => format!("(-{:?})", -c),
+            Node::Const(c) => format!("{c:?}"),
+            Node::Add(x, y) => format!("{} + {}", a(x), a(y)),
+            Node::Sub(x, y) => format!("{} - {}", a(x), a(y)),
+            Node::Mul(x, y) => format!("{} * {}", a(x), a(y)),
+            Node::Div(x, y) => format!("{} / {}", a(x), a(y)),
+            Node::Neg(x) => format!("-{}", a(x)),
+            Node::Exp(x) => format!("exp({})", a(x)),
+            Node::ExpM1(x) => format!("exp({}) - 1.0", a(x)),
+            Node::Ln(x) => format!("ln({})", a(x)),
+            Node::Sigmoid(x) => format!("1.0 / (1.0 + exp(-{}))", a(x)),
+            Node::Softplus(x) => format!("ln(1.0 + exp({}))", a(x)),
+            Node::Sqrt(x) => format!("sqrt({})", a(x)),
+            Node::Tanh(x) => format!("tanh({})", a(x)),
+            Node::Sin(x) => format!("sin({})", a(x)),
+            Node::Cos(x) => format!("cos({})", a(x)),
+            Node::Abs(x) => format!("abs({})", a(x)),
+            Node::Max(x, y) => format!("max({}, {})", a(x), a(y)),
+            Node::Min(x, y) => format!("min({}, {})", a(x), a(y)),
+            Node::Powi(x, n) => format!("powi({}, {n})", a(x)),
+            Node::Greater(..) | Node::Select(..) => unreachable!("only derivatives have it"),
+        };
+        let atom = matches!(node, Node::X | Node::Const(_));
+        let last = i + 1 == formula.nodes.len();
+        texts.push(if atom || last {
+            text
+        } else {
+            lets.push_str(&format!("let v{i} = {text}; "));
+            format!("v{i}")
+        });
+    }
+    let value = texts.last().expect("a formula is never empty");
+    if lets.is_empty() { format!("|x| {value}") } else { format!("|x| {{ {lets}{value} }}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::presets::{self, PRESETS};
+
+    #[track_caller]
+    fn spec(text: &str) -> Spec {
+        crate::spec(text).unwrap_or_else(|errors| panic!("{text}: {errors:?}"))
+    }
+
+    #[test]
+    fn a_declaration_declares_the_same_spec() {
+        const SIZES: &str = "vocab: 65, context: 32, layers: 4, heads: 4, embed: 64";
+        let rest = [
+            "kv_heads: 2, head_dim: 32, tie_embeddings: false, logit_softcap: 30.0, dropout: 0.1",
+            "norm: RmsNorm { eps: 1e-6, affine: false }, qkv_bias: true, bias: false",
+            "norm: LayerNorm { unit_offset: true }, block: PostNorm, positions: Sinusoidal",
+            "mlp: Gated { hidden: 100 }, positions: Rope { theta: [10_000.0, None, 1e6] }",
+            "mlp: Dense { activation: ReluSquared }, mask: [Causal, Causal, Bidirectional]",
+            "mask: Bidirectional, positions: Rope",
+        ];
+        for rest in rest {
+            let spec = spec(&format!("{SIZES}, {rest}"));
+            let text = declaration(&spec);
+            assert_eq!(self::spec(&text), spec, "{text}");
+            assert!(text.lines().all(|line| line.len() <= 100), "{text}");
+        }
+        for (name, text, _) in PRESETS {
+            let spec = spec(text);
+            assert_eq!(self::spec(&declaration(&spec)), spec, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_what_differs_from_the_defaults_is_written() {
+        for (_, text, _) in PRESETS {
+            // Presets repeat some defaults of variants.
+            let text = text.replace(", activation: Silu", "").replace(" { eps: 1e-5 }", "");
+            assert_eq!(declaration(&spec(&text)).replace('\n', " "), text.replace("  ", " "));
+        }
+    }
+
+    /// A file of each family: what it describes, the compiler accepts and writes.
+    #[test]
+    fn specs_of_files_are_written() {
+        for (file, expected) in [
+            (r#"{ "model_type": "gpt2" }"#, presets::find("GPT2_SMALL").unwrap()),
+            (
+                r#"{ "model_type": "openai-gpt", "afn": "relu", "n_layer": 3, "bias": false }"#,
+                "vocab: 40_478, context: 512, layers: 3, heads: 12, embed: 768, block: PostNorm, \
+                 mlp: Dense { activation: Relu }, bias: false",
+            ),
+            (
+                r#"{ "model_type": "llama", "num_hidden_layers": 8, "hidden_act": "relu2",
+                     "final_logit_softcapping": 30.0, "head_dim": 64 }"#,
+                "vocab: 32_000, context: 2_048, layers: 8, heads: 32, embed: 4_096, head_dim: 64, \
+                 norm: RmsNorm { eps: 1e-6 }, mlp: Gated { hidden: 11_008, activation: ReluSquared }, \
+                 positions: Rope, bias: false, tie_embeddings: false, logit_softcap: 30.0",
+            ),
+            (
+                r#"{ "model_type": "qwen2", "rope_theta": 1e6, "hidden_size": 896,
+                     "num_attention_heads": 14, "num_key_value_heads": 2, "num_hidden_layers": 2,
+                     "intermediate_size": 4864, "tie_word_embeddings": true }"#,
+                "vocab: 151_936, context: 32_768, layers: 2, heads: 14, kv_heads: 2, embed: 896, \
+                 norm: RmsNorm { eps: 1e-6 }, mlp: Gated { hidden: 4_864 }, \
+                 positions: Rope { theta: 1_000_000.0 }, bias: false, qkv_bias: true",
+            ),
+        ] {
+            let spec = gpt_config::description(&serde_json::from_str(file).unwrap()).unwrap();
+            let text = declaration(&spec);
+            assert_eq!(text.replace('\n', " "), expected);
+            assert_eq!(self::spec(&text), spec);
+        }
+    }
+
+    #[test]
+    fn closures_are_written_as_closures() {
+        for closure in [
+            "|x| x",
+            "|x| x / (1.0 + exp(-1.702 * x))",
+            "|x| { let a = powi(max(x, -0.5), 3); a * tanh(ln(1.0 + exp(x))) - sin(abs(a)) }",
+            "|x| min(exp(x) - 1.0, sqrt(x * x + 1.0)) - cos(x) / 2.0",
+        ] {
+            let keys = "vocab: 65, context: 32, layers: 4, heads: 4, embed: 64";
+            let spec = spec(&format!("{keys}, mlp: Dense {{ activation: {closure} }}"));
+            let text = declaration(&spec);
+            let again = self::spec(&text);
+            let (Activation::Custom { value: a, .. }, Activation::Custom { value: b, .. }) =
+                (&spec.mlp.activation, &again.mlp.activation)
+            else {
+                panic!("{text}");
+            };
+            for x in [-20.0, -1.0, 0.0, 0.3, 5.0] {
+                assert!((a.eval(x) - b.eval(x)).abs() < 1e-12, "{text}");
+            }
+        }
+    }
+
+    /// A spec of a file may have any numbers.
+    #[test]
+    fn specs_that_break_the_rules_are_written_and_refused() {
+        let good = spec("vocab: 65, context: 32, layers: 4, heads: 4, embed: 64");
+        let bad = Spec { kv_heads: 3, ..good.clone() };
+        assert!(declaration(&bad).contains("kv_heads: 3"));
+        let found = crate::check_spec(&bad);
+        assert_eq!(found, ["`heads` has to be a multiple of `kv_heads` (4 and 3)"]);
+        let huge = Spec { vocab: u32::MAX, embed: u32::MAX, ..good.clone() };
+        assert!(!crate::check_spec(&huge).is_empty());
+        assert!(crate::check_spec(&good).is_empty());
+    }
+
+    #[test]
+    fn errors_are_shown_in_the_text() {
+        let text = "vocab: 65, context: 32,\n  layers: 4, heads: 4, embd: 64";
+        let errors = crate::spec(text).unwrap_err();
+        let unknown = errors.iter().find(|error| error.message().contains("embd")).unwrap();
+        let expected = "unknown key `embd`
+  |
+2 |   layers: 4, heads: 4, embd: 64
+  |                        ^^^^
+  = help: did you mean `embed`?";
+        assert_eq!(unknown.render(text), expected);
+        // No token of the text is to blame for a key that is missing.
+        let missing = errors.iter().find(|error| error.message().starts_with("missing")).unwrap();
+        assert!(missing.render(text).starts_with("missing key `embed`\nhelp: "));
+        for text in ["vocab: 65 }, struct B {", "vocab: (", "", "}", "\"", "vocab 65"] {
+            let errors = crate::spec(text).unwrap_err();
+            assert!(errors.iter().all(|error| !error.render(text).is_empty()), "{text}");
+        }
+    }
+}
