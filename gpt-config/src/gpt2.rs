@@ -81,6 +81,8 @@ pub fn gguf(fields: &mut Fields<'_>, tensors: &Tensors<'_>) -> Spec {
     fields.only("attention.head_count_kv", heads);
     let number = "attention.head_count";
     let head_dim = width_of_heads(fields, ("embedding_length", embed), (number, heads));
+    fields.only("attention.key_length", head_dim);
+    fields.only("attention.value_length", head_dim);
     Spec {
         vocab: vocab(fields, tensors),
         context: fields.required("context_length"),

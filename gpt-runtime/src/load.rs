@@ -16,7 +16,7 @@ use crate::Error;
 use crate::device::Device;
 use crate::model::{EMBEDDED, LoadTimes, Loaded, Model, Origin};
 use crate::text::Tokenizer;
-use crate::vtable::{Gpt, ModelVtable};
+use crate::vtable::{Gpt, ModelVtable, Untyped};
 use crate::weights::{self, Checkpoint, HostTensor, Weights};
 
 /// Options for loading weights.
@@ -91,13 +91,7 @@ impl<M: Gpt> Model<M> {
         device: &Device,
         options: &LoadOptions,
     ) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let start = Instant::now();
-        let loaded = weights::open(path, M::plan(), options.dtype)?;
-        let file = start.elapsed();
-        let tokenizer = || Tokenizer::beside(path, loaded.gguf());
-        let origin = Origin::File(path.to_owned());
-        loaded_on::<M>(device, (&loaded, file), origin, tokenizer, options)
+        load_file(ModelVtable::of::<M>(), path.as_ref(), device, options)
     }
 
     /// As [`load_with`](Self::load_with), for a GGUF file embedded in the program
@@ -115,20 +109,51 @@ impl<M: Gpt> Model<M> {
         let file = start.elapsed();
         let tokenizer = || loaded.gguf().map_or(Ok(None), Tokenizer::within);
         let origin = Origin::Embedded(gguf);
-        loaded_on::<M>(device, (&loaded, file), origin, tokenizer, options)
+        let vtable = ModelVtable::of::<M>();
+        loaded_on(vtable, device, (&loaded, file), origin, tokenizer, options)
     }
+}
+
+impl Model<Untyped> {
+    /// As [`load_with`](Model::load_with), for a model whose plan was made at run time.
+    ///
+    /// # Errors
+    /// As [`load_with`](Model::load_with).
+    pub fn load_plan(
+        plan: &'static Plan,
+        path: impl AsRef<Path>,
+        device: &Device,
+        options: &LoadOptions,
+    ) -> Result<Self, Error> {
+        load_file(ModelVtable::of_plan(plan), path.as_ref(), device, options)
+    }
+}
+
+fn load_file<M>(
+    vtable: ModelVtable,
+    path: &Path,
+    device: &Device,
+    options: &LoadOptions,
+) -> Result<Model<M>, Error> {
+    let start = Instant::now();
+    let loaded = weights::open(path, vtable.plan, options.dtype)?;
+    let file = start.elapsed();
+    let tokenizer = || Tokenizer::beside(path, loaded.gguf());
+    let origin = Origin::File(path.to_owned());
+    loaded_on(vtable, device, (&loaded, file), origin, tokenizer, options)
 }
 
 /// Builds a model from a checkpoint. Opening it took the time `file`; `tokenizer` reads its
 /// tokenizer.
-fn loaded_on<M: Gpt>(
+fn loaded_on<M>(
+    vtable: ModelVtable,
     device: &Device,
     (loaded, file): (&Checkpoint, Duration),
     origin: Origin,
     tokenizer: impl Fn() -> Result<Option<Tokenizer>, Error> + Sync,
     options: &LoadOptions,
 ) -> Result<Model<M>, Error> {
-    let plan = M::plan();
+    let plan = vtable.plan;
     let start = Instant::now();
     let read = || {
         let tokenizer = match &options.tokenizer {
@@ -142,7 +167,6 @@ fn loaded_on<M: Gpt>(
     };
     let watched = options.progress.as_ref().map(|progress| Watched::new(plan, loaded, progress));
     let weights: &dyn Weights = watched.as_ref().map_or(loaded, |watched| watched);
-    let vtable = ModelVtable::of::<M>();
     let (tokenizer, engine) = std::thread::scope(|scope| {
         let tokenizer = scope.spawn(read);
         let engine = vtable.model(device, weights);

@@ -115,6 +115,20 @@ impl Model<Untyped> {
         let vtable = ModelVtable::of_plan(plan);
         Model::build(vtable, weights, device, Origin::Elsewhere.into())
     }
+
+    /// As [`init_as`](Model::init_as), for a model whose plan was made at run time.
+    ///
+    /// # Errors
+    /// As [`init_as`](Model::init_as).
+    pub fn init_plan(
+        plan: &'static Plan,
+        device: &Device,
+        seed: u64,
+        format: Format,
+    ) -> Result<Self, Error> {
+        let weights = RandomWeights::new(plan, seed, format);
+        Model::build(ModelVtable::of_plan(plan), &weights, device, Origin::Seed(seed).into())
+    }
 }
 
 impl<M> Model<M> {

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use gpt_plan::{FileTensor, Format, Init, Layout, Plan, Tensor, TensorId, TensorKind};
+use gpt_plan::{FileTensor, Format, Init, Layout, Plan, Spec, Tensor, TensorId, TensorKind};
 
 use super::archive::{Archive, ArchiveEntry, Mapped};
 use super::gguf::Gguf;
@@ -50,16 +50,16 @@ struct StoredSlice {
 /// A file that cannot be read; one message with all differences between the file and the plan.
 pub fn open(path: &Path, plan: &'static Plan, dtype: Option<Format>) -> Result<Checkpoint, Error> {
     let path = &find(path)?;
-    let is_gguf = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
-    let (archive, gguf) = if is_gguf {
+    let (archive, gguf) = if is_gguf(path) {
         let (archive, gguf) = gguf::open(path)?;
         (archive, Some(gguf))
     } else {
         (safetensors::open(path)?, None)
     };
     let problems = match &gguf {
-        Some(gguf) => config::check_gguf(gguf, &plan.spec),
-        None => config::check_beside(path, &plan.spec)?,
+        Some(gguf) => config::check_gguf(gguf, &archive, &plan.spec),
+        None => config::read_beside(path)?
+            .map_or(Vec::new(), |config| config::check_config(&config, &plan.spec)),
     };
     fit(&path.display().to_string(), archive, gguf, problems, plan, dtype)
 }
@@ -75,8 +75,49 @@ pub fn open_embedded(
     dtype: Option<Format>,
 ) -> Result<Checkpoint, Error> {
     let (archive, gguf) = gguf::read(Mapped::Embedded(gguf), name)?;
-    let problems = config::check_gguf(&gguf, &plan.spec);
+    let problems = config::check_gguf(&gguf, &archive, &plan.spec);
     fit(name, archive, Some(gguf), problems, plan, dtype)
+}
+
+/// The spec that a file describes: a GGUF, a `config.json`, or safetensors (a file, the index of a
+/// sharded model, or a folder) with a `config.json` beside them. Tensors are not read.
+///
+/// # Errors
+/// The file cannot be read, has no description, or describes a model that no spec can express; one
+/// message lists all problems.
+pub fn read_spec(path: &Path) -> Result<Spec, Error> {
+    let is_config = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"))
+        && path.file_name().is_some_and(|name| name != safetensors::INDEX);
+    let config = path.join("config.json");
+    let (path, described) = if is_config || config.is_file() {
+        let path = if is_config { path } else { &config };
+        (path.to_owned(), gpt_config::description(&config::read(path)?))
+    } else {
+        let path = find(path)?;
+        if is_gguf(&path) {
+            let (archive, gguf) = gguf::open(&path)?;
+            let described = config::describe_gguf(&gguf, &archive);
+            (path, described)
+        } else {
+            // A name that is wrong is the likelier mistake.
+            std::fs::metadata(&path).map_err(Error::io("read", &path))?;
+            let config = config::read_beside(&path)?.ok_or_else(|| {
+                Error::weights(format!(
+                    "{} does not say what model it is: there is no config.json beside it; put it there, or name the model",
+                    path.display()
+                ))
+            })?;
+            (path.with_file_name("config.json"), gpt_config::description(&config))
+        }
+    };
+    described.map_err(|problems| {
+        let lines: String = problems.iter().map(|p| format!("\n  {p}")).collect();
+        Error::weights(format!("{} describes a model that cannot be run:{lines}", path.display()))
+    })
+}
+
+fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"))
 }
 
 fn fit(

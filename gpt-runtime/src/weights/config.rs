@@ -1,194 +1,204 @@
-//! Compares a spec with a file's description of its model: `config.json` beside safetensors, or the
-//! metadata of a GGUF.
+//! Reads a file's description of its model, and compares it with a declared spec: `config.json`
+//! beside safetensors, or the metadata of a GGUF.
 //!
-//! Tensor shapes reveal most differences. They do not reveal an epsilon, an activation, a rotary
-//! base or the number of heads.
+//! `gpt-config` turns a description into a spec, with the architecture's defaults for what is
+//! absent, and refuses what it does not know. Names and shapes of tensors reveal most differences
+//! between two specs. They do not reveal an epsilon, an activation, a rotary base or the number of
+//! heads, which are compared here.
 
 use std::path::Path;
 
-use gpt_plan::{Activation, Positions, Spec};
-use serde_json::Value as Json;
+use gpt_plan::{Block, NormKind, Positions, Spec};
+use serde_json::{Map, Value as Json};
 
-use super::gguf::Gguf;
+use super::archive::Archive;
+use super::describe;
+use super::gguf::{Gguf, Value};
 use crate::Error;
 
-/// Lists the differences between `config.json` beside `weights` and the spec. Empty if there is no
-/// such file.
-pub fn check_beside(weights: &Path, spec: &Spec) -> Result<Vec<String>, Error> {
+/// The spec of a file, or all problems of its description.
+pub type Described = Result<Spec, Vec<String>>;
+
+/// The `config.json` beside `weights`. None if there is no such file.
+pub fn read_beside(weights: &Path) -> Result<Option<Json>, Error> {
     let path = weights.with_file_name("config.json");
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::io("read", &path)(error)),
-    };
-    let json: Json = serde_json::from_str(&text).map_err(|error| {
+    if path.try_exists().map_err(Error::io("read", &path))? {
+        read(&path).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+/// The JSON in `path`.
+pub fn read(path: &Path) -> Result<Json, Error> {
+    let text = std::fs::read(path).map_err(Error::io("read", path))?;
+    serde_json::from_slice(&text).map_err(|error| {
         Error::weights(format!("{} is not JSON: {error}", path.display())).caused_by(error)
-    })?;
-    Ok(check_config(&json, spec))
+    })
 }
 
 /// Lists the differences between a Hugging Face configuration and the spec.
 pub fn check_config(json: &Json, spec: &Spec) -> Vec<String> {
-    let mut check = ConfigCheck { file: "config.json", problems: Vec::new() };
-    let number = |keys: &[&str]| keys.iter().find_map(|k| json.get(k)).and_then(Json::as_u64);
-    let float = |keys: &[&str]| keys.iter().find_map(|k| json.get(k)).and_then(Json::as_f64);
-    check.size("vocab_size", number(&["vocab_size"]), spec.vocab);
-    check.size("the number of layers", number(&["n_layer", "num_hidden_layers"]), spec.layers);
-    check.size("the number of heads", number(&["n_head", "num_attention_heads"]), spec.heads);
-    check.size("num_key_value_heads", number(&["num_key_value_heads"]), spec.kv_heads);
-    check.size("the width", number(&["n_embd", "hidden_size"]), spec.embed);
-    check.size("head_dim", number(&["head_dim"]), spec.head_dim);
-    check.size("the MLP's width", number(&["n_inner", "intermediate_size"]), spec.mlp.hidden);
-    check.context(number(&["n_positions", "max_position_embeddings"]), spec);
-    check.eps(float(&["layer_norm_epsilon", "rms_norm_eps"]), spec);
-    check.theta(
-        json.get("rope_theta")
-            .or_else(|| json.get("rope_parameters")?.get("rope_theta"))
-            .and_then(Json::as_f64),
-        spec,
-    );
-    let scaling = json.get("rope_scaling").filter(|s| !s.is_null());
-    let kind =
-        scaling.and_then(|s| s.get("rope_type").or_else(|| s.get("type"))).and_then(Json::as_str);
-    check.scaling(kind);
-    check.softcap(float(&["final_logit_softcapping"]), spec);
-    if let Some(tied) = json.get("tie_word_embeddings").and_then(Json::as_bool)
-        && tied != spec.tie_embeddings
-    {
-        check.differs("tie_word_embeddings", tied, spec.tie_embeddings);
+    let described = match (json, json.get("model_type")) {
+        (Json::Object(part), None) => {
+            // A part of a configuration: what is absent is as in the spec.
+            let Some(Json::Object(mut whole)) = describe::config(spec) else {
+                return Vec::new();
+            };
+            whole.extend(part.clone());
+            gpt_config::description(&Json::Object(whole))
+        }
+        _ => gpt_config::description(json),
+    };
+    match described {
+        Ok(found) => differences("config.json", &found, spec),
+        Err(problems) => problems,
     }
-    let is_first_gpt = json.get("model_type").and_then(Json::as_str) == Some("openai-gpt");
-    let activation = ["activation_function", "hidden_act", "afn"]
-        .iter()
-        .find_map(|k| json.get(k))
-        .and_then(Json::as_str);
-    if let Some(name) = activation {
-        check.activation(name, is_first_gpt, &spec.mlp.activation);
-    }
-    check.problems
 }
 
 /// Lists the differences between a GGUF's metadata and the spec.
-pub fn check_gguf(gguf: &Gguf, spec: &Spec) -> Vec<String> {
-    let mut check = ConfigCheck { file: "the metadata", problems: Vec::new() };
-    let Some(architecture) = gguf.text("general.architecture") else {
-        check.problems.push("the metadata names no general.architecture".to_owned());
-        return check.problems;
-    };
-    if !["llama", "gpt2"].contains(&architecture) {
-        check.problems.push(format!("its architecture is {architecture}; llama and gpt2 are read"));
-        return check.problems;
+pub fn check_gguf(gguf: &Gguf, archive: &Archive, spec: &Spec) -> Vec<String> {
+    match describe_gguf(gguf, archive) {
+        Ok(mut found) => {
+            let architecture = gguf.text("general.architecture").unwrap_or_default();
+            // llama.cpp has one activation for each architecture, and files do not name it.
+            if gguf.get(&format!("{architecture}.hidden_activation")).is_none() {
+                found.mlp.activation = spec.mlp.activation.clone();
+            }
+            // Files store gamma itself.
+            found.norm.unit_offset = spec.norm.unit_offset;
+            differences("the metadata", &found, spec)
+        }
+        Err(problems) => problems,
     }
-    let key = |name: &str| format!("{architecture}.{name}");
-    let number = |name: &str| gguf.unsigned(&key(name));
-    check.size("block_count", number("block_count"), spec.layers);
-    check.size("attention.head_count", number("attention.head_count"), spec.heads);
-    check.size("attention.head_count_kv", number("attention.head_count_kv"), spec.kv_heads);
-    check.size("embedding_length", number("embedding_length"), spec.embed);
-    check.size("feed_forward_length", number("feed_forward_length"), spec.mlp.hidden);
-    check.size("attention.key_length", number("attention.key_length"), spec.head_dim);
-    check.context(number("context_length"), spec);
-    let eps = ["attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon"];
-    check.eps(eps.iter().find_map(|name| gguf.float(&key(name))), spec);
-    if architecture == "llama" {
-        check.size("rope.dimension_count", number("rope.dimension_count"), spec.head_dim);
-        // 10,000 is llama.cpp's default.
-        check.theta(Some(gguf.float(&key("rope.freq_base")).unwrap_or(10_000.0)), spec);
-        check.scaling(gguf.text(&key("rope.scaling.type")));
-    }
-    check.problems
 }
 
-struct ConfigCheck {
-    file: &'static str,
+/// The spec that a GGUF describes.
+pub fn describe_gguf(gguf: &Gguf, archive: &Archive) -> Described {
+    let architecture = gguf.text("general.architecture").unwrap_or_default();
+    let prefix = format!("{architecture}.");
+    let values = gguf.iter().filter(|(key, _)| {
+        *key == "general.architecture" || (!architecture.is_empty() && key.starts_with(&prefix))
+    });
+    let metadata: Map<String, Json> =
+        values.map(|(key, value)| (key.to_owned(), json(value))).collect();
+    gpt_config::gguf_description(&metadata, &|name| {
+        archive.entries.get(name).map(|entry| entry.shape.clone())
+    })
+}
+
+fn json(value: &Value) -> Json {
+    match value {
+        Value::Unsigned(n) => (*n).into(),
+        Value::Signed(n) => (*n).into(),
+        Value::Float(x) => decimal(*x).into(),
+        Value::Bool(flag) => (*flag).into(),
+        Value::Text(text) => text.as_str().into(),
+        // No size or setting is a list.
+        Value::List(_) => Json::Array(Vec::new()),
+    }
+}
+
+/// A float, which the file stores as an f32, as its shortest decimal: 1e-5, not 9.99999974e-6.
+fn decimal(x: f64) -> f64 {
+    let short = x as f32;
+    if f64::from(short) == x { short.to_string().parse().unwrap_or(x) } else { x }
+}
+
+/// The values of two specs, as a message shows them. Biases, an untied head of a GGUF and masks are
+/// not compared: tensors reveal the first two, and no file has another mask.
+fn differences(file: &str, found: &Spec, spec: &Spec) -> Vec<String> {
+    let mut compare = Compare { file, problems: Vec::new() };
+    compare.equal("the vocabulary", found.vocab, spec.vocab);
+    compare.equal("the number of layers", found.layers, spec.layers);
+    compare.equal("the number of heads", found.heads, spec.heads);
+    // As many as query heads, unless one of the two says otherwise.
+    if found.kv_heads != found.heads || spec.kv_heads != spec.heads {
+        compare.equal("the number of key/value heads", found.kv_heads, spec.kv_heads);
+    }
+    compare.equal("the width", found.embed, spec.embed);
+    let follows = |spec: &Spec| spec.head_dim == spec.embed / spec.heads;
+    if !follows(found) || !follows(spec) {
+        compare.equal("the width of a head", found.head_dim, spec.head_dim);
+    }
+    compare.equal("the MLP's width", found.mlp.hidden, spec.mlp.hidden);
+    compare.context(found, spec);
+    compare.equal("the norm", norm(found.norm.kind), norm(spec.norm.kind));
+    compare.close("the norm's epsilon", found.norm.eps, spec.norm.eps);
+    compare.equal("the norm's unit_offset", found.norm.unit_offset, spec.norm.unit_offset);
+    compare.equal("the block", block(found.block), block(spec.block));
+    compare.theta(found, spec);
+    let cap = |spec: &Spec| spec.logit_softcap.map_or("none".to_owned(), |cap| cap.to_string());
+    compare.equal("the soft cap of the logits", cap(found), cap(spec));
+    compare.equal("tie_word_embeddings", found.tie_embeddings, spec.tie_embeddings);
+    compare.equal("the MLP", mlp(found.mlp.gated), mlp(spec.mlp.gated));
+    // A closure may be any of them.
+    if let (Some(found), Some(declared)) = (found.mlp.activation.name(), spec.mlp.activation.name())
+    {
+        compare.equal("the activation", found, declared);
+    }
+    compare.problems
+}
+
+fn norm(kind: NormKind) -> &'static str {
+    match kind {
+        NormKind::Layer => "LayerNorm",
+        NormKind::Rms => "RmsNorm",
+    }
+}
+
+fn block(block: Block) -> &'static str {
+    match block {
+        Block::PreNorm => "PreNorm",
+        Block::PostNorm => "PostNorm",
+    }
+}
+
+fn mlp(gated: bool) -> &'static str {
+    if gated { "Gated" } else { "Dense" }
+}
+
+struct Compare<'a> {
+    file: &'a str,
     problems: Vec<String>,
 }
 
-impl ConfigCheck {
-    fn differs(
-        &mut self,
-        what: &str,
-        found: impl std::fmt::Display,
-        expected: impl std::fmt::Display,
-    ) {
-        self.problems
-            .push(format!("{what} is {found} in {} and {expected} in the spec", self.file));
-    }
-
-    fn size(&mut self, what: &str, found: Option<u64>, expected: u32) {
-        if let Some(found) = found.filter(|&n| n != u64::from(expected)) {
-            self.differs(what, found, expected);
+impl Compare<'_> {
+    fn equal<T: PartialEq + std::fmt::Display>(&mut self, what: &str, found: T, declared: T) {
+        if found != declared {
+            let file = self.file;
+            self.problems.push(format!("{what} is {found} in {file} and {declared} in the spec"));
         }
     }
 
-    /// A rotary model may be declared with a shorter context than the one it was trained for.
-    fn context(&mut self, found: Option<u64>, spec: &Spec) {
-        let Some(found) = found else { return };
-        let fits = if spec.rotary() {
-            u64::from(spec.context) <= found
-        } else {
-            u64::from(spec.context) == found
-        };
-        if !fits && spec.positions != Positions::Sinusoidal {
-            self.differs("the context", found, spec.context);
+    fn close(&mut self, what: &str, found: f64, declared: f64) {
+        if (found - declared).abs() > 1e-6 * declared {
+            self.equal(what, found, declared);
         }
     }
 
-    fn eps(&mut self, found: Option<f64>, spec: &Spec) {
-        let eps = spec.norm.eps;
-        // GGUF stores f32, so 1e-5 reads as 9.99999974e-6.
-        if let Some(found) = found.filter(|found| (found - eps).abs() > 1e-6 * eps) {
-            self.differs("the norm's epsilon", found, eps);
+    /// A rotary model may be declared with a shorter context than the one it was trained for, and
+    /// sinusoidal positions have no end.
+    fn context(&mut self, found: &Spec, spec: &Spec) {
+        let longer = spec.rotary() && spec.context <= found.context;
+        if !longer && spec.positions != Positions::Sinusoidal {
+            self.equal("the context", found.context, spec.context);
         }
     }
 
-    fn theta(&mut self, found: Option<f64>, spec: &Spec) {
-        let Some(theta) = spec.rotary_base() else {
-            if spec.rotary() && found.is_some() {
-                self.problems.push(format!(
-                    "the rotary base is one number in {}, and differs by layer in the spec",
-                    self.file
-                ));
-            }
-            return;
-        };
-        if let Some(found) = found.filter(|found| (found - theta).abs() > 1e-6 * theta) {
-            self.differs("the rotary base", found, theta);
-        }
-    }
-
-    /// A file without the key has logits without a cap.
-    fn softcap(&mut self, found: Option<f64>, spec: &Spec) {
-        let text = |cap: Option<f64>| cap.map_or("none".to_owned(), |cap| cap.to_string());
-        if found != spec.logit_softcap {
-            let (found, expected) = (text(found), text(spec.logit_softcap));
-            self.differs("the soft cap of the logits", found, expected);
-        }
-    }
-
-    fn scaling(&mut self, kind: Option<&str>) {
-        if let Some(kind) = kind.filter(|k| !["none", "default"].contains(k)) {
-            self.problems
-                .push(format!("rotary scaling of type {kind} in {} is not supported", self.file));
-        }
-    }
-
-    fn activation(&mut self, name: &str, is_first_gpt: bool, activation: &Activation) {
-        let expected = match name {
-            // GPT-1's "gelu" is the tanh approximation.
-            "gelu" if is_first_gpt => "GeluTanh",
-            "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => "GeluTanh",
-            "gelu" => "Gelu",
-            "relu" => "Relu",
-            "relu2" => "ReluSquared",
-            "silu" | "swish" => "Silu",
-            _ => return,
-        };
-        // A closure may be any of them.
-        if let Some(declared) = activation.name()
-            && declared != expected
-        {
-            self.differs("the activation", name, declared);
+    /// The tensors reveal a table of positions.
+    fn theta(&mut self, found: &Spec, spec: &Spec) {
+        match (found.rotary_base(), spec.rotary_base()) {
+            (Some(found), Some(declared)) => self.close("the rotary base", found, declared),
+            (Some(_), None) if spec.rotary() => self.problems.push(format!(
+                "the rotary base is one number in {}, and differs by layer in the spec",
+                self.file
+            )),
+            (None, Some(_)) => self.problems.push(format!(
+                "the positions are not rotary in {}, and are in the spec",
+                self.file
+            )),
+            _ => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 use gpt_plan::{Activation, Block, Mask, Norm, NormKind, Pattern, Positions, Spec};
 use serde_json::{Value, json};
 
-/// The configuration of `spec` as GPT-2, GPT-1 or Llama. None if it is not one of these
+/// The configuration of `spec` as GPT-2, GPT-1, Llama or Qwen 2. None if it is not one of these
 /// architectures.
 pub fn config(spec: &Spec) -> Option<Value> {
     // The keys that these configurations can express; every other key has to have its default.
@@ -21,6 +21,7 @@ pub fn config(spec: &Spec) -> Option<Value> {
         positions: spec.positions.clone(),
         mask: Pattern::all(Mask::Causal),
         bias: spec.bias,
+        qkv_bias: spec.qkv_bias,
         tie_embeddings: spec.tie_embeddings,
         dropout: spec.dropout,
         ..Spec::default()
@@ -29,11 +30,13 @@ pub fn config(spec: &Spec) -> Option<Value> {
         return None;
     }
     let gated = spec.mlp.gated;
+    let same = spec.qkv_bias.is_none_or(|bias| bias == spec.bias);
     match (spec.norm.kind, &spec.positions, spec.block, gated) {
-        (NormKind::Layer, Positions::Learned, Block::PreNorm, false) => gpt2(spec),
-        (NormKind::Layer, Positions::Learned, Block::PostNorm, false) => gpt1(spec),
+        (NormKind::Layer, Positions::Learned, Block::PreNorm, false) if same => gpt2(spec),
+        (NormKind::Layer, Positions::Learned, Block::PostNorm, false) if same => gpt1(spec),
         (NormKind::Rms, Positions::Rope { .. }, Block::PreNorm, true) => {
-            llama(spec, spec.rotary_base()?)
+            let theta = spec.rotary_base()?;
+            if same { llama(spec, theta) } else { qwen2(spec, theta) }
         }
         _ => None,
     }
@@ -50,15 +53,18 @@ pub fn architecture(spec: &Spec) -> Option<&'static str> {
 
 fn gpt2(spec: &Spec) -> Option<Value> {
     one_width(spec)?;
-    Some(json!({
-        "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "torch_dtype": "float32",
-        "vocab_size": spec.vocab, "n_positions": spec.context, "n_ctx": spec.context, "n_layer": spec.layers,
-        "n_head": spec.heads, "n_embd": spec.embed, "n_inner": spec.mlp.hidden,
-        "activation_function": activation(spec)?, "layer_norm_epsilon": spec.norm.eps,
-        "tie_word_embeddings": spec.tie_embeddings,
-        "resid_pdrop": spec.dropout, "embd_pdrop": spec.dropout, "attn_pdrop": spec.dropout,
-        "bos_token_id": null, "eos_token_id": null,
-    }))
+    Some(with_bias(
+        spec,
+        json!({
+            "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "torch_dtype": "float32",
+            "vocab_size": spec.vocab, "n_positions": spec.context, "n_ctx": spec.context, "n_layer": spec.layers,
+            "n_head": spec.heads, "n_embd": spec.embed, "n_inner": spec.mlp.hidden,
+            "activation_function": activation(spec)?, "layer_norm_epsilon": spec.norm.eps,
+            "tie_word_embeddings": spec.tie_embeddings,
+            "resid_pdrop": spec.dropout, "embd_pdrop": spec.dropout, "attn_pdrop": spec.dropout,
+            "bos_token_id": null, "eos_token_id": null,
+        }),
+    ))
 }
 
 fn gpt1(spec: &Spec) -> Option<Value> {
@@ -71,14 +77,22 @@ fn gpt1(spec: &Spec) -> Option<Value> {
         _ => return None,
     };
     (spec.mlp.hidden == 4 * spec.embed).then(|| {
-        json!({
+        with_bias(spec, json!({
             "architectures": ["OpenAIGPTLMHeadModel"], "model_type": "openai-gpt", "torch_dtype": "float32",
             "vocab_size": spec.vocab, "n_positions": spec.context, "n_layer": spec.layers, "n_head": spec.heads,
             "n_embd": spec.embed, "afn": activation, "layer_norm_epsilon": spec.norm.eps,
             "tie_word_embeddings": spec.tie_embeddings,
             "resid_pdrop": spec.dropout, "embd_pdrop": spec.dropout, "attn_pdrop": spec.dropout,
-        })
+        }))
     })
+}
+
+/// transformers has no key for a GPT without biases, and nanoGPT's is `bias`.
+fn with_bias(spec: &Spec, mut config: Value) -> Value {
+    if !spec.bias {
+        config["bias"] = false.into();
+    }
+    config
 }
 
 fn llama(spec: &Spec, theta: f64) -> Option<Value> {
@@ -92,12 +106,27 @@ fn llama(spec: &Spec, theta: f64) -> Option<Value> {
     }))
 }
 
+/// Llama with a bias of queries, keys and values alone.
+fn qwen2(spec: &Spec, theta: f64) -> Option<Value> {
+    if spec.bias {
+        return None;
+    }
+    let mut config = llama(spec, theta)?;
+    config["architectures"] = json!(["Qwen2ForCausalLM"]);
+    config["model_type"] = "qwen2".into();
+    config["use_sliding_window"] = false.into();
+    let keys = config.as_object_mut()?;
+    keys.retain(|key, _| key != "attention_bias" && key != "mlp_bias");
+    Some(config)
+}
+
 /// OpenAI's GPTs have as many key heads as query heads, and `heads * head_dim == embed`.
 fn one_width(spec: &Spec) -> Option<()> {
     (spec.kv_heads == spec.heads && spec.q_width() == spec.embed).then_some(())
 }
 
-fn activation(spec: &Spec) -> Option<&'static str> {
+/// transformers' name of the activation.
+pub fn activation(spec: &Spec) -> Option<&'static str> {
     match spec.mlp.activation.name()? {
         "Gelu" => Some("gelu"),
         "GeluTanh" => Some("gelu_new"),
@@ -132,8 +161,15 @@ mod tests {
             gemma["final_logit_softcapping"] = 30.0.into();
             assert_eq!(check_config(&gemma, &capped), Vec::<String>::new());
             assert_eq!(check_config(&gemma, &spec).len(), 1);
-            let deeper = Spec { layers: 7, ..spec };
+            let deeper = Spec { layers: 7, ..spec.clone() };
             assert_eq!(check_config(&config, &deeper).len(), 1);
+            assert_eq!(gpt_config::description(&config).as_ref(), Ok(&spec));
+        }
+        // What the compiler declares, the runtime writes and reads.
+        let unbiased = Spec { bias: false, ..testing::gpt2_spec() };
+        let qwen2 = Spec { qkv_bias: Some(true), ..testing::llama_spec() };
+        for spec in [unbiased, qwen2] {
+            assert_eq!(gpt_config::description(&config(&spec).unwrap()).as_ref(), Ok(&spec));
         }
         for spec in [
             Spec { positions: Positions::Sinusoidal, ..testing::gpt2_spec() },

@@ -40,6 +40,11 @@ impl Gguf {
         Gguf { values: values.into_iter().collect() }
     }
 
+    /// All keys and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.values.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
     /// The value of `key`.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.values.get(key)

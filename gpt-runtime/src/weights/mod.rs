@@ -5,7 +5,8 @@
 //!
 //! - `safetensors` and `gguf` parse containers into an `archive` of named tensors.
 //! - `stored` decodes the element and block types of files, `format` the canonical formats.
-//! - `config` compares a file's description of its model with the spec; `describe` writes one.
+//! - `config` reads a file's description of its model and compares it with the spec; `describe`
+//!   writes one.
 //! - `checkpoint` maps the tensors of an archive to those of a plan; `names` lists tensors in
 //!   errors.
 //! - `save` and `save_gguf` write weights; both split a plan's tensors with `slice`.
@@ -40,7 +41,7 @@ pub(crate) use archive::Mapped;
 #[cfg(feature = "train")]
 pub(crate) use checkpoint::computed;
 use checkpoint::interleaved;
-pub use checkpoint::{Checkpoint, open, open_embedded};
+pub use checkpoint::{Checkpoint, open, open_embedded, read_spec};
 pub use gguf::{Gguf, Value, read_metadata};
 pub use host::{HostTensor, Weights};
 pub use random::RandomWeights;

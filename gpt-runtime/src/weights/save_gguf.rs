@@ -155,6 +155,11 @@ impl Head {
             NormKind::Rms => "attention.layer_norm_rms_epsilon",
         };
         self.float(&format!("{architecture}.{name}"), spec.norm.eps);
+        // llama.cpp computes the architecture's own activation. Files with another one name it.
+        let usual = if spec.mlp.gated { "silu" } else { "gelu_new" };
+        if let Some(name) = describe::activation(spec).filter(|name| *name != usual) {
+            self.text(&format!("{architecture}.hidden_activation"), name);
+        }
         if let Some(theta) = spec.rotary_base() {
             let dimensions = format!("{architecture}.rope.dimension_count");
             self.number(&dimensions, spec.head_dim);

@@ -118,6 +118,7 @@ fn gguf_file(plan: &'static Plan, weights: &RandomWeights, format: Format) -> Gg
         meta_u32("llama.attention.head_count_kv", spec.kv_heads),
         meta_u32("llama.embedding_length", spec.embed),
         meta_u32("llama.context_length", spec.context),
+        meta_u32("llama.feed_forward_length", spec.mlp.hidden),
         meta_f32("llama.attention.layer_norm_rms_epsilon", 1e-5),
         meta_f32("llama.rope.freq_base", 10_000.0),
     ];
@@ -250,17 +251,62 @@ fn one_message_lists_all_mismatches() {
     tensors.push(("h.2.ln_1.weight".to_owned(), vec![1], vec![1.0]));
     let (_folder, path) = folder();
     write_safetensors(&path, &tensors);
-    let config = serde_json::json!({ "n_head": 3, "layer_norm_epsilon": 1e-6, "activation_function": "relu", "n_embd": 32 });
+    let config = serde_json::json!({ "n_head": 4, "layer_norm_epsilon": 1e-6, "activation_function": "relu", "n_embd": 32 });
     std::fs::write(path.with_file_name("config.json"), config.to_string()).unwrap();
     let error = open(&path, plan, None).err().expect("it does not fit").to_string();
     let expected = "does not fit the model test:
-  the number of heads is 3 in config.json and 2 in the spec
+  the number of heads is 4 in config.json and 2 in the spec
   the norm's epsilon is 0.000001 in config.json and 0.00001 in the spec
-  the activation is relu in config.json and GeluTanh in the spec
+  the activation is Relu in config.json and GeluTanh in the spec
   missing: h.1.mlp.c_fc.bias
   unexpected: h.2.ln_1.weight
   misshapen: h.0.attn.c_attn.weight is [96, 32] and should be [32, 96], ln_f.weight is [3] and should be [32]";
     assert!(error.ends_with(expected), "{error}");
+}
+
+#[test]
+fn a_file_describes_its_model() {
+    for plan in [testing::gpt2(), testing::llama()] {
+        let weights = RandomWeights::new(plan, 3, Format::F32);
+        let (folder, path) = folder();
+        write_safetensors(&path, &hf_tensors(plan, &weights));
+        let error = read_spec(&path).unwrap_err().to_string();
+        assert!(error.contains("there is no config.json beside it"), "{error}");
+        let config = path.with_file_name("config.json");
+        save_config(&config, plan).unwrap();
+        for path in [folder.path(), &path, &config] {
+            assert_eq!(read_spec(path).unwrap(), plan.spec);
+        }
+        let gguf = path.with_extension("gguf");
+        save_gguf(&gguf, plan, &weights, Format::Q8, None).unwrap();
+        assert_eq!(read_spec(&gguf).unwrap(), plan.spec);
+        same(plan, &open(&gguf, plan, None).unwrap(), &RandomWeights::new(plan, 3, Format::Q8));
+
+        std::fs::write(&config, r#"{ "model_type": "gpt2", "windows": 2, "n_head": 5 }"#).unwrap();
+        let error = read_spec(&path).unwrap_err().to_string();
+        let expected = "config.json describes a model that cannot be run:
+  n_embd is 768 and n_head is 5 in config.json; the first has to be a multiple of the second
+  the key windows of config.json is unknown; remove it if it does not change what the model computes";
+        assert!(error.ends_with(expected), "{error}");
+        assert!(open(&path, plan, None).is_err());
+    }
+    assert!(read_spec(Path::new("no/such.gguf")).unwrap_err().to_string().contains("cannot read"));
+}
+
+/// An activation that is not the architecture's own survives a GGUF.
+#[test]
+fn a_gguf_names_an_unusual_activation() {
+    let mut spec = testing::gpt2_spec();
+    spec.mlp.activation = gpt_plan::Activation::Gelu;
+    let plan = testing::plan(&spec);
+    let (_folder, path) = folder();
+    let path = path.with_extension("gguf");
+    let weights = RandomWeights::new(plan, 3, Format::F32);
+    save_gguf(&path, plan, &weights, Format::F32, None).unwrap();
+    assert_eq!(read_spec(&path).unwrap(), spec);
+    let error = open(&path, testing::gpt2(), None).err().expect("another activation").to_string();
+    let expected = "the activation is Gelu in the metadata and GeluTanh in the spec";
+    assert!(error.contains(expected), "{error}");
 }
 
 #[test]
