@@ -32,7 +32,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let plan = (arguments.model.model.plan)();
+    let plan = arguments.model.choose(Some(&arguments.weights))?.plan;
     let (from, to) = (&arguments.weights, &arguments.out);
     let opened = weights::open(from, plan, Some(Format::F32))?;
     let tokenizer = match &arguments.tokenizer.tokenizer {

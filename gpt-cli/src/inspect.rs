@@ -1,6 +1,8 @@
 //! `gpt inspect`: prints a model's spec, parameters, memory, operations, dispatches and kernels,
 //! without running it.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use gpt_runtime::__private::plan::{
     Format, Kernel, Mlp, NO_KERNEL, Norm, Pattern, Phase, Plan, Positions, Recompute, Role,
@@ -21,6 +23,9 @@ use crate::table::{Table, title};
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
+    /// Weights, or a config.json
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
     /// Sequences of a training batch
     #[arg(long, value_name = "B", default_value_t = 12)]
     batch: u32,
@@ -33,7 +38,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let plan = (arguments.model.model.plan)();
+    let plan = arguments.model.choose(arguments.weights.as_deref())?.plan;
     let context = plan.spec.context;
     let shape = TrainShape {
         batch: arguments.batch,

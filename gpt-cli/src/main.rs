@@ -25,6 +25,7 @@ mod output;
 mod progress;
 mod selftest;
 mod shaders;
+mod spec;
 mod table;
 mod train;
 mod tune;
@@ -75,6 +76,8 @@ subcommands! {
     Devices: devices,
     /// Prints a model's spec, parameters, memory, operations and kernels
     Inspect: inspect,
+    /// Prints the declaration of the model that a file describes
+    Spec: spec,
     /// Compares the results of a device with plain Rust, step by step
     Selftest: selftest,
     /// Finds the fastest kernel variants of a model for a GPU, and saves the choice

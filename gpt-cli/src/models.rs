@@ -1,15 +1,22 @@
-//! The models built into the binary. The macro generates everything from a declaration.
+//! The model of a command: built into the binary, or compiled on the spot.
+//!
+//! The macro generates a built-in model from its declaration. [`choose`] finds the model that the
+//! arguments name: with `--model`, with the keys of `--spec`, or by what the weights say of
+//! themselves. A spec that is not that of a built-in model goes through the compiler that the macro
+//! calls; naga validates its shaders before a GPU runs them.
 
 use std::path::Path;
 
+use gpt_runtime::__private::plan::Spec;
 use gpt_runtime::train::Saved;
-use gpt_runtime::weights::Weights;
+use gpt_runtime::weights::{self, Weights};
 use gpt_runtime::{
     Device, Error, Gpt, LoadOptions, Model, Trainer, TrainerSettings, Untyped, gpt_model,
 };
 use gpt_runtime::{Format, Plan};
 
 use crate::options::Named;
+use crate::output::Failure;
 
 gpt_model! {
     /// A character-level model of Shakespeare with 2.7 M parameters, embedded in the binary.
@@ -54,10 +61,8 @@ pub struct BuiltIn {
     load: fn(&Path, &Device, &LoadOptions) -> Loaded,
     load_embedded: fn(&'static [u8], &Device, &LoadOptions) -> Loaded,
     init: fn(&Device, u64, Format) -> Loaded,
-    /// Starts a training run.
-    pub trainer: fn(&Device, &dyn Weights, TrainerSettings) -> Learning,
-    /// Resumes a training run.
-    pub resume: fn(&Device, &Saved, TrainerSettings) -> Learning,
+    trainer: fn(&Device, &dyn Weights, TrainerSettings) -> Learning,
+    resume: fn(&Device, &Saved, TrainerSettings) -> Learning,
 }
 
 const fn built_in<M: Gpt>(name: &'static str) -> BuiltIn {
@@ -95,30 +100,158 @@ pub static ALL: [BuiltIn; 7] = [
     built_in::<SmolLm2>("smollm2-135m"),
 ];
 
-impl BuiltIn {
+/// The model of a command.
+pub struct Chosen {
+    pub plan: &'static Plan,
+    /// Its compiled functions; without them the CPU engine interprets a closure.
+    built_in: Option<&'static BuiltIn>,
+}
+
+/// The model that the arguments name. Without `--model` and `--spec` it is the one that `weights`
+/// describes; without weights, the embedded one.
+pub fn choose(
+    model: Option<&'static BuiltIn>,
+    spec: Option<&str>,
+    weights: Option<&Path>,
+) -> Result<Chosen, Failure> {
+    match (model, spec, weights) {
+        (Some(model), ..) => Ok(model.into()),
+        (None, Some(keys), _) => of_keys("Spec", keys),
+        (None, None, Some(path)) => described(path),
+        (None, None, None) => Ok((&ALL[0]).into()),
+    }
+}
+
+/// The model that a file of weights or a `config.json` describes.
+fn described(path: &Path) -> Result<Chosen, Failure> {
+    let spec = weights::read_spec(path)?;
+    // A file says nothing of dropout, which is for training.
+    let same = |other: &Spec| Spec { dropout: spec.dropout, ..other.clone() } == spec;
+    if let Some(model) = ALL.iter().find(|model| same(&(model.plan)().spec)) {
+        return Ok(model.into());
+    }
+    let problems = gpt_codegen::check_spec(&spec);
+    if !problems.is_empty() {
+        let lines: String = problems.iter().map(|p| format!("\n  {p}")).collect();
+        let path = path.display();
+        return Err(Failure::Input(format!("{path} describes a model that cannot be run:{lines}")));
+    }
+    compile(&name_of_file(path), &spec)
+}
+
+/// The model called `name` with the keys of `--spec`.
+pub fn of_keys(name: &str, keys: &str) -> Result<Chosen, Failure> {
+    let spec = gpt_codegen::spec(keys).map_err(|errors| {
+        let rendered: Vec<String> = errors.iter().map(|error| error.render(keys)).collect();
+        Failure::Input(rendered.join("\nerror: "))
+    })?;
+    compile(name, &spec)
+}
+
+/// Compiles a spec that was checked.
+fn compile(name: &str, spec: &Spec) -> Result<Chosen, Failure> {
+    let plan = gpt_codegen::plan::plan(name, spec);
+    // A plan lives as long as the program.
+    Ok(Chosen { plan: Box::leak(Box::new(plan)), built_in: None })
+}
+
+/// The name of a model: that of its file, or of its folder if the file is called `model`.
+pub fn name_of_file(path: &Path) -> String {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let text = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();
+    let stem = path.file_stem().map(text).filter(|_| !path.is_dir());
+    let folder = if path.is_dir() { Some(&*path) } else { path.parent() };
+    let name = stem
+        .filter(|stem| !stem.starts_with("model") && stem != "config")
+        .or_else(|| folder?.file_name().map(text));
+    let name: String = name
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c))
+        .collect();
+    if name.is_empty() { "Model".to_owned() } else { name }
+}
+
+/// The name of a model in messages: as `--model` spells it, or that of its plan.
+pub fn name_of(plan: &'static Plan) -> &'static str {
+    let built_in = ALL.iter().find(|model| std::ptr::eq((model.plan)(), plan));
+    built_in.map_or(&plan.name, |model| model.name)
+}
+
+impl From<&'static BuiltIn> for Chosen {
+    fn from(model: &'static BuiltIn) -> Chosen {
+        Chosen { plan: (model.plan)(), built_in: Some(model) }
+    }
+}
+
+impl Chosen {
+    /// The keys that declare the model; none if it is built in.
+    pub fn keys(&self) -> Option<String> {
+        self.built_in.is_none().then(|| gpt_codegen::declaration(&self.plan.spec))
+    }
+
+    /// Validates the shaders of a model that was compiled on the spot, as the macro does for a
+    /// built-in one. The CPU engine uses none, and does not wait.
+    fn validate(&self, device: &Device) -> Result<(), Error> {
+        if self.built_in.is_some() || !device.is_gpu() {
+            return Ok(());
+        }
+        match gpt_codegen::wgsl::validate_plan(self.plan).into_iter().next() {
+            None => Ok(()),
+            Some(error) => Err(Error::device(format!(
+                "{error}; this is a bug in gpt, not in the model; please report it"
+            ))),
+        }
+    }
+
     /// Loads the model with the weights at `path`, or with the embedded ones.
     ///
     /// # Errors
     /// No path for a model without embedded weights; weights that cannot be loaded.
-    pub fn load(
-        &self,
-        path: Option<&Path>,
-        device: &Device,
-        options: &LoadOptions,
-    ) -> Result<Model<Untyped>, Error> {
-        match (path, self.embedded) {
-            (Some(path), _) => (self.load)(path, device, options),
-            (None, Some(gguf)) => (self.load_embedded)(gguf, device, options),
-            (None, None) => Err(Error::Input(format!(
+    pub fn load(&self, path: Option<&Path>, device: &Device, options: &LoadOptions) -> Loaded {
+        self.validate(device)?;
+        let embedded = self.built_in.and_then(|model| Some((model, model.embedded?)));
+        match (path, self.built_in, embedded) {
+            (Some(path), Some(model), _) => (model.load)(path, device, options),
+            (Some(path), None, _) => Model::load_plan(self.plan, path, device, options),
+            (None, _, Some((model, gguf))) => (model.load_embedded)(gguf, device, options),
+            (None, ..) => Err(Error::Input(format!(
                 "the weights of {} are not part of this binary, only those of {EMBEDDED} are; pass them with --weights",
-                self.name
+                name_of(self.plan)
             ))),
         }
     }
 
     /// The model with random weights.
-    pub fn init(&self, device: &Device, format: Format) -> Result<Model<Untyped>, Error> {
-        (self.init)(device, 0, format)
+    pub fn init(&self, device: &Device, format: Format) -> Loaded {
+        self.validate(device)?;
+        match self.built_in {
+            Some(model) => (model.init)(device, 0, format),
+            None => Model::init_plan(self.plan, device, 0, format),
+        }
+    }
+
+    /// Starts a training run.
+    pub fn trainer(
+        &self,
+        device: &Device,
+        weights: &dyn Weights,
+        settings: TrainerSettings,
+    ) -> Learning {
+        self.validate(device)?;
+        match self.built_in {
+            Some(model) => (model.trainer)(device, weights, settings),
+            None => Trainer::from_plan(self.plan, device, weights, settings),
+        }
+    }
+
+    /// Resumes a training run.
+    pub fn resume(&self, device: &Device, saved: &Saved, settings: TrainerSettings) -> Learning {
+        self.validate(device)?;
+        match self.built_in {
+            Some(model) => (model.resume)(device, saved, settings),
+            None => Trainer::resume_plan(self.plan, device, saved, settings),
+        }
     }
 }
 
@@ -130,7 +263,7 @@ pub fn named() -> Named<&'static BuiltIn> {
             ALL.iter().find(|m| m.name == name).ok_or_else(|| {
                 let names: Vec<&str> = ALL.iter().map(|m| m.name).collect();
                 format!(
-                    "the models built into this binary are {}; others are declared with gpt_model! in a program of your own",
+                    "the models built into this binary are {}; --spec takes the keys of any other",
                     names.join(", ")
                 )
             })

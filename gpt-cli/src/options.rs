@@ -1,7 +1,7 @@
 //! Arguments that several subcommands share.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, Args, Command, ValueEnum};
@@ -10,7 +10,7 @@ use gpt_runtime::{
     CacheFormat, Device, DeviceKind, DeviceOptions, LoadOptions, Model, Sampler, Sampling, Untyped,
 };
 
-use crate::models::{self, BuiltIn};
+use crate::models::{self, BuiltIn, Chosen};
 use crate::output::Failure;
 use crate::progress::{self, Spinner};
 
@@ -54,9 +54,19 @@ impl DeviceArguments {
 /// Selects the model.
 #[derive(Args)]
 pub struct ModelArgument {
-    /// A model built into this binary
-    #[arg(long, value_parser = models::named(), default_value = models::EMBEDDED)]
-    pub model: &'static BuiltIn,
+    /// A model built into gpt [default: that of --weights, or bard]
+    #[arg(long, value_parser = models::named(), conflicts_with = "spec")]
+    pub model: Option<&'static BuiltIn>,
+    /// The model by its keys, as gpt_model! reads them
+    #[arg(long, value_name = "KEYS")]
+    pub spec: Option<String>,
+}
+
+impl ModelArgument {
+    /// The model, which without a name is the one that `weights` describes.
+    pub fn choose(&self, weights: Option<&Path>) -> Result<Chosen, Failure> {
+        models::choose(self.model, self.spec.as_deref(), weights)
+    }
 }
 
 /// Selects the model, its weights and the device.
@@ -77,11 +87,12 @@ pub struct LoadArguments {
 impl LoadArguments {
     /// Opens the device and loads the model, with notes about both on standard error.
     pub fn load(&self, tokenizer: Option<PathBuf>) -> Result<Model<Untyped>, Failure> {
+        let chosen = self.model.choose(self.weights.as_deref())?;
         let device = self.device.open()?;
         eprintln!("running on {}: {}", device.name(), device.reason());
         let options =
             LoadOptions { dtype: self.dtype, tokenizer, progress: Some(progress::loading()) };
-        let model = self.model.model.load(self.weights.as_deref(), &device, &options)?;
+        let model = chosen.load(self.weights.as_deref(), &device, &options)?;
         for note in model.notes() {
             eprintln!("note: {note}");
         }

@@ -5,6 +5,7 @@ use gpt_runtime::Format;
 use gpt_runtime::{Check, Error, SelfTest, self_test, self_test_training};
 use serde_json::json;
 
+use crate::models;
 use crate::options::{self, DeviceArguments, ModelArgument};
 use crate::output::{self, Failure};
 use crate::progress::Spinner;
@@ -32,7 +33,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let device = arguments.device.open()?;
     eprintln!("testing {}: {}", device.name(), device.reason());
-    let plan = (arguments.model.model.plan)();
+    let plan = arguments.model.choose(None)?.plan;
     let formats = match arguments.dtype {
         Some(format) => vec![format],
         None => Format::ALL.to_vec(),
@@ -67,7 +68,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.json {
         report(&found)?;
     }
-    let verdict = verdict(arguments.model.model.name, &found)?;
+    let verdict = verdict(models::name_of(plan), &found)?;
     if !arguments.json {
         output::line(&mut output::stdout(), &verdict)?;
     }

@@ -26,7 +26,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let plan = (arguments.model.model.plan)();
+    let plan = arguments.model.choose(None)?.plan;
     let io = |doing, path: &PathBuf| {
         let path = path.clone();
         move |source| Error::Io { doing, path, source }

@@ -37,7 +37,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         threads: None,
     })?;
     eprintln!("measuring {}", device.name());
-    let plan = (arguments.model.model.plan)();
+    let plan = arguments.model.choose(None)?.plan;
     let formats = match arguments.dtype {
         Some(format) => vec![format],
         None if arguments.train => Vec::new(),
@@ -81,7 +81,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if all.is_empty() {
         return Err(Failure::Runtime(Error::device(format!(
             "nothing was measured: {} has no kernels for that format, because a matrix is larger than an adapter can bind",
-            arguments.model.model.name
+            crate::models::name_of(plan)
         ))));
     }
     let path = path.unwrap_or_default();

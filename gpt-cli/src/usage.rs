@@ -40,7 +40,8 @@ pub fn command<A: CommandFactory>() -> Command {
             .max_term_width(WIDTH)
             .help_template(if has_positionals { OVERVIEW } else { HELP })
             .disable_help_flag(true)
-            .arg(help())
+            // Whoever reads the list has found it, and `gpt train` needs the line.
+            .arg(help().hide(true))
             .mut_args(|argument| {
                 // `-1` is a value, which the option may reject, and not an unknown flag.
                 match argument.get_action().takes_values() {

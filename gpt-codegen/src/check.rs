@@ -12,6 +12,9 @@ use crate::resolve::Merged;
 /// The widest head. A GPU workgroup stores a row of it, the CPU's attention a tile.
 const MAX_HEAD_DIM: u32 = 256;
 
+/// The deepest model. Work over the layers ends, and sums over them fit their types.
+const MAX_LAYERS: u32 = 65_536;
+
 /// All errors of `spec`, each on the token that caused it.
 pub fn check(merged: &Merged, spec: &Spec) -> Vec<Diagnostic> {
     let mut check = Check { merged, errors: Vec::new() };
@@ -21,6 +24,13 @@ pub fn check(merged: &Merged, spec: &Spec) -> Vec<Diagnostic> {
             Diagnostic::new(span, "a head is too wide")
                 .found(format!("head_dim is {}", spec.head_dim))
                 .help(format!("use more heads, or a `head_dim` of at most {MAX_HEAD_DIM}"))
+        });
+    }
+    if spec.layers > MAX_LAYERS {
+        check.fail(&["layers"], |span| {
+            Diagnostic::new(span, "the model has too many layers")
+                .found(format!("layers is {}", spec.layers))
+                .help(format!("it may have {MAX_LAYERS}"))
         });
     }
     check.pattern("mask", spec.mask.0.len(), spec.layers);

@@ -328,6 +328,53 @@ mod tests {
         let huge = Spec { vocab: u32::MAX, embed: u32::MAX, ..good.clone() };
         assert!(!crate::check_spec(&huge).is_empty());
         assert!(crate::check_spec(&good).is_empty());
+        let deep = Spec { layers: u32::MAX, ..good };
+        let found = crate::check_spec(&deep);
+        assert_eq!(found, ["the model has too many layers (layers is 4294967295)"]);
+    }
+
+    /// A spec that passes the checks has a plan, whatever its numbers are.
+    #[test]
+    fn every_checked_spec_has_a_plan() {
+        const SIZES: [u32; 12] =
+            [1, 2, 3, 8, 64, 100, 256, 1_000, 65_536, 1 << 20, 1 << 28, u32::MAX];
+        let mut state = 1_u64;
+        let mut random = |n: usize| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % n
+        };
+        let mut planned = 0;
+        for case in 0..300 {
+            // Most small, so that some pass.
+            let mut size = |most: usize| match random(8) {
+                0 => SIZES[random(SIZES.len())],
+                _ => SIZES[random(most)],
+            };
+            let head_dim = size(7);
+            let kv_heads = size(3);
+            let mut spec = spec("vocab: 65, context: 32, layers: 4, heads: 4, embed: 64");
+            spec.vocab = size(12);
+            spec.context = size(9);
+            spec.layers = size(9);
+            spec.kv_heads = kv_heads;
+            spec.heads = kv_heads.saturating_mul(size(3));
+            spec.embed = size(9);
+            spec.head_dim = head_dim;
+            spec.mlp.hidden = size(9);
+            spec.mlp.gated = case % 2 == 0;
+            if case % 3 == 0 {
+                spec.positions =
+                    gpt_plan::Positions::Rope { theta: gpt_plan::Pattern::all(Some(10_000.0)) };
+            }
+            if crate::check_spec(&spec).is_empty() {
+                let plan = crate::plan::plan("X", &spec);
+                assert!(plan.params() > 0 && plan.flops_per_token() > 0);
+                planned += 1;
+            }
+        }
+        assert!(planned > 10, "{planned} specs passed");
     }
 
     #[test]

@@ -113,7 +113,9 @@
 //!
 //! # Not covered
 //!
-//! - A spec is fixed when the program is built. A program cannot run any model file a user brings.
+//! - A spec is fixed when the program is built. A program that runs the file a user brings compiles
+//!   its spec ([`weights::read_spec`]) with `gpt-codegen` and calls [`Model::load_plan`]. It knows few
+//!   families.
 //! - A model runs on one device. The crate has no HTTP server.
 //! - The crate does not support mixture of experts, sliding windows or images.
 

@@ -83,7 +83,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let device = arguments.device.open()?;
     let opened = start.elapsed();
     eprintln!("running on {}: {}", device.name(), device.reason());
-    let built_in = arguments.model.model;
+    let chosen = arguments.model.choose(arguments.weights.as_deref())?;
     let model = match &arguments.weights {
         Some(path) => {
             let options = LoadOptions {
@@ -91,11 +91,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 tokenizer: None,
                 progress: Some(progress::loading()),
             };
-            built_in.load(Some(path), &device, &options)?
+            chosen.load(Some(path), &device, &options)?
         }
         None => {
             let _spinner = Spinner::new("drawing random weights");
-            built_in.init(&device, arguments.dtype.unwrap_or(Format::F32))?
+            chosen.init(&device, arguments.dtype.unwrap_or(Format::F32))?
         }
     };
     let context = model.plan().spec.context as usize;

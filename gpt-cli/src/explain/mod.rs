@@ -30,6 +30,7 @@ use gpt_runtime::__private::plan::Spec;
 use gpt_runtime::Error;
 use serde_json::json;
 
+use crate::models;
 use crate::options::{LoadArguments, TokenizerArgument};
 use crate::output::{self, Failure};
 
@@ -73,7 +74,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let model = arguments.load.load(arguments.tokenizer.tokenizer.clone())?;
     let tokens = model.tokenizer()?.encode_prompt(&arguments.prompt)?;
-    let (name, spec) = (arguments.load.model.model.name, &model.plan().spec);
+    let (name, spec) = (models::name_of(model.plan()), &model.plan().spec);
     let most = most_tokens(spec);
     if tokens.len() > most {
         return Err(Failure::Input(format!(

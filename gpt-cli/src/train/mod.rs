@@ -24,7 +24,7 @@ use gpt_runtime::{Format, Plan};
 use serde::{Deserialize, Serialize};
 
 use crate::interrupt;
-use crate::models::{self, BuiltIn};
+use crate::models::{self, BuiltIn, Chosen};
 use crate::options::DeviceArguments;
 use crate::output::{Failure, bytes, count, train_parts};
 use crate::progress::Spinner;
@@ -37,9 +37,13 @@ use text::Text;
   gpt train --model nano --data shakespeare.txt --out run
   gpt train --resume --out run --steps 4000")]
 pub struct Arguments {
-    /// A model built into this binary: bard, nano, gpt2, smollm2-135m, ...
-    #[arg(long, hide_possible_values = true, value_parser = models::named(), required_unless_present = "resume")]
+    /// A model built into gpt: bard, nano, ... [default: that of --weights]
+    #[arg(long, hide_possible_values = true, value_parser = models::named())]
+    #[arg(required_unless_present_any = ["resume", "spec", "weights"], conflicts_with = "spec")]
     model: Option<&'static BuiltIn>,
+    /// The model by its keys, as gpt_model! reads them
+    #[arg(long, value_name = "KEYS")]
+    spec: Option<String>,
     /// The text, UTF-8; its last tenth is for validation
     #[arg(long, value_name = "TEXT", required_unless_present = "resume")]
     data: Option<PathBuf>,
@@ -64,12 +68,21 @@ pub struct Arguments {
     json: bool,
 }
 
+impl Arguments {
+    fn names_a_model(&self) -> bool {
+        self.model.is_some() || self.spec.is_some() || self.weights.is_some()
+    }
+}
+
 /// The state of a run besides its model, stored in each checkpoint.
 #[derive(Clone, Serialize, Deserialize)]
 struct Run {
     data: PathBuf,
     /// The hash of the text's tokens: a run resumes only with the same text.
     fingerprint: u64,
+    /// The keys of a model that is not built in.
+    #[serde(default)]
+    keys: Option<String>,
     options: Options,
     best: Option<Best>,
 }
@@ -86,17 +99,19 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let found = found(arguments)?;
     let (model, data, known) = match &found {
         None => {
-            let both = arguments.model.zip(arguments.data.clone());
-            let (model, data) = both.ok_or_else(|| nothing_to_resume(&arguments.out))?;
+            let data = arguments.data.clone().filter(|_| arguments.names_a_model());
+            let data = data.ok_or_else(|| nothing_to_resume(&arguments.out))?;
+            let weights = arguments.weights.as_deref();
+            let model = models::choose(arguments.model, arguments.spec.as_deref(), weights)?;
             (model, data, None)
         }
         Some(saved) => {
             let known = known(saved)?;
             let data = arguments.data.clone().unwrap_or(known.data.clone());
-            (model_of(arguments, saved)?, data, Some(known))
+            (model_of(arguments, saved, &known)?, data, Some(known))
         }
     };
-    let plan = (model.plan)();
+    let plan = model.plan;
     let options = match &known {
         None => Options { tuned: arguments.weights.is_some(), ..arguments.options.clone() },
         Some(known) => arguments.options.clone().over(&known.options)?,
@@ -116,11 +131,17 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     introduce(plan, &text, &settings.shape(plan.spec.context))?;
     let spinner = Spinner::new("preparing the model");
     let trainer = match &found {
-        Some(saved) => (model.resume)(&device, saved, settings)?,
-        None => start(arguments, model, &device, &options, settings)?,
+        Some(saved) => model.resume(&device, saved, settings)?,
+        None => start(arguments, &model, &device, &options, settings)?,
     };
     drop(spinner);
-    let run = Run { data, fingerprint, options, best: known.and_then(|known| known.best) };
+    let run = Run {
+        data,
+        fingerprint,
+        keys: model.keys(),
+        options,
+        best: known.and_then(|known| known.best),
+    };
     let trainer = trainer.tokenizer(Some(text.tokenizer.clone()));
     run::Loop::new(arguments, trainer, text, run)?.run()
 }
@@ -151,7 +172,7 @@ fn found(arguments: &Arguments) -> Result<Option<Saved>, Failure> {
                 .to_owned(),
         ));
     }
-    if saved.is_none() && arguments.model.is_some() {
+    if saved.is_none() && arguments.names_a_model() {
         eprintln!("note: {} has no checkpoint yet; the run begins", out.display());
     }
     Ok(saved)
@@ -173,12 +194,14 @@ fn known(saved: &Saved) -> Result<Run, Failure> {
     })
 }
 
-fn model_of(arguments: &Arguments, saved: &Saved) -> Result<&'static BuiltIn, Failure> {
+fn model_of(arguments: &Arguments, saved: &Saved, run: &Run) -> Result<Chosen, Failure> {
     let trained = models::ALL.iter().find(|m| *(m.plan)().name == *saved.model());
-    match (arguments.model, trained) {
-        (Some(given), _) => Ok(given),
-        (None, Some(model)) => Ok(model),
-        (None, None) => Err(Failure::Input(format!(
+    let keys = arguments.spec.as_deref().or(run.keys.as_deref());
+    match (arguments.model, keys, trained) {
+        (Some(given), ..) => Ok(given.into()),
+        (None, Some(keys), _) => models::of_keys(saved.model(), keys),
+        (None, None, Some(model)) => Ok(model.into()),
+        (None, None, None) => Err(Failure::Input(format!(
             "{} is of the model {}, which is not built into this binary",
             saved.folder().display(),
             saved.model()
@@ -188,20 +211,20 @@ fn model_of(arguments: &Arguments, saved: &Saved) -> Result<&'static BuiltIn, Fa
 
 fn start(
     arguments: &Arguments,
-    model: &BuiltIn,
+    model: &Chosen,
     device: &Device,
     options: &Options,
     settings: gpt_runtime::TrainerSettings,
 ) -> Result<Trainer<Untyped>, Failure> {
-    let plan = (model.plan)();
+    let plan = model.plan;
     Ok(match &arguments.weights {
         Some(path) => {
             let opened = weights::open(path, plan, Some(Format::F32))?;
-            (model.trainer)(device, &opened, settings)?
+            model.trainer(device, &opened, settings)?
         }
         None => {
             let random = RandomWeights::new(plan, options.seed(), Format::F32);
-            (model.trainer)(device, &random, settings)?
+            model.trainer(device, &random, settings)?
         }
     })
 }

@@ -14,6 +14,7 @@ use super::text::Text;
 use super::{Arguments, Best, Run, curve};
 use crate::generate::stream;
 use crate::interrupt;
+use crate::models;
 use crate::output::{self, Failure};
 
 /// Steps between lines of the log, unless a validation adds one earlier.
@@ -279,18 +280,23 @@ impl Loop {
                 last.step
             );
         }
-        let model = match self.run.best {
+        let best = match self.run.best {
             Some(best) => format!("validation loss {:.4} at step {}", best.loss, best.step),
             None if self.out.join("model.safetensors").exists() => "not validated".to_owned(),
             None => return Ok(()),
         };
-        let name = crate::models::ALL.iter().find(|m| (m.plan)().name == self.trainer.plan().name);
-        let name = name.map_or("", |m| m.name);
+        let plan = self.trainer.plan();
+        // Weights of another model are described by the file beside them, if there is one.
+        let model = match &self.run.keys {
+            None => format!("--model {} ", models::name_of(plan)),
+            Some(_) if self.out.join("config.json").exists() => String::new(),
+            Some(keys) => format!("--spec '{}' ", keys.replace('\n', " ")),
+        };
         let mut stdout = output::stdout();
         output::line(
             &mut stdout,
             &format!(
-                "the best model, {model}, is in {out}: gpt generate --model {name} --weights {out} --prompt TEXT"
+                "the best model, {best}, is in {out}: gpt generate {model}--weights {out} --prompt TEXT"
             ),
         )
     }
