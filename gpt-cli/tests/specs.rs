@@ -4,8 +4,30 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use gpt_runtime::weights::{RandomWeights, read_spec, save};
-use gpt_runtime::{Device, Format, Model, Tokenizer};
+use gpt_runtime::{Device, Format, Model, Tokenizer, gpt_model};
 use serde_json::{Value, json};
+
+gpt_model! {
+    /// The file, and a model that overrides some of its keys.
+    struct Whole { ..config("tests/tiny-llama.json") }
+    struct Wider { embed: 48, ..config("tests/tiny-llama.json") }
+    struct Deeper { layers: 3, ..Whole }
+}
+
+/// A base may be a file, for the macro as for the command line.
+#[test]
+fn a_file_is_a_base() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny-llama.json");
+    let spec = read_spec(&file).unwrap();
+    assert_eq!(Whole::PLAN.spec, spec);
+    assert_eq!((Wider::EMBED, Wider::HEAD_DIM, Wider::HIDDEN, Wider::VOCAB), (48, 16, 40, 65));
+    assert_eq!((Deeper::LAYERS, Deeper::EMBED), (3, 24));
+    // A path of `--spec` is relative to the current folder.
+    let keys = r#"layers: 5, ..config("tiny-llama.json")"#;
+    let summary = succeeds(file.parent().unwrap(), &["inspect", "--spec", keys, "--json"]);
+    let summary: Value = serde_json::from_str(summary.trim()).unwrap();
+    assert_eq!(summary["spec"]["layers"], 5);
+}
 
 fn gpt(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gpt"));
