@@ -43,7 +43,8 @@ pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
             activation: fields.activation("activation_function", Activation::GeluTanh),
         },
         positions: Positions::Learned,
-        // Not a key of transformers: nanoGPT's, which this project writes for models without biases.
+        // Not a key of transformers: nanoGPT's, which this project writes for models without
+        // biases.
         bias: fields.flag("bias").unwrap_or(true),
         tie_embeddings: fields.flag("tie_word_embeddings").unwrap_or(true),
         // Gemma's key, which this project writes for any model with a soft cap.

@@ -2,7 +2,8 @@
 //!
 //! A [`Merged`] model has an expression for every key, and its origin. Expressions are evaluated
 //! after merging, so that a preset's `4 * embed` uses the `embed` of the model built on it. `eval`
-//! evaluates numbers, `value` everything else, `file` reads a base that is a file; [`check`](crate::check) validates the result.
+//! evaluates numbers, `value` everything else, `file` reads a base that is a file;
+//! [`check`](crate::check) validates the result.
 
 mod eval;
 mod file;
