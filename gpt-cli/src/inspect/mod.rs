@@ -1,12 +1,14 @@
 //! `gpt inspect`: prints a model's spec, parameters, memory, operations, dispatches and kernels,
 //! without running it.
 
+mod dispatches;
+
 use std::path::PathBuf;
 
 use clap::Args;
 use gpt_runtime::__private::plan::{
-    Format, Kernel, Mlp, NO_KERNEL, Norm, Pattern, Phase, Plan, Positions, Recompute, Role,
-    RowCount, SPLIT_FROM, SPLIT_KEYS, SamplingOp, Spec, Tensor, TensorKind, TrainShape,
+    Format, Mlp, NO_KERNEL, Norm, Pattern, Phase, Plan, Positions, Recompute, Role, RowCount, Spec,
+    Tensor, TensorKind, TrainShape,
 };
 use gpt_runtime::__private::{plan::Features, shaders};
 use gpt_runtime::DEFAULT_CHUNK;
@@ -65,7 +67,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         formats(plan),
         kernels(plan),
     ];
-    for table in tables.into_iter().chain(dispatch_tables(plan)) {
+    for table in tables.into_iter().chain(dispatches::tables(plan)) {
         output::line(&mut out, "")?;
         for line in table.lines() {
             output::line(&mut out, &line)?;
@@ -301,26 +303,6 @@ fn kernel_cells(name: &str, figures: &[usize; 4]) -> [String; 5] {
     ]
 }
 
-/// The dispatches of each phase, and those of sampling and of attention over many keys.
-fn dispatch_tables(plan: &'static Plan) -> Vec<Table> {
-    let phases = [("decode", Phase::Decode, "token"), ("prefill", Phase::Prefill, "chunk")];
-    let phases = phases.map(|(name, phase, per)| {
-        let title = format!("{name}: {} dispatches a {per}", plan.dispatches(phase));
-        (title, dispatches(plan, phase))
-    });
-    let all = phases.into_iter().chain(other_dispatches(plan));
-    all.map(|(title, dispatches)| {
-        let mut table = Table::new("<>>>>");
-        table.head([title]);
-        table.head(["", "times", "workgroups", "invocations each", "rows each"]);
-        for d in dispatches {
-            table.row(d.cells());
-        }
-        table
-    })
-    .collect()
-}
-
 fn recomputed(shape: &TrainShape) -> TrainShape {
     TrainShape { recompute: Recompute::Block, ..*shape }
 }
@@ -356,8 +338,7 @@ fn as_json(plan: &'static Plan, shape: &TrainShape) -> Value {
             (key, value)
         })
         .collect();
-    let phase = |phase| json!({ "dispatches": plan.dispatches(phase), "steps": steps_json(&dispatches(plan, phase)) });
-    json!({
+    let mut json = json!({
         "name": plan.name, "params": plan.params(), "flops_per_token": plan.flops_per_token(),
         "kv_bytes_per_token": plan.spec.kv_bytes_per_token(), "spec": spec, "tensors": tensors,
         "weight_bytes": weights, "activation_bytes": activation_bytes(plan),
@@ -365,10 +346,9 @@ fn as_json(plan: &'static Plan, shape: &TrainShape) -> Value {
             "batch": shape.batch, "context": shape.tokens, "recompute_nothing": train_json(plan, shape),
             "recompute_block": train_json(plan, &recomputed(shape)),
         },
-        "decode": phase(Phase::Decode), "prefill": phase(Phase::Prefill),
-        "sampling": steps_json(&sampling(plan, SamplingOp::FULL_VOCABULARY)), "sampling_truncated": steps_json(&sampling(plan, SamplingOp::TRUNCATED)),
-        "split_attention_from": plan.split_attention.map(|_| SPLIT_FROM + 1), "split_attention": steps_json(&split_attention(plan)),
-    })
+    });
+    json.as_object_mut().expect("an object").extend(dispatches::json(plan));
+    json
 }
 
 /// The keys of a spec and their values, as a declaration would write them. Scalars follow from the
@@ -460,99 +440,4 @@ fn activation_bytes(plan: &Plan) -> u64 {
         _ => 0,
     };
     plan.buffers.iter().map(|b| 4 * u64::from(b.width) * rows(b.rows)).sum()
-}
-
-struct Dispatch {
-    times: u32,
-    step: &'static str,
-    kernel: String,
-    groups: u32,
-    workgroup: u32,
-    tile_rows: u32,
-}
-
-impl Dispatch {
-    fn new(times: u32, step: &'static str, kernel: &Kernel) -> Dispatch {
-        Dispatch {
-            times,
-            step,
-            kernel: kernel.name.to_string(),
-            groups: kernel.groups,
-            workgroup: kernel.workgroup,
-            tile_rows: kernel.tile_rows,
-        }
-    }
-
-    fn cells(&self) -> [String; 5] {
-        [
-            self.step.to_owned(),
-            self.times.to_string(),
-            self.groups.to_string(),
-            self.workgroup.to_string(),
-            self.tile_rows.to_string(),
-        ]
-    }
-}
-
-fn steps_json(dispatches: &[Dispatch]) -> Vec<Value> {
-    let step = |d: &Dispatch| {
-        json!({
-            "step": d.step, "times": d.times, "kernel": d.kernel, "workgroups": d.groups,
-            "workgroup": d.workgroup, "rows": d.tile_rows,
-        })
-    };
-    dispatches.iter().map(step).collect()
-}
-
-/// The steps of a phase, with their kernels for f32 weights (or the first format with a kernel).
-fn dispatches(plan: &'static Plan, phase: Phase) -> Vec<Dispatch> {
-    let mut dispatches = Vec::new();
-    for section in plan.sections.iter() {
-        let kind_steps = section.steps.len() / section.period as usize;
-        for (i, step) in section.steps.iter().enumerate() {
-            let times = section.count((i / kind_steps) as u32);
-            let index = Format::ALL.iter().map(|f| step.kernel(phase, *f));
-            let kernel = index.filter_map(|i| plan.kernels.get(usize::from(i))).next();
-            let kernel = kernel.expect("every step has a kernel in some format");
-            dispatches.push(Dispatch::new(times, &step.name, kernel));
-        }
-    }
-    dispatches
-}
-
-/// The dispatches of sampling on a GPU, and of attention over many keys, each with a title.
-fn other_dispatches(plan: &Plan) -> Vec<(String, Vec<Dispatch>)> {
-    let mut others = vec![
-        (
-            "sampling on a GPU: greedy, or by temperature".to_owned(),
-            sampling(plan, SamplingOp::FULL_VOCABULARY),
-        ),
-        ("sampling with top-k, top-p or min-p".to_owned(), sampling(plan, SamplingOp::TRUNCATED)),
-    ];
-    if plan.split_attention.is_some() {
-        others.push((
-            format!(
-                "attention of a token over more than {SPLIT_FROM} keys, in splits of {SPLIT_KEYS} keys"
-            ),
-            split_attention(plan),
-        ));
-    }
-    others
-}
-
-fn sampling(plan: &Plan, steps: &[SamplingOp]) -> Vec<Dispatch> {
-    let kernel = |op: &SamplingOp| &plan.kernels[usize::from(plan.sampling[*op as usize])];
-    let steps = steps.iter();
-    let steps = steps.map(|op| Dispatch::new(1, op.name(), kernel(op)));
-    steps.collect()
-}
-
-fn split_attention(plan: &Plan) -> Vec<Dispatch> {
-    let Some(split) = plan.split_attention else {
-        return Vec::new();
-    };
-    let kernels = [("attention_split", split.split), ("attention_merge", split.merge)];
-    let kernels = kernels.map(|(name, at)| (name, &plan.kernels[usize::from(at)]));
-    let layers = plan.spec.layers;
-    kernels.map(|(name, kernel)| Dispatch::new(layers, name, kernel)).into()
 }
