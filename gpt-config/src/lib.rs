@@ -6,7 +6,7 @@
 //! architecture can be loaded from GGUF. A new family takes two files: its module, and a row of
 //! `FAMILIES` here.
 //!
-//! [`Fields`](fields::Fields) hands out the values of a file and remembers which keys were read.
+//! `Fields` hands out the values of a file and remembers which keys were read.
 //! Every key must be read: its value is part of the spec, or only one value is supported, or the
 //! key is on a list of keys that do not change the model. Any other key is an error that names it,
 //! because a key that is ignored by mistake leads to a model that computes something else. A key
