@@ -9,7 +9,7 @@
 //! ```
 //! use gpt_simd::Isa;
 //!
-//! let kernels = Isa::detect().kernels().expect("the processor has the detected set");
+//! let kernels = Isa::available()[0].kernels().expect("an available set has kernels");
 //! let mut row = [-1.0, 0.0, 2.0];
 //! kernels.relu(&mut row);
 //! assert_eq!(row, [0.0, 0.0, 2.0]);
