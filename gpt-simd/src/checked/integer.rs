@@ -108,16 +108,19 @@ fn blocks_of(format: Format, panel: &[u8]) -> usize {
 
 impl Kernels {
     /// Bytes of an input that was rounded to an integer.
+    #[inline]
     pub fn quant_bytes(&self) -> usize {
         self.integers.quant_bytes
     }
 
     /// Bytes of `numbers` widened weights.
+    #[inline]
     pub fn wide_bytes(&self, numbers: usize) -> usize {
         size(numbers, self.integers.wide_bytes)
     }
 
     /// The offset of stored weights of `format`.
+    #[inline]
     pub fn shift(&self, format: Format) -> u8 {
         match self.quants(format).shifted {
             true => self.integers.shift as u8,
@@ -126,11 +129,13 @@ impl Kernels {
     }
 
     /// Reorders the quants of one block of `format` from the host's layout to that of a panel.
+    #[inline]
     pub fn arrange(&self, format: Format, quants: &mut [u8]) {
         (self.quants(format).arrange)(quants, self.integers.group);
     }
 
     /// The inverse of [`arrange`](Self::arrange).
+    #[inline]
     pub fn restore(&self, format: Format, quants: &mut [u8]) {
         (self.quants(format).restore)(quants, self.integers.group);
     }
@@ -142,6 +147,7 @@ impl Kernels {
 
     /// Rounds a row to integers in blocks of 32: `x ≈ scales[block] * quants`; `sums` are the sums
     /// of each block's rounded numbers. All outputs have whole blocks.
+    #[inline]
     pub fn quantise(&self, x: &[f32], out: IntegersMut<'_>) {
         let blocks = x.len().div_ceil(BLOCK);
         let block_bytes = BLOCK * self.quant_bytes();
@@ -158,6 +164,7 @@ impl Kernels {
     }
 
     /// `output = input · panel`: the first row of the input, a whole quantised panel.
+    #[inline]
     pub fn integer_row(
         &self,
         format: Format,
@@ -176,6 +183,7 @@ impl Kernels {
     /// The quants of a part of a panel in the form that [`integer_product`](Self::integer_product)
     /// takes: the stored ones if they have it, or converted in `scratch`, which holds
     /// [`wide_bytes`](Self::wide_bytes) of them.
+    #[inline]
     pub fn widen<'a>(&self, format: Format, panel: &'a [u8], scratch: &'a mut [u8]) -> Wide<'a> {
         let blocks = blocks_of(format, panel);
         let block = self.wide_bytes(WIDE_BLOCK);
@@ -199,6 +207,7 @@ impl Kernels {
     /// the input's rows start. `wide` is the output of [`widen`](Self::widen) for that part,
     /// `output` is `[rows][32]`. `next` is prefetched.
     #[allow(clippy::too_many_arguments)]
+    #[inline]
     pub fn integer_product(
         &self,
         format: Format,

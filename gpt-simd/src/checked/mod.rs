@@ -2,7 +2,8 @@
 //! the instruction set.
 //!
 //! Products of floats are in this file, products of integers in `integer`, and the functions of
-//! rows in `rows`.
+//! rows in `rows`. They are `#[inline]`, because the engine is another crate, and calls some of them
+//! once for each panel of a matrix.
 
 mod integer;
 mod rows;
@@ -141,6 +142,7 @@ impl Kernels {
     /// `output[i] (+)= input[i] · panel` for `rows` rows; `input[i]` has `depth` elements, `panel`
     /// is `[depth][32]` with its own stride, `output[i]` has 32. Depth is counted in elements, and
     /// an element may be a pair.
+    #[inline]
     pub fn product<E: PanelElement>(
         &self,
         rows: usize,
@@ -155,6 +157,7 @@ impl Kernels {
 
     /// As [`product`](Self::product), and prefetches memory of later ones.
     #[allow(clippy::too_many_arguments)]
+    #[inline]
     pub fn product_prefetching<E: PanelElement>(
         &self,
         rows: usize,
@@ -175,6 +178,7 @@ impl Kernels {
 
     /// As [`product`](Self::product) with the input's columns as rows: element `k` of row `i` is
     /// `input.data[k * input.stride + i]`.
+    #[inline]
     pub fn product_of_columns<E: PanelElement>(
         &self,
         rows: usize,
@@ -240,6 +244,7 @@ impl Kernels {
 
     /// Steps of depth that are interleaved in a panel of `format`: as many as one instruction
     /// multiplies and adds.
+    #[inline]
     pub fn group(&self, format: Format) -> usize {
         match format {
             Format::F32 | Format::F16 => 1,
@@ -250,6 +255,7 @@ impl Kernels {
     }
 
     /// Whether products of operands that are rounded to bf16 take them in pairs.
+    #[inline]
     pub fn has_pairs(&self) -> bool {
         self.pairs.is_some()
     }
@@ -258,6 +264,7 @@ impl Kernels {
     ///
     /// # Panics
     /// If the set does not [multiply pairs](Self::has_pairs).
+    #[inline]
     pub fn gemv_pairs(&self, input: &[Bf16Pair], panel: &[Bf16Pair], output: &mut [f32; PANEL]) {
         let pairs = self.pairs.as_ref().expect("a set that multiplies pairs");
         let depth = input.len();
@@ -272,6 +279,7 @@ impl Kernels {
     ///
     /// # Panics
     /// As [`gemv_pairs`](Self::gemv_pairs).
+    #[inline]
     pub fn pair_columns(&self, from: Strided<'_>, [rows, width]: [usize; 2], out: &mut [Bf16Pair]) {
         let pairs = self.pairs.as_ref().expect("a set that multiplies pairs");
         let stride = width.div_ceil(2);
@@ -294,6 +302,7 @@ impl Kernels {
     ///
     /// # Panics
     /// As [`gemv_pairs`](Self::gemv_pairs).
+    #[inline]
     pub fn pair_rows(&self, from: Strided<'_>, [rows, width]: [usize; 2], out: &mut [Bf16Pair]) {
         let pairs = self.pairs.as_ref().expect("a set that multiplies pairs");
         assert!(
@@ -308,6 +317,7 @@ impl Kernels {
 
     /// `output = input · panel`, one row, the panel in its storage format, which is not quantised
     /// and whose [`group`](Self::group) is 1.
+    #[inline]
     pub fn gemv(&self, format: Format, input: &[f32], panel: &[u8], output: &mut [f32; PANEL]) {
         let depth = input.len();
         assert_eq!(self.group(format), 1, "group of a plain panel");
@@ -328,6 +338,7 @@ impl Kernels {
 
     /// Converts a part of a panel, stored in a `format` that is not quantised, to f32
     /// `[depth][32]`.
+    #[inline]
     pub fn unpack(&self, format: Format, depth: usize, panel: &[u8], output: &mut [f32]) {
         assert_eq!(self.group(format), 1, "group of a plain panel");
         let row_bytes = format.row_bytes(PANEL);

@@ -37,6 +37,7 @@ in_place! {
 
 impl Kernels {
     /// Mean and 1 / deviation of a row, as the norm subtracts and multiplies them.
+    #[inline]
     pub fn statistics(&self, norm: Norm, x: &[f32]) -> [f32; 2] {
         // SAFETY: the kernels take slices and index them themselves.
         unsafe {
@@ -48,6 +49,7 @@ impl Kernels {
     }
 
     /// Normalizes a row with these [`statistics`](Self::statistics); `beta` may be empty.
+    #[inline]
     pub fn normalise(
         &self,
         x: &[f32],
@@ -65,6 +67,7 @@ impl Kernels {
     /// Replaces the first `seen` of `scores` (`1 <= seen <= scores.len()`) by `e^(scale * score -
     /// maximum)` and the rest by zero. Returns the factor from sums under the old maximum to
     /// sums under the new one.
+    #[inline]
     pub fn softmax_block(
         &self,
         scores: &mut [f32],
@@ -78,6 +81,7 @@ impl Kernels {
     }
 
     /// `row *= factor`.
+    #[inline]
     pub fn scale(&self, row: &mut [f32], factor: f32) {
         // SAFETY: the kernel takes a slice and indexes it itself.
         unsafe { (self.scale)(row, factor) }
@@ -87,6 +91,7 @@ impl Kernels {
     ///
     /// # Panics
     /// For a closure, which has no kernel.
+    #[inline]
     pub fn with_slopes(&self, activation: &Activation, values: &mut [f32], slopes: &mut [f32]) {
         assert_eq!(values.len(), slopes.len(), "lengths of values and slopes");
         let kernel = match activation {
@@ -102,6 +107,7 @@ impl Kernels {
 
     /// The gradient of a norm's input, one row; `statistics` are those of the forward pass.
     #[allow(clippy::too_many_arguments)]
+    #[inline]
     pub fn norm_backward(
         &self,
         norm: Norm,
@@ -126,6 +132,7 @@ impl Kernels {
     }
 
     /// Adds `Σ dy x'` to `gamma` and `Σ dy` to `beta`, over rows `stride` apart and 32 wide.
+    #[inline]
     pub fn norm_sums(
         &self,
         x: &[f32],
@@ -142,6 +149,7 @@ impl Kernels {
     }
 
     /// Adds `rows` rows, `stride` apart and 32 wide, to `sums`.
+    #[inline]
     pub fn row_sums(&self, x: &[f32], rows: usize, stride: usize, sums: &mut [f32; PANEL]) {
         assert!(extent(rows, PANEL, stride) <= x.len(), "rows to sum");
         // SAFETY: the kernel indexes its slices.
@@ -150,6 +158,7 @@ impl Kernels {
 
     /// `out[j * out_stride + i] = from[i * stride + j]` for `rows` (at most 32) rows and `columns`
     /// (a multiple of 8); the output is padded with zeros to 32 rows.
+    #[inline]
     pub fn transpose(
         &self,
         from: &[f32],
@@ -168,6 +177,7 @@ impl Kernels {
     }
 
     /// Copies `rows` rows of `width` side by side, rounded to bf16 if `rounds`.
+    #[inline]
     pub fn copy_rows(
         &self,
         from: Strided<'_>,
@@ -197,6 +207,7 @@ impl Kernels {
     }
 
     /// One step of AdamW.
+    #[inline]
     pub fn adamw(&self, p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], step: &AdamStep) {
         let n = p.len();
         assert!(g.len() == n && m.len() == n && v.len() == n, "lengths of a step");
@@ -205,12 +216,14 @@ impl Kernels {
     }
 
     /// The sum of squares.
+    #[inline]
     pub fn squares(&self, x: &[f32]) -> f32 {
         // SAFETY: the kernel takes a slice and indexes it itself.
         unsafe { (self.squares)(x) }
     }
 
     /// `e^(scale * score - lse)` of the first `seen` scores, zero for the rest.
+    #[inline]
     pub fn probabilities(&self, scores: &mut [f32], seen: usize, scale: f32, lse: f32) {
         assert!(seen <= scores.len(), "scores that are seen");
         // SAFETY: whole vectors are only taken below `seen`.
@@ -218,12 +231,14 @@ impl Kernels {
     }
 
     /// Multiplies a row by the mask of a site, from its element `first` on.
+    #[inline]
     pub fn drop_row(&self, row: &mut [f32], first: u32, key: u32, dropout: &Dropout) {
         // SAFETY: the kernel indexes its slice.
         unsafe { (self.drop_row)(row, first, key, dropout.threshold, dropout.scale) }
     }
 
     /// The sum of a row; a measurement of reading.
+    #[inline]
     pub fn read(&self, row: &[f32]) -> f32 {
         // SAFETY: the kernel indexes its slice.
         unsafe { (self.read)(row) }
@@ -231,6 +246,7 @@ impl Kernels {
 
     /// Runs [`flops`](Self::flops) operations on registers, as products with this rounding do; a
     /// measurement of arithmetic.
+    #[inline]
     pub fn calculate(&self, rounding: Rounding, iterations: usize) -> f32 {
         let kernel = match (rounding, &self.pairs) {
             (Rounding::Integer8 | Rounding::Integer16, _) => self.integers.calculate,
@@ -242,6 +258,7 @@ impl Kernels {
     }
 
     /// Operations of [`calculate`](Self::calculate), two for a multiplication with its addition.
+    #[inline]
     pub fn flops(&self, rounding: Rounding, iterations: usize) -> usize {
         let products = match (rounding, &self.pairs) {
             (Rounding::Integer8 | Rounding::Integer16, _) => self.integers.group,
