@@ -2,7 +2,7 @@
 //! the instruction set.
 //!
 //! Products of floats are in this file, products of integers in `integer`, and the functions of
-//! rows in `rows`. They are `#[inline]`, because the engine is another crate, and calls some of them
+//! rows in `rows`. They are `#[inline]`, because the engine is another crate and calls some of them
 //! once for each panel of a matrix.
 
 mod integer;
