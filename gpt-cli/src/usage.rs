@@ -40,7 +40,8 @@ pub fn command<A: CommandFactory>() -> Command {
             .max_term_width(WIDTH)
             .help_template(if has_positionals { OVERVIEW } else { HELP })
             .disable_help_flag(true)
-            // Whoever reads the list has found it, and `gpt train` needs the line.
+            // The user has typed it to see this list, and the help of `gpt train` fits a screen
+            // only without its line.
             .arg(help().hide(true))
             .mut_args(|argument| {
                 // `-1` is a value, which the option may reject, and not an unknown flag.

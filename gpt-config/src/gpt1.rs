@@ -19,18 +19,8 @@ pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     let context = fields.size("n_positions").unwrap_or(512);
     fields.only("n_ctx", context);
     let (embed, heads, head_dim) = gpt2::heads(fields, 768, 12);
-    fields.ignore(&[
-        "attn_pdrop",
-        "embd_pdrop",
-        "n_special",
-        "predict_special_tokens",
-        "resid_pdrop",
-        "summary_activation",
-        "summary_first_dropout",
-        "summary_proj_to_labels",
-        "summary_type",
-        "summary_use_proj",
-    ]);
+    fields.ignore(&gpt2::HARMLESS);
+    fields.ignore(&["n_special", "predict_special_tokens"]);
     let name = fields.text("afn").unwrap_or("gelu");
     let activation = fields.activation_of("afn", name, &ACTIVATIONS);
     Spec {

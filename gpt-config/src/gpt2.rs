@@ -5,6 +5,18 @@ use gpt_plan::{Activation, Mlp, Norm, NormKind, Positions, Spec};
 use crate::Tensors;
 use crate::fields::Fields;
 
+/// Keys of OpenAI's GPTs that do not change the logits: dropout, and a head for classification.
+pub const HARMLESS: [&str; 8] = [
+    "attn_pdrop",
+    "embd_pdrop",
+    "resid_pdrop",
+    "summary_activation",
+    "summary_first_dropout",
+    "summary_proj_to_labels",
+    "summary_type",
+    "summary_use_proj",
+];
+
 /// Reads a `config.json`. Defaults are those of `GPT2Config`.
 pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     let context = fields.size("n_positions").unwrap_or(1_024);
@@ -13,17 +25,8 @@ pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     let (embed, heads, head_dim) = heads(fields, 768, 12);
     fields.only("scale_attn_weights", true);
     fields.only("scale_attn_by_inverse_layer_idx", false);
-    fields.ignore(&[
-        "attn_pdrop",
-        "embd_pdrop",
-        "reorder_and_upcast_attn",
-        "resid_pdrop",
-        "summary_activation",
-        "summary_first_dropout",
-        "summary_proj_to_labels",
-        "summary_type",
-        "summary_use_proj",
-    ]);
+    fields.ignore(&HARMLESS);
+    fields.ignore(&["reorder_and_upcast_attn"]);
     Spec {
         vocab: fields.size("vocab_size").unwrap_or(50_257),
         context,

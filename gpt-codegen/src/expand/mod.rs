@@ -186,8 +186,8 @@ pub fn failed(root: &TokenStream, declared: &Declared, errors: &[Diagnostic]) ->
     }
 }
 
-/// `items`, and an inclusion of the file that is the base, so that a change of the file compiles the
-/// crate again. The compiler drops its bytes.
+/// Adds an `include_bytes!` of the file that is the base to `items`, so that cargo compiles the
+/// crate again when the file changes. The compiler drops the bytes.
 pub fn with_file(declared: &Declared, items: TokenStream) -> TokenStream {
     let Some(Base::Config(_, path)) = &declared.base else { return items };
     let path = match Path::new(&path.value()).is_absolute() {
