@@ -6,8 +6,8 @@
 //! derived from this one: [`MatrixLayout`](crate::MatrixLayout) stores the quants of a block in
 //! words and its scales in the word after them.
 //!
-//! The code that encodes and decodes a block is in `gpt-runtime`, `weights/format` (on the host), in
-//! `gpt-simd`, `quants` (in panels), and in `shaders`, `matmul/weights/NAME.wgsl`.
+//! The code that encodes and decodes a block is in `gpt-runtime`, `weights/format` (on the host),
+//! in `gpt-simd`, `quants` (in panels), and in `shaders`, `matmul/weights/NAME.wgsl`.
 
 use serde::Serialize;
 

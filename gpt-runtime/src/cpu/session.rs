@@ -70,8 +70,8 @@ impl CpuSession {
         self.with_pass(tokens, position, request, logits, observe, Interpreter::forward);
     }
 
-    /// Runs the step `index` of a pass over `tokens` from `position` on. `logits` has a row for each
-    /// token if the step is the head.
+    /// Runs the step `index` of a pass over `tokens` from `position` on. `logits` has a row for
+    /// each token if the step is the head.
     pub fn step(&mut self, index: usize, tokens: &[u32], position: u32, logits: &mut [f32]) {
         let run = |model: &Interpreter, buffers: &mut _, pass: &mut ForwardPass<'_>| {
             pass.next = index;
