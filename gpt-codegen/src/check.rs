@@ -2,7 +2,7 @@
 
 use gpt_plan::{
     Format, MAX_BINDING, MAX_PARTS, MAX_PARTS_QKV, MAX_PARTS_RESIDUAL, MAX_ROWS, MatrixLayout,
-    Positions, Spec,
+    RopeScaling, Spec,
 };
 use proc_macro2::Span;
 
@@ -34,9 +34,19 @@ pub fn check(merged: &Merged, spec: &Spec) -> Vec<Diagnostic> {
         });
     }
     check.pattern("mask", spec.mask.0.len(), spec.layers);
-    if let Positions::Rope { theta } = &spec.positions {
-        check.pattern("positions", theta.0.len(), spec.layers);
+    check.pattern("window", spec.window.0.len(), spec.layers);
+    if let Some(rope) = spec.rope() {
+        check.pattern("positions", rope.theta.0.len(), spec.layers);
+        check.pattern("positions", rope.scaling.0.len(), spec.layers);
+        if rope.dims > spec.head_dim || rope.dims % 2 == 1 {
+            check.fail(&["positions", "head_dim", "embed", "heads"], |span| {
+                Diagnostic::new(span, "`dims` has to be even, and at most the width of a head")
+                    .found(format!("dims is {}, head_dim is {}", rope.dims, spec.head_dim))
+                    .help("it is the number of elements of a head that rotate, in pairs")
+            });
+        }
     }
+    check.scalings(spec);
     if spec.rotary() && spec.head_dim % 2 == 1 {
         check.fail(&["head_dim", "embed", "heads", "positions"], |span| {
             Diagnostic::new(span, "rotary positions rotate pairs, so `head_dim` has to be even")
@@ -82,6 +92,32 @@ impl Check<'_> {
                     .found(format!("{values} values for {layers} layers"))
                     .help("a list repeats over the layers; shorten it")
             });
+        }
+    }
+
+    /// Checks that the formulas of rotary scalings divide by no zero.
+    fn scalings(&mut self, spec: &Spec) {
+        for (theta, scaling) in spec.rotary_tables() {
+            match scaling {
+                RopeScaling::Llama3 { low_freq_factor: low, high_freq_factor: high, .. }
+                    if high <= low =>
+                {
+                    self.fail(&["positions"], |span| {
+                        Diagnostic::new(
+                            span,
+                            "`high_freq_factor` has to be greater than `low_freq_factor`",
+                        )
+                        .found(format!("{high:?} and {low:?}"))
+                        .help("Llama 3 has 4.0 and 1.0")
+                    });
+                }
+                RopeScaling::Yarn { .. } if theta <= 1.0 => self.fail(&["positions"], |span| {
+                    Diagnostic::new(span, "YaRN needs a `theta` above 1")
+                        .found(format!("{theta:?}"))
+                        .help("most models have 10_000.0 or more")
+                }),
+                _ => {}
+            }
         }
     }
 
@@ -142,7 +178,7 @@ impl Check<'_> {
                 "the table of rotary angles",
                 u64::from(spec.context)
                     * u64::from(spec.head_dim)
-                    * spec.rotary_bases().len() as u64,
+                    * spec.rotary_tables().len() as u64,
             );
         } else {
             self.one_binding(

@@ -40,40 +40,57 @@ pub fn declaration(spec: &Spec) -> String {
 /// Columns of a line, which an editor indents by four or eight.
 const WIDTH: usize = 92;
 
-/// A key with its value.
+/// A key with its value, or with the values of a list that repeats over the layers.
 #[derive(Clone)]
 struct Entry {
     key: &'static Key,
-    /// A value, or the name of a variant.
-    value: String,
-    /// The fields of a variant.
+    values: Vec<Text>,
+}
+
+/// A value, or the name of a variant and its fields.
+#[derive(Clone)]
+struct Text {
+    text: String,
     fields: Vec<Entry>,
 }
 
 impl Entry {
     fn text(&self) -> String {
-        let Entry { key, value, fields } = self;
-        let fields: Vec<String> = fields.iter().map(Entry::text).collect();
-        match &fields[..] {
-            [] => format!("{}: {value}", key.name),
-            fields => format!("{}: {value} {{ {} }}", key.name, fields.join(", ")),
+        format!("{}: {}", self.key.name, self.value())
+    }
+
+    fn value(&self) -> String {
+        let values: Vec<String> = self.values.iter().map(Text::text).collect();
+        match &values[..] {
+            [value] => value.clone(),
+            values => format!("[{}]", values.join(", ")),
         }
     }
+}
+
+impl Text {
+    fn text(&self) -> String {
+        let fields: Vec<String> = self.fields.iter().map(Entry::text).collect();
+        match &fields[..] {
+            [] => self.text.clone(),
+            fields => format!("{} {{ {} }}", self.text, fields.join(", ")),
+        }
+    }
+}
+
+/// Every key with its value in `spec`, as a declaration would write it.
+pub fn key_values(spec: &Spec) -> Vec<(&'static str, String)> {
+    entries(&KEYS, spec).iter().map(|entry| (entry.key.name, entry.value())).collect()
 }
 
 /// All keys of `keys` with the values of `spec`.
 fn entries(keys: &'static [Key], spec: &Spec) -> Vec<Entry> {
     let mut copy = spec.clone();
-    let entry = |key: &'static Key| {
-        let (value, fields) = value(key.kind, &mut copy);
-        Entry { key, value, fields }
-    };
-    keys.iter().map(entry).collect()
+    keys.iter().map(|key| Entry { key, values: texts(key.kind, &mut copy) }).collect()
 }
 
-/// The value of a key, or the name of the variant and its fields. Fields of a spec are read through
-/// the functions that set them.
-fn value(kind: Kind, spec: &mut Spec) -> (String, Vec<Entry>) {
+/// The values of a key. Fields of a spec are read through the functions that set them.
+fn texts(kind: Kind, spec: &mut Spec) -> Vec<Text> {
     let text = match kind {
         Kind::Size(field) => grouped(&field(spec).to_string()),
         Kind::Number(_, field) => number(*field(spec)),
@@ -82,47 +99,76 @@ fn value(kind: Kind, spec: &mut Spec) -> (String, Vec<Entry>) {
         Kind::OptionalFlag(field) => field(spec).map_or("None".to_owned(), |flag| flag.to_string()),
         Kind::Activation(field) => activation(field(spec)),
         Kind::NumberPattern(_, field) => {
-            list(field(spec).0.iter().map(|value| optional(*value)).collect())
+            let values = field(spec).0.iter();
+            return values.map(|v| Text { text: optional(*v), fields: Vec::new() }).collect();
+        }
+        Kind::SizePattern(field) => {
+            let text = |size: &Option<u32>| {
+                size.map_or("None".to_owned(), |size| grouped(&size.to_string()))
+            };
+            let values = field(spec).0.iter();
+            return values.map(|v| Text { text: text(v), fields: Vec::new() }).collect();
         }
         Kind::ChoicePattern(remove_last, variants) => {
             let mut rest = spec.clone();
-            let mut names = Vec::new();
+            let mut texts = Vec::new();
             while let Some(variant) = variants.iter().find(|variant| (variant.is)(&rest)) {
-                names.insert(0, variant.name.to_owned());
+                let fields = entries(variant.fields, &rest);
+                texts.insert(0, Text { text: variant.name.to_owned(), fields });
                 remove_last(&mut rest);
             }
-            list(names)
+            return texts;
         }
         Kind::Choice(variants) => {
             let variant = variants.iter().find(|variant| (variant.is)(spec));
             let variant = variant.expect("a spec has one of the variants");
-            return (variant.name.to_owned(), entries(variant.fields, spec));
+            let fields = entries(variant.fields, spec);
+            return vec![Text { text: variant.name.to_owned(), fields }];
         }
     };
-    (text, Vec::new())
+    vec![Text { text, fields: Vec::new() }]
 }
 
-/// Removes every entry without which the spec is the same.
+/// Removes every entry without which the spec is the same, whole keys before their fields.
 fn shorten(entries: &mut Vec<Entry>, spec: &Spec) {
-    let same = |entries: &[Entry]| read(entries).as_ref() == Some(spec);
-    for key in KEYS.iter().filter(|key| key.default.is_some()) {
-        let without: Vec<Entry> =
-            entries.iter().filter(|entry| entry.key.name != key.name).cloned().collect();
-        if same(&without) {
-            *entries = without;
-            continue;
+    let mut at = 0;
+    loop {
+        let mut skip = Some(at);
+        let shorter = without(entries, &mut skip);
+        if skip.is_some() {
+            return;
         }
-        let Some(at) = entries.iter().position(|entry| entry.key.name == key.name) else {
-            continue;
-        };
-        for field in entries[at].fields.clone() {
-            let mut without = entries.clone();
-            without[at].fields.retain(|other| other.key.name != field.key.name);
-            if field.key.default.is_some() && same(&without) {
-                *entries = without;
-            }
+        if read(&shorter).as_ref() == Some(spec) {
+            *entries = shorter;
+        } else {
+            at += 1;
         }
     }
+}
+
+/// The entries without the optional one that has `skip` such entries before it, fields after their
+/// key. Takes `skip` if there is one.
+fn without(entries: &[Entry], skip: &mut Option<usize>) -> Vec<Entry> {
+    let mut rest = Vec::new();
+    for entry in entries {
+        if entry.key.default.is_some() {
+            match skip {
+                Some(0) => {
+                    *skip = None;
+                    continue;
+                }
+                Some(n) => *n -= 1,
+                None => {}
+            }
+        }
+        let values = entry.values.iter();
+        let values = values.map(|value| Text {
+            text: value.text.clone(),
+            fields: without(&value.fields, skip),
+        });
+        rest.push(Entry { key: entry.key, values: values.collect() });
+    }
+    rest
 }
 
 /// The spec of some entries, not yet checked.
@@ -133,14 +179,6 @@ fn read(entries: &[Entry]) -> Option<Spec> {
     match (&declared[..], &errors[..]) {
         ([declared], []) => resolve::resolve(declared, &resolve::Known::default()).1.ok(),
         _ => None,
-    }
-}
-
-/// One value, or a list of several.
-fn list(values: Vec<String>) -> String {
-    match &values[..] {
-        [value] => value.clone(),
-        values => format!("[{}]", values.join(", ")),
     }
 }
 
@@ -221,6 +259,8 @@ fn closure(formula: &Formula) -> String {
 
 #[cfg(test)]
 mod tests {
+    use gpt_plan::{Positions, Rope};
+
     use super::*;
     use crate::presets::{self, PRESETS};
 
@@ -239,6 +279,10 @@ mod tests {
             "mlp: Gated { hidden: 100 }, positions: Rope { theta: [10_000.0, None, 1e6] }",
             "mlp: Dense { activation: ReluSquared }, mask: [Causal, Causal, Bidirectional]",
             "mask: Bidirectional, positions: Rope",
+            "positions: Rope { dims: 8, pairs: Interleaved, scaling: Linear { factor: 4.0 } }",
+            "positions: Rope { scaling: [None, Llama3 { factor: 8.0, original_context: 16 }] }",
+            "positions: Rope { scaling: Yarn { factor: 4.0, original_context: 8, beta_slow: 2.0, \
+             attention_factor: 1.5, truncate: false } }",
         ];
         for rest in rest {
             let spec = spec(&format!("{SIZES}, {rest}"));
@@ -365,8 +409,8 @@ mod tests {
             spec.mlp.hidden = size(9);
             spec.mlp.gated = case % 2 == 0;
             if case % 3 == 0 {
-                spec.positions =
-                    gpt_plan::Positions::Rope { theta: gpt_plan::Pattern::all(Some(10_000.0)) };
+                let theta = gpt_plan::Pattern::all(Some(10_000.0));
+                spec.positions = Positions::Rope(Rope::new(theta, spec.head_dim));
             }
             if crate::check_spec(&spec).is_empty() {
                 let plan = crate::plan::plan("X", &spec);

@@ -60,7 +60,7 @@ const HARMLESS: &[&str] = &[
 
 /// The values of a file.
 pub struct Fields<'a> {
-    /// The file in messages.
+    /// The file, or the object within it, in messages.
     file: &'static str,
     /// Before every key; other keys of the file are not read.
     prefix: String,

@@ -38,6 +38,7 @@ mod fields;
 mod gpt1;
 mod gpt2;
 mod llama;
+mod rope;
 #[cfg(test)]
 mod tests;
 

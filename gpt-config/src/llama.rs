@@ -5,12 +5,13 @@
 //! gives a Mistral the architecture `llama`. Its `qwen2` stores the rows of queries and keys in
 //! another order than `llama` does, which the loader of GGUF does not know.
 
-use gpt_plan::{Activation, Mlp, Norm, NormKind, Pattern, Positions, Spec};
-use serde_json::{Map, Value};
+use gpt_plan::{Activation, Mlp, Norm, NormKind, Pattern, Positions, Rope, Spec};
+use serde_json::Value;
 
 use crate::Tensors;
 use crate::fields::{self, Fields};
 use crate::gpt2::{vocab, width_of_heads};
+use crate::rope;
 
 /// What the classes of transformers choose if a key is absent.
 struct Defaults {
@@ -39,10 +40,14 @@ pub fn config(fields: &mut Fields<'_>, model_type: &str) -> Spec {
         None => width_of_heads(fields, (width, embed), (number, heads)),
     };
     let context = fields.size("max_position_embeddings").unwrap_or(default.context);
-    let (bias, qkv_bias) = match model_type {
-        "mistral" => (false, None),
-        "qwen2" => (false, Some(true)),
-        _ => (biases(fields), None),
+    let (bias, qkv_bias, mlp_bias) = match model_type {
+        "mistral" => (false, None, None),
+        "qwen2" => (false, Some(true), None),
+        _ => {
+            let attention = fields.flag("attention_bias").unwrap_or(false);
+            let mlp = fields.flag("mlp_bias").unwrap_or(false);
+            (attention, None, (attention != mlp).then_some(mlp))
+        }
     };
     match model_type {
         "mistral" => {
@@ -87,28 +92,15 @@ pub fn config(fields: &mut Fields<'_>, model_type: &str) -> Spec {
             hidden: fields.size("intermediate_size").unwrap_or(default.hidden),
             activation: fields.activation("hidden_act", Activation::Silu),
         },
-        positions: rope(fields),
+        positions: Positions::Rope(rope::read(fields, head_dim, context, rope::USUAL)),
         bias,
         qkv_bias,
+        mlp_bias,
         tie_embeddings: fields.flag("tie_word_embeddings").unwrap_or(false),
         // As in `gpt2`.
         logit_softcap: fields.number("final_logit_softcapping"),
         ..Spec::default()
     }
-}
-
-/// Whether attention and MLP have biases. A spec has one key for the output of the attention and
-/// for the MLP.
-fn biases(fields: &mut Fields<'_>) -> bool {
-    let attention = fields.flag("attention_bias").unwrap_or(false);
-    let mlp = fields.flag("mlp_bias").unwrap_or(false);
-    if attention != mlp {
-        let file = fields.file();
-        fields.fail(format!(
-            "attention_bias is {attention} and mlp_bias is {mlp} in {file}; only models in which both are the same are supported"
-        ));
-    }
-    attention
 }
 
 /// Newer files list the kind of attention of each layer.
@@ -119,58 +111,6 @@ fn layer_types(fields: &mut Fields<'_>) {
         let file = fields.file();
         fields.fail(format!("layer_types of {file} has other values than full_attention"));
     }
-}
-
-/// The base of rotary angles. Newer files have it in `rope_parameters`.
-fn rope(fields: &mut Fields<'_>) -> Positions {
-    let outer = fields.number("rope_theta");
-    fields.only("partial_rotary_factor", 1.0);
-    let mut inner = None;
-    for key in ["rope_scaling", "rope_parameters"] {
-        match fields.value(key) {
-            None => {}
-            Some(Value::Object(values)) => inner = rope_parameters(fields, key, values).or(inner),
-            Some(other) => {
-                let (other, file) = (fields::text(other), fields.file());
-                fields.fail(format!("{key} is {other} in {file}; it has to be an object"));
-            }
-        }
-    }
-    if let (Some(outer), Some(inner)) = (outer, inner)
-        && outer != inner
-    {
-        let file = fields.file();
-        fields.fail(format!(
-            "rope_theta is {outer} in {file}, and {inner} in its rope_parameters; remove one of them"
-        ));
-    }
-    let theta = inner.or(outer).unwrap_or(10_000.0);
-    Positions::Rope { theta: Pattern::all(Some(theta)) }
-}
-
-/// Checks an object of rotary parameters, and returns its base.
-fn rope_parameters(
-    fields: &mut Fields<'_>,
-    key: &'static str,
-    values: &Map<String, Value>,
-) -> Option<f64> {
-    let kind = values.get("rope_type").or_else(|| values.get("type"));
-    let file = fields.file();
-    if let Some(kind) = kind.filter(|kind| !kind.is_null() && *kind != "default") {
-        let kind = fields::text(kind);
-        fields.fail(format!("rotary scaling of type {kind} in {file} is not supported"));
-        return None;
-    }
-    // The keys of an object are checked like those of the file.
-    let mut within = Fields::new("rope_parameters", String::new(), values);
-    within.ignore(&["rope_type", "type"]);
-    within.only("partial_rotary_factor", 1.0);
-    let theta = within.number("rope_theta");
-    if let Err(problems) = within.finish(Spec::default()) {
-        let problems = problems.into_iter().map(|p| p.replace("rope_parameters", key));
-        problems.for_each(|problem| fields.fail(problem));
-    }
-    theta
 }
 
 /// Reads the metadata of a GGUF. Biases and an untied head show in its tensors.
@@ -216,9 +156,7 @@ pub fn gguf(fields: &mut Fields<'_>, tensors: &Tensors<'_>) -> Spec {
     }
     let has = |name: &str| tensors(name).is_some();
     let (qkv, bias) = (has("blk.0.attn_q.bias"), has("blk.0.attn_output.bias"));
-    if bias != has("blk.0.ffn_up.bias") {
-        fields.fail("the attention's output has a bias and the MLP has none, or the reverse; only models in which both are the same are supported");
-    }
+    let mlp = has("blk.0.ffn_up.bias");
     Spec {
         vocab: vocab(fields, tensors),
         context,
@@ -237,12 +175,14 @@ pub fn gguf(fields: &mut Fields<'_>, tensors: &Tensors<'_>) -> Spec {
             hidden: fields.required("feed_forward_length"),
             activation: fields.activation("hidden_activation", Activation::Silu),
         },
-        positions: Positions::Rope {
+        positions: Positions::Rope(Rope::new(
             // 10,000 is llama.cpp's default.
-            theta: Pattern::all(Some(fields.number("rope.freq_base").unwrap_or(10_000.0))),
-        },
+            Pattern::all(Some(fields.number("rope.freq_base").unwrap_or(10_000.0))),
+            head_dim,
+        )),
         bias,
         qkv_bias: (qkv != bias).then_some(qkv),
+        mlp_bias: (mlp != bias).then_some(mlp),
         tie_embeddings: !has("output.weight"),
         ..Spec::default()
     }

@@ -31,6 +31,7 @@ mod memory;
 mod op;
 mod plan;
 mod sampling;
+mod scores;
 mod section;
 mod spec;
 mod tensor;
@@ -53,8 +54,12 @@ pub use memory::{Recompute, TrainBytes, TrainShape};
 pub use op::{Epilogue, Heads, LogitMap, NormRef, Op, Projection, Statistics};
 pub use plan::{MAX_BINDING, Plan, SPLIT_FROM, SPLIT_KEYS, SplitAttention, elements};
 pub use sampling::{MAX_STOPS, SamplingOp};
+pub use scores::Scores;
 pub use section::{KernelChoice, NO_KERNEL, Repeat, Section, Step, StepKernels};
-pub use spec::{Block, Mask, Mlp, Norm, NormKind, Pattern, Positions, Spec};
+pub use spec::{
+    Block, Mask, Mlp, Norm, NormKind, Pattern, Positions, Rope, RopeScaling, RotaryPairs, Spec,
+    common_period,
+};
 pub use tensor::{
     Component, FileTensor, Init, Layout, Place, Role, Tensor, TensorId, TensorKind, VECTOR_ALIGN,
     vector_block, vector_offset,

@@ -8,7 +8,7 @@
 
 use serde::Serialize;
 
-use crate::{BufferId, Formula, Mask, Role, Site, Slot, TensorId};
+use crate::{BufferId, Formula, Role, Scores, Site, Slot, TensorId};
 
 /// One step of a pass. `dx` is the gradient of the loss with respect to `x`.
 ///
@@ -16,12 +16,14 @@ use crate::{BufferId, Formula, Mask, Role, Site, Slot, TensorId};
 /// add to them.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub enum Op {
-    /// `out = dropout(table[token] (+ positions[position]))`.
+    /// `out = dropout(scale * table[token] (+ positions[position]))`.
     Embed {
         /// The token embedding `[vocab, embed]`.
         table: TensorId,
         /// The table of positions `[context, embed]`, if one is added.
         positions: Option<TensorId>,
+        /// Multiplies the rows of the table.
+        scale: f64,
         /// The residual stream `[rows, embed]`.
         out: Slot,
     },
@@ -41,14 +43,13 @@ pub enum Op {
     },
     /// A matrix product with its prologue and epilogue.
     Project(Projection),
-    /// `out = dropout(softmax(q kᵀ / sqrt(head_dim))) v` of each head. Scores are masked before the
-    /// softmax, which is computed online. Training stores the log-sum-exp of each query's scores in
-    /// `lse`.
+    /// `out = dropout(softmax(scores(q, k))) v` of each head. Scores are masked before the softmax,
+    /// which is computed online. Training stores the log-sum-exp of each query's scores in `lse`.
     Attention {
         /// The queries, keys and values.
         heads: Heads,
-        /// The positions that a query attends to.
-        mask: Mask,
+        /// The keys that a query attends to, and the function from a product to a score.
+        scores: Scores,
         /// `[rows, q_width]`.
         out: Slot,
         /// `[rows, heads]`, in training.
@@ -68,19 +69,24 @@ pub enum Op {
         slope: Option<Formula>,
     },
 
-    /// Backward of [`Embed`](Op::Embed): `d(table)[token] += dx`, `d(positions)[t] += dx`.
+    /// Backward of [`Embed`](Op::Embed): `d(table)[token] += scale * dx`, `d(positions)[t] += dx`.
     EmbedBackward {
         /// The token embedding, whose gradient is accumulated.
         table: TensorId,
         /// The table of positions, if it is learned.
         positions: Option<TensorId>,
+        /// As in [`Embed`](Op::Embed).
+        scale: f64,
         /// The gradient of the stream `[rows, embed]`.
         dx: Slot,
     },
-    /// Backward of dropout: `out = dropout(dy)` with the mask of the forward pass.
+    /// Backward of a branch that is scaled and dropped: `out = scale * dropout(dy)`, with the mask
+    /// of the forward pass.
     DropoutBackward {
         /// The place in the forward pass, which selects the mask.
         site: Site,
+        /// The factor of the branch.
+        scale: f64,
         /// The gradient of the dropped values.
         dy: Slot,
         /// The gradient of the values before dropout, of the same shape.
@@ -152,8 +158,8 @@ pub enum Op {
     AttentionBackward {
         /// Queries, keys and values, rotated `[rows, q_width + 2 kv_width]`.
         qkv: Slot,
-        /// The positions that a query attends to.
-        mask: Mask,
+        /// As in [`Attention`](Op::Attention).
+        scores: Scores,
         /// As in [`Epilogue::Heads`].
         rotary: Option<u16>,
         /// The output of the attention `[rows, q_width]`.
@@ -201,7 +207,8 @@ pub enum Epilogue {
     Heads {
         /// The buffers that the heads are written to.
         heads: Heads,
-        /// The index of the table of angles in [`Spec::rotary_bases`](crate::Spec::rotary_bases).
+        /// The index of the table of angles in
+        /// [`Spec::rotary_tables`](crate::Spec::rotary_tables).
         rotary: Option<u16>,
     },
     /// `out = act(y)`; gated, with `y = [gate, up]`: `out = act(gate) * up`. Training stores the
@@ -214,12 +221,15 @@ pub enum Epilogue {
         /// The derivatives of `out`, of the shape of `y`, in training.
         slopes: Option<Slot>,
     },
-    /// `out = residual + dropout(y)`. If there is a `norm`, it is applied to the residual first.
+    /// `out = residual + scale * dropout(y)`. If there is a `norm`, it is applied to the residual
+    /// first.
     Residual {
         /// The stream `[rows, embed]`.
         residual: Slot,
         /// The norm of a post-norm block.
         norm: Option<NormRef>,
+        /// The factor of the branch.
+        scale: f64,
         /// The stream with `y` added `[rows, embed]`.
         out: Slot,
         /// The place of the dropout.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    Buffer, BufferId, Component, Format, Kernel, List, Mask, Phase, Place, Role, SamplingOp,
+    Buffer, BufferId, Component, Format, Kernel, List, Phase, Place, Role, SamplingOp,
     Section, Spec, Step, Str, Tensor, TensorId, TensorKind, Training,
 };
 
@@ -112,10 +112,7 @@ impl Plan {
     pub fn flops(&self, position: u64, rows: u64, logits: u64) -> u64 {
         let spec = &self.spec;
         let head = 2 * u64::from(spec.vocab) * u64::from(spec.embed);
-        let seen = (0..spec.layers).map(|layer| match spec.mask.of(layer) {
-            Mask::Causal => rows * position + rows * (rows + 1) / 2,
-            Mask::Bidirectional => rows * rows,
-        });
+        let seen = (0..spec.layers).map(|layer| spec.scores(layer).pairs(position, rows));
         let attention = 4 * u64::from(spec.q_width()) * seen.sum::<u64>();
         rows * (self.flops_per_token() - head) + logits * head + attention
     }

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use crate::{Activation, List};
+use crate::{Activation, List, Role, Scores};
 
 /// A resolved model spec. Sizes are in elements.
 ///
@@ -37,12 +37,28 @@ pub struct Spec {
     pub positions: Positions,
     /// Which positions a query attends to, by layer.
     pub mask: Pattern<Mask>,
+    /// A query attends only to positions whose distance is below it, by layer.
+    pub window: Pattern<Option<u32>>,
+    /// The factor of products of queries and keys; `None` is `1 / sqrt(head_dim)`.
+    pub attention_scale: Option<f64>,
+    /// `c` of `c tanh(score / c)`, which bounds the scores; none leaves them as they are.
+    pub attention_softcap: Option<f64>,
     /// Whether linear layers and LayerNorm have a bias.
     pub bias: bool,
-    /// Whether the projection to queries, keys and values has a bias; none says what `bias` says.
+    /// Whether the projection to queries, keys and values has a bias; `None` uses `bias`.
     pub qkv_bias: Option<bool>,
+    /// Whether the output projection of the attention has a bias; `None` uses `bias`.
+    pub attn_out_bias: Option<bool>,
+    /// Whether the projections of the MLP have a bias; `None` uses `bias`.
+    pub mlp_bias: Option<bool>,
     /// Whether the output head shares the token embedding's weights.
     pub tie_embeddings: bool,
+    /// Multiplies the token embedding, before positions are added.
+    pub embedding_scale: Option<f64>,
+    /// Multiplies the output of the attention and of the MLP, before it is added to the stream.
+    pub residual_scale: Option<f64>,
+    /// Multiplies the logits, before they are capped.
+    pub logit_scale: Option<f64>,
     /// `c` of `c tanh(logit / c)`, which bounds the logits; none leaves them as they are.
     pub logit_softcap: Option<f64>,
     /// Dropout probability in training; inference ignores it.
@@ -59,6 +75,8 @@ pub struct Norm {
     /// Whether the norm has parameters: a scale, and a shift if it is a LayerNorm of a model with
     /// biases.
     pub affine: bool,
+    /// Whether a LayerNorm with parameters has a shift; `None` uses the `bias` of the spec.
+    pub bias: Option<bool>,
     /// Whether safetensors files store `gamma - 1`. The model holds `gamma`.
     pub unit_offset: bool,
 }
@@ -66,7 +84,7 @@ pub struct Norm {
 impl Default for Norm {
     /// A LayerNorm with parameters, whose epsilon is not set.
     fn default() -> Norm {
-        Norm { kind: NormKind::Layer, eps: 0.0, affine: true, unit_offset: false }
+        Norm { kind: NormKind::Layer, eps: 0.0, affine: true, bias: None, unit_offset: false }
     }
 }
 
@@ -121,6 +139,20 @@ impl<T: Copy> Pattern<T> {
     }
 }
 
+impl<T: Clone> Pattern<T> {
+    /// The number of layers after which the values repeat.
+    pub fn period(&self) -> u32 {
+        self.0.len() as u32
+    }
+}
+
+/// The number of layers after which two patterns repeat together: the least common multiple of
+/// their periods. Saturates, because a spec that is not yet checked may have any lists.
+pub fn common_period(a: u32, b: u32) -> u32 {
+    let common = (1..=a.min(b)).rfind(|n| a.is_multiple_of(*n) && b.is_multiple_of(*n));
+    (a / common.unwrap_or(1)).saturating_mul(b)
+}
+
 impl<T: Copy + Default> Default for Pattern<T> {
     fn default() -> Self {
         Pattern::all(T::default())
@@ -136,12 +168,93 @@ pub enum Positions {
     /// The fixed table of Vaswani et al. 2017, added to the token embedding: column `2i` is
     /// `sin(pos / 10000^(2i / embed))`, column `2i + 1` the cosine of the same angle.
     Sinusoidal,
-    /// Rotary embedding of queries and keys, Su et al. 2021; pair `(2i, 2i + 1)` of a head rotates
-    /// by `pos * theta^(-2i / head_dim)`. A layer without a base rotates nothing.
-    Rope {
-        /// The base of the angles of each layer, such as 10,000.
-        theta: Pattern<Option<f64>>,
+    /// Rotary embedding of queries and keys, Su et al. 2021.
+    Rope(Rope),
+}
+
+/// Rotary embedding. Pair `i` of a head rotates by `pos * frequency(i)`.
+#[derive(Clone, Debug, Serialize, PartialEq)]
+pub struct Rope {
+    /// The base of the angles of each layer, such as 10,000. A layer without a base rotates
+    /// nothing.
+    pub theta: Pattern<Option<f64>>,
+    /// The elements of a head that rotate, from the first on. The frequency of pair `i` is
+    /// `theta^(-2i / dims)` before scaling.
+    pub dims: u32,
+    /// The elements of a head that form a pair in safetensors files. In memory, and in GGUF files,
+    /// pair `i` is `(2i, 2i + 1)`; rows of matrices are reordered when they are loaded and saved.
+    pub pairs: RotaryPairs,
+    /// Changes the frequencies of each layer, for contexts longer than those of pretraining.
+    pub scaling: Pattern<RopeScaling>,
+}
+
+/// The elements of a head that rotate together.
+#[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq)]
+pub enum RotaryPairs {
+    /// `(i, i + dims / 2)`: GPT-NeoX, Llama and most others.
+    #[default]
+    Halves,
+    /// `(2i, 2i + 1)`: the paper, GPT-J, Cohere.
+    Interleaved,
+}
+
+/// A change of rotary frequencies.
+#[derive(Clone, Copy, Debug, Default, Serialize, PartialEq)]
+pub enum RopeScaling {
+    /// No change.
+    #[default]
+    None,
+    /// All frequencies divided by a factor (Chen et al. 2023, position interpolation).
+    Linear {
+        /// The divisor.
+        factor: f64,
     },
+    /// Llama 3's: wavelengths above `original_context / low_freq_factor` are divided by `factor`,
+    /// those below `original_context / high_freq_factor` stay, and those between are interpolated.
+    Llama3 {
+        /// The divisor of low frequencies.
+        factor: f64,
+        /// Of the longest interpolated wavelength.
+        low_freq_factor: f64,
+        /// Of the shortest.
+        high_freq_factor: f64,
+        /// The context of pretraining, in tokens.
+        original_context: u32,
+    },
+    /// YaRN (Peng et al. 2023): interpolates between divided and unchanged frequencies by the
+    /// number of rotations within `original_context`, and multiplies queries and keys by
+    /// `attention_factor`.
+    Yarn {
+        /// The divisor of low frequencies.
+        factor: f64,
+        /// The context of pretraining, in tokens.
+        original_context: u32,
+        /// Pairs with more rotations stay.
+        beta_fast: f64,
+        /// Pairs with fewer rotations are divided.
+        beta_slow: f64,
+        /// The multiplier of rotated queries and keys; `0.1 ln(factor) + 1` if none.
+        attention_factor: Option<f64>,
+        /// Whether the bounds between the pairs are rounded to whole pairs.
+        truncate: bool,
+    },
+}
+
+impl Rope {
+    /// Pairs `(i, i + dims / 2)` of all `dims` elements of a head, unscaled.
+    pub fn new(theta: Pattern<Option<f64>>, dims: u32) -> Rope {
+        Rope { theta, dims, pairs: RotaryPairs::Halves, scaling: Pattern::all(RopeScaling::None) }
+    }
+
+    /// The base and the scaling of `layer`, if it rotates.
+    pub fn of(&self, layer: u32) -> Option<(f64, RopeScaling)> {
+        Some((self.theta.of(layer)?, self.scaling.of(layer)))
+    }
+
+    /// The number of layers after which the bases and scalings repeat.
+    pub fn period(&self) -> u32 {
+        common_period(self.theta.period(), self.scaling.period())
+    }
 }
 
 /// Which positions a query attends to.
@@ -177,43 +290,72 @@ impl Spec {
 
     /// Whether norms have a `beta`.
     pub const fn norm_bias(&self) -> bool {
-        self.bias && self.norm.affine && matches!(self.norm.kind, NormKind::Layer)
+        let bias = match self.norm.bias {
+            Some(bias) => bias,
+            None => self.bias,
+        };
+        bias && self.norm.affine && matches!(self.norm.kind, NormKind::Layer)
+    }
+
+    /// Whether the projection called `role` has a bias.
+    pub fn projection_bias(&self, role: Role) -> bool {
+        let own = match role {
+            Role::Qkv => self.qkv_bias,
+            Role::AttentionOut => self.attn_out_bias,
+            Role::MlpUp | Role::MlpDown => self.mlp_bias,
+            _ => None,
+        };
+        own.unwrap_or(self.bias)
     }
 
     /// Whether queries and keys are rotated.
     pub const fn rotary(&self) -> bool {
-        matches!(self.positions, Positions::Rope { .. })
+        matches!(self.positions, Positions::Rope(_))
     }
 
-    /// The different bases of rotary angles, each with a table of its own.
-    pub fn rotary_bases(&self) -> Vec<f64> {
-        let mut bases = Vec::new();
-        if let Positions::Rope { theta } = &self.positions {
-            for base in theta.0.iter().flatten() {
-                if !bases.contains(base) {
-                    bases.push(*base);
-                }
+    /// The rotary embedding, if there is one.
+    pub const fn rope(&self) -> Option<&Rope> {
+        match &self.positions {
+            Positions::Rope(rope) => Some(rope),
+            _ => None,
+        }
+    }
+
+    /// The different tables of rotary angles. A table has a base and a scaling.
+    pub fn rotary_tables(&self) -> Vec<(f64, RopeScaling)> {
+        let mut tables = Vec::new();
+        for layer in 0..self.rope().map_or(0, Rope::period).min(self.layers) {
+            if let Some(table) = self.rope().and_then(|rope| rope.of(layer))
+                && !tables.contains(&table)
+            {
+                tables.push(table);
             }
         }
-        bases
+        tables
     }
 
-    /// The table of rotary angles of `layer`, an index into [`rotary_bases`](Self::rotary_bases).
+    /// The table of rotary angles of `layer`, an index into
+    /// [`rotary_tables`](Self::rotary_tables).
     pub fn rotary_table(&self, layer: u32) -> Option<u16> {
-        let Positions::Rope { theta } = &self.positions else {
-            return None;
-        };
-        let base = theta.of(layer)?;
-        let table = self.rotary_bases().iter().position(|b| *b == base)?;
+        let own = self.rope()?.of(layer)?;
+        let table = self.rotary_tables().iter().position(|table| *table == own)?;
         Some(table as u16)
     }
 
-    /// The base of the rotary angles of all layers, if they have the same.
-    pub fn rotary_base(&self) -> Option<f64> {
-        match &self.positions {
-            Positions::Rope { theta } if theta.0.iter().all(|t| *t == theta.0[0]) => theta.0[0],
-            _ => None,
+    /// The scores of `layer`.
+    pub fn scores(&self, layer: u32) -> Scores {
+        Scores {
+            mask: self.mask.of(layer),
+            window: self.window.of(layer),
+            scale: self.attention_scale.unwrap_or(1.0 / f64::from(self.head_dim).sqrt()),
+            softcap: self.attention_softcap,
         }
+    }
+
+    /// The number of layers after which all patterns repeat.
+    pub fn period(&self) -> u32 {
+        let rope = self.rope().map_or(1, Rope::period);
+        common_period(common_period(self.mask.period(), self.window.period()), rope)
     }
 
     /// Whether no token attends to later ones in any layer, so that a cache can be continued.

@@ -132,13 +132,32 @@ pub enum Layout {
     RowMajor,
     /// `[in, out]`, the `Conv1D` of GPT-2.
     Transposed,
-    /// `[out, in]` with the rotary pairs of a head in its two halves, `(i, i + head_dim / 2)`.
-    /// Plans and GGUF keep pairs side by side, `(2i, 2i + 1)`, so the rows of each head are
-    /// reordered.
+    /// `[out, in]` with the rotary pairs of a head in the two halves of its first `dims` elements,
+    /// `(i, i + dims / 2)`. Plans and GGUF keep pairs side by side, `(2i, 2i + 1)`, so the rows of
+    /// each head are reordered.
     RotaryHalves {
-        /// Features of a head.
+        /// Elements of a head.
         head_dim: u32,
+        /// Elements that rotate.
+        dims: u32,
     },
+}
+
+impl Layout {
+    /// The row of the file that holds row `row` of the plan's tensor.
+    pub const fn file_row(self, row: usize) -> usize {
+        match self {
+            Layout::RowMajor | Layout::Transposed => row,
+            Layout::RotaryHalves { head_dim, dims } => {
+                let (head_dim, dims) = (head_dim as usize, dims as usize);
+                let (head, within) = (row / head_dim, row % head_dim);
+                if within >= dims {
+                    return row;
+                }
+                head * head_dim + within / 2 + within % 2 * (dims / 2)
+            }
+        }
+    }
 }
 
 impl FileTensor {

@@ -3,7 +3,7 @@
 //! With a device's bandwidth and peak rate, the work gives the roofline of a measured step. Norms,
 //! biases and activations are not counted; they are negligible beside the matrices.
 
-use crate::{Epilogue, Format, Mask, Op, Plan, Step};
+use crate::{Epilogue, Format, Op, Plan, Step};
 
 /// The work of one step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,14 +38,11 @@ impl Plan {
                     bytes: rows * (row + 4 * (positions + embed)),
                 };
             }
-            Op::Attention { mask, .. } => {
+            Op::Attention { scores, .. } => {
                 let end = position + rows;
-                let pairs = match mask {
-                    // Row r attends to position + r + 1 keys.
-                    Mask::Causal => rows * position + rows * (rows + 1) / 2,
-                    Mask::Bidirectional => rows * end,
-                };
-                return Work { flops: 4 * pairs * q, bytes: 4 * (2 * end * kv + 2 * rows * q) };
+                let pairs = scores.pairs(position, rows);
+                let keys = end - scores.keys(position, end).start;
+                return Work { flops: 4 * pairs * q, bytes: 4 * (2 * keys * kv + 2 * rows * q) };
             }
             Op::Project(projection) => {
                 let input = u64::from(self.tensor(projection.weight).columns);

@@ -176,6 +176,7 @@ pub struct Kernels {
     rms_statistics: unsafe fn(&[f32], f32) -> [f32; 2],
     normalise: Normalise,
     softmax_block: unsafe fn(&mut [f32], usize, f32, &mut Running) -> f32,
+    softcap: unsafe fn(&mut [f32], f32, f32),
     scale: unsafe fn(&mut [f32], f32),
     gelu: unsafe fn(&mut [f32]),
     gelu_tanh: unsafe fn(&mut [f32]),
@@ -366,6 +367,7 @@ macro_rules! instruction_set {
                 rms_statistics(x: &[f32], eps: f32) -> [f32; 2] = rows::rms_statistics::<V>;
                 normalise(x: &[f32], statistics: [f32; 2], gamma: &[f32], beta: &[f32], out: &mut [f32]) -> () = rows::normalise::<V>;
                 softmax_block(scores: &mut [f32], seen: usize, scale: f32, state: &mut Running) -> f32 = rows::softmax_block::<V>;
+                softcap(row: &mut [f32], scale: f32, cap: f32) -> () = rows::softcap::<V>;
                 scale(row: &mut [f32], factor: f32) -> () = rows::scale::<V>;
                 gelu(row: &mut [f32]) -> () = rows::gelu::<V>;
                 gelu_tanh(row: &mut [f32]) -> () = rows::gelu_tanh::<V>;
@@ -393,7 +395,7 @@ macro_rules! instruction_set {
                 integers: super::$integers::KERNELS,
                 pairs: None,
                 product, gemv_f32, gemv_f16, gemv_bf16, unpack_f16, unpack_bf16, product_f16, product_bf16, narrow_f16, narrow_bf16,
-                layer_statistics, rms_statistics, normalise, softmax_block, scale, gelu, gelu_tanh, relu, silu,
+                layer_statistics, rms_statistics, normalise, softmax_block, softcap, scale, gelu, gelu_tanh, relu, silu,
                 gelu_slopes, gelu_tanh_slopes, relu_slopes, silu_slopes, norm_backward, norm_sums, row_sums, transpose, adamw, squares,
                 probabilities, drop_row, round, read, calculate,
                 lanes: <V as Vector>::LANES,

@@ -1,6 +1,6 @@
 //! Work along one row: norms, activations, and the running softmax of attention.
 
-use super::vector::{Vector, exp};
+use super::vector::{Vector, exp, exp_m1};
 
 /// Replaces each element `$x` of `$row` by `$result`; a partial last vector goes through a copy. It
 /// is a macro for the reason given in [`learn`](super::learn).
@@ -271,6 +271,20 @@ pub unsafe fn exp_tail<V: Vector>(tail: &mut [f32], factor: V, shift: V) {
         exp(V::load(at).mul_add(factor, shift)).store(at);
     }
     tail.copy_from_slice(&copy[..tail.len()]);
+}
+
+/// `cap * tanh(scale * x / cap)` of each element. `tanh u` is computed as `m / (m + 2)` with
+/// `m = e^2u - 1`, which does not cancel.
+///
+/// # Safety
+/// As [`Vector`].
+#[inline(always)]
+pub unsafe fn softcap<V: Vector>(row: &mut [f32], scale: f32, cap: f32) {
+    let factor = 2.0 * scale / cap;
+    map!(V, row, |x| {
+        let m = exp_m1(x.mul(V::splat(factor)));
+        V::splat(cap).mul(m.div(m.add(V::splat(2.0))))
+    });
 }
 
 /// `row *= factor`.

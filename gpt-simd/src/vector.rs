@@ -84,17 +84,43 @@ pub unsafe trait Pairs: Vector {
 pub unsafe fn exp<V: Vector>(x: V) -> V {
     // SAFETY: the caller's promise is passed on to every call.
     unsafe {
+        let (power, r, p) = reduced(x);
+        p.mul_add(r, V::splat(1.0)).mul(power)
+    }
+}
+
+/// `e^x - 1`, which keeps its digits where x is near zero. Clamped like [`exp`].
+///
+/// # Safety
+/// As [`Vector`].
+#[inline(always)]
+pub unsafe fn exp_m1<V: Vector>(x: V) -> V {
+    // SAFETY: the caller's promise is passed on to every call.
+    unsafe {
+        let (power, r, p) = reduced(x);
+        p.mul(r).mul_add(power, power.sub(V::splat(1.0)))
+    }
+}
+
+/// `2^n`, the remainder `r`, and `p` with `e^r = 1 + r p`. The bounds are those of [`exp`].
+///
+/// # Safety
+/// As [`Vector`].
+#[inline(always)]
+unsafe fn reduced<V: Vector>(x: V) -> (V, V, V) {
+    // SAFETY: the caller's promise is passed on to every call.
+    unsafe {
         // The bound is the first operand: `max` and `min` return the second one for a NaN.
         let x = V::splat(88.37).min(V::splat(-87.33).max(x));
         let n = x.mul(V::splat(std::f32::consts::LOG2_E)).round();
         let r = n.mul_add(V::splat(-0.693_359_4), x);
         let r = n.mul_add(V::splat(2.121_944_4e-4), r);
         // The Taylor series to the seventh power: its error at ln2/2 is 5e-9, under half an ulp.
-        let coefficients = [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
+        let coefficients = [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0];
         let mut p = V::splat(1.0 / 5040.0);
         for c in coefficients {
             p = p.mul_add(r, V::splat(c));
         }
-        p.mul(n.exp2_integer())
+        (n.exp2_integer(), r, p)
     }
 }

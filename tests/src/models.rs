@@ -38,15 +38,39 @@ gpt_model! {
     pub struct NoBias { bias: false, ..Gpt2 }
     pub struct Sinusoidal { positions: Sinusoidal, ..Gpt2 }
     pub struct RopePattern { layers: 5, positions: Rope { theta: [100.0, 10_000.0, None] }, ..SmolLm2 }
+    pub struct RopePartial {
+        positions: Rope { theta: 100.0, dims: 6, pairs: Interleaved, scaling: Linear { factor: 3.0 } }, ..SmolLm2
+    }
+    pub struct RopeScalings {
+        layers: 3, head_dim: 24,
+        positions: Rope {
+            theta: 1_000.0, dims: 20,
+            scaling: [
+                Llama3 { factor: 8.0, original_context: 32 },
+                Yarn { factor: 4.0, original_context: 20, beta_fast: 3.0, beta_slow: 0.5 },
+                None,
+            ],
+        },
+        ..SmolLm2
+    }
     pub struct MaskPattern { layers: 3, mask: [Bidirectional, Causal], ..Gpt2 }
     pub struct PostPatterns { layers: 7, mask: [Causal, Bidirectional], positions: Rope { theta: [100.0, None, 100.0] }, ..Article }
+    pub struct Window { layers: 3, window: [5, 70, None], attention_scale: 0.7, ..SmolLm2 }
+    pub struct WindowBidirectional { mask: Bidirectional, window: [9, 1], ..Gpt2 }
+    pub struct AttentionSoftcap {
+        attention_softcap: 0.9, attention_scale: 1.3, window: 33, heads: 3, kv_heads: 1, head_dim: 13, ..Gpt2
+    }
     pub struct NormWithoutParameters { norm: LayerNorm { affine: false }, ..Gpt2 }
     pub struct PostNormWithoutParameters { norm: LayerNorm { affine: false }, bias: false, ..Article }
     pub struct RmsWithoutParameters { norm: RmsNorm { affine: false }, embed: 47, head_dim: 8, ..SmolLm2 }
     pub struct QkvBias { qkv_bias: true, ..SmolLm2 }
     pub struct BiasWithoutQkv { qkv_bias: false, ..Gpt2 }
+    pub struct OwnBiases { attn_out_bias: false, mlp_bias: true, norm: LayerNorm { bias: false }, ..Gpt2 }
+    pub struct Scales { embedding_scale: 7.0, residual_scale: 0.22, logit_scale: 0.125, ..SmolLm2 }
     pub struct Softcap { logit_softcap: 0.3, ..SmolLm2 }
-    pub struct SoftcapPrimes { vocab: 601, logit_softcap: 1.5, ..Article }
+    pub struct SoftcapPrimes {
+        vocab: 601, logit_scale: 2.0, logit_softcap: 1.5, residual_scale: 1.5, embedding_scale: 0.5, ..Article
+    }
     pub struct SinusoidalOdd { positions: Sinusoidal, embed: 33, heads: 3, mlp: Dense { hidden: 256 }, ..Gpt2 }
     pub struct Bidirectional { mask: Bidirectional, ..Gpt2 }
     pub struct BidirectionalPostGelu { mask: Bidirectional, mlp: Dense { hidden: 96, activation: Gelu }, ..Article }
@@ -80,13 +104,20 @@ macro_rules! for_each_model {
         $each::<NoBias>("no_bias");
         $each::<Sinusoidal>("sinusoidal");
         $each::<RopePattern>("rope_pattern");
+        $each::<RopePartial>("rope_partial");
+        $each::<RopeScalings>("rope_scalings");
         $each::<MaskPattern>("mask_pattern");
         $each::<PostPatterns>("post_patterns");
+        $each::<Window>("window");
+        $each::<WindowBidirectional>("window_bidirectional");
+        $each::<AttentionSoftcap>("attention_softcap");
         $each::<NormWithoutParameters>("norm_without_parameters");
         $each::<PostNormWithoutParameters>("post_norm_without_parameters");
         $each::<RmsWithoutParameters>("rms_without_parameters");
         $each::<QkvBias>("qkv_bias");
         $each::<BiasWithoutQkv>("bias_without_qkv");
+        $each::<OwnBiases>("own_biases");
+        $each::<Scales>("scales");
         $each::<Softcap>("softcap");
         $each::<SoftcapPrimes>("softcap_primes");
         $each::<SinusoidalOdd>("sinusoidal_odd");

@@ -1,6 +1,9 @@
 //! Specs for tests: scaled-down presets, and odd ones that cover every key and ragged edge.
 
-use gpt_plan::{Activation, Block, Mask, Mlp, Norm, NormKind, Pattern, Plan, Positions, Spec};
+use gpt_plan::{
+    Activation, Block, Mask, Mlp, Norm, NormKind, Pattern, Plan, Positions, Rope, RopeScaling,
+    RotaryPairs, Spec,
+};
 
 /// The plan of a spec; leaked, because engines expect a static plan.
 pub fn plan(name: &str, spec: &Spec) -> &'static Plan {
@@ -39,7 +42,7 @@ pub fn smollm2() -> Spec {
         head_dim: 8,
         norm: Norm { kind: NormKind::Rms, eps: 1e-5, ..Norm::default() },
         mlp: Mlp { gated: true, hidden: 128, activation: Activation::Silu },
-        positions: Positions::Rope { theta: Pattern::all(Some(100_000.0)) },
+        positions: rope(&[Some(100_000.0)], 8),
         bias: false,
         ..gpt2()
     }
@@ -74,7 +77,16 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
         ("one_layer", Spec { layers: 1, ..gpt2() }),
         ("one_layer_post", Spec { layers: 1, ..article() }),
         ("one_head", Spec { heads: 1, kv_heads: 1, head_dim: 64, ..gpt2() }),
-        ("wide_head", Spec { heads: 2, kv_heads: 1, head_dim: 100, ..smollm2() }),
+        (
+            "wide_head",
+            Spec {
+                heads: 2,
+                kv_heads: 1,
+                head_dim: 100,
+                positions: rope(&[Some(100_000.0)], 100),
+                ..smollm2()
+            },
+        ),
         (
             "primes",
             Spec {
@@ -97,12 +109,22 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
                 kv_heads: 1,
                 embed: 29,
                 head_dim: 6,
+                positions: rope(&[Some(100_000.0)], 6),
                 mlp: mlp(true, 43, Activation::Silu),
                 ..smollm2()
             },
         ),
         ("gated_bias", Spec { bias: true, mlp: mlp(true, 72, Activation::GeluTanh), ..smollm2() }),
-        ("multi_query", Spec { heads: 7, kv_heads: 1, head_dim: 10, ..smollm2() }),
+        (
+            "multi_query",
+            Spec {
+                heads: 7,
+                kv_heads: 1,
+                head_dim: 10,
+                positions: rope(&[Some(100_000.0)], 10),
+                ..smollm2()
+            },
+        ),
         ("untied", Spec { tie_embeddings: false, ..gpt2() }),
         (
             "untied_rms_dense",
@@ -114,9 +136,49 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
             "rope_pattern",
             Spec {
                 layers: 5,
-                positions: Positions::Rope {
-                    theta: Pattern(vec![Some(100.0), Some(10_000.0), None].into()),
-                },
+                positions: rope(&[Some(100.0), Some(10_000.0), None], 8),
+                ..smollm2()
+            },
+        ),
+        (
+            "rope_partial",
+            Spec {
+                positions: Positions::Rope(Rope {
+                    pairs: RotaryPairs::Interleaved,
+                    scaling: Pattern::all(RopeScaling::Linear { factor: 3.0 }),
+                    ..Rope::new(Pattern::all(Some(100.0)), 6)
+                }),
+                ..smollm2()
+            },
+        ),
+        (
+            "rope_scalings",
+            Spec {
+                layers: 3,
+                head_dim: 24,
+                positions: Positions::Rope(Rope {
+                    scaling: Pattern(
+                        vec![
+                            RopeScaling::Llama3 {
+                                factor: 8.0,
+                                low_freq_factor: 1.0,
+                                high_freq_factor: 4.0,
+                                original_context: 32,
+                            },
+                            RopeScaling::Yarn {
+                                factor: 4.0,
+                                original_context: 20,
+                                beta_fast: 3.0,
+                                beta_slow: 0.5,
+                                attention_factor: None,
+                                truncate: true,
+                            },
+                            RopeScaling::None,
+                        ]
+                        .into(),
+                    ),
+                    ..Rope::new(Pattern::all(Some(1_000.0)), 20)
+                }),
                 ..smollm2()
             },
         ),
@@ -133,10 +195,37 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
             Spec {
                 layers: 7,
                 mask: Pattern(vec![Mask::Causal, Mask::Bidirectional].into()),
-                positions: Positions::Rope {
-                    theta: Pattern(vec![Some(100.0), None, Some(100.0)].into()),
-                },
+                positions: rope(&[Some(100.0), None, Some(100.0)], 16),
                 ..article()
+            },
+        ),
+        (
+            "window",
+            Spec {
+                layers: 3,
+                window: Pattern(vec![Some(5), Some(70), None].into()),
+                attention_scale: Some(0.7),
+                ..smollm2()
+            },
+        ),
+        (
+            "window_bidirectional",
+            Spec {
+                mask: Pattern::all(Mask::Bidirectional),
+                window: Pattern(vec![Some(9), Some(1)].into()),
+                ..gpt2()
+            },
+        ),
+        (
+            "attention_softcap",
+            Spec {
+                attention_softcap: Some(0.9),
+                attention_scale: Some(1.3),
+                window: Pattern::all(Some(33)),
+                heads: 3,
+                kv_heads: 1,
+                head_dim: 13,
+                ..gpt2()
             },
         ),
         ("norm_without_parameters", Spec { norm: Norm { affine: false, ..gpt2().norm }, ..gpt2() }),
@@ -150,8 +239,33 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
         ),
         ("qkv_bias", Spec { qkv_bias: Some(true), ..smollm2() }),
         ("bias_without_qkv", Spec { qkv_bias: Some(false), ..gpt2() }),
+        (
+            "own_biases",
+            Spec {
+                attn_out_bias: Some(false),
+                mlp_bias: Some(true),
+                norm: Norm { bias: Some(false), ..gpt2().norm },
+                ..gpt2()
+            },
+        ),
+        (
+            "scales",
+            Spec {
+                embedding_scale: Some(7.0),
+                residual_scale: Some(0.22),
+                logit_scale: Some(0.125),
+                ..smollm2()
+            },
+        ),
         ("softcap", Spec { logit_softcap: Some(0.3), ..smollm2() }),
-        ("softcap_primes", Spec { vocab: 601, logit_softcap: Some(1.5), ..article() }),
+        ("softcap_primes", Spec {
+                vocab: 601,
+                logit_scale: Some(2.0),
+                logit_softcap: Some(1.5),
+                residual_scale: Some(1.5),
+                embedding_scale: Some(0.5),
+                ..article()
+            }),
         (
             "sinusoidal_odd",
             Spec {
@@ -188,6 +302,31 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
         ("narrow_attention", Spec { heads: 2, kv_heads: 2, head_dim: 4, ..gpt2() }),
         ("relu_squared", Spec { mlp: mlp(false, 90, relu_squared()), ..gpt2() }),
     ]
+}
+
+/// The specs of [`odd`] that differ in the shapes, prologues and epilogues of their projections:
+/// the ones for kernel variants that replace the loops of a product and nothing else.
+pub fn projections() -> Vec<(&'static str, Spec)> {
+    const NAMES: [&str; 10] = [
+        "gpt2",
+        "smollm2",
+        "article",
+        "one_of_everything",
+        "primes",
+        "primes_gated",
+        "gated_bias",
+        "norm_without_parameters",
+        "post_rope_gated",
+        "softcap_primes",
+    ];
+    let specs: Vec<_> = odd().into_iter().filter(|(name, _)| NAMES.contains(name)).collect();
+    assert_eq!(specs.len(), NAMES.len(), "a spec was renamed");
+    specs
+}
+
+/// Rotary positions by bases that repeat over the layers.
+fn rope(theta: &[Option<f64>], dims: u32) -> Positions {
+    Positions::Rope(Rope::new(Pattern(theta.to_vec().into()), dims))
 }
 
 /// `max(x, 0)^2`, a built-in activation that is a formula.

@@ -62,7 +62,10 @@ fn rows_in_all_parts_are_read() {
         head_dim: 36,
         embed: EMBED,
         bias: false,
-        positions: gpt_plan::Positions::Rope { theta: gpt_plan::Pattern::all(Some(100.0)) },
+        positions: gpt_plan::Positions::Rope(gpt_plan::Rope::new(
+            gpt_plan::Pattern::all(Some(100.0)),
+            36,
+        )),
         norm: gpt_plan::Norm {
             kind: gpt_plan::NormKind::Rms,
             eps: 1e-6,

@@ -65,7 +65,7 @@ fn plan(vocab: usize) -> &'static Plan {
         head_dim: 4,
         mlp: Mlp { hidden: 4, ..specs::gpt2().mlp },
         norm: Norm { kind: NormKind::Rms, eps: 1e-9, ..Norm::default() },
-        positions: Positions::Rope { theta: Pattern::all(Some(100.0)) },
+        positions: Positions::Rope(Rope::new(Pattern::all(Some(100.0)), 4)),
         mask: Pattern::all(Mask::Causal),
         bias: false,
         tie_embeddings: false,

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use gpt_runtime::__private::plan::{
-    Format, Mlp, NO_KERNEL, Norm, Pattern, Phase, Plan, Positions, Recompute, Role, RowCount, Spec,
-    Tensor, TensorKind, TrainShape,
+    Format, NO_KERNEL, Phase, Plan, Recompute, Role, RowCount, Spec, Tensor, TensorKind,
+    TrainShape,
 };
 use gpt_runtime::__private::{plan::Features, shaders};
 use gpt_runtime::DEFAULT_CHUNK;
@@ -90,8 +90,8 @@ fn summary(plan: &Plan) -> String {
 fn spec_table(spec: &Spec) -> Table {
     let mut table = Table::new("<<");
     table.head(["spec"]);
-    for (key, value) in spec_rows(spec) {
-        table.row([key, value]);
+    for (key, value) in gpt_codegen::key_values(spec) {
+        table.row([key, &value]);
     }
     table
 }
@@ -331,11 +331,11 @@ fn as_json(plan: &'static Plan, shape: &TrainShape) -> Value {
         .into_iter()
         .map(|f| (f.name().to_owned(), json!(weight_bytes(plan, f))))
         .collect();
-    let spec: serde_json::Map<String, Value> = spec_rows(&plan.spec)
+    let spec: serde_json::Map<String, Value> = gpt_codegen::key_values(&plan.spec)
         .into_iter()
         .map(|(key, value)| {
-            let value = value.parse::<u64>().map_or(json!(value), |n| json!(n));
-            (key, value)
+            let number = value.replace('_', "").parse::<u64>();
+            (key.to_owned(), number.map_or(json!(value), |n| json!(n)))
         })
         .collect();
     let mut json = json!({
@@ -349,73 +349,6 @@ fn as_json(plan: &'static Plan, shape: &TrainShape) -> Value {
     });
     json.as_object_mut().expect("an object").extend(dispatches::json(plan));
     json
-}
-
-/// The keys of a spec and their values, as a declaration would write them. Scalars follow from the
-/// fields of [`Spec`], so a new key has a row.
-fn spec_rows(spec: &Spec) -> Vec<(String, String)> {
-    let Ok(Value::Object(fields)) = serde_json::to_value(spec) else {
-        unreachable!("a spec is an object");
-    };
-    let row = |(key, value): (String, Value)| {
-        let value = match key.as_str() {
-            "norm" => norm(&spec.norm),
-            "mlp" => mlp(&spec.mlp),
-            "positions" => match &spec.positions {
-                Positions::Rope { theta } => format!(
-                    "Rope {{ theta: {} }}",
-                    pattern(theta, |base| {
-                        base.map_or("None".to_owned(), |base| base.to_string())
-                    })
-                ),
-                other => format!("{other:?}"),
-            },
-            "mask" => pattern(&spec.mask, |mask| format!("{mask:?}")),
-            _ => scalar(&value),
-        };
-        (key, value)
-    };
-    fields.into_iter().map(row).collect()
-}
-
-/// The value of all layers, or the list that repeats.
-fn pattern<T: Copy>(pattern: &Pattern<T>, text: impl Fn(T) -> String) -> String {
-    let values: Vec<String> = pattern.0.iter().map(|value| text(*value)).collect();
-    match &values[..] {
-        [one] => one.clone(),
-        _ => format!("[{}]", values.join(", ")),
-    }
-}
-
-fn scalar(value: &Value) -> String {
-    match value {
-        Value::Null => "None".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Number(number) => match number.as_u64() {
-            Some(n) => n.to_string(),
-            None => number.as_f64().unwrap_or_default().to_string(),
-        },
-        other => other.to_string(),
-    }
-}
-
-/// A norm with its epsilon, and its other fields where they differ from the default.
-fn norm(norm: &Norm) -> String {
-    let fields = |norm: &Norm| serde_json::to_value(norm).expect("a norm is an object");
-    let (own, usual) = (fields(norm), fields(&Norm::default()));
-    let mut text = format!("{:?}Norm {{ eps: {:e}", norm.kind, norm.eps);
-    for (key, value) in own.as_object().into_iter().flatten() {
-        if !["kind", "eps"].contains(&key.as_str()) && usual[key] != *value {
-            text += &format!(", {key}: {}", scalar(value));
-        }
-    }
-    text + " }"
-}
-
-fn mlp(mlp: &Mlp) -> String {
-    let kind = if mlp.gated { "Gated" } else { "Dense" };
-    let activation = mlp.activation.name().unwrap_or("a closure");
-    format!("{kind} {{ hidden: {}, activation: {activation} }}", mlp.hidden)
 }
 
 fn weight_bytes(plan: &Plan, format: Format) -> u64 {

@@ -15,10 +15,7 @@ use crate::keys::{KEYS, Key, Kind, Variant, type_name};
 /// a function `any` that has any value.
 pub fn spec_docs() -> TokenStream {
     let fields = KEYS.iter().map(|key| field(key, &quote!(pub)));
-    let choices = KEYS.iter().filter_map(|key| match key.kind {
-        Kind::Choice(variants) | Kind::ChoicePattern(_, variants) => Some(choice(key, variants)),
-        _ => None,
-    });
+    let choices = KEYS.iter().flat_map(choices);
     let activations = BUILT_IN.iter().map(|built_in| {
         let (name, doc) = (format_ident!("{}", built_in.name), sentence(built_in.doc));
         quote!(#[doc = #doc] #name)
@@ -37,6 +34,15 @@ pub fn spec_docs() -> TokenStream {
             ::core::unreachable!("the echo of a spec is never run")
         }
     }
+}
+
+/// The enums of `key` and of the fields of its variants, if it is a choice.
+fn choices(key: &Key) -> Vec<TokenStream> {
+    let (Kind::Choice(variants) | Kind::ChoicePattern(_, variants)) = key.kind else {
+        return Vec::new();
+    };
+    let fields = variants.iter().flat_map(|variant| variant.fields);
+    [choice(key, variants)].into_iter().chain(fields.flat_map(choices)).collect()
 }
 
 fn choice(key: &Key, variants: &[Variant]) -> TokenStream {
@@ -66,6 +72,7 @@ fn field(key: &Key, vis: &TokenStream) -> TokenStream {
         Kind::OptionalFlag(_) => quote!(::core::option::Option<bool>),
         Kind::Activation(_) => quote!(Activation),
         Kind::NumberPattern(..) => quote!(::core::option::Option<f64>),
+        Kind::SizePattern(..) => quote!(::core::option::Option<u32>),
         Kind::Choice(_) | Kind::ChoicePattern(..) => {
             let name = format_ident!("{}", type_name(key.name));
             quote!(#name)

@@ -23,13 +23,14 @@ pub fn backward(spec: &Spec, ops: &[Named], recompute: bool) -> Vec<Named> {
     let mut pass = Backward { spec, residual: None, ops: Vec::new() };
     for (i, Named { name, op }) in ops.iter().enumerate().rev() {
         match op {
-            Op::Embed { table, positions, .. } => {
-                let dx = pass.through_dropout(name, Site::Embedding);
+            Op::Embed { table, positions, scale, .. } => {
+                let dx = pass.through_dropout(name, Site::Embedding, 1.0);
                 let learned = spec.positions == Positions::Learned;
                 let op = Op::EmbedBackward {
                     table: *table,
                     // A computed table has no gradient.
                     positions: positions.filter(|_| learned),
+                    scale: *scale,
                     dx,
                 };
                 pass.push(format!("{name}_weight"), op);
@@ -39,10 +40,10 @@ pub fn backward(spec: &Spec, ops: &[Named], recompute: bool) -> Vec<Named> {
                 let norm = ops[..i].iter().rfind(|named| is_norm(&named.op));
                 pass.project(name, projection, norm.filter(|_| recompute));
             }
-            Op::Attention { heads: Heads::Fused { qkv }, mask, out, lse: Some(lse) } => {
+            Op::Attention { heads: Heads::Fused { qkv }, scores, out, lse: Some(lse) } => {
                 let op = Op::AttentionBackward {
                     qkv: *qkv,
-                    mask: *mask,
+                    scores: *scores,
                     rotary: rotary(&ops[..i], *qkv),
                     out: *out,
                     lse: *lse,
@@ -90,13 +91,13 @@ impl Backward<'_> {
         self.ops.push(Named { name, op });
     }
 
-    /// The slot with the gradient of the values before the dropout of `site`. Adds the backward op
-    /// of the dropout, if the spec has it.
-    fn through_dropout(&mut self, name: &str, site: Site) -> Slot {
-        if self.spec.dropout == 0.0 {
+    /// The slot with the gradient of the values before the dropout of `site` and their
+    /// multiplication by `scale`. Adds the backward op of both, if the spec has one of them.
+    fn through_dropout(&mut self, name: &str, site: Site, scale: f64) -> Slot {
+        if self.spec.dropout == 0.0 && scale == 1.0 {
             return DX;
         }
-        let op = Op::DropoutBackward { site, dy: DX, out: D_NORMED };
+        let op = Op::DropoutBackward { site, scale, dy: DX, out: D_NORMED };
         self.push(format!("{name}_dropout"), op);
         D_NORMED
     }
@@ -109,9 +110,9 @@ impl Backward<'_> {
             Epilogue::Store { out, .. } => out,
             Epilogue::Heads { .. } => BufferId::DQkv.here(),
             Epilogue::Activation { .. } => BufferId::DUp.here(),
-            Epilogue::Residual { residual, site, .. } => {
+            Epilogue::Residual { residual, site, scale, .. } => {
                 self.residual = Some(residual);
-                self.through_dropout(name, site)
+                self.through_dropout(name, site, scale)
             }
         };
         if let (true, Some(Named { name, op })) = (input == NORMED, norm) {

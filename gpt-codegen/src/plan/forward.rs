@@ -10,8 +10,7 @@
 //! norm's statistics, it is a separate op (see `training`).
 
 use gpt_plan::{
-    Block, BufferId, Epilogue, Heads, LogitMap, NormRef, Op, Positions, Projection, Repeat, Site,
-    Slot, Spec,
+    Block, BufferId, Epilogue, Heads, LogitMap, NormRef, Op, Projection, Repeat, Site, Slot, Spec,
 };
 
 use super::tensors::{self, Table};
@@ -87,7 +86,12 @@ fn named(name: impl Into<String>, op: Op) -> Named {
 /// The ops from tokens to logits: the embedding, the sections of layers, the head.
 pub fn forward(spec: &Spec, table: &Table, slots: &PassSlots) -> Vec<Ops> {
     let embed =
-        Op::Embed { table: table.token_embedding, positions: table.positions, out: slots.input };
+        Op::Embed {
+            table: table.token_embedding,
+            positions: table.positions,
+            scale: spec.embedding_scale.unwrap_or(1.0),
+            out: slots.input,
+        };
     let head = Op::Project(Projection {
         input: slots.end,
         norm: Some(table.final_norm),
@@ -97,7 +101,7 @@ pub fn forward(spec: &Spec, table: &Table, slots: &PassSlots) -> Vec<Ops> {
     });
     let mut sections = vec![Ops::new(Repeat::Once, vec![named("embed", embed)])];
     for (from, to, is_bare) in layers(spec) {
-        let kinds = (from..to.min(from + period(spec)))
+        let kinds = (from..to.min(from.saturating_add(spec.period())))
             .map(|layer| block(spec, table, slots, layer, is_bare))
             .collect();
         let repeat = Repeat::Layers { from, to };
@@ -110,23 +114,21 @@ pub fn forward(spec: &Spec, table: &Table, slots: &PassSlots) -> Vec<Ops> {
 
 /// The function from a product of the head to a logit.
 fn logit_map(spec: &Spec) -> Option<LogitMap> {
-    let cap = spec.logit_softcap?;
-    Some(LogitMap {
-        value: formula::of(&format!("|product| {cap:?} * tanh(product / {cap:?})")),
-        // The derivative of tanh is 1 - tanh^2.
-        slope: formula::of(&format!("|logit| 1.0 - powi(logit / {cap:?}, 2)")),
-    })
-}
-
-/// The number of layers after which all patterns repeat.
-fn period(spec: &Spec) -> u32 {
-    let theta = match &spec.positions {
-        Positions::Rope { theta } => theta.0.len(),
-        _ => 1,
+    // The derivative of tanh is 1 - tanh^2.
+    let (value, slope) = match (spec.logit_scale, spec.logit_softcap) {
+        (None, None) => return None,
+        (Some(scale), None) => (format!("{scale:?} * product"), format!("{scale:?}")),
+        (None, Some(cap)) => (
+            format!("{cap:?} * tanh(product / {cap:?})"),
+            format!("1.0 - powi(logit / {cap:?}, 2)"),
+        ),
+        (Some(scale), Some(cap)) => (
+            format!("{cap:?} * tanh({scale:?} * product / {cap:?})"),
+            format!("{scale:?} * (1.0 - powi(logit / {cap:?}, 2))"),
+        ),
     };
-    let (a, b) = (spec.mask.0.len(), theta);
-    let common = (1..=a).rfind(|n| a.is_multiple_of(*n) && b.is_multiple_of(*n));
-    (a / common.unwrap_or(1) * b) as u32
+    let (value, slope) = (format!("|product| {value}"), format!("|logit| {slope}"));
+    Some(LogitMap { value: formula::of(&value), slope: formula::of(&slope) })
 }
 
 /// Gives ops of one name that differ, as those of different kinds of layers do, different names:
@@ -170,6 +172,8 @@ struct Half {
     norm: Option<NormRef>,
     /// Whether the residual is the norm's output.
     post: bool,
+    /// The factor of the branch.
+    scale: f64,
     out: Slot,
 }
 
@@ -195,6 +199,7 @@ impl Half {
             epilogue: Epilogue::Residual {
                 residual: self.stream,
                 norm: self.norm.filter(|_| self.post),
+                scale: self.scale,
                 out: self.out,
                 site,
             },
@@ -210,9 +215,11 @@ fn block(spec: &Spec, table: &Table, slots: &PassSlots, layer: u32, is_bare: boo
         stream: slots.input,
         norm: (!is_bare).then_some(table.attn_norm),
         post,
+        scale: spec.residual_scale.unwrap_or(1.0),
         out: slots.middle,
     };
-    let mlp = Half { stream: slots.middle, norm: Some(table.mlp_norm), post, out: slots.output };
+    let mlp =
+        Half { stream: slots.middle, norm: Some(table.mlp_norm), out: slots.output, ..attention };
     // A missing norm changes two ops, which therefore have their own kernels and names.
     let suffix = if is_bare { "_first" } else { "" };
     vec![
@@ -225,7 +232,12 @@ fn block(spec: &Spec, table: &Table, slots: &PassSlots, layer: u32, is_bare: boo
         ),
         named(
             "attention",
-            Op::Attention { heads: slots.heads, mask: spec.mask.of(layer), out: a, lse: slots.lse },
+            Op::Attention {
+                heads: slots.heads,
+                scores: spec.scores(layer),
+                out: a,
+                lse: slots.lse,
+            },
         ),
         named(
             format!("attention_out{suffix}"),

@@ -5,7 +5,7 @@
 //! spec of neither architecture gets the names of the closer family, so that every model can be
 //! saved and loaded. GGUF files use llama.cpp's names (`blk.0.attn_q.weight`).
 
-use gpt_plan::{Block, FileTensor, Layout, NormKind, Positions, Spec};
+use gpt_plan::{Block, FileTensor, Layout, NormKind, RotaryPairs, Spec};
 
 /// The family of names that a spec uses in safetensors files.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ impl Family {
     pub fn of(spec: &Spec) -> Family {
         let gpt = spec.norm.kind == NormKind::Layer
             && !spec.mlp.gated
-            && !matches!(spec.positions, Positions::Rope { .. })
+            && !spec.rotary()
             && spec.kv_heads == spec.heads;
         if gpt { Family::Gpt } else { Family::Llama }
     }
@@ -137,8 +137,10 @@ impl<'a> Scheme<'a> {
             );
             return vec![fused];
         }
-        let rotated = match spec.positions {
-            Positions::Rope { .. } => Layout::RotaryHalves { head_dim: spec.head_dim },
+        let rotated = match spec.rope() {
+            Some(rope) if rope.pairs == RotaryPairs::Halves => {
+                Layout::RotaryHalves { head_dim: spec.head_dim, dims: rope.dims }
+            }
             _ => Layout::RowMajor,
         };
         vec![

@@ -200,11 +200,7 @@ impl Builder<'_> {
     ) -> Projection {
         let place = Place::Layers { first: 0 };
         let weight = self.matrix(role, &format!("{name}.weight"), place, columns, share, names);
-        let bias = match role {
-            Role::Qkv => self.spec.qkv_bias.unwrap_or(self.spec.bias),
-            _ => self.spec.bias,
-        };
-        let bias = bias.then(|| {
+        let bias = self.spec.projection_bias(role).then(|| {
             self.vector(Vector {
                 role,
                 component: Component::Bias,
@@ -256,7 +252,7 @@ impl Builder<'_> {
                 vec![names.positions().source("weight", 0)],
             ),
             Positions::Sinusoidal => (Init::Sinusoidal, Vec::new()),
-            Positions::Rope { .. } => return None,
+            Positions::Rope(_) => return None,
         };
         Some(self.push(Tensor {
             role: Role::Positions,

@@ -63,31 +63,43 @@ fn store(e: &mut Evaluator<'_>, key: &Key, value: &Expr, spec: &mut Spec) -> Opt
             let values: Vec<Option<Option<f64>>> = values.collect();
             *field(spec) = Pattern(values.into_iter().collect::<Option<Vec<_>>>()?.into());
         }
+        Kind::SizePattern(field) => {
+            let values = elements(value).into_iter().map(|value| match is_none(value) {
+                true => Some(None),
+                false => e.size(value, key.name).map(Some),
+            });
+            let values: Vec<Option<Option<u32>>> = values.collect();
+            *field(spec) = Pattern(values.into_iter().collect::<Option<Vec<_>>>()?.into());
+        }
         Kind::ChoicePattern(remove_last, variants) => {
             while remove_last(spec) {}
             let mut complete = true;
             for value in elements(value) {
-                let chosen = chosen(e, key.name, value, variants);
-                complete &= chosen.is_some();
-                if let Some(chosen) = chosen {
-                    (chosen.variant.choose)(spec);
-                }
+                complete &= choose(e, key, variants, value, spec).is_some();
             }
             return complete.then_some(());
         }
-        Kind::Choice(variants) => {
-            let chosen = chosen(e, key.name, value, variants)?;
-            (chosen.variant.choose)(spec);
-            let mut complete = true;
-            for field in chosen.variant.fields {
-                let stored =
-                    chosen.field(e, field, value).and_then(|value| store(e, field, &value, spec));
-                complete &= stored.is_some();
-            }
-            return complete.then_some(());
-        }
+        Kind::Choice(variants) => return choose(e, key, variants, value, spec),
     }
     Some(())
+}
+
+/// Sets the variant that `value` names, and its fields.
+fn choose(
+    e: &mut Evaluator<'_>,
+    key: &Key,
+    variants: &'static [Variant],
+    value: &Expr,
+    spec: &mut Spec,
+) -> Option<()> {
+    let chosen = chosen(e, key.name, value, variants)?;
+    (chosen.variant.choose)(spec);
+    let mut complete = true;
+    for field in chosen.variant.fields {
+        let stored = chosen.field(e, field, value).and_then(|value| store(e, field, &value, spec));
+        complete &= stored.is_some();
+    }
+    complete.then_some(())
 }
 
 /// The chosen variant, and the expressions of its fields.

@@ -1,6 +1,6 @@
 //! Attention: over the cache in inference, over whole sequences in training.
 
-use gpt_plan::{BufferId, Grid, Kernel, Mask, Phase, SPLIT_FROM, SPLIT_KEYS, Spec};
+use gpt_plan::{BufferId, Grid, Kernel, Mask, Phase, SPLIT_FROM, SPLIT_KEYS, Scores, Spec};
 use gpt_shaders::files;
 
 use super::Context;
@@ -19,7 +19,7 @@ const PREFILL_WORKGROUP: u32 = 64;
 const TRAIN_QUERIES: u32 = 4;
 
 /// The kernel over all keys.
-pub fn kernel(context: &Context<'_>, mask: Mask) -> Kernel {
+pub fn kernel(context: &Context<'_>, scores: &Scores) -> Kernel {
     let spec = context.spec;
     let (workgroup, queries) = match context.phase {
         Phase::Decode => (DECODE_WORKGROUP, 1),
@@ -28,19 +28,22 @@ pub fn kernel(context: &Context<'_>, mask: Mask) -> Kernel {
     let title = context.title(&heads(spec));
     let name = format!("{}_{}", context.name, context.phase_name());
     let keys = files::ATTENTION_ALL_KEYS;
-    cached(spec, name, &title, mask, [workgroup, queries], keys)
+    cached(spec, name, &title, scores, [workgroup, queries], keys)
 }
 
 /// The kernels of decoding with the keys split over several workgroups, where a token may attend to
 /// that many keys: one for a split, one that merges them.
 pub fn split(model: &str, spec: &Spec) -> Option<[Kernel; 2]> {
-    if !spec.is_causal() || spec.context <= SPLIT_FROM {
+    // One pair of kernels serves all layers, and a window is short.
+    let scores = spec.scores(0);
+    let alike = (0..spec.period().min(spec.layers)).all(|layer| spec.scores(layer) == scores);
+    if !alike || !spec.is_causal() || scores.window.is_some() || spec.context <= SPLIT_FROM {
         return None;
     }
     let title = format!("{model}: attention for one token, a split of the keys, {}.", heads(spec));
     let name = "attention_split".to_owned();
     let keys = files::ATTENTION_KEY_SPLIT;
-    let split = cached(spec, name, &title, Mask::Causal, [DECODE_WORKGROUP, 1], keys);
+    let split = cached(spec, name, &title, &scores, [DECODE_WORKGROUP, 1], keys);
     let split = Kernel { grid: Grid::Keys(SPLIT_KEYS), ..split };
     let mut header = Header::new(&format!("{model}: attention, the splits merged."));
     sizes(&mut header, spec);
@@ -72,19 +75,37 @@ fn sizes(header: &mut Header, spec: &Spec) {
 }
 
 /// The sizes that inference and training share.
-fn head_sizes(header: &mut Header, spec: &Spec) {
+fn head_sizes(header: &mut Header, spec: &Spec, scores: &Scores) {
     header.size("KV_WIDTH", spec.kv_width(), "width of all key heads");
     let group = spec.heads / spec.kv_heads;
     header.size("GROUP", group, "query heads that share a key head");
-    let scale = 1.0 / f64::from(spec.head_dim).sqrt();
-    header.number("SCALE", scale, "1 / sqrt(HEAD_DIM)");
+    let doc = match spec.attention_scale {
+        None => "1 / sqrt(HEAD_DIM)",
+        Some(_) => "factor of products",
+    };
+    header.number("SCALE", scores.scale, doc);
+    if let Some(window) = scores.window {
+        let doc = "a query attends to keys at a distance below it";
+        header.size("WINDOW", window, doc);
+    }
+    if let Some(softcap) = scores.softcap {
+        header.number("SOFTCAP", softcap, "bound of the scores");
+    }
 }
 
-fn mask_file(mask: Mask) -> &'static str {
-    match mask {
-        Mask::Causal => files::ATTENTION_MASK_CAUSAL,
-        Mask::Bidirectional => files::ATTENTION_MASK_BIDIRECTIONAL,
-    }
+/// The files that say which keys a query sees and how a product becomes a score.
+fn score_files(scores: &Scores) -> [&'static str; 2] {
+    let mask = match (scores.mask, scores.window) {
+        (Mask::Causal, None) => files::ATTENTION_MASK_CAUSAL,
+        (Mask::Causal, Some(_)) => files::ATTENTION_MASK_CAUSAL_WINDOW,
+        (Mask::Bidirectional, None) => files::ATTENTION_MASK_BIDIRECTIONAL,
+        (Mask::Bidirectional, Some(_)) => files::ATTENTION_MASK_BIDIRECTIONAL_WINDOW,
+    };
+    let score = match scores.softcap {
+        None => files::ATTENTION_SCORE_PLAIN,
+        Some(_) => files::ATTENTION_SCORE_SOFTCAP,
+    };
+    [mask, score]
 }
 
 /// The kernel over the cache; `keys` is the file that gives a workgroup its keys.
@@ -92,14 +113,14 @@ fn cached(
     spec: &Spec,
     name: String,
     title: &str,
-    mask: Mask,
+    scores: &Scores,
     [workgroup, queries]: [u32; 2],
     keys: &'static str,
 ) -> Kernel {
     let columns = columns(spec);
     let mut header = Header::new(title);
     sizes(&mut header, spec);
-    head_sizes(&mut header, spec);
+    head_sizes(&mut header, spec, scores);
     let doc = "invocations side by side on a row of values";
     header.size("COLUMNS", columns, doc);
     let mut parts = vec![files::SHARED_ENTRY_PLAIN, files::SHARED_PASS];
@@ -108,8 +129,8 @@ fn cached(
     } else {
         header.size("WORKGROUP_SIZE", workgroup, "invocations of a workgroup");
     }
+    parts.extend(score_files(scores));
     parts.extend([
-        mask_file(mask),
         if queries == 1 { files::ATTENTION_QUERIES_1 } else { files::ATTENTION_QUERIES_4 },
         if spec.head_dim.is_multiple_of(4) {
             files::ATTENTION_KEYS_4
@@ -126,13 +147,8 @@ fn cached(
 
 impl TrainKernels<'_> {
     /// The forward pass.
-    pub(super) fn attention(&mut self, mask: Mask) -> u16 {
-        let mut parts = vec![
-            files::SHARED_ENTRY_PLAIN,
-            files::SHARED_TRAIN_PASS,
-            mask_file(mask),
-            self.dropout_file(),
-        ];
+    pub(super) fn attention(&mut self, scores: &Scores) -> u16 {
+        let mut parts = self.score_parts(scores);
         parts.extend(self.read_files(false));
         parts.extend([
             files::SHARED_MAXIMUM_MEMORY,
@@ -140,37 +156,44 @@ impl TrainKernels<'_> {
             files::ATTENTION_TILE,
             files::ATTENTION_FORWARD,
         ]);
-        let (header, tiling) = self.heads("attention", self.spec.heads);
+        let (header, tiling) = self.heads("attention", scores, self.spec.heads);
         self.add("attention", header, parts, tiling)
     }
 
     /// The backward pass: delta, then the gradient of queries, then that of keys and values.
-    pub(super) fn attention_backward(&mut self, mask: Mask, rotary: Option<u16>) -> Vec<u16> {
+    pub(super) fn attention_backward(
+        &mut self,
+        scores: &Scores,
+        rotary: Option<u16>,
+    ) -> Vec<u16> {
         let spec = self.spec;
-        let (header, tiling) = self.heads("delta, which softmax's gradient subtracts", 1);
+        let (header, tiling) = self.heads("delta, which softmax's gradient subtracts", scores, 1);
         let by_row = Tiling { grid: Grid::Rows, rows: 1, ..tiling };
         let delta = vec![files::ATTENTION_BACKWARD_DELTA];
         let delta = self.add("attention_delta", header, delta, by_row);
         let parts = |kernel, header: &mut Header| {
-            let mut parts = vec![
-                files::SHARED_ENTRY_PLAIN,
-                files::SHARED_TRAIN_PASS,
-                mask_file(mask),
-                self.dropout_file(),
-            ];
+            let mut parts = self.score_parts(scores);
             rope(spec, rotary, header, &mut parts);
             parts.extend(self.read_files(true));
             parts.extend([files::SHARED_READ_MEMORY, files::ATTENTION_TILE, kernel]);
             parts
         };
-        let (mut header, tiling) = self.heads("the gradient of queries", spec.heads);
+        let (mut header, tiling) = self.heads("the gradient of queries", scores, spec.heads);
         let queries = parts(files::ATTENTION_BACKWARD_QUERIES, &mut header);
         let (mut keys_header, keys_tiling) =
-            self.heads("the gradient of keys and values", spec.kv_heads);
+            self.heads("the gradient of keys and values", scores, spec.kv_heads);
         let keys = parts(files::ATTENTION_BACKWARD_KEYS, &mut keys_header);
         let queries = self.add("attention_queries", header, queries, tiling);
         let keys = self.add("attention_keys", keys_header, keys, keys_tiling);
         vec![delta, queries, keys]
+    }
+
+    /// The files that open the kernels of scores.
+    fn score_parts(&self, scores: &Scores) -> Parts {
+        let mut parts = vec![files::SHARED_ENTRY_PLAIN, files::SHARED_TRAIN_PASS];
+        parts.extend(score_files(scores));
+        parts.push(self.dropout_file());
+        parts
     }
 
     /// The files that read rows of queries, keys and values, and of the output's gradient.
@@ -185,7 +208,7 @@ impl TrainKernels<'_> {
         [qkv].into_iter().chain(da).chain(shared).collect()
     }
 
-    fn heads(&self, what: &str, groups: u32) -> (Header, Tiling) {
+    fn heads(&self, what: &str, scores: &Scores, groups: u32) -> (Header, Tiling) {
         let spec = self.spec;
         // `check` limits a head to 256, so a workgroup has an invocation for each quad. Eight
         // neighbors are on the same row.
@@ -194,7 +217,7 @@ impl TrainKernels<'_> {
         header.size("HEAD_DIM", spec.head_dim, "width of a head");
         header.size("HEADS", spec.heads, "query heads");
         header.size("Q_WIDTH", spec.q_width(), "width of all query heads");
-        head_sizes(&mut header, spec);
+        head_sizes(&mut header, spec, scores);
         let stride = |name| self.buffer(name).stride;
         header.size("QKV_STRIDE", stride(BufferId::Qkv), "stride of a row");
         let doc = "stride of a row of the output";

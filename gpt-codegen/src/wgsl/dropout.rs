@@ -11,8 +11,9 @@ impl TrainKernels<'_> {
     }
 
     /// The gradient through dropout.
-    pub(super) fn dropout_backward(&mut self) -> u16 {
-        let header = self.rows("a gradient through dropout");
+    pub(super) fn dropout_backward(&mut self, scale: f64) -> u16 {
+        let mut header = self.rows("a gradient through dropout");
+        header.number("BRANCH_SCALE", scale, "factor of the branch");
         let parts = vec![
             files::SHARED_ENTRY_ELEMENTS,
             files::SHARED_TRAIN_PASS,

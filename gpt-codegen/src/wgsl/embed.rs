@@ -14,7 +14,13 @@ const WORKGROUP: u32 = 64;
 const REMAINDERS: u32 = 8;
 
 /// The kernel that looks tokens up, for both phases.
-pub fn kernel(context: &Context<'_>, op: &Op, table: TensorId, positions: bool) -> Option<Kernel> {
+pub fn kernel(
+    context: &Context<'_>,
+    op: &Op,
+    table: TensorId,
+    positions: bool,
+    scale: f64,
+) -> Option<Kernel> {
     let spec = context.spec;
     let table = &context.tensors[usize::from(table.0)];
     let (rows, columns) = (u64::from(table.rows), u64::from(table.columns));
@@ -33,6 +39,7 @@ pub fn kernel(context: &Context<'_>, op: &Op, table: TensorId, positions: bool) 
     header.size("EMBED", spec.embed, "width of the residual stream");
     header.size("QUADS", quads, "quads of columns of a row");
     header.size("WORKGROUP_SIZE", WORKGROUP, "invocations of a workgroup");
+    header.number("EMBEDDING_SCALE", scale, "factor of the table");
     let mut parts = vec![files::SHARED_PASS];
     matmul::weights(context.format, &layout, &mut header, &mut parts);
     parts.push(positions_file(positions));
@@ -50,8 +57,9 @@ fn positions_file(positions: bool) -> &'static str {
 
 impl TrainKernels<'_> {
     /// Looks tokens up.
-    pub(super) fn embed(&mut self, positions: bool) -> u16 {
-        let header = self.rows("the embedding of tokens");
+    pub(super) fn embed(&mut self, positions: bool, scale: f64) -> u16 {
+        let mut header = self.rows("the embedding of tokens");
+        header.number("EMBEDDING_SCALE", scale, "factor of the table");
         let parts = vec![
             files::SHARED_TRAIN_PASS,
             positions_file(positions),
@@ -62,8 +70,9 @@ impl TrainKernels<'_> {
     }
 
     /// The gradients of the table, and of learned positions.
-    pub(super) fn embed_weight(&mut self, positions: bool) -> Vec<u16> {
+    pub(super) fn embed_weight(&mut self, positions: bool, scale: f64) -> Vec<u16> {
         let mut header = self.rows("the gradient of the embedding");
+        header.number("EMBEDDING_SCALE", scale, "factor of the table");
         header.size("REMAINDERS", REMAINDERS, "workgroups that share a column");
         let workgroup = self.row().workgroup;
         let tiling = Tiling {

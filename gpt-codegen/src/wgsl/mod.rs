@@ -41,9 +41,9 @@ pub fn kernel(
 ) -> Option<Kernel> {
     let context = Context { model, spec, tensors, name, phase, format };
     match op {
-        Op::Attention { mask, .. } => Some(attention::kernel(&context, *mask)),
-        Op::Embed { table, positions, .. } => {
-            embed::kernel(&context, op, *table, positions.is_some())
+        Op::Attention { scores, .. } => Some(attention::kernel(&context, scores)),
+        Op::Embed { table, positions, scale, .. } => {
+            embed::kernel(&context, op, *table, positions.is_some(), *scale)
         }
         Op::Project(projection) => matmul::projection(&context, op, projection),
         _ => unreachable!("{name} is no op of a forward pass"),

@@ -52,16 +52,18 @@ impl<'a> TrainKernels<'a> {
     /// Indices of the kernels that a step runs, in order.
     pub fn of(&mut self, op: &Op) -> Vec<u16> {
         match *op {
-            Op::Embed { positions, .. } => vec![self.embed(positions.is_some())],
+            Op::Embed { positions, scale, .. } => vec![self.embed(positions.is_some(), scale)],
             Op::Norm { norm, statistics, .. } => match statistics {
                 Statistics::Compute => vec![self.norm(norm)],
                 Statistics::Stored => vec![self.norm_recompute(norm)],
             },
             Op::Project(ref projection) => vec![self.forward(projection)],
-            Op::Attention { mask, .. } => vec![self.attention(mask)],
-            Op::AttentionBackward { mask, rotary, .. } => self.attention_backward(mask, rotary),
+            Op::Attention { scores, .. } => vec![self.attention(&scores)],
+            Op::AttentionBackward { scores, rotary, .. } => {
+                self.attention_backward(&scores, rotary)
+            }
             Op::CrossEntropy { ref slope, .. } => vec![self.cross_entropy(slope.as_ref())],
-            Op::DropoutBackward { .. } => vec![self.dropout_backward()],
+            Op::DropoutBackward { scale, .. } => vec![self.dropout_backward(scale)],
             Op::Add { .. } => vec![self.residual_add()],
             Op::ProjectInput { weight, dy, slopes, out } => {
                 vec![self.backward_input(weight, dy.buffer, slopes.is_some(), out.buffer)]
@@ -75,7 +77,9 @@ impl<'a> TrainKernels<'a> {
                 vec![self.norm_input(norm, residual.is_some())]
             }
             Op::NormWeight { norm, .. } => vec![self.norm_weight(norm)],
-            Op::EmbedBackward { positions, .. } => self.embed_weight(positions.is_some()),
+            Op::EmbedBackward { positions, scale, .. } => {
+                self.embed_weight(positions.is_some(), scale)
+            }
         }
     }
 

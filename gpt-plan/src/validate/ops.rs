@@ -11,7 +11,7 @@ impl<'a> Checker<'a> {
     pub const fn op(mut self, op: &'a Op) -> Result<Self, Fault<'a>> {
         let spec = &self.plan.spec;
         match *op {
-            Op::Embed { table, positions, out } => {
+            Op::Embed { table, positions, out, .. } => {
                 let width = attempt!(self.write(out));
                 attempt!(self.table(table, positions, width));
             }
@@ -43,7 +43,7 @@ impl<'a> Checker<'a> {
                 attempt!(self.read_of(logits, spec.vocab));
                 attempt!(self.write_of(losses, 1));
             }
-            Op::EmbedBackward { table, positions, dx } => {
+            Op::EmbedBackward { table, positions, dx, .. } => {
                 let width = attempt!(self.read(dx));
                 attempt!(self.table(table, positions, width));
             }

@@ -71,6 +71,8 @@ pub struct AttentionScratch {
     pub p: Vec<f32>,
     /// `[BLOCK][BLOCK]`: their gradients.
     pub dp: Vec<f32>,
+    /// `[BLOCK][BLOCK]`: the derivatives of capped scores.
+    pub slopes: Vec<f32>,
     /// `[2][head_dim][32]`: transposed keys of a block, 32 positions side by side.
     pub keys: Vec<f32>,
     /// The same of values.
@@ -107,6 +109,7 @@ impl AttentionScratch {
         AttentionScratch {
             p: square(),
             dp: square(),
+            slopes: square(),
             keys: rows(),
             values: rows(),
             sums: rows(),

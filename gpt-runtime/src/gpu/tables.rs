@@ -30,7 +30,7 @@ pub fn upload(
             let name = "the table of positions";
             device.upload(name, &table.data[..bytes], BufferUsages::STORAGE)
         }
-        Positions::Rope { .. } => {
+        Positions::Rope(_) => {
             let angles = rotary(&plan.spec);
             let of_token = angles.len() / plan.spec.context as usize;
             let angles = &angles[..tokens * of_token];

@@ -7,7 +7,7 @@
 
 use std::marker::PhantomData;
 
-use gpt_plan::{Epilogue, Mask, Op, Plan, Spec};
+use gpt_plan::{Epilogue, Op, Plan, Scores, Spec};
 
 use super::{Logits, Session};
 use crate::Error;
@@ -28,7 +28,7 @@ pub struct Observation<M = Untyped> {
 
 /// Queries and keys of a layer, rotated where the model rotates them.
 struct QueriesAndKeys {
-    mask: Mask,
+    scores: Scores,
     /// `[tokens, heads, head_dim]`.
     queries: Vec<f32>,
     /// `[tokens, kv_heads, head_dim]`.
@@ -105,8 +105,8 @@ impl<M> Observation<M> {
             tokens: Vec::new(),
             streams: vec![Vec::new(); layers as usize + 1],
             layers: (0..layers)
-                .map(|_| QueriesAndKeys {
-                    mask: Mask::default(),
+                .map(|layer| QueriesAndKeys {
+                    scores: plan.spec.scores(layer),
                     queries: Vec::new(),
                     keys: Vec::new(),
                 })
@@ -125,7 +125,6 @@ impl<M> Observation<M> {
             let values = trace.values;
             match &step.op {
                 Op::Embed { .. } => self.streams[0].extend(values),
-                Op::Attention { mask, .. } => self.layers[layer].mask = *mask,
                 Op::Project(projection) => match projection.epilogue {
                     Epilogue::Heads { .. } => self.layers[layer].add(self.spec, &values),
                     // Attention and MLP both write the stream; the output of the MLP replaces that
@@ -219,31 +218,28 @@ impl QueriesAndKeys {
         }
     }
 
-    /// `softmax(q kᵀ / sqrt(head_dim))` of head `head`, masked, `[tokens, tokens]`.
+    /// The softmax of the scores of head `head`, masked, `[tokens, tokens]`.
     fn attention(&self, spec: &Spec, head: usize) -> Vec<f32> {
         let dim = spec.head_dim as usize;
         let kv_head = head / (spec.heads / spec.kv_heads) as usize;
         let queries = self.queries.chunks(spec.q_width() as usize);
         let keys = self.keys.chunks(spec.kv_width() as usize);
         let tokens = queries.len();
-        let scale = 1.0 / f64::from(spec.head_dim).sqrt();
         let mut weights = vec![0.0; tokens * tokens];
         let rows = queries.zip(weights.chunks_mut(tokens)).enumerate();
         for (i, (query, row)) in rows {
             let query = &query[head * dim..][..dim];
-            let visible = match self.mask {
-                Mask::Causal => i + 1,
-                Mask::Bidirectional => tokens,
-            };
-            let keys = keys.clone().take(visible);
-            let mut scores: Vec<f64> =
-                keys.map(|key| scale * dot(query, &key[kv_head * dim..][..dim])).collect();
+            let seen = self.scores.keys(i as u64, tokens as u64);
+            let (first, count) = (seen.start as usize, (seen.end - seen.start) as usize);
+            let keys = keys.clone().skip(first).take(count);
+            let products = keys.map(|key| dot(query, &key[kv_head * dim..][..dim]));
+            let mut scores: Vec<f64> = products.map(|p| self.scores.score(p)).collect();
             let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             for score in &mut scores {
                 *score = (*score - max).exp();
             }
             let sum: f64 = scores.iter().sum();
-            for (weight, score) in row.iter_mut().zip(scores) {
+            for (weight, score) in row[first..].iter_mut().zip(scores) {
                 *weight = (score / sum) as f32;
             }
         }

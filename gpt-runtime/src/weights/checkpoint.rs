@@ -252,11 +252,7 @@ impl Checkpoint {
         let row_bytes = bytes.len() / slice.rows;
         let mut row = vec![0.0; columns];
         for r in 0..slice.rows {
-            let stored_row = match slice.layout {
-                Layout::RotaryHalves { head_dim } => interleaved(r, head_dim as usize),
-                _ => r,
-            };
-            let bytes = &bytes[stored_row * row_bytes..][..row_bytes];
+            let bytes = &bytes[slice.layout.file_row(r) * row_bytes..][..row_bytes];
             if stored.is_lossless() && stored.format() == format && slice.offset == 0.0 {
                 stored.convert(bytes, out).ok_or_else(|| {
                     Error::weights(format!(
@@ -295,13 +291,6 @@ fn append_transposed(
         }
         format::encode(format, &row, out);
     }
-}
-
-/// The row of a file with split rotary halves that holds canonical row `row`, whose rotary pairs
-/// are adjacent.
-pub(super) fn interleaved(row: usize, head_dim: usize) -> usize {
-    let (head, within) = (row / head_dim, row % head_dim);
-    head * head_dim + within / 2 + within % 2 * (head_dim / 2)
 }
 
 struct Resolver<'a> {

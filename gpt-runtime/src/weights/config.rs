@@ -8,7 +8,7 @@
 
 use std::path::Path;
 
-use gpt_plan::{Block, NormKind, Positions, Spec};
+use gpt_plan::{Block, NormKind, Positions, Rope, Scores, Spec};
 use serde_json::{Map, Value as Json};
 
 use super::archive::Archive;
@@ -65,8 +65,11 @@ pub fn check_gguf(gguf: &Gguf, archive: &Archive, spec: &Spec) -> Vec<String> {
             if gguf.get(&format!("{architecture}.hidden_activation")).is_none() {
                 found.mlp.activation = spec.mlp.activation.clone();
             }
-            // Files store gamma itself.
+            // Files store gamma itself, and rotary pairs side by side.
             found.norm.unit_offset = spec.norm.unit_offset;
+            if let (Positions::Rope(found), Some(rope)) = (&mut found.positions, spec.rope()) {
+                found.pairs = rope.pairs;
+            }
             differences("the metadata", &found, spec)
         }
         Err(problems) => problems,
@@ -127,9 +130,15 @@ fn differences(file: &str, found: &Spec, spec: &Spec) -> Vec<String> {
     compare.close("the norm's epsilon", found.norm.eps, spec.norm.eps);
     compare.equal("the norm's unit_offset", found.norm.unit_offset, spec.norm.unit_offset);
     compare.equal("the block", block(found.block), block(spec.block));
-    compare.theta(found, spec);
+    compare.rope(found, spec);
     let cap = |spec: &Spec| spec.logit_softcap.map_or("none".to_owned(), |cap| cap.to_string());
     compare.equal("the soft cap of the logits", cap(found), cap(spec));
+    compare.scores(found, spec);
+    let scales = |spec: &Spec| [spec.embedding_scale, spec.residual_scale, spec.logit_scale];
+    let names = ["the embedding's scale", "the residual scale", "the scale of the logits"];
+    for ((name, found), declared) in names.into_iter().zip(scales(found)).zip(scales(spec)) {
+        compare.close(name, found.unwrap_or(1.0), declared.unwrap_or(1.0));
+    }
     compare.equal("tie_word_embeddings", found.tie_embeddings, spec.tie_embeddings);
     compare.equal("the MLP", mlp(found.mlp.gated), mlp(spec.mlp.gated));
     // A closure may be any of them.
@@ -186,19 +195,62 @@ impl Compare<'_> {
         }
     }
 
+    /// The first layer with other scores.
+    fn scores(&mut self, found: &Spec, spec: &Spec) {
+        let differs = |a: &Scores, b: &Scores| {
+            let number = |x: Option<f64>, y: Option<f64>| match (x, y) {
+                (Some(x), Some(y)) => (x - y).abs() > 1e-6 * y,
+                (x, y) => x != y,
+            };
+            // A window as long as the context hides nothing.
+            let window = |scores: &Scores| scores.window.filter(|window| *window < spec.context);
+            window(a) != window(b)
+                || number(Some(a.scale), Some(b.scale))
+                || number(a.softcap, b.softcap)
+        };
+        let layers = || 0..spec.layers;
+        if let Some(at) = layers().find(|at| differs(&found.scores(*at), &spec.scores(*at))) {
+            let text = |spec: &Spec| {
+                let Scores { window, scale, softcap, .. } = spec.scores(at);
+                let none = || "none".to_owned();
+                let window = window.map_or_else(none, |window| window.to_string());
+                let cap = softcap.map_or_else(none, |cap| cap.to_string());
+                format!("window {window}, scale {scale}, soft cap {cap}")
+            };
+            self.equal(&format!("the attention of layer {at}"), text(found), text(spec));
+        }
+    }
+
     /// The tensors reveal a table of positions.
-    fn theta(&mut self, found: &Spec, spec: &Spec) {
-        match (found.rotary_base(), spec.rotary_base()) {
-            (Some(found), Some(declared)) => self.close("the rotary base", found, declared),
-            (Some(_), None) if spec.rotary() => self.problems.push(format!(
-                "the rotary base is one number in {}, and differs by layer in the spec",
-                self.file
-            )),
-            (None, Some(_)) => self.problems.push(format!(
-                "the positions are not rotary in {}, and are in the spec",
-                self.file
-            )),
-            _ => {}
+    fn rope(&mut self, found: &Spec, spec: &Spec) {
+        let (found, declared) = match (found.rope(), spec.rope()) {
+            (Some(found), Some(declared)) => (found, declared),
+            (None, Some(_)) => {
+                return self.problems.push(format!(
+                    "the positions are not rotary in {}, and are in the spec",
+                    self.file
+                ));
+            }
+            _ => return,
+        };
+        self.equal("the number of rotated elements of a head", found.dims, declared.dims);
+        let pairs = |rope: &Rope| format!("{:?}", rope.pairs);
+        self.equal("the order of rotary pairs", pairs(found), pairs(declared));
+        // The first layer that differs, for each.
+        let layers = || 0..spec.layers;
+        let differs = |a: Option<f64>, b: Option<f64>| match (a, b) {
+            (Some(a), Some(b)) => (a - b).abs() > 1e-6 * b,
+            (a, b) => a != b,
+        };
+        let of = |rope: &Rope, layer| rope.theta.of(layer);
+        if let Some(at) = layers().find(|at| differs(of(found, *at), of(declared, *at))) {
+            let text = |rope| of(rope, at).map_or("none".to_owned(), |theta| theta.to_string());
+            self.equal(&format!("the rotary base of layer {at}"), text(found), text(declared));
+        }
+        let of = |rope: &Rope, layer| format!("{:?}", rope.scaling.of(layer));
+        if let Some(at) = layers().find(|at| of(found, *at) != of(declared, *at)) {
+            let what = format!("the rotary scaling of layer {at}");
+            self.equal(&what, of(found, at), of(declared, at));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Describes a spec as the `config.json` from which transformers builds the model.
 
-use gpt_plan::{Activation, Block, Mask, Norm, NormKind, Pattern, Positions, Spec};
+use gpt_plan::{Activation, Block, Mask, Norm, NormKind, Pattern, Positions, Role, Rope, Spec};
 use serde_json::{Value, json};
 
 /// The configuration of `spec` as GPT-2, GPT-1, Llama or Qwen 2. None if it is not one of these
@@ -22,6 +22,8 @@ pub fn config(spec: &Spec) -> Option<Value> {
         mask: Pattern::all(Mask::Causal),
         bias: spec.bias,
         qkv_bias: spec.qkv_bias,
+        attn_out_bias: spec.attn_out_bias,
+        mlp_bias: spec.mlp_bias,
         tie_embeddings: spec.tie_embeddings,
         dropout: spec.dropout,
         ..Spec::default()
@@ -30,13 +32,23 @@ pub fn config(spec: &Spec) -> Option<Value> {
         return None;
     }
     let gated = spec.mlp.gated;
-    let same = spec.qkv_bias.is_none_or(|bias| bias == spec.bias);
+    let [qkv, out, mlp] =
+        [Role::Qkv, Role::AttentionOut, Role::MlpUp].map(|role| spec.projection_bias(role));
+    let same = [qkv, out, mlp, spec.bias] == [qkv; 4];
     match (spec.norm.kind, &spec.positions, spec.block, gated) {
         (NormKind::Layer, Positions::Learned, Block::PreNorm, false) if same => gpt2(spec),
         (NormKind::Layer, Positions::Learned, Block::PostNorm, false) if same => gpt1(spec),
-        (NormKind::Rms, Positions::Rope { .. }, Block::PreNorm, true) => {
-            let theta = spec.rotary_base()?;
-            if same { llama(spec, theta) } else { qwen2(spec, theta) }
+        (NormKind::Rms, Positions::Rope(rope), Block::PreNorm, true) => {
+            let theta = rope.theta.of(0)?;
+            // No key of these architectures says more.
+            if *rope != Rope::new(Pattern::all(Some(theta)), spec.head_dim) {
+                return None;
+            }
+            match [qkv, out, mlp] {
+                [true, false, false] => qwen2(spec, theta),
+                _ if qkv == out => llama(spec, theta),
+                _ => None,
+            }
         }
         _ => None,
     }
@@ -101,16 +113,14 @@ fn llama(spec: &Spec, theta: f64) -> Option<Value> {
         "vocab_size": spec.vocab, "max_position_embeddings": spec.context, "num_hidden_layers": spec.layers,
         "num_attention_heads": spec.heads, "num_key_value_heads": spec.kv_heads, "head_dim": spec.head_dim,
         "hidden_size": spec.embed, "intermediate_size": spec.mlp.hidden, "hidden_act": activation(spec)?,
-        "rms_norm_eps": spec.norm.eps, "rope_theta": theta, "attention_bias": spec.bias, "mlp_bias": spec.bias,
+        "rms_norm_eps": spec.norm.eps, "rope_theta": theta, "attention_bias": spec.projection_bias(Role::Qkv),
+        "mlp_bias": spec.projection_bias(Role::MlpUp),
         "tie_word_embeddings": spec.tie_embeddings, "bos_token_id": null, "eos_token_id": null,
     }))
 }
 
 /// Llama with a bias of queries, keys and values alone.
 fn qwen2(spec: &Spec, theta: f64) -> Option<Value> {
-    if spec.bias {
-        return None;
-    }
     let mut config = llama(spec, theta)?;
     config["architectures"] = json!(["Qwen2ForCausalLM"]);
     config["model_type"] = "qwen2".into();

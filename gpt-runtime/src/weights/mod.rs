@@ -40,7 +40,6 @@ pub mod unit_gain;
 pub(crate) use archive::Mapped;
 #[cfg(feature = "train")]
 pub(crate) use checkpoint::computed;
-use checkpoint::interleaved;
 pub use checkpoint::{Checkpoint, open, open_embedded, read_spec};
 pub use gguf::{Gguf, Value, read_metadata};
 pub use host::{HostTensor, Weights};

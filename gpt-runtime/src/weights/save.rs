@@ -9,7 +9,7 @@ use safetensors::tensor::{Dtype, View};
 
 use super::format::{decode, encode};
 use super::slice::{TensorSlice, file_shape, slices};
-use super::{Weights, describe, interleaved};
+use super::{Weights, describe};
 use crate::Error;
 use crate::files;
 
@@ -77,17 +77,14 @@ impl SliceView<'_> {
             decode(tensor.format, bytes, &mut row);
             let offset = self.slice.source.hf_offset;
             row.iter_mut().for_each(|x| *x -= offset);
-            let file_row = match self.slice.source.hf_layout {
-                Layout::Transposed => {
-                    for (c, value) in row.iter().enumerate() {
-                        values[c * rows + r] = *value;
-                    }
-                    continue;
+            let layout = self.slice.source.hf_layout;
+            if layout == Layout::Transposed {
+                for (c, value) in row.iter().enumerate() {
+                    values[c * rows + r] = *value;
                 }
-                Layout::RowMajor => r,
-                Layout::RotaryHalves { head_dim } => interleaved(r, head_dim as usize),
-            };
-            values[file_row * columns..][..columns].copy_from_slice(&row);
+            } else {
+                values[layout.file_row(r) * columns..][..columns].copy_from_slice(&row);
+            }
         }
         Ok(values)
     }

@@ -160,9 +160,10 @@ impl Head {
         if let Some(name) = describe::activation(spec).filter(|name| *name != usual) {
             self.text(&format!("{architecture}.hidden_activation"), name);
         }
-        if let Some(theta) = spec.rotary_base() {
+        // The supported architectures have one base and no scaling.
+        if let Some((rope, theta)) = spec.rope().and_then(|rope| Some((rope, rope.theta.of(0)?))) {
             let dimensions = format!("{architecture}.rope.dimension_count");
-            self.number(&dimensions, spec.head_dim);
+            self.number(&dimensions, rope.dims);
             self.float(&format!("{architecture}.rope.freq_base"), theta);
         }
     }

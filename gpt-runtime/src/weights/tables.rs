@@ -3,7 +3,9 @@
 //! Angles are f64 until their sine is taken, because in f32 `position * frequency` loses its
 //! fraction well before the end of a context.
 
-use gpt_plan::Spec;
+use std::f64::consts::PI;
+
+use gpt_plan::{RopeScaling, Spec};
 
 /// Computes the sinusoidal embedding of `position` (Vaswani et al. 2017), a row of a tensor with
 /// `Init::Sinusoidal`.
@@ -16,20 +18,75 @@ pub(super) fn sinusoidal(position: usize, row: &mut [f32]) {
     }
 }
 
-/// The (cosine, sine) of each rotary angle, `[context, bases, head_dim / 2]`. Empty for models
-/// without rotary positions.
+/// The (cosine, sine) of each rotary angle, `[context, tables, head_dim / 2]`, multiplied by the
+/// attention factor of the table's scaling. Pairs beyond the rotated elements have the angle 0.
+/// Empty for models without rotary positions.
 pub(crate) fn rotary(spec: &Spec) -> Vec<[f32; 2]> {
-    let head_dim = f64::from(spec.head_dim);
-    let bases = spec.rotary_bases();
-    let frequencies: Vec<f64> = bases
-        .iter()
-        .flat_map(|theta| {
-            (0..spec.head_dim / 2).map(move |i| theta.powf(-2.0 * f64::from(i) / head_dim))
-        })
-        .collect();
-    let angles = (0..spec.context)
-        .flat_map(|position| frequencies.iter().map(move |f| f64::from(position) * f));
-    angles.map(|a| [a.cos() as f32, a.sin() as f32]).collect()
+    let Some(rope) = spec.rope() else { return Vec::new() };
+    let rotated = rope.dims / 2;
+    // A frequency and a multiplier for each pair of each table.
+    let mut pairs: Vec<[f64; 2]> = Vec::new();
+    for (theta, scaling) in spec.rotary_tables() {
+        let factor = attention_factor(scaling);
+        for i in 0..spec.head_dim / 2 {
+            pairs.push(match i < rotated {
+                true => [frequency(theta, scaling, i, rope.dims), factor],
+                false => [0.0, 1.0],
+            });
+        }
+    }
+    let angles = (0..spec.context).flat_map(|position| {
+        pairs.iter().map(move |[frequency, factor]| (f64::from(position) * frequency, factor))
+    });
+    angles.map(|(a, factor)| [(factor * a.cos()) as f32, (factor * a.sin()) as f32]).collect()
+}
+
+/// The angle between neighbouring positions of pair `i` of `dims / 2`.
+fn frequency(theta: f64, scaling: RopeScaling, i: u32, dims: u32) -> f64 {
+    let pair = f64::from(i);
+    let frequency = theta.powf(-2.0 * pair / f64::from(dims));
+    match scaling {
+        RopeScaling::None => frequency,
+        RopeScaling::Linear { factor } => frequency / factor,
+        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
+            // The rotations within the original context.
+            let rotations = f64::from(original_context) * frequency / (2.0 * PI);
+            let unchanged = (rotations - low_freq_factor) / (high_freq_factor - low_freq_factor);
+            mix(frequency / factor, frequency, unchanged.clamp(0.0, 1.0))
+        }
+        RopeScaling::Yarn { factor, original_context, beta_fast, beta_slow, truncate, .. } => {
+            // The pair with a given number of rotations within the original context.
+            let pair_of = |rotations: f64| {
+                let positions = f64::from(original_context) / (2.0 * PI * rotations);
+                f64::from(dims) * positions.ln() / (2.0 * theta.ln())
+            };
+            let (mut first, mut last) = (pair_of(beta_fast), pair_of(beta_slow));
+            if truncate {
+                (first, last) = (first.floor(), last.ceil());
+            }
+            first = first.max(0.0);
+            last = last.min(f64::from(dims - 1));
+            if first == last {
+                last += 0.001;
+            }
+            let divided = ((pair - first) / (last - first)).clamp(0.0, 1.0);
+            mix(frequency, frequency / factor, divided)
+        }
+    }
+}
+
+/// Multiplies cosines and sines, so that a score is multiplied by the square.
+fn attention_factor(scaling: RopeScaling) -> f64 {
+    match scaling {
+        RopeScaling::Yarn { factor, attention_factor, .. } => {
+            attention_factor.unwrap_or(if factor > 1.0 { 0.1 * factor.ln() + 1.0 } else { 1.0 })
+        }
+        _ => 1.0,
+    }
+}
+
+fn mix(a: f64, b: f64, share: f64) -> f64 {
+    a * (1.0 - share) + b * share
 }
 
 #[cfg(test)]

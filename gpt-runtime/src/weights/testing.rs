@@ -41,7 +41,7 @@ pub fn llama_spec() -> Spec {
         norm: Norm { kind: NormKind::Rms, eps: 1e-5, ..Norm::default() },
         block: Block::PreNorm,
         mlp: Mlp { gated: true, hidden: 64, activation: Activation::Silu },
-        positions: Positions::Rope { theta: Pattern::all(Some(10_000.0)) },
+        positions: Positions::Rope(Rope::new(Pattern::all(Some(10_000.0)), 8)),
         mask: Pattern::all(Mask::Causal),
         bias: false,
         tie_embeddings: true,

@@ -24,10 +24,14 @@ fn hf_tensors(plan: &'static Plan, weights: &RandomWeights) -> Vec<(String, Vec<
                 let at = match source.hf_layout {
                     Layout::RowMajor => r * columns + c,
                     Layout::Transposed => c * n + r,
-                    Layout::RotaryHalves { head_dim } => {
-                        let d = head_dim as usize;
+                    Layout::RotaryHalves { head_dim, dims } => {
+                        let (d, half) = (head_dim as usize, dims as usize / 2);
                         let (head, i) = (r / d, r % d);
-                        (head * d + i / 2 + if i % 2 == 1 { d / 2 } else { 0 }) * columns + c
+                        let i = match i < 2 * half {
+                            true => i / 2 + if i % 2 == 1 { half } else { 0 },
+                            false => i,
+                        };
+                        (head * d + i) * columns + c
                     }
                 };
                 theirs[at] = ours[r * columns + c];

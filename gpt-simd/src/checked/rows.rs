@@ -80,6 +80,13 @@ impl Kernels {
         unsafe { (self.softmax_block)(scores, seen, scale, state) }
     }
 
+    /// `cap * tanh(scale * x / cap)` of each element.
+    #[inline]
+    pub fn softcap(&self, row: &mut [f32], scale: f32, cap: f32) {
+        // SAFETY: the kernel takes a slice and indexes it itself.
+        unsafe { (self.softcap)(row, scale, cap) }
+    }
+
     /// `row *= factor`.
     #[inline]
     pub fn scale(&self, row: &mut [f32], factor: f32) {

@@ -1,5 +1,5 @@
 // The gradients of four keys and values, from all queries that see them, for one after another of
-// the query heads that share them: dv = drop(p)^T da and dk = ds^T q / sqrt(head_dim), with p and
+// the query heads that share them: dv = drop(p)^T da and dk = SCALE ds^T q, with p and
 // ds as in `attention/backward_queries`. An invocation computes p and ds of one query, and sums
 // four columns.
 
@@ -40,6 +40,7 @@ fn work(group: vec3<u32>, invocation: u32) {
         let d = start * A_STRIDE + head * HEAD_DIM;
         let last = pass_uniform.tokens - 1u;
         let from_row = first_visible_query(first);
+        let end_row = end_visible_query(keys.w);
         let own_row = min(from_row + invocation, last);
         var q_at = q + own_row * QKV_STRIDE;
         var d_at = d + own_row * A_STRIDE;
@@ -48,24 +49,25 @@ fn work(group: vec3<u32>, invocation: u32) {
         let q_last = q + last * QKV_STRIDE;
         let d_last = d + last * A_STRIDE;
         workgroupBarrier();
-        for (var block = first_visible_query(first); block < pass_uniform.tokens; block += WORKGROUP_SIZE) {
+        for (var block = from_row; block < end_row; block += WORKGROUP_SIZE) {
             let query = min(block + invocation, last);
             var score = vec4<f32>(0.0);
             var d_p = vec4<f32>(0.0);
             // Eight neighbors take the branch together.
-            if block + invocation / 8u * 8u < pass_uniform.tokens {
-                score = row_products(q_at, 0u);
+            if block + invocation / 8u * 8u < end_row {
+                score = score_of(row_products(q_at, 0u));
                 d_p = gradient_products(d_at, VALUES);
             }
             let row_at = (start + query) * HEADS + head;
             let dropout_at = ((group.z * HEADS + head) * pass_uniform.tokens + query) * pass_uniform.tokens + keys;
             let keep_scale = dropout_scales(dropout_at);
             let p = exp(clamp(score - lse[row_at], vec4<f32>(-87.0), vec4<f32>(87.0)));
-            let sees = keys < vec4<u32>(select(0u, visible_keys(query), block + invocation < pass_uniform.tokens));
+            let limit = select(0u, visible_keys(query), block + invocation < end_row);
+            let sees = (keys >= vec4<u32>(first_key(query))) & (keys < vec4<u32>(limit));
             scratch[V_WEIGHTS + invocation] = select(vec4<f32>(0.0), keep_scale * p, sees);
-            scratch[K_WEIGHTS + invocation] = select(vec4<f32>(0.0), SCALE * p * (keep_scale * d_p - delta[row_at]), sees);
+            scratch[K_WEIGHTS + invocation] = select(vec4<f32>(0.0), SCALE * score_slope(score) * p * (keep_scale * d_p - delta[row_at]), sees);
             workgroupBarrier();
-            let end = min(WORKGROUP_SIZE, pass_uniform.tokens - block);
+            let end = min(WORKGROUP_SIZE, end_row - block);
             for (var i = 0u; i < end; i += 8u * SLICES) {
                 if i + 8u * slice < end {
                     let k_weights = shared_read(K_WEIGHTS + i + 8u * slice);

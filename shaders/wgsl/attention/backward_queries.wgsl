@@ -1,6 +1,6 @@
 // The gradient of four queries of a head. Probabilities p are recomputed from the saved log-sums.
 // With dp = da v^T (where dropout kept the element), the gradient of the scores is ds = p (dp -
-// delta), and dq = ds k / sqrt(head_dim). As in the forward pass, an invocation computes the ds of
+// delta), and dq = SCALE ds k. As in the forward pass, an invocation computes the ds of
 // a key, and sums four columns of dq.
 
 @group(1) @binding(1) var<storage, read> lse: array<f32>;
@@ -33,6 +33,8 @@ fn work(group: vec3<u32>, invocation: u32) {
     let log_sum = vec4<f32>(lse[row_at.x], lse[row_at.y], lse[row_at.z], lse[row_at.w]);
     let row_delta = vec4<f32>(delta[row_at.x], delta[row_at.y], delta[row_at.z], delta[row_at.w]);
     let limit = visible_keys_of(queries);
+    let floor = first_keys_of(queries);
+    let from_key = floor.x;
     let keys = limit.w;
     let dropout_at = ((group.z * HEADS + head) * pass_uniform.tokens + queries) * pass_uniform.tokens;
     let slice = invocation / ROW_INVOCATIONS;
@@ -41,24 +43,25 @@ fn work(group: vec3<u32>, invocation: u32) {
     let column = min(4u * (invocation % ROW_INVOCATIONS), (HEAD_DIM - 1u) / 4u * 4u);
     let k = start * QKV_STRIDE + Q_WIDTH + head / GROUP * HEAD_DIM;
     let last = k + (keys - 1u) * QKV_STRIDE;
-    var key_at = min(k + invocation * QKV_STRIDE, last);
-    var gather_at = k + 8u * slice * QKV_STRIDE;
+    var key_at = min(k + (from_key + invocation) * QKV_STRIDE, last);
+    var gather_at = k + (from_key + 8u * slice) * QKV_STRIDE;
     workgroupBarrier();
 
     var d_q = mat4x4<f32>();
-    for (var block = 0u; block < keys; block += WORKGROUP_SIZE) {
+    for (var block = from_key; block < keys; block += WORKGROUP_SIZE) {
         let key = block + invocation;
         var score = vec4<f32>(0.0);
         var d_p = vec4<f32>(0.0);
         // Eight neighbors take the branch together.
         if block + invocation / 8u * 8u < keys {
-            score = row_products(key_at, 0u);
+            score = score_of(row_products(key_at, 0u));
             d_p = row_products(key_at + KV_WIDTH, GRADIENTS);
         }
         let keep_scale = dropout_scales(dropout_at + key);
         let p = exp(clamp(score - log_sum, vec4<f32>(-87.0), vec4<f32>(87.0)));
-        let d_score = SCALE * p * (keep_scale * d_p - row_delta);
-        scratch[WEIGHTS + invocation] = select(vec4<f32>(0.0), d_score, vec4<u32>(key) < limit);
+        let d_score = SCALE * score_slope(score) * p * (keep_scale * d_p - row_delta);
+        let sees = (vec4<u32>(key) >= floor) & (vec4<u32>(key) < limit);
+        scratch[WEIGHTS + invocation] = select(vec4<f32>(0.0), d_score, sees);
         workgroupBarrier();
         let end = min(WORKGROUP_SIZE, keys - block);
         d_q = add_weighted_rows(d_q, WEIGHTS, end, slice, gather_at, last, column);

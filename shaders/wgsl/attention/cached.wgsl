@@ -1,4 +1,4 @@
-// softmax(q k^T / sqrt(head_dim)) v for one head and a few queries over the cache, or over a split
+// softmax(scores of q and k) v for one head and a few queries over the cache, or over a split
 // of it. No row of scores is materialized.
 //
 // A block of keys has one key for each invocation, which computes the scores of this key. The
@@ -42,6 +42,7 @@ fn work(group: vec3<u32>, invocation: u32) {
     workgroupBarrier();
 
     let limit = key_limits(row);
+    let floor = key_starts(row);
     let range = key_range(group.z, visible_keys(pass_uniform.position + min(row + QUERIES, pass_uniform.rows) - 1u));
     let keys = range.y;
     let column = invocation % COLUMNS;
@@ -51,11 +52,11 @@ fn work(group: vec3<u32>, invocation: u32) {
     var maximum = Queries(LOWEST);
     var sum = Queries(0.0);
     var weighted_values = Queries(0.0);
-    for (var start = range.x; start < keys; start += WORKGROUP_SIZE) {
+    for (var start = max(range.x, first_key(pass_uniform.position + row)); start < keys; start += WORKGROUP_SIZE) {
         // A key beyond the last is clamped to it; its weight is zero.
         let key = start + invocation;
-        let sees = KeyLimits(key) < min(limit, KeyLimits(keys));
-        let own = select(Queries(LOWEST), score(min(key, keys - 1u), head / GROUP), sees);
+        let sees = (KeyLimits(key) >= floor) & (KeyLimits(key) < min(limit, KeyLimits(keys)));
+        let own = select(Queries(LOWEST), score_of(score(min(key, keys - 1u), head / GROUP)), sees);
         let new_maximum = max(maximum, workgroup_max(invocation, own));
         scratch[WEIGHTS + invocation] = select(Queries(0.0), exp(max(own - new_maximum, Queries(-87.0))), sees);
         workgroupBarrier();

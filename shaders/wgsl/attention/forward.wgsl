@@ -36,6 +36,8 @@ fn work(group: vec3<u32>, invocation: u32) {
         }
     }
     let limit = visible_keys_of(queries);
+    let floor = first_keys_of(queries);
+    let from_key = floor.x;
     let keys = limit.w;
     let dropout_at = ((group.z * HEADS + head) * pass_uniform.tokens + queries) * pass_uniform.tokens;
     let slice = invocation / ROW_INVOCATIONS;
@@ -45,20 +47,20 @@ fn work(group: vec3<u32>, invocation: u32) {
     let k = start * QKV_STRIDE + Q_WIDTH + head / GROUP * HEAD_DIM;
     let last_key = k + (keys - 1u) * QKV_STRIDE;
     let last_value = last_key + KV_WIDTH;
-    var key_at = min(k + invocation * QKV_STRIDE, last_key);
-    var value_at = k + KV_WIDTH + 8u * slice * QKV_STRIDE;
+    var key_at = min(k + (from_key + invocation) * QKV_STRIDE, last_key);
+    var value_at = k + KV_WIDTH + (from_key + 8u * slice) * QKV_STRIDE;
     workgroupBarrier();
 
     var maximum = Queries(LOWEST);
     var sum = Queries(0.0);
     var weighted_values = mat4x4<f32>();
-    for (var block = 0u; block < keys; block += WORKGROUP_SIZE) {
+    for (var block = from_key; block < keys; block += WORKGROUP_SIZE) {
         let key = block + invocation;
-        let sees = vec4<u32>(key) < limit;
+        let sees = (vec4<u32>(key) >= floor) & (vec4<u32>(key) < limit);
         var own = Queries(LOWEST);
         // Eight neighbors take the branch together, as `shared_read` requires.
         if block + invocation / 8u * 8u < keys {
-            own = select(own, row_products(key_at, 0u), sees);
+            own = select(own, score_of(row_products(key_at, 0u)), sees);
         }
         let new_maximum = max(maximum, workgroup_max(invocation, own));
         let p = select(Queries(0.0), exp(max(own - new_maximum, Queries(-87.0))), sees);

@@ -5,6 +5,10 @@ alias KeyLimits = u32;
 
 const QUERIES: u32 = 1u;
 
+fn key_starts(row: u32) -> KeyLimits {
+    return first_key(pass_uniform.position + row);
+}
+
 fn key_limits(row: u32) -> KeyLimits {
     return visible_keys(pass_uniform.position + row);
 }

@@ -5,6 +5,10 @@ alias KeyLimits = vec4<u32>;
 
 const QUERIES: u32 = 4u;
 
+fn key_starts(row: u32) -> KeyLimits {
+    return KeyLimits(first_key(pass_uniform.position + row), first_key(pass_uniform.position + row + 1u), first_key(pass_uniform.position + row + 2u), first_key(pass_uniform.position + row + 3u));
+}
+
 fn key_limits(row: u32) -> KeyLimits {
     return KeyLimits(visible_keys(pass_uniform.position + row), visible_keys(pass_uniform.position + row + 1u), visible_keys(pass_uniform.position + row + 2u), visible_keys(pass_uniform.position + row + 3u));
 }

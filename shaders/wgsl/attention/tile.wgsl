@@ -25,7 +25,12 @@ fn qkv_columns(at: vec4<u32>, column: u32) -> mat4x4<f32> {
     return transpose(mat4x4<f32>(qkv_quad(at.x, column), qkv_quad(at.y, column), qkv_quad(at.z, column), qkv_quad(at.w, column)));
 }
 
-// The number of keys that each of four queries attends to.
+// The first key that each of four queries attends to.
+fn first_keys_of(queries: vec4<u32>) -> vec4<u32> {
+    return vec4<u32>(first_key(queries.x), first_key(queries.y), first_key(queries.z), first_key(queries.w));
+}
+
+// The end of the keys that each of four queries attends to.
 fn visible_keys_of(queries: vec4<u32>) -> vec4<u32> {
     return vec4<u32>(visible_keys(queries.x), visible_keys(queries.y), visible_keys(queries.z), visible_keys(queries.w));
 }

@@ -1,4 +1,4 @@
-// The gradient through dropout: the elements that were dropped are zero.
+// The gradient of a branch that is scaled and dropped: the elements that were dropped are zero.
 
 @group(1) @binding(0) var<storage, read> dy: array<f32>;
 @group(1) @binding(4) var<storage, read_write> out: array<f32>;
@@ -6,5 +6,5 @@
 // Element `i` of row `row`.
 fn compute(row: u32, i: u32) {
     let at = row * EMBED_STRIDE + i;
-    out[at] = dropout_scale(row * EMBED + i) * dy[at];
+    out[at] = BRANCH_SCALE * dropout_scale(row * EMBED + i) * dy[at];
 }

@@ -1,5 +1,6 @@
-// d(table)[token] += dx. An invocation owns a column of every token with its remainder, and adds
-// the rows in order: two rows of a token never race, and their sum is the same in every run.
+// d(table)[token] += EMBEDDING_SCALE * dx. An invocation owns a column of every token with its
+// remainder, and adds the rows in order: two rows of a token never race, and their sum is the same
+// in every run.
 
 @group(1) @binding(0) var<storage, read> tokens: array<u32>;
 @group(1) @binding(1) var<storage, read> dx: array<f32>;
@@ -14,7 +15,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var row = 0u; row < pass_uniform.rows; row++) {
         let token = tokens[row] - step_uniform.first;
         if token < step_uniform.rows && token % REMAINDERS == group.y {
-            d_table[token * EMBED + column] += dx[row * EMBED_STRIDE + column];
+            d_table[token * EMBED + column] += EMBEDDING_SCALE * dx[row * EMBED_STRIDE + column];
         }
     }
 }

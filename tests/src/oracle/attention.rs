@@ -1,10 +1,11 @@
 //! Attention: each token takes the mean of all values, weighted by the softmax of its query's
 //! products with the keys.
 
-use gpt_plan::{Mask, Positions, Spec};
+use gpt_plan::{Mask, Spec};
 
 use super::Masks;
 use super::matrix::{Matrix, dot};
+use super::rotary::Rotary;
 
 /// Queries, keys and values of a sequence, each `[tokens, heads * head_dim]` with its own number of
 /// heads.
@@ -39,17 +40,8 @@ impl Qkv {
     }
 
     fn rotated(self, spec: &Spec, layer: u32, direction: f64) -> Qkv {
-        let theta = match &spec.positions {
-            Positions::Rope { theta } => theta.0[layer as usize % theta.0.len()],
-            _ => None,
-        };
-        let Some(theta) = theta else { return self };
-        let head_dim = spec.head_dim as usize;
-        Qkv {
-            q: rotary(&self.q, head_dim, theta, direction),
-            k: rotary(&self.k, head_dim, theta, direction),
-            v: self.v,
-        }
+        let Some(rotary) = Rotary::of(spec, layer) else { return self };
+        Qkv { q: rotary.apply(&self.q, direction), k: rotary.apply(&self.k, direction), v: self.v }
     }
 
     /// Joins queries, keys and values, the inverse of the split.
@@ -58,36 +50,36 @@ impl Qkv {
     }
 }
 
-/// Rotates pair `(2i, 2i + 1)` of each head by `position * theta^(-2i / head_dim)`, forward (1) or
-/// back (-1). Row `t` is at position `t`.
-fn rotary(input: &Matrix, head_dim: usize, theta: f64, direction: f64) -> Matrix {
-    Matrix::from_fn(input.rows, input.columns, |position, column| {
-        let pair = column % head_dim / 2;
-        let angle = direction * position as f64 * theta.powf(-2.0 * pair as f64 / head_dim as f64);
-        let (sin, cos) = angle.sin_cos();
-        let row = input.row(position);
-        if (column % head_dim).is_multiple_of(2) {
-            row[column] * cos - row[column + 1] * sin
-        } else {
-            row[column - 1] * sin + row[column] * cos
-        }
-    })
-}
-
-/// The weight of each key for each query of head `head`: `softmax(q kᵀ / sqrt(head_dim))`, masked.
+/// The weight of each key for each query of head `head`: the softmax of the scores, masked.
 /// `[tokens, tokens]`; each row sums to one.
 pub fn attention_weights(spec: &Spec, layer: u32, qkv: &Qkv, head: usize) -> Matrix {
     let head_dim = spec.head_dim as usize;
     let mask = spec.mask.0[layer as usize % spec.mask.0.len()];
+    let window = spec.window.0[layer as usize % spec.window.0.len()];
     let queries = head_columns(&qkv.q, head, head_dim);
     let keys = head_columns(&qkv.k, kv_head(spec, head), head_dim);
     let scores = Matrix::from_fn(queries.rows, keys.rows, |query, key| {
         if mask == Mask::Causal && key > query {
             return f64::NEG_INFINITY; // the future
         }
-        dot(queries.row(query), keys.row(key)) / f64::from(spec.head_dim).sqrt()
+        if window.is_some_and(|window| query.abs_diff(key) >= window as usize) {
+            return f64::NEG_INFINITY; // too far away
+        }
+        score(spec, dot(queries.row(query), keys.row(key)))
     });
     scores.map_rows(softmax)
+}
+
+/// The score of a query and a key with this product.
+pub fn score(spec: &Spec, product: f64) -> f64 {
+    let scaled = match spec.attention_scale {
+        Some(scale) => scale * product,
+        None => product / f64::from(spec.head_dim).sqrt(),
+    };
+    match spec.attention_softcap {
+        Some(cap) => cap * (scaled / cap).tanh(),
+        None => scaled,
+    }
 }
 
 /// The mean of the values under the attention weights in each head, with dropout by `masks`.

@@ -57,6 +57,11 @@ impl Matrix {
         Matrix::from_rows(self.columns, self.iter_rows().map(f))
     }
 
+    /// Every element times `factor`.
+    pub fn scaled(&self, factor: f64) -> Matrix {
+        self.map_rows(|row| row.iter().map(|x| factor * x).collect())
+    }
+
     /// `f(self, other)` element by element.
     pub fn zip(&self, other: &Matrix, f: impl Fn(f64, f64) -> f64) -> Matrix {
         assert_eq!(

@@ -22,6 +22,7 @@ mod dropout;
 mod matrix;
 mod norm;
 mod parameters;
+mod rotary;
 mod sampling;
 
 use gpt_plan::{Block, Positions, Site, Spec};
@@ -102,12 +103,18 @@ impl Gpt {
         self.softcap(&products)
     }
 
-    /// Logits from the products of the head: `c tanh(x / c)` with a soft cap `c`.
+    /// Logits from the products of the head: `s x`, with a soft cap `c` `c tanh(s x / c)`.
     fn softcap(&self, products: &Matrix) -> Matrix {
-        products.map_rows(|row| match self.spec.logit_softcap {
+        let scaled = products.scaled(self.spec.logit_scale.unwrap_or(1.0));
+        scaled.map_rows(|row| match self.spec.logit_softcap {
             Some(cap) => row.iter().map(|x| cap * (x / cap).tanh()).collect(),
             None => row.to_vec(),
         })
+    }
+
+    /// A branch as it is added to the stream.
+    fn branch(&self, out: &Matrix) -> Matrix {
+        out.scaled(self.spec.residual_scale.unwrap_or(1.0))
     }
 
     /// The residual stream as the head reads it.
@@ -127,14 +134,15 @@ impl Gpt {
     fn embed(&self, tokens: &[u32], masks: Masks) -> Matrix {
         let width = self.spec.embed as usize;
         let x = Matrix::from_fn(tokens.len(), width, |position, column| {
-            let token = self.parameters.token_embedding.row(tokens[position] as usize)[column];
+            let token = self.parameters.token_embedding.row(tokens[position] as usize)[column]
+                * self.spec.embedding_scale.unwrap_or(1.0);
             match self.spec.positions {
                 Positions::Learned => {
                     let table = self.parameters.positions.as_ref();
                     token + table.expect("learned positions have a table").row(position)[column]
                 }
                 Positions::Sinusoidal => token + sinusoid(position, column, width),
-                Positions::Rope { .. } => token,
+                Positions::Rope(_) => token,
             }
         });
         masks.of_rows(Site::Embedding, 0, &x)
@@ -174,7 +182,7 @@ impl Gpt {
         let gathered = attention(&self.spec, &qkv, layer, pass.masks);
         pass.record("attention", layer, &gathered);
         let out = block.attention_out.apply(&gathered);
-        pass.masks.of_rows(Site::AttentionOut, layer, &out)
+        self.branch(&pass.masks.of_rows(Site::AttentionOut, layer, &out))
     }
 
     /// The MLP branch: projection, activation, projection. If gated, one half of the hidden vector
@@ -191,7 +199,7 @@ impl Gpt {
         };
         pass.record("mlp_up", layer, &bent);
         let out = block.mlp_down.apply(&bent);
-        pass.masks.of_rows(Site::MlpDown, layer, &out)
+        self.branch(&pass.masks.of_rows(Site::MlpDown, layer, &out))
     }
 }
 

@@ -198,9 +198,14 @@ impl Gpt {
             let up = if gated { 2 * hidden } else { hidden };
             shape("mlp_up", &block.mlp_up.weight, up, spec.embed);
             shape("mlp_down", &block.mlp_down.weight, spec.embed, hidden);
-            let qkv_bias = spec.qkv_bias.unwrap_or(spec.bias);
-            assert_eq!(block.qkv.bias.is_some(), qkv_bias, "bias of qkv");
-            assert_eq!(block.mlp_up.bias.is_some(), spec.bias, "bias of mlp_up");
+            for (name, linear, own) in [
+                ("qkv", &block.qkv, spec.qkv_bias),
+                ("attention_out", &block.attention_out, spec.attn_out_bias),
+                ("mlp_up", &block.mlp_up, spec.mlp_bias),
+                ("mlp_down", &block.mlp_down, spec.mlp_bias),
+            ] {
+                assert_eq!(linear.bias.is_some(), own.unwrap_or(spec.bias), "bias of {name}");
+            }
         }
     }
 }

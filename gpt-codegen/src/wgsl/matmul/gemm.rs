@@ -99,7 +99,8 @@ impl TrainKernels<'_> {
                 rope(spec, rotary, header, parts);
                 files::MATMUL_EPILOGUE_TRAIN_QKV
             }
-            Epilogue::Residual { .. } => {
+            Epilogue::Residual { scale, .. } => {
+                header.number("BRANCH_SCALE", scale, "factor of the branch");
                 parts.push(self.dropout_file());
                 files::MATMUL_EPILOGUE_TRAIN_RESIDUAL
             }

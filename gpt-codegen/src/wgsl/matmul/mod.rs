@@ -21,7 +21,7 @@ pub fn rope(spec: &Spec, rotary: Option<u16>, header: &mut Header, parts: &mut P
         return;
     };
     let pairs = spec.head_dim / 2;
-    let tables = spec.rotary_bases().len() as u32;
+    let tables = spec.rotary_tables().len() as u32;
     header.size("ANGLES_STRIDE", tables * pairs, "angles of a position");
     let doc = "offset of the table among the angles of a position";
     header.size("ANGLES_OFFSET", u32::from(table) * pairs, doc);

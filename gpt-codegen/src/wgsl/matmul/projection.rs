@@ -187,7 +187,10 @@ fn epilogue(context: &Context<'_>, epilogue: &Epilogue, header: &mut Header, par
             activation::add(&spec.mlp.activation, false, header, parts);
             if gated { files::MATMUL_EPILOGUE_GATED } else { files::MATMUL_EPILOGUE_ACTIVATION }
         }
-        Epilogue::Residual { .. } => files::MATMUL_EPILOGUE_RESIDUAL,
+        Epilogue::Residual { scale, .. } => {
+            header.number("BRANCH_SCALE", scale, "factor of the branch");
+            files::MATMUL_EPILOGUE_RESIDUAL
+        }
     };
     parts.push(file);
 }

@@ -23,18 +23,22 @@ impl DropoutMask {
     }
 }
 
-/// `out = mask * dy`; without a mask, a copy.
+/// `out = scale * mask * dy`; without a mask, `scale * dy`.
 pub fn backward(
     device: &CpuDevice,
     rows: usize,
     dy: Strided<'_>,
     mask: Option<DropoutMask>,
+    scale: f32,
     out: &RowsOut<'_>,
 ) {
     device.each_row(rows, |row| {
         // SAFETY: each row is written by one task.
         let to = unsafe { out.row(row) };
         to.copy_from_slice(&dy.data[row * dy.stride..][..out.width]);
+        if scale != 1.0 {
+            device.kernels.scale(to, scale);
+        }
         if let Some(mask) = mask {
             mask.apply(device.kernels, to, row * out.width);
         }

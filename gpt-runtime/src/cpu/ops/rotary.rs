@@ -3,7 +3,7 @@
 
 use gpt_plan::Plan;
 
-/// The rotations of a model's layers, one for each base.
+/// The rotations of a model's layers, one for each table of angles.
 pub struct RotaryTables {
     tables: Vec<Rotary>,
     /// Of a layer that rotates nothing.
@@ -15,7 +15,7 @@ impl RotaryTables {
         let spec = &plan.spec;
         let head_dim = spec.head_dim as usize;
         let angles = crate::weights::rotary(spec);
-        let count = spec.rotary_bases().len();
+        let count = spec.rotary_tables().len();
         let rotated = (spec.q_width() + spec.kv_width()) as usize;
         let table = |table: usize| {
             let pairs = (head_dim / 2).max(1);

@@ -72,7 +72,7 @@ impl Gpt {
         let Here { block, layer, masks } = here;
         let qkv = Qkv::split(&self.spec, &block.qkv.apply(x)).rotate(&self.spec, here.layer);
         let gathered = attention(&self.spec, &qkv, layer, masks);
-        let d = masks.of_rows(Site::AttentionOut, layer, d);
+        let d = masks.of_rows(Site::AttentionOut, layer, &self.branch(d));
         let d = linear_backward(&gathered, &block.attention_out, &d, &mut gradient.attention_out);
         let d =
             attention_backward(&self.spec, &qkv, layer, masks, &d).rotate_back(&self.spec, layer);
@@ -96,7 +96,7 @@ impl Gpt {
             let row = wide.row(row);
             if mlp.gated { value(row[i]) * row[hidden + i] } else { value(row[i]) }
         });
-        let d = here.masks.of_rows(Site::MlpDown, here.layer, d);
+        let d = here.masks.of_rows(Site::MlpDown, here.layer, &self.branch(d));
         let d = linear_backward(&bent, &block.mlp_down, &d, &mut gradient.mlp_down);
         let d = Matrix::from_fn(wide.rows, wide.columns, |row, column| {
             let (wide, d) = (wide.row(row), d.row(row));

@@ -121,12 +121,13 @@ impl Gpt {
         let predicted = logits.map_rows(softmax);
         let d_products = Matrix::from_fn(logits.rows, logits.columns, |row, token| {
             let came = f64::from(u8::from(targets[row] as usize == token));
+            let scale = self.spec.logit_scale.unwrap_or(1.0);
             // The derivative of c tanh(x / c) is 1 / cosh^2(x / c).
             let slope = self
                 .spec
                 .logit_softcap
-                .map_or(1.0, |cap| (products.row(row)[token] / cap).cosh().powi(-2));
-            slope * (predicted.row(row)[token] - came) / n
+                .map_or(1.0, |cap| (scale * products.row(row)[token] / cap).cosh().powi(-2));
+            scale * slope * (predicted.row(row)[token] - came) / n
         });
         let (d_read, d_head) = matrix_backward(&read, head, &d_products);
         // A tied matrix is used twice, so its gradients add up.
@@ -147,7 +148,9 @@ impl Gpt {
         }
         let d = masks.of_rows(Site::Embedding, 0, &d);
         for (position, (&token, d)) in tokens.iter().zip(d.iter_rows()).enumerate() {
-            gradients.token_embedding.add_to_row(token as usize, d);
+            let scale = self.spec.embedding_scale.unwrap_or(1.0);
+            let scaled: Vec<f64> = d.iter().map(|d| scale * d).collect();
+            gradients.token_embedding.add_to_row(token as usize, &scaled);
             if let Some(positions) = &mut gradients.positions {
                 positions.add_to_row(position, d);
             }

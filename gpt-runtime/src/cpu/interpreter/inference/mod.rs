@@ -5,7 +5,7 @@ mod buffers;
 use std::time::Instant;
 
 use gpt_plan::{
-    BufferId, Epilogue, Format, Formula, Mask, Op, Place, Plan, Slot, Step, TensorId, TensorKind,
+    BufferId, Epilogue, Format, Formula, Op, Place, Plan, Scores, Slot, Step, TensorId, TensorKind,
 };
 
 pub use buffers::{PassScratch, SessionBuffers};
@@ -140,11 +140,12 @@ impl ForwardPass<'_> {
         project(self.device, scratch, x, rows, prologue, matrix, epilogue);
     }
 
-    /// `x = table[token] (+ positions[position])`.
+    /// `x = scale * table[token] (+ positions[position])`.
     pub(in crate::cpu) fn embed_rows(
         &mut self,
         table: &Packed,
         positions: Option<&[f32]>,
+        scale: f64,
         x: &mut Vec<f32>,
     ) {
         self.begin(Some(x));
@@ -152,7 +153,8 @@ impl ForwardPass<'_> {
         let (width, position) = (table.layout.columns, self.position);
         let position = |row| position + row;
         let out = RowsOut::new(x, width, width);
-        embed::forward::forward(self.device, self.tokens, table, positions, position, None, &out);
+        let (device, scale) = (self.device, scale as f32);
+        embed::forward::forward(device, self.tokens, table, scale, positions, position, None, &out);
         self.end(x, width);
     }
 
@@ -237,10 +239,10 @@ impl ForwardPass<'_> {
         self.project(x, rows, norm, &qkv.weight, &epilogue);
     }
 
-    /// `a = softmax(q kᵀ / sqrt(head_dim)) v`, masked, head by head.
+    /// `a = softmax(scores(q, k)) v`, masked, head by head.
     pub(in crate::cpu) fn attention_rows(
         &mut self,
-        mask: Mask,
+        scores: &Scores,
         q: &[f32],
         cache: &Cache,
         a: &mut Vec<f32>,
@@ -252,7 +254,7 @@ impl ForwardPass<'_> {
             heads: spec.heads as usize,
             rows: self.rows(),
             position: self.position,
-            causal: mask == Mask::Causal,
+            scores: *scores,
         };
         cached::forward(self.device, &mut self.scratch.attention, &queries, cache, a);
         self.end(a, spec.q_width() as usize);
@@ -289,12 +291,14 @@ impl ForwardPass<'_> {
         self.end(h, hidden);
     }
 
-    /// Adds a projection to the residual stream. In a post-norm block, to the norm of the stream.
+    /// Adds a projection, times `scale`, to the residual stream. In a post-norm block, to the norm
+    /// of the stream.
     fn residual_rows(
         &mut self,
         input: &[f32],
         projection: &ProjectionParameters,
         norm: Option<&NormParameters>,
+        scale: f64,
         x: &mut [f32],
     ) {
         self.begin(None);
@@ -307,7 +311,7 @@ impl ForwardPass<'_> {
         }
         let out = RowsOut::new(x, width, width);
         let bias = projection.bias.as_deref();
-        let epilogue = epilogue::residual(kernels, bias, None, None, &out);
+        let epilogue = epilogue::residual(kernels, bias, scale as f32, None, None, &out);
         self.project(input, rows, None, &projection.weight, &epilogue);
         drop(epilogue);
         self.end(x, width);
@@ -427,11 +431,11 @@ impl Interpreter {
         let norm = parameters.norm.as_ref();
         let cache = &mut cache[layer as usize];
         let projection = match &step.op {
-            Op::Embed { table, positions, .. } => {
+            Op::Embed { table, positions, scale, .. } => {
                 let positions = positions.map(|id| &*self.tables[usize::from(id.0)]);
-                return pass.embed_rows(self.matrix(*table), positions, x);
+                return pass.embed_rows(self.matrix(*table), positions, *scale, x);
             }
-            Op::Attention { mask, .. } => return pass.attention_rows(*mask, q, cache, a),
+            Op::Attention { scores, .. } => return pass.attention_rows(scores, q, cache, a),
             Op::Project(projection) => projection,
             _ => unreachable!("{} is no step of a forward pass", step.name),
         };
@@ -444,10 +448,10 @@ impl Interpreter {
             Epilogue::Activation { .. } => {
                 pass.mlp_up_rows(x, norm, packed(), &|row| self.activation.apply(row), h)
             }
-            Epilogue::Residual { .. } => {
+            Epilogue::Residual { scale, .. } => {
                 const A: Slot = BufferId::A.here();
                 let input = if projection.input == A { a } else { h };
-                pass.residual_rows(input, packed(), norm, x);
+                pass.residual_rows(input, packed(), norm, *scale, x);
             }
             // The model has the head's matrix, which it may share with the embedding.
             Epilogue::Store { map, .. } => {

@@ -1,6 +1,6 @@
 //! The ops of the backward pass.
 
-use gpt_plan::{BufferId as B, Mask, NormRef, Site, Slot, TensorId};
+use gpt_plan::{BufferId as B, NormRef, Scores, Site, Slot, TensorId};
 
 use super::TrainPass;
 use crate::cpu::ops::matmul::backward::{self, WeightGradient};
@@ -8,11 +8,11 @@ use crate::cpu::ops::matmul::epilogue::{self, EpilogueFn};
 use crate::cpu::ops::{attention, dropout, embed, norm};
 
 impl TrainPass<'_> {
-    /// `out = mask * dy`.
-    pub(super) fn dropout(&mut self, site: Site, dy: Slot, out: Slot) {
+    /// `out = scale * mask * dy`.
+    pub(super) fn dropout(&mut self, site: Site, scale: f64, dy: Slot, out: Slot) {
         let mask = self.mask(site);
         self.write(out, |pass, to| {
-            dropout::backward(pass.device, pass.rows, pass.input(dy), mask, &to);
+            dropout::backward(pass.device, pass.rows, pass.input(dy), mask, scale as f32, &to);
         });
     }
 
@@ -127,7 +127,7 @@ impl TrainPass<'_> {
     }
 
     /// The gradients of q, k and v.
-    pub(super) fn attention_input(&mut self, mask: Mask, rotary: Option<u16>) {
+    pub(super) fn attention_input(&mut self, scores: Scores, rotary: Option<u16>) {
         self.write(B::DQkv.here(), |pass, out| {
             pass.take(B::Delta.here(), |pass, delta| {
                 let saved = attention::backward::SavedForward {
@@ -135,15 +135,21 @@ impl TrainPass<'_> {
                     da: pass.input(B::DA.here()),
                     lse: pass.buffers.get(B::Lse.here(), pass.layer),
                 };
-                let (device, heads) = (pass.device, pass.heads(mask));
+                let (device, heads) = (pass.device, pass.heads(scores));
                 let rotary = pass.rotary.of(rotary);
                 attention::backward::input(device, &heads, rotary, saved, delta, &out);
             });
         });
     }
 
-    /// `d(table)[token] += dx`, `d(positions)[t] += dx`.
-    pub(super) fn embed_weight(&mut self, table: TensorId, positions: Option<TensorId>, dx: Slot) {
+    /// `d(table)[token] += scale * dx`, `d(positions)[t] += dx`.
+    pub(super) fn embed_weight(
+        &mut self,
+        table: TensorId,
+        positions: Option<TensorId>,
+        scale: f64,
+        dx: Slot,
+    ) {
         // A tied table already has the head's gradient.
         let own_table = !self.plan.spec.tie_embeddings;
         self.write_gradients(|pass, gradients| {
@@ -159,6 +165,7 @@ impl TrainPass<'_> {
                 table: table.start,
                 positions: positions.map(|extent| extent.start),
                 width: pass.buffers.width(dx.buffer),
+                scale: scale as f32,
             };
             let tokens = &pass.buffers.tokens[..pass.rows];
             let (dx, length) = (pass.input(dx), pass.tokens);

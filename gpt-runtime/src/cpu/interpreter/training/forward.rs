@@ -1,6 +1,6 @@
 //! The ops of the forward pass.
 
-use gpt_plan::{BufferId as B, Formula, Mask, NormRef, Site, Slot, Statistics, TensorId};
+use gpt_plan::{BufferId as B, Formula, NormRef, Scores, Site, Slot, Statistics, TensorId};
 use gpt_simd::PANEL;
 
 use super::{TrainPass, WithSlopes};
@@ -21,7 +21,13 @@ impl TrainPass<'_> {
         project_floats(self.device, input, self.rows, &matrix, epilogue);
     }
 
-    pub(super) fn embed(&mut self, table: TensorId, positions: Option<TensorId>, to: Slot) {
+    pub(super) fn embed(
+        &mut self,
+        table: TensorId,
+        positions: Option<TensorId>,
+        scale: f64,
+        to: Slot,
+    ) {
         let mask = self.mask(Site::Embedding);
         self.write(to, |pass, out| {
             let parameters = &pass.parameters;
@@ -29,6 +35,7 @@ impl TrainPass<'_> {
                 pass.device,
                 &pass.buffers.tokens[..pass.rows],
                 &parameters.matrix(table, 0),
+                scale as f32,
                 positions.map(|id| parameters.plain(id, 0)),
                 |row| row % pass.tokens,
                 mask,
@@ -87,18 +94,20 @@ impl TrainPass<'_> {
         });
     }
 
-    /// `out = residual + drop(weight · input)`.
+    /// `out = residual + scale * drop(weight · input)`.
     pub(super) fn residual(
         &mut self,
         weight: TensorId,
         bias: Option<TensorId>,
         [input, residual, to]: [Slot; 3],
         site: Site,
+        scale: f64,
     ) {
         let mask = self.mask(site);
         self.write(to, |pass, out| {
             let (kernels, residual) = (pass.device.kernels, Some(pass.input(residual)));
-            let epilogue = epilogue::residual(kernels, pass.bias(bias), residual, mask, &out);
+            let (bias, scale) = (pass.bias(bias), scale as f32);
+            let epilogue = epilogue::residual(kernels, bias, scale, residual, mask, &out);
             pass.project(input, weight, &epilogue);
         });
     }
@@ -155,11 +164,11 @@ impl TrainPass<'_> {
         });
     }
 
-    /// `a = drop(softmax(q kᵀ / sqrt(head_dim))) v`. Stores the log-sum-exp of each query's scores.
-    pub(super) fn attention(&mut self, mask: Mask) {
+    /// `a = drop(softmax(scores(q, k))) v`. Stores the log-sum-exp of each query's scores.
+    pub(super) fn attention(&mut self, scores: Scores) {
         self.write(B::A.here(), |pass, out| {
             pass.take(B::Lse.here(), |pass, lse| {
-                attention::forward::forward(pass.device, &pass.heads(mask), &out, lse);
+                attention::forward::forward(pass.device, &pass.heads(scores), &out, lse);
             });
         });
     }

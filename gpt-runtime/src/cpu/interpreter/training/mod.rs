@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use gpt_plan::{
-    BufferId as B, Dropout, Epilogue, Mask, Op, Plan, Repeat, Section, Site, Slot, Step, TensorId,
+    BufferId as B, Dropout, Epilogue, Op, Plan, Repeat, Scores, Section, Site, Slot, Step, TensorId,
 };
 
 use gpt_simd::Strided;
@@ -139,7 +139,9 @@ impl TrainPass<'_> {
 
     fn run(&mut self, step: &Step) {
         match step.op {
-            Op::Embed { table, positions, out } => self.embed(table, positions, out),
+            Op::Embed { table, positions, scale, out } => {
+                self.embed(table, positions, scale, out);
+            }
             Op::Norm { norm, x, stats, out, statistics } => {
                 self.norm(norm, x, stats, out, statistics)
             }
@@ -147,8 +149,8 @@ impl TrainPass<'_> {
                 let (weight, bias, input) = (projection.weight, projection.bias, projection.input);
                 match projection.epilogue {
                     Epilogue::Heads { rotary, .. } => self.qkv(weight, bias, rotary, input),
-                    Epilogue::Residual { residual, out, site, .. } => {
-                        self.residual(weight, bias, [input, residual, out], site)
+                    Epilogue::Residual { residual, out, site, scale, .. } => {
+                        self.residual(weight, bias, [input, residual, out], site, scale)
                     }
                     Epilogue::Activation { .. } => self.mlp_up(weight, bias, input),
                     Epilogue::Store { ref map, .. } => {
@@ -156,9 +158,9 @@ impl TrainPass<'_> {
                     }
                 }
             }
-            Op::Attention { mask, .. } => self.attention(mask),
+            Op::Attention { scores, .. } => self.attention(scores),
             Op::CrossEntropy { ref slope, .. } => self.cross_entropy(slope.as_ref()),
-            Op::DropoutBackward { site, dy, out } => self.dropout(site, dy, out),
+            Op::DropoutBackward { site, scale, dy, out } => self.dropout(site, scale, dy, out),
             Op::ProjectInput { weight, dy, slopes, out } => {
                 self.linear_input(weight, dy, slopes, out)
             }
@@ -173,8 +175,10 @@ impl TrainPass<'_> {
                 assert_eq!(a, out, "a gradient is added to itself");
                 self.add(b, out);
             }
-            Op::AttentionBackward { mask, rotary, .. } => self.attention_input(mask, rotary),
-            Op::EmbedBackward { table, positions, dx } => self.embed_weight(table, positions, dx),
+            Op::AttentionBackward { scores, rotary, .. } => self.attention_input(scores, rotary),
+            Op::EmbedBackward { table, positions, scale, dx } => {
+                self.embed_weight(table, positions, scale, dx);
+            }
         }
     }
 
@@ -233,7 +237,7 @@ impl TrainPass<'_> {
         bias.map(|id| self.parameters.plain(id, self.layer))
     }
 
-    fn heads(&self, mask: Mask) -> HeadViews<'_> {
+    fn heads(&self, scores: Scores) -> HeadViews<'_> {
         let spec = &self.plan.spec;
         HeadViews {
             kernels: self.device.kernels,
@@ -243,7 +247,7 @@ impl TrainPass<'_> {
             group: (spec.heads / spec.kv_heads) as usize,
             rows: self.rows,
             tokens: self.tokens,
-            causal: mask == Mask::Causal,
+            scores,
             mask: self.mask(Site::Attention),
         }
     }

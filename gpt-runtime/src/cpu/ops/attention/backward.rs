@@ -37,7 +37,7 @@ pub fn input(
 ) {
     let delta = Disjoint::new(delta);
     let (tokens, head_dim, padded) = (heads.tokens, heads.head_dim, heads.padded());
-    let (kernels, all, scale) = (heads.kernels, heads.heads(), heads.scale());
+    let (kernels, all, map) = (heads.kernels, heads.heads(), heads.map());
     let head_of = |rows: Strided<'_>, row: usize, head: usize| row * rows.stride + head * head_dim;
     let tasks = heads.sequences() * heads.kv_heads;
     device.pool.run(tasks, &|task, thread| {
@@ -61,6 +61,7 @@ pub fn input(
             dp,
             keys: transposed_keys,
             values: transposed_values,
+            slopes,
             sums,
             dk,
             dv,
@@ -76,9 +77,9 @@ pub fn input(
             dk[..keys * padded].fill(0.0);
             dv[..keys * padded].fill(0.0);
             for head in own.clone() {
-                let start = if heads.causal { key } else { 0 };
-                for (query, queries) in HeadViews::query_tiles(start, tokens) {
-                    let keys = heads.visible(query + queries - 1, key, keys);
+                let seeing = heads.queries_of(key, key + keys);
+                for (query, queries) in HeadViews::query_tiles(seeing.start, seeing.end) {
+                    let keys = heads.visible(query + queries - 1, key, keys).end;
                     let q = heads.part(first + query, heads.q_column(head));
                     let da = Strided {
                         data: &saved.da.data[head_of(saved.da, first + query, head)..],
@@ -90,7 +91,15 @@ pub fn input(
                         let seen = heads.visible(query + i, key, keys);
                         let lse = saved.lse[(first + query + i) * all + head];
                         let row = &mut p[i * BLOCK..][..keys];
-                        kernels.probabilities(row, seen, scale, lse);
+                        let scale = map.cap(kernels, row);
+                        if let Some(cap) = map.softcap {
+                            // The derivative of tanh is 1 - tanh^2.
+                            let slopes = slopes[i * BLOCK..].iter_mut().zip(&*row);
+                            slopes.for_each(|(slope, s)| *slope = 1.0 - (s / cap) * (s / cap));
+                        }
+                        let (hidden, row) = row.split_at_mut(seen.start);
+                        hidden.fill(0.0);
+                        kernels.probabilities(row, seen.len(), scale, lse);
                     }
                     heads.scores(da, transposed_values, shape, dp);
                     heads.apply_dropout(dp, at, shape);
@@ -99,7 +108,11 @@ pub fn input(
                         let delta = unsafe { delta.part((first + query + i) * all + head, 1) }[0];
                         let p = &p[i * BLOCK..][..keys];
                         for (d, p) in dp[i * BLOCK..][..keys].iter_mut().zip(p) {
-                            *d = p * (*d - delta) * scale;
+                            *d = p * (*d - delta) * map.scale;
+                        }
+                        if map.softcap.is_some() {
+                            let slopes = slopes[i * BLOCK..].iter();
+                            dp[i * BLOCK..][..keys].iter_mut().zip(slopes).for_each(|(d, s)| *d *= s);
                         }
                     }
                     heads.weighted_sum(dp, shape, k, sums, false);
@@ -107,7 +120,7 @@ pub fn input(
                     for i in 0..queries {
                         let sums = &sums[i * padded..][..head_dim];
                         let dq = part(query + i, column);
-                        if block == 0 {
+                        if block == heads.key_blocks(query, query + queries).start {
                             dq.copy_from_slice(sums);
                         } else {
                             dq.iter_mut().zip(sums).for_each(|(dq, s)| *dq += s);

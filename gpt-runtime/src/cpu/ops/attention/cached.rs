@@ -5,11 +5,12 @@
 //! split of the cache. The length of a split and the order in which splits are combined do not
 //! depend on the number of threads.
 
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use gpt_plan::Spec;
+use gpt_plan::{Scores, Spec};
 
-use super::{PrefetchDistances, scale_of, scores, softmax, weighted_sum};
+use super::{PrefetchDistances, ScoreMap, keys_of, scores, softmax, weighted_sum, within};
 use crate::cpu::device::CpuDevice;
 use crate::cpu::kv_cache::{Cache, CacheShape, KeysAndValues, KvStorage, SPLIT, each_format};
 use crate::cpu::pool::Disjoint;
@@ -83,7 +84,14 @@ pub struct Queries<'a> {
     pub rows: usize,
     /// Position of the first row.
     pub position: usize,
-    pub causal: bool,
+    pub scores: Scores,
+}
+
+impl Queries<'_> {
+    /// The keys that the query of row `row` attends to.
+    fn keys(&self, row: usize) -> Range<usize> {
+        keys_of(&self.scores, self.position + row, self.position + self.rows)
+    }
 }
 
 /// One task: rows of queries that share a key/value head.
@@ -91,16 +99,12 @@ struct QueryBlock<'a> {
     kv_head: usize,
     q: Strided<'a>,
     rows: usize,
-    /// The first key.
-    from: usize,
-    /// The end of the keys that the first row sees.
-    visible: usize,
-    /// The number of keys that each row sees in addition to those of the row before: 1 with a
-    /// causal mask and queries of successive tokens, otherwise 0.
-    visible_step: usize,
+    map: ScoreMap,
+    /// The keys of the task: those that any of its rows sees. Begins with a panel.
+    keys: Range<usize>,
 }
 
-/// `out = softmax(q kᵀ / sqrt(head_dim)) v`, masked, head by head; `out` has the layout of `q`.
+/// `out = softmax(scores(q, k)) v`, masked, head by head; `out` has the layout of `q`.
 pub fn forward(
     device: &CpuDevice,
     scratch: &mut CachedScratch,
@@ -126,23 +130,23 @@ fn decode<E: CacheElement>(
     let heads = queries.heads;
     let (head_dim, padded) = (shape.head_dim, shape.padded);
     let group = heads / shape.kv_heads;
-    let total = queries.position + 1;
+    let keys = queries.keys(0);
+    let map = ScoreMap::new(&queries.scores);
     let CachedScratch { threads, splits: sums, states } = scratch;
-    let splits = total.div_ceil(SPLIT);
+    let splits = keys.start / SPLIT..keys.end.div_ceil(SPLIT);
     let (all_sums, all_states) = (Disjoint::new(sums), Disjoint::new(states));
-    device.pool.run(shape.kv_heads * splits, &|task, thread| {
-        let (kv_head, split) = (task % shape.kv_heads, task / shape.kv_heads);
+    device.pool.run(shape.kv_heads * splits.len(), &|task, thread| {
+        let (kv_head, split) = (task % shape.kv_heads, splits.start + task / shape.kv_heads);
         let first = kv_head * group;
         let block = QueryBlock {
             kv_head,
             q: Strided { data: &queries.q[first * head_dim..], stride: head_dim },
             rows: group,
-            from: split * SPLIT,
-            visible: total.min((split + 1) * SPLIT),
-            visible_step: 0,
+            map,
+            keys: (split * SPLIT).max(keys.start / KEYS * KEYS)..keys.end.min((split + 1) * SPLIT),
         };
         let scratch = &mut *lock(threads, thread);
-        attend(device.kernels, &block, shape, kv, scratch);
+        attend(device.kernels, &block, |_| keys.clone(), shape, kv, scratch);
         let at = split * heads + first;
         // SAFETY: each task writes its own heads of its own split.
         let (sums, states) =
@@ -151,7 +155,7 @@ fn decode<E: CacheElement>(
         states.copy_from_slice(&scratch.states[..group]);
     });
     for (head, out) in out.chunks_exact_mut(head_dim).take(heads).enumerate() {
-        let of_head = (0..splits).map(|split| split * heads + head);
+        let of_head = splits.clone().map(|split| split * heads + head);
         let max = of_head.clone().map(|at| states[at].max);
         let max = max.fold(f32::NEG_INFINITY, f32::max);
         let weight = |at: usize| (states[at].max - max).exp();
@@ -174,7 +178,8 @@ fn prefill<E: CacheElement>(
     kv: &KeysAndValues<E>,
     out: &mut [f32],
 ) {
-    let Queries { heads, rows, position, causal, .. } = *queries;
+    let Queries { heads, rows, .. } = *queries;
+    let map = ScoreMap::new(&queries.scores);
     let (head_dim, padded) = (shape.head_dim, shape.padded);
     let (group, width) = (heads / shape.kv_heads, heads * head_dim);
     let threads = &scratch.threads;
@@ -183,16 +188,16 @@ fn prefill<E: CacheElement>(
     device.pool.run(blocks * heads, &|task, thread| {
         // Later blocks see more keys. They run first, so that no thread ends with a long one.
         let (head, first) = (task % heads, (blocks - 1 - task / heads) * QUERIES);
+        let count = QUERIES.min(rows - first);
         let block = QueryBlock {
             kv_head: head / group,
             q: Strided { data: &queries.q[first * width + head * head_dim..], stride: width },
-            rows: QUERIES.min(rows - first),
-            from: 0,
-            visible: position + if causal { first + 1 } else { rows },
-            visible_step: usize::from(causal),
+            rows: count,
+            map,
+            keys: queries.keys(first).start / KEYS * KEYS..queries.keys(first + count - 1).end,
         };
         let scratch = &mut *lock(threads, thread);
-        attend(device.kernels, &block, shape, kv, scratch);
+        attend(device.kernels, &block, |row| queries.keys(first + row), shape, kv, scratch);
         for (row, state) in scratch.states[..block.rows].iter().enumerate() {
             let start = (first + row) * width + head * head_dim;
             // SAFETY: each task writes one head of its own rows.
@@ -205,10 +210,11 @@ fn prefill<E: CacheElement>(
 }
 
 /// Computes the weighted sums of values for each row of `block`, and its softmax state with the
-/// divisor, into `scratch`.
+/// divisor, into `scratch`. Row `i` sees the keys in `row_keys(i)`.
 fn attend<E: CacheElement>(
     kernels: &Kernels,
     block: &QueryBlock<'_>,
+    row_keys: impl Fn(usize) -> Range<usize>,
     shape: &CacheShape,
     kv: &KeysAndValues<E>,
     scratch: &mut BlockScratch,
@@ -219,21 +225,19 @@ fn attend<E: CacheElement>(
     let states = &mut states[..rows];
     states.fill(Running::EMPTY);
     sums[..rows * padded].fill(0.0);
-    let last = block.visible + block.visible_step * (rows - 1);
-    for start in (block.from..last).step_by(KEYS) {
-        let keys = KEYS.min(last - start);
+    for start in block.keys.clone().step_by(KEYS) {
+        let keys = KEYS.min(block.keys.end - start);
         let panel = |index: usize| kv.key_panel(shape, block.kv_head, start + index * PANEL);
         let size = [rows, keys, head_dim];
         scores(kernels, size, block.q, panel, square(block_scores), distances);
-        let seen =
-            |row: usize| (block.visible + block.visible_step * row).saturating_sub(start).min(keys);
+        let seen = |row: usize| within(row_keys(row), start, keys);
         let shrinking = StridedMut { data: &mut *sums, stride: padded };
         softmax(
             kernels,
             square(block_scores),
             keys,
             seen,
-            scale_of(head_dim),
+            block.map,
             states,
             Some(shrinking),
         );

@@ -12,11 +12,11 @@ use crate::cpu::scratch::AttentionScratch;
 use crate::cpu::scratch::attention::BLOCK;
 use gpt_simd::{Running, StridedMut};
 
-/// `out = drop(softmax(q kᵀ / sqrt(head_dim))) v`; `lse` is `[rows][heads]`.
+/// `out = drop(softmax(scores(q, k))) v`; `lse` is `[rows][heads]`.
 pub fn forward(device: &CpuDevice, heads: &HeadViews<'_>, out: &RowsOut<'_>, lse: &mut [f32]) {
     let lse = Disjoint::new(lse);
     let (tokens, head_dim, padded) = (heads.tokens, heads.head_dim, heads.padded());
-    let scale = heads.scale();
+    let map = heads.map();
     let tasks = heads.sequences() * heads.heads();
     device.pool.run(tasks, &|task, thread| {
         let (sequence, head) = (task / heads.heads(), task % heads.heads());
@@ -26,7 +26,9 @@ pub fn forward(device: &CpuDevice, heads: &HeadViews<'_>, out: &RowsOut<'_>, lse
         for query in (0..tokens).step_by(BLOCK) {
             let queries = BLOCK.min(tokens - query);
             states.fill(Running::EMPTY);
-            for block in heads.key_blocks(query) {
+            let blocks = heads.key_blocks(query, query + queries);
+            for block in blocks.clone() {
+                let later = block > blocks.start;
                 let key = block * BLOCK;
                 let keys = BLOCK.min(tokens - key);
                 let k = heads.part(first + key, heads.k_column(kv_head));
@@ -34,24 +36,24 @@ pub fn forward(device: &CpuDevice, heads: &HeadViews<'_>, out: &RowsOut<'_>, lse
                 let values = heads.part(first + key, heads.v_column(kv_head));
                 for (query, queries) in HeadViews::query_tiles(query, query + queries) {
                     let q = heads.part(first + query, heads.q_column(head));
-                    let keys = heads.visible(query + queries - 1, key, keys);
+                    let keys = heads.visible(query + queries - 1, key, keys).end;
                     let shape = [queries, keys];
                     let at = query % BLOCK;
                     let sums = &mut sums[at * padded..];
                     heads.scores(q, transposed, shape, p);
                     let shrinking =
-                        (block > 0).then_some(StridedMut { data: &mut *sums, stride: padded });
+                        later.then_some(StridedMut { data: &mut *sums, stride: padded });
                     softmax(
                         heads.kernels,
                         StridedMut { data: p, stride: BLOCK },
                         keys,
                         |i| heads.visible(query + i, key, keys),
-                        scale,
+                        map,
                         &mut states[at..][..queries],
                         shrinking,
                     );
                     heads.apply_dropout(p, [sequence, head, query, key], shape);
-                    heads.weighted_sum(p, shape, values, sums, block > 0);
+                    heads.weighted_sum(p, shape, values, sums, later);
                 }
             }
             for (i, state) in states[..queries].iter().enumerate() {

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use super::{PrefetchDistances, scale_of, scores, weighted_sum};
+use gpt_plan::Scores;
+
+use super::{PrefetchDistances, ScoreMap, keys_of, scores, weighted_sum, within};
 use crate::cpu::ops::dropout::DropoutMask;
 use crate::cpu::scratch::attention::BLOCK;
 use gpt_simd::{Kernels, PANEL, Strided, StridedMut};
@@ -27,7 +29,7 @@ pub struct HeadViews<'a> {
     pub rows: usize,
     /// Tokens of each sequence.
     pub tokens: usize,
-    pub causal: bool,
+    pub scores: Scores,
     pub mask: Option<DropoutMask>,
 }
 
@@ -40,9 +42,9 @@ impl<'a> HeadViews<'a> {
         self.kv_heads * self.group
     }
 
-    /// The factor of scores.
-    pub fn scale(&self) -> f32 {
-        scale_of(self.head_dim)
+    /// The function from a product to a score.
+    pub fn map(&self) -> ScoreMap {
+        ScoreMap::new(&self.scores)
     }
 
     /// `head_dim` in whole panels.
@@ -67,9 +69,17 @@ impl<'a> HeadViews<'a> {
         (self.heads() + self.kv_heads + kv_head) * self.head_dim
     }
 
-    /// The blocks of keys that a block of queries sees.
-    pub fn key_blocks(&self, query: usize) -> Range<usize> {
-        0..if self.causal { query / BLOCK + 1 } else { self.tokens.div_ceil(BLOCK) }
+    /// The blocks of keys that queries `from..to` see.
+    pub fn key_blocks(&self, from: usize, to: usize) -> Range<usize> {
+        let keys = |query| keys_of(&self.scores, query, self.tokens);
+        keys(from).start / BLOCK..keys(to - 1).end.div_ceil(BLOCK)
+    }
+
+    /// The queries that see any of the keys `from..to`, in whole tiles.
+    pub fn queries_of(&self, from: usize, to: usize) -> Range<usize> {
+        let queries = |key: usize| self.scores.queries(key as u64, self.tokens as u64);
+        let (start, end) = (queries(from).start as usize, queries(to - 1).end as usize);
+        start / QUERY_TILE * QUERY_TILE..end.next_multiple_of(QUERY_TILE).min(self.tokens)
     }
 
     /// Queries `from..to` in strips, as `(first, count)`.
@@ -77,9 +87,9 @@ impl<'a> HeadViews<'a> {
         (from..to).step_by(QUERY_TILE).map(move |query| (query, QUERY_TILE.min(to - query)))
     }
 
-    /// The number of the `keys` keys from `key` on that a query sees.
-    pub fn visible(&self, query: usize, key: usize, keys: usize) -> usize {
-        if self.causal { (query + 1).saturating_sub(key).min(keys) } else { keys }
+    /// The part of the `keys` keys from `key` on that a query sees, relative to them.
+    pub fn visible(&self, query: usize, key: usize, keys: usize) -> Range<usize> {
+        within(keys_of(&self.scores, query, self.tokens), key, keys)
     }
 
     /// Transposes `rows` rows of a head to 32 positions side by side for each element.

@@ -12,11 +12,45 @@ mod heads;
 
 pub use heads::HeadViews;
 
+use std::ops::Range;
+
+use gpt_plan::Scores;
 use gpt_simd::{CacheElement, Kernels, PANEL, Prefetch, Running, Strided, StridedMut};
 
-/// The factor of scores, `1 / sqrt(head_dim)`.
-fn scale_of(head_dim: usize) -> f32 {
-    (1.0 / (head_dim as f64).sqrt()) as f32
+/// The function from a product of a query and a key to a score.
+#[derive(Clone, Copy)]
+struct ScoreMap {
+    scale: f32,
+    softcap: Option<f32>,
+}
+
+impl ScoreMap {
+    fn new(scores: &Scores) -> ScoreMap {
+        ScoreMap { scale: scores.scale as f32, softcap: scores.softcap.map(|cap| cap as f32) }
+    }
+
+    /// Caps products, if the model does. Returns the factor that they have yet to be multiplied by.
+    fn cap(self, kernels: &Kernels, products: &mut [f32]) -> f32 {
+        match self.softcap {
+            None => self.scale,
+            Some(cap) => {
+                kernels.softcap(products, self.scale, cap);
+                1.0
+            }
+        }
+    }
+}
+
+/// The keys that the query at `position` attends to, of a sequence of `length` positions.
+fn keys_of(scores: &Scores, position: usize, length: usize) -> Range<usize> {
+    let keys = scores.keys(position as u64, length as u64);
+    keys.start as usize..keys.end as usize
+}
+
+/// The part of `keys` within the block of `count` keys from `start` on, relative to it.
+fn within(keys: Range<usize>, start: usize, count: usize) -> Range<usize> {
+    let clamp = |key: usize| key.saturating_sub(start).min(count);
+    clamp(keys.start)..clamp(keys.end)
 }
 
 /// Prefetch distances of the products, in elements of their panels; 0 for none.
@@ -44,26 +78,29 @@ fn scores<'a, E: CacheElement>(
     }
 }
 
-/// Updates the online softmax of each row with a block of scores. Row `i` sees its first `seen(i)`
-/// scores. Rescales `sums`, `[rows][padded]`, to the new maximum; they are none for the first
+/// Updates the online softmax of each row with a block of products. Row `i` sees those in
+/// `seen(i)`. Rescales `sums`, `[rows][padded]`, to the new maximum; they are none for the first
 /// block.
 fn softmax(
     kernels: &Kernels,
     scores: StridedMut<'_>,
     keys: usize,
-    seen: impl Fn(usize) -> usize,
-    scale: f32,
+    seen: impl Fn(usize) -> Range<usize>,
+    map: ScoreMap,
     states: &mut [Running],
     mut sums: Option<StridedMut<'_>>,
 ) {
     for (row, state) in states.iter_mut().enumerate() {
         let scores = &mut scores.data[row * scores.stride..][..keys];
         let seen = seen(row);
-        if seen == 0 {
+        if seen.is_empty() {
             scores.fill(0.0);
             continue;
         }
-        let shrink = kernels.softmax_block(scores, seen, scale, state);
+        let (hidden, scores) = scores.split_at_mut(seen.start);
+        hidden.fill(0.0);
+        let scale = map.cap(kernels, &mut scores[..seen.len()]);
+        let shrink = kernels.softmax_block(scores, seen.len(), scale, state);
         if let (Some(sums), true) = (&mut sums, shrink != 1.0) {
             kernels.scale(&mut sums.data[row * sums.stride..][..sums.stride], shrink);
         }

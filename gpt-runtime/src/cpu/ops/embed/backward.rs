@@ -10,9 +10,11 @@ pub struct Tables {
     pub table: usize,
     pub positions: Option<usize>,
     pub width: usize,
+    /// The factor of the table.
+    pub scale: f32,
 }
 
-/// `d(table)[token] += dx` and `d(positions)[t] += dx`, for sequences of `length` tokens. Each task
+/// `d(table)[token] += scale * dx` and `d(positions)[t] += dx`, for sequences of `length` tokens. Each task
 /// handles some columns and takes all rows in order.
 pub fn weight(
     device: &CpuDevice,
@@ -33,7 +35,7 @@ pub fn weight(
                 let d = dx.data[row * dx.stride + column];
                 // SAFETY: each task writes its own columns.
                 unsafe {
-                    out.part(start + column * PANEL, 1)[0] += d;
+                    out.part(start + column * PANEL, 1)[0] += tables.scale * d;
                     if let Some(position) = position {
                         out.part(position + column, 1)[0] += d;
                     }

@@ -5,11 +5,13 @@ use crate::cpu::ops::RowsOut;
 use crate::cpu::ops::dropout::DropoutMask;
 use crate::cpu::pack::Lookup;
 
-/// `out[row] = drop(table[tokens[row]] + positions[position(row)])`.
+/// `out[row] = drop(scale * table[tokens[row]] + positions[position(row)])`.
+#[allow(clippy::too_many_arguments)]
 pub fn forward(
     device: &CpuDevice,
     tokens: &[u32],
     table: &impl Lookup,
+    scale: f32,
     positions: Option<&[f32]>,
     position: impl Fn(usize) -> usize + Sync,
     mask: Option<DropoutMask>,
@@ -19,6 +21,9 @@ pub fn forward(
         // SAFETY: each row is written by one task.
         let to = unsafe { out.row(row) };
         table.row(tokens[row] as usize, to);
+        if scale != 1.0 {
+            device.kernels.scale(to, scale);
+        }
         if let Some(positions) = positions {
             let from = &positions[position(row) * out.width..];
             for (x, p) in to.iter_mut().zip(from) {

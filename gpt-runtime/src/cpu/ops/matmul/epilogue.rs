@@ -64,10 +64,12 @@ pub fn heads<'a>(
     }
 }
 
-/// `out = residual + drop(outputs + bias)`. Without `residual`, the outputs are added to `out`.
+/// `out = residual + scale * drop(outputs + bias)`. Without `residual`, the outputs are added to
+/// `out`.
 pub fn residual<'a>(
     kernels: &'a Kernels,
     bias: Option<&'a [f32]>,
+    scale: f32,
     residual: Option<Strided<'a>>,
     mask: Option<DropoutMask>,
     out: &'a RowsOut<'_>,
@@ -81,6 +83,9 @@ pub fn residual<'a>(
             add(outputs, &bias);
             if let Some(mask) = &mask {
                 mask.apply(kernels, &mut outputs[..len], row * out.width + first);
+            }
+            if scale != 1.0 {
+                outputs.iter_mut().for_each(|x| *x *= scale);
             }
             // SAFETY: panels and rows do not overlap.
             let to = unsafe { out.part(row, first, len) };

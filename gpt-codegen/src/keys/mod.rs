@@ -2,9 +2,11 @@
 //! book's reference all read it.
 //!
 //! A row says which field of [`Spec`] it sets. A key that adds a field to a spec therefore takes a
-//! row here, the field, and the code that uses it.
+//! row here, the field, and the code that uses it. The fields of rotary positions are in `rope`.
 
-use gpt_plan::{Activation, Block, Mask, NormKind, Pattern, Positions, Spec};
+mod rope;
+
+use gpt_plan::{Activation, Block, Mask, Norm, NormKind, Pattern, Positions, Rope, Spec};
 
 /// The kind of a key's value, and the field of a spec that it sets.
 #[derive(Clone, Copy)]
@@ -21,11 +23,14 @@ pub enum Kind {
     OptionalFlag(fn(&mut Spec) -> &mut Option<bool>),
     /// A number or `None` for all layers, or a list of them that repeats over the layers.
     NumberPattern(Range, fn(&mut Spec) -> &mut Pattern<Option<f64>>),
+    /// A size or `None` for all layers, or a list of them that repeats over the layers.
+    SizePattern(fn(&mut Spec) -> &mut Pattern<Option<u32>>),
     /// One of several variants, which may have fields.
     Choice(&'static [Variant]),
-    /// A variant without fields for all layers, or a list of them that repeats over the layers.
-    /// The function removes the last value of the list, if there is one, and says whether there
-    /// was. Each variant appends itself, and is the last value or not.
+    /// A variant for all layers, or a list of them that repeats over the layers. The function
+    /// removes the last value of the list, if there is one, and says whether there was. Each
+    /// variant appends itself, and is the last value or not; its fields are those of the last
+    /// value.
     ChoicePattern(fn(&mut Spec) -> bool, &'static [Variant]),
     /// The name of an activation, or a closure.
     Activation(fn(&mut Spec) -> &mut Activation),
@@ -106,6 +111,13 @@ const AFFINE: Key = key(
     "whether the norm has parameters (OLMo's has none)",
 );
 
+const NORM_BIAS: Key = key(
+    "bias",
+    Kind::OptionalFlag(|spec| &mut spec.norm.bias),
+    Some("None"),
+    "whether the norm has a shift; `None` uses the value of the key `bias`",
+);
+
 const UNIT_OFFSET: Key = key(
     "unit_offset",
     Kind::Flag(|spec| &mut spec.norm.unit_offset),
@@ -114,7 +126,7 @@ const UNIT_OFFSET: Key = key(
 );
 
 /// Every key, in the order of the documentation.
-pub static KEYS: [Key; 17] = [
+pub static KEYS: [Key; 25] = [
     key("vocab", Kind::Size(|spec| &mut spec.vocab), None, "number of tokens"),
     key("context", Kind::Size(|spec| &mut spec.context), None, "longest sequence, in tokens"),
     key("layers", Kind::Size(|spec| &mut spec.layers), None, "number of transformer blocks"),
@@ -138,14 +150,14 @@ pub static KEYS: [Key; 17] = [
             variant(
                 "LayerNorm",
                 "`(x - mean) / sqrt(variance + eps) * gamma + beta`",
-                |spec| spec.norm.kind = NormKind::Layer,
+                |spec| spec.norm = Norm { kind: NormKind::Layer, ..Norm::default() },
                 |spec| spec.norm.kind == NormKind::Layer,
-                &[EPS, AFFINE, UNIT_OFFSET],
+                &[EPS, AFFINE, NORM_BIAS, UNIT_OFFSET],
             ),
             variant(
                 "RmsNorm",
                 "`x / sqrt(mean of squares + eps) * gamma`",
-                |spec| spec.norm.kind = NormKind::Rms,
+                |spec| spec.norm = Norm { kind: NormKind::Rms, ..Norm::default() },
                 |spec| spec.norm.kind == NormKind::Rms,
                 &[EPS, AFFINE, UNIT_OFFSET],
             ),
@@ -215,14 +227,9 @@ pub static KEYS: [Key; 17] = [
             variant(
                 "Rope",
                 "rotation of queries and keys",
-                |spec| spec.positions = Positions::Rope { theta: Pattern::default() },
+                |spec| spec.positions = Positions::Rope(Rope::new(Pattern::default(), 0)),
                 Spec::rotary,
-                &[key(
-                    "theta",
-                    Kind::NumberPattern(Range::Positive, theta),
-                    Some("10_000.0"),
-                    "base of the rotary frequencies; a list repeats over the layers, `None` rotates nothing",
-                )],
+                &rope::FIELDS,
             ),
         ]),
         Some("Learned"),
@@ -253,6 +260,24 @@ pub static KEYS: [Key; 17] = [
         "whether a token attends to earlier tokens only, or to all; a list repeats over the layers",
     ),
     key(
+        "window",
+        Kind::SizePattern(|spec| &mut spec.window),
+        Some("None"),
+        "a token attends only to tokens at a distance below it; a list repeats over the layers",
+    ),
+    key(
+        "attention_scale",
+        Kind::OptionalNumber(Range::Positive, |spec| &mut spec.attention_scale),
+        Some("None"),
+        "the factor of products of queries and keys; `None` is `1 / sqrt(head_dim)`",
+    ),
+    key(
+        "attention_softcap",
+        Kind::OptionalNumber(Range::Positive, |spec| &mut spec.attention_softcap),
+        Some("None"),
+        "`c` of `c tanh(score / c)`, which bounds the scores of attention (Gemma 2)",
+    ),
+    key(
         "bias",
         Kind::Flag(|spec| &mut spec.bias),
         Some("true"),
@@ -262,13 +287,43 @@ pub static KEYS: [Key; 17] = [
         "qkv_bias",
         Kind::OptionalFlag(|spec| &mut spec.qkv_bias),
         Some("None"),
-        "whether queries, keys and values have a bias, if not as `bias` says (Qwen 2)",
+        "whether queries, keys and values have a bias; `None` uses the value of `bias` (Qwen 2)",
+    ),
+    key(
+        "attn_out_bias",
+        Kind::OptionalFlag(|spec| &mut spec.attn_out_bias),
+        Some("None"),
+        "whether the attention's output has a bias; `None` uses the value of `bias`",
+    ),
+    key(
+        "mlp_bias",
+        Kind::OptionalFlag(|spec| &mut spec.mlp_bias),
+        Some("None"),
+        "whether the projections of the MLP have a bias; `None` uses the value of `bias`",
     ),
     key(
         "tie_embeddings",
         Kind::Flag(|spec| &mut spec.tie_embeddings),
         Some("true"),
         "whether the head shares the token embedding's weights",
+    ),
+    key(
+        "embedding_scale",
+        Kind::OptionalNumber(Range::Positive, |spec| &mut spec.embedding_scale),
+        Some("None"),
+        "multiplies the token embedding (Gemma, Granite)",
+    ),
+    key(
+        "residual_scale",
+        Kind::OptionalNumber(Range::Positive, |spec| &mut spec.residual_scale),
+        Some("None"),
+        "multiplies what attention and MLP add to the stream (Granite)",
+    ),
+    key(
+        "logit_scale",
+        Kind::OptionalNumber(Range::Positive, |spec| &mut spec.logit_scale),
+        Some("None"),
+        "multiplies the logits (Granite, Cohere)",
     ),
     key(
         "logit_softcap",
@@ -295,13 +350,6 @@ const fn hidden(default: Option<&'static str>) -> Key {
 
 const fn activation(default: &'static str, doc: &'static str) -> Key {
     key("activation", Kind::Activation(|spec| &mut spec.mlp.activation), Some(default), doc)
-}
-
-fn theta(spec: &mut Spec) -> &mut Pattern<Option<f64>> {
-    match &mut spec.positions {
-        Positions::Rope { theta } => theta,
-        _ => unreachable!("`theta` is a field of `Rope`"),
-    }
 }
 
 /// The key called `name`.
@@ -333,6 +381,7 @@ fn values(kind: Kind) -> String {
         Kind::OptionalFlag(_) => "`true`, `false`, `None`".to_owned(),
         Kind::Activation(_) => "activation".to_owned(),
         Kind::NumberPattern(..) => "number, `None`, or a list".to_owned(),
+        Kind::SizePattern(..) => "size, `None`, or a list".to_owned(),
         Kind::Choice(variants) | Kind::ChoicePattern(_, variants) => {
             let variant = |v: &Variant| {
                 let fields: Vec<&str> = v.fields.iter().map(|f| f.name).collect();

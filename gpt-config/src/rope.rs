@@ -1,0 +1,158 @@
+//! Rotary embeddings: `rope_theta` and `partial_rotary_factor` of a `config.json`, and the objects
+//! `rope_scaling` (old files) and `rope_parameters` (new ones), which may repeat both
+//! (`modeling_rope_utils.py` of transformers).
+
+use gpt_plan::{Pattern, Rope, RopeScaling, Spec};
+use serde_json::{Map, Value};
+
+use crate::fields::{self, Fields};
+
+/// The defaults of a class.
+pub struct Defaults {
+    pub theta: f64,
+    /// The share of a head's elements that rotate.
+    pub partial: f64,
+}
+
+/// Of most classes.
+pub const USUAL: Defaults = Defaults { theta: 10_000.0, partial: 1.0 };
+
+/// Reads the rotary embedding of all layers. `context` is that of the model, in tokens.
+pub fn read(fields: &mut Fields<'_>, head_dim: u32, context: u32, defaults: Defaults) -> Rope {
+    let mut outer = Parameters {
+        theta: fields.number("rope_theta"),
+        partial: fields.number("partial_rotary_factor"),
+        scaling: RopeScaling::None,
+    };
+    // Phi-3 has it here, and this place wins.
+    let original = fields.size("original_max_position_embeddings");
+    for key in ["rope_scaling", "rope_parameters"] {
+        match fields.value(key) {
+            None => {}
+            Some(Value::Object(values)) => {
+                let inner = parameters(fields, key, values, original, context);
+                outer.merge(fields, key, inner);
+            }
+            Some(other) => {
+                let (other, file) = (fields::text(other), fields.file());
+                fields.fail(format!("{key} is {other} in {file}; it has to be an object"));
+            }
+        }
+    }
+    let theta = outer.theta.unwrap_or(defaults.theta);
+    let partial = outer.partial.unwrap_or(defaults.partial);
+    // As transformers truncates it.
+    let dims = (f64::from(head_dim) * partial) as u32;
+    Rope { scaling: Pattern::all(outer.scaling), ..Rope::new(Pattern::all(Some(theta)), dims) }
+}
+
+/// The values of an object, as far as it has them.
+#[derive(Clone, Copy, Default)]
+struct Parameters {
+    theta: Option<f64>,
+    partial: Option<f64>,
+    scaling: RopeScaling,
+}
+
+impl Parameters {
+    /// Takes the values of the object `key`, which may not contradict those outside of it.
+    fn merge(&mut self, fields: &mut Fields<'_>, key: &str, inner: Parameters) {
+        let file = fields.file();
+        let pairs = [
+            ("rope_theta", &mut self.theta, inner.theta),
+            ("partial_rotary_factor", &mut self.partial, inner.partial),
+        ];
+        for (name, own, inner) in pairs {
+            if let (Some(own), Some(inner)) = (*own, inner)
+                && own != inner
+            {
+                fields.fail(format!(
+                    "{name} is {own} in {file}, and {inner} in its {key}; remove one of them"
+                ));
+            }
+            *own = inner.or(*own);
+        }
+        if inner.scaling != RopeScaling::None {
+            self.scaling = inner.scaling;
+        }
+    }
+}
+
+/// Reads an object of rotary parameters.
+fn parameters(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    values: &Map<String, Value>,
+    original: Option<u32>,
+    context: u32,
+) -> Parameters {
+    // The keys of an object are checked like those of the file.
+    let mut within = Fields::new(key, String::new(), values);
+    within.ignore(&["type"]);
+    let name = match values.get("rope_type").filter(|kind| !kind.is_null()) {
+        Some(_) => "rope_type",
+        None => "type",
+    };
+    let kind = within.text(name).unwrap_or("default");
+    within.ignore(&["rope_type"]);
+    let theta = within.number("rope_theta");
+    let partial = within.number("partial_rotary_factor");
+    // Without it, the model was not extended.
+    let mut original_context =
+        || original.or(within.size("original_max_position_embeddings")).unwrap_or(context);
+    let scaling = match kind {
+        "default" => RopeScaling::None,
+        "linear" => RopeScaling::Linear { factor: factor(&mut within) },
+        "llama3" => RopeScaling::Llama3 {
+            original_context: original_context(),
+            factor: factor(&mut within),
+            low_freq_factor: needed(&mut within, "low_freq_factor"),
+            high_freq_factor: needed(&mut within, "high_freq_factor"),
+        },
+        "yarn" => {
+            let original_context = original_context();
+            let extended = f64::from(context) / f64::from(original_context);
+            let factor = within.number("factor").unwrap_or(extended);
+            let scales = (within.number("mscale"), within.number("mscale_all_dim"));
+            let attention_factor = within.number("attention_factor").or(match scales {
+                (Some(over), Some(under)) => Some(magnitude(factor, over) / magnitude(factor, under)),
+                _ => None,
+            });
+            RopeScaling::Yarn {
+                factor,
+                original_context,
+                beta_fast: within.number("beta_fast").unwrap_or(32.0),
+                beta_slow: within.number("beta_slow").unwrap_or(1.0),
+                attention_factor,
+                truncate: within.flag("truncate").unwrap_or(true),
+            }
+        }
+        other => {
+            let (kind, file) = (fields::short(other), fields.file());
+            fields.fail(format!("rotary scaling of type {kind} in {file} is not supported"));
+            return Parameters { theta, partial, ..Parameters::default() };
+        }
+    };
+    if let Err(problems) = within.finish(Spec::default()) {
+        problems.into_iter().for_each(|problem| fields.fail(problem));
+    }
+    Parameters { theta, partial, scaling }
+}
+
+/// YaRN's multiplier of scores for contexts that are `factor` times as long.
+fn magnitude(factor: f64, scale: f64) -> f64 {
+    if factor <= 1.0 { 1.0 } else { 0.1 * scale * factor.ln() + 1.0 }
+}
+
+fn factor(within: &mut Fields<'_>) -> f64 {
+    needed(within, "factor")
+}
+
+/// A number that the object must have.
+fn needed(within: &mut Fields<'_>, key: &'static str) -> f64 {
+    if within.value(key).is_none() {
+        let file = within.file();
+        within.fail(format!("{file} has no {key}"));
+    }
+    within.number(key).unwrap_or(1.0)
+}

@@ -1,0 +1,12 @@
+// A score is SOFTCAP tanh(product / SOFTCAP), which is between -SOFTCAP and SOFTCAP.
+
+fn score_of(products: Queries) -> Queries {
+    return SOFTCAP * tanh(clamp(products / SOFTCAP, Queries(-10.0), Queries(10.0)));
+}
+
+// The derivative of a score with respect to the product, as a function of the score. That of tanh
+// is 1 - tanh^2.
+fn score_slope(scores: Queries) -> Queries {
+    let share = scores / SOFTCAP;
+    return fma(-share, share, Queries(1.0));
+}
