@@ -281,8 +281,9 @@ mod tests {
             "mask: Bidirectional, positions: Rope",
             "positions: Rope { dims: 8, pairs: Interleaved, scaling: Linear { factor: 4.0 } }",
             "positions: Rope { scaling: [None, Llama3 { factor: 8.0, original_context: 16 }] }",
-            "positions: Rope { scaling: Yarn { factor: 4.0, original_context: 8, beta_slow: 2.0, \
-             attention_factor: 1.5, truncate: false } }",
+            "positions: Rope { scaling: Yarn { factor: 4.0, original_context: 8, beta_slow: 2.0 } }",
+            "attention_scale: 0.5, attention_softcap: 50.0, window: [8, None], mlp_bias: false",
+            "norm: LayerNorm { bias: false }, embedding_scale: 8.0, logit_scale: 0.25",
         ];
         for rest in rest {
             let spec = spec(&format!("{SIZES}, {rest}"));

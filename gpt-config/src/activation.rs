@@ -43,7 +43,7 @@ impl Fields<'_> {
 
 /// The built-in activation `ReluSquared`. A test of `gpt-codegen` compares it with the compiled
 /// one.
-fn relu_squared() -> Activation {
+pub fn relu_squared() -> Activation {
     let value = [Node::X, Node::Const(0.0), Node::Max(0, 1), Node::Powi(2, 2)];
     let derivative = [
         Node::X,

@@ -142,6 +142,16 @@ impl<'a> Fields<'a> {
         size
     }
 
+    /// An index or a number that may be zero, if there is one.
+    pub fn index(&mut self, key: &'static str) -> Option<u32> {
+        let value = self.value(key)?;
+        let index = value.as_u64().and_then(|n| u32::try_from(n).ok());
+        if index.is_none() {
+            self.wrong(key, value, "an integer from 0 to 4294967295");
+        }
+        index
+    }
+
     /// A size that the file must have.
     pub fn required(&mut self, key: &'static str) -> u32 {
         if self.value(key).is_none() {
@@ -194,18 +204,6 @@ impl<'a> Fields<'a> {
             let (found, supported) = (text(found), text(&supported));
             let problem =
                 format!("{prefix}{key} is {found} in {file}; only {supported} is supported");
-            self.problems.push(problem);
-        }
-    }
-
-    /// Reads keys with settings of a window of attention that is as long as the context or longer,
-    /// so that no token is outside.
-    pub fn window(&mut self, key: &'static str, size: Option<u32>, context: u32) {
-        if let Some(size) = size.filter(|size| *size < context) {
-            let (prefix, file) = (&self.prefix, self.file);
-            let problem = format!(
-                "{prefix}{key} is {size} in {file}, and the context is {context}; a window shorter than the context is not supported"
-            );
             self.problems.push(problem);
         }
     }

@@ -1,8 +1,8 @@
 //! Reads the spec of a model from the file that describes it: a Hugging Face `config.json`, or the
 //! metadata of a GGUF.
 //!
-//! A family of architectures is a module: `gpt2`, `gpt1`, and `llama`, which has Mistral and
-//! Qwen 2, too. It has a function for `config.json`, and one for GGUF if weights of the
+//! A family of architectures is a module: `gpt2`, `gpt1`, and `llama`, which has its relatives,
+//! too. It has a function for `config.json`, and one for GGUF if weights of the
 //! architecture can be loaded from GGUF. A new family takes two files: its module, and a row of
 //! `FAMILIES` here.
 //!
@@ -37,6 +37,7 @@ mod activation;
 mod fields;
 mod gpt1;
 mod gpt2;
+mod layers;
 mod llama;
 mod rope;
 #[cfg(test)]
@@ -62,7 +63,10 @@ static FAMILIES: [Family; 3] = [
     Family { model_types: &["gpt2"], config: gpt2::config, gguf: Some(("gpt2", gpt2::gguf)) },
     Family { model_types: &["openai-gpt"], config: gpt1::config, gguf: None },
     Family {
-        model_types: &["llama", "mistral", "qwen2"],
+        model_types: &[
+            "llama", "mistral", "qwen2", "gemma", "granite", "smollm3", "olmo", "stablelm", "starcoder2",
+            "nemotron",
+        ],
         config: llama::config,
         gguf: Some(("llama", llama::gguf)),
     },

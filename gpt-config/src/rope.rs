@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::fields::{self, Fields};
 
 /// The defaults of a class.
+#[derive(Clone, Copy)]
 pub struct Defaults {
     pub theta: f64,
     /// The share of a head's elements that rotate.

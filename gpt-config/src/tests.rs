@@ -1,6 +1,6 @@
 //! Descriptions of each family, their defaults, and everything that is refused.
 
-use gpt_plan::{Activation, Block, NormKind, Pattern, Positions, Spec};
+use gpt_plan::{Activation, Block, NormKind, Pattern, Positions, Rope, RopeScaling, Spec};
 use serde_json::{Map, Value, json};
 
 use super::*;
@@ -24,7 +24,7 @@ fn with(mut config: Value, key: &str, value: Value) -> Value {
 }
 
 fn theta(spec: &Spec) -> f64 {
-    spec.rotary_base().expect("a rotary model")
+    spec.rope().and_then(|rope| rope.theta.of(0)).expect("a rotary model")
 }
 
 /// The published `config.json` of GPT-2.
@@ -128,9 +128,10 @@ fn mistral_is_read() {
     assert_eq!(theta(&spec), 1e6);
     // Absent, the window has 4,096 tokens; null, there is none.
     let long = with(config, "max_position_embeddings", json!(8192));
-    assert!(problem(long.clone()).contains("sliding_window is 4096 in config.json"));
-    assert_eq!(read(with(long.clone(), "sliding_window", Value::Null)).context, 8_192);
-    assert_eq!(read(with(long, "sliding_window", json!(8192))).context, 8_192);
+    assert_eq!(read(long.clone()).window, Pattern::all(Some(4_096)));
+    for none in [Value::Null, json!(8192)] {
+        assert_eq!(read(with(long.clone(), "sliding_window", none)).window, Pattern::all(None));
+    }
 }
 
 #[test]
@@ -141,7 +142,10 @@ fn qwen2_is_read() {
     assert_eq!((theta(&spec), spec.norm.eps), (1e6, 1e-6));
     let sliding = with(qwen2(), "use_sliding_window", json!(true));
     assert_eq!(read(sliding.clone()), spec);
-    assert!(problem(with(sliding, "sliding_window", json!(64))).contains("sliding_window is 64"));
+    let mut short = with(sliding, "sliding_window", json!(64));
+    short["max_window_layers"] = json!(22);
+    let window = read(short).window;
+    assert_eq!((window.of(21), window.of(22), window.of(23)), (None, Some(64), Some(64)));
     let spec = read(json!({ "model_type": "qwen2" }));
     assert_eq!((spec.vocab, spec.kv_heads, spec.mlp.hidden), (151_936, 32, 22_016));
 }
@@ -154,16 +158,60 @@ fn rotary_bases_have_two_places() {
     config.as_object_mut().unwrap().remove("rope_theta");
     let spec = read(config.clone());
     assert_eq!(theta(&spec), 500_000.0);
-    let rope = Positions::Rope { theta: Pattern::all(Some(500_000.0)) };
+    let rope = Positions::Rope(Rope::new(Pattern::all(Some(500_000.0)), 64));
     assert_eq!(spec.positions, rope);
     for key in ["rope_scaling", "rope_parameters"] {
-        let yarn = with(config.clone(), key, json!({ "type": "yarn", "factor": 4.0 }));
-        let message = "rotary scaling of type yarn in config.json is not supported";
-        assert_eq!(problem(yarn), message);
+        let other = with(config.clone(), key, json!({ "type": "longrope", "factor": 4.0 }));
+        let message = "rotary scaling of type longrope in config.json is not supported";
+        assert_eq!(problem(other), message);
         let unknown = with(config.clone(), key, json!({ "rope_type": "default", "factor": 4.0 }));
         assert!(problem(unknown).starts_with(&format!("the key factor of {key} is unknown")));
         assert!(problem(with(config.clone(), key, json!([1]))).contains("has to be an object"));
     }
+}
+
+#[test]
+fn rotary_scalings_are_read() {
+    let scaling = |parameters: Value| {
+        let mut config = with(smollm2(), "rope_scaling", parameters);
+        config["max_position_embeddings"] = json!(8_192);
+        let spec = read(config);
+        spec.rope().unwrap().scaling.of(0)
+    };
+    let linear = json!({ "type": "linear", "factor": 4.0 });
+    assert_eq!(scaling(linear), RopeScaling::Linear { factor: 4.0 });
+    let llama3 = json!({
+        "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 2_048,
+    });
+    let expected = RopeScaling::Llama3 {
+        factor: 32.0,
+        low_freq_factor: 1.0,
+        high_freq_factor: 4.0,
+        original_context: 2_048,
+    };
+    assert_eq!(scaling(llama3), expected);
+    let yarn = |attention_factor| RopeScaling::Yarn {
+        factor: 4.0,
+        original_context: 2_048,
+        beta_fast: 32.0,
+        beta_slow: 1.0,
+        attention_factor,
+        truncate: true,
+    };
+    // Without a factor, the contexts give it.
+    let plain = json!({ "rope_type": "yarn", "original_max_position_embeddings": 2_048 });
+    assert_eq!(scaling(plain.clone()), yarn(None));
+    let mut scaled = plain;
+    scaled["mscale"] = json!(1.0);
+    scaled["mscale_all_dim"] = json!(0.5);
+    let factor = (0.1 * 4f64.ln() + 1.0) / (0.05 * 4f64.ln() + 1.0);
+    assert_eq!(scaling(scaled), yarn(Some(factor)));
+    // The rotated part of a head.
+    let half = read(with(smollm2(), "partial_rotary_factor", json!(0.5)));
+    assert_eq!(half.rope().unwrap().dims, 32);
+    let missing = with(smollm2(), "rope_scaling", json!({ "type": "linear" }));
+    assert_eq!(problem(missing), "rope_scaling has no factor");
 }
 
 /// Each of these would load, and compute something else.
@@ -177,9 +225,7 @@ fn values_that_are_not_supported_are_refused() {
         (gpt2(), "n_ctx", json!(512)),
         (gpt2(), "activation_function", json!("quick_gelu")),
         (smollm2(), "rope_interleaved", json!(true)),
-        (smollm2(), "attention_bias", json!(true)),
-        (smollm2(), "mlp_bias", json!(true)),
-        (smollm2(), "partial_rotary_factor", json!(0.5)),
+        (smollm2(), "partial_rotary_factor", json!("half")),
         (smollm2(), "sliding_window", json!(4096)),
         (smollm2(), "layer_types", json!(["full_attention", "sliding_attention"])),
         (smollm2(), "hidden_act", json!("mish")),
@@ -200,7 +246,7 @@ fn unknown_keys_and_architectures_are_named() {
     let expected = "the key windows of config.json is unknown; remove it if it does not change what the model computes";
     assert_eq!(unknown, expected);
     let other = problem(json!({ "model_type": "gemma3" }));
-    let expected = "the model_type gemma3 of config.json is not supported; gpt2, openai-gpt, llama, mistral and qwen2 are";
+    let expected = "the model_type gemma3 of config.json is not supported; gpt2, openai-gpt, llama, mistral, qwen2, gemma, granite, smollm3, olmo, stablelm, starcoder2 and nemotron are";
     assert_eq!(other, expected);
     assert!(problem(json!({ "n_layer": 2 })).starts_with("config.json has no model_type"));
     assert!(problem(json!({ "model_type": 7 })).contains("model_type is 7"));
@@ -277,13 +323,12 @@ fn gguf_is_read() {
     let spec = gguf_description(&metadata, &tensors(Box::leak(Box::new(biased)))).unwrap();
     assert_eq!((spec.bias, spec.qkv_bias, spec.tie_embeddings), (false, Some(true), false));
     assert!(gguf_problem(&metadata, &tensors(&["rope_freqs.weight"])).contains("rope_freqs"));
-    assert!(gguf_problem(&metadata, &tensors(&["blk.0.ffn_up.bias"])).contains("bias"));
+    let spec = gguf_description(&metadata, &tensors(&["blk.0.ffn_up.bias"])).unwrap();
+    assert_eq!((spec.bias, spec.mlp_bias), (false, Some(true)));
     assert!(gguf_problem(&metadata, &|_| None).contains("token_embd.weight"));
 
     for (key, value) in [
-        ("llama.rope.scaling.type", json!("linear")),
-        ("llama.rope.dimension_count", json!(4)),
-        ("llama.attention.sliding_window", json!(16)),
+        ("llama.rope.scaling.type", json!("yarn")),
         ("llama.attention.value_length", json!(4)),
         ("llama.expert_count", json!(8)),
         ("llama.vocab_size", json!(47)),
@@ -294,7 +339,7 @@ fn gguf_is_read() {
         let mut changed = metadata.clone();
         changed.insert(key.to_owned(), value);
         let message = gguf_problem(&changed, &tensors(&[]));
-        let name = if key.ends_with("scaling.type") { "scaling of type linear" } else { key };
+        let name = if key.ends_with("scaling.type") { "scaling of type yarn" } else { key };
         assert!(message.contains(name), "{key}: {message}");
     }
     let mut other = metadata;

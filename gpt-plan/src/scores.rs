@@ -73,7 +73,7 @@ mod tests {
             for window in [None, Some(1), Some(3), Some(40)] {
                 let scores = Scores { mask, window, scale: 1.0, softcap: None };
                 let mut pairs = 0;
-                for (query, key) in (0..9).flat_map(|q| (0..9).map(move |k| (q, k))) {
+                for (query, key) in (0..9_u64).flat_map(|q| (0..9_u64).map(move |k| (q, k))) {
                     let near = window.is_none_or(|w| query.abs_diff(key) < u64::from(w));
                     let seen = near && (mask == Mask::Bidirectional || key <= query);
                     assert_eq!(scores.keys(query, 9).contains(&key), seen, "{scores:?}");

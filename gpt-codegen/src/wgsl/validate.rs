@@ -310,7 +310,9 @@ mod tests {
             struct G { vocab: 39, context: 33, layers: 2, heads: 3, embed: 39, head_dim: 13,
                 dropout: 0.1, mask: Bidirectional, block: PostNorm }
             struct H { vocab: 39, context: 33, layers: 2, heads: 3, embed: 39, head_dim: 13,
-                norm: LayerNorm { affine: false }, mlp: Gated { hidden: 41, activation: Silu } }"
+                norm: LayerNorm { affine: false }, mlp: Gated { hidden: 41, activation: Silu },
+                window: 9, attention_softcap: 2.0 }
+            struct I { window: 3, ..G }"
                 .parse()
                 .unwrap(),
         );
