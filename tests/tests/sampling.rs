@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use gpt_plan::{
-    Format, Mask, Mlp, Norm, NormKind, Pattern, Plan, Positions, Spec, TensorId, TensorKind,
+    Format, Mask, Mlp, Norm, NormKind, Pattern, Plan, Positions, Rope, Spec, TensorId, TensorKind,
 };
 use gpt_runtime::__private::engine::{
     CacheFormat, Continue, EngineModel, EngineSession, LogitsRequest, SessionOptions,

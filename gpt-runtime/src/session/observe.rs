@@ -125,6 +125,7 @@ impl<M> Observation<M> {
             let values = trace.values;
             match &step.op {
                 Op::Embed { .. } => self.streams[0].extend(values),
+                Op::Attention { .. } => {}
                 Op::Project(projection) => match projection.epilogue {
                     Epilogue::Heads { .. } => self.layers[layer].add(self.spec, &values),
                     // Attention and MLP both write the stream; the output of the MLP replaces that

@@ -197,6 +197,8 @@ impl Compare<'_> {
 
     /// The first layer with other scores.
     fn scores(&mut self, found: &Spec, spec: &Spec) {
+        // Without a scale of its own, that of the width of a head, which is compared above.
+        let own = found.attention_scale.or(spec.attention_scale).is_some();
         let differs = |a: &Scores, b: &Scores| {
             let number = |x: Option<f64>, y: Option<f64>| match (x, y) {
                 (Some(x), Some(y)) => (x - y).abs() > 1e-6 * y,
@@ -205,7 +207,7 @@ impl Compare<'_> {
             // A window as long as the context hides nothing.
             let window = |scores: &Scores| scores.window.filter(|window| *window < spec.context);
             window(a) != window(b)
-                || number(Some(a.scale), Some(b.scale))
+                || (own && number(Some(a.scale), Some(b.scale)))
                 || number(a.softcap, b.softcap)
         };
         let layers = || 0..spec.layers;

@@ -1,7 +1,7 @@
 //! Shared by the tests of this folder: two small plans, decoding, and a measure of error.
 
 use gpt_plan::{
-    Activation, Block, Mask, Mlp, Norm, NormKind, Pattern, Plan, Positions, Spec, TensorId,
+    Activation, Block, Mask, Mlp, Norm, NormKind, Pattern, Plan, Positions, Rope, Spec, TensorId,
 };
 
 use super::{Weights, format};

@@ -19,7 +19,7 @@ use gpt_simd::{CacheElement, Kernels, PANEL, Prefetch, Running, Strided, Strided
 
 /// The function from a product of a query and a key to a score.
 #[derive(Clone, Copy)]
-struct ScoreMap {
+pub struct ScoreMap {
     scale: f32,
     softcap: Option<f32>,
 }
