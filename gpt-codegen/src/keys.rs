@@ -15,17 +15,17 @@ pub enum Kind {
     Number(Range, fn(&mut Spec) -> &mut f64),
     /// A number, or `None`.
     OptionalNumber(Range, fn(&mut Spec) -> &mut Option<f64>),
-    /// `true`, `false`, or another flag.
+    /// `true`, `false`, or the name of another key of this kind, whose value it takes.
     Flag(fn(&mut Spec) -> &mut bool),
-    /// A flag, or `None`.
+    /// As `Flag`, or `None`.
     OptionalFlag(fn(&mut Spec) -> &mut Option<bool>),
     /// A number or `None` for all layers, or a list of them that repeats over the layers.
     NumberPattern(Range, fn(&mut Spec) -> &mut Pattern<Option<f64>>),
     /// One of several variants, which may have fields.
     Choice(&'static [Variant]),
     /// A variant without fields for all layers, or a list of them that repeats over the layers.
-    /// The function removes the last value of the list, if there is one, and says whether there
-    /// was. Each variant appends itself, and is the last value or not.
+    /// The function pops the last value of the list and returns whether there was one. `choose` of
+    /// a variant pushes the variant; `is` tells whether the variant is the last value.
     ChoicePattern(fn(&mut Spec) -> bool, &'static [Variant]),
     /// The name of an activation, or a closure.
     Activation(fn(&mut Spec) -> &mut Activation),
@@ -262,7 +262,7 @@ pub static KEYS: [Key; 17] = [
         "qkv_bias",
         Kind::OptionalFlag(|spec| &mut spec.qkv_bias),
         Some("None"),
-        "whether queries, keys and values have a bias, if not as `bias` says (Qwen 2)",
+        "whether queries, keys and values have a bias; `None` uses the value of `bias` (Qwen 2)",
     ),
     key(
         "tie_embeddings",

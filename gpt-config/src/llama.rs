@@ -2,8 +2,9 @@
 //! `llama` of llama.cpp.
 //!
 //! Mistral has a sliding window, Qwen 2 a bias of queries, keys and values. llama.cpp's converter
-//! gives a Mistral the architecture `llama`. Its `qwen2` stores the rows of queries and keys in
-//! another order than `llama` does, which the loader of GGUF does not know.
+//! gives a Mistral the architecture `llama`, so it is read as one. A GGUF of Qwen 2 is refused:
+//! llama.cpp's architecture `qwen2` stores the rows of queries and keys in another order than
+//! `llama` does, and the loader of GGUF only knows the latter.
 
 use gpt_plan::{Activation, Mlp, Norm, NormKind, Pattern, Positions, Spec};
 use serde_json::{Map, Value};
@@ -30,7 +31,7 @@ pub fn config(fields: &mut Fields<'_>, model_type: &str) -> Spec {
     let default = Defaults { vocab, hidden, kv_heads, context };
     let embed = fields.size("hidden_size").unwrap_or(4_096);
     let heads = fields.size("num_attention_heads").unwrap_or(32);
-    // Without a default of the class, or if the file says null, the number of query heads.
+    // The number of query heads, if the class has no default or the file says null.
     let default_kv = default.kv_heads.filter(|_| !fields.has("num_key_value_heads"));
     let kv_heads = fields.size("num_key_value_heads").or(default_kv).unwrap_or(heads);
     let (width, number) = ("hidden_size", "num_attention_heads");
@@ -55,13 +56,15 @@ pub fn config(fields: &mut Fields<'_>, model_type: &str) -> Spec {
             let size = fields.size("sliding_window").unwrap_or(4_096);
             let used = fields.flag("use_sliding_window").unwrap_or(false);
             fields.window("sliding_window", used.then_some(size), context);
-            // The layers below it have no window.
+            // The number of first layers without the window. It has no effect, as a window shorter
+            // than the context is refused.
             fields.ignore(&["max_window_layers"]);
             fields.only("use_mrope", false);
         }
         _ => {
             fields.only("sliding_window", Value::Null);
-            // How rows were ordered before the file was converted.
+            // A key of nanotron: true if adjacent columns of a head rotate together, as they do not
+            // in transformers, which rotates column i with column i + head_dim / 2.
             fields.only("rope_interleaved", false);
             fields.ignore(&["is_llama_config", "pretraining_tp"]);
         }
@@ -125,26 +128,30 @@ fn layer_types(fields: &mut Fields<'_>) {
 fn rope(fields: &mut Fields<'_>) -> Positions {
     let outer = fields.number("rope_theta");
     fields.only("partial_rotary_factor", 1.0);
+    // The base, and the key of the object that has it.
     let mut inner = None;
     for key in ["rope_scaling", "rope_parameters"] {
         match fields.value(key) {
             None => {}
-            Some(Value::Object(values)) => inner = rope_parameters(fields, key, values).or(inner),
+            Some(Value::Object(values)) => {
+                let theta = rope_parameters(fields, key, values);
+                inner = theta.map(|theta| (theta, key)).or(inner);
+            }
             Some(other) => {
                 let (other, file) = (fields::text(other), fields.file());
                 fields.fail(format!("{key} is {other} in {file}; it has to be an object"));
             }
         }
     }
-    if let (Some(outer), Some(inner)) = (outer, inner)
+    if let (Some(outer), Some((inner, key))) = (outer, inner)
         && outer != inner
     {
         let file = fields.file();
         fields.fail(format!(
-            "rope_theta is {outer} in {file}, and {inner} in its rope_parameters; remove one of them"
+            "rope_theta is {outer} in {file}, and {inner} in its {key}; remove one of them"
         ));
     }
-    let theta = inner.or(outer).unwrap_or(10_000.0);
+    let theta = inner.map(|(theta, _)| theta).or(outer).unwrap_or(10_000.0);
     Positions::Rope { theta: Pattern::all(Some(theta)) }
 }
 

@@ -39,7 +39,8 @@ pub struct Spec {
     pub mask: Pattern<Mask>,
     /// Whether linear layers and LayerNorm have a bias.
     pub bias: bool,
-    /// Whether the projection to queries, keys and values has a bias; none says what `bias` says.
+    /// Whether the projection to queries, keys and values has a bias. `None` means the same as
+    /// `bias`.
     pub qkv_bias: Option<bool>,
     /// Whether the output head shares the token embedding's weights.
     pub tie_embeddings: bool,

@@ -20,7 +20,7 @@
 //! the threads and the packing of matrices are in `gpt-runtime`, `cpu`.
 
 #![warn(missing_docs)]
-// A program decides what it prints.
+// A library must not print; the program that uses it decides what to print.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 /// Defines methods of a `Vector`. Each is an `unsafe fn`; the trait states what its caller has to

@@ -256,9 +256,9 @@ fn flag(e: &mut Evaluator<'_>, name: &str, value: &Expr) -> Option<bool> {
             None => {
                 let found = text_of(&value);
                 return e.fail(value.span(), |span| {
-                    Diagnostic::new(span, format!("`{name}` is a yes or no"))
+                    Diagnostic::new(span, format!("`{name}` has to be `true` or `false`"))
                         .found(format!("`{found}`"))
-                        .help("write `true`, `false`, or the name of another such key")
+                        .help("write `true`, `false`, or the name of another boolean key")
                 });
             }
         }

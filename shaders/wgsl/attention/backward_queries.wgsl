@@ -9,9 +9,9 @@
 
 // Workgroup memory: the queries and their gradients by column; the gradients of the scores. At the
 // end, the sums of the slices.
-const GRADIENTS: u32 = TILE;
-const WEIGHTS: u32 = 2u * TILE;
-const SCRATCH_SIZE: u32 = max(2u * TILE + WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
+const GRADIENTS: u32 = TILE_COLUMNS;
+const WEIGHTS: u32 = 2u * TILE_COLUMNS;
+const SCRATCH_SIZE: u32 = max(2u * TILE_COLUMNS + WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
 
 fn work(group: vec3<u32>, invocation: u32) {
     let head = group.x;
@@ -50,7 +50,7 @@ fn work(group: vec3<u32>, invocation: u32) {
         let key = block + invocation;
         var score = vec4<f32>(0.0);
         var d_p = vec4<f32>(0.0);
-        // Eight neighbors take the branch together.
+        // Eight neighbors take the branch together, as `row_products` requires.
         if block + invocation / 8u * 8u < keys {
             score = row_products(key_at, 0u);
             d_p = row_products(key_at + KV_WIDTH, GRADIENTS);
