@@ -104,7 +104,7 @@ pub const MAX_PARTS_RESIDUAL: u32 = 4;
 pub const MAX_PARTS_QKV: u32 = 2;
 
 impl Op {
-    /// Most parts that the matrix of a forward step may have.
+    /// Most parts that the matrix of an inference step may have.
     pub const fn max_parts(&self) -> u32 {
         match self {
             Op::Project(projection) => match projection.epilogue {

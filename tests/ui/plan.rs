@@ -50,7 +50,7 @@ static PLAN: Plan = Plan {
         steps: Borrowed(&[Step {
             name: Borrowed("embed"),
             op: Op::Embed { table: TensorId(0), positions: None, out: BufferId::X.here() },
-            kernels: StepKernels::Forward {
+            kernels: StepKernels::Inference {
                 decode: KernelChoice::Plain(0),
                 prefill: KernelChoice::Plain(0),
             },

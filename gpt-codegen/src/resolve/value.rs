@@ -256,7 +256,7 @@ fn flag(e: &mut Evaluator<'_>, name: &str, value: &Expr) -> Option<bool> {
             None => {
                 let found = text_of(&value);
                 return e.fail(value.span(), |span| {
-                    Diagnostic::new(span, format!("`{name}` has to be `true` or `false`"))
+                    Diagnostic::new(span, format!("the value of `{name}` is not a boolean"))
                         .found(format!("`{found}`"))
                         .help("write `true`, `false`, or the name of another boolean key")
                 });
