@@ -25,8 +25,8 @@ pub struct Plan {
     pub kernels: List<Kernel>,
     /// The steps of a forward pass.
     pub sections: List<Section>,
-    /// The attention of a decoded token over more than [`SPLIT_FROM`] keys; none if no token sees
-    /// as many.
+    /// The attention of a decoded token to more than [`SPLIT_FROM`] keys. None if no token attends
+    /// to so many, or the model is bidirectional.
     pub split_attention: Option<SplitAttention>,
     /// Kernels that sample the next token, in the order of [`SamplingOp::ALL`].
     pub sampling: [u16; SamplingOp::ALL.len()],

@@ -77,12 +77,13 @@ impl<'a> HeadViews<'a> {
         (from..to).step_by(QUERY_TILE).map(move |query| (query, QUERY_TILE.min(to - query)))
     }
 
-    /// The number of the `keys` keys from `key` on that a query sees.
+    /// The number of keys that a query sees of the `keys` keys from `key` on.
     pub fn visible(&self, query: usize, key: usize, keys: usize) -> usize {
         if self.causal { (query + 1).saturating_sub(key).min(keys) } else { keys }
     }
 
-    /// Transposes `rows` rows of a head to 32 positions side by side for each element.
+    /// Transposes `rows` rows of a head to panels `[padded][32]`: for each element of the head, 32
+    /// neighbouring positions.
     pub fn transpose(&self, from: Strided<'_>, rows: usize, out: &mut [f32]) {
         let padded = self.padded();
         for panel in 0..rows.div_ceil(PANEL) {
@@ -130,7 +131,7 @@ impl<'a> HeadViews<'a> {
         weighted_sum(self.kernels, shape, weights, rows, out, add, NO_PREFETCH);
     }
 
-    /// `out[i] += Σ weights[k][i] rows[k]`, likewise.
+    /// `out[i] += Σ weights[k][i] rows[k]`; `out` is `[..][padded]`.
     pub fn add_weighted_by_column(
         &self,
         weights: &[f32],

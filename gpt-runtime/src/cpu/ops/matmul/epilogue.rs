@@ -272,25 +272,25 @@ fn bias_of(bias: Option<&[f32]>, first: usize, len: usize) -> [f32; PANEL] {
     padded
 }
 
-/// `to = from`, as many elements as `to` has.
+/// `to = from`. `from` has at least as many elements as `to`.
 #[inline(always)]
 pub fn put(to: &mut [f32], from: &[f32]) {
     map(to, from, |_, x| x);
 }
 
-/// `to += from`, likewise.
+/// `to += from`. `from` has at least as many elements as `to`.
 #[inline(always)]
 fn add(to: &mut [f32], from: &[f32]) {
     map(to, from, |to, x| to + x);
 }
 
-/// `to *= from`, likewise.
+/// `to *= from`. `from` has at least as many elements as `to`.
 #[inline(always)]
 fn multiply(to: &mut [f32], from: &[f32]) {
     map(to, from, |to, x| to * x);
 }
 
-/// `to = from * by`, likewise.
+/// `to = from * by`. Both have at least as many elements as `to`.
 #[inline(always)]
 fn put_product(to: &mut [f32], from: &[f32], by: &[f32]) {
     if let (Ok(to), Some(from), Some(by)) = (
