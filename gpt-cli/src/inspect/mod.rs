@@ -76,7 +76,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The figures that people compare models by.
+/// The figures by which models are compared.
 fn summary(plan: &Plan) -> String {
     format!(
         "{}: {} parameters, {}FLOP a token, {} of cache a token",

@@ -7,10 +7,12 @@
 @group(1) @binding(2) var<storage, read> delta: array<f32>;
 @group(1) @binding(4) var<storage, read_write> d_qkv: array<f32>;
 
-// Workgroup memory: keys and values by column; the weights of the queries, and of the gradients of
-// their outputs. At the end, the sums of the slices.
+// Workgroup memory begins with the keys by column. At the end it holds the sums of the slices.
+// The values by column.
 const VALUES: u32 = TILE_COLUMNS;
+// ds of each query of the block, its weight in dk.
 const K_WEIGHTS: u32 = 2u * TILE_COLUMNS;
+// drop(p) of each query of the block, the weight in dv of the gradient of its output.
 const V_WEIGHTS: u32 = 2u * TILE_COLUMNS + WORKGROUP_SIZE;
 const SCRATCH_SIZE: u32 = max(2u * TILE_COLUMNS + 2u * WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
 

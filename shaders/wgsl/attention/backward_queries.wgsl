@@ -7,9 +7,10 @@
 @group(1) @binding(2) var<storage, read> delta: array<f32>;
 @group(1) @binding(4) var<storage, read_write> d_qkv: array<f32>;
 
-// Workgroup memory: the queries and their gradients by column; the gradients of the scores. At the
-// end, the sums of the slices.
+// Workgroup memory begins with the queries by column. At the end it holds the sums of the slices.
+// The gradients of the outputs of the queries, by column.
 const GRADIENTS: u32 = TILE_COLUMNS;
+// ds of each key of the block, its weight in dq.
 const WEIGHTS: u32 = 2u * TILE_COLUMNS;
 const SCRATCH_SIZE: u32 = max(2u * TILE_COLUMNS + WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
 

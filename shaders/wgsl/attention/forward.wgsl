@@ -17,9 +17,10 @@
 
 const LOWEST: f32 = -3.4e38;
 
-// Workgroup memory: the queries by column; scores, then their weights; space for partial results.
-// At the end, the sums of the slices.
+// Workgroup memory begins with the queries by column. At the end it holds the sums of the slices.
+// The weights of a block: the exponentials of its scores, after dropout.
 const WEIGHTS: u32 = TILE_COLUMNS;
+// Space for `workgroup_max`.
 const PARTIALS: u32 = TILE_COLUMNS + WORKGROUP_SIZE;
 const SCRATCH_SIZE: u32 = max(TILE_COLUMNS + 2u * WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
 

@@ -105,6 +105,7 @@ impl ForwardPass<'_> {
         self.end_with(|_| output[..rows * width].to_vec());
     }
 
+    /// Ends a step. If it is traced, `values` copies its output.
     fn end_with(&mut self, values: impl FnOnce(&Self) -> Vec<f32>) {
         let (layer, step) = self.steps[self.next];
         self.next += 1;
@@ -289,7 +290,8 @@ impl ForwardPass<'_> {
         self.end(h, hidden);
     }
 
-    /// Adds a projection to the residual stream. In a post-norm block, to the norm of the stream.
+    /// Adds a projection to the residual stream. In a post-norm block, `norm` is applied to the
+    /// stream first.
     fn residual_rows(
         &mut self,
         input: &[f32],
@@ -397,8 +399,8 @@ impl Interpreter {
             let id = TensorId(i as u16);
             match tensor.kind {
                 TensorKind::Table => tables[i] = reader.vector(id, 0)?,
-                // Two steps may share a matrix of the model, so these are not stored with the
-                // steps.
+                // Two steps may share a matrix that the model has once, so such matrices are not
+                // stored with the steps.
                 TensorKind::Matrix if tensor.place == Place::Model => {
                     matrices[i] = Some(reader.matrix(id, 0, Order::Straight)?);
                 }
@@ -449,7 +451,7 @@ impl Interpreter {
                 let input = if projection.input == A { a } else { h };
                 pass.residual_rows(input, packed(), norm, x);
             }
-            // The model has the head's matrix, which it may share with the embedding.
+            // The head's matrix is in `matrices`, because the embedding may share it.
             Epilogue::Store { map, .. } => {
                 let map = map.as_ref().map(|map| &map.value);
                 pass.head_rows(x, norm, self.matrix(projection.weight), map);

@@ -150,6 +150,7 @@ fn decode<E: CacheElement>(
         sums.copy_from_slice(&scratch.sums[..group * padded]);
         states.copy_from_slice(&scratch.states[..group]);
     });
+    // Merges the splits of each head: their sums are rescaled to the largest maximum.
     for (head, out) in out.chunks_exact_mut(head_dim).take(heads).enumerate() {
         let of_head = (0..splits).map(|split| split * heads + head);
         let max = of_head.clone().map(|at| states[at].max);
@@ -204,8 +205,8 @@ fn prefill<E: CacheElement>(
     });
 }
 
-/// Computes the weighted sums of values for each row of `block`, and its softmax state with the
-/// divisor, into `scratch`.
+/// Computes for each row of `block` the weighted sum of values and the softmax state (the maximum
+/// of the scores and the divisor), into `scratch`.
 fn attend<E: CacheElement>(
     kernels: &Kernels,
     block: &QueryBlock<'_>,
@@ -224,13 +225,13 @@ fn attend<E: CacheElement>(
         let keys = KEYS.min(last - start);
         let panel = |index: usize| kv.key_panel(shape, block.kv_head, start + index * PANEL);
         let size = [rows, keys, head_dim];
-        scores(kernels, size, block.q, panel, square(block_scores), distances);
+        scores(kernels, size, block.q, panel, block_of_scores(block_scores), distances);
         let seen =
             |row: usize| (block.visible + block.visible_step * row).saturating_sub(start).min(keys);
         let shrinking = StridedMut { data: &mut *sums, stride: padded };
         softmax(
             kernels,
-            square(block_scores),
+            block_of_scores(block_scores),
             keys,
             seen,
             scale_of(head_dim),
@@ -244,7 +245,7 @@ fn attend<E: CacheElement>(
     }
 }
 
-/// A block of scores.
-fn square(data: &mut [f32]) -> StridedMut<'_> {
+/// A block of scores, `[rows][KEYS]`.
+fn block_of_scores(data: &mut [f32]) -> StridedMut<'_> {
     StridedMut { data, stride: KEYS }
 }
