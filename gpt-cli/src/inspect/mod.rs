@@ -351,8 +351,8 @@ fn as_json(plan: &'static Plan, shape: &TrainShape) -> Value {
     json
 }
 
-/// The keys of a spec and their values, as a declaration would write them. Scalars follow from the
-/// fields of [`Spec`], so a new key has a row.
+/// The keys of a spec and their values, as a declaration would write them. Rows follow from the
+/// fields of [`Spec`]: a new key with a scalar value needs no code here.
 fn spec_rows(spec: &Spec) -> Vec<(String, String)> {
     let Ok(Value::Object(fields)) = serde_json::to_value(spec) else {
         unreachable!("a spec is an object");
@@ -418,6 +418,7 @@ fn mlp(mlp: &Mlp) -> String {
     format!("{kind} {{ hidden: {}, activation: {activation} }}", mlp.hidden)
 }
 
+/// Bytes of all tensors, with matrices stored as `format`.
 fn weight_bytes(plan: &Plan, format: Format) -> u64 {
     let tensors = plan.tensors.iter();
     tensors.map(|t| tensor_bytes(plan, t, format)).sum()
@@ -433,6 +434,7 @@ fn tensor_bytes(plan: &Plan, tensor: &Tensor, format: Format) -> u64 {
     u64::from(tensor.rows) * row * plan.count(tensor)
 }
 
+/// Bytes of the activation buffers of a session with the default chunk.
 fn activation_bytes(plan: &Plan) -> u64 {
     let rows = |rows| match rows {
         RowCount::Chunk => u64::from(DEFAULT_CHUNK.min(plan.spec.context)),

@@ -349,7 +349,9 @@ impl ForwardPass<'_> {
 
 /// A model's parameters, by the steps of its plan.
 pub struct Interpreter {
+    /// The matrices that the model has once, not in each layer, by tensor.
     matrices: Vec<Option<Packed>>,
+    /// The tables of positions, by tensor.
     tables: Vec<Vec<f32>>,
     /// One for each step of the pass.
     steps: Vec<StepParameters>,
@@ -373,6 +375,7 @@ impl StepParameters {
         };
         let order = if step.op.is_gated() { Order::Gated } else { Order::Straight };
         let (weight, bias) = (projection.weight, projection.bias);
+        // The head's matrix is in `Interpreter::matrices`.
         let own = !step.op.is_head();
         Ok(StepParameters {
             norm: norm.map(|norm| reader.norm(norm, layer)).transpose()?,
