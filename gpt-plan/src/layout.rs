@@ -94,9 +94,9 @@ impl MatrixLayout {
     }
 }
 
-/// Most parts of a step's matrix: with its inputs and outputs they fill the eight storage bindings
-/// that every adapter has. A step that adds to the residual stream has another input, the one that
-/// fills the cache three more outputs.
+/// Most parts of a step's matrix. With the step's inputs and outputs they fill the eight storage
+/// bindings that every adapter has. A step that adds to the residual stream has one more input, and
+/// the step that fills the cache has three more outputs, so they have fewer parts.
 pub const MAX_PARTS: u32 = 5;
 /// [`MAX_PARTS`] of a projection into the residual stream.
 pub const MAX_PARTS_RESIDUAL: u32 = 4;

@@ -153,7 +153,7 @@ impl Plan {
         })
     }
 
-    /// Dispatches of a forward pass. Both phases run the same steps.
+    /// Dispatches of a forward pass without split attention. Both phases run the same steps.
     pub fn dispatches(&self, _phase: Phase) -> u32 {
         let sections = self.sections.iter();
         sections

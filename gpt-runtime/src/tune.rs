@@ -147,7 +147,7 @@ fn measurable(device: &Device) -> Result<&Arc<GpuDevice>, Error> {
     Ok(gpu)
 }
 
-/// The same device with `features`.
+/// The device of `gpu`, with kernels that use `features`.
 fn with(gpu: &GpuDevice, features: Features) -> Result<Device, Error> {
     Ok(Device::of_gpu(Arc::new(gpu.again(features)?), "measured"))
 }

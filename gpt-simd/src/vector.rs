@@ -17,8 +17,8 @@ pub const PANEL: usize = 32;
 pub unsafe trait Vector: Copy {
     /// Numbers in a register.
     const LANES: usize;
-    /// Rows of a register tile in matrix products. A row of weights and a broadcast also fit the
-    /// register file.
+    /// Rows of a register tile in matrix products: the most for which the registers also hold a row
+    /// of weights and a broadcast input.
     const TILE_ROWS: usize;
 
     unsafe fn splat(x: f32) -> Self;
@@ -28,7 +28,8 @@ pub unsafe trait Vector: Copy {
     unsafe fn store(self, to: *mut f32);
     /// Rounded to nearest, ties to even; overflow gives infinity.
     unsafe fn store_f16(self, to: *mut u16);
-    /// Likewise; a NaN stays NaN, with any mantissa.
+    /// Rounded to nearest, ties to even; overflow gives infinity. A NaN stays NaN, with any
+    /// mantissa.
     unsafe fn store_bf16(self, to: *mut u16);
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;

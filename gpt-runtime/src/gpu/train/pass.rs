@@ -114,8 +114,8 @@ fn squares(
     dispatches
 }
 
-/// AdamW on all parameters, in ranges of those that decay (matrices and tables) and of those that
-/// do not (vectors).
+/// AdamW on all parameters. A dispatch takes a range of parameters to which weight decay applies
+/// (matrices and tables), or a range of those to which it does not (vectors).
 fn update(
     build: &mut DispatchBuilder<'_>,
     plan: &Plan,
