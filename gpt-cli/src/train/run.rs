@@ -300,9 +300,7 @@ impl Loop {
         let mut stdout = output::stdout();
         output::line(
             &mut stdout,
-            &format!(
-                "{saved} is in {out}: gpt generate {model}--weights {out} --prompt TEXT"
-            ),
+            &format!("{saved} is in {out}: gpt generate {model}--weights {out} --prompt TEXT"),
         )
     }
 

@@ -8,9 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use gpt_plan::{
-    FileTensor, Format, Init, Layout, Place, Plan, Spec, Tensor, TensorId, TensorKind,
-};
+use gpt_plan::{FileTensor, Format, Init, Layout, Place, Plan, Spec, Tensor, TensorId, TensorKind};
 
 use super::archive::{Archive, ArchiveEntry, Mapped};
 use super::gguf::Gguf;
