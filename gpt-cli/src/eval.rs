@@ -109,6 +109,7 @@ impl Total {
         self.sum / self.tokens as f64
     }
 
+    /// Adds the tokens of the second half of `window`.
     fn add(&mut self, session: &mut Session<Untyped>, window: &[u32]) -> Result<(), Failure> {
         session.truncate(0);
         let half = window.len() / 2;

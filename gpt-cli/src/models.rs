@@ -1,9 +1,9 @@
 //! The model of a command: built into the binary, or compiled on the spot.
 //!
 //! The macro generates a built-in model from its declaration. [`choose`] finds the model that the
-//! arguments name: with `--model`, with the keys of `--spec`, or by what the weights say of
-//! themselves. A spec that is not that of a built-in model goes through the compiler that the macro
-//! calls; naga validates its shaders before a GPU runs them.
+//! arguments name with `--model`, or declare with the keys of `--spec`, or else the one that the
+//! file of weights describes. A spec that is not that of a built-in model goes through the compiler
+//! that the macro calls; naga validates its shaders before a GPU runs them.
 
 use std::path::Path;
 
@@ -103,7 +103,8 @@ pub static ALL: [BuiltIn; 7] = [
 /// The model of a command.
 pub struct Chosen {
     pub plan: &'static Plan,
-    /// Its compiled functions; without them the CPU engine interprets a closure.
+    /// The built-in model, which the macro compiled. For a model compiled on the spot there is
+    /// none, and if its activation is a closure, the CPU engine interprets it.
     built_in: Option<&'static BuiltIn>,
 }
 
@@ -155,7 +156,8 @@ fn compile(name: &str, spec: &Spec) -> Result<Chosen, Failure> {
     Ok(Chosen { plan: Box::leak(Box::new(plan)), built_in: None })
 }
 
-/// The name of a model: that of its file, or of its folder if the file is called `model`.
+/// The name of a model: that of its file without the extension. If the file is called `config` or
+/// its name begins with `model`, that of its folder.
 pub fn name_of_file(path: &Path) -> String {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let text = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();

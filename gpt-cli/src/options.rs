@@ -166,8 +166,8 @@ impl SamplingArguments {
     }
 }
 
-/// Parses a value by its name, and lists all names for completions. A message of its own says what
-/// is expected.
+/// Parses a value by its name, and lists all names for completions. The error of `parse`, which
+/// names what is expected, replaces clap's.
 #[derive(Clone)]
 pub struct Named<T> {
     pub names: fn() -> Vec<&'static str>,

@@ -1,5 +1,5 @@
-//! Progress of what takes longer than a second, on standard error if it is a terminal. A pipe gets
-//! nothing, and a terminal nothing that stays.
+//! Progress of what takes longer than a second, on standard error if that is a terminal. It is
+//! erased when the work is done.
 
 use std::collections::HashSet;
 use std::io::{IsTerminal, stderr};

@@ -9,13 +9,14 @@ use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches};
 
 use crate::output::Failure;
 
-/// Help without a title above the options, which leaves a line for one more of them.
+/// Help without a title above the options, which saves a line.
 const HELP: &str = "{about}\n\n{usage-heading} {usage}\n\n{options}{after-help}";
 
-/// Help with titles: of the program itself, and of subcommands with arguments beside options.
+/// Help with titles above commands, arguments and options, for the program itself and for
+/// subcommands that take more than options.
 const OVERVIEW: &str = "{about}\n\n{usage-heading} {usage}\n\n{all-args}{after-help}";
 
-/// The widest line of help on a wide terminal, and where there is none.
+/// The widest line of help, on a wide terminal or without one.
 const WIDTH: usize = 100;
 
 /// The declared command with what all its subcommands share.

@@ -1,15 +1,17 @@
 //! Writes a spec in the language of `gpt_model!`.
 //!
-//! The table of keys reads a spec as it sets one, so nothing here knows a key by its name. A key is
-//! left out if the spec is the same without it.
+//! A row of the table of keys gives access to the field that its key sets. The values are read
+//! through it, so nothing here knows a key by its name. A key is left out if the spec is the same
+//! without it.
 
 use gpt_plan::{Activation, Formula, Node, Spec};
 
 use crate::keys::{KEYS, Key, Kind};
 use crate::{parse, resolve};
 
-/// The keys of `spec` with values other than their defaults, as `gpt_model!` reads them, in lines
-/// of at most 100 columns.
+/// The keys of `spec` with values other than their defaults, as `gpt_model!` reads them. Lines end
+/// at 92 columns, so that they fit 100 when they are indented. A single key with a longer value has
+/// a line of its own.
 ///
 /// ```
 /// let text = "vocab: 65, context: 64, layers: 4, heads: 4, embed: 128, norm: RmsNorm { eps: 1e-6 }, bias: false";
@@ -37,7 +39,7 @@ pub fn declaration(spec: &Spec) -> String {
     text
 }
 
-/// Columns of a line, which an editor indents by four or eight.
+/// The most columns of a line with several keys: 100 without an indentation of eight.
 const WIDTH: usize = 92;
 
 /// A key with its value, or with the values of a list that repeats over the layers.
@@ -306,7 +308,7 @@ mod tests {
         }
     }
 
-    /// A file of each family: what it describes, the compiler accepts and writes.
+    /// The compiler accepts the spec of a file of each family, and writes it as a declaration.
     #[test]
     fn specs_of_files_are_written() {
         for (file, expected) in [

@@ -15,7 +15,7 @@
 //! ```
 
 #![warn(missing_docs)]
-// A program decides what it prints.
+// A library must not print; the program that uses it decides what to print.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod activations;
@@ -59,8 +59,9 @@ pub struct Model {
 /// The whole compiler: the tokens of a `gpt_model!` invocation to items. `root` is the path of
 /// `gpt-runtime` in them.
 ///
-/// Models are independent. Each becomes its items, or its errors and a type of its name, so that
-/// code which names the type adds no errors.
+/// An error in one model does not stop the others. A model becomes its items. A model with errors
+/// becomes these errors, and a stand-in type with its name, so that code that uses the type causes
+/// no further errors.
 pub fn compile(root: &TokenStream, tokens: TokenStream) -> TokenStream {
     let (declared, errors) = parse::declarations(tokens);
     let mut output = diagnostic::compile_errors(&errors);
@@ -113,8 +114,11 @@ fn front(
     (Some(merged.clone()), Ok(spec.clone()))
 }
 
-/// The checked specs of an invocation by name, or all errors of all its models; for tests and
-/// tools. Paths of files are relative to the current folder.
+/// Compiles the tokens of a `gpt_model!` invocation to checked specs with the names of their
+/// models, for tests and tools. Paths of files are relative to the current folder.
+///
+/// # Errors
+/// All errors of all models.
 pub fn specs(tokens: TokenStream) -> Result<Vec<(String, Spec)>, Vec<Diagnostic>> {
     let (declared, mut errors) = parse::declarations(tokens);
     let mut known = resolve::Known::default();
@@ -130,8 +134,10 @@ pub fn specs(tokens: TokenStream) -> Result<Vec<(String, Spec)>, Vec<Diagnostic>
     if errors.is_empty() { Ok(specs) } else { Err(errors) }
 }
 
-/// The checked spec of `body`, the keys of one model without `struct Name` and braces, or all of
-/// its errors, which [`Diagnostic::render`] shows in it.
+/// Compiles `body`, the keys of one model without `struct Name` and braces, to a checked spec.
+///
+/// # Errors
+/// All errors of `body`; [`Diagnostic::render`] shows where each of them is.
 pub fn spec(body: &str) -> Result<Spec, Vec<Diagnostic>> {
     let tokens: TokenStream = body.parse().map_err(|error: LexError| {
         vec![
@@ -145,8 +151,8 @@ pub fn spec(body: &str) -> Result<Spec, Vec<Diagnostic>> {
     Ok(first.expect("one declaration without errors is one spec").1)
 }
 
-/// Checks a spec that was not declared, such as that of a file. Returns the errors, a sentence
-/// each.
+/// Checks a spec that does not come from a declaration, such as that of a file. Returns the errors,
+/// a sentence each.
 pub fn check_spec(spec: &Spec) -> Vec<String> {
     let errors = self::spec(&declaration(spec)).err().unwrap_or_default();
     errors.iter().map(Diagnostic::in_short).collect()

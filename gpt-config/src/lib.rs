@@ -6,12 +6,13 @@
 //! architecture can be loaded from GGUF. A new family takes two files: its module, and a row of
 //! `FAMILIES` here.
 //!
-//! `Fields` hands out the values of a file and remembers which keys were read.
-//! Every key must be read: its value is part of the spec, or only one value is supported, or the
-//! key is on a list of keys that do not change the model. Any other key is an error that names it,
-//! because a key that is ignored by mistake leads to a model that computes something else. A key
-//! that is absent has the default of the class in transformers that reads the file (named in each
-//! module), or that of llama.cpp.
+//! `Fields` hands out the values of a file and remembers which keys were read. Every key of a
+//! `config.json` must be read, and every key of a GGUF whose name begins with that of its
+//! architecture (`llama.`): its value is part of the spec, or only one value is supported, or the
+//! key is on a list of keys that do not change the model. Any other such key is an error that names
+//! it, because a model that ignores a key by mistake computes something else. Other keys of a GGUF,
+//! such as the tokenizer's, are not read here. A key that is absent has the default of the class in
+//! transformers that reads the file (named in each module), or that of llama.cpp.
 //!
 //! A spec from a file has the right types and no zeros. Its sizes are not yet checked against each
 //! other and against the limits of devices; the compiler does that (`gpt_codegen`).
@@ -30,7 +31,7 @@
 //! ```
 
 #![warn(missing_docs)]
-// A program decides what it prints.
+// A library must not print; the program that uses it decides what to print.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 mod activation;
@@ -48,7 +49,7 @@ use serde_json::{Map, Value};
 
 use fields::Fields;
 
-/// Architectures that are read alike.
+/// Architectures that one module reads.
 struct Family {
     /// Values of `model_type`.
     model_types: &'static [&'static str],
@@ -126,7 +127,7 @@ pub fn gguf_description(
     let mut readers = FAMILIES.iter().filter_map(|family| family.gguf);
     let Some((_, read)) = readers.find(|(name, _)| *name == architecture) else {
         return Err(vec![format!(
-            "its architecture is {}; {} are read",
+            "the architecture {} of the GGUF is not supported; {} are",
             fields::short(architecture),
             list(architectures())
         )]);

@@ -154,7 +154,10 @@ fn qwen2_is_read() {
 fn rotary_bases_have_two_places() {
     let new = json!({ "rope_type": "default", "rope_theta": 500_000.0 });
     let mut config = with(smollm2(), "rope_parameters", new.clone());
-    assert!(problem(config.clone()).starts_with("rope_theta is 100000 in config.json, and 500000"));
+    let twice = "rope_theta is 100000 in config.json, and 500000 in its rope_parameters; remove one of them";
+    assert_eq!(problem(config.clone()), twice);
+    let scaling = problem(with(smollm2(), "rope_scaling", new));
+    assert_eq!(scaling, twice.replace("rope_parameters", "rope_scaling"));
     config.as_object_mut().unwrap().remove("rope_theta");
     let spec = read(config.clone());
     assert_eq!(theta(&spec), 500_000.0);
@@ -345,7 +348,7 @@ fn gguf_is_read() {
     let mut other = metadata;
     other.insert("general.architecture".to_owned(), json!("qwen2"));
     let message = gguf_problem(&other, &tensors(&[]));
-    assert_eq!(message, "its architecture is qwen2; gpt2 and llama are read");
+    assert_eq!(message, "the architecture qwen2 of the GGUF is not supported; gpt2 and llama are");
 }
 
 #[test]

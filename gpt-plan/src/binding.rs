@@ -85,7 +85,7 @@ macro_rules! operands {
 operands! {
     /// Position and rows of the pass.
     PassUniform = "pass_uniform",
-    /// The same for the head, as sampling leaves it for the next pass.
+    /// Position and rows of the head in the next pass, which sampling writes.
     HeadPassUniform = "head_pass_uniform",
     /// Options of sampling.
     Sampling = "sampling",

@@ -94,9 +94,9 @@ impl MatrixLayout {
     }
 }
 
-/// Most parts of a step's matrix: with its inputs and outputs they fill the eight storage bindings
-/// that every adapter has. A step that adds to the residual stream has another input, the one that
-/// fills the cache three more outputs.
+/// Most parts of a step's matrix. With the step's inputs and outputs they fill the eight storage
+/// bindings that every adapter has. A step that adds to the residual stream has one more input, and
+/// the step that fills the cache has three more outputs, so they have fewer parts.
 pub const MAX_PARTS: u32 = 5;
 /// [`MAX_PARTS`] of a projection into the residual stream.
 pub const MAX_PARTS_RESIDUAL: u32 = 4;
@@ -104,7 +104,7 @@ pub const MAX_PARTS_RESIDUAL: u32 = 4;
 pub const MAX_PARTS_QKV: u32 = 2;
 
 impl Op {
-    /// Most parts that the matrix of a forward step may have.
+    /// Most parts that the matrix of an inference step may have.
     pub const fn max_parts(&self) -> u32 {
         match self {
             Op::Project(projection) => match projection.epilogue {

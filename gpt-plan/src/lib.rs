@@ -14,7 +14,7 @@
 //! type can be built in a `const`, so text and lists are [`Cow`]s.
 
 #![warn(missing_docs)]
-// A program decides what it prints.
+// A library must not print; the program that uses it decides what to print.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 use std::borrow::Cow;

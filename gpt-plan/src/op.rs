@@ -127,7 +127,8 @@ pub enum Op {
         stats: Slot,
         /// The gradient of the output of the norm `[rows, embed]`.
         dy: Slot,
-        /// The gradient of a residual taken from the norm's input.
+        /// If a residual connection also reads `x`, the gradient that it passes to `x`, which is
+        /// added.
         residual: Option<Slot>,
         /// The gradient of `x`.
         out: Slot,

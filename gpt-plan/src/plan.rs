@@ -25,8 +25,8 @@ pub struct Plan {
     pub kernels: List<Kernel>,
     /// The steps of a forward pass.
     pub sections: List<Section>,
-    /// The attention of a decoded token over more than [`SPLIT_FROM`] keys; none if no token sees
-    /// as many.
+    /// The attention of a decoded token to more than [`SPLIT_FROM`] keys. None if no token attends
+    /// to so many, or the model is bidirectional.
     pub split_attention: Option<SplitAttention>,
     /// Kernels that sample the next token, in the order of [`SamplingOp::ALL`].
     pub sampling: [u16; SamplingOp::ALL.len()],
@@ -150,7 +150,7 @@ impl Plan {
         })
     }
 
-    /// Dispatches of a forward pass. Both phases run the same steps.
+    /// Dispatches of a forward pass without split attention. Both phases run the same steps.
     pub fn dispatches(&self, _phase: Phase) -> u32 {
         let sections = self.sections.iter();
         sections

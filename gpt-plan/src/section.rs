@@ -18,21 +18,21 @@ pub struct Step {
 /// The GPU kernels of a step.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub enum StepKernels {
-    /// One dispatch, by a kernel for one row or for many, as indices into
+    /// For a step of inference: one dispatch, of a kernel for one row or for many, as indices into
     /// [`Plan::kernels`](crate::Plan::kernels).
-    Forward {
+    Inference {
         /// The kernel for one row.
         decode: KernelChoice,
         /// The kernel for many rows.
         prefill: KernelChoice,
     },
-    /// Dispatches one after the other, as indices into
+    /// For a step of training, forward or backward: dispatches one after the other, as indices into
     /// [`Training::kernels`](crate::Training::kernels).
     Train(List<u16>),
 }
 
-/// Stands for a missing kernel. A step has none for a format in which its matrix has more parts
-/// than a kernel can bind.
+/// Stands for a missing kernel. A step has none for a format in which its matrix needs more storage
+/// buffers than a kernel can bind.
 pub const NO_KERNEL: u16 = u16::MAX;
 
 /// The kernel of a step for each format of its matrix. A kernel is an index or [`NO_KERNEL`].
@@ -118,7 +118,7 @@ impl Repeat {
         }
     }
 
-    /// The layers for which it runs, in order. Layer 0 alone if it runs once or by chunks.
+    /// The layers for which it runs, in order. Only layer 0 if it does not run by layers.
     pub fn layers(self) -> impl Iterator<Item = u32> {
         let (from, to, reversed) = match self {
             Repeat::Once | Repeat::Chunks => (0, 1, false),
@@ -128,7 +128,7 @@ impl Repeat {
         (from..to).map(move |layer| if reversed { from + to - 1 - layer } else { layer })
     }
 
-    /// Whether it runs for `layer`, in either direction.
+    /// Whether it runs for `layer`, ascending or descending. False if it does not run by layers.
     pub fn has_layer(self, layer: u32) -> bool {
         match self {
             Repeat::Once | Repeat::Chunks => false,
@@ -158,16 +158,17 @@ impl Step {
         self.op.matrix()
     }
 
-    /// The kernel choice of a forward step in `phase`; none for a step of training.
+    /// The kernels of an inference step in `phase`, by format; none for a training step.
     pub const fn choice(&self, phase: Phase) -> Option<KernelChoice> {
         match (&self.kernels, phase) {
-            (StepKernels::Forward { decode, .. }, Phase::Decode) => Some(*decode),
-            (StepKernels::Forward { prefill, .. }, Phase::Prefill) => Some(*prefill),
+            (StepKernels::Inference { decode, .. }, Phase::Decode) => Some(*decode),
+            (StepKernels::Inference { prefill, .. }, Phase::Prefill) => Some(*prefill),
             (StepKernels::Train(_), _) => None,
         }
     }
 
-    /// The kernel of a forward step in `phase` for a matrix stored as `format`, or [`NO_KERNEL`].
+    /// The kernel of an inference step in `phase` for a matrix stored as `format`. [`NO_KERNEL`] if
+    /// there is none, and for a training step.
     pub const fn kernel(&self, phase: Phase, format: Format) -> u16 {
         match self.choice(phase) {
             Some(choice) => choice.of(format),
@@ -175,10 +176,10 @@ impl Step {
         }
     }
 
-    /// The kernels of a step of training, in order; none for a forward step.
+    /// The kernels of a training step, in order; none for an inference step.
     pub fn train_kernels(&self) -> &[u16] {
         match &self.kernels {
-            StepKernels::Forward { .. } => &[],
+            StepKernels::Inference { .. } => &[],
             StepKernels::Train(kernels) => kernels,
         }
     }

@@ -22,8 +22,8 @@ impl std::ops::AddAssign for Work {
 }
 
 impl Plan {
-    /// The work of a forward step for `rows` rows that begin at `position` of their sequence, with
-    /// its matrix stored as `format`.
+    /// The work of an inference step for `rows` rows that begin at `position` of their sequence,
+    /// with its matrix stored as `format`.
     pub fn work(&self, step: &Step, format: Format, position: u64, rows: u64) -> Work {
         let spec = &self.spec;
         let (embed, q) = (u64::from(spec.embed), u64::from(spec.q_width()));

@@ -120,7 +120,7 @@
 //! - The crate does not support mixture of experts, sliding windows or images.
 
 #![warn(missing_docs, clippy::missing_errors_doc)]
-// A program decides what it prints.
+// A library must not print; the program that uses it decides what to print.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 // Without `gpu` or `train`, the code that only they call is compiled too; the linker drops it.
 #![cfg_attr(not(all(feature = "gpu", feature = "train")), allow(dead_code))]

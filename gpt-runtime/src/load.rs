@@ -75,8 +75,9 @@ impl<M: Gpt> Model<M> {
     /// tokenizer is read from the GGUF, or from the files beside the weights.
     ///
     /// # Errors
-    /// A file cannot be read, or does not fit the model; one message lists every mismatch. Also if
-    /// the device has too little memory.
+    /// A file cannot be read, or does not fit the model; one message lists every mismatch. The
+    /// tokenizer cannot be read, or has ids outside of the vocabulary. The device has too little
+    /// memory.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
         Self::load_with(path, device, &LoadOptions::default())
     }
@@ -84,8 +85,7 @@ impl<M: Gpt> Model<M> {
     /// As [`load`](Self::load), with options.
     ///
     /// # Errors
-    /// As [`load`](Self::load). Also if the tokenizer cannot be read, or has ids outside of the
-    /// vocabulary.
+    /// As [`load`](Self::load).
     pub fn load_with(
         path: impl AsRef<Path>,
         device: &Device,
@@ -213,7 +213,7 @@ impl Weights for Watched<'_> {
         let tensor = self.weights.tensor(id, layer)?;
         let bytes = self.bytes(id, layer);
         let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        // An engine may read a tensor that two steps share twice.
+        // An engine may read a tensor twice, if two steps use it: the embedding and a tied head.
         (self.progress.0)(done.min(self.total), self.total);
         Ok(tensor)
     }

@@ -1,11 +1,11 @@
 //! Measures which variants of a model's kernels are the fastest on a GPU.
 //!
-//! The compiler chooses tiles from a model's shapes, but only a measurement tells what an adapter
-//! gains from. It runs two layers of the model at their own shapes, on random weights, with each
-//! set of features, interleaved, and times every step by the device's clock. The fastest variant of
-//! each kernel is saved on disk for every program that opens the adapter later. Only variants with
-//! the same results are tried, and one replaces the default only if it is faster by more than
-//! noise. The kernels of training are timed in steps on a batch.
+//! The compiler chooses tiles from a model's shapes. Only a measurement finds which other variants
+//! are faster on an adapter. It runs two layers of the model at their own shapes, on random
+//! weights, with each set of features, interleaved, and times every step by the device's clock. The
+//! fastest variant of each kernel is saved on disk for every program that opens the adapter later.
+//! Only variants with the same results are tried, and one replaces the default only if it is faster
+//! by more than noise. The kernels of training are timed in steps on a batch.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::vtable::ModelVtable;
 use crate::weights::unit_gain::UnitGain;
 use crate::{Batch, Device, Error, Model, Session, Trainer, TrainerSettings, Untyped};
 
-/// Tokens of the timed prompt: on a GPU, and on an adapter that is software.
+/// Tokens of the timed prompt, on a GPU and on an adapter in software.
 const PROMPT: [u32; 2] = [256, 64];
 
-/// Sequences of this length in the timed batch, likewise.
+/// Sequences of [`PROMPT`] tokens in the timed batch, on a GPU and on an adapter in software.
 const SEQUENCES: [u32; 2] = [4, 1];
 
 /// Number of timed runs.
@@ -147,7 +147,7 @@ fn measurable(device: &Device) -> Result<&Arc<GpuDevice>, Error> {
     Ok(gpu)
 }
 
-/// The same device with `features`.
+/// The device of `gpu`, with kernels that use `features`.
 fn with(gpu: &GpuDevice, features: Features) -> Result<Device, Error> {
     Ok(Device::of_gpu(Arc::new(gpu.again(features)?), "measured"))
 }

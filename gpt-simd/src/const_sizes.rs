@@ -317,7 +317,7 @@ macro_rules! const_set {
     };
 }
 
-/// The same of those that multiply integers. SAFETY likewise.
+/// The kernels that multiply integers, as in `const_set`. SAFETY: as there.
 macro_rules! const_integers {
     ($module:ident, $dots:path, $wide:literal, $tile:literal, $(#[$feature:meta])?) => {
         mod $module {
@@ -356,7 +356,7 @@ macro_rules! const_integers {
     };
 }
 
-/// And the row of pairs. SAFETY likewise.
+/// The product of one row in pairs of bf16. SAFETY: as in `const_set`.
 #[cfg(target_arch = "x86_64")]
 mod pairs {
     use super::product::{self, Bf16Pair};

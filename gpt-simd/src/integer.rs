@@ -32,7 +32,7 @@ pub struct QuantizedInputs {
     pub scales: *const f32,
     /// Sums of each block's rounded inputs, which a format's minima multiply.
     pub sums: *const f32,
-    /// Initial values of sums of weights with [`IntDot::SHIFT`].
+    /// Initial values of integer sums with weights that are packed with [`IntDot::SHIFT`] added.
     pub starts: *const i32,
     pub stride: usize,
 }
@@ -59,7 +59,7 @@ pub unsafe fn quantise<D: IntDot>(
     let blocks = whole.iter().chain((!rest.is_empty()).then_some(&last));
     let places = scales.iter_mut().zip(sums).zip(starts);
     for (b, (block, ((scale, sum), start))) in blocks.zip(places).enumerate() {
-        // SAFETY: the outputs hold as many blocks.
+        // SAFETY: the outputs hold all blocks of the row.
         unsafe {
             let (found, total) = quantise_block::<D>(block, quants.add(b * BLOCK));
             *scale = found;
@@ -101,7 +101,7 @@ unsafe fn quantise_block<D: IntDot>(x: &[f32; BLOCK], quants: *mut D::Quant) -> 
 /// One row times one panel. `WIDE` registers span the panel.
 ///
 /// # Safety
-/// As [`Vector`]; the row has `blocks` blocks and the panel as many, `output` 32 floats.
+/// As [`Vector`]; the row and the panel have `blocks` blocks, `output` 32 floats.
 #[inline(always)]
 pub unsafe fn row<D: IntDot, Q: Quants, const WIDE: usize>(
     input: &QuantizedInputs,
@@ -163,7 +163,7 @@ unsafe fn start<D: IntDot, Q: Quants>(starts: *const i32, block: usize) -> D::Su
 /// `[blocks][32 / GROUP][32][GROUP]`, once for many rows.
 ///
 /// # Safety
-/// As [`Vector`]; `panel` has as many blocks, `output` holds [`WIDE_BLOCK`] weights of
+/// As [`Vector`]; `panel` has `blocks` blocks, `output` holds [`WIDE_BLOCK`] weights of
 /// [`IntDot::WIDE_BYTES`] for each.
 #[inline(always)]
 pub unsafe fn widen<D: IntDot, Q: Quants>(panel: *const u8, blocks: usize, output: *mut u8) {
@@ -189,24 +189,26 @@ pub struct IntegerProduct {
     pub rows: usize,
     pub blocks: usize,
     pub input: QuantizedInputs,
-    /// The output of [`widen`], or stored bytes in the same form; and bytes between two blocks.
+    /// The quants: the output of [`widen`], or stored bytes in the same form.
     pub wide: *const u8,
+    /// Bytes from one block of `wide` to the next.
     pub wide_stride: usize,
-    /// The panel itself, for its scales and minima, and bytes between two blocks.
+    /// The panel itself, for its scales and minima.
     pub panel: *const u8,
+    /// Bytes from one block of `panel` to the next.
     pub block_bytes: usize,
     /// Bytes that a later product reads, prefetched little by little.
     pub next: (*const u8, usize),
-    /// Rows of 32.
+    /// `[rows][32]`.
     pub output: *mut f32,
     pub add: bool,
 }
 
-/// One panel's outputs for `rows` rows. `VECTORS` registers side by side make a tile. `HAS_MINIMA` and
-/// `SHIFTED` are those of the panel's format, which matters in nothing else.
+/// One panel's outputs for `rows` rows. `VECTORS` registers side by side make a tile. `HAS_MINIMA`
+/// and `SHIFTED` belong to the panel's format. Nothing else depends on the format.
 ///
-/// All rows pass a block before the next one. If a tile stayed for several blocks, the compiler
-/// would keep its float sums in registers that the integer sums need.
+/// All rows are multiplied by a block before the next block begins. If a tile computed several
+/// blocks in a row, the compiler would keep its float sums in registers that the integer sums need.
 ///
 /// # Safety
 /// As [`Vector`]; the pointers are valid for the shapes in [`IntegerProduct`].

@@ -112,7 +112,7 @@ pub enum Rounding {
     Bf16,
     /// To integers of 16 bits, in blocks of 32 with a scale each.
     Integer16,
-    /// Likewise to 8 bits.
+    /// To integers of 8 bits, in blocks of 32 with a scale each.
     Integer8,
 }
 

@@ -15,12 +15,12 @@
 //! assert_eq!(row, [0.0, 0.0, 2.0]);
 //! ```
 //!
-//! It is a crate of its own, beside `gpt-runtime`, because it takes longest to compile: it has few
-//! dependencies, so it compiles in parallel with those of the engines. The operations of a model,
-//! the threads and the packing of matrices are in `gpt-runtime`, `cpu`.
+//! It is a crate of its own because it takes longest to compile. It has few dependencies, so it
+//! compiles in parallel with those of the engines. The operations of a model, the threads and the
+//! packing of matrices are in `gpt-runtime`, `cpu`.
 
 #![warn(missing_docs)]
-// A program decides what it prints.
+// A library must not print; the program that uses it decides what to print.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 /// Defines methods of a `Vector`. Each is an `unsafe fn`; the trait states what its caller has to
@@ -98,8 +98,9 @@ pub use vector::PANEL;
 
 /// Arguments: a row, its statistics, gamma, beta, the output.
 type Normalise = unsafe fn(&[f32], [f32; 2], &[f32], &[f32], &mut [f32]);
-/// Arguments: a row, and four outputs: its integers, their scales, their sums, and the sums
-/// that a product with shifted weights begins with.
+/// Arguments: a row, and four outputs: its integers and, for each block of them, the scale, the sum
+/// of the rounded inputs, and the initial value of integer sums with weights that are packed with
+/// [`IntDot::SHIFT`](int_dot::IntDot::SHIFT) added.
 type Quantise = unsafe fn(&[f32], *mut u8, &mut [f32], &mut [f32], &mut [i32]);
 /// Arguments: the inputs, the number of blocks, a panel, 32 outputs.
 type IntegerRow = unsafe fn(&integer::QuantizedInputs, usize, *const u8, *mut f32);
@@ -164,7 +165,8 @@ pub struct Kernels {
     gemv_f16: unsafe fn(*const f32, usize, *const F16, *mut f32),
     gemv_bf16: unsafe fn(*const f32, usize, *const Bf16, *mut f32),
     integers: IntegerKernels,
-    /// Products of pairs of bf16, if the set has instructions for them.
+    /// Products of pairs of bf16; none unless the set has instructions for them or computes the
+    /// same in plain Rust ([`Isa::PortableBf16`]).
     pairs: Option<PairKernels>,
     unpack_f16: unsafe fn(*const F16, usize, *mut f32),
     unpack_bf16: unsafe fn(*const Bf16, usize, *mut f32),

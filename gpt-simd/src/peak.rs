@@ -104,7 +104,7 @@ pub unsafe fn calculate_pairs<V: Pairs>(iterations: usize) -> f32 {
 /// As [`Vector`].
 #[inline(always)]
 pub unsafe fn calculate_dots<D: IntDot>(iterations: usize) -> f32 {
-    // SAFETY: the numbers are as many as a group has at most.
+    // SAFETY: no register of a group has more than 64 bytes.
     unsafe {
         let numbers = black_box([1u8; 64]);
         let (weights, inputs) = (D::load(numbers.as_ptr()), D::splat(numbers.as_ptr().cast()));

@@ -23,7 +23,8 @@ pub struct Product<E = f32, I = f32> {
     pub panel: *const E,
     /// Elements between two steps of depth: 32 in a packed panel.
     pub panel_stride: usize,
-    /// Distance in elements at which a product of few rows prefetches the panel; 0 for none.
+    /// Distance in elements at which a product of at most `FEW` rows prefetches the panel; 0 for
+    /// none.
     pub ahead: usize,
     /// Bytes that a later product reads, prefetched little by little.
     pub next: (*const u8, usize),
@@ -33,9 +34,10 @@ pub struct Product<E = f32, I = f32> {
     pub add: bool,
 }
 
-/// The largest number of rows of a product that reads its panel from memory and not from cache: the
-/// heads of one token, which share keys and values. So few rows leave registers for the whole width
-/// of a panel.
+/// The most rows of a product whose tile is as wide as the panel: the sums of so few rows fit the
+/// registers. Attention of one token computes such products. Their rows are the query heads that
+/// share keys and values; their panels, which are parts of the cache, come from memory and are
+/// prefetched ([`Product::ahead`]).
 const FEW: usize = 3;
 
 /// One panel's outputs for `rows` rows of input. `VECTORS` registers side by side make a tile,
@@ -75,9 +77,9 @@ unsafe fn tile<V: Vector, E: Element<V>, const ROWS: usize, const VECTORS: usize
             prefetch_later(p.next.0.wrapping_add(row * each), ROWS * each);
         }
         let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
-        // Three rows share a pointer, as x86 can address a base, one stride and two strides. From a
-        // single pointer the compiler would derive each row's address from the one before it, which
-        // gives 85 % of the speed.
+        // Three rows share a pointer, because x86 can address a base, one stride and two strides.
+        // From a single pointer the compiler would derive each row's address from the one before
+        // it, which gives 85 % of the speed.
         let first = p.input.add(row * p.input_stride);
         let mut bases = [first; 4];
         for (i, base) in bases.iter_mut().enumerate() {
@@ -243,12 +245,13 @@ impl<V: Vector> Rounded<V> for Bf16 {
     }
 }
 
-/// One row times one panel of plain elements. `WIDE` registers span the panel. `UNROLL` steps of
-/// depth have sums of their own, so that additions do not wait for each other and rounding errors
-/// stay smaller.
+/// One row times one panel that is not quantised. `WIDE` registers span the panel. `UNROLL` steps
+/// of depth have sums of their own, so that additions do not wait for each other and rounding
+/// errors stay smaller.
 ///
 /// # Safety
-/// As [`Vector`]; `input` has `depth` floats, `panel` `depth * 32` elements, `output` 32 floats.
+/// As [`Vector`]; `input` has `depth` elements, `panel` `depth * 32`, `output` 32 floats. For pairs
+/// of bf16, `depth` counts pairs.
 #[inline(always)]
 pub unsafe fn gemv<V: Vector, E: Element<V>, const WIDE: usize, const UNROLL: usize>(
     input: *const E::Input,
@@ -293,7 +296,7 @@ pub unsafe fn gemv<V: Vector, E: Element<V>, const WIDE: usize, const UNROLL: us
     }
 }
 
-/// `depth * 32` plain elements as f32.
+/// Converts `depth * 32` elements to f32.
 ///
 /// # Safety
 /// As [`Vector`]; both pointers are valid for `depth * 32` elements.
@@ -305,7 +308,7 @@ pub unsafe fn unpack<V: Vector, E: Element<V>>(panel: *const E, depth: usize, ou
     }
 }
 
-/// A row in another format, rounded to nearest; both slices have the same length.
+/// Rounds a row to another format, to nearest; both slices have the same length.
 ///
 /// # Safety
 /// As [`Vector`].
@@ -326,8 +329,8 @@ pub unsafe fn narrow<V: Vector, E: Rounded<V> + Default>(row: &[f32], out: &mut 
     }
 }
 
-/// A row rounded to pairs of bf16; an odd last element is paired with zero. `out` has one pair for
-/// every two elements.
+/// Rounds a row to pairs of bf16: each has two neighbouring elements. An odd last element is paired
+/// with zero. `out` has one pair for every two elements.
 ///
 /// # Safety
 /// As [`Vector`].
@@ -352,11 +355,12 @@ pub unsafe fn pair_columns<V: Pairs>(row: &[f32], out: &mut [Bf16Pair]) {
     }
 }
 
-/// `rows` rows of `width`, `stride` floats apart, rounded to bf16, two rows to one of pairs; an odd
-/// last row is paired with zeros.
+/// Rounds `rows` rows of `width` floats, `stride` floats apart, to bf16, and joins two neighbouring
+/// rows to a row of pairs: a pair has a column of both. An odd last row is paired with zeros.
 ///
 /// # Safety
-/// As [`Vector`]; `from` is valid for such rows, `out` for half as many, rounded up, side by side.
+/// As [`Vector`]; `from` is valid for such rows, `out` for half as many (rounded up) contiguous
+/// rows of `width` pairs.
 #[inline(always)]
 pub unsafe fn pair_rows<V: Pairs>(
     from: *const f32,

@@ -17,8 +17,8 @@ pub const PANEL: usize = 32;
 pub unsafe trait Vector: Copy {
     /// Numbers in a register.
     const LANES: usize;
-    /// Rows of a register tile in matrix products. A row of weights and a broadcast also fit the
-    /// register file.
+    /// Rows of a register tile in matrix products: the most for which the registers also hold a row
+    /// of weights and a broadcast input.
     const TILE_ROWS: usize;
 
     unsafe fn splat(x: f32) -> Self;
@@ -28,7 +28,8 @@ pub unsafe trait Vector: Copy {
     unsafe fn store(self, to: *mut f32);
     /// Rounded to nearest, ties to even; overflow gives infinity.
     unsafe fn store_f16(self, to: *mut u16);
-    /// Likewise; a NaN stays NaN, with any mantissa.
+    /// Rounded to nearest, ties to even; overflow gives infinity. A NaN stays NaN, with any
+    /// mantissa.
     unsafe fn store_bf16(self, to: *mut u16);
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
@@ -69,9 +70,11 @@ pub unsafe trait Vector: Copy {
 pub unsafe trait Pairs: Vector {
     /// In each lane, both products of a pair of weights and a pair of inputs, added to the sum.
     unsafe fn add_pairs(sums: Self, weights: Self, inputs: Self) -> Self;
-    /// Lanes of `first` and `second`, rounded to nearest, ties to even, in pairs.
+    /// Joins each lane of `first` with the same lane of `second` to a pair, rounded to nearest,
+    /// ties to even.
     unsafe fn pair_up(first: Self, second: Self) -> Self;
-    /// Stores neighbours in pairs: `LANES` pairs of `first` and then of `second`, rounded likewise.
+    /// Joins neighbouring lanes to pairs, rounded to nearest, ties to even, and stores the pairs of
+    /// `first`, then those of `second`: `LANES` pairs in all.
     unsafe fn store_pairs(first: Self, second: Self, to: *mut u32);
 }
 

@@ -12,7 +12,7 @@
 //! kernel has; the command `gpt shaders` writes the linked shaders of a model.
 
 #![warn(missing_docs)]
-// A program decides what it prints.
+// A library must not print; the program that uses it decides what to print.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod linker;

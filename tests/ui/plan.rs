@@ -68,7 +68,7 @@ static PLAN: Plan = Plan {
                 scale: 1.0,
                 out: BufferId::X.here(),
             },
-            kernels: StepKernels::Forward {
+            kernels: StepKernels::Inference {
                 decode: KernelChoice::Plain(0),
                 prefill: KernelChoice::Plain(0),
             },

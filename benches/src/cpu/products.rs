@@ -11,11 +11,11 @@ use gpt_simd::{
 use super::memory::{Memory, Panels, Rounded};
 use crate::versus::{Forms, two};
 
-/// Rows of a prompt that pass by a slice of a panel.
+/// Rows of a prompt that are multiplied by a slice of a panel before the next slice.
 pub const ROWS: usize = 96;
 /// Steps of depth of that slice.
 const NEAR: usize = 128;
-/// The same of a quantised panel, in blocks.
+/// Blocks of that slice in a quantised panel.
 const NEAR_BLOCKS: usize = 8;
 
 /// The best instruction set of this processor, opaque to the compiler, and its kernels.
@@ -55,7 +55,7 @@ pub fn row<const DEPTH: usize, const PAIRS: usize>(format: Format, rows: usize) 
     })
 }
 
-/// The same of a quantised matrix, whose rows have `BLOCKS` blocks.
+/// One row times all panels of a quantised matrix, whose rows have `BLOCKS` blocks.
 pub fn integer_row<const BLOCKS: usize>(format: Format, rows: usize) -> Forms<'static> {
     let (isa, kernels) = best();
     let depth = BLOCKS * BLOCK;
@@ -145,7 +145,8 @@ fn of_rows(
     kernels.product(rows, depth, input, panel, output, add);
 }
 
-/// The same of a quantised matrix: `BLOCKS` blocks of a row, `REST` of a panel's last slice.
+/// Many rows times all panels of a quantised matrix, whose rows have `BLOCKS` blocks, `REST` of
+/// them in a panel's last slice.
 pub fn integer_many<const BLOCKS: usize, const REST: usize>(
     format: Format,
     rows: usize,

@@ -53,7 +53,7 @@ pub struct Arguments {
     /// Also trains on B sequences of T tokens
     #[arg(long, value_name = "BxT", value_parser = options::shape)]
     train: Option<(u32, u32)>,
-    /// Format of its matrix products: f32, bf16, f16
+    /// Format of training's matrix products: f32, bf16, f16
     #[arg(
         long,
         value_enum,
@@ -104,7 +104,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let fits = prefill.max(position.saturating_add(decode)) <= context;
     if prefill == 0 || decode == 0 || reps == 0 || !fits {
         return Err(Failure::Input(format!(
-            "--prefill {prefill} --decode {decode} --position {position} --reps {reps} cannot be measured: each but the position takes at least 1, and at most {context} tokens fit"
+            "--prefill {prefill} --decode {decode} --position {position} --reps {reps} cannot be measured: only --position may be 0, and neither the prompt nor --position plus --decode may exceed the context of {context} tokens"
         )));
     }
     interrupt::listen();
@@ -152,7 +152,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     report(arguments, &model, (start, &lines), &limits, profile)
 }
 
-/// Bytes of a position in the cache.
+/// Bytes of the cache for one position.
 fn cache_bytes(model: &Model<Untyped>, format: CacheFormat) -> u64 {
     let spec = &model.plan().spec;
     2 * u64::from(spec.kv_width()) * u64::from(spec.layers) * format.bytes() as u64

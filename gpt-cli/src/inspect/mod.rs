@@ -76,7 +76,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The figures that people compare models by.
+/// The figures by which models are compared.
 fn summary(plan: &Plan) -> String {
     format!(
         "{}: {} parameters, {}FLOP a token, {} of cache a token",
@@ -366,6 +366,7 @@ fn tensor_bytes(plan: &Plan, tensor: &Tensor, format: Format) -> u64 {
     u64::from(tensor.rows) * row * plan.count(tensor)
 }
 
+/// Bytes of the activation buffers of a session with the default chunk.
 fn activation_bytes(plan: &Plan) -> u64 {
     let rows = |rows| match rows {
         RowCount::Chunk => u64::from(DEFAULT_CHUNK.min(plan.spec.context)),

@@ -17,7 +17,7 @@ use crate::interrupt;
 use crate::models;
 use crate::output::{self, Failure};
 
-/// Steps between lines of the log, unless a validation adds one earlier.
+/// Steps between lines of the log. A validation or a checkpoint adds another line.
 const LOG_EVERY: u64 = 10;
 
 /// A run in progress.
@@ -81,7 +81,7 @@ impl Loop {
         };
         let saved = (done > 0).then(|| (done, arguments.out.join(format!("checkpoint-{done}"))));
         let data = data.map_err(too_short)?;
-        // The run exists from here on.
+        // Everything is checked. From here on, files of the run are written.
         text.save_tokenizer(&arguments.out)?;
         Ok(Loop {
             data,
@@ -102,7 +102,7 @@ impl Loop {
         let start = Instant::now();
         let ended = self.learn();
         self.progress.end();
-        let ended = ended.map_err(|failure| self.keep_last(failure))?;
+        let ended = ended.map_err(|failure| self.name_checkpoint(failure))?;
         self.report(&ended, start.elapsed())
     }
 
@@ -184,7 +184,7 @@ impl Loop {
         Ok(Some(loss))
     }
 
-    /// Writes a line of the log, and draws the curve if it has a new point.
+    /// Writes a line of the log, and with a validation loss draws the curve.
     fn note(&mut self, val_loss: Option<f64>) -> Result<(), Failure> {
         let recent = std::mem::take(&mut self.recent);
         let line = Line {
@@ -255,8 +255,8 @@ impl Loop {
         })
     }
 
-    /// Adds the last checkpoint to a failure.
-    fn keep_last(&self, failure: Failure) -> Failure {
+    /// If the training diverged, adds the newest checkpoint to the message.
+    fn name_checkpoint(&self, failure: Failure) -> Failure {
         match (failure, &self.saved) {
             (Failure::Runtime(Error::Diverged(message)), Some((step, path))) => {
                 Failure::Runtime(Error::Diverged(format!(
@@ -280,13 +280,18 @@ impl Loop {
                 last.step
             );
         }
-        let best = match self.run.best {
-            Some(best) => format!("validation loss {:.4} at step {}", best.loss, best.step),
-            None if self.out.join("model.safetensors").exists() => "not validated".to_owned(),
+        let saved = match self.run.best {
+            Some(best) => {
+                format!("the best model, validation loss {:.4} at step {},", best.loss, best.step)
+            }
+            None if self.out.join("model.safetensors").exists() => {
+                "the newest model, not validated,".to_owned()
+            }
             None => return Ok(()),
         };
         let plan = self.trainer.plan();
-        // Weights of another model are described by the file beside them, if there is one.
+        // A model that is not built in is described by the `config.json` beside its weights, if
+        // that can express it.
         let model = match &self.run.keys {
             None => format!("--model {} ", models::name_of(plan)),
             Some(_) if self.out.join("config.json").exists() => String::new(),
@@ -295,9 +300,7 @@ impl Loop {
         let mut stdout = output::stdout();
         output::line(
             &mut stdout,
-            &format!(
-                "the best model, {best}, is in {out}: gpt generate {model}--weights {out} --prompt TEXT"
-            ),
+            &format!("{saved} is in {out}: gpt generate {model}--weights {out} --prompt TEXT"),
         )
     }
 

@@ -119,7 +119,7 @@ fn fits(tokenizer: &Tokenizer, plan: &Plan, path: &Path) -> Result<(), Failure> 
         format!("take a text with at most {vocab} different characters")
     };
     Err(Failure::Input(format!(
-        "{} needs {tokens} tokens, and the vocabulary of {} has {vocab}; {smaller}, or declare a model with `vocab: {tokens}` in a program of your own",
+        "{} needs {tokens} tokens, and the vocabulary of {} has {vocab}; {smaller}, or declare a model with `vocab: {tokens}` with --spec",
         path.display(),
         plan.name
     )))

@@ -1,7 +1,7 @@
 //! Interval arithmetic over a tape: which nodes can leave f32.
 //!
-//! Arithmetic saturates, but a clamp is written only for nodes that need one. The argument is taken
-//! to be at most 2^40 in size, so polynomials of ordinary degree have none.
+//! Arithmetic saturates, but a clamp is written only for nodes that need one. The magnitude of the
+//! argument is assumed to be at most 2^40, so polynomials of ordinary degree need no clamps.
 
 use gpt_plan::{Formula, Node};
 
@@ -10,7 +10,7 @@ const ARGUMENT: f64 = (1u64 << 40) as f64;
 
 type Interval = (f64, f64);
 
-/// For each node whether its result may have to be clamped to finite numbers.
+/// For each node, whether its result may have to be clamped to finite numbers.
 pub fn may_overflow(formula: &Formula) -> Vec<bool> {
     let mut ranges: Vec<Interval> = Vec::new();
     let mut overflows = Vec::new();

@@ -135,7 +135,7 @@ impl Tape {
                 let inverse = self.push(Node::Exp(u));
                 Some(self.push(Node::Mul(a, inverse)))
             }
-            // a / (b c) = (a / b) / c, and powers of a sum of exponentials likewise.
+            // a / (b c) = (a / b) / c.
             Node::Mul(factor, rest) if self.grows(factor) => {
                 let first = self.push(Node::Div(a, factor));
                 Some(self.push(Node::Div(first, rest)))
@@ -144,6 +144,7 @@ impl Tape {
                 let first = self.push(Node::Div(a, factor));
                 Some(self.push(Node::Div(first, rest)))
             }
+            // a / b^n = a b^-n.
             Node::Powi(base, n) if n > 0 && self.grows(base) => {
                 let power = self.push(Node::Powi(base, -n));
                 Some(self.push(Node::Mul(a, power)))
@@ -210,6 +211,7 @@ impl Tape {
                 let exponent = self.scaled(f64::from(n), u);
                 Some(self.push(Node::Exp(exponent)))
             }
+            // b^-n = (1 / b)^n.
             Node::Add(..) if n < 0 && self.grows(base) => {
                 let one = self.constant(1.0);
                 let inverse = self.push(Node::Div(one, base));

@@ -17,9 +17,9 @@ pub enum Kind {
     Number(Range, fn(&mut Spec) -> &mut f64),
     /// A number, or `None`.
     OptionalNumber(Range, fn(&mut Spec) -> &mut Option<f64>),
-    /// `true`, `false`, or another flag.
+    /// `true`, `false`, or the name of another key of this kind, whose value it takes.
     Flag(fn(&mut Spec) -> &mut bool),
-    /// A flag, or `None`.
+    /// As `Flag`, or `None`.
     OptionalFlag(fn(&mut Spec) -> &mut Option<bool>),
     /// A number or `None` for all layers, or a list of them that repeats over the layers.
     NumberPattern(Range, fn(&mut Spec) -> &mut Pattern<Option<f64>>),

@@ -14,12 +14,14 @@ use super::forward::Named;
 
 const DX: Slot = BufferId::DX.here();
 const NORMED: Slot = BufferId::Normed.here();
+/// The gradient of a norm's output. While there is none, it holds the gradient of the values before
+/// a dropout.
 const D_NORMED: Slot = BufferId::DNormed.here();
 
-/// The backward ops of `ops`, which a forward pass runs in this order. With `recompute`, later ops
-/// have overwritten the normed input of a projection, and the backward pass recomputes it from the
-/// stored statistics.
-pub fn backward(spec: &Spec, ops: &[Named], recompute: bool) -> Vec<Named> {
+/// The backward ops of `ops`, which a forward pass runs in this order. With `renormalise`, later
+/// ops have overwritten the normed input of a projection, and the backward pass applies the norm
+/// again, with the stored statistics.
+pub fn backward(spec: &Spec, ops: &[Named], renormalise: bool) -> Vec<Named> {
     let mut pass = Backward { spec, residual: None, ops: Vec::new() };
     for (i, Named { name, op }) in ops.iter().enumerate().rev() {
         match op {
@@ -38,7 +40,7 @@ pub fn backward(spec: &Spec, ops: &[Named], recompute: bool) -> Vec<Named> {
             Op::Norm { .. } => pass.norm(name, op),
             Op::Project(projection) => {
                 let norm = ops[..i].iter().rfind(|named| is_norm(&named.op));
-                pass.project(name, projection, norm.filter(|_| recompute));
+                pass.project(name, projection, norm.filter(|_| renormalise));
             }
             Op::Attention { heads: Heads::Fused { qkv }, scores, out, lse: Some(lse) } => {
                 let op = Op::AttentionBackward {
@@ -92,7 +94,9 @@ impl Backward<'_> {
     }
 
     /// The slot with the gradient of the values before the dropout of `site` and their
-    /// multiplication by `scale`. Adds the backward op of both, if the spec has one of them.
+    /// multiplication by `scale`: `DX`, or if the spec has either, `D_NORMED`, which the added
+    /// backward op writes. The gradient in it is read before [`project`](Self::project) stores that
+    /// of a normed input there.
     fn through_dropout(&mut self, name: &str, site: Site, scale: f64) -> Slot {
         if self.spec.dropout == 0.0 && scale == 1.0 {
             return DX;
@@ -102,7 +106,7 @@ impl Backward<'_> {
         D_NORMED
     }
 
-    /// `dW = dyᵀ x`, `dx = dy W`.
+    /// `dW = dyᵀ x`, `dx = dy W`. `norm` is the norm to apply again to get `x`.
     fn project(&mut self, name: &str, projection: &Projection, norm: Option<&Named>) {
         let Projection { input, weight, bias, .. } = *projection;
         let dy = match projection.epilogue {
@@ -131,7 +135,7 @@ impl Backward<'_> {
         };
         let op = Op::ProjectInput { weight, dy, slopes, out };
         self.push(format!("{name}_input"), op);
-        // If the source is the output of a norm, `norm` adds the gradients.
+        // If the source is the output of a norm, `Backward::norm` adds the gradients.
         if self.residual == Some(input) && input != NORMED {
             self.residual = None;
             let op = Op::Add { a: DX, b: D_NORMED, out: DX };

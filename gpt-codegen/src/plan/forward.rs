@@ -52,7 +52,7 @@ pub struct PassSlots {
 }
 
 impl PassSlots {
-    /// Those of inference, which updates one stream in place.
+    /// The buffers of inference, which updates one stream in place.
     pub const INFERENCE: PassSlots = PassSlots {
         input: BufferId::X.here(),
         middle: BufferId::X.here(),
@@ -67,7 +67,7 @@ impl PassSlots {
         lse: None,
     };
 
-    /// Those of training, which stores the stream of each layer.
+    /// The buffers of training, which stores the stream of each layer.
     pub const TRAINING: PassSlots = PassSlots {
         input: BufferId::X.here(),
         middle: BufferId::Middle.here(),

@@ -78,7 +78,7 @@ impl Builder<'_> {
     fn step(&mut self, Named { name, op }: Named) -> Step {
         let decode = self.choice(&name, &op, Phase::Decode);
         let prefill = self.choice(&name, &op, Phase::Prefill);
-        Step { name: name.into(), op, kernels: StepKernels::Forward { decode, prefill } }
+        Step { name: name.into(), op, kernels: StepKernels::Inference { decode, prefill } }
     }
 
     fn choice(&mut self, name: &str, op: &Op, phase: Phase) -> KernelChoice {

@@ -126,7 +126,7 @@ struct Vector<'a> {
     name: String,
     place: Place,
     init: Init,
-    /// The vectors of a file that stack to it.
+    /// The vectors of a file that stack to this one.
     names: &'a [Names],
     /// Added to the layer's number in the names of a file.
     shift: i32,
@@ -146,6 +146,8 @@ impl Builder<'_> {
         id
     }
 
+    /// Adds a matrix. `names` are the tensors of a file that stack to it. The standard deviation of
+    /// its initial weights is `share` times the usual one ([`deviation`]).
     fn matrix(
         &mut self,
         role: Role,
@@ -190,6 +192,8 @@ impl Builder<'_> {
         })
     }
 
+    /// Adds the matrix of a projection, with a `share` as in [`matrix`](Self::matrix), and its
+    /// bias.
     fn projection(
         &mut self,
         role: Role,
@@ -215,6 +219,7 @@ impl Builder<'_> {
         Projection { weight, bias }
     }
 
+    /// Adds the vectors of a norm. `shift` is added to the layer's number in the names of a file.
     fn norm(&mut self, role: Role, name: &str, place: Place, names: &Names, shift: i32) -> NormRef {
         let names = std::slice::from_ref(names);
         let offset = if self.spec.norm.unit_offset { 1.0 } else { 0.0 };

@@ -268,9 +268,9 @@ fn flag(e: &mut Evaluator<'_>, name: &str, value: &Expr) -> Option<bool> {
             None => {
                 let found = text_of(&value);
                 return e.fail(value.span(), |span| {
-                    Diagnostic::new(span, format!("`{name}` is a yes or no"))
+                    Diagnostic::new(span, format!("the value of `{name}` is not a boolean"))
                         .found(format!("`{found}`"))
-                        .help("write `true`, `false`, or the name of another such key")
+                        .help("write `true`, `false`, or the name of another boolean key")
                 });
             }
         }

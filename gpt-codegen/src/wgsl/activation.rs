@@ -17,7 +17,7 @@ fn file(activation: &Activation) -> Option<&'static str> {
     }
 }
 
-/// Adds the activation, and for a closure its derivative if `slope` says so.
+/// Adds the activation. If it is a closure and `slope` is true, also its derivative.
 pub fn add(activation: &Activation, slope: bool, header: &mut Header, parts: &mut Parts) {
     parts.extend(file(activation));
     if let Activation::Custom { value, derivative, .. } = activation {

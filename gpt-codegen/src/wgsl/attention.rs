@@ -8,14 +8,14 @@ use super::header::{Header, Parts};
 use super::matmul::rope;
 use super::training::{Tiling, TrainKernels, WORKGROUP};
 
-/// Invocations that decode one query; keys are shared among them.
+/// Invocations that decode one query; its keys are divided among them.
 const DECODE_WORKGROUP: u32 = 256;
 /// Invocations in the variant with small workgroups.
 const SMALL_WORKGROUP: u32 = 64;
 /// Fewest invocations of a prefill workgroup.
 const PREFILL_WORKGROUP: u32 = 64;
 
-/// Queries, or keys, of a workgroup in training; the files rely on it.
+/// Queries, or keys, of a workgroup in training. The WGSL has this number built in.
 const TRAIN_QUERIES: u32 = 4;
 
 /// The kernel over all keys.
@@ -31,8 +31,9 @@ pub fn kernel(context: &Context<'_>, scores: &Scores) -> Kernel {
     cached(spec, name, &title, scores, [workgroup, queries], keys)
 }
 
-/// The kernels of decoding with the keys split over several workgroups, where a token may attend to
-/// that many keys: one for a split, one that merges them.
+/// The two kernels of split attention, which decodes a token with the keys of a long cache divided
+/// over several workgroups: one attends to a split of the keys, the other merges the splits. None
+/// if no token attends to more than [`SPLIT_FROM`] keys, or the mask is not causal.
 pub fn split(model: &str, spec: &Spec) -> Option<[Kernel; 2]> {
     // One pair of kernels serves all layers, and a window is short.
     let scores = spec.scores(0);
@@ -58,13 +59,15 @@ pub fn split(model: &str, spec: &Spec) -> Option<[Kernel; 2]> {
     Some([split, merge])
 }
 
-/// Invocations side by side on a row of values, one for each column; `check` limits a head to 256.
+/// Invocations side by side on a row of values, one for each column; [`crate::check`] limits a head
+/// to 256 columns.
 fn columns(spec: &Spec) -> u32 {
     spec.head_dim.next_power_of_two().max(16)
 }
 
 fn heads(spec: &Spec) -> String {
-    format!("{} heads of {} on {} of keys and values", spec.heads, spec.head_dim, spec.kv_heads)
+    let Spec { heads, kv_heads, head_dim, .. } = spec;
+    format!("{heads} query heads, {kv_heads} of keys and values, {head_dim} wide")
 }
 
 fn sizes(header: &mut Header, spec: &Spec) {
@@ -210,8 +213,9 @@ impl TrainKernels<'_> {
 
     fn heads(&self, what: &str, scores: &Scores, groups: u32) -> (Header, Tiling) {
         let spec = self.spec;
-        // `check` limits a head to 256, so a workgroup has an invocation for each quad. Eight
-        // neighbors are on the same row.
+        // [`crate::check`] limits a head to 256 columns, so the 64 invocations of a workgroup
+        // suffice for one row, four columns each. Eight neighbors are always on the same row,
+        // because they read its weights together (`shared_read`).
         let row_invocations = spec.head_dim.div_ceil(4).next_power_of_two().max(8);
         let mut header = self.header(what);
         header.size("HEAD_DIM", spec.head_dim, "width of a head");

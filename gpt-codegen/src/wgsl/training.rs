@@ -83,14 +83,14 @@ impl<'a> TrainKernels<'a> {
         }
     }
 
-    /// All kernels, with those of the optimizer; and for each kernel the one that runs in its place
-    /// in f16.
+    /// All kernels, including the optimizer's, and for each kernel the index of the one that
+    /// replaces it in f16.
     pub fn finish(mut self) -> (Vec<Kernel>, Vec<u16>) {
         self.optimizer();
         (self.kernels, self.in_f16)
     }
 
-    /// The index of a kernel, which is added unless it is there already.
+    /// The index of a kernel. Adds the kernel, unless an equal one was added before.
     pub(super) fn add(
         &mut self,
         name: impl std::fmt::Display,
@@ -120,7 +120,7 @@ impl<'a> TrainKernels<'a> {
         at
     }
 
-    /// The name of a kernel, which differs from the one it was added by if that was taken.
+    /// The name of a kernel: the one it was added with, and a number if another kernel has that name.
     pub(super) fn name(&self, kernel: u16) -> Str {
         self.kernels[usize::from(kernel)].name.clone()
     }

@@ -141,7 +141,7 @@ impl<'a> Checker<'a> {
 
     const fn kernels(&self, kernels: &'a StepKernels) -> Result<(), Fault<'a>> {
         match (kernels, self.trains) {
-            (StepKernels::Forward { decode, prefill }, false) => {
+            (StepKernels::Inference { decode, prefill }, false) => {
                 let count = elements(&self.plan.kernels).len();
                 attempt!(self.choice(decode, count));
                 self.choice(prefill, count)

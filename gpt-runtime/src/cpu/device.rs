@@ -38,7 +38,7 @@ impl CpuDevice {
     /// As [`new`](Self::new) with a given instruction set, for tests and comparisons.
     ///
     /// # Errors
-    /// Also if the processor has no such set.
+    /// As [`new`](Self::new), or the processor has no such set.
     pub fn with_isa(isa: Isa, threads: Option<usize>) -> Result<CpuDevice, Error> {
         let kernels = isa
             .kernels()

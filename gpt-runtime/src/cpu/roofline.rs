@@ -2,7 +2,7 @@
 //!
 //! Both are measured with the engine's own threads and instruction set, in some hundredths of a
 //! second. The speed of a machine changes from minute to minute, so callers repeat the measurement
-//! between those that they compare with it.
+//! between the measurements that they compare with it.
 
 use std::hint::black_box;
 use std::sync::Arc;

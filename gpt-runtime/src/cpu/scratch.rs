@@ -20,10 +20,11 @@ pub mod gemm {
     pub const PANELS: usize = 32;
     /// The largest number of panels of a group whose panels have more than one slice.
     pub const DEEP_PANELS: usize = 8;
-    /// Bytes of the slices in a group, which stay in the second-level cache. For a few rows at a
-    /// time, their outputs, neighbours in memory, are written together.
+    /// Bytes of the slices in a group, which stay in the second-level cache. The outputs of
+    /// a group are neighbours in memory; those of a few rows are written together.
     pub const GROUP: usize = 128 << 10;
-    /// The same, with the partial sums, where a panel has more than one slice.
+    /// Bytes of the slices in a group and of their partial sums, if a panel has more than one
+    /// slice.
     pub const DEEP_GROUP: usize = 384 << 10;
 }
 
@@ -37,8 +38,8 @@ pub mod weight_gradient {
     /// Columns of a matrix in one task. [`ROWS`] rows of them, the inputs, stay in the second-level
     /// cache while they are multiplied with panels of output gradients.
     pub const COLUMNS: usize = 256;
-    /// The same for pairs of bf16, which take half the memory; each task converts the panels
-    /// again.
+    /// Columns of a matrix in one task with pairs of bf16, which take half the memory. Each task
+    /// converts the panels again, so fewer tasks convert less.
     pub const PAIRED_COLUMNS: usize = 384;
     /// Floats of one task's inputs, rounded, plain or in pairs.
     pub const INPUTS: usize = ROWS * COLUMNS;
@@ -75,7 +76,7 @@ pub struct AttentionScratch {
     pub slopes: Vec<f32>,
     /// `[2][head_dim][32]`: transposed keys of a block, 32 positions side by side.
     pub keys: Vec<f32>,
-    /// The same of values.
+    /// `[2][head_dim][32]`: transposed values of a block.
     pub values: Vec<f32>,
     /// `[BLOCK][padded head_dim]`: sums over a block.
     pub sums: Vec<f32>,

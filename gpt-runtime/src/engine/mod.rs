@@ -87,11 +87,11 @@ impl SessionOptions {
 /// The logits that a forward pass computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogitsRequest {
-    /// None, for an inner chunk of a prompt: the head is skipped.
+    /// No logits, for a chunk of a prompt that others follow: the head is skipped.
     Nothing,
-    /// Those of the last row.
+    /// The logits of the last row.
     Last,
-    /// Those of every row; needs [`SessionOptions::all_logits`].
+    /// The logits of every row; needs [`SessionOptions::all_logits`].
     All,
 }
 

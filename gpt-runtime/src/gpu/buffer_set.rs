@@ -1,4 +1,5 @@
-//! The buffers of a plan on the device: of each as many copies as the engine keeps.
+//! The buffers of a plan on the device. An engine may keep several copies of one, such as one for
+//! each layer.
 
 use gpt_plan::BufferId;
 use wgpu::{Buffer, BufferUsages};
@@ -10,7 +11,7 @@ use crate::Error;
 pub const STORAGE: BufferUsages =
     BufferUsages::STORAGE.union(BufferUsages::COPY_SRC).union(BufferUsages::COPY_DST);
 
-/// Buffers by [`BufferId`], then by copy; none of a buffer that the plan does not list.
+/// Buffers by [`BufferId`], then by copy. A buffer that the plan does not list has no copies.
 #[derive(Default)]
 pub struct BufferSet {
     copies: [Vec<Buffer>; BufferId::COUNT],

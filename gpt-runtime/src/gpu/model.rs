@@ -43,7 +43,7 @@ pub(super) struct ModelStep {
     /// Indices of its kernels.
     pub decode: u16,
     pub prefill: u16,
-    /// Group 1, where it reads weights.
+    /// Bind group 1, if the step reads weights.
     pub weights: Option<BindGroup>,
 }
 
@@ -55,7 +55,8 @@ impl ModelStep {
 }
 
 impl GpuModel {
-    /// Uploads every tensor of `plan`, and builds pipelines of the formats that occur meanwhile.
+    /// Uploads every tensor of `plan`. Meanwhile, another thread builds pipelines for the formats
+    /// that occur.
     ///
     /// # Errors
     /// A matrix needs more bindings than a kernel has; the device is out of memory.
@@ -121,7 +122,7 @@ fn upload(
         .collect()
 }
 
-/// Tensors on their way to the device.
+/// Uploads the tensors of a model.
 struct ModelUpload<'a> {
     sender: Sender<'a>,
     plan: &'static Plan,
@@ -143,13 +144,15 @@ enum DeviceMatrix {
     Texture(TextureView),
 }
 
-/// The matrix of a step, before its elements are read.
+/// The matrix of a step and its layout on the device. Its elements are read later.
 #[derive(Clone, Copy)]
 struct StepMatrix {
     id: TensorId,
     /// Its layer, 0 for one of the model.
     layer: u32,
     format: Format,
+    /// 2 if the matrix has the rows of a gate and those that it gates, whose strips alternate on
+    /// the device; otherwise 1.
     halves: u32,
     layout: MatrixLayout,
     /// Whether it is kept as a texture.
@@ -222,7 +225,7 @@ impl<'a> ModelUpload<'a> {
         })
     }
 
-    /// Group 1 of a step that reads `matrix`.
+    /// Bind group 1 of a step that reads `matrix`.
     fn step(&mut self, layer: u32, step: &Step, matrix: &StepMatrix) -> Result<BindGroup, Error> {
         let stored = self.stored(matrix)?;
         let [decode, _] = kernels_of(step, matrix.format);
@@ -263,7 +266,7 @@ impl<'a> ModelUpload<'a> {
         })
     }
 
-    /// A matrix on the device, uploaded unless it is there.
+    /// The matrix on the device. Uploads it, unless an earlier step did.
     fn stored(&mut self, matrix: &StepMatrix) -> Result<DeviceMatrix, Error> {
         let known = (matrix.id, matrix.layer);
         if let Some(stored) = self.matrices.get(&known) {

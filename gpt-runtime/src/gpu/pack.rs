@@ -11,7 +11,7 @@ use half::f16;
 
 use crate::weights::HostTensor;
 
-/// Bytes that are worth a thread.
+/// Another thread packs only if it gets this many bytes.
 const SHARE: usize = 512 << 10;
 
 /// Rows of a panel.
@@ -83,7 +83,7 @@ fn rows<'a>(
     })
 }
 
-/// One panel.
+/// Fills `out` with the panel of `rows`.
 fn fill(tensor: &HostTensor<'_>, rows: &[&[u8]; LANES], out: &mut [u8]) {
     let format = tensor.format;
     match (format.scales(), format.block_bytes()) {

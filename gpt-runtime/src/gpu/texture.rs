@@ -16,7 +16,7 @@ use super::texel;
 use crate::Error;
 use crate::weights::HostTensor;
 
-/// Approximate bytes of a chunk: few enough to be in a cache still when they are copied.
+/// Approximate bytes of a chunk: few enough that a cache still holds them when they are copied.
 pub const CHUNK: u64 = 4 << 20;
 
 /// Uploads `tensor` as a texture called `name`, in chunks of about `chunk` bytes. `packing` is the

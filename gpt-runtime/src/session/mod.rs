@@ -2,9 +2,10 @@
 //!
 //! A [`Session`] splits a prompt into chunks, keeps the history, and rejects tokens outside the
 //! vocabulary and positions beyond the cache. The model is its type parameter, so the logits of two
-//! models have different types. `builder` has the options of a session, `logits` the scores of the
-//! next token, and `observe` attention, the residual stream and the logit lens. Two modules are
-//! elsewhere: `sample` chooses tokens from logits, and `generation` handles text.
+//! models have different types. `builder` sets the options of a session, `logits` holds the scores
+//! of the next token, and `observe` records attention and the residual stream and applies the logit
+//! lens. Outside of this module, `sample` chooses tokens from logits, and `generation` turns
+//! prompts into text.
 
 mod builder;
 mod logits;
@@ -82,8 +83,9 @@ impl<M> Session<M> {
         Ok(Logits { values: &self.logits[..vocab], brand: PhantomData })
     }
 
-    /// Chooses the token that follows the last one. The token is not appended. After a truncation
-    /// or a generation, this runs the last token again.
+    /// Chooses the token that follows the last one, and does not append it. It uses the logits of
+    /// the last [`push`](Self::push). If the tokens have changed since, in whatever way, it first
+    /// runs the last token again.
     ///
     /// # Errors
     /// The session is empty, or the engine fails.
@@ -102,8 +104,8 @@ impl<M> Session<M> {
     }
 
     /// Appends the chosen `token` and chooses the next one. An engine that samples on the device
-    /// may sample up to `most` tokens at once; it stops after one of `stops`. Those tokens are
-    /// valid only for the same sampler.
+    /// may sample up to `most` tokens at once; it stops after one of `stops`. The next calls return
+    /// these tokens, so they have to pass the same `sampler`.
     pub(crate) fn advance(
         &mut self,
         token: u32,

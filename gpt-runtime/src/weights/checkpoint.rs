@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use gpt_plan::{FileTensor, Format, Init, Layout, Plan, Spec, Tensor, TensorId, TensorKind};
+use gpt_plan::{FileTensor, Format, Init, Layout, Place, Plan, Spec, Tensor, TensorId, TensorKind};
 
 use super::archive::{Archive, ArchiveEntry, Mapped};
 use super::gguf::Gguf;
@@ -99,7 +99,7 @@ pub fn read_spec(path: &Path) -> Result<Spec, Error> {
             let described = config::describe_gguf(&gguf, &archive);
             (path, described)
         } else {
-            // A name that is wrong is the likelier mistake.
+            // If the file does not exist, the error says so, and not that it lacks a config.json.
             std::fs::metadata(&path).map_err(Error::io("read", &path))?;
             let config = config::read_beside(&path)?.ok_or_else(|| {
                 Error::weights(format!(
@@ -235,7 +235,7 @@ fn is_native(stored: FileType, format: Format) -> bool {
 }
 
 impl Checkpoint {
-    /// Appends the rows of a slice in canonical order, converted to `format`.
+    /// Appends the rows of a slice, converted to `format`, in the order of the plan's tensor.
     fn append(
         &self,
         slice: &StoredSlice,
@@ -354,7 +354,8 @@ impl Resolver<'_> {
             .or_else(|| wanted.strip_prefix("model.").and_then(has))
     }
 
-    /// The format that holds all slices, or the requested one. Records lossy conversions.
+    /// The requested format, or else one that can hold all slices. Records a conversion, unless the
+    /// format is the one of the stored types and holds their values exactly.
     fn choose_format(&mut self, tensor: &Tensor, slices: &[StoredSlice], layer: u32) -> Format {
         if tensor.kind != TensorKind::Matrix {
             return Format::F32;
@@ -373,7 +374,10 @@ impl Resolver<'_> {
             let count = self.changed.entry((names.join(" + "), format)).or_default();
             count.0 += 1;
             if count.1.is_empty() {
-                count.1 = format!("{} of layer {layer}", tensor.name);
+                count.1 = match tensor.place {
+                    Place::Model => tensor.name.to_string(),
+                    Place::Layers { .. } => format!("{} of layer {layer}", tensor.name),
+                };
             }
         }
         format

@@ -1,10 +1,11 @@
 //! Reads and writes weight files, and generates random weights.
 //!
 //! Loaders hide the names, shapes and storage of a file. An engine gets a [`HostTensor`] for each
-//! tensor of the plan and layer, row-major, in one of the five canonical formats.
+//! tensor of the plan and layer, row-major, in one of the formats of [`Format`](gpt_plan::Format).
 //!
 //! - `safetensors` and `gguf` parse containers into an `archive` of named tensors.
-//! - `stored` decodes the element and block types of files, `format` the canonical formats.
+//! - `stored` decodes the element and block types of files, `format` those of
+//!   [`Format`](gpt_plan::Format).
 //! - `config` reads a file's description of its model and compares it with the spec; `describe`
 //!   writes one.
 //! - `checkpoint` maps the tensors of an archive to those of a plan; `names` lists tensors in

@@ -159,7 +159,7 @@ impl Kernels {
             "memory for a rounded row"
         );
         let quants = out.quants.as_mut_ptr();
-        // SAFETY: quants have memory for as many blocks; the kernel indexes the other slices.
+        // SAFETY: quants have memory for `blocks` blocks; the kernel indexes the other slices.
         unsafe { (self.integers.quantise)(x, quants, out.scales, out.sums, out.starts) }
     }
 
@@ -176,7 +176,7 @@ impl Kernels {
         assert!(blocks == input.blocks, "a row of a panel's depth");
         let input = input.checked(blocks, self.quant_bytes());
         let row = self.quants(format).row;
-        // SAFETY: row and panel have as many blocks.
+        // SAFETY: row and panel have `blocks` blocks.
         unsafe { row(&input, blocks, panel.as_ptr(), output.as_mut_ptr()) }
     }
 
@@ -198,7 +198,7 @@ impl Kernels {
         }
         let widen = self.quants(format).widen;
         assert!(scratch.len() >= size(blocks, block), "memory for a widened panel");
-        // SAFETY: both have as many blocks.
+        // SAFETY: panel and scratch have `blocks` blocks.
         unsafe { widen(panel.as_ptr(), blocks, scratch.as_mut_ptr()) }
         Wide { data: scratch, stride: block, block }
     }

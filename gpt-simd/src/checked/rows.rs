@@ -183,7 +183,8 @@ impl Kernels {
         unsafe { (self.transpose)(from, stride, [rows, columns], out, out_stride) }
     }
 
-    /// Copies `rows` rows of `width` side by side, rounded to bf16 if `rounds`.
+    /// Copies `rows` rows of `width`, without gaps, to `out`. With `rounds`, they are rounded to
+    /// bf16.
     #[inline]
     pub fn copy_rows(
         &self,

@@ -7,12 +7,14 @@
 @group(1) @binding(2) var<storage, read> delta: array<f32>;
 @group(1) @binding(4) var<storage, read_write> d_qkv: array<f32>;
 
-// Workgroup memory: keys and values by column; the weights of the queries, and of the gradients of
-// their outputs. At the end, the sums of the slices.
-const VALUES: u32 = TILE;
-const K_WEIGHTS: u32 = 2u * TILE;
-const V_WEIGHTS: u32 = 2u * TILE + WORKGROUP_SIZE;
-const SCRATCH_SIZE: u32 = max(2u * TILE + 2u * WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
+// Workgroup memory begins with the keys by column. At the end it holds the sums of the slices.
+// The values by column.
+const VALUES: u32 = TILE_COLUMNS;
+// ds of each query of the block, its weight in dk.
+const K_WEIGHTS: u32 = 2u * TILE_COLUMNS;
+// drop(p) of each query of the block, the weight in dv of the gradient of its output.
+const V_WEIGHTS: u32 = 2u * TILE_COLUMNS + WORKGROUP_SIZE;
+const SCRATCH_SIZE: u32 = max(2u * TILE_COLUMNS + 2u * WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
 
 fn work(group: vec3<u32>, invocation: u32) {
     let start = group.z * pass_uniform.tokens;
@@ -53,7 +55,7 @@ fn work(group: vec3<u32>, invocation: u32) {
             let query = min(block + invocation, last);
             var score = vec4<f32>(0.0);
             var d_p = vec4<f32>(0.0);
-            // Eight neighbors take the branch together.
+            // Eight neighbors take the branch together, as `row_products` requires.
             if block + invocation / 8u * 8u < end_row {
                 score = score_of(row_products(q_at, 0u));
                 d_p = gradient_products(d_at, VALUES);
@@ -130,8 +132,8 @@ fn store_gradient(start: u32, first: u32, column: u32, values: vec4<f32>) {
 }
 
 // As `row_products`, for a row of the gradient of the output.
-fn gradient_products(at: u32, columns_at: u32) -> Queries {
-    var sum = Queries(0.0);
+fn gradient_products(at: u32, columns_at: u32) -> RowValues {
+    var sum = RowValues(0.0);
     for (var i = 0u; i < HEAD_DIM; i += 8u) {
         let columns = shared_read(columns_at + i);
         for (var j = 0u; j < min(8u, HEAD_DIM - i); j += 4u) {

@@ -7,11 +7,12 @@
 @group(1) @binding(2) var<storage, read> delta: array<f32>;
 @group(1) @binding(4) var<storage, read_write> d_qkv: array<f32>;
 
-// Workgroup memory: the queries and their gradients by column; the gradients of the scores. At the
-// end, the sums of the slices.
-const GRADIENTS: u32 = TILE;
-const WEIGHTS: u32 = 2u * TILE;
-const SCRATCH_SIZE: u32 = max(2u * TILE + WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
+// Workgroup memory begins with the queries by column. At the end it holds the sums of the slices.
+// The gradients of the outputs of the queries, by column.
+const GRADIENTS: u32 = TILE_COLUMNS;
+// ds of each key of the block, its weight in dq.
+const WEIGHTS: u32 = 2u * TILE_COLUMNS;
+const SCRATCH_SIZE: u32 = max(2u * TILE_COLUMNS + WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
 
 fn work(group: vec3<u32>, invocation: u32) {
     let head = group.x;
@@ -52,7 +53,7 @@ fn work(group: vec3<u32>, invocation: u32) {
         let key = block + invocation;
         var score = vec4<f32>(0.0);
         var d_p = vec4<f32>(0.0);
-        // Eight neighbors take the branch together.
+        // Eight neighbors take the branch together, as `row_products` requires.
         if block + invocation / 8u * 8u < keys {
             score = score_of(row_products(key_at, 0u));
             d_p = row_products(key_at + KV_WIDTH, GRADIENTS);

@@ -15,13 +15,15 @@ const LOWEST: f32 = -3.4e38;
 // Shares of the keys of a block. A share has an invocation for each column of the values.
 const SLICES: u32 = WORKGROUP_SIZE / COLUMNS;
 
-// Workgroup memory: the queries by column; the scores, then their exponentials, then the sums of
-// the slices; and space for partial results.
+// Workgroup memory begins with the queries by column.
 const SCRATCH_SIZE: u32 = 3u * WORKGROUP_SIZE;
+// The exponentials of the scores of a block. At the end, the sums of the slices.
 const WEIGHTS: u32 = WORKGROUP_SIZE;
+// Space for `workgroup_max`. At the end, the sums of the exponentials of the slices.
 const PARTIALS: u32 = 2u * WORKGROUP_SIZE;
 
 alias ScratchValue = Queries;
+alias Scores = Queries;
 
 var<workgroup> scratch: array<ScratchValue, SCRATCH_SIZE>;
 

@@ -4,7 +4,8 @@
 //
 // As in `attention/cached`, a block of keys has one key for each invocation, and sums are rescaled
 // when a later block raises the maximum. For the weighted sum of the values, the keys of a block
-// are divided into SLICES slices; an invocation sums four columns over the keys of one slice.
+// are divided into SLICES slices, and an invocation sums four columns over the keys of one slice
+// (`attention/tile`).
 // Dropout applies to the numerator only.
 //
 // Some drivers (lavapipe) compute the address of a read, and all that it depends on, in a loop over
@@ -16,11 +17,12 @@
 
 const LOWEST: f32 = -3.4e38;
 
-// Workgroup memory: the queries by column; scores, then their weights; space for partial results.
-// At the end, the sums of the slices.
-const WEIGHTS: u32 = TILE;
-const PARTIALS: u32 = TILE + WORKGROUP_SIZE;
-const SCRATCH_SIZE: u32 = max(TILE + 2u * WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
+// Workgroup memory begins with the queries by column. At the end it holds the sums of the slices.
+// The weights of a block: the exponentials of its scores, after dropout.
+const WEIGHTS: u32 = TILE_COLUMNS;
+// Space for `workgroup_max`.
+const PARTIALS: u32 = TILE_COLUMNS + WORKGROUP_SIZE;
+const SCRATCH_SIZE: u32 = max(TILE_COLUMNS + 2u * WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
 
 fn work(group: vec3<u32>, invocation: u32) {
     let head = group.x;
@@ -51,20 +53,20 @@ fn work(group: vec3<u32>, invocation: u32) {
     var value_at = k + KV_WIDTH + (from_key + 8u * slice) * QKV_STRIDE;
     workgroupBarrier();
 
-    var maximum = Queries(LOWEST);
-    var sum = Queries(0.0);
+    var maximum = RowValues(LOWEST);
+    var sum = RowValues(0.0);
     var weighted_values = mat4x4<f32>();
     for (var block = from_key; block < keys; block += WORKGROUP_SIZE) {
         let key = block + invocation;
         let sees = (vec4<u32>(key) >= floor) & (vec4<u32>(key) < limit);
-        var own = Queries(LOWEST);
-        // Eight neighbors take the branch together, as `shared_read` requires.
+        var own = RowValues(LOWEST);
+        // Eight neighbors take the branch together, as `row_products` requires.
         if block + invocation / 8u * 8u < keys {
             own = select(own, score_of(row_products(key_at, 0u)), sees);
         }
         let new_maximum = max(maximum, workgroup_max(invocation, own));
-        let p = select(Queries(0.0), exp(max(own - new_maximum, Queries(-87.0))), sees);
-        let shrink = exp(max(maximum - new_maximum, Queries(-87.0)));
+        let p = select(RowValues(0.0), exp(max(own - new_maximum, RowValues(-87.0))), sees);
+        let shrink = exp(max(maximum - new_maximum, RowValues(-87.0)));
         maximum = new_maximum;
         sum = fma(sum, shrink, p);
         for (var c = 0u; c < 4u; c++) {
@@ -82,7 +84,7 @@ fn work(group: vec3<u32>, invocation: u32) {
 
     scratch[invocation] = sum;
     workgroupBarrier();
-    var total = Queries(0.0);
+    var total = RowValues(0.0);
     for (var i = 0u; i < WORKGROUP_SIZE; i += 8u) {
         let sums = shared_read(i);
         for (var j = 0u; j < 8u; j++) {

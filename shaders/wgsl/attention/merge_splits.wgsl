@@ -1,7 +1,9 @@
-// a = the sum of the splits' weighted values, each rescaled by e^(its maximum - the maximum of
-// all), over the sum of the weights. An invocation computes a column. Decoding only: the keys are
+// Merges the splits of a decoded token's keys. A split has the sum of its weighted values, the sum
+// of its weights, and its maximum. Both sums are rescaled by e^(its maximum - the maximum of all
+// splits) and added; the output is the quotient. An invocation computes a column. The keys are
 // those up to the token's position.
 
+// [split][head]: HEAD_DIM sums of weighted values, the maximum, the sum of the weights.
 @group(0) @binding(1) var<storage, read> split_sums: array<f32>;
 @group(0) @binding(2) var<storage, read_write> a: array<f32>;
 

@@ -1,16 +1,22 @@
-// The parts that the attention kernels of training share. A workgroup has a tile of four rows,
-// queries or keys. To sum the weighted rows of a block, both the rows and the invocations are
-// divided into slices. The invocations of a slice sum its rows, four columns each. The sums of the
-// slices are then added in workgroup memory.
+// The functions that the attention kernels of training share. A workgroup computes a tile of four
+// rows, queries or keys. It reads the other rows of the sequence (keys for a tile of queries,
+// queries for a tile of keys) in blocks of WORKGROUP_SIZE rows.
+//
+// Each row of a block is multiplied by a weight for each row of the tile, and summed. For this the
+// invocations are divided into SLICES slices, and the rows of a block likewise, in turns of eight
+// rows. The ROW_INVOCATIONS invocations of a slice sum its rows, four columns each. At the end the
+// sums of the slices are added in workgroup memory.
 
 // A value for each row of the tile.
-alias Queries = vec4<f32>;
-alias ScratchValue = Queries;
+alias RowValues = vec4<f32>;
+alias ScratchValue = RowValues;
+alias Scores = RowValues;
 
-// The number of slices; the number of columns of a tile, which is four for each invocation of a
-// slice. TILE may exceed HEAD_DIM; results in columns from HEAD_DIM on are discarded.
+// The number of slices.
 const SLICES: u32 = WORKGROUP_SIZE / ROW_INVOCATIONS;
-const TILE: u32 = 4u * ROW_INVOCATIONS;
+// The columns of a slice, four for each of its invocations. There may be more than HEAD_DIM;
+// results in columns from HEAD_DIM on are discarded.
+const TILE_COLUMNS: u32 = 4u * ROW_INVOCATIONS;
 
 var<workgroup> scratch: array<ScratchValue, SCRATCH_SIZE>;
 
@@ -64,9 +70,10 @@ fn sum_slices(column: u32) -> ScratchValue {
 }
 
 // The products of a row at `at` with each row of the tile, whose columns begin at `columns_at` in
-// workgroup memory.
-fn row_products(at: u32, columns_at: u32) -> Queries {
-    var sum = Queries(0.0);
+// workgroup memory. Eight neighboring invocations call this together, because `shared_read`
+// requires it: each of them may read one of eight columns and get the others from its neighbors.
+fn row_products(at: u32, columns_at: u32) -> RowValues {
+    var sum = RowValues(0.0);
     for (var i = 0u; i < HEAD_DIM; i += 8u) {
         let columns = shared_read(columns_at + i);
         for (var j = 0u; j < min(8u, HEAD_DIM - i); j += 4u) {
@@ -78,17 +85,18 @@ fn row_products(at: u32, columns_at: u32) -> Queries {
 
 // Adds the products of four columns of a row with the same columns of the tile, which are those
 // from `j` on in `columns`.
-fn add_products(sum: Queries, row: vec4<f32>, columns: SharedRead, j: u32) -> Queries {
+fn add_products(sum: RowValues, row: vec4<f32>, columns: SharedRead, j: u32) -> RowValues {
     var next = sum;
     for (var c = 0u; c < 4u; c++) {
-        next = fma(Queries(row[c]), shared_value(columns, j + c), next);
+        next = fma(RowValues(row[c]), shared_value(columns, j + c), next);
     }
     return next;
 }
 
-// Adds the weighted rows of one slice of a block, four columns of each. The block has `end` rows,
-// whose weights begin at `weights_at`. The slice begins with the row at `first`; a row beyond
-// `last` is clamped to it, and its weight is zero.
+// Adds four columns of the weighted rows of a block that belong to slice `slice`. The block has
+// `end` rows, whose weights begin at `weights_at` in workgroup memory. `first` is the address of
+// the slice's first row. An address beyond `last` is clamped to it; the weight of such a row is
+// zero.
 fn add_weighted_rows(
     sums: mat4x4<f32>,
     weights_at: u32,

@@ -1,9 +1,11 @@
-// Lists every token that the cuts may keep, in any order; its reader does not depend on the order.
+// Lists every token that may remain after top-k, top-p and min-p. The order of the list varies; no
+// result depends on it.
 
 @group(0) @binding(2) var<storage, read> logits: array<f32>;
 @group(0) @binding(4) var<storage, read_write> histogram: array<atomic<u32>>;
 @group(0) @binding(5) var<storage, read_write> candidates: array<vec2<u32>>;
 
+// The number of tokens in bin `i` of the histogram.
 fn tally(i: u32) -> u32 {
     return atomicLoad(&histogram[i]);
 }

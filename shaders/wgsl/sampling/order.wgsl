@@ -14,8 +14,9 @@ fn number(order: u32) -> f32 {
     return bitcast<f32>(select(~order, order & 0x7fffffffu, order >= 0x80000000u));
 }
 
-// An infinite distance, and the order keys of the infinities.
+// An infinite distance.
 const INFINITE: u32 = 0x7f800000u;
+// The order keys of the infinities.
 const MINUS_INFINITY: u32 = 0x007fffffu;
 const PLUS_INFINITY: u32 = 0xff800000u;
 

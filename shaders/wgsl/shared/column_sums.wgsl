@@ -1,6 +1,6 @@
 // Sums over the rows for each column: gradients of biases and of norms. Four invocations share a
-// column, every fourth row each: neighbors read neighboring elements, and the order is always the
-// same.
+// column, and each sums every fourth row: neighbors read neighboring elements, and the order is
+// always the same.
 
 var<workgroup> slices: array<vec2<f32>, 256>;
 

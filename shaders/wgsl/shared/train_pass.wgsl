@@ -3,26 +3,29 @@
 struct TrainPassUniform {
     // Tokens of a sequence: row r is at position r % tokens.
     tokens: u32,
-    // Rows of the step: all of the pass, or those of a chunk that begins at its row `first`.
+    // Rows of the step: all rows of the pass, or a chunk of them.
     rows: u32,
+    // The row of the pass at which the chunk begins.
     first: u32,
     // Whether gradients are replaced, not accumulated.
     replace: u32,
     // Factor of each row's loss gradient.
     scale: f32,
-    // Dropout: the key of the hash, the threshold below which a hash drops its element, and the
-    // factor of elements that are kept.
+    // Dropout: the key of the hash.
     key: u32,
+    // A hash below it drops its element.
     threshold: u32,
+    // The factor of elements that are kept.
     keep: f32,
 }
 
 struct StepUniform {
-    // The part of a matrix that the step works on: its first row, and its rows.
+    // The first row of the part of a matrix that the step works on.
     first: u32,
+    // The rows of this part.
     rows: u32,
-    // Gated MLP: the row of the second binding where the half after the gate begins. A depth that
-    // is split: the row of the binding where this part begins.
+    // In a gated MLP, the row of the second binding where the half after the gate begins. In a sum
+    // over the rows of a matrix, the row of the binding where this part begins.
     second: u32,
     // The dropout site: four times the layer, plus the place in the layer.
     site: u32,

@@ -1,7 +1,8 @@
 //! Linear layers in training: forward, the gradient of their input, the gradient of their weights.
 //!
-//! All three are `matmul/gemm`. They differ in the operands (`matmul/gemm/`), in their precision
-//! (`operands_f32`, `operands_f16`), and in the epilogue (`matmul/epilogue/`).
+//! All three run the loop of `matmul/gemm.wgsl`. They differ in the files that read the operands
+//! (`matmul/gemm/`), in the precision (`operands_f32`, `operands_f16`), and in the epilogue
+//! (`matmul/epilogue/`). A quad is four neighbouring columns, read as one vector.
 
 use gpt_plan::{
     BufferId, Epilogue, Grid, Heads, Projection, TRAIN_COLUMNS, TRAIN_ROWS, Tensor, TensorId,
@@ -13,11 +14,11 @@ use crate::wgsl::header::{Header, Parts};
 use crate::wgsl::training::{Tiling, TrainKernels, summed};
 use crate::wgsl::{activation, loss};
 
-/// Invocations of a workgroup; `matmul/gemm` relies on it.
+/// Invocations of a workgroup. `matmul/gemm.wgsl` has this number built in.
 const WORKGROUP: u32 = 32;
 
 impl TrainKernels<'_> {
-    /// `y = x W^T`, with an epilogue.
+    /// `y = x Wᵀ`, with an epilogue.
     pub(in crate::wgsl) fn forward(&mut self, projection: &Projection) -> u16 {
         let Projection { input, weight, bias, ref epilogue, .. } = *projection;
         let gated = matches!(epilogue, Epilogue::Activation { gated: true, .. });
@@ -123,20 +124,22 @@ impl TrainKernels<'_> {
         parts.push(file);
     }
 
+    /// The sizes of the buffer `Slopes`, and with a gated MLP those of its two halves.
     fn slope_sizes(&self, header: &mut Header) {
         let slopes = self.buffer(BufferId::Slopes);
         let doc = "stride of a row of slopes, in quads";
         header.size("SLOPE_QUADS", slopes.stride / 4, doc);
         if self.spec.mlp.gated {
-            header.size("HALF", slopes.width / 2, "offset of their second half");
-            header.size("HALF_QUADS", slopes.width / 8, "the same in quads");
+            header.size("HALF", slopes.width / 2, "offset of the second half of slopes");
+            header.size("HALF_QUADS", slopes.width / 8, "offset of the second half, in quads");
             header.size("SLOPE_STRIDE", slopes.stride, "stride of a row of slopes");
             let out = self.buffer(BufferId::H).stride;
             header.size("OUT_STRIDE", out, "stride of a row of the output");
         }
     }
 
-    /// `dx = dy W`.
+    /// `dx = dy W`. With `slopes`, `x` is the output of the activation, and the epilogue continues
+    /// to the gradient of the activation's input.
     pub(in crate::wgsl) fn backward_input(
         &mut self,
         weight: TensorId,
@@ -186,7 +189,7 @@ impl TrainKernels<'_> {
         self.product(name, header, parts, columns, Grid::Rows)
     }
 
-    /// `dW += dy^T x`.
+    /// `dW += dyᵀ x`.
     pub(in crate::wgsl) fn backward_weight(
         &mut self,
         weight: TensorId,

@@ -10,18 +10,21 @@ use crate::wgsl::{Context, activation, loss, norm};
 /// Invocations of a decoding workgroup.
 const DECODE_WORKGROUP: u32 = 256;
 
-/// Invocations for a strip, and rows of a tile, in prefill; `matmul/tile/prefill` relies on both.
+/// Invocations for each strip of a prefill workgroup: four rows of the matrix for each. The files
+/// `matmul/tile/prefill*` have this number built in, and [`PREFILL_ROWS`].
 const PREFILL_STRIP_INVOCATIONS: u32 = 8;
+
+/// Rows of inputs of a prefill tile.
 const PREFILL_ROWS: u32 = 16;
 
 /// Columns of inputs that a prefill tile stages.
 const PREFILL_CHUNK: u32 = 128;
 
-/// Workgroup memory for the inputs and sums of a decoding tile, in f32. The norm gets the rest of
-/// what every adapter has; validation checks the total.
+/// Workgroup memory for the inputs and sums of a decoding tile, in f32: the 16,384 bytes that every
+/// adapter has, but for 512 bytes that are left to the norm. Validation checks the total.
 const DECODE_SCRATCH: u32 = (16_384 - 512) / 4;
 
-/// Fewest workgroups of a decoding step before each takes more than one strip.
+/// A decoding workgroup takes several strips only if the step then still has this many workgroups.
 const ENOUGH_GROUPS: u32 = 32;
 
 /// The kernel of a projection.
@@ -117,7 +120,8 @@ struct Tile {
 }
 
 impl Tile {
-    /// For a matrix of `strips` strips; those of `halves` halves alternate.
+    /// For a matrix of `strips` strips. `halves` is 2 for the matrix of a gated MLP, whose halves
+    /// have alternating strips, and otherwise 1.
     fn new(phase: Phase, strips: u32, halves: u32) -> Tile {
         match phase {
             Phase::Prefill => {

@@ -1,9 +1,9 @@
 //! Matrices as the kernels read them.
 //!
 //! A matrix of the plan is `[rows, columns]`, one output feature a row. A kernel reads, for each
-//! input feature, the weights of 32 outputs side by side: rows are cut into panels of 32, and a
-//! panel is stored column by column. Panels follow each other, so a thread that takes some of them
-//! reads memory from beginning to end.
+//! input feature, the weights of 32 outputs. So rows are cut into panels of 32, and a panel is
+//! stored column by column. Panels follow each other, so a thread that takes some of them reads
+//! memory from beginning to end.
 //!
 //! The first matrix of a gated MLP has 16 gate rows and the 16 up rows that they gate in one panel,
 //! so that one tile holds both factors of a product. Missing rows at the end are zeros.
@@ -100,7 +100,7 @@ fn part_of(bytes: &[u8], [i, n]: [usize; 2]) -> &[u8] {
     &bytes[bytes.len() * i / n..bytes.len() * (i + 1) / n]
 }
 
-/// A matrix as a GEMM reads it: for each step of depth, 32 outputs side by side.
+/// A matrix as a GEMM reads it: for each step of depth, the weights of 32 outputs.
 pub trait Panels: Sync {
     /// Number of panels; the last one is padded.
     fn count(&self) -> usize;

@@ -27,7 +27,7 @@ use crate::engine::Continue;
 const MAX_SUBMISSIONS: usize = 2;
 
 impl GpuSession {
-    /// [`EngineSession::generate`](crate::engine::EngineSession::generate).
+    /// See [`EngineSession::generate`](crate::engine::EngineSession::generate).
     pub(super) fn generate_on_device(
         &mut self,
         request: &Continue<'_>,
@@ -59,8 +59,8 @@ impl GpuSession {
         if self.in_flight.next != Some(next) {
             self.cancel()?;
             let mut encoder = self.device().encoder();
-            let runs = PassUniform::body_and_head(request.position, 1, 1);
-            self.upload(&mut encoder, &[request.token], runs, Some(&next.sampling))?;
+            let uniforms = PassUniform::body_and_head(request.position, 1, 1);
+            self.upload(&mut encoder, &[request.token], uniforms, Some(&next.sampling))?;
             self.in_flight.end = request.position;
             self.in_flight.pace = Pace::default();
             self.submit_tokens(encoder, steps, end, GpuSession::submit);

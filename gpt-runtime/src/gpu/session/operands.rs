@@ -1,4 +1,4 @@
-//! Which buffer of a session an operand of a kernel is.
+//! Assigns a buffer of a session to each operand of a kernel.
 
 use gpt_plan::{BufferId, Op, Operand};
 
@@ -7,7 +7,7 @@ use gpt_plan::{BufferId, Op, Operand};
 pub enum SessionBuffer {
     /// Position and rows of the pass, for all steps but the head.
     PassUniform,
-    /// The same for the head, which may run on fewer rows.
+    /// Position and rows of the head, which may run on fewer rows.
     HeadPassUniform,
     /// Options of sampling.
     Sampling,
@@ -15,7 +15,7 @@ pub enum SessionBuffer {
     Tokens,
     /// The residual stream that the step reads.
     StreamIn,
-    /// The residual stream that it writes: the other one of two buffers.
+    /// The residual stream that the step writes: the other one of two buffers.
     StreamOut,
     /// A buffer of the plan.
     Plan(BufferId),

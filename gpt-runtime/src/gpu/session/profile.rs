@@ -19,8 +19,8 @@ impl GpuSession {
         let mut encoder = self.device().encoder();
         let cut = Sampling { top_k: 40, ..Sampling::default() };
         let cut = SamplingUniform::new(&cut, &[], 0, self.shared.plan.spec.vocab);
-        let runs = PassUniform::body_and_head(position, rows, 1);
-        self.upload(&mut encoder, tokens, runs, Some(&cut))?;
+        let uniforms = PassUniform::body_and_head(position, rows, 1);
+        self.upload(&mut encoder, tokens, uniforms, Some(&cut))?;
         self.submit(encoder);
         self.device().wait()?;
         let steps = &self.shared.steps;

@@ -22,7 +22,7 @@ pub struct GpuSession {
     pub(super) buffers: SessionBuffers,
     /// Group 0 of each step.
     groups: Vec<BindGroup>,
-    /// Split attention, where the plan has it and the cache has room for so many keys.
+    /// None if the plan has no split attention, or the cache has at most [`SPLIT_FROM`] positions.
     split_attention: Option<SplitGroups>,
     /// Group 0 of each step of sampling.
     sampling: [BindGroup; SamplingOp::ALL.len()],
@@ -95,18 +95,19 @@ impl GpuSession {
         })
     }
 
-    /// Records that the uniforms and tokens of a pass go where kernels read them.
+    /// Records the copies of a pass's tokens, of its uniforms (of all steps but the head, and of
+    /// the head) and of the options of sampling to the buffers that kernels read.
     pub(super) fn upload(
         &self,
         encoder: &mut CommandEncoder,
         tokens: &[u32],
-        runs: [PassUniform; 2],
+        uniforms: [PassUniform; 2],
         sampling: Option<&SamplingUniform>,
     ) -> Result<(), Error> {
         let buffers = &self.buffers;
         let mut chunks = vec![
-            Chunk::new(bytes_of(&runs[0]), &buffers.pass_uniforms[0]),
-            Chunk::new(bytes_of(&runs[1]), &buffers.pass_uniforms[1]),
+            Chunk::new(bytes_of(&uniforms[0]), &buffers.pass_uniforms[0]),
+            Chunk::new(bytes_of(&uniforms[1]), &buffers.pass_uniforms[1]),
             Chunk::new(cast_slice(tokens), &buffers.tokens),
         ];
         chunks.extend(sampling.map(|s| Chunk::new(bytes_of(s), &buffers.sampling)));
@@ -138,8 +139,8 @@ impl GpuSession {
         };
         self.prepare(rows, wanted);
         let mut encoder = self.device().encoder();
-        let runs = PassUniform::body_and_head(position, rows, wanted);
-        self.upload(&mut encoder, tokens, runs, None)?;
+        let uniforms = PassUniform::body_and_head(position, rows, wanted);
+        self.upload(&mut encoder, tokens, uniforms, None)?;
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             for index in 0..self.shared.steps.len() {
@@ -176,7 +177,8 @@ impl GpuSession {
         })
     }
 
-    /// Rows that step `index` runs on in a pass over `rows` rows with the logits of `wanted`.
+    /// Rows that step `index` runs on, in a pass over `rows` rows that computes logits for the last
+    /// `wanted` of them.
     pub(super) fn rows_of(&self, index: usize, rows: u32, wanted: u32) -> u32 {
         match self.shared.steps[index].step.op.is_head() {
             true => wanted,
@@ -212,8 +214,9 @@ impl GpuSession {
         }
     }
 
-    /// Builds the kernels of passes over `rows` rows with the logits of `wanted`, at any position:
-    /// a text does not wait for a compiler in the middle.
+    /// Builds the pipelines that a pass over `rows` rows with logits for the last `wanted` needs at
+    /// any position, so also those of split attention. Then no later pass of this kind waits for a
+    /// compiler.
     pub(super) fn prepare(&self, rows: u32, wanted: u32) {
         let steps = self.shared.steps.iter().enumerate();
         let kernels = steps.filter_map(|(index, step)| {
@@ -227,7 +230,7 @@ impl GpuSession {
         pipelines.prepare(kernels.chain(split.into_iter().flatten()));
     }
 
-    /// Builds the kernels of steps of sampling.
+    /// Builds the pipelines of steps of sampling.
     pub(super) fn prepare_sampling(&self, steps: &[SamplingOp]) {
         let kernels = steps.iter().map(|&op| self.shared.plan.sampling[op as usize]);
         self.shared.pipelines.prepare(kernels);

@@ -21,8 +21,8 @@ impl GpuSession {
         let rows = tokens.len() as u32;
         self.poison(position);
         let mut encoder = self.device().encoder();
-        let runs = PassUniform::body_and_head(position, rows, rows);
-        self.upload(&mut encoder, tokens, runs, None)?;
+        let uniforms = PassUniform::body_and_head(position, rows, rows);
+        self.upload(&mut encoder, tokens, uniforms, None)?;
         self.submit(encoder);
         let shared = self.shared.clone();
         let mut traces = Vec::new();

@@ -22,11 +22,11 @@ use crate::gpu::pipelines::{Groups, Pipelines};
 
 /// A recorded kernel launch of a training pass.
 pub struct Dispatch {
-    /// Its index among the training kernels.
+    /// The index of the kernel among the training kernels.
     pub kernel: u16,
-    /// Group 1.
+    /// Bind group 1.
     group: BindGroup,
-    /// Offset of its own uniform.
+    /// The offset of its [`DispatchUniform`] in the buffer of uniforms, in bytes.
     uniform: u32,
     /// Rows of its matrix slice, or elements of its range of parameters.
     slice: u32,
@@ -35,7 +35,7 @@ pub struct Dispatch {
 /// The pipelines of all dispatches, and the group of uniforms that they share.
 pub struct Program {
     pub pipelines: Pipelines,
-    /// Group 0: the uniforms of the pass and of the dispatch.
+    /// Bind group 0: the uniforms of the pass and of the dispatch.
     uniforms: BindGroup,
 }
 
@@ -57,9 +57,10 @@ impl Program {
     }
 }
 
-/// `StepUniform` in `shared/train_pass.wgsl`. For the kernels of the optimizer, `Region` in
-/// `optimizer/adamw.wgsl` and `optimizer/gradient_norm.wgsl`: first quad, quads, whether they
-/// decay.
+/// `StepUniform` in `shared/train_pass.wgsl`, which documents the fields. The kernels of the
+/// optimizer read the first three as `Region` (`optimizer/adamw.wgsl`,
+/// `optimizer/gradient_norm.wgsl`): the first quad, the number of quads, and whether weight decay
+/// applies to them.
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct DispatchUniform {
@@ -80,7 +81,7 @@ const DEPTH: usize = 8192;
 struct Share {
     uniform: DispatchUniform,
     slice: Option<MatrixSlice>,
-    /// The counterpart in the other half of a gated matrix.
+    /// In a gated matrix, the slice in the other half that `slice` gates.
     second: Option<MatrixSlice>,
 }
 
@@ -91,7 +92,7 @@ pub struct DispatchBuilder<'a> {
     parameters: &'a DeviceParameters,
     buffers: &'a TrainBuffers,
     precision: Precision,
-    /// Group 1 of each kernel that was used.
+    /// The layout of bind group 1 of each kernel that was used.
     layouts: HashMap<u16, BindGroupLayout>,
     /// The uniforms of all dispatches.
     uniforms: Vec<DispatchUniform>,
@@ -137,6 +138,7 @@ impl<'a> DispatchBuilder<'a> {
     /// Adds the dispatches of a step.
     pub fn step(&mut self, step: &Step, layer: u32, out: &mut Vec<Dispatch>) -> Result<(), Error> {
         let operands = StepOperands::of(&step.op);
+        // As in `shared/train_pass.wgsl`; only kernels with dropout read it.
         let site = layer * 4 + step.op.site().unwrap_or(Site::Attention) as u32;
         for &plain in step.train_kernels() {
             let kernel = match self.precision {
@@ -163,7 +165,8 @@ impl<'a> DispatchBuilder<'a> {
         Ok(())
     }
 
-    /// The shares of a step's work: one for each slice of its matrix.
+    /// The shares of a step's work: one for each slice of its matrix, or several if the step sums
+    /// over the rows of a long slice ([`DEPTH`]).
     fn shares(
         &self,
         matrix: Option<TensorId>,
@@ -228,6 +231,7 @@ impl<'a> DispatchBuilder<'a> {
         }
     }
 
+    /// The buffer, or the range of it, that a dispatch of `share` in `layer` binds for `resource`.
     fn bound(
         &self,
         resource: Resource,
@@ -263,7 +267,7 @@ impl<'a> DispatchBuilder<'a> {
         }
     }
 
-    /// A dispatch of `kernel` with `bound` in group 1.
+    /// A dispatch of `kernel` with `bound` in bind group 1, by binding.
     pub fn dispatch(
         &mut self,
         kernel: u16,

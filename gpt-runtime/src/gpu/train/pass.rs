@@ -114,8 +114,8 @@ fn squares(
     dispatches
 }
 
-/// AdamW on all parameters, in ranges of those that decay (matrices and tables) and of those that
-/// do not (vectors).
+/// AdamW on all parameters. A dispatch takes a range of parameters to which weight decay applies
+/// (matrices and tables), or a range of those to which it does not (vectors).
 fn update(
     build: &mut DispatchBuilder<'_>,
     plan: &Plan,
@@ -157,8 +157,9 @@ fn update(
     dispatches.collect()
 }
 
-/// The gradients of the embedding, which are added to row by row. A table that the head shares is
-/// replaced before, by the head.
+/// The ranges of the gradient buffers that are set to zero before a step: the gradients of the
+/// embedding, to which its backward op adds rows. If the head shares the table, the head's backward
+/// op comes first and replaces the gradient.
 fn cleared(plan: &Plan, parameters: &DeviceParameters) -> Vec<(Buffer, u64, u64)> {
     let table = (!plan.spec.tie_embeddings).then_some(Role::TokenEmbedding);
     let positions = (plan.spec.positions == Positions::Learned).then_some(Role::Positions);
@@ -169,8 +170,8 @@ fn cleared(plan: &Plan, parameters: &DeviceParameters) -> Vec<(Buffer, u64, u64)
     bound.map(|b| (b.buffer.clone(), b.offset, b.size.map_or(0, u64::from))).collect()
 }
 
-/// First row and rows of each chunk of `rows` rows whose logits exist at once; a chunk has at most
-/// as many as the buffer of logits.
+/// Divides `rows` rows into chunks, whose logits the buffer of logits holds at once: the first row
+/// and the number of rows of each.
 pub fn chunks(plan: &Plan, options: &TrainerOptions, rows: u32) -> Vec<(u32, u32)> {
     let most = plan.training.buffer(BufferId::Logits);
     let most = most.train_rows(&options.shape) as u32;

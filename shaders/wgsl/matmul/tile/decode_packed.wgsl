@@ -4,10 +4,11 @@
 
 const CHUNK_BLOCKS: u32 = min(WORKGROUP_SIZE / 8u, BLOCKS);
 
-// Four columns each, before they are quantized.
+// [block][quad]: four inputs each, before they are quantized.
 var<workgroup> tile: array<vec4<f32>, CHUNK_BLOCKS * 8u>;
-// [block][word], and for each block the value of a byte's unit, and the sum of its bytes.
+// [block][word]: four inputs each, as bytes.
 var<workgroup> words: array<u32, CHUNK_BLOCKS * 8u>;
+// [block]: its scale (the value of a byte of 1), and the sum of its bytes.
 var<workgroup> input_scales: array<vec2<f32>, CHUNK_BLOCKS>;
 
 // The largest magnitude of a block. Every invocation reads all eight quads of its own block.

@@ -1,13 +1,15 @@
 // Divides the dot products of a matrix-vector product among a workgroup, and sums their slices.
 //
-// Eight neighboring invocations own the rows of a panel, and the next eight the blocks that follow
-// theirs: a workgroup reads panels from beginning to end.
+// Eight neighboring invocations own the eight rows of a panel and one slice of its blocks. The next
+// eight own the same rows and the next slice, so a workgroup reads panels from beginning to end.
 
-// Invocations that share the norm of the row; iterations that store the sums; output features; and
-// blocks of a slice.
+// Invocations that compute the norm's statistics of the row.
 const ROW_INVOCATIONS: u32 = WORKGROUP_SIZE;
+// Iterations that store the sums.
 const ITERATIONS: u32 = 1u;
+// Output features of a workgroup.
 const FEATURES: u32 = TILE_N * 32u / HALVES;
+// Blocks of a slice, in each chunk.
 const SLICE_BLOCKS: u32 = (CHUNK_BLOCKS + SLICES - 1u) / SLICES;
 
 alias Sums = array<f32, TILE_N>;

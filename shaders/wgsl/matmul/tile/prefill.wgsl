@@ -1,12 +1,14 @@
-// Sixteen rows of inputs: a matrix times a matrix. A workgroup has 8 invocations to a strip. This
-// file reads inputs and sums a norm's statistics; `matmul/tile/prefill_sums` defines the sums, and
-// the file after it computes them.
+// Sixteen rows of inputs: a matrix times a matrix. A workgroup has eight invocations for each of
+// its strips. This file reads inputs and sums a norm's statistics; `matmul/tile/prefill_sums`
+// defines the sums, and the file after it computes them.
 
-// Invocations, which compute four features of sixteen rows each; those that share the norm of a
-// row; and the iterations that store the sums.
+// Each invocation computes four features of sixteen rows.
 const WORKGROUP_SIZE: u32 = 8u * TILE_N;
+// Invocations that compute the norm's statistics of a row.
 const ROW_INVOCATIONS: u32 = WORKGROUP_SIZE / 16u;
+// Iterations that store the sums, one feature of each invocation at a time.
 const ITERATIONS: u32 = 4u;
+// Output features of an iteration.
 const FEATURES: u32 = WORKGROUP_SIZE / HALVES;
 
 var<workgroup> partial_sums: array<f32, WORKGROUP_SIZE>;

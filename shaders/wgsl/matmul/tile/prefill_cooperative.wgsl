@@ -7,8 +7,9 @@
 alias Left = coop_mat16x16<f16, A>;
 alias Right = coop_mat16x16<f16, B>;
 
-// Columns of a chunk, rounded up to whole steps of sixteen.
+// Columns of a chunk.
 const CHUNK: u32 = CHUNK_BLOCKS * BLOCK_QUADS * 4u;
+// The same, rounded up to whole steps of sixteen.
 const PITCH: u32 = (CHUNK + 15u) / 16u * 16u;
 
 // [row][column].

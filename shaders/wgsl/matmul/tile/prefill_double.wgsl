@@ -2,8 +2,9 @@
 // that one barrier is enough for a chunk. A buffer has half of the columns that
 // `matmul/tile/prefill_single` stages, so both take the same memory.
 
-// Blocks and columns of a buffer.
+// Blocks of a buffer.
 const SLOT_BLOCKS: u32 = (CHUNK_BLOCKS + 1u) / 2u;
+// Columns of a buffer.
 const SLOT_COLUMNS: u32 = SLOT_BLOCKS * BLOCK_QUADS * 4u;
 
 // By buffer and column while it stages inputs, by invocation while it holds sums.

@@ -8,7 +8,7 @@ const CHUNK: u32 = CHUNK_BLOCKS * BLOCK_QUADS * 4u;
 alias Halves = mat4x4<f16>;
 
 var<workgroup> staged_rows: array<Halves, CHUNK>;
-// Sums by invocation.
+// The sums of each invocation, from which `output_sum` reads.
 var<workgroup> tile: array<Rows, WORKGROUP_SIZE>;
 
 // Four weights, which are stored as f16.
@@ -16,6 +16,7 @@ fn halves(block: Block, j: u32) -> vec4<f16> {
     return vec4<f16>(quad(block, j));
 }
 
+// Sums as f32.
 fn wide(halves: Halves) -> Rows {
     return Rows(vec4<f32>(halves[0]), vec4<f32>(halves[1]), vec4<f32>(halves[2]), vec4<f32>(halves[3]));
 }
@@ -37,19 +38,19 @@ fn multiply(first: u32, strip: u32, invocation: u32) -> Sums {
         }
         workgroupBarrier();
         let end = min(CHUNK_BLOCKS, BLOCKS - start);
-        for (var b = 0u; b < end; b++) {
-            let a = load(rows.x, start + b);
-            let e = load(rows.y, start + b);
-            let c = load(rows.z, start + b);
-            let d = load(rows.w, start + b);
+        for (var place = 0u; place < end; place++) {
+            let a = load(rows.x, start + place);
+            let b = load(rows.y, start + place);
+            let c = load(rows.z, start + place);
+            let d = load(rows.w, start + place);
             var of_a = Halves();
             var of_b = Halves();
             var of_c = Halves();
             var of_d = Halves();
             for (var j = 0u; j < BLOCK_QUADS; j++) {
-                let weights = Halves(halves(a, j), halves(e, j), halves(c, j), halves(d, j));
+                let weights = Halves(halves(a, j), halves(b, j), halves(c, j), halves(d, j));
                 for (var i = 0u; i < 4u; i++) {
-                    let inputs = staged_rows[(b * BLOCK_QUADS + j) * 4u + i];
+                    let inputs = staged_rows[(place * BLOCK_QUADS + j) * 4u + i];
                     of_a += weights[0][i] * inputs;
                     of_b += weights[1][i] * inputs;
                     of_c += weights[2][i] * inputs;

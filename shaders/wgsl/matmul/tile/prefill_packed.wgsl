@@ -1,15 +1,16 @@
 // Products of a prompt with quantized weights, four bytes at a time. An invocation quantizes a
 // block of a row to bytes as it stages it. The sums of a block are integers, eight rows at a time
-// to save registers; then both scales are applied.
+// to save registers. They are then multiplied by the scale of the weights' block and that of the
+// inputs' block.
 
 // Words of a block.
 const WORDS: u32 = 8u;
 
 // [block][word][row].
 var<workgroup> words: array<u32, CHUNK_BLOCKS * WORDS * 16u>;
-// [block][row]: the value of a byte's unit, and the sum of the block's bytes.
+// [block][row]: the scale of the block (the value of a byte of 1), and the sum of its bytes.
 var<workgroup> input_scales: array<vec2<f32>, CHUNK_BLOCKS * 16u>;
-// Sums by invocation.
+// The sums of each invocation, from which `output_sum` reads.
 var<workgroup> tile: array<Rows, WORKGROUP_SIZE>;
 
 // Four columns of row `r` of the tile.
@@ -22,8 +23,8 @@ fn input_quad(r: u32, first: u32, column: u32) -> vec4<f32> {
     );
 }
 
-// Stages block `block` of row `r` at `place` of the chunk. Inputs are read twice: keeping them
-// would take 32 registers.
+// Stages block `block` of row `r` as block `place` of the chunk. Inputs are read twice: keeping
+// them would take 32 registers.
 fn fill(place: u32, r: u32, first: u32, block: u32) {
     var most = vec4<f32>(0.0);
     for (var word = 0u; word < WORDS; word++) {
@@ -40,7 +41,7 @@ fn fill(place: u32, r: u32, first: u32, block: u32) {
     input_scales[place * 16u + r] = vec2<f32>(greatest / 127.0, f32(sum));
 }
 
-// Eight rows of four features.
+// Sums of eight rows of the tile, for each of four features.
 struct HalfSums {
     a: mat2x4<f32>,
     b: mat2x4<f32>,
@@ -48,29 +49,34 @@ struct HalfSums {
     d: mat2x4<f32>,
 }
 
+// Integer sums of eight rows of the tile, for one feature: rows 0 to 3, and rows 4 to 7.
 struct IntSums {
     low: vec4<i32>,
     high: vec4<i32>,
 }
 
-fn dots(one: vec4<u32>, own: u32) -> vec4<i32> {
+// The products of a word of weights with the words of four rows.
+fn dots(inputs: vec4<u32>, weights: u32) -> vec4<i32> {
     return vec4<i32>(
-        dot4I8Packed(one.x, own),
-        dot4I8Packed(one.y, own),
-        dot4I8Packed(one.z, own),
-        dot4I8Packed(one.w, own),
+        dot4I8Packed(inputs.x, weights),
+        dot4I8Packed(inputs.y, weights),
+        dot4I8Packed(inputs.z, weights),
+        dot4I8Packed(inputs.w, weights),
     );
 }
 
+// The words of four rows.
 fn word_quad(at: u32) -> vec4<u32> {
     return vec4<u32>(words[at], words[at + 1u], words[at + 2u], words[at + 3u]);
 }
 
+// The scales and the sums of bytes of four rows.
 fn scale_quad(at: u32) -> mat4x2<f32> {
     return mat4x2<f32>(input_scales[at], input_scales[at + 1u], input_scales[at + 2u], input_scales[at + 3u]);
 }
 
-// Applies both scales to the sums of a feature.
+// The sums of a feature as floats. `by` has the scale and the minimum of the weights' block, `low`
+// and `high` the scales and the sums of bytes of the rows.
 fn scaled(sums: IntSums, by: vec2<f32>, low: mat2x4<f32>, high: mat2x4<f32>) -> mat2x4<f32> {
     return mat2x4<f32>(
         low[0] * (by.x * vec4<f32>(sums.low) + by.y * low[1]),
@@ -79,7 +85,7 @@ fn scaled(sums: IntSums, by: vec2<f32>, low: mat2x4<f32>, high: mat2x4<f32>) -> 
 }
 
 // The products of staged block `place`, rows `r ..`, with blocks of four features.
-fn tile_products(place: u32, r: u32, a: Block, e: Block, c: Block, d: Block) -> HalfSums {
+fn tile_products(place: u32, r: u32, a: Block, b: Block, c: Block, d: Block) -> HalfSums {
     var of_a = IntSums();
     var of_b = IntSums();
     var of_c = IntSums();
@@ -88,21 +94,21 @@ fn tile_products(place: u32, r: u32, a: Block, e: Block, c: Block, d: Block) -> 
         let at = (place * WORDS + word) * 16u + r;
         let low = word_quad(at);
         let high = word_quad(at + 4u);
-        let own = vec4<u32>(bytes(a, word), bytes(e, word), bytes(c, word), bytes(d, word));
-        of_a.low += dots(low, own.x);
-        of_a.high += dots(high, own.x);
-        of_b.low += dots(low, own.y);
-        of_b.high += dots(high, own.y);
-        of_c.low += dots(low, own.z);
-        of_c.high += dots(high, own.z);
-        of_d.low += dots(low, own.w);
-        of_d.high += dots(high, own.w);
+        let weights = vec4<u32>(bytes(a, word), bytes(b, word), bytes(c, word), bytes(d, word));
+        of_a.low += dots(low, weights.x);
+        of_a.high += dots(high, weights.x);
+        of_b.low += dots(low, weights.y);
+        of_b.high += dots(high, weights.y);
+        of_c.low += dots(low, weights.z);
+        of_c.high += dots(high, weights.z);
+        of_d.low += dots(low, weights.w);
+        of_d.high += dots(high, weights.w);
     }
     let low = transpose(scale_quad(place * 16u + r));
     let high = transpose(scale_quad(place * 16u + r + 4u));
     return HalfSums(
         scaled(of_a, scale_and_minimum(a), low, high),
-        scaled(of_b, scale_and_minimum(e), low, high),
+        scaled(of_b, scale_and_minimum(b), low, high),
         scaled(of_c, scale_and_minimum(c), low, high),
         scaled(of_d, scale_and_minimum(d), low, high),
     );
@@ -118,13 +124,13 @@ fn multiply(first: u32, strip: u32, invocation: u32) -> Sums {
             fill(i / 16u, i % 16u, first, start + i / 16u);
         }
         workgroupBarrier();
-        for (var b = 0u; b < end; b++) {
-            let a = load(rows.x, start + b);
-            let e = load(rows.y, start + b);
-            let c = load(rows.z, start + b);
-            let d = load(rows.w, start + b);
-            let top = tile_products(b, 0u, a, e, c, d);
-            let bottom = tile_products(b, 8u, a, e, c, d);
+        for (var place = 0u; place < end; place++) {
+            let a = load(rows.x, start + place);
+            let b = load(rows.y, start + place);
+            let c = load(rows.z, start + place);
+            let d = load(rows.w, start + place);
+            let top = tile_products(place, 0u, a, b, c, d);
+            let bottom = tile_products(place, 8u, a, b, c, d);
             sums.a += Rows(top.a[0], top.a[1], bottom.a[0], bottom.a[1]);
             sums.b += Rows(top.b[0], top.b[1], bottom.b[0], bottom.b[1]);
             sums.c += Rows(top.c[0], top.c[1], bottom.c[0], bottom.c[1]);

@@ -1,4 +1,4 @@
-// No residual is taken from the norm's input.
+// No residual connection reads the norm's input.
 
 fn dx_residual(at: u32) -> f32 {
     return 0.0;

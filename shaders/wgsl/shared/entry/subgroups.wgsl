@@ -4,11 +4,13 @@
 // the functions without it.)
 
 struct Subgroup {
-    // The index of the subgroup, and the number of subgroups of the workgroup.
+    // The index of the subgroup in the workgroup.
     number: u32,
+    // Subgroups of the workgroup.
     count: u32,
-    // The index within the subgroup, and its size.
+    // The index of the invocation in the subgroup.
     lane: u32,
+    // Invocations of the subgroup.
     size: u32,
 }
 

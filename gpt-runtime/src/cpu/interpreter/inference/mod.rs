@@ -105,6 +105,7 @@ impl ForwardPass<'_> {
         self.end_with(|_| output[..rows * width].to_vec());
     }
 
+    /// Ends a step. If it is traced, `values` copies its output.
     fn end_with(&mut self, values: impl FnOnce(&Self) -> Vec<f32>) {
         let (layer, step) = self.steps[self.next];
         self.next += 1;
@@ -351,7 +352,9 @@ impl ForwardPass<'_> {
 
 /// A model's parameters, by the steps of its plan.
 pub struct Interpreter {
+    /// The matrices that the model has once, not in each layer, by tensor.
     matrices: Vec<Option<Packed>>,
+    /// The tables of positions, by tensor.
     tables: Vec<Vec<f32>>,
     /// One for each step of the pass.
     steps: Vec<StepParameters>,
@@ -375,6 +378,7 @@ impl StepParameters {
         };
         let order = if step.op.is_gated() { Order::Gated } else { Order::Straight };
         let (weight, bias) = (projection.weight, projection.bias);
+        // The head's matrix is in `Interpreter::matrices`.
         let own = !step.op.is_head();
         Ok(StepParameters {
             norm: norm.map(|norm| reader.norm(norm, layer)).transpose()?,
@@ -401,8 +405,8 @@ impl Interpreter {
             let id = TensorId(i as u16);
             match tensor.kind {
                 TensorKind::Table => tables[i] = reader.vector(id, 0)?,
-                // Two steps may share a matrix of the model, so these are not stored with the
-                // steps.
+                // Two steps may share a matrix that the model has once, so such matrices are not
+                // stored with the steps.
                 TensorKind::Matrix if tensor.place == Place::Model => {
                     matrices[i] = Some(reader.matrix(id, 0, Order::Straight)?);
                 }
@@ -453,7 +457,7 @@ impl Interpreter {
                 let input = if projection.input == A { a } else { h };
                 pass.residual_rows(input, packed(), norm, *scale, x);
             }
-            // The model has the head's matrix, which it may share with the embedding.
+            // The head's matrix is in `matrices`, because the embedding may share it.
             Epilogue::Store { map, .. } => {
                 let map = map.as_ref().map(|map| &map.value);
                 pass.head_rows(x, norm, self.matrix(projection.weight), map);

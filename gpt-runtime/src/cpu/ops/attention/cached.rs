@@ -154,6 +154,7 @@ fn decode<E: CacheElement>(
         sums.copy_from_slice(&scratch.sums[..group * padded]);
         states.copy_from_slice(&scratch.states[..group]);
     });
+    // Merges the splits of each head: their sums are rescaled to the largest maximum.
     for (head, out) in out.chunks_exact_mut(head_dim).take(heads).enumerate() {
         let of_head = splits.clone().map(|split| split * heads + head);
         let max = of_head.clone().map(|at| states[at].max);
@@ -229,12 +230,12 @@ fn attend<E: CacheElement>(
         let keys = KEYS.min(block.keys.end - start);
         let panel = |index: usize| kv.key_panel(shape, block.kv_head, start + index * PANEL);
         let size = [rows, keys, head_dim];
-        scores(kernels, size, block.q, panel, square(block_scores), distances);
+        scores(kernels, size, block.q, panel, block_of_scores(block_scores), distances);
         let seen = |row: usize| within(row_keys(row), start, keys);
         let shrinking = StridedMut { data: &mut *sums, stride: padded };
         softmax(
             kernels,
-            square(block_scores),
+            block_of_scores(block_scores),
             keys,
             seen,
             block.map,
@@ -248,7 +249,7 @@ fn attend<E: CacheElement>(
     }
 }
 
-/// A block of scores.
-fn square(data: &mut [f32]) -> StridedMut<'_> {
+/// A block of scores, `[rows][KEYS]`.
+fn block_of_scores(data: &mut [f32]) -> StridedMut<'_> {
     StridedMut { data, stride: KEYS }
 }

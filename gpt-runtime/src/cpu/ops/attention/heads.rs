@@ -92,7 +92,8 @@ impl<'a> HeadViews<'a> {
         within(keys_of(&self.scores, query, self.tokens), key, keys)
     }
 
-    /// Transposes `rows` rows of a head to 32 positions side by side for each element.
+    /// Transposes `rows` rows of a head to panels `[padded][32]`: for each element of the head, 32
+    /// neighbouring positions.
     pub fn transpose(&self, from: Strided<'_>, rows: usize, out: &mut [f32]) {
         let padded = self.padded();
         for panel in 0..rows.div_ceil(PANEL) {
@@ -140,7 +141,7 @@ impl<'a> HeadViews<'a> {
         weighted_sum(self.kernels, shape, weights, rows, out, add, NO_PREFETCH);
     }
 
-    /// `out[i] += Σ weights[k][i] rows[k]`, likewise.
+    /// `out[i] += Σ weights[k][i] rows[k]`; `out` is `[..][padded]`.
     pub fn add_weighted_by_column(
         &self,
         weights: &[f32],

@@ -9,8 +9,8 @@ use crate::cpu::pool::Disjoint;
 use crate::cpu::scratch::weight_gradient::{COLUMNS, INPUTS, PAIRED_COLUMNS, ROWS};
 use gpt_simd::{Bf16Pair, Kernels, PANEL, Strided, StridedMut};
 
-/// Rows of a product, so that a panel of their output gradients stays in the first-level cache.
-/// With pairs of bf16, a panel of all [`ROWS`] does.
+/// Rows that are multiplied at a time. Their output gradients for a panel stay in the first-level
+/// cache. With pairs of bf16, those of all [`ROWS`] do.
 const NEAR: usize = 128;
 
 /// Passes `dy · matrix`, the gradient of the input, to `epilogue`.
@@ -98,7 +98,7 @@ pub fn weight(
 enum InputBlock<'a> {
     /// f32. With `rounds`, rounded to bf16; the output gradients must be rounded too.
     Plain { x: Strided<'a>, shape: [usize; 2], rounds: bool },
-    /// Rounded to bf16, two rows a pair.
+    /// Rounded to bf16; a pair has a column of two rows.
     Pairs(&'a [Bf16Pair], [usize; 2]),
 }
 
@@ -123,7 +123,7 @@ impl<'a> InputBlock<'a> {
         InputBlock::Plain { x, shape: [depth, columns], rounds }
     }
 
-    /// `out (+)= xᵀ · dy`, where `dy` has as many rows of a panel.
+    /// `out (+)= xᵀ · dy`, where `dy` has the 32 columns of a panel and the rows of the block.
     fn multiply(
         &self,
         kernels: &Kernels,
@@ -133,7 +133,7 @@ impl<'a> InputBlock<'a> {
         add: bool,
     ) {
         // The rows are on more pages than the first-level TLB holds. Each column reads them, so
-        // they are copied side by side first.
+        // they are first copied without gaps.
         match *self {
             InputBlock::Plain { x, shape: [depth, columns], rounds } => {
                 for start in (0..depth).step_by(NEAR) {

@@ -14,9 +14,9 @@ use gpt_simd::{Kernels, PANEL, Strided, prefetch};
 /// Receives a tile: its first row, its panel, and the outputs of each of its rows.
 pub type EpilogueFn<'a> = &'a (dyn Fn(usize, usize, &mut [[f32; PANEL]]) + Sync);
 
-/// Rows of a tile that share one call of the activation, which loads its constants in each call.
+/// Rows of a tile that share one call of the activation, because each call loads its constants.
 const ACTIVATED: usize = 16;
-/// The same for the gates of inference, which keep no slopes.
+/// Rows of a tile whose gates share one call of the activation in inference, which keeps no slopes.
 const GATES: usize = 48;
 /// Outputs of each kind in a gated panel.
 const HALF: usize = PANEL / 2;
@@ -277,25 +277,25 @@ fn bias_of(bias: Option<&[f32]>, first: usize, len: usize) -> [f32; PANEL] {
     padded
 }
 
-/// `to = from`, as many elements as `to` has.
+/// `to = from`. `from` has at least as many elements as `to`.
 #[inline(always)]
 pub fn put(to: &mut [f32], from: &[f32]) {
     map(to, from, |_, x| x);
 }
 
-/// `to += from`, likewise.
+/// `to += from`. `from` has at least as many elements as `to`.
 #[inline(always)]
 fn add(to: &mut [f32], from: &[f32]) {
     map(to, from, |to, x| to + x);
 }
 
-/// `to *= from`, likewise.
+/// `to *= from`. `from` has at least as many elements as `to`.
 #[inline(always)]
 fn multiply(to: &mut [f32], from: &[f32]) {
     map(to, from, |to, x| to * x);
 }
 
-/// `to = from * by`, likewise.
+/// `to = from * by`. Both have at least as many elements as `to`.
 #[inline(always)]
 fn put_product(to: &mut [f32], from: &[f32], by: &[f32]) {
     if let (Ok(to), Some(from), Some(by)) = (

@@ -12,17 +12,18 @@ use gpt_simd::{PANEL, Strided};
 /// The prologue of a projection, which reads its input.
 #[derive(Clone, Copy)]
 pub enum Prologue<'a> {
-    /// Unchanged.
+    /// Reads the input unchanged.
     Plain,
-    /// Through a norm.
+    /// Applies a norm to each row.
     Norm(NormOperands<'a>),
 }
 
 /// Scratch memory of an inference session's projections.
 pub struct ProjectScratch {
-    /// `[chunk, embed]`: the residual stream after its reader's norm.
+    /// `[chunk, embed]`: the input of a projection after its norm.
     normed: Vec<f32>,
-    /// `[chunk, widest]`: inputs rounded for the matrix.
+    /// `[chunk, widest]`: inputs rounded to integers or to pairs of bf16, if the matrix requires
+    /// it.
     rounded: RoundedInputs,
 }
 
@@ -70,7 +71,8 @@ pub fn project(
     }
 }
 
-/// Replaces the `rows` rows of `x` by their norm, to which a post-norm block adds.
+/// Applies `norm` to the `rows` rows of `x` in place. In a post-norm block, a projection then adds
+/// its outputs to them.
 pub fn normalize_in_place(
     device: &CpuDevice,
     scratch: &mut ProjectScratch,
@@ -106,8 +108,8 @@ fn gemv(device: &CpuDevice, input: &GemmInput<'_>, matrix: &Packed, epilogue: Ep
     });
 }
 
-/// The training version of [`project`]: the norm is a separate operation, and inputs are rounded
-/// block by block.
+/// The training version of [`project`]. The norm is a separate operation. If the matrix requires
+/// inputs in bf16, each task rounds a block of rows when it multiplies it.
 pub fn project_floats(
     device: &CpuDevice,
     x: Strided<'_>,

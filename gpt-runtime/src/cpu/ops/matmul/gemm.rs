@@ -2,8 +2,8 @@
 //!
 //! With many rows, arithmetic is the limit. A task takes a group of panels and some of the rows.
 //! Slices of the panels stay in the second-level cache. Each block of rows is multiplied with all
-//! panels of the group before the next block. An epilogue receives the outputs in tiles: some rows
-//! of one panel. The implementation of [`Panels`] decides the source, the format and the
+//! panels of the group before the next block. An epilogue receives the outputs in tiles, some rows
+//! of one panel each. The implementation of [`Panels`] decides the source, the format and the
 //! orientation of the weights.
 
 use super::epilogue::EpilogueFn;
@@ -28,7 +28,7 @@ const SMALL: usize = 512 << 10;
 /// Rows of input.
 #[derive(Clone, Copy)]
 pub enum GemmInput<'a> {
-    /// f32. Rounded block by block if the matrix requires it.
+    /// f32. If the matrix requires bf16, a task rounds each block of rows when it multiplies it.
     Plain(Strided<'a>),
     Pairs(Strided<'a, Bf16Pair>),
     Integers(Integers<'a>),
