@@ -164,10 +164,8 @@ fn without(entries: &[Entry], skip: &mut Option<usize>) -> Vec<Entry> {
             }
         }
         let values = entry.values.iter();
-        let values = values.map(|value| Text {
-            text: value.text.clone(),
-            fields: without(&value.fields, skip),
-        });
+        let values = values
+            .map(|value| Text { text: value.text.clone(), fields: without(&value.fields, skip) });
         rest.push(Entry { key: entry.key, values: values.collect() });
     }
     rest

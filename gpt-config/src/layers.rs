@@ -31,11 +31,14 @@ pub fn windows(
 fn layer_types(fields: &mut Fields<'_>, layers: u32) -> Option<Vec<bool>> {
     let value = fields.value("layer_types")?;
     let kinds = value.as_array().and_then(|kinds| {
-        kinds.iter().map(|kind| match kind.as_str()? {
-            "sliding_attention" => Some(true),
-            "full_attention" => Some(false),
-            _ => None,
-        }).collect::<Option<Vec<bool>>>()
+        kinds
+            .iter()
+            .map(|kind| match kind.as_str()? {
+                "sliding_attention" => Some(true),
+                "full_attention" => Some(false),
+                _ => None,
+            })
+            .collect::<Option<Vec<bool>>>()
     });
     match kinds {
         Some(kinds) if kinds.len() == layers as usize => Some(kinds),
@@ -57,9 +60,8 @@ fn layer_types(fields: &mut Fields<'_>, layers: u32) -> Option<Vec<bool>> {
 /// A flag for each layer, written as a list of 0 and 1.
 pub fn flags(fields: &mut Fields<'_>, key: &'static str, layers: u32) -> Option<Vec<bool>> {
     let value = fields.value(key)?;
-    let flags = value.as_array().and_then(|list| {
-        list.iter().map(flag).collect::<Option<Vec<bool>>>()
-    });
+    let flags =
+        value.as_array().and_then(|list| list.iter().map(flag).collect::<Option<Vec<bool>>>());
     let flags = flags.filter(|flags| flags.len() == layers as usize);
     if flags.is_none() {
         let (found, file) = (fields::text(value), fields.file());

@@ -65,7 +65,15 @@ static FAMILIES: [Family; 3] = [
     Family { model_types: &["openai-gpt"], config: gpt1::config, gguf: None },
     Family {
         model_types: &[
-            "llama", "mistral", "qwen2", "gemma", "granite", "smollm3", "olmo", "stablelm", "starcoder2",
+            "llama",
+            "mistral",
+            "qwen2",
+            "gemma",
+            "granite",
+            "smollm3",
+            "olmo",
+            "stablelm",
+            "starcoder2",
             "nemotron",
         ],
         config: llama::config,

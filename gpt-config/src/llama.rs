@@ -188,7 +188,12 @@ pub fn config(fields: &mut Fields<'_>, model_type: &str) -> Spec {
         ..Spec::default()
     };
     // Dropout is for training.
-    fields.ignore(&["attention_dropout", "hidden_dropout", "residual_dropout", "embedding_dropout"]);
+    fields.ignore(&[
+        "attention_dropout",
+        "hidden_dropout",
+        "residual_dropout",
+        "embedding_dropout",
+    ]);
     let mut window = (None, 0);
     match model_type {
         "mistral" => {

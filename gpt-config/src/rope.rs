@@ -116,7 +116,9 @@ fn parameters(
             let factor = within.number("factor").unwrap_or(extended);
             let scales = (within.number("mscale"), within.number("mscale_all_dim"));
             let attention_factor = within.number("attention_factor").or(match scales {
-                (Some(over), Some(under)) => Some(magnitude(factor, over) / magnitude(factor, under)),
+                (Some(over), Some(under)) => {
+                    Some(magnitude(factor, over) / magnitude(factor, under))
+                }
                 _ => None,
             });
             RopeScaling::Yarn {

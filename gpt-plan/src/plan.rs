@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::{
-    Buffer, BufferId, Component, Format, Kernel, List, Phase, Place, Role, SamplingOp,
-    Section, Spec, Step, Str, Tensor, TensorId, TensorKind, Training,
+    Buffer, BufferId, Component, Format, Kernel, List, Phase, Place, Role, SamplingOp, Section,
+    Spec, Step, Str, Tensor, TensorId, TensorKind, Training,
 };
 
 /// Bytes that every WebGPU adapter can bind at once; a larger tensor is split into parts.

@@ -23,7 +23,8 @@ pub fn spec() -> impl Strategy<Value = Spec> {
     (sizes, attention, kinds).prop_map(|(sizes, attention, kinds)| {
         let (vocab, context, layers, embed, hidden) = sizes;
         let (kv_heads, group, head_dim, unrotated) = attention;
-        let (norm, positions, activation, flags, logit_softcap, biases, mask, scores, scales) = kinds;
+        let (norm, positions, activation, flags, logit_softcap, biases, mask, scores, scales) =
+            kinds;
         let [gated, post, bidirectional, bias, tie] = flags;
         let rotary = matches!(positions, Positions::Rope(_));
         // Rotary positions rotate pairs.

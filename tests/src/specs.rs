@@ -258,14 +258,17 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
             },
         ),
         ("softcap", Spec { logit_softcap: Some(0.3), ..smollm2() }),
-        ("softcap_primes", Spec {
+        (
+            "softcap_primes",
+            Spec {
                 vocab: 601,
                 logit_scale: Some(2.0),
                 logit_softcap: Some(1.5),
                 residual_scale: Some(1.5),
                 embedding_scale: Some(0.5),
                 ..article()
-            }),
+            },
+        ),
         (
             "sinusoidal_odd",
             Spec {

@@ -7,8 +7,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use gpt_runtime::__private::plan::{
-    Format, NO_KERNEL, Phase, Plan, Recompute, Role, RowCount, Spec, Tensor, TensorKind,
-    TrainShape,
+    Format, NO_KERNEL, Phase, Plan, Recompute, Role, RowCount, Spec, Tensor, TensorKind, TrainShape,
 };
 use gpt_runtime::__private::{plan::Features, shaders};
 use gpt_runtime::DEFAULT_CHUNK;

@@ -85,13 +85,12 @@ fn named(name: impl Into<String>, op: Op) -> Named {
 
 /// The ops from tokens to logits: the embedding, the sections of layers, the head.
 pub fn forward(spec: &Spec, table: &Table, slots: &PassSlots) -> Vec<Ops> {
-    let embed =
-        Op::Embed {
-            table: table.token_embedding,
-            positions: table.positions,
-            scale: spec.embedding_scale.unwrap_or(1.0),
-            out: slots.input,
-        };
+    let embed = Op::Embed {
+        table: table.token_embedding,
+        positions: table.positions,
+        scale: spec.embedding_scale.unwrap_or(1.0),
+        out: slots.input,
+    };
     let head = Op::Project(Projection {
         input: slots.end,
         norm: Some(table.final_norm),

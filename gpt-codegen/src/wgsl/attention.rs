@@ -164,11 +164,7 @@ impl TrainKernels<'_> {
     }
 
     /// The backward pass: delta, then the gradient of queries, then that of keys and values.
-    pub(super) fn attention_backward(
-        &mut self,
-        scores: &Scores,
-        rotary: Option<u16>,
-    ) -> Vec<u16> {
+    pub(super) fn attention_backward(&mut self, scores: &Scores, rotary: Option<u16>) -> Vec<u16> {
         let spec = self.spec;
         let (header, tiling) = self.heads("delta, which softmax's gradient subtracts", scores, 1);
         let by_row = Tiling { grid: Grid::Rows, rows: 1, ..tiling };

@@ -65,7 +65,9 @@ impl Rotary {
                     (1.0 - smooth) * plain / factor + smooth * plain
                 }
             }
-            RopeScaling::Yarn { factor, original_context, beta_fast, beta_slow, truncate, .. } => {
+            RopeScaling::Yarn {
+                factor, original_context, beta_fast, beta_slow, truncate, ..
+            } => {
                 // The pair that rotates `beta` times within the original context, from
                 // `context * theta^(-2 pair / dims) = 2 pi beta`.
                 let pair_of = |beta: f64| {

@@ -112,7 +112,10 @@ pub fn input(
                         }
                         if map.softcap.is_some() {
                             let slopes = slopes[i * BLOCK..].iter();
-                            dp[i * BLOCK..][..keys].iter_mut().zip(slopes).for_each(|(d, s)| *d *= s);
+                            dp[i * BLOCK..][..keys]
+                                .iter_mut()
+                                .zip(slopes)
+                                .for_each(|(d, s)| *d *= s);
                         }
                     }
                     heads.weighted_sum(dp, shape, k, sums, false);
