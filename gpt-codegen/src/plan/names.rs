@@ -69,6 +69,13 @@ impl<'a> Scheme<'a> {
         Scheme { spec, family: Family::of(spec) }
     }
 
+    /// Whether the MLP has StarCoder 2's names: that of a rotary model with a dense MLP and an
+    /// ordinary LayerNorm. (Nemotron's norm stores `gamma - 1`.)
+    fn starcoder(&self) -> bool {
+        let Spec { norm, mlp, .. } = self.spec;
+        self.spec.rotary() && norm.kind == NormKind::Layer && !norm.unit_offset && !mlp.gated
+    }
+
     pub fn token_embedding(&self) -> Names {
         let hf = match (self.family, self.spec.block) {
             (Family::Gpt, Block::PreNorm) => "wte",
@@ -181,7 +188,10 @@ impl<'a> Scheme<'a> {
             }
             Family::Llama => Names::new(
                 hidden,
-                "model.layers.{layer}.mlp.up_proj",
+                match self.starcoder() {
+                    true => "model.layers.{layer}.mlp.c_fc",
+                    false => "model.layers.{layer}.mlp.up_proj",
+                },
                 "blk.{layer}.ffn_up",
                 Layout::RowMajor,
             ),
@@ -201,6 +211,9 @@ impl<'a> Scheme<'a> {
     pub fn mlp_down(&self) -> Vec<Names> {
         let (hf, layout) = match self.family {
             Family::Gpt => ("h.{layer}.mlp.c_proj", Layout::Transposed),
+            Family::Llama if self.starcoder() => {
+                ("model.layers.{layer}.mlp.c_proj", Layout::RowMajor)
+            }
             Family::Llama => ("model.layers.{layer}.mlp.down_proj", Layout::RowMajor),
         };
         vec![Names::new(self.spec.embed, hf, "blk.{layer}.ffn_down", layout)]

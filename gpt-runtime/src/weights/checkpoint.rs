@@ -293,10 +293,6 @@ fn append_transposed(
     }
 }
 
-/// Parts of names in which a family differs from Llama: ours and its (StarCoder 2).
-const ALIASES: [(&str, &str); 2] =
-    [(".mlp.up_proj.", ".mlp.c_fc."), (".mlp.down_proj.", ".mlp.c_proj.")];
-
 struct Resolver<'a> {
     plan: &'static Plan,
     archive: &'a Archive,
@@ -356,10 +352,6 @@ impl Resolver<'_> {
         has(wanted)
             .or_else(|| has(&format!("transformer.{wanted}")))
             .or_else(|| wanted.strip_prefix("model.").and_then(has))
-            .or_else(|| {
-                let (ours, theirs) = ALIASES.iter().find(|(ours, _)| wanted.contains(ours))?;
-                has(&wanted.replace(ours, theirs))
-            })
     }
 
     /// The requested format, or else one that can hold all slices. Records a conversion, unless the
