@@ -1,7 +1,7 @@
 //! Reads and writes weight files, and generates random weights.
 //!
 //! Loaders hide the names, shapes and storage of a file. An engine gets a [`HostTensor`] for each
-//! tensor of the plan and layer, row-major, in one of the five canonical formats.
+//! tensor of the plan and layer, row-major, in a canonical format.
 //!
 //! - `safetensors` and `gguf` parse containers into an `archive` of named tensors.
 //! - `stored` decodes the element and block types of files, `format` the canonical formats.
@@ -9,7 +9,8 @@
 //!   writes one.
 //! - `checkpoint` maps the tensors of an archive to those of a plan; `names` lists tensors in
 //!   errors.
-//! - `save` and `save_gguf` write weights; both split a plan's tensors with `slice`.
+//! - `save` and `save_gguf` write weights; both split a plan's tensors with `slice`. `recipe` chooses
+//!   the formats of a file.
 //! - `random` generates initial weights, `unit_gain` weights for tests, `tables` constant tables.
 //!
 //! Packing tensors for a device is the engine's job and not done here.
@@ -23,6 +24,7 @@ mod gguf;
 mod host;
 mod names;
 mod random;
+mod recipe;
 mod safetensors;
 mod save;
 mod save_gguf;
@@ -45,6 +47,7 @@ pub use checkpoint::{Checkpoint, open, open_embedded, read_spec};
 pub use gguf::{Gguf, Value, read_metadata};
 pub use host::{HostTensor, Weights};
 pub use random::RandomWeights;
+pub use recipe::Recipe;
 #[cfg(feature = "train")]
 pub(crate) use random::mix;
 pub use save::{save, save_config};

@@ -53,9 +53,9 @@ file_types! {
     Q5_1: "Q5_1", 7, (32, 24), Q5;
     Q2K: "Q2_K", 10, (256, 84), F16;
     Q3K: "Q3_K", 11, (256, 110), F16;
-    Q4K: "Q4_K", 12, (256, 144), F16;
-    Q5K: "Q5_K", 13, (256, 176), F16;
-    Q6K: "Q6_K", 14, (256, 210), F16;
+    Q4K: "Q4_K", 12, (256, 144), Q4K;
+    Q5K: "Q5_K", 13, (256, 176), Q5K;
+    Q6K: "Q6_K", 14, (256, 210), Q6K;
 }
 
 impl FileType {
@@ -157,10 +157,7 @@ impl FileType {
                 for (block, out) in blocks().zip(row.chunks_exact_mut(elements)) {
                     match self {
                         FileType::Q2K => k::q2(block, out),
-                        FileType::Q3K => k::q3(block, out),
-                        FileType::Q4K => k::q4(block, out),
-                        FileType::Q5K => k::q5(block, out),
-                        _ => k::q6(block, out),
+                        _ => k::q3(block, out),
                     }
                 }
             }
