@@ -7,7 +7,7 @@
 //! whose fine scales and f16 follow its quants. Rows and columns are padded with zeros. A matrix larger than
 //! [`MAX_BINDING`] has several parts, each a whole number of panels.
 
-use crate::{Epilogue, Format, SUB_BLOCK, MAX_BINDING, Op};
+use crate::{Epilogue, Format, MAX_BINDING, Op, SUB_BLOCK};
 
 /// Rows of a panel: enough for a whole cache line, few enough that an adapter which runs eight
 /// invocations at a time (lavapipe) reads a panel from beginning to end.

@@ -139,24 +139,23 @@ pub unsafe fn row<D: IntDot, Q: Quants, const WIDE: usize>(
             let [opening, fine] = sub_block::<Q>(panel, b);
             let weights = fine.add(Q::Scales::FINE);
             let quants = quants.add(b * BLOCK);
-            // The second half of a block has sums of its own only if it has a scale of its own.
-            let second = Q::Scales::PARTS - 1;
-            let mut parts = [[D::start(0); WIDE]; 2];
-            for (i, part) in parts.iter_mut().enumerate().take(Q::Scales::PARTS) {
-                let halves = input.halves.add(2 * b);
-                *part = [start::<D, Q::Scales>(input.starts.add(b), halves, i); WIDE];
-            }
+            // The second half of a block has sums of its own if it has a scale of its own.
+            let halves = input.halves.add(2 * b);
+            let start = |part| start::<D, Q::Scales>(input.starts.add(b), halves, part);
+            let (mut first, mut second) = ([start(0); WIDE], [start(Q::Scales::PARTS - 1); WIDE]);
             for step in 0..16 / D::GROUP {
                 let x = D::splat(quants.add(D::GROUP * step));
                 let later = D::splat(quants.add(D::GROUP * step + 16));
-                for j in 0..WIDE {
+                for (j, (first, second)) in first.iter_mut().zip(&mut second).enumerate() {
                     let [w, v] = Q::groups::<D>(weights, step, j * lanes);
-                    parts[0][j] = D::add_products(parts[0][j], w, x);
-                    parts[second][j] = D::add_products(parts[second][j], v, later);
+                    *first = D::add_products(*first, w, x);
+                    let other = if Q::Scales::PARTS == 1 { first } else { second };
+                    *other = D::add_products(*other, v, later);
                 }
             }
             let scale = D::V::splat(*input.scales.add(b));
             let sum = D::V::splat(*input.sums.add(b));
+            let parts = [first, second];
             for (j, total) in totals.iter_mut().enumerate() {
                 for (i, part) in parts.iter().enumerate().take(Q::Scales::PARTS) {
                     let of_weights = Q::Scales::scale::<D::V>(opening, fine, i, j * lanes);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytemuck::cast_slice;
 use gpt_plan::{
-    Binding, Epilogue, Feature, Format, MatrixLayout, NO_KERNEL, Operand, Phase, Place, Plan, STRIP, Step,
-    TensorId, TensorKind, vector_block, vector_offset, with_texture,
+    Binding, Epilogue, Feature, Format, MatrixLayout, NO_KERNEL, Operand, Phase, Place, Plan,
+    STRIP, Step, TensorId, TensorKind, vector_block, vector_offset, with_texture,
 };
 use wgpu::{
     BindGroup, BindGroupEntry, BindingResource, Buffer, BufferBinding, BufferUsages, TextureView,

@@ -187,7 +187,6 @@ impl Checkpoint {
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
-
 }
 
 impl Weights for Checkpoint {
@@ -396,12 +395,7 @@ impl Resolver<'_> {
     }
 
     /// Chooses the format that holds all slices, or the requested one. Records conversions.
-    fn choose_format(
-        &mut self,
-        tensor: &Tensor,
-        slices: Vec<StoredSlice>,
-        layer: u32,
-    ) -> Resolved {
+    fn choose_format(&mut self, tensor: &Tensor, slices: Vec<StoredSlice>, layer: u32) -> Resolved {
         if tensor.kind != TensorKind::Matrix {
             return Resolved { slices, format: Format::F32, mixed: false };
         }

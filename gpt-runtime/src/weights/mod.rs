@@ -47,9 +47,9 @@ pub use checkpoint::{Checkpoint, open, open_embedded, read_spec};
 pub use gguf::{Gguf, Value, read_metadata};
 pub use host::{HostTensor, Weights};
 pub use random::RandomWeights;
-pub use recipe::Recipe;
 #[cfg(feature = "train")]
 pub(crate) use random::mix;
+pub use recipe::Recipe;
 pub use save::{save, save_config};
 pub use save_gguf::save_gguf;
 pub(crate) use tables::rotary;

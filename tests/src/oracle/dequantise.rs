@@ -71,9 +71,8 @@ fn block(format: Format, bytes: &[u8]) -> Vec<f64> {
                 };
                 f64::from(nibble + 16 * fifth)
             };
-            let value = |i: usize| {
-                scale * six_bits(i / 32) * quant(i) - minimum * six_bits(8 + i / 32)
-            };
+            let value =
+                |i: usize| scale * six_bits(i / 32) * quant(i) - minimum * six_bits(8 + i / 32);
             (0..256).map(value).collect()
         }
         Format::Q6K => {

@@ -156,12 +156,12 @@ fn products_of_pairs() {
 fn products_of_integers() {
     each(|kernels| {
         for format in Format::ALL.into_iter().filter(|f| f.is_quantised()) {
-            for (rows, depth) in [(1usize, 1usize), (1, 100), (2, 31), (5, 64), (7, 33), (25, 300), (3, 512)]
+            for (rows, depth) in
+                [(1usize, 1usize), (1, 100), (2, 31), (5, 64), (7, 33), (25, 300), (3, 512)]
             {
                 let blocks = depth.div_ceil(BLOCK);
                 let (data, values) = panel(kernels, format, depth);
-                let panel_bytes =
-                    depth.div_ceil(format.block()) * format.packed_bytes() * PANEL;
+                let panel_bytes = depth.div_ceil(format.block()) * format.packed_bytes() * PANEL;
                 let bytes: &[u8] = &bytemuck::cast_slice(&data)[..panel_bytes];
                 let mut x = noise(rows * depth, 5);
                 for (i, x) in x.iter_mut().enumerate() {

@@ -108,10 +108,7 @@ fn scale_and_minimum(packed: &[u8], j: usize) -> [u8; 2] {
     if j < 4 {
         return [packed[j] & 63, packed[j + 4] & 63];
     }
-    [
-        (packed[j + 4] & 15) | (packed[j - 4] >> 6) << 4,
-        (packed[j + 4] >> 4) | (packed[j] >> 6) << 4,
-    ]
+    [(packed[j + 4] & 15) | (packed[j - 4] >> 6) << 4, (packed[j + 4] >> 4) | (packed[j] >> 6) << 4]
 }
 
 /// Writes a packed block as files store it: the inverse of [`pack`].

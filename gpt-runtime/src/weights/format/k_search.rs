@@ -104,7 +104,11 @@ impl Line {
     }
 
     /// The line through `quants` and `x` with the least weighted squares.
-    fn fit(x: &[f32; SUB_BLOCK], weights: &[f32; SUB_BLOCK], quants: &[f32; SUB_BLOCK]) -> Option<Line> {
+    fn fit(
+        x: &[f32; SUB_BLOCK],
+        weights: &[f32; SUB_BLOCK],
+        quants: &[f32; SUB_BLOCK],
+    ) -> Option<Line> {
         let (mut w, mut wq, mut wqq, mut wx, mut wxq) = (0.0, 0.0, 0.0, 0.0, 0.0);
         for ((x, weight), q) in x.iter().zip(weights).zip(quants) {
             w += weight;
@@ -120,8 +124,7 @@ impl Line {
         let scale = (w * wxq - wx * wq) / determinant;
         let minimum = (wq * wxq - wqq * wx) / determinant;
         // A minimum above zero cannot be stored.
-        let (scale, minimum) =
-            if minimum < 0.0 { (wxq / wqq, 0.0) } else { (scale, minimum) };
+        let (scale, minimum) = if minimum < 0.0 { (wxq / wqq, 0.0) } else { (scale, minimum) };
         (scale > 0.0).then_some(Line { scale, minimum })
     }
 
