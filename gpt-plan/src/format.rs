@@ -9,8 +9,8 @@
 //! scales each half of a sub-block has one.
 //!
 //! The host stores a block as GGUF does. Engines store the same numbers in another order, without
-//! loss: the f16, then the quants of each sub-block, then a byte for each fine scale and minimum. The
-//! layouts on the GPU ([`MatrixLayout`](crate::MatrixLayout)) and in the panels of the CPU are
+//! loss: the f16, then the quants of each sub-block, then a byte for each fine scale and minimum.
+//! The layouts on the GPU ([`MatrixLayout`](crate::MatrixLayout)) and in the panels of the CPU are
 //! derived from that order.
 //!
 //! The code that encodes and decodes a block is in `gpt-runtime`, `weights/format` (on the host),
@@ -44,7 +44,8 @@ macro_rules! formats {
         }
 
         impl Format {
-            /// All formats, in the order of [`KernelChoice::ByFormat`](crate::KernelChoice::ByFormat).
+            /// All formats, in the order of
+            /// [`KernelChoice::ByFormat`](crate::KernelChoice::ByFormat).
             pub const ALL: [Format; Format::ROWS.len()] = [$(Format::$format),+];
 
             const ROWS: [Row; [$($name),+].len()] =
@@ -65,11 +66,11 @@ formats! {
     /// Blocks of 256 along a row: an f16 `d`, a signed byte `s` for each 16 columns and quants of 6
     /// bits, `w = d s (q - 32)` (GGUF's Q6_K).
     Q6K: "q6_k", [256, 210], 6, 1, [2, 0];
-    /// Blocks of 32 along a row: f16 `d` and `m`, 32 fifth bits and 32 nibbles, `w = d q + m` (GGUF's
-    /// Q5_1; Q5_0 is the case `m = -16 d`).
+    /// Blocks of 32 along a row: f16 `d` and `m`, 32 fifth bits and 32 nibbles, `w = d q + m`
+    /// (GGUF's Q5_1; Q5_0 is the case `m = -16 d`).
     Q5: "q5", [32, 24], 5, 2, [0, 0];
-    /// Blocks of 256 along a row: f16 `d` and `e`, 6-bit `s` and `m` for each 32 columns, and quants
-    /// of 5 bits, `w = d s q - e m` (GGUF's Q5_K).
+    /// Blocks of 256 along a row: f16 `d` and `e`, 6-bit `s` and `m` for each 32 columns, and
+    /// quants of 5 bits, `w = d s q - e m` (GGUF's Q5_K).
     Q5K: "q5_k", [256, 176], 5, 2, [1, 1];
     /// Blocks of 32 along a row: f16 `d` and `m`, and 32 nibbles, `w = d q + m` (GGUF's Q4_1; Q4_0
     /// is the case `m = -8 d`).
@@ -157,15 +158,15 @@ impl Format {
         2 * self.scales() + self.sub_blocks() * (self.quant_bytes() + scales + minima)
     }
 
-    /// Words of 32 bits of a quantised block on the GPU: its quants, its fine scales and minima, and
-    /// one word of f16.
+    /// Words of 32 bits of a quantised block on the GPU: its quants, its fine scales and minima,
+    /// and one word of f16.
     #[inline]
     pub const fn block_words(self) -> usize {
         (self.packed_bytes() - 2 * self.scales()) / 4 + 1
     }
 
-    /// The quantised format with the fewest bytes, among those with blocks of 32, which pad rows the
-    /// least.
+    /// The quantised format with the fewest bytes, among those with blocks of 32, which pad rows
+    /// the least.
     pub fn smallest() -> Format {
         let bytes = |format: &Format| format.row_bytes(1 << 20);
         let any_width = Format::ALL.into_iter().filter(|format| format.block() <= SUB_BLOCK);

@@ -4,8 +4,8 @@
 //! Rows are stored in panels of [`PANEL`]. For each group of columns a panel holds an element of
 //! each of its rows, side by side, so that neighboring invocations read neighboring elements. The
 //! format defines an element: four f32, four halves in two words, or a word of a quantized block,
-//! whose fine scales and f16 follow its quants. Rows and columns are padded with zeros. A matrix larger than
-//! [`MAX_BINDING`] has several parts, each a whole number of panels.
+//! whose fine scales and f16 follow its quants. Rows and columns are padded with zeros. A matrix
+//! larger than [`MAX_BINDING`] has several parts, each a whole number of panels.
 
 use crate::{Epilogue, Format, MAX_BINDING, Op, SUB_BLOCK};
 

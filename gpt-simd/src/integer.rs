@@ -255,8 +255,8 @@ pub struct IntegerProduct {
     pub add: bool,
 }
 
-/// One panel's outputs for `rows` rows. `VECTORS` registers side by side make a tile. Of the panel's
-/// format only the scales matter.
+/// One panel's outputs for `rows` rows. `VECTORS` registers side by side make a tile. Of the
+/// panel's format only the scales matter.
 ///
 /// All rows pass a block, or a part of it that has one scale, before the next one. If a tile stayed
 /// for several, the compiler would keep its float sums in registers that the integer sums need.

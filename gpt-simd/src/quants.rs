@@ -1,8 +1,8 @@
 //! Quantised formats: the layout of quants in a panel, and the code that loads a register of them.
 //!
 //! A panel has 32 outputs. A block of it begins with 32 f16 scales and, if the format has them, 32
-//! f16 minima. Its sub-blocks of 32 columns follow. A sub-block has 32 bytes for each fine scale and
-//! each fine minimum of an output, and the quants. The bytes of quants of one output are in the
+//! f16 minima. Its sub-blocks of 32 columns follow. A sub-block has 32 bytes for each fine scale
+//! and each fine minimum of an output, and the quants. The bytes of quants of one output are in the
 //! order of `gpt-runtime`'s packed blocks, and groups of `GROUP` bytes of the 32 outputs are
 //! interleaved: `[bytes / GROUP][32][GROUP]`. A format may reorder the bits of a sub-block before
 //! they are interleaved ([`Quants::arrange`]). The products are in [`integer`](super::integer).
@@ -21,8 +21,8 @@ pub trait Quants {
     type Scales: Scales;
 
     /// Loads groups `step` and `step + 16 / GROUP` of the quants of a sub-block, for a register of
-    /// outputs that begins at `lane`. `step` is less than `16 / GROUP`, so the first group is in the
-    /// first half of the sub-block and the second in the other.
+    /// outputs that begins at `lane`. `step` is less than `16 / GROUP`, so the first group is in
+    /// the first half of the sub-block and the second in the other.
     ///
     /// # Safety
     /// As [`Vector`](super::vector::Vector); `quants` are those of a whole sub-block.
@@ -108,9 +108,9 @@ impl Quants for Q4K {
 
 /// `BITS` high bits of each quant, then bytes of two nibbles as in [`Q4`].
 ///
-/// A byte has the high bits of `8 / BITS` columns. They are reordered: of `8 / BITS` groups (steps),
-/// byte `i` holds the bits of the columns with index `i` in their group, those of the first step
-/// lowest.
+/// A byte has the high bits of `8 / BITS` columns. They are reordered: of `8 / BITS` groups
+/// (steps), byte `i` holds the bits of the columns with index `i` in their group, those of the
+/// first step lowest.
 struct HighBits<const BITS: usize>;
 
 impl<const BITS: usize> HighBits<BITS> {

@@ -19,8 +19,8 @@ const BLOCK: usize = 32;
 ///
 /// Quantisation follows GGUF's reference. In Q8, the scale is the largest magnitude over 127. In Q4
 /// and Q5, the quants span the range from the minimum to the maximum. Quants are computed with the
-/// scale *as stored* (f16), so its rounding error does not add to theirs. The scales of k-quants are
-/// searched.
+/// scale *as stored* (f16), so its rounding error does not add to theirs. The scales of k-quants
+/// are searched.
 pub fn encode(format: Format, row: &[f32], out: &mut Vec<u8>) {
     out.reserve(format.row_bytes(row.len()));
     match format {
@@ -96,8 +96,8 @@ pub fn decode(format: Format, bytes: &[u8], row: &mut [f32]) {
     }
 }
 
-/// A quantised block in the order of engines ([`Format::packed_bytes`]); `memory` holds it unless it
-/// is the order of the host.
+/// A quantised block in the order of engines ([`Format::packed_bytes`]); `memory` holds it unless
+/// it is the order of the host.
 pub fn packed_block<'a>(
     format: Format,
     block: &'a [u8],

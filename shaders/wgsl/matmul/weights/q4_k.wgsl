@@ -3,7 +3,8 @@
 //
 // A block of a panel is 37 lines of eight words, one word for each row of the panel: four lines of
 // nibbles for each sub-block, as in `matmul/weights/q4`; four lines of bytes, s and m of two
-// sub-blocks in a word; one of (d, e). The files that multiply see sub-blocks, and call them blocks.
+// sub-blocks in a word; one of (d, e). The files that multiply see sub-blocks, and call them
+// blocks.
 
 struct Block {
     words: vec4<u32>,

@@ -1,5 +1,5 @@
-// Weights in blocks of 256 columns, in sub-blocks of 32: quants of six bits, a signed byte s for each
-// half, and a scale d of the block, w = d s (q - 32) (GGUF's Q6_K, its d widened to f32).
+// Weights in blocks of 256 columns, in sub-blocks of 32: quants of six bits, a signed byte s for
+// each half, and a scale d of the block, w = d s (q - 32) (GGUF's Q6_K, its d widened to f32).
 //
 // A block of a panel is 53 lines of eight words, one word for each row of the panel: six lines for
 // each sub-block, two of them with the upper two bits of sixteen columns in a word, four with
