@@ -271,7 +271,7 @@ GPU_PEERS = {"burn": Burn, "meganeura": Meganeura}
 
 # Kind, model, format and, for training, the shape of a batch (sequences x tokens).
 CPU_JOBS = [
-    *(("infer", "gpt2", dtype) for dtype in ("f32", "bf16", "f16", "q8", "q4")),
+    *(("infer", "gpt2", dtype) for dtype in ("f32", "bf16", "f16", "q8", "q4", "q4_k_m", "q5_k", "q6_k")),
     ("infer", "smollm2-135m", "q4_1"),
     ("train", "gpt2", "f32", "4x64"),
     ("train", "gpt2", "bf16", "4x64"),

@@ -17,7 +17,12 @@ TYPES = {
     "q4": (2, 32, 18, 2),  # Q4_0
     "q8": (8, 32, 34, 7),  # Q8_0
     "bf16": (30, 1, 2, 32),
+    "q4_k": (12, 256, 144, 14),
+    "q5_k": (13, 256, 176, 16),
+    "q6_k": (14, 256, 210, 18),
 }
+# Mixtures: GGUF's file type, the format of most matrices, of the fused one, and of sensitive ones.
+MIXTURES = {"q4_k_m": (15, "q4_k", "q5_k", "q6_k")}
 ALIGNMENT = 32
 DEVIATION = 0.02
 
@@ -34,6 +39,15 @@ def pool(dtype):
     if dtype == "q4":
         scale = half(DEVIATION / 4.6)
         return b"".join(scale + os.urandom(16) for _ in range(2039))
+    if dtype in ("q4_k", "q5_k"):
+        # Fine scales and minima are around 32, and the minimum is about half of the range.
+        largest, width = {"q4_k": (15, 128), "q5_k": (31, 160)}[dtype]
+        scale = DEVIATION / (0.3 * largest) / 32
+        opening = half(scale) + half(scale * largest / 2)
+        return b"".join(opening + os.urandom(12 + width) for _ in range(257))
+    if dtype == "q6_k":
+        scale = half(DEVIATION / 18.5 / 73.6)
+        return b"".join(os.urandom(208) + scale for _ in range(257))
     draw = random.Random(0)
     numbers = [draw.gauss(0.0, DEVIATION) for _ in range(65_521)]
     if dtype == "f32":
@@ -43,22 +57,29 @@ def pool(dtype):
     return b"".join(struct.pack("<f", number)[2:] for number in numbers)
 
 
-def tensors(dtype):
+def more_bits(layer):
+    """Whether llama.cpp stores the sensitive matrices of a layer in more bits."""
+    eighth = LAYERS // 8
+    return layer < eighth or layer >= 7 * LAYERS // 8 or (layer - eighth) % 3 == 2
+
+
+def tensors(name):
     """Names, shapes (rows last, as in GGUF) and types; norm weights are ones."""
-    yield "token_embd.weight", (EMBED, VOCAB), dtype
+    _, dtype, fused, sensitive = MIXTURES.get(name, (0, name, name, name))
+    yield "token_embd.weight", (EMBED, VOCAB), sensitive
     yield "position_embd.weight", (EMBED, CONTEXT), "f32"
     for layer in range(LAYERS):
         block = f"blk.{layer}."
         for norm in ("attn_norm", "ffn_norm"):
             yield block + norm + ".weight", (EMBED,), "ones"
             yield block + norm + ".bias", (EMBED,), "f32"
-        for name, outputs, inputs in (
-            ("attn_qkv", 3 * EMBED, EMBED),
-            ("attn_output", EMBED, EMBED),
-            ("ffn_up", 4 * EMBED, EMBED),
-            ("ffn_down", EMBED, 4 * EMBED),
+        for name, outputs, inputs, kind in (
+            ("attn_qkv", 3 * EMBED, EMBED, fused),
+            ("attn_output", EMBED, EMBED, dtype),
+            ("ffn_up", 4 * EMBED, EMBED, dtype),
+            ("ffn_down", EMBED, 4 * EMBED, sensitive if more_bits(layer) else dtype),
         ):
-            yield block + name + ".weight", (inputs, outputs), dtype
+            yield block + name + ".weight", (inputs, outputs), kind
             yield block + name + ".bias", (outputs,), "f32"
     yield "output_norm.weight", (EMBED,), "ones"
     yield "output_norm.bias", (EMBED,), "f32"
@@ -75,7 +96,7 @@ def metadata(dtype):
     return [
         string("general.architecture", "gpt2"),
         string("general.name", "random"),
-        number("general.file_type", TYPES[dtype][3]),
+        number("general.file_type", MIXTURES[dtype][0] if dtype in MIXTURES else TYPES[dtype][3]),
         number("gpt2.context_length", CONTEXT),
         number("gpt2.embedding_length", EMBED),
         number("gpt2.feed_forward_length", 4 * EMBED),
@@ -111,7 +132,7 @@ def write(path, dtype):
         head += text(name) + struct.pack(f"<I{len(shape)}Q", len(shape), *shape)
         head += struct.pack("<IQ", TYPES[kind][0], offset)
         offset += padded(size(shape, kind))
-    pools = {kind: pool(kind) for kind in {dtype, "f32"}}
+    pools = {kind: pool(kind) for kind in {stored(kind) for _, _, kind in listed}}
     unfinished = path.with_suffix(".unfinished")
     with open(unfinished, "wb") as out:
         out.write(head.ljust(padded(len(head)), b"\0"))

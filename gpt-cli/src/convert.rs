@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use gpt_runtime::Format;
 use gpt_runtime::Tokenizer;
-use gpt_runtime::weights::{self, save, save_config, save_gguf};
+use gpt_runtime::weights::{self, Recipe, save, save_config, save_gguf};
 
 use crate::options::{self, ModelArgument, TokenizerArgument};
 use crate::output::Failure;
@@ -14,6 +14,7 @@ use crate::progress::Watched;
 #[derive(Args)]
 #[command(after_help = "Examples:
   gpt convert --model nano --weights run --out nano.gguf --dtype q8
+  gpt convert --weights gpt2.safetensors --out gpt2.gguf --dtype q4_k_m
   gpt convert --model nano --weights nano.gguf --out nano.safetensors")]
 pub struct Arguments {
     #[command(flatten)]
@@ -26,9 +27,9 @@ pub struct Arguments {
     /// .gguf, or .safetensors in f32 with config.json beside it
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    #[arg(long, value_name = "TYPE", value_parser = options::formats(), hide_possible_values = true)]
-    #[arg(help = options::formats_help("f32"))]
-    dtype: Option<Format>,
+    #[arg(long, value_name = "TYPE", value_parser = options::recipes(), hide_possible_values = true)]
+    #[arg(help = format!("Formats of matrices: {} [default: f32]", Recipe::names().join(", ")))]
+    dtype: Option<Recipe>,
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -42,10 +43,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let watched = Watched::new(plan, &opened);
     match (to.extension().and_then(|e| e.to_str()), arguments.dtype) {
         (Some("gguf"), dtype) => {
-            let format = dtype.unwrap_or(Format::F32);
-            save_gguf(to, plan, &watched, format, tokenizer.as_ref())?;
+            let recipe = dtype.unwrap_or(Format::F32.into());
+            save_gguf(to, plan, &watched, recipe, tokenizer.as_ref())?;
         }
-        (Some("safetensors"), None | Some(Format::F32)) => {
+        (Some("safetensors"), None | Some(Recipe::All(Format::F32))) => {
             save(to, plan, &watched)?;
             save_config(&to.with_file_name("config.json"), plan)?;
             if let Some(tokenizer) = tokenizer {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, Args, Command, ValueEnum};
 use gpt_runtime::Format;
+use gpt_runtime::weights::Recipe;
 use gpt_runtime::{
     CacheFormat, Device, DeviceKind, DeviceOptions, LoadOptions, Model, Sampler, Sampling, Untyped,
 };
@@ -201,6 +202,17 @@ pub fn formats() -> Named<Format> {
         parse: |name| {
             let found = Format::ALL.into_iter().find(|f| f.name() == name);
             found.ok_or_else(|| format!("expected one of {}", format_names()))
+        },
+    }
+}
+
+/// Parses `--dtype` of a file that is written.
+pub fn recipes() -> Named<Recipe> {
+    Named {
+        names: Recipe::names,
+        parse: |name| {
+            let names = || Recipe::names().join(", ");
+            Recipe::find(name).ok_or_else(|| format!("expected one of {}", names()))
         },
     }
 }

@@ -238,11 +238,21 @@ fn fine_tuning_begins_where_the_weights_are() {
     assert!(loss("new", "") > known + 0.3);
     // From a GGUF, which contains its tokenizer.
     let gguf = desk.path("base.gguf");
-    let mut convert = Command::new(env!("CARGO_BIN_EXE_gpt"));
-    convert.args(["convert", "--model", "nano", "--dtype", "q8", "--weights"]).arg(&base);
-    succeeds(convert.arg("--out").arg(&gguf));
-    let rounded = loss("rounded", &format!("--weights {}", gguf.display()));
-    assert!((rounded - known).abs() < 0.05, "{rounded} and {known}");
+    let convert = |dtype: &str| {
+        let mut convert = Command::new(env!("CARGO_BIN_EXE_gpt"));
+        convert.args(["convert", "--model", "nano", "--dtype", dtype, "--weights"]).arg(&base);
+        convert.arg("--out").arg(&gguf);
+        convert
+    };
+    for dtype in ["q8", "q4_k_m"] {
+        succeeds(&mut convert(dtype));
+        let rounded = loss(dtype, &format!("--weights {}", gguf.display()));
+        assert!((rounded - known).abs() < 0.05, "{rounded} and {known}");
+    }
+    let message = fails(&mut convert("q4_k"), 2);
+    assert!(message.contains("takes multiples of 256; choose q4_k_m"), "{message}");
+    let message = fails(&mut convert("q4_m"), 2);
+    assert!(message.contains("q4_k, q4_k_m, q5_k_m"), "{message}");
 }
 
 #[test]

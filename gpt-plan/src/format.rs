@@ -1,28 +1,42 @@
 //! Storage formats of a matrix. Each is a row of one table.
 //!
 //! A row of a matrix is stored in blocks that never cross into the next row. A format that is not
-//! quantised has blocks of one number. A quantised block has an f16 scale, then an f16 minimum if
-//! the format has one, then its quants. The layouts on the GPU and in the panels of the CPU are
-//! derived from this one: [`MatrixLayout`](crate::MatrixLayout) stores the quants of a block in
-//! words and its scales in the word after them.
+//! quantised has blocks of one number. A quantised block has an f16 scale, an f16 minimum if the
+//! format has one, and integers, its quants.
+//!
+//! GGUF's k-quants have blocks of 256. A sub-block of 32 has *fine* scales and minima of its
+//! own: integers of up to 8 bits, which the f16 of the block multiply. In a format with two fine
+//! scales each half of a sub-block has one.
+//!
+//! The host stores a block as GGUF does. Engines store the same numbers in another order, without
+//! loss: the f16, then the quants of each sub-block, then a byte for each fine scale and minimum.
+//! The layouts on the GPU ([`MatrixLayout`](crate::MatrixLayout)) and in the panels of the CPU are
+//! derived from that order.
 //!
 //! The code that encodes and decodes a block is in `gpt-runtime`, `weights/format` (on the host),
 //! in `gpt-simd`, `quants` (in panels), and in `shaders`, `matmul/weights/NAME.wgsl`.
 
 use serde::Serialize;
 
+/// Columns of a sub-block: a whole quantised block, or a part of one that has scales of its own.
+pub const SUB_BLOCK: usize = 32;
+
 /// A row of the table.
 struct Row {
     name: &'static str,
-    /// Elements and bytes of a block.
+    /// Elements and bytes of a block on the host.
     block: [usize; 2],
+    /// Bits of an element, without its scales.
+    bits: usize,
     scales: usize,
+    fine: [usize; 2],
 }
 
-/// Declares the formats: the name, the elements and bytes of a block, and the number of f16 that
-/// open it.
+/// Declares the formats: the name, the elements and bytes of a block on the host, the bits of an
+/// element, the number of f16 of a block, and the numbers of fine scales and fine minima of
+/// a sub-block.
 macro_rules! formats {
-    ($($(#[$doc:meta])* $format:ident: $name:literal, $block:expr, $scales:literal;)+) => {
+    ($($(#[$doc:meta])* $format:ident: $name:literal, $block:expr, $bits:literal, $scales:literal, $fine:expr;)+) => {
         /// The storage format of a matrix in memory, and in a file that needs no conversion.
         #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Format {
@@ -30,30 +44,40 @@ macro_rules! formats {
         }
 
         impl Format {
-            /// All formats, in the order of [`KernelChoice::ByFormat`](crate::KernelChoice::ByFormat).
+            /// All formats, in the order of
+            /// [`KernelChoice::ByFormat`](crate::KernelChoice::ByFormat).
             pub const ALL: [Format; Format::ROWS.len()] = [$(Format::$format),+];
 
             const ROWS: [Row; [$($name),+].len()] =
-                [$(Row { name: $name, block: $block, scales: $scales }),+];
+                [$(Row { name: $name, block: $block, bits: $bits, scales: $scales, fine: $fine }),+];
         }
     };
 }
 
 formats! {
     /// IEEE single precision.
-    F32: "f32", [1, 4], 0;
+    F32: "f32", [1, 4], 32, 0, [0, 0];
     /// IEEE half precision.
-    F16: "f16", [1, 2], 0;
+    F16: "f16", [1, 2], 16, 0, [0, 0];
     /// The upper half of an f32.
-    Bf16: "bf16", [1, 2], 0;
+    Bf16: "bf16", [1, 2], 16, 0, [0, 0];
     /// Blocks of 32 along a row: an f16 scale `d` and 32 signed bytes, `w = d q` (GGUF's Q8_0).
-    Q8: "q8", [32, 34], 1;
-    /// Blocks of 32 along a row: f16 `d` and `m`, 32 fifth bits and 32 nibbles, `w = d q + m` (GGUF's
-    /// Q5_1; Q5_0 is the case `m = -16 d`).
-    Q5: "q5", [32, 24], 2;
+    Q8: "q8", [32, 34], 8, 1, [0, 0];
+    /// Blocks of 256 along a row: an f16 `d`, a signed byte `s` for each 16 columns and quants of 6
+    /// bits, `w = d s (q - 32)` (GGUF's Q6_K).
+    Q6K: "q6_k", [256, 210], 6, 1, [2, 0];
+    /// Blocks of 32 along a row: f16 `d` and `m`, 32 fifth bits and 32 nibbles, `w = d q + m`
+    /// (GGUF's Q5_1; Q5_0 is the case `m = -16 d`).
+    Q5: "q5", [32, 24], 5, 2, [0, 0];
+    /// Blocks of 256 along a row: f16 `d` and `e`, 6-bit `s` and `m` for each 32 columns, and
+    /// quants of 5 bits, `w = d s q - e m` (GGUF's Q5_K).
+    Q5K: "q5_k", [256, 176], 5, 2, [1, 1];
     /// Blocks of 32 along a row: f16 `d` and `m`, and 32 nibbles, `w = d q + m` (GGUF's Q4_1; Q4_0
     /// is the case `m = -8 d`).
-    Q4: "q4", [32, 20], 2;
+    Q4: "q4", [32, 20], 4, 2, [0, 0];
+    /// Blocks of 256 along a row: f16 `d` and `e`, 6-bit `s` and `m` for each 32 columns, and
+    /// nibbles, `w = d s q - e m` (GGUF's Q4_K).
+    Q4K: "q4_k", [256, 144], 4, 2, [1, 1];
 }
 
 impl Format {
@@ -80,7 +104,7 @@ impl Format {
         self.row().block[1]
     }
 
-    /// The number of f16 that open a block: 0, 1 (a scale), or 2 (a scale and a minimum).
+    /// The number of f16 of a block: 0, 1 (a scale), or 2 (a scale and a minimum).
     #[inline]
     pub const fn scales(self) -> usize {
         self.row().scales
@@ -98,15 +122,54 @@ impl Format {
         columns.div_ceil(self.block()) * self.block_bytes()
     }
 
-    /// Words of 32 bits of a quantised block on the GPU: its quants, and one word of scales.
+    /// Fine scales and fine minima of a sub-block: integers of up to 8 bits. None in formats with
+    /// blocks of 32.
     #[inline]
-    pub const fn block_words(self) -> usize {
-        (self.block_bytes() - 2 * self.scales()) / 4 + 1
+    pub const fn fine(self) -> [usize; 2] {
+        self.row().fine
     }
 
-    /// The quantised format with the fewest bytes.
+    /// Whether it is one of GGUF's k-quants: scales are quantised, too.
+    #[inline]
+    pub const fn is_k_quant(self) -> bool {
+        self.row().fine[0] > 0
+    }
+
+    /// Sub-blocks of a quantised block.
+    #[inline]
+    pub const fn sub_blocks(self) -> usize {
+        self.block() / SUB_BLOCK
+    }
+
+    /// Bytes of the quants of a sub-block of a quantised format.
+    #[inline]
+    pub const fn quant_bytes(self) -> usize {
+        self.row().bits * SUB_BLOCK / 8
+    }
+
+    /// Bytes of a block as engines store it: its f16, and for each sub-block its quants and a byte
+    /// for each fine scale and minimum.
+    #[inline]
+    pub const fn packed_bytes(self) -> usize {
+        if !self.is_quantised() {
+            return self.block_bytes();
+        }
+        let [scales, minima] = self.fine();
+        2 * self.scales() + self.sub_blocks() * (self.quant_bytes() + scales + minima)
+    }
+
+    /// Words of 32 bits of a quantised block on the GPU: its quants, its fine scales and minima,
+    /// and one word of f16.
+    #[inline]
+    pub const fn block_words(self) -> usize {
+        (self.packed_bytes() - 2 * self.scales()) / 4 + 1
+    }
+
+    /// The quantised format with the fewest bytes, among those with blocks of 32, which pad rows
+    /// the least.
     pub fn smallest() -> Format {
         let bytes = |format: &Format| format.row_bytes(1 << 20);
-        Format::ALL.into_iter().min_by_key(bytes).unwrap_or(Format::F32)
+        let any_width = Format::ALL.into_iter().filter(|format| format.block() <= SUB_BLOCK);
+        any_width.min_by_key(bytes).unwrap_or(Format::F32)
     }
 }

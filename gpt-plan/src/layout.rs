@@ -4,10 +4,10 @@
 //! Rows are stored in panels of [`PANEL`]. For each group of columns a panel holds an element of
 //! each of its rows, side by side, so that neighboring invocations read neighboring elements. The
 //! format defines an element: four f32, four halves in two words, or a word of a quantized block,
-//! whose scales follow its quants. Rows and columns are padded with zeros. A matrix larger than
-//! [`MAX_BINDING`] has several parts, each a whole number of panels.
+//! whose fine scales and f16 follow its quants. Rows and columns are padded with zeros. A matrix
+//! larger than [`MAX_BINDING`] has several parts, each a whole number of panels.
 
-use crate::{Epilogue, Format, MAX_BINDING, Op};
+use crate::{Epilogue, Format, MAX_BINDING, Op, SUB_BLOCK};
 
 /// Rows of a panel: enough for a whole cache line, few enough that an adapter which runs eight
 /// invocations at a time (lavapipe) reads a panel from beginning to end.
@@ -32,10 +32,10 @@ pub struct MatrixLayout {
     pub panel_length: u32,
     /// Bytes of an element, a `vec4<f32>`, `vec2<u32>` or `u32`.
     pub element_bytes: u32,
-    /// Quads of columns that a shader reads together: a block of a quantized format, otherwise a
-    /// divisor of the columns.
+    /// Quads of columns that a shader reads together: a sub-block of a quantized format, otherwise
+    /// a divisor of the columns. Shaders call them a block.
     pub block_quads: u32,
-    /// Blocks of a row.
+    /// Such blocks of a row.
     pub blocks: u32,
     /// Bindings.
     pub parts: u32,
@@ -46,17 +46,17 @@ pub struct MatrixLayout {
 impl MatrixLayout {
     /// The layout of `rows x columns` in `format`; `None` if a strip is larger than a binding.
     pub fn new(format: Format, rows: u64, columns: u64) -> Option<MatrixLayout> {
-        let (quads, block_quads, words, element_bytes) = if format.is_quantised() {
-            let quads = format.block() as u64 / 4;
-            let blocks = columns.div_ceil(format.block() as u64);
-            (blocks * quads, quads, format.block_words() as u64, 4)
+        // Elements of a row.
+        let (blocks, block_quads, length, element_bytes) = if format.is_quantised() {
+            let whole = columns.div_ceil(format.block() as u64);
+            let length = whole.checked_mul(format.block_words() as u64)?;
+            (columns.div_ceil(SUB_BLOCK as u64), SUB_BLOCK as u64 / 4, length, 4)
         } else {
             let quads = columns.div_ceil(4);
             let block = [8, 4, 2, 1].into_iter().find(|n| quads.is_multiple_of(*n))?;
-            (quads, block, block, 4 * format.block_bytes() as u64)
+            (quads / block, block, quads, 4 * format.block_bytes() as u64)
         };
-        let blocks = quads / block_quads;
-        let panel_length = blocks.checked_mul(words * u64::from(PANEL))?;
+        let panel_length = length.checked_mul(u64::from(PANEL))?;
         let panel_bytes = panel_length.checked_mul(element_bytes)?;
         let panels = rows.next_multiple_of(u64::from(STRIP)) / u64::from(PANEL);
         // A strip is in one part.

@@ -44,7 +44,7 @@ pub use binding::{Access, Binding, Extent, Grid, Operand, with_texture};
 pub use buffer::{Buffer, BufferId, Copies, LOGITS_BYTES, LayerCopy, RowCount, Slot, train_stride};
 pub use dropout::{Dropout, Site, hash};
 pub use feature::{Feature, Features};
-pub use format::Format;
+pub use format::{Format, SUB_BLOCK};
 pub use kernel::{Kernel, Phase};
 pub use layout::{
     MAX_PARTS, MAX_PARTS_QKV, MAX_PARTS_RESIDUAL, MAX_ROWS, MatrixLayout, PANEL, STRIP,

@@ -206,16 +206,31 @@ impl<'a> Watched<'a> {
         let row = self.format(id, layer).row_bytes(tensor.columns as usize);
         u64::from(tensor.rows) * row as u64
     }
+
+    /// Reports that a tensor was read.
+    fn advance(&self, id: TensorId, layer: u32) {
+        let bytes = self.bytes(id, layer);
+        let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        // An engine may read a tensor that two steps share twice.
+        (self.progress.0)(done.min(self.total), self.total);
+    }
 }
 
 impl Weights for Watched<'_> {
     fn tensor(&self, id: TensorId, layer: u32) -> Result<HostTensor<'_>, Error> {
         let tensor = self.weights.tensor(id, layer)?;
-        let bytes = self.bytes(id, layer);
-        let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        // An engine may read a tensor twice, if two steps use it: the embedding and a tied head.
-        (self.progress.0)(done.min(self.total), self.total);
+        self.advance(id, layer);
         Ok(tensor)
+    }
+
+    fn parts(&self, id: TensorId, layer: u32) -> Result<Vec<HostTensor<'_>>, Error> {
+        let parts = self.weights.parts(id, layer)?;
+        self.advance(id, layer);
+        Ok(parts)
+    }
+
+    fn part_formats(&self, id: TensorId, layer: u32) -> Vec<(Format, usize)> {
+        self.weights.part_formats(id, layer)
     }
 
     fn format(&self, id: TensorId, layer: u32) -> Format {

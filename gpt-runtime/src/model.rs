@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gpt_plan::{Format, Plan};
+use gpt_plan::{Format, Plan, TensorId};
 
 use crate::Error;
 use crate::device::Device;
@@ -164,7 +164,7 @@ impl<M> Model<M> {
     ) -> Result<Self, Error> {
         let format = |id, layer| weights.format(id, layer);
         let shared = ModelInner {
-            weight_bytes_per_token: vtable.plan.weight_bytes_per_token(format),
+            weight_bytes_per_token: bytes_per_token(vtable.plan, weights),
             format: vtable.plan.main_format(format),
             final_norm: FinalNorm::read(vtable.plan, weights)?,
             engine,
@@ -264,4 +264,19 @@ impl<M> Clone for Model<M> {
     fn clone(&self) -> Self {
         Model { shared: self.shared.clone(), brand: PhantomData }
     }
+}
+
+/// Bytes of weights that decoding a token reads; parts of a matrix in their own formats.
+fn bytes_per_token(plan: &Plan, weights: &dyn Weights) -> u64 {
+    let whole = plan.weight_bytes_per_token(|id, layer| weights.format(id, layer));
+    let mut saved = 0;
+    for (id, tensor) in (0..).map(TensorId).zip(plan.tensors.iter()) {
+        let bytes = |format: Format| format.row_bytes(tensor.columns as usize);
+        for layer in tensor.layers(plan.spec.layers) {
+            for (format, rows) in weights.part_formats(id, layer) {
+                saved += rows * bytes(weights.format(id, layer)).saturating_sub(bytes(format));
+            }
+        }
+    }
+    whole - saved as u64
 }

@@ -193,6 +193,7 @@ pub fn integer_product<const ROWS: usize, const BLOCKS: usize, const STRIDE: usi
         next: (std::ptr::null(), 0),
         panel: panel.as_ptr(),
         block_bytes: format.block_bytes() * PANEL,
+        sub_block_bytes: 0,
         output: output.as_mut_ptr(),
         add,
     };
@@ -342,7 +343,7 @@ macro_rules! const_integers {
                 let input = QuantizedInputs { stride: S, ..of.input };
                 let product = IntegerProduct { rows: R, blocks: B, input, ..of };
                 // SAFETY: see above.
-                unsafe { integer::product::<D, { Q8::MINIMA }, { Q8::SHIFTED }, $tile>(&product) }
+                unsafe { integer::product::<D, <Q8 as Quants>::Scales, $tile>(&product) }
             }
 
             $(#[$feature])?
@@ -350,7 +351,7 @@ macro_rules! const_integers {
                 let input = QuantizedInputs { stride: S, ..of.input };
                 let product = IntegerProduct { rows: R, blocks: B, input, ..of };
                 // SAFETY: see above.
-                unsafe { integer::product::<D, { Q4::MINIMA }, { Q4::SHIFTED }, $tile>(&product) }
+                unsafe { integer::product::<D, <Q4 as Quants>::Scales, $tile>(&product) }
             }
         }
     };

@@ -1,24 +1,24 @@
 //! Products of quantised matrices, in integers.
 //!
 //! Inputs are rounded to integers in blocks of 32 with a scale each. The products of a block of
-//! inputs and a block of weights (8 or 4 bits) are summed in 32 bits without rounding, and the two
-//! scales are multiplied in once for 32 terms. The instruction set decides the width of an input
+//! inputs and a block of weights (up to 8 bits) are summed in 32 bits without rounding, and the two
+//! scales are multiplied in once for 32 terms, or for 16 in formats whose weights have a scale for
+//! each 16 ([`Scales::PARTS`]). The instruction set decides the width of an input
 //! ([`IntDot`]): 16 bits, with an error of at most 2^-16 of the largest in its block, or 8 bits, as
 //! in llama.cpp, where instructions add four products of bytes at a time and are twice as fast.
 //!
-//! Such an instruction takes one unsigned operand. Weights of 4 bits are unsigned; those of 8 bits
-//! are packed with 128 added, and sums start with the correction, -128 times the sum of a block's
-//! inputs.
+//! Such an instruction takes one unsigned operand. Weights of 8 bits are packed with 128 added, and
+//! sums start with the correction, -128 times the sum of a block's inputs. Formats that store an
+//! offset themselves are corrected in the same way; the weights of all others are unsigned.
 
 use super::int_dot::IntDot;
 use super::quants::Quants;
+use super::scales::Scales;
 use super::vector::{PANEL, Vector};
 use super::{AHEAD, prefetch_later};
 
 /// Steps of depth of a block.
 pub const BLOCK: usize = 32;
-/// Offset of the minima in a panel's block, for formats that have them. The scales are before.
-const MINIMA: usize = 2 * PANEL;
 /// Numbers of one block of a panel, widened.
 pub const WIDE_BLOCK: usize = BLOCK * PANEL;
 
@@ -34,6 +34,8 @@ pub struct QuantizedInputs {
     pub sums: *const f32,
     /// Initial values of integer sums with weights that are packed with [`IntDot::SHIFT`] added.
     pub starts: *const i32,
+    /// `[rows][stride][2]`: the sum of the quants of each half of a block.
+    pub halves: *const i32,
     pub stride: usize,
 }
 
@@ -51,30 +53,33 @@ pub unsafe fn quantise<D: IntDot>(
     scales: &mut [f32],
     sums: &mut [f32],
     starts: &mut [i32],
+    halves: &mut [i32],
 ) {
     let quants = quants.cast::<D::Quant>();
     let (whole, rest) = x.as_chunks::<BLOCK>();
     let mut last = [0.0f32; BLOCK];
     last[..rest.len()].copy_from_slice(rest);
     let blocks = whole.iter().chain((!rest.is_empty()).then_some(&last));
-    let places = scales.iter_mut().zip(sums).zip(starts);
-    for (b, (block, ((scale, sum), start))) in blocks.zip(places).enumerate() {
-        // SAFETY: the outputs hold all blocks of the row.
+    let places = scales.iter_mut().zip(sums).zip(starts).zip(halves.as_chunks_mut::<2>().0);
+    for (b, (block, (((scale, sum), start), halves))) in blocks.zip(places).enumerate() {
+        // SAFETY: the outputs hold as many blocks.
         unsafe {
-            let (found, total) = quantise_block::<D>(block, quants.add(b * BLOCK));
+            let (found, totals) = quantise_block::<D>(block, quants.add(b * BLOCK));
+            let total = totals[0] + totals[1];
             *scale = found;
             *sum = found * total;
             *start = -D::SHIFT * total as i32;
+            *halves = totals.map(|total| total as i32);
         }
     }
 }
 
-/// Rounds a block and returns its scale and the sum of its integers.
+/// Rounds a block and returns its scale and the sums of the integers of its halves.
 ///
 /// # Safety
 /// As [`Vector`]; `quants` holds a block.
 #[inline(always)]
-unsafe fn quantise_block<D: IntDot>(x: &[f32; BLOCK], quants: *mut D::Quant) -> (f32, f32) {
+unsafe fn quantise_block<D: IntDot>(x: &[f32; BLOCK], quants: *mut D::Quant) -> (f32, [f32; 2]) {
     // SAFETY: vectors lie within the block, and within its place among the quants.
     unsafe {
         let at = x.as_ptr();
@@ -85,23 +90,37 @@ unsafe fn quantise_block<D: IntDot>(x: &[f32; BLOCK], quants: *mut D::Quant) -> 
         }
         let greatest = greatest.greatest();
         let by = if greatest > 0.0 { D::LARGEST / greatest } else { 0.0 };
-        // Integers whose sum is below 2^24, so it is exact.
-        let mut total = D::V::splat(0.0);
-        for i in (0..BLOCK).step_by(D::V::LANES) {
-            let rounded = D::V::load(at.add(i)).mul(D::V::splat(by)).round();
-            D::store_quants(rounded, quants.add(i));
-            total = total.add(rounded);
+        // Integers whose sums are below 2^24, so they are exact.
+        let mut totals = [D::V::splat(0.0); 2];
+        for (half, total) in totals.iter_mut().enumerate() {
+            for i in (0..BLOCK / 2).step_by(D::V::LANES) {
+                let i = half * BLOCK / 2 + i;
+                let rounded = D::V::load(at.add(i)).mul(D::V::splat(by)).round();
+                D::store_quants(rounded, quants.add(i));
+                *total = total.add(rounded);
+            }
         }
-        let total = total.sum();
-        // An infinity or NaN makes the sum NaN, and zero times NaN is NaN.
-        ((greatest + 0.0 * total) / D::LARGEST, total)
+        let [first, second] = totals;
+        let totals = [first.sum(), second.sum()];
+        // An infinity or NaN makes a sum NaN, and zero times NaN is NaN.
+        ((greatest + 0.0 * (totals[0] + totals[1])) / D::LARGEST, totals)
     }
+}
+
+/// Bytes of a block of a panel.
+const fn block_bytes<Q: Quants>() -> usize {
+    Q::FORMAT.packed_bytes() * PANEL
+}
+
+/// Bytes of a sub-block of a panel.
+const fn sub_block_bytes<Q: Quants>() -> usize {
+    Q::Scales::FINE + Q::FORMAT.quant_bytes() * PANEL
 }
 
 /// One row times one panel. `WIDE` registers span the panel.
 ///
 /// # Safety
-/// As [`Vector`]; the row and the panel have `blocks` blocks, `output` 32 floats.
+/// As [`Vector`]; the row has `blocks` blocks and the panel as many sub-blocks, `output` 32 floats.
 #[inline(always)]
 pub unsafe fn row<D: IntDot, Q: Quants, const WIDE: usize>(
     input: &QuantizedInputs,
@@ -109,32 +128,42 @@ pub unsafe fn row<D: IntDot, Q: Quants, const WIDE: usize>(
     panel: *const u8,
     output: *mut f32,
 ) {
-    // SAFETY: offsets stay within one block of the panel and 32 inputs.
+    // SAFETY: offsets stay within one sub-block of the panel and 32 inputs.
     unsafe {
         let lanes = D::V::LANES;
         let quants = input.quants.cast::<D::Quant>();
+        let share = block_bytes::<Q>() / Q::Scales::SUB_BLOCKS;
         let mut totals = [D::V::splat(0.0); WIDE];
         for b in 0..blocks {
-            let (block, quants) = (panel.add(b * Q::BLOCK_BYTES), quants.add(b * BLOCK));
-            let mut parts = [start::<D, Q>(input.starts, b); WIDE];
-            prefetch_later(block.wrapping_add(AHEAD), Q::BLOCK_BYTES);
+            prefetch_later(panel.wrapping_add(b * share + AHEAD), share);
+            let [opening, fine] = sub_block::<Q>(panel, b);
+            let weights = fine.add(Q::Scales::FINE);
+            let quants = quants.add(b * BLOCK);
+            // The second half of a block has sums of its own if it has a scale of its own.
+            let halves = input.halves.add(2 * b);
+            let start = |part| start::<D, Q::Scales>(input.starts.add(b), halves, part);
+            let (mut first, mut second) = ([start(0); WIDE], [start(Q::Scales::PARTS - 1); WIDE]);
             for step in 0..16 / D::GROUP {
                 let x = D::splat(quants.add(D::GROUP * step));
                 let later = D::splat(quants.add(D::GROUP * step + 16));
-                for (j, part) in parts.iter_mut().enumerate() {
-                    let [w, v] = Q::groups::<D>(block, step, j * lanes);
-                    *part = D::add_products(*part, w, x);
-                    *part = D::add_products(*part, v, later);
+                for (j, (first, second)) in first.iter_mut().zip(&mut second).enumerate() {
+                    let [w, v] = Q::groups::<D>(weights, step, j * lanes);
+                    *first = D::add_products(*first, w, x);
+                    let other = if Q::Scales::PARTS == 1 { first } else { second };
+                    *other = D::add_products(*other, v, later);
                 }
             }
             let scale = D::V::splat(*input.scales.add(b));
             let sum = D::V::splat(*input.sums.add(b));
+            let parts = [first, second];
             for (j, total) in totals.iter_mut().enumerate() {
-                let of_weights = D::V::load_f16(block.cast::<u16>().add(j * lanes));
-                *total = D::floats(parts[j]).mul_add(of_weights.mul(scale), *total);
-                if Q::MINIMA {
-                    let minima = block.add(MINIMA).cast::<u16>().add(j * lanes);
-                    *total = D::V::load_f16(minima).mul_add(sum, *total);
+                for (i, part) in parts.iter().enumerate().take(Q::Scales::PARTS) {
+                    let of_weights = Q::Scales::scale::<D::V>(opening, fine, i, j * lanes);
+                    *total = D::floats(part[j]).mul_add(of_weights.mul(scale), *total);
+                }
+                if Q::Scales::MINIMA {
+                    let minima = Q::Scales::minimum::<D::V>(opening, fine, j * lanes);
+                    *total = minima.mul_add(sum, *total);
                 }
             }
         }
@@ -144,37 +173,59 @@ pub unsafe fn row<D: IntDot, Q: Quants, const WIDE: usize>(
     }
 }
 
-/// The initial values of a block's sums.
+/// Sub-block `b` of a panel: the f16 of its block, and its fine scales, which its quants follow.
 ///
 /// # Safety
-/// As [`Vector`]; `starts` has the block's.
+/// The panel has the sub-block.
 #[inline(always)]
-unsafe fn start<D: IntDot, Q: Quants>(starts: *const i32, block: usize) -> D::Sums {
+unsafe fn sub_block<Q: Quants>(panel: *const u8, b: usize) -> [*const u8; 2] {
+    let (block, within) = (b / Q::Scales::SUB_BLOCKS, b % Q::Scales::SUB_BLOCKS);
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let opening = panel.add(block * block_bytes::<Q>());
+        [opening, opening.add(Q::Scales::OPENING + within * sub_block_bytes::<Q>())]
+    }
+}
+
+/// The initial values of the sums of part `part` of a block. `starts` and `halves` are those of the
+/// block.
+///
+/// # Safety
+/// As [`Vector`]; the pointers are valid for a block.
+#[inline(always)]
+unsafe fn start<D: IntDot, S: Scales>(
+    starts: *const i32,
+    halves: *const i32,
+    part: usize,
+) -> D::Sums {
+    const { assert!(S::OFFSET == 0 || S::PARTS == 2) };
     // SAFETY: passed on.
     unsafe {
-        D::start(match Q::SHIFTED && D::SHIFT != 0 {
-            true => *starts.add(block),
+        D::start(match S::SHIFTED && D::SHIFT != 0 {
+            true => *starts,
+            false if S::OFFSET != 0 => -S::OFFSET * *halves.add(part),
             false => 0,
         })
     }
 }
 
-/// Converts the quants of `blocks` blocks of a panel to the form that [`IntDot::load`] takes,
+/// Converts the quants of `blocks` sub-blocks of a panel to the form that [`IntDot::load`] takes,
 /// `[blocks][32 / GROUP][32][GROUP]`, once for many rows.
 ///
 /// # Safety
-/// As [`Vector`]; `panel` has `blocks` blocks, `output` holds [`WIDE_BLOCK`] weights of
+/// As [`Vector`]; `panel` has as many sub-blocks, `output` holds [`WIDE_BLOCK`] weights of
 /// [`IntDot::WIDE_BYTES`] for each.
 #[inline(always)]
 pub unsafe fn widen<D: IntDot, Q: Quants>(panel: *const u8, blocks: usize, output: *mut u8) {
     // SAFETY: offsets stay within a block.
     unsafe {
         for b in 0..blocks {
-            let block = panel.add(b * Q::BLOCK_BYTES);
+            let [_, fine] = sub_block::<Q>(panel, b);
+            let weights = fine.add(Q::Scales::FINE);
             let output = output.add(b * WIDE_BLOCK * D::WIDE_BYTES);
             for step in 0..16 / D::GROUP {
                 for lane in (0..PANEL).step_by(D::V::LANES) {
-                    let [now, later] = Q::groups::<D>(block, step, lane);
+                    let [now, later] = Q::groups::<D>(weights, step, lane);
                     let to = output.add((step * PANEL + lane) * D::GROUP * D::WIDE_BYTES);
                     D::store(now, to);
                     D::store(later, to.add(16 * PANEL * D::WIDE_BYTES));
@@ -193,10 +244,12 @@ pub struct IntegerProduct {
     pub wide: *const u8,
     /// Bytes from one block of `wide` to the next.
     pub wide_stride: usize,
-    /// The panel itself, for its scales and minima.
+    /// The panel itself, for its scales and minima; bytes between two blocks, and between two
+    /// sub-blocks.
     pub panel: *const u8,
     /// Bytes from one block of `panel` to the next.
     pub block_bytes: usize,
+    pub sub_block_bytes: usize,
     /// Bytes that a later product reads, prefetched little by little.
     pub next: (*const u8, usize),
     /// `[rows][32]`.
@@ -204,23 +257,16 @@ pub struct IntegerProduct {
     pub add: bool,
 }
 
-/// One panel's outputs for `rows` rows. `VECTORS` registers side by side make a tile. `HAS_MINIMA`
-/// and `SHIFTED` belong to the panel's format. Nothing else depends on the format.
+/// One panel's outputs for `rows` rows. `VECTORS` registers side by side make a tile. Of the
+/// panel's format only the scales matter.
 ///
-/// All rows are multiplied by a block before the next block begins. If a tile computed several
-/// blocks in a row, the compiler would keep its float sums in registers that the integer sums need.
+/// All rows pass a block, or a part of it that has one scale, before the next one. If a tile stayed
+/// for several, the compiler would keep its float sums in registers that the integer sums need.
 ///
 /// # Safety
 /// As [`Vector`]; the pointers are valid for the shapes in [`IntegerProduct`].
 #[inline(always)]
-pub unsafe fn product<
-    D: IntDot,
-    const HAS_MINIMA: bool,
-    const SHIFTED: bool,
-    const VECTORS: usize,
->(
-    p: &IntegerProduct,
-) {
+pub unsafe fn product<D: IntDot, S: Scales, const VECTORS: usize>(p: &IntegerProduct) {
     // SAFETY: tiles lie within the product's rows and lanes.
     unsafe {
         if !p.add {
@@ -229,18 +275,24 @@ pub unsafe fn product<
         for b in 0..p.blocks {
             let each = p.next.1 / p.blocks;
             prefetch_later(p.next.0.wrapping_add(b * each), each);
-            let part = &Part::of::<D>(p, b);
-            each_tile!(part, D::V, VECTORS, tile, [D, HAS_MINIMA, SHIFTED])
+            for i in 0..S::PARTS {
+                let part = &Part::of::<D, S>(p, b, i);
+                each_tile!(part, D::V, VECTORS, tile, [D, S])
+            }
         }
     }
 }
 
-/// The operands of one block of a product.
+/// The operands of one block of a product, or of a part of it.
 struct Part {
     rows: usize,
     input: QuantizedInputs,
     wide: *const u8,
-    block: *const u8,
+    /// The f16 of the weights' block, and the fine scales of their sub-block.
+    opening: *const u8,
+    fine: *const u8,
+    /// The number of the part in its block.
+    number: usize,
     output: *mut f32,
 }
 
@@ -248,39 +300,38 @@ impl Part {
     /// # Safety
     /// The product has block `b`.
     #[inline(always)]
-    unsafe fn of<D: IntDot>(p: &IntegerProduct, b: usize) -> Part {
+    unsafe fn of<D: IntDot, S: Scales>(p: &IntegerProduct, b: usize, number: usize) -> Part {
         // SAFETY: by the caller's promise.
         unsafe {
+            let opening = p.panel.add(b / S::SUB_BLOCKS * p.block_bytes);
+            let start = number * BLOCK / S::PARTS;
             Part {
                 rows: p.rows,
                 input: QuantizedInputs {
-                    quants: p.input.quants.add(b * BLOCK * size_of::<D::Quant>()),
+                    quants: p.input.quants.add((b * BLOCK + start) * size_of::<D::Quant>()),
                     scales: p.input.scales.add(b),
                     sums: p.input.sums.add(b),
                     starts: p.input.starts.add(b),
+                    halves: p.input.halves.add(2 * b),
                     stride: p.input.stride,
                 },
-                wide: p.wide.add(b * p.wide_stride),
-                block: p.panel.add(b * p.block_bytes),
+                wide: p.wide.add(b * p.wide_stride + start * PANEL * D::WIDE_BYTES),
+                opening,
+                fine: opening.add(S::OPENING + b % S::SUB_BLOCKS * p.sub_block_bytes),
+                number,
                 output: p.output,
             }
         }
     }
 }
 
-/// `ROWS x VECTORS` registers of integer sums of a block. They are scaled and added to the output,
+/// `ROWS x VECTORS` registers of integer sums of a part. They are scaled and added to the output,
 /// which stays in the first-level cache.
 ///
 /// # Safety
 /// As [`Vector`], and the product has this tile's rows and columns.
 #[inline(always)]
-unsafe fn tile<
-    D: IntDot,
-    const HAS_MINIMA: bool,
-    const SHIFTED: bool,
-    const ROWS: usize,
-    const VECTORS: usize,
->(
+unsafe fn tile<D: IntDot, S: Scales, const ROWS: usize, const VECTORS: usize>(
     p: &Part,
     row: usize,
     lane: usize,
@@ -300,13 +351,15 @@ unsafe fn tile<
         let group = D::GROUP * D::WIDE_BYTES;
         let mut wide = p.wide.add(lane * group);
         let mut parts = [[D::start(0); VECTORS]; ROWS];
-        if SHIFTED && D::SHIFT != 0 {
+        if (S::SHIFTED && D::SHIFT != 0) || S::OFFSET != 0 {
             let starts = input.starts.add(row * input.stride);
+            let halves = input.halves.add(2 * row * input.stride);
             for (r, parts) in parts.iter_mut().enumerate() {
-                *parts = [D::start(*starts.add(r * input.stride)); VECTORS];
+                let at = r * input.stride;
+                *parts = [start::<D, S>(starts.add(at), halves.add(2 * at), p.number); VECTORS];
             }
         }
-        for _ in 0..BLOCK / D::GROUP {
+        for _ in 0..BLOCK / S::PARTS / D::GROUP {
             let mut weights = [D::load(wide); VECTORS];
             for (j, w) in weights.iter_mut().enumerate() {
                 *w = D::load(wide.add(j * lanes * group));
@@ -328,9 +381,9 @@ unsafe fn tile<
             ([D::V::splat(0.0); VECTORS], [D::V::splat(0.0); VECTORS]);
         for j in 0..VECTORS {
             let at = lane + j * lanes;
-            of_weights[j] = D::V::load_f16(p.block.cast::<u16>().add(at));
-            if HAS_MINIMA {
-                minima[j] = D::V::load_f16(p.block.add(MINIMA).cast::<u16>().add(at));
+            of_weights[j] = S::scale::<D::V>(p.opening, p.fine, p.number, at);
+            if S::MINIMA {
+                minima[j] = S::minimum::<D::V>(p.opening, p.fine, at);
             }
         }
         // Rows are the outer loop: with the other order the compiler keeps the sums in memory.
@@ -342,7 +395,7 @@ unsafe fn tile<
                 let to = output.add(j * lanes);
                 let by = of_weights[j].mul(scale);
                 let mut total = D::floats(part).mul_add(by, D::V::load(to));
-                if HAS_MINIMA {
+                if S::MINIMA {
                     total = minima[j].mul_add(sum, total);
                 }
                 total.store(to);

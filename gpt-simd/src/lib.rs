@@ -78,6 +78,7 @@ mod product;
 #[macro_use]
 mod quants;
 mod rows;
+mod scales;
 #[doc(hidden)]
 pub mod testing;
 mod vector;
@@ -98,10 +99,9 @@ pub use vector::PANEL;
 
 /// Arguments: a row, its statistics, gamma, beta, the output.
 type Normalise = unsafe fn(&[f32], [f32; 2], &[f32], &[f32], &mut [f32]);
-/// Arguments: a row, and four outputs: its integers and, for each block of them, the scale, the sum
-/// of the rounded inputs, and the initial value of integer sums with weights that are packed with
-/// [`IntDot::SHIFT`](int_dot::IntDot::SHIFT) added.
-type Quantise = unsafe fn(&[f32], *mut u8, &mut [f32], &mut [f32], &mut [i32]);
+/// Arguments: a row, and five outputs: its integers, their scales, their sums, the sums that a
+/// product with shifted weights begins with, and the sums of the integers of half blocks.
+type Quantise = unsafe fn(&[f32], *mut u8, &mut [f32], &mut [f32], &mut [i32], &mut [i32]);
 /// Arguments: the inputs, the number of blocks, a panel, 32 outputs.
 type IntegerRow = unsafe fn(&integer::QuantizedInputs, usize, *const u8, *mut f32);
 /// Arguments: a row, the gradient of the norm's output, gamma, three numbers (mean, scale, and
@@ -226,7 +226,7 @@ struct QuantKernels {
     row: IntegerRow,
     widen: unsafe fn(*const u8, usize, *mut u8),
     product: unsafe fn(&integer::IntegerProduct),
-    /// See [`Quants`](quants::Quants) for these three.
+    /// See [`Scales`](scales::Scales) and [`Quants`](quants::Quants) for these three.
     shifted: bool,
     arrange: fn(&mut [u8], usize),
     restore: fn(&mut [u8], usize),
@@ -264,11 +264,12 @@ macro_rules! integer_set {
             use super::integer::{self, IntegerProduct, QuantizedInputs};
             use super::int_dot::IntDot;
             use super::quants::Quants;
+            use super::scales::Scales;
             use super::{IntegerKernels, QuantKernels, peak};
             use $dots as D;
 
             functions!([$($feature)?]
-                quantise(x: &[f32], quants: *mut u8, scales: &mut [f32], sums: &mut [f32], starts: &mut [i32]) -> () = integer::quantise::<D>;
+                quantise(x: &[f32], quants: *mut u8, scales: &mut [f32], sums: &mut [f32], starts: &mut [i32], halves: &mut [i32]) -> () = integer::quantise::<D>;
                 calculate(iterations: usize) -> f32 = peak::calculate_dots::<D>;
             );
 
@@ -285,22 +286,17 @@ macro_rules! integer_set {
             }
 
             $(#[$feature])?
-            unsafe fn product<const HAS_MINIMA: bool, const SHIFTED: bool>(p: &IntegerProduct) {
+            unsafe fn product<S: Scales>(p: &IntegerProduct) {
                 // SAFETY: as in `functions!`.
-                unsafe { integer::product::<D, HAS_MINIMA, SHIFTED, $tile>(p) }
+                unsafe { integer::product::<D, S, $tile>(p) }
             }
 
             const fn of<Q: Quants>() -> QuantKernels {
                 QuantKernels {
                     row: row::<Q>,
                     widen: widen::<Q>,
-                    product: match (Q::MINIMA, Q::SHIFTED) {
-                        (false, false) => product::<false, false>,
-                        (false, true) => product::<false, true>,
-                        (true, false) => product::<true, false>,
-                        (true, true) => product::<true, true>,
-                    },
-                    shifted: Q::SHIFTED,
+                    product: product::<Q::Scales>,
+                    shifted: Q::Scales::SHIFTED,
                     arrange: Q::arrange,
                     restore: Q::restore,
                 }

@@ -30,6 +30,10 @@ unsafe impl Vector for Neon {
         load_bf16(from: *const u16) -> Self {
             Neon(vreinterpretq_f32_u32(vshlq_n_u32::<16>(vmovl_u16(vld1_u16(from)))))
         }
+        load_i8(from: *const i8) -> Self {
+            let four = vreinterpret_s8_u32(vdup_n_u32(from.cast::<u32>().read_unaligned()));
+            Neon(vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(four)))))
+        }
         store(self, to: *mut f32) -> () { vst1q_f32(to, self.0) }
         // The narrowing instructions need types that stable Rust lacks.
         store_f16(self, to: *mut u16) -> () {

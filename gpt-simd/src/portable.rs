@@ -35,6 +35,9 @@ unsafe impl Vector for Portable {
         load_bf16(from: *const u16) -> Self {
             Portable(from.cast::<[u16; 8]>().read_unaligned().map(|x| bf16::from_bits(x).to_f32()))
         }
+        load_i8(from: *const i8) -> Self {
+            Portable(from.cast::<[i8; 8]>().read_unaligned().map(f32::from))
+        }
         store(self, to: *mut f32) -> () { to.cast::<[f32; 8]>().write_unaligned(self.0) }
         store_f16(self, to: *mut u16) -> () {
             to.cast::<[u16; 8]>().write_unaligned(self.0.map(|x| f16::from_f32(x).to_bits()))

@@ -1,37 +1,34 @@
 //! Quantised formats: the layout of quants in a panel, and the code that loads a register of them.
 //!
-//! A panel has 32 outputs. A block of it holds 32 f16 scales, 32 f16 minima if the format has them,
-//! and the quants. The bytes of quants of one output are in the order of [`Format`]'s host layout,
-//! and groups of `GROUP` bytes of the 32 outputs are interleaved: `[bytes / GROUP][32][GROUP]`. A
-//! format may reorder the bits of a block before they are interleaved ([`Quants::arrange`]). The
-//! products are in [`integer`](super::integer).
+//! A panel has 32 outputs. A block of it begins with 32 f16 scales and, if the format has them, 32
+//! f16 minima. Its sub-blocks of 32 columns follow. A sub-block has 32 bytes for each fine scale
+//! and each fine minimum of an output, and the quants. The bytes of quants of one output are in the
+//! order of `gpt-runtime`'s packed blocks, and groups of `GROUP` bytes of the 32 outputs are
+//! interleaved: `[bytes / GROUP][32][GROUP]`. A format may reorder the bits of a sub-block before
+//! they are interleaved ([`Quants::arrange`]). The products are in [`integer`](super::integer).
 
-use gpt_plan::Format;
+use gpt_plan::{Format, SUB_BLOCK};
 
 use super::int_dot::{Bits, IntDot};
 use super::integer::BLOCK;
+use super::scales::{Affine, Fine, FineAffine, Plain, Scales};
 use super::vector::PANEL;
 
 /// A quantised format.
 pub trait Quants {
     const FORMAT: Format;
-    /// Whether packing adds [`IntDot::SHIFT`] to the weights.
-    const SHIFTED: bool = false;
-    /// Bytes of a panel's block.
-    const BLOCK_BYTES: usize = Self::FORMAT.block_bytes() * PANEL;
-    /// Whether a block has minima, which follow its scales.
-    const MINIMA: bool = Self::FORMAT.scales() == 2;
-    /// The offset of the quants in a panel's block, in bytes.
-    const QUANTS: usize = Self::FORMAT.scales() * 2 * PANEL;
+    /// The scales and minima, which decide how sums are multiplied.
+    type Scales: Scales;
 
-    /// Loads groups `step` and `step + 16 / GROUP` of a block, for a register of outputs that
-    /// begins at `lane`. `step` is less than `16 / GROUP`.
+    /// Loads groups `step` and `step + 16 / GROUP` of the quants of a sub-block, for a register of
+    /// outputs that begins at `lane`. `step` is less than `16 / GROUP`, so the first group is in
+    /// the first half of the sub-block and the second in the other.
     ///
     /// # Safety
-    /// As [`Vector`](super::vector::Vector); `block` is a whole block.
-    unsafe fn groups<D: IntDot>(block: *const u8, step: usize, lane: usize) -> [D::Group; 2];
+    /// As [`Vector`](super::vector::Vector); `quants` are those of a whole sub-block.
+    unsafe fn groups<D: IntDot>(quants: *const u8, step: usize, lane: usize) -> [D::Group; 2];
 
-    /// Reorders the quants of one block from the host's layout for panels of `group`.
+    /// Reorders the quants of one sub-block from the packed order for panels of `group`.
     fn arrange(quants: &mut [u8], group: usize) {
         let _ = (quants, group);
     }
@@ -49,6 +46,9 @@ macro_rules! by_format {
         table[gpt_plan::Format::Q8 as usize] = Some($of::<$crate::quants::Q8>());
         table[gpt_plan::Format::Q4 as usize] = Some($of::<$crate::quants::Q4>());
         table[gpt_plan::Format::Q5 as usize] = Some($of::<$crate::quants::Q5>());
+        table[gpt_plan::Format::Q4K as usize] = Some($of::<$crate::quants::Q4K>());
+        table[gpt_plan::Format::Q5K as usize] = Some($of::<$crate::quants::Q5K>());
+        table[gpt_plan::Format::Q6K as usize] = Some($of::<$crate::quants::Q6K>());
         table
     }};
 }
@@ -58,87 +58,142 @@ pub struct Q8;
 
 impl Quants for Q8 {
     const FORMAT: Format = Format::Q8;
-    const SHIFTED: bool = true;
+    type Scales = Plain;
 
     #[inline(always)]
     // SAFETY: the contract is the trait's.
-    unsafe fn groups<D: IntDot>(block: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
-        // SAFETY: 32 bytes of each output follow the scales.
+    unsafe fn groups<D: IntDot>(quants: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
+        // SAFETY: there are 32 bytes of each output.
         unsafe {
-            let at = block.add(Self::QUANTS + (step * PANEL + lane) * D::GROUP);
+            let at = quants.add((step * PANEL + lane) * D::GROUP);
             [D::bytes(at), D::bytes(at.add(BLOCK / 2 * PANEL))]
         }
     }
 }
 
-/// Bytes of two nibbles. Low nibbles are columns 0 to 15 of a block, high nibbles columns 16 to 31.
+/// Bytes of two nibbles. Low nibbles are columns 0 to 15 of a sub-block, high nibbles columns 16 to
+/// 31.
 pub struct Q4;
 
 impl Quants for Q4 {
     const FORMAT: Format = Format::Q4;
+    type Scales = Affine;
 
     #[inline(always)]
     // SAFETY: the contract is the trait's.
-    unsafe fn groups<D: IntDot>(block: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
-        // SAFETY: 16 bytes of each output follow the minima.
+    unsafe fn groups<D: IntDot>(quants: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
+        // SAFETY: there are 16 bytes of each output.
         unsafe {
-            let from = block.add(Self::QUANTS + (step * PANEL + lane) * D::GROUP);
+            let from = quants.add((step * PANEL + lane) * D::GROUP);
             let nibble = |shift| D::gather([Bits { from, shift, count: 4 }]);
             [nibble(0), nibble(4)]
         }
     }
 }
 
-/// Four bytes of fifth bits, then bytes of two nibbles as in [`Q4`].
-///
-/// [`arrange`](Quants::arrange) reorders the fifth bits. Of eight groups (steps), byte `i` holds
-/// the fifth bits of the columns with index `i` in their group; bit `j` belongs to step `j`.
-pub struct Q5;
+/// The quants of [`Q4`] with fine scales and minima.
+pub struct Q4K;
 
-/// Bytes of fifth bits in a block of one output.
-const FIFTH: usize = BLOCK / 8;
-
-impl Quants for Q5 {
-    const FORMAT: Format = Format::Q5;
+impl Quants for Q4K {
+    const FORMAT: Format = Format::Q4K;
+    type Scales = FineAffine;
 
     #[inline(always)]
     // SAFETY: the contract is the trait's.
-    unsafe fn groups<D: IntDot>(block: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
-        // SAFETY: 20 bytes of each output follow the minima.
+    unsafe fn groups<D: IntDot>(quants: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
+        // SAFETY: passed on.
+        unsafe { Q4::groups::<D>(quants, step, lane) }
+    }
+}
+
+/// `BITS` high bits of each quant, then bytes of two nibbles as in [`Q4`].
+///
+/// A byte has the high bits of `8 / BITS` columns. They are reordered: of `8 / BITS` groups
+/// (steps), byte `i` holds the bits of the columns with index `i` in their group, those of the
+/// first step lowest.
+struct HighBits<const BITS: usize>;
+
+impl<const BITS: usize> HighBits<BITS> {
+    /// Columns of a byte.
+    const SHARE: usize = 8 / BITS;
+    /// Bytes of high bits in a sub-block of one output.
+    const BYTES: usize = SUB_BLOCK / Self::SHARE;
+
+    /// # Safety
+    /// As [`Quants::groups`].
+    #[inline(always)]
+    unsafe fn groups<D: IntDot>(quants: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
+        // SAFETY: the high bits of each output, and 16 bytes of nibbles, are in the sub-block.
         unsafe {
-            let quants = block.add(Self::QUANTS);
             let group = |i: usize| quants.add((i * PANEL + lane) * D::GROUP);
-            let weights = |shift, step: usize| {
+            let weights = |nibble, step: usize| {
+                let low = Self::BYTES / D::GROUP + step % (16 / D::GROUP);
+                let shift = (step % Self::SHARE * BITS) as u32;
                 D::gather([
-                    Bits {
-                        from: group(FIFTH / D::GROUP + step % (16 / D::GROUP)),
-                        shift,
-                        count: 4,
-                    },
-                    Bits { from: group(step / 8), shift: step as u32 % 8, count: 1 },
+                    Bits { from: group(low), shift: nibble, count: 4 },
+                    Bits { from: group(step / Self::SHARE), shift, count: BITS as u32 },
                 ])
             };
             [weights(0, step), weights(4, step + 16 / D::GROUP)]
         }
     }
 
-    fn arrange(quants: &mut [u8], group: usize) {
-        let fifth = [quants[0], quants[1], quants[2], quants[3]];
-        quants[..FIFTH].fill(0);
-        for column in 0..BLOCK {
-            let (step, member) = (column / group, column % group);
-            let bit = fifth[column / 8] >> (column % 8) & 1;
-            quants[step / 8 * group + member] |= bit << (step % 8);
-        }
+    /// The byte and the shift of the high bits of `column`, packed and in a panel of `group`.
+    fn places(column: usize, group: usize) -> [(usize, usize); 2] {
+        let (step, member) = (column / group, column % group);
+        [
+            (column / Self::SHARE, column % Self::SHARE * BITS),
+            (step / Self::SHARE * group + member, step % Self::SHARE * BITS),
+        ]
     }
 
-    fn restore(quants: &mut [u8], group: usize) {
-        let arranged = [quants[0], quants[1], quants[2], quants[3]];
-        quants[..FIFTH].fill(0);
-        for column in 0..BLOCK {
-            let (step, member) = (column / group, column % group);
-            let bit = arranged[step / 8 * group + member] >> (step % 8) & 1;
-            quants[column / 8] |= bit << (column % 8);
+    /// Moves the bits of each column from its place `from` to the other one.
+    fn reorder(quants: &mut [u8], group: usize, from: usize) {
+        let mut before = [0; SUB_BLOCK];
+        let before = &mut before[..Self::BYTES];
+        before.copy_from_slice(&quants[..Self::BYTES]);
+        quants[..Self::BYTES].fill(0);
+        for column in 0..SUB_BLOCK {
+            let places = Self::places(column, group);
+            let ((byte, shift), (to, to_shift)) = (places[from], places[1 - from]);
+            quants[to] |= (before[byte] >> shift & ((1 << BITS) - 1)) << to_shift;
         }
     }
+}
+
+/// A format with high bits: its name, their number, its scales.
+macro_rules! with_high_bits {
+    ($($(#[$doc:meta])* $format:ident, $bits:literal, $scales:ty;)+) => {$(
+        $(#[$doc])*
+        pub struct $format;
+
+        impl Quants for $format {
+            const FORMAT: Format = Format::$format;
+            type Scales = $scales;
+
+            #[inline(always)]
+            // SAFETY: the contract is the trait's.
+            unsafe fn groups<D: IntDot>(quants: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
+                // SAFETY: passed on.
+                unsafe { HighBits::<$bits>::groups::<D>(quants, step, lane) }
+            }
+
+            fn arrange(quants: &mut [u8], group: usize) {
+                HighBits::<$bits>::reorder(quants, group, 0);
+            }
+
+            fn restore(quants: &mut [u8], group: usize) {
+                HighBits::<$bits>::reorder(quants, group, 1);
+            }
+        }
+    )+};
+}
+
+with_high_bits! {
+    /// Fifth bits and nibbles.
+    Q5, 1, Affine;
+    /// The quants of [`Q5`] with fine scales and minima.
+    Q5K, 1, FineAffine;
+    /// Fifth and sixth bits, and nibbles, with 32 added; fine scales of 16 columns.
+    Q6K, 2, Fine<32>;
 }

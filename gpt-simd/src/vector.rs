@@ -25,6 +25,7 @@ pub unsafe trait Vector: Copy {
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn load_f16(from: *const u16) -> Self;
     unsafe fn load_bf16(from: *const u16) -> Self;
+    unsafe fn load_i8(from: *const i8) -> Self;
     unsafe fn store(self, to: *mut f32);
     /// Rounded to nearest, ties to even; overflow gives infinity.
     unsafe fn store_f16(self, to: *mut u16);

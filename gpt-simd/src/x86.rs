@@ -29,6 +29,9 @@ unsafe impl Vector for Avx2 {
             let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
             Avx2(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide)))
         }
+        load_i8(from: *const i8) -> Self {
+            Avx2(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast()))))
+        }
         store(self, to: *mut f32) -> () { _mm256_storeu_ps(to, self.0) }
         store_f16(self, to: *mut u16) -> () {
             _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0))
@@ -114,6 +117,9 @@ unsafe impl Vector for Avx512 {
         load_bf16(from: *const u16) -> Self {
             let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
             Avx512(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide)))
+        }
+        load_i8(from: *const i8) -> Self {
+            Avx512(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))))
         }
         store(self, to: *mut f32) -> () { _mm512_storeu_ps(to, self.0) }
         store_f16(self, to: *mut u16) -> () {

@@ -97,20 +97,21 @@ fn depths_that_wrap_are_rejected() {
 fn rows_of_integers_that_wrap_are_rejected() {
     each(|kernels| {
         for format in Format::ALL.into_iter().filter(|f| f.is_quantised()) {
-            let panel = vec![0u8; format.block_bytes() * PANEL];
+            let panel = vec![0u8; format.packed_bytes() * PANEL];
             let block = BLOCK * kernels.quant_bytes();
             let input = Integers {
                 quants: &vec![0; block],
                 scales: &[0.0],
                 sums: &[0.0],
                 starts: &[0],
+                halves: &[0; 2],
                 blocks: WRAPS,
             };
             rejects("rows of integers", kernels, |k| {
                 let mut scratch = vec![0u8; k.wide_bytes(WIDE_BLOCK)];
-                let wide = k.widen(format, &panel, &mut scratch);
+                let wide = k.widen(format, 1, &panel, &mut scratch);
                 let mut out = [0.0; 2 * PANEL];
-                k.integer_product(format, 2, input, &panel, wide, &mut out, false, &[]);
+                k.integer_product(format, [2, 1], input, &panel, wide, &mut out, false, &[]);
             });
             rejects("part of rows of integers", kernels, |_| {
                 input.part(2, 2);

@@ -21,4 +21,4 @@ pub mod variants;
 
 pub use linker::{link, locate};
 pub use sources::{Source, files, packed_weights_file, source, weights_file};
-pub use variants::{tile_n, tile_n_file, variant};
+pub use variants::{some_strips, tile_n, tile_n_file, variant};

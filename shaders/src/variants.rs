@@ -235,6 +235,20 @@ pub fn tile_n_file(strips: u32) -> Option<&'static str> {
     of.map(|(file, _)| *file)
 }
 
+/// `kernel`, a projection, for some strips of a matrix. Its pipeline takes the constants
+/// `LAST_STRIP`, `FIRST_FEATURE` and `END_FEATURE`.
+pub fn some_strips(kernel: &Kernel) -> Kernel {
+    let file = |part: &&'static str| match *part == f::MATMUL_STRIPS_ALL {
+        true => f::MATMUL_STRIPS_SOME,
+        false => *part,
+    };
+    Kernel {
+        name: format!("{}.some_strips", kernel.name).into(),
+        parts: kernel.parts.iter().map(file).collect::<Vec<_>>().into(),
+        ..kernel.clone()
+    }
+}
+
 /// The variant of `plain` for an adapter with `features`; none if the adapter runs `plain` itself.
 pub fn variant(plain: &Kernel, features: Features) -> Option<Kernel> {
     let mut parts = plain.parts.to_vec();

@@ -1,6 +1,6 @@
 //! The oracle, and every test that needs more than one crate. `oracle` is the reference
 //! implementation of a GPT. Engines are compared with it on `specs` (compiled in `models`, random
-//! in `random`) with weights of `unit_gain`. `compare` measures errors, `parity` compares inference,
+//! in `random`) with weights of `unit_gain` or `mixed`. `compare` measures errors, `parity` compares inference,
 //! `training` and `adamw` training. `book` has the Rust blocks of the documentation. The tests are in
 //! `tests/`, beside this folder.
 
@@ -9,6 +9,7 @@ pub mod adamw;
 pub mod book;
 pub mod compare;
 pub mod gpu;
+pub mod mixed;
 pub mod models;
 pub mod oracle;
 pub mod parity;

@@ -38,8 +38,21 @@ pub fn sets(format: Format) -> Vec<Isa> {
 pub fn check(name: &str, spec: &Spec, format: Format, engine: Engine<'_>, bound: f64) {
     let plan = specs::plan(name, spec);
     let weights = UnitGain::new(plan, 5, format);
-    let oracle = Gpt::new(plan, &weights).unwrap();
-    let model = engine(plan, &weights).unwrap();
+    check_weights(&format!("{name} in {}", format.name()), plan, &weights, engine, bound);
+}
+
+/// As [`check`] with other weights; `name` is the model's in messages.
+#[track_caller]
+pub fn check_weights(
+    name: &str,
+    plan: &'static Plan,
+    weights: &dyn Weights,
+    engine: Engine<'_>,
+    bound: f64,
+) {
+    let spec = &plan.spec;
+    let oracle = Gpt::new(plan, weights).unwrap();
+    let model = engine(plan, weights).unwrap();
     let options = SessionOptions {
         capacity: spec.context,
         chunk: spec.context,
@@ -50,7 +63,7 @@ pub fn check(name: &str, spec: &Spec, format: Format, engine: Engine<'_>, bound:
     let expected = oracle.forward(&all);
     for len in [1, 2, 7, 33, all.len()] {
         let prompt = &all[..len.min(all.len())];
-        let what = format!("{name} in {}, {} tokens", format.name(), prompt.len());
+        let what = format!("{name}, {} tokens", prompt.len());
         let expected = oracle.forward(prompt);
         let mut session = model.session(options).unwrap();
         let trace = session.trace(prompt, 0).unwrap();
@@ -71,7 +84,7 @@ pub fn check(name: &str, spec: &Spec, format: Format, engine: Engine<'_>, bound:
     };
     // A chunk whose queries see cached keys.
     let trace = start().trace(&all[first..], first as u32).unwrap();
-    let what = format!("{name} in {}, second chunk", format.name());
+    let what = format!("{name}, second chunk");
     check_trace_from(&what, &trace, &expected, first, bound);
 
     let mut session = start();
@@ -81,9 +94,5 @@ pub fn check(name: &str, spec: &Spec, format: Format, engine: Engine<'_>, bound:
             .unwrap();
     }
     let error = nmse(&logits[first * vocab..], tail(&expected.logits, first));
-    assert!(
-        error <= bound,
-        "{name} in {}: cached decoding has an NMSE of {error:e}",
-        format.name()
-    );
+    assert!(error <= bound, "{name}: cached decoding has an NMSE of {error:e}");
 }

@@ -53,6 +53,20 @@ pub fn article() -> Spec {
     Spec { layers: 3, block: Block::PostNorm, ..gpt2() }
 }
 
+/// Rows of more than one block of 256 columns, and the down projection with more than two.
+pub fn wide() -> Spec {
+    Spec {
+        context: 40,
+        layers: 1,
+        heads: 5,
+        kv_heads: 1,
+        embed: 320,
+        head_dim: 64,
+        mlp: Mlp { gated: true, hidden: 680, activation: Activation::Silu },
+        ..smollm2()
+    }
+}
+
 /// Unusual specs by name, each with an edge case for kernels.
 pub fn odd() -> Vec<(&'static str, Spec)> {
     let mlp = |gated, hidden, activation| Mlp { gated, hidden, activation };

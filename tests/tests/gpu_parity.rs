@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use gpt_plan::{Block, Feature, Features, Format, Norm, NormKind, Spec};
 use gpt_runtime::__private::gpu::{GpuDevice, GpuModel};
+use gpt_tests::mixed::Mixed;
 use gpt_tests::{gpu, parity, specs};
 
 /// The bound for f32 arithmetic and a driver's approximation of `exp`.
@@ -64,6 +65,46 @@ fn every_format() {
     }
 }
 
+/// Rows of several blocks of 256 and a rest, with and without packed dot products.
+#[test]
+fn blocks_of_k_quants() {
+    let packed = gpu::device_with(Features::DEFAULT.with(Feature::PackedDot));
+    let (Some(device), Some(packed)) = (gpu::device(), packed) else {
+        return;
+    };
+    let spec = specs::wide();
+    for format in Format::ALL.into_iter().filter(|format| format.is_k_quant()) {
+        check("wide", &spec, format, &device);
+        check_within("wide", &spec, format, &packed, BOUND_BYTES);
+    }
+}
+
+/// A file's mixture: queries, keys and values differ as well. The parts of the narrow model end
+/// within strips, so its fused matrix is held in f32. Small and large tiles leave different rests.
+#[test]
+fn matrices_of_several_formats() {
+    let small = Features::DEFAULT.with(Feature::SmallTiles);
+    let large = Features::DEFAULT.with(Feature::LargeTiles).with(Feature::DoubleBuffers);
+    let packed = Features::DEFAULT.with(Feature::PackedDot);
+    for features in [Features::DEFAULT, small, large, packed] {
+        let Some(device) = gpu::device_with(features) else {
+            return;
+        };
+        let bound = if features.has(Feature::PackedDot) { BOUND_BYTES } else { BOUND };
+        for (name, spec) in [("wide", specs::wide()), ("smollm2", specs::smollm2())] {
+            let plan = specs::plan(name, &spec);
+            let weights = Mixed::new(plan, 5, [Format::Q4K, Format::Q6K]);
+            parity::check_weights(
+                &format!("{name} in several formats"),
+                plan,
+                &weights,
+                &|plan, weights| Ok(Box::new(GpuModel::new(device.clone(), plan, weights)?)),
+                bound,
+            );
+        }
+    }
+}
+
 /// Rows wider than a decoding workgroup, and more keys than it processes at a time: each invocation
 /// contributes several times to every sum and maximum.
 #[test]
@@ -119,7 +160,8 @@ fn packed_dot() {
         };
         for (i, (name, spec)) in specs::projections().into_iter().enumerate() {
             if i % sets.len() == number {
-                let format = [Format::Q8, Format::Q4, Format::Q5][(i / sets.len()) % 3];
+                let formats = [Format::Q8, Format::Q4, Format::Q5, Format::Q4K, Format::Q5K];
+                let format = formats[(i / sets.len()) % formats.len()];
                 check_within(name, &spec, format, &device, BOUND_BYTES);
             }
         }

@@ -47,7 +47,7 @@ pub struct Panels {
 
 impl Panels {
     pub fn new(format: Format, rows: usize, depth: usize) -> Panels {
-        let panel_bytes = format.row_bytes(depth) * PANEL;
+        let panel_bytes = depth.div_ceil(format.block()) * format.packed_bytes() * PANEL;
         let each = rows.div_ceil(PANEL);
         let turns = (TURNS / (each * panel_bytes)).max(1);
         Panels {
@@ -74,6 +74,7 @@ pub struct Rounded {
     scales: Vec<f32>,
     sums: Vec<f32>,
     starts: Vec<i32>,
+    halves: Vec<i32>,
     blocks: usize,
 }
 
@@ -85,7 +86,7 @@ impl Rounded {
         let row_bytes = blocks * BLOCK * kernels.quant_bytes();
         let mut quants = vec![0; rows * row_bytes];
         let (mut scales, mut sums) = (vec![0.0; rows * blocks], vec![0.0; rows * blocks]);
-        let mut starts = vec![0; rows * blocks];
+        let (mut starts, mut halves) = (vec![0; rows * blocks], vec![0; 2 * rows * blocks]);
         for (row, x) in x.chunks(depth).enumerate() {
             let at = row * blocks..(row + 1) * blocks;
             let out = IntegersMut {
@@ -93,10 +94,11 @@ impl Rounded {
                 scales: &mut scales[at.clone()],
                 sums: &mut sums[at.clone()],
                 starts: &mut starts[at],
+                halves: &mut halves[2 * row * blocks..][..2 * blocks],
             };
             kernels.quantise(x, out);
         }
-        Rounded { quants, scales, sums, starts, blocks }
+        Rounded { quants, scales, sums, starts, halves, blocks }
     }
 
     pub fn rows(&self) -> Integers<'_> {
@@ -105,6 +107,7 @@ impl Rounded {
             scales: &self.scales,
             sums: &self.sums,
             starts: &self.starts,
+            halves: &self.halves,
             blocks: self.blocks,
         }
     }

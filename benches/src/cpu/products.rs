@@ -168,11 +168,11 @@ pub fn integer_many<const BLOCKS: usize, const REST: usize>(
                     let blocks = NEAR_BLOCKS.min(BLOCKS - start);
                     let bytes = format.block_bytes() * PANEL;
                     let part = &panel[start * bytes..(start + blocks) * bytes];
-                    let wide = kernels.widen(format, part, &mut wide);
+                    let wide = kernels.widen(format, blocks, part, &mut wide);
                     let (x, add) = (x.rows().part(0, start), start > 0);
                     if !literal {
-                        let rows = black_box(ROWS);
-                        kernels.integer_product(format, rows, x, part, wide, tile, add, &[]);
+                        let shape = [black_box(ROWS), blocks];
+                        kernels.integer_product(format, shape, x, part, wide, tile, add, &[]);
                     } else if blocks == NEAR_BLOCKS {
                         const_sizes::integer_product::<ROWS, NEAR_BLOCKS, BLOCKS>(
                             isa, format, &x, part, wide, tile, add,

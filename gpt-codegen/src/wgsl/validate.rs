@@ -13,7 +13,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gpt_plan::{Feature, Features, Kernel, KernelChoice, Phase, Plan};
-use gpt_shaders::{files, link, locate, source, variant};
+use gpt_shaders::{files, link, locate, some_strips, source, variant};
 use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{AddressSpace, SourceLocation};
 
@@ -98,7 +98,8 @@ fn validate_kernels(plan: &Plan, variants: &[Kernel]) -> Vec<String> {
     errors
 }
 
-/// The distinct variants of `kernel` for each single feature, and for all features together.
+/// The distinct variants of `kernel` for each single feature, for all features together, and for
+/// some strips of a matrix.
 pub fn variants(kernel: &Kernel) -> Vec<Kernel> {
     let alone = Feature::ALL.map(|feature| Features::NONE.with(feature));
     let sets = alone.into_iter().chain([Features::ALL]);
@@ -107,6 +108,10 @@ pub fn variants(kernel: &Kernel) -> Vec<Kernel> {
         if variants.iter().all(|known| known.name != variant.name) {
             variants.push(variant);
         }
+    }
+    // Queries, keys and values are one matrix, which a file may store in several formats.
+    if kernel.parts.contains(&files::MATMUL_EPILOGUE_QKV) {
+        variants.push(some_strips(kernel));
     }
     variants
 }

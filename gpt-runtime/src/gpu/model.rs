@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use bytemuck::cast_slice;
 use gpt_plan::{
-    Binding, Feature, Format, MatrixLayout, NO_KERNEL, Operand, Phase, Place, Plan, STRIP, Step,
-    TensorId, TensorKind, vector_block, vector_offset, with_texture,
+    Binding, Epilogue, Feature, Format, MatrixLayout, NO_KERNEL, Operand, Phase, Place, Plan,
+    STRIP, Step, TensorId, TensorKind, vector_block, vector_offset, with_texture,
 };
 use wgpu::{
     BindGroup, BindGroupEntry, BindingResource, Buffer, BufferBinding, BufferUsages, TextureView,
 };
 
 use super::device::GpuDevice;
-use super::pipelines::{Groups, Pipelines};
+use super::pipelines::{Groups, Pipelines, Strips};
 use super::staging::Sender;
 use super::{layout, tables, texture};
 use crate::Error;
@@ -38,18 +38,27 @@ pub(super) struct SharedModel {
 pub(super) struct ModelStep {
     pub layer: u32,
     pub step: &'static Step,
-    /// The format of its matrix; f32 if it has none.
+    /// The format of its matrix, or of the first part; f32 if it has none.
     pub format: Format,
-    /// Indices of its kernels.
-    pub decode: u16,
-    pub prefill: u16,
-    /// Bind group 1, if the step reads weights.
+    /// The index of its kernel for one row in the plan. Its other kernels have the same bindings in
+    /// group 0.
+    pub kernel: u16,
+    /// One, or one for each part of a matrix that has several formats.
+    pub dispatches: Vec<StepDispatch>,
+}
+
+/// A dispatch of a step.
+pub(super) struct StepDispatch {
+    /// Indices of its pipelines.
+    decode: u16,
+    prefill: u16,
+    /// Group 1, where it reads weights.
     pub weights: Option<BindGroup>,
 }
 
-impl ModelStep {
-    /// The kernel for `rows` rows.
-    pub fn kernel(&self, rows: u32) -> u16 {
+impl StepDispatch {
+    /// The pipeline for `rows` rows.
+    pub fn pipeline(&self, rows: u32) -> u16 {
         if rows == 1 { self.decode } else { self.prefill }
     }
 }
@@ -67,24 +76,40 @@ impl GpuModel {
     ) -> Result<GpuModel, Error> {
         let mut matrices = Vec::new();
         let mut used = Vec::new();
+        let without = Groups::Session { texel_bytes: None, strips: None };
         for (layer, step) in plan.steps() {
-            let matrix = StepMatrix::of(&device, plan, step, layer, weights)?;
-            let format = matrix.map_or(Format::F32, |matrix| matrix.format);
-            let groups =
-                Groups::Session { texel_bytes: matrix.and_then(|matrix| matrix.texel_bytes()) };
-            used.extend(kernels_of(step, format).map(|k| (k, groups)));
-            matrices.push(matrix);
+            let parts = StepMatrix::of(&device, plan, step, layer, weights)?;
+            match &parts[..] {
+                [] => used.extend(kernels_of(step, Format::F32).map(|k| (k, without))),
+                [whole] => used.extend(kernels_of(step, whole.format).map(|k| (k, whole.groups()))),
+                _ => {}
+            }
+            matrices.push(parts);
         }
         let split = plan.split_attention.map(|kernels| [kernels.split, kernels.merge]);
         let others = split.into_iter().flatten().chain(plan.sampling);
-        used.extend(others.map(|kernel| (kernel, Groups::Session { texel_bytes: None })));
-        let pipelines = Pipelines::new(device.clone(), &plan.kernels, used);
-        let of_a_token = plan.steps().zip(&matrices).map(|((_, step), matrix)| {
-            kernels_of(step, matrix.map_or(Format::F32, |matrix| matrix.format))[0]
-        });
+        used.extend(others.map(|kernel| (kernel, without)));
+        let mut pipelines = Pipelines::new(device.clone(), &plan.kernels, used);
+        // The pipelines of each step.
+        let dispatches: Vec<Vec<[u16; 2]>> = plan
+            .steps()
+            .zip(&matrices)
+            .map(|((_, step), parts)| match &parts[..] {
+                [] => vec![kernels_of(step, Format::F32)],
+                [whole] => vec![kernels_of(step, whole.format)],
+                parts => parts
+                    .iter()
+                    .map(|part| {
+                        let kernels = kernels_of(step, part.format);
+                        kernels.map(|kernel| pipelines.of_part(kernel, part.groups()))
+                    })
+                    .collect(),
+            })
+            .collect();
+        let of_a_token = dispatches.iter().flatten().map(|[decode, _]| *decode);
         let (built, steps) = std::thread::scope(|scope| {
             let built = scope.spawn(|| pipelines.start(of_a_token));
-            let steps = upload(&device, plan, weights, &matrices);
+            let steps = upload(&device, plan, weights, &matrices, &dispatches);
             (built.join(), steps)
         });
         built.map_err(|_| Error::device(format!("{} could not build a kernel", device.name())))?;
@@ -99,24 +124,30 @@ fn upload(
     device: &GpuDevice,
     plan: &'static Plan,
     weights: &dyn Weights,
-    matrices: &[Option<StepMatrix>],
+    matrices: &[Vec<StepMatrix>],
+    dispatches: &[Vec<[u16; 2]>],
 ) -> Result<Vec<ModelStep>, Error> {
     let mut upload = ModelUpload::new(device, plan, weights)?;
-    let steps = plan.steps().zip(matrices);
+    let steps = plan.steps().zip(matrices).zip(dispatches);
     steps
-        .map(|((layer, step), matrix)| {
-            let format = matrix.map_or(Format::F32, |matrix| matrix.format);
-            let [decode, prefill] = kernels_of(step, format);
+        .map(|(((layer, step), parts), pipelines)| {
+            let format = parts.first().map_or(Format::F32, |part| part.format);
+            let mut groups = Vec::new();
+            for part in parts {
+                groups.push(Some(upload.step(layer, step, part)?));
+            }
+            if parts.is_empty() {
+                groups.push(None);
+            }
+            let dispatches = pipelines.iter().zip(groups);
             Ok(ModelStep {
                 layer,
                 step,
                 format,
-                decode,
-                prefill,
-                weights: match matrix {
-                    Some(matrix) => Some(upload.step(layer, step, matrix)?),
-                    None => None,
-                },
+                kernel: kernels_of(step, format)[0],
+                dispatches: dispatches
+                    .map(|(&[decode, prefill], weights)| StepDispatch { decode, prefill, weights })
+                    .collect(),
             })
         })
         .collect()
@@ -132,8 +163,8 @@ struct ModelUpload<'a> {
     layer_vectors: Buffer,
     /// Positions or rotary angles; a model without a table binds none.
     table: Buffer,
-    /// Matrices by tensor and layer: one that two steps share (a tied head) is uploaded once.
-    matrices: HashMap<(TensorId, u32), DeviceMatrix>,
+    /// Matrices by tensor, layer and part: one that two steps share (a tied head) is uploaded once.
+    matrices: HashMap<(TensorId, u32, usize), DeviceMatrix>,
 }
 
 /// A matrix on the device.
@@ -144,7 +175,7 @@ enum DeviceMatrix {
     Texture(TextureView),
 }
 
-/// The matrix of a step and its layout on the device. Its elements are read later.
+/// The matrix of a step, or a part of it in a format of its own, before its elements are read.
 #[derive(Clone, Copy)]
 struct StepMatrix {
     id: TensorId,
@@ -157,30 +188,38 @@ struct StepMatrix {
     layout: MatrixLayout,
     /// Whether it is kept as a texture.
     texture: bool,
+    /// The number of the part and its rows, unless it is the whole matrix.
+    part: Option<(usize, Strips)>,
 }
 
 impl StepMatrix {
-    /// Bytes of a texel, if it is kept as a texture.
-    fn texel_bytes(&self) -> Option<u32> {
-        self.texture.then_some(self.layout.element_bytes)
+    fn groups(&self) -> Groups {
+        Groups::Session {
+            texel_bytes: self.texture.then_some(self.layout.element_bytes),
+            strips: self.part.map(|(_, strips)| strips),
+        }
     }
 
-    /// The matrix of `step`, if it has one.
+    /// The matrix of `step`, or its parts; empty if it has none.
     fn of(
         device: &GpuDevice,
         plan: &Plan,
         step: &Step,
         layer: u32,
         weights: &dyn Weights,
-    ) -> Result<Option<StepMatrix>, Error> {
+    ) -> Result<Vec<StepMatrix>, Error> {
         let Some(id) = step.matrix() else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let declared = plan.tensor(id);
         let layer = match declared.place {
             Place::Model => 0,
             Place::Layers { .. } => layer,
         };
+        let parts = weights.part_formats(id, layer);
+        if let Some(parts) = StepMatrix::parts(device, plan, step, (id, layer), &parts) {
+            return Ok(parts);
+        }
         let format = weights.format(id, layer);
         let halves = if step.op.is_gated() { 2 } else { 1 };
         let rows = (declared.rows / halves).next_multiple_of(STRIP) * halves;
@@ -198,7 +237,43 @@ impl StepMatrix {
             ))
         })?;
         let texture = device.features().has(Feature::Textures) && layout.texture_rows().is_some();
-        Ok(Some(StepMatrix { id, layer, format, halves, layout, texture }))
+        Ok(vec![StepMatrix { id, layer, format, halves, layout, texture, part: None }])
+    }
+
+    /// The parts of a matrix, if a step can multiply one after the other. It is the one of queries,
+    /// keys and values, whose parts are whole strips in one binding.
+    fn parts(
+        device: &GpuDevice,
+        plan: &Plan,
+        step: &Step,
+        (id, layer): (TensorId, u32),
+        parts: &[(Format, usize)],
+    ) -> Option<Vec<StepMatrix>> {
+        let projection = step.op.projection()?;
+        let (_, before) = parts.split_last()?;
+        let whole = before.iter().all(|(_, rows)| rows.is_multiple_of(STRIP as usize));
+        if !whole || !matches!(projection.epilogue, Epilogue::Heads { .. }) {
+            return None;
+        }
+        let columns = u64::from(plan.tensor(id).columns);
+        let mut first_row = 0;
+        let part = |(number, &(format, rows)): (usize, &(Format, usize))| {
+            let strips = Strips { first_row, rows: rows as u32 };
+            first_row += strips.rows;
+            let padded = strips.rows.next_multiple_of(STRIP);
+            let layout = MatrixLayout::new(format, padded.into(), columns)?;
+            let kernel = kernels_of(step, format)[0];
+            let kernel = plan.kernels.get(usize::from(kernel))?;
+            let is_weight = |binding: &&Binding| matches!(binding.operand, Operand::Weight(_));
+            if kernel.group(1).filter(is_weight).count() != 1 {
+                return None;
+            }
+            let texture =
+                device.features().has(Feature::Textures) && layout.texture_rows().is_some();
+            let part = Some((number, strips));
+            Some(StepMatrix { id, layer, format, halves: 1, layout, texture, part })
+        };
+        parts.iter().enumerate().map(part).collect()
     }
 }
 
@@ -268,12 +343,16 @@ impl<'a> ModelUpload<'a> {
 
     /// The matrix on the device. Uploads it, unless an earlier step did.
     fn stored(&mut self, matrix: &StepMatrix) -> Result<DeviceMatrix, Error> {
-        let known = (matrix.id, matrix.layer);
+        let number = matrix.part.map_or(0, |(number, _)| number);
+        let known = (matrix.id, matrix.layer, number);
         if let Some(stored) = self.matrices.get(&known) {
             return Ok(stored.clone());
         }
         let name = &self.plan.tensor(matrix.id).name;
-        let tensor = self.weights.tensor(matrix.id, matrix.layer)?;
+        let tensor = match matrix.part {
+            None => self.weights.tensor(matrix.id, matrix.layer)?,
+            Some(_) => self.weights.parts(matrix.id, matrix.layer)?.swap_remove(number),
+        };
         let packing = (&matrix.layout, matrix.halves);
         let stored = if matrix.texture {
             let chunk = texture::CHUNK;

@@ -6,10 +6,11 @@
 
 use std::ops::Range;
 
-use gpt_plan::{MatrixLayout, PANEL, STRIP};
+use gpt_plan::{Format, MatrixLayout, PANEL, STRIP};
 use half::f16;
 
 use crate::weights::HostTensor;
+use crate::weights::format::{k, packed_block};
 
 /// Another thread packs only if it gets this many bytes.
 const SHARE: usize = 512 << 10;
@@ -89,7 +90,7 @@ fn fill(tensor: &HostTensor<'_>, rows: &[&[u8]; LANES], out: &mut [u8]) {
     match (format.scales(), format.block_bytes()) {
         (0, 4) => interleave::<16>(rows, out),
         (0, _) => interleave::<8>(rows, out),
-        (_, bytes) => interleave_blocks(rows, bytes, format.scales(), out),
+        _ => interleave_blocks(rows, format, out),
     }
 }
 
@@ -111,14 +112,16 @@ fn interleave<const SIZE: usize>(rows: &[&[u8]; LANES], out: &mut [u8]) {
     }
 }
 
-/// Interleaves rows by words: the quants of each block of `bytes` bytes, then a word of its scales.
-/// Two f16 fill a word, and a single one is widened to f32.
-fn interleave_blocks(rows: &[&[u8]; LANES], bytes: usize, scales: usize, out: &mut [u8]) {
-    let words = (bytes - 2 * scales) / 4 + 1;
+/// Interleaves rows by words: the quants of each block and its fine scales and minima, then a word
+/// of its f16. Two f16 fill a word, and a single one is widened to f32.
+fn interleave_blocks(rows: &[&[u8]; LANES], format: Format, out: &mut [u8]) {
+    let (bytes, words) = (format.block_bytes(), format.block_words());
+    let mut memory = [0; k::MOST_BYTES];
     for (at, out) in out.chunks_exact_mut(4 * words * LANES).enumerate() {
         let (quants, last) = out.as_chunks_mut::<4>().0.split_at_mut((words - 1) * LANES);
         for (lane, row) in rows.iter().enumerate() {
-            let (opening, block) = row[at * bytes..][..bytes].split_at(2 * scales);
+            let block = packed_block(format, &row[at * bytes..][..bytes], &mut memory);
+            let (opening, block) = block.split_at(2 * format.scales());
             for (word, out) in block.as_chunks().0.iter().zip(quants.chunks_exact_mut(LANES)) {
                 out[lane] = *word;
             }
@@ -133,8 +136,6 @@ fn interleave_blocks(rows: &[&[u8]; LANES], bytes: usize, scales: usize, out: &m
 
 #[cfg(test)]
 mod tests {
-    use gpt_plan::Format;
-
     use super::*;
 
     /// Eight rows are interleaved element by element, whatever the memory held before.
@@ -148,12 +149,13 @@ mod tests {
                 false => (4 * format.block_bytes(), 1),
             };
             // The third is large enough for two threads.
-            for (rows, columns, halves) in [(3, 32, 1), (42, 96, 2), (10_000, 64, 1)] {
+            for (rows, columns, halves) in [(3, 32, 1), (42, 288, 2), (10_000, 64, 1)] {
                 // Quarters of an element, where elements have no blocks.
                 let columns = columns + if elements == 1 { 6 } else { 0 };
                 let row_bytes = format.row_bytes(columns);
                 let data: Vec<u8> = (0..rows * row_bytes).map(|i| (i % 251) as u8).collect();
                 let tensor = HostTensor { format, rows, columns, data: data.as_slice().into() };
+                let missing = vec![0; row_bytes];
                 let height = rows / halves;
                 let padded = height.next_multiple_of(STRIP as usize) * halves;
                 let layout = MatrixLayout::new(format, padded as u64, columns as u64).unwrap();
@@ -166,24 +168,28 @@ mod tests {
                     let (strip, half) = (panel / 4 / halves, panel / 4 % halves);
                     let row = strip * STRIP as usize + panel % 4 * LANES + lane;
                     let mut expected = vec![0; size];
-                    if row < height {
-                        let row = &data[(half * height + row) * row_bytes..][..row_bytes];
-                        let block = &row[element / elements * row_bytes / (length / elements)..];
-                        let scale = element % elements == elements - 1;
-                        let opening = 2 * format.scales();
-                        if !format.is_quantised() {
-                            let end = (element * size + size).min(row_bytes);
-                            let piece = &row[element * size..end];
-                            expected[..piece.len()].copy_from_slice(piece);
-                        } else if !scale {
-                            let at = opening + element % elements * 4;
-                            expected.copy_from_slice(&block[at..][..4]);
+                    let row = match row < height {
+                        true => &data[(half * height + row) * row_bytes..][..row_bytes],
+                        false => &missing[..],
+                    };
+                    if format.is_quantised() {
+                        let block = &row[element / elements * format.block_bytes()..];
+                        let mut memory = [0; k::MOST_BYTES];
+                        let block = &block[..format.block_bytes()];
+                        let block = packed_block(format, block, &mut memory);
+                        let (at, opening) = (element % elements, 2 * format.scales());
+                        if at < elements - 1 {
+                            expected.copy_from_slice(&block[opening + 4 * at..][..4]);
                         } else if opening == 4 {
                             expected.copy_from_slice(&block[..4]);
                         } else {
                             let scale = f16::from_le_bytes([block[0], block[1]]).to_f32();
                             expected = scale.to_le_bytes().to_vec();
                         }
+                    } else {
+                        let end = (element * size + size).min(row_bytes);
+                        let piece = &row[element * size..end];
+                        expected[..piece.len()].copy_from_slice(piece);
                     }
                     assert_eq!(found, expected, "{format:?} {rows}x{columns}, element {i}");
                 }

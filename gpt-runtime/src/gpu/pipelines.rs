@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use gpt_plan::{Extent, Grid, Kernel};
+use gpt_plan::{Extent, Grid, Kernel, STRIP};
 use wgpu::{BindGroupLayout, ComputePass, ComputePipeline};
 
 use super::device::GpuDevice;
@@ -30,17 +30,45 @@ pub enum Groups {
     Session {
         /// Bytes of an element of the matrix, if it is a texture.
         texel_bytes: Option<u32>,
+        /// The part of the matrix that the kernel multiplies, if it is not all of it.
+        strips: Option<Strips>,
     },
     /// Uniforms at dynamic offsets, and a group of operands.
     Training,
+}
+
+/// A part of the rows of a matrix: whole strips, except at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strips {
+    /// The first row, and the number of rows.
+    pub first_row: u32,
+    pub rows: u32,
+}
+
+impl Strips {
+    fn count(self) -> u32 {
+        self.rows.div_ceil(STRIP)
+    }
+
+    /// The constants of the file `matmul/strips/some`.
+    fn constants(self) -> [(&'static str, f64); 3] {
+        [
+            ("LAST_STRIP", (self.count() - 1).into()),
+            ("FIRST_FEATURE", self.first_row.into()),
+            ("END_FEATURE", (self.first_row + self.rows).into()),
+        ]
+    }
 }
 
 /// The kernels of a plan, and the pipelines built from them so far.
 pub struct Pipelines {
     device: Arc<GpuDevice>,
     kernels: &'static [Kernel],
-    /// By kernel; none for a kernel that no step uses.
+    /// By kernel; none for a kernel that no step uses. Those of kernels for a part of a matrix
+    /// follow.
     pipelines: Vec<Option<(Groups, OnceLock<Pipeline>)>>,
+    /// The kernels of those.
+    of_parts: Vec<u16>,
 }
 
 impl Pipelines {
@@ -54,12 +82,27 @@ impl Pipelines {
         for (kernel, groups) in used {
             pipelines[usize::from(kernel)] = Some((groups, OnceLock::new()));
         }
-        Pipelines { device, kernels, pipelines }
+        Pipelines { device, kernels, pipelines, of_parts: Vec::new() }
     }
 
-    /// The kernel with this index.
-    pub fn kernel(&self, kernel: u16) -> &'static Kernel {
-        &self.kernels[usize::from(kernel)]
+    /// The index of the pipeline of `kernel` with `groups`, which have a part of a matrix.
+    pub fn of_part(&mut self, kernel: u16, groups: Groups) -> u16 {
+        let known = self.pipelines.iter().enumerate().skip(self.kernels.len());
+        for ((index, pipeline), of) in known.zip(&self.of_parts) {
+            if *of == kernel && pipeline.as_ref().is_some_and(|(known, _)| *known == groups) {
+                return index as u16;
+            }
+        }
+        self.of_parts.push(kernel);
+        self.pipelines.push(Some((groups, OnceLock::new())));
+        (self.pipelines.len() - 1) as u16
+    }
+
+    /// The kernel of the pipeline with this index.
+    pub fn kernel(&self, pipeline: u16) -> &'static Kernel {
+        let index = usize::from(pipeline);
+        let of_part = index.checked_sub(self.kernels.len());
+        &self.kernels[of_part.map_or(index, |part| usize::from(self.of_parts[part]))]
     }
 
     /// Builds pipelines while weights are uploaded: those of the kernels `first`, or all of them if
@@ -113,11 +156,17 @@ impl Pipelines {
 
     fn build(&self, plain: &Kernel, groups: Groups) -> Pipeline {
         let device = &self.device;
-        let texel_bytes = match groups {
-            Groups::Session { texel_bytes } => texel_bytes,
-            Groups::Training => None,
+        let (texel_bytes, strips) = match groups {
+            Groups::Session { texel_bytes, strips } => (texel_bytes, strips),
+            Groups::Training => (None, None),
         };
-        let variant = device.variant(plain, texel_bytes.is_some());
+        let mut variant = device.variant(plain, texel_bytes.is_some());
+        if let Some(strips) = strips {
+            let mut kernel = gpt_shaders::some_strips(variant.as_ref().unwrap_or(plain));
+            let of_a_group = gpt_shaders::tile_n(&kernel).expect("a projection has tiles");
+            kernel.groups = strips.count().div_ceil(of_a_group);
+            variant = Some(kernel);
+        }
         let kernel = variant.as_ref().unwrap_or(plain);
         let group = |number| layout::group(device, kernel.group(number), texel_bytes.unwrap_or(0));
         let layouts = match groups {
@@ -127,7 +176,8 @@ impl Pipelines {
                 (0..=last).map(group).collect()
             }
         };
-        device.pipeline(kernel, &layouts)
+        let constants = strips.map(Strips::constants);
+        device.pipeline(kernel, &layouts, constants.as_ref().map_or(&[], |all| all))
     }
 }
 
@@ -160,8 +210,13 @@ impl GpuDevice {
         gpt_shaders::variant(kernel, self.features_of(kernel, texture))
     }
 
-    /// The pipeline of `kernel`, whose bind groups have these layouts.
-    pub(super) fn pipeline(&self, kernel: &Kernel, groups: &[BindGroupLayout]) -> Pipeline {
+    /// The pipeline of `kernel`, whose bind groups have these layouts, with these constants.
+    pub(super) fn pipeline(
+        &self,
+        kernel: &Kernel,
+        groups: &[BindGroupLayout],
+        constants: &[(&str, f64)],
+    ) -> Pipeline {
         self.count();
         let label = Some(&*kernel.name);
         let source = wgpu::ShaderModuleDescriptor {
@@ -186,7 +241,7 @@ impl GpuDevice {
             module: &module,
             entry_point: Some("main"),
             compilation_options: wgpu::PipelineCompilationOptions {
-                constants: &[],
+                constants,
                 // Every kernel writes workgroup memory before it reads it.
                 zero_initialize_workgroup_memory: false,
             },
@@ -216,7 +271,7 @@ mod tests {
         let device = Arc::new(device);
         let plan = crate::weights::testing::llama();
         let sampling = SamplingOp::ALL.map(|op| plan.sampling[op as usize]);
-        let groups = Groups::Session { texel_bytes: None };
+        let groups = Groups::Session { texel_bytes: None, strips: None };
         let used = sampling.map(|kernel| (kernel, groups));
         let pipelines = Pipelines::new(device.clone(), &plan.kernels, used);
         let before = device.created();

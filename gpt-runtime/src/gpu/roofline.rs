@@ -53,7 +53,7 @@ impl GpuDevice {
             let entries = [(0, source), (1, result.as_entire_binding())]
                 .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource });
             let group = self.bind_group("a measurement", &layout, &entries);
-            let pipeline = self.pipeline(&kernel, &[layout]);
+            let pipeline = self.pipeline(&kernel, &[layout], &[]);
             self.best(&pipeline, &group)
         };
         let reading = MAX_BINDING / (16 * LANES * READS);

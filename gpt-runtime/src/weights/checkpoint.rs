@@ -31,7 +31,10 @@ pub struct Checkpoint {
 /// One tensor of one layer: slices of its rows, in order.
 struct Resolved {
     slices: Vec<StoredSlice>,
+    /// The format of the whole tensor.
     format: Format,
+    /// Whether slices have quantised formats that differ, so that only f32 holds them all.
+    mixed: bool,
 }
 
 /// A tensor of the file, which holds some rows of a plan's tensor.
@@ -193,24 +196,28 @@ impl Weights for Checkpoint {
         let format = self.format(id, layer);
         let data = match self.resolved.get(&(id, layer)) {
             None => computed(tensor),
-            Some(resolved) => match &resolved.slices[..] {
-                [slice]
-                    if slice.layout == Layout::RowMajor
-                        && slice.offset == 0.0
-                        && is_native(slice.entry.stored, format) =>
-                {
-                    Cow::Borrowed(self.archive.data(&slice.entry))
-                }
-                slices => {
-                    let mut data = Vec::with_capacity(rows * format.row_bytes(columns));
-                    for slice in slices {
-                        self.append(slice, columns, format, &mut data)?;
-                    }
-                    Cow::Owned(data)
-                }
-            },
+            Some(resolved) => self.joined(&resolved.slices, columns, format)?,
         };
         Ok(HostTensor { format, rows, columns, data })
+    }
+
+    fn parts(&self, id: TensorId, layer: u32) -> Result<Vec<HostTensor<'_>>, Error> {
+        let Some(resolved) = self.resolved.get(&(id, layer)).filter(|r| r.mixed) else {
+            return Ok(vec![self.tensor(id, layer)?]);
+        };
+        let columns = self.plan.tensor(id).columns as usize;
+        let part = |slice: &StoredSlice| {
+            let format = slice.entry.stored.format();
+            let data = self.joined(std::slice::from_ref(slice), columns, format)?;
+            Ok(HostTensor { format, rows: slice.rows, columns, data })
+        };
+        resolved.slices.iter().map(part).collect()
+    }
+
+    fn part_formats(&self, id: TensorId, layer: u32) -> Vec<(Format, usize)> {
+        let resolved = self.resolved.get(&(id, layer)).filter(|resolved| resolved.mixed);
+        let slices = resolved.into_iter().flat_map(|resolved| &resolved.slices);
+        slices.map(|slice| (slice.entry.stored.format(), slice.rows)).collect()
     }
 
     fn format(&self, id: TensorId, layer: u32) -> Format {
@@ -235,7 +242,29 @@ fn is_native(stored: FileType, format: Format) -> bool {
 }
 
 impl Checkpoint {
-    /// Appends the rows of a slice, converted to `format`, in the order of the plan's tensor.
+    /// The rows of slices in canonical order, in `format`; borrowed if the file has them so.
+    fn joined(
+        &self,
+        slices: &[StoredSlice],
+        columns: usize,
+        format: Format,
+    ) -> Result<Cow<'_, [u8]>, Error> {
+        if let [slice] = slices
+            && slice.layout == Layout::RowMajor
+            && slice.offset == 0.0
+            && is_native(slice.entry.stored, format)
+        {
+            return Ok(Cow::Borrowed(self.archive.data(&slice.entry)));
+        }
+        let rows: usize = slices.iter().map(|slice| slice.rows).sum();
+        let mut data = Vec::with_capacity(rows * format.row_bytes(columns));
+        for slice in slices {
+            self.append(slice, columns, format, &mut data)?;
+        }
+        Ok(Cow::Owned(data))
+    }
+
+    /// Appends the rows of a slice in canonical order, converted to `format`.
     fn append(
         &self,
         slice: &StoredSlice,
@@ -319,8 +348,8 @@ impl Resolver<'_> {
                     .filter_map(|source| self.slice(tensor, source, layer))
                     .collect();
                 if slices.len() == tensor.sources.len() {
-                    let format = self.choose_format(tensor, &slices, layer);
-                    all.insert((TensorId(i as u16), layer), Resolved { slices, format });
+                    let resolved = self.choose_format(tensor, slices, layer);
+                    all.insert((TensorId(i as u16), layer), resolved);
                 }
             }
         }
@@ -354,21 +383,21 @@ impl Resolver<'_> {
             .or_else(|| wanted.strip_prefix("model.").and_then(has))
     }
 
-    /// The requested format, or else one that can hold all slices. Records a conversion, unless the
-    /// format is the one of the stored types and holds their values exactly.
-    fn choose_format(&mut self, tensor: &Tensor, slices: &[StoredSlice], layer: u32) -> Format {
+    /// Chooses the format that holds all slices, or the requested one. Records conversions.
+    fn choose_format(&mut self, tensor: &Tensor, slices: Vec<StoredSlice>, layer: u32) -> Resolved {
         if tensor.kind != TensorKind::Matrix {
-            return Format::F32;
+            return Resolved { slices, format: Format::F32, mixed: false };
         }
         let stored: BTreeSet<FileType> = slices.iter().map(|s| s.entry.stored).collect();
         let formats: BTreeSet<Format> = stored.iter().map(|s| s.format()).collect();
+        let exact = |stored: &FileType| stored.is_lossless() && stored.format().is_quantised();
+        let mixed = self.dtype.is_none() && formats.len() > 1 && stored.iter().all(exact);
         let format = self.dtype.unwrap_or_else(|| match formats.len() {
             1 => *formats.first().expect("one"),
-            // bf16 has the range of f32; every other type fits the range of f16.
-            _ if formats.contains(&Format::F32) || formats.contains(&Format::Bf16) => Format::F32,
-            _ => Format::F16,
+            _ => Format::F32,
         });
-        let lossless = stored.iter().all(|s| s.format() == format && s.is_lossless());
+        // Engines hold mixed slices as they are, or convert them to f32 without loss.
+        let lossless = mixed || stored.iter().all(|s| s.format() == format && s.is_lossless());
         if !lossless {
             let names: Vec<&str> = stored.iter().map(|s| s.name()).collect();
             let count = self.changed.entry((names.join(" + "), format)).or_default();
@@ -380,7 +409,7 @@ impl Resolver<'_> {
                 };
             }
         }
-        format
+        Resolved { slices, format, mixed }
     }
 
     /// Tensors of the file that the plan does not use, except for known buffers without parameters.

@@ -46,6 +46,21 @@ pub trait Weights: Sync {
     /// A tensor that cannot be converted to its format.
     fn tensor(&self, id: TensorId, layer: u32) -> Result<HostTensor<'_>, Error>;
 
+    /// The rows of [`tensor`](Self::tensor) in parts that follow each other, each in its own format.
+    /// Only a matrix that a file stores in several types has more than one.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor).
+    fn parts(&self, id: TensorId, layer: u32) -> Result<Vec<HostTensor<'_>>, Error> {
+        Ok(vec![self.tensor(id, layer)?])
+    }
+
+    /// The format and the number of rows of each of the [`parts`](Self::parts), if there are several.
+    fn part_formats(&self, id: TensorId, layer: u32) -> Vec<(Format, usize)> {
+        let _ = (id, layer);
+        Vec::new()
+    }
+
     /// The format of [`tensor`](Self::tensor)'s result; layers may differ.
     fn format(&self, id: TensorId, layer: u32) -> Format;
 }

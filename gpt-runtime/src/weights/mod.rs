@@ -10,7 +10,8 @@
 //!   writes one.
 //! - `checkpoint` maps the tensors of an archive to those of a plan; `names` lists tensors in
 //!   errors.
-//! - `save` and `save_gguf` write weights; both split a plan's tensors with `slice`.
+//! - `save` and `save_gguf` write weights; both split a plan's tensors with `slice`. `recipe` chooses
+//!   the formats of a file.
 //! - `random` generates initial weights, `unit_gain` weights for tests, `tables` constant tables.
 //!
 //! Packing tensors for a device is the engine's job and not done here.
@@ -24,6 +25,7 @@ mod gguf;
 mod host;
 mod names;
 mod random;
+mod recipe;
 mod safetensors;
 mod save;
 mod save_gguf;
@@ -47,6 +49,7 @@ pub use host::{HostTensor, Weights};
 pub use random::RandomWeights;
 #[cfg(feature = "train")]
 pub(crate) use random::mix;
+pub use recipe::Recipe;
 pub use save::{save, save_config};
 pub use save_gguf::save_gguf;
 pub(crate) use tables::rotary;

@@ -142,6 +142,9 @@ mod tests {
             (Format::Q8, 8e-3),
             (Format::Q4, 0.12),
             (Format::Q5, 0.06),
+            (Format::Q4K, 0.12),
+            (Format::Q5K, 0.06),
+            (Format::Q6K, 0.03),
         ] {
             let rounded = values(&RandomWeights::new(plan, 7, format), id, 1);
             let error = testing::relative_error(&rounded, &exact);

@@ -6,7 +6,7 @@ use std::path::Path;
 use gpt_plan::{Format, Layout, NormKind, Plan, Spec};
 
 use super::format::{decode, encode};
-use super::host::stored_format;
+use super::recipe::Recipe;
 use super::slice::{TensorSlice, file_shape, slices};
 use super::stored::FileType;
 use super::{Weights, describe};
@@ -16,8 +16,8 @@ use crate::{Error, files};
 /// Alignment of a tensor's data in bytes.
 const ALIGNMENT: usize = 32;
 
-/// Writes all parameters of `plan` to `path`, matrices as `format`, and the `tokenizer.json` of
-/// `tokenizer` as metadata. The file is replaced atomically, and tensors are converted one at a
+/// Writes all parameters of `plan` to `path`, matrices in the formats of `recipe`, and the
+/// `tokenizer.json` of `tokenizer` as metadata. The file is replaced atomically, and tensors are converted one at a
 /// time.
 ///
 /// # Errors
@@ -27,9 +27,10 @@ pub fn save_gguf(
     path: &Path,
     plan: &Plan,
     weights: &dyn Weights,
-    format: Format,
+    recipe: impl Into<Recipe>,
     tokenizer: Option<&Tokenizer>,
 ) -> Result<(), Error> {
+    let recipe = recipe.into();
     let architecture = describe::architecture(&plan.spec).ok_or_else(|| {
         Error::Input(format!(
             "{} is neither a GPT-2 nor a Llama, so GGUF has no name for it; save it as safetensors",
@@ -41,10 +42,10 @@ pub fn save_gguf(
     if let Some(tokenizer) = tokenizer {
         head.text("tokenizer.huggingface.json", &tokenizer.json(false)?);
     }
-    check_blocks(plan, format)?;
     let tensors: Vec<GgufTensor<'_>> = slices(plan)
-        .map(|slice| GgufTensor { format: stored_format(slice.tensor.kind, format), slice })
+        .map(|slice| GgufTensor { format: recipe.format(plan, &slice), slice })
         .collect();
+    tensors.iter().try_for_each(GgufTensor::check_blocks)?;
     let mut offset = 0;
     for tensor in &tensors {
         head.tensor(tensor, offset);
@@ -80,24 +81,23 @@ struct GgufTensor<'a> {
     format: Format,
 }
 
-/// Rejects rows that are not whole blocks, which GGUF does not pad.
-fn check_blocks(plan: &Plan, format: Format) -> Result<(), Error> {
-    for tensor in plan.tensors.iter() {
-        let format = stored_format(tensor.kind, format);
-        if !(tensor.columns as usize).is_multiple_of(format.block()) {
-            return Err(Error::Input(format!(
-                "rows of {} have {} elements, and {} in GGUF takes multiples of {}; choose f16",
-                tensor.name,
-                tensor.columns,
-                format.name(),
-                format.block()
-            )));
-        }
-    }
-    Ok(())
-}
-
 impl GgufTensor<'_> {
+    /// Rejects rows that are not whole blocks, which GGUF does not pad.
+    fn check_blocks(&self) -> Result<(), Error> {
+        let (format, tensor) = (self.format, self.slice.tensor);
+        if (tensor.columns as usize).is_multiple_of(format.block()) {
+            return Ok(());
+        }
+        let other = if format.is_k_quant() { Recipe::Q4KM.name() } else { Format::F16.name() };
+        Err(Error::Input(format!(
+            "rows of {} have {} elements, and {} in GGUF takes multiples of {}; choose {other}",
+            tensor.name,
+            tensor.columns,
+            format.name(),
+            format.block()
+        )))
+    }
+
     fn bytes(&self) -> usize {
         let columns = self.slice.tensor.columns as usize;
         self.slice.rows.len() * self.format.row_bytes(columns)
@@ -230,8 +230,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.gguf");
         let tokenizer = Tokenizer::characters("hello").unwrap();
-        for plan in [testing::gpt2(), testing::llama()] {
-            for format in Format::ALL {
+        for format in Format::ALL {
+            let plans = match format.is_k_quant() {
+                true => vec![testing::wide_llama()],
+                false => vec![testing::gpt2(), testing::llama()],
+            };
+            for plan in plans {
                 let weights = RandomWeights::new(plan, 3, Format::F32);
                 save_gguf(&path, plan, &weights, format, Some(&tokenizer)).unwrap();
                 let rounded = RandomWeights::new(plan, 3, format);

@@ -1,13 +1,14 @@
-//! Shared by the tests of this folder: two small plans, decoding, and a measure of error.
+//! Shared by the tests of this folder: small plans, decoding, and a measure of error.
 
 use gpt_plan::{
-    Activation, Block, Mask, Mlp, Norm, NormKind, Pattern, Plan, Positions, Rope, Spec, TensorId,
+    Activation, Block, Format, Mask, Mlp, Norm, NormKind, Pattern, Plan, Positions, Rope, Spec,
+    TensorId,
 };
 
 use super::{Weights, format};
 
-/// GPT-2's architecture, scaled down. Widths are multiples of 32, so that every block format fits
-/// its rows.
+/// GPT-2's architecture, scaled down. Widths are multiples of 32, so that formats with blocks of 32
+/// fit its rows.
 pub fn gpt2_spec() -> Spec {
     Spec {
         vocab: 40,
@@ -60,6 +61,18 @@ pub fn gpt2() -> &'static Plan {
 
 pub fn llama() -> &'static Plan {
     plan(&llama_spec())
+}
+
+/// A Llama whose rows are multiples of 256, as the k-quants of a file require.
+pub fn wide_llama() -> &'static Plan {
+    let mut spec = Spec { embed: 256, head_dim: 64, ..llama_spec() };
+    spec.mlp.hidden = 512;
+    plan(&spec)
+}
+
+/// A Llama whose rows a file can store in `format`.
+pub fn llama_in(format: Format) -> &'static Plan {
+    if format.is_k_quant() { wide_llama() } else { llama() }
 }
 
 /// A tensor as f32, row-major without padding.

@@ -142,6 +142,9 @@ fn gguf_file(plan: &'static Plan, weights: &RandomWeights, format: Format) -> Gg
             Format::Q8 => 8,
             Format::Q4 => 3,
             Format::Q5 => 7,
+            Format::Q4K => 12,
+            Format::Q5K => 13,
+            Format::Q6K => 14,
         };
         assert!(host.format == format || tensor.kind != TensorKind::Matrix);
         tensors.push((source.name_in(&source.gguf, layer), kind, dimensions, data));
@@ -211,8 +214,8 @@ fn safetensors_of_both_families_round_trip() {
 
 #[test]
 fn gguf_round_trips_in_all_formats() {
-    let plan = testing::llama();
     for format in Format::ALL {
+        let plan = testing::llama_in(format);
         let weights = RandomWeights::new(plan, 4, format);
         let (_folder, path) = folder();
         let path = path.with_extension("gguf");
@@ -224,23 +227,48 @@ fn gguf_round_trips_in_all_formats() {
     }
 }
 
+/// Parts of a fused matrix keep their types. As one tensor they are f32, which holds them exactly.
 #[test]
-fn a_fused_matrix_of_mixed_types_is_promoted_and_reported() {
-    let plan = testing::llama();
-    let weights = RandomWeights::new(plan, 4, Format::Q4);
-    let mut file = gguf_file(plan, &weights, Format::Q4);
-    let q8 = gguf_file(plan, &RandomWeights::new(plan, 4, Format::Q8), Format::Q8);
-    let at = file.tensors.iter().position(|t| t.0 == "blk.1.attn_v.weight").unwrap();
-    file.tensors[at] = q8.tensors.into_iter().nth(at).unwrap();
-    let (_folder, path) = folder();
-    let path = path.with_extension("gguf");
-    std::fs::write(&path, file.bytes()).unwrap();
-    let loaded = open(&path, plan, None).unwrap();
-    let qkv = plan.find("attn.qkv.weight").unwrap();
-    assert_eq!((loaded.format(qkv, 0), loaded.format(qkv, 1)), (Format::Q4, Format::F16));
-    let notes = ["attn.qkv.weight of layer 1 is Q8_0 + Q4_1 in the file and held as f16"];
-    assert_eq!(loaded.notes(), notes);
-    assert_eq!(loaded.tensor(qkv, 1).unwrap().data.len(), 32 * 64 * 2);
+fn a_fused_matrix_of_mixed_types_has_parts() {
+    for [format, other] in [[Format::Q4, Format::Q8], [Format::Q4K, Format::Q6K]] {
+        let plan = testing::llama_in(format);
+        let weights = RandomWeights::new(plan, 4, format);
+        let others = RandomWeights::new(plan, 4, other);
+        let mut file = gguf_file(plan, &weights, format);
+        let of_others = gguf_file(plan, &others, other);
+        let at = file.tensors.iter().position(|t| t.0 == "blk.1.attn_v.weight").unwrap();
+        file.tensors[at] = of_others.tensors.into_iter().nth(at).unwrap();
+        let (_folder, path) = folder();
+        let path = path.with_extension("gguf");
+        std::fs::write(&path, file.bytes()).unwrap();
+        let loaded = open(&path, plan, None).unwrap();
+        let qkv = plan.find("attn.qkv.weight").unwrap();
+        assert_eq!((loaded.format(qkv, 0), loaded.format(qkv, 1)), (format, Format::F32));
+        assert!(loaded.notes().is_empty(), "{:?}", loaded.notes());
+        assert_eq!(loaded.part_formats(qkv, 0), []);
+        let rows = |i: usize| plan.tensor(qkv).sources[i].rows as usize;
+        let expected = [(format, rows(0)), (format, rows(1)), (other, rows(2))];
+        assert_eq!(loaded.part_formats(qkv, 1), expected);
+        let parts = loaded.parts(qkv, 1).unwrap();
+        let formats: Vec<Format> = parts.iter().map(|part| part.format).collect();
+        assert_eq!(formats, [format, format, other]);
+        let rows: usize = parts.iter().map(|part| part.rows).sum();
+        let whole = loaded.tensor(qkv, 1).unwrap();
+        assert_eq!(rows, whole.rows);
+        let mut values = Vec::new();
+        for part in &parts {
+            let mut row = vec![f32::NAN; part.columns];
+            for bytes in part.data.chunks(part.format.row_bytes(part.columns)) {
+                super::format::decode(part.format, bytes, &mut row);
+                values.extend_from_slice(&row);
+            }
+        }
+        assert_eq!(values, testing::values(&loaded, qkv, 1));
+        // A requested format holds the whole.
+        let loaded = open(&path, plan, Some(Format::F16)).unwrap();
+        assert_eq!(loaded.parts(qkv, 1).unwrap().len(), 1);
+        assert_eq!(loaded.notes().len(), 2);
+    }
 }
 
 #[test]

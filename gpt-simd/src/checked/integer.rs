@@ -8,8 +8,8 @@ use crate::vector::PANEL;
 use crate::{Kernels, QuantKernels};
 
 /// Rows of integers, the output of [`Kernels::quantise`]: `[rows][blocks][32]` quants of
-/// [`Kernels::quant_bytes`] bytes, and for each block a scale, the sum of the rounded numbers, and
-/// the initial sum of shifted weights.
+/// [`Kernels::quant_bytes`] bytes, and for each block a scale, the sum of the rounded numbers, the
+/// initial sum of shifted weights, and the sums of the quants of both halves.
 #[derive(Clone, Copy)]
 pub struct Integers<'a> {
     /// The quants, `[rows][blocks][32]`.
@@ -20,6 +20,8 @@ pub struct Integers<'a> {
     pub sums: &'a [f32],
     /// The initial sum of a product of each block with shifted weights.
     pub starts: &'a [i32],
+    /// The sums of the quants of both halves of each block.
+    pub halves: &'a [i32],
     /// Blocks of a row.
     pub blocks: usize,
 }
@@ -34,6 +36,8 @@ pub struct IntegersMut<'a> {
     pub sums: &'a mut [f32],
     /// An initial sum for each block.
     pub starts: &'a mut [i32],
+    /// Two sums for each block.
+    pub halves: &'a mut [i32],
 }
 
 impl<'a> Integers<'a> {
@@ -50,6 +54,7 @@ impl<'a> Integers<'a> {
             scales: &self.scales[first..],
             sums: &self.sums[first..],
             starts: &self.starts[first..],
+            halves: &self.halves[2 * first..],
             blocks: self.blocks,
         }
     }
@@ -60,7 +65,8 @@ impl<'a> Integers<'a> {
             self.quants.len() >= size(blocks, BLOCK * quant_bytes)
                 && self.scales.len() >= blocks
                 && self.sums.len() >= blocks
-                && self.starts.len() >= blocks,
+                && self.starts.len() >= blocks
+                && self.halves.len() >= size(blocks, 2),
             "rows of integers"
         );
         QuantizedInputs {
@@ -68,6 +74,7 @@ impl<'a> Integers<'a> {
             scales: self.scales.as_ptr(),
             sums: self.sums.as_ptr(),
             starts: self.starts.as_ptr(),
+            halves: self.halves.as_ptr(),
             stride: self.blocks,
         }
     }
@@ -99,11 +106,11 @@ impl<'a> Wide<'a> {
     }
 }
 
-/// Blocks of a quantised panel or of a part of one.
-fn blocks_of(format: Format, panel: &[u8]) -> usize {
-    let bytes = format.block_bytes() * PANEL;
-    assert!(panel.len().is_multiple_of(bytes), "a panel of whole blocks");
-    panel.len() / bytes
+/// Checks that a quantised panel, or a part of one, has whole blocks, and as many as `blocks`
+/// sub-blocks fill.
+fn check_panel(format: Format, blocks: usize, panel: &[u8]) {
+    let whole = blocks.div_ceil(format.sub_blocks());
+    assert_eq!(panel.len(), size(whole, format.packed_bytes() * PANEL), "a panel of whole blocks");
 }
 
 impl Kernels {
@@ -128,7 +135,7 @@ impl Kernels {
         }
     }
 
-    /// Reorders the quants of one block of `format` from the host's layout to that of a panel.
+    /// Reorders the quants of one sub-block of `format` from the packed order to that of a panel.
     #[inline]
     pub fn arrange(&self, format: Format, quants: &mut [u8]) {
         (self.quants(format).arrange)(quants, self.integers.group);
@@ -155,12 +162,13 @@ impl Kernels {
             out.quants.len() == size(blocks, block_bytes)
                 && out.scales.len() == blocks
                 && out.sums.len() == blocks
-                && out.starts.len() == blocks,
+                && out.starts.len() == blocks
+                && out.halves.len() == size(blocks, 2),
             "memory for a rounded row"
         );
         let quants = out.quants.as_mut_ptr();
-        // SAFETY: quants have memory for `blocks` blocks; the kernel indexes the other slices.
-        unsafe { (self.integers.quantise)(x, quants, out.scales, out.sums, out.starts) }
+        // SAFETY: quants have memory for as many blocks; the kernel indexes the other slices.
+        unsafe { (self.integers.quantise)(x, quants, out.scales, out.sums, out.starts, out.halves) }
     }
 
     /// `output = input · panel`: the first row of the input, a whole quantised panel.
@@ -172,46 +180,53 @@ impl Kernels {
         panel: &[u8],
         output: &mut [f32; PANEL],
     ) {
-        let blocks = blocks_of(format, panel);
-        assert!(blocks == input.blocks, "a row of a panel's depth");
+        let blocks = input.blocks;
+        check_panel(format, blocks, panel);
         let input = input.checked(blocks, self.quant_bytes());
         let row = self.quants(format).row;
         // SAFETY: row and panel have `blocks` blocks.
         unsafe { row(&input, blocks, panel.as_ptr(), output.as_mut_ptr()) }
     }
 
-    /// The quants of a part of a panel in the form that [`integer_product`](Self::integer_product)
-    /// takes: the stored ones if they have it, or converted in `scratch`, which holds
-    /// [`wide_bytes`](Self::wide_bytes) of them.
+    /// The quants of the first `blocks` sub-blocks of a part of a panel in the form that
+    /// [`integer_product`](Self::integer_product) takes: the stored ones if they have it, or
+    /// converted in `scratch`, which holds [`wide_bytes`](Self::wide_bytes) of them. The part is
+    /// whole blocks.
     #[inline]
-    pub fn widen<'a>(&self, format: Format, panel: &'a [u8], scratch: &'a mut [u8]) -> Wide<'a> {
-        let blocks = blocks_of(format, panel);
+    pub fn widen<'a>(
+        &self,
+        format: Format,
+        blocks: usize,
+        panel: &'a [u8],
+        scratch: &'a mut [u8],
+    ) -> Wide<'a> {
+        check_panel(format, blocks, panel);
         let block = self.wide_bytes(WIDE_BLOCK);
         let opening = 2 * format.scales();
         // A stored byte for each weight is what products take where they multiply bytes.
-        if self.integers.wide_bytes == 1 && format.block_bytes() - opening == BLOCK {
+        if self.integers.wide_bytes == 1 && format.quant_bytes() == BLOCK {
             return Wide {
                 data: panel.get(opening * PANEL..).unwrap_or_default(),
-                stride: format.block_bytes() * PANEL,
+                stride: format.packed_bytes() * PANEL,
                 block,
             };
         }
         let widen = self.quants(format).widen;
         assert!(scratch.len() >= size(blocks, block), "memory for a widened panel");
-        // SAFETY: panel and scratch have `blocks` blocks.
+        // SAFETY: both have as many sub-blocks.
         unsafe { widen(panel.as_ptr(), blocks, scratch.as_mut_ptr()) }
         Wide { data: scratch, stride: block, block }
     }
 
-    /// `output (+)= input · panel` for `rows` rows and the blocks of a part of a panel, with which
-    /// the input's rows start. `wide` is the output of [`widen`](Self::widen) for that part,
-    /// `output` is `[rows][32]`. `next` is prefetched.
+    /// `output (+)= input · panel` for `rows` rows and the first `blocks` sub-blocks of a part of a
+    /// panel, with which the input's rows start. `wide` is the output of [`widen`](Self::widen) for
+    /// that part, `output` is `[rows][32]`. `next` is prefetched.
     #[allow(clippy::too_many_arguments)]
     #[inline]
     pub fn integer_product(
         &self,
         format: Format,
-        rows: usize,
+        [rows, blocks]: [usize; 2],
         input: Integers<'_>,
         panel: &[u8],
         wide: Wide<'_>,
@@ -219,7 +234,7 @@ impl Kernels {
         add: bool,
         next: &[u8],
     ) {
-        let blocks = blocks_of(format, panel);
+        check_panel(format, blocks, panel);
         if rows == 0 {
             return;
         }
@@ -233,7 +248,9 @@ impl Kernels {
             wide_stride: wide.stride(),
             next: (next.as_ptr(), next.len()),
             panel: panel.as_ptr(),
-            block_bytes: format.block_bytes() * PANEL,
+            block_bytes: format.packed_bytes() * PANEL,
+            sub_block_bytes: (format.packed_bytes() - 2 * format.scales()) / format.sub_blocks()
+                * PANEL,
             output: output.as_mut_ptr(),
             add,
         };

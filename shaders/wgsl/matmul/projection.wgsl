@@ -17,8 +17,8 @@ fn work(group: vec3<u32>, invocation: u32) {
         for (var i = invocation; i < TILE_ROWS * FEATURES; i += WORKGROUP_SIZE) {
             let r = i / FEATURES;
             let local = i % FEATURES;
-            let feature = (group.x * ITERATIONS + iteration) * FEATURES + local;
-            if first + r < pass_uniform.rows && feature < OUTPUTS {
+            let feature = FIRST_FEATURE + (group.x * ITERATIONS + iteration) * FEATURES + local;
+            if first + r < pass_uniform.rows && feature < END_FEATURE {
                 epilogue(r, first + r, local, feature);
             }
         }

@@ -51,5 +51,40 @@ fn block(format: Format, bytes: &[u8]) -> Vec<f64> {
             };
             (0..32).map(|column| scale * f64::from(quant(column)) + minimum).collect()
         }
+        Format::Q4K | Format::Q5K => {
+            let (scale, minimum) = (half(0), half(2));
+            // The k-th of 16 six-bit integers: eight scales, then eight minima.
+            let six_bits = |k: usize| {
+                let (j, is_minimum) = (k % 8, k / 8);
+                let byte = bytes[4 + 4 * is_minimum + j % 4];
+                if j < 4 {
+                    return f64::from(byte & 0x3f);
+                }
+                f64::from(byte >> 6 << 4 | bytes[12 + j % 4] >> (4 * is_minimum) & 0xf)
+            };
+            let nibbles = &bytes[bytes.len() - 128..];
+            let quant = |i: usize| {
+                let nibble = nibbles[i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4) & 0xf;
+                let fifth = match format {
+                    Format::Q5K => bytes[16 + i % 32] >> (i / 32) & 1,
+                    _ => 0,
+                };
+                f64::from(nibble + 16 * fifth)
+            };
+            let value =
+                |i: usize| scale * six_bits(i / 32) * quant(i) - minimum * six_bits(8 + i / 32);
+            (0..256).map(value).collect()
+        }
+        Format::Q6K => {
+            let scale = half(208);
+            let value = |i: usize| {
+                let (half, quarter, column) = (i / 128, i / 32 % 4, i % 32);
+                let low = bytes[64 * half + 32 * (quarter & 1) + column] >> (4 * (quarter / 2));
+                let high = bytes[128 + 32 * half + column] >> (2 * quarter);
+                let quant = f64::from(16 * (high & 3) + (low & 15)) - 32.0;
+                scale * f64::from(bytes[192 + i / 16].cast_signed()) * quant
+            };
+            (0..256).map(value).collect()
+        }
     }
 }

@@ -59,7 +59,8 @@ pub fn projection(context: &Context<'_>, op: &Op, projection: &Projection) -> Op
     header.size("OUTPUTS", outputs, "outputs of the step");
     tile.write(&mut header, &layout, strips, halves);
     let tile_n = tile_n_file(tile.strips).expect("tiles are powers of two");
-    let mut parts = vec![files::SHARED_ENTRY_PLAIN, files::SHARED_PASS, tile_n];
+    let strips_file = files::MATMUL_STRIPS_ALL;
+    let mut parts = vec![files::SHARED_ENTRY_PLAIN, files::SHARED_PASS, tile_n, strips_file];
     let has_vectors = norm.is_some_and(|norm| norm.gamma.is_some());
     if has_vectors || bias.is_some() {
         parts.push(files::SHARED_VECTORS);
@@ -152,7 +153,7 @@ impl Tile {
         header.format_size("BLOCKS", layout.blocks, "blocks of a row of the matrix");
         let mut size = |name, value, doc| header.size(name, value, doc);
         size("TILE_ROWS", self.rows, "rows of a tile");
-        size("LAST_STRIP", strips - 1, "the last strip of 32 rows");
+        size("STRIPS", strips, "strips of 32 rows");
         let doc = "halves of the matrix, whose strips alternate";
         size("HALVES", halves, doc);
         match self.phase {

@@ -4,10 +4,16 @@
 //! instruction multiplies and adds ([`Kernels::group`]).
 //! - f32, f16, bf16: `[depth / G][32][G]`. G is 1, or 2 for bf16 if the instruction set multiplies
 //!   pairs of bf16.
-//! - Quantised formats: a block for every 32 columns. It has the f16 scales of the 32 outputs, 32
-//!   f16 minima if the format has them, and `[bytes / G][32][G]` bytes of quants. Their order and
-//!   the number added to them depend on the instruction set ([`Kernels::arrange`],
-//!   [`Kernels::shift`]).
+//! - Quantised formats: a block for every 32 or 256 columns. It begins with the f16 scales of the 32
+//!   outputs, and 32 f16 minima if the format has them. For each sub-block of 32 columns follow 32
+//!   bytes for each fine scale and fine minimum of an output, and `[bytes / G][32][G]` bytes of
+//!   quants. Their order and the number added to them depend on the instruction set
+//!   ([`Kernels::arrange`], [`Kernels::shift`]).
+//!
+//! A matrix may have panels of several quantised formats: a file may store the parts of a fused one
+//! in different types.
+
+use std::ops::Range;
 
 use gpt_plan::Format;
 
@@ -17,18 +23,26 @@ use crate::cpu::device::CpuDevice;
 use crate::cpu::memory::{Arena, Region};
 use crate::cpu::pool::Disjoint;
 use crate::weights::HostTensor;
-use crate::weights::format::decode;
+use crate::weights::format::{decode, k, packed_block};
 use gpt_simd::{BLOCK, Kernels, PANEL, Rounding};
 
 /// A packed matrix.
 pub struct Packed {
-    pub format: Format,
     pub layout: PanelLayout,
     kernels: &'static Kernels,
-    /// Bytes of a panel. A token's products ask for it once for each panel, which takes one
+    /// In the order of their panels. A token's products look for that of each panel, which takes one
     /// microsecond.
-    panel_bytes: usize,
+    segments: Vec<Segment>,
     data: Region,
+}
+
+/// Panels in one format.
+struct Segment {
+    format: Format,
+    panels: Range<usize>,
+    panel_bytes: usize,
+    /// Offset of the first panel.
+    start: usize,
 }
 
 impl Packed {
@@ -42,37 +56,98 @@ impl Packed {
         tensor: &HostTensor<'_>,
         order: Order,
     ) -> Result<Packed, Error> {
-        let format = tensor.format;
-        let layout = PanelLayout { rows: tensor.rows, columns: tensor.columns, order };
+        Packed::of_parts(device, arena, std::slice::from_ref(tensor), order)
+    }
+
+    /// As [`new`](Self::new), the rows of a matrix in parts, whose formats are all the same or all
+    /// quantised ([`can_join`](Self::can_join)).
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of_parts(
+        device: &CpuDevice,
+        arena: &Arena,
+        parts: &[HostTensor<'_>],
+        order: Order,
+    ) -> Result<Packed, Error> {
+        assert!(Packed::can_join(parts, order), "parts of whole panels");
         let kernels = device.kernels;
-        let panel_bytes = panel_bytes(format, layout.columns, kernels.group(format));
-        let row_bytes = format.row_bytes(layout.columns);
-        let data = arena.region(layout.panels() * panel_bytes, |data| {
+        let rows = parts.iter().map(|part| part.rows).sum();
+        let layout = PanelLayout { rows, columns: parts[0].columns, order };
+        let (mut segments, mut start, mut panels) = (Vec::new(), 0, 0);
+        for part in parts {
+            let own = PanelLayout { rows: part.rows, ..layout };
+            let panel_bytes = panel_bytes(part.format, layout.columns, kernels.group(part.format));
+            let range = panels..panels + own.panels();
+            segments.push(Segment { format: part.format, panels: range, panel_bytes, start });
+            start += own.panels() * panel_bytes;
+            panels += own.panels();
+        }
+        let data = arena.region(start, |data| {
             let shared = Disjoint::new(data);
-            device.pool.run(layout.panels(), &|panel, _| {
+            device.pool.run(panels, &|panel, _| {
+                let of = segment(&segments, panel);
+                let (part, segment) = (&parts[of], &segments[of]);
+                let own = PanelLayout { rows: part.rows, ..layout };
+                let index = panel - segment.panels.start;
+                let at = segment.start + index * segment.panel_bytes;
                 // SAFETY: each task writes only the panel `panel`.
-                let out = unsafe { shared.part(panel * panel_bytes, panel_bytes) };
-                for (lane, row) in layout.rows_of(panel) {
-                    let row = &tensor.data[row * row_bytes..][..row_bytes];
-                    scatter(kernels, format, lane, row, out);
+                let out = unsafe { shared.part(at, segment.panel_bytes) };
+                let row_bytes = part.format.row_bytes(layout.columns);
+                for (lane, row) in own.rows_of(index) {
+                    let row = &part.data[row * row_bytes..][..row_bytes];
+                    scatter(kernels, part.format, lane, row, out);
                 }
             });
         })?;
-        Ok(Packed { format, layout, kernels, panel_bytes, data })
+        Ok(Packed { layout, kernels, segments, data })
+    }
+
+    /// Whether parts of a matrix can be packed side by side: inputs are rounded in one way for all,
+    /// and only the last part ends within a panel.
+    pub fn can_join(parts: &[HostTensor<'_>], order: Order) -> bool {
+        let Some((last, before)) = parts.split_last() else {
+            return false;
+        };
+        let joins = |part: &HostTensor<'_>| {
+            part.format.is_quantised()
+                && last.format.is_quantised()
+                && part.columns == last.columns
+                && part.rows.is_multiple_of(PANEL)
+        };
+        before.is_empty() || (order == Order::Straight && before.iter().all(joins))
+    }
+
+    /// The format of the first rows.
+    pub fn format(&self) -> Format {
+        self.segments[0].format
+    }
+
+    fn segment(&self, panel: usize) -> &Segment {
+        &self.segments[segment(&self.segments, panel)]
     }
 
     /// The panel `index` in its storage format.
-    pub fn panel(&self, index: usize) -> &[u8] {
-        &self.data[index * self.panel_bytes..][..self.panel_bytes]
+    pub fn panel(&self, index: usize) -> (Format, &[u8]) {
+        let segment = self.segment(index);
+        let at = segment.start + (index - segment.panels.start) * segment.panel_bytes;
+        (segment.format, &self.data[at..][..segment.panel_bytes])
     }
 
     /// The columns `from..to` of a panel. Both are multiples of a block, except at the end of the
     /// matrix.
-    fn columns(&self, panel: usize, from: usize, to: usize) -> &[u8] {
-        let group = self.kernels.group(self.format);
-        let bytes = |columns| panel_bytes(self.format, columns, group);
-        &self.panel(panel)[bytes(from)..bytes(to)]
+    fn columns(&self, panel: usize, from: usize, to: usize) -> (Format, &[u8]) {
+        let (format, panel) = self.panel(panel);
+        let group = self.kernels.group(format);
+        let bytes = |columns| panel_bytes(format, columns, group);
+        (format, &panel[bytes(from)..bytes(to)])
     }
+}
+
+/// The index of the segment that has a panel.
+fn segment(segments: &[Segment], panel: usize) -> usize {
+    let before = segments.iter().take_while(|segment| segment.panels.end <= panel);
+    before.count()
 }
 
 impl Lookup for Packed {
@@ -81,12 +156,21 @@ impl Lookup for Packed {
         assert!(
             layout.order == Order::Straight && row < layout.rows && out.len() == layout.columns
         );
-        let (panel, lane) = (self.panel(row / PANEL), row % PANEL);
-        let mut stored = [0; 4 * BLOCK];
-        for (block, out) in out.chunks_mut(BLOCK).enumerate() {
-            let stored = &mut stored[..self.format.row_bytes(out.len())];
-            gather(self.kernels, self.format, lane, panel, block, stored);
-            decode(self.format, stored, out);
+        let ((format, panel), lane) = (self.panel(row / PANEL), row % PANEL);
+        let mut stored = [0; k::MOST_BYTES];
+        for (block, out) in out.chunks_mut(format.block().max(BLOCK)).enumerate() {
+            if !format.is_quantised() {
+                let stored = &mut stored[..format.row_bytes(out.len())];
+                gather_numbers(self.kernels, format, lane, panel, block, stored);
+                decode(format, stored, out);
+                continue;
+            }
+            let stored = &mut stored[..format.packed_bytes()];
+            gather(self.kernels, format, lane, panel, block, stored);
+            match format.is_k_quant() {
+                true => k::decode(format, stored, out),
+                false => decode(format, stored, out),
+            }
         }
     }
 }
@@ -101,7 +185,7 @@ impl Panels for Packed {
     }
 
     fn rounding(&self, kernels: &Kernels) -> Rounding {
-        kernels.isa.rounding(self.format)
+        kernels.isa.rounding(self.format())
     }
 
     fn slice<'a>(
@@ -112,28 +196,31 @@ impl Panels for Packed {
         to: usize,
         scratch: &'a mut [f32],
     ) -> PanelSlice<'a> {
-        let stored = self.columns(panel, from, to);
-        match (self.format, self.rounding(kernels)) {
+        let (format, stored) = self.columns(panel, from, to);
+        match (format, self.rounding(kernels)) {
             (Format::F32, _) => PanelSlice::Plain(bytemuck::cast_slice(stored)),
             (_, Rounding::Bf16) => PanelSlice::Pairs(bytemuck::cast_slice(stored)),
             (_, Rounding::None) => {
-                kernels.unpack(self.format, to - from, stored, scratch);
+                kernels.unpack(format, to - from, stored, scratch);
                 PanelSlice::Plain(scratch)
             }
             (format, Rounding::Integer8 | Rounding::Integer16) => {
                 let scratch = bytemuck::cast_slice_mut(scratch);
-                PanelSlice::Integers(format, stored, kernels.widen(format, stored, scratch))
+                let blocks = (to - from).div_ceil(BLOCK);
+                let wide = kernels.widen(format, blocks, stored, scratch);
+                PanelSlice::Integers(format, stored, wide)
             }
         }
     }
 
     fn stored(&self, panel: usize, from: usize, to: usize, part: [usize; 2]) -> &[u8] {
-        part_of(self.columns(panel, from, to), part)
+        part_of(self.columns(panel, from, to).1, part)
     }
 }
 
 fn panel_bytes(format: Format, columns: usize, group: usize) -> usize {
-    format.row_bytes(columns.next_multiple_of(group)) * PANEL
+    let blocks = columns.next_multiple_of(group).div_ceil(format.block());
+    blocks * format.packed_bytes() * PANEL
 }
 
 /// Copies one row in the host's layout to lane `lane` of a panel.
@@ -145,25 +232,55 @@ fn scatter(kernels: &Kernels, format: Format, lane: usize, row: &[u8], panel: &m
         }
         return;
     }
-    let (opening, shift) = (2 * format.scales(), kernels.shift(format));
+    let shift = kernels.shift(format);
+    let mut memory = [0; k::MOST_BYTES];
     let mut arranged = [0; BLOCK];
-    let arranged = &mut arranged[..bytes - opening];
-    for (block, out) in row.chunks_exact(bytes).zip(panel.chunks_exact_mut(bytes * PANEL)) {
-        let (scales, quants) = block.split_at(opening);
-        for (s, scale) in scales.chunks_exact(2).enumerate() {
+    let arranged = &mut arranged[..format.quant_bytes()];
+    let out = panel.chunks_exact_mut(format.packed_bytes() * PANEL);
+    for (block, out) in row.chunks_exact(bytes).zip(out) {
+        let parts = BlockParts::of(format, packed_block(format, block, &mut memory));
+        for (s, scale) in parts.opening.chunks_exact(2).enumerate() {
             out[2 * (s * PANEL + lane)..][..2].copy_from_slice(scale);
         }
-        arranged.copy_from_slice(quants);
-        kernels.arrange(format, arranged);
-        for (j, byte) in arranged.iter().enumerate() {
-            out[opening * PANEL + element(j, lane, group)] = byte.wrapping_add(shift);
+        for (sub, quants) in parts.quants.chunks_exact(arranged.len()).enumerate() {
+            let (fine, fine_at, quants_at) = parts.sub_block(format, sub);
+            for (i, byte) in fine.iter().enumerate() {
+                out[fine_at + i * PANEL + lane] = *byte;
+            }
+            arranged.copy_from_slice(quants);
+            kernels.arrange(format, arranged);
+            for (j, byte) in arranged.iter().enumerate() {
+                out[quants_at + element(j, lane, group)] = byte.wrapping_add(shift);
+            }
         }
     }
 }
 
-/// The inverse of [`scatter`] for the columns from `32 * block` on: 32 of them, or fewer if `row`
-/// is shorter.
-fn gather(
+/// A packed block of one output.
+struct BlockParts<'a> {
+    opening: &'a [u8],
+    quants: &'a [u8],
+    fine: &'a [u8],
+}
+
+impl<'a> BlockParts<'a> {
+    fn of(format: Format, block: &'a [u8]) -> BlockParts<'a> {
+        let (opening, rest) = block.split_at(2 * format.scales());
+        let (quants, fine) = rest.split_at(format.sub_blocks() * format.quant_bytes());
+        BlockParts { opening, quants, fine }
+    }
+
+    /// The fine bytes of sub-block `sub`, and the offsets of all outputs' fine bytes and quants in
+    /// the block of a panel.
+    fn sub_block(&self, format: Format, sub: usize) -> (&'a [u8], usize, usize) {
+        let fine = self.fine.len() / format.sub_blocks();
+        let fine_at = (self.opening.len() + sub * (fine + format.quant_bytes())) * PANEL;
+        (&self.fine[sub * fine..][..fine], fine_at, fine_at + fine * PANEL)
+    }
+}
+
+/// Copies the numbers of the columns from `32 block` on from lane `lane` of a panel to `row`.
+fn gather_numbers(
     kernels: &Kernels,
     format: Format,
     lane: usize,
@@ -172,22 +289,41 @@ fn gather(
     row: &mut [u8],
 ) {
     let (group, bytes) = (kernels.group(format), format.block_bytes());
-    if !format.is_quantised() {
-        for (k, value) in (block * BLOCK..).zip(row.chunks_exact_mut(bytes)) {
-            value.copy_from_slice(&panel[element(k, lane, group) * bytes..][..bytes]);
-        }
-        return;
+    for (k, value) in (block * BLOCK..).zip(row.chunks_exact_mut(bytes)) {
+        value.copy_from_slice(&panel[element(k, lane, group) * bytes..][..bytes]);
     }
-    let (opening, shift) = (2 * format.scales(), kernels.shift(format));
-    let panel = &panel[block * bytes * PANEL..][..bytes * PANEL];
-    let (scales, quants) = row.split_at_mut(opening);
-    for (s, scale) in scales.chunks_exact_mut(2).enumerate() {
+}
+
+/// The inverse of [`scatter`] for one block, in the packed order.
+fn gather(
+    kernels: &Kernels,
+    format: Format,
+    lane: usize,
+    panel: &[u8],
+    block: usize,
+    out: &mut [u8],
+) {
+    let (group, shift) = (kernels.group(format), kernels.shift(format));
+    let bytes = format.packed_bytes() * PANEL;
+    let panel = &panel[block * bytes..][..bytes];
+    let (opening, rest) = out.split_at_mut(2 * format.scales());
+    for (s, scale) in opening.chunks_exact_mut(2).enumerate() {
         scale.copy_from_slice(&panel[2 * (s * PANEL + lane)..][..2]);
     }
-    for (j, byte) in quants.iter_mut().enumerate() {
-        *byte = panel[opening * PANEL + element(j, lane, group)].wrapping_sub(shift);
+    let (quants, fine) = rest.split_at_mut(format.sub_blocks() * format.quant_bytes());
+    let each = fine.len() / format.sub_blocks();
+    let mut at = opening.len() * PANEL;
+    for (sub, quants) in quants.chunks_exact_mut(format.quant_bytes()).enumerate() {
+        for (i, byte) in fine[sub * each..][..each].iter_mut().enumerate() {
+            *byte = panel[at + i * PANEL + lane];
+        }
+        at += each * PANEL;
+        for (j, byte) in quants.iter_mut().enumerate() {
+            *byte = panel[at + element(j, lane, group)].wrapping_sub(shift);
+        }
+        kernels.restore(format, quants);
+        at += format.quant_bytes() * PANEL;
     }
-    kernels.restore(format, quants);
 }
 
 #[cfg(test)]
@@ -205,7 +341,7 @@ mod tests {
 
     fn check(device: &CpuDevice) {
         for format in Format::ALL {
-            for (rows, columns) in [(1, 1), (33, 31), (64, 64), (70, 100)] {
+            for (rows, columns) in [(1, 1), (33, 31), (64, 64), (70, 100), (35, 300)] {
                 let mut data = Vec::new();
                 for r in 0..rows {
                     let row: Vec<f32> = (0..columns).map(|c| ((r * 7 + c) as f32).sin()).collect();

@@ -21,17 +21,18 @@ fn panel(kernels: &Kernels, format: Format, depth: usize) -> (Vec<u32>, Vec<f64>
     for lane in 0..PANEL {
         let start = data.len();
         encode(format, &noise(padded, 4 + lane as u64), &mut data);
-        // Every quant, and scales that differ.
-        let d = half::f16::from_f32(0.01 + lane as f32 / 999.0);
-        let m = half::f16::from_f32(-0.1 + lane as f32 / 500.0);
+        // Every quant, and scales that differ. Fine scales are random as well.
+        let small = if format.is_k_quant() { 0.05 } else { 1.0 };
+        let d = half::f16::from_f32(small * (0.01 + lane as f32 / 999.0));
+        let m = half::f16::from_f32(small * (-0.1 + lane as f32 / 500.0));
         let opening = [d.to_le_bytes(), m.to_le_bytes()].concat();
         let blocks = data[start..].chunks_mut(format.block_bytes());
         for (b, block) in blocks.enumerate().filter(|_| format.is_quantised()) {
-            let (scales, quants) = block.split_at_mut(2 * format.scales());
-            scales.copy_from_slice(&opening[..2 * format.scales()]);
-            for (byte, x) in quants.iter_mut().zip(noise(32, (start + b) as u64)) {
-                *byte = (x * 127.0) as i8 as u8;
+            for (byte, x) in block.iter_mut().zip(noise(256, (start + b) as u64)) {
+                *byte = (x * 128.0) as i8 as u8;
             }
+            let at = if format == Format::Q6K { block.len() - 2 } else { 0 };
+            block[at..][..2 * format.scales()].copy_from_slice(&opening[..2 * format.scales()]);
         }
     }
     let mut values = vec![0.0; padded * PANEL];
@@ -45,7 +46,7 @@ fn panel(kernels: &Kernels, format: Format, depth: usize) -> (Vec<u32>, Vec<f64>
     let tensor = HostTensor { format, rows: PANEL, columns: padded, data: data.into() };
     let device = CpuDevice::with_isa(kernels.isa, Some(1)).unwrap();
     let packed = Packed::new(&device, &Arena::default(), &tensor, Order::Straight).unwrap();
-    (bytemuck::pod_collect_to_vec(packed.panel(0)), values)
+    (bytemuck::pod_collect_to_vec(packed.panel(0).1), values)
 }
 
 #[test]
@@ -155,11 +156,13 @@ fn products_of_pairs() {
 fn products_of_integers() {
     each(|kernels| {
         for format in Format::ALL.into_iter().filter(|f| f.is_quantised()) {
-            for (rows, depth) in [(1usize, 1usize), (1, 100), (2, 31), (5, 64), (7, 33), (25, 300)]
+            for (rows, depth) in
+                [(1usize, 1usize), (1, 100), (2, 31), (5, 64), (7, 33), (25, 300), (3, 512)]
             {
                 let blocks = depth.div_ceil(BLOCK);
                 let (data, values) = panel(kernels, format, depth);
-                let bytes: &[u8] = &bytemuck::cast_slice(&data)[..format.row_bytes(depth) * PANEL];
+                let panel_bytes = depth.div_ceil(format.block()) * format.packed_bytes() * PANEL;
+                let bytes: &[u8] = &bytemuck::cast_slice(&data)[..panel_bytes];
                 let mut x = noise(rows * depth, 5);
                 for (i, x) in x.iter_mut().enumerate() {
                     *x *= 10f32.powi((i / BLOCK % 7) as i32 - 3);
@@ -169,12 +172,14 @@ fn products_of_integers() {
                 let (mut scales, mut sums) =
                     (vec![f32::NAN; rows * blocks], vec![f32::NAN; rows * blocks]);
                 let mut starts = vec![i32::MIN; rows * blocks];
+                let mut halves = vec![i32::MIN; 2 * rows * blocks];
                 for row in 0..rows {
                     let out = IntegersMut {
                         quants: &mut quants[row * row_bytes..][..row_bytes],
                         scales: &mut scales[row * blocks..][..blocks],
                         sums: &mut sums[row * blocks..][..blocks],
                         starts: &mut starts[row * blocks..][..blocks],
+                        halves: &mut halves[2 * row * blocks..][..2 * blocks],
                     };
                     kernels.quantise(&x[row * depth..][..depth], out);
                 }
@@ -183,14 +188,16 @@ fn products_of_integers() {
                     scales: &scales,
                     sums: &sums,
                     starts: &starts,
+                    halves: &halves,
                     blocks,
                 };
                 let mut wide = vec![0x80; kernels.wide_bytes(blocks * WIDE_BLOCK)];
-                let wide = kernels.widen(format, bytes, &mut wide);
+                let wide = kernels.widen(format, blocks, bytes, &mut wide);
                 let mut many = vec![f32::NAN; rows * PANEL + 8];
                 for add in [false, true] {
+                    let shape = [rows, blocks];
                     kernels
-                        .integer_product(format, rows, input, bytes, wide, &mut many, add, bytes);
+                        .integer_product(format, shape, input, bytes, wide, &mut many, add, bytes);
                 }
                 assert!(many[rows * PANEL..].iter().all(|x| x.is_nan()));
                 for row in 0..rows {
@@ -225,6 +232,7 @@ fn products_of_integers() {
                 scales: &mut scales,
                 sums: &mut sums,
                 starts: &mut [0],
+                halves: &mut [0; 2],
             };
             kernels.quantise(&x, out);
             assert!(!scales[0].is_finite());

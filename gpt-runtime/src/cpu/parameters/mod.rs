@@ -48,6 +48,11 @@ pub struct ParameterReader<'a> {
 
 impl ParameterReader<'_> {
     pub fn matrix(&self, id: TensorId, layer: u32, order: Order) -> Result<Packed, Error> {
+        let parts = self.weights.parts(id, layer)?;
+        if Packed::can_join(&parts, order) {
+            return Packed::of_parts(self.device, self.arena, &parts, order);
+        }
+        drop(parts);
         let tensor = self.weights.tensor(id, layer)?;
         Packed::new(self.device, self.arena, &tensor, order)
     }

@@ -41,7 +41,7 @@ struct SplitGroups {
 pub(super) fn streams(shared: &SharedModel) -> impl Iterator<Item = usize> {
     shared.steps.iter().scan(1, |stream, step| {
         let before = *stream;
-        let kernel = &shared.plan.kernels[usize::from(step.decode)];
+        let kernel = &shared.plan.kernels[usize::from(step.kernel)];
         let mut bindings = kernel.group(0);
         let buffer = |operand| operands::buffer(Some(&step.step.op), operand);
         if bindings.any(|b| buffer(b.operand) == SessionBuffer::StreamOut) {
@@ -73,7 +73,7 @@ impl GpuSession {
         let groups = shared.steps.iter().zip(streams(&shared));
         let groups = groups.map(|(step, stream)| {
             let op = &step.step.op;
-            group(step.decode, Some(op), step.layer, stream)
+            group(step.kernel, Some(op), step.layer, stream)
         });
         let groups = groups.collect();
         let kernels = plan.split_attention;
@@ -206,10 +206,13 @@ impl GpuSession {
                 self.dispatch(pass, kernels.merge, &groups.merge, &extent);
             }
             _ => {
-                if let Some(weights) = &step.weights {
-                    pass.set_bind_group(1, weights, &[]);
+                for dispatch in &step.dispatches {
+                    if let Some(weights) = &dispatch.weights {
+                        pass.set_bind_group(1, weights, &[]);
+                    }
+                    let group = &self.groups[index];
+                    self.dispatch(pass, dispatch.pipeline(rows), group, &extent);
                 }
-                self.dispatch(pass, step.kernel(rows), &self.groups[index], &extent);
             }
         }
     }
@@ -219,9 +222,10 @@ impl GpuSession {
     /// compiler.
     pub(super) fn prepare(&self, rows: u32, wanted: u32) {
         let steps = self.shared.steps.iter().enumerate();
-        let kernels = steps.filter_map(|(index, step)| {
+        let kernels = steps.flat_map(|(index, step)| {
             let rows = self.rows_of(index, rows, wanted);
-            (rows > 0).then(|| step.kernel(rows))
+            let dispatches = step.dispatches.iter().filter(move |_| rows > 0);
+            dispatches.map(move |dispatch| dispatch.pipeline(rows))
         });
         let split = self.shared.plan.split_attention;
         let split = split.filter(|_| self.split_attention.is_some() && rows == 1);

@@ -78,7 +78,7 @@ impl GpuSession {
         rows: u32,
         position: u32,
     ) -> Result<Vec<f32>, Error> {
-        let kernel = self.shared.pipelines.kernel(step.decode);
+        let kernel = &self.shared.plan.kernels[usize::from(step.kernel)];
         let mut columns = Vec::new();
         for binding in kernel.group(0).filter(|b| b.is_written()) {
             let buffer = operands::buffer(Some(&step.step.op), binding.operand);

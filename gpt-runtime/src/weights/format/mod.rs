@@ -3,6 +3,11 @@
 //! All functions work on one row: blocks run along a row and never cross into the next. A canonical
 //! row that does not fill its last block is padded with zeros ([`Format::row_bytes`]); GGUF does
 //! not allow such rows.
+//!
+//! Engines store the blocks of some formats in another order ([`packed_block`]).
+
+pub mod k;
+mod k_search;
 
 use gpt_plan::Format;
 use half::{bf16, f16};
@@ -14,7 +19,8 @@ const BLOCK: usize = 32;
 ///
 /// Quantisation follows GGUF's reference. In Q8, the scale is the largest magnitude over 127. In Q4
 /// and Q5, the quants span the range from the minimum to the maximum. Quants are computed with the
-/// scale *as stored* (f16), so its rounding error does not add to theirs.
+/// scale *as stored* (f16), so its rounding error does not add to theirs. The scales of k-quants
+/// are searched.
 pub fn encode(format: Format, row: &[f32], out: &mut Vec<u8>) {
     out.reserve(format.row_bytes(row.len()));
     match format {
@@ -24,6 +30,9 @@ pub fn encode(format: Format, row: &[f32], out: &mut Vec<u8>) {
         Format::Q8 => blocks(row, |block| encode_q8(block, out)),
         Format::Q4 => blocks(row, |block| encode_q4(block, out)),
         Format::Q5 => blocks(row, |block| encode_q5(block, out)),
+        Format::Q4K | Format::Q5K | Format::Q6K => {
+            blocks(row, |block| k_search::encode(format, block, out));
+        }
     }
 }
 
@@ -78,7 +87,28 @@ pub fn decode(format: Format, bytes: &[u8], row: &mut [f32]) {
                 }
             }
         }
+        Format::Q4K | Format::Q5K | Format::Q6K => {
+            let blocks = bytes.chunks_exact(format.block_bytes());
+            for (xs, block) in row.chunks_mut(format.block()).zip(blocks) {
+                k::decode(format, packed_block(format, block, &mut [0; k::MOST_BYTES]), xs);
+            }
+        }
     }
+}
+
+/// A quantised block in the order of engines ([`Format::packed_bytes`]); `memory` holds it unless
+/// it is the order of the host.
+pub fn packed_block<'a>(
+    format: Format,
+    block: &'a [u8],
+    memory: &'a mut [u8; k::MOST_BYTES],
+) -> &'a [u8] {
+    if !format.is_k_quant() {
+        return block;
+    }
+    let packed = &mut memory[..format.packed_bytes()];
+    k::pack(format, block, packed);
+    packed
 }
 
 /// The scale or minimum at byte `at`, an f16.
@@ -87,9 +117,9 @@ fn scale(block: &[u8], at: usize) -> f32 {
 }
 
 /// Calls `each` with the blocks of a row, the last one padded with zeros.
-fn blocks(row: &[f32], mut each: impl FnMut(&[f32; BLOCK])) {
-    for chunk in row.chunks(BLOCK) {
-        let mut block = [0.0; BLOCK];
+fn blocks<const N: usize>(row: &[f32], mut each: impl FnMut(&[f32; N])) {
+    for chunk in row.chunks(N) {
+        let mut block = [0.0; N];
         block[..chunk.len()].copy_from_slice(chunk);
         each(&block);
     }

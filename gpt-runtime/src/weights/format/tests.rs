@@ -16,7 +16,7 @@ fn round_trip(format: Format, row: &[f32]) -> Vec<f32> {
 
 #[test]
 fn a_round_trip_keeps_the_precision_of_the_format() {
-    for n in [1, 31, 32, 33, 100] {
+    for n in [1, 31, 32, 33, 100, 256, 300] {
         let row = row(n);
         for (format, bound) in [
             (Format::F32, 0.0),
@@ -25,6 +25,9 @@ fn a_round_trip_keeps_the_precision_of_the_format() {
             (Format::Q8, 6e-3),
             (Format::Q4, 0.09),
             (Format::Q5, 0.045),
+            (Format::Q4K, 0.09),
+            (Format::Q5K, 0.045),
+            (Format::Q6K, 0.025),
         ] {
             let error = relative_error(&round_trip(format, &row), &row);
             assert!(error <= bound, "{format:?} of {n}: {error}");

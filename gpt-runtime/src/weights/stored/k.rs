@@ -1,5 +1,5 @@
-//! Decodes the k-quants: super-blocks of 256 values in sub-blocks of 16 or 32, whose scales and
-//! minima are themselves quantised.
+//! Decodes the k-quants that have no format of their own: blocks of 256 values in sub-blocks of 16,
+//! whose scales and minima are themselves quantised.
 
 use super::half;
 
@@ -18,63 +18,42 @@ pub fn q2(block: &[u8], out: &mut [f32]) {
 /// Q3_K, `x = d (s - 32) q`: 2 low bits, minus 4 where the mask of high bits is 0; sixteen 6-bit
 /// scales in twelve bytes.
 pub fn q3(block: &[u8], out: &mut [f32]) {
-    let (mask, quants, packed) = (&block[..32], &block[32..96], &block[96..108]);
     let d = half(block, 108);
     for (i, x) in out.iter_mut().enumerate() {
-        let s = i / 16;
-        let low = (packed[s % 8] >> (s / 8 * 4)) & 15;
-        let high = (packed[8 + s % 4] >> (s / 4 * 2)) & 3;
-        let scale = f32::from((low | high << 4) as i8 - 32);
-        let quant = ((quants[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2)) & 3) as i8;
-        let missing = if mask[i % 32] >> (i / 32) & 1 == 0 { 4 } else { 0 };
-        *x = d * scale * f32::from(quant - missing);
+        *x = d * f32::from(q3_scale(block, i / 16)) * f32::from(q3_quant(block, i));
     }
 }
 
-/// The 6-bit scale and minimum of sub-block `j` of a Q4_K or Q5_K.
-fn scale_and_minimum(packed: &[u8], j: usize) -> (f32, f32) {
-    let (scale, minimum) = if j < 4 {
-        (packed[j] & 63, packed[j + 4] & 63)
-    } else {
-        (
-            (packed[j + 4] & 15) | (packed[j - 4] >> 6) << 4,
-            (packed[j + 4] >> 4) | (packed[j] >> 6) << 4,
-        )
-    };
-    (f32::from(scale), f32::from(minimum))
+/// The scale of 16 values of a Q3_K.
+fn q3_scale(block: &[u8], s: usize) -> i8 {
+    let packed = &block[96..108];
+    let low = (packed[s % 8] >> (s / 8 * 4)) & 15;
+    let high = (packed[8 + s % 4] >> (s / 4 * 2)) & 3;
+    (low | high << 4) as i8 - 32
 }
 
-/// Q4_K, `x = d s q - dmin m`: sub-blocks of 32, two of which share the nibbles of 32 bytes.
-pub fn q4(block: &[u8], out: &mut [f32]) {
-    nibbles(block, &block[16..], None, out);
+/// The quant of value `i` of a Q3_K, from -4 to 3.
+fn q3_quant(block: &[u8], i: usize) -> i8 {
+    let (mask, quants) = (&block[..32], &block[32..96]);
+    let low = ((quants[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2)) & 3) as i8;
+    low - if mask[i % 32] >> (i / 32) & 1 == 0 { 4 } else { 0 }
 }
 
-/// Q5_K: [`q4`] with the fifth bit of each quant in a mask.
-pub fn q5(block: &[u8], out: &mut [f32]) {
-    nibbles(block, &block[48..], Some(&block[16..48]), out);
-}
-
-fn nibbles(block: &[u8], quants: &[u8], fifth: Option<&[u8]>, out: &mut [f32]) {
-    let (d, dmin, packed) = (half(block, 0), half(block, 2), &block[4..16]);
-    for (j, out) in out.chunks_exact_mut(32).enumerate() {
-        let (scale, minimum) = scale_and_minimum(packed, j);
-        for (l, x) in out.iter_mut().enumerate() {
-            let low = (quants[j / 2 * 32 + l] >> (j % 2 * 4)) & 15;
-            let high = fifth.map_or(0, |mask| (mask[l] >> j & 1) << 4);
-            *x = d * scale * f32::from(low | high) - dmin * minimum;
-        }
-    }
-}
-
-/// Q6_K, `x = d s (q - 32)`: 4 low bits, 2 high bits, a signed scale for each 16 values.
-pub fn q6(block: &[u8], out: &mut [f32]) {
-    let (low, high, scales) = (&block[..128], &block[128..192], &block[192..208]);
-    let d = half(block, 208);
-    for (i, x) in out.iter_mut().enumerate() {
+/// Appends a block of Q6_K with the values of a Q3_K: signed bytes hold its scales, and six bits its
+/// quants.
+pub fn q3_as_q6(block: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + 210, 0);
+    let (low, rest) = out[start..].split_at_mut(128);
+    let (high, rest) = rest.split_at_mut(64);
+    for i in 0..256 {
+        let quant = (q3_quant(block, i) + 32) as u8;
         let (part, quarter, l) = (i / 128, i % 128 / 32, i % 32);
-        let nibble = (low[part * 64 + quarter % 2 * 32 + l] >> (quarter / 2 * 4)) & 15;
-        let top = (high[part * 32 + l] >> (quarter * 2)) & 3;
-        let scale = f32::from(scales[i / 16] as i8);
-        *x = d * scale * f32::from((nibble | top << 4) as i8 - 32);
+        low[part * 64 + quarter % 2 * 32 + l] |= (quant & 15) << (quarter / 2 * 4);
+        high[part * 32 + l] |= (quant >> 4) << (quarter * 2);
     }
+    for (s, scale) in rest[..16].iter_mut().enumerate() {
+        *scale = q3_scale(block, s).cast_unsigned();
+    }
+    rest[16..].copy_from_slice(&block[108..]);
 }

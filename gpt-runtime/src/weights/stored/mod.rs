@@ -1,9 +1,11 @@
 //! Decodes the element types of safetensors and the block types of GGUF.
 //!
-//! Some types have the bytes of a canonical [`Format`]. Q4_0 and Q5_0 convert to Q4_1 and Q5_1
-//! without loss. The other types are decoded, and stored in f16. Layouts follow ggml's
-//! `ggml-common.h`; tests compare each type with values of the reference implementation.
+//! Some types have the bytes of a canonical [`Format`]. Others convert to one without loss: Q4_0 and
+//! Q5_0 to Q4_1 and Q5_1, Q3_K to Q6_K, IQ4_NL and MXFP4 to Q8_0. Q2_K is decoded, and stored in
+//! f16. Layouts follow ggml's `ggml-common.h`; tests compare each type with values of the reference
+//! implementation.
 
+mod codebook;
 mod k;
 #[cfg(test)]
 mod tests;
@@ -52,10 +54,12 @@ file_types! {
     Q5_0: "Q5_0", 6, (32, 22), Q5;
     Q5_1: "Q5_1", 7, (32, 24), Q5;
     Q2K: "Q2_K", 10, (256, 84), F16;
-    Q3K: "Q3_K", 11, (256, 110), F16;
-    Q4K: "Q4_K", 12, (256, 144), F16;
-    Q5K: "Q5_K", 13, (256, 176), F16;
-    Q6K: "Q6_K", 14, (256, 210), F16;
+    Q3K: "Q3_K", 11, (256, 110), Q6K;
+    Q4K: "Q4_K", 12, (256, 144), Q4K;
+    Q5K: "Q5_K", 13, (256, 176), Q5K;
+    Q6K: "Q6_K", 14, (256, 210), Q6K;
+    Iq4Nl: "IQ4_NL", 20, (32, 18), Q8;
+    Mxfp4: "MXFP4", 39, (32, 17), Q8;
 }
 
 impl FileType {
@@ -119,25 +123,29 @@ impl FileType {
 
     /// Whether [`convert`](Self::convert) supports the type.
     pub fn is_lossless(self) -> bool {
-        self.is_native() || self.offset().is_some()
+        self.is_native() || !matches!(self, FileType::Q2K)
     }
 
     /// Appends `bytes` in [`format`](Self::format) without loss. Bytes of a native type are copied;
-    /// blocks of Q4_0 and Q5_0 get the minimum that equals their offset. None if a minimum exceeds
-    /// the range of f16, or if the type has no lossless format.
+    /// blocks of Q4_0 and Q5_0 get the minimum that equals their offset. None if a minimum or a
+    /// scale exceeds the range of f16, or if the type has no lossless format.
     pub fn convert(self, bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
         if self.is_native() {
             out.extend_from_slice(bytes);
             return Some(());
         }
-        add_minima(bytes, self.block().1, self.offset()?, out)
-    }
-
-    /// The offset of the quants, for a type without minima whose canonical format has minima.
-    fn offset(self) -> Option<f32> {
+        let size = self.block().1;
+        let mut blocks = bytes.chunks_exact(size);
         match self {
-            FileType::Q4_0 => Some(8.0),
-            FileType::Q5_0 => Some(16.0),
+            FileType::Q4_0 => add_minima(bytes, size, 8.0, out),
+            FileType::Q5_0 => add_minima(bytes, size, 16.0, out),
+            FileType::Q3K => {
+                blocks.for_each(|block| k::q3_as_q6(block, out));
+                Some(())
+            }
+            FileType::Iq4Nl | FileType::Mxfp4 => {
+                blocks.try_for_each(|block| codebook::convert(self, block, out))
+            }
             _ => None,
         }
     }
@@ -148,19 +156,13 @@ impl FileType {
         let blocks = || bytes.chunks_exact(size);
         match self {
             _ if self.is_native() => format::decode(self.format(), bytes, row),
-            FileType::Q4_0 | FileType::Q5_0 => {
-                for (block, out) in blocks().zip(row.chunks_exact_mut(elements)) {
-                    self.decode_small(block, out);
-                }
-            }
             _ => {
                 for (block, out) in blocks().zip(row.chunks_exact_mut(elements)) {
                     match self {
                         FileType::Q2K => k::q2(block, out),
                         FileType::Q3K => k::q3(block, out),
-                        FileType::Q4K => k::q4(block, out),
-                        FileType::Q5K => k::q5(block, out),
-                        _ => k::q6(block, out),
+                        FileType::Iq4Nl | FileType::Mxfp4 => codebook::decode(self, block, out),
+                        _ => self.decode_small(block, out),
                     }
                 }
             }

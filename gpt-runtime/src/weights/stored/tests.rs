@@ -45,3 +45,32 @@ fn symmetric_blocks_are_blocks_with_a_minimum() {
         assert_eq!(symmetric.convert(&huge, &mut Vec::new()), None);
     }
 }
+
+/// A type that converts to another one keeps its values.
+#[test]
+fn conversions_keep_every_value() {
+    for line in include_str!("blocks.txt").lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let kind = FileType::ALL.iter().find(|kind| kind.name() == words[0]).unwrap();
+        let byte = |i: usize| u8::from_str_radix(&words[1][2 * i..2 * i + 2], 16).unwrap();
+        let bytes: Vec<u8> = (0..words[1].len() / 2).map(byte).collect();
+        let mut converted = Vec::new();
+        if !kind.is_lossless() {
+            assert_eq!(kind.convert(&bytes, &mut converted), None);
+            continue;
+        }
+        kind.convert(&bytes, &mut converted).unwrap();
+        let elements = kind.block().0;
+        assert_eq!(converted.len(), kind.format().row_bytes(elements));
+        let (mut a, mut b) = (vec![0.0; elements], vec![1.0; elements]);
+        kind.decode(&bytes, &mut a);
+        format::decode(kind.format(), &converted, &mut b);
+        assert_eq!(a, b, "{}", kind.name());
+    }
+    // 2^100 is no f16, unless it multiplies zeros.
+    let mut block = [0x77; 17];
+    block[0] = 227;
+    assert_eq!(FileType::Mxfp4.convert(&block, &mut Vec::new()), None);
+    block[1..].fill(0x80);
+    assert_eq!(FileType::Mxfp4.convert(&block, &mut Vec::new()), Some(()));
+}

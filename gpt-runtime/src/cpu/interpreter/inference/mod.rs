@@ -134,7 +134,7 @@ impl ForwardPass<'_> {
         matrix: &Packed,
         epilogue: EpilogueFn<'_>,
     ) {
-        self.reads(matrix.format);
+        self.reads(matrix.format());
         let prologue = norm.map_or(Prologue::Plain, |norm| Prologue::Norm(norm.operands()));
         let x = &x[..rows * matrix.layout.columns];
         let scratch = &mut self.scratch.project;
@@ -150,7 +150,7 @@ impl ForwardPass<'_> {
         x: &mut Vec<f32>,
     ) {
         self.begin(Some(x));
-        self.reads(table.format);
+        self.reads(table.format());
         let (width, position) = (table.layout.columns, self.position);
         let position = |row| position + row;
         let out = RowsOut::new(x, width, width);

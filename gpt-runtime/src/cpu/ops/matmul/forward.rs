@@ -95,14 +95,14 @@ fn normalize(device: &CpuDevice, x: &[f32], rows: usize, norm: NormOperands<'_>,
 fn gemv(device: &CpuDevice, input: &GemmInput<'_>, matrix: &Packed, epilogue: EpilogueFn<'_>) {
     let kernels = device.kernels;
     device.pool.run(matrix.count(), &|index, _| {
-        let (panel, mut tile) = (matrix.panel(index), [[0.0; PANEL]]);
+        let ((format, panel), mut tile) = (matrix.panel(index), [[0.0; PANEL]]);
         let [outputs] = &mut tile;
         match input {
-            GemmInput::Plain(row) => kernels.gemv(matrix.format, row.data, panel, outputs),
+            GemmInput::Plain(row) => kernels.gemv(format, row.data, panel, outputs),
             GemmInput::Pairs(row) => {
                 kernels.gemv_pairs(row.data, bytemuck::cast_slice(panel), outputs)
             }
-            GemmInput::Integers(row) => kernels.integer_row(matrix.format, row, panel, outputs),
+            GemmInput::Integers(row) => kernels.integer_row(format, row, panel, outputs),
         }
         epilogue(0, index, &mut tile);
     });

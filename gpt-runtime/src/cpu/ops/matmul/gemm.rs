@@ -17,7 +17,7 @@ use gpt_simd::{
 };
 
 /// Bytes of weights that are multiplied with all rows of a block before the next ones. They stay in
-/// the first-level cache.
+/// the first-level cache. As integers they are whole blocks of 256 columns.
 const NEAR: usize = 16 << 10;
 
 /// The largest matrix, in bytes of f32, that fits the caches of all threads. For such a matrix the
@@ -217,15 +217,17 @@ fn multiply(
             multiply_floats(kernels, shape, input, slice, tile, add, upcoming)
         }
         (GemmInput::Integers(input), PanelSlice::Integers(format, stored, wide)) => {
-            let bytes = format.block_bytes() * PANEL;
+            let (bytes, sub_blocks) = (format.packed_bytes() * PANEL, format.sub_blocks());
             let near = NEAR / kernels.wide_bytes(BLOCK * PANEL);
             for start in (0..depth.div_ceil(BLOCK)).step_by(near) {
                 let count = near.min(depth.div_ceil(BLOCK) - start);
-                let stored = &stored[start * bytes..][..count * bytes];
+                let whole = count.div_ceil(sub_blocks) * bytes;
+                let stored = &stored[start / sub_blocks * bytes..][..whole];
                 let (wide, input) = (wide.part(start), input.part(0, start));
                 let add = add || start > 0;
                 let next = upcoming([start / near, depth.div_ceil(BLOCK).div_ceil(near)]);
-                kernels.integer_product(format, rows, input, stored, wide, tile, add, next);
+                let shape = [rows, count];
+                kernels.integer_product(format, shape, input, stored, wide, tile, add, next);
             }
         }
         _ => unreachable!("inputs are rounded to the form of the matrix"),

@@ -15,6 +15,8 @@ pub struct RoundedInputs {
     scales: Vec<f32>,
     sums: Vec<f32>,
     starts: Vec<i32>,
+    /// `[rows][blocks][2]`.
+    halves: Vec<i32>,
 }
 
 impl RoundedInputs {
@@ -27,6 +29,7 @@ impl RoundedInputs {
             scales: vec![0.0; blocks],
             sums: vec![0.0; blocks],
             starts: vec![0; blocks],
+            halves: vec![0; 2 * blocks],
         }
     }
 
@@ -36,6 +39,7 @@ impl RoundedInputs {
         self.scales.fill(f32::NAN);
         self.sums.fill(f32::NAN);
         self.starts.fill(i32::MIN);
+        self.halves.fill(i32::MIN);
     }
 
     /// Rounds the `rows` rows of the contiguous `x` for a product with `rounding`.
@@ -85,7 +89,7 @@ impl RoundedInputs {
         let row_words = blocks * BLOCK * device.kernels.quant_bytes() / 4;
         let bits = Disjoint::new(&mut self.bits);
         let (scales, sums) = (Disjoint::new(&mut self.scales), Disjoint::new(&mut self.sums));
-        let starts = Disjoint::new(&mut self.starts);
+        let (starts, halves) = (Disjoint::new(&mut self.starts), Disjoint::new(&mut self.halves));
         device.each_row(rows, |row| {
             // SAFETY: each task writes rows of its own.
             let out = unsafe {
@@ -94,6 +98,7 @@ impl RoundedInputs {
                     scales: scales.part(row * blocks, blocks),
                     sums: sums.part(row * blocks, blocks),
                     starts: starts.part(row * blocks, blocks),
+                    halves: halves.part(2 * row * blocks, 2 * blocks),
                 }
             };
             device.kernels.quantise(&x[row * width..][..width], out);
@@ -103,6 +108,7 @@ impl RoundedInputs {
             scales: &self.scales[..rows * blocks],
             sums: &self.sums[..rows * blocks],
             starts: &self.starts[..rows * blocks],
+            halves: &self.halves[..2 * rows * blocks],
             blocks,
         }
     }

@@ -1,0 +1,144 @@
+//! Scales and minima of quantised panels.
+//!
+//! A product sums integers over a part of a sub-block that has one scale: 32 columns, or 16. Then
+//! the scale of the weights and that of the inputs are multiplied in. The types here say where
+//! scales are stored and how sums begin, so that formats that differ only in their quants share one
+//! product of many rows.
+
+use super::vector::{PANEL, Vector};
+
+/// The scales and minima of a format.
+pub trait Scales {
+    /// Parts of a sub-block of 32 columns that have a scale each: 1 or 2.
+    const PARTS: usize = 1;
+    /// Whether there are minima.
+    const MINIMA: bool = false;
+    /// Whether packing adds [`IntDot::SHIFT`](super::int_dot::IntDot::SHIFT) to the weights.
+    const SHIFTED: bool = false;
+    /// The number that the format itself adds to its weights.
+    const OFFSET: i32 = 0;
+    /// Bytes of the f16 of a block.
+    const OPENING: usize;
+    /// Bytes of the fine scales and minima of a sub-block.
+    const FINE: usize = 0;
+    /// Sub-blocks of a block.
+    const SUB_BLOCKS: usize = 1;
+
+    /// The scales of outputs `lane..` for part `part` of a sub-block; `opening` are the f16 of its
+    /// block, `fine` its own bytes.
+    ///
+    /// # Safety
+    /// As [`Vector`], and the pointers are those of a panel in this layout.
+    unsafe fn scale<V: Vector>(opening: *const u8, fine: *const u8, part: usize, lane: usize) -> V;
+
+    /// The minima of outputs `lane..`; zeros if there are none.
+    ///
+    /// # Safety
+    /// As [`scale`](Self::scale).
+    #[inline(always)]
+    unsafe fn minimum<V: Vector>(opening: *const u8, fine: *const u8, lane: usize) -> V {
+        let _ = (opening, fine, lane);
+        // SAFETY: by the caller's promise.
+        unsafe { V::splat(0.0) }
+    }
+}
+
+/// Bytes of one f16, or of one fine number, of each output.
+const HALVES: usize = 2 * PANEL;
+const BYTES: usize = PANEL;
+
+/// Sub-blocks of a block of GGUF's k-quants.
+const K_SUB_BLOCKS: usize = 8;
+
+/// # Safety
+/// As [`Vector`]; `from` has an f16 of each output.
+#[inline(always)]
+unsafe fn halves<V: Vector>(from: *const u8, lane: usize) -> V {
+    // SAFETY: by the caller's promise.
+    unsafe { V::load_f16(from.cast::<u16>().add(lane)) }
+}
+
+/// An f16 scale; weights of 8 bits are shifted where products take unsigned ones.
+pub struct Plain;
+
+impl Scales for Plain {
+    const SHIFTED: bool = true;
+    const OPENING: usize = HALVES;
+
+    #[inline(always)]
+    // SAFETY: the contract is the trait's.
+    unsafe fn scale<V: Vector>(opening: *const u8, _: *const u8, _: usize, lane: usize) -> V {
+        // SAFETY: by the caller's promise.
+        unsafe { halves(opening, lane) }
+    }
+}
+
+/// An f16 scale and an f16 minimum.
+pub struct Affine;
+
+impl Scales for Affine {
+    const MINIMA: bool = true;
+    const OPENING: usize = 2 * HALVES;
+
+    #[inline(always)]
+    // SAFETY: the contract is the trait's.
+    unsafe fn scale<V: Vector>(opening: *const u8, _: *const u8, _: usize, lane: usize) -> V {
+        // SAFETY: by the caller's promise.
+        unsafe { halves(opening, lane) }
+    }
+
+    #[inline(always)]
+    // SAFETY: the contract is the trait's.
+    unsafe fn minimum<V: Vector>(opening: *const u8, _: *const u8, lane: usize) -> V {
+        // SAFETY: by the caller's promise.
+        unsafe { halves(opening.add(HALVES), lane) }
+    }
+}
+
+/// As [`Affine`], times a fine scale and a fine minimum.
+pub struct FineAffine;
+
+impl Scales for FineAffine {
+    const MINIMA: bool = true;
+    const OPENING: usize = 2 * HALVES;
+    const FINE: usize = 2 * BYTES;
+    const SUB_BLOCKS: usize = K_SUB_BLOCKS;
+
+    #[inline(always)]
+    // SAFETY: the contract is the trait's.
+    unsafe fn scale<V: Vector>(opening: *const u8, fine: *const u8, _: usize, lane: usize) -> V {
+        // SAFETY: by the caller's promise.
+        unsafe { halves::<V>(opening, lane).mul(V::load_i8(fine.add(lane).cast())) }
+    }
+
+    #[inline(always)]
+    // SAFETY: the contract is the trait's.
+    unsafe fn minimum<V: Vector>(opening: *const u8, fine: *const u8, lane: usize) -> V {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let fine = V::load_i8(fine.add(BYTES + lane).cast());
+            halves::<V>(opening.add(HALVES), lane).mul(fine)
+        }
+    }
+}
+
+/// An f16 scale times a fine scale for each 16 columns; the weights have `OFFSET` added.
+pub struct Fine<const OFFSET: i32>;
+
+impl<const OFFSET: i32> Scales for Fine<OFFSET> {
+    const PARTS: usize = 2;
+    const OFFSET: i32 = OFFSET;
+    const OPENING: usize = HALVES;
+    const FINE: usize = 2 * BYTES;
+    const SUB_BLOCKS: usize = K_SUB_BLOCKS;
+
+    #[inline(always)]
+    // SAFETY: the contract is the trait's.
+    unsafe fn scale<V: Vector>(opening: *const u8, fine: *const u8, part: usize, lane: usize) -> V {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let fine = V::load_i8(fine.add(part * BYTES + lane).cast());
+            halves::<V>(opening, lane).mul(fine)
+        }
+    }
+}

@@ -1,0 +1,31 @@
+// Weights in blocks of 256 columns with scales and minima of sub-blocks, with the layout of
+// `matmul/weights/q5_k`, for products of bytes: each quant becomes a byte.
+
+struct Block {
+    panel: u32,
+    // The first word of the sub-block's quants, and of its block.
+    at: u32,
+    start: u32,
+    own: u32,
+}
+
+// Columns `32 block ..` of row `row`.
+fn load(row: u32, block: u32) -> Block {
+    let start = block / 8u * 360u + row % 8u;
+    return Block(row / 8u, start + block % 8u * 40u, start, block % 8u);
+}
+
+// Columns 4 word to 4 word + 3 of a block. Low nibbles are the first half of a block, high nibbles
+// the second. The multiplication moves bit i of the four fifth bits to bit 8 i.
+fn bytes(block: Block, word: u32) -> u32 {
+    let low = weight_element(block.panel, block.at + 8u + (word & 3u) * 8u) >> (word & 4u);
+    let fifth = (weight_element(block.panel, block.at) >> (4u * word)) & 15u;
+    return (low & 0x0f0f0f0fu) | (((fifth * 0x00204081u) & 0x01010101u) << 4u);
+}
+
+// A weight is scale times byte plus minimum.
+fn scale_and_minimum(block: Block) -> vec2<f32> {
+    let fine = weight_element(block.panel, block.start + 320u + block.own / 2u * 8u) >> (block.own % 2u * 16u);
+    let scales = unpack2x16float(weight_element(block.panel, block.start + 352u));
+    return scales * vec2<f32>(vec2<u32>(fine, fine >> 8u) & vec2<u32>(255u));
+}

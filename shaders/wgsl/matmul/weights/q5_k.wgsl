@@ -1,0 +1,41 @@
+// Weights in blocks of 256 columns, in sub-blocks of 32: quants of five bits, a scale s and a
+// minimum m of a byte, and f16 (d, e) of the block, w = d s q + e m (GGUF's Q5_K).
+//
+// A block of a panel is 45 lines of eight words, one word for each row of the panel: five lines for
+// each sub-block, fifth bits and nibbles as in `matmul/weights/q5`; four lines of bytes, s and m of
+// two sub-blocks in a word; one of (d, e). The files that multiply see sub-blocks, and call them
+// blocks.
+
+struct Block {
+    fifth: u32,
+    words: vec4<u32>,
+    // d s and e m.
+    scales: vec2<f32>,
+}
+
+// Columns `32 block ..` of row `row`.
+fn load(row: u32, block: u32) -> Block {
+    let panel = row / 8u;
+    let start = block / 8u * 360u + row % 8u;
+    let own = block % 8u;
+    let at = start + own * 40u;
+    let words = vec4<u32>(
+        weight_element(panel, at + 8u),
+        weight_element(panel, at + 16u),
+        weight_element(panel, at + 24u),
+        weight_element(panel, at + 32u),
+    );
+    let fine = weight_element(panel, start + 320u + own / 2u * 8u) >> (own % 2u * 16u);
+    let scales = unpack2x16float(weight_element(panel, start + 352u));
+    let by = vec2<f32>(vec2<u32>(fine, fine >> 8u) & vec2<u32>(255u));
+    return Block(weight_element(panel, at), words, scales * by);
+}
+
+// Columns 4 j to 4 j + 3 of a block.
+fn quad(block: Block, j: u32) -> vec4<f32> {
+    let word = block.words[j & 3u] >> (j & 4u);
+    let low = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u);
+    let fifth = (vec4<u32>(block.fifth >> (4u * j)) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u);
+    let quants = low | (fifth << vec4<u32>(4u));
+    return fma(vec4<f32>(quants), vec4<f32>(block.scales.x), vec4<f32>(block.scales.y));
+}
