@@ -65,7 +65,8 @@ pub fn llama() -> &'static Plan {
 
 /// A Llama whose rows are multiples of 256, as the k-quants of a file require.
 pub fn wide_llama() -> &'static Plan {
-    let mut spec = Spec { embed: 256, head_dim: 64, ..llama_spec() };
+    let positions = Positions::Rope(Rope::new(Pattern::all(Some(10_000.0)), 64));
+    let mut spec = Spec { embed: 256, head_dim: 64, positions, ..llama_spec() };
     spec.mlp.hidden = 512;
     plan(&spec)
 }

@@ -1,7 +1,7 @@
 // The gradient of four queries of a head. Probabilities p are recomputed from the saved log-sums.
 // With dp = da v^T (where dropout kept the element), the gradient of the scores is ds = p (dp -
-// delta), and dq = SCALE ds k. As in the forward pass, an invocation computes the ds of
-// a key, and sums four columns of dq.
+// delta), and dq = SCALE ds k. As in the forward pass, an invocation computes the ds of a key, and
+// sums four columns of dq.
 
 @group(1) @binding(1) var<storage, read> lse: array<f32>;
 @group(1) @binding(2) var<storage, read> delta: array<f32>;

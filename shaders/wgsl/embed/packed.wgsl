@@ -1,4 +1,5 @@
-// x = EMBEDDING_SCALE * token embedding + position embedding. An invocation computes four columns of a row.
+// x = EMBEDDING_SCALE * token embedding + position embedding. An invocation computes four columns
+// of a row.
 
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 @group(0) @binding(3) var<storage, read> tokens: array<u32>;
