@@ -20,6 +20,7 @@ mod interrupt;
 mod logits;
 mod man;
 mod models;
+mod new;
 mod options;
 mod output;
 mod progress;
@@ -78,6 +79,8 @@ subcommands! {
     Inspect: inspect,
     /// Prints the declaration of the model that a file describes
     Spec: spec,
+    /// Writes a crate with the model that a file describes
+    New: new,
     /// Compares the results of a device with plain Rust, step by step
     Selftest: selftest,
     /// Finds the fastest kernel variants of a model for a GPU, and saves the choice

@@ -130,13 +130,19 @@ fn described(path: &Path) -> Result<Chosen, Failure> {
     if let Some(model) = ALL.iter().find(|model| same(&(model.plan)().spec)) {
         return Ok(model.into());
     }
-    let problems = gpt_codegen::check_spec(&spec);
-    if !problems.is_empty() {
-        let lines: String = problems.iter().map(|p| format!("\n  {p}")).collect();
-        let path = path.display();
-        return Err(Failure::Input(format!("{path} describes a model that cannot be run:{lines}")));
-    }
+    check(path, &spec)?;
     compile(&name_of_file(path), &spec)
+}
+
+/// Refuses a spec of the file at `path` that the compiler cannot compile.
+pub fn check(path: &Path, spec: &Spec) -> Result<(), Failure> {
+    let problems = gpt_codegen::check_spec(spec);
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let lines: String = problems.iter().map(|p| format!("\n  {p}")).collect();
+    let path = path.display();
+    Err(Failure::Input(format!("{path} describes a model that cannot be run:{lines}")))
 }
 
 /// The model called `name` with the keys of `--spec`.
