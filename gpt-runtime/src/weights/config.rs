@@ -23,16 +23,17 @@ pub type Described = Result<Spec, Vec<String>>;
 pub fn read_beside(weights: &Path) -> Result<Option<Json>, Error> {
     let path = weights.with_file_name("config.json");
     if path.try_exists().map_err(Error::io("read", &path))? {
-        read(&path).map(Some)
+        let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        parse(&text, &path).map(Some)
     } else {
         Ok(None)
     }
 }
 
-/// The JSON in `path`.
-pub fn read(path: &Path) -> Result<Json, Error> {
-    let text = std::fs::read(path).map_err(Error::io("read", path))?;
-    serde_json::from_slice(&text).map_err(|error| {
+/// The JSON that the file at `path` has. Its first bytes may be a byte order mark.
+pub fn parse(text: &[u8], path: &Path) -> Result<Json, Error> {
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+    serde_json::from_slice(text).map_err(|error| {
         Error::weights(format!("{} is not JSON: {error}", path.display())).caused_by(error)
     })
 }

@@ -3,6 +3,7 @@
 //! Loaders hide the names, shapes and storage of a file. An engine gets a [`HostTensor`] for each
 //! tensor of the plan and layer, row-major, in one of the five canonical formats.
 //!
+//! - `container` finds the files of a checkpoint, and tells what they are by their first bytes.
 //! - `safetensors` and `gguf` parse containers into an `archive` of named tensors.
 //! - `stored` decodes the element and block types of files, `format` the canonical formats.
 //! - `config` reads a file's description of its model and compares it with the spec; `describe`
@@ -17,6 +18,7 @@
 mod archive;
 mod checkpoint;
 mod config;
+mod container;
 mod describe;
 pub mod format;
 mod gguf;
@@ -42,7 +44,8 @@ pub(crate) use archive::Mapped;
 pub(crate) use checkpoint::computed;
 use checkpoint::interleaved;
 pub use checkpoint::{Checkpoint, open, open_embedded, read_spec};
-pub use gguf::{Gguf, Value, read_metadata};
+pub(crate) use container::{find, is_gguf};
+pub use gguf::{Gguf, Value};
 pub use host::{HostTensor, Weights};
 pub use random::RandomWeights;
 #[cfg(feature = "train")]
@@ -50,3 +53,15 @@ pub(crate) use random::mix;
 pub use save::{save, save_config};
 pub use save_gguf::save_gguf;
 pub(crate) use tables::rotary;
+
+use std::path::Path;
+
+use crate::Error;
+
+/// Reads only the metadata of the GGUF at `path`, or of all its parts.
+///
+/// # Errors
+/// The file cannot be read, or is not a GGUF.
+pub fn read_metadata(path: &Path) -> Result<Gguf, Error> {
+    container::open_gguf(path).map(|(_, gguf)| gguf)
+}
