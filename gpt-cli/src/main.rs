@@ -15,6 +15,7 @@ mod devices;
 mod eval;
 mod explain;
 mod generate;
+mod hub;
 mod inspect;
 mod interrupt;
 mod logits;
@@ -24,6 +25,7 @@ mod new;
 mod options;
 mod output;
 mod progress;
+mod pull;
 mod selftest;
 mod shaders;
 mod spec;
@@ -79,6 +81,8 @@ subcommands! {
     Inspect: inspect,
     /// Prints the declaration of the model that a file describes
     Spec: spec,
+    /// Downloads a model from the Hugging Face hub
+    Pull: pull,
     /// Writes a crate with the model that a file describes
     New: new,
     /// Compares the results of a device with plain Rust, step by step

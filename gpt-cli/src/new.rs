@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf, absolute};
 use clap::Args;
 use gpt_runtime::Error;
 
+use crate::hub;
 use crate::models;
 use crate::output::Failure;
 use crate::spec::{self, Declared};
@@ -22,7 +23,7 @@ pub struct Arguments {
     #[arg(value_name = "NAME")]
     folder: PathBuf,
     /// A config.json, a GGUF, safetensors, or a folder with them
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = hub::path())]
     from: PathBuf,
     /// A clone of gpt's repository to depend on [default: the published gpt-runtime]
     #[arg(long, value_name = "DIR")]

@@ -7,6 +7,7 @@ use clap::Args;
 use gpt_runtime::__private::plan::Spec;
 use gpt_runtime::weights;
 
+use crate::hub;
 use crate::models;
 use crate::output::{self, Failure};
 
@@ -16,7 +17,7 @@ use crate::output::{self, Failure};
   gpt spec run --json")]
 pub struct Arguments {
     /// A config.json, a GGUF, safetensors, or a folder with them
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_parser = hub::path())]
     file: PathBuf,
     /// Prints one JSON object
     #[arg(long)]

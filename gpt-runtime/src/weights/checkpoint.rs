@@ -8,16 +8,16 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use gpt_plan::{FileTensor, Format, Init, Layout, Plan, Spec, Tensor, TensorId, TensorKind};
+use gpt_plan::{FileTensor, Format, Init, Layout, Plan, Tensor, TensorId, TensorKind};
 
 use super::archive::{Archive, ArchiveEntry, Mapped};
-use super::container::{self, Kind};
+use super::container;
 use super::gguf::Gguf;
 use super::names::gather;
 use super::slice::file_shape;
 use super::stored::FileType;
 use super::tables::sinusoidal;
-use super::{HostTensor, Weights, config, format, gguf, safetensors};
+use super::{HostTensor, Weights, config, format, gguf};
 use crate::Error;
 
 /// Weights of a plan in mapped files.
@@ -74,42 +74,6 @@ pub fn open_embedded(
     let (archive, gguf) = gguf::read(Mapped::Embedded(gguf), name)?;
     let problems = config::check_gguf(&gguf, &archive, &plan.spec);
     fit(name, archive, Some(gguf), problems, plan, dtype)
-}
-
-/// The spec that a file describes: a GGUF, a `config.json`, or safetensors (a file, the index of a
-/// sharded model, or a folder) with a `config.json` beside them. Tensors are not read.
-///
-/// # Errors
-/// The file cannot be read, has no description, or describes a model that no spec can express; one
-/// message lists all problems.
-pub fn read_spec(path: &Path) -> Result<Spec, Error> {
-    let config = path.join("config.json");
-    let path = if config.is_file() { config } else { container::find(path)? };
-    let mapped = Mapped::open(&path)?;
-    let kind = Kind::of(mapped.bytes(), &path)?;
-    let json = (kind == Kind::Json).then(|| config::parse(mapped.bytes(), &path)).transpose()?;
-    let (path, described) = match (kind, json) {
-        (Kind::Json, Some(json)) if json.get(safetensors::MAP).is_none() => {
-            (path, gpt_config::description(&json))
-        }
-        (Kind::Gguf, _) => {
-            let (archive, gguf) = container::open_gguf(&path)?;
-            (path, config::describe_gguf(&gguf, &archive))
-        }
-        _ => {
-            let config = config::read_beside(&path)?.ok_or_else(|| {
-                Error::weights(format!(
-                    "{} does not say what model it is: there is no config.json beside it; put it there, or name the model",
-                    path.display()
-                ))
-            })?;
-            (path.with_file_name("config.json"), gpt_config::description(&config))
-        }
-    };
-    described.map_err(|problems| {
-        let lines: String = problems.iter().map(|p| format!("\n  {p}")).collect();
-        Error::weights(format!("{} describes a model that cannot be run:{lines}", path.display()))
-    })
 }
 
 fn fit(

@@ -43,7 +43,8 @@ pub(crate) use archive::Mapped;
 #[cfg(feature = "train")]
 pub(crate) use checkpoint::computed;
 use checkpoint::interleaved;
-pub use checkpoint::{Checkpoint, open, open_embedded, read_spec};
+pub use checkpoint::{Checkpoint, open, open_embedded};
+pub use config::read_spec;
 pub(crate) use container::{find, is_gguf};
 pub use gguf::{Gguf, Value};
 pub use host::{HostTensor, Weights};
