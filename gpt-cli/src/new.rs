@@ -88,10 +88,10 @@ fn error(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Err
 
 /// Rust's keywords, which cargo refuses as names, and other names that it refuses. The crate has to
 /// have another name than its dependency.
-const REFUSED: &str = "abstract as async await become box break const continue crate do dyn else enum \
-    extern false final fn for gen if impl in let loop macro match mod move mut override priv pub ref \
-    return self static struct super trait true try type typeof unsafe unsized use virtual where while \
-    yield alloc build core deps examples incremental proc_macro std test gpt_runtime";
+const REFUSED: &str = "abstract as async await become box break const continue crate do dyn else \
+    enum extern false final fn for gen if impl in let loop macro match mod move mut override priv \
+    pub ref return self static struct super trait true try type typeof unsafe unsized use virtual \
+    where while yield alloc build core deps examples incremental proc_macro std test gpt_runtime";
 
 /// The name of the crate in `folder`.
 fn crate_name(folder: &Path) -> Result<&str, Failure> {

@@ -12,6 +12,7 @@ pub enum Failure {
     /// Invalid arguments or files; one sentence.
     Input(String),
     /// What the user did not cause, such as a network that fails; one sentence.
+    #[cfg(feature = "hub")]
     Failed(String),
     /// Standard output cannot be written.
     Output(std::io::Error),
@@ -39,6 +40,7 @@ impl Failure {
             }
             Failure::Output(error) => (format!("cannot write the result: {error}"), 1),
             Failure::Input(message) => (message, 2),
+            #[cfg(feature = "hub")]
             Failure::Failed(message) => (message, 1),
             Failure::Runtime(error) => (error.to_string(), if error.is_input() { 2 } else { 1 }),
         };

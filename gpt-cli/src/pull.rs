@@ -1,11 +1,9 @@
 //! `gpt pull`: downloads a model from the Hugging Face hub.
 
 use clap::Args;
-use serde_json::json;
 
-use crate::hub::{Folder, Hub, Name, Pulled, choose};
-use crate::output::{self, Failure};
-use crate::progress::{Bar, Spinner};
+use crate::hub::Name;
+use crate::output::Failure;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -25,7 +23,23 @@ fn name(text: &str) -> Result<Name, String> {
     Name::parse(text).ok_or_else(|| format!("expected a name such as {example}"))
 }
 
+#[cfg(not(feature = "hub"))]
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let Arguments { name, json: _ } = arguments;
+    Err(Failure::Input(format!(
+        "this gpt was built without the feature hub; build it with `cargo build --release --features hub`, or download with `hf download {}`",
+        name.repo
+    )))
+}
+
+#[cfg(feature = "hub")]
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    use serde_json::json;
+
+    use crate::hub::{Folder, Hub, Pulled, choose};
+    use crate::output;
+    use crate::progress::{Bar, Spinner};
+
     let name = &arguments.name;
     let hub = Hub::from_env()?;
     let folder = Folder::of(&name.repo)?;

@@ -1,4 +1,5 @@
 //! `gpt pull` from a server on this machine, which fails in all the ways that servers do.
+#![cfg(feature = "hub")]
 
 use std::collections::BTreeMap;
 use std::fs;

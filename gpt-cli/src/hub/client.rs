@@ -10,7 +10,8 @@ use ureq::config::RedirectAuthHeaders;
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
-use super::{BRANCH, Name, files};
+use super::files::{self, Checksum, Remote};
+use super::{BRANCH, Name};
 use crate::output::Failure;
 
 /// Where `HF_ENDPOINT` does not say otherwise.
@@ -35,31 +36,6 @@ pub struct Listing {
     /// The commit of the branch, 40 hexadecimal digits.
     pub commit: String,
     pub files: Vec<Remote>,
-}
-
-/// A file of a repository.
-#[derive(Clone, Debug)]
-pub struct Remote {
-    pub name: String,
-    pub size: u64,
-    pub checksum: Checksum,
-}
-
-/// What the hub knows of a file's contents, in hexadecimal. It names the file's blob in the cache.
-#[derive(Clone, Debug)]
-pub enum Checksum {
-    /// Of the contents: large files.
-    Sha256(String),
-    /// Git's name of the file, a SHA-1 of its length and contents.
-    Git(String),
-}
-
-impl Checksum {
-    pub fn hex(&self) -> &str {
-        match self {
-            Checksum::Sha256(hex) | Checksum::Git(hex) => hex,
-        }
-    }
 }
 
 /// The hub's answer to `/api/models/ORG/REPO`.
@@ -256,13 +232,6 @@ fn escaped(byte: u8) -> String {
             char::from(byte).to_string()
         }
         _ => format!("%{byte:02X}"),
-    }
-}
-
-#[cfg(test)]
-impl Remote {
-    pub fn sample(name: &str) -> Remote {
-        Remote { name: name.to_owned(), size: 1, checksum: Checksum::Git("0".repeat(40)) }
     }
 }
 

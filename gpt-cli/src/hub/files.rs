@@ -1,6 +1,29 @@
 //! Chooses the files of a repository that a model needs.
 
-use super::client::Remote;
+/// A file of a repository.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    pub name: String,
+    pub size: u64,
+    pub checksum: Checksum,
+}
+
+/// What the hub knows of a file's contents, in hexadecimal. It names the file's blob in the cache.
+#[derive(Clone, Debug)]
+pub enum Checksum {
+    /// Of the contents: large files.
+    Sha256(String),
+    /// Git's name of the file, a SHA-1 of its length and contents.
+    Git(String),
+}
+
+impl Checksum {
+    pub fn hex(&self) -> &str {
+        match self {
+            Checksum::Sha256(hex) | Checksum::Git(hex) => hex,
+        }
+    }
+}
 
 /// Whether the path of a file stays inside of its repository, on every system.
 pub fn is_inside(path: &str) -> bool {
@@ -112,6 +135,13 @@ fn some_of(names: &[&str]) -> String {
         text.push_str(", ...");
     }
     text
+}
+
+#[cfg(test)]
+impl Remote {
+    pub fn sample(name: &str) -> Remote {
+        Remote { name: name.to_owned(), size: 1, checksum: Checksum::Git("0".repeat(40)) }
+    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,11 @@
 //! checksums nor limits the time of a silent connection, so `client` and `transfer` download files
 //! with `ureq` (decision 61 has the comparison). `files` chooses which.
 
+#[cfg(feature = "hub")]
 mod client;
+#[cfg_attr(not(feature = "hub"), allow(dead_code, reason = "what is downloaded"))]
 mod files;
+#[cfg(feature = "hub")]
 mod transfer;
 
 use std::env;
@@ -17,8 +20,11 @@ use hf_hub::{Cache, CacheRepo, Repo};
 
 use crate::output::Failure;
 
+#[cfg(feature = "hub")]
 pub use client::Hub;
+#[cfg(feature = "hub")]
 pub use files::choose;
+#[cfg(feature = "hub")]
 pub use transfer::Pulled;
 
 /// The branch of a repository that is downloaded.

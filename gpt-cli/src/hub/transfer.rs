@@ -1,10 +1,10 @@
 //! Downloads files into the cache.
 //!
-//! A file grows as `blobs/CHECKSUM.incomplete`, where the hub's Python tools look for it, too. It is
-//! a blob only when its length and checksum are those that the hub lists. A connection that ends
+//! A file grows as `blobs/CHECKSUM.incomplete`, where the hub's Python tools look for it, too. It
+//! is a blob only when its length and checksum are those that the hub lists. A connection that ends
 //! early is opened again where it ended, as long as each brings more; a later run continues as
-//! well. The snapshot of a commit has links to its blobs, and the branch points at a commit when all
-//! files are there.
+//! well. The snapshot of a commit has links to its blobs, and the branch points at a commit when
+//! all files are there.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -14,7 +14,8 @@ use gpt_runtime::Error;
 use ring::digest;
 use ureq::http::{Response, StatusCode};
 
-use super::client::{Checksum, Hub, Listing, Remote};
+use super::client::{Hub, Listing};
+use super::files::{Checksum, Remote};
 use super::{Folder, Name};
 use crate::output::Failure;
 
