@@ -7,6 +7,7 @@ use gpt_runtime::Format;
 use gpt_runtime::Tokenizer;
 use gpt_runtime::weights::{self, Recipe, save, save_config, save_gguf};
 
+use crate::hub;
 use crate::options::{self, ModelArgument, TokenizerArgument};
 use crate::output::Failure;
 use crate::progress::Watched;
@@ -20,7 +21,7 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
     /// Safetensors (file, index or folder) or GGUF
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = hub::path())]
     weights: PathBuf,
     #[command(flatten)]
     tokenizer: TokenizerArgument,

@@ -15,14 +15,17 @@ mod devices;
 mod eval;
 mod explain;
 mod generate;
+mod hub;
 mod inspect;
 mod interrupt;
 mod logits;
 mod man;
 mod models;
+mod new;
 mod options;
 mod output;
 mod progress;
+mod pull;
 mod selftest;
 mod shaders;
 mod spec;
@@ -78,6 +81,10 @@ subcommands! {
     Inspect: inspect,
     /// Prints the declaration of the model that a file describes
     Spec: spec,
+    /// Downloads a model from the Hugging Face hub
+    Pull: pull,
+    /// Writes a crate with the model that a file describes
+    New: new,
     /// Compares the results of a device with plain Rust, step by step
     Selftest: selftest,
     /// Finds the fastest kernel variants of a model for a GPU, and saves the choice

@@ -15,6 +15,7 @@ use gpt_runtime::{
 };
 use gpt_runtime::{Format, Plan};
 
+use crate::hub;
 use crate::options::Named;
 use crate::output::Failure;
 
@@ -131,13 +132,19 @@ fn described(path: &Path) -> Result<Chosen, Failure> {
     if let Some(model) = ALL.iter().find(|model| same(&(model.plan)().spec)) {
         return Ok(model.into());
     }
-    let problems = gpt_codegen::check_spec(&spec);
-    if !problems.is_empty() {
-        let lines: String = problems.iter().map(|p| format!("\n  {p}")).collect();
-        let path = path.display();
-        return Err(Failure::Input(format!("{path} describes a model that cannot be run:{lines}")));
-    }
+    check(path, &spec)?;
     compile(&name_of_file(path), &spec)
+}
+
+/// Refuses a spec of the file at `path` that the compiler cannot compile.
+pub fn check(path: &Path, spec: &Spec) -> Result<(), Failure> {
+    let problems = gpt_codegen::check_spec(spec);
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let lines: String = problems.iter().map(|p| format!("\n  {p}")).collect();
+    let path = path.display();
+    Err(Failure::Input(format!("{path} describes a model that cannot be run:{lines}")))
 }
 
 /// The model called `name` with the keys of `--spec`.
@@ -159,13 +166,17 @@ fn compile(name: &str, spec: &Spec) -> Result<Chosen, Failure> {
 /// The name of a model: that of its file without the extension. If the file is called `config` or
 /// its name begins with `model`, that of its folder.
 pub fn name_of_file(path: &Path) -> String {
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let text = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();
+    // A file may be a link to a blob that is called after its checksum.
     let stem = path.file_stem().map(text).filter(|_| !path.is_dir());
-    let folder = if path.is_dir() { Some(&*path) } else { path.parent() };
-    let name = stem
-        .filter(|stem| !stem.starts_with("model") && stem != "config")
-        .or_else(|| folder?.file_name().map(text));
+    let folder = if path.is_dir() { Some(path) } else { path.parent() };
+    let folder = folder.map(|folder| if folder == Path::new("") { Path::new(".") } else { folder });
+    let folder = folder.and_then(|folder| folder.canonicalize().ok());
+    let name = stem.filter(|stem| !stem.starts_with("model") && stem != "config").or_else(|| {
+        let folder = folder?;
+        let name = hub::name_of_snapshot(&folder).map(str::to_owned);
+        name.or_else(|| folder.file_name().map(text))
+    });
     let name: String = name
         .unwrap_or_default()
         .chars()

@@ -11,6 +11,7 @@ use gpt_runtime::{
     CacheFormat, Device, DeviceKind, DeviceOptions, LoadOptions, Model, Sampler, Sampling, Untyped,
 };
 
+use crate::hub;
 use crate::models::{self, BuiltIn, Chosen};
 use crate::output::Failure;
 use crate::progress::{self, Spinner};
@@ -76,7 +77,7 @@ pub struct LoadArguments {
     #[command(flatten)]
     pub model: ModelArgument,
     /// Weights, safetensors or GGUF [default: bard's, part of gpt]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = hub::path())]
     pub weights: Option<PathBuf>,
     #[arg(long, value_name = "TYPE", value_parser = formats(), hide_possible_values = true)]
     #[arg(help = formats_help("the file's"))]

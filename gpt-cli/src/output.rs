@@ -11,6 +11,9 @@ pub enum Failure {
     Runtime(gpt_runtime::Error),
     /// Invalid arguments or files; one sentence.
     Input(String),
+    /// What the user did not cause, such as a network that fails; one sentence.
+    #[cfg(feature = "hub")]
+    Failed(String),
     /// Standard output cannot be written.
     Output(std::io::Error),
 }
@@ -37,6 +40,8 @@ impl Failure {
             }
             Failure::Output(error) => (format!("cannot write the result: {error}"), 1),
             Failure::Input(message) => (message, 2),
+            #[cfg(feature = "hub")]
+            Failure::Failed(message) => (message, 1),
             Failure::Runtime(error) => (error.to_string(), if error.is_input() { 2 } else { 1 }),
         };
         eprintln!("error: {message}");

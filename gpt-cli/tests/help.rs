@@ -98,8 +98,8 @@ fn examples_run() {
         let help = help(&command);
         for example in examples(&help) {
             // A conversation needs a model that is not part of the binary, tuning takes a GPU and
-            // minutes; tests of their own run both.
-            if command == "chat" || command == "tune" {
+            // minutes, and a download the hub; tests of their own run them.
+            if ["chat", "tune", "pull"].contains(&command.as_str()) {
                 continue;
             }
             let line = in_short(example);

@@ -22,6 +22,7 @@ use self::measure::{Bench, TrainBench};
 use self::profile::Profiles;
 use self::roofline::Roofline;
 use self::start::Start;
+use crate::hub;
 use crate::interrupt;
 use crate::options::{self, CacheArgument, DeviceArguments, ModelArgument};
 use crate::output::{self, Failure, Spread};
@@ -36,7 +37,7 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
     /// Weights [default: random ones]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = hub::path())]
     weights: Option<PathBuf>,
     #[arg(long, value_name = "TYPE", value_parser = options::formats(), hide_possible_values = true)]
     #[arg(help = options::formats_help("the file's, or f32"))]

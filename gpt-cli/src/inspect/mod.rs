@@ -13,6 +13,7 @@ use gpt_runtime::__private::{plan::Features, shaders};
 use gpt_runtime::DEFAULT_CHUNK;
 use serde_json::{Value, json};
 
+use crate::hub;
 use crate::options::ModelArgument;
 use crate::output::{self, Failure, bytes, count, train_parts};
 use crate::table::{Table, title};
@@ -25,7 +26,7 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
     /// Weights, or a config.json
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = hub::path())]
     weights: Option<PathBuf>,
     /// Sequences of a training batch
     #[arg(long, value_name = "B", default_value_t = 12)]

@@ -23,6 +23,7 @@ use gpt_runtime::{Device, Untyped};
 use gpt_runtime::{Format, Plan};
 use serde::{Deserialize, Serialize};
 
+use crate::hub;
 use crate::interrupt;
 use crate::models::{self, BuiltIn, Chosen};
 use crate::options::DeviceArguments;
@@ -57,7 +58,7 @@ pub struct Arguments {
     #[arg(long, value_name = "T")]
     tokenizer: Option<String>,
     /// Weights to start from [default: random ones]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = hub::path())]
     weights: Option<PathBuf>,
     #[command(flatten)]
     options: Options,

@@ -78,13 +78,6 @@ impl Text {
 }
 
 fn choose(arguments: &Arguments, text: &str) -> Result<Tokenizer, Failure> {
-    let beside = |weights: &Path| -> Result<Option<Tokenizer>, Failure> {
-        let is_gguf = weights.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
-        if is_gguf {
-            return Ok(Some(Tokenizer::from_path(weights)?));
-        }
-        Ok(Tokenizer::beside(weights, None)?)
-    };
     match (arguments.tokenizer.as_deref(), &arguments.weights) {
         (Some("char"), _) => Ok(Tokenizer::characters(text)?),
         (Some(name), _) => match name.strip_prefix("bpe:").map(str::parse) {
@@ -97,7 +90,7 @@ fn choose(arguments: &Arguments, text: &str) -> Result<Tokenizer, Failure> {
             ))),
             None => Ok(Tokenizer::from_path(Path::new(name))?),
         },
-        (None, Some(weights)) => beside(weights)?.ok_or_else(|| {
+        (None, Some(weights)) => Tokenizer::beside(weights, None)?.ok_or_else(|| {
             Failure::Input(format!(
                 "there is no tokenizer beside {}; pass the tokenizer of these weights with --tokenizer",
                 weights.display()

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::Error;
-use crate::weights::Gguf;
+use crate::weights::{self, Gguf};
 
 pub use chat::{Message, Role};
 pub use stream::{Piece, StopStrings, TextStream};
@@ -46,18 +46,20 @@ impl Tokenizer {
     }
 
     /// The tokenizer in the GGUF of the weights at `path`, or in the same folder. None if there is
-    /// none.
+    /// none. `gguf` is the metadata of the weights, if they were read already.
     ///
     /// # Errors
     /// A file that exists cannot be read or is not a tokenizer.
     pub fn beside(path: &Path, gguf: Option<&Gguf>) -> Result<Option<Tokenizer>, Error> {
-        match gguf {
-            Some(gguf) => Tokenizer::within(gguf),
-            None => source::in_folder(if path.is_dir() {
-                path
-            } else {
-                path.parent().unwrap_or(Path::new("."))
-            }),
+        if let Some(gguf) = gguf {
+            return Tokenizer::within(gguf);
+        }
+        match weights::find(path) {
+            Ok(file) if weights::is_gguf(&file) => {
+                Tokenizer::within(&weights::read_metadata(&file)?)
+            }
+            _ if path.is_dir() => source::in_folder(path),
+            _ => source::in_folder(path.parent().unwrap_or(Path::new("."))),
         }
     }
 

@@ -26,7 +26,7 @@ pub fn from_path(path: &Path) -> Result<Tokenizer, Error> {
         };
         return in_folder(path)?.ok_or_else(none);
     }
-    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf")) {
+    if weights::is_gguf(path) {
         let gguf = weights::read_metadata(path)?;
         return from_gguf(&gguf);
     }

@@ -54,12 +54,32 @@ pub struct ArchiveEntry {
 }
 
 /// All tensors of a set of files.
+#[derive(Default)]
 pub struct Archive {
     pub files: Vec<Mapped>,
     pub entries: BTreeMap<String, ArchiveEntry>,
 }
 
 impl Archive {
+    /// Adds the tensors of other files. Messages call them `name`.
+    ///
+    /// # Errors
+    /// A tensor that is here already.
+    pub fn append(&mut self, other: Archive, name: &Path) -> Result<(), Error> {
+        let first = self.files.len();
+        self.files.extend(other.files);
+        for (tensor, entry) in other.entries {
+            if self.entries.contains_key(&tensor) {
+                return Err(Error::weights(format!(
+                    "{} repeats the tensor {tensor} of another part",
+                    name.display()
+                )));
+            }
+            self.entries.insert(tensor, ArchiveEntry { file: first + entry.file, ..entry });
+        }
+        Ok(())
+    }
+
     /// The bytes of `entry`.
     pub fn data(&self, entry: &ArchiveEntry) -> &[u8] {
         &self.files[entry.file].bytes()[entry.start..][..entry.len]

@@ -8,15 +8,16 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use gpt_plan::{FileTensor, Format, Init, Layout, Place, Plan, Spec, Tensor, TensorId, TensorKind};
+use gpt_plan::{FileTensor, Format, Init, Layout, Place, Plan, Tensor, TensorId, TensorKind};
 
 use super::archive::{Archive, ArchiveEntry, Mapped};
+use super::container;
 use super::gguf::Gguf;
 use super::names::gather;
 use super::slice::file_shape;
 use super::stored::FileType;
 use super::tables::sinusoidal;
-use super::{HostTensor, Weights, config, format, gguf, safetensors};
+use super::{HostTensor, Weights, config, format, gguf};
 use crate::Error;
 
 /// Weights of a plan in mapped files.
@@ -46,22 +47,18 @@ struct StoredSlice {
     offset: f32,
 }
 
-/// Opens `path`: a GGUF file, a safetensors file, the index of a sharded model, or a folder with
-/// `model.safetensors` or an index. Matrices keep the file's format unless `dtype` is given.
+/// Opens `path`: a GGUF, a safetensors file, the index of a sharded model, one of several parts, or
+/// a folder with one of them. The first bytes of a file say what it is. Matrices keep the file's
+/// format unless `dtype` is given.
 ///
 /// # Errors
-/// A file that cannot be read; one message with all differences between the file and the plan.
+/// A file that cannot be read, a missing part; one message with all differences between the file
+/// and the plan.
 pub fn open(path: &Path, plan: &'static Plan, dtype: Option<Format>) -> Result<Checkpoint, Error> {
-    let path = &find(path)?;
-    let (archive, gguf) = if is_gguf(path) {
-        let (archive, gguf) = gguf::open(path)?;
-        (archive, Some(gguf))
-    } else {
-        (safetensors::open(path)?, None)
-    };
+    let (path, archive, gguf) = container::open(path)?;
     let problems = match &gguf {
         Some(gguf) => config::check_gguf(gguf, &archive, &plan.spec),
-        None => config::read_beside(path)?
+        None => config::read_beside(&path)?
             .map_or(Vec::new(), |config| config::check_config(&config, &plan.spec)),
     };
     fit(&path.display().to_string(), archive, gguf, problems, plan, dtype)
@@ -80,47 +77,6 @@ pub fn open_embedded(
     let (archive, gguf) = gguf::read(Mapped::Embedded(gguf), name)?;
     let problems = config::check_gguf(&gguf, &archive, &plan.spec);
     fit(name, archive, Some(gguf), problems, plan, dtype)
-}
-
-/// The spec that a file describes: a GGUF, a `config.json`, or safetensors (a file, the index of a
-/// sharded model, or a folder) with a `config.json` beside them. Tensors are not read.
-///
-/// # Errors
-/// The file cannot be read, has no description, or describes a model that no spec can express; one
-/// message lists all problems.
-pub fn read_spec(path: &Path) -> Result<Spec, Error> {
-    let is_config = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"))
-        && path.file_name().is_some_and(|name| name != safetensors::INDEX);
-    let config = path.join("config.json");
-    let (path, described) = if is_config || config.is_file() {
-        let path = if is_config { path } else { &config };
-        (path.to_owned(), gpt_config::description(&config::read(path)?))
-    } else {
-        let path = find(path)?;
-        if is_gguf(&path) {
-            let (archive, gguf) = gguf::open(&path)?;
-            let described = config::describe_gguf(&gguf, &archive);
-            (path, described)
-        } else {
-            // If the file does not exist, the error says so, and not that it lacks a config.json.
-            std::fs::metadata(&path).map_err(Error::io("read", &path))?;
-            let config = config::read_beside(&path)?.ok_or_else(|| {
-                Error::weights(format!(
-                    "{} does not say what model it is: there is no config.json beside it; put it there, or name the model",
-                    path.display()
-                ))
-            })?;
-            (path.with_file_name("config.json"), gpt_config::description(&config))
-        }
-    };
-    described.map_err(|problems| {
-        let lines: String = problems.iter().map(|p| format!("\n  {p}")).collect();
-        Error::weights(format!("{} describes a model that cannot be run:{lines}", path.display()))
-    })
-}
-
-fn is_gguf(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"))
 }
 
 fn fit(
@@ -157,24 +113,6 @@ fn fit(
         return Err(Error::weights(format!("{name} does not fit the model {}:{lines}", plan.name)));
     }
     Ok(Checkpoint { plan, archive, gguf, resolved, notes })
-}
-
-/// Resolves a folder to the weight file in it.
-fn find(path: &Path) -> Result<std::path::PathBuf, Error> {
-    if !path.is_dir() {
-        return Ok(path.to_owned());
-    }
-    for name in ["model.safetensors", safetensors::INDEX] {
-        let file = path.join(name);
-        if file.exists() {
-            return Ok(file);
-        }
-    }
-    Err(Error::weights(format!(
-        "{} has neither model.safetensors nor {}; name the weight file itself",
-        path.display(),
-        safetensors::INDEX
-    )))
 }
 
 impl Checkpoint {

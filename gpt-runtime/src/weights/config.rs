@@ -11,28 +11,66 @@ use std::path::Path;
 use gpt_plan::{Block, NormKind, Positions, Rope, Scores, Spec};
 use serde_json::{Map, Value as Json};
 
-use super::archive::Archive;
-use super::describe;
+use super::archive::{Archive, Mapped};
+use super::container::{self, Kind};
 use super::gguf::{Gguf, Value};
+use super::{describe, safetensors};
 use crate::Error;
 
 /// The spec of a file, or all problems of its description.
 pub type Described = Result<Spec, Vec<String>>;
 
+/// The spec that a file describes: a GGUF, a `config.json`, or safetensors (a file, the index of a
+/// sharded model, or a folder) with a `config.json` beside them. Tensors are not read.
+///
+/// # Errors
+/// The file cannot be read, has no description, or describes a model that no spec can express; one
+/// message lists all problems.
+pub fn read_spec(path: &Path) -> Result<Spec, Error> {
+    let config = path.join("config.json");
+    let path = if config.is_file() { config } else { container::find(path)? };
+    let mapped = Mapped::open(&path)?;
+    let kind = Kind::of(mapped.bytes(), &path)?;
+    let json = (kind == Kind::Json).then(|| parse(mapped.bytes(), &path)).transpose()?;
+    let (path, described) = match (kind, json) {
+        (Kind::Json, Some(json)) if json.get(safetensors::MAP).is_none() => {
+            (path, gpt_config::description(&json))
+        }
+        (Kind::Gguf, _) => {
+            let (archive, gguf) = container::open_gguf(&path)?;
+            (path, describe_gguf(&gguf, &archive))
+        }
+        _ => {
+            let config = read_beside(&path)?.ok_or_else(|| {
+                Error::weights(format!(
+                    "{} does not say what model it is: there is no config.json beside it; put it there, or name the model",
+                    path.display()
+                ))
+            })?;
+            (path.with_file_name("config.json"), gpt_config::description(&config))
+        }
+    };
+    described.map_err(|problems| {
+        let lines: String = problems.iter().map(|p| format!("\n  {p}")).collect();
+        Error::weights(format!("{} describes a model that cannot be run:{lines}", path.display()))
+    })
+}
+
 /// The `config.json` beside `weights`. None if there is no such file.
 pub fn read_beside(weights: &Path) -> Result<Option<Json>, Error> {
     let path = weights.with_file_name("config.json");
     if path.try_exists().map_err(Error::io("read", &path))? {
-        read(&path).map(Some)
+        let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        parse(&text, &path).map(Some)
     } else {
         Ok(None)
     }
 }
 
-/// The JSON in `path`.
-pub fn read(path: &Path) -> Result<Json, Error> {
-    let text = std::fs::read(path).map_err(Error::io("read", path))?;
-    serde_json::from_slice(&text).map_err(|error| {
+/// The JSON that the file at `path` has. Its first bytes may be a byte order mark.
+pub fn parse(text: &[u8], path: &Path) -> Result<Json, Error> {
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+    serde_json::from_slice(text).map_err(|error| {
         Error::weights(format!("{} is not JSON: {error}", path.display())).caused_by(error)
     })
 }

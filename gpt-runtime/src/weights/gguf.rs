@@ -285,11 +285,3 @@ impl<'a> Cursor<'a> {
         Ok(Info { kind: self.u32(&name)?, offset: self.u64(&name)?, name, shape })
     }
 }
-
-/// Reads only the metadata of `path`.
-///
-/// # Errors
-/// The file cannot be read, or is not a GGUF.
-pub fn read_metadata(path: &Path) -> Result<Gguf, Error> {
-    open(path).map(|(_, gguf)| gguf)
-}

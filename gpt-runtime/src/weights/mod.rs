@@ -3,6 +3,7 @@
 //! Loaders hide the names, shapes and storage of a file. An engine gets a [`HostTensor`] for each
 //! tensor of the plan and layer, row-major, in one of the formats of [`Format`](gpt_plan::Format).
 //!
+//! - `container` finds the files of a checkpoint, and tells what they are by their first bytes.
 //! - `safetensors` and `gguf` parse containers into an `archive` of named tensors.
 //! - `stored` decodes the element and block types of files, `format` those of
 //!   [`Format`](gpt_plan::Format).
@@ -19,6 +20,7 @@
 mod archive;
 mod checkpoint;
 mod config;
+mod container;
 mod describe;
 pub mod format;
 mod gguf;
@@ -43,7 +45,9 @@ pub mod unit_gain;
 pub(crate) use archive::Mapped;
 #[cfg(feature = "train")]
 pub(crate) use checkpoint::computed;
-pub use checkpoint::{Checkpoint, open, open_embedded, read_spec};
+pub use checkpoint::{Checkpoint, open, open_embedded};
+pub use config::read_spec;
+pub(crate) use container::{find, is_gguf};
 pub use gguf::{Gguf, Value, read_metadata};
 pub use host::{HostTensor, Weights};
 pub use random::RandomWeights;
@@ -53,3 +57,15 @@ pub use recipe::Recipe;
 pub use save::{save, save_config};
 pub use save_gguf::save_gguf;
 pub(crate) use tables::rotary;
+
+use std::path::Path;
+
+use crate::Error;
+
+/// Reads only the metadata of the GGUF at `path`, or of all its parts.
+///
+/// # Errors
+/// The file cannot be read, or is not a GGUF.
+pub fn read_metadata(path: &Path) -> Result<Gguf, Error> {
+    container::open_gguf(path).map(|(_, gguf)| gguf)
+}

@@ -12,21 +12,19 @@ use crate::Error;
 /// The file name of a sharded model's index.
 pub const INDEX: &str = "model.safetensors.index.json";
 
-/// Maps the tensors of `path`: a `.safetensors` file, or an index with its shards beside it.
-pub fn open(path: &Path) -> Result<Archive, Error> {
-    let shards = if path.extension().is_some_and(|e| e == "json") {
-        shards(path)?
-    } else {
-        vec![path.to_owned()]
-    };
-    let mut archive = Archive { files: Vec::new(), entries: BTreeMap::new() };
-    for shard in shards {
-        read(&mut archive, &shard)?;
+/// The key of an index that maps names of tensors to those of files.
+pub const MAP: &str = "weight_map";
+
+/// Maps the tensors of some files.
+pub fn open(paths: impl IntoIterator<Item = PathBuf>) -> Result<Archive, Error> {
+    let mut archive = Archive::default();
+    for path in paths {
+        archive.append(read(&path)?, &path)?;
     }
     Ok(archive)
 }
 
-fn read(archive: &mut Archive, path: &Path) -> Result<(), Error> {
+fn read(path: &Path) -> Result<Archive, Error> {
     let mapped = Mapped::open(path)?;
     let bytes = mapped.bytes();
     // The crate checks that offsets are ascending, without gaps, and end at the end of the file.
@@ -37,7 +35,7 @@ fn read(archive: &mut Archive, path: &Path) -> Result<(), Error> {
         ))
         .caused_by(error)
     })?;
-    let file = archive.files.len();
+    let mut entries = BTreeMap::new();
     for (name, view) in tensors.iter() {
         let stored = match view.dtype() {
             Dtype::F32 => FileType::F32,
@@ -49,31 +47,25 @@ fn read(archive: &mut Archive, path: &Path) -> Result<(), Error> {
         };
         let data = view.data();
         let entry = ArchiveEntry {
-            file,
+            file: 0,
             start: data.as_ptr() as usize - bytes.as_ptr() as usize,
             len: data.len(),
             stored,
             shape: view.shape().iter().map(|&d| d as u64).collect(),
         };
-        if archive.entries.insert(name.to_owned(), entry).is_some() {
-            return Err(Error::weights(format!(
-                "{} repeats the tensor {name} of another shard",
-                path.display()
-            )));
-        }
+        entries.insert(name.to_owned(), entry);
     }
-    archive.files.push(mapped);
-    Ok(())
+    Ok(Archive { files: vec![mapped], entries })
 }
 
-fn shards(index: &Path) -> Result<Vec<PathBuf>, Error> {
-    let text = std::fs::read_to_string(index).map_err(Error::io("read", index))?;
+/// The shards that an index names, which are beside it. `json` is its contents.
+pub fn shards(index: &Path, json: &[u8]) -> Result<Vec<PathBuf>, Error> {
     let wrong = |what: String| {
         Error::weights(format!("{} is not an index of shards: {what}", index.display()))
     };
-    let json: serde_json::Value = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+    let json: serde_json::Value = serde_json::from_slice(json).map_err(|e| wrong(e.to_string()))?;
     let map = json
-        .get("weight_map")
+        .get(MAP)
         .and_then(|m| m.as_object())
         .ok_or_else(|| wrong("it has no weight_map".to_owned()))?;
     let mut names = BTreeSet::new();
@@ -87,6 +79,14 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>, Error> {
     if names.is_empty() {
         return Err(wrong("it names no shard".to_owned()));
     }
-    let folder = index.parent().unwrap_or(Path::new("."));
-    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+    let paths: Vec<PathBuf> = names.iter().map(|name| index.with_file_name(name)).collect();
+    match paths.iter().find(|path| !path.exists()) {
+        Some(path) => Err(Error::weights(format!(
+            "{} is missing; {} names it as one of {} shards",
+            path.display(),
+            index.display(),
+            paths.len()
+        ))),
+        None => Ok(paths),
+    }
 }

@@ -1,5 +1,7 @@
 //! Reads checkpoints that the tests write: all layouts, all kinds of mismatch, and random damage.
 
+mod parts;
+
 use std::path::{Path, PathBuf};
 
 use gpt_plan::{Format, Layout, Plan, TensorKind};
@@ -347,12 +349,14 @@ fn invalid_files_are_rejected() {
     let plan = testing::gpt2();
     let error =
         |path: &Path| open(path, plan, None).err().expect("an invalid checkpoint").to_string();
-    assert!(error(folder.path()).contains("has neither model.safetensors nor"));
+    assert!(error(folder.path()).contains("has no weights, neither safetensors nor GGUF"));
     assert!(error(&path).contains("cannot read"));
     std::fs::write(&path, b"").unwrap();
-    assert!(error(&path).contains("is not a safetensors file"), "{}", error(&path));
+    assert!(error(&path).contains("model.safetensors is empty"), "{}", error(&path));
     std::fs::write(&path, [0xFF; 64]).unwrap();
-    assert!(error(&path).contains("is not a safetensors file"));
+    assert!(error(&path).contains("is neither safetensors nor GGUF"));
+    std::fs::write(&path, b"\x40\0\0\0\0\0\0\0{}").unwrap();
+    assert!(error(&path).contains("is not a safetensors file"), "{}", error(&path));
     let gguf = path.with_extension("gguf");
     std::fs::write(&gguf, b"GGUF\x03\0\0\0").unwrap();
     assert!(error(&gguf).contains("ends within the number of tensors"), "{}", error(&gguf));

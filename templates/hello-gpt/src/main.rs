@@ -1,14 +1,12 @@
-//! A model of one's own: declared, trained on this file, saved, and sampled.
-//!
-//! The first `cargo run` trains for some seconds and writes the folder `model`, later ones load it.
+//! A model of one's own, which continues a prompt with weights that are named on the command line.
+//! Without weights, the first run trains some on this file; see `train.rs`.
 
-use std::path::Path;
+use std::io::{Write, stdout};
+use std::process::ExitCode;
 
-use gpt_runtime::train::{RandomWindows, Schedule, Tokens};
-use gpt_runtime::weights::{save, save_config};
-use gpt_runtime::{
-    AdamW, Device, Error, Model, Sampling, Stop, Tokenizer, TrainerSettings, gpt_model,
-};
+use gpt_runtime::{Device, Error, Sampling, Stop, gpt_model};
+
+mod train;
 
 gpt_model! {
     /// Change a size, and the compiler writes other shaders; a size that does not fit is an error
@@ -20,55 +18,43 @@ gpt_model! {
     }
 }
 
-/// The text to learn. `vocab` has to be at least the number of its characters.
-const TEXT: &str = include_str!("main.rs");
-const STEPS: u64 = 300;
+/// The most tokens that follow a prompt.
+const TOKENS: usize = 256;
 
-fn main() -> Result<(), Error> {
-    let folder = Path::new("model");
-    let device = Device::auto()?;
-    if !folder.join("model.safetensors").exists() {
-        train(&device, folder)?;
-    }
-    let model: Model<Hello> = Hello::load(folder, &device)?;
-    let mut session = model.session().open()?;
-    let prompt = "fn main";
-    print!("{prompt}");
-    // Until the context is full.
-    for piece in session.generate(prompt, Sampling::default(), Stop::default())? {
-        print!("{}", piece?);
-    }
-    println!();
-    Ok(())
-}
-
-fn train(device: &Device, folder: &Path) -> Result<(), Error> {
-    let tokenizer = Tokenizer::characters(TEXT)?;
-    tokenizer.check_vocab(Hello::VOCAB as u32)?;
-    let tokens: Tokens = tokenizer.encode(TEXT)?.into();
-    let batches = RandomWindows::new(tokens, 8, Hello::CONTEXT, 1)?;
-    let optimizer = AdamW {
-        lr: 3e-3,
-        ..AdamW::default()
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [weights, prompt] = &arguments[..] else {
+        eprintln!("usage: {} WEIGHTS PROMPT", env!("CARGO_PKG_NAME"));
+        return ExitCode::from(2);
     };
-    let mut trainer = Hello::init(device, 1)?.trainer(TrainerSettings {
-        schedule: Schedule::cosine(20, STEPS, 3e-4),
-        ..TrainerSettings::from(optimizer)
-    })?;
-    for step in 0..STEPS {
-        let loss = trainer.step(&batches.batch(step))?;
-        if (step + 1).is_multiple_of(50) {
-            eprintln!("step {}: loss {loss:.3}", step + 1);
+    match generate(weights, prompt) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
         }
     }
-    std::fs::create_dir_all(folder).map_err(|source| Error::Io {
-        doing: "create",
-        path: folder.to_owned(),
-        source,
-    })?;
-    // The names and the layout of Hugging Face's files.
-    let weights = trainer.weights();
-    save(&folder.join("model.safetensors"), &Hello::PLAN, &weights)?;
-    save_config(&folder.join("config.json"), &Hello::PLAN)?;
-    tokenizer.save(&folder.join("tokenizer.json"))
+}
+
+/// Streams the prompt and what follows to standard output.
+fn generate(weights: &str, prompt: &str) -> Result<(), Error> {
+    // A GPU if there is one, the CPU engine otherwise.
+    let device = Device::auto()?;
+    train::unless_there(&device, weights.as_ref())?;
+    let model = Hello::load(weights, &device)?;
+    let tokens = model.tokenizer()?.encode_prompt(prompt)?;
+    // A session holds memory for its capacity, and the context may be long.
+    let capacity = (tokens.len() + TOKENS).min(Hello::CONTEXT);
+    let mut session = model.session().capacity(capacity as u32).open()?;
+    let mut out = stdout();
+    let mut show = |text: &str| write!(out, "{text}").and_then(|()| out.flush()).is_ok();
+    show(prompt);
+    let stop = Stop::default().with_tokens(TOKENS);
+    for piece in session.generate_from_tokens(&tokens, Sampling::default(), stop)? {
+        if !show(&piece?) {
+            break; // The reader closed the pipe.
+        }
+    }
+    show("\n");
+    Ok(())
 }

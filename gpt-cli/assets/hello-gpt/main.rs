@@ -1,0 +1,1 @@
+../../../templates/hello-gpt/src/main.rs
