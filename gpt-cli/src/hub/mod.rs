@@ -3,7 +3,7 @@
 //! The folders are those of the hub's own tools, so a model that one of them downloaded is there
 //! for `gpt`, and the other way round. The crate `hf-hub` has the layout. It neither compares
 //! checksums nor limits the time of a silent connection, so `client` and `transfer` download files
-//! with `ureq` (decision 61 has the comparison). `files` chooses which.
+//! with `ureq` (decision 62 has the comparison). `files` chooses which.
 
 #[cfg(feature = "hub")]
 mod client;

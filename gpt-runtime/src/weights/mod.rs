@@ -48,7 +48,7 @@ pub(crate) use checkpoint::computed;
 pub use checkpoint::{Checkpoint, open, open_embedded};
 pub use config::read_spec;
 pub(crate) use container::{find, is_gguf};
-pub use gguf::{Gguf, Value, read_metadata};
+pub use gguf::{Gguf, Value};
 pub use host::{HostTensor, Weights};
 pub use random::RandomWeights;
 #[cfg(feature = "train")]
