@@ -19,13 +19,12 @@ use crate::{parse, resolve};
 /// assert_eq!(gpt_codegen::declaration(&spec).replace('\n', " "), text);
 /// ```
 pub fn declaration(spec: &Spec) -> String {
-    let mut entries = entries(&KEYS, spec);
-    shorten(&mut entries, spec);
+    let values = declared_values(spec);
     let mut text = String::new();
     let mut column = 0;
-    for (i, entry) in entries.iter().enumerate() {
-        let comma = if i + 1 == entries.len() { "" } else { "," };
-        let entry = format!("{}{comma}", entry.text());
+    for (i, (key, value)) in values.iter().enumerate() {
+        let comma = if i + 1 == values.len() { "" } else { "," };
+        let entry = format!("{key}: {value}{comma}");
         if column > 0 && column + 1 + entry.len() > WIDTH {
             text.push('\n');
             column = 0;
@@ -83,6 +82,13 @@ impl Text {
 /// Every key with its value in `spec`, as a declaration would write it.
 pub fn key_values(spec: &Spec) -> Vec<(&'static str, String)> {
     entries(&KEYS, spec).iter().map(|entry| (entry.key.name, entry.value())).collect()
+}
+
+/// The keys that a [`declaration`] of `spec` has, and their values.
+pub fn declared_values(spec: &Spec) -> Vec<(&'static str, String)> {
+    let mut entries = entries(&KEYS, spec);
+    shorten(&mut entries, spec);
+    entries.iter().map(|entry| (entry.key.name, entry.value())).collect()
 }
 
 /// All keys of `keys` with the values of `spec`.

@@ -32,7 +32,7 @@ mod resolve;
 pub mod suggest;
 pub mod wgsl;
 
-pub use declaration::{declaration, key_values};
+pub use declaration::{declaration, declared_values, key_values};
 pub use diagnostic::Diagnostic;
 
 use gpt_plan::Spec;

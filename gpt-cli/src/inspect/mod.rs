@@ -90,8 +90,15 @@ fn summary(plan: &Plan) -> String {
 fn spec_table(spec: &Spec) -> Table {
     let mut table = Table::new("<<");
     table.head(["spec"]);
-    for (key, value) in gpt_codegen::key_values(spec) {
-        table.row([key, &value]);
+    // Those that a declaration would have, and the sizes that follow from them.
+    let declared = gpt_codegen::declared_values(spec);
+    let sizes = [("kv_heads", spec.kv_heads), ("head_dim", spec.head_dim)];
+    let derived = sizes.into_iter().filter(|(key, _)| declared.iter().all(|(own, _)| own != key));
+    for (key, value) in &declared {
+        table.row([*key, value.as_str()]);
+    }
+    for (key, value) in derived {
+        table.row([key, value.to_string().as_str()]);
     }
     table
 }
@@ -154,7 +161,8 @@ fn parameters(plan: &Plan) -> Table {
 fn sizes() -> Vec<Vec<Format>> {
     let size = |format: Format| (format.block(), format.block_bytes());
     let mut sizes: Vec<Vec<Format>> = Vec::new();
-    for format in Format::ALL {
+    // K-quants come from files; their bits are listed below.
+    for format in Format::ALL.into_iter().filter(|format| !format.is_k_quant()) {
         match sizes.iter_mut().find(|formats| size(formats[0]) == size(format)) {
             Some(formats) => formats.push(format),
             None => sizes.push(vec![format]),
