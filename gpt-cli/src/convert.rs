@@ -15,7 +15,7 @@ use crate::progress::Watched;
 #[derive(Args)]
 #[command(after_help = "Examples:
   gpt convert --model nano --weights run --out nano.gguf --dtype q8
-  gpt convert --weights gpt2.safetensors --out gpt2.gguf --dtype q4_k_m")]
+  gpt convert --model nano --weights nano.gguf --out nano.safetensors")]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,

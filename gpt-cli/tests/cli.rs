@@ -352,7 +352,7 @@ fn failures_are_one_sentence() {
         assert!(message.contains(part), "{part} is not in: {message}");
     }
     let message = failure(&["bench", "--model", "nano", "--device", "cpu", "--prefill", "65"], 2);
-    assert!(message.contains("at most 64"), "{message}");
+    assert!(message.contains("the context of 64 tokens"), "{message}");
 }
 
 #[test]

@@ -38,7 +38,9 @@ pub fn check(merged: &Merged, spec: &Spec) -> Vec<Diagnostic> {
     if let Some(rope) = spec.rope() {
         check.pattern("positions", rope.theta.0.len(), spec.layers);
         check.pattern("positions", rope.scaling.0.len(), spec.layers);
-        if rope.dims > spec.head_dim || rope.dims % 2 == 1 {
+        // Of an odd width of a head, the next check speaks.
+        let odd = rope.dims % 2 == 1 && rope.dims != spec.head_dim;
+        if rope.dims > spec.head_dim || odd {
             check.fail(&["positions", "head_dim", "embed", "heads"], |span| {
                 Diagnostic::new(span, "`dims` has to be even, and at most the width of a head")
                     .found(format!("dims is {}, head_dim is {}", rope.dims, spec.head_dim))
