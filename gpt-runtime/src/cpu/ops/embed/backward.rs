@@ -14,8 +14,8 @@ pub struct Tables {
     pub scale: f32,
 }
 
-/// `d(table)[token] += scale * dx` and `d(positions)[t] += dx`, for sequences of `length` tokens. Each task
-/// handles some columns and takes all rows in order.
+/// `d(table)[token] += scale * dx` and `d(positions)[t] += dx`, for sequences of `length` tokens.
+/// Each task handles some columns and takes all rows in order.
 pub fn weight(
     device: &CpuDevice,
     tokens: &[u32],
