@@ -337,7 +337,10 @@ fn failures_are_one_sentence() {
         (with("eval", &["--data", "no/such/text"]), "no/such/text"),
         (with("chat", &[]), "chat template"),
         (with("generate", &["--prompt", "a", "--adapter", "x"]), "the device is `cpu`"),
-        (with("generate", &["--prompt", "a", "--dtype", "f8"]), "f32, f16, bf16, q8, q6_k, q5, q5_k, q4, q4_k"),
+        (
+            with("generate", &["--prompt", "a", "--dtype", "f8"]),
+            "f32, f16, bf16, q8, q6_k, q5, q5_k, q4, q4_k",
+        ),
         (with("generate", &["--prompt", "a", "--threads", "0"]), "0 threads"),
         (with("generate", &["--prompt", "a", "--temperature", "-1"]), "the temperature is -1"),
         (
