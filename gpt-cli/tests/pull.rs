@@ -215,7 +215,8 @@ fn send(
         return refuse(stream, status);
     }
     let mut headers = match fault {
-        Fault::Long => String::new(),
+        // No header of the length.
+        Fault::Long => "accept-ranges: bytes\r\n".to_owned(),
         Fault::Short => format!("content-length: {}\r\n", rest.len() - 1),
         _ => format!("content-length: {}\r\n", rest.len()),
     };

@@ -258,7 +258,10 @@ impl Part {
                 Err(error) => return Ok(hub.cause(&error.into())),
             };
             if n as u64 > self.size - self.len {
-                return Err(wrong(self.len + n as u64, " or more"));
+                let error = wrong(self.len + n as u64, " or more");
+                // What came before may be wrong, too.
+                self.restart(file)?;
+                return Err(error);
             }
             self.out.write_all(&buffer[..n]).map_err(io("write", &self.path))?;
             self.sum.update(&buffer[..n]);
