@@ -330,7 +330,7 @@ fn a_model_is_pulled_once_and_runs_by_its_name() {
     assert!(!server.succeeds(home, &run).trim().is_empty());
     assert!(server.succeeds(home, &["inspect", "--weights", "o/r"]).starts_with("r: "));
 
-    // What is there is not downloaded again.
+    // Files in the cache are not downloaded again.
     server.fault(Fault::None);
     let report = server.succeeds(home, &["pull", "o/r", "--json"]);
     let report: Value = serde_json::from_str(report.trim()).unwrap();

@@ -12,6 +12,20 @@ use crate::fields::{self, Fields};
 use crate::gpt2::{vocab, width_of_heads};
 use crate::{Tensors, activation, layers, rope};
 
+/// The classes that are read, as `model_type` names them.
+pub const MODEL_TYPES: [&str; 10] = [
+    "llama",
+    "mistral",
+    "qwen2",
+    "gemma",
+    "granite",
+    "smollm3",
+    "olmo",
+    "stablelm",
+    "starcoder2",
+    "nemotron",
+];
+
 /// What a class of transformers chooses if a key is absent.
 struct Class {
     model_type: &'static str,

@@ -99,8 +99,9 @@ pub use vector::PANEL;
 
 /// Arguments: a row, its statistics, gamma, beta, the output.
 type Normalise = unsafe fn(&[f32], [f32; 2], &[f32], &[f32], &mut [f32]);
-/// Arguments: a row, and five outputs: its integers, their scales, their sums, the sums that a
-/// product with shifted weights begins with, and the sums of the integers of half blocks.
+/// Arguments: a row, and five outputs: its integers and, for each block of them, the scale, the sum
+/// of the rounded inputs, the initial value of integer sums with weights that are stored with
+/// `IntDot::SHIFT` added, and the sums of the integers of both halves.
 type Quantise = unsafe fn(&[f32], *mut u8, &mut [f32], &mut [f32], &mut [i32], &mut [i32]);
 /// Arguments: the inputs, the number of blocks, a panel, 32 outputs.
 type IntegerRow = unsafe fn(&integer::QuantizedInputs, usize, *const u8, *mut f32);

@@ -120,10 +120,12 @@ pub fn input(
                     }
                     heads.weighted_sum(dp, shape, k, sums, false);
                     let column = heads.q_column(head);
+                    // The first block of a tile sets the gradient, later ones add to it.
+                    let first_block = heads.key_blocks(query, query + queries).start;
                     for i in 0..queries {
                         let sums = &sums[i * padded..][..head_dim];
                         let dq = part(query + i, column);
-                        if block == heads.key_blocks(query, query + queries).start {
+                        if block == first_block {
                             dq.copy_from_slice(sums);
                         } else {
                             dq.iter_mut().zip(sums).for_each(|(dq, s)| *dq += s);
