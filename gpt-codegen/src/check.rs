@@ -1,8 +1,8 @@
 //! Checks of a spec's numbers: divisibility, and the limits of GPU bindings and dispatches.
 
 use gpt_plan::{
-    Format, MAX_BINDING, MAX_PARTS, MAX_PARTS_QKV, MAX_PARTS_RESIDUAL, MAX_ROWS, MatrixLayout,
-    RopeScaling, Spec,
+    Block, Format, MAX_BINDING, MAX_PARTS, MAX_PARTS_QKV, MAX_PARTS_RESIDUAL, MAX_ROWS,
+    MatrixLayout, RopeScaling, Spec,
 };
 use proc_macro2::Span;
 
@@ -54,6 +54,15 @@ pub fn check(merged: &Merged, spec: &Spec) -> Vec<Diagnostic> {
             Diagnostic::new(span, "rotary positions rotate pairs, so `head_dim` has to be even")
                 .found(format!("head_dim is {}", spec.head_dim))
                 .help("change `embed` or `heads`, or give `head_dim` itself")
+        });
+    }
+    if let Block::Parallel { norms } = spec.block
+        && norms > 2
+    {
+        check.fail(&["block"], |span| {
+            Diagnostic::new(span, "a parallel block has one norm or two")
+                .found(format!("norms is {norms}"))
+                .help("1: attention and MLP share it; 2: each has its own")
         });
     }
     check.widths(spec);

@@ -1,6 +1,7 @@
-//! GPT-2: `GPT2Config` of transformers, `gpt2` of llama.cpp.
+//! GPT-2: `GPT2Config` of transformers, `gpt2` of llama.cpp. `GPTBigCodeConfig`, of StarCoder and
+//! SantaCoder, has its keys.
 
-use gpt_plan::{Activation, Mlp, Norm, NormKind, Positions, Spec};
+use gpt_plan::{Activation, Mlp, Norm, NormKind, Positions, Spec, TensorNames};
 
 use crate::Tensors;
 use crate::fields::Fields;
@@ -54,6 +55,26 @@ pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
         logit_softcap: fields.number("final_logit_softcapping"),
         ..Spec::default()
     }
+}
+
+/// Reads the `config.json` of a GPTBigCode.
+pub fn bigcode(fields: &mut Fields<'_>, model_type: &str) -> Spec {
+    let multi_query = fields.flag("multi_query").unwrap_or(true);
+    fields.ignore(&[
+        "attention_softmax_in_fp32",
+        "scale_attention_softmax_in_fp32",
+        "inference_runner",
+        "validate_runner_input",
+        "pre_allocate_kv_cache",
+        "max_sequence_length",
+        "max_batch_size",
+        "pad_key_length",
+        "num_key_value_heads",
+    ]);
+    fields.only("add_cross_attention", false);
+    let spec = config(fields, model_type);
+    let kv_heads = if multi_query { 1 } else { spec.heads };
+    Spec { kv_heads, names: TensorNames::GptBigCode, ..spec }
 }
 
 /// The width, the number of heads, and the width of a head, by the names that OpenAI's GPTs have.

@@ -15,16 +15,17 @@ pub fn windows(
     context: u32,
     slides: impl Fn(u32) -> bool,
 ) -> Pattern<Option<u32>> {
-    let listed = layer_types(fields, layers);
+    let sliding = sliding(fields, layers, slides);
     let window = size.filter(|size| *size < context);
-    let of = |layer: u32| match &listed {
-        Some(kinds) => kinds[layer as usize],
-        None => slides(layer),
-    };
     if window.is_none() {
         return Pattern::all(None);
     }
-    pattern((0..layers).map(|layer| window.filter(|_| of(layer))).collect())
+    pattern(sliding.iter().map(|sliding| window.filter(|_| *sliding)).collect())
+}
+
+/// Whether each layer slides, by `layer_types` or else by `slides`.
+pub fn sliding(fields: &mut Fields<'_>, layers: u32, slides: impl Fn(u32) -> bool) -> Vec<bool> {
+    layer_types(fields, layers).unwrap_or_else(|| (0..layers).map(slides).collect())
 }
 
 /// Whether each layer slides, as newer files list it.

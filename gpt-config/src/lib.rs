@@ -1,8 +1,8 @@
 //! Reads the spec of a model from the file that describes it: a Hugging Face `config.json`, or the
 //! metadata of a GGUF.
 //!
-//! A family of architectures is a module: `gpt2`, `gpt1`, and `llama`, which has its relatives,
-//! too. It has a function for `config.json`, and one for GGUF if weights of the
+//! A family of architectures is a module: `gpt2`, `gpt1`, `gpt_j`, `gpt_neo`, `falcon`, `bloom`,
+//! `mpt`, `opt`, and `llama`, which has the classes with the same keys, too. It has a function for `config.json`, and one for GGUF if weights of the
 //! architecture can be loaded from GGUF. A new family takes two files: its module, and a row of
 //! `FAMILIES` here.
 //!
@@ -35,11 +35,17 @@
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 mod activation;
+mod bloom;
+mod falcon;
 mod fields;
 mod gpt1;
 mod gpt2;
+mod gpt_j;
+mod gpt_neo;
 mod layers;
 mod llama;
+mod mpt;
+mod opt;
 mod rope;
 #[cfg(test)]
 mod tests;
@@ -60,9 +66,16 @@ struct Family {
 
 type GgufReader = fn(&mut Fields<'_>, &Tensors<'_>) -> Spec;
 
-static FAMILIES: [Family; 3] = [
+static FAMILIES: [Family; 10] = [
     Family { model_types: &["gpt2"], config: gpt2::config, gguf: Some(("gpt2", gpt2::gguf)) },
+    Family { model_types: &["gpt_bigcode"], config: gpt2::bigcode, gguf: None },
     Family { model_types: &["openai-gpt"], config: gpt1::config, gguf: None },
+    Family { model_types: &["gptj"], config: gpt_j::config, gguf: None },
+    Family { model_types: &["gpt_neo"], config: gpt_neo::config, gguf: None },
+    Family { model_types: &["falcon"], config: falcon::config, gguf: None },
+    Family { model_types: &["bloom"], config: bloom::config, gguf: None },
+    Family { model_types: &["mpt"], config: mpt::config, gguf: None },
+    Family { model_types: &["opt"], config: opt::config, gguf: None },
     Family {
         model_types: &llama::MODEL_TYPES,
         config: llama::config,
@@ -76,6 +89,12 @@ pub type Tensors<'a> = dyn Fn(&str) -> Option<Vec<u64>> + 'a;
 /// The supported values of `model_type` in a `config.json`.
 pub fn model_types() -> impl Iterator<Item = &'static str> {
     FAMILIES.iter().flat_map(|family| family.model_types.iter().copied())
+}
+
+/// Whether a GGUF of this architecture keeps the rows of queries and keys that rotate together side
+/// by side, as llama.cpp's converter reorders them for some.
+pub fn pairs_are_neighbours(architecture: &str) -> bool {
+    matches!(architecture, "llama" | "gpt2")
 }
 
 /// The supported values of `general.architecture` in a GGUF.

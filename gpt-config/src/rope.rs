@@ -13,23 +13,64 @@ pub struct Defaults {
     pub theta: f64,
     /// The share of a head's elements that rotate.
     pub partial: f64,
+    /// The names of both outside of an object.
+    pub keys: [&'static str; 2],
 }
 
 /// Of most classes.
-pub const USUAL: Defaults = Defaults { theta: 10_000.0, partial: 1.0 };
+pub const USUAL: Defaults =
+    Defaults { theta: 10_000.0, partial: 1.0, keys: ["rope_theta", "partial_rotary_factor"] };
 
-/// Reads the rotary embedding of all layers. `context` is that of the model, in tokens.
+/// Reads the rotary embedding of all layers, or of those without a window where the others have one
+/// of their own. `context` is that of the model, in tokens.
 pub fn read(fields: &mut Fields<'_>, head_dim: u32, context: u32, defaults: Defaults) -> Rope {
-    let mut outer = Parameters {
-        theta: fields.number("rope_theta"),
-        partial: fields.number("partial_rotary_factor"),
-        scaling: RopeScaling::None,
-    };
+    let [theta, partial] = defaults.keys.map(|key| fields.number(key));
+    let outer = Parameters { theta, partial, scaling: RopeScaling::None };
     // Phi-3 has it here, and this place wins.
     let original = fields.size("original_max_position_embeddings");
-    for key in ["rope_scaling", "rope_parameters"] {
+    let objects = ["rope_scaling", "rope_parameters"];
+    inner(fields, &objects, "full_attention", outer, (original, context)).rope(
+        head_dim,
+        defaults.theta,
+        defaults.partial,
+    )
+}
+
+/// Reads the rotary embedding of layers with a window (Gemma 3).
+pub fn local(fields: &mut Fields<'_>, head_dim: u32, context: u32, theta: f64) -> Rope {
+    let own = fields.number("rope_local_base_freq");
+    let outer = Parameters { theta: own, ..Parameters::default() };
+    inner(fields, &["rope_parameters"], "sliding_attention", outer, (None, context))
+        .rope(head_dim, theta, 1.0)
+}
+
+/// Reads `objects`, which may have an object for each kind of layer.
+fn inner(
+    fields: &mut Fields<'_>,
+    objects: &[&'static str],
+    kind: &str,
+    mut outer: Parameters,
+    (original, context): (Option<u32>, u32),
+) -> Parameters {
+    for &key in objects {
+        let by_kind = |values: &Map<String, Value>| {
+            ["full_attention", "sliding_attention"].iter().any(|kind| values.contains_key(*kind))
+        };
         match fields.value(key) {
             None => {}
+            Some(Value::Object(values)) if by_kind(values) => match values.get(kind) {
+                None | Some(Value::Null) => {}
+                Some(Value::Object(values)) => {
+                    let inner = parameters(fields, key, values, original, context);
+                    outer.merge(fields, key, inner);
+                }
+                Some(other) => {
+                    let (other, file) = (fields::text(other), fields.file());
+                    fields.fail(format!(
+                        "{kind} of {key} is {other} in {file}; it has to be an object"
+                    ));
+                }
+            },
             Some(Value::Object(values)) => {
                 let inner = parameters(fields, key, values, original, context);
                 outer.merge(fields, key, inner);
@@ -40,11 +81,7 @@ pub fn read(fields: &mut Fields<'_>, head_dim: u32, context: u32, defaults: Defa
             }
         }
     }
-    let theta = outer.theta.unwrap_or(defaults.theta);
-    let partial = outer.partial.unwrap_or(defaults.partial);
-    // As transformers truncates it.
-    let dims = (f64::from(head_dim) * partial) as u32;
-    Rope { scaling: Pattern::all(outer.scaling), ..Rope::new(Pattern::all(Some(theta)), dims) }
+    outer
 }
 
 /// The values of an object, as far as it has them.
@@ -56,6 +93,14 @@ struct Parameters {
 }
 
 impl Parameters {
+    /// The rotary embedding, with a theta and a share for absent ones.
+    fn rope(self, head_dim: u32, theta: f64, partial: f64) -> Rope {
+        let theta = self.theta.unwrap_or(theta);
+        // As transformers truncates it.
+        let dims = (f64::from(head_dim) * self.partial.unwrap_or(partial)) as u32;
+        Rope { scaling: Pattern::all(self.scaling), ..Rope::new(Pattern::all(Some(theta)), dims) }
+    }
+
     /// Takes the values of the object `key`, which may not contradict those outside of it.
     fn merge(&mut self, fields: &mut Fields<'_>, key: &str, inner: Parameters) {
         let file = fields.file();

@@ -249,8 +249,9 @@ fn unknown_keys_and_architectures_are_named() {
     let expected = "the key windows of config.json is unknown; remove it if it does not change what the model computes";
     assert_eq!(unknown, expected);
     let other = problem(json!({ "model_type": "gemma3" }));
-    let expected = "the model_type gemma3 of config.json is not supported; gpt2, openai-gpt, llama, mistral, qwen2, gemma, granite, smollm3, olmo, stablelm, starcoder2 and nemotron are";
-    assert_eq!(other, expected);
+    let expected = "the model_type gemma3 of config.json is not supported; gpt2, gpt_bigcode, ";
+    assert!(other.starts_with(expected), "{other}");
+    assert!(other.ends_with(", nemotron and gpt_neox are"), "{other}");
     assert!(problem(json!({ "n_layer": 2 })).starts_with("config.json has no model_type"));
     assert!(problem(json!({ "model_type": 7 })).contains("model_type is 7"));
     assert!(problem(json!([])).contains("is not a JSON object"));
@@ -277,7 +278,7 @@ fn wrong_types_are_problems_and_never_panic() {
             for value in &wrong {
                 let found = description(&with(config.clone(), key, value.clone()));
                 for problem in found.err().into_iter().flatten() {
-                    assert!(problem.len() < 300, "{problem}");
+                    assert!(problem.len() < 400, "{problem}");
                     assert!(!problem.contains(char::is_control), "{problem}");
                 }
             }

@@ -128,6 +128,8 @@ operands! {
     Stats = "stats",
     /// The residual that a projection's output is added to.
     Residual = "residual",
+    /// Output of a projection that stores its product: logits, or rows before their norm.
+    Product = "product",
     /// Logits.
     Logits = "logits",
     /// Loss of each row.

@@ -25,6 +25,14 @@ pub enum BufferId {
     A,
     /// The hidden activations between the two MLP projections `[rows, hidden]`.
     H,
+    /// The embedding before its norm `[rows, embed]`.
+    Embedded,
+    /// Queries, keys and values before their norm `[rows, q_width + 2 kv_width]`.
+    QkvRaw,
+    /// The output of the attention's projection before its norm `[rows, embed]`.
+    AttnBranch,
+    /// The output of the MLP's projection before its norm `[rows, embed]`.
+    MlpBranch,
     /// Scores of the next token `[rows, vocab]`. Training replaces them by their gradient in place.
     Logits,
     /// Attention over splits of the keys: for each split and head the weighted sum of values, the
@@ -46,6 +54,14 @@ pub enum BufferId {
     StatsX,
     /// The statistics of `Middle`, as [`BufferId::StatsX`].
     StatsMiddle,
+    /// The statistics of `Embedded`, as [`BufferId::StatsX`].
+    StatsEmbedded,
+    /// The statistics of `AttnBranch`, as [`BufferId::StatsX`].
+    StatsAttnBranch,
+    /// The statistics of `MlpBranch`, as [`BufferId::StatsX`].
+    StatsMlpBranch,
+    /// The statistics of each group of `QkvRaw` that is normalised `[rows, 2 * groups]`.
+    StatsQkv,
     /// Queries, keys and values, rotated `[rows, q_width + 2 kv_width]`.
     Qkv,
     /// The logarithm of each query's sum of exponentials of scaled scores `[rows, heads]`.
@@ -59,6 +75,8 @@ pub enum BufferId {
     DX,
     /// The gradient of `Normed`.
     DNormed,
+    /// The gradient of `Embedded`, `AttnBranch` or `MlpBranch`, or a second share of that of `Normed`.
+    DBranch,
     /// The gradient of the MLP's first projection `[rows, up_width]`.
     DUp,
     /// The gradient of `A`.
@@ -67,6 +85,8 @@ pub enum BufferId {
     Delta,
     /// The gradient of `Qkv`.
     DQkv,
+    /// The gradient of `QkvRaw`.
+    DQkvRaw,
     /// The loss of each row `[rows, 1]`.
     Losses,
     /// Tokens `[rows, 1]` (u32).
@@ -103,6 +123,10 @@ impl BufferId {
             BufferId::V => "v_cache",
             BufferId::A => "a",
             BufferId::H => "h",
+            BufferId::Embedded => "embedded",
+            BufferId::QkvRaw => "qkv_raw",
+            BufferId::AttnBranch => "attn_branch",
+            BufferId::MlpBranch => "mlp_branch",
             BufferId::Logits => "logits",
             BufferId::SplitSums => "split_sums",
             BufferId::TileMaxima => "tile_maxima",
@@ -112,16 +136,22 @@ impl BufferId {
             BufferId::Middle => "middle",
             BufferId::StatsX => "stats_x",
             BufferId::StatsMiddle => "stats_middle",
+            BufferId::StatsEmbedded => "stats_embedded",
+            BufferId::StatsAttnBranch => "stats_attn_branch",
+            BufferId::StatsMlpBranch => "stats_mlp_branch",
+            BufferId::StatsQkv => "stats_qkv",
             BufferId::Qkv => "qkv",
             BufferId::Lse => "lse",
             BufferId::Slopes => "slopes",
             BufferId::Normed => "normed",
             BufferId::DX => "dx",
             BufferId::DNormed => "d_normed",
+            BufferId::DBranch => "d_branch",
             BufferId::DUp => "d_up",
             BufferId::DA => "da",
             BufferId::Delta => "delta",
             BufferId::DQkv => "d_qkv",
+            BufferId::DQkvRaw => "d_qkv_raw",
             BufferId::Losses => "losses",
             BufferId::Tokens => "tokens",
             BufferId::Targets => "targets",

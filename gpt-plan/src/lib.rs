@@ -51,14 +51,14 @@ pub use layout::{
     TEXTURE_WIDTH,
 };
 pub use memory::{Recompute, TrainBytes, TrainShape};
-pub use op::{Epilogue, Heads, LogitMap, NormRef, Op, Projection, Statistics};
+pub use op::{BranchSum, Epilogue, Heads, LogitMap, NormRef, Op, Projection, Statistics};
 pub use plan::{MAX_BINDING, Plan, SPLIT_FROM, SPLIT_KEYS, SplitAttention, elements};
 pub use sampling::{MAX_STOPS, SamplingOp};
 pub use scores::Scores;
 pub use section::{KernelChoice, NO_KERNEL, Repeat, Section, Step, StepKernels};
 pub use spec::{
-    Block, Mask, Mlp, Norm, NormKind, Pattern, Positions, Rope, RopeScaling, RotaryPairs, Spec,
-    common_period,
+    Block, Mask, Mlp, Norm, NormGroups, NormKind, Pattern, Positions, QkGroups, QkNorm, Rope,
+    RopeScaling, RotaryPairs, Spec, TensorNames, common_period,
 };
 pub use tensor::{
     Component, FileTensor, Init, Layout, Place, Role, Tensor, TensorId, TensorKind, VECTOR_ALIGN,

@@ -27,19 +27,36 @@ pub enum Op {
         /// The residual stream `[rows, embed]`.
         out: Slot,
     },
-    /// `out = norm(x)` as a separate step, in training. The forward pass stores the row statistics;
-    /// where the backward pass recomputes `out`, it reads them.
+    /// `out = norm(x)`, or with a sum `out = residual + scale * dropout(norm(x))`, as a separate
+    /// step. In training the forward pass stores the row statistics; where the backward pass
+    /// recomputes `out`, it reads them.
     Norm {
         /// The norm and its parameters.
         norm: NormRef,
         /// `[rows, embed]`.
         x: Slot,
-        /// The statistics of the rows of `x`, `[rows, 2]`.
-        stats: Slot,
+        /// If `x` is a branch, the stream to which its norm is added.
+        sum: Option<BranchSum>,
+        /// The statistics of the rows of `x`, `[rows, 2]`, in training.
+        stats: Option<Slot>,
         /// `[rows, embed]`.
         out: Slot,
         /// Whether `stats` is written or read.
         statistics: Statistics,
+    },
+    /// Normalises the heads of queries and keys, rotates them as [`Epilogue::Heads`] does, and
+    /// stores them with the values.
+    NormHeads {
+        /// The norm. Its parameters are those of queries, followed by those of keys.
+        norm: NormRef,
+        /// Queries, keys and values `[rows, q_width + 2 kv_width]`.
+        x: Slot,
+        /// The statistics of each normalised group, `[rows, 2 * groups]`, in training.
+        stats: Option<Slot>,
+        /// The buffers that the heads are written to.
+        heads: Heads,
+        /// As in [`Epilogue::Heads`].
+        rotary: Option<u16>,
     },
     /// A matrix product with its prologue and epilogue.
     Project(Projection),
@@ -144,8 +161,33 @@ pub enum Op {
         /// The gradient of the output of the norm `[rows, embed]`.
         dy: Slot,
     },
-    /// `out = a + b`: the sum of two gradients, where a residual and a projection read the same
-    /// rows.
+    /// Gradient of the input of [`NormHeads`](Op::NormHeads) before the rotation. The gradient of
+    /// the values is copied.
+    NormHeadsInput {
+        /// The norm and its parameters.
+        norm: NormRef,
+        /// Queries, keys and values before the norm `[rows, q_width + 2 kv_width]`.
+        x: Slot,
+        /// The statistics of each normalised group.
+        stats: Slot,
+        /// The gradient of normalised queries and keys, and of the values.
+        dy: Slot,
+        /// The gradient of `x`.
+        out: Slot,
+    },
+    /// Gradients of the parameters of [`NormHeads`](Op::NormHeads).
+    NormHeadsWeight {
+        /// The norm and its parameters, whose gradients are accumulated.
+        norm: NormRef,
+        /// As in [`NormHeadsInput`](Op::NormHeadsInput).
+        x: Slot,
+        /// The statistics of each normalised group.
+        stats: Slot,
+        /// As in [`NormHeadsInput`](Op::NormHeadsInput).
+        dy: Slot,
+    },
+    /// `out = a + b`: the sum of two gradients, where a residual and a projection, or two
+    /// projections, read the same rows.
     Add {
         /// `[rows, embed]`.
         a: Slot,
@@ -196,9 +238,10 @@ pub struct Projection {
 /// The operations on a projection's product `y` before it is stored.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub enum Epilogue {
-    /// `out = y`, or `out = map(y)`: the logits.
+    /// `out = y`, or `out = map(y)`: the logits, a branch whose norm is added to the stream, or
+    /// queries, keys and values that are normalised.
     Store {
-        /// `[rows, vocab]`.
+        /// `[rows, outputs]`.
         out: Slot,
         /// A function of each product, for capped logits.
         map: Option<LogitMap>,
@@ -267,6 +310,17 @@ pub enum Heads {
     },
 }
 
+/// A sum of the stream and the norm of a branch: `residual + scale * dropout(norm)`.
+#[derive(Clone, Copy, Debug, Serialize, PartialEq)]
+pub struct BranchSum {
+    /// The stream `[rows, embed]`.
+    pub residual: Slot,
+    /// The factor of the branch.
+    pub scale: f64,
+    /// The place of the dropout.
+    pub site: Site,
+}
+
 /// Whether a norm computes its row statistics or reads stored ones.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub enum Statistics {
@@ -309,7 +363,11 @@ impl Op {
 
     /// Whether the op is the head, which computes logits.
     pub const fn is_head(&self) -> bool {
-        matches!(self, Op::Project(Projection { epilogue: Epilogue::Store { .. }, .. }))
+        matches!(
+            self,
+            Op::Project(Projection { epilogue: Epilogue::Store { out, .. }, .. })
+                if matches!(out.buffer, BufferId::Logits)
+        )
     }
 
     /// Whether the op's matrix has the rows of a gate, followed by the rows that it gates.
@@ -330,19 +388,20 @@ impl Op {
                 | Op::ProjectWeight { .. }
                 | Op::NormInput { .. }
                 | Op::NormWeight { .. }
+                | Op::NormHeadsInput { .. }
+                | Op::NormHeadsWeight { .. }
                 | Op::Add { .. }
                 | Op::AttentionBackward { .. }
         )
     }
 
-    /// Whether the op writes the stream that the next layer reads.
+    /// Whether the op only writes the stream that the next layer reads. The norm of a branch also
+    /// stores statistics, which its gradient needs.
     pub fn ends_layer(&self) -> bool {
         matches!(
             self,
-            Op::Project(Projection {
-                epilogue: Epilogue::Residual { out, .. },
-                ..
-            }) if *out == BufferId::X.next()
+            Op::Project(Projection { epilogue: Epilogue::Residual { out, .. }, .. })
+                if *out == BufferId::X.next()
         )
     }
 
@@ -352,6 +411,7 @@ impl Op {
             Op::Embed { .. } => Some(Site::Embedding),
             Op::Attention { .. } | Op::AttentionBackward { .. } => Some(Site::Attention),
             Op::Project(Projection { epilogue: Epilogue::Residual { site, .. }, .. })
+            | Op::Norm { sum: Some(BranchSum { site, .. }), .. }
             | Op::DropoutBackward { site, .. } => Some(*site),
             _ => None,
         }

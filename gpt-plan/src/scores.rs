@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::Mask;
 
-/// `score = softcap(scale * q·k)` of each query and each key that it attends to.
+/// `score = softcap(scale * q·k) + slope * (key - query)` of each query and each key that it attends
+/// to, with the positions of both.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq)]
 pub struct Scores {
     /// Whether a query attends to later positions.
@@ -18,6 +19,9 @@ pub struct Scores {
     pub scale: f64,
     /// `c` of `c tanh(x / c)`, which bounds the scores.
     pub softcap: Option<f64>,
+    /// The greatest bias of ALiBi (Press et al. 2022), from which the slope of each head follows;
+    /// none for slopes of zero.
+    pub alibi: Option<f64>,
 }
 
 impl Scores {
@@ -43,10 +47,23 @@ impl Scores {
         start..key.saturating_add(window).min(length)
     }
 
-    /// The score of a query and a key whose product is `product`.
+    /// The score of a query and a key whose product is `product`, without the bias of ALiBi.
     pub fn score(&self, product: f64) -> f64 {
         let scaled = self.scale * product;
         self.softcap.map_or(scaled, |cap| cap * (scaled / cap).tanh())
+    }
+
+    /// The slope of ALiBi for query head `head` of `heads`. The slopes of `n` heads, a power of two,
+    /// are `2^(-bias / n)` and its powers. Of another number, the first are those of the power of
+    /// two below it; the others are every second one of twice that power.
+    pub fn slope(&self, head: u32, heads: u32) -> f64 {
+        let Some(bias) = self.alibi else { return 0.0 };
+        let below = 1 << heads.ilog2();
+        let exponent = match head < below {
+            true => f64::from(head + 1) / f64::from(below),
+            false => f64::from(2 * (head - below) + 1) / f64::from(2 * below),
+        };
+        (-bias * exponent).exp2()
     }
 
     /// The pairs of a query and a key that it attends to, for `rows` queries from `position` on.
@@ -67,11 +84,21 @@ impl Scores {
 mod tests {
     use super::*;
 
+    /// The slopes that BLOOM computes for 8 heads, and MPT for 6.
+    #[test]
+    fn slopes() {
+        let (mask, alibi) = (Mask::Causal, Some(8.0));
+        let scores = Scores { mask, window: None, scale: 1.0, softcap: None, alibi };
+        let of = |heads: u32| -> Vec<f64> { (0..heads).map(|h| scores.slope(h, heads)).collect() };
+        assert_eq!(of(8), (1..=8).map(|i| 0.5_f64.powi(i)).collect::<Vec<_>>());
+        assert_eq!(of(6), [0.25, 0.0625, 0.015625, 0.00390625, 0.5, 0.125]);
+    }
+
     #[test]
     fn keys_and_queries_are_the_same_pairs() {
         for mask in [Mask::Causal, Mask::Bidirectional] {
             for window in [None, Some(1), Some(3), Some(40)] {
-                let scores = Scores { mask, window, scale: 1.0, softcap: None };
+                let scores = Scores { mask, window, scale: 1.0, softcap: None, alibi: None };
                 let mut pairs = 0;
                 for (query, key) in (0..9_u64).flat_map(|q| (0..9_u64).map(move |k| (q, k))) {
                     let near = window.is_none_or(|w| query.abs_diff(key) < u64::from(w));

@@ -43,6 +43,8 @@ pub struct Spec {
     pub attention_scale: Option<f64>,
     /// `c` of `c tanh(score / c)`, which bounds the scores; none leaves them as they are.
     pub attention_softcap: Option<f64>,
+    /// The norm of the heads of queries and keys, before they are rotated.
+    pub qk_norm: Option<QkNorm>,
     /// Whether linear layers and LayerNorm have a bias.
     pub bias: bool,
     /// Whether the projection to queries, keys and values has a bias; `None` uses `bias`.
@@ -51,8 +53,12 @@ pub struct Spec {
     pub attn_out_bias: Option<bool>,
     /// Whether the projections of the MLP have a bias; `None` uses `bias`.
     pub mlp_bias: Option<bool>,
+    /// Whether the head adds a bias to the logits.
+    pub head_bias: bool,
     /// Whether the output head shares the token embedding's weights.
     pub tie_embeddings: bool,
+    /// Whether the stream begins with a norm of the embedding.
+    pub embedding_norm: bool,
     /// Multiplies the token embedding, before positions are added.
     pub embedding_scale: Option<f64>,
     /// Multiplies the output of the attention and of the MLP, before it is added to the stream.
@@ -63,6 +69,36 @@ pub struct Spec {
     pub logit_softcap: Option<f64>,
     /// Dropout probability in training; inference ignores it.
     pub dropout: f64,
+    /// The names of tensors in safetensors files.
+    pub names: TensorNames,
+}
+
+/// The class of transformers whose names tensors have in safetensors files.
+#[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq)]
+pub enum TensorNames {
+    /// GPT-2, GPT-1, StarCoder 2 or Llama, whichever is closest to the spec.
+    #[default]
+    Closest,
+    /// Phi and Phi-2.
+    Phi,
+    /// Phi-3 and Phi-4: queries, keys and values in one tensor, and gate and up in one.
+    Phi3,
+    /// GPT-NeoX and Pythia.
+    GptNeoX,
+    /// GPT-J.
+    GptJ,
+    /// GPT-Neo.
+    GptNeo,
+    /// StarCoder and SantaCoder.
+    GptBigCode,
+    /// Falcon.
+    Falcon,
+    /// BLOOM.
+    Bloom,
+    /// MPT.
+    Mpt,
+    /// OPT.
+    Opt,
 }
 
 /// Normalisation over the residual stream's width.
@@ -107,6 +143,54 @@ pub enum Block {
     /// `x = norm(x + attn(x)); x = norm(x + mlp(x))`, without a final norm: the first GPT and the
     /// 2017 transformer.
     PostNorm,
+    /// `x += norm(attn(norm(x))); x += norm(mlp(norm(x)))`, and a final norm: Gemma 2 and 3.
+    Sandwich,
+    /// `x += norm(attn(x)); x += norm(mlp(x))`, and a final norm: OLMo 2.
+    PostBranch,
+    /// `x += attn(norm(x)) + mlp(norm(x))`, and a final norm. GPT-J has one norm for both branches,
+    /// GPT-NeoX a norm for each.
+    Parallel {
+        /// 1 or 2.
+        norms: u32,
+    },
+}
+
+impl Block {
+    /// Whether attention and MLP read the stream through a norm.
+    pub const fn norms_input(self) -> bool {
+        !matches!(self, Block::PostBranch)
+    }
+
+    /// Whether the outputs of attention and MLP are normalised before they are added.
+    pub const fn norms_branches(self) -> bool {
+        matches!(self, Block::Sandwich | Block::PostBranch)
+    }
+
+    /// Whether attention and MLP read the same stream.
+    pub const fn is_parallel(self) -> bool {
+        matches!(self, Block::Parallel { .. })
+    }
+}
+
+/// The norm of the heads of queries and keys.
+#[derive(Clone, Copy, Debug, Serialize, PartialEq)]
+pub struct QkNorm {
+    /// The norm, with an epsilon and parameters of its own.
+    pub norm: Norm,
+    /// The elements that are normalised together, and those that share parameters.
+    pub over: NormGroups,
+}
+
+/// The groups that a norm of queries and keys normalises.
+#[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq)]
+pub enum NormGroups {
+    /// Each head. All heads of queries share parameters, and all heads of keys (Qwen 3, Gemma 3).
+    #[default]
+    Head,
+    /// Each head, with parameters of its own (Cohere).
+    EachHead,
+    /// All heads of queries together, and all heads of keys (OLMo 2).
+    Width,
 }
 
 /// The feed-forward half of a block.
@@ -170,6 +254,11 @@ pub enum Positions {
     Sinusoidal,
     /// Rotary embedding of queries and keys, Su et al. 2021.
     Rope(Rope),
+    /// Scores that fall with the distance, by a slope of each head (ALiBi, Press et al. 2022).
+    Alibi {
+        /// The slopes of heads are powers of 2, from `2^-max_bias` on.
+        max_bias: f64,
+    },
 }
 
 /// Rotary embedding. Pair `i` of a head rotates by `pos * frequency(i)`.
@@ -267,6 +356,40 @@ pub enum Mask {
     Bidirectional,
 }
 
+/// The groups of a row of queries and keys that are normalised, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QkGroups {
+    /// Groups of queries.
+    pub q: u32,
+    /// Groups of keys.
+    pub k: u32,
+    /// Elements of a group of queries.
+    pub q_width: u32,
+    /// Elements of a group of keys.
+    pub k_width: u32,
+    /// Elements of the norm's scale: those of queries, then those of keys.
+    pub parameters: u32,
+    /// Whether all groups of queries share their parameters, and all groups of keys.
+    pub shared: bool,
+}
+
+impl QkGroups {
+    /// Groups of queries and keys.
+    pub const fn count(&self) -> u32 {
+        self.q + self.k
+    }
+
+    /// The first element of group `group` in a row, its width, and its first parameter.
+    pub const fn group(&self, group: u32) -> [u32; 3] {
+        let q_end = self.q * self.q_width;
+        let (start, width, parameter) = match group < self.q {
+            true => (group * self.q_width, self.q_width, 0),
+            false => (q_end + (group - self.q) * self.k_width, self.k_width, self.q_width),
+        };
+        [start, width, if self.shared { parameter } else { start }]
+    }
+}
+
 impl Spec {
     /// Width of all query heads together.
     pub const fn q_width(&self) -> u32 {
@@ -288,13 +411,49 @@ impl Spec {
         if self.mlp.gated { 2 * self.mlp.hidden } else { self.mlp.hidden }
     }
 
-    /// Whether norms have a `beta`.
-    pub const fn norm_bias(&self) -> bool {
-        let bias = match self.norm.bias {
+    /// Whether `norm` has a `beta`.
+    pub const fn norm_bias(&self, norm: &Norm) -> bool {
+        let bias = match norm.bias {
             Some(bias) => bias,
             None => self.bias,
         };
-        bias && self.norm.affine && matches!(self.norm.kind, NormKind::Layer)
+        bias && norm.affine && matches!(norm.kind, NormKind::Layer)
+    }
+
+    /// The norm of tensors with the role `role`.
+    pub const fn norm_of(&self, role: Role) -> Norm {
+        match (role, &self.qk_norm) {
+            (Role::QkNorm, Some(own)) => own.norm,
+            _ => self.norm,
+        }
+    }
+
+    /// The geometry of the norm of queries and keys, if there is one.
+    pub const fn qk_groups(&self) -> Option<QkGroups> {
+        let Some(QkNorm { over, .. }) = self.qk_norm else {
+            return None;
+        };
+        let heads = QkGroups {
+            q: self.heads,
+            k: self.kv_heads,
+            q_width: self.head_dim,
+            k_width: self.head_dim,
+            parameters: 2 * self.head_dim,
+            shared: true,
+        };
+        let parameters = self.q_width() + self.kv_width();
+        Some(match over {
+            NormGroups::Head => heads,
+            NormGroups::EachHead => QkGroups { parameters, shared: false, ..heads },
+            NormGroups::Width => QkGroups {
+                q: 1,
+                k: 1,
+                q_width: self.q_width(),
+                k_width: self.kv_width(),
+                parameters,
+                shared: false,
+            },
+        })
     }
 
     /// Whether the projection called `role` has a bias.
@@ -349,6 +508,10 @@ impl Spec {
             window: self.window.of(layer),
             scale: self.attention_scale.unwrap_or(1.0 / f64::from(self.head_dim).sqrt()),
             softcap: self.attention_softcap,
+            alibi: match self.positions {
+                Positions::Alibi { max_bias } => Some(max_bias),
+                _ => None,
+            },
         }
     }
 

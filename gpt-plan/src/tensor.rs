@@ -44,18 +44,26 @@ pub enum Role {
     TokenEmbedding,
     /// A vector for each position, learned or computed.
     Positions,
+    /// The norm of the embedding, with which the stream begins.
+    EmbeddingNorm,
     /// The norm through which the attention reads the stream.
     AttentionNorm,
     /// The projection to queries, keys and values.
     Qkv,
+    /// The norm of the heads of queries and keys: its parameters for queries, then those for keys.
+    QkNorm,
     /// The projection from the attention to the stream.
     AttentionOut,
+    /// The norm of the attention's output, before it is added to the stream.
+    AttentionBranchNorm,
     /// The norm through which the MLP reads the stream.
     MlpNorm,
     /// The MLP's first projection; gated, the gate's rows and then the rows it gates.
     MlpUp,
     /// The MLP's second projection.
     MlpDown,
+    /// The norm of the MLP's output, before it is added to the stream.
+    MlpBranchNorm,
     /// The norm through which the head reads the stream.
     FinalNorm,
     /// The projection to logits, where it is not the token embedding.
@@ -121,11 +129,13 @@ pub struct FileTensor {
     pub layer_shift: i32,
     /// How the safetensors file orders it.
     pub hf_layout: Layout,
+    /// How a GGUF orders it that does not keep rotary pairs side by side.
+    pub gguf_layout: Layout,
     /// Added to the values of the safetensors file: 1 where it stores a scale as `scale - 1`.
     pub hf_offset: f32,
 }
 
-/// Order of a matrix in a Hugging Face file.
+/// Order of a tensor in a file.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub enum Layout {
     /// `[out, in]`, PyTorch's `nn.Linear`.
@@ -141,23 +151,69 @@ pub enum Layout {
         /// Elements that rotate.
         dims: u32,
     },
+    /// Queries, keys and values in one tensor. Plans have all queries, then all keys, then all
+    /// values.
+    FusedHeads {
+        /// Query heads.
+        heads: u32,
+        /// Heads of keys, and of values.
+        kv_heads: u32,
+        /// Elements of a head.
+        head_dim: u32,
+        /// Elements of a head of queries or keys in the order of
+        /// [`RotaryHalves`](Layout::RotaryHalves); 0 for none.
+        dims: u32,
+        /// Whether a head of keys and one of values follow the query heads that share them. If
+        /// not, the parts are in the order of the plan.
+        by_group: bool,
+    },
+    /// A table after this many rows that no position uses.
+    Skip(u32),
 }
 
 impl Layout {
+    /// The rows that the tensor has in the file in addition to those of the plan.
+    pub const fn unused_rows(self) -> u32 {
+        match self {
+            Layout::Skip(rows) => rows,
+            _ => 0,
+        }
+    }
+
     /// The row of the file that holds row `row` of the plan's tensor.
     pub const fn file_row(self, row: usize) -> usize {
         match self {
             Layout::RowMajor | Layout::Transposed => row,
+            Layout::Skip(rows) => row + rows as usize,
             Layout::RotaryHalves { head_dim, dims } => {
                 let (head_dim, dims) = (head_dim as usize, dims as usize);
+                row / head_dim * head_dim + in_halves(row % head_dim, dims)
+            }
+            Layout::FusedHeads { heads, kv_heads, head_dim, dims, by_group } => {
+                let (heads, kv_heads) = (heads as usize, kv_heads as usize);
+                let (head_dim, dims) = (head_dim as usize, dims as usize);
                 let (head, within) = (row / head_dim, row % head_dim);
-                if within >= dims {
-                    return row;
-                }
-                head * head_dim + within / 2 + within % 2 * (dims / 2)
+                let is_value = head >= heads + kv_heads;
+                let within = if is_value { within } else { in_halves(within, dims) };
+                let group = heads / kv_heads;
+                let head = if !by_group {
+                    head
+                } else if is_value {
+                    (head - heads - kv_heads) * (group + 2) + group + 1
+                } else if head >= heads {
+                    (head - heads) * (group + 2) + group
+                } else {
+                    head / group * (group + 2) + head % group
+                };
+                head * head_dim + within
             }
         }
     }
+}
+
+/// The place in a file of element `within` of a head whose first `dims` elements are rotary pairs.
+const fn in_halves(within: usize, dims: usize) -> usize {
+    if within < dims { within / 2 + within % 2 * (dims / 2) } else { within }
 }
 
 impl FileTensor {

@@ -48,12 +48,14 @@ impl Plan {
                 let input = u64::from(self.tensor(projection.weight).columns);
                 input
                     + match projection.epilogue {
-                        Epilogue::Store { .. } => u64::from(spec.vocab),
+                        Epilogue::Store { .. } => u64::from(self.tensor(projection.weight).rows),
                         Epilogue::Heads { .. } => q + 2 * kv,
                         Epilogue::Activation { .. } => hidden,
                         Epilogue::Residual { .. } => 2 * embed,
                     }
             }
+            Op::Norm { .. } => 3 * embed,
+            Op::NormHeads { .. } => 2 * (q + 2 * kv),
             _ => 0,
         };
         let matrix = step.matrix().map_or(Work::default(), |id| {

@@ -77,6 +77,28 @@ gpt_model! {
     pub struct PostRopeGated { block: PostNorm, ..SmolLm2 }
     pub struct RopeLayerNorm { norm: LayerNorm { eps: 1e-3 }, bias: true, ..SmolLm2 }
     pub struct RmsLearned { norm: RmsNorm { eps: 1e-6 }, ..Gpt2 }
+    pub struct Sandwich { layers: 3, block: Sandwich, residual_scale: 0.7, qk_norm: RmsNorm {}, ..SmolLm2 }
+    pub struct PostBranch {
+        block: PostBranch, qk_norm: RmsNorm { over: Width }, embed: 47, heads: 5, kv_heads: 1, head_dim: 14,
+        positions: Rope { theta: 1_000.0 }, ..SmolLm2
+    }
+    pub struct Parallel {
+        block: Parallel, head_bias: true, tie_embeddings: false, positions: Rope { theta: 1_000.0, dims: 4 }, ..Gpt2
+    }
+    pub struct ParallelNorms {
+        block: Parallel { norms: 2 }, head_bias: true, vocab: 67, qk_norm: LayerNorm { over: EachHead },
+        heads: 3, head_dim: 13, embed: 39, ..Gpt2
+    }
+    pub struct QkNormWide {
+        context: 40, layers: 1, heads: 5, kv_heads: 1, embed: 320, head_dim: 64,
+        mlp: Gated { hidden: 680 }, qk_norm: LayerNorm { over: Width }, positions: Rope { dims: 8, theta: 100_000.0 }, ..SmolLm2
+    }
+    pub struct Alibi {
+        positions: Alibi, embedding_norm: true, heads: 3, head_dim: 20, attention_softcap: 2.0, ..Gpt2
+    }
+    pub struct AlibiBidirectional {
+        positions: Alibi { max_bias: 4.0 }, embedding_norm: true, mask: Bidirectional, window: 21, kv_heads: 2, ..Article
+    }
     pub struct NarrowAttention { heads: 2, head_dim: 4, ..Gpt2 }
     pub struct ReluSquared { mlp: Dense { hidden: 90, activation: ReluSquared }, ..Gpt2 }
 }
@@ -126,6 +148,13 @@ macro_rules! for_each_model {
         $each::<PostRopeGated>("post_rope_gated");
         $each::<RopeLayerNorm>("rope_layer_norm");
         $each::<RmsLearned>("rms_learned");
+        $each::<Sandwich>("sandwich");
+        $each::<PostBranch>("post_branch");
+        $each::<Parallel>("parallel");
+        $each::<ParallelNorms>("parallel_norms");
+        $each::<QkNormWide>("qk_norm_wide");
+        $each::<Alibi>("alibi");
+        $each::<AlibiBidirectional>("alibi_bidirectional");
         $each::<NarrowAttention>("narrow_attention");
         $each::<ReluSquared>("relu_squared");
     }};

@@ -1,7 +1,8 @@
 //! Random specs from the whole space that the macro accepts, small enough for the oracle.
 
 use gpt_plan::{
-    Activation, Block, Mask, Mlp, Norm, NormKind, Pattern, Positions, Rope, RopeScaling, Spec,
+    Activation, Block, Mask, Mlp, Norm, NormGroups, NormKind, Pattern, Positions, QkNorm, Rope,
+    RopeScaling, Spec,
 };
 use proptest::prelude::*;
 
@@ -13,7 +14,8 @@ pub fn spec() -> impl Strategy<Value = Spec> {
         norm(),
         positions(),
         activation(),
-        any::<[bool; 5]>(),
+        any::<[bool; 6]>(),
+        (block(), qk_norm()),
         prop::option::of(0.1..50.0),
         any::<[Option<bool>; 3]>(),
         masks(),
@@ -23,9 +25,19 @@ pub fn spec() -> impl Strategy<Value = Spec> {
     (sizes, attention, kinds).prop_map(|(sizes, attention, kinds)| {
         let (vocab, context, layers, embed, hidden) = sizes;
         let (kv_heads, group, head_dim, unrotated) = attention;
-        let (norm, positions, activation, flags, logit_softcap, biases, mask, scores, scales) =
-            kinds;
-        let [gated, post, bidirectional, bias, tie] = flags;
+        let (
+            norm,
+            positions,
+            activation,
+            flags,
+            (block, qk_norm),
+            logit_softcap,
+            biases,
+            mask,
+            scores,
+            scales,
+        ) = kinds;
+        let [gated, head_bias, bidirectional, bias, tie, embedding_norm] = flags;
         let rotary = matches!(positions, Positions::Rope(_));
         // Rotary positions rotate pairs.
         let head_dim = if rotary { head_dim.next_multiple_of(2) } else { head_dim };
@@ -42,7 +54,10 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             embed,
             head_dim,
             norm,
-            block: if post { Block::PostNorm } else { Block::PreNorm },
+            block,
+            qk_norm,
+            head_bias,
+            embedding_norm,
             mlp: Mlp { gated, hidden, activation },
             positions,
             mask: if bidirectional { mask } else { Pattern::all(Mask::Causal) },
@@ -75,6 +90,24 @@ fn norm() -> impl Strategy<Value = Norm> {
     })
 }
 
+fn block() -> impl Strategy<Value = Block> {
+    prop::sample::select(vec![
+        Block::PreNorm,
+        Block::PostNorm,
+        Block::Sandwich,
+        Block::PostBranch,
+        Block::Parallel { norms: 1 },
+        Block::Parallel { norms: 2 },
+    ])
+}
+
+/// The norm of queries and keys; in half of the specs none.
+fn qk_norm() -> impl Strategy<Value = Option<QkNorm>> {
+    let groups = [NormGroups::Head, NormGroups::EachHead, NormGroups::Width];
+    let own = (norm(), prop::sample::select(groups.to_vec()));
+    prop::option::of(own.prop_map(|(norm, over)| QkNorm { norm, over }))
+}
+
 /// Rotary positions rotate whole heads here; [`spec`] draws the number of elements.
 fn positions() -> impl Strategy<Value = Positions> {
     let rope = |theta: Vec<Option<f64>>, scaling: Vec<RopeScaling>| {
@@ -98,6 +131,7 @@ fn positions() -> impl Strategy<Value = Positions> {
     prop::sample::select(vec![
         Positions::Learned,
         Positions::Sinusoidal,
+        Positions::Alibi { max_bias: 8.0 },
         rope(vec![Some(100.0)], vec![RopeScaling::None]),
         rope(vec![Some(500_000.0)], vec![RopeScaling::Linear { factor: 4.0 }]),
         rope(vec![Some(100.0), None], vec![llama3, RopeScaling::None, yarn]),

@@ -1,8 +1,8 @@
 //! Specs for tests: scaled-down presets, and odd ones that cover every key and ragged edge.
 
 use gpt_plan::{
-    Activation, Block, Mask, Mlp, Norm, NormKind, Pattern, Plan, Positions, Rope, RopeScaling,
-    RotaryPairs, Spec,
+    Activation, Block, Mask, Mlp, Norm, NormGroups, NormKind, Pattern, Plan, Positions, QkNorm,
+    Rope, RopeScaling, RotaryPairs, Spec,
 };
 
 /// The plan of a spec; leaked, because engines expect a static plan.
@@ -316,6 +316,77 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
             "rms_learned",
             Spec { norm: Norm { kind: NormKind::Rms, eps: 1e-6, ..Norm::default() }, ..gpt2() },
         ),
+        (
+            "sandwich",
+            Spec {
+                layers: 3,
+                block: Block::Sandwich,
+                residual_scale: Some(0.7),
+                qk_norm: qk_norm(NormKind::Rms, NormGroups::Head),
+                ..smollm2()
+            },
+        ),
+        (
+            "post_branch",
+            Spec {
+                block: Block::PostBranch,
+                qk_norm: qk_norm(NormKind::Rms, NormGroups::Width),
+                embed: 47,
+                heads: 5,
+                kv_heads: 1,
+                head_dim: 14,
+                positions: rope(&[Some(1_000.0)], 14),
+                ..smollm2()
+            },
+        ),
+        (
+            "parallel",
+            Spec {
+                block: Block::Parallel { norms: 1 },
+                head_bias: true,
+                tie_embeddings: false,
+                positions: rope(&[Some(1_000.0)], 4),
+                ..gpt2()
+            },
+        ),
+        (
+            "parallel_norms",
+            Spec {
+                block: Block::Parallel { norms: 2 },
+                head_bias: true,
+                vocab: 67,
+                qk_norm: qk_norm(NormKind::Layer, NormGroups::EachHead),
+                heads: 3,
+                kv_heads: 3,
+                head_dim: 13,
+                embed: 39,
+                ..gpt2()
+            },
+        ),
+        ("qk_norm_wide", Spec { qk_norm: qk_norm(NormKind::Layer, NormGroups::Width), ..wide() }),
+        (
+            "alibi",
+            Spec {
+                positions: Positions::Alibi { max_bias: 8.0 },
+                embedding_norm: true,
+                heads: 3,
+                kv_heads: 3,
+                head_dim: 20,
+                attention_softcap: Some(2.0),
+                ..gpt2()
+            },
+        ),
+        (
+            "alibi_bidirectional",
+            Spec {
+                positions: Positions::Alibi { max_bias: 4.0 },
+                embedding_norm: true,
+                mask: Pattern::all(Mask::Bidirectional),
+                window: Pattern::all(Some(21)),
+                kv_heads: 2,
+                ..article()
+            },
+        ),
         ("narrow_attention", Spec { heads: 2, kv_heads: 2, head_dim: 4, ..gpt2() }),
         ("relu_squared", Spec { mlp: mlp(false, 90, relu_squared()), ..gpt2() }),
     ]
@@ -339,6 +410,11 @@ pub fn projections() -> Vec<(&'static str, Spec)> {
     let specs: Vec<_> = odd().into_iter().filter(|(name, _)| NAMES.contains(name)).collect();
     assert_eq!(specs.len(), NAMES.len(), "a spec was renamed");
     specs
+}
+
+/// A norm of queries and keys.
+fn qk_norm(kind: NormKind, over: NormGroups) -> Option<QkNorm> {
+    Some(QkNorm { norm: Norm { kind, eps: 1e-5, ..Norm::default() }, over })
 }
 
 /// Rotary positions by bases that repeat over the layers.

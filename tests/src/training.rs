@@ -87,7 +87,7 @@ pub fn expected(plan: &Plan, gpt: &Gpt, batches: &[&Batch]) -> (Vec<Vec<f64>>, V
             let share = f64::from(batch.tokens) / f64::from(rows);
             for ((id, layer), sum) in plan.trained().zip(&mut sums) {
                 let gradient = gradients.tensor(&gpt.spec, &plan.tensor(id).name, layer);
-                for (sum, g) in sum.iter_mut().zip(gradient) {
+                for (sum, g) in sum.iter_mut().zip(gradient.iter()) {
                     *sum += share * g;
                 }
             }

@@ -4,13 +4,15 @@
 
 use std::path::{Path, PathBuf};
 
-use gpt_plan::{Activation, Pattern, Positions, Rope, RopeScaling, Spec};
+use gpt_plan::{
+    Activation, Block, NormGroups, Pattern, Positions, QkNorm, Rope, RopeScaling, Spec,
+};
 use gpt_runtime::{Device, DeviceKind, DeviceOptions, Model, Untyped, weights};
 use gpt_tests::compare::nmse;
 use gpt_tests::{gpu, specs};
 
-/// transformers computes rotary angles in f32.
-const BOUND: f64 = 1e-9;
+/// Rotary angles and some norms of transformers are in f32, also in a model in f64.
+const BOUND: f64 = 1e-11;
 
 /// A fixture: its folder, its tokens and the expected logits.
 struct Fixture {
@@ -83,11 +85,27 @@ fn every_family_on_a_gpu() {
     }
 }
 
+/// What is trained can be saved with a `config.json`, from which its spec is read again.
+#[test]
+fn every_config_is_written() {
+    for fixture in fixtures() {
+        let spec = fixture.spec();
+        let path = fixture.folder.join("config.json");
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("config.json");
+        let plan = specs::plan(&fixture.name, &spec);
+        assert!(weights::save_config(&copy, plan).unwrap(), "{}: not written", path.display());
+        let read = weights::read_spec(&copy).unwrap();
+        let kinds = |spec: &Spec| (spec.scores(1), spec.rotary_tables(), spec.block, spec.names);
+        assert_eq!(kinds(&read), kinds(&spec), "{}", fixture.name);
+    }
+}
+
 /// A spec that differs in one value has other logits, so the fixtures would show a mistake.
 #[test]
 fn mistakes_are_found() {
     type Change = fn(&mut Spec);
-    let changes: [(&str, &str, Change); 14] = [
+    let changes: [(&str, &str, Change); 30] = [
         ("llama_linear", "factor", |spec| {
             rope(spec).scaling = Pattern::all(RopeScaling::Linear { factor: 3.1 });
         }),
@@ -109,6 +127,26 @@ fn mistakes_are_found() {
         ("smollm3", "rotation by layer", |spec| rope(spec).theta = Pattern::all(Some(2e6))),
         ("olmo", "eps", |spec| spec.norm.eps = 1e-3),
         ("stablelm", "dims", |spec| rope(spec).dims += 2),
+        ("qwen3", "eps of the norm of queries and keys", |spec| qk_norm(spec).norm.eps = 1e-3),
+        ("qwen3", "first layer with a window", |spec| {
+            spec.window = Pattern(vec![None, Some(7), Some(7)].into());
+        }),
+        ("gemma2", "pattern of windows", |spec| spec.window.0.to_mut().reverse()),
+        ("gemma2", "attention_softcap", |spec| spec.attention_softcap = Some(20.0)),
+        ("gemma2", "logit_softcap", |spec| spec.logit_softcap = Some(30.1)),
+        ("gemma3", "base of layers with a window", |spec| {
+            rope(spec).theta = Pattern::all(Some(1e6));
+        }),
+        ("olmo2", "groups of the norm", |spec| qk_norm(spec).over = NormGroups::EachHead),
+        ("phi", "dims", |spec| rope(spec).dims += 2),
+        ("phi3", "window", |spec| spec.window = Pattern::all(Some(12))),
+        ("cohere", "logit_scale", |spec| spec.logit_scale = Some(0.26)),
+        ("gpt_neox", "order of the halves", |spec| spec.block = Block::PreNorm),
+        ("gptj", "dims", |spec| rope(spec).dims += 2),
+        ("gpt_neo", "scale", |spec| spec.attention_scale = None),
+        ("falcon", "activation", |spec| spec.mlp.activation = Activation::GeluTanh),
+        ("bloom", "slopes", |spec| spec.positions = Positions::Alibi { max_bias: 7.9 }),
+        ("mpt", "activation", |spec| spec.mlp.activation = Activation::GeluTanh),
         ("nemotron", "activation", |spec| spec.mlp.activation = Activation::Relu),
     ];
     let device = Device::cpu().unwrap();
@@ -120,6 +158,10 @@ fn mistakes_are_found() {
         let error = fixture.error(&spec, &device);
         assert!(error > 100.0 * BOUND, "{name}, {what}: NMSE {error:e}");
     }
+}
+
+fn qk_norm(spec: &mut Spec) -> &mut QkNorm {
+    spec.qk_norm.as_mut().expect("a norm of queries and keys")
 }
 
 fn rope(spec: &mut Spec) -> &mut Rope {

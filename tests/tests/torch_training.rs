@@ -149,7 +149,7 @@ fn the_oracle_matches_pytorch() {
         let (_, gradients) = gpt.batch_gradients(&batch.sequences(), None);
         for (tensor, (id, layer)) in plan.trained().enumerate() {
             let found = gradients.tensor(&plan.spec, &plan.tensor(id).name, layer);
-            fixture.check_gradient(tensor, found, 1e-7);
+            fixture.check_gradient(tensor, &found, 1e-7);
         }
 
         let mut moments: Vec<Moments> = Vec::new();

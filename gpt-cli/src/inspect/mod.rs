@@ -111,7 +111,13 @@ fn part(tensor: &Tensor) -> &'static str {
         Role::TokenEmbedding | Role::Positions => "embedding",
         Role::Qkv | Role::AttentionOut => "attention",
         Role::MlpUp | Role::MlpDown => "mlp",
-        Role::AttentionNorm | Role::MlpNorm | Role::FinalNorm => "norms",
+        Role::EmbeddingNorm
+        | Role::AttentionNorm
+        | Role::QkNorm
+        | Role::AttentionBranchNorm
+        | Role::MlpNorm
+        | Role::MlpBranchNorm
+        | Role::FinalNorm => "norms",
         Role::Head => "head",
     }
 }

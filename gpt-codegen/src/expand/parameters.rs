@@ -51,12 +51,16 @@ fn description(role: Role, component: Component) -> String {
     let (place, is_norm) = match role {
         Role::TokenEmbedding => return "The embedding, a row for each token".to_owned(),
         Role::Positions => return "The learned positions, a row for each".to_owned(),
+        Role::EmbeddingNorm => ("the norm of the embedding", true),
         Role::AttentionNorm => ("the norm through which the attention reads the stream", true),
         Role::Qkv => ("the projection to queries, keys and values", false),
+        Role::QkNorm => ("the norm of the heads of queries, then of keys", true),
         Role::AttentionOut => ("the projection from the attention to the stream", false),
+        Role::AttentionBranchNorm => ("the norm of the attention's output", true),
         Role::MlpNorm => ("the norm through which the MLP reads the stream", true),
         Role::MlpUp => ("the first projection of the MLP", false),
         Role::MlpDown => ("the second projection of the MLP", false),
+        Role::MlpBranchNorm => ("the norm of the MLP's output", true),
         Role::FinalNorm => ("the norm through which the head reads the stream", true),
         Role::Head => ("the head, which computes logits", false),
     };
@@ -74,12 +78,16 @@ fn name(role: Role, component: Component) -> String {
     let (place, weight, bias) = match role {
         Role::TokenEmbedding => ("TOKEN_EMBEDDING", "", ""),
         Role::Positions => ("POSITIONS", "", ""),
+        Role::EmbeddingNorm => ("EMBEDDING_NORM", "_GAMMA", "_BETA"),
         Role::AttentionNorm => ("ATTENTION_NORM", "_GAMMA", "_BETA"),
         Role::Qkv => ("QKV", "", "_BIAS"),
+        Role::QkNorm => ("QK_NORM", "_GAMMA", "_BETA"),
         Role::AttentionOut => ("ATTENTION_OUT", "", "_BIAS"),
+        Role::AttentionBranchNorm => ("ATTENTION_BRANCH_NORM", "_GAMMA", "_BETA"),
         Role::MlpNorm => ("MLP_NORM", "_GAMMA", "_BETA"),
         Role::MlpUp => ("MLP_UP", "", "_BIAS"),
         Role::MlpDown => ("MLP_DOWN", "", "_BIAS"),
+        Role::MlpBranchNorm => ("MLP_BRANCH_NORM", "_GAMMA", "_BETA"),
         Role::FinalNorm => ("FINAL_NORM", "_GAMMA", "_BETA"),
         Role::Head => ("HEAD", "", "_BIAS"),
     };

@@ -15,7 +15,11 @@ use crate::keys::{KEYS, Key, Kind, Variant, type_name};
 /// a function `any` that has any value.
 pub fn spec_docs() -> TokenStream {
     let fields = KEYS.iter().map(|key| field(key, &quote!(pub)));
-    let choices = KEYS.iter().flat_map(choices);
+    // Variants of one choice may have the same field.
+    let mut choices: Vec<(&str, TokenStream)> = KEYS.iter().flat_map(choices).collect();
+    choices.sort_by_key(|(name, _)| *name);
+    choices.dedup_by_key(|(name, _)| *name);
+    let choices = choices.into_iter().map(|(_, item)| item);
     let activations = BUILT_IN.iter().map(|built_in| {
         let (name, doc) = (format_ident!("{}", built_in.name), sentence(built_in.doc));
         quote!(#[doc = #doc] #name)
@@ -36,13 +40,13 @@ pub fn spec_docs() -> TokenStream {
     }
 }
 
-/// The enums of `key` and of the fields of its variants, if it is a choice.
-fn choices(key: &Key) -> Vec<TokenStream> {
+/// The enums, with their keys' names, of `key` and of the fields of its variants, if it is a choice.
+fn choices(key: &'static Key) -> Vec<(&'static str, TokenStream)> {
     let (Kind::Choice(variants) | Kind::ChoicePattern(_, variants)) = key.kind else {
         return Vec::new();
     };
     let fields = variants.iter().flat_map(|variant| variant.fields);
-    [choice(key, variants)].into_iter().chain(fields.flat_map(choices)).collect()
+    [(key.name, choice(key, variants))].into_iter().chain(fields.flat_map(choices)).collect()
 }
 
 fn choice(key: &Key, variants: &[Variant]) -> TokenStream {

@@ -2,8 +2,11 @@
 //! book's reference all read it.
 //!
 //! A row says which field of [`Spec`] it sets. A key that adds a field to a spec therefore takes a
-//! row here, the field, and the code that uses it. The fields of rotary positions are in `rope`.
+//! row here, the field, and the code that uses it. The fields of norms are in `norm`, those of
+//! rotary positions in `rope`.
 
+mod names;
+mod norm;
 mod rope;
 
 use gpt_plan::{Activation, Block, Mask, Norm, NormKind, Pattern, Positions, Rope, Spec};
@@ -97,36 +100,8 @@ const fn variant(
     Variant { name, doc, choose, is, fields }
 }
 
-const EPS: Key = key(
-    "eps",
-    Kind::Number(Range::Positive, |spec| &mut spec.norm.eps),
-    Some("1e-5"),
-    "added to the variance, or to the mean of squares",
-);
-
-const AFFINE: Key = key(
-    "affine",
-    Kind::Flag(|spec| &mut spec.norm.affine),
-    Some("true"),
-    "whether the norm has parameters (OLMo's has none)",
-);
-
-const NORM_BIAS: Key = key(
-    "bias",
-    Kind::OptionalFlag(|spec| &mut spec.norm.bias),
-    Some("None"),
-    "whether the norm has a shift; `None` uses the value of the key `bias`",
-);
-
-const UNIT_OFFSET: Key = key(
-    "unit_offset",
-    Kind::Flag(|spec| &mut spec.norm.unit_offset),
-    Some("false"),
-    "whether safetensors files store `gamma - 1` (Gemma)",
-);
-
 /// Every key, in the order of the documentation.
-pub static KEYS: [Key; 25] = [
+pub static KEYS: [Key; 29] = [
     key("vocab", Kind::Size(|spec| &mut spec.vocab), None, "number of tokens"),
     key("context", Kind::Size(|spec| &mut spec.context), None, "longest sequence, in tokens"),
     key("layers", Kind::Size(|spec| &mut spec.layers), None, "number of transformer blocks"),
@@ -152,14 +127,14 @@ pub static KEYS: [Key; 25] = [
                 "`(x - mean) / sqrt(variance + eps) * gamma + beta`",
                 |spec| spec.norm = Norm { kind: NormKind::Layer, ..Norm::default() },
                 |spec| spec.norm.kind == NormKind::Layer,
-                &[EPS, AFFINE, NORM_BIAS, UNIT_OFFSET],
+                &norm::STREAM_LAYER,
             ),
             variant(
                 "RmsNorm",
                 "`x / sqrt(mean of squares + eps) * gamma`",
                 |spec| spec.norm = Norm { kind: NormKind::Rms, ..Norm::default() },
                 |spec| spec.norm.kind == NormKind::Rms,
-                &[EPS, AFFINE, UNIT_OFFSET],
+                &norm::STREAM_RMS,
             ),
         ]),
         Some("LayerNorm { eps: 1e-5 }"),
@@ -182,9 +157,38 @@ pub static KEYS: [Key; 25] = [
                 |spec| spec.block == Block::PostNorm,
                 &[],
             ),
+            variant(
+                "Sandwich",
+                "norms before attention and MLP and of their outputs: Gemma 2 and 3",
+                |spec| spec.block = Block::Sandwich,
+                |spec| spec.block == Block::Sandwich,
+                &[],
+            ),
+            variant(
+                "PostBranch",
+                "norms of the outputs of attention and MLP: OLMo 2",
+                |spec| spec.block = Block::PostBranch,
+                |spec| spec.block == Block::PostBranch,
+                &[],
+            ),
+            variant(
+                "Parallel",
+                "attention and MLP read the same stream: GPT-J, GPT-NeoX",
+                |spec| spec.block = Block::Parallel { norms: 1 },
+                |spec| spec.block.is_parallel(),
+                &[key(
+                    "norms",
+                    Kind::Size(|spec| match &mut spec.block {
+                        Block::Parallel { norms } => norms,
+                        _ => unreachable!("a field of another block"),
+                    }),
+                    Some("1"),
+                    "1 for both, or 2: one for each",
+                )],
+            ),
         ]),
         Some("PreNorm"),
-        "norm before attention and MLP (GPT-2), or after their residuals (the first GPT)",
+        "where norms are, and whether attention and MLP follow each other",
     ),
     key(
         "mlp",
@@ -230,6 +234,21 @@ pub static KEYS: [Key; 25] = [
                 |spec| spec.positions = Positions::Rope(Rope::new(Pattern::default(), 0)),
                 Spec::rotary,
                 &rope::FIELDS,
+            ),
+            variant(
+                "Alibi",
+                "scores that fall with the distance: BLOOM, MPT",
+                |spec| spec.positions = Positions::Alibi { max_bias: 0.0 },
+                |spec| matches!(spec.positions, Positions::Alibi { .. }),
+                &[key(
+                    "max_bias",
+                    Kind::Number(Range::Positive, |spec| match &mut spec.positions {
+                        Positions::Alibi { max_bias } => max_bias,
+                        _ => unreachable!("a field of other positions"),
+                    }),
+                    Some("8.0"),
+                    "the exponent of the smallest slope, `2^-max_bias`",
+                )],
             ),
         ]),
         Some("Learned"),
@@ -278,6 +297,34 @@ pub static KEYS: [Key; 25] = [
         "`c` of `c tanh(score / c)`, which bounds the scores of attention (Gemma 2)",
     ),
     key(
+        "qk_norm",
+        Kind::Choice(&[
+            variant(
+                "None",
+                "queries and keys as they are projected",
+                |spec| spec.qk_norm = None,
+                |spec| spec.qk_norm.is_none(),
+                &[],
+            ),
+            variant(
+                "LayerNorm",
+                "as in `norm`",
+                |spec| norm::set_qk(spec, NormKind::Layer),
+                |spec| norm::is_qk(spec, NormKind::Layer),
+                &norm::QK_LAYER,
+            ),
+            variant(
+                "RmsNorm",
+                "as in `norm`",
+                |spec| norm::set_qk(spec, NormKind::Rms),
+                |spec| norm::is_qk(spec, NormKind::Rms),
+                &norm::QK_RMS,
+            ),
+        ]),
+        Some("None"),
+        "normalisation of queries and keys, before they are rotated (Qwen 3, Gemma 3)",
+    ),
+    key(
         "bias",
         Kind::Flag(|spec| &mut spec.bias),
         Some("true"),
@@ -302,10 +349,22 @@ pub static KEYS: [Key; 25] = [
         "whether the projections of the MLP have a bias; `None` uses the value of `bias`",
     ),
     key(
+        "head_bias",
+        Kind::Flag(|spec| &mut spec.head_bias),
+        Some("false"),
+        "whether the head adds a bias to the logits (GPT-J, Phi)",
+    ),
+    key(
         "tie_embeddings",
         Kind::Flag(|spec| &mut spec.tie_embeddings),
         Some("true"),
         "whether the head shares the token embedding's weights",
+    ),
+    key(
+        "embedding_norm",
+        Kind::Flag(|spec| &mut spec.embedding_norm),
+        Some("false"),
+        "whether the stream begins with a norm of the embedding (BERT, BLOOM)",
     ),
     key(
         "embedding_scale",
@@ -336,6 +395,12 @@ pub static KEYS: [Key; 25] = [
         Kind::Number(Range::Probability, |spec| &mut spec.dropout),
         Some("0.0"),
         "probability of dropping an activation in training",
+    ),
+    key(
+        "names",
+        Kind::Choice(&names::VARIANTS),
+        Some("Closest"),
+        "the names of tensors in safetensors files, by their class in transformers",
     ),
 ];
 

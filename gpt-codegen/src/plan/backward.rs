@@ -2,12 +2,12 @@
 //!
 //! [`backward`] processes the ops of a section in reverse. The gradient of the stream is in `DX`,
 //! updated in place. The source of a residual connection is the slot whose rows it adds to a
-//! projection. The connection passes the gradient on to its source unchanged. Where another op also
-//! read the source, the gradients of both are added: by [`Op::NormInput`] if that op is a norm, by
-//! [`Op::Add`] if it is a projection.
+//! branch. The connection passes the gradient on to its source unchanged, so `DX` then holds a part
+//! of the source's gradient. Every other op that reads the source adds its own part: a norm by
+//! [`Op::NormInput`], a projection by [`Op::Add`].
 
 use gpt_plan::{
-    BufferId, Epilogue, Heads, Op, Positions, Projection, Site, Slot, Spec, Statistics,
+    BranchSum, BufferId, Epilogue, Heads, Op, Positions, Projection, Site, Slot, Spec, Statistics,
 };
 
 use super::forward::Named;
@@ -17,16 +17,21 @@ const NORMED: Slot = BufferId::Normed.here();
 /// The gradient of a norm's output. While there is none, it holds the gradient of the values before
 /// a dropout.
 const D_NORMED: Slot = BufferId::DNormed.here();
+const D_BRANCH: Slot = BufferId::DBranch.here();
+const D_QKV: Slot = BufferId::DQkv.here();
+const D_QKV_RAW: Slot = BufferId::DQkvRaw.here();
 
 /// The backward ops of `ops`, which a forward pass runs in this order. With `renormalise`, later
 /// ops have overwritten the normed input of a projection, and the backward pass applies the norm
 /// again, with the stored statistics.
 pub fn backward(spec: &Spec, ops: &[Named], renormalise: bool) -> Vec<Named> {
-    let mut pass = Backward { spec, residual: None, ops: Vec::new() };
+    let mut pass =
+        Backward { spec, stream: None, is_normed_pending: false, normed: None, ops: Vec::new() };
     for (i, Named { name, op }) in ops.iter().enumerate().rev() {
         match op {
-            Op::Embed { table, positions, scale, .. } => {
-                let dx = pass.through_dropout(name, Site::Embedding, 1.0);
+            Op::Embed { table, positions, scale, out } => {
+                let d = if out.buffer == BufferId::Embedded { D_BRANCH } else { DX };
+                let dx = pass.through_dropout(name, d, Site::Embedding, 1.0);
                 let learned = spec.positions == Positions::Learned;
                 let op = Op::EmbedBackward {
                     table: *table,
@@ -37,10 +42,20 @@ pub fn backward(spec: &Spec, ops: &[Named], renormalise: bool) -> Vec<Named> {
                 };
                 pass.push(format!("{name}_weight"), op);
             }
-            Op::Norm { .. } => pass.norm(name, op),
+            Op::Norm { sum: None, .. } => pass.norm(name, op),
+            Op::Norm { sum: Some(sum), .. } => pass.branch_norm(name, op, *sum),
             Op::Project(projection) => {
                 let norm = ops[..i].iter().rfind(|named| is_norm(&named.op));
                 pass.project(name, projection, norm.filter(|_| renormalise));
+            }
+            Op::NormHeads { norm, x, stats: Some(stats), .. } => {
+                let (norm, x, stats, dy) = (*norm, *x, *stats, D_QKV);
+                if norm.gamma.is_some() {
+                    let op = Op::NormHeadsWeight { norm, x, stats, dy };
+                    pass.push(format!("{name}_weight"), op);
+                }
+                let op = Op::NormHeadsInput { norm, x, stats, dy, out: D_QKV_RAW };
+                pass.push(format!("{name}_input"), op);
             }
             Op::Attention { heads: Heads::Fused { qkv }, scores, out, lse: Some(lse) } => {
                 let op = Op::AttentionBackward {
@@ -51,7 +66,7 @@ pub fn backward(spec: &Spec, ops: &[Named], renormalise: bool) -> Vec<Named> {
                     lse: *lse,
                     dout: BufferId::DA.here(),
                     delta: BufferId::Delta.here(),
-                    dqkv: BufferId::DQkv.here(),
+                    dqkv: D_QKV,
                 };
                 pass.push(format!("{name}_input"), op);
             }
@@ -60,14 +75,14 @@ pub fn backward(spec: &Spec, ops: &[Named], renormalise: bool) -> Vec<Named> {
             _ => unreachable!("{name} is no forward op of training"),
         }
     }
-    assert!(pass.residual.is_none(), "the gradients of a residual's source are not added");
     pass.ops
 }
 
-/// The `rotary` of the projection that wrote `qkv`: the index of its table of angles.
+/// The `rotary` of the op that wrote `qkv`: the index of its table of angles.
 fn rotary(ops: &[Named], qkv: Slot) -> Option<u16> {
     ops.iter().rev().find_map(|named| match &named.op {
         Op::Project(Projection { epilogue: Epilogue::Heads { heads, rotary }, .. })
+        | Op::NormHeads { heads, rotary, .. }
             if *heads == (Heads::Fused { qkv }) =>
         {
             Some(*rotary)
@@ -76,15 +91,19 @@ fn rotary(ops: &[Named], qkv: Slot) -> Option<u16> {
     })?
 }
 
+/// Whether the op is the norm that a projection reads.
 fn is_norm(op: &Op) -> bool {
-    matches!(op, Op::Norm { .. })
+    matches!(op, Op::Norm { sum: None, out: NORMED, .. })
 }
 
 struct Backward<'a> {
     spec: &'a Spec,
-    /// The source of a residual connection, until the gradients of its other readers are added to
-    /// `DX`.
-    residual: Option<Slot>,
+    /// The slot of whose gradient `DX` holds a part; none before the first op of the section.
+    stream: Option<Slot>,
+    /// Whether `D_NORMED` holds a gradient of a norm's output.
+    is_normed_pending: bool,
+    /// The op whose output is in `Normed`.
+    normed: Option<Op>,
     ops: Vec<Named>,
 }
 
@@ -93,15 +112,27 @@ impl Backward<'_> {
         self.ops.push(Named { name, op });
     }
 
+    /// Passes the gradient of a sum on to its residual. Returns the slot with the gradient of the
+    /// branch.
+    fn through_sum(&mut self, name: &str, sum: BranchSum, out: Slot) -> Slot {
+        assert!(
+            self.stream.is_none_or(|stream| stream == out),
+            "{name} does not write the slot whose gradient is known"
+        );
+        self.stream = Some(sum.residual);
+        self.through_dropout(name, DX, sum.site, sum.scale)
+    }
+
     /// The slot with the gradient of the values before the dropout of `site` and their
-    /// multiplication by `scale`: `DX`, or if the spec has either, `D_NORMED`, which the added
-    /// backward op writes. The gradient in it is read before [`project`](Self::project) stores that
-    /// of a normed input there.
-    fn through_dropout(&mut self, name: &str, site: Site, scale: f64) -> Slot {
+    /// multiplication by `scale`: `dy`, which has that of the values after them, or if the spec has
+    /// either, `D_NORMED`, which the added backward op writes. The gradient in it is read before
+    /// [`project`](Self::project) stores that of a normed input there.
+    fn through_dropout(&mut self, name: &str, dy: Slot, site: Site, scale: f64) -> Slot {
         if self.spec.dropout == 0.0 && scale == 1.0 {
-            return DX;
+            return dy;
         }
-        let op = Op::DropoutBackward { site, scale, dy: DX, out: D_NORMED };
+        assert!(!self.is_normed_pending, "{name} overwrites the gradient of a norm's output");
+        let op = Op::DropoutBackward { site, scale, dy, out: D_NORMED };
         self.push(format!("{name}_dropout"), op);
         D_NORMED
     }
@@ -111,15 +142,21 @@ impl Backward<'_> {
         let Projection { input, weight, bias, .. } = *projection;
         let dy = match projection.epilogue {
             // `CrossEntropy` has multiplied this gradient by the slope of the logit map.
-            Epilogue::Store { out, .. } => out,
-            Epilogue::Heads { .. } => BufferId::DQkv.here(),
+            Epilogue::Store { out, .. } => match out.buffer {
+                BufferId::Logits => out,
+                BufferId::QkvRaw => D_QKV_RAW,
+                _ => D_BRANCH,
+            },
+            Epilogue::Heads { .. } => D_QKV,
             Epilogue::Activation { .. } => BufferId::DUp.here(),
-            Epilogue::Residual { residual, site, scale, .. } => {
-                self.residual = Some(residual);
-                self.through_dropout(name, site, scale)
+            Epilogue::Residual { residual, site, scale, out, .. } => {
+                self.through_sum(name, BranchSum { residual, scale, site }, out)
             }
         };
-        if let (true, Some(Named { name, op })) = (input == NORMED, norm) {
+        if let (true, Some(Named { name, op })) = (input == NORMED, norm)
+            && self.normed.as_ref() != Some(op)
+        {
+            self.normed = Some(op.clone());
             let mut op = op.clone();
             if let Op::Norm { statistics, .. } = &mut op {
                 *statistics = Statistics::Stored;
@@ -131,39 +168,67 @@ impl Backward<'_> {
         let (slopes, out) = match input.buffer {
             BufferId::H => (Some(BufferId::Slopes.here()), BufferId::DUp.here()),
             BufferId::A => (None, BufferId::DA.here()),
+            // Another projection has read the same rows.
+            BufferId::Normed if self.is_normed_pending => (None, D_BRANCH),
             _ => (None, D_NORMED),
         };
         let op = Op::ProjectInput { weight, dy, slopes, out };
         self.push(format!("{name}_input"), op);
-        // If the source is the output of a norm, `Backward::norm` adds the gradients.
-        if self.residual == Some(input) && input != NORMED {
-            self.residual = None;
-            let op = Op::Add { a: DX, b: D_NORMED, out: DX };
-            self.push(format!("{name}_residual"), op);
-        }
+        let sum = match input.buffer {
+            BufferId::H | BufferId::A => return,
+            BufferId::Normed if out == D_BRANCH => Op::Add { a: D_NORMED, b: out, out: D_NORMED },
+            BufferId::Normed => {
+                self.is_normed_pending = true;
+                return;
+            }
+            _ => {
+                assert_eq!(self.stream, Some(input), "{name} reads another stream than its sum");
+                Op::Add { a: DX, b: out, out: DX }
+            }
+        };
+        self.push(format!("{name}_residual"), sum);
     }
 
     /// `dγ = Σ dy n` with `n` the normalised `x`, `dβ = Σ dy`, and `dx`, which is added to the
-    /// residual's gradient.
+    /// gradient of the stream if a residual connection also reads `x`.
     fn norm(&mut self, name: &str, op: &Op) {
-        let Op::Norm { norm, x, stats, out, .. } = *op else {
-            return;
+        let Op::Norm { norm, x, stats: Some(stats), out, .. } = *op else {
+            unreachable!("training stores statistics");
         };
-        let residual = self.residual.take();
-        assert!(
-            residual.is_none_or(|from| from == out || from == x),
-            "{name} is not the norm of the residual's source"
-        );
-        if residual == Some(out) {
+        if out != NORMED {
+            // The norm of the embedding: the stream is its output.
+            if norm.gamma.is_some() {
+                self.push(format!("{name}_weight"), Op::NormWeight { norm, x, stats, dy: DX });
+            }
+            let op = Op::NormInput { norm, x, stats, dy: DX, residual: None, out: D_BRANCH };
+            return self.push(format!("{name}_input"), op);
+        }
+        // The loss, a section of its own, reads the output of the last norm.
+        self.is_normed_pending = false;
+        if self.stream == Some(out) {
             let op = Op::Add { a: D_NORMED, b: DX, out: D_NORMED };
             self.push(format!("{name}_residual"), op);
         }
-        let residual = residual.filter(|from| *from == x).map(|_| DX);
+        let residual = self.stream.filter(|stream| *stream == x).map(|_| DX);
         if norm.gamma.is_some() {
             let op = Op::NormWeight { norm, x, stats, dy: D_NORMED };
             self.push(format!("{name}_weight"), op);
         }
         let op = Op::NormInput { norm, x, stats, dy: D_NORMED, residual, out: DX };
+        self.push(format!("{name}_input"), op);
+        self.stream = Some(x);
+    }
+
+    /// As [`norm`](Self::norm), of a branch that is added to the stream.
+    fn branch_norm(&mut self, name: &str, op: &Op, sum: BranchSum) {
+        let Op::Norm { norm, x, stats: Some(stats), out, .. } = *op else {
+            unreachable!("training stores statistics");
+        };
+        let dy = self.through_sum(name, sum, out);
+        if norm.gamma.is_some() {
+            self.push(format!("{name}_weight"), Op::NormWeight { norm, x, stats, dy });
+        }
+        let op = Op::NormInput { norm, x, stats, dy, residual: None, out: D_BRANCH };
         self.push(format!("{name}_input"), op);
     }
 }

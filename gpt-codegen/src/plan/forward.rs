@@ -1,16 +1,23 @@
 //! The ops of a forward pass, for both inference and training.
 //!
-//! A block has two halves, attention and MLP. Each reads the stream through a norm, computes, and
-//! adds to the stream. In a pre-norm block the residual is the stream itself. In a post-norm block
-//! it is the norm's output; the norm at the end of a block is applied by the next block when it
-//! reads the stream. The first post-norm block reads the embedding without a norm, so it is a
-//! section of its own.
+//! A block has two halves, attention and MLP. Each reads the stream, computes, and adds to the
+//! stream. They differ by block in where norms are:
 //!
-//! A norm is the prologue of the projection that reads its output. In training, which stores the
-//! norm's statistics, it is a separate op (see `training`).
+//! - Pre-norm: each half reads the stream through a norm. The residual is the stream itself.
+//! - Post-norm: the residual is the norm's output. The norm at the end of a block is applied by the
+//!   next block when it reads the stream. The first block reads the embedding without a norm, so it
+//!   is a section of its own.
+//! - Sandwich: as pre-norm, and the half's output passes through a norm before it is added.
+//! - Post-branch: the half's output passes through a norm, its input does not.
+//! - Parallel: both halves read the stream before either adds to it.
+//!
+//! A norm of the stream is the prologue of the projection that reads its output. In training, which
+//! stores the norm's statistics, it is a separate op (see `training`). A norm of a half's output is
+//! a separate op in both, and so is the norm of queries and keys.
 
 use gpt_plan::{
-    Block, BufferId, Epilogue, Heads, LogitMap, NormRef, Op, Projection, Repeat, Site, Slot, Spec,
+    Block, BranchSum, BufferId, Epilogue, Heads, LogitMap, NormRef, Op, Projection, Repeat, Site,
+    Slot, Spec, Statistics,
 };
 
 use super::tensors::{self, Table};
@@ -49,6 +56,8 @@ pub struct PassSlots {
     heads: Heads,
     slopes: Option<Slot>,
     lse: Option<Slot>,
+    /// Whether the statistics of norms are stored.
+    stores_statistics: bool,
 }
 
 impl PassSlots {
@@ -65,6 +74,7 @@ impl PassSlots {
         },
         slopes: None,
         lse: None,
+        stores_statistics: false,
     };
 
     /// The buffers of training, which stores the stream of each layer.
@@ -76,7 +86,22 @@ impl PassSlots {
         heads: Heads::Fused { qkv: BufferId::Qkv.here() },
         slopes: Some(BufferId::Slopes.here()),
         lse: Some(BufferId::Lse.here()),
+        stores_statistics: true,
     };
+}
+
+/// The buffer of the statistics of the rows of `x`.
+pub fn stats(x: Slot) -> Slot {
+    let buffer = match x.buffer {
+        BufferId::X => BufferId::StatsX,
+        BufferId::Embedded => BufferId::StatsEmbedded,
+        BufferId::Middle => BufferId::StatsMiddle,
+        BufferId::AttnBranch => BufferId::StatsAttnBranch,
+        BufferId::MlpBranch => BufferId::StatsMlpBranch,
+        BufferId::QkvRaw => BufferId::StatsQkv,
+        other => unreachable!("{} is not normalised", other.name()),
+    };
+    Slot { buffer, ..x }
 }
 
 fn named(name: impl Into<String>, op: Op) -> Named {
@@ -85,20 +110,33 @@ fn named(name: impl Into<String>, op: Op) -> Named {
 
 /// The ops from tokens to logits: the embedding, the sections of layers, the head.
 pub fn forward(spec: &Spec, table: &Table, slots: &PassSlots) -> Vec<Ops> {
+    let embedded = BufferId::Embedded.here();
     let embed = Op::Embed {
         table: table.token_embedding,
         positions: table.positions,
         scale: spec.embedding_scale.unwrap_or(1.0),
-        out: slots.input,
+        out: if table.embedding_norm.is_some() { embedded } else { slots.input },
     };
+    let mut first = vec![named("embed", embed)];
+    if let Some(norm) = table.embedding_norm {
+        let norm = Op::Norm {
+            norm,
+            x: embedded,
+            sum: None,
+            stats: slots.stores_statistics.then(|| stats(embedded)),
+            out: slots.input,
+            statistics: Statistics::Compute,
+        };
+        first.push(named("embedding_norm", norm));
+    }
     let head = Op::Project(Projection {
         input: slots.end,
         norm: Some(table.final_norm),
         weight: table.head,
-        bias: None,
+        bias: table.head_bias,
         epilogue: Epilogue::Store { out: BufferId::Logits.here(), map: logit_map(spec) },
     });
-    let mut sections = vec![Ops::new(Repeat::Once, vec![named("embed", embed)])];
+    let mut sections = vec![Ops::new(Repeat::Once, first)];
     for (from, to, is_bare) in layers(spec) {
         let kinds = (from..to.min(from.saturating_add(spec.period())))
             .map(|layer| block(spec, table, slots, layer, is_bare))
@@ -159,28 +197,34 @@ fn number(sections: &mut [Ops]) {
 /// The ranges of layers with the same ops, and whether they read the stream without a norm.
 fn layers(spec: &Spec) -> Vec<(u32, u32, bool)> {
     match spec.block {
-        Block::PreNorm => vec![(0, spec.layers, false)],
         Block::PostNorm if spec.layers == 1 => vec![(0, 1, true)],
         Block::PostNorm => vec![(0, 1, true), (1, spec.layers, false)],
+        Block::PostBranch => vec![(0, spec.layers, true)],
+        Block::PreNorm | Block::Sandwich | Block::Parallel { .. } => vec![(0, spec.layers, false)],
     }
 }
 
-/// One half of a block: the stream that it reads, through a norm, and the one that it writes.
-struct Half {
-    stream: Slot,
+/// One half of a block: the stream that it reads, and how it adds to the stream.
+struct Half<'a> {
+    slots: &'a PassSlots,
+    /// The stream that it reads, through `norm`.
+    input: Slot,
     norm: Option<NormRef>,
-    /// Whether the residual is the norm's output.
-    post: bool,
+    /// The stream to which it adds, and its norm.
+    residual: Slot,
+    residual_norm: Option<NormRef>,
+    /// The norm of its output, with the name of the op and the buffer of the output.
+    branch_norm: Option<(NormRef, &'static str, Slot)>,
     /// The factor of the branch.
     scale: f64,
     out: Slot,
 }
 
-impl Half {
+impl Half<'_> {
     /// The projection that reads the stream.
     fn read(&self, layer: tensors::Projection, epilogue: Epilogue) -> Op {
         Op::Project(Projection {
-            input: self.stream,
+            input: self.input,
             norm: self.norm,
             weight: layer.weight,
             bias: layer.bias,
@@ -188,21 +232,28 @@ impl Half {
         })
     }
 
-    /// The projection of `input` that adds to the stream.
-    fn add(&self, layer: tensors::Projection, input: Slot, site: Site) -> Op {
-        Op::Project(Projection {
-            input,
-            norm: None,
-            weight: layer.weight,
-            bias: layer.bias,
-            epilogue: Epilogue::Residual {
-                residual: self.stream,
-                norm: self.norm.filter(|_| self.post),
-                scale: self.scale,
-                out: self.out,
-                site,
-            },
-        })
+    /// The ops that add the projection of `input` to the stream.
+    fn add(&self, name: String, layer: tensors::Projection, input: Slot, site: Site) -> Vec<Named> {
+        let project = |epilogue| {
+            let (weight, bias) = (layer.weight, layer.bias);
+            Op::Project(Projection { input, norm: None, weight, bias, epilogue })
+        };
+        let (residual, scale, out) = (self.residual, self.scale, self.out);
+        let Some((norm, norm_name, branch)) = self.branch_norm else {
+            let norm = self.residual_norm;
+            let epilogue = Epilogue::Residual { residual, norm, scale, out, site };
+            return vec![named(name, project(epilogue))];
+        };
+        let norm = Op::Norm {
+            norm,
+            x: branch,
+            sum: Some(BranchSum { residual, scale, site }),
+            stats: self.slots.stores_statistics.then(|| stats(branch)),
+            out,
+            statistics: Statistics::Compute,
+        };
+        let store = Epilogue::Store { out: branch, map: None };
+        vec![named(name, project(store)), named(norm_name, norm)]
     }
 }
 
@@ -210,45 +261,71 @@ impl Half {
 fn block(spec: &Spec, table: &Table, slots: &PassSlots, layer: u32, is_bare: bool) -> Vec<Named> {
     let (a, h) = (BufferId::A.here(), BufferId::H.here());
     let post = spec.block == Block::PostNorm;
+    let scale = spec.residual_scale.unwrap_or(1.0);
+    let attn_norm = table.attn_norm.filter(|_| !is_bare);
+    let attn_branch = BufferId::AttnBranch.here();
     let attention = Half {
-        stream: slots.input,
-        norm: (!is_bare).then_some(table.attn_norm),
-        post,
-        scale: spec.residual_scale.unwrap_or(1.0),
+        slots,
+        input: slots.input,
+        norm: attn_norm,
+        residual: slots.input,
+        residual_norm: attn_norm.filter(|_| post),
+        branch_norm: table.attn_branch_norm.map(|norm| (norm, "attn_branch_norm", attn_branch)),
+        scale,
         out: slots.middle,
     };
-    let mlp =
-        Half { stream: slots.middle, norm: Some(table.mlp_norm), out: slots.output, ..attention };
+    let mlp_branch = BufferId::MlpBranch.here();
+    let mlp = Half {
+        slots,
+        // Parallel halves read the same stream.
+        input: if spec.block.is_parallel() { slots.input } else { slots.middle },
+        norm: table.mlp_norm,
+        residual: slots.middle,
+        residual_norm: table.mlp_norm.filter(|_| post),
+        branch_norm: table.mlp_branch_norm.map(|norm| (norm, "mlp_branch_norm", mlp_branch)),
+        scale,
+        out: slots.output,
+    };
     // A missing norm changes two ops, which therefore have their own kernels and names.
-    let suffix = if is_bare { "_first" } else { "" };
-    vec![
-        named(
-            format!("qkv{suffix}"),
-            attention.read(
-                table.qkv,
-                Epilogue::Heads { heads: slots.heads, rotary: spec.rotary_table(layer) },
-            ),
-        ),
-        named(
-            "attention",
-            Op::Attention {
-                heads: slots.heads,
-                scores: spec.scores(layer),
-                out: a,
-                lse: slots.lse,
-            },
-        ),
-        named(
-            format!("attention_out{suffix}"),
-            attention.add(table.attn_out, a, Site::AttentionOut),
-        ),
-        named(
-            "mlp_up",
-            mlp.read(
-                table.mlp_up,
-                Epilogue::Activation { gated: spec.mlp.gated, out: h, slopes: slots.slopes },
-            ),
-        ),
-        named("mlp_down", mlp.add(table.mlp_down, h, Site::MlpDown)),
-    ]
+    let suffix = if is_bare && post { "_first" } else { "" };
+    let qkv = heads(spec, table, slots, layer, &attention, suffix);
+    let attend =
+        Op::Attention { heads: slots.heads, scores: spec.scores(layer), out: a, lse: slots.lse };
+    let attention_out =
+        attention.add(format!("attention_out{suffix}"), table.attn_out, a, Site::AttentionOut);
+    let activation = Epilogue::Activation { gated: spec.mlp.gated, out: h, slopes: slots.slopes };
+    let mlp_up = named("mlp_up", mlp.read(table.mlp_up, activation));
+    let mlp_down = mlp.add("mlp_down".to_owned(), table.mlp_down, h, Site::MlpDown);
+    let mut ops = qkv;
+    let mut mlp_up = Some(mlp_up);
+    if spec.block.is_parallel() {
+        ops.extend(mlp_up.take());
+    }
+    ops.push(named("attention", attend));
+    ops.extend(attention_out);
+    ops.extend(mlp_up);
+    ops.extend(mlp_down);
+    ops
+}
+
+/// The ops that compute queries, keys and values.
+fn heads(
+    spec: &Spec,
+    table: &Table,
+    slots: &PassSlots,
+    layer: u32,
+    attention: &Half<'_>,
+    suffix: &str,
+) -> Vec<Named> {
+    let (heads, rotary) = (slots.heads, spec.rotary_table(layer));
+    let name = format!("qkv{suffix}");
+    let Some(norm) = table.qk_norm else {
+        let op = attention.read(table.qkv, Epilogue::Heads { heads, rotary });
+        return vec![named(name, op)];
+    };
+    let raw = BufferId::QkvRaw.here();
+    let store = attention.read(table.qkv, Epilogue::Store { out: raw, map: None });
+    let stats = slots.stores_statistics.then(|| stats(raw));
+    let norm = Op::NormHeads { norm, x: raw, stats, heads, rotary };
+    vec![named(name, store), named("qk_norm", norm)]
 }

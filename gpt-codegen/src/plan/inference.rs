@@ -50,12 +50,19 @@ pub fn buffers(spec: &Spec, split: bool) -> Vec<Buffer> {
             _ => Copies::One,
         },
     };
+    let branch = if spec.block.norms_branches() { spec.embed } else { 0 };
+    let embedded = if spec.embedding_norm { spec.embed } else { 0 };
+    let raw = if spec.qk_norm.is_some() { spec.qkv_width() } else { 0 };
     let splits = if split { spec.heads * (spec.head_dim + 2) } else { 0 };
     vec![
         buffer(BufferId::X, spec.embed, RowCount::Chunk),
         buffer(BufferId::Q, spec.q_width(), RowCount::Chunk),
         buffer(BufferId::A, spec.q_width(), RowCount::Chunk),
         buffer(BufferId::H, spec.mlp.hidden, RowCount::Chunk),
+        buffer(BufferId::Embedded, embedded, RowCount::Chunk),
+        buffer(BufferId::QkvRaw, raw, RowCount::Chunk),
+        buffer(BufferId::AttnBranch, branch, RowCount::Chunk),
+        buffer(BufferId::MlpBranch, branch, RowCount::Chunk),
         buffer(BufferId::Logits, spec.vocab, RowCount::Requested),
         buffer(BufferId::K, spec.kv_width(), RowCount::Capacity),
         buffer(BufferId::V, spec.kv_width(), RowCount::Capacity),

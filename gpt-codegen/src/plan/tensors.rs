@@ -13,15 +13,26 @@ pub struct Table {
     pub token_embedding: TensorId,
     /// The table of positions, learned or computed; none in a rotary model.
     pub positions: Option<TensorId>,
-    pub attn_norm: NormRef,
+    /// The norm of the embedding, if the model has one.
+    pub embedding_norm: Option<NormRef>,
+    /// The norm through which the attention reads the stream, if the block has one.
+    pub attn_norm: Option<NormRef>,
     pub qkv: Projection,
+    pub qk_norm: Option<NormRef>,
     pub attn_out: Projection,
-    pub mlp_norm: NormRef,
+    /// The norm of the attention's output, if the block has one.
+    pub attn_branch_norm: Option<NormRef>,
+    /// The norm through which the MLP reads the stream, if the block has one. It may be that of the
+    /// attention.
+    pub mlp_norm: Option<NormRef>,
     pub mlp_up: Projection,
     pub mlp_down: Projection,
+    /// The norm of the MLP's output, if the block has one.
+    pub mlp_branch_norm: Option<NormRef>,
     pub final_norm: NormRef,
     /// The matrix of the head: the token embedding if it is tied.
     pub head: TensorId,
+    pub head_bias: Option<TensorId>,
 }
 
 /// The matrix of a projection, and its bias if the model has biases.
@@ -55,23 +66,29 @@ impl Table {
             &[names.token_embedding()],
         );
         let positions = build.positions(&names);
+        let embedding_norm = spec.embedding_norm.then(|| {
+            let names = [names.embedding_norm()];
+            build.norm(Role::EmbeddingNorm, "embedding_norm", Place::Model, &names, 0)
+        });
         let every = Place::Layers { first: 0 };
         // A norm is the prologue of the projection that reads the stream. In a post-norm block the
         // attention therefore applies the norm of the end of the previous layer. The first layer
         // reads the embedding without a norm, and the head applies the last norm.
         let attn_norm = match spec.block {
-            Block::PreNorm => {
-                build.norm(Role::AttentionNorm, "attn_norm", every, &names.first_norm(), 0)
+            Block::PostBranch => None,
+            Block::PostNorm => {
+                let later = Place::Layers { first: 1 };
+                let names = names.second_norm();
+                Some(build.norm(Role::AttentionNorm, "attn_norm", later, &[names], -1))
             }
-            Block::PostNorm => build.norm(
-                Role::AttentionNorm,
-                "attn_norm",
-                Place::Layers { first: 1 },
-                &names.second_norm(),
-                -1,
-            ),
+            _ => {
+                Some(build.norm(Role::AttentionNorm, "attn_norm", every, &[names.first_norm()], 0))
+            }
         };
         let qkv = build.projection(Role::Qkv, "attn.qkv", spec.embed, 1.0, &names.qkv());
+        let qk_norm = spec.qk_groups().map(|groups| {
+            build.norm(Role::QkNorm, "attn.qk_norm", every, &names.qk_norm(groups), 0)
+        });
         let attn_out = build.projection(
             Role::AttentionOut,
             "attn.out",
@@ -79,42 +96,65 @@ impl Table {
             narrow,
             &names.attention_out(),
         );
+        let attn_branch_norm = spec.block.norms_branches().then(|| {
+            let names = [names.attn_branch_norm()];
+            build.norm(Role::AttentionBranchNorm, "attn_branch_norm", every, &names, 0)
+        });
         let mlp_norm = match spec.block {
-            Block::PreNorm => build.norm(Role::MlpNorm, "mlp_norm", every, &names.second_norm(), 0),
-            Block::PostNorm => build.norm(Role::MlpNorm, "mlp_norm", every, &names.first_norm(), 0),
+            Block::PostBranch => None,
+            Block::Parallel { norms: 1 } => attn_norm,
+            Block::PostNorm => {
+                Some(build.norm(Role::MlpNorm, "mlp_norm", every, &[names.first_norm()], 0))
+            }
+            _ => Some(build.norm(Role::MlpNorm, "mlp_norm", every, &[names.second_norm()], 0)),
         };
         let mlp_up = build.projection(Role::MlpUp, "mlp.up", spec.embed, 1.0, &names.mlp_up());
         let mlp_down =
             build.projection(Role::MlpDown, "mlp.down", spec.mlp.hidden, narrow, &names.mlp_down());
-        let final_norm = match spec.block {
-            Block::PreNorm => {
-                build.norm(Role::FinalNorm, "final_norm", Place::Model, &names.final_norm(), 0)
-            }
-            Block::PostNorm => build.norm(
-                Role::FinalNorm,
-                "final_norm",
-                Place::Model,
-                &names.second_norm(),
-                spec.layers as i32 - 1,
-            ),
+        let mlp_branch_norm = spec.block.norms_branches().then(|| {
+            let names = [names.mlp_branch_norm()];
+            build.norm(Role::MlpBranchNorm, "mlp_branch_norm", every, &names, 0)
+        });
+        let (final_names, last) = match spec.block {
+            Block::PostNorm => (names.second_norm(), spec.layers as i32 - 1),
+            _ => (names.final_norm(), 0),
         };
+        let final_norm =
+            build.norm(Role::FinalNorm, "final_norm", Place::Model, &[final_names], last);
         let head = if spec.tie_embeddings {
             token_embedding
         } else {
             build.matrix(Role::Head, "head.weight", Place::Model, spec.embed, 1.0, &[names.head()])
         };
+        let head_bias = spec.head_bias.then(|| {
+            build.vector(Vector {
+                role: Role::Head,
+                component: Component::Bias,
+                name: "head.bias".to_owned(),
+                place: Place::Model,
+                init: Init::Zeros,
+                names: &[names.head()],
+                shift: 0,
+                offset: 0.0,
+            })
+        });
         Table {
             tensors: build.tensors,
             token_embedding,
             positions,
+            embedding_norm,
             attn_norm,
             qkv,
+            qk_norm,
             attn_out,
+            attn_branch_norm,
             mlp_norm,
             mlp_up,
             mlp_down,
+            mlp_branch_norm,
             final_norm,
             head,
+            head_bias,
         }
     }
 }
@@ -220,10 +260,17 @@ impl Builder<'_> {
     }
 
     /// Adds the vectors of a norm. `shift` is added to the layer's number in the names of a file.
-    fn norm(&mut self, role: Role, name: &str, place: Place, names: &Names, shift: i32) -> NormRef {
-        let names = std::slice::from_ref(names);
-        let offset = if self.spec.norm.unit_offset { 1.0 } else { 0.0 };
-        let gamma = self.spec.norm.affine.then(|| {
+    fn norm(
+        &mut self,
+        role: Role,
+        name: &str,
+        place: Place,
+        names: &[Names],
+        shift: i32,
+    ) -> NormRef {
+        let norm = self.spec.norm_of(role);
+        let offset = if norm.unit_offset { 1.0 } else { 0.0 };
+        let gamma = norm.affine.then(|| {
             self.vector(Vector {
                 role,
                 component: Component::Weight,
@@ -235,7 +282,7 @@ impl Builder<'_> {
                 offset,
             })
         });
-        let beta = self.spec.norm_bias().then(|| {
+        let beta = self.spec.norm_bias(&norm).then(|| {
             self.vector(Vector {
                 role,
                 component: Component::Bias,
@@ -257,7 +304,7 @@ impl Builder<'_> {
                 vec![names.positions().source("weight", 0)],
             ),
             Positions::Sinusoidal => (Init::Sinusoidal, Vec::new()),
-            Positions::Rope(_) => return None,
+            Positions::Rope(_) | Positions::Alibi { .. } => return None,
         };
         Some(self.push(Tensor {
             role: Role::Positions,

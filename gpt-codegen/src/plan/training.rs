@@ -1,12 +1,12 @@
 //! The training half of a plan: the forward pass, the loss, and the derived backward pass.
 
 use gpt_plan::{
-    Buffer, BufferId, Copies, Epilogue, Op, Projection, Repeat, Role, RowCount, Section, Slot,
-    Spec, Statistics, Step, StepKernels, Training, train_stride,
+    Buffer, BufferId, Copies, Epilogue, Op, Projection, Repeat, Role, RowCount, Section, Spec,
+    Statistics, Step, StepKernels, Training, train_stride,
 };
 
 use super::backward::backward;
-use super::forward::{self, Named, Ops, PassSlots};
+use super::forward::{self, Named, Ops, PassSlots, stats};
 use super::tensors::Table;
 use crate::wgsl::training::TrainKernels;
 
@@ -94,15 +94,22 @@ impl Pass {
 fn materialize_norms(ops: Vec<Named>) -> Vec<Named> {
     let normed = BufferId::Normed.here();
     let mut out = Vec::new();
+    // The norm and the input of the rows in `normed`: parallel halves may share them.
+    let mut holds = (None, normed);
     for Named { name, mut op } in ops {
         if let Op::Project(projection) = &mut op {
-            if let Some(norm) = projection.norm.take() {
+            let norm = projection.norm.take();
+            if norm.is_some() && (norm, projection.input) == holds {
+                projection.input = normed;
+            } else if let Some(norm) = norm {
+                holds = (Some(norm), projection.input);
                 out.push(Named {
                     name: norm_name(norm.role).to_owned(),
                     op: Op::Norm {
                         norm,
                         x: projection.input,
-                        stats: stats(projection.input),
+                        sum: None,
+                        stats: Some(stats(projection.input)),
                         out: normed,
                         statistics: Statistics::Compute,
                     },
@@ -129,16 +136,6 @@ fn norm_name(role: Role) -> &'static str {
     }
 }
 
-/// The buffer of the row statistics of a stream.
-fn stats(stream: Slot) -> Slot {
-    let buffer = match stream.buffer {
-        BufferId::X => BufferId::StatsX,
-        BufferId::Middle => BufferId::StatsMiddle,
-        other => unreachable!("{} is no stream", other.name()),
-    };
-    Slot { buffer, ..stream }
-}
-
 /// The buffers of a training pass of `spec`.
 pub fn buffers(spec: &Spec) -> Vec<Buffer> {
     use BufferId as B;
@@ -153,7 +150,30 @@ pub fn buffers(spec: &Spec) -> Vec<Buffer> {
     };
     let narrow = |id, width, copies| Buffer { stride: width, ..wide(id, width, copies) };
     let (per_layer, and_end, one) = (Copies::PerLayer, Copies::PerLayerAndEnd, Copies::One);
-    vec![
+    // The buffers of norms that not every spec has.
+    let mut some = Vec::new();
+    if spec.block.norms_branches() {
+        some.extend([
+            wide(B::AttnBranch, spec.embed, per_layer),
+            narrow(B::StatsAttnBranch, 2, per_layer),
+            wide(B::MlpBranch, spec.embed, per_layer),
+            narrow(B::StatsMlpBranch, 2, per_layer),
+        ]);
+    }
+    if spec.embedding_norm {
+        some.extend([wide(B::Embedded, spec.embed, and_end), narrow(B::StatsEmbedded, 2, and_end)]);
+    }
+    if spec.block.norms_branches() || spec.block.is_parallel() || spec.embedding_norm {
+        some.push(wide(B::DBranch, spec.embed, one));
+    }
+    if let Some(groups) = spec.qk_groups() {
+        some.extend([
+            wide(B::QkvRaw, spec.qkv_width(), per_layer),
+            narrow(B::StatsQkv, 2 * groups.count(), per_layer),
+            wide(B::DQkvRaw, spec.qkv_width(), one),
+        ]);
+    }
+    let every = [
         wide(B::X, spec.embed, and_end),
         wide(B::Middle, spec.embed, per_layer),
         narrow(B::StatsX, 2, and_end),
@@ -174,5 +194,6 @@ pub fn buffers(spec: &Spec) -> Vec<Buffer> {
         narrow(B::Losses, 1, one),
         narrow(B::Tokens, 1, one),
         narrow(B::Targets, 1, one),
-    ]
+    ];
+    every.into_iter().chain(some).collect()
 }

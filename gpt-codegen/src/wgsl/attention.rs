@@ -94,10 +94,27 @@ fn head_sizes(header: &mut Header, spec: &Spec, scores: &Scores) {
     if let Some(softcap) = scores.softcap {
         header.number("SOFTCAP", softcap, "bound of the scores");
     }
+    if scores.alibi.is_some() {
+        header.function("alibi_slope", "The slope of a head.", &slopes(spec, scores));
+    }
+}
+
+/// A function from a head to its slope.
+fn slopes(spec: &Spec, scores: &Scores) -> String {
+    let cases: String = (0..spec.heads)
+        .map(|head| {
+            let slope = scores.slope(head, spec.heads) as f32;
+            format!("        case {head}u: {{ return {slope:?}; }}\n")
+        })
+        .collect();
+    format!(
+        "fn alibi_slope(head: u32) -> f32 {{\n    switch head {{\n{cases}        default: {{ return \
+         0.0; }}\n    }}\n}}"
+    )
 }
 
 /// The files that say which keys a query sees and how a product becomes a score.
-fn score_files(scores: &Scores) -> [&'static str; 2] {
+fn score_files(scores: &Scores) -> [&'static str; 3] {
     let mask = match (scores.mask, scores.window) {
         (Mask::Causal, None) => files::ATTENTION_MASK_CAUSAL,
         (Mask::Causal, Some(_)) => files::ATTENTION_MASK_CAUSAL_WINDOW,
@@ -108,7 +125,11 @@ fn score_files(scores: &Scores) -> [&'static str; 2] {
         None => files::ATTENTION_SCORE_PLAIN,
         Some(_) => files::ATTENTION_SCORE_SOFTCAP,
     };
-    [mask, score]
+    let bias = match scores.alibi {
+        None => files::ATTENTION_BIAS_NONE,
+        Some(_) => files::ATTENTION_BIAS_ALIBI,
+    };
+    [mask, score, bias]
 }
 
 /// The kernel over the cache; `keys` is the file that gives a workgroup its keys.

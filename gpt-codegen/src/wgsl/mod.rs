@@ -45,6 +45,8 @@ pub fn kernel(
         Op::Embed { table, positions, scale, .. } => {
             embed::kernel(&context, op, *table, positions.is_some(), *scale)
         }
+        Op::Norm { norm, sum, .. } => Some(norm::rows_kernel(&context, *norm, *sum)),
+        Op::NormHeads { norm, rotary, .. } => Some(norm::heads(&context, *norm, *rotary)),
         Op::Project(projection) => matmul::projection(&context, op, projection),
         _ => unreachable!("{name} is no op of a forward pass"),
     }

@@ -1,11 +1,15 @@
-//! Norms: the prologue of a projection, and forward and backward of training.
+//! Norms: the prologue of a projection, the norm of a branch, those of queries and keys, and forward
+//! and backward of training.
 
-use gpt_plan::{Norm, NormKind, NormRef, vector_offset};
+use gpt_plan::{
+    BranchSum, BufferId, Grid, Kernel, Norm, NormKind, NormRef, QkGroups, Spec, vector_offset,
+};
 use gpt_shaders::files;
 
 use super::Context;
 use super::header::{Header, Parts};
-use super::training::{TrainKernels, summed};
+use super::matmul::rope;
+use super::training::{Tiling, TrainKernels, WORKGROUP, summed};
 
 /// Adds the statistics of a norm.
 fn statistics(norm: Norm, header: &mut Header, parts: &mut Parts) {
@@ -27,9 +31,14 @@ pub fn prologue(
         parts.push(files::NORM_NONE);
         return;
     };
-    let at = |id| vector_offset(context.tensors, id);
-    statistics(context.spec.norm, header, parts);
+    statistics(context.spec.norm_of(norm.role), header, parts);
     parts.push(files::NORM_TILE);
+    packed(context, norm, header, parts);
+}
+
+/// Adds the parameters of a norm, which inference reads from a block of vectors.
+fn packed(context: &Context<'_>, norm: NormRef, header: &mut Header, parts: &mut Parts) {
+    let at = |id| vector_offset(context.tensors, id);
     parts.push(match norm.gamma {
         Some(gamma) => {
             header.size("GAMMA", at(gamma), "offset of the norm's scale");
@@ -46,16 +55,169 @@ pub fn prologue(
     });
 }
 
+/// The files of a kernel whose workgroups normalise a row each.
+fn row_files() -> Parts {
+    vec![
+        files::SHARED_ENTRY_PLAIN,
+        files::SHARED_SUM_SCRATCH,
+        files::SHARED_SUM_MEMORY,
+        files::NORM_ROW,
+    ]
+}
+
+/// The kernel of a norm that is no prologue: of the embedding, or of a branch that is added to the
+/// stream.
+pub fn rows_kernel(context: &Context<'_>, norm: NormRef, sum: Option<BranchSum>) -> Kernel {
+    let spec = context.spec;
+    let what = if sum.is_some() { "added to the stream" } else { "the stream" };
+    let mut header = Header::new(&context.title(what));
+    header.size("EMBED", spec.embed, "width of the residual stream");
+    let tiling = rows(spec.embed, 1);
+    header.size("WORKGROUP_SIZE", tiling.workgroup, "invocations of a workgroup");
+    let mut parts = row_files();
+    inference(context, norm, &mut header, &mut parts);
+    parts.push(match sum {
+        Some(sum) => {
+            header.number("BRANCH_SCALE", sum.scale, "factor of the branch");
+            files::NORM_STREAM_SUM
+        }
+        None => files::NORM_NO_SUM,
+    });
+    parts.push(files::NORM_ROWS);
+    tiling.kernel(header.kernel(kernel_name(context), parts))
+}
+
+/// The kernel of the norms of queries and keys.
+pub fn heads(context: &Context<'_>, norm: NormRef, rotary: Option<u16>) -> Kernel {
+    let spec = context.spec;
+    let groups = spec.qk_groups().expect("the spec has a norm of heads");
+    let mut header = Header::new(&context.title("normalised and rotated"));
+    let tiling = head_sizes(spec, &groups, &mut header);
+    let mut parts = row_files();
+    inference(context, norm, &mut header, &mut parts);
+    rope(spec, rotary, &mut header, &mut parts);
+    parts.extend([parameter(&groups), files::NORM_HEADS_CACHED, files::NORM_HEADS_FORWARD]);
+    tiling.kernel(header.kernel(kernel_name(context), parts))
+}
+
+/// Adds the files that a norm of inference needs, and that are no prologue's.
+fn inference(context: &Context<'_>, norm: NormRef, header: &mut Header, parts: &mut Parts) {
+    parts.push(files::SHARED_PASS);
+    if norm.gamma.is_some() {
+        parts.push(files::SHARED_VECTORS);
+    }
+    statistics(context.spec.norm_of(norm.role), header, parts);
+    packed(context, norm, header, parts);
+}
+
+fn kernel_name(context: &Context<'_>) -> String {
+    format!("{}_{}", context.name, context.phase_name())
+}
+
+/// A workgroup for each of `groups` parts of a row, `width` wide at most, with few invocations where
+/// they are narrow: they wait for each other.
+pub(super) fn rows(width: u32, groups: u32) -> Tiling {
+    let quads = (width / 4).next_power_of_two();
+    Tiling { grid: Grid::Rows, workgroup: quads.clamp(16, WORKGROUP), rows: 1, groups }
+}
+
+/// Adds the sizes of kernels on the heads of queries, keys and values.
+fn head_sizes(spec: &Spec, groups: &QkGroups, header: &mut Header) -> Tiling {
+    header.size("HEAD_DIM", spec.head_dim, "width of a head");
+    header.size("Q_WIDTH", spec.q_width(), "width of all query heads");
+    header.size("KV_WIDTH", spec.kv_width(), "width of all key heads");
+    header.size("Q_GROUPS", groups.q, "groups of queries that are normalised");
+    header.size("K_GROUPS", groups.k, "groups of keys");
+    header.size("Q_GROUP", groups.q_width, "width of a group of queries");
+    header.size("K_GROUP", groups.k_width, "width of a group of keys");
+    // The values are copied in groups like those of keys.
+    let tiling = rows(groups.q_width.max(groups.k_width), groups.q + 2 * groups.k);
+    header.size("WORKGROUP_SIZE", tiling.workgroup, "invocations of a workgroup");
+    tiling
+}
+
+/// The file that maps elements of queries and keys to parameters of their norm.
+fn parameter(groups: &QkGroups) -> &'static str {
+    if groups.shared { files::NORM_HEADS_SHARED } else { files::NORM_HEADS_OWN }
+}
+
+fn centered(norm: Norm, header: &mut Header) {
+    let centered = f64::from(u8::from(norm.kind == NormKind::Layer));
+    header.number("CENTERED", centered, "1 if the norm subtracts the mean");
+}
+
 impl TrainKernels<'_> {
-    /// A norm of the forward pass, which saves its statistics.
-    pub(super) fn norm(&mut self, norm: NormRef) -> u16 {
+    /// A norm of the forward pass, which saves its statistics. With `sum`, it is added to the
+    /// stream.
+    pub(super) fn norm(&mut self, norm: NormRef, sum: Option<BranchSum>) -> u16 {
         let mut header = self.rows("a norm");
-        let mut parts =
-            vec![files::SHARED_ENTRY_PLAIN, files::SHARED_SUM_SCRATCH, files::SHARED_SUM_MEMORY];
-        statistics(self.spec.norm, &mut header, &mut parts);
+        let mut parts = row_files();
+        statistics(self.spec.norm_of(norm.role), &mut header, &mut parts);
         parts.push(files::NORM_STATISTICS_COMPUTED);
-        parts.extend([gamma(norm), beta(norm), files::NORM_FORWARD]);
-        self.add("norm", header, parts, self.row())
+        parts.extend([gamma(norm), beta(norm)]);
+        let name = match sum {
+            None => {
+                parts.push(files::NORM_NO_SUM);
+                "norm"
+            }
+            Some(sum) => {
+                header.number("BRANCH_SCALE", sum.scale, "factor of the branch");
+                parts.extend([files::SHARED_TRAIN_PASS, self.dropout_file(), files::NORM_SUM]);
+                "branch_norm"
+            }
+        };
+        parts.push(files::NORM_FORWARD);
+        self.add(name, header, parts, self.row())
+    }
+
+    /// The norms of queries and keys in the forward pass.
+    pub(super) fn norm_heads(&mut self, norm: NormRef, rotary: Option<u16>) -> u16 {
+        let (groups, mut header, tiling) = self.heads_header("queries and keys, normalised");
+        let mut parts = row_files();
+        parts.push(files::SHARED_TRAIN_PASS);
+        statistics(self.spec.norm_of(norm.role), &mut header, &mut parts);
+        parts.extend([gamma(norm), beta(norm)]);
+        rope(self.spec, rotary, &mut header, &mut parts);
+        parts.extend([parameter(&groups), files::NORM_HEADS_FUSED, files::NORM_HEADS_FORWARD]);
+        self.add("norm_heads", header, parts, tiling)
+    }
+
+    /// The gradient of queries and keys before their norm.
+    pub(super) fn norm_heads_input(&mut self, norm: NormRef) -> u16 {
+        let (groups, mut header, tiling) = self.heads_header("the gradient of their input");
+        centered(self.spec.norm_of(norm.role), &mut header);
+        let mut parts = row_files();
+        parts.extend([gamma(norm), parameter(&groups), files::NORM_HEADS_BACKWARD_INPUT]);
+        self.add("norm_heads_input", header, parts, tiling)
+    }
+
+    /// The gradients of the scale and shift of the norm of queries and keys.
+    pub(super) fn norm_heads_weight(&mut self, norm: NormRef) -> u16 {
+        let (groups, mut header, _) = self.heads_header("the gradients of their scale and shift");
+        header.size("WIDTH", groups.parameters, "columns");
+        let (q, k) = match groups.shared {
+            true => (groups.q_width, groups.k_width),
+            false => (self.spec.q_width(), self.spec.kv_width()),
+        };
+        header.size("Q_PARAMETERS", q, "parameters of queries");
+        header.size("K_PARAMETERS", k, "parameters of keys");
+        let parts = vec![
+            files::SHARED_TRAIN_PASS,
+            shift(norm),
+            files::NORM_HEADS_BACKWARD_WEIGHT,
+            files::SHARED_COLUMN_SUMS,
+        ];
+        self.add("norm_heads_weight", header, parts, summed(groups.parameters))
+    }
+
+    /// The header of a kernel on queries, keys and values before their norm.
+    fn heads_header(&self, what: &str) -> (QkGroups, Header, Tiling) {
+        let groups = self.spec.qk_groups().expect("the spec has a norm of heads");
+        let mut header = self.header(what);
+        let tiling = head_sizes(self.spec, &groups, &mut header);
+        let stride = self.buffer(BufferId::QkvRaw).stride;
+        header.size("QKV_STRIDE", stride, "stride of a row");
+        (groups, header, tiling)
     }
 
     /// The same norm in the backward pass, from its saved statistics.
@@ -66,6 +228,7 @@ impl TrainKernels<'_> {
             files::NORM_STATISTICS_SAVED,
             gamma(norm),
             beta(norm),
+            files::NORM_NO_SUM,
             files::NORM_FORWARD,
         ];
         self.add("norm_recompute", header, parts, self.row())
@@ -74,8 +237,7 @@ impl TrainKernels<'_> {
     /// The gradient of a norm's input, from which a residual may be taken.
     pub(super) fn norm_input(&mut self, norm: NormRef, residual: bool) -> u16 {
         let mut header = self.rows("the gradient of a norm's input");
-        let centered = f64::from(u8::from(self.spec.norm.kind == NormKind::Layer));
-        header.number("CENTERED", centered, "1 if the norm subtracts the mean");
+        centered(self.spec.norm_of(norm.role), &mut header);
         let (name, file) = match residual {
             true => ("norm_input_residual", files::NORM_BACKWARD_RESIDUAL),
             false => ("norm_input", files::NORM_BACKWARD_NO_RESIDUAL),
@@ -95,17 +257,20 @@ impl TrainKernels<'_> {
     pub(super) fn norm_weight(&mut self, norm: NormRef) -> u16 {
         let mut header = self.rows("the gradients of a norm's scale and shift");
         header.size("WIDTH", self.spec.embed, "columns");
-        let shift = match norm.beta {
-            Some(_) => files::NORM_BACKWARD_SHIFT,
-            None => files::NORM_BACKWARD_NO_SHIFT,
-        };
         let parts = vec![
             files::SHARED_TRAIN_PASS,
-            shift,
+            shift(norm),
             files::NORM_BACKWARD_WEIGHT,
             files::SHARED_COLUMN_SUMS,
         ];
         self.add("norm_weight", header, parts, summed(self.spec.embed))
+    }
+}
+
+fn shift(norm: NormRef) -> &'static str {
+    match norm.beta {
+        Some(_) => files::NORM_BACKWARD_SHIFT,
+        None => files::NORM_BACKWARD_NO_SHIFT,
     }
 }
 

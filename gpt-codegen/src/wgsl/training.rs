@@ -8,6 +8,7 @@ use gpt_plan::{Buffer, BufferId, Grid, Kernel, Op, Spec, Statistics, Str, Tensor
 use gpt_shaders::files;
 
 use super::header::{Header, Parts};
+use super::norm;
 
 /// Most invocations that share a row.
 pub(super) const WORKGROUP: u32 = 64;
@@ -15,6 +16,14 @@ pub(super) const WORKGROUP: u32 = 64;
 /// Columns that a workgroup sums, and its invocations.
 const SUMMED: u32 = 64;
 pub(super) const SUM_WORKGROUP: u32 = 256;
+
+impl Tiling {
+    /// `kernel` with this tiling.
+    pub fn kernel(self, kernel: Kernel) -> Kernel {
+        let Tiling { grid, workgroup, rows, groups } = self;
+        Kernel { grid, workgroup, tile_rows: rows, groups, ..kernel }
+    }
+}
 
 /// Collects the kernels of a model's training steps.
 pub struct TrainKernels<'a> {
@@ -53,10 +62,13 @@ impl<'a> TrainKernels<'a> {
     pub fn of(&mut self, op: &Op) -> Vec<u16> {
         match *op {
             Op::Embed { positions, scale, .. } => vec![self.embed(positions.is_some(), scale)],
-            Op::Norm { norm, statistics, .. } => match statistics {
-                Statistics::Compute => vec![self.norm(norm)],
+            Op::Norm { norm, statistics, sum, .. } => match statistics {
+                Statistics::Compute => vec![self.norm(norm, sum)],
                 Statistics::Stored => vec![self.norm_recompute(norm)],
             },
+            Op::NormHeads { norm, rotary, .. } => vec![self.norm_heads(norm, rotary)],
+            Op::NormHeadsInput { norm, .. } => vec![self.norm_heads_input(norm)],
+            Op::NormHeadsWeight { norm, .. } => vec![self.norm_heads_weight(norm)],
             Op::Project(ref projection) => vec![self.forward(projection)],
             Op::Attention { scores, .. } => vec![self.attention(&scores)],
             Op::AttentionBackward { scores, rotary, .. } => {
@@ -99,13 +111,7 @@ impl<'a> TrainKernels<'a> {
         tiling: Tiling,
     ) -> u16 {
         let name = name.to_string();
-        let mut kernel = Kernel {
-            grid: tiling.grid,
-            workgroup: tiling.workgroup,
-            tile_rows: tiling.rows,
-            groups: tiling.groups,
-            ..header.kernel(name.clone(), parts)
-        };
+        let mut kernel = tiling.kernel(header.kernel(name.clone(), parts));
         // Layers of another kind may have another kernel of that name.
         for other in 2.. {
             match self.kernels.iter().position(|k| k.name == kernel.name) {
@@ -140,11 +146,9 @@ impl<'a> TrainKernels<'a> {
         header
     }
 
-    /// A workgroup for each row of the stream, with few invocations where the stream is narrow:
-    /// they wait for each other.
+    /// A workgroup for each row of the stream.
     pub(super) fn row(&self) -> Tiling {
-        let quads = (self.spec.embed / 4).next_power_of_two();
-        Tiling { grid: Grid::Rows, workgroup: quads.clamp(16, WORKGROUP), rows: 1, groups: 1 }
+        norm::rows(self.spec.embed, 1)
     }
 
     pub(super) fn buffer(&self, id: BufferId) -> &'a Buffer {

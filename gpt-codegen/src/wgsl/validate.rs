@@ -317,7 +317,10 @@ mod tests {
             struct H { vocab: 39, context: 33, layers: 2, heads: 3, embed: 39, head_dim: 13,
                 norm: LayerNorm { affine: false }, mlp: Gated { hidden: 41, activation: Silu },
                 window: 9, attention_softcap: 2.0 }
-            struct I { window: 3, ..G }"
+            struct I { window: 3, ..G }
+            struct J { block: Sandwich, qk_norm: LayerNorm { over: EachHead }, embedding_norm: true,
+                positions: Alibi, head_bias: true, ..H }
+            struct K { block: Parallel, qk_norm: RmsNorm {}, ..B }"
                 .parse()
                 .unwrap(),
         );

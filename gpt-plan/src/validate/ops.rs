@@ -15,14 +15,33 @@ impl<'a> Checker<'a> {
                 let width = attempt!(self.write(out));
                 attempt!(self.table(table, positions, width));
             }
-            Op::Norm { norm, x, stats, out, statistics } => {
+            Op::Norm { norm, x, sum, stats, out, statistics } => {
                 let width = attempt!(self.read(x));
                 attempt!(self.norm(norm, width));
-                match statistics {
-                    Statistics::Compute => attempt!(self.write_of(stats, 2)),
-                    Statistics::Stored => attempt!(self.read_of(stats, 2)),
+                if let Some(sum) = sum {
+                    attempt!(self.read_of(sum.residual, width));
+                }
+                match (statistics, stats) {
+                    (_, None) => {}
+                    (Statistics::Compute, Some(stats)) => attempt!(self.write_of(stats, 2)),
+                    (Statistics::Stored, Some(stats)) => attempt!(self.read_of(stats, 2)),
                 }
                 attempt!(self.write_of(out, width));
+            }
+            Op::NormHeads { norm, x, stats, heads, .. } => {
+                let groups = attempt!(self.qk_groups(norm));
+                attempt!(self.read_of(x, spec.qkv_width()));
+                if let Some(stats) = stats {
+                    attempt!(self.write_of(stats, 2 * groups));
+                }
+                return self.write_heads(heads);
+            }
+            Op::NormHeadsInput { norm, x, stats, dy, out } => {
+                attempt!(self.norm_heads_backward(norm, [x, dy], stats));
+                attempt!(self.write_of(out, spec.qkv_width()));
+            }
+            Op::NormHeadsWeight { norm, x, stats, dy } => {
+                attempt!(self.norm_heads_backward(norm, [x, dy], stats));
             }
             Op::Project(ref projection) => return self.project(projection),
             Op::Attention { heads, out, lse, .. } => {
@@ -159,6 +178,43 @@ impl<'a> Checker<'a> {
         Ok(width)
     }
 
+    /// The number of groups that `norm` normalises in a row of queries and keys.
+    const fn qk_groups(&self, norm: NormRef) -> Result<u32, Fault<'a>> {
+        let Some(groups) = self.plan.spec.qk_groups() else {
+            return self.fault("the norm of heads", "is not in the spec");
+        };
+        attempt!(self.norm(norm, groups.parameters));
+        Ok(groups.count())
+    }
+
+    /// Reads the inputs of either backward op of a norm of heads.
+    const fn norm_heads_backward(
+        &self,
+        norm: NormRef,
+        rows: [Slot; 2],
+        stats: Slot,
+    ) -> Result<(), Fault<'a>> {
+        let groups = attempt!(self.qk_groups(norm));
+        let width = self.plan.spec.qkv_width();
+        attempt!(self.read_of(rows[0], width));
+        attempt!(self.read_of(rows[1], width));
+        self.read_of(stats, 2 * groups)
+    }
+
+    /// Writes queries, keys and values.
+    const fn write_heads(mut self, heads: Heads) -> Result<Self, Fault<'a>> {
+        let spec = &self.plan.spec;
+        match heads {
+            Heads::Cached { q, k, v } => {
+                attempt!(self.write_of(q, spec.q_width()));
+                attempt!(self.write_of(k, spec.kv_width()));
+                attempt!(self.write_of(v, spec.kv_width()));
+            }
+            Heads::Fused { qkv } => attempt!(self.write_of(qkv, spec.qkv_width())),
+        }
+        Ok(self)
+    }
+
     const fn project(mut self, projection: &'a Projection) -> Result<Self, Fault<'a>> {
         let spec = &self.plan.spec;
         let weight = attempt!(self.matrix(projection.weight));
@@ -175,14 +231,7 @@ impl<'a> Checker<'a> {
             }
             Epilogue::Heads { heads, .. } => {
                 attempt!(self.rows(weight, spec.qkv_width()));
-                match heads {
-                    Heads::Cached { q, k, v } => {
-                        attempt!(self.write_of(q, spec.q_width()));
-                        attempt!(self.write_of(k, spec.kv_width()));
-                        attempt!(self.write_of(v, spec.kv_width()));
-                    }
-                    Heads::Fused { qkv } => attempt!(self.write_of(qkv, weight.rows)),
-                }
+                return self.write_heads(heads);
             }
             Epilogue::Activation { gated, out, slopes } => {
                 if gated != spec.mlp.gated {

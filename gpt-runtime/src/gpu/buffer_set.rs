@@ -12,9 +12,14 @@ pub const STORAGE: BufferUsages =
     BufferUsages::STORAGE.union(BufferUsages::COPY_SRC).union(BufferUsages::COPY_DST);
 
 /// Buffers by [`BufferId`], then by copy. A buffer that the plan does not list has no copies.
-#[derive(Default)]
 pub struct BufferSet {
     copies: [Vec<Buffer>; BufferId::COUNT],
+}
+
+impl Default for BufferSet {
+    fn default() -> BufferSet {
+        BufferSet { copies: std::array::from_fn(|_| Vec::new()) }
+    }
 }
 
 impl BufferSet {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytemuck::cast_slice;
 use gpt_plan::{
-    Binding, Epilogue, Feature, Format, MatrixLayout, NO_KERNEL, Operand, Phase, Place, Plan,
-    STRIP, Step, TensorId, TensorKind, vector_block, vector_offset, with_texture,
+    Binding, Epilogue, Feature, Format, MatrixLayout, NO_KERNEL, Op, Operand, Phase, Place, Plan,
+    Role, STRIP, Step, TensorId, TensorKind, vector_block, vector_offset, with_texture,
 };
 use wgpu::{
     BindGroup, BindGroupEntry, BindingResource, Buffer, BufferBinding, BufferUsages, TextureView,
@@ -137,7 +137,7 @@ fn upload(
                 groups.push(Some(upload.step(layer, step, part)?));
             }
             if parts.is_empty() {
-                groups.push(None);
+                groups.push(upload.without_matrix(layer, step));
             }
             let dispatches = pipelines.iter().zip(groups);
             Ok(ModelStep {
@@ -300,6 +300,29 @@ impl<'a> ModelUpload<'a> {
         })
     }
 
+    /// Bind group 1 of a step without a matrix; none if its kernels read no weights.
+    fn without_matrix(&self, layer: u32, step: &Step) -> Option<BindGroup> {
+        let [decode, _] = kernels_of(step, Format::F32);
+        let kernel = &self.plan.kernels[usize::from(decode)];
+        let entries: Vec<_> = kernel
+            .group(1)
+            .map(|binding| BindGroupEntry {
+                binding: binding.binding,
+                resource: match binding.operand {
+                    Operand::Vectors => self.vectors(layer, step),
+                    Operand::Positions | Operand::Angles => self.table.as_entire_binding(),
+                    operand => unreachable!("{operand:?} is no operand of a step without a matrix"),
+                },
+            })
+            .collect();
+        if entries.is_empty() {
+            return None;
+        }
+        let device = self.sender.device;
+        let layout = layout::group(device, kernel.group(1), 0);
+        Some(device.bind_group(&step.name, &layout, &entries))
+    }
+
     /// Bind group 1 of a step that reads `matrix`.
     fn step(&mut self, layer: u32, step: &Step, matrix: &StepMatrix) -> Result<BindGroup, Error> {
         let stored = self.stored(matrix)?;
@@ -328,9 +351,12 @@ impl<'a> ModelUpload<'a> {
         Ok(device.bind_group(&step.name, &layout, &entries.collect::<Vec<_>>()))
     }
 
-    /// The block of vectors that a step reads: the model's for the head, otherwise its layer's.
+    /// The block of vectors that a step reads: the model's for the head and the norm of the
+    /// embedding, otherwise its layer's.
     fn vectors(&self, layer: u32, step: &Step) -> BindingResource<'_> {
-        if step.op.is_head() {
+        let is_of_model =
+            matches!(&step.op, Op::Norm { norm, .. } if norm.role == Role::EmbeddingNorm);
+        if step.op.is_head() || is_of_model {
             return self.model_vectors.as_entire_binding();
         }
         let block = u64::from(vector_block(&self.plan.tensors, true)) * 4;

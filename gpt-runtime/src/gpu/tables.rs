@@ -30,6 +30,10 @@ pub fn upload(
             let name = "the table of positions";
             device.upload(name, &table.data[..bytes], BufferUsages::STORAGE)
         }
+        // Kernels compute the biases; no binding of this buffer exists.
+        Positions::Alibi { .. } => {
+            device.upload("no table of positions", &[0; 16], BufferUsages::STORAGE)
+        }
         Positions::Rope(_) => {
             let angles = rotary(&plan.spec);
             let of_token = angles.len() / plan.spec.context as usize;

@@ -7,7 +7,7 @@
 
 use std::marker::PhantomData;
 
-use gpt_plan::{Epilogue, Op, Plan, Scores, Spec};
+use gpt_plan::{Epilogue, Op, Plan, Projection, Scores, Spec};
 
 use super::{Logits, Session};
 use crate::Error;
@@ -125,19 +125,25 @@ impl<M> Observation<M> {
             let values = trace.values;
             match &step.op {
                 Op::Embed { .. } => self.streams[0].extend(values),
+                Op::Norm { sum: None, .. } => {
+                    self.streams[0].truncate(before);
+                    self.streams[0].extend(values);
+                }
                 Op::Attention { .. } => {}
-                Op::Project(projection) => match projection.epilogue {
-                    Epilogue::Heads { .. } => self.layers[layer].add(self.spec, &values),
-                    // Attention and MLP both write the stream; the output of the MLP replaces that
-                    // of attention.
-                    Epilogue::Residual { .. } => {
-                        let stream = &mut self.streams[layer + 1];
-                        stream.truncate(before);
-                        stream.extend(values);
-                    }
-                    Epilogue::Activation { .. } => {}
-                    Epilogue::Store { .. } => self.logits.extend(values),
-                },
+                op if op.is_head() => self.logits.extend(values),
+                Op::NormHeads { .. }
+                | Op::Project(Projection { epilogue: Epilogue::Heads { .. }, .. }) => {
+                    self.layers[layer].add(self.spec, &values);
+                }
+                // Attention and MLP both write the stream; the output of the MLP replaces that of
+                // attention.
+                Op::Norm { .. }
+                | Op::Project(Projection { epilogue: Epilogue::Residual { .. }, .. }) => {
+                    let stream = &mut self.streams[layer + 1];
+                    stream.truncate(before);
+                    stream.extend(values);
+                }
+                Op::Project(_) => {}
                 _ => unreachable!("{} is no step of a forward pass", step.name),
             }
         }
@@ -234,7 +240,10 @@ impl QueriesAndKeys {
             let (first, count) = (seen.start as usize, (seen.end - seen.start) as usize);
             let keys = keys.clone().skip(first).take(count);
             let products = keys.map(|key| dot(query, &key[kv_head * dim..][..dim]));
-            let mut scores: Vec<f64> = products.map(|p| self.scores.score(p)).collect();
+            let slope = self.scores.slope(head as u32, spec.heads);
+            let distance = |key: usize| (first + key) as f64 - i as f64;
+            let score = |(key, product)| self.scores.score(product) + slope * distance(key);
+            let mut scores: Vec<f64> = products.enumerate().map(score).collect();
             let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             for score in &mut scores {
                 *score = (*score - max).exp();

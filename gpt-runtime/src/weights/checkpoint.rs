@@ -5,16 +5,16 @@
 //! engine requests a tensor.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 
-use gpt_plan::{FileTensor, Format, Init, Layout, Place, Plan, Tensor, TensorId, TensorKind};
+use gpt_plan::{Format, Init, Layout, Plan, Tensor, TensorId};
 
 use super::archive::{Archive, ArchiveEntry, Mapped};
 use super::container;
 use super::gguf::Gguf;
 use super::names::gather;
-use super::slice::file_shape;
+use super::resolve::{Container, Resolver};
 use super::stored::FileType;
 use super::tables::sinusoidal;
 use super::{HostTensor, Weights, config, format, gguf};
@@ -30,21 +30,21 @@ pub struct Checkpoint {
 }
 
 /// One tensor of one layer: slices of its rows, in order.
-struct Resolved {
-    slices: Vec<StoredSlice>,
+pub struct Resolved {
+    pub slices: Vec<StoredSlice>,
     /// The format of the whole tensor.
-    format: Format,
+    pub format: Format,
     /// Whether slices have quantised formats that differ, so that only f32 holds them all.
-    mixed: bool,
+    pub mixed: bool,
 }
 
 /// A tensor of the file, which holds some rows of a plan's tensor.
-struct StoredSlice {
-    entry: ArchiveEntry,
-    rows: usize,
-    layout: Layout,
+pub struct StoredSlice {
+    pub entry: ArchiveEntry,
+    pub rows: usize,
+    pub layout: Layout,
     /// Added to the file's values.
-    offset: f32,
+    pub offset: f32,
 }
 
 /// Opens `path`: a GGUF, a safetensors file, the index of a sharded model, one of several parts, or
@@ -87,16 +87,15 @@ fn fit(
     plan: &'static Plan,
     dtype: Option<Format>,
 ) -> Result<Checkpoint, Error> {
-    let mut resolver = Resolver {
-        plan,
-        archive: &archive,
-        gguf: gguf.is_some(),
-        dtype,
-        used: BTreeSet::new(),
-        missing: Vec::new(),
-        misshapen: Vec::new(),
-        changed: BTreeMap::new(),
+    let container = match &gguf {
+        None => Container::Safetensors,
+        Some(gguf) => Container::Gguf {
+            pairs_are_neighbours: gpt_config::pairs_are_neighbours(
+                gguf.text("general.architecture").unwrap_or_default(),
+            ),
+        },
     };
+    let mut resolver = Resolver::new(plan, &archive, container, dtype);
     let resolved = resolver.resolve();
     let unexpected = resolver.unexpected();
     let notes = resolver.notes();
@@ -216,7 +215,7 @@ impl Checkpoint {
             append_transposed(bytes, stored, slice.rows, columns, format, out);
             return Ok(());
         }
-        let row_bytes = bytes.len() / slice.rows;
+        let row_bytes = bytes.len() / (slice.rows + slice.layout.unused_rows() as usize);
         let mut row = vec![0.0; columns];
         for r in 0..slice.rows {
             let bytes = &bytes[slice.layout.file_row(r) * row_bytes..][..row_bytes];
@@ -257,133 +256,5 @@ fn append_transposed(
             *x = values[c * rows + r];
         }
         format::encode(format, &row, out);
-    }
-}
-
-struct Resolver<'a> {
-    plan: &'static Plan,
-    archive: &'a Archive,
-    gguf: bool,
-    dtype: Option<Format>,
-    used: BTreeSet<String>,
-    missing: Vec<String>,
-    misshapen: Vec<String>,
-    /// Conversions by stored types and format: the number of tensors, and the first of them.
-    changed: BTreeMap<(String, Format), (usize, String)>,
-}
-
-impl Resolver<'_> {
-    fn resolve(&mut self) -> HashMap<(TensorId, u32), Resolved> {
-        let mut all = HashMap::new();
-        for (i, tensor) in self.plan.tensors.iter().enumerate() {
-            if tensor.sources.is_empty() {
-                continue;
-            }
-            for layer in tensor.layers(self.plan.spec.layers) {
-                let slices: Vec<StoredSlice> = tensor
-                    .sources
-                    .iter()
-                    .filter_map(|source| self.slice(tensor, source, layer))
-                    .collect();
-                if slices.len() == tensor.sources.len() {
-                    let resolved = self.choose_format(tensor, slices, layer);
-                    all.insert((TensorId(i as u16), layer), resolved);
-                }
-            }
-        }
-        all
-    }
-
-    fn slice(&mut self, tensor: &Tensor, source: &FileTensor, layer: u32) -> Option<StoredSlice> {
-        let pattern = if self.gguf { &source.gguf } else { &source.hf };
-        let wanted = source.name_in(pattern, layer);
-        let Some(name) = self.lookup(&wanted) else {
-            self.missing.push(wanted);
-            return None;
-        };
-        let entry = self.archive.entries[&name].clone();
-        self.used.insert(name.clone());
-        let (layout, offset) =
-            if self.gguf { (Layout::RowMajor, 0.0) } else { (source.hf_layout, source.hf_offset) };
-        let expected = file_shape(tensor, source.rows, layout);
-        if entry.shape != expected {
-            self.misshapen.push(format!("{name} is {:?} and should be {expected:?}", entry.shape));
-            return None;
-        }
-        Some(StoredSlice { entry, rows: source.rows as usize, layout, offset })
-    }
-
-    /// The file's name for `wanted`. Exporters differ in the prefix of the trunk.
-    fn lookup(&self, wanted: &str) -> Option<String> {
-        let has = |name: &str| self.archive.entries.contains_key(name).then(|| name.to_owned());
-        has(wanted)
-            .or_else(|| has(&format!("transformer.{wanted}")))
-            .or_else(|| wanted.strip_prefix("model.").and_then(has))
-    }
-
-    /// Chooses the format that holds all slices, or the requested one. Records conversions.
-    fn choose_format(&mut self, tensor: &Tensor, slices: Vec<StoredSlice>, layer: u32) -> Resolved {
-        if tensor.kind != TensorKind::Matrix {
-            return Resolved { slices, format: Format::F32, mixed: false };
-        }
-        let stored: BTreeSet<FileType> = slices.iter().map(|s| s.entry.stored).collect();
-        let formats: BTreeSet<Format> = stored.iter().map(|s| s.format()).collect();
-        let exact = |stored: &FileType| stored.is_lossless() && stored.format().is_quantised();
-        let mixed = self.dtype.is_none() && formats.len() > 1 && stored.iter().all(exact);
-        let format = self.dtype.unwrap_or_else(|| match formats.len() {
-            1 => *formats.first().expect("one"),
-            _ => Format::F32,
-        });
-        // Engines hold mixed slices as they are, or convert them to f32 without loss.
-        let lossless = mixed || stored.iter().all(|s| s.format() == format && s.is_lossless());
-        if !lossless {
-            let names: Vec<&str> = stored.iter().map(|s| s.name()).collect();
-            let count = self.changed.entry((names.join(" + "), format)).or_default();
-            count.0 += 1;
-            if count.1.is_empty() {
-                count.1 = match tensor.place {
-                    Place::Model => tensor.name.to_string(),
-                    Place::Layers { .. } => format!("{} of layer {layer}", tensor.name),
-                };
-            }
-        }
-        Resolved { slices, format, mixed }
-    }
-
-    /// Tensors of the file that the plan does not use, except for known buffers without parameters.
-    fn unexpected(&self) -> Vec<String> {
-        let known = |name: &str| {
-            name.ends_with(".attn.bias")
-                || name.ends_with(".attn.masked_bias")
-                || name.ends_with("rotary_emb.inv_freq")
-        };
-        // Some exporters write a tied head a second time.
-        let tied_copy = |name: &str, entry: &ArchiveEntry| {
-            name == "lm_head.weight" && self.plan.spec.tie_embeddings && {
-                let source = &self.plan.tensors[0].sources[0];
-                let embedding =
-                    self.lookup(&source.name_in(&source.hf, 0)).map(|n| &self.archive.entries[&n]);
-                embedding.is_some_and(|e| {
-                    e.stored == entry.stored && self.archive.data(e) == self.archive.data(entry)
-                })
-            }
-        };
-        let unused = self.archive.entries.iter().filter(|(name, _)| !self.used.contains(*name));
-        unused
-            .filter(|(name, entry)| !known(name) && !tied_copy(name, entry))
-            .map(|(name, _)| name.clone())
-            .collect()
-    }
-
-    fn notes(&self) -> Vec<String> {
-        let note =
-            |((from, to), (count, example)): (&(String, Format), &(usize, String))| match count {
-                1 => format!("{example} is {from} in the file and held as {}", to.name()),
-                _ => format!(
-                    "{count} matrices ({example}, ...) are {from} in the file and held as {}",
-                    to.name()
-                ),
-            };
-        self.changed.iter().map(note).collect()
     }
 }

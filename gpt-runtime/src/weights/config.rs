@@ -8,7 +8,7 @@
 
 use std::path::Path;
 
-use gpt_plan::{Block, NormKind, Positions, Rope, Scores, Spec};
+use gpt_plan::{Block, NormKind, Positions, QkNorm, Rope, Scores, Spec};
 use serde_json::{Map, Value as Json};
 
 use super::archive::{Archive, Mapped};
@@ -164,10 +164,11 @@ fn differences(file: &str, found: &Spec, spec: &Spec) -> Vec<String> {
     }
     compare.equal("the MLP's width", found.mlp.hidden, spec.mlp.hidden);
     compare.context(found, spec);
-    compare.equal("the norm", norm(found.norm.kind), norm(spec.norm.kind));
+    compare.equal("the norm", norm_name(found.norm.kind), norm_name(spec.norm.kind));
     compare.close("the norm's epsilon", found.norm.eps, spec.norm.eps);
     compare.equal("the norm's unit_offset", found.norm.unit_offset, spec.norm.unit_offset);
     compare.equal("the block", block(found.block), block(spec.block));
+    compare.equal("the norm of queries and keys", qk_norm(found.qk_norm), qk_norm(spec.qk_norm));
     compare.rope(found, spec);
     let cap = |spec: &Spec| spec.logit_softcap.map_or("none".to_owned(), |cap| cap.to_string());
     compare.equal("the soft cap of the logits", cap(found), cap(spec));
@@ -187,18 +188,22 @@ fn differences(file: &str, found: &Spec, spec: &Spec) -> Vec<String> {
     compare.problems
 }
 
-fn norm(kind: NormKind) -> &'static str {
+fn norm_name(kind: NormKind) -> &'static str {
     match kind {
         NormKind::Layer => "LayerNorm",
         NormKind::Rms => "RmsNorm",
     }
 }
 
-fn block(block: Block) -> &'static str {
-    match block {
-        Block::PreNorm => "PreNorm",
-        Block::PostNorm => "PostNorm",
-    }
+fn block(block: Block) -> String {
+    format!("{block:?}")
+}
+
+/// A norm of queries and keys; whether it has a shift is not said, as tensors reveal it.
+fn qk_norm(norm: Option<QkNorm>) -> String {
+    norm.map_or("none".to_owned(), |QkNorm { norm: own, over }| {
+        format!("{} over {over:?}, eps {:?}", norm_name(own.kind), own.eps)
+    })
 }
 
 fn mlp(gated: bool) -> &'static str {

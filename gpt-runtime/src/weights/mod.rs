@@ -28,6 +28,7 @@ mod host;
 mod names;
 mod random;
 mod recipe;
+mod resolve;
 mod safetensors;
 mod save;
 mod save_gguf;

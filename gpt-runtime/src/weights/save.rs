@@ -71,7 +71,7 @@ impl SliceView<'_> {
     fn values(&self) -> Result<Vec<f32>, Error> {
         let tensor = self.weights.tensor(self.slice.id, self.slice.layer)?;
         let (rows, columns) = (self.slice.rows.len(), tensor.columns);
-        let mut values = vec![0.0; rows * columns];
+        let mut values = vec![0.0; self.shape.iter().product()];
         let mut row = vec![0.0; columns];
         for (r, bytes) in self.slice.data(&tensor).enumerate() {
             decode(tensor.format, bytes, &mut row);

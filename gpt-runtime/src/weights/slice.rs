@@ -43,7 +43,8 @@ impl TensorSlice<'_> {
 
 /// The shape of a tensor of a file that holds `rows` rows of `tensor`, slowest dimension first.
 pub fn file_shape(tensor: &Tensor, rows: u32, layout: Layout) -> Vec<u64> {
-    let (rows, columns) = (u64::from(rows), u64::from(tensor.columns));
+    let rows = u64::from(rows) + u64::from(layout.unused_rows());
+    let columns = u64::from(tensor.columns);
     match (tensor.kind, layout) {
         (TensorKind::Vector, _) => vec![rows],
         (_, Layout::Transposed) => vec![columns, rows],

@@ -26,6 +26,9 @@ fn hf_tensors(plan: &'static Plan, weights: &RandomWeights) -> Vec<(String, Vec<
                 let at = match source.hf_layout {
                     Layout::RowMajor => r * columns + c,
                     Layout::Transposed => c * n + r,
+                    Layout::FusedHeads { .. } | Layout::Skip(_) => {
+                        source.hf_layout.file_row(r) * columns + c
+                    }
                     Layout::RotaryHalves { head_dim, dims } => {
                         let (d, half) = (head_dim as usize, dims as usize / 2);
                         let (head, i) = (r / d, r % d);

@@ -63,7 +63,7 @@ fn work(group: vec3<u32>, invocation: u32) {
             let row_at = (start + query) * HEADS + head;
             let dropout_at = ((group.z * HEADS + head) * pass_uniform.tokens + query) * pass_uniform.tokens + keys;
             let keep_scale = dropout_scales(dropout_at);
-            let p = exp(clamp(score - lse[row_at], vec4<f32>(-87.0), vec4<f32>(87.0)));
+            let p = exp(clamp(biased(score, head, vec4<f32>(keys), vec4<f32>(f32(query))) - lse[row_at], vec4<f32>(-87.0), vec4<f32>(87.0)));
             let limit = select(0u, visible_keys(query), block + invocation < end_row);
             let sees = (keys >= vec4<u32>(first_key(query))) & (keys < vec4<u32>(limit));
             scratch[V_WEIGHTS + invocation] = select(vec4<f32>(0.0), keep_scale * p, sees);

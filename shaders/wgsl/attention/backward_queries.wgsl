@@ -59,7 +59,7 @@ fn work(group: vec3<u32>, invocation: u32) {
             d_p = row_products(key_at + KV_WIDTH, GRADIENTS);
         }
         let keep_scale = dropout_scales(dropout_at + key);
-        let p = exp(clamp(score - log_sum, vec4<f32>(-87.0), vec4<f32>(87.0)));
+        let p = exp(clamp(biased(score, head, vec4<f32>(f32(key)), vec4<f32>(queries)) - log_sum, vec4<f32>(-87.0), vec4<f32>(87.0)));
         let d_score = SCALE * score_slope(score) * p * (keep_scale * d_p - row_delta);
         let sees = (vec4<u32>(key) >= floor) & (vec4<u32>(key) < limit);
         scratch[WEIGHTS + invocation] = select(vec4<f32>(0.0), d_score, sees);

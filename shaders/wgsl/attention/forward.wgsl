@@ -62,7 +62,7 @@ fn work(group: vec3<u32>, invocation: u32) {
         var own = RowValues(LOWEST);
         // Eight neighbors take the branch together, as `row_products` requires.
         if block + invocation / 8u * 8u < keys {
-            own = select(own, score_of(row_products(key_at, 0u)), sees);
+            own = select(own, biased(score_of(row_products(key_at, 0u)), head, RowValues(f32(key)), RowValues(queries)), sees);
         }
         let new_maximum = max(maximum, workgroup_max(invocation, own));
         let p = select(RowValues(0.0), exp(max(own - new_maximum, RowValues(-87.0))), sees);

@@ -13,6 +13,10 @@ fn key_limits(row: u32) -> KeyLimits {
     return visible_keys(pass_uniform.position + row);
 }
 
+fn query_positions(row: u32) -> Queries {
+    return f32(pass_uniform.position + row);
+}
+
 fn queries(row: u32, head: u32, column: u32) -> Queries {
     return query(row, head, column);
 }

@@ -13,6 +13,10 @@ fn key_limits(row: u32) -> KeyLimits {
     return KeyLimits(visible_keys(pass_uniform.position + row), visible_keys(pass_uniform.position + row + 1u), visible_keys(pass_uniform.position + row + 2u), visible_keys(pass_uniform.position + row + 3u));
 }
 
+fn query_positions(row: u32) -> Queries {
+    return f32(pass_uniform.position + row) + vec4<f32>(0.0, 1.0, 2.0, 3.0);
+}
+
 fn queries(row: u32, head: u32, column: u32) -> Queries {
     return Queries(
         query(row, head, column),

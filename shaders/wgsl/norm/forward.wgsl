@@ -1,4 +1,5 @@
-// out = (x - mean) / deviation * gamma + beta. A workgroup computes a row.
+// out = (x - mean) / deviation * gamma + beta, or its sum with a residual. A workgroup computes a
+// row.
 
 @group(1) @binding(0) var<storage, read> x: array<f32>;
 @group(1) @binding(4) var<storage, read_write> out: array<f32>;
@@ -7,6 +8,7 @@ fn work(group: vec3<u32>, invocation: u32) {
     let at = group.y * EMBED_STRIDE;
     let own = row_statistics(group.y, invocation);
     for (var i = invocation; i < EMBED; i += WORKGROUP_SIZE) {
-        out[at + i] = fma((x[at + i] - own.x) * own.y, gamma(i), beta(i));
+        let normal = fma((x[at + i] - own.x) * own.y, gamma(i), beta(i));
+        out[at + i] = added(group.y, i, normal);
     }
 }

@@ -2,18 +2,12 @@
 
 @group(1) @binding(3) var<storage, read_write> stats: array<vec2<f32>>;
 
-const ROW_INVOCATIONS: u32 = WORKGROUP_SIZE;
-
 fn stream(row: u32, column: u32) -> f32 {
     return x[row * EMBED_STRIDE + column];
 }
 
-fn add_square(sum: f32, x: f32) -> f32 {
-    return fma(x, x, sum);
-}
-
 fn row_statistics(row: u32, invocation: u32) -> vec2<f32> {
-    let own = statistics(row, invocation);
+    let own = statistics(row, EMBED, invocation);
     if invocation == 0u {
         stats[row] = own;
     }

@@ -6,7 +6,7 @@ var<workgroup> row_statistics: array<vec2<f32>, TILE_ROWS>;
 
 fn prepare_rows(first: u32, invocation: u32) {
     let r = invocation / ROW_INVOCATIONS;
-    let own = statistics(min(first + r, pass_uniform.rows - 1u), invocation);
+    let own = statistics(min(first + r, pass_uniform.rows - 1u), EMBED, invocation);
     if invocation % ROW_INVOCATIONS == 0u {
         row_statistics[r] = own;
     }

@@ -1,11 +1,11 @@
 //! Attention: each token takes the mean of all values, weighted by the softmax of its query's
 //! products with the keys.
 
-use gpt_plan::{Mask, Spec};
+use gpt_plan::{Mask, NormGroups, Positions, Spec};
 
-use super::Masks;
 use super::matrix::{Matrix, dot};
 use super::rotary::Rotary;
+use super::{BlockParameters, Masks, NormParameters, norm, side_by_side};
 
 /// Queries, keys and values of a sequence, each `[tokens, heads * head_dim]` with its own number of
 /// heads.
@@ -25,6 +25,19 @@ impl Qkv {
             k: fused.columns(q, q + kv),
             v: fused.columns(q + kv, q + 2 * kv),
         }
+    }
+
+    /// Normalises the groups of queries and keys, where the model does.
+    pub fn normed(self, spec: &Spec, block: &BlockParameters) -> Qkv {
+        let (Some(own), Some(parameters)) = (spec.qk_norm, &block.qk_norm) else { return self };
+        let [q, k] = [(&self.q, 0), (&self.k, 1)].map(|(x, i)| {
+            let groups = Groups::new(spec, own.over, x.columns);
+            let normed = groups
+                .parameters(&parameters[i])
+                .map(|(group, parameters)| norm(own.norm, &parameters, &groups.columns(x, group)));
+            groups.join(&normed.collect::<Vec<_>>())
+        });
+        Qkv { q, k, v: self.v }
     }
 
     /// Rotates queries and keys of `layer` by an angle proportional to their position, so their
@@ -50,6 +63,66 @@ impl Qkv {
     }
 }
 
+/// The groups of columns of queries, or of keys, that are normalised together.
+pub struct Groups {
+    over: NormGroups,
+    width: usize,
+    count: usize,
+}
+
+impl Groups {
+    /// The groups of `columns` columns.
+    pub fn new(spec: &Spec, over: NormGroups, columns: usize) -> Groups {
+        let width = match over {
+            NormGroups::Width => columns,
+            NormGroups::Head | NormGroups::EachHead => spec.head_dim as usize,
+        };
+        Groups { over, width, count: columns / width }
+    }
+
+    /// Each group, with its part of the parameters.
+    pub fn parameters<'a>(
+        &'a self,
+        all: &'a NormParameters,
+    ) -> impl Iterator<Item = (usize, NormParameters)> + 'a {
+        (0..self.count).map(|group| {
+            let first = if self.over == NormGroups::Head { 0 } else { group * self.width };
+            let part = |values: &Option<Vec<f64>>| {
+                values.as_ref().map(|values| values[first..first + self.width].to_vec())
+            };
+            (group, NormParameters { gamma: part(&all.gamma), beta: part(&all.beta) })
+        })
+    }
+
+    /// The columns of a group.
+    pub fn columns(&self, x: &Matrix, group: usize) -> Matrix {
+        x.columns(group * self.width, (group + 1) * self.width)
+    }
+
+    /// Joins the columns of all groups.
+    pub fn join(&self, groups: &[Matrix]) -> Matrix {
+        side_by_side(&groups.iter().collect::<Vec<_>>())
+    }
+
+    /// Joins the gradients of the groups' parameters: shared ones are added.
+    pub fn join_parameters(&self, parts: &[NormParameters]) -> NormParameters {
+        let joined = |of: &dyn Fn(&NormParameters) -> Option<Vec<f64>>| {
+            let parts: Option<Vec<Vec<f64>>> = parts.iter().map(of).collect();
+            let parts = parts?;
+            Some(match self.over {
+                NormGroups::Head => {
+                    (0..self.width).map(|i| parts.iter().map(|part| part[i]).sum()).collect()
+                }
+                NormGroups::EachHead | NormGroups::Width => parts.concat(),
+            })
+        };
+        NormParameters {
+            gamma: joined(&|part| part.gamma.clone()),
+            beta: joined(&|part| part.beta.clone()),
+        }
+    }
+}
+
 /// The weight of each key for each query of head `head`: the softmax of the scores, masked.
 /// `[tokens, tokens]`; each row sums to one.
 pub fn attention_weights(spec: &Spec, layer: u32, qkv: &Qkv, head: usize) -> Matrix {
@@ -58,6 +131,10 @@ pub fn attention_weights(spec: &Spec, layer: u32, qkv: &Qkv, head: usize) -> Mat
     let window = spec.window.0[layer as usize % spec.window.0.len()];
     let queries = head_columns(&qkv.q, head, head_dim);
     let keys = head_columns(&qkv.k, kv_head(spec, head), head_dim);
+    let slope = match spec.positions {
+        Positions::Alibi { max_bias } => alibi_slope(max_bias, head + 1, spec.heads as usize),
+        _ => 0.0,
+    };
     let scores = Matrix::from_fn(queries.rows, keys.rows, |query, key| {
         if mask == Mask::Causal && key > query {
             return f64::NEG_INFINITY; // the future
@@ -65,12 +142,25 @@ pub fn attention_weights(spec: &Spec, layer: u32, qkv: &Qkv, head: usize) -> Mat
         if window.is_some_and(|window| query.abs_diff(key) >= window as usize) {
             return f64::NEG_INFINITY; // too far away
         }
-        score(spec, dot(queries.row(query), keys.row(key)))
+        let bias = slope * (key as f64 - query as f64);
+        score(spec, dot(queries.row(query), keys.row(key))) + bias
     });
     scores.map_rows(softmax)
 }
 
-/// The score of a query and a key with this product.
+/// The slope of the `i`th of `n` heads, from 1 on (Press et al. 2022, section 3): `2^(-bias i / n)`
+/// if `n` is a power of two. The heads beyond the power of two below take every second slope of
+/// twice as many heads.
+fn alibi_slope(bias: f64, i: usize, n: usize) -> f64 {
+    let mut power = 1;
+    while 2 * power <= n {
+        power *= 2;
+    }
+    let (i, n) = if i <= power { (i, power) } else { (2 * (i - power) - 1, 2 * power) };
+    2_f64.powf(-bias * i as f64 / n as f64)
+}
+
+/// The score of a query and a key with this product, without a bias.
 pub fn score(spec: &Spec, product: f64) -> f64 {
     let scaled = match spec.attention_scale {
         Some(scale) => scale * product,

@@ -89,17 +89,18 @@ impl Gpt {
     pub fn lens(&self, stream: &Matrix) -> Matrix {
         let last = self.parameters.blocks.last().expect("a model has a layer");
         let last_norm = match self.spec.block {
-            Block::PreNorm => self.parameters.final_norm.as_ref(),
-            Block::PostNorm => Some(&last.norm_2),
+            Block::PostNorm => last.norm_2.as_ref(),
+            _ => self.parameters.final_norm.as_ref(),
         };
-        let last_norm = last_norm.expect("a pre-norm model has a final norm");
+        let last_norm = last_norm.expect("the head reads the stream through a norm");
         self.head(&norm(self.spec.norm, last_norm, stream))
     }
 
     fn head(&self, x: &Matrix) -> Matrix {
         let head = self.parameters.head.as_ref();
         // Tied: embedding and head share a matrix.
-        let products = linear(x, head.unwrap_or(&self.parameters.token_embedding), None);
+        let head = head.unwrap_or(&self.parameters.token_embedding);
+        let products = linear(x, head, self.parameters.head_bias.as_deref());
         self.softcap(&products)
     }
 
@@ -112,15 +113,37 @@ impl Gpt {
         })
     }
 
-    /// A branch as it is added to the stream.
-    fn branch(&self, out: &Matrix) -> Matrix {
-        out.scaled(self.spec.residual_scale.unwrap_or(1.0))
+    /// The output `out` of attention or MLP as it is added to the stream: through its norm, if the
+    /// block has one, with dropout, and scaled.
+    fn branch(
+        &self,
+        place: (&'static str, Site, u32),
+        own: Option<&NormParameters>,
+        out: &Matrix,
+        pass: &mut Pass,
+    ) -> Matrix {
+        let (step, site, layer) = place;
+        let normed = own.map(|own| {
+            pass.record(step, layer, out);
+            norm(self.spec.norm, own, out)
+        });
+        let out = normed.as_ref().unwrap_or(out);
+        pass.masks.of_rows(site, layer, out).scaled(self.spec.residual_scale.unwrap_or(1.0))
+    }
+
+    /// The stream as attention or MLP reads it: through a norm, if the block has one.
+    fn read(&self, own: Option<&NormParameters>, x: &Matrix) -> Matrix {
+        own.map_or_else(|| x.clone(), |own| norm(self.spec.norm, own, x))
     }
 
     /// The residual stream as the head reads it.
     fn stream(&self, tokens: &[u32], pass: &mut Pass) -> Matrix {
         let mut x = self.embed(tokens, pass.masks);
         pass.record("embed", 0, &x);
+        if self.parameters.embedding_norm.is_some() {
+            x = self.first_stream(&x);
+            pass.record("embedding_norm", 0, &x);
+        }
         for (layer, block) in (0..).zip(&self.parameters.blocks) {
             x = self.block(layer, block, &x, pass);
         }
@@ -142,47 +165,78 @@ impl Gpt {
                     token + table.expect("learned positions have a table").row(position)[column]
                 }
                 Positions::Sinusoidal => token + sinusoid(position, column, width),
-                Positions::Rope(_) => token,
+                Positions::Rope(_) | Positions::Alibi { .. } => token,
             }
         });
         masks.of_rows(Site::Embedding, 0, &x)
+    }
+
+    /// The stream as the first block reads it: the embedding, through its norm if it has one.
+    fn first_stream(&self, embedded: &Matrix) -> Matrix {
+        self.read(self.parameters.embedding_norm.as_ref(), embedded)
     }
 
     /// One transformer block. Engines store the sums of a post-norm block and normalise them in the
     /// next step, so the trace holds the sum in either case.
     fn block(&self, layer: u32, block: &BlockParameters, x: &Matrix, pass: &mut Pass) -> Matrix {
         let kind = self.spec.norm;
+        let (norm_1, norm_2) = (block.norm_1.as_ref(), block.norm_2.as_ref());
+        // The steps that write the stream.
+        let has_branch_norms = block.branch_norm_1.is_some();
+        let (sum_1, sum_2) = match has_branch_norms {
+            true => ("attn_branch_norm", "mlp_branch_norm"),
+            false => ("attention_out", "mlp_down"),
+        };
         match self.spec.block {
-            Block::PreNorm => {
-                let x = x.add(&self.attend(layer, block, &norm(kind, &block.norm_1, x), pass));
-                pass.record("attention_out", layer, &x);
-                let x = x.add(&self.think(layer, block, &norm(kind, &block.norm_2, &x), pass));
-                pass.record("mlp_down", layer, &x);
+            Block::PreNorm | Block::Sandwich | Block::PostBranch => {
+                let x = x.add(&self.attend(layer, block, &self.read(norm_1, x), pass));
+                pass.record(sum_1, layer, &x);
+                let x = x.add(&self.think(layer, block, &self.read(norm_2, &x), pass));
+                pass.record(sum_2, layer, &x);
                 x
             }
             Block::PostNorm => {
                 let sum = x.add(&self.attend(layer, block, x, pass));
                 pass.record(first(layer, "attention_out", "attention_out_first"), layer, &sum);
-                let x = norm(kind, &block.norm_1, &sum);
+                let x = self.read(norm_1, &sum);
                 let sum = x.add(&self.think(layer, block, &x, pass));
                 pass.record("mlp_down", layer, &sum);
-                norm(kind, &block.norm_2, &sum)
+                norm(kind, norm_2.expect("a post-norm block has two norms"), &sum)
+            }
+            Block::Parallel { .. } => {
+                let mut mlp = Pass::new(pass.masks);
+                let out = self.think(layer, block, &self.read(norm_2.or(norm_1), x), &mut mlp);
+                let sum = x.add(&self.attend(layer, block, &self.read(norm_1, x), pass));
+                // Engines run the MLP's first projection before the attention.
+                let at = pass.trace.iter().rposition(|step| step.step == "attention");
+                let at = at.expect("a block has an attention");
+                pass.trace.splice(at..at, mlp.trace);
+                pass.record(sum_1, layer, &sum);
+                let sum = sum.add(&out);
+                pass.record(sum_2, layer, &sum);
+                sum
             }
         }
     }
 
     /// The attention branch.
     fn attend(&self, layer: u32, block: &BlockParameters, x: &Matrix, pass: &mut Pass) -> Matrix {
-        let qkv = Qkv::split(&self.spec, &block.qkv.apply(x)).rotate(&self.spec, layer);
         let name = match self.spec.block {
-            Block::PreNorm => "qkv",
             Block::PostNorm => first(layer, "qkv", "qkv_first"),
+            _ => "qkv",
         };
-        pass.record(name, layer, &side_by_side(&[&qkv.q, &qkv.k, &qkv.v]));
+        let raw = Qkv::split(&self.spec, &block.qkv.apply(x));
+        if block.qk_norm.is_some() {
+            pass.record(name, layer, &raw.join());
+        }
+        let qkv = raw.normed(&self.spec, block).rotate(&self.spec, layer);
+        let name = if block.qk_norm.is_some() { "qk_norm" } else { name };
+        pass.record(name, layer, &qkv.join());
         let gathered = attention(&self.spec, &qkv, layer, pass.masks);
         pass.record("attention", layer, &gathered);
         let out = block.attention_out.apply(&gathered);
-        self.branch(&pass.masks.of_rows(Site::AttentionOut, layer, &out))
+        let place = ("attention_out", Site::AttentionOut, layer);
+        self.branch(place, block.branch_norm_1.as_ref(), &out, pass)
     }
 
     /// The MLP branch: projection, activation, projection. If gated, one half of the hidden vector
@@ -199,7 +253,8 @@ impl Gpt {
         };
         pass.record("mlp_up", layer, &bent);
         let out = block.mlp_down.apply(&bent);
-        self.branch(&pass.masks.of_rows(Site::MlpDown, layer, &out))
+        let place = ("mlp_down", Site::MlpDown, layer);
+        self.branch(place, block.branch_norm_2.as_ref(), &out, pass)
     }
 }
 

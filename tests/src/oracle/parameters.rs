@@ -1,6 +1,8 @@
 //! The parameters of a GPT by the names of the papers, read from the tensors of a plan.
 
-use gpt_plan::{Block, Mlp, Plan, Spec};
+use std::borrow::Cow;
+
+use gpt_plan::{Block, Mlp, NormGroups, Plan, Spec};
 use gpt_runtime::Error;
 use gpt_runtime::weights::Weights;
 
@@ -13,11 +15,15 @@ pub struct Parameters {
     pub token_embedding: Matrix,
     /// `[context, embed]`, if positions are learned.
     pub positions: Option<Matrix>,
+    /// The norm of the embedding, if the model has one.
+    pub embedding_norm: Option<NormParameters>,
     pub blocks: Vec<BlockParameters>,
     /// The norm before the head of a pre-norm model.
     pub final_norm: Option<NormParameters>,
     /// `[vocab, embed]`, if it is not tied to the token embedding.
     pub head: Option<Matrix>,
+    /// `[vocab]`, if the head has a bias.
+    pub head_bias: Option<Vec<f64>>,
 }
 
 impl Parameters {
@@ -42,24 +48,45 @@ impl Parameters {
 
     /// The values of the plan's tensor `name` of `layer`, the inverse of the mapping in
     /// [`Gpt::new`].
-    pub fn tensor(&self, spec: &Spec, name: &str, layer: u32) -> &[f64] {
+    pub fn tensor(&self, spec: &Spec, name: &str, layer: u32) -> Cow<'_, [f64]> {
         let block = &self.blocks[layer as usize];
         match name {
-            "token_embedding" => return &self.token_embedding.values,
-            "positions" => return &self.positions.as_ref().expect("learned positions").values,
-            "head.weight" => return &self.head.as_ref().expect("a head of its own").values,
+            "token_embedding" => return Cow::Borrowed(&self.token_embedding.values),
+            "positions" => {
+                let positions = self.positions.as_ref().expect("learned positions");
+                return Cow::Borrowed(&positions.values);
+            }
+            "head.weight" => {
+                return Cow::Borrowed(&self.head.as_ref().expect("a head of its own").values);
+            }
+            "head.bias" => {
+                return Cow::Borrowed(self.head_bias.as_ref().expect("a bias of the head"));
+            }
             _ => {}
         }
         let (what, part) = name.rsplit_once('.').expect("a layer's tensor");
         let last = spec.layers as usize - 1;
         let norm = match (what, spec.block) {
-            ("attn_norm", Block::PreNorm) | ("mlp_norm", Block::PostNorm) => Some(&block.norm_1),
-            ("mlp_norm", Block::PreNorm) => Some(&block.norm_2),
-            ("attn_norm", Block::PostNorm) => Some(&self.blocks[layer as usize - 1].norm_2),
-            ("final_norm", Block::PostNorm) => Some(&self.blocks[last].norm_2),
-            ("final_norm", Block::PreNorm) => self.final_norm.as_ref(),
+            ("attn_norm", Block::PostNorm) => self.blocks[layer as usize - 1].norm_2.as_ref(),
+            ("mlp_norm", Block::PostNorm) => block.norm_1.as_ref(),
+            ("final_norm", Block::PostNorm) => self.blocks[last].norm_2.as_ref(),
+            ("attn_norm", _) => block.norm_1.as_ref(),
+            ("mlp_norm", _) => block.norm_2.as_ref(),
+            ("final_norm", _) => self.final_norm.as_ref(),
+            ("embedding_norm", _) => self.embedding_norm.as_ref(),
+            ("attn_branch_norm", _) => block.branch_norm_1.as_ref(),
+            ("mlp_branch_norm", _) => block.branch_norm_2.as_ref(),
             _ => None,
         };
+        if let ("attn.qk_norm", Some([q, k])) = (what, &block.qk_norm) {
+            // The plan has one tensor: that of queries, then that of keys.
+            let of = |norm: &NormParameters| match part {
+                "gamma" => norm.gamma.clone(),
+                _ => norm.beta.clone(),
+            };
+            let parts = [q, k].map(|norm| of(norm).expect("the norm has this parameter"));
+            return Cow::Owned(parts.concat());
+        }
         let linear = match what {
             "attn.qkv" => Some(&block.qkv),
             "attn.out" => Some(&block.attention_out),
@@ -74,7 +101,7 @@ impl Parameters {
             ("bias", _, Some(linear)) => linear.bias.as_ref(),
             _ => None,
         };
-        values.unwrap_or_else(|| panic!("the oracle has no tensor {name}"))
+        Cow::Borrowed(values.unwrap_or_else(|| panic!("the oracle has no tensor {name}")))
     }
 
     /// Visits the values of each tensor with a readable name, in a fixed order.
@@ -85,18 +112,37 @@ impl Parameters {
         }
         for (layer, block) in self.blocks.iter_mut().enumerate() {
             let name = |what: &str| format!("{what} of layer {layer}");
-            block.norm_1.visit(&name("norm_1"), f);
+            let norms = [
+                ("norm_1", &mut block.norm_1),
+                ("branch_norm_1", &mut block.branch_norm_1),
+                ("norm_2", &mut block.norm_2),
+                ("branch_norm_2", &mut block.branch_norm_2),
+            ];
+            for (what, norm) in norms {
+                if let Some(norm) = norm {
+                    norm.visit(&name(what), f);
+                }
+            }
+            if let Some([q, k]) = &mut block.qk_norm {
+                q.visit(&name("the norm of queries"), f);
+                k.visit(&name("the norm of keys"), f);
+            }
             block.qkv.visit(&name("qkv"), f);
             block.attention_out.visit(&name("attention_out"), f);
-            block.norm_2.visit(&name("norm_2"), f);
             block.mlp_up.visit(&name("mlp_up"), f);
             block.mlp_down.visit(&name("mlp_down"), f);
+        }
+        if let Some(norm) = &mut self.embedding_norm {
+            norm.visit("embedding_norm", f);
         }
         if let Some(norm) = &mut self.final_norm {
             norm.visit("final_norm", f);
         }
         if let Some(head) = &mut self.head {
             f("head".to_owned(), &mut head.values);
+        }
+        if let Some(bias) = &mut self.head_bias {
+            f("bias of the head".to_owned(), bias);
         }
     }
 }
@@ -124,13 +170,20 @@ impl Linear {
 /// The parameters of one block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockParameters {
-    /// The norm of attention: before it (pre-norm), or after its residual (post-norm).
-    pub norm_1: NormParameters,
+    /// The norm of attention: before it, or after its residual (post-norm); none in a post-branch
+    /// block.
+    pub norm_1: Option<NormParameters>,
     /// The projection to queries, keys and values.
     pub qkv: Linear,
+    /// The norms of queries and of keys, if the model has them.
+    pub qk_norm: Option<[NormParameters; 2]>,
     pub attention_out: Linear,
-    /// The norm of the MLP, like `norm_1`.
-    pub norm_2: NormParameters,
+    /// The norm of the attention's output, in a sandwich or post-branch block.
+    pub branch_norm_1: Option<NormParameters>,
+    /// The norm of the MLP, like `norm_1`; none if parallel branches share theirs.
+    pub norm_2: Option<NormParameters>,
+    /// The norm of the MLP's output, like `branch_norm_1`.
+    pub branch_norm_2: Option<NormParameters>,
     /// The projection to the hidden width. If gated, all gates come before the gated values.
     pub mlp_up: Linear,
     pub mlp_down: Linear,
@@ -164,12 +217,17 @@ impl Gpt {
                 gpt_plan::Positions::Learned => Some(reader.required("positions", 0)?),
                 _ => None, // sinusoidal positions are computed on use
             },
+            embedding_norm: spec
+                .embedding_norm
+                .then(|| reader.norm("embedding_norm", 0))
+                .transpose()?,
             blocks: blocks.collect::<Result<_, _>>()?,
             final_norm: match spec.block {
-                Block::PreNorm => Some(reader.norm("final_norm", 0)?),
                 Block::PostNorm => None,
+                _ => Some(reader.norm("final_norm", 0)?),
             },
             head: reader.optional("head.weight", 0)?,
+            head_bias: reader.values("head.bias", 0)?,
         };
         let gpt = Gpt { spec, parameters };
         gpt.check_shapes();
@@ -220,21 +278,30 @@ impl Reader<'_> {
         // The plan names a norm after the step that applies it. The second norm of a post-norm
         // block is applied by the next block's attention, or by the head.
         let (norm_1, norm_2) = match spec.block {
-            Block::PreNorm => (self.norm("attn_norm", layer)?, self.norm("mlp_norm", layer)?),
+            Block::PreNorm | Block::Sandwich | Block::Parallel { norms: 2 } => {
+                (Some(self.norm("attn_norm", layer)?), Some(self.norm("mlp_norm", layer)?))
+            }
+            Block::Parallel { .. } => (Some(self.norm("attn_norm", layer)?), None),
+            Block::PostBranch => (None, None),
             Block::PostNorm => {
                 let second = if layer + 1 < spec.layers {
                     self.norm("attn_norm", layer + 1)?
                 } else {
                     self.norm("final_norm", 0)?
                 };
-                (self.norm("mlp_norm", layer)?, second)
+                (Some(self.norm("mlp_norm", layer)?), Some(second))
             }
         };
+        let branches = matches!(spec.block, Block::Sandwich | Block::PostBranch);
+        let branch = |name: &str| branches.then(|| self.norm(name, layer)).transpose();
         Ok(BlockParameters {
             norm_1,
             qkv: self.linear("attn.qkv", layer)?,
+            qk_norm: spec.qk_norm.map(|own| self.qk_norm(spec, own.over, layer)).transpose()?,
             attention_out: self.linear("attn.out", layer)?,
+            branch_norm_1: branch("attn_branch_norm")?,
             norm_2,
+            branch_norm_2: branch("mlp_branch_norm")?,
             mlp_up: self.linear("mlp.up", layer)?,
             mlp_down: self.linear("mlp.down", layer)?,
         })
@@ -252,6 +319,26 @@ impl Reader<'_> {
             gamma: self.values(&format!("{name}.gamma"), layer)?,
             beta: self.values(&format!("{name}.beta"), layer)?,
         })
+    }
+
+    /// The norms of queries and of keys, which are one tensor of the plan.
+    fn qk_norm(
+        &self,
+        spec: &Spec,
+        over: NormGroups,
+        layer: u32,
+    ) -> Result<[NormParameters; 2], Error> {
+        let both = self.norm("attn.qk_norm", layer)?;
+        let heads = if over == NormGroups::Head { 1 } else { spec.heads };
+        let split = (heads * spec.head_dim) as usize;
+        let part = |values: &Option<Vec<f64>>, of_keys: bool| {
+            let both = values.as_ref()?.split_at(split);
+            Some(if of_keys { both.1.to_vec() } else { both.0.to_vec() })
+        };
+        Ok([false, true].map(|of_keys| NormParameters {
+            gamma: part(&both.gamma, of_keys),
+            beta: part(&both.beta, of_keys),
+        }))
     }
 
     fn values(&self, name: &str, layer: u32) -> Result<Option<Vec<f64>>, Error> {

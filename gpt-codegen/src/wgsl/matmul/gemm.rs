@@ -23,7 +23,8 @@ impl TrainKernels<'_> {
         let Projection { input, weight, bias, ref epilogue, .. } = *projection;
         let gated = matches!(epilogue, Epilogue::Activation { gated: true, .. });
         let (name, out) = match *epilogue {
-            Epilogue::Store { out, .. } => ("logits", out),
+            Epilogue::Store { out, .. } if out.buffer == BufferId::Logits => ("logits", out),
+            Epilogue::Store { out, .. } => ("store", out),
             Epilogue::Activation { out, .. } => ("mlp_up", out),
             Epilogue::Residual { out, .. } => ("residual", out),
             Epilogue::Heads { heads: Heads::Fused { qkv }, .. } => ("qkv", qkv),
@@ -49,13 +50,11 @@ impl TrainKernels<'_> {
         } else {
             parts.extend([files::MATMUL_GEMM_FEATURES, files::MATMUL_GEMM_QUAD]);
         }
-        if !matches!(epilogue, Epilogue::Store { .. }) {
-            let bias = match bias {
-                Some(_) => files::MATMUL_BIAS_TENSOR,
-                None => files::MATMUL_BIAS_NONE,
-            };
-            parts.extend([bias, files::MATMUL_BIAS_QUAD]);
-        }
+        let bias = match bias {
+            Some(_) => files::MATMUL_BIAS_TENSOR,
+            None => files::MATMUL_BIAS_NONE,
+        };
+        parts.extend([bias, files::MATMUL_BIAS_QUAD]);
         parts.push(files::MATMUL_EPILOGUE_PADDING);
         self.epilogue(epilogue, &mut header, &mut parts);
         let features = if gated {
@@ -170,6 +169,7 @@ impl TrainKernels<'_> {
                 let doc = "parts of the matrix add up";
                 header.flag("PARTS_ARE_COLUMNS", false, doc);
                 loss::logit_map(None, &mut header, &mut parts);
+                parts.extend([files::MATMUL_BIAS_NONE, files::MATMUL_BIAS_QUAD]);
                 parts.push(files::MATMUL_EPILOGUE_STORE);
                 "input"
             }

@@ -1,6 +1,8 @@
 //! Projections of inference: a norm as prologue, a packed matrix, an epilogue.
 
-use gpt_plan::{Epilogue, Kernel, MatrixLayout, Op, Phase, Projection, STRIP, vector_offset};
+use gpt_plan::{
+    BufferId, Epilogue, Kernel, MatrixLayout, Op, Phase, Projection, STRIP, vector_offset,
+};
 use gpt_shaders::{files, tile_n_file};
 
 use super::{rope, weights};
@@ -66,9 +68,9 @@ pub fn projection(context: &Context<'_>, op: &Op, projection: &Projection) -> Op
         parts.push(files::SHARED_VECTORS);
     }
     weights(context.format, &layout, &mut header, &mut parts);
-    parts.push(match projection.epilogue {
-        Epilogue::Residual { .. } => files::MATMUL_PROLOGUE_ACTIVATIONS,
-        _ => files::MATMUL_PROLOGUE_STREAM,
+    parts.push(match projection.input.buffer {
+        BufferId::X => files::MATMUL_PROLOGUE_STREAM,
+        _ => files::MATMUL_PROLOGUE_ACTIVATIONS,
     });
     norm::prologue(context, norm, &mut header, &mut parts);
     parts.push(match bias {
@@ -179,7 +181,7 @@ fn epilogue(context: &Context<'_>, epilogue: &Epilogue, header: &mut Header, par
     let file = match *epilogue {
         Epilogue::Store { ref map, .. } => {
             loss::logit_map(map.as_ref(), header, parts);
-            files::MATMUL_EPILOGUE_LOGITS
+            files::MATMUL_EPILOGUE_PRODUCT
         }
         Epilogue::Heads { rotary, .. } => {
             header.size("HEAD_DIM", spec.head_dim, "width of a head");

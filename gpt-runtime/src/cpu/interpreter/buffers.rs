@@ -31,7 +31,7 @@ impl TrainBuffers {
             (0..count).map(|_| arena.floats(len as usize)).collect::<Result<Vec<Floats>, Error>>()
         };
         let numbers = |id| vec![0; training.buffer(id).train_len(shape) as usize];
-        let mut floats: [Vec<Floats>; BufferId::COUNT] = Default::default();
+        let mut floats: [Vec<Floats>; BufferId::COUNT] = std::array::from_fn(|_| Vec::new());
         let (mut strides, mut widths) = ([0; BufferId::COUNT], [0; BufferId::COUNT]);
         for buffer in training.buffers.iter() {
             let at = buffer.id as usize;

@@ -4,7 +4,7 @@
 #[cfg(feature = "train")]
 mod training;
 
-use gpt_plan::{Norm, NormRef, Plan, TensorId};
+use gpt_plan::{Norm, NormRef, Plan, Role, TensorId};
 
 #[cfg(feature = "train")]
 pub use training::TrainParameters;
@@ -34,6 +34,14 @@ pub struct NormParameters {
 impl NormParameters {
     pub fn operands(&self) -> NormOperands<'_> {
         NormOperands { kind: self.kind, gamma: &self.gamma, beta: &self.beta }
+    }
+}
+
+/// Elements of the scale of a norm.
+fn norm_width(plan: &Plan, role: Role) -> usize {
+    match (role, plan.spec.qk_groups()) {
+        (Role::QkNorm, Some(groups)) => groups.parameters as usize,
+        _ => plan.spec.embed as usize,
     }
 }
 
@@ -76,10 +84,10 @@ impl ParameterReader<'_> {
     }
 
     pub fn norm(&self, norm: NormRef, layer: u32) -> Result<NormParameters, Error> {
-        let ones = || vec![1.0; self.plan.spec.embed as usize];
+        let ones = || vec![1.0; norm_width(self.plan, norm.role)];
         let vector = |id| self.vector(id, layer);
         Ok(NormParameters {
-            kind: self.plan.spec.norm,
+            kind: self.plan.spec.norm_of(norm.role),
             gamma: norm.gamma.map_or_else(|| Ok(ones()), vector)?,
             beta: norm.beta.map_or(Ok(Vec::new()), vector)?,
         })

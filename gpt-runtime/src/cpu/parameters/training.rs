@@ -5,8 +5,9 @@
 //! a gated MLP a panel holds 16 gates and the 16 rows that they gate. Rows of padding stay zero, as
 //! their gradients are zero. Tables and vectors are stored row by row.
 
-use gpt_plan::{NormRef, Plan, TensorId, TensorKind};
+use gpt_plan::{NormRef, Plan, Role, TensorId, TensorKind};
 
+use super::norm_width;
 use crate::Error;
 use crate::cpu::device::CpuDevice;
 use crate::cpu::memory::{Arena, Floats};
@@ -113,7 +114,10 @@ impl TrainParameters {
             sums: PartialSums::new(start),
             rounds,
             fixed: vec![Vec::new(); plan.tensors.len()],
-            ones: vec![1.0; plan.spec.embed as usize],
+            ones: vec![
+                1.0;
+                norm_width(plan, Role::AttentionNorm).max(norm_width(plan, Role::QkNorm))
+            ],
         };
         parameters.load(device, plan, weights)?;
         Ok(parameters)
@@ -184,8 +188,11 @@ impl TrainParameters {
     /// The parameters of a norm.
     pub fn norm(&self, plan: &Plan, norm: NormRef, layer: usize) -> NormOperands<'_> {
         NormOperands {
-            kind: plan.spec.norm,
-            gamma: norm.gamma.map_or(&self.ones, |id| self.plain(id, layer)),
+            kind: plan.spec.norm_of(norm.role),
+            gamma: match norm.gamma {
+                Some(id) => self.plain(id, layer),
+                None => &self.ones[..norm_width(plan, norm.role)],
+            },
             beta: norm.beta.map_or(&[], |id| self.plain(id, layer)),
         }
     }

@@ -1,6 +1,6 @@
 //! Assigns a buffer of a session to each operand of a kernel.
 
-use gpt_plan::{BufferId, Op, Operand};
+use gpt_plan::{BufferId, Epilogue, Op, Operand, Projection};
 
 /// A buffer of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +32,21 @@ pub fn buffer(op: Option<&Op>, operand: Operand) -> SessionBuffer {
         Operand::Sampling => SessionBuffer::Sampling,
         Operand::Tokens => SessionBuffer::Tokens,
         Operand::X => SessionBuffer::StreamIn,
-        Operand::Out => SessionBuffer::StreamOut,
-        Operand::Activations => {
-            let projection = op.and_then(Op::projection);
-            Plan(projection.expect("a projection's input").input.buffer)
-        }
+        Operand::Out => match op {
+            Some(Op::Embed { out, .. }) if out.buffer != BufferId::X => Plan(out.buffer),
+            _ => SessionBuffer::StreamOut,
+        },
+        Operand::Activations => Plan(match op {
+            Some(Op::Project(projection)) => projection.input.buffer,
+            Some(Op::Norm { x, .. } | Op::NormHeads { x, .. }) => x.buffer,
+            _ => unreachable!("the step has no input but the stream"),
+        }),
+        Operand::Product => match op {
+            Some(Op::Project(Projection { epilogue: Epilogue::Store { out, .. }, .. })) => {
+                Plan(out.buffer)
+            }
+            _ => unreachable!("the step stores no product"),
+        },
         Operand::Q => Plan(BufferId::Q),
         Operand::A => Plan(BufferId::A),
         Operand::H => Plan(BufferId::H),

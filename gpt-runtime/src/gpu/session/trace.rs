@@ -55,6 +55,10 @@ impl GpuSession {
             BufferId::Q,
             BufferId::A,
             BufferId::H,
+            BufferId::Embedded,
+            BufferId::QkvRaw,
+            BufferId::AttnBranch,
+            BufferId::MlpBranch,
             BufferId::Logits,
             BufferId::SplitSums,
         ] {

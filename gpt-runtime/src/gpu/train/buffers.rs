@@ -110,7 +110,7 @@ impl TrainBuffers {
         let chunks = rows.div_ceil(logits.train_rows(shape)) as u32;
         let uniforms = chunks + 2;
         let table = match plan.spec.positions {
-            Positions::Learned => None,
+            Positions::Learned | Positions::Alibi { .. } => None,
             _ => Some(tables::upload(device, plan, weights, shape.tokens)?),
         };
         let download = BufferUsages::MAP_READ | BufferUsages::COPY_DST;

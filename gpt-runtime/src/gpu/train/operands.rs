@@ -46,11 +46,25 @@ impl StepOperands {
                 positions,
                 ..none
             },
-            Op::Norm { norm, x, stats, out, .. } => StepOperands {
-                slots: vec![(O::X, x), (O::Stats, stats), (O::Out, out)],
-                norm: Some(norm),
-                ..none
-            },
+            Op::Norm { norm, x, sum, stats, out, .. } => {
+                let stats = stats.map(|stats| (O::Stats, stats));
+                let residual = sum.map(|sum| (O::Residual, sum.residual));
+                let slots = [(O::X, x), (O::Out, out)];
+                StepOperands {
+                    slots: slots.into_iter().chain(stats).chain(residual).collect(),
+                    norm: Some(norm),
+                    ..none
+                }
+            }
+            Op::NormHeads { norm, x, stats, heads, .. } => {
+                let stats = stats.map(|stats| (O::Stats, stats));
+                let slots = [(O::X, x), (O::Qkv, fused(heads))];
+                StepOperands {
+                    slots: slots.into_iter().chain(stats).collect(),
+                    norm: Some(norm),
+                    ..none
+                }
+            }
             Op::Project(ref projection) => {
                 StepOperands { slots: projection_slots(projection), bias: projection.bias, ..none }
             }
@@ -85,6 +99,11 @@ impl StepOperands {
             Op::ProjectWeight { bias, dy, input, .. } => {
                 StepOperands { slots: vec![(O::Dy, dy), (O::X, input)], bias, ..none }
             }
+            Op::NormHeadsInput { norm, x, stats, dy, out } => StepOperands {
+                slots: vec![(O::X, x), (O::Stats, stats), (O::Dy, dy), (O::Out, out)],
+                norm: Some(norm),
+                ..none
+            },
             Op::NormInput { norm, x, stats, dy, residual, out } => {
                 assert!(
                     residual.is_none_or(|slot| slot == out),
@@ -96,11 +115,13 @@ impl StepOperands {
                     ..none
                 }
             }
-            Op::NormWeight { norm, x, stats, dy } => StepOperands {
-                slots: vec![(O::X, x), (O::Stats, stats), (O::Dy, dy)],
-                norm: Some(norm),
-                ..none
-            },
+            Op::NormWeight { norm, x, stats, dy } | Op::NormHeadsWeight { norm, x, stats, dy } => {
+                StepOperands {
+                    slots: vec![(O::X, x), (O::Stats, stats), (O::Dy, dy)],
+                    norm: Some(norm),
+                    ..none
+                }
+            }
             Op::Add { a, b, out } => {
                 assert_eq!(a, out, "a sum replaces its first term");
                 StepOperands { slots: vec![(O::Dy, b), (O::Out, out)], ..none }

@@ -1,5 +1,5 @@
-// Stores logits, or the gradient of a layer's input. Parts of a matrix run one after the other:
-// their gradients are added, their logits are separate columns.
+// Stores a product: logits, rows before their norm, or the gradient of a layer's input. Parts of a
+// matrix run one after the other: their gradients are added, their products are separate columns.
 
 @group(1) @binding(4) var<storage, read_write> out: array<vec4<f32>>;
 
@@ -9,7 +9,7 @@ fn store_quad(row: u32, local: u32, values: vec4<f32>) {
         return;
     }
     let at = output_row(row) * OUT_QUADS + column / 4u;
-    var sum = zero_padding(column, values);
+    var sum = zero_padding(column, values + bias_quad(column));
     if step_uniform.adds != 0u {
         sum += out[at];
     }

@@ -1,10 +1,10 @@
 //! The gradient of a transformer block.
 
-use gpt_plan::{Block, Site};
+use gpt_plan::{Block, Site, Spec};
 
 use crate::oracle::activation::slope;
-use crate::oracle::attention::{Qkv, attention};
-use crate::oracle::{BlockParameters, Gpt, Masks, Matrix, Pass, activate, norm};
+use crate::oracle::attention::{Groups, Qkv, attention};
+use crate::oracle::{BlockParameters, Gpt, Masks, Matrix, NormParameters, Pass, activate, norm};
 
 use super::attention::attention_backward;
 use super::linear::linear_backward;
@@ -30,32 +30,75 @@ impl Gpt {
         let kind = self.spec.norm;
         let block = here.block;
         match self.spec.block {
-            Block::PreNorm => {
-                let read_1 = norm(kind, &block.norm_1, x);
+            Block::PreNorm | Block::Sandwich | Block::PostBranch => {
+                let read_1 = self.read(block.norm_1.as_ref(), x);
                 let middle = x.add(&self.attended(here, &read_1));
-                let read_2 = norm(kind, &block.norm_2, &middle);
+                let read_2 = self.read(block.norm_2.as_ref(), &middle);
                 let d_read = self.think_backward(here, &read_2, d, gradient);
-                let d = d.add(&norm_backward(
-                    kind,
-                    &block.norm_2,
-                    &middle,
-                    &d_read,
-                    &mut gradient.norm_2,
-                ));
+                let norm_2 = (block.norm_2.as_ref(), gradient.norm_2.as_mut());
+                let d = d.add(&self.read_backward(norm_2, &middle, &d_read));
                 let d_read = self.attend_backward(here, &read_1, &d, gradient);
-                d.add(&norm_backward(kind, &block.norm_1, x, &d_read, &mut gradient.norm_1))
+                let norm_1 = (block.norm_1.as_ref(), gradient.norm_1.as_mut());
+                d.add(&self.read_backward(norm_1, x, &d_read))
             }
             Block::PostNorm => {
+                let norms = (block.norm_1.as_ref(), block.norm_2.as_ref());
+                let (Some(norm_1), Some(norm_2)) = norms else {
+                    unreachable!("a post-norm block has two norms");
+                };
                 let sum_1 = x.add(&self.attended(here, x));
-                let middle = norm(kind, &block.norm_1, &sum_1);
+                let middle = norm(kind, norm_1, &sum_1);
                 let mut pass = Pass::new(here.masks);
                 let sum_2 = middle.add(&self.think(here.layer, block, &middle, &mut pass));
-                let d = norm_backward(kind, &block.norm_2, &sum_2, d, &mut gradient.norm_2);
+                let norm_2 = (Some(norm_2), gradient.norm_2.as_mut());
+                let d = self.read_backward(norm_2, &sum_2, d);
                 let d = d.add(&self.think_backward(here, &middle, &d, gradient));
-                let d = norm_backward(kind, &block.norm_1, &sum_1, &d, &mut gradient.norm_1);
+                let norm_1 = (Some(norm_1), gradient.norm_1.as_mut());
+                let d = self.read_backward(norm_1, &sum_1, &d);
                 d.add(&self.attend_backward(here, x, &d, gradient))
             }
+            Block::Parallel { norms } => {
+                let read_1 = self.read(block.norm_1.as_ref(), x);
+                let read_2 = self.read(block.norm_2.as_ref().or(block.norm_1.as_ref()), x);
+                let d_mlp = self.think_backward(here, &read_2, d, gradient);
+                let d_attention = self.attend_backward(here, &read_1, d, gradient);
+                let norm_1 = (block.norm_1.as_ref(), gradient.norm_1.as_mut());
+                if norms == 1 {
+                    // Both read the output of one norm.
+                    return d.add(&self.read_backward(norm_1, x, &d_attention.add(&d_mlp)));
+                }
+                let norm_2 = (block.norm_2.as_ref(), gradient.norm_2.as_mut());
+                let d = d.add(&self.read_backward(norm_1, x, &d_attention));
+                d.add(&self.read_backward(norm_2, x, &d_mlp))
+            }
         }
+    }
+
+    /// The gradient of a stream that is read through a norm, if there is one.
+    fn read_backward(
+        &self,
+        own: (Option<&NormParameters>, Option<&mut NormParameters>),
+        x: &Matrix,
+        d: &Matrix,
+    ) -> Matrix {
+        match own {
+            (Some(own), Some(gradient)) => norm_backward(self.spec.norm, own, x, d, gradient),
+            _ => d.clone(),
+        }
+    }
+
+    /// The gradient of the output `out` of attention or MLP, from that of the stream.
+    fn branch_backward(
+        &self,
+        here: Here<'_>,
+        site: Site,
+        own: (Option<&NormParameters>, Option<&mut NormParameters>),
+        out: &Matrix,
+        d: &Matrix,
+    ) -> Matrix {
+        let scale = self.spec.residual_scale.unwrap_or(1.0);
+        let d = here.masks.of_rows(site, here.layer, &d.scaled(scale));
+        self.read_backward(own, out, &d)
     }
 
     fn attended(&self, here: Here<'_>, x: &Matrix) -> Matrix {
@@ -70,12 +113,16 @@ impl Gpt {
         gradient: &mut BlockParameters,
     ) -> Matrix {
         let Here { block, layer, masks } = here;
-        let qkv = Qkv::split(&self.spec, &block.qkv.apply(x)).rotate(&self.spec, here.layer);
+        let raw = Qkv::split(&self.spec, &block.qkv.apply(x));
+        let qkv = raw.clone().normed(&self.spec, block).rotate(&self.spec, here.layer);
         let gathered = attention(&self.spec, &qkv, layer, masks);
-        let d = masks.of_rows(Site::AttentionOut, layer, &self.branch(d));
+        let out = block.attention_out.apply(&gathered);
+        let own = (block.branch_norm_1.as_ref(), gradient.branch_norm_1.as_mut());
+        let d = self.branch_backward(here, Site::AttentionOut, own, &out, d);
         let d = linear_backward(&gathered, &block.attention_out, &d, &mut gradient.attention_out);
         let d =
             attention_backward(&self.spec, &qkv, layer, masks, &d).rotate_back(&self.spec, layer);
+        let d = raw.normed_backward(&self.spec, block, d, gradient);
         linear_backward(x, &block.qkv, &d.join(), &mut gradient.qkv)
     }
 
@@ -96,7 +143,9 @@ impl Gpt {
             let row = wide.row(row);
             if mlp.gated { value(row[i]) * row[hidden + i] } else { value(row[i]) }
         });
-        let d = here.masks.of_rows(Site::MlpDown, here.layer, &self.branch(d));
+        let out = block.mlp_down.apply(&bent);
+        let own = (block.branch_norm_2.as_ref(), gradient.branch_norm_2.as_mut());
+        let d = self.branch_backward(here, Site::MlpDown, own, &out, d);
         let d = linear_backward(&bent, &block.mlp_down, &d, &mut gradient.mlp_down);
         let d = Matrix::from_fn(wide.rows, wide.columns, |row, column| {
             let (wide, d) = (wide.row(row), d.row(row));
@@ -108,5 +157,33 @@ impl Gpt {
             }
         });
         linear_backward(x, &block.mlp_up, &d, &mut gradient.mlp_up)
+    }
+}
+
+impl Qkv {
+    /// The gradient of queries, keys and values before the norms of queries and keys, from that
+    /// after them. `self` is the input of the norms.
+    fn normed_backward(
+        &self,
+        spec: &Spec,
+        block: &BlockParameters,
+        d: Qkv,
+        gradient: &mut BlockParameters,
+    ) -> Qkv {
+        let (Some(own), Some(parameters)) = (spec.qk_norm, &block.qk_norm) else { return d };
+        let gradients = gradient.qk_norm.as_mut().expect("gradients of the norm");
+        let [q, k] = [(&self.q, &d.q, 0), (&self.k, &d.k, 1)].map(|(x, d, i)| {
+            let groups = Groups::new(spec, own.over, x.columns);
+            let (mut d_groups, mut d_parameters) = (Vec::new(), Vec::new());
+            for (group, parameters) in groups.parameters(&parameters[i]) {
+                let mut of_group = parameters.clone();
+                let (x, d) = (groups.columns(x, group), groups.columns(d, group));
+                d_groups.push(norm_backward(own.norm, &parameters, &x, &d, &mut of_group));
+                d_parameters.push(of_group);
+            }
+            gradients[i] = groups.join_parameters(&d_parameters);
+            groups.join(&d_groups)
+        });
+        Qkv { q, k, v: d.v }
     }
 }

@@ -102,7 +102,8 @@ impl Gpt {
         let mut gradients = self.parameters.zeros();
         let kind = self.spec.norm;
 
-        let mut streams = vec![self.embed(tokens, masks)];
+        let embedded = self.embed(tokens, masks);
+        let mut streams = vec![self.first_stream(&embedded)];
         for (layer, block) in (0..).zip(&self.parameters.blocks) {
             let x = &streams[layer as usize];
             let stream = self.block(layer, block, x, &mut Pass::new(masks));
@@ -114,7 +115,7 @@ impl Gpt {
             None => last.clone(),
         };
         let head = self.parameters.head.as_ref().unwrap_or(&self.parameters.token_embedding);
-        let products = apply(&read, head, None);
+        let products = apply(&read, head, self.parameters.head_bias.as_deref());
         let logits = self.softcap(&products);
 
         // The gradient of cross-entropy: the predicted distribution minus the target's.
@@ -129,6 +130,9 @@ impl Gpt {
                 .map_or(1.0, |cap| (scale * products.row(row)[token] / cap).cosh().powi(-2));
             scale * slope * (predicted.row(row)[token] - came) / n
         });
+        if let Some(bias) = &mut gradients.head_bias {
+            *bias = d_products.sum_of_rows();
+        }
         let (d_read, d_head) = matrix_backward(&read, head, &d_products);
         // A tied matrix is used twice, so its gradients add up.
         match &mut gradients.head {
@@ -145,6 +149,11 @@ impl Gpt {
         for (layer, ((block, gradient), stream)) in blocks.zip(&streams).enumerate().rev() {
             let here = Here { block, layer: layer as u32, masks };
             d = self.block_backward(here, stream, &d, gradient);
+        }
+        if let (Some(own), Some(gradient)) =
+            (&self.parameters.embedding_norm, &mut gradients.embedding_norm)
+        {
+            d = norm_backward(kind, own, &embedded, &d, gradient);
         }
         let d = masks.of_rows(Site::Embedding, 0, &d);
         for (position, (&token, d)) in tokens.iter().zip(d.iter_rows()).enumerate() {

@@ -15,6 +15,10 @@ pub struct SessionBuffers {
     pub(super) q: Vec<f32>,
     pub(super) a: Vec<f32>,
     pub(super) h: Vec<f32>,
+    pub(super) embedded: Vec<f32>,
+    pub(super) qkv_raw: Vec<f32>,
+    pub(super) attn_branch: Vec<f32>,
+    pub(super) mlp_branch: Vec<f32>,
     pub(super) cache: Vec<Cache>,
 }
 
@@ -45,6 +49,10 @@ impl SessionBuffers {
             q: buffer(BufferId::Q),
             a: buffer(BufferId::A),
             h: buffer(BufferId::H),
+            embedded: buffer(BufferId::Embedded),
+            qkv_raw: buffer(BufferId::QkvRaw),
+            attn_branch: buffer(BufferId::AttnBranch),
+            mlp_branch: buffer(BufferId::MlpBranch),
             cache: layer_caches(&plan.spec, options)?,
         })
     }

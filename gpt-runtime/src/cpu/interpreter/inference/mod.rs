@@ -5,7 +5,8 @@ mod buffers;
 use std::time::Instant;
 
 use gpt_plan::{
-    BufferId, Epilogue, Format, Formula, Op, Place, Plan, Scores, Slot, Step, TensorId, TensorKind,
+    BufferId, Epilogue, Format, Formula, NormRef, Op, Place, Plan, Scores, Step, TensorId,
+    TensorKind,
 };
 
 pub use buffers::{PassScratch, SessionBuffers};
@@ -17,13 +18,15 @@ use crate::cpu::kv_cache::{Cache, CacheShape, KeysAndValues, KvStorage, each_for
 use crate::cpu::ops::attention::cached::{self, Queries};
 use crate::cpu::ops::matmul::epilogue::{self, Activate, ActivationEpilogue, EpilogueFn};
 use crate::cpu::ops::matmul::forward::{self, Prologue, project};
+use crate::cpu::ops::norm::forward::{RowStatistics, Sum, forward as norm_rows};
+use crate::cpu::ops::norm::heads::forward as norm_heads;
 use crate::cpu::ops::rotary::{Rotary, RotaryTables};
 use crate::cpu::ops::{RowsOut, embed};
 use crate::cpu::pack::{Order, Packed};
 use crate::cpu::parameters::{NormParameters, ParameterReader, ProjectionParameters};
 use crate::cpu::pool::Disjoint;
 use crate::engine::{LogitsRequest, StepTime, Trace};
-use gpt_simd::{CacheElement, PANEL};
+use gpt_simd::{CacheElement, PANEL, Strided};
 
 /// Measures the time of each step.
 pub struct Stopwatch {
@@ -171,7 +174,42 @@ impl ForwardPass<'_> {
     ) {
         self.begin(Some(q));
         let shape = cache.shape;
-        each_format!(&mut cache.storage, kv => self.qkv_into(x, norm, qkv, rotary, q, &shape, kv));
+        each_format!(&mut cache.storage, kv => {
+            let (position, width) = (self.position, self.plan.spec.qkv_width() as usize);
+            let sink = self.heads_sink(q, &shape, kv);
+            let position = |row| position + row;
+            let epilogue = epilogue::heads(qkv.bias.as_deref(), width, rotary, position, sink);
+            self.project(x, self.rows(), norm, &qkv.weight, &epilogue);
+        });
+        self.end_heads(q, cache);
+    }
+
+    /// `q, k, v = x`, with the norms of queries and keys; otherwise as [`qkv_rows`](Self::qkv_rows).
+    pub(in crate::cpu) fn norm_heads_rows(
+        &mut self,
+        x: &[f32],
+        norm: &NormParameters,
+        rotary: &Rotary,
+        q: &mut Vec<f32>,
+        cache: &mut Cache,
+    ) {
+        self.begin(Some(q));
+        let spec = &self.plan.spec;
+        let groups = spec.qk_groups().expect("the spec has a norm of queries and keys");
+        let (position, width) = (self.position, spec.qkv_width() as usize);
+        let (shape, rows) = (cache.shape, self.rows());
+        each_format!(&mut cache.storage, kv => {
+            let sink = self.heads_sink(q, &shape, kv);
+            let x = Strided { data: x, stride: width };
+            let position = |row| position + row;
+            let norm = norm.operands();
+            norm_heads(self.device, rows, &groups, norm, x, width, rotary, position, None, sink);
+        });
+        self.end_heads(q, cache);
+    }
+
+    /// Ends a step that writes queries, keys and values.
+    fn end_heads(&mut self, q: &[f32], cache: &Cache) {
         self.end_with(|pass| {
             let width = pass.plan.buffer(BufferId::Q).width as usize;
             let mut values = Vec::new();
@@ -183,23 +221,20 @@ impl ForwardPass<'_> {
         });
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn qkv_into<E: CacheElement>(
-        &mut self,
-        x: &[f32],
-        norm: Option<&NormParameters>,
-        qkv: &ProjectionParameters,
-        rotary: &Rotary,
-        q: &mut [f32],
-        shape: &CacheShape,
-        kv: &mut KeysAndValues<E>,
-    ) {
+    /// Stores a part of a row of queries, keys and values, from an output on: queries in `q`, the
+    /// others in the cache.
+    fn heads_sink<'a, E: CacheElement>(
+        &self,
+        q: &'a mut [f32],
+        shape: &'a CacheShape,
+        kv: &'a mut KeysAndValues<E>,
+    ) -> impl Fn(usize, usize, &[f32]) + Sync + use<'a, E> {
         let spec = &self.plan.spec;
         let head_dim = shape.head_dim;
         let (q_width, kv_width) = (spec.q_width() as usize, spec.kv_width() as usize);
         let (position, kernels) = (self.position, self.device.kernels);
         let (q_out, kv_out) = (Disjoint::new(q), Disjoint::new(kv.elements_mut()));
-        let sink = |row: usize, first: usize, outputs: &[f32]| {
+        move |row: usize, first: usize, outputs: &[f32]| {
             let position = position + row;
             let mut scratch = [E::default(); PANEL];
             // A panel may hold parts of several heads, so the outputs are stored head by head.
@@ -228,16 +263,42 @@ impl ForwardPass<'_> {
                     }
                 }
             }
-        };
-        let epilogue = epilogue::heads(
-            qkv.bias.as_deref(),
-            q_width + 2 * kv_width,
-            rotary,
-            |row| position + row,
-            sink,
-        );
-        let rows = self.rows();
-        self.project(x, rows, norm, &qkv.weight, &epilogue);
+        }
+    }
+
+    /// `out = projection · norm(x)`, before a norm of `out`.
+    fn store_rows(
+        &mut self,
+        x: &[f32],
+        norm: Option<&NormParameters>,
+        projection: &ProjectionParameters,
+        out: &mut Vec<f32>,
+    ) {
+        self.begin(Some(out));
+        let width = projection.weight.layout.rows;
+        let rows_out = RowsOut::new(out, width, width);
+        let epilogue = epilogue::store(projection.bias.as_deref(), &rows_out, 0, None);
+        self.project(x, self.rows(), norm, &projection.weight, &epilogue);
+        drop(epilogue);
+        self.end(out, width);
+    }
+
+    /// `x = norm(rows)`, or with the factor of a branch `x += scale * norm(rows)`.
+    fn norm_rows(
+        &mut self,
+        rows: &[f32],
+        norm: &NormParameters,
+        scale: Option<f64>,
+        x: &mut [f32],
+    ) {
+        self.begin(None);
+        let width = self.plan.spec.embed as usize;
+        let out = RowsOut::new(x, width, width);
+        let sum = scale.map(|scale| Sum { residual: None, scale: scale as f32, mask: None });
+        let rows = Strided { data: rows, stride: width };
+        let (norm, statistics) = (norm.operands(), RowStatistics::Discard);
+        norm_rows(self.device, self.rows(), norm, rows, statistics, sum, &out);
+        self.end(x, width);
     }
 
     /// `a = softmax(scores(q, k)) v`, masked, head by head.
@@ -324,6 +385,7 @@ impl ForwardPass<'_> {
         x: &[f32],
         norm: Option<&NormParameters>,
         weight: &Packed,
+        bias: Option<&[f32]>,
         map: Option<&Formula>,
     ) {
         let (width, vocab) = (weight.layout.columns, weight.layout.rows);
@@ -342,7 +404,7 @@ impl ForwardPass<'_> {
             logits.fill(f32::NAN);
         }
         let out = RowsOut::new(logits, vocab, vocab);
-        let epilogue = epilogue::store(&out, 0, map);
+        let epilogue = epilogue::store(bias, &out, 0, map);
         self.project(&x[from * width..], rows, norm, weight, &epilogue);
         drop(epilogue);
         self.end_with(|_| logits[..rows * vocab].to_vec());
@@ -365,12 +427,24 @@ pub struct Interpreter {
 struct StepParameters {
     norm: Option<NormParameters>,
     projection: Option<ProjectionParameters>,
+    /// The bias of the head, whose matrix is in [`Interpreter::matrices`].
+    head_bias: Option<Vec<f32>>,
 }
 
 impl StepParameters {
     fn new(reader: &ParameterReader<'_>, layer: u32, step: &Step) -> Result<StepParameters, Error> {
+        let read_norm =
+            |norm: Option<NormRef>| norm.map(|norm| reader.norm(norm, layer)).transpose();
         let Some(projection) = step.op.projection() else {
-            return Ok(StepParameters { norm: None, projection: None });
+            let norm = match step.op {
+                Op::Norm { norm, .. } | Op::NormHeads { norm, .. } => Some(norm),
+                _ => None,
+            };
+            return Ok(StepParameters {
+                norm: read_norm(norm)?,
+                projection: None,
+                head_bias: None,
+            });
         };
         let norm = match projection.epilogue {
             Epilogue::Residual { norm, .. } => norm,
@@ -381,7 +455,8 @@ impl StepParameters {
         // The head's matrix is in `Interpreter::matrices`.
         let own = !step.op.is_head();
         Ok(StepParameters {
-            norm: norm.map(|norm| reader.norm(norm, layer)).transpose()?,
+            norm: read_norm(norm)?,
+            head_bias: bias.filter(|_| !own).map(|bias| reader.vector(bias, layer)).transpose()?,
             projection: own.then(|| reader.projection(weight, bias, layer, order)).transpose()?,
         })
     }
@@ -430,16 +505,33 @@ impl Interpreter {
 
     /// Runs step `index`.
     pub fn step(&self, index: usize, buffers: &mut SessionBuffers, pass: &mut ForwardPass<'_>) {
-        let SessionBuffers { x, q, a, h, cache } = buffers;
+        let SessionBuffers { x, q, a, h, embedded, qkv_raw, attn_branch, mlp_branch, cache } =
+            buffers;
         let (parameters, (layer, step)) = (&self.steps[index], pass.steps[index]);
         let norm = parameters.norm.as_ref();
         let cache = &mut cache[layer as usize];
         let projection = match &step.op {
-            Op::Embed { table, positions, scale, .. } => {
+            Op::Embed { table, positions, scale, out } => {
                 let positions = positions.map(|id| &*self.tables[usize::from(id.0)]);
-                return pass.embed_rows(self.matrix(*table), positions, *scale, x);
+                let out = if out.buffer == BufferId::Embedded { embedded } else { x };
+                return pass.embed_rows(self.matrix(*table), positions, *scale, out);
             }
             Op::Attention { scores, .. } => return pass.attention_rows(scores, q, cache, a),
+            Op::NormHeads { rotary, .. } => {
+                let norm = norm.expect("a norm has parameters");
+                let rotary = pass.rotary.of(*rotary);
+                return pass.norm_heads_rows(qkv_raw, norm, rotary, q, cache);
+            }
+            Op::Norm { sum: None, .. } => {
+                let norm = norm.expect("a norm has parameters");
+                return pass.norm_rows(embedded, norm, None, x);
+            }
+            Op::Norm { x: branch, sum: Some(sum), .. } => {
+                let norm = norm.expect("a norm has parameters");
+                let branch =
+                    if branch.buffer == BufferId::AttnBranch { attn_branch } else { mlp_branch };
+                return pass.norm_rows(branch, norm, Some(sum.scale), x);
+            }
             Op::Project(projection) => projection,
             _ => unreachable!("{} is no step of a forward pass", step.name),
         };
@@ -453,15 +545,20 @@ impl Interpreter {
                 pass.mlp_up_rows(x, norm, packed(), &|row| self.activation.apply(row), h)
             }
             Epilogue::Residual { scale, .. } => {
-                const A: Slot = BufferId::A.here();
-                let input = if projection.input == A { a } else { h };
+                let input = if projection.input.buffer == BufferId::A { a } else { h };
                 pass.residual_rows(input, packed(), norm, *scale, x);
             }
             // The head's matrix is in `matrices`, because the embedding may share it.
-            Epilogue::Store { map, .. } => {
+            Epilogue::Store { map, .. } if step.op.is_head() => {
                 let map = map.as_ref().map(|map| &map.value);
-                pass.head_rows(x, norm, self.matrix(projection.weight), map);
+                let bias = parameters.head_bias.as_deref();
+                pass.head_rows(x, norm, self.matrix(projection.weight), bias, map);
             }
+            Epilogue::Store { out, .. } => match out.buffer {
+                BufferId::QkvRaw => pass.store_rows(x, norm, packed(), qkv_raw),
+                BufferId::AttnBranch => pass.store_rows(a, norm, packed(), attn_branch),
+                _ => pass.store_rows(h, norm, packed(), mlp_branch),
+            },
         }
     }
 

@@ -57,6 +57,38 @@ impl TrainPass<'_> {
         });
     }
 
+    /// `to = d(norm)/dx · dy` for the norms of queries and keys.
+    pub(super) fn norm_heads_input(&mut self, norm: NormRef, [x, stats, dy, to]: [Slot; 4]) {
+        self.write(to, |pass, out| {
+            norm::heads::input(
+                pass.device,
+                pass.rows,
+                &pass.qk_groups(),
+                pass.parameters.norm(pass.plan, norm, pass.layer),
+                [pass.input(x), pass.input(dy)],
+                pass.buffers.get(stats, pass.layer),
+                &out,
+            );
+        });
+    }
+
+    /// Accumulates the gradients of the parameters of the norms of queries and keys.
+    pub(super) fn norm_heads_weight(&mut self, norm: NormRef, [x, stats, dy]: [Slot; 3]) {
+        self.write_gradients(|pass, gradients| {
+            let start = |id| pass.parameters.extent(id, pass.layer).start;
+            norm::heads::weight(
+                pass.device,
+                pass.rows,
+                &pass.qk_groups(),
+                [pass.input(x), pass.input(dy)],
+                pass.buffers.get(stats, pass.layer),
+                [norm.gamma.map(start), norm.beta.map(start)],
+                gradients,
+                !pass.options.first,
+            );
+        });
+    }
+
     /// `to += x`.
     pub(super) fn add(&mut self, x: Slot, to: Slot) {
         self.write(to, |pass, out| {
@@ -83,7 +115,7 @@ impl TrainPass<'_> {
                 backward::input(pass.device, pass.input(dy), rows, matrix, epilogue);
             };
             match slopes {
-                None => run(&epilogue::store(&out, first_row, None)),
+                None => run(&epilogue::store(None, &out, first_row, None)),
                 Some(slopes) => {
                     let hidden = pass.buffers.width(B::H);
                     let slopes = pass.buffers.get(slopes, pass.layer);

@@ -1,6 +1,8 @@
 //! The ops of the forward pass.
 
-use gpt_plan::{BufferId as B, Formula, NormRef, Scores, Site, Slot, Statistics, TensorId};
+use gpt_plan::{
+    BranchSum, BufferId as B, Formula, NormRef, Scores, Site, Slot, Statistics, TensorId,
+};
 use gpt_simd::PANEL;
 
 use super::{TrainPass, WithSlopes};
@@ -9,7 +11,7 @@ use crate::cpu::ops::embed;
 use crate::cpu::ops::loss;
 use crate::cpu::ops::matmul::epilogue::{self, ActivationEpilogue, EpilogueFn};
 use crate::cpu::ops::matmul::forward::project_floats;
-use crate::cpu::ops::norm::{self, forward::RowStatistics};
+use crate::cpu::ops::norm::{self, forward::RowStatistics, forward::Sum};
 use crate::cpu::pack::Order;
 use crate::cpu::pool::Disjoint;
 
@@ -44,17 +46,23 @@ impl TrainPass<'_> {
         });
     }
 
-    /// `to = norm(x)`. Computes and stores the row statistics, or reads the stored ones.
+    /// `to = norm(x)`, or its sum with a residual. Computes and stores the row statistics, or reads
+    /// the stored ones.
     pub(super) fn norm(
         &mut self,
         norm: NormRef,
-        x: Slot,
-        stats: Slot,
-        to: Slot,
+        [x, stats, to]: [Slot; 3],
+        sum: Option<BranchSum>,
         statistics: Statistics,
     ) {
+        let sum = sum.map(|sum| (sum, self.mask(sum.site)));
         self.take(stats, |pass, stats| {
             pass.write(to, |pass, out| {
+                let sum = sum.map(|(sum, mask)| Sum {
+                    residual: Some(pass.input(sum.residual)),
+                    scale: sum.scale as f32,
+                    mask,
+                });
                 let statistics = match statistics {
                     Statistics::Compute => RowStatistics::Compute(Disjoint::new(stats)),
                     Statistics::Stored => RowStatistics::Stored(stats),
@@ -66,9 +74,48 @@ impl TrainPass<'_> {
                     norm,
                     pass.input(x),
                     statistics,
+                    sum,
                     &out,
                 );
             });
+        });
+    }
+
+    /// `qkv = rotated(norm(x))`. Stores the statistics of each group.
+    pub(super) fn norm_heads(&mut self, norm: NormRef, [x, stats]: [Slot; 2], rotary: Option<u16>) {
+        self.take(stats, |pass, stats| {
+            pass.write(B::Qkv.here(), |pass, out| {
+                let (width, tokens) = (pass.plan.spec.qkv_width() as usize, pass.tokens);
+                norm::heads::forward(
+                    pass.device,
+                    pass.rows,
+                    &pass.qk_groups(),
+                    pass.parameters.norm(pass.plan, norm, pass.layer),
+                    pass.input(x),
+                    width,
+                    pass.rotary.of(rotary),
+                    |row| row % tokens,
+                    Some(&Disjoint::new(stats)),
+                    |row, first, values| {
+                        // SAFETY: each part of a row is written once.
+                        unsafe { out.part(row, first, values.len()) }.copy_from_slice(values);
+                    },
+                );
+            });
+        });
+    }
+
+    /// `to = weight · input`.
+    pub(super) fn store(
+        &mut self,
+        weight: TensorId,
+        bias: Option<TensorId>,
+        input: Slot,
+        to: Slot,
+    ) {
+        self.write(to, |pass, out| {
+            let epilogue = epilogue::store(pass.bias(bias), &out, 0, None);
+            pass.project(input, weight, &epilogue);
         });
     }
 
@@ -136,11 +183,16 @@ impl TrainPass<'_> {
     }
 
     /// `logits = map(weight · n)` of the chunk's rows.
-    pub(super) fn logits(&mut self, weight: TensorId, map: Option<&Formula>) {
+    pub(super) fn logits(
+        &mut self,
+        weight: TensorId,
+        bias: Option<TensorId>,
+        map: Option<&Formula>,
+    ) {
         self.write(B::Logits.here(), |pass, out| {
             let matrix = pass.parameters.matrix(weight, 0);
             let input = pass.chunk_input(B::Normed.here());
-            let epilogue = epilogue::store(&out, 0, map);
+            let epilogue = epilogue::store(pass.bias(bias), &out, 0, map);
             project_floats(pass.device, input, pass.chunk.len(), &matrix, &epilogue);
         });
     }

@@ -8,7 +8,8 @@ use std::ops::Range;
 use std::time::Instant;
 
 use gpt_plan::{
-    BufferId as B, Dropout, Epilogue, Op, Plan, Repeat, Scores, Section, Site, Slot, Step, TensorId,
+    BufferId as B, Dropout, Epilogue, Op, Plan, QkGroups, Repeat, Scores, Section, Site, Slot,
+    Step, TensorId,
 };
 
 use gpt_simd::Strided;
@@ -142,8 +143,20 @@ impl TrainPass<'_> {
             Op::Embed { table, positions, scale, out } => {
                 self.embed(table, positions, scale, out);
             }
-            Op::Norm { norm, x, stats, out, statistics } => {
-                self.norm(norm, x, stats, out, statistics)
+            Op::Norm { norm, x, sum, stats: Some(stats), out, statistics } => {
+                self.norm(norm, [x, stats, out], sum, statistics)
+            }
+            Op::NormHeads { norm, x, stats: Some(stats), rotary, .. } => {
+                self.norm_heads(norm, [x, stats], rotary)
+            }
+            Op::Norm { stats: None, .. } | Op::NormHeads { stats: None, .. } => {
+                unreachable!("training stores statistics")
+            }
+            Op::NormHeadsInput { norm, x, stats, dy, out } => {
+                self.norm_heads_input(norm, [x, stats, dy, out])
+            }
+            Op::NormHeadsWeight { norm, x, stats, dy } => {
+                self.norm_heads_weight(norm, [x, stats, dy])
             }
             Op::Project(ref projection) => {
                 let (weight, bias, input) = (projection.weight, projection.bias, projection.input);
@@ -153,9 +166,10 @@ impl TrainPass<'_> {
                         self.residual(weight, bias, [input, residual, out], site, scale)
                     }
                     Epilogue::Activation { .. } => self.mlp_up(weight, bias, input),
-                    Epilogue::Store { ref map, .. } => {
-                        self.logits(weight, map.as_ref().map(|map| &map.value))
+                    Epilogue::Store { ref map, .. } if step.op.is_head() => {
+                        self.logits(weight, bias, map.as_ref().map(|map| &map.value))
                     }
+                    Epilogue::Store { out, .. } => self.store(weight, bias, input, out),
                 }
             }
             Op::Attention { scores, .. } => self.attention(scores),
@@ -235,6 +249,10 @@ impl TrainPass<'_> {
 
     fn bias(&self, bias: Option<TensorId>) -> Option<&[f32]> {
         bias.map(|id| self.parameters.plain(id, self.layer))
+    }
+
+    fn qk_groups(&self) -> QkGroups {
+        self.plan.spec.qk_groups().expect("the spec has a norm of queries and keys")
     }
 
     fn heads(&self, scores: Scores) -> HeadViews<'_> {

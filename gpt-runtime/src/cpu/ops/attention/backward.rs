@@ -37,7 +37,7 @@ pub fn input(
 ) {
     let delta = Disjoint::new(delta);
     let (tokens, head_dim, padded) = (heads.tokens, heads.head_dim, heads.padded());
-    let (kernels, all, map) = (heads.kernels, heads.heads(), heads.map());
+    let (kernels, all) = (heads.kernels, heads.heads());
     let head_of = |rows: Strided<'_>, row: usize, head: usize| row * rows.stride + head * head_dim;
     let tasks = heads.sequences() * heads.kv_heads;
     device.pool.run(tasks, &|task, thread| {
@@ -77,6 +77,7 @@ pub fn input(
             dk[..keys * padded].fill(0.0);
             dv[..keys * padded].fill(0.0);
             for head in own.clone() {
+                let map = heads.map(head);
                 let seeing = heads.queries_of(key, key + keys);
                 for (query, queries) in HeadViews::query_tiles(seeing.start, seeing.end) {
                     let keys = heads.visible(query + queries - 1, key, keys).end;
@@ -99,6 +100,8 @@ pub fn input(
                         }
                         let (hidden, row) = row.split_at_mut(seen.start);
                         hidden.fill(0.0);
+                        let distance = (key + seen.start) as isize - (query + i) as isize;
+                        let scale = map.bias(&mut row[..seen.len()], distance, scale);
                         kernels.probabilities(row, seen.len(), scale, lse);
                     }
                     heads.scores(da, transposed_values, shape, dp);

@@ -99,7 +99,6 @@ struct QueryBlock<'a> {
     kv_head: usize,
     q: Strided<'a>,
     rows: usize,
-    map: ScoreMap,
     /// The keys of the task: those that any of its rows sees. Begins with a panel.
     keys: Range<usize>,
 }
@@ -131,7 +130,6 @@ fn decode<E: CacheElement>(
     let (head_dim, padded) = (shape.head_dim, shape.padded);
     let group = heads / shape.kv_heads;
     let keys = queries.keys(0);
-    let map = ScoreMap::new(&queries.scores);
     let CachedScratch { threads, splits: sums, states } = scratch;
     let splits = keys.start / SPLIT..keys.end.div_ceil(SPLIT);
     let (all_sums, all_states) = (Disjoint::new(sums), Disjoint::new(states));
@@ -142,11 +140,11 @@ fn decode<E: CacheElement>(
             kv_head,
             q: Strided { data: &queries.q[first * head_dim..], stride: head_dim },
             rows: group,
-            map,
             keys: (split * SPLIT).max(keys.start / KEYS * KEYS)..keys.end.min((split + 1) * SPLIT),
         };
         let scratch = &mut *lock(threads, thread);
-        attend(device.kernels, &block, |_| keys.clone(), shape, kv, scratch);
+        let map = |row| (ScoreMap::new(&queries.scores, first + row, heads), queries.position);
+        attend(device.kernels, &block, |_| keys.clone(), map, shape, kv, scratch);
         let at = split * heads + first;
         // SAFETY: each task writes its own heads of its own split.
         let (sums, states) =
@@ -180,7 +178,6 @@ fn prefill<E: CacheElement>(
     out: &mut [f32],
 ) {
     let Queries { heads, rows, .. } = *queries;
-    let map = ScoreMap::new(&queries.scores);
     let (head_dim, padded) = (shape.head_dim, shape.padded);
     let (group, width) = (heads / shape.kv_heads, heads * head_dim);
     let threads = &scratch.threads;
@@ -194,11 +191,12 @@ fn prefill<E: CacheElement>(
             kv_head: head / group,
             q: Strided { data: &queries.q[first * width + head * head_dim..], stride: width },
             rows: count,
-            map,
             keys: queries.keys(first).start / KEYS * KEYS..queries.keys(first + count - 1).end,
         };
         let scratch = &mut *lock(threads, thread);
-        attend(device.kernels, &block, |row| queries.keys(first + row), shape, kv, scratch);
+        let map = ScoreMap::new(&queries.scores, head, heads);
+        let map = |row| (map, queries.position + first + row);
+        attend(device.kernels, &block, |row| queries.keys(first + row), map, shape, kv, scratch);
         for (row, state) in scratch.states[..block.rows].iter().enumerate() {
             let start = (first + row) * width + head * head_dim;
             // SAFETY: each task writes one head of its own rows.
@@ -211,11 +209,13 @@ fn prefill<E: CacheElement>(
 }
 
 /// Computes the weighted sums of values for each row of `block`, and its softmax state with the
-/// divisor, into `scratch`. Row `i` sees the keys in `row_keys(i)`.
+/// divisor, into `scratch`. Row `i` sees the keys in `row_keys(i)`; `map(i)` is its function from
+/// products to scores, and the position of its query.
 fn attend<E: CacheElement>(
     kernels: &Kernels,
     block: &QueryBlock<'_>,
     row_keys: impl Fn(usize) -> Range<usize>,
+    map: impl Fn(usize) -> (ScoreMap, usize),
     shape: &CacheShape,
     kv: &KeysAndValues<E>,
     scratch: &mut BlockScratch,
@@ -238,7 +238,10 @@ fn attend<E: CacheElement>(
             block_of_scores(block_scores),
             keys,
             seen,
-            block.map,
+            |row| {
+                let (map, query) = map(row);
+                (map, start as isize - query as isize)
+            },
             states,
             Some(shrinking),
         );

@@ -16,11 +16,11 @@ use gpt_simd::{Running, StridedMut};
 pub fn forward(device: &CpuDevice, heads: &HeadViews<'_>, out: &RowsOut<'_>, lse: &mut [f32]) {
     let lse = Disjoint::new(lse);
     let (tokens, head_dim, padded) = (heads.tokens, heads.head_dim, heads.padded());
-    let map = heads.map();
     let tasks = heads.sequences() * heads.heads();
     device.pool.run(tasks, &|task, thread| {
         let (sequence, head) = (task / heads.heads(), task % heads.heads());
         let (kv_head, first) = (head / heads.group, sequence * tokens);
+        let map = heads.map(head);
         let mut scratch = device.scratch(thread);
         let AttentionScratch { p, keys: transposed, sums, states, .. } = &mut scratch.attention;
         for query in (0..tokens).step_by(BLOCK) {
@@ -48,7 +48,7 @@ pub fn forward(device: &CpuDevice, heads: &HeadViews<'_>, out: &RowsOut<'_>, lse
                         StridedMut { data: p, stride: BLOCK },
                         keys,
                         |i| heads.visible(query + i, key, keys),
-                        map,
+                        |i| (map, key as isize - (query + i) as isize),
                         &mut states[at..][..queries],
                         shrinking,
                     );

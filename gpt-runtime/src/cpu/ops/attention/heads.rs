@@ -42,9 +42,9 @@ impl<'a> HeadViews<'a> {
         self.kv_heads * self.group
     }
 
-    /// The function from a product to a score.
-    pub fn map(&self) -> ScoreMap {
-        ScoreMap::new(&self.scores)
+    /// The function from products of a query head to scores.
+    pub fn map(&self, head: usize) -> ScoreMap {
+        ScoreMap::new(&self.scores, head, self.heads())
     }
 
     /// `head_dim` in whole panels.

@@ -17,16 +17,35 @@ use std::ops::Range;
 use gpt_plan::Scores;
 use gpt_simd::{CacheElement, Kernels, PANEL, Prefetch, Running, Strided, StridedMut};
 
-/// The function from a product of a query and a key to a score.
+/// The function from products of a query and neighbouring keys to scores.
 #[derive(Clone, Copy)]
 pub struct ScoreMap {
     scale: f32,
     softcap: Option<f32>,
+    /// Added for each position from the query on (ALiBi).
+    slope: f32,
 }
 
 impl ScoreMap {
-    fn new(scores: &Scores) -> ScoreMap {
-        ScoreMap { scale: scores.scale as f32, softcap: scores.softcap.map(|cap| cap as f32) }
+    /// Of query head `head` of `heads`.
+    fn new(scores: &Scores, head: usize, heads: usize) -> ScoreMap {
+        ScoreMap {
+            scale: scores.scale as f32,
+            softcap: scores.softcap.map(|cap| cap as f32),
+            slope: scores.slope(head as u32, heads as u32) as f32,
+        }
+    }
+
+    /// Adds the bias of ALiBi to capped products, the first of which is of the key at `distance`
+    /// from the query. Takes and returns the factor that they have yet to be multiplied by.
+    fn bias(self, products: &mut [f32], distance: isize, scale: f32) -> f32 {
+        if self.slope == 0.0 {
+            return scale;
+        }
+        for (at, product) in (distance..).zip(products) {
+            *product = *product * scale + self.slope * at as f32;
+        }
+        1.0
     }
 
     /// Caps products, if the model does. Returns the factor that they have yet to be multiplied by.
@@ -79,14 +98,15 @@ fn scores<'a, E: CacheElement>(
 }
 
 /// Updates the online softmax of each row with a block of products. Row `i` sees those in
-/// `seen(i)`. Rescales `sums`, `[rows][padded]`, to the new maximum; they are none for the first
+/// `seen(i)`, and `map(i)` has the function from them to scores and the distance of the first
+/// product's key from the query. Rescales `sums`, `[rows][padded]`, to the new maximum; they are none for the first
 /// block.
 fn softmax(
     kernels: &Kernels,
     scores: StridedMut<'_>,
     keys: usize,
     seen: impl Fn(usize) -> Range<usize>,
-    map: ScoreMap,
+    map: impl Fn(usize) -> (ScoreMap, isize),
     states: &mut [Running],
     mut sums: Option<StridedMut<'_>>,
 ) {
@@ -99,7 +119,10 @@ fn softmax(
         }
         let (hidden, scores) = scores.split_at_mut(seen.start);
         hidden.fill(0.0);
-        let scale = map.cap(kernels, &mut scores[..seen.len()]);
+        let (map, distance) = map(row);
+        let own = &mut scores[..seen.len()];
+        let scale = map.cap(kernels, own);
+        let scale = map.bias(own, distance + seen.start as isize, scale);
         let shrink = kernels.softmax_block(scores, seen.len(), scale, state);
         if let (Some(sums), true) = (&mut sums, shrink != 1.0) {
             kernels.scale(&mut sums.data[row * sums.stride..][..sums.stride], shrink);

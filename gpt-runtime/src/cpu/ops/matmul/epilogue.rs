@@ -21,17 +21,22 @@ const GATES: usize = 48;
 /// Outputs of each kind in a gated panel.
 const HALF: usize = PANEL / 2;
 
-/// `out[first_row + row] = outputs`, or `map(outputs)`.
+/// `out[first_row + row] = outputs + bias`, or `map(outputs + bias)`.
 pub fn store<'a>(
+    bias: Option<&'a [f32]>,
     out: &'a RowsOut<'_>,
     first_row: usize,
     map: Option<&'a Formula>,
 ) -> impl Fn(usize, usize, &mut [[f32; PANEL]]) + Sync + 'a {
     move |from, panel, tile| {
         let (first, len) = columns_of(panel, out.width);
-        for (i, outputs) in tile.iter().enumerate() {
+        let bias = bias.map(|_| bias_of(bias, first, len));
+        for (i, outputs) in tile.iter_mut().enumerate() {
             let row = first_row + from + i;
             out.prefetch(row, first + PANEL);
+            if let Some(bias) = &bias {
+                add(outputs, bias);
+            }
             // SAFETY: panels and rows do not overlap.
             let to = unsafe { out.part(row, first, len) };
             put(to, outputs);

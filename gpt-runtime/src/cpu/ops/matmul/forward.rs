@@ -88,7 +88,7 @@ fn normalize(device: &CpuDevice, x: &[f32], rows: usize, norm: NormOperands<'_>,
     let width = x.len() / rows;
     let x = Strided { data: x, stride: width };
     let out = RowsOut::new(out, width, width);
-    norm::forward(device, rows, norm, x, RowStatistics::Discard, &out);
+    norm::forward(device, rows, norm, x, RowStatistics::Discard, None, &out);
 }
 
 /// Multiplies one row of input. The matrix is read once, from beginning to end.

@@ -4,8 +4,9 @@ use gpt_plan::Norm;
 
 use crate::cpu::device::CpuDevice;
 use crate::cpu::ops::RowsOut;
+use crate::cpu::ops::dropout::DropoutMask;
 use crate::cpu::pool::Disjoint;
-use gpt_simd::Strided;
+use gpt_simd::{PANEL, Strided};
 
 /// A norm's parameters.
 #[derive(Clone, Copy)]
@@ -26,13 +27,23 @@ pub enum RowStatistics<'a> {
     Stored(&'a [f32]),
 }
 
-/// `out = norm(x)`.
+/// The sum of a residual and the norm of a branch.
+#[derive(Clone, Copy)]
+pub struct Sum<'a> {
+    /// The residual; without it, the norm is added to the rows of the output.
+    pub residual: Option<Strided<'a>>,
+    pub scale: f32,
+    pub mask: Option<DropoutMask>,
+}
+
+/// `out = norm(x)`, or with a sum `out = residual + scale * drop(norm(x))`.
 pub fn forward(
     device: &CpuDevice,
     rows: usize,
     norm: NormOperands<'_>,
     x: Strided<'_>,
     statistics: RowStatistics<'_>,
+    sum: Option<Sum<'_>>,
     out: &RowsOut<'_>,
 ) {
     let kernels = device.kernels;
@@ -50,6 +61,27 @@ pub fn forward(
         };
         // SAFETY: each row is written by one task.
         let out = unsafe { out.row(row) };
-        kernels.normalise(x, values, norm.gamma, norm.beta, out);
+        let Some(sum) = &sum else {
+            return kernels.normalise(x, values, norm.gamma, norm.beta, out);
+        };
+        let width = out.len();
+        for first in (0..width).step_by(PANEL) {
+            let part = first..width.min(first + PANEL);
+            let beta = if norm.beta.is_empty() { norm.beta } else { &norm.beta[part.clone()] };
+            let mut normal = [0.0; PANEL];
+            let normal = &mut normal[..part.len()];
+            kernels.normalise(&x[part.clone()], values, &norm.gamma[part.clone()], beta, normal);
+            if let Some(mask) = &sum.mask {
+                mask.apply(kernels, normal, row * width + first);
+            }
+            let to = &mut out[part];
+            if let Some(residual) = sum.residual {
+                let at = row * residual.stride + first;
+                to.copy_from_slice(&residual.data[at..][..to.len()]);
+            }
+            for (to, normal) in to.iter_mut().zip(normal) {
+                *to += sum.scale * *normal;
+            }
+        }
     });
 }

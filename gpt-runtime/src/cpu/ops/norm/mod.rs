@@ -1,4 +1,5 @@
-//! LayerNorm and RmsNorm, row by row.
+//! LayerNorm and RmsNorm, row by row, and of groups of a row.
 
 pub mod backward;
 pub mod forward;
+pub mod heads;

@@ -1,7 +1,11 @@
-//! Describes a spec as the `config.json` from which transformers builds the model.
+//! Describes a spec as the `config.json` from which transformers builds the model. `llamas` has the
+//! classes with Llama's keys, `others` those with keys of their own.
+
+mod llamas;
+mod others;
 
 use gpt_plan::{Activation, Pattern, Role, RopeScaling, Spec};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// The configuration of `spec` as a class of transformers. None if no supported class describes it.
 ///
@@ -9,9 +13,9 @@ use serde_json::{Map, Value, json};
 /// that reads back as `spec` is the configuration, so a value that a class cannot express is never
 /// lost.
 pub fn config(spec: &Spec) -> Option<Value> {
-    let relatives = LLAMAS.iter().filter_map(|class| llama(spec, class));
-    let candidates = [gpt2(spec), gpt1(spec)].into_iter().flatten().chain(relatives);
-    candidates.into_iter().find(|candidate| {
+    let own = [gpt2(spec), gpt1(spec)].into_iter().flatten();
+    let mut candidates = own.chain(llamas::candidates(spec)).chain(others::candidates(spec));
+    candidates.find(|candidate| {
         let read = gpt_config::description(candidate);
         read.is_ok_and(|read| same(&read, spec))
     })
@@ -25,7 +29,10 @@ fn same(a: &Spec, b: &Spec) -> bool {
         let mut normal = spec.clone();
         [normal.qkv_bias, normal.attn_out_bias, normal.mlp_bias] =
             roles.map(|role| Some(spec.projection_bias(role)));
-        normal.norm.bias = Some(spec.norm_bias());
+        normal.norm.bias = Some(spec.norm_bias(&spec.norm));
+        if let Some(own) = &mut normal.qk_norm {
+            own.norm.bias = Some(spec.norm_bias(&own.norm));
+        }
         (normal.bias, normal.dropout) = (false, 0.0);
         normal
     };
@@ -86,162 +93,12 @@ fn with_bias(spec: &Spec, mut config: Value) -> Value {
     config
 }
 
-/// A class of Llama's relatives: its `model_type`, its name, and the keys in which it differs.
-struct Class {
-    model_type: &'static str,
-    name: &'static str,
-    keys: fn(&Spec, &mut Map<String, Value>),
-}
-
-static LLAMAS: [Class; 10] = [
-    Class { model_type: "llama", name: "LlamaForCausalLM", keys: |_, _| {} },
-    Class {
-        model_type: "qwen2",
-        name: "Qwen2ForCausalLM",
-        keys: |_, keys| {
-            remove(keys, &["attention_bias", "mlp_bias"]);
-            keys.insert("use_sliding_window".to_owned(), false.into());
-        },
-    },
-    Class {
-        model_type: "mistral",
-        name: "MistralForCausalLM",
-        keys: |spec, keys| {
-            remove(keys, &["attention_bias", "mlp_bias"]);
-            keys.insert("sliding_window".to_owned(), json!(spec.window.of(0)));
-        },
-    },
-    Class {
-        model_type: "gemma",
-        name: "GemmaForCausalLM",
-        keys: |_, keys| remove(keys, &["mlp_bias"]),
-    },
-    Class {
-        model_type: "granite",
-        name: "GraniteForCausalLM",
-        keys: |spec, keys| {
-            let divisor = spec.logit_scale.map_or(1.0, |scale| 1.0 / scale);
-            for (key, value) in [
-                ("embedding_multiplier", spec.embedding_scale.unwrap_or(1.0)),
-                ("residual_multiplier", spec.residual_scale.unwrap_or(1.0)),
-                ("logits_scaling", divisor),
-                ("attention_multiplier", spec.scores(0).scale),
-            ] {
-                keys.insert(key.to_owned(), value.into());
-            }
-        },
-    },
-    Class {
-        model_type: "smollm3",
-        name: "SmolLM3ForCausalLM",
-        keys: |spec, keys| {
-            let rotates = |layer| u32::from(spec.rotary_table(layer).is_some());
-            let flags: Vec<u32> = (0..spec.layers).map(rotates).collect();
-            keys.insert("no_rope_layers".to_owned(), json!(flags));
-        },
-    },
-    Class {
-        model_type: "olmo",
-        name: "OlmoForCausalLM",
-        keys: |_, keys| remove(keys, &["rms_norm_eps", "mlp_bias"]),
-    },
-    Class {
-        model_type: "stablelm",
-        name: "StableLmForCausalLM",
-        keys: |spec, keys| {
-            rename_eps(keys, "layer_norm_eps");
-            remove(keys, &["attention_bias", "mlp_bias"]);
-            keys.insert("use_qkv_bias".to_owned(), spec.projection_bias(Role::Qkv).into());
-        },
-    },
-    Class {
-        model_type: "starcoder2",
-        name: "Starcoder2ForCausalLM",
-        keys: |spec, keys| {
-            rename_eps(keys, "norm_epsilon");
-            remove(keys, &["attention_bias", "mlp_bias"]);
-            keys.insert("use_bias".to_owned(), spec.projection_bias(Role::Qkv).into());
-            keys.insert("sliding_window".to_owned(), json!(spec.window.of(0)));
-        },
-    },
-    Class {
-        model_type: "nemotron",
-        name: "NemotronForCausalLM",
-        keys: |_, keys| rename_eps(keys, "norm_eps"),
-    },
-];
-
-/// Removes keys that a class does not have.
-fn remove(keys: &mut Map<String, Value>, names: &[&str]) {
-    keys.retain(|key, _| !names.contains(&key.as_str()));
-}
-
-fn rename_eps(keys: &mut Map<String, Value>, name: &str) {
-    if let Some(eps) = keys.remove("rms_norm_eps") {
-        keys.insert(name.to_owned(), eps);
+/// `config` with the keys of another object.
+fn with(mut config: Value, keys: Value) -> Value {
+    if let (Value::Object(config), Value::Object(keys)) = (&mut config, keys) {
+        config.extend(keys);
     }
-}
-
-/// `spec` as a class of Llama's relatives.
-fn llama(spec: &Spec, class: &Class) -> Option<Value> {
-    let rope = spec.rope()?;
-    // A layer that rotates has the base of all of them.
-    let theta = (0..spec.layers).find_map(|layer| rope.theta.of(layer))?;
-    let mut parameters = json!({
-        "rope_type": "default", "rope_theta": theta,
-        "partial_rotary_factor": f64::from(rope.dims) / f64::from(spec.head_dim),
-    });
-    scaling(rope.scaling.of(0), parameters.as_object_mut()?);
-    let mut config = json!({
-        "architectures": [class.name], "model_type": class.model_type, "torch_dtype": "float32",
-        "vocab_size": spec.vocab, "max_position_embeddings": spec.context,
-        "num_hidden_layers": spec.layers, "num_attention_heads": spec.heads,
-        "num_key_value_heads": spec.kv_heads, "head_dim": spec.head_dim,
-        "hidden_size": spec.embed, "intermediate_size": spec.mlp.hidden,
-        "hidden_act": activation(spec)?, "rms_norm_eps": spec.norm.eps,
-        "rope_parameters": parameters,
-        "attention_bias": spec.projection_bias(Role::Qkv),
-        "mlp_bias": spec.projection_bias(Role::MlpUp),
-        "tie_word_embeddings": spec.tie_embeddings, "bos_token_id": null, "eos_token_id": null,
-    });
-    let keys = config.as_object_mut()?;
-    if spec.rotary_tables() == [(theta, RopeScaling::None)] && rope.dims == spec.head_dim {
-        // As older versions of transformers write it, which all versions read.
-        keys.remove("rope_parameters");
-        keys.insert("rope_theta".to_owned(), theta.into());
-    }
-    (class.keys)(spec, keys);
-    Some(config)
-}
-
-/// Adds the keys of a scaling.
-fn scaling(scaling: RopeScaling, keys: &mut Map<String, Value>) {
-    let values = match scaling {
-        RopeScaling::None => return,
-        RopeScaling::Linear { factor } => json!({ "rope_type": "linear", "factor": factor }),
-        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
-            json!({
-                "rope_type": "llama3", "factor": factor, "low_freq_factor": low_freq_factor,
-                "high_freq_factor": high_freq_factor,
-                "original_max_position_embeddings": original_context,
-            })
-        }
-        RopeScaling::Yarn {
-            factor,
-            original_context,
-            beta_fast,
-            beta_slow,
-            attention_factor,
-            truncate,
-        } => json!({
-            "rope_type": "yarn", "factor": factor,
-            "original_max_position_embeddings": original_context, "beta_fast": beta_fast,
-            "beta_slow": beta_slow, "attention_factor": attention_factor, "truncate": truncate,
-        }),
-    };
-    if let Value::Object(values) = values {
-        keys.extend(values);
-    }
+    config
 }
 
 /// OpenAI's GPTs have as many key heads as query heads, and `heads * head_dim == embed`.

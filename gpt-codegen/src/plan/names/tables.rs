@@ -1,0 +1,175 @@
+//! The names of each class of transformers, as its modules are called in `modeling_*.py`.
+
+/// The names of one class. Those of a layer follow the prefix `layer`; names of tensors that the
+/// class does not have are those of Llama.
+pub struct Table {
+    pub token_embedding: &'static str,
+    pub positions: &'static str,
+    /// Rows of that table before the one of the first position.
+    pub unused_positions: u32,
+    pub embedding_norm: &'static str,
+    pub final_norm: &'static str,
+    pub head: &'static str,
+    /// With `{layer}` for the layer's number.
+    pub layer: &'static str,
+    pub first_norm: &'static str,
+    pub second_norm: &'static str,
+    pub qkv: Heads,
+    pub qk_norm: [&'static str; 2],
+    pub attn_out: &'static str,
+    pub gate: &'static str,
+    pub up: &'static str,
+    /// The tensor that has the rows of the gate, then those that it gates.
+    pub gate_and_up: Option<&'static str>,
+    pub down: &'static str,
+    /// Whether the matrices of a layer are stored as `[inputs, outputs]`.
+    pub is_conv1d: bool,
+}
+
+/// The projections to queries, keys and values.
+pub enum Heads {
+    /// One tensor.
+    Fused {
+        name: &'static str,
+        /// Whether a head of keys and one of values follow the query heads that share them. If not,
+        /// all queries come first, then all keys, then all values.
+        by_group: bool,
+    },
+    /// One tensor each.
+    Split([&'static str; 3]),
+}
+
+pub const LLAMA: Table = Table {
+    token_embedding: "model.embed_tokens",
+    positions: "model.embed_positions",
+    unused_positions: 0,
+    embedding_norm: "model.embedding_norm",
+    final_norm: "model.norm",
+    head: "lm_head",
+    layer: "model.layers.{layer}.",
+    first_norm: "input_layernorm",
+    second_norm: "post_attention_layernorm",
+    qkv: Heads::Split(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
+    qk_norm: ["self_attn.q_norm", "self_attn.k_norm"],
+    attn_out: "self_attn.o_proj",
+    gate: "mlp.gate_proj",
+    up: "mlp.up_proj",
+    gate_and_up: None,
+    down: "mlp.down_proj",
+    is_conv1d: false,
+};
+
+pub const STARCODER2: Table = Table { up: "mlp.c_fc", down: "mlp.c_proj", ..LLAMA };
+
+pub const PHI: Table = Table {
+    final_norm: "model.final_layernorm",
+    qk_norm: ["self_attn.q_layernorm", "self_attn.k_layernorm"],
+    attn_out: "self_attn.dense",
+    up: "mlp.fc1",
+    down: "mlp.fc2",
+    ..LLAMA
+};
+
+pub const PHI3: Table = Table {
+    qkv: Heads::Fused { name: "self_attn.qkv_proj", by_group: false },
+    gate_and_up: Some("mlp.gate_up_proj"),
+    ..LLAMA
+};
+
+pub const GPT2: Table = Table {
+    token_embedding: "wte",
+    positions: "wpe",
+    final_norm: "ln_f",
+    layer: "h.{layer}.",
+    first_norm: "ln_1",
+    second_norm: "ln_2",
+    qkv: Heads::Fused { name: "attn.c_attn", by_group: false },
+    attn_out: "attn.c_proj",
+    up: "mlp.c_fc",
+    down: "mlp.c_proj",
+    is_conv1d: true,
+    ..LLAMA
+};
+
+pub const GPT1: Table =
+    Table { token_embedding: "tokens_embed", positions: "positions_embed", ..GPT2 };
+
+/// StarCoder and SantaCoder, with one head of keys and values.
+pub const GPT_BIGCODE: Table = Table { is_conv1d: false, ..GPT2 };
+
+/// The same class with as many heads of keys and values as of queries.
+pub const GPT_BIGCODE_BY_HEAD: Table =
+    Table { qkv: Heads::Fused { name: "attn.c_attn", by_group: true }, ..GPT_BIGCODE };
+
+pub const GPT_NEO: Table = Table {
+    qkv: Heads::Split(["attn.attention.q_proj", "attn.attention.k_proj", "attn.attention.v_proj"]),
+    attn_out: "attn.attention.out_proj",
+    is_conv1d: false,
+    ..GPT2
+};
+
+pub const GPT_J: Table = Table {
+    qkv: Heads::Split(["attn.q_proj", "attn.k_proj", "attn.v_proj"]),
+    attn_out: "attn.out_proj",
+    up: "mlp.fc_in",
+    down: "mlp.fc_out",
+    is_conv1d: false,
+    ..GPT2
+};
+
+pub const GPT_NEOX: Table = Table {
+    token_embedding: "gpt_neox.embed_in",
+    final_norm: "gpt_neox.final_layer_norm",
+    head: "embed_out",
+    layer: "gpt_neox.layers.{layer}.",
+    qkv: Heads::Fused { name: "attention.query_key_value", by_group: true },
+    attn_out: "attention.dense",
+    up: "mlp.dense_h_to_4h",
+    down: "mlp.dense_4h_to_h",
+    ..LLAMA
+};
+
+pub const BLOOM: Table = Table {
+    token_embedding: "word_embeddings",
+    embedding_norm: "word_embeddings_layernorm",
+    final_norm: "ln_f",
+    head: "lm_head",
+    layer: "h.{layer}.",
+    qkv: Heads::Fused { name: "self_attention.query_key_value", by_group: true },
+    attn_out: "self_attention.dense",
+    ..GPT_NEOX
+};
+
+/// Falcon with one norm for both halves of a block, or one after the other.
+pub const FALCON: Table = Table { ..BLOOM };
+
+/// Falcon with a norm for each half of a parallel block.
+pub const FALCON_TWO_NORMS: Table =
+    Table { first_norm: "ln_attn", second_norm: "ln_mlp", ..FALCON };
+
+pub const MPT: Table = Table {
+    token_embedding: "wte",
+    final_norm: "norm_f",
+    layer: "blocks.{layer}.",
+    first_norm: "norm_1",
+    second_norm: "norm_2",
+    qkv: Heads::Fused { name: "attn.Wqkv", by_group: false },
+    attn_out: "attn.out_proj",
+    up: "ffn.up_proj",
+    down: "ffn.down_proj",
+    ..LLAMA
+};
+
+pub const OPT: Table = Table {
+    token_embedding: "model.decoder.embed_tokens",
+    positions: "model.decoder.embed_positions",
+    unused_positions: 2,
+    final_norm: "model.decoder.final_layer_norm",
+    layer: "model.decoder.layers.{layer}.",
+    first_norm: "self_attn_layer_norm",
+    second_norm: "final_layer_norm",
+    attn_out: "self_attn.out_proj",
+    up: "fc1",
+    down: "fc2",
+    ..LLAMA
+};

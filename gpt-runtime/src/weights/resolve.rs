@@ -1,0 +1,195 @@
+//! Finds the tensors of a file that hold the parameters of a plan, and lists what does not fit.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use gpt_plan::{FileTensor, Format, Layout, Place, Plan, Role, Tensor, TensorId, TensorKind};
+
+use super::archive::{Archive, ArchiveEntry};
+use super::checkpoint::{Resolved, StoredSlice};
+use super::slice::file_shape;
+use super::stored::FileType;
+
+/// The kind of a file, which decides the names and the order of its tensors.
+#[derive(Clone, Copy)]
+pub enum Container {
+    Safetensors,
+    Gguf {
+        /// Whether rows of queries and keys that rotate together are neighbours, as llama.cpp's
+        /// converter orders them for some architectures.
+        pairs_are_neighbours: bool,
+    },
+}
+
+/// The search for the tensors of a plan in a file.
+pub struct Resolver<'a> {
+    plan: &'static Plan,
+    archive: &'a Archive,
+    container: Container,
+    dtype: Option<Format>,
+    /// The names in the file, by their [`trunk`].
+    by_trunk: HashMap<&'a str, &'a str>,
+    used: BTreeSet<String>,
+    pub missing: Vec<String>,
+    pub misshapen: Vec<String>,
+    /// Conversions by stored types and format: the number of tensors, and the first of them.
+    changed: BTreeMap<(String, Format), (usize, String)>,
+}
+
+/// A name without the prefixes of modules that contain the model: exporters differ in them, and
+/// `torch.compile` and data-parallel training add theirs.
+fn trunk(name: &str) -> &str {
+    const PREFIXES: [&str; 5] = ["_orig_mod.", "module.", "model.", "transformer.", "gpt_neox."];
+    match PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)) {
+        Some(rest) => trunk(rest),
+        None => name,
+    }
+}
+
+impl<'a> Resolver<'a> {
+    pub fn new(
+        plan: &'static Plan,
+        archive: &'a Archive,
+        container: Container,
+        dtype: Option<Format>,
+    ) -> Resolver<'a> {
+        Resolver {
+            plan,
+            archive,
+            container,
+            dtype,
+            by_trunk: archive.entries.keys().map(|name| (trunk(name), name.as_str())).collect(),
+            used: BTreeSet::new(),
+            missing: Vec::new(),
+            misshapen: Vec::new(),
+            changed: BTreeMap::new(),
+        }
+    }
+
+    /// The tensors of each parameter of each layer.
+    pub fn resolve(&mut self) -> HashMap<(TensorId, u32), Resolved> {
+        let mut all = HashMap::new();
+        for (i, tensor) in self.plan.tensors.iter().enumerate() {
+            if tensor.sources.is_empty() {
+                continue;
+            }
+            for layer in tensor.layers(self.plan.spec.layers) {
+                let slices: Vec<StoredSlice> = tensor
+                    .sources
+                    .iter()
+                    .filter_map(|source| self.slice(tensor, source, layer))
+                    .collect();
+                if slices.len() == tensor.sources.len() {
+                    let resolved = self.choose_format(tensor, slices, layer);
+                    all.insert((TensorId(i as u16), layer), resolved);
+                }
+            }
+        }
+        all
+    }
+
+    fn slice(&mut self, tensor: &Tensor, source: &FileTensor, layer: u32) -> Option<StoredSlice> {
+        let pattern = match self.container {
+            Container::Safetensors => &source.hf,
+            Container::Gguf { .. } => &source.gguf,
+        };
+        let wanted = source.name_in(pattern, layer);
+        let Some(name) = self.lookup(&wanted) else {
+            self.missing.push(wanted);
+            return None;
+        };
+        let entry = self.archive.entries[&name].clone();
+        self.used.insert(name.clone());
+        let (layout, offset) = match self.container {
+            Container::Safetensors => (source.hf_layout, source.hf_offset),
+            Container::Gguf { pairs_are_neighbours: true } => (Layout::RowMajor, 0.0),
+            Container::Gguf { pairs_are_neighbours: false } => (source.gguf_layout, 0.0),
+        };
+        let expected = file_shape(tensor, source.rows, layout);
+        // The norm of each head may have a row for each head.
+        let same = match tensor.kind {
+            TensorKind::Vector => {
+                entry.shape.iter().product::<u64>() == expected[0]
+                    && (entry.shape.len() == 1 || tensor.role == Role::QkNorm)
+            }
+            _ => entry.shape == expected,
+        };
+        if !same {
+            self.misshapen.push(format!("{name} is {:?} and should be {expected:?}", entry.shape));
+            return None;
+        }
+        Some(StoredSlice { entry, rows: source.rows as usize, layout, offset })
+    }
+
+    /// The file's name for `wanted`.
+    fn lookup(&self, wanted: &str) -> Option<String> {
+        if self.archive.entries.contains_key(wanted) {
+            return Some(wanted.to_owned());
+        }
+        self.by_trunk.get(trunk(wanted)).map(|name| (*name).to_owned())
+    }
+
+    /// Chooses the format that holds all slices, or the requested one. Records conversions.
+    fn choose_format(&mut self, tensor: &Tensor, slices: Vec<StoredSlice>, layer: u32) -> Resolved {
+        if tensor.kind != TensorKind::Matrix {
+            return Resolved { slices, format: Format::F32, mixed: false };
+        }
+        let stored: BTreeSet<FileType> = slices.iter().map(|s| s.entry.stored).collect();
+        let formats: BTreeSet<Format> = stored.iter().map(|s| s.format()).collect();
+        let exact = |stored: &FileType| stored.is_lossless() && stored.format().is_quantised();
+        let mixed = self.dtype.is_none() && formats.len() > 1 && stored.iter().all(exact);
+        let format = self.dtype.unwrap_or_else(|| match formats.len() {
+            1 => *formats.first().expect("one"),
+            _ => Format::F32,
+        });
+        // Engines hold mixed slices as they are, or convert them to f32 without loss.
+        let lossless = mixed || stored.iter().all(|s| s.format() == format && s.is_lossless());
+        if !lossless {
+            let names: Vec<&str> = stored.iter().map(|s| s.name()).collect();
+            let count = self.changed.entry((names.join(" + "), format)).or_default();
+            count.0 += 1;
+            if count.1.is_empty() {
+                count.1 = match tensor.place {
+                    Place::Model => tensor.name.to_string(),
+                    Place::Layers { .. } => format!("{} of layer {layer}", tensor.name),
+                };
+            }
+        }
+        Resolved { slices, format, mixed }
+    }
+
+    /// Tensors of the file that the plan does not use, except for known buffers without parameters.
+    pub fn unexpected(&self) -> Vec<String> {
+        let known = |name: &str| {
+            let buffers = [".attn.bias", ".attention.bias", ".masked_bias", "rotary_emb.inv_freq"];
+            buffers.iter().any(|buffer| name.ends_with(buffer))
+        };
+        // Some exporters write a tied head a second time.
+        let tied_copy = |name: &str, entry: &ArchiveEntry| {
+            trunk(name) == "lm_head.weight" && self.plan.spec.tie_embeddings && {
+                let source = &self.plan.tensors[0].sources[0];
+                let embedding =
+                    self.lookup(&source.name_in(&source.hf, 0)).map(|n| &self.archive.entries[&n]);
+                embedding.is_some_and(|e| {
+                    e.stored == entry.stored && self.archive.data(e) == self.archive.data(entry)
+                })
+            }
+        };
+        let unused = self.archive.entries.iter().filter(|(name, _)| !self.used.contains(*name));
+        unused
+            .filter(|(name, entry)| !known(name) && !tied_copy(name, entry))
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    pub fn notes(&self) -> Vec<String> {
+        let note =
+            |((from, to), (count, example)): (&(String, Format), &(usize, String))| match count {
+                1 => format!("{example} is {from} in the file and held as {}", to.name()),
+                _ => format!(
+                    "{count} matrices ({example}, ...) are {from} in the file and held as {}",
+                    to.name()
+                ),
+            };
+        self.changed.iter().map(note).collect()
+    }
+}

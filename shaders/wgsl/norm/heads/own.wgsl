@@ -1,0 +1,6 @@
+// Each element of queries and keys has a parameter of its own.
+
+// The parameter of an element of the row.
+fn parameter(column: u32) -> u32 {
+    return column;
+}

@@ -1,0 +1,7 @@
+// The norm of a branch is added to the stream: x + BRANCH_SCALE * norm.
+
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+
+fn added(row: u32, column: u32, normal: f32) -> f32 {
+    return fma(BRANCH_SCALE, normal, x[row * EMBED + column]);
+}
