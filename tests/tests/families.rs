@@ -133,7 +133,7 @@ fn mistakes_are_found() {
         }),
         ("gemma2", "pattern of windows", |spec| spec.window.0.to_mut().reverse()),
         ("gemma2", "attention_softcap", |spec| spec.attention_softcap = Some(20.0)),
-        ("gemma2", "logit_softcap", |spec| spec.logit_softcap = Some(30.1)),
+        ("gemma2", "logit_softcap", |spec| spec.logit_softcap = Some(25.0)),
         ("gemma3", "base of layers with a window", |spec| {
             rope(spec).theta = Pattern::all(Some(1e6));
         }),

@@ -58,7 +58,9 @@ fn work(group: vec3<u32>, invocation: u32) {
         // A key beyond the last is clamped to it; its weight is zero.
         let key = start + invocation;
         let sees = (KeyLimits(key) >= floor) & (KeyLimits(key) < min(limit, KeyLimits(keys)));
-        let own = select(Queries(LOWEST), biased(score_of(score(min(key, keys - 1u), head / GROUP)), head, Queries(f32(key)), query_positions(row)), sees);
+        let products = score(min(key, keys - 1u), head / GROUP);
+        let scores = biased(score_of(products), head, Queries(f32(key)), query_positions(row));
+        let own = select(Queries(LOWEST), scores, sees);
         let new_maximum = max(maximum, workgroup_max(invocation, own));
         scratch[WEIGHTS + invocation] = select(Queries(0.0), exp(max(own - new_maximum, Queries(-87.0))), sees);
         workgroupBarrier();

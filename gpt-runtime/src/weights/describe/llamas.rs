@@ -17,9 +17,9 @@ static CLASSES: [Class; 18] = [
     Class {
         model_type: "qwen2",
         name: "Qwen2ForCausalLM",
-        keys: |_, keys| {
+        keys: |spec, keys| {
             remove(keys, &["attention_bias", "mlp_bias"]);
-            keys.insert("use_sliding_window".to_owned(), false.into());
+            qwen_windows(spec, keys);
         },
     },
     Class {
@@ -71,6 +71,8 @@ static CLASSES: [Class; 18] = [
             rename_eps(keys, "layer_norm_eps");
             remove(keys, &["attention_bias", "mlp_bias"]);
             keys.insert("use_qkv_bias".to_owned(), spec.projection_bias(Role::Qkv).into());
+            let parallel = spec.block.is_parallel();
+            keys.insert("use_parallel_residual".to_owned(), parallel.into());
         },
     },
     Class {
@@ -93,8 +95,7 @@ static CLASSES: [Class; 18] = [
         name: "Qwen3ForCausalLM",
         keys: |spec, keys| {
             remove(keys, &["mlp_bias"]);
-            windows(spec, keys);
-            keys.insert("use_sliding_window".to_owned(), has_window(spec).into());
+            qwen_windows(spec, keys);
         },
     },
     Class { model_type: "gemma2", name: "Gemma2ForCausalLM", keys: |spec, keys| gemma(spec, keys) },
@@ -180,8 +181,13 @@ fn gemma(spec: &Spec, keys: &mut Map<String, Value>) {
     windows(spec, keys);
 }
 
-fn has_window(spec: &Spec) -> bool {
-    spec.window.0.iter().any(Option::is_some)
+/// As [`windows`], with the key that switches them on.
+fn qwen_windows(spec: &Spec, keys: &mut Map<String, Value>) {
+    let used = spec.window.0.iter().any(Option::is_some);
+    keys.insert("use_sliding_window".to_owned(), used.into());
+    if used {
+        windows(spec, keys);
+    }
 }
 
 /// Adds the window and the kind of each layer.
