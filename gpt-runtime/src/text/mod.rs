@@ -80,9 +80,12 @@ impl Tokenizer {
         (has || gguf.get(source::WHOLE).is_some()).then(|| source::from_gguf(gguf)).transpose()
     }
 
-    fn new(source: source::Source) -> Tokenizer {
+    fn new(source: source::Source) -> Result<Tokenizer, Error> {
         let source::Source { mut inner, ends, tokens, templates, begins } = source;
         ends::mark(&mut inner).expect("tokens of the vocabulary");
+        let decoder = decode::Decoder::new(inner.get_decoder()).ok_or_else(|| {
+            Error::tokenizer("the tokenizer's decoder removes text that spans tokens".to_owned())
+        })?;
         let stop_ids = ends::find(&inner, &ends);
         let bos = tokens.iter().find(|(name, _)| name == "bos_token");
         let bos = bos.and_then(|(_, token)| inner.token_to_id(token));
@@ -91,8 +94,8 @@ impl Tokenizer {
             (Some(true), Some(bos)) => (vec![bos], false),
             _ => (prefix(&inner), true),
         };
-        Tokenizer {
-            decoder: Arc::new(decode::Decoder::new(inner.get_decoder())),
+        Ok(Tokenizer {
+            decoder: Arc::new(decoder),
             prefix: prefix.into(),
             adds,
             drops: coverage::drops(&inner),
@@ -100,7 +103,7 @@ impl Tokenizer {
             chat: chat::Template::new(templates, tokens).map(Arc::new),
             marked: Arc::default(),
             inner: Arc::new(inner),
-        }
+        })
     }
 
     /// Checks that the ids of the vocabulary are below `vocab`, the rows of the model's embedding.

@@ -24,7 +24,7 @@ pub fn from_file(path: &Path) -> Result<Tokenizer, Error> {
         Some((merges, vocab)) => pair(&folder.join(merges), &folder.join(vocab))?,
         None => parse(read(path)?.as_bytes(), &path.display().to_string())?,
     };
-    Ok(Tokenizer::new(beside(folder, inner)?))
+    Tokenizer::new(beside(folder, inner)?)
 }
 
 /// Reads the tokenizer in `folder`, if there is one.

@@ -65,12 +65,12 @@ pub fn from_path(path: &Path) -> Result<Tokenizer, Error> {
 
 /// Converts the vocabulary of a GGUF file.
 pub fn from_gguf(gguf: &Gguf) -> Result<Tokenizer, Error> {
-    Ok(Tokenizer::new(gguf::read(gguf)?))
+    Tokenizer::new(gguf::read(gguf)?)
 }
 
 /// Parses a generated `tokenizer.json`.
 pub fn from_json(json: &Json) -> Result<Tokenizer, Error> {
-    Ok(Tokenizer::new(parse(json.to_string().as_bytes(), "the vocabulary")?.into()))
+    Tokenizer::new(parse(json.to_string().as_bytes(), "the vocabulary")?.into())
 }
 
 /// Parses a `tokenizer.json`. Truncation and padding that it stores are settings of the program

@@ -18,10 +18,8 @@ pub fn json(vocabulary: &Vocabulary<'_>) -> Json {
             (Kind::Normal, None) => format!("##{token}"),
             _ => (*token).to_owned(),
         };
-        let in_brackets = name.starts_with('[') && name.ends_with(']');
-        cased |= vocabulary.kind(id) == Kind::Normal
-            && !in_brackets
-            && name.chars().any(char::is_uppercase);
+        let is_word = vocabulary.kind(id) == Kind::Normal && !name.starts_with('[');
+        cased |= is_word && name.to_lowercase() != name;
         vocab.insert(name, id.into());
     }
     let unknown = vocabulary.unknown.and_then(|id| vocabulary.tokens.get(id as usize));

@@ -97,7 +97,8 @@ fn whole_tokenizers_have_their_ids() {
         }
         for (line, expected) in lines().iter().zip(ids(&fixture["with_special"])) {
             for tokenizer in [Some(&tokenizer), of_gguf.as_ref()].into_iter().flatten() {
-                assert_eq!(tokenizer.encode_prompt(line).unwrap(), expected, "{name}: {line:?}");
+                let ids = tokenizer.encode_prompt(line).unwrap_or_default();
+                assert_eq!(ids, expected, "{name}: {line:?}");
             }
         }
     }

@@ -34,9 +34,10 @@ fn kinds() -> Vec<(&'static str, Tokenizer)> {
     kinds.push(("byte pairs", Tokenizer::byte_pairs(&text, 600).unwrap()));
     for (name, decoder) in [
         ("none", Json::Null),
-        ("strips", strip(1, 2)),
+        ("strips the beginning of each", strip(2, 0)),
+        ("strips the end of each", strip(0, 1)),
         ("fuses and strips", sequence(&[fuse(), strip(2, 0)])),
-        ("fuses and strips the end", sequence(&[fuse(), strip(1, 3)])),
+        ("fuses and strips the end", sequence(&[fuse(), strip(0, 1)])),
         ("replaces", sequence(&[replace("_", " "), fuse(), replace("a", "")])),
         ("metaspace", metaspace("first")),
         ("metaspace within", metaspace("never")),
