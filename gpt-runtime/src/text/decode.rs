@@ -27,7 +27,7 @@ pub enum Decoder {
     Steps(Vec<Step>),
     /// A chain that needs all tokens at once.
     Whole {
-        decoder: DecoderWrapper,
+        decoder: Box<DecoderWrapper>,
         tokens: Vec<String>,
         /// How many of them are the prompt's.
         prompt: usize,
@@ -74,7 +74,9 @@ impl Decoder {
             {
                 return None;
             }
-            None => Decoder::Whole { decoder: decoder.clone(), tokens: Vec::new(), prompt: 0 },
+            None => {
+                Decoder::Whole { decoder: Box::new(decoder.clone()), tokens: Vec::new(), prompt: 0 }
+            }
         })
     }
 

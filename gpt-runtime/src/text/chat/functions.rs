@@ -1,5 +1,5 @@
-//! What transformers adds to Jinja for chat templates: `raise_exception`, `strftime_now`, a `tojson`
-//! that leaves characters as they are, Python's methods of strings, `break` and `continue`, and the
+//! What transformers adds to Jinja for chat templates: `raise_exception`, `strftime_now`, a
+//! `tojson` that leaves characters as they are, Python's methods of strings, `break` and `continue`, and the
 //! tags `generation` and `endgeneration`, which mark the model's own text and change nothing.
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -119,7 +119,9 @@ fn strftime(format: &str, seconds: u64) -> String {
     ];
     let days = seconds / 86_400;
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     let (mut year, mut day_of_year) = (1970, days);
     while day_of_year >= 365 + u64::from(is_leap(year)) {
         day_of_year -= 365 + u64::from(is_leap(year));

@@ -5,6 +5,7 @@
 //! each in a message gets a mark, a character that occurs nowhere else, behind its first
 //! character. It survives the template and is removed after control tokens were found.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use serde_json::json;
@@ -59,7 +60,9 @@ impl Tokenizer {
     ) -> Result<Vec<u32>, Error> {
         let source = template.source().unwrap_or_default();
         let is_free = |mark: &char| {
-            !source.contains(*mark) && !messages.iter().any(|m| m.content.contains(*mark))
+            let in_messages = messages.iter().any(|m| m.content.contains(*mark));
+            let in_controls = controls.people.iter().any(|token| token.contains(*mark));
+            !in_messages && !in_controls && !source.contains(*mark)
         };
         // Characters that no text is meant to have, then those for private use.
         let mark = ('\u{FDD0}'..='\u{FDEF}').chain('\u{100000}'..='\u{10FFFD}').find(is_free);
@@ -99,7 +102,10 @@ impl Tokenizer {
     fn controls(&self, template: &Template) -> Controls {
         let source = template.source().unwrap_or_default();
         let mut controls = Controls { people: Vec::new(), model: Vec::new() };
-        for token in self.inner.get_added_vocabulary().get_added_tokens_decoder().values() {
+        // Sorted, as the tokens of a hash map have another order in each run.
+        let added = self.inner.get_added_tokens_decoder();
+        let added: BTreeMap<u32, tokenizers::AddedToken> = added.into_iter().collect();
+        for token in added.values() {
             // A single character cannot be divided.
             if token.content.chars().nth(1).is_none() {
                 continue;

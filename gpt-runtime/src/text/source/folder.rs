@@ -1,6 +1,7 @@
 //! A tokenizer in the files of a folder: `tokenizer.json`, or the vocabulary and the merges of a
 //! byte pair encoding. The files beside it say what ends a text, and have the chat templates.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value as Json;
@@ -20,11 +21,12 @@ const SPECIAL: [&str; 7] =
 pub fn from_file(path: &Path) -> Result<Tokenizer, Error> {
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     let folder = path.parent().unwrap_or(Path::new("."));
+    let config = optional(&folder.join("tokenizer_config.json"))?;
     let inner = match PAIRS.iter().find(|(merges, vocab)| name == *merges || name == *vocab) {
-        Some((merges, vocab)) => pair(&folder.join(merges), &folder.join(vocab))?,
+        Some((merges, vocab)) => pair(folder, merges, vocab, &config)?,
         None => parse(read(path)?.as_bytes(), &path.display().to_string())?,
     };
-    Tokenizer::new(beside(folder, inner)?)
+    Tokenizer::new(beside(folder, &config, inner)?)
 }
 
 /// Reads the tokenizer in `folder`, if there is one.
@@ -57,24 +59,71 @@ fn optional(path: &Path) -> Result<Json, Error> {
     if path.exists() { read_json(path) } else { Ok(Json::Null) }
 }
 
-/// Reads GPT-2's files: a vocabulary in JSON, and a list of merges below a comment.
-fn pair(merges: &Path, vocab: &Path) -> Result<tokenizers::Tokenizer, Error> {
-    let vocab = read_json(vocab)?;
-    let text = read(merges)?;
+/// Reads a vocabulary in JSON, and a list of merges below a comment. These files do not say how
+/// text is cut into words; `tokenizer_config.json` names the class that does.
+fn pair(
+    folder: &Path,
+    merges: &str,
+    vocab: &str,
+    config: &Json,
+) -> Result<tokenizers::Tokenizer, Error> {
+    let class = config.get("tokenizer_class").and_then(Json::as_str).unwrap_or("GPT2Tokenizer");
+    let row = match class.strip_suffix("Fast").unwrap_or(class) {
+        "GPT2Tokenizer" | "CodeGenTokenizer" => "gpt-2",
+        "Qwen2Tokenizer" => "qwen2",
+        _ => {
+            return Err(Error::tokenizer(format!(
+                "{} is the vocabulary of a {class}, which is read from a tokenizer.json; save one beside it",
+                folder.join(vocab).display()
+            )));
+        }
+    };
+    let row = pre_tokenizers::find(row).expect("a row of the table");
+    let mut vocab = read_json(&folder.join(vocab))?;
+    let text = read(&folder.join(merges))?;
     let lines =
         text.lines().filter(|line| !line.starts_with("#version") && !line.trim().is_empty());
     let merges: Vec<&str> = lines.collect();
-    const END: &str = "<|endoftext|>";
-    let end = vocab.get(END).and_then(Json::as_u64);
-    let added = end.map(|id| added_token(id as usize, END, true)).into_iter().collect();
-    let row = pre_tokenizers::find("gpt-2").expect("a row of the table");
+    let added = added(folder, config, &vocab)?;
+    if let Some(vocab) = vocab.as_object_mut() {
+        // Of tokens outside of the vocabulary the crate would not keep the ids.
+        let name =
+            |token: &Json| Some((token["content"].as_str()?.to_owned(), token["id"].clone()));
+        vocab.extend(added.iter().filter_map(name));
+    }
     let json = byte_pairs(vocab, &merges, row, added);
     parse(json.to_string().as_bytes(), "the vocabulary")
 }
 
+/// The added tokens of a vocabulary: those of `tokenizer_config.json` or else of
+/// `added_tokens.json`, and GPT-2's end of a text.
+fn added(folder: &Path, config: &Json, vocab: &Json) -> Result<Vec<Json>, Error> {
+    const END: &str = "<|endoftext|>";
+    let mut added = BTreeMap::new();
+    if let Some(id) = vocab.get(END).and_then(Json::as_u64) {
+        added.insert(id, added_token(id as usize, END, true));
+    }
+    let listed = optional(&folder.join("added_tokens.json"))?;
+    for (name, id) in listed.as_object().into_iter().flatten() {
+        if let Some(id) = id.as_u64() {
+            added.insert(id, added_token(id as usize, name, true));
+        }
+    }
+    let decoder = config.get("added_tokens_decoder").and_then(Json::as_object);
+    for (id, token) in decoder.into_iter().flatten() {
+        if let (Ok(id), Some(name)) = (id.parse(), token.get("content").and_then(Json::as_str)) {
+            let mut json = added_token(id as usize, name, false);
+            for flag in ["special", "single_word", "lstrip", "rstrip", "normalized"] {
+                json[flag] = token.get(flag).is_some_and(|value| value == true).into();
+            }
+            added.insert(id, json);
+        }
+    }
+    Ok(added.into_values().collect())
+}
+
 /// Adds what the other files of the folder say.
-fn beside(folder: &Path, inner: tokenizers::Tokenizer) -> Result<Source, Error> {
-    let config = optional(&folder.join("tokenizer_config.json"))?;
+fn beside(folder: &Path, config: &Json, inner: tokenizers::Tokenizer) -> Result<Source, Error> {
     // A special token is a string, or an object with a `content`.
     let token = |key: &&str| {
         let value = config.get(key)?;
@@ -97,7 +146,7 @@ fn beside(folder: &Path, inner: tokenizers::Tokenizer) -> Result<Source, Error> 
     Ok(Source {
         ends,
         tokens,
-        templates: templates(folder, &config)?,
+        templates: templates(folder, config)?,
         begins: config.get("add_bos_token").and_then(Json::as_bool),
         inner,
     })

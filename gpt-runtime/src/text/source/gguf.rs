@@ -104,6 +104,9 @@ pub fn read(gguf: &Gguf) -> Result<Source, Error> {
             let separates = gguf.flag(&key("add_sep_token")).unwrap_or(separates);
             let ends = Ends { bos: bos.filter(|_| begins), sep: sep.filter(|_| separates) };
             json["post_processor"] = post_processor(&vocabulary, &ends);
+            if spm && gguf.text("general.architecture") == Some("phi3") {
+                strip_blanks(&mut json);
+            }
             parse(json.to_string().as_bytes(), "the vocabulary of the GGUF file")?
         }
     };
@@ -145,10 +148,7 @@ fn encoding(gguf: &Gguf, vocabulary: &Vocabulary<'_>) -> Result<(Json, bool, boo
             let row = pre_tokenizers::find(pre).ok_or_else(|| {
                 format!("its pre-tokenizer {pre:?} is not known; name a tokenizer.json instead")
             })?;
-            let mut json = super::byte_level(vocabulary, &merges, row);
-            if row.composes {
-                json["normalizer"] = json!({ "type": "NFC" });
-            }
+            let json = super::byte_level(vocabulary, &merges, row);
             Ok((json, row.begins, row.separates))
         }
         Some("llama") => {
@@ -187,6 +187,15 @@ fn raw_pairs(vocabulary: &Vocabulary<'_>, merges: &[&str]) -> Json {
         "unk_token": vocabulary.name(vocabulary.unknown),
     });
     json
+}
+
+/// Phi-3's control tokens take the white space behind them, which a file does not say.
+fn strip_blanks(json: &mut Json) {
+    for token in json["added_tokens"].as_array_mut().into_iter().flatten() {
+        let name = token["content"].as_str().unwrap_or_default();
+        let strips = !["<unk>", "<s>", "<|endoftext|>"].contains(&name);
+        token["rstrip"] = (strips && token["special"] == true).into();
+    }
 }
 
 /// Adds the tokens at the ends of a text.

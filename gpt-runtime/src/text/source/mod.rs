@@ -12,6 +12,7 @@ mod word_pieces;
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
+use tokenizers::ModelWrapper;
 
 pub use self::folder::in_folder;
 use self::gguf::Vocabulary;
@@ -73,8 +74,8 @@ pub fn from_json(json: &Json) -> Result<Tokenizer, Error> {
     Tokenizer::new(parse(json.to_string().as_bytes(), "the vocabulary")?.into())
 }
 
-/// Parses a `tokenizer.json`. Truncation and padding that it stores are settings of the program
-/// that wrote it.
+/// Parses a `tokenizer.json`. Truncation, padding and dropout of merges, which it may store, are
+/// settings of the program that wrote it.
 pub fn parse(json: &[u8], origin: &str) -> Result<tokenizers::Tokenizer, Error> {
     let unreadable = |error: tokenizers::Error| {
         let text = format!("{origin} is not a tokenizer that can be read: {error}");
@@ -83,6 +84,13 @@ pub fn parse(json: &[u8], origin: &str) -> Result<tokenizers::Tokenizer, Error> 
     let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(unreadable)?;
     inner.with_truncation(None).map_err(unreadable)?;
     inner.with_padding(None);
+    if let ModelWrapper::BPE(model) = inner.get_model()
+        && model.dropout.is_some()
+    {
+        let mut model = model.clone();
+        model.dropout = None;
+        inner.with_model(model);
+    }
     Ok(inner)
 }
 
@@ -98,6 +106,7 @@ fn byte_pairs(vocab: Json, merges: &[&str], row: &PreTokenizer, added: Vec<Json>
     json!({
         "version": "1.0",
         "added_tokens": added,
+        "normalizer": row.composes.then(|| json!({ "type": "NFC" })),
         "pre_tokenizer": row.json(),
         "decoder": pre_tokenizers::bytes(true),
         "model": { "type": "BPE", "vocab": vocab, "merges": merges, "ignore_merges": row.ignores_merges },

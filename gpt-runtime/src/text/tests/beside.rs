@@ -126,6 +126,35 @@ fn added_tokens_may_have_no_row() {
     assert!(tokenizer.check_vocab(1).is_err());
 }
 
+/// Two files do not say how text is cut into words; a class does.
+#[test]
+fn the_class_of_two_files() {
+    let (vocab, merges) = vocabulary(&[("1", "2"), ("h", "i")]);
+    let files = |class: &str| {
+        let config = json!({ "tokenizer_class": class, "added_tokens_decoder": {
+            "300": { "content": "<|im_end|>", "special": true },
+            "301": { "content": "<think>", "special": false },
+        } });
+        [
+            ("vocab.json", Json::from(vocab.clone())),
+            ("merges.txt", merges.join("\n").into()),
+            ("tokenizer_config.json", config),
+        ]
+    };
+    assert_eq!(read(&files("GPT2Tokenizer")).encode("12hi").unwrap(), [256, 257]);
+    let qwen = read(&files("Qwen2TokenizerFast"));
+    assert_eq!(qwen.encode("12hi<|im_end|><think>").unwrap(), [49, 50, 257, 300, 301]);
+    assert_eq!(qwen.encode("n\u{303}").unwrap(), qwen.encode("\u{F1}").unwrap());
+    assert_eq!(qwen.decode(&[257, 300, 301]).unwrap(), "hi<think>");
+    let folder = tempfile::tempdir().unwrap();
+    for (name, json) in files("RobertaTokenizer") {
+        let text = json.as_str().map_or(json.to_string(), str::to_owned);
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let error = Tokenizer::from_path(folder.path()).err().unwrap().to_string();
+    assert!(error.contains("RobertaTokenizer"), "{error}");
+}
+
 /// A byte pair encoding with neither bytes nor an unknown token.
 #[test]
 fn a_character_without_a_token_is_named() {

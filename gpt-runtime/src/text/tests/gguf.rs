@@ -106,3 +106,27 @@ fn sentence_pieces_merge_by_score_and_fall_back_to_bytes() {
     assert_eq!(pieces, [" a", "", "é"]);
     assert_eq!(tokenizer.stop_ids(), [2]);
 }
+
+/// Phi-3's control tokens take the white space behind them, which its GGUF does not say.
+#[test]
+fn control_tokens_of_phi3() {
+    let values = |architecture: &str| {
+        let tokens = ["<unk>", "<s>", "<|user|>", "a", "▁"];
+        [
+            ("general.architecture", Value::Text(architecture.to_owned())),
+            ("tokenizer.ggml.model", Value::Text("llama".to_owned())),
+            ("tokenizer.ggml.tokens", texts(tokens)),
+            ("tokenizer.ggml.scores", Value::List(vec![Value::Float(0.0); 5])),
+            ("tokenizer.ggml.token_type", Value::List([2, 3, 3, 1, 1].map(Value::Signed).into())),
+            ("tokenizer.ggml.add_space_prefix", Value::Bool(false)),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+    };
+    let encode = |architecture: &str| {
+        let tokenizer =
+            Tokenizer::within(&Gguf::from_values(values(architecture))).unwrap().unwrap();
+        tokenizer.encode("<s> <|user|> a").unwrap()
+    };
+    assert_eq!(encode("llama"), [1, 4, 2, 4, 3]);
+    assert_eq!(encode("phi3"), [1, 4, 2, 3]);
+}

@@ -164,4 +164,10 @@ fn three_crabs_in_bytes_and_a_stored_truncation() {
     assert_eq!(truncated.decode(&ids).unwrap(), letters);
     assert_eq!(ids, tokenizer.encode(&letters).unwrap());
     assert!(!truncated.json(false).unwrap().contains("max_length"));
+
+    // Nor has a stored dropout of merges.
+    let mut json: Json = serde_json::from_str(&tokenizer.json(false).unwrap()).unwrap();
+    json["model"]["dropout"] = 1.0.into();
+    let dropped = source::from_json(&json).unwrap();
+    assert_eq!(dropped.encode("hi").unwrap(), tokenizer.encode("hi").unwrap());
 }
