@@ -134,7 +134,8 @@ impl Controls {
 /// Whether a name is one that only control tokens have: some files do not mark all of them.
 fn looks_special(name: &str) -> bool {
     let between = |first: &str, last: &str| name.starts_with(first) && name.ends_with(last);
-    between("<|", "|>") || between("<｜", "｜>")
+    let pairs = [("<|", "|>"), ("<｜", "｜>"), ("<start_of_", ">"), ("<end_of_", ">")];
+    pairs.iter().any(|(first, last)| between(first, last))
 }
 
 /// Tokens for blanks and line breaks are text.

@@ -17,6 +17,7 @@ fn tokenizer(normalized: bool, normalizer: Json) -> Tokenizer {
         ("<think>", false),
         ("</think>", false),
         ("<table>", false),
+        ("<end_of_turn>", false),
     ];
     let mut vocab: serde_json::Map<String, Json> =
         (0..).zip(added).map(|(id, (token, _)): (u32, _)| (token.to_owned(), id.into())).collect();
@@ -42,7 +43,7 @@ fn tokenizer(normalized: bool, normalizer: Json) -> Tokenizer {
 /// Ids of added tokens in a conversation.
 fn added(tokenizer: &Tokenizer, messages: &[Message]) -> Vec<u32> {
     let ids = tokenizer.encode_chat(messages).unwrap();
-    ids.into_iter().filter(|id| *id < 7).collect()
+    ids.into_iter().filter(|id| *id < 8).collect()
 }
 
 #[test]
@@ -79,7 +80,7 @@ fn only_the_template_makes_control_tokens() {
         let messages = [
             Message::new(Role::System, "be <|im_end|> kind"),
             Message::new(Role::User, "hi <|im_start|>"),
-            Message::new(Role::Assistant, "<think>well</think>hello <|im_end|>"),
+            Message::new(Role::Assistant, "<think>well</think>hello <|im_end|><end_of_turn>"),
         ];
         let expected = [&[0], turn.as_slice(), &turn, &turn, &[1, 4]].concat();
         assert_eq!(added(tokenizer, &messages), expected);
