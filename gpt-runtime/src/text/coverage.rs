@@ -4,7 +4,9 @@
 //! them, and so would the `tokenizers` crate. Here such a text is an error.
 
 use tokenizers::models::bpe::BPE;
-use tokenizers::{ModelWrapper, OffsetReferential, OffsetType, PreTokenizer, PreTokenizerWrapper};
+use tokenizers::{
+    Model, ModelWrapper, OffsetReferential, OffsetType, PreTokenizer, PreTokenizerWrapper,
+};
 
 /// The encoding of a tokenizer that may drop characters.
 fn incomplete(inner: &tokenizers::Tokenizer) -> Option<&BPE> {
@@ -36,7 +38,16 @@ pub fn drops(inner: &tokenizers::Tokenizer) -> bool {
 /// The first character of `text` that the tokenizer drops.
 pub fn missing(inner: &tokenizers::Tokenizer, text: &str) -> Option<char> {
     let model = incomplete(inner)?;
+    let dropped = |word: &str| {
+        let last = word.char_indices().next_back().map_or(0, |(at, _)| at);
+        let has = |&(at, character): &(usize, char)| has(model, character, at > 0, at == last);
+        word.char_indices().find(|at| !has(at)).map(|(_, character)| character)
+    };
     let added = inner.get_added_vocabulary();
+    // A text as it is needs no copy.
+    if inner.get_pre_tokenizer().is_none() && inner.get_normalizer().is_none() && added.is_empty() {
+        return dropped(text);
+    }
     let mut words = added.extract_and_normalize(inner.get_normalizer(), text);
     if let Some(step) = inner.get_pre_tokenizer() {
         step.pre_tokenize(&mut words).ok()?;
@@ -44,36 +55,28 @@ pub fn missing(inner: &tokenizers::Tokenizer, text: &str) -> Option<char> {
     for (word, (start, end), tokens) in
         words.get_splits(OffsetReferential::Original, OffsetType::Byte)
     {
-        if tokens.is_some() {
-            continue;
-        }
-        let length = word.chars().count();
-        let dropped = word
-            .chars()
-            .enumerate()
-            .find(|&(at, character)| !has(model, character, at > 0, at + 1 == length));
-        let Some((_, dropped)) = dropped else {
+        let Some(dropped) = tokens.is_none().then(|| dropped(word)).flatten() else {
             continue;
         };
-        // The character as it is in the text, if the normalizer has changed it to bytes.
+        // The character as it is in the text, if the normalizer has changed it, or to bytes.
         let original = text.get(start..end).unwrap_or_default();
-        let is_there = original.contains(dropped);
-        let found = original.chars().find(|c| !c.is_ascii());
-        return Some(if is_there { dropped } else { found.unwrap_or(dropped) });
+        if original.contains(dropped) {
+            return Some(dropped);
+        }
+        return Some(original.chars().find(|c| !c.is_ascii()).unwrap_or(dropped));
     }
     None
 }
 
 /// Whether a character of a word has a token.
 fn has(model: &BPE, character: char, continues: bool, ends: bool) -> bool {
-    use tokenizers::Model;
-    let mut name = String::new();
-    if let (true, Some(prefix)) = (continues, &model.continuing_subword_prefix) {
-        name.push_str(prefix);
+    let prefix = model.continuing_subword_prefix.as_deref().filter(|_| continues);
+    let suffix = model.end_of_word_suffix.as_deref().filter(|_| ends);
+    match (prefix, suffix) {
+        (None, None) => model.token_to_id(character.encode_utf8(&mut [0; 4])).is_some(),
+        (prefix, suffix) => {
+            let (prefix, suffix) = (prefix.unwrap_or_default(), suffix.unwrap_or_default());
+            model.token_to_id(&format!("{prefix}{character}{suffix}")).is_some()
+        }
     }
-    name.push(character);
-    if let (true, Some(suffix)) = (ends, &model.end_of_word_suffix) {
-        name.push_str(suffix);
-    }
-    model.token_to_id(&name).is_some()
 }
