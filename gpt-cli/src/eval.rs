@@ -1,8 +1,8 @@
 //! `gpt eval`: measures how well a model predicts a text.
 //!
 //! The text is cut into windows of `--context` tokens. Only the second half of each window is
-//! scored, so each scored token has at least half a window of context. llama.cpp's
-//! `llama-perplexity` does the same, so the results are comparable.
+//! scored, so each scored token has at least half a window of context. If texts begin with BOS, each
+//! window does. llama.cpp's `llama-perplexity` does the same, so the results are comparable.
 
 use std::path::PathBuf;
 
@@ -48,7 +48,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     })?;
     let model = arguments.load.load(arguments.tokenizer.tokenizer.clone())?;
     let spinner = Spinner::new("encoding the text");
-    let tokens = model.tokenizer()?.encode_prompt(&text)?;
+    let tokenizer = model.tokenizer()?;
+    let tokens = tokenizer.encode_prompt(&text)?;
     drop(spinner);
     let longest = model.plan().spec.context as usize;
     let context = arguments.context.unwrap_or(longest.min(512));
@@ -75,8 +76,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         .open()?;
     let bar = Bar::new(windows.len() as u64, "{bar:30} {pos}/{len} windows, {msg}, {eta} left");
     let mut total = Total::default();
+    let prefix = tokenizer.prefix();
     for (done, window) in (1..).zip(windows) {
-        total.add(&mut session, window)?;
+        // Each window begins as a text does. The tokens that this replaces are not scored.
+        let mut window = window.to_vec();
+        let begin = prefix.len().min(context / 2);
+        window[..begin].copy_from_slice(&prefix[..begin]);
+        total.add(&mut session, &window)?;
         bar.set_with(done, || format!("perplexity {:.3}", total.nll().exp()));
         if interrupt::take() {
             break;

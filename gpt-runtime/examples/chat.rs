@@ -26,8 +26,7 @@ fn main() -> Result<(), Error> {
     let mut messages = vec![Message::new(Role::System, "Answer in one sentence.")];
     for line in stdin().lines().map_while(Result::ok) {
         messages.push(Message::new(Role::User, line));
-        let text = tokenizer.apply_chat_template(&messages)?;
-        let prompt = tokenizer.encode(&text)?;
+        let prompt = tokenizer.encode_chat(&messages)?;
 
         // The cache holds the conversation so far; only what differs from it is read.
         let held = session.tokens().iter().zip(&prompt);

@@ -144,7 +144,8 @@ impl<M> SessionBuilder<M> {
 }
 
 impl<M> Session<M> {
-    /// Appends `prompt` and continues it.
+    /// Appends `prompt` and continues it. The tokens that a text begins with are added only to an
+    /// empty session.
     ///
     /// # Errors
     /// The model has no tokenizer, the sampling is invalid, or as [`push`](Self::push).
@@ -154,7 +155,11 @@ impl<M> Session<M> {
         sampling: Sampling,
         stop: Stop,
     ) -> Result<Generation<'_, M>, Error> {
-        let ids = self.model().tokenizer()?.encode_prompt(prompt)?;
+        let tokenizer = self.model().tokenizer()?;
+        let ids = match self.tokens().is_empty() {
+            true => tokenizer.encode_prompt(prompt)?,
+            false => tokenizer.encode_continuation(prompt)?,
+        };
         self.generate_from_tokens(&ids, sampling, stop)
     }
 

@@ -80,7 +80,7 @@
 //! | read logits or hidden states | [`Session::push`], [`Session::each_logits`], [`Session::hidden`] |
 //! | look inside a model | [`Session::observe`], [`Observation`], [`Session::lens`] |
 //! | reuse a prompt | [`Session::fork`], [`Session::truncate`] |
-//! | hold a conversation | [`Tokenizer::apply_chat_template`], [`text::Message`] |
+//! | hold a conversation | [`Tokenizer::encode_chat`], [`text::Message`] |
 //! | train | [`Trainer`], [`TrainerSettings`], [`train::RandomWindows`] |
 //! | resume a run | [`Trainer::save`], [`train::Saved`] |
 //! | read and set parameters | [`Trainer::get`], [`Trainer::set`], [`Parameter`] |

@@ -76,8 +76,8 @@ impl<M: Gpt> Model<M> {
     ///
     /// # Errors
     /// A file cannot be read, or does not fit the model; one message lists every mismatch. The
-    /// tokenizer cannot be read, or has ids outside of the vocabulary. The device has too little
-    /// memory.
+    /// tokenizer has ids outside of the vocabulary. The device has too little memory. A tokenizer
+    /// beside the weights that cannot be read is an error of [`tokenizer`](Self::tokenizer).
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
         Self::load_with(path, device, &LoadOptions::default())
     }
@@ -157,10 +157,12 @@ fn loaded_on<M>(
     let start = Instant::now();
     let read = || {
         let tokenizer = match &options.tokenizer {
-            Some(file) => Some(Tokenizer::from_path(file)?),
-            None => tokenizer()?,
+            Some(file) => Ok(Some(Tokenizer::from_path(file)?)),
+            // One that was found and cannot be read is an error where it is used: the weights
+            // work without it.
+            None => tokenizer().map_err(|error| error.to_string()),
         };
-        if let Some(tokenizer) = &tokenizer {
+        if let Ok(Some(tokenizer)) = &tokenizer {
             tokenizer.check_vocab(plan.spec.vocab)?;
         }
         Ok(tokenizer)

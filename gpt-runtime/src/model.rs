@@ -51,14 +51,15 @@ pub(crate) const EMBEDDED: &str = "the file in the program";
 /// The origin of the weights, and what was loaded with them.
 pub(crate) struct Loaded {
     pub origin: Origin,
-    pub tokenizer: Option<Tokenizer>,
+    /// The tokenizer, if there is one, or the reason why it cannot be read.
+    pub tokenizer: Result<Option<Tokenizer>, String>,
     pub notes: Vec<String>,
     pub times: LoadTimes,
 }
 
 impl From<Origin> for Loaded {
     fn from(origin: Origin) -> Self {
-        Loaded { origin, tokenizer: None, notes: Vec::new(), times: LoadTimes::default() }
+        Loaded { origin, tokenizer: Ok(None), notes: Vec::new(), times: LoadTimes::default() }
     }
 }
 
@@ -140,7 +141,7 @@ impl<M> Model<M> {
         device: &Device,
         tokenizer: Option<Tokenizer>,
     ) -> Result<Self, Error> {
-        let source = Loaded { tokenizer, ..Origin::Elsewhere.into() };
+        let source = Loaded { tokenizer: Ok(tokenizer), ..Origin::Elsewhere.into() };
         Model::build(vtable, weights, device, source)
     }
 
@@ -199,7 +200,7 @@ impl<M> Model<M> {
                 vtable.plan.name
             ))),
         };
-        Ok(trainer?.tokenizer(self.shared.source.tokenizer.clone()))
+        Ok(trainer?.tokenizer(self.tokenizer().ok().cloned()))
     }
 
     /// Drops the type parameter, for code that serves many models.
@@ -230,9 +231,10 @@ impl<M> Model<M> {
     /// The tokenizer that was loaded with the weights.
     ///
     /// # Errors
-    /// No tokenizer was found.
+    /// No tokenizer was found, or it cannot be read.
     pub fn tokenizer(&self) -> Result<&Tokenizer, Error> {
-        self.shared.source.tokenizer.as_ref().ok_or_else(|| {
+        let found = self.shared.source.tokenizer.as_ref().map_err(Error::tokenizer)?;
+        found.as_ref().ok_or_else(|| {
             Error::tokenizer(format!(
                 "{} has no tokenizer: none was loaded with its weights; put tokenizer.json beside them or name one",
                 self.shared.vtable.plan.name

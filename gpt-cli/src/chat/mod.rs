@@ -221,8 +221,7 @@ impl Chat<'_> {
         let capacity = self.session.options().capacity as usize;
         let mut dropped = 0;
         loop {
-            let text = self.tokenizer.apply_chat_template(&self.messages)?;
-            let prompt = self.tokenizer.encode(&text)?;
+            let prompt = self.tokenizer.encode_chat(&self.messages)?;
             let first = self.messages.first();
             let first = usize::from(first.is_some_and(|m| m.role == Role::System));
             if prompt.len() <= capacity / 4 * 3 || self.messages.len() - first <= 2 {

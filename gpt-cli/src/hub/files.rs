@@ -32,11 +32,14 @@ pub fn is_inside(path: &str) -> bool {
 }
 
 /// What is read beside safetensors: the model, its tokenizer and its chat template.
-const BESIDE: [&str; 8] = [
+const BESIDE: [&str; 11] = [
     "config.json",
+    "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "chat_template.jinja",
+    "chat_template.json",
+    "added_tokens.json",
     "merges.txt",
     "vocab.json",
     "vocab.bpe",

@@ -1,6 +1,7 @@
 //! The bytes of a single token. A token may be a part of a character, which no string can hold.
 
 use super::Tokenizer;
+use super::decode::byte_token;
 
 impl Tokenizer {
     /// The bytes of token `id` inside a text; of a special token, its name. None if no token has
@@ -22,16 +23,15 @@ impl Tokenizer {
 /// The bytes that `name` stands for: `<0xE2>` in SentencePiece, a character for each byte in
 /// GPT-2's alphabet.
 fn partial(name: &str) -> Option<Vec<u8>> {
-    let hex = name.strip_prefix("<0x").and_then(|n| n.strip_suffix('>'));
-    match hex.map(|hex| u8::from_str_radix(hex, 16)) {
-        Some(Ok(byte)) => Some(vec![byte]),
-        _ => name.chars().map(byte).collect(),
+    match byte_token(name) {
+        Some(byte) => Some(vec![byte]),
+        None => name.chars().map(byte).collect(),
     }
 }
 
 /// The byte of a character in GPT-2's alphabet: printable bytes are themselves, and the others
 /// follow from U+0100 on, in order.
-fn byte(character: char) -> Option<u8> {
+pub fn byte(character: char) -> Option<u8> {
     let code = u32::from(character);
     match code {
         0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF => Some(code as u8),

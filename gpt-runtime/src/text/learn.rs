@@ -91,21 +91,6 @@ impl Tokenizer {
             Error::tokenizer(format!("the tokenizer cannot be written: {error}")).caused_by(error)
         })
     }
-
-    /// The first character of `text` without a token, if tokens are characters. The `tokenizers`
-    /// crate would drop it silently.
-    pub(super) fn unknown_character(&self, text: &str) -> Option<char> {
-        let covers_bytes =
-            self.inner.get_pre_tokenizer().is_some() || self.inner.get_normalizer().is_some();
-        let tokenizers::ModelWrapper::BPE(model) = self.inner.get_model() else {
-            return None;
-        };
-        if covers_bytes || model.byte_fallback || model.unk_token.is_some() {
-            return None;
-        }
-        let mut buffer = [0; 4];
-        text.chars().find(|c| model.token_to_id(c.encode_utf8(&mut buffer)).is_none())
-    }
 }
 
 #[cfg(test)]

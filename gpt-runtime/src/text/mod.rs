@@ -1,11 +1,15 @@
 //! Encodes text as tokens and decodes tokens.
 //!
-//! The `tokenizers` crate does the work. `source` builds its input from the files of a model,
-//! `stream` decodes token by token, `bytes` a token alone, `chat` renders conversations as prompts,
-//! and `learn` trains tokenizers.
+//! The `tokenizers` crate encodes. `source` builds its input from the files of a model, `coverage`
+//! finds characters that it would drop, `decode` turns tokens into text, one by one, and `stream`
+//! into the text of a generation. `bytes` has the bytes of a token alone, `ends` the tokens that
+//! end a text. `chat` renders conversations as prompts, and `learn` trains tokenizers.
 
 mod bytes;
 mod chat;
+mod coverage;
+mod decode;
+mod ends;
 mod learn;
 mod source;
 mod stream;
@@ -25,15 +29,17 @@ pub use stream::{Piece, StopStrings, TextStream};
 #[derive(Clone)]
 pub struct Tokenizer {
     inner: Arc<tokenizers::Tokenizer>,
-    /// Prepended to a prompt. None if the inner tokenizer prepends it itself.
-    bos: Option<u32>,
-    stop_ids: Vec<u32>,
+    decoder: Arc<decode::Decoder>,
+    /// The tokens that a text begins with.
+    prefix: Arc<[u32]>,
+    /// Whether [`inner`](Self::inner) adds tokens to a text, if asked to.
+    adds: bool,
+    /// Whether it has no token for some characters.
+    drops: bool,
+    stop_ids: Arc<[u32]>,
     chat: Option<Arc<chat::Template>>,
+    marked: Arc<chat::Cache>,
 }
-
-/// Special tokens of the common model families that end a text or a turn.
-const ENDS: [&str; 6] =
-    ["<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "</s>"];
 
 impl Tokenizer {
     /// Reads a `tokenizer.json`, one file of a `vocab.bpe` + `encoder.json` (or `merges.txt` +
@@ -74,27 +80,41 @@ impl Tokenizer {
         (has || gguf.get(source::WHOLE).is_some()).then(|| source::from_gguf(gguf)).transpose()
     }
 
-    fn new(
-        inner: tokenizers::Tokenizer,
-        bos: Option<u32>,
-        ends: &[Option<u32>],
-        chat: Option<chat::Template>,
-    ) -> Tokenizer {
-        let special = inner.get_added_tokens_decoder();
-        let named = ENDS.iter().filter_map(|name| inner.token_to_id(name));
-        let named = named.filter(|id| special.get(id).is_some_and(|t| t.special));
-        let mut stop_ids: Vec<u32> = ends.iter().flatten().copied().chain(named).collect();
-        stop_ids.sort_unstable();
-        stop_ids.dedup();
-        Tokenizer { inner: Arc::new(inner), bos, stop_ids, chat: chat.map(Arc::new) }
+    fn new(source: source::Source) -> Result<Tokenizer, Error> {
+        let source::Source { mut inner, ends, tokens, templates, begins } = source;
+        ends::mark(&mut inner).expect("tokens of the vocabulary");
+        let decoder = decode::Decoder::new(inner.get_decoder()).ok_or_else(|| {
+            Error::tokenizer("the tokenizer's decoder removes text that spans tokens".to_owned())
+        })?;
+        let stop_ids = ends::find(&inner, &ends);
+        let bos = tokens.iter().find(|(name, _)| name == "bos_token");
+        let bos = bos.and_then(|(_, token)| inner.token_to_id(token));
+        let (prefix, adds) = match (begins, bos) {
+            (Some(false), _) => (Vec::new(), false),
+            (Some(true), Some(bos)) => (vec![bos], false),
+            _ => (prefix(&inner), true),
+        };
+        Ok(Tokenizer {
+            decoder: Arc::new(decoder),
+            prefix: prefix.into(),
+            adds,
+            drops: coverage::drops(&inner),
+            stop_ids: stop_ids.into(),
+            chat: chat::Template::new(templates, tokens).map(Arc::new),
+            marked: Arc::default(),
+            inner: Arc::new(inner),
+        })
     }
 
-    /// Checks that all token ids are below `vocab`, the rows of the model's embedding.
+    /// Checks that the ids of the vocabulary are below `vocab`, the rows of the model's embedding.
+    /// Added tokens may have greater ones.
     ///
     /// # Errors
     /// An id is `vocab` or more.
     pub fn check_vocab(&self, vocab: u32) -> Result<(), Error> {
-        let most = self.inner.get_vocab(true).values().copied().max().unwrap_or(0);
+        // Tokens that were added to the vocabulary may have no row: a text model of Gemma 3 has
+        // none for images.
+        let most = self.inner.get_vocab(false).values().copied().max().unwrap_or(0);
         if most < vocab {
             return Ok(());
         }
@@ -109,19 +129,42 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
-    /// Encodes a prompt, with the tokens that the model expects at the beginning of a text.
+    /// The tokens that a text begins with: BOS, if the model wants one.
+    pub fn prefix(&self) -> &[u32] {
+        &self.prefix
+    }
+
+    /// Encodes a prompt, with the tokens that the model expects at the beginning of a text. If the
+    /// prompt has them already, they are not added again.
     ///
     /// # Errors
     /// An empty prompt, or a character without a token.
     pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>, Error> {
-        let mut ids: Vec<u32> = self.bos.into_iter().collect();
-        ids.extend(self.run(text, true)?);
-        if ids.is_empty() {
-            return Err(Error::Input(
-                "the prompt is empty; give at least one character".to_owned(),
-            ));
+        let mut ids = self.run(&self.inner, text, self.adds)?;
+        self.begin(&mut ids);
+        not_empty(ids)
+    }
+
+    /// Encodes the continuation of a text, without the tokens that a text begins with.
+    ///
+    /// # Errors
+    /// As [`encode_prompt`](Self::encode_prompt).
+    pub fn encode_continuation(&self, text: &str) -> Result<Vec<u32>, Error> {
+        let mut ids = self.encode(text)?;
+        self.strip_prefix(&mut ids);
+        not_empty(ids)
+    }
+
+    /// Makes `ids` begin with the prefix, once.
+    fn begin(&self, ids: &mut Vec<u32>) {
+        self.strip_prefix(ids);
+        ids.splice(..0, self.prefix.iter().copied());
+    }
+
+    fn strip_prefix(&self, ids: &mut Vec<u32>) {
+        while !self.prefix.is_empty() && ids.starts_with(&self.prefix) {
+            ids.drain(..self.prefix.len());
         }
-        Ok(ids)
     }
 
     /// Encodes a text without adding tokens.
@@ -129,29 +172,24 @@ impl Tokenizer {
     /// # Errors
     /// A character without a token.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
-        self.run(text, false)
+        self.run(&self.inner, text, false)
     }
 
-    fn run(&self, text: &str, special: bool) -> Result<Vec<u32>, Error> {
-        if let Some(character) = self.unknown_character(text) {
+    /// Encodes with `inner`, which is that of this tokenizer, or one made of it.
+    fn run(
+        &self,
+        inner: &tokenizers::Tokenizer,
+        text: &str,
+        special: bool,
+    ) -> Result<Vec<u32>, Error> {
+        if let Some(character) = self.drops.then(|| coverage::missing(inner, text)).flatten() {
             return Err(Error::Input(format!(
                 "the text has the character {character:?}, which the model's tokenizer has no token for"
             )));
         }
-        let encoding = self.inner.encode_fast(text, special);
+        let encoding = inner.encode_fast(text, special);
         encoding.map(|e| e.get_ids().to_vec()).map_err(|error| {
             Error::tokenizer(format!("the tokenizer cannot encode the text: {error}"))
-                .caused_by(error)
-        })
-    }
-
-    /// Decodes `ids`, without special tokens.
-    ///
-    /// # Errors
-    /// The decoder of the tokenizer fails.
-    pub fn decode(&self, ids: &[u32]) -> Result<String, Error> {
-        self.inner.decode(ids, true).map_err(|error| {
-            Error::tokenizer(format!("the tokenizer cannot decode its tokens: {error}"))
                 .caused_by(error)
         })
     }
@@ -171,17 +209,42 @@ impl Tokenizer {
         self.chat.is_some()
     }
 
-    /// Renders a conversation as a prompt for the assistant's next turn.
-    ///
-    /// # Errors
-    /// A model without a chat template, or a conversation that the template rejects.
-    pub fn apply_chat_template(&self, messages: &[Message]) -> Result<String, Error> {
+    fn template(&self) -> Result<&chat::Template, Error> {
         let none = || {
             Error::template(
                 "the model has no chat template; use `generate` with a prompt in its own format"
                     .to_owned(),
             )
         };
-        self.chat.as_ref().ok_or_else(none)?.render(messages)
+        self.chat.as_deref().ok_or_else(none)
+    }
+
+    /// Renders a conversation as a prompt for the assistant's next turn.
+    /// [`encode_chat`](Self::encode_chat) encodes it so that text of messages makes no control
+    /// tokens.
+    ///
+    /// # Errors
+    /// A model without a chat template, a template that cannot be read, or a conversation that it
+    /// rejects.
+    pub fn apply_chat_template(&self, messages: &[Message]) -> Result<String, Error> {
+        self.template()?.render(messages)
+    }
+}
+
+/// The tokens that a tokenizer puts before each text.
+fn prefix(inner: &tokenizers::Tokenizer) -> Vec<u32> {
+    let encode = |special: bool| {
+        let encoding = inner.encode_fast("a", special);
+        encoding.map(|e| e.get_ids().to_vec()).unwrap_or_default()
+    };
+    let (with, without) = (encode(true), encode(false));
+    let at = (0..with.len()).find(|&at| with[at..].starts_with(&without));
+    with[..at.unwrap_or(0)].to_vec()
+}
+
+fn not_empty(ids: Vec<u32>) -> Result<Vec<u32>, Error> {
+    match ids.is_empty() {
+        true => Err(Error::Input("the prompt is empty; give at least one character".to_owned())),
+        false => Ok(ids),
     }
 }

@@ -4,64 +4,36 @@
 //! possible stop strings are held back, so streamed text is final.
 
 use super::Tokenizer;
+use super::decode::Decoder;
 
-/// Tokens decoded before the new ones, because some tokenizers treat the beginning of a text
-/// specially.
-const CONTEXT: usize = 6;
-
-/// Tokens after which an incomplete character counts as invalid: UTF-8 has at most four bytes.
-const PATIENCE: usize = 5;
-
-/// Decodes tokens one by one.
+/// Decodes tokens one by one. All pieces together are the text of all tokens decoded at once.
 pub struct TextStream {
     tokenizer: Tokenizer,
-    /// The last settled tokens, whose text was returned, then the pending ones.
-    ids: Vec<u32>,
-    settled: usize,
+    decoder: Decoder,
 }
 
 impl TextStream {
     pub(super) fn new(tokenizer: Tokenizer, prompt: &[u32]) -> TextStream {
-        let ids = prompt[prompt.len().saturating_sub(CONTEXT)..].to_vec();
-        TextStream { tokenizer, settled: ids.len(), ids }
+        let decoder = (*tokenizer.decoder).clone();
+        let mut stream = TextStream { tokenizer, decoder };
+        for &id in prompt {
+            stream.push(id);
+        }
+        stream.decoder.begin();
+        stream
     }
 
     /// Adds a token and returns the text that is complete with it, which may be empty.
     pub fn push(&mut self, id: u32) -> String {
-        self.ids.push(id);
-        let text = self.pending();
-        if text.ends_with(char::REPLACEMENT_CHARACTER) && self.ids.len() - self.settled < PATIENCE {
-            return String::new();
-        }
-        self.settle();
-        text
+        // Ids without a token and special tokens have no text.
+        self.tokenizer.text_token(id).map(|token| self.decoder.push(token)).unwrap_or_default()
     }
 
-    /// Returns the text that was held back, with U+FFFD for incomplete characters.
+    /// Returns the text that was held back, with U+FFFD for incomplete characters, and ends the
+    /// text.
     pub fn flush(&mut self) -> String {
-        let text = self.pending();
-        self.settle();
-        text
-    }
-
-    /// The text of the pending tokens.
-    fn pending(&self) -> String {
-        // Decoding fails only for ids without a token, which have no text.
-        let decode = |ids: &[u32]| self.tokenizer.decode(ids).unwrap_or_default();
-        let (before, all) = (decode(&self.ids[..self.settled]), decode(&self.ids));
-        match all.strip_prefix(&before) {
-            Some(rest) => rest.to_owned(),
-            // The settled tokens end within a character that the pending ones complete.
-            None => all
-                .trim_start_matches(before.trim_end_matches(char::REPLACEMENT_CHARACTER))
-                .to_owned(),
-        }
-    }
-
-    fn settle(&mut self) {
-        let drop = self.ids.len().saturating_sub(CONTEXT);
-        self.ids.drain(..drop);
-        self.settled = self.ids.len();
+        // Only a decoder that no language model has can fail, for tokens that it does not know.
+        self.decoder.finish().unwrap_or_default()
     }
 }
 

@@ -1,0 +1,158 @@
+//! Renders conversations with a model's Jinja template.
+//!
+//! `functions` has what transformers adds to Jinja. `plain` encodes conversations so that the text
+//! of a message never becomes a control token.
+
+mod functions;
+mod plain;
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use minijinja::value::Serde;
+use minijinja::{Environment, Value, context};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+pub use plain::Cache;
+
+/// The speaker of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Instructions for the whole conversation.
+    System,
+    /// The person.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// One turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Who says it.
+    pub role: Role,
+    /// The text, without the marks of a template.
+    pub content: String,
+}
+
+impl Message {
+    /// A message of `role`.
+    pub fn new(role: Role, content: impl Into<String>) -> Message {
+        Message { role, content: content.into() }
+    }
+}
+
+/// The chat templates of a model: names and sources. The one that is used is `default`, or the
+/// only one.
+#[derive(Clone, Default)]
+pub struct Templates(pub Vec<(String, String)>);
+
+/// A template, which is compiled when it is first used: a model whose template cannot be read
+/// still generates text.
+pub struct Template {
+    templates: Templates,
+    /// The special tokens that templates name: `bos_token`, `eos_token`, ..
+    tokens: Vec<(String, String)>,
+    environment: OnceLock<Result<Environment<'static>, String>>,
+}
+
+impl Template {
+    /// None without a template.
+    pub fn new(templates: Templates, tokens: Vec<(String, String)>) -> Option<Template> {
+        let environment = OnceLock::new();
+        (!templates.0.is_empty()).then_some(Template { templates, tokens, environment })
+    }
+
+    /// The source of the template.
+    fn source(&self) -> Result<&str, String> {
+        let templates = &self.templates.0;
+        let default = templates.iter().find(|(name, _)| name == "default");
+        if let Some((_, source)) = default.or(templates.first().filter(|_| templates.len() == 1)) {
+            return Ok(source);
+        }
+        let names: Vec<&str> = templates.iter().map(|(name, _)| name.as_str()).collect();
+        Err(format!(
+            "the model has the chat templates {}, and none of them is the default",
+            names.join(", ")
+        ))
+    }
+
+    fn environment(&self) -> Result<&Environment<'static>, Error> {
+        let compile = || functions::environment(self.source()?);
+        let environment = self.environment.get_or_init(compile);
+        environment.as_ref().map_err(Error::template)
+    }
+
+    pub fn render(&self, messages: &[Message]) -> Result<String, Error> {
+        let template = self.environment()?.get_template(functions::NAME).expect("it was added");
+        let tokens = self.tokens.iter().map(|(name, token)| (name.as_str(), token.as_str()));
+        let tokens: BTreeMap<&str, &str> =
+            [("bos_token", ""), ("eos_token", "")].into_iter().chain(tokens).collect();
+        let values = context! {
+            messages => Serde(messages), add_generation_prompt => true,
+            tools => Value::from(()), documents => Value::from(()),
+            ..Value::from_pairs(tokens)
+        };
+        template.render(values).map_err(|error| {
+            Error::template(format!(
+                "the model's chat template does not accept the conversation: {error}"
+            ))
+            .caused_by(error)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template(named: &[(&str, &str)]) -> Template {
+        let named = named.iter().map(|(name, source)| ((*name).to_owned(), (*source).to_owned()));
+        let tokens = [("bos_token", "<s>"), ("eos_token", "</s>"), ("pad_token", "<pad>")];
+        let tokens = tokens.map(|(name, token)| (name.to_owned(), token.to_owned()));
+        Template::new(Templates(named.collect()), tokens.into()).unwrap()
+    }
+
+    fn render(source: &str, messages: &[Message]) -> Result<String, Error> {
+        template(&[("default", source)]).render(messages)
+    }
+
+    #[test]
+    fn a_typical_template_renders() {
+        let source = "{% for m in messages %}\n  {% if loop.first and m['role'] != 'system' %}[sys]{% endif %}\n<{{ m.role }}>{{ m['content'].strip() }}{{ eos_token }}\n{% endfor %}\n{% if add_generation_prompt %}<assistant>{% endif %}";
+        let messages = [Message::new(Role::User, " hello "), Message::new(Role::Assistant, "hi")];
+        assert_eq!(
+            render(source, &messages).unwrap(),
+            "[sys]<user>hello</s>\n<assistant>hi</s>\n<assistant>"
+        );
+    }
+
+    #[test]
+    fn errors_of_templates_are_reported() {
+        let error = render("{% if %}", &[]).unwrap_err().to_string();
+        assert!(error.starts_with("the model's chat template cannot be read"), "{error}");
+        let error =
+            render("{{ raise_exception('roles must alternate') }}", &[]).unwrap_err().to_string();
+        assert!(error.contains("roles must alternate"), "{error}");
+    }
+
+    #[test]
+    fn a_template_is_chosen_by_its_name() {
+        let named = [("rag", "documents"), ("default", "{{ bos_token }}{{ pad_token }}")];
+        assert_eq!(template(&named).render(&[]).unwrap(), "<s><pad>");
+        assert_eq!(template(&named[..1]).render(&[]).unwrap(), "documents");
+        let error = template(&[named[0], ("tool_use", "")]).render(&[]).unwrap_err().to_string();
+        assert!(error.contains("chat templates rag, tool_use"), "{error}");
+        assert!(Template::new(Templates::default(), Vec::new()).is_none());
+    }
+
+    #[test]
+    fn tags_of_transformers_are_known() {
+        let source = "{% for m in messages %}\n{%- generation %}\n{{ m.content }}\n{%- endgeneration -%}\n{% if loop.index == 1 %}{% break %}{% endif %}{% endfor %}|{{ tools is none }}";
+        let messages = [Message::new(Role::User, "a"), Message::new(Role::User, "b")];
+        assert_eq!(render(source, &messages).unwrap(), "a|True");
+    }
+}

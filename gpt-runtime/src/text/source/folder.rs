@@ -1,0 +1,188 @@
+//! A tokenizer in the files of a folder: `tokenizer.json`, or the vocabulary and the merges of a
+//! byte pair encoding. The files beside it say what ends a text, and have the chat templates.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value as Json;
+
+use super::{Source, Tokenizer, added_token, byte_pairs, parse, pre_tokenizers};
+use crate::Error;
+use crate::text::chat::Templates;
+
+/// The files of a byte pair encoding: merges and vocabulary.
+const PAIRS: [(&str, &str); 2] = [("vocab.bpe", "encoder.json"), ("merges.txt", "vocab.json")];
+
+/// The names of special tokens in `tokenizer_config.json` and in chat templates.
+const SPECIAL: [&str; 7] =
+    ["bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token"];
+
+/// Reads `path`, a `tokenizer.json` or one of the files of a byte pair encoding.
+pub fn from_file(path: &Path) -> Result<Tokenizer, Error> {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let config = optional(&folder.join("tokenizer_config.json"))?;
+    let inner = match PAIRS.iter().find(|(merges, vocab)| name == *merges || name == *vocab) {
+        Some((merges, vocab)) => pair(folder, merges, vocab, &config)?,
+        None => parse(read(path)?.as_bytes(), &path.display().to_string())?,
+    };
+    Tokenizer::new(beside(folder, &config, inner)?)
+}
+
+/// Reads the tokenizer in `folder`, if there is one.
+pub fn in_folder(folder: &Path) -> Result<Option<Tokenizer>, Error> {
+    let path = folder.join("tokenizer.json");
+    if path.exists() {
+        return from_file(&path).map(Some);
+    }
+    for (merges, vocab) in PAIRS {
+        let (merges, vocab) = (folder.join(merges), folder.join(vocab));
+        if merges.exists() && vocab.exists() {
+            return from_file(&merges).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(Error::io("read", path))
+}
+
+fn read_json(path: &Path) -> Result<Json, Error> {
+    serde_json::from_str(&read(path)?).map_err(|error| {
+        Error::tokenizer(format!("{} is not JSON: {error}", path.display())).caused_by(error)
+    })
+}
+
+/// The JSON in a file, or null without one.
+fn optional(path: &Path) -> Result<Json, Error> {
+    if path.exists() { read_json(path) } else { Ok(Json::Null) }
+}
+
+/// Reads a vocabulary in JSON, and a list of merges below a comment. These files do not say how
+/// text is cut into words; `tokenizer_config.json` names the class that does.
+fn pair(
+    folder: &Path,
+    merges: &str,
+    vocab: &str,
+    config: &Json,
+) -> Result<tokenizers::Tokenizer, Error> {
+    let class = config.get("tokenizer_class").and_then(Json::as_str).unwrap_or("GPT2Tokenizer");
+    let row = match class.strip_suffix("Fast").unwrap_or(class) {
+        "GPT2Tokenizer" | "CodeGenTokenizer" => "gpt-2",
+        "Qwen2Tokenizer" => "qwen2",
+        _ => {
+            return Err(Error::tokenizer(format!(
+                "{} is the vocabulary of a {class}, which is read from a tokenizer.json; save one beside it",
+                folder.join(vocab).display()
+            )));
+        }
+    };
+    let row = pre_tokenizers::find(row).expect("a row of the table");
+    let mut vocab = read_json(&folder.join(vocab))?;
+    let text = read(&folder.join(merges))?;
+    let lines =
+        text.lines().filter(|line| !line.starts_with("#version") && !line.trim().is_empty());
+    let merges: Vec<&str> = lines.collect();
+    let added = added(folder, config, &vocab)?;
+    if let Some(vocab) = vocab.as_object_mut() {
+        // Of tokens outside of the vocabulary the crate would not keep the ids.
+        let name =
+            |token: &Json| Some((token["content"].as_str()?.to_owned(), token["id"].clone()));
+        vocab.extend(added.iter().filter_map(name));
+    }
+    let json = byte_pairs(vocab, &merges, row, added);
+    parse(json.to_string().as_bytes(), "the vocabulary")
+}
+
+/// The added tokens of a vocabulary: those of `tokenizer_config.json` or else of
+/// `added_tokens.json`, and GPT-2's end of a text.
+fn added(folder: &Path, config: &Json, vocab: &Json) -> Result<Vec<Json>, Error> {
+    const END: &str = "<|endoftext|>";
+    let mut added = BTreeMap::new();
+    if let Some(id) = vocab.get(END).and_then(Json::as_u64) {
+        added.insert(id, added_token(id as usize, END, true));
+    }
+    let listed = optional(&folder.join("added_tokens.json"))?;
+    for (name, id) in listed.as_object().into_iter().flatten() {
+        if let Some(id) = id.as_u64() {
+            added.insert(id, added_token(id as usize, name, true));
+        }
+    }
+    let decoder = config.get("added_tokens_decoder").and_then(Json::as_object);
+    for (id, token) in decoder.into_iter().flatten() {
+        if let (Ok(id), Some(name)) = (id.parse(), token.get("content").and_then(Json::as_str)) {
+            let mut json = added_token(id as usize, name, false);
+            for flag in ["special", "single_word", "lstrip", "rstrip", "normalized"] {
+                json[flag] = token.get(flag).is_some_and(|value| value == true).into();
+            }
+            added.insert(id, json);
+        }
+    }
+    Ok(added.into_values().collect())
+}
+
+/// Adds what the other files of the folder say.
+fn beside(folder: &Path, config: &Json, inner: tokenizers::Tokenizer) -> Result<Source, Error> {
+    // A special token is a string, or an object with a `content`.
+    let token = |key: &&str| {
+        let value = config.get(key)?;
+        let text = value.as_str().or_else(|| value.get("content")?.as_str())?;
+        Some(((*key).to_owned(), text.to_owned()))
+    };
+    let tokens: Vec<(String, String)> = SPECIAL.iter().filter_map(token).collect();
+    let eos = tokens.iter().find(|(name, _)| name == "eos_token");
+    let mut ends: Vec<u32> =
+        eos.and_then(|(_, token)| inner.token_to_id(token)).into_iter().collect();
+    for name in ["config.json", "generation_config.json"] {
+        let config = optional(&folder.join(name))?;
+        let ids = match config.get("eos_token_id") {
+            Some(Json::Array(list)) => list.as_slice(),
+            Some(id) => std::slice::from_ref(id),
+            None => &[],
+        };
+        ends.extend(ids.iter().filter_map(|id| u32::try_from(id.as_u64()?).ok()));
+    }
+    Ok(Source {
+        ends,
+        tokens,
+        templates: templates(folder, config)?,
+        begins: config.get("add_bos_token").and_then(Json::as_bool),
+        inner,
+    })
+}
+
+/// The chat templates. As in transformers, a file with a template is preferred to one in
+/// `tokenizer_config.json`, which may be a list of named ones.
+fn templates(folder: &Path, config: &Json) -> Result<Templates, Error> {
+    let mut templates = Vec::new();
+    let more = folder.join("additional_chat_templates");
+    if more.is_dir() {
+        let entries = std::fs::read_dir(&more).map_err(Error::io("read", &more))?;
+        for entry in entries {
+            let path = entry.map_err(Error::io("read", &more))?.path();
+            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+            if let Some(name) = name.strip_suffix(".jinja") {
+                templates.push((name.to_owned(), read(&path)?));
+            }
+        }
+    }
+    let jinja = folder.join("chat_template.jinja");
+    if jinja.exists() {
+        templates.push(("default".to_owned(), read(&jinja)?));
+        return Ok(Templates(templates));
+    }
+    let of_processor = optional(&folder.join("chat_template.json"))?;
+    let configs = [config, &of_processor];
+    let found = configs.iter().find_map(|json| json.get("chat_template").filter(|t| !t.is_null()));
+    match found {
+        Some(Json::String(template)) => templates.push(("default".to_owned(), template.clone())),
+        Some(Json::Array(list)) => {
+            let text = |json: &Json, key: &str| json.get(key)?.as_str().map(str::to_owned);
+            let named = list.iter();
+            templates.extend(named.filter_map(|t| Some((text(t, "name")?, text(t, "template")?))));
+        }
+        _ => {}
+    }
+    Ok(Templates(templates))
+}

@@ -1,0 +1,136 @@
+//! Reads tokenizers from files.
+//!
+//! All sources are converted to the format of `tokenizer.json`, which the `tokenizers` crate
+//! parses. `folder` reads what a model has beside it, `gguf` the vocabulary of a GGUF.
+
+mod folder;
+mod gguf;
+mod pre_tokenizers;
+mod sentence_pieces;
+mod word_pieces;
+
+use std::path::Path;
+
+use serde_json::{Value as Json, json};
+use tokenizers::ModelWrapper;
+
+pub use self::folder::in_folder;
+use self::gguf::Vocabulary;
+pub use self::gguf::WHOLE;
+use self::pre_tokenizers::PreTokenizer;
+use super::Tokenizer;
+use super::chat::Templates;
+use crate::Error;
+use crate::weights::{self, Gguf};
+
+/// What a tokenizer is made of.
+pub struct Source {
+    pub inner: tokenizers::Tokenizer,
+    /// Tokens that end a text, besides those that are known by their names.
+    pub ends: Vec<u32>,
+    /// The special tokens by the names that templates have for them: `bos_token`, `eos_token`, ..
+    pub tokens: Vec<(String, String)>,
+    pub templates: Templates,
+    /// Whether a text begins with BOS, if a file says it and not the post-processor of `inner`.
+    pub begins: Option<bool>,
+}
+
+impl From<tokenizers::Tokenizer> for Source {
+    fn from(inner: tokenizers::Tokenizer) -> Source {
+        Source {
+            inner,
+            ends: Vec::new(),
+            tokens: Vec::new(),
+            templates: Templates::default(),
+            begins: None,
+        }
+    }
+}
+
+pub fn from_path(path: &Path) -> Result<Tokenizer, Error> {
+    if path.is_dir() {
+        let none = || {
+            Error::tokenizer(format!(
+                "{} has no tokenizer.json, no vocab.bpe with encoder.json and no merges.txt with vocab.json",
+                path.display()
+            ))
+        };
+        return in_folder(path)?.ok_or_else(none);
+    }
+    if weights::is_gguf(path) {
+        let gguf = weights::read_metadata(path)?;
+        return from_gguf(&gguf);
+    }
+    folder::from_file(path)
+}
+
+/// Converts the vocabulary of a GGUF file.
+pub fn from_gguf(gguf: &Gguf) -> Result<Tokenizer, Error> {
+    Tokenizer::new(gguf::read(gguf)?)
+}
+
+/// Parses a generated `tokenizer.json`.
+pub fn from_json(json: &Json) -> Result<Tokenizer, Error> {
+    Tokenizer::new(parse(json.to_string().as_bytes(), "the vocabulary")?.into())
+}
+
+/// Parses a `tokenizer.json`. Truncation, padding and dropout of merges, which it may store, are
+/// settings of the program that wrote it.
+pub fn parse(json: &[u8], origin: &str) -> Result<tokenizers::Tokenizer, Error> {
+    let unreadable = |error: tokenizers::Error| {
+        let text = format!("{origin} is not a tokenizer that can be read: {error}");
+        Error::tokenizer(text).caused_by(error)
+    };
+    let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(unreadable)?;
+    inner.with_truncation(None).map_err(unreadable)?;
+    inner.with_padding(None);
+    if let ModelWrapper::BPE(model) = inner.get_model()
+        && model.dropout.is_some()
+    {
+        let mut model = model.clone();
+        model.dropout = None;
+        inner.with_model(model);
+    }
+    Ok(inner)
+}
+
+/// The `tokenizer.json` of a byte-level encoding with the pre-tokenizer `row`.
+fn byte_level(vocabulary: &Vocabulary<'_>, merges: &[&str], row: &PreTokenizer) -> Json {
+    let tokens = vocabulary.tokens.iter().enumerate();
+    let vocab: serde_json::Map<String, Json> =
+        tokens.map(|(id, token)| ((*token).to_owned(), id.into())).collect();
+    byte_pairs(vocab.into(), merges, row, vocabulary.added(' '))
+}
+
+fn byte_pairs(vocab: Json, merges: &[&str], row: &PreTokenizer, added: Vec<Json>) -> Json {
+    json!({
+        "version": "1.0",
+        "added_tokens": added,
+        "normalizer": row.composes.then(|| json!({ "type": "NFC" })),
+        "pre_tokenizer": row.json(),
+        "decoder": pre_tokenizers::bytes(true),
+        "model": { "type": "BPE", "vocab": vocab, "merges": merges, "ignore_merges": row.ignores_merges },
+    })
+}
+
+fn added_token(id: usize, content: &str, special: bool) -> Json {
+    json!({ "id": id, "content": content, "special": special, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false })
+}
+
+/// The post-processor that puts `first` before a text, and `last` behind it.
+fn template(first: Option<(u32, &str)>, last: Option<(u32, &str)>) -> Json {
+    if first.is_none() && last.is_none() {
+        return Json::Null;
+    }
+    let special = |(_, name): (u32, &str)| json!({ "SpecialToken": { "id": name, "type_id": 0 } });
+    let text = json!({ "Sequence": { "id": "A", "type_id": 0 } });
+    let single = first.map(special).into_iter().chain([text]).chain(last.map(special));
+    let single: Vec<Json> = single.collect();
+    let tokens: serde_json::Map<String, Json> = [first, last]
+        .into_iter()
+        .flatten()
+        .map(|(id, name)| (name.to_owned(), json!({ "id": name, "ids": [id], "tokens": [name] })))
+        .collect();
+    let pair = [single.as_slice(), &[json!({ "Sequence": { "id": "B", "type_id": 1 } })]].concat();
+    json!({ "type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": tokens })
+}
