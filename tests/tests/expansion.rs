@@ -1,6 +1,8 @@
 //! The macro's output. Snapshots have one small model, formatted for review; the other tests
 //! validate the kernels of many models.
 
+use std::collections::HashSet;
+
 use gpt_plan::{Feature, Features};
 use gpt_runtime::__private::shaders::{self, variants::VARIANTS};
 
@@ -57,9 +59,10 @@ fn a_kernel_of_the_small_model() {
 /// Every kernel of every odd spec is valid, and no name occurs twice.
 #[test]
 fn every_kernel_is_valid() {
+    let mut known = HashSet::new();
     for (name, spec) in gpt_tests::specs::odd() {
         let plan = gpt_codegen::plan::plan(name, &spec);
-        let errors = gpt_codegen::wgsl::validate_every_variant(&plan);
+        let errors = gpt_codegen::wgsl::validate_every_variant(&plan, &mut known);
         assert!(errors.is_empty(), "{name}: {errors:?}");
         for kernels in [&plan.kernels, &plan.training.kernels] {
             let mut names: Vec<&str> = kernels.iter().map(|k| &*k.name).collect();
@@ -180,6 +183,7 @@ fn products_have_a_twin_in_f16() {
 /// The kernels of models too large for the other tests are valid and keep WebGPU's default limits.
 #[test]
 fn kernels_of_large_models_keep_the_limits() {
+    let mut known = HashSet::new();
     for spec in [
         "..GPT2_XL",
         "..SMOLLM2_360M",
@@ -194,7 +198,7 @@ fn kernels_of_large_models_keep_the_limits() {
             panic!("{spec}: {}", errors.join("\n"))
         });
         let plan = gpt_codegen::plan::plan("Large", &specs[0].1);
-        let errors = gpt_codegen::wgsl::validate_every_variant(&plan);
+        let errors = gpt_codegen::wgsl::validate_every_variant(&plan, &mut known);
         assert!(errors.is_empty(), "{spec}: {errors:?}");
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use gpt_plan::{Block, Feature, Features, Format, Norm, NormKind, Spec};
 use gpt_runtime::__private::gpu::{GpuDevice, GpuModel};
 use gpt_tests::mixed::Mixed;
+use gpt_tests::parity::Candidate;
 use gpt_tests::{gpu, parity, specs};
 
 /// The bound for f32 arithmetic and a driver's approximation of `exp`.
@@ -34,13 +35,33 @@ fn check_within(name: &str, spec: &Spec, format: Format, device: &Arc<GpuDevice>
     );
 }
 
-/// Each spec in one format, because drivers compile slowly, with all kernel variants that the
-/// adapter supports.
+/// The odd specs, each in one format, because drivers compile slowly. Specs with equal shapes have
+/// the same format, so that a driver's cache has many of their kernels; `first` is the format of
+/// the first shape.
+fn odd_in_formats(first: usize) -> Vec<(&'static str, Spec, Format)> {
+    let mut shapes = Vec::new();
+    let specs = specs::odd().into_iter().map(|(name, spec)| {
+        let heads = [spec.heads, spec.kv_heads, spec.head_dim];
+        let shape = (heads, spec.embed, spec.mlp.gated, spec.mlp.hidden);
+        let known = shapes.iter().position(|known| *known == shape);
+        let number = known.unwrap_or(shapes.len());
+        if known.is_none() {
+            shapes.push(shape);
+        }
+        (name, spec, Format::ALL[(first + number) % Format::ALL.len()])
+    });
+    let specs: Vec<_> = specs.collect();
+    let tested = |format: &Format| specs.iter().any(|(_, _, own)| own == format);
+    assert!(Format::ALL.iter().all(tested), "a format is left out");
+    specs
+}
+
+/// All kernel variants that the adapter supports.
 #[test]
 fn every_odd_spec() {
     let Some(device) = gpu::device() else { return };
-    for (i, (name, spec)) in specs::odd().into_iter().enumerate() {
-        check(name, &spec, Format::ALL[i % Format::ALL.len()], &device);
+    for (name, spec, format) in odd_in_formats(0) {
+        check(name, &spec, format, &device);
     }
 }
 
@@ -50,8 +71,8 @@ fn every_odd_spec_with_plain_kernels() {
     let Some(device) = gpu::plain_device() else {
         return;
     };
-    for (i, (name, spec)) in specs::odd().into_iter().enumerate() {
-        check(name, &spec, Format::ALL[(i + 1) % Format::ALL.len()], &device);
+    for (name, spec, format) in odd_in_formats(1) {
+        check(name, &spec, format, &device);
     }
 }
 
@@ -98,8 +119,13 @@ fn matrices_of_several_formats() {
                 &format!("{name} in several formats"),
                 plan,
                 &weights,
-                &|plan, weights| Ok(Box::new(GpuModel::new(device.clone(), plan, weights)?)),
-                bound,
+                &[Candidate {
+                    name: device.name(),
+                    engine: &|plan, weights| {
+                        Ok(Box::new(GpuModel::new(device.clone(), plan, weights)?))
+                    },
+                    bound,
+                }],
             );
         }
     }

@@ -1,10 +1,7 @@
 //! Checks the plans of random specs and compares both engines with the oracle, shrunk to the
 //! smallest spec that fails.
 
-use std::sync::Arc;
-
 use gpt_plan::Format;
-use gpt_runtime::__private::cpu::{CpuDevice, CpuModel};
 use gpt_runtime::__private::gpu::GpuModel;
 use gpt_tests::{gpu, parity, random};
 use proptest::prelude::*;
@@ -40,16 +37,10 @@ fn plans_are_consistent() {
 #[test]
 fn the_cpu_engine() {
     run(400, |spec, format| {
-        for isa in parity::sets(format) {
-            let device = Arc::new(CpuDevice::with_isa(isa, Some(2)).unwrap());
-            parity::check(
-                "a random spec",
-                spec,
-                format,
-                &|plan, weights| Ok(Box::new(CpuModel::new(device.clone(), plan, None, weights)?)),
-                (1000.0 * parity::cpu_bound(format, isa)).min(0.3),
-            );
-        }
+        let bound = |isa| (1000.0 * parity::cpu_bound(format, isa)).min(0.3);
+        parity::with_cpu_engines(&parity::sets(format), bound, |engines| {
+            parity::check_engines("a random spec", spec, format, engines);
+        });
     });
 }
 

@@ -10,6 +10,7 @@
 //! all variants of many specs ([`validate_every_variant`]). At run time, wgpu validates the shaders
 //! of an adapter again.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gpt_plan::{Feature, Features, Kernel, KernelChoice, Phase, Plan};
@@ -56,10 +57,16 @@ fn distinct_variants(plan: &Plan) -> Vec<Kernel> {
 }
 
 /// Validates the kernels of `plan` and all their variants. Returns the errors, one sentence each.
-pub fn validate_every_variant(plan: &Plan) -> Vec<String> {
+/// `known` holds the shaders of earlier plans, which are not validated again: half of a model's
+/// shaders are those of a similar model.
+pub fn validate_every_variant(plan: &Plan, known: &mut HashSet<String>) -> Vec<String> {
     let plain = plan.kernels.iter().chain(plan.training.kernels.iter());
-    let variants: Vec<Kernel> = plain.flat_map(variants).collect();
-    validate_kernels(plan, &variants)
+    let all: Vec<Kernel> = plain.clone().flat_map(variants).chain(plain.cloned()).collect();
+    // The first line is a title with the name of the model.
+    let code =
+        |kernel| link(kernel).split_once('\n').map_or(String::new(), |(_, code)| code.into());
+    let new: Vec<&Kernel> = all.iter().filter(|kernel| known.insert(code(kernel))).collect();
+    validate_all(&new)
 }
 
 /// The files that a variant removes and adds.
@@ -73,11 +80,14 @@ fn replaced(plain: &Kernel, variant: &Kernel) -> Replaced {
     [only(plain, variant), only(variant, plain)]
 }
 
-/// Validates the plain kernels of `plan` and `variants`, and returns the errors. Validation takes
-/// most of the time of an expansion, so it runs on all cores.
+/// Validates the plain kernels of `plan` and `variants`, and returns the errors.
 fn validate_kernels(plan: &Plan, variants: &[Kernel]) -> Vec<String> {
     let plain = plan.kernels.iter().chain(plan.training.kernels.iter());
-    let kernels: Vec<&Kernel> = plain.chain(variants).collect();
+    validate_all(&plain.chain(variants).collect::<Vec<_>>())
+}
+
+/// Validation takes most of the time of an expansion, so it runs on all cores.
+fn validate_all(kernels: &[&Kernel]) -> Vec<String> {
     let next = AtomicUsize::new(0);
     // Threads take one kernel at a time, because some take ten times as long as others.
     let validate_rest = || {
@@ -329,9 +339,10 @@ mod tests {
             .map(|file| file.name)
             .filter(|name| !name.starts_with("roofline/"))
             .collect();
+        let mut known = HashSet::new();
         for (name, spec) in specs.unwrap_or_else(|_| panic!("the specs are valid")) {
             let plan = crate::plan::plan(&name, &spec);
-            assert_eq!(validate_every_variant(&plan), Vec::<String>::new());
+            assert_eq!(validate_every_variant(&plan, &mut known), Vec::<String>::new());
             let plain = plan.kernels.iter().chain(plan.training.kernels.iter());
             for kernel in plain.clone().cloned().chain(plain.flat_map(variants)) {
                 missing.retain(|file| !kernel.parts.contains(file));

@@ -8,10 +8,9 @@ fn stream(row: u32, column: u32) -> f32 {
     return x[row * EMBED + column];
 }
 
-// An input of the matrix: row `row`, which is row `r` of the tile. Zero outside.
+// An input of the matrix: row `row`, which is row `r` of the tile. Zero beyond the last column. A
+// row beyond the last is clamped to it; the result is discarded.
 fn input(r: u32, row: u32, column: u32, scale_shift: vec2<f32>) -> f32 {
-    if row >= pass_uniform.rows || column >= COLUMNS {
-        return 0.0;
-    }
-    return activations[row * COLUMNS + column];
+    let value = activations[min(row, pass_uniform.rows - 1u) * COLUMNS + min(column, COLUMNS - 1u)];
+    return select(0.0, value, column < COLUMNS);
 }
