@@ -3,7 +3,7 @@
 //! They are specs in source form, so a default that depends on an overridden key follows it.
 
 /// Name, spec, description.
-pub const PRESETS: [(&str, &str, &str); 7] = [
+pub const PRESETS: [(&str, &str, &str); 19] = [
     (
         "GPT2_SMALL",
         "vocab: 50_257, context: 1_024, layers: 12, heads: 12, embed: 768",
@@ -40,6 +40,91 @@ pub const PRESETS: [(&str, &str, &str); 7] = [
         "GPT1",
         "vocab: 40_478, context: 512, layers: 12, heads: 12, embed: 768, block: PostNorm",
         "the first GPT, 117M, the article's post-norm block (Radford et al. 2018)",
+    ),
+    (
+        "QWEN2_5_0_5B",
+        "vocab: 151_936, context: 32_768, layers: 24, heads: 14, kv_heads: 2, embed: 896, norm: RmsNorm { eps: 1e-6 }, \
+         mlp: Gated { hidden: 4_864, activation: Silu }, positions: Rope { theta: 1_000_000.0 }, bias: false, qkv_bias: true",
+        "Qwen 2.5, 0.5B (Alibaba 2024)",
+    ),
+    (
+        "QWEN3_0_6B",
+        "vocab: 151_936, context: 40_960, layers: 28, heads: 16, kv_heads: 8, embed: 1_024, head_dim: 128, \
+         norm: RmsNorm { eps: 1e-6 }, qk_norm: RmsNorm { eps: 1e-6 }, mlp: Gated { hidden: 3_072, activation: Silu }, \
+         positions: Rope { theta: 1_000_000.0 }, bias: false",
+        "Qwen 3, 0.6B (Alibaba 2025)",
+    ),
+    (
+        "LLAMA3_2_1B",
+        "vocab: 128_256, context: 131_072, layers: 16, heads: 32, kv_heads: 8, embed: 2_048, norm: RmsNorm { eps: 1e-5 }, \
+         mlp: Gated { hidden: 8_192, activation: Silu }, bias: false, \
+         positions: Rope { theta: 500_000.0, scaling: Llama3 { factor: 32.0, original_context: 8_192 } }",
+        "Llama 3.2, 1B (Meta 2024)",
+    ),
+    (
+        "GEMMA3_270M",
+        "vocab: 262_144, context: 32_768, layers: 18, heads: 4, kv_heads: 1, embed: 640, head_dim: 256, block: Sandwich, \
+         norm: RmsNorm { eps: 1e-6, unit_offset: true }, qk_norm: RmsNorm { eps: 1e-6, unit_offset: true }, \
+         mlp: Gated { hidden: 2_048, activation: GeluTanh }, window: [512, 512, 512, 512, 512, None], \
+         positions: Rope { theta: [10_000.0, 10_000.0, 10_000.0, 10_000.0, 10_000.0, 1_000_000.0] }, \
+         attention_scale: 0.0625, embedding_scale: 25.298221281347036, bias: false",
+        "Gemma 3, 270M (Google 2025)",
+    ),
+    (
+        "GEMMA3_1B",
+        "vocab: 262_144, context: 32_768, layers: 26, heads: 4, kv_heads: 1, embed: 1_152, head_dim: 256, block: Sandwich, \
+         norm: RmsNorm { eps: 1e-6, unit_offset: true }, qk_norm: RmsNorm { eps: 1e-6, unit_offset: true }, \
+         mlp: Gated { hidden: 6_912, activation: GeluTanh }, window: [512, 512, 512, 512, 512, None], \
+         positions: Rope { theta: [10_000.0, 10_000.0, 10_000.0, 10_000.0, 10_000.0, 1_000_000.0] }, \
+         attention_scale: 0.0625, embedding_scale: 33.94112549695428, bias: false",
+        "Gemma 3, 1B (Google 2025)",
+    ),
+    (
+        "SMOLLM3_3B",
+        "vocab: 128_256, context: 65_536, layers: 36, heads: 16, kv_heads: 4, embed: 2_048, norm: RmsNorm { eps: 1e-6 }, \
+         mlp: Gated { hidden: 11_008, activation: Silu }, bias: false, \
+         positions: Rope { theta: [5_000_000.0, 5_000_000.0, 5_000_000.0, None] }",
+        "SmolLM3, 3B (Hugging Face 2025)",
+    ),
+    (
+        "PHI3_MINI",
+        "vocab: 32_064, context: 4_096, layers: 32, heads: 32, embed: 3_072, norm: RmsNorm { eps: 1e-5 }, window: 2_047, \
+         mlp: Gated { hidden: 8_192, activation: Silu }, positions: Rope {}, bias: false, tie_embeddings: false, names: Phi3",
+        "Phi-3-mini-4k, 3.8B (Microsoft 2024)",
+    ),
+    (
+        "OLMO2_1B",
+        "vocab: 100_352, context: 4_096, layers: 16, heads: 16, embed: 2_048, block: PostBranch, norm: RmsNorm { eps: 1e-6 }, \
+         qk_norm: RmsNorm { over: Width, eps: 1e-6 }, mlp: Gated { hidden: 8_192, activation: Silu }, \
+         positions: Rope { theta: 500_000.0 }, bias: false, tie_embeddings: false",
+        "OLMo 2, 1B (Ai2 2025)",
+    ),
+    (
+        "PYTHIA_70M",
+        "vocab: 50_304, context: 2_048, layers: 6, heads: 8, embed: 512, block: Parallel { norms: 2 }, \
+         mlp: Dense { hidden: 4 * embed, activation: Gelu }, positions: Rope { dims: head_dim / 4 }, \
+         tie_embeddings: false, names: GptNeoX",
+        "Pythia, 70M (EleutherAI 2023)",
+    ),
+    (
+        "PYTHIA_160M",
+        "vocab: 50_304, context: 2_048, layers: 12, heads: 12, embed: 768, block: Parallel { norms: 2 }, \
+         mlp: Dense { hidden: 4 * embed, activation: Gelu }, positions: Rope { dims: head_dim / 4 }, \
+         tie_embeddings: false, names: GptNeoX",
+        "Pythia, 160M",
+    ),
+    (
+        "PYTHIA_410M",
+        "vocab: 50_304, context: 2_048, layers: 24, heads: 16, embed: 1_024, block: Parallel { norms: 2 }, \
+         mlp: Dense { hidden: 4 * embed, activation: Gelu }, positions: Rope { dims: head_dim / 4 }, \
+         tie_embeddings: false, names: GptNeoX",
+        "Pythia, 410M",
+    ),
+    (
+        "GPT_NEO_125M",
+        "vocab: 50_257, context: 2_048, layers: 12, heads: 12, embed: 768, window: [None, 256], attention_scale: 1.0, \
+         qkv_bias: false, names: GptNeo",
+        "GPT-Neo, 125M (EleutherAI 2021)",
     ),
 ];
 
