@@ -26,14 +26,16 @@ pub const PRESETS: [(&str, &str, &str); 19] = [
     ),
     (
         "SMOLLM2_135M",
-        "vocab: 49_152, context: 8_192, layers: 30, heads: 9, kv_heads: 3, embed: 576, norm: RmsNorm { eps: 1e-5 }, \
-         mlp: Gated { hidden: 1_536, activation: Silu }, positions: Rope { theta: 100_000.0 }, bias: false",
+        "vocab: 49_152, context: 8_192, layers: 30, heads: 9, kv_heads: 3, embed: 576, \
+         norm: RmsNorm { eps: 1e-5 }, mlp: Gated { hidden: 1_536, activation: Silu }, \
+         positions: Rope { theta: 100_000.0 }, bias: false",
         "SmolLM2, 135M (Hugging Face 2024)",
     ),
     (
         "SMOLLM2_360M",
-        "vocab: 49_152, context: 8_192, layers: 32, heads: 15, kv_heads: 5, embed: 960, norm: RmsNorm { eps: 1e-5 }, \
-         mlp: Gated { hidden: 2_560, activation: Silu }, positions: Rope { theta: 100_000.0 }, bias: false",
+        "vocab: 49_152, context: 8_192, layers: 32, heads: 15, kv_heads: 5, embed: 960, \
+         norm: RmsNorm { eps: 1e-5 }, mlp: Gated { hidden: 2_560, activation: Silu }, \
+         positions: Rope { theta: 100_000.0 }, bias: false",
         "SmolLM2, 360M",
     ),
     (
@@ -43,87 +45,94 @@ pub const PRESETS: [(&str, &str, &str); 19] = [
     ),
     (
         "QWEN2_5_0_5B",
-        "vocab: 151_936, context: 32_768, layers: 24, heads: 14, kv_heads: 2, embed: 896, norm: RmsNorm { eps: 1e-6 }, \
-         mlp: Gated { hidden: 4_864, activation: Silu }, positions: Rope { theta: 1_000_000.0 }, bias: false, qkv_bias: true",
+        "vocab: 151_936, context: 32_768, layers: 24, heads: 14, kv_heads: 2, embed: 896, \
+         norm: RmsNorm { eps: 1e-6 }, mlp: Gated { hidden: 4_864, activation: Silu }, \
+         positions: Rope { theta: 1_000_000.0 }, bias: false, qkv_bias: true",
         "Qwen 2.5, 0.5B (Alibaba 2024)",
     ),
     (
         "QWEN3_0_6B",
         "vocab: 151_936, context: 40_960, layers: 28, heads: 16, kv_heads: 8, embed: 1_024, head_dim: 128, \
-         norm: RmsNorm { eps: 1e-6 }, qk_norm: RmsNorm { eps: 1e-6 }, mlp: Gated { hidden: 3_072, activation: Silu }, \
-         positions: Rope { theta: 1_000_000.0 }, bias: false",
+         norm: RmsNorm { eps: 1e-6 }, mlp: Gated { hidden: 3_072, activation: Silu }, \
+         positions: Rope { theta: 1_000_000.0 }, qk_norm: RmsNorm { eps: 1e-6 }, bias: false",
         "Qwen 3, 0.6B (Alibaba 2025)",
     ),
     (
         "LLAMA3_2_1B",
-        "vocab: 128_256, context: 131_072, layers: 16, heads: 32, kv_heads: 8, embed: 2_048, norm: RmsNorm { eps: 1e-5 }, \
-         mlp: Gated { hidden: 8_192, activation: Silu }, bias: false, \
-         positions: Rope { theta: 500_000.0, scaling: Llama3 { factor: 32.0, original_context: 8_192 } }",
+        "vocab: 128_256, context: 131_072, layers: 16, heads: 32, kv_heads: 8, embed: 2_048, \
+         norm: RmsNorm { eps: 1e-5 }, mlp: Gated { hidden: 8_192, activation: Silu }, \
+         positions: Rope { theta: 500_000.0, scaling: Llama3 { factor: 32.0, original_context: 8_192 } }, \
+         bias: false",
         "Llama 3.2, 1B (Meta 2024)",
     ),
     (
         "GEMMA3_270M",
-        "vocab: 262_144, context: 32_768, layers: 18, heads: 4, kv_heads: 1, embed: 640, head_dim: 256, block: Sandwich, \
-         norm: RmsNorm { eps: 1e-6, unit_offset: true }, qk_norm: RmsNorm { eps: 1e-6, unit_offset: true }, \
-         mlp: Gated { hidden: 2_048, activation: GeluTanh }, window: [512, 512, 512, 512, 512, None], \
+        "vocab: 262_144, context: 32_768, layers: 18, heads: 4, kv_heads: 1, embed: 640, head_dim: 256, \
+         norm: RmsNorm { eps: 1e-6, unit_offset: true }, block: Sandwich, \
+         mlp: Gated { hidden: 2_048, activation: GeluTanh }, \
          positions: Rope { theta: [10_000.0, 10_000.0, 10_000.0, 10_000.0, 10_000.0, 1_000_000.0] }, \
-         attention_scale: 0.0625, embedding_scale: 25.298221281347036, bias: false",
+         window: [512, 512, 512, 512, 512, None], attention_scale: 0.0625, \
+         qk_norm: RmsNorm { eps: 1e-6, unit_offset: true }, bias: false, \
+         embedding_scale: 25.298221281347036",
         "Gemma 3, 270M (Google 2025)",
     ),
     (
         "GEMMA3_1B",
-        "vocab: 262_144, context: 32_768, layers: 26, heads: 4, kv_heads: 1, embed: 1_152, head_dim: 256, block: Sandwich, \
-         norm: RmsNorm { eps: 1e-6, unit_offset: true }, qk_norm: RmsNorm { eps: 1e-6, unit_offset: true }, \
-         mlp: Gated { hidden: 6_912, activation: GeluTanh }, window: [512, 512, 512, 512, 512, None], \
+        "vocab: 262_144, context: 32_768, layers: 26, heads: 4, kv_heads: 1, embed: 1_152, head_dim: 256, \
+         norm: RmsNorm { eps: 1e-6, unit_offset: true }, block: Sandwich, \
+         mlp: Gated { hidden: 6_912, activation: GeluTanh }, \
          positions: Rope { theta: [10_000.0, 10_000.0, 10_000.0, 10_000.0, 10_000.0, 1_000_000.0] }, \
-         attention_scale: 0.0625, embedding_scale: 33.94112549695428, bias: false",
+         window: [512, 512, 512, 512, 512, None], attention_scale: 0.0625, \
+         qk_norm: RmsNorm { eps: 1e-6, unit_offset: true }, bias: false, embedding_scale: 33.94112549695428",
         "Gemma 3, 1B (Google 2025)",
     ),
     (
         "SMOLLM3_3B",
-        "vocab: 128_256, context: 65_536, layers: 36, heads: 16, kv_heads: 4, embed: 2_048, norm: RmsNorm { eps: 1e-6 }, \
-         mlp: Gated { hidden: 11_008, activation: Silu }, bias: false, \
-         positions: Rope { theta: [5_000_000.0, 5_000_000.0, 5_000_000.0, None] }",
+        "vocab: 128_256, context: 65_536, layers: 36, heads: 16, kv_heads: 4, embed: 2_048, \
+         norm: RmsNorm { eps: 1e-6 }, mlp: Gated { hidden: 11_008, activation: Silu }, \
+         positions: Rope { theta: [5_000_000.0, 5_000_000.0, 5_000_000.0, None] }, bias: false",
         "SmolLM3, 3B (Hugging Face 2025)",
     ),
     (
         "PHI3_MINI",
-        "vocab: 32_064, context: 4_096, layers: 32, heads: 32, embed: 3_072, norm: RmsNorm { eps: 1e-5 }, window: 2_047, \
-         mlp: Gated { hidden: 8_192, activation: Silu }, positions: Rope {}, bias: false, tie_embeddings: false, names: Phi3",
+        "vocab: 32_064, context: 4_096, layers: 32, heads: 32, embed: 3_072, norm: RmsNorm { eps: 1e-5 }, \
+         mlp: Gated { hidden: 8_192, activation: Silu }, positions: Rope, window: 2_047, bias: false, \
+         tie_embeddings: false, names: Phi3",
         "Phi-3-mini-4k, 3.8B (Microsoft 2024)",
     ),
     (
         "OLMO2_1B",
-        "vocab: 100_352, context: 4_096, layers: 16, heads: 16, embed: 2_048, block: PostBranch, norm: RmsNorm { eps: 1e-6 }, \
-         qk_norm: RmsNorm { over: Width, eps: 1e-6 }, mlp: Gated { hidden: 8_192, activation: Silu }, \
-         positions: Rope { theta: 500_000.0 }, bias: false, tie_embeddings: false",
+        "vocab: 100_352, context: 4_096, layers: 16, heads: 16, embed: 2_048, norm: RmsNorm { eps: 1e-6 }, \
+         block: PostBranch, mlp: Gated { hidden: 8_192, activation: Silu }, \
+         positions: Rope { theta: 500_000.0 }, qk_norm: RmsNorm { over: Width, eps: 1e-6 }, bias: false, \
+         tie_embeddings: false",
         "OLMo 2, 1B (Ai2 2025)",
     ),
     (
         "PYTHIA_70M",
         "vocab: 50_304, context: 2_048, layers: 6, heads: 8, embed: 512, block: Parallel { norms: 2 }, \
-         mlp: Dense { hidden: 4 * embed, activation: Gelu }, positions: Rope { dims: head_dim / 4 }, \
+         mlp: Dense { activation: Gelu }, positions: Rope { dims: 16 }, \
          tie_embeddings: false, names: GptNeoX",
         "Pythia, 70M (EleutherAI 2023)",
     ),
     (
         "PYTHIA_160M",
         "vocab: 50_304, context: 2_048, layers: 12, heads: 12, embed: 768, block: Parallel { norms: 2 }, \
-         mlp: Dense { hidden: 4 * embed, activation: Gelu }, positions: Rope { dims: head_dim / 4 }, \
+         mlp: Dense { activation: Gelu }, positions: Rope { dims: 16 }, \
          tie_embeddings: false, names: GptNeoX",
         "Pythia, 160M",
     ),
     (
         "PYTHIA_410M",
         "vocab: 50_304, context: 2_048, layers: 24, heads: 16, embed: 1_024, block: Parallel { norms: 2 }, \
-         mlp: Dense { hidden: 4 * embed, activation: Gelu }, positions: Rope { dims: head_dim / 4 }, \
+         mlp: Dense { activation: Gelu }, positions: Rope { dims: 16 }, \
          tie_embeddings: false, names: GptNeoX",
         "Pythia, 410M",
     ),
     (
         "GPT_NEO_125M",
-        "vocab: 50_257, context: 2_048, layers: 12, heads: 12, embed: 768, window: [None, 256], attention_scale: 1.0, \
-         qkv_bias: false, names: GptNeo",
+        "vocab: 50_257, context: 2_048, layers: 12, heads: 12, embed: 768, window: [None, 256], \
+         attention_scale: 1.0, qkv_bias: false, names: GptNeo",
         "GPT-Neo, 125M (EleutherAI 2021)",
     ),
 ];
