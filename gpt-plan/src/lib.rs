@@ -28,8 +28,10 @@ mod format;
 mod kernel;
 mod layout;
 mod memory;
+mod norm;
 mod op;
 mod plan;
+mod rope;
 mod sampling;
 mod scores;
 mod section;
@@ -51,15 +53,14 @@ pub use layout::{
     TEXTURE_WIDTH,
 };
 pub use memory::{Recompute, TrainBytes, TrainShape};
+pub use norm::{Norm, NormGroups, NormKind, QkGroups, QkNorm};
 pub use op::{BranchSum, Epilogue, Heads, LogitMap, NormRef, Op, Projection, Statistics};
 pub use plan::{MAX_BINDING, Plan, SPLIT_FROM, SPLIT_KEYS, SplitAttention, elements};
+pub use rope::{Rope, RopeScaling, RotaryPairs};
 pub use sampling::{MAX_STOPS, SamplingOp};
 pub use scores::Scores;
 pub use section::{KernelChoice, NO_KERNEL, Repeat, Section, Step, StepKernels};
-pub use spec::{
-    Block, Mask, Mlp, Norm, NormGroups, NormKind, Pattern, Positions, QkGroups, QkNorm, Rope,
-    RopeScaling, RotaryPairs, Spec, TensorNames, common_period,
-};
+pub use spec::{Block, Mask, Mlp, Pattern, Positions, Spec, TensorNames, common_period};
 pub use tensor::{
     Component, FileTensor, Init, Layout, Place, Role, Tensor, TensorId, TensorKind, VECTOR_ALIGN,
     vector_block, vector_offset,

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use crate::{Activation, List, Role, Scores};
+use crate::{Activation, List, Norm, QkNorm, Role, Rope, Scores};
 
 /// A resolved model spec. Sizes are in elements.
 ///
@@ -101,39 +101,6 @@ pub enum TensorNames {
     Opt,
 }
 
-/// Normalisation over the residual stream's width.
-#[derive(Clone, Copy, Debug, Serialize, PartialEq)]
-pub struct Norm {
-    /// LayerNorm or RMSNorm.
-    pub kind: NormKind,
-    /// Added to the variance, or to the mean of squares.
-    pub eps: f64,
-    /// Whether the norm has parameters: a scale, and a shift if it is a LayerNorm of a model with
-    /// biases.
-    pub affine: bool,
-    /// Whether a LayerNorm with parameters has a shift; `None` uses the `bias` of the spec.
-    pub bias: Option<bool>,
-    /// Whether safetensors files store `gamma - 1`. The model holds `gamma`.
-    pub unit_offset: bool,
-}
-
-impl Default for Norm {
-    /// A LayerNorm with parameters, whose epsilon is not set.
-    fn default() -> Norm {
-        Norm { kind: NormKind::Layer, eps: 0.0, affine: true, bias: None, unit_offset: false }
-    }
-}
-
-/// The statistics of a norm.
-#[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq)]
-pub enum NormKind {
-    /// LayerNorm: `(x - mean) / sqrt(var + eps) * gamma + beta`, Ba et al. 2016.
-    #[default]
-    Layer,
-    /// RMSNorm: `x / sqrt(mean(x^2) + eps) * gamma`, Zhang and Sennrich 2019.
-    Rms,
-}
-
 /// Order of normalisation and residual inside a block.
 #[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq)]
 pub enum Block {
@@ -170,27 +137,6 @@ impl Block {
     pub const fn is_parallel(self) -> bool {
         matches!(self, Block::Parallel { .. })
     }
-}
-
-/// The norm of the heads of queries and keys.
-#[derive(Clone, Copy, Debug, Serialize, PartialEq)]
-pub struct QkNorm {
-    /// The norm, with an epsilon and parameters of its own.
-    pub norm: Norm,
-    /// The elements that are normalised together, and those that share parameters.
-    pub over: NormGroups,
-}
-
-/// The groups that a norm of queries and keys normalises.
-#[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq)]
-pub enum NormGroups {
-    /// Each head. All heads of queries share parameters, and all heads of keys (Qwen 3, Gemma 3).
-    #[default]
-    Head,
-    /// Each head, with parameters of its own (Cohere).
-    EachHead,
-    /// All heads of queries together, and all heads of keys (OLMo 2).
-    Width,
 }
 
 /// The feed-forward half of a block.
@@ -261,91 +207,6 @@ pub enum Positions {
     },
 }
 
-/// Rotary embedding. Pair `i` of a head rotates by `pos * frequency(i)`.
-#[derive(Clone, Debug, Serialize, PartialEq)]
-pub struct Rope {
-    /// The base of the angles of each layer, such as 10,000. A layer without a base rotates
-    /// nothing.
-    pub theta: Pattern<Option<f64>>,
-    /// The elements of a head that rotate, from the first on. The frequency of pair `i` is
-    /// `theta^(-2i / dims)` before scaling.
-    pub dims: u32,
-    /// The elements of a head that form a pair in safetensors files. In memory, and in GGUF files,
-    /// pair `i` is `(2i, 2i + 1)`; rows of matrices are reordered when they are loaded and saved.
-    pub pairs: RotaryPairs,
-    /// Changes the frequencies of each layer, for contexts longer than those of pretraining.
-    pub scaling: Pattern<RopeScaling>,
-}
-
-/// The elements of a head that rotate together.
-#[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq)]
-pub enum RotaryPairs {
-    /// `(i, i + dims / 2)`: GPT-NeoX, Llama and most others.
-    #[default]
-    Halves,
-    /// `(2i, 2i + 1)`: the paper, GPT-J, Cohere.
-    Interleaved,
-}
-
-/// A change of rotary frequencies.
-#[derive(Clone, Copy, Debug, Default, Serialize, PartialEq)]
-pub enum RopeScaling {
-    /// No change.
-    #[default]
-    None,
-    /// All frequencies divided by a factor (Chen et al. 2023, position interpolation).
-    Linear {
-        /// The divisor.
-        factor: f64,
-    },
-    /// Llama 3's: wavelengths above `original_context / low_freq_factor` are divided by `factor`,
-    /// those below `original_context / high_freq_factor` stay, and those between are interpolated.
-    Llama3 {
-        /// The divisor of low frequencies.
-        factor: f64,
-        /// Of the longest interpolated wavelength.
-        low_freq_factor: f64,
-        /// Of the shortest.
-        high_freq_factor: f64,
-        /// The context of pretraining, in tokens.
-        original_context: u32,
-    },
-    /// YaRN (Peng et al. 2023): interpolates between divided and unchanged frequencies by the
-    /// number of rotations within `original_context`, and multiplies queries and keys by
-    /// `attention_factor`.
-    Yarn {
-        /// The divisor of low frequencies.
-        factor: f64,
-        /// The context of pretraining, in tokens.
-        original_context: u32,
-        /// Pairs with more rotations stay.
-        beta_fast: f64,
-        /// Pairs with fewer rotations are divided.
-        beta_slow: f64,
-        /// The multiplier of rotated queries and keys; `0.1 ln(factor) + 1` if none.
-        attention_factor: Option<f64>,
-        /// Whether the bounds between the pairs are rounded to whole pairs.
-        truncate: bool,
-    },
-}
-
-impl Rope {
-    /// Pairs `(i, i + dims / 2)` of all `dims` elements of a head, unscaled.
-    pub fn new(theta: Pattern<Option<f64>>, dims: u32) -> Rope {
-        Rope { theta, dims, pairs: RotaryPairs::Halves, scaling: Pattern::all(RopeScaling::None) }
-    }
-
-    /// The base and the scaling of `layer`, if it rotates.
-    pub fn of(&self, layer: u32) -> Option<(f64, RopeScaling)> {
-        Some((self.theta.of(layer)?, self.scaling.of(layer)))
-    }
-
-    /// The number of layers after which the bases and scalings repeat.
-    pub fn period(&self) -> u32 {
-        common_period(self.theta.period(), self.scaling.period())
-    }
-}
-
 /// Which positions a query attends to.
 #[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq)]
 pub enum Mask {
@@ -354,40 +215,6 @@ pub enum Mask {
     Causal,
     /// All, as in BERT. Such a model reads a text whole: it cannot continue from a cache.
     Bidirectional,
-}
-
-/// The groups of a row of queries and keys that are normalised, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QkGroups {
-    /// Groups of queries.
-    pub q: u32,
-    /// Groups of keys.
-    pub k: u32,
-    /// Elements of a group of queries.
-    pub q_width: u32,
-    /// Elements of a group of keys.
-    pub k_width: u32,
-    /// Elements of the norm's scale: those of queries, then those of keys.
-    pub parameters: u32,
-    /// Whether all groups of queries share their parameters, and all groups of keys.
-    pub shared: bool,
-}
-
-impl QkGroups {
-    /// Groups of queries and keys.
-    pub const fn count(&self) -> u32 {
-        self.q + self.k
-    }
-
-    /// The first element of group `group` in a row, its width, and its first parameter.
-    pub const fn group(&self, group: u32) -> [u32; 3] {
-        let q_end = self.q * self.q_width;
-        let (start, width, parameter) = match group < self.q {
-            true => (group * self.q_width, self.q_width, 0),
-            false => (q_end + (group - self.q) * self.k_width, self.k_width, self.q_width),
-        };
-        [start, width, if self.shared { parameter } else { start }]
-    }
 }
 
 impl Spec {
@@ -411,51 +238,6 @@ impl Spec {
         if self.mlp.gated { 2 * self.mlp.hidden } else { self.mlp.hidden }
     }
 
-    /// Whether `norm` has a `beta`.
-    pub const fn norm_bias(&self, norm: &Norm) -> bool {
-        let bias = match norm.bias {
-            Some(bias) => bias,
-            None => self.bias,
-        };
-        bias && norm.affine && matches!(norm.kind, NormKind::Layer)
-    }
-
-    /// The norm of tensors with the role `role`.
-    pub const fn norm_of(&self, role: Role) -> Norm {
-        match (role, &self.qk_norm) {
-            (Role::QkNorm, Some(own)) => own.norm,
-            _ => self.norm,
-        }
-    }
-
-    /// The geometry of the norm of queries and keys, if there is one.
-    pub const fn qk_groups(&self) -> Option<QkGroups> {
-        let Some(QkNorm { over, .. }) = self.qk_norm else {
-            return None;
-        };
-        let heads = QkGroups {
-            q: self.heads,
-            k: self.kv_heads,
-            q_width: self.head_dim,
-            k_width: self.head_dim,
-            parameters: 2 * self.head_dim,
-            shared: true,
-        };
-        let parameters = self.q_width() + self.kv_width();
-        Some(match over {
-            NormGroups::Head => heads,
-            NormGroups::EachHead => QkGroups { parameters, shared: false, ..heads },
-            NormGroups::Width => QkGroups {
-                q: 1,
-                k: 1,
-                q_width: self.q_width(),
-                k_width: self.kv_width(),
-                parameters,
-                shared: false,
-            },
-        })
-    }
-
     /// Whether the projection called `role` has a bias.
     pub fn projection_bias(&self, role: Role) -> bool {
         let own = match role {
@@ -465,40 +247,6 @@ impl Spec {
             _ => None,
         };
         own.unwrap_or(self.bias)
-    }
-
-    /// Whether queries and keys are rotated.
-    pub const fn rotary(&self) -> bool {
-        matches!(self.positions, Positions::Rope(_))
-    }
-
-    /// The rotary embedding, if there is one.
-    pub const fn rope(&self) -> Option<&Rope> {
-        match &self.positions {
-            Positions::Rope(rope) => Some(rope),
-            _ => None,
-        }
-    }
-
-    /// The different tables of rotary angles. A table has a base and a scaling.
-    pub fn rotary_tables(&self) -> Vec<(f64, RopeScaling)> {
-        let mut tables = Vec::new();
-        for layer in 0..self.rope().map_or(0, Rope::period).min(self.layers) {
-            if let Some(table) = self.rope().and_then(|rope| rope.of(layer))
-                && !tables.contains(&table)
-            {
-                tables.push(table);
-            }
-        }
-        tables
-    }
-
-    /// The table of rotary angles of `layer`, an index into
-    /// [`rotary_tables`](Self::rotary_tables).
-    pub fn rotary_table(&self, layer: u32) -> Option<u16> {
-        let own = self.rope()?.of(layer)?;
-        let table = self.rotary_tables().iter().position(|table| *table == own)?;
-        Some(table as u16)
     }
 
     /// The scores of `layer`.

@@ -297,13 +297,15 @@ fn block(spec: &Spec, table: &Table, slots: &PassSlots, layer: u32, is_bare: boo
     let mlp_up = named("mlp_up", mlp.read(table.mlp_up, activation));
     let mlp_down = mlp.add("mlp_down".to_owned(), table.mlp_down, h, Site::MlpDown);
     let mut ops = qkv;
-    let mut mlp_up = Some(mlp_up);
     if spec.block.is_parallel() {
-        ops.extend(mlp_up.take());
+        // The output of the attention changes the stream.
+        ops.extend([mlp_up, named("attention", attend)]);
+        ops.extend(attention_out);
+    } else {
+        ops.push(named("attention", attend));
+        ops.extend(attention_out);
+        ops.push(mlp_up);
     }
-    ops.push(named("attention", attend));
-    ops.extend(attention_out);
-    ops.extend(mlp_up);
     ops.extend(mlp_down);
     ops
 }
