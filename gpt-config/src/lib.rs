@@ -1,5 +1,5 @@
 //! Reads the spec of a model from the file that describes it: a Hugging Face `config.json`, or the
-//! metadata of a GGUF.
+//! metadata of a GGUF. `write` writes the `config.json` of a spec.
 //!
 //! A family of architectures is a module: `gpt2`, `gpt1`, `gpt_j`, `gpt_neo`, `falcon`, `bloom`,
 //! `mpt`, `opt`, and `llama`, which has the classes with the same keys, too. It has a function for `config.json`, and one for GGUF if weights of the
@@ -49,6 +49,9 @@ mod opt;
 mod rope;
 #[cfg(test)]
 mod tests;
+mod write;
+
+pub use write::{activation_name, architecture, config, same};
 
 use gpt_plan::Spec;
 use serde_json::{Map, Value};

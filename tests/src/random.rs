@@ -55,7 +55,8 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             head_dim,
             norm,
             block,
-            qk_norm,
+            // The norm of a few elements is little more than their signs, which roundings change.
+            qk_norm: qk_norm.filter(|_| head_dim >= 8),
             head_bias,
             embedding_norm,
             mlp: Mlp { gated, hidden, activation },

@@ -14,7 +14,7 @@ use serde_json::{Map, Value as Json};
 use super::archive::{Archive, Mapped};
 use super::container::{self, Kind};
 use super::gguf::{Gguf, Value};
-use super::{describe, safetensors};
+use super::safetensors;
 use crate::Error;
 
 /// The spec of a file, or all problems of its description.
@@ -80,7 +80,7 @@ pub fn check_config(json: &Json, spec: &Spec) -> Vec<String> {
     let described = match (json, json.get("model_type")) {
         (Json::Object(part), None) => {
             // A part of a configuration: what is absent is as in the spec.
-            let Some(Json::Object(mut whole)) = describe::config(spec) else {
+            let Some(Json::Object(mut whole)) = gpt_config::config(spec) else {
                 return Vec::new();
             };
             whole.extend(part.clone());

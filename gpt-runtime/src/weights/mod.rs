@@ -7,8 +7,7 @@
 //! - `safetensors` and `gguf` parse containers into an `archive` of named tensors.
 //! - `stored` decodes the element and block types of files, `format` those of
 //!   [`Format`](gpt_plan::Format).
-//! - `config` reads a file's description of its model and compares it with the spec; `describe`
-//!   writes one.
+//! - `config` reads a file's description of its model and compares it with the spec.
 //! - `checkpoint` maps the tensors of an archive to those of a plan; `names` lists tensors in
 //!   errors.
 //! - `save` and `save_gguf` write weights; both split a plan's tensors with `slice`. `recipe` chooses
@@ -20,8 +19,9 @@
 mod archive;
 mod checkpoint;
 mod config;
+#[cfg(test)]
+mod config_tests;
 mod container;
-mod describe;
 pub mod format;
 mod gguf;
 mod host;

@@ -7,9 +7,9 @@ use std::path::Path;
 use gpt_plan::{Format, Layout, Plan};
 use safetensors::tensor::{Dtype, View};
 
+use super::Weights;
 use super::format::{decode, encode};
 use super::slice::{TensorSlice, file_shape, slices};
-use super::{Weights, describe};
 use crate::Error;
 use crate::files;
 
@@ -48,7 +48,7 @@ pub fn save(path: &Path, plan: &Plan, weights: &dyn Weights) -> Result<(), Error
 /// # Errors
 /// A file that cannot be written or removed.
 pub fn save_config(path: &Path, plan: &Plan) -> Result<bool, Error> {
-    match describe::config(&plan.spec) {
+    match gpt_config::config(&plan.spec) {
         Some(config) => files::write(path, &format!("{config:#}\n")).map(|()| true),
         None => match std::fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use gpt_plan::{Format, Layout, NormKind, Plan, Spec};
 
+use super::Weights;
 use super::format::{decode, encode};
 use super::recipe::Recipe;
 use super::slice::{TensorSlice, file_shape, slices};
 use super::stored::FileType;
-use super::{Weights, describe};
 use crate::text::Tokenizer;
 use crate::{Error, files};
 
@@ -31,7 +31,7 @@ pub fn save_gguf(
     tokenizer: Option<&Tokenizer>,
 ) -> Result<(), Error> {
     let recipe = recipe.into();
-    let architecture = describe::architecture(&plan.spec).ok_or_else(|| {
+    let architecture = gpt_config::architecture(&plan.spec).ok_or_else(|| {
         Error::Input(format!(
             "{} is neither a GPT-2 nor a Llama, so GGUF has no name for it; save it as safetensors",
             plan.name
@@ -157,7 +157,7 @@ impl Head {
         self.float(&format!("{architecture}.{name}"), spec.norm.eps);
         // llama.cpp computes the architecture's own activation. Files with another one name it.
         let usual = if spec.mlp.gated { "silu" } else { "gelu_new" };
-        if let Some(name) = describe::activation(spec).filter(|name| *name != usual) {
+        if let Some(name) = gpt_config::activation_name(spec).filter(|name| *name != usual) {
             self.text(&format!("{architecture}.hidden_activation"), name);
         }
         // The supported architectures have one base and no scaling.

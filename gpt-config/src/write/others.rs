@@ -3,7 +3,7 @@
 use gpt_plan::{Block, Positions, Spec};
 use serde_json::{Value, json};
 
-use super::{activation, one_width, with};
+use super::{activation_name, one_width, with};
 
 /// `spec` as each of the classes, with the values that the class can express.
 pub fn candidates(spec: &Spec) -> impl Iterator<Item = Value> {
@@ -17,7 +17,7 @@ fn openai(spec: &Spec, model_type: &str, name: &str) -> Option<Value> {
         "architectures": [name], "model_type": model_type, "torch_dtype": "float32",
         "vocab_size": spec.vocab, "n_positions": spec.context, "n_layer": spec.layers,
         "n_head": spec.heads, "n_embd": spec.embed, "n_inner": spec.mlp.hidden,
-        "activation_function": activation(spec)?, "layer_norm_epsilon": spec.norm.eps,
+        "activation_function": activation_name(spec)?, "layer_norm_epsilon": spec.norm.eps,
         "tie_word_embeddings": spec.tie_embeddings, "bos_token_id": null, "eos_token_id": null,
     }))
 }
@@ -41,7 +41,7 @@ fn gpt_neo(spec: &Spec) -> Option<Value> {
         "architectures": ["GPTNeoForCausalLM"], "model_type": "gpt_neo", "torch_dtype": "float32",
         "vocab_size": spec.vocab, "max_position_embeddings": spec.context,
         "num_layers": spec.layers, "num_heads": spec.heads, "hidden_size": spec.embed,
-        "intermediate_size": spec.mlp.hidden, "activation_function": activation(spec)?,
+        "intermediate_size": spec.mlp.hidden, "activation_function": activation_name(spec)?,
         "layer_norm_epsilon": spec.norm.eps, "attention_types": [[kinds, 1]],
         "window_size": spec.window.0.iter().flatten().next().unwrap_or(&256),
         "tie_word_embeddings": spec.tie_embeddings, "bos_token_id": null, "eos_token_id": null,
@@ -63,7 +63,7 @@ fn falcon(spec: &Spec) -> Option<Value> {
         "vocab_size": spec.vocab, "max_position_embeddings": spec.context,
         "num_hidden_layers": spec.layers, "num_attention_heads": spec.heads,
         "num_kv_heads": spec.kv_heads, "hidden_size": spec.embed,
-        "ffn_hidden_size": spec.mlp.hidden, "activation": activation(spec)?,
+        "ffn_hidden_size": spec.mlp.hidden, "activation": activation_name(spec)?,
         "layer_norm_epsilon": spec.norm.eps, "rope_theta": theta, "alibi": false,
         "bias": spec.bias, "multi_query": spec.kv_heads == 1, "parallel_attn": norms.is_some(),
         "new_decoder_architecture": new, "num_ln_in_parallel_attn": norms.filter(|_| new),
@@ -100,7 +100,7 @@ fn opt(spec: &Spec) -> Option<Value> {
         "vocab_size": spec.vocab, "max_position_embeddings": spec.context,
         "num_hidden_layers": spec.layers, "num_attention_heads": spec.heads,
         "hidden_size": spec.embed, "word_embed_proj_dim": spec.embed, "ffn_dim": spec.mlp.hidden,
-        "activation_function": activation(spec)?, "enable_bias": spec.bias,
+        "activation_function": activation_name(spec)?, "enable_bias": spec.bias,
         "layer_norm_elementwise_affine": spec.norm.affine,
         "tie_word_embeddings": spec.tie_embeddings, "bos_token_id": null, "eos_token_id": null,
     }))

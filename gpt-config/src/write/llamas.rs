@@ -3,7 +3,7 @@
 use gpt_plan::{Role, RopeScaling, Spec};
 use serde_json::{Map, Value, json};
 
-use super::activation;
+use super::activation_name;
 
 /// A class: its `model_type`, its name, and the keys in which it differs.
 struct Class {
@@ -233,7 +233,7 @@ fn candidate(spec: &Spec, class: &Class) -> Option<Value> {
         "num_hidden_layers": spec.layers, "num_attention_heads": spec.heads,
         "num_key_value_heads": spec.kv_heads, "head_dim": spec.head_dim,
         "hidden_size": spec.embed, "intermediate_size": spec.mlp.hidden,
-        "hidden_act": activation(spec)?, "rms_norm_eps": spec.norm.eps,
+        "hidden_act": activation_name(spec)?, "rms_norm_eps": spec.norm.eps,
         "rope_parameters": parameters,
         "attention_bias": spec.projection_bias(Role::Qkv),
         "mlp_bias": spec.projection_bias(Role::MlpUp),

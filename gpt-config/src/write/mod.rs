@@ -1,5 +1,5 @@
-//! Describes a spec as the `config.json` from which transformers builds the model. `llamas` has the
-//! classes with Llama's keys, `others` those with keys of their own.
+//! Writes the `config.json` from which transformers builds a model. `llamas` has the classes with
+//! Llama's keys, `others` those with keys of their own.
 
 mod llamas;
 mod others;
@@ -16,14 +16,14 @@ pub fn config(spec: &Spec) -> Option<Value> {
     let own = [gpt2(spec), gpt1(spec)].into_iter().flatten();
     let mut candidates = own.chain(llamas::candidates(spec)).chain(others::candidates(spec));
     candidates.find(|candidate| {
-        let read = gpt_config::description(candidate);
+        let read = crate::description(candidate);
         read.is_ok_and(|read| same(&read, spec))
     })
 }
 
 /// Whether two specs are the same model, however their biases and patterns are written. Dropout is
 /// for training.
-fn same(a: &Spec, b: &Spec) -> bool {
+pub fn same(a: &Spec, b: &Spec) -> bool {
     let normal = |spec: &Spec| {
         let roles = [Role::Qkv, Role::AttentionOut, Role::MlpUp];
         let mut normal = spec.clone();
@@ -57,7 +57,7 @@ fn gpt2(spec: &Spec) -> Option<Value> {
             "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "torch_dtype": "float32",
             "vocab_size": spec.vocab, "n_positions": spec.context, "n_ctx": spec.context, "n_layer": spec.layers,
             "n_head": spec.heads, "n_embd": spec.embed, "n_inner": spec.mlp.hidden,
-            "activation_function": activation(spec)?, "layer_norm_epsilon": spec.norm.eps,
+            "activation_function": activation_name(spec)?, "layer_norm_epsilon": spec.norm.eps,
             "tie_word_embeddings": spec.tie_embeddings,
             "resid_pdrop": spec.dropout, "embd_pdrop": spec.dropout, "attn_pdrop": spec.dropout,
             "bos_token_id": null, "eos_token_id": null,
@@ -107,7 +107,7 @@ fn one_width(spec: &Spec) -> Option<()> {
 }
 
 /// transformers' name of the activation.
-pub fn activation(spec: &Spec) -> Option<&'static str> {
+pub fn activation_name(spec: &Spec) -> Option<&'static str> {
     match spec.mlp.activation.name()? {
         "Gelu" => Some("gelu"),
         "GeluTanh" => Some("gelu_new"),
@@ -115,87 +115,5 @@ pub fn activation(spec: &Spec) -> Option<&'static str> {
         "ReluSquared" => Some("relu2"),
         "Silu" => Some("silu"),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use gpt_plan::{Block, Mask, Positions};
-
-    use super::*;
-    use crate::weights::config::check_config;
-    use crate::weights::testing;
-
-    /// A written config matches its spec, and specs of other architectures have no config.
-    #[test]
-    fn a_config_matches_its_spec() {
-        let gpt1_spec = Spec { block: Block::PostNorm, ..testing::gpt2_spec() };
-        for (spec, kind) in [
-            (testing::gpt2_spec(), "gpt2"),
-            (gpt1_spec.clone(), "openai-gpt"),
-            (testing::llama_spec(), "llama"),
-        ] {
-            let config = config(&spec).unwrap();
-            assert_eq!(config["model_type"], kind);
-            assert_eq!(check_config(&config, &spec), Vec::<String>::new());
-            let capped = Spec { logit_softcap: Some(30.0), ..spec.clone() };
-            assert_eq!(check_config(&config, &capped).len(), 1);
-            let mut gemma = config.clone();
-            gemma["final_logit_softcapping"] = 30.0.into();
-            assert_eq!(check_config(&gemma, &capped), Vec::<String>::new());
-            assert_eq!(check_config(&gemma, &spec).len(), 1);
-            let deeper = Spec { layers: 7, ..spec.clone() };
-            assert_eq!(check_config(&config, &deeper).len(), 1);
-            assert_eq!(gpt_config::description(&config).as_ref(), Ok(&spec));
-        }
-        // What the compiler declares, the runtime writes and reads.
-        let unbiased = Spec { bias: false, ..testing::gpt2_spec() };
-        let qwen2 = Spec { qkv_bias: Some(true), ..testing::llama_spec() };
-        for spec in [unbiased, qwen2] {
-            assert_eq!(gpt_config::description(&config(&spec).unwrap()).as_ref(), Ok(&spec));
-        }
-        for model_type in gpt_config::model_types() {
-            let spec = gpt_config::description(&json!({ "model_type": model_type })).unwrap();
-            let config = config(&spec).unwrap();
-            assert_eq!(config["model_type"], model_type);
-            assert!(same(&gpt_config::description(&config).unwrap(), &spec), "{config}");
-        }
-        for spec in [
-            Spec { positions: Positions::Sinusoidal, ..testing::gpt2_spec() },
-            Spec { mask: Pattern::all(Mask::Bidirectional), ..testing::gpt2_spec() },
-            Spec { block: Block::PostNorm, ..testing::llama_spec() },
-            Spec { head_dim: 8, ..testing::gpt2_spec() },
-        ] {
-            assert_eq!(config(&spec), None);
-        }
-        let mut exact = gpt1_spec;
-        exact.mlp.activation = Activation::Gelu;
-        assert_eq!(config(&exact), None);
-        let mut squared = testing::llama_spec();
-        squared.mlp.activation = gpt_codegen::activations::find("ReluSquared").unwrap();
-        let written = config(&squared).unwrap();
-        assert_eq!(written["hidden_act"], "relu2");
-        assert_eq!(check_config(&written, &squared), Vec::<String>::new());
-        assert_eq!(check_config(&written, &testing::llama_spec()).len(), 1);
-    }
-
-    #[test]
-    fn rotary_settings_are_written() {
-        for scaling in [
-            json!({ "rope_type": "linear", "factor": 3.0 }),
-            json!({
-                "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
-                "high_freq_factor": 4.0, "original_max_position_embeddings": 512,
-            }),
-            json!({ "rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 512 }),
-        ] {
-            let file = json!({
-                "model_type": "llama", "partial_rotary_factor": 0.5, "rope_parameters": scaling,
-            });
-            let spec = gpt_config::description(&file).unwrap();
-            let written = config(&spec).unwrap();
-            assert_eq!(gpt_config::description(&written), Ok(spec.clone()));
-            assert_eq!(architecture(&spec), None);
-        }
     }
 }

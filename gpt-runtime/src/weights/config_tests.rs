@@ -1,0 +1,81 @@
+//! Tests of the `config.json` that is written for a spec, and of the comparison of both.
+
+use gpt_config::{architecture, config, same};
+use gpt_plan::{Activation, Block, Mask, Pattern, Positions, Spec};
+use serde_json::json;
+
+use super::config::check_config;
+use super::testing;
+
+/// A written config matches its spec, and specs of other architectures have no config.
+#[test]
+fn a_config_matches_its_spec() {
+    let gpt1_spec = Spec { block: Block::PostNorm, ..testing::gpt2_spec() };
+    for (spec, kind) in [
+        (testing::gpt2_spec(), "gpt2"),
+        (gpt1_spec.clone(), "openai-gpt"),
+        (testing::llama_spec(), "llama"),
+    ] {
+        let config = config(&spec).unwrap();
+        assert_eq!(config["model_type"], kind);
+        assert_eq!(check_config(&config, &spec), Vec::<String>::new());
+        let capped = Spec { logit_softcap: Some(30.0), ..spec.clone() };
+        assert_eq!(check_config(&config, &capped).len(), 1);
+        let mut gemma = config.clone();
+        gemma["final_logit_softcapping"] = 30.0.into();
+        assert_eq!(check_config(&gemma, &capped), Vec::<String>::new());
+        assert_eq!(check_config(&gemma, &spec).len(), 1);
+        let deeper = Spec { layers: 7, ..spec.clone() };
+        assert_eq!(check_config(&config, &deeper).len(), 1);
+        assert_eq!(gpt_config::description(&config).as_ref(), Ok(&spec));
+    }
+    // What the compiler declares, the runtime writes and reads.
+    let unbiased = Spec { bias: false, ..testing::gpt2_spec() };
+    let qwen2 = Spec { qkv_bias: Some(true), ..testing::llama_spec() };
+    for spec in [unbiased, qwen2] {
+        assert_eq!(gpt_config::description(&config(&spec).unwrap()).as_ref(), Ok(&spec));
+    }
+    for model_type in gpt_config::model_types() {
+        let spec = gpt_config::description(&json!({ "model_type": model_type })).unwrap();
+        let config = config(&spec).unwrap();
+        assert_eq!(config["model_type"], model_type);
+        assert!(same(&gpt_config::description(&config).unwrap(), &spec), "{config}");
+    }
+    for spec in [
+        Spec { positions: Positions::Sinusoidal, ..testing::gpt2_spec() },
+        Spec { mask: Pattern::all(Mask::Bidirectional), ..testing::gpt2_spec() },
+        Spec { block: Block::PostNorm, ..testing::llama_spec() },
+        Spec { head_dim: 8, ..testing::gpt2_spec() },
+    ] {
+        assert_eq!(config(&spec), None);
+    }
+    let mut exact = gpt1_spec;
+    exact.mlp.activation = Activation::Gelu;
+    assert_eq!(config(&exact), None);
+    let mut squared = testing::llama_spec();
+    squared.mlp.activation = gpt_codegen::activations::find("ReluSquared").unwrap();
+    let written = config(&squared).unwrap();
+    assert_eq!(written["hidden_act"], "relu2");
+    assert_eq!(check_config(&written, &squared), Vec::<String>::new());
+    assert_eq!(check_config(&written, &testing::llama_spec()).len(), 1);
+}
+
+#[test]
+fn rotary_settings_are_written() {
+    for scaling in [
+        json!({ "rope_type": "linear", "factor": 3.0 }),
+        json!({
+            "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0, "original_max_position_embeddings": 512,
+        }),
+        json!({ "rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 512 }),
+    ] {
+        let file = json!({
+            "model_type": "llama", "partial_rotary_factor": 0.5, "rope_parameters": scaling,
+        });
+        let spec = gpt_config::description(&file).unwrap();
+        let written = config(&spec).unwrap();
+        assert_eq!(gpt_config::description(&written), Ok(spec.clone()));
+        assert_eq!(architecture(&spec), None);
+    }
+}
