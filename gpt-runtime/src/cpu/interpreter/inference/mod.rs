@@ -75,7 +75,7 @@ pub struct ForwardPass<'a> {
     pub(in crate::cpu) stream: Option<&'a mut Vec<f32>>,
 }
 
-/// An inference activation as an epilogue applies it.
+/// An activation for the epilogue of a projection. Inference needs no derivative of it.
 struct InPlace<'a>(&'a (dyn Fn(&mut [f32]) + Sync));
 
 impl Activate for InPlace<'_> {
@@ -92,7 +92,8 @@ impl ForwardPass<'_> {
         self.tokens.len()
     }
 
-    /// Before a step that is traced, fills its output and scratch memory with NaN.
+    /// Before a step that is traced, fills its output and scratch memory with NaN. A value that the
+    /// step should have written then shows in the trace.
     fn begin(&mut self, output: Option<&mut Vec<f32>>) {
         if self.trace.is_some() {
             self.scratch.poison(self.device);
@@ -184,7 +185,8 @@ impl ForwardPass<'_> {
         self.end_heads(q, cache);
     }
 
-    /// `q, k, v = x`, with the norms of queries and keys; otherwise as [`qkv_rows`](Self::qkv_rows).
+    /// Normalises the queries and keys in `x`, the output of the projection. Then rotates and
+    /// stores queries, keys and values as [`qkv_rows`](Self::qkv_rows) does.
     pub(in crate::cpu) fn norm_heads_rows(
         &mut self,
         x: &[f32],
@@ -221,8 +223,9 @@ impl ForwardPass<'_> {
         });
     }
 
-    /// Stores a part of a row of queries, keys and values, from an output on: queries in `q`, the
-    /// others in the cache.
+    /// Returns a function that stores outputs of the projection to queries, keys and values:
+    /// queries in `q`, the others in the cache. Its arguments are the row, the index of the first
+    /// output, and the outputs.
     fn heads_sink<'a, E: CacheElement>(
         &self,
         q: &'a mut [f32],
@@ -266,7 +269,7 @@ impl ForwardPass<'_> {
         }
     }
 
-    /// `out = projection · norm(x)`, before a norm of `out`.
+    /// `out = projection · norm(x)`, for a later step that normalises `out`.
     fn store_rows(
         &mut self,
         x: &[f32],
@@ -353,8 +356,8 @@ impl ForwardPass<'_> {
         self.end(h, hidden);
     }
 
-    /// Adds a projection, times `scale`, to the residual stream. In a post-norm block, to the norm
-    /// of the stream.
+    /// Adds a projection, times `scale`, to the residual stream. In a post-norm block, the stream
+    /// is normalised first.
     fn residual_rows(
         &mut self,
         input: &[f32],
