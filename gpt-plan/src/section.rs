@@ -18,12 +18,12 @@ pub struct Step {
 /// The GPU kernels of a step.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub enum StepKernels {
-    /// For a step of inference: one dispatch, of a kernel for one row or for many, as indices into
-    /// [`Plan::kernels`](crate::Plan::kernels).
+    /// For a step of inference: one dispatch, of the kernel for one token or the kernel for many.
+    /// Kernels are indices into [`Plan::kernels`](crate::Plan::kernels).
     Inference {
-        /// The kernel for one row.
+        /// The kernel for one token.
         decode: KernelChoice,
-        /// The kernel for many rows.
+        /// The kernel for many tokens.
         prefill: KernelChoice,
     },
     /// For a step of training, forward or backward: dispatches one after the other, as indices into
@@ -31,8 +31,8 @@ pub enum StepKernels {
     Train(List<u16>),
 }
 
-/// Stands for a missing kernel. A step has none for a format in which its matrix needs more storage
-/// buffers than a kernel can bind.
+/// Stands for a missing kernel. In some formats a large matrix needs more storage buffers than a
+/// kernel can bind; a step has no kernels for these.
 pub const NO_KERNEL: u16 = u16::MAX;
 
 /// The kernel of a step for each format of its matrix. A kernel is an index or [`NO_KERNEL`].
@@ -59,7 +59,8 @@ impl KernelChoice {
 pub struct Section {
     /// How often the steps run.
     pub repeat: Repeat,
-    /// The number of kinds of layers that alternate, 1 if all layers are equal.
+    /// The number of kinds of layers that alternate, 1 if all layers are equal: 2 if every other
+    /// layer has a sliding window.
     pub period: u32,
     /// The steps of a layer in order, those of the first kind before those of the second. All kinds
     /// have the same number of steps.
@@ -104,7 +105,7 @@ pub enum Repeat {
         /// The layer after the one that runs first.
         to: u32,
     },
-    /// For each chunk of rows that the logits buffer holds.
+    /// For each chunk of the batch's rows. The logits buffer holds one chunk.
     Chunks,
 }
 

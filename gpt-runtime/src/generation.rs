@@ -66,8 +66,8 @@ pub enum Ended {
 /// Generates text: an iterator over its pieces.
 ///
 /// Each item is a piece of text or the error that ended the generation. Afterwards the session
-/// holds the prompt and the generated tokens except the last, on which no pass has run. If an
-/// end-of-text or stop token ended the generation, the session holds the last one too.
+/// holds the prompt and the generated tokens, without the end-of-text or stop token. If no such
+/// token ended the generation, the last generated token is missing, too: no pass has run on it.
 pub struct Generation<'s, M = Untyped> {
     tokens: TokenGeneration<'s, M>,
     stream: TextStream,
@@ -95,7 +95,7 @@ pub struct TokenGeneration<'s, M = Untyped> {
 enum NextToken {
     /// It is chosen.
     Chosen(u32),
-    /// It is the successor of this token, which has not been run.
+    /// It follows this token, on which no pass has run.
     After(u32),
 }
 
@@ -126,7 +126,7 @@ impl<M> DerefMut for SessionRef<'_, M> {
 }
 
 impl<M> SessionBuilder<M> {
-    /// Opens the session and continues `prompt` until the model ends the text or the context is
+    /// Opens the session and continues `prompt` until the model ends the text or the session is
     /// full.
     ///
     /// # Errors
@@ -331,9 +331,9 @@ impl<'s, M> Generation<'s, M> {
     /// Each call runs at least one token and starts none after `budget`, so it exceeds the budget
     /// by at most one token. The text may be empty. The generation is done when
     /// [`ended`](Self::ended) returns a reason. The prompt is not part of the budget: it runs when
-    /// the generation is created. To spread a long prompt over frames, [`push`](Session::push) it
-    /// in parts. Calls of `next` let a GPU run tokens ahead, and the first `poll` after one may
-    /// wait for them.
+    /// the generation is created. To spread a long prompt over frames, [`push`](Session::push) its
+    /// tokens in parts, and pass the last part to [`Session::generate_from_tokens`]. A call of
+    /// `next` lets a GPU run tokens ahead, and the first `poll` after that call may wait for them.
     ///
     /// # Errors
     /// The engine fails. Text that was generated before is returned first, the error by the next

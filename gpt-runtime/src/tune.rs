@@ -1,11 +1,11 @@
 //! Measures which variants of a model's kernels are the fastest on a GPU.
 //!
-//! The compiler chooses tiles from a model's shapes. Only a measurement finds which other variants
-//! are faster on an adapter. It runs two layers of the model at their own shapes, on random
-//! weights, with each set of features, interleaved, and times every step by the device's clock. The
-//! fastest variant of each kernel is saved on disk for every program that opens the adapter later.
-//! Only variants with the same results are tried, and one replaces the default only if it is faster
-//! by more than noise. The kernels of training are timed in steps on a batch.
+//! `gpt-codegen` chooses tiles from a model's shapes. Only a measurement finds which other variants
+//! are faster on an adapter (a GPU with its driver). [`tune`] runs two layers of the model at their
+//! own shapes, on random weights, with each set of features in turn, and times every step by the
+//! device's clock. The fastest variant of each kernel is saved on disk for every program that opens
+//! the adapter later. Only variants with the same results are tried, and one replaces the default
+//! only if it is faster by more than noise. The kernels of training are timed in steps on a batch.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::vtable::ModelVtable;
 use crate::weights::unit_gain::UnitGain;
 use crate::{Batch, Device, Error, Model, Session, Trainer, TrainerSettings, Untyped};
 
-/// Tokens of the timed prompt, on a GPU and on an adapter in software.
+/// Tokens of the timed prompt: on a hardware GPU, and in software (lavapipe).
 const PROMPT: [u32; 2] = [256, 64];
 
-/// Sequences of [`PROMPT`] tokens in the timed batch, on a GPU and on an adapter in software.
+/// Sequences of [`PROMPT`] tokens in the timed batch: on a hardware GPU, and in software.
 const SEQUENCES: [u32; 2] = [4, 1];
 
 /// Number of timed runs.
@@ -40,7 +40,7 @@ const SEED: u64 = 0x7e1e;
 pub struct Tuning {
     /// Name of the measured device.
     pub device: String,
-    /// Every kernel with a variant, by format, then prompt and token, then step.
+    /// Every kernel with a variant: for each format those of prefill, then those of decoding.
     pub choices: Vec<Choice>,
     /// The file that keeps it.
     pub path: PathBuf,
@@ -51,7 +51,7 @@ pub struct Tuning {
 pub struct Choice {
     /// The kernel's name in the plan.
     pub kernel: String,
-    /// Rows that it was timed with.
+    /// Tokens of the pass in which it was timed.
     pub rows: u32,
     /// Features of the fastest variant.
     pub features: Features,
@@ -193,9 +193,9 @@ impl Results {
     }
 }
 
-/// The sets of features that are tried, the default first: with and without subgroups, shuffled
-/// inputs, small workgroups in attention, and tiles of all sizes with single and double buffering.
-/// Textures are no choice of a kernel, as several kernels read the same matrix.
+/// The sets of features that are tried, the default first: with and without subgroups, broadcasts,
+/// small workgroups in attention, and tiles of all sizes with single and double buffering. Textures
+/// are not tried, as all kernels that read a matrix have to find it in the same place.
 fn feature_sets(gpu: &GpuDevice, kernels: &[Kernel]) -> Vec<Features> {
     let usual = Features::usual(gpu.is_software());
     let sizes = [Feature::SmallTiles, Feature::LargeTiles, Feature::HugeTiles];
@@ -214,7 +214,7 @@ fn feature_sets(gpu: &GpuDevice, kernels: &[Kernel]) -> Vec<Features> {
         let set = size.map_or(bare, |size| bare.with(size));
         sets.extend([set, set.with(Feature::DoubleBuffers)]);
     }
-    // Of sets that give the same variants of all kernels, the first.
+    // Keeps the first of the sets that select the same variant of every kernel.
     let mut seen = Vec::new();
     sets.retain(|set| {
         let names: Vec<_> = kernels.iter().map(|kernel| name(kernel, *set)).collect();

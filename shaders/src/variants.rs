@@ -1,8 +1,9 @@
-//! Variants: files that replace others if an adapter has a feature.
+//! Variants: WGSL files that replace others on a GPU with a feature (`gpt_plan::Feature`).
 //!
-//! A variant of a file defines the same functions, so it can replace the file in any kernel. The
-//! kernels of a plan are plain ones, which every adapter runs; [`variant`] replaces their files
-//! according to every row of [`VARIANTS`] that applies. No other code selects variants.
+//! A kernel is a list of WGSL files. A variant of a file defines the same functions, so it can
+//! replace the file in any kernel. The kernels of a plan are plain ones, which every adapter (a GPU
+//! with its driver) runs; [`variant`] replaces their files according to every row of [`VARIANTS`]
+//! that applies. No other code selects variants.
 
 use std::sync::LazyLock;
 
@@ -24,7 +25,7 @@ pub struct Variant {
     pub replaces: Vec<(&'static str, &'static str)>,
     /// Files that are appended.
     pub adds: Vec<&'static str>,
-    /// Files whose kernels the row does not apply to.
+    /// Files that the kernel must not have.
     pub excludes: Vec<&'static str>,
 }
 
@@ -45,6 +46,7 @@ impl Variant {
         self
     }
 
+    /// Replaces `file` by an empty file.
     fn drop(self, file: &'static str) -> Variant {
         self.replace(file, f::SHARED_NONE)
     }
@@ -87,11 +89,11 @@ impl Variant {
 pub static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
     use Feature as F;
     let mut rows = vec![
-        // Sums of a norm in decoding: one barrier each instead of two.
+        // The sum over a workgroup, for norms and the loss: one barrier instead of two.
         Variant::new(F::Subgroups)
             .subgroups()
             .replace(f::SHARED_SUM_MEMORY, f::SHARED_SUM_SUBGROUPS),
-        // The maximum of attention's scores, likewise for each group of keys.
+        // The maximum over a workgroup, for attention and the loss: one barrier instead of two.
         Variant::new(F::Subgroups)
             .subgroups()
             .replace(f::SHARED_MAXIMUM_MEMORY, f::SHARED_MAXIMUM_SUBGROUPS),
@@ -144,11 +146,11 @@ pub static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
     }
 
     rows.extend([
-        // Inputs of a prompt, and the rows of training's matrix products.
+        // In prefill and training, a subgroup shares the input rows that it has read.
         Variant::new(F::Broadcasts)
             .subgroups()
             .replace(f::MATMUL_ROW_BROADCAST_MEMORY, f::MATMUL_ROW_BROADCAST_SUBGROUPS),
-        // Workgroup memory that decoding and attention read.
+        // In decoding and attention, a subgroup shares what it has read from workgroup memory.
         Variant::new(F::Broadcasts)
             .subgroups()
             .replace(f::SHARED_READ_MEMORY, f::SHARED_READ_SUBGROUPS),
@@ -166,8 +168,10 @@ pub static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
         rows.push(BUFFERS.into_iter().take(count).fold(row, Variant::drop));
     }
 
-    // Tile sizes. Larger tiles come first: with several features the largest wins. A gated MLP
-    // needs strips of both halves in a tile: two in decoding, eight in prefill.
+    // Tile sizes, in strips (32 rows of a matrix). With several of these features, the first row
+    // wins: huge tiles before small ones, and small ones before large ones. A tile of a gated MLP
+    // needs strips of both the gate and the up projection: at least two in decoding, eight in
+    // prefill.
     let decode = f::MATMUL_TILE_DECODE;
     let prefill = f::MATMUL_TILE_PREFILL;
     for (feature, tile, from, to) in [
@@ -190,7 +194,7 @@ pub static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
     rows
 });
 
-/// The files that read the parts of a matrix.
+/// The files that read one part each. A matrix that is larger than a binding is stored in parts.
 const BUFFERS: [&str; 5] = [
     f::MATMUL_WEIGHTS_BUFFERS_PART_0,
     f::MATMUL_WEIGHTS_BUFFERS_PART_1,
@@ -235,8 +239,8 @@ pub fn tile_n_file(strips: u32) -> Option<&'static str> {
     of.map(|(file, _)| *file)
 }
 
-/// `kernel`, a projection, for some strips of a matrix. Its pipeline takes the constants
-/// `LAST_STRIP`, `FIRST_FEATURE` and `END_FEATURE`.
+/// `kernel`, a projection, for a part of a matrix that mixes formats. The constants `LAST_STRIP` (a
+/// strip is 32 rows), `FIRST_FEATURE` and `END_FEATURE` of its pipeline select the part.
 pub fn some_strips(kernel: &Kernel) -> Kernel {
     let file = |part: &&'static str| match *part == f::MATMUL_STRIPS_ALL {
         true => f::MATMUL_STRIPS_SOME,

@@ -122,7 +122,7 @@ fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
             #vis const PARAMS: u64 = #params;
             /// Floating-point operations of one token's forward pass at an empty cache.
             #vis const FLOPS_PER_TOKEN: u64 = #flops;
-            /// Bytes of key/value cache that each position takes.
+            /// Bytes of key/value cache that each position takes in f32.
             #vis const KV_BYTES_PER_TOKEN: u64 = #kv;
             /// GPU dispatches that decode one token.
             #vis const DECODE_DISPATCHES: u32 = #decode;

@@ -1,19 +1,21 @@
 //! The ops of a forward pass, for both inference and training.
 //!
-//! A block has two halves, attention and MLP. Each reads the stream, computes, and adds to the
-//! stream. They differ by block in where norms are:
+//! A block has two halves, attention and MLP. Each reads the residual stream (here: the stream),
+//! computes a branch, and adds it to the stream. The kinds of block place norms differently:
 //!
-//! - Pre-norm: each half reads the stream through a norm. The residual is the stream itself.
-//! - Post-norm: the residual is the norm's output. The norm at the end of a block is applied by the
-//!   next block when it reads the stream. The first block reads the embedding without a norm, so it
-//!   is a section of its own.
-//! - Sandwich: as pre-norm, and the half's output passes through a norm before it is added.
-//! - Post-branch: the half's output passes through a norm, its input does not.
+//! - Pre-norm: a half reads the stream through a norm, and adds the branch to the stream itself.
+//! - Post-norm: a norm follows each sum. The plan moves this norm to the next half, which reads the
+//!   stream through it and adds the branch to the norm's output. The first block has no half before
+//!   it, so it reads the embedding without a norm. Its ops differ from those of other layers, so it
+//!   has its own section (a list of ops that runs once or for a range of layers).
+//! - Sandwich: as pre-norm, and the branch passes through a norm before it is added.
+//! - Post-branch: the branch passes through a norm; the half reads the stream without one.
 //! - Parallel: both halves read the stream before either adds to it.
 //!
-//! A norm of the stream is the prologue of the projection that reads its output. In training, which
-//! stores the norm's statistics, it is a separate op (see `training`). A norm of a half's output is
-//! a separate op in both, and so is the norm of queries and keys.
+//! In inference, the projection that reads the output of a norm of the stream also computes the
+//! norm. In training, which stores the norm's statistics, the norm is a separate op (see
+//! `training`). The norms of a branch, of the embedding, and of queries and keys are separate ops
+//! in both.
 
 use gpt_plan::{
     Block, BranchSum, BufferId, Epilogue, Heads, LogitMap, NormRef, Op, Projection, Repeat, Site,
@@ -30,7 +32,8 @@ pub struct Named {
     pub op: Op,
 }
 
-/// Ops that run together, once or repeatedly. Layers of `kinds.len()` kinds alternate.
+/// Ops that run together, once or repeatedly. Layers may alternate between kinds, such as full and
+/// sliding-window attention.
 pub struct Ops {
     pub repeat: Repeat,
     /// The ops of a layer of each kind.
@@ -53,8 +56,11 @@ pub struct PassSlots {
     output: Slot,
     /// The stream after the last layer.
     end: Slot,
+    /// Queries, keys and values.
     heads: Heads,
+    /// The derivative of the activation, for the backward pass.
     slopes: Option<Slot>,
+    /// The logarithm of the softmax's denominators, for the backward pass.
     lse: Option<Slot>,
     /// Whether the statistics of norms are stored.
     stores_statistics: bool,
@@ -90,7 +96,7 @@ impl PassSlots {
     };
 }
 
-/// The buffer of the statistics of the rows of `x`.
+/// The buffer of the norm's statistics of the rows of `x`: the mean and 1 / deviation.
 pub fn stats(x: Slot) -> Slot {
     let buffer = match x.buffer {
         BufferId::X => BufferId::StatsX,
@@ -149,7 +155,8 @@ pub fn forward(spec: &Spec, table: &Table, slots: &PassSlots) -> Vec<Ops> {
     sections
 }
 
-/// The function from a product of the head to a logit.
+/// The function that turns the head's product into a logit by scaling or soft-capping it; none if
+/// the product is the logit.
 fn logit_map(spec: &Spec) -> Option<LogitMap> {
     // The derivative of tanh is 1 - tanh^2.
     let (value, slope) = match (spec.logit_scale, spec.logit_softcap) {
@@ -168,8 +175,8 @@ fn logit_map(spec: &Spec) -> Option<LogitMap> {
     Some(LogitMap { value: formula::of(&value), slope: formula::of(&slope) })
 }
 
-/// Gives ops of one name that differ, as those of different kinds of layers do, different names:
-/// `attention`, `attention_2`. Kernels have the names of their ops.
+/// Renames ops so that different ops have different names: `attention`, `attention_2`. Layers of
+/// different kinds have such ops. Kernels have the names of their ops.
 fn number(sections: &mut [Ops]) {
     let mut seen: Vec<(String, Named)> = Vec::new();
     for own in sections.iter_mut().flat_map(|s| s.kinds.iter_mut().flatten()) {
@@ -204,7 +211,7 @@ fn layers(spec: &Spec) -> Vec<(u32, u32, bool)> {
     }
 }
 
-/// One half of a block: the stream that it reads, and how it adds to the stream.
+/// One half of a block: the stream that it reads, and how it adds its branch to the stream.
 struct Half<'a> {
     slots: &'a PassSlots,
     /// The stream that it reads, through `norm`.
@@ -213,9 +220,9 @@ struct Half<'a> {
     /// The stream to which it adds, and its norm.
     residual: Slot,
     residual_norm: Option<NormRef>,
-    /// The norm of its output, with the name of the op and the buffer of the output.
+    /// The norm of the branch, with the name of the norm's op and the buffer of the branch.
     branch_norm: Option<(NormRef, &'static str, Slot)>,
-    /// The factor of the branch.
+    /// The factor of the branch before it is added.
     scale: f64,
     out: Slot,
 }
@@ -286,7 +293,7 @@ fn block(spec: &Spec, table: &Table, slots: &PassSlots, layer: u32, is_bare: boo
         scale,
         out: slots.output,
     };
-    // A missing norm changes two ops, which therefore have their own kernels and names.
+    // Without the norm, `qkv` and `attention_out` have their own kernels, and so their own names.
     let suffix = if is_bare && post { "_first" } else { "" };
     let qkv = heads(spec, table, slots, layer, &attention, suffix);
     let attend =

@@ -1,9 +1,11 @@
 //! Turns declarations into specs: merges each with its base, then evaluates the values of its keys.
 //!
-//! A [`Merged`] model has an expression for every key, and its origin. Expressions are evaluated
-//! after merging, so that a preset's `4 * embed` uses the `embed` of the model built on it. `eval`
-//! evaluates numbers, `value` everything else, `file` reads a base that is a file;
-//! [`check`](crate::check) validates the result.
+//! The base is written `..NAME` and gives the keys that a declaration leaves out: a preset such as
+//! `..GPT2_SMALL`, an earlier model, or a `config.json`. A [`Merged`] model has an expression for
+//! every key, and the expression's origin. Expressions are evaluated after merging, so that a
+//! preset's `4 * embed` uses the `embed` of the model built on it. `eval` evaluates numbers and
+//! `value` everything else; `file` reads a base that is a file. [`check`](crate::check) validates
+//! the result.
 
 mod eval;
 mod file;
@@ -29,9 +31,9 @@ pub use eval::Evaluator;
 pub enum Origin {
     /// The model's own declaration. Errors are reported on its tokens.
     Own,
-    /// The base it names.
+    /// The base of the declaration.
     Base,
-    /// The table of keys.
+    /// The default in the table of keys.
     Default,
 }
 
@@ -52,17 +54,18 @@ pub struct Merged {
     pub base: Option<String>,
 }
 
-/// What a declaration may use as its base, besides presets.
+/// The bases that a declaration may use, besides presets.
 #[derive(Default)]
 pub struct Known {
-    /// Models earlier in the invocation; none for a model with errors.
+    /// Models that the same invocation of the macro declares earlier. `None` stands for a model
+    /// with errors.
     pub models: BTreeMap<String, Option<Merged>>,
-    /// Paths of files are relative to it.
+    /// The folder to which paths of files are relative.
     pub folder: PathBuf,
 }
 
-/// Merges and evaluates. The merged form is for models that build on this one; none if it has
-/// errors.
+/// Merges `declared` with its base and evaluates the result. The merged model is the base of models
+/// that build on this one; `None` if there are errors.
 pub fn resolve(
     declared: &Declared,
     known: &Known,
@@ -150,7 +153,7 @@ fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Op
     Some(merged)
 }
 
-/// The entries of a base that is text.
+/// The entries of a base from its source text, such as a preset's.
 fn entries_of(spec: &str) -> BTreeMap<String, Entry> {
     let entry =
         |field: Field| (field.key.to_string(), Entry { value: field.value, origin: Origin::Base });

@@ -5,10 +5,10 @@
 //! tasks, and each thread has a range of neighbouring tasks that it takes one by one. A thread that
 //! is done steals from the ends of other ranges, so an interrupted core does not delay the rest.
 //!
-//! Neighbouring tasks read neighbouring panels, so the data that a thread prefetches at the end of
-//! one task is the start of its next. Ranges are the same for every step and token, so a thread
-//! finds the same rows and weights in its cache; cores without a shared third-level cache would
-//! otherwise fetch them from each other.
+//! Neighbouring tasks read neighbouring panels (32 rows of a matrix, stored together), so the data
+//! that a thread prefetches at the end of one task is the start of its next. Two jobs with the same
+//! number of tasks have the same ranges, so a thread finds the same rows and weights in its cache;
+//! cores without a shared third-level cache would otherwise fetch them from each other.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -29,13 +29,13 @@ pub struct Pool {
     exclusive: Mutex<()>,
 }
 
-/// A job: task number and thread number.
+/// A job, called with the number of a task and the number of the thread that runs it.
 type Job = dyn Fn(usize, usize) + Sync;
 
 struct PoolState {
     state: Mutex<RoundState>,
     wake: Condvar,
-    /// Counts jobs. Workers wait for it to change.
+    /// The number of the current round, the run of one job. Workers wait for it to change.
     round: AtomicUsize,
     /// The remaining tasks of each thread.
     remaining: Vec<CachePadded<TaskRange>>,
@@ -52,8 +52,8 @@ struct PoolState {
 struct CachePadded<T>(T);
 
 /// The remaining tasks of a thread. The thread takes them from the front, others steal from the
-/// back. One word holds both ends and the round that they belong to. A word of an older round means
-/// that the whole range remains, so a new round needs no write to each range.
+/// back. One word holds both ends and the low 16 bits of the round's number. If these are an older
+/// round's, no task of this round has been taken, so nothing is written when a round starts.
 #[derive(Default)]
 struct TaskRange(AtomicU64);
 
@@ -64,7 +64,7 @@ const END: u32 = 24;
 const MAX_TASKS: usize = (1 << END) - 1;
 
 impl TaskRange {
-    /// Takes a task of round `round`, in which the whole range is `whole`, if any remains.
+    /// Takes a task if one remains. In this `round`, the thread began with the tasks `whole`.
     fn take(&self, round: usize, whole: Range<usize>, from_front: bool) -> Option<usize> {
         let tag = (round as u64) << (2 * END);
         let mut taken = None;
@@ -84,10 +84,10 @@ impl TaskRange {
                     end
                 }
             });
-            // An empty range is stored as well: the number of its round is truncated and recurs.
+            // An empty range is stored, too: an old word would match every 65,536th round.
             (taken.is_some() || !known).then_some(tag | start << END | end)
         };
-        // Taking a task orders no memory; the start and the end of a round do.
+        // `Relaxed` is enough: `round` and `working` order the memory that tasks read and write.
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, shorter);
         taken.map(|task| task as usize)
     }
@@ -203,9 +203,10 @@ impl Drop for RoundGuard<'_> {
 impl PoolState {
     fn work(&self, job: &Job, round: usize, tasks: usize, thread: usize) {
         let threads = self.remaining.len();
-        for of in (thread..threads).chain(0..thread) {
-            let whole = tasks * of / threads..tasks * (of + 1) / threads;
-            while let Some(task) = self.remaining[of].0.take(round, whole.clone(), of == thread) {
+        for owner in (thread..threads).chain(0..thread) {
+            let whole = tasks * owner / threads..tasks * (owner + 1) / threads;
+            let range = &self.remaining[owner].0;
+            while let Some(task) = range.take(round, whole.clone(), owner == thread) {
                 job(task, thread);
             }
         }
@@ -216,7 +217,7 @@ impl PoolState {
         while let Some((round, erased)) = self.await_round(seen) {
             seen = round;
             // SAFETY: `run` waits for `working` to reach zero before the job's borrow ends, and
-            // this thread is counted until below.
+            // `working` counts this thread until `fetch_sub` below.
             let job = unsafe { &*erased.job };
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 self.work(job, round, erased.tasks, thread)
@@ -337,9 +338,9 @@ mod tests {
         assert_eq!(take(2, false), Some(7));
         range.clear(2);
         assert_eq!(take(2, true), None);
-        // An empty range has no task, and its word is not taken for one of an older round.
+        // An empty range has no task, also in a later round with the same low 16 bits.
         assert_eq!(range.take(3, 8..8, true), None);
-        assert_eq!(take(3 + (1 << 16), true), None, "the number of a round is truncated");
+        assert_eq!(take(3 + (1 << 16), true), None);
     }
 
     /// Numbers of rounds are truncated to 16 bits, and with two tasks one of three threads has

@@ -1,5 +1,5 @@
-//! A model on a GPU: its uploaded weights, the pipelines of its steps, and what each step binds of
-//! the weights.
+//! A model on a GPU: its uploaded weights, the pipelines of its steps, and the bind group through
+//! which each step reads its weights.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -182,8 +182,8 @@ struct StepMatrix {
     /// Its layer, 0 for one of the model.
     layer: u32,
     format: Format,
-    /// 2 if the matrix has the rows of a gate and those that it gates, whose strips alternate on
-    /// the device; otherwise 1.
+    /// 2 for the first matrix of a gated MLP, which holds the gate and the up projection in
+    /// alternating strips of [`STRIP`] rows; otherwise 1.
     halves: u32,
     layout: MatrixLayout,
     /// Whether it is kept as a texture.
@@ -240,8 +240,9 @@ impl StepMatrix {
         Ok(vec![StepMatrix { id, layer, format, halves, layout, texture, part: None }])
     }
 
-    /// The parts of a matrix, if a step can multiply one after the other. It is the one of queries,
-    /// keys and values, whose parts are whole strips in one binding.
+    /// The parts of a matrix that mixes formats, for one dispatch each. None if the step cannot run
+    /// so: it has to be the projection to queries, keys and values, a part has to fit one binding,
+    /// and every part but the last has to be whole strips.
     fn parts(
         device: &GpuDevice,
         plan: &Plan,
@@ -351,8 +352,8 @@ impl<'a> ModelUpload<'a> {
         Ok(device.bind_group(&step.name, &layout, &entries.collect::<Vec<_>>()))
     }
 
-    /// The block of vectors that a step reads: the model's for the head and the norm of the
-    /// embedding, otherwise its layer's.
+    /// The block of vectors (biases, and the parameters of norms) that a step reads: the model's
+    /// for the head and the norm of the embedding, otherwise its layer's.
     fn vectors(&self, layer: u32, step: &Step) -> BindingResource<'_> {
         let is_of_model =
             matches!(&step.op, Op::Norm { norm, .. } if norm.role == Role::EmbeddingNorm);

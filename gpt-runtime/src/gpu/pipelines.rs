@@ -1,12 +1,12 @@
 //! Compiles a model's kernels.
 //!
-//! A driver takes milliseconds for a kernel, even for one that it finds in its cache, and a text
-//! needs few of a model's kernels: decoding uses none of the kernels of prompts, and attention is
-//! split only over long caches. So kernels are compiled before the first pass of a kind (a prompt,
-//! a token, tokens sampled on the device), all missing ones at once, on all cores; later passes
-//! compile nothing. The kernels of a single token are compiled while weights are uploaded, as every
-//! text needs them; on a machine with idle cores, so are all others. A trainer compiles all of its
-//! kernels when it is created.
+//! A driver takes milliseconds to compile a kernel, even if it has the kernel in its cache, and a
+//! session needs few of a model's kernels: decoding uses none of the prefill kernels, for example.
+//! So kernels are compiled when a kind of pass (prefill, decoding, sampling on the device) runs for
+//! the first time. All kernels that it lacks are compiled at once, on all cores, and later passes
+//! of the kind compile nothing. Nearly every session decodes, so the decoding kernels are compiled
+//! while weights are uploaded; with at least [`MANY_CORES`] cores, all kernels are. A trainer
+//! compiles all of its kernels when it is created.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +23,8 @@ use super::pipeline_cache::PipelineCache;
 /// would delay the first pass.
 const MANY_CORES: usize = 4;
 
-/// Determines, with the bindings that a kernel's WGSL declares, the layouts of its bind groups.
+/// The kind of a kernel's bind groups. Their layouts follow from it and from the bindings that the
+/// kernel's WGSL declares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Groups {
     /// A group of a session's buffers, and a group of weights.
@@ -37,7 +38,8 @@ pub enum Groups {
     Training,
 }
 
-/// A part of the rows of a matrix: whole strips, except at its end.
+/// A part of a matrix that mixes formats: the rows of one format, in strips of [`STRIP`] rows. The
+/// last strip may be shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Strips {
     /// The first row, and the number of rows.
@@ -50,7 +52,7 @@ impl Strips {
         self.rows.div_ceil(STRIP)
     }
 
-    /// The constants of the file `matmul/strips/some`.
+    /// The `override` constants of `shaders/wgsl/matmul/strips/some.wgsl`.
     fn constants(self) -> [(&'static str, f64); 3] {
         [
             ("LAST_STRIP", (self.count() - 1).into()),
@@ -64,10 +66,10 @@ impl Strips {
 pub struct Pipelines {
     device: Arc<GpuDevice>,
     kernels: &'static [Kernel],
-    /// By kernel; none for a kernel that no step uses. Those of kernels for a part of a matrix
-    /// follow.
+    /// First an entry for each kernel, by index; none for a kernel that no step uses. The entries
+    /// that [`of_part`](Self::of_part) adds follow.
     pipelines: Vec<Option<(Groups, OnceLock<Pipeline>)>>,
-    /// The kernels of those.
+    /// The kernel of each entry that [`of_part`](Self::of_part) added.
     of_parts: Vec<u16>,
 }
 
@@ -85,7 +87,8 @@ impl Pipelines {
         Pipelines { device, kernels, pipelines, of_parts: Vec::new() }
     }
 
-    /// The index of the pipeline of `kernel` with `groups`, which have a part of a matrix.
+    /// The index of the pipeline of `kernel` for the part of a matrix that `groups` describes. An
+    /// entry is added if there is none.
     pub fn of_part(&mut self, kernel: u16, groups: Groups) -> u16 {
         let known = self.pipelines.iter().enumerate().skip(self.kernels.len());
         for ((index, pipeline), of) in known.zip(&self.of_parts) {
@@ -120,8 +123,8 @@ impl Pipelines {
         self.prepare(kernels.filter(|&k| self.pipelines[usize::from(k)].is_some()));
     }
 
-    /// Builds the missing pipelines of `kernels` on all cores; a driver compiles one at a time on
-    /// each.
+    /// Builds the missing pipelines of `kernels` on all cores, as a driver compiles a pipeline on
+    /// one core.
     pub fn prepare(&self, kernels: impl IntoIterator<Item = u16>) {
         let missing: BTreeSet<u16> =
             kernels.into_iter().filter(|&kernel| self.entry(kernel).1.get().is_none()).collect();
@@ -144,7 +147,8 @@ impl Pipelines {
         self.device.save_pipelines();
     }
 
-    /// The pipeline of a kernel, built now if it is missing. The device collects errors.
+    /// The pipeline of a kernel, built now if it is missing. `GpuDevice::check` returns an error of
+    /// the build.
     pub fn get(&self, kernel: u16) -> &Pipeline {
         let (groups, pipeline) = self.entry(kernel);
         pipeline.get_or_init(|| self.build(self.kernel(kernel), *groups))
@@ -210,7 +214,8 @@ impl GpuDevice {
         gpt_shaders::variant(kernel, self.features_of(kernel, texture))
     }
 
-    /// The pipeline of `kernel`, whose bind groups have these layouts, with these constants.
+    /// Builds the pipeline of `kernel`. Its bind groups have the layouts `groups`, and its
+    /// `override` constants the values `constants`.
     pub(super) fn pipeline(
         &self,
         kernel: &Kernel,
@@ -223,7 +228,7 @@ impl GpuDevice {
             label,
             source: wgpu::ShaderSource::Wgsl(gpt_shaders::link(kernel).into()),
         };
-        // SAFETY: the compiler put the shader together for a plan. Every index is bounded by a
+        // SAFETY: `gpt-codegen` generated the shader for a plan. Every index is bounded by a
         // literal size of the plan, or by a number that a session or trainer keeps within its
         // buffers (rows, positions, tokens, slices of matrices). Every loop counts up to such a
         // size, and no divisor is zero.

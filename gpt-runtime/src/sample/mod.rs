@@ -1,12 +1,12 @@
 //! Samples the next token.
 //!
-//! The steps on logits `[vocab]`: repetition penalty (Keskar et al. 2019), temperature, the filters
-//! top-k, top-p (Holtzman et al. 2020) and min-p (Nguyen et al. 2024), each on the candidates that
-//! the previous one kept, then a draw. The token is a function of the logits, the history, the seed
-//! and the number of the draw.
+//! Logits `[vocab]` pass through these steps: repetition penalty (Keskar et al. 2019), temperature,
+//! the filters top-k, top-p (Holtzman et al. 2020) and min-p (Nguyen et al. 2024), each on the
+//! candidates that the previous one kept, then a draw. The token is a function of the logits, the
+//! history, the seed and the number of the draw.
 //!
 //! A draw takes the greatest sum of logit and Gumbel noise (`random`). It needs no sorting and no
-//! prefix sum, so the GPU engine samples in parallel (`shaders/wgsl/sample`) and draws the same
+//! prefix sum, so the GPU engine samples in parallel (`shaders/wgsl/sampling`) and draws the same
 //! token from the same logits, up to the rounding of a logarithm.
 
 mod random;
@@ -52,8 +52,8 @@ impl Sampling {
         Sampling { temperature: 0.0, ..Sampling::default() }
     }
 
-    /// The factor of the logits. Capped at a million, beyond which f32 distinguishes no more
-    /// logits.
+    /// The factor of the logits. At most a million, as the reciprocal of a tiny temperature is
+    /// infinite, and zero times infinity is NaN.
     pub(crate) fn inverse_temperature(&self) -> f32 {
         self.temperature.recip().min(1e6)
     }
@@ -103,7 +103,7 @@ pub struct Sampler {
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     id: u32,
-    /// The difference of the greatest logit and this one.
+    /// The greatest logit minus this one.
     below: f32,
 }
 
@@ -132,7 +132,7 @@ impl Sampler {
         self.draws
     }
 
-    /// Skips the numbers of `n` draws that an engine made.
+    /// Counts `n` draws, for example those that an engine made.
     pub(crate) fn skip(&mut self, n: usize) {
         self.draws = self.draws.wrapping_add(n as u32);
     }
@@ -149,7 +149,7 @@ impl Sampler {
             return likeliest;
         }
         let greatest = self.logits[likeliest as usize];
-        // The difference of infinities is NaN, but they are equally likely.
+        // Equal infinite logits are equally likely, but their difference is NaN.
         let below = |&x: &f32| if x == greatest { 0.0 } else { greatest - x };
         self.candidates.clear();
         let all = (0..).zip(self.logits.iter().map(below));
@@ -194,7 +194,8 @@ impl Sampler {
         let mut best = (f32::NEG_INFINITY, 0);
         for &Candidate { id, below } in &self.candidates {
             let log_weight = -below * inverse;
-            if log_weight + random::MOST <= best.0 {
+            // Not even the greatest noise would make this candidate the best.
+            if log_weight + random::MAX_NOISE <= best.0 {
                 continue;
             }
             let score = log_weight + random::gumbel(key, id);

@@ -6,8 +6,8 @@
 
 use gpt_plan::hash;
 
-/// An upper bound of the noise, reached at the smallest `t`.
-pub const MOST: f32 = 22.9;
+/// An upper bound of [`gumbel`]: `-ln(-ln u)` for the greatest `u`, 1 - 2^-33.
+pub const MAX_NOISE: f32 = 22.9;
 
 /// The hash key of draw `draw`.
 pub fn key(seed: u64, draw: u32) -> u32 {
@@ -15,14 +15,15 @@ pub fn key(seed: u64, draw: u32) -> u32 {
     hash(hash(key ^ seed as u32) ^ (seed >> 32) as u32)
 }
 
-/// Gumbel noise, `-ln(-ln u)` of a uniform `u`. The greatest `logit + noise` is that of token `i`
-/// with its softmax probability (Gumbel 1954; Maddison et al. 2014).
+/// Gumbel noise, `-ln(-ln u)` of a uniform `u`. The probability that a token has the greatest
+/// `logit + noise` is its softmax probability (Gumbel 1954; Maddison et al. 2014).
 pub fn gumbel(key: u32, token: u32) -> f32 {
     -exponential(hash(key ^ hash(token))).ln()
 }
 
-/// `-ln u` where `u = 1 - t` and `t = (bits + 1/2) / 2^32`, to f32's relative precision. Values
-/// near 0 make the greatest noise, so they are not computed as a difference from 1.
+/// `-ln u` where `u = 1 - t` and `t = (bits + 1/2) / 2^32`, to f32's relative precision. A small
+/// `t` makes the greatest noise. A series in `t` then replaces the logarithm, as `1 - t` loses most
+/// digits of `t`.
 fn exponential(bits: u32) -> f32 {
     const BELOW_ONE: f32 = 1.0 - f32::EPSILON / 2.0;
     let fine = (bits & 0xFF) as f32 + 0.5;
@@ -52,7 +53,7 @@ mod tests {
             let found = f64::from(exponential(bits));
             assert!((found / expected - 1.0).abs() < bound, "{bits}: {found}, not {expected}");
         }
-        assert!(-exponential(0).ln() <= MOST);
+        assert!(-exponential(0).ln() <= MAX_NOISE);
         assert!(exponential(u32::MAX).is_finite());
     }
 

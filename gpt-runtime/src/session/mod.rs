@@ -32,7 +32,7 @@ pub struct Session<M = Untyped> {
     options: SessionOptions,
     tokens: Vec<u32>,
     logits: Vec<f32>,
-    /// Whether the first row of `logits` has the logits that follow the last token.
+    /// Whether the first row of `logits` scores the successor of the last token.
     has_logits: bool,
     /// Tokens that the engine has sampled and [`advance`](Session::advance) has not returned.
     sampled: VecDeque<u32>,
@@ -84,8 +84,8 @@ impl<M> Session<M> {
     }
 
     /// Chooses the token that follows the last one, and does not append it. It uses the logits of
-    /// the last [`push`](Self::push). If the tokens have changed since, in whatever way, it first
-    /// runs the last token again.
+    /// the last [`push`](Self::push). If another call has changed the tokens since, it first runs
+    /// the last token again.
     ///
     /// # Errors
     /// The session is empty, or the engine fails.
@@ -105,7 +105,7 @@ impl<M> Session<M> {
 
     /// Appends the chosen `token` and chooses the next one. An engine that samples on the device
     /// may sample up to `most` tokens at once; it stops after one of `stops`. The next calls return
-    /// these tokens, so they have to pass the same `sampler`.
+    /// these tokens one by one, and must be given the same `sampler`.
     pub(crate) fn advance(
         &mut self,
         token: u32,
@@ -168,7 +168,7 @@ impl<M> Session<M> {
     }
 
     /// Appends `tokens` and returns their hidden states `[tokens, embed]`: the residual stream
-    /// after the last block, with the final norm applied. The head multiplies these.
+    /// after the last block, with the final norm applied. The output head (`lm_head`) reads these.
     ///
     /// # Errors
     /// As [`push`](Self::push).
@@ -210,7 +210,7 @@ impl<M> Session<M> {
         })
     }
 
-    /// Runs `tokens` (at most a chunk) and returns the output of every step.
+    /// Appends `tokens` (at most a chunk) and returns the output of each step of the plan.
     pub(crate) fn trace(&mut self, tokens: &[u32]) -> Result<Vec<Trace>, Error> {
         self.check(tokens)?;
         if tokens.len() > self.options.chunk as usize || !self.options.all_logits {
@@ -224,7 +224,8 @@ impl<M> Session<M> {
         Ok(traces)
     }
 
-    /// Appends `tokens` (at most a chunk) and returns the time of each step.
+    /// Appends `tokens` (at most a chunk) and returns the time of each step of the plan, such as
+    /// `qkv` or `attention`.
     ///
     /// # Errors
     /// As [`push`](Self::push), and if there are more tokens than a chunk holds.

@@ -144,10 +144,10 @@ impl Tokens {
 
 /// Batches of windows in random order.
 ///
-/// An epoch splits the tokens into windows from a random offset and visits each once. Drawing with
-/// replacement would miss a fifth of the text in one and a half epochs. The windows of a batch are
-/// a pure function of the seed and the batch's number, so a run resumes from the number of batches
-/// taken.
+/// An epoch splits the tokens into windows from a random offset and visits each once. Windows drawn
+/// independently of each other, as in nanoGPT, would miss a fifth of the text in one and a half
+/// epochs. The windows of a batch are a pure function of the seed and the batch's number, so a run
+/// resumes from the number of batches taken.
 #[derive(Clone)]
 pub struct RandomWindows {
     data: Tokens,
@@ -171,9 +171,14 @@ impl RandomWindows {
         tokens: usize,
         seed: u64,
     ) -> Result<RandomWindows, Error> {
-        if sequences == 0 || tokens == 0 || data.len() <= tokens {
+        if sequences == 0 || tokens == 0 {
             return Err(Error::Input(format!(
-                "{} tokens are too few for batches of {sequences} windows of {tokens} tokens and their successor",
+                "batches of {sequences} windows of {tokens} tokens were requested; a batch has at least 1 window of 1 token"
+            )));
+        }
+        if data.len() <= tokens {
+            return Err(Error::Input(format!(
+                "{} tokens are too few for a window of {tokens} tokens and the token that follows it",
                 data.len()
             )));
         }

@@ -20,7 +20,8 @@ pub struct AdamW {
     pub beta2: f32,
     /// Added to the denominator of a step, which keeps it finite when gradients vanish.
     pub eps: f32,
-    /// The decay of matrices and tables in a step, times the learning rate. Vectors do not decay.
+    /// Weight decay: a step subtracts this share of a parameter, times the learning rate. Vectors
+    /// (biases, and the parameters of norms) do not decay.
     pub weight_decay: f32,
     /// The largest norm of the whole gradient. A gradient with a larger norm is scaled down to it.
     pub clip: Option<f32>,
@@ -102,7 +103,8 @@ pub struct TrainerSettings {
     /// The learning rate over the run.
     pub schedule: Schedule,
     /// Sequences of one pass. A larger [`Batch`](super::Batch) is split and its gradients are
-    /// accumulated. The value affects memory, and the result only by rounding.
+    /// accumulated. The value determines the memory of a pass. It affects the result only by
+    /// rounding and, if there is dropout, by the masks, which are drawn for each pass.
     pub batch: u32,
     /// Longest sequence; the model's context by default.
     pub tokens: Option<u32>,

@@ -1,4 +1,8 @@
-//! The trainer: one training step, and queries between steps.
+//! The trainer: runs training steps on an engine and, between steps, evaluates the model and copies
+//! its parameters.
+//!
+//! `batch` and `data` provide what it learns from, `settings` its hyperparameters, `checkpoint`
+//! saves and resumes it.
 
 use std::marker::PhantomData;
 
@@ -143,7 +147,8 @@ impl<M> Trainer<M> {
 
     /// Trains on `batch`: forward, backward, and a step of the optimizer. Returns the mean loss of
     /// its tokens before the step, in nats. A batch with more sequences than one pass takes is
-    /// split. This changes the step only by rounding and, if there is dropout, by other masks.
+    /// split into several passes, whose gradients are added up. The result then differs only in
+    /// rounding and in the dropout masks.
     ///
     /// In [`Precision::F16`] a step whose gradient overflows is skipped: the [loss
     /// scale](Self::loss_scale) is halved, [`skipped`](Self::skipped) is incremented, and nothing
@@ -196,8 +201,8 @@ impl<M> Trainer<M> {
         }
     }
 
-    /// Like [`step`](Self::step), but measures the time of each kernel (GPU) or op (CPU), which
-    /// takes longer. The loss is not checked.
+    /// Takes a [`step`](Self::step) and measures the time of each kernel (GPU) or op (CPU). This is
+    /// slower than a step without measurement, and the loss is not checked.
     ///
     /// # Errors
     /// The batch does not fit the model, or has more sequences than one pass takes.
@@ -238,10 +243,10 @@ impl<M> Trainer<M> {
     }
 
     /// The mean loss of all `tokens` except the first, in nats per token. They are split into
-    /// windows of [`tokens`](Self::tokens) tokens.
+    /// windows of the length that [`Self::tokens`] returns.
     ///
     /// # Errors
-    /// There are fewer than two tokens.
+    /// There are fewer than two tokens, one is outside the vocabulary, or the device is lost.
     pub fn evaluate(&mut self, tokens: &Tokens) -> Result<f64, Error> {
         let (mut sum, mut rows) = (0.0, 0);
         for batch in tokens.windows(self.settings.batch as usize, self.tokens() as usize) {
@@ -291,7 +296,7 @@ impl<M> Trainer<M> {
         &self.settings
     }
 
-    /// The longest sequence it accepts.
+    /// The length of the longest sequence that it accepts.
     pub fn tokens(&self) -> u32 {
         self.settings.tokens.unwrap_or(self.plan().spec.context)
     }
@@ -312,7 +317,8 @@ impl<M> Trainer<M> {
         self.gradient_norm
     }
 
-    /// The factor of gradients during the backward pass; none unless in [`Precision::F16`].
+    /// The factor of the loss, and so of all gradients, in the backward pass; none unless the
+    /// precision is [`Precision::F16`].
     pub fn loss_scale(&self) -> Option<f32> {
         self.loss_scale.map(|scale| scale.value())
     }

@@ -34,7 +34,8 @@ impl ForwardPass<'_> {
         self.end_heads(q, cache);
     }
 
-    /// `q, k, v = x`, with the norms of queries and keys; otherwise as [`qkv_rows`](Self::qkv_rows).
+    /// Normalises the queries and keys in `x`, the output of the projection. Then rotates and
+    /// stores queries, keys and values as [`qkv_rows`](Self::qkv_rows) does.
     pub(in crate::cpu) fn norm_heads_rows(
         &mut self,
         x: &[f32],
@@ -71,8 +72,9 @@ impl ForwardPass<'_> {
         });
     }
 
-    /// Stores a part of a row of queries, keys and values, from an output on: queries in `q`, the
-    /// others in the cache.
+    /// Returns a function that stores outputs of the projection to queries, keys and values:
+    /// queries in `q`, the others in the cache. Its arguments are the row, the index of the first
+    /// output, and the outputs.
     fn heads_sink<'a, E: CacheElement>(
         &self,
         q: &'a mut [f32],

@@ -74,7 +74,7 @@ pub struct ForwardPass<'a> {
     pub(in crate::cpu) stream: Option<&'a mut Vec<f32>>,
 }
 
-/// An inference activation as an epilogue applies it.
+/// An activation for the epilogue of a projection. Inference needs no derivative of it.
 struct InPlace<'a>(&'a (dyn Fn(&mut [f32]) + Sync));
 
 impl Activate for InPlace<'_> {
@@ -91,7 +91,8 @@ impl ForwardPass<'_> {
         self.tokens.len()
     }
 
-    /// Before a step that is traced, fills its output and scratch memory with NaN.
+    /// Before a step that is traced, fills its output and scratch memory with NaN. A value that the
+    /// step should have written then shows in the trace.
     fn begin(&mut self, output: Option<&mut Vec<f32>>) {
         if self.trace.is_some() {
             self.scratch.poison(self.device);
@@ -161,7 +162,7 @@ impl ForwardPass<'_> {
         self.end(x, width);
     }
 
-    /// `out = projection · norm(x)`, before a norm of `out`.
+    /// `out = projection · norm(x)`, for a later step that normalises `out`.
     fn store_rows(
         &mut self,
         x: &[f32],
@@ -248,8 +249,8 @@ impl ForwardPass<'_> {
         self.end(h, hidden);
     }
 
-    /// Adds a projection, times `scale`, to the residual stream. In a post-norm block, to the norm
-    /// of the stream.
+    /// Adds a projection, times `scale`, to the residual stream. In a post-norm block, the stream
+    /// is normalised first.
     fn residual_rows(
         &mut self,
         input: &[f32],
