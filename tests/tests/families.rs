@@ -2,14 +2,22 @@
 //! compiled at run time, and its logits are compared with those of transformers in f64 (written by
 //! fixtures/families.py).
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use gpt_plan::{
-    Activation, Block, NormGroups, Pattern, Positions, QkNorm, Rope, RopeScaling, Spec,
+    Activation, Block, Format, NormGroups, Pattern, Plan, Positions, QkNorm, Recompute, Rope,
+    RopeScaling, Spec, TensorId,
 };
-use gpt_runtime::{Device, DeviceKind, DeviceOptions, Model, Untyped, weights};
+use gpt_runtime::__private::cpu::{CpuDevice, CpuTrainer};
+use gpt_runtime::__private::engine::{EngineTrainer, Sequences, TensorState};
+use gpt_runtime::weights::{HostTensor, Weights};
+use gpt_runtime::{Device, DeviceKind, DeviceOptions, Error, Model, Untyped, weights};
+use gpt_simd::Isa;
 use gpt_tests::compare::nmse;
-use gpt_tests::{gpu, specs};
+use gpt_tests::{gpu, specs, training};
+use safetensors::SafeTensors;
 
 /// Rotary angles and some norms of transformers are in f32, also in a model in f64.
 const BOUND: f64 = 1e-11;
@@ -20,6 +28,15 @@ struct Fixture {
     folder: PathBuf,
     ids: Vec<u32>,
     logits: Vec<f64>,
+    /// The mean loss of each next token.
+    loss: f64,
+    /// The norm of the gradient of each tensor of the file, and its sum with the weights of `weight`.
+    gradients: BTreeMap<String, [f64; 2]>,
+}
+
+/// The weight of element `i` in the sum of a gradient, as fixtures/families.py has it.
+fn weight(i: usize) -> f64 {
+    (0.7 * i as f64 + 0.3).cos()
 }
 
 fn fixtures() -> Vec<Fixture> {
@@ -41,6 +58,8 @@ impl Fixture {
             name: folder.file_name().unwrap().to_string_lossy().into_owned(),
             ids: numbers(&expected["ids"]).into_iter().map(|x| x as u32).collect(),
             logits: expected["logits"].as_array().unwrap().iter().flat_map(numbers).collect(),
+            loss: expected["loss"].as_f64().unwrap(),
+            gradients: serde_json::from_value(expected["gradients"].clone()).unwrap(),
             folder,
         }
     }
@@ -82,6 +101,80 @@ fn every_family_on_a_gpu() {
     for fixture in fixtures() {
         let error = fixture.error(&fixture.spec(), &device);
         assert!(error < BOUND, "{}: NMSE {error:e}", fixture.name);
+    }
+}
+
+/// Gradients as the weights of a model, so that they can be saved with the names and the order of a
+/// file.
+struct Gradients {
+    plan: &'static Plan,
+    values: Vec<Vec<f32>>,
+}
+
+impl Weights for Gradients {
+    fn tensor(&self, id: TensorId, layer: u32) -> Result<HostTensor<'_>, Error> {
+        let tensor = self.plan.tensor(id);
+        let at = self.plan.trained().position(|trained| trained == (id, layer)).unwrap();
+        // A file may store a scale minus 1; its gradient is the same.
+        let offset = tensor.sources[0].hf_offset;
+        let bytes = self.values[at].iter().flat_map(|g| (g + offset).to_le_bytes());
+        Ok(HostTensor {
+            format: Format::F32,
+            rows: tensor.rows as usize,
+            columns: tensor.columns as usize,
+            data: bytes.collect(),
+        })
+    }
+
+    fn format(&self, _: TensorId, _: u32) -> Format {
+        Format::F32
+    }
+}
+
+/// The loss and the gradients of every parameter are those of PyTorch.
+#[test]
+fn every_gradient_on_the_cpu() {
+    for fixture in fixtures() {
+        let plan = specs::plan(&fixture.name, &fixture.spec());
+        let file = weights::open(&fixture.folder, plan, None).unwrap();
+        let tokens = fixture.ids.len() - 1;
+        let (inputs, targets) = (&fixture.ids[..tokens], &fixture.ids[1..]);
+        let options = training::options(1, tokens as u32, Recompute::Nothing);
+        let device = Arc::new(CpuDevice::with_isa(Isa::available()[0], Some(2)).unwrap());
+        let mut trainer = CpuTrainer::new(device, plan, None, &file, options).unwrap();
+        let batch = Sequences { inputs, targets, tokens: tokens as u32 };
+        let loss = trainer.learn(&batch, &training::learn(true, tokens as u32)).unwrap();
+        let loss = loss / tokens as f64;
+        assert!((loss - fixture.loss).abs() < 1e-5 * fixture.loss, "{}: {loss}", fixture.name);
+        let values = training::read(plan, &mut trainer, TensorState::Gradient);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gradients.safetensors");
+        weights::save(&path, plan, &Gradients { plan, values }).unwrap();
+        check_gradients(&fixture, &std::fs::read(path).unwrap());
+    }
+}
+
+fn check_gradients(fixture: &Fixture, file: &[u8]) {
+    let found = SafeTensors::deserialize(file).unwrap();
+    let trunk = |name: &str| {
+        let rest = name.strip_prefix("model.").or_else(|| name.strip_prefix("transformer."));
+        rest.unwrap_or(name).to_owned()
+    };
+    let ours: BTreeMap<String, _> = found.iter().map(|(name, view)| (trunk(name), view)).collect();
+    assert_eq!(ours.len(), fixture.gradients.len(), "{}: tensors", fixture.name);
+    let largest = fixture.gradients.values().map(|[norm, _]| *norm).fold(0.0, f64::max);
+    for (name, [norm, sum]) in &fixture.gradients {
+        let view = ours.get(&trunk(name)).unwrap_or_else(|| panic!("{}: {name}", fixture.name));
+        let (values, _) = view.data().as_chunks::<4>();
+        let values = values.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes)));
+        let values: Vec<f64> = values.collect();
+        let own_norm = values.iter().map(|g| g * g).sum::<f64>().sqrt();
+        let own_sum: f64 = values.iter().enumerate().map(|(i, g)| weight(i) * g).sum();
+        // A gradient whose terms cancel has the rounding errors of the terms.
+        let bound = 1e-5 * norm.max(1e-2 * largest);
+        let far = (own_norm - norm).abs() > bound || (own_sum - sum).abs() > bound;
+        let (at, f) = (&fixture.name, [own_norm, own_sum]);
+        assert!(!far, "{at}, {name}: norm and sum are {f:?}, expected [{norm}, {sum}]");
     }
 }
 
