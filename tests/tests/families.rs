@@ -2,71 +2,20 @@
 //! compiled at run time, and its logits are compared with those of transformers in f64 (written by
 //! fixtures/families.py).
 
-use std::path::{Path, PathBuf};
-
 use gpt_plan::{
     Activation, Block, NormGroups, Pattern, Positions, QkNorm, Rope, RopeScaling, Spec,
 };
-use gpt_runtime::{Device, DeviceKind, DeviceOptions, Model, Untyped, weights};
-use gpt_tests::compare::nmse;
+use gpt_runtime::{Device, DeviceKind, DeviceOptions, weights};
+use gpt_tests::families::of_transformers;
 use gpt_tests::{gpu, specs};
 
 /// Rotary angles and some norms of transformers are in f32, also in a model in f64.
 const BOUND: f64 = 1e-11;
 
-/// A fixture: its folder, its tokens and the expected logits.
-struct Fixture {
-    name: String,
-    folder: PathBuf,
-    ids: Vec<u32>,
-    logits: Vec<f64>,
-}
-
-fn fixtures() -> Vec<Fixture> {
-    let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/families");
-    let folders = std::fs::read_dir(all).unwrap().map(|entry| entry.unwrap().path());
-    let mut fixtures: Vec<Fixture> = folders.map(Fixture::read).collect();
-    fixtures.sort_by(|a, b| a.name.cmp(&b.name));
-    fixtures
-}
-
-impl Fixture {
-    fn read(folder: PathBuf) -> Fixture {
-        let text = std::fs::read_to_string(folder.join("expected.json")).unwrap();
-        let expected: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let numbers = |value: &serde_json::Value| -> Vec<f64> {
-            value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
-        };
-        Fixture {
-            name: folder.file_name().unwrap().to_string_lossy().into_owned(),
-            ids: numbers(&expected["ids"]).into_iter().map(|x| x as u32).collect(),
-            logits: expected["logits"].as_array().unwrap().iter().flat_map(numbers).collect(),
-            folder,
-        }
-    }
-
-    fn spec(&self) -> Spec {
-        weights::read_spec(&self.folder).unwrap_or_else(|error| panic!("{}: {error}", self.name))
-    }
-
-    /// The NMSE of the logits of `spec` on `device`, with the weights of the file. The prompt is read
-    /// in chunks of seven tokens.
-    fn error(&self, spec: &Spec, device: &Device) -> f64 {
-        let file = weights::open(&self.folder, specs::plan(&self.name, &self.spec()), None);
-        let file = file.unwrap_or_else(|error| panic!("{}: {error}", self.name));
-        let plan = specs::plan(&self.name, spec);
-        let model = Model::<Untyped>::from_plan(plan, &file, device).unwrap();
-        let mut logits = Vec::new();
-        let mut session = model.session().all_logits().chunk(7).open().unwrap();
-        session.each_logits(&self.ids, |_, row| logits.extend_from_slice(row)).unwrap();
-        nmse(&logits, &self.logits)
-    }
-}
-
 #[test]
 fn every_family_on_the_cpu() {
     let device = Device::cpu().unwrap();
-    for fixture in fixtures() {
+    for fixture in of_transformers() {
         let error = fixture.error(&fixture.spec(), &device);
         assert!(error < BOUND, "{}: NMSE {error:e}", fixture.name);
     }
@@ -79,7 +28,7 @@ fn every_family_on_a_gpu() {
     }
     let options = DeviceOptions { kind: DeviceKind::Gpu, ..DeviceOptions::default() };
     let device = Device::open(&options).unwrap();
-    for fixture in fixtures() {
+    for fixture in of_transformers() {
         let error = fixture.error(&fixture.spec(), &device);
         assert!(error < BOUND, "{}: NMSE {error:e}", fixture.name);
     }
@@ -88,9 +37,9 @@ fn every_family_on_a_gpu() {
 /// What is trained can be saved with a `config.json`, from which its spec is read again.
 #[test]
 fn every_config_is_written() {
-    for fixture in fixtures() {
+    for fixture in of_transformers() {
         let spec = fixture.spec();
-        let path = fixture.folder.join("config.json");
+        let path = fixture.weights.join("config.json");
         let folder = tempfile::tempdir().unwrap();
         let copy = folder.path().join("config.json");
         let plan = specs::plan(&fixture.name, &spec);
@@ -150,7 +99,7 @@ fn mistakes_are_found() {
         ("nemotron", "activation", |spec| spec.mlp.activation = Activation::Relu),
     ];
     let device = Device::cpu().unwrap();
-    let fixtures = fixtures();
+    let fixtures = of_transformers();
     for (name, what, change) in changes {
         let fixture = fixtures.iter().find(|fixture| fixture.name == name).unwrap();
         let mut spec = fixture.spec();
