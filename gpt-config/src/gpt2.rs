@@ -1,9 +1,8 @@
-//! GPT-2: `GPT2Config` of transformers, `gpt2` of llama.cpp. `GPTBigCodeConfig`, of StarCoder and
-//! SantaCoder, has its keys.
+//! GPT-2: `GPT2Config` of transformers. `GPTBigCodeConfig`, of StarCoder and SantaCoder, has its
+//! keys.
 
 use gpt_plan::{Activation, Mlp, Norm, NormKind, Positions, Spec, TensorNames};
 
-use crate::Tensors;
 use crate::fields::Fields;
 
 /// Keys of OpenAI's GPTs that do not change the logits: dropout, and a head for classification.
@@ -97,57 +96,4 @@ pub fn width_of_heads(
         ));
     }
     (embed / heads).max(1)
-}
-
-/// Reads the metadata of a GGUF. Biases and an untied head show in its tensors.
-pub fn gguf(fields: &mut Fields<'_>, tensors: &Tensors<'_>) -> Spec {
-    let embed = fields.required("embedding_length");
-    let heads = fields.required("attention.head_count");
-    fields.only("attention.head_count_kv", heads);
-    let number = "attention.head_count";
-    let head_dim = width_of_heads(fields, ("embedding_length", embed), (number, heads));
-    fields.only("attention.key_length", head_dim);
-    fields.only("attention.value_length", head_dim);
-    Spec {
-        vocab: vocab(fields, tensors),
-        context: fields.required("context_length"),
-        layers: fields.required("block_count"),
-        heads,
-        kv_heads: heads,
-        embed,
-        head_dim,
-        norm: Norm {
-            kind: NormKind::Layer,
-            eps: fields.number("attention.layer_norm_epsilon").unwrap_or(1e-5),
-            ..Norm::default()
-        },
-        mlp: Mlp {
-            gated: false,
-            hidden: fields.required("feed_forward_length"),
-            // Written only for another activation than llama.cpp's.
-            activation: fields.activation("hidden_activation", Activation::GeluTanh),
-        },
-        positions: Positions::Learned,
-        bias: tensors("blk.0.attn_qkv.bias").is_some(),
-        tie_embeddings: tensors("output.weight").is_none(),
-        ..Spec::default()
-    }
-}
-
-/// The number of tokens: the rows of the embedding. Files may repeat it in their metadata.
-pub fn vocab(fields: &mut Fields<'_>, tensors: &Tensors<'_>) -> u32 {
-    const EMBEDDING: &str = "token_embd.weight";
-    let rows = tensors(EMBEDDING).and_then(|shape| shape.first().copied());
-    let rows = rows.and_then(|rows| u32::try_from(rows).ok()).filter(|rows| *rows > 0);
-    match rows {
-        Some(rows) => {
-            fields.only("vocab_size", rows);
-            rows
-        }
-        None => {
-            fields.ignore(&["vocab_size"]);
-            fields.fail(format!("the file has no tensor {EMBEDDING} with a row for each token"));
-            1
-        }
-    }
 }

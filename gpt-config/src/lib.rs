@@ -2,9 +2,9 @@
 //! metadata of a GGUF. `write` writes the `config.json` of a spec.
 //!
 //! A family of architectures is a module: `gpt2`, `gpt1`, `gpt_j`, `gpt_neo`, `falcon`, `bloom`,
-//! `mpt`, `opt`, and `llama`, which has the classes with the same keys, too. It has a function for `config.json`, and one for GGUF if weights of the
-//! architecture can be loaded from GGUF. A new family takes two files: its module, and a row of
-//! `FAMILIES` here.
+//! `mpt`, `opt`, and `llama`, which has the classes with the same keys, too. A new family takes two
+//! files: its module, and a row of `FAMILIES` here. The metadata of GGUF files are read by `gguf`,
+//! which has a row for each architecture of llama.cpp.
 //!
 //! `Fields` hands out the values of a file and remembers which keys were read. Every key of a
 //! `config.json` must be read, and every key of a GGUF whose name begins with that of its
@@ -38,6 +38,7 @@ mod activation;
 mod bloom;
 mod falcon;
 mod fields;
+mod gguf;
 mod gpt1;
 mod gpt2;
 mod gpt_j;
@@ -54,55 +55,34 @@ mod write;
 pub use write::{activation_name, architecture, config, same};
 
 use gpt_plan::Spec;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use fields::Fields;
+pub use gguf::{Tensors, architectures, gguf_description, pairs_are_neighbours};
 
 /// Architectures that one module reads.
 struct Family {
     /// Values of `model_type`.
     model_types: &'static [&'static str],
     config: fn(&mut Fields<'_>, &str) -> Spec,
-    /// The value of `general.architecture`, if the weights can be loaded from GGUF.
-    gguf: Option<(&'static str, GgufReader)>,
 }
 
-type GgufReader = fn(&mut Fields<'_>, &Tensors<'_>) -> Spec;
-
 static FAMILIES: [Family; 10] = [
-    Family { model_types: &["gpt2"], config: gpt2::config, gguf: Some(("gpt2", gpt2::gguf)) },
-    Family { model_types: &["gpt_bigcode"], config: gpt2::bigcode, gguf: None },
-    Family { model_types: &["openai-gpt"], config: gpt1::config, gguf: None },
-    Family { model_types: &["gptj"], config: gpt_j::config, gguf: None },
-    Family { model_types: &["gpt_neo"], config: gpt_neo::config, gguf: None },
-    Family { model_types: &["falcon"], config: falcon::config, gguf: None },
-    Family { model_types: &["bloom"], config: bloom::config, gguf: None },
-    Family { model_types: &["mpt"], config: mpt::config, gguf: None },
-    Family { model_types: &["opt"], config: opt::config, gguf: None },
-    Family {
-        model_types: &llama::MODEL_TYPES,
-        config: llama::config,
-        gguf: Some(("llama", llama::gguf)),
-    },
+    Family { model_types: &["gpt2"], config: gpt2::config },
+    Family { model_types: &["gpt_bigcode"], config: gpt2::bigcode },
+    Family { model_types: &["openai-gpt"], config: gpt1::config },
+    Family { model_types: &["gptj"], config: gpt_j::config },
+    Family { model_types: &["gpt_neo"], config: gpt_neo::config },
+    Family { model_types: &["falcon"], config: falcon::config },
+    Family { model_types: &["bloom"], config: bloom::config },
+    Family { model_types: &["mpt"], config: mpt::config },
+    Family { model_types: &["opt"], config: opt::config },
+    Family { model_types: &llama::MODEL_TYPES, config: llama::config },
 ];
-
-/// The shape of a tensor of a file by its name, the slowest dimension first.
-pub type Tensors<'a> = dyn Fn(&str) -> Option<Vec<u64>> + 'a;
 
 /// The supported values of `model_type` in a `config.json`.
 pub fn model_types() -> impl Iterator<Item = &'static str> {
     FAMILIES.iter().flat_map(|family| family.model_types.iter().copied())
-}
-
-/// Whether a GGUF of this architecture keeps the rows of queries and keys that rotate together side
-/// by side, as llama.cpp's converter reorders them for some.
-pub fn pairs_are_neighbours(architecture: &str) -> bool {
-    matches!(architecture, "llama" | "gpt2")
-}
-
-/// The supported values of `general.architecture` in a GGUF.
-pub fn architectures() -> impl Iterator<Item = &'static str> {
-    FAMILIES.iter().filter_map(|family| Some(family.gguf?.0))
 }
 
 /// The spec that a Hugging Face `config.json` describes.
@@ -127,32 +107,6 @@ pub fn description(config: &Value) -> Result<Spec, Vec<String>> {
         )]);
     };
     let spec = (family.config)(&mut fields, model_type);
-    fields.finish(spec)
-}
-
-/// The spec that the metadata and the tensors of a GGUF describe. Of `metadata`, only
-/// `general.architecture` and the keys of the architecture are read.
-///
-/// # Errors
-/// All problems of the file, a sentence each.
-pub fn gguf_description(
-    metadata: &Map<String, Value>,
-    tensors: &Tensors<'_>,
-) -> Result<Spec, Vec<String>> {
-    const KEY: &str = "general.architecture";
-    let Some(architecture) = metadata.get(KEY).and_then(Value::as_str) else {
-        return Err(vec![format!("the metadata names no {KEY}")]);
-    };
-    let mut readers = FAMILIES.iter().filter_map(|family| family.gguf);
-    let Some((_, read)) = readers.find(|(name, _)| *name == architecture) else {
-        return Err(vec![format!(
-            "the architecture {} of the GGUF is not supported; {} are",
-            fields::short(architecture),
-            list(architectures())
-        )]);
-    };
-    let mut fields = Fields::new("the metadata", format!("{architecture}."), metadata);
-    let spec = read(&mut fields, tensors);
     fields.finish(spec)
 }
 

@@ -1,7 +1,7 @@
 //! Descriptions of each family, their defaults, and everything that is refused.
 
 use gpt_plan::{Activation, Block, NormKind, Pattern, Positions, Rope, RopeScaling, Spec};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -289,80 +289,4 @@ fn wrong_types_are_problems_and_never_panic() {
     assert_eq!(zero, expected);
     let none = problem(with(gpt2(), "layer_norm_epsilon", json!(0.0)));
     assert!(none.contains("a number above 0"), "{none}");
-}
-
-fn llama_gguf() -> Map<String, Value> {
-    let metadata = json!({
-        "general.architecture": "llama", "general.name": "x", "tokenizer.ggml.model": "gpt2",
-        "llama.vocab_size": 48, "llama.context_length": 64, "llama.embedding_length": 32,
-        "llama.block_count": 2, "llama.feed_forward_length": 64, "llama.attention.head_count": 4,
-        "llama.attention.head_count_kv": 2, "llama.attention.layer_norm_rms_epsilon": 1e-5,
-        "llama.rope.dimension_count": 8, "llama.rope.freq_base": 500_000.0,
-    });
-    metadata.as_object().unwrap().clone()
-}
-
-#[track_caller]
-fn gguf_problem(metadata: &Map<String, Value>, tensors: &Tensors<'_>) -> String {
-    let problems = gguf_description(metadata, tensors).expect_err("the file has a problem");
-    assert_eq!(problems.len(), 1, "{problems:#?}");
-    problems.into_iter().next().unwrap()
-}
-
-#[test]
-fn gguf_is_read() {
-    let tensors = |extra: &'static [&'static str]| {
-        move |name: &str| match name {
-            "token_embd.weight" => Some(vec![48, 32]),
-            name => extra.contains(&name).then(|| vec![1]),
-        }
-    };
-    let metadata = llama_gguf();
-    let spec = gguf_description(&metadata, &tensors(&[])).unwrap();
-    assert_eq!((spec.vocab, spec.context, spec.layers), (48, 64, 2));
-    assert_eq!((spec.heads, spec.kv_heads, spec.head_dim), (4, 2, 8));
-    assert_eq!((theta(&spec), spec.bias, spec.qkv_bias), (500_000.0, false, None));
-    assert!(spec.tie_embeddings);
-    let biased = ["blk.0.attn_q.bias", "output.weight"];
-    let spec = gguf_description(&metadata, &tensors(Box::leak(Box::new(biased)))).unwrap();
-    assert_eq!((spec.bias, spec.qkv_bias, spec.tie_embeddings), (false, Some(true), false));
-    assert!(gguf_problem(&metadata, &tensors(&["rope_freqs.weight"])).contains("rope_freqs"));
-    let spec = gguf_description(&metadata, &tensors(&["blk.0.ffn_up.bias"])).unwrap();
-    assert_eq!((spec.bias, spec.mlp_bias), (false, Some(true)));
-    assert!(gguf_problem(&metadata, &|_| None).contains("token_embd.weight"));
-
-    for (key, value) in [
-        ("llama.rope.scaling.type", json!("yarn")),
-        ("llama.attention.value_length", json!(4)),
-        ("llama.expert_count", json!(8)),
-        ("llama.vocab_size", json!(47)),
-        ("llama.attention.clamp_kqv", json!(1.0)),
-        ("llama.context_length", Value::Null),
-        ("llama.feed_forward_length", json!([1, 2])),
-    ] {
-        let mut changed = metadata.clone();
-        changed.insert(key.to_owned(), value);
-        let message = gguf_problem(&changed, &tensors(&[]));
-        let name = if key.ends_with("scaling.type") { "scaling of type yarn" } else { key };
-        assert!(message.contains(name), "{key}: {message}");
-    }
-    let mut other = metadata;
-    other.insert("general.architecture".to_owned(), json!("qwen2"));
-    let message = gguf_problem(&other, &tensors(&[]));
-    assert_eq!(message, "the architecture qwen2 of the GGUF is not supported; gpt2 and llama are");
-}
-
-#[test]
-fn gguf_of_gpt2_is_read() {
-    let metadata = json!({
-        "general.architecture": "gpt2", "gpt2.context_length": 1024, "gpt2.embedding_length": 768,
-        "gpt2.block_count": 12, "gpt2.feed_forward_length": 3072, "gpt2.attention.head_count": 12,
-        "gpt2.attention.layer_norm_epsilon": 1e-5,
-    });
-    let tensors = |name: &str| match name {
-        "token_embd.weight" => Some(vec![50_257, 768]),
-        "blk.0.attn_qkv.bias" => Some(vec![2304]),
-        _ => None,
-    };
-    assert_eq!(gguf_description(metadata.as_object().unwrap(), &tensors).unwrap(), read(gpt2()));
 }

@@ -8,6 +8,7 @@ pub mod adamw;
 #[cfg(doctest)]
 pub mod book;
 pub mod compare;
+pub mod families;
 pub mod gpu;
 pub mod mixed;
 pub mod models;

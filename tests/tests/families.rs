@@ -3,7 +3,6 @@
 //! fixtures/families.py).
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gpt_plan::{
@@ -13,79 +12,19 @@ use gpt_plan::{
 use gpt_runtime::__private::cpu::{CpuDevice, CpuTrainer};
 use gpt_runtime::__private::engine::{EngineTrainer, Sequences, TensorState};
 use gpt_runtime::weights::{HostTensor, Weights};
-use gpt_runtime::{Device, DeviceKind, DeviceOptions, Error, Model, Untyped, weights};
+use gpt_runtime::{Device, DeviceKind, DeviceOptions, Error, weights};
 use gpt_simd::Isa;
-use gpt_tests::compare::nmse;
+use gpt_tests::families::{Fixture, of_transformers, weight};
 use gpt_tests::{gpu, specs, training};
 use safetensors::SafeTensors;
 
 /// Rotary angles and some norms of transformers are in f32, also in a model in f64.
 const BOUND: f64 = 1e-11;
 
-/// A fixture: its folder, its tokens and the expected logits.
-struct Fixture {
-    name: String,
-    folder: PathBuf,
-    ids: Vec<u32>,
-    logits: Vec<f64>,
-    /// The mean loss of each next token.
-    loss: f64,
-    /// The norm of the gradient of each tensor of the file, and its sum with the weights of `weight`.
-    gradients: BTreeMap<String, [f64; 2]>,
-}
-
-/// The weight of element `i` in the sum of a gradient, as fixtures/families.py has it.
-fn weight(i: usize) -> f64 {
-    (0.7 * i as f64 + 0.3).cos()
-}
-
-fn fixtures() -> Vec<Fixture> {
-    let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/families");
-    let folders = std::fs::read_dir(all).unwrap().map(|entry| entry.unwrap().path());
-    let mut fixtures: Vec<Fixture> = folders.map(Fixture::read).collect();
-    fixtures.sort_by(|a, b| a.name.cmp(&b.name));
-    fixtures
-}
-
-impl Fixture {
-    fn read(folder: PathBuf) -> Fixture {
-        let text = std::fs::read_to_string(folder.join("expected.json")).unwrap();
-        let expected: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let numbers = |value: &serde_json::Value| -> Vec<f64> {
-            value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
-        };
-        Fixture {
-            name: folder.file_name().unwrap().to_string_lossy().into_owned(),
-            ids: numbers(&expected["ids"]).into_iter().map(|x| x as u32).collect(),
-            logits: expected["logits"].as_array().unwrap().iter().flat_map(numbers).collect(),
-            loss: expected["loss"].as_f64().unwrap(),
-            gradients: serde_json::from_value(expected["gradients"].clone()).unwrap(),
-            folder,
-        }
-    }
-
-    fn spec(&self) -> Spec {
-        weights::read_spec(&self.folder).unwrap_or_else(|error| panic!("{}: {error}", self.name))
-    }
-
-    /// The NMSE of the logits of `spec` on `device`, with the weights of the file. The prompt is read
-    /// in chunks of seven tokens.
-    fn error(&self, spec: &Spec, device: &Device) -> f64 {
-        let file = weights::open(&self.folder, specs::plan(&self.name, &self.spec()), None);
-        let file = file.unwrap_or_else(|error| panic!("{}: {error}", self.name));
-        let plan = specs::plan(&self.name, spec);
-        let model = Model::<Untyped>::from_plan(plan, &file, device).unwrap();
-        let mut logits = Vec::new();
-        let mut session = model.session().all_logits().chunk(7).open().unwrap();
-        session.each_logits(&self.ids, |_, row| logits.extend_from_slice(row)).unwrap();
-        nmse(&logits, &self.logits)
-    }
-}
-
 #[test]
 fn every_family_on_the_cpu() {
     let device = Device::cpu().unwrap();
-    for fixture in fixtures() {
+    for fixture in of_transformers() {
         let error = fixture.error(&fixture.spec(), &device);
         assert!(error < BOUND, "{}: NMSE {error:e}", fixture.name);
     }
@@ -98,7 +37,7 @@ fn every_family_on_a_gpu() {
     }
     let options = DeviceOptions { kind: DeviceKind::Gpu, ..DeviceOptions::default() };
     let device = Device::open(&options).unwrap();
-    for fixture in fixtures() {
+    for fixture in of_transformers() {
         let error = fixture.error(&fixture.spec(), &device);
         assert!(error < BOUND, "{}: NMSE {error:e}", fixture.name);
     }
@@ -134,9 +73,9 @@ impl Weights for Gradients {
 /// The loss and the gradients of every parameter are those of PyTorch.
 #[test]
 fn every_gradient_on_the_cpu() {
-    for fixture in fixtures() {
+    for fixture in of_transformers() {
         let plan = specs::plan(&fixture.name, &fixture.spec());
-        let file = weights::open(&fixture.folder, plan, None).unwrap();
+        let file = weights::open(&fixture.weights, plan, None).unwrap();
         let tokens = fixture.ids.len() - 1;
         let (inputs, targets) = (&fixture.ids[..tokens], &fixture.ids[1..]);
         let options = training::options(1, tokens as u32, Recompute::Nothing);
@@ -144,8 +83,8 @@ fn every_gradient_on_the_cpu() {
         let mut trainer = CpuTrainer::new(device, plan, None, &file, options).unwrap();
         let batch = Sequences { inputs, targets, tokens: tokens as u32 };
         let loss = trainer.learn(&batch, &training::learn(true, tokens as u32)).unwrap();
-        let loss = loss / tokens as f64;
-        assert!((loss - fixture.loss).abs() < 1e-5 * fixture.loss, "{}: {loss}", fixture.name);
+        let (loss, expected) = (loss / tokens as f64, fixture.loss);
+        assert!((loss - expected).abs() < 1e-5 * expected, "{}: {loss}", fixture.name);
         let values = training::read(plan, &mut trainer, TensorState::Gradient);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("gradients.safetensors");
@@ -181,9 +120,9 @@ fn check_gradients(fixture: &Fixture, file: &[u8]) {
 /// What is trained can be saved with a `config.json`, from which its spec is read again.
 #[test]
 fn every_config_is_written() {
-    for fixture in fixtures() {
+    for fixture in of_transformers() {
         let spec = fixture.spec();
-        let path = fixture.folder.join("config.json");
+        let path = fixture.weights.join("config.json");
         let folder = tempfile::tempdir().unwrap();
         let copy = folder.path().join("config.json");
         let plan = specs::plan(&fixture.name, &spec);
@@ -243,7 +182,7 @@ fn mistakes_are_found() {
         ("nemotron", "activation", |spec| spec.mlp.activation = Activation::Relu),
     ];
     let device = Device::cpu().unwrap();
-    let fixtures = fixtures();
+    let fixtures = of_transformers();
     for (name, what, change) in changes {
         let fixture = fixtures.iter().find(|fixture| fixture.name == name).unwrap();
         let mut spec = fixture.spec();

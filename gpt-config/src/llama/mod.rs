@@ -1,11 +1,8 @@
-//! Llama and the classes of transformers that have its keys, and `llama` of llama.cpp.
+//! Llama and the classes of transformers that have its keys.
 //!
-//! `classes` has a row for each class with its defaults, `own` the keys that only one class has, and
-//! `gguf` reads the metadata of a GGUF. llama.cpp's converter gives a Mistral the architecture
-//! `llama`, too.
+//! `classes` has a row for each class with its defaults, and `own` the keys that only one class has.
 
 mod classes;
-mod gguf;
 mod own;
 
 use gpt_plan::{Mlp, Norm, Positions, Spec};
@@ -13,8 +10,6 @@ use gpt_plan::{Mlp, Norm, Positions, Spec};
 use crate::fields::Fields;
 use crate::gpt2::width_of_heads;
 use crate::rope;
-
-pub use gguf::gguf;
 
 /// The classes that are read, as `model_type` names them.
 pub const MODEL_TYPES: [&str; 18] = [

@@ -123,9 +123,21 @@ pub fn describe_gguf(gguf: &Gguf, archive: &Archive) -> Described {
     });
     let metadata: Map<String, Json> =
         values.map(|(key, value)| (key.to_owned(), json(value))).collect();
-    gpt_config::gguf_description(&metadata, &|name| {
-        archive.entries.get(name).map(|entry| entry.shape.clone())
-    })
+    gpt_config::gguf_description(&metadata, archive)
+}
+
+impl gpt_config::Tensors for Archive {
+    fn shape(&self, name: &str) -> Option<Vec<u64>> {
+        Some(self.entries.get(name)?.shape.clone())
+    }
+
+    fn vector(&self, name: &str, most: u32) -> Option<Vec<f32>> {
+        let entry = self.entries.get(name)?;
+        let [length] = entry.shape[..] else { return None };
+        let mut values = vec![0.0; usize::try_from(length).ok().filter(|n| *n <= most as usize)?];
+        entry.stored.decode(self.data(entry), &mut values);
+        Some(values)
+    }
 }
 
 fn json(value: &Value) -> Json {
@@ -135,8 +147,8 @@ fn json(value: &Value) -> Json {
         Value::Float(x) => decimal(*x).into(),
         Value::Bool(flag) => (*flag).into(),
         Value::Text(text) => text.as_str().into(),
-        // No size or setting is a list.
-        Value::List(_) => Json::Array(Vec::new()),
+        // Keys of an architecture have at most a value for each layer.
+        Value::List(list) => list.iter().map(json).collect(),
     }
 }
 

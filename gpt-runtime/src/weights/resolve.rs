@@ -157,10 +157,17 @@ impl<'a> Resolver<'a> {
         Resolved { slices, format, mixed }
     }
 
-    /// Tensors of the file that the plan does not use, except for known buffers without parameters.
+    /// Tensors of the file that the plan does not use, except for known buffers without parameters,
+    /// and divisors of rotary frequencies, which are part of the file's description.
     pub fn unexpected(&self) -> Vec<String> {
         let known = |name: &str| {
-            let buffers = [".attn.bias", ".attention.bias", ".masked_bias", "rotary_emb.inv_freq"];
+            let buffers = [
+                ".attn.bias",
+                ".attention.bias",
+                ".masked_bias",
+                "rotary_emb.inv_freq",
+                "rope_freqs.weight",
+            ];
             buffers.iter().any(|buffer| name.ends_with(buffer))
         };
         // Some exporters write a tied head a second time.

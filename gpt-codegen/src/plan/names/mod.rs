@@ -102,6 +102,9 @@ impl<'a> Scheme<'a> {
     pub fn first_norm(&self) -> Names {
         let gguf = match self.spec.block {
             Block::PostNorm => "blk.{layer}.attn_output_norm",
+            Block::Parallel { norms: 2 } if self.spec.names == TensorNames::Falcon => {
+                "blk.{layer}.attn_norm_2"
+            }
             _ => "blk.{layer}.attn_norm",
         };
         self.layer(self.spec.embed, self.table.first_norm, gguf)
@@ -111,7 +114,10 @@ impl<'a> Scheme<'a> {
     pub fn second_norm(&self) -> Names {
         let gguf = match self.spec.block {
             Block::PostNorm => "blk.{layer}.layer_output_norm",
-            Block::Parallel { .. } => "blk.{layer}.attn_norm_2",
+            // llama.cpp calls the norm that Falcon's first models share `attn_norm`.
+            Block::Parallel { .. } if self.spec.names == TensorNames::Falcon => {
+                "blk.{layer}.attn_norm"
+            }
             _ => "blk.{layer}.ffn_norm",
         };
         let hf = match self.spec.block {
@@ -135,10 +141,9 @@ impl<'a> Scheme<'a> {
     /// The norms of queries and of keys.
     pub fn qk_norm(&self, groups: QkGroups) -> [Names; 2] {
         let rows = |heads: u32, width: u32| if groups.shared { width } else { heads * width };
-        let layout = self.rotated();
         let names = |rows, hf, gguf| Names {
-            hf_layout: layout,
-            gguf_layout: layout,
+            hf_layout: self.rotated(self.dims_of_hf()),
+            gguf_layout: self.rotated(self.dims_of_gguf()),
             ..self.layer(rows, hf, gguf)
         };
         let [q, k] = self.table.qk_norm;
@@ -148,48 +153,56 @@ impl<'a> Scheme<'a> {
         ]
     }
 
-    /// The order of the rows of queries and keys in files that do not keep rotary pairs side by
-    /// side.
-    fn rotated(&self) -> Layout {
-        match self.rotary_dims() {
+    /// The order of the rows of queries and keys in a file in which `dims` elements of a head are
+    /// rotary pairs in two halves.
+    fn rotated(&self, dims: u32) -> Layout {
+        match dims {
             0 => Layout::RowMajor,
             dims => Layout::RotaryHalves { head_dim: self.spec.head_dim, dims },
         }
     }
 
-    /// Elements of a head whose order differs in files; 0 if none does.
-    fn rotary_dims(&self) -> u32 {
+    /// Elements of a head whose order differs in safetensors files; 0 if none does.
+    fn dims_of_hf(&self) -> u32 {
         match self.spec.rope() {
             Some(rope) if rope.pairs == RotaryPairs::Halves => rope.dims,
             _ => 0,
         }
     }
 
+    /// The same for a GGUF that does not keep rotary pairs side by side, whatever the order of a
+    /// safetensors file is.
+    fn dims_of_gguf(&self) -> u32 {
+        self.spec.rope().map_or(0, |rope| rope.dims)
+    }
+
     pub fn qkv(&self) -> Vec<Names> {
         let spec = self.spec;
-        let fused = |by_group| Layout::FusedHeads {
+        let fused = |dims, by_group| Layout::FusedHeads {
             heads: spec.heads,
             kv_heads: spec.kv_heads,
             head_dim: spec.head_dim,
-            dims: self.rotary_dims(),
+            dims,
             by_group,
         };
+        let (of_hf, of_gguf) = (self.dims_of_hf(), self.dims_of_gguf());
         match self.table.qkv {
             Heads::Fused { name, by_group } => {
                 let names = self.matrix(spec.qkv_width(), name, "blk.{layer}.attn_qkv");
-                let plain = self.rotary_dims() == 0;
                 let hf_layout = match names.hf_layout {
-                    Layout::RowMajor if by_group || !plain => fused(by_group),
+                    Layout::RowMajor if by_group || of_hf > 0 => fused(of_hf, by_group),
                     layout => layout,
                 };
-                let gguf_layout = if plain { Layout::RowMajor } else { fused(false) };
+                let gguf_layout = match of_gguf {
+                    0 => Layout::RowMajor,
+                    dims => fused(dims, false),
+                };
                 vec![Names { hf_layout, gguf_layout, ..names }]
             }
             Heads::Split([q, k, v]) => {
-                let layout = self.rotated();
                 let rotated = |rows, hf, gguf| Names {
-                    hf_layout: layout,
-                    gguf_layout: layout,
+                    hf_layout: self.rotated(of_hf),
+                    gguf_layout: self.rotated(of_gguf),
                     ..self.matrix(rows, hf, gguf)
                 };
                 vec![

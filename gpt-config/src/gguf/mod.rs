@@ -1,0 +1,176 @@
+//! The metadata of a GGUF, by the architectures of llama.cpp.
+//!
+//! `architectures` has a row for each with what distinguishes it from Llama, `own` the keys and
+//! tensors that only some have, and `rope` the rotary embedding. Keys that all have are read here.
+//! An absent key has the default of llama.cpp (`src/models` of its sources). Biases, an untied head
+//! and some norms show in the tensors.
+//!
+//! Where a class of transformers and llama.cpp differ in an activation, it is that of the class:
+//! llama.cpp computes every GELU by its approximation.
+
+mod architectures;
+mod own;
+mod rope;
+#[cfg(test)]
+mod tests;
+
+use gpt_plan::{Mlp, Norm, NormKind, Positions, Spec};
+use serde_json::{Map, Value};
+
+use crate::fields::{self, Fields};
+use crate::gpt2::width_of_heads;
+use crate::list;
+use architectures::{ARCHITECTURES, Architecture, Encoding};
+
+/// The compiler's limit. More layers are refused before anything is allocated for each.
+const MOST_LAYERS: u32 = 65_536;
+
+/// The tensors of a GGUF.
+pub trait Tensors {
+    /// The shape of the tensor called `name`, the slowest dimension first.
+    fn shape(&self, name: &str) -> Option<Vec<u64>>;
+
+    /// The values of the tensor called `name`, if it is a vector of at most `most` elements.
+    fn vector(&self, name: &str, most: u32) -> Option<Vec<f32>>;
+
+    /// Whether there is a tensor called `name`.
+    fn has(&self, name: &str) -> bool {
+        self.shape(name).is_some()
+    }
+}
+
+/// The supported values of `general.architecture` in a GGUF.
+pub fn architectures() -> impl Iterator<Item = &'static str> {
+    ARCHITECTURES.iter().map(|architecture| architecture.name)
+}
+
+/// Whether a GGUF of this architecture keeps the rows of queries and keys that rotate together side
+/// by side, as llama.cpp's converter reorders them for some.
+pub fn pairs_are_neighbours(architecture: &str) -> bool {
+    let mut known = ARCHITECTURES.iter();
+    known.any(|known| known.name == architecture && known.pairs_are_neighbours)
+}
+
+/// The spec that the metadata and the tensors of a GGUF describe. Of `metadata`, only
+/// `general.architecture` and the keys of the architecture are read.
+///
+/// # Errors
+/// All problems of the file, a sentence each.
+pub fn gguf_description(
+    metadata: &Map<String, Value>,
+    tensors: &dyn Tensors,
+) -> Result<Spec, Vec<String>> {
+    const KEY: &str = "general.architecture";
+    let Some(name) = metadata.get(KEY).and_then(Value::as_str) else {
+        return Err(vec![format!("the metadata names no {KEY}")]);
+    };
+    let Some(architecture) = ARCHITECTURES.iter().find(|known| known.name == name) else {
+        return Err(vec![format!(
+            "the architecture {} of the GGUF is not supported; {} are",
+            fields::short(name),
+            list(architectures())
+        )]);
+    };
+    let mut fields = Fields::new("the metadata", format!("{name}."), metadata);
+    let mut spec = read(&mut fields, tensors, architecture);
+    (architecture.own)(&mut fields, tensors, &mut spec);
+    fields.finish(spec)
+}
+
+/// Reads what all architectures have.
+fn read(fields: &mut Fields<'_>, tensors: &dyn Tensors, architecture: &Architecture) -> Spec {
+    let embed = fields.required("embedding_length");
+    let heads = fields.required("attention.head_count");
+    let kv_heads = fields.size("attention.head_count_kv").unwrap_or(heads);
+    let head_dim = match fields.size("attention.key_length") {
+        Some(head_dim) => head_dim,
+        None => {
+            width_of_heads(fields, ("embedding_length", embed), ("attention.head_count", heads))
+        }
+    };
+    fields.only("attention.value_length", head_dim);
+    fields.only("attention.causal", true);
+    fields.only("expert_count", 0);
+    fields.only("expert_used_count", 0);
+    // The order of rows that the converter gives its architecture.
+    fields.ignore(&["tensor_data_layout"]);
+    let positions = match architecture.positions {
+        Encoding::Learned => Positions::Learned,
+        Encoding::Alibi => Positions::Alibi { max_bias: 8.0 },
+        Encoding::Rotary => Positions::Rope(rope::read(fields, tensors, head_dim)),
+    };
+    let norm = norm(fields, architecture.norm);
+    let bias = tensors.has("blk.0.attn_output.bias");
+    let unless_same = |own: bool| (own != bias).then_some(own);
+    let qkv = ["blk.0.attn_q.bias", "blk.0.attn_qkv.bias"].iter().any(|name| tensors.has(name));
+    let has_shift = norm.kind == NormKind::Layer && norm.affine;
+    Spec {
+        vocab: vocab(fields, tensors),
+        context: fields.required("context_length"),
+        layers: layers(fields),
+        heads,
+        kv_heads,
+        embed,
+        head_dim,
+        norm: Norm {
+            bias: unless_same(tensors.has("output_norm.bias")).filter(|_| has_shift),
+            ..norm
+        },
+        block: architecture.block,
+        mlp: Mlp {
+            gated: architecture.gated,
+            hidden: fields.required("feed_forward_length"),
+            // A key of this project, for another activation than that of the architecture.
+            activation: fields.activation("hidden_activation", (architecture.activation)()),
+        },
+        positions,
+        bias,
+        qkv_bias: unless_same(qkv),
+        mlp_bias: unless_same(tensors.has("blk.0.ffn_up.bias")),
+        head_bias: tensors.has("output.bias"),
+        tie_embeddings: !tensors.has("output.weight"),
+        names: architecture.names,
+        ..Spec::default()
+    }
+}
+
+/// The norm of an architecture with the epsilon of the file, which may have that of another kind,
+/// too.
+fn norm(fields: &mut Fields<'_>, norm: Norm) -> Norm {
+    let keys = ["attention.layer_norm_epsilon", "attention.layer_norm_rms_epsilon"];
+    fields.ignore(&keys);
+    let [of_layer, of_rms] = keys;
+    let key = match norm.kind {
+        NormKind::Layer => of_layer,
+        NormKind::Rms => of_rms,
+    };
+    Norm { eps: fields.number(key).unwrap_or(norm.eps), ..norm }
+}
+
+fn layers(fields: &mut Fields<'_>) -> u32 {
+    let layers = fields.required("block_count");
+    if layers > MOST_LAYERS {
+        let file = fields.file();
+        fields.fail(format!("block_count is {layers} in {file}; {MOST_LAYERS} is the most"));
+        return 1;
+    }
+    layers
+}
+
+/// The number of tokens: the rows of the embedding. Files may repeat it in their metadata.
+fn vocab(fields: &mut Fields<'_>, tensors: &dyn Tensors) -> u32 {
+    const EMBEDDING: &str = "token_embd.weight";
+    let rows = tensors.shape(EMBEDDING).and_then(|shape| shape.first().copied());
+    let rows = rows.and_then(|rows| u32::try_from(rows).ok()).filter(|rows| *rows > 0);
+    match rows {
+        Some(rows) => {
+            fields.only("vocab_size", rows);
+            rows
+        }
+        None => {
+            fields.ignore(&["vocab_size"]);
+            fields.fail(format!("the file has no tensor {EMBEDDING} with a row for each token"));
+            1
+        }
+    }
+}
