@@ -2,7 +2,7 @@
 //! metadata of a GGUF.
 //!
 //! A family of architectures is a module: `gpt2`, `gpt1`, `gpt_j`, `gpt_neo`, `falcon`, `bloom`,
-//! `mpt`, `opt`, and `llama`, which has the classes with the same keys, too. It has a function for `config.json`, and one for GGUF if weights of the
+//! `mpt`, `opt`, `bert` (encoders), and `llama`, which has the classes with the same keys, too. It has a function for `config.json`, and one for GGUF if weights of the
 //! architecture can be loaded from GGUF. A new family takes two files: its module, and a row of
 //! `FAMILIES` here.
 //!
@@ -35,6 +35,7 @@
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 mod activation;
+mod bert;
 mod bloom;
 mod falcon;
 mod fields;
@@ -66,7 +67,7 @@ struct Family {
 
 type GgufReader = fn(&mut Fields<'_>, &Tensors<'_>) -> Spec;
 
-static FAMILIES: [Family; 10] = [
+static FAMILIES: [Family; 13] = [
     Family { model_types: &["gpt2"], config: gpt2::config, gguf: Some(("gpt2", gpt2::gguf)) },
     Family { model_types: &["gpt_bigcode"], config: gpt2::bigcode, gguf: None },
     Family { model_types: &["openai-gpt"], config: gpt1::config, gguf: None },
@@ -76,6 +77,9 @@ static FAMILIES: [Family; 10] = [
     Family { model_types: &["bloom"], config: bloom::config, gguf: None },
     Family { model_types: &["mpt"], config: mpt::config, gguf: None },
     Family { model_types: &["opt"], config: opt::config, gguf: None },
+    Family { model_types: &["bert"], config: bert::bert, gguf: None },
+    Family { model_types: &["roberta"], config: bert::roberta, gguf: None },
+    Family { model_types: &["distilbert"], config: bert::distilbert, gguf: None },
     Family {
         model_types: &llama::MODEL_TYPES,
         config: llama::config,

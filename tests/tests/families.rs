@@ -1,11 +1,11 @@
 //! Runs a small model of each family from its files alone: the spec that `config.json` describes is
-//! compiled at run time, and its logits are compared with those of transformers in f64 (written by
-//! fixtures/families.py).
+//! compiled at run time, and its logits (of an encoder, its hidden states) are compared with those of
+//! transformers in f64 (written by fixtures/families.py).
 
 use std::path::{Path, PathBuf};
 
 use gpt_plan::{
-    Activation, Block, NormGroups, Pattern, Positions, QkNorm, Rope, RopeScaling, Spec,
+    Activation, Block, Mask, NormGroups, Pattern, Positions, QkNorm, Rope, RopeScaling, Spec,
 };
 use gpt_runtime::{Device, DeviceKind, DeviceOptions, Model, Untyped, weights};
 use gpt_tests::compare::nmse;
@@ -14,12 +14,14 @@ use gpt_tests::{gpu, specs};
 /// Rotary angles and some norms of transformers are in f32, also in a model in f64.
 const BOUND: f64 = 1e-11;
 
-/// A fixture: its folder, its tokens and the expected logits.
+/// A fixture: its folder, its tokens and the expected logits or hidden states.
 struct Fixture {
     name: String,
     folder: PathBuf,
     ids: Vec<u32>,
-    logits: Vec<f64>,
+    expected: Vec<f64>,
+    /// Whether hidden states are expected.
+    is_encoder: bool,
 }
 
 fn fixtures() -> Vec<Fixture> {
@@ -37,10 +39,12 @@ impl Fixture {
         let numbers = |value: &serde_json::Value| -> Vec<f64> {
             value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
         };
+        let rows = expected.get("logits").or(expected.get("hidden")).unwrap();
         Fixture {
             name: folder.file_name().unwrap().to_string_lossy().into_owned(),
             ids: numbers(&expected["ids"]).into_iter().map(|x| x as u32).collect(),
-            logits: expected["logits"].as_array().unwrap().iter().flat_map(numbers).collect(),
+            expected: rows.as_array().unwrap().iter().flat_map(numbers).collect(),
+            is_encoder: expected.get("hidden").is_some(),
             folder,
         }
     }
@@ -49,17 +53,21 @@ impl Fixture {
         weights::read_spec(&self.folder).unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
-    /// The NMSE of the logits of `spec` on `device`, with the weights of the file. The prompt is read
+    /// The NMSE of the logits or hidden states of `spec` on `device`, with the weights of the file. The prompt is read
     /// in chunks of seven tokens.
     fn error(&self, spec: &Spec, device: &Device) -> f64 {
         let file = weights::open(&self.folder, specs::plan(&self.name, &self.spec()), None);
         let file = file.unwrap_or_else(|error| panic!("{}: {error}", self.name));
         let plan = specs::plan(&self.name, spec);
         let model = Model::<Untyped>::from_plan(plan, &file, device).unwrap();
+        if self.is_encoder {
+            let hidden = model.session().open().unwrap().hidden(&self.ids).unwrap();
+            return nmse(&hidden, &self.expected);
+        }
         let mut logits = Vec::new();
         let mut session = model.session().all_logits().chunk(7).open().unwrap();
         session.each_logits(&self.ids, |_, row| logits.extend_from_slice(row)).unwrap();
-        nmse(&logits, &self.logits)
+        nmse(&logits, &self.expected)
     }
 }
 
@@ -105,7 +113,7 @@ fn every_config_is_written() {
 #[test]
 fn mistakes_are_found() {
     type Change = fn(&mut Spec);
-    let changes: [(&str, &str, Change); 30] = [
+    let changes: [(&str, &str, Change); 33] = [
         ("llama_linear", "factor", |spec| {
             rope(spec).scaling = Pattern::all(RopeScaling::Linear { factor: 3.1 });
         }),
@@ -147,6 +155,9 @@ fn mistakes_are_found() {
         ("falcon", "activation", |spec| spec.mlp.activation = Activation::GeluTanh),
         ("bloom", "slopes", |spec| spec.positions = Positions::Alibi { max_bias: 7.9 }),
         ("mpt", "activation", |spec| spec.mlp.activation = Activation::GeluTanh),
+        ("bert", "activation", |spec| spec.mlp.activation = Activation::GeluTanh),
+        ("roberta", "eps", |spec| spec.norm.eps = 1e-3),
+        ("distilbert", "mask", |spec| spec.mask = Pattern::all(Mask::Causal)),
         ("nemotron", "activation", |spec| spec.mlp.activation = Activation::Relu),
     ];
     let device = Device::cpu().unwrap();

@@ -144,11 +144,11 @@ impl ForwardPass<'_> {
         project(self.device, scratch, x, rows, prologue, matrix, epilogue);
     }
 
-    /// `x = scale * table[token] (+ positions[position])`.
+    /// `x = scale * table[token] (+ positions[position]) (+ types[0])`.
     pub(in crate::cpu) fn embed_rows(
         &mut self,
         table: &Packed,
-        positions: Option<&[f32]>,
+        added: [Option<&[f32]>; 2],
         scale: f64,
         x: &mut Vec<f32>,
     ) {
@@ -158,7 +158,7 @@ impl ForwardPass<'_> {
         let position = |row| position + row;
         let out = RowsOut::new(x, width, width);
         let (device, scale) = (self.device, scale as f32);
-        embed::forward::forward(device, self.tokens, table, scale, positions, position, None, &out);
+        embed::forward::forward(device, self.tokens, table, scale, added, position, None, &out);
         self.end(x, width);
     }
 
@@ -511,10 +511,11 @@ impl Interpreter {
         let norm = parameters.norm.as_ref();
         let cache = &mut cache[layer as usize];
         let projection = match &step.op {
-            Op::Embed { table, positions, scale, out } => {
-                let positions = positions.map(|id| &*self.tables[usize::from(id.0)]);
+            Op::Embed { table, positions, types, scale, out } => {
+                let table_of = |id: TensorId| &*self.tables[usize::from(id.0)];
+                let added = [positions, types].map(|id| id.map(table_of));
                 let out = if out.buffer == BufferId::Embedded { embedded } else { x };
-                return pass.embed_rows(self.matrix(*table), positions, *scale, out);
+                return pass.embed_rows(self.matrix(*table), added, *scale, out);
             }
             Op::Attention { scores, .. } => return pass.attention_rows(scores, q, cache, a),
             Op::NormHeads { rotary, .. } => {
