@@ -75,11 +75,14 @@ impl Tokenizer {
     }
 
     fn new(
-        inner: tokenizers::Tokenizer,
+        mut inner: tokenizers::Tokenizer,
         bos: Option<u32>,
         ends: &[Option<u32>],
         chat: Option<chat::Template>,
     ) -> Tokenizer {
+        // Encoders' files cut and pad every text to one length. No text is padded here.
+        inner.with_padding(None);
+        inner.with_truncation(None).expect("no truncation needs no check");
         let special = inner.get_added_tokens_decoder();
         let named = ENDS.iter().filter_map(|name| inner.token_to_id(name));
         let named = named.filter(|id| special.get(id).is_some_and(|t| t.special));
