@@ -12,6 +12,7 @@ mod chat;
 mod completions;
 mod convert;
 mod devices;
+mod embed;
 mod eval;
 mod explain;
 mod generate;
@@ -97,6 +98,8 @@ subcommands! {
     Chat: chat,
     /// Prints the logits after each of some tokens
     Logits: logits,
+    /// Prints the vectors of texts, for search and comparison
+    Embed: embed,
     /// Measures how well a model predicts a text
     Eval: eval,
     /// Draws a page of what a model computes for a prompt: attention, logit lens, surprise

@@ -72,12 +72,14 @@ fn help_is_a_word_too() {
 fn in_short(example: &str) -> String {
     let cpu = "--device cpu --threads 1";
     let line = example.replace("--model gpt2", "--model nano").replace("--steps 4000", "--steps 6");
+    // An encoder is not part of the binary; the embedded model pools its hidden states, too.
+    let line = line.replace(" --weights all-MiniLM-L6-v2", "");
     match example.split(' ').nth(1).unwrap() {
         "train" if line.contains("--resume") => format!("{line} {cpu}"),
         "train" => format!("{line} --steps 4 --batch 2 --eval-every 2 {cpu}"),
         "bench" => format!("{line} --reps 1 --decode 4 {cpu}"),
         "selftest" if !line.contains("--device") => format!("{line} {cpu}"),
-        "eval" | "explain" | "generate" | "logits" => format!("{line} {cpu}"),
+        "embed" | "eval" | "explain" | "generate" | "logits" => format!("{line} {cpu}"),
         _ => line,
     }
 }

@@ -198,6 +198,10 @@ impl Check<'_> {
                 u64::from(spec.context) * embed,
             );
         }
+        if let Some(types) = spec.token_types {
+            let floats = u64::from(types) * embed;
+            self.one_binding(&["token_types", "embed"], "the table of token types", floats);
+        }
         self.one_binding(&["vocab"], "a row of logits", u64::from(spec.vocab));
         self.one_binding(&["embed", "mlp"], "a layer's vectors", 4 * (embed + up + q + 2 * kv));
     }

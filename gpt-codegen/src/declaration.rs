@@ -97,10 +97,16 @@ fn entries(keys: &'static [Key], spec: &Spec) -> Vec<Entry> {
     keys.iter().map(|key| Entry { key, values: texts(key.kind, &mut copy) }).collect()
 }
 
+/// A size with its digits in groups, or `None`.
+fn optional_size(size: Option<u32>) -> String {
+    size.map_or("None".to_owned(), |size| grouped(&size.to_string()))
+}
+
 /// The values of a key. Fields of a spec are read through the functions that set them.
 fn texts(kind: Kind, spec: &mut Spec) -> Vec<Text> {
     let text = match kind {
         Kind::Size(field) => grouped(&field(spec).to_string()),
+        Kind::OptionalSize(field) => optional_size(*field(spec)),
         Kind::Number(_, field) => number(*field(spec)),
         Kind::OptionalNumber(_, field) => optional(*field(spec)),
         Kind::Flag(field) => field(spec).to_string(),
@@ -111,11 +117,8 @@ fn texts(kind: Kind, spec: &mut Spec) -> Vec<Text> {
             return values.map(|v| Text { text: optional(*v), fields: Vec::new() }).collect();
         }
         Kind::SizePattern(field) => {
-            let text = |size: &Option<u32>| {
-                size.map_or("None".to_owned(), |size| grouped(&size.to_string()))
-            };
             let values = field(spec).0.iter();
-            return values.map(|v| Text { text: text(v), fields: Vec::new() }).collect();
+            return values.map(|v| Text { text: optional_size(*v), fields: Vec::new() }).collect();
         }
         Kind::ChoicePattern(remove_last, variants) => {
             let mut rest = spec.clone();

@@ -2,8 +2,8 @@
 //! metadata of a GGUF. `write` writes the `config.json` of a spec.
 //!
 //! A family of architectures is a module: `gpt2`, `gpt1`, `gpt_j`, `gpt_neo`, `falcon`, `bloom`,
-//! `mpt`, `opt`, and `llama`, which has the classes with the same keys, too. A new family takes two
-//! files: its module, and a row of `FAMILIES` here. The metadata of GGUF files are read by `gguf`,
+//! `mpt`, `opt`, `bert` (encoders), and `llama`, which has the classes with the same keys, too. A
+//! new family takes two files: its module, and a row of `FAMILIES` here. The metadata of GGUF files are read by `gguf`,
 //! which has a row for each architecture of llama.cpp.
 //!
 //! `Fields` hands out the values of a file and remembers which keys were read. Every key of a
@@ -35,6 +35,7 @@
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 mod activation;
+mod bert;
 mod bloom;
 mod falcon;
 mod fields;
@@ -67,7 +68,7 @@ struct Family {
     config: fn(&mut Fields<'_>, &str) -> Spec,
 }
 
-static FAMILIES: [Family; 10] = [
+static FAMILIES: [Family; 13] = [
     Family { model_types: &["gpt2"], config: gpt2::config },
     Family { model_types: &["gpt_bigcode"], config: gpt2::bigcode },
     Family { model_types: &["openai-gpt"], config: gpt1::config },
@@ -77,6 +78,9 @@ static FAMILIES: [Family; 10] = [
     Family { model_types: &["bloom"], config: bloom::config },
     Family { model_types: &["mpt"], config: mpt::config },
     Family { model_types: &["opt"], config: opt::config },
+    Family { model_types: &["bert"], config: bert::bert },
+    Family { model_types: &["roberta"], config: bert::roberta },
+    Family { model_types: &["distilbert"], config: bert::distilbert },
     Family { model_types: &llama::MODEL_TYPES, config: llama::config },
 ];
 

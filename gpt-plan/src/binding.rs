@@ -165,6 +165,8 @@ operands! {
     Bias = "bias_vector",
     /// Embedding of positions.
     Positions = "positions",
+    /// Embedding of token types.
+    TokenTypes = "token_types",
     /// Rotary angles, as sine and cosine.
     Angles = "angles",
     /// The second half of a gated matrix.

@@ -112,7 +112,9 @@ impl Op {
                 Epilogue::Residual { .. } => MAX_PARTS_RESIDUAL,
                 Epilogue::Store { .. } | Epilogue::Activation { .. } => MAX_PARTS,
             },
-            Op::Embed { .. } => MAX_PARTS,
+            // Token types take a binding.
+            Op::Embed { types: Some(_), .. } => MAX_PARTS - 1,
+            Op::Embed { types: None, .. } => MAX_PARTS,
             _ => 0,
         }
     }

@@ -16,12 +16,15 @@ use crate::{BufferId, Formula, Role, Scores, Site, Slot, TensorId};
 /// add to them.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub enum Op {
-    /// `out = dropout(scale * table[token] (+ positions[position]))`.
+    /// `out = dropout(scale * table[token] (+ positions[position]) (+ types[0]))`.
     Embed {
         /// The token embedding `[vocab, embed]`.
         table: TensorId,
         /// The table of positions `[context, embed]`, if one is added.
         positions: Option<TensorId>,
+        /// The table of token types `[token_types, embed]`, if there are types. Every token is of
+        /// type 0.
+        types: Option<TensorId>,
         /// Multiplies the rows of the table.
         scale: f64,
         /// The residual stream `[rows, embed]`.
@@ -86,12 +89,15 @@ pub enum Op {
         slope: Option<Formula>,
     },
 
-    /// Backward of [`Embed`](Op::Embed): `d(table)[token] += scale * dx`, `d(positions)[t] += dx`.
+    /// Backward of [`Embed`](Op::Embed): `d(table)[token] += scale * dx`, `d(positions)[t] += dx`,
+    /// `d(types)[0] += dx`.
     EmbedBackward {
         /// The token embedding, whose gradient is accumulated.
         table: TensorId,
         /// The table of positions, if it is learned.
         positions: Option<TensorId>,
+        /// As in [`Embed`](Op::Embed).
+        types: Option<TensorId>,
         /// As in [`Embed`](Op::Embed).
         scale: f64,
         /// The gradient of the stream `[rows, embed]`.

@@ -57,6 +57,9 @@ pub struct Spec {
     pub head_bias: bool,
     /// Whether the output head shares the token embedding's weights.
     pub tie_embeddings: bool,
+    /// Types of tokens, such as BERT's two segments. The vector of type 0 is added to the embedding
+    /// of every token; `None` has no types.
+    pub token_types: Option<u32>,
     /// Whether the stream begins with a norm of the embedding.
     pub embedding_norm: bool,
     /// Multiplies the token embedding, before positions are added.
@@ -99,6 +102,12 @@ pub enum TensorNames {
     Mpt,
     /// OPT.
     Opt,
+    /// BERT, as sentence-transformers and most encoders for search have it.
+    Bert,
+    /// RoBERTa.
+    Roberta,
+    /// DistilBERT.
+    DistilBert,
 }
 
 /// Order of normalisation and residual inside a block.

@@ -44,6 +44,8 @@ pub enum Role {
     TokenEmbedding,
     /// A vector for each position, learned or computed.
     Positions,
+    /// A vector for each type of token.
+    TokenTypes,
     /// The norm of the embedding, with which the stream begins.
     EmbeddingNorm,
     /// The norm through which the attention reads the stream.

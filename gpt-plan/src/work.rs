@@ -30,12 +30,13 @@ impl Plan {
         let (kv, hidden) = (u64::from(spec.kv_width()), u64::from(spec.mlp.hidden));
         // Floats that the step reads and writes for each of its rows, in addition to a matrix.
         let each = match &step.op {
-            Op::Embed { table, positions, .. } => {
+            Op::Embed { table, positions, types, .. } => {
                 let row = format.row_bytes(self.tensor(*table).columns as usize) as u64;
                 let positions = if positions.is_some() { embed } else { 0 };
+                let types = if types.is_some() { embed } else { 0 };
                 return Work {
-                    flops: rows * positions,
-                    bytes: rows * (row + 4 * (positions + embed)),
+                    flops: rows * (positions + types),
+                    bytes: rows * (row + 4 * (positions + embed)) + 4 * types,
                 };
             }
             Op::Attention { scores, .. } => {

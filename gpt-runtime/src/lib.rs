@@ -129,6 +129,7 @@
 #[allow(missing_docs, clippy::missing_errors_doc)]
 mod cpu;
 mod device;
+mod embeddings;
 // The traits are reachable only through `__private`.
 #[allow(clippy::missing_errors_doc)]
 mod engine;
@@ -157,6 +158,7 @@ mod vtable;
 pub mod weights;
 
 pub use device::{Device, DeviceKind, DeviceOptions, Meter};
+pub use embeddings::{EmbedOptions, Embeddings, Pooling};
 pub use engine::{CacheFormat, SessionOptions};
 pub use error::{Detail, Error};
 pub use generation::{Ended, Generation, Stop, TokenGeneration};

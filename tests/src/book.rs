@@ -19,6 +19,7 @@ pages! {
     Weights: "docs/src/weights.md",
     Devices: "docs/src/devices.md",
     Games: "docs/src/games.md",
+    Search: "docs/src/search.md",
     Explain: "docs/src/explain.md",
     Reliability: "docs/src/reliability.md",
     AddingThings: "docs/src/adding-things.md",

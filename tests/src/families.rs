@@ -18,9 +18,11 @@ pub struct Fixture {
     pub weights: PathBuf,
     /// Its tokens.
     pub ids: Vec<u32>,
-    logits: Vec<f64>,
-    /// The mean loss of each next token.
-    pub loss: f64,
+    /// Logits, or the hidden states of an encoder.
+    expected: Vec<f64>,
+    is_encoder: bool,
+    /// The mean loss of each next token; none of an encoder.
+    pub loss: Option<f64>,
     /// The norm of the gradient of each tensor of the file, and its sum with the weights of
     /// [`weight`].
     pub gradients: BTreeMap<String, [f64; 2]>,
@@ -66,13 +68,18 @@ impl Fixture {
         let numbers = |value: &serde_json::Value| -> Vec<f64> {
             value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
         };
+        let rows = expected.get("logits").or(expected.get("hidden")).unwrap();
         Fixture {
             name: folder.file_name().unwrap().to_string_lossy().into_owned(),
             weights,
             ids: numbers(&expected["ids"]).into_iter().map(|x| x as u32).collect(),
-            logits: expected["logits"].as_array().unwrap().iter().flat_map(numbers).collect(),
-            loss: expected["loss"].as_f64().unwrap(),
-            gradients: serde_json::from_value(expected["gradients"].clone()).unwrap(),
+            expected: rows.as_array().unwrap().iter().flat_map(numbers).collect(),
+            is_encoder: expected.get("hidden").is_some(),
+            loss: expected.get("loss").map(|loss| loss.as_f64().unwrap()),
+            gradients: match expected.get("gradients") {
+                Some(gradients) => serde_json::from_value(gradients.clone()).unwrap(),
+                None => BTreeMap::new(),
+            },
         }
     }
 
@@ -81,16 +88,20 @@ impl Fixture {
         weights::read_spec(&self.weights).unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
-    /// The NMSE of the logits of `spec` on `device`, with the weights of the file. The prompt is
+    /// The NMSE of the logits or hidden states of `spec` on `device`, with the weights of the file. The prompt is
     /// read in chunks of seven tokens.
     pub fn error(&self, spec: &Spec, device: &Device) -> f64 {
         let file = weights::open(&self.weights, specs::plan(&self.name, &self.spec()), None);
         let file = file.unwrap_or_else(|error| panic!("{}: {error}", self.name));
         let plan = specs::plan(&self.name, spec);
         let model = Model::<Untyped>::from_plan(plan, &file, device).unwrap();
+        if self.is_encoder {
+            let hidden = model.session().open().unwrap().hidden(&self.ids).unwrap();
+            return nmse(&hidden, &self.expected);
+        }
         let mut logits = Vec::new();
         let mut session = model.session().all_logits().chunk(7).open().unwrap();
         session.each_logits(&self.ids, |_, row| logits.extend_from_slice(row)).unwrap();
-        nmse(&logits, &self.logits)
+        nmse(&logits, &self.expected)
     }
 }

@@ -99,6 +99,11 @@ gpt_model! {
     pub struct AlibiBidirectional {
         positions: Alibi { max_bias: 4.0 }, embedding_norm: true, mask: Bidirectional, window: 21, kv_heads: 2, ..Article
     }
+    pub struct Encoder {
+        block: PostNorm, mask: Bidirectional, token_types: 2, embedding_norm: true, embedding_scale: 1.5,
+        heads: 3, head_dim: 13, embed: 39, ..Gpt2
+    }
+    pub struct TokenTypesRope { token_types: 3, tie_embeddings: false, ..SmolLm2 }
     pub struct NarrowAttention { heads: 2, head_dim: 4, ..Gpt2 }
     pub struct ReluSquared { mlp: Dense { hidden: 90, activation: ReluSquared }, ..Gpt2 }
 }
@@ -155,6 +160,8 @@ macro_rules! for_each_model {
         $each::<QkNormWide>("qk_norm_wide");
         $each::<Alibi>("alibi");
         $each::<AlibiBidirectional>("alibi_bidirectional");
+        $each::<Encoder>("encoder");
+        $each::<TokenTypesRope>("token_types_rope");
         $each::<NarrowAttention>("narrow_attention");
         $each::<ReluSquared>("relu_squared");
     }};

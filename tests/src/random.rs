@@ -20,7 +20,10 @@ pub fn spec() -> impl Strategy<Value = Spec> {
         any::<[Option<bool>; 3]>(),
         masks(),
         scores(),
-        [prop::option::of(0.1..4.0), prop::option::of(0.1..2.0), prop::option::of(0.1..3.0)],
+        (
+            [prop::option::of(0.1..4.0), prop::option::of(0.1..2.0), prop::option::of(0.1..3.0)],
+            prop::option::of(1..4u32),
+        ),
     );
     (sizes, attention, kinds).prop_map(|(sizes, attention, kinds)| {
         let (vocab, context, layers, embed, hidden) = sizes;
@@ -35,7 +38,7 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             biases,
             mask,
             scores,
-            scales,
+            (scales, token_types),
         ) = kinds;
         let [gated, head_bias, bidirectional, bias, tie, embedding_norm] = flags;
         let rotary = matches!(positions, Positions::Rope(_));
@@ -59,6 +62,7 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             qk_norm: qk_norm.filter(|_| head_dim >= 8),
             head_bias,
             embedding_norm,
+            token_types,
             mlp: Mlp { gated, hidden, activation },
             positions,
             mask: if bidirectional { mask } else { Pattern::all(Mask::Causal) },

@@ -387,6 +387,22 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
                 ..article()
             },
         ),
+        (
+            "encoder",
+            Spec {
+                block: Block::PostNorm,
+                mask: Pattern::all(Mask::Bidirectional),
+                token_types: Some(2),
+                embedding_norm: true,
+                embedding_scale: Some(1.5),
+                heads: 3,
+                kv_heads: 3,
+                head_dim: 13,
+                embed: 39,
+                ..gpt2()
+            },
+        ),
+        ("token_types_rope", Spec { token_types: Some(3), tie_embeddings: false, ..smollm2() }),
         ("narrow_attention", Spec { heads: 2, kv_heads: 2, head_dim: 4, ..gpt2() }),
         ("relu_squared", Spec { mlp: mlp(false, 90, relu_squared()), ..gpt2() }),
     ]

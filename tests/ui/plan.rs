@@ -34,6 +34,7 @@ static PLAN: Plan = Plan {
         bias: false,
         head_bias: false,
         tie_embeddings: true,
+        token_types: None,
         embedding_norm: false,
         embedding_scale: None,
         residual_scale: None,
@@ -69,6 +70,7 @@ static PLAN: Plan = Plan {
             op: Op::Embed {
                 table: TensorId(0),
                 positions: None,
+                types: None,
                 scale: 1.0,
                 out: BufferId::X.here(),
             },

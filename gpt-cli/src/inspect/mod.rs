@@ -108,7 +108,7 @@ const PARTS: [&str; 5] = ["embedding", "attention", "mlp", "norms", "head"];
 
 fn part(tensor: &Tensor) -> &'static str {
     match tensor.role {
-        Role::TokenEmbedding | Role::Positions => "embedding",
+        Role::TokenEmbedding | Role::Positions | Role::TokenTypes => "embedding",
         Role::Qkv | Role::AttentionOut => "attention",
         Role::MlpUp | Role::MlpDown => "mlp",
         Role::EmbeddingNorm

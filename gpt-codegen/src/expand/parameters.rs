@@ -51,6 +51,7 @@ fn description(role: Role, component: Component) -> String {
     let (place, is_norm) = match role {
         Role::TokenEmbedding => return "The embedding, a row for each token".to_owned(),
         Role::Positions => return "The learned positions, a row for each".to_owned(),
+        Role::TokenTypes => return "The embedding of token types, a row for each".to_owned(),
         Role::EmbeddingNorm => ("the norm of the embedding", true),
         Role::AttentionNorm => ("the norm through which the attention reads the stream", true),
         Role::Qkv => ("the projection to queries, keys and values", false),
@@ -78,6 +79,7 @@ fn name(role: Role, component: Component) -> String {
     let (place, weight, bias) = match role {
         Role::TokenEmbedding => ("TOKEN_EMBEDDING", "", ""),
         Role::Positions => ("POSITIONS", "", ""),
+        Role::TokenTypes => ("TOKEN_TYPES", "", ""),
         Role::EmbeddingNorm => ("EMBEDDING_NORM", "_GAMMA", "_BETA"),
         Role::AttentionNorm => ("ATTENTION_NORM", "_GAMMA", "_BETA"),
         Role::Qkv => ("QKV", "", "_BIAS"),

@@ -76,7 +76,7 @@ fn field(key: &Key, vis: &TokenStream) -> TokenStream {
         Kind::OptionalFlag(_) => quote!(::core::option::Option<bool>),
         Kind::Activation(_) => quote!(Activation),
         Kind::NumberPattern(..) => quote!(::core::option::Option<f64>),
-        Kind::SizePattern(..) => quote!(::core::option::Option<u32>),
+        Kind::OptionalSize(_) | Kind::SizePattern(_) => quote!(::core::option::Option<u32>),
         Kind::Choice(_) | Kind::ChoicePattern(..) => {
             let name = format_ident!("{}", type_name(key.name));
             quote!(#name)

@@ -16,6 +16,8 @@ use gpt_plan::{Activation, Block, Mask, Norm, NormKind, Pattern, Positions, Rope
 pub enum Kind {
     /// A size: a positive integer, or an expression of other sizes.
     Size(fn(&mut Spec) -> &mut u32),
+    /// A size, or `None`.
+    OptionalSize(fn(&mut Spec) -> &mut Option<u32>),
     /// A number.
     Number(Range, fn(&mut Spec) -> &mut f64),
     /// A number, or `None`.
@@ -101,7 +103,7 @@ const fn variant(
 }
 
 /// Every key, in the order of the documentation.
-pub static KEYS: [Key; 29] = [
+pub static KEYS: [Key; 30] = [
     key("vocab", Kind::Size(|spec| &mut spec.vocab), None, "number of tokens"),
     key("context", Kind::Size(|spec| &mut spec.context), None, "longest sequence, in tokens"),
     key("layers", Kind::Size(|spec| &mut spec.layers), None, "number of transformer blocks"),
@@ -361,6 +363,12 @@ pub static KEYS: [Key; 29] = [
         "whether the head shares the token embedding's weights",
     ),
     key(
+        "token_types",
+        Kind::OptionalSize(|spec| &mut spec.token_types),
+        Some("None"),
+        "types of tokens (BERT has 2); the vector of type 0 is added to the embedding of every token",
+    ),
+    key(
         "embedding_norm",
         Kind::Flag(|spec| &mut spec.embedding_norm),
         Some("false"),
@@ -440,6 +448,7 @@ pub fn reference() -> String {
 fn values(kind: Kind) -> String {
     match kind {
         Kind::Size(_) => "size".to_owned(),
+        Kind::OptionalSize(_) => "size, `None`".to_owned(),
         Kind::Number(..) => "number".to_owned(),
         Kind::OptionalNumber(..) => "number, `None`".to_owned(),
         Kind::Flag(_) => "`true`, `false`".to_owned(),

@@ -29,7 +29,7 @@ pub fn backward(spec: &Spec, ops: &[Named], renormalise: bool) -> Vec<Named> {
         Backward { spec, stream: None, is_normed_pending: false, normed: None, ops: Vec::new() };
     for (i, Named { name, op }) in ops.iter().enumerate().rev() {
         match op {
-            Op::Embed { table, positions, scale, out } => {
+            Op::Embed { table, positions, types, scale, out } => {
                 let d = if out.buffer == BufferId::Embedded { D_BRANCH } else { DX };
                 let dx = pass.through_dropout(name, d, Site::Embedding, 1.0);
                 let learned = spec.positions == Positions::Learned;
@@ -37,6 +37,7 @@ pub fn backward(spec: &Spec, ops: &[Named], renormalise: bool) -> Vec<Named> {
                     table: *table,
                     // A computed table has no gradient.
                     positions: positions.filter(|_| learned),
+                    types: *types,
                     scale: *scale,
                     dx,
                 };

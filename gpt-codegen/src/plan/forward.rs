@@ -120,6 +120,7 @@ pub fn forward(spec: &Spec, table: &Table, slots: &PassSlots) -> Vec<Ops> {
     let embed = Op::Embed {
         table: table.token_embedding,
         positions: table.positions,
+        types: table.token_types,
         scale: spec.embedding_scale.unwrap_or(1.0),
         out: if table.embedding_norm.is_some() { embedded } else { slots.input },
     };

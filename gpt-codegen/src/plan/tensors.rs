@@ -13,6 +13,8 @@ pub struct Table {
     pub token_embedding: TensorId,
     /// The table of positions, learned or computed; none in a rotary model.
     pub positions: Option<TensorId>,
+    /// The table of token types, if the model has types.
+    pub token_types: Option<TensorId>,
     /// The norm of the embedding, if the model has one.
     pub embedding_norm: Option<NormRef>,
     /// The norm through which the attention reads the stream, if the block has one.
@@ -66,6 +68,7 @@ impl Table {
             &[names.token_embedding()],
         );
         let positions = build.positions(&names);
+        let token_types = spec.token_types.map(|_| build.token_types(&names));
         let embedding_norm = spec.embedding_norm.then(|| {
             let names = [names.embedding_norm()];
             build.norm(Role::EmbeddingNorm, "embedding_norm", Place::Model, &names, 0)
@@ -142,6 +145,7 @@ impl Table {
             tensors: build.tensors,
             token_embedding,
             positions,
+            token_types,
             embedding_norm,
             attn_norm,
             qkv,
@@ -306,16 +310,36 @@ impl Builder<'_> {
             Positions::Sinusoidal => (Init::Sinusoidal, Vec::new()),
             Positions::Rope(_) | Positions::Alibi { .. } => return None,
         };
-        Some(self.push(Tensor {
-            role: Role::Positions,
+        let (role, rows) = (Role::Positions, self.spec.context);
+        Some(self.table(role, "positions", rows, init, sources))
+    }
+
+    fn token_types(&mut self, names: &Scheme<'_>) -> TensorId {
+        let names = names.token_types();
+        let init = Init::Normal(deviation(self.spec.embed));
+        let sources = vec![names.source("weight", 0)];
+        self.table(Role::TokenTypes, "token_types", names.rows, init, sources)
+    }
+
+    /// Adds a table of vectors that are added to the embedding of tokens.
+    fn table(
+        &mut self,
+        role: Role,
+        name: &'static str,
+        rows: u32,
+        init: Init,
+        sources: Vec<FileTensor>,
+    ) -> TensorId {
+        self.push(Tensor {
+            role,
             component: Component::Weight,
-            name: "positions".into(),
+            name: name.into(),
             place: Place::Model,
             kind: TensorKind::Table,
-            rows: self.spec.context,
+            rows,
             columns: self.spec.embed,
             init,
             sources: sources.into(),
-        }))
+        })
     }
 }

@@ -40,6 +40,12 @@ fn set(e: &mut Evaluator<'_>, key: &'static Key, spec: &mut Spec) -> Option<()> 
 fn store(e: &mut Evaluator<'_>, key: &Key, value: &Expr, spec: &mut Spec) -> Option<()> {
     match key.kind {
         Kind::Size(field) => *field(spec) = e.size(value, key.name)?,
+        Kind::OptionalSize(field) => {
+            *field(spec) = match is_none(value) {
+                true => None,
+                false => Some(e.size(value, key.name)?),
+            }
+        }
         Kind::Number(range, field) => *field(spec) = number(e, key.name, range, value)?,
         Kind::OptionalNumber(range, field) => {
             *field(spec) = match is_none(value) {

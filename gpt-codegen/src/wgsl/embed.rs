@@ -1,6 +1,6 @@
 //! The embedding: look-up in inference, look-up and gradients in training.
 
-use gpt_plan::{Grid, Kernel, MatrixLayout, Op, TensorId};
+use gpt_plan::{BufferId, Grid, Kernel, MatrixLayout, Op, TensorId};
 use gpt_shaders::files;
 
 use super::header::Header;
@@ -13,12 +13,34 @@ const WORKGROUP: u32 = 64;
 /// Workgroups that share the columns of the embedding's gradient.
 const REMAINDERS: u32 = 8;
 
+/// The tables whose rows are added to those of tokens.
+#[derive(Clone, Copy)]
+pub struct Tables {
+    pub positions: bool,
+    pub types: bool,
+}
+
+impl Tables {
+    fn files(self) -> [&'static str; 2] {
+        [
+            match self.positions {
+                true => files::EMBED_POSITIONS_TABLE,
+                false => files::EMBED_POSITIONS_NONE,
+            },
+            match self.types {
+                true => files::EMBED_TYPES_TABLE,
+                false => files::EMBED_TYPES_NONE,
+            },
+        ]
+    }
+}
+
 /// The kernel that looks tokens up, for both phases.
 pub fn kernel(
     context: &Context<'_>,
     op: &Op,
     table: TensorId,
-    positions: bool,
+    tables: Tables,
     scale: f64,
 ) -> Option<Kernel> {
     let spec = context.spec;
@@ -42,7 +64,7 @@ pub fn kernel(
     header.number("EMBEDDING_SCALE", scale, "factor of the table");
     let mut parts = vec![files::SHARED_PASS];
     matmul::weights(context.format, &layout, &mut header, &mut parts);
-    parts.push(positions_file(positions));
+    parts.extend(tables.files());
     parts.push(files::EMBED_PACKED);
     Some(Kernel {
         workgroup: WORKGROUP,
@@ -51,26 +73,19 @@ pub fn kernel(
     })
 }
 
-fn positions_file(positions: bool) -> &'static str {
-    if positions { files::EMBED_POSITIONS_TABLE } else { files::EMBED_POSITIONS_NONE }
-}
-
 impl TrainKernels<'_> {
     /// Looks tokens up.
-    pub(super) fn embed(&mut self, positions: bool, scale: f64) -> u16 {
+    pub(super) fn embed(&mut self, tables: Tables, scale: f64) -> u16 {
         let mut header = self.rows("the embedding of tokens");
         header.number("EMBEDDING_SCALE", scale, "factor of the table");
-        let parts = vec![
-            files::SHARED_TRAIN_PASS,
-            positions_file(positions),
-            self.dropout_file(),
-            files::EMBED_FORWARD,
-        ];
+        let mut parts = vec![files::SHARED_TRAIN_PASS];
+        parts.extend(tables.files());
+        parts.extend([self.dropout_file(), files::EMBED_FORWARD]);
         self.add("embed", header, parts, self.row())
     }
 
-    /// The gradients of the table, and of learned positions.
-    pub(super) fn embed_weight(&mut self, positions: bool, scale: f64) -> Vec<u16> {
+    /// The gradients of the table, of learned positions, and of token types.
+    pub(super) fn embed_weight(&mut self, tables: Tables, scale: f64, dx: BufferId) -> Vec<u16> {
         let mut header = self.rows("the gradient of the embedding");
         header.number("EMBEDDING_SCALE", scale, "factor of the table");
         header.size("REMAINDERS", REMAINDERS, "workgroups that share a column");
@@ -83,11 +98,15 @@ impl TrainKernels<'_> {
         };
         let parts = vec![files::SHARED_TRAIN_PASS, files::EMBED_BACKWARD];
         let mut kernels = vec![self.add("embed_weight", header, parts, tiling)];
-        if positions {
+        if tables.positions {
             let header = self.rows("the gradient of the positions");
             let parts = vec![files::SHARED_TRAIN_PASS, files::EMBED_POSITIONS_BACKWARD];
             let tiling = Tiling { grid: Grid::Tokens, ..self.row() };
             kernels.push(self.add("positions_weight", header, parts, tiling));
+        }
+        if tables.types {
+            // Like a bias, the vector of the type is added to every row.
+            kernels.push(self.backward_bias(self.spec.embed, dx));
         }
         kernels
     }

@@ -42,8 +42,9 @@ pub fn kernel(
     let context = Context { model, spec, tensors, name, phase, format };
     match op {
         Op::Attention { scores, .. } => Some(attention::kernel(&context, scores)),
-        Op::Embed { table, positions, scale, .. } => {
-            embed::kernel(&context, op, *table, positions.is_some(), *scale)
+        Op::Embed { table, positions, types, scale, .. } => {
+            let tables = embed::Tables { positions: positions.is_some(), types: types.is_some() };
+            embed::kernel(&context, op, *table, tables, *scale)
         }
         Op::Norm { norm, sum, .. } => Some(norm::rows_kernel(&context, *norm, *sum)),
         Op::NormHeads { norm, rotary, .. } => Some(norm::heads(&context, *norm, *rotary)),

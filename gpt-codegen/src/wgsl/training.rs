@@ -7,6 +7,7 @@
 use gpt_plan::{Buffer, BufferId, Grid, Kernel, Op, Spec, Statistics, Str, Tensor, TensorId};
 use gpt_shaders::files;
 
+use super::embed::Tables;
 use super::header::{Header, Parts};
 use super::norm;
 
@@ -61,7 +62,10 @@ impl<'a> TrainKernels<'a> {
     /// Indices of the kernels that a step runs, in order.
     pub fn of(&mut self, op: &Op) -> Vec<u16> {
         match *op {
-            Op::Embed { positions, scale, .. } => vec![self.embed(positions.is_some(), scale)],
+            Op::Embed { positions, types, scale, .. } => {
+                let tables = Tables { positions: positions.is_some(), types: types.is_some() };
+                vec![self.embed(tables, scale)]
+            }
             Op::Norm { norm, statistics, sum, .. } => match statistics {
                 Statistics::Compute => vec![self.norm(norm, sum)],
                 Statistics::Stored => vec![self.norm_recompute(norm)],
@@ -82,15 +86,16 @@ impl<'a> TrainKernels<'a> {
             }
             Op::ProjectWeight { weight, bias, dy, input } => {
                 let product = self.backward_weight(weight, dy.buffer, input.buffer);
-                let bias = bias.map(|bias| self.backward_bias(bias, dy.buffer));
+                let bias = bias.map(|bias| self.backward_bias(self.tensor(bias).rows, dy.buffer));
                 std::iter::once(product).chain(bias).collect()
             }
             Op::NormInput { norm, residual, .. } => {
                 vec![self.norm_input(norm, residual.is_some())]
             }
             Op::NormWeight { norm, .. } => vec![self.norm_weight(norm)],
-            Op::EmbedBackward { positions, scale, .. } => {
-                self.embed_weight(positions.is_some(), scale)
+            Op::EmbedBackward { positions, types, scale, dx, .. } => {
+                let tables = Tables { positions: positions.is_some(), types: types.is_some() };
+                self.embed_weight(tables, scale, dx.buffer)
             }
         }
     }

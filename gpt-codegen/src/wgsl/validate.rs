@@ -328,7 +328,7 @@ mod tests {
                 norm: LayerNorm { affine: false }, mlp: Gated { hidden: 41, activation: Silu },
                 window: 9, attention_softcap: 2.0 }
             struct I { window: 3, ..G }
-            struct J { block: Sandwich, qk_norm: LayerNorm { over: EachHead }, embedding_norm: true,
+            struct J { block: Sandwich, qk_norm: LayerNorm { over: EachHead }, embedding_norm: true, token_types: 2,
                 positions: Alibi, head_bias: true, ..H }
             struct K { block: Parallel, qk_norm: RmsNorm {}, ..B }"
                 .parse()

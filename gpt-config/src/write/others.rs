@@ -7,7 +7,7 @@ use super::{activation_name, one_width, with};
 
 /// `spec` as each of the classes, with the values that the class can express.
 pub fn candidates(spec: &Spec) -> impl Iterator<Item = Value> {
-    let classes = [gpt_j, gpt_neo, gpt_bigcode, falcon, bloom, mpt, opt];
+    let classes = [gpt_j, gpt_neo, gpt_bigcode, falcon, bloom, mpt, opt, bert, roberta, distilbert];
     classes.into_iter().filter_map(|class| class(spec))
 }
 
@@ -103,5 +103,40 @@ fn opt(spec: &Spec) -> Option<Value> {
         "activation_function": activation_name(spec)?, "enable_bias": spec.bias,
         "layer_norm_elementwise_affine": spec.norm.affine,
         "tie_word_embeddings": spec.tie_embeddings, "bos_token_id": null, "eos_token_id": null,
+    }))
+}
+
+fn bert(spec: &Spec) -> Option<Value> {
+    keys_of_bert(spec, "bert", "BertModel", spec.context)
+}
+
+fn roberta(spec: &Spec) -> Option<Value> {
+    // Two rows of its table of positions are unused.
+    let keys = keys_of_bert(spec, "roberta", "RobertaModel", spec.context.checked_add(2)?)?;
+    Some(with(keys, json!({ "pad_token_id": 1 })))
+}
+
+fn keys_of_bert(spec: &Spec, model_type: &str, name: &str, positions: u32) -> Option<Value> {
+    one_width(spec)?;
+    Some(json!({
+        "architectures": [name], "model_type": model_type, "torch_dtype": "float32",
+        "vocab_size": spec.vocab, "max_position_embeddings": positions,
+        "num_hidden_layers": spec.layers, "num_attention_heads": spec.heads,
+        "hidden_size": spec.embed, "intermediate_size": spec.mlp.hidden,
+        "hidden_act": activation_name(spec)?, "layer_norm_eps": spec.norm.eps,
+        "type_vocab_size": spec.token_types?, "tie_word_embeddings": spec.tie_embeddings,
+        "hidden_dropout_prob": spec.dropout, "attention_probs_dropout_prob": spec.dropout,
+    }))
+}
+
+fn distilbert(spec: &Spec) -> Option<Value> {
+    one_width(spec)?;
+    Some(json!({
+        "architectures": ["DistilBertModel"], "model_type": "distilbert",
+        "torch_dtype": "float32", "vocab_size": spec.vocab,
+        "max_position_embeddings": spec.context, "n_layers": spec.layers, "n_heads": spec.heads,
+        "dim": spec.embed, "hidden_dim": spec.mlp.hidden, "activation": activation_name(spec)?,
+        "tie_word_embeddings": spec.tie_embeddings, "dropout": spec.dropout,
+        "attention_dropout": spec.dropout,
     }))
 }

@@ -11,9 +11,9 @@ impl<'a> Checker<'a> {
     pub const fn op(mut self, op: &'a Op) -> Result<Self, Fault<'a>> {
         let spec = &self.plan.spec;
         match *op {
-            Op::Embed { table, positions, out, .. } => {
+            Op::Embed { table, positions, types, out, .. } => {
                 let width = attempt!(self.write(out));
-                attempt!(self.table(table, positions, width));
+                attempt!(self.tables(table, positions, types, width));
             }
             Op::Norm { norm, x, sum, stats, out, statistics } => {
                 let width = attempt!(self.read(x));
@@ -62,9 +62,9 @@ impl<'a> Checker<'a> {
                 attempt!(self.read_of(logits, spec.vocab));
                 attempt!(self.write_of(losses, 1));
             }
-            Op::EmbedBackward { table, positions, dx, .. } => {
+            Op::EmbedBackward { table, positions, types, dx, .. } => {
                 let width = attempt!(self.read(dx));
-                attempt!(self.table(table, positions, width));
+                attempt!(self.tables(table, positions, types, width));
             }
             Op::DropoutBackward { dy, out, .. } => {
                 let width = attempt!(self.read(dy));
@@ -134,24 +134,35 @@ impl<'a> Checker<'a> {
     }
 
     /// The tables of an embedding of `width`.
-    const fn table(
+    const fn tables(
         &self,
         table: TensorId,
         positions: Option<TensorId>,
+        types: Option<TensorId>,
         width: u32,
     ) -> Result<(), Fault<'a>> {
         let spec = &self.plan.spec;
         let table = attempt!(self.matrix(table));
         attempt!(self.rows(table, spec.vocab));
         attempt!(self.columns(table, width));
-        let Some(positions) = positions else {
+        attempt!(self.table(positions, spec.context, width));
+        let types_rows = match spec.token_types {
+            Some(types) => types,
+            None => 0,
+        };
+        self.table(types, types_rows, width)
+    }
+
+    /// A table `[rows, width]`, if there is one.
+    const fn table(&self, table: Option<TensorId>, rows: u32, width: u32) -> Result<(), Fault<'a>> {
+        let Some(table) = table else {
             return Ok(());
         };
-        let table = attempt!(self.tensor(positions));
+        let table = attempt!(self.tensor(table));
         let TensorKind::Table = table.kind else {
             return self.fault(text(&table.name), "is not a table");
         };
-        attempt!(self.rows(table, spec.context));
+        attempt!(self.rows(table, rows));
         self.columns(table, width)
     }
 

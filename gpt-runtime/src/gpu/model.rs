@@ -163,6 +163,8 @@ struct ModelUpload<'a> {
     layer_vectors: Buffer,
     /// Positions or rotary angles; a model without a table binds none.
     table: Buffer,
+    /// Token types, if the model has any.
+    token_types: Option<Buffer>,
     /// Matrices by tensor, layer and part: one that two steps share (a tied head) is uploaded once.
     matrices: HashMap<(TensorId, u32, usize), DeviceMatrix>,
 }
@@ -297,6 +299,7 @@ impl<'a> ModelUpload<'a> {
             model_vectors: upload("the model's vectors", cast_slice(&model))?,
             layer_vectors: upload("the layers' vectors", cast_slice(&layers))?,
             table: tables::upload(device, plan, weights, plan.spec.context)?,
+            token_types: tables::upload_token_types(device, plan, weights)?,
             matrices: HashMap::new(),
         })
     }
@@ -341,6 +344,9 @@ impl<'a> ModelUpload<'a> {
             }
             (Operand::Weight(_), DeviceMatrix::Texture(view)) => BindingResource::TextureView(view),
             (Operand::Positions | Operand::Angles, _) => self.table.as_entire_binding(),
+            (Operand::TokenTypes, _) => {
+                self.token_types.as_ref().expect("a table of types").as_entire_binding()
+            }
             (operand, _) => unreachable!("{operand:?} is no operand of the weights' group"),
         };
         let entries = group().map(|binding| BindGroupEntry {

@@ -1,7 +1,7 @@
 //! The table of positions or rotary angles of a model.
 
 use bytemuck::cast_slice;
-use gpt_plan::{Plan, Positions, TensorId, TensorKind};
+use gpt_plan::{Component, Plan, Positions, Role};
 use wgpu::{Buffer, BufferUsages};
 
 use super::device::GpuDevice;
@@ -22,9 +22,7 @@ pub fn upload(
     let tokens = tokens.min(plan.spec.context) as usize;
     match &plan.spec.positions {
         Positions::Learned | Positions::Sinusoidal => {
-            let mut tensors = plan.tensors.iter();
-            let id = tensors.position(|t| t.kind == TensorKind::Table);
-            let id = TensorId(id.expect("a table of positions") as u16);
+            let id = plan.role(Role::Positions, Component::Weight).expect("a table of positions");
             let bytes = 4 * tokens * plan.spec.embed as usize;
             let table = weights.tensor(id, 0)?;
             let name = "the table of positions";
@@ -42,4 +40,18 @@ pub fn upload(
             device.upload(name, cast_slice(angles), BufferUsages::STORAGE)
         }
     }
+}
+
+/// Uploads the table of token types, if the model has one.
+///
+/// # Errors
+/// As [`upload`].
+pub fn upload_token_types(
+    device: &GpuDevice,
+    plan: &Plan,
+    weights: &dyn Weights,
+) -> Result<Option<Buffer>, Error> {
+    let Some(id) = plan.role(Role::TokenTypes, Component::Weight) else { return Ok(None) };
+    let table = weights.tensor(id, 0)?;
+    device.upload("the table of token types", &table.data, BufferUsages::STORAGE).map(Some)
 }

@@ -38,7 +38,16 @@ pub struct Resolver<'a> {
 /// A name without the prefixes of modules that contain the model: exporters differ in them, and
 /// `torch.compile` and data-parallel training add theirs.
 fn trunk(name: &str) -> &str {
-    const PREFIXES: [&str; 5] = ["_orig_mod.", "module.", "model.", "transformer.", "gpt_neox."];
+    const PREFIXES: [&str; 8] = [
+        "_orig_mod.",
+        "module.",
+        "model.",
+        "transformer.",
+        "gpt_neox.",
+        "bert.",
+        "roberta.",
+        "distilbert.",
+    ];
     match PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)) {
         Some(rest) => trunk(rest),
         None => name,
@@ -158,7 +167,8 @@ impl<'a> Resolver<'a> {
     }
 
     /// Tensors of the file that the plan does not use, except for known buffers without parameters,
-    /// and divisors of rotary frequencies, which are part of the file's description.
+    /// divisors of rotary frequencies, which are part of the file's description, and the pooler of
+    /// an encoder.
     pub fn unexpected(&self) -> Vec<String> {
         let known = |name: &str| {
             let buffers = [
@@ -168,7 +178,11 @@ impl<'a> Resolver<'a> {
                 "rotary_emb.inv_freq",
                 "rope_freqs.weight",
             ];
+            // An encoder's pooler is for classification, and does not change hidden states.
+            let trunk = trunk(name);
             buffers.iter().any(|buffer| name.ends_with(buffer))
+                || trunk == "embeddings.position_ids"
+                || trunk.starts_with("pooler.")
         };
         // Some exporters write a tied head a second time.
         let tied_copy = |name: &str, entry: &ArchiveEntry| {

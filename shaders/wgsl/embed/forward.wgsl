@@ -1,5 +1,5 @@
-// x = drop(EMBEDDING_SCALE * token embedding + position embedding). A workgroup computes a row. A
-// table in parts runs once for each part, which writes the rows of its own tokens.
+// x = drop(EMBEDDING_SCALE * token embedding + position embedding + type embedding). A workgroup
+// computes a row. A table in parts runs once for each part, which writes the rows of its own tokens.
 
 @group(1) @binding(0) var<storage, read> tokens: array<u32>;
 @group(1) @binding(1) var<storage, read> table: array<f32>;
@@ -14,7 +14,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         return;
     }
     for (var i = invocation; i < EMBED; i += WORKGROUP_SIZE) {
-        let value = EMBEDDING_SCALE * table[token * EMBED + i] + position_embedding(row % pass_uniform.tokens, i);
+        let added = position_embedding(row % pass_uniform.tokens, i) + type_embedding(i);
+        let value = EMBEDDING_SCALE * table[token * EMBED + i] + added;
         out[row * EMBED_STRIDE + i] = dropout_scale(row * EMBED + i) * value;
     }
 }

@@ -1,5 +1,5 @@
-// x = EMBEDDING_SCALE * token embedding + position embedding. An invocation computes four columns
-// of a row.
+// x = EMBEDDING_SCALE * token embedding + position embedding + type embedding. An invocation
+// computes four columns of a row.
 
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 @group(0) @binding(3) var<storage, read> tokens: array<u32>;
@@ -16,7 +16,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var j = 0u; j < 4u; j++) {
         let column = 4u * at + j;
         if column < EMBED {
-            out[row * EMBED + column] = EMBEDDING_SCALE * values[j] + position_embedding(pass_uniform.position + row, column);
+            let added = position_embedding(pass_uniform.position + row, column) + type_embedding(column);
+            out[row * EMBED + column] = EMBEDDING_SCALE * values[j] + added;
         }
     }
 }

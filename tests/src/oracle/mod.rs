@@ -159,6 +159,9 @@ impl Gpt {
         let x = Matrix::from_fn(tokens.len(), width, |position, column| {
             let token = self.parameters.token_embedding.row(tokens[position] as usize)[column]
                 * self.spec.embedding_scale.unwrap_or(1.0);
+            // Every token is of type 0.
+            let types = self.parameters.token_types.as_ref();
+            let token = token + types.map_or(0.0, |types| types.row(0)[column]);
             match self.spec.positions {
                 Positions::Learned => {
                     let table = self.parameters.positions.as_ref();

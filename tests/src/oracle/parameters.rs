@@ -15,6 +15,8 @@ pub struct Parameters {
     pub token_embedding: Matrix,
     /// `[context, embed]`, if positions are learned.
     pub positions: Option<Matrix>,
+    /// `[token_types, embed]`, if there are types.
+    pub token_types: Option<Matrix>,
     /// The norm of the embedding, if the model has one.
     pub embedding_norm: Option<NormParameters>,
     pub blocks: Vec<BlockParameters>,
@@ -55,6 +57,10 @@ impl Parameters {
             "positions" => {
                 let positions = self.positions.as_ref().expect("learned positions");
                 return Cow::Borrowed(&positions.values);
+            }
+            "token_types" => {
+                let types = self.token_types.as_ref().expect("types of tokens");
+                return Cow::Borrowed(&types.values);
             }
             "head.weight" => {
                 return Cow::Borrowed(&self.head.as_ref().expect("a head of its own").values);
@@ -109,6 +115,9 @@ impl Parameters {
         f("token_embedding".to_owned(), &mut self.token_embedding.values);
         if let Some(positions) = &mut self.positions {
             f("positions".to_owned(), &mut positions.values);
+        }
+        if let Some(types) = &mut self.token_types {
+            f("token_types".to_owned(), &mut types.values);
         }
         for (layer, block) in self.blocks.iter_mut().enumerate() {
             let name = |what: &str| format!("{what} of layer {layer}");
@@ -217,6 +226,7 @@ impl Gpt {
                 gpt_plan::Positions::Learned => Some(reader.required("positions", 0)?),
                 _ => None, // sinusoidal positions are computed on use
             },
+            token_types: reader.optional("token_types", 0)?,
             embedding_norm: spec
                 .embedding_norm
                 .then(|| reader.norm("embedding_norm", 0))

@@ -85,6 +85,11 @@ impl<'a> Scheme<'a> {
         }
     }
 
+    pub fn token_types(&self) -> Names {
+        let rows = self.spec.token_types.unwrap_or(0);
+        self.model(rows, self.table.token_types, "token_types")
+    }
+
     pub fn embedding_norm(&self) -> Names {
         self.model(self.spec.embed, self.table.embedding_norm, "token_embd_norm")
     }
@@ -257,6 +262,9 @@ fn table(spec: &Spec) -> &'static Table {
         TensorNames::Bloom => &tables::BLOOM,
         TensorNames::Mpt => &tables::MPT,
         TensorNames::Opt => &tables::OPT,
+        TensorNames::Bert => &tables::BERT,
+        TensorNames::Roberta => &tables::ROBERTA,
+        TensorNames::DistilBert => &tables::DISTILBERT,
     }
 }
 

@@ -7,6 +7,7 @@ pub struct Table {
     pub positions: &'static str,
     /// Rows of that table before the one of the first position.
     pub unused_positions: u32,
+    pub token_types: &'static str,
     pub embedding_norm: &'static str,
     pub final_norm: &'static str,
     pub head: &'static str,
@@ -43,6 +44,7 @@ pub const LLAMA: Table = Table {
     token_embedding: "model.embed_tokens",
     positions: "model.embed_positions",
     unused_positions: 0,
+    token_types: "model.token_types",
     embedding_norm: "model.embedding_norm",
     final_norm: "model.norm",
     head: "lm_head",
@@ -171,5 +173,48 @@ pub const OPT: Table = Table {
     attn_out: "self_attn.out_proj",
     up: "fc1",
     down: "fc2",
+    ..LLAMA
+};
+
+pub const BERT: Table = Table {
+    token_embedding: "bert.embeddings.word_embeddings",
+    positions: "bert.embeddings.position_embeddings",
+    token_types: "bert.embeddings.token_type_embeddings",
+    embedding_norm: "bert.embeddings.LayerNorm",
+    head: "cls.predictions.decoder",
+    layer: "bert.encoder.layer.{layer}.",
+    first_norm: "attention.output.LayerNorm",
+    second_norm: "output.LayerNorm",
+    qkv: Heads::Split(["attention.self.query", "attention.self.key", "attention.self.value"]),
+    attn_out: "attention.output.dense",
+    up: "intermediate.dense",
+    down: "output.dense",
+    ..LLAMA
+};
+
+pub const ROBERTA: Table = Table {
+    token_embedding: "roberta.embeddings.word_embeddings",
+    positions: "roberta.embeddings.position_embeddings",
+    // Position 0 is in the row after that of the padding token, 1.
+    unused_positions: 2,
+    token_types: "roberta.embeddings.token_type_embeddings",
+    embedding_norm: "roberta.embeddings.LayerNorm",
+    head: "lm_head.decoder",
+    layer: "roberta.encoder.layer.{layer}.",
+    ..BERT
+};
+
+pub const DISTILBERT: Table = Table {
+    token_embedding: "distilbert.embeddings.word_embeddings",
+    positions: "distilbert.embeddings.position_embeddings",
+    embedding_norm: "distilbert.embeddings.LayerNorm",
+    head: "vocab_projector",
+    layer: "distilbert.transformer.layer.{layer}.",
+    first_norm: "sa_layer_norm",
+    second_norm: "output_layer_norm",
+    qkv: Heads::Split(["attention.q_lin", "attention.k_lin", "attention.v_lin"]),
+    attn_out: "attention.out_lin",
+    up: "ffn.lin1",
+    down: "ffn.lin2",
     ..LLAMA
 };

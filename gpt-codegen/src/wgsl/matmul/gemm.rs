@@ -218,10 +218,9 @@ impl TrainKernels<'_> {
         self.product(name, header, parts, columns, Grid::WeightRows)
     }
 
-    /// The gradient of a bias.
-    pub(in crate::wgsl) fn backward_bias(&mut self, bias: TensorId, dy: BufferId) -> u16 {
+    /// The gradient of a bias of `width` elements.
+    pub(in crate::wgsl) fn backward_bias(&mut self, width: u32, dy: BufferId) -> u16 {
         let dy = self.buffer(dy);
-        let width = self.tensor(bias).rows;
         let mut header = self.header(&format!("the gradient of {width} biases"));
         // The halves of a gated layer are padded separately.
         let (half, second) =

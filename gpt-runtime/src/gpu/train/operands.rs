@@ -28,6 +28,7 @@ pub struct StepOperands {
     norm: Option<NormRef>,
     bias: Option<TensorId>,
     positions: Option<TensorId>,
+    types: Option<TensorId>,
     /// The matrix, whose slices are processed one after another.
     pub matrix: Option<TensorId>,
     /// Whether the step sums over the rows of its matrix, so that all slices but the first add to
@@ -41,9 +42,10 @@ impl StepOperands {
         use Operand as O;
         let none = StepOperands { matrix: op.matrix(), ..Default::default() };
         match *op {
-            Op::Embed { positions, out, .. } => StepOperands {
+            Op::Embed { positions, types, out, .. } => StepOperands {
                 slots: vec![(O::Tokens, BufferId::Tokens.here()), (O::Out, out)],
                 positions,
+                types,
                 ..none
             },
             Op::Norm { norm, x, sum, stats, out, .. } => {
@@ -80,9 +82,11 @@ impl StepOperands {
                     ..none
                 }
             }
-            Op::EmbedBackward { positions, dx, .. } => StepOperands {
+            Op::EmbedBackward { positions, types, dx, .. } => StepOperands {
                 slots: vec![(O::Tokens, BufferId::Tokens.here()), (O::Dy, dx)],
                 positions,
+                // The sum over rows is that of a bias.
+                bias: types,
                 ..none
             },
             Op::DropoutBackward { dy, out, .. } => {
@@ -157,6 +161,7 @@ impl StepOperands {
             Operand::DBias => tensor(self.bias, TensorState::Gradient),
             Operand::DPositions => tensor(self.positions, TensorState::Gradient),
             Operand::Positions => self.positions.map(Resource::Positions),
+            Operand::TokenTypes => tensor(self.types, TensorState::Parameter),
             Operand::Angles => Some(Resource::Angles),
             Operand::Weight(0) => Some(Resource::Slice(TensorState::Parameter)),
             Operand::SecondWeight => Some(Resource::SecondSlice),

@@ -163,6 +163,9 @@ impl Gpt {
             if let Some(positions) = &mut gradients.positions {
                 positions.add_to_row(position, d);
             }
+            if let Some(types) = &mut gradients.token_types {
+                types.add_to_row(0, d);
+            }
         }
         (cross_entropy(&logits, targets), gradients)
     }

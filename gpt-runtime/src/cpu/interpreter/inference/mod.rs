@@ -144,11 +144,11 @@ impl ForwardPass<'_> {
         project(self.device, scratch, x, rows, prologue, matrix, epilogue);
     }
 
-    /// `x = scale * table[token] (+ positions[position])`.
+    /// `x = scale * table[token] (+ positions[position]) (+ types[0])`.
     pub(in crate::cpu) fn embed_rows(
         &mut self,
         table: &Packed,
-        positions: Option<&[f32]>,
+        added: [Option<&[f32]>; 2],
         scale: f64,
         x: &mut Vec<f32>,
     ) {
@@ -158,7 +158,7 @@ impl ForwardPass<'_> {
         let position = |row| position + row;
         let out = RowsOut::new(x, width, width);
         let (device, scale) = (self.device, scale as f32);
-        embed::forward::forward(device, self.tokens, table, scale, positions, position, None, &out);
+        embed::forward::forward(device, self.tokens, table, scale, added, position, None, &out);
         self.end(x, width);
     }
 

@@ -107,10 +107,11 @@ impl Interpreter {
         let norm = parameters.norm.as_ref();
         let cache = &mut cache[layer as usize];
         let projection = match &step.op {
-            Op::Embed { table, positions, scale, out } => {
-                let positions = positions.map(|id| &*self.tables[usize::from(id.0)]);
+            Op::Embed { table, positions, types, scale, out } => {
+                let table_of = |id: TensorId| &*self.tables[usize::from(id.0)];
+                let added = [positions, types].map(|id| id.map(table_of));
                 let out = if out.buffer == BufferId::Embedded { embedded } else { x };
-                return pass.embed_rows(self.matrix(*table), positions, *scale, out);
+                return pass.embed_rows(self.matrix(*table), added, *scale, out);
             }
             Op::Attention { scores, .. } => return pass.attention_rows(scores, q, cache, a),
             Op::NormHeads { rotary, .. } => {

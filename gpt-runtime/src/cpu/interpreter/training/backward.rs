@@ -174,11 +174,11 @@ impl TrainPass<'_> {
         });
     }
 
-    /// `d(table)[token] += scale * dx`, `d(positions)[t] += dx`.
+    /// `d(table)[token] += scale * dx`, `d(positions)[t] += dx`, `d(types)[0] += dx`.
     pub(super) fn embed_weight(
         &mut self,
         table: TensorId,
-        positions: Option<TensorId>,
+        added: [Option<TensorId>; 2],
         scale: f64,
         dx: Slot,
     ) {
@@ -186,16 +186,19 @@ impl TrainPass<'_> {
         let own_table = !self.plan.spec.tie_embeddings;
         self.write_gradients(|pass, gradients| {
             let table = pass.parameters.extent(table, 0);
-            let positions = positions.map(|id| pass.parameters.extent(id, 0));
+            let added = added.map(|id| id.map(|id| pass.parameters.extent(id, 0)));
             if pass.options.first {
-                let cleared = own_table.then_some(table).into_iter().chain(positions);
+                let cleared =
+                    own_table.then_some(table).into_iter().chain(added.into_iter().flatten());
                 for extent in cleared {
                     gradients[extent.start..][..extent.len].fill(0.0);
                 }
             }
+            let [positions, types] = added.map(|extent| extent.map(|extent| extent.start));
             let tables = embed::backward::Tables {
                 table: table.start,
-                positions: positions.map(|extent| extent.start),
+                positions,
+                types,
                 width: pass.buffers.width(dx.buffer),
                 scale: scale as f32,
             };

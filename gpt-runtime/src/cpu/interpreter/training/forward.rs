@@ -26,7 +26,7 @@ impl TrainPass<'_> {
     pub(super) fn embed(
         &mut self,
         table: TensorId,
-        positions: Option<TensorId>,
+        added: [Option<TensorId>; 2],
         scale: f64,
         to: Slot,
     ) {
@@ -38,7 +38,7 @@ impl TrainPass<'_> {
                 &pass.buffers.tokens[..pass.rows],
                 &parameters.matrix(table, 0),
                 scale as f32,
-                positions.map(|id| parameters.plain(id, 0)),
+                added.map(|id| id.map(|id| parameters.plain(id, 0))),
                 |row| row % pass.tokens,
                 mask,
                 &out,

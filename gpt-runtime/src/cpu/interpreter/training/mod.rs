@@ -140,8 +140,8 @@ impl TrainPass<'_> {
 
     fn run(&mut self, step: &Step) {
         match step.op {
-            Op::Embed { table, positions, scale, out } => {
-                self.embed(table, positions, scale, out);
+            Op::Embed { table, positions, types, scale, out } => {
+                self.embed(table, [positions, types], scale, out);
             }
             Op::Norm { norm, x, sum, stats: Some(stats), out, statistics } => {
                 self.norm(norm, [x, stats, out], sum, statistics)
@@ -190,8 +190,8 @@ impl TrainPass<'_> {
                 self.add(b, out);
             }
             Op::AttentionBackward { scores, rotary, .. } => self.attention_input(scores, rotary),
-            Op::EmbedBackward { table, positions, scale, dx } => {
-                self.embed_weight(table, positions, scale, dx);
+            Op::EmbedBackward { table, positions, types, scale, dx } => {
+                self.embed_weight(table, [positions, types], scale, dx);
             }
         }
     }

@@ -5,16 +5,19 @@ use crate::cpu::pack::panel_element;
 use crate::cpu::pool::Disjoint;
 use gpt_simd::{PANEL, Strided};
 
-/// Offsets of the tables' gradients in a flat buffer; `positions` is `[context, width]`.
+/// Offsets of the tables' gradients in a flat buffer; `positions` is `[context, width]`, and `types`
+/// the row of type 0.
 pub struct Tables {
     pub table: usize,
     pub positions: Option<usize>,
+    pub types: Option<usize>,
     pub width: usize,
     /// The factor of the table.
     pub scale: f32,
 }
 
-/// `d(table)[token] += scale * dx` and `d(positions)[t] += dx`, for sequences of `length` tokens.
+/// `d(table)[token] += scale * dx`, `d(positions)[t] += dx` and `d(types)[0] += dx`, for sequences
+/// of `length` tokens.
 /// Each task handles some columns and takes all rows in order.
 pub fn weight(
     device: &CpuDevice,
@@ -36,8 +39,8 @@ pub fn weight(
                 // SAFETY: each task writes its own columns.
                 unsafe {
                     out.part(start + column * PANEL, 1)[0] += tables.scale * d;
-                    if let Some(position) = position {
-                        out.part(position + column, 1)[0] += d;
+                    for added in position.into_iter().chain(tables.types) {
+                        out.part(added + column, 1)[0] += d;
                     }
                 }
             }

@@ -5,14 +5,14 @@ use crate::cpu::ops::RowsOut;
 use crate::cpu::ops::dropout::DropoutMask;
 use crate::cpu::pack::Lookup;
 
-/// `out[row] = drop(scale * table[tokens[row]] + positions[position(row)])`.
+/// `out[row] = drop(scale * table[tokens[row]] + positions[position(row)] + types[0])`.
 #[allow(clippy::too_many_arguments)]
 pub fn forward(
     device: &CpuDevice,
     tokens: &[u32],
     table: &impl Lookup,
     scale: f32,
-    positions: Option<&[f32]>,
+    [positions, types]: [Option<&[f32]>; 2],
     position: impl Fn(usize) -> usize + Sync,
     mask: Option<DropoutMask>,
     out: &RowsOut<'_>,
@@ -24,9 +24,10 @@ pub fn forward(
         if scale != 1.0 {
             device.kernels.scale(to, scale);
         }
-        if let Some(positions) = positions {
-            let from = &positions[position(row) * out.width..];
-            for (x, p) in to.iter_mut().zip(from) {
+        // Every token is of type 0.
+        for (table, at) in [(positions, position(row)), (types, 0)] {
+            let Some(table) = table else { continue };
+            for (x, p) in to.iter_mut().zip(&table[at * out.width..]) {
                 *x += p;
             }
         }
