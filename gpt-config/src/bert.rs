@@ -53,7 +53,7 @@ pub fn distilbert(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     fields.ignore(&["sinusoidal_pos_embds", "tie_weights_", "qa_dropout", "seq_classif_dropout"]);
     fields.ignore(&["dropout", "attention_dropout", "output_past"]);
     let sizes = Sizes {
-        layers: fields.size("n_layers").unwrap_or(6),
+        layers: fields.layers("n_layers").unwrap_or(6),
         heads,
         embed,
         head_dim: width_of_heads(fields, ("dim", embed), ("n_heads", heads)),
@@ -76,7 +76,7 @@ fn keys_of_bert(fields: &mut Fields<'_>, context: u32) -> Spec {
     let embed = fields.size("hidden_size").unwrap_or(768);
     let heads = fields.size("num_attention_heads").unwrap_or(12);
     let sizes = Sizes {
-        layers: fields.size("num_hidden_layers").unwrap_or(12),
+        layers: fields.layers("num_hidden_layers").unwrap_or(12),
         heads,
         embed,
         head_dim: width_of_heads(fields, ("hidden_size", embed), ("num_attention_heads", heads)),

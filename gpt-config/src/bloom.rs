@@ -33,7 +33,7 @@ pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     Spec {
         vocab: fields.size("vocab_size").unwrap_or(250_880),
         context,
-        layers: fields.size("n_layer").or(fields.size("num_hidden_layers")).unwrap_or(2),
+        layers: fields.layers("n_layer").or(fields.layers("num_hidden_layers")).unwrap_or(2),
         heads,
         kv_heads: heads,
         embed,

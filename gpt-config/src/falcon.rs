@@ -11,7 +11,7 @@ pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     // `n_embed` is the key of old files.
     let embed = fields.size("hidden_size").or(fields.size("n_embed")).unwrap_or(4_544);
     let heads = fields.size("num_attention_heads").or(fields.size("n_head")).unwrap_or(71);
-    let layers = fields.size("num_hidden_layers").or(fields.size("n_layer")).unwrap_or(32);
+    let layers = fields.layers("num_hidden_layers").or(fields.layers("n_layer")).unwrap_or(32);
     let context = fields.size("max_position_embeddings").unwrap_or(2_048);
     let head_dim = width_of_heads(fields, ("hidden_size", embed), ("num_attention_heads", heads));
     let new = fields.flag("new_decoder_architecture").unwrap_or(false);

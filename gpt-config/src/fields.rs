@@ -69,6 +69,9 @@ pub struct Fields<'a> {
     problems: Vec<String>,
 }
 
+/// The compiler's limit. More layers are refused before anything is allocated for each.
+const MOST_LAYERS: u32 = 65_536;
+
 impl<'a> Fields<'a> {
     pub fn new(file: &'static str, prefix: String, values: &'a Map<String, Value>) -> Fields<'a> {
         Fields { file, prefix, values, read: BTreeSet::new(), problems: Vec::new() }
@@ -140,6 +143,26 @@ impl<'a> Fields<'a> {
             self.wrong(key, value, "an integer from 1 to 4294967295");
         }
         size
+    }
+
+    /// A number of layers, if there is one.
+    pub fn layers(&mut self, key: &'static str) -> Option<u32> {
+        let layers = self.size(key)?;
+        if layers > MOST_LAYERS {
+            let (prefix, file) = (&self.prefix, self.file);
+            let problem = format!("{prefix}{key} is {layers} in {file}; {MOST_LAYERS} is the most");
+            self.problems.push(problem);
+            return None;
+        }
+        Some(layers)
+    }
+
+    /// A number of layers that the file must have.
+    pub fn required_layers(&mut self, key: &'static str) -> u32 {
+        if self.value(key).is_none() {
+            return self.required(key);
+        }
+        self.layers(key).unwrap_or(1)
     }
 
     /// An index or a number that may be zero, if there is one.

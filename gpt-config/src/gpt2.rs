@@ -30,7 +30,7 @@ pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     Spec {
         vocab: fields.size("vocab_size").unwrap_or(50_257),
         context,
-        layers: fields.size("n_layer").unwrap_or(12),
+        layers: fields.layers("n_layer").unwrap_or(12),
         heads,
         kv_heads: heads,
         embed,

@@ -11,7 +11,7 @@ use crate::layers;
 pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     let embed = fields.size("hidden_size").unwrap_or(2_048);
     let heads = fields.size("num_heads").unwrap_or(16);
-    let layers = fields.size("num_layers").unwrap_or(24);
+    let layers = fields.layers("num_layers").unwrap_or(24);
     let context = fields.size("max_position_embeddings").unwrap_or(2_048);
     let window = fields.size("window_size").unwrap_or(256);
     let local = local_layers(fields, layers);

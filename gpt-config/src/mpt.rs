@@ -23,7 +23,7 @@ pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     let mut spec = Spec {
         vocab: fields.size("vocab_size").unwrap_or(50_368),
         context: fields.size("max_seq_len").unwrap_or(2_048),
-        layers: fields.size("n_layers").unwrap_or(24),
+        layers: fields.layers("n_layers").unwrap_or(24),
         heads,
         kv_heads: heads,
         embed,

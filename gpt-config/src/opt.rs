@@ -20,7 +20,7 @@ pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     Spec {
         vocab: fields.size("vocab_size").unwrap_or(50_272),
         context: fields.size("max_position_embeddings").unwrap_or(2_048),
-        layers: fields.size("num_hidden_layers").unwrap_or(12),
+        layers: fields.layers("num_hidden_layers").unwrap_or(12),
         heads,
         kv_heads: heads,
         embed,

@@ -290,3 +290,32 @@ fn wrong_types_are_problems_and_never_panic() {
     let none = problem(with(gpt2(), "layer_norm_epsilon", json!(0.0)));
     assert!(none.contains("a number above 0"), "{none}");
 }
+
+/// The published `config.json` of all-MiniLM-L6-v2, and what other encoders change.
+#[test]
+fn encoders() {
+    let minilm = json!({
+        "_name_or_path": "nreimers/MiniLM-L6-H384-uncased", "architectures": ["BertModel"],
+        "attention_probs_dropout_prob": 0.1, "gradient_checkpointing": false, "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.1, "hidden_size": 384, "initializer_range": 0.02,
+        "intermediate_size": 1536, "layer_norm_eps": 1e-12, "max_position_embeddings": 512,
+        "model_type": "bert", "num_attention_heads": 12, "num_hidden_layers": 6, "pad_token_id": 0,
+        "position_embedding_type": "absolute", "transformers_version": "4.8.2",
+        "type_vocab_size": 2, "use_cache": true, "vocab_size": 30522
+    });
+    let spec = read(minilm.clone());
+    assert_eq!((spec.layers, spec.head_dim, spec.mlp.hidden), (6, 32, 1_536));
+    assert_eq!((spec.block, spec.token_types), (Block::PostNorm, Some(2)));
+    assert!(!spec.is_causal() && spec.embedding_norm);
+    let decoder = problem(with(minilm.clone(), "is_decoder", true.into()));
+    assert_eq!(decoder, "is_decoder is true in config.json; only false is supported");
+    let relative = with(minilm, "position_embedding_type", "relative_key".into());
+    assert!(problem(relative).starts_with("position_embedding_type is relative_key"));
+    // Two rows of RoBERTa's table of positions are unused.
+    let roberta = json!({ "model_type": "roberta", "max_position_embeddings": 514 });
+    assert_eq!(read(roberta.clone()).context, 512);
+    assert!(problem(with(roberta.clone(), "pad_token_id", 0.into())).starts_with("pad_token_id"));
+    let short = problem(with(roberta, "max_position_embeddings", 2.into()));
+    assert!(short.starts_with("max_position_embeddings is 2"), "{short}");
+    assert_eq!(read(json!({ "model_type": "distilbert" })).token_types, None);
+}

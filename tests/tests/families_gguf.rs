@@ -81,11 +81,11 @@ fn mistakes_are_found() {
     type Change = fn(&mut Spec);
     let changes: [(&str, &str, Change); 15] = [
         ("llama_llama3", "scaling", |spec| rope(spec).scaling = Pattern::all(RopeScaling::None)),
-        ("llama_yarn", "beta_fast", |spec| {
-            let RopeScaling::Yarn { beta_fast, .. } = &mut rope(spec).scaling.0.to_mut()[0] else {
+        ("llama_yarn", "factor", |spec| {
+            let RopeScaling::Yarn { factor, .. } = &mut rope(spec).scaling.0.to_mut()[0] else {
                 panic!("not YaRN");
             };
-            *beta_fast = 32.0;
+            *factor = 5.0;
         }),
         ("gemma", "embedding_scale", |spec| spec.embedding_scale = None),
         ("gemma2", "pattern of windows", |spec| spec.window.0.to_mut().reverse()),

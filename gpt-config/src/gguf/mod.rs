@@ -22,9 +22,6 @@ use crate::gpt2::width_of_heads;
 use crate::list;
 use architectures::{ARCHITECTURES, Architecture, Encoding};
 
-/// The compiler's limit. More layers are refused before anything is allocated for each.
-const MOST_LAYERS: u32 = 65_536;
-
 /// The tensors of a GGUF.
 pub trait Tensors {
     /// The shape of the tensor called `name`, the slowest dimension first.
@@ -107,7 +104,7 @@ fn read(fields: &mut Fields<'_>, tensors: &dyn Tensors, architecture: &Architect
     Spec {
         vocab: vocab(fields, tensors),
         context: fields.required("context_length"),
-        layers: layers(fields),
+        layers: fields.required_layers("block_count"),
         heads,
         kv_heads,
         embed,
@@ -145,16 +142,6 @@ fn norm(fields: &mut Fields<'_>, norm: Norm) -> Norm {
         NormKind::Rms => of_rms,
     };
     Norm { eps: fields.number(key).unwrap_or(norm.eps), ..norm }
-}
-
-fn layers(fields: &mut Fields<'_>) -> u32 {
-    let layers = fields.required("block_count");
-    if layers > MOST_LAYERS {
-        let file = fields.file();
-        fields.fail(format!("block_count is {layers} in {file}; {MOST_LAYERS} is the most"));
-        return 1;
-    }
-    layers
 }
 
 /// The number of tokens: the rows of the embedding. Files may repeat it in their metadata.

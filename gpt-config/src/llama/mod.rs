@@ -38,7 +38,7 @@ pub fn config(fields: &mut Fields<'_>, model_type: &str) -> Spec {
     let class = classes::of(model_type);
     let embed = fields.size("hidden_size").unwrap_or(class.embed);
     let heads = fields.size("num_attention_heads").unwrap_or(class.heads);
-    let layers = fields.size("num_hidden_layers").unwrap_or(class.layers);
+    let layers = fields.layers("num_hidden_layers").unwrap_or(class.layers);
     let context = fields.size("max_position_embeddings").unwrap_or(class.context);
     // If the file says null, there are as many as query heads, as where the class has no default.
     let default_kv = class.kv_heads.filter(|_| !fields.has("num_key_value_heads"));
