@@ -94,7 +94,7 @@ pub fn granite(fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec)
 pub fn smollm3(_fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec) {
     if let Positions::Rope(rope) = &mut spec.positions {
         let theta = rope.theta.of(0);
-        let of = |layer: u32| theta.filter(|_| (layer + 1) % 4 != 0);
+        let of = |layer: u32| theta.filter(|_| !(layer + 1).is_multiple_of(4));
         rope.theta = layers::pattern((0..spec.layers).map(of).collect());
     }
 }

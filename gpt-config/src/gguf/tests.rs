@@ -160,7 +160,7 @@ fn wrong_values_are_refused() {
 fn rotary_scaling_is_read() {
     let scaling = |keys: &[(&str, Value)]| read("llama", keys, &[]).rope().unwrap().scaling.of(1);
     let factor = ("rope.scaling.factor", json!(4.0));
-    assert_eq!(scaling(&[factor.clone()]), RopeScaling::Linear { factor: 4.0 });
+    assert_eq!(scaling(std::slice::from_ref(&factor)), RopeScaling::Linear { factor: 4.0 });
     assert_eq!(scaling(&[("rope.scale_linear", json!(2.0))]), RopeScaling::Linear { factor: 2.0 });
     let none = [factor.clone(), ("rope.scaling.type", json!("none"))];
     assert_eq!(scaling(&none), RopeScaling::None);
