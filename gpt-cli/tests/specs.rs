@@ -230,7 +230,7 @@ fn errors_point_at_their_cause() {
             "the model_type gemma3 of config.json is not supported",
         ),
         (json!({ "model_type": "llama", "num_key_value_heads": 5 }), "(32 and 5)"),
-        (json!({ "model_type": "gpt2", "n_layer": 4_000_000_000_u32 }), "layers is 4000000000"),
+        (json!({ "model_type": "gpt2", "n_layer": 4_000_000_000_u32 }), "n_layer is 4000000000"),
     ] {
         std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
         let message = fails(folder, &["inspect", "--weights", "."]);

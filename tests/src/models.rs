@@ -87,7 +87,7 @@ gpt_model! {
     }
     pub struct ParallelNorms {
         block: Parallel { norms: 2 }, head_bias: true, vocab: 67, qk_norm: LayerNorm { over: EachHead },
-        heads: 3, head_dim: 13, embed: 39, ..Gpt2
+        heads: 3, head_dim: 13, embed: 39, mlp: Dense { hidden: 256 }, ..Gpt2
     }
     pub struct QkNormWide {
         context: 40, layers: 1, heads: 5, kv_heads: 1, embed: 320, head_dim: 64,
@@ -101,7 +101,7 @@ gpt_model! {
     }
     pub struct Encoder {
         block: PostNorm, mask: Bidirectional, token_types: 2, embedding_norm: true, embedding_scale: 1.5,
-        heads: 3, head_dim: 13, embed: 39, ..Gpt2
+        heads: 3, head_dim: 13, embed: 39, mlp: Dense { hidden: 256 }, ..Gpt2
     }
     pub struct TokenTypesRope { token_types: 3, tie_embeddings: false, ..SmolLm2 }
     pub struct NarrowAttention { heads: 2, head_dim: 4, ..Gpt2 }
