@@ -95,7 +95,7 @@ fn mistakes_are_found() {
             rope(spec).theta = Pattern::all(Some(1e6));
         }),
         ("granite", "logit_scale", |spec| spec.logit_scale = Some(3.0)),
-        ("cohere", "norm of queries and keys", |spec| spec.qk_norm = None),
+        ("cohere", "logit_scale", |spec| spec.logit_scale = Some(0.26)),
         ("smollm3", "rotation by layer", |spec| rope(spec).theta = Pattern::all(Some(2e6))),
         ("olmo2", "groups of the norm", |spec| qk_norm(spec).over = NormGroups::EachHead),
         ("phi3", "window", |spec| spec.window = Pattern::all(None)),
