@@ -1,8 +1,8 @@
 //! `gpt eval`: measures how well a model predicts a text.
 //!
 //! The text is cut into windows of `--context` tokens. Only the second half of each window is
-//! scored, so each scored token has at least half a window of context. If texts begin with BOS, each
-//! window does. llama.cpp's `llama-perplexity` does the same, so the results are comparable.
+//! scored, so each scored token has at least half a window of context. If texts begin with BOS,
+//! each window does. llama.cpp's `llama-perplexity` does the same, so the results are comparable.
 
 use std::path::PathBuf;
 

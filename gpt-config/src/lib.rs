@@ -3,8 +3,8 @@
 //!
 //! A family of architectures is a module: `gpt2`, `gpt1`, `gpt_j`, `gpt_neo`, `falcon`, `bloom`,
 //! `mpt`, `opt`, `bert` (encoders), and `llama`, which has the classes with the same keys, too. A
-//! new family takes two files: its module, and a row of `FAMILIES` here. The metadata of GGUF files are read by `gguf`,
-//! which has a row for each architecture of llama.cpp.
+//! new family takes two files: its module, and a row of `FAMILIES` here. The metadata of GGUF files
+//! are read by `gguf`, which has a row for each architecture of llama.cpp.
 //!
 //! `Fields` hands out the values of a file and remembers which keys were read. Every key of a
 //! `config.json` must be read, and every key of a GGUF whose name begins with that of its

@@ -40,7 +40,8 @@ pub fn spec_docs() -> TokenStream {
     }
 }
 
-/// The enums, with their keys' names, of `key` and of the fields of its variants, if it is a choice.
+/// The enums, with their keys' names, of `key` and of the fields of its variants, if it is a
+/// choice.
 fn choices(key: &'static Key) -> Vec<(&'static str, TokenStream)> {
     let (Kind::Choice(variants) | Kind::ChoicePattern(_, variants)) = key.kind else {
         return Vec::new();

@@ -1,5 +1,5 @@
-//! Norms: the prologue of a projection, the norm of a branch, those of queries and keys, and forward
-//! and backward of training.
+//! Norms: the prologue of a projection, the norm of a branch, those of queries and keys, and
+//! forward and backward of training.
 
 use gpt_plan::{
     BranchSum, BufferId, Grid, Kernel, Norm, NormKind, NormRef, QkGroups, Spec, vector_offset,
@@ -114,8 +114,8 @@ fn kernel_name(context: &Context<'_>) -> String {
     format!("{}_{}", context.name, context.phase_name())
 }
 
-/// A workgroup for each of `groups` parts of a row, `width` wide at most, with few invocations where
-/// they are narrow: they wait for each other.
+/// A workgroup for each of `groups` parts of a row, `width` wide at most, with few invocations
+/// where they are narrow: they wait for each other.
 pub(super) fn rows(width: u32, groups: u32) -> Tiling {
     let quads = (width / 4).next_power_of_two();
     Tiling { grid: Grid::Rows, workgroup: quads.clamp(16, WORKGROUP), rows: 1, groups }

@@ -1,5 +1,5 @@
-//! The steps that write queries, keys and values: the projection that does so itself, and the norms of
-//! queries and keys after a projection.
+//! The steps that write queries, keys and values: the projection that does so itself, and the norms
+//! of queries and keys after a projection.
 
 use super::ForwardPass;
 use crate::cpu::kv_cache::{Cache, CacheShape, KeysAndValues, KvStorage, each_format, narrow};

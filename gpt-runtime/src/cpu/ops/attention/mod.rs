@@ -99,8 +99,8 @@ fn scores<'a, E: CacheElement>(
 
 /// Updates the online softmax of each row with a block of products. Row `i` sees those in
 /// `seen(i)`, and `map(i)` has the function from them to scores and the distance of the first
-/// product's key from the query. Rescales `sums`, `[rows][padded]`, to the new maximum; they are none for the first
-/// block.
+/// product's key from the query. Rescales `sums`, `[rows][padded]`, to the new maximum; they are
+/// none for the first block.
 fn softmax(
     kernels: &Kernels,
     scores: StridedMut<'_>,

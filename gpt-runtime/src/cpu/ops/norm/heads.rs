@@ -13,8 +13,8 @@ use crate::cpu::pool::Disjoint;
 use gpt_simd::{PANEL, Strided};
 
 /// Normalises and rotates the queries and keys of each row, and hands every part of a row to
-/// `sink(row, first, values)`: elements from `first` on, at most 32, the values of the row included.
-/// `statistics`, if there are any, receive those of each group, `[rows][groups][2]`.
+/// `sink(row, first, values)`: elements from `first` on, at most 32, the values of the row
+/// included. `statistics`, if there are any, receive those of each group, `[rows][groups][2]`.
 #[allow(clippy::too_many_arguments)]
 pub fn forward(
     device: &CpuDevice,
