@@ -45,17 +45,18 @@ macro_rules! each_tile {
             for lane in (0..PANEL).step_by($vectors * <$V>::LANES) {
                 match rows {
                     1 => $tile::<$($T,)* 1, $vectors>($p, row, lane),
-                    2 => $tile::<$($T,)* 2, $vectors>($p, row, lane),
-                    3 => $tile::<$($T,)* 3, $vectors>($p, row, lane),
-                    4 => $tile::<$($T,)* 4, $vectors>($p, row, lane),
-                    5 => $tile::<$($T,)* 5, $vectors>($p, row, lane),
-                    6 => $tile::<$($T,)* 6, $vectors>($p, row, lane),
-                    7 => $tile::<$($T,)* 7, $vectors>($p, row, lane),
-                    8 => $tile::<$($T,)* 8, $vectors>($p, row, lane),
-                    9 => $tile::<$($T,)* 9, $vectors>($p, row, lane),
-                    10 => $tile::<$($T,)* 10, $vectors>($p, row, lane),
-                    11 => $tile::<$($T,)* 11, $vectors>($p, row, lane),
-                    _ => $tile::<$($T,)* 12, $vectors>($p, row, lane),
+                    2 if const { <$V>::TILE_ROWS >= 2 } => $tile::<$($T,)* 2, $vectors>($p, row, lane),
+                    3 if const { <$V>::TILE_ROWS >= 3 } => $tile::<$($T,)* 3, $vectors>($p, row, lane),
+                    4 if const { <$V>::TILE_ROWS >= 4 } => $tile::<$($T,)* 4, $vectors>($p, row, lane),
+                    5 if const { <$V>::TILE_ROWS >= 5 } => $tile::<$($T,)* 5, $vectors>($p, row, lane),
+                    6 if const { <$V>::TILE_ROWS >= 6 } => $tile::<$($T,)* 6, $vectors>($p, row, lane),
+                    7 if const { <$V>::TILE_ROWS >= 7 } => $tile::<$($T,)* 7, $vectors>($p, row, lane),
+                    8 if const { <$V>::TILE_ROWS >= 8 } => $tile::<$($T,)* 8, $vectors>($p, row, lane),
+                    9 if const { <$V>::TILE_ROWS >= 9 } => $tile::<$($T,)* 9, $vectors>($p, row, lane),
+                    10 if const { <$V>::TILE_ROWS >= 10 } => $tile::<$($T,)* 10, $vectors>($p, row, lane),
+                    11 if const { <$V>::TILE_ROWS >= 11 } => $tile::<$($T,)* 11, $vectors>($p, row, lane),
+                    12 if const { <$V>::TILE_ROWS >= 12 } => $tile::<$($T,)* 12, $vectors>($p, row, lane),
+                    _ => unreachable!(),
                 }
             }
             row += rows;
