@@ -126,7 +126,8 @@ class Gpt:
             found = self.bench("--model", model, "--dtype", dtype, *sizes)
         else:
             sizes = ["--prefill", PREFILL, "--decode", DECODE, "--reps", 1]
-            found = self.bench("--model", model, "--weights", self.files(model, dtype), *sizes)
+            # The file says which model it is.
+            found = self.bench("--weights", self.files(model, dtype), *sizes)
         return {"prefill": found["prefill_tok_s"]["median"], "decode": found["decode_tok_s"]["median"]}
 
     def train(self, model, dtype, shape):
@@ -272,6 +273,7 @@ GPU_PEERS = {"burn": Burn, "meganeura": Meganeura}
 # Kind, model, format and, for training, the shape of a batch (sequences x tokens).
 CPU_JOBS = [
     *(("infer", "gpt2", dtype) for dtype in ("f32", "bf16", "f16", "q8", "q4", "q4_k_m", "q5_k", "q6_k")),
+    ("infer", "qwen2-0.5b", "q4_k_m"),
     ("infer", "smollm2-135m", "q4_1"),
     ("train", "gpt2", "f32", "4x64"),
     ("train", "gpt2", "bf16", "4x64"),
@@ -299,10 +301,10 @@ class Files:
         if model == "smollm2-135m":
             self.smollm2 = self.smollm2 or self.download()
             return self.smollm2
-        path = self.work / f"gpt2-{dtype}.gguf"
+        path = self.work / f"{model}-{dtype}.gguf"
         if not path.exists():
             note(f"making {path}")
-            random_gguf.write(path, dtype)
+            random_gguf.write(path, model, dtype)
         return path
 
     def download(self):

@@ -98,6 +98,7 @@
 //! |---|---|---|
 //! | `gpu` | yes | the GPU engine; depends on wgpu and re-exports it |
 //! | `train` | yes | trainers, for the CPU and, with `gpu`, the GPU |
+//! | `gl` | no | OpenGL, for systems whose adapters have no other API |
 //!
 //! Without optimisation the inner loops are a hundred times slower. In a debug build, optimise this
 //! crate, gpt-simd, which has the inner loops, and naga, which validates shaders inside the macro:

@@ -1,8 +1,10 @@
 //! Specs for tests: scaled-down presets, and odd ones that cover every key and ragged edge.
 
+use std::collections::HashSet;
+
 use gpt_plan::{
-    Activation, Block, Mask, Mlp, Norm, NormGroups, NormKind, Pattern, Plan, Positions, QkNorm,
-    Rope, RopeScaling, RotaryPairs, Spec,
+    Activation, Block, Format, Kernel, Mask, Mlp, Norm, NormGroups, NormKind, Pattern, Plan,
+    Positions, QkNorm, Rope, RopeScaling, RotaryPairs, Spec,
 };
 
 /// The plan of a spec; leaked, because engines expect a static plan.
@@ -406,6 +408,57 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
         ("narrow_attention", Spec { heads: 2, kv_heads: 2, head_dim: 4, ..gpt2() }),
         ("relu_squared", Spec { mlp: mlp(false, 90, relu_squared()), ..gpt2() }),
     ]
+}
+
+/// What the kernels of chosen specs have in common with those of all odd specs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Cover {
+    /// Each combination of WGSL files of a kernel in f32.
+    Combinations,
+    /// Each WGSL file.
+    Files,
+}
+
+/// The odd specs for a GPU engine: the fewest found whose kernels have every file, or every
+/// combination of files, that the kernels of all odd specs have. Drivers compile slowly, and specs
+/// with the same combinations differ in sizes only. The ragged sizes come first. `kernels` returns
+/// the kernels of a pass.
+pub fn covering(cover: Cover, kernels: fn(&Plan) -> &[Kernel]) -> Vec<(&'static str, Spec)> {
+    const RAGGED: [&str; 4] = ["one_of_everything", "primes", "primes_gated", "wide_head"];
+    let mut rest: Vec<_> = odd()
+        .into_iter()
+        .map(|(name, spec)| {
+            let plan = gpt_codegen::plan::plan(name, &spec);
+            let files = kernels(&plan).iter().filter(|kernel| is_f32(kernel));
+            let files: HashSet<String> = match cover {
+                Cover::Combinations => files.map(|kernel| kernel.parts.join(" ")).collect(),
+                Cover::Files => {
+                    files.flat_map(|kernel| kernel.parts.iter().map(ToString::to_string)).collect()
+                }
+            };
+            (name, spec, files)
+        })
+        .collect();
+    let mut covered = HashSet::new();
+    let mut chosen = Vec::new();
+    loop {
+        // The largest number of new files; of equals, the first spec.
+        let new = |files: &HashSet<String>| files.difference(&covered).count();
+        let ragged = rest.iter().position(|(name, ..)| RAGGED.contains(name));
+        let best = (0..rest.len()).rev().max_by_key(|&at| new(&rest[at].2));
+        let best = best.filter(|&at| new(&rest[at].2) > 0);
+        let Some(at) = ragged.or(best) else { break };
+        let (name, spec, files) = rest.remove(at);
+        covered.extend(files);
+        chosen.push((name, spec));
+    }
+    chosen
+}
+
+/// Whether a kernel is the one of its kind in f32, or has no matrix.
+fn is_f32(kernel: &Kernel) -> bool {
+    let other = |format: &Format| *format != Format::F32 && kernel.name.ends_with(format.name());
+    !Format::ALL.iter().any(other)
 }
 
 /// The specs of [`odd`] that differ in the shapes, prologues and epilogues of their projections:

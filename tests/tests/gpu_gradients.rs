@@ -11,6 +11,7 @@ use gpt_runtime::__private::gpu::{GpuDevice, GpuTrainer};
 use gpt_runtime::Error;
 use gpt_runtime::weights::Weights;
 use gpt_tests::oracle::Gpt;
+use gpt_tests::specs::Cover;
 use gpt_tests::training::{self, Batch, check_same, check_tensors, learn, options, read};
 use gpt_tests::unit_gain::UnitGain;
 use gpt_tests::{gpu, specs};
@@ -28,9 +29,9 @@ fn engine(
 }
 
 #[test]
-fn every_odd_spec() {
+fn every_combination_of_files() {
     let Some(device) = gpu::device() else { return };
-    for (name, spec) in specs::odd() {
+    for (name, spec) in specs::covering(Cover::Combinations, |plan| &plan.training.kernels) {
         training::check(name, &spec, &engine(device.clone()), BOUND);
     }
 }

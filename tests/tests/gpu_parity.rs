@@ -6,6 +6,7 @@ use gpt_plan::{Block, Feature, Features, Format, Norm, NormKind, Spec};
 use gpt_runtime::__private::gpu::{GpuDevice, GpuModel};
 use gpt_tests::mixed::Mixed;
 use gpt_tests::parity::Candidate;
+use gpt_tests::specs::Cover;
 use gpt_tests::{gpu, parity, specs};
 
 /// The bound for f32 arithmetic and a driver's approximation of `exp`.
@@ -35,12 +36,13 @@ fn check_within(name: &str, spec: &Spec, format: Format, device: &Arc<GpuDevice>
     );
 }
 
-/// The odd specs, each in one format, because drivers compile slowly. Specs with equal shapes have
-/// the same format, so that a driver's cache has many of their kernels; `first` is the format of
-/// the first shape.
-fn odd_in_formats(first: usize) -> Vec<(&'static str, Spec, Format)> {
+/// Odd specs whose kernels have all that `cover` says, each in one format, because drivers compile
+/// slowly. Specs with equal shapes have the same format, so that a driver's cache has many of their
+/// kernels; `first` is the format of the first shape.
+fn in_formats(cover: Cover, first: usize) -> Vec<(&'static str, Spec, Format)> {
     let mut shapes = Vec::new();
-    let specs = specs::odd().into_iter().map(|(name, spec)| {
+    let specs = specs::covering(cover, |plan| &plan.kernels);
+    let specs = specs.into_iter().map(|(name, spec)| {
         let heads = [spec.heads, spec.kv_heads, spec.head_dim];
         let shape = (heads, spec.embed, spec.mlp.gated, spec.mlp.hidden);
         let known = shapes.iter().position(|known| *known == shape);
@@ -58,20 +60,20 @@ fn odd_in_formats(first: usize) -> Vec<(&'static str, Spec, Format)> {
 
 /// All kernel variants that the adapter supports.
 #[test]
-fn every_odd_spec() {
+fn every_combination_of_files() {
     let Some(device) = gpu::device() else { return };
-    for (name, spec, format) in odd_in_formats(0) {
+    for (name, spec, format) in in_formats(Cover::Combinations, 0) {
         check(name, &spec, format, &device);
     }
 }
 
-/// The same with plain kernels, for adapters without features, and other formats.
+/// Plain kernels, for adapters without features, and other formats.
 #[test]
-fn every_odd_spec_with_plain_kernels() {
+fn every_plain_file() {
     let Some(device) = gpu::plain_device() else {
         return;
     };
-    for (name, spec, format) in odd_in_formats(1) {
+    for (name, spec, format) in in_formats(Cover::Files, 1) {
         check(name, &spec, format, &device);
     }
 }

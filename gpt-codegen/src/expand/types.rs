@@ -8,7 +8,7 @@ use gpt_plan::{Activation, Plan};
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use crate::{Model, formula};
+use crate::{Model, declaration, formula};
 
 /// The type and its `impl Gpt`.
 pub fn types(model: &Model, plan: &Plan) -> TokenStream {
@@ -24,12 +24,17 @@ pub fn types(model: &Model, plan: &Plan) -> TokenStream {
         spec.vocab,
         spec.context
     );
+    let keys = format!(" ```text\n{}\n```", declaration(spec));
     let blank = (!attrs.is_empty()).then(|| quote!(#[doc = ""]));
     let Bodies { value, with_slopes } = Bodies::of(root, &spec.mlp.activation);
     quote! {
         #(#attrs)*
         #blank
         #[doc = #summary]
+        ///
+        /// Its keys, with those of its base and without those that have their defaults:
+        ///
+        #[doc = #keys]
         ///
         /// The type has no values. [`load`](Self::load) and [`init`](Self::init) create a `Model`
         /// of this type.
