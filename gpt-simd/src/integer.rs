@@ -12,10 +12,10 @@
 //! offset themselves are corrected in the same way; the weights of all others are unsigned.
 
 use super::int_dot::IntDot;
+use super::prefetch_later;
 use super::quants::Quants;
 use super::scales::Scales;
 use super::vector::{PANEL, Vector};
-use super::{AHEAD, prefetch_later};
 
 /// Steps of depth of a block.
 pub const BLOCK: usize = 32;
@@ -132,20 +132,18 @@ pub unsafe fn row<D: IntDot, Q: Quants, const WIDE: usize>(
     unsafe {
         let lanes = D::V::LANES;
         let quants = input.quants.cast::<D::Quant>();
-        let share = block_bytes::<Q>() / Q::Scales::SUB_BLOCKS;
         let mut totals = [D::V::splat(0.0); WIDE];
         for b in 0..blocks {
-            prefetch_later(panel.wrapping_add(b * share + AHEAD), share);
             let [opening, fine] = sub_block::<Q>(panel, b);
             let weights = fine.add(Q::Scales::FINE);
             let quants = quants.add(b * BLOCK);
             // The second half of a block has sums of its own if it has a scale of its own.
+            const { assert!(Q::Scales::PARTS == 1 || !Q::NEIGHBOURS) };
             let halves = input.halves.add(2 * b);
             let start = |part| start::<D, Q::Scales>(input.starts.add(b), halves, part);
             let (mut first, mut second) = ([start(0); WIDE], [start(Q::Scales::PARTS - 1); WIDE]);
             for step in 0..16 / D::GROUP {
-                let x = D::splat(quants.add(D::GROUP * step));
-                let later = D::splat(quants.add(D::GROUP * step + 16));
+                let [x, later] = Q::columns::<D>(step).map(|column| D::splat(quants.add(column)));
                 for (j, (first, second)) in first.iter_mut().zip(&mut second).enumerate() {
                     let [w, v] = Q::groups::<D>(weights, step, j * lanes);
                     *first = D::add_products(*first, w, x);
@@ -225,10 +223,11 @@ pub unsafe fn widen<D: IntDot, Q: Quants>(panel: *const u8, blocks: usize, outpu
             let output = output.add(b * WIDE_BLOCK * D::WIDE_BYTES);
             for step in 0..16 / D::GROUP {
                 for lane in (0..PANEL).step_by(D::V::LANES) {
-                    let [now, later] = Q::groups::<D>(weights, step, lane);
-                    let to = output.add((step * PANEL + lane) * D::GROUP * D::WIDE_BYTES);
-                    D::store(now, to);
-                    D::store(later, to.add(16 * PANEL * D::WIDE_BYTES));
+                    let groups = Q::groups::<D>(weights, step, lane);
+                    for (group, column) in groups.into_iter().zip(Q::columns::<D>(step)) {
+                        let at = column * PANEL + lane * D::GROUP;
+                        D::store(group, output.add(at * D::WIDE_BYTES));
+                    }
                 }
             }
         }

@@ -7,8 +7,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::prefetch_later;
 use super::vector::{PANEL, Pairs, Vector};
-use super::{AHEAD, prefetch_later};
 
 /// `output = input · panel`, or `output += ..`: all of [`product`]'s arguments.
 pub struct Product<E = f32, I = f32> {
@@ -265,11 +265,6 @@ pub unsafe fn gemv<V: Vector, E: Element<V>, const WIDE: usize, const UNROLL: us
         let whole = depth / UNROLL * UNROLL;
         let mut k = 0;
         while k < whole {
-            if size_of::<E>() < size_of::<f32>() {
-                // Prefetching gained nothing for f32, whose loads saturate memory by themselves.
-                let next = panel.add(k * PANEL).cast::<u8>().wrapping_add(AHEAD);
-                prefetch_later(next, UNROLL * PANEL * size_of::<E>());
-            }
             for (u, sums) in sums.iter_mut().enumerate() {
                 let x = E::splat(input.add(k + u));
                 for (j, sum) in sums.iter_mut().enumerate() {

@@ -20,13 +20,26 @@ pub trait Quants {
     /// The scales and minima, which decide how sums are multiplied.
     type Scales: Scales;
 
-    /// Loads groups `step` and `step + 16 / GROUP` of the quants of a sub-block, for a register of
-    /// outputs that begins at `lane`. `step` is less than `16 / GROUP`, so the first group is in
-    /// the first half of the sub-block and the second in the other.
+    /// Whether [`groups`](Self::groups) loads neighbouring groups, so that a panel is read from
+    /// beginning to end.
+    const NEIGHBOURS: bool = false;
+
+    /// Loads the two groups of a sub-block that [`columns`](Self::columns) begin, for a register of
+    /// outputs that begins at `lane`. `step` is less than `16 / GROUP`.
     ///
     /// # Safety
     /// As [`Vector`](super::vector::Vector); `quants` are those of a whole sub-block.
     unsafe fn groups<D: IntDot>(quants: *const u8, step: usize, lane: usize) -> [D::Group; 2];
+
+    /// The first columns of the two groups of `step`. They are in different halves of the sub-block
+    /// if its bytes have bits of both, or if each half has a scale of its own.
+    #[inline(always)]
+    fn columns<D: IntDot>(step: usize) -> [usize; 2] {
+        match Self::NEIGHBOURS {
+            true => [2 * step * D::GROUP, (2 * step + 1) * D::GROUP],
+            false => [step * D::GROUP, step * D::GROUP + BLOCK / 2],
+        }
+    }
 
     /// Reorders the quants of one sub-block from the packed order for panels of `group`.
     fn arrange(quants: &mut [u8], group: usize) {
@@ -59,14 +72,15 @@ pub struct Q8;
 impl Quants for Q8 {
     const FORMAT: Format = Format::Q8;
     type Scales = Plain;
+    const NEIGHBOURS: bool = true;
 
     #[inline(always)]
     // SAFETY: the contract is the trait's.
     unsafe fn groups<D: IntDot>(quants: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
         // SAFETY: there are 32 bytes of each output.
         unsafe {
-            let at = quants.add((step * PANEL + lane) * D::GROUP);
-            [D::bytes(at), D::bytes(at.add(BLOCK / 2 * PANEL))]
+            Self::columns::<D>(step)
+                .map(|column| D::bytes(quants.add(column * PANEL + lane * D::GROUP)))
         }
     }
 }
