@@ -1,6 +1,7 @@
-//! Inference: one pass of a chunk of tokens through a model.
+//! Inference: one pass of a chunk of tokens, or of several texts, through a model.
 //!
-//! `ForwardPass` has a function for each kind of step, those of queries, keys and values in `heads`.
+//! `ForwardPass` has a function for each kind of step; those of queries, keys and values are in
+//! `heads`.
 //! `parameters` calls them with the parameters of a step and the `buffers` of a session.
 
 mod buffers;
@@ -24,6 +25,7 @@ use crate::cpu::ops::rotary::RotaryTables;
 use crate::cpu::ops::{RowsOut, embed};
 use crate::cpu::pack::Packed;
 use crate::cpu::parameters::{NormParameters, ProjectionParameters};
+use crate::cpu::sequences::Sequences;
 use crate::engine::{LogitsRequest, StepTime, Trace};
 use gpt_simd::Strided;
 
@@ -52,14 +54,15 @@ impl Stopwatch {
     }
 }
 
-/// A forward pass of one chunk of tokens: the state that its steps share.
+/// A forward pass: the state that its steps share.
 pub struct ForwardPass<'a> {
     pub(in crate::cpu) plan: &'static Plan,
     pub(in crate::cpu) device: &'a CpuDevice,
     pub(in crate::cpu) rotary: &'a RotaryTables,
     pub(in crate::cpu) scratch: &'a mut PassScratch,
     pub(in crate::cpu) tokens: &'a [u32],
-    pub(in crate::cpu) position: usize,
+    /// The sequence of each token, and its position there.
+    pub(in crate::cpu) sequences: &'a Sequences,
     pub(in crate::cpu) request: LogitsRequest,
     /// The output for the requested logits.
     pub(in crate::cpu) logits: &'a mut [f32],
@@ -154,8 +157,8 @@ impl ForwardPass<'_> {
     ) {
         self.begin(Some(x));
         self.reads(table.format());
-        let (width, position) = (table.layout.columns, self.position);
-        let position = |row| position + row;
+        let (width, sequences) = (table.layout.columns, self.sequences);
+        let position = |row| sequences.position(row);
         let out = RowsOut::new(x, width, width);
         let (device, scale) = (self.device, scale as f32);
         embed::forward::forward(device, self.tokens, table, scale, added, position, None, &out);
@@ -207,13 +210,8 @@ impl ForwardPass<'_> {
     ) {
         self.begin(Some(a));
         let spec = &self.plan.spec;
-        let queries = Queries {
-            q,
-            heads: spec.heads as usize,
-            rows: self.rows(),
-            position: self.position,
-            scores: *scores,
-        };
+        let queries =
+            Queries { q, heads: spec.heads as usize, sequences: self.sequences, scores: *scores };
         cached::forward(self.device, &mut self.scratch.attention, &queries, cache, a);
         self.end(a, spec.q_width() as usize);
     }

@@ -105,7 +105,8 @@ impl Interpreter {
             buffers;
         let (parameters, (layer, step)) = (&self.steps[index], pass.steps[index]);
         let norm = parameters.norm.as_ref();
-        let cache = &mut cache[layer as usize];
+        let last = cache.len() - 1;
+        let cache = &mut cache[last.min(layer as usize)];
         let projection = match &step.op {
             Op::Embed { table, positions, types, scale, out } => {
                 let table_of = |id: TensorId| &*self.tables[usize::from(id.0)];
