@@ -230,7 +230,11 @@ impl EngineSession for CpuSession {
         let rows = stream.len() / self.shared.plan.spec.embed as usize;
         // The head needs the number of tokens only.
         let tokens = vec![0; rows];
-        self.step(self.steps.len() - 1, &tokens, 0, logits);
+        let is_head = |(_, step): &(u32, &Step)| step.op.is_head();
+        let first = self.steps.iter().position(is_head).unwrap_or(self.steps.len());
+        for index in first..self.steps.len() {
+            self.step(index, &tokens, 0, logits);
+        }
         Ok(())
     }
 

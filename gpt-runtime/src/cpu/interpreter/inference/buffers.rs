@@ -19,6 +19,7 @@ pub struct SessionBuffers {
     pub(super) qkv_raw: Vec<f32>,
     pub(super) attn_branch: Vec<f32>,
     pub(super) mlp_branch: Vec<f32>,
+    pub(super) head_hidden: Vec<f32>,
     /// One for each layer, or one that all layers share.
     pub(super) cache: Vec<Cache>,
 }
@@ -59,6 +60,7 @@ impl SessionBuffers {
             qkv_raw: buffer(BufferId::QkvRaw),
             attn_branch: buffer(BufferId::AttnBranch),
             mlp_branch: buffer(BufferId::MlpBranch),
+            head_hidden: buffer(BufferId::HeadHidden),
             cache: layer_caches(&plan.spec, options)?,
         })
     }

@@ -273,35 +273,81 @@ impl ForwardPass<'_> {
         self.end(x, width);
     }
 
-    /// Writes the logits of the requested rows to the caller's slice.
-    pub(in crate::cpu) fn head_rows(
+    /// The first row whose logits are requested: the number of rows if none are. Copies the stream
+    /// `x`, which the head reads, if it is observed.
+    fn first_requested(&mut self, x: &[f32]) -> usize {
+        let width = self.plan.spec.embed as usize;
+        let rows = self.rows();
+        if let Some(stream) = &mut self.stream {
+            stream.extend_from_slice(&x[..rows * width]);
+        }
+        rows - self.requested()
+    }
+
+    /// The number of rows whose logits are requested.
+    fn requested(&self) -> usize {
+        match self.request {
+            LogitsRequest::Nothing => 0,
+            LogitsRequest::Last => 1,
+            LogitsRequest::All => self.rows(),
+        }
+    }
+
+    /// `out = act(dense · norm(x))` of the requested rows.
+    fn head_dense_rows(
         &mut self,
         x: &[f32],
-        norm: Option<&NormParameters>,
-        weight: &Packed,
-        bias: Option<&[f32]>,
+        head: &HeadOperands<'_>,
+        activation: &(dyn Fn(&mut [f32]) + Sync),
+        out: &mut Vec<f32>,
+    ) {
+        let (first, rows) = (self.first_requested(x), self.requested());
+        if rows == 0 {
+            self.next += 1;
+            return;
+        }
+        self.begin(Some(out));
+        let width = head.matrix.layout.rows;
+        let h = RowsOut::new(out, width, width);
+        let activation = InPlace(activation);
+        let activation = ActivationEpilogue { activation, bias: head.bias, h: &h, slopes: None };
+        let x = &x[first * head.matrix.layout.columns..];
+        self.project(x, rows, head.norm, head.matrix, &|from, panel, tile| {
+            activation.plain(from, panel, tile)
+        });
+        self.end_with(|_| out[..rows * width].to_vec());
+    }
+
+    /// Writes the logits of the requested rows, in `x` from row `first` on, to the caller's slice.
+    fn head_rows(
+        &mut self,
+        x: &[f32],
+        first: usize,
+        head: &HeadOperands<'_>,
         map: Option<&Formula>,
     ) {
-        let (width, vocab) = (weight.layout.columns, weight.layout.rows);
-        if let Some(stream) = &mut self.stream {
-            stream.extend_from_slice(&x[..self.tokens.len() * width]);
+        let rows = self.requested();
+        if rows == 0 {
+            return;
         }
-        let from = match self.request {
-            LogitsRequest::Nothing => return,
-            LogitsRequest::Last => self.rows() - 1,
-            LogitsRequest::All => 0,
-        };
-        let rows = self.rows() - from;
+        let (width, vocab) = (head.matrix.layout.columns, head.matrix.layout.rows);
         self.begin(None);
         let logits = std::mem::take(&mut self.logits);
         if self.trace.is_some() {
             logits.fill(f32::NAN);
         }
         let out = RowsOut::new(logits, vocab, vocab);
-        let epilogue = epilogue::store(bias, &out, 0, map);
-        self.project(&x[from * width..], rows, norm, weight, &epilogue);
+        let epilogue = epilogue::store(head.bias, &out, 0, map);
+        self.project(&x[first * width..], rows, head.norm, head.matrix, &epilogue);
         drop(epilogue);
         self.end_with(|_| logits[..rows * vocab].to_vec());
         self.logits = logits;
     }
+}
+
+/// The parameters of a step of the head.
+struct HeadOperands<'a> {
+    norm: Option<&'a NormParameters>,
+    matrix: &'a Packed,
+    bias: Option<&'a [f32]>,
 }
