@@ -65,6 +65,13 @@ pub fn check(merged: &Merged, spec: &Spec) -> Vec<Diagnostic> {
                 .help("1: attention and MLP share it; 2: each has its own")
         });
     }
+    if spec.first_attn_bare && !matches!(spec.block, Block::PreNorm | Block::Sandwich) {
+        check.fail(&["first_attn_bare", "block"], |span| {
+            Diagnostic::new(span, "only a pre-norm or a sandwich block has a norm to leave out")
+                .found("`first_attn_bare: true` with another block")
+                .help("remove `first_attn_bare`, or choose `block: PreNorm`")
+        });
+    }
     check.widths(spec);
     check.sizes(spec);
     check.errors
@@ -183,6 +190,10 @@ impl Check<'_> {
             hidden,
             MAX_PARTS_RESIDUAL,
         );
+        if spec.head_dense {
+            let keys = ["head_dense", "embed"];
+            self.matrix(&keys, "the dense layer of the head", embed, embed, MAX_PARTS);
+        }
         if spec.rotary() {
             self.one_binding(
                 &["context", "head_dim", "embed", "heads"],

@@ -3,7 +3,7 @@
 //! They are specs in source form, so a default that depends on an overridden key follows it.
 
 /// Name, spec, description.
-pub const PRESETS: [(&str, &str, &str); 19] = [
+pub const PRESETS: [(&str, &str, &str); 24] = [
     (
         "GPT2_SMALL",
         "vocab: 50_257, context: 1_024, layers: 12, heads: 12, embed: 768",
@@ -134,6 +134,42 @@ pub const PRESETS: [(&str, &str, &str); 19] = [
         "vocab: 50_257, context: 2_048, layers: 12, heads: 12, embed: 768, window: [None, 256], \
          attention_scale: 1.0, qkv_bias: false, names: GptNeo",
         "GPT-Neo, 125M (EleutherAI 2021)",
+    ),
+    (
+        "STARCODER2_3B",
+        "vocab: 49_152, context: 16_384, layers: 30, heads: 24, kv_heads: 2, embed: 3_072, \
+         positions: Rope { theta: 999_999.4420358813 }, window: 4_096",
+        "StarCoder 2, 3B (BigCode 2024)",
+    ),
+    (
+        "ALL_MINILM_L6",
+        "vocab: 30_522, context: 512, layers: 6, heads: 12, embed: 384, norm: LayerNorm { eps: 1e-12 }, \
+         block: PostNorm, mlp: Dense { activation: Gelu }, mask: Bidirectional, token_types: 2, \
+         embedding_norm: true, names: Bert",
+        "all-MiniLM-L6, 23M, an encoder for search (sentence-transformers 2021)",
+    ),
+    (
+        "BGE_SMALL_EN",
+        "vocab: 30_522, context: 512, layers: 12, heads: 12, embed: 384, norm: LayerNorm { eps: 1e-12 }, \
+         block: PostNorm, mlp: Dense { activation: Gelu }, mask: Bidirectional, token_types: 2, \
+         embedding_norm: true, names: Bert",
+        "bge-small-en, 33M, an encoder for search (BAAI 2023)",
+    ),
+    (
+        "ROBERTA_BASE",
+        "vocab: 50_265, context: 512, layers: 12, heads: 12, embed: 768, block: PostNorm, \
+         mlp: Dense { activation: Gelu }, mask: Bidirectional, head_dense: true, head_bias: true, \
+         token_types: 1, embedding_norm: true, names: Roberta",
+        "RoBERTa, 125M, with its head for masked words (Liu et al. 2019)",
+    ),
+    (
+        "MODERNBERT_BASE",
+        "vocab: 50_368, context: 8_192, layers: 22, heads: 12, embed: 768, \
+         mlp: Gated { hidden: 1_152, activation: Gelu }, \
+         positions: Rope { theta: [160_000.0, 10_000.0, 10_000.0] }, mask: Bidirectional, \
+         window: [None, 65, 65], bias: false, head_dense: true, head_bias: true, \
+         embedding_norm: true, first_attn_bare: true, names: ModernBert",
+        "ModernBERT, 149M, with its head for masked words (Warner et al. 2024)",
     ),
 ];
 

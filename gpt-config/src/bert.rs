@@ -1,8 +1,9 @@
 //! Encoders: BERT, RoBERTa and DistilBERT, `BertConfig`, `RobertaConfig` and `DistilBertConfig` of
 //! transformers.
 //!
-//! The spec is that of the encoder (`BertModel`): every token attends to every other, and each half
-//! of a block ends with a norm. The head for masked words is not part of it.
+//! Every token attends to every other, and each half of a block ends with a norm. The spec has the
+//! head for masked words if `architectures` names the class that has it (`BertForMaskedLM`), and
+//! otherwise is that of the encoder alone (`BertModel`).
 
 use gpt_plan::{Activation, Block, Mask, Mlp, Norm, NormKind, Pattern, Positions};
 use gpt_plan::{Spec, TensorNames};
@@ -26,7 +27,8 @@ struct Sizes {
 /// Reads the `config.json` of a BERT. Defaults are those of `BertConfig`.
 pub fn bert(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     let spec = keys_of_bert(fields, 512);
-    Spec { names: TensorNames::Bert, ..spec }
+    let head = masked_words(fields, "BertForMaskedLM");
+    Spec { names: TensorNames::Bert, head_dense: head, head_bias: head, ..spec }
 }
 
 /// Reads the `config.json` of a RoBERTa, which has BERT's keys. Defaults are those of
@@ -43,7 +45,13 @@ pub fn roberta(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
         ));
     }
     let context = spec.context.saturating_sub(ROBERTA_UNUSED).max(1);
-    Spec { context, names: TensorNames::Roberta, ..spec }
+    let head = masked_words(fields, "RobertaForMaskedLM");
+    if head && spec.mlp.activation != Activation::Gelu {
+        let file = fields.file();
+        fields
+            .fail(format!("hidden_act of {file} is not gelu, which the head for masked words has"));
+    }
+    Spec { context, names: TensorNames::Roberta, head_dense: head, head_bias: head, ..spec }
 }
 
 /// Reads the `config.json` of a DistilBERT. Defaults are those of `DistilBertConfig`.
@@ -63,7 +71,14 @@ pub fn distilbert(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     let activation = fields.activation("activation", Activation::Gelu);
     // The class does not read an epsilon.
     let spec = encoder(fields, &sizes, context, activation, 1e-12);
-    Spec { names: TensorNames::DistilBert, ..spec }
+    let head = masked_words(fields, "DistilBertForMaskedLM");
+    Spec { names: TensorNames::DistilBert, head_dense: head, head_bias: head, ..spec }
+}
+
+/// Whether the file is of the class `name`, which has the head for masked words.
+pub fn masked_words(fields: &mut Fields<'_>, name: &str) -> bool {
+    let classes = fields.value("architectures").and_then(|value| value.as_array());
+    classes.is_some_and(|classes| classes.iter().any(|class| class.as_str() == Some(name)))
 }
 
 /// The spec by BERT's keys, with all positions of its table.

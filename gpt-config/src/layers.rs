@@ -15,7 +15,11 @@ pub fn windows(
     context: u32,
     slides: impl Fn(u32) -> bool,
 ) -> Pattern<Option<u32>> {
-    let sliding = sliding(fields, layers, slides);
+    windows_of(&sliding(fields, layers, slides), size, context)
+}
+
+/// The window of each layer that slides.
+pub fn windows_of(sliding: &[bool], size: Option<u32>, context: u32) -> Pattern<Option<u32>> {
     let window = size.filter(|size| *size < context);
     if window.is_none() {
         return Pattern::all(None);

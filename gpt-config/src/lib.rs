@@ -2,7 +2,7 @@
 //! metadata of a GGUF. `write` writes the `config.json` of a spec.
 //!
 //! A family of architectures is a module: `gpt2`, `gpt1`, `gpt_j`, `gpt_neo`, `falcon`, `bloom`,
-//! `mpt`, `opt`, `bert` (encoders), and `llama`, which has the classes with the same keys, too. A
+//! `mpt`, `opt`, `bert` and `modernbert` (encoders), and `llama`, which has the classes with the same keys, too. A
 //! new family takes two files: its module, and a row of `FAMILIES` here. The metadata of GGUF files
 //! are read by `gguf`, which has a row for each architecture of llama.cpp.
 //!
@@ -46,6 +46,7 @@ mod gpt_j;
 mod gpt_neo;
 mod layers;
 mod llama;
+mod modernbert;
 mod mpt;
 mod opt;
 mod rope;
@@ -68,7 +69,7 @@ struct Family {
     config: fn(&mut Fields<'_>, &str) -> Spec,
 }
 
-static FAMILIES: [Family; 13] = [
+static FAMILIES: [Family; 14] = [
     Family { model_types: &["gpt2"], config: gpt2::config },
     Family { model_types: &["gpt_bigcode"], config: gpt2::bigcode },
     Family { model_types: &["openai-gpt"], config: gpt1::config },
@@ -81,6 +82,7 @@ static FAMILIES: [Family; 13] = [
     Family { model_types: &["bert"], config: bert::bert },
     Family { model_types: &["roberta"], config: bert::roberta },
     Family { model_types: &["distilbert"], config: bert::distilbert },
+    Family { model_types: &["modernbert"], config: modernbert::config },
     Family { model_types: &llama::MODEL_TYPES, config: llama::config },
 ];
 

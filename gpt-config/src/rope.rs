@@ -6,6 +6,7 @@ use gpt_plan::{Pattern, Rope, RopeScaling, Spec};
 use serde_json::{Map, Value};
 
 use crate::fields::{self, Fields};
+use crate::layers;
 
 /// The defaults of a class.
 #[derive(Clone, Copy)]
@@ -36,12 +37,27 @@ pub fn read(fields: &mut Fields<'_>, head_dim: u32, context: u32, defaults: Defa
     )
 }
 
-/// Reads the rotary embedding of layers with a window (Gemma 3).
-pub fn local(fields: &mut Fields<'_>, head_dim: u32, context: u32, theta: f64) -> Rope {
-    let own = fields.number("rope_local_base_freq");
+/// Reads the rotary embedding of layers with a window, whose base is called `key` outside of an
+/// object.
+pub fn local(
+    fields: &mut Fields<'_>,
+    head_dim: u32,
+    context: u32,
+    key: &'static str,
+    theta: f64,
+) -> Rope {
+    let own = fields.number(key);
     let outer = Parameters { theta: own, ..Parameters::default() };
     inner(fields, &["rope_parameters"], "sliding_attention", outer, (None, context))
         .rope(head_dim, theta, 1.0)
+}
+
+/// The rotary embedding of layers of two kinds: `local` where a layer slides, otherwise `global`.
+pub fn by_kind(global: Rope, local: &Rope, sliding: &[bool]) -> Rope {
+    let of = |rope: &Rope| (rope.theta.of(0), rope.scaling.of(0));
+    let of = sliding.iter().map(|sliding| if *sliding { of(local) } else { of(&global) });
+    let (theta, scaling) = of.unzip();
+    Rope { theta: layers::pattern(theta), scaling: layers::pattern(scaling), ..global }
 }
 
 /// Reads `objects`, which may have an object for each kind of layer.

@@ -319,3 +319,48 @@ fn encoders() {
     assert!(short.starts_with("max_position_embeddings is 2"), "{short}");
     assert_eq!(read(json!({ "model_type": "distilbert" })).token_types, None);
 }
+
+/// The class of a file says whether it has the head for masked words.
+#[test]
+fn heads_for_masked_words() {
+    for (model_type, class) in [
+        ("bert", "BertForMaskedLM"),
+        ("roberta", "RobertaForMaskedLM"),
+        ("distilbert", "DistilBertForMaskedLM"),
+        ("modernbert", "ModernBertForMaskedLM"),
+    ] {
+        let encoder = json!({ "model_type": model_type });
+        let of = |config: Value| {
+            let spec = read(config);
+            (spec.head_dense, spec.head_bias)
+        };
+        assert_eq!(of(encoder.clone()), (false, false), "{model_type}");
+        assert_eq!(of(with(encoder.clone(), "architectures", json!([class]))), (true, true));
+        assert_eq!(of(with(encoder, "architectures", json!(["Other"]))), (false, false));
+    }
+    let other = json!({ "architectures": ["RobertaForMaskedLM"], "hidden_act": "relu" });
+    let other = problem(with(other, "model_type", "roberta".into()));
+    assert!(other.starts_with("hidden_act of config.json is not gelu"), "{other}");
+}
+
+/// The keys of the published `config.json` of ModernBERT-base that change its spec.
+#[test]
+fn modernbert_is_read() {
+    let base = json!({
+        "architectures": ["ModernBertForMaskedLM"], "model_type": "modernbert",
+        "attention_bias": false, "attention_dropout": 0.0, "classifier_activation": "gelu",
+        "classifier_bias": false, "cls_token_id": 50281, "decoder_bias": true,
+        "global_attn_every_n_layers": 3, "global_rope_theta": 160000.0, "hidden_activation": "gelu",
+        "hidden_size": 768, "intermediate_size": 1152, "layer_norm_eps": 1e-5,
+        "local_attention": 128, "local_rope_theta": 10000.0, "max_position_embeddings": 8192,
+        "norm_bias": false, "norm_eps": 1e-5, "num_attention_heads": 12, "num_hidden_layers": 22,
+        "position_embedding_type": "absolute", "sep_token_id": 50282, "vocab_size": 50368
+    });
+    let spec = read(base.clone());
+    assert_eq!(spec.window.0, [None, Some(65), Some(65)]);
+    let theta = &spec.rope().unwrap().theta;
+    assert_eq!(theta.0, [Some(160_000.0), Some(10_000.0), Some(10_000.0)]);
+    assert!(spec.first_attn_bare && spec.head_bias && !spec.bias);
+    let relu = with(base, "classifier_activation", "relu".into());
+    assert!(problem(relu).starts_with("classifier_activation of config.json is not"));
+}

@@ -33,6 +33,8 @@ pub enum BufferId {
     AttnBranch,
     /// The output of the MLP's projection before its norm `[rows, embed]`.
     MlpBranch,
+    /// The activation of the dense layer of the head `[rows, embed]`.
+    HeadHidden,
     /// Scores of the next token `[rows, vocab]`. Training replaces them by their gradient in place.
     Logits,
     /// Attention over splits of the keys: for each split and head the weighted sum of values, the
@@ -60,6 +62,8 @@ pub enum BufferId {
     StatsAttnBranch,
     /// The statistics of `MlpBranch`, as [`BufferId::StatsX`].
     StatsMlpBranch,
+    /// The statistics of `HeadHidden`, as [`BufferId::StatsX`].
+    StatsHead,
     /// The statistics of each group of `QkvRaw` that is normalised `[rows, 2 * groups]`.
     StatsQkv,
     /// Queries, keys and values, rotated `[rows, q_width + 2 kv_width]`.
@@ -69,6 +73,8 @@ pub enum BufferId {
     /// Derivatives of `H` with respect to the MLP's first projection `[rows, up_width]`: `act'(u)`;
     /// gated `act'(g) v` and `act(g)`.
     Slopes,
+    /// Derivatives of `HeadHidden` with respect to the dense layer of the head `[rows, embed]`.
+    HeadSlopes,
     /// The output of a norm `[rows, embed]`. Recomputed in the backward pass.
     Normed,
     /// The gradient of the stream `[rows, embed]`.
@@ -128,6 +134,7 @@ impl BufferId {
             BufferId::QkvRaw => "qkv_raw",
             BufferId::AttnBranch => "attn_branch",
             BufferId::MlpBranch => "mlp_branch",
+            BufferId::HeadHidden => "head_hidden",
             BufferId::Logits => "logits",
             BufferId::SplitSums => "split_sums",
             BufferId::TileMaxima => "tile_maxima",
@@ -140,10 +147,12 @@ impl BufferId {
             BufferId::StatsEmbedded => "stats_embedded",
             BufferId::StatsAttnBranch => "stats_attn_branch",
             BufferId::StatsMlpBranch => "stats_mlp_branch",
+            BufferId::StatsHead => "stats_head",
             BufferId::StatsQkv => "stats_qkv",
             BufferId::Qkv => "qkv",
             BufferId::Lse => "lse",
             BufferId::Slopes => "slopes",
+            BufferId::HeadSlopes => "head_slopes",
             BufferId::Normed => "normed",
             BufferId::DX => "dx",
             BufferId::DNormed => "d_normed",

@@ -202,6 +202,16 @@ pub enum Op {
         /// `[rows, embed]`; it may be `a` or `b`.
         out: Slot,
     },
+    /// `out = a * b`, element by element: a gradient through the activation of the head's dense
+    /// layer, whose output a norm reads.
+    Multiply {
+        /// `[rows, embed]`.
+        a: Slot,
+        /// `[rows, embed]`.
+        b: Slot,
+        /// `[rows, embed]`; it may be `a`.
+        out: Slot,
+    },
     /// Backward of [`Attention`](Op::Attention) and of the rotation: computes `dqkv`. Recomputes
     /// the probabilities from `lse`, and stores `Σ out · dout` of each query in `delta`.
     AttentionBackward {
@@ -226,7 +236,7 @@ pub enum Op {
 
 /// A matrix product: `y = weight · prologue(input)`, handed to the epilogue.
 ///
-/// The steps `qkv`, `attention_out`, `mlp_up`, `mlp_down` and `head` are projections.
+/// The steps `qkv`, `attention_out`, `mlp_up`, `mlp_down`, `head_dense` and `head` are projections.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Projection {
     /// `[rows, columns of the weight]`.
@@ -367,13 +377,21 @@ impl Op {
         }
     }
 
-    /// Whether the op is the head, which computes logits.
+    /// Whether the op belongs to the head, which runs for the rows whose logits are requested.
     pub const fn is_head(&self) -> bool {
-        matches!(
-            self,
-            Op::Project(Projection { epilogue: Epilogue::Store { out, .. }, .. })
-                if matches!(out.buffer, BufferId::Logits)
-        )
+        match self {
+            Op::Project(Projection {
+                epilogue: Epilogue::Store { out, .. } | Epilogue::Activation { out, .. },
+                ..
+            }) => matches!(out.buffer, BufferId::Logits | BufferId::HeadHidden),
+            _ => false,
+        }
+    }
+
+    /// Whether the op computes logits: the last one of the head.
+    pub const fn computes_logits(&self) -> bool {
+        self.is_head()
+            && matches!(self, Op::Project(Projection { epilogue: Epilogue::Store { .. }, .. }))
     }
 
     /// Whether the op's matrix has the rows of a gate, followed by the rows that it gates.
@@ -397,6 +415,7 @@ impl Op {
                 | Op::NormHeadsInput { .. }
                 | Op::NormHeadsWeight { .. }
                 | Op::Add { .. }
+                | Op::Multiply { .. }
                 | Op::AttentionBackward { .. }
         )
     }

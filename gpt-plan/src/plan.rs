@@ -111,7 +111,8 @@ impl Plan {
     /// attention over the keys that each token sees.
     pub fn flops(&self, position: u64, rows: u64, logits: u64) -> u64 {
         let spec = &self.spec;
-        let head = 2 * u64::from(spec.vocab) * u64::from(spec.embed);
+        let dense = if spec.head_dense { spec.embed } else { 0 };
+        let head = 2 * u64::from(spec.vocab + dense) * u64::from(spec.embed);
         let seen = (0..spec.layers).map(|layer| spec.scores(layer).pairs(position, rows));
         let attention = 4 * u64::from(spec.q_width()) * seen.sum::<u64>();
         rows * (self.flops_per_token() - head) + logits * head + attention

@@ -53,6 +53,9 @@ pub struct Spec {
     pub attn_out_bias: Option<bool>,
     /// Whether the projections of the MLP have a bias; `None` uses `bias`.
     pub mlp_bias: Option<bool>,
+    /// Whether a dense layer, the activation of the MLP and a norm precede the head's matrix: the
+    /// head for masked words of BERT.
+    pub head_dense: bool,
     /// Whether the head adds a bias to the logits.
     pub head_bias: bool,
     /// Whether the output head shares the token embedding's weights.
@@ -62,6 +65,9 @@ pub struct Spec {
     pub token_types: Option<u32>,
     /// Whether the stream begins with a norm of the embedding.
     pub embedding_norm: bool,
+    /// Whether the attention of the first layer reads the stream without the norm that later layers
+    /// have, in a pre-norm block: ModernBERT, whose embedding has one.
+    pub first_attn_bare: bool,
     /// Multiplies the token embedding, before positions are added.
     pub embedding_scale: Option<f64>,
     /// Multiplies the output of the attention and of the MLP, before it is added to the stream.
@@ -108,6 +114,8 @@ pub enum TensorNames {
     Roberta,
     /// DistilBERT.
     DistilBert,
+    /// ModernBERT.
+    ModernBert,
 }
 
 /// Order of normalisation and residual inside a block.

@@ -68,6 +68,10 @@ pub enum Role {
     MlpBranchNorm,
     /// The norm through which the head reads the stream.
     FinalNorm,
+    /// The dense layer of the head, whose activation is normalised before the projection to logits.
+    HeadDense,
+    /// The norm after the dense layer of the head.
+    HeadNorm,
     /// The projection to logits, where it is not the token embedding.
     Head,
 }

@@ -1,8 +1,9 @@
 //! Embeddings of texts: one vector for each text, pooled from the hidden states of its tokens.
 //!
 //! [`EmbedOptions`] says how. [`EmbedOptions::beside`] reads the folder of a sentence-transformers
-//! model, which lists its steps in `modules.json`. Texts run one by one, each with its own length,
-//! so none is padded; one session serves all of them.
+//! model, which lists its steps in `modules.json`. Texts have any length, and none is padded: the
+//! CPU engine runs the rows of several texts in one pass. The embedding of a text does not depend
+//! on the texts beside it.
 
 use std::path::Path;
 
@@ -229,10 +230,10 @@ impl<M> Model<M> {
         let longest = encoded.iter().map(Vec::len).max().unwrap_or(0);
         if longest > 0 {
             let mut session = self.session().capacity(longest as u32).open()?;
-            for (ids, row) in encoded.iter().zip(values.chunks_exact_mut(width)) {
-                session.truncate(0);
-                pool(&session.hidden(ids)?, options, row);
-            }
+            let encoded: Vec<&[u32]> = encoded.iter().map(Vec::as_slice).collect();
+            session.each_hidden(&encoded, |text, hidden| {
+                pool(hidden, options, &mut values[text * width..][..width]);
+            })?;
         }
         Ok(Embeddings { values, width, truncated })
     }

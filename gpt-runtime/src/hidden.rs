@@ -5,7 +5,7 @@
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use gpt_plan::{Norm, NormKind, Op, Plan, Step, TensorId};
+use gpt_plan::{Norm, NormKind, Plan, TensorId};
 
 use crate::Error;
 use crate::parameter::sealed;
@@ -74,10 +74,8 @@ pub(crate) struct FinalNorm {
 impl FinalNorm {
     /// Reads its parameters; none if the head of `plan` reads the stream without a norm.
     pub fn read(plan: &Plan, weights: &dyn Weights) -> Result<Option<FinalNorm>, Error> {
-        let norm = match plan.steps().last() {
-            Some((_, Step { op: Op::Project(head), .. })) => head.norm,
-            _ => None,
-        };
+        let norm = plan.steps().find(|(_, step)| step.op.is_head());
+        let norm = norm.and_then(|(_, step)| step.op.projection()?.norm);
         let vector = |id: TensorId| -> Result<Vec<f32>, Error> {
             let tensor = weights.tensor(id, 0)?;
             let (values, _) = tensor.data.as_chunks::<4>();

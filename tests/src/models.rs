@@ -103,6 +103,19 @@ gpt_model! {
         block: PostNorm, mask: Bidirectional, token_types: 2, embedding_norm: true, embedding_scale: 1.5,
         heads: 3, head_dim: 13, embed: 39, mlp: Dense { hidden: 256 }, ..Gpt2
     }
+    pub struct MaskedWords {
+        block: PostNorm, mask: Bidirectional, token_types: 1, embedding_norm: true, head_dense: true, head_bias: true,
+        heads: 3, head_dim: 13, embed: 39, mlp: Dense { hidden: 53, activation: Gelu }, ..Gpt2
+    }
+    pub struct ModernEncoder {
+        layers: 5, mask: Bidirectional, window: [None, 5, 5], positions: Rope { theta: [1_000.0, 100.0, 100.0] },
+        norm: LayerNorm { eps: 1e-5, bias: false }, mlp: Gated { hidden: 43, activation: Gelu }, bias: false,
+        embedding_norm: true, first_attn_bare: true, head_dense: true, head_bias: true,
+        heads: 3, head_dim: 14, embed: 42, ..Gpt2
+    }
+    pub struct OneBareLayer { layers: 1, first_attn_bare: true, ..SmolLm2 }
+    pub struct BareSandwich { block: Sandwich, first_attn_bare: true, qk_norm: RmsNorm, ..SmolLm2 }
+    pub struct HeadDenseGated { head_dense: true, tie_embeddings: false, embed: 47, head_dim: 8, ..SmolLm2 }
     pub struct TokenTypesRope { token_types: 3, tie_embeddings: false, ..SmolLm2 }
     pub struct NarrowAttention { heads: 2, head_dim: 4, ..Gpt2 }
     pub struct ReluSquared { mlp: Dense { hidden: 90, activation: ReluSquared }, ..Gpt2 }
@@ -161,6 +174,11 @@ macro_rules! for_each_model {
         $each::<Alibi>("alibi");
         $each::<AlibiBidirectional>("alibi_bidirectional");
         $each::<Encoder>("encoder");
+        $each::<MaskedWords>("masked_words");
+        $each::<ModernEncoder>("modern_encoder");
+        $each::<OneBareLayer>("one_bare_layer");
+        $each::<BareSandwich>("bare_sandwich");
+        $each::<HeadDenseGated>("head_dense_gated");
         $each::<TokenTypesRope>("token_types_rope");
         $each::<NarrowAttention>("narrow_attention");
         $each::<ReluSquared>("relu_squared");

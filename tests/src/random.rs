@@ -14,7 +14,7 @@ pub fn spec() -> impl Strategy<Value = Spec> {
         norm(),
         positions(),
         activation(),
-        any::<[bool; 6]>(),
+        any::<[bool; 8]>(),
         (block(), qk_norm()),
         prop::option::of(0.1..50.0),
         any::<[Option<bool>; 3]>(),
@@ -40,7 +40,7 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             scores,
             (scales, token_types),
         ) = kinds;
-        let [gated, head_bias, bidirectional, bias, tie, embedding_norm] = flags;
+        let [gated, head_bias, bidirectional, bias, tie, embedding_norm, head_dense, bare] = flags;
         let rotary = matches!(positions, Positions::Rope(_));
         // Rotary positions rotate pairs.
         let head_dim = if rotary { head_dim.next_multiple_of(2) } else { head_dim };
@@ -60,8 +60,10 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             block,
             // The norm of a few elements is little more than their signs, which roundings change.
             qk_norm: qk_norm.filter(|_| head_dim >= 8),
+            head_dense,
             head_bias,
             embedding_norm,
+            first_attn_bare: bare && matches!(block, Block::PreNorm | Block::Sandwich),
             token_types,
             mlp: Mlp { gated, hidden, activation },
             positions,

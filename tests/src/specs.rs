@@ -404,6 +404,58 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
                 ..gpt2()
             },
         ),
+        (
+            "masked_words",
+            Spec {
+                block: Block::PostNorm,
+                mask: Pattern::all(Mask::Bidirectional),
+                token_types: Some(1),
+                embedding_norm: true,
+                head_dense: true,
+                head_bias: true,
+                heads: 3,
+                kv_heads: 3,
+                head_dim: 13,
+                embed: 39,
+                mlp: mlp(false, 53, Activation::Gelu),
+                ..gpt2()
+            },
+        ),
+        (
+            "modern_encoder",
+            Spec {
+                layers: 5,
+                mask: Pattern::all(Mask::Bidirectional),
+                window: Pattern(vec![None, Some(5), Some(5)].into()),
+                positions: rope(&[Some(1_000.0), Some(100.0), Some(100.0)], 14),
+                norm: Norm { bias: Some(false), ..gpt2().norm },
+                mlp: mlp(true, 43, Activation::Gelu),
+                bias: false,
+                embedding_norm: true,
+                first_attn_bare: true,
+                head_dense: true,
+                head_bias: true,
+                heads: 3,
+                kv_heads: 3,
+                head_dim: 14,
+                embed: 42,
+                ..gpt2()
+            },
+        ),
+        ("one_bare_layer", Spec { layers: 1, first_attn_bare: true, ..smollm2() }),
+        (
+            "bare_sandwich",
+            Spec {
+                block: Block::Sandwich,
+                first_attn_bare: true,
+                qk_norm: qk_norm(NormKind::Rms, NormGroups::Head),
+                ..smollm2()
+            },
+        ),
+        (
+            "head_dense_gated",
+            Spec { head_dense: true, tie_embeddings: false, embed: 47, ..smollm2() },
+        ),
         ("token_types_rope", Spec { token_types: Some(3), tie_embeddings: false, ..smollm2() }),
         ("narrow_attention", Spec { heads: 2, kv_heads: 2, head_dim: 4, ..gpt2() }),
         ("relu_squared", Spec { mlp: mlp(false, 90, relu_squared()), ..gpt2() }),

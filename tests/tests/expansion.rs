@@ -211,7 +211,7 @@ fn dispatches_are_few() {
         // A norm that is no prologue is a dispatch of its own.
         let branches = if spec.block.norms_branches() { 2 } else { 0 };
         let of_layer = 5 + branches + u32::from(spec.qk_norm.is_some());
-        let of_model = 3 + u32::from(spec.embedding_norm);
+        let of_model = 3 + u32::from(spec.embedding_norm) + u32::from(spec.head_dense);
         for phase in [gpt_plan::Phase::Decode, gpt_plan::Phase::Prefill] {
             assert!(plan.dispatches(phase) <= of_layer * spec.layers + of_model, "{name}");
         }

@@ -139,7 +139,7 @@ fn every_config_is_written() {
 #[test]
 fn mistakes_are_found() {
     type Change = fn(&mut Spec);
-    let changes: [(&str, &str, Change); 33] = [
+    let changes: [(&str, &str, Change); 39] = [
         ("llama_linear", "factor", |spec| {
             rope(spec).scaling = Pattern::all(RopeScaling::Linear { factor: 3.1 });
         }),
@@ -184,6 +184,14 @@ fn mistakes_are_found() {
         ("bert", "activation", |spec| spec.mlp.activation = Activation::GeluTanh),
         ("roberta", "eps", |spec| spec.norm.eps = 1e-3),
         ("distilbert", "mask", |spec| spec.mask = Pattern::all(Mask::Causal)),
+        ("bert_masked_words", "activation", |spec| spec.mlp.activation = Activation::GeluTanh),
+        ("roberta_masked_words", "eps", |spec| spec.norm.eps = 1e-3),
+        ("distilbert_masked_words", "mask", |spec| spec.mask = Pattern::all(Mask::Causal)),
+        ("modernbert", "window", |spec| spec.window.0.to_mut()[1] = Some(4)),
+        ("modernbert", "base of layers with a window", |spec| {
+            rope(spec).theta = Pattern::all(Some(160_000.0));
+        }),
+        ("modernbert_masked_words", "pattern of windows", |spec| spec.window.0.to_mut().reverse()),
         ("nemotron", "activation", |spec| spec.mlp.activation = Activation::Relu),
     ];
     let device = Device::cpu().unwrap();

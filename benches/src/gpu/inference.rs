@@ -26,7 +26,7 @@ pub fn step(plan: &'static Plan, name: &str, format: Format, rows: u32, position
     let spec = &plan.spec;
     let widths = plan.buffers.iter().filter(|b| b.id != BufferId::Logits);
     let widest = widths.map(|b| b.width).max().unwrap_or(1);
-    let logits = if step.op.is_head() { rows * spec.vocab } else { 0 };
+    let logits = if step.op.computes_logits() { rows * spec.vocab } else { 0 };
     // Activations; the cache; logits; vectors; positions, or rotary angles.
     let floats = [
         rows * widest,

@@ -117,8 +117,9 @@ fn part(tensor: &Tensor) -> &'static str {
         | Role::AttentionBranchNorm
         | Role::MlpNorm
         | Role::MlpBranchNorm
-        | Role::FinalNorm => "norms",
-        Role::Head => "head",
+        | Role::FinalNorm
+        | Role::HeadNorm => "norms",
+        Role::HeadDense | Role::Head => "head",
     }
 }
 

@@ -63,6 +63,8 @@ fn description(role: Role, component: Component) -> String {
         Role::MlpDown => ("the second projection of the MLP", false),
         Role::MlpBranchNorm => ("the norm of the MLP's output", true),
         Role::FinalNorm => ("the norm through which the head reads the stream", true),
+        Role::HeadDense => ("the dense layer of the head", false),
+        Role::HeadNorm => ("the norm after the dense layer of the head", true),
         Role::Head => ("the head, which computes logits", false),
     };
     let part = match (component, is_norm) {
@@ -91,6 +93,8 @@ fn name(role: Role, component: Component) -> String {
         Role::MlpDown => ("MLP_DOWN", "", "_BIAS"),
         Role::MlpBranchNorm => ("MLP_BRANCH_NORM", "_GAMMA", "_BETA"),
         Role::FinalNorm => ("FINAL_NORM", "_GAMMA", "_BETA"),
+        Role::HeadDense => ("HEAD_DENSE", "", "_BIAS"),
+        Role::HeadNorm => ("HEAD_NORM", "_GAMMA", "_BETA"),
         Role::Head => ("HEAD", "", "_BIAS"),
     };
     let suffix = match component {

@@ -103,7 +103,7 @@ const fn variant(
 }
 
 /// Every key, in the order of the documentation.
-pub static KEYS: [Key; 30] = [
+pub static KEYS: [Key; 32] = [
     key("vocab", Kind::Size(|spec| &mut spec.vocab), None, "number of tokens"),
     key("context", Kind::Size(|spec| &mut spec.context), None, "longest sequence, in tokens"),
     key("layers", Kind::Size(|spec| &mut spec.layers), None, "number of transformer blocks"),
@@ -351,10 +351,16 @@ pub static KEYS: [Key; 30] = [
         "whether the projections of the MLP have a bias; `None` uses the value of `bias`",
     ),
     key(
+        "head_dense",
+        Kind::Flag(|spec| &mut spec.head_dense),
+        Some("false"),
+        "whether a dense layer, the activation and a norm precede the head's matrix (BERT's masked words)",
+    ),
+    key(
         "head_bias",
         Kind::Flag(|spec| &mut spec.head_bias),
         Some("false"),
-        "whether the head adds a bias to the logits (GPT-J, Phi)",
+        "whether the head adds a bias to the logits (GPT-J, Phi, BERT)",
     ),
     key(
         "tie_embeddings",
@@ -373,6 +379,12 @@ pub static KEYS: [Key; 30] = [
         Kind::Flag(|spec| &mut spec.embedding_norm),
         Some("false"),
         "whether the stream begins with a norm of the embedding (BERT, BLOOM)",
+    ),
+    key(
+        "first_attn_bare",
+        Kind::Flag(|spec| &mut spec.first_attn_bare),
+        Some("false"),
+        "whether the first layer's attention has no norm before it (ModernBERT)",
     ),
     key(
         "embedding_scale",

@@ -17,7 +17,7 @@ macro_rules! variants {
     };
 }
 
-pub static VARIANTS: [Variant; 14] = variants! {
+pub static VARIANTS: [Variant; 15] = variants! {
     Closest: "GPT-2, GPT-1, StarCoder 2 or Llama, whichever is closest",
     Phi: "Phi, Phi-2",
     Phi3: "Phi-3, Phi-4",
@@ -32,4 +32,5 @@ pub static VARIANTS: [Variant; 14] = variants! {
     Bert: "BERT, and most encoders for search",
     Roberta: "RoBERTa",
     DistilBert: "DistilBERT",
+    ModernBert: "ModernBERT",
 };

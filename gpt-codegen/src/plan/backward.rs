@@ -149,6 +149,13 @@ impl Backward<'_> {
                 _ => D_BRANCH,
             },
             Epilogue::Heads { .. } => D_QKV,
+            // A norm reads the activation, and not a projection, whose gradient would pass it.
+            Epilogue::Activation { slopes: Some(slopes), out, .. } if self.stream == Some(out) => {
+                self.stream = None;
+                let op = Op::Multiply { a: DX, b: slopes, out: DX };
+                self.push(format!("{name}_slopes"), op);
+                DX
+            }
             Epilogue::Activation { .. } => BufferId::DUp.here(),
             Epilogue::Residual { residual, site, scale, out, .. } => {
                 self.through_sum(name, BranchSum { residual, scale, site }, out)

@@ -9,6 +9,7 @@
 //!   it, so it reads the embedding without a norm. Its ops differ from those of other layers, so it
 //!   has its own section (a list of ops that runs once or for a range of layers).
 //! - Sandwich: as pre-norm, and the branch passes through a norm before it is added.
+//!   The first attention may have no norm before it.
 //! - Post-branch: the branch passes through a norm; the half reads the stream without one.
 //! - Parallel: both halves read the stream before either adds to it.
 //!
@@ -104,6 +105,7 @@ pub fn stats(x: Slot) -> Slot {
         BufferId::Middle => BufferId::StatsMiddle,
         BufferId::AttnBranch => BufferId::StatsAttnBranch,
         BufferId::MlpBranch => BufferId::StatsMlpBranch,
+        BufferId::HeadHidden => BufferId::StatsHead,
         BufferId::QkvRaw => BufferId::StatsQkv,
         other => unreachable!("{} is not normalised", other.name()),
     };
@@ -136,13 +138,6 @@ pub fn forward(spec: &Spec, table: &Table, slots: &PassSlots) -> Vec<Ops> {
         };
         first.push(named("embedding_norm", norm));
     }
-    let head = Op::Project(Projection {
-        input: slots.end,
-        norm: Some(table.final_norm),
-        weight: table.head,
-        bias: table.head_bias,
-        epilogue: Epilogue::Store { out: BufferId::Logits.here(), map: logit_map(spec) },
-    });
     let mut sections = vec![Ops::new(Repeat::Once, first)];
     for (from, to, is_bare) in layers(spec) {
         let kinds = (from..to.min(from.saturating_add(spec.period())))
@@ -151,9 +146,32 @@ pub fn forward(spec: &Spec, table: &Table, slots: &PassSlots) -> Vec<Ops> {
         let repeat = Repeat::Layers { from, to };
         sections.push(Ops { repeat, kinds });
     }
-    sections.push(Ops::new(Repeat::Once, vec![named("head", head)]));
+    sections.push(Ops::new(Repeat::Once, head(spec, table, slots)));
     number(&mut sections);
     sections
+}
+
+/// The ops from the stream to the logits.
+fn head(spec: &Spec, table: &Table, slots: &PassSlots) -> Vec<Named> {
+    let mut ops = Vec::new();
+    let (mut input, mut norm) = (slots.end, table.final_norm);
+    if let Some((tensors::Projection { weight, bias }, own)) = table.head_dense {
+        let out = BufferId::HeadHidden.here();
+        let slopes = slots.slopes.map(|_| BufferId::HeadSlopes.here());
+        let epilogue = Epilogue::Activation { gated: false, out, slopes };
+        let dense = Projection { input, norm: Some(norm), weight, bias, epilogue };
+        ops.push(named("head_dense", Op::Project(dense)));
+        (input, norm) = (out, own);
+    }
+    let head = Projection {
+        input,
+        norm: Some(norm),
+        weight: table.head,
+        bias: table.head_bias,
+        epilogue: Epilogue::Store { out: BufferId::Logits.here(), map: logit_map(spec) },
+    };
+    ops.push(named("head", Op::Project(head)));
+    ops
 }
 
 /// The function that turns the head's product into a logit by scaling or soft-capping it; none if
@@ -205,11 +223,17 @@ fn number(sections: &mut [Ops]) {
 /// The ranges of layers with the same ops, and whether they read the stream without a norm.
 fn layers(spec: &Spec) -> Vec<(u32, u32, bool)> {
     match spec.block {
-        Block::PostNorm if spec.layers == 1 => vec![(0, 1, true)],
-        Block::PostNorm => vec![(0, 1, true), (1, spec.layers, false)],
+        _ if first_is_bare(spec) && spec.layers == 1 => vec![(0, 1, true)],
+        _ if first_is_bare(spec) => vec![(0, 1, true), (1, spec.layers, false)],
         Block::PostBranch => vec![(0, spec.layers, true)],
+        Block::PostNorm => unreachable!("its first layer is bare"),
         Block::PreNorm | Block::Sandwich | Block::Parallel { .. } => vec![(0, spec.layers, false)],
     }
+}
+
+/// Whether the first layer alone reads the stream without a norm.
+fn first_is_bare(spec: &Spec) -> bool {
+    spec.block == Block::PostNorm || spec.first_attn_bare
 }
 
 /// One half of a block: the stream that it reads, and how it adds its branch to the stream.
@@ -294,9 +318,11 @@ fn block(spec: &Spec, table: &Table, slots: &PassSlots, layer: u32, is_bare: boo
         scale,
         out: slots.output,
     };
-    // Without the norm, `qkv` and `attention_out` have their own kernels, and so their own names.
-    let suffix = if is_bare && post { "_first" } else { "" };
+    // Without the norm, `qkv` has its own kernel, and so its own name. So has `attention_out`, if it
+    // applies the norm to the residual.
+    let suffix = if is_bare && first_is_bare(spec) { "_first" } else { "" };
     let qkv = heads(spec, table, slots, layer, &attention, suffix);
+    let suffix = if post { suffix } else { "" };
     let attend =
         Op::Attention { heads: slots.heads, scores: spec.scores(layer), out: a, lse: slots.lse };
     let attention_out =

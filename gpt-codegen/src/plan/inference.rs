@@ -52,6 +52,7 @@ pub fn buffers(spec: &Spec, split: bool) -> Vec<Buffer> {
     };
     let branch = if spec.block.norms_branches() { spec.embed } else { 0 };
     let embedded = if spec.embedding_norm { spec.embed } else { 0 };
+    let head = if spec.head_dense { spec.embed } else { 0 };
     let raw = if spec.qk_norm.is_some() { spec.qkv_width() } else { 0 };
     let splits = if split { spec.heads * (spec.head_dim + 2) } else { 0 };
     vec![
@@ -63,6 +64,7 @@ pub fn buffers(spec: &Spec, split: bool) -> Vec<Buffer> {
         buffer(BufferId::QkvRaw, raw, RowCount::Chunk),
         buffer(BufferId::AttnBranch, branch, RowCount::Chunk),
         buffer(BufferId::MlpBranch, branch, RowCount::Chunk),
+        buffer(BufferId::HeadHidden, head, RowCount::Requested),
         buffer(BufferId::Logits, spec.vocab, RowCount::Requested),
         buffer(BufferId::K, spec.kv_width(), RowCount::Capacity),
         buffer(BufferId::V, spec.kv_width(), RowCount::Capacity),

@@ -32,6 +32,8 @@ pub struct Table {
     /// The norm of the MLP's output, if the block has one.
     pub mlp_branch_norm: Option<NormRef>,
     pub final_norm: NormRef,
+    /// The dense layer of the head and the norm after it, if the head has them.
+    pub head_dense: Option<(Projection, NormRef)>,
     /// The matrix of the head: the token embedding if it is tied.
     pub head: TensorId,
     pub head_bias: Option<TensorId>,
@@ -85,16 +87,18 @@ impl Table {
                 Some(build.norm(Role::AttentionNorm, "attn_norm", later, &[names], -1))
             }
             _ => {
-                Some(build.norm(Role::AttentionNorm, "attn_norm", every, &[names.first_norm()], 0))
+                let place = Place::Layers { first: u32::from(spec.first_attn_bare) };
+                Some(build.norm(Role::AttentionNorm, "attn_norm", place, &[names.first_norm()], 0))
             }
         };
-        let qkv = build.projection(Role::Qkv, "attn.qkv", spec.embed, 1.0, &names.qkv());
+        let qkv = build.projection(Role::Qkv, "attn.qkv", every, spec.embed, 1.0, &names.qkv());
         let qk_norm = spec.qk_groups().map(|groups| {
             build.norm(Role::QkNorm, "attn.qk_norm", every, &names.qk_norm(groups), 0)
         });
         let attn_out = build.projection(
             Role::AttentionOut,
             "attn.out",
+            every,
             spec.q_width(),
             narrow,
             &names.attention_out(),
@@ -111,9 +115,16 @@ impl Table {
             }
             _ => Some(build.norm(Role::MlpNorm, "mlp_norm", every, &[names.second_norm()], 0)),
         };
-        let mlp_up = build.projection(Role::MlpUp, "mlp.up", spec.embed, 1.0, &names.mlp_up());
-        let mlp_down =
-            build.projection(Role::MlpDown, "mlp.down", spec.mlp.hidden, narrow, &names.mlp_down());
+        let mlp_up =
+            build.projection(Role::MlpUp, "mlp.up", every, spec.embed, 1.0, &names.mlp_up());
+        let mlp_down = build.projection(
+            Role::MlpDown,
+            "mlp.down",
+            every,
+            spec.mlp.hidden,
+            narrow,
+            &names.mlp_down(),
+        );
         let mlp_branch_norm = spec.block.norms_branches().then(|| {
             let names = [names.mlp_branch_norm()];
             build.norm(Role::MlpBranchNorm, "mlp_branch_norm", every, &names, 0)
@@ -124,6 +135,13 @@ impl Table {
         };
         let final_norm =
             build.norm(Role::FinalNorm, "final_norm", Place::Model, &[final_names], last);
+        let head_dense = spec.head_dense.then(|| {
+            let (place, width) = (Place::Model, spec.embed);
+            let dense = [names.head_dense()];
+            let dense = build.projection(Role::HeadDense, "head.dense", place, width, 1.0, &dense);
+            let norm = [names.head_norm()];
+            (dense, build.norm(Role::HeadNorm, "head.norm", place, &norm, 0))
+        });
         let head = if spec.tie_embeddings {
             token_embedding
         } else {
@@ -136,7 +154,7 @@ impl Table {
                 name: "head.bias".to_owned(),
                 place: Place::Model,
                 init: Init::Zeros,
-                names: &[names.head()],
+                names: &[names.head_bias()],
                 shift: 0,
                 offset: 0.0,
             })
@@ -157,6 +175,7 @@ impl Table {
             mlp_down,
             mlp_branch_norm,
             final_norm,
+            head_dense,
             head,
             head_bias,
         }
@@ -242,11 +261,11 @@ impl Builder<'_> {
         &mut self,
         role: Role,
         name: &str,
+        place: Place,
         columns: u32,
         share: f64,
         names: &[Names],
     ) -> Projection {
-        let place = Place::Layers { first: 0 };
         let weight = self.matrix(role, &format!("{name}.weight"), place, columns, share, names);
         let bias = self.spec.projection_bias(role).then(|| {
             self.vector(Vector {

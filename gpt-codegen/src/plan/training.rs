@@ -132,6 +132,7 @@ fn norm_name(role: Role) -> &'static str {
         Role::AttentionNorm => "attn_norm",
         Role::MlpNorm => "mlp_norm",
         Role::FinalNorm => "final_norm",
+        Role::HeadNorm => "head_norm",
         _ => unreachable!("{role:?} is no norm"),
     }
 }
@@ -162,6 +163,13 @@ pub fn buffers(spec: &Spec) -> Vec<Buffer> {
     }
     if spec.embedding_norm {
         some.extend([wide(B::Embedded, spec.embed, and_end), narrow(B::StatsEmbedded, 2, and_end)]);
+    }
+    if spec.head_dense {
+        some.extend([
+            wide(B::HeadHidden, spec.embed, one),
+            wide(B::HeadSlopes, spec.embed, one),
+            narrow(B::StatsHead, 2, one),
+        ]);
     }
     if spec.block.norms_branches() || spec.block.is_parallel() || spec.embedding_norm {
         some.push(wide(B::DBranch, spec.embed, one));

@@ -81,6 +81,7 @@ impl<'a> TrainKernels<'a> {
             Op::CrossEntropy { ref slope, .. } => vec![self.cross_entropy(slope.as_ref())],
             Op::DropoutBackward { scale, .. } => vec![self.dropout_backward(scale)],
             Op::Add { .. } => vec![self.residual_add()],
+            Op::Multiply { .. } => vec![self.multiply()],
             Op::ProjectInput { weight, dy, slopes, out } => {
                 vec![self.backward_input(weight, dy.buffer, slopes.is_some(), out.buffer)]
             }
@@ -163,6 +164,13 @@ impl<'a> TrainKernels<'a> {
 
     pub(super) fn tensor(&self, id: TensorId) -> &'a Tensor {
         &self.tensors[usize::from(id.0)]
+    }
+
+    /// The gradient of the input of an activation whose output a norm reads.
+    fn multiply(&mut self) -> u16 {
+        let header = self.rows("the product of a gradient and slopes");
+        let parts = vec![files::SHARED_ENTRY_ELEMENTS, files::SHARED_MULTIPLY];
+        self.add("multiply", header, parts, self.row())
     }
 
     /// The gradient of a stream that is read without a norm.

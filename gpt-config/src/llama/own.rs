@@ -53,13 +53,10 @@ pub fn keys(fields: &mut Fields<'_>, model_type: &str, spec: &mut Spec) {
             let period = fields.size("_sliding_window_pattern").unwrap_or(period);
             let size = window_or(fields, 4_096);
             let sliding = layers::sliding(fields, spec.layers, |n| (n + 1) % period != 0);
-            let local = rope::local(fields, spec.head_dim, spec.context, 10_000.0);
-            if let Positions::Rope(rope) = &mut spec.positions {
-                let global = (rope.theta.of(0), rope.scaling.of(0));
-                let local = (local.theta.of(0), local.scaling.of(0));
-                let of = sliding.iter().map(|sliding| if *sliding { local } else { global });
-                let (theta, scaling) = of.unzip();
-                (rope.theta, rope.scaling) = (layers::pattern(theta), layers::pattern(scaling));
+            let key = "rope_local_base_freq";
+            let local = rope::local(fields, spec.head_dim, spec.context, key, 10_000.0);
+            if let Positions::Rope(global) = &mut spec.positions {
+                *global = rope::by_kind(global.clone(), &local, &sliding);
             }
             windows(fields, spec, size, |layer| sliding[layer as usize]);
         }
@@ -141,6 +138,10 @@ pub fn keys(fields: &mut Fields<'_>, model_type: &str, spec: &mut Spec) {
             spec.mlp.gated = false;
             spec.bias = fields.flag("use_bias").unwrap_or(true);
             spec.norm.bias = (!spec.bias).then_some(true);
+            // Keys of the first files, which the class does not read.
+            fields.ignore(&["activation_function", "attention_softmax_in_fp32", "mlp_type"]);
+            fields.ignore(&["layer_norm_epsilon", "norm_type", "scale_attention_softmax_in_fp32"]);
+            fields.ignore(&["scale_attn_weights"]);
             let size = fields.size("sliding_window");
             windows(fields, spec, size, |_| true);
         }

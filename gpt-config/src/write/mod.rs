@@ -33,7 +33,9 @@ pub fn same(a: &Spec, b: &Spec) -> bool {
         if let Some(own) = &mut normal.qk_norm {
             own.norm.bias = Some(spec.norm_bias(&own.norm));
         }
-        (normal.bias, normal.dropout) = (false, 0.0);
+        // Only the dense layer of the head has no key of its own.
+        normal.bias = spec.head_dense && spec.bias;
+        normal.dropout = 0.0;
         normal
     };
     normal(a) == normal(b)

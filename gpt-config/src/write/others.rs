@@ -1,14 +1,15 @@
 //! Classes with keys of their own.
 
-use gpt_plan::{Block, Positions, Spec};
+use gpt_plan::{Block, Positions, Role, RopeScaling, Spec};
 use serde_json::{Value, json};
 
 use super::{activation_name, one_width, with};
 
 /// `spec` as each of the classes, with the values that the class can express.
 pub fn candidates(spec: &Spec) -> impl Iterator<Item = Value> {
-    let classes = [gpt_j, gpt_neo, gpt_bigcode, falcon, bloom, mpt, opt, bert, roberta, distilbert];
-    classes.into_iter().filter_map(|class| class(spec))
+    let encoders = [bert, roberta, distilbert, modernbert];
+    let classes = [gpt_j, gpt_neo, gpt_bigcode, falcon, bloom, mpt, opt];
+    classes.into_iter().chain(encoders).filter_map(|class| class(spec))
 }
 
 /// The keys of all classes that OpenAI's GPTs inspired.
@@ -107,13 +108,28 @@ fn opt(spec: &Spec) -> Option<Value> {
 }
 
 fn bert(spec: &Spec) -> Option<Value> {
-    keys_of_bert(spec, "bert", "BertModel", spec.context)
+    let class = class_of(spec, "BertModel", "BertForMaskedLM")?;
+    keys_of_bert(spec, "bert", class, spec.context)
 }
 
 fn roberta(spec: &Spec) -> Option<Value> {
     // Two rows of its table of positions are unused.
-    let keys = keys_of_bert(spec, "roberta", "RobertaModel", spec.context.checked_add(2)?)?;
+    let class = class_of(spec, "RobertaModel", "RobertaForMaskedLM")?;
+    let keys = keys_of_bert(spec, "roberta", class, spec.context.checked_add(2)?)?;
     Some(with(keys, json!({ "pad_token_id": 1 })))
+}
+
+/// The class of an encoder without or with the head for masked words, whichever `spec` has.
+fn class_of(
+    spec: &Spec,
+    encoder: &'static str,
+    masked_words: &'static str,
+) -> Option<&'static str> {
+    match (spec.head_dense, spec.head_bias) {
+        (false, false) => Some(encoder),
+        (true, true) => Some(masked_words),
+        _ => None,
+    }
 }
 
 fn keys_of_bert(spec: &Spec, model_type: &str, name: &str, positions: u32) -> Option<Value> {
@@ -131,12 +147,48 @@ fn keys_of_bert(spec: &Spec, model_type: &str, name: &str, positions: u32) -> Op
 
 fn distilbert(spec: &Spec) -> Option<Value> {
     one_width(spec)?;
+    let class = class_of(spec, "DistilBertModel", "DistilBertForMaskedLM")?;
     Some(json!({
-        "architectures": ["DistilBertModel"], "model_type": "distilbert",
+        "architectures": [class], "model_type": "distilbert",
         "torch_dtype": "float32", "vocab_size": spec.vocab,
         "max_position_embeddings": spec.context, "n_layers": spec.layers, "n_heads": spec.heads,
         "dim": spec.embed, "hidden_dim": spec.mlp.hidden, "activation": activation_name(spec)?,
         "tie_word_embeddings": spec.tie_embeddings, "dropout": spec.dropout,
         "attention_dropout": spec.dropout,
+    }))
+}
+
+fn modernbert(spec: &Spec) -> Option<Value> {
+    one_width(spec)?;
+    let class = if spec.head_dense { "ModernBertForMaskedLM" } else { "ModernBertModel" };
+    let slides = |layer| spec.window.of(layer).is_some();
+    let kind = |layer| if slides(layer) { "sliding_attention" } else { "full_attention" };
+    let kinds: Vec<&str> = (0..spec.layers).map(kind).collect();
+    let window = spec.window.0.iter().flatten().next();
+    let rope = spec.rope()?;
+    let of_kind = |wanted: bool, key: &str| -> Option<Value> {
+        let layer = (0..spec.layers).find(|layer| slides(*layer) == wanted)?;
+        // No class's scaling but the default is written.
+        let plain = rope.scaling.of(layer) == RopeScaling::None;
+        let theta = rope.theta.of(layer)?;
+        plain.then(|| json!({ key: { "rope_type": "default", "rope_theta": theta } }))
+    };
+    let full = of_kind(false, "full_attention").unwrap_or(json!({}));
+    let parameters = with(full, of_kind(true, "sliding_attention").unwrap_or(json!({})));
+    Some(json!({
+        "architectures": [class], "model_type": "modernbert", "torch_dtype": "float32",
+        "vocab_size": spec.vocab, "max_position_embeddings": spec.context,
+        "num_hidden_layers": spec.layers, "num_attention_heads": spec.heads,
+        "hidden_size": spec.embed, "intermediate_size": spec.mlp.hidden,
+        "hidden_activation": activation_name(spec)?,
+        "classifier_activation": activation_name(spec)?, "norm_eps": spec.norm.eps,
+        "norm_bias": spec.norm_bias(&spec.norm), "layer_types": kinds,
+        "local_attention": window.map_or(128, |window| 2 * (window - 1)),
+        "rope_parameters": parameters, "attention_bias": spec.projection_bias(Role::Qkv),
+        "mlp_bias": spec.projection_bias(Role::MlpUp), "classifier_bias": spec.bias,
+        "decoder_bias": spec.head_bias, "tie_word_embeddings": spec.tie_embeddings,
+        "attention_dropout": spec.dropout, "embedding_dropout": spec.dropout,
+        "mlp_dropout": spec.dropout, "pad_token_id": null, "bos_token_id": null,
+        "eos_token_id": null, "cls_token_id": null, "sep_token_id": null,
     }))
 }

@@ -102,7 +102,7 @@ impl<'a> Checker<'a> {
             Op::NormWeight { norm, x, stats, dy } => {
                 attempt!(self.norm_backward(norm, x, stats, dy));
             }
-            Op::Add { a, b, out } => {
+            Op::Add { a, b, out } | Op::Multiply { a, b, out } => {
                 let width = attempt!(self.read(a));
                 attempt!(self.read_of(b, width));
                 attempt!(self.write_of(out, width));
@@ -245,7 +245,8 @@ impl<'a> Checker<'a> {
                 return self.write_heads(heads);
             }
             Epilogue::Activation { gated, out, slopes } => {
-                if gated != spec.mlp.gated {
+                let of_mlp = matches!(weight.role, Role::MlpUp);
+                if gated != (spec.mlp.gated && of_mlp) {
                     return self.fault(
                         "the activation",
                         "is gated where the spec's is not, or not where it is",
@@ -254,7 +255,7 @@ impl<'a> Checker<'a> {
                 let out = attempt!(self.write(out));
                 attempt!(self.rows(weight, if gated { 2 * out } else { out }));
                 if let Some(slopes) = slopes {
-                    attempt!(self.write_of(slopes, self.slopes_width(weight.rows)));
+                    attempt!(self.write_of(slopes, self.product_width(weight)));
                 }
             }
             Epilogue::Residual { residual, norm, out, .. } => {

@@ -38,6 +38,8 @@ pub struct CacheShape {
     pub padded: usize,
     /// The capacity, rounded up to whole panels.
     positions: usize,
+    /// The first element.
+    start: usize,
 }
 
 /// The elements of a cache, in its format.
@@ -79,7 +81,8 @@ impl Cache {
             kv_heads,
             head_dim,
             padded: head_dim.next_multiple_of(PANEL),
-            positions: capacity.next_multiple_of(PANEL),
+            positions: CacheShape::padded_positions(capacity),
+            start: 0,
         };
         let storage = match format {
             CacheFormat::F32 => KvStorage::F32(KeysAndValues::new(arena, &shape)?),
@@ -102,9 +105,9 @@ impl Cache {
         }
     }
 
-    /// Appends the key and then the value of each head at `position` to `out`, in f32.
-    pub fn gather(&self, position: usize, out: &mut Vec<f32>) {
-        let shape = self.shape;
+    /// Appends the key and then the value of each head at `position` of the sequence in the part
+    /// `shape` to `out`, in f32.
+    pub fn gather(&self, shape: &CacheShape, position: usize, out: &mut Vec<f32>) {
         each_format!(&self.storage, kv => {
             let elements = kv.elements();
             for head in 0..shape.kv_heads {
@@ -112,14 +115,15 @@ impl Cache {
                 out.extend((0..shape.head_dim).map(key));
             }
             for head in 0..shape.kv_heads {
-                let values = kv.values_from(&shape, head, position);
+                let values = kv.values_from(shape, head, position);
                 out.extend(values[..shape.head_dim].iter().map(|v| v.to_f32()));
             }
         });
     }
 }
 
-/// The cache of each layer.
+/// The cache of each layer. Layers of a bidirectional model share one: such a model reads a text
+/// whole and never continues it, so that no layer needs the keys of another pass.
 ///
 /// # Errors
 /// The system has no memory for it.
@@ -134,7 +138,8 @@ pub fn layer_caches(spec: &Spec, options: &SessionOptions) -> Result<Vec<Cache>,
             options.cache,
         )
     };
-    (0..spec.layers).map(cache).collect()
+    let count = if spec.is_causal() { spec.layers } else { 1 };
+    (0..count).map(cache).collect()
 }
 
 impl<E: CacheElement> KeysAndValues<E> {
@@ -173,6 +178,18 @@ impl<E: CacheElement> KeysAndValues<E> {
 }
 
 impl CacheShape {
+    /// The positions that a sequence of `length` takes: whole panels.
+    pub const fn padded_positions(length: usize) -> usize {
+        length.next_multiple_of(PANEL)
+    }
+
+    /// The part for a sequence of `length` after `before` positions of others, in whole panels.
+    pub fn part(&self, before: usize, length: usize) -> CacheShape {
+        let positions = CacheShape::padded_positions(length);
+        debug_assert!(before + positions <= self.positions);
+        CacheShape { positions, start: self.start + before * self.elements_per_position(), ..*self }
+    }
+
     fn elements_per_position(&self) -> usize {
         self.kv_heads * (self.head_dim + self.padded)
     }
@@ -189,7 +206,7 @@ impl CacheShape {
         let (first, count) = self.split_of(position);
         let lane = position % PANEL;
         let panel = (head * count + position - lane - first) * self.head_dim;
-        first * self.elements_per_position() + panel + d * PANEL + lane
+        self.start + first * self.elements_per_position() + panel + d * PANEL + lane
     }
 
     /// Index of the first element of the value at `position`.
@@ -197,7 +214,7 @@ impl CacheShape {
         let (first, count) = self.split_of(position);
         let keys = self.kv_heads * count * self.head_dim;
         let row = head * count + position - first;
-        first * self.elements_per_position() + keys + row * self.padded
+        self.start + first * self.elements_per_position() + keys + row * self.padded
     }
 }
 
@@ -224,7 +241,8 @@ mod tests {
                 kv_heads: 3,
                 head_dim,
                 padded: head_dim.next_multiple_of(PANEL),
-                positions: usize::next_multiple_of(capacity, PANEL),
+                positions: CacheShape::padded_positions(capacity),
+                start: 0,
             };
             let elements = shape.positions * shape.elements_per_position();
             let mut taken = vec![false; elements];

@@ -4,6 +4,7 @@
 //! Modules depend only on those above them:
 //! - `pool`, `memory`, `scratch`, `device`: threads, large pages, scratch memory, the processor
 //! - `pack`, `kv_cache`, `activation`: matrices, keys and values in the layouts of the kernels
+//! - `sequences`: the rows of a pass by sequence
 //! - `ops`: the operations of a model, forward and backward
 //! - `parameters`: a model's parameters in the form that operations read
 //! - `interpreter`: passes over plans, for inference and training
@@ -25,6 +26,7 @@ mod parameters;
 mod pool;
 mod roofline;
 mod scratch;
+mod sequences;
 mod session;
 #[cfg(feature = "train")]
 mod trainer;

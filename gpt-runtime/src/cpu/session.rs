@@ -6,14 +6,22 @@ use gpt_plan::{Plan, Step};
 
 use super::device::CpuDevice;
 use super::interpreter::{ForwardPass, Interpreter, PassScratch, SessionBuffers, Stopwatch};
+use super::kv_cache::CacheShape;
 use super::memory::Arena;
 use super::ops::rotary::RotaryTables;
 use super::parameters::ParameterReader;
+use super::sequences::Sequences;
 use crate::Error;
 use crate::engine::{
     Clock, EngineModel, EngineSession, LogitsRequest, Profile, SessionOptions, Trace,
 };
 use crate::weights::Weights;
+
+/// The most rows of a pass over several texts. The weights are read once for all rows of a pass, so
+/// that more rows than these gain nothing, and activations would leave the caches.
+const BATCH_ROWS: usize = 512;
+/// The most positions of the cache that such a pass takes. Short texts take whole panels.
+const BATCH_POSITIONS: usize = 4 * BATCH_ROWS;
 
 /// The data that all sessions of a model share.
 pub(super) struct SharedModel {
@@ -43,18 +51,23 @@ pub(super) enum Observe<'a> {
 /// One sequence: its buffers, cache and scratch memory.
 pub(super) struct CpuSession {
     shared: Arc<SharedModel>,
+    options: SessionOptions,
     steps: Vec<(u32, &'static Step)>,
     buffers: SessionBuffers,
     scratch: PassScratch,
+    sequences: Sequences,
 }
 
 impl CpuSession {
     pub fn new(shared: Arc<SharedModel>, options: SessionOptions) -> Result<Self, Error> {
         let plan = shared.plan;
+        let buffers = SessionBuffers::new(plan, &options)?;
         Ok(CpuSession {
             steps: plan.steps().collect(),
-            buffers: SessionBuffers::new(plan, &options)?,
             scratch: PassScratch::new(plan, &shared.device, &options),
+            sequences: Sequences::new(options.chunk as usize, buffers.cache_shape()),
+            buffers,
+            options,
             shared,
         })
     }
@@ -90,6 +103,19 @@ impl CpuSession {
         observe: Observe<'_>,
         run: impl FnOnce(&Interpreter, &mut SessionBuffers, &mut ForwardPass<'_>),
     ) {
+        self.sequences.set_one(position as usize, tokens.len());
+        self.with_sequences(tokens, request, logits, observe, run);
+    }
+
+    /// As [`with_pass`](Self::with_pass), of the sequences that are set.
+    fn with_sequences(
+        &mut self,
+        tokens: &[u32],
+        request: LogitsRequest,
+        logits: &mut [f32],
+        observe: Observe<'_>,
+        run: impl FnOnce(&Interpreter, &mut SessionBuffers, &mut ForwardPass<'_>),
+    ) {
         let (mut trace, mut stopwatch, mut stream) = (None, None, None);
         match observe {
             Observe::Nothing => {}
@@ -103,7 +129,7 @@ impl CpuSession {
             rotary: &self.shared.rotary,
             scratch: &mut self.scratch,
             tokens,
-            position: position as usize,
+            sequences: &self.sequences,
             request,
             logits,
             steps: &self.steps,
@@ -114,6 +140,40 @@ impl CpuSession {
         };
         run(&self.shared.model, &mut self.buffers, &mut pass);
     }
+
+    /// Runs whole texts together and leaves their residual streams in the buffers.
+    fn run_texts(&mut self, texts: &[&[u32]]) -> Result<(), Error> {
+        let rows = texts.iter().map(|text| text.len()).sum::<usize>() as u32;
+        let positions = positions_of(texts) as u32;
+        let SessionOptions { chunk, capacity, .. } = self.options;
+        if rows > chunk || positions > capacity {
+            let (chunk, capacity) = (rows.max(chunk), positions.max(capacity));
+            let options = SessionOptions { chunk, capacity, ..self.options };
+            *self = CpuSession::new(self.shared.clone(), options)?;
+        }
+        self.sequences.set_texts(texts.iter().map(|text| text.len()));
+        let (nothing, tokens) = (LogitsRequest::Nothing, texts.concat());
+        let observe = Observe::Nothing;
+        self.with_sequences(&tokens, nothing, &mut [], observe, Interpreter::forward);
+        Ok(())
+    }
+}
+
+/// Positions of the cache that texts take in a pass.
+fn positions_of(texts: &[&[u32]]) -> usize {
+    texts.iter().map(|text| CacheShape::padded_positions(text.len())).sum()
+}
+
+/// The number of texts at the front of `texts` that one pass runs. A text of one token is alone: a
+/// product with one row has another order of sums.
+fn batch_of(texts: &[&[u32]]) -> usize {
+    let (mut rows, mut positions) = (0, 0);
+    let fits = |text: &&&[u32]| {
+        rows += text.len();
+        positions += CacheShape::padded_positions(text.len());
+        text.len() > 1 && rows <= BATCH_ROWS && positions <= BATCH_POSITIONS
+    };
+    texts.iter().take_while(fits).count().max(1)
 }
 
 impl EngineSession for CpuSession {
@@ -144,12 +204,37 @@ impl EngineSession for CpuSession {
         Ok(())
     }
 
+    fn streams(
+        &mut self,
+        texts: &[&[u32]],
+        sink: &mut dyn FnMut(usize, &mut [f32]),
+    ) -> Result<(), Error> {
+        let width = self.shared.plan.spec.embed as usize;
+        let mut next = 0;
+        while next < texts.len() {
+            let batch = &texts[next..][..batch_of(&texts[next..])];
+            self.run_texts(batch)?;
+            let mut rest = self.buffers.stream_mut();
+            for (i, text) in batch.iter().enumerate() {
+                let (rows, later) = rest.split_at_mut(text.len() * width);
+                sink(next + i, rows);
+                rest = later;
+            }
+            next += batch.len();
+        }
+        Ok(())
+    }
+
     fn head(&mut self, stream: &[f32], logits: &mut [f32]) -> Result<(), Error> {
-        self.buffers.set_stream(stream);
+        self.buffers.stream_mut()[..stream.len()].copy_from_slice(stream);
         let rows = stream.len() / self.shared.plan.spec.embed as usize;
         // The head needs the number of tokens only.
         let tokens = vec![0; rows];
-        self.step(self.steps.len() - 1, &tokens, 0, logits);
+        let is_head = |(_, step): &(u32, &Step)| step.op.is_head();
+        let first = self.steps.iter().position(is_head).unwrap_or(self.steps.len());
+        for index in first..self.steps.len() {
+            self.step(index, &tokens, 0, logits);
+        }
         Ok(())
     }
 

@@ -171,6 +171,24 @@ pub trait EngineSession: Send {
     /// stream after the last block to `out`, `[tokens.len(), embed]`. May allocate.
     fn stream(&mut self, tokens: &[u32], position: u32, out: &mut Vec<f32>) -> Result<(), Error>;
 
+    /// Runs each of `texts` as a sequence of its own, and calls `sink` with the index of a text and
+    /// its residual stream `[tokens, embed]`, in order. A text has 1 to chunk tokens. The streams
+    /// are those of [`stream`](Self::stream) from position 0, bit for bit. The content of the cache
+    /// is lost. May allocate.
+    fn streams(
+        &mut self,
+        texts: &[&[u32]],
+        sink: &mut dyn FnMut(usize, &mut [f32]),
+    ) -> Result<(), Error> {
+        let mut rows = Vec::new();
+        for (i, text) in texts.iter().enumerate() {
+            rows.clear();
+            self.stream(text, 0, &mut rows)?;
+            sink(i, &mut rows);
+        }
+        Ok(())
+    }
+
     /// Runs the head alone: writes the logits `[rows, vocab]` that the plan's last step computes
     /// from `stream`, `[rows, embed]`, to the front of `logits`. There are 1 to chunk rows, and no
     /// more than 1 without [`SessionOptions::all_logits`]. The cache keeps its content. May

@@ -182,12 +182,43 @@ impl<M> Session<M> {
             self.engine.stream(chunk, position, &mut values)?;
             self.tokens.extend_from_slice(chunk);
         }
-        if let Some(norm) = self.model.final_norm() {
-            for row in values.chunks_mut(width) {
-                norm.apply(row);
+        normalise(&self.model, &mut values);
+        Ok(Hidden::new(values, width))
+    }
+
+    /// Calls `sink` with the index of each of `texts` and its hidden states, as
+    /// [`hidden`](Self::hidden) of an empty session returns them. The engine may run several texts
+    /// together. The session is empty afterwards.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push), for each text.
+    pub(crate) fn each_hidden(
+        &mut self,
+        texts: &[&[u32]],
+        mut sink: impl FnMut(usize, &[f32]),
+    ) -> Result<(), Error> {
+        self.truncate(0);
+        for text in texts {
+            self.check(text)?;
+        }
+        let chunk = self.options.chunk as usize;
+        let mut next = 0;
+        while next < texts.len() {
+            let short = texts[next..].iter().take_while(|text| text.len() <= chunk).count();
+            let model = &self.model;
+            self.engine.streams(&texts[next..][..short], &mut |i, rows| {
+                normalise(model, rows);
+                sink(next + i, rows);
+            })?;
+            next += short;
+            // A text that takes several passes.
+            if let Some(text) = texts.get(next) {
+                sink(next, &self.hidden(text)?);
+                self.truncate(0);
+                next += 1;
             }
         }
-        Ok(Hidden::new(values, width))
+        Ok(())
     }
 
     /// Returns a second session with the same tokens and a copy of the cache. No token is run
@@ -291,5 +322,13 @@ impl<M> Session<M> {
             )));
         }
         Ok(())
+    }
+}
+
+/// Applies the norm before the head to rows of the residual stream.
+fn normalise<M>(model: &Model<M>, rows: &mut [f32]) {
+    if let Some(norm) = model.final_norm() {
+        let width = model.plan().spec.embed as usize;
+        rows.chunks_mut(width).for_each(|row| norm.apply(row));
     }
 }

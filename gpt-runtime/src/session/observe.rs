@@ -130,7 +130,7 @@ impl<M> Observation<M> {
                     self.streams[0].extend(values);
                 }
                 Op::Attention { .. } => {}
-                op if op.is_head() => self.logits.extend(values),
+                op if op.computes_logits() => self.logits.extend(values),
                 Op::NormHeads { .. }
                 | Op::Project(Projection { epilogue: Epilogue::Heads { .. }, .. }) => {
                     self.layers[layer].add(self.spec, &values);

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use gpt_plan::{FileTensor, Format, Layout, Place, Plan, Role, Tensor, TensorId, TensorKind};
+use gpt_plan::{
+    Component, FileTensor, Format, Layout, Place, Plan, Role, Tensor, TensorId, TensorKind,
+};
 
 use super::archive::{Archive, ArchiveEntry};
 use super::checkpoint::{Resolved, StoredSlice};
@@ -184,16 +186,23 @@ impl<'a> Resolver<'a> {
                 || trunk == "embeddings.position_ids"
                 || trunk.starts_with("pooler.")
         };
-        // Some exporters write a tied head a second time.
+        // Some exporters write a tied head a second time, and the bias of an encoder's head.
         let tied_copy = |name: &str, entry: &ArchiveEntry| {
-            trunk(name) == "lm_head.weight" && self.plan.spec.tie_embeddings && {
-                let source = &self.plan.tensors[0].sources[0];
-                let embedding =
+            let head = ["lm_head", "cls.predictions.decoder", "lm_head.decoder", "vocab_projector"];
+            let head = head.into_iter().find_map(|head| trunk(name).strip_prefix(head));
+            let original = match head {
+                Some(".weight") if self.plan.spec.tie_embeddings => Some(TensorId(0)),
+                Some(".bias") => self.plan.role(Role::Head, Component::Bias),
+                _ => None,
+            };
+            original.is_some_and(|id| {
+                let source = &self.plan.tensor(id).sources[0];
+                let original =
                     self.lookup(&source.name_in(&source.hf, 0)).map(|n| &self.archive.entries[&n]);
-                embedding.is_some_and(|e| {
+                original.is_some_and(|e| {
                     e.stored == entry.stored && self.archive.data(e) == self.archive.data(entry)
                 })
-            }
+            })
         };
         let unused = self.archive.entries.iter().filter(|(name, _)| !self.used.contains(*name));
         unused

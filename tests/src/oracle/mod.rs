@@ -79,6 +79,9 @@ impl Gpt {
     pub fn pass(&self, tokens: &[u32], masks: Masks) -> Forward {
         let mut pass = Pass::new(masks);
         let x = self.stream(tokens, &mut pass);
+        if self.spec.head_dense {
+            pass.record("head_dense", 0, &self.dense(&x).1);
+        }
         let logits = self.head(&x);
         pass.record("head", 0, &logits);
         Forward { logits, trace: pass.trace }
@@ -100,8 +103,28 @@ impl Gpt {
         let head = self.parameters.head.as_ref();
         // Tied: embedding and head share a matrix.
         let head = head.unwrap_or(&self.parameters.token_embedding);
-        let products = linear(x, head, self.parameters.head_bias.as_deref());
+        let read = self.head_input(x);
+        let products = linear(&read, head, self.parameters.head_bias.as_deref());
         self.softcap(&products)
+    }
+
+    /// The input of the head's matrix: `norm(activation(dense x))` with a dense layer, else `x`.
+    fn head_input(&self, x: &Matrix) -> Matrix {
+        match &self.parameters.head_dense {
+            Some((_, own)) => norm(self.spec.norm, own, &self.dense(x).1),
+            None => x.clone(),
+        }
+    }
+
+    /// The product of the head's dense layer, and its activation (Devlin et al. 2019).
+    fn dense(&self, x: &Matrix) -> (Matrix, Matrix) {
+        let dense = self.parameters.head_dense.as_ref().expect("the head has a dense layer");
+        let product = dense.0.apply(x);
+        let bend = |row: &[f64]| {
+            row.iter().map(|&x| activate(&self.spec.mlp.activation, x)).collect::<Vec<f64>>()
+        };
+        let bent = product.map_rows(bend);
+        (product, bent)
     }
 
     /// Logits from the products of the head: `s x`, with a soft cap `c` `c tanh(s x / c)`.
@@ -226,6 +249,7 @@ impl Gpt {
     fn attend(&self, layer: u32, block: &BlockParameters, x: &Matrix, pass: &mut Pass) -> Matrix {
         let name = match self.spec.block {
             Block::PostNorm => first(layer, "qkv", "qkv_first"),
+            _ if self.spec.first_attn_bare => first(layer, "qkv", "qkv_first"),
             _ => "qkv",
         };
         let raw = Qkv::split(&self.spec, &block.qkv.apply(x));
@@ -269,8 +293,7 @@ fn sinusoid(position: usize, column: usize, width: usize) -> f64 {
     if column.is_multiple_of(2) { angle.sin() } else { angle.cos() }
 }
 
-/// The step names in the first layer of a post-norm model, which has kernels without a norm before
-/// them.
+/// The step names in a first layer that has kernels without a norm before them.
 fn first(layer: u32, later: &'static str, first: &'static str) -> &'static str {
     if layer == 0 { first } else { later }
 }

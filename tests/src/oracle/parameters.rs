@@ -22,6 +22,8 @@ pub struct Parameters {
     pub blocks: Vec<BlockParameters>,
     /// The norm before the head of a pre-norm model.
     pub final_norm: Option<NormParameters>,
+    /// The dense layer of the head and the norm of its activation, if the head has them.
+    pub head_dense: Option<(Linear, NormParameters)>,
     /// `[vocab, embed]`, if it is not tied to the token embedding.
     pub head: Option<Matrix>,
     /// `[vocab]`, if the head has a bias.
@@ -82,6 +84,7 @@ impl Parameters {
             ("embedding_norm", _) => self.embedding_norm.as_ref(),
             ("attn_branch_norm", _) => block.branch_norm_1.as_ref(),
             ("mlp_branch_norm", _) => block.branch_norm_2.as_ref(),
+            ("head.norm", _) => self.head_dense.as_ref().map(|(_, norm)| norm),
             _ => None,
         };
         if let ("attn.qk_norm", Some([q, k])) = (what, &block.qk_norm) {
@@ -98,6 +101,7 @@ impl Parameters {
             "attn.out" => Some(&block.attention_out),
             "mlp.up" => Some(&block.mlp_up),
             "mlp.down" => Some(&block.mlp_down),
+            "head.dense" => self.head_dense.as_ref().map(|(dense, _)| dense),
             _ => None,
         };
         let values = match (part, norm, linear) {
@@ -146,6 +150,10 @@ impl Parameters {
         }
         if let Some(norm) = &mut self.final_norm {
             norm.visit("final_norm", f);
+        }
+        if let Some((dense, norm)) = &mut self.head_dense {
+            dense.visit("the head's dense layer", f);
+            norm.visit("the head's norm", f);
         }
         if let Some(head) = &mut self.head {
             f("head".to_owned(), &mut head.values);
@@ -236,6 +244,10 @@ impl Gpt {
                 Block::PostNorm => None,
                 _ => Some(reader.norm("final_norm", 0)?),
             },
+            head_dense: match spec.head_dense {
+                true => Some((reader.linear("head.dense", 0)?, reader.norm("head.norm", 0)?)),
+                false => None,
+            },
             head: reader.optional("head.weight", 0)?,
             head_bias: reader.values("head.bias", 0)?,
         };
@@ -257,6 +269,10 @@ impl Gpt {
             shape("the head", head, spec.vocab, spec.embed);
         }
         assert_eq!(parameters.head.is_none(), spec.tie_embeddings, "tied head");
+        if let Some((dense, _)) = &parameters.head_dense {
+            shape("the head's dense layer", &dense.weight, spec.embed, spec.embed);
+            assert_eq!(dense.bias.is_some(), spec.bias, "bias of the head's dense layer");
+        }
         let heads_width = spec.heads * spec.head_dim;
         let kv_width = spec.kv_heads * spec.head_dim;
         let Mlp { gated, hidden, .. } = spec.mlp;
@@ -288,6 +304,9 @@ impl Reader<'_> {
         // The plan names a norm after the step that applies it. The second norm of a post-norm
         // block is applied by the next block's attention, or by the head.
         let (norm_1, norm_2) = match spec.block {
+            Block::PreNorm | Block::Sandwich if spec.first_attn_bare && layer == 0 => {
+                (None, Some(self.norm("mlp_norm", layer)?))
+            }
             Block::PreNorm | Block::Sandwich | Block::Parallel { norms: 2 } => {
                 (Some(self.norm("attn_norm", layer)?), Some(self.norm("mlp_norm", layer)?))
             }

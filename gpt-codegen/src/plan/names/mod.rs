@@ -98,6 +98,21 @@ impl<'a> Scheme<'a> {
         self.model(self.spec.vocab, self.table.head, "output")
     }
 
+    pub fn head_bias(&self) -> Names {
+        let name = self.table.head_bias.unwrap_or(self.table.head);
+        self.model(self.spec.vocab, name, "output")
+    }
+
+    /// The dense layer of the head.
+    pub fn head_dense(&self) -> Names {
+        self.model(self.spec.embed, self.table.head_dense, "output_dense")
+    }
+
+    /// The norm after that layer.
+    pub fn head_norm(&self) -> Names {
+        self.model(self.spec.embed, self.table.head_norm, "output_dense_norm")
+    }
+
     /// The norm after the last block (all blocks but post-norm).
     pub fn final_norm(&self) -> Names {
         self.model(self.spec.embed, self.table.final_norm, "output_norm")
@@ -265,6 +280,7 @@ fn table(spec: &Spec) -> &'static Table {
         TensorNames::Bert => &tables::BERT,
         TensorNames::Roberta => &tables::ROBERTA,
         TensorNames::DistilBert => &tables::DISTILBERT,
+        TensorNames::ModernBert => &tables::MODERNBERT,
     }
 }
 

@@ -11,6 +11,10 @@ pub struct Table {
     pub embedding_norm: &'static str,
     pub final_norm: &'static str,
     pub head: &'static str,
+    /// The tensor whose bias the head has, if it is not that of its matrix.
+    pub head_bias: Option<&'static str>,
+    pub head_dense: &'static str,
+    pub head_norm: &'static str,
     /// With `{layer}` for the layer's number.
     pub layer: &'static str,
     pub first_norm: &'static str,
@@ -48,6 +52,9 @@ pub const LLAMA: Table = Table {
     embedding_norm: "model.embedding_norm",
     final_norm: "model.norm",
     head: "lm_head",
+    head_bias: None,
+    head_dense: "head.dense",
+    head_norm: "head.norm",
     layer: "model.layers.{layer}.",
     first_norm: "input_layernorm",
     second_norm: "post_attention_layernorm",
@@ -182,6 +189,9 @@ pub const BERT: Table = Table {
     token_types: "bert.embeddings.token_type_embeddings",
     embedding_norm: "bert.embeddings.LayerNorm",
     head: "cls.predictions.decoder",
+    head_bias: Some("cls.predictions"),
+    head_dense: "cls.predictions.transform.dense",
+    head_norm: "cls.predictions.transform.LayerNorm",
     layer: "bert.encoder.layer.{layer}.",
     first_norm: "attention.output.LayerNorm",
     second_norm: "output.LayerNorm",
@@ -200,6 +210,9 @@ pub const ROBERTA: Table = Table {
     token_types: "roberta.embeddings.token_type_embeddings",
     embedding_norm: "roberta.embeddings.LayerNorm",
     head: "lm_head.decoder",
+    head_bias: Some("lm_head"),
+    head_dense: "lm_head.dense",
+    head_norm: "lm_head.layer_norm",
     layer: "roberta.encoder.layer.{layer}.",
     ..BERT
 };
@@ -209,6 +222,8 @@ pub const DISTILBERT: Table = Table {
     positions: "distilbert.embeddings.position_embeddings",
     embedding_norm: "distilbert.embeddings.LayerNorm",
     head: "vocab_projector",
+    head_dense: "vocab_transform",
+    head_norm: "vocab_layer_norm",
     layer: "distilbert.transformer.layer.{layer}.",
     first_norm: "sa_layer_norm",
     second_norm: "output_layer_norm",
@@ -216,5 +231,19 @@ pub const DISTILBERT: Table = Table {
     attn_out: "attention.out_lin",
     up: "ffn.lin1",
     down: "ffn.lin2",
+    ..LLAMA
+};
+
+pub const MODERNBERT: Table = Table {
+    token_embedding: "model.embeddings.tok_embeddings",
+    embedding_norm: "model.embeddings.norm",
+    final_norm: "model.final_norm",
+    head: "decoder",
+    first_norm: "attn_norm",
+    second_norm: "mlp_norm",
+    qkv: Heads::Fused { name: "attn.Wqkv", by_group: false },
+    attn_out: "attn.Wo",
+    gate_and_up: Some("mlp.Wi"),
+    down: "mlp.Wo",
     ..LLAMA
 };

@@ -104,8 +104,9 @@ impl TrainKernels<'_> {
                 parts.push(self.dropout_file());
                 files::MATMUL_EPILOGUE_TRAIN_RESIDUAL
             }
-            Epilogue::Activation { gated, .. } => {
-                self.slope_sizes(header);
+            Epilogue::Activation { gated, out, slopes } => {
+                let slopes = slopes.expect("training stores slopes").buffer;
+                self.slope_sizes(gated, [slopes, out.buffer], header);
                 activation::add(&spec.mlp.activation, true, header, parts);
                 if gated {
                     files::MATMUL_EPILOGUE_TRAIN_GATED
@@ -123,16 +124,17 @@ impl TrainKernels<'_> {
         parts.push(file);
     }
 
-    /// The sizes of the buffer `Slopes`, and with a gated MLP those of its two halves.
-    fn slope_sizes(&self, header: &mut Header) {
-        let slopes = self.buffer(BufferId::Slopes);
+    /// The sizes of the buffers of slopes and of the activation's output, and of the two halves of
+    /// slopes that are `gated`.
+    fn slope_sizes(&self, gated: bool, [slopes, out]: [BufferId; 2], header: &mut Header) {
+        let slopes = self.buffer(slopes);
         let doc = "stride of a row of slopes, in quads";
         header.size("SLOPE_QUADS", slopes.stride / 4, doc);
-        if self.spec.mlp.gated {
+        if gated {
             header.size("HALF", slopes.width / 2, "offset of the second half of slopes");
             header.size("HALF_QUADS", slopes.width / 8, "offset of the second half, in quads");
             header.size("SLOPE_STRIDE", slopes.stride, "stride of a row of slopes");
-            let out = self.buffer(BufferId::H).stride;
+            let out = self.buffer(out).stride;
             header.size("OUT_STRIDE", out, "stride of a row of the output");
         }
     }
@@ -174,9 +176,10 @@ impl TrainKernels<'_> {
                 "input"
             }
             true => {
-                self.slope_sizes(&mut header);
+                let gated = self.spec.mlp.gated;
+                self.slope_sizes(gated, [BufferId::Slopes, BufferId::H], &mut header);
                 parts.push(files::MATMUL_EPILOGUE_SLOPES);
-                parts.push(if self.spec.mlp.gated {
+                parts.push(if gated {
                     files::MATMUL_EPILOGUE_BACKWARD_GATED
                 } else {
                     files::MATMUL_EPILOGUE_BACKWARD_ACTIVATION

@@ -70,6 +70,7 @@ pub fn projection(context: &Context<'_>, op: &Op, projection: &Projection) -> Op
     weights(context.format, &layout, &mut header, &mut parts);
     parts.push(match projection.input.buffer {
         BufferId::X => files::MATMUL_PROLOGUE_STREAM,
+        BufferId::HeadHidden => files::MATMUL_PROLOGUE_HIDDEN,
         _ => files::MATMUL_PROLOGUE_ACTIVATIONS,
     });
     norm::prologue(context, norm, &mut header, &mut parts);

@@ -44,14 +44,3 @@ pub fn backward(
         }
     });
 }
-
-/// `out += x`.
-pub fn add(device: &CpuDevice, rows: usize, x: Strided<'_>, out: &RowsOut<'_>) {
-    device.each_row(rows, |row| {
-        // SAFETY: each row is written by one task.
-        let to = unsafe { out.row(row) };
-        for (to, x) in to.iter_mut().zip(&x.data[row * x.stride..]) {
-            *to += x;
-        }
-    });
-}

@@ -6,6 +6,7 @@
 
 pub mod attention;
 pub mod dropout;
+pub mod elements;
 pub mod embed;
 pub mod loss;
 pub mod matmul;

@@ -49,7 +49,12 @@ pub fn buffer(op: Option<&Op>, operand: Operand) -> SessionBuffer {
         },
         Operand::Q => Plan(BufferId::Q),
         Operand::A => Plan(BufferId::A),
-        Operand::H => Plan(BufferId::H),
+        Operand::H => Plan(match op {
+            Some(Op::Project(Projection {
+                epilogue: Epilogue::Activation { out, .. }, ..
+            })) => out.buffer,
+            _ => unreachable!("the step has no activation"),
+        }),
         Operand::KCache => Plan(BufferId::K),
         Operand::VCache => Plan(BufferId::V),
         Operand::SplitSums => Plan(BufferId::SplitSums),

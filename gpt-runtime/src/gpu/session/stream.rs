@@ -35,13 +35,17 @@ impl GpuSession {
         self.upload(&mut encoder, &[], uniforms, None)?;
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            self.record(&mut pass, self.shared.steps.len() - 1, rows, 0);
+            for (index, step) in self.shared.steps.iter().enumerate() {
+                if step.step.op.is_head() {
+                    self.record(&mut pass, index, rows, 0);
+                }
+            }
         }
         self.submit_and_read(encoder, rows, logits)
     }
 
-    /// The stream buffer that the head reads: the head is the last step, and the last block leaves
-    /// the stream there.
+    /// The stream buffer that the head reads. The steps of the head are the last ones, and the last
+    /// block leaves the stream there.
     fn head_input(&self) -> &Buffer {
         let current = streams(&self.shared).last().unwrap_or(0);
         &self.buffers.copies(BufferId::X)[current]

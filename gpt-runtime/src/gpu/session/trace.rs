@@ -59,6 +59,7 @@ impl GpuSession {
             BufferId::QkvRaw,
             BufferId::AttnBranch,
             BufferId::MlpBranch,
+            BufferId::HeadHidden,
             BufferId::Logits,
             BufferId::SplitSums,
         ] {

@@ -130,6 +130,10 @@ impl StepOperands {
                 assert_eq!(a, out, "a sum replaces its first term");
                 StepOperands { slots: vec![(O::Dy, b), (O::Out, out)], ..none }
             }
+            Op::Multiply { a, b, out } => {
+                assert_eq!(a, out, "a product replaces its first factor");
+                StepOperands { slots: vec![(O::Slopes, b), (O::Out, out)], ..none }
+            }
             Op::AttentionBackward { qkv, out, lse, dout, delta, dqkv, .. } => StepOperands {
                 slots: vec![
                     (O::Qkv, qkv),

@@ -18,12 +18,13 @@ mod norm;
 use gpt_plan::{Dropout, Site};
 use gpt_runtime::__private::engine::Sequences;
 
+use super::activation::slope;
 use super::matrix::linear as apply;
 use super::norm::norm;
 use super::{Gpt, Masks, Matrix, Parameters, Pass, softmax};
 
 use block::Here;
-use linear::matrix_backward;
+use linear::{linear_backward, matrix_backward};
 use norm::norm_backward;
 
 /// A batch of one.
@@ -115,7 +116,8 @@ impl Gpt {
             None => last.clone(),
         };
         let head = self.parameters.head.as_ref().unwrap_or(&self.parameters.token_embedding);
-        let products = apply(&read, head, self.parameters.head_bias.as_deref());
+        let input = self.head_input(&read);
+        let products = apply(&input, head, self.parameters.head_bias.as_deref());
         let logits = self.softcap(&products);
 
         // The gradient of cross-entropy: the predicted distribution minus the target's.
@@ -133,12 +135,22 @@ impl Gpt {
         if let Some(bias) = &mut gradients.head_bias {
             *bias = d_products.sum_of_rows();
         }
-        let (d_read, d_head) = matrix_backward(&read, head, &d_products);
+        let (d_input, d_head) = matrix_backward(&input, head, &d_products);
         // A tied matrix is used twice, so its gradients add up.
         match &mut gradients.head {
             Some(own) => *own = d_head,
             None => gradients.token_embedding = d_head,
         }
+        let d_read = match (&self.parameters.head_dense, &mut gradients.head_dense) {
+            (Some((dense, own)), Some((d_dense, d_own))) => {
+                let (product, bent) = self.dense(&read);
+                let d = norm_backward(kind, own, &bent, &d_input, d_own);
+                let activation = &self.spec.mlp.activation;
+                let d = d.zip(&product, |d, x| d * slope(activation, x));
+                linear_backward(&read, dense, &d, d_dense)
+            }
+            _ => d_input,
+        };
         let mut d = match (&self.parameters.final_norm, &mut gradients.final_norm) {
             (Some(parameters), Some(gradient)) => {
                 norm_backward(kind, parameters, &last, &d_read, gradient)

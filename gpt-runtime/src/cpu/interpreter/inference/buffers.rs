@@ -4,7 +4,7 @@ use gpt_plan::{BufferId, Plan};
 
 use crate::Error;
 use crate::cpu::device::CpuDevice;
-use crate::cpu::kv_cache::{Cache, layer_caches};
+use crate::cpu::kv_cache::{Cache, CacheShape, layer_caches};
 use crate::cpu::ops::attention::cached::CachedScratch;
 use crate::cpu::ops::matmul::forward::ProjectScratch;
 use crate::engine::SessionOptions;
@@ -19,13 +19,20 @@ pub struct SessionBuffers {
     pub(super) qkv_raw: Vec<f32>,
     pub(super) attn_branch: Vec<f32>,
     pub(super) mlp_branch: Vec<f32>,
+    pub(super) head_hidden: Vec<f32>,
+    /// One for each layer, or one that all layers share.
     pub(super) cache: Vec<Cache>,
 }
 
 impl SessionBuffers {
-    /// Writes rows of the residual stream.
-    pub fn set_stream(&mut self, rows: &[f32]) {
-        self.x[..rows.len()].copy_from_slice(rows);
+    /// The residual stream.
+    pub fn stream_mut(&mut self) -> &mut [f32] {
+        &mut self.x
+    }
+
+    /// The shape of each layer's cache.
+    pub fn cache_shape(&self) -> CacheShape {
+        self.cache[0].shape
     }
 
     /// Copies the first `positions` positions of every layer's cache.
@@ -53,6 +60,7 @@ impl SessionBuffers {
             qkv_raw: buffer(BufferId::QkvRaw),
             attn_branch: buffer(BufferId::AttnBranch),
             mlp_branch: buffer(BufferId::MlpBranch),
+            head_hidden: buffer(BufferId::HeadHidden),
             cache: layer_caches(&plan.spec, options)?,
         })
     }

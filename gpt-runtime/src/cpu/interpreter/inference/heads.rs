@@ -2,7 +2,7 @@
 //! of queries and keys after a projection.
 
 use super::ForwardPass;
-use crate::cpu::kv_cache::{Cache, CacheShape, KeysAndValues, KvStorage, each_format, narrow};
+use crate::cpu::kv_cache::{Cache, KeysAndValues, KvStorage, each_format, narrow};
 use crate::cpu::ops::matmul::epilogue;
 use crate::cpu::ops::norm::heads::forward as norm_heads;
 use crate::cpu::ops::rotary::Rotary;
@@ -11,7 +11,7 @@ use crate::cpu::pool::Disjoint;
 use gpt_plan::BufferId;
 use gpt_simd::{CacheElement, PANEL, Strided};
 
-impl ForwardPass<'_> {
+impl<'p> ForwardPass<'p> {
     /// `q, k, v = qkv · norm(x)`; q and k are rotated, k and v are written to the cache.
     pub(in crate::cpu) fn qkv_rows(
         &mut self,
@@ -23,11 +23,11 @@ impl ForwardPass<'_> {
         cache: &mut Cache,
     ) {
         self.begin(Some(q));
-        let shape = cache.shape;
+        let sequences = self.sequences;
         each_format!(&mut cache.storage, kv => {
-            let (position, width) = (self.position, self.plan.spec.qkv_width() as usize);
-            let sink = self.heads_sink(q, &shape, kv);
-            let position = |row| position + row;
+            let width = self.plan.spec.qkv_width() as usize;
+            let sink = self.heads_sink(q, kv);
+            let position = |row| sequences.position(row);
             let epilogue = epilogue::heads(qkv.bias.as_deref(), width, rotary, position, sink);
             self.project(x, self.rows(), norm, &qkv.weight, &epilogue);
         });
@@ -47,12 +47,12 @@ impl ForwardPass<'_> {
         self.begin(Some(q));
         let spec = &self.plan.spec;
         let groups = spec.qk_groups().expect("the spec has a norm of queries and keys");
-        let (position, width) = (self.position, spec.qkv_width() as usize);
-        let (shape, rows) = (cache.shape, self.rows());
+        let (sequences, width) = (self.sequences, spec.qkv_width() as usize);
+        let rows = self.rows();
         each_format!(&mut cache.storage, kv => {
-            let sink = self.heads_sink(q, &shape, kv);
+            let sink = self.heads_sink(q, kv);
             let x = Strided { data: x, stride: width };
-            let position = |row| position + row;
+            let position = |row| sequences.position(row);
             let norm = norm.operands();
             norm_heads(self.device, rows, &groups, norm, x, width, rotary, position, None, sink);
         });
@@ -66,7 +66,8 @@ impl ForwardPass<'_> {
             let mut values = Vec::new();
             for (row, q) in q.chunks(width).take(pass.rows()).enumerate() {
                 values.extend_from_slice(q);
-                cache.gather(pass.position + row, &mut values);
+                let shape = &pass.sequences.span_of(row).cache;
+                cache.gather(shape, pass.sequences.position(row), &mut values);
             }
             values
         });
@@ -78,16 +79,15 @@ impl ForwardPass<'_> {
     fn heads_sink<'a, E: CacheElement>(
         &self,
         q: &'a mut [f32],
-        shape: &'a CacheShape,
         kv: &'a mut KeysAndValues<E>,
-    ) -> impl Fn(usize, usize, &[f32]) + Sync + use<'a, E> {
+    ) -> impl Fn(usize, usize, &[f32]) + Sync + use<'a, 'p, E> {
         let spec = &self.plan.spec;
-        let head_dim = shape.head_dim;
+        let head_dim = spec.head_dim as usize;
         let (q_width, kv_width) = (spec.q_width() as usize, spec.kv_width() as usize);
-        let (position, kernels) = (self.position, self.device.kernels);
+        let (sequences, kernels) = (self.sequences, self.device.kernels);
         let (q_out, kv_out) = (Disjoint::new(q), Disjoint::new(kv.elements_mut()));
         move |row: usize, first: usize, outputs: &[f32]| {
-            let position = position + row;
+            let (shape, position) = (&sequences.span_of(row).cache, sequences.position(row));
             let mut scratch = [E::default(); PANEL];
             // A panel may hold parts of several heads, so the outputs are stored head by head.
             let mut at = 0;

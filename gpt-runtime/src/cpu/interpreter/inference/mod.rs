@@ -1,6 +1,7 @@
-//! Inference: one pass of a chunk of tokens through a model.
+//! Inference: one pass of a chunk of tokens, or of several texts, through a model.
 //!
-//! `ForwardPass` has a function for each kind of step, those of queries, keys and values in `heads`.
+//! `ForwardPass` has a function for each kind of step; those of queries, keys and values are in
+//! `heads`.
 //! `parameters` calls them with the parameters of a step and the `buffers` of a session.
 
 mod buffers;
@@ -24,6 +25,7 @@ use crate::cpu::ops::rotary::RotaryTables;
 use crate::cpu::ops::{RowsOut, embed};
 use crate::cpu::pack::Packed;
 use crate::cpu::parameters::{NormParameters, ProjectionParameters};
+use crate::cpu::sequences::Sequences;
 use crate::engine::{LogitsRequest, StepTime, Trace};
 use gpt_simd::Strided;
 
@@ -52,14 +54,15 @@ impl Stopwatch {
     }
 }
 
-/// A forward pass of one chunk of tokens: the state that its steps share.
+/// A forward pass: the state that its steps share.
 pub struct ForwardPass<'a> {
     pub(in crate::cpu) plan: &'static Plan,
     pub(in crate::cpu) device: &'a CpuDevice,
     pub(in crate::cpu) rotary: &'a RotaryTables,
     pub(in crate::cpu) scratch: &'a mut PassScratch,
     pub(in crate::cpu) tokens: &'a [u32],
-    pub(in crate::cpu) position: usize,
+    /// The sequence of each token, and its position there.
+    pub(in crate::cpu) sequences: &'a Sequences,
     pub(in crate::cpu) request: LogitsRequest,
     /// The output for the requested logits.
     pub(in crate::cpu) logits: &'a mut [f32],
@@ -154,8 +157,8 @@ impl ForwardPass<'_> {
     ) {
         self.begin(Some(x));
         self.reads(table.format());
-        let (width, position) = (table.layout.columns, self.position);
-        let position = |row| position + row;
+        let (width, sequences) = (table.layout.columns, self.sequences);
+        let position = |row| sequences.position(row);
         let out = RowsOut::new(x, width, width);
         let (device, scale) = (self.device, scale as f32);
         embed::forward::forward(device, self.tokens, table, scale, added, position, None, &out);
@@ -207,13 +210,8 @@ impl ForwardPass<'_> {
     ) {
         self.begin(Some(a));
         let spec = &self.plan.spec;
-        let queries = Queries {
-            q,
-            heads: spec.heads as usize,
-            rows: self.rows(),
-            position: self.position,
-            scores: *scores,
-        };
+        let queries =
+            Queries { q, heads: spec.heads as usize, sequences: self.sequences, scores: *scores };
         cached::forward(self.device, &mut self.scratch.attention, &queries, cache, a);
         self.end(a, spec.q_width() as usize);
     }
@@ -275,35 +273,81 @@ impl ForwardPass<'_> {
         self.end(x, width);
     }
 
-    /// Writes the logits of the requested rows to the caller's slice.
-    pub(in crate::cpu) fn head_rows(
+    /// The first row whose logits are requested: the number of rows if none are. Copies the stream
+    /// `x`, which the head reads, if it is observed.
+    fn first_requested(&mut self, x: &[f32]) -> usize {
+        let width = self.plan.spec.embed as usize;
+        let rows = self.rows();
+        if let Some(stream) = &mut self.stream {
+            stream.extend_from_slice(&x[..rows * width]);
+        }
+        rows - self.requested()
+    }
+
+    /// The number of rows whose logits are requested.
+    fn requested(&self) -> usize {
+        match self.request {
+            LogitsRequest::Nothing => 0,
+            LogitsRequest::Last => 1,
+            LogitsRequest::All => self.rows(),
+        }
+    }
+
+    /// `out = act(dense · norm(x))` of the requested rows.
+    fn head_dense_rows(
         &mut self,
         x: &[f32],
-        norm: Option<&NormParameters>,
-        weight: &Packed,
-        bias: Option<&[f32]>,
+        head: &HeadOperands<'_>,
+        activation: &(dyn Fn(&mut [f32]) + Sync),
+        out: &mut Vec<f32>,
+    ) {
+        let (first, rows) = (self.first_requested(x), self.requested());
+        if rows == 0 {
+            self.next += 1;
+            return;
+        }
+        self.begin(Some(out));
+        let width = head.matrix.layout.rows;
+        let h = RowsOut::new(out, width, width);
+        let activation = InPlace(activation);
+        let activation = ActivationEpilogue { activation, bias: head.bias, h: &h, slopes: None };
+        let x = &x[first * head.matrix.layout.columns..];
+        self.project(x, rows, head.norm, head.matrix, &|from, panel, tile| {
+            activation.plain(from, panel, tile)
+        });
+        self.end_with(|_| out[..rows * width].to_vec());
+    }
+
+    /// Writes the logits of the requested rows, in `x` from row `first` on, to the caller's slice.
+    fn head_rows(
+        &mut self,
+        x: &[f32],
+        first: usize,
+        head: &HeadOperands<'_>,
         map: Option<&Formula>,
     ) {
-        let (width, vocab) = (weight.layout.columns, weight.layout.rows);
-        if let Some(stream) = &mut self.stream {
-            stream.extend_from_slice(&x[..self.tokens.len() * width]);
+        let rows = self.requested();
+        if rows == 0 {
+            return;
         }
-        let from = match self.request {
-            LogitsRequest::Nothing => return,
-            LogitsRequest::Last => self.rows() - 1,
-            LogitsRequest::All => 0,
-        };
-        let rows = self.rows() - from;
+        let (width, vocab) = (head.matrix.layout.columns, head.matrix.layout.rows);
         self.begin(None);
         let logits = std::mem::take(&mut self.logits);
         if self.trace.is_some() {
             logits.fill(f32::NAN);
         }
         let out = RowsOut::new(logits, vocab, vocab);
-        let epilogue = epilogue::store(bias, &out, 0, map);
-        self.project(&x[from * width..], rows, norm, weight, &epilogue);
+        let epilogue = epilogue::store(head.bias, &out, 0, map);
+        self.project(&x[first * width..], rows, head.norm, head.matrix, &epilogue);
         drop(epilogue);
         self.end_with(|_| logits[..rows * vocab].to_vec());
         self.logits = logits;
     }
+}
+
+/// The parameters of a step of the head.
+struct HeadOperands<'a> {
+    norm: Option<&'a NormParameters>,
+    matrix: &'a Packed,
+    bias: Option<&'a [f32]>,
 }

@@ -2,7 +2,7 @@
 
 use gpt_plan::{BufferId, Epilogue, NormRef, Op, Place, Step, TensorId, TensorKind};
 
-use super::{ForwardPass, SessionBuffers};
+use super::{ForwardPass, HeadOperands, SessionBuffers};
 use crate::Error;
 use crate::cpu::activation::Apply;
 use crate::cpu::pack::{Order, Packed};
@@ -23,7 +23,7 @@ pub struct Interpreter {
 struct StepParameters {
     norm: Option<NormParameters>,
     projection: Option<ProjectionParameters>,
-    /// The bias of the head, whose matrix is in [`Interpreter::matrices`].
+    /// The bias of a step of the head, whose matrix is in [`Interpreter::matrices`].
     head_bias: Option<Vec<f32>>,
 }
 
@@ -48,7 +48,7 @@ impl StepParameters {
         };
         let order = if step.op.is_gated() { Order::Gated } else { Order::Straight };
         let (weight, bias) = (projection.weight, projection.bias);
-        // The head's matrix is in `Interpreter::matrices`.
+        // The matrices of the head are in `Interpreter::matrices`.
         let own = !step.op.is_head();
         Ok(StepParameters {
             norm: read_norm(norm)?,
@@ -101,11 +101,22 @@ impl Interpreter {
 
     /// Runs step `index`.
     pub fn step(&self, index: usize, buffers: &mut SessionBuffers, pass: &mut ForwardPass<'_>) {
-        let SessionBuffers { x, q, a, h, embedded, qkv_raw, attn_branch, mlp_branch, cache } =
-            buffers;
+        let SessionBuffers {
+            x,
+            q,
+            a,
+            h,
+            embedded,
+            qkv_raw,
+            attn_branch,
+            mlp_branch,
+            head_hidden,
+            cache,
+        } = buffers;
         let (parameters, (layer, step)) = (&self.steps[index], pass.steps[index]);
         let norm = parameters.norm.as_ref();
-        let cache = &mut cache[layer as usize];
+        let last = cache.len() - 1;
+        let cache = &mut cache[last.min(layer as usize)];
         let projection = match &step.op {
             Op::Embed { table, positions, types, scale, out } => {
                 let table_of = |id: TensorId| &*self.tables[usize::from(id.0)];
@@ -132,24 +143,32 @@ impl Interpreter {
             Op::Project(projection) => projection,
             _ => unreachable!("{} is no step of a forward pass", step.name),
         };
+        let activate = |row: &mut [f32]| self.activation.apply(row);
+        if step.op.is_head() {
+            // The embedding may share its matrix.
+            let matrix = self.matrix(projection.weight);
+            let head = HeadOperands { norm, matrix, bias: parameters.head_bias.as_deref() };
+            return match (&projection.epilogue, projection.input.buffer) {
+                (Epilogue::Store { map, .. }, BufferId::HeadHidden) => {
+                    pass.head_rows(head_hidden, 0, &head, map.as_ref().map(|map| &map.value))
+                }
+                (Epilogue::Store { map, .. }, _) => {
+                    let first = pass.first_requested(x);
+                    pass.head_rows(x, first, &head, map.as_ref().map(|map| &map.value))
+                }
+                _ => pass.head_dense_rows(x, &head, &activate, head_hidden),
+            };
+        }
         let packed = || parameters.projection.as_ref().expect("a layer has matrices");
         match &projection.epilogue {
             Epilogue::Heads { rotary, .. } => {
                 let rotary = pass.rotary.of(*rotary);
                 pass.qkv_rows(x, norm, packed(), rotary, q, cache);
             }
-            Epilogue::Activation { .. } => {
-                pass.mlp_up_rows(x, norm, packed(), &|row| self.activation.apply(row), h)
-            }
+            Epilogue::Activation { .. } => pass.mlp_up_rows(x, norm, packed(), &activate, h),
             Epilogue::Residual { scale, .. } => {
                 let input = if projection.input.buffer == BufferId::A { a } else { h };
                 pass.residual_rows(input, packed(), norm, *scale, x);
-            }
-            // The head's matrix is in `matrices`, because the embedding may share it.
-            Epilogue::Store { map, .. } if step.op.is_head() => {
-                let map = map.as_ref().map(|map| &map.value);
-                let bias = parameters.head_bias.as_deref();
-                pass.head_rows(x, norm, self.matrix(projection.weight), bias, map);
             }
             Epilogue::Store { out, .. } => match out.buffer {
                 BufferId::QkvRaw => pass.store_rows(x, norm, packed(), qkv_raw),

@@ -5,7 +5,7 @@ use gpt_plan::{BufferId as B, NormRef, Scores, Site, Slot, TensorId};
 use super::TrainPass;
 use crate::cpu::ops::matmul::backward::{self, WeightGradient};
 use crate::cpu::ops::matmul::epilogue::{self, EpilogueFn};
-use crate::cpu::ops::{attention, dropout, embed, norm};
+use crate::cpu::ops::{attention, dropout, elements, embed, norm};
 
 impl TrainPass<'_> {
     /// `out = scale * mask * dy`.
@@ -92,7 +92,14 @@ impl TrainPass<'_> {
     /// `to += x`.
     pub(super) fn add(&mut self, x: Slot, to: Slot) {
         self.write(to, |pass, out| {
-            dropout::add(pass.device, pass.rows, pass.input(x), &out);
+            elements::add(pass.device, pass.rows, pass.input(x), &out);
+        });
+    }
+
+    /// `to *= x`.
+    pub(super) fn multiply(&mut self, x: Slot, to: Slot) {
+        self.write(to, |pass, out| {
+            elements::multiply(pass.device, pass.rows, pass.input(x), &out);
         });
     }
 

@@ -159,10 +159,15 @@ impl TrainPass<'_> {
         });
     }
 
-    /// `h = act(u)` and its slopes, `u = weight · input`.
-    pub(super) fn mlp_up(&mut self, weight: TensorId, bias: Option<TensorId>, input: Slot) {
-        self.write(B::H.here(), |pass, h| {
-            pass.write(B::Slopes.here(), |pass, slopes| {
+    /// `out = act(u)` and its slopes, `u = weight · input`.
+    pub(super) fn activated(
+        &mut self,
+        weight: TensorId,
+        bias: Option<TensorId>,
+        [input, out, slopes]: [Slot; 3],
+    ) {
+        self.write(out, |pass, h| {
+            pass.write(slopes, |pass, slopes| {
                 let pass = &*pass;
                 let activation = ActivationEpilogue {
                     activation: WithSlopes(pass),

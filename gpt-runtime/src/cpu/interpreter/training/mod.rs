@@ -165,7 +165,12 @@ impl TrainPass<'_> {
                     Epilogue::Residual { residual, out, site, scale, .. } => {
                         self.residual(weight, bias, [input, residual, out], site, scale)
                     }
-                    Epilogue::Activation { .. } => self.mlp_up(weight, bias, input),
+                    Epilogue::Activation { out, slopes: Some(slopes), .. } => {
+                        self.activated(weight, bias, [input, out, slopes])
+                    }
+                    Epilogue::Activation { slopes: None, .. } => {
+                        unreachable!("training stores slopes")
+                    }
                     Epilogue::Store { ref map, .. } if step.op.is_head() => {
                         self.logits(weight, bias, map.as_ref().map(|map| &map.value))
                     }
@@ -188,6 +193,10 @@ impl TrainPass<'_> {
             Op::Add { a, b, out } => {
                 assert_eq!(a, out, "a gradient is added to itself");
                 self.add(b, out);
+            }
+            Op::Multiply { a, b, out } => {
+                assert_eq!(a, out, "a gradient is multiplied in place");
+                self.multiply(b, out);
             }
             Op::AttentionBackward { scores, rotary, .. } => self.attention_input(scores, rotary),
             Op::EmbedBackward { table, positions, types, scale, dx } => {

@@ -1,4 +1,5 @@
-//! Attention of inference: queries of a chunk of tokens, keys and values of a session's cache.
+//! Attention of inference: queries of the rows of a pass, keys and values of a session's cache.
+//! Queries attend within their own sequence.
 //!
 //! A prompt has a task for each head and block of queries. For a single token, the rows of a block
 //! are the query heads that share a key/value head, and there is a task for each key/value head and
@@ -14,10 +15,9 @@ use super::{PrefetchDistances, ScoreMap, keys_of, scores, softmax, weighted_sum,
 use crate::cpu::device::CpuDevice;
 use crate::cpu::kv_cache::{Cache, CacheShape, KeysAndValues, KvStorage, SPLIT, each_format};
 use crate::cpu::pool::Disjoint;
+use crate::cpu::sequences::{QUERIES, Sequences, Span};
 use gpt_simd::{CacheElement, Kernels, PANEL, Running, Strided, StridedMut};
 
-/// Queries of a block in a prompt. A multiple of the height of every register tile.
-const QUERIES: usize = 48;
 /// Keys of a block, whose scores and values stay in the first-level cache. A block never spans two
 /// splits.
 const KEYS: usize = SPLIT / 4;
@@ -75,22 +75,20 @@ fn lock(threads: &[Mutex<BlockScratch>], thread: usize) -> MutexGuard<'_, BlockS
     threads[thread].lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The queries of a chunk.
+/// The queries of a pass.
 #[derive(Clone, Copy)]
 pub struct Queries<'a> {
     /// `[rows][heads][head_dim]`.
     pub q: &'a [f32],
     pub heads: usize,
-    pub rows: usize,
-    /// Position of the first row.
-    pub position: usize,
+    pub sequences: &'a Sequences,
     pub scores: Scores,
 }
 
 impl Queries<'_> {
-    /// The keys that the query of row `row` attends to.
-    fn keys(&self, row: usize) -> Range<usize> {
-        keys_of(&self.scores, self.position + row, self.position + self.rows)
+    /// The keys that the query of row `row` of a sequence attends to.
+    fn keys(&self, span: &Span, row: usize) -> Range<usize> {
+        keys_of(&self.scores, span.position + row, span.position + span.rows)
     }
 }
 
@@ -111,10 +109,9 @@ pub fn forward(
     cache: &Cache,
     out: &mut [f32],
 ) {
-    each_format!(&cache.storage, kv => if queries.rows == 1 {
-        decode(device, scratch, queries, &cache.shape, kv, out)
-    } else {
-        prefill(device, scratch, queries, &cache.shape, kv, out)
+    each_format!(&cache.storage, kv => match queries.sequences.spans() {
+        [span] if span.rows == 1 => decode(device, scratch, queries, span, kv, out),
+        _ => prefill(device, scratch, queries, kv, out),
     });
 }
 
@@ -122,14 +119,14 @@ fn decode<E: CacheElement>(
     device: &CpuDevice,
     scratch: &mut CachedScratch,
     queries: &Queries<'_>,
-    shape: &CacheShape,
+    span: &Span,
     kv: &KeysAndValues<E>,
     out: &mut [f32],
 ) {
-    let heads = queries.heads;
+    let (heads, shape) = (queries.heads, &span.cache);
     let (head_dim, padded) = (shape.head_dim, shape.padded);
     let group = heads / shape.kv_heads;
-    let keys = queries.keys(0);
+    let keys = queries.keys(span, 0);
     let CachedScratch { threads, splits: sums, states } = scratch;
     let splits = keys.start / SPLIT..keys.end.div_ceil(SPLIT);
     let (all_sums, all_states) = (Disjoint::new(sums), Disjoint::new(states));
@@ -143,7 +140,7 @@ fn decode<E: CacheElement>(
             keys: (split * SPLIT).max(keys.start / KEYS * KEYS)..keys.end.min((split + 1) * SPLIT),
         };
         let scratch = &mut *lock(threads, thread);
-        let map = |row| (ScoreMap::new(&queries.scores, first + row, heads), queries.position);
+        let map = |row| (ScoreMap::new(&queries.scores, first + row, heads), span.position);
         attend(device.kernels, &block, |_| keys.clone(), map, shape, kv, scratch);
         let at = split * heads + first;
         // SAFETY: each task writes its own heads of its own split.
@@ -173,34 +170,36 @@ fn prefill<E: CacheElement>(
     device: &CpuDevice,
     scratch: &CachedScratch,
     queries: &Queries<'_>,
-    shape: &CacheShape,
     kv: &KeysAndValues<E>,
     out: &mut [f32],
 ) {
-    let Queries { heads, rows, .. } = *queries;
-    let (head_dim, padded) = (shape.head_dim, shape.padded);
-    let (group, width) = (heads / shape.kv_heads, heads * head_dim);
+    let (heads, spans) = (queries.heads, queries.sequences.spans());
+    let blocks = queries.sequences.blocks();
     let threads = &scratch.threads;
     let out = Disjoint::new(out);
-    let blocks = rows.div_ceil(QUERIES);
-    device.pool.run(blocks * heads, &|task, thread| {
-        // Later blocks see more keys. They run first, so that no thread ends with a long one.
-        let (head, first) = (task % heads, (blocks - 1 - task / heads) * QUERIES);
-        let count = QUERIES.min(rows - first);
+    device.pool.run(blocks.len() * heads, &|task, thread| {
+        let (head, part) = (task % heads, blocks[task / heads]);
+        let (span, first) = (&spans[part.span as usize], part.first as usize);
+        let shape = &span.cache;
+        let (head_dim, padded) = (shape.head_dim, shape.padded);
+        let width = heads * head_dim;
+        let count = QUERIES.min(span.rows - first);
+        let start = (span.first + first) * width + head * head_dim;
+        let keys = queries.keys(span, first).start / KEYS * KEYS;
         let block = QueryBlock {
-            kv_head: head / group,
-            q: Strided { data: &queries.q[first * width + head * head_dim..], stride: width },
+            kv_head: head / (heads / shape.kv_heads),
+            q: Strided { data: &queries.q[start..], stride: width },
             rows: count,
-            keys: queries.keys(first).start / KEYS * KEYS..queries.keys(first + count - 1).end,
+            keys: keys..queries.keys(span, first + count - 1).end,
         };
         let scratch = &mut *lock(threads, thread);
         let map = ScoreMap::new(&queries.scores, head, heads);
-        let map = |row| (map, queries.position + first + row);
-        attend(device.kernels, &block, |row| queries.keys(first + row), map, shape, kv, scratch);
+        let map = |row| (map, span.position + first + row);
+        let row_keys = |row| queries.keys(span, first + row);
+        attend(device.kernels, &block, row_keys, map, shape, kv, scratch);
         for (row, state) in scratch.states[..block.rows].iter().enumerate() {
-            let start = (first + row) * width + head * head_dim;
             // SAFETY: each task writes one head of its own rows.
-            let out = unsafe { out.part(start, head_dim) };
+            let out = unsafe { out.part(start + row * width, head_dim) };
             for (out, sum) in out.iter_mut().zip(&scratch.sums[row * padded..]) {
                 *out = sum / state.sum;
             }
