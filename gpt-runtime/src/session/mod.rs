@@ -24,6 +24,7 @@ use crate::hidden::Hidden;
 use crate::model::Model;
 use crate::sample::Sampler;
 use crate::vtable::Untyped;
+use crate::weights;
 
 /// One sequence in progress.
 pub struct Session<M = Untyped> {
@@ -187,6 +188,8 @@ impl<M> Session<M> {
                 norm.apply(row);
             }
         }
+        let first = self.tokens.len() - tokens.len();
+        self.check_finite(first, &values, width, "hidden states")?;
         Ok(Hidden::new(values, width))
     }
 
@@ -247,8 +250,34 @@ impl<M> Session<M> {
     fn run(&mut self, tokens: &[u32], request: LogitsRequest) -> Result<(), Error> {
         self.invalidate_logits();
         self.engine.forward(tokens, self.tokens.len() as u32, request, &mut self.logits)?;
+        let vocab = self.model.plan().spec.vocab as usize;
+        let rows = match request {
+            LogitsRequest::Nothing => 0,
+            LogitsRequest::Last => 1,
+            LogitsRequest::All => tokens.len(),
+        };
+        let first = self.tokens.len() + tokens.len() - rows;
+        self.check_finite(first, &self.logits[..rows * vocab], vocab, "logits")?;
         self.tokens.extend_from_slice(tokens);
         Ok(())
+    }
+
+    /// Refuses `values`, rows of positions from `first` on, that are no numbers.
+    fn check_finite(
+        &self,
+        first: usize,
+        values: &[f32],
+        width: usize,
+        what: &str,
+    ) -> Result<(), Error> {
+        if weights::are_finite(values) {
+            return Ok(());
+        }
+        let row = values.chunks(width).position(|row| !weights::are_finite(row)).unwrap_or(0);
+        let (name, position) = (&self.model.plan().name, first + row);
+        Err(self
+            .model
+            .not_finite(&format!("the {what} of {name} at position {position} are not numbers")))
     }
 
     fn check_all_logits(&self) -> Result<(), Error> {
