@@ -106,7 +106,13 @@ impl<'a> Resolver<'a> {
             self.missing.push(wanted);
             return None;
         };
-        let entry = self.archive.entries[&name].clone();
+        self.used.insert(name.clone());
+        // Of a matrix that is written twice, the more precise one counts.
+        let is_embedding = tensor.role == Role::TokenEmbedding;
+        let copy = is_embedding.then(|| self.tied_copy()).flatten();
+        let is_larger = |copy: &String| self.entry(copy).len > self.entry(&name).len;
+        let name = copy.filter(is_larger).unwrap_or(name);
+        let entry = self.entry(&name).clone();
         self.used.insert(name.clone());
         let (layout, offset) = match self.container {
             Container::Safetensors => (source.hf_layout, source.hf_offset),
@@ -127,6 +133,49 @@ impl<'a> Resolver<'a> {
             return None;
         }
         Some(StoredSlice { entry, rows: source.rows as usize, layout, offset })
+    }
+
+    fn entry(&self, name: &str) -> &ArchiveEntry {
+        &self.archive.entries[name]
+    }
+
+    /// The second copy of a tied head. Exporters write it as it is, and quantisers in another type
+    /// than the embedding.
+    fn tied_copy(&self) -> Option<String> {
+        const SAMPLE: usize = 64;
+        if !self.plan.spec.tie_embeddings {
+            return None;
+        }
+        let source = &self.plan.tensors.first()?.sources.first()?;
+        let (embedding, head) = match self.container {
+            Container::Safetensors => (&source.hf, "lm_head.weight"),
+            Container::Gguf { .. } => (&source.gguf, "output.weight"),
+        };
+        let head = self.lookup(head)?;
+        let [a, b] = [self.entry(&self.lookup(&source.name_in(embedding, 0))?), self.entry(&head)];
+        if a.shape != b.shape {
+            return None;
+        }
+        if a.stored == b.stored {
+            return (self.archive.data(a) == self.archive.data(b)).then_some(head);
+        }
+        // The values of two types differ by their rounding.
+        let [rows, columns] = a.shape[..] else { return None };
+        let (rows, columns) = (rows as usize, columns as usize);
+        let (mut error, mut square) = (0.0, 0.0);
+        let [mut x, mut y] = [vec![0.0; columns], vec![0.0; columns]];
+        for row in (0..rows).step_by(rows.div_ceil(SAMPLE).max(1)) {
+            for (entry, values) in [(a, &mut x), (b, &mut y)] {
+                let data = self.archive.data(entry);
+                let bytes = data.len() / rows;
+                entry.stored.decode(&data[row * bytes..][..bytes], values);
+            }
+            for (x, y) in x.iter().zip(&y) {
+                error += f64::from(x - y) * f64::from(x - y);
+                square += f64::from(*y) * f64::from(*y);
+            }
+        }
+        (error <= 0.05 * square).then_some(head)
     }
 
     /// The file's name for `wanted`.
@@ -184,20 +233,16 @@ impl<'a> Resolver<'a> {
                 || trunk == "embeddings.position_ids"
                 || trunk.starts_with("pooler.")
         };
-        // Some exporters write a tied head a second time.
-        let tied_copy = |name: &str, entry: &ArchiveEntry| {
-            trunk(name) == "lm_head.weight" && self.plan.spec.tie_embeddings && {
-                let source = &self.plan.tensors[0].sources[0];
-                let embedding =
-                    self.lookup(&source.name_in(&source.hf, 0)).map(|n| &self.archive.entries[&n]);
-                embedding.is_some_and(|e| {
-                    e.stored == entry.stored && self.archive.data(e) == self.archive.data(entry)
-                })
-            }
+        // llama.cpp wants a bias of each projection of a GPT-2, also where the model has none.
+        let zeros = |name: &str, entry: &ArchiveEntry| {
+            name.ends_with(".bias") && self.archive.data(entry).iter().all(|byte| *byte == 0)
         };
+        let copy = self.tied_copy();
         let unused = self.archive.entries.iter().filter(|(name, _)| !self.used.contains(*name));
         unused
-            .filter(|(name, entry)| !known(name) && !tied_copy(name, entry))
+            .filter(|(name, entry)| {
+                !known(name) && Some(*name) != copy.as_ref() && !zeros(name, entry)
+            })
             .map(|(name, _)| name.clone())
             .collect()
     }
