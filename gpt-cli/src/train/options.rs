@@ -78,7 +78,8 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     pub sample_tokens: Option<usize>,
     /// Removes byte order marks from the text, and \r from its line ends
-    #[arg(long)]
+    // Messages about such a text name it, and the list of options fills a screen.
+    #[arg(long, hide = true)]
     pub normalize_newlines: bool,
     /// Whether the run began from weights; stored in checkpoints.
     #[arg(skip)]
