@@ -41,10 +41,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => Tokenizer::beside(from, opened.gguf())?,
     };
     let watched = Watched::new(plan, &opened);
+    let mut notes = Vec::new();
     match (to.extension().and_then(|e| e.to_str()), arguments.dtype) {
         (Some("gguf"), dtype) => {
             let recipe = dtype.unwrap_or(Format::F32.into());
-            save_gguf(to, plan, &watched, recipe, tokenizer.as_ref())?;
+            notes = save_gguf(to, plan, &watched, recipe, tokenizer.as_ref())?;
         }
         (Some("safetensors"), None | Some(Recipe::All(Format::F32))) => {
             save(to, plan, &watched)?;
@@ -66,6 +67,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     }
     drop(watched);
+    for note in notes {
+        eprintln!("note: {note}");
+    }
     eprintln!("wrote {}", to.display());
     Ok(())
 }

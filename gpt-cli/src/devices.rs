@@ -29,7 +29,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             .iter()
             .map(|a| {
                 json!({
-                    "name": a.name, "backend": a.backend, "kind": a.kind, "driver": a.driver,
+                    "name": a.name, "pci": a.pci, "backend": a.backend, "kind": a.kind, "driver": a.driver,
                     "f16": a.f16, "features": beyond_core(a.features).map(Feature::name).collect::<Vec<_>>(), "usable": a.lacks.is_none(), "lacks": a.lacks,
                 })
             })
@@ -41,8 +41,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let mut out = output::stdout();
     output::line(&mut out, &format!("cpu   {}", cpu.name()))?;
-    for a in &adapters {
-        let mut text = format!("gpu   {} ({}, {}; {})", a.name, a.backend, a.kind, a.driver);
+    for (index, a) in adapters.iter().enumerate() {
+        let mut text = format!("gpu {index} {} ({}, {}; {})", a.name, a.backend, a.kind, a.driver);
+        for id in &a.pci {
+            text.push_str(&format!("; PCI {id}"));
+        }
         if a.f16 {
             text.push_str("; has f16");
         }

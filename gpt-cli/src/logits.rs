@@ -14,8 +14,12 @@ use crate::progress::{Bar, Spinner};
   gpt logits --model nano --weights run --ids 4,5,6 --last --json")]
 pub struct Arguments {
     /// The tokens
-    #[arg(long, value_name = "1,2,3", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "1,2,3", value_delimiter = ',')]
+    #[arg(required_unless_present = "prompt", conflicts_with = "prompt")]
     ids: Vec<u32>,
+    /// A text; its tokens are printed as "ids", too
+    #[arg(long, value_name = "TEXT")]
+    prompt: Option<String>,
     /// Only the logits after the last token
     #[arg(long)]
     last: bool,
@@ -28,33 +32,45 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let model = arguments.load.load(None)?;
-    let capacity = arguments.ids.len().min(model.plan().spec.context as usize) as u32;
+    let ids = match &arguments.prompt {
+        Some(prompt) => model.tokenizer()?.encode_prompt(prompt)?,
+        None => arguments.ids.clone(),
+    };
+    let capacity = ids.len().min(model.plan().spec.context as usize) as u32;
     let session = model.session().capacity(capacity);
     // Rows are written one by one, because all of them may be gigabytes.
     let mut out = BufWriter::new(output::stdout());
+    let mut start = "{\"logits\":[".to_owned();
+    if arguments.prompt.is_some() {
+        let list: Vec<String> = ids.iter().map(u32::to_string).collect();
+        start = format!("{{\"ids\":[{}],\"logits\":[", list.join(","));
+        if !arguments.json {
+            output::line(&mut out, &format!("tokens: {}", list.join(",")))?;
+        }
+    }
     let mut first = true;
     let mut row = |position: usize, logits: &[f32]| -> Result<(), Failure> {
         if !arguments.json {
             return output::line(&mut out, &likeliest(position, logits));
         }
-        out.write_all(if first { b"{\"logits\":[" } else { b"," })?;
+        out.write_all(if first { start.as_bytes() } else { b"," })?;
         first = false;
         serde_json::to_writer(&mut out, logits).map_err(std::io::Error::from)?;
         Ok(())
     };
     if arguments.last {
         let mut session = session.open()?;
-        let spinner = Spinner::new(format!("reading {} tokens", arguments.ids.len()));
-        let logits = session.push(&arguments.ids)?;
+        let spinner = Spinner::new(format!("reading {} tokens", ids.len()));
+        let logits = session.push(&ids)?;
         drop(spinner);
-        row(arguments.ids.len() - 1, &logits)?;
+        row(ids.len() - 1, &logits)?;
     } else {
         let mut session = session.all_logits().open()?;
         let mut written = Ok(());
         // Rows that a terminal prints are progress enough.
         let bar = (!stdout().is_terminal())
-            .then(|| Bar::new(arguments.ids.len() as u64, "{bar:30} {pos}/{len} tokens"));
-        session.each_logits(&arguments.ids, |position, logits| {
+            .then(|| Bar::new(ids.len() as u64, "{bar:30} {pos}/{len} tokens"));
+        session.each_logits(&ids, |position, logits| {
             if let Some(bar) = &bar {
                 bar.set(position as u64 + 1);
             }

@@ -7,6 +7,9 @@
 //! Standard output carries results, standard error messages about them. A failure is one sentence
 //! on standard error. The exit status is 2 for invalid arguments or files and 1 for other failures.
 
+#[macro_use]
+mod stderr;
+
 mod bench;
 mod chat;
 mod completions;
@@ -29,6 +32,7 @@ mod progress;
 mod pull;
 mod selftest;
 mod shaders;
+mod shrunk;
 mod spec;
 mod table;
 mod train;
@@ -119,6 +123,7 @@ subcommands! {
 
 fn main() -> ExitCode {
     silence_device_select();
+    shrunk::explain();
     let result = match usage::parse::<Arguments>() {
         Ok(Arguments { command: None }) => welcome(),
         Ok(Arguments { command: Some(command) }) => command.run(),

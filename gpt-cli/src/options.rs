@@ -23,7 +23,7 @@ pub struct DeviceArguments {
     #[arg(long, value_enum, value_name = "auto|gpu|cpu", default_value_t = Kind::Auto)]
     #[arg(hide_possible_values = true)]
     pub device: Kind,
-    /// Part of the name of a GPU adapter, if there are several
+    /// Index, PCI id or part of the name of a GPU adapter
     #[arg(long, value_name = "NAME")]
     pub adapter: Option<String>,
     /// Threads of the CPU engine [default: the physical cores]

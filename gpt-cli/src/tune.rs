@@ -16,7 +16,7 @@ use crate::progress::Spinner;
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
-    /// Part of the name of a GPU adapter, if there are several
+    /// Index, PCI id or part of the name of a GPU adapter
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
     #[arg(long, value_name = "TYPE", value_parser = options::formats(), hide_possible_values = true)]

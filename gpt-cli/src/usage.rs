@@ -150,7 +150,7 @@ mod tests {
         );
         fails(
             "train --out run",
-            "the following required arguments were not provided: --model <MODEL>, --data <TEXT>; see `gpt train --help`",
+            "the following required arguments were not provided: --model <MODEL>, --data <TEXT>...; see `gpt train --help`",
         );
         fails(
             "generate --prompt a --tokens -1",

@@ -98,6 +98,38 @@ fn bytes_that_are_not_utf8_are_replaced() {
     assert!(!output.stdout.is_empty());
 }
 
+/// A GGUF, and safetensors made of it, have the chat template and the ends of the source.
+#[test]
+fn a_converted_model_chats_as_its_source() {
+    let chat_folder = ChatFolder::new();
+    fs::write(chat_folder.path("generation_config.json"), "{ \"eos_token_id\": [0] }").unwrap();
+    let expected = chat_folder.chat(b"HELLO\nAND YOU\n", &[]);
+    assert!(expected.status.success(), "{}", text(&expected.stderr));
+    let bard = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/bard.gguf");
+    let convert = |from: &str, to: &str, more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gpt"));
+        command.args(["convert", "--weights", from, "--out", to]).args(more);
+        let output = command.current_dir(chat_folder.0.path()).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    };
+    fs::create_dir(chat_folder.path("folder")).unwrap();
+    convert(bard, "model.gguf", &["--tokenizer", "tokenizer.json"]);
+    convert("model.gguf", "folder/model.safetensors", &[]);
+    convert("folder", "again.gguf", &[]);
+    for weights in ["model.gguf", "folder", "again.gguf"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gpt"));
+        command.args(["chat", "--device", "cpu", "--threads", "1", "--tokens", "3"]);
+        command.args(["--temperature", "0", "--weights", weights]);
+        command.current_dir(chat_folder.0.path()).stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"HELLO\nAND YOU\n").unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{weights}: {}", text(&output.stderr));
+        assert_eq!(text(&output.stdout), text(&expected.stdout), "{weights}");
+    }
+}
+
 #[test]
 fn a_failed_command_ends_a_script() {
     let chat_folder = ChatFolder::new();

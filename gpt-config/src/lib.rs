@@ -54,13 +54,15 @@ mod rope;
 mod tests;
 mod write;
 
-pub use write::{activation_name, architecture, config, same};
+pub use write::{config, same};
 
 use gpt_plan::Spec;
 use serde_json::Value;
 
 use fields::Fields;
-pub use gguf::{Tensors, architectures, gguf_description, pairs_are_neighbours};
+pub use gguf::{
+    GgufMetadata, Tensors, architectures, gguf_description, gguf_metadata, pairs_are_neighbours,
+};
 
 /// Architectures that one module reads.
 struct Family {

@@ -44,7 +44,8 @@ pub enum DeviceKind {
 pub struct DeviceOptions {
     /// The kind of device.
     pub kind: DeviceKind,
-    /// Part of the name of an adapter, case-insensitive. Implies a GPU.
+    /// An adapter: its index in [`adapters`](crate::adapters), its PCI id, or a part of its name, in
+    /// any case. Implies a GPU.
     pub adapter: Option<String>,
     /// Threads of the CPU engine; if `None`, one for each physical core that the process may use.
     pub threads: Option<usize>,
@@ -57,7 +58,8 @@ impl DeviceOptions {
         self
     }
 
-    /// Opens an adapter whose name contains `name`, case-insensitive.
+    /// Opens an adapter by its index in [`adapters`](crate::adapters), its PCI id, or a part of its
+    /// name, in any case.
     pub fn with_adapter(mut self, name: impl Into<String>) -> DeviceOptions {
         self.adapter = Some(name.into());
         self

@@ -123,13 +123,18 @@ impl Error {
     /// Whether the caller's arguments or files caused it, not the machine or the run. The command
     /// line exits with status 2 if so, with 1 otherwise.
     pub fn is_input(&self) -> bool {
-        !matches!(
-            self,
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        match self {
+            // A full disk.
+            Error::Io { source, .. } => {
+                !matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+            }
             Error::Device(_)
-                | Error::DeviceLost(_)
-                | Error::OutOfMemory { .. }
-                | Error::Diverged(_)
-        )
+            | Error::DeviceLost(_)
+            | Error::OutOfMemory { .. }
+            | Error::Diverged(_) => false,
+            _ => true,
+        }
     }
 }
 
@@ -154,6 +159,9 @@ mod tests {
         };
         assert_eq!(error.to_string(), "cannot read a.txt: denied");
         assert_eq!(error.source().unwrap().to_string(), "denied");
+
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        assert!(!Error::io("write", Path::new("a.txt"))(full).is_input());
 
         let error = Error::OutOfMemory { message: "no memory".to_owned(), bytes: 1 << 40 };
         assert!(!error.is_input() && error.source().is_none());

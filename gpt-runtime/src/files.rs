@@ -1,6 +1,6 @@
 //! Atomic writes of files and folders: a failure leaves the old content in place.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,8 +13,10 @@ use crate::Error;
 /// The file cannot be written; an old one is left as it was.
 pub fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), Error> {
     let new = beside(path);
+    // Windows syncs only a file that is open for writing.
+    let sync = || OpenOptions::new().write(true).open(&new)?.sync_all();
     let written = write(&new)
-        .and_then(|()| File::open(&new)?.sync_all())
+        .and_then(|()| sync())
         .and_then(|()| fs::rename(&new, path))
         .and_then(|()| sync_names(parent(path)));
     written.map_err(|source| {
@@ -22,6 +24,14 @@ pub fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Resu
         let _ = fs::remove_file(&new);
         Error::io("write", path)(source)
     })
+}
+
+/// The IO error of a safetensors file that cannot be written.
+pub fn of_safetensors(error: safetensors::SafeTensorError) -> io::Error {
+    match error {
+        safetensors::SafeTensorError::IoError(error) => error,
+        error => io::Error::other(error),
+    }
 }
 
 /// Replaces `path` by `text`.

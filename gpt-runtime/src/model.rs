@@ -15,9 +15,7 @@ use crate::text::Tokenizer;
 #[cfg(feature = "train")]
 use crate::train::{Trainer, TrainerSettings};
 use crate::vtable::{Gpt, ModelVtable, Untyped};
-#[cfg(feature = "train")]
-use crate::weights;
-use crate::weights::{RandomWeights, Weights};
+use crate::weights::{self, RandomWeights, Weights};
 
 /// A model on a device. Cheap to clone: clones and sessions share the weights.
 pub struct Model<M = Untyped> {
@@ -251,6 +249,23 @@ impl<M> Model<M> {
     /// The time that loading took; zero if it was not loaded from a file.
     pub fn load_times(&self) -> LoadTimes {
         self.shared.source.times
+    }
+
+    /// The error of values that are no numbers, in the pass that `text` names. It names a tensor of
+    /// the weights that has one already, if there is one.
+    pub(crate) fn not_finite(&self, text: &str) -> Error {
+        let plan = self.plan();
+        let found = match &self.shared.source.origin {
+            Origin::File(path) => weights::open(path, plan, None),
+            Origin::Embedded(gguf) => weights::open_embedded(EMBEDDED, gguf, plan, None),
+            Origin::Seed(_) | Origin::Elsewhere => return Error::Diverged(text.to_owned()),
+        };
+        let found = found.and_then(|weights| weights::first_not_finite(plan, &weights));
+        Error::Diverged(match found {
+            Ok(Some(tensor)) => format!("{text}: {tensor}"),
+            Ok(None) => format!("{text}, although its weights are numbers: a value overflows"),
+            Err(_) => text.to_owned(),
+        })
     }
 
     pub(crate) fn final_norm(&self) -> Option<&FinalNorm> {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use gpt_plan::{Block, NormGroups, Pattern, Positions, QkNorm, Rope, RopeScaling, Spec};
 use gpt_runtime::weights::{self, Weights};
-use gpt_runtime::{Device, DeviceKind, DeviceOptions};
+use gpt_runtime::{Device, DeviceKind, DeviceOptions, Format};
 use gpt_tests::families::{Fixture, of_gguf, of_transformers};
 use gpt_tests::{gpu, specs};
 
@@ -73,6 +73,39 @@ fn both_files_of_a_model_are_the_same() {
         compared += 1;
     }
     assert!(compared > 10, "{compared} models");
+}
+
+/// The writer and the reader have one table: what is read from a GGUF or a `config.json` is written
+/// as a GGUF of the same model, if llama.cpp has an architecture for it.
+#[test]
+fn every_architecture_is_written() {
+    let device = Device::cpu().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let (mut written, mut others) = (BTreeSet::new(), BTreeSet::new());
+    for mut fixture in of_gguf().into_iter().chain(of_transformers()) {
+        let spec = fixture.spec();
+        let plan = specs::plan(&fixture.name, &spec);
+        let file = weights::open(&fixture.weights, plan, None).unwrap();
+        if weights::save_gguf(&path, plan, &file, Format::F32, None).is_err() {
+            // What was read from a GGUF can be written as one.
+            assert!(fixture.weights.is_dir(), "{} is refused", fixture.name);
+            others.insert(fixture.name);
+            continue;
+        }
+        fixture.weights = path.clone();
+        let read = fixture.spec();
+        assert!(gpt_config::same(&read, &spec), "{}: {read:#?} {spec:#?}", fixture.name);
+        let error = fixture.error(&read, &device);
+        assert!(error < BOUND, "{}: NMSE {error:e}", fixture.name);
+        let metadata = weights::read_metadata(&path).unwrap();
+        written.insert(metadata.text("general.architecture").unwrap().to_owned());
+    }
+    let known: BTreeSet<String> = gpt_config::architectures().map(str::to_owned).collect();
+    let missing: Vec<&String> = known.difference(&written).collect();
+    // A Qwen 2 is a Llama with a bias of queries, keys and values, in GGUF as here.
+    assert_eq!(missing, ["qwen2"]);
+    assert!(others.contains("gptj") && !others.contains("mistral"), "{others:?}");
 }
 
 /// A spec that differs in one value has other logits, so the fixtures would show a mistake.

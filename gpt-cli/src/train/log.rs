@@ -8,6 +8,8 @@ use gpt_runtime::__private::files;
 use gpt_runtime::Error;
 use serde::{Deserialize, Serialize};
 
+const NAME: &str = "log.jsonl";
+
 /// A line of the log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Line {
@@ -31,21 +33,29 @@ pub struct Log {
     pub lines: Vec<Line>,
 }
 
+/// The lines of the log in `out`, to the first that is incomplete.
+fn read(out: &Path) -> Result<Vec<Line>, Error> {
+    let path = out.join(NAME);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(source) => return Err(Log::failed("read", &path, source)),
+    };
+    Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// Whether the log in `out` has the line of `step`.
+pub fn has(out: &Path, step: u64) -> bool {
+    read(out).is_ok_and(|lines| lines.iter().any(|line| line.step == step))
+}
+
 impl Log {
     /// Opens the log in `out` and removes the lines after `step`, from which the run resumes.
     pub fn open(out: &Path, step: u64) -> Result<Log, Error> {
-        let path = out.join("log.jsonl");
-        let old = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(source) => return Err(Log::failed("read", &path, source)),
-        };
+        let path = out.join(NAME);
         // The last line may be incomplete.
-        let lines: Vec<Line> = old
-            .lines()
-            .map_while(|line| serde_json::from_str(line).ok())
-            .take_while(|line: &Line| line.step <= step)
-            .collect();
+        let lines: Vec<Line> =
+            read(out)?.into_iter().take_while(|line| line.step <= step).collect();
         let text: String = lines.iter().map(text).collect();
         files::write(&path, &text)?;
         let file = OpenOptions::new().append(true).open(&path);

@@ -1,13 +1,16 @@
 //! `gpt train`: trains a model on a text.
 //!
-//! The folder of a run holds `tokenizer.json`, the newest checkpoint (`checkpoint-500`), the best
-//! model so far (`model.safetensors`, which `--weights FOLDER` loads), `log.jsonl` and `loss.svg`.
-//! A resumed run needs nothing else.
+//! The folder of a run holds `tokenizer.json`, the tokens of the text (`train.bin`, `val.bin`), the
+//! newest checkpoint (`checkpoint-500`), the best model so far (`model.safetensors`, which
+//! `--weights FOLDER` loads), `log.jsonl` and `loss.svg`. A resumed run needs nothing else. One run
+//! at a time writes into it (`lock`).
 //!
-//! `options` are the settings, stored in checkpoints; `text` tokenizes, `run` is the training loop,
-//! `log` and `curve` record it.
+//! `options` are the settings, stored in checkpoints; `corpus` reads the text and `text` tokenizes
+//! it, `run` is the training loop, `log` and `curve` record it.
 
+mod corpus;
 mod curve;
+mod lock;
 mod log;
 mod options;
 mod progress;
@@ -29,6 +32,8 @@ use crate::models::{self, BuiltIn, Chosen};
 use crate::options::DeviceArguments;
 use crate::output::{Failure, bytes, count, train_parts};
 use crate::progress::Spinner;
+use lock::Lock;
+use log::Line;
 pub use options::Kind;
 use options::Options;
 use text::Text;
@@ -45,9 +50,9 @@ pub struct Arguments {
     /// The model by its keys, as gpt_model! reads them
     #[arg(long, value_name = "KEYS")]
     spec: Option<String>,
-    /// The text, UTF-8; its last tenth is for validation
-    #[arg(long, value_name = "TEXT", required_unless_present = "resume")]
-    data: Option<PathBuf>,
+    /// The text, UTF-8: files or folders; its last tenth is for validation
+    #[arg(long, value_name = "TEXT", required_unless_present = "resume", num_args = 1..)]
+    data: Vec<PathBuf>,
     /// The folder of the run
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -78,7 +83,7 @@ impl Arguments {
 /// The state of a run besides its model, stored in each checkpoint.
 #[derive(Clone, Serialize, Deserialize)]
 struct Run {
-    data: PathBuf,
+    data: Data,
     /// The hash of the text's tokens: a run resumes only with the same text.
     fingerprint: u64,
     /// The keys of a model that is not built in.
@@ -86,6 +91,29 @@ struct Run {
     keys: Option<String>,
     options: Options,
     best: Option<Best>,
+    /// Windows of the text that were learned from; none in checkpoints of earlier versions.
+    #[serde(default)]
+    windows: Option<u64>,
+    /// The line of the log of the checkpoint's step, which is written after its validation.
+    #[serde(default)]
+    line: Option<Line>,
+}
+
+/// The files of the text. Earlier versions wrote one.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Data {
+    One(PathBuf),
+    Several(Vec<PathBuf>),
+}
+
+impl Data {
+    fn paths(&self) -> &[PathBuf] {
+        match self {
+            Data::One(path) => std::slice::from_ref(path),
+            Data::Several(paths) => paths,
+        }
+    }
 }
 
 /// The lowest validation loss.
@@ -97,10 +125,12 @@ struct Best {
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     interrupt::listen();
+    let lock = Lock::existing(&arguments.out)?;
     let found = found(arguments)?;
+    let given = (!arguments.data.is_empty()).then(|| Data::Several(arguments.data.clone()));
     let (model, data, known) = match &found {
         None => {
-            let data = arguments.data.clone().filter(|_| arguments.names_a_model());
+            let data = given.clone().filter(|_| arguments.names_a_model());
             let data = data.ok_or_else(|| nothing_to_resume(&arguments.out))?;
             let weights = arguments.weights.as_deref();
             let model = models::choose(arguments.model, arguments.spec.as_deref(), weights)?;
@@ -108,7 +138,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         Some(saved) => {
             let known = known(saved)?;
-            let data = arguments.data.clone().unwrap_or(known.data.clone());
+            let data = given.clone().unwrap_or(known.data.clone());
             (model_of(arguments, saved, &known)?, data, Some(known))
         }
     };
@@ -117,12 +147,23 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => Options { tuned: arguments.weights.is_some(), ..arguments.options.clone() },
         Some(known) => arguments.options.clone().over(&known.options)?,
     };
-    let text = Text::read(arguments, plan, &data, known.is_some())?;
+    // A text that is named again has to be the same. Otherwise the saved tokens are.
+    let saved = match &known {
+        Some(known) if given.is_none() => Text::saved(arguments, plan, known.fingerprint)?,
+        _ => None,
+    };
+    let text = match saved {
+        Some(text) => text,
+        None => {
+            let normalize = options.normalize_newlines;
+            Text::read(arguments, plan, data.paths(), normalize, known.is_some())?
+        }
+    };
     let fingerprint = text.fingerprint();
     if known.as_ref().is_some_and(|known| known.fingerprint != fingerprint) {
         return Err(Failure::Input(format!(
             "{} is not the text that the run in {} began with; pass that text, or start another run",
-            data.display(),
+            corpus::names(data.paths()),
             arguments.out.display()
         )));
     }
@@ -141,10 +182,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         fingerprint,
         keys: model.keys(),
         options,
-        best: known.and_then(|known| known.best),
+        best: known.as_ref().and_then(|known| known.best),
+        windows: known.as_ref().and_then(|known| known.windows),
+        line: known.as_ref().and_then(|known| known.line.clone()),
     };
     let trainer = trainer.tokenizer(Some(text.tokenizer.clone()));
-    run::Loop::new(arguments, trainer, text, run)?.run()
+    let before = known.map(|known| known.options);
+    run::Loop::new(arguments, trainer, text, run, before, lock)?.run()
 }
 
 /// The checkpoint to resume from; none for a new run.

@@ -65,7 +65,7 @@ pub struct Options {
     /// Steps between validations [default: 250]
     #[arg(long, value_name = "N")]
     pub eval_every: Option<u64>,
-    /// Windows of a validation at most [default: all]
+    /// Windows of a validation at most; 0 for none [default: all]
     #[arg(long, value_name = "N")]
     pub eval_windows: Option<usize>,
     /// Steps between checkpoints [default: --eval-every]
@@ -77,6 +77,10 @@ pub struct Options {
     /// Tokens of a sample [default: 200]
     #[arg(long, value_name = "N")]
     pub sample_tokens: Option<usize>,
+    /// Removes byte order marks from the text, and \r from its line ends
+    // Messages about such a text name it, and the list of options fills a screen.
+    #[arg(long, hide = true)]
+    pub normalize_newlines: bool,
     /// Whether the run began from weights; stored in checkpoints.
     #[arg(skip)]
     pub tuned: bool,
@@ -153,6 +157,7 @@ impl Options {
             save_every: self.save_every.or(before.save_every),
             sample_every: self.sample_every.or(before.sample_every),
             sample_tokens: self.sample_tokens.or(before.sample_tokens),
+            normalize_newlines: self.normalize_newlines || before.normalize_newlines,
             tuned: before.tuned,
         })
     }
@@ -185,8 +190,8 @@ impl Options {
                 ..AdamW::default()
             },
             schedule: Schedule { warmup: self.warmup.unwrap_or(100), decay },
-            batch: self.batch.unwrap_or(12),
-            tokens: Some(self.context.unwrap_or(plan.spec.context.min(1024))),
+            batch: self.batch(),
+            tokens: Some(self.tokens(plan)),
             precision: self.dtype.unwrap_or(Kind::F32).precision(),
             recompute: match self.recompute.unwrap_or(Again::Nothing) {
                 Again::Nothing => Recompute::Nothing,
@@ -199,6 +204,20 @@ impl Options {
 
     pub fn steps(&self) -> u64 {
         self.steps.unwrap_or(2000)
+    }
+
+    fn batch(&self) -> u32 {
+        self.batch.unwrap_or(12)
+    }
+
+    /// Tokens of a window.
+    pub fn tokens(&self, plan: &Plan) -> u32 {
+        self.context.unwrap_or(plan.spec.context.min(1024))
+    }
+
+    /// Windows of a step.
+    pub fn sequences(&self) -> u64 {
+        u64::from(self.batch()) * u64::from(self.accumulate())
     }
 
     pub fn accumulate(&self) -> u32 {

@@ -1,17 +1,19 @@
 //! The training loop: steps, validation, samples, checkpoints.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use gpt_runtime::train::{RandomWindows, Trainer};
+use gpt_runtime::train::{RandomWindows, Saved, Trainer};
 use gpt_runtime::{Error, Sampling, Stop, Untyped, weights};
 use serde_json::{Value, json};
 
-use super::log::{Line, Log};
+use super::lock::Lock;
+use super::log::{self, Line, Log};
+use super::options::Options;
 use super::progress::Progress;
 use super::text::Text;
-use super::{Arguments, Best, Run, curve};
+use super::{Arguments, Best, Run, corpus, curve};
 use crate::generate::stream;
 use crate::interrupt;
 use crate::models;
@@ -28,6 +30,8 @@ pub struct Loop {
     text: Text,
     run: Run,
     data: RandomWindows,
+    /// Windows of the text that were learned from.
+    windows: u64,
     log: Log,
     progress: Progress,
     /// Totals since the last line of the log.
@@ -35,6 +39,12 @@ pub struct Loop {
     /// The newest checkpoint and its step.
     saved: Option<(u64, PathBuf)>,
     last: Option<Line>,
+    /// Whether samples can be printed.
+    samples: bool,
+    /// The line of the checkpoint's step, if the run ended before its validation did.
+    pending: Option<Line>,
+    #[expect(dead_code, reason = "the folder is locked until the run ends")]
+    lock: Lock,
 }
 
 /// Totals over some steps.
@@ -55,46 +65,92 @@ enum Ended {
 }
 
 impl Loop {
+    /// A run with the options of `run`. A resumed one had the options `before`.
     pub fn new(
         arguments: &Arguments,
         trainer: Trainer<Untyped>,
         text: Text,
         run: Run,
+        before: Option<Options>,
+        lock: Option<Lock>,
     ) -> Result<Loop, Failure> {
+        let out = &arguments.out;
         let done = trainer.steps();
         let steps = run.options.steps();
-        if done >= steps {
+        let line = run.line.clone().filter(|line| line.step == done && done > 0);
+        let pending = line.filter(|_| !log::has(out, done));
+        if done >= steps && pending.is_none() {
             return Err(Failure::Input(format!(
                 "the run in {} has made its {done} steps; ask for more with --steps",
-                arguments.out.display()
+                out.display()
             )));
         }
-        let (batch, tokens) = (trainer.settings().batch, trainer.tokens() as usize);
+        let (batch, tokens) = (trainer.settings().batch, trainer.tokens());
         let sequences = batch as usize * run.options.accumulate() as usize;
-        let data = RandomWindows::new(text.train.clone(), sequences, tokens, run.options.seed());
-        let too_short = |_| {
+        let cut = |sequences, tokens: u32| {
+            let seed = run.options.seed();
+            RandomWindows::new(text.train.clone(), sequences, tokens as usize, seed)
+        };
+        let data = cut(sequences, tokens).map_err(|_| {
             Failure::Input(format!(
                 "{} has {} tokens to learn from, too few for a window of {tokens}; give more text or a smaller --context",
-                run.data.display(),
+                corpus::names(run.data.paths()),
                 text.train.len()
             ))
-        };
-        let saved = (done > 0).then(|| (done, arguments.out.join(format!("checkpoint-{done}"))));
-        let data = data.map_err(too_short)?;
+        })?;
+        let mut windows = run.windows.unwrap_or(0);
+        if let Some(before) = before {
+            // Earlier versions did not count windows, and kept to one size of a batch.
+            windows = run.windows.unwrap_or(done * before.sequences());
+            let earlier = before.tokens(trainer.plan());
+            if earlier != tokens
+                && let Ok(earlier) = cut(1, earlier)
+            {
+                eprintln!(
+                    "note: windows have another length than before, so the run begins a new pass over the text"
+                );
+                windows = windows.div_ceil(earlier.windows()) * data.windows();
+            }
+        }
         // Everything is checked. From here on, files of the run are written.
-        text.save_tokenizer(&arguments.out)?;
+        std::fs::create_dir_all(out).map_err(|source| Error::Io {
+            doing: "create",
+            path: out.clone(),
+            source,
+        })?;
+        let lock = match lock {
+            Some(lock) => lock,
+            None => Lock::new(out)?,
+        };
+        if Saved::latest(out)?.map_or(0, |saved| saved.step()) != done {
+            return Err(Failure::Input(format!(
+                "another gpt train has written into {} meanwhile; begin again",
+                out.display()
+            )));
+        }
+        text.save(out)?;
+        let log = Log::open(out, done)?;
+        let best = log.lines.iter().filter_map(|line| {
+            let (step, loss) = (line.step, line.val_loss?);
+            Some(Best { step, loss })
+        });
+        let best = best.chain(run.best).min_by(|a, b| a.loss.total_cmp(&b.loss));
         Ok(Loop {
             data,
-            log: Log::open(&arguments.out, done)?,
+            windows,
+            log,
             progress: Progress::new(done, steps),
-            out: arguments.out.clone(),
+            out: out.clone(),
             json: arguments.json,
             trainer,
             text,
-            run,
+            run: Run { best, ..run },
             recent: Recent::default(),
-            saved,
+            saved: (done > 0).then(|| (done, out.join(format!("checkpoint-{done}")))),
             last: None,
+            samples: true,
+            pending,
+            lock,
         })
     }
 
@@ -108,42 +164,87 @@ impl Loop {
 
     fn learn(&mut self) -> Result<Ended, Failure> {
         let steps = self.run.options.steps();
+        if let Some(line) = self.pending.take() {
+            let validate = self.is_due(self.run.options.eval_every());
+            if let Some(ended) = self.conclude(line, validate, true)? {
+                return Ok(ended);
+            }
+        }
         while self.trainer.steps() < steps {
             let start = Instant::now();
             let lr = self.trainer.learning_rate();
             let before = self.trainer.steps();
-            let batch = self.data.batch(before);
+            let batch = self.data.batch_after(self.windows);
             let loss = self.trainer.step(&batch)?;
             if self.trainer.steps() == before {
                 self.skipped(start.elapsed());
                 continue;
             }
+            self.windows += batch.sequences() as u64;
             self.recent.lr = lr;
             self.recent.add(loss, batch.rows(), start.elapsed());
             let done = self.trainer.steps();
             self.progress.step(done, loss, self.recent.tokens_a_second());
-            let due = |every: u64| done.is_multiple_of(every) || done == steps;
             let stop = interrupt::take();
-            let options = self.run.options.clone();
-            let val_loss = match due(options.eval_every()) && !stop {
-                true => self.validate()?,
-                false => None,
-            };
-            let save = due(options.save_every()) || stop;
-            if val_loss.is_some() || save || due(LOG_EVERY) {
-                self.note(val_loss)?;
+            let validate = self.is_due(self.run.options.eval_every()) && !stop;
+            let save = self.is_due(self.run.options.save_every()) || stop;
+            if validate || save || self.is_due(LOG_EVERY) {
+                let line = self.line();
+                // A run that ends in its validation has its checkpoint.
+                if save {
+                    self.save(&line)?;
+                }
+                if let Some(ended) = self.conclude(line, validate, save)? {
+                    return Ok(ended);
+                }
             }
-            if save {
-                self.save()?;
-            }
-            if options.sample_every().is_some_and(due) && !stop {
-                self.sample()?;
+            let every = self.run.options.sample_every().filter(|_| self.samples && !stop);
+            if every.is_some_and(|every| self.is_due(every)) {
+                match self.sample() {
+                    // Whoever read the samples has gone. The run goes on.
+                    Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {
+                        self.samples = false;
+                    }
+                    done => done?,
+                }
             }
             if stop {
                 return Ok(Ended::Interrupted);
             }
         }
         Ok(Ended::Done)
+    }
+
+    /// Whether something that happens each `every` steps is due.
+    fn is_due(&self, every: u64) -> bool {
+        let done = self.trainer.steps();
+        done.is_multiple_of(every) || done >= self.run.options.steps()
+    }
+
+    /// Whether the run validates. Without validation the newest model counts as the best.
+    fn validates(&self) -> bool {
+        self.text.validation.len() > 1 && self.run.options.eval_windows() > 0
+    }
+
+    /// Ends a step: validates, and writes its line. `saved` says that it has a checkpoint.
+    fn conclude(
+        &mut self,
+        line: Line,
+        validate: bool,
+        saved: bool,
+    ) -> Result<Option<Ended>, Failure> {
+        let val_loss = if validate && self.validates() { self.validate()? } else { None };
+        let line = Line { val_loss, ..line };
+        self.last = Some(line.clone());
+        // The line is in the checkpoint. A resumed run repeats the validation and writes it.
+        if validate && val_loss.is_none() && saved && interrupt::take() {
+            return Ok(Some(Ended::Interrupted));
+        }
+        self.log.add(line)?;
+        if val_loss.is_some() || saved {
+            self.draw()?;
+        }
+        Ok(None)
     }
 
     /// Reports that a gradient overflowed f16. The batch is repeated with a lower loss scale.
@@ -156,8 +257,8 @@ impl Loop {
         ));
     }
 
-    /// Computes the validation loss and saves the model if it is the best so far. None if the text
-    /// is too short or Ctrl-C was pressed.
+    /// Computes the validation loss and saves the model if it is the best so far. None if Ctrl-C
+    /// was pressed.
     fn validate(&mut self) -> Result<Option<f64>, Failure> {
         let (batch, tokens) = (self.trainer.settings().batch as usize, self.trainer.tokens());
         let mut windows = self.run.options.eval_windows();
@@ -175,6 +276,11 @@ impl Loop {
             return Ok(None);
         }
         let (step, loss) = (self.trainer.steps(), sum / rows as f64);
+        if !loss.is_finite() {
+            return Err(Failure::Runtime(Error::Diverged(format!(
+                "the training diverged: the validation loss of step {step} is {loss}"
+            ))));
+        }
         let text = format!("step {step}: validation loss {loss:.4}");
         self.progress.say(&text);
         if self.run.best.is_none_or(|best| loss < best.loss) {
@@ -184,41 +290,40 @@ impl Loop {
         Ok(Some(loss))
     }
 
-    /// Writes a line of the log, and with a validation loss draws the curve.
-    fn note(&mut self, val_loss: Option<f64>) -> Result<(), Failure> {
+    /// The line of the log for the steps since the last one.
+    fn line(&mut self) -> Line {
         let recent = std::mem::take(&mut self.recent);
-        let line = Line {
+        Line {
             step: self.trainer.steps(),
             loss: recent.loss / recent.steps as f64,
-            val_loss,
+            val_loss: None,
             lr: recent.lr,
             grad_norm: self.trainer.gradient_norm(),
             loss_scale: self.trainer.loss_scale(),
             tok_s: recent.tokens_a_second(),
-        };
-        self.log.add(line.clone())?;
-        self.last = Some(line);
-        if val_loss.is_some() {
-            self.draw()?;
         }
-        Ok(())
     }
 
     fn draw(&self) -> Result<(), Failure> {
-        let text = self.run.data.file_name().unwrap_or_default();
-        let title = format!("{}, {}", self.trainer.plan().name, text.display());
+        let paths = self.run.data.paths();
+        let text = paths.first().and_then(|path| path.file_name()).unwrap_or_default();
+        let more = match paths.len() {
+            0 | 1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        let title = format!("{}, {}{more}", self.trainer.plan().name, text.display());
         Ok(curve::draw(&self.out.join("loss.svg"), &title, &self.log.lines)?)
     }
 
-    /// Saves a checkpoint, and reports it when it is on disk.
-    fn save(&mut self) -> Result<(), Failure> {
+    /// Saves a checkpoint with the line of its step, and reports it when it is on disk.
+    fn save(&mut self, line: &Line) -> Result<(), Failure> {
+        self.run.line = Some(line.clone());
+        self.run.windows = Some(self.windows);
         let caller = serde_json::to_value(&self.run).expect("names and numbers are JSON");
         let path = self.trainer.save(&self.out, &caller)?;
-        // Without validation the newest model counts as the best.
-        if self.text.validation.len() < 2 {
+        if !self.validates() {
             self.save_model()?;
         }
-        self.draw()?;
         let step = self.trainer.steps();
         self.progress.say(&format!("step {step}: saved {}", path.display()));
         self.saved = Some((step, path));
@@ -305,14 +410,12 @@ impl Loop {
     }
 
     fn figures(&self, last: &Line, ended: &Ended, time: Duration) -> Value {
-        let batch =
-            u64::from(self.trainer.settings().batch) * u64::from(self.run.options.accumulate());
         let lines = self.log.lines.iter();
         let speeds: Vec<f64> = lines.map(|line| line.tok_s).collect();
         json!({
             "steps": last.step, "loss": last.loss, "val_loss": last.val_loss,
             "best_val_loss": self.run.best.map(|best| best.loss), "best_step": self.run.best.map(|best| best.step),
-            "tokens": last.step * batch * u64::from(self.trainer.tokens()),
+            "tokens": self.windows * u64::from(self.trainer.tokens()),
             "tok_s": output::Spread::of(speeds).median, "seconds": time.as_secs_f64(),
             "interrupted": matches!(ended, Ended::Interrupted),
             "checkpoint": self.saved.as_ref().map(|(_, path)| path),

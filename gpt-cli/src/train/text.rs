@@ -1,48 +1,51 @@
 //! The text as tokens.
+//!
+//! A new run encodes the text and keeps the tokens in `train.bin` and `val.bin`, in the layout of
+//! nanoGPT's files. A resumed run maps them, and needs the text no more.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gpt_runtime::Plan;
-use gpt_runtime::train::Tokens;
-use gpt_runtime::{Error, Tokenizer};
+use gpt_runtime::Tokenizer;
+use gpt_runtime::train::{Tokens, Width};
 
-use super::Arguments;
+use super::{Arguments, corpus};
 use crate::output::Failure;
-use crate::progress::Spinner;
+use crate::progress::{Bar, Spinner};
 
 const TOKENIZER: &str = "tokenizer.json";
+const TRAIN: &str = "train.bin";
+const VALIDATION: &str = "val.bin";
 
 /// Tokens for training and validation, and their tokenizer.
 pub struct Text {
     pub tokenizer: Tokenizer,
     pub train: Tokens,
     pub validation: Tokens,
+    width: Width,
 }
 
 impl Text {
-    /// Reads `path`. A resumed run uses its saved tokenizer, a new run that of the arguments.
+    /// Reads the text at `paths`. A resumed run uses its saved tokenizer, a new run that of the
+    /// arguments.
     pub fn read(
         arguments: &Arguments,
         plan: &Plan,
-        path: &Path,
+        paths: &[PathBuf],
+        normalize: bool,
         resumed: bool,
     ) -> Result<Text, Failure> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
-            doing: "read",
-            path: path.to_owned(),
-            source,
-        })?;
-        let tokenizer = if resumed {
-            if arguments.tokenizer.is_some() {
-                return Err(Failure::Input(
-                    "a run keeps its tokenizer; --resume takes no --tokenizer".to_owned(),
-                ));
-            }
-            Tokenizer::from_path(&arguments.out.join(TOKENIZER))?
-        } else {
-            choose(arguments, &text)?
+        let text = corpus::read(paths, normalize)?;
+        let tokenizer = match resumed {
+            true => saved_tokenizer(arguments)?,
+            false => choose(arguments, &text)?,
         };
-        fits(&tokenizer, plan, path)?;
+        fits(&tokenizer, plan, paths, &text)?;
+        if let Some(oddities) = corpus::oddities(&text) {
+            eprintln!(
+                "note: the text has {oddities}, which the model will learn; --normalize-newlines removes them"
+            );
+        }
         // Split by characters, as nanoGPT does.
         let characters = text.chars().count();
         let middle = text
@@ -50,31 +53,103 @@ impl Text {
             .nth((characters as f64 * 0.9) as usize)
             .map_or(text.len(), |(at, _)| at);
         let (train, validation) = text.split_at(middle);
-        let _spinner = Spinner::new("encoding the text");
+        let bar = Bar::new(text.len() as u64, "encoding {bar:30} {bytes} of {total_bytes}");
+        let width = width(plan);
         Ok(Text {
-            train: tokenizer.encode(train)?.into(),
-            validation: tokenizer.encode(validation)?.into(),
+            train: encode(&tokenizer, train, width, |done| bar.set(done as u64))?,
+            validation: encode(&tokenizer, validation, width, |done| {
+                bar.set((middle + done) as u64);
+            })?,
             tokenizer,
+            width,
         })
+    }
+
+    /// The tokens that a run has saved, if they are those of `fingerprint`.
+    pub fn saved(
+        arguments: &Arguments,
+        plan: &Plan,
+        fingerprint: u64,
+    ) -> Result<Option<Text>, Failure> {
+        let [train, validation] = [TRAIN, VALIDATION].map(|name| arguments.out.join(name));
+        if !train.exists() || !validation.exists() {
+            return Ok(None);
+        }
+        let width = width(plan);
+        let tokenizer = saved_tokenizer(arguments)?;
+        let (Ok(train), Ok(validation)) =
+            (Tokens::open(&train, width), Tokens::open(&validation, width))
+        else {
+            return Ok(None);
+        };
+        let text = Text { tokenizer, train, validation, width };
+        Ok((text.fingerprint() == fingerprint).then_some(text))
     }
 
     pub fn fingerprint(&self) -> u64 {
         self.train.fingerprint() ^ self.validation.fingerprint().rotate_left(1)
     }
 
-    /// Saves the tokenizer in the folder of the run, unless it is there.
-    pub fn save_tokenizer(&self, out: &Path) -> Result<(), Failure> {
-        std::fs::create_dir_all(out).map_err(|source| Error::Io {
-            doing: "create",
-            path: out.to_owned(),
-            source,
-        })?;
+    /// Saves the tokenizer and the tokens in the folder of the run, unless they are there.
+    pub fn save(&self, out: &Path) -> Result<(), Failure> {
         let path = out.join(TOKENIZER);
         if !path.exists() {
             self.tokenizer.save(&path)?;
         }
+        for (name, tokens) in [(TRAIN, &self.train), (VALIDATION, &self.validation)] {
+            let path = out.join(name);
+            let length = tokens.len() as u64 * if self.width == Width::U16 { 2 } else { 4 };
+            if path.metadata().ok().is_none_or(|metadata| metadata.len() != length) {
+                tokens.save(&path, self.width)?;
+            }
+        }
         Ok(())
     }
+}
+
+/// Two bytes hold each token of most vocabularies.
+fn width(plan: &Plan) -> Width {
+    if plan.spec.vocab <= 1 << 16 { Width::U16 } else { Width::U32 }
+}
+
+/// Encodes a text in parts, and calls `progress` with the bytes that are done.
+fn encode(
+    tokenizer: &Tokenizer,
+    text: &str,
+    width: Width,
+    progress: impl Fn(usize),
+) -> Result<Tokens, Failure> {
+    let (mut short, mut long) = (Vec::<u16>::new(), Vec::<u32>::new());
+    let mut great = None;
+    tokenizer.encode_long(text, |ids, done| {
+        match width {
+            // An id that does not fit is outside the vocabulary.
+            Width::U16 => short.extend(ids.iter().map(|id| {
+                u16::try_from(*id).unwrap_or_else(|_| {
+                    great = Some(*id);
+                    0
+                })
+            })),
+            Width::U32 => long.extend_from_slice(ids),
+        }
+        progress(done);
+    })?;
+    match (great, width) {
+        (Some(id), _) => Err(Failure::Input(format!(
+            "the text has the token {id}, which is not in the vocabulary of the model"
+        ))),
+        (None, Width::U16) => Ok(Tokens::short(short)),
+        (None, Width::U32) => Ok(long.into()),
+    }
+}
+
+fn saved_tokenizer(arguments: &Arguments) -> Result<Tokenizer, Failure> {
+    if arguments.tokenizer.is_some() {
+        return Err(Failure::Input(
+            "a run keeps its tokenizer; --resume takes no --tokenizer".to_owned(),
+        ));
+    }
+    Ok(Tokenizer::from_path(&arguments.out.join(TOKENIZER))?)
 }
 
 fn choose(arguments: &Arguments, text: &str) -> Result<Tokenizer, Failure> {
@@ -101,19 +176,26 @@ fn choose(arguments: &Arguments, text: &str) -> Result<Tokenizer, Failure> {
 }
 
 /// Checks that the tokens fit the spec's vocabulary. A smaller tokenizer leaves rows unused.
-fn fits(tokenizer: &Tokenizer, plan: &Plan, path: &Path) -> Result<(), Failure> {
+fn fits(tokenizer: &Tokenizer, plan: &Plan, paths: &[PathBuf], text: &str) -> Result<(), Failure> {
     let (tokens, vocab) = (tokenizer.vocab(), plan.spec.vocab);
     if tokenizer.check_vocab(vocab).is_ok() {
         return Ok(());
     }
-    let smaller = if vocab >= 256 {
-        format!("take a tokenizer of at most {vocab} tokens (--tokenizer bpe:{vocab})")
-    } else {
-        format!("take a text with at most {vocab} different characters")
+    let smaller = match corpus::oddities(text) {
+        Some(oddities) => {
+            format!("it has {oddities}: remove them (--normalize-newlines)")
+        }
+        None if vocab >= 256 => {
+            format!("take a tokenizer of at most {vocab} tokens (--tokenizer bpe:{vocab})")
+        }
+        None => format!(
+            "take a text with at most {vocab} different characters (its rarest are {})",
+            corpus::rarest(text)
+        ),
     };
     Err(Failure::Input(format!(
         "{} needs {tokens} tokens, and the vocabulary of {} has {vocab}; {smaller}, or declare a model with `vocab: {tokens}` with --spec",
-        path.display(),
+        corpus::names(paths),
         plan.name
     )))
 }

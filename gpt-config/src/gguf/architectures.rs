@@ -1,10 +1,10 @@
-//! The architectures of llama.cpp that are read, and what distinguishes each from Llama.
+//! The architectures of llama.cpp that are read and written, and what distinguishes each from
+//! Llama.
 
-use gpt_plan::{Activation, Block, Norm, NormKind, Spec, TensorNames};
+use gpt_plan::{Activation, Block, Norm, NormKind, TensorNames};
 
-use super::{Tensors, own};
+use super::own::{self, Own};
 use crate::activation;
-use crate::fields::Fields;
 
 /// An architecture.
 pub struct Architecture {
@@ -21,8 +21,10 @@ pub struct Architecture {
     pub positions: Encoding,
     /// The class of transformers whose tensors are fused as those of the GGUF.
     pub names: TensorNames,
-    /// Reads what not every architecture has.
-    pub own: fn(&mut Fields<'_>, &dyn Tensors, &mut Spec),
+    /// What not every architecture has.
+    pub own: Own,
+    /// Biases without which llama.cpp refuses a file. A model that has none is written with zeros.
+    pub biases: &'static [&'static str],
 }
 
 /// How a model encodes positions.
@@ -46,11 +48,23 @@ const LLAMA: Architecture = Architecture {
     activation: || Activation::Silu,
     positions: Encoding::Rotary,
     names: TensorNames::Closest,
-    own: own::windows_of_all,
+    own: own::WINDOWS_OF_ALL,
+    biases: &[],
 };
 
+/// The biases of GPT-2.
+const BIASES: &[&str] = &[
+    "output_norm.bias",
+    "blk.{layer}.attn_norm.bias",
+    "blk.{layer}.attn_qkv.bias",
+    "blk.{layer}.attn_output.bias",
+    "blk.{layer}.ffn_norm.bias",
+    "blk.{layer}.ffn_up.bias",
+    "blk.{layer}.ffn_down.bias",
+];
+
 /// Models with rotary pairs in the halves of a head.
-const HALVES: Architecture = Architecture { pairs_are_neighbours: false, own: own::none, ..LLAMA };
+const HALVES: Architecture = Architecture { pairs_are_neighbours: false, own: own::NONE, ..LLAMA };
 
 /// Models with LayerNorm and an MLP without a gate, as GPT-2.
 const DENSE: Architecture =
@@ -60,44 +74,44 @@ const GEMMA: Architecture = Architecture {
     name: "gemma",
     norm: Norm { unit_offset: true, ..RMS },
     activation: || Activation::GeluTanh,
-    own: own::gemma,
+    own: own::GEMMA,
     ..HALVES
 };
 
 pub static ARCHITECTURES: [Architecture; 22] = [
-    Architecture { name: "gpt2", positions: Encoding::Learned, ..DENSE },
+    Architecture { name: "gpt2", positions: Encoding::Learned, biases: BIASES, ..DENSE },
     LLAMA,
     Architecture { name: "qwen2", ..HALVES },
-    Architecture { name: "qwen3", own: own::norms_of_heads, ..HALVES },
+    Architecture { name: "qwen3", own: own::NORMS_OF_HEADS, ..HALVES },
     GEMMA,
-    Architecture { name: "gemma2", block: Block::Sandwich, own: own::gemma2, ..GEMMA },
-    Architecture { name: "gemma3", block: Block::Sandwich, own: own::gemma3, ..GEMMA },
+    Architecture { name: "gemma2", block: Block::Sandwich, own: own::GEMMA2, ..GEMMA },
+    Architecture { name: "gemma3", block: Block::Sandwich, own: own::GEMMA3, ..GEMMA },
     Architecture {
         name: "phi2",
         block: Block::Parallel { norms: 1 },
         names: TensorNames::Phi,
         ..DENSE
     },
-    Architecture { name: "phi3", names: TensorNames::Phi3, own: own::windows_of_all, ..HALVES },
+    Architecture { name: "phi3", names: TensorNames::Phi3, own: own::WINDOWS_OF_ALL, ..HALVES },
     Architecture {
         name: "command-r",
         pairs_are_neighbours: true,
         norm: LAYER,
         block: Block::Parallel { norms: 1 },
-        own: own::command_r,
+        own: own::COMMAND_R,
         ..HALVES
     },
-    Architecture { name: "granite", pairs_are_neighbours: true, own: own::granite, ..HALVES },
-    Architecture { name: "smollm3", pairs_are_neighbours: true, own: own::smollm3, ..HALVES },
+    Architecture { name: "granite", pairs_are_neighbours: true, own: own::GRANITE, ..HALVES },
+    Architecture { name: "smollm3", pairs_are_neighbours: true, own: own::SMOLLM3, ..HALVES },
     Architecture {
         name: "olmo",
         pairs_are_neighbours: true,
         norm: Norm { affine: false, ..LAYER },
-        own: own::no_clamp,
+        own: own::NO_CLAMP,
         ..HALVES
     },
-    Architecture { name: "olmo2", block: Block::PostBranch, own: own::norms_of_width, ..HALVES },
-    Architecture { name: "stablelm", norm: LAYER, own: own::stablelm, ..HALVES },
+    Architecture { name: "olmo2", block: Block::PostBranch, own: own::NORMS_OF_WIDTH, ..HALVES },
+    Architecture { name: "stablelm", norm: LAYER, own: own::STABLELM, ..HALVES },
     Architecture { name: "starcoder2", ..DENSE },
     Architecture {
         name: "starcoder",
@@ -115,21 +129,21 @@ pub static ARCHITECTURES: [Architecture; 22] = [
         name: "gptneox",
         activation: || Activation::Gelu,
         names: TensorNames::GptNeoX,
-        own: own::gptneox,
+        own: own::GPTNEOX,
         ..DENSE
     },
     Architecture {
         name: "falcon",
         activation: || Activation::Gelu,
         names: TensorNames::Falcon,
-        own: own::falcon,
+        own: own::FALCON,
         ..DENSE
     },
     Architecture {
         name: "bloom",
         positions: Encoding::Alibi,
         names: TensorNames::Bloom,
-        own: own::bloom,
+        own: own::BLOOM,
         ..DENSE
     },
     Architecture {
@@ -137,7 +151,7 @@ pub static ARCHITECTURES: [Architecture; 22] = [
         activation: || Activation::Gelu,
         positions: Encoding::Alibi,
         names: TensorNames::Mpt,
-        own: own::mpt,
+        own: own::MPT,
         ..DENSE
     },
 ];

@@ -1,7 +1,8 @@
-//! The metadata of a GGUF, by the architectures of llama.cpp.
+//! The metadata of a GGUF, by the architectures of llama.cpp, in both directions.
 //!
 //! `architectures` has a row for each with what distinguishes it from Llama, `own` the keys and
-//! tensors that only some have, and `rope` the rotary embedding. Keys that all have are read here.
+//! tensors that only some have, and `rope` the rotary embedding. Keys that all have are read here,
+//! and written in `write`.
 //! An absent key has the default of llama.cpp (`src/models` of its sources). Biases, an untied head
 //! and some norms show in the tensors.
 //!
@@ -13,6 +14,9 @@ mod own;
 mod rope;
 #[cfg(test)]
 mod tests;
+mod write;
+
+pub use write::{GgufMetadata, gguf_metadata};
 
 use gpt_plan::{Mlp, Norm, NormKind, Positions, Spec};
 use serde_json::{Map, Value};
@@ -21,6 +25,10 @@ use crate::fields::{self, Fields};
 use crate::gpt2::width_of_heads;
 use crate::list;
 use architectures::{ARCHITECTURES, Architecture, Encoding};
+
+const ZERO_BIASES: &str = "zero_biases";
+const LAYER_EPS: &str = "attention.layer_norm_epsilon";
+const RMS_EPS: &str = "attention.layer_norm_rms_epsilon";
 
 /// The tensors of a GGUF.
 pub trait Tensors {
@@ -70,7 +78,7 @@ pub fn gguf_description(
     };
     let mut fields = Fields::new("the metadata", format!("{name}."), metadata);
     let mut spec = read(&mut fields, tensors, architecture);
-    (architecture.own)(&mut fields, tensors, &mut spec);
+    (architecture.own.read)(&mut fields, tensors, &mut spec);
     fields.finish(spec)
 }
 
@@ -97,9 +105,12 @@ fn read(fields: &mut Fields<'_>, tensors: &dyn Tensors, architecture: &Architect
         Encoding::Rotary => Positions::Rope(rope::read(fields, tensors, head_dim)),
     };
     let norm = norm(fields, architecture.norm);
-    let bias = tensors.has("blk.0.attn_output.bias");
+    // A key of this project: the biases are zeros, which llama.cpp requires and the model lacks.
+    let zeros = fields.flag(ZERO_BIASES).unwrap_or(false);
+    let has = |name: &str| !zeros && tensors.has(name);
+    let bias = has("blk.0.attn_output.bias");
     let unless_same = |own: bool| (own != bias).then_some(own);
-    let qkv = ["blk.0.attn_q.bias", "blk.0.attn_qkv.bias"].iter().any(|name| tensors.has(name));
+    let qkv = ["blk.0.attn_q.bias", "blk.0.attn_qkv.bias"].iter().any(|name| has(name));
     let has_shift = norm.kind == NormKind::Layer && norm.affine;
     Spec {
         vocab: vocab(fields, tensors),
@@ -109,10 +120,7 @@ fn read(fields: &mut Fields<'_>, tensors: &dyn Tensors, architecture: &Architect
         kv_heads,
         embed,
         head_dim,
-        norm: Norm {
-            bias: unless_same(tensors.has("output_norm.bias")).filter(|_| has_shift),
-            ..norm
-        },
+        norm: Norm { bias: unless_same(has("output_norm.bias")).filter(|_| has_shift), ..norm },
         block: architecture.block,
         mlp: Mlp {
             gated: architecture.gated,
@@ -123,7 +131,7 @@ fn read(fields: &mut Fields<'_>, tensors: &dyn Tensors, architecture: &Architect
         positions,
         bias,
         qkv_bias: unless_same(qkv),
-        mlp_bias: unless_same(tensors.has("blk.0.ffn_up.bias")),
+        mlp_bias: unless_same(has("blk.0.ffn_up.bias")),
         head_bias: tensors.has("output.bias"),
         tie_embeddings: !tensors.has("output.weight"),
         names: architecture.names,
@@ -134,14 +142,15 @@ fn read(fields: &mut Fields<'_>, tensors: &dyn Tensors, architecture: &Architect
 /// The norm of an architecture with the epsilon of the file, which may have that of another kind,
 /// too.
 fn norm(fields: &mut Fields<'_>, norm: Norm) -> Norm {
-    let keys = ["attention.layer_norm_epsilon", "attention.layer_norm_rms_epsilon"];
-    fields.ignore(&keys);
-    let [of_layer, of_rms] = keys;
-    let key = match norm.kind {
-        NormKind::Layer => of_layer,
-        NormKind::Rms => of_rms,
-    };
-    Norm { eps: fields.number(key).unwrap_or(norm.eps), ..norm }
+    fields.ignore(&[LAYER_EPS, RMS_EPS]);
+    Norm { eps: fields.number(eps_key(norm.kind)).unwrap_or(norm.eps), ..norm }
+}
+
+fn eps_key(kind: NormKind) -> &'static str {
+    match kind {
+        NormKind::Layer => LAYER_EPS,
+        NormKind::Rms => RMS_EPS,
+    }
 }
 
 /// The number of tokens: the rows of the embedding. Files may repeat it in their metadata.

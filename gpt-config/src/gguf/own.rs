@@ -1,36 +1,68 @@
 //! The keys and tensors that not every architecture has.
+//!
+//! An [`Own`] reads them into a spec, and writes the keys of a spec. Whether an architecture can
+//! express a spec is not decided here: `write` reads back what was written.
 
 use gpt_plan::{Block, NormGroups, Pattern, Positions, QkNorm, RopeScaling, RotaryPairs, Spec};
 use serde_json::Value;
 
 use super::Tensors;
+use super::write::Keys;
 use crate::fields::Fields;
 use crate::layers;
 
+/// How an architecture reads and writes what not every one has.
+pub struct Own {
+    pub read: fn(&mut Fields<'_>, &dyn Tensors, &mut Spec),
+    pub write: fn(&Spec, &mut Keys),
+}
+
 /// Nothing of its own.
-pub fn none(_fields: &mut Fields<'_>, _tensors: &dyn Tensors, _spec: &mut Spec) {}
+pub const NONE: Own = Own { read: |_, _, _| {}, write: |_, _| {} };
+pub const WINDOWS_OF_ALL: Own = Own { read: windows_of_all, write: write_window };
+pub const NORMS_OF_HEADS: Own = Own { read: norms_of_heads, ..NONE };
+pub const NORMS_OF_WIDTH: Own = Own { read: norms_of_width, ..NONE };
+pub const GEMMA: Own = Own { read: gemma, ..NONE };
+pub const GEMMA2: Own = Own { read: gemma2, write: write_gemma2 };
+pub const GEMMA3: Own = Own { read: gemma3, write: write_gemma3 };
+pub const COMMAND_R: Own = Own { read: command_r, write: write_logit_scale };
+pub const GRANITE: Own = Own { read: granite, write: write_granite };
+pub const SMOLLM3: Own = Own { read: smollm3, ..NONE };
+pub const NO_CLAMP: Own = Own { read: no_clamp, ..NONE };
+pub const STABLELM: Own = Own { read: stablelm, write: write_parallel };
+pub const GPTNEOX: Own = Own { read: gptneox, write: write_parallel };
+pub const FALCON: Own = Own { read: falcon, ..NONE };
+pub const BLOOM: Own = Own { read: bloom, ..NONE };
+pub const MPT: Own = Own { read: mpt, write: write_mpt };
 
 /// Llama, as which Mistral is converted, and Phi-3: each layer has the window.
-pub fn windows_of_all(fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec) {
+fn windows_of_all(fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec) {
     let size = window(fields);
     spec.window = layers::windows(fields, spec.layers, size, spec.context, |_| true);
 }
 
+/// The window of the first layer that has one; 0 is none.
+fn write_window(spec: &Spec, keys: &mut Keys) {
+    if let Some(size) = spec.window.0.iter().flatten().next() {
+        keys.set("attention.sliding_window", *size);
+    }
+}
+
 /// Qwen 3: each head of queries and keys is normalised.
-pub fn norms_of_heads(_fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec) {
+fn norms_of_heads(_fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec) {
     spec.qk_norm = Some(QkNorm { norm: spec.norm, over: NormGroups::Head });
 }
 
 /// OLMo 2: all queries are normalised together, and all keys.
-pub fn norms_of_width(_fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec) {
+fn norms_of_width(_fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec) {
     spec.qk_norm = Some(QkNorm { norm: spec.norm, over: NormGroups::Width });
 }
 
-pub fn gemma(_fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec) {
+fn gemma(_fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec) {
     spec.embedding_scale = Some(f64::from(spec.embed).sqrt());
 }
 
-pub fn gemma2(fields: &mut Fields<'_>, tensors: &dyn Tensors, spec: &mut Spec) {
+fn gemma2(fields: &mut Fields<'_>, tensors: &dyn Tensors, spec: &mut Spec) {
     gemma(fields, tensors, spec);
     spec.attention_scale = Some(scale_of_gemma(spec, 46));
     spec.attention_softcap = Some(fields.number("attn_logit_softcapping").unwrap_or(50.0));
@@ -43,7 +75,13 @@ pub fn gemma2(fields: &mut Fields<'_>, tensors: &dyn Tensors, spec: &mut Spec) {
     fields.only("rope.freq_base_swa", theta);
 }
 
-pub fn gemma3(fields: &mut Fields<'_>, tensors: &dyn Tensors, spec: &mut Spec) {
+fn write_gemma2(spec: &Spec, keys: &mut Keys) {
+    write_window(spec, keys);
+    keys.set_if("attn_logit_softcapping", spec.attention_softcap);
+    keys.set_if("final_logit_softcapping", spec.logit_softcap);
+}
+
+fn gemma3(fields: &mut Fields<'_>, tensors: &dyn Tensors, spec: &mut Spec) {
     gemma(fields, tensors, spec);
     norms_of_heads(fields, tensors, spec);
     spec.attention_scale = Some(scale_of_gemma(spec, 62));
@@ -61,6 +99,21 @@ pub fn gemma3(fields: &mut Fields<'_>, tensors: &dyn Tensors, spec: &mut Spec) {
     }
 }
 
+fn write_gemma3(spec: &Spec, keys: &mut Keys) {
+    write_window(spec, keys);
+    keys.set_if("final_logit_softcapping", spec.logit_softcap);
+    let slides = |layer: u32| spec.window.of(layer).is_some();
+    let layers = || 0..spec.layers;
+    if layers().any(slides) {
+        let local = layers().find(|layer| slides(*layer));
+        keys.set_if("rope.freq_base_swa", local.and_then(|layer| spec.rope()?.theta.of(layer)));
+        if layers().any(|layer| slides(layer) != (layer % 6 != 5)) {
+            let list: Vec<bool> = layers().map(slides).collect();
+            keys.set("attention.sliding_window_pattern", list);
+        }
+    }
+}
+
 /// The scale of scores, which files leave out: the largest model of a generation, which its number
 /// of layers distinguishes, has that of another width.
 fn scale_of_gemma(spec: &Spec, layers_of_largest: u32) -> f64 {
@@ -71,7 +124,7 @@ fn scale_of_gemma(spec: &Spec, layers_of_largest: u32) -> f64 {
     1.0 / f64::from(width).sqrt()
 }
 
-pub fn command_r(fields: &mut Fields<'_>, tensors: &dyn Tensors, spec: &mut Spec) {
+fn command_r(fields: &mut Fields<'_>, tensors: &dyn Tensors, spec: &mut Spec) {
     spec.logit_scale = scale(fields, "logit_scale");
     if tensors.has("blk.0.attn_q_norm.weight") {
         spec.qk_norm = Some(QkNorm { norm: spec.norm, over: NormGroups::EachHead });
@@ -81,7 +134,11 @@ pub fn command_r(fields: &mut Fields<'_>, tensors: &dyn Tensors, spec: &mut Spec
     }
 }
 
-pub fn granite(fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec) {
+fn write_logit_scale(spec: &Spec, keys: &mut Keys) {
+    keys.set("logit_scale", spec.logit_scale.unwrap_or(1.0));
+}
+
+fn granite(fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec) {
     spec.embedding_scale = scale(fields, "embedding_scale");
     spec.residual_scale = scale(fields, "residual_scale");
     // The file has the divisor.
@@ -91,7 +148,14 @@ pub fn granite(fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec)
     fields.only("rope.scaling.finetuned", true);
 }
 
-pub fn smollm3(_fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec) {
+fn write_granite(spec: &Spec, keys: &mut Keys) {
+    keys.set("embedding_scale", spec.embedding_scale.unwrap_or(1.0));
+    keys.set("residual_scale", spec.residual_scale.unwrap_or(1.0));
+    keys.set("logit_scale", 1.0 / spec.logit_scale.unwrap_or(1.0));
+    keys.set_if("attention.scale", spec.attention_scale);
+}
+
+fn smollm3(_fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec) {
     if let Positions::Rope(rope) = &mut spec.positions {
         let theta = rope.theta.of(0);
         let of = |layer: u32| theta.filter(|_| !(layer + 1).is_multiple_of(4));
@@ -100,11 +164,11 @@ pub fn smollm3(_fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec
 }
 
 /// OLMo and MPT, of which some limit queries, keys and values.
-pub fn no_clamp(fields: &mut Fields<'_>, _tensors: &dyn Tensors, _spec: &mut Spec) {
+fn no_clamp(fields: &mut Fields<'_>, _tensors: &dyn Tensors, _spec: &mut Spec) {
     fields.only("attention.clamp_kqv", 0.0);
 }
 
-pub fn stablelm(fields: &mut Fields<'_>, tensors: &dyn Tensors, spec: &mut Spec) {
+fn stablelm(fields: &mut Fields<'_>, tensors: &dyn Tensors, spec: &mut Spec) {
     // The tensors decide, as the converter says true if a config.json does not say.
     fields.ignore(&["use_parallel_residual"]);
     if !tensors.has("blk.0.ffn_norm.weight") {
@@ -115,25 +179,35 @@ pub fn stablelm(fields: &mut Fields<'_>, tensors: &dyn Tensors, spec: &mut Spec)
     }
 }
 
-pub fn gptneox(fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec) {
+fn gptneox(fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec) {
     if fields.flag("use_parallel_residual").unwrap_or(true) {
         spec.block = Block::Parallel { norms: 2 };
     }
 }
 
-pub fn falcon(_fields: &mut Fields<'_>, tensors: &dyn Tensors, spec: &mut Spec) {
+fn write_parallel(spec: &Spec, keys: &mut Keys) {
+    keys.set("use_parallel_residual", spec.block.is_parallel());
+}
+
+fn falcon(_fields: &mut Fields<'_>, tensors: &dyn Tensors, spec: &mut Spec) {
     let norms = if tensors.has("blk.0.attn_norm_2.weight") { 2 } else { 1 };
     spec.block = Block::Parallel { norms };
 }
 
-pub fn bloom(_fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec) {
+fn bloom(_fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec) {
     spec.embedding_norm = true;
 }
 
-pub fn mpt(fields: &mut Fields<'_>, tensors: &dyn Tensors, spec: &mut Spec) {
+fn mpt(fields: &mut Fields<'_>, tensors: &dyn Tensors, spec: &mut Spec) {
     no_clamp(fields, tensors, spec);
     let max_bias = fields.number("attention.max_alibi_bias").unwrap_or(8.0);
     spec.positions = Positions::Alibi { max_bias };
+}
+
+fn write_mpt(spec: &Spec, keys: &mut Keys) {
+    if let Positions::Alibi { max_bias } = spec.positions {
+        keys.set("attention.max_alibi_bias", max_bias);
+    }
 }
 
 /// A factor, if it changes anything.

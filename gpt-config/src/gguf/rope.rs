@@ -10,9 +10,11 @@ use gpt_plan::{Pattern, Rope, RopeScaling};
 use super::Tensors;
 use crate::fields::{self, Fields};
 
+/// The tensor that divides rotary frequencies.
+pub const DIVISORS: &str = "rope_freqs.weight";
+
 /// Reads the rotary embedding of all layers.
 pub fn read(fields: &mut Fields<'_>, tensors: &dyn Tensors, head_dim: u32) -> Rope {
-    const DIVISORS: &str = "rope_freqs.weight";
     let theta = fields.number("rope.freq_base").unwrap_or(10_000.0);
     let dims = fields.size("rope.dimension_count").unwrap_or(head_dim);
     let mut scaling = by_keys(fields);
@@ -69,6 +71,23 @@ fn by_keys(fields: &mut Fields<'_>) -> RopeScaling {
             RopeScaling::None
         }
     }
+}
+
+/// The divisors of Llama 3's scaling, in f32 as llama.cpp's converter writes them.
+pub fn divisors(scaling: RopeScaling, theta: f64, dims: u32) -> Option<Vec<f32>> {
+    let RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } =
+        scaling
+    else {
+        return None;
+    };
+    let divisor = |i: u32| {
+        let frequency = theta.powf(-2.0 * f64::from(i) / f64::from(dims)) / TAU;
+        let rotations = f64::from(original_context) * frequency;
+        let share = (rotations - low_freq_factor) / (high_freq_factor - low_freq_factor);
+        let kept = share.clamp(0.0, 1.0);
+        (1.0 / ((1.0 - kept) / factor + kept)) as f32
+    };
+    Some((0..dims / 2).map(divisor).collect())
 }
 
 /// The scaling that divides the frequency of each pair by one of `divisors`.

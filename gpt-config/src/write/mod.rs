@@ -4,7 +4,7 @@
 mod llamas;
 mod others;
 
-use gpt_plan::{Activation, Pattern, Role, RopeScaling, Spec};
+use gpt_plan::{Activation, Role, Spec};
 use serde_json::{Value, json};
 
 /// The configuration of `spec` as a class of transformers. None if no supported class describes it.
@@ -39,16 +39,6 @@ pub fn same(a: &Spec, b: &Spec) -> bool {
         normal
     };
     normal(a) == normal(b)
-}
-
-/// The spec's architecture by its GGUF name. None if it is neither GPT-2 nor Llama.
-pub fn architecture(spec: &Spec) -> Option<&'static str> {
-    match config(spec)?.get("model_type")?.as_str()? {
-        "gpt2" => Some("gpt2"),
-        // The metadata of a scaling are not written.
-        "llama" if spec.rope()?.scaling == Pattern::all(RopeScaling::None) => Some("llama"),
-        _ => None,
-    }
 }
 
 fn gpt2(spec: &Spec) -> Option<Value> {

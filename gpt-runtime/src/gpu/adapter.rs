@@ -6,8 +6,8 @@
 
 use gpt_plan::Feature;
 use wgpu::{
-    Adapter, Backend, Backends, CooperativeScalarType, DeviceType, DownlevelFlags, Features,
-    Instance, InstanceDescriptor, PowerPreference,
+    Adapter, AdapterInfo, Backend, Backends, CooperativeScalarType, DeviceType, DownlevelFlags,
+    Features, Instance, InstanceDescriptor, PowerPreference,
 };
 
 use super::texel;
@@ -18,6 +18,9 @@ use crate::Error;
 pub struct AdapterDescription {
     /// Name, as its driver gives it.
     pub name: String,
+    /// The vendor and the device in hexadecimal, `10de:2684`, and the place on the PCI bus, if the
+    /// API says it: `0000:01:00.0`. Two adapters of one name have two places.
+    pub pci: Vec<String>,
     /// The API it is reached through: `vulkan`, `metal`, `dx12`, `gl`.
     pub backend: &'static str,
     /// `discrete`, `integrated`, `virtual`, `software` or `other`.
@@ -39,6 +42,7 @@ impl AdapterDescription {
             backend: backend_name(info.backend),
             kind: kind_name(info.device_type),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+            pci: pci(&info),
             name: info.name,
             f16: adapter.features().contains(Features::SHADER_F16),
             features: features(adapter, adapter.features()),
@@ -52,19 +56,49 @@ pub fn adapters() -> Vec<AdapterDescription> {
     all().iter().map(AdapterDescription::new).collect()
 }
 
-/// The first adapter that can run the kernels and whose name contains `name`, or by default
-/// `WGPU_ADAPTER_NAME`, in any case.
+/// The PCI ids of an adapter; none if it is no PCI device.
+fn pci(info: &AdapterInfo) -> Vec<String> {
+    let place = Some(info.device_pci_bus_id.clone()).filter(|place| !place.is_empty());
+    let is_pci = info.vendor != 0 && info.vendor <= 0xFFFF && info.device_type != DeviceType::Cpu;
+    let ids = is_pci.then(|| format!("{:04x}:{:04x}", info.vendor, info.device));
+    ids.into_iter().chain(place).collect()
+}
+
+/// Which of the adapters with these names and PCI ids `wanted` selects: by an index, by a PCI id, or
+/// by a part of a name, in any case.
+fn selected(wanted: &str, adapters: &[(String, Vec<String>)]) -> Vec<usize> {
+    let wanted = wanted.to_lowercase();
+    if let Ok(index) = wanted.parse()
+        && index < adapters.len()
+    {
+        return vec![index];
+    }
+    let by = |is: &dyn Fn(&(String, Vec<String>)) -> bool| -> Vec<usize> {
+        (0..adapters.len()).filter(|at| is(&adapters[*at])).collect()
+    };
+    let by_pci = by(&|(_, pci)| pci.iter().any(|id| id.to_lowercase() == wanted));
+    match by_pci.is_empty() {
+        false => by_pci,
+        true => by(&|(name, _)| name.to_lowercase().contains(&wanted)),
+    }
+}
+
+/// The first adapter that can run the kernels and that `name` selects, or by default
+/// `WGPU_ADAPTER_NAME`.
 pub(super) fn choose(name: Option<&str>) -> Result<Adapter, Error> {
     let from_environment = std::env::var("WGPU_ADAPTER_NAME").ok();
     let wanted = name.map(str::to_owned).or(from_environment);
     let found = all();
-    let matches = |adapter: &&Adapter| {
-        wanted.as_ref().is_none_or(|wanted| {
-            let name = adapter.get_info().name.to_lowercase();
-            name.contains(&wanted.to_lowercase())
-        })
+    let described = found.iter().map(|adapter| {
+        let info = adapter.get_info();
+        (info.name.clone(), pci(&info))
+    });
+    let described: Vec<(String, Vec<String>)> = described.collect();
+    let selected = match &wanted {
+        Some(wanted) => selected(wanted, &described),
+        None => (0..found.len()).collect(),
     };
-    let mut candidates = found.iter().filter(matches).peekable();
+    let mut candidates = selected.into_iter().map(|at| &found[at]).peekable();
     if candidates.peek().is_none() {
         return Err(Error::device(none_found(wanted.as_deref(), &found)));
     }
@@ -82,7 +116,8 @@ pub(super) fn choose(name: Option<&str>) -> Result<Adapter, Error> {
 }
 
 fn none_found(wanted: Option<&str>, found: &[Adapter]) -> String {
-    let names: Vec<String> = found.iter().map(|a| a.get_info().name).collect();
+    let name = |(at, adapter): (usize, &Adapter)| format!("{at} {}", adapter.get_info().name);
+    let names: Vec<String> = found.iter().enumerate().map(name).collect();
     match wanted {
         Some(wanted) if !names.is_empty() => {
             format!("no adapter is called `{wanted}`; there are: {}", names.join(", "))
@@ -247,5 +282,35 @@ fn kind_name(kind: DeviceType) -> &'static str {
         DeviceType::VirtualGpu => "virtual",
         DeviceType::Cpu => "software",
         DeviceType::Other => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two adapters of one name are told apart by an index or a place.
+    #[test]
+    fn adapters_are_selected() {
+        let adapter = |name: &str, pci: &[&str]| {
+            (name.to_owned(), pci.iter().map(|id| (*id).to_owned()).collect())
+        };
+        let found: Vec<(String, Vec<String>)> = vec![
+            adapter("GeForce RTX 4090", &["10de:2684", "0000:01:00.0"]),
+            adapter("GeForce RTX 4090", &["10de:2684", "0000:02:00.0"]),
+            adapter("llvmpipe", &[]),
+        ];
+        for (wanted, expected) in [
+            ("1", &[1][..]),
+            ("0000:02:00.0", &[1]),
+            ("10DE:2684", &[0, 1]),
+            ("4090", &[0, 1]),
+            ("LLVM", &[2]),
+            ("3", &[]),
+            ("radeon", &[]),
+            ("", &[0, 1, 2]),
+        ] {
+            assert_eq!(selected(wanted, &found), expected, "{wanted}");
+        }
     }
 }

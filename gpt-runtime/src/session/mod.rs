@@ -24,6 +24,7 @@ use crate::hidden::Hidden;
 use crate::model::Model;
 use crate::sample::Sampler;
 use crate::vtable::Untyped;
+use crate::weights;
 
 /// One sequence in progress.
 pub struct Session<M = Untyped> {
@@ -183,6 +184,8 @@ impl<M> Session<M> {
             self.tokens.extend_from_slice(chunk);
         }
         normalise(&self.model, &mut values);
+        let first = self.tokens.len() - tokens.len();
+        self.check_finite(first, &values, width, "hidden states")?;
         Ok(Hidden::new(values, width))
     }
 
@@ -206,10 +209,18 @@ impl<M> Session<M> {
         while next < texts.len() {
             let short = texts[next..].iter().take_while(|text| text.len() <= chunk).count();
             let model = &self.model;
+            let mut finite = Ok(());
             self.engine.streams(&texts[next..][..short], &mut |i, rows| {
                 normalise(model, rows);
+                if finite.is_ok() && !weights::are_finite(rows) {
+                    let (text, name) = (next + i, &model.plan().name);
+                    finite = Err(model.not_finite(&format!(
+                        "the hidden states of {name} for text {text} are not numbers"
+                    )));
+                }
                 sink(next + i, rows);
             })?;
+            finite?;
             next += short;
             // A text that takes several passes.
             if let Some(text) = texts.get(next) {
@@ -278,8 +289,34 @@ impl<M> Session<M> {
     fn run(&mut self, tokens: &[u32], request: LogitsRequest) -> Result<(), Error> {
         self.invalidate_logits();
         self.engine.forward(tokens, self.tokens.len() as u32, request, &mut self.logits)?;
+        let vocab = self.model.plan().spec.vocab as usize;
+        let rows = match request {
+            LogitsRequest::Nothing => 0,
+            LogitsRequest::Last => 1,
+            LogitsRequest::All => tokens.len(),
+        };
+        let first = self.tokens.len() + tokens.len() - rows;
+        self.check_finite(first, &self.logits[..rows * vocab], vocab, "logits")?;
         self.tokens.extend_from_slice(tokens);
         Ok(())
+    }
+
+    /// Refuses `values`, rows of positions from `first` on, that are no numbers.
+    fn check_finite(
+        &self,
+        first: usize,
+        values: &[f32],
+        width: usize,
+        what: &str,
+    ) -> Result<(), Error> {
+        if weights::are_finite(values) {
+            return Ok(());
+        }
+        let row = values.chunks(width).position(|row| !weights::are_finite(row)).unwrap_or(0);
+        let (name, position) = (&self.model.plan().name, first + row);
+        Err(self
+            .model
+            .not_finite(&format!("the {what} of {name} at position {position} are not numbers")))
     }
 
     fn check_all_logits(&self) -> Result<(), Error> {

@@ -58,6 +58,7 @@ impl<M> Session<M> {
             let traces = self.trace(chunk)?;
             observation.add(plan, chunk, traces);
         }
+        self.check_finite(0, &observation.logits, plan.spec.vocab as usize, "logits")?;
         Ok(observation)
     }
 

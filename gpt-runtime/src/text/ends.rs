@@ -29,6 +29,11 @@ const ENDS_OF_TEXT: [&str; 2] = ["</s>", "<eos>"];
 /// In OpenAI's Harmony format `<|end|>` ends a message, after which the model goes on.
 const HARMONY: [&str; 2] = ["<|return|>", "<|call|>"];
 
+/// Whether every program knows by its name that a token is an end.
+pub fn is_known(name: &str) -> bool {
+    ENDS.contains(&name) || ENDS_OF_TEXT.contains(&name)
+}
+
 /// Makes control tokens of the tokens that end a turn and are marked as plain text, so that the
 /// chat template's are found.
 pub fn mark(inner: &mut tokenizers::Tokenizer) -> Result<(), tokenizers::Error> {

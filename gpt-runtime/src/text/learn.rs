@@ -1,15 +1,13 @@
 //! Trains tokenizers: one token a character, or byte pair encoding (Sennrich et al. 2016).
 
-use std::collections::BTreeSet;
-use std::path::Path;
-
 use serde_json::json;
+use std::collections::BTreeSet;
 use tokenizers::models::bpe::BpeTrainer;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{Model, TokenizerBuilder};
 
 use super::{Tokenizer, source};
-use crate::{Error, files};
+use crate::Error;
 
 /// Tokens of a byte-level encoding before the first merge.
 const BYTES: usize = 256;
@@ -75,21 +73,6 @@ impl Tokenizer {
             Error::tokenizer(format!("byte pairs cannot be kept: {error}")).caused_by(error)
         })?;
         source::from_json(&json)
-    }
-
-    /// Writes a `tokenizer.json` atomically.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn save(&self, path: &Path) -> Result<(), Error> {
-        files::write(path, &self.json(true)?)
-    }
-
-    /// The `tokenizer.json`, indented if `pretty`.
-    pub(crate) fn json(&self, pretty: bool) -> Result<String, Error> {
-        self.inner.to_string(pretty).map_err(|error| {
-            Error::tokenizer(format!("the tokenizer cannot be written: {error}")).caused_by(error)
-        })
     }
 }
 

@@ -3,7 +3,8 @@
 //! The `tokenizers` crate encodes. `source` builds its input from the files of a model, `coverage`
 //! finds characters that it would drop, `decode` turns tokens into text, one by one, and `stream`
 //! into the text of a generation. `bytes` has the bytes of a token alone, `ends` the tokens that
-//! end a text. `chat` renders conversations as prompts, and `learn` trains tokenizers.
+//! end a text. `chat` renders conversations as prompts, `learn` trains tokenizers, `save` and
+//! `to_gguf` write them.
 
 mod bytes;
 mod chat;
@@ -11,10 +12,13 @@ mod coverage;
 mod decode;
 mod ends;
 mod learn;
+mod long;
+mod save;
 mod source;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod to_gguf;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -37,6 +41,8 @@ pub struct Tokenizer {
     /// Whether it has no token for some characters.
     drops: bool,
     stop_ids: Arc<[u32]>,
+    /// The special tokens by transformers' names: `bos_token`, `eos_token`, ..
+    special: Arc<[(String, String)]>,
     chat: Option<Arc<chat::Template>>,
     marked: Arc<chat::Cache>,
 }
@@ -100,6 +106,7 @@ impl Tokenizer {
             adds,
             drops: coverage::drops(&inner),
             stop_ids: stop_ids.into(),
+            special: tokens.clone().into(),
             chat: chat::Template::new(templates, tokens).map(Arc::new),
             marked: Arc::default(),
             inner: Arc::new(inner),

@@ -1,12 +1,14 @@
 //! Training tokens, in memory or in mapped files, and batches of them.
 
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::Batch;
-use crate::Error;
 use crate::weights::{Mapped, mix};
+use crate::{Error, files};
 
 /// A sequence of tokens, in memory or in a mapped file. Cheap to clone and to split.
 #[derive(Clone)]
@@ -17,6 +19,7 @@ pub struct Tokens {
 
 enum TokenStorage {
     Memory(Vec<u32>),
+    Short(Vec<u16>),
     File(Mapped, Width),
 }
 
@@ -42,6 +45,11 @@ impl From<&[u32]> for Tokens {
 }
 
 impl Tokens {
+    /// Tokens below 65,536, in half the memory.
+    pub fn short(tokens: Vec<u16>) -> Tokens {
+        Tokens { range: 0..tokens.len(), storage: Arc::new(TokenStorage::Short(tokens)) }
+    }
+
     /// Maps a file of tokens without a header.
     ///
     /// # Errors
@@ -61,6 +69,40 @@ impl Tokens {
             )));
         }
         Ok(Tokens { range: 0..len / bytes, storage: Arc::new(TokenStorage::File(mapped, width)) })
+    }
+
+    /// Writes the tokens to a file that [`open`](Self::open) maps. The file is replaced atomically.
+    ///
+    /// # Errors
+    /// A token that is too great for `width`, or a file that cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>, width: Width) -> Result<(), Error> {
+        let path = path.as_ref();
+        let mut tokens = Vec::new();
+        let mut great = None;
+        let written = files::replace(path, |new| {
+            let mut out = BufWriter::new(File::create(new)?);
+            for start in (0..self.len()).step_by(4096) {
+                tokens.clear();
+                self.copy(start..self.len().min(start + 4096), &mut tokens);
+                for &token in &tokens {
+                    match (width, u16::try_from(token)) {
+                        (Width::U16, Ok(token)) => out.write_all(&token.to_le_bytes())?,
+                        (Width::U32, _) => out.write_all(&token.to_le_bytes())?,
+                        (Width::U16, Err(error)) => {
+                            great = Some(token);
+                            return Err(io::Error::other(error));
+                        }
+                    }
+                }
+            }
+            out.flush()
+        });
+        match great {
+            Some(token) => Err(Error::Input(format!(
+                "token {token} does not fit into the two bytes of a file"
+            ))),
+            None => written,
+        }
     }
 
     /// Number of tokens.
@@ -93,6 +135,9 @@ impl Tokens {
         let range = self.range.start + range.start..self.range.start + range.end;
         match &*self.storage {
             TokenStorage::Memory(tokens) => out.extend_from_slice(&tokens[range]),
+            TokenStorage::Short(tokens) => {
+                out.extend(tokens[range].iter().map(|token| u32::from(*token)));
+            }
             TokenStorage::File(mapped, Width::U16) => {
                 let tokens = &mapped.bytes().as_chunks().0[range];
                 out.extend(tokens.iter().map(|b| u32::from(u16::from_le_bytes(*b))));
@@ -197,9 +242,20 @@ impl RandomWindows {
 
     /// Batch `number`. The data repeat, so there is a batch for every number.
     pub fn batch(&self, number: u64) -> Batch {
+        self.batch_after(number.wrapping_mul(self.sequences as u64))
+    }
+
+    /// Windows of an epoch.
+    pub fn windows(&self) -> u64 {
+        self.windows
+    }
+
+    /// The batch that follows `windows` windows. A run that changes the number of sequences goes
+    /// on after the last window of its earlier batches.
+    pub fn batch_after(&self, windows: u64) -> Batch {
         let mut texts = Vec::with_capacity(self.sequences * (self.tokens + 1));
         for i in 0..self.sequences as u64 {
-            let taken = number.wrapping_mul(self.sequences as u64).wrapping_add(i);
+            let taken = windows.wrapping_add(i);
             let key = mix(mix(self.seed) ^ (taken / self.windows));
             let offset = ((u128::from(key) * u128::from(self.offsets)) >> 64) as usize;
             let window = shuffled(taken % self.windows, self.windows, key) as usize;
@@ -256,6 +312,44 @@ mod tests {
         let other = RandomWindows::new(data.clone(), 4, 9, 8).unwrap();
         assert_ne!(random.batch(5), other.batch(5));
         assert!(RandomWindows::new(data.split_at(9).0, 1, 9, 1).is_err());
+    }
+
+    /// Batches of other sizes, one after the other, have the same windows.
+    #[test]
+    fn windows_go_on_where_others_ended() {
+        let data = Tokens::from((0..1000).collect::<Vec<u32>>());
+        let windows = |sequences: usize, after: u64| -> Vec<Vec<u32>> {
+            let random = RandomWindows::new(data.clone(), sequences, 9, 3).unwrap();
+            let batch = random.batch_after(after);
+            batch.parts(1).map(|part| part.inputs.to_vec()).collect()
+        };
+        let whole = windows(12, 5);
+        let parts = [windows(4, 5), windows(7, 9), windows(1, 16)].concat();
+        assert_eq!(parts, whole);
+        assert_eq!(windows(4, 8), {
+            let random = RandomWindows::new(data.clone(), 4, 9, 3).unwrap();
+            let batch = random.batch(2);
+            batch.parts(1).map(|part| part.inputs.to_vec()).collect::<Vec<_>>()
+        });
+    }
+
+    #[test]
+    fn tokens_are_saved_and_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("train.bin");
+        let all: Vec<u16> = (0..10_000).map(|i| (i * 7_919 % 65_536) as u16).collect();
+        let tokens = Tokens::short(all.clone());
+        let wide = Tokens::from(all.iter().map(|t| u32::from(*t)).collect::<Vec<u32>>());
+        assert_eq!(tokens.fingerprint(), wide.fingerprint());
+        for width in [Width::U16, Width::U32] {
+            let (_, rest) = tokens.split_at(3);
+            rest.save(&path, width).unwrap();
+            let opened = Tokens::open(&path, width).unwrap();
+            assert_eq!(opened.fingerprint(), rest.fingerprint());
+        }
+        let error = Tokens::from(vec![1, 65_536]).save(&path, Width::U16).unwrap_err().to_string();
+        assert!(error.contains("65536"), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

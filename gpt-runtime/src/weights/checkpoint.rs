@@ -17,7 +17,7 @@ use super::names::gather;
 use super::resolve::{Container, Resolver};
 use super::stored::FileType;
 use super::tables::sinusoidal;
-use super::{HostTensor, Weights, config, format, gguf};
+use super::{HostTensor, Weights, config, finite, format, gguf};
 use crate::Error;
 
 /// Weights of a plan in mapped files.
@@ -133,7 +133,7 @@ impl Weights for Checkpoint {
         let format = self.format(id, layer);
         let data = match self.resolved.get(&(id, layer)) {
             None => computed(tensor),
-            Some(resolved) => self.joined(&resolved.slices, columns, format)?,
+            Some(resolved) => self.joined((id, layer), &resolved.slices, columns, format)?,
         };
         Ok(HostTensor { format, rows, columns, data })
     }
@@ -145,7 +145,7 @@ impl Weights for Checkpoint {
         let columns = self.plan.tensor(id).columns as usize;
         let part = |slice: &StoredSlice| {
             let format = slice.entry.stored.format();
-            let data = self.joined(std::slice::from_ref(slice), columns, format)?;
+            let data = self.joined((id, layer), std::slice::from_ref(slice), columns, format)?;
             Ok(HostTensor { format, rows: slice.rows, columns, data })
         };
         resolved.slices.iter().map(part).collect()
@@ -182,6 +182,7 @@ impl Checkpoint {
     /// The rows of slices in canonical order, in `format`; borrowed if the file has them so.
     fn joined(
         &self,
+        tensor: (TensorId, u32),
         slices: &[StoredSlice],
         columns: usize,
         format: Format,
@@ -196,7 +197,7 @@ impl Checkpoint {
         let rows: usize = slices.iter().map(|slice| slice.rows).sum();
         let mut data = Vec::with_capacity(rows * format.row_bytes(columns));
         for slice in slices {
-            self.append(slice, columns, format, &mut data)?;
+            self.append(tensor, slice, columns, format, &mut data)?;
         }
         Ok(Cow::Owned(data))
     }
@@ -204,6 +205,7 @@ impl Checkpoint {
     /// Appends the rows of a slice in canonical order, converted to `format`.
     fn append(
         &self,
+        (id, layer): (TensorId, u32),
         slice: &StoredSlice,
         columns: usize,
         format: Format,
@@ -211,9 +213,10 @@ impl Checkpoint {
     ) -> Result<(), Error> {
         let stored = slice.entry.stored;
         let bytes = self.archive.data(&slice.entry);
+        let name = || finite::name(self.plan, id, layer);
         if slice.layout == Layout::Transposed {
-            append_transposed(bytes, stored, slice.rows, columns, format, out);
-            return Ok(());
+            let convert = |row: &[f32]| finite::convert(format, row, out, name);
+            return each_transposed(bytes, stored, slice.rows, columns, convert);
         }
         let row_bytes = bytes.len() / (slice.rows + slice.layout.unused_rows() as usize);
         let mut row = vec![0.0; columns];
@@ -232,22 +235,21 @@ impl Checkpoint {
                 if slice.offset != 0.0 {
                     row.iter_mut().for_each(|x| *x += slice.offset);
                 }
-                format::encode(format, &row, out);
+                finite::convert(format, &row, out, name)?;
             }
         }
         Ok(())
     }
 }
 
-/// Appends a matrix that the file stores as `[columns, rows]`, converted to `format`.
-fn append_transposed(
+/// Calls `each` with the rows of a matrix that the file stores as `[columns, rows]`.
+fn each_transposed(
     bytes: &[u8],
     stored: FileType,
     rows: usize,
     columns: usize,
-    format: Format,
-    out: &mut Vec<u8>,
-) {
+    mut each: impl FnMut(&[f32]) -> Result<(), Error>,
+) -> Result<(), Error> {
     let mut values = vec![0.0; rows * columns];
     stored.decode(bytes, &mut values);
     let mut row = vec![0.0; columns];
@@ -255,6 +257,7 @@ fn append_transposed(
         for (c, x) in row.iter_mut().enumerate() {
             *x = values[c * rows + r];
         }
-        format::encode(format, &row, out);
+        each(&row)?;
     }
+    Ok(())
 }

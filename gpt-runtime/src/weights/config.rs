@@ -103,6 +103,8 @@ pub fn check_gguf(gguf: &Gguf, archive: &Archive, spec: &Spec) -> Vec<String> {
             if gguf.get(&format!("{architecture}.hidden_activation")).is_none() {
                 found.mlp.activation = spec.mlp.activation.clone();
             }
+            // The tensors show whether a head is that of the embedding.
+            found.tie_embeddings = spec.tie_embeddings;
             // Files store gamma itself, and rotary pairs side by side.
             found.norm.unit_offset = spec.norm.unit_offset;
             if let (Positions::Rope(found), Some(rope)) = (&mut found.positions, spec.rope()) {

@@ -8,6 +8,7 @@
 //! - `stored` decodes the element and block types of files, `format` those of
 //!   [`Format`](gpt_plan::Format).
 //! - `config` reads a file's description of its model and compares it with the spec.
+//! - `finite` refuses values that a format cannot hold.
 //! - `checkpoint` maps the tensors of an archive to those of a plan; `names` lists tensors in
 //!   errors.
 //! - `save` and `save_gguf` write weights; both split a plan's tensors with `slice`. `recipe` chooses
@@ -22,6 +23,7 @@ mod config;
 #[cfg(test)]
 mod config_tests;
 mod container;
+mod finite;
 pub mod format;
 mod gguf;
 mod host;
@@ -49,6 +51,7 @@ pub(crate) use checkpoint::computed;
 pub use checkpoint::{Checkpoint, open, open_embedded};
 pub use config::read_spec;
 pub(crate) use container::{find, is_gguf};
+pub(crate) use finite::{are_finite, first_not_finite};
 pub use gguf::{Gguf, Value};
 pub use host::{HostTensor, Weights};
 pub use random::RandomWeights;

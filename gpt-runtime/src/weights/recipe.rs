@@ -48,6 +48,23 @@ impl Recipe {
         all.into_iter().find(|recipe| recipe.name() == name)
     }
 
+    /// GGUF's number of the format that most matrices of a file have (`general.file_type`).
+    pub(super) fn file_type(self) -> u64 {
+        match self {
+            Recipe::All(Format::F32) => 0,
+            Recipe::All(Format::F16) => 1,
+            Recipe::All(Format::Q4) => 3,
+            Recipe::All(Format::Q8) => 7,
+            Recipe::All(Format::Q5) => 9,
+            Recipe::All(Format::Q4K) => 14,
+            Recipe::Q4KM => 15,
+            Recipe::All(Format::Q5K) => 16,
+            Recipe::Q5KM => 17,
+            Recipe::All(Format::Q6K) => 18,
+            Recipe::All(Format::Bf16) => 32,
+        }
+    }
+
     /// The format of a tensor of a GGUF file.
     pub(super) fn format(self, plan: &Plan, slice: &TensorSlice<'_>) -> Format {
         if slice.tensor.kind != TensorKind::Matrix {

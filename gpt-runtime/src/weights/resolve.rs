@@ -108,7 +108,13 @@ impl<'a> Resolver<'a> {
             self.missing.push(wanted);
             return None;
         };
-        let entry = self.archive.entries[&name].clone();
+        self.used.insert(name.clone());
+        // Of a matrix that is written twice, the more precise one counts.
+        let is_embedding = tensor.role == Role::TokenEmbedding;
+        let copy = is_embedding.then(|| self.tied_copy()).flatten();
+        let is_larger = |copy: &String| self.entry(copy).len > self.entry(&name).len;
+        let name = copy.filter(is_larger).unwrap_or(name);
+        let entry = self.entry(&name).clone();
         self.used.insert(name.clone());
         let (layout, offset) = match self.container {
             Container::Safetensors => (source.hf_layout, source.hf_offset),
@@ -129,6 +135,66 @@ impl<'a> Resolver<'a> {
             return None;
         }
         Some(StoredSlice { entry, rows: source.rows as usize, layout, offset })
+    }
+
+    fn entry(&self, name: &str) -> &ArchiveEntry {
+        &self.archive.entries[name]
+    }
+
+    /// The second copy of a tied head. Exporters write it as it is, and quantisers in another type
+    /// than the embedding.
+    fn tied_copy(&self) -> Option<String> {
+        const SAMPLE: usize = 64;
+        if !self.plan.spec.tie_embeddings {
+            return None;
+        }
+        let source = &self.plan.tensors.first()?.sources.first()?;
+        let (embedding, head) = match self.container {
+            Container::Safetensors => (&source.hf, self.lookup_head(".weight")),
+            Container::Gguf { .. } => (&source.gguf, self.lookup("output.weight")),
+        };
+        let head = head?;
+        let [a, b] = [self.entry(&self.lookup(&source.name_in(embedding, 0))?), self.entry(&head)];
+        if a.shape != b.shape {
+            return None;
+        }
+        if a.stored == b.stored {
+            return (self.archive.data(a) == self.archive.data(b)).then_some(head);
+        }
+        // The values of two types differ by their rounding.
+        let [rows, columns] = a.shape[..] else { return None };
+        let (rows, columns) = (rows as usize, columns as usize);
+        let (mut error, mut square) = (0.0, 0.0);
+        let [mut x, mut y] = [vec![0.0; columns], vec![0.0; columns]];
+        for row in (0..rows).step_by(rows.div_ceil(SAMPLE).max(1)) {
+            for (entry, values) in [(a, &mut x), (b, &mut y)] {
+                let data = self.archive.data(entry);
+                let bytes = data.len() / rows;
+                entry.stored.decode(&data[row * bytes..][..bytes], values);
+            }
+            for (x, y) in x.iter().zip(&y) {
+                error += f64::from(x - y) * f64::from(x - y);
+                square += f64::from(*y) * f64::from(*y);
+            }
+        }
+        (error <= 0.05 * square).then_some(head)
+    }
+
+    /// The second copy of the bias of an encoder's head, which some exporters write.
+    fn head_bias_copy(&self) -> Option<String> {
+        let source = &self.plan.tensor(self.plan.role(Role::Head, Component::Bias)?).sources[0];
+        let [original, copy] =
+            [self.lookup(&source.name_in(&source.hf, 0))?, self.lookup_head(".bias")?];
+        let [a, b] = [self.entry(&original), self.entry(&copy)];
+        let same = a.stored == b.stored && self.archive.data(a) == self.archive.data(b);
+        same.then_some(copy)
+    }
+
+    /// The file's name of a tensor of the matrix of logits, by what follows the names of heads.
+    fn lookup_head(&self, end: &str) -> Option<String> {
+        const HEADS: [&str; 4] =
+            ["lm_head", "cls.predictions.decoder", "lm_head.decoder", "vocab_projector"];
+        HEADS.iter().find_map(|head| self.lookup(&format!("{head}{end}")))
     }
 
     /// The file's name for `wanted`.
@@ -186,27 +252,15 @@ impl<'a> Resolver<'a> {
                 || trunk == "embeddings.position_ids"
                 || trunk.starts_with("pooler.")
         };
-        // Some exporters write a tied head a second time, and the bias of an encoder's head.
-        let tied_copy = |name: &str, entry: &ArchiveEntry| {
-            let head = ["lm_head", "cls.predictions.decoder", "lm_head.decoder", "vocab_projector"];
-            let head = head.into_iter().find_map(|head| trunk(name).strip_prefix(head));
-            let original = match head {
-                Some(".weight") if self.plan.spec.tie_embeddings => Some(TensorId(0)),
-                Some(".bias") => self.plan.role(Role::Head, Component::Bias),
-                _ => None,
-            };
-            original.is_some_and(|id| {
-                let source = &self.plan.tensor(id).sources[0];
-                let original =
-                    self.lookup(&source.name_in(&source.hf, 0)).map(|n| &self.archive.entries[&n]);
-                original.is_some_and(|e| {
-                    e.stored == entry.stored && self.archive.data(e) == self.archive.data(entry)
-                })
-            })
+        // llama.cpp wants a bias of each projection of a GPT-2, also where the model has none.
+        let zeros = |name: &str, entry: &ArchiveEntry| {
+            name.ends_with(".bias") && self.archive.data(entry).iter().all(|byte| *byte == 0)
         };
+        let copies = [self.tied_copy(), self.head_bias_copy()];
+        let is_copy = |name: &String| copies.iter().flatten().any(|copy| copy == name);
         let unused = self.archive.entries.iter().filter(|(name, _)| !self.used.contains(*name));
         unused
-            .filter(|(name, entry)| !known(name) && !tied_copy(name, entry))
+            .filter(|(name, entry)| !known(name) && !is_copy(name) && !zeros(name, entry))
             .map(|(name, _)| name.clone())
             .collect()
     }

@@ -38,7 +38,7 @@ pub fn save(path: &Path, plan: &Plan, weights: &dyn Weights) -> Result<(), Error
     files::replace(path, |new| {
         // transformers rejects files without it.
         let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        safetensors::serialize_to_file(views, Some(metadata), new).map_err(std::io::Error::other)
+        safetensors::serialize_to_file(views, Some(metadata), new).map_err(files::of_safetensors)
     })
 }
 

@@ -1,55 +1,76 @@
 //! Writes GGUF files (ggml's `docs/gguf.md`), which hold quantised blocks and the tokenizer.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use gpt_plan::{Format, Layout, NormKind, Plan, Spec};
+use gpt_config::GgufMetadata;
+use gpt_plan::{Format, Layout, Plan};
+use serde_json::Value as Json;
 
-use super::Weights;
 use super::format::{decode, encode};
+use super::gguf::Value;
 use super::recipe::Recipe;
 use super::slice::{TensorSlice, file_shape, slices};
 use super::stored::FileType;
+use super::{Weights, finite};
 use crate::text::Tokenizer;
 use crate::{Error, files};
 
 /// Alignment of a tensor's data in bytes.
 const ALIGNMENT: usize = 32;
 
-/// Writes all parameters of `plan` to `path`, matrices in the formats of `recipe`, and the
-/// `tokenizer.json` of `tokenizer` as metadata. The file is replaced atomically, and tensors are converted one at a
-/// time.
+/// Writes all parameters of `plan` to `path`, matrices in the formats of `recipe`, and `tokenizer`
+/// with its chat template. llama.cpp opens the file. It is replaced atomically, and tensors are
+/// converted one at a time.
+///
+/// Returns what llama.cpp does not take from the file as it is, a sentence each: an activation or a
+/// tokenizer that it does not know. [`open`](super::open) takes everything.
 ///
 /// # Errors
-/// A spec that is neither GPT-2's nor Llama's, rows that are not whole blocks, weights that cannot
-/// be read, a file that cannot be written.
+/// A spec that no architecture of llama.cpp expresses, rows that are not whole blocks, values that
+/// a format cannot hold, weights that cannot be read, a file that cannot be written.
 pub fn save_gguf(
     path: &Path,
     plan: &Plan,
     weights: &dyn Weights,
     recipe: impl Into<Recipe>,
     tokenizer: Option<&Tokenizer>,
-) -> Result<(), Error> {
+) -> Result<Vec<String>, Error> {
     let recipe = recipe.into();
-    let architecture = gpt_config::architecture(&plan.spec).ok_or_else(|| {
-        Error::Input(format!(
-            "{} is neither a GPT-2 nor a Llama, so GGUF has no name for it; save it as safetensors",
-            plan.name
-        ))
-    })?;
+    let metadata =
+        gpt_config::gguf_metadata(&plan.spec, &PlanTensors::of(plan)).ok_or_else(|| {
+            Error::Input(format!(
+                "no architecture of llama.cpp has the form of {}, so GGUF has no name for it; save it as safetensors",
+                plan.name
+            ))
+        })?;
+    let mut notes = metadata.notes.clone();
     let mut head = Head::default();
-    head.metadata(architecture, plan);
-    if let Some(tokenizer) = tokenizer {
-        head.text("tokenizer.huggingface.json", &tokenizer.json(false)?);
+    head.metadata(&metadata, &plan.name, recipe);
+    match tokenizer {
+        // llama.cpp opens no file that names no tokenizer.
+        None => head.pair("tokenizer.ggml.model", &Value::Text("none".to_owned())),
+        Some(tokenizer) => {
+            let written = tokenizer.gguf(plan.spec.vocab)?;
+            written.values.iter().for_each(|(key, value)| head.pair(key, value));
+            notes.extend(written.note);
+        }
     }
+    let neighbours = gpt_config::pairs_are_neighbours(metadata.architecture);
     let tensors: Vec<GgufTensor<'_>> = slices(plan)
-        .map(|slice| GgufTensor { format: recipe.format(plan, &slice), slice })
+        .map(|slice| GgufTensor { format: recipe.format(plan, &slice), slice, neighbours })
         .collect();
     tensors.iter().try_for_each(GgufTensor::check_blocks)?;
+    let added = added(&metadata, plan);
     let mut offset = 0;
     for tensor in &tensors {
-        head.tensor(tensor, offset);
+        head.tensor(&tensor.name(), &tensor.shape(), tensor.format, offset);
         offset += tensor.bytes().next_multiple_of(ALIGNMENT);
+    }
+    for (name, values) in &added {
+        head.tensor(name, &[values.len() as u64], Format::F32, offset);
+        offset += (4 * values.len()).next_multiple_of(ALIGNMENT);
     }
     let head = head.into_bytes();
     // `replace` takes IO errors; an error of the weights is kept beside it.
@@ -58,7 +79,7 @@ pub fn save_gguf(
         let mut out = BufWriter::new(std::fs::File::create(new)?);
         out.write_all(&head)?;
         for tensor in &tensors {
-            match tensor.data(weights) {
+            match tensor.data(plan, weights) {
                 Ok(data) => out.write_all(&data)?,
                 Err(error) => {
                     let text = error.to_string();
@@ -67,18 +88,70 @@ pub fn save_gguf(
                 }
             }
         }
+        for (_, values) in &added {
+            let mut data = Vec::new();
+            encode(Format::F32, values, &mut data);
+            data.resize(data.len().next_multiple_of(ALIGNMENT), 0);
+            out.write_all(&data)?;
+        }
         out.flush()
     });
     match failure {
         Some(error) => Err(error),
-        None => written,
+        None => written.map(|()| notes),
     }
+}
+
+/// The tensors of a plan as a GGUF of it has them.
+struct PlanTensors(BTreeMap<String, Vec<u64>>);
+
+impl PlanTensors {
+    fn of(plan: &Plan) -> PlanTensors {
+        let tensor = |slice: TensorSlice<'_>| (name(&slice), shape(&slice));
+        PlanTensors(slices(plan).map(tensor).collect())
+    }
+}
+
+impl gpt_config::Tensors for PlanTensors {
+    fn shape(&self, name: &str) -> Option<Vec<u64>> {
+        self.0.get(name).cloned()
+    }
+
+    fn vector(&self, _name: &str, _most: u32) -> Option<Vec<f32>> {
+        None
+    }
+}
+
+/// Tensors that a model does not have, and its file needs: divisors of rotary frequencies, and
+/// biases of zeros without which llama.cpp refuses the file.
+fn added(metadata: &GgufMetadata, plan: &Plan) -> Vec<(String, Vec<f32>)> {
+    let mut added = Vec::new();
+    if !metadata.divisors.is_empty() {
+        added.push(("rope_freqs.weight".to_owned(), metadata.divisors.clone()));
+    }
+    for slice in slices(plan) {
+        let bias = slice.source.gguf.replace(".weight", ".bias");
+        if metadata.zeros.contains(&&*bias) {
+            added.push((slice.source.name_in(&bias, slice.layer), vec![0.0; slice.rows.len()]));
+        }
+    }
+    added
+}
+
+fn name(slice: &TensorSlice<'_>) -> String {
+    slice.source.name_in(&slice.source.gguf, slice.layer)
+}
+
+fn shape(slice: &TensorSlice<'_>) -> Vec<u64> {
+    file_shape(slice.tensor, slice.source.rows, Layout::RowMajor)
 }
 
 /// A slice of a plan's tensor as a tensor of the file.
 struct GgufTensor<'a> {
     slice: TensorSlice<'a>,
     format: Format,
+    /// Whether the file has rotary pairs side by side, as the plan has them.
+    neighbours: bool,
 }
 
 impl GgufTensor<'_> {
@@ -103,26 +176,34 @@ impl GgufTensor<'_> {
         self.slice.rows.len() * self.format.row_bytes(columns)
     }
 
-    /// The rows in the file's format, padded to the alignment.
-    fn data(&self, weights: &dyn Weights) -> Result<Vec<u8>, Error> {
+    fn name(&self) -> String {
+        name(&self.slice)
+    }
+
+    fn shape(&self) -> Vec<u64> {
+        shape(&self.slice)
+    }
+
+    /// The rows in the file's format and order, padded to the alignment.
+    fn data(&self, plan: &Plan, weights: &dyn Weights) -> Result<Vec<u8>, Error> {
         let tensor = weights.tensor(self.slice.id, self.slice.layer)?;
-        let mut data = Vec::with_capacity(self.bytes() + ALIGNMENT);
-        let mut row = vec![0.0; tensor.columns];
-        for bytes in self.slice.data(&tensor) {
+        let row_bytes = self.format.row_bytes(tensor.columns);
+        let mut data = vec![0; self.bytes()];
+        let (mut row, mut encoded) = (vec![0.0; tensor.columns], Vec::with_capacity(row_bytes));
+        for (r, bytes) in self.slice.data(&tensor).enumerate() {
+            encoded.clear();
             if tensor.format == self.format {
-                data.extend_from_slice(bytes);
+                encoded.extend_from_slice(bytes);
             } else {
                 decode(tensor.format, bytes, &mut row);
-                encode(self.format, &row, &mut data);
+                let name = || finite::name(plan, self.slice.id, self.slice.layer);
+                finite::convert(self.format, &row, &mut encoded, name)?;
             }
+            let r = if self.neighbours { r } else { self.slice.source.gguf_layout.file_row(r) };
+            data[r * row_bytes..][..row_bytes].copy_from_slice(&encoded);
         }
         data.resize(data.len().next_multiple_of(ALIGNMENT), 0);
         Ok(data)
-    }
-
-    /// GGUF's number of the element type.
-    fn kind(&self) -> u32 {
-        FileType::of(self.format).gguf()
     }
 }
 
@@ -136,69 +217,46 @@ struct Head {
 }
 
 impl Head {
-    fn metadata(&mut self, architecture: &str, plan: &Plan) {
-        let spec: &Spec = &plan.spec;
-        self.text("general.architecture", architecture);
-        self.text("general.name", &plan.name);
-        let mut number = |name: &str, n: u32| self.number(&format!("{architecture}.{name}"), n);
-        number("context_length", spec.context);
-        number("embedding_length", spec.embed);
-        number("block_count", spec.layers);
-        number("feed_forward_length", spec.mlp.hidden);
-        number("attention.head_count", spec.heads);
-        number("attention.head_count_kv", spec.kv_heads);
-        number("attention.key_length", spec.head_dim);
-        number("attention.value_length", spec.head_dim);
-        number("vocab_size", spec.vocab);
-        let name = match spec.norm.kind {
-            NormKind::Layer => "attention.layer_norm_epsilon",
-            NormKind::Rms => "attention.layer_norm_rms_epsilon",
-        };
-        self.float(&format!("{architecture}.{name}"), spec.norm.eps);
-        // llama.cpp computes the architecture's own activation. Files with another one name it.
-        let usual = if spec.mlp.gated { "silu" } else { "gelu_new" };
-        if let Some(name) = gpt_config::activation_name(spec).filter(|name| *name != usual) {
-            self.text(&format!("{architecture}.hidden_activation"), name);
-        }
-        // The supported architectures have one base and no scaling.
-        if let Some((rope, theta)) = spec.rope().and_then(|rope| Some((rope, rope.theta.of(0)?))) {
-            let dimensions = format!("{architecture}.rope.dimension_count");
-            self.number(&dimensions, rope.dims);
-            self.float(&format!("{architecture}.rope.freq_base"), theta);
+    fn metadata(&mut self, metadata: &GgufMetadata, name: &str, recipe: Recipe) {
+        self.pair("general.name", &Value::Text(name.to_owned()));
+        self.pair("general.file_type", &Value::Unsigned(recipe.file_type()));
+        self.pair("general.quantization_version", &Value::Unsigned(2));
+        for (key, value) in &metadata.values {
+            self.pair(key, &of_json(value));
         }
     }
 
-    fn key(&mut self, name: &str, kind: u32) {
+    fn pair(&mut self, key: &str, value: &Value) {
         self.pairs += 1;
-        text(&mut self.metadata, name);
-        self.metadata.extend(kind.to_le_bytes());
+        text(&mut self.metadata, key);
+        self.metadata.extend(kind(value).to_le_bytes());
+        self.value(value);
     }
 
-    fn number(&mut self, name: &str, value: u32) {
-        self.key(name, 4);
-        self.metadata.extend(value.to_le_bytes());
+    fn value(&mut self, value: &Value) {
+        let out = &mut self.metadata;
+        match value {
+            Value::Unsigned(n) => out.extend((*n as u32).to_le_bytes()),
+            Value::Signed(n) => out.extend((*n as i32).to_le_bytes()),
+            Value::Float(x) => out.extend((*x as f32).to_le_bytes()),
+            Value::Bool(flag) => out.push(u8::from(*flag)),
+            Value::Text(value) => text(out, value),
+            Value::List(list) => {
+                // Lists without elements are those of merges.
+                out.extend(list.first().map_or(8, kind).to_le_bytes());
+                out.extend((list.len() as u64).to_le_bytes());
+                list.iter().for_each(|value| self.value(value));
+            }
+        }
     }
 
-    fn float(&mut self, name: &str, value: f64) {
-        self.key(name, 6);
-        self.metadata.extend((value as f32).to_le_bytes());
-    }
-
-    fn text(&mut self, name: &str, value: &str) {
-        self.key(name, 8);
-        text(&mut self.metadata, value);
-    }
-
-    fn tensor(&mut self, tensor: &GgufTensor<'_>, offset: usize) {
+    fn tensor(&mut self, name: &str, shape: &[u64], format: Format, offset: usize) {
         self.tensors += 1;
-        let TensorSlice { source, layer, .. } = tensor.slice;
-        text(&mut self.table, &source.name_in(&source.gguf, layer));
-        let mut shape = file_shape(tensor.slice.tensor, source.rows, Layout::RowMajor);
-        // GGUF lists the fastest dimension first.
-        shape.reverse();
+        text(&mut self.table, name);
         self.table.extend((shape.len() as u32).to_le_bytes());
-        self.table.extend(shape.iter().flat_map(|n| n.to_le_bytes()));
-        self.table.extend(tensor.kind().to_le_bytes());
+        // GGUF lists the fastest dimension first.
+        self.table.extend(shape.iter().rev().flat_map(|n| n.to_le_bytes()));
+        self.table.extend(FileType::of(format).gguf().to_le_bytes());
         self.table.extend((offset as u64).to_le_bytes());
     }
 
@@ -214,6 +272,30 @@ impl Head {
     }
 }
 
+/// GGUF's number of a type: u32, i32, f32, bool, string, array.
+fn kind(value: &Value) -> u32 {
+    match value {
+        Value::Unsigned(_) => 4,
+        Value::Signed(_) => 5,
+        Value::Float(_) => 6,
+        Value::Bool(_) => 7,
+        Value::Text(_) => 8,
+        Value::List(_) => 9,
+    }
+}
+
+fn of_json(value: &Json) -> Value {
+    match value {
+        Json::Bool(flag) => Value::Bool(*flag),
+        Json::String(text) => Value::Text(text.clone()),
+        Json::Array(list) => Value::List(list.iter().map(of_json).collect()),
+        value => match value.as_u64() {
+            Some(n) => Value::Unsigned(n),
+            None => Value::Float(value.as_f64().unwrap_or_default()),
+        },
+    }
+}
+
 fn text(out: &mut Vec<u8>, value: &str) {
     out.extend((value.len() as u64).to_le_bytes());
     out.extend(value.as_bytes());
@@ -221,6 +303,8 @@ fn text(out: &mut Vec<u8>, value: &str) {
 
 #[cfg(test)]
 mod tests {
+    use gpt_plan::Spec;
+
     use super::*;
     use crate::weights::{RandomWeights, open, open_embedded, testing};
 
@@ -256,12 +340,51 @@ mod tests {
         }
     }
 
+    /// The architecture of each class of transformers that the fixtures have.
+    #[test]
+    fn architectures_of_classes() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/families");
+        let mut found = BTreeMap::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let spec = crate::weights::read_spec(&entry.path()).unwrap();
+            let plan = testing::plan(&spec);
+            let metadata = gpt_config::gguf_metadata(&spec, &PlanTensors::of(plan));
+            let name = entry.file_name().into_string().unwrap();
+            found.insert(name, metadata.map(|metadata| metadata.architecture));
+        }
+        let none: Vec<&str> =
+            found.iter().filter(|(_, found)| found.is_none()).map(|(name, _)| &**name).collect();
+        // llama.cpp does not have the class, or not this window, scale or order of one. Encoders
+        // are not read from GGUF.
+        let expected = [
+            "bert",
+            "distilbert",
+            "falcon_serial",
+            "gemma2",
+            "gemma3",
+            "gpt1",
+            "gpt_neo",
+            "gptj",
+            "opt",
+            "phi",
+            "qwen2",
+            "qwen3",
+            "roberta",
+            "smollm3",
+            "starcoder2",
+        ];
+        assert_eq!(none, expected);
+        assert_eq!(found["llama_llama3"], Some("llama"));
+        assert_eq!(found["cohere"], Some("command-r"));
+    }
+
     #[test]
     fn specs_that_gguf_cannot_describe_are_rejected() {
         let post_norm = Spec { block: gpt_plan::Block::PostNorm, ..testing::gpt2_spec() };
         let narrow = Spec { heads: 1, kv_heads: 1, embed: 16, ..testing::gpt2_spec() };
         for (spec, part) in
-            [(post_norm, "neither a GPT-2 nor a Llama"), (narrow, "multiples of 32")]
+            [(post_norm, "no architecture of llama.cpp"), (narrow, "multiples of 32")]
         {
             let plan = testing::plan(&spec);
             let weights = RandomWeights::new(plan, 1, Format::F32);

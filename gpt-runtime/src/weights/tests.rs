@@ -4,7 +4,7 @@ mod parts;
 
 use std::path::{Path, PathBuf};
 
-use gpt_plan::{Format, Layout, Plan, TensorKind};
+use gpt_plan::{Format, Layout, Plan, TensorId, TensorKind};
 use proptest::prelude::*;
 
 use super::slice::{TensorSlice, slices};
@@ -344,6 +344,43 @@ fn a_gguf_names_an_unusual_activation() {
     let error = open(&path, testing::gpt2(), None).err().expect("another activation").to_string();
     let expected = "the activation is Gelu in the metadata and GeluTanh in the spec";
     assert!(error.contains(expected), "{error}");
+}
+
+/// A tied head that a GGUF has in a type of its own is the embedding, and the more precise of both
+/// counts. Another matrix is not.
+#[test]
+fn a_tied_head_in_another_type() {
+    let plan = testing::llama();
+    let (_folder, path) = folder();
+    let path = path.with_extension("gguf");
+    for (embedding, head) in
+        [(Format::Q4, Format::Q8), (Format::Q8, Format::Q4), (Format::Q8, Format::Q8)]
+    {
+        for (seed, is_copy) in [(3, true), (4, false)] {
+            let weights = RandomWeights::new(plan, 3, embedding);
+            let mut file = gguf_file(plan, &weights, embedding);
+            let other = RandomWeights::new(plan, seed, head);
+            let mut copy = gguf_file(plan, &other, head).tensors.into_iter();
+            let mut copy = copy.find(|tensor| tensor.0 == "token_embd.weight").unwrap();
+            copy.0 = "output.weight".to_owned();
+            file.tensors.push(copy);
+            std::fs::write(&path, file.bytes()).unwrap();
+            let opened = open(&path, plan, None);
+            match opened {
+                Ok(opened) => {
+                    assert!(is_copy, "{embedding:?} {head:?}");
+                    let best = if head == Format::Q8 { head } else { embedding };
+                    assert_eq!(opened.tensor(TensorId(0), 0).unwrap().format, best);
+                }
+                Err(error) => {
+                    assert!(!is_copy, "{embedding:?} {head:?}: {error}");
+                    assert!(error.to_string().contains("unexpected: output.weight"), "{error}");
+                }
+            }
+            // Without a declaration the head is a matrix of its own.
+            assert!(!read_spec(&path).unwrap().tie_embeddings);
+        }
+    }
 }
 
 #[test]

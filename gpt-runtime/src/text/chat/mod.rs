@@ -66,6 +66,11 @@ impl Template {
         (!templates.0.is_empty()).then_some(Template { templates, tokens, environment })
     }
 
+    /// All templates: names and sources.
+    pub fn templates(&self) -> &[(String, String)] {
+        &self.templates.0
+    }
+
     /// The source of the template.
     fn source(&self) -> Result<&str, String> {
         let templates = &self.templates.0;

@@ -124,6 +124,17 @@ fn added(folder: &Path, config: &Json, vocab: &Json) -> Result<Vec<Json>, Error>
 
 /// Adds what the other files of the folder say.
 fn beside(folder: &Path, config: &Json, inner: tokenizers::Tokenizer) -> Result<Source, Error> {
+    let mut source = with_config(config, inner);
+    for name in ["config.json", "generation_config.json"] {
+        source.ends.extend(ends(&optional(&folder.join(name))?));
+    }
+    source.templates = templates(folder, config)?;
+    Ok(source)
+}
+
+/// Adds the special tokens that a `tokenizer_config.json` names, and whether a text begins with
+/// BOS.
+pub fn with_config(config: &Json, inner: tokenizers::Tokenizer) -> Source {
     // A special token is a string, or an object with a `content`.
     let token = |key: &&str| {
         let value = config.get(key)?;
@@ -132,24 +143,23 @@ fn beside(folder: &Path, config: &Json, inner: tokenizers::Tokenizer) -> Result<
     };
     let tokens: Vec<(String, String)> = SPECIAL.iter().filter_map(token).collect();
     let eos = tokens.iter().find(|(name, _)| name == "eos_token");
-    let mut ends: Vec<u32> =
-        eos.and_then(|(_, token)| inner.token_to_id(token)).into_iter().collect();
-    for name in ["config.json", "generation_config.json"] {
-        let config = optional(&folder.join(name))?;
-        let ids = match config.get("eos_token_id") {
-            Some(Json::Array(list)) => list.as_slice(),
-            Some(id) => std::slice::from_ref(id),
-            None => &[],
-        };
-        ends.extend(ids.iter().filter_map(|id| u32::try_from(id.as_u64()?).ok()));
-    }
-    Ok(Source {
-        ends,
+    Source {
+        ends: eos.and_then(|(_, token)| inner.token_to_id(token)).into_iter().collect(),
         tokens,
-        templates: templates(folder, config)?,
+        templates: Templates::default(),
         begins: config.get("add_bos_token").and_then(Json::as_bool),
         inner,
-    })
+    }
+}
+
+/// The tokens that end a text, by a `config.json` or `generation_config.json`.
+pub fn ends(config: &Json) -> Vec<u32> {
+    let ids = match config.get("eos_token_id") {
+        Some(Json::Array(list)) => list.as_slice(),
+        Some(id) => std::slice::from_ref(id),
+        None => &[],
+    };
+    ids.iter().filter_map(|id| u32::try_from(id.as_u64()?).ok()).collect()
 }
 
 /// The chat templates. As in transformers, a file with a template is preferred to one in

@@ -2,11 +2,12 @@
 //!
 //! `tokenizer.ggml.model` names the kind of encoding: `gpt2` is a byte pair encoding with merges
 //! (`pre_tokenizers`), `llama` is SentencePiece (`sentence_pieces`), `bert` is WordPiece
-//! (`word_pieces`). Defaults of absent keys are those of llama.cpp.
+//! (`word_pieces`), `rwkv` is read if its tokens are characters. Defaults of absent keys are those
+//! of llama.cpp. Files of this program have the `tokenizer.json` itself, too (`to_gguf`).
 
 use serde_json::{Value as Json, json};
 
-use super::{Source, parse};
+use super::{Source, folder, parse};
 use super::{pre_tokenizers, sentence_pieces, word_pieces};
 use crate::Error;
 use crate::text::chat::Templates;
@@ -14,6 +15,9 @@ use crate::weights::{Gguf, Value};
 
 /// The GGUF key for a complete `tokenizer.json`.
 pub const WHOLE: &str = "tokenizer.huggingface.json";
+
+/// The key for what the files beside that `tokenizer.json` said of its tokens.
+const CONFIG: &str = "tokenizer.huggingface.config";
 
 /// The kind of a token (`tokenizer.ggml.token_type`).
 #[derive(Clone, Copy, PartialEq)]
@@ -76,6 +80,13 @@ struct Ends {
 
 /// Converts the vocabulary of a GGUF file.
 pub fn read(gguf: &Gguf) -> Result<Source, Error> {
+    if let (Some(json), Some(Ok(config))) =
+        (gguf.text(WHOLE), gguf.text(CONFIG).map(serde_json::from_str::<Json>))
+    {
+        let mut source = folder::with_config(&config, parse(json.as_bytes(), WHOLE)?);
+        source.ends.extend(folder::ends(&config));
+        return Ok(Source { templates: templates(gguf), ..source });
+    }
     let bad = |what: &str| {
         Error::tokenizer(format!("the tokenizer in the GGUF file cannot be used: {what}"))
     };
@@ -164,11 +175,28 @@ fn encoding(gguf: &Gguf, vocabulary: &Vocabulary<'_>) -> Result<(Json, bool, boo
             Ok((sentence_pieces::json(vocabulary, &scores, prefix)?, true, false))
         }
         Some("bert") => Ok((word_pieces::json(vocabulary), true, true)),
+        Some("rwkv") => Ok((characters(vocabulary)?, false, false)),
         Some(other) => {
-            Err(format!("its model is {other:?}; gpt2, gemma4, llama and bert are read"))
+            Err(format!("its model is {other:?}; gpt2, gemma4, llama, bert and rwkv are read"))
         }
         None => Err("it has no tokenizer.ggml.model".to_owned()),
     }
+}
+
+/// A token for each character. Other lists of RWKV's are not read.
+fn characters(vocabulary: &Vocabulary<'_>) -> Result<Json, String> {
+    let mut vocab = serde_json::Map::new();
+    for (id, token) in vocabulary.tokens.iter().enumerate() {
+        let name = if *token == "\\\\" { "\\" } else { token };
+        if vocabulary.kind(id) == Kind::Normal && name.chars().count() != 1 {
+            return Err(format!("its token {id} is more than a character, as RWKV's may be"));
+        }
+        vocab.insert(name.to_owned(), id.into());
+    }
+    Ok(json!({
+        "version": "1.0", "added_tokens": vocabulary.added(' '), "decoder": { "type": "Fuse" },
+        "model": { "type": "BPE", "vocab": vocab, "merges": [] },
+    }))
 }
 
 /// Byte pairs of characters, with a blank as `▁`, and bytes for what has no token (Gemma 4).

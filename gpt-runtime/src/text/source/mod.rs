@@ -12,12 +12,17 @@ mod word_pieces;
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
-use tokenizers::ModelWrapper;
+use tokenizers::{
+    ModelWrapper, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString,
+    PreTokenizer as _,
+};
 
 pub use self::folder::in_folder;
 use self::gguf::Vocabulary;
 pub use self::gguf::WHOLE;
 use self::pre_tokenizers::PreTokenizer;
+pub use self::pre_tokenizers::name_of as name_of_pre_tokenizer;
+pub use self::sentence_pieces::merges;
 use super::Tokenizer;
 use super::chat::Templates;
 use crate::Error;
@@ -92,6 +97,20 @@ pub fn parse(json: &[u8], origin: &str) -> Result<tokenizers::Tokenizer, Error> 
         inner.with_model(model);
     }
     Ok(inner)
+}
+
+/// The words that a text is cut into before it is encoded. Added tokens are not looked for.
+pub fn words(inner: &tokenizers::Tokenizer, text: &str) -> Vec<String> {
+    let mut text = NormalizedString::from(text);
+    if let Some(normalizer) = inner.get_normalizer() {
+        normalizer.normalize(&mut text).unwrap_or_default();
+    }
+    let mut words = PreTokenizedString::from(text);
+    if let Some(step) = inner.get_pre_tokenizer() {
+        step.pre_tokenize(&mut words).unwrap_or_default();
+    }
+    let splits = words.get_splits(OffsetReferential::Normalized, OffsetType::Byte);
+    splits.into_iter().map(|(word, ..)| word.to_owned()).collect()
 }
 
 /// The `tokenizer.json` of a byte-level encoding with the pre-tokenizer `row`.

@@ -216,7 +216,34 @@ pub fn find(name: &str) -> Option<&'static PreTokenizer> {
     TABLE.iter().find(|row| row.names.contains(&name))
 }
 
+/// A text that any two pre-tokenizers of the table cut differently, unless they have the same
+/// steps.
+const PROBE: &str = concat!(
+    " \n \n\n \t \t\t  x    y\r\n 1 12 333 4444 55555 666666 7777777 v1.25 a1b22 3 x²½ Ⅷ ",
+    "I'm WE'LL they'd'VE 'Tis don't iPhone XMLParser HelloWORLD o'Neill's ",
+    "#hash ##two 'quoted' \"x\" (a)(b) [c] {d} $5 %x &&= a_b _c -- -d /e \\f ~g ^ ` | ..! ?! :) <> ",
+    "e\u{301}e\u{301}a\u{308} ñ Ünïcødé Привет ЖУК ΑΒΓ ǅ ʰʰ שלום مرحبا नमस्ते ด้วย ",
+    "你好世界，世界。「引号」 3年 ひらがな カタカナ 한국어 ㄱㄴ ㄅㄆ 한글a가나 一a二 汉字abc漢字 ",
+    "🚀 (ok) 👍🏽 👨\u{200d}👩\u{200d}👧 … “q” ‘s’ — ！？ € ± × ﬁ ℃ ™ ",
+    "<sentinel:12> IMGIMGABCZ a…b。c، d، (e f(g |h x,y.z !!!a ???\n...\n\n- /\n;;\r\n a\n\nb !\n/ ",
+    "x                    y  12  345  z ends here  "
+);
+
+/// The name of the first pre-tokenizer in the table that cuts text as `inner` does.
+pub fn name_of(inner: &tokenizers::Tokenizer, ignores_merges: bool) -> Option<&'static str> {
+    let words = super::words(inner, PROBE);
+    let rows = TABLE.iter().filter(|row| row.ignores_merges == ignores_merges);
+    let mut same = rows.filter(|row| super::words(&row.tokenizer(), PROBE) == words);
+    same.next().map(|row| row.names[0])
+}
+
 impl PreTokenizer {
+    /// A tokenizer without tokens.
+    fn tokenizer(&self) -> tokenizers::Tokenizer {
+        let json = super::byte_pairs(json!({}), &[], self, Vec::new());
+        super::parse(json.to_string().as_bytes(), "a row").expect("a row of the table")
+    }
+
     /// Its part of a `tokenizer.json`.
     pub fn json(&self) -> Json {
         let split = |regex: &str| json!({ "type": "Split", "pattern": { "Regex": regex }, "behavior": "Isolated", "invert": false });
@@ -241,4 +268,35 @@ impl PreTokenizer {
 /// The step that turns bytes into characters, and cuts GPT-2's words if `regex`.
 pub fn bytes(regex: bool) -> Json {
     json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": regex })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each row is found by the words that it makes. Rows with the same steps are one, and so are
+    /// two whose expressions are written in other ways.
+    #[test]
+    fn pre_tokenizers_are_told_apart() {
+        let steps = |row: &PreTokenizer| (row.json(), row.composes, row.ignores_merges);
+        let words: Vec<(bool, Vec<String>)> = TABLE
+            .iter()
+            .map(|row| (row.ignores_merges, super::super::words(&row.tokenizer(), PROBE)))
+            .collect();
+        let mut same = Vec::new();
+        for (row, own) in TABLE.iter().zip(&words) {
+            let first = TABLE.iter().find(|other| steps(other) == steps(row)).unwrap();
+            let found = &TABLE[words.iter().position(|words| words == own).unwrap()];
+            if found.names[0] != first.names[0] {
+                same.push((first.names[0], found.names[0]));
+            }
+        }
+        assert_eq!(same, [("bailingmoe", "hunyuan")]);
+        let json = json!({
+            "version": "1.0", "added_tokens": [], "pre_tokenizer": { "type": "Whitespace" },
+            "model": { "type": "BPE", "vocab": {}, "merges": [] },
+        });
+        let other = super::super::parse(json.to_string().as_bytes(), "it").unwrap();
+        assert_eq!(name_of(&other, false), None);
+    }
 }

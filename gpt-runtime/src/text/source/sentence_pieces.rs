@@ -55,7 +55,8 @@ pub fn spaced(prefix: bool) -> Json {
     })
 }
 
-fn merges(pieces: &[String], score: impl Fn(usize) -> f64) -> Result<Vec<[&str; 2]>, String> {
+/// All pairs of `pieces` that form a third one, the best first.
+pub fn merges(pieces: &[String], score: impl Fn(usize) -> f64) -> Result<Vec<[&str; 2]>, String> {
     let ids: HashMap<&str, usize> =
         pieces.iter().enumerate().map(|(id, piece)| (piece.as_str(), id)).collect();
     struct Merge {

@@ -2,9 +2,10 @@
 
 mod beside;
 mod conversations;
-mod fixtures;
+pub mod fixtures;
 mod gguf;
 mod streams;
+mod to_gguf;
 
 use std::path::Path;
 

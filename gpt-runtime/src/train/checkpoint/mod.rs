@@ -275,7 +275,7 @@ impl<M> Trainer<M> {
         };
         let moments: Vec<_> = MOMENTS_OF.into_iter().flat_map(of).collect();
         files::replace(path, |new| {
-            safetensors::serialize_to_file(moments, None, new).map_err(std::io::Error::other)
+            safetensors::serialize_to_file(moments, None, new).map_err(files::of_safetensors)
         })?;
         failure.take().map_or(Ok(()), Err)
     }

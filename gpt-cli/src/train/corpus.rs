@@ -1,0 +1,133 @@
+//! The text of a run: files and folders, one after the other.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use gpt_runtime::Error;
+
+use crate::output::Failure;
+
+const BOM: char = '\u{feff}';
+
+/// Characters that a message names.
+const NAMED: usize = 5;
+
+/// Reads all files, and those in folders, in order. If one does not end a line, a line break
+/// follows it. `normalize` removes byte order marks, and turns `\r\n` and `\r` into `\n`.
+pub fn read(paths: &[PathBuf], normalize: bool) -> Result<String, Failure> {
+    let mut files = Vec::new();
+    for path in paths {
+        add(path, &mut files)?;
+    }
+    if files.is_empty() {
+        return Err(Failure::Input(format!("{} has no files", names(paths))));
+    }
+    let mut text = String::new();
+    for path in &files {
+        let mut part = std::fs::read_to_string(path).map_err(|source| Error::Io {
+            doing: "read",
+            path: path.clone(),
+            source,
+        })?;
+        if normalize {
+            part = normalized(part);
+        }
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        // The first file need not be copied, and most texts are one.
+        if text.is_empty() {
+            text = part;
+        } else {
+            text.push_str(&part);
+        }
+    }
+    Ok(text)
+}
+
+/// The files at `path`: itself, or all in the folder and below it, by name.
+fn add(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    if !path.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    let failed =
+        |source| Failure::Runtime(Error::Io { doing: "read", path: path.to_owned(), source });
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        entries.push(entry.map_err(failed)?.path());
+    }
+    entries.sort();
+    let is_hidden = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    };
+    entries.iter().filter(|path| !is_hidden(path)).try_for_each(|path| add(path, files))
+}
+
+/// The paths in a message.
+pub fn names(paths: &[PathBuf]) -> String {
+    let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    names.join(" and ")
+}
+
+fn normalized(text: String) -> String {
+    let text = text.strip_prefix(BOM).map(str::to_owned).unwrap_or(text);
+    match text.contains('\r') {
+        true => text.replace("\r\n", "\n").replace('\r', "\n"),
+        false => text,
+    }
+}
+
+/// What is odd about a text, as the end of a sentence: a byte order mark, `\r` at the ends of
+/// lines.
+pub fn oddities(text: &str) -> Option<&'static str> {
+    match (text.contains(BOM), text.contains('\r')) {
+        (true, true) => Some("a byte order mark, and \\r at the ends of lines"),
+        (true, false) => Some("a byte order mark"),
+        (false, true) => Some("\\r at the ends of lines"),
+        (false, false) => None,
+    }
+}
+
+/// The rarest characters of a text, with their counts.
+pub fn rarest(text: &str) -> String {
+    let mut counts: BTreeMap<char, u64> = BTreeMap::new();
+    for character in text.chars() {
+        *counts.entry(character).or_default() += 1;
+    }
+    let mut counts: Vec<(char, u64)> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| *count);
+    let named =
+        counts.iter().take(NAMED).map(|(character, count)| format!("{character:?} ({count})"));
+    named.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_and_folders_are_read_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir_all(path("corpus/more")).unwrap();
+        for (name, text) in [
+            ("corpus/b.txt", "\u{feff}two\r\n"),
+            ("corpus/a.txt", "one"),
+            ("corpus/more/c", "three\r"),
+            ("corpus/.hidden", "no"),
+            ("last.txt", "four"),
+        ] {
+            std::fs::write(path(name), text).unwrap();
+        }
+        let paths = [path("corpus"), path("last.txt")];
+        let text = |normalize| read(&paths, normalize).ok().unwrap();
+        assert_eq!(text(true), "one\ntwo\nthree\nfour");
+        assert_eq!(text(false), "one\n\u{feff}two\r\nthree\r\nfour");
+        let both = "a byte order mark, and \\r at the ends of lines";
+        assert_eq!((oddities(&text(false)), oddities(&text(true))), (Some(both), None));
+        std::fs::create_dir(path("empty")).unwrap();
+        assert!(read(&[path("empty")], false).is_err());
+        assert_eq!(rarest("aab\u{e9}"), "'b' (1), '\u{e9}' (1), 'a' (2)");
+    }
+}

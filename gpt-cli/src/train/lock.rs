@@ -1,0 +1,42 @@
+//! The lock of a run's folder: two runs would replace each other's files.
+//!
+//! The system drops the lock when the process ends, however it ends. The file stays.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+
+use gpt_runtime::Error;
+
+use crate::output::Failure;
+
+const NAME: &str = "train.lock";
+
+/// The lock, which is held until this is dropped.
+pub struct Lock(#[expect(dead_code, reason = "its lock ends with it")] File);
+
+impl Lock {
+    /// Locks the folder of a run that began before. None if the folder has no lock yet.
+    pub fn existing(out: &Path) -> Result<Option<Lock>, Failure> {
+        out.join(NAME).exists().then(|| Lock::new(out)).transpose()
+    }
+
+    /// Locks the folder `out`, which exists.
+    pub fn new(out: &Path) -> Result<Lock, Failure> {
+        let path = out.join(NAME);
+        let failed = |source| Error::Io { doing: "write", path: path.clone(), source };
+        let mut options = OpenOptions::new();
+        let file = options.create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock(file)),
+            Err(TryLockError::WouldBlock) => Err(Failure::Input(format!(
+                "another gpt train is writing into {}; wait for its end, or name another folder",
+                out.display()
+            ))),
+            // A file system without locks.
+            Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
+                Ok(Lock(file))
+            }
+            Err(TryLockError::Error(error)) => Err(failed(error).into()),
+        }
+    }
+}
