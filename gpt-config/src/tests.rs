@@ -357,9 +357,9 @@ fn modernbert_is_read() {
         "position_embedding_type": "absolute", "sep_token_id": 50282, "vocab_size": 50368
     });
     let spec = read(base.clone());
-    assert_eq!(spec.window.0, [None, Some(65), Some(65)]);
+    assert_eq!(*spec.window.0, [None, Some(65), Some(65)]);
     let theta = &spec.rope().unwrap().theta;
-    assert_eq!(theta.0, [Some(160_000.0), Some(10_000.0), Some(10_000.0)]);
+    assert_eq!(*theta.0, [Some(160_000.0), Some(10_000.0), Some(10_000.0)]);
     assert!(spec.first_attn_bare && spec.head_bias && !spec.bias);
     let relu = with(base, "classifier_activation", "relu".into());
     assert!(problem(relu).starts_with("classifier_activation of config.json is not"));
