@@ -20,4 +20,7 @@ fn main() {
     println!("cargo::rustc-link-arg-bin=gpt=-no-pie");
     // LLD, rustc's linker on this system, keeps one of several functions with the same code.
     println!("cargo::rustc-link-arg-bin=gpt=-Wl,--icf=all");
+    // The index of the tables for unwinding is 0.2 MB. A panic aborts, and the binary has no
+    // symbols that a backtrace could name.
+    println!("cargo::rustc-link-arg-bin=gpt=-Wl,--no-eh-frame-hdr");
 }
