@@ -330,7 +330,8 @@ mod tests {
             struct I { window: 3, ..G }
             struct J { block: Sandwich, qk_norm: LayerNorm { over: EachHead }, embedding_norm: true, token_types: 2,
                 positions: Alibi, head_bias: true, ..H }
-            struct K { block: Parallel, qk_norm: RmsNorm {}, ..B }"
+            struct K { block: Parallel, qk_norm: RmsNorm {}, ..B }
+            struct L { head_dense: true, ..G }"
                 .parse()
                 .unwrap(),
         );
