@@ -73,14 +73,17 @@ fn selected(wanted: &str, adapters: &[(String, Vec<String>)]) -> Vec<usize> {
     {
         return vec![index];
     }
-    let by = |is: &dyn Fn(&(String, Vec<String>)) -> bool| -> Vec<usize> {
-        (0..adapters.len()).filter(|at| is(&adapters[*at])).collect()
-    };
-    let by_pci = by(&|(_, pci)| pci.iter().any(|id| id.to_lowercase() == wanted));
-    match by_pci.is_empty() {
-        false => by_pci,
-        true => by(&|(name, _)| name.to_lowercase().contains(&wanted)),
+    let mut by_pci = Vec::new();
+    let mut by_name = Vec::new();
+    for (at, (name, pci)) in adapters.iter().enumerate() {
+        if pci.iter().any(|id| id.to_lowercase() == wanted) {
+            by_pci.push(at);
+        }
+        if name.to_lowercase().contains(&wanted) {
+            by_name.push(at);
+        }
     }
+    if by_pci.is_empty() { by_name } else { by_pci }
 }
 
 /// The first adapter that can run the kernels and that `name` selects, or by default
