@@ -73,7 +73,10 @@ fn until(command: &mut Command, part: &str) -> (Child, BufReader<std::process::C
     let mut all = String::new();
     loop {
         let before = all.len();
-        assert!(reader.read_line(&mut all).unwrap() > 0, "{part} is not in: {all}");
+        if reader.read_line(&mut all).unwrap() == 0 {
+            kill(child);
+            panic!("{part} is not in: {all}");
+        }
         if all[before..].contains(part) {
             return (child, reader);
         }

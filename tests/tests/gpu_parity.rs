@@ -37,22 +37,12 @@ fn check_within(name: &str, spec: &Spec, format: Format, device: &Arc<GpuDevice>
 }
 
 /// Odd specs whose kernels have all that `cover` says, each in one format, because drivers compile
-/// slowly. Specs with equal shapes have the same format, so that a driver's cache has many of their
-/// kernels; `first` is the format of the first shape.
+/// slowly. The first is in the format with the number `first`, the next ones in those that follow.
 fn in_formats(cover: Cover, first: usize) -> Vec<(&'static str, Spec, Format)> {
-    let mut shapes = Vec::new();
-    let specs = specs::covering(cover, |plan| &plan.kernels);
-    let specs = specs.into_iter().map(|(name, spec)| {
-        let heads = [spec.heads, spec.kv_heads, spec.head_dim];
-        let shape = (heads, spec.embed, spec.mlp.gated, spec.mlp.hidden);
-        let known = shapes.iter().position(|known| *known == shape);
-        let number = known.unwrap_or(shapes.len());
-        if known.is_none() {
-            shapes.push(shape);
-        }
-        (name, spec, Format::ALL[(first + number) % Format::ALL.len()])
-    });
-    let specs: Vec<_> = specs.collect();
+    let formats = Format::ALL.into_iter().cycle().skip(first);
+    let specs = specs::covering(cover, |plan| &plan.kernels).into_iter();
+    let specs: Vec<_> =
+        specs.zip(formats).map(|((name, spec), format)| (name, spec, format)).collect();
     let tested = |format: &Format| specs.iter().any(|(_, _, own)| own == format);
     assert!(Format::ALL.iter().all(tested), "a format is left out");
     specs
