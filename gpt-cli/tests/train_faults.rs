@@ -67,6 +67,7 @@ fn fails(command: &mut Command, status: i32) -> String {
 
 /// Starts a run and waits for a line of standard error with `part`.
 #[track_caller]
+#[expect(clippy::zombie_processes, reason = "the caller kills it")]
 fn until(command: &mut Command, part: &str) -> (Child, BufReader<std::process::ChildStderr>) {
     let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut reader = BufReader::new(child.stderr.take().unwrap());
