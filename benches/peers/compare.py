@@ -126,8 +126,9 @@ class Gpt:
             found = self.bench("--model", model, "--dtype", dtype, *sizes)
         else:
             sizes = ["--prefill", PREFILL, "--decode", DECODE, "--reps", 1]
-            # The file says which model it is.
-            found = self.bench("--weights", self.files(model, dtype), *sizes)
+            # An earlier gpt does not read the model from the file.
+            named = [] if model.startswith("qwen2") else ["--model", model]
+            found = self.bench(*named, "--weights", self.files(model, dtype), *sizes)
         return {"prefill": found["prefill_tok_s"]["median"], "decode": found["decode_tok_s"]["median"]}
 
     def train(self, model, dtype, shape):

@@ -12,10 +12,10 @@
 //! offset themselves are corrected in the same way; the weights of all others are unsigned.
 
 use super::int_dot::IntDot;
-use super::prefetch_later;
 use super::quants::Quants;
 use super::scales::Scales;
 use super::vector::{PANEL, Vector};
+use super::{AHEAD, prefetch_later};
 
 /// Steps of depth of a block.
 pub const BLOCK: usize = 32;
@@ -132,8 +132,10 @@ pub unsafe fn row<D: IntDot, Q: Quants, const WIDE: usize>(
     unsafe {
         let lanes = D::V::LANES;
         let quants = input.quants.cast::<D::Quant>();
+        let share = block_bytes::<Q>() / Q::Scales::SUB_BLOCKS;
         let mut totals = [D::V::splat(0.0); WIDE];
         for b in 0..blocks {
+            prefetch_later(panel.wrapping_add(b * share + AHEAD), share);
             let [opening, fine] = sub_block::<Q>(panel, b);
             let weights = fine.add(Q::Scales::FINE);
             let quants = quants.add(b * BLOCK);

@@ -131,6 +131,10 @@ pub fn prefetch(data: *const f32, len: usize, at: usize) {
     let _ = (data, len, at);
 }
 
+/// Distance in bytes at which a row's product with quantised weights prefetches them. Twice the
+/// distance took a tenth longer in q8.
+const AHEAD: usize = 2048;
+
 /// Prefetches `bytes` from `from` on into the second-level cache.
 #[inline(always)]
 fn prefetch_later(from: *const u8, bytes: usize) {
