@@ -1,5 +1,5 @@
-//! Prints to standard error. Where the standard library's macros panic, because the reader of a pipe
-//! has gone, these go on: a training run does not end because nobody watches it.
+//! Prints to standard error. The standard library's macros panic if standard error is a closed
+//! pipe. These macros ignore the error, so a training run continues.
 
 macro_rules! eprint {
     ($($text:tt)*) => {{

@@ -35,7 +35,7 @@ fn a_reader_may_go() {
     }
 }
 
-/// A run whose samples and messages nobody reads any more ends with its model.
+/// A run whose standard output and error are closed pipes continues and writes its model.
 #[test]
 fn a_run_goes_on_without_readers() {
     let folder = tempfile::tempdir().unwrap();

@@ -3,10 +3,13 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
+
+mod commands;
+use commands::{errors, fails, succeeds};
 
 /// A folder with a text that is easy to learn.
 struct TestDir(tempfile::TempDir);
@@ -45,27 +48,6 @@ impl TestDir {
         command.stdin(Stdio::null());
         command
     }
-}
-
-fn errors(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-#[track_caller]
-fn succeeds(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", errors(&output));
-    output
-}
-
-#[track_caller]
-fn fails(command: &mut Command, status: i32) -> String {
-    let output = command.output().unwrap();
-    let text = errors(&output);
-    assert_eq!(output.status.code(), Some(status), "{text}");
-    assert!(!text.contains("panicked"), "{text}");
-    let last = text.lines().last().unwrap_or_default();
-    last.strip_prefix("error: ").expect(&text).to_owned()
 }
 
 fn log(out: &Path) -> Vec<Value> {

@@ -3,9 +3,12 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
+
+mod commands;
+use commands::{errors, fails, succeeds};
 
 const LINES: &str = "the cat sat on the mat and the dog sat on the log; a hat is on the cat.\n";
 
@@ -41,28 +44,6 @@ impl TestDir {
         let text = fs::read_to_string(self.path("run/log.jsonl")).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
-}
-
-fn errors(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-#[track_caller]
-fn succeeds(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", errors(&output));
-    output
-}
-
-/// The last line of standard error of a command that ends with `status`.
-#[track_caller]
-fn fails(command: &mut Command, status: i32) -> String {
-    let output = command.output().unwrap();
-    let text = errors(&output);
-    assert_eq!(output.status.code(), Some(status), "{text}");
-    assert!(!text.contains("panicked"), "{text}");
-    let last = text.lines().last().unwrap_or_default();
-    last.strip_prefix("error: ").unwrap_or_else(|| panic!("{text}")).to_owned()
 }
 
 /// Starts a run and waits for a line of standard error with `part`.

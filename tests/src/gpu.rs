@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use gpt_plan::{Feature, Features};
 use gpt_runtime::__private::gpu::GpuDevice;
+use gpt_runtime::Device;
 
 /// The adapter, opened once, with all variants that are on by default anywhere. Without one a test
 /// prints that it did not run, or fails with `GPT_REQUIRE_GPU=1`.
@@ -55,6 +56,15 @@ pub fn device_with_f16() -> Option<Arc<GpuDevice>> {
     assert!(!required(), "GPT_REQUIRE_GPU is set, but {name} has no f16");
     eprintln!("NOT RUN, as {name} has no f16");
     None
+}
+
+/// The devices to test: the CPU, and the GPU if there is one.
+pub fn devices() -> Vec<Device> {
+    let mut devices = vec![Device::cpu().unwrap()];
+    if device().is_some() {
+        devices.push(Device::gpu().unwrap());
+    }
+    devices
 }
 
 fn required() -> bool {

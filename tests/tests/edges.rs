@@ -5,23 +5,12 @@
 use gpt_plan::{Format, Spec};
 use gpt_runtime::train::{RandomWindows, Tokens};
 use gpt_runtime::{
-    AdamW, Device, DeviceKind, DeviceOptions, Ended, Error, Model, Sampling, Stop, Tokenizer,
-    Trainer, TrainerSettings, Untyped,
+    AdamW, Ended, Error, Model, Sampling, Stop, Tokenizer, Trainer, TrainerSettings, Untyped,
 };
 use gpt_tests::compare::nmse;
 use gpt_tests::oracle::Gpt;
 use gpt_tests::unit_gain::UnitGain;
 use gpt_tests::{gpu, specs};
-
-/// The CPU, and the GPU if there is one.
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::cpu().unwrap()];
-    if gpu::device().is_some() {
-        let options = DeviceOptions { kind: DeviceKind::Gpu, ..DeviceOptions::default() };
-        devices.push(Device::open(&options).unwrap());
-    }
-    devices
-}
 
 fn spec(keys: &str) -> Spec {
     gpt_codegen::spec(keys).unwrap_or_else(|_| panic!("{keys}"))
@@ -54,7 +43,7 @@ fn small_models_have_the_values_of_the_oracle() {
         let ids = tokens(&spec, spec.context);
         let forward = Gpt::new(plan, &weights).unwrap().forward(&ids);
         let expected: Vec<f64> = forward.logits.iter_rows().flatten().copied().collect();
-        for device in devices() {
+        for device in gpu::devices() {
             let model = Model::<Untyped>::from_plan(plan, &weights, &device).unwrap();
             let mut logits = Vec::new();
             let mut session = model.session().all_logits().open().unwrap();
@@ -72,7 +61,7 @@ fn prompts_as_long_as_the_context() {
         let spec = spec(keys);
         let plan = specs::plan("Small", &spec);
         let weights = UnitGain::new(plan, 3, Format::F32);
-        for device in devices() {
+        for device in gpu::devices() {
             let model = Model::<Untyped>::from_plan(plan, &weights, &device).unwrap();
             let ids = tokens(&spec, spec.context + 1);
             let (fitting, _) = ids.split_at(spec.context as usize);
@@ -102,7 +91,7 @@ fn a_text_of_one_character() {
     let spec = spec(SMALL[0].1);
     let plan = specs::plan("One", &spec);
     let data = RandomWindows::new(Tokens::from(ids), 2, 6, 1).unwrap();
-    for device in devices() {
+    for device in gpu::devices() {
         let weights = UnitGain::new(plan, 3, Format::F32);
         let settings = TrainerSettings { batch: 2, ..AdamW::default().into() };
         let mut trainer = Trainer::<Untyped>::from_plan(plan, &device, &weights, settings).unwrap();

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use gpt_runtime::weights::RandomWeights;
 use gpt_runtime::{
-    CacheFormat, Device, DeviceKind, DeviceOptions, Ended, Format, Model, Sampler, Sampling,
-    Session, Stop, gpt_model,
+    CacheFormat, Device, Ended, Format, Model, Sampler, Sampling, Session, Stop, gpt_model,
 };
 use gpt_tests::gpu;
 
@@ -21,15 +20,6 @@ gpt_model! {
 }
 
 const PROMPT: &str = "ROMEO:\n";
-
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::cpu().unwrap()];
-    if gpu::device().is_some() {
-        let options = DeviceOptions { kind: DeviceKind::Gpu, ..DeviceOptions::default() };
-        devices.push(Device::open(&options).unwrap());
-    }
-    devices
-}
 
 fn model(device: &Device) -> Model<Bard> {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../gpt-cli/assets/bard.gguf");
@@ -74,7 +64,7 @@ fn what_follows(session: &mut Session<Bard>) -> Vec<f32> {
 
 #[test]
 fn a_text_equals_sampling_one_by_one() {
-    for device in devices() {
+    for device in gpu::devices() {
         let model = model(&device);
         let tokenizer = model.tokenizer().unwrap();
         for sampling in samplings() {
@@ -103,7 +93,7 @@ fn a_text_equals_sampling_one_by_one() {
 /// tokens read and continues from there.
 #[test]
 fn a_text_that_ends_early_leaves_a_valid_session() {
-    for device in devices() {
+    for device in gpu::devices() {
         let model = model(&device);
         let sampling = Sampling::greedy();
         let mut single = session(&model, 128);
@@ -156,7 +146,7 @@ fn a_text_that_ends_early_leaves_a_valid_session() {
 /// A model without a tokenizer generates token ids.
 #[test]
 fn tokens_are_generated_without_a_tokenizer() {
-    for device in devices() {
+    for device in gpu::devices() {
         let weights = RandomWeights::new(Bard::PLAN, 7, Format::F32);
         let model = Model::<Bard>::from_weights(&weights, &device).unwrap();
         assert!(model.tokenizer().is_err());
@@ -190,7 +180,7 @@ fn tokens_are_generated_without_a_tokenizer() {
 /// With a budget of zero each call runs one token, and the text is the same.
 #[test]
 fn a_generation_can_be_stepped() {
-    for device in devices() {
+    for device in gpu::devices() {
         let model = model(&device);
         for sampling in samplings() {
             let stop = || Stop::default().with_tokens(30);
@@ -221,7 +211,7 @@ fn a_generation_can_be_stepped() {
 /// A fork continues like a session that read the same text, and its origin is not disturbed.
 #[test]
 fn a_fork_continues_on_its_own() {
-    for device in devices() {
+    for device in gpu::devices() {
         let model = model(&device);
         for cache in CacheFormat::ALL {
             if device.is_gpu() && cache != CacheFormat::F32 {
@@ -293,7 +283,7 @@ fn a_device_of_the_caller_generates() {
 /// A truncation discards the logits, so sampling computes them again.
 #[test]
 fn a_token_can_be_sampled_after_a_truncation() {
-    for device in devices() {
+    for device in gpu::devices() {
         let model = model(&device);
         let mut session = session(&model, 64);
         let greedy = || Sampler::new(Sampling::greedy(), 65).unwrap();

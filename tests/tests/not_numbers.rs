@@ -2,9 +2,7 @@
 
 use gpt_plan::{Component, Format, Role, TensorId};
 use gpt_runtime::weights::{self, HostTensor, Weights};
-use gpt_runtime::{
-    Device, DeviceKind, DeviceOptions, Error, LoadOptions, Model, Sampling, Stop, Untyped,
-};
+use gpt_runtime::{Device, Error, LoadOptions, Model, Sampling, Stop, Untyped};
 use gpt_tests::unit_gain::UnitGain;
 use gpt_tests::{gpu, specs};
 
@@ -36,15 +34,6 @@ fn broken(role: Role, value: f32) -> (&'static gpt_plan::Plan, Broken) {
     (plan, Broken { weights: UnitGain::new(plan, 3, Format::F32), tensor, value })
 }
 
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::cpu().unwrap()];
-    if gpu::device().is_some() {
-        let options = DeviceOptions { kind: DeviceKind::Gpu, ..DeviceOptions::default() };
-        devices.push(Device::open(&options).unwrap());
-    }
-    devices
-}
-
 #[test]
 fn a_model_says_where_it_has_no_numbers() {
     for (role, value, what) in [
@@ -55,7 +44,7 @@ fn a_model_says_where_it_has_no_numbers() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
         weights::save(&path, plan, &weights).unwrap();
-        for device in devices() {
+        for device in gpu::devices() {
             let model = Model::<Untyped>::load_plan(plan, &path, &device, &LoadOptions::default());
             let model = model.unwrap();
             let mut session = model.session().all_logits().open().unwrap();

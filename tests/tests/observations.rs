@@ -2,7 +2,7 @@
 //! the head on the stream at any depth. On both engines.
 
 use gpt_plan::{Format, Mask, Spec};
-use gpt_runtime::{Device, DeviceKind, DeviceOptions, Model, Observation, Session, Untyped};
+use gpt_runtime::{Device, Model, Observation, Session, Untyped};
 use gpt_tests::compare::nmse;
 use gpt_tests::oracle::{Gpt, Matrix, Qkv, attention_weights, softmax};
 use gpt_tests::unit_gain::UnitGain;
@@ -10,16 +10,6 @@ use gpt_tests::{gpu, specs, tokens};
 
 /// The bound of the NMSE: f32 arithmetic, a driver's `exp`, and a softmax of its results.
 const BOUND: f64 = 1e-10;
-
-/// The CPU, and the GPU if there is one.
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::cpu().unwrap()];
-    if gpu::device().is_some() {
-        let options = DeviceOptions::default().with_kind(DeviceKind::Gpu);
-        devices.push(Device::open(&options).unwrap());
-    }
-    devices
-}
 
 /// A spec of [`specs::odd`].
 fn spec(name: &str) -> Spec {
@@ -138,7 +128,7 @@ fn check(name: &str, format: Format, device: &Device) {
 
 #[test]
 fn odd_specs_on_both_engines() {
-    for device in devices() {
+    for device in gpu::devices() {
         for name in [
             "smollm2",
             "article",
@@ -177,7 +167,7 @@ fn a_chunk_changes_no_bit_on_the_cpu() {
 /// with the session's own logits and not with an oracle.
 #[test]
 fn every_format_is_observed_as_it_runs() {
-    for device in devices() {
+    for device in gpu::devices() {
         for format in Format::ALL {
             let (model, _) = load("smollm2", format, &device);
             let tokens = tokens(model.plan().spec.vocab, 20);
@@ -198,7 +188,7 @@ fn every_format_is_observed_as_it_runs() {
 /// A session without room for the logits of a chunk has a lens, too, and continues as before.
 #[test]
 fn a_lens_leaves_the_session_as_it_was() {
-    for device in devices() {
+    for device in gpu::devices() {
         let (model, _) = load("smollm2", Format::F32, &device);
         let tokens = tokens(model.plan().spec.vocab, 20);
         let mut observed = model.session().all_logits().open().unwrap();

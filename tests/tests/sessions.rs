@@ -2,21 +2,11 @@
 //! are independent, and an open session creates no objects.
 
 use gpt_plan::Format;
-use gpt_runtime::{Device, DeviceKind, DeviceOptions, Model, Session};
+use gpt_runtime::{Device, Model, Session};
 use gpt_tests::compare::nmse;
 use gpt_tests::models::{Article, Bidirectional, Gpt2, SmolLm2};
 use gpt_tests::unit_gain::UnitGain;
 use gpt_tests::{gpu, tokens};
-
-/// The CPU, and the GPU if there is one.
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::cpu().unwrap()];
-    if gpu::device().is_some() {
-        let options = DeviceOptions { kind: DeviceKind::Gpu, ..DeviceOptions::default() };
-        devices.push(Device::open(&options).unwrap());
-    }
-    devices
-}
 
 fn model<M: gpt_runtime::Gpt>(device: &Device) -> Model<M> {
     Model::from_weights(&UnitGain::new(M::plan(), 3, Format::F32), device).unwrap()
@@ -38,7 +28,7 @@ fn same(what: &str, device: &Device, found: &[f32], expected: &[f32]) {
 }
 
 fn check<M: gpt_runtime::Gpt>() {
-    for device in devices() {
+    for device in gpu::devices() {
         let model = model::<M>(&device);
         let spec = &M::plan().spec;
         let n = spec.context as usize;
@@ -86,7 +76,7 @@ fn post_norm_cached_chunked_and_truncated() {
 
 #[test]
 fn interleaved_sessions_are_independent() {
-    for device in devices() {
+    for device in gpu::devices() {
         let model = model::<SmolLm2>(&device);
         let a = tokens(model.plan().spec.vocab, 20);
         let b: Vec<u32> = a.iter().rev().copied().collect();
@@ -160,7 +150,7 @@ fn an_open_session_creates_nothing() {
 #[test]
 fn a_profile_leaves_no_stale_logits() {
     use gpt_runtime::{Sampler, Sampling};
-    for device in devices() {
+    for device in gpu::devices() {
         let model = model::<Gpt2>(&device);
         let vocab = model.plan().spec.vocab;
         let tokens = tokens(vocab, 12);
@@ -193,7 +183,7 @@ fn check_hidden<M: gpt_runtime::Gpt>() {
     let oracle = gpt_tests::oracle::Gpt::new(M::plan(), &weights).unwrap();
     let tokens = tokens(spec.vocab, 20);
     let expected = oracle.hidden(&tokens);
-    for device in devices() {
+    for device in gpu::devices() {
         let model = model::<M>(&device);
         for chunk in [20, 7, 1] {
             let mut session = model.session().capacity(20).chunk(chunk).open().unwrap();
@@ -217,7 +207,7 @@ fn hidden_states_are_those_of_the_oracle() {
 
 #[test]
 fn invalid_input_is_rejected() {
-    for device in devices() {
+    for device in gpu::devices() {
         let model = model::<Gpt2>(&device);
         let refuse = |result: Result<(), gpt_runtime::Error>, what: &str| {
             let message = result.unwrap_err().to_string();

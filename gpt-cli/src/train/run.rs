@@ -201,7 +201,7 @@ impl Loop {
             let every = self.run.options.sample_every().filter(|_| self.samples && !stop);
             if every.is_some_and(|every| self.is_due(every)) {
                 match self.sample() {
-                    // Whoever read the samples has gone. The run goes on.
+                    // Standard output is a closed pipe. The run continues.
                     Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {
                         self.samples = false;
                     }
