@@ -34,28 +34,33 @@ macro_rules! methods {
     )*};
 }
 
-/// Calls the register tile `$tile::<$T.., ROWS, VECTORS>(p, row, lane)` for all rows of a product
-/// `$p` and the lanes of a panel. A tile has `TILE_ROWS` rows, a constant of the vector type; the
-/// last tile has the rows that remain.
+/// Calls the register tile `$tile::<$T.., ROWS, $vectors>(p, row, lane)` for all rows of a product
+/// `$p` and the lanes of a panel. A tile has at most `TILE / $vectors` rows. The rows are divided
+/// evenly, because a tile of one or two rows has too few sums to occupy the multipliers.
 macro_rules! each_tile {
     ($p:ident, $V:ty, $vectors:ident, $tile:ident, [$($T:ident),*]) => {{
+        let most = const { <$V>::TILE / $vectors };
+        let each = match $p.rows % most {
+            0 => most,
+            _ => $p.rows.div_ceil($p.rows.div_ceil(most)),
+        };
         let mut row = 0;
         while row < $p.rows {
-            let rows = <$V>::TILE_ROWS.min($p.rows - row);
+            let rows = each.min($p.rows - row);
             for lane in (0..PANEL).step_by($vectors * <$V>::LANES) {
                 match rows {
                     1 => $tile::<$($T,)* 1, $vectors>($p, row, lane),
-                    2 if const { <$V>::TILE_ROWS >= 2 } => $tile::<$($T,)* 2, $vectors>($p, row, lane),
-                    3 if const { <$V>::TILE_ROWS >= 3 } => $tile::<$($T,)* 3, $vectors>($p, row, lane),
-                    4 if const { <$V>::TILE_ROWS >= 4 } => $tile::<$($T,)* 4, $vectors>($p, row, lane),
-                    5 if const { <$V>::TILE_ROWS >= 5 } => $tile::<$($T,)* 5, $vectors>($p, row, lane),
-                    6 if const { <$V>::TILE_ROWS >= 6 } => $tile::<$($T,)* 6, $vectors>($p, row, lane),
-                    7 if const { <$V>::TILE_ROWS >= 7 } => $tile::<$($T,)* 7, $vectors>($p, row, lane),
-                    8 if const { <$V>::TILE_ROWS >= 8 } => $tile::<$($T,)* 8, $vectors>($p, row, lane),
-                    9 if const { <$V>::TILE_ROWS >= 9 } => $tile::<$($T,)* 9, $vectors>($p, row, lane),
-                    10 if const { <$V>::TILE_ROWS >= 10 } => $tile::<$($T,)* 10, $vectors>($p, row, lane),
-                    11 if const { <$V>::TILE_ROWS >= 11 } => $tile::<$($T,)* 11, $vectors>($p, row, lane),
-                    12 if const { <$V>::TILE_ROWS >= 12 } => $tile::<$($T,)* 12, $vectors>($p, row, lane),
+                    2 if const { <$V>::TILE >= 2 * $vectors } => $tile::<$($T,)* 2, $vectors>($p, row, lane),
+                    3 if const { <$V>::TILE >= 3 * $vectors } => $tile::<$($T,)* 3, $vectors>($p, row, lane),
+                    4 if const { <$V>::TILE >= 4 * $vectors } => $tile::<$($T,)* 4, $vectors>($p, row, lane),
+                    5 if const { <$V>::TILE >= 5 * $vectors } => $tile::<$($T,)* 5, $vectors>($p, row, lane),
+                    6 if const { <$V>::TILE >= 6 * $vectors } => $tile::<$($T,)* 6, $vectors>($p, row, lane),
+                    7 if const { <$V>::TILE >= 7 * $vectors } => $tile::<$($T,)* 7, $vectors>($p, row, lane),
+                    8 if const { <$V>::TILE >= 8 * $vectors } => $tile::<$($T,)* 8, $vectors>($p, row, lane),
+                    9 if const { <$V>::TILE >= 9 * $vectors } => $tile::<$($T,)* 9, $vectors>($p, row, lane),
+                    10 if const { <$V>::TILE >= 10 * $vectors } => $tile::<$($T,)* 10, $vectors>($p, row, lane),
+                    11 if const { <$V>::TILE >= 11 * $vectors } => $tile::<$($T,)* 11, $vectors>($p, row, lane),
+                    12 if const { <$V>::TILE >= 12 * $vectors } => $tile::<$($T,)* 12, $vectors>($p, row, lane),
                     _ => unreachable!(),
                 }
             }
@@ -413,7 +418,7 @@ integer_set!(integers_vnni, super::x86::Vnni, 2, 2, #[target_feature(enable = "a
 #[cfg(target_arch = "x86_64")]
 pair_set!(pairs_avx512, super::x86::Avx512, 2, 2, 4, #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]);
 #[cfg(target_arch = "x86_64")]
-instruction_set!(avx2, Avx2, super::x86::Avx2, integers_avx2, 4, 2, 2, #[target_feature(enable = "avx2,fma,f16c")]);
+instruction_set!(avx2, Avx2, super::x86::Avx2, integers_avx2, 4, 4, 2, #[target_feature(enable = "avx2,fma,f16c")]);
 #[cfg(target_arch = "x86_64")]
 integer_set!(integers_avx2, super::x86::Avx2, 4, 2, #[target_feature(enable = "avx2,fma,f16c")]);
 #[cfg(target_arch = "aarch64")]

@@ -12,7 +12,7 @@ pub struct Neon(float32x4_t);
 // SAFETY: `Vector` requires of callers the features of these intrinsics, and valid pointers.
 unsafe impl Vector for Neon {
     const LANES: usize = 4;
-    const TILE_ROWS: usize = 6;
+    const TILE: usize = 12;
 
     methods! {
         splat(x: f32) -> Self { Neon(vdupq_n_f32(x)) }

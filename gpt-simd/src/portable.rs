@@ -24,7 +24,7 @@ impl Portable {
 // SAFETY: no feature is needed; accesses stay within the vector that callers promise.
 unsafe impl Vector for Portable {
     const LANES: usize = 8;
-    const TILE_ROWS: usize = 4;
+    const TILE: usize = 4;
 
     methods! {
         splat(x: f32) -> Self { Portable([x; 8]) }

@@ -5,6 +5,8 @@
 //! A panel is 32 outputs wide, `[depth][32]`, or `[depth / 2][32][2]` for pairs of bf16. Kernels
 //! here take raw pointers; the methods of [`Kernels`](super::Kernels) check their operands.
 
+use std::ops::Range;
+
 use bytemuck::{Pod, Zeroable};
 
 use super::prefetch_later;
@@ -72,10 +74,7 @@ unsafe fn tile<V: Vector, E: Element<V>, const ROWS: usize, const VECTORS: usize
 ) {
     // SAFETY: see `product`.
     unsafe {
-        if lane == 0 {
-            let each = p.next.1 / p.rows;
-            prefetch_later(p.next.0.wrapping_add(row * each), ROWS * each);
-        }
+        let mut later = Later::of_tile(p, row..row + ROWS, lane..lane + VECTORS * V::LANES);
         let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
         // Three rows share a pointer, because x86 can address a base, one stride and two strides.
         // From a single pointer the compiler would derive each row's address from the one before
@@ -88,7 +87,10 @@ unsafe fn tile<V: Vector, E: Element<V>, const ROWS: usize, const VECTORS: usize
             }
         }
         let mut panel = p.panel.add(lane);
-        for _ in 0..p.depth {
+        for k in 0..p.depth {
+            if k % Later::STEPS == 0 {
+                later.prefetch();
+            }
             if ROWS <= FEW && p.ahead > 0 {
                 let bytes = VECTORS * V::LANES * size_of::<E>();
                 prefetch_later(panel.wrapping_add(p.ahead).cast(), bytes);
@@ -131,6 +133,47 @@ unsafe fn tile<V: Vector, E: Element<V>, const ROWS: usize, const VECTORS: usize
                 let sum = if p.add { V::load(to).add(sum) } else { sum };
                 sum.store(to);
             }
+        }
+    }
+}
+
+/// The share of [`Product::next`] that a tile prefetches, a few lines every [`Later::STEPS`] of
+/// depth. A processor has buffers for some tens of lines. A tile that prefetched its whole share at
+/// once would wait for memory instead of multiplying.
+struct Later {
+    /// The next line.
+    at: *const u8,
+    /// Lines of the whole share.
+    lines: usize,
+    /// Calls of [`Later::prefetch`] in which the share is prefetched.
+    parts: usize,
+    /// The number of lines to prefetch by now that were not, times `parts`.
+    due: usize,
+}
+
+impl Later {
+    /// Steps of depth from one prefetch to the next.
+    const STEPS: usize = 16;
+    /// Bytes of a cache line.
+    const LINE: usize = 64;
+
+    #[inline(always)]
+    fn of_tile<E, I>(p: &Product<E, I>, rows: Range<usize>, lanes: Range<usize>) -> Later {
+        let (lines, parts) = (p.next.1 / Later::LINE, p.depth.div_ceil(Later::STEPS));
+        // Tiles of the same rows have neighbouring shares, tiles of the next rows follow.
+        let before =
+            |row: usize, lane: usize| lines * (row * PANEL + rows.len() * lane) / (p.rows * PANEL);
+        let (from, to) = (before(rows.start, lanes.start), before(rows.start, lanes.end));
+        Later { at: p.next.0.wrapping_add(from * Later::LINE), lines: to - from, parts, due: 0 }
+    }
+
+    #[inline(always)]
+    fn prefetch(&mut self) {
+        self.due += self.lines;
+        while self.due >= self.parts {
+            prefetch_later(self.at, Later::LINE);
+            self.at = self.at.wrapping_add(Later::LINE);
+            self.due -= self.parts;
         }
     }
 }

@@ -17,9 +17,9 @@ pub const PANEL: usize = 32;
 pub unsafe trait Vector: Copy {
     /// Numbers in a register.
     const LANES: usize;
-    /// Rows of a register tile in matrix products: the most for which the registers also hold a row
-    /// of weights and a broadcast input.
-    const TILE_ROWS: usize;
+    /// Registers of sums in a tile of a matrix product: the most for which the registers also hold
+    /// the weights and inputs of a step.
+    const TILE: usize;
 
     unsafe fn splat(x: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;

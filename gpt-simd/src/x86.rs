@@ -19,7 +19,7 @@ pub struct Vnni;
 // SAFETY: `Vector` requires of callers the features of these intrinsics, and valid pointers.
 unsafe impl Vector for Avx2 {
     const LANES: usize = 8;
-    const TILE_ROWS: usize = 6;
+    const TILE: usize = 12;
 
     methods! {
         splat(x: f32) -> Self { Avx2(_mm256_set1_ps(x)) }
@@ -108,7 +108,7 @@ unsafe impl Vector for Avx2 {
 // SAFETY: `Vector` requires of callers the features of these intrinsics, and valid pointers.
 unsafe impl Vector for Avx512 {
     const LANES: usize = 16;
-    const TILE_ROWS: usize = 12;
+    const TILE: usize = 24;
 
     methods! {
         splat(x: f32) -> Self { Avx512(_mm512_set1_ps(x)) }

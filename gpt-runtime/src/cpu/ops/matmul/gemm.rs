@@ -124,24 +124,32 @@ pub fn gemm(
             };
             let blocks = rows.len().div_ceil(ROWS);
             let mut slices = [PanelSlice::Plain(&[]); PANELS];
-            let converted = converted.chunks_exact_mut(tasks.scratch);
-            for ((slice, panel), scratch) in slices.iter_mut().zip(panels.clone()).zip(converted) {
-                *slice = matrix.slice(kernels, panel, start, end, scratch);
-            }
+            let mut converted = converted.chunks_exact_mut(tasks.scratch);
             for (block, from) in rows.clone().step_by(ROWS).enumerate() {
                 let shape = [ROWS.min(rows.end - from), end - start];
                 let input = input.block(from, start).rounded(kernels, shape, rounds, inputs);
-                for (panel, slice) in panels.clone().zip(&slices) {
+                for (panel, slice) in panels.clone().zip(&mut slices) {
+                    if block == 0 {
+                        let scratch = converted.next().expect("scratch for a group");
+                        *slice = matrix.slice(kernels, panel, start, end, scratch);
+                    }
                     // Partial sums, which the next slice completes, have their own buffer.
                     let at = match tasks.deep {
                         true => (panel - panels.start) * DEEP_ROWS + from - rows.start,
                         false => 0,
                     };
                     let tile = &mut tile[at * PANEL..][..shape[0] * PANEL];
+                    // Many blocks of rows prefetch the panels of the next group little by little.
+                    // A single block is done with a panel before much more than the next one comes.
+                    let (panel_later, later) = match blocks == 1 && panel + 1 < panels.end {
+                        true => (panel + 1, start..end),
+                        false if blocks == 1 => (panels.start + skip, next.clone()),
+                        false => (panel + skip, next.clone()),
+                    };
                     let upcoming = |part: [usize; 2]| {
                         let part = [block * part[1] + part[0], blocks * part[1]];
-                        match panel + skip < tasks.panels {
-                            true => matrix.stored(panel + skip, next.start, next.end, part),
+                        match panel_later < tasks.panels {
+                            true => matrix.stored(panel_later, later.start, later.end, part),
                             false => &[],
                         }
                     };
