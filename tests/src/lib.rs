@@ -1,8 +1,8 @@
-//! The oracle, and every test that needs more than one crate. `oracle` is the reference
-//! implementation of a GPT. Engines are compared with it on `specs` (compiled in `models`, random
-//! in `random`) with weights of `unit_gain` or `mixed`. `compare` measures errors, `parity` compares inference,
-//! `training` and `adamw` training. `book` has the Rust blocks of the documentation. The tests are in
-//! `tests/`, beside this folder.
+//! Every test that needs more than one crate. Engines are compared with the `oracle`, a crate of
+//! its own, on `specs` (compiled in `models`, random in `random`) with weights of `unit_gain` or
+//! `mixed`. `compare` measures errors, `parity` compares inference, `training` and `adamw`
+//! training. `book` has the Rust blocks of the documentation. The tests are in `tests/`, beside
+//! this folder.
 
 pub mod adamw;
 #[cfg(doctest)]
@@ -12,12 +12,12 @@ pub mod families;
 pub mod gpu;
 pub mod mixed;
 pub mod models;
-pub mod oracle;
 pub mod parity;
 pub mod random;
 pub mod specs;
 pub mod training;
 
+pub use gpt_oracle as oracle;
 pub use gpt_runtime::weights::unit_gain;
 
 /// Pseudo-random tokens, the same in every run.

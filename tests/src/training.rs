@@ -190,10 +190,12 @@ pub fn check(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
     adamw::check(name, plan, &mut *thrifty, &whole);
 }
 
-/// Compares losses and gradients with the oracle on shapes larger than one block: sequences of
-/// several key blocks, depths of several parts, more rows than a tile, logits in chunks.
-#[track_caller]
-pub fn check_large(engine: Engine<'_>, bound: f64) {
+/// A spec, and the sequences and tokens of a batch, with a name.
+pub type Shape = (&'static str, Spec, [u32; 2]);
+
+/// Shapes larger than one block: sequences of several key blocks, depths of several parts and more
+/// rows than a tile, logits in chunks.
+pub fn large_shapes() -> [Shape; 4] {
     let mlp = |hidden| Mlp { hidden, ..specs::gpt2().mlp };
     let long = |spec: Spec| Spec { context: 150, ..spec };
     let deep = Spec { vocab: 700, embed: 24, head_dim: 6, mlp: mlp(1100), ..long(specs::gpt2()) };
@@ -207,33 +209,29 @@ pub fn check_large(engine: Engine<'_>, bound: f64) {
         mlp: mlp(16),
         ..specs::gpt2()
     };
-    let shapes = [
-        ("long", long(specs::smollm2()), 1, 150),
-        (
-            "long_bidirectional",
-            Spec {
-                mask: gpt_plan::Pattern::all(gpt_plan::Mask::Bidirectional),
-                ..long(specs::gpt2())
-            },
-            2,
-            129,
-        ),
-        ("deep", deep, 3, 150),
-        ("wide", wide, 2, 50),
-    ];
-    for (name, spec, sequences, tokens) in shapes {
-        let plan = specs::plan(name, &spec);
-        let weights = UnitGain::new(plan, 5, Format::F32);
-        let gpt = Gpt::new(plan, &weights).unwrap();
-        let options = options(sequences, tokens, Recompute::Nothing);
-        let mut trainer = engine(plan, &weights, options).unwrap();
-        let batch = Batch::new(&spec, sequences, tokens, 0);
-        let (gradients, losses) = expected(plan, &gpt, &[&batch]);
-        let loss = trainer.learn(&batch.sequences(), &learn(true, batch.rows()));
-        check_loss(name, loss.unwrap(), losses[0]);
-        let found = read(plan, &mut *trainer, TensorState::Gradient);
-        check_tensors(name, plan, &found, &gradients, bound);
-    }
+    let mask = gpt_plan::Pattern::all(gpt_plan::Mask::Bidirectional);
+    [
+        ("deep", deep, [3, 150]),
+        ("long", long(specs::smollm2()), [1, 150]),
+        ("long_bidirectional", Spec { mask, ..long(specs::gpt2()) }, [2, 129]),
+        ("wide", wide, [2, 50]),
+    ]
+}
+
+/// Compares the loss and gradients of one batch with the oracle.
+#[track_caller]
+pub fn check_shape((name, spec, [sequences, tokens]): &Shape, engine: Engine<'_>, bound: f64) {
+    let plan = specs::plan(name, spec);
+    let weights = UnitGain::new(plan, 5, Format::F32);
+    let gpt = Gpt::new(plan, &weights).unwrap();
+    let options = options(*sequences, *tokens, Recompute::Nothing);
+    let mut trainer = engine(plan, &weights, options).unwrap();
+    let batch = Batch::new(spec, *sequences, *tokens, 0);
+    let (gradients, losses) = expected(plan, &gpt, &[&batch]);
+    let loss = trainer.learn(&batch.sequences(), &learn(true, batch.rows()));
+    check_loss(name, loss.unwrap(), losses[0]);
+    let found = read(plan, &mut *trainer, TensorState::Gradient);
+    check_tensors(name, plan, &found, &gradients, bound);
 }
 
 #[track_caller]

@@ -13,9 +13,18 @@ fn check(name: &str, spec: &Spec, format: Format, isas: &[Isa]) {
 }
 
 #[test]
-fn every_odd_spec_in_every_format() {
+fn every_odd_spec() {
     for (name, spec) in specs::odd() {
-        for format in Format::ALL {
+        check(name, &spec, Format::F32, &parity::sets(Format::F32));
+    }
+}
+
+/// Each odd spec in three formats, which differ from one spec to the next.
+#[test]
+fn every_odd_spec_in_other_formats() {
+    let mut formats = Format::ALL.into_iter().filter(|format| *format != Format::F32).cycle();
+    for (name, spec) in specs::odd() {
+        for format in formats.by_ref().take(3) {
             check(name, &spec, format, &parity::sets(format));
         }
     }

@@ -2,9 +2,9 @@
 
 use gpt_plan::{Block, Site, Spec};
 
-use crate::oracle::activation::slope;
-use crate::oracle::attention::{Groups, Qkv, attention};
-use crate::oracle::{BlockParameters, Gpt, Masks, Matrix, NormParameters, Pass, activate, norm};
+use crate::activation::slope;
+use crate::attention::{Groups, Qkv, attention};
+use crate::{BlockParameters, Gpt, Masks, Matrix, NormParameters, Pass, activate, norm};
 
 use super::attention::attention_backward;
 use super::linear::linear_backward;

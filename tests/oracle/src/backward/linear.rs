@@ -1,6 +1,6 @@
 //! The gradient of linear layers.
 
-use crate::oracle::{Linear, Matrix};
+use crate::{Linear, Matrix};
 
 /// The gradients of `y = x Wᵀ`: `dy W` for `x`, `dyᵀ x` for `W`.
 pub fn matrix_backward(x: &Matrix, weight: &Matrix, d: &Matrix) -> (Matrix, Matrix) {

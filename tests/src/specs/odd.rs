@@ -1,73 +1,11 @@
-//! Specs for tests: scaled-down presets, and odd ones that cover every key and ragged edge.
-
-use std::collections::HashSet;
+//! Odd specs: each has an edge case for kernels.
 
 use gpt_plan::{
-    Activation, Block, Format, Kernel, Mask, Mlp, Norm, NormGroups, NormKind, Pattern, Plan,
-    Positions, QkNorm, Rope, RopeScaling, RotaryPairs, Spec,
+    Activation, Block, Mask, Mlp, Norm, NormGroups, NormKind, Pattern, Positions, QkNorm, Rope,
+    RopeScaling, RotaryPairs, Spec,
 };
 
-/// The plan of a spec; leaked, because engines expect a static plan.
-pub fn plan(name: &str, spec: &Spec) -> &'static Plan {
-    Box::leak(Box::new(gpt_codegen::plan::plan(name, spec)))
-}
-
-/// GPT-2, scaled down.
-pub fn gpt2() -> Spec {
-    Spec {
-        vocab: 101,
-        context: 64,
-        layers: 2,
-        heads: 4,
-        kv_heads: 4,
-        embed: 64,
-        head_dim: 16,
-        norm: Norm { kind: NormKind::Layer, eps: 1e-5, ..Norm::default() },
-        block: Block::PreNorm,
-        mlp: Mlp { gated: false, hidden: 256, activation: Activation::GeluTanh },
-        positions: Positions::Learned,
-        mask: Pattern::all(Mask::Causal),
-        bias: true,
-        tie_embeddings: true,
-        ..Spec::default()
-    }
-}
-
-/// SmolLM2, scaled down.
-pub fn smollm2() -> Spec {
-    Spec {
-        vocab: 96,
-        context: 80,
-        heads: 6,
-        kv_heads: 2,
-        embed: 48,
-        head_dim: 8,
-        norm: Norm { kind: NormKind::Rms, eps: 1e-5, ..Norm::default() },
-        mlp: Mlp { gated: true, hidden: 128, activation: Activation::Silu },
-        positions: rope(&[Some(100_000.0)], 8),
-        bias: false,
-        ..gpt2()
-    }
-}
-
-/// GPT-1, scaled down: post-norm.
-pub fn article() -> Spec {
-    Spec { layers: 3, block: Block::PostNorm, ..gpt2() }
-}
-
-/// Rows of more than one block of 256 columns, and the down projection with more than two.
-pub fn wide() -> Spec {
-    Spec {
-        context: 40,
-        layers: 1,
-        heads: 5,
-        kv_heads: 1,
-        embed: 320,
-        head_dim: 64,
-        mlp: Mlp { gated: true, hidden: 680, activation: Activation::Silu },
-        ..smollm2()
-    }
-}
+use super::{article, gpt2, relu_squared, rope, smollm2, wide};
 
 /// Unusual specs by name, each with an edge case for kernels.
 pub fn odd() -> Vec<(&'static str, Spec)> {
@@ -462,88 +400,7 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
     ]
 }
 
-/// What the kernels of chosen specs have in common with those of all odd specs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Cover {
-    /// Each combination of WGSL files of a kernel in f32.
-    Combinations,
-    /// Each WGSL file.
-    Files,
-}
-
-/// The odd specs for a GPU engine: the fewest found whose kernels have every file, or every
-/// combination of files, that the kernels of all odd specs have. Drivers compile slowly, and specs
-/// with the same combinations differ in sizes only. The ragged sizes come first. `kernels` returns
-/// the kernels of a pass.
-pub fn covering(cover: Cover, kernels: fn(&Plan) -> &[Kernel]) -> Vec<(&'static str, Spec)> {
-    const RAGGED: [&str; 4] = ["one_of_everything", "primes", "primes_gated", "wide_head"];
-    let mut rest: Vec<_> = odd()
-        .into_iter()
-        .map(|(name, spec)| {
-            let plan = gpt_codegen::plan::plan(name, &spec);
-            let files = kernels(&plan).iter().filter(|kernel| is_f32(kernel));
-            let files: HashSet<String> = match cover {
-                Cover::Combinations => files.map(|kernel| kernel.parts.join(" ")).collect(),
-                Cover::Files => {
-                    files.flat_map(|kernel| kernel.parts.iter().map(ToString::to_string)).collect()
-                }
-            };
-            (name, spec, files)
-        })
-        .collect();
-    let mut covered = HashSet::new();
-    let mut chosen = Vec::new();
-    loop {
-        // The largest number of new files; of equals, the first spec.
-        let new = |files: &HashSet<String>| files.difference(&covered).count();
-        let ragged = rest.iter().position(|(name, ..)| RAGGED.contains(name));
-        let best = (0..rest.len()).rev().max_by_key(|&at| new(&rest[at].2));
-        let best = best.filter(|&at| new(&rest[at].2) > 0);
-        let Some(at) = ragged.or(best) else { break };
-        let (name, spec, files) = rest.remove(at);
-        covered.extend(files);
-        chosen.push((name, spec));
-    }
-    chosen
-}
-
-/// Whether a kernel is the one of its kind in f32, or has no matrix.
-fn is_f32(kernel: &Kernel) -> bool {
-    let other = |format: &Format| *format != Format::F32 && kernel.name.ends_with(format.name());
-    !Format::ALL.iter().any(other)
-}
-
-/// The specs of [`odd`] that differ in the shapes, prologues and epilogues of their projections:
-/// the ones for kernel variants that replace the loops of a product and nothing else.
-pub fn projections() -> Vec<(&'static str, Spec)> {
-    const NAMES: [&str; 10] = [
-        "gpt2",
-        "smollm2",
-        "article",
-        "one_of_everything",
-        "primes",
-        "primes_gated",
-        "gated_bias",
-        "norm_without_parameters",
-        "post_rope_gated",
-        "softcap_primes",
-    ];
-    let specs: Vec<_> = odd().into_iter().filter(|(name, _)| NAMES.contains(name)).collect();
-    assert_eq!(specs.len(), NAMES.len(), "a spec was renamed");
-    specs
-}
-
 /// A norm of queries and keys.
 fn qk_norm(kind: NormKind, over: NormGroups) -> Option<QkNorm> {
     Some(QkNorm { norm: Norm { kind, eps: 1e-5, ..Norm::default() }, over })
-}
-
-/// Rotary positions by bases that repeat over the layers.
-fn rope(theta: &[Option<f64>], dims: u32) -> Positions {
-    Positions::Rope(Rope::new(Pattern(theta.to_vec().into()), dims))
-}
-
-/// `max(x, 0)^2`, a built-in activation that is a formula.
-pub fn relu_squared() -> Activation {
-    gpt_codegen::activations::find("ReluSquared").expect("it is built in")
 }

@@ -2,7 +2,7 @@
 
 use gpt_plan::{Norm, NormKind};
 
-use crate::oracle::{Matrix, NormParameters, norm};
+use crate::{Matrix, NormParameters, norm};
 
 /// With `x' = (x - centre) / scale` and `y = gamma x' + beta`: gamma's gradient is `Σ dy x'`,
 /// beta's `Σ dy`. A row's centre and scale depend on all its elements, so `g = gamma dy` loses its

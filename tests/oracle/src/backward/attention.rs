@@ -2,8 +2,8 @@
 
 use gpt_plan::Spec;
 
-use crate::oracle::attention::{Qkv, attention_weights, head_columns, kv_head, score};
-use crate::oracle::{Masks, Matrix, dot};
+use crate::attention::{Qkv, attention_weights, head_columns, kv_head, score};
+use crate::{Masks, Matrix, dot};
 
 /// The gradients of queries, keys and values. For one head, with scores `s = score(q kᵀ)`, weights
 /// `p = softmax(s)`, dropout's factors `m` and output `o = (m p) v`: `dv = (m p)ᵀ do`, `dp = m (do
