@@ -55,7 +55,7 @@ fn work(group: vec3<u32>, invocation: u32) {
             let query = min(block + invocation, last);
             var score = vec4<f32>(0.0);
             var d_p = vec4<f32>(0.0);
-            // Eight neighbors take the branch together, as `row_products` requires.
+            // Eight neighbours take the branch together, as `row_products` requires.
             if block + invocation / 8u * 8u < end_row {
                 score = score_of(row_products(q_at, 0u));
                 d_p = gradient_products(d_at, VALUES);
