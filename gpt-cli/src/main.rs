@@ -135,9 +135,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Disables Mesa's Vulkan layer that reorders adapters, unless the user configures it. The layer looks
-/// for a Wayland display, and where there is none it prints an error for each instance of Vulkan.
-/// `gpt` ranks adapters itself.
+/// Disables Mesa's Vulkan layer that reorders adapters, unless the user configures it. The layer
+/// looks for a Wayland display, and where there is none it prints an error for each instance of
+/// Vulkan. `gpt` ranks adapters itself.
 fn silence_device_select() {
     let configured = ["MESA_VK_DEVICE_SELECT", "NODEVICE_SELECT"];
     if cfg!(target_os = "linux") && !configured.iter().any(|name| env::var_os(name).is_some()) {

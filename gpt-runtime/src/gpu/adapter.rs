@@ -64,8 +64,8 @@ fn pci(info: &AdapterInfo) -> Vec<String> {
     ids.into_iter().chain(place).collect()
 }
 
-/// Which of the adapters with these names and PCI ids `wanted` selects: by an index, by a PCI id, or
-/// by a part of a name, in any case.
+/// Which of the adapters with these names and PCI ids `wanted` selects: by an index, by a PCI id,
+/// or by a part of a name, in any case.
 fn selected(wanted: &str, adapters: &[(String, Vec<String>)]) -> Vec<usize> {
     let wanted = wanted.to_lowercase();
     if let Ok(index) = wanted.parse()

@@ -301,7 +301,8 @@ impl<M> Session<M> {
         Ok(())
     }
 
-    /// Refuses `values`, rows of positions from `first` on, that are no numbers.
+    /// Returns an error if `values`, rows for the positions from `first` on, has a NaN or an
+    /// infinity.
     fn check_finite(
         &self,
         first: usize,
