@@ -1,8 +1,8 @@
 //! The oracle, and every test that needs more than one crate. `oracle` is the reference
 //! implementation of a GPT. Engines are compared with it on `specs` (compiled in `models`, random
-//! in `random`) with weights of `unit_gain` or `mixed`. `compare` measures errors, `parity` compares inference,
-//! `training` and `adamw` training. `book` has the Rust blocks of the documentation. The tests are in
-//! `tests/`, beside this folder.
+//! in `random`) with weights of `unit_gain` or `mixed`. `compare` measures errors, `parity`
+//! compares inference, `training` and `adamw` training. `book` has the Rust blocks of the
+//! documentation. The tests are in `tests/`, beside this folder.
 
 pub mod adamw;
 #[cfg(doctest)]

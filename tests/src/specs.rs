@@ -462,7 +462,8 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
     ]
 }
 
-/// What the kernels of chosen specs have in common with those of all odd specs.
+/// The unit of coverage. The kernels of the chosen specs have each one that the kernels of all odd
+/// specs have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Cover {
     /// Each combination of WGSL files of a kernel in f32.
