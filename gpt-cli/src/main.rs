@@ -2,7 +2,7 @@
 //! file or folder of its own, with a line in `subcommands!` below; help, completions and man pages
 //! are generated from its `Arguments`. `usage` parses them, `models` declares the built-in models,
 //! `options` the arguments that subcommands share. `output` prints results and failures, `progress`
-//! what takes long.
+//! the progress of long operations.
 //!
 //! Standard output carries results, standard error messages about them. A failure is one sentence
 //! on standard error. The exit status is 2 for invalid arguments or files and 1 for other failures.
