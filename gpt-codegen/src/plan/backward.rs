@@ -149,7 +149,8 @@ impl Backward<'_> {
                 _ => D_BRANCH,
             },
             Epilogue::Heads { .. } => D_QKV,
-            // A norm reads this activation. If a projection does, its `ProjectInput` has the slopes.
+            // A norm reads this activation. If a projection does, its `ProjectInput` has the
+            // slopes.
             Epilogue::Activation { slopes: Some(slopes), out, .. } if self.stream == Some(out) => {
                 self.stream = None;
                 let op = Op::Multiply { a: DX, b: slopes, out: DX };
