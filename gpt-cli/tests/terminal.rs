@@ -1,4 +1,4 @@
-//! What `gpt` prints on a terminal: a pseudo terminal of `script`, from util-linux.
+//! The output of `gpt` on a terminal: a pseudo terminal of `script`, from util-linux.
 #![cfg(target_os = "linux")]
 
 use std::io::{Read, Write};

@@ -235,8 +235,8 @@ pub(super) fn features(adapter: &Adapter, enabled: Features) -> gpt_plan::Featur
     found.fold(gpt_plan::Features::NONE, gpt_plan::Features::with)
 }
 
-/// What kernels need and a device on `adapter` with `limits` lacks. All of it is within WebGPU's
-/// default limits, but not in every GL driver.
+/// The capability that kernels need and a device on `adapter` with `limits` lacks. WebGPU's default
+/// limits include all of them, but not every GL driver has them.
 pub(super) fn lacks(adapter: &Adapter, limits: &wgpu::Limits) -> Option<String> {
     let downlevel = adapter.get_downlevel_capabilities();
     if !downlevel.flags.contains(DownlevelFlags::COMPUTE_SHADERS) {

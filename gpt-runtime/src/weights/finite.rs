@@ -16,7 +16,7 @@ const LARGEST_F16: f32 = 65_504.0;
 fn largest(format: Format) -> f32 {
     match format {
         Format::F32 => f32::MAX,
-        // What rounds to the greatest finite number.
+        // The greatest number that rounds to a finite one.
         Format::F16 => 65_519.0,
         Format::Bf16 => f32::from_bits(0x7F7F_7FFF),
         Format::Q4 | Format::Q5 => LARGEST_F16,
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use crate::weights::testing;
 
-    /// What a format accepts, it holds: the values come back, to its precision.
+    /// A format holds the values that it accepts: they come back, to its precision.
     #[test]
     fn accepted_values_come_back() {
         for format in Format::ALL {

@@ -127,7 +127,7 @@ impl Gpt {
         (product, bent)
     }
 
-    /// Logits from the products of the head: `s x`, with a soft cap `c` `c tanh(s x / c)`.
+    /// Logits from the products of the head: `s x`, or with a soft cap `c`, `c tanh(s x / c)`.
     fn softcap(&self, products: &Matrix) -> Matrix {
         let scaled = products.scaled(self.spec.logit_scale.unwrap_or(1.0));
         scaled.map_rows(|row| match self.spec.logit_softcap {

@@ -30,8 +30,8 @@ use gpt_simd::{BLOCK, Kernels, PANEL, Rounding};
 pub struct Packed {
     pub layout: PanelLayout,
     kernels: &'static Kernels,
-    /// In the order of their panels. A token's products look for that of each panel, which takes
-    /// one microsecond.
+    /// In the order of their panels. A token's products search this list for each panel, which
+    /// takes one microsecond.
     segments: Vec<Segment>,
     data: Region,
 }
@@ -59,8 +59,8 @@ impl Packed {
         Packed::of_parts(device, arena, std::slice::from_ref(tensor), order)
     }
 
-    /// As [`new`](Self::new), the rows of a matrix in parts, whose formats are all the same or all
-    /// quantised ([`can_join`](Self::can_join)).
+    /// As [`new`](Self::new), for a matrix whose rows are in several parts. There is one part, or
+    /// all formats are quantised ([`can_join`](Self::can_join)).
     ///
     /// # Errors
     /// As [`new`](Self::new).

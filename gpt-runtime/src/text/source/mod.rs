@@ -28,7 +28,7 @@ use super::chat::Templates;
 use crate::Error;
 use crate::weights::{self, Gguf};
 
-/// What a tokenizer is made of.
+/// The parts of a tokenizer.
 pub struct Source {
     pub inner: tokenizers::Tokenizer,
     /// Tokens that end a text, besides those that are known by their names.
