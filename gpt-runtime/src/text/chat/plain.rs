@@ -87,7 +87,7 @@ impl Tokenizer {
     fn without(&self, mark: char, controls: &Controls) -> tokenizers::Tokenizer {
         let mut json = serde_json::to_value(&*self.inner).expect("a tokenizer is JSON");
         for token in json["added_tokens"].as_array_mut().into_iter().flatten() {
-            // A token that is found in normalized text would be found without its mark.
+            // A token that is found in normalised text would be found without its mark.
             if controls.people.iter().any(|control| token["content"] == **control) {
                 token["normalized"] = false.into();
             }

@@ -1,4 +1,4 @@
-// Products of a prompt with quantized weights, four bytes at a time. An invocation quantizes a
+// Products of a prompt with quantised weights, four bytes at a time. An invocation quantises a
 // block of a row to bytes as it stages it. The sums of a block are integers, eight rows at a time
 // to save registers. They are then multiplied by the scale of the weights' block and that of the
 // inputs' block.
