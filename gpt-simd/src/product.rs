@@ -23,8 +23,7 @@ pub struct Product<E = f32, I = f32> {
     pub panel: *const E,
     /// Elements between two steps of depth: 32 in a packed panel.
     pub panel_stride: usize,
-    /// Distance in elements at which a product of at most `FEW` rows prefetches the panel; 0 for
-    /// none.
+    /// How many elements ahead a product of at most `FEW` rows prefetches the panel; 0 for none.
     pub ahead: usize,
     /// Bytes that a later product reads, prefetched little by little.
     pub next: (*const u8, usize),
@@ -152,7 +151,7 @@ pub trait Element<V: Vector>: Copy {
     unsafe fn add_product(sum: V, weight: V, input: V) -> V;
 }
 
-/// An element that f32 can be rounded to, to nearest, ties to even.
+/// An element to which f32 is rounded: to nearest, ties to even.
 pub trait Rounded<V: Vector>: Element<V> {
     /// # Safety
     /// As [`Vector::store`].

@@ -99,7 +99,7 @@ pub fn parse(json: &[u8], origin: &str) -> Result<tokenizers::Tokenizer, Error> 
     Ok(inner)
 }
 
-/// The words that a text is cut into before it is encoded. Added tokens are not looked for.
+/// The words that a text is cut into before it is encoded. Added tokens are treated as text.
 pub fn words(inner: &tokenizers::Tokenizer, text: &str) -> Vec<String> {
     let mut text = NormalizedString::from(text);
     if let Some(normalizer) = inner.get_normalizer() {
