@@ -1,4 +1,4 @@
-//! Which adapters there are, and which of them is opened.
+//! Lists the adapters of this machine, and chooses the one to open.
 //!
 //! The order of preference is discrete, integrated, virtual, others, software. `WGPU_BACKEND`
 //! restricts the APIs and `WGPU_ADAPTER_NAME` (or the caller) the adapters;
@@ -64,8 +64,8 @@ fn pci(info: &AdapterInfo) -> Vec<String> {
     ids.into_iter().chain(place).collect()
 }
 
-/// Which of the adapters with these names and PCI ids `wanted` selects: by an index, by a PCI id,
-/// or by a part of a name, in any case.
+/// The adapters that `wanted` selects among these names and PCI ids: by an index, by a PCI id, or
+/// by a part of a name, in any case.
 fn selected(wanted: &str, adapters: &[(String, Vec<String>)]) -> Vec<usize> {
     let wanted = wanted.to_lowercase();
     if let Ok(index) = wanted.parse()

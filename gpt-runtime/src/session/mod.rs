@@ -215,7 +215,7 @@ impl<M> Session<M> {
                 if finite.is_ok() && !weights::are_finite(rows) {
                     let (text, name) = (next + i, &model.plan().name);
                     finite = Err(model.not_finite(&format!(
-                        "the hidden states of {name} for text {text} are not numbers"
+                        "the hidden states of {name} for text {text} are not finite"
                     )));
                 }
                 sink(next + i, rows);
@@ -317,7 +317,7 @@ impl<M> Session<M> {
         let (name, position) = (&self.model.plan().name, first + row);
         Err(self
             .model
-            .not_finite(&format!("the {what} of {name} at position {position} are not numbers")))
+            .not_finite(&format!("the {what} of {name} at position {position} are not finite")))
     }
 
     fn check_all_logits(&self) -> Result<(), Error> {

@@ -91,7 +91,10 @@ impl Tokenizer {
         let source::Source { mut inner, ends, tokens, templates, begins } = source;
         ends::mark(&mut inner).expect("tokens of the vocabulary");
         let decoder = decode::Decoder::new(inner.get_decoder()).ok_or_else(|| {
-            Error::tokenizer("the tokenizer's decoder removes text that spans tokens".to_owned())
+            Error::tokenizer(
+                "the decoder of the tokenizer strips text across tokens, which is not supported"
+                    .to_owned(),
+            )
         })?;
         let stop_ids = ends::find(&inner, &ends);
         let bos = tokens.iter().find(|(name, _)| name == "bos_token");

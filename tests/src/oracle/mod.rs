@@ -176,7 +176,7 @@ impl Gpt {
         }
     }
 
-    /// The vector of each token, plus its position unless positions are rotary.
+    /// The vector of each token, plus its position if positions are learned or sinusoidal.
     fn embed(&self, tokens: &[u32], masks: Masks) -> Matrix {
         let width = self.spec.embed as usize;
         let x = Matrix::from_fn(tokens.len(), width, |position, column| {
