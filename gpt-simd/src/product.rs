@@ -17,11 +17,11 @@ pub struct Product<E = f32, I = f32> {
     pub input: *const I,
     /// Elements between the starts of two rows of the input.
     pub input_stride: usize,
-    /// Elements between two steps of depth: 1, or a row's length where the input is read by
-    /// columns.
+    /// Elements of the input from one index of depth to the next: 1, or a row's length where the
+    /// input is read by columns.
     pub input_step: usize,
     pub panel: *const E,
-    /// Elements between two steps of depth: 32 in a packed panel.
+    /// Elements of the panel from one index of depth to the next: 32 in a packed panel.
     pub panel_stride: usize,
     /// How many elements ahead a product of at most `FEW` rows prefetches the panel; 0 for none.
     pub ahead: usize,

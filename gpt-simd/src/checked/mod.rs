@@ -242,8 +242,8 @@ impl Kernels {
         unsafe { kernel(&product) }
     }
 
-    /// Steps of depth that are interleaved in a panel of `format`: as many as one instruction
-    /// multiplies and adds.
+    /// Neighbouring columns of the matrix that are interleaved in a panel of `format`: as many as
+    /// one instruction multiplies and adds.
     #[inline]
     pub fn group(&self, format: Format) -> usize {
         match format {

@@ -100,11 +100,11 @@ fn part_of(bytes: &[u8], [i, n]: [usize; 2]) -> &[u8] {
     &bytes[bytes.len() * i / n..bytes.len() * (i + 1) / n]
 }
 
-/// A matrix as a GEMM reads it: for each step of depth, the weights of 32 outputs.
+/// A matrix as a GEMM reads it: for each element of an input row, the weights of 32 outputs.
 pub trait Panels: Sync {
     /// Number of panels; the last one is padded.
     fn count(&self) -> usize;
-    /// Steps of depth: the width of the input.
+    /// The depth of a product: the width of the input.
     fn depth(&self) -> usize;
     /// The rounding of a product's inputs.
     fn rounding(&self, kernels: &Kernels) -> Rounding;
