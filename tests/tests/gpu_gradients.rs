@@ -42,8 +42,8 @@ fn shapes_beyond_one_block() {
     training::check_large(&engine(device), BOUND);
 }
 
-/// Plain kernels, the kernels of a hardware adapter, and both places of input rows, each with some
-/// specs and with shapes larger than one block.
+/// Plain kernels, the default variants, and those with double buffers and broadcasts, each with
+/// some specs and with shapes larger than one block.
 #[test]
 fn other_variants() {
     let double = Features::DEFAULT.with(Feature::DoubleBuffers);

@@ -108,9 +108,9 @@ pub trait Panels: Sync {
     fn depth(&self) -> usize;
     /// The rounding of a product's inputs.
     fn rounding(&self, kernels: &Kernels) -> Rounding;
-    /// The steps `from..to` of a panel (`from` a multiple of 32). If they are stored in another
-    /// form, they are converted in `scratch`, which takes four bytes for each number and whole
-    /// blocks of 32 steps.
+    /// The indices of depth `from..to` of a panel (`from` a multiple of 32). If they are stored in
+    /// another form, they are converted in `scratch`, which has four bytes for each number and
+    /// whole blocks of 32 indices.
     fn slice<'a>(
         &'a self,
         kernels: &Kernels,
