@@ -103,7 +103,7 @@ fn crate_name(folder: &Path) -> Result<&str, Failure> {
         || REFUSED.split(' ').any(|refused| refused == name_of_crate)
     {
         return Err(Failure::Input(format!(
-            "{name:?} cannot be the name of a crate; take a letter, then letters, digits, - and _, and no word of Rust's own"
+            "{name:?} cannot be the name of a crate; take a letter, then letters, digits, - and _; keywords of Rust and names such as test are refused"
         )));
     }
     Ok(name)

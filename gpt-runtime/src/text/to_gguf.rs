@@ -100,10 +100,10 @@ impl Tokenizer {
                 if whole && merges.is_empty() && names.all(|name| name.chars().count() == 1) {
                     return Ok(Kind::Characters);
                 }
-                Err("it cuts text into words as no family does".to_owned())
+                Err("no family of llama.cpp cuts text into words in this way".to_owned())
             }
             ModelWrapper::WordLevel(_) => Err("its tokens are whole words".to_owned()),
-            ModelWrapper::Unigram(_) => Err("it is a Unigram".to_owned()),
+            ModelWrapper::Unigram(_) => Err("it is a Unigram model".to_owned()),
         }
     }
 

@@ -191,7 +191,9 @@ fn characters(vocabulary: &Vocabulary<'_>) -> Result<Json, String> {
     for (id, token) in vocabulary.tokens.iter().enumerate() {
         let name = if *token == "\\\\" { "\\" } else { token };
         if vocabulary.kind(id) == Kind::Normal && name.chars().count() != 1 {
-            return Err(format!("its token {id} is more than a character, as RWKV's may be"));
+            return Err(format!(
+                "its token {id} is longer than a character, and only lists of characters are read for rwkv"
+            ));
         }
         vocab.insert(name.to_owned(), id.into());
     }
