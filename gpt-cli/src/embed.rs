@@ -67,7 +67,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let texts: Vec<&str> =
         given.chain(lines.lines().filter(|line| !line.trim().is_empty())).collect();
     if texts.is_empty() {
-        return Err(Failure::Input("the file has no text; a text is a line of it".to_owned()));
+        return Err(Failure::Input("the file has no text; each line of it is a text".to_owned()));
     }
     let described = match &arguments.load.weights {
         Some(path) => EmbedOptions::beside(path)?,

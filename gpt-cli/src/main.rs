@@ -2,7 +2,7 @@
 //! file or folder of its own, with a line in `subcommands!` below; help, completions and man pages
 //! are generated from its `Arguments`. `usage` parses them, `models` declares the built-in models,
 //! `options` the arguments that subcommands share. `output` prints results and failures, `progress`
-//! what takes long.
+//! the progress of long operations.
 //!
 //! Standard output carries results, standard error messages about them. A failure is one sentence
 //! on standard error. The exit status is 2 for invalid arguments or files and 1 for other failures.
@@ -135,9 +135,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Disables Mesa's Vulkan layer that reorders adapters, unless the user configures it. The layer looks
-/// for a Wayland display, and where there is none it prints an error for each instance of Vulkan.
-/// `gpt` ranks adapters itself.
+/// Disables Mesa's Vulkan layer that reorders adapters, unless the user configures it. The layer
+/// looks for a Wayland display, and where there is none it prints an error for each instance of
+/// Vulkan. `gpt` ranks adapters itself.
 fn silence_device_select() {
     let configured = ["MESA_VK_DEVICE_SELECT", "NODEVICE_SELECT"];
     if cfg!(target_os = "linux") && !configured.iter().any(|name| env::var_os(name).is_some()) {

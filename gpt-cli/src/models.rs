@@ -167,7 +167,7 @@ fn compile(name: &str, spec: &Spec) -> Result<Chosen, Failure> {
 /// its name begins with `model`, that of its folder.
 pub fn name_of_file(path: &Path) -> String {
     let text = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();
-    // A file may be a link to a blob that is called after its checksum.
+    // A file may be a link to a blob that is named after its checksum.
     let stem = path.file_stem().map(text).filter(|_| !path.is_dir());
     let folder = if path.is_dir() { Some(path) } else { path.parent() };
     let folder = folder.map(|folder| if folder == Path::new("") { Path::new(".") } else { folder });

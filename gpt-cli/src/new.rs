@@ -103,7 +103,7 @@ fn crate_name(folder: &Path) -> Result<&str, Failure> {
         || REFUSED.split(' ').any(|refused| refused == name_of_crate)
     {
         return Err(Failure::Input(format!(
-            "{name:?} cannot be the name of a crate; take a letter, then letters, digits, - and _, and no word of Rust's own"
+            "{name:?} cannot be the name of a crate; take a letter, then letters, digits, - and _; keywords of Rust and names such as test are refused"
         )));
     }
     Ok(name)
@@ -128,7 +128,7 @@ fn dependency(clone: Option<&Path>) -> Result<String, Failure> {
     Ok(format!("gpt-runtime = {{ path = {runtime:?} }}"))
 }
 
-/// The weights that `from` is or is beside, if there are some.
+/// The weights: `from` itself, or those beside it. None if there are none.
 fn weights_of(from: &Path) -> Option<PathBuf> {
     let path = absolute(from).ok()?;
     let is_config = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));

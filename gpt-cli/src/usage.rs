@@ -41,8 +41,8 @@ pub fn command<A: CommandFactory>() -> Command {
             .max_term_width(WIDTH)
             .help_template(if has_positionals { OVERVIEW } else { HELP })
             .disable_help_flag(true)
-            // The user has typed it to see this list, and the help of `gpt train` fits a screen
-            // only without its line.
+            // The list does not show `--help`, which the user has just typed: only without its line
+            // does the help of `gpt train` fit a screen.
             .arg(help().hide(true))
             .mut_args(|argument| {
                 // `-1` is a value, which the option may reject, and not an unknown flag.

@@ -204,7 +204,7 @@ fn inspect_knows_every_model() {
             assert_eq!(inspected[phase]["dispatches"], 5 * layers + 2, "{model} {phase}");
         }
     }
-    // What a GPU dispatches besides: the steps of sampling, and split attention.
+    // A GPU also dispatches the steps of sampling, and split attention.
     let smollm2 = json(&["inspect", "--model", "smollm2-135m", "--json"]);
     let steps = |key: &str| smollm2[key].as_array().unwrap().len();
     assert_eq!((steps("sampling"), steps("sampling_truncated")), (2, 4));

@@ -68,7 +68,7 @@ fn help_is_a_word_too() {
     assert_eq!(shell("gpt help tain", folder).status.code(), Some(2));
 }
 
-/// What makes an example fast enough for a test: an option more, or a smaller model.
+/// An example, changed so that it is fast enough for a test: an option more, or a smaller model.
 fn in_short(example: &str) -> String {
     let cpu = "--device cpu --threads 1";
     let line = example.replace("--model gpt2", "--model nano").replace("--steps 4000", "--steps 6");

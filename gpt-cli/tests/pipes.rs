@@ -1,4 +1,4 @@
-//! Readers that go, and disks that are full.
+//! Readers that close their pipe, and disks that are full.
 #![cfg(unix)]
 
 use std::fs;

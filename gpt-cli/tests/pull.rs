@@ -40,7 +40,7 @@ enum Fault {
     ListStatus(u16),
 }
 
-/// What the server saw of a request.
+/// The parts of a request that the server saw.
 #[derive(Clone, Debug, PartialEq)]
 struct Request {
     path: String,
@@ -369,8 +369,8 @@ fn cut_and_slow_transfers_are_continued() {
     }
 }
 
-/// A server that falls silent costs the time that `HF_HUB_DOWNLOAD_TIMEOUT` allows, and no more. What
-/// arrived is kept for the next run.
+/// A server that falls silent costs the time that `HF_HUB_DOWNLOAD_TIMEOUT` allows, and no more.
+/// The bytes that arrived are kept for the next run.
 #[test]
 fn silent_servers_are_left() {
     let server = Server::start(model());

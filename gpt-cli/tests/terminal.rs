@@ -1,4 +1,4 @@
-//! What `gpt` prints on a terminal: a pseudo terminal of `script`, from util-linux.
+//! The output of `gpt` on a terminal: a pseudo terminal of `script`, from util-linux.
 #![cfg(target_os = "linux")]
 
 use std::io::{Read, Write};
@@ -19,7 +19,8 @@ struct Terminal {
 impl Terminal {
     /// Runs `gpt` with these arguments; none if there is no `script`.
     fn open(arguments: &str, folder: &Path, variables: &[(&str, &str)]) -> Option<Terminal> {
-        // `exec`: a shell that waits for `gpt` would receive Ctrl-C too, and dash then exits with 130.
+        // `exec`: a shell that waits for `gpt` would receive Ctrl-C too, and dash then exits with
+        // 130.
         let line = format!("exec {} {arguments}", env!("CARGO_BIN_EXE_gpt"));
         let mut command = Command::new("script");
         command.args(["-qec", &line, "/dev/null"]).current_dir(folder);

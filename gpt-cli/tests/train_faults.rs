@@ -1,4 +1,5 @@
-//! What must not lose a training run: a kill, another trainer, a full disk, a file that shrinks.
+//! Faults that must not lose a training run: a kill, another trainer, a full disk, a file that
+//! shrinks.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -71,7 +72,7 @@ fn kill(mut child: Child) {
     child.wait().unwrap();
 }
 
-/// A checkpoint precedes the validation of its step; a resumed run makes up for the validation.
+/// A checkpoint precedes the validation of its step. A resumed run performs a missing validation.
 #[test]
 fn a_run_killed_in_its_last_validation_is_whole() {
     let desk = TestDir::new(8_000);

@@ -12,7 +12,7 @@ use crate::resolve::Merged;
 /// The widest head. A GPU workgroup stores a row of it, the CPU's attention a tile.
 const MAX_HEAD_DIM: u32 = 256;
 
-/// The deepest model. Work over the layers ends, and sums over them fit their types.
+/// The most layers. Loops over the layers stay short, and sums over them fit their types.
 const MAX_LAYERS: u32 = 65_536;
 
 /// All errors of `spec`, each on the token that caused it.
@@ -30,7 +30,7 @@ pub fn check(merged: &Merged, spec: &Spec) -> Vec<Diagnostic> {
         check.fail(&["layers"], |span| {
             Diagnostic::new(span, "the model has too many layers")
                 .found(format!("layers is {}", spec.layers))
-                .help(format!("it may have {MAX_LAYERS}"))
+                .help(format!("it may have at most {MAX_LAYERS}"))
         });
     }
     check.pattern("mask", spec.mask.0.len(), spec.layers);
@@ -38,7 +38,7 @@ pub fn check(merged: &Merged, spec: &Spec) -> Vec<Diagnostic> {
     if let Some(rope) = spec.rope() {
         check.pattern("positions", rope.theta.0.len(), spec.layers);
         check.pattern("positions", rope.scaling.0.len(), spec.layers);
-        // Of an odd width of a head, the next check speaks.
+        // An odd `head_dim` is reported below.
         let odd = rope.dims % 2 == 1 && rope.dims != spec.head_dim;
         if rope.dims > spec.head_dim || odd {
             check.fail(&["positions", "head_dim", "embed", "heads"], |span| {
@@ -113,7 +113,7 @@ impl Check<'_> {
         }
     }
 
-    /// Checks that the formulas of rotary scalings divide by no zero.
+    /// Checks that the formulas of rotary scalings do not divide by zero.
     fn scalings(&mut self, spec: &Spec) {
         for (theta, scaling) in spec.rotary_tables() {
             match scaling {
@@ -146,7 +146,7 @@ impl Check<'_> {
             self.fail(&["heads", "head_dim", "embed"], |span| {
                 Diagnostic::new(span, "the heads together are too wide")
                     .found(format!("{} heads of {}", spec.heads, spec.head_dim))
-                    .help("all heads together may be 16,777,216 wide")
+                    .help("all heads together may be at most 16,777,216 wide")
             });
         }
     }
@@ -222,7 +222,7 @@ impl Check<'_> {
             self.fail(keys, |span| {
                 Diagnostic::new(span, format!("{what} has more rows than a dispatch can cover"))
                     .found(format!("{rows} x {columns}"))
-                    .help(format!("it may have {MAX_ROWS} rows"))
+                    .help(format!("it may have at most {MAX_ROWS} rows"))
             });
             return;
         }
@@ -236,7 +236,7 @@ impl Check<'_> {
                         bytes >> 20,
                         format.name()
                     ))
-                    .help(format!("it may have {parts} parts of {} MiB each", MAX_BINDING >> 20))
+                    .help(format!("it may have at most {parts} parts of {} MiB", MAX_BINDING >> 20))
             });
         }
     }
@@ -247,7 +247,7 @@ impl Check<'_> {
             self.fail(keys, |span| {
                 Diagnostic::new(span, format!("{what} is larger than any adapter can bind"))
                     .found(format!("{} MiB", bytes >> 20))
-                    .help(format!("it may take {} MiB", MAX_BINDING >> 20))
+                    .help(format!("it may take at most {} MiB", MAX_BINDING >> 20))
             });
         }
     }

@@ -157,8 +157,8 @@ fn shorten(entries: &mut Vec<Entry>, spec: &Spec) {
     }
 }
 
-/// The entries without the optional one that has `skip` such entries before it, fields after their
-/// key. Takes `skip` if there is one.
+/// The entries without one of the optional ones: that with `skip` optional entries before it, where
+/// fields count after their key. Sets `skip` to `None` if there is such an entry.
 fn without(entries: &[Entry], skip: &mut Option<usize>) -> Vec<Entry> {
     let mut rest = Vec::new();
     for entry in entries {

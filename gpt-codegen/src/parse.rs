@@ -23,7 +23,7 @@ pub struct Declared {
     pub errors: Vec<Diagnostic>,
 }
 
-/// What comes after the two dots.
+/// The base of a spec, after the two dots.
 #[derive(Clone)]
 pub enum Base {
     /// A preset, or a model that is declared earlier.

@@ -1,5 +1,5 @@
-//! Encoders: BERT, RoBERTa and DistilBERT, `BertConfig`, `RobertaConfig` and `DistilBertConfig` of
-//! transformers.
+//! Encoders: BERT, RoBERTa and DistilBERT (`BertConfig`, `RobertaConfig` and `DistilBertConfig` of
+//! transformers).
 //!
 //! Every token attends to every other, and each half of a block ends with a norm. The spec has the
 //! head for masked words if `architectures` names the class that has it (`BertForMaskedLM`), and

@@ -5,8 +5,8 @@ use gpt_plan::{Activation, Mlp, Norm, NormKind, Positions, Spec, TensorNames};
 use crate::fields::Fields;
 use crate::gpt2::width_of_heads;
 
-/// ALiBi has no last position, and the class has no key for the length of training's texts, which
-/// is that of the published models.
+/// The length of the texts of training. ALiBi has no last position, and the class has no key for
+/// this length, so it is that of the published models.
 const CONTEXT: u32 = 2_048;
 
 /// Reads a `config.json`. Defaults are those of `BloomConfig`.

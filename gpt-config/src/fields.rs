@@ -1,5 +1,5 @@
-//! The values of a file by key. A getter checks the type of a value, notes a problem if it is
-//! wrong, and returns the default then, so that one run finds all problems.
+//! The values of a file by key. A getter checks the type of a value. If it is wrong, the getter
+//! notes a problem and returns the default, so that one run finds all problems.
 
 use std::collections::BTreeSet;
 
@@ -62,7 +62,7 @@ const HARMLESS: &[&str] = &[
 pub struct Fields<'a> {
     /// The file, or the object within it, in messages.
     file: &'static str,
-    /// Before every key; other keys of the file are not read.
+    /// The prefix of every key that is read. Keys without it are ignored.
     prefix: String,
     values: &'a Map<String, Value>,
     read: BTreeSet<&'static str>,
@@ -81,7 +81,7 @@ impl<'a> Fields<'a> {
     pub fn finish(mut self, spec: Spec) -> Result<Spec, Vec<String>> {
         if self.prefix.is_empty() {
             self.ignore(HARMLESS);
-            // False, or they would add a second attention or another model.
+            // These add a second attention or another model, so they have to be false.
             self.only("add_cross_attention", false);
             self.only("is_encoder_decoder", false);
             self.only("tie_encoder_decoder", false);

@@ -1,5 +1,5 @@
-//! GPT-2: `GPT2Config` of transformers. `GPTBigCodeConfig`, of StarCoder and SantaCoder, has its
-//! keys.
+//! GPT-2: `GPT2Config` of transformers. `GPTBigCodeConfig`, of StarCoder and SantaCoder, has the
+//! same keys and more.
 
 use gpt_plan::{Activation, Mlp, Norm, NormKind, Positions, Spec, TensorNames};
 

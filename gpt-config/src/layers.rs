@@ -49,7 +49,9 @@ fn layer_types(fields: &mut Fields<'_>, layers: u32) -> Option<Vec<bool>> {
         Some(kinds) if kinds.len() == layers as usize => Some(kinds),
         Some(kinds) => {
             let (file, count) = (fields.file(), kinds.len());
-            fields.fail(format!("layer_types of {file} lists {count} layers of {layers}"));
+            fields.fail(format!(
+                "layer_types of {file} lists {count} layers, but the model has {layers}"
+            ));
             None
         }
         None => {

@@ -1,10 +1,10 @@
 //! Reads the spec of a model from the file that describes it: a Hugging Face `config.json`, or the
 //! metadata of a GGUF. `write` writes the `config.json` of a spec.
 //!
-//! A family of architectures is a module: `gpt2`, `gpt1`, `gpt_j`, `gpt_neo`, `falcon`, `bloom`,
-//! `mpt`, `opt`, `bert` and `modernbert` (encoders), and `llama`, which has the classes with the same keys, too. A
-//! new family takes two files: its module, and a row of `FAMILIES` here. The metadata of GGUF files
-//! are read by `gguf`, which has a row for each architecture of llama.cpp.
+//! Each family of architectures has a module: `gpt2`, `gpt1`, `gpt_j`, `gpt_neo`, `falcon`,
+//! `bloom`, `mpt`, `opt`, the encoders `bert` and `modernbert`, and `llama` for all classes with
+//! the keys of Llama. A new family takes a module, and a row of `FAMILIES` here. `gguf` reads the
+//! metadata of GGUF files; it has a row for each architecture of llama.cpp.
 //!
 //! `Fields` hands out the values of a file and remembers which keys were read. Every key of a
 //! `config.json` must be read, and every key of a GGUF whose name begins with that of its

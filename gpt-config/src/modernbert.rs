@@ -48,7 +48,7 @@ pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
         let file = fields.file();
         fields.fail(format!("classifier_activation of {file} is not its hidden_activation"));
     }
-    // That of the dense layer of the head, if there is one.
+    // The bias of the dense layer of the head, if there is one.
     let mut flag = |key, default| fields.flag(key).unwrap_or(default);
     let bias = flag("classifier_bias", false) && head;
     let own = |flag: bool| Some(flag).filter(|flag| *flag != bias);

@@ -9,7 +9,7 @@ use crate::gpt2::width_of_heads;
 pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     let embed = fields.size("hidden_size").unwrap_or(768);
     let heads = fields.size("num_attention_heads").unwrap_or(12);
-    // Of OPT-350M, which norms after the residuals and projects its embeddings.
+    // OPT-350M has other values: its norms are after the residuals, and it projects embeddings.
     fields.only("do_layer_norm_before", true);
     fields.only("word_embed_proj_dim", embed);
     fields.only("_remove_final_layer_norm", false);

@@ -14,20 +14,20 @@ pub struct Defaults {
     pub theta: f64,
     /// The share of a head's elements that rotate.
     pub partial: f64,
-    /// The names of both outside of an object.
+    /// Their keys at the top level of the file.
     pub keys: [&'static str; 2],
 }
 
-/// Of most classes.
+/// The defaults of most classes.
 pub const USUAL: Defaults =
     Defaults { theta: 10_000.0, partial: 1.0, keys: ["rope_theta", "partial_rotary_factor"] };
 
-/// Reads the rotary embedding of all layers, or of those without a window where the others have one
-/// of their own. `context` is that of the model, in tokens.
+/// Reads the rotary embedding of all layers. In a model whose layers with a window have another one
+/// (see [`local`]), it is that of the layers without a window. `context` is the model's, in tokens.
 pub fn read(fields: &mut Fields<'_>, head_dim: u32, context: u32, defaults: Defaults) -> Rope {
     let [theta, partial] = defaults.keys.map(|key| fields.number(key));
     let outer = Parameters { theta, partial, scaling: RopeScaling::None };
-    // Phi-3 has it here, and this place wins.
+    // Phi-3 has this key at the top level, where it precedes that of an object.
     let original = fields.size("original_max_position_embeddings");
     let objects = ["rope_scaling", "rope_parameters"];
     inner(fields, &objects, "full_attention", outer, (original, context)).rope(
@@ -37,8 +37,7 @@ pub fn read(fields: &mut Fields<'_>, head_dim: u32, context: u32, defaults: Defa
     )
 }
 
-/// Reads the rotary embedding of layers with a window, whose base is called `key` outside of an
-/// object.
+/// Reads the rotary embedding of layers with a window. `key` names their base at the top level.
 pub fn local(
     fields: &mut Fields<'_>,
     head_dim: u32,
@@ -52,7 +51,8 @@ pub fn local(
         .rope(head_dim, theta, 1.0)
 }
 
-/// The rotary embedding of layers of two kinds: `local` where a layer slides, otherwise `global`.
+/// The rotary embedding of layers of two kinds: `local` for layers with a window, otherwise
+/// `global`.
 pub fn by_kind(global: Rope, local: &Rope, sliding: &[bool]) -> Rope {
     let of = |rope: &Rope| (rope.theta.of(0), rope.scaling.of(0));
     let of = sliding.iter().map(|sliding| if *sliding { of(local) } else { of(&global) });
@@ -100,7 +100,7 @@ fn inner(
     outer
 }
 
-/// The values of an object, as far as it has them.
+/// The values of an object; none for absent ones.
 #[derive(Clone, Copy, Default)]
 struct Parameters {
     theta: Option<f64>,
@@ -109,10 +109,10 @@ struct Parameters {
 }
 
 impl Parameters {
-    /// The rotary embedding, with a theta and a share for absent ones.
+    /// The rotary embedding. `theta` and `partial` replace absent values.
     fn rope(self, head_dim: u32, theta: f64, partial: f64) -> Rope {
         let theta = self.theta.unwrap_or(theta);
-        // As transformers truncates it.
+        // transformers truncates this number, too.
         let dims = (f64::from(head_dim) * self.partial.unwrap_or(partial)) as u32;
         Rope { scaling: Pattern::all(self.scaling), ..Rope::new(Pattern::all(Some(theta)), dims) }
     }
@@ -159,7 +159,7 @@ fn parameters(
     within.ignore(&["rope_type"]);
     let theta = within.number("rope_theta");
     let partial = within.number("partial_rotary_factor");
-    // Without it, the model was not extended.
+    // Without the key, the context was not extended.
     let mut original_context =
         || original.or(within.size("original_max_position_embeddings")).unwrap_or(context);
     let scaling = match kind {

@@ -1,8 +1,8 @@
 //! The procedural macro behind `gpt_model!`.
 //!
-//! Depend on `gpt-runtime`, whose `gpt_model!` calls this macro with the path of that crate; nothing
-//! here is meant to be called by users. All of the work is in `gpt-codegen`: a crate of procedural
-//! macros can export only macros, so the compiler is an ordinary library.
+//! Depend on `gpt-runtime`, whose `gpt_model!` calls this macro with the path of that crate;
+//! nothing here is meant to be called by users. All of the work is in `gpt-codegen`: a crate of
+//! procedural macros can export only macros, so the compiler is an ordinary library.
 
 #![warn(missing_docs)]
 

@@ -116,7 +116,7 @@ operands! {
     Qkv = "qkv",
     /// Output of the attention.
     A = "a",
-    /// Partial results of attention over a share of the keys each.
+    /// Partial results of attention, each over a share of the keys.
     SplitSums = "split_sums",
     /// Log-sum-exp of each query's scores.
     Lse = "lse",

@@ -203,7 +203,7 @@ impl Slot {
 /// A buffer, row-major, rows `stride` elements apart.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Buffer {
-    /// What the buffer holds.
+    /// The contents of the buffer.
     pub id: BufferId,
     /// Elements of a row.
     pub width: u32,

@@ -26,7 +26,7 @@ pub enum Feature {
     /// Decoding attention with workgroups of 64 invocations instead of 256. Any adapter runs it.
     /// Faster on software adapters.
     SmallGroups,
-    /// Dot products of four bytes, for quantized weights: inputs are quantized to bytes. Any
+    /// Dot products of four bytes, for quantised weights: inputs are quantised to bytes. Any
     /// adapter runs it, and most have an instruction for it.
     PackedDot,
     /// Prefill in f16 arithmetic, for f16 weights: inputs are rounded to f16, and so are sums of up

@@ -4,14 +4,14 @@
 //! quantised has blocks of one number. A quantised block has an f16 scale, an f16 minimum if the
 //! format has one, and integers, its quants.
 //!
-//! GGUF's k-quants have blocks of 256. A sub-block of 32 has *fine* scales and minima of its
-//! own: integers of up to 8 bits, which the f16 of the block multiply. In a format with two fine
-//! scales each half of a sub-block has one.
+//! GGUF's k-quants have blocks of 256. A sub-block of 32 has *fine* scales and minima of its own:
+//! integers of up to 8 bits, each multiplied by an f16 of the block. In a format with two fine
+//! scales, each half of a sub-block has one.
 //!
 //! The host stores a block as GGUF does. Engines store the same numbers in another order, without
-//! loss: the f16, then the quants of each sub-block, then a byte for each fine scale and minimum.
-//! The layouts on the GPU ([`MatrixLayout`](crate::MatrixLayout)) and in the panels of the CPU are
-//! derived from that order.
+//! loss: the f16 values, then the quants of each sub-block, then a byte for each fine scale and
+//! minimum. The layouts on the GPU ([`MatrixLayout`](crate::MatrixLayout)) and in the panels of the
+//! CPU are derived from that order.
 //!
 //! The code that encodes and decodes a block is in `gpt-runtime`, `weights/format` (on the host),
 //! in `gpt-simd`, `quants` (in panels), and in `shaders`, `matmul/weights/NAME.wgsl`.
@@ -33,7 +33,7 @@ struct Row {
 }
 
 /// Declares the formats: the name, the elements and bytes of a block on the host, the bits of an
-/// element, the number of f16 of a block, and the numbers of fine scales and fine minima of
+/// element, the number of f16 values of a block, and the numbers of fine scales and fine minima of
 /// a sub-block.
 macro_rules! formats {
     ($($(#[$doc:meta])* $format:ident: $name:literal, $block:expr, $bits:literal, $scales:literal, $fine:expr;)+) => {
@@ -104,7 +104,7 @@ impl Format {
         self.row().block[1]
     }
 
-    /// The number of f16 of a block: 0, 1 (a scale), or 2 (a scale and a minimum).
+    /// The number of f16 values of a block: 0, 1 (a scale), or 2 (a scale and a minimum).
     #[inline]
     pub const fn scales(self) -> usize {
         self.row().scales
@@ -122,14 +122,14 @@ impl Format {
         columns.div_ceil(self.block()) * self.block_bytes()
     }
 
-    /// Fine scales and fine minima of a sub-block: integers of up to 8 bits. None in formats with
-    /// blocks of 32.
+    /// The numbers of fine scales and fine minima of a sub-block, which are integers of up to 8
+    /// bits. Formats with blocks of 32 have none.
     #[inline]
     pub const fn fine(self) -> [usize; 2] {
         self.row().fine
     }
 
-    /// Whether it is one of GGUF's k-quants: scales are quantised, too.
+    /// Whether it is one of GGUF's k-quants, whose scales are quantised, too.
     #[inline]
     pub const fn is_k_quant(self) -> bool {
         self.row().fine[0] > 0
@@ -147,8 +147,8 @@ impl Format {
         self.row().bits * SUB_BLOCK / 8
     }
 
-    /// Bytes of a block as engines store it: its f16, and for each sub-block its quants and a byte
-    /// for each fine scale and minimum.
+    /// Bytes of a block as engines store it: its f16 values, and for each sub-block its quants and
+    /// a byte for each fine scale and minimum.
     #[inline]
     pub const fn packed_bytes(self) -> usize {
         if !self.is_quantised() {
@@ -159,7 +159,7 @@ impl Format {
     }
 
     /// Words of 32 bits of a quantised block on the GPU: its quants, its fine scales and minima,
-    /// and one word of f16.
+    /// and one word for its f16 values.
     #[inline]
     pub const fn block_words(self) -> usize {
         (self.packed_bytes() - 2 * self.scales()) / 4 + 1

@@ -2,10 +2,11 @@
 //! shaders, and the engine, which packs.
 //!
 //! Rows are stored in panels of [`PANEL`]. For each group of columns a panel holds an element of
-//! each of its rows, side by side, so that neighboring invocations read neighboring elements. The
-//! format defines an element: four f32, four halves in two words, or a word of a quantized block,
-//! whose fine scales and f16 follow its quants. Rows and columns are padded with zeros. A matrix
-//! larger than [`MAX_BINDING`] has several parts, each a whole number of panels.
+//! each of its rows, side by side, so that neighbouring invocations read neighbouring elements. The
+//! format defines an element: four f32, four f16 in two words, or a word of a quantised block. Such
+//! a block has its quants, then its fine scales, then its f16 values. Rows and columns are padded
+//! with zeros. A matrix larger than [`MAX_BINDING`] has several parts, each a whole number of
+//! panels.
 
 use crate::{Epilogue, Format, MAX_BINDING, Op, SUB_BLOCK};
 
@@ -13,7 +14,7 @@ use crate::{Epilogue, Format, MAX_BINDING, Op, SUB_BLOCK};
 /// invocations at a time (lavapipe) reads a panel from beginning to end.
 pub const PANEL: u32 = 8;
 
-/// Rows of a strip, which neighboring invocations compute together. Matrices are padded to whole
+/// Rows of a strip, which neighbouring invocations compute together. Matrices are padded to whole
 /// strips, and the strips of a gated MLP's two halves alternate.
 pub const STRIP: u32 = 32;
 
@@ -32,12 +33,12 @@ pub struct MatrixLayout {
     pub panel_length: u32,
     /// Bytes of an element, a `vec4<f32>`, `vec2<u32>` or `u32`.
     pub element_bytes: u32,
-    /// Quads of columns that a shader reads together: a sub-block of a quantized format, otherwise
+    /// Quads of columns that a shader reads together: a sub-block of a quantised format, otherwise
     /// a divisor of the columns. Shaders call them a block.
     pub block_quads: u32,
-    /// Such blocks of a row.
+    /// Blocks of a row.
     pub blocks: u32,
-    /// Bindings.
+    /// Bindings that the matrix takes.
     pub parts: u32,
     /// Panels of every part but the last.
     pub part_panels: u32,

@@ -9,7 +9,7 @@ pub struct TrainShape {
     pub batch: u32,
     /// Tokens of each.
     pub tokens: u32,
-    /// What the backward pass computes again.
+    /// The activations that the backward pass computes again.
     pub recompute: Recompute,
 }
 

@@ -30,9 +30,9 @@ pub enum Op {
         /// The residual stream `[rows, embed]`.
         out: Slot,
     },
-    /// `out = norm(x)`, or with a sum `out = residual + scale * dropout(norm(x))`, as a separate
-    /// step. In training the forward pass stores the row statistics; where the backward pass
-    /// recomputes `out`, it reads them.
+    /// A norm that is a step of its own: `out = norm(x)`, or with a `sum`,
+    /// `out = residual + scale * dropout(norm(x))`. In training, the forward pass stores the row
+    /// statistics. A backward pass that recomputes `out` reads them.
     Norm {
         /// The norm and its parameters.
         norm: NormRef,
@@ -420,8 +420,8 @@ impl Op {
         )
     }
 
-    /// Whether the op only writes the stream that the next layer reads. The norm of a branch also
-    /// stores statistics, which its gradient needs.
+    /// Whether the op's only output is the stream that the next layer reads. The norm of a branch
+    /// has another output, the statistics that its gradient needs.
     pub fn ends_layer(&self) -> bool {
         matches!(
             self,

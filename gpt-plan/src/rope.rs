@@ -42,13 +42,14 @@ pub enum RopeScaling {
         factor: f64,
     },
     /// Llama 3's: wavelengths above `original_context / low_freq_factor` are divided by `factor`,
-    /// those below `original_context / high_freq_factor` stay, and those between are interpolated.
+    /// those below `original_context / high_freq_factor` are unchanged, and those between are
+    /// interpolated.
     Llama3 {
         /// The divisor of low frequencies.
         factor: f64,
-        /// Of the longest interpolated wavelength.
+        /// Rotations of the longest interpolated wavelength within `original_context`.
         low_freq_factor: f64,
-        /// Of the shortest.
+        /// Rotations of the shortest interpolated wavelength within `original_context`.
         high_freq_factor: f64,
         /// The context of pretraining, in tokens.
         original_context: u32,
@@ -61,9 +62,9 @@ pub enum RopeScaling {
         factor: f64,
         /// The context of pretraining, in tokens.
         original_context: u32,
-        /// Pairs with more rotations stay.
+        /// Pairs with more rotations than this are unchanged.
         beta_fast: f64,
-        /// Pairs with fewer rotations are divided.
+        /// The frequencies of pairs with fewer rotations than this are divided.
         beta_slow: f64,
         /// The multiplier of rotated queries and keys; `0.1 ln(factor) + 1` if none.
         attention_factor: Option<f64>,

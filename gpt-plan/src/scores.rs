@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::Mask;
 
-/// `score = softcap(scale * q·k) + slope * (key - query)` of each query and each key that it attends
-/// to, with the positions of both.
+/// `score = softcap(scale * q·k) + slope * (key - query)` of each query and each key that it
+/// attends to, with the positions of both.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq)]
 pub struct Scores {
     /// Whether a query attends to later positions.
@@ -53,9 +53,9 @@ impl Scores {
         self.softcap.map_or(scaled, |cap| cap * (scaled / cap).tanh())
     }
 
-    /// The slope of ALiBi for query head `head` of `heads`. The slopes of `n` heads, a power of two,
-    /// are `2^(-bias / n)` and its powers. Of another number, the first are those of the power of
-    /// two below it; the others are every second one of twice that power.
+    /// The slope of ALiBi for query head `head` of `heads`. The slopes of `n` heads, a power of
+    /// two, are `2^(-bias / n)` and its powers. For another number of heads, the first slopes are
+    /// those of the power of two below it. The rest are every second slope of twice that power.
     pub fn slope(&self, head: u32, heads: u32) -> f64 {
         let Some(bias) = self.alibi else { return 0.0 };
         let below = 1 << heads.ilog2();

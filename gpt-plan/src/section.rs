@@ -9,7 +9,7 @@ use crate::{Format, List, Op, Phase, Str, TensorId};
 pub struct Step {
     /// Name in traces, profiles and messages: `qkv`, `attention`, `mlp_down`, `mlp_down_weight`.
     pub name: Str,
-    /// What the step computes.
+    /// The operation.
     pub op: Op,
     /// The GPU kernels that compute it.
     pub kernels: StepKernels,

@@ -1,7 +1,8 @@
 //! The resolved spec of a model: every key is a number or a choice.
 //!
-//! Values are already checked: no size is zero, and sizes divide as they must. The checks and their
-//! messages are in `gpt-codegen`, which has the user's tokens.
+//! In the spec of a plan no size is zero, and sizes divide as they must. The checks and their
+//! messages are in `gpt-codegen`, which has the user's tokens. A spec that was read from a file is
+//! not checked yet.
 
 use serde::Serialize;
 
@@ -9,7 +10,7 @@ use crate::{Activation, List, Norm, QkNorm, Role, Rope, Scores};
 
 /// A resolved model spec. Sizes are in elements.
 ///
-/// The default is no model: the compiler sets every field from a table of keys
+/// The default is not a valid model: the compiler sets every field from a table of keys
 /// (`gpt_codegen::keys`).
 #[derive(Clone, Debug, Default, Serialize, PartialEq)]
 pub struct Spec {
@@ -27,7 +28,7 @@ pub struct Spec {
     pub embed: u32,
     /// Width of one attention head.
     pub head_dim: u32,
-    /// The normalisation used everywhere in the model.
+    /// The norms of the model, except that of queries and keys.
     pub norm: Norm,
     /// The order of normalisation and residual in a block.
     pub block: Block,
@@ -82,7 +83,7 @@ pub struct Spec {
     pub names: TensorNames,
 }
 
-/// The class of transformers whose names tensors have in safetensors files.
+/// The class of the library transformers after which tensors in safetensors files are named.
 #[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq)]
 pub enum TensorNames {
     /// GPT-2, GPT-1, StarCoder 2 or Llama, whichever is closest to the spec.
@@ -219,7 +220,7 @@ pub enum Positions {
     Rope(Rope),
     /// Scores that fall with the distance, by a slope of each head (ALiBi, Press et al. 2022).
     Alibi {
-        /// The slopes of heads are powers of 2, from `2^-max_bias` on.
+        /// The exponent of the smallest slope, `2^-max_bias`.
         max_bias: f64,
     },
 }

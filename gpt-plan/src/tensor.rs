@@ -135,7 +135,7 @@ pub struct FileTensor {
     pub layer_shift: i32,
     /// How the safetensors file orders it.
     pub hf_layout: Layout,
-    /// How a GGUF orders it that does not keep rotary pairs side by side.
+    /// Its order in a GGUF that does not keep rotary pairs side by side.
     pub gguf_layout: Layout,
     /// Added to the values of the safetensors file: 1 where it stores a scale as `scale - 1`.
     pub hf_offset: f32,
@@ -173,7 +173,7 @@ pub enum Layout {
         /// not, the parts are in the order of the plan.
         by_group: bool,
     },
-    /// A table after this many rows that no position uses.
+    /// A table that begins with this many rows that no position uses.
     Skip(u32),
 }
 

@@ -44,8 +44,8 @@ pub enum DeviceKind {
 pub struct DeviceOptions {
     /// The kind of device.
     pub kind: DeviceKind,
-    /// An adapter: its index in [`adapters`](crate::adapters), its PCI id, or a part of its name, in
-    /// any case. Implies a GPU.
+    /// An adapter: its index in [`adapters`](crate::adapters), its PCI id, or a part of its name,
+    /// in any case. Implies a GPU.
     pub adapter: Option<String>,
     /// Threads of the CPU engine; if `None`, one for each physical core that the process may use.
     pub threads: Option<usize>,

@@ -48,9 +48,9 @@ impl Default for EmbedOptions {
 }
 
 impl EmbedOptions {
-    /// The options of the sentence-transformers model in the folder of the weights at `path`, a file
-    /// or the folder: its `modules.json`, the configuration of its pooling, and `max_seq_length` in
-    /// `sentence_bert_config.json`. None if the folder has no `modules.json`.
+    /// The options of the sentence-transformers model in the folder of the weights at `path`, a
+    /// file or the folder: its `modules.json`, the configuration of its pooling, and
+    /// `max_seq_length` in `sentence_bert_config.json`. None if the folder has no `modules.json`.
     ///
     /// # Errors
     /// A file cannot be read; the model has steps or a kind of pooling that are not supported.

@@ -46,7 +46,8 @@ pub enum Error {
     /// The device, or a build without the Cargo feature, cannot do what was requested.
     #[error("{0}")]
     Unsupported(String),
-    /// The loss or the gradient of a training step is not finite.
+    /// The loss or the gradient of a training step is not finite, or logits or hidden states are
+    /// not.
     #[error("{0}")]
     Diverged(String),
     /// An argument is invalid: too long, out of the vocabulary, or an option out of range.

@@ -1,7 +1,7 @@
 //! GPTs that are declared in Rust and compiled with the program.
 //!
-//! [`gpt_model!`] turns a spec into WGSL shaders for exactly its sizes, a plan of its memory and its
-//! steps, and a type that carries its shapes. This crate runs the plan, on any GPU that wgpu
+//! [`gpt_model!`] turns a spec into WGSL shaders for exactly its sizes, a plan of its memory and
+//! its steps, and a type that carries its shapes. This crate runs the plan, on any GPU that wgpu
 //! supports or on a CPU engine of its own. It loads weights, generates text, and trains.
 //!
 //! # A model of your own
@@ -78,6 +78,7 @@
 //! | get a model | [`Model::load`], [`Model::load_embedded`], [`Model::init`], [`LoadOptions`] |
 //! | generate text | [`Session::generate`], [`Sampling`], [`Stop`]; [`Generation::poll`] within a budget |
 //! | read logits or hidden states | [`Session::push`], [`Session::each_logits`], [`Session::hidden`] |
+//! | embed texts | [`Model::embed`], [`EmbedOptions`], [`Embeddings`] |
 //! | look inside a model | [`Session::observe`], [`Observation`], [`Session::lens`] |
 //! | reuse a prompt | [`Session::fork`], [`Session::truncate`] |
 //! | hold a conversation | [`Tokenizer::encode_chat`], [`text::Message`] |
@@ -114,11 +115,11 @@
 //!
 //! # Not covered
 //!
-//! - A spec is fixed when the program is built. A program that runs the file a user brings compiles
-//!   its spec ([`weights::read_spec`]) with `gpt-codegen` and calls [`Model::load_plan`]. It knows few
-//!   families.
+//! - A spec is fixed when the program is built. A program that runs its users' files reads the spec
+//!   of a file ([`weights::read_spec`]), compiles it with `gpt-codegen`, and calls
+//!   [`Model::load_plan`]. Only the architectures that `gpt-config` lists are read.
 //! - A model runs on one device. The crate has no HTTP server.
-//! - The crate does not support mixture of experts, sliding windows or images.
+//! - The crate does not support mixtures of experts or images.
 
 #![warn(missing_docs, clippy::missing_errors_doc)]
 // A library must not print; the program that uses it decides what to print.
@@ -202,11 +203,12 @@ pub use wgpu;
 /// ```
 ///
 /// A spec is the body of a struct. `..BASE` comes last and supplies the keys that are left out.
-/// `BASE` is a preset ([`GPT2_SMALL`, `SMOLLM2_135M` and others](#presets)), a model that is declared
-/// earlier in the same invocation, or `config("path")`, a Hugging Face `config.json`. The path is
-/// relative to the folder of `Cargo.toml`, and a change of the file compiles the crate again. A key
-/// of the file that is neither used nor known to be harmless is an error. A size is an integer or an
-/// expression of other keys. An error in a spec is a compile error at the offending token.
+/// `BASE` is a preset ([`GPT2_SMALL`, `SMOLLM2_135M` and others](#presets)), a model that is
+/// declared earlier in the same invocation, or `config("path")`, a Hugging Face `config.json`. The
+/// path is relative to the folder of `Cargo.toml`, and a change of the file compiles the crate
+/// again. A key of the file that is neither used nor known to be harmless is an error. A size is an
+/// integer or an expression of other keys. An error in a spec is a compile error at the offending
+/// token.
 ///
 /// The type has no values; it is the type parameter of [`Model`], [`Session`] and [`Trainer`]. It
 /// has the functions `load` and `init`, which return a `Model`, a constant for each size
@@ -217,8 +219,8 @@ pub use wgpu;
 #[doc = gpt_macros::spec_reference!()]
 ///
 /// An activation may also be a closure of arithmetic, literals, `let`, and the functions
-/// `exp ln sqrt tanh sin cos abs max min powi`, such as `|x| x / (1.0 + exp(-1.702 * x))`. The macro
-/// compiles it to WGSL, to Rust, and to its derivative for training.
+/// `exp ln sqrt tanh sin cos abs max min powi`, such as `|x| x / (1.0 + exp(-1.702 * x))`. The
+/// macro compiles it, and its derivative for training, to WGSL and to Rust.
 #[macro_export]
 macro_rules! gpt_model {
     ($($models:tt)*) => {

@@ -102,7 +102,8 @@ impl<M: Gpt> Model<M> {
 }
 
 impl Model<Untyped> {
-    /// A model whose plan was made at run time; the CPU engine interprets it.
+    /// A model whose plan was made at run time. If its activation is a closure, the CPU engine
+    /// interprets it.
     ///
     /// # Errors
     /// As [`from_weights`](Model::from_weights).
@@ -251,8 +252,8 @@ impl<M> Model<M> {
         self.shared.source.times
     }
 
-    /// The error of values that are no numbers, in the pass that `text` names. It names a tensor of
-    /// the weights that has one already, if there is one.
+    /// The error of values that are not finite, which `text` describes. If a tensor of the weights
+    /// has a NaN or an infinity, the message names it.
     pub(crate) fn not_finite(&self, text: &str) -> Error {
         let plan = self.plan();
         let found = match &self.shared.source.origin {
@@ -263,7 +264,7 @@ impl<M> Model<M> {
         let found = found.and_then(|weights| weights::first_not_finite(plan, &weights));
         Error::Diverged(match found {
             Ok(Some(tensor)) => format!("{text}: {tensor}"),
-            Ok(None) => format!("{text}, although its weights are numbers: a value overflows"),
+            Ok(None) => format!("{text}, although its weights are finite: a value overflows"),
             Err(_) => text.to_owned(),
         })
     }

@@ -58,7 +58,7 @@ impl<M, const ROWS: usize, const COLUMNS: usize> LayerParameter<M, ROWS, COLUMNS
         let (id, tensor) = find(plan, role, component);
         check_shape(tensor, ROWS, COLUMNS);
         let Place::Layers { first } = tensor.place else {
-            panic!("the tensor is none of a layer");
+            panic!("the tensor does not belong to a layer");
         };
         LayerParameter { id, first, end: plan.spec.layers, brand: PhantomData }
     }

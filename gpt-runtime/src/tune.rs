@@ -42,7 +42,7 @@ pub struct Tuning {
     pub device: String,
     /// Every kernel with a variant: for each format those of prefill, then those of decoding.
     pub choices: Vec<Choice>,
-    /// The file that keeps it.
+    /// The file with the result.
     pub path: PathBuf,
 }
 

@@ -3,13 +3,14 @@
 //! Inputs are rounded to integers in blocks of 32 with a scale each. The products of a block of
 //! inputs and a block of weights (up to 8 bits) are summed in 32 bits without rounding, and the two
 //! scales are multiplied in once for 32 terms, or for 16 in formats whose weights have a scale for
-//! each 16 ([`Scales::PARTS`]). The instruction set decides the width of an input
-//! ([`IntDot`]): 16 bits, with an error of at most 2^-16 of the largest in its block, or 8 bits, as
-//! in llama.cpp, where instructions add four products of bytes at a time and are twice as fast.
+//! each 16 ([`Scales::PARTS`]). The instruction set decides the width of an input ([`IntDot`]).
+//! With 16 bits, the error is at most 2^-16 of the largest input of the block. With 8 bits, as in
+//! llama.cpp, an instruction adds four products of bytes and is twice as fast.
 //!
-//! Such an instruction takes one unsigned operand. Weights of 8 bits are packed with 128 added, and
-//! sums start with the correction, -128 times the sum of a block's inputs. Formats that store an
-//! offset themselves are corrected in the same way; the weights of all others are unsigned.
+//! The instruction for bytes takes one unsigned operand. Weights of 8 bits are therefore packed
+//! with 128 added, and a sum starts at the correction: -128 times the sum of the block's inputs. A
+//! format that adds an offset itself is corrected in the same way. The weights of all other formats
+//! are unsigned.
 
 use super::int_dot::IntDot;
 use super::quants::Quants;
@@ -17,18 +18,18 @@ use super::scales::Scales;
 use super::vector::{PANEL, Vector};
 use super::{AHEAD, prefetch_later};
 
-/// Steps of depth of a block.
+/// Columns of a block.
 pub const BLOCK: usize = 32;
-/// Numbers of one block of a panel, widened.
+/// Weights of one block of a panel.
 pub const WIDE_BLOCK: usize = BLOCK * PANEL;
 
-/// Rows of rounded inputs from some row and block on, `stride` blocks apart. The type of quants is
-/// [`IntDot::Quant`].
+/// Rounded inputs, from some row and block on. A row begins `stride` blocks after the one before
+/// it. The type of quants is [`IntDot::Quant`].
 #[derive(Clone, Copy)]
 pub struct QuantizedInputs {
     /// `[rows][stride][32]`.
     pub quants: *const u8,
-    /// `[rows][stride]`, as are `sums` and `starts`: the value of one quant.
+    /// `[rows][stride]`: the value of one quant. `sums` and `starts` have the same shape.
     pub scales: *const f32,
     /// Sums of each block's rounded inputs, which a format's minima multiply.
     pub sums: *const f32,
@@ -45,7 +46,8 @@ pub struct QuantizedInputs {
 /// block's scale NaN.
 ///
 /// # Safety
-/// As [`Vector`]; `quants` holds whole blocks of [`IntDot::Quant`], the others for one number each.
+/// As [`Vector`]; `quants` holds whole blocks of [`IntDot::Quant`], `halves` two numbers for each
+/// block, the others one.
 #[inline(always)]
 pub unsafe fn quantise<D: IntDot>(
     x: &[f32],
@@ -245,11 +247,11 @@ pub struct IntegerProduct {
     pub wide: *const u8,
     /// Bytes from one block of `wide` to the next.
     pub wide_stride: usize,
-    /// The panel itself, for its scales and minima; bytes between two blocks, and between two
-    /// sub-blocks.
+    /// The panel itself, for its scales and minima.
     pub panel: *const u8,
     /// Bytes from one block of `panel` to the next.
     pub block_bytes: usize,
+    /// Bytes from one sub-block to the next.
     pub sub_block_bytes: usize,
     /// Bytes that a later product reads, prefetched little by little.
     pub next: (*const u8, usize),
@@ -261,8 +263,9 @@ pub struct IntegerProduct {
 /// One panel's outputs for `rows` rows. `VECTORS` registers side by side make a tile. Of the
 /// panel's format only the scales matter.
 ///
-/// All rows pass a block, or a part of it that has one scale, before the next one. If a tile stayed
-/// for several, the compiler would keep its float sums in registers that the integer sums need.
+/// All rows are multiplied by one block (or a part with one scale of its own) before the next. If a
+/// tile took several blocks in a row, the compiler would keep its float sums in registers that the
+/// integer sums need.
 ///
 /// # Safety
 /// As [`Vector`]; the pointers are valid for the shapes in [`IntegerProduct`].

@@ -100,9 +100,9 @@ pub unsafe fn gelu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
     });
 }
 
-/// A norm backward, one row: with `x' = (x - mean) scale` and `g = gamma dy`, `out = (g - centred
-/// mean(g) - x' mean(g x')) scale`, or with `add` `out += ..`. `centred` is 1 for LayerNorm and 0
-/// for RmsNorm.
+/// The backward pass of a norm, one row. With `x' = (x - mean) scale` and `g = gamma dy`, the
+/// result is `(g - centred mean(g) - x' mean(g x')) scale`; `add` adds it to `out`. `centred` is 1
+/// for LayerNorm and 0 for RmsNorm.
 ///
 /// # Safety
 /// As [`Vector`]; all slices have the same length.

@@ -118,8 +118,8 @@ type NormBackward = unsafe fn(&[f32], &[f32], &[f32], [f32; 3], &mut [f32], bool
 /// the rows, the sums for gamma and for beta.
 type NormSums = unsafe fn(&[f32], &[f32], usize, &[f32], &mut [f32; PANEL], &mut [f32; PANEL]);
 
-/// Prefetches the 32 floats of `data` from `at` on, if there are as many. Rows of a tile are
-/// further apart in memory than hardware prefetchers look ahead.
+/// Prefetches 32 floats of `data` from `at` on, if `data` has them. Rows of a tile are further
+/// apart in memory than hardware prefetchers look ahead.
 #[inline(always)]
 pub fn prefetch(data: *const f32, len: usize, at: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -136,8 +136,8 @@ pub fn prefetch(data: *const f32, len: usize, at: usize) {
     let _ = (data, len, at);
 }
 
-/// Distance in bytes at which a row's product with quantised weights prefetches them. Twice the
-/// distance took a tenth longer in q8.
+/// How many bytes ahead the product of one row prefetches quantised weights. Twice the distance
+/// took a tenth longer in q8.
 const AHEAD: usize = 2048;
 
 /// Prefetches `bytes` from `from` on into the second-level cache.
@@ -344,8 +344,8 @@ macro_rules! pair_set {
 }
 
 /// Compiles every other kernel for one instruction set. A panel is `$wide` registers wide, and a
-/// tile `$tile`. The product of a single row computes `$unroll` steps of depth at a time, in
-/// separate sums. Products of integers are those of the module `$integers`.
+/// tile `$tile`. The product of a single row takes `$unroll` columns at a time, in separate sums.
+/// Products of integers are those of the module `$integers`.
 macro_rules! instruction_set {
     ($module:ident, $isa:ident, $vector:path, $integers:ident, $wide:literal, $tile:literal, $unroll:literal, $(#[$feature:meta])?) => {
         mod $module {

@@ -19,14 +19,13 @@ pub struct Product<E = f32, I = f32> {
     pub input: *const I,
     /// Elements between the starts of two rows of the input.
     pub input_stride: usize,
-    /// Elements between two steps of depth: 1, or a row's length where the input is read by
-    /// columns.
+    /// Elements of the input from one index of depth to the next: 1, or a row's length where the
+    /// input is read by columns.
     pub input_step: usize,
     pub panel: *const E,
-    /// Elements between two steps of depth: 32 in a packed panel.
+    /// Elements of the panel from one index of depth to the next: 32 in a packed panel.
     pub panel_stride: usize,
-    /// Distance in elements at which a product of at most `FEW` rows prefetches the panel; 0 for
-    /// none.
+    /// How many elements ahead a product of at most `FEW` rows prefetches the panel; 0 for none.
     pub ahead: usize,
     /// Bytes that a later product reads, prefetched little by little.
     pub next: (*const u8, usize),
@@ -74,7 +73,8 @@ unsafe fn tile<V: Vector, E: Element<V>, const ROWS: usize, const VECTORS: usize
 ) {
     // SAFETY: see `product`.
     unsafe {
-        let mut later = Later::of_tile(p, row..row + ROWS, lane..lane + VECTORS * V::LANES);
+        let mut spread =
+            SpreadPrefetch::of_tile(p, row..row + ROWS, lane..lane + VECTORS * V::LANES);
         let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
         // Three rows share a pointer, because x86 can address a base, one stride and two strides.
         // From a single pointer the compiler would derive each row's address from the one before
@@ -88,8 +88,8 @@ unsafe fn tile<V: Vector, E: Element<V>, const ROWS: usize, const VECTORS: usize
         }
         let mut panel = p.panel.add(lane);
         for k in 0..p.depth {
-            if k % Later::STEPS == 0 {
-                later.prefetch();
+            if k % SpreadPrefetch::STEPS == 0 {
+                spread.prefetch();
             }
             if ROWS <= FEW && p.ahead > 0 {
                 let bytes = VECTORS * V::LANES * size_of::<E>();
@@ -137,42 +137,48 @@ unsafe fn tile<V: Vector, E: Element<V>, const ROWS: usize, const VECTORS: usize
     }
 }
 
-/// The share of [`Product::next`] that a tile prefetches, a few lines every [`Later::STEPS`] of
+/// The share of [`Product::next`] that a tile prefetches, a few lines every [`SpreadPrefetch::STEPS`] of
 /// depth. A processor has buffers for some tens of lines. A tile that prefetched its whole share at
 /// once would wait for memory instead of multiplying.
-struct Later {
+struct SpreadPrefetch {
     /// The next line.
     at: *const u8,
     /// Lines of the whole share.
     lines: usize,
-    /// Calls of [`Later::prefetch`] in which the share is prefetched.
+    /// Calls of [`SpreadPrefetch::prefetch`] in which the share is prefetched.
     parts: usize,
     /// The number of lines to prefetch by now that were not, times `parts`.
     due: usize,
 }
 
-impl Later {
+impl SpreadPrefetch {
     /// Steps of depth from one prefetch to the next.
     const STEPS: usize = 16;
     /// Bytes of a cache line.
     const LINE: usize = 64;
 
     #[inline(always)]
-    fn of_tile<E, I>(p: &Product<E, I>, rows: Range<usize>, lanes: Range<usize>) -> Later {
-        let (lines, parts) = (p.next.1 / Later::LINE, p.depth.div_ceil(Later::STEPS));
+    fn of_tile<E, I>(p: &Product<E, I>, rows: Range<usize>, lanes: Range<usize>) -> SpreadPrefetch {
+        let (lines, parts) =
+            (p.next.1 / SpreadPrefetch::LINE, p.depth.div_ceil(SpreadPrefetch::STEPS));
         // Tiles of the same rows have neighbouring shares, tiles of the next rows follow.
         let before =
             |row: usize, lane: usize| lines * (row * PANEL + rows.len() * lane) / (p.rows * PANEL);
         let (from, to) = (before(rows.start, lanes.start), before(rows.start, lanes.end));
-        Later { at: p.next.0.wrapping_add(from * Later::LINE), lines: to - from, parts, due: 0 }
+        SpreadPrefetch {
+            at: p.next.0.wrapping_add(from * SpreadPrefetch::LINE),
+            lines: to - from,
+            parts,
+            due: 0,
+        }
     }
 
     #[inline(always)]
     fn prefetch(&mut self) {
         self.due += self.lines;
         while self.due >= self.parts {
-            prefetch_later(self.at, Later::LINE);
-            self.at = self.at.wrapping_add(Later::LINE);
+            prefetch_later(self.at, SpreadPrefetch::LINE);
+            self.at = self.at.wrapping_add(SpreadPrefetch::LINE);
             self.due -= self.parts;
         }
     }
@@ -195,7 +201,7 @@ pub trait Element<V: Vector>: Copy {
     unsafe fn add_product(sum: V, weight: V, input: V) -> V;
 }
 
-/// An element that f32 can be rounded to, to nearest, ties to even.
+/// An element to which f32 is rounded: to nearest, ties to even.
 pub trait Rounded<V: Vector>: Element<V> {
     /// # Safety
     /// As [`Vector::store`].

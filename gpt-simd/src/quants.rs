@@ -122,9 +122,10 @@ impl Quants for Q4K {
 
 /// `BITS` high bits of each quant, then bytes of two nibbles as in [`Q4`].
 ///
-/// A byte has the high bits of `8 / BITS` columns. They are reordered: of `8 / BITS` groups
-/// (steps), byte `i` holds the bits of the columns with index `i` in their group, those of the
-/// first step lowest.
+/// A byte has the high bits of `8 / BITS` columns. In the packed order these are neighbouring
+/// columns. In a panel they have the same index in their groups: byte `i` has the bits of column
+/// `i` of each of `8 / BITS` groups, the first group in the lowest bits. A register of bytes then
+/// has the bits of a whole group at one shift.
 struct HighBits<const BITS: usize>;
 
 impl<const BITS: usize> HighBits<BITS> {
@@ -152,7 +153,7 @@ impl<const BITS: usize> HighBits<BITS> {
         }
     }
 
-    /// The byte and the shift of the high bits of `column`, packed and in a panel of `group`.
+    /// The byte and the shift of the high bits of `column`: in the packed order, and in a panel.
     fn places(column: usize, group: usize) -> [(usize, usize); 2] {
         let (step, member) = (column / group, column % group);
         [

@@ -43,8 +43,9 @@ pub trait Scales {
     }
 }
 
-/// Bytes of one f16, or of one fine number, of each output.
+/// Bytes of one f16 of each output.
 const HALVES: usize = 2 * PANEL;
+/// Bytes of one fine number of each output.
 const BYTES: usize = PANEL;
 
 /// Sub-blocks of a block of GGUF's k-quants.

@@ -1,4 +1,4 @@
-//! The operations that kernels need of an instruction set: a vector of f32 and two dozen
+//! The operations that kernels need of an instruction set: a vector of f32 and about twenty
 //! operations.
 //!
 //! Kernels are written once, over [`Vector`]; each instruction set is an implementation of it
@@ -79,8 +79,9 @@ pub unsafe trait Pairs: Vector {
     unsafe fn store_pairs(first: Self, second: Self, to: *mut u32);
 }
 
-/// `e^x` to about one unit in the last place: 2^n times a polynomial in the remainder, |r| <= ln2 /
-/// 2 (Cody and Waite's reduction in two steps). Clamped to -87.33..=88.37; NaN gives NaN.
+/// `e^x` to about one unit in the last place: 2^n times a polynomial in the remainder `r`, where
+/// `|r| <= ln2/2` (Cody and Waite's reduction in two steps). Clamped to -87.33..=88.37; NaN gives
+/// NaN.
 ///
 /// # Safety
 /// As [`Vector`].

@@ -127,7 +127,7 @@ pub static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
             .replace(f::MATMUL_TILE_PREFILL_SINGLE, f::MATMUL_TILE_PREFILL_F16),
     );
 
-    // Prefill and decoding with quantized weights.
+    // Prefill and decoding with quantised weights.
     let prefill = Variant::new(F::PackedDot)
         .drop(f::MATMUL_ROW_BROADCAST_MEMORY)
         .drop(f::MATMUL_TILE_PREFILL_BLOCK)

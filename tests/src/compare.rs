@@ -21,9 +21,9 @@ pub fn nmse(found: &[f32], expected: &[f64]) -> f64 {
     if error == 0.0 { 0.0 } else { error / norm.max(f64::MIN_POSITIVE) }
 }
 
-/// [`nmse`] with a lower bound of the norm. Weights of unit gain make values of about one; if a step's
-/// few values cancel, its rounding errors are those of the summands, so the norm is at least a
-/// tenth of that.
+/// [`nmse`] with a lower bound of the norm. Weights of unit gain make values of about one; if a
+/// step's few values cancel, its rounding errors are those of the summands, so the norm is at least
+/// a tenth of that.
 fn trace_error(found: &[f32], expected: &[f64]) -> f64 {
     let mean = expected.iter().map(|x| x * x).sum::<f64>() / expected.len() as f64;
     nmse(found, expected) * (mean / mean.max(0.01))

@@ -1,7 +1,7 @@
 //! The specs of [`specs`](crate::specs), compiled by `gpt_model!`.
 //!
 //! The macro must generate the plan that the library makes at run time, and code that computes the
-//! same.
+//! same values.
 
 use gpt_runtime::gpt_model;
 

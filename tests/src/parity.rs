@@ -106,7 +106,7 @@ pub fn check_weights(
     }
 }
 
-/// `prompts` are the first tokens of the last one, with the oracle's values.
+/// Each of `prompts` is a beginning of the last one, with the oracle's values.
 #[track_caller]
 fn check_engine(
     name: &str,

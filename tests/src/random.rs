@@ -115,7 +115,7 @@ fn qk_norm() -> impl Strategy<Value = Option<QkNorm>> {
     prop::option::of(own.prop_map(|(norm, over)| QkNorm { norm, over }))
 }
 
-/// Rotary positions rotate whole heads here; [`spec`] draws the number of elements.
+/// The number of rotated elements is 0 here; [`spec`] sets it.
 fn positions() -> impl Strategy<Value = Positions> {
     let rope = |theta: Vec<Option<f64>>, scaling: Vec<RopeScaling>| {
         let scaling = Pattern(scaling.into());

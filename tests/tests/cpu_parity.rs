@@ -30,8 +30,8 @@ fn every_odd_spec_in_other_formats() {
     }
 }
 
-/// Rows of several blocks of 256 and a rest, with all instruction sets: more columns than a product
-/// takes at a time.
+/// Rows of several blocks of 256 and a partial one, with all instruction sets. They have more
+/// columns than a product takes at a time.
 #[test]
 fn blocks_of_k_quants() {
     let spec = specs::wide();
@@ -40,8 +40,9 @@ fn blocks_of_k_quants() {
     }
 }
 
-/// A file's mixture: queries, keys and values differ as well. The parts of the narrow model end
-/// within panels, so its fused matrix is held in f32.
+/// Formats that differ within a model, as in many GGUF files; those of queries, keys and values
+/// differ, too. In the narrow model the parts of the fused matrix end within panels, so it is held
+/// in f32.
 #[test]
 fn matrices_of_several_formats() {
     for formats in [[Format::Q4K, Format::Q6K], [Format::Q8, Format::Q5]] {

@@ -20,8 +20,8 @@ gpt_model! {
     }
 }
 
-/// Lengths at the edges of panels, register tiles and blocks of queries, and texts of one token. One
-/// pass does not hold all of them.
+/// Lengths at the edges of panels, register tiles and blocks of queries, and texts of one token.
+/// One pass does not hold all of them.
 const LENGTHS: [usize; 20] =
     [5, 1, 33, 2, 64, 31, 32, 47, 48, 49, 12, 13, 1, 60, 64, 63, 3, 24, 25, 64];
 

@@ -103,7 +103,7 @@ fn variants_are_other_files() {
         .into_iter()
         .map(|(name, spec)| gpt_codegen::plan::plan(name, &spec))
         .collect();
-    // The last three have as many parts in f32 as no preset has.
+    // In f32, the embeddings of the last three have more parts than those of the two presets.
     let presets = "struct A { ..GPT2_SMALL } struct B { ..SMOLLM2_135M } struct C { vocab: 120_000, ..GPT2_SMALL }
         struct D { vocab: 160_000, ..GPT2_SMALL } struct E { vocab: 200_000, ..GPT2_SMALL }";
     let presets = gpt_codegen::specs(presets.parse().unwrap()).unwrap_or_else(|_| panic!());

@@ -1,5 +1,5 @@
-//! Runs a small model of each family from its files alone: the spec that `config.json` describes is
-//! compiled at run time, and its logits (of an encoder, its hidden states) are compared with those of
+//! Runs a small model of each family from its files alone. The spec that `config.json` describes is
+//! compiled at run time. The logits, or the hidden states of an encoder, are compared with those of
 //! transformers in f64 (written by fixtures/families.py).
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use gpt_tests::families::{Fixture, of_transformers, weight};
 use gpt_tests::{gpu, specs, training};
 use safetensors::SafeTensors;
 
-/// Rotary angles and some norms of transformers are in f32, also in a model in f64.
+/// transformers computes rotary angles and some norms in f32, even in a model in f64.
 const BOUND: f64 = 1e-11;
 
 #[test]
@@ -119,7 +119,7 @@ fn check_gradients(fixture: &Fixture, file: &[u8]) {
     }
 }
 
-/// What is trained can be saved with a `config.json`, from which its spec is read again.
+/// Every spec can be written as a `config.json`, from which it is read again.
 #[test]
 fn every_config_is_written() {
     for fixture in of_transformers() {

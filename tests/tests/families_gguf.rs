@@ -88,7 +88,7 @@ fn every_architecture_is_written() {
         let plan = specs::plan(&fixture.name, &spec);
         let file = weights::open(&fixture.weights, plan, None).unwrap();
         if weights::save_gguf(&path, plan, &file, Format::F32, None).is_err() {
-            // What was read from a GGUF can be written as one.
+            // A model that was read from a GGUF can be written as one.
             assert!(fixture.weights.is_dir(), "{} is refused", fixture.name);
             others.insert(fixture.name);
             continue;

@@ -54,8 +54,8 @@ fn shapes_beyond_one_block() {
     }
 }
 
-/// Plain kernels, the kernels of a hardware adapter, and both places of input rows, each with some
-/// specs and with two shapes larger than one block.
+/// Plain kernels, the default variants, and those with double buffers and broadcasts, each with
+/// some specs and with two shapes larger than one block.
 #[test]
 #[ignore = "long on a software adapter; CI runs it"]
 fn other_variants() {

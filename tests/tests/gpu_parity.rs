@@ -19,7 +19,7 @@ const BOUND_F16: f64 = 1e-6;
 /// The bound for sums of up to 32 products in f16; 1.3e-5 was measured.
 const BOUND_F16_SUMS: f64 = 5e-5;
 
-/// The bound for inputs quantized to 8 bits in blocks of 32.
+/// The bound for inputs quantised to 8 bits in blocks of 32.
 const BOUND_BYTES: f64 = 1e-2;
 
 fn check(name: &str, spec: &Spec, format: Format, device: &Arc<GpuDevice>) {

@@ -63,13 +63,13 @@ fn a_model_says_where_it_has_no_numbers() {
             for error in errors {
                 assert!(matches!(error, Error::Diverged(_)), "{error}");
                 assert!(error.to_string().ends_with(what), "{what}: {error}");
-                assert!(error.to_string().contains("are not numbers"), "{error}");
+                assert!(error.to_string().contains("are not finite"), "{error}");
             }
         }
     }
 }
 
-/// A conversion neither hides nor spreads what is no number.
+/// A conversion neither hides nor spreads values that are not finite.
 #[test]
 fn conversions_refuse_what_a_format_cannot_hold() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! What a session observes is what the oracle computes: attention, the residual stream, logits, and
-//! the head on the stream at any depth. On both engines.
+//! A session observes the values that the oracle computes, on both engines: attention, the residual
+//! stream, logits, and the head on the stream at any depth.
 
 use gpt_plan::{Format, Mask, Spec};
 use gpt_runtime::{Device, Model, Observation, Session, Untyped};

@@ -13,7 +13,7 @@ use crate::versus::{Forms, two};
 
 /// Rows of a prompt that are multiplied by a slice of a panel before the next slice.
 pub const ROWS: usize = 96;
-/// Steps of depth of that slice.
+/// The depth of that slice.
 const NEAR: usize = 128;
 /// Blocks of that slice in a quantised panel.
 const NEAR_BLOCKS: usize = 8;

@@ -8,7 +8,7 @@ use rustyline::{Config, Editor};
 
 use crate::output::Failure;
 
-/// What a person or a script did.
+/// An event of the input.
 pub enum Event {
     /// A message, or a command.
     Message(String),

@@ -14,7 +14,7 @@ use super::files::{self, Checksum, Remote};
 use super::{BRANCH, Name};
 use crate::output::Failure;
 
-/// Where `HF_ENDPOINT` does not say otherwise.
+/// The hub, unless `HF_ENDPOINT` names another one.
 const ENDPOINT: &str = "https://huggingface.co";
 
 /// Seconds that a server may be silent, unless `HF_HUB_DOWNLOAD_TIMEOUT` says otherwise.
@@ -76,7 +76,7 @@ impl Sibling {
     }
 }
 
-/// Such names become names of files.
+/// Whether `text` has `digits` hexadecimal digits: checksums and commits become names of files.
 fn is_hex(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }

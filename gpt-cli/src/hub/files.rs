@@ -8,7 +8,7 @@ pub struct Remote {
     pub checksum: Checksum,
 }
 
-/// What the hub knows of a file's contents, in hexadecimal. It names the file's blob in the cache.
+/// The hub's checksum of a file, in hexadecimal. It names the file's blob in the cache.
 #[derive(Clone, Debug)]
 pub enum Checksum {
     /// Of the contents: large files.
@@ -31,7 +31,7 @@ pub fn is_inside(path: &str) -> bool {
     path.split('/').all(part) && !path.contains(['\\', ':', '\0'])
 }
 
-/// What is read beside safetensors: the model, its tokenizer and its chat template.
+/// The files that are read beside safetensors: the model, its tokenizer and its chat template.
 const BESIDE: [&str; 11] = [
     "config.json",
     "generation_config.json",

@@ -7,7 +7,7 @@
 
 #[cfg(feature = "hub")]
 mod client;
-#[cfg_attr(not(feature = "hub"), allow(dead_code, reason = "what is downloaded"))]
+#[cfg_attr(not(feature = "hub"), allow(dead_code, reason = "only downloads use all of it"))]
 mod files;
 #[cfg(feature = "hub")]
 mod transfer;

@@ -259,7 +259,7 @@ impl Part {
             };
             if n as u64 > self.size - self.len {
                 let error = wrong(self.len + n as u64, " or more");
-                // What came before may be wrong, too.
+                // The bytes before may be wrong, too.
                 self.restart(file)?;
                 return Err(error);
             }

@@ -168,7 +168,7 @@ fn parameters(plan: &Plan) -> Table {
 fn sizes() -> Vec<Vec<Format>> {
     let size = |format: Format| (format.block(), format.block_bytes());
     let mut sizes: Vec<Vec<Format>> = Vec::new();
-    // K-quants come from files; their bits are listed below.
+    // K-quants come from files; the table of formats lists their bits.
     for format in Format::ALL.into_iter().filter(|format| !format.is_k_quant()) {
         match sizes.iter_mut().find(|formats| size(formats[0]) == size(format)) {
             Some(formats) => formats.push(format),

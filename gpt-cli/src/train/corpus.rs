@@ -78,8 +78,7 @@ fn normalized(text: String) -> String {
     }
 }
 
-/// What is odd about a text, as the end of a sentence: a byte order mark, `\r` at the ends of
-/// lines.
+/// The oddities of a text, as the end of a sentence: a byte order mark, `\r` at the ends of lines.
 pub fn oddities(text: &str) -> Option<&'static str> {
     match (text.contains(BOM), text.contains('\r')) {
         (true, true) => Some("a byte order mark, and \\r at the ends of lines"),

@@ -147,7 +147,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => Options { tuned: arguments.weights.is_some(), ..arguments.options.clone() },
         Some(known) => arguments.options.clone().over(&known.options)?,
     };
-    // A text that is named again has to be the same. Otherwise the saved tokens are.
+    // A text that is named again has to be the same one. Without a name, the saved tokens are used.
     let saved = match &known {
         Some(known) if given.is_none() => Text::saved(arguments, plan, known.fingerprint)?,
         _ => None,

@@ -100,7 +100,7 @@ impl Loop {
         })?;
         let mut windows = run.windows.unwrap_or(0);
         if let Some(before) = before {
-            // Earlier versions did not count windows, and kept to one size of a batch.
+            // Earlier versions did not count windows; their runs have one size of a batch.
             windows = run.windows.unwrap_or(done * before.sequences());
             let earlier = before.tokens(trainer.plan());
             if earlier != tokens
@@ -124,7 +124,7 @@ impl Loop {
         };
         if Saved::latest(out)?.map_or(0, |saved| saved.step()) != done {
             return Err(Failure::Input(format!(
-                "another gpt train has written into {} meanwhile; begin again",
+                "another gpt train has written into {} meanwhile; run the command again",
                 out.display()
             )));
         }
@@ -190,7 +190,7 @@ impl Loop {
             let save = self.is_due(self.run.options.save_every()) || stop;
             if validate || save || self.is_due(LOG_EVERY) {
                 let line = self.line();
-                // A run that ends in its validation has its checkpoint.
+                // Saved before the validation, in which the run may be killed.
                 if save {
                     self.save(&line)?;
                 }

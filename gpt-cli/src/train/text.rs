@@ -1,7 +1,7 @@
 //! The text as tokens.
 //!
 //! A new run encodes the text and keeps the tokens in `train.bin` and `val.bin`, in the layout of
-//! nanoGPT's files. A resumed run maps them, and needs the text no more.
+//! nanoGPT's files. A resumed run maps them and does not need the text.
 
 use std::path::{Path, PathBuf};
 

@@ -46,7 +46,7 @@ pub fn parameters(model: &Model, plan: &Plan) -> TokenStream {
     }
 }
 
-/// What the tensor is, for the documentation of the constant.
+/// The documentation of a tensor's constant.
 fn description(role: Role, component: Component) -> String {
     let (place, is_norm) = match role {
         Role::TokenEmbedding => return "The embedding, a row for each token".to_owned(),

@@ -33,9 +33,8 @@ pub enum Kind {
     /// One of several variants, which may have fields.
     Choice(&'static [Variant]),
     /// A variant for all layers, or a list of them that repeats over the layers. The function
-    /// removes the last value of the list, if there is one, and says whether there was. Each
-    /// variant appends itself, and is the last value or not; its fields are those of the last
-    /// value.
+    /// removes the last value of the list, and returns whether there was one. `choose` of a variant
+    /// appends it to the list. `is` and the fields refer to the last value.
     ChoicePattern(fn(&mut Spec) -> bool, &'static [Variant]),
     /// The name of an activation, or a closure.
     Activation(fn(&mut Spec) -> &mut Activation),

@@ -120,7 +120,7 @@ pub const FIELDS: [Key; 4] = [
                                 _ => unreachable!("the variant was just appended"),
                             }),
                             Some("32.0"),
-                            "pairs with more rotations stay",
+                            "pairs with more rotations are unchanged",
                         ),
                         key(
                             "beta_slow",
@@ -129,7 +129,7 @@ pub const FIELDS: [Key; 4] = [
                                 _ => unreachable!("the variant was just appended"),
                             }),
                             Some("1.0"),
-                            "pairs with fewer rotations are divided",
+                            "the frequencies of pairs with fewer rotations are divided",
                         ),
                         key(
                             "attention_factor",

@@ -1,9 +1,9 @@
 //! The backward rule of each op, and the backward pass that follows from them.
 //!
 //! [`backward`] processes the ops of a section in reverse. The gradient of the stream is in `DX`,
-//! updated in place. The source of a residual connection is the slot whose rows it adds to a
-//! branch. The connection passes the gradient on to its source unchanged, so `DX` then holds a part
-//! of the source's gradient. Every other op that reads the source adds its own part: a norm by
+//! updated in place. A residual connection adds the rows of a slot, its source, to a branch.
+//! Backward, it passes the gradient to the source unchanged, so `DX` then holds a part of the
+//! source's gradient. Every other op that reads the source adds its own part: a norm by
 //! [`Op::NormInput`], a projection by [`Op::Add`].
 
 use gpt_plan::{
@@ -124,10 +124,10 @@ impl Backward<'_> {
         self.through_dropout(name, DX, sum.site, sum.scale)
     }
 
-    /// The slot with the gradient of the values before the dropout of `site` and their
-    /// multiplication by `scale`: `dy`, which has that of the values after them, or if the spec has
-    /// either, `D_NORMED`, which the added backward op writes. The gradient in it is read before
-    /// [`project`](Self::project) stores that of a normed input there.
+    /// Passes `dy` back through a multiplication by `scale` and the dropout of `site`, and returns
+    /// the slot with the result. Without either, that is `dy` itself. Otherwise it is `D_NORMED`,
+    /// which the added op writes; the projection reads it before [`project`](Self::project) stores
+    /// the gradient of a normed input there.
     fn through_dropout(&mut self, name: &str, dy: Slot, site: Site, scale: f64) -> Slot {
         if self.spec.dropout == 0.0 && scale == 1.0 {
             return dy;
@@ -149,7 +149,8 @@ impl Backward<'_> {
                 _ => D_BRANCH,
             },
             Epilogue::Heads { .. } => D_QKV,
-            // A norm reads the activation, and not a projection, whose gradient would pass it.
+            // A norm reads this activation. If a projection does, its `ProjectInput` has the
+            // slopes.
             Epilogue::Activation { slopes: Some(slopes), out, .. } if self.stream == Some(out) => {
                 self.stream = None;
                 let op = Op::Multiply { a: DX, b: slopes, out: DX };
@@ -227,7 +228,7 @@ impl Backward<'_> {
         self.stream = Some(x);
     }
 
-    /// As [`norm`](Self::norm), of a branch that is added to the stream.
+    /// As [`norm`](Self::norm), for a branch that is added to the stream.
     fn branch_norm(&mut self, name: &str, op: &Op, sum: BranchSum) {
         let Op::Norm { norm, x, stats: Some(stats), out, .. } = *op else {
             unreachable!("training stores statistics");

@@ -194,8 +194,8 @@ fn logit_map(spec: &Spec) -> Option<LogitMap> {
     Some(LogitMap { value: formula::of(&value), slope: formula::of(&slope) })
 }
 
-/// Renames ops so that different ops have different names: `attention`, `attention_2`. Layers of
-/// different kinds have such ops. Kernels have the names of their ops.
+/// Renames ops so that different ops have different names, because kernels are named after ops.
+/// Layers of different kinds have ops of one name that differ: `attention`, `attention_2`.
 fn number(sections: &mut [Ops]) {
     let mut seen: Vec<(String, Named)> = Vec::new();
     for own in sections.iter_mut().flat_map(|s| s.kinds.iter_mut().flatten()) {
@@ -318,8 +318,9 @@ fn block(spec: &Spec, table: &Table, slots: &PassSlots, layer: u32, is_bare: boo
         scale,
         out: slots.output,
     };
-    // Without the norm, `qkv` has its own kernel, and so its own name. So has `attention_out`, if it
-    // applies the norm to the residual.
+    // In a first layer without a norm, `qkv` has a kernel and a name of its own. In a post-norm
+    // block the same is true of `attention_out`, because that of other layers applies a norm to the
+    // residual.
     let suffix = if is_bare && first_is_bare(spec) { "_first" } else { "" };
     let qkv = heads(spec, table, slots, layer, &attention, suffix);
     let suffix = if post { suffix } else { "" };
@@ -332,7 +333,7 @@ fn block(spec: &Spec, table: &Table, slots: &PassSlots, layer: u32, is_bare: boo
     let mlp_down = mlp.add("mlp_down".to_owned(), table.mlp_down, h, Site::MlpDown);
     let mut ops = qkv;
     if spec.block.is_parallel() {
-        // The output of the attention changes the stream.
+        // `mlp_up` reads the stream before `attention_out` changes it.
         ops.extend([mlp_up, named("attention", attend)]);
         ops.extend(attention_out);
     } else {

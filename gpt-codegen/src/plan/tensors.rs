@@ -11,7 +11,7 @@ use super::names::{Names, Scheme};
 pub struct Table {
     pub tensors: Vec<Tensor>,
     pub token_embedding: TensorId,
-    /// The table of positions, learned or computed; none in a rotary model.
+    /// The table of positions, learned or computed; none in a model with rotary positions or ALiBi.
     pub positions: Option<TensorId>,
     /// The table of token types, if the model has types.
     pub token_types: Option<TensorId>,
@@ -39,7 +39,7 @@ pub struct Table {
     pub head_bias: Option<TensorId>,
 }
 
-/// The matrix of a projection, and its bias if the model has biases.
+/// The matrix of a projection, and its bias if it has one.
 #[derive(Clone, Copy)]
 pub struct Projection {
     pub weight: TensorId,

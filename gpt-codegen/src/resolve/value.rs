@@ -205,7 +205,8 @@ fn wrong_kind<T>(e: &mut Evaluator<'_>, value: &Expr, variants: &'static [Varian
     })
 }
 
-/// The elements of a list, or the value itself. An empty list is a value of no kind.
+/// The elements of a list, or the value itself. An empty list is returned as a value, which no kind
+/// accepts.
 fn elements(value: &Expr) -> Vec<&Expr> {
     match ungrouped(value) {
         Expr::Array(list) if !list.elems.is_empty() => list.elems.iter().collect(),
@@ -239,7 +240,7 @@ fn number(e: &mut Evaluator<'_>, name: &str, range: Range, value: &Expr) -> Opti
     })
 }
 
-/// The expression in invisible groups: those of an `expr` fragment of a `macro_rules!` macro.
+/// The expression inside invisible groups, which an `expr` fragment of a `macro_rules!` macro has.
 fn ungrouped(value: &Expr) -> &Expr {
     match value {
         Expr::Group(group) => ungrouped(&group.expr),

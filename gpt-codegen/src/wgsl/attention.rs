@@ -231,7 +231,7 @@ impl TrainKernels<'_> {
     fn heads(&self, what: &str, scores: &Scores, groups: u32) -> (Header, Tiling) {
         let spec = self.spec;
         // [`crate::check`] limits a head to 256 columns, so the 64 invocations of a workgroup
-        // suffice for one row, four columns each. Eight neighbors are always on the same row,
+        // suffice for one row, four columns each. Eight neighbours are always on the same row,
         // because they read its weights together (`shared_read`).
         let row_invocations = spec.head_dim.div_ceil(4).next_power_of_two().max(8);
         let mut header = self.header(what);

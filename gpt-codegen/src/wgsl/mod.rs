@@ -1,8 +1,8 @@
 //! Kernels: for each op the header of a model and the files of `gpt-shaders` that follow it.
 //!
-//! A header is sizes, aliases and the activation of a closure; all other code is in the files. Code
-//! that varies is chosen by naming one file or another with the same functions. The modules are
-//! the operations, each for inference and training: `matmul`, `attention`, `norm`, `embed`,
+//! A header has sizes, aliases and the code of a closure; all other code is in the files. Code that
+//! varies is chosen by naming one file or another with the same functions. The modules are the
+//! operations, each for inference and training: `matmul`, `attention`, `norm`, `embed`,
 //! `activation`, `loss`, `dropout`, `sampling`, `optimizer`. `training` collects the kernels of a
 //! training pass, each once. `validate` hands linked kernels to naga and maps its errors back to
 //! the files.

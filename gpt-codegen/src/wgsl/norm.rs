@@ -100,7 +100,7 @@ pub fn heads(context: &Context<'_>, norm: NormRef, rotary: Option<u16>) -> Kerne
     tiling.kernel(header.kernel(kernel_name(context), parts))
 }
 
-/// Adds the files that a norm of inference needs, and that are no prologue's.
+/// Adds the files of a norm of inference that is not a prologue.
 fn inference(context: &Context<'_>, norm: NormRef, header: &mut Header, parts: &mut Parts) {
     parts.push(files::SHARED_PASS);
     if norm.gamma.is_some() {
@@ -114,8 +114,8 @@ fn kernel_name(context: &Context<'_>) -> String {
     format!("{}_{}", context.name, context.phase_name())
 }
 
-/// A workgroup for each of `groups` parts of a row, `width` wide at most, with few invocations
-/// where they are narrow: they wait for each other.
+/// A workgroup for each of `groups` parts of a row, which are at most `width` wide. Narrow parts
+/// have few invocations, because invocations wait for each other.
 pub(super) fn rows(width: u32, groups: u32) -> Tiling {
     let quads = (width / 4).next_power_of_two();
     Tiling { grid: Grid::Rows, workgroup: quads.clamp(16, WORKGROUP), rows: 1, groups }
@@ -234,7 +234,7 @@ impl TrainKernels<'_> {
         self.add("norm_recompute", header, parts, self.row())
     }
 
-    /// The gradient of a norm's input, from which a residual may be taken.
+    /// The gradient of a norm's input. With `residual`, that of a residual connection is added.
     pub(super) fn norm_input(&mut self, norm: NormRef, residual: bool) -> u16 {
         let mut header = self.rows("the gradient of a norm's input");
         centered(self.spec.norm_of(norm.role), &mut header);

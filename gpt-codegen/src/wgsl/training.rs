@@ -132,7 +132,8 @@ impl<'a> TrainKernels<'a> {
         at
     }
 
-    /// The name of a kernel: the one it was added with, and a number if another kernel has that name.
+    /// The name of a kernel: the one it was added with, and a number if another kernel has that
+    /// name.
     pub(super) fn name(&self, kernel: u16) -> Str {
         self.kernels[usize::from(kernel)].name.clone()
     }

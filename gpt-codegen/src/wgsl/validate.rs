@@ -108,8 +108,8 @@ fn validate_all(kernels: &[&Kernel]) -> Vec<String> {
     errors
 }
 
-/// The distinct variants of `kernel` for each single feature, for all features together, and for
-/// some strips of a matrix.
+/// The distinct variants of `kernel` for each single feature, for all features together, and for a
+/// part of a matrix (some of its strips).
 pub fn variants(kernel: &Kernel) -> Vec<Kernel> {
     let alone = Feature::ALL.map(|feature| Features::NONE.with(feature));
     let sets = alone.into_iter().chain([Features::ALL]);

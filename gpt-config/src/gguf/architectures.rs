@@ -21,7 +21,7 @@ pub struct Architecture {
     pub positions: Encoding,
     /// The class of transformers whose tensors are fused as those of the GGUF.
     pub names: TensorNames,
-    /// What not every architecture has.
+    /// The keys that not every architecture has.
     pub own: Own,
     /// Biases without which llama.cpp refuses a file. A model that has none is written with zeros.
     pub biases: &'static [&'static str],

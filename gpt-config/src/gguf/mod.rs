@@ -2,12 +2,11 @@
 //!
 //! `architectures` has a row for each with what distinguishes it from Llama, `own` the keys and
 //! tensors that only some have, and `rope` the rotary embedding. Keys that all have are read here,
-//! and written in `write`.
-//! An absent key has the default of llama.cpp (`src/models` of its sources). Biases, an untied head
-//! and some norms show in the tensors.
+//! and written in `write`. An absent key has the default of llama.cpp (`src/models` of its
+//! sources). Biases, an untied head and some norms show in the tensors.
 //!
-//! Where a class of transformers and llama.cpp differ in an activation, it is that of the class:
-//! llama.cpp computes every GELU by its approximation.
+//! Where a class of transformers and llama.cpp differ in the activation, the spec has that of the
+//! class: llama.cpp computes every GELU by its approximation.
 
 mod architectures;
 mod own;
@@ -49,8 +48,8 @@ pub fn architectures() -> impl Iterator<Item = &'static str> {
     ARCHITECTURES.iter().map(|architecture| architecture.name)
 }
 
-/// Whether a GGUF of this architecture keeps the rows of queries and keys that rotate together side
-/// by side, as llama.cpp's converter reorders them for some.
+/// Whether, in a GGUF of this architecture, rows of queries and keys that rotate together are
+/// neighbours. llama.cpp's converter reorders them for some architectures.
 pub fn pairs_are_neighbours(architecture: &str) -> bool {
     let mut known = ARCHITECTURES.iter();
     known.any(|known| known.name == architecture && known.pairs_are_neighbours)
@@ -139,8 +138,8 @@ fn read(fields: &mut Fields<'_>, tensors: &dyn Tensors, architecture: &Architect
     }
 }
 
-/// The norm of an architecture with the epsilon of the file, which may have that of another kind,
-/// too.
+/// The norm of an architecture, with the epsilon of the file. The epsilon of the other kind of norm
+/// is ignored.
 fn norm(fields: &mut Fields<'_>, norm: Norm) -> Norm {
     fields.ignore(&[LAYER_EPS, RMS_EPS]);
     Norm { eps: fields.number(eps_key(norm.kind)).unwrap_or(norm.eps), ..norm }

@@ -11,7 +11,7 @@ use super::write::Keys;
 use crate::fields::Fields;
 use crate::layers;
 
-/// How an architecture reads and writes what not every one has.
+/// The functions that read and write the keys that not every architecture has.
 pub struct Own {
     pub read: fn(&mut Fields<'_>, &dyn Tensors, &mut Spec),
     pub write: fn(&Spec, &mut Keys),
@@ -114,8 +114,8 @@ fn write_gemma3(spec: &Spec, keys: &mut Keys) {
     }
 }
 
-/// The scale of scores, which files leave out: the largest model of a generation, which its number
-/// of layers distinguishes, has that of another width.
+/// The scale of scores, which files leave out. It follows from the width of a head. In the largest
+/// model of a generation, which has `layers_of_largest` layers, it follows from `embed / heads`.
 fn scale_of_gemma(spec: &Spec, layers_of_largest: u32) -> f64 {
     let width = match spec.layers == layers_of_largest {
         true => spec.embed / spec.heads,
@@ -163,13 +163,13 @@ fn smollm3(_fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec) {
     }
 }
 
-/// OLMo and MPT, of which some limit queries, keys and values.
+/// OLMo and MPT: some models limit queries, keys and values, which is not supported.
 fn no_clamp(fields: &mut Fields<'_>, _tensors: &dyn Tensors, _spec: &mut Spec) {
     fields.only("attention.clamp_kqv", 0.0);
 }
 
 fn stablelm(fields: &mut Fields<'_>, tensors: &dyn Tensors, spec: &mut Spec) {
-    // The tensors decide, as the converter says true if a config.json does not say.
+    // The tensors decide, because the converter writes true if a config.json has no such key.
     fields.ignore(&["use_parallel_residual"]);
     if !tensors.has("blk.0.ffn_norm.weight") {
         spec.block = Block::Parallel { norms: 1 };

@@ -93,9 +93,10 @@ pub fn divisors(scaling: RopeScaling, theta: f64, dims: u32) -> Option<Vec<f32>>
 /// The scaling that divides the frequency of each pair by one of `divisors`.
 ///
 /// The divisors are 1 for high frequencies and `factor` for low ones. Between them, `1 / divisor`
-/// is `(1 - s) / factor + s`, and `s` is linear in the frequency: `s = slope * frequency / 2 pi -
-/// start`. Only the ratios of `original_context`, `low_freq_factor` and `high_freq_factor` matter,
-/// so the second is chosen near 1, as in all published models.
+/// is `(1 - s) / factor + s`, and `s` is linear in the frequency:
+/// `s = slope * frequency / 2 pi - start`. Only the ratios of `original_context`, `low_freq_factor`
+/// and `high_freq_factor` matter, so `low_freq_factor` is chosen near 1, as in all published
+/// models.
 fn llama3(divisors: &[f32], theta: f64, dims: u32) -> Option<RopeScaling> {
     let factor = f64::from(divisors.last().copied()?);
     if divisors.len() != dims as usize / 2 || !factor.is_finite() || factor < 1.0 {

@@ -185,7 +185,7 @@ fn rotary_scaling_is_read() {
     assert_eq!(spec.rope().unwrap().scaling.of(0), RopeScaling::None);
 }
 
-/// What distinguishes architectures from Llama, as far as small models do not show it.
+/// The differences of architectures from Llama that small models do not show.
 #[test]
 fn defaults_of_architectures() {
     let width = 1.0 / 8f64.sqrt();

@@ -11,7 +11,7 @@ use super::architectures::{ARCHITECTURES, Architecture};
 use super::{Tensors, ZERO_BIASES, eps_key, gguf_description, rope};
 use crate::write::{activation_name, same};
 
-/// What a GGUF has besides the tensors of a model.
+/// The parts of a GGUF besides the tensors of a model.
 pub struct GgufMetadata {
     /// The value of `general.architecture`.
     pub architecture: &'static str,
@@ -22,7 +22,7 @@ pub struct GgufMetadata {
     /// The names of biases that the model lacks and llama.cpp requires, which are zeros. `{layer}`
     /// stands for the number of a layer.
     pub zeros: &'static [&'static str],
-    /// What llama.cpp does not take from the keys, a sentence each.
+    /// Sentences about the parts of the spec that llama.cpp does not take from the keys.
     pub notes: Vec<String>,
 }
 

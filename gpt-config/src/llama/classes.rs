@@ -210,7 +210,7 @@ const GPT_NEOX: Class = Class {
     ..LLAMA
 };
 
-/// `NemotronConfig`. Its activation is no constant.
+/// `NemotronConfig`. Its activation cannot be built in a `const`.
 fn nemotron() -> Class {
     Class {
         model_type: "nemotron",

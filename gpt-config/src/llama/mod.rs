@@ -1,6 +1,7 @@
 //! Llama and the classes of transformers that have its keys.
 //!
-//! `classes` has a row for each class with its defaults, and `own` the keys that only one class has.
+//! `classes` has a row for each class with its defaults, and `own` the keys that only one class
+//! has.
 
 mod classes;
 mod own;

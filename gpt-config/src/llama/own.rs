@@ -81,7 +81,7 @@ pub fn keys(fields: &mut Fields<'_>, model_type: &str, spec: &mut Spec) {
             }
             let used = fields.flag("use_sliding_window").unwrap_or(false);
             let size = fields.size("sliding_window").filter(|_| used);
-            // Layers without rotation slide.
+            // Layers without rotation have the window.
             windows(fields, spec, size, |layer| !rotates[layer as usize]);
         }
         "olmo" => {
@@ -183,13 +183,13 @@ fn biases(fields: &mut Fields<'_>, spec: &mut Spec, of_mlp: bool) {
     spec.mlp_bias = (mlp != spec.bias).then_some(mlp);
 }
 
-/// What Gemma, Gemma 2 and Gemma 3 have in common.
+/// The keys that Gemma, Gemma 2 and Gemma 3 share.
 fn gemma(fields: &mut Fields<'_>, spec: &mut Spec) {
     fields.only("use_bidirectional_attention", false);
     spec.embedding_scale = Some(f64::from(spec.embed).sqrt());
 }
 
-/// What Gemma 2 and Gemma 3 have in common.
+/// The keys that Gemma 2 and Gemma 3 share.
 fn gemma2(fields: &mut Fields<'_>, spec: &mut Spec) {
     biases(fields, spec, false);
     gemma(fields, spec);

@@ -173,7 +173,7 @@ fn gemma(spec: &Spec, keys: &mut Map<String, Value>) {
     }
     let scale = spec.scores(0).scale;
     let scalar = 1.0 / (scale * scale);
-    // The scale is written as the number whose root it was.
+    // The key has the number whose inverse root is the scale.
     let scalar = if (scalar - scalar.round()).abs() < 1e-9 { scalar.round() } else { scalar };
     keys.insert("query_pre_attn_scalar".to_owned(), scalar.into());
     keys.insert("final_logit_softcapping".to_owned(), json!(spec.logit_softcap));

@@ -33,7 +33,8 @@ pub fn same(a: &Spec, b: &Spec) -> bool {
         if let Some(own) = &mut normal.qk_norm {
             own.norm.bias = Some(spec.norm_bias(&own.norm));
         }
-        // Only the dense layer of the head has no key of its own.
+        // The biases of all other layers have keys of their own; that of the head's dense layer is
+        // `bias`.
         normal.bias = spec.head_dense && spec.bias;
         normal.dropout = 0.0;
         normal

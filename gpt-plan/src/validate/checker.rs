@@ -114,7 +114,7 @@ impl<'a> Checker<'a> {
                     self.scope = Scope::Layers(from);
                     next = from;
                 }
-                _ => return self.fault("a section", "repeats as no section of this pass does"),
+                _ => return self.fault("a section", "has a repetition of another pass"),
             }
             let steps = elements(&section.steps);
             if section.period == 0 || !steps.len().is_multiple_of(section.period as usize) {

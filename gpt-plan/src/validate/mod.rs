@@ -27,7 +27,7 @@ pub struct Fault<'a> {
     pub step: &'a str,
     /// The name of the tensor, buffer or list.
     pub subject: &'a str,
-    /// What is wrong with it.
+    /// The kind of fault.
     pub problem: Problem,
 }
 

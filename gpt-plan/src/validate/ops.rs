@@ -247,10 +247,7 @@ impl<'a> Checker<'a> {
             Epilogue::Activation { gated, out, slopes } => {
                 let of_mlp = matches!(weight.role, Role::MlpUp);
                 if gated != (spec.mlp.gated && of_mlp) {
-                    return self.fault(
-                        "the activation",
-                        "is gated where the spec's is not, or not where it is",
-                    );
+                    return self.fault("the activation", "differs from the spec's in its gate");
                 }
                 let out = attempt!(self.write(out));
                 attempt!(self.rows(weight, if gated { 2 * out } else { out }));

@@ -105,8 +105,8 @@ impl Cache {
         }
     }
 
-    /// Appends the key and then the value of each head at `position` of the sequence in the part
-    /// `shape` to `out`, in f32.
+    /// Appends the keys of all heads to `out`, then their values, in f32: those at `position` of
+    /// the sequence in the part `shape`.
     pub fn gather(&self, shape: &CacheShape, position: usize, out: &mut Vec<f32>) {
         each_format!(&self.storage, kv => {
             let elements = kv.elements();
@@ -183,7 +183,8 @@ impl CacheShape {
         length.next_multiple_of(PANEL)
     }
 
-    /// The part for a sequence of `length` after `before` positions of others, in whole panels.
+    /// The part of the cache for a sequence of `length` positions, after `before` positions of
+    /// other sequences, which are whole panels.
     pub fn part(&self, before: usize, length: usize) -> CacheShape {
         let positions = CacheShape::padded_positions(length);
         debug_assert!(before + positions <= self.positions);

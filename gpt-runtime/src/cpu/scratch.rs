@@ -7,8 +7,8 @@ use gpt_simd::{PANEL, Running};
 
 /// Block sizes of a GEMM.
 pub mod gemm {
-    /// Steps of depth in a slice of a panel: 64 KiB in f32. Sums of this length keep rounding
-    /// errors small. A multiple of 32.
+    /// The depth of a slice of a panel, which takes 64 KiB in f32. Sums of this length keep
+    /// rounding errors small. A multiple of 32.
     pub const DEPTH: usize = 512;
     /// Rows that are multiplied with a group of panels together. A multiple of the height of every
     /// register tile.

@@ -17,8 +17,8 @@ use crate::engine::{
 };
 use crate::weights::Weights;
 
-/// The most rows of a pass over several texts. The weights are read once for all rows of a pass, so
-/// that more rows than these gain nothing, and activations would leave the caches.
+/// The most rows of a pass over several texts. The weights are read once for all rows of a pass.
+/// More rows gain nothing, and their activations would not fit the caches.
 const BATCH_ROWS: usize = 512;
 /// The most positions of the cache that such a pass takes. Short texts take whole panels.
 const BATCH_POSITIONS: usize = 4 * BATCH_ROWS;
@@ -107,7 +107,7 @@ impl CpuSession {
         self.with_sequences(tokens, request, logits, observe, run);
     }
 
-    /// As [`with_pass`](Self::with_pass), of the sequences that are set.
+    /// As [`with_pass`](Self::with_pass), for the sequences in `self.sequences`.
     fn with_sequences(
         &mut self,
         tokens: &[u32],
@@ -164,8 +164,8 @@ fn positions_of(texts: &[&[u32]]) -> usize {
     texts.iter().map(|text| CacheShape::padded_positions(text.len())).sum()
 }
 
-/// The number of texts at the front of `texts` that one pass runs. A text of one token is alone: a
-/// product with one row has another order of sums.
+/// The number of texts at the front of `texts` that one pass runs. A text of one token runs alone,
+/// because a product with one row has another order of sums.
 fn batch_of(texts: &[&[u32]]) -> usize {
     let (mut rows, mut positions) = (0, 0);
     let fits = |text: &&&[u32]| {

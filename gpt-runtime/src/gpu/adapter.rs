@@ -1,4 +1,4 @@
-//! Which adapters there are, and which of them is opened.
+//! Lists the adapters of this machine, and chooses the one to open.
 //!
 //! The order of preference is discrete, integrated, virtual, others, software. `WGPU_BACKEND`
 //! restricts the APIs and `WGPU_ADAPTER_NAME` (or the caller) the adapters;
@@ -64,7 +64,7 @@ fn pci(info: &AdapterInfo) -> Vec<String> {
     ids.into_iter().chain(place).collect()
 }
 
-/// Which of the adapters with these names and PCI ids `wanted` selects: by an index, by a PCI id, or
+/// The adapters that `wanted` selects among these names and PCI ids: by an index, by a PCI id, or
 /// by a part of a name, in any case.
 fn selected(wanted: &str, adapters: &[(String, Vec<String>)]) -> Vec<usize> {
     let wanted = wanted.to_lowercase();
@@ -235,8 +235,8 @@ pub(super) fn features(adapter: &Adapter, enabled: Features) -> gpt_plan::Featur
     found.fold(gpt_plan::Features::NONE, gpt_plan::Features::with)
 }
 
-/// What kernels need and a device on `adapter` with `limits` lacks. All of it is within WebGPU's
-/// default limits, but not in every GL driver.
+/// The capability that kernels need and a device on `adapter` with `limits` lacks. WebGPU's default
+/// limits include all of them, but not every GL driver has them.
 pub(super) fn lacks(adapter: &Adapter, limits: &wgpu::Limits) -> Option<String> {
     let downlevel = adapter.get_downlevel_capabilities();
     if !downlevel.flags.contains(DownlevelFlags::COMPUTE_SHADERS) {

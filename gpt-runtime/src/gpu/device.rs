@@ -204,8 +204,8 @@ impl GpuDevice {
         self.features
     }
 
-    /// The features that `kernel` uses. `textures` is up to the matrix, which other kernels read,
-    /// too.
+    /// The features that `kernel` uses. Whether it uses `textures` depends on the matrix, which
+    /// other kernels read, too.
     pub(super) fn features_of(&self, kernel: &Kernel, textures: bool) -> gpt_plan::Features {
         let tuned = self.tuned.features(kernel);
         let own = tuned.map_or(self.features, |features| features.and(self.available));

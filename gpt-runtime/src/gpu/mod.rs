@@ -1,4 +1,5 @@
-//! The GPU engine: it runs a plan through wgpu (Vulkan, Metal, DX12).
+//! The GPU engine: it runs a plan through wgpu (Vulkan, Metal, DX12, and GL with the Cargo feature
+//! `gl`).
 //!
 //! - `adapter` finds a GPU, `device` opens it, `resources` creates buffers and transfers them.
 //!   `pipeline_cache` saves compiled pipelines on disk, `tuning_cache` the variants of kernels that

@@ -40,8 +40,8 @@ pub(super) struct ModelStep {
     pub step: &'static Step,
     /// The format of its matrix, or of the first part; f32 if it has none.
     pub format: Format,
-    /// The index of its kernel for one row in the plan. Its other kernels have the same bindings in
-    /// group 0.
+    /// The index, in the plan, of its kernel for one row. Its other kernels have the same bindings
+    /// in group 0.
     pub kernel: u16,
     /// One, or one for each part of a matrix that has several formats.
     pub dispatches: Vec<StepDispatch>,
@@ -181,7 +181,7 @@ enum DeviceMatrix {
 #[derive(Clone, Copy)]
 struct StepMatrix {
     id: TensorId,
-    /// Its layer, 0 for one of the model.
+    /// Its layer; 0 if it belongs to no layer.
     layer: u32,
     format: Format,
     /// 2 for the first matrix of a gated MLP, which holds the gate and the up projection in
@@ -243,8 +243,8 @@ impl StepMatrix {
     }
 
     /// The parts of a matrix that mixes formats, for one dispatch each. None if the step cannot run
-    /// so: it has to be the projection to queries, keys and values, a part has to fit one binding,
-    /// and every part but the last has to be whole strips.
+    /// in parts: it has to be the projection to queries, keys and values, a part has to fit one
+    /// binding, and every part but the last has to be whole strips.
     fn parts(
         device: &GpuDevice,
         plan: &Plan,

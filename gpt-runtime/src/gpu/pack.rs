@@ -113,7 +113,7 @@ fn interleave<const SIZE: usize>(rows: &[&[u8]; LANES], out: &mut [u8]) {
 }
 
 /// Interleaves rows by words: the quants of each block and its fine scales and minima, then a word
-/// of its f16. Two f16 fill a word, and a single one is widened to f32.
+/// for its f16 values. Two of them fill a word; a single one is widened to f32.
 fn interleave_blocks(rows: &[&[u8]; LANES], format: Format, out: &mut [u8]) {
     let (bytes, words) = (format.block_bytes(), format.block_words());
     let mut memory = [0; k::MOST_BYTES];

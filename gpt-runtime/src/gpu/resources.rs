@@ -52,7 +52,7 @@ impl GpuDevice {
         let size = bytes.max(16).next_multiple_of(4);
         let refused = |why: &str| self.cannot_hold(what, size, why);
         if size > self.max_buffer {
-            return Err(refused(&format!("its buffers end at {} MiB", self.max_buffer >> 20)));
+            return Err(refused(&format!("a buffer has at most {} MiB", self.max_buffer >> 20)));
         }
         self.count();
         let memory = self.device.push_error_scope(ErrorFilter::OutOfMemory);

@@ -215,7 +215,7 @@ impl<M> Session<M> {
                 if finite.is_ok() && !weights::are_finite(rows) {
                     let (text, name) = (next + i, &model.plan().name);
                     finite = Err(model.not_finite(&format!(
-                        "the hidden states of {name} for text {text} are not numbers"
+                        "the hidden states of {name} for text {text} are not finite"
                     )));
                 }
                 sink(next + i, rows);
@@ -301,7 +301,8 @@ impl<M> Session<M> {
         Ok(())
     }
 
-    /// Refuses `values`, rows of positions from `first` on, that are no numbers.
+    /// Returns an error if `values`, rows for the positions from `first` on, has a NaN or an
+    /// infinity.
     fn check_finite(
         &self,
         first: usize,
@@ -316,7 +317,7 @@ impl<M> Session<M> {
         let (name, position) = (&self.model.plan().name, first + row);
         Err(self
             .model
-            .not_finite(&format!("the {what} of {name} at position {position} are not numbers")))
+            .not_finite(&format!("the {what} of {name} at position {position} are not finite")))
     }
 
     fn check_all_logits(&self) -> Result<(), Error> {

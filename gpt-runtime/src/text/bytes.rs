@@ -8,8 +8,8 @@ impl Tokenizer {
     /// this id.
     pub fn token_bytes(&self, id: u32) -> Option<Vec<u8>> {
         let name = self.inner.id_to_token(id)?;
-        // Some decoders drop a blank at the beginning of a text, so the token is decoded after
-        // itself.
+        // Some decoders drop a blank at the beginning of a text, so the token is decoded behind
+        // another copy of it.
         let once = self.decode(&[id]).ok()?;
         let twice = self.decode(&[id, id]).ok()?;
         match twice.strip_prefix(&once) {

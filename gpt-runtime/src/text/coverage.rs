@@ -44,7 +44,7 @@ pub fn missing(inner: &tokenizers::Tokenizer, text: &str) -> Option<char> {
         word.char_indices().find(|at| !has(at)).map(|(_, character)| character)
     };
     let added = inner.get_added_vocabulary();
-    // A text as it is needs no copy.
+    // Then the whole text is one word, and needs no copy.
     if inner.get_pre_tokenizer().is_none() && inner.get_normalizer().is_none() && added.is_empty() {
         return dropped(text);
     }
@@ -58,7 +58,7 @@ pub fn missing(inner: &tokenizers::Tokenizer, text: &str) -> Option<char> {
         let Some(dropped) = tokens.is_none().then(|| dropped(word)).flatten() else {
             continue;
         };
-        // The character as it is in the text, if the normalizer has changed it, or to bytes.
+        // The normalizer may have changed the character, or the pre-tokenizer turned it into bytes.
         let original = text.get(start..end).unwrap_or_default();
         if original.contains(dropped) {
             return Some(dropped);

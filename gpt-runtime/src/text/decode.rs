@@ -130,7 +130,7 @@ fn run(steps: &mut [Step], token: String) -> String {
     steps.iter_mut().fold(token, |text, step| step.push(text))
 }
 
-/// What a step receives.
+/// The input of a step.
 #[derive(Clone, Copy, PartialEq)]
 enum Flow {
     Tokens,

@@ -23,19 +23,19 @@ const ENDS: [&str; 18] = [
     "<｜end▁of▁sentence｜>",
 ];
 
-/// Names that end a text if the token is a control token. Others have them for HTML.
+/// Names that end a text if the token is a control token. Other vocabularies have them as HTML.
 const ENDS_OF_TEXT: [&str; 2] = ["</s>", "<eos>"];
 
 /// In OpenAI's Harmony format `<|end|>` ends a message, after which the model goes on.
 const HARMONY: [&str; 2] = ["<|return|>", "<|call|>"];
 
-/// Whether every program knows by its name that a token is an end.
+/// Whether the name alone says that a token ends a text.
 pub fn is_known(name: &str) -> bool {
     ENDS.contains(&name) || ENDS_OF_TEXT.contains(&name)
 }
 
-/// Makes control tokens of the tokens that end a turn and are marked as plain text, so that the
-/// chat template's are found.
+/// Turns tokens that end a turn, but are marked as plain text, into control tokens, so that they
+/// are found in the text of a chat template.
 pub fn mark(inner: &mut tokenizers::Tokenizer) -> Result<(), tokenizers::Error> {
     let added = inner.get_added_vocabulary();
     let plain =

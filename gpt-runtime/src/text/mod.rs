@@ -1,10 +1,10 @@
 //! Encodes text as tokens and decodes tokens.
 //!
 //! The `tokenizers` crate encodes. `source` builds its input from the files of a model, `coverage`
-//! finds characters that it would drop, `decode` turns tokens into text, one by one, and `stream`
-//! into the text of a generation. `bytes` has the bytes of a token alone, `ends` the tokens that
-//! end a text. `chat` renders conversations as prompts, `learn` trains tokenizers, `save` and
-//! `to_gguf` write them.
+//! finds characters that it would drop, and `long` cuts long texts, so that all processors encode
+//! them. `decode` turns tokens into text one by one, and `stream` those of a generation. `bytes`
+//! has the bytes of a single token, `ends` the tokens that end a text. `chat` renders conversations
+//! as prompts, `learn` trains tokenizers, `save` and `to_gguf` write them.
 
 mod bytes;
 mod chat;
@@ -36,7 +36,7 @@ pub struct Tokenizer {
     decoder: Arc<decode::Decoder>,
     /// The tokens that a text begins with.
     prefix: Arc<[u32]>,
-    /// Whether [`inner`](Self::inner) adds tokens to a text, if asked to.
+    /// Whether [`inner`](Self::inner) itself adds the tokens that a text begins with.
     adds: bool,
     /// Whether it has no token for some characters.
     drops: bool,
@@ -44,6 +44,7 @@ pub struct Tokenizer {
     /// The special tokens by transformers' names: `bos_token`, `eos_token`, ..
     special: Arc<[(String, String)]>,
     chat: Option<Arc<chat::Template>>,
+    /// The tokenizer for messages whose text looks like control tokens, once it was needed.
     marked: Arc<chat::Cache>,
 }
 
@@ -90,7 +91,10 @@ impl Tokenizer {
         let source::Source { mut inner, ends, tokens, templates, begins } = source;
         ends::mark(&mut inner).expect("tokens of the vocabulary");
         let decoder = decode::Decoder::new(inner.get_decoder()).ok_or_else(|| {
-            Error::tokenizer("the tokenizer's decoder removes text that spans tokens".to_owned())
+            Error::tokenizer(
+                "the decoder of the tokenizer strips text across tokens, which is not supported"
+                    .to_owned(),
+            )
         })?;
         let stop_ids = ends::find(&inner, &ends);
         let bos = tokens.iter().find(|(name, _)| name == "bos_token");
@@ -182,7 +186,7 @@ impl Tokenizer {
         self.run(&self.inner, text, false)
     }
 
-    /// Encodes with `inner`, which is that of this tokenizer, or one made of it.
+    /// Encodes with `inner`, the tokenizer of this one or a variant of it.
     fn run(
         &self,
         inner: &tokenizers::Tokenizer,
@@ -219,15 +223,15 @@ impl Tokenizer {
     fn template(&self) -> Result<&chat::Template, Error> {
         let none = || {
             Error::template(
-                "the model has no chat template; use `generate` with a prompt in its own format"
+                "the model has no chat template; use `generate` with a prompt in the model's own format"
                     .to_owned(),
             )
         };
         self.chat.as_deref().ok_or_else(none)
     }
 
-    /// Renders a conversation as a prompt for the assistant's next turn.
-    /// [`encode_chat`](Self::encode_chat) encodes it so that text of messages makes no control
+    /// Renders a conversation as a prompt for the assistant's next turn. To encode it, use
+    /// [`encode_chat`](Self::encode_chat), which keeps the text of messages from becoming control
     /// tokens.
     ///
     /// # Errors

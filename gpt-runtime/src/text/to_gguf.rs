@@ -23,7 +23,7 @@ use crate::weights::Value;
 pub struct Metadata {
     /// Keys and values.
     pub values: Vec<(String, Value)>,
-    /// What llama.cpp cannot take from them, a sentence.
+    /// A sentence about the parts that llama.cpp cannot take from them.
     pub note: Option<String>,
 }
 
@@ -100,10 +100,10 @@ impl Tokenizer {
                 if whole && merges.is_empty() && names.all(|name| name.chars().count() == 1) {
                     return Ok(Kind::Characters);
                 }
-                Err("it cuts text into words as no family does".to_owned())
+                Err("no family of llama.cpp cuts text into words in this way".to_owned())
             }
             ModelWrapper::WordLevel(_) => Err("its tokens are whole words".to_owned()),
-            ModelWrapper::Unigram(_) => Err("it is a Unigram".to_owned()),
+            ModelWrapper::Unigram(_) => Err("it is a Unigram model".to_owned()),
         }
     }
 
@@ -293,8 +293,7 @@ impl Tokenizer {
         (&self.prefix, with.get(self.prefix.len() + without.len()..).unwrap_or_default().to_vec())
     }
 
-    /// What `tokenizer_config.json` and `generation_config.json` say of the tokenizer, without
-    /// chat templates.
+    /// The values of `tokenizer_config.json` and `generation_config.json`, without chat templates.
     fn config_of_gguf(&self) -> Json {
         let mut config = self.special_tokens();
         if !self.stop_ids.is_empty() {

@@ -47,8 +47,8 @@ pub struct StoredSlice {
     pub offset: f32,
 }
 
-/// Opens `path`: a GGUF, a safetensors file, the index of a sharded model, one of several parts, or
-/// a folder with one of them. The first bytes of a file say what it is. Matrices keep the file's
+/// Opens `path`: a GGUF, a safetensors file, the index or one of the parts of a sharded model, or a
+/// folder with one of these. The first bytes of a file tell its type. Matrices keep the file's
 /// format unless `dtype` is given.
 ///
 /// # Errors
@@ -179,7 +179,8 @@ fn is_native(stored: FileType, format: Format) -> bool {
 }
 
 impl Checkpoint {
-    /// The rows of slices in canonical order, in `format`; borrowed if the file has them so.
+    /// The rows of slices in canonical order, in `format`; borrowed if the file stores them like
+    /// this.
     fn joined(
         &self,
         tensor: (TensorId, u32),

@@ -103,7 +103,7 @@ pub fn check_gguf(gguf: &Gguf, archive: &Archive, spec: &Spec) -> Vec<String> {
             if gguf.get(&format!("{architecture}.hidden_activation")).is_none() {
                 found.mlp.activation = spec.mlp.activation.clone();
             }
-            // The tensors show whether a head is that of the embedding.
+            // The tensors show whether the head is tied.
             found.tie_embeddings = spec.tie_embeddings;
             // Files store gamma itself, and rotary pairs side by side.
             found.norm.unit_offset = spec.norm.unit_offset;
@@ -160,14 +160,14 @@ fn decimal(x: f64) -> f64 {
     if f64::from(short) == x { short.to_string().parse().unwrap_or(x) } else { x }
 }
 
-/// The values of two specs, as a message shows them. Biases, an untied head of a GGUF and masks are
-/// not compared: tensors reveal the first two, and no file has another mask.
+/// The values of two specs, as a message shows them. Biases and the untied head of a GGUF are not
+/// compared, because tensors reveal them. Masks are not compared, because files do not state them.
 fn differences(file: &str, found: &Spec, spec: &Spec) -> Vec<String> {
     let mut compare = Compare { file, problems: Vec::new() };
     compare.equal("the vocabulary", found.vocab, spec.vocab);
     compare.equal("the number of layers", found.layers, spec.layers);
     compare.equal("the number of heads", found.heads, spec.heads);
-    // As many as query heads, unless one of the two says otherwise.
+    // By default there are as many as query heads.
     if found.kv_heads != found.heads || spec.kv_heads != spec.heads {
         compare.equal("the number of key/value heads", found.kv_heads, spec.kv_heads);
     }
@@ -194,7 +194,7 @@ fn differences(file: &str, found: &Spec, spec: &Spec) -> Vec<String> {
     }
     compare.equal("tie_word_embeddings", found.tie_embeddings, spec.tie_embeddings);
     compare.equal("the MLP", mlp(found.mlp.gated), mlp(spec.mlp.gated));
-    // A closure may be any of them.
+    // A closure may compute any activation.
     if let (Some(found), Some(declared)) = (found.mlp.activation.name(), spec.mlp.activation.name())
     {
         compare.equal("the activation", found, declared);
@@ -254,7 +254,7 @@ impl Compare<'_> {
 
     /// The first layer with other scores.
     fn scores(&mut self, found: &Spec, spec: &Spec) {
-        // Without a scale of its own, that of the width of a head, which is compared above.
+        // Without `attention_scale`, it follows from the width of a head, which is compared above.
         let own = found.attention_scale.or(spec.attention_scale).is_some();
         let differs = |a: &Scores, b: &Scores| {
             let number = |x: Option<f64>, y: Option<f64>| match (x, y) {
@@ -280,7 +280,7 @@ impl Compare<'_> {
         }
     }
 
-    /// The tensors reveal a table of positions.
+    /// Compares rotary positions. Tensors reveal the other kinds.
     fn rope(&mut self, found: &Spec, spec: &Spec) {
         let (found, declared) = match (found.rope(), spec.rope()) {
             (Some(found), Some(declared)) => (found, declared),

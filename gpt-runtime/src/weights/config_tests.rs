@@ -29,7 +29,7 @@ fn a_config_matches_its_spec() {
         assert_eq!(check_config(&config, &deeper).len(), 1);
         assert_eq!(gpt_config::description(&config).as_ref(), Ok(&spec));
     }
-    // What the compiler declares, the runtime writes and reads.
+    // The runtime writes and reads the specs that the compiler accepts.
     let unbiased = Spec { bias: false, ..testing::gpt2_spec() };
     let qwen2 = Spec { qkv_bias: Some(true), ..testing::llama_spec() };
     for spec in [unbiased, qwen2] {

@@ -14,7 +14,7 @@ use super::gguf::Gguf;
 use super::{gguf, safetensors};
 use crate::Error;
 
-/// What a file is.
+/// The kind of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Gguf,

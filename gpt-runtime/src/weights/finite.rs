@@ -1,4 +1,4 @@
-//! Values that are no numbers, and values that a format cannot hold.
+//! Values that are not finite, and values that a format cannot hold.
 //!
 //! A NaN or an infinity is copied as it is where the format stays. A conversion would lose it, or
 //! lose the numbers beside it: a block of quants has one scale. So a conversion refuses it.
@@ -16,7 +16,7 @@ const LARGEST_F16: f32 = 65_504.0;
 fn largest(format: Format) -> f32 {
     match format {
         Format::F32 => f32::MAX,
-        // What rounds to the greatest finite number.
+        // The greatest number that rounds to a finite one.
         Format::F16 => 65_519.0,
         Format::Bf16 => f32::from_bits(0x7F7F_7FFF),
         Format::Q4 | Format::Q5 => LARGEST_F16,
@@ -69,7 +69,7 @@ pub fn name(plan: &Plan, id: TensorId, layer: u32) -> String {
     }
 }
 
-/// Whether all values are numbers.
+/// Whether all values are finite.
 pub fn are_finite(values: &[f32]) -> bool {
     // Exponents of ones only are NaN or infinite. The greatest of integers is found in any order,
     // so this compiles to vector instructions.
@@ -77,7 +77,7 @@ pub fn are_finite(values: &[f32]) -> bool {
     greatest < 0x7F80_0000
 }
 
-/// The first tensor with a value that is no number, as the subject and verb of a sentence.
+/// The first tensor with a value that is not finite, as the subject and verb of a sentence.
 ///
 /// # Errors
 /// Weights that cannot be read.
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use crate::weights::testing;
 
-    /// What a format accepts, it holds: the values come back, to its precision.
+    /// A format holds the values that it accepts: they come back, to its precision.
     #[test]
     fn accepted_values_come_back() {
         for format in Format::ALL {

@@ -1,7 +1,7 @@
 //! Reads GGUF versions 2 and 3: metadata and the table of tensors (ggml's `docs/gguf.md`).
 //!
 //! Every length is checked against the rest of the file before memory is allocated for it, so a
-//! corrupt file leads to an error before memory is allocated.
+//! corrupt file is an error and costs no memory.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -46,8 +46,8 @@ pub trait Weights: Sync {
     /// A tensor that cannot be converted to its format.
     fn tensor(&self, id: TensorId, layer: u32) -> Result<HostTensor<'_>, Error>;
 
-    /// The rows of [`tensor`](Self::tensor) in parts that follow each other, each in its own format.
-    /// Only a matrix that a file stores in several types has more than one.
+    /// The rows of [`tensor`](Self::tensor) in parts that follow each other, each in its own
+    /// format. Only a matrix that a file stores in several types has more than one.
     ///
     /// # Errors
     /// As [`tensor`](Self::tensor).
@@ -55,7 +55,8 @@ pub trait Weights: Sync {
         Ok(vec![self.tensor(id, layer)?])
     }
 
-    /// The format and the number of rows of each of the [`parts`](Self::parts), if there are several.
+    /// The format and the number of rows of each of the [`parts`](Self::parts), if there are
+    /// several.
     fn part_formats(&self, id: TensorId, layer: u32) -> Vec<(Format, usize)> {
         let _ = (id, layer);
         Vec::new()

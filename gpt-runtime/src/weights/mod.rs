@@ -3,16 +3,16 @@
 //! Loaders hide the names, shapes and storage of a file. An engine gets a [`HostTensor`] for each
 //! tensor of the plan and layer, row-major, in one of the formats of [`Format`](gpt_plan::Format).
 //!
-//! - `container` finds the files of a checkpoint, and tells what they are by their first bytes.
+//! - `container` finds the files of a checkpoint, and tells their types by their first bytes.
 //! - `safetensors` and `gguf` parse containers into an `archive` of named tensors.
 //! - `stored` decodes the element and block types of files, `format` those of
 //!   [`Format`](gpt_plan::Format).
 //! - `config` reads a file's description of its model and compares it with the spec.
 //! - `finite` refuses values that a format cannot hold.
-//! - `checkpoint` maps the tensors of an archive to those of a plan; `names` lists tensors in
-//!   errors.
-//! - `save` and `save_gguf` write weights; both split a plan's tensors with `slice`. `recipe` chooses
-//!   the formats of a file.
+//! - `checkpoint` maps the tensors of an archive to those of a plan, with `resolve`; `names` lists
+//!   tensors in errors.
+//! - `save` and `save_gguf` write weights; both split a plan's tensors with `slice`. `recipe`
+//!   chooses the formats of a file.
 //! - `random` generates initial weights, `unit_gain` weights for tests, `tables` constant tables.
 //!
 //! Packing tensors for a device is the engine's job and not done here.

@@ -90,8 +90,8 @@ impl Recipe {
     }
 }
 
-/// Whether a sensitive matrix of `layer` gets more bits: in the first and last eighth of all layers,
-/// and in each third one between them.
+/// Whether a sensitive matrix of `layer` gets more bits: in the first and last eighth of all
+/// layers, and in each third one between them.
 fn has_more_bits(layer: u32, layers: u32) -> bool {
     let eighth = layers / 8;
     layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2

@@ -109,7 +109,7 @@ impl<'a> Resolver<'a> {
             return None;
         };
         self.used.insert(name.clone());
-        // Of a matrix that is written twice, the more precise one counts.
+        // If the file has a tied matrix twice, the more precise copy is read.
         let is_embedding = tensor.role == Role::TokenEmbedding;
         let copy = is_embedding.then(|| self.tied_copy()).flatten();
         let is_larger = |copy: &String| self.entry(copy).len > self.entry(&name).len;
@@ -122,7 +122,7 @@ impl<'a> Resolver<'a> {
             Container::Gguf { pairs_are_neighbours: false } => (source.gguf_layout, 0.0),
         };
         let expected = file_shape(tensor, source.rows, layout);
-        // The norm of each head may have a row for each head.
+        // A norm of queries and keys may be stored with a row for each head.
         let same = match tensor.kind {
             TensorKind::Vector => {
                 entry.shape.iter().product::<u64>() == expected[0]
@@ -141,8 +141,8 @@ impl<'a> Resolver<'a> {
         &self.archive.entries[name]
     }
 
-    /// The second copy of a tied head. Exporters write it as it is, and quantisers in another type
-    /// than the embedding.
+    /// The second copy of a tied matrix, stored as the head. Exporters write the same values;
+    /// quantisers may store it in another type than the embedding.
     fn tied_copy(&self) -> Option<String> {
         const SAMPLE: usize = 64;
         if !self.plan.spec.tie_embeddings {
@@ -190,7 +190,7 @@ impl<'a> Resolver<'a> {
         same.then_some(copy)
     }
 
-    /// The file's name of a tensor of the matrix of logits, by what follows the names of heads.
+    /// The file's name of a tensor of the output head. `end` is its name after that of the head.
     fn lookup_head(&self, end: &str) -> Option<String> {
         const HEADS: [&str; 4] =
             ["lm_head", "cls.predictions.decoder", "lm_head.decoder", "vocab_projector"];

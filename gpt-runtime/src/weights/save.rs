@@ -42,8 +42,8 @@ pub fn save(path: &Path, plan: &Plan, weights: &dyn Weights) -> Result<(), Error
     })
 }
 
-/// Writes the `config.json` from which transformers builds the model, as GPT-2, GPT-1, Llama or
-/// Qwen 2. For any other spec it removes the file at `path` and returns `false`.
+/// Writes the `config.json` from which transformers builds the model. If no class that `gpt_config`
+/// knows describes the spec, it removes the file at `path` and returns `false`.
 ///
 /// # Errors
 /// A file that cannot be written or removed.

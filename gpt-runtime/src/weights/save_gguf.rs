@@ -24,8 +24,8 @@ const ALIGNMENT: usize = 32;
 /// with its chat template. llama.cpp opens the file. It is replaced atomically, and tensors are
 /// converted one at a time.
 ///
-/// Returns what llama.cpp does not take from the file as it is, a sentence each: an activation or a
-/// tokenizer that it does not know. [`open`](super::open) takes everything.
+/// Returns a sentence for each part that llama.cpp does not take from the file, such as an
+/// activation or a tokenizer that it does not know. [`open`](super::open) reads all parts.
 ///
 /// # Errors
 /// A spec that no architecture of llama.cpp expresses, rows that are not whole blocks, values that
@@ -49,7 +49,7 @@ pub fn save_gguf(
     let mut head = Head::default();
     head.metadata(&metadata, &plan.name, recipe);
     match tokenizer {
-        // llama.cpp opens no file that names no tokenizer.
+        // llama.cpp refuses a file that does not name a tokenizer.
         None => head.pair("tokenizer.ggml.model", &Value::Text("none".to_owned())),
         Some(tokenizer) => {
             let written = tokenizer.gguf(plan.spec.vocab)?;
@@ -102,7 +102,7 @@ pub fn save_gguf(
     }
 }
 
-/// The tensors of a plan as a GGUF of it has them.
+/// The tensors of a plan, with the names and shapes that they have in a GGUF.
 struct PlanTensors(BTreeMap<String, Vec<u64>>);
 
 impl PlanTensors {
@@ -122,8 +122,8 @@ impl gpt_config::Tensors for PlanTensors {
     }
 }
 
-/// Tensors that a model does not have, and its file needs: divisors of rotary frequencies, and
-/// biases of zeros without which llama.cpp refuses the file.
+/// Tensors that llama.cpp needs in the file and the model does not have: divisors of rotary
+/// frequencies, and biases of zeros.
 fn added(metadata: &GgufMetadata, plan: &Plan) -> Vec<(String, Vec<f32>)> {
     let mut added = Vec::new();
     if !metadata.divisors.is_empty() {
@@ -242,7 +242,7 @@ impl Head {
             Value::Bool(flag) => out.push(u8::from(*flag)),
             Value::Text(value) => text(out, value),
             Value::List(list) => {
-                // Lists without elements are those of merges.
+                // Only merges, which are strings, may be an empty list.
                 out.extend(list.first().map_or(8, kind).to_le_bytes());
                 out.extend((list.len() as u64).to_le_bytes());
                 list.iter().for_each(|value| self.value(value));
@@ -355,8 +355,8 @@ mod tests {
         }
         let none: Vec<&str> =
             found.iter().filter(|(_, found)| found.is_none()).map(|(name, _)| &**name).collect();
-        // llama.cpp does not have the class, or not this window, scale or order of one. Encoders
-        // are not read from GGUF.
+        // llama.cpp has no such class, or not with the window, scale or order of the fixture.
+        // Encoders are not written as GGUF.
         let expected = [
             "bert",
             "bert_masked_words",

@@ -269,7 +269,7 @@ fn a_fused_matrix_of_mixed_types_has_parts() {
             }
         }
         assert_eq!(values, testing::values(&loaded, qkv, 1));
-        // A requested format holds the whole.
+        // In a requested format, the fused matrix has one part.
         let loaded = open(&path, plan, Some(Format::F16)).unwrap();
         assert_eq!(loaded.parts(qkv, 1).unwrap().len(), 1);
         assert_eq!(loaded.notes().len(), 2);
@@ -346,8 +346,8 @@ fn a_gguf_names_an_unusual_activation() {
     assert!(error.contains(expected), "{error}");
 }
 
-/// A tied head that a GGUF has in a type of its own is the embedding, and the more precise of both
-/// counts. Another matrix is not.
+/// A GGUF may have the matrix of a tied head a second time, in another type. The more precise copy
+/// is used. A head with other values is an error.
 #[test]
 fn a_tied_head_in_another_type() {
     let plan = testing::llama();

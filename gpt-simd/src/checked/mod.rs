@@ -37,7 +37,7 @@ pub struct StridedMut<'a> {
 /// Memory that a product prefetches.
 #[derive(Clone, Copy, Default)]
 pub struct Prefetch<'a> {
-    /// For products of few rows: distance in elements at which the panel is prefetched; 0 for none.
+    /// How many elements ahead a product of few rows prefetches the panel; 0 for none.
     pub ahead: usize,
     /// Bytes that a later product reads.
     pub next: &'a [u8],
@@ -242,8 +242,8 @@ impl Kernels {
         unsafe { kernel(&product) }
     }
 
-    /// Steps of depth that are interleaved in a panel of `format`: as many as one instruction
-    /// multiplies and adds.
+    /// Neighbouring columns of the matrix that are interleaved in a panel of `format`: as many as
+    /// one instruction multiplies and adds.
     #[inline]
     pub fn group(&self, format: Format) -> usize {
         match format {

@@ -48,7 +48,7 @@ impl Kernels {
         }
     }
 
-    /// Normalizes a row with these [`statistics`](Self::statistics); `beta` may be empty.
+    /// Normalises a row with these [`statistics`](Self::statistics); `beta` may be empty.
     #[inline]
     pub fn normalise(
         &self,

@@ -1,18 +1,20 @@
-// The gradients of four keys and values, from all queries that see them, for one after another of
-// the query heads that share them: dv = drop(p)^T da and dk = SCALE ds^T q, with p and
-// ds as in `attention/backward_queries`. An invocation computes p and ds of one query, and sums
-// four columns.
+// The gradients of four keys and values. The query heads that share them are processed one after
+// another, each with all queries that attend to them: dv = dropout(p)^T da and dk = SCALE ds^T q,
+// with p and ds as in `attention/backward_queries`. An invocation computes p and ds of one query,
+// and sums four columns.
 
 @group(1) @binding(1) var<storage, read> lse: array<f32>;
 @group(1) @binding(2) var<storage, read> delta: array<f32>;
 @group(1) @binding(4) var<storage, read_write> d_qkv: array<f32>;
 
-// Workgroup memory begins with the keys by column. At the end it holds the sums of the slices.
-// The values by column.
+// Workgroup memory begins with the keys, column by column. At the end it holds the sums of the
+// slices.
+
+// The values, column by column.
 const VALUES: u32 = TILE_COLUMNS;
 // ds of each query of the block, its weight in dk.
 const K_WEIGHTS: u32 = 2u * TILE_COLUMNS;
-// drop(p) of each query of the block, the weight in dv of the gradient of its output.
+// dropout(p) of each query of the block: in dv, the weight of the gradient of its output.
 const V_WEIGHTS: u32 = 2u * TILE_COLUMNS + WORKGROUP_SIZE;
 const SCRATCH_SIZE: u32 = max(2u * TILE_COLUMNS + 2u * WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
 
@@ -23,7 +25,7 @@ fn work(group: vec3<u32>, invocation: u32) {
     let k = (start + keys) * QKV_STRIDE + Q_WIDTH + group.x * HEAD_DIM;
     let v = k + KV_WIDTH;
     for (var i = 4u * invocation; i < HEAD_DIM; i += 4u * WORKGROUP_SIZE) {
-        // By column.
+        // Stored column by column.
         let own_keys = qkv_columns(k, i);
         let own_values = qkv_columns(v, i);
         for (var c = 0u; c < 4u; c++) {
@@ -32,8 +34,9 @@ fn work(group: vec3<u32>, invocation: u32) {
         }
     }
     let slice = invocation / ROW_INVOCATIONS;
-    // Columns beyond the last are clamped to it; the results are discarded. So is a query beyond
-    // the last, whose weight is zero. Addresses advance as in `attention/forward`.
+    // Columns beyond the last quad are clamped to it, and the results are discarded. A query beyond
+    // the last is also clamped, and its weight is zero. Addresses advance as in
+    // `attention/forward`.
     let column = min(4u * (invocation % ROW_INVOCATIONS), (HEAD_DIM - 1u) / 4u * 4u);
     var d_k = mat4x4<f32>();
     var d_v = mat4x4<f32>();
@@ -55,7 +58,7 @@ fn work(group: vec3<u32>, invocation: u32) {
             let query = min(block + invocation, last);
             var score = vec4<f32>(0.0);
             var d_p = vec4<f32>(0.0);
-            // Eight neighbors take the branch together, as `row_products` requires.
+            // Eight neighbours take the branch together, as `row_products` requires.
             if block + invocation / 8u * 8u < end_row {
                 score = score_of(row_products(q_at, 0u));
                 d_p = gradient_products(d_at, VALUES);

@@ -1,14 +1,16 @@
-// The gradient of four queries of a head. Probabilities p are recomputed from the saved log-sums.
-// With dp = da v^T (where dropout kept the element), the gradient of the scores is ds = p (dp -
-// delta), and dq = SCALE ds k. As in the forward pass, an invocation computes the ds of a key, and
-// sums four columns of dq.
+// The gradient of four queries of a head. Probabilities p are recomputed from the log-sum-exps of
+// the forward pass. With dp = da v^T, where dropout kept the element, the gradient of the scores is
+// ds = p (dp - delta), and dq = SCALE ds k. As in the forward pass, an invocation computes the ds
+// of one key, and sums four columns of dq.
 
 @group(1) @binding(1) var<storage, read> lse: array<f32>;
 @group(1) @binding(2) var<storage, read> delta: array<f32>;
 @group(1) @binding(4) var<storage, read_write> d_qkv: array<f32>;
 
-// Workgroup memory begins with the queries by column. At the end it holds the sums of the slices.
-// The gradients of the outputs of the queries, by column.
+// Workgroup memory begins with the queries, column by column. At the end it holds the sums of the
+// slices.
+
+// The gradients of the outputs of the queries, column by column.
 const GRADIENTS: u32 = TILE_COLUMNS;
 // ds of each key of the block, its weight in dq.
 const WEIGHTS: u32 = 2u * TILE_COLUMNS;
@@ -22,7 +24,7 @@ fn work(group: vec3<u32>, invocation: u32) {
     let q = (start + queries) * QKV_STRIDE + head * HEAD_DIM;
     let d = (start + queries) * A_STRIDE + head * HEAD_DIM;
     for (var i = 4u * invocation; i < HEAD_DIM; i += 4u * WORKGROUP_SIZE) {
-        // By column.
+        // Stored column by column.
         let columns = qkv_columns(q, i);
         let gradients = transpose(mat4x4<f32>(da_quad(d.x, i), da_quad(d.y, i), da_quad(d.z, i), da_quad(d.w, i)));
         for (var c = 0u; c < 4u; c++) {
@@ -39,8 +41,9 @@ fn work(group: vec3<u32>, invocation: u32) {
     let keys = limit.w;
     let dropout_at = ((group.z * HEADS + head) * pass_uniform.tokens + queries) * pass_uniform.tokens;
     let slice = invocation / ROW_INVOCATIONS;
-    // Columns beyond the last are clamped to it; the results are discarded. So is a key beyond the
-    // last, whose weight is zero. Addresses advance as in `attention/forward`.
+    // Columns beyond the last quad are clamped to it, and the results are discarded. A key beyond
+    // the last is also clamped, and its weight is zero. Addresses advance as in
+    // `attention/forward`.
     let column = min(4u * (invocation % ROW_INVOCATIONS), (HEAD_DIM - 1u) / 4u * 4u);
     let k = start * QKV_STRIDE + Q_WIDTH + head / GROUP * HEAD_DIM;
     let last = k + (keys - 1u) * QKV_STRIDE;
@@ -53,7 +56,7 @@ fn work(group: vec3<u32>, invocation: u32) {
         let key = block + invocation;
         var score = vec4<f32>(0.0);
         var d_p = vec4<f32>(0.0);
-        // Eight neighbors take the branch together, as `row_products` requires.
+        // Eight neighbours take the branch together, as `row_products` requires.
         if block + invocation / 8u * 8u < keys {
             score = score_of(row_products(key_at, 0u));
             d_p = row_products(key_at + KV_WIDTH, GRADIENTS);

@@ -1,5 +1,5 @@
 // softmax(scores of q and k) v for one head and a few queries over the cache, or over a split
-// of it. No row of scores is materialized.
+// of it. No row of scores is stored.
 //
 // A block of keys has one key for each invocation, which computes the scores of this key. The
 // values are summed with the weights e^(score - running maximum). When a later block raises the
@@ -15,7 +15,7 @@ const LOWEST: f32 = -3.4e38;
 // Shares of the keys of a block. A share has an invocation for each column of the values.
 const SLICES: u32 = WORKGROUP_SIZE / COLUMNS;
 
-// Workgroup memory begins with the queries by column.
+// The size of workgroup memory, which begins with the queries, column by column.
 const SCRATCH_SIZE: u32 = 3u * WORKGROUP_SIZE;
 // The exponentials of the scores of a block. At the end, the sums of the slices.
 const WEIGHTS: u32 = WORKGROUP_SIZE;

@@ -1,23 +1,24 @@
-// a = drop(softmax(q k^T / sqrt(head_dim))) v for one head and four queries of a sequence. No row
-// of scores is materialized; the log-sum-exp of each query is saved, from which the backward pass
-// recomputes probabilities.
+// a = dropout(softmax(scores of q and k)) v for one head and four queries of a sequence. Only
+// the log-sum-exp of each query's scores is stored; the backward pass recomputes the probabilities
+// from it.
 //
 // As in `attention/cached`, a block of keys has one key for each invocation, and sums are rescaled
 // when a later block raises the maximum. For the weighted sum of the values, the keys of a block
 // are divided into SLICES slices, and an invocation sums four columns over the keys of one slice
-// (`attention/tile`).
-// Dropout applies to the numerator only.
+// (`attention/tile`). Dropout applies to the numerator of the softmax only.
 //
-// Some drivers (lavapipe) compute the address of a read, and all that it depends on, in a loop over
-// the invocations. A variable that is live across a barrier is only loaded there. So the address of
-// the next read is a variable, which advances before a barrier.
+// Some drivers (lavapipe) run a kernel as a loop over the invocations, and compute the address of a
+// read, and all that it depends on, in every iteration. A variable that is live across a barrier is
+// only loaded. So the address of the next read is a variable, which advances before a barrier.
 
 @group(1) @binding(1) var<storage, read_write> lse: array<f32>;
 @group(1) @binding(4) var<storage, read_write> a: array<f32>;
 
 const LOWEST: f32 = -3.4e38;
 
-// Workgroup memory begins with the queries by column. At the end it holds the sums of the slices.
+// Workgroup memory begins with the queries, column by column. At the end it holds the sums of the
+// slices.
+
 // The weights of a block: the exponentials of its scores, after dropout.
 const WEIGHTS: u32 = TILE_COLUMNS;
 // Space for `workgroup_max`.
@@ -31,7 +32,7 @@ fn work(group: vec3<u32>, invocation: u32) {
     let queries = tile_rows(first);
     let q = (start + queries) * QKV_STRIDE + head * HEAD_DIM;
     for (var i = 4u * invocation; i < HEAD_DIM; i += 4u * WORKGROUP_SIZE) {
-        // By column.
+        // Stored column by column.
         let columns = qkv_columns(q, i);
         for (var c = 0u; c < 4u; c++) {
             scratch[i + c] = SCALE * columns[c];
@@ -60,7 +61,7 @@ fn work(group: vec3<u32>, invocation: u32) {
         let key = block + invocation;
         let sees = (vec4<u32>(key) >= floor) & (vec4<u32>(key) < limit);
         var own = RowValues(LOWEST);
-        // Eight neighbors take the branch together, as `row_products` requires.
+        // Eight neighbours take the branch together, as `row_products` requires.
         if block + invocation / 8u * 8u < keys {
             own = select(own, biased(score_of(row_products(key_at, 0u)), head, RowValues(f32(key)), RowValues(queries)), sees);
         }

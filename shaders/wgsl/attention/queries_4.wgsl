@@ -1,4 +1,4 @@
-// Four queries of neighboring rows, so that each key and value is read once for four queries.
+// Four queries of neighbouring rows, so that each key and value is read once for four queries.
 
 alias Queries = vec4<f32>;
 alias KeyLimits = vec4<u32>;

@@ -2,9 +2,9 @@
 // rows, queries or keys. It reads the other rows of the sequence (keys for a tile of queries,
 // queries for a tile of keys) in blocks of WORKGROUP_SIZE rows.
 //
-// Each row of a block is multiplied by a weight for each row of the tile, and summed. For this the
-// invocations are divided into SLICES slices, and the rows of a block likewise, in turns of eight
-// rows. The ROW_INVOCATIONS invocations of a slice sum its rows, four columns each. At the end the
+// The kernels sum the rows of a block, each multiplied by a weight for each row of the tile. For
+// this the invocations are divided into SLICES slices. The slices take turns of eight rows of a
+// block. The ROW_INVOCATIONS invocations of a slice sum its rows, four columns each. At the end the
 // sums of the slices are added in workgroup memory.
 
 // A value for each row of the tile.
@@ -70,8 +70,8 @@ fn sum_slices(column: u32) -> ScratchValue {
 }
 
 // The products of a row at `at` with each row of the tile, whose columns begin at `columns_at` in
-// workgroup memory. Eight neighboring invocations call this together, because `shared_read`
-// requires it: each of them may read one of eight columns and get the others from its neighbors.
+// workgroup memory. Eight neighbouring invocations call this together, because `shared_read`
+// requires it: each of them may read one of eight columns and get the others from its neighbours.
 fn row_products(at: u32, columns_at: u32) -> RowValues {
     var sum = RowValues(0.0);
     for (var i = 0u; i < HEAD_DIM; i += 8u) {

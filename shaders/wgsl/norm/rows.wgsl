@@ -1,5 +1,5 @@
-// The norm of rows that are not the stream: the embedding, or the output of attention or MLP. It is
-// the stream, or is added to it. A workgroup computes a row.
+// The norm of rows that are not the stream: the embedding, or the output of attention or MLP. Its
+// output becomes the stream, or is added to it. A workgroup computes a row.
 
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 @group(0) @binding(3) var<storage, read> activations: array<f32>;

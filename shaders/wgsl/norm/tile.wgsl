@@ -23,7 +23,7 @@ fn affine(column: u32) -> vec2<f32> {
     return vec2<f32>(gamma(own), beta(own));
 }
 
-// Normalizes `x`, an element of row `r` of the tile.
+// Normalises `x`, an element of row `r` of the tile.
 fn normalize(r: u32, x: f32, scale_shift: vec2<f32>) -> f32 {
     return normalized(x, row_statistics[r], scale_shift);
 }

@@ -1,4 +1,4 @@
-// Reads a buffer or a texture from beginning to end, to measure bandwidth. Eight neighbors read
+// Reads a buffer or a texture from beginning to end, to measure bandwidth. Eight neighbours read
 // side by side, as in a panel of a matrix.
 
 const WORKGROUP_SIZE: u32 = 256u;

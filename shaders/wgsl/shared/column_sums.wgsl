@@ -1,5 +1,5 @@
 // Sums over the rows for each column: gradients of biases and of norms. Four invocations share a
-// column, and each sums every fourth row: neighbors read neighboring elements, and the order is
+// column, and each sums every fourth row: neighbours read neighbouring elements, and the order is
 // always the same.
 
 var<workgroup> slices: array<vec2<f32>, 256>;
@@ -20,7 +20,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
 }
 
-// A gradient after this pass.
+// A gradient with the sum of this pass.
 fn accumulated(before: f32, sum: f32) -> f32 {
     return select(before + sum, sum, pass_uniform.replace != 0u);
 }

@@ -149,8 +149,9 @@ pub fn attention_weights(spec: &Spec, layer: u32, qkv: &Qkv, head: usize) -> Mat
 }
 
 /// The slope of the `i`th of `n` heads, from 1 on (Press et al. 2022, section 3): `2^(-bias i / n)`
-/// if `n` is a power of two. The heads beyond the power of two below take every second slope of
-/// twice as many heads.
+/// if `n` is a power of two. Otherwise, with `power` the largest power of two below `n`, the first
+/// `power` heads have the slopes of `power` heads, and the others every second slope of `2 power`
+/// heads.
 fn alibi_slope(bias: f64, i: usize, n: usize) -> f64 {
     let mut power = 1;
     while 2 * power <= n {

@@ -127,7 +127,7 @@ impl Gpt {
         (product, bent)
     }
 
-    /// Logits from the products of the head: `s x`, with a soft cap `c` `c tanh(s x / c)`.
+    /// Logits from the products of the head: `s x`, or with a soft cap `c`, `c tanh(s x / c)`.
     fn softcap(&self, products: &Matrix) -> Matrix {
         let scaled = products.scaled(self.spec.logit_scale.unwrap_or(1.0));
         scaled.map_rows(|row| match self.spec.logit_softcap {
@@ -176,7 +176,7 @@ impl Gpt {
         }
     }
 
-    /// The vector of each token, plus its position unless positions are rotary.
+    /// The vector of each token, plus its position if positions are learned or sinusoidal.
     fn embed(&self, tokens: &[u32], masks: Masks) -> Matrix {
         let width = self.spec.embed as usize;
         let x = Matrix::from_fn(tokens.len(), width, |position, column| {

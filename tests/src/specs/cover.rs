@@ -11,7 +11,8 @@ use gpt_plan::{Format, Kernel, Plan, Spec, hash};
 
 use super::odd;
 
-/// What the kernels of chosen specs have in common with those of all odd specs.
+/// The unit of coverage. The kernels of the chosen specs have each one that the kernels of all odd
+/// specs have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Cover {
     /// Each two WGSL files of a kernel in f32, since files meet in the functions that one calls and

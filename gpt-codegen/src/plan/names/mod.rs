@@ -1,7 +1,7 @@
 //! The names of tensors in weight files.
 //!
-//! Safetensors files have the names of a class of transformers; `tables` has a table for each. A
-//! spec says which one by its key `names`. Without it, it gets the names of the closest class, so
+//! Safetensors files have the names of a class of transformers; `tables` has a table for each. The
+//! key `names` of a spec selects one. Without the key, the names are those of the closest class, so
 //! that every model can be saved and loaded. GGUF files have llama.cpp's names
 //! (`blk.0.attn_q.weight`), which do not depend on the class, except that some files fuse tensors.
 
@@ -134,7 +134,8 @@ impl<'a> Scheme<'a> {
     pub fn second_norm(&self) -> Names {
         let gguf = match self.spec.block {
             Block::PostNorm => "blk.{layer}.layer_output_norm",
-            // llama.cpp calls the norm that Falcon's first models share `attn_norm`.
+            // In Falcon's first models, attention and MLP share one norm, which llama.cpp calls
+            // `attn_norm`.
             Block::Parallel { .. } if self.spec.names == TensorNames::Falcon => {
                 "blk.{layer}.attn_norm"
             }
@@ -284,10 +285,10 @@ fn table(spec: &Spec) -> &'static Table {
     }
 }
 
-/// The names of GPT-2, GPT-1, StarCoder 2 or Llama. A GPT is LayerNorm, a dense MLP, as many
+/// The names of GPT-2, GPT-1, StarCoder 2 or Llama. A GPT has LayerNorm, a dense MLP, as many
 /// key/value heads as query heads, no rotary positions, and no norms of branches, queries or keys.
-/// StarCoder 2 is rotary, with a dense MLP and an ordinary LayerNorm. (Nemotron's norm stores
-/// `gamma - 1`.) Every other spec is Llama.
+/// StarCoder 2 has rotary positions, a dense MLP and a LayerNorm that stores `gamma` itself, unlike
+/// Nemotron's. Every other spec gets the names of Llama.
 fn closest(spec: &Spec) -> &'static Table {
     let layer_norm = spec.norm.kind == NormKind::Layer;
     let gpt = layer_norm

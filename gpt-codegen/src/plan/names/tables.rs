@@ -149,7 +149,8 @@ pub const BLOOM: Table = Table {
     ..GPT_NEOX
 };
 
-/// Falcon with one norm for both halves of a block, or one after the other.
+/// Falcon with one norm for both halves of a parallel block, or with halves that run one after the
+/// other.
 pub const FALCON: Table = Table { ..BLOOM };
 
 /// Falcon with a norm for each half of a parallel block.

@@ -13,8 +13,8 @@ use super::header::{Header, Parts};
 pub use projection::projection;
 pub use weights::weights;
 
-/// Adds the rotation of queries and keys by the angles of table `rotary`. The tables alternate by
-/// position.
+/// Adds the rotation of queries and keys by the angles of table `rotary`. The buffer of angles has,
+/// for each position, the angles of all tables.
 pub fn rope(spec: &Spec, rotary: Option<u16>, header: &mut Header, parts: &mut Parts) {
     let Some(table) = rotary else {
         parts.push(files::ROPE_NONE);

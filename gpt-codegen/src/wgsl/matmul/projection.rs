@@ -12,8 +12,8 @@ use crate::wgsl::{Context, activation, loss, norm};
 /// Invocations of a decoding workgroup.
 const DECODE_WORKGROUP: u32 = 256;
 
-/// Invocations for each strip of a prefill workgroup: four rows of the matrix for each. The files
-/// `matmul/tile/prefill*` have this number built in, and [`PREFILL_ROWS`].
+/// Invocations for each strip of a prefill workgroup. Each computes four rows of the matrix. The
+/// files `matmul/tile/prefill*` have this number and [`PREFILL_ROWS`] built in.
 const PREFILL_STRIP_INVOCATIONS: u32 = 8;
 
 /// Rows of inputs of a prefill tile.
@@ -23,7 +23,7 @@ const PREFILL_ROWS: u32 = 16;
 const PREFILL_CHUNK: u32 = 128;
 
 /// Workgroup memory for the inputs and sums of a decoding tile, in f32: the 16,384 bytes that every
-/// adapter has, but for 512 bytes that are left to the norm. Validation checks the total.
+/// adapter has, less 512 bytes for the norm. Validation checks the total.
 const DECODE_SCRATCH: u32 = (16_384 - 512) / 4;
 
 /// A decoding workgroup takes several strips only if the step then still has this many workgroups.

@@ -7,7 +7,8 @@ use crate::cpu::device::CpuDevice;
 use crate::cpu::pool::Disjoint;
 use gpt_simd::{Kernels, Running};
 
-/// Logits whose gradients are computed together where a slope keeps them from being replaced.
+/// The number of logits whose gradients are computed together if there is a slope. A slope is a
+/// function of the logits, so their exponentials cannot replace them.
 const BLOCK: usize = 256;
 
 /// Writes the loss of each row to `losses`, and replaces its logits by their gradient times
@@ -43,7 +44,7 @@ pub fn cross_entropy(
     });
 }
 
-/// The greatest logit and the sum of exponentials. The logits stay.
+/// The greatest logit and the sum of exponentials. The logits are unchanged.
 fn softmax_statistics(kernels: &Kernels, logits: &[f32], state: &mut Running) {
     let mut scratch = [0.0; BLOCK];
     for block in logits.chunks(BLOCK) {

@@ -6,7 +6,7 @@ use gpt_plan::Plan;
 /// The rotations of a model's layers, one for each table of angles.
 pub struct RotaryTables {
     tables: Vec<Rotary>,
-    /// Of a layer that rotates nothing.
+    /// The table of layers that rotate nothing: it is empty.
     none: Rotary,
 }
 

@@ -15,7 +15,7 @@ pub struct FloatPanels<'a> {
 }
 
 impl FloatPanels<'_> {
-    /// The steps `from..to` of a panel.
+    /// The indices of depth `from..to` of a panel.
     fn steps(&self, panel: usize, from: usize, to: usize) -> &[f32] {
         let start = (panel * self.layout.columns + from) * PANEL;
         &self.values[start..][..(to - from) * PANEL]
@@ -148,7 +148,7 @@ impl Panels for Transposed<'_> {
 }
 
 impl Transposed<'_> {
-    /// The 32 by 32 elements of which block `block` (32 steps) of a panel is the transpose.
+    /// The 32 by 32 elements whose transpose is block `block` (32 indices of depth) of a panel.
     fn block(&self, panel: usize, block: usize) -> &[f32] {
         let columns = self.0.layout.columns;
         let count = PANEL.min(columns - panel * PANEL);

@@ -100,17 +100,17 @@ fn part_of(bytes: &[u8], [i, n]: [usize; 2]) -> &[u8] {
     &bytes[bytes.len() * i / n..bytes.len() * (i + 1) / n]
 }
 
-/// A matrix as a GEMM reads it: for each step of depth, the weights of 32 outputs.
+/// A matrix as a GEMM reads it: for each element of an input row, the weights of 32 outputs.
 pub trait Panels: Sync {
     /// Number of panels; the last one is padded.
     fn count(&self) -> usize;
-    /// Steps of depth: the width of the input.
+    /// The depth of a product: the width of the input.
     fn depth(&self) -> usize;
     /// The rounding of a product's inputs.
     fn rounding(&self, kernels: &Kernels) -> Rounding;
-    /// The steps `from..to` of a panel (`from` a multiple of 32). If they are stored in another
-    /// form, they are converted in `scratch`, which takes four bytes for each number and whole
-    /// blocks of 32 steps.
+    /// The indices of depth `from..to` of a panel (`from` a multiple of 32). If they are stored in
+    /// another form, they are converted in `scratch`, which has four bytes for each number and
+    /// whole blocks of 32 indices.
     fn slice<'a>(
         &'a self,
         kernels: &Kernels,

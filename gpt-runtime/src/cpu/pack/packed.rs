@@ -4,9 +4,9 @@
 //! instruction multiplies and adds ([`Kernels::group`]).
 //! - f32, f16, bf16: `[depth / G][32][G]`. G is 1, or 2 for bf16 if the instruction set multiplies
 //!   pairs of bf16.
-//! - Quantised formats: a block for every 32 or 256 columns. It begins with the f16 scales of the 32
-//!   outputs, and 32 f16 minima if the format has them. For each sub-block of 32 columns follow 32
-//!   bytes for each fine scale and fine minimum of an output, and `[bytes / G][32][G]` bytes of
+//! - Quantised formats: a block for every 32 or 256 columns. It begins with the f16 scales of the
+//!   32 outputs, and 32 f16 minima if the format has them. For each sub-block of 32 columns follow
+//!   32 bytes for each fine scale and fine minimum of an output, and `[bytes / G][32][G]` bytes of
 //!   quants. Their order and the number added to them depend on the instruction set
 //!   ([`Kernels::arrange`], [`Kernels::shift`]).
 //!
@@ -30,8 +30,8 @@ use gpt_simd::{BLOCK, Kernels, PANEL, Rounding};
 pub struct Packed {
     pub layout: PanelLayout,
     kernels: &'static Kernels,
-    /// In the order of their panels. A token's products look for that of each panel, which takes one
-    /// microsecond.
+    /// In the order of their panels. A token's products search this list for each panel, which
+    /// takes one microsecond.
     segments: Vec<Segment>,
     data: Region,
 }
@@ -59,8 +59,8 @@ impl Packed {
         Packed::of_parts(device, arena, std::slice::from_ref(tensor), order)
     }
 
-    /// As [`new`](Self::new), the rows of a matrix in parts, whose formats are all the same or all
-    /// quantised ([`can_join`](Self::can_join)).
+    /// As [`new`](Self::new), for a matrix whose rows are in several parts. There is one part, or
+    /// all formats are quantised ([`can_join`](Self::can_join)).
     ///
     /// # Errors
     /// As [`new`](Self::new).

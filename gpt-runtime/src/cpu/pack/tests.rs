@@ -75,8 +75,8 @@ fn one_row_and_unpacking_in_plain_formats() {
     });
 }
 
-/// Both operands in pairs: rows of neighbours, one row and many; and columns, whose rows are
-/// paired.
+/// Both operands in pairs of bf16. The pairs are neighbours in a row, for one row and for many, or
+/// neighbours in a column.
 #[test]
 fn products_of_pairs() {
     let round = |x: f32| half::bf16::from_f32(x).to_f64();

@@ -1,5 +1,5 @@
-//! A pass step by step, for tests. Everything that it must not depend on is filled with NaN first,
-//! and the output of each step is read back.
+//! Runs a pass step by step, for tests. Everything that the pass must not depend on is filled with
+//! NaN first, and the output of each step is read back.
 
 use bytemuck::cast_slice;
 use gpt_plan::BufferId;

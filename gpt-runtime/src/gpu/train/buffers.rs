@@ -1,4 +1,5 @@
-//! The buffers of a training pass: the plan's, its uniforms, and the buffers of transfers to and from the host.
+//! The buffers of a training pass: the plan's, its uniforms, and the buffers of transfers to and
+//! from the host.
 //!
 //! [`TrainBytes`](gpt_plan::TrainBytes) counts the plan's buffers. The uniforms, the memory for
 //! tokens and losses that the host maps, and the table of computed positions or angles add some

@@ -7,7 +7,7 @@ use crate::engine::{Learn, Sequences, TrainProfile, Update};
 use crate::gpu::timing;
 
 impl GpuTrainer {
-    /// Learns `batch` and moves the parameters. Returns the times and the gradients' norm.
+    /// Learns `batch` and updates the parameters. Returns the times and the gradients' norm.
     pub(super) fn time_step(
         &mut self,
         batch: &Sequences<'_>,

@@ -192,7 +192,7 @@ impl GpuTrainer {
         Stage::without_batch(&self.pass.squares, 0)
     }
 
-    /// The stage that moves the parameters.
+    /// The stage that updates the parameters.
     pub(super) fn moves(&self) -> Stage<'_> {
         Stage::without_batch(&self.pass.update, self.buffers.update_uniform())
     }
@@ -211,8 +211,8 @@ impl GpuTrainer {
         Ok(self.sum_of_download(bytes)?.sqrt())
     }
 
-    /// Clips the gradients and moves the parameters. Returns the norm; if it is not finite,
-    /// nothing is moved.
+    /// Clips the gradients and updates the parameters. Returns the norm; if it is not finite,
+    /// nothing is updated.
     pub(super) fn step_optimizer(&mut self, update: &Update) -> Result<f64, Error> {
         let norm = self.norm()? / f64::from(update.scale);
         if !norm.is_finite() {

@@ -1,6 +1,7 @@
-//! What transformers adds to Jinja for chat templates: `raise_exception`, `strftime_now`, a
-//! `tojson` that leaves characters as they are, Python's methods of strings, `break` and `continue`, and the
-//! tags `generation` and `endgeneration`, which mark the model's own text and change nothing.
+//! The additions of transformers to Jinja for chat templates: `raise_exception`, `strftime_now`, a
+//! `tojson` that leaves characters as they are, Python's methods of strings, `break` and
+//! `continue`, and the tags `generation` and `endgeneration`, which mark the model's own text and
+//! change nothing.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,9 +1,9 @@
 //! Encodes conversations. Control tokens come from the template only: text of a message that looks
 //! like one is encoded as the characters that it has.
 //!
-//! A template returns text, in which its own control tokens and those of a message look alike. So
-//! each in a message gets a mark, a character that occurs nowhere else, behind its first
-//! character. It survives the template and is removed after control tokens were found.
+//! A template returns text, in which its own control tokens and those of a message look alike. So a
+//! control token in a message gets a mark behind its first character: a character that occurs
+//! nowhere else. The mark survives the template and is removed after control tokens were found.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -23,11 +23,12 @@ pub struct Marked {
 /// The [`Marked`] tokenizer of the last conversation that needed one.
 pub type Cache = OnceLock<Marked>;
 
-/// The tokens that a message of a role must not make.
+/// The tokens that a message of a role must not produce.
 struct Controls {
-    /// Of people: control tokens, and all tokens that the template writes.
+    /// For messages of people: control tokens, and all tokens that the template writes.
     people: Vec<String>,
-    /// Of the model: control tokens. Templates search its text for others, such as `</think>`.
+    /// For messages of the model: control tokens. Templates search its text for other tokens, such
+    /// as `</think>`.
     model: Vec<String>,
 }
 
@@ -87,7 +88,7 @@ impl Tokenizer {
     fn without(&self, mark: char, controls: &Controls) -> tokenizers::Tokenizer {
         let mut json = serde_json::to_value(&*self.inner).expect("a tokenizer is JSON");
         for token in json["added_tokens"].as_array_mut().into_iter().flatten() {
-            // A token that is found in normalized text would be found without its mark.
+            // A token that is found in normalised text would be found without its mark.
             if controls.people.iter().any(|control| token["content"] == **control) {
                 token["normalized"] = false.into();
             }

@@ -86,7 +86,7 @@ fn pair(
     let merges: Vec<&str> = lines.collect();
     let added = added(folder, config, &vocab)?;
     if let Some(vocab) = vocab.as_object_mut() {
-        // Of tokens outside of the vocabulary the crate would not keep the ids.
+        // The crate would not keep the ids of tokens outside of the vocabulary.
         let name =
             |token: &Json| Some((token["content"].as_str()?.to_owned(), token["id"].clone()));
         vocab.extend(added.iter().filter_map(name));

@@ -1,9 +1,10 @@
 //! The vocabulary of a GGUF file as a `tokenizer.json`.
 //!
-//! `tokenizer.ggml.model` names the kind of encoding: `gpt2` is a byte pair encoding with merges
-//! (`pre_tokenizers`), `llama` is SentencePiece (`sentence_pieces`), `bert` is WordPiece
-//! (`word_pieces`), `rwkv` is read if its tokens are characters. Defaults of absent keys are those
-//! of llama.cpp. Files of this program have the `tokenizer.json` itself, too (`to_gguf`).
+//! `tokenizer.ggml.model` names the kind of encoding: `gpt2` is a byte pair encoding of bytes
+//! (`pre_tokenizers`), `gemma4` one of characters, `llama` is SentencePiece (`sentence_pieces`),
+//! `bert` is WordPiece (`word_pieces`). `rwkv` is read if its tokens are characters. Defaults of
+//! absent keys are those of llama.cpp. Files of this program have the `tokenizer.json` itself, too
+//! (`to_gguf`).
 
 use serde_json::{Value as Json, json};
 
@@ -32,7 +33,7 @@ pub enum Kind {
 pub struct Vocabulary<'a> {
     pub tokens: Vec<&'a str>,
     kinds: &'a [Value],
-    /// The token for what has none.
+    /// The token for text that no other token spells.
     pub unknown: Option<u32>,
 }
 
@@ -47,8 +48,9 @@ impl Vocabulary<'_> {
     }
 
     /// The `added_tokens`, which are found before a text is cut into words: control tokens, and
-    /// those that a user has defined. In an encoding that writes blanks as `blank`, those of blanks
-    /// alone are found where a text has that character, and text with blanks is merged.
+    /// those that a user has defined. If an encoding writes blanks as another character, `blank`, a
+    /// token of blanks alone is written so as well. It is then found only where a text has that
+    /// character, and blanks in a text are left to the merges.
     pub fn added(&self, blank: char) -> Vec<Json> {
         let token = |(id, content): (usize, &&str)| {
             let special = match self.kind(id) {
@@ -183,13 +185,15 @@ fn encoding(gguf: &Gguf, vocabulary: &Vocabulary<'_>) -> Result<(Json, bool, boo
     }
 }
 
-/// A token for each character. Other lists of RWKV's are not read.
+/// An encoding with a token for each character. RWKV's lists with longer tokens are not read.
 fn characters(vocabulary: &Vocabulary<'_>) -> Result<Json, String> {
     let mut vocab = serde_json::Map::new();
     for (id, token) in vocabulary.tokens.iter().enumerate() {
         let name = if *token == "\\\\" { "\\" } else { token };
         if vocabulary.kind(id) == Kind::Normal && name.chars().count() != 1 {
-            return Err(format!("its token {id} is more than a character, as RWKV's may be"));
+            return Err(format!(
+                "its token {id} is longer than a character, and only lists of characters are read for rwkv"
+            ));
         }
         vocab.insert(name.to_owned(), id.into());
     }
@@ -199,7 +203,8 @@ fn characters(vocabulary: &Vocabulary<'_>) -> Result<Json, String> {
     }))
 }
 
-/// Byte pairs of characters, with a blank as `▁`, and bytes for what has no token (Gemma 4).
+/// A byte pair encoding of characters, with a blank as `▁`, and bytes for characters without a
+/// token (Gemma 4).
 fn raw_pairs(vocabulary: &Vocabulary<'_>, merges: &[&str]) -> Json {
     let mut json = sentence_pieces::spaced(false);
     let vocab: serde_json::Map<String, Json> = vocabulary

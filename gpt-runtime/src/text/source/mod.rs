@@ -28,7 +28,7 @@ use super::chat::Templates;
 use crate::Error;
 use crate::weights::{self, Gguf};
 
-/// What a tokenizer is made of.
+/// The parts of a tokenizer.
 pub struct Source {
     pub inner: tokenizers::Tokenizer,
     /// Tokens that end a text, besides those that are known by their names.
@@ -99,7 +99,7 @@ pub fn parse(json: &[u8], origin: &str) -> Result<tokenizers::Tokenizer, Error> 
     Ok(inner)
 }
 
-/// The words that a text is cut into before it is encoded. Added tokens are not looked for.
+/// The words that a text is cut into before it is encoded. Added tokens are treated as text.
 pub fn words(inner: &tokenizers::Tokenizer, text: &str) -> Vec<String> {
     let mut text = NormalizedString::from(text);
     if let Some(normalizer) = inner.get_normalizer() {

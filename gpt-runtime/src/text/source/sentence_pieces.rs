@@ -35,7 +35,7 @@ pub fn json(vocabulary: &Vocabulary<'_>, scores: &[f64], prefix: bool) -> Result
     Ok(json)
 }
 
-/// What all encodings have in common that write a blank as `▁`: normalizer and decoder.
+/// The normalizer and the decoder of all encodings that write a blank as `▁`.
 pub fn spaced(prefix: bool) -> Json {
     let mut normalizers =
         vec![json!({ "type": "Replace", "pattern": { "String": " " }, "content": "▁" })];

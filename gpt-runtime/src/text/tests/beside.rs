@@ -1,4 +1,4 @@
-//! What the files beside a tokenizer say: the tokens at the ends of a text, and chat templates.
+//! Files beside a tokenizer: the tokens at the ends of a text, and chat templates.
 
 use serde_json::{Value as Json, json};
 

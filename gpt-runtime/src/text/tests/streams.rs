@@ -1,4 +1,4 @@
-//! A stream has the text of all of its tokens decoded at once, for every kind of decoder.
+//! A stream gives the same text as decoding all tokens at once, for every kind of decoder.
 
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -79,7 +79,7 @@ fn check(name: &str, tokenizer: &Tokenizer, ids: &[u32]) {
         // A prompt that ends within a character leaves its bytes to what follows.
         if whole.starts_with(&text) && !text.ends_with('\u{FFFD}') {
             let text = text + &streamed(tokenizer, before, after);
-            // As does one that ends with what the end of a text drops.
+            // These decoders drop something at the end of a text, which the prompt leaves as well.
             if !matches!(name, "gpt1" | "suffix" | "fuses and strips the end") {
                 assert_eq!(text, whole, "{name}: {before:?} and {after:?}");
             }
@@ -96,7 +96,7 @@ proptest! {
         KINDS.with(|kinds| {
             for (name, tokenizer) in kinds {
                 let most = tokenizer.vocab() as u32 + 1;
-                // Many bytes, in vocabularies that have them first.
+                // Half of the ids are small ones, which are bytes in many vocabularies.
                 let ids: Vec<u32> =
                     seeds.iter().map(|seed| (seed >> 1) % if seed & 1 == 0 { most } else { most.min(270) }).collect();
                 check(name, tokenizer, &ids);
@@ -165,7 +165,7 @@ fn three_crabs_in_bytes_and_a_stored_truncation() {
     assert_eq!(ids, tokenizer.encode(&letters).unwrap());
     assert!(!truncated.json(false).unwrap().contains("max_length"));
 
-    // Nor has a stored dropout of merges.
+    // A stored dropout of merges has no effect either.
     let mut json: Json = serde_json::from_str(&tokenizer.json(false).unwrap()).unwrap();
     json["model"]["dropout"] = 1.0.into();
     let dropped = source::from_json(&json).unwrap();

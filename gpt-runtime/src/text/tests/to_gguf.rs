@@ -67,7 +67,8 @@ fn no_text_ends_by_chance() {
     assert!(read.stop_ids().is_empty());
 }
 
-/// What the files beside a `tokenizer.json` say is in the GGUF, and in the files of a folder again.
+/// Values of the files beside a `tokenizer.json` are in the GGUF, and again in the files of a
+/// folder.
 #[test]
 fn templates_and_ends_are_kept() {
     let folder = tempfile::tempdir().unwrap();

@@ -84,12 +84,14 @@ impl Saved {
         let version = value.get("version").and_then(Value::as_u64);
         if version != Some(VERSION.into()) {
             let found = version.map_or("none".to_owned(), |v| v.to_string());
-            return Err(damaged(&format!("its version is {found}, and {VERSION} is read")));
+            return Err(damaged(&format!(
+                "its version is {found}, and this program reads version {VERSION}"
+            )));
         }
         let state: State = serde_json::from_value(value).map_err(|e| damaged(&e))?;
         if state.step != step {
             return Err(damaged(&format!(
-                "it is of step {}, its folder of step {step}",
+                "its step is {}, and its folder is named after step {step}",
                 state.step
             )));
         }

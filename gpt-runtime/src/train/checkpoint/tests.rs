@@ -112,7 +112,7 @@ fn damaged_and_foreign_checkpoints_are_a_sentence() {
         (spoil(MOMENTS, &cut, plan), "does not hold the moments"),
         (spoil(STATE, &cut, plan), "is not the state of a training run"),
         (spoil(STATE, &replace("\"version\": 1", "\"version\": 2"), plan), "version is 2"),
-        (spoil(STATE, &replace("\"step\": 0", "\"step\": 7"), plan), "it is of step 7"),
+        (spoil(STATE, &replace("\"step\": 0", "\"step\": 7"), plan), "its step is 7"),
         (
             spoil(
                 STATE,

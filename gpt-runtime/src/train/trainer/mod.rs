@@ -65,7 +65,7 @@ impl<M: Gpt> Trainer<M> {
         Ok(values)
     }
 
-    /// Replaces the values of `parameter`. The moments of the optimizer stay.
+    /// Replaces the values of `parameter`. The moments of the optimizer are unchanged.
     ///
     /// # Errors
     /// The device fails.

@@ -2,10 +2,10 @@
 //! themselves quantised.
 //!
 //! A file spreads the bits of a sub-block over the block. [`pack`] gathers them in the order in
-//! which engines store a block: its f16, the quants of each sub-block as in a block of [`Q4`] or
-//! [`Q5`], and a byte for each fine scale and minimum ([`Format::packed_bytes`]). The sign of the
-//! f16 of the minima changes, so that `w = d s q + m`. [`unpack`] is the inverse. No bit is lost.
-//! Layouts of files follow ggml's `ggml-common.h`.
+//! which engines store a block: its f16 values, the quants of each sub-block as in a block of
+//! [`Q4`] or [`Q5`], and a byte for each fine scale and minimum ([`Format::packed_bytes`]). The
+//! sign of the f16 that multiplies the minima changes, so that `w = d s q + m`. [`unpack`] is the
+//! inverse. No bit is lost. Layouts of files follow ggml's `ggml-common.h`.
 //!
 //! [`Q4`]: Format::Q4
 //! [`Q5`]: Format::Q5
@@ -21,11 +21,11 @@ const SUB_BLOCKS: usize = 8;
 
 /// The parts of a packed block.
 struct Parts<'a> {
-    /// f16 numbers.
+    /// The f16 values.
     opening: &'a [u8],
-    /// Of all sub-blocks.
+    /// The quants of all sub-blocks.
     quants: &'a [u8],
-    /// Likewise: scales, then minima.
+    /// The fine scales of all sub-blocks, then their fine minima.
     fine: &'a [u8],
 }
 
@@ -36,7 +36,7 @@ impl Parts<'_> {
         Parts { opening, quants, fine }
     }
 
-    /// The f16 `i`.
+    /// The f16 value with index `i`.
     fn half(&self, i: usize) -> f32 {
         f16::from_le_bytes([self.opening[2 * i], self.opening[2 * i + 1]]).to_f32()
     }

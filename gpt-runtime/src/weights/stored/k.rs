@@ -39,8 +39,8 @@ fn q3_quant(block: &[u8], i: usize) -> i8 {
     low - if mask[i % 32] >> (i / 32) & 1 == 0 { 4 } else { 0 }
 }
 
-/// Appends a block of Q6_K with the values of a Q3_K: signed bytes hold its scales, and six bits its
-/// quants.
+/// Appends a block of Q6_K with the values of a Q3_K: signed bytes hold its scales, and six bits
+/// its quants.
 pub fn q3_as_q6(block: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + 210, 0);

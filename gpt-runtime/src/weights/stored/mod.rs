@@ -1,9 +1,9 @@
 //! Decodes the element types of safetensors and the block types of GGUF.
 //!
-//! Some types have the bytes of a canonical [`Format`]. Others convert to one without loss: Q4_0 and
-//! Q5_0 to Q4_1 and Q5_1, Q3_K to Q6_K, IQ4_NL and MXFP4 to Q8_0. Q2_K is decoded, and stored in
-//! f16. Layouts follow ggml's `ggml-common.h`; tests compare each type with values of the reference
-//! implementation.
+//! Some types have the bytes of a canonical [`Format`]. Others convert to one without loss: Q4_0
+//! and Q5_0 to Q4_1 and Q5_1, Q3_K to Q6_K, IQ4_NL and MXFP4 to Q8_0. Q2_K is decoded, and stored
+//! in f16. Layouts follow ggml's `ggml-common.h`; tests compare each type with values of the
+//! reference implementation.
 
 mod codebook;
 mod k;

@@ -1,4 +1,4 @@
-//! Checkpoints in several files, and files that are told by their first bytes.
+//! Checkpoints in several files, and files that are recognised by their first bytes.
 
 use super::*;
 use crate::text::Tokenizer;

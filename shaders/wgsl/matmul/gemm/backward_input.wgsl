@@ -1,7 +1,7 @@
 // dx = dy W: an invocation owns a quad of every row of W.
 //
-// The depth is the rows of W, or some of them: a long sum is split. Padding rows are zero, and so
-// is dy where they begin.
+// The depth is the rows of W, or some of them: a long sum is split. Padding rows of W are zero, and
+// so are the columns of dy that they are multiplied with.
 
 @group(1) @binding(0) var<storage, read> dy: array<vec4<f32>>;
 
@@ -27,7 +27,7 @@ fn operand_starts(owner: u32) -> vec4<u32> {
     return vec4<u32>(min(owner, (COLUMNS + 3u) / 4u - 1u));
 }
 
-// Four neighboring rows of W are four steps; zeros beyond the last row, which begins at `last`.
+// Four neighbouring rows of W are four steps; zeros beyond the last row, which begins at `last`.
 fn weights_at(start: u32, last: u32, quad: u32) -> vec4<f32> {
     let weights = round_operand(weight(min(start, last), quad));
     return select(vec4<f32>(0.0), weights, start <= last);
@@ -50,7 +50,7 @@ fn multiply(quads: vec4<u32>, k: u32, begin: u32, end: u32, before: Sums) -> Sum
     return sums;
 }
 
-// A chunk is stored among the rows of the pass.
+// A chunk begins at row `first` of the pass.
 fn output_row(row: u32) -> u32 {
     return pass_uniform.first + row;
 }

@@ -1,4 +1,4 @@
-// An invocation owns four neighboring rows of the matrix.
+// An invocation owns four neighbouring rows of the matrix.
 
 // A row beyond the last is clamped to it; its products are discarded.
 fn operand_starts(owner: u32) -> vec4<u32> {

@@ -1,4 +1,4 @@
-// An invocation owns two neighboring rows of the gate, and the same two of the other half, so that
+// An invocation owns two neighbouring rows of the gate, and the same two of the other half, so that
 // the epilogue has both.
 
 // A row beyond the last is clamped to it; its products are discarded.

@@ -7,7 +7,7 @@ fn stream(row: u32, column: u32) -> f32 {
     return activations[row * EMBED + column];
 }
 
-// An input of the matrix, normalized: row `row`, which is row `r` of the tile. Zero beyond the last
+// An input of the matrix, normalised: row `row`, which is row `r` of the tile. Zero beyond the last
 // column. A row beyond the last is clamped to it; the result is discarded.
 fn input(r: u32, row: u32, column: u32, scale_shift: vec2<f32>) -> f32 {
     let value = stream(min(row, pass_uniform.rows - 1u), min(column, EMBED - 1u));

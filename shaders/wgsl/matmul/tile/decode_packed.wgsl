@@ -1,10 +1,10 @@
-// One row of inputs and quantized weights, four bytes at a time: as `matmul/tile/decode`, with
-// inputs quantized to bytes. A chunk of them is staged as f32 first, since the largest input of a
-// block has to be known before the first one is quantized.
+// One row of inputs and quantised weights, four bytes at a time: as `matmul/tile/decode`, with
+// inputs quantised to bytes. A chunk of them is staged as f32 first, since the largest input of a
+// block has to be known before the first one is quantised.
 
 const CHUNK_BLOCKS: u32 = min(WORKGROUP_SIZE / 8u, BLOCKS);
 
-// [block][quad]: four inputs each, before they are quantized.
+// [block][quad]: four inputs each, before they are quantised.
 var<workgroup> tile: array<vec4<f32>, CHUNK_BLOCKS * 8u>;
 // [block][word]: four inputs each, as bytes.
 var<workgroup> words: array<u32, CHUNK_BLOCKS * 8u>;

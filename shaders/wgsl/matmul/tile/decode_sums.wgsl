@@ -1,7 +1,8 @@
 // Divides the dot products of a matrix-vector product among a workgroup, and sums their slices.
 //
-// Eight neighboring invocations own the eight rows of a panel and one slice of its blocks. The next
-// eight own the same rows and the next slice, so a workgroup reads panels from beginning to end.
+// Eight neighbouring invocations own the eight rows of a panel and one slice of its blocks. The
+// next eight own the same rows and the next slice, so a workgroup reads panels from beginning to
+// end.
 
 // Invocations that compute the norm's statistics of the row.
 const ROW_INVOCATIONS: u32 = WORKGROUP_SIZE;
@@ -17,7 +18,7 @@ alias Sums = array<f32, TILE_N>;
 // [feature / 32][slice][feature % 32].
 var<workgroup> shared_sums: array<f32, TILE_N * WORKGROUP_SIZE>;
 
-// Four normalized inputs.
+// Four normalised inputs.
 fn input_quad(first: u32, column: u32) -> vec4<f32> {
     return vec4<f32>(
         input(0u, first, column, affine(column)),

@@ -1,7 +1,7 @@
-// Products of a prompt with quantized weights, four bytes at a time. An invocation quantizes a
-// block of a row to bytes as it stages it. The sums of a block are integers, eight rows at a time
-// to save registers. They are then multiplied by the scale of the weights' block and that of the
-// inputs' block.
+// Products of a prompt with quantised weights, four bytes at a time. An invocation quantises a
+// block of a row to bytes as it stages it. The products of a block are summed as integers, for
+// eight rows at a time to save registers. The sums are then multiplied by the scale of the weights'
+// block and that of the inputs' block.
 
 // Words of a block.
 const WORDS: u32 = 8u;
@@ -41,7 +41,7 @@ fn fill(place: u32, r: u32, first: u32, block: u32) {
     input_scales[place * 16u + r] = vec2<f32>(greatest / 127.0, f32(sum));
 }
 
-// Sums of eight rows of the tile, for each of four features.
+// Sums for eight rows of the tile and four features.
 struct HalfSums {
     a: mat2x4<f32>,
     b: mat2x4<f32>,

@@ -1,4 +1,4 @@
-// Weights in bf16, the upper halves of f32s: an element is four neighboring columns of a row, two
+// Weights in bf16, the upper halves of f32s: an element is four neighbouring columns of a row, two
 // to a word.
 
 // Four columns of a block.

@@ -1,5 +1,5 @@
-// Weights in f16: an element is four neighboring columns of a row, two to a word. They are unpacked
-// to f32, so the adapter needs no f16.
+// Weights in f16: an element is four neighbouring columns of a row, two to a word. They are
+// unpacked to f32, so the adapter needs no f16.
 
 // Four columns of a block.
 fn quad(block: Block, j: u32) -> vec4<f32> {

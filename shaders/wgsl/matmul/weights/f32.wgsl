@@ -1,4 +1,4 @@
-// Weights in f32: an element is four neighboring columns of a row.
+// Weights in f32: an element is four neighbouring columns of a row.
 
 // Four columns of a block.
 fn quad(block: Block, j: u32) -> vec4<f32> {

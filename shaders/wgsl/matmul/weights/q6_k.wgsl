@@ -1,10 +1,11 @@
 // Weights in blocks of 256 columns, in sub-blocks of 32: quants of six bits, a signed byte s for
 // each half, and a scale d of the block, w = d s (q - 32) (GGUF's Q6_K, its d widened to f32).
 //
-// A block of a panel is 53 lines of eight words, one word for each row of the panel: six lines for
-// each sub-block, two of them with the upper two bits of sixteen columns in a word, four with
-// nibbles as in `matmul/weights/q4`; four lines of bytes s, those of two sub-blocks in a word; one
-// of d. The files that multiply see sub-blocks, and call them blocks.
+// A block of a panel is 53 lines of eight words, one word for each row of the panel. Each of the
+// eight sub-blocks has six lines. In two of them, a word has the upper two bits of sixteen columns;
+// the other four have nibbles, as in `matmul/weights/q4`. Then follow four lines of bytes s, in
+// which a word has those of two sub-blocks, and one line of d. The files that multiply read
+// sub-blocks, and call them blocks.
 
 struct Block {
     upper: vec2<u32>,

@@ -1,5 +1,5 @@
 // The entry point of kernels that use subgroups. The driver assigns invocations to subgroups, so an
-// invocation's index is computed from its subgroup: neighbors in a subgroup are neighbors in the
+// invocation's index is computed from its subgroup: neighbours in a subgroup are neighbours in the
 // workgroup. (Browsers require `enable subgroups;` at the top; naga 30 rejects the line and accepts
 // the functions without it.)
 

@@ -1,5 +1,5 @@
-// Reads eight neighboring elements of workgroup memory, the same for eight neighboring invocations:
-// each invocation reads all of them.
+// Reads eight neighbouring elements of workgroup memory, the same for eight neighbouring
+// invocations: each invocation reads all of them.
 
 struct SharedRead { first: u32 }
 

@@ -1,6 +1,6 @@
-// Reads eight neighboring elements of workgroup memory, the same for eight neighboring invocations:
-// each reads one, and gets the others from its neighbors without memory. A subgroup has at least
-// eight invocations, and all eight neighbors call this together.
+// Reads eight neighbouring elements of workgroup memory, the same for eight neighbouring
+// invocations: each reads one, and gets the others from its neighbours without memory. A subgroup
+// has at least eight invocations, and all eight neighbours call this together.
 
 struct SharedRead { own: ScratchValue }
 

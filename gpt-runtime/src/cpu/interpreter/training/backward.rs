@@ -25,7 +25,7 @@ impl TrainPass<'_> {
     ) {
         assert!(
             residual.is_none_or(|residual| residual == to),
-            "a stream's gradient is added to itself"
+            "a stream's gradient is added in place"
         );
         self.write(to, |pass, out| {
             norm::backward::input(

@@ -159,7 +159,7 @@ impl TrainPass<'_> {
         });
     }
 
-    /// `out = act(u)` and its slopes, `u = weight · input`.
+    /// `out = act(u)` and its slopes, where `u = weight · input`.
     pub(super) fn activated(
         &mut self,
         weight: TensorId,

@@ -191,7 +191,7 @@ impl TrainPass<'_> {
             }
             Op::NormWeight { norm, x, stats, dy } => self.norm_weight(norm, [x, stats, dy]),
             Op::Add { a, b, out } => {
-                assert_eq!(a, out, "a gradient is added to itself");
+                assert_eq!(a, out, "a gradient is added in place");
                 self.add(b, out);
             }
             Op::Multiply { a, b, out } => {

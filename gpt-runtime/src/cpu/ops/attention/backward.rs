@@ -4,7 +4,8 @@
 //! tasks write the same element, and the order of sums is fixed. Each block of probabilities is
 //! recomputed from the stored log-sum-exps (Dao et al. 2022): `p = e^(s - lse)`, `dv = pᵀ da`,
 //! `dp = da vᵀ` and `ds = p (dp - delta)`, where `delta = Σ a da` of a query equals `Σ p dp`; then
-//! `dq = ds k` and `dk = dsᵀ q`, times the scale. With dropout `delta` is the same sum.
+//! `dq = ds k` and `dk = dsᵀ q`, times the scale. With dropout, `dp` is masked as the probabilities
+//! were, and `delta` is still `Σ a da`.
 
 use super::HeadViews;
 use crate::cpu::device::CpuDevice;

@@ -97,7 +97,7 @@ struct QueryBlock<'a> {
     kv_head: usize,
     q: Strided<'a>,
     rows: usize,
-    /// The keys of the task: those that any of its rows sees. Begins with a panel.
+    /// The keys of the task: those that any of its rows sees. The first is a multiple of [`KEYS`].
     keys: Range<usize>,
 }
 

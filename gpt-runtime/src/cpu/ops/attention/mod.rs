@@ -36,8 +36,9 @@ impl ScoreMap {
         }
     }
 
-    /// Adds the bias of ALiBi to capped products, the first of which is of the key at `distance`
-    /// from the query. Takes and returns the factor that they have yet to be multiplied by.
+    /// Adds the bias of ALiBi to capped products. The first product is that of the key at
+    /// `distance` from the query. `scale` is the factor by which the products still have to be
+    /// multiplied. Returns the factor that remains.
     fn bias(self, products: &mut [f32], distance: isize, scale: f32) -> f32 {
         if self.slope == 0.0 {
             return scale;
@@ -48,7 +49,8 @@ impl ScoreMap {
         1.0
     }
 
-    /// Caps products, if the model does. Returns the factor that they have yet to be multiplied by.
+    /// Caps products, if the model does. Returns the factor by which they still have to be
+    /// multiplied.
     fn cap(self, kernels: &Kernels, products: &mut [f32]) -> f32 {
         match self.softcap {
             None => self.scale,
@@ -99,8 +101,8 @@ fn scores<'a, E: CacheElement>(
 
 /// Updates the online softmax of each row with a block of products. Row `i` sees those in
 /// `seen(i)`, and `map(i)` has the function from them to scores and the distance of the first
-/// product's key from the query. Rescales `sums`, `[rows][padded]`, to the new maximum; they are
-/// none for the first block.
+/// product's key from the query. Rescales `sums`, `[rows][padded]`, to the new maximum; `None` for
+/// the first block.
 fn softmax(
     kernels: &Kernels,
     scores: StridedMut<'_>,

@@ -5,8 +5,8 @@ use crate::cpu::pack::panel_element;
 use crate::cpu::pool::Disjoint;
 use gpt_simd::{PANEL, Strided};
 
-/// Offsets of the tables' gradients in a flat buffer; `positions` is `[context, width]`, and `types`
-/// the row of type 0.
+/// Offsets of the tables' gradients in a flat buffer; `positions` is `[context, width]`, and
+/// `types` the row of type 0.
 pub struct Tables {
     pub table: usize,
     pub positions: Option<usize>,

@@ -37,8 +37,8 @@ pub struct WeightGradient<'a> {
     pub add: bool,
 }
 
-/// `d(weight) = dyᵀ · x` and `d(bias) = Σ dy`, or `+=`. With `rounds`, the operands of `dyᵀ · x`
-/// are rounded to bf16.
+/// `d(weight) = dyᵀ · x` and `d(bias) = Σ dy`, or added to the gradients. With `rounds`, the
+/// operands of `dyᵀ · x` are rounded to bf16.
 pub fn weight(
     device: &CpuDevice,
     rows: usize,

@@ -1,8 +1,9 @@
 //! Epilogues: the operations on the outputs of a GEMM before they are stored.
 //!
 //! An epilogue receives a tile: some rows of one panel, with 32 outputs each. It adds the bias and
-//! stores the result. Inference and training use the same epilogues. Nearly all panels are whole;
-//! their length is compared once, and copies and additions compile to a few instructions.
+//! stores the result. Inference and training use the same epilogues. Nearly all panels are whole.
+//! For these, copies and additions compile to a few instructions, after one comparison of the
+//! length.
 
 use gpt_plan::Formula;
 
@@ -18,7 +19,7 @@ pub type EpilogueFn<'a> = &'a (dyn Fn(usize, usize, &mut [[f32; PANEL]]) + Sync)
 const ACTIVATED: usize = 16;
 /// Rows of a tile whose gates share one call of the activation in inference, which keeps no slopes.
 const GATES: usize = 48;
-/// Outputs of each kind in a gated panel.
+/// Gates in a gated panel, and the values that they gate.
 const HALF: usize = PANEL / 2;
 
 /// `out[first_row + row] = outputs + bias`, or `map(outputs + bias)`.

@@ -91,7 +91,8 @@ pub fn input(
 }
 
 /// `d(gamma) = Σ dy x'` and `d(beta) = Σ dy` over the rows and over the groups that share a
-/// parameter, or with `add` `+=`. `gamma` and `beta` are offsets in `gradients`.
+/// parameter; with `add`, they are added to the gradients. `gamma` and `beta` are offsets in
+/// `gradients`.
 #[allow(clippy::too_many_arguments)]
 pub fn weight(
     device: &CpuDevice,

@@ -1,7 +1,7 @@
 // The first part of a matrix, or all of it.
 //
 // Rows (output features) are stored in panels of eight. For each group of columns a panel holds
-// the elements of its rows side by side: eight neighboring invocations read neighboring elements,
+// the elements of its rows side by side: eight neighbouring invocations read neighbouring elements,
 // and go through their panel from beginning to end.
 
 @group(1) @binding(1) var<storage, read> weight_0: array<Element>;
