@@ -137,9 +137,9 @@ unsafe fn tile<V: Vector, E: Element<V>, const ROWS: usize, const VECTORS: usize
     }
 }
 
-/// The share of [`Product::next`] that a tile prefetches, a few lines every [`SpreadPrefetch::STEPS`] of
-/// depth. A processor has buffers for some tens of lines. A tile that prefetched its whole share at
-/// once would wait for memory instead of multiplying.
+/// The share of [`Product::next`] that a tile prefetches, a few lines with every
+/// [`SpreadPrefetch::STEPS`] of depth. A processor has buffers for some tens of lines. A tile that
+/// prefetched its whole share at once would wait for memory instead of multiplying.
 struct SpreadPrefetch {
     /// The next line.
     at: *const u8,
