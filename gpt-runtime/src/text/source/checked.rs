@@ -114,6 +114,10 @@ pub fn check(json: &[u8]) -> Result<(), String> {
             _ => Ok(()),
         })?;
     }
+    objects(&parts.normalizer, &mut |object| match object.get("Regex") {
+        Some(Json::String(pattern)) => replaces(pattern),
+        _ => Ok(()),
+    })?;
     objects(&parts.pre_tokenizer, &mut |object| match object.get("length") {
         Some(length) if length == 0 => Err("it cuts text into chunks of no length".to_owned()),
         _ => Ok(()),
@@ -159,6 +163,15 @@ fn expression(pattern: &str) -> Result<(), String> {
         .delegate_dfa_size_limit(LARGEST_EXPRESSION)
         .build();
     compiled.map(drop).map_err(unreadable)
+}
+
+/// Checks that an expression whose matches are replaced does not match an empty text: the crate
+/// looks for the character behind the end.
+fn replaces(pattern: &str) -> Result<(), String> {
+    match fancy_regex::Regex::new(pattern).and_then(|regex| regex.is_match("")) {
+        Ok(false) => Ok(()),
+        _ => Err(format!("its normalizer replaces {pattern:?}, which matches an empty text")),
+    }
 }
 
 /// The parts of an expression with its repetitions written out.
