@@ -69,6 +69,11 @@ pub struct Field {
 
 /// All declarations of one invocation, and errors outside of any.
 pub fn declarations(tokens: TokenStream) -> (Vec<Declared>, Vec<Diagnostic>) {
+    if let Some(span) = too_deep(&tokens) {
+        let error = Diagnostic::new(span, "this is nested too deeply, or too long")
+            .help("write parts of it as values of their own: `let y = 2.0 * x;` in a closure");
+        return (Vec::new(), vec![error]);
+    }
     let mut found = Vec::new();
     let mut errors = Vec::new();
     for item in items(tokens) {
@@ -82,6 +87,48 @@ pub fn declarations(tokens: TokenStream) -> (Vec<Declared>, Vec<Diagnostic>) {
         }
     }
     (found, errors)
+}
+
+/// Most tokens from the comma, semicolon or brace before an expression to any token in it. The parser
+/// and all later phases recurse over them.
+const DEEPEST: usize = 128;
+
+/// The first token that is too far within an expression. It does not recurse itself.
+fn too_deep(tokens: &TokenStream) -> Option<Span> {
+    struct Level {
+        rest: proc_macro2::token_stream::IntoIter,
+        /// The tokens around it, and those with the ones before in the same expression.
+        around: usize,
+        depth: usize,
+    }
+    let level =
+        |stream: TokenStream, around| Level { rest: stream.into_iter(), around, depth: around };
+    let mut levels = vec![level(tokens.clone(), 0)];
+    while let Some(innermost) = levels.last_mut() {
+        let Some(token) = innermost.rest.next() else {
+            levels.pop();
+            continue;
+        };
+        innermost.depth += 1;
+        let depth = innermost.depth;
+        if depth > DEEPEST {
+            return Some(token.span());
+        }
+        match token {
+            TokenTree::Punct(punct) if matches!(punct.as_char(), ',' | ';') => {
+                innermost.depth = innermost.around;
+            }
+            TokenTree::Group(group) => {
+                // An attribute or the keys of a model end there.
+                if levels.len() == 1 {
+                    levels[0].depth = 0;
+                }
+                levels.push(level(group.stream(), depth));
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Cuts the input after each pair of braces, which end a declaration.
@@ -225,4 +272,32 @@ fn short(tokens: &TokenStream) -> String {
     let text: Vec<String> =
         tokens.clone().into_iter().take(1).map(|t| t.to_token_stream().to_string()).collect();
     text.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::spec;
+
+    #[test]
+    fn what_is_nested_too_deeply_is_refused() {
+        for value in [
+            "(".repeat(3000) + "1" + &")".repeat(3000),
+            "-".repeat(6000) + "1",
+            "1 + ".repeat(2000) + "1",
+            "|x| ".repeat(1500) + "x",
+            "return ".repeat(1000) + "x",
+            "[".repeat(3000) + &"]".repeat(3000),
+        ] {
+            let errors = spec(&format!("vocab: {value}, ..GPT2_SMALL")).unwrap_err();
+            assert_eq!(errors[0].message(), "this is nested too deeply, or too long");
+        }
+        // Lists and sequences of `let` may be long.
+        let windows = "None, ".repeat(1000);
+        let lets = "let y = x * 2.0 + y; ".repeat(200);
+        let activation = format!("|x| {{ let y = x; {lets} y }}");
+        spec(&format!(
+            "layers: 1_000, window: [{windows}], mlp: Dense {{ activation: {activation} }}, ..GPT2_SMALL"
+        ))
+        .unwrap();
+    }
 }

@@ -1,5 +1,6 @@
 //! The one error type. It displays as one sentence: the cause, and where possible the remedy.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 #[non_exhaustive]
 pub enum Error {
     /// A file could not be read or written.
-    #[error("cannot {doing} {}: {source}", path.display())]
+    #[error("cannot {doing} {}: {source}", plain(&path.display().to_string()))]
     Io {
         /// The operation, as a verb: `read`, `write`, `open`.
         doing: &'static str,
@@ -33,10 +34,10 @@ pub enum Error {
     #[error(transparent)]
     Device(Detail),
     /// The device was lost: its driver reset it, or it was removed. Open it again.
-    #[error("{0}")]
+    #[error("{}", plain(.0))]
     DeviceLost(String),
     /// Memory for weights, a session or a trainer could not be allocated.
-    #[error("{message}")]
+    #[error("{}", plain(message))]
     OutOfMemory {
         /// The sentence that is displayed.
         message: String,
@@ -44,14 +45,14 @@ pub enum Error {
         bytes: u64,
     },
     /// The device, or a build without the Cargo feature, cannot do what was requested.
-    #[error("{0}")]
+    #[error("{}", plain(.0))]
     Unsupported(String),
     /// The loss or the gradient of a training step is not finite, or logits or hidden states are
     /// not.
-    #[error("{0}")]
+    #[error("{}", plain(.0))]
     Diverged(String),
     /// An argument is invalid: too long, out of the vocabulary, or an option out of range.
-    #[error("{0}")]
+    #[error("{}", plain(.0))]
     Input(String),
 }
 
@@ -64,7 +65,7 @@ pub struct Detail {
 
 impl fmt::Display for Detail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&plain(&self.message))
     }
 }
 
@@ -78,6 +79,29 @@ impl From<String> for Detail {
     fn from(message: String) -> Detail {
         Detail { message, source: None }
     }
+}
+
+/// A message without control characters, which names in damaged files have: they would move the
+/// cursor of a terminal or begin a new line. Only a list has lines: its first one follows a colon,
+/// and all are indented.
+fn plain(message: &str) -> Cow<'_, str> {
+    if !message.chars().any(char::is_control) {
+        return message.into();
+    }
+    let mut text = String::with_capacity(message.len());
+    let mut in_list = false;
+    for (at, c) in message.char_indices() {
+        let begins_line = c == '\n' && message[at..].starts_with("\n  ");
+        if begins_line && (in_list || text.ends_with(':')) {
+            in_list = true;
+            text.push(c);
+        } else if c.is_control() {
+            text.extend(c.escape_default());
+        } else {
+            text.push(c);
+        }
+    }
+    text.into()
 }
 
 impl Error {
@@ -144,6 +168,17 @@ mod tests {
     use std::error::Error as _;
 
     use super::*;
+
+    #[test]
+    fn names_in_files_do_not_break_lines() {
+        let error = Error::weights("the tensor a\nb\u{1b}[2J\u{7f} is not there:\n  one\n  two");
+        assert_eq!(
+            error.to_string(),
+            "the tensor a\\nb\\u{1b}[2J\\u{7f} is not there:\n  one\n  two"
+        );
+        let error = Error::Input("of the model a\tb\n  c".to_owned());
+        assert_eq!(error.to_string(), "of the model a\\tb\\n  c");
+    }
 
     #[test]
     fn sources_are_kept_and_messages_stay_one_sentence() {

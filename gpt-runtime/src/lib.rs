@@ -281,6 +281,23 @@ pub mod __private {
         pub use crate::files::{replace, write};
     }
 
+    /// Parsers without the steps that follow them.
+    pub mod parsers {
+        /// Reads all tensors of a file of weights. Returns how many elements they have.
+        pub fn read_tensors(path: &std::path::Path) -> Result<u64, crate::Error> {
+            crate::weights::read_tensors(path)
+        }
+
+        /// Reads the moments of a checkpoint. Returns how many tensors have one.
+        #[cfg(feature = "train")]
+        pub fn read_moments(
+            path: &std::path::Path,
+            plan: &gpt_plan::Plan,
+        ) -> Result<usize, crate::Error> {
+            crate::train::read_moments(path, plan)
+        }
+    }
+
     /// The interface of both engines.
     pub mod engine {
         pub use crate::engine::*;

@@ -171,10 +171,13 @@ impl<'a> Evaluator<'a> {
                 _ => self.not_a_number(expr),
             },
             Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => {
-                Some(match self.number(&unary.expr)? {
-                    Number::Int(n) => Number::Int(-n),
-                    Number::Float(x) => Number::Float(-x),
-                })
+                match self.number(&unary.expr)? {
+                    Number::Int(n) => match n.checked_neg() {
+                        Some(n) => Some(Number::Int(n)),
+                        None => self.too_large(expr),
+                    },
+                    Number::Float(x) => Some(Number::Float(-x)),
+                }
             }
             Expr::Path(path) if path.path.get_ident().is_some() => {
                 let name = path.path.require_ident().expect("it is one").to_string();
@@ -209,17 +212,15 @@ impl<'a> Evaluator<'a> {
                         Diagnostic::new(span, format!("`{text}` divides by zero"))
                     });
                 }
-                BinOp::Div(_) if a % b != 0 => {
+                BinOp::Div(_) if a.checked_rem(b).is_some_and(|rest| rest != 0) => {
                     return self.fail(expr.span(), |span| indivisible(span, &text, a, b));
                 }
-                BinOp::Div(_) => Some(a / b),
+                BinOp::Div(_) => a.checked_div(b),
                 _ => return self.unknown_operator(op),
             };
             return match result {
                 Some(n) => Some(Number::Int(n)),
-                None => self.fail(expr.span(), |span| {
-                    Diagnostic::new(span, format!("`{text}` is too large"))
-                }),
+                None => self.too_large(expr),
             };
         }
         let (a, b) = (left.float(), right.float());
@@ -230,6 +231,11 @@ impl<'a> Evaluator<'a> {
             BinOp::Div(_) => a / b,
             _ => return self.unknown_operator(op),
         }))
+    }
+
+    fn too_large(&mut self, expr: &Expr) -> Option<Number> {
+        let text = text_of(expr);
+        self.fail(expr.span(), |span| Diagnostic::new(span, format!("`{text}` is too large")))
     }
 
     fn unknown_operator(&mut self, op: &BinOp) -> Option<Number> {
@@ -260,12 +266,9 @@ impl<'a> Evaluator<'a> {
 }
 
 fn indivisible(span: Span, text: &str, a: i128, b: i128) -> Diagnostic {
-    let below = a - a.rem_euclid(b);
-    let near = if below > 0 {
-        format!("{below} or {}", below + b.abs())
-    } else {
-        (below + b.abs()).to_string()
-    };
+    let below = a.saturating_sub(a.rem_euclid(b));
+    let above = below.saturating_add(b.saturating_abs());
+    let near = if below > 0 { format!("{below} or {above}") } else { above.to_string() };
     let found = format!("{a} / {b}");
     let error = Diagnostic::new(span, format!("`{text}` is not a whole number"));
     let error = if found == text { error } else { error.found(found) };
@@ -295,4 +298,25 @@ fn mentioned(expr: &Expr) -> Vec<String> {
 /// An expression as it would be written.
 pub fn text_of(expr: &Expr) -> String {
     expr.to_token_stream().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::spec;
+
+    #[test]
+    fn arithmetic_at_the_limits_of_integers() {
+        let least = format!("(0 - {} - 1)", i128::MAX);
+        for value in [
+            format!("{least} / -1"),
+            format!("-{least}"),
+            format!("3 / {least}"),
+            format!("{least} / 3"),
+        ] {
+            let errors = spec(&format!("vocab: {value}, ..GPT2_SMALL")).unwrap_err();
+            let message = errors[0].message();
+            let known = ["is too large", "is not a whole number"];
+            assert!(known.iter().any(|known| message.ends_with(known)), "{message}");
+        }
+    }
 }

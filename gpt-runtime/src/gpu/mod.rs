@@ -43,5 +43,7 @@ mod upload;
 pub use adapter::{AdapterDescription, adapters};
 pub use device::GpuDevice;
 pub use model::GpuModel;
+pub use pipeline_cache::{checksum, read as read_pipelines};
 #[cfg(feature = "train")]
 pub use train::GpuTrainer;
+pub use tuning_cache::read as read_tuning;

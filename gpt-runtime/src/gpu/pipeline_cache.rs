@@ -100,7 +100,7 @@ fn create(device: &Device, data: Option<&[u8]>) -> Option<wgpu::PipelineCache> {
 }
 
 /// The content of an intact file of ours.
-fn read(path: &Path) -> Option<Vec<u8>> {
+pub fn read(path: &Path) -> Option<Vec<u8>> {
     if fs::metadata(path).ok()?.len() > LARGEST {
         return None;
     }
@@ -111,7 +111,7 @@ fn read(path: &Path) -> Option<Vec<u8>> {
 }
 
 /// FNV-1a. It guards against accidents, not against malice.
-pub(super) fn checksum(bytes: impl Iterator<Item = u8>) -> u64 {
+pub fn checksum(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
         (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

@@ -116,7 +116,7 @@ impl TuningCache {
 }
 
 /// The valid entries of a file of this version.
-fn read(path: &Path) -> Option<HashMap<u64, (String, Features)>> {
+pub fn read(path: &Path) -> Option<HashMap<u64, (String, Features)>> {
     if fs::metadata(path).ok()?.len() > LARGEST {
         return None;
     }

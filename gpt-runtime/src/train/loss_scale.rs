@@ -48,7 +48,7 @@ impl LossScale {
 
     /// Records a good step.
     pub fn record_good_step(&mut self) {
-        self.good += 1;
+        self.good = self.good.saturating_add(1);
         if self.good >= GROWS_AFTER {
             self.good = 0;
             let doubled = 2.0 * self.value;
@@ -67,7 +67,7 @@ impl LossScale {
         }
         self.value = halved;
         self.good = 0;
-        self.skipped += 1;
+        self.skipped = self.skipped.saturating_add(1);
         true
     }
 }

@@ -76,7 +76,7 @@ impl Schedule {
     /// The learning rate of step `step`, counted from 0, with the peak `lr`.
     pub fn rate(&self, lr: f32, step: u64) -> f32 {
         if step < self.warmup {
-            return lr * (step + 1) as f32 / (self.warmup + 1) as f32;
+            return lr * (step + 1) as f32 / self.warmup.saturating_add(1) as f32;
         }
         let (until, min_lr) = match self.decay {
             Decay::None => return lr,

@@ -90,6 +90,24 @@ pub fn open(path: &Path) -> Result<(PathBuf, Archive, Option<Gguf>), Error> {
     Ok((path, archive, gguf))
 }
 
+/// Reads all tensors at `path` as f32, a block after the other. Returns how many elements they have.
+///
+/// # Errors
+/// As for [`open`].
+pub fn read_tensors(path: &Path) -> Result<u64, Error> {
+    let (_, archive, _) = open(path)?;
+    let mut elements = 0;
+    for entry in archive.entries.values() {
+        let (block, bytes) = entry.stored.block();
+        let mut values = vec![0.0; block];
+        for bytes in archive.data(entry).chunks_exact(bytes) {
+            entry.stored.decode(bytes, &mut values);
+            elements += block as u64;
+        }
+    }
+    Ok(elements)
+}
+
 /// Opens a GGUF with all its parts. The metadata are those of the first part.
 pub fn open_gguf(path: &Path) -> Result<(Archive, Gguf), Error> {
     let (mut archive, gguf) = gguf::open(path)?;

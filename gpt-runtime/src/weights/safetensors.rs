@@ -63,6 +63,7 @@ pub fn shards(index: &Path, json: &[u8]) -> Result<Vec<PathBuf>, Error> {
     let wrong = |what: String| {
         Error::weights(format!("{} is not an index of shards: {what}", index.display()))
     };
+    let json = json.strip_prefix("\u{feff}".as_bytes()).unwrap_or(json);
     let json: serde_json::Value = serde_json::from_slice(json).map_err(|e| wrong(e.to_string()))?;
     let map = json
         .get(MAP)

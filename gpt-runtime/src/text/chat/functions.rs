@@ -7,11 +7,21 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value};
-use minijinja::{Environment, Error, ErrorKind};
+use minijinja::{Environment, Error, ErrorKind, State};
 use serde_json::Value as Json;
+
+use super::Message;
 
 /// The name of the template in its environment.
 pub const NAME: &str = "chat";
+
+/// What a template may use for `messages`. An instruction takes one unit, and so do 64 bytes of text
+/// that are made or searched. This bounds time and memory of a template that does not end. Those of
+/// models take about 100 units for a message, and read its text a few times.
+pub fn fuel(messages: &[Message]) -> u64 {
+    let bytes: usize = messages.iter().map(|message| message.content.len()).sum();
+    50_000 + 2_000 * messages.len() as u64 + bytes as u64
+}
 
 /// Compiles `source`.
 pub fn environment(source: &str) -> Result<Environment<'static>, String> {
@@ -26,14 +36,18 @@ pub fn environment(source: &str) -> Result<Environment<'static>, String> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         strftime(&format, now.map_or(0, |time| time.as_secs()))
     });
-    environment.add_filter("tojson", |value: Value, options: Kwargs| {
+    environment.add_filter("tojson", |state: &State<'_, '_>, value: Value, options: Kwargs| {
         let indent: Option<usize> = options.get("indent")?;
+        options.assert_all_used()?;
         let json = serde_json::to_value(&value)
             .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
-        let mut text = String::new();
-        dump(&json, indent, 0, &mut text);
-        options.assert_all_used()?;
-        Ok::<String, Error>(text)
+        let left = state.fuel_levels().map_or(u64::MAX, |(_, left)| left.saturating_mul(64));
+        let mut text =
+            Text { text: String::new(), most: usize::try_from(left).unwrap_or(usize::MAX) };
+        match dump(&json, indent, 0, &mut text) {
+            Some(()) => Ok(text.text),
+            None => Err(Error::new(ErrorKind::OutOfFuel, "the JSON is too long")),
+        }
     });
     environment
         .add_template_owned(NAME, without_generation_tags(source))
@@ -47,7 +61,7 @@ fn without_generation_tags(source: &str) -> String {
     let mut text = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(at) = rest.find("{%") {
-        let Some(length) = rest[at..].find("%}").map(|end| end + 2) else {
+        let Some(length) = rest[at + 2..].find("%}").map(|end| end + 4) else {
             break;
         };
         let tag = &rest[at..at + length];
@@ -64,38 +78,53 @@ fn without_generation_tags(source: &str) -> String {
     text + rest
 }
 
-/// Writes JSON as Python's `json.dumps` does.
-fn dump(json: &Json, indent: Option<usize>, depth: usize, out: &mut String) {
-    let mut list = |open: char, close: char, items: Vec<(Option<&String>, &Json)>| {
-        out.push(open);
-        let line = |depth: usize, out: &mut String| {
-            if let Some(width) = indent {
-                out.push('\n');
-                out.push_str(&" ".repeat(width * depth));
+/// A text that has at most as many bytes as the fuel that is left pays for.
+struct Text {
+    text: String,
+    most: usize,
+}
+
+impl Text {
+    /// None if it would be too long.
+    fn push(&mut self, part: &str, times: usize) -> Option<()> {
+        let length = part.len().checked_mul(times)?.checked_add(self.text.len())?;
+        (length <= self.most).then(|| self.text.push_str(&part.repeat(times)))
+    }
+}
+
+/// Writes JSON as Python's `json.dumps` does. None if it would be too long.
+fn dump(json: &Json, indent: Option<usize>, depth: usize, out: &mut Text) -> Option<()> {
+    let mut list = |open: &str, close: &str, items: Vec<(Option<&String>, &Json)>| {
+        out.push(open, 1)?;
+        let line = |depth: usize, out: &mut Text| match indent {
+            Some(width) => {
+                out.push("\n", 1)?;
+                out.push(" ", width.checked_mul(depth)?)
             }
+            None => Some(()),
         };
         for (at, (key, value)) in items.iter().enumerate() {
             if at > 0 {
-                out.push_str(if indent.is_some() { "," } else { ", " });
+                out.push(if indent.is_some() { "," } else { ", " }, 1)?;
             }
-            line(depth + 1, out);
+            line(depth + 1, out)?;
             if let Some(key) = key {
-                out.push_str(&Json::from(key.as_str()).to_string());
-                out.push_str(": ");
+                out.push(&Json::from(key.as_str()).to_string(), 1)?;
+                out.push(": ", 1)?;
             }
-            dump(value, indent, depth + 1, out);
+            dump(value, indent, depth + 1, out)?;
         }
         if !items.is_empty() {
-            line(depth, out);
+            line(depth, out)?;
         }
-        out.push(close);
+        out.push(close, 1)
     };
     match json {
-        Json::Array(values) => list('[', ']', values.iter().map(|value| (None, value)).collect()),
+        Json::Array(values) => list("[", "]", values.iter().map(|value| (None, value)).collect()),
         Json::Object(map) => {
-            list('{', '}', map.iter().map(|(key, value)| (Some(key), value)).collect());
+            list("{", "}", map.iter().map(|(key, value)| (Some(key), value)).collect())
         }
-        other => out.push_str(&other.to_string()),
+        other => out.push(&other.to_string(), 1),
     }
 }
 

@@ -92,7 +92,9 @@ impl Template {
     }
 
     pub fn render(&self, messages: &[Message]) -> Result<String, Error> {
-        let template = self.environment()?.get_template(functions::NAME).expect("it was added");
+        let mut environment = self.environment()?.clone();
+        environment.set_fuel(Some(functions::fuel(messages)));
+        let template = environment.get_template(functions::NAME).expect("it was added");
         let tokens = self.tokens.iter().map(|(name, token)| (name.as_str(), token.as_str()));
         let tokens: BTreeMap<&str, &str> =
             [("bos_token", ""), ("eos_token", "")].into_iter().chain(tokens).collect();
@@ -139,6 +141,8 @@ mod tests {
     fn errors_of_templates_are_reported() {
         let error = render("{% if %}", &[]).unwrap_err().to_string();
         assert!(error.starts_with("the model's chat template cannot be read"), "{error}");
+        let error = render("{%}", &[]).unwrap_err().to_string();
+        assert!(error.starts_with("the model's chat template cannot be read"), "{error}");
         let error =
             render("{{ raise_exception('roles must alternate') }}", &[]).unwrap_err().to_string();
         assert!(error.contains("roles must alternate"), "{error}");
@@ -152,6 +156,28 @@ mod tests {
         let error = template(&[named[0], ("tool_use", "")]).render(&[]).unwrap_err().to_string();
         assert!(error.contains("chat templates rag, tool_use"), "{error}");
         assert!(Template::new(Templates::default(), Vec::new()).is_none());
+    }
+
+    #[test]
+    fn a_template_that_does_not_end_is_stopped() {
+        let many =
+            "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}";
+        let doubled = "{% set ns = namespace(t='a') %}{% for i in range(60) %}{% set ns.t = ns.t ~ ns.t %}{% endfor %}";
+        for source in [
+            many,
+            doubled,
+            "{{ 'a' * 90000000 }}",
+            "{{ 'a'.ljust(90000000) }}",
+            "{{ [1] | tojson(indent=4294967295) }}",
+        ] {
+            let error = render(source, &[]).unwrap_err().to_string();
+            assert!(error.contains("ran out of fuel"), "{source}: {error}");
+        }
+        // A long conversation has more.
+        let source =
+            "{% for m in messages %}{{ m.content | trim | replace('x', 'y') }}{% endfor %}";
+        let messages = vec![Message::new(Role::User, "text ".repeat(10_000)); 400];
+        assert!(render(source, &messages).unwrap().len() > 19_000_000);
     }
 
     #[test]

@@ -76,16 +76,25 @@ impl Tokenizer {
         };
         let marked: Vec<Message> = messages.iter().map(marked).collect();
         let text = template.render(&marked)?;
-        let found =
-            self.marked.get_or_init(|| Marked { mark, inner: self.without(mark, controls) });
-        match found.mark == mark {
-            true => self.run(&found.inner, &text, false),
-            false => self.run(&self.without(mark, controls), &text, false),
+        match self.marked.get() {
+            Some(found) if found.mark == mark => self.run(&found.inner, &text, false),
+            found => {
+                let inner = self.without(mark, controls)?;
+                let ids = self.run(&inner, &text, false);
+                if found.is_none() {
+                    // Another thread may have kept its own in the meantime.
+                    let _ = self.marked.set(Marked { mark, inner });
+                }
+                ids
+            }
         }
     }
 
     /// This tokenizer, with `mark` removed from text between control tokens.
-    fn without(&self, mark: char, controls: &Controls) -> tokenizers::Tokenizer {
+    ///
+    /// # Errors
+    /// A tokenizer that the crate does not read as it writes it.
+    fn without(&self, mark: char, controls: &Controls) -> Result<tokenizers::Tokenizer, Error> {
         let mut json = serde_json::to_value(&*self.inner).expect("a tokenizer is JSON");
         for token in json["added_tokens"].as_array_mut().into_iter().flatten() {
             // A token that is found in normalised text would be found without its mark.
@@ -97,7 +106,7 @@ impl Tokenizer {
             vec![json!({ "type": "Replace", "pattern": { "String": mark }, "content": "" })];
         normalizers.extend(Some(json["normalizer"].take()).filter(|n| !n.is_null()));
         json["normalizer"] = json!({ "type": "Sequence", "normalizers": normalizers });
-        source::parse(json.to_string().as_bytes(), "the tokenizer").expect("it was read before")
+        source::parse(json.to_string().as_bytes(), "the tokenizer")
     }
 
     fn controls(&self, template: &Template) -> Controls {

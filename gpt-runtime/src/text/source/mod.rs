@@ -1,8 +1,9 @@
 //! Reads tokenizers from files.
 //!
 //! All sources are converted to the format of `tokenizer.json`, which the `tokenizers` crate
-//! parses. `folder` reads what a model has beside it, `gguf` the vocabulary of a GGUF.
+//! parses. `checked` refuses what the crate takes on trust. `folder` reads what a model has beside it, `gguf` the vocabulary of a GGUF.
 
+mod checked;
 mod folder;
 mod gguf;
 mod pre_tokenizers;
@@ -86,6 +87,9 @@ pub fn parse(json: &[u8], origin: &str) -> Result<tokenizers::Tokenizer, Error> 
         let text = format!("{origin} is not a tokenizer that can be read: {error}");
         Error::tokenizer(text).caused_by(error)
     };
+    checked::check(json).map_err(|what| {
+        Error::tokenizer(format!("{origin} is not a tokenizer that can be read: {what}"))
+    })?;
     let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(unreadable)?;
     inner.with_truncation(None).map_err(unreadable)?;
     inner.with_padding(None);

@@ -175,46 +175,22 @@ impl<M> Trainer<M> {
             )));
         }
         let weights = weights::open(&saved.folder.join(MODEL), plan, Some(Format::F32))?;
+        // Damaged files are refused before the trainer takes its memory.
+        let moments = saved.folder.join(MOMENTS);
+        let mapped = Mapped::open(&moments)?;
+        let moments = read_moments(mapped.bytes(), plan, &moments)?;
         let mut trainer = Trainer::with_vtable(vtable, device, &weights, settings)?;
-        trainer.read_moments(&saved.folder.join(MOMENTS))?;
+        for (state, id, layer, bytes) in moments {
+            let bytes = bytes.as_chunks().0.iter();
+            let values: Vec<f32> = bytes.map(|b| f32::from_le_bytes(*b)).collect();
+            trainer.engine.write(state, id, layer, &values)?;
+        }
         trainer.steps = saved.step();
         // A run that switches to f16 starts with the default scale.
         if let (Some(scale), Some(saved)) = (&mut trainer.loss_scale, saved.state.loss_scale) {
             *scale = saved;
         }
         Ok(trainer)
-    }
-
-    fn read_moments(&mut self, path: &Path) -> Result<(), Error> {
-        let mapped = Mapped::open(path)?;
-        let damaged = |what: String| {
-            Error::Input(format!(
-                "{} does not hold the moments of {}: {what}",
-                path.display(),
-                self.vtable.plan.name
-            ))
-        };
-        let file = SafeTensors::deserialize(mapped.bytes()).map_err(|e| damaged(e.to_string()))?;
-        let plan = self.vtable.plan;
-        for state in MOMENTS_OF {
-            for (id, layer) in plan.trained() {
-                let name = moment_name(plan, state, id, layer);
-                let view = file.tensor(&name).map_err(|e| damaged(e.to_string()))?;
-                let tensor = plan.tensor(id);
-                let shape = [tensor.rows as usize, tensor.columns as usize];
-                if view.dtype() != Dtype::F32 || view.shape() != shape {
-                    return Err(damaged(format!(
-                        "{name} is {:?} {:?} and should be F32 {shape:?}",
-                        view.dtype(),
-                        view.shape()
-                    )));
-                }
-                let bytes = view.data().as_chunks().0.iter();
-                let values: Vec<f32> = bytes.map(|b| f32::from_le_bytes(*b)).collect();
-                self.engine.write(state, id, layer, &values)?;
-            }
-        }
-        Ok(())
     }
 
     /// Writes a checkpoint of the current state into `folder` and removes older ones. `caller` is
@@ -281,6 +257,51 @@ impl<M> Trainer<M> {
         })?;
         failure.take().map_or(Ok(()), Err)
     }
+}
+
+/// A moment of a tensor: its bytes in the file.
+type StoredMoment<'a> = (TensorState, TensorId, u32, &'a [u8]);
+
+/// The moments of all parameters in the contents of the file at `path`.
+///
+/// # Errors
+/// A moment is missing, or has another type or shape.
+fn read_moments<'a>(
+    bytes: &'a [u8],
+    plan: &Plan,
+    path: &Path,
+) -> Result<Vec<StoredMoment<'a>>, Error> {
+    let damaged = |what: String| {
+        Error::Input(format!(
+            "{} does not hold the moments of {}: {what}",
+            path.display(),
+            plan.name
+        ))
+    };
+    let file = SafeTensors::deserialize(bytes).map_err(|e| damaged(e.to_string()))?;
+    let mut moments = Vec::new();
+    for state in MOMENTS_OF {
+        for (id, layer) in plan.trained() {
+            let name = moment_name(plan, state, id, layer);
+            let view = file.tensor(&name).map_err(|e| damaged(e.to_string()))?;
+            let tensor = plan.tensor(id);
+            let shape = [tensor.rows as usize, tensor.columns as usize];
+            if view.dtype() != Dtype::F32 || view.shape() != shape {
+                return Err(damaged(format!(
+                    "{name} is {:?} {:?} and should be F32 {shape:?}",
+                    view.dtype(),
+                    view.shape()
+                )));
+            }
+            moments.push((state, id, layer, view.data()));
+        }
+    }
+    Ok(moments)
+}
+
+/// Reads the moments in the file at `path`. Returns how many tensors have one.
+pub fn read_all_moments(path: &Path, plan: &Plan) -> Result<usize, Error> {
+    read_moments(Mapped::open(path)?.bytes(), plan, path).map(|moments| moments.len())
 }
 
 const MOMENTS_OF: [TensorState; 2] = [TensorState::FirstMoment, TensorState::SecondMoment];

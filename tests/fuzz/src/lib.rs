@@ -1,0 +1,44 @@
+//! Damaged files for every parser.
+//!
+//! [`TARGETS`] is the table of parsers: for each one, small valid files and a function that takes
+//! an input. `mutate` damages the files, `run` gives the inputs to the function one after another
+//! and checks what all parsers promise:
+//!
+//! - no panic, no abort, no endless loop;
+//! - at most 10 MB of memory for a file of 1 KB, which `allocations` counts, and in proportion for
+//!   a longer one;
+//! - an error is a sentence.
+//!
+//! A function checks what its own format promises: for an input that is accepted, the next step of
+//! a user works or is refused with a sentence, too.
+//!
+//! An input depends on the target, the seed of the run and a number. `tests/parsers.rs` tries the
+//! same 100,000 of each target in every test run. The program of this crate, which `.ci/fuzz`
+//! starts, tries as many others as one likes. An input that once broke something is in `corpus`,
+//! in a folder for each target, and is tried first.
+
+pub mod allocations;
+mod mutate;
+mod place;
+mod random;
+pub mod run;
+mod targets;
+
+pub use place::Place;
+pub use run::{Failure, Report, run};
+pub use targets::TARGETS;
+
+/// A parser.
+pub struct Target {
+    /// Its name on the command line, and the folder of its corpus.
+    pub name: &'static str,
+    /// Valid files, which inputs are made of.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    /// Words of the format.
+    pub words: &'static [&'static str],
+    /// Takes an input. Returns whether the parser accepts it.
+    ///
+    /// # Errors
+    /// A promise that is broken, as a sentence. A panic is one, too.
+    pub check: fn(&Place, &[u8]) -> Result<bool, String>,
+}

@@ -1,0 +1,51 @@
+//! Every parser takes damaged files in each test run, the same ones each time. `.ci/fuzz` tries as
+//! many as one likes, from the same sequence.
+
+use std::path::Path;
+
+use gpt_fuzz::{TARGETS, run};
+
+/// Inputs of each target.
+const INPUTS: u64 = 2_000;
+
+/// Tries the inputs of a target, some of which it accepts and some of which it refuses.
+fn holds(name: &str) {
+    let target = TARGETS.iter().find(|target| target.name == name).expect("a target of the table");
+    let failures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz");
+    let report = run(target, run::SEED, 0..INPUTS, &failures)
+        .unwrap_or_else(|failure| panic!("{failure}; to try it alone: .ci/fuzz {name} THAT_FILE"));
+    assert_eq!(report.inputs, INPUTS);
+    let share = INPUTS / 100..INPUTS * 99 / 100;
+    assert!(share.contains(&report.accepted), "{} inputs are accepted", report.accepted);
+}
+
+/// A test for each target, so that they run beside each other.
+macro_rules! targets {
+    ($($name:ident),* $(,)?) => {
+        $(#[test] fn $name() { holds(stringify!($name)); })*
+
+        #[test]
+        fn every_target_has_a_test() {
+            let tests = [$(stringify!($name)),*];
+            let targets: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+            assert_eq!(targets, tests);
+        }
+    };
+}
+
+targets!(
+    gguf,
+    safetensors,
+    safetensors_index,
+    tokenizer,
+    tokenizer_config,
+    vocabulary,
+    chat_template,
+    config,
+    checkpoint_state,
+    checkpoint_moments,
+    pipeline_cache,
+    tuning_cache,
+    spec,
+    declarations,
+);
