@@ -5,24 +5,29 @@ use std::path::Path;
 
 use gpt_fuzz::{TARGETS, run};
 
-/// Inputs of each target.
-const INPUTS: u64 = 2_000;
-
-/// Tries the inputs of a target, some of which it accepts and some of which it refuses.
-fn holds(name: &str) {
+/// Tries the first inputs of a target, some of which it accepts and some of which it refuses.
+fn holds(name: &str, inputs: u64) {
     let target = TARGETS.iter().find(|target| target.name == name).expect("a target of the table");
     let failures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz");
-    let report = run(target, run::SEED, 0..INPUTS, &failures)
+    let report = run(target, run::SEED, 0..inputs, &failures)
         .unwrap_or_else(|failure| panic!("{failure}; to try it alone: .ci/fuzz {name} THAT_FILE"));
-    assert_eq!(report.inputs, INPUTS);
-    let share = INPUTS / 100..INPUTS * 99 / 100;
+    assert_eq!(report.inputs, inputs);
+    let share = inputs / 100..inputs * 99 / 100;
     assert!(share.contains(&report.accepted), "{} inputs are accepted", report.accepted);
 }
 
-/// A test for each target, so that they run beside each other.
+/// Two tests for each target, so that targets run beside each other.
 macro_rules! targets {
     ($($name:ident),* $(,)?) => {
-        $(#[test] fn $name() { holds(stringify!($name)); })*
+        $(#[test] fn $name() { holds(stringify!($name), 4_000); })*
+
+        mod many {
+            $(
+                #[test]
+                #[ignore = "long; CI runs it"]
+                fn $name() { super::holds(stringify!($name), 15_000); }
+            )*
+        }
 
         #[test]
         fn every_target_has_a_test() {

@@ -167,7 +167,6 @@ mod tests {
             many,
             doubled,
             "{{ 'a' * 90000000 }}",
-            "{{ 'a'.ljust(90000000) }}",
             "{{ [1] | tojson(indent=4294967295) }}",
         ] {
             let error = render(source, &[]).unwrap_err().to_string();

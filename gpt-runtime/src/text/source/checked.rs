@@ -334,7 +334,7 @@ mod tests {
         ] {
             assert_eq!(split(pattern), "");
         }
-        for pattern in ["(?:(?=a){1000}){1000}", "a{99999999}", "(?:x{40}){60,}"] {
+        for pattern in ["(?:(?:ab){1000}){1000}", "a{99999999}", "(?:x{40}){60,}"] {
             assert!(split(pattern).contains("more than 2000 parts"), "{pattern}");
         }
         for pattern in [r"(?:\pL\pL\pL\pL){200}", "("] {
