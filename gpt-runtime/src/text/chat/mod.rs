@@ -163,12 +163,9 @@ mod tests {
         let many =
             "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}";
         let doubled = "{% set ns = namespace(t='a') %}{% for i in range(60) %}{% set ns.t = ns.t ~ ns.t %}{% endfor %}";
-        for source in [
-            many,
-            doubled,
-            "{{ 'a' * 90000000 }}",
-            "{{ [1] | tojson(indent=4294967295) }}",
-        ] {
+        for source in
+            [many, doubled, "{{ 'a' * 90000000 }}", "{{ [1] | tojson(indent=4294967295) }}"]
+        {
             let error = render(source, &[]).unwrap_err().to_string();
             assert!(error.contains("ran out of fuel"), "{source}: {error}");
         }
