@@ -1,7 +1,8 @@
 //! Reads tokenizers from files.
 //!
 //! All sources are converted to the format of `tokenizer.json`, which the `tokenizers` crate
-//! parses. `checked` refuses what the crate takes on trust. `folder` reads what a model has beside it, `gguf` the vocabulary of a GGUF.
+//! parses. `checked` refuses files on which the crate panics or allocates without a bound. `folder`
+//! reads the files beside a model, `gguf` the vocabulary of a GGUF.
 
 mod checked;
 mod folder;
