@@ -12,7 +12,10 @@
 //! format that adds an offset itself is corrected in the same way. The weights of all other formats
 //! are unsigned.
 
+use std::ops::Range;
+
 use super::int_dot::IntDot;
+use super::product::SpreadPrefetch;
 use super::quants::Quants;
 use super::scales::Scales;
 use super::vector::{PANEL, Vector};
@@ -263,9 +266,10 @@ pub struct IntegerProduct {
 /// One panel's outputs for `rows` rows. `VECTORS` registers side by side make a tile. Of the
 /// panel's format only the scales matter.
 ///
-/// All rows are multiplied by one block (or a part with one scale of its own) before the next. If a
-/// tile took several blocks in a row, the compiler would keep its float sums in registers that the
-/// integer sums need.
+/// A tile has integer sums of one block (or of a part with a scale of its own), and float sums of
+/// all blocks. With enough registers for both ([`IntDot::SPAN_ROWS`]), each tile takes all blocks.
+/// Otherwise all tiles take a block before the next one, and the float sums stay in the output,
+/// which is in the first-level cache.
 ///
 /// # Safety
 /// As [`Vector`]; the pointers are valid for the shapes in [`IntegerProduct`].
@@ -276,76 +280,132 @@ pub unsafe fn product<D: IntDot, S: Scales, const VECTORS: usize>(p: &IntegerPro
         if !p.add {
             std::slice::from_raw_parts_mut(p.output, p.rows * PANEL).fill(0.0);
         }
+        let steps = BLOCK / S::PARTS / D::GROUP;
+        if const { D::SPAN_ROWS > 0 } {
+            // If the compiler knew the number, it would unroll the loop over the steps, load many
+            // weights at once, and keep the float sums in memory.
+            let steps = std::hint::black_box(steps);
+            let run = &Run { product: p, rows: p.rows, blocks: 0..p.blocks, steps };
+            each_tile!(run, { D::SPAN_ROWS }, D::V, VECTORS, tile, [D, S]);
+            return;
+        }
         for b in 0..p.blocks {
             let each = p.next.1 / p.blocks;
             prefetch_later(p.next.0.wrapping_add(b * each), each);
-            for i in 0..S::PARTS {
-                let part = &Part::of::<D, S>(p, b, i);
-                each_tile!(part, D::V, VECTORS, tile, [D, S])
-            }
+            let run = &Run { product: p, rows: p.rows, blocks: b..b + 1, steps };
+            each_tile!(run, { D::V::TILE / VECTORS }, D::V, VECTORS, tile, [D, S]);
         }
     }
 }
 
-/// The operands of one block of a product, or of a part of it.
-struct Part {
+/// Blocks of a product that a tile takes at once.
+struct Run<'a> {
+    product: &'a IntegerProduct,
     rows: usize,
-    input: QuantizedInputs,
-    wide: *const u8,
-    /// The f16 of the weights' block, and the fine scales of their sub-block.
-    opening: *const u8,
-    fine: *const u8,
-    /// The number of the part in its block.
-    number: usize,
-    output: *mut f32,
+    blocks: Range<usize>,
+    /// Groups of columns in a block, or in a part of it with a scale of its own.
+    steps: usize,
 }
 
-impl Part {
-    /// # Safety
-    /// The product has block `b`.
-    #[inline(always)]
-    unsafe fn of<D: IntDot, S: Scales>(p: &IntegerProduct, b: usize, number: usize) -> Part {
-        // SAFETY: by the caller's promise.
-        unsafe {
-            let opening = p.panel.add(b / S::SUB_BLOCKS * p.block_bytes);
-            let start = number * BLOCK / S::PARTS;
-            Part {
-                rows: p.rows,
-                input: QuantizedInputs {
-                    quants: p.input.quants.add((b * BLOCK + start) * size_of::<D::Quant>()),
-                    scales: p.input.scales.add(b),
-                    sums: p.input.sums.add(b),
-                    starts: p.input.starts.add(b),
-                    halves: p.input.halves.add(2 * b),
-                    stride: p.input.stride,
-                },
-                wide: p.wide.add(b * p.wide_stride + start * PANEL * D::WIDE_BYTES),
-                opening,
-                fine: opening.add(S::OPENING + b % S::SUB_BLOCKS * p.sub_block_bytes),
-                number,
-                output: p.output,
-            }
-        }
-    }
-}
-
-/// `ROWS x VECTORS` registers of integer sums of a part. They are scaled and added to the output,
-/// which stays in the first-level cache.
+/// `ROWS x VECTORS` registers of float sums of the blocks of a run, added to the output.
 ///
 /// # Safety
 /// As [`Vector`], and the product has this tile's rows and columns.
 #[inline(always)]
 unsafe fn tile<D: IntDot, S: Scales, const ROWS: usize, const VECTORS: usize>(
-    p: &Part,
+    run: &Run<'_>,
     row: usize,
     lane: usize,
 ) {
     // SAFETY: see `product`.
     unsafe {
-        let (input, lanes) = (&p.input, D::V::LANES);
+        let (p, lanes) = (run.product, D::V::LANES);
+        let (stride, spans) = (p.input.stride, const { D::SPAN_ROWS > 0 });
+        let output = p.output.add(row * PANEL + lane);
+        let mut totals = [[D::V::splat(0.0); VECTORS]; ROWS];
+        if spans && p.add {
+            for (r, totals) in totals.iter_mut().enumerate() {
+                for (j, total) in totals.iter_mut().enumerate() {
+                    *total = D::V::load(output.add(r * PANEL + j * lanes));
+                }
+            }
+        }
+        let mut spread = SpreadPrefetch::new(
+            p.next,
+            p.rows,
+            row..row + ROWS,
+            lane..lane + VECTORS * lanes,
+            p.blocks,
+        );
+        for b in run.blocks.clone() {
+            if spans {
+                spread.prefetch();
+            }
+            let opening = p.panel.add(b / S::SUB_BLOCKS * p.block_bytes);
+            let fine = opening.add(S::OPENING + b % S::SUB_BLOCKS * p.sub_block_bytes);
+            let (scales, sums) =
+                (p.input.scales.add(row * stride + b), p.input.sums.add(row * stride + b));
+            for part in 0..S::PARTS {
+                let parts = integer_sums::<D, S, ROWS, VECTORS>(p, row, lane, [b, part, run.steps]);
+                let mut of_weights = [D::V::splat(0.0); VECTORS];
+                let mut minima = [D::V::splat(0.0); VECTORS];
+                for j in 0..VECTORS {
+                    let at = lane + j * lanes;
+                    of_weights[j] = S::scale::<D::V>(opening, fine, part, at);
+                    if S::MINIMA {
+                        minima[j] = S::minimum::<D::V>(opening, fine, at);
+                    }
+                }
+                // Rows are the outer loop: with the other order the compiler keeps the sums in
+                // memory.
+                for (r, (parts, totals)) in parts.into_iter().zip(&mut totals).enumerate() {
+                    let scale = D::V::splat(*scales.add(r * stride));
+                    let sum = D::V::splat(*sums.add(r * stride));
+                    for (j, (part, total)) in parts.into_iter().zip(totals).enumerate() {
+                        let to = output.add(r * PANEL + j * lanes);
+                        if !spans {
+                            *total = D::V::load(to);
+                        }
+                        let by = of_weights[j].mul(scale);
+                        *total = D::floats(part).mul_add(by, *total);
+                        if S::MINIMA {
+                            *total = minima[j].mul_add(sum, *total);
+                        }
+                        if !spans {
+                            total.store(to);
+                        }
+                    }
+                }
+            }
+        }
+        if spans {
+            for (r, totals) in totals.into_iter().enumerate() {
+                for (j, total) in totals.into_iter().enumerate() {
+                    total.store(output.add(r * PANEL + j * lanes));
+                }
+            }
+        }
+    }
+}
+
+/// The integer sums of part `part` of block `b`, which has `steps` groups of columns.
+///
+/// # Safety
+/// As [`Vector`], and the product has this tile's rows and columns, and the block.
+#[inline(always)]
+unsafe fn integer_sums<D: IntDot, S: Scales, const ROWS: usize, const VECTORS: usize>(
+    p: &IntegerProduct,
+    row: usize,
+    lane: usize,
+    [b, part, steps]: [usize; 3],
+) -> [[D::Sums; VECTORS]; ROWS] {
+    // SAFETY: see `product`.
+    unsafe {
+        let input = &p.input;
         let stride = input.stride * BLOCK;
+        let column = b * BLOCK + part * BLOCK / S::PARTS;
         // Three rows share a pointer; see the product of f32.
-        let first = input.quants.cast::<D::Quant>().add(row * stride);
+        let first = input.quants.cast::<D::Quant>().add(row * stride + column);
         let mut bases = [first; 4];
         for (i, base) in bases.iter_mut().enumerate() {
             if 3 * i < ROWS {
@@ -353,25 +413,26 @@ unsafe fn tile<D: IntDot, S: Scales, const ROWS: usize, const VECTORS: usize>(
             }
         }
         let group = D::GROUP * D::WIDE_BYTES;
-        let mut wide = p.wide.add(lane * group);
-        let mut parts = [[D::start(0); VECTORS]; ROWS];
+        let within = part * BLOCK / S::PARTS * PANEL * D::WIDE_BYTES;
+        let mut wide = p.wide.add(b * p.wide_stride + within + lane * group);
+        let mut sums = [[D::start(0); VECTORS]; ROWS];
         if (S::SHIFTED && D::SHIFT != 0) || S::OFFSET != 0 {
-            let starts = input.starts.add(row * input.stride);
-            let halves = input.halves.add(2 * row * input.stride);
-            for (r, parts) in parts.iter_mut().enumerate() {
+            let first = row * input.stride + b;
+            let (starts, halves) = (input.starts.add(first), input.halves.add(2 * first));
+            for (r, sums) in sums.iter_mut().enumerate() {
                 let at = r * input.stride;
-                *parts = [start::<D, S>(starts.add(at), halves.add(2 * at), p.number); VECTORS];
+                *sums = [start::<D, S>(starts.add(at), halves.add(2 * at), part); VECTORS];
             }
         }
-        for _ in 0..BLOCK / S::PARTS / D::GROUP {
+        for _ in 0..steps {
             let mut weights = [D::load(wide); VECTORS];
             for (j, w) in weights.iter_mut().enumerate() {
-                *w = D::load(wide.add(j * lanes * group));
+                *w = D::load(wide.add(j * D::V::LANES * group));
             }
-            for (r, parts) in parts.iter_mut().enumerate() {
+            for (r, sums) in sums.iter_mut().enumerate() {
                 let x = D::splat(bases[r / 3].add(r % 3 * stride));
-                for (j, part) in parts.iter_mut().enumerate() {
-                    *part = D::add_products(*part, weights[j], x);
+                for (j, sum) in sums.iter_mut().enumerate() {
+                    *sum = D::add_products(*sum, weights[j], x);
                 }
             }
             for base in &mut bases {
@@ -379,31 +440,6 @@ unsafe fn tile<D: IntDot, S: Scales, const ROWS: usize, const VECTORS: usize>(
             }
             wide = wide.add(PANEL * group);
         }
-        let (scales, sums) =
-            (input.scales.add(row * input.stride), input.sums.add(row * input.stride));
-        let (mut of_weights, mut minima) =
-            ([D::V::splat(0.0); VECTORS], [D::V::splat(0.0); VECTORS]);
-        for j in 0..VECTORS {
-            let at = lane + j * lanes;
-            of_weights[j] = S::scale::<D::V>(p.opening, p.fine, p.number, at);
-            if S::MINIMA {
-                minima[j] = S::minimum::<D::V>(p.opening, p.fine, at);
-            }
-        }
-        // Rows are the outer loop: with the other order the compiler keeps the sums in memory.
-        for (r, parts) in parts.into_iter().enumerate() {
-            let scale = D::V::splat(*scales.add(r * input.stride));
-            let sum = D::V::splat(*sums.add(r * input.stride));
-            let output = p.output.add((row + r) * PANEL + lane);
-            for (j, part) in parts.into_iter().enumerate() {
-                let to = output.add(j * lanes);
-                let by = of_weights[j].mul(scale);
-                let mut total = D::floats(part).mul_add(by, D::V::load(to));
-                if S::MINIMA {
-                    total = minima[j].mul_add(sum, total);
-                }
-                total.store(to);
-            }
-        }
+        sums
     }
 }

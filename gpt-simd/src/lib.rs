@@ -35,11 +35,10 @@ macro_rules! methods {
 }
 
 /// Calls the register tile `$tile::<$T.., ROWS, $vectors>(p, row, lane)` for all rows of a product
-/// `$p` and the lanes of a panel. A tile has at most `TILE / $vectors` rows. The rows are divided
-/// evenly, because a tile of one or two rows has too few sums to occupy the multipliers.
+/// `$p` and the lanes of a panel. A tile has at most `$most` rows. The rows are divided evenly, because a tile of one or two rows has too few sums to occupy the multipliers.
 macro_rules! each_tile {
-    ($p:ident, $V:ty, $vectors:ident, $tile:ident, [$($T:ident),*]) => {{
-        let most = const { <$V>::TILE / $vectors };
+    ($p:ident, $most:block, $V:ty, $vectors:ident, $tile:ident, [$($T:ident),*]) => {{
+        let most = const $most;
         let each = match $p.rows % most {
             0 => most,
             _ => $p.rows.div_ceil($p.rows.div_ceil(most)),
@@ -50,17 +49,17 @@ macro_rules! each_tile {
             for lane in (0..PANEL).step_by($vectors * <$V>::LANES) {
                 match rows {
                     1 => $tile::<$($T,)* 1, $vectors>($p, row, lane),
-                    2 if const { <$V>::TILE >= 2 * $vectors } => $tile::<$($T,)* 2, $vectors>($p, row, lane),
-                    3 if const { <$V>::TILE >= 3 * $vectors } => $tile::<$($T,)* 3, $vectors>($p, row, lane),
-                    4 if const { <$V>::TILE >= 4 * $vectors } => $tile::<$($T,)* 4, $vectors>($p, row, lane),
-                    5 if const { <$V>::TILE >= 5 * $vectors } => $tile::<$($T,)* 5, $vectors>($p, row, lane),
-                    6 if const { <$V>::TILE >= 6 * $vectors } => $tile::<$($T,)* 6, $vectors>($p, row, lane),
-                    7 if const { <$V>::TILE >= 7 * $vectors } => $tile::<$($T,)* 7, $vectors>($p, row, lane),
-                    8 if const { <$V>::TILE >= 8 * $vectors } => $tile::<$($T,)* 8, $vectors>($p, row, lane),
-                    9 if const { <$V>::TILE >= 9 * $vectors } => $tile::<$($T,)* 9, $vectors>($p, row, lane),
-                    10 if const { <$V>::TILE >= 10 * $vectors } => $tile::<$($T,)* 10, $vectors>($p, row, lane),
-                    11 if const { <$V>::TILE >= 11 * $vectors } => $tile::<$($T,)* 11, $vectors>($p, row, lane),
-                    12 if const { <$V>::TILE >= 12 * $vectors } => $tile::<$($T,)* 12, $vectors>($p, row, lane),
+                    2 if const { ($most) >= 2 } => $tile::<$($T,)* 2, $vectors>($p, row, lane),
+                    3 if const { ($most) >= 3 } => $tile::<$($T,)* 3, $vectors>($p, row, lane),
+                    4 if const { ($most) >= 4 } => $tile::<$($T,)* 4, $vectors>($p, row, lane),
+                    5 if const { ($most) >= 5 } => $tile::<$($T,)* 5, $vectors>($p, row, lane),
+                    6 if const { ($most) >= 6 } => $tile::<$($T,)* 6, $vectors>($p, row, lane),
+                    7 if const { ($most) >= 7 } => $tile::<$($T,)* 7, $vectors>($p, row, lane),
+                    8 if const { ($most) >= 8 } => $tile::<$($T,)* 8, $vectors>($p, row, lane),
+                    9 if const { ($most) >= 9 } => $tile::<$($T,)* 9, $vectors>($p, row, lane),
+                    10 if const { ($most) >= 10 } => $tile::<$($T,)* 10, $vectors>($p, row, lane),
+                    11 if const { ($most) >= 11 } => $tile::<$($T,)* 11, $vectors>($p, row, lane),
+                    12 if const { ($most) >= 12 } => $tile::<$($T,)* 12, $vectors>($p, row, lane),
                     _ => unreachable!(),
                 }
             }

@@ -56,7 +56,7 @@ pub unsafe fn product<V: Vector, E: Element<V>, const VECTORS: usize, const WIDE
             1 => tile::<V, E, 1, WIDE>(p, 0, 0),
             2 => tile::<V, E, 2, WIDE>(p, 0, 0),
             FEW => tile::<V, E, FEW, WIDE>(p, 0, 0),
-            _ => each_tile!(p, V, VECTORS, tile, [V, E]),
+            _ => each_tile!(p, { V::TILE / VECTORS }, V, VECTORS, tile, [V, E]),
         }
     }
 }
@@ -73,8 +73,9 @@ unsafe fn tile<V: Vector, E: Element<V>, const ROWS: usize, const VECTORS: usize
 ) {
     // SAFETY: see `product`.
     unsafe {
-        let mut spread =
-            SpreadPrefetch::of_tile(p, row..row + ROWS, lane..lane + VECTORS * V::LANES);
+        let lanes = lane..lane + VECTORS * V::LANES;
+        let parts = p.depth.div_ceil(SpreadPrefetch::STEPS);
+        let mut spread = SpreadPrefetch::new(p.next, p.rows, row..row + ROWS, lanes, parts);
         let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
         // Three rows share a pointer, because x86 can address a base, one stride and two strides.
         // From a single pointer the compiler would derive each row's address from the one before
@@ -137,10 +138,10 @@ unsafe fn tile<V: Vector, E: Element<V>, const ROWS: usize, const VECTORS: usize
     }
 }
 
-/// The share of [`Product::next`] that a tile prefetches, a few lines with every
-/// [`SpreadPrefetch::STEPS`] of depth. A processor has buffers for some tens of lines. A tile that
-/// prefetched its whole share at once would wait for memory instead of multiplying.
-struct SpreadPrefetch {
+/// The share of [`Product::next`] that a tile prefetches, a few lines at a time. A processor has
+/// buffers for some tens of lines. A tile that prefetched its whole share at once would wait for
+/// memory instead of multiplying.
+pub struct SpreadPrefetch {
     /// The next line.
     at: *const u8,
     /// Lines of the whole share.
@@ -152,29 +153,37 @@ struct SpreadPrefetch {
 }
 
 impl SpreadPrefetch {
-    /// Steps of depth from one prefetch to the next.
+    /// Steps of depth from one prefetch to the next in products of floats.
     const STEPS: usize = 16;
     /// Bytes of a cache line.
     const LINE: usize = 64;
 
+    /// The share of a tile with these rows (of `all`) and lanes in the bytes `next`, prefetched in
+    /// `parts` calls.
     #[inline(always)]
-    fn of_tile<E, I>(p: &Product<E, I>, rows: Range<usize>, lanes: Range<usize>) -> SpreadPrefetch {
-        let (lines, parts) =
-            (p.next.1 / SpreadPrefetch::LINE, p.depth.div_ceil(SpreadPrefetch::STEPS));
+    pub fn new(
+        next: (*const u8, usize),
+        all: usize,
+        rows: Range<usize>,
+        lanes: Range<usize>,
+        parts: usize,
+    ) -> SpreadPrefetch {
+        let lines = next.1 / SpreadPrefetch::LINE;
         // Tiles of the same rows have neighbouring shares, tiles of the next rows follow.
         let before =
-            |row: usize, lane: usize| lines * (row * PANEL + rows.len() * lane) / (p.rows * PANEL);
+            |row: usize, lane: usize| lines * (row * PANEL + rows.len() * lane) / (all * PANEL);
         let (from, to) = (before(rows.start, lanes.start), before(rows.start, lanes.end));
         SpreadPrefetch {
-            at: p.next.0.wrapping_add(from * SpreadPrefetch::LINE),
+            at: next.0.wrapping_add(from * SpreadPrefetch::LINE),
             lines: to - from,
             parts,
             due: 0,
         }
     }
 
+    /// Prefetches the next part.
     #[inline(always)]
-    fn prefetch(&mut self) {
+    pub fn prefetch(&mut self) {
         self.due += self.lines;
         while self.due >= self.parts {
             prefetch_later(self.at, SpreadPrefetch::LINE);

@@ -105,6 +105,10 @@ unsafe impl Vector for Avx2 {
     }
 }
 
+/// Six rows of two registers have 12 integer and 12 float sums; of 32 registers, the rest holds
+/// weights, an input and scales.
+const SPAN_ROWS: usize = 6;
+
 // SAFETY: `Vector` requires of callers the features of these intrinsics, and valid pointers.
 unsafe impl Vector for Avx512 {
     const LANES: usize = 16;
@@ -200,6 +204,7 @@ unsafe impl IntDot for Avx512 {
     type Quant = i16;
     type Group = __m512i;
     type Sums = __m512i;
+    const SPAN_ROWS: usize = SPAN_ROWS;
 
     methods! {
         store_quants(rounded: Avx512, to: *mut i16) -> () {
@@ -231,6 +236,7 @@ unsafe impl IntDot for Vnni {
     type Sums = __m512i;
     // The instruction takes one unsigned operand.
     const SHIFT: i32 = 128;
+    const SPAN_ROWS: usize = SPAN_ROWS;
 
     methods! {
         store_quants(rounded: Avx512, to: *mut i8) -> () {
