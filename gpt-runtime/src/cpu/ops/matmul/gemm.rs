@@ -6,6 +6,8 @@
 //! of one panel each. The implementation of [`Panels`] decides the source, the format and the
 //! orientation of the weights.
 
+use std::ops::Range;
+
 use super::epilogue::EpilogueFn;
 use crate::cpu::device::CpuDevice;
 use crate::cpu::pack::{PanelSlice, Panels};
@@ -37,6 +39,8 @@ pub enum GemmInput<'a> {
 /// The tasks of a product: groups of panels times shares of the rows.
 struct Tasks {
     panels: usize,
+    /// Columns of the matrix.
+    depth: usize,
     /// Panels of a group.
     group: usize,
     groups: usize,
@@ -75,6 +79,7 @@ impl Tasks {
         let share = if deep { share.min(DEEP_ROWS) } else { share };
         Tasks {
             panels,
+            depth,
             group,
             groups,
             rows,
@@ -91,6 +96,39 @@ impl Tasks {
         match self.by_rows {
             true => (task % self.groups, task / self.groups),
             false => (task / self.shares, task % self.shares),
+        }
+    }
+
+    /// The panel and columns that replace `columns` of `panel` in the cache: the next slice of the
+    /// panel, or the same panel of the next group after the last rows, which end at `row_end`. A
+    /// task with many blocks of rows prefetches them little by little.
+    fn next_slice(
+        &self,
+        panel: usize,
+        columns: &Range<usize>,
+        row_end: usize,
+    ) -> Option<(usize, Range<usize>)> {
+        let slice = |start: usize| start..(start + DEPTH).min(self.depth);
+        if columns.end < self.depth {
+            return Some((panel, slice(columns.end)));
+        }
+        let panel = panel + self.group;
+        (row_end == self.rows && panel < self.panels).then(|| (panel, slice(0)))
+    }
+
+    /// The panel and columns that a task multiplies after `columns` of `panel`, one of `panels`. A
+    /// task with a single block of rows prefetches them: it is done with a panel before much more
+    /// than the next one arrives.
+    fn next_panel(
+        &self,
+        panels: &Range<usize>,
+        panel: usize,
+        columns: &Range<usize>,
+        row_end: usize,
+    ) -> Option<(usize, Range<usize>)> {
+        match panel + 1 < panels.end {
+            true => Some((panel + 1, columns.clone())),
+            false => self.next_slice(panels.start, columns, row_end),
         }
     }
 }
@@ -116,12 +154,7 @@ pub fn gemm(
         let ThreadScratch { tile, panels: converted, inputs, .. } = &mut *scratch;
         for start in (0..depth).step_by(DEPTH) {
             let end = (start + DEPTH).min(depth);
-            // The next slice to read: of these panels, or of the next group.
-            let (skip, next) = match end < depth {
-                true => (0, end..(end + DEPTH).min(depth)),
-                false if rows.end == tasks.rows => (tasks.group, 0..depth.min(DEPTH)),
-                false => (tasks.panels, 0..0),
-            };
+            let columns = start..end;
             let blocks = rows.len().div_ceil(ROWS);
             let mut slices = [PanelSlice::Plain(&[]); PANELS];
             let mut converted = converted.chunks_exact_mut(tasks.scratch);
@@ -139,19 +172,16 @@ pub fn gemm(
                         false => 0,
                     };
                     let tile = &mut tile[at * PANEL..][..shape[0] * PANEL];
-                    // Many blocks of rows prefetch the panels of the next group little by little.
-                    // A single block is done with a panel before much more than the next one comes.
-                    let (panel_later, later) = match blocks == 1 && panel + 1 < panels.end {
-                        true => (panel + 1, start..end),
-                        false if blocks == 1 => (panels.start + skip, next.clone()),
-                        false => (panel + skip, next.clone()),
+                    let next = match blocks {
+                        1 => tasks.next_panel(&panels, panel, &columns, rows.end),
+                        _ => tasks.next_slice(panel, &columns, rows.end),
                     };
-                    let upcoming = |part: [usize; 2]| {
-                        let part = [block * part[1] + part[0], blocks * part[1]];
-                        match panel_later < tasks.panels {
-                            true => matrix.stored(panel_later, later.start, later.end, part),
-                            false => &[],
+                    let upcoming = |[i, n]: [usize; 2]| match &next {
+                        Some((panel, columns)) => {
+                            let part = [block * n + i, blocks * n];
+                            matrix.stored(*panel, columns.start, columns.end, part)
                         }
+                        None => &[],
                     };
                     multiply(kernels, shape, &input, *slice, tile, start > 0, &upcoming);
                     if end == depth {
