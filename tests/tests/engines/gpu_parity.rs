@@ -64,6 +64,7 @@ fn every_pair_of_files() {
 
 /// Plain kernels, for adapters without features, and other formats.
 #[test]
+#[ignore = "long on a software adapter; CI runs it"]
 fn every_plain_file() {
     let Some(device) = gpu::plain_device() else {
         return;
@@ -74,6 +75,7 @@ fn every_plain_file() {
 }
 
 #[test]
+#[ignore = "long on a software adapter; CI runs it"]
 fn every_format() {
     let Some(device) = gpu::device() else { return };
     let specs = [("gpt2", specs::gpt2()), ("smollm2", specs::smollm2())];
@@ -84,6 +86,7 @@ fn every_format() {
 
 /// Rows of several blocks of 256 and a rest, with and without packed dot products.
 #[test]
+#[ignore = "long on a software adapter; CI runs it"]
 fn blocks_of_k_quants() {
     let packed = gpu::device_with(Features::DEFAULT.with(Feature::PackedDot));
     let (Some(device), Some(packed)) = (gpu::device(), packed) else {
@@ -100,31 +103,41 @@ fn blocks_of_k_quants() {
 /// within strips, so its fused matrix is held in f32. Small and large tiles leave different rests.
 #[test]
 fn matrices_of_several_formats() {
+    check_mixed(Features::DEFAULT);
+}
+
+#[test]
+#[ignore = "long on a software adapter; CI runs it"]
+fn matrices_of_several_formats_in_other_tiles() {
     let small = Features::DEFAULT.with(Feature::SmallTiles);
     let large = Features::DEFAULT.with(Feature::LargeTiles).with(Feature::DoubleBuffers);
     let packed = Features::DEFAULT.with(Feature::PackedDot);
-    for features in [Features::DEFAULT, small, large, packed] {
-        let Some(device) = gpu::device_with(features) else {
-            return;
-        };
-        let bound = if features.has(Feature::PackedDot) { BOUND_BYTES } else { BOUND };
-        let narrow = (features == Features::DEFAULT).then(|| ("smollm2", specs::smollm2()));
-        for (name, spec) in narrow.into_iter().chain([("wide", specs::wide())]) {
-            let plan = specs::plan(name, &spec);
-            let weights = Mixed::new(plan, 5, [Format::Q4K, Format::Q6K]);
-            parity::check_weights(
-                &format!("{name} in several formats"),
-                plan,
-                &weights,
-                &[Candidate {
-                    name: device.name(),
-                    engine: &|plan, weights| {
-                        Ok(Box::new(GpuModel::new(device.clone(), plan, weights)?))
-                    },
-                    bound,
-                }],
-            );
-        }
+    for features in [small, large, packed] {
+        check_mixed(features);
+    }
+}
+
+fn check_mixed(features: Features) {
+    let Some(device) = gpu::device_with(features) else {
+        return;
+    };
+    let bound = if features.has(Feature::PackedDot) { BOUND_BYTES } else { BOUND };
+    let narrow = (features == Features::DEFAULT).then(|| ("smollm2", specs::smollm2()));
+    for (name, spec) in narrow.into_iter().chain([("wide", specs::wide())]) {
+        let plan = specs::plan(name, &spec);
+        let weights = Mixed::new(plan, 5, [Format::Q4K, Format::Q6K]);
+        parity::check_weights(
+            &format!("{name} in several formats"),
+            plan,
+            &weights,
+            &[Candidate {
+                name: device.name(),
+                engine: &|plan, weights| {
+                    Ok(Box::new(GpuModel::new(device.clone(), plan, weights)?))
+                },
+                bound,
+            }],
+        );
     }
 }
 

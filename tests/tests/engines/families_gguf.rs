@@ -25,6 +25,7 @@ fn every_architecture_on_the_cpu() {
 }
 
 #[test]
+#[ignore = "long on a software adapter; CI runs it"]
 fn every_architecture_on_a_gpu() {
     if gpu::device().is_none() {
         return;

@@ -9,8 +9,8 @@ use gpt_tests::{gpu, specs};
 #[test]
 fn the_cpu_passes_on_every_odd_spec() {
     let device = Device::cpu().unwrap();
-    for (name, spec) in specs::odd() {
-        let found = self_test(specs::plan(name, &spec), &device, &Format::ALL).unwrap();
+    for (number, (name, spec)) in specs::odd().into_iter().enumerate() {
+        let found = self_test(specs::plan(name, &spec), &device, &formats(number)).unwrap();
         assert_eq!(found.first_off(), None, "{name}");
         assert!(found.left_out.is_empty(), "{name}");
         assert!(found.reference.contains("portable"), "{}", found.reference);
@@ -23,14 +23,22 @@ fn a_gpu_passes() {
         return;
     }
     let device = Device::gpu().unwrap();
-    for (name, spec) in
+    for (number, (name, spec)) in
         [("gpt2", specs::gpt2()), ("smollm2", specs::smollm2()), ("article", specs::article())]
+            .into_iter()
+            .enumerate()
     {
-        let found = self_test(specs::plan(name, &spec), &device, &Format::ALL).unwrap();
+        let formats = formats(number);
+        let found = self_test(specs::plan(name, &spec), &device, &formats).unwrap();
         assert_eq!(found.first_off(), None, "{name}");
         let steps = specs::plan(name, &spec).steps().filter(|(layer, _)| *layer < 2);
-        assert_eq!(found.checks.len(), Format::ALL.len() * (2 * steps.count() + 2), "{name}");
+        assert_eq!(found.checks.len(), formats.len() * (2 * steps.count() + 2), "{name}");
     }
+}
+
+/// A third of the formats; three consecutive numbers have all of them.
+fn formats(number: usize) -> Vec<Format> {
+    Format::ALL.into_iter().skip(number % 3).step_by(3).collect()
 }
 
 #[test]

@@ -1,0 +1,26 @@
+//! Tests of both engines on plans made at run time.
+//!
+//! They are one program, because then a long test does not leave a core idle, and the libraries are
+//! linked once. Tests that expand `gpt_model!` are programs of their own, because each change of
+//! such a file expands its models again.
+
+mod caches;
+mod cpu_gradients;
+mod cpu_parity;
+mod dropout;
+mod edges;
+mod families;
+mod families_gguf;
+mod gpu_f16;
+mod gpu_gradients;
+mod gpu_parity;
+mod long_context;
+mod not_numbers;
+mod observations;
+mod oracle_gradients;
+mod parts;
+mod random_specs;
+mod sampling;
+mod self_test;
+mod sessions;
+mod training_runs;
