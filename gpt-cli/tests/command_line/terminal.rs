@@ -1,5 +1,4 @@
 //! The output of `gpt` on a terminal: a pseudo terminal of `script`, from util-linux.
-#![cfg(target_os = "linux")]
 
 use std::io::{Read, Write};
 use std::path::Path;

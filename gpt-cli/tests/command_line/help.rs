@@ -1,5 +1,4 @@
 //! Help fits a screen, and its examples run as they are printed.
-#![cfg(unix)]
 
 use std::path::Path;
 use std::process::{Command, Output};

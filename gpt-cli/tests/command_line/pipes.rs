@@ -1,5 +1,4 @@
 //! Readers that close their pipe, and disks that are full.
-#![cfg(unix)]
 
 use std::fs;
 use std::process::{Command, Output};

@@ -5,8 +5,6 @@
 //! arguments to a subcommand, so that the test is quick. A block whose info string is `sh no_run`
 //! needs the network or minutes and is not run.
 
-#![cfg(unix)]
-
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

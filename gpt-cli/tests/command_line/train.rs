@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-mod commands;
-use commands::{errors, fails, succeeds};
+use super::commands::{errors, fails, succeeds};
 
 /// A folder with a text that is easy to learn.
 struct TestDir(tempfile::TempDir);

@@ -8,8 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-mod commands;
-use commands::{errors, fails, succeeds};
+use super::commands::{errors, fails, succeeds};
 
 const LINES: &str = "the cat sat on the mat and the dog sat on the log; a hat is on the cat.\n";
 

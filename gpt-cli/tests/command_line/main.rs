@@ -1,0 +1,22 @@
+//! Tests of the program `gpt`, one file a subject.
+//!
+//! They are one program, because each waits for commands, and other tests run meanwhile. Downloads
+//! need a feature of their own, and the template needs long builds, so both are apart.
+
+mod chat;
+mod cli;
+mod commands;
+#[cfg(unix)]
+mod docs;
+mod explain;
+mod gpu;
+#[cfg(unix)]
+mod help;
+#[cfg(unix)]
+mod pipes;
+mod specs;
+#[cfg(target_os = "linux")]
+mod terminal;
+mod tokenizers;
+mod train;
+mod train_faults;
