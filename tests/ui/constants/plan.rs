@@ -1,5 +1,5 @@
-//! A plan whose steps do not fit its tensors is rejected. The macro writes none, so this one is
-//! written by hand: no buffer is as wide as its embedding.
+// A plan whose steps do not fit its tensors is rejected. The macro writes none, so this one is
+// written by hand: no buffer is as wide as its embedding.
 use std::borrow::Cow::Borrowed;
 
 use gpt_runtime::__private::plan::*;

@@ -1,4 +1,4 @@
-//! Layers and shapes are checked in constants.
+// Layers and shapes are checked in constants.
 use gpt_runtime::__private::plan::{Component, Role};
 use gpt_runtime::{Parameter, gpt_model};
 

@@ -1,0 +1,1 @@
+include!("../constants/layers.rs");
