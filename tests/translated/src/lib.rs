@@ -65,8 +65,10 @@ pub fn kernels(specs: impl IntoIterator<Item = (String, Spec)>) -> Vec<Kernel> {
 /// The few of `kernels` that have every file: each has one that no earlier one has.
 pub fn with_every_file(kernels: Vec<Kernel>) -> Vec<Kernel> {
     let mut known: HashSet<&'static str> = HashSet::new();
-    let mut is_new =
-        |kernel: &Kernel| kernel.parts.iter().fold(false, |new, f| known.insert(f) || new);
+    let mut is_new = |kernel: &Kernel| {
+        let new = kernel.parts.iter().filter(|file| known.insert(file));
+        new.count() > 0
+    };
     kernels.into_iter().filter(|kernel| is_new(kernel)).collect()
 }
 
