@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use gpt_runtime::__private::plan::Features;
+use gpt_runtime::__private::plan::{Feature, Features};
 use gpt_runtime::__private::shaders;
 use gpt_runtime::Error;
 
@@ -13,16 +13,28 @@ use crate::output::{self, Failure};
 #[derive(Args)]
 #[command(after_help = "Examples:
   gpt shaders --model gpt2 --out wgsl
-  gpt shaders --out wgsl --json")]
+  gpt shaders --out wgsl --features subgroups --web --json")]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
     /// The folder to write to, created if necessary
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Features of the adapter whose variants are written, beside the plain kernels [default: all]
+    #[arg(long, value_name = "LIST", value_parser = features)]
+    features: Option<Features>,
+    /// Writes them for a browser, with directives that only its compiler knows
+    #[arg(long)]
+    web: bool,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
+}
+
+fn features(names: &str) -> Result<Features, String> {
+    Features::parse(names).ok_or_else(|| {
+        format!("the features are {}, with commas between them", Features::ALL.names())
+    })
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -32,12 +44,18 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         move |source| Error::Io { doing, path, source }
     };
     std::fs::create_dir_all(&arguments.out).map_err(io("create the folder", &arguments.out))?;
+    let features = arguments.features.unwrap_or(match arguments.web {
+        // Browsers have none.
+        true => Features::ALL.without(Feature::CooperativeMatrices),
+        false => Features::ALL,
+    });
+    let link = if arguments.web { shaders::link_for_web } else { shaders::link };
     let mut files = Vec::new();
-    let variants = plan.kernels.iter();
-    let variants: Vec<_> = variants.filter_map(|k| shaders::variant(k, Features::ALL)).collect();
-    for kernel in plan.kernels.iter().chain(&variants) {
+    let plain = plan.kernels.iter().chain(plan.training.kernels.iter());
+    let variants: Vec<_> = plain.clone().filter_map(|k| shaders::variant(k, features)).collect();
+    for kernel in plain.chain(&variants) {
         let path = arguments.out.join(format!("{}.wgsl", kernel.name));
-        std::fs::write(&path, shaders::link(kernel)).map_err(io("write", &path))?;
+        std::fs::write(&path, link(kernel)).map_err(io("write", &path))?;
         files.push(path.display().to_string());
     }
     if arguments.json {

@@ -19,6 +19,6 @@ pub mod linker;
 pub mod sources;
 pub mod variants;
 
-pub use linker::{link, locate};
+pub use linker::{link, link_for_web, locate};
 pub use sources::{Source, files, packed_weights_file, source, weights_file};
 pub use variants::{some_strips, tile_n, tile_n_file, variant};

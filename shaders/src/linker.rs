@@ -2,7 +2,7 @@
 
 use gpt_plan::Kernel;
 
-use crate::{Source, source};
+use crate::{Source, files, source};
 
 /// The whole shader: the header, then each file under its name.
 ///
@@ -16,6 +16,22 @@ pub fn link(kernel: &Kernel) -> String {
         text.push_str(part.text);
     }
     text
+}
+
+/// The whole shader for a browser. Its compiler expects two directives that naga does not know:
+/// subgroups are enabled, and they are accepted where it cannot prove that a whole subgroup
+/// arrives. Sums and maxima are called by whole workgroups. Broadcasts in a loop whose bounds
+/// depend on the invocation are exchanged by eight neighbours, which have the same bounds.
+///
+/// # Panics
+///
+/// As [`link`] does.
+pub fn link_for_web(kernel: &Kernel) -> String {
+    let directives = match kernel.parts.contains(&files::SHARED_ENTRY_SUBGROUPS) {
+        true => "enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n",
+        false => "",
+    };
+    format!("{directives}{}", link(kernel))
 }
 
 /// The source of line `line` (from 1) of the linked shader: a line of a file under `shaders/`, or
@@ -52,7 +68,32 @@ fn title(part: &Source) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files;
+
+    #[test]
+    fn a_browser_enables_subgroups() {
+        let plain = Kernel::new("some", "// Title.\n", vec![files::SHARED_ENTRY_PLAIN]);
+        assert_eq!(link_for_web(&plain), link(&plain));
+        let kernel = Kernel::new("some", "// Title.\n", vec![files::SHARED_ENTRY_SUBGROUPS]);
+        let text = link_for_web(&kernel);
+        assert!(text.starts_with("enable subgroups;\n"), "{text}");
+        assert!(text.ends_with(&link(&kernel)), "{text}");
+    }
+
+    /// [`link_for_web`] recognises kernels with subgroups by their entry point.
+    #[test]
+    fn files_with_subgroups_have_their_entry_point() {
+        let code = |file: &Source| -> String {
+            file.text.lines().filter(|line| !line.starts_with("//")).collect()
+        };
+        let uses = |file: &Source| code(file).contains("subgroup");
+        let entry = (files::SHARED_ENTRY_PLAIN, files::SHARED_ENTRY_SUBGROUPS);
+        for row in crate::variants::VARIANTS.iter() {
+            let files = row.replaces.iter().map(|(_, to)| to).chain(&row.adds);
+            if files.filter_map(|name| source(name)).any(uses) {
+                assert!(row.replaces.contains(&entry), "{row:?}");
+            }
+        }
+    }
 
     #[test]
     fn lines_map_back_to_files() {

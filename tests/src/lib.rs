@@ -1,8 +1,8 @@
-//! Every test that needs more than one crate. Engines are compared with the `oracle`, a crate of
-//! its own, on `specs` (compiled in `models`, random in `random`) with weights of `unit_gain` or
-//! `mixed`. `compare` measures errors, `parity` compares inference, `training` and `adamw`
-//! training. `book` has the Rust blocks of the documentation. The tests are in `tests/`, beside
-//! this folder.
+//! Every test that needs more than one crate. Engines are compared with the `oracle`, on `specs`
+//! (both crates of their own; specs are compiled in `models`, random in `random`) with weights of
+//! `unit_gain` or `mixed`. `compare` measures errors, `parity` compares inference, `training` and
+//! `adamw` training. `book` has the Rust blocks of the documentation. The tests are in `tests/`,
+//! beside this folder.
 
 pub mod adamw;
 #[cfg(doctest)]
@@ -14,11 +14,11 @@ pub mod mixed;
 pub mod models;
 pub mod parity;
 pub mod random;
-pub mod specs;
 pub mod training;
 
 pub use gpt_oracle as oracle;
 pub use gpt_runtime::weights::unit_gain;
+pub use gpt_specs as specs;
 
 /// Pseudo-random tokens, the same in every run.
 pub fn tokens(vocab: u32, n: usize) -> Vec<u32> {

@@ -1,6 +1,7 @@
 //! The contract of the command line for scripts: one JSON object on the last line, one sentence and
 //! an exit status for a failure.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -242,10 +243,26 @@ fn shaders_are_written() {
     let written = json(&["shaders", "--model", "nano", "--out", out.to_str().unwrap(), "--json"]);
     let files = written["files"].as_array().unwrap();
     assert!(files.len() > 50);
-    for file in files {
-        let text = std::fs::read_to_string(Path::new(file.as_str().unwrap())).unwrap();
-        assert!(text.contains("// Nano: ") && text.contains("@compute"), "{file}");
+    let names: HashSet<&str> = files.iter().map(|file| file.as_str().unwrap()).collect();
+    assert_eq!(names.len(), files.len(), "kernels of one name");
+    for file in names {
+        let text = std::fs::read_to_string(Path::new(file)).unwrap();
+        assert!(text.contains("// Nano") && text.contains("@compute"), "{file}");
+        assert!(!text.starts_with("enable subgroups;"), "{file}");
     }
+    let web = folder.path().join("web");
+    let web = ["--out", web.to_str().unwrap(), "--features", "subgroups", "--web", "--json"];
+    let written = json(&[&["shaders", "--model", "nano"], &web[..]].concat());
+    let mut kinds = [0, 0];
+    for file in written["files"].as_array().unwrap() {
+        let file = file.as_str().unwrap();
+        let text = std::fs::read_to_string(Path::new(file)).unwrap();
+        let enabled =
+            text.starts_with("enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n");
+        assert_eq!(enabled, file.ends_with(".subgroups.wgsl"), "{file}");
+        kinds[usize::from(text.contains("// Nano, training: "))] += 1;
+    }
+    assert!(kinds[0] > 0 && kinds[1] > 0, "{kinds:?}: inference and training");
 }
 
 #[test]

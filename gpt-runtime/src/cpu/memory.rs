@@ -9,14 +9,18 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use memmap2::MmapMut;
-
 use crate::Error;
 
-/// Bytes of a mapping, unless a region is larger.
-const MAPPING: usize = 64 << 20;
-/// A large page of x86-64 and of most AArch64 systems.
-const LARGE_PAGE: usize = 2 << 20;
+/// Zeros of the system's. WebAssembly has no mappings.
+#[cfg(not(target_family = "wasm"))]
+type Zeros = memmap2::MmapMut;
+#[cfg(target_family = "wasm")]
+type Zeros = Vec<u8>;
+
+/// Bytes of a mapping, unless a region is larger. In WebAssembly untouched memory is not free.
+const MAPPING: usize = if cfg!(target_family = "wasm") { 1 << 20 } else { 64 << 20 };
+/// A large page of x86-64 and of most AArch64 systems; WebAssembly has none.
+const LARGE_PAGE: usize = if cfg!(target_family = "wasm") { LINE } else { 2 << 20 };
 /// Alignment of regions in bytes: a cache line.
 const LINE: usize = 64;
 
@@ -36,8 +40,8 @@ struct Open {
 struct Mapping {
     start: *mut u8,
     len: usize,
-    /// Unmaps the memory when it is dropped.
-    _map: MmapMut,
+    /// Frees the memory when it is dropped.
+    _map: Zeros,
 }
 
 // SAFETY: a mapping belongs to no thread. Memory is only accessed through regions, which do not
@@ -104,7 +108,7 @@ impl Mapping {
         let len = least.max(MAPPING).next_multiple_of(LARGE_PAGE);
         // Large pages are aligned to their size, ordinary mappings may not be. Untouched memory
         // costs nothing.
-        let mut map = MmapMut::map_anon(len + LARGE_PAGE).map_err(|error| Error::OutOfMemory {
+        let mut map = zeros(len + LARGE_PAGE).map_err(|error| Error::OutOfMemory {
             message: format!(
                 "the system has no room for {} MiB of weights or cache: {error}",
                 len >> 20
@@ -122,6 +126,19 @@ impl Mapping {
             _map: map,
         })
     }
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn zeros(len: usize) -> std::io::Result<Zeros> {
+    memmap2::MmapMut::map_anon(len)
+}
+
+#[cfg(target_family = "wasm")]
+fn zeros(len: usize) -> std::io::Result<Zeros> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
+    bytes.resize(len, 0);
+    Ok(bytes)
 }
 
 impl Deref for Region {
@@ -184,7 +201,7 @@ mod tests {
 
     #[test]
     fn too_large_a_region_is_an_error() {
-        let error = Arena::default().region(1 << 55, |_| ()).err().unwrap();
+        let error = Arena::default().region(usize::MAX / 2, |_| ()).err().unwrap();
         assert!(error.to_string().contains("no room"), "{error}");
     }
 }
