@@ -17,6 +17,7 @@ mod convert;
 mod devices;
 mod embed;
 mod eval;
+mod exhausted;
 mod explain;
 mod generate;
 mod hub;

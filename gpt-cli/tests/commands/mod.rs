@@ -1,5 +1,8 @@
 //! Runs commands of the binary and checks how they end. Tests of `gpt train` share it.
 
+// Each test needs some of these.
+#![allow(dead_code)]
+
 use std::process::{Command, Output};
 
 /// Standard error.
