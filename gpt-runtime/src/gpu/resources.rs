@@ -173,3 +173,30 @@ impl GpuDevice {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::testing;
+
+    /// A buffer that the device does not have is an error with its bytes, and the device goes on.
+    #[test]
+    fn too_large_a_buffer_is_out_of_memory() {
+        let Some(device) = testing::device() else { return };
+        let bytes = device.max_buffer.saturating_add(4) & !3;
+        for _ in 0..2 {
+            match device.buffer("the cache", bytes, BufferUsages::STORAGE) {
+                Err(Error::OutOfMemory { message, bytes: refused }) => {
+                    assert!(message.contains("cannot hold the cache"), "{message}");
+                    assert!(refused >= bytes);
+                }
+                Err(error) => panic!("{error:?}"),
+                Ok(_) => panic!("a buffer of {bytes} bytes"),
+            }
+        }
+        let small = device.upload("small", &[1, 2, 3, 4], BufferUsages::COPY_SRC).unwrap();
+        let mut read = Vec::new();
+        device.download(&small, 0, 4, |bytes| read.extend_from_slice(bytes)).unwrap();
+        assert_eq!(read, [1, 2, 3, 4]);
+    }
+}
