@@ -34,6 +34,26 @@ unsafe impl GlobalAlloc for Allocator {
     }
 }
 
+/// Memory that a program needs to go on after a panic.
+const NEEDED: Layout = Layout::new::<[u8; 4 << 20]>();
+
+/// Ends the program with the sentence where it panics for lack of memory, as a thread of the
+/// standard library does that gets no stack for signals.
+pub fn explain() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // SAFETY: the layout has a size, and the memory is released as it was allocated.
+        unsafe {
+            let memory = System.alloc(NEEDED);
+            if memory.is_null() {
+                end(NEEDED.size());
+            }
+            System.dealloc(memory, NEEDED);
+        }
+        usual(panic);
+    }));
+}
+
 fn given(pointer: *mut u8, bytes: usize) -> *mut u8 {
     if pointer.is_null() {
         end(bytes);

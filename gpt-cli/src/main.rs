@@ -124,6 +124,7 @@ subcommands! {
 
 fn main() -> ExitCode {
     silence_device_select();
+    exhausted::explain();
     shrunk::explain();
     let result = match usage::parse::<Arguments>() {
         Ok(Arguments { command: None }) => welcome(),
