@@ -87,7 +87,7 @@ pub fn checked(text: &str, accesses: &mut Vec<String>) -> String {
         insertions.push((access.start, 1, format!("{function}({}u, ", accesses.len())));
         insertions.push((access.end, 0, format!(", {})", access.length)));
     }
-    insertions.sort_by(|a, b| (b.0, b.1).cmp(&(a.0, a.1)));
+    insertions.sort_by_key(|insertion| std::cmp::Reverse((insertion.0, insertion.1)));
     let mut rewritten = text.to_owned();
     for (at, _, inserted) in insertions {
         rewritten.insert_str(at, &inserted);
