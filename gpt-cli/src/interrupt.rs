@@ -12,11 +12,23 @@ pub fn listen() {
         // Without a handler, Ctrl-C ends the process, which is acceptable.
         let _ = ctrlc::set_handler(|| {
             if INTERRUPTED.swap(true, Ordering::Relaxed) {
-                #[expect(clippy::exit, reason = "the user does not want to wait")]
-                std::process::exit(130);
+                end(130);
             }
         });
     });
+}
+
+/// Ends the process at once. Other threads still run, so the cleanup of libraries, such as a
+/// graphics driver's, must not.
+pub fn end(status: i32) -> ! {
+    #[cfg(unix)]
+    // SAFETY: the call has no preconditions.
+    unsafe {
+        libc::_exit(status)
+    }
+    #[cfg(not(unix))]
+    #[expect(clippy::exit, reason = "the user does not want to wait")]
+    std::process::exit(status)
 }
 
 /// Whether Ctrl-C was pressed since the last call.

@@ -17,6 +17,7 @@ mod convert;
 mod devices;
 mod embed;
 mod eval;
+mod exhausted;
 mod explain;
 mod generate;
 mod hub;
@@ -123,6 +124,7 @@ subcommands! {
 
 fn main() -> ExitCode {
     silence_device_select();
+    exhausted::explain();
     shrunk::explain();
     let result = match usage::parse::<Arguments>() {
         Ok(Arguments { command: None }) => welcome(),

@@ -151,6 +151,7 @@ mod sample;
 mod self_test;
 mod session;
 pub mod text;
+mod threads;
 #[cfg(feature = "train")]
 pub mod train;
 mod truncated_plan;

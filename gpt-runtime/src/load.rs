@@ -16,6 +16,7 @@ use crate::Error;
 use crate::device::Device;
 use crate::model::{EMBEDDED, LoadTimes, Loaded, Model, Origin};
 use crate::text::Tokenizer;
+use crate::threads;
 use crate::vtable::{Gpt, ModelVtable, Untyped};
 use crate::weights::{self, Checkpoint, HostTensor, Weights};
 
@@ -170,7 +171,7 @@ fn loaded_on<M>(
     let watched = options.progress.as_ref().map(|progress| Watched::new(plan, loaded, progress));
     let weights: &dyn Weights = watched.as_ref().map_or(loaded, |watched| watched);
     let (tokenizer, engine) = std::thread::scope(|scope| {
-        let tokenizer = scope.spawn(read);
+        let tokenizer = threads::spawn(scope, read);
         let engine = vtable.model(device, weights);
         (tokenizer.join(), engine)
     });

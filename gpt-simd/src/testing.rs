@@ -1,6 +1,6 @@
 //! Helpers of the tests of this crate and of packed matrices.
 
-use crate::{Isa, Kernels};
+use crate::{IntegerKernels, Isa, Kernels, PairKernels, QuantKernels};
 
 /// Runs the test with each set in turn and names the set of a failure.
 pub fn each(check: impl Fn(&Kernels)) {
@@ -26,4 +26,87 @@ pub fn close(found: f32, expected: f64, scale: f64) {
         (f64::from(found) - expected).abs() <= 3e-7 * scale,
         "{found} is not {expected} (scale {scale})"
     );
+}
+
+/// The fields of a value, which are all functions but for those named first. It does not compile if
+/// a field is missing.
+macro_rules! functions_of {
+    ($value:expr, $type:ident, $prefix:literal, [$($other:ident),*], [$($name:ident),* $(,)?]) => {{
+        let $type { $($other: _,)* $($name: _),* } = $value;
+        [$(concat!($prefix, stringify!($name))),*]
+    }};
+}
+
+/// The names of all kernels of a set. Products of integers have one name for all formats.
+pub fn names(kernels: &Kernels) -> Vec<&'static str> {
+    let mut names = functions_of!(
+        kernels,
+        Kernels,
+        "",
+        [isa, integers, pairs, lanes],
+        [
+            product,
+            gemv_f32,
+            gemv_f16,
+            gemv_bf16,
+            unpack_f16,
+            unpack_bf16,
+            product_f16,
+            product_bf16,
+            narrow_f16,
+            narrow_bf16,
+            layer_statistics,
+            rms_statistics,
+            normalise,
+            softmax_block,
+            softcap,
+            scale,
+            gelu,
+            gelu_tanh,
+            relu,
+            silu,
+            gelu_slopes,
+            gelu_tanh_slopes,
+            relu_slopes,
+            silu_slopes,
+            norm_backward,
+            norm_sums,
+            row_sums,
+            transpose,
+            adamw,
+            squares,
+            probabilities,
+            drop_row,
+            round,
+            read,
+            calculate,
+        ]
+    )
+    .to_vec();
+    names.extend(functions_of!(
+        kernels.integers,
+        IntegerKernels,
+        "integers.",
+        [group, shift, quant_bytes, wide_bytes, formats],
+        [quantise, calculate]
+    ));
+    if let Some(format) = kernels.integers.formats.into_iter().flatten().next() {
+        names.extend(functions_of!(
+            format,
+            QuantKernels,
+            "integers.",
+            [shifted],
+            [row, widen, product, arrange, restore]
+        ));
+    }
+    if let Some(pairs) = kernels.pairs {
+        names.extend(functions_of!(
+            pairs,
+            PairKernels,
+            "pairs.",
+            [],
+            [product, gemv, pair_columns, pair_rows, calculate]
+        ));
+    }
+    names
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use gpt_plan::{Feature, Features};
 use gpt_runtime::__private::gpu::GpuDevice;
-use gpt_runtime::Device;
+use gpt_runtime::{Device, wgpu};
 
 /// The adapter, opened once, with all variants that are on by default anywhere. Without one a test
 /// prints that it did not run, or fails with `GPT_REQUIRE_GPU=1`.
@@ -65,6 +65,19 @@ pub fn devices() -> Vec<Device> {
         devices.push(Device::gpu().unwrap());
     }
     devices
+}
+
+/// The adapter, opened as a program of a user opens it, with no handler of errors. A test can look
+/// at its memory, or destroy it.
+pub fn own_device() -> Option<(wgpu::Device, Device)> {
+    device()?;
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let options = wgpu::RequestAdapterOptions::default();
+    let adapter = pollster::block_on(instance.request_adapter(&options)).unwrap();
+    let opened = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default()));
+    let (own, queue) = opened.unwrap();
+    let device = Device::from_wgpu(adapter, own.clone(), queue).unwrap();
+    Some((own, device))
 }
 
 fn required() -> bool {

@@ -1,12 +1,13 @@
 //! Every test that needs more than one crate. Engines are compared with the `oracle`, on `specs`
 //! (both crates of their own; specs are compiled in `models`, random in `random`) with weights of
 //! `unit_gain` or `mixed`. `compare` measures errors, `parity` compares inference, `training` and
-//! `adamw` training. `book` has the Rust blocks of the documentation. The tests are in `tests/`,
-//! beside this folder.
+//! `adamw` training. `bounds` has kernels that check every index, `book` the Rust blocks of the
+//! documentation. The tests are in `tests/`, beside this folder.
 
 pub mod adamw;
 #[cfg(doctest)]
 pub mod book;
+pub mod bounds;
 pub mod compare;
 pub mod families;
 pub mod gpu;

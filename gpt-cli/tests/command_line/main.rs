@@ -13,6 +13,10 @@ mod gpu;
 #[cfg(unix)]
 mod help;
 #[cfg(unix)]
+mod interrupts;
+#[cfg(target_os = "linux")]
+mod memory;
+#[cfg(unix)]
 mod pipes;
 mod specs;
 #[cfg(target_os = "linux")]

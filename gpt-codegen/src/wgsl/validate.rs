@@ -96,12 +96,15 @@ fn validate_all(kernels: &[&Kernel]) -> Vec<String> {
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut errors = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(validate_rest)).collect();
+        // Without room for a thread there are fewer, and this one validates if there is none.
+        let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, validate_rest).ok();
+        let threads: Vec<_> = (0..threads).filter_map(spawn).collect();
+        let own = if threads.is_empty() { validate_rest() } else { Vec::new() };
         let errors = threads.into_iter().flat_map(|thread| {
             let panicked = |_| vec!["naga panicked on a kernel".to_owned()];
             thread.join().unwrap_or_else(panicked)
         });
-        errors.collect::<Vec<_>>()
+        errors.chain(own).collect::<Vec<_>>()
     });
     // Sorted by name, so that the order does not depend on the threads.
     errors.sort();

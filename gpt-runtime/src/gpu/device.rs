@@ -8,6 +8,7 @@ use wgpu::{DeviceType, ExperimentalFeatures, Features, MemoryHints, Queue};
 
 use super::adapter;
 use super::pipeline_cache::PipelineCache;
+use super::reports::Reports;
 use super::tuning_cache::TuningCache;
 use crate::Error;
 
@@ -28,6 +29,7 @@ pub struct GpuDevice {
     /// The first error that no call could return.
     late_error: Arc<Mutex<Option<LateError>>>,
     created: AtomicU64,
+    pub(super) reports: Option<Reports>,
 }
 
 /// An error that wgpu reported outside of a call.
@@ -103,6 +105,7 @@ impl GpuDevice {
             tuned: TuningCache::empty(),
             cache: None,
             late_error: Arc::default(),
+            reports: None,
             created: AtomicU64::new(0),
             adapter,
             device,
@@ -151,19 +154,20 @@ impl GpuDevice {
                 Error::device(message).caused_by(error)
             })?;
         let late_error = Arc::new(Mutex::new(None));
-        let note = |first: &Mutex<Option<LateError>>, error: LateError| {
-            let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
-            first.get_or_insert(error);
-        };
-        let late = late_error.clone();
+        let late: Arc<Mutex<Option<LateError>>> = late_error.clone();
         device.on_uncaptured_error(Arc::new(move |error| {
-            note(&late, LateError::Failed(error.to_string()));
+            let mut first = late.lock().unwrap_or_else(PoisonError::into_inner);
+            first.get_or_insert(LateError::Failed(error.to_string()));
         }));
         let lost = late_error.clone();
         device.set_device_lost_callback(move |reason, message| {
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                note(&lost, LateError::Lost(message));
-            }
+            let why = match reason {
+                wgpu::DeviceLostReason::Destroyed => "it was destroyed".to_owned(),
+                wgpu::DeviceLostReason::Unknown => message,
+            };
+            // An earlier error is a consequence of the loss.
+            let mut first = lost.lock().unwrap_or_else(PoisonError::into_inner);
+            *first = Some(LateError::Lost(why));
         });
         let backend = adapter::backend_name(info.backend);
         let device_features = device.features();
@@ -180,6 +184,7 @@ impl GpuDevice {
             tuned,
             cache,
             late_error,
+            reports: None,
             created: AtomicU64::new(0),
         })
     }
@@ -230,17 +235,65 @@ impl GpuDevice {
         self.created.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns the first error since the last check, if any.
+    /// Returns the first error since the last check, if any. A lost device stays lost.
     pub(super) fn check(&self) -> Result<(), Error> {
         let mut late = self.late_error.lock().unwrap_or_else(PoisonError::into_inner);
-        match late.take() {
+        match &*late {
             None => Ok(()),
             Some(LateError::Failed(what)) => {
-                Err(Error::device(format!("{} failed: {what}", self.name)))
+                let error = Error::device(format!("{} failed: {what}", self.name));
+                *late = None;
+                Err(error)
             }
-            Some(LateError::Lost(why)) => {
-                Err(Error::DeviceLost(format!("{} failed: the device was lost: {why}", self.name)))
-            }
+            Some(LateError::Lost(why)) => Err(self.lost(&format!(": {why}"))),
+        }
+    }
+
+    /// The error that the device was lost.
+    fn lost(&self, why: &str) -> Error {
+        Error::DeviceLost(format!(
+            "{} failed: the device was lost{why}; open a device again, load the model, and resume a \
+             training run from its last checkpoint",
+            self.name
+        ))
+    }
+
+    /// Runs `calls`, and returns an error that wgpu reports outside of a call. Objects that are
+    /// created on a lost device are invalid. An error of their use would go to the handler of a
+    /// caller's device, and the default one panics.
+    pub(super) fn scoped<T>(&self, calls: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let result = calls();
+        let Some(error) = pollster::block_on(scope.pop()) else {
+            return result;
+        };
+        self.check_alive()?;
+        result.and(Err(Error::device(format!("{} failed: {error}", self.name))))
+    }
+
+    /// Returns an error if the device was lost. The handlers of a caller's device are the caller's,
+    /// so it is asked for a small buffer: a lost device gives none.
+    pub(super) fn check_alive(&self) -> Result<(), Error> {
+        self.check()?;
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let probe = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("probe"),
+            size: 16,
+            usage: wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: true,
+        });
+        let has_memory = pollster::block_on(memory.pop()).is_none();
+        match probe.get_mapped_range(..) {
+            Err(_) if has_memory => Err(self.lost("")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The error that a buffer could not be mapped, which is `message` unless the device was lost.
+    pub(super) fn not_mapped(&self, message: String) -> Error {
+        match self.check_alive() {
+            Err(error) => error,
+            Ok(()) => Error::device(message),
         }
     }
 

@@ -10,7 +10,7 @@
 //!   keeps it as a texture where that is faster; `tables` uploads positions and rotary angles.
 //! - `model` has the weights, `session` runs sequences on them, `train` trains. They share
 //!   `buffer_set` (the plan's buffers), `upload` (the inputs of a pass) and `timing`.
-//! - `timestamps` and `roofline` measure the device.
+//! - `timestamps` and `roofline` measure the device. `reports` is for tests.
 //!
 //! Nothing is allocated or bound after a session or a trainer is created, and kernels are compiled
 //! only before a model's first pass of a kind. No shape is computed here and no WGSL is written:
@@ -24,6 +24,7 @@ mod model;
 mod pack;
 mod pipeline_cache;
 mod pipelines;
+mod reports;
 mod resources;
 mod roofline;
 mod session;

@@ -17,8 +17,8 @@ use super::device::GpuDevice;
 use super::pipelines::{Groups, Pipelines, Strips};
 use super::staging::Sender;
 use super::{layout, tables, texture};
-use crate::Error;
 use crate::weights::Weights;
+use crate::{Error, threads};
 
 /// A model's weights and pipelines on a GPU.
 pub struct GpuModel {
@@ -74,6 +74,15 @@ impl GpuModel {
         plan: &'static Plan,
         weights: &dyn Weights,
     ) -> Result<GpuModel, Error> {
+        let shared = device.clone();
+        shared.scoped(|| GpuModel::load(device, plan, weights))
+    }
+
+    fn load(
+        device: Arc<GpuDevice>,
+        plan: &'static Plan,
+        weights: &dyn Weights,
+    ) -> Result<GpuModel, Error> {
         let mut matrices = Vec::new();
         let mut used = Vec::new();
         let without = Groups::Session { texel_bytes: None, strips: None };
@@ -108,7 +117,7 @@ impl GpuModel {
             .collect();
         let of_a_token = dispatches.iter().flatten().map(|[decode, _]| *decode);
         let (built, steps) = std::thread::scope(|scope| {
-            let built = scope.spawn(|| pipelines.start(of_a_token));
+            let built = threads::spawn(scope, || pipelines.start(of_a_token));
             let steps = upload(&device, plan, weights, &matrices, &dispatches);
             (built.join(), steps)
         });

@@ -9,6 +9,7 @@ use std::ops::Range;
 use gpt_plan::{Format, MatrixLayout, PANEL, STRIP};
 use half::f16;
 
+use crate::threads;
 use crate::weights::HostTensor;
 use crate::weights::format::{k, packed_block};
 
@@ -57,7 +58,7 @@ impl Packer {
         let own = shares.next();
         std::thread::scope(|scope| {
             for (i, out) in (1..).zip(shares) {
-                scope.spawn(move || fill(panels.start + (i * share) as u32, out));
+                threads::spawn(scope, move || fill(panels.start + (i * share) as u32, out));
             }
             if let Some(own) = own {
                 fill(panels.start, own);

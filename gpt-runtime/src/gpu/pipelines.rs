@@ -13,11 +13,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use gpt_plan::{Extent, Grid, Kernel, STRIP};
-use wgpu::{BindGroupLayout, ComputePass, ComputePipeline};
+use wgpu::{BindGroup, BindGroupLayout, ComputePass, ComputePipeline};
 
 use super::device::GpuDevice;
 use super::layout;
 use super::pipeline_cache::PipelineCache;
+use super::reports;
+use crate::threads;
 
 /// From this many cores on, everything is compiled while weights are uploaded. With fewer, that
 /// would delay the first pass.
@@ -140,7 +142,7 @@ impl Pipelines {
         };
         std::thread::scope(|scope| {
             for _ in 1..cores().min(missing.len()) {
-                scope.spawn(build);
+                threads::spawn(scope, build);
             }
             build();
         });
@@ -196,6 +198,8 @@ pub struct Pipeline {
     /// Workgroups along x.
     workgroups_x: u32,
     tile_rows: u32,
+    /// See [`reports`].
+    reports: Option<BindGroup>,
 }
 
 impl Pipeline {
@@ -203,6 +207,9 @@ impl Pipeline {
     pub fn dispatch(&self, pass: &mut ComputePass<'_>, extent: &Extent) {
         let [x, y, z] = self.grid.workgroups(self.workgroups_x, self.tile_rows, extent);
         pass.set_pipeline(&self.inner);
+        if let Some(group) = &self.reports {
+            pass.set_bind_group(reports::GROUP, group, &[]);
+        }
         pass.dispatch_workgroups(x, y, z);
     }
 }
@@ -224,20 +231,26 @@ impl GpuDevice {
     ) -> Pipeline {
         self.count();
         let label = Some(&*kernel.name);
-        let source = wgpu::ShaderModuleDescriptor {
-            label,
-            source: wgpu::ShaderSource::Wgsl(gpt_shaders::link(kernel).into()),
-        };
-        // SAFETY: `gpt-codegen` generated the shader for a plan. Every index is bounded by a
+        let mut text = gpt_shaders::link(kernel);
+        let mut checks = wgpu::ShaderRuntimeChecks::unchecked();
+        let mut layouts: Vec<_> = groups.iter().map(Some).collect();
+        let reports = self.reports.as_ref().map(|reports| {
+            let (rewritten, layout, group) = reports.of(&text);
+            (text, checks) = (rewritten, wgpu::ShaderRuntimeChecks::checked());
+            layouts.resize(reports::GROUP as usize, None);
+            layouts.push(Some(layout));
+            group
+        });
+        let source =
+            wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(text.into()) };
+        // SAFETY: rewritten shaders are checked. Otherwise `gpt-codegen` generated the shader for a plan. Every index is bounded by a
         // literal size of the plan, or by a number that a session or trainer keeps within its
         // buffers (rows, positions, tokens, slices of matrices). Every loop counts up to such a
         // size, and no divisor is zero.
-        let module = unsafe {
-            self.device.create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked())
-        };
+        let module = unsafe { self.device.create_shader_module_trusted(source, checks) };
         let layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label,
-            bind_group_layouts: &groups.iter().map(Some).collect::<Vec<_>>(),
+            bind_group_layouts: &layouts,
             immediate_size: 0,
         });
         let inner = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
@@ -257,6 +270,7 @@ impl GpuDevice {
             grid: kernel.grid,
             workgroups_x: kernel.groups,
             tile_rows: kernel.tile_rows,
+            reports,
         }
     }
 }

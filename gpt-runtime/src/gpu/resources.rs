@@ -17,7 +17,21 @@ impl GpuDevice {
         bytes: u64,
         usage: BufferUsages,
     ) -> Result<Buffer, Error> {
-        self.buffer_with(what, bytes, usage, None)
+        self.buffer_with(what, bytes, usage, false)
+    }
+
+    /// As [`buffer`](Self::buffer), and mapped, so that the host can write it.
+    pub(super) fn mapped_buffer(
+        &self,
+        what: &str,
+        bytes: u64,
+        usage: BufferUsages,
+    ) -> Result<Buffer, Error> {
+        let buffer = self.buffer_with(what, bytes, usage, true)?;
+        if let Err(error) = buffer.get_mapped_range_mut(..) {
+            return Err(self.not_mapped(format!("{} cannot map {what}: {error}", self.name())));
+        }
+        Ok(buffer)
     }
 
     /// A buffer with this content.
@@ -27,7 +41,15 @@ impl GpuDevice {
         content: &[u8],
         usage: BufferUsages,
     ) -> Result<Buffer, Error> {
-        self.buffer_with(what, content.len() as u64, usage, Some(content))
+        let buffer = self.mapped_buffer(what, content.len() as u64, usage)?;
+        let mut view = buffer.get_mapped_range_mut(..).map_err(|error| {
+            self.not_mapped(format!("{} cannot map {what}: {error}", self.name()))
+        })?;
+        view.slice(..content.len()).copy_from_slice(content);
+        drop(view);
+        buffer.unmap();
+        self.check()?;
+        Ok(buffer)
     }
 
     /// The error that there is no memory for `bytes` bytes.
@@ -47,7 +69,7 @@ impl GpuDevice {
         what: &str,
         bytes: u64,
         usage: BufferUsages,
-        content: Option<&[u8]>,
+        mapped: bool,
     ) -> Result<Buffer, Error> {
         let size = bytes.max(16).next_multiple_of(4);
         let refused = |why: &str| self.cannot_hold(what, size, why);
@@ -60,17 +82,10 @@ impl GpuDevice {
             label: Some(what),
             size,
             usage,
-            mapped_at_creation: content.is_some(),
+            mapped_at_creation: mapped,
         });
         if pollster::block_on(memory.pop()).is_some() {
             return Err(refused("it is out of memory"));
-        }
-        if let Some(content) = content {
-            let mut view =
-                buffer.get_mapped_range_mut(..).map_err(|error| refused(&error.to_string()))?;
-            view.slice(..content.len()).copy_from_slice(content);
-            drop(view);
-            buffer.unmap();
         }
         self.check()?;
         Ok(buffer)
@@ -151,10 +166,37 @@ impl GpuDevice {
     ) -> Result<(), Error> {
         let view = buffer
             .get_mapped_range(..bytes)
-            .map_err(|error| Error::device(format!("{} cannot be read: {error}", self.name())))?;
+            .map_err(|error| self.not_mapped(format!("{} cannot be read: {error}", self.name())))?;
         read(&view);
         drop(view);
         buffer.unmap();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::testing;
+
+    /// A buffer that the device does not have is an error with its bytes, and the device goes on.
+    #[test]
+    fn too_large_a_buffer_is_out_of_memory() {
+        let Some(device) = testing::device() else { return };
+        let bytes = device.max_buffer.saturating_add(4) & !3;
+        for _ in 0..2 {
+            match device.buffer("the cache", bytes, BufferUsages::STORAGE) {
+                Err(Error::OutOfMemory { message, bytes: refused }) => {
+                    assert!(message.contains("cannot hold the cache"), "{message}");
+                    assert!(refused >= bytes);
+                }
+                Err(error) => panic!("{error:?}"),
+                Ok(_) => panic!("a buffer of {bytes} bytes"),
+            }
+        }
+        let small = device.upload("small", &[1, 2, 3, 4], BufferUsages::COPY_SRC).unwrap();
+        let mut read = Vec::new();
+        device.download(&small, 0, 4, |bytes| read.extend_from_slice(bytes)).unwrap();
+        assert_eq!(read, [1, 2, 3, 4]);
     }
 }

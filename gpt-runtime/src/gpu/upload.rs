@@ -35,10 +35,7 @@ impl PassUpload {
     /// The device is out of memory.
     pub fn new(device: &GpuDevice, bytes: u64) -> Result<PassUpload, Error> {
         let usage = BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC;
-        let staging = device.buffer("upload", bytes, usage)?;
-        staging.map_async(MapMode::Write, .., |_| {});
-        device.wait()?;
-        Ok(PassUpload { staging })
+        Ok(PassUpload { staging: device.mapped_buffer("upload", bytes, usage)? })
     }
 
     /// Writes `chunks`, whose sizes are multiples of 4, and records their copies.
@@ -54,7 +51,7 @@ impl PassUpload {
         // The map was requested when the last pass was submitted.
         device.wait()?;
         let mut view = self.staging.get_mapped_range_mut(..).map_err(|error| {
-            Error::device(format!("{} takes no more input: {error}", device.name()))
+            device.not_mapped(format!("{} takes no more input: {error}", device.name()))
         })?;
         let mut start = 0;
         for chunk in chunks {

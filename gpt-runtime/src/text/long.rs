@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::Tokenizer;
-use crate::Error;
+use crate::{Error, threads};
 
 /// Bytes of a part at least.
 const PART: usize = 256 << 10;
@@ -58,16 +58,17 @@ impl Tokenizer {
     fn encode_parts(&self, parts: &[&str], threads: usize) -> Vec<Result<Vec<u32>, Error>> {
         let next = AtomicUsize::new(0);
         let encoded = Mutex::new(Vec::new());
+        let encode_rest = || {
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(part) = parts.get(at) else { return };
+                let ids = self.encode(part);
+                encoded.lock().unwrap_or_else(PoisonError::into_inner).push((at, ids));
+            }
+        };
         std::thread::scope(|scope| {
             for _ in 0..threads.min(parts.len()) {
-                scope.spawn(|| {
-                    loop {
-                        let at = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(part) = parts.get(at) else { return };
-                        let ids = self.encode(part);
-                        encoded.lock().unwrap_or_else(PoisonError::into_inner).push((at, ids));
-                    }
-                });
+                threads::spawn(scope, encode_rest);
             }
         });
         let mut encoded = encoded.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -7,10 +7,12 @@
 mod caches;
 mod cpu_gradients;
 mod cpu_parity;
+mod device_lost;
 mod dropout;
 mod edges;
 mod families;
 mod families_gguf;
+mod gpu_bounds;
 mod gpu_f16;
 mod gpu_gradients;
 mod gpu_parity;
@@ -23,4 +25,5 @@ mod random_specs;
 mod sampling;
 mod self_test;
 mod sessions;
+mod stress;
 mod training_runs;

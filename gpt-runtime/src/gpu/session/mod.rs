@@ -31,7 +31,19 @@ use sequence::GpuSession;
 
 impl EngineModel for GpuModel {
     fn session(&self, options: SessionOptions) -> Result<Box<dyn EngineSession>, Error> {
-        Ok(Box::new(GpuSession::new(self.shared.clone(), options)?))
+        let open = || GpuSession::new(self.shared.clone(), options);
+        Ok(Box::new(self.shared.device.scoped(open)?))
+    }
+}
+
+impl GpuSession {
+    /// Waits for submissions in flight and runs `pass`.
+    fn alone<T>(&mut self, pass: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        let shared = self.shared.clone();
+        shared.device.scoped(|| {
+            self.cancel()?;
+            pass(self)
+        })
     }
 }
 
@@ -43,13 +55,11 @@ impl EngineSession for GpuSession {
         logits_of: LogitsRequest,
         logits: &mut [f32],
     ) -> Result<(), Error> {
-        self.cancel()?;
-        self.run(tokens, position, logits_of, logits)
+        self.alone(|session| session.run(tokens, position, logits_of, logits))
     }
 
     fn trace(&mut self, tokens: &[u32], position: u32) -> Result<Vec<Trace>, Error> {
-        self.cancel()?;
-        self.run_traced(tokens, position)
+        self.alone(|session| session.run_traced(tokens, position))
     }
 
     fn generate(
@@ -57,7 +67,8 @@ impl EngineSession for GpuSession {
         request: &Continue<'_>,
         chosen: &mut VecDeque<u32>,
     ) -> Result<bool, Error> {
-        self.generate_on_device(request, chosen)
+        let shared = self.shared.clone();
+        shared.device.scoped(|| self.generate_on_device(request, chosen))
     }
 
     fn fork(
@@ -65,21 +76,18 @@ impl EngineSession for GpuSession {
         options: SessionOptions,
         positions: u32,
     ) -> Result<Box<dyn EngineSession>, Error> {
-        Ok(Box::new(self.forked(options, positions)?))
+        Ok(Box::new(self.shared.device.scoped(|| self.forked(options, positions))?))
     }
 
     fn stream(&mut self, tokens: &[u32], position: u32, out: &mut Vec<f32>) -> Result<(), Error> {
-        self.cancel()?;
-        self.read_stream(tokens, position, out)
+        self.alone(|session| session.read_stream(tokens, position, out))
     }
 
     fn head(&mut self, stream: &[f32], logits: &mut [f32]) -> Result<(), Error> {
-        self.cancel()?;
-        self.run_head(stream, logits)
+        self.alone(|session| session.run_head(stream, logits))
     }
 
     fn profile(&mut self, tokens: &[u32], position: u32) -> Result<Profile, Error> {
-        self.cancel()?;
-        self.time_steps(tokens, position)
+        self.alone(|session| session.time_steps(tokens, position))
     }
 }

@@ -24,17 +24,24 @@ use gpt_plan::{TensorId, TrainBytes};
 use crate::Error;
 use crate::engine::{EngineTrainer, Learn, Sequences, TensorState, TrainProfile, Update};
 
+impl GpuTrainer {
+    fn scoped<T>(&mut self, calls: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        let device = self.device.clone();
+        device.scoped(|| calls(self))
+    }
+}
+
 impl EngineTrainer for GpuTrainer {
     fn learn(&mut self, batch: &Sequences<'_>, options: &Learn) -> Result<f64, Error> {
-        self.run(batch, Some(options))
+        self.scoped(|trainer| trainer.run(batch, Some(options)))
     }
 
     fn evaluate(&mut self, batch: &Sequences<'_>) -> Result<f64, Error> {
-        self.run(batch, None)
+        self.scoped(|trainer| trainer.run(batch, None))
     }
 
     fn update(&mut self, update: &Update) -> Result<f64, Error> {
-        self.step_optimizer(update)
+        self.scoped(|trainer| trainer.step_optimizer(update))
     }
 
     fn profile(
@@ -43,7 +50,7 @@ impl EngineTrainer for GpuTrainer {
         options: &Learn,
         update: &Update,
     ) -> Result<(TrainProfile, f64), Error> {
-        self.time_step(batch, options, update)
+        self.scoped(|trainer| trainer.time_step(batch, options, update))
     }
 
     fn read(
@@ -53,7 +60,7 @@ impl EngineTrainer for GpuTrainer {
         layer: u32,
         values: &mut [f32],
     ) -> Result<(), Error> {
-        self.parameters.read(&self.device, state, id, layer, values)
+        self.scoped(|trainer| trainer.parameters.read(&trainer.device, state, id, layer, values))
     }
 
     fn write(
@@ -63,9 +70,10 @@ impl EngineTrainer for GpuTrainer {
         layer: u32,
         values: &[f32],
     ) -> Result<(), Error> {
-        let parameters = &self.parameters;
-        parameters.write(&self.device, state, id, layer, values);
-        self.device.check()
+        self.scoped(|trainer| {
+            trainer.parameters.write(&trainer.device, state, id, layer, values);
+            trainer.device.check()
+        })
     }
 
     fn allocated(&self) -> TrainBytes {

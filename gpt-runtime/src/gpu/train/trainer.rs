@@ -50,10 +50,13 @@ impl GpuTrainer {
         part: u64,
     ) -> Result<GpuTrainer, Error> {
         check(&device, options.precision)?;
-        let parameters = DeviceParameters::new(&device, plan, weights, part)?;
-        let sums = pass::square_sum_bytes(plan, &parameters);
-        let buffers = TrainBuffers::new(&device, plan, weights, &options.shape, sums)?;
-        let pass = TrainPass::new(&device, plan, &parameters, &buffers, &options)?;
+        let (parameters, buffers, pass) = device.scoped(|| {
+            let parameters = DeviceParameters::new(&device, plan, weights, part)?;
+            let sums = pass::square_sum_bytes(plan, &parameters);
+            let buffers = TrainBuffers::new(&device, plan, weights, &options.shape, sums)?;
+            let pass = TrainPass::new(&device, plan, &parameters, &buffers, &options)?;
+            Ok((parameters, buffers, pass))
+        })?;
         Ok(GpuTrainer { device, plan, options, parameters, buffers, pass })
     }
 

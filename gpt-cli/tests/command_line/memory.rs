@@ -1,0 +1,84 @@
+//! A limit of memory, from one in which the program cannot begin to one in which it ends: a sentence
+//! and a status at every limit, and no checkpoint that is half written.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use super::commands::errors;
+
+/// Runs `gpt` with at most `kib` KiB of address space.
+fn limited(folder: &Path, kib: u64, arguments: &str) -> Output {
+    let script = format!("ulimit -v {kib}; exec \"$0\" {arguments}");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_gpt")]).current_dir(folder);
+    command.output().unwrap()
+}
+
+/// The least address space in which the program begins.
+fn least(folder: &Path) -> u64 {
+    let begins = |kib: u64| limited(folder, kib, "--version").status.success();
+    let (mut fails, mut works) = (0, 1 << 22);
+    assert!(begins(works), "gpt --version needs 4 GiB");
+    while works - fails > 64 {
+        let middle = (fails + works) / 2;
+        *(if begins(middle) { &mut works } else { &mut fails }) = middle;
+    }
+    works
+}
+
+/// Runs a command in ever more memory until it succeeds. Returns how many limits it failed in.
+fn sweep(folder: &Path, arguments: &str, step: u64, after: impl Fn()) -> usize {
+    let mut kib = least(folder);
+    let mut failed = 0;
+    loop {
+        let output = limited(folder, kib, arguments);
+        let text = errors(&output);
+        after();
+        if output.status.success() {
+            return failed;
+        }
+        failed += 1;
+        assert_eq!(output.status.code(), Some(1), "{arguments} in {kib} KiB: {text}");
+        let last = text.lines().last().unwrap_or_default();
+        assert!(last.starts_with("error: "), "{arguments} in {kib} KiB: {text}");
+        assert!(!text.contains("panicked"), "{arguments} in {kib} KiB: {text}");
+        assert!(failed < 10_000, "{arguments} never succeeds");
+        kib += step;
+    }
+}
+
+fn check(step: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let generate = "generate --device cpu --threads 2 --tokens 4 --prompt A";
+    assert!(sweep(folder.path(), generate, step, || ()) > 1);
+
+    let line = "the cat sat on the mat and the dog sat on the log; a hat is on the cat.\n";
+    std::fs::write(folder.path().join("text.txt"), line.repeat(400)).unwrap();
+    let run = folder.path().join("run");
+    let train = "train --model nano --data text.txt --out run --steps 2 --batch 2 --context 16 \
+                 --eval-windows 2 --device cpu --threads 2";
+    let failed = sweep(folder.path(), train, step, || {
+        let left = std::fs::read_dir(&run).into_iter().flatten();
+        for entry in left {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            assert!(!name.contains(".new"), "{name} is half written");
+        }
+        let whole = run.join("checkpoint-2").exists();
+        if !whole {
+            let _ = std::fs::remove_dir_all(&run);
+        }
+    });
+    assert!(failed > 1);
+    assert!(run.join("model.safetensors").exists());
+}
+
+#[test]
+fn too_little_memory_is_a_sentence() {
+    check(24 << 10);
+}
+
+#[test]
+#[ignore = "many limits; CI runs it"]
+fn too_little_memory_is_a_sentence_at_every_limit() {
+    check(1 << 10);
+}
