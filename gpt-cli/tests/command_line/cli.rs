@@ -1,7 +1,7 @@
 //! The contract of the command line for scripts: one JSON object on the last line, one sentence and
 //! an exit status for a failure.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -243,7 +243,7 @@ fn shaders_are_written() {
     let written = json(&["shaders", "--model", "nano", "--out", out.to_str().unwrap(), "--json"]);
     let files = written["files"].as_array().unwrap();
     assert!(files.len() > 50);
-    let names: HashSet<&str> = files.iter().map(|file| file.as_str().unwrap()).collect();
+    let names: BTreeSet<&str> = files.iter().map(|file| file.as_str().unwrap()).collect();
     assert_eq!(names.len(), files.len(), "kernels of one name");
     for file in names {
         let text = std::fs::read_to_string(Path::new(file)).unwrap();
