@@ -73,13 +73,13 @@ fn odd(names: &[&str]) -> impl Iterator<Item = (&'static str, Spec)> {
 /// activations give the same bits.
 #[test]
 fn gradients_match_the_oracle_up_to_rounding() {
-    check_gradients(&["smollm2", "primes"]);
+    check_gradients(&["smollm2"]);
 }
 
 #[test]
 #[ignore = "long on a software adapter; CI runs it"]
 fn gradients_of_more_specs_match_the_oracle_up_to_rounding() {
-    check_gradients(&["article", "primes_gated"]);
+    check_gradients(&["article", "primes", "primes_gated"]);
 }
 
 fn check_gradients(names: &[&str]) {
@@ -182,6 +182,7 @@ fn batch(number: u64, sequences: usize) -> Sequences {
 /// A run with too large a loss scale skips steps until it fits. A run stopped among the skipped
 /// steps resumes bit for bit.
 #[test]
+#[ignore = "long on a software adapter; CI runs it"]
 fn a_run_skips_overflows_and_resumes_exactly() {
     if gpu::device_with_f16().is_none() {
         return;

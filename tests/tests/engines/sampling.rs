@@ -201,9 +201,11 @@ fn logits_of_all_kinds() {
             if i == 2999 { -3.0 } else { f32::NEG_INFINITY }
         }),
     ];
-    for (what, kind) in kinds {
+    for (number, (what, kind)) in kinds.into_iter().enumerate() {
         let logits: Vec<f32> = (0..vocab).map(kind).collect();
-        check(what, &device, &logits, &samplings(vocab));
+        // Each kind with every second filter, since the f64 reference sorts all logits.
+        let some: Vec<_> = samplings(vocab).into_iter().skip(number % 2).step_by(2).collect();
+        check(what, &device, &logits, &some);
     }
 }
 
