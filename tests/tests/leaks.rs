@@ -160,7 +160,7 @@ fn sessions_and_trainers_leave_no_memory() {
 }
 
 #[test]
-#[ignore = "compiles the kernels of 100 trainers; CI runs it"]
+#[ignore = "compiles the kernels of 100 trainers; .ci/stress runs it"]
 fn a_thousand_sessions_and_a_hundred_trainers_leave_no_memory() {
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((own, device)) = gpu::own_device() {

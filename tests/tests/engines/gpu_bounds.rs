@@ -157,14 +157,14 @@ fn kernels_of_odd_sizes_stay_in_their_buffers() {
 }
 
 #[test]
-#[ignore = "long on a software adapter; CI runs it"]
+#[ignore = "minutes; .ci/stress runs it"]
 fn every_kernel_stays_in_its_buffers() {
     check_inference(Features::SOFTWARE, 0, 0..usize::MAX);
     check_training(Features::SOFTWARE);
 }
 
 #[test]
-#[ignore = "long on a software adapter; CI runs it"]
+#[ignore = "minutes; .ci/stress runs it"]
 fn kernels_of_random_specs_stay_in_their_buffers() {
     let Some(checked) = Checked::open(Features::SOFTWARE) else { return };
     let config =

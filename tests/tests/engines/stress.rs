@@ -158,7 +158,7 @@ fn sessions_on_threads_write_what_they_write_alone_on_a_gpu() {
 }
 
 #[test]
-#[ignore = "a minute for each engine; CI runs it"]
+#[ignore = "a minute for each engine; .ci/stress runs it"]
 fn sessions_on_threads_for_a_minute() {
     stress(&Device::cpu().unwrap(), 400);
     if gpu::device().is_some() {
