@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use gpt_plan::{Feature, Features, Format, Plan, Recompute, Spec};
+use gpt_plan::{Features, Format, Plan, Recompute, Spec};
 use gpt_runtime::__private::engine::{
     CacheFormat, Continue, EngineModel, EngineTrainer, LogitsRequest, SessionOptions, TensorState,
 };
