@@ -1,8 +1,8 @@
 //! Every kernel as naga translates it for Vulkan (SPIR-V), Metal (MSL) and DX12 (HLSL).
 //!
-//! [`kernels`] collects the kernels of many plans with all their variants, [`Parsed`] is one of them,
-//! and [`on_all_cores`] runs a check on each. The options are those that wgpu passes for trusted
-//! shaders: no injected checks, no zeroed workgroup memory.
+//! [`kernels`] collects the kernels of many plans with all their variants, [`Parsed`] is one of
+//! them, and [`on_all_cores`] runs a check on each. The options are those that wgpu passes for
+//! trusted shaders: no injected checks, no zeroed workgroup memory.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
