@@ -35,7 +35,8 @@ macro_rules! methods {
 }
 
 /// Calls the register tile `$tile::<$T.., ROWS, $vectors>(p, row, lane)` for all rows of a product
-/// `$p` and the lanes of a panel. A tile has at most `$most` rows. The rows are divided evenly, because a tile of one or two rows has too few sums to occupy the multipliers.
+/// `$p` and the lanes of a panel. A tile has at most `$most` rows. The rows are divided evenly,
+/// because a tile of one or two rows has too few sums to occupy the multipliers.
 macro_rules! each_tile {
     ($p:ident, $most:block, $V:ty, $vectors:ident, $tile:ident, [$($T:ident),*]) => {{
         let most = const $most;
