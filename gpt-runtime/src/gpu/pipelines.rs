@@ -244,9 +244,9 @@ impl GpuDevice {
         let source =
             wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(text.into()) };
         // SAFETY: rewritten shaders are checked. Otherwise `gpt-codegen` generated the shader for a
-        // plan. Every index is bounded by a literal size of the plan, or by a number that a session or trainer keeps within its
-        // buffers (rows, positions, tokens, slices of matrices). Every loop counts up to such a
-        // size, and no divisor is zero.
+        // plan. Every index is bounded by a literal size of the plan, or by a number that a session
+        // or trainer keeps within its buffers (rows, positions, tokens, slices of matrices). Every
+        // loop counts up to such a size, and no divisor is zero.
         let module = unsafe { self.device.create_shader_module_trusted(source, checks) };
         let layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label,
