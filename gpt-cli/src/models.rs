@@ -5,6 +5,7 @@
 //! file of weights describes. A spec that is not that of a built-in model goes through the compiler
 //! that the macro calls; naga validates its shaders before a GPU runs them.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use gpt_runtime::__private::plan::Spec;
@@ -209,7 +210,7 @@ impl Chosen {
         if self.built_in.is_some() || !device.is_gpu() {
             return Ok(());
         }
-        match gpt_codegen::wgsl::validate_plan(self.plan).into_iter().next() {
+        match gpt_codegen::wgsl::validate_plan(self.plan, &mut HashSet::new()).into_iter().next() {
             None => Ok(()),
             Some(error) => Err(Error::device(format!(
                 "{error}; this is a bug in gpt, not in the model; please report it"

@@ -35,6 +35,8 @@ pub mod wgsl;
 pub use declaration::{declaration, declared_values, key_values};
 pub use diagnostic::Diagnostic;
 
+use std::collections::HashSet;
+
 use gpt_plan::Spec;
 use proc_macro2::{Delimiter, Group, LexError, TokenStream, TokenTree};
 use quote::quote;
@@ -68,6 +70,7 @@ pub fn compile(root: &TokenStream, tokens: TokenStream) -> TokenStream {
     // Cargo sets it to the folder of the crate that is compiled.
     let folder = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default().into();
     let mut known = resolve::Known { folder, ..resolve::Known::default() };
+    let mut validated = HashSet::new();
     for declared in declared {
         let (merged, result) = front(&declared, &known);
         let exists = known.models.contains_key(&declared.ident.to_string());
@@ -79,7 +82,7 @@ pub fn compile(root: &TokenStream, tokens: TokenStream) -> TokenStream {
             spec,
             echo: expand::with_file(&declared, expand::echo(root, &declared)),
         });
-        let items = match model.and_then(|model| expand::model(&model)) {
+        let items = match model.and_then(|model| expand::model(&model, &mut validated)) {
             Ok(items) => items,
             // A second type of that name would only add errors.
             Err(errors) if exists => diagnostic::compile_errors(&errors),

@@ -13,6 +13,7 @@ mod types;
 
 pub use spec_docs::spec_docs;
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use proc_macro2::TokenStream;
@@ -23,10 +24,14 @@ use crate::keys::{self, Kind};
 use crate::parse::{Base, Declared, Field};
 use crate::{Diagnostic, Model, wgsl};
 
-/// All items of `model`. Its shaders are validated here.
-pub fn model(model: &Model) -> Result<TokenStream, Vec<Diagnostic>> {
+/// All items of `model`. Its shaders are validated here, except those in `validated`, which
+/// models before it share.
+pub fn model(
+    model: &Model,
+    validated: &mut HashSet<String>,
+) -> Result<TokenStream, Vec<Diagnostic>> {
     let plan = crate::plan::plan(&model.ident.to_string(), &model.spec);
-    let invalid: Vec<Diagnostic> = wgsl::validate_plan(&plan)
+    let invalid: Vec<Diagnostic> = wgsl::validate_plan(&plan, validated)
         .into_iter()
         .map(|error| {
             Diagnostic::new(model.ident.span(), error)

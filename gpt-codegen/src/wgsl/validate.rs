@@ -6,9 +6,9 @@
 //!
 //! Four of five shaders are variants, and most variants replace the same files for each format of a
 //! matrix. A user's build validates every plain kernel. Of the kernels of a step that differ only
-//! in format, it validates each replacement of files once ([`validate_plan`]). Our tests validate
-//! all variants of many specs ([`validate_every_variant`]). At run time, wgpu validates the shaders
-//! of an adapter again.
+//! in format, it validates each replacement of files once ([`validate_plan`]); of the shaders that
+//! models of one invocation share, it validates one. Our tests validate all variants of many specs
+//! ([`validate_every_variant`]). At run time, wgpu validates the shaders of an adapter again.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,8 +22,11 @@ use super::bindings;
 
 /// Validates every plain kernel of `plan`, and one variant for each replacement of files in the
 /// kernels of a step. Returns the errors, one sentence each.
-pub fn validate_plan(plan: &Plan) -> Vec<String> {
-    validate_kernels(plan, &distinct_variants(plan))
+///
+/// `known` holds the shaders of earlier plans, which are not validated again: half of a model's
+/// shaders are those of a similar model.
+pub fn validate_plan(plan: &Plan, known: &mut HashSet<String>) -> Vec<String> {
+    validate_kernels(plan, &distinct_variants(plan), known)
 }
 
 /// The variants to validate: one for each replacement of files in kernels that differ only in the
@@ -56,17 +59,12 @@ fn distinct_variants(plan: &Plan) -> Vec<Kernel> {
     chosen
 }
 
-/// Validates the kernels of `plan` and all their variants. Returns the errors, one sentence each.
-/// `known` holds the shaders of earlier plans, which are not validated again: half of a model's
-/// shaders are those of a similar model.
+/// Validates the kernels of `plan` and all their variants, except those that are `known`, as
+/// [`validate_plan`] does.
 pub fn validate_every_variant(plan: &Plan, known: &mut HashSet<String>) -> Vec<String> {
     let plain = plan.kernels.iter().chain(plan.training.kernels.iter());
-    let all: Vec<Kernel> = plain.clone().flat_map(variants).chain(plain.cloned()).collect();
-    // The first line is a title with the name of the model.
-    let code =
-        |kernel| link(kernel).split_once('\n').map_or(String::new(), |(_, code)| code.into());
-    let new: Vec<&Kernel> = all.iter().filter(|kernel| known.insert(code(kernel))).collect();
-    validate_all(&new)
+    let variants: Vec<Kernel> = plain.flat_map(variants).collect();
+    validate_kernels(plan, &variants, known)
 }
 
 /// The files that a variant removes and adds.
@@ -80,19 +78,25 @@ fn replaced(plain: &Kernel, variant: &Kernel) -> Replaced {
     [only(plain, variant), only(variant, plain)]
 }
 
-/// Validates the plain kernels of `plan` and `variants`, and returns the errors.
-fn validate_kernels(plan: &Plan, variants: &[Kernel]) -> Vec<String> {
+/// Validates the plain kernels of `plan` and `variants`, except those that are `known`, and returns
+/// the errors.
+fn validate_kernels(plan: &Plan, variants: &[Kernel], known: &mut HashSet<String>) -> Vec<String> {
     let plain = plan.kernels.iter().chain(plan.training.kernels.iter());
-    validate_all(&plain.chain(variants).collect::<Vec<_>>())
+    let linked = plain.chain(variants).map(|kernel| (kernel, link(kernel)));
+    // The first line is a title with the name of the model.
+    let code = |text: &str| text.split_once('\n').map_or(String::new(), |(_, code)| code.into());
+    let new = linked.filter(|(_, text)| known.insert(code(text)));
+    validate_all(&new.collect::<Vec<_>>())
 }
 
-/// Validation takes most of the time of an expansion, so it runs on all cores.
-fn validate_all(kernels: &[&Kernel]) -> Vec<String> {
+/// Validates kernels and their linked texts. This takes most of the time of an expansion, so it
+/// runs on all cores.
+fn validate_all(kernels: &[(&Kernel, String)]) -> Vec<String> {
     let next = AtomicUsize::new(0);
     // Threads take one kernel at a time, because some take ten times as long as others.
     let validate_rest = || {
         let rest = std::iter::from_fn(|| kernels.get(next.fetch_add(1, Ordering::Relaxed)));
-        rest.filter_map(|kernel| validate(kernel).err()).collect::<Vec<_>>()
+        rest.filter_map(|(kernel, text)| validate_text(kernel, text).err()).collect::<Vec<_>>()
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut errors = std::thread::scope(|scope| {
@@ -132,14 +136,18 @@ pub fn variants(kernel: &Kernel) -> Vec<Kernel> {
 /// Validates `kernel`. The error names the kernel, the line of the file under `shaders/`, and the
 /// reason.
 pub fn validate(kernel: &Kernel) -> Result<(), String> {
-    let text = link(kernel);
+    validate_text(kernel, &link(kernel))
+}
+
+/// Validates `text`, to which `kernel` is linked.
+fn validate_text(kernel: &Kernel, text: &str) -> Result<(), String> {
     let fail = |location: Option<SourceLocation>, reason: String| {
         let place = location
             .map_or(String::new(), |l| format!(" at {}", locate(kernel, l.line_number as usize)));
         format!("the kernel `{}` is not valid{place}: {reason}", kernel.name)
     };
-    let module = naga::front::wgsl::parse_str(&text)
-        .map_err(|error| fail(error.location(&text), error.message().to_owned()))?;
+    let module = naga::front::wgsl::parse_str(text)
+        .map_err(|error| fail(error.location(text), error.message().to_owned()))?;
     validator(capabilities(&kernel.parts)).validate(&module).map_err(|error| {
         let mut reason = error.as_inner().to_string();
         let mut source = std::error::Error::source(error.as_inner());
@@ -153,7 +161,7 @@ pub fn validate(kernel: &Kernel) -> Result<(), String> {
         let smallest = spans
             .filter(naga::Span::is_defined)
             .min_by_key(|span| span.to_range().map_or(0, |range| range.len()));
-        fail(smallest.map(|span| span.location(&text)), reason)
+        fail(smallest.map(|span| span.location(text)), reason)
     })?;
     within_limits(&module).map_err(|reason| fail(None, reason))?;
     bindings::check(kernel, &module).map_err(|reason| fail(None, reason))

@@ -2,7 +2,8 @@
 //!
 //! The inner loops are in `gpt-simd`, once for each instruction set, behind checked functions.
 //! Modules depend only on those above them:
-//! - `pool`, `memory`, `scratch`, `device`: threads, large pages, scratch memory, the processor
+//! - `affinity`, `pool`, `memory`, `scratch`, `device`: threads, large pages, scratch memory, the
+//!   processor
 //! - `pack`, `kv_cache`, `activation`: matrices, keys and values in the layouts of the kernels
 //! - `sequences`: the rows of a pass by sequence
 //! - `ops`: the operations of a model, forward and backward
@@ -14,6 +15,7 @@
 //! makes plans nor interprets tokens.
 
 pub mod activation;
+mod affinity;
 #[doc(hidden)]
 pub mod bench;
 mod device;

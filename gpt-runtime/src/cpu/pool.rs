@@ -18,6 +18,8 @@ use std::thread::JoinHandle;
 
 use gpt_simd::prefetch;
 
+use super::affinity::Sleeper;
+
 /// Iterations of the waiting loop before a thread sleeps: some tens of microseconds.
 const SPINS: u32 = 4000;
 
@@ -102,8 +104,8 @@ impl TaskRange {
 struct RoundState {
     /// The job of the current round; valid while `working` is not zero or the round's caller waits.
     job: Option<ErasedJob>,
-    /// The number of workers that sleep. Waking them takes a system call.
-    asleep: usize,
+    /// For each worker, whether it sleeps. Waking the workers takes system calls.
+    asleep: Vec<Option<Sleeper>>,
 }
 
 /// A job with its lifetime erased.
@@ -121,7 +123,10 @@ impl Pool {
     /// A pool of `threads` threads, the caller of [`run`](Self::run) being one of them.
     pub fn new(threads: usize) -> std::io::Result<Pool> {
         let shared = Arc::new(PoolState {
-            state: Mutex::new(RoundState { job: None, asleep: 0 }),
+            state: Mutex::new(RoundState {
+                job: None,
+                asleep: vec![None; threads.saturating_sub(1)],
+            }),
             wake: Condvar::new(),
             round: AtomicUsize::new(0),
             remaining: (0..threads).map(|_| CachePadded::default()).collect(),
@@ -166,9 +171,10 @@ impl Pool {
             state.job = Some(ErasedJob { job, tasks });
             shared.working.0.store(self.workers.len(), Ordering::Relaxed);
             shared.round.fetch_add(1, Ordering::Release);
-            state.asleep
+            state.asleep.iter().flatten().for_each(Sleeper::wake_elsewhere);
+            state.asleep.iter().any(Option::is_some)
         };
-        if asleep > 0 {
+        if asleep {
             shared.wake.notify_all();
         }
         let guard = RoundGuard(shared);
@@ -214,7 +220,7 @@ impl PoolState {
 
     fn serve(&self, thread: usize) {
         let mut seen = 0;
-        while let Some((round, erased)) = self.await_round(seen) {
+        while let Some((round, erased)) = self.await_round(seen, thread) {
             seen = round;
             // SAFETY: `run` waits for `working` to reach zero before the job's borrow ends, and
             // `working` counts this thread until `fetch_sub` below.
@@ -230,7 +236,7 @@ impl PoolState {
     }
 
     /// Waits for the round after `seen`: spins for a while, then sleeps. None when the pool ends.
-    fn await_round(&self, seen: usize) -> Option<(usize, ErasedJob)> {
+    fn await_round(&self, seen: usize, thread: usize) -> Option<(usize, ErasedJob)> {
         for spin in 0..SPINS {
             if self.round.load(Ordering::Acquire) != seen || self.stop.load(Ordering::Relaxed) {
                 break;
@@ -247,9 +253,11 @@ impl PoolState {
             if round != seen {
                 return state.job.map(|job| (round, job));
             }
-            state.asleep += 1;
+            let sleeper = Sleeper::current();
+            state.asleep[thread - 1] = Some(sleeper);
             state = self.wake.wait(state).expect("nothing panics under this lock");
-            state.asleep -= 1;
+            state.asleep[thread - 1] = None;
+            sleeper.restore();
         }
     }
 }
