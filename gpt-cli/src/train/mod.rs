@@ -34,7 +34,7 @@ use crate::output::{Failure, bytes, count, train_parts};
 use crate::progress::Spinner;
 use lock::Lock;
 use log::Line;
-pub use options::Kind;
+pub use options::Operands;
 use options::Options;
 use text::Text;
 
@@ -47,22 +47,22 @@ pub struct Arguments {
     #[arg(long, hide_possible_values = true, value_parser = models::named())]
     #[arg(required_unless_present_any = ["resume", "spec", "weights"], conflicts_with = "spec")]
     model: Option<&'static BuiltIn>,
-    /// The model by its keys, as gpt_model! reads them
+    /// Declares the model with the keys of gpt_model!
     #[arg(long, value_name = "KEYS")]
     spec: Option<String>,
-    /// The text, UTF-8: files or folders; its last tenth is for validation
+    /// UTF-8 text files or folders; the last tenth is for validation
     #[arg(long, value_name = "TEXT", required_unless_present = "resume", num_args = 1..)]
     data: Vec<PathBuf>,
     /// The folder of the run
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Resumes the run in DIR; its options are the defaults
+    /// Resumes the run in DIR; options that are not given keep its values
     #[arg(long)]
     resume: bool,
-    /// char, bpe:SIZE, or a file [default: char; with --weights, theirs]
+    /// char, bpe:SIZE, or a file [default: that of --weights, or char]
     #[arg(long, value_name = "T")]
     tokenizer: Option<String>,
-    /// Weights to start from [default: random ones]
+    /// Weights to start from [default: random weights]
     #[arg(long, value_name = "FILE", value_parser = hub::path())]
     weights: Option<PathBuf>,
     #[command(flatten)]
