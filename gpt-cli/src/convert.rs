@@ -16,7 +16,9 @@ use crate::progress::Watched;
 #[command(after_help = "Examples:
   gpt convert --model nano --weights run --out nano.gguf --dtype q8
   gpt convert --model nano --weights nano.gguf --out nano.safetensors")]
-#[command(mut_arg("model", |model| model.help("A model built into gpt [default: that of --weights]")))]
+#[command(mut_arg("model", |model| {
+    model.help("A model built into gpt [default: that of --weights]")
+}))]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,

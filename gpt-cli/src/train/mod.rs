@@ -2,8 +2,8 @@
 //!
 //! The folder of a run holds `tokenizer.json`, the tokens of the text (`train.bin`, `val.bin`), the
 //! newest checkpoint (`checkpoint-500`), the best model so far (`model.safetensors`, which
-//! `--weights FOLDER` loads), `log.jsonl` and `loss.svg`. A resumed run needs nothing else. One run
-//! at a time writes into it (`lock`).
+//! `--weights FOLDER` loads), `log.jsonl` and `loss.svg`. A resumed run needs nothing else. `lock`
+//! allows one run at a time to write to it.
 //!
 //! `options` are the settings, stored in checkpoints; `corpus` reads the text and `text` tokenizes
 //! it, `run` is the training loop, `log` and `curve` record it.
@@ -91,10 +91,11 @@ struct Run {
     keys: Option<String>,
     options: Options,
     best: Option<Best>,
-    /// Windows of the text that were learned from; none in checkpoints of earlier versions.
+    /// The number of windows that the run has trained on; none in checkpoints of earlier versions.
     #[serde(default)]
     windows: Option<u64>,
-    /// The line of the log of the checkpoint's step, which is written after its validation.
+    /// The log line of this step. It goes to `log.jsonl` after the validation, so it may be missing
+    /// there.
     #[serde(default)]
     line: Option<Line>,
 }
@@ -225,7 +226,7 @@ fn found(arguments: &Arguments) -> Result<Option<Saved>, Failure> {
 
 fn nothing_to_resume(out: &Path) -> Failure {
     Failure::Input(format!(
-        "{} has no checkpoint to go on from; begin with --model and --data",
+        "{} has no checkpoint to resume; start with --model and --data",
         out.display()
     ))
 }

@@ -251,7 +251,7 @@ mod tests {
         let place = format!("is not valid at shaders/wgsl/shared/vectors.wgsl:{line}: ");
         assert!(error.contains(&place), "{error}");
         let error = validate(&kernel("const A: u32 = 1.5;\n", Vec::new())).unwrap_err();
-        assert!(error.contains("at line 1 of its header"), "{error}");
+        assert!(error.contains("at line 1 of the header"), "{error}");
     }
 
     /// A kernel whose WGSL is `text` alone.
