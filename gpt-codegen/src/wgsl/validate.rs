@@ -96,7 +96,8 @@ fn validate_all(kernels: &[&Kernel]) -> Vec<String> {
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut errors = std::thread::scope(|scope| {
-        // Without room for a thread there are fewer, and this one validates if there is none.
+        // If the system cannot start a thread there are fewer; if there is none, this one
+        // validates.
         let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, validate_rest).ok();
         let threads: Vec<_> = (0..threads).filter_map(spawn).collect();
         let own = if threads.is_empty() { validate_rest() } else { Vec::new() };
