@@ -35,7 +35,7 @@ unsafe impl GlobalAlloc for Allocator {
 }
 
 /// The panic hook tests whether this much memory is left.
-const NEEDED: Layout = Layout::new::<[u8; 4 << 20]>();
+const PROBE: Layout = Layout::new::<[u8; 4 << 20]>();
 
 /// Installs a panic hook that exits with the same error if 4 MiB cannot be allocated. The standard
 /// library panics, for example, if a new thread cannot map its signal stack.
@@ -44,11 +44,11 @@ pub fn install() {
     std::panic::set_hook(Box::new(move |panic| {
         // SAFETY: the layout has a size, and the memory is released as it was allocated.
         unsafe {
-            let memory = System.alloc(NEEDED);
+            let memory = System.alloc(PROBE);
             if memory.is_null() {
-                end(NEEDED.size());
+                end(PROBE.size());
             }
-            System.dealloc(memory, NEEDED);
+            System.dealloc(memory, PROBE);
         }
         usual(panic);
     }));
