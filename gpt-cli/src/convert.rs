@@ -16,6 +16,9 @@ use crate::progress::Watched;
 #[command(after_help = "Examples:
   gpt convert --model nano --weights run --out nano.gguf --dtype q8
   gpt convert --model nano --weights nano.gguf --out nano.safetensors")]
+#[command(mut_arg("model", |model| {
+    model.help("A model built into gpt [default: that of --weights]")
+}))]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
@@ -24,11 +27,11 @@ pub struct Arguments {
     weights: PathBuf,
     #[command(flatten)]
     tokenizer: TokenizerArgument,
-    /// .gguf, or .safetensors in f32 with config.json beside it
+    /// Output file: .gguf, or .safetensors (f32, with config.json)
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[arg(long, value_name = "TYPE", value_parser = options::recipes(), hide_possible_values = true)]
-    #[arg(help = format!("Formats of matrices: {} [default: f32]", Recipe::names().join(", ")))]
+    #[arg(help = format!("Format of matrices: {} [default: f32]", Recipe::names().join(", ")))]
     dtype: Option<Recipe>,
 }
 

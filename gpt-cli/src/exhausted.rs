@@ -1,11 +1,11 @@
-//! Memory of the system that is exhausted. Small allocations of Rust have no way to return an error,
-//! and end a program with a signal. Here it ends with a sentence. Weights, caches and the buffers of
-//! training are mapped, and return an error instead.
+//! Handles out-of-memory. If an allocation of Rust's collections fails, the process aborts. The
+//! allocator here prints an error and exits with status 1 instead. Weights, caches and the buffers
+//! of training are memory-mapped, and their allocation returns an error.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write;
 
-/// The system's allocator, which ends the program where there is no memory.
+/// The system's allocator. It exits with an error if an allocation fails.
 pub struct Allocator;
 
 #[global_allocator]
@@ -14,41 +14,41 @@ static ALLOCATOR: Allocator = Allocator;
 // SAFETY: every call is passed on to the system's allocator, and a null pointer is not returned.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: passed on.
+        // SAFETY: the caller's contract is the same.
         given(unsafe { System.alloc(layout) }, layout.size())
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: passed on.
+        // SAFETY: the caller's contract is the same.
         given(unsafe { System.alloc_zeroed(layout) }, layout.size())
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: passed on.
+        // SAFETY: the caller's contract is the same.
         given(unsafe { System.realloc(pointer, layout, size) }, size)
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: passed on.
+        // SAFETY: the caller's contract is the same.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
 
-/// Memory that a program needs to go on after a panic.
-const NEEDED: Layout = Layout::new::<[u8; 4 << 20]>();
+/// The panic hook tests whether this much memory is left.
+const PROBE: Layout = Layout::new::<[u8; 4 << 20]>();
 
-/// Ends the program with the sentence where it panics for lack of memory, as a thread of the
-/// standard library does that gets no stack for signals.
-pub fn explain() {
+/// Installs a panic hook that exits with the same error if 4 MiB cannot be allocated. The standard
+/// library panics, for example, if a new thread cannot map its signal stack.
+pub fn install() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         // SAFETY: the layout has a size, and the memory is released as it was allocated.
         unsafe {
-            let memory = System.alloc(NEEDED);
+            let memory = System.alloc(PROBE);
             if memory.is_null() {
-                end(NEEDED.size());
+                end(PROBE.size());
             }
-            System.dealloc(memory, NEEDED);
+            System.dealloc(memory, PROBE);
         }
         usual(panic);
     }));
@@ -61,13 +61,13 @@ fn given(pointer: *mut u8, bytes: usize) -> *mut u8 {
     pointer
 }
 
-/// Prints a sentence, which takes no memory, and ends with status 1.
+/// Prints the error without allocating, and exits with status 1.
 #[cold]
 fn end(bytes: usize) -> ! {
     let _ = writeln!(
         std::io::stderr(),
-        "error: the system has no memory for {bytes} more bytes; use a smaller model, session or \
-         batch, or raise the limit of memory"
+        "error: cannot allocate {bytes} bytes; use a smaller model, session or batch, or raise the \
+         memory limit"
     );
     crate::interrupt::end(1)
 }

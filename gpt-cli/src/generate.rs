@@ -36,7 +36,7 @@ pub struct Arguments {
 impl Arguments {
     /// The arguments of `gpt` without a subcommand.
     pub fn welcome() -> Arguments {
-        // A new seed for each run, so that each run generates another text.
+        // A new seed for each run, so that each run generates a different text.
         let seed = UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs());
         let seed = seed.to_string();
         let arguments = ["generate", "--prompt", "\n", "--temperature", "0.8", "--seed", &seed];

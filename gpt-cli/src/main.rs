@@ -33,7 +33,7 @@ mod progress;
 mod pull;
 mod selftest;
 mod shaders;
-mod shrunk;
+mod sigbus;
 mod spec;
 mod table;
 mod train;
@@ -124,8 +124,8 @@ subcommands! {
 
 fn main() -> ExitCode {
     silence_device_select();
-    exhausted::explain();
-    shrunk::explain();
+    exhausted::install();
+    sigbus::install();
     let result = match usage::parse::<Arguments>() {
         Ok(Arguments { command: None }) => welcome(),
         Ok(Arguments { command: Some(command) }) => command.run(),

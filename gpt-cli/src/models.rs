@@ -1,4 +1,4 @@
-//! The model of a command: built into the binary, or compiled on the spot.
+//! The model of a command: built into the binary, or compiled at start.
 //!
 //! The macro generates a built-in model from its declaration. [`choose`] finds the model that the
 //! arguments name with `--model`, or declare with the keys of `--spec`, or else the one that the
@@ -105,8 +105,8 @@ pub static ALL: [BuiltIn; 7] = [
 /// The model of a command.
 pub struct Chosen {
     pub plan: &'static Plan,
-    /// The built-in model, which the macro compiled. For a model compiled on the spot there is
-    /// none, and if its activation is a closure, the CPU engine interprets it.
+    /// The built-in model, which the macro compiled. For a model compiled at start there is none,
+    /// and if its activation is a closure, the CPU engine interprets it.
     built_in: Option<&'static BuiltIn>,
 }
 
@@ -204,7 +204,7 @@ impl Chosen {
         self.built_in.is_none().then(|| gpt_codegen::declaration(&self.plan.spec))
     }
 
-    /// Validates the shaders of a model that was compiled on the spot, as the macro does for a
+    /// Validates the shaders of a model that was compiled at start, as the macro does for a
     /// built-in one. The CPU engine uses none, and does not wait.
     fn validate(&self, device: &Device) -> Result<(), Error> {
         if self.built_in.is_some() || !device.is_gpu() {

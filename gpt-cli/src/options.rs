@@ -19,14 +19,14 @@ use crate::progress::{self, Spinner};
 /// Selects the device.
 #[derive(Args)]
 pub struct DeviceArguments {
-    /// The best device, a GPU, or the CPU engine
+    /// Device: auto takes a hardware GPU, else the CPU
     #[arg(long, value_enum, value_name = "auto|gpu|cpu", default_value_t = Kind::Auto)]
     #[arg(hide_possible_values = true)]
     pub device: Kind,
     /// Index, PCI id or part of the name of a GPU adapter
     #[arg(long, value_name = "NAME")]
     pub adapter: Option<String>,
-    /// Threads of the CPU engine [default: the physical cores]
+    /// Threads of the CPU engine [default: one per physical core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
 }
@@ -59,7 +59,7 @@ pub struct ModelArgument {
     /// A model built into gpt [default: that of --weights, or bard]
     #[arg(long, value_parser = models::named(), conflicts_with = "spec")]
     pub model: Option<&'static BuiltIn>,
-    /// The model by its keys, as gpt_model! reads them
+    /// Declares the model with the keys of gpt_model!
     #[arg(long, value_name = "KEYS")]
     pub spec: Option<String>,
 }
@@ -76,7 +76,7 @@ impl ModelArgument {
 pub struct LoadArguments {
     #[command(flatten)]
     pub model: ModelArgument,
-    /// Weights, safetensors or GGUF [default: bard's, part of gpt]
+    /// Weights, safetensors or GGUF [default: bard's, embedded in gpt]
     #[arg(long, value_name = "FILE", value_parser = hub::path())]
     pub weights: Option<PathBuf>,
     #[arg(long, value_name = "TYPE", value_parser = formats(), hide_possible_values = true)]
@@ -105,7 +105,7 @@ impl LoadArguments {
 /// Selects the format of the KV cache.
 #[derive(Args)]
 pub struct CacheArgument {
-    /// f32, f16 or bf16 for cached keys and values (CPU)
+    /// Format of the KV cache: f32, f16 (CPU), bf16 (CPU)
     #[arg(long, value_name = "TYPE", value_parser = cache_formats(), default_value = "f32")]
     #[arg(hide_possible_values = true)]
     pub cache: CacheFormat,
@@ -125,13 +125,13 @@ pub struct SamplingArguments {
     /// At most N new tokens [default: until the end; 512 in chat]
     #[arg(long, value_name = "N")]
     pub tokens: Option<usize>,
-    /// Divides the logits; 0 takes the likeliest token
+    /// Sampling temperature; 0 takes the likeliest token
     #[arg(long, value_name = "X", default_value_t = Sampling::default().temperature)]
     temperature: f32,
-    /// Samples from the K likeliest tokens; 0 for all
+    /// Keeps the K likeliest tokens; 0 for all
     #[arg(long, value_name = "K", default_value_t = Sampling::default().top_k)]
     top_k: usize,
-    /// Samples from the likeliest tokens of probability P
+    /// Keeps the likeliest tokens up to total probability P
     #[arg(long, value_name = "P", default_value_t = Sampling::default().top_p)]
     top_p: f32,
     /// Drops tokens less likely than P times the likeliest

@@ -14,6 +14,7 @@ use crate::progress::Spinner;
 #[command(after_help = "Examples:
   gpt selftest --model gpt2
   gpt selftest --model nano --device cpu --dtype q8 --train")]
+#[command(mut_arg("model", |model| model.help("A model built into gpt [default: bard]")))]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,

@@ -14,16 +14,18 @@ use crate::output::{self, Failure};
 #[command(after_help = "Examples:
   gpt shaders --model gpt2 --out wgsl
   gpt shaders --out wgsl --features subgroups --web --json")]
+#[command(mut_arg("model", |model| model.help("A model built into gpt [default: bard]")))]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
     /// The folder to write to, created if necessary
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Features of the adapter whose variants are written, beside the plain kernels [default: all]
+    /// Also writes the variants of these features [default: all; with --web, all that browsers
+    /// have]
     #[arg(long, value_name = "LIST", value_parser = features)]
     features: Option<Features>,
-    /// Writes them for a browser, with directives that only its compiler knows
+    /// Adds the directives that browsers require
     #[arg(long)]
     web: bool,
     /// Prints one JSON object
@@ -45,7 +47,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     std::fs::create_dir_all(&arguments.out).map_err(io("create the folder", &arguments.out))?;
     let features = arguments.features.unwrap_or(match arguments.web {
-        // Browsers have none.
+        // Browsers have no cooperative matrices.
         true => Features::ALL.without(Feature::CooperativeMatrices),
         false => Features::ALL,
     });

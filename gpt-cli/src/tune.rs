@@ -13,6 +13,7 @@ use crate::progress::Spinner;
 #[command(after_help = "Examples:
   gpt tune --model smollm2-135m
   gpt tune --model gpt2 --dtype q8")]
+#[command(mut_arg("model", |model| model.help("A model built into gpt [default: bard]")))]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,

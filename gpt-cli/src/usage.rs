@@ -54,7 +54,7 @@ pub fn command<A: CommandFactory>() -> Command {
     })
 }
 
-/// The standard library's messages for a string that is no number, and ours.
+/// The standard library's messages for a string that is not a number, and ours.
 const NUMBERS: [(&str, &str); 4] = [
     ("invalid digit found in string", "expected a whole number"),
     ("cannot parse integer from empty string", "expected a whole number"),

@@ -14,7 +14,8 @@ use crate::{parse, resolve};
 /// a line of its own.
 ///
 /// ```
-/// let text = "vocab: 65, context: 64, layers: 4, heads: 4, embed: 128, norm: RmsNorm { eps: 1e-6 }, bias: false";
+/// let text = "vocab: 65, context: 64, layers: 4, heads: 4, embed: 128, \
+///     norm: RmsNorm { eps: 1e-6 }, bias: false";
 /// let spec = gpt_codegen::spec(text).unwrap();
 /// assert_eq!(gpt_codegen::declaration(&spec).replace('\n', " "), text);
 /// ```

@@ -89,8 +89,8 @@ pub fn declarations(tokens: TokenStream) -> (Vec<Declared>, Vec<Diagnostic>) {
     (found, errors)
 }
 
-/// Most tokens from the comma, semicolon or brace before an expression to any token in it. The parser
-/// and all later phases recurse over them.
+/// The largest number of tokens from the comma, semicolon or brace before an expression to any
+/// token in it. The parser and all later phases recurse over them.
 const DEEPEST: usize = 128;
 
 /// The first token that is too far within an expression. It does not recurse itself.

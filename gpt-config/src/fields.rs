@@ -117,7 +117,7 @@ impl<'a> Fields<'a> {
         self.file
     }
 
-    /// The value of `key`; null is no value.
+    /// The value of `key`; null counts as absent.
     pub fn value(&mut self, key: &'static str) -> Option<&'a Value> {
         self.read.insert(key);
         self.values.get(&format!("{}{key}", self.prefix)).filter(|value| !value.is_null())

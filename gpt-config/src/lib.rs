@@ -3,16 +3,16 @@
 //!
 //! Each family of architectures has a module: `gpt2`, `gpt1`, `gpt_j`, `gpt_neo`, `falcon`,
 //! `bloom`, `mpt`, `opt`, the encoders `bert` and `modernbert`, and `llama` for all classes with
-//! the keys of Llama. A new family takes a module, and a row of `FAMILIES` here. `gguf` reads the
+//! the keys of Llama. To add a family, write a module and add a row to `FAMILIES`. `gguf` reads the
 //! metadata of GGUF files; it has a row for each architecture of llama.cpp.
 //!
-//! `Fields` hands out the values of a file and remembers which keys were read. Every key of a
-//! `config.json` must be read, and every key of a GGUF whose name begins with that of its
-//! architecture (`llama.`): its value is part of the spec, or only one value is supported, or the
-//! key is on a list of keys that do not change the model. Any other such key is an error that names
-//! it, because a model that ignores a key by mistake computes something else. Other keys of a GGUF,
-//! such as the tokenizer's, are not read here. A key that is absent has the default of the class in
-//! transformers that reads the file (named in each module), or that of llama.cpp.
+//! `Fields` returns the values of a file and records which keys were read. Every key of a
+//! `config.json` must be read. So must every key of a GGUF that begins with the architecture
+//! (`llama.`). A key sets a field of the spec, has only one supported value, or is on a list of
+//! keys that do not change the model. Any other such key is an error that names it, because a model
+//! that ignores a key by mistake computes something else. Other keys of a GGUF, such as the
+//! tokenizer's, are not read here. An absent key has the default of transformers' class (named in
+//! each module), or of llama.cpp.
 //!
 //! A spec from a file has the right types and no zeros. Its sizes are not yet checked against each
 //! other and against the limits of devices; the compiler does that (`gpt_codegen`).
@@ -64,7 +64,7 @@ pub use gguf::{
     GgufMetadata, Tensors, architectures, gguf_description, gguf_metadata, pairs_are_neighbours,
 };
 
-/// Architectures that one module reads.
+/// Values of `model_type` that one function reads.
 struct Family {
     /// Values of `model_type`.
     model_types: &'static [&'static str],
@@ -118,7 +118,7 @@ pub fn description(config: &Value) -> Result<Spec, Vec<String>> {
     fields.finish(spec)
 }
 
-/// `a, b and c`.
+/// Joins names as `a, b and c`.
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
     match names.split_last() {

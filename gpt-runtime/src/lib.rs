@@ -63,7 +63,7 @@
 //! let model = SmolLm2::load("SmolLM2-135M-Instruct.Q4_1.gguf", &Device::auto()?)?;
 //! let tokens = model.tokenizer()?.encode_prompt("The capital of France is")?;
 //! let mut session = model.session().open()?;
-//! // Scores of the next token, `[f32; VOCAB]`.
+//! // `push` returns the logits of the next token. Prints the most likely one.
 //! println!("{}", session.push(&tokens)?.argmax());
 //! # Ok(())
 //! # }
@@ -74,10 +74,10 @@
 //! | task | items |
 //! |---|---|
 //! | declare a model | [`gpt_model!`], with the table of its keys |
-//! | choose a device | [`Device`], [`DeviceOptions`]; [`Device::from_wgpu`] for one that you opened |
+//! | choose a device | [`Device`], [`DeviceOptions`]; [`Device::from_wgpu`] for your own |
 //! | get a model | [`Model::load`], [`Model::load_embedded`], [`Model::init`], [`LoadOptions`] |
-//! | generate text | [`Session::generate`], [`Sampling`], [`Stop`]; [`Generation::poll`] within a budget |
-//! | read logits or hidden states | [`Session::push`], [`Session::each_logits`], [`Session::hidden`] |
+//! | generate | [`Session::generate`], [`Sampling`], [`Stop`]; per frame [`Generation::poll`] |
+//! | get logits, hidden states | [`Session::push`], [`Session::each_logits`], [`Session::hidden`] |
 //! | embed texts | [`Model::embed`], [`EmbedOptions`], [`Embeddings`] |
 //! | look inside a model | [`Session::observe`], [`Observation`], [`Session::lens`] |
 //! | reuse a prompt | [`Session::fork`], [`Session::truncate`] |
@@ -90,8 +90,9 @@
 //! | measure | [`Session::profile`], [`Trainer::profile`], [`Device::meter`] |
 //!
 //! Threads can share a [`Model`]. A [`Session`], a [`Generation`] or a [`Trainer`] can move to
-//! another thread. The model is a type parameter of each, so the compiler checks lengths.
-//! `Model<Untyped>` is a model that is selected at run time ([`Model::erase`]).
+//! another thread. Each of these types has the model as a type parameter, so the compiler rejects
+//! logits or parameters of another shape. `Model<Untyped>` is the type of a model that the program
+//! selects at run time ([`Model::erase`]).
 //!
 //! # Cargo features
 //!
@@ -99,10 +100,10 @@
 //! |---|---|---|
 //! | `gpu` | yes | the GPU engine; depends on wgpu and re-exports it |
 //! | `train` | yes | trainers, for the CPU and, with `gpu`, the GPU |
-//! | `gl` | no | OpenGL, for systems whose adapters have no other API |
+//! | `gl` | no | OpenGL, for systems without Vulkan, Metal or DX12 |
 //!
-//! Without optimisation the inner loops are a hundred times slower. In a debug build, optimise this
-//! crate, gpt-simd, which has the inner loops, and naga, which validates shaders inside the macro:
+//! Without optimisation the inner loops are a hundred times slower. In debug builds, optimise three
+//! crates: this one, `gpt-simd` (the inner loops) and `naga` (validates shaders in the macro):
 //!
 //! ```toml
 //! [profile.dev.package.gpt-simd]
@@ -115,16 +116,17 @@
 //!
 //! # Not covered
 //!
-//! - A spec is fixed when the program is built. A program that runs its users' files reads the spec
-//!   of a file ([`weights::read_spec`]), compiles it with `gpt-codegen`, and calls
-//!   [`Model::load_plan`]. Only the architectures that `gpt-config` lists are read.
+//! - A spec is fixed at compile time. To run a file that the user chooses, read its spec with
+//!   [`weights::read_spec`], compile it with the crate `gpt-codegen`, and call
+//!   [`Model::load_plan`]. Only the architectures that `gpt-config` lists are supported.
 //! - A model runs on one device. The crate has no HTTP server.
 //! - The crate does not support mixtures of experts or images.
 
 #![warn(missing_docs, clippy::missing_errors_doc)]
 // A library must not print; the program that uses it decides what to print.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
-// Without `gpu` or `train`, the code that only they call is compiled too; the linker drops it.
+// Without `gpu` or `train`, code that only these features call is still compiled; the linker
+// removes it.
 #![cfg_attr(not(all(feature = "gpu", feature = "train")), allow(dead_code))]
 
 // Reachable only through `__private`.
@@ -213,7 +215,7 @@ pub use wgpu;
 ///
 /// The type has no values; it is the type parameter of [`Model`], [`Session`] and [`Trainer`]. It
 /// has the functions `load` and `init`, which return a `Model`, a constant for each size
-/// (`Gpt2::EMBED`) and for each parameter (`Gpt2::MLP_UP`), the number of parameters
+/// (`Gpt2::EMBED`), a [`Parameter`] for each tensor (`Gpt2::MLP_UP`), the number of parameters
 /// (`Gpt2::PARAMS`), the memory that training takes (`Gpt2::train_bytes`), and its shaders
 /// (`Gpt2::KERNELS`).
 ///
@@ -277,19 +279,19 @@ pub mod __private {
         pub use crate::cpu::*;
     }
 
-    /// Atomic writes of files.
+    /// Atomic file writes.
     pub mod files {
         pub use crate::files::{replace, write};
     }
 
-    /// Parsers without the steps that follow them.
+    /// Parsers alone, for the fuzz tests.
     pub mod parsers {
-        /// Reads all tensors of a file of weights. Returns how many elements they have.
+        /// Reads all tensors of a file of weights. Returns the number of their elements.
         pub fn read_tensors(path: &std::path::Path) -> Result<u64, crate::Error> {
             crate::weights::read_tensors(path)
         }
 
-        /// Reads the moments of a checkpoint. Returns how many tensors have one.
+        /// Reads the moments of a checkpoint. Returns the number of tensors that have one.
         #[cfg(feature = "train")]
         pub fn read_moments(
             path: &std::path::Path,

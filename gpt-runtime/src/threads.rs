@@ -1,10 +1,10 @@
-//! Threads for one piece of work. The standard library's `spawn` panics where the system has no room
-//! for a thread; here the work then runs on the caller's thread.
+//! Scoped threads that fall back to the caller's thread. `Scope::spawn` of the standard library
+//! panics if the system cannot start a thread; [`spawn`] then runs the work itself.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
-/// Work that may run on a thread of its own.
+/// The handle of work started by [`spawn`].
 pub enum Spawned<'scope, T> {
     Thread(ScopedJoinHandle<'scope, T>),
     /// The result of work that ran on the caller's thread.
@@ -12,7 +12,7 @@ pub enum Spawned<'scope, T> {
 }
 
 impl<T> Spawned<'_, T> {
-    /// Waits for the result; an error if the work panicked.
+    /// Waits for the result. Fails if the work panicked on its thread.
     pub fn join(self) -> std::thread::Result<T> {
         match self {
             Spawned::Thread(thread) => thread.join(),
@@ -21,7 +21,7 @@ impl<T> Spawned<'_, T> {
     }
 }
 
-/// Starts `work` on a thread of `scope`, or runs it here if there is no room for a thread.
+/// Starts `work` on a thread of `scope`, or runs it on this thread if the system cannot start one.
 pub fn spawn<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     work: impl FnOnce() -> T + Send + 'scope,
@@ -39,8 +39,8 @@ fn spawn_with<'scope, T: Send + 'scope>(
         let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
         work.take().expect("work is taken once")
     };
-    let of_thread = work.clone();
-    match builder.spawn_scoped(scope, move || take(&of_thread)()) {
+    let for_thread = work.clone();
+    match builder.spawn_scoped(scope, move || take(&for_thread)()) {
         Ok(thread) => Spawned::Thread(thread),
         Err(_) => Spawned::Done(take(&work)()),
     }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_runs_where_there_is_no_room_for_a_thread() {
+    fn work_runs_on_the_callers_thread_if_no_thread_starts() {
         let own = std::thread::current().id();
         std::thread::scope(|scope| {
             let id = || std::thread::current().id();

@@ -65,8 +65,8 @@ pub struct Choice {
 /// GPU, and keeps the result.
 ///
 /// # Errors
-/// The device is no GPU, writes no timestamps, has no memory for several copies of two layers and
-/// the head, or is lost; the result cannot be saved.
+/// The device is not a GPU, writes no timestamps, has no memory for several copies of two layers
+/// and the head, or is lost; the result cannot be saved.
 pub fn tune(plan: &'static Plan, device: &Device, formats: &[Format]) -> Result<Tuning, Error> {
     let gpu = measurable(device)?;
     let plan = truncate(plan);

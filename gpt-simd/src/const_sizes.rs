@@ -322,25 +322,25 @@ macro_rules! const_set {
 macro_rules! const_integers {
     ($module:ident, $dots:path, $wide:literal, $tile:literal, $(#[$feature:meta])?) => {
         mod $module {
-            use super::integer::{self, IntegerProduct, QuantizedInputs};
+            use super::integer::{self, IntegerProduct, QuantisedInputs};
             use super::quants::{Q4, Q8, Quants};
             use $dots as D;
 
             $(#[$feature])?
-            pub unsafe fn row_q8<const B: usize>(input: &QuantizedInputs, panel: *const u8, out: *mut f32) {
+            pub unsafe fn row_q8<const B: usize>(input: &QuantisedInputs, panel: *const u8, out: *mut f32) {
                 // SAFETY: see above.
                 unsafe { integer::row::<D, Q8, $wide>(input, B, panel, out) }
             }
 
             $(#[$feature])?
-            pub unsafe fn row_q4<const B: usize>(input: &QuantizedInputs, panel: *const u8, out: *mut f32) {
+            pub unsafe fn row_q4<const B: usize>(input: &QuantisedInputs, panel: *const u8, out: *mut f32) {
                 // SAFETY: see above.
                 unsafe { integer::row::<D, Q4, $wide>(input, B, panel, out) }
             }
 
             $(#[$feature])?
             pub unsafe fn product_q8<const R: usize, const B: usize, const S: usize>(of: IntegerProduct) {
-                let input = QuantizedInputs { stride: S, ..of.input };
+                let input = QuantisedInputs { stride: S, ..of.input };
                 let product = IntegerProduct { rows: R, blocks: B, input, ..of };
                 // SAFETY: see above.
                 unsafe { integer::product::<D, <Q8 as Quants>::Scales, $tile>(&product) }
@@ -348,7 +348,7 @@ macro_rules! const_integers {
 
             $(#[$feature])?
             pub unsafe fn product_q4<const R: usize, const B: usize, const S: usize>(of: IntegerProduct) {
-                let input = QuantizedInputs { stride: S, ..of.input };
+                let input = QuantisedInputs { stride: S, ..of.input };
                 let product = IntegerProduct { rows: R, blocks: B, input, ..of };
                 // SAFETY: see above.
                 unsafe { integer::product::<D, <Q4 as Quants>::Scales, $tile>(&product) }

@@ -1,16 +1,16 @@
 //! Products of quantised matrices, in integers.
 //!
 //! Inputs are rounded to integers in blocks of 32 with a scale each. The products of a block of
-//! inputs and a block of weights (up to 8 bits) are summed in 32 bits without rounding, and the two
-//! scales are multiplied in once for 32 terms, or for 16 in formats whose weights have a scale for
-//! each 16 ([`Scales::PARTS`]). The instruction set decides the width of an input ([`IntDot`]).
+//! inputs and a block of weights (up to 8 bits) are summed in 32 bits without rounding. The sum is
+//! then multiplied by both scales, once for 32 columns, or for 16 in formats with a weight scale
+//! for each 16 ([`Scales::PARTS`]). The instruction set decides the width of an input ([`IntDot`]).
 //! With 16 bits, the error is at most 2^-16 of the largest input of the block. With 8 bits, as in
-//! llama.cpp, an instruction adds four products of bytes and is twice as fast.
+//! llama.cpp, one instruction adds four products, and a matrix product takes half the time.
 //!
-//! The instruction for bytes takes one unsigned operand. Weights of 8 bits are therefore packed
-//! with 128 added, and a sum starts at the correction: -128 times the sum of the block's inputs. A
-//! format that adds an offset itself is corrected in the same way. The weights of all other formats
-//! are unsigned.
+//! VNNI's instruction takes one unsigned operand. With it ([`IntDot::SHIFT`]), 8-bit weights are
+//! packed with 128 added, and a sum starts at -128 times the sum of the block's inputs to correct
+//! it. Formats that store weights with an offset ([`Scales::OFFSET`]) are corrected in the same
+//! way. The remaining formats store unsigned weights.
 
 use std::ops::Range;
 
@@ -23,18 +23,19 @@ use super::{AHEAD, prefetch_later};
 
 /// Columns of a block.
 pub const BLOCK: usize = 32;
-/// Weights of one block of a panel.
+/// The number of weights in a block of a panel: 32 columns of 32 outputs.
 pub const WIDE_BLOCK: usize = BLOCK * PANEL;
 
-/// Rounded inputs, from some row and block on. A row begins `stride` blocks after the one before
-/// it. The type of quants is [`IntDot::Quant`].
+/// Pointers to rounded inputs, from any row and block of them on. Rows are `stride` blocks apart.
+/// The type of quants is [`IntDot::Quant`].
 #[derive(Clone, Copy)]
-pub struct QuantizedInputs {
+pub struct QuantisedInputs {
     /// `[rows][stride][32]`.
     pub quants: *const u8,
-    /// `[rows][stride]`: the value of one quant. `sums` and `starts` have the same shape.
+    /// `[rows][stride]`: the scale of each block; an input is its quant times the scale. `sums` and
+    /// `starts` have the same shape.
     pub scales: *const f32,
-    /// Sums of each block's rounded inputs, which a format's minima multiply.
+    /// The sum of each block's rounded inputs, as a float. It is multiplied by a format's minima.
     pub sums: *const f32,
     /// Initial values of integer sums with weights that are packed with [`IntDot::SHIFT`] added.
     pub starts: *const i32,
@@ -43,10 +44,10 @@ pub struct QuantizedInputs {
     pub stride: usize,
 }
 
-/// Rounds a row to integers: `x ≈ scales[block] * quants`. `sums` are the sums of each block's
-/// rounded inputs, which a format's minima multiply. Sums of the exact inputs would not cancel the
-/// offset of quants that are all positive. The last block is padded with zeros. A NaN makes its
-/// block's scale NaN.
+/// Rounds a row to integers: `x ≈ scales[block] * quants`. `sums` are those of each block's rounded
+/// inputs, for a format's minima: a minimum cancels the offset of unsigned weights only if both
+/// products have the same inputs. The last block is padded with zeros. A NaN makes its block's
+/// scale NaN.
 ///
 /// # Safety
 /// As [`Vector`]; `quants` holds whole blocks of [`IntDot::Quant`], `halves` two numbers for each
@@ -122,13 +123,13 @@ const fn sub_block_bytes<Q: Quants>() -> usize {
     Q::Scales::FINE + Q::FORMAT.quant_bytes() * PANEL
 }
 
-/// One row times one panel. `WIDE` registers span the panel.
+/// Multiplies one row by one panel. `WIDE` is the number of registers that hold 32 lanes.
 ///
 /// # Safety
 /// As [`Vector`]; the row has `blocks` blocks and the panel as many sub-blocks, `output` 32 floats.
 #[inline(always)]
 pub unsafe fn row<D: IntDot, Q: Quants, const WIDE: usize>(
-    input: &QuantizedInputs,
+    input: &QuantisedInputs,
     blocks: usize,
     panel: *const u8,
     output: *mut f32,
@@ -178,7 +179,8 @@ pub unsafe fn row<D: IntDot, Q: Quants, const WIDE: usize>(
     }
 }
 
-/// Sub-block `b` of a panel: the f16 of its block, and its fine scales, which its quants follow.
+/// Returns pointers to sub-block `b` of a panel: to the f16 scales of its block, and to its fine
+/// scales. The quants come after the fine scales.
 ///
 /// # Safety
 /// The panel has the sub-block.
@@ -204,7 +206,7 @@ unsafe fn start<D: IntDot, S: Scales>(
     part: usize,
 ) -> D::Sums {
     const { assert!(S::OFFSET == 0 || S::PARTS == 2) };
-    // SAFETY: passed on.
+    // SAFETY: the caller's contract is the same.
     unsafe {
         D::start(match S::SHIFTED && D::SHIFT != 0 {
             true => *starts,
@@ -241,11 +243,12 @@ pub unsafe fn widen<D: IntDot, Q: Quants>(panel: *const u8, blocks: usize, outpu
     }
 }
 
-/// `output (+)= input · panel` for many rows: all of [`product`]'s arguments.
+/// The arguments of [`product`], which computes `output = input · panel` for many rows, or adds to
+/// `output`.
 pub struct IntegerProduct {
     pub rows: usize,
     pub blocks: usize,
-    pub input: QuantizedInputs,
+    pub input: QuantisedInputs,
     /// The quants: the output of [`widen`], or stored bytes in the same form.
     pub wide: *const u8,
     /// Bytes from one block of `wide` to the next.
@@ -256,20 +259,21 @@ pub struct IntegerProduct {
     pub block_bytes: usize,
     /// Bytes from one sub-block to the next.
     pub sub_block_bytes: usize,
-    /// Bytes that a later product reads, prefetched little by little.
+    /// Start and length of the memory that a later product reads; `product` prefetches it.
     pub next: (*const u8, usize),
     /// `[rows][32]`.
     pub output: *mut f32,
+    /// Adds to `output` instead of replacing it.
     pub add: bool,
 }
 
-/// One panel's outputs for `rows` rows. `VECTORS` registers side by side make a tile. Of the
-/// panel's format only the scales matter.
+/// Computes the outputs of one panel for `rows` rows. A tile is `VECTORS` registers wide. `S` gives
+/// the scales; the quants are already in `wide`.
 ///
 /// A tile has integer sums of one block (or of a part with a scale of its own), and float sums of
-/// all blocks. With enough registers for both ([`IntDot::SPAN_ROWS`]), each tile takes all blocks.
-/// Otherwise all tiles take a block before the next one, and the float sums stay in the output,
-/// which is in the first-level cache.
+/// all blocks. If the registers hold both ([`IntDot::SPAN_ROWS`]), a tile runs over all blocks.
+/// Otherwise the outer loop is over blocks, and the float sums are kept in `output`, which is in
+/// the first-level cache.
 ///
 /// # Safety
 /// As [`Vector`]; the pointers are valid for the shapes in [`IntegerProduct`].
@@ -298,7 +302,7 @@ pub unsafe fn product<D: IntDot, S: Scales, const VECTORS: usize>(p: &IntegerPro
     }
 }
 
-/// Blocks of a product that a tile takes at once.
+/// The range of blocks over which a tile runs.
 struct Run<'a> {
     product: &'a IntegerProduct,
     rows: usize,
@@ -307,7 +311,7 @@ struct Run<'a> {
     steps: usize,
 }
 
-/// `ROWS x VECTORS` registers of float sums of the blocks of a run, added to the output.
+/// Adds the sums over the blocks of `run` to `ROWS x VECTORS` registers of the output.
 ///
 /// # Safety
 /// As [`Vector`], and the product has this tile's rows and columns.
@@ -404,7 +408,7 @@ unsafe fn integer_sums<D: IntDot, S: Scales, const ROWS: usize, const VECTORS: u
         let input = &p.input;
         let stride = input.stride * BLOCK;
         let column = b * BLOCK + part * BLOCK / S::PARTS;
-        // Three rows share a pointer; see the product of f32.
+        // Three rows share a pointer; `product::tile` explains why.
         let first = input.quants.cast::<D::Quant>().add(row * stride + column);
         let mut bases = [first; 4];
         for (i, base) in bases.iter_mut().enumerate() {

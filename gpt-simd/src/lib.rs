@@ -110,7 +110,7 @@ type Normalise = unsafe fn(&[f32], [f32; 2], &[f32], &[f32], &mut [f32]);
 /// `IntDot::SHIFT` added, and the sums of the integers of both halves.
 type Quantise = unsafe fn(&[f32], *mut u8, &mut [f32], &mut [f32], &mut [i32], &mut [i32]);
 /// Arguments: the inputs, the number of blocks, a panel, 32 outputs.
-type IntegerRow = unsafe fn(&integer::QuantizedInputs, usize, *const u8, *mut f32);
+type IntegerRow = unsafe fn(&integer::QuantisedInputs, usize, *const u8, *mut f32);
 /// Arguments: a row, the gradient of the norm's output, gamma, three numbers (mean, scale, and
 /// 1 for a norm that subtracts the mean, otherwise 0), the output, whether to add to the output.
 type NormBackward = unsafe fn(&[f32], &[f32], &[f32], [f32; 3], &mut [f32], bool);
@@ -268,7 +268,7 @@ macro_rules! functions {
 macro_rules! integer_set {
     ($module:ident, $dots:path, $wide:literal, $tile:literal, $(#[$feature:meta])?) => {
         mod $module {
-            use super::integer::{self, IntegerProduct, QuantizedInputs};
+            use super::integer::{self, IntegerProduct, QuantisedInputs};
             use super::int_dot::IntDot;
             use super::quants::Quants;
             use super::scales::Scales;
@@ -281,7 +281,7 @@ macro_rules! integer_set {
             );
 
             $(#[$feature])?
-            unsafe fn row<Q: Quants>(input: &QuantizedInputs, blocks: usize, panel: *const u8, out: *mut f32) {
+            unsafe fn row<Q: Quants>(input: &QuantisedInputs, blocks: usize, panel: *const u8, out: *mut f32) {
                 // SAFETY: as in `functions!`.
                 unsafe { integer::row::<D, Q, $wide>(input, blocks, panel, out) }
             }

@@ -41,7 +41,7 @@ macro_rules! chains {
 /// The sum of all lanes of `sums`.
 #[inline(always)]
 unsafe fn total<V: Vector>(sums: &[V]) -> f32 {
-    // SAFETY: passed on.
+    // SAFETY: the caller's contract is the same.
     unsafe {
         let mut total = sums[0];
         for sum in &sums[1..] {
@@ -78,7 +78,7 @@ pub unsafe fn read<V: Vector>(row: &[f32]) -> f32 {
 /// As [`Vector`].
 #[inline(always)]
 pub unsafe fn calculate<V: Vector>(iterations: usize) -> f32 {
-    // SAFETY: passed on.
+    // SAFETY: the caller's contract is the same.
     unsafe {
         let (factor, addend) = (V::splat(black_box(0.999)), V::splat(black_box(0.001)));
         chains!(iterations, |i| V::splat(i as f32), |sum| sum.mul_add(factor, addend))
@@ -91,7 +91,7 @@ pub unsafe fn calculate<V: Vector>(iterations: usize) -> f32 {
 /// As [`Vector`].
 #[inline(always)]
 pub unsafe fn calculate_pairs<V: Pairs>(iterations: usize) -> f32 {
-    // SAFETY: passed on.
+    // SAFETY: the caller's contract is the same.
     unsafe {
         let (weights, inputs) = (V::splat(black_box(0.999)), V::splat(black_box(0.001)));
         chains!(iterations, |i| V::splat(i as f32), |sum| V::add_pairs(*sum, weights, inputs))

@@ -241,19 +241,19 @@ macro_rules! widened_element {
 
             #[inline(always)]
             unsafe fn load(from: *const Self) -> V {
-                // SAFETY: passed on; the element is a transparent number.
+                // SAFETY: the caller's contract is the same; the element is a transparent number.
                 unsafe { V::$load(from.cast()) }
             }
 
             #[inline(always)]
             unsafe fn splat(from: *const f32) -> V {
-                // SAFETY: passed on.
+                // SAFETY: the caller's contract is the same.
                 unsafe { V::splat(*from) }
             }
 
             #[inline(always)]
             unsafe fn add_product(sum: V, weight: V, input: V) -> V {
-                // SAFETY: passed on.
+                // SAFETY: the caller's contract is the same.
                 unsafe { weight.mul_add(input, sum) }
             }
         }
@@ -270,19 +270,20 @@ impl<V: Pairs> Element<V> for Bf16Pair {
 
     #[inline(always)]
     unsafe fn load(from: *const Self) -> V {
-        // SAFETY: passed on; nothing calculates with the bits as if they were floats.
+        // SAFETY: the caller's contract is the same; nothing calculates with the bits as if they
+        // were floats.
         unsafe { V::load(from.cast()) }
     }
 
     #[inline(always)]
     unsafe fn splat(from: *const Bf16Pair) -> V {
-        // SAFETY: passed on, likewise.
+        // SAFETY: the caller's contract is the same, likewise.
         unsafe { V::splat(*from.cast()) }
     }
 
     #[inline(always)]
     unsafe fn add_product(sum: V, weight: V, input: V) -> V {
-        // SAFETY: passed on.
+        // SAFETY: the caller's contract is the same.
         unsafe { V::add_pairs(sum, weight, input) }
     }
 }
@@ -290,7 +291,7 @@ impl<V: Pairs> Element<V> for Bf16Pair {
 impl<V: Vector> Rounded<V> for F16 {
     #[inline(always)]
     unsafe fn store(value: V, to: *mut Self) {
-        // SAFETY: passed on; `F16` is a transparent u16.
+        // SAFETY: the caller's contract is the same; `F16` is a transparent u16.
         unsafe { value.store_f16(to.cast()) }
     }
 }
@@ -298,7 +299,7 @@ impl<V: Vector> Rounded<V> for F16 {
 impl<V: Vector> Rounded<V> for Bf16 {
     #[inline(always)]
     unsafe fn store(value: V, to: *mut Self) {
-        // SAFETY: passed on, likewise.
+        // SAFETY: the caller's contract is the same, likewise.
         unsafe { value.store_bf16(to.cast()) }
     }
 }

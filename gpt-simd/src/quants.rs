@@ -115,7 +115,7 @@ impl Quants for Q4K {
     #[inline(always)]
     // SAFETY: the contract is the trait's.
     unsafe fn groups<D: IntDot>(quants: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
-        // SAFETY: passed on.
+        // SAFETY: the caller's contract is the same.
         unsafe { Q4::groups::<D>(quants, step, lane) }
     }
 }
@@ -189,7 +189,7 @@ macro_rules! with_high_bits {
             #[inline(always)]
             // SAFETY: the contract is the trait's.
             unsafe fn groups<D: IntDot>(quants: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
-                // SAFETY: passed on.
+                // SAFETY: the caller's contract is the same.
                 unsafe { HighBits::<$bits>::groups::<D>(quants, step, lane) }
             }
 

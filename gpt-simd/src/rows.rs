@@ -77,7 +77,7 @@ unsafe fn squares_around<V: Vector>(row: &[f32], centre: f32) -> f32 {
 /// As [`Vector`].
 #[inline(always)]
 pub unsafe fn layer_statistics<V: Vector>(x: &[f32], eps: f32) -> [f32; 2] {
-    // SAFETY: passed on.
+    // SAFETY: the caller's contract is the same.
     unsafe {
         let n = x.len() as f32;
         let mean = total::<V>(x) / n;
@@ -92,7 +92,7 @@ pub unsafe fn layer_statistics<V: Vector>(x: &[f32], eps: f32) -> [f32; 2] {
 /// As [`Vector`].
 #[inline(always)]
 pub unsafe fn rms_statistics<V: Vector>(x: &[f32], eps: f32) -> [f32; 2] {
-    // SAFETY: passed on.
+    // SAFETY: the caller's contract is the same.
     let squares = unsafe { squares_around::<V>(x, 0.0) };
     [0.0, 1.0 / (squares / x.len() as f32 + eps).sqrt()]
 }
@@ -184,7 +184,7 @@ pub unsafe fn normal_tail<V: Vector>(x: V) -> (V, V) {
         0.282_254_3,
         0.282_088_6,
     ];
-    // SAFETY: passed on.
+    // SAFETY: the caller's contract is the same.
     unsafe {
         let one = V::splat(1.0);
         let size = x.max(V::splat(0.0).sub(x));
@@ -226,7 +226,7 @@ pub unsafe fn softmax_block<V: Vector>(
     scale: f32,
     state: &mut Running,
 ) -> f32 {
-    // SAFETY: passed on; the scores are a whole number of vectors long.
+    // SAFETY: the caller's contract is the same; the scores are a whole number of vectors long.
     unsafe {
         let whole = seen / V::LANES * V::LANES;
         let mut max = V::splat(f32::NEG_INFINITY);

@@ -1,10 +1,11 @@
-//! The linker: joins a kernel's header and files into one shader, and maps its lines back.
+//! The linker: joins a kernel's header and files into one shader, and maps line numbers of the
+//! shader to source files.
 
 use gpt_plan::Kernel;
 
 use crate::{Source, files, source};
 
-/// The whole shader: the header, then each file under its name.
+/// Returns the shader: the header, then the files, each under a comment with its name.
 ///
 /// # Panics
 ///
@@ -18,10 +19,10 @@ pub fn link(kernel: &Kernel) -> String {
     text
 }
 
-/// The whole shader for a browser. Its compiler expects two directives that naga does not know:
-/// subgroups are enabled, and they are accepted where it cannot prove that a whole subgroup
-/// arrives. Sums and maxima are called by whole workgroups. Broadcasts in a loop whose bounds
-/// depend on the invocation are exchanged by eight neighbours, which have the same bounds.
+/// Returns the shader for a browser. Browsers require two directives that naga rejects:
+/// `enable subgroups;`, and one that turns off the uniformity check of subgroup functions. The
+/// check would fail, although the calls are safe: all invocations of a workgroup call the sums and
+/// maxima, and the eight neighbours that exchange values in a loop have the same loop bounds.
 ///
 /// # Panics
 ///
@@ -40,7 +41,7 @@ pub fn locate(kernel: &Kernel, line: usize) -> String {
     let lines = |text: &str| text.matches('\n').count();
     let mut start = lines(&kernel.opening) + lines(&kernel.header);
     if line <= start {
-        return format!("line {line} of its header");
+        return format!("line {line} of the header");
     }
     for part in parts(kernel) {
         start += lines(&title(part));
@@ -100,7 +101,7 @@ mod tests {
         let header = "// Title.\n\nconst A: u32 = 1u;\n";
         let kernel = Kernel::new("some", header, vec![files::NORM_NONE, files::ROPE_NONE]);
         let text = link(&kernel);
-        assert_eq!(locate(&kernel, 3), "line 3 of its header");
+        assert_eq!(locate(&kernel, 3), "line 3 of the header");
         for name in kernel.parts.iter() {
             let file = source(name).unwrap();
             let start = text.find(file.text).expect("files are linked as they are");

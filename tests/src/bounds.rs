@@ -1,6 +1,7 @@
-//! Kernels that report an access beyond the end of an array: [`checked`] rewrites their WGSL so that
-//! each index that is not a constant passes through a function, which compares it with the length of
-//! the array. It knows the arrays from naga's types, and the text of an index from naga's spans.
+//! Kernels that report an access beyond the end of an array: [`checked`] rewrites their WGSL so
+//! that each index that is not a constant passes through a function, which compares it with the
+//! length of the array. The arrays come from naga's types, and the text of an index from naga's
+//! spans.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,6 +1,6 @@
-//! Sessions and trainers that are opened and closed leave memory as it was: the bytes and blocks of
-//! the allocator, the mappings of the process, and the allocations on the device. The allocator
-//! counts for all threads, so only one test runs at a time.
+//! Opening and closing sessions and trainers does not leak. The tests compare the allocator's bytes
+//! and blocks, the mappings of the process, and the allocations on the device. The allocator counts
+//! for all threads, so only one test runs at a time.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicIsize, Ordering};
@@ -25,14 +25,14 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         BYTES.fetch_add(layout.size() as isize, Ordering::Relaxed);
         BLOCKS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: passed on.
+        // SAFETY: the caller's contract is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         BYTES.fetch_sub(layout.size() as isize, Ordering::Relaxed);
         BLOCKS.fetch_sub(1, Ordering::Relaxed);
-        // SAFETY: passed on.
+        // SAFETY: the caller's contract is the same.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -46,7 +46,7 @@ struct Usage {
     /// Bytes and blocks of the allocator.
     bytes: isize,
     blocks: isize,
-    /// Pages that the process has mapped, and those of them that are in memory; of Linux.
+    /// Mapped and resident pages of the process; 0 except on Linux.
     mapped: isize,
     resident: isize,
     /// Allocations on the device, and their bytes.
@@ -78,8 +78,8 @@ impl Usage {
     }
 }
 
-/// Calls `open_and_close` `warm` times, then `count` times, and compares the memory before and
-/// after the latter.
+/// Calls `open_and_close` `warm` times, then `count` times, and checks that the `count` calls leave
+/// the memory use unchanged.
 fn leaves_nothing(
     what: &str,
     device: Option<&wgpu::Device>,
@@ -99,7 +99,7 @@ fn leaves_nothing(
     if device.is_none() {
         assert_eq!((before.bytes, before.blocks), (after.bytes, after.blocks), "{what}");
     } else {
-        // wgpu keeps lists of what is in flight, which grow with the most that ever was.
+        // wgpu's lists of work in flight keep their largest capacity.
         let blocks = after.blocks - before.blocks;
         assert!(blocks < count as isize / 2, "{what}");
         assert!(after.bytes - before.bytes < 64 << 10, "{what}");
@@ -120,7 +120,7 @@ fn check_sessions(device: &Device, own: Option<&wgpu::Device>, count: u32) {
         let stop = Stop::default().with_tokens(4);
         let sampling = Sampling { seed: i.into(), ..Sampling::default() };
         let text = session.generate_tokens(&[1, 2, 3, 4, 5], sampling, stop).unwrap();
-        // Every third one is closed in the middle.
+        // Every third session is closed before its text ends.
         let tokens = if i % 3 == 0 { 2 } else { 4 };
         text.take(tokens as usize).for_each(|token| assert!(token.is_ok()));
         if i % 4 == 0 {

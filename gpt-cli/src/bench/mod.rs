@@ -27,7 +27,7 @@ use crate::interrupt;
 use crate::options::{self, CacheArgument, DeviceArguments, ModelArgument};
 use crate::output::{self, Failure, Spread};
 use crate::progress::{self, Bar, Spinner};
-use crate::train::Kind;
+use crate::train::Operands;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -36,13 +36,13 @@ use crate::train::Kind;
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
-    /// Weights [default: random ones]
+    /// Weights [default: random weights]
     #[arg(long, value_name = "FILE", value_parser = hub::path())]
     weights: Option<PathBuf>,
     #[arg(long, value_name = "TYPE", value_parser = options::formats(), hide_possible_values = true)]
     #[arg(help = options::formats_help("the file's, or f32"))]
     dtype: Option<Format>,
-    /// Tokens of a prompt [default: 512, or the model's context]
+    /// Tokens per prompt [default: 512, or the model's context]
     #[arg(long, value_name = "N")]
     prefill: Option<usize>,
     /// Tokens decoded one by one
@@ -63,7 +63,7 @@ pub struct Arguments {
         default_value = "f32",
         requires = "train"
     )]
-    train_dtype: Kind,
+    train_dtype: Operands,
     /// Also times each step of a prompt, of a token, and of training
     #[arg(long)]
     profile: bool,

@@ -28,10 +28,10 @@ pub struct Arguments {
     /// Weights, or a config.json
     #[arg(long, value_name = "FILE", value_parser = hub::path())]
     weights: Option<PathBuf>,
-    /// Sequences of a training batch
+    /// Sequences per training batch
     #[arg(long, value_name = "B", default_value_t = 12)]
     batch: u32,
-    /// Tokens of each sequence [default: the model's context, at most 1024]
+    /// Tokens per sequence [default: the model's context, at most 1024]
     #[arg(long, value_name = "T")]
     context: Option<u32>,
     /// Prints one JSON object

@@ -2,8 +2,8 @@
 //!
 //! The folder of a run holds `tokenizer.json`, the tokens of the text (`train.bin`, `val.bin`), the
 //! newest checkpoint (`checkpoint-500`), the best model so far (`model.safetensors`, which
-//! `--weights FOLDER` loads), `log.jsonl` and `loss.svg`. A resumed run needs nothing else. One run
-//! at a time writes into it (`lock`).
+//! `--weights FOLDER` loads), `log.jsonl` and `loss.svg`. A resumed run needs nothing else. `lock`
+//! allows one run at a time to write to it.
 //!
 //! `options` are the settings, stored in checkpoints; `corpus` reads the text and `text` tokenizes
 //! it, `run` is the training loop, `log` and `curve` record it.
@@ -34,7 +34,7 @@ use crate::output::{Failure, bytes, count, train_parts};
 use crate::progress::Spinner;
 use lock::Lock;
 use log::Line;
-pub use options::Kind;
+pub use options::Operands;
 use options::Options;
 use text::Text;
 
@@ -47,22 +47,22 @@ pub struct Arguments {
     #[arg(long, hide_possible_values = true, value_parser = models::named())]
     #[arg(required_unless_present_any = ["resume", "spec", "weights"], conflicts_with = "spec")]
     model: Option<&'static BuiltIn>,
-    /// The model by its keys, as gpt_model! reads them
+    /// Declares the model with the keys of gpt_model!
     #[arg(long, value_name = "KEYS")]
     spec: Option<String>,
-    /// The text, UTF-8: files or folders; its last tenth is for validation
+    /// UTF-8 text files or folders; the last tenth is for validation
     #[arg(long, value_name = "TEXT", required_unless_present = "resume", num_args = 1..)]
     data: Vec<PathBuf>,
     /// The folder of the run
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Resumes the run in DIR; its options are the defaults
+    /// Resumes the run in DIR; options that are not given keep its values
     #[arg(long)]
     resume: bool,
-    /// char, bpe:SIZE, or a file [default: char; with --weights, theirs]
+    /// char, bpe:SIZE, or a file [default: that of --weights, or char]
     #[arg(long, value_name = "T")]
     tokenizer: Option<String>,
-    /// Weights to start from [default: random ones]
+    /// Weights to start from [default: random weights]
     #[arg(long, value_name = "FILE", value_parser = hub::path())]
     weights: Option<PathBuf>,
     #[command(flatten)]
@@ -91,10 +91,11 @@ struct Run {
     keys: Option<String>,
     options: Options,
     best: Option<Best>,
-    /// Windows of the text that were learned from; none in checkpoints of earlier versions.
+    /// The number of windows that the run has trained on; none in checkpoints of earlier versions.
     #[serde(default)]
     windows: Option<u64>,
-    /// The line of the log of the checkpoint's step, which is written after its validation.
+    /// The log line of this step. It goes to `log.jsonl` after the validation, so it may be missing
+    /// there.
     #[serde(default)]
     line: Option<Line>,
 }
@@ -225,7 +226,7 @@ fn found(arguments: &Arguments) -> Result<Option<Saved>, Failure> {
 
 fn nothing_to_resume(out: &Path) -> Failure {
     Failure::Input(format!(
-        "{} has no checkpoint to go on from; begin with --model and --data",
+        "{} has no checkpoint to resume; start with --model and --data",
         out.display()
     ))
 }

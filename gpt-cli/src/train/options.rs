@@ -17,13 +17,13 @@ pub struct Options {
     /// Optimizer steps [default: 2000]
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
-    /// Sequences of a batch [default: 12]
+    /// Sequences per batch [default: 12]
     #[arg(long, value_name = "B")]
     pub batch: Option<u32>,
-    /// Tokens of each [default: the context, at most 1024]
+    /// Tokens per sequence [default: the model's context, at most 1024]
     #[arg(long, value_name = "T")]
     pub context: Option<u32>,
-    /// Batches accumulated for a step [default: 1]
+    /// Batches per optimizer step [default: 1]
     #[arg(long, value_name = "N")]
     pub accumulate: Option<u32>,
     /// Peak learning rate [default: 1e-3; 3e-5 with --weights]
@@ -35,9 +35,9 @@ pub struct Options {
     /// Warm-up steps of the learning rate [default: 100]
     #[arg(long, value_name = "N")]
     pub warmup: Option<u64>,
-    /// Learning rate after that: constant, linear, cosine [default: cosine]
+    /// Decay after the warm-up: constant, linear, cosine [default: cosine]
     #[arg(long, value_enum, value_name = "DECAY", hide_possible_values = true)]
-    pub schedule: Option<Course>,
+    pub schedule: Option<DecayKind>,
     /// Weight decay of matrices [default: 0.1]
     #[arg(long, value_name = "X")]
     pub weight_decay: Option<f32>,
@@ -47,25 +47,25 @@ pub struct Options {
     /// AdamW's decay of the second moment [default: 0.99]
     #[arg(long, value_name = "X")]
     pub beta2: Option<f32>,
-    /// Clips the gradient's norm; 0 for no limit [default: 1]
+    /// Largest gradient norm; 0 for no clipping [default: 1]
     #[arg(long, value_name = "X")]
     pub clip: Option<f32>,
     /// Dropout probability [default: the model's]
     #[arg(long, value_name = "P")]
     pub dropout: Option<f32>,
-    /// Operands of products: f32, bf16 (CPU), f16 (GPU) [default: f32]
+    /// Operands of matmuls: f32, bf16 (CPU), f16 (GPU) [default: f32]
     #[arg(long, value_enum, value_name = "TYPE", hide_possible_values = true)]
-    pub dtype: Option<Kind>,
-    /// Recomputes nothing, or block to save memory [default: nothing]
+    pub dtype: Option<Operands>,
+    /// Activation checkpointing: nothing, block [default: nothing]
     #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true)]
-    pub recompute: Option<Again>,
-    /// Seed of weights, order of the text, dropout [default: 0]
+    pub recompute: Option<Recomputation>,
+    /// Seed of weights, data order and dropout [default: 0]
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
     /// Steps between validations [default: 250]
     #[arg(long, value_name = "N")]
     pub eval_every: Option<u64>,
-    /// Windows of a validation at most; 0 for none [default: all]
+    /// Most windows per validation; 0 for no validation [default: all]
     #[arg(long, value_name = "N")]
     pub eval_windows: Option<usize>,
     /// Steps between checkpoints [default: --eval-every]
@@ -74,11 +74,11 @@ pub struct Options {
     /// Steps between samples of text [default: none]
     #[arg(long, value_name = "N")]
     pub sample_every: Option<u64>,
-    /// Tokens of a sample [default: 200]
+    /// Tokens per sample [default: 200]
     #[arg(long, value_name = "N")]
     pub sample_tokens: Option<usize>,
     /// Removes byte order marks from the text, and \r from its line ends
-    // Messages about such a text name it, and the list of options fills a screen.
+    // Hidden, because the help fills a screen. Messages about such a text name the option.
     #[arg(long, hide = true)]
     pub normalize_newlines: bool,
     /// Whether the run began from weights; stored in checkpoints.
@@ -87,40 +87,40 @@ pub struct Options {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub enum Course {
+pub enum DecayKind {
     Constant,
     Linear,
     Cosine,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub enum Kind {
+pub enum Operands {
     F32,
     Bf16,
     F16,
 }
 
-impl Kind {
+impl Operands {
     /// The format of the operands of matrix products.
     pub fn format(self) -> Format {
         match self {
-            Kind::F32 => Format::F32,
-            Kind::Bf16 => Format::Bf16,
-            Kind::F16 => Format::F16,
+            Operands::F32 => Format::F32,
+            Operands::Bf16 => Format::Bf16,
+            Operands::F16 => Format::F16,
         }
     }
 
     pub fn precision(self) -> Precision {
         match self {
-            Kind::F32 => Precision::F32,
-            Kind::Bf16 => Precision::Bf16,
-            Kind::F16 => Precision::F16,
+            Operands::F32 => Precision::F32,
+            Operands::Bf16 => Precision::Bf16,
+            Operands::F16 => Precision::F16,
         }
     }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub enum Again {
+pub enum Recomputation {
     Nothing,
     Block,
 }
@@ -175,10 +175,10 @@ impl Options {
         }
         let lr = self.lr.unwrap_or(if self.tuned { 3e-5 } else { 1e-3 });
         let (until, min_lr) = (self.steps(), self.min_lr.unwrap_or(lr / 10.0));
-        let decay = match self.schedule.unwrap_or(Course::Cosine) {
-            Course::Constant => Decay::None,
-            Course::Linear => Decay::Linear { until, min_lr },
-            Course::Cosine => Decay::Cosine { until, min_lr },
+        let decay = match self.schedule.unwrap_or(DecayKind::Cosine) {
+            DecayKind::Constant => Decay::None,
+            DecayKind::Linear => Decay::Linear { until, min_lr },
+            DecayKind::Cosine => Decay::Cosine { until, min_lr },
         };
         Ok(TrainerSettings {
             optimizer: AdamW {
@@ -192,10 +192,10 @@ impl Options {
             schedule: Schedule { warmup: self.warmup.unwrap_or(100), decay },
             batch: self.batch(),
             tokens: Some(self.tokens(plan)),
-            precision: self.dtype.unwrap_or(Kind::F32).precision(),
-            recompute: match self.recompute.unwrap_or(Again::Nothing) {
-                Again::Nothing => Recompute::Nothing,
-                Again::Block => Recompute::Block,
+            precision: self.dtype.unwrap_or(Operands::F32).precision(),
+            recompute: match self.recompute.unwrap_or(Recomputation::Nothing) {
+                Recomputation::Nothing => Recompute::Nothing,
+                Recomputation::Block => Recompute::Block,
             },
             dropout: self.dropout,
             seed: self.seed(),

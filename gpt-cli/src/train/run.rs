@@ -30,7 +30,7 @@ pub struct Loop {
     text: Text,
     run: Run,
     data: RandomWindows,
-    /// Windows of the text that were learned from.
+    /// The number of windows that the run has trained on.
     windows: u64,
     log: Log,
     progress: Progress,
@@ -41,7 +41,8 @@ pub struct Loop {
     last: Option<Line>,
     /// Whether samples can be printed.
     samples: bool,
-    /// The line of the checkpoint's step, if the run ended before its validation did.
+    /// The log line of a resumed checkpoint that has not been validated: the run ended between
+    /// saving and logging it.
     pending: Option<Line>,
     #[expect(dead_code, reason = "the folder is locked until the run ends")]
     lock: Lock,
@@ -65,7 +66,7 @@ enum Ended {
 }
 
 impl Loop {
-    /// A run with the options of `run`. A resumed one had the options `before`.
+    /// Prepares a run. `before` is the options of the run that is resumed.
     pub fn new(
         arguments: &Arguments,
         trainer: Trainer<Untyped>,
@@ -100,19 +101,19 @@ impl Loop {
         })?;
         let mut windows = run.windows.unwrap_or(0);
         if let Some(before) = before {
-            // Earlier versions did not count windows; their runs have one size of a batch.
+            // Checkpoints of earlier versions have no count. Their batch size could not change.
             windows = run.windows.unwrap_or(done * before.sequences());
             let earlier = before.tokens(trainer.plan());
             if earlier != tokens
                 && let Ok(earlier) = cut(1, earlier)
             {
                 eprintln!(
-                    "note: windows have another length than before, so the run begins a new pass over the text"
+                    "note: the context has changed, so the run starts a new pass over the text"
                 );
                 windows = windows.div_ceil(earlier.windows()) * data.windows();
             }
         }
-        // Everything is checked. From here on, files of the run are written.
+        // From here on, the run writes files.
         std::fs::create_dir_all(out).map_err(|source| Error::Io {
             doing: "create",
             path: out.clone(),
@@ -124,7 +125,7 @@ impl Loop {
         };
         if Saved::latest(out)?.map_or(0, |saved| saved.step()) != done {
             return Err(Failure::Input(format!(
-                "another gpt train has written into {} meanwhile; run the command again",
+                "another gpt train wrote to {} in the meantime; run the command again",
                 out.display()
             )));
         }
@@ -226,7 +227,7 @@ impl Loop {
         self.text.validation.len() > 1 && self.run.options.eval_windows() > 0
     }
 
-    /// Ends a step: validates, and writes its line. `saved` says that it has a checkpoint.
+    /// Validates if due, and writes the log line. `saved` is whether the step has a checkpoint.
     fn conclude(
         &mut self,
         line: Line,
@@ -236,7 +237,7 @@ impl Loop {
         let val_loss = if validate && self.validates() { self.validate()? } else { None };
         let line = Line { val_loss, ..line };
         self.last = Some(line.clone());
-        // The line is in the checkpoint. A resumed run repeats the validation and writes it.
+        // The checkpoint has the line, so a resumed run validates again and writes the line.
         if validate && val_loss.is_none() && saved && interrupt::take() {
             return Ok(Some(Ended::Interrupted));
         }
@@ -360,7 +361,7 @@ impl Loop {
         })
     }
 
-    /// If the training diverged, adds the newest checkpoint to the message.
+    /// Appends the path of the newest checkpoint to a divergence error.
     fn name_checkpoint(&self, failure: Failure) -> Failure {
         match (failure, &self.saved) {
             (Failure::Runtime(Error::Diverged(message)), Some((step, path))) => {
@@ -381,7 +382,7 @@ impl Loop {
         }
         if let Ended::Interrupted = ended {
             eprintln!(
-                "stopped after step {}; go on with: gpt train --resume --out {out}",
+                "stopped after step {}; continue with: gpt train --resume --out {out}",
                 last.step
             );
         }

@@ -1,5 +1,5 @@
-//! A limit of memory, from one in which the program cannot begin to one in which it ends: a sentence
-//! and a status at every limit, and no checkpoint that is half written.
+//! Runs commands under rising address-space limits. Every failure prints one error and has status
+//! 1; no checkpoint is half written.
 
 use std::path::Path;
 use std::process::{Command, Output};

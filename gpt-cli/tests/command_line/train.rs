@@ -185,7 +185,7 @@ fn ctrl_c_saves_and_explains_how_to_resume() {
     let output = child.wait_with_output().unwrap();
     let text = errors(&output);
     assert!(output.status.success(), "{text}");
-    assert!(text.contains("go on with: gpt train --resume --out"), "{text}");
+    assert!(text.contains("continue with: gpt train --resume --out"), "{text}");
     assert!(text.contains("saved"), "{text}");
 }
 
@@ -281,7 +281,7 @@ fn failures_are_one_sentence() {
     assert!(changed.contains("is not the text that the run"), "{changed}");
     let mut nothing = Command::new(env!("CARGO_BIN_EXE_gpt"));
     nothing.args(["train", "--resume", "--out"]).arg(desk.path("nowhere"));
-    assert!(fails(&mut nothing, 2).contains("no checkpoint to go on from"));
+    assert!(fails(&mut nothing, 2).contains("no checkpoint to resume"));
     fs::write(desk.path("run/checkpoint-2/state.json"), "{").unwrap();
     let damaged = fails(&mut desk.train("run", "--resume"), 2);
     assert!(damaged.contains("is not the state of a training run"), "{damaged}");

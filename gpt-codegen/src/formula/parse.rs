@@ -31,7 +31,7 @@ const MAX_POWER: i64 = 64;
 /// The formula of a closure of the compiler's own, such as `|x| 2.0 * tanh(x)`.
 ///
 /// # Panics
-/// `closure` is no closure of the language.
+/// `closure` is not a closure of the language.
 pub fn of(closure: &str) -> Formula {
     let parsed = syn::parse_str(closure).expect("a closure of the compiler's own");
     match parse(&parsed) {

@@ -85,7 +85,7 @@ impl<'a> Evaluator<'a> {
             }
             i += 1;
         }
-        self.merged.blame
+        self.merged.fallback_span
     }
 
     /// The size of `key`.

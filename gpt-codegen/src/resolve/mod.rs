@@ -1,11 +1,10 @@
 //! Turns declarations into specs: merges each with its base, then evaluates the values of its keys.
 //!
-//! The base is written `..NAME` and gives the keys that a declaration leaves out: a preset such as
-//! `..GPT2_SMALL`, an earlier model, or a `config.json`. A [`Merged`] model has an expression for
-//! every key, and the expression's origin. Expressions are evaluated after merging, so that a
-//! preset's `4 * embed` uses the `embed` of the model built on it. `eval` evaluates numbers and
-//! `value` everything else; `file` reads a base that is a file. [`check`](crate::check) validates
-//! the result.
+//! A base gives the keys that a declaration leaves out. It is a preset (`..GPT2_SMALL`), an earlier
+//! model, or a file (`..config("path")`). A [`Merged`] model has an expression for every key, and
+//! the expression's origin. Expressions are evaluated after merging, so that a preset's `4 * embed`
+//! uses the `embed` of the model built on it. `eval` evaluates numbers and `value` everything else;
+//! `file` reads a base that is a file. [`check`](crate::check) validates the result.
 
 mod eval;
 mod file;
@@ -48,8 +47,8 @@ pub struct Entry {
 #[derive(Clone)]
 pub struct Merged {
     pub entries: BTreeMap<String, Entry>,
-    /// The span of errors that none of the model's own tokens caused.
-    pub blame: Span,
+    /// The span for errors in inherited keys: the base, or the name of the model.
+    pub fallback_span: Span,
     /// The base, for messages.
     pub base: Option<String>,
 }
@@ -64,8 +63,8 @@ pub struct Known {
     pub folder: PathBuf,
 }
 
-/// Merges `declared` with its base and evaluates the result. The merged model is the base of models
-/// that build on this one; `None` if there are errors.
+/// Merges `declared` with its base and evaluates the result. Returns the spec, and the merged
+/// model, on which later models may build; `None` if there are errors.
 pub fn resolve(
     declared: &Declared,
     known: &Known,
@@ -84,7 +83,8 @@ pub fn resolve(
     }
 }
 
-/// All keys of a model. None if any is missing or its base is unknown or has errors.
+/// Merges the keys of a model. Returns `None` if a key is missing, or if the base is unknown or has
+/// errors.
 fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Option<Merged> {
     let mut entries = BTreeMap::new();
     let mut complete = true;
@@ -140,10 +140,10 @@ fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Op
             entries.entry(key.name.to_owned()).or_insert_with(value);
         }
     }
-    let blame = declared.base.as_ref().map_or(declared.ident.span(), Base::span);
+    let fallback_span = declared.base.as_ref().map_or(declared.ident.span(), Base::span);
     let base = declared.base.as_ref().map(ToString::to_string);
-    let merged = Merged { entries, blame, base };
-    // The keys that exist are evaluated in any case, for their errors.
+    let merged = Merged { entries, fallback_span, base };
+    // Evaluates the keys that exist, to report their errors too.
     if !complete {
         let mut evaluator = Evaluator::new(&merged);
         let _ = value::spec(&mut evaluator);
@@ -227,13 +227,13 @@ fn unknown_key(key: &Ident) -> Diagnostic {
 
 impl Merged {
     /// The span of an error in the values of `keys`: the value of the first key that the model
-    /// itself declares, or else the field `blame`.
+    /// itself declares, or else `fallback_span`.
     pub fn blame(&self, keys: &[&str]) -> Span {
         let own = keys
             .iter()
             .filter_map(|key| self.entries.get(*key))
             .find(|entry| entry.origin == Origin::Own);
-        own.map_or(self.blame, |entry| entry.value.span())
+        own.map_or(self.fallback_span, |entry| entry.value.span())
     }
 
     /// The origin of `key`, for a note; none if it is the model's own declaration.

@@ -65,8 +65,8 @@ fn row_files() -> Parts {
     ]
 }
 
-/// The kernel of a norm that is no prologue: of the embedding, or of a branch that is added to the
-/// stream.
+/// The kernel of a norm that is not a prologue: of the embedding, or of a branch that is added to
+/// the stream.
 pub fn rows_kernel(context: &Context<'_>, norm: NormRef, sum: Option<BranchSum>) -> Kernel {
     let spec = context.spec;
     let what = if sum.is_some() { "added to the stream" } else { "the stream" };

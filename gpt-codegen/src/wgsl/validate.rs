@@ -100,7 +100,8 @@ fn validate_all(kernels: &[(&Kernel, String)]) -> Vec<String> {
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut errors = std::thread::scope(|scope| {
-        // Without room for a thread there are fewer, and this one validates if there is none.
+        // If the system cannot start a thread there are fewer; if there is none, this one
+        // validates.
         let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, validate_rest).ok();
         let threads: Vec<_> = (0..threads).filter_map(spawn).collect();
         let own = if threads.is_empty() { validate_rest() } else { Vec::new() };
@@ -259,7 +260,7 @@ mod tests {
         let place = format!("is not valid at shaders/wgsl/shared/vectors.wgsl:{line}: ");
         assert!(error.contains(&place), "{error}");
         let error = validate(&kernel("const A: u32 = 1.5;\n", Vec::new())).unwrap_err();
-        assert!(error.contains("at line 1 of its header"), "{error}");
+        assert!(error.contains("at line 1 of the header"), "{error}");
     }
 
     /// A kernel whose WGSL is `text` alone.

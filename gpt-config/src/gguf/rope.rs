@@ -1,6 +1,6 @@
 //! The rotary embedding of a GGUF: its base, and the scaling of frequencies.
 //!
-//! Llama 3's scaling is no key but a tensor, `rope_freqs.weight`, with a divisor for each
+//! Llama 3's scaling is not a key but a tensor, `rope_freqs.weight`, with a divisor for each
 //! frequency. From the divisors follow the parameters of `RopeScaling::Llama3` that produce them.
 
 use std::f64::consts::TAU;

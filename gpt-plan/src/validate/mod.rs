@@ -21,7 +21,7 @@ use crate::{BufferId, Place, Plan, elements};
 /// An inconsistency of a plan, and its location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault<'a> {
-    /// `inference`, `training (forward)`, or the part of the plan that is no pass.
+    /// `inference`, `training (forward)`, or the part of the plan that is not a pass.
     pub pass: &'a str,
     /// The name of the step, or empty.
     pub step: &'a str,

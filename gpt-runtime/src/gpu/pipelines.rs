@@ -235,7 +235,7 @@ impl GpuDevice {
         let mut checks = wgpu::ShaderRuntimeChecks::unchecked();
         let mut layouts: Vec<_> = groups.iter().map(Some).collect();
         let reports = self.reports.as_ref().map(|reports| {
-            let (rewritten, layout, group) = reports.of(&text);
+            let (rewritten, layout, group) = reports.rewrite(&text);
             (text, checks) = (rewritten, wgpu::ShaderRuntimeChecks::checked());
             layouts.resize(reports::GROUP as usize, None);
             layouts.push(Some(layout));

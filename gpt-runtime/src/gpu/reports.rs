@@ -1,5 +1,5 @@
-//! Shaders that report what they do, for tests: a test rewrites the WGSL of each kernel, and what the
-//! rewritten code writes into a buffer in a group of its own can be read.
+//! Instrumented shaders, for tests. A test rewrites the WGSL of each kernel. The rewritten code
+//! writes to a buffer in bind group 2, which [`GpuDevice::reports`] reads.
 
 use wgpu::{BindGroup, BindGroupEntry, BindGroupLayout, Buffer, BufferUsages};
 
@@ -8,16 +8,16 @@ use super::layout;
 use crate::Error;
 use gpt_plan::Access;
 
-/// The group of the buffer, at binding 0: the kernels of a plan use those below.
+/// The bind group of the buffer (binding 0). The kernels of a plan use groups 0 and 1.
 pub const GROUP: u32 = 2;
 
-/// Words of the buffer.
+/// Size of the buffer in 32-bit words.
 const WORDS: u64 = 4;
 
 /// Rewrites the WGSL of a kernel.
 pub type Rewrite = Box<dyn Fn(&str) -> String + Send + Sync>;
 
-/// The buffer of a device, and the rewriting of its shaders.
+/// Rewrites the shaders of a device, and holds the buffer that they write.
 pub struct Reports {
     rewrite: Rewrite,
     buffer: Buffer,
@@ -26,15 +26,15 @@ pub struct Reports {
 }
 
 impl Reports {
-    /// The WGSL to compile, and what its pipeline needs.
-    pub(super) fn of(&self, text: &str) -> (String, &BindGroupLayout, BindGroup) {
+    /// Returns the rewritten WGSL, and the layout and the bind group of the buffer.
+    pub(super) fn rewrite(&self, text: &str) -> (String, &BindGroupLayout, BindGroup) {
         ((self.rewrite)(text), &self.layout, self.group.clone())
     }
 }
 
 impl GpuDevice {
-    /// As [`open_with`](Self::open_with), with shaders that `rewrite` has changed. They run under
-    /// naga's checks.
+    /// As [`open_with`](Self::open_with), but compiles the output of `rewrite`, with naga's bounds
+    /// checks.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -52,7 +52,8 @@ impl GpuDevice {
         Ok(device)
     }
 
-    /// The buffer's words.
+    /// Reads the buffer. Empty if the device was not opened with
+    /// [`open_reporting`](Self::open_reporting).
     ///
     /// # Errors
     /// The device fails.

@@ -179,7 +179,8 @@ mod tests {
     use super::*;
     use crate::gpu::testing;
 
-    /// A buffer that the device does not have is an error with its bytes, and the device goes on.
+    /// A buffer larger than the device's memory is an error with the number of bytes, and the
+    /// device stays usable.
     #[test]
     fn too_large_a_buffer_is_out_of_memory() {
         let Some(device) = testing::device() else { return };

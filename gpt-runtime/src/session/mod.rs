@@ -1,4 +1,4 @@
-//! Sessions: one sequence of tokens on a model's weights.
+//! A session runs one sequence of tokens through a model.
 //!
 //! A [`Session`] splits a prompt into chunks, keeps the history, and rejects tokens outside the
 //! vocabulary and positions beyond the cache. The model is its type parameter, so the logits of two
@@ -45,12 +45,12 @@ impl<M> Session<M> {
         &self.model
     }
 
-    /// The tokens that the cache holds.
+    /// The tokens of the sequence so far.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
     }
 
-    /// Positions that are still free.
+    /// The number of free positions.
     pub fn remaining(&self) -> usize {
         self.options.capacity as usize - self.tokens.len()
     }
@@ -106,7 +106,7 @@ impl<M> Session<M> {
 
     /// Appends the chosen `token` and chooses the next one. An engine that samples on the device
     /// may sample up to `most` tokens at once; it stops after one of `stops`. The next calls return
-    /// these tokens one by one, and must be given the same `sampler`.
+    /// these tokens one by one. Pass the same `sampler` to these calls.
     pub(crate) fn advance(
         &mut self,
         token: u32,
@@ -189,9 +189,9 @@ impl<M> Session<M> {
         Ok(Hidden::new(values, width))
     }
 
-    /// Calls `sink` with the index of each of `texts` and its hidden states, as
-    /// [`hidden`](Self::hidden) of an empty session returns them. The engine may run several texts
-    /// together. The session is empty afterwards.
+    /// Calls `sink` with the index and the hidden states of each text. They are those that
+    /// [`hidden`](Self::hidden) returns for the text in an empty session. The engine may run
+    /// several texts together. The session is empty afterwards.
     ///
     /// # Errors
     /// As [`push`](Self::push), for each text.
@@ -222,7 +222,7 @@ impl<M> Session<M> {
             })?;
             finite?;
             next += short;
-            // A text that takes several passes.
+            // This text is longer than a chunk, so it takes several passes.
             if let Some(text) = texts.get(next) {
                 sink(next, &self.hidden(text)?);
                 self.truncate(0);
@@ -301,8 +301,7 @@ impl<M> Session<M> {
         Ok(())
     }
 
-    /// Returns an error if `values`, rows for the positions from `first` on, has a NaN or an
-    /// infinity.
+    /// Fails if `values` has a NaN or an infinity. Row 0 belongs to position `first`.
     fn check_finite(
         &self,
         first: usize,
@@ -363,7 +362,7 @@ impl<M> Session<M> {
     }
 }
 
-/// Applies the norm before the head to rows of the residual stream.
+/// Applies the final norm to rows of the residual stream.
 fn normalise<M>(model: &Model<M>, rows: &mut [f32]) {
     if let Some(norm) = model.final_norm() {
         let width = model.plan().spec.embed as usize;

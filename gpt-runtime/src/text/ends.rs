@@ -26,7 +26,7 @@ const ENDS: [&str; 18] = [
 /// Names that end a text if the token is a control token. Other vocabularies have them as HTML.
 const ENDS_OF_TEXT: [&str; 2] = ["</s>", "<eos>"];
 
-/// In OpenAI's Harmony format `<|end|>` ends a message, after which the model goes on.
+/// In OpenAI's Harmony format `<|end|>` ends a message, after which the model continues.
 const HARMONY: [&str; 2] = ["<|return|>", "<|call|>"];
 
 /// Whether the name alone says that a token ends a text.

@@ -3,9 +3,9 @@
 //! A [`Trainer`] drives an engine, which owns the parameters, gradients, moments and buffers. The
 //! trainer sets the learning rate ([`Schedule`]) and the dropout masks of each step and detects
 //! divergence. It learns from a [`Batch`]. `data` makes batches from token slices and mapped files.
-//! A batch of random windows is a pure function of a seed and the batch's number, so a step's
-//! number is a position in the data. `checkpoint` saves a run so that it resumes bit for bit.
-//! `memory` rejects a run that does not fit before it starts. `loss_scale` keeps small f16
+//! A batch of random windows is a pure function of a seed and of the number of windows before it,
+//! so that number is a position in the data. `checkpoint` saves a run so that it resumes bit for
+//! bit. `memory` rejects a run that does not fit before it starts. `loss_scale` keeps small f16
 //! gradients from underflowing. `parameters` exposes the trained values as weights.
 
 mod batch;

@@ -90,7 +90,7 @@ pub fn open(path: &Path) -> Result<(PathBuf, Archive, Option<Gguf>), Error> {
     Ok((path, archive, gguf))
 }
 
-/// Reads all tensors at `path` as f32, a block after the other. Returns how many elements they have.
+/// Reads all tensors at `path` as f32, block by block. Returns the number of their elements.
 ///
 /// # Errors
 /// As for [`open`].

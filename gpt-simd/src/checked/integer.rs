@@ -3,7 +3,7 @@
 use gpt_plan::Format;
 
 use super::{extent, size};
-use crate::integer::{BLOCK, IntegerProduct, QuantizedInputs, WIDE_BLOCK};
+use crate::integer::{BLOCK, IntegerProduct, QuantisedInputs, WIDE_BLOCK};
 use crate::vector::PANEL;
 use crate::{Kernels, QuantKernels};
 
@@ -60,7 +60,7 @@ impl<'a> Integers<'a> {
     }
 
     /// Pointers, after a check that there are `blocks` blocks.
-    pub(crate) fn checked(&self, blocks: usize, quant_bytes: usize) -> QuantizedInputs {
+    pub(crate) fn checked(&self, blocks: usize, quant_bytes: usize) -> QuantisedInputs {
         assert!(
             self.quants.len() >= size(blocks, BLOCK * quant_bytes)
                 && self.scales.len() >= blocks
@@ -69,7 +69,7 @@ impl<'a> Integers<'a> {
                 && self.halves.len() >= size(blocks, 2),
             "rows of integers"
         );
-        QuantizedInputs {
+        QuantisedInputs {
             quants: self.quants.as_ptr(),
             scales: self.scales.as_ptr(),
             sums: self.sums.as_ptr(),

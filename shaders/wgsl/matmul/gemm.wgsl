@@ -1,12 +1,12 @@
 // A product of two row-major matrices, for training. A workgroup computes a tile of 16 rows by 128
 // columns.
 //
-// An invocation keeps the sums of sixteen rows of four columns. `owner` numbers the invocations of
-// all workgroups along x, and determines the columns. The rows are staged in workgroup memory for
-// all invocations; each invocation reads its own columns. Other files vary what is
-// multiplied and how: `tile_products` stages chunks of the depth, `stage` reads rows, `multiply`
-// reads columns, `epilogue` stores sums, and `stage_rows`, `staged_rows` and `round_operand` define
-// the precision of operands.
+// An invocation keeps the sums of sixteen rows of four columns. `owner` is the index of the
+// invocation along x over all workgroups; it owns these four columns. The rows are staged in
+// workgroup memory for all invocations; each invocation reads its own columns. Other files define
+// the operands: `tile_products` stages chunks of the depth, `stage` reads rows, `multiply` reads
+// columns, `epilogue` stores sums, and `stage_rows`, `staged_rows` and `round_operand` define the
+// precision of operands.
 
 const WORKGROUP_SIZE: u32 = 32u;
 
@@ -20,7 +20,7 @@ fn work(group: vec3<u32>, invocation: u32) {
     epilogue_rows(first + 12u, owner, Rows(sums.a[3], sums.b[3], sums.c[3], sums.d[3]));
 }
 
-// Passes those of four rows that exist, four columns of each, to the epilogue.
+// Calls the epilogue for each of four rows that is within the matrix, with four columns.
 fn epilogue_rows(first: u32, owner: u32, columns: Rows) {
     var rows = transpose(columns);
     for (var i = 0u; i < 4u; i++) {

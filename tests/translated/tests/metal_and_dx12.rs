@@ -127,8 +127,8 @@ fn on_metal(kernel: &Parsed) -> Result<(), String> {
         ),
         ("threads", threads(&kernel.module) as usize, METAL_THREADS as usize),
     ])?;
-    // naga leaves out what the entry point does not use, and passes the lengths of unsized arrays in
-    // a buffer of its own.
+    // naga leaves out bindings that the entry point does not use, and passes the lengths of unsized
+    // arrays in an additional buffer.
     let bound = bindings(&kernel.module).len();
     let arguments = count(&text, "buffer") + count(&text, "texture");
     match (1..=bound + 1).contains(&arguments) {

@@ -36,7 +36,7 @@ impl<'a> RowsOut<'a> {
     #[allow(clippy::mut_from_ref)]
     // SAFETY: the contract is the caller's.
     pub unsafe fn row(&self, row: usize) -> &mut [f32] {
-        // SAFETY: passed on.
+        // SAFETY: the caller's contract is the same.
         unsafe { self.part(row, 0, self.width) }
     }
 
@@ -48,7 +48,7 @@ impl<'a> RowsOut<'a> {
     #[inline(always)]
     // SAFETY: the contract is the caller's.
     pub unsafe fn part(&self, row: usize, first: usize, len: usize) -> &mut [f32] {
-        // SAFETY: passed on.
+        // SAFETY: the caller's contract is the same.
         unsafe { self.data.part(row * self.stride + first, len) }
     }
 

@@ -15,9 +15,9 @@ use super::Message;
 /// The name of the template in its environment.
 pub const NAME: &str = "chat";
 
-/// What a template may use for `messages`. An instruction takes one unit, and so do 64 bytes of text
-/// that are made or searched. This bounds time and memory of a template that does not end. Those of
-/// models take about 100 units for a message, and read its text a few times.
+/// The fuel of a template for `messages`. An instruction takes one unit, and so do 64 bytes of text
+/// that are made or searched. This bounds time and memory of a template that does not end. The
+/// templates of models take about 100 units for a message, and read its text a few times.
 pub fn fuel(messages: &[Message]) -> u64 {
     let bytes: usize = messages.iter().map(|message| message.content.len()).sum();
     50_000 + 2_000 * messages.len() as u64 + bytes as u64

@@ -72,7 +72,7 @@ fn only_the_template_makes_control_tokens() {
             let decoded = tokenizer.inner.decode(&ids, false).unwrap();
             assert!(decoded.contains(&text), "{decoded}");
         }
-        // An added token that is no control token is a token in a message, too.
+        // An added token that is not a control token is a token in a message, too.
         let table = added(tokenizer, &user("<table>"));
         assert_eq!(table, [&[0, 1, 6, 2], [1, 4].as_slice()].concat());
 

@@ -1,8 +1,8 @@
 //! The trainer: runs training steps on an engine and, between steps, evaluates the model and copies
 //! its parameters.
 //!
-//! `batch` and `data` provide what it learns from, `settings` its hyperparameters, `checkpoint`
-//! saves and resumes it.
+//! `batch` and `data` provide the training data, `settings` the hyperparameters. `checkpoint` saves
+//! and resumes a trainer.
 
 use std::marker::PhantomData;
 
@@ -124,7 +124,7 @@ impl<M> Trainer<M> {
         })
     }
 
-    /// The tokenizer that [`model`](Self::model) will have.
+    /// Sets the tokenizer of the models that [`model`](Self::model) returns.
     pub fn tokenizer(mut self, tokenizer: Option<Tokenizer>) -> Self {
         self.tokenizer = tokenizer;
         self
@@ -201,7 +201,7 @@ impl<M> Trainer<M> {
         }
     }
 
-    /// Takes a [`step`](Self::step) and measures the time of each kernel (GPU) or op (CPU). This is
+    /// Runs a [`step`](Self::step) and measures the time of each kernel (GPU) or op (CPU). This is
     /// slower than a step without measurement, and the loss is not checked.
     ///
     /// # Errors
@@ -317,8 +317,8 @@ impl<M> Trainer<M> {
         self.gradient_norm
     }
 
-    /// The factor of the loss, and so of all gradients, in the backward pass; none unless the
-    /// precision is [`Precision::F16`].
+    /// The factor by which the backward pass multiplies the loss, in [`Precision::F16`]; otherwise
+    /// none.
     pub fn loss_scale(&self) -> Option<f32> {
         self.loss_scale.map(|scale| scale.value())
     }

@@ -1,6 +1,6 @@
-// One row of inputs and quantised weights, four bytes at a time: as `matmul/tile/decode`, with
-// inputs quantised to bytes. A chunk of them is staged as f32 first, since the largest input of a
-// block has to be known before the first one is quantised.
+// Multiplies one row of inputs by quantised weights, four bytes per instruction: as
+// `matmul/tile/decode`, with inputs quantised to bytes. A chunk of inputs is staged as f32 first,
+// because the largest input of a block has to be known before the first one is quantised.
 
 const CHUNK_BLOCKS: u32 = min(WORKGROUP_SIZE / 8u, BLOCKS);
 
@@ -8,7 +8,7 @@ const CHUNK_BLOCKS: u32 = min(WORKGROUP_SIZE / 8u, BLOCKS);
 var<workgroup> tile: array<vec4<f32>, CHUNK_BLOCKS * 8u>;
 // [block][word]: four inputs each, as bytes.
 var<workgroup> words: array<u32, CHUNK_BLOCKS * 8u>;
-// [block]: its scale (the value of a byte of 1), and the sum of its bytes.
+// [block]: its scale, and the sum of its bytes.
 var<workgroup> input_scales: array<vec2<f32>, CHUNK_BLOCKS>;
 
 // The largest magnitude of a block. Every invocation reads all eight quads of its own block.

@@ -1,5 +1,5 @@
-// Products of a prompt by cooperative matrices (tensor cores): a subgroup multiplies two matrices
-// of 16 x 16 at once. Operands are f16, sums are f32.
+// Multiplies the rows of a prompt by cooperative matrices (tensor cores): a subgroup multiplies two
+// matrices of 16 x 16 at once. Operands are f16, sums are f32.
 //
 // Sixteen columns at a time are staged in workgroup memory, since a cooperative matrix cannot be
 // loaded from a panel, and the strips in two halves, to save memory.

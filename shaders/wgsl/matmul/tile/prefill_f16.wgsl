@@ -1,6 +1,6 @@
-// Products of a prompt in f16 arithmetic, for f16 weights: hardware may multiply and add two
-// numbers at once. Inputs are rounded to f16. Sums over the columns of a block, at most 32, are in
-// f16, too; they are then added in f32.
+// Multiplies the rows of a prompt by f16 weights in f16: hardware may multiply and add two numbers
+// at once. Inputs are rounded to f16. Sums over the columns of a block, at most 32, are in f16,
+// too; they are then added in f32.
 
 // Columns of a chunk.
 const CHUNK: u32 = CHUNK_BLOCKS * BLOCK_QUADS * 4u;

@@ -1,14 +1,14 @@
-// Products of a prompt with quantised weights, four bytes at a time. An invocation quantises a
-// block of a row to bytes as it stages it. The products of a block are summed as integers, for
-// eight rows at a time to save registers. The sums are then multiplied by the scale of the weights'
-// block and that of the inputs' block.
+// Multiplies the rows of a prompt by quantised weights, four bytes per instruction. An invocation
+// quantises a block of a row to bytes as it stages it. The products of a block are summed as
+// integers, for eight rows at a time to save registers. The sums are then multiplied by the scale
+// of the weights' block and that of the inputs' block.
 
 // Words of a block.
 const WORDS: u32 = 8u;
 
 // [block][word][row].
 var<workgroup> words: array<u32, CHUNK_BLOCKS * WORDS * 16u>;
-// [block][row]: the scale of the block (the value of a byte of 1), and the sum of its bytes.
+// [block][row]: the scale of the block, and the sum of its bytes.
 var<workgroup> input_scales: array<vec2<f32>, CHUNK_BLOCKS * 16u>;
 // The sums of each invocation, from which `output_sum` reads.
 var<workgroup> tile: array<Rows, WORKGROUP_SIZE>;
@@ -75,8 +75,8 @@ fn scale_quad(at: u32) -> mat4x2<f32> {
     return mat4x2<f32>(input_scales[at], input_scales[at + 1u], input_scales[at + 2u], input_scales[at + 3u]);
 }
 
-// The sums of a feature as floats. `by` has the scale and the minimum of the weights' block, `low`
-// and `high` the scales and the sums of bytes of the rows.
+// The sums of a feature as floats. `by` is the scale and the minimum of the weights' block. `low`
+// and `high` hold, for four rows each, the scales and the byte sums.
 fn scaled(sums: IntSums, by: vec2<f32>, low: mat2x4<f32>, high: mat2x4<f32>) -> mat2x4<f32> {
     return mat2x4<f32>(
         low[0] * (by.x * vec4<f32>(sums.low) + by.y * low[1]),

@@ -1,5 +1,5 @@
-// Products of a prompt: a chunk of inputs is staged in workgroup memory, the same for all
-// invocations, and multiplied with weights that each invocation reads for itself.
+// Multiplies the rows of a prompt by weights. A chunk of inputs is staged in workgroup memory, the
+// same for all invocations; each invocation reads its own weights.
 
 // Columns of a chunk.
 const CHUNK: u32 = CHUNK_BLOCKS * BLOCK_QUADS * 4u;

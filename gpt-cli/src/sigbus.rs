@@ -1,9 +1,10 @@
-//! Weights and tokens of a run are mapped. If another program makes a mapped file shorter, reading
-//! it raises a signal, which ends the process. Here it ends with a sentence.
+//! Handles SIGBUS. Weights and training tokens are memory-mapped. If another program truncates a
+//! mapped file, a read past its new end raises SIGBUS. The handler prints an error and exits with
+//! status 1.
 
-/// Prints a sentence when a mapped file has become shorter, and ends with status 1.
+/// Installs the handler.
 #[cfg(unix)]
-pub fn explain() {
+pub fn install() {
     const MESSAGE: &str = "error: a file became shorter while it was read; nothing may write to weights or to the folder of a run while they are used\n";
     extern "C" fn end(_signal: libc::c_int) {
         // SAFETY: `write` and `_exit` may be called in the handler of a signal, and the message is
@@ -19,6 +20,6 @@ pub fn explain() {
     unsafe { libc::signal(libc::SIGBUS, end as libc::sighandler_t) };
 }
 
-/// Windows refuses to make a mapped file shorter.
+/// Windows does not truncate a mapped file.
 #[cfg(not(unix))]
-pub fn explain() {}
+pub fn install() {}
