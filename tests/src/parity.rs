@@ -28,6 +28,8 @@ pub struct Candidate<'a> {
 }
 
 /// Calls `test` with the CPU engine of each instruction set in `isas`; `bound` gives its bound.
+/// Engines have two threads and one in turn: values do not depend on it, and tests already occupy
+/// the cores.
 #[track_caller]
 pub fn with_cpu_engines(
     isas: &[Isa],
@@ -36,8 +38,9 @@ pub fn with_cpu_engines(
 ) {
     let engines: Vec<_> = isas
         .iter()
-        .map(|&isa| {
-            let device = Arc::new(CpuDevice::with_isa(isa, Some(2)).unwrap());
+        .enumerate()
+        .map(|(i, &isa)| {
+            let device = Arc::new(CpuDevice::with_isa(isa, Some(2 - i % 2)).unwrap());
             move |plan: &'static Plan, weights: &dyn Weights| {
                 let model = CpuModel::new(device.clone(), plan, None, weights)?;
                 Ok(Box::new(model) as Box<dyn EngineModel>)

@@ -10,6 +10,8 @@
 
 #[cfg(target_os = "linux")]
 pub use linux::Sleeper;
+#[cfg(all(test, target_os = "linux"))]
+pub use linux::allowed_cpus;
 #[cfg(not(target_os = "linux"))]
 pub use other::Sleeper;
 
@@ -62,13 +64,20 @@ mod linux {
     }
 
     /// The CPUs on which the calling thread may run, if there are several.
-    pub(super) fn allowed() -> Option<libc::cpu_set_t> {
+    fn allowed() -> Option<libc::cpu_set_t> {
         // SAFETY: a set of bits, for which zeros are valid.
         let mut cpus = unsafe { zeroed::<libc::cpu_set_t>() };
         // SAFETY: the set outlives the call and has the given size; 0 is the calling thread.
         let failed = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut cpus) };
         // SAFETY: only reads the set.
         (failed == 0 && unsafe { libc::CPU_COUNT(&cpus) } > 1).then_some(cpus)
+    }
+
+    /// The number of CPUs on which the calling thread may run.
+    #[cfg(test)]
+    pub fn allowed_cpus() -> usize {
+        // SAFETY: only reads the set.
+        allowed().map_or(1, |cpus| unsafe { libc::CPU_COUNT(&cpus) } as usize)
     }
 }
 

@@ -351,12 +351,10 @@ mod tests {
         assert_eq!(take(3 + (1 << 16), true), None);
     }
 
-    /// Numbers of rounds are truncated to 16 bits, and with two tasks one of three threads has
-    /// none.
-    #[test]
-    fn rounds_do_not_mix() {
+    /// With two tasks, one of the three threads has none.
+    fn rounds_do_not_mix(rounds: usize) {
         let pool = Pool::new(3).unwrap();
-        for round in 0..70_000 {
+        for round in 0..rounds {
             let tasks = 2 + round % 3;
             let sum = AtomicUsize::new(0);
             pool.run(tasks, &|task, _| {
@@ -367,15 +365,54 @@ mod tests {
     }
 
     #[test]
+    fn a_few_rounds_do_not_mix() {
+        rounds_do_not_mix(3_000);
+    }
+
+    /// The number of a round is truncated to 16 bits.
+    #[test]
+    #[ignore = "long with more threads than cores; CI runs it"]
+    fn rounds_beyond_16_bits_do_not_mix() {
+        rounds_do_not_mix(70_000);
+    }
+
+    /// Returns when all workers sleep.
+    fn wait_for_sleep(pool: &Pool) {
+        while pool.shared.state.lock().unwrap().asleep.iter().any(Option::is_none) {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
     fn workers_that_fell_asleep_wake_up() {
         let pool = Pool::new(3).unwrap();
         for _ in 0..3 {
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            wait_for_sleep(&pool);
             let sum = AtomicUsize::new(0);
             pool.run(10, &|task, _| {
                 sum.fetch_add(task, Ordering::Relaxed);
             });
             assert_eq!(sum.into_inner(), 45);
+        }
+    }
+
+    /// A worker that wakes on another CPU than the caller's may use all of its CPUs again.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn workers_that_wake_keep_their_cpus() {
+        use crate::cpu::affinity::allowed_cpus;
+
+        let pool = Pool::new(2).unwrap();
+        for _ in 0..3 {
+            wait_for_sleep(&pool);
+            // Each thread has one of the two tasks, because neither ends before both have begun.
+            let both = std::sync::Barrier::new(2);
+            let cpus = [const { AtomicUsize::new(0) }; 2];
+            pool.run(2, &|_, thread| {
+                both.wait();
+                cpus[thread].store(allowed_cpus(), Ordering::Relaxed);
+            });
+            assert_eq!(cpus.map(AtomicUsize::into_inner), [allowed_cpus(); 2]);
         }
     }
 
