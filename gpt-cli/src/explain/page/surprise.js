@@ -19,7 +19,7 @@ function surprise(data, selected) {
   });
   const about = "The number below a token is −ln of its probability given the tokens before it, in "
     + `nats: 0 for a token that was certain, ${chance.toFixed(1)} for a guess among all `
-    + `${data.vocab.toLocaleString("en")}. Select a token, and every drawing follows.`;
+    + `${data.vocab.toLocaleString("en")}. Select a token to see it in every drawing.`;
   const result = known.length
     ? `Mean ${mean.toFixed(2)} nats, a perplexity of ${Math.exp(mean).toFixed(1)}.`
     : "No token was predicted from tokens before it.";
