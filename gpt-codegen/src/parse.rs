@@ -93,6 +93,10 @@ pub fn declarations(tokens: TokenStream) -> (Vec<Declared>, Vec<Diagnostic>) {
 /// token in it. The parser and all later phases recurse over them.
 const DEEPEST: usize = 128;
 
+/// How many tokens a `<` counts as. It may begin a type within a type, for which the parser takes
+/// 64 KB of stack in a debug build.
+const ANGLE: usize = 8;
+
 /// The first token that is too far within an expression. It does not recurse itself.
 fn too_deep(tokens: &TokenStream) -> Option<Span> {
     struct Level {
@@ -109,7 +113,8 @@ fn too_deep(tokens: &TokenStream) -> Option<Span> {
             levels.pop();
             continue;
         };
-        innermost.depth += 1;
+        let is_angle = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '<');
+        innermost.depth += if is_angle { ANGLE } else { 1 };
         let depth = innermost.depth;
         if depth > DEEPEST {
             return Some(token.span());

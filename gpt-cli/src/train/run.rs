@@ -88,10 +88,11 @@ impl Loop {
         }
         let (batch, tokens) = (trainer.settings().batch, trainer.tokens());
         let sequences = batch as usize * run.options.accumulate() as usize;
-        let cut = |sequences, tokens: u32| {
-            let seed = run.options.seed();
+        let seed = run.options.seed();
+        let cut_of = |text: &Text, sequences, tokens: u32| {
             RandomWindows::new(text.train.clone(), sequences, tokens as usize, seed)
         };
+        let cut = |sequences, tokens| cut_of(&text, sequences, tokens);
         let data = cut(sequences, tokens).map_err(|_| {
             Failure::Input(format!(
                 "{} has {} tokens to learn from, too few for a window of {tokens}; give more text or a smaller --context",
@@ -129,7 +130,9 @@ impl Loop {
                 out.display()
             )));
         }
-        text.save(out)?;
+        // From here on the tokens are in files, not in memory.
+        let text = text.save(out)?;
+        let data = cut_of(&text, sequences, tokens).expect("the tokens are the same");
         let log = Log::open(out, done)?;
         let best = log.lines.iter().filter_map(|line| {
             let (step, loss) = (line.step, line.val_loss?);
@@ -167,6 +170,9 @@ impl Loop {
         let steps = self.run.options.steps();
         if let Some(line) = self.pending.take() {
             let validate = self.is_due(self.run.options.eval_every());
+            if !self.validates() {
+                self.save_model()?;
+            }
             if let Some(ended) = self.conclude(line, validate, true)? {
                 return Ok(ended);
             }
@@ -234,7 +240,10 @@ impl Loop {
         validate: bool,
         saved: bool,
     ) -> Result<Option<Ended>, Failure> {
-        let val_loss = if validate && self.validates() { self.validate()? } else { None };
+        let val_loss = match validate && self.validates() {
+            true => self.validate().or_else(|failure| self.keep(&line, failure))?,
+            false => None,
+        };
         let line = Line { val_loss, ..line };
         self.last = Some(line.clone());
         // The checkpoint has the line, so a resumed run validates again and writes the line.
@@ -246,6 +255,15 @@ impl Loop {
             self.draw()?;
         }
         Ok(None)
+    }
+
+    /// Saves the first checkpoint of a run whose validation failed, so that its weights are not lost.
+    /// Where there is one, it stays, since a new one would replace it.
+    fn keep(&mut self, line: &Line, failure: Failure) -> Result<Option<f64>, Failure> {
+        if self.saved.is_none() && matches!(failure, Failure::Runtime(Error::Diverged(_))) {
+            self.save(line)?;
+        }
+        Err(failure)
     }
 
     /// Reports that a gradient overflowed f16. The batch is repeated with a lower loss scale.
@@ -279,7 +297,7 @@ impl Loop {
         let (step, loss) = (self.trainer.steps(), sum / rows as f64);
         if !loss.is_finite() {
             return Err(Failure::Runtime(Error::Diverged(format!(
-                "the training diverged: the validation loss of step {step} is {loss}"
+                "the training diverged: the validation loss of step {step} is {loss} (--eval-windows 0 goes on without validation)"
             ))));
         }
         let text = format!("step {step}: validation loss {loss:.4}");

@@ -1,7 +1,10 @@
 //! The text as tokens.
 //!
 //! A new run encodes the text and keeps the tokens in `train.bin` and `val.bin`, in the layout of
-//! nanoGPT's files. A resumed run maps them and does not need the text.
+//! nanoGPT's files. It then maps these files, as a resumed run does, which does not need the text.
+//! The text is read rather than mapped: another program may change a mapped file, and text that is
+//! no longer UTF-8 is undefined behaviour. So a new run takes the size of the text, and two or four
+//! bytes a token, until its first step.
 
 use std::path::{Path, PathBuf};
 
@@ -90,8 +93,9 @@ impl Text {
         self.train.fingerprint() ^ self.validation.fingerprint().rotate_left(1)
     }
 
-    /// Saves the tokenizer and the tokens in the folder of the run, unless they are there.
-    pub fn save(&self, out: &Path) -> Result<(), Failure> {
+    /// Saves the tokenizer and the tokens in the folder of the run, unless they are there, and maps
+    /// them.
+    pub fn save(self, out: &Path) -> Result<Text, Failure> {
         let path = out.join(TOKENIZER);
         if !path.exists() {
             self.tokenizer.save(&path)?;
@@ -103,7 +107,12 @@ impl Text {
                 tokens.save(&path, self.width)?;
             }
         }
-        Ok(())
+        let [train, validation] = [TRAIN, VALIDATION].map(|name| out.join(name));
+        Ok(Text {
+            train: Tokens::open(&train, self.width)?,
+            validation: Tokens::open(&validation, self.width)?,
+            ..self
+        })
     }
 }
 
@@ -120,6 +129,11 @@ fn encode(
     progress: impl Fn(usize),
 ) -> Result<Tokens, Failure> {
     let (mut short, mut long) = (Vec::<u16>::new(), Vec::<u32>::new());
+    // Few texts have more tokens than bytes. Pages that are not written take no memory.
+    match width {
+        Width::U16 => short.reserve_exact(text.len()),
+        Width::U32 => long.reserve_exact(text.len()),
+    }
     let mut great = None;
     tokenizer.encode_long(text, |ids, done| {
         match width {
@@ -134,6 +148,8 @@ fn encode(
         }
         progress(done);
     })?;
+    short.shrink_to_fit();
+    long.shrink_to_fit();
     match (great, width) {
         (Some(id), _) => Err(Failure::Input(format!(
             "the text has the token {id}, which is not in the vocabulary of the model"

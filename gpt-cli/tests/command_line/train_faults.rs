@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
@@ -99,6 +99,60 @@ fn a_run_without_validation_leaves_its_newest_model() {
     assert!(text.starts_with("the newest model, not validated, is in run"), "{text}");
     assert!(desk.path("run/model.safetensors").exists());
     assert!(desk.log().iter().all(|line| line["val_loss"].is_null()));
+}
+
+/// Replaces the embedding of the token `id` by NaN.
+fn spoil(path: &Path, id: usize, width: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    let data = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&bytes[8..data]).unwrap();
+    let start = header["wte.weight"]["data_offsets"][0].as_u64().unwrap() as usize;
+    let row = data + start + 4 * id * width;
+    for value in bytes[row..row + 4 * width].as_chunks_mut().0 {
+        *value = f32::NAN.to_le_bytes();
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+/// A token that only the validation has makes its loss NaN. The weights of the run stay, and it goes
+/// on without validation.
+#[test]
+fn a_first_validation_loss_of_nan_loses_no_weights() {
+    let desk = TestDir::new(60);
+    let text = LINES.repeat(60) + &"zz zz\n".repeat(40);
+    fs::write(desk.path("text.txt"), text).unwrap();
+    let spec = "vocab: 18, context: 16, layers: 1, heads: 1, embed: 8, tie_embeddings: false";
+    let begin = |more: &str| {
+        let mut command = desk.train(&format!("--data text.txt --batch 2 {more} --spec"));
+        command.arg(spec);
+        command
+    };
+    succeeds(&mut begin("--steps 1 --eval-windows 2"));
+    fs::rename(desk.path("run"), desk.path("start")).unwrap();
+    let json: Value =
+        serde_json::from_slice(&fs::read(desk.path("start/tokenizer.json")).unwrap()).unwrap();
+    let id = json["model"]["vocab"]["z"].as_u64().unwrap() as usize;
+    spoil(&desk.path("start/model.safetensors"), id, 8);
+    let message = fails(&mut begin("--weights start --steps 4 --eval-every 2 --save-every 3"), 1);
+    assert!(message.contains("the validation loss of step 2 is NaN"), "{message}");
+    assert!(message.contains("step 2 is kept: run/checkpoint-2"), "{message}");
+    assert!(desk.path("run/checkpoint-2/model.safetensors").exists());
+    assert!(!desk.path("run/model.safetensors").exists());
+    // The same again, and the first checkpoint is not replaced by one of a later step.
+    let message = fails(&mut desk.train("--resume"), 1);
+    assert!(message.contains("the validation loss of step 2 is NaN"), "{message}");
+    assert!(desk.path("run/checkpoint-2/model.safetensors").exists());
+    succeeds(&mut desk.train("--resume --eval-windows 0"));
+    assert!(desk.path("run/model.safetensors").exists());
+    assert_eq!(desk.log().last().unwrap()["step"], 4);
+    // In the last step, too.
+    fs::remove_dir_all(desk.path("run")).unwrap();
+    let message = fails(&mut begin("--weights start --steps 3 --eval-every 3"), 1);
+    assert!(message.contains("step 3 is kept: run/checkpoint-3"), "{message}");
+    let output = succeeds(&mut desk.train("--resume --eval-windows 0"));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("the newest model, not validated, is in run"), "{text}");
+    assert!(desk.path("run/model.safetensors").exists());
 }
 
 #[test]

@@ -2,13 +2,13 @@
 //!
 //! As for a `config.json`, a candidate is written for each architecture, with the values that it
 //! can express. The first one that reads back as the spec is the file's, so a value that an
-//! architecture cannot express is never lost.
+//! architecture cannot express is never lost. One whose file llama.cpp refuses is the last choice.
 
 use gpt_plan::{Positions, RopeScaling, Spec};
 use serde_json::{Map, Value};
 
 use super::architectures::{ARCHITECTURES, Architecture};
-use super::{Tensors, ZERO_BIASES, eps_key, gguf_description, rope};
+use super::{Tensors, ZERO_BIASES, eps_key, gguf_description, loader, rope};
 use crate::write::{activation_name, same};
 
 /// The parts of a GGUF besides the tensors of a model.
@@ -47,13 +47,23 @@ impl Keys {
 }
 
 /// The metadata of `spec`, whose file has `tensors`. None if no architecture of llama.cpp can
-/// express it.
+/// express it. If llama.cpp refuses the file of each architecture that can, a note says why.
 pub fn gguf_metadata(spec: &Spec, tensors: &dyn Tensors) -> Option<GgufMetadata> {
-    let mut candidates = ARCHITECTURES.iter().filter_map(|known| candidate(spec, tensors, known));
-    candidates.find(|found| {
+    let mut refused = None;
+    for mut found in ARCHITECTURES.iter().filter_map(|known| candidate(spec, tensors, known)) {
         let tensors = WithDivisors { tensors, divisors: &found.divisors };
-        gguf_description(&found.values, &tensors).is_ok_and(|read| same(&read, spec))
-    })
+        if !gguf_description(&found.values, &tensors).is_ok_and(|read| same(&read, spec)) {
+            continue;
+        }
+        let Some(note) = loader::refusal(found.architecture, spec, &tensors, found.zeros) else {
+            return Some(found);
+        };
+        if refused.is_none() {
+            found.notes.insert(0, note);
+            refused = Some(found);
+        }
+    }
+    refused
 }
 
 fn candidate(

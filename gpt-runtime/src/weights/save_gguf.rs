@@ -385,6 +385,62 @@ mod tests {
         assert_eq!(found["cohere"], Some("command-r"));
     }
 
+    /// A file that llama.cpp refuses is written, and a sentence says why it will be refused.
+    #[test]
+    fn a_refusal_of_llama_cpp_is_a_note() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/families");
+        let spec = |class: &str| crate::weights::read_spec(&folder.join(class)).unwrap();
+        let notes = |spec: &Spec| {
+            let tensors = PlanTensors::of(testing::plan(spec));
+            gpt_config::gguf_metadata(spec, &tensors).unwrap().notes
+        };
+        for (class, change, reason) in [
+            (
+                "cohere",
+                (|_| {}) as fn(&mut Spec),
+                "command-r expects norms of queries and keys from 64 layers on, and only there",
+            ),
+            (
+                "cohere",
+                |spec| {
+                    spec.qk_norm = None;
+                    spec.bias = true;
+                },
+                "command-r takes no attn_output.bias, ffn_gate.bias, ffn_up.bias, ffn_down.bias",
+            ),
+            (
+                "cohere",
+                |spec| {
+                    spec.qk_norm = None;
+                    spec.tie_embeddings = false;
+                },
+                "command-r takes no output.weight",
+            ),
+            (
+                "falcon",
+                |spec| spec.bias = true,
+                "falcon takes no attn_qkv.bias, attn_output.bias, ffn_up.bias, ffn_down.bias",
+            ),
+            (
+                "gpt_neox",
+                |spec| {
+                    spec.qkv_bias = Some(false);
+                    spec.attn_out_bias = Some(false);
+                },
+                "gptneox needs attn_qkv.bias, attn_output.bias",
+            ),
+            ("gpt_neox", |spec| spec.tie_embeddings = true, "gptneox needs output.weight"),
+        ] {
+            let mut spec = spec(class);
+            let before = notes(&spec);
+            let is_refused = before.iter().any(|note| note.contains("refuse"));
+            assert_eq!(is_refused, class == "cohere", "{class}: {before:?}");
+            change(&mut spec);
+            let expected = format!("llama.cpp will refuse the file: its loader of {reason}");
+            assert_eq!(notes(&spec)[..1], [expected], "{class}");
+        }
+    }
+
     #[test]
     fn specs_that_gguf_cannot_describe_are_rejected() {
         let post_norm = Spec { block: gpt_plan::Block::PostNorm, ..testing::gpt2_spec() };

@@ -5,6 +5,10 @@
 @group(0) @binding(3) var<storage, read_write> tile_maxima: array<vec2<u32>>;
 @group(0) @binding(4) var<storage, read_write> histogram: array<u32>;
 
+// 2^-20, less than 10^-6, the reciprocal of the greatest `inverse_temperature`. With this factor the
+// product with a logit stays within f32. Being a power of two, it changes no order.
+const SCALE: f32 = 9.5367431640625e-7;
+
 fn work(group: vec3<u32>, invocation: u32) {
     if pass_uniform.rows == 0u {
         return;
@@ -22,7 +26,8 @@ fn work(group: vec3<u32>, invocation: u32) {
             let logit = logits[token];
             var order = ordered(logit);
             if sampling.noise == 1u && order > 0u {
-                order = ordered(logit * sampling.inverse_temperature + gumbel(key, token));
+                let scaled = logit * (sampling.inverse_temperature * SCALE);
+                order = ordered(scaled + gumbel(key, token) * SCALE);
             }
             own = better(own, vec2<u32>(order, token));
         }

@@ -13,7 +13,7 @@
 //! a user works or is refused with a sentence, too.
 //!
 //! An input depends on the target, the seed of the run and a number. `tests/parsers.rs` tries the
-//! same 4,000 of each target in every test run, and 15,000 in CI. The program of this crate, which
+//! same 4,000 of each target in every test run, and 100,000 in CI. The program of this crate, which
 //! `.ci/fuzz` starts, tries any number of others. An input that once broke something is in
 //! `corpus`, in a folder for each target, and is tried first.
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-/// A folder in memory if the system has one. After an abort, the input is still in it.
+/// A folder in memory if the system has one. After an abort, the file `input` is still in it.
 pub struct Place {
     folder: TempDir,
     seen: RefCell<HashSet<u64>>,

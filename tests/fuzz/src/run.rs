@@ -111,6 +111,8 @@ pub fn run(
 /// # Errors
 /// The promise that it breaks.
 pub fn attempt(target: &Target, place: &Place, input: &[u8]) -> Result<(bool, usize), String> {
+    // An abort leaves it there.
+    place.write("input", input);
     catch_messages();
     IN_ATTEMPT.with_borrow_mut(|message| *message = Some(String::new()));
     let check = AssertUnwindSafe(|| (target.check)(place, input));

@@ -25,7 +25,7 @@ macro_rules! targets {
             $(
                 #[test]
                 #[ignore = "long; CI runs it"]
-                fn $name() { super::holds(stringify!($name), 15_000); }
+                fn $name() { super::holds(stringify!($name), 100_000); }
             )*
         }
 

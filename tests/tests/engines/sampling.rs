@@ -13,7 +13,7 @@ use gpt_runtime::__private::engine::{
 };
 use gpt_runtime::__private::gpu::{GpuDevice, GpuModel};
 use gpt_runtime::weights::{HostTensor, Weights};
-use gpt_runtime::{Error, Sampler, Sampling};
+use gpt_runtime::{Error, Model, Sampler, Sampling, Stop, Untyped};
 use gpt_tests::oracle::Choice;
 use gpt_tests::{gpu, specs};
 
@@ -206,6 +206,48 @@ fn logits_of_all_kinds() {
         // Each kind with every second filter, since the f64 reference sorts all logits.
         let some: Vec<_> = samplings(vocab).into_iter().skip(number % 2).step_by(2).collect();
         check(what, &device, &logits, &some);
+    }
+}
+
+/// Logits whose quotient by a temperature is beyond f32. Their order and their distances are not, so
+/// the likeliest token is drawn, on both engines.
+#[test]
+fn great_logits_do_not_overflow() {
+    let vocab = 4099;
+    let kinds: [(&str, &dyn Fn(usize) -> f32); 5] = [
+        ("of both signs", &|i| f32::MAX * (2.0 * uniform(i) - 1.0)),
+        ("positive", &|i| f32::MAX * (0.5 + 0.5 * uniform(i))),
+        ("negative", &|i| f32::MIN * (0.5 + 0.5 * uniform(i))),
+        ("negative but one", &|i| if i == 2999 { f32::MAX } else { f32::MIN }),
+        ("near a limit", &|i| 3e32 * (0.5 + uniform(i))),
+    ];
+    let temperatures = [1e-6, 0.25, 0.8, 1.0, 2.0, 100.0];
+    for (what, kind) in kinds {
+        let logits: Vec<f32> = (0..vocab).map(kind).collect();
+        let likeliest = (0..vocab).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap();
+        let mut samplings = samplings(vocab);
+        samplings.extend(temperatures.map(|temperature| Sampling { temperature, ..ALL }));
+        if let Some(device) = gpu::device() {
+            check(what, &device, &logits, &samplings);
+        }
+        let plan = plan(vocab);
+        for device in gpu::devices() {
+            let weights = Fixed { plan, logits: &logits };
+            let model = Model::<Untyped>::from_plan(plan, &weights, &device).unwrap();
+            for sampling in &samplings {
+                let stop = Stop { tokens: Some(DRAWS as usize / 2), ..Stop::default() };
+                let mut session = model.session().open().unwrap();
+                let text = session.generate_tokens(&[0], sampling.clone(), stop).unwrap();
+                let text: Vec<u32> = text.map(|id| id.unwrap()).collect();
+                let name = device.name();
+                assert_eq!(
+                    text,
+                    vec![likeliest as u32; text.len()],
+                    "{what}: {sampling:?}, {name}"
+                );
+                assert_eq!(text.len(), DRAWS as usize / 2);
+            }
+        }
     }
 }
 

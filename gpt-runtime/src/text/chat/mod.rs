@@ -86,7 +86,12 @@ impl Template {
     }
 
     fn environment(&self) -> Result<&Environment<'static>, Error> {
-        let compile = || functions::environment(self.source()?);
+        let compile = || {
+            let source = self.source()?;
+            caught(|| functions::environment(source)).unwrap_or_else(|| {
+                Err("the model's chat template cannot be read: its engine panicked".to_owned())
+            })
+        };
         let environment = self.environment.get_or_init(compile);
         environment.as_ref().map_err(Error::template)
     }
@@ -103,13 +108,23 @@ impl Template {
             tools => Value::from(()), documents => Value::from(()),
             ..Value::from_pairs(tokens)
         };
-        template.render(values).map_err(|error| {
-            Error::template(format!(
-                "the model's chat template does not accept the conversation: {error}"
-            ))
-            .caused_by(error)
-        })
+        const REFUSED: &str = "the model's chat template does not accept the conversation";
+        match caught(|| template.render(values)) {
+            Some(Ok(text)) => Ok(text),
+            Some(Err(error)) => {
+                Err(Error::template(format!("{REFUSED}: {error}")).caused_by(error))
+            }
+            None => Err(Error::template(format!("{REFUSED}: its engine panicked"))),
+        }
     }
+}
+
+/// What `work` returns; none if it panics. A template is a part of a file, so it must not end the
+/// program. Where overflows are checked, minijinja panics for a slice whose step is the least
+/// integer.
+fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
+    // What a panic leaves half done is dropped: an environment that is compiled, or a copy of it.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok()
 }
 
 #[cfg(test)]
@@ -146,6 +161,28 @@ mod tests {
         let error =
             render("{{ raise_exception('roles must alternate') }}", &[]).unwrap_err().to_string();
         assert!(error.contains("roles must alternate"), "{error}");
+    }
+
+    /// A slice whose step is the least integer. Its negation panics where overflows are checked.
+    #[test]
+    fn a_panic_of_the_engine_is_an_error() {
+        let list = [Message::new(Role::User, "a"), Message::new(Role::User, "b")];
+        for least in
+            ["-9223372036854775808", "(-9223372036854775807 - 1)", "-9223372036854775807.5"]
+        {
+            for sliced in ["messages", "'ab'", "range(2)", "(1, 2)"] {
+                let source = format!("{{{{ {sliced}[::{least}] | list | length }}}}");
+                match render(&source, &list) {
+                    // One element, the last one.
+                    Ok(text) => assert_eq!(text, "1", "{source}"),
+                    Err(error) => {
+                        let error = error.to_string();
+                        assert!(error.contains("its engine panicked"), "{source}: {error}");
+                    }
+                }
+            }
+        }
+        assert_eq!(caught(|| -> u8 { panic!("of all things") }), None);
     }
 
     #[test]

@@ -92,6 +92,11 @@ pub fn parse(json: &[u8], origin: &str) -> Result<tokenizers::Tokenizer, Error> 
         Error::tokenizer(format!("{origin} is not a tokenizer that can be read: {what}"))
     })?;
     let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(unreadable)?;
+    if let Some(token) = vanishing(&inner) {
+        return Err(Error::tokenizer(format!(
+            "{origin} is not a tokenizer that can be read: its normalizer leaves nothing of the added token {token:?}"
+        )));
+    }
     inner.with_truncation(None).map_err(unreadable)?;
     inner.with_padding(None);
     if let ModelWrapper::BPE(model) = inner.get_model()
@@ -102,6 +107,19 @@ pub fn parse(json: &[u8], origin: &str) -> Result<tokenizers::Tokenizer, Error> 
         inner.with_model(model);
     }
     Ok(inner)
+}
+
+/// An added token that is searched in normalized text, and that the normalizer removes. The crate
+/// finds it everywhere, and panics where that is within a character.
+fn vanishing(inner: &tokenizers::Tokenizer) -> Option<String> {
+    let normalizer = inner.get_normalizer()?;
+    let is_nothing = |content: &str| {
+        let mut text = NormalizedString::from(content);
+        normalizer.normalize(&mut text).is_ok() && text.get().is_empty()
+    };
+    let added = inner.get_added_vocabulary().get_added_tokens_decoder();
+    let vanish = added.values().filter(|token| token.normalized && is_nothing(&token.content));
+    vanish.map(|token| token.content.clone()).min()
 }
 
 /// The words that a text is cut into before it is encoded. Added tokens are treated as text.

@@ -78,6 +78,21 @@ fn gpt2s_two_files() {
     }
 }
 
+/// A token that the normalizer removes would be found at every byte of a text.
+#[test]
+fn an_added_token_that_vanishes_is_refused() {
+    let json = |normalized: bool| {
+        let added = serde_json::json!({ "id": 1, "content": "\n", "special": false,
+            "single_word": false, "lstrip": false, "rstrip": false, "normalized": normalized });
+        serde_json::json!({ "added_tokens": [added],
+            "normalizer": { "type": "Strip", "strip_left": true, "strip_right": false },
+            "model": { "type": "BPE", "vocab": { "é": 0, "\n": 1 }, "merges": [] } })
+    };
+    assert_eq!(source::from_json(&json(false)).unwrap().encode("é\né").unwrap(), [0, 1, 0]);
+    let error = source::from_json(&json(true)).err().unwrap().to_string();
+    assert!(error.ends_with("leaves nothing of the added token \"\\n\""), "{error}");
+}
+
 #[test]
 fn characters_that_span_tokens_are_streamed_whole() {
     let folder = tempfile::tempdir().unwrap();
