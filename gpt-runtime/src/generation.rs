@@ -5,9 +5,10 @@
 //! that may begin a stop string is held back until later tokens decide.
 
 use std::ops::{Deref, DerefMut};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::Error;
+use crate::clock::Instant;
 use crate::sample::{Sampler, Sampling};
 use crate::session::{Session, SessionBuilder};
 use crate::text::{StopStrings, TextStream};
@@ -138,8 +139,7 @@ impl<M> SessionBuilder<M> {
     ) -> Result<Generation<'static, M>, Error> {
         let session = self.open()?;
         let ids = session.model().tokenizer()?.encode_prompt(prompt)?;
-        let session = SessionRef::Owned(Box::new(session));
-        Generation::new(session, &ids, sampling, Stop::default())
+        session.into_generation(&ids, sampling, Stop::default())
     }
 }
 
@@ -174,6 +174,20 @@ impl<M> Session<M> {
         stop: Stop,
     ) -> Result<Generation<'_, M>, Error> {
         Generation::new(SessionRef::Borrowed(self), prompt, sampling, stop)
+    }
+
+    /// As [`generate_from_tokens`](Self::generate_from_tokens). The generation owns the session, so
+    /// a program can keep it between events.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub fn into_generation(
+        self,
+        prompt: &[u32],
+        sampling: Sampling,
+        stop: Stop,
+    ) -> Result<Generation<'static, M>, Error> {
+        Generation::new(SessionRef::Owned(Box::new(self)), prompt, sampling, stop)
     }
 
     /// Appends the tokens `prompt` and continues them with tokens. The tokens that end a text are

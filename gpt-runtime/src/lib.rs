@@ -127,6 +127,7 @@
 // Without `gpu` or `train`, the code that only they call is compiled too; the linker drops it.
 #![cfg_attr(not(all(feature = "gpu", feature = "train")), allow(dead_code))]
 
+mod clock;
 // Reachable only through `__private`.
 #[allow(missing_docs, clippy::missing_errors_doc)]
 mod cpu;

@@ -11,7 +11,6 @@
 //! never read.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use bytemuck::cast_slice;
 use gpt_plan::{BufferId, SamplingOp};
@@ -21,6 +20,7 @@ use super::buffers::{PassUniform, SamplingUniform};
 use super::in_flight::{Continuation, Pace, Pending};
 use super::sequence::GpuSession;
 use crate::Error;
+use crate::clock::Instant;
 use crate::engine::Continue;
 
 /// Submissions in flight: one runs while the one before is read.

@@ -1,11 +1,12 @@
 //! Submissions of generation that the host has not read, and the number of tokens in each.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use wgpu::SubmissionIndex;
 
 use super::buffers::{MOST_TOKENS, SamplingUniform};
+use crate::clock::Instant;
 
 /// Time that the tokens of one submission should take. Text that arrives at this interval looks as
 /// if it arrived token by token, and the host takes a small part of the interval to submit.
