@@ -32,7 +32,7 @@ function check(what, passed, detail = "") {
 /** The JSON that a command of `gpt` prints in its last line. */
 function native(...parameters) {
   const output = execFileSync(gpt, [...parameters, "--device", "cpu", "--json"], {
-    encoding: "utf8", maxBuffer: 1 << 30,
+    encoding: "utf8", maxBuffer: 1 << 30, stdio: ["ignore", "pipe", "ignore"],
   });
   return JSON.parse(output.trim().split("\n").at(-1));
 }
@@ -87,8 +87,13 @@ async function welcome(page, address) {
   check("nothing comes from elsewhere", origins.length === 0, origins.join(" "));
 }
 
+// The page keeps Bard's weights of 8 bits and rounds the inputs of products to 16 bits, which changes
+// no text. AVX-512 rounds them to 8 bits, which does. So all is compared with the same weights in f32.
+const EXACT = ["--dtype", "f32"];
+
 async function texts(page) {
-  const { text } = native("generate", "--prompt", PROMPT, "--tokens", TOKENS, "--temperature", 0);
+  const generate = ["generate", "--prompt", PROMPT, "--tokens", TOKENS, ...EXACT];
+  const { text } = native(...generate, "--temperature", 0);
   await page.value(fill({ prompt: PROMPT, tokens: TOKENS, temperature: 0 }));
   await page.value('document.getElementById("write").click()');
   await page.until(idle);
@@ -100,16 +105,16 @@ async function texts(page) {
   await page.value(fill({ temperature: 0.8, seed: 7 }));
   await page.value('document.getElementById("write").click()');
   await page.until(idle);
-  const [again, drawn] = [await page.value(written), native("generate", "--prompt", PROMPT,
-    "--tokens", TOKENS, "--temperature", 0.8, "--seed", 7).text];
+  const again = await page.value(written);
+  const drawn = native(...generate, "--temperature", 0.8, "--seed", 7).text;
   check("so is the text of a seed", again === drawn,
     again === drawn ? "" : `${JSON.stringify(again)} is not ${JSON.stringify(drawn)}`);
 }
 
 async function numbers(page, address) {
   const text = "ROMEO:\nBut soft, what light through yonder window breaks?";
-  for (const [dtype, bound] of [["f32", 1e-11], ["q8", 1e-3]]) {
-    const { logits } = native("logits", "--prompt", text, "--dtype", dtype);
+  const { logits } = native("logits", "--prompt", text, ...EXACT);
+  for (const [dtype, bound] of [["f32", 1e-11], ["q8", 2.5e-7]]) {
     const found = await page.value(`(async () => {
       const { default: init, Writer } = await import("${address}gpt_web.js");
       await init();

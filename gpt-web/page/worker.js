@@ -24,7 +24,7 @@ const turn = (() => {
 
 async function bytes(url) {
   const response = await fetch(url);
-  if (!response.ok) throw new Error(`${url} cannot be loaded: status ${response.status}`);
+  if (!response.ok) throw new Error(`the server did not send ${url}: status ${response.status}`);
   return new Uint8Array(await response.arrayBuffer());
 }
 
