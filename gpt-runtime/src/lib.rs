@@ -159,6 +159,7 @@ mod truncated_plan;
 #[cfg(all(feature = "gpu", feature = "train"))]
 mod tune;
 mod vtable;
+mod wait;
 pub mod weights;
 
 pub use device::{Device, DeviceKind, DeviceOptions, Meter};
@@ -176,7 +177,7 @@ pub use parameter::{LayerParameter, Matrix, Parameter, Row};
 pub use sample::{Sampler, Sampling};
 #[cfg(feature = "train")]
 pub use self_test::self_test_training;
-pub use self_test::{Check, SelfTest, self_test};
+pub use self_test::{Check, SelfTest, self_test, self_test_async};
 pub use session::{DEFAULT_CHUNK, Logits, Observation, Session, SessionBuilder};
 pub use text::Tokenizer;
 #[cfg(feature = "train")]

@@ -1,5 +1,5 @@
-// Checks the page in Chromium: `node check.mjs SITE GPT PICTURES`. SITE is the folder that `.ci/web`
-// makes, GPT the command line of the same commit, with which texts and logits are compared, and
+// Checks the page in Chromium: `node check.mjs SITE GPT PICTURES`. SITE is the folder that
+// `.ci/web` makes, GPT the command line of the same commit, with which texts and logits are compared, and
 // PICTURES a folder for screenshots. CHROMIUM names the browser. The status is 1 if a check fails.
 
 import { execFileSync } from "node:child_process";
@@ -79,6 +79,8 @@ async function welcome(page, address) {
   const speed = await page.value('document.getElementById("speed").textContent');
   check("it says how fast it is", /^\d+ tokens a second$/.test(speed), speed);
   const device = await page.value('document.getElementById("device").textContent');
+  // Chromium's only adapter here is software, which the model of the page does not use.
+  await page.until('/software/.test(document.getElementById("reason").textContent)');
   const reason = await page.value('document.getElementById("reason").textContent');
   check("it names its device and the reason", device.length > 3 && reason.length > 3,
     `${device} (${reason})`);
@@ -87,8 +89,9 @@ async function welcome(page, address) {
   check("nothing comes from elsewhere", origins.length === 0, origins.join(" "));
 }
 
-// The page keeps Bard's weights of 8 bits and rounds the inputs of products to 16 bits, which changes
-// no text. AVX-512 rounds them to 8 bits, which does. So all is compared with the same weights in f32.
+// The page keeps Bard's weights of 8 bits and rounds the inputs of products to 16 bits, which
+// changes no text. AVX-512 rounds them to 8 bits, which does. So all is compared with the same
+// weights in f32.
 const EXACT = ["--dtype", "f32"];
 
 async function texts(page) {
@@ -119,12 +122,36 @@ async function numbers(page, address) {
       const { default: init, Writer } = await import("${address}gpt_web.js");
       await init();
       const gguf = new Uint8Array(await (await fetch("bard.gguf")).arrayBuffer());
-      return [...Writer.open("bard.gguf", gguf, "${dtype}").logits(${JSON.stringify(text)})];
+      const writer = await Writer.open("bard.gguf", gguf, "cpu", "${dtype}");
+      return [...await writer.logits(${JSON.stringify(text)})];
     })()`);
     const error = nmse(found, logits.flat());
     check(`logits in ${dtype} are the command line's`, error <= bound,
       `NMSE ${error.toExponential(1)} of ${found.length}`);
   }
+}
+
+/** The likeliest text on WebGPU. A prompt of one token needs none of the kernels for many, each of
+ * which takes SwiftShader most of a minute to compile. */
+async function gpu(page, address) {
+  const [prompt, tokens] = ["J", 40];
+  const { text } = native("generate", "--prompt", prompt, "--tokens", tokens, "--temperature", 0,
+    ...EXACT);
+  const found = await page.value(`(async () => {
+    const { default: init, Writer } = await import("${address}gpt_web.js");
+    await init();
+    const gguf = new Uint8Array(await (await fetch("bard.gguf")).arrayBuffer());
+    const writer = await Writer.open("bard.gguf", gguf, "gpu");
+    await writer.start("${prompt}", ${tokens}, 0, 0);
+    for (let text = "";;) {
+      const step = await writer.step(12);
+      text += step.text;
+      if (step.ended) return { text, gpu: writer.is_gpu() };
+    }
+  })()`);
+  const same = found.gpu && found.text === text;
+  check("the likeliest text on WebGPU is the command line's", same,
+    same ? "" : `${JSON.stringify(found)} is not ${JSON.stringify(text)}`);
 }
 
 async function stop(page) {
@@ -246,6 +273,7 @@ try {
   await other.open(address);
   await other.until(idle);
   await numbers(other, address);
+  await gpu(other, address);
 } finally {
   await browser.close();
   server.close();

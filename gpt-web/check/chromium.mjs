@@ -114,8 +114,10 @@ export class Page {
     return this.send("Page.addScriptToEvaluateOnNewDocument", { source: script });
   }
 
+  /** Opens an address, and waits for the page and its scripts. */
   async open(url) {
     await this.send("Page.navigate", { url });
+    await this.until('document.readyState === "complete" && location.href !== "about:blank"');
   }
 
   /** The value of an expression; a promise is awaited. */

@@ -69,9 +69,11 @@ const ENDS = {
 };
 
 const HANDLERS = {
-  ready({ device, reason }) {
+  device({ device, reason }) {
     $("device").textContent = device;
     $("reason").textContent = reason;
+  },
+  ready() {
     write();
   },
   text({ id, piece, rate }) {
@@ -81,6 +83,7 @@ const HANDLERS = {
   },
   end({ id, why, tokens }) {
     if (id !== current) return;
+    frame();
     say(ENDS[why](tokens));
     show("idle");
   },
@@ -119,3 +122,6 @@ addEventListener("keydown", (event) => {
 });
 
 show("loading");
+// `?device=cpu` and `?device=gpu` choose; otherwise a GPU is used if it computes correctly.
+const device = new URLSearchParams(location.search).get("device") ?? "auto";
+worker.postMessage({ type: "open", device });

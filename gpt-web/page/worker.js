@@ -1,13 +1,19 @@
 // The worker: loads the program and the model, and writes. A step of a text takes about STEP
 // milliseconds; between two steps the worker handles messages, so Stop waits for one step at most.
+//
+// The CPU engine starts at once. With the device `auto`, a GPU is tested after the first text, and
+// takes over if it computes correctly.
 
-import init, { Choice, Writer } from "./gpt_web.js";
+import init, { Writer } from "./gpt_web.js";
 
 const STEP = 12;
+const MODEL = "bard.gguf";
 
 let writer = null;
 /** The number of the text in progress; 0 if there is none. */
 let writing = 0;
+/** Ends when the writer is free: it does one thing at a time. */
+let free = Promise.resolve();
 
 const post = (type, rest = {}) => self.postMessage({ type, ...rest });
 
@@ -28,32 +34,52 @@ async function bytes(url) {
   return new Uint8Array(await response.arrayBuffer());
 }
 
-async function open() {
-  const [gguf] = await Promise.all([bytes("bard.gguf"), init()]);
-  writer = Writer.open("bard.gguf", gguf);
-  post("ready", {
-    model: writer.model(),
-    device: writer.device(),
-    reason: writer.reason(),
-    context: writer.context(),
+function describe() {
+  post("device", { device: writer.device(), reason: writer.reason() });
+}
+
+async function open({ device }) {
+  const [gguf] = await Promise.all([bytes(MODEL), init()]);
+  writer = await Writer.open(MODEL, gguf, device === "gpu" ? "gpu" : "cpu");
+  describe();
+  post("ready");
+  if (device !== "auto") return;
+  // The page asks for the first text now.
+  await turn();
+  await after(async () => {
+    try {
+      const other = await Writer.open(MODEL, gguf, "auto");
+      writer.free();
+      writer = other;
+      describe();
+    } catch (error) {
+      if (error instanceof WebAssembly.RuntimeError) throw error;
+      post("device", { device: writer.device(), reason: sentence(error) });
+    }
   });
 }
 
+/** Runs `task` when those before it are done. */
+function after(task) {
+  free = free.then(task);
+  return free;
+}
+
 async function write({ id, prompt, tokens, temperature, seed }) {
-  const choice = new Choice(tokens, temperature, seed);
+  // A newer text has taken its place before it began.
+  if (writing !== id) return;
   try {
-    writer.start(prompt, choice);
+    await writer.start(prompt, tokens, temperature, seed);
   } catch (error) {
+    if (error instanceof WebAssembly.RuntimeError) throw error;
+    writing = 0;
     post("refused", { id, message: sentence(error) });
     return;
-  } finally {
-    choice.free();
   }
-  writing = id;
   const start = performance.now();
   let written = 0;
   while (writing === id) {
-    const step = writer.step(STEP);
+    const step = await writer.step(STEP);
     const { text: piece, ended } = step;
     written = step.tokens;
     step.free();
@@ -66,11 +92,8 @@ async function write({ id, prompt, tokens, temperature, seed }) {
     }
     await turn();
   }
-  // Stopped, unless a newer text has taken its place.
-  if (writing === 0) {
-    post("text", { id, piece: writer.stop(), rate: null });
-    post("end", { id, why: "stopped", tokens: written });
-  }
+  post("text", { id, piece: writer.stop(), rate: null });
+  post("end", { id, why: "stopped", tokens: written });
 }
 
 function sentence(error) {
@@ -86,9 +109,13 @@ function fail(error) {
   post("failed", { message: `${what}. Reload the page to start again.` });
 }
 
-self.onmessage = ({ data }) => {
-  if (data.type === "stop") writing = 0;
-  else if (data.type === "write") write(data).catch(fail);
+const HANDLERS = {
+  open: (message) => open(message).catch(fail),
+  stop: () => { writing = 0; },
+  write: (message) => {
+    writing = message.id;
+    after(() => write(message)).catch(fail);
+  },
 };
 
-open().catch(fail);
+self.onmessage = ({ data }) => HANDLERS[data.type](data);

@@ -10,5 +10,6 @@
 
 #![cfg(target_family = "wasm")]
 
+mod device;
 mod models;
 mod writer;

@@ -1,6 +1,6 @@
 //! The models of the page.
 
-use gpt_runtime::{Device, Error, LoadOptions, Model, Untyped, gpt_model};
+use gpt_runtime::{Device, Error, Format, Gpt, LoadOptions, Model, Plan, Untyped, gpt_model};
 
 gpt_model! {
     /// A character-level model of Shakespeare with 2.7 M parameters, as in the command line.
@@ -11,6 +11,14 @@ gpt_model! {
         positions: Rope { theta: 10_000.0 },
         ..GPT2_SMALL
     }
+}
+
+/// The formats of Bard's file.
+pub const FORMATS: &[Format] = &[Format::Q8];
+
+/// The plan of Bard.
+pub fn plan() -> &'static Plan {
+    Bard::plan()
 }
 
 /// Loads the GGUF file called `name`.

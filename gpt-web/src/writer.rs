@@ -1,18 +1,21 @@
 //! A model that writes texts, one at a time.
+//!
+//! Its functions are `async`, for a GPU of a browser is waited for by events. The CPU engine never
+//! yields within one.
 
 use std::time::Duration;
 
-use gpt_runtime::{
-    Device, Ended, Error, Format, Generation, LoadOptions, Model, Sampling, Stop, Untyped,
-};
+use gpt_runtime::{Ended, Error, Format, Generation, LoadOptions, Model, Sampling, Stop, Untyped};
 use wasm_bindgen::prelude::*;
 
+use crate::device;
 use crate::models;
 
 /// A model on a device, and the text that it writes.
 #[wasm_bindgen]
 pub struct Writer {
     model: Model<Untyped>,
+    reason: String,
     text: Option<Generation<'static, Untyped>>,
 }
 
@@ -27,34 +30,24 @@ pub struct Step {
     pub ended: Option<String>,
 }
 
-/// How to choose tokens.
-#[wasm_bindgen]
-pub struct Choice {
-    sampling: Sampling,
-    tokens: usize,
-}
-
-#[wasm_bindgen]
-impl Choice {
-    /// At most `tokens` new tokens at `temperature`; 0 always takes the likeliest.
-    #[wasm_bindgen(constructor)]
-    pub fn new(tokens: usize, temperature: f32, seed: u32) -> Choice {
-        let sampling = Sampling { temperature, seed: seed.into(), ..Sampling::default() };
-        Choice { sampling, tokens }
-    }
-}
-
 #[wasm_bindgen]
 impl Writer {
-    /// Loads a GGUF file. `dtype` is a format to convert its matrices to, such as `f32`.
+    /// Loads a GGUF file. `kind` is the device: `cpu`, `gpu`, or `auto` for a GPU that passes the
+    /// test of the model's kernels, otherwise the CPU. `dtype` is a format to convert the matrices
+    /// to, such as `f32`.
     ///
     /// # Errors
-    /// The file is damaged or of another model, or there is no memory for it.
-    pub fn open(name: &str, gguf: Vec<u8>, dtype: Option<String>) -> Result<Writer, JsError> {
+    /// The file is damaged or of another model, there is no memory for it, or no such device.
+    pub async fn open(
+        name: String,
+        gguf: Vec<u8>,
+        kind: String,
+        dtype: Option<String>,
+    ) -> Result<Writer, JsError> {
         let options = LoadOptions { dtype: dtype.map(format).transpose()?, ..Default::default() };
-        let device = Device::cpu()?;
-        let model = models::load(name, gguf, &device, &options)?;
-        Ok(Writer { model, text: None })
+        let (device, reason) = device::open(&kind, models::plan(), models::FORMATS).await?;
+        let model = models::load(&name, gguf, &device, &options)?;
+        Ok(Writer { model, reason, text: None })
     }
 
     /// The name of the model.
@@ -67,9 +60,14 @@ impl Writer {
         self.model.device().name()
     }
 
+    /// Whether it is a GPU.
+    pub fn is_gpu(&self) -> bool {
+        self.model.device().is_gpu()
+    }
+
     /// Why it was chosen.
     pub fn reason(&self) -> String {
-        "the CPU engine is the only one in this build".to_owned()
+        self.reason.clone()
     }
 
     /// Tokens that a prompt and its continuation may have together.
@@ -77,30 +75,36 @@ impl Writer {
         self.model.plan().spec.context
     }
 
-    /// Reads a prompt. Call [`step`](Self::step) for the text. A text that was in progress is
-    /// dropped.
+    /// Reads a prompt, for a text of at most `tokens` new tokens. A `temperature` of 0 always takes
+    /// the likeliest. Call [`step`](Self::step) for the text. One in progress is dropped.
     ///
     /// # Errors
-    /// A character that the model does not know, or too long a prompt.
-    pub fn start(&mut self, prompt: &str, choice: &Choice) -> Result<(), JsError> {
+    /// A character that the model does not know, too long a prompt, or a device that fails.
+    pub async fn start(
+        &mut self,
+        prompt: String,
+        tokens: usize,
+        temperature: f32,
+        seed: u32,
+    ) -> Result<(), JsError> {
         self.text = None;
-        let prompt = self.model.tokenizer()?.encode_prompt(prompt)?;
-        let stop = Stop::default().with_tokens(choice.tokens);
-        let capacity = prompt.len().saturating_add(choice.tokens);
-        let capacity = capacity.clamp(1, self.context() as usize);
+        let prompt = self.model.tokenizer()?.encode_prompt(&prompt)?;
+        let sampling = Sampling { temperature, seed: seed.into(), ..Sampling::default() };
+        let stop = Stop::default().with_tokens(tokens);
+        let capacity = prompt.len().saturating_add(tokens).clamp(1, self.context() as usize);
         let session = self.model.session().capacity(capacity as u32).open()?;
-        self.text = Some(session.into_generation(&prompt, choice.sampling.clone(), stop)?);
+        self.text = Some(session.into_generation_async(&prompt, sampling, stop).await?);
         Ok(())
     }
 
     /// Writes for about `milliseconds`, at least one token.
     ///
     /// # Errors
-    /// No text was started, or the engine fails.
-    pub fn step(&mut self, milliseconds: f64) -> Result<Step, JsError> {
+    /// No text was started, or the device fails.
+    pub async fn step(&mut self, milliseconds: f64) -> Result<Step, JsError> {
         let budget = Duration::from_secs_f64(milliseconds.clamp(0.0, 1e6) / 1e3);
         let text = self.text.as_mut().ok_or_else(|| JsError::new("no text was started"))?;
-        let new = text.poll(budget)?;
+        let new = text.poll_async(budget).await?;
         let (tokens, ended) = (text.generated(), text.ended());
         if ended.is_some() {
             self.text = None;
@@ -117,12 +121,24 @@ impl Writer {
     ///
     /// # Errors
     /// As [`start`](Self::start).
-    pub fn logits(&self, text: &str) -> Result<Vec<f32>, JsError> {
-        let ids = self.model.tokenizer()?.encode_prompt(text)?;
-        let mut session = self.model.session().capacity(ids.len() as u32).all_logits().open()?;
+    pub async fn logits(&self, text: String) -> Result<Vec<f32>, JsError> {
+        let ids = self.model.tokenizer()?.encode_prompt(&text)?;
+        let mut session = self.model.session().capacity(ids.len() as u32).open()?;
         let mut rows = Vec::new();
-        session.each_logits(&ids, |_, logits| rows.extend_from_slice(logits))?;
+        for id in ids {
+            rows.extend_from_slice(&session.push_async(&[id]).await?);
+        }
         Ok(rows)
+    }
+
+    /// The logits after the last token of `text`, whose tokens are read at once.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn last_logits(&self, text: String) -> Result<Vec<f32>, JsError> {
+        let ids = self.model.tokenizer()?.encode_prompt(&text)?;
+        let mut session = self.model.session().capacity(ids.len() as u32).open()?;
+        Ok(session.push_async(&ids).await?.to_vec())
     }
 }
 
