@@ -8,6 +8,7 @@ use crate::Error;
 use crate::cpu::{self, CpuDevice};
 use crate::engine::PeakRates;
 use crate::gpu::GpuDevice;
+use crate::wait::now;
 use gpt_simd::Isa;
 
 /// An open device. Cheap to clone; the models that run on it share it.
@@ -135,15 +136,26 @@ impl Device {
     /// # Errors
     /// The options contradict each other, or the device cannot be opened.
     pub fn open(options: &DeviceOptions) -> Result<Device, Error> {
+        now(Device::open_async(options))
+    }
+
+    /// As [`open`](Self::open), for browsers, where a GPU is waited for by `await`. Elsewhere the
+    /// call blocks.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_async(options: &DeviceOptions) -> Result<Device, Error> {
         let named = options.adapter.as_deref();
         match options.kind {
             DeviceKind::Cpu if named.is_some() => Err(Error::Input(
                 "an adapter was named, but the device is `cpu`; remove one of them".to_owned(),
             )),
             DeviceKind::Cpu => Device::open_cpu(options.threads, "requested"),
-            DeviceKind::Gpu => Device::open_gpu(named, "requested"),
-            DeviceKind::Auto if named.is_some() => Device::open_gpu(named, "requested by name"),
-            DeviceKind::Auto => match GpuDevice::open(None) {
+            DeviceKind::Gpu => Device::open_gpu(named, "requested").await,
+            DeviceKind::Auto if named.is_some() => {
+                Device::open_gpu(named, "requested by name").await
+            }
+            DeviceKind::Auto => match GpuDevice::open_async(None).await {
                 Ok(gpu) if !gpu.is_software() => {
                     Ok(Device::of_gpu(Arc::new(gpu), "the best adapter found"))
                 }
@@ -164,8 +176,8 @@ impl Device {
         Ok(Device { engine, reason: reason.to_owned() })
     }
 
-    fn open_gpu(adapter: Option<&str>, reason: &str) -> Result<Device, Error> {
-        Ok(Device::of_gpu(Arc::new(GpuDevice::open(adapter)?), reason))
+    async fn open_gpu(adapter: Option<&str>, reason: &str) -> Result<Device, Error> {
+        Ok(Device::of_gpu(Arc::new(GpuDevice::open_async(adapter).await?), reason))
     }
 
     /// Whether this is a GPU.

@@ -5,9 +5,10 @@
 //! that may begin a stop string is held back until later tokens decide.
 
 use std::ops::{Deref, DerefMut};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::Error;
+use crate::clock::Instant;
 use crate::sample::{Sampler, Sampling};
 use crate::session::{Session, SessionBuilder};
 use crate::text::{StopStrings, TextStream};
@@ -138,8 +139,7 @@ impl<M> SessionBuilder<M> {
     ) -> Result<Generation<'static, M>, Error> {
         let session = self.open()?;
         let ids = session.model().tokenizer()?.encode_prompt(prompt)?;
-        let session = SessionRef::Owned(Box::new(session));
-        Generation::new(session, &ids, sampling, Stop::default())
+        session.into_generation(&ids, sampling, Stop::default())
     }
 }
 
@@ -176,6 +176,43 @@ impl<M> Session<M> {
         Generation::new(SessionRef::Borrowed(self), prompt, sampling, stop)
     }
 
+    /// As [`generate_from_tokens`](Self::generate_from_tokens). The generation owns the session, so
+    /// a program can keep it between events.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub fn into_generation(
+        self,
+        prompt: &[u32],
+        sampling: Sampling,
+        stop: Stop,
+    ) -> Result<Generation<'static, M>, Error> {
+        Generation::new(SessionRef::Owned(Box::new(self)), prompt, sampling, stop)
+    }
+
+    /// As [`into_generation`](Self::into_generation), for browsers, where a GPU is waited for by
+    /// `await`; [`Generation::poll_async`] continues. Elsewhere the call blocks.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub async fn into_generation_async(
+        self,
+        prompt: &[u32],
+        sampling: Sampling,
+        mut stop: Stop,
+    ) -> Result<Generation<'static, M>, Error>
+    where
+        M: 'static,
+    {
+        let strings = std::mem::take(&mut stop.strings);
+        let mut session = SessionRef::Owned(Box::new(self));
+        let (mut sampler, stop_ids) = TokenGeneration::prepare(&session, sampling, &mut stop)?;
+        session.push_async(prompt).await?;
+        let first = session.sample(&mut sampler)?;
+        let tokens = TokenGeneration::begin(session, sampler, stop_ids, stop.tokens, first);
+        Generation::of(tokens, prompt, strings)
+    }
+
     /// Appends the tokens `prompt` and continues them with tokens. The tokens that end a text are
     /// those of `stop` and, if the model has a tokenizer, its end-of-text tokens.
     ///
@@ -203,25 +240,46 @@ impl<'s, M> TokenGeneration<'s, M> {
         mut session: SessionRef<'s, M>,
         prompt: &[u32],
         sampling: Sampling,
-        stop: Stop,
+        mut stop: Stop,
     ) -> Result<Self, Error> {
+        let (mut sampler, stop_ids) = TokenGeneration::prepare(&session, sampling, &mut stop)?;
+        session.push(prompt)?;
+        let first = session.sample(&mut sampler)?;
+        Ok(TokenGeneration::begin(session, sampler, stop_ids, stop.tokens, first))
+    }
+
+    /// The sampler, and the tokens that end the text.
+    fn prepare(
+        session: &SessionRef<'s, M>,
+        sampling: Sampling,
+        stop: &mut Stop,
+    ) -> Result<(Sampler, Vec<u32>), Error> {
         let vocab = session.model().plan().spec.vocab as usize;
-        let mut sampler = Sampler::new(sampling, vocab)?;
-        let mut stop_ids = stop.ids;
+        let sampler = Sampler::new(sampling, vocab)?;
+        let mut stop_ids = std::mem::take(&mut stop.ids);
         if let Ok(tokenizer) = session.model().tokenizer() {
             stop_ids.extend_from_slice(tokenizer.stop_ids());
         }
-        session.push(prompt)?;
-        let first = session.sample(&mut sampler)?;
-        Ok(TokenGeneration {
-            left: stop.tokens.unwrap_or(usize::MAX),
+        Ok((sampler, stop_ids))
+    }
+
+    /// A generation of at most `most` tokens, of which the `first` is chosen.
+    fn begin(
+        session: SessionRef<'s, M>,
+        sampler: Sampler,
+        stop_ids: Vec<u32>,
+        most: Option<usize>,
+        first: u32,
+    ) -> Self {
+        TokenGeneration {
+            left: most.unwrap_or(usize::MAX),
             next: NextToken::Chosen(first),
             count: 0,
             ended: None,
             sampler,
             stop_ids,
             session,
-        })
+        }
     }
 
     /// New tokens so far.
@@ -252,11 +310,36 @@ impl<'s, M> TokenGeneration<'s, M> {
                 next.inspect_err(|_| self.ended = Some(Ended::Failed))?
             }
         };
+        Ok(self.take(id))
+    }
+
+    /// As [`advance`](Self::advance), and yields where it would wait for a browser.
+    async fn advance_async(&mut self, most: usize) -> Result<Option<u32>, Error> {
+        if self.ended.is_some() {
+            return Ok(None);
+        }
+        let id = match self.next {
+            NextToken::Chosen(id) => id,
+            NextToken::After(_) if self.session.remaining() == 0 => {
+                return Ok(self.end(Ended::Full));
+            }
+            NextToken::After(last) => {
+                let most = most.min(self.left);
+                let stops = &self.stop_ids;
+                let next = self.session.advance_async(last, &mut self.sampler, stops, most).await;
+                next.inspect_err(|_| self.ended = Some(Ended::Failed))?
+            }
+        };
+        Ok(self.take(id))
+    }
+
+    /// The chosen token `id`, unless it ends the text.
+    fn take(&mut self, id: u32) -> Option<u32> {
         if self.stop_ids.contains(&id) {
-            return Ok(self.end(Ended::EndOfText));
+            return self.end(Ended::EndOfText);
         }
         if self.left == 0 {
-            return Ok(self.end(Ended::Length));
+            return self.end(Ended::Length);
         }
         self.left -= 1;
         self.count += 1;
@@ -265,7 +348,7 @@ impl<'s, M> TokenGeneration<'s, M> {
         if self.left == 0 {
             self.ended = Some(Ended::Length);
         }
-        Ok(Some(id))
+        Some(id)
     }
 
     fn end(&mut self, why: Ended) -> Option<u32> {
@@ -289,15 +372,20 @@ impl<'s, M> Generation<'s, M> {
         sampling: Sampling,
         mut stop: Stop,
     ) -> Result<Self, Error> {
-        let model = session.model().clone();
-        let tokenizer = model.tokenizer()?;
-        let stops = StopStrings::new(std::mem::take(&mut stop.strings));
-        Ok(Generation {
-            tokens: TokenGeneration::new(session, prompt, sampling, stop)?,
-            stream: tokenizer.stream(prompt),
-            stops,
-            error: None,
-        })
+        session.model().tokenizer()?;
+        let strings = std::mem::take(&mut stop.strings);
+        let tokens = TokenGeneration::new(session, prompt, sampling, stop)?;
+        Generation::of(tokens, prompt, strings)
+    }
+
+    /// The text of `tokens`, which follow `prompt`.
+    fn of(
+        tokens: TokenGeneration<'s, M>,
+        prompt: &[u32],
+        strings: Vec<String>,
+    ) -> Result<Self, Error> {
+        let stream = tokens.session.model().tokenizer()?.stream(prompt);
+        Ok(Generation { stops: StopStrings::new(strings), stream, tokens, error: None })
     }
 
     /// New tokens so far.
@@ -350,6 +438,32 @@ impl<'s, M> Generation<'s, M> {
                 break;
             }
         }
+        self.polled(text)
+    }
+
+    /// As [`poll`](Self::poll), for browsers, where a GPU is waited for by `await`. A GPU runs
+    /// tokens ahead, as with `next`. Elsewhere the call blocks. If the future is dropped before it
+    /// is ready, drop the generation, too.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    pub async fn poll_async(&mut self, budget: Duration) -> Result<String, Error> {
+        let start = Instant::now();
+        let mut text = String::new();
+        while self.error.is_none() && self.tokens.ended.is_none() {
+            match self.tokens.advance_async(usize::MAX).await {
+                Ok(token) => text.push_str(&self.decode(token)),
+                Err(error) => self.error = Some(error),
+            }
+            if start.elapsed() >= budget {
+                break;
+            }
+        }
+        self.polled(text)
+    }
+
+    /// The result of a poll: the text, or if there is none, the error after it.
+    fn polled(&mut self, text: String) -> Result<String, Error> {
         match self.error.take() {
             Some(error) if text.is_empty() => Err(error),
             error => {
@@ -366,19 +480,25 @@ impl<'s, M> Generation<'s, M> {
 
     /// Generates a token and returns the text that is now complete.
     fn advance(&mut self, most: usize) -> Result<String, Error> {
+        let token = self.tokens.advance(most)?;
+        Ok(self.decode(token))
+    }
+
+    /// The text that is complete with `token`, or at the end of the text.
+    fn decode(&mut self, token: Option<u32>) -> String {
         let mut text = String::new();
-        if let Some(id) = self.tokens.advance(most)? {
+        if let Some(id) = token {
             let piece = self.stops.push(&self.stream.push(id));
             text = piece.text;
             if piece.stopped {
                 self.tokens.ended = Some(Ended::StopString);
-                return Ok(text);
+                return text;
             }
         }
         if self.tokens.ended.is_some() {
             text.push_str(&self.flush());
         }
-        Ok(text)
+        text
     }
 }
 

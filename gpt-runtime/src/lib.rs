@@ -129,6 +129,7 @@
 // removes it.
 #![cfg_attr(not(all(feature = "gpu", feature = "train")), allow(dead_code))]
 
+mod clock;
 // Reachable only through `__private`.
 #[allow(missing_docs, clippy::missing_errors_doc)]
 mod cpu;
@@ -160,6 +161,7 @@ mod truncated_plan;
 #[cfg(all(feature = "gpu", feature = "train"))]
 mod tune;
 mod vtable;
+mod wait;
 pub mod weights;
 
 pub use device::{Device, DeviceKind, DeviceOptions, Meter};
@@ -177,7 +179,7 @@ pub use parameter::{LayerParameter, Matrix, Parameter, Row};
 pub use sample::{Sampler, Sampling};
 #[cfg(feature = "train")]
 pub use self_test::self_test_training;
-pub use self_test::{Check, SelfTest, self_test};
+pub use self_test::{Check, SelfTest, self_test, self_test_async};
 pub use session::{DEFAULT_CHUNK, Logits, Observation, Session, SessionBuilder};
 pub use text::Tokenizer;
 #[cfg(feature = "train")]

@@ -8,11 +8,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gpt_plan::{Format, Plan, TensorId};
 
 use crate::Error;
+use crate::clock::Instant;
 use crate::device::Device;
 use crate::model::{EMBEDDED, LoadTimes, Loaded, Model, Origin};
 use crate::text::Tokenizer;
@@ -107,11 +108,24 @@ impl<M: Gpt> Model<M> {
     ) -> Result<Self, Error> {
         let start = Instant::now();
         let loaded = weights::open_embedded(EMBEDDED, gguf, M::plan(), options.dtype)?;
-        let file = start.elapsed();
-        let tokenizer = || loaded.gguf().map_or(Ok(None), Tokenizer::within);
-        let origin = Origin::Embedded(gguf);
-        let vtable = ModelVtable::of::<M>();
-        loaded_on(vtable, device, (&loaded, file), origin, tokenizer, options)
+        loaded_whole::<M>(&loaded, start.elapsed(), Origin::Embedded(gguf), device, options)
+    }
+
+    /// As [`load_with`](Self::load_with), for a GGUF file that the program has read, where there
+    /// are no files to map: a browser. The bytes are freed when the model is loaded. Messages call
+    /// the file `name`.
+    ///
+    /// # Errors
+    /// As [`load_with`](Self::load_with).
+    pub fn load_bytes(
+        name: &str,
+        gguf: Vec<u8>,
+        device: &Device,
+        options: &LoadOptions,
+    ) -> Result<Self, Error> {
+        let start = Instant::now();
+        let loaded = weights::open_bytes(name, gguf, M::plan(), options.dtype)?;
+        loaded_whole::<M>(&loaded, start.elapsed(), Origin::Elsewhere, device, options)
     }
 }
 
@@ -128,6 +142,19 @@ impl Model<Untyped> {
     ) -> Result<Self, Error> {
         load_file(ModelVtable::of_plan(plan), path.as_ref(), device, options)
     }
+}
+
+/// Builds a model from a GGUF that is in memory with its tokenizer. Opening it took the time
+/// `file`.
+fn loaded_whole<M: Gpt>(
+    loaded: &Checkpoint,
+    file: Duration,
+    origin: Origin,
+    device: &Device,
+    options: &LoadOptions,
+) -> Result<Model<M>, Error> {
+    let tokenizer = || loaded.gguf().map_or(Ok(None), Tokenizer::within);
+    loaded_on(ModelVtable::of::<M>(), device, (loaded, file), origin, tokenizer, options)
 }
 
 fn load_file<M>(

@@ -15,7 +15,7 @@ pub fn unavailable() -> Error {
 }
 
 impl GpuDevice {
-    pub fn open(_name: Option<&str>) -> Result<GpuDevice, Error> {
+    pub async fn open_async(_name: Option<&str>) -> Result<GpuDevice, Error> {
         Err(unavailable())
     }
 

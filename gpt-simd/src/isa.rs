@@ -17,6 +17,8 @@ pub enum Isa {
     Avx2,
     /// NEON, which every 64-bit ARM has.
     Neon,
+    /// WebAssembly's vectors of 128 bits, if the program is built with them.
+    Simd128,
     /// Plain Rust.
     Portable,
     /// Plain Rust that rounds inputs like [`Avx512Bf16`](Isa::Avx512Bf16), for tests; it is never
@@ -49,6 +51,8 @@ impl Isa {
         }
         #[cfg(target_arch = "aarch64")]
         found.push(Isa::Neon);
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        found.push(Isa::Simd128);
         found.extend([Isa::Portable, Isa::PortableBf16]);
         found
     }
@@ -61,6 +65,7 @@ impl Isa {
             Isa::Avx512 => "AVX-512",
             Isa::Avx2 => "AVX2",
             Isa::Neon => "NEON",
+            Isa::Simd128 => "simd128",
             Isa::Portable => "portable",
             Isa::PortableBf16 => "portable, with bytes and BF16",
         }
@@ -82,6 +87,8 @@ impl Isa {
             Isa::Avx2 => Some(&super::AVX2),
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => Some(&super::NEON),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Isa::Simd128 => Some(&super::SIMD128),
             Isa::Portable => Some(&super::PORTABLE),
             Isa::PortableBf16 => Some(&super::PORTABLE_BF16),
             #[allow(unreachable_patterns)]

@@ -1,6 +1,7 @@
 //! The inner loops of the CPU engine, once for each instruction set.
 //!
-//! Kernels are generic over a vector type and compiled for AVX-512, AVX2, NEON and plain Rust.
+//! Kernels are generic over a vector type and compiled for AVX-512, AVX2, NEON, WebAssembly's
+//! vectors and plain Rust.
 //! Products of integers (`int_dot`) and products of pairs of bf16 are compiled separately, because
 //! some sets differ only in them. [`Kernels`] is the table of one set's functions, which
 //! [`Isa::kernels`] returns. Its methods, in `checked`, verify lengths, so that the engine computes
@@ -88,6 +89,8 @@ mod scales;
 #[doc(hidden)]
 pub mod testing;
 mod vector;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -425,6 +428,10 @@ integer_set!(integers_avx2, super::x86::Avx2, 4, 2, #[target_feature(enable = "a
 instruction_set!(neon_set, Neon, super::neon::Neon, integers_neon, 8, 2, 2,);
 #[cfg(target_arch = "aarch64")]
 integer_set!(integers_neon, super::neon::Neon, 8, 2,);
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+instruction_set!(wasm_set, Simd128, super::wasm::Simd128, integers_wasm, 8, 2, 1,);
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+integer_set!(integers_wasm, super::wasm::Simd128, 8, 2,);
 instruction_set!(portable_set, Portable, super::portable::Portable, integers_portable, 4, 1, 1,);
 integer_set!(integers_portable, super::portable::Portable, 4, 1,);
 integer_set!(integers_portable_bytes, super::portable::Bytes, 4, 1,);
@@ -442,6 +449,8 @@ static AVX512_BF16: Kernels =
 static AVX2: Kernels = avx2::KERNELS;
 #[cfg(target_arch = "aarch64")]
 static NEON: Kernels = neon_set::KERNELS;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+static SIMD128: Kernels = wasm_set::KERNELS;
 static PORTABLE: Kernels = portable_set::KERNELS;
 static PORTABLE_BF16: Kernels = Kernels {
     isa: Isa::PortableBf16,

@@ -3,11 +3,14 @@
 //!
 //! The model is the one embedded in the command line's binary.
 
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use gpt_runtime::weights::RandomWeights;
 use gpt_runtime::{
-    CacheFormat, Device, Ended, Format, Model, Sampler, Sampling, Session, Stop, gpt_model,
+    CacheFormat, Device, Ended, Format, LoadOptions, Model, Sampler, Sampling, Session, Stop,
+    gpt_model,
 };
 use gpt_tests::gpu;
 
@@ -85,6 +88,41 @@ fn a_text_equals_sampling_one_by_one() {
             }
             assert_eq!(many.tokens(), single.tokens(), "{what}");
             assert!(what_follows(&mut many) == what_follows(&mut single), "{what}");
+        }
+    }
+}
+
+/// Natively the functions for browsers block where they would yield: each future is ready at once.
+/// The model comes from bytes.
+#[test]
+fn a_text_is_the_same_by_futures() {
+    fn ready<T>(future: impl Future<Output = T>) -> T {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => result,
+            Poll::Pending => panic!("a native future waits"),
+        }
+    }
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../gpt-cli/assets/bard.gguf");
+    for device in gpu::devices() {
+        let bytes = std::fs::read(file).unwrap();
+        let loaded = Model::<Bard>::load_bytes("bard", bytes, &device, &LoadOptions::default());
+        let loaded = loaded.unwrap();
+        let prompt = loaded.tokenizer().unwrap().encode_prompt(PROMPT).unwrap();
+        let model = model(&device);
+        for sampling in samplings() {
+            let what = format!("{sampling:?} on {}", device.name());
+            let stop = Stop::default().with_tokens(50);
+            let mut expected = session(&model, 128);
+            let expected = expected.generate(PROMPT, sampling.clone(), stop.clone()).unwrap();
+            let expected: String = expected.map(Result::unwrap).collect();
+            let session = session(&loaded, 128);
+            let mut text = ready(session.into_generation_async(&prompt, sampling, stop)).unwrap();
+            let mut found = String::new();
+            while text.ended().is_none() {
+                found += &ready(text.poll_async(Duration::from_millis(1))).unwrap();
+            }
+            assert_eq!(found, expected, "{what}");
+            assert_eq!((text.ended(), text.generated()), (Some(Ended::Length), 50), "{what}");
         }
     }
 }

@@ -6,13 +6,13 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
 
 use gpt_plan::Format;
 
 use super::device::CpuDevice;
 use super::memory::{Arena, Region};
 use crate::Error;
+use crate::clock::Instant;
 use crate::engine::PeakRates;
 use gpt_simd::Rounding;
 

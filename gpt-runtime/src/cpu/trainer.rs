@@ -6,7 +6,6 @@
 //! are f32.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use gpt_plan::{Plan, TensorId, TrainBytes};
 
@@ -16,6 +15,7 @@ use super::memory::Arena;
 use super::ops::rotary::RotaryTables;
 use super::parameters::TrainParameters;
 use crate::Error;
+use crate::clock::Instant;
 use crate::engine::{
     Clock, EngineTrainer, Learn, Precision, Sequences, TensorState, TrainProfile, TrainerOptions,
     Update,

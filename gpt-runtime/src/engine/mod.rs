@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 
 use gpt_plan::{RowCount, SPLIT_KEYS};
 
+use crate::wait::Wait;
 use crate::{Error, Sampling};
 
 pub use profile::{Clock, PartTime, PeakRates, Profile, StepTime, TrainProfile};
@@ -143,6 +144,17 @@ pub trait EngineSession: Send {
         logits: &mut [f32],
     ) -> Result<(), Error>;
 
+    /// As [`forward`](Self::forward), and yields where it would wait for a browser.
+    fn forward_async<'a>(
+        &'a mut self,
+        tokens: &'a [u32],
+        position: u32,
+        request: LogitsRequest,
+        logits: &'a mut [f32],
+    ) -> Wait<'a, ()> {
+        Box::pin(async move { self.forward(tokens, position, request, logits) })
+    }
+
     /// Runs a token, samples its successor like a [`Sampler`](crate::Sampler) (up to rounding), and
     /// repeats. Appends the sampled tokens to `chosen`: at least one, at most `request.most`, none
     /// after one of `request.stops`. The last one counts as not yet run, even if the engine has run
@@ -157,6 +169,15 @@ pub trait EngineSession: Send {
     ) -> Result<bool, Error> {
         let _ = (request, chosen);
         Ok(false)
+    }
+
+    /// As [`generate`](Self::generate), and yields where it would wait for a browser.
+    fn generate_async<'a>(
+        &'a mut self,
+        request: &'a Continue<'_>,
+        chosen: &'a mut VecDeque<u32>,
+    ) -> Wait<'a, bool> {
+        Box::pin(async move { self.generate(request, chosen) })
     }
 
     /// Opens a session of the same `options` with a copy of the first `positions` positions of the
@@ -198,6 +219,11 @@ pub trait EngineSession: Send {
     /// As [`forward`](Self::forward) with all logits, but fills every scratch buffer with NaN first
     /// and returns the output of each step. Slow; may allocate.
     fn trace(&mut self, tokens: &[u32], position: u32) -> Result<Vec<Trace>, Error>;
+
+    /// As [`trace`](Self::trace), and yields where it would wait for a browser.
+    fn trace_async<'a>(&'a mut self, tokens: &'a [u32], position: u32) -> Wait<'a, Vec<Trace>> {
+        Box::pin(async move { self.trace(tokens, position) })
+    }
 
     /// As [`forward`](Self::forward) with the logits of the last row, which are discarded; times
     /// each step. May allocate.

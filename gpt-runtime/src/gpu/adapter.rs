@@ -10,8 +10,10 @@ use wgpu::{
     Features, Instance, InstanceDescriptor, PowerPreference,
 };
 
+use super::mapping::BROWSER;
 use super::texel;
 use crate::Error;
+use crate::wait::now;
 
 /// An adapter of this machine.
 #[derive(Clone, Debug)]
@@ -53,7 +55,8 @@ impl AdapterDescription {
 
 /// Every adapter that the environment allows, in the order of preference.
 pub fn adapters() -> Vec<AdapterDescription> {
-    all().iter().map(AdapterDescription::new).collect()
+    let found = now(async { Ok(all().await) });
+    found.unwrap_or_default().iter().map(AdapterDescription::new).collect()
 }
 
 /// The PCI ids of an adapter; none if it is no PCI device.
@@ -88,10 +91,10 @@ fn selected(wanted: &str, adapters: &[(String, Vec<String>)]) -> Vec<usize> {
 
 /// The first adapter that can run the kernels and that `name` selects, or by default
 /// `WGPU_ADAPTER_NAME`.
-pub(super) fn choose(name: Option<&str>) -> Result<Adapter, Error> {
+pub(super) async fn choose(name: Option<&str>) -> Result<Adapter, Error> {
     let from_environment = std::env::var("WGPU_ADAPTER_NAME").ok();
     let wanted = name.map(str::to_owned).or(from_environment);
-    let found = all();
+    let found = all().await;
     let described = found.iter().map(|adapter| {
         let info = adapter.get_info();
         (info.name.clone(), pci(&info))
@@ -125,6 +128,7 @@ fn none_found(wanted: Option<&str>, found: &[Adapter]) -> String {
         Some(wanted) if !names.is_empty() => {
             format!("no adapter is called `{wanted}`; there are: {}", names.join(", "))
         }
+        _ if BROWSER => "this browser gives pages no GPU (WebGPU); use the CPU engine".to_owned(),
         _ => {
             let apis = api_names(backends());
             if apis.is_empty() {
@@ -142,8 +146,13 @@ fn none_found(wanted: Option<&str>, found: &[Adapter]) -> String {
 }
 
 fn backends() -> Backends {
-    Backends::from_env()
-        .unwrap_or(Backends::VULKAN | Backends::METAL | Backends::DX12 | Backends::GL)
+    Backends::from_env().unwrap_or(
+        Backends::VULKAN
+            | Backends::METAL
+            | Backends::DX12
+            | Backends::GL
+            | Backends::BROWSER_WEBGPU,
+    )
 }
 
 /// The APIs of `backends` that this build has.
@@ -160,21 +169,21 @@ fn api_names(backends: Backends) -> Vec<&'static str> {
 
 /// All adapters. GL is tried only if no other API has one: it lists the same hardware again, and
 /// its libraries print messages of their own.
-fn all() -> Vec<Adapter> {
+async fn all() -> Vec<Adapter> {
     let backends = backends();
-    let native = of(backends - Backends::GL);
+    let native = of(backends - Backends::GL).await;
     if native.is_empty() && backends.contains(Backends::GL) {
-        return of(Backends::GL);
+        return of(Backends::GL).await;
     }
     native
 }
 
-fn of(backends: Backends) -> Vec<Adapter> {
+async fn of(backends: Backends) -> Vec<Adapter> {
     let instance = Instance::new(InstanceDescriptor {
         backends,
         ..InstanceDescriptor::new_without_display_handle_from_env()
     });
-    let mut adapters = pollster::block_on(instance.enumerate_adapters(backends));
+    let mut adapters = instance.enumerate_adapters(backends).await;
     let low_power = PowerPreference::from_env() == Some(PowerPreference::LowPower);
     adapters.sort_by_key(|adapter| {
         let info = adapter.get_info();

@@ -4,13 +4,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gpt_plan::{Feature, Kernel};
-use wgpu::{DeviceType, ExperimentalFeatures, Features, MemoryHints, Queue};
+use wgpu::{
+    DeviceType, ErrorFilter, ErrorScopeGuard, ExperimentalFeatures, Features, MemoryHints, Queue,
+};
 
 use super::adapter;
+use super::mapping::BROWSER;
 use super::pipeline_cache::PipelineCache;
 use super::reports::Reports;
 use super::tuning_cache::TuningCache;
 use crate::Error;
+use crate::wait::now;
 
 /// An open GPU, which models share.
 pub struct GpuDevice {
@@ -47,6 +51,14 @@ impl GpuDevice {
     /// # Errors
     /// No adapter is found or suitable, or the driver fails; the message lists the adapters.
     pub fn open(name: Option<&str>) -> Result<GpuDevice, Error> {
+        now(GpuDevice::open_async(name))
+    }
+
+    /// See [`open`](Self::open).
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_async(name: Option<&str>) -> Result<GpuDevice, Error> {
         let named = match std::env::var("GPT_GPU_FEATURES") {
             Err(_) => None,
             Ok(names) => Some(gpt_plan::Features::parse(&names).ok_or_else(|| {
@@ -57,14 +69,14 @@ impl GpuDevice {
                 ))
             })?),
         };
-        let adapter = adapter::choose(name)?;
+        let adapter = adapter::choose(name).await?;
         let tuned = match named {
             None => TuningCache::open(&adapter.get_info()),
             Some(_) => TuningCache::empty(),
         };
         let software = adapter.get_info().device_type == DeviceType::Cpu;
         let features = named.unwrap_or(gpt_plan::Features::usual(software));
-        GpuDevice::create(adapter, features, tuned, PipelineCache::open)
+        GpuDevice::create(adapter, features, tuned, PipelineCache::open).await
     }
 
     /// As [`open`](Self::open), but all kernels use those of `features` that the adapter has, and
@@ -73,8 +85,10 @@ impl GpuDevice {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(name: Option<&str>, features: gpt_plan::Features) -> Result<GpuDevice, Error> {
-        let adapter = adapter::choose(name)?;
-        GpuDevice::create(adapter, features, TuningCache::empty(), |_, _| None)
+        now(async {
+            let adapter = adapter::choose(name).await?;
+            GpuDevice::create(adapter, features, TuningCache::empty(), |_, _| None).await
+        })
     }
 
     /// Uses a device that the caller opened on `adapter`. Its error handlers stay the caller's, and
@@ -116,7 +130,7 @@ impl GpuDevice {
     /// Opens the same adapter another time, as [`open_with`](Self::open_with).
     pub(crate) fn again(&self, features: gpt_plan::Features) -> Result<GpuDevice, Error> {
         let adapter = self.adapter.clone();
-        GpuDevice::create(adapter, features, TuningCache::empty(), |_, _| None)
+        now(GpuDevice::create(adapter, features, TuningCache::empty(), |_, _| None))
     }
 
     /// The variants that were measured on this adapter.
@@ -124,7 +138,7 @@ impl GpuDevice {
         TuningCache::open(&self.adapter.get_info())
     }
 
-    fn create(
+    async fn create(
         adapter: wgpu::Adapter,
         features: gpt_plan::Features,
         tuned: TuningCache,
@@ -148,11 +162,10 @@ impl GpuDevice {
             memory_hints: MemoryHints::Performance,
             ..Default::default()
         };
-        let (device, queue) =
-            pollster::block_on(adapter.request_device(&descriptor)).map_err(|error| {
-                let message = format!("the adapter {} cannot be opened: {error}", info.name);
-                Error::device(message).caused_by(error)
-            })?;
+        let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| {
+            let message = format!("the adapter {} cannot be opened: {error}", info.name);
+            Error::device(message).caused_by(error)
+        })?;
         let late_error = Arc::new(Mutex::new(None));
         let late: Arc<Mutex<Option<LateError>>> = late_error.clone();
         device.on_uncaptured_error(Arc::new(move |error| {
@@ -262,20 +275,45 @@ impl GpuDevice {
     /// created on a lost device are invalid. An error of their use would go to the handler of a
     /// caller's device, and the default one panics.
     pub(super) fn scoped<T>(&self, calls: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let result = calls();
-        let Some(error) = pollster::block_on(scope.pop()) else {
+        now(self.scoped_async(async { calls() }))
+    }
+
+    /// See [`scoped`](Self::scoped). A browser reports all errors to the handler.
+    pub(super) async fn scoped_async<T>(
+        &self,
+        calls: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let scope = self.error_scope(ErrorFilter::Validation);
+        let result = calls.await;
+        let Some(error) = scope.and_then(|scope| pollster::block_on(scope.pop())) else {
             return result;
         };
         self.check_alive()?;
         result.and(Err(Error::device(format!("{} failed: {error}", self.name))))
     }
 
+    /// What `create` makes; none if the device has no memory for it. A browser says that later, to
+    /// the handler of errors.
+    pub(super) fn within_memory<T>(&self, create: impl FnOnce() -> T) -> Option<T> {
+        let memory = self.error_scope(ErrorFilter::OutOfMemory);
+        let created = create();
+        let error = memory.and_then(|memory| pollster::block_on(memory.pop()));
+        error.is_none().then_some(created)
+    }
+
+    /// An error scope, but for a browser's device: to read one there means to wait.
+    fn error_scope(&self, filter: ErrorFilter) -> Option<ErrorScopeGuard> {
+        (!BROWSER).then(|| self.device.push_error_scope(filter))
+    }
+
     /// Returns an error if the device was lost. The handlers of a caller's device are the caller's,
     /// so it is asked for a small buffer: a lost device gives none.
     pub(super) fn check_alive(&self) -> Result<(), Error> {
         self.check()?;
-        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        if BROWSER {
+            return Ok(());
+        }
+        let memory = self.device.push_error_scope(ErrorFilter::OutOfMemory);
         let probe = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("probe"),
             size: 16,
@@ -326,7 +364,7 @@ mod tests {
         let tuned = || TuningCache::open_in(Some(folder.path()), &adapter.get_info());
         tuned().save(&[(measured, best)]).unwrap();
         let open =
-            |tuned| GpuDevice::create(adapter.clone(), Features::DEFAULT, tuned, |_, _| None);
+            |tuned| now(GpuDevice::create(adapter.clone(), Features::DEFAULT, tuned, |_, _| None));
         let device = open(tuned()).unwrap();
         assert_eq!(device.features_of(measured, false), best);
         assert_eq!(device.features_of(other, false), device.features());

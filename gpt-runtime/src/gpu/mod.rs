@@ -4,6 +4,7 @@
 //! - `adapter` finds a GPU, `device` opens it, `resources` creates buffers and transfers them.
 //!   `pipeline_cache` saves compiled pipelines on disk, `tuning_cache` the variants of kernels that
 //!   were measured to be the fastest.
+//! - `mapping` waits for the device. The code that waits is `async`; natively it never yields.
 //! - `layout` makes bind group layouts from the bindings that a kernel declares, `pipelines`
 //!   compiles kernels when they are first needed.
 //! - `pack` brings a matrix into the order that shaders read, `staging` uploads it, `texture`
@@ -20,6 +21,7 @@ mod adapter;
 mod buffer_set;
 mod device;
 mod layout;
+mod mapping;
 mod model;
 mod pack;
 mod pipeline_cache;

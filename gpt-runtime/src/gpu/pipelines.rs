@@ -17,6 +17,7 @@ use wgpu::{BindGroup, BindGroupLayout, ComputePass, ComputePipeline};
 
 use super::device::GpuDevice;
 use super::layout;
+use super::mapping::BROWSER;
 use super::pipeline_cache::PipelineCache;
 use super::reports;
 use crate::threads;
@@ -231,7 +232,10 @@ impl GpuDevice {
     ) -> Pipeline {
         self.count();
         let label = Some(&*kernel.name);
-        let mut text = gpt_shaders::link(kernel);
+        let mut text = match BROWSER {
+            true => gpt_shaders::link_for_web(kernel),
+            false => gpt_shaders::link(kernel),
+        };
         let mut checks = wgpu::ShaderRuntimeChecks::unchecked();
         let mut layouts: Vec<_> = groups.iter().map(Some).collect();
         let reports = self.reports.as_ref().map(|reports| {

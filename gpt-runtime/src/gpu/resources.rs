@@ -2,11 +2,12 @@
 
 use wgpu::{
     BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, Buffer, BufferDescriptor,
-    BufferUsages, CommandEncoder, ErrorFilter, MapMode, PollType, SubmissionIndex,
+    BufferUsages, CommandEncoder, MapMode, PollType, SubmissionIndex,
 };
 
 use super::device::GpuDevice;
 use crate::Error;
+use crate::wait::now;
 
 impl GpuDevice {
     /// A buffer of `bytes` bytes, rounded up to a multiple of 4 and at least 16. `what` names it in
@@ -77,16 +78,15 @@ impl GpuDevice {
             return Err(refused(&format!("a buffer has at most {} MiB", self.max_buffer >> 20)));
         }
         self.count();
-        let memory = self.device.push_error_scope(ErrorFilter::OutOfMemory);
-        let buffer = self.device.create_buffer(&BufferDescriptor {
-            label: Some(what),
-            size,
-            usage,
-            mapped_at_creation: mapped,
-        });
-        if pollster::block_on(memory.pop()).is_some() {
-            return Err(refused("it is out of memory"));
-        }
+        let create = || {
+            self.device.create_buffer(&BufferDescriptor {
+                label: Some(what),
+                size,
+                usage,
+                mapped_at_creation: mapped,
+            })
+        };
+        let buffer = self.within_memory(create).ok_or_else(|| refused("it is out of memory"))?;
         self.check()?;
         Ok(buffer)
     }
@@ -137,12 +137,23 @@ impl GpuDevice {
         bytes: u64,
         read: impl FnOnce(&[u8]),
     ) -> Result<(), Error> {
+        now(self.download_async(buffer, start, bytes, read))
+    }
+
+    /// See [`download`](Self::download).
+    pub(super) async fn download_async(
+        &self,
+        buffer: &Buffer,
+        start: u64,
+        bytes: u64,
+        read: impl FnOnce(&[u8]),
+    ) -> Result<(), Error> {
         let usage = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
         let copy = self.buffer("download", bytes, usage)?;
         let mut encoder = self.encoder();
         encoder.copy_buffer_to_buffer(buffer, start, &copy, 0, bytes);
         self.submit(encoder);
-        self.read(&copy, bytes, read)
+        self.read_async(&copy, bytes, read).await
     }
 
     /// Maps `buffer`, waits for it and passes its first `bytes` bytes to `read`.
@@ -152,8 +163,18 @@ impl GpuDevice {
         bytes: u64,
         read: impl FnOnce(&[u8]),
     ) -> Result<(), Error> {
-        buffer.map_async(MapMode::Read, ..bytes, |_| {});
-        self.wait()?;
+        now(self.read_async(buffer, bytes, read))
+    }
+
+    /// See [`read`](Self::read).
+    pub(super) async fn read_async(
+        &self,
+        buffer: &Buffer,
+        bytes: u64,
+        read: impl FnOnce(&[u8]),
+    ) -> Result<(), Error> {
+        let mapping = self.map(buffer, MapMode::Read, bytes);
+        self.mapped(mapping, None).await?;
         self.read_mapped(buffer, bytes, read)
     }
 

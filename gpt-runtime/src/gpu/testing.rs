@@ -9,7 +9,7 @@ use crate::Error;
 /// The adapter that tests run on. Without one a test does not run, or fails if `GPT_REQUIRE_GPU`
 /// is set.
 pub fn adapter() -> Option<wgpu::Adapter> {
-    available(adapter::choose(None))
+    available(crate::wait::now(adapter::choose(None)))
 }
 
 /// A device that runs the plain kernels, as [`adapter`].

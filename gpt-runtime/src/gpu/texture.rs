@@ -6,8 +6,8 @@
 
 use gpt_plan::{MatrixLayout, TEXTURE_WIDTH};
 use wgpu::{
-    ErrorFilter, Extent3d, Origin3d, TexelCopyBufferLayout, TexelCopyTextureInfo, Texture,
-    TextureDescriptor, TextureDimension, TextureUsages,
+    Extent3d, Origin3d, TexelCopyBufferLayout, TexelCopyTextureInfo, Texture, TextureDescriptor,
+    TextureDimension, TextureUsages,
 };
 
 use super::device::GpuDevice;
@@ -72,24 +72,25 @@ pub fn create(
     rows: u32,
 ) -> Result<Texture, Error> {
     device.count();
-    let memory = device.device.push_error_scope(ErrorFilter::OutOfMemory);
-    let texture = device.device.create_texture(&TextureDescriptor {
-        label: Some(name),
-        size: Extent3d { width: TEXTURE_WIDTH, height: rows, depth_or_array_layers: 1 },
-        mip_level_count: 1,
-        sample_count: 1,
-        dimension: TextureDimension::D2,
-        format: texel::format(element_bytes),
-        usage: match cfg!(test) {
-            true => texel::USAGE | TextureUsages::COPY_SRC,
-            false => texel::USAGE,
-        },
-        view_formats: &[],
-    });
-    if pollster::block_on(memory.pop()).is_some() {
+    let create = || {
+        device.device.create_texture(&TextureDescriptor {
+            label: Some(name),
+            size: Extent3d { width: TEXTURE_WIDTH, height: rows, depth_or_array_layers: 1 },
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: TextureDimension::D2,
+            format: texel::format(element_bytes),
+            usage: match cfg!(test) {
+                true => texel::USAGE | TextureUsages::COPY_SRC,
+                false => texel::USAGE,
+            },
+            view_formats: &[],
+        })
+    };
+    let texture = device.within_memory(create).ok_or_else(|| {
         let bytes = u64::from(TEXTURE_WIDTH * element_bytes) * u64::from(rows);
-        return Err(device.cannot_hold(name, bytes, "it is out of memory"));
-    }
+        device.cannot_hold(name, bytes, "it is out of memory")
+    })?;
     device.check()?;
     Ok(texture)
 }

@@ -1,13 +1,12 @@
 //! The time of each of many dispatches: by timestamps of the device where it has them, otherwise
 //! by the host's clock.
 
-use std::time::Instant;
-
 use wgpu::ComputePass;
 
 use super::device::GpuDevice;
 use super::timestamps::{MOST, Timestamps};
 use crate::Error;
+use crate::clock::Instant;
 use crate::engine::Clock;
 
 /// The clock that [`seconds`] uses.

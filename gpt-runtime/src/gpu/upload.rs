@@ -1,16 +1,19 @@
 //! Uniforms and tokens of a pass on their way to the device.
 //!
 //! The host writes them into one mapped buffer, and the device copies them to where kernels read
-//! them. The buffer is mapped again when the pass is submitted; nothing is allocated for a pass.
+//! them. The buffer is mapped again when the pass is submitted; nothing is allocated for a pass. In
+//! a browser a map is an event, so there the queue writes them.
 
 use wgpu::{Buffer, BufferUsages, CommandEncoder, MapMode, SubmissionIndex};
 
 use super::device::GpuDevice;
+use super::mapping::BROWSER;
 use crate::Error;
 
 /// A mapped buffer that every pass is uploaded through.
 pub struct PassUpload {
-    staging: Buffer,
+    /// None in a browser.
+    staging: Option<Buffer>,
 }
 
 /// Bytes that a pass uploads, and their destination.
@@ -35,7 +38,8 @@ impl PassUpload {
     /// The device is out of memory.
     pub fn new(device: &GpuDevice, bytes: u64) -> Result<PassUpload, Error> {
         let usage = BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC;
-        Ok(PassUpload { staging: device.mapped_buffer("upload", bytes, usage)? })
+        let staging = (!BROWSER).then(|| device.mapped_buffer("upload", bytes, usage));
+        Ok(PassUpload { staging: staging.transpose()? })
     }
 
     /// Writes `chunks`, whose sizes are multiples of 4, and records their copies.
@@ -48,9 +52,15 @@ impl PassUpload {
         encoder: &mut CommandEncoder,
         chunks: &[Chunk<'_>],
     ) -> Result<(), Error> {
+        let Some(staging) = &self.staging else {
+            for chunk in chunks {
+                device.queue.write_buffer(chunk.to, chunk.at, chunk.bytes);
+            }
+            return device.check();
+        };
         // The map was requested when the last pass was submitted.
         device.wait()?;
-        let mut view = self.staging.get_mapped_range_mut(..).map_err(|error| {
+        let mut view = staging.get_mapped_range_mut(..).map_err(|error| {
             device.not_mapped(format!("{} takes no more input: {error}", device.name()))
         })?;
         let mut start = 0;
@@ -60,11 +70,11 @@ impl PassUpload {
             start = end;
         }
         drop(view);
-        self.staging.unmap();
+        staging.unmap();
         let mut start = 0;
         for chunk in chunks {
             let bytes = chunk.bytes.len() as u64;
-            encoder.copy_buffer_to_buffer(&self.staging, start, chunk.to, chunk.at, bytes);
+            encoder.copy_buffer_to_buffer(staging, start, chunk.to, chunk.at, bytes);
             start += bytes;
         }
         Ok(())
@@ -73,7 +83,9 @@ impl PassUpload {
     /// Submits a pass that [`record`](Self::record) began, and requests the map for the next one.
     pub fn submit(&self, device: &GpuDevice, encoder: CommandEncoder) -> SubmissionIndex {
         let submission = device.submit(encoder);
-        self.staging.map_async(MapMode::Write, .., |_| {});
+        if let Some(staging) = &self.staging {
+            staging.map_async(MapMode::Write, .., |_| {});
+        }
         submission
     }
 }

@@ -22,6 +22,7 @@ use crate::device::EngineRef;
 use crate::engine::Trace;
 use crate::truncated_plan::{has_kernels, some_tokens, truncate};
 use crate::vtable::Gpt;
+use crate::wait::now;
 use crate::weights::unit_gain::UnitGain;
 use crate::weights::{HostTensor, Weights, format};
 use crate::{Device, Error, Model, Sampler, Sampling, Session, Untyped};
@@ -100,6 +101,18 @@ impl<M: Gpt> Model<M> {
     }
 }
 
+/// As [`self_test`], for browsers, where a GPU is waited for by `await`. Elsewhere the call blocks.
+///
+/// # Errors
+/// As [`self_test`].
+pub async fn self_test_async(
+    plan: &'static Plan,
+    device: &Device,
+    formats: &[Format],
+) -> Result<SelfTest, Error> {
+    compare(plan, device, formats, [SEED; 2]).await
+}
+
 /// Runs the steps of `plan` on `device` with matrices in each of `formats` and compares them with
 /// the CPU engine's portable kernels. A device that computes wrongly is not an `Err`.
 ///
@@ -110,12 +123,12 @@ pub fn self_test(
     device: &Device,
     formats: &[Format],
 ) -> Result<SelfTest, Error> {
-    compare(plan, device, formats, [SEED; 2])
+    now(compare(plan, device, formats, [SEED; 2]))
 }
 
 /// The self-test with weights of the first seed on the device and of the second for the reference.
 /// With different seeds it fails.
-fn compare(
+async fn compare(
     plan: &'static Plan,
     device: &Device,
     formats: &[Format],
@@ -140,7 +153,7 @@ fn compare(
         let mut expected = Sequence::new(Model::from_plan(plan, &expected, &portable)?)?;
         let bound = bound(device, format);
         for rows in [PROMPT.min(plan.spec.context), 1] {
-            let (tested, expected) = (tested.run(rows)?, expected.run(rows)?);
+            let (tested, expected) = (tested.run(rows).await?, expected.run(rows).await?);
             for (tested, expected) in tested.iter().zip(&expected) {
                 found.checks.push(Check {
                     format,
@@ -160,7 +173,7 @@ fn compare(
                     rows: 1,
                     step,
                     layer: 0,
-                    error: sampling_error(&tested.model, &expected.model, likeliest)?,
+                    error: sampling_error(&tested.model, &expected.model, likeliest).await?,
                     bound,
                 });
             }
@@ -170,7 +183,7 @@ fn compare(
 }
 
 /// The largest error of the tokens that `tested` samples, against the likeliest one.
-fn sampling_error(
+async fn sampling_error(
     tested: &Model<Untyped>,
     expected: &Model<Untyped>,
     likeliest: Sampling,
@@ -184,7 +197,7 @@ fn sampling_error(
     let mut token = spec.vocab / 2;
     let mut worst: f64 = 0.0;
     for i in 0..most {
-        let next = tested.advance(token, &mut sampler, &[], most - i)?;
+        let next = tested.advance_async(token, &mut sampler, &[], most - i).await?;
         let logits = expected.push(&[token])?;
         let Some(own) = logits.get(next as usize) else {
             return Ok(f64::INFINITY);
@@ -250,14 +263,14 @@ impl Sequence {
 
     /// The outputs of the steps for the next `rows` tokens; in a new session if no room is left or
     /// if the model is bidirectional.
-    fn run(&mut self, rows: u32) -> Result<Vec<Trace>, Error> {
+    async fn run(&mut self, rows: u32) -> Result<Vec<Trace>, Error> {
         let rows = rows as usize;
         let is_causal = self.model.plan().spec.is_causal();
         if !is_causal || rows > self.session.remaining() {
             self.session = session(&self.model, rows as u32)?;
         }
         let first = self.session.tokens().len();
-        self.session.trace(&self.tokens[first..first + rows])
+        self.session.trace_async(&self.tokens[first..first + rows]).await
     }
 }
 
@@ -299,11 +312,11 @@ mod tests {
     fn weights_of_another_seed_are_seen_at_every_step() {
         let device = Device::cpu().unwrap();
         for plan in [testing::gpt2(), testing::llama()] {
-            let same = compare(plan, &device, &Format::ALL, [1, 1]).unwrap();
+            let same = now(compare(plan, &device, &Format::ALL, [1, 1])).unwrap();
             assert_eq!(same.first_off(), None);
             // Two passes over two layers of five steps, and what is around them.
             assert_eq!(same.checks.len(), Format::ALL.len() * 2 * 12);
-            let other = compare(plan, &device, &Format::ALL, [1, 2]).unwrap();
+            let other = now(compare(plan, &device, &Format::ALL, [1, 2])).unwrap();
             let passed = other.checks.iter().find(|check| check.passed());
             assert_eq!(passed, None);
         }

@@ -24,6 +24,7 @@ use crate::hidden::Hidden;
 use crate::model::Model;
 use crate::sample::Sampler;
 use crate::vtable::Untyped;
+use crate::wait::now;
 use crate::weights;
 
 /// One sequence in progress.
@@ -84,6 +85,28 @@ impl<M> Session<M> {
         Ok(Logits { values: &self.logits[..vocab], brand: PhantomData })
     }
 
+    /// As [`push`](Self::push), for browsers, where a GPU is waited for by `await`. Elsewhere the
+    /// call blocks. If the future is dropped before it is ready, truncate the session before its
+    /// next use.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub async fn push_async(&mut self, tokens: &[u32]) -> Result<Logits<'_, M>, Error> {
+        self.check(tokens)?;
+        let chunk = self.options.chunk as usize;
+        let last = (tokens.len() - 1) / chunk;
+        for (i, part) in tokens.chunks(chunk).enumerate() {
+            let request = if i == last { LogitsRequest::Last } else { LogitsRequest::Nothing };
+            self.invalidate_logits();
+            let (position, logits) = (self.tokens.len() as u32, &mut self.logits);
+            self.engine.forward_async(part, position, request, logits).await?;
+            self.ran(part, request)?;
+        }
+        self.has_logits = true;
+        let vocab = self.model.plan().spec.vocab as usize;
+        Ok(Logits { values: &self.logits[..vocab], brand: PhantomData })
+    }
+
     /// Chooses the token that follows the last one, and does not append it. It uses the logits of
     /// the last [`push`](Self::push). If another call has changed the tokens since, it first runs
     /// the last token again.
@@ -116,19 +139,54 @@ impl<M> Session<M> {
     ) -> Result<u32, Error> {
         if self.sampled.is_empty() {
             self.check(&[token])?;
-            let request = Continue {
-                token,
-                position: self.tokens.len() as u32,
-                most: most.clamp(1, self.remaining()) as u32,
-                sampling: sampler.sampling(),
-                draw: sampler.draws(),
-                stops,
-            };
+            let request = self.request(token, sampler, stops, most);
             if !self.engine.generate(&request, &mut self.sampled)? {
                 self.push(&[token])?;
                 return self.sample(sampler);
             }
         }
+        self.take_sampled(token, sampler)
+    }
+
+    /// As [`advance`](Self::advance), and yields where it would wait for a browser.
+    pub(crate) async fn advance_async(
+        &mut self,
+        token: u32,
+        sampler: &mut Sampler,
+        stops: &[u32],
+        most: usize,
+    ) -> Result<u32, Error> {
+        if self.sampled.is_empty() {
+            self.check(&[token])?;
+            let request = self.request(token, sampler, stops, most);
+            if !self.engine.generate_async(&request, &mut self.sampled).await? {
+                self.push_async(&[token]).await?;
+                return self.sample(sampler);
+            }
+        }
+        self.take_sampled(token, sampler)
+    }
+
+    /// The request to continue with `token`.
+    fn request<'a>(
+        &self,
+        token: u32,
+        sampler: &'a Sampler,
+        stops: &'a [u32],
+        most: usize,
+    ) -> Continue<'a> {
+        Continue {
+            token,
+            position: self.tokens.len() as u32,
+            most: most.clamp(1, self.remaining()) as u32,
+            sampling: sampler.sampling(),
+            draw: sampler.draws(),
+            stops,
+        }
+    }
+
+    /// Appends `token` and returns the one that the engine sampled to follow it.
+    fn take_sampled(&mut self, token: u32, sampler: &mut Sampler) -> Result<u32, Error> {
         let next = self.sampled.pop_front().ok_or_else(|| {
             Error::device(format!("{} chose no token", self.model.device().name()))
         })?;
@@ -254,6 +312,11 @@ impl<M> Session<M> {
 
     /// Appends `tokens` (at most a chunk) and returns the output of each step of the plan.
     pub(crate) fn trace(&mut self, tokens: &[u32]) -> Result<Vec<Trace>, Error> {
+        now(self.trace_async(tokens))
+    }
+
+    /// As [`trace`](Self::trace), and yields where it would wait for a browser.
+    pub(crate) async fn trace_async(&mut self, tokens: &[u32]) -> Result<Vec<Trace>, Error> {
         self.check(tokens)?;
         if tokens.len() > self.options.chunk as usize || !self.options.all_logits {
             return Err(Error::Input(
@@ -261,7 +324,7 @@ impl<M> Session<M> {
             ));
         }
         self.invalidate_logits();
-        let traces = self.engine.trace(tokens, self.tokens.len() as u32)?;
+        let traces = self.engine.trace_async(tokens, self.tokens.len() as u32).await?;
         self.tokens.extend_from_slice(tokens);
         Ok(traces)
     }
@@ -289,6 +352,11 @@ impl<M> Session<M> {
     fn run(&mut self, tokens: &[u32], request: LogitsRequest) -> Result<(), Error> {
         self.invalidate_logits();
         self.engine.forward(tokens, self.tokens.len() as u32, request, &mut self.logits)?;
+        self.ran(tokens, request)
+    }
+
+    /// Appends `tokens`, on which the engine has run.
+    fn ran(&mut self, tokens: &[u32], request: LogitsRequest) -> Result<(), Error> {
         let vocab = self.model.plan().spec.vocab as usize;
         let rows = match request {
             LogitsRequest::Nothing => 0,

@@ -9,10 +9,11 @@ use memmap2::Mmap;
 use super::stored::FileType;
 use crate::Error;
 
-/// The bytes of a file: memory-mapped, or embedded in the program.
+/// The bytes of a file: memory-mapped, embedded in the program, or read by its caller.
 pub enum Mapped {
     Map(Mmap),
     Embedded(&'static [u8]),
+    Read(Vec<u8>),
 }
 
 impl Mapped {
@@ -36,6 +37,7 @@ impl Mapped {
         match self {
             Mapped::Map(map) => map,
             Mapped::Embedded(bytes) => bytes,
+            Mapped::Read(bytes) => bytes,
         }
     }
 }

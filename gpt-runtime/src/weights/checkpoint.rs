@@ -74,7 +74,29 @@ pub fn open_embedded(
     plan: &'static Plan,
     dtype: Option<Format>,
 ) -> Result<Checkpoint, Error> {
-    let (archive, gguf) = gguf::read(Mapped::Embedded(gguf), name)?;
+    open_mapped(name, Mapped::Embedded(gguf), plan, dtype)
+}
+
+/// Opens a GGUF file that was read into memory, like [`open`]. Messages call it `name`.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_bytes(
+    name: &str,
+    gguf: Vec<u8>,
+    plan: &'static Plan,
+    dtype: Option<Format>,
+) -> Result<Checkpoint, Error> {
+    open_mapped(name, Mapped::Read(gguf), plan, dtype)
+}
+
+fn open_mapped(
+    name: &str,
+    mapped: Mapped,
+    plan: &'static Plan,
+    dtype: Option<Format>,
+) -> Result<Checkpoint, Error> {
+    let (archive, gguf) = gguf::read(mapped, name)?;
     let problems = config::check_gguf(&gguf, &archive, &plan.spec);
     fit(name, archive, Some(gguf), problems, plan, dtype)
 }

@@ -306,7 +306,7 @@ mod tests {
     use gpt_plan::Spec;
 
     use super::*;
-    use crate::weights::{RandomWeights, open, open_embedded, testing};
+    use crate::weights::{RandomWeights, open, open_bytes, open_embedded, testing};
 
     /// Weights and tokenizer read back unchanged, from a file and from memory.
     #[test]
@@ -326,9 +326,10 @@ mod tests {
                 let opened = open(&path, plan, None).unwrap();
                 let bytes: &'static [u8] = std::fs::read(&path).unwrap().leak();
                 let embedded = open_embedded("it", bytes, plan, None).unwrap();
+                let in_memory = open_bytes("it", bytes.to_vec(), plan, None).unwrap();
                 for (id, layer) in plan.trained() {
                     let expected = rounded.tensor(id, layer).unwrap();
-                    for read in [&opened, &embedded] {
+                    for read in [&opened, &embedded, &in_memory] {
                         let read = read.tensor(id, layer).unwrap();
                         assert_eq!(read.format, expected.format);
                         assert_eq!(read.data, expected.data, "{}", plan.tensor(id).name);

@@ -11,7 +11,6 @@
 //! never read.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use bytemuck::cast_slice;
 use gpt_plan::{BufferId, SamplingOp};
@@ -21,6 +20,7 @@ use super::buffers::{PassUniform, SamplingUniform};
 use super::in_flight::{Continuation, Pace, Pending};
 use super::sequence::GpuSession;
 use crate::Error;
+use crate::clock::Instant;
 use crate::engine::Continue;
 
 /// Submissions in flight: one runs while the one before is read.
@@ -28,7 +28,7 @@ const MAX_SUBMISSIONS: usize = 2;
 
 impl GpuSession {
     /// See [`EngineSession::generate`](crate::engine::EngineSession::generate).
-    pub(super) fn generate_on_device(
+    pub(super) async fn generate_on_device(
         &mut self,
         request: &Continue<'_>,
         chosen: &mut VecDeque<u32>,
@@ -57,7 +57,7 @@ impl GpuSession {
         self.prepare(1, 1);
         self.prepare_sampling(steps);
         if self.in_flight.next != Some(next) {
-            self.cancel()?;
+            self.cancel().await?;
             let mut encoder = self.device().encoder();
             let uniforms = PassUniform::body_and_head(request.position, 1, 1);
             self.upload(&mut encoder, &[request.token], uniforms, Some(&next.sampling))?;
@@ -71,7 +71,7 @@ impl GpuSession {
                 session.device().submit(encoder)
             });
         }
-        let tokens = self.read_tokens()?;
+        let tokens = self.read_tokens().await?;
         let ends = |token: &u32| request.stops.contains(token);
         let count = tokens.iter().position(ends).map_or(tokens.len(), |at| at + 1);
         let stopped = tokens[..count].last().is_some_and(ends);
@@ -114,18 +114,18 @@ impl GpuSession {
         encoder.copy_buffer_to_buffer(sampled_tokens, 4 * u64::from(start), sampled, 0, bytes);
         let since = Instant::now();
         let submission = submit(self, encoder);
-        sampled.map_async(MapMode::Read, ..bytes, |_| {});
-        self.in_flight.pending.push_back(Pending { submission, tokens, download, since });
+        let mapping = self.device().map(sampled, MapMode::Read, bytes);
+        self.in_flight.pending.push_back(Pending { submission, mapping, tokens, download, since });
         self.in_flight.submissions += 1;
         self.in_flight.end = start + tokens;
     }
 
     /// Waits for the oldest submission and returns its tokens.
-    fn read_tokens(&mut self) -> Result<Vec<u32>, Error> {
+    async fn read_tokens(&mut self) -> Result<Vec<u32>, Error> {
         let Some(oldest) = self.in_flight.pending.pop_front() else {
             return Ok(Vec::new());
         };
-        self.device().wait_for(oldest.submission)?;
+        self.device().mapped(oldest.mapping, Some(oldest.submission)).await?;
         self.in_flight.pace.measured(oldest.tokens, oldest.since, Instant::now());
         let mut tokens = vec![0; oldest.tokens as usize];
         let sampled = &self.buffers.sampled[oldest.download];
@@ -137,10 +137,10 @@ impl GpuSession {
     }
 
     /// Waits for the submissions in flight and drops their tokens.
-    pub(super) fn cancel(&mut self) -> Result<(), Error> {
+    pub(super) async fn cancel(&mut self) -> Result<(), Error> {
         self.in_flight.next = None;
         while !self.in_flight.pending.is_empty() {
-            self.read_tokens()?;
+            self.read_tokens().await?;
         }
         Ok(())
     }
@@ -156,6 +156,7 @@ mod tests {
     use crate::Sampling;
     use crate::engine::{CacheFormat, SessionOptions};
     use crate::gpu::{self, GpuModel};
+    use crate::wait::now;
     use crate::weights::testing;
     use crate::weights::unit_gain::UnitGain;
 
@@ -193,11 +194,11 @@ mod tests {
                     draw: position,
                     stops,
                 };
-                assert!(session.generate_on_device(&request, &mut chosen).unwrap());
+                assert!(now(session.generate_on_device(&request, &mut chosen)).unwrap());
                 token = chosen[chosen.len() - 1];
             }
             let end = session.in_flight.end;
-            session.cancel().unwrap();
+            now(session.cancel()).unwrap();
             let mut found: Vec<u32> = Vec::new();
             let read = |bytes: &[u8]| found.extend_from_slice(cast_slice(bytes));
             device.download(&sampled_tokens, 0, sampled_tokens.size(), read).unwrap();

@@ -1,11 +1,13 @@
 //! Submissions of generation that the host has not read, and the number of tokens in each.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use wgpu::SubmissionIndex;
 
 use super::buffers::{MOST_TOKENS, SamplingUniform};
+use crate::clock::Instant;
+use crate::gpu::mapping::Mapping;
 
 /// Time that the tokens of one submission should take. Text that arrives at this interval looks as
 /// if it arrived token by token, and the host takes a small part of the interval to submit.
@@ -36,6 +38,8 @@ pub struct Continuation {
 /// A submission whose tokens were not read.
 pub struct Pending {
     pub submission: SubmissionIndex,
+    /// Of the download buffer.
+    pub mapping: Mapping,
     pub tokens: u32,
     /// Which download buffer it writes.
     pub download: usize,

@@ -27,6 +27,7 @@ use crate::engine::{
 };
 
 use super::model::GpuModel;
+use crate::wait::{Wait, now};
 use sequence::GpuSession;
 
 impl EngineModel for GpuModel {
@@ -38,12 +39,16 @@ impl EngineModel for GpuModel {
 
 impl GpuSession {
     /// Waits for submissions in flight and runs `pass`.
-    fn alone<T>(&mut self, pass: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+    async fn alone<T>(
+        &mut self,
+        pass: impl AsyncFnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let shared = self.shared.clone();
-        shared.device.scoped(|| {
-            self.cancel()?;
-            pass(self)
-        })
+        let calls = async {
+            self.cancel().await?;
+            pass(self).await
+        };
+        shared.device.scoped_async(calls).await
     }
 }
 
@@ -55,11 +60,28 @@ impl EngineSession for GpuSession {
         logits_of: LogitsRequest,
         logits: &mut [f32],
     ) -> Result<(), Error> {
-        self.alone(|session| session.run(tokens, position, logits_of, logits))
+        now(self.alone(async |session| session.run(tokens, position, logits_of, logits).await))
+    }
+
+    fn forward_async<'a>(
+        &'a mut self,
+        tokens: &'a [u32],
+        position: u32,
+        logits_of: LogitsRequest,
+        logits: &'a mut [f32],
+    ) -> Wait<'a, ()> {
+        let pass =
+            async move |session: &mut Self| session.run(tokens, position, logits_of, logits).await;
+        Box::pin(self.alone(pass))
     }
 
     fn trace(&mut self, tokens: &[u32], position: u32) -> Result<Vec<Trace>, Error> {
-        self.alone(|session| session.run_traced(tokens, position))
+        now(self.alone(async |session| session.run_traced(tokens, position).await))
+    }
+
+    fn trace_async<'a>(&'a mut self, tokens: &'a [u32], position: u32) -> Wait<'a, Vec<Trace>> {
+        let pass = async move |session: &mut Self| session.run_traced(tokens, position).await;
+        Box::pin(self.alone(pass))
     }
 
     fn generate(
@@ -68,7 +90,18 @@ impl EngineSession for GpuSession {
         chosen: &mut VecDeque<u32>,
     ) -> Result<bool, Error> {
         let shared = self.shared.clone();
-        shared.device.scoped(|| self.generate_on_device(request, chosen))
+        now(shared.device.scoped_async(self.generate_on_device(request, chosen)))
+    }
+
+    fn generate_async<'a>(
+        &'a mut self,
+        request: &'a Continue<'_>,
+        chosen: &'a mut VecDeque<u32>,
+    ) -> Wait<'a, bool> {
+        let shared = self.shared.clone();
+        Box::pin(async move {
+            shared.device.scoped_async(self.generate_on_device(request, chosen)).await
+        })
     }
 
     fn fork(
@@ -80,14 +113,14 @@ impl EngineSession for GpuSession {
     }
 
     fn stream(&mut self, tokens: &[u32], position: u32, out: &mut Vec<f32>) -> Result<(), Error> {
-        self.alone(|session| session.read_stream(tokens, position, out))
+        now(self.alone(async |session| session.read_stream(tokens, position, out).await))
     }
 
     fn head(&mut self, stream: &[f32], logits: &mut [f32]) -> Result<(), Error> {
-        self.alone(|session| session.run_head(stream, logits))
+        now(self.alone(async |session| session.run_head(stream, logits).await))
     }
 
     fn profile(&mut self, tokens: &[u32], position: u32) -> Result<Profile, Error> {
-        self.alone(|session| session.time_steps(tokens, position))
+        now(self.alone(async |session| session.time_steps(tokens, position)))
     }
 }

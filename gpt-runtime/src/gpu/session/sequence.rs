@@ -124,7 +124,7 @@ impl GpuSession {
     }
 
     /// Runs `tokens` from `position` on and writes the wanted logits to the front of `logits`.
-    pub(super) fn run(
+    pub(super) async fn run(
         &mut self,
         tokens: &[u32],
         position: u32,
@@ -151,7 +151,7 @@ impl GpuSession {
             }
         }
         if wanted > 0 {
-            return self.submit_and_read(encoder, wanted, logits);
+            return self.submit_and_read(encoder, wanted, logits).await;
         }
         self.submit(encoder);
         Ok(())
@@ -159,7 +159,7 @@ impl GpuSession {
 
     /// Submits a pass that [`upload`](Self::upload) began, and reads the logits of its `rows` rows
     /// to the front of `logits`.
-    pub(super) fn submit_and_read(
+    pub(super) async fn submit_and_read(
         &self,
         mut encoder: CommandEncoder,
         rows: u32,
@@ -172,9 +172,8 @@ impl GpuSession {
         };
         encoder.copy_buffer_to_buffer(source, 0, download, 0, bytes);
         self.submit(encoder);
-        self.device().read(download, bytes, |read| {
-            logits[..read.len() / 4].copy_from_slice(cast_slice(read));
-        })
+        let copy = |read: &[u8]| logits[..read.len() / 4].copy_from_slice(cast_slice(read));
+        self.device().read_async(download, bytes, copy).await
     }
 
     /// Rows that step `index` runs on, in a pass over `rows` rows that computes logits for the last

@@ -11,22 +11,25 @@ use crate::engine::LogitsRequest;
 
 impl GpuSession {
     /// [`EngineSession::stream`](crate::engine::EngineSession::stream).
-    pub(super) fn read_stream(
+    pub(super) async fn read_stream(
         &mut self,
         tokens: &[u32],
         position: u32,
         out: &mut Vec<f32>,
     ) -> Result<(), Error> {
-        self.run(tokens, position, LogitsRequest::Nothing, &mut [])?;
+        self.run(tokens, position, LogitsRequest::Nothing, &mut []).await?;
         let stream = self.head_input();
         let bytes = 4 * tokens.len() as u64 * u64::from(self.shared.plan.spec.embed);
-        self.device().download(stream, 0, bytes, |read| {
-            out.extend_from_slice(cast_slice(read));
-        })
+        let append = |read: &[u8]| out.extend_from_slice(cast_slice(read));
+        self.device().download_async(stream, 0, bytes, append).await
     }
 
     /// [`EngineSession::head`](crate::engine::EngineSession::head).
-    pub(super) fn run_head(&mut self, stream: &[f32], logits: &mut [f32]) -> Result<(), Error> {
+    pub(super) async fn run_head(
+        &mut self,
+        stream: &[f32],
+        logits: &mut [f32],
+    ) -> Result<(), Error> {
         let rows = (stream.len() / self.shared.plan.spec.embed as usize) as u32;
         let queue = &self.device().queue;
         queue.write_buffer(self.head_input(), 0, cast_slice(stream));
@@ -41,7 +44,7 @@ impl GpuSession {
                 }
             }
         }
-        self.submit_and_read(encoder, rows, logits)
+        self.submit_and_read(encoder, rows, logits).await
     }
 
     /// The stream buffer that the head reads. The steps of the head are the last ones, and the last

@@ -13,7 +13,7 @@ use crate::engine::Trace;
 use crate::gpu::model::ModelStep;
 
 impl GpuSession {
-    pub(super) fn run_traced(
+    pub(super) async fn run_traced(
         &mut self,
         tokens: &[u32],
         position: u32,
@@ -36,7 +36,7 @@ impl GpuSession {
             traces.push(Trace {
                 step: &step.step.name,
                 layer: step.layer,
-                values: self.output(step, stream, rows, position)?,
+                values: self.output(step, stream, rows, position).await?,
             });
         }
         Ok(traces)
@@ -76,7 +76,7 @@ impl GpuSession {
     }
 
     /// The output of `step`, `[rows, width]`; of several outputs (q, k and v) row by row.
-    fn output(
+    async fn output(
         &self,
         step: &ModelStep,
         stream: usize,
@@ -99,9 +99,8 @@ impl GpuSession {
             let buffer = self.buffers.get(buffer, step.layer, stream);
             let (start, len) = (4 * u64::from(first * width), 4 * u64::from(rows * width));
             let mut values: Vec<f32> = Vec::new();
-            self.device().download(buffer, start, len, |read| {
-                values.extend_from_slice(cast_slice(read));
-            })?;
+            let append = |read: &[u8]| values.extend_from_slice(cast_slice(read));
+            self.device().download_async(buffer, start, len, append).await?;
             columns.push((width as usize, values));
         }
         let mut values = Vec::new();

@@ -3,14 +3,13 @@
 //! `continue`, and the tags `generation` and `endgeneration`, which mark the model's own text and
 //! change nothing.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, Error, ErrorKind, State};
 use serde_json::Value as Json;
 
 use super::Message;
+use crate::clock::{SystemTime, UNIX_EPOCH};
 
 /// The name of the template in its environment.
 pub const NAME: &str = "chat";

@@ -8,13 +8,12 @@ mod buffers;
 mod heads;
 mod parameters;
 
-use std::time::Instant;
-
 use gpt_plan::{Format, Formula, Plan, Scores, Step};
 
 pub use buffers::{PassScratch, SessionBuffers};
 pub use parameters::Interpreter;
 
+use crate::clock::Instant;
 use crate::cpu::device::CpuDevice;
 use crate::cpu::kv_cache::Cache;
 use crate::cpu::ops::attention::cached::{self, Queries};

@@ -5,7 +5,6 @@ mod backward;
 mod forward;
 
 use std::ops::Range;
-use std::time::Instant;
 
 use gpt_plan::{
     BufferId as B, Dropout, Epilogue, Op, Plan, QkGroups, Repeat, Scores, Section, Site, Slot,
@@ -15,6 +14,7 @@ use gpt_plan::{
 use gpt_simd::Strided;
 
 use super::buffers::TrainBuffers;
+use crate::clock::Instant;
 use crate::cpu::device::CpuDevice;
 use crate::cpu::ops::RowsOut;
 use crate::cpu::ops::attention::HeadViews;

@@ -1,0 +1,94 @@
+//! Maps buffers for the host: blocks for the device where the system can, and otherwise yields.
+
+use wgpu::{Buffer, MapMode, SubmissionIndex};
+
+use super::device::GpuDevice;
+use crate::Error;
+
+/// Whether the GPU is a browser's: nothing blocks, and errors arrive between events.
+pub const BROWSER: bool = cfg!(all(target_family = "wasm", target_os = "unknown"));
+
+/// A buffer that is being mapped.
+pub struct Mapping {
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    done: std::sync::Arc<browser::Done>,
+}
+
+impl GpuDevice {
+    /// Maps the first `bytes` bytes of `buffer` when the submissions before this call are done.
+    pub(super) fn map(&self, buffer: &Buffer, mode: MapMode, bytes: u64) -> Mapping {
+        #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+        return browser::map(buffer, mode, bytes);
+        #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+        {
+            buffer.map_async(mode, ..bytes, |_| {});
+            Mapping {}
+        }
+    }
+
+    /// Waits for `mapping`. `submission` is the last one that writes the buffer; none stands for
+    /// all of them.
+    pub(super) async fn mapped(
+        &self,
+        mapping: Mapping,
+        submission: Option<SubmissionIndex>,
+    ) -> Result<(), Error> {
+        #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+        {
+            let _ = submission;
+            mapping.done.await_it().await;
+            self.check()
+        }
+        #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+        {
+            let Mapping {} = mapping;
+            match submission {
+                Some(submission) => self.wait_for(submission),
+                None => self.wait(),
+            }
+        }
+    }
+}
+
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+mod browser {
+    use std::future::poll_fn;
+    use std::sync::{Arc, Mutex, PoisonError};
+    use std::task::{Poll, Waker};
+
+    use wgpu::{Buffer, MapMode};
+
+    use super::Mapping;
+
+    /// Whether the buffer is mapped or the map has failed, and who waits for it.
+    #[derive(Default)]
+    pub struct Done(Mutex<(bool, Option<Waker>)>);
+
+    pub fn map(buffer: &Buffer, mode: MapMode, bytes: u64) -> Mapping {
+        let done = Arc::new(Done::default());
+        let end = done.clone();
+        // A buffer that could not be mapped has no range, which its reader reports.
+        buffer.map_async(mode, ..bytes, move |_| {
+            let mut state = end.0.lock().unwrap_or_else(PoisonError::into_inner);
+            state.0 = true;
+            if let Some(waker) = state.1.take() {
+                waker.wake();
+            }
+        });
+        Mapping { done }
+    }
+
+    impl Done {
+        pub async fn await_it(&self) {
+            poll_fn(|context| {
+                let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                if state.0 {
+                    return Poll::Ready(());
+                }
+                state.1 = Some(context.waker().clone());
+                Poll::Pending
+            })
+            .await
+        }
+    }
+}

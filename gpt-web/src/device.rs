@@ -1,0 +1,44 @@
+//! The choice of a device.
+
+use gpt_runtime::{Device, DeviceKind, DeviceOptions, Error, Format, Plan, self_test_async};
+
+/// Opens the device `kind`, and says why it is the one. `auto` is WebGPU if the model's kernels, for
+/// `formats`, compute the same there as on the CPU; drivers and browsers can be wrong silently.
+///
+/// # Errors
+/// There is no such device.
+pub async fn open(
+    kind: &str,
+    plan: &'static Plan,
+    formats: &[Format],
+) -> Result<(Device, String), Error> {
+    let kind = match kind {
+        "auto" => DeviceKind::Auto,
+        "cpu" => DeviceKind::Cpu,
+        "gpu" => DeviceKind::Gpu,
+        _ => {
+            let what = format!("there is no device {kind}; there are auto, gpu and cpu");
+            return Err(Error::Input(what));
+        }
+    };
+    let device = Device::open_async(&DeviceOptions::default().with_kind(kind)).await?;
+    if kind != DeviceKind::Auto || !device.is_gpu() {
+        let reason = device.reason().to_owned();
+        return Ok((device, reason));
+    }
+    match wrong(&device, plan, formats).await {
+        None => Ok((device, "its kernels pass the self-test".to_owned())),
+        Some(reason) => Ok((Device::cpu()?, reason)),
+    }
+}
+
+/// Why a GPU is not used: how its test failed.
+async fn wrong(gpu: &Device, plan: &'static Plan, formats: &[Format]) -> Option<String> {
+    let name = gpu.name();
+    match self_test_async(plan, gpu, formats).await {
+        Err(error) => Some(format!("the self-test of {name} failed: {error}")),
+        Ok(test) => test.first_off().map(|off| {
+            format!("{name} is wrong: the step {} has an error of {:.0e}", off.step, off.error)
+        }),
+    }
+}
