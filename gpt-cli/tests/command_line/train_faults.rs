@@ -165,7 +165,7 @@ fn another_batch_goes_on_after_the_last_window() {
     assert_eq!(figures["tokens"], (3 * 2 + 2 * 4) * 16);
     // Windows of another length have no place in the pass that was begun.
     let output = succeeds(&mut desk.train("--resume --steps 6 --context 8"));
-    assert!(errors(&output).contains("begins a new pass over the text"));
+    assert!(errors(&output).contains("starts a new pass over the text"));
 }
 
 #[test]
