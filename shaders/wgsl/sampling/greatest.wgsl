@@ -5,8 +5,8 @@
 @group(0) @binding(3) var<storage, read_write> tile_maxima: array<vec2<u32>>;
 @group(0) @binding(4) var<storage, read_write> histogram: array<u32>;
 
-// 2^-20, less than 10^-6, the reciprocal of the greatest `inverse_temperature`. With this factor the
-// product with a logit stays within f32. Being a power of two, it changes no order.
+// `inverse_temperature` is at most 10^6, so with this factor (2^-20) its product with a logit stays
+// within f32. A power of two changes no order.
 const SCALE: f32 = 9.5367431640625e-7;
 
 fn work(group: vec3<u32>, invocation: u32) {
