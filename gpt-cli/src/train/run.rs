@@ -257,7 +257,8 @@ impl Loop {
         Ok(None)
     }
 
-    /// Saves the first checkpoint of a run whose validation failed, so that its weights are not lost.
+    /// Saves the first checkpoint of a run whose validation failed, so that its weights are not
+    /// lost.
     /// Where there is one, it stays, since a new one would replace it.
     fn keep(&mut self, line: &Line, failure: Failure) -> Result<Option<f64>, Failure> {
         if self.saved.is_none() && matches!(failure, Failure::Runtime(Error::Diverged(_))) {

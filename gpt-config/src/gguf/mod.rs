@@ -2,8 +2,9 @@
 //!
 //! `architectures` has a row for each with what distinguishes it from Llama, `own` the keys and
 //! tensors that only some have, and `rope` the rotary embedding. Keys that all have are read here,
-//! and written in `write`. `loader` knows which files llama.cpp refuses. An absent key has the default of llama.cpp (`src/models` of its
-//! sources). Biases, an untied head and some norms show in the tensors.
+//! and written in `write`. `loader` knows which files llama.cpp refuses. An absent key has the
+//! default of llama.cpp (`src/models` of its sources). Biases, an untied head and some norms show
+//! in the tensors.
 //!
 //! Where a class of transformers and llama.cpp differ in the activation, the spec has that of the
 //! class: llama.cpp computes every GELU by its approximation.

@@ -1,10 +1,10 @@
 //! The CPUs on which sleeping threads wake up.
 //!
-//! Linux wakes a thread on an idle CPU if it finds one. In a virtual machine it often finds none: an
-//! idle virtual CPU is halted, the host reports it as preempted, and the scheduler then prefers the
-//! CPU of the thread that wakes the other. Both threads share that CPU until the scheduler balances
-//! its load, milliseconds later, which is longer than a short pass. So the waking thread removes its
-//! own CPU from the set of the sleeping thread, which restores its set when it runs.
+//! Linux wakes a thread on an idle CPU if it finds one. In a virtual machine a worker often woke on
+//! the CPU of the thread that woke it, probably because the host reports a halted CPU as preempted.
+//! Both threads then share that CPU until the scheduler balances its load, milliseconds later,
+//! which is longer than a short pass. So the waking thread removes its own CPU from the set of the
+//! sleeping thread, which restores its set when it runs.
 //!
 //! On other systems a [`Sleeper`] does nothing.
 
