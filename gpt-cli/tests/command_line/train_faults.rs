@@ -114,8 +114,8 @@ fn spoil(path: &Path, id: usize, width: usize) {
     fs::write(path, bytes).unwrap();
 }
 
-/// A token that only the validation has makes its loss NaN. The weights of the run stay, and it goes
-/// on without validation.
+/// A token that only the validation has makes its loss NaN. The weights of the run stay, and it
+/// goes on without validation.
 #[test]
 fn a_first_validation_loss_of_nan_loses_no_weights() {
     let desk = TestDir::new(60);
