@@ -13,6 +13,7 @@ use crate::sample::{Sampler, Sampling};
 use crate::session::{Session, SessionBuilder};
 use crate::text::{StopStrings, TextStream};
 use crate::vtable::Untyped;
+use crate::wait::now;
 
 /// Stop conditions of a generation, in addition to the model's end-of-text token.
 ///
@@ -144,11 +145,11 @@ impl<M> SessionBuilder<M> {
 }
 
 impl<M> Session<M> {
-    /// Appends `prompt` and continues it. The tokens that a text begins with are added only to an
-    /// empty session.
+    /// Appends `prompt` and continues it. The special tokens that begin a text (BOS) are added only
+    /// if the session is empty.
     ///
     /// # Errors
-    /// The model has no tokenizer, the sampling is invalid, or as [`push`](Self::push).
+    /// The model has no tokenizer, the sampling is invalid, or [`push`](Self::push) fails.
     pub fn generate(
         &mut self,
         prompt: &str,
@@ -173,7 +174,7 @@ impl<M> Session<M> {
         sampling: Sampling,
         stop: Stop,
     ) -> Result<Generation<'_, M>, Error> {
-        Generation::new(SessionRef::Borrowed(self), prompt, sampling, stop)
+        now(Generation::new(SessionRef::Borrowed(self), prompt, sampling, stop))
     }
 
     /// As [`generate_from_tokens`](Self::generate_from_tokens). The generation owns the session, so
@@ -187,11 +188,11 @@ impl<M> Session<M> {
         sampling: Sampling,
         stop: Stop,
     ) -> Result<Generation<'static, M>, Error> {
-        Generation::new(SessionRef::Owned(Box::new(self)), prompt, sampling, stop)
+        now(Generation::new(SessionRef::Owned(Box::new(self)), prompt, sampling, stop))
     }
 
-    /// As [`into_generation`](Self::into_generation), for browsers, where a GPU is waited for by
-    /// `await`; [`Generation::poll_async`] continues. Elsewhere the call blocks.
+    /// As [`into_generation`](Self::into_generation), for browsers, where a program cannot block and
+    /// awaits the GPU. Continue with [`Generation::poll_async`]. On other systems the call blocks.
     ///
     /// # Errors
     /// As [`generate`](Self::generate).
@@ -199,26 +200,20 @@ impl<M> Session<M> {
         self,
         prompt: &[u32],
         sampling: Sampling,
-        mut stop: Stop,
+        stop: Stop,
     ) -> Result<Generation<'static, M>, Error>
     where
         M: 'static,
     {
-        let strings = std::mem::take(&mut stop.strings);
-        let mut session = SessionRef::Owned(Box::new(self));
-        let (mut sampler, stop_ids) = TokenGeneration::prepare(&session, sampling, &mut stop)?;
-        session.push_async(prompt).await?;
-        let first = session.sample(&mut sampler)?;
-        let tokens = TokenGeneration::begin(session, sampler, stop_ids, stop.tokens, first);
-        Generation::of(tokens, prompt, strings)
+        Generation::new(SessionRef::Owned(Box::new(self)), prompt, sampling, stop).await
     }
 
     /// Appends the tokens `prompt` and continues them with tokens. The tokens that end a text are
     /// those of `stop` and, if the model has a tokenizer, its end-of-text tokens.
     ///
     /// # Errors
-    /// `stop` has strings, which only text can contain; the sampling is invalid; or as
-    /// [`push`](Self::push).
+    /// `stop` has strings, which only text can contain; the sampling is invalid; or
+    /// [`push`](Self::push) fails.
     pub fn generate_tokens(
         &mut self,
         prompt: &[u32],
@@ -231,55 +226,33 @@ impl<M> Session<M> {
                     .to_owned(),
             ));
         }
-        TokenGeneration::new(SessionRef::Borrowed(self), prompt, sampling, stop)
+        now(TokenGeneration::new(SessionRef::Borrowed(self), prompt, sampling, stop))
     }
 }
 
 impl<'s, M> TokenGeneration<'s, M> {
-    fn new(
+    async fn new(
         mut session: SessionRef<'s, M>,
         prompt: &[u32],
         sampling: Sampling,
-        mut stop: Stop,
+        stop: Stop,
     ) -> Result<Self, Error> {
-        let (mut sampler, stop_ids) = TokenGeneration::prepare(&session, sampling, &mut stop)?;
-        session.push(prompt)?;
-        let first = session.sample(&mut sampler)?;
-        Ok(TokenGeneration::begin(session, sampler, stop_ids, stop.tokens, first))
-    }
-
-    /// The sampler, and the tokens that end the text.
-    fn prepare(
-        session: &SessionRef<'s, M>,
-        sampling: Sampling,
-        stop: &mut Stop,
-    ) -> Result<(Sampler, Vec<u32>), Error> {
         let vocab = session.model().plan().spec.vocab as usize;
-        let sampler = Sampler::new(sampling, vocab)?;
-        let mut stop_ids = std::mem::take(&mut stop.ids);
+        let mut sampler = Sampler::new(sampling, vocab)?;
+        let mut stop_ids = stop.ids;
         if let Ok(tokenizer) = session.model().tokenizer() {
             stop_ids.extend_from_slice(tokenizer.stop_ids());
         }
-        Ok((sampler, stop_ids))
-    }
-
-    /// A generation of at most `most` tokens, of which the `first` is chosen.
-    fn begin(
-        session: SessionRef<'s, M>,
-        sampler: Sampler,
-        stop_ids: Vec<u32>,
-        most: Option<usize>,
-        first: u32,
-    ) -> Self {
-        TokenGeneration {
-            left: most.unwrap_or(usize::MAX),
-            next: NextToken::Chosen(first),
+        session.push_async(prompt).await?;
+        Ok(TokenGeneration {
+            left: stop.tokens.unwrap_or(usize::MAX),
+            next: NextToken::Chosen(session.sample(&mut sampler)?),
             count: 0,
             ended: None,
             sampler,
             stop_ids,
             session,
-        }
+        })
     }
 
     /// New tokens so far.
@@ -294,7 +267,7 @@ impl<'s, M> TokenGeneration<'s, M> {
 
     /// The next token, or none if the generation ended. The engine may sample up to `most` tokens
     /// at once.
-    fn advance(&mut self, most: usize) -> Result<Option<u32>, Error> {
+    async fn advance(&mut self, most: usize) -> Result<Option<u32>, Error> {
         if self.ended.is_some() {
             return Ok(None);
         }
@@ -306,27 +279,7 @@ impl<'s, M> TokenGeneration<'s, M> {
             NextToken::After(last) => {
                 let most = most.min(self.left);
                 let stops = &self.stop_ids;
-                let next = self.session.advance(last, &mut self.sampler, stops, most);
-                next.inspect_err(|_| self.ended = Some(Ended::Failed))?
-            }
-        };
-        Ok(self.take(id))
-    }
-
-    /// As [`advance`](Self::advance), and yields where it would wait for a browser.
-    async fn advance_async(&mut self, most: usize) -> Result<Option<u32>, Error> {
-        if self.ended.is_some() {
-            return Ok(None);
-        }
-        let id = match self.next {
-            NextToken::Chosen(id) => id,
-            NextToken::After(_) if self.session.remaining() == 0 => {
-                return Ok(self.end(Ended::Full));
-            }
-            NextToken::After(last) => {
-                let most = most.min(self.left);
-                let stops = &self.stop_ids;
-                let next = self.session.advance_async(last, &mut self.sampler, stops, most).await;
+                let next = self.session.advance(last, &mut self.sampler, stops, most).await;
                 next.inspect_err(|_| self.ended = Some(Ended::Failed))?
             }
         };
@@ -361,31 +314,21 @@ impl<M> Iterator for TokenGeneration<'_, M> {
     type Item = Result<u32, Error>;
 
     fn next(&mut self) -> Option<Result<u32, Error>> {
-        self.advance(usize::MAX).transpose()
+        now(self.advance(usize::MAX)).transpose()
     }
 }
 
 impl<'s, M> Generation<'s, M> {
-    fn new(
+    async fn new(
         session: SessionRef<'s, M>,
         prompt: &[u32],
         sampling: Sampling,
         mut stop: Stop,
     ) -> Result<Self, Error> {
-        session.model().tokenizer()?;
-        let strings = std::mem::take(&mut stop.strings);
-        let tokens = TokenGeneration::new(session, prompt, sampling, stop)?;
-        Generation::of(tokens, prompt, strings)
-    }
-
-    /// The text of `tokens`, which follow `prompt`.
-    fn of(
-        tokens: TokenGeneration<'s, M>,
-        prompt: &[u32],
-        strings: Vec<String>,
-    ) -> Result<Self, Error> {
-        let stream = tokens.session.model().tokenizer()?.stream(prompt);
-        Ok(Generation { stops: StopStrings::new(strings), stream, tokens, error: None })
+        let stream = session.model().tokenizer()?.stream(prompt);
+        let stops = StopStrings::new(std::mem::take(&mut stop.strings));
+        let tokens = TokenGeneration::new(session, prompt, sampling, stop).await?;
+        Ok(Generation { stops, stream, tokens, error: None })
     }
 
     /// New tokens so far.
@@ -427,10 +370,25 @@ impl<'s, M> Generation<'s, M> {
     /// The engine fails. Text that was generated before is returned first, the error by the next
     /// call.
     pub fn poll(&mut self, budget: Duration) -> Result<String, Error> {
+        now(self.run(budget, 1))
+    }
+
+    /// As [`poll`](Self::poll), for browsers, where a program cannot block and awaits the GPU. A GPU
+    /// runs tokens ahead, as with `next`. On other systems the call blocks. If you drop the future
+    /// before it is ready, drop the generation, too.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    pub async fn poll_async(&mut self, budget: Duration) -> Result<String, Error> {
+        self.run(budget, usize::MAX).await
+    }
+
+    /// Generates until `budget` is spent. The engine may sample up to `most` tokens at once.
+    async fn run(&mut self, budget: Duration, most: usize) -> Result<String, Error> {
         let start = Instant::now();
         let mut text = String::new();
         while self.error.is_none() && self.tokens.ended.is_none() {
-            match self.advance(1) {
+            match self.advance(most).await {
                 Ok(piece) => text.push_str(&piece),
                 Err(error) => self.error = Some(error),
             }
@@ -438,32 +396,6 @@ impl<'s, M> Generation<'s, M> {
                 break;
             }
         }
-        self.polled(text)
-    }
-
-    /// As [`poll`](Self::poll), for browsers, where a GPU is waited for by `await`. A GPU runs
-    /// tokens ahead, as with `next`. Elsewhere the call blocks. If the future is dropped before it
-    /// is ready, drop the generation, too.
-    ///
-    /// # Errors
-    /// As [`poll`](Self::poll).
-    pub async fn poll_async(&mut self, budget: Duration) -> Result<String, Error> {
-        let start = Instant::now();
-        let mut text = String::new();
-        while self.error.is_none() && self.tokens.ended.is_none() {
-            match self.tokens.advance_async(usize::MAX).await {
-                Ok(token) => text.push_str(&self.decode(token)),
-                Err(error) => self.error = Some(error),
-            }
-            if start.elapsed() >= budget {
-                break;
-            }
-        }
-        self.polled(text)
-    }
-
-    /// The result of a poll: the text, or if there is none, the error after it.
-    fn polled(&mut self, text: String) -> Result<String, Error> {
         match self.error.take() {
             Some(error) if text.is_empty() => Err(error),
             error => {
@@ -479,26 +411,20 @@ impl<'s, M> Generation<'s, M> {
     }
 
     /// Generates a token and returns the text that is now complete.
-    fn advance(&mut self, most: usize) -> Result<String, Error> {
-        let token = self.tokens.advance(most)?;
-        Ok(self.decode(token))
-    }
-
-    /// The text that is complete with `token`, or at the end of the text.
-    fn decode(&mut self, token: Option<u32>) -> String {
+    async fn advance(&mut self, most: usize) -> Result<String, Error> {
         let mut text = String::new();
-        if let Some(id) = token {
+        if let Some(id) = self.tokens.advance(most).await? {
             let piece = self.stops.push(&self.stream.push(id));
             text = piece.text;
             if piece.stopped {
                 self.tokens.ended = Some(Ended::StopString);
-                return text;
+                return Ok(text);
             }
         }
         if self.tokens.ended.is_some() {
             text.push_str(&self.flush());
         }
-        text
+        Ok(text)
     }
 }
 
@@ -510,7 +436,7 @@ impl<M> Iterator for Generation<'_, M> {
             return Some(Err(error));
         }
         while self.tokens.ended.is_none() {
-            match self.advance(usize::MAX) {
+            match now(self.advance(usize::MAX)) {
                 Ok(text) if text.is_empty() => {}
                 piece => return Some(piece),
             }

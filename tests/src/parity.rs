@@ -128,7 +128,7 @@ fn check_engine(
     for (prompt, expected) in prompts {
         let what = format!("{name}, {} tokens", prompt.len());
         let mut session = model.session(options).unwrap();
-        let trace = session.trace(prompt, 0).unwrap();
+        let trace = session.trace(prompt, 0).now().unwrap();
         check_trace(&what, &trace, expected, bound);
     }
     let (all, expected) = prompts.last().expect("a prompt");
@@ -141,12 +141,12 @@ fn check_engine(
     let mut start = || {
         let mut session = model.session(options).unwrap();
         if first > 0 {
-            session.forward(&all[..first], 0, LogitsRequest::Nothing, &mut logits).unwrap();
+            session.forward(&all[..first], 0, LogitsRequest::Nothing, &mut logits).now().unwrap();
         }
         session
     };
     // A chunk whose queries see cached keys.
-    let trace = start().trace(&all[first..], first as u32).unwrap();
+    let trace = start().trace(&all[first..], first as u32).now().unwrap();
     let what = format!("{name}, second chunk");
     check_trace_from(&what, &trace, expected, first, bound);
 
@@ -154,6 +154,7 @@ fn check_engine(
     for (i, token) in all.iter().enumerate().skip(first) {
         session
             .forward(&[*token], i as u32, LogitsRequest::Last, &mut logits[i * vocab..])
+            .now()
             .unwrap();
     }
     let error = nmse(&logits[first * vocab..], tail(&expected.logits, first));

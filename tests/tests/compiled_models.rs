@@ -45,7 +45,7 @@ fn a_compiled_activation_computes_what_its_formula_does() {
                 cache: CacheFormat::F32,
             };
             let trace = |model: &dyn EngineModel| {
-                model.session(options).unwrap().trace(&tokens, 0).unwrap()
+                model.session(options).unwrap().trace(&tokens, 0).now().unwrap()
             };
             let (typed, walked) = (trace(&compiled), trace(&evaluated));
             assert_eq!(typed.len(), walked.len());

@@ -15,6 +15,7 @@ use crate::Error;
 use crate::engine::{
     Clock, EngineModel, EngineSession, LogitsRequest, Profile, SessionOptions, Trace,
 };
+use crate::wait::Wait;
 use crate::weights::Weights;
 
 /// The most rows of a pass over several texts. The weights are read once for all rows of a pass.
@@ -177,15 +178,15 @@ fn batch_of(texts: &[&[u32]]) -> usize {
 }
 
 impl EngineSession for CpuSession {
-    fn forward(
-        &mut self,
-        tokens: &[u32],
+    fn forward<'a>(
+        &'a mut self,
+        tokens: &'a [u32],
         position: u32,
         request: LogitsRequest,
-        logits: &mut [f32],
-    ) -> Result<(), Error> {
+        logits: &'a mut [f32],
+    ) -> Wait<'a, ()> {
         self.run(tokens, position, request, logits, Observe::Nothing);
-        Ok(())
+        Wait::done(Ok(()))
     }
 
     fn fork(
@@ -238,11 +239,11 @@ impl EngineSession for CpuSession {
         Ok(())
     }
 
-    fn trace(&mut self, tokens: &[u32], position: u32) -> Result<Vec<Trace>, Error> {
+    fn trace<'a>(&'a mut self, tokens: &'a [u32], position: u32) -> Wait<'a, Vec<Trace>> {
         let mut logits = vec![0.0; tokens.len() * self.shared.plan.spec.vocab as usize];
         let mut trace = Vec::new();
         self.run(tokens, position, LogitsRequest::All, &mut logits, Observe::Values(&mut trace));
-        Ok(trace)
+        Wait::done(Ok(trace))
     }
 
     fn profile(&mut self, tokens: &[u32], position: u32) -> Result<Profile, Error> {

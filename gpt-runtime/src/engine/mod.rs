@@ -136,24 +136,13 @@ pub trait EngineSession: Send {
     /// Runs `tokens` (1 to chunk of them, all in the vocabulary) at positions `position..`; the
     /// cache holds all positions before `position`. Writes the requested logits, `[1 or
     /// tokens.len(), vocab]`, to the front of `logits`.
-    fn forward(
-        &mut self,
-        tokens: &[u32],
-        position: u32,
-        request: LogitsRequest,
-        logits: &mut [f32],
-    ) -> Result<(), Error>;
-
-    /// As [`forward`](Self::forward), and yields where it would wait for a browser.
-    fn forward_async<'a>(
+    fn forward<'a>(
         &'a mut self,
         tokens: &'a [u32],
         position: u32,
         request: LogitsRequest,
         logits: &'a mut [f32],
-    ) -> Wait<'a, ()> {
-        Box::pin(async move { self.forward(tokens, position, request, logits) })
-    }
+    ) -> Wait<'a, ()>;
 
     /// Runs a token, samples its successor like a [`Sampler`](crate::Sampler) (up to rounding), and
     /// repeats. Appends the sampled tokens to `chosen`: at least one, at most `request.most`, none
@@ -162,22 +151,13 @@ pub trait EngineSession: Send {
     /// other fields unchanged.
     ///
     /// Returns false and does nothing if the engine does not sample on the device.
-    fn generate(
-        &mut self,
-        request: &Continue<'_>,
-        chosen: &mut VecDeque<u32>,
-    ) -> Result<bool, Error> {
-        let _ = (request, chosen);
-        Ok(false)
-    }
-
-    /// As [`generate`](Self::generate), and yields where it would wait for a browser.
-    fn generate_async<'a>(
+    fn generate<'a>(
         &'a mut self,
         request: &'a Continue<'_>,
         chosen: &'a mut VecDeque<u32>,
     ) -> Wait<'a, bool> {
-        Box::pin(async move { self.generate(request, chosen) })
+        let _ = (request, chosen);
+        Wait::done(Ok(false))
     }
 
     /// Opens a session of the same `options` with a copy of the first `positions` positions of the
@@ -218,12 +198,7 @@ pub trait EngineSession: Send {
 
     /// As [`forward`](Self::forward) with all logits, but fills every scratch buffer with NaN first
     /// and returns the output of each step. Slow; may allocate.
-    fn trace(&mut self, tokens: &[u32], position: u32) -> Result<Vec<Trace>, Error>;
-
-    /// As [`trace`](Self::trace), and yields where it would wait for a browser.
-    fn trace_async<'a>(&'a mut self, tokens: &'a [u32], position: u32) -> Wait<'a, Vec<Trace>> {
-        Box::pin(async move { self.trace(tokens, position) })
-    }
+    fn trace<'a>(&'a mut self, tokens: &'a [u32], position: u32) -> Wait<'a, Vec<Trace>>;
 
     /// As [`forward`](Self::forward) with the logits of the last row, which are discarded; times
     /// each step. May allocate.

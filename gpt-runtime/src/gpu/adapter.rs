@@ -10,9 +10,9 @@ use wgpu::{
     Features, Instance, InstanceDescriptor, PowerPreference,
 };
 
-use super::mapping::BROWSER;
 use super::texel;
 use crate::Error;
+use crate::wait::BROWSER;
 use crate::wait::now;
 
 /// An adapter of this machine.

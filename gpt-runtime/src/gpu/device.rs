@@ -9,11 +9,11 @@ use wgpu::{
 };
 
 use super::adapter;
-use super::mapping::BROWSER;
 use super::pipeline_cache::PipelineCache;
 use super::reports::Reports;
 use super::tuning_cache::TuningCache;
 use crate::Error;
+use crate::wait::BROWSER;
 use crate::wait::now;
 
 /// An open GPU, which models share.

@@ -5,9 +5,6 @@ use wgpu::{Buffer, MapMode, SubmissionIndex};
 use super::device::GpuDevice;
 use crate::Error;
 
-/// Whether the GPU is a browser's: nothing blocks, and errors arrive between events.
-pub const BROWSER: bool = cfg!(all(target_family = "wasm", target_os = "unknown"));
-
 /// A buffer that is being mapped.
 pub struct Mapping {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]

@@ -17,10 +17,10 @@ use wgpu::{BindGroup, BindGroupLayout, ComputePass, ComputePipeline};
 
 use super::device::GpuDevice;
 use super::layout;
-use super::mapping::BROWSER;
 use super::pipeline_cache::PipelineCache;
 use super::reports;
 use crate::threads;
+use crate::wait::BROWSER;
 
 /// From this many cores on, everything is compiled while weights are uploaded. With fewer, that
 /// would delay the first pass.

@@ -7,8 +7,8 @@
 use wgpu::{Buffer, BufferUsages, CommandEncoder, MapMode, SubmissionIndex};
 
 use super::device::GpuDevice;
-use super::mapping::BROWSER;
 use crate::Error;
+use crate::wait::BROWSER;
 
 /// A mapped buffer that every pass is uploaded through.
 pub struct PassUpload {

@@ -101,7 +101,8 @@ impl<M: Gpt> Model<M> {
     }
 }
 
-/// As [`self_test`], for browsers, where a GPU is waited for by `await`. Elsewhere the call blocks.
+/// As [`self_test`], for browsers, where a program cannot block and awaits the GPU. On other systems
+/// the call blocks.
 ///
 /// # Errors
 /// As [`self_test`].
@@ -197,7 +198,7 @@ async fn sampling_error(
     let mut token = spec.vocab / 2;
     let mut worst: f64 = 0.0;
     for i in 0..most {
-        let next = tested.advance_async(token, &mut sampler, &[], most - i).await?;
+        let next = tested.advance(token, &mut sampler, &[], most - i).await?;
         let logits = expected.push(&[token])?;
         let Some(own) = logits.get(next as usize) else {
             return Ok(f64::INFINITY);

@@ -73,21 +73,12 @@ impl<M> Session<M> {
     /// `tokens` is empty, has a token outside the vocabulary, or exceeds the remaining positions;
     /// the model is bidirectional and the session is not empty; or the device fails.
     pub fn push(&mut self, tokens: &[u32]) -> Result<Logits<'_, M>, Error> {
-        self.check(tokens)?;
-        let chunk = self.options.chunk as usize;
-        let last = (tokens.len() - 1) / chunk;
-        for (i, part) in tokens.chunks(chunk).enumerate() {
-            let request = if i == last { LogitsRequest::Last } else { LogitsRequest::Nothing };
-            self.run(part, request)?;
-        }
-        self.has_logits = true;
-        let vocab = self.model.plan().spec.vocab as usize;
-        Ok(Logits { values: &self.logits[..vocab], brand: PhantomData })
+        now(self.push_async(tokens))
     }
 
-    /// As [`push`](Self::push), for browsers, where a GPU is waited for by `await`. Elsewhere the
-    /// call blocks. If the future is dropped before it is ready, truncate the session before its
-    /// next use.
+    /// As [`push`](Self::push), for browsers, where a program cannot block and awaits the GPU. On
+    /// other systems the call blocks. If you drop the future before it is ready, truncate the session
+    /// before its next use.
     ///
     /// # Errors
     /// As [`push`](Self::push).
@@ -97,10 +88,7 @@ impl<M> Session<M> {
         let last = (tokens.len() - 1) / chunk;
         for (i, part) in tokens.chunks(chunk).enumerate() {
             let request = if i == last { LogitsRequest::Last } else { LogitsRequest::Nothing };
-            self.invalidate_logits();
-            let (position, logits) = (self.tokens.len() as u32, &mut self.logits);
-            self.engine.forward_async(part, position, request, logits).await?;
-            self.ran(part, request)?;
+            self.run(part, request).await?;
         }
         self.has_logits = true;
         let vocab = self.model.plan().spec.vocab as usize;
@@ -120,7 +108,7 @@ impl<M> Session<M> {
                     "no token can be chosen to follow an empty session; push some first".to_owned(),
                 ));
             };
-            self.run(&[last], LogitsRequest::Last)?;
+            now(self.run(&[last], LogitsRequest::Last))?;
             self.has_logits = true;
         }
         let vocab = self.model.plan().spec.vocab as usize;
@@ -130,7 +118,7 @@ impl<M> Session<M> {
     /// Appends the chosen `token` and chooses the next one. An engine that samples on the device
     /// may sample up to `most` tokens at once; it stops after one of `stops`. The next calls return
     /// these tokens one by one. Pass the same `sampler` to these calls.
-    pub(crate) fn advance(
+    pub(crate) async fn advance(
         &mut self,
         token: u32,
         sampler: &mut Sampler,
@@ -139,54 +127,19 @@ impl<M> Session<M> {
     ) -> Result<u32, Error> {
         if self.sampled.is_empty() {
             self.check(&[token])?;
-            let request = self.request(token, sampler, stops, most);
-            if !self.engine.generate(&request, &mut self.sampled)? {
-                self.push(&[token])?;
-                return self.sample(sampler);
-            }
-        }
-        self.take_sampled(token, sampler)
-    }
-
-    /// As [`advance`](Self::advance), and yields where it would wait for a browser.
-    pub(crate) async fn advance_async(
-        &mut self,
-        token: u32,
-        sampler: &mut Sampler,
-        stops: &[u32],
-        most: usize,
-    ) -> Result<u32, Error> {
-        if self.sampled.is_empty() {
-            self.check(&[token])?;
-            let request = self.request(token, sampler, stops, most);
-            if !self.engine.generate_async(&request, &mut self.sampled).await? {
+            let request = Continue {
+                token,
+                position: self.tokens.len() as u32,
+                most: most.clamp(1, self.remaining()) as u32,
+                sampling: sampler.sampling(),
+                draw: sampler.draws(),
+                stops,
+            };
+            if !self.engine.generate(&request, &mut self.sampled).await? {
                 self.push_async(&[token]).await?;
                 return self.sample(sampler);
             }
         }
-        self.take_sampled(token, sampler)
-    }
-
-    /// The request to continue with `token`.
-    fn request<'a>(
-        &self,
-        token: u32,
-        sampler: &'a Sampler,
-        stops: &'a [u32],
-        most: usize,
-    ) -> Continue<'a> {
-        Continue {
-            token,
-            position: self.tokens.len() as u32,
-            most: most.clamp(1, self.remaining()) as u32,
-            sampling: sampler.sampling(),
-            draw: sampler.draws(),
-            stops,
-        }
-    }
-
-    /// Appends `token` and returns the one that the engine sampled to follow it.
-    fn take_sampled(&mut self, token: u32, sampler: &mut Sampler) -> Result<u32, Error> {
         let next = self.sampled.pop_front().ok_or_else(|| {
             Error::device(format!("{} chose no token", self.model.device().name()))
         })?;
@@ -218,7 +171,7 @@ impl<M> Session<M> {
         let vocab = self.model.plan().spec.vocab as usize;
         for part in tokens.chunks(self.options.chunk as usize) {
             let position = self.tokens.len();
-            self.run(part, LogitsRequest::All)?;
+            now(self.run(part, LogitsRequest::All))?;
             for (i, row) in self.logits.chunks(vocab).take(part.len()).enumerate() {
                 sink(position + i, row);
             }
@@ -315,7 +268,7 @@ impl<M> Session<M> {
         now(self.trace_async(tokens))
     }
 
-    /// As [`trace`](Self::trace), and yields where it would wait for a browser.
+    /// As [`trace`](Self::trace), but in a browser it yields where it would wait for the GPU.
     pub(crate) async fn trace_async(&mut self, tokens: &[u32]) -> Result<Vec<Trace>, Error> {
         self.check(tokens)?;
         if tokens.len() > self.options.chunk as usize || !self.options.all_logits {
@@ -324,7 +277,7 @@ impl<M> Session<M> {
             ));
         }
         self.invalidate_logits();
-        let traces = self.engine.trace_async(tokens, self.tokens.len() as u32).await?;
+        let traces = self.engine.trace(tokens, self.tokens.len() as u32).await?;
         self.tokens.extend_from_slice(tokens);
         Ok(traces)
     }
@@ -349,14 +302,11 @@ impl<M> Session<M> {
         Ok(profile)
     }
 
-    fn run(&mut self, tokens: &[u32], request: LogitsRequest) -> Result<(), Error> {
+    /// Runs `tokens` (at most a chunk) and appends them.
+    async fn run(&mut self, tokens: &[u32], request: LogitsRequest) -> Result<(), Error> {
         self.invalidate_logits();
-        self.engine.forward(tokens, self.tokens.len() as u32, request, &mut self.logits)?;
-        self.ran(tokens, request)
-    }
-
-    /// Appends `tokens`, on which the engine has run.
-    fn ran(&mut self, tokens: &[u32], request: LogitsRequest) -> Result<(), Error> {
+        let position = self.tokens.len() as u32;
+        self.engine.forward(tokens, position, request, &mut self.logits).await?;
         let vocab = self.model.plan().spec.vocab as usize;
         let rows = match request {
             LogitsRequest::Nothing => 0,

@@ -56,11 +56,11 @@ impl Case {
         for (at, logits) in POSITIONS.into_iter().zip(logits.chunks_mut(self.vocab)) {
             while read < at {
                 let chunk = &self.all[read..at.min(read + 64)];
-                session.forward(chunk, read as u32, LogitsRequest::Nothing, &mut []).unwrap();
+                session.forward(chunk, read as u32, LogitsRequest::Nothing, &mut []).now().unwrap();
                 read += chunk.len();
             }
             let token = &self.all[at..=at];
-            session.forward(token, at as u32, LogitsRequest::Last, logits).unwrap();
+            session.forward(token, at as u32, LogitsRequest::Last, logits).now().unwrap();
             read += 1;
         }
         logits
@@ -103,7 +103,7 @@ fn a_rounded_cache_has_the_error_of_its_format() {
 fn a_trace_has_the_rounded_values() {
     let (case, _) = Case::new(2);
     let mut session = case.session(CacheFormat::Bf16);
-    let trace = session.trace(&case.all[..5], 0).unwrap();
+    let trace = session.trace(&case.all[..5], 0).now().unwrap();
     let spec = long();
     let (q, row) = (spec.q_width() as usize, spec.qkv_width() as usize);
     let qkv = trace.iter().find(|t| t.step == "qkv").unwrap();

@@ -37,7 +37,7 @@ fn inference(device: &Arc<GpuDevice>, plan: &'static Plan, format: Format) -> Ve
     let mut outputs = Vec::new();
     let lengths = [1, 7, all.len()].map(|length| length.min(all.len()));
     for length in lengths {
-        let traces = open().trace(&all[..length], 0).unwrap();
+        let traces = open().trace(&all[..length], 0).now().unwrap();
         outputs.extend(traces.into_iter().map(|trace| trace.values));
     }
     if !spec.is_causal() {
@@ -48,16 +48,16 @@ fn inference(device: &Arc<GpuDevice>, plan: &'static Plan, format: Format) -> Ve
     let mut begun = || {
         let mut session = open();
         if first > 0 {
-            session.forward(&all[..first], 0, LogitsRequest::Nothing, &mut logits).unwrap();
+            session.forward(&all[..first], 0, LogitsRequest::Nothing, &mut logits).now().unwrap();
         }
         session
     };
-    let traces = begun().trace(&all[first..], first as u32).unwrap();
+    let traces = begun().trace(&all[first..], first as u32).now().unwrap();
     outputs.extend(traces.into_iter().map(|trace| trace.values));
     let mut session = begun();
     for (i, token) in all.iter().enumerate().skip(first) {
         let row = &mut logits[i * vocab..];
-        session.forward(&[*token], i as u32, LogitsRequest::Last, row).unwrap();
+        session.forward(&[*token], i as u32, LogitsRequest::Last, row).now().unwrap();
     }
     outputs.push(logits[first * vocab..].to_vec());
     let samplings = [
@@ -77,7 +77,7 @@ fn inference(device: &Arc<GpuDevice>, plan: &'static Plan, format: Format) -> Ve
                 draw: done,
                 stops: &[],
             };
-            assert!(session.generate(&request, &mut chosen).unwrap());
+            assert!(session.generate(&request, &mut chosen).now().unwrap());
         }
         // How many tokens the device runs ahead depends on its speed.
         outputs.push(chosen.into_iter().take(all.len()).map(|id| id as f32).collect());

@@ -40,12 +40,12 @@ fn check(name: &str, spec: &Spec) {
         (last, 1),
     ] {
         for chunk in all[filled..position].chunks(256) {
-            session.forward(chunk, filled as u32, LogitsRequest::Nothing, &mut []).unwrap();
+            session.forward(chunk, filled as u32, LogitsRequest::Nothing, &mut []).now().unwrap();
             filled += chunk.len();
         }
         let end = position + rows;
         let expected = oracle.forward(&all[..end]);
-        let trace = session.trace(&all[position..end], position as u32).unwrap();
+        let trace = session.trace(&all[position..end], position as u32).now().unwrap();
         let what = format!("{name}, {rows} tokens at position {position}");
         check_trace_from(&what, &trace, &expected, position, BOUND);
         filled = end;
@@ -90,10 +90,10 @@ fn a_text_does_not_wait_for_kernels() {
         cache: CacheFormat::F32,
     };
     let mut session = model.session(options).unwrap();
-    session.forward(&[1], 0, LogitsRequest::Nothing, &mut []).unwrap();
+    session.forward(&[1], 0, LogitsRequest::Nothing, &mut []).now().unwrap();
     let before = device.created();
     for position in 1..=gpt_plan::SPLIT_FROM + 1 {
-        session.forward(&[1], position, LogitsRequest::Nothing, &mut []).unwrap();
+        session.forward(&[1], position, LogitsRequest::Nothing, &mut []).now().unwrap();
     }
     assert_eq!(device.created(), before, "a pass created something");
 }

@@ -84,14 +84,14 @@ fn rows_in_all_parts_are_read() {
         SessionOptions { capacity: 4, chunk: 4, all_logits: false, cache: CacheFormat::F32 };
     let mut session = model.session(options).unwrap();
     let mut logits = vec![f32::NAN; VOCAB as usize];
-    session.forward(&tokens[..3], 0, LogitsRequest::Nothing, &mut logits).unwrap();
-    session.forward(&tokens[3..], 3, LogitsRequest::Last, &mut logits).unwrap();
+    session.forward(&tokens[..3], 0, LogitsRequest::Nothing, &mut logits).now().unwrap();
+    session.forward(&tokens[3..], 3, LogitsRequest::Last, &mut logits).now().unwrap();
 
     let options =
         SessionOptions { all_logits: true, cache: CacheFormat::F32, chunk: 1, capacity: 4 };
     let mut session = model.session(options).unwrap();
     for (position, token) in (0..).zip(tokens) {
-        let trace = session.trace(&[token], position).unwrap();
+        let trace = session.trace(&[token], position).now().unwrap();
         let embedded: Vec<f32> = (0..EMBED).map(|column| element(token, column)).collect();
         assert_eq!(trace[0].values, embedded, "the embedding of token {token}");
         // The scale of the norm before the head is 1.

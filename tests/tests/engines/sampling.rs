@@ -102,7 +102,7 @@ fn generate(
             draw: done,
             stops,
         };
-        assert!(session.generate(&request, &mut some).unwrap());
+        assert!(session.generate(&request, &mut some).now().unwrap());
         assert!(!some.is_empty(), "at least one token");
         chosen.extend(some.drain(..));
     }
@@ -150,7 +150,7 @@ fn samplings(vocab: usize) -> Vec<Sampling> {
 fn check(what: &str, device: &Arc<GpuDevice>, logits: &[f32], samplings: &[Sampling]) {
     let mut session = session(device, logits);
     let mut found = vec![0.0; logits.len()];
-    session.forward(&[0], 0, LogitsRequest::Last, &mut found).unwrap();
+    session.forward(&[0], 0, LogitsRequest::Last, &mut found).now().unwrap();
     for sampling in samplings {
         let chosen = generate(&mut *session, sampling, &[], DRAWS);
         assert_eq!(chosen.len(), DRAWS as usize);

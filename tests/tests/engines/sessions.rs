@@ -121,9 +121,9 @@ fn an_open_session_creates_nothing() {
             .into_iter()
             .enumerate()
         {
-            session.forward(&tokens, 16 * i as u32, want, &mut logits).unwrap();
+            session.forward(&tokens, 16 * i as u32, want, &mut logits).now().unwrap();
         }
-        session.forward(&tokens[..1], 48, LogitsRequest::Last, &mut logits).unwrap();
+        session.forward(&tokens[..1], 48, LogitsRequest::Last, &mut logits).now().unwrap();
         // A text of many tokens a submission creates none either, with any sampling.
         for (i, sampling) in [Sampling::greedy(), Sampling::default()].iter().enumerate() {
             let mut chosen = VecDeque::from([1]);
@@ -137,7 +137,7 @@ fn an_open_session_creates_nothing() {
                     draw: done,
                     stops: &[],
                 };
-                assert!(session.generate(&ask, &mut chosen).unwrap());
+                assert!(session.generate(&ask, &mut chosen).now().unwrap());
             }
         }
         device.created() - opened

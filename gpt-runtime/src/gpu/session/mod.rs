@@ -53,17 +53,7 @@ impl GpuSession {
 }
 
 impl EngineSession for GpuSession {
-    fn forward(
-        &mut self,
-        tokens: &[u32],
-        position: u32,
-        logits_of: LogitsRequest,
-        logits: &mut [f32],
-    ) -> Result<(), Error> {
-        now(self.alone(async |session| session.run(tokens, position, logits_of, logits).await))
-    }
-
-    fn forward_async<'a>(
+    fn forward<'a>(
         &'a mut self,
         tokens: &'a [u32],
         position: u32,
@@ -72,34 +62,21 @@ impl EngineSession for GpuSession {
     ) -> Wait<'a, ()> {
         let pass =
             async move |session: &mut Self| session.run(tokens, position, logits_of, logits).await;
-        Box::pin(self.alone(pass))
+        Wait::on(self.alone(pass))
     }
 
-    fn trace(&mut self, tokens: &[u32], position: u32) -> Result<Vec<Trace>, Error> {
-        now(self.alone(async |session| session.run_traced(tokens, position).await))
-    }
-
-    fn trace_async<'a>(&'a mut self, tokens: &'a [u32], position: u32) -> Wait<'a, Vec<Trace>> {
+    fn trace<'a>(&'a mut self, tokens: &'a [u32], position: u32) -> Wait<'a, Vec<Trace>> {
         let pass = async move |session: &mut Self| session.run_traced(tokens, position).await;
-        Box::pin(self.alone(pass))
+        Wait::on(self.alone(pass))
     }
 
-    fn generate(
-        &mut self,
-        request: &Continue<'_>,
-        chosen: &mut VecDeque<u32>,
-    ) -> Result<bool, Error> {
-        let shared = self.shared.clone();
-        now(shared.device.scoped_async(self.generate_on_device(request, chosen)))
-    }
-
-    fn generate_async<'a>(
+    fn generate<'a>(
         &'a mut self,
         request: &'a Continue<'_>,
         chosen: &'a mut VecDeque<u32>,
     ) -> Wait<'a, bool> {
         let shared = self.shared.clone();
-        Box::pin(async move {
+        Wait::on(async move {
             shared.device.scoped_async(self.generate_on_device(request, chosen)).await
         })
     }
