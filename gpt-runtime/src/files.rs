@@ -26,20 +26,25 @@ pub fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Resu
     })
 }
 
-/// The IO error of a safetensors file that cannot be written.
-pub fn of_safetensors(error: safetensors::SafeTensorError) -> io::Error {
-    match error {
-        safetensors::SafeTensorError::IoError(error) => error,
-        error => io::Error::other(error),
-    }
-}
-
 /// Replaces `path` by `text`.
 ///
 /// # Errors
 /// The file cannot be written; an old one is left as it was.
 pub fn write(path: &Path, text: &str) -> Result<(), Error> {
     replace(path, |new| fs::write(new, text))
+}
+
+/// Removes a file, if it exists.
+///
+/// # Errors
+/// The file cannot be removed.
+pub fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Calls `fill` for a new folder beside `path`, then renames the folder to `path`, which must not

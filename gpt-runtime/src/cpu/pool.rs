@@ -71,9 +71,9 @@ impl TaskRange {
         let tag = (round as u64) << (2 * END);
         let mut taken = None;
         let shorter = |word: u64| {
-            let known = word >> (2 * END) == tag >> (2 * END);
+            let is_current = word >> (2 * END) == tag >> (2 * END);
             let ends = |word: u64| (word >> END & MAX_TASKS as u64, word & MAX_TASKS as u64);
-            let (mut start, mut end) = match known {
+            let (mut start, mut end) = match is_current {
                 true => ends(word),
                 false => (whole.start as u64, whole.end as u64),
             };
@@ -87,7 +87,7 @@ impl TaskRange {
                 }
             });
             // An empty range is stored, too: an old word would match every 65,536th round.
-            (taken.is_some() || !known).then_some(tag | start << END | end)
+            (taken.is_some() || !is_current).then_some(tag | start << END | end)
         };
         // `Relaxed` is enough: `round` and `working` order the memory that tasks read and write.
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, shorter);
@@ -104,8 +104,8 @@ impl TaskRange {
 struct RoundState {
     /// The job of the current round; valid while `working` is not zero or the round's caller waits.
     job: Option<ErasedJob>,
-    /// For each worker, whether it sleeps. Waking the workers takes system calls.
-    asleep: Vec<Option<Sleeper>>,
+    /// The workers that sleep. If there are none, `run` makes no system calls.
+    asleep: Vec<(usize, Sleeper)>,
 }
 
 /// A job with its lifetime erased.
@@ -125,7 +125,7 @@ impl Pool {
         let shared = Arc::new(PoolState {
             state: Mutex::new(RoundState {
                 job: None,
-                asleep: vec![None; threads.saturating_sub(1)],
+                asleep: Vec::with_capacity(threads.saturating_sub(1)),
             }),
             wake: Condvar::new(),
             round: AtomicUsize::new(0),
@@ -171,8 +171,9 @@ impl Pool {
             state.job = Some(ErasedJob { job, tasks });
             shared.working.0.store(self.workers.len(), Ordering::Relaxed);
             shared.round.fetch_add(1, Ordering::Release);
-            state.asleep.iter().flatten().for_each(Sleeper::wake_elsewhere);
-            state.asleep.iter().any(Option::is_some)
+            // Keeps the workers off the CPU of this thread when they wake.
+            state.asleep.iter().for_each(|(_, sleeper)| sleeper.wake_elsewhere());
+            !state.asleep.is_empty()
         };
         if asleep {
             shared.wake.notify_all();
@@ -254,9 +255,9 @@ impl PoolState {
                 return state.job.map(|job| (round, job));
             }
             let sleeper = Sleeper::current();
-            state.asleep[thread - 1] = Some(sleeper);
+            state.asleep.push((thread, sleeper));
             state = self.wake.wait(state).expect("nothing panics under this lock");
-            state.asleep[thread - 1] = None;
+            state.asleep.retain(|(asleep, _)| *asleep != thread);
             sleeper.restore();
         }
     }
@@ -378,7 +379,7 @@ mod tests {
 
     /// Returns when all workers sleep.
     fn wait_for_sleep(pool: &Pool) {
-        while pool.shared.state.lock().unwrap().asleep.iter().any(Option::is_none) {
+        while pool.shared.state.lock().unwrap().asleep.len() < pool.workers.len() {
             std::thread::yield_now();
         }
     }
@@ -396,7 +397,8 @@ mod tests {
         }
     }
 
-    /// A worker that wakes on another CPU than the caller's may use all of its CPUs again.
+    /// A worker is kept off the CPU of the caller while it wakes. Afterwards it may use all of its
+    /// CPUs.
     #[cfg(target_os = "linux")]
     #[test]
     fn workers_that_wake_keep_their_cpus() {

@@ -102,7 +102,7 @@ impl Tokenizer {
         let (prefix, adds) = match (begins, bos) {
             (Some(false), _) => (Vec::new(), false),
             (Some(true), Some(bos)) => (vec![bos], false),
-            _ => (prefix(&inner), true),
+            _ => (affixes(&inner).0, true),
         };
         Ok(Tokenizer {
             decoder: Arc::new(decoder),
@@ -242,15 +242,17 @@ impl Tokenizer {
     }
 }
 
-/// The tokens that a tokenizer puts before each text.
-fn prefix(inner: &tokenizers::Tokenizer) -> Vec<u32> {
+/// The tokens that a tokenizer puts before and behind each text.
+fn affixes(inner: &tokenizers::Tokenizer) -> (Vec<u32>, Vec<u32>) {
     let encode = |special: bool| {
         let encoding = inner.encode_fast("a", special);
         encoding.map(|e| e.get_ids().to_vec()).unwrap_or_default()
     };
-    let (with, without) = (encode(true), encode(false));
-    let at = (0..with.len()).find(|&at| with[at..].starts_with(&without));
-    with[..at.unwrap_or(0)].to_vec()
+    let (mut with, without) = (encode(true), encode(false));
+    let before = (0..with.len()).find(|&at| with[at..].starts_with(&without)).unwrap_or(0);
+    let behind = with.get(before + without.len()..).unwrap_or_default().to_vec();
+    with.truncate(before);
+    (with, behind)
 }
 
 fn not_empty(ids: Vec<u32>) -> Result<Vec<u32>, Error> {

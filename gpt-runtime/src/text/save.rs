@@ -20,7 +20,7 @@ impl Tokenizer {
     /// A file cannot be written or removed.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         for name in ["chat_template.jinja", "chat_template.json"] {
-            remove(&path.with_file_name(name))?;
+            files::remove(&path.with_file_name(name))?;
         }
         let (config, generation) = (path.with_file_name(CONFIG), path.with_file_name(GENERATION));
         write(&config, self.config())?;
@@ -81,17 +81,7 @@ impl Tokenizer {
 /// Writes an object, or removes the file if it is empty.
 fn write(path: &Path, json: Json) -> Result<(), Error> {
     match json.as_object().is_some_and(serde_json::Map::is_empty) {
-        true => remove(path),
+        true => files::remove(path),
         false => files::write(path, &format!("{json:#}\n")),
-    }
-}
-
-/// Removes a file, if it exists.
-fn remove(path: &Path) -> Result<(), Error> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("remove", path)(error))
-        }
-        _ => Ok(()),
     }
 }

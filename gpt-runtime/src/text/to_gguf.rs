@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 use tokenizers::ModelWrapper;
 
 use super::decode::byte_token;
-use super::{Tokenizer, ends, source};
+use super::{Tokenizer, affixes, ends, source};
 use crate::Error;
 use crate::weights::Value;
 
@@ -303,12 +303,7 @@ impl Tokenizer {
         if !self.adds {
             return (&self.prefix, Vec::new());
         }
-        let encode = |special: bool| {
-            let encoding = self.inner.encode_fast("a", special);
-            encoding.map(|e| e.get_ids().to_vec()).unwrap_or_default()
-        };
-        let (with, without) = (encode(true), encode(false));
-        (&self.prefix, with.get(self.prefix.len() + without.len()..).unwrap_or_default().to_vec())
+        (&self.prefix, affixes(&self.inner).1)
     }
 
     /// The values of `tokenizer_config.json` and `generation_config.json`, without chat templates.

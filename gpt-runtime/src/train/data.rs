@@ -81,9 +81,9 @@ impl Tokens {
         let mut great = None;
         let written = files::replace(path, |new| {
             let mut out = BufWriter::new(File::create(new)?);
-            for start in (0..self.len()).step_by(4096) {
+            for part in self.parts() {
                 tokens.clear();
-                self.copy(start..self.len().min(start + 4096), &mut tokens);
+                self.copy(part, &mut tokens);
                 for &token in &tokens {
                     match (width, u16::try_from(token)) {
                         (Width::U16, Ok(token)) => out.write_all(&token.to_le_bytes())?,
@@ -172,13 +172,20 @@ impl Tokens {
         })
     }
 
+    /// Ranges of a few thousand tokens that cover all of them, to read them without a copy of all.
+    fn parts(&self) -> impl Iterator<Item = Range<usize>> {
+        const LENGTH: usize = 4096;
+        let len = self.len();
+        (0..len).step_by(LENGTH).map(move |start| start..len.min(start + LENGTH))
+    }
+
     /// A hash of the tokens.
     pub fn fingerprint(&self) -> u64 {
         let mut tokens = Vec::new();
         let mut sum = mix(self.len() as u64);
-        for start in (0..self.len()).step_by(4096) {
+        for part in self.parts() {
             tokens.clear();
-            self.copy(start..self.len().min(start + 4096), &mut tokens);
+            self.copy(part, &mut tokens);
             for token in &tokens {
                 sum = mix(sum ^ u64::from(*token));
             }

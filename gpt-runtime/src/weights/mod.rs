@@ -11,8 +11,8 @@
 //! - `finite` refuses values that a format cannot hold.
 //! - `checkpoint` maps the tensors of an archive to those of a plan, with `resolve`; `names` lists
 //!   tensors in errors.
-//! - `save` and `save_gguf` write weights; both split a plan's tensors with `slice`. `recipe`
-//!   chooses the formats of a file.
+//! - `save` and `save_gguf` write weights; both split a plan's tensors with `slice`. `lazy`
+//!   computes the tensors of a file one at a time, `recipe` chooses the formats of a GGUF.
 //! - `random` generates initial weights, `unit_gain` weights for tests, `tables` constant tables.
 //!
 //! Packing tensors for a device is the engine's job and not done here.
@@ -27,6 +27,7 @@ mod finite;
 pub mod format;
 mod gguf;
 mod host;
+mod lazy;
 mod names;
 mod random;
 mod recipe;
@@ -54,6 +55,8 @@ pub(crate) use container::{find, is_gguf, read_tensors};
 pub(crate) use finite::{are_finite, first_not_finite};
 pub use gguf::{Gguf, Value};
 pub use host::{HostTensor, Weights};
+#[cfg(feature = "train")]
+pub(crate) use lazy::{LazyTensor, write as write_lazy};
 pub use random::RandomWeights;
 #[cfg(feature = "train")]
 pub(crate) use random::mix;

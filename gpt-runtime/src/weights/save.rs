@@ -1,14 +1,13 @@
 //! Writes safetensors files with the names and layouts of Hugging Face's models.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
-use gpt_plan::{Format, Layout, Plan};
-use safetensors::tensor::{Dtype, View};
+use gpt_plan::{Layout, Plan};
 
 use super::Weights;
-use super::format::{decode, encode};
+use super::format::decode;
+use super::lazy::{self, LazyTensor};
 use super::slice::{TensorSlice, file_shape, slices};
 use crate::Error;
 use crate::files;
@@ -19,27 +18,41 @@ use crate::files;
 /// # Errors
 /// Weights that cannot be read, or a file that cannot be written.
 pub fn save(path: &Path, plan: &Plan, weights: &dyn Weights) -> Result<(), Error> {
-    let views: Vec<(String, SliceView<'_>)> = slices(plan)
+    let tensors = slices(plan)
         .map(|slice| {
             let source = slice.source;
             let shape = file_shape(slice.tensor, source.rows, source.hf_layout);
-            let view = SliceView {
-                weights,
+            LazyTensor {
+                name: source.name_in(&source.hf, slice.layer),
                 shape: shape.into_iter().map(|n| n as usize).collect(),
-                slice,
-            };
-            (source.name_in(&source.hf, view.slice.layer), view)
+                values: Box::new(move || values(weights, &slice)),
+            }
         })
         .collect();
-    // A view cannot fail, so errors of the weights have to be found before anything is written.
-    for (_, view) in &views {
-        weights.tensor(view.slice.id, view.slice.layer)?;
+    // transformers rejects files without it.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    lazy::write(path, tensors, Some(metadata))
+}
+
+/// The values of a slice, in the file's layout.
+fn values(weights: &dyn Weights, slice: &TensorSlice<'_>) -> Result<Vec<f32>, Error> {
+    let tensor = weights.tensor(slice.id, slice.layer)?;
+    let (rows, columns) = (slice.rows.len(), tensor.columns);
+    let mut values = vec![0.0; rows * columns];
+    let mut row = vec![0.0; columns];
+    for (r, bytes) in slice.data(&tensor).enumerate() {
+        decode(tensor.format, bytes, &mut row);
+        row.iter_mut().for_each(|x| *x -= slice.source.hf_offset);
+        let layout = slice.source.hf_layout;
+        if layout == Layout::Transposed {
+            for (c, value) in row.iter().enumerate() {
+                values[c * rows + r] = *value;
+            }
+        } else {
+            values[layout.file_row(r) * columns..][..columns].copy_from_slice(&row);
+        }
     }
-    files::replace(path, |new| {
-        // transformers rejects files without it.
-        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        safetensors::serialize_to_file(views, Some(metadata), new).map_err(files::of_safetensors)
-    })
+    Ok(values)
 }
 
 /// Writes the `config.json` from which transformers builds the model. If no class that `gpt_config`
@@ -50,69 +63,14 @@ pub fn save(path: &Path, plan: &Plan, weights: &dyn Weights) -> Result<(), Error
 pub fn save_config(path: &Path, plan: &Plan) -> Result<bool, Error> {
     match gpt_config::config(&plan.spec) {
         Some(config) => files::write(path, &format!("{config:#}\n")).map(|()| true),
-        None => match std::fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("remove", path)(error))
-            }
-            _ => Ok(false),
-        },
-    }
-}
-
-/// A slice of a plan's tensor as a tensor of the file.
-struct SliceView<'a> {
-    weights: &'a dyn Weights,
-    slice: TensorSlice<'a>,
-    shape: Vec<usize>,
-}
-
-impl SliceView<'_> {
-    /// The values in the file's layout.
-    fn values(&self) -> Result<Vec<f32>, Error> {
-        let tensor = self.weights.tensor(self.slice.id, self.slice.layer)?;
-        let (rows, columns) = (self.slice.rows.len(), tensor.columns);
-        let mut values = vec![0.0; self.shape.iter().product()];
-        let mut row = vec![0.0; columns];
-        for (r, bytes) in self.slice.data(&tensor).enumerate() {
-            decode(tensor.format, bytes, &mut row);
-            let offset = self.slice.source.hf_offset;
-            row.iter_mut().for_each(|x| *x -= offset);
-            let layout = self.slice.source.hf_layout;
-            if layout == Layout::Transposed {
-                for (c, value) in row.iter().enumerate() {
-                    values[c * rows + r] = *value;
-                }
-            } else {
-                values[layout.file_row(r) * columns..][..columns].copy_from_slice(&row);
-            }
-        }
-        Ok(values)
-    }
-}
-
-impl View for SliceView<'_> {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        let mut data = Vec::with_capacity(self.data_len());
-        let values = self.values().expect("`save` has read these weights before");
-        encode(Format::F32, &values, &mut data);
-        Cow::Owned(data)
-    }
-
-    fn data_len(&self) -> usize {
-        4 * self.shape.iter().product::<usize>()
+        None => files::remove(path).map(|()| false),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use gpt_plan::Format;
+
     use super::*;
     use crate::weights::{RandomWeights, open, testing};
 

@@ -10,24 +10,21 @@
 //! absent. Older checkpoints are removed after that. A run has no other state: dropout masks and
 //! random data are functions of seeds and the step.
 
-use std::borrow::Cow;
-use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use gpt_plan::{Format, Plan, TensorId};
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, View};
+use safetensors::tensor::Dtype;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::loss_scale::LossScale;
-use super::parameters::Parameters;
 use super::{Trainer, TrainerSettings};
 use crate::device::Device;
 use crate::engine::TensorState;
 use crate::vtable::{Gpt, ModelVtable, Untyped};
-use crate::weights::{self, Mapped};
+use crate::weights::{self, LazyTensor, Mapped};
 use crate::{Error, files};
 
 const PREFIX: &str = "checkpoint-";
@@ -233,29 +230,15 @@ impl<M> Trainer<M> {
 
     fn write_moments(&mut self, path: &Path) -> Result<(), Error> {
         let plan = self.vtable.plan;
-        let parameters = self.parameters();
-        // `View::data` cannot return an error. The error is kept here and returned after the write.
-        let failure = Cell::new(None);
-        let of = |state| {
-            let (parameters, failure) = (&parameters, &failure);
-            plan.trained().map(move |(id, layer)| {
-                let tensor = plan.tensor(id);
-                let moment = Moment {
-                    parameters,
-                    failure,
-                    state,
-                    id,
-                    layer,
-                    shape: [tensor.rows as usize, tensor.columns as usize],
-                };
-                (moment_name(plan, state, id, layer), moment)
+        let parameters = &self.parameters();
+        let moments = MOMENTS_OF.into_iter().flat_map(|state| {
+            plan.trained().map(move |(id, layer)| LazyTensor {
+                name: moment_name(plan, state, id, layer),
+                shape: moment_shape(plan, id).into(),
+                values: Box::new(move || parameters.values(state, id, layer)),
             })
-        };
-        let moments: Vec<_> = MOMENTS_OF.into_iter().flat_map(of).collect();
-        files::replace(path, |new| {
-            safetensors::serialize_to_file(moments, None, new).map_err(files::of_safetensors)
-        })?;
-        failure.take().map_or(Ok(()), Err)
+        });
+        weights::write_lazy(path, moments.collect(), None)
     }
 }
 
@@ -284,8 +267,7 @@ fn read_moments<'a>(
         for (id, layer) in plan.trained() {
             let name = moment_name(plan, state, id, layer);
             let view = file.tensor(&name).map_err(|e| damaged(e.to_string()))?;
-            let tensor = plan.tensor(id);
-            let shape = [tensor.rows as usize, tensor.columns as usize];
+            let shape = moment_shape(plan, id);
             if view.dtype() != Dtype::F32 || view.shape() != shape {
                 return Err(damaged(format!(
                     "{name} is {:?} {:?} and should be F32 {shape:?}",
@@ -311,38 +293,9 @@ fn moment_name(plan: &Plan, state: TensorState, id: TensorId, layer: u32) -> Str
     format!("{which}.{layer}.{}", plan.tensor(id).name)
 }
 
-/// A tensor of `moments.safetensors`.
-struct Moment<'a> {
-    parameters: &'a Parameters<'a>,
-    failure: &'a Cell<Option<Error>>,
-    state: TensorState,
-    id: TensorId,
-    layer: u32,
-    shape: [usize; 2],
-}
-
-impl View for Moment<'_> {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        match self.parameters.values(self.state, self.id, self.layer) {
-            Ok(values) => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Err(error) => {
-                self.failure.set(Some(error));
-                vec![0; self.data_len()].into()
-            }
-        }
-    }
-
-    fn data_len(&self) -> usize {
-        4 * self.shape[0] * self.shape[1]
-    }
+fn moment_shape(plan: &Plan, id: TensorId) -> [usize; 2] {
+    let tensor = plan.tensor(id);
+    [tensor.rows as usize, tensor.columns as usize]
 }
 
 /// The steps that `folder` has checkpoints of.
