@@ -31,6 +31,7 @@ mod options;
 mod output;
 mod progress;
 mod pull;
+mod report;
 mod selftest;
 mod shaders;
 mod sigbus;
@@ -95,6 +96,8 @@ subcommands! {
     Selftest: selftest,
     /// Finds the fastest kernel variants of a model for a GPU, and saves the choice
     Tune: tune,
+    /// Tests and measures a device, and writes a report to paste into an issue
+    Report: report,
     /// Writes a model's WGSL, one file for each kernel
     Shaders: shaders,
     /// Continues a prompt

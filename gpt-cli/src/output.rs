@@ -33,19 +33,30 @@ impl From<std::io::Error> for Failure {
 impl Failure {
     /// Prints the failure and returns the exit status.
     pub fn report(self) -> ExitCode {
-        let (message, status) = match self {
+        let status = match &self {
             // The reader closed the pipe, as `head` does.
             Failure::Output(error) if error.kind() == ErrorKind::BrokenPipe => {
                 return ExitCode::SUCCESS;
             }
-            Failure::Output(error) => (format!("cannot write the result: {error}"), 1),
-            Failure::Input(message) => (message, 2),
+            Failure::Output(_) => 1,
+            Failure::Input(_) => 2,
             #[cfg(feature = "hub")]
-            Failure::Failed(message) => (message, 1),
-            Failure::Runtime(error) => (error.to_string(), if error.is_input() { 2 } else { 1 }),
+            Failure::Failed(_) => 1,
+            Failure::Runtime(error) => 1 + u8::from(error.is_input()),
         };
-        eprintln!("error: {message}");
+        eprintln!("error: {}", self.message());
         ExitCode::from(status)
+    }
+
+    /// One sentence.
+    pub fn message(self) -> String {
+        match self {
+            Failure::Output(error) => format!("cannot write the result: {error}"),
+            Failure::Input(message) => message,
+            #[cfg(feature = "hub")]
+            Failure::Failed(message) => message,
+            Failure::Runtime(error) => error.to_string(),
+        }
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crate::Error;
 use crate::cpu::{self, CpuDevice};
-use crate::engine::PeakRates;
+use crate::engine::{Latency, PeakRates};
+#[cfg(feature = "gpu")]
+use crate::gpu::AdapterDescription;
 use crate::gpu::GpuDevice;
 use crate::wait::now;
 use gpt_simd::Isa;
@@ -206,6 +208,27 @@ impl Device {
         match &self.engine {
             Engine::Cpu(cpu) => Ok(Meter(Measurement::Cpu(cpu::CpuMeter::new(cpu.clone())?))),
             Engine::Gpu(gpu) => Ok(Meter(Measurement::Gpu(gpu.limits()?))),
+        }
+    }
+
+    /// The time that the GPU takes for dispatches and submissions that compute next to nothing;
+    /// none for the CPU engine. Takes a fraction of a second.
+    ///
+    /// # Errors
+    /// The GPU fails, or loses the result of a dispatch.
+    pub fn latency(&self) -> Result<Option<Latency>, Error> {
+        match &self.engine {
+            Engine::Cpu(_) => Ok(None),
+            Engine::Gpu(gpu) => gpu.latency().map(Some),
+        }
+    }
+
+    /// The adapter that it was opened on; none for the CPU engine.
+    #[cfg(feature = "gpu")]
+    pub fn adapter(&self) -> Option<AdapterDescription> {
+        match &self.engine {
+            Engine::Cpu(_) => None,
+            Engine::Gpu(gpu) => Some(gpu.adapter()),
         }
     }
 

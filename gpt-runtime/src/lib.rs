@@ -87,7 +87,7 @@
 //! | read and set parameters | [`Trainer::get`], [`Trainer::set`], [`Parameter`] |
 //! | write weights | [`weights::save`], [`weights::save_gguf`] |
 //! | check and tune a GPU | [`self_test`](fn@self_test), [`tune`](fn@tune), [`adapters`] |
-//! | measure | [`Session::profile`], [`Trainer::profile`], [`Device::meter`] |
+//! | measure | [`Session::profile`], [`Trainer::profile`], [`Device::meter`], [`Device::latency`] |
 //!
 //! Threads can share a [`Model`]. A [`Session`], a [`Generation`] or a [`Trainer`] can move to
 //! another thread. Each of these types has the model as a type parameter, so the compiler rejects
@@ -233,9 +233,9 @@ macro_rules! gpt_model {
     };
 }
 
-/// Timings of the steps of a pass, and the peak rates of a device.
+/// Timings of the steps of a pass, and the peak rates and latency of a device.
 pub mod profile {
-    pub use crate::engine::{Clock, PartTime, PeakRates, Profile, StepTime, TrainProfile};
+    pub use crate::engine::{Clock, Latency, PartTime, PeakRates, Profile, StepTime, TrainProfile};
 }
 
 // Threads can share a model; a session, a generation or a trainer can move to another thread.

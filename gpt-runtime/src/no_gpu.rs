@@ -1,7 +1,7 @@
 //! Replaces the GPU engine in a build without the Cargo feature `gpu`: no device can be opened.
 
 use crate::Error;
-use crate::engine::PeakRates;
+use crate::engine::{Latency, PeakRates};
 
 /// A GPU, of which this build opens none.
 pub struct GpuDevice(());
@@ -29,6 +29,10 @@ impl GpuDevice {
 
     pub fn features(&self) -> gpt_plan::Features {
         gpt_plan::Features::NONE
+    }
+
+    pub fn latency(&self) -> Result<Latency, Error> {
+        Err(unavailable())
     }
 
     pub fn limits(&self) -> Result<PeakRates, Error> {

@@ -12,15 +12,16 @@ mod start;
 use std::path::PathBuf;
 use std::time::Instant;
 
+pub use self::measure::{Bench, TrainBench};
+pub use self::roofline::Roofline;
+
 use clap::Args;
 use gpt_runtime::Format;
 use gpt_runtime::profile::PeakRates;
 use gpt_runtime::{CacheFormat, LoadOptions, Model, Untyped};
 use serde_json::json;
 
-use self::measure::{Bench, TrainBench};
 use self::profile::Profiles;
-use self::roofline::Roofline;
 use self::start::Start;
 use crate::hub;
 use crate::interrupt;
@@ -154,7 +155,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Bytes of the cache for one position.
-fn cache_bytes(model: &Model<Untyped>, format: CacheFormat) -> u64 {
+pub fn cache_bytes(model: &Model<Untyped>, format: CacheFormat) -> u64 {
     let spec = &model.plan().spec;
     2 * u64::from(spec.kv_width()) * u64::from(spec.layers) * format.bytes() as u64
 }

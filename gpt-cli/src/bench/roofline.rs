@@ -80,8 +80,13 @@ impl Roofline {
         format!(
             "{reached:.digits$} of {:.digits$} {unit}, {:.0} %",
             self.limit / 1e9,
-            100.0 * self.reached / self.limit
+            100.0 * self.fraction()
         )
+    }
+
+    /// The share of the bound that is reached.
+    pub fn fraction(&self) -> f64 {
+        self.reached / self.limit
     }
 
     pub fn json(&self) -> Value {
@@ -91,7 +96,7 @@ impl Roofline {
             Wall::Arithmetic => json!({ "flops_per_token": work, "gflop_s": self.reached / 1e9 }),
         };
         object["limit"] = json!(self.limit / 1e9);
-        object["fraction"] = json!(self.reached / self.limit);
+        object["fraction"] = json!(self.fraction());
         object
     }
 }

@@ -183,3 +183,59 @@ fn pipelines_are_cached() {
         assert_eq!(files().len(), 1);
     }
 }
+
+/// A report has every section, as Markdown in a file and as JSON, and an unwritable file is an
+/// error before anything is measured.
+#[test]
+fn a_report_has_every_section() {
+    if !there_is_a_gpu() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.md");
+    let report = ["report", "--model", "nano", "--dtype", "q8", "--device", "gpu", "--no-tune"];
+    let arguments = [&report[..], &["--json", "--out", file.to_str().unwrap()]].concat();
+    let object = json(&gpt(&arguments, Path::new(""), &[("GPT_GPU_FEATURES", "subgroups")]));
+    let rows = |section: &str| object[section].as_array().unwrap().clone();
+    let number = |row: &Value, key: &str| row[key].as_f64().unwrap_or_else(|| panic!("{row}"));
+    let named = |section: &str, what: &str| {
+        rows(section)
+            .into_iter()
+            .find(|row| row["what"] == what)
+            .unwrap_or_else(|| panic!("{what}"))
+    };
+
+    assert!(named("machine", "maxStorageBufferBindingSize")["value"].as_u64() >= Some(128 << 20));
+    assert_eq!(named("machine", "GPT_GPU_FEATURES")["value"], "subgroups");
+    for what in ["a dispatch that depends on the last", "a submission, and its result"] {
+        assert!(number(&named("limits", what), "value") > 0.0);
+    }
+    for what in ["q8", "training"] {
+        let row = named("selftest", what);
+        assert_eq!(row["result"], "agrees");
+        assert!(number(&row, "nmse") <= number(&row, "bound"));
+    }
+    let [speed] = &rows("speed")[..] else { panic!("{object}") };
+    assert_eq!((&speed["model"], &speed["prompt"]), (&"nano".into(), &64.into()));
+    // Four layers of five steps, the embedding and the head.
+    assert_eq!(speed["dispatches"], 22);
+    for key in ["prefill_tok_s", "decode_tok_s", "generate_tok_s", "decode_of_peak"] {
+        assert!(number(speed, key) > 0.0, "{speed}");
+    }
+    assert!(rows("training").iter().all(|row| number(row, "train_tok_s") > 0.0));
+    assert!(rows("tuning").is_empty());
+
+    let text = std::fs::read_to_string(&file).unwrap();
+    for part in ["# Report of gpt ", "\n## Machine\n", "\n## Self-test\n", "| nano | q8 | "] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("## Tuning"));
+
+    let nowhere = folder.path().join("none").join("report.md");
+    let arguments = [&report[..], &["--out", nowhere.to_str().unwrap()]].concat();
+    let refused = gpt(&arguments, Path::new(""), &[]);
+    assert_eq!(refused.status.code(), Some(1));
+    let errors = String::from_utf8(refused.stderr).unwrap();
+    assert!(errors.contains("none"), "{errors}");
+    assert!(refused.stdout.is_empty());
+}

@@ -77,6 +77,7 @@ fn in_short(example: &str) -> String {
         "train" if line.contains("--resume") => format!("{line} {cpu}"),
         "train" => format!("{line} --steps 4 --batch 2 --eval-every 2 {cpu}"),
         "bench" => format!("{line} --reps 1 --decode 4 {cpu}"),
+        "report" if !line.contains("--device") => format!("{line} --model nano --dtype f32 {cpu}"),
         "selftest" if !line.contains("--device") => format!("{line} {cpu}"),
         "embed" | "eval" | "explain" | "generate" | "logits" => format!("{line} {cpu}"),
         _ => line,

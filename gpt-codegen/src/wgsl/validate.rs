@@ -364,6 +364,8 @@ mod tests {
         assert_eq!(missing, Vec::<&str>::new());
         for parts in [
             vec![files::ROOFLINE_MULTIPLY],
+            vec![files::ROOFLINE_EMPTY],
+            vec![files::ROOFLINE_CHAIN],
             vec![files::ROOFLINE_BUFFER, files::ROOFLINE_READ],
             vec![files::ROOFLINE_TEXTURE, files::ROOFLINE_READ],
         ] {

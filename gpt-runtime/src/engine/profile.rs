@@ -77,6 +77,24 @@ impl TrainProfile {
     }
 }
 
+/// The time that a GPU takes for work that computes next to nothing, in seconds.
+///
+/// Decoding a small model is a chain of dependent dispatches, so these bound it, not the peak rates.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Latency {
+    /// A dispatch that depends on no other, among many in a pass.
+    pub dispatch: f64,
+    /// A dispatch that reads what the one before it wrote, with the barrier between them.
+    pub dependent: f64,
+    /// Recording and submitting a pass of one dispatch, until the host sees its end.
+    pub submit: f64,
+    /// As `submit`, and reading four bytes of its result.
+    pub round_trip: f64,
+    /// The clock that measured `dispatch` and `dependent`; the others are the host's.
+    pub clock: Clock,
+}
+
 /// Measured peak rates of a device.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PeakRates {

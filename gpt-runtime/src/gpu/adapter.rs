@@ -35,10 +35,12 @@ pub struct AdapterDescription {
     pub features: gpt_plan::Features,
     /// Why it cannot run the kernels, if it cannot.
     pub lacks: Option<String>,
+    /// The limits that bound the kernels, with WebGPU's names; sizes are in bytes.
+    pub limits: Vec<(&'static str, u64)>,
 }
 
 impl AdapterDescription {
-    fn new(adapter: &Adapter) -> AdapterDescription {
+    pub(super) fn new(adapter: &Adapter) -> AdapterDescription {
         let info = adapter.get_info();
         AdapterDescription {
             backend: backend_name(info.backend),
@@ -49,6 +51,7 @@ impl AdapterDescription {
             f16: adapter.features().contains(Features::SHADER_F16),
             features: features(adapter, adapter.features()),
             lacks: lacks(adapter, &adapter.limits()),
+            limits: limits(adapter),
         }
     }
 }
@@ -57,6 +60,21 @@ impl AdapterDescription {
 pub fn adapters() -> Vec<AdapterDescription> {
     let found = now(async { Ok(all().await) });
     found.unwrap_or_default().iter().map(AdapterDescription::new).collect()
+}
+
+fn limits(adapter: &Adapter) -> Vec<(&'static str, u64)> {
+    let (limits, info) = (adapter.limits(), adapter.get_info());
+    vec![
+        ("maxBufferSize", limits.max_buffer_size),
+        ("maxStorageBufferBindingSize", limits.max_storage_buffer_binding_size),
+        ("maxStorageBuffersPerShaderStage", limits.max_storage_buffers_per_shader_stage.into()),
+        ("maxTextureDimension2D", limits.max_texture_dimension_2d.into()),
+        ("maxComputeWorkgroupStorageSize", limits.max_compute_workgroup_storage_size.into()),
+        ("maxComputeInvocationsPerWorkgroup", limits.max_compute_invocations_per_workgroup.into()),
+        ("maxComputeWorkgroupsPerDimension", limits.max_compute_workgroups_per_dimension.into()),
+        ("subgroupMinSize", info.subgroup_min_size.into()),
+        ("subgroupMaxSize", info.subgroup_max_size.into()),
+    ]
 }
 
 /// The PCI ids of an adapter; none if it is no PCI device.

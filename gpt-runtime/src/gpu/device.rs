@@ -8,7 +8,7 @@ use wgpu::{
     DeviceType, ErrorFilter, ErrorScopeGuard, ExperimentalFeatures, Features, MemoryHints, Queue,
 };
 
-use super::adapter;
+use super::adapter::{self, AdapterDescription};
 use super::pipeline_cache::PipelineCache;
 use super::reports::Reports;
 use super::tuning_cache::TuningCache;
@@ -205,6 +205,11 @@ impl GpuDevice {
     /// Whether the adapter is software on the CPU (lavapipe, WARP).
     pub fn is_software(&self) -> bool {
         self.software
+    }
+
+    /// The adapter that it was opened on.
+    pub fn adapter(&self) -> AdapterDescription {
+        AdapterDescription::new(&self.adapter)
     }
 
     /// Names of the adapter and the backend.

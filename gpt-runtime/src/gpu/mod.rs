@@ -11,7 +11,7 @@
 //!   keeps it as a texture where that is faster; `tables` uploads positions and rotary angles.
 //! - `model` has the weights, `session` runs sequences on them, `train` trains. They share
 //!   `buffer_set` (the plan's buffers), `upload` (the inputs of a pass) and `timing`.
-//! - `timestamps` and `roofline` measure the device. `reports` is for tests.
+//! - `timestamps`, `roofline` and `latency` measure the device. `reports` is for tests.
 //!
 //! Nothing is allocated or bound after a session or a trainer is created, and kernels are compiled
 //! only before a model's first pass of a kind. No shape is computed here and no WGSL is written:
@@ -20,6 +20,7 @@
 mod adapter;
 mod buffer_set;
 mod device;
+mod latency;
 mod layout;
 mod mapping;
 mod model;
