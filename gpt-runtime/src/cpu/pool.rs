@@ -20,7 +20,7 @@ use gpt_simd::prefetch;
 
 use super::affinity::Sleeper;
 
-/// Iterations of the waiting loop before a thread sleeps: some tens of microseconds.
+/// Iterations of the waiting loop before a thread sleeps: tens of microseconds.
 const SPINS: u32 = 4000;
 
 /// A fixed set of threads that work on one job at a time.
@@ -71,9 +71,9 @@ impl TaskRange {
         let tag = (round as u64) << (2 * END);
         let mut taken = None;
         let shorter = |word: u64| {
-            let known = word >> (2 * END) == tag >> (2 * END);
+            let is_current = word >> (2 * END) == tag >> (2 * END);
             let ends = |word: u64| (word >> END & MAX_TASKS as u64, word & MAX_TASKS as u64);
-            let (mut start, mut end) = match known {
+            let (mut start, mut end) = match is_current {
                 true => ends(word),
                 false => (whole.start as u64, whole.end as u64),
             };
@@ -87,7 +87,7 @@ impl TaskRange {
                 }
             });
             // An empty range is stored, too: an old word would match every 65,536th round.
-            (taken.is_some() || !known).then_some(tag | start << END | end)
+            (taken.is_some() || !is_current).then_some(tag | start << END | end)
         };
         // `Relaxed` is enough: `round` and `working` order the memory that tasks read and write.
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, shorter);
@@ -104,7 +104,7 @@ impl TaskRange {
 struct RoundState {
     /// The job of the current round; valid while `working` is not zero or the round's caller waits.
     job: Option<ErasedJob>,
-    /// For each worker, whether it sleeps. Waking the workers takes system calls.
+    /// The workers that sleep. If none does, `run` makes no system calls to wake them.
     asleep: Vec<Option<Sleeper>>,
 }
 
@@ -163,7 +163,7 @@ impl Pool {
         let _guard = self.exclusive.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = &*self.shared;
         // SAFETY: only the lifetime changes. The guard below waits until no worker can call the job
-        // any more, also when this thread unwinds, so the reference outlives its last use.
+        // any more, even when this thread unwinds, so the reference outlives its last use.
         let job =
             unsafe { std::mem::transmute::<&(dyn Fn(usize, usize) + Sync), &'static Job>(job) };
         let asleep = {
@@ -171,6 +171,7 @@ impl Pool {
             state.job = Some(ErasedJob { job, tasks });
             shared.working.0.store(self.workers.len(), Ordering::Relaxed);
             shared.round.fetch_add(1, Ordering::Release);
+            // Keeps the workers off this thread's CPU when they wake; see `affinity`.
             state.asleep.iter().flatten().for_each(Sleeper::wake_elsewhere);
             state.asleep.iter().any(Option::is_some)
         };
@@ -396,7 +397,8 @@ mod tests {
         }
     }
 
-    /// A worker that wakes on another CPU than the caller's may use all of its CPUs again.
+    /// A worker is kept off the caller's CPU while it wakes. Afterwards it may use every CPU that
+    /// it could use before.
     #[cfg(target_os = "linux")]
     #[test]
     fn workers_that_wake_keep_their_cpus() {

@@ -28,7 +28,7 @@ pub struct SessionOptions {
     pub capacity: u32,
     /// The largest number of tokens that one pass runs; at most `capacity`.
     pub chunk: u32,
-    /// Whether the logits of all rows of a chunk are kept, not only those of the last.
+    /// Whether the logits of all rows of a chunk are kept, not only the last row's.
     pub all_logits: bool,
     /// The format of keys and values.
     pub cache: CacheFormat,
@@ -144,7 +144,7 @@ pub trait EngineSession: Send {
         logits: &mut [f32],
     ) -> Result<(), Error>;
 
-    /// As [`forward`](Self::forward), and yields where it would wait for a browser.
+    /// Like [`forward`](Self::forward), but in a browser it yields where it would wait for the GPU.
     fn forward_async<'a>(
         &'a mut self,
         tokens: &'a [u32],
@@ -171,7 +171,8 @@ pub trait EngineSession: Send {
         Ok(false)
     }
 
-    /// As [`generate`](Self::generate), and yields where it would wait for a browser.
+    /// Like [`generate`](Self::generate), but in a browser it yields where it would wait for the
+    /// GPU.
     fn generate_async<'a>(
         &'a mut self,
         request: &'a Continue<'_>,
@@ -192,10 +193,10 @@ pub trait EngineSession: Send {
     /// stream after the last block to `out`, `[tokens.len(), embed]`. May allocate.
     fn stream(&mut self, tokens: &[u32], position: u32, out: &mut Vec<f32>) -> Result<(), Error>;
 
-    /// Runs each of `texts` as a sequence of its own, and calls `sink` with the index of a text and
+    /// Runs each of `texts` as a separate sequence, and calls `sink` with the index of a text and
     /// its residual stream `[tokens, embed]`, in order. A text has 1 to chunk tokens. The streams
-    /// are those of [`stream`](Self::stream) from position 0, bit for bit. The content of the cache
-    /// is lost. May allocate.
+    /// equal those of [`stream`](Self::stream) from position 0, bit for bit. The content of the
+    /// cache is lost. May allocate.
     fn streams(
         &mut self,
         texts: &[&[u32]],
@@ -216,16 +217,16 @@ pub trait EngineSession: Send {
     /// allocate.
     fn head(&mut self, stream: &[f32], logits: &mut [f32]) -> Result<(), Error>;
 
-    /// As [`forward`](Self::forward) with all logits, but fills every scratch buffer with NaN first
-    /// and returns the output of each step. Slow; may allocate.
+    /// Like [`forward`](Self::forward) with all logits, but fills every scratch buffer with NaN
+    /// first and returns the output of each step. Slow; may allocate.
     fn trace(&mut self, tokens: &[u32], position: u32) -> Result<Vec<Trace>, Error>;
 
-    /// As [`trace`](Self::trace), and yields where it would wait for a browser.
+    /// Like [`trace`](Self::trace), but in a browser it yields where it would wait for the GPU.
     fn trace_async<'a>(&'a mut self, tokens: &'a [u32], position: u32) -> Wait<'a, Vec<Trace>> {
         Box::pin(async move { self.trace(tokens, position) })
     }
 
-    /// As [`forward`](Self::forward) with the logits of the last row, which are discarded; times
+    /// Like [`forward`](Self::forward) with the logits of the last row, which are discarded; times
     /// each step. May allocate.
     fn profile(&mut self, tokens: &[u32], position: u32) -> Result<Profile, Error>;
 }
