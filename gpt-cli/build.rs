@@ -8,7 +8,7 @@ fn main() {
     let linux = is("CARGO_CFG_TARGET_OS", "linux")
         && is("CARGO_CFG_TARGET_ENV", "gnu")
         && is("CARGO_CFG_TARGET_ARCH", "x86_64");
-    // With flags or a linker of the user's own, these may not be understood.
+    // The user's own flags or linker may not accept these.
     let usual = env::var_os("RUSTC_LINKER").is_none()
         && env::var("CARGO_ENCODED_RUSTFLAGS").is_ok_and(|flags| flags.is_empty());
     if !(linux && usual && is("PROFILE", "release")) {

@@ -6,7 +6,7 @@
 
 Prints one table with ratios. Missing programs are built or installed below --work (target/peers):
 `gpt` from this repository, llama.cpp from the source distribution of llama-cpp-python, PyTorch
-and transformers in a virtual environment, Rust libraries as programs of their own
+and transformers in a virtual environment, Rust libraries as separate programs
 (benches/peers/candle, burn, meganeura; burn takes 20 minutes). That needs Python with pip and
 venv, a C++ compiler and cargo; cmake and ninja are installed from PyPI where the machine has
 none. `--ours`, `--llama-bench`, `--python`, `--candle`, `--burn` and `--meganeura` name existing

@@ -1,7 +1,7 @@
 //! Shared by the benchmarks: models, devices, single kernels, and the comparison of two forms.
 //!
 //! A file in `benches/` measures a kernel or a whole pass; `cargo bench -p gpt-benches --bench
-//! linear -- "gpt2 qkv q4"` selects some of its measurements. Shapes are those of real models.
+//! linear -- "gpt2 qkv q4"` selects some of its measurements. Shapes come from real models.
 //! `versus` compares sizes known at compile time with sizes known at run time, for kernels of a GPU
 //! (`gpu`) and inner loops of the CPU engine (`cpu`). Compare timings within one run only: machines
 //! differ, and so does the same machine from minute to minute.

@@ -17,7 +17,7 @@ use crate::progress::Watched;
   gpt convert --model nano --weights run --out nano.gguf --dtype q8
   gpt convert --model nano --weights nano.gguf --out nano.safetensors")]
 #[command(mut_arg("model", |model| {
-    model.help("A model built into gpt [default: that of --weights]")
+    model.help("A model built into gpt [default: the model in --weights]")
 }))]
 pub struct Arguments {
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `gpt embed`: prints the vectors of texts, for search and comparison.
+//! `gpt embed`: prints embedding vectors of texts, for search and comparison.
 
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;

@@ -92,7 +92,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     output::line(&mut output::stdout(), "")?;
     eprintln!(
-        "{} tokens read in {prefill:.2} s, {tokens} written in {decode:.2} s ({:.1} a second)",
+        "{} tokens read in {prefill:.2} s, {tokens} written in {decode:.2} s ({:.1} tokens/s)",
         prompt.len(),
         tokens as f64 / decode.max(1e-9)
     );

@@ -1,10 +1,10 @@
 //! `gpt`: generate, chat, train, inspect and measure from the command line. Each subcommand is a
-//! file or folder of its own, with a line in `subcommands!` below; help, completions and man pages
+//! separate file or folder, with a line in `subcommands!` below; help, completions and man pages
 //! are generated from its `Arguments`. `usage` parses them, `models` declares the built-in models,
 //! `options` the arguments that subcommands share. `output` prints results and failures, `progress`
 //! the progress of long operations.
 //!
-//! Standard output carries results, standard error messages about them. A failure is one sentence
+//! Results go to standard output, messages about them to standard error. A failure is one sentence
 //! on standard error. The exit status is 2 for invalid arguments or files and 1 for other failures.
 
 #[macro_use]
@@ -48,7 +48,7 @@ use clap::{Parser, Subcommand};
 
 use output::Failure;
 
-/// Runs and trains GPTs whose shaders and Rust code were generated for exactly these models
+/// Runs and trains GPTs, each with shaders generated for exactly its sizes
 #[derive(Parser)]
 #[command(
     name = "gpt",
@@ -104,9 +104,9 @@ subcommands! {
     Generate: generate,
     /// Holds a conversation with a model
     Chat: chat,
-    /// Prints the logits after each of some tokens
+    /// Prints the logits after each token of a prompt
     Logits: logits,
-    /// Prints the vectors of texts, for search and comparison
+    /// Prints embedding vectors of texts, for search and comparison
     Embed: embed,
     /// Measures how well a model predicts a text
     Eval: eval,
@@ -116,7 +116,7 @@ subcommands! {
     Train: train,
     /// Writes a model's weights as GGUF or safetensors
     Convert: convert,
-    /// Measures speed in tokens a second
+    /// Measures speed in tokens per second
     Bench: bench,
     /// Prints completions for a shell
     Completions: completions,
@@ -154,7 +154,8 @@ fn silence_device_select() {
 /// Generates text with the embedded model and suggests what to try next.
 fn welcome() -> Result<(), Failure> {
     eprintln!(
-        "{} is a model of Shakespeare's characters, trained by this program and part of it; Ctrl-C stops it",
+        "{} is a character-level model of Shakespeare's plays, trained by this program and \
+         embedded in it; press Ctrl-C to stop",
         models::EMBEDDED
     );
     generate::run(&generate::Arguments::welcome())?;

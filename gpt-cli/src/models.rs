@@ -2,8 +2,8 @@
 //!
 //! The macro generates a built-in model from its declaration. [`choose`] finds the model that the
 //! arguments name with `--model`, or declare with the keys of `--spec`, or else the one that the
-//! file of weights describes. A spec that is not that of a built-in model goes through the compiler
-//! that the macro calls; naga validates its shaders before a GPU runs them.
+//! file of weights describes. A spec that matches no built-in model goes through the compiler that
+//! the macro calls; naga validates its shaders before a GPU runs them.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -164,8 +164,8 @@ fn compile(name: &str, spec: &Spec) -> Result<Chosen, Failure> {
     Ok(Chosen { plan: Box::leak(Box::new(plan)), built_in: None })
 }
 
-/// The name of a model: that of its file without the extension. If the file is called `config` or
-/// its name begins with `model`, that of its folder.
+/// The name of a model: its file's name without the extension. If the file is called `config` or
+/// its name begins with `model`, the folder's name.
 pub fn name_of_file(path: &Path) -> String {
     let text = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();
     // A file may be a link to a blob that is named after its checksum.
@@ -186,7 +186,7 @@ pub fn name_of_file(path: &Path) -> String {
     if name.is_empty() { "Model".to_owned() } else { name }
 }
 
-/// The name of a model in messages: as `--model` spells it, or that of its plan.
+/// The name of a model in messages: as `--model` spells it, or else its plan's name.
 pub fn name_of(plan: &'static Plan) -> &'static str {
     let built_in = ALL.iter().find(|model| std::ptr::eq((model.plan)(), plan));
     built_in.map_or(&plan.name, |model| model.name)
@@ -230,7 +230,8 @@ impl Chosen {
             (Some(path), None, _) => Model::load_plan(self.plan, path, device, options),
             (None, _, Some((model, gguf))) => (model.load_embedded)(gguf, device, options),
             (None, ..) => Err(Error::Input(format!(
-                "the weights of {} are not part of this binary, only those of {EMBEDDED} are; pass them with --weights",
+                "this program contains only the weights of {EMBEDDED}; pass the weights of {} with \
+                 --weights",
                 name_of(self.plan)
             ))),
         }

@@ -86,8 +86,8 @@ fn error(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Err
     move |source| Error::Io { doing, path, source }
 }
 
-/// Rust's keywords, which cargo refuses as names, and other names that it refuses. The crate has to
-/// have another name than its dependency.
+/// Rust's keywords, which cargo refuses as names, and other names that it refuses. The crate must
+/// not have the name of its dependency.
 const REFUSED: &str = "abstract as async await become box break const continue crate do dyn else \
     enum extern false final fn for gen if impl in let loop macro match mod move mut override priv \
     pub ref return self static struct super trait true try type typeof unsafe unsized use virtual \
@@ -103,7 +103,7 @@ fn crate_name(folder: &Path) -> Result<&str, Failure> {
         || REFUSED.split(' ').any(|refused| refused == name_of_crate)
     {
         return Err(Failure::Input(format!(
-            "{name:?} cannot be the name of a crate; take a letter, then letters, digits, - and _; keywords of Rust and names such as test are refused"
+            "{name:?} cannot be the name of a crate; use a letter, then letters, digits, - and _; keywords of Rust and names such as test are refused"
         )));
     }
     Ok(name)

@@ -56,7 +56,7 @@ impl DeviceArguments {
 /// Selects the model.
 #[derive(Args)]
 pub struct ModelArgument {
-    /// A model built into gpt [default: that of --weights, or bard]
+    /// A model built into gpt [default: the model in --weights, or bard]
     #[arg(long, value_parser = models::named(), conflicts_with = "spec")]
     pub model: Option<&'static BuiltIn>,
     /// Declares the model with the keys of gpt_model!
@@ -114,7 +114,7 @@ pub struct CacheArgument {
 /// Replaces the tokenizer of the weights.
 #[derive(Args)]
 pub struct TokenizerArgument {
-    /// tokenizer.json, vocab.bpe, or GGUF [default: the one of the weights]
+    /// tokenizer.json, vocab.bpe, or GGUF [default: from the weights]
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
 }

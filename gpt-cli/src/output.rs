@@ -11,7 +11,7 @@ pub enum Failure {
     Runtime(gpt_runtime::Error),
     /// Invalid arguments or files; one sentence.
     Input(String),
-    /// A failure that the user did not cause, such as that of a network; one sentence.
+    /// A failure that the user did not cause, such as a network error; one sentence.
     #[cfg(feature = "hub")]
     Failed(String),
     /// Standard output cannot be written.

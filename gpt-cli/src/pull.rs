@@ -10,7 +10,7 @@ use crate::output::Failure;
   gpt pull HuggingFaceTB/SmolLM2-135M-Instruct
   gpt pull bartowski/SmolLM2-135M-Instruct-GGUF:Q8_0")]
 pub struct Arguments {
-    /// A model of the hub, or one of its files by a part of the name
+    /// A model on the hub, or one of its files by part of its name
     #[arg(value_name = "ORG/REPO[:FILE]", value_parser = name)]
     name: Name,
     /// Prints one JSON object

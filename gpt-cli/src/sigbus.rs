@@ -5,7 +5,7 @@
 /// Installs the handler.
 #[cfg(unix)]
 pub fn install() {
-    const MESSAGE: &str = "error: a file became shorter while it was read; nothing may write to weights or to the folder of a run while they are used\n";
+    const MESSAGE: &str = "error: a file was truncated while it was read; nothing may write to weights or to the folder of a run while they are in use\n";
     extern "C" fn end(_signal: libc::c_int) {
         // SAFETY: `write` and `_exit` may be called in the handler of a signal, and the message is
         // valid for its length.

@@ -47,7 +47,7 @@ impl fmt::Display for Declared {
 /// The declaration of the model that `file` describes. The spec is not checked.
 ///
 /// # Errors
-/// As [`weights::read_spec`].
+/// See [`weights::read_spec`].
 pub fn declared(file: &Path) -> Result<Declared, Failure> {
     let spec = weights::read_spec(file)?;
     let name = type_name(&models::name_of_file(file));

@@ -32,7 +32,7 @@ enum Fault {
     Long,
     /// Sends another byte in the middle.
     Damaged,
-    /// Cuts the first connection, and sends the whole file whatever was asked for.
+    /// Cuts the first connection, and sends the whole file whatever was requested.
     NoRanges,
     /// Answers with this status.
     Status(u16),
@@ -378,7 +378,7 @@ fn silent_servers_are_left() {
     let home = home.path();
     let data = &server.shared.files["tiny-F16.gguf"];
     server.fault(Fault::Silent);
-    let message = format!("ended after 0 of {} bytes: nothing came for 1 s", data.len());
+    let message = format!("ended after 0 of {} bytes: no data arrived for 1 s", data.len());
     server.fails(home, &["pull", "o/r:f16"], 1, &message);
 
     // As an earlier run leaves it, or another tool.
@@ -400,7 +400,7 @@ fn what_is_not_the_file_is_refused() {
     for (fault, message) in [
         (Fault::Short, format!("sends {} bytes of tiny-F16.gguf, and lists {bytes}", bytes - 1)),
         (Fault::Long, format!("bytes or more of tiny-F16.gguf, and lists {bytes}")),
-        (Fault::Damaged, "what arrived is damaged: its checksum is".to_owned()),
+        (Fault::Damaged, "the download is damaged: its checksum is".to_owned()),
     ] {
         let home = tempfile::tempdir().unwrap();
         server.fault(fault);
@@ -419,7 +419,7 @@ fn what_is_not_the_file_is_refused() {
     for (len, fails) in [(100, true), (bytes, true), (bytes + 1, false)] {
         fs::write(blobs.join(format!("{sum}.incomplete")), vec![1; len]).unwrap();
         if fails {
-            server.fails(home.path(), &["pull", "o/r:f16"], 1, "what arrived is damaged");
+            server.fails(home.path(), &["pull", "o/r:f16"], 1, "the download is damaged");
         }
         server.succeeds(home.path(), &["pull", "o/r:f16"]);
         is_cached(home.path(), &server, &["tiny-F16.gguf"]);

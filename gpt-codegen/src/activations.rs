@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(find("Nothing"), None);
     }
 
-    /// `gpt-config` cannot call the compiler, and has a formula of its own.
+    /// `gpt-config` cannot call the compiler, so it has its own formula.
     #[test]
     fn activations_of_files_are_those_of_specs() {
         let file = serde_json::json!({ "model_type": "llama", "hidden_act": "relu2" });

@@ -11,7 +11,7 @@ use crate::{parse, resolve};
 
 /// The keys of `spec` with values other than their defaults, as `gpt_model!` reads them. Lines end
 /// at 92 columns, so that they fit 100 when they are indented. A single key with a longer value has
-/// a line of its own.
+/// a separate line.
 ///
 /// ```
 /// let text = "vocab: 65, context: 64, layers: 4, heads: 4, embed: 128, \

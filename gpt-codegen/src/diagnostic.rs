@@ -56,8 +56,8 @@ impl Diagnostic {
         &self.message
     }
 
-    /// The error in `text`, the tokens of which it is about, as a terminal shows it: the line of
-    /// the first token, and carets under it.
+    /// The error as a terminal shows it: the line of its first token, with carets under it. `text`
+    /// is the source that the tokens come from.
     pub fn render(&self, text: &str) -> String {
         let (start, end) = (self.start.start(), self.end.end());
         // Tokens of a preset or of a default are not in the text.

@@ -58,8 +58,8 @@ pub struct Model {
     pub echo: TokenStream,
 }
 
-/// The whole compiler: the tokens of a `gpt_model!` invocation to items. `root` is the path of
-/// `gpt-runtime` in them.
+/// The whole compiler: turns the tokens of a `gpt_model!` invocation into items. `root` is the path
+/// of `gpt-runtime` in these items.
 ///
 /// An error in one model does not stop the others. A model becomes its items. A model with errors
 /// becomes these errors, and a stand-in type with its name, so that code that uses the type causes
@@ -94,7 +94,8 @@ pub fn compile(root: &TokenStream, tokens: TokenStream) -> TokenStream {
     output
 }
 
-/// Resolves and checks one declaration. Later declarations may use the merged form as a base.
+/// The front end: merges one declaration with its base, resolves it and checks it. Later
+/// declarations may use the merged keys as a base.
 fn front(
     declared: &parse::Declared,
     known: &resolve::Known,
@@ -154,8 +155,8 @@ pub fn spec(body: &str) -> Result<Spec, Vec<Diagnostic>> {
     Ok(first.expect("one declaration without errors is one spec").1)
 }
 
-/// Checks a spec that does not come from a declaration, such as that of a file. Returns the errors,
-/// a sentence each.
+/// Checks a spec that does not come from a declaration, such as a spec read from a file. Returns
+/// the errors, a sentence each.
 pub fn check_spec(spec: &Spec) -> Vec<String> {
     let errors = self::spec(&declaration(spec)).err().unwrap_or_default();
     errors.iter().map(Diagnostic::in_short).collect()

@@ -71,7 +71,7 @@ pub struct Field {
 pub fn declarations(tokens: TokenStream) -> (Vec<Declared>, Vec<Diagnostic>) {
     if let Some(span) = too_deep(&tokens) {
         let error = Diagnostic::new(span, "this is nested too deeply, or too long")
-            .help("write parts of it as values of their own: `let y = 2.0 * x;` in a closure");
+            .help("write parts of it as separate values: `let y = 2.0 * x;` in a closure");
         return (Vec::new(), vec![error]);
     }
     let mut found = Vec::new();
@@ -190,7 +190,7 @@ pub fn fields_of(spec: &str) -> Vec<Field> {
 
 fn body(tokens: TokenStream, declared: &mut Declared) {
     for segment in segments(tokens) {
-        // Segments after a base are parsed nevertheless, for their own errors.
+        // Segments after a base are still parsed, for their own errors.
         if let Some(base) = &declared.base {
             let late = Diagnostic::spanned(base, "the base has to be last")
                 .found(format!("`{}` after it", short(&segment)))

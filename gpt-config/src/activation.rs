@@ -4,7 +4,7 @@ use gpt_plan::{Activation, Formula, Node};
 
 use crate::fields::{Fields, short};
 
-/// A name, and the activation that it stands for.
+/// A name, and its activation.
 pub type Name = (&'static str, fn() -> Activation);
 
 /// `ACT2FN`.

@@ -3,7 +3,7 @@
 //!
 //! Every token attends to every other, and each half of a block ends with a norm. The spec has the
 //! head for masked words if `architectures` names the class that has it (`BertForMaskedLM`), and
-//! otherwise is that of the encoder alone (`BertModel`).
+//! otherwise describes the encoder alone (`BertModel`).
 
 use gpt_plan::{Activation, Block, Mask, Mlp, Norm, NormKind, Pattern, Positions};
 use gpt_plan::{Spec, TensorNames};

@@ -6,7 +6,7 @@ use crate::fields::Fields;
 use crate::gpt2::width_of_heads;
 
 /// The length of the texts of training. ALiBi has no last position, and the class has no key for
-/// this length, so it is that of the published models.
+/// this length, so the published models' length is used.
 const CONTEXT: u32 = 2_048;
 
 /// Reads a `config.json`. Defaults are those of `BloomConfig`.

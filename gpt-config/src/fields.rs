@@ -214,7 +214,7 @@ impl<'a> Fields<'a> {
         text
     }
 
-    /// Reads a key of which only `value`, its default, is supported.
+    /// Reads a key whose only supported value is its default, `value`.
     pub fn only(&mut self, key: &'static str, value: impl Into<Value>) {
         let supported = value.into();
         let Some(found) = self.value(key) else { return };

@@ -83,7 +83,7 @@ pub fn heads(fields: &mut Fields<'_>, embed: u32, heads: u32) -> (u32, u32, u32)
     (embed, heads, width_of_heads(fields, ("n_embd", embed), ("n_head", heads)))
 }
 
-/// The width of a head, which is that of the model divided by the number of heads.
+/// The width of a head: the model's width divided by the number of heads.
 pub fn width_of_heads(
     fields: &mut Fields<'_>,
     (width, embed): (&str, u32),

@@ -1,4 +1,4 @@
-//! Values that differ from layer to layer: the window of attention.
+//! Values that differ from layer to layer: the attention window.
 
 use gpt_plan::Pattern;
 use serde_json::Value;

@@ -22,12 +22,12 @@ pub struct Defaults {
 pub const USUAL: Defaults =
     Defaults { theta: 10_000.0, partial: 1.0, keys: ["rope_theta", "partial_rotary_factor"] };
 
-/// Reads the rotary embedding of all layers. In a model whose layers with a window have another one
-/// (see [`local`]), it is that of the layers without a window. `context` is the model's, in tokens.
+/// Reads the rotary embedding of all layers, or of the layers without a window if the layers with a
+/// window have another one (see [`local`]). `context` is the model's, in tokens.
 pub fn read(fields: &mut Fields<'_>, head_dim: u32, context: u32, defaults: Defaults) -> Rope {
     let [theta, partial] = defaults.keys.map(|key| fields.number(key));
     let outer = Parameters { theta, partial, scaling: RopeScaling::None };
-    // Phi-3 has this key at the top level, where it precedes that of an object.
+    // Phi-3 has this key at the top level, where it precedes an object's.
     let original = fields.size("original_max_position_embeddings");
     let objects = ["rope_scaling", "rope_parameters"];
     inner(fields, &objects, "full_attention", outer, (original, context)).rope(
@@ -148,7 +148,7 @@ fn parameters(
     original: Option<u32>,
     context: u32,
 ) -> Parameters {
-    // The keys of an object are checked like those of the file.
+    // The keys of an object are checked like the file's.
     let mut within = Fields::new(key, String::new(), values);
     within.ignore(&["type"]);
     let name = match values.get("rope_type").filter(|kind| !kind.is_null()) {

@@ -1,4 +1,4 @@
-//! Activations: four with kernels of their own, and closures as formulas.
+//! Activations: four with hand-written kernels, and closures as formulas.
 //!
 //! A [`Formula`] is a tape in static single assignment: node `i` refers only to earlier nodes, and
 //! the last node is the value. A tape needs no boxes, so it can be a `const`. `gpt-codegen` parses
@@ -85,7 +85,7 @@ pub enum Node {
     Ln(u16),
     /// `1 / (1 + exp(-a))`. Closures spell it out.
     Sigmoid(u16),
-    /// `ln(1 + exp(a))`, also if `exp(a)` overflows. Closures spell it out.
+    /// `ln(1 + exp(a))`, even if `exp(a)` overflows. Closures spell it out.
     Softplus(u16),
     /// The square root.
     Sqrt(u16),

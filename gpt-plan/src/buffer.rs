@@ -81,8 +81,8 @@ pub enum BufferId {
     DX,
     /// The gradient of `Normed`.
     DNormed,
-    /// The gradient of `Embedded`, `AttnBranch` or `MlpBranch`, or a second share of that of
-    /// `Normed`.
+    /// The gradient of `Embedded`, `AttnBranch` or `MlpBranch`, or a second share of the gradient
+    /// of `Normed`.
     DBranch,
     /// The gradient of the MLP's first projection `[rows, up_width]`.
     DUp,

@@ -4,7 +4,7 @@
 //! quantised has blocks of one number. A quantised block has an f16 scale, an f16 minimum if the
 //! format has one, and integers, its quants.
 //!
-//! GGUF's k-quants have blocks of 256. A sub-block of 32 has *fine* scales and minima of its own:
+//! GGUF's k-quants have blocks of 256. A sub-block of 32 has its own *fine* scales and minima:
 //! integers of up to 8 bits, each multiplied by an f16 of the block. In a format with two fine
 //! scales, each half of a sub-block has one.
 //!
@@ -18,7 +18,7 @@
 
 use serde::Serialize;
 
-/// Columns of a sub-block: a whole quantised block, or a part of one that has scales of its own.
+/// Columns of a sub-block: a whole quantised block, or a part of one that has its own scales.
 pub const SUB_BLOCK: usize = 32;
 
 /// A row of the table.

@@ -78,7 +78,7 @@ impl Kernel {
 }
 
 /// Serializes names of files as variants of an enum `File`, because their Rust type is `&str`, and
-/// that of other text in a plan is [`Str`].
+/// other text in a plan is a [`Str`].
 fn files<S: Serializer>(names: &[&'static str], serializer: S) -> Result<S::Ok, S::Error> {
     struct File(&'static str);
     impl Serialize for File {

@@ -6,7 +6,7 @@
 //! becomes a `static`), or at run time, for example for a random spec in a test. Engines interpret
 //! it; they never compute a shape.
 //!
-//! It is part of `gpt-runtime`, which re-exports what its users need ([`Format`], [`Plan`],
+//! `gpt-runtime` depends on this crate and re-exports what its users need ([`Format`], [`Plan`],
 //! [`TensorId`], [`TrainBytes`]). Depend on it directly to write a tool or an engine that reads
 //! plans. A model declared with `gpt_model!` has its plan in a constant, `Gpt2::PLAN`.
 //!

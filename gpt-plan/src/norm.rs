@@ -40,7 +40,7 @@ pub enum NormKind {
 /// The norm of the heads of queries and keys.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq)]
 pub struct QkNorm {
-    /// The norm, with an epsilon and parameters of its own.
+    /// The norm, with its own epsilon and parameters.
     pub norm: Norm,
     /// The elements that are normalised together, and those that share parameters.
     pub over: NormGroups,
@@ -52,7 +52,7 @@ pub enum NormGroups {
     /// Each head. All heads of queries share parameters, and all heads of keys (Qwen 3, Gemma 3).
     #[default]
     Head,
-    /// Each head, with parameters of its own (Cohere).
+    /// Each head, with its own parameters (Cohere).
     EachHead,
     /// All heads of queries together, and all heads of keys (OLMo 2).
     Width,
@@ -69,7 +69,7 @@ pub struct QkGroups {
     pub q_width: u32,
     /// Elements of a group of keys.
     pub k_width: u32,
-    /// Elements of the norm's scale: those of queries, then those of keys.
+    /// Elements of the norm's scale, for queries and keys together.
     pub parameters: u32,
     /// Whether all groups of queries share their parameters, and all groups of keys.
     pub shared: bool,

@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::{BufferId, Formula, Role, Scores, Site, Slot, TensorId};
 
-/// One step of a pass. `dx` is the gradient of the loss with respect to `x`.
+/// One step of a pass. `dx` is the gradient of the loss with respect to `x`. A branch is the output
+/// of attention or of the MLP before it is added to the residual stream.
 ///
 /// The first batch of an optimizer step overwrites the gradients of the parameters; later batches
 /// add to them.
@@ -30,7 +31,7 @@ pub enum Op {
         /// The residual stream `[rows, embed]`.
         out: Slot,
     },
-    /// A norm that is a step of its own: `out = norm(x)`, or with a `sum`,
+    /// A norm that is a separate step: `out = norm(x)`, or with a `sum`,
     /// `out = residual + scale * dropout(norm(x))`. In training, the forward pass stores the row
     /// statistics. A backward pass that recomputes `out` reads them.
     Norm {
@@ -50,7 +51,7 @@ pub enum Op {
     /// Normalises the heads of queries and keys, rotates them as [`Epilogue::Heads`] does, and
     /// stores them with the values.
     NormHeads {
-        /// The norm. Its parameters are those of queries, followed by those of keys.
+        /// The norm. Its parameters are the queries', followed by the keys'.
         norm: NormRef,
         /// Queries, keys and values `[rows, q_width + 2 kv_width]`.
         x: Slot,
@@ -103,14 +104,14 @@ pub enum Op {
         /// The gradient of the stream `[rows, embed]`.
         dx: Slot,
     },
-    /// Backward of a branch that is scaled and dropped: `out = scale * dropout(dy)`, with the mask
-    /// of the forward pass.
+    /// Backward of dropout and of the factor of a branch: `out = scale * dropout(dy)`, with the
+    /// mask of the forward pass.
     DropoutBackward {
         /// The place in the forward pass, which selects the mask.
         site: Site,
         /// The factor of the branch.
         scale: f64,
-        /// The gradient of the dropped values.
+        /// The gradient of the values after dropout.
         dy: Slot,
         /// The gradient of the values before dropout, of the same shape.
         out: Slot,
@@ -202,8 +203,8 @@ pub enum Op {
         /// `[rows, embed]`; it may be `a` or `b`.
         out: Slot,
     },
-    /// `out = a * b`, element by element: a gradient through the activation of the head's dense
-    /// layer, whose output a norm reads.
+    /// `out = a * b`, element by element: multiplies a gradient by the slopes of the head's dense
+    /// layer. A norm reads that activation, so no `ProjectInput` multiplies by the slopes.
     Multiply {
         /// `[rows, embed]`.
         a: Slot,
@@ -326,7 +327,7 @@ pub enum Heads {
     },
 }
 
-/// A sum of the stream and the norm of a branch: `residual + scale * dropout(norm)`.
+/// A sum of the stream and the norm of a branch (see [`Op`]): `residual + scale * dropout(norm)`.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq)]
 pub struct BranchSum {
     /// The stream `[rows, embed]`.
@@ -420,9 +421,10 @@ impl Op {
         )
     }
 
-    /// Whether the op's only output is the stream that the next layer reads. The norm of a branch
-    /// has another output, the statistics that its gradient needs.
-    pub fn ends_layer(&self) -> bool {
+    /// Whether recomputation skips the op: its only output is the stream that the next layer reads,
+    /// which is stored. The norm of a branch also writes the statistics that its gradient needs, so
+    /// it is not skipped.
+    pub fn is_skipped_by_recompute(&self) -> bool {
         matches!(
             self,
             Op::Project(Projection { epilogue: Epilogue::Residual { out, .. }, .. })

@@ -16,7 +16,7 @@ pub struct Rope {
     /// The elements of a head that form a pair in safetensors files. In memory, and in GGUF files,
     /// pair `i` is `(2i, 2i + 1)`; rows of matrices are reordered when they are loaded and saved.
     pub pairs: RotaryPairs,
-    /// Changes the frequencies of each layer, for contexts longer than those of pretraining.
+    /// Changes the frequencies of each layer, for contexts longer than in pretraining.
     pub scaling: Pattern<RopeScaling>,
 }
 

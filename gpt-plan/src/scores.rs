@@ -55,7 +55,8 @@ impl Scores {
 
     /// The slope of ALiBi for query head `head` of `heads`. The slopes of `n` heads, a power of
     /// two, are `2^(-bias / n)` and its powers. For another number of heads, the first slopes are
-    /// those of the power of two below it. The rest are every second slope of twice that power.
+    /// the slopes of the power of two below it. The rest are every second slope of twice that
+    /// power.
     pub fn slope(&self, head: u32, heads: u32) -> f64 {
         let Some(bias) = self.alibi else { return 0.0 };
         let below = 1 << heads.ilog2();

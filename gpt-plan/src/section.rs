@@ -62,8 +62,8 @@ pub struct Section {
     /// The number of kinds of layers that alternate, 1 if all layers are equal: 2 if every other
     /// layer has a sliding window.
     pub period: u32,
-    /// The steps of a layer in order, those of the first kind before those of the second. All kinds
-    /// have the same number of steps.
+    /// The steps of a layer in order, for the first kind of layer, then for the second, and so on.
+    /// All kinds have the same number of steps.
     pub steps: List<Step>,
 }
 

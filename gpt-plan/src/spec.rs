@@ -28,7 +28,7 @@ pub struct Spec {
     pub embed: u32,
     /// Width of one attention head.
     pub head_dim: u32,
-    /// The norms of the model, except that of queries and keys.
+    /// The norms of the model, except the norm of queries and keys.
     pub norm: Norm,
     /// The order of normalisation and residual in a block.
     pub block: Block,

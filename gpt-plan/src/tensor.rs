@@ -178,7 +178,7 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// The rows that the tensor has in the file in addition to those of the plan.
+    /// The rows that the tensor has in the file beyond the plan's rows.
     pub const fn unused_rows(self) -> u32 {
         match self {
             Layout::Skip(rows) => rows,

@@ -18,9 +18,9 @@ pub struct Training {
     pub forward: List<Section>,
     /// The head, the loss, and their gradients, chunk by chunk of rows.
     pub loss: List<Section>,
-    /// From the gradient of the final norm's output to those of all parameters.
+    /// From the gradient of the final norm's output to the gradients of all parameters.
     pub backward: List<Section>,
-    /// All kernels of the pass, and those of the optimizer.
+    /// All kernels of the pass and of the optimizer.
     pub kernels: List<Kernel>,
     /// For each kernel, its replacement in f16 training. A product's replacement rounds its
     /// operands to f16; any other kernel's is itself.

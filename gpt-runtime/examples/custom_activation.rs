@@ -1,4 +1,4 @@
-//! An activation of one's own, compared with GELU:
+//! A custom activation, compared with GELU:
 //! `cargo run --release -p gpt-runtime --example custom_activation`.
 //!
 //! The compiler turns the closure into WGSL, into CPU code, and into its derivative. It is not a

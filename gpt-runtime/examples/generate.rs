@@ -6,7 +6,7 @@ use std::io::{Error as IoError, Write, stdout};
 use gpt_runtime::{Device, Error, Sampling, Stop, gpt_model};
 
 gpt_model! {
-    /// The model whose weights are in `gpt-cli/assets`: characters of Shakespeare.
+    /// The model whose weights are in `gpt-cli/assets`: a character-level model of Shakespeare.
     struct Bard {
         vocab: 65, context: 256, layers: 6, heads: 6, embed: 192, bias: false, dropout: 0.05,
         norm: RmsNorm { eps: 1e-5 },

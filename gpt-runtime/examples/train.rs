@@ -1,7 +1,7 @@
 //! Declares a model, trains it on a text, and generates from it:
 //! `cargo run --release -p gpt-runtime --example train`.
 //!
-//! The text is small, so the model memorises it within some seconds. To train on another text,
+//! The text is small, so the model memorises it within a few seconds. To train on another text,
 //! replace `TEXT` and set `vocab` to at least its number of distinct characters.
 
 use gpt_runtime::train::{RandomWindows, Schedule, Tokens};

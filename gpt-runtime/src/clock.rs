@@ -1,4 +1,4 @@
-//! The clock. In a browser that of the standard library panics, and JavaScript has one.
+//! The clock. In a browser the standard library's clock panics, so JavaScript's is used.
 
 #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 pub use std::time::{Instant, SystemTime, UNIX_EPOCH};

@@ -33,7 +33,7 @@ pub enum DeviceKind {
     /// A hardware GPU if there is one, otherwise the CPU.
     #[default]
     Auto,
-    /// A GPU, hardware or emulated in software; an error if there is none.
+    /// A GPU, or a software adapter; an error if there is neither.
     Gpu,
     /// The CPU engine.
     Cpu,
@@ -76,8 +76,8 @@ impl DeviceOptions {
 }
 
 impl Device {
-    /// A hardware GPU if there is one, otherwise the CPU engine, which is faster than an adapter in
-    /// software (lavapipe, WARP).
+    /// A hardware GPU if there is one, otherwise the CPU engine, which is faster than a software
+    /// adapter (lavapipe, WARP).
     ///
     /// # Errors
     /// No GPU is used, and the threads of the CPU engine cannot be started.
@@ -117,9 +117,10 @@ impl Device {
     /// Uses a GPU device that the caller has opened, so that a game and its model share one. The
     /// `wgpu` version must be this crate's, which is re-exported as `gpt_runtime::wgpu`.
     ///
-    /// The device needs WebGPU's default limits. The feature `SUBGROUP` enables faster kernels,
-    /// `SHADER_F16` training in f16. The caller's handlers of uncaptured errors and of a lost
-    /// device stay in place. Work is submitted to `queue` and waited for with `Device::poll`.
+    /// The device needs WebGPU's default limits. The feature `SUBGROUP` enables faster kernels, and
+    /// `SHADER_F16` enables training in f16. The caller's handlers of uncaptured errors and of a
+    /// lost device stay in place. The engine submits work to `queue` and waits for it with
+    /// `wgpu::Device::poll`.
     ///
     /// # Errors
     /// The limits with which the device was opened are too low.
@@ -141,11 +142,11 @@ impl Device {
         now(Device::open_async(options))
     }
 
-    /// As [`open`](Self::open), for browsers, where a GPU is waited for by `await`. Elsewhere the
-    /// call blocks.
+    /// Like [`open`](Self::open), for browsers, where a program cannot block and has to `.await`
+    /// the GPU. On other systems the future blocks.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// See [`open`](Self::open).
     pub async fn open_async(options: &DeviceOptions) -> Result<Device, Error> {
         let named = options.adapter.as_deref();
         match options.kind {
@@ -163,7 +164,7 @@ impl Device {
                 }
                 Ok(gpu) => {
                     let reason = format!(
-                        "the only adapter, {}, is software and slower than the CPU engine",
+                        "the adapter {} is a software renderer, slower than the CPU engine",
                         gpu.name()
                     );
                     Device::open_cpu(options.threads, &reason)

@@ -19,9 +19,9 @@ pub enum Pooling {
     /// Their mean, special tokens included.
     #[default]
     Mean,
-    /// That of the first token, which encoders call `[CLS]`.
+    /// The state of the first token, which encoders call `[CLS]`.
     Cls,
-    /// That of the last token, for models that predict the next one.
+    /// The state of the last token, for models that predict the next one.
     Last,
 }
 
@@ -60,7 +60,7 @@ impl EmbedOptions {
         let list = folder.join("modules.json");
         let Some(modules) = read(&list)? else { return Ok(None) };
         let mut options = EmbedOptions { normalize: false, ..EmbedOptions::default() };
-        let invalid = || unsupported(&list, "it is no list of modules");
+        let invalid = || unsupported(&list, "it is not a list of modules");
         for module in modules.as_array().ok_or_else(invalid)? {
             let of = |key: &str| module.get(key).and_then(Value::as_str).unwrap_or_default();
             match of("type").rsplit('.').next().unwrap_or_default() {
@@ -252,7 +252,7 @@ fn truncate(
     let start = (0..=added).find(|start| ids[*start..].starts_with(&own));
     let Some(start) = start.filter(|_| added < most) else {
         return Err(Error::Input(format!(
-            "a text cannot be shortened to {most} tokens, {added} of which the tokenizer adds"
+            "a text cannot be shortened to {most} tokens, because the tokenizer adds {added} tokens"
         )));
     };
     let kept = own.iter().take(most - added);
@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(EmbedOptions::beside(folder(&[]).path()).unwrap(), None);
         for (files, part) in [
             (vec![("modules.json", MODULES)], "does not exist"),
-            (vec![("modules.json", "{}")], "no list of modules"),
+            (vec![("modules.json", "{}")], "not a list of modules"),
             (vec![("modules.json", "[")], "not JSON"),
             (
                 vec![("modules.json", MODULES), ("1_Pooling/config.json", "{}")],

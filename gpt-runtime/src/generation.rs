@@ -132,7 +132,7 @@ impl<M> SessionBuilder<M> {
     /// full.
     ///
     /// # Errors
-    /// As [`open`](Self::open) and [`Session::generate`].
+    /// [`open`](Self::open) or [`Session::generate`] fails.
     pub fn generate(
         self,
         prompt: &str,
@@ -167,7 +167,7 @@ impl<M> Session<M> {
     /// Appends the tokens `prompt` and continues them with text.
     ///
     /// # Errors
-    /// As [`generate`](Self::generate).
+    /// See [`generate`](Self::generate).
     pub fn generate_from_tokens(
         &mut self,
         prompt: &[u32],
@@ -177,11 +177,11 @@ impl<M> Session<M> {
         now(Generation::new(SessionRef::Borrowed(self), prompt, sampling, stop))
     }
 
-    /// As [`generate_from_tokens`](Self::generate_from_tokens). The generation owns the session, so
-    /// a program can keep it between events.
+    /// Like [`generate_from_tokens`](Self::generate_from_tokens), but the generation owns the
+    /// session, so a program can keep it between events.
     ///
     /// # Errors
-    /// As [`generate`](Self::generate).
+    /// See [`generate`](Self::generate).
     pub fn into_generation(
         self,
         prompt: &[u32],
@@ -191,11 +191,12 @@ impl<M> Session<M> {
         now(Generation::new(SessionRef::Owned(Box::new(self)), prompt, sampling, stop))
     }
 
-    /// As [`into_generation`](Self::into_generation), for browsers, where a program cannot block and
-    /// awaits the GPU. Continue with [`Generation::poll_async`]. On other systems the call blocks.
+    /// Like [`into_generation`](Self::into_generation), for browsers, where a program cannot block
+    /// and awaits the GPU. Continue with [`Generation::poll_async`]. On other systems the call
+    /// blocks.
     ///
     /// # Errors
-    /// As [`generate`](Self::generate).
+    /// See [`generate`](Self::generate).
     pub async fn into_generation_async(
         self,
         prompt: &[u32],
@@ -373,12 +374,12 @@ impl<'s, M> Generation<'s, M> {
         now(self.run(budget, 1))
     }
 
-    /// As [`poll`](Self::poll), for browsers, where a program cannot block and awaits the GPU. A GPU
-    /// runs tokens ahead, as with `next`. On other systems the call blocks. If you drop the future
-    /// before it is ready, drop the generation, too.
+    /// Like [`poll`](Self::poll), for browsers, where a program cannot block and awaits the GPU. A
+    /// GPU runs tokens ahead, as with `next`. On other systems the call blocks. If you drop the
+    /// future before it is ready, drop the generation, too.
     ///
     /// # Errors
-    /// As [`poll`](Self::poll).
+    /// See [`poll`](Self::poll).
     pub async fn poll_async(&mut self, budget: Duration) -> Result<String, Error> {
         self.run(budget, usize::MAX).await
     }

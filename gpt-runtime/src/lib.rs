@@ -2,7 +2,7 @@
 //!
 //! [`gpt_model!`] turns a spec into WGSL shaders for exactly its sizes, a plan of its memory and
 //! its steps, and a type that carries its shapes. This crate runs the plan, on any GPU that wgpu
-//! supports or on a CPU engine of its own. It loads weights, generates text, and trains.
+//! supports or on its own CPU engine. It loads weights, generates text, and trains.
 //!
 //! # A model of your own
 //!
@@ -210,10 +210,10 @@ pub use wgpu;
 /// A spec is the body of a struct. `..BASE` comes last and supplies the keys that are left out.
 /// `BASE` is a preset ([`GPT2_SMALL`, `SMOLLM2_135M` and others](#presets)), a model that is
 /// declared earlier in the same invocation, or `config("path")`, a Hugging Face `config.json`. The
-/// path is relative to the folder of `Cargo.toml`, and a change of the file compiles the crate
-/// again. A key of the file that is neither used nor known to be harmless is an error. A size is an
-/// integer or an expression of other keys. An error in a spec is a compile error at the offending
-/// token.
+/// path is relative to the folder of `Cargo.toml`, and the crate is compiled again when the file
+/// changes. A key of the file that is neither used nor known to be harmless is an error. A size is
+/// an integer or an expression of other keys. An error in a spec is a compile error at the
+/// offending token.
 ///
 /// The type has no values; it is the type parameter of [`Model`], [`Session`] and [`Trainer`]. It
 /// has the functions `load` and `init`, which return a `Model`, a constant for each size

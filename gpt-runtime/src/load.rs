@@ -84,10 +84,10 @@ impl<M: Gpt> Model<M> {
         Self::load_with(path, device, &LoadOptions::default())
     }
 
-    /// As [`load`](Self::load), with options.
+    /// Like [`load`](Self::load), with options.
     ///
     /// # Errors
-    /// As [`load`](Self::load).
+    /// See [`load`](Self::load).
     pub fn load_with(
         path: impl AsRef<Path>,
         device: &Device,
@@ -96,11 +96,11 @@ impl<M: Gpt> Model<M> {
         load_file(ModelVtable::of::<M>(), path.as_ref(), device, options)
     }
 
-    /// As [`load_with`](Self::load_with), for a GGUF file embedded in the program
+    /// Like [`load_with`](Self::load_with), for a GGUF file embedded in the program
     /// (`include_bytes!`).
     ///
     /// # Errors
-    /// As [`load_with`](Self::load_with).
+    /// See [`load_with`](Self::load_with).
     pub fn load_embedded(
         gguf: &'static [u8],
         device: &Device,
@@ -111,12 +111,12 @@ impl<M: Gpt> Model<M> {
         loaded_whole::<M>(&loaded, start.elapsed(), Origin::Embedded(gguf), device, options)
     }
 
-    /// As [`load_with`](Self::load_with), for a GGUF file that the program has read, where there
+    /// Like [`load_with`](Self::load_with), for a GGUF file that the program has read, where there
     /// are no files to map: a browser. The bytes are freed when the model is loaded. Messages call
     /// the file `name`.
     ///
     /// # Errors
-    /// As [`load_with`](Self::load_with).
+    /// See [`load_with`](Self::load_with).
     pub fn load_bytes(
         name: &str,
         gguf: Vec<u8>,
@@ -130,10 +130,10 @@ impl<M: Gpt> Model<M> {
 }
 
 impl Model<Untyped> {
-    /// As [`load_with`](Model::load_with), for a model whose plan was made at run time.
+    /// Like [`load_with`](Model::load_with), for a model whose plan was made at run time.
     ///
     /// # Errors
-    /// As [`load_with`](Model::load_with).
+    /// See [`load_with`](Model::load_with).
     pub fn load_plan(
         plan: &'static Plan,
         path: impl AsRef<Path>,

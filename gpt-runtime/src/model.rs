@@ -69,7 +69,7 @@ pub(crate) enum Origin {
     File(PathBuf),
     /// A GGUF file that is embedded in the program.
     Embedded(&'static [u8]),
-    /// Passed by a caller.
+    /// Passed by a caller, or copied from a trainer.
     Elsewhere,
 }
 
@@ -83,7 +83,7 @@ impl<M: Gpt> Model<M> {
         Self::init_as(device, seed, Format::F32)
     }
 
-    /// As [`init`](Self::init), with matrices stored as `format`.
+    /// Like [`init`](Self::init), with matrices stored as `format`.
     ///
     /// # Errors
     /// The device has too little memory, or is lost.
@@ -106,7 +106,7 @@ impl Model<Untyped> {
     /// interprets it.
     ///
     /// # Errors
-    /// As [`from_weights`](Model::from_weights).
+    /// See [`from_weights`](Model::from_weights).
     pub fn from_plan(
         plan: &'static Plan,
         weights: &dyn Weights,
@@ -116,10 +116,10 @@ impl Model<Untyped> {
         Model::build(vtable, weights, device, Origin::Elsewhere.into())
     }
 
-    /// As [`init_as`](Model::init_as), for a model whose plan was made at run time.
+    /// Like [`init_as`](Model::init_as), for a model whose plan was made at run time.
     ///
     /// # Errors
-    /// As [`init_as`](Model::init_as).
+    /// See [`init_as`](Model::init_as).
     pub fn init_plan(
         plan: &'static Plan,
         device: &Device,
@@ -176,12 +176,13 @@ impl<M> Model<M> {
     }
 
     /// A trainer that starts from this model's weights in f32. Weights that were converted during
-    /// loading are read again from their origin, without rounding. `settings` are an
-    /// [`AdamW`](crate::train::AdamW) or [`TrainerSettings`].
+    /// loading are read again from their origin, without rounding. `settings` is an
+    /// [`AdamW`](crate::train::AdamW) or a [`TrainerSettings`].
     ///
     /// # Errors
-    /// A setting is out of range, the device has too little memory, or the model was built from a
-    /// caller's [`Weights`]; pass those to [`Trainer::new`].
+    /// A setting is out of range, the device has too little memory, the file of the weights cannot
+    /// be read, or the model was made from a trainer or from a caller's [`Weights`]; pass such
+    /// weights to [`Trainer::new`].
     #[cfg(feature = "train")]
     pub fn trainer(self, settings: impl Into<TrainerSettings>) -> Result<Trainer<M>, Error> {
         let ModelInner { vtable, device, .. } = &*self.shared;
@@ -195,7 +196,7 @@ impl<M> Model<M> {
                 trainer(&weights::open_embedded(EMBEDDED, gguf, vtable.plan, format)?)
             }
             Origin::Elsewhere => Err(Error::Input(format!(
-                "the weights of {} were passed by the program; pass them to `Trainer::new`, too",
+                "the weights of {} are not from a file or a seed; pass them to `Trainer::new`",
                 vtable.plan.name
             ))),
         };
@@ -252,8 +253,8 @@ impl<M> Model<M> {
         self.shared.source.times
     }
 
-    /// The error of values that are not finite, which `text` describes. If a tensor of the weights
-    /// has a NaN or an infinity, the message names it.
+    /// The error for values that are not finite; `text` says which values. If a tensor of the
+    /// weights has a NaN or an infinity, the message names it.
     pub(crate) fn not_finite(&self, text: &str) -> Error {
         let plan = self.plan();
         let found = match &self.shared.source.origin {
@@ -284,7 +285,8 @@ impl<M> Clone for Model<M> {
     }
 }
 
-/// Bytes of weights that decoding a token reads; parts of a matrix in their own formats.
+/// Bytes of weights that decoding a token reads. Each part of a mixed matrix counts in its own
+/// format.
 fn bytes_per_token(plan: &Plan, weights: &dyn Weights) -> u64 {
     let whole = plan.weight_bytes_per_token(|id, layer| weights.format(id, layer));
     let mut saved = 0;

@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::engine::{Latency, PeakRates};
 
-/// A GPU, of which this build opens none.
+/// A GPU. This build cannot open one.
 pub struct GpuDevice(());
 
 /// Explains why there is no GPU.

@@ -52,7 +52,7 @@ impl<M, const ROWS: usize, const COLUMNS: usize> Parameter<M, ROWS, COLUMNS> {
 }
 
 impl<M, const ROWS: usize, const COLUMNS: usize> LayerParameter<M, ROWS, COLUMNS> {
-    /// As [`Parameter::new`], for a tensor of a layer.
+    /// Like [`Parameter::new`], for a tensor of a layer.
     #[doc(hidden)]
     pub const fn new(plan: &Plan, role: Role, component: Component) -> Self {
         let (id, tensor) = find(plan, role, component);
@@ -111,7 +111,7 @@ const fn find(plan: &Plan, role: Role, component: Component) -> (TensorId, &Tens
 const fn check_shape(tensor: &Tensor, rows: usize, columns: usize) {
     assert!(
         tensor.rows as usize == rows && tensor.columns as usize == columns,
-        "the shape of the parameter is not that of its tensor"
+        "the shape of the parameter differs from its tensor's"
     );
 }
 

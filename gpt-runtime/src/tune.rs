@@ -20,10 +20,10 @@ use crate::vtable::ModelVtable;
 use crate::weights::unit_gain::UnitGain;
 use crate::{Batch, Device, Error, Model, Session, Trainer, TrainerSettings, Untyped};
 
-/// Tokens of the timed prompt: on a hardware GPU, and in software (lavapipe).
+/// Tokens of the timed prompt: on a hardware GPU, and on a software adapter (lavapipe).
 const PROMPT: [u32; 2] = [256, 64];
 
-/// Sequences of [`PROMPT`] tokens in the timed batch: on a hardware GPU, and in software.
+/// Sequences of [`PROMPT`] tokens in the timed batch: on a hardware GPU, and on a software adapter.
 const SEQUENCES: [u32; 2] = [4, 1];
 
 /// Number of timed runs.
@@ -40,7 +40,7 @@ const SEED: u64 = 0x7e1e;
 pub struct Tuning {
     /// Name of the measured device.
     pub device: String,
-    /// Every kernel with a variant: for each format those of prefill, then those of decoding.
+    /// Every kernel with a variant: for each format, the kernels of prefill, then of decoding.
     pub choices: Vec<Choice>,
     /// The file with the result.
     pub path: PathBuf,
@@ -95,10 +95,10 @@ pub fn tune(plan: &'static Plan, device: &Device, formats: &[Format]) -> Result<
     results.save(gpu)
 }
 
-/// As [`tune`], for the kernels of training, in f32 and, where `device` has it, in f16.
+/// Like [`tune`], for the kernels of training, in f32 and, where `device` has it, in f16.
 ///
 /// # Errors
-/// As [`tune`]; a trainer needs more memory than a session.
+/// See [`tune`]. A trainer needs more memory than a session.
 pub fn tune_training(plan: &'static Plan, device: &Device) -> Result<Tuning, Error> {
     let gpu = measurable(device)?;
     let plan = truncate(plan);
@@ -339,8 +339,8 @@ impl TrainingRun {
     }
 }
 
-/// The features of the fastest variant of kernel `index`, its time, and that of the default; none
-/// if it did not run or has no variants.
+/// The features of the fastest variant of kernel `index`, its time, and the time of the default;
+/// none if it did not run or has no variants.
 fn fastest(
     candidates: &[&mut Candidate],
     kernel: &Kernel,

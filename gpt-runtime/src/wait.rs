@@ -38,10 +38,10 @@ impl<'a, T> Wait<'a, T> {
 }
 
 impl<T: Unpin> Wait<'_, T> {
-    /// As [`now`].
+    /// Like [`now`].
     ///
     /// # Errors
-    /// As [`now`].
+    /// See [`now`].
     pub fn now(self) -> Result<T, Error> {
         now(self)
     }

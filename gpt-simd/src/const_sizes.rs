@@ -85,7 +85,7 @@ pub fn product<
 /// [`integer_row`].
 ///
 /// # Panics
-/// As `product`, and for quantised formats.
+/// See `product`; also panics for quantised formats.
 pub fn gemv<const DEPTH: usize>(
     isa: Isa,
     format: Format,
@@ -110,7 +110,7 @@ pub fn gemv<const DEPTH: usize>(
 /// [`Kernels::gemv_pairs`](super::Kernels::gemv_pairs).
 ///
 /// # Panics
-/// As `product`, and if the set does not multiply pairs.
+/// See `product`; also panics if the set does not multiply pairs.
 pub fn gemv_pairs<const DEPTH: usize>(
     isa: Isa,
     input: &[Bf16Pair],
@@ -126,7 +126,7 @@ pub fn gemv_pairs<const DEPTH: usize>(
         "a set that multiplies pairs"
     );
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: the set was detected, and the operands' lengths are those of the product.
+    // SAFETY: the set was detected, and the operands have the lengths of the product.
     unsafe {
         pairs::gemv::<DEPTH>(input.as_ptr(), panel.as_ptr(), output.as_mut_ptr())
     }
@@ -138,7 +138,7 @@ pub fn gemv_pairs<const DEPTH: usize>(
 /// [`Kernels::integer_row`](super::Kernels::integer_row).
 ///
 /// # Panics
-/// As `product`, and for formats that are not quantised.
+/// See `product`; also panics for formats that are not quantised.
 pub fn integer_row<const BLOCKS: usize>(
     isa: Isa,
     format: Format,
@@ -167,7 +167,7 @@ fn quant_bytes(isa: Isa) -> usize {
 /// [`Kernels::integer_product`](super::Kernels::integer_product).
 ///
 /// # Panics
-/// As [`integer_row`].
+/// See [`integer_row`].
 pub fn integer_product<const ROWS: usize, const BLOCKS: usize, const STRIDE: usize>(
     isa: Isa,
     format: Format,
@@ -207,7 +207,7 @@ pub fn integer_product<const ROWS: usize, const BLOCKS: usize, const STRIDE: usi
 /// LayerNorm of a row: statistics, then [`Kernels::normalise`](super::Kernels::normalise).
 ///
 /// # Panics
-/// As `product`.
+/// See `product`.
 pub fn layer_norm<const WIDTH: usize>(
     isa: Isa,
     x: &[f32; WIDTH],
@@ -222,7 +222,7 @@ pub fn layer_norm<const WIDTH: usize>(
 /// GELU's tanh approximation of a row; see [`Kernels::gelu_tanh`](super::Kernels::gelu_tanh).
 ///
 /// # Panics
-/// As `product`.
+/// See `product`.
 pub fn gelu_tanh<const WIDTH: usize>(isa: Isa, row: &mut [f32; WIDTH]) {
     each_set!(isa, gelu_tanh::<WIDTH>(row))
 }
@@ -231,7 +231,7 @@ pub fn gelu_tanh<const WIDTH: usize>(isa: Isa, row: &mut [f32; WIDTH]) {
 /// [`Kernels::adamw`](super::Kernels::adamw).
 ///
 /// # Panics
-/// As `product`.
+/// See `product`.
 pub fn adamw<const N: usize>(
     isa: Isa,
     p: &mut [f32; N],
@@ -243,7 +243,7 @@ pub fn adamw<const N: usize>(
     each_set!(isa, adamw::<N>(p, g, m, v, step))
 }
 
-/// The functions above for one instruction set. SAFETY of each: that of the generic kernel that it
+/// The functions above for one instruction set. SAFETY of each: see the generic kernel that it
 /// calls, which is only reached through the checked functions above.
 macro_rules! const_set {
     ($module:ident, $vector:path, $wide:literal, $tile:literal, $unroll:literal, $(#[$feature:meta])?) => {

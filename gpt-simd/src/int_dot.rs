@@ -26,7 +26,7 @@ impl Bits {
 /// Registers of groups: [`GROUP`](Self::GROUP) numbers for each lane of [`V`](Self::V).
 ///
 /// # Safety
-/// As [`Vector`]: every method may be called only where the processor has the features that the
+/// See [`Vector`]: every method may be called only where the processor has the features that the
 /// implementation is named after, with pointers that are valid for a whole register of their
 /// element.
 pub unsafe trait IntDot {

@@ -50,7 +50,7 @@ pub struct QuantisedInputs {
 /// scale NaN.
 ///
 /// # Safety
-/// As [`Vector`]; `quants` holds whole blocks of [`IntDot::Quant`], `halves` two numbers for each
+/// See [`Vector`]; `quants` holds whole blocks of [`IntDot::Quant`], `halves` two numbers for each
 /// block, the others one.
 #[inline(always)]
 pub unsafe fn quantise<D: IntDot>(
@@ -83,7 +83,7 @@ pub unsafe fn quantise<D: IntDot>(
 /// Rounds a block and returns its scale and the sums of the integers of its halves.
 ///
 /// # Safety
-/// As [`Vector`]; `quants` holds a block.
+/// See [`Vector`]; `quants` holds a block.
 #[inline(always)]
 unsafe fn quantise_block<D: IntDot>(x: &[f32; BLOCK], quants: *mut D::Quant) -> (f32, [f32; 2]) {
     // SAFETY: vectors lie within the block, and within its place among the quants.
@@ -126,7 +126,8 @@ const fn sub_block_bytes<Q: Quants>() -> usize {
 /// Multiplies one row by one panel. `WIDE` is the number of registers that hold 32 lanes.
 ///
 /// # Safety
-/// As [`Vector`]; the row has `blocks` blocks and the panel as many sub-blocks, `output` 32 floats.
+/// See [`Vector`]; the row has `blocks` blocks and the panel as many sub-blocks, `output` 32
+/// floats.
 #[inline(always)]
 pub unsafe fn row<D: IntDot, Q: Quants, const WIDE: usize>(
     input: &QuantisedInputs,
@@ -145,7 +146,7 @@ pub unsafe fn row<D: IntDot, Q: Quants, const WIDE: usize>(
             let [opening, fine] = sub_block::<Q>(panel, b);
             let weights = fine.add(Q::Scales::FINE);
             let quants = quants.add(b * BLOCK);
-            // The second half of a block has sums of its own if it has a scale of its own.
+            // The second half of a block has separate sums if it has a separate scale.
             const { assert!(Q::Scales::PARTS == 1 || !Q::NEIGHBOURS) };
             let halves = input.halves.add(2 * b);
             let start = |part| start::<D, Q::Scales>(input.starts.add(b), halves, part);
@@ -194,11 +195,11 @@ unsafe fn sub_block<Q: Quants>(panel: *const u8, b: usize) -> [*const u8; 2] {
     }
 }
 
-/// The initial values of the sums of part `part` of a block. `starts` and `halves` are those of the
+/// The initial values of the sums of part `part` of a block. `starts` and `halves` belong to the
 /// block.
 ///
 /// # Safety
-/// As [`Vector`]; the pointers are valid for a block.
+/// See [`Vector`]; the pointers are valid for a block.
 #[inline(always)]
 unsafe fn start<D: IntDot, S: Scales>(
     starts: *const i32,
@@ -220,7 +221,7 @@ unsafe fn start<D: IntDot, S: Scales>(
 /// `[blocks][32 / GROUP][32][GROUP]`, once for many rows.
 ///
 /// # Safety
-/// As [`Vector`]; `panel` has as many sub-blocks, `output` holds [`WIDE_BLOCK`] weights of
+/// See [`Vector`]; `panel` has as many sub-blocks, `output` holds [`WIDE_BLOCK`] weights of
 /// [`IntDot::WIDE_BYTES`] for each.
 #[inline(always)]
 pub unsafe fn widen<D: IntDot, Q: Quants>(panel: *const u8, blocks: usize, output: *mut u8) {
@@ -270,13 +271,13 @@ pub struct IntegerProduct {
 /// Computes the outputs of one panel for `rows` rows. A tile is `VECTORS` registers wide. `S` gives
 /// the scales; the quants are already in `wide`.
 ///
-/// A tile has integer sums of one block (or of a part with a scale of its own), and float sums of
-/// all blocks. If the registers hold both ([`IntDot::SPAN_ROWS`]), a tile runs over all blocks.
+/// A tile has integer sums of one block (or of a part with its own scale), and float sums of all
+/// blocks. If the registers hold both ([`IntDot::SPAN_ROWS`]), a tile runs over all blocks.
 /// Otherwise the outer loop is over blocks, and the float sums are kept in `output`, which is in
 /// the first-level cache.
 ///
 /// # Safety
-/// As [`Vector`]; the pointers are valid for the shapes in [`IntegerProduct`].
+/// See [`Vector`]; the pointers are valid for the shapes in [`IntegerProduct`].
 #[inline(always)]
 pub unsafe fn product<D: IntDot, S: Scales, const VECTORS: usize>(p: &IntegerProduct) {
     // SAFETY: tiles lie within the product's rows and lanes.
@@ -307,14 +308,14 @@ struct Run<'a> {
     product: &'a IntegerProduct,
     rows: usize,
     blocks: Range<usize>,
-    /// Groups of columns in a block, or in a part of it with a scale of its own.
+    /// Groups of columns in a block, or in a part of it with its own scale.
     steps: usize,
 }
 
 /// Adds the sums over the blocks of `run` to `ROWS x VECTORS` registers of the output.
 ///
 /// # Safety
-/// As [`Vector`], and the product has this tile's rows and columns.
+/// See [`Vector`]; the product has this tile's rows and columns.
 #[inline(always)]
 unsafe fn tile<D: IntDot, S: Scales, const ROWS: usize, const VECTORS: usize>(
     run: &Run<'_>,
@@ -395,7 +396,7 @@ unsafe fn tile<D: IntDot, S: Scales, const ROWS: usize, const VECTORS: usize>(
 /// The integer sums of part `part` of block `b`, which has `steps` groups of columns.
 ///
 /// # Safety
-/// As [`Vector`], and the product has this tile's rows and columns, and the block.
+/// See [`Vector`]; the product has this tile's rows and columns, and the block.
 #[inline(always)]
 unsafe fn integer_sums<D: IntDot, S: Scales, const ROWS: usize, const VECTORS: usize>(
     p: &IntegerProduct,

@@ -124,7 +124,7 @@ pub enum Rounding {
 }
 
 impl Rounding {
-    /// The NMSE that rounding may add to a few layers, beside that of f32 arithmetic. The residual
+    /// The NMSE that rounding may add to a few layers, beside f32 arithmetic. The residual
     /// stream accumulates the errors of products, and a step may magnify them. In a product an
     /// integer has an error of `max / greatest / sqrt(12)` of its block of 32, where `greatest` is
     /// 32767 or 127, and the root mean square of the block is between `max / sqrt(32)` and `max`. A

@@ -5,7 +5,7 @@
 
 use super::vector::{PANEL, Vector, exp};
 
-/// Replaces each element `$x` of `$values` by the first element of the pair `$result` and that of
+/// Replaces each element `$x` of `$values` by the first element of the pair `$result`, and each of
 /// `$slopes` by the second, vector by vector; a partial last vector goes through copies. This is a
 /// macro because a closure that is not inlined is compiled without the instruction set's features,
 /// so that every operation in it becomes a call.
@@ -39,7 +39,7 @@ macro_rules! map_two {
 /// `max(x, 0)` and its slope, 0 at 0.
 ///
 /// # Safety
-/// As [`Vector`]; both rows have the same length.
+/// See [`Vector`]; both rows have the same length.
 #[inline(always)]
 pub unsafe fn relu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
     map_two!(V, values, slopes, |x| (V::splat(0.0).max(x), x.positive()));
@@ -48,7 +48,7 @@ pub unsafe fn relu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
 /// `x s` with `s = 1 / (1 + e^-x)`; its slope is `s + x s (1 - s)`.
 ///
 /// # Safety
-/// As [`Vector`]; both rows have the same length.
+/// See [`Vector`]; both rows have the same length.
 #[inline(always)]
 pub unsafe fn silu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
     map_two!(V, values, slopes, |x| {
@@ -64,7 +64,7 @@ pub unsafe fn silu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
 /// slope is `s + x s (1 - s) 2 u'`.
 ///
 /// # Safety
-/// As [`Vector`]; both rows have the same length.
+/// See [`Vector`]; both rows have the same length.
 #[inline(always)]
 pub unsafe fn gelu_tanh_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
     const A: f32 = -2.0 * 0.797_884_6;
@@ -84,7 +84,7 @@ pub unsafe fn gelu_tanh_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]
 /// is computed as in [`gelu`](super::rows::gelu).
 ///
 /// # Safety
-/// As [`Vector`]; both rows have the same length.
+/// See [`Vector`]; both rows have the same length.
 #[inline(always)]
 pub unsafe fn gelu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
     map_two!(V, values, slopes, |x| {
@@ -105,7 +105,7 @@ pub unsafe fn gelu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
 /// for LayerNorm and 0 for RmsNorm.
 ///
 /// # Safety
-/// As [`Vector`]; all slices have the same length.
+/// See [`Vector`]; all slices have the same length.
 #[inline(always)]
 pub unsafe fn norm_backward<V: Vector>(
     x: &[f32],
@@ -205,7 +205,7 @@ pub unsafe fn row_sums<V: Vector>(x: &[f32], rows: usize, stride: usize, sums: &
 /// `columns` a multiple of 8); missing rows become zeros.
 ///
 /// # Safety
-/// As [`Vector`]; `from` ends no earlier than the last row's elements, `out` than its last row's
+/// See [`Vector`]; `from` ends no earlier than the last row's elements, `out` than its last row's
 /// 32.
 #[inline(always)]
 pub unsafe fn transpose<V: Vector>(
@@ -279,7 +279,7 @@ pub unsafe fn adamw<V: Vector>(
 /// The sum of squares of a few thousand elements in f32.
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 pub unsafe fn squares<V: Vector>(x: &[f32]) -> f32 {
     // SAFETY: vectors lie within `x`.
@@ -302,7 +302,7 @@ pub unsafe fn squares<V: Vector>(x: &[f32]) -> f32 {
 /// `e^(scale * score - lse)` of the first `seen` scores of a row, zero for the rest.
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 pub unsafe fn probabilities<V: Vector>(scores: &mut [f32], seen: usize, scale: f32, lse: f32) {
     // SAFETY: whole vectors are only taken below `seen`.

@@ -16,9 +16,9 @@
 //! assert_eq!(row, [0.0, 0.0, 2.0]);
 //! ```
 //!
-//! It is a crate of its own because it takes longest to compile. It has few dependencies, so it
-//! compiles in parallel with those of the engines. The operations of a model, the threads and the
-//! packing of matrices are in `gpt-runtime`, `cpu`.
+//! It is a separate crate because it takes longest to compile. It has few dependencies, so it
+//! compiles in parallel with the dependencies of the engines. The operations of a model, the
+//! threads and the packing of matrices are in `gpt-runtime`, `cpu`.
 
 #![warn(missing_docs)]
 // A library must not print; the program that uses it decides what to print.
@@ -348,7 +348,7 @@ macro_rules! pair_set {
 
 /// Compiles every other kernel for one instruction set. A panel is `$wide` registers wide, and a
 /// tile `$tile`. The product of a single row takes `$unroll` columns at a time, in separate sums.
-/// Products of integers are those of the module `$integers`.
+/// Products of integers come from the module `$integers`.
 macro_rules! instruction_set {
     ($module:ident, $isa:ident, $vector:path, $integers:ident, $wide:literal, $tile:literal, $unroll:literal, $(#[$feature:meta])?) => {
         mod $module {

@@ -54,7 +54,7 @@ unsafe fn total<V: Vector>(sums: &[V]) -> f32 {
 /// The sum of a row, at the speed of memory.
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 pub unsafe fn read<V: Vector>(row: &[f32]) -> f32 {
     // SAFETY: vectors lie within `row`.
@@ -75,7 +75,7 @@ pub unsafe fn read<V: Vector>(row: &[f32]) -> f32 {
 /// `iterations` multiplications and additions in each lane of [`SUMS`] registers.
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 pub unsafe fn calculate<V: Vector>(iterations: usize) -> f32 {
     // SAFETY: the caller's contract is the same.
@@ -85,10 +85,10 @@ pub unsafe fn calculate<V: Vector>(iterations: usize) -> f32 {
     }
 }
 
-/// As [`calculate`] with products of pairs of bf16, two of them in each lane.
+/// Like [`calculate`] with products of pairs of bf16, two of them in each lane.
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 pub unsafe fn calculate_pairs<V: Pairs>(iterations: usize) -> f32 {
     // SAFETY: the caller's contract is the same.
@@ -98,10 +98,10 @@ pub unsafe fn calculate_pairs<V: Pairs>(iterations: usize) -> f32 {
     }
 }
 
-/// As [`calculate`] with products of integers, [`IntDot::GROUP`] of them in each lane.
+/// Like [`calculate`] with products of integers, [`IntDot::GROUP`] of them in each lane.
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 pub unsafe fn calculate_dots<D: IntDot>(iterations: usize) -> f32 {
     // SAFETY: no register of a group has more than 64 bytes.

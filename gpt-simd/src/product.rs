@@ -45,7 +45,7 @@ const FEW: usize = 3;
 /// `WIDE` span the panel.
 ///
 /// # Safety
-/// As [`Vector`]; the pointers are valid for the shapes in [`Product`].
+/// See [`Vector`]; the pointers are valid for the shapes in [`Product`].
 #[inline(always)]
 pub unsafe fn product<V: Vector, E: Element<V>, const VECTORS: usize, const WIDE: usize>(
     p: &Product<E, E::Input>,
@@ -64,7 +64,7 @@ pub unsafe fn product<V: Vector, E: Element<V>, const VECTORS: usize, const WIDE
 /// `ROWS x VECTORS` registers of sums, kept over the whole depth.
 ///
 /// # Safety
-/// As [`Vector`], and the product has this tile's rows and columns.
+/// See [`Vector`]; the product has this tile's rows and columns.
 #[inline(always)]
 unsafe fn tile<V: Vector, E: Element<V>, const ROWS: usize, const VECTORS: usize>(
     p: &Product<E, E::Input>,
@@ -139,7 +139,7 @@ unsafe fn tile<V: Vector, E: Element<V>, const ROWS: usize, const VECTORS: usize
 }
 
 /// The share of [`Product::next`] that a tile prefetches, a few lines at a time. A processor has
-/// buffers for some tens of lines. A tile that prefetched its whole share at once would wait for
+/// buffers for a few dozen lines. A tile that prefetched its whole share at once would wait for
 /// memory instead of multiplying.
 pub struct SpreadPrefetch {
     /// The next line.
@@ -198,22 +198,22 @@ pub trait Element<V: Vector>: Copy {
     type Input: Copy;
 
     /// # Safety
-    /// As [`Vector::load`].
+    /// See [`Vector::load`].
     unsafe fn load(from: *const Self) -> V;
     /// One element of the input in every lane.
     ///
     /// # Safety
-    /// As [`Vector`]; the pointer is valid for one element.
+    /// See [`Vector`]; the pointer is valid for one element.
     unsafe fn splat(from: *const Self::Input) -> V;
     /// # Safety
-    /// As [`Vector`].
+    /// See [`Vector`].
     unsafe fn add_product(sum: V, weight: V, input: V) -> V;
 }
 
 /// An element to which f32 is rounded: to nearest, ties to even.
 pub trait Rounded<V: Vector>: Element<V> {
     /// # Safety
-    /// As [`Vector::store`].
+    /// See [`Vector::store`].
     unsafe fn store(value: V, to: *mut Self);
 }
 
@@ -309,8 +309,8 @@ impl<V: Vector> Rounded<V> for Bf16 {
 /// errors stay smaller.
 ///
 /// # Safety
-/// As [`Vector`]; `input` has `depth` elements, `panel` `depth * 32`, `output` 32 floats. For pairs
-/// of bf16, `depth` counts pairs.
+/// See [`Vector`]; `input` has `depth` elements, `panel` `depth * 32`, `output` 32 floats. For
+/// pairs of bf16, `depth` counts pairs.
 #[inline(always)]
 pub unsafe fn gemv<V: Vector, E: Element<V>, const WIDE: usize, const UNROLL: usize>(
     input: *const E::Input,
@@ -353,7 +353,7 @@ pub unsafe fn gemv<V: Vector, E: Element<V>, const WIDE: usize, const UNROLL: us
 /// Converts `depth * 32` elements to f32.
 ///
 /// # Safety
-/// As [`Vector`]; both pointers are valid for `depth * 32` elements.
+/// See [`Vector`]; both pointers are valid for `depth * 32` elements.
 #[inline(always)]
 pub unsafe fn unpack<V: Vector, E: Element<V>>(panel: *const E, depth: usize, output: *mut f32) {
     for i in (0..depth * PANEL).step_by(V::LANES) {
@@ -365,7 +365,7 @@ pub unsafe fn unpack<V: Vector, E: Element<V>>(panel: *const E, depth: usize, ou
 /// Rounds a row to another format, to nearest; both slices have the same length.
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 pub unsafe fn narrow<V: Vector, E: Rounded<V> + Default>(row: &[f32], out: &mut [E]) {
     let whole = row.len() / V::LANES * V::LANES;
@@ -387,7 +387,7 @@ pub unsafe fn narrow<V: Vector, E: Rounded<V> + Default>(row: &[f32], out: &mut 
 /// with zero. `out` has one pair for every two elements.
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 pub unsafe fn pair_columns<V: Pairs>(row: &[f32], out: &mut [Bf16Pair]) {
     let step = 2 * V::LANES;
@@ -413,7 +413,7 @@ pub unsafe fn pair_columns<V: Pairs>(row: &[f32], out: &mut [Bf16Pair]) {
 /// rows to a row of pairs: a pair has a column of both. An odd last row is paired with zeros.
 ///
 /// # Safety
-/// As [`Vector`]; `from` is valid for such rows, `out` for half as many (rounded up) contiguous
+/// See [`Vector`]; `from` is valid for such rows, `out` for half as many (rounded up) contiguous
 /// rows of `width` pairs.
 #[inline(always)]
 pub unsafe fn pair_rows<V: Pairs>(

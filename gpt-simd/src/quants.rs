@@ -28,7 +28,7 @@ pub trait Quants {
     /// outputs that begins at `lane`. `step` is less than `16 / GROUP`.
     ///
     /// # Safety
-    /// As [`Vector`](super::vector::Vector); `quants` are those of a whole sub-block.
+    /// See [`Vector`](super::vector::Vector); `quants` holds a whole sub-block.
     unsafe fn groups<D: IntDot>(quants: *const u8, step: usize, lane: usize) -> [D::Group; 2];
 
     /// The first columns of the two groups of `step`. They are in different halves of the sub-block
@@ -135,7 +135,7 @@ impl<const BITS: usize> HighBits<BITS> {
     const BYTES: usize = SUB_BLOCK / Self::SHARE;
 
     /// # Safety
-    /// As [`Quants::groups`].
+    /// See [`Quants::groups`].
     #[inline(always)]
     unsafe fn groups<D: IntDot>(quants: *const u8, step: usize, lane: usize) -> [D::Group; 2] {
         // SAFETY: the high bits of each output, and 16 bytes of nibbles, are in the sub-block.

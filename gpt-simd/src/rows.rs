@@ -31,7 +31,7 @@ macro_rules! map {
 /// The sum of a row.
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 unsafe fn total<V: Vector>(row: &[f32]) -> f32 {
     // SAFETY: vectors lie within `row`.
@@ -52,7 +52,7 @@ unsafe fn total<V: Vector>(row: &[f32]) -> f32 {
 /// The sum of the squares of a row's distances from `centre`.
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 unsafe fn squares_around<V: Vector>(row: &[f32], centre: f32) -> f32 {
     // SAFETY: vectors lie within `row`.
@@ -74,7 +74,7 @@ unsafe fn squares_around<V: Vector>(row: &[f32], centre: f32) -> f32 {
 /// Mean and `1 / sqrt(variance + eps)` of a row.
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 pub unsafe fn layer_statistics<V: Vector>(x: &[f32], eps: f32) -> [f32; 2] {
     // SAFETY: the caller's contract is the same.
@@ -89,7 +89,7 @@ pub unsafe fn layer_statistics<V: Vector>(x: &[f32], eps: f32) -> [f32; 2] {
 /// Zero and `1 / sqrt(mean of squares + eps)` of a row.
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 pub unsafe fn rms_statistics<V: Vector>(x: &[f32], eps: f32) -> [f32; 2] {
     // SAFETY: the caller's contract is the same.
@@ -120,7 +120,7 @@ pub unsafe fn normalise<V: Vector>(
 /// `x / (1 + e^-x)`.
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 pub unsafe fn silu<V: Vector>(row: &mut [f32]) {
     map!(V, row, |x| x.div(V::splat(1.0).add(exp(V::splat(0.0).sub(x)))));
@@ -129,7 +129,7 @@ pub unsafe fn silu<V: Vector>(row: &mut [f32]) {
 /// `max(x, 0)`; NaN stays NaN.
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 pub unsafe fn relu<V: Vector>(row: &mut [f32]) {
     map!(V, row, |x| V::splat(0.0).max(x));
@@ -139,7 +139,7 @@ pub unsafe fn relu<V: Vector>(row: &mut [f32]) {
 /// which is equal and does not cancel where tanh is near -1.
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 pub unsafe fn gelu_tanh<V: Vector>(row: &mut [f32]) {
     const A: f32 = -2.0 * 0.797_884_6;
@@ -153,7 +153,7 @@ pub unsafe fn gelu_tanh<V: Vector>(row: &mut [f32]) {
 /// `x Phi(x)`: the value is `x - x tail` on the right and `x tail` on the left, so nothing cancels.
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 pub unsafe fn gelu<V: Vector>(row: &mut [f32]) {
     map!(V, row, |x| {
@@ -169,7 +169,7 @@ pub unsafe fn gelu<V: Vector>(row: &mut [f32]) {
 /// which the exponential is too small for an f32.
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 pub unsafe fn normal_tail<V: Vector>(x: V) -> (V, V) {
     const FIT: [f32; 10] = [
@@ -218,7 +218,7 @@ impl Running {
 /// rest by zero. Returns the factor from sums under the old maximum to sums under the new one.
 ///
 /// # Safety
-/// As [`Vector`]; `seen` is at most the length of `scores`.
+/// See [`Vector`]; `seen` is at most the length of `scores`.
 #[inline(always)]
 pub unsafe fn softmax_block<V: Vector>(
     scores: &mut [f32],
@@ -257,7 +257,7 @@ pub unsafe fn softmax_block<V: Vector>(
 /// `e^(factor * x + shift)` of the elements after a row's last whole vector.
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 pub unsafe fn exp_tail<V: Vector>(tail: &mut [f32], factor: V, shift: V) {
     if tail.is_empty() {
@@ -277,7 +277,7 @@ pub unsafe fn exp_tail<V: Vector>(tail: &mut [f32], factor: V, shift: V) {
 /// `m = e^2u - 1`, which does not cancel.
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 pub unsafe fn softcap<V: Vector>(row: &mut [f32], scale: f32, cap: f32) {
     let factor = 2.0 * scale / cap;
@@ -290,7 +290,7 @@ pub unsafe fn softcap<V: Vector>(row: &mut [f32], scale: f32, cap: f32) {
 /// `row *= factor`.
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 pub unsafe fn scale<V: Vector>(row: &mut [f32], factor: f32) {
     map!(V, row, |x| x.mul(V::splat(factor)));

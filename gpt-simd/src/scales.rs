@@ -1,7 +1,7 @@
 //! Scales and minima of quantised panels.
 //!
-//! A product sums integers over a part of a sub-block that has one scale: 32 columns, or 16. Then
-//! the scale of the weights and that of the inputs are multiplied in. The types here say where
+//! A product sums integers over a part of a sub-block that has one scale: 32 columns, or 16. It
+//! then multiplies the sum by the scales of the weights and of the inputs. The types here say where
 //! scales are stored and how sums begin, so that formats that differ only in their quants share one
 //! product of many rows.
 
@@ -28,13 +28,13 @@ pub trait Scales {
     /// block, `fine` its own bytes.
     ///
     /// # Safety
-    /// As [`Vector`], and the pointers are those of a panel in this layout.
+    /// See [`Vector`]; the pointers are of a panel in this layout.
     unsafe fn scale<V: Vector>(opening: *const u8, fine: *const u8, part: usize, lane: usize) -> V;
 
     /// The minima of outputs `lane..`; zeros if there are none.
     ///
     /// # Safety
-    /// As [`scale`](Self::scale).
+    /// See [`scale`](Self::scale).
     #[inline(always)]
     unsafe fn minimum<V: Vector>(opening: *const u8, fine: *const u8, lane: usize) -> V {
         let _ = (opening, fine, lane);
@@ -52,7 +52,7 @@ const BYTES: usize = PANEL;
 const K_SUB_BLOCKS: usize = 8;
 
 /// # Safety
-/// As [`Vector`]; `from` has an f16 of each output.
+/// See [`Vector`]; `from` has an f16 of each output.
 #[inline(always)]
 unsafe fn halves<V: Vector>(from: *const u8, lane: usize) -> V {
     // SAFETY: by the caller's promise.
@@ -96,7 +96,7 @@ impl Scales for Affine {
     }
 }
 
-/// As [`Affine`], times a fine scale and a fine minimum.
+/// Like [`Affine`], times a fine scale and a fine minimum.
 pub struct FineAffine;
 
 impl Scales for FineAffine {

@@ -66,8 +66,8 @@ pub unsafe trait Vector: Copy {
 /// A set that multiplies pairs of bf16 and adds both products to an f32.
 ///
 /// # Safety
-/// As [`Vector`]. Registers of pairs have the type of those of f32; only these functions read them
-/// as pairs.
+/// See [`Vector`]. Registers of pairs have the same type as registers of f32; only these functions
+/// read them as pairs.
 pub unsafe trait Pairs: Vector {
     /// In each lane, both products of a pair of weights and a pair of inputs, added to the sum.
     unsafe fn add_pairs(sums: Self, weights: Self, inputs: Self) -> Self;
@@ -84,7 +84,7 @@ pub unsafe trait Pairs: Vector {
 /// NaN.
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 pub unsafe fn exp<V: Vector>(x: V) -> V {
     // SAFETY: the caller's promise is passed on to every call.
@@ -97,7 +97,7 @@ pub unsafe fn exp<V: Vector>(x: V) -> V {
 /// `e^x - 1`, which keeps its digits where x is near zero. Clamped like [`exp`].
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 pub unsafe fn exp_m1<V: Vector>(x: V) -> V {
     // SAFETY: the caller's promise is passed on to every call.
@@ -107,10 +107,10 @@ pub unsafe fn exp_m1<V: Vector>(x: V) -> V {
     }
 }
 
-/// `2^n`, the remainder `r`, and `p` with `e^r = 1 + r p`. The bounds are those of [`exp`].
+/// `2^n`, the remainder `r`, and `p` with `e^r = 1 + r p`. The bounds are as in [`exp`].
 ///
 /// # Safety
-/// As [`Vector`].
+/// See [`Vector`].
 #[inline(always)]
 unsafe fn reduced<V: Vector>(x: V) -> (V, V, V) {
     // SAFETY: the caller's promise is passed on to every call.

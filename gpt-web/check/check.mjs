@@ -77,7 +77,7 @@ async function welcome(page, address) {
   check("the first text ends", /^Done: 250 tokens/.test(await page.value(status)),
     await page.value(status));
   const speed = await page.value('document.getElementById("speed").textContent');
-  check("it says how fast it is", /^\d+ tokens a second$/.test(speed), speed);
+  check("it says how fast it is", /^\d+ tokens per second$/.test(speed), speed);
   const device = await page.value('document.getElementById("device").textContent');
   // Chromium's only adapter here is software, which the model of the page does not use.
   await page.until('/software/.test(document.getElementById("reason").textContent)');
@@ -268,7 +268,7 @@ try {
   check("no task of the page is long", tasks.every((task) => task <= TASK),
     tasks.map((task) => `${task.toFixed(0)} ms`).join(", "));
   check("the page reports no error", page.errors.length === 0, page.errors.join("; "));
-  // In a tab of its own: the program runs on the page's thread here.
+  // In a separate tab: the program runs on the page's thread here.
   const other = await browser.page();
   await other.open(address);
   await other.until(idle);

@@ -13,7 +13,7 @@ export class Chromium {
   #calls = new Map();
   #listeners = [];
 
-  /** Starts `program` (its name or path), with WebGPU in software and more `flags`. */
+  /** Starts `program` (its name or path), with software WebGPU and more `flags`. */
   static async start(program, flags = []) {
     const browser = new Chromium();
     browser.#profile = await mkdtemp(join(tmpdir(), "gpt-web-"));

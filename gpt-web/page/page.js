@@ -33,7 +33,7 @@ function frame() {
   written.append(waiting);
   waiting = "";
   written.normalize();
-  if (speed) $("speed").textContent = `${speed.toFixed(0)} tokens a second`;
+  if (speed) $("speed").textContent = `${speed.toFixed(0)} tokens per second`;
 }
 
 function add(piece) {
@@ -60,7 +60,7 @@ function write() {
   show("writing");
 }
 
-/** Sentences of the ends of a text. */
+/** The status line for each way that a text can end. */
 const ENDS = {
   end: (n) => `Done: ${n} tokens, then the model ended the text`,
   length: (n) => `Done: ${n} tokens`,

@@ -1,7 +1,7 @@
 //! A model that writes texts, one at a time.
 //!
-//! Its functions are `async`, for a GPU of a browser is waited for by events. The CPU engine never
-//! yields within one.
+//! Its functions are `async`, because a browser's GPU signals its end by an event. The CPU engine
+//! never yields within one.
 
 use std::time::Duration;
 
@@ -120,7 +120,7 @@ impl Writer {
     /// The logits after each token of `text`, a row after the other.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// See [`start`](Self::start).
     pub async fn logits(&self, text: String) -> Result<Vec<f32>, JsError> {
         let ids = self.model.tokenizer()?.encode_prompt(&text)?;
         let mut session = self.model.session().capacity(ids.len() as u32).open()?;
@@ -134,7 +134,7 @@ impl Writer {
     /// The logits after the last token of `text`, whose tokens are read at once.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// See [`start`](Self::start).
     pub async fn last_logits(&self, text: String) -> Result<Vec<f32>, JsError> {
         let ids = self.model.tokenizer()?.encode_prompt(&text)?;
         let mut session = self.model.session().capacity(ids.len() as u32).open()?;

@@ -7,9 +7,9 @@
 //! files, [`variants`] replaces files by others if an adapter has a feature, and [`linker`] joins a
 //! kernel's files and maps lines of the result back to them.
 //!
-//! It is part of `gpt-runtime`, and there is little reason to depend on it alone: a file is no
-//! shader without a model's header. `gpt-codegen` writes that header and decides which files a
-//! kernel has; the command `gpt shaders` writes the linked shaders of a model.
+//! `gpt-runtime` depends on it, and there is little reason to use it alone: a file is not a shader
+//! without a model's header. `gpt-codegen` writes that header and decides which files a kernel has;
+//! the command `gpt shaders` writes the linked shaders of a model.
 
 #![warn(missing_docs)]
 // A library must not print; the program that uses it decides what to print.

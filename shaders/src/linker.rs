@@ -26,7 +26,7 @@ pub fn link(kernel: &Kernel) -> String {
 ///
 /// # Panics
 ///
-/// As [`link`] does.
+/// See [`link`].
 pub fn link_for_web(kernel: &Kernel) -> String {
     let directives = match kernel.parts.contains(&files::SHARED_ENTRY_SUBGROUPS) {
         true => "enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n",

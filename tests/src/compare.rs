@@ -22,8 +22,8 @@ pub fn nmse(found: &[f32], expected: &[f64]) -> f64 {
 }
 
 /// [`nmse`] with a lower bound of the norm. Weights of unit gain make values of about one; if a
-/// step's few values cancel, its rounding errors are those of the summands, so the norm is at least
-/// a tenth of that.
+/// step's few values cancel, its rounding errors are as large as the summands', so the norm counts
+/// as at least a tenth.
 fn trace_error(found: &[f32], expected: &[f64]) -> f64 {
     let mean = expected.iter().map(|x| x * x).sum::<f64>() / expected.len() as f64;
     nmse(found, expected) * (mean / mean.max(0.01))

@@ -1,5 +1,5 @@
 //! Every test that needs more than one crate. Engines are compared with the `oracle`, on `specs`
-//! (both crates of their own; specs are compiled in `models`, random in `random`) with weights of
+//! (both separate crates; `models` has compiled specs, `random` random ones) with weights of
 //! `unit_gain` or `mixed`. `compare` measures errors, `parity` compares inference, `training` and
 //! `adamw` training. `bounds` has kernels that check every index, `book` the Rust blocks of the
 //! documentation. The tests are in `tests/`, beside this folder.

@@ -79,7 +79,7 @@ pub fn check(name: &str, spec: &Spec, format: Format, engine: Engine<'_>, bound:
     check_engines(name, spec, format, &[Candidate { name: "the engine", engine, bound }]);
 }
 
-/// As [`check`] with several engines: the oracle runs once for all of them.
+/// Like [`check`] with several engines: the oracle runs once for all of them.
 #[track_caller]
 pub fn check_engines(name: &str, spec: &Spec, format: Format, engines: &[Candidate<'_>]) {
     let plan = specs::plan(name, spec);
@@ -87,7 +87,7 @@ pub fn check_engines(name: &str, spec: &Spec, format: Format, engines: &[Candida
     check_weights(&format!("{name} in {}", format.name()), plan, &weights, engines);
 }
 
-/// As [`check_engines`] with other weights; `name` is the model's in messages.
+/// Like [`check_engines`] with other weights; `name` is the model's in messages.
 #[track_caller]
 pub fn check_weights(
     name: &str,

@@ -98,8 +98,8 @@ pub fn expected(plan: &Plan, gpt: &Gpt, batches: &[&Batch]) -> (Vec<Vec<f64>>, V
 }
 
 /// Asserts that the error of each tensor is at most `bound`. If a tensor's elements cancel, its
-/// rounding errors are those of the summands, so the norm is at least a thousandth of that of all
-/// gradients.
+/// rounding errors are as large as the summands', so its norm counts as at least a thousandth of
+/// the norm of all gradients.
 #[track_caller]
 pub fn check_tensors(
     what: &str,

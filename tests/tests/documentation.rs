@@ -15,7 +15,7 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Every page in Markdown, relative to the root: those of the root and of the crates, the book.
+/// Every page in Markdown, relative to the root: in the root, in the crates, and in the book.
 fn pages() -> Vec<PathBuf> {
     let names = [
         "README",

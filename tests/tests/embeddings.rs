@@ -1,5 +1,5 @@
-//! Embeddings of several texts are those of each text alone, bit for bit, whatever the texts beside
-//! it and however an engine runs them.
+//! Embeddings of several texts equal those of each text alone, bit for bit, whatever the other
+//! texts are and however an engine runs them.
 
 use std::sync::Arc;
 

@@ -104,7 +104,7 @@ fn variants_are_other_files() {
         .into_iter()
         .map(|(name, spec)| gpt_codegen::plan::plan(name, &spec))
         .collect();
-    // In f32, the embeddings of the last three have more parts than those of the two presets.
+    // In f32, the embeddings of the last three have more parts than the two presets' embeddings.
     let presets = "struct A { ..GPT2_SMALL } struct B { ..SMOLLM2_135M } struct C { vocab: 120_000, ..GPT2_SMALL }
         struct D { vocab: 160_000, ..GPT2_SMALL } struct E { vocab: 200_000, ..GPT2_SMALL }";
     let presets = gpt_codegen::specs(presets.parse().unwrap()).unwrap_or_else(|_| panic!());
@@ -219,7 +219,7 @@ fn kernels_of_large_models_keep_the_limits() {
 fn dispatches_are_few() {
     for (name, spec) in gpt_tests::specs::odd() {
         let plan = gpt_codegen::plan::plan(name, &spec);
-        // A norm that is no prologue is a dispatch of its own.
+        // A norm that is not a prologue takes a dispatch.
         let branches = if spec.block.norms_branches() { 2 } else { 0 };
         let of_layer = 5 + branches + u32::from(spec.qk_norm.is_some());
         let of_model = 3 + u32::from(spec.embedding_norm) + u32::from(spec.head_dense);

@@ -2,8 +2,8 @@
 //!
 //! Steps are measured as the engine runs them, on all threads, with sizes that are known at run
 //! time only. Inner loops are also compiled here with constant sizes, and the two forms are
-//! compared on one thread: `products` has those of matrices, `rows` those of single rows. `memory`
-//! has their operands.
+//! compared on one thread: `products` has the loops over matrices, `rows` the loops over single
+//! rows. `memory` has their operands.
 
 mod memory;
 pub mod products;

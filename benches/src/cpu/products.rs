@@ -34,7 +34,7 @@ pub fn row<const DEPTH: usize, const PAIRS: usize>(format: Format, rows: usize) 
         move |literal| {
             turn += 1;
             let x = &x.floats()[..DEPTH];
-            // The values of pairs do not matter, as inputs are rounded beforehand.
+            // The values of pairs do not matter, because inputs are rounded first.
             let pairs: &[Bf16Pair] = bytemuck::cast_slice(&x[..PAIRS]);
             panels.turn(turn).fold(0.0, |sum, panel| {
                 let mut out = [0.0; PANEL];

@@ -171,7 +171,7 @@ pub fn dynamic(kernel: &Kernel) -> Result<Dynamic, String> {
 fn rewrite(line: &str, model: &[Constant<'_>], out: &mut String) {
     let code = line.split("//").next().unwrap_or_default();
     let of_constants = code.starts_with("const ") || code.starts_with('@');
-    // Open angle brackets, from that of an array's type on.
+    // Open angle brackets, counted from the array type's.
     let mut depth = 0u32;
     let mut rest = code;
     while let Some(first) = rest.chars().next() {

@@ -144,7 +144,7 @@ impl Bound {
         }
     }
 
-    /// Records `n` dispatches that wait for each other, as those of a model do.
+    /// Records `n` dispatches that wait for each other, as in a model.
     pub fn record(&self, pass: &mut ComputePass<'_>, n: u64) {
         pass.set_pipeline(&self.pipeline);
         for groups in self.rotation.iter().cycle().take(n as usize) {

@@ -36,7 +36,7 @@ impl Bench {
         Ok(Bench { session: session.open()?, tokens: tokens.collect(), position })
     }
 
-    /// Measures a prompt of `n` tokens with the logits of the last one, in tokens a second.
+    /// Measures a prompt of `n` tokens with the logits of the last one, in tokens per second.
     pub fn prefill(&mut self, n: usize) -> Result<f64, Failure> {
         self.session.truncate(0);
         let start = Instant::now();
@@ -44,7 +44,7 @@ impl Bench {
         Ok(n as f64 / start.elapsed().as_secs_f64())
     }
 
-    /// Measures decoding `n` tokens from the position, in tokens a second.
+    /// Measures decoding `n` tokens from the position, in tokens per second.
     pub fn decode(&mut self, n: usize) -> Result<f64, Failure> {
         let (before, rest) = self.tokens.split_at(self.position);
         let held = self.session.tokens().len();
@@ -93,7 +93,7 @@ impl TrainBench {
         Ok(TrainBench { trainer, batch, steps })
     }
 
-    /// Measures some steps, in tokens a second.
+    /// Measures some steps, in tokens per second.
     pub fn train(&mut self) -> Result<f64, Failure> {
         let start = Instant::now();
         for _ in 0..self.steps {

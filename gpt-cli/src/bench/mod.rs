@@ -1,4 +1,4 @@
-//! `gpt bench`: measures prompts, decoding and training in tokens a second, and relative to the
+//! `gpt bench`: measures prompts, decoding and training in tokens per second, and relative to the
 //! roofline.
 //!
 //! `measure` runs the timed work, `roofline` compares its speed with the peak of the machine,

@@ -47,8 +47,8 @@ pub fn of(model: &Model<Untyped>, tokens: &[u32]) -> Result<Value, Failure> {
     }))
 }
 
-/// A token's label. An id without a token gets its number, because the vocabulary of a model may be
-/// larger than that of its tokenizer.
+/// A token's label. An id without a token gets its number, because a model's vocabulary may be
+/// larger than its tokenizer's.
 fn label(tokenizer: &Tokenizer, id: u32) -> String {
     match tokenizer.token_bytes(id) {
         Some(bytes) => labels::label(&bytes),

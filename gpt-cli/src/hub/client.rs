@@ -102,7 +102,7 @@ impl Hub {
             .timeout_recv_response(Some(patience))
             .timeout_per_read(Some(patience))
             .user_agent(concat!("gpt/", env!("CARGO_PKG_VERSION")))
-            // Lengths and ranges are those of the files.
+            // Lengths and ranges refer to the files as they are, not compressed.
             .accept_encoding("identity");
         let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned());
         let endpoint = endpoint.trim().trim_end_matches('/').to_owned();
@@ -113,7 +113,7 @@ impl Hub {
         }
         let token = variable("HF_TOKEN").or_else(token_file).map(|token| token.trim().to_owned());
         if token.as_deref().is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
-            return Err(Failure::Input("the token of HF_TOKEN has blanks within it".to_owned()));
+            return Err(Failure::Input("the token in HF_TOKEN contains blanks".to_owned()));
         }
         Ok(Hub { agent: config.build().into(), endpoint, token, patience })
     }
@@ -177,7 +177,7 @@ impl Hub {
     pub fn cause(&self, error: &ureq::Error) -> String {
         match error {
             ureq::Error::Timeout(_) => {
-                format!("nothing came for {} s", self.patience.as_secs())
+                format!("no data arrived for {} s", self.patience.as_secs())
             }
             // The reader of a body wraps errors.
             ureq::Error::Io(io) => match io.get_ref().and_then(|e| e.downcast_ref::<ureq::Error>())
@@ -209,7 +209,7 @@ impl Hub {
             )),
             404 => Failure::Input(format!("there is no {repo} at {endpoint}; check the name")),
             429 => Failure::Failed(format!(
-                "{endpoint} has too many requests from you; try again later"
+                "{endpoint} received too many requests from you; try again later"
             )),
             code => Failure::Failed(format!(
                 "{endpoint} answers with status {code} for {repo}; try again later"

@@ -46,7 +46,7 @@ const BESIDE: [&str; 11] = [
     "encoder.json",
 ];
 
-/// The files that `wanted` names: exactly, or else those whose name has it as a part, in any case.
+/// The files that `wanted` names: exactly, or else those whose names contain it, in any case.
 pub fn matching<'a>(names: impl Iterator<Item = &'a str>, wanted: &str) -> Vec<&'a str> {
     let names: Vec<&str> = names.collect();
     if let Some(name) = names.iter().find(|name| **name == wanted) {
@@ -83,7 +83,7 @@ pub fn choose<'a>(
         None => whole(names()),
     };
     chosen.sort_unstable();
-    // Of several parts, one stands for all.
+    // Lists a file in several parts once.
     chosen.dedup_by(|a, b| set(a).is_some() && set(a) == set(b));
     let listed = || names().filter(|name| is_weights(name)).collect::<Vec<_>>();
     let first = match (&chosen[..], wanted) {

@@ -1,7 +1,7 @@
 //! Models of the Hugging Face hub: their names on the command line, and their place in its cache.
 //!
-//! The folders are those of the hub's own tools, so a model that one of them downloaded is there
-//! for `gpt`, and the other way round. The crate `hf-hub` has the layout. It neither compares
+//! The hub's own tools use the same folders, so `gpt` finds a model that one of them downloaded,
+//! and the other way round. The crate `hf-hub` has the layout. It neither compares
 //! checksums nor limits the time of a silent connection, so `client` and `transfer` download files
 //! with `ureq` (decision 62 has the comparison). `files` chooses which.
 
@@ -68,7 +68,7 @@ impl std::fmt::Display for Name {
 /// A repository in the cache.
 pub struct Folder {
     cache: CacheRepo,
-    /// The folder of the hub's cache, and that of the repository in it.
+    /// The folder of the hub's cache, and the repository's folder in it.
     root: PathBuf,
     name: String,
 }
@@ -110,7 +110,7 @@ impl Folder {
 fn cached(name: &Name) -> Result<PathBuf, String> {
     let pull = format!("download it with `gpt pull {name}`");
     let Some(folder) = Folder::of(&name.repo).ok().and_then(|folder| folder.snapshot()) else {
-        return Err(format!("it is no file, and the hub's cache has no such model; {pull}"));
+        return Err(format!("it is not a file, and the hub's cache has no such model; {pull}"));
     };
     let Some(file) = &name.file else { return Ok(folder) };
     let mut names = Vec::new();

@@ -230,7 +230,7 @@ impl Part {
                 let expected = format!("bytes {}-{}/{}", self.len, self.size - 1, self.size);
                 if range != expected {
                     return Err(Failure::Failed(format!(
-                        "{} was asked for {expected} of {} and sent {range:?}",
+                        "the request to {} was for {expected} of {}, and it sent {range:?}",
                         hub.endpoint, file.name
                     )));
                 }
@@ -276,7 +276,7 @@ impl Part {
         if found != self.expected.hex() {
             fs::remove_file(&self.path).map_err(io("remove", &self.path))?;
             return Err(Failure::Failed(format!(
-                "what arrived is damaged: its checksum is {found} and should be {}; run the same command again",
+                "the download is damaged: its checksum is {found} and should be {}; run the same command again",
                 self.expected.hex()
             )));
         }

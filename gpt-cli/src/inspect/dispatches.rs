@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::table::Table;
 
-/// The dispatches of each phase, and those of sampling and of attention over many keys.
+/// The dispatches of each phase, of sampling, and of attention over many keys.
 pub fn tables(plan: &'static Plan) -> Vec<Table> {
     let phases = [("decode", Phase::Decode, "token"), ("prefill", Phase::Prefill, "chunk")];
     let phases = phases.map(|(name, phase, per)| {

@@ -29,7 +29,7 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => Ok(Lock(file)),
             Err(TryLockError::WouldBlock) => Err(Failure::Input(format!(
-                "another gpt train is writing into {}; wait for its end, or name another folder",
+                "another gpt train is writing into {}; wait until it ends, or name another folder",
                 out.display()
             ))),
             // A file system without locks.

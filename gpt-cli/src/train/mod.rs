@@ -43,7 +43,7 @@ use text::Text;
   gpt train --model nano --data shakespeare.txt --out run
   gpt train --resume --out run --steps 4000")]
 pub struct Arguments {
-    /// A model built into gpt: bard, nano, ... [default: that of --weights]
+    /// Built-in model: bard, nano, ... [default: the model in --weights]
     #[arg(long, hide_possible_values = true, value_parser = models::named())]
     #[arg(required_unless_present_any = ["resume", "spec", "weights"], conflicts_with = "spec")]
     model: Option<&'static BuiltIn>,
@@ -59,7 +59,7 @@ pub struct Arguments {
     /// Resumes the run in DIR; options that are not given keep its values
     #[arg(long)]
     resume: bool,
-    /// char, bpe:SIZE, or a file [default: that of --weights, or char]
+    /// char, bpe:SIZE, or a file [default: from --weights, or char]
     #[arg(long, value_name = "T")]
     tokenizer: Option<String>,
     /// Weights to start from [default: random weights]
@@ -199,14 +199,14 @@ fn found(arguments: &Arguments) -> Result<Option<Saved>, Failure> {
     if !arguments.resume {
         if let Some(saved) = saved {
             return Err(Failure::Input(format!(
-                "{} has a run already, of {} steps; continue it with --resume, or name another folder",
+                "{} already has a run, of {} steps; continue it with --resume, or name another folder",
                 out.display(),
                 saved.step()
             )));
         }
         if out.join("model.safetensors").exists() {
             return Err(Failure::Input(format!(
-                "{} has a model already, which training would replace; name another folder",
+                "{} already has a model, which training would replace; name another folder",
                 out.display()
             )));
         }
@@ -248,7 +248,7 @@ fn model_of(arguments: &Arguments, saved: &Saved, run: &Run) -> Result<Chosen, F
         (None, Some(keys), _) => models::of_keys(saved.model(), keys),
         (None, None, Some(model)) => Ok(model.into()),
         (None, None, None) => Err(Failure::Input(format!(
-            "{} is of the model {}, which is not built into this binary",
+            "{} is a checkpoint of {}, which is not built into gpt; pass its keys with --spec",
             saved.folder().display(),
             saved.model()
         ))),

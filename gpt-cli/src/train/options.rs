@@ -251,7 +251,7 @@ impl Options {
 
 fn above_zero(name: impl Display, value: Option<u64>) -> Result<(), Failure> {
     match value {
-        Some(0) => Err(Failure::Input(format!("--{name} is 0; it takes at least 1"))),
+        Some(0) => Err(Failure::Input(format!("--{name} is 0; it has to be at least 1"))),
         _ => Ok(()),
     }
 }

@@ -222,7 +222,7 @@ impl Loop {
         Ok(Ended::Done)
     }
 
-    /// Whether something that happens each `every` steps is due.
+    /// Whether something that happens every `every` steps, and after the last step, is due.
     fn is_due(&self, every: u64) -> bool {
         let done = self.trainer.steps();
         done.is_multiple_of(every) || done >= self.run.options.steps()
@@ -257,9 +257,8 @@ impl Loop {
         Ok(None)
     }
 
-    /// Saves the first checkpoint of a run whose validation failed, so that its weights are not
-    /// lost.
-    /// Where there is one, it stays, since a new one would replace it.
+    /// If the validation diverged and the run has no checkpoint yet, saves one, so that the weights
+    /// are not lost. An earlier checkpoint stays, because a new one would replace it.
     fn keep(&mut self, line: &Line, failure: Failure) -> Result<Option<f64>, Failure> {
         if self.saved.is_none() && matches!(failure, Failure::Runtime(Error::Diverged(_))) {
             self.save(line)?;
@@ -298,7 +297,7 @@ impl Loop {
         let (step, loss) = (self.trainer.steps(), sum / rows as f64);
         if !loss.is_finite() {
             return Err(Failure::Runtime(Error::Diverged(format!(
-                "the training diverged: the validation loss of step {step} is {loss} (--eval-windows 0 goes on without validation)"
+                "the training diverged: the validation loss of step {step} is {loss} (--eval-windows 0 continues without validation)"
             ))));
         }
         let text = format!("step {step}: validation loss {loss:.4}");

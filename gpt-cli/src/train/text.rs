@@ -29,8 +29,8 @@ pub struct Text {
 }
 
 impl Text {
-    /// Reads the text at `paths`. A resumed run uses its saved tokenizer, a new run that of the
-    /// arguments.
+    /// Reads the text at `paths`. A resumed run uses its saved tokenizer, a new run the tokenizer
+    /// of the arguments.
     pub fn read(
         arguments: &Arguments,
         plan: &Plan,
@@ -68,7 +68,7 @@ impl Text {
         })
     }
 
-    /// The tokens that a run has saved, if they are those of `fingerprint`.
+    /// The tokens that a run has saved, if they have this `fingerprint`.
     pub fn saved(
         arguments: &Arguments,
         plan: &Plan,

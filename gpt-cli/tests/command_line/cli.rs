@@ -109,7 +109,7 @@ fn a_self_test_says_whether_a_device_can_be_trusted() {
 }
 
 /// Tuning saves its choices, and the chosen kernels compute the right results.
-/// Runs the program with a folder of its own for caches and returns the JSON that it prints last.
+/// Runs the program with its own cache folder and returns the JSON that it prints last.
 fn json_with_cache(folder: &std::path::Path, arguments: &str) -> Value {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gpt"));
     let output = command.env("GPT_CACHE_DIR", folder).args(arguments.split(' ')).output().unwrap();
@@ -341,7 +341,7 @@ fn the_embedded_model_generates_text() {
     let prompt = ["generate", "--device", "cpu", "--prompt", "ROMEO:", "--tokens", "9", "--json"];
     assert_eq!(json(&prompt)["tokens"], 9);
     let message = failure(&["generate", "--model", "nano", "--prompt", "a"], 2);
-    assert!(message.contains("only those of bard are"), "{message}");
+    assert!(message.contains("only the weights of bard"), "{message}");
 }
 
 #[test]

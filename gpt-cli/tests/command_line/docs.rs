@@ -1,6 +1,6 @@
 //! Runs the shell commands of the README and of the book with this build of `gpt`.
 //!
-//! The blocks of a page run in order, in a folder of the page's own that has a text,
+//! The blocks of a page run in order, in the page's own folder, which has a text,
 //! `shakespeare.txt`. A comment before a block, `<!-- test-args train: --steps 9 -->`, appends
 //! arguments to a subcommand, so that the test is quick. A block whose info string is `sh no_run`
 //! needs the network or minutes and is not run.

@@ -1,4 +1,4 @@
-//! `gpt explain` writes one page that needs nothing else, and its numbers are those of the model.
+//! `gpt explain` writes one page that needs nothing else, with the numbers that the model computes.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -76,7 +76,7 @@ fn a_page_needs_nothing_else() {
     assert!(page.contains("<noscript>"));
     let labels: Vec<&str> = data["tokens"].as_array().unwrap().iter().map(label).collect();
     assert_eq!(labels.concat(), "Oh,␣no!⏎To␣be");
-    // The page is a file of its own: nothing is left beside it.
+    // The page is a single file: nothing is left beside it.
     let files = std::fs::read_dir(folder.path().join("deep/er")).unwrap();
     assert_eq!(files.count(), 1);
 }

@@ -100,7 +100,7 @@ fn examples_run() {
         let help = help(&command);
         for example in examples(&help) {
             // A conversation needs a model that is not part of the binary, tuning takes a GPU and
-            // minutes, and a download the hub; tests of their own run them.
+            // minutes, and a download needs the hub; separate tests run them.
             if ["chat", "tune", "pull"].contains(&command.as_str()) {
                 continue;
             }

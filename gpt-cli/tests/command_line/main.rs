@@ -1,7 +1,7 @@
 //! Tests of the program `gpt`, one file a subject.
 //!
 //! They are one program, because each waits for commands, and other tests run meanwhile. Downloads
-//! need a feature of their own, and the template needs long builds, so both are apart.
+//! need a Cargo feature, and the template needs long builds, so both are apart.
 
 mod chat;
 mod cli;

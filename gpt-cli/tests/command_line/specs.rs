@@ -88,7 +88,7 @@ fn configs() -> [(&'static str, Value); 4] {
     ]
 }
 
-/// The logits that the command prints for a folder are those of the model in this process.
+/// The logits that the command prints for a folder equal those of the model in this process.
 #[test]
 fn weights_say_what_model_they_are() {
     for (family, config) in configs() {

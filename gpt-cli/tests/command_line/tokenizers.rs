@@ -88,7 +88,7 @@ fn a_tokenizer_that_cannot_be_read_is_an_error_where_it_is_used() {
         let message = folder.failure(command, more);
         assert!(message.contains("is not a tokenizer that can be read"), "{message}");
     }
-    // One that was asked for is needed.
+    // A requested tokenizer is needed.
     let path = folder.write("other.json", "{}");
     let message = folder.failure("generate", &["--prompt", "a", "--tokenizer", &path]);
     assert!(message.contains("other.json"), "{message}");
@@ -118,7 +118,7 @@ fn each_window_of_a_text_begins_with_bos() {
     assert_eq!(folder.json("generate", &GENERATE)["prompt_tokens"], 4);
     let text = folder.write("text.txt", "abcdefghijklmnop");
     let eval = folder.json("eval", &["--context", "8", "--data", &text]);
-    // Seventeen tokens, BOS and `a` (49) to `p`: two windows, of which the second begins with `h`.
+    // Seventeen tokens, BOS and `a` (49) to `p`: two windows. The second begins with `h`.
     let mut nll = 0.0;
     for window in ["0,49,50,51,52,53,54,55", "0,57,58,59,60,61,62,63"] {
         let logits = folder.json("logits", &["--ids", window])["logits"].take();

@@ -269,7 +269,7 @@ fn failures_are_one_sentence() {
     assert!(!desk.path("new").exists(), "a failed run leaves a folder behind");
     succeeds(&mut desk.train("run", "--steps 2"));
     for (message, part) in [
-        (fails(&mut desk.train("run", ""), 2), "has a run already, of 2 steps"),
+        (fails(&mut desk.train("run", ""), 2), "already has a run, of 2 steps"),
         (fails(&mut desk.train("run", "--resume --seed 5"), 2), "began with --seed 0"),
         (fails(&mut desk.train("run", "--resume --tokenizer char"), 2), "keeps its tokenizer"),
         (fails(&mut desk.train("run", "--resume --weights x"), 2), "takes no --weights"),

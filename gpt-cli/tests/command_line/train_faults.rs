@@ -115,7 +115,7 @@ fn spoil(path: &Path, id: usize, width: usize) {
 }
 
 /// A token that only the validation has makes its loss NaN. The weights of the run stay, and it
-/// goes on without validation.
+/// continues without validation.
 #[test]
 fn a_first_validation_loss_of_nan_loses_no_weights() {
     let desk = TestDir::new(60);
@@ -230,7 +230,7 @@ fn tokens_that_shrink_end_a_run_with_a_sentence() {
     let mut text = String::new();
     std::io::Read::read_to_string(&mut stderr, &mut text).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1), "{text}");
-    assert!(text.contains("error: a file became shorter while it was read"), "{text}");
+    assert!(text.contains("error: a file was truncated while it was read"), "{text}");
 }
 
 /// A disk that is full, as a limit of the size of files: an error names the file, and the last

@@ -17,8 +17,8 @@ use serde::ser;
 const PLAN: &str = "plan";
 const COW: &str = "::std::borrow::Cow::Borrowed";
 
-/// The expression of `value`, whose types are those of `gpt-plan`, which has to be in scope as
-/// `plan`. It is a block that declares the lists of bindings, each once, before the value.
+/// The expression of `value`. Its types are from `gpt-plan`, which has to be in scope as `plan`. It
+/// is a block that declares the lists of bindings, each once, before the value.
 pub fn tokens(value: &(impl Serialize + ?Sized)) -> TokenStream {
     let mut out = Literal::default();
     value.serialize(&mut out).expect("the types of a plan have literals");
@@ -85,7 +85,7 @@ impl Literal {
             let text = text.strip_prefix('(')?;
             text.strip_suffix(')')
         });
-        let slice = slice.ok_or_else(|| ser::Error::custom("bindings that are no list"))?;
+        let slice = slice.ok_or_else(|| ser::Error::custom("bindings that are not a list"))?;
         let known = self.bindings.iter().position(|known| known == slice);
         let index = known.unwrap_or_else(|| {
             self.bindings.push(slice.to_owned());

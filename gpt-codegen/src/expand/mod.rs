@@ -72,7 +72,8 @@ pub fn model(
                     Self::train_bytes_with(batch, tokens, plan::Recompute::Nothing)
                 }
 
-                /// As [`train_bytes`](Self::train_bytes), with recomputation in the backward pass.
+                /// Like [`train_bytes`](Self::train_bytes), with recomputation in the backward
+                /// pass.
                 #vis const fn train_bytes_with(
                     batch: u32,
                     tokens: u32,
@@ -91,8 +92,8 @@ pub fn model(
 }
 
 /// The constructors of a model, its sizes and its costs. Within an impl, rustdoc lists constants
-/// before functions, so the constructors have an impl of their own. rustdoc keeps the order of
-/// impls, so these two come before that of the plan.
+/// before functions, so the constructors have a separate impl. rustdoc keeps the order of impls, so
+/// these two come before the impl of the plan.
 fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
     let Model { root, ident, vis, spec, .. } = model;
     let sizes = [

@@ -32,7 +32,7 @@ pub fn types(model: &Model, plan: &Plan) -> TokenStream {
         #blank
         #[doc = #summary]
         ///
-        /// Its keys, with those of its base and without those that have their defaults:
+        /// Its keys, including inherited ones; keys at their defaults are left out:
         ///
         #[doc = #keys]
         ///

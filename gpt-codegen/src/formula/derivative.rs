@@ -66,7 +66,7 @@ fn rule(
         Node::Sqrt(a) => {
             let own = t.push(Node::Sqrt(at(a)));
             // A lower bound of the divisor: the root of the smallest normal f32. It changes the
-            // slope only at zero, where that of `sqrt(max(x, 0))` would be 0 / 0.
+            // slope only at zero, where the slope of `sqrt(max(x, 0))` would be 0 / 0.
             let least = t.constant(f64::from(f32::MIN_POSITIVE).sqrt());
             let root = t.push(Node::Max(own, least));
             let twice = t.push(Node::Add(root, root));

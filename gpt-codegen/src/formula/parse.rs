@@ -28,15 +28,15 @@ const FUNCTIONS: [(&str, usize); 10] = [
 /// The largest exponent of a power.
 const MAX_POWER: i64 = 64;
 
-/// The formula of a closure of the compiler's own, such as `|x| 2.0 * tanh(x)`.
+/// The formula of one of the compiler's closures, such as `|x| 2.0 * tanh(x)`.
 ///
 /// # Panics
 /// `closure` is not a closure of the language.
 pub fn of(closure: &str) -> Formula {
-    let parsed = syn::parse_str(closure).expect("a closure of the compiler's own");
+    let parsed = syn::parse_str(closure).expect("one of the compiler's closures");
     match parse(&parsed) {
         Ok(Activation::Custom { value, .. }) => value,
-        _ => panic!("`{closure}` is no formula"),
+        _ => panic!("`{closure}` is not a formula"),
     }
 }
 
@@ -280,7 +280,7 @@ impl Parser {
             return;
         };
         let value = self.expression(&init.expr);
-        // A name whose value failed is known nevertheless, so that its uses are not reported again.
+        // A name whose value failed is still known, so that its uses are not reported again.
         let value = value.or_else(|| self.push(Node::X));
         if let Some(value) = value {
             self.names.insert(name, value);

@@ -2,8 +2,8 @@
 //! book's reference all read it.
 //!
 //! A row says which field of [`Spec`] it sets. A key that adds a field to a spec therefore takes a
-//! row here, the field, and the code that uses it. The fields of norms are in `norm`, those of
-//! rotary positions in `rope`.
+//! row here, the field, and the code that uses it. `norm` has the fields of norms, `rope` those of
+//! rotary positions.
 
 mod names;
 mod norm;
@@ -24,7 +24,7 @@ pub enum Kind {
     OptionalNumber(Range, fn(&mut Spec) -> &mut Option<f64>),
     /// `true`, `false`, or the name of another key of this kind, whose value it takes.
     Flag(fn(&mut Spec) -> &mut bool),
-    /// As `Flag`, or `None`.
+    /// Like `Flag`, or `None`.
     OptionalFlag(fn(&mut Spec) -> &mut Option<bool>),
     /// A number or `None` for all layers, or a list of them that repeats over the layers.
     NumberPattern(Range, fn(&mut Spec) -> &mut Pattern<Option<f64>>),

@@ -70,7 +70,7 @@ const OVER: Key = key(
         ),
         variant(
             "EachHead",
-            "each head, with parameters of its own: Cohere",
+            "each head, with its own parameters: Cohere",
             |spec| own(spec).over = NormGroups::EachHead,
             |spec| is_over(spec, NormGroups::EachHead),
             &[],

@@ -154,8 +154,8 @@ pub const FIELDS: [Key; 4] = [
             ],
         ),
         Some("None"),
-        "a change of the frequencies, for contexts longer than those of pretraining; a list \
-         repeats over the layers",
+        "a change of the frequencies, for contexts longer than in pretraining; a list repeats over \
+         the layers",
     ),
 ];
 

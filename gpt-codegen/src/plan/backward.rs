@@ -73,7 +73,7 @@ pub fn backward(spec: &Spec, ops: &[Named], renormalise: bool) -> Vec<Named> {
             }
             // The forward op has already replaced the logits by their gradient.
             Op::CrossEntropy { .. } => {}
-            _ => unreachable!("{name} is no forward op of training"),
+            _ => unreachable!("{name} is not a forward op of training"),
         }
     }
     pass.ops
@@ -191,7 +191,7 @@ impl Backward<'_> {
                 return;
             }
             _ => {
-                assert_eq!(self.stream, Some(input), "{name} reads another stream than its sum");
+                assert_eq!(self.stream, Some(input), "{name} and its sum read different streams");
                 Op::Add { a: DX, b: out, out: DX }
             }
         };
@@ -212,7 +212,7 @@ impl Backward<'_> {
             let op = Op::NormInput { norm, x, stats, dy: DX, residual: None, out: D_BRANCH };
             return self.push(format!("{name}_input"), op);
         }
-        // The loss, a section of its own, reads the output of the last norm.
+        // The loss, a separate section, reads the output of the last norm.
         self.is_normed_pending = false;
         if self.stream == Some(out) {
             let op = Op::Add { a: D_NORMED, b: DX, out: D_NORMED };
@@ -228,7 +228,7 @@ impl Backward<'_> {
         self.stream = Some(x);
     }
 
-    /// As [`norm`](Self::norm), for a branch that is added to the stream.
+    /// Like [`norm`](Self::norm), for a branch that is added to the stream.
     fn branch_norm(&mut self, name: &str, op: &Op, sum: BranchSum) {
         let Op::Norm { norm, x, stats: Some(stats), out, .. } = *op else {
             unreachable!("training stores statistics");

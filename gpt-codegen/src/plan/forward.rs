@@ -8,7 +8,7 @@
 //!   stream through it and adds the branch to the norm's output. The first block has no half before
 //!   it, so it reads the embedding without a norm. Its ops differ from those of other layers, so it
 //!   has its own section (a list of ops that runs once or for a range of layers).
-//! - Sandwich: as pre-norm, and the branch passes through a norm before it is added.
+//! - Sandwich: like pre-norm, and the branch passes through a norm before it is added.
 //!   The first attention may have no norm before it.
 //! - Post-branch: the branch passes through a norm; the half reads the stream without one.
 //! - Parallel: both halves read the stream before either adds to it.
@@ -318,9 +318,8 @@ fn block(spec: &Spec, table: &Table, slots: &PassSlots, layer: u32, is_bare: boo
         scale,
         out: slots.output,
     };
-    // In a first layer without a norm, `qkv` has a kernel and a name of its own. In a post-norm
-    // block the same is true of `attention_out`, because that of other layers applies a norm to the
-    // residual.
+    // In a first layer without a norm, `qkv` has a separate kernel and name. In a post-norm block
+    // so does `attention_out`, because in other layers it applies a norm to the residual.
     let suffix = if is_bare && first_is_bare(spec) { "_first" } else { "" };
     let qkv = heads(spec, table, slots, layer, &attention, suffix);
     let suffix = if post { suffix } else { "" };

@@ -5,7 +5,7 @@
 //! - `backward` has the backward rule of each op, and derives a backward pass.
 //! - `inference` and `training` add the buffers, sections and kernels of their passes.
 //!
-//! [`wgsl`](crate::wgsl) generates the kernels. `check` validates a spec beforehand.
+//! [`wgsl`](crate::wgsl) generates the kernels. `check` validates a spec first.
 
 mod backward;
 mod forward;

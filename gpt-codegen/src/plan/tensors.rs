@@ -24,8 +24,8 @@ pub struct Table {
     pub attn_out: Projection,
     /// The norm of the attention's output, if the block has one.
     pub attn_branch_norm: Option<NormRef>,
-    /// The norm through which the MLP reads the stream, if the block has one. It may be that of the
-    /// attention.
+    /// The norm through which the MLP reads the stream, if the block has one. The attention may
+    /// share it.
     pub mlp_norm: Option<NormRef>,
     pub mlp_up: Projection,
     pub mlp_down: Projection,

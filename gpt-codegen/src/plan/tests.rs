@@ -70,7 +70,7 @@ fn ops<'a>(plan: &'a mut Plan, name: &str) -> Vec<&'a mut Op> {
 fn projection<'a>(plan: &'a mut Plan, name: &str) -> &'a mut Projection {
     match ops(plan, name).remove(0) {
         Op::Project(projection) => projection,
-        op => panic!("{op:?} is no projection"),
+        op => panic!("{op:?} is not a projection"),
     }
 }
 

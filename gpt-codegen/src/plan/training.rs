@@ -133,7 +133,7 @@ fn norm_name(role: Role) -> &'static str {
         Role::MlpNorm => "mlp_norm",
         Role::FinalNorm => "final_norm",
         Role::HeadNorm => "head_norm",
-        _ => unreachable!("{role:?} is no norm"),
+        _ => unreachable!("{role:?} is not a norm"),
     }
 }
 

@@ -184,7 +184,7 @@ impl TrainKernels<'_> {
         self.add("attention", header, parts, tiling)
     }
 
-    /// The backward pass: delta, then the gradient of queries, then that of keys and values.
+    /// The backward pass: delta, then the gradients of queries, then of keys and values.
     pub(super) fn attention_backward(&mut self, scores: &Scores, rotary: Option<u16>) -> Vec<u16> {
         let spec = self.spec;
         let (header, tiling) = self.heads("delta, which softmax's gradient subtracts", scores, 1);

@@ -78,7 +78,7 @@ fn of_naga(variable: &GlobalVariable) -> Result<Option<Binding>, String> {
     };
     let name = variable.name.as_deref().unwrap_or_default();
     let operand = Operand::named(name)
-        .ok_or_else(|| format!("its variable `{name}` is no operand of `gpt_plan::Operand`"))?;
+        .ok_or_else(|| format!("its variable `{name}` is not an operand of `gpt_plan::Operand`"))?;
     let access = match variable.space {
         AddressSpace::Uniform => Access::Uniform,
         AddressSpace::Storage { access } if access.contains(StorageAccess::STORE) => {
@@ -136,6 +136,6 @@ mod tests {
         }
         let text = "@group(0) @binding(2) var<storage> nothing: array<f32>;";
         let error = kernel(text, vec![]).unwrap_err();
-        assert_eq!(error, "its variable `nothing` is no operand of `gpt_plan::Operand`");
+        assert_eq!(error, "its variable `nothing` is not an operand of `gpt_plan::Operand`");
     }
 }

@@ -13,7 +13,7 @@ const WORKGROUP: u32 = 64;
 /// Workgroups that share the columns of the embedding's gradient.
 const REMAINDERS: u32 = 8;
 
-/// The tables whose rows are added to those of tokens.
+/// The tables whose rows are added to the token embeddings.
 #[derive(Clone, Copy)]
 pub struct Tables {
     pub positions: bool,

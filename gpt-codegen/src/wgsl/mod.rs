@@ -49,7 +49,7 @@ pub fn kernel(
         Op::Norm { norm, sum, .. } => Some(norm::rows_kernel(&context, *norm, *sum)),
         Op::NormHeads { norm, rotary, .. } => Some(norm::heads(&context, *norm, *rotary)),
         Op::Project(projection) => matmul::projection(&context, op, projection),
-        _ => unreachable!("{name} is no op of a forward pass"),
+        _ => unreachable!("{name} is not an op of a forward pass"),
     }
 }
 

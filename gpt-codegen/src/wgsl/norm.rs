@@ -1,5 +1,5 @@
-//! Norms: the prologue of a projection, the norm of a branch, those of queries and keys, and
-//! forward and backward of training.
+//! Norms: the prologue of a projection, the norms of a branch and of queries and keys, and forward
+//! and backward of training.
 
 use gpt_plan::{
     BranchSum, BufferId, Grid, Kernel, Norm, NormKind, NormRef, QkGroups, Spec, vector_offset,
@@ -130,7 +130,7 @@ fn head_sizes(spec: &Spec, groups: &QkGroups, header: &mut Header) -> Tiling {
     header.size("K_GROUPS", groups.k, "groups of keys");
     header.size("Q_GROUP", groups.q_width, "width of a group of queries");
     header.size("K_GROUP", groups.k_width, "width of a group of keys");
-    // The values are copied in groups like those of keys.
+    // The values are copied in groups of the keys' width.
     let tiling = rows(groups.q_width.max(groups.k_width), groups.q + 2 * groups.k);
     header.size("WORKGROUP_SIZE", tiling.workgroup, "invocations of a workgroup");
     tiling
@@ -234,7 +234,7 @@ impl TrainKernels<'_> {
         self.add("norm_recompute", header, parts, self.row())
     }
 
-    /// The gradient of a norm's input. With `residual`, that of a residual connection is added.
+    /// The gradient of a norm's input. With `residual`, a residual connection's gradient is added.
     pub(super) fn norm_input(&mut self, norm: NormRef, residual: bool) -> u16 {
         let mut header = self.rows("the gradient of a norm's input");
         centered(self.spec.norm_of(norm.role), &mut header);

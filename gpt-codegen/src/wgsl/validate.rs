@@ -23,8 +23,8 @@ use super::bindings;
 /// Validates every plain kernel of `plan`, and one variant for each replacement of files in the
 /// kernels of a step. Returns the errors, one sentence each.
 ///
-/// `known` holds the shaders of earlier plans, which are not validated again: half of a model's
-/// shaders are those of a similar model.
+/// `known` holds the shaders of earlier plans, which are not validated again: similar models share
+/// half of their shaders.
 pub fn validate_plan(plan: &Plan, known: &mut HashSet<String>) -> Vec<String> {
     validate_kernels(plan, &distinct_variants(plan), known)
 }
@@ -302,7 +302,7 @@ mod tests {
             assert!(error.ends_with(reason), "{error}");
         }
         let error = validate(&alone(&(buffers(8) + main))).unwrap_err();
-        assert!(error.ends_with("`b0` is no operand of `gpt_plan::Operand`"), "{error}");
+        assert!(error.ends_with("`b0` is not an operand of `gpt_plan::Operand`"), "{error}");
         assert_eq!(validate(&alone("@compute @workgroup_size(256) fn main() {}")), Ok(()));
     }
 

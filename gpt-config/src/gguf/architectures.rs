@@ -19,7 +19,7 @@ pub struct Architecture {
     pub gated: bool,
     pub activation: fn() -> Activation,
     pub positions: Encoding,
-    /// The class of transformers whose tensors are fused as those of the GGUF.
+    /// The class of transformers that fuses tensors as the GGUF does.
     pub names: TensorNames,
     /// The keys that not every architecture has.
     pub own: Own,

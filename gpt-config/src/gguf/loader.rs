@@ -10,7 +10,7 @@ use gpt_plan::Spec;
 
 use super::Tensors;
 
-/// What a loader of llama.cpp takes. Names of tensors are separated by blanks; those of a layer are
+/// The tensors that a loader of llama.cpp takes. Blanks separate names; names in a layer are
 /// without `blk.` and its number.
 struct Loader {
     architecture: &'static str,
@@ -33,7 +33,7 @@ const OPTIONAL: &str = "output.weight output.bias output_norm.bias attn_norm.bia
 const OUTSIDE: [&str; 4] =
     ["output.weight", "output.bias", "output_norm.bias", "rope_freqs.weight"];
 
-/// Llama's. Queries, keys and values may have biases wherever they are tensors of their own.
+/// Llama's. Queries, keys and values may have biases wherever they are separate tensors.
 const LLAMA: Loader = Loader {
     architecture: "llama",
     needs: "",

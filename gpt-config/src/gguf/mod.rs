@@ -6,7 +6,7 @@
 //! default of llama.cpp (`src/models` of its sources). Biases, an untied head and some norms show
 //! in the tensors.
 //!
-//! Where a class of transformers and llama.cpp differ in the activation, the spec has that of the
+//! Where a class of transformers and llama.cpp differ in the activation, the spec follows the
 //! class: llama.cpp computes every GELU by its approximation.
 
 mod architectures;
@@ -126,7 +126,7 @@ fn read(fields: &mut Fields<'_>, tensors: &dyn Tensors, architecture: &Architect
         mlp: Mlp {
             gated: architecture.gated,
             hidden: fields.required("feed_forward_length"),
-            // A key of this project, for another activation than that of the architecture.
+            // A key of this project, for an activation that is not the architecture's.
             activation: fields.activation("hidden_activation", (architecture.activation)()),
         },
         positions,

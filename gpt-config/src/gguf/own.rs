@@ -17,7 +17,7 @@ pub struct Own {
     pub write: fn(&Spec, &mut Keys),
 }
 
-/// Nothing of its own.
+/// No keys beyond the common ones.
 pub const NONE: Own = Own { read: |_, _, _| {}, write: |_, _| {} };
 pub const WINDOWS_OF_ALL: Own = Own { read: windows_of_all, write: write_window };
 pub const NORMS_OF_HEADS: Own = Own { read: norms_of_heads, ..NONE };

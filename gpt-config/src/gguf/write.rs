@@ -1,8 +1,9 @@
 //! Writes the metadata of a spec.
 //!
 //! As for a `config.json`, a candidate is written for each architecture, with the values that it
-//! can express. The first one that reads back as the spec is the file's, so a value that an
-//! architecture cannot express is never lost. One whose file llama.cpp refuses is the last choice.
+//! can express. The first one that reads back as the spec is written to the file, so a value that
+//! an architecture cannot express is never lost. One whose file llama.cpp refuses is the last
+//! choice.
 
 use gpt_plan::{Positions, RopeScaling, Spec};
 use serde_json::{Map, Value};
@@ -20,7 +21,7 @@ pub struct GgufMetadata {
     /// The divisors of rotary frequencies, for the tensor `rope_freqs.weight`; empty without it.
     pub divisors: Vec<f32>,
     /// The names of biases that the model lacks and llama.cpp requires, which are zeros. `{layer}`
-    /// stands for the number of a layer.
+    /// is replaced by the number of a layer.
     pub zeros: &'static [&'static str],
     /// Sentences about the parts of the spec that llama.cpp does not take from the keys.
     pub notes: Vec<String>,
@@ -96,7 +97,7 @@ fn candidate(
     }
     if matches!(architecture.name, "llama" | "phi3") && spec.window.0.iter().any(Option::is_some) {
         notes.push(format!(
-            "llama.cpp has no window of attention for the architecture {}: its logits will differ in longer texts",
+            "llama.cpp has no attention window for the architecture {}: its logits will differ in longer texts",
             architecture.name
         ));
     }

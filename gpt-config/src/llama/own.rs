@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::fields::Fields;
 use crate::{layers, rope};
 
-/// Reads the keys of the class `model_type` into `spec`, which has those of Llama.
+/// Reads the keys that only the class `model_type` has into `spec`, which has Llama's keys already.
 pub fn keys(fields: &mut Fields<'_>, model_type: &str, spec: &mut Spec) {
     match model_type {
         "mistral" => {

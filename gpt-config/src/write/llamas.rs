@@ -181,7 +181,7 @@ fn gemma(spec: &Spec, keys: &mut Map<String, Value>) {
     windows(spec, keys);
 }
 
-/// As [`windows`], with the key that switches them on.
+/// Like [`windows`], with the key that switches them on.
 fn qwen_windows(spec: &Spec, keys: &mut Map<String, Value>) {
     let used = spec.window.0.iter().any(Option::is_some);
     keys.insert("use_sliding_window".to_owned(), used.into());

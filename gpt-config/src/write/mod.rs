@@ -1,5 +1,5 @@
 //! Writes the `config.json` from which transformers builds a model. `llamas` has the classes with
-//! Llama's keys, `others` those with keys of their own.
+//! Llama's keys, `others` the rest.
 
 mod llamas;
 mod others;
@@ -33,8 +33,7 @@ pub fn same(a: &Spec, b: &Spec) -> bool {
         if let Some(own) = &mut normal.qk_norm {
             own.norm.bias = Some(spec.norm_bias(&own.norm));
         }
-        // The biases of all other layers have keys of their own; that of the head's dense layer is
-        // `bias`.
+        // The biases of all other layers have separate keys; the head's dense layer uses `bias`.
         normal.bias = spec.head_dense && spec.bias;
         normal.dropout = 0.0;
         normal

@@ -1,4 +1,4 @@
-//! Classes with keys of their own.
+//! Classes whose keys differ from Llama's.
 
 use gpt_plan::{Block, Positions, Role, RopeScaling, Spec};
 use serde_json::{Value, json};

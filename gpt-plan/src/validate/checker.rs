@@ -198,7 +198,7 @@ impl<'a> Checker<'a> {
                 self.fault(text(&tensor.name), "does not exist in the first layer of the section")
             }
             (Scope::Layers(_), Place::Model) => {
-                self.fault(text(&tensor.name), "is no tensor of a layer")
+                self.fault(text(&tensor.name), "is not a tensor of a layer")
             }
             (Scope::Model, Place::Layers { .. }) => {
                 self.fault(text(&tensor.name), "is a tensor of a layer, and the step has none")

@@ -35,10 +35,10 @@ impl CpuDevice {
         CpuDevice::with_isa(Isa::available()[0], threads)
     }
 
-    /// As [`new`](Self::new) with a given instruction set, for tests and comparisons.
+    /// Like [`new`](Self::new) with a given instruction set, for tests and comparisons.
     ///
     /// # Errors
-    /// As [`new`](Self::new), or the processor has no such set.
+    /// The processor has no such set, or [`new`](Self::new) fails.
     pub fn with_isa(isa: Isa, threads: Option<usize>) -> Result<CpuDevice, Error> {
         let kernels = isa
             .kernels()

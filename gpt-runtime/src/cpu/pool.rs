@@ -20,7 +20,7 @@ use gpt_simd::prefetch;
 
 use super::affinity::Sleeper;
 
-/// Iterations of the waiting loop before a thread sleeps: some tens of microseconds.
+/// Iterations of the waiting loop before a thread sleeps: tens of microseconds.
 const SPINS: u32 = 4000;
 
 /// A fixed set of threads that work on one job at a time.
@@ -163,7 +163,7 @@ impl Pool {
         let _guard = self.exclusive.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = &*self.shared;
         // SAFETY: only the lifetime changes. The guard below waits until no worker can call the job
-        // any more, also when this thread unwinds, so the reference outlives its last use.
+        // any more, even when this thread unwinds, so the reference outlives its last use.
         let job =
             unsafe { std::mem::transmute::<&(dyn Fn(usize, usize) + Sync), &'static Job>(job) };
         let asleep = {

@@ -20,8 +20,8 @@ pub mod gemm {
     pub const PANELS: usize = 32;
     /// The largest number of panels of a group whose panels have more than one slice.
     pub const DEEP_PANELS: usize = 8;
-    /// Bytes of the slices in a group, which stay in the second-level cache. The outputs of
-    /// a group are neighbours in memory; those of a few rows are written together.
+    /// Bytes of the slices in a group, which stay in the second-level cache. The outputs of a group
+    /// are neighbours in memory; the outputs of a few rows are written together.
     pub const GROUP: usize = 128 << 10;
     /// Bytes of the slices in a group and of their partial sums, if a panel has more than one
     /// slice.

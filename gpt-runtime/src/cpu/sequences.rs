@@ -58,7 +58,7 @@ impl Sequences {
     }
 
     /// Sets whole sequences of `lengths`. Their keys and values lie in the cache one after the
-    /// other, each from a new panel on, as they would in a cache of their own.
+    /// other, each from a new panel on, as they would in a separate cache.
     pub fn set_texts(&mut self, lengths: impl Iterator<Item = usize>) {
         self.clear();
         let (mut first, mut positions) = (0, 0);

@@ -108,7 +108,7 @@ impl CpuSession {
         self.with_sequences(tokens, request, logits, observe, run);
     }
 
-    /// As [`with_pass`](Self::with_pass), for the sequences in `self.sequences`.
+    /// Like [`with_pass`](Self::with_pass), for the sequences in `self.sequences`.
     fn with_sequences(
         &mut self,
         tokens: &[u32],
@@ -256,7 +256,7 @@ impl EngineSession for CpuSession {
             &mut logits,
             Observe::Times(&mut stopwatch),
         );
-        // The steps run on the host, so their times are those of the device.
+        // The steps run on the host, so their times are device times.
         Ok(Profile { clock: Clock::Device, steps: stopwatch.steps, sampling: Vec::new() })
     }
 }

@@ -28,7 +28,7 @@ pub struct SessionOptions {
     pub capacity: u32,
     /// The largest number of tokens that one pass runs; at most `capacity`.
     pub chunk: u32,
-    /// Whether the logits of all rows of a chunk are kept, not only those of the last.
+    /// Whether the logits of all rows of a chunk are kept, not only the last row's.
     pub all_logits: bool,
     /// The format of keys and values.
     pub cache: CacheFormat,
@@ -172,10 +172,10 @@ pub trait EngineSession: Send {
     /// stream after the last block to `out`, `[tokens.len(), embed]`. May allocate.
     fn stream(&mut self, tokens: &[u32], position: u32, out: &mut Vec<f32>) -> Result<(), Error>;
 
-    /// Runs each of `texts` as a sequence of its own, and calls `sink` with the index of a text and
+    /// Runs each of `texts` as a separate sequence, and calls `sink` with the index of a text and
     /// its residual stream `[tokens, embed]`, in order. A text has 1 to chunk tokens. The streams
-    /// are those of [`stream`](Self::stream) from position 0, bit for bit. The content of the cache
-    /// is lost. May allocate.
+    /// equal those of [`stream`](Self::stream) from position 0, bit for bit. The content of the
+    /// cache is lost. May allocate.
     fn streams(
         &mut self,
         texts: &[&[u32]],
@@ -196,11 +196,11 @@ pub trait EngineSession: Send {
     /// allocate.
     fn head(&mut self, stream: &[f32], logits: &mut [f32]) -> Result<(), Error>;
 
-    /// As [`forward`](Self::forward) with all logits, but fills every scratch buffer with NaN first
+    /// Like [`forward`](Self::forward) with all logits, but fills every scratch buffer with NaN first
     /// and returns the output of each step. Slow; may allocate.
     fn trace<'a>(&'a mut self, tokens: &'a [u32], position: u32) -> Wait<'a, Vec<Trace>>;
 
-    /// As [`forward`](Self::forward) with the logits of the last row, which are discarded; times
+    /// Like [`forward`](Self::forward) with the logits of the last row, which are discarded; times
     /// each step. May allocate.
     fn profile(&mut self, tokens: &[u32], position: u32) -> Result<Profile, Error>;
 }

@@ -146,17 +146,17 @@ fn none_found(wanted: Option<&str>, found: &[Adapter]) -> String {
         Some(wanted) if !names.is_empty() => {
             format!("no adapter is called `{wanted}`; there are: {}", names.join(", "))
         }
-        _ if BROWSER => "this browser gives pages no GPU (WebGPU); use the CPU engine".to_owned(),
+        _ if BROWSER => "WebGPU finds no GPU in this browser; use the CPU engine".to_owned(),
         _ => {
             let apis = api_names(backends());
             if apis.is_empty() {
-                return "WGPU_BACKEND names no API that this platform has; leave it out, or use \
+                return "WGPU_BACKEND names no API that this platform has; unset it, or use \
                         the CPU engine (`cpu`)"
                     .to_owned();
             }
             format!(
-                "no GPU adapter was found through {}; install a driver (Debian's \
-                 mesa-vulkan-drivers has one in software) or use the CPU engine (`cpu`)",
+                "no GPU adapter was found through {}; install a driver (such as Debian's software \
+                 driver, mesa-vulkan-drivers) or use the CPU engine (`cpu`)",
                 apis.join(" or ")
             )
         }
@@ -186,7 +186,7 @@ fn api_names(backends: Backends) -> Vec<&'static str> {
 }
 
 /// All adapters. GL is tried only if no other API has one: it lists the same hardware again, and
-/// its libraries print messages of their own.
+/// its libraries print messages.
 async fn all() -> Vec<Adapter> {
     let backends = backends();
     let native = of(backends - Backends::GL).await;
@@ -319,7 +319,7 @@ fn kind_name(kind: DeviceType) -> &'static str {
 mod tests {
     use super::*;
 
-    /// Two adapters of one name are told apart by an index or a place.
+    /// An index or a PCI address distinguishes two adapters of one name.
     #[test]
     fn adapters_are_selected() {
         let adapter = |name: &str, pci: &[&str]| {

@@ -57,7 +57,7 @@ impl GpuDevice {
     /// See [`open`](Self::open).
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// See [`open`](Self::open).
     pub async fn open_async(name: Option<&str>) -> Result<GpuDevice, Error> {
         let named = match std::env::var("GPT_GPU_FEATURES") {
             Err(_) => None,
@@ -79,11 +79,11 @@ impl GpuDevice {
         GpuDevice::create(adapter, features, tuned, PipelineCache::open).await
     }
 
-    /// As [`open`](Self::open), but all kernels use those of `features` that the adapter has, and
+    /// Like [`open`](Self::open), but all kernels use the `features` that the adapter has, and
     /// pipelines are not kept on disk.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// See [`open`](Self::open).
     pub fn open_with(name: Option<&str>, features: gpt_plan::Features) -> Result<GpuDevice, Error> {
         now(async {
             let adapter = adapter::choose(name).await?;
@@ -127,7 +127,7 @@ impl GpuDevice {
         })
     }
 
-    /// Opens the same adapter another time, as [`open_with`](Self::open_with).
+    /// Opens the same adapter again, like [`open_with`](Self::open_with).
     pub(crate) fn again(&self, features: gpt_plan::Features) -> Result<GpuDevice, Error> {
         let adapter = self.adapter.clone();
         now(GpuDevice::create(adapter, features, TuningCache::empty(), |_, _| None))
@@ -312,7 +312,7 @@ impl GpuDevice {
     }
 
     /// Returns an error if the device was lost. The handlers of a caller's device are the caller's,
-    /// so it is asked for a small buffer: a lost device gives none.
+    /// so a small buffer is requested: a lost device gives none.
     pub(super) fn check_alive(&self) -> Result<(), Error> {
         self.check()?;
         if BROWSER {

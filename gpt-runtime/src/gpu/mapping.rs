@@ -23,8 +23,8 @@ impl GpuDevice {
         }
     }
 
-    /// Waits for `mapping`. `submission` is the last one that writes the buffer; none stands for
-    /// all of them.
+    /// Waits for `mapping`. `submission` is the last one that writes the buffer; without it, waits
+    /// for all of them.
     pub(super) async fn mapped(
         &self,
         mapping: Mapping,

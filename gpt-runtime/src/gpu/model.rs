@@ -186,7 +186,7 @@ enum DeviceMatrix {
     Texture(TextureView),
 }
 
-/// The matrix of a step, or a part of it in a format of its own, before its elements are read.
+/// The matrix of a step, or a part of it with its own format, before its elements are read.
 #[derive(Clone, Copy)]
 struct StepMatrix {
     id: TensorId,
@@ -324,7 +324,9 @@ impl<'a> ModelUpload<'a> {
                 resource: match binding.operand {
                     Operand::Vectors => self.vectors(layer, step),
                     Operand::Positions | Operand::Angles => self.table.as_entire_binding(),
-                    operand => unreachable!("{operand:?} is no operand of a step without a matrix"),
+                    operand => {
+                        unreachable!("{operand:?} is not an operand of a step without a matrix")
+                    }
                 },
             })
             .collect();
@@ -356,7 +358,7 @@ impl<'a> ModelUpload<'a> {
             (Operand::TokenTypes, _) => {
                 self.token_types.as_ref().expect("a table of types").as_entire_binding()
             }
-            (operand, _) => unreachable!("{operand:?} is no operand of the weights' group"),
+            (operand, _) => unreachable!("{operand:?} is not an operand of the weights' group"),
         };
         let entries = group().map(|binding| BindGroupEntry {
             binding: binding.binding,

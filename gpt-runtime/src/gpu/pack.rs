@@ -129,7 +129,7 @@ fn interleave_blocks(rows: &[&[u8]; LANES], format: Format, out: &mut [u8]) {
             last[lane] = match opening {
                 [a, b] => f16::from_le_bytes([*a, *b]).to_f32().to_le_bytes(),
                 [a, b, c, d] => [*a, *b, *c, *d],
-                _ => unreachable!("a block opens with one or two f16"),
+                _ => unreachable!("a block begins with one or two f16"),
             };
         }
     }

@@ -1,5 +1,5 @@
 //! Compiled pipelines on disk, so that later programs on the same adapter and driver do not compile
-//! them again. Only Vulkan needs this; the drivers of other backends keep caches of their own.
+//! them again. Only Vulkan needs this; the drivers of other backends keep their own caches.
 //!
 //! There is one file for each adapter and driver, in the user's cache folder. `GPT_CACHE_DIR` names
 //! another folder; if it is empty, nothing is cached. The file begins with a checksum, as drivers

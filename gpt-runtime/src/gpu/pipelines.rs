@@ -111,7 +111,7 @@ impl Pipelines {
         &self.kernels[of_part.map_or(index, |part| usize::from(self.of_parts[part]))]
     }
 
-    /// Builds pipelines while weights are uploaded: those of the kernels `first`, or all of them if
+    /// Builds pipelines while weights are uploaded: only for the kernels `first`, or all of them if
     /// the machine has many cores.
     pub fn start(&self, first: impl IntoIterator<Item = u16>) {
         match cores() < MANY_CORES {

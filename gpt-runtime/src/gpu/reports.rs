@@ -33,11 +33,11 @@ impl Reports {
 }
 
 impl GpuDevice {
-    /// As [`open_with`](Self::open_with), but compiles the output of `rewrite`, with naga's bounds
-    /// checks.
+    /// Like [`open_with`](Self::open_with), but compiles the output of `rewrite`, with naga's
+    /// bounds checks.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// See [`open`](Self::open).
     pub fn open_reporting(
         features: gpt_plan::Features,
         rewrite: Rewrite,

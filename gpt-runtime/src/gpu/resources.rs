@@ -21,7 +21,7 @@ impl GpuDevice {
         self.buffer_with(what, bytes, usage, false)
     }
 
-    /// As [`buffer`](Self::buffer), and mapped, so that the host can write it.
+    /// Like [`buffer`](Self::buffer), and mapped, so that the host can write it.
     pub(super) fn mapped_buffer(
         &self,
         what: &str,

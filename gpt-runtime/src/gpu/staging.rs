@@ -1,7 +1,7 @@
 //! Uploads matrices: the host packs a chunk while the device copies the one before.
 //!
 //! Written data stays in a staging copy of wgpu's until it is submitted and done. So each chunk is
-//! submitted when it is written, and then the previous one is waited for; at most two are in
+//! submitted when it is written, and then the upload waits for the previous one; at most two are in
 //! memory.
 
 use std::ops::Range;

@@ -45,7 +45,7 @@ pub fn upload(
 /// Uploads the table of token types, if the model has one.
 ///
 /// # Errors
-/// As [`upload`].
+/// See [`upload`].
 pub fn upload_token_types(
     device: &GpuDevice,
     plan: &Plan,

@@ -124,7 +124,7 @@ mod tests {
         let Some(device) = testing::device() else {
             return;
         };
-        // 2,560 panels of 40 elements, of which 1,024 fill five rows of texels.
+        // 2,560 panels of 40 elements; 1,024 of them fill five rows of texels.
         let (rows, columns) = (20_470, 20);
         let data: Vec<u8> = (0..rows * columns).flat_map(|i| (i as f32).to_le_bytes()).collect();
         let tensor = HostTensor { format: Format::F32, rows, columns, data: Cow::Borrowed(&data) };

@@ -95,17 +95,17 @@ impl<M: Gpt> Model<M> {
     /// engine's portable kernels; see [`self_test`].
     ///
     /// # Errors
-    /// As [`self_test`].
+    /// See [`self_test`].
     pub fn self_test(device: &Device) -> Result<SelfTest, Error> {
         self_test(M::plan(), device, &Format::ALL)
     }
 }
 
-/// As [`self_test`], for browsers, where a program cannot block and awaits the GPU. On other systems
-/// the call blocks.
+/// Like [`self_test`], for browsers, where a program cannot block and awaits the GPU. On other
+/// systems the call blocks.
 ///
 /// # Errors
-/// As [`self_test`].
+/// See [`self_test`].
 pub async fn self_test_async(
     plan: &'static Plan,
     device: &Device,

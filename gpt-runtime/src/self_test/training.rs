@@ -24,8 +24,8 @@ const SEQUENCES: u32 = 2;
 /// layers.
 const BOUND: f64 = 1e-9;
 
-/// The mean square of a tensor's gradient counts as at least this share of that of all gradients,
-/// as some cancel.
+/// The mean square of a tensor's gradient counts as at least this share of the mean square of all
+/// gradients, because some cancel.
 const CANCELS: f64 = 1e-3;
 
 impl<M: Gpt> Model<M> {
@@ -33,7 +33,7 @@ impl<M: Gpt> Model<M> {
     /// of the CPU engine's portable kernels; see [`self_test_training`].
     ///
     /// # Errors
-    /// As [`self_test_training`].
+    /// See [`self_test_training`].
     pub fn self_test_training(device: &Device) -> Result<SelfTest, Error> {
         self_test_training(M::plan(), device)
     }

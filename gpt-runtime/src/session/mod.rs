@@ -76,12 +76,12 @@ impl<M> Session<M> {
         now(self.push_async(tokens))
     }
 
-    /// As [`push`](Self::push), for browsers, where a program cannot block and awaits the GPU. On
-    /// other systems the call blocks. If you drop the future before it is ready, truncate the session
-    /// before its next use.
+    /// Like [`push`](Self::push), for browsers, where a program cannot block and awaits the GPU. On
+    /// other systems the call blocks. If you drop the future before it is ready, truncate the
+    /// session before its next use.
     ///
     /// # Errors
-    /// As [`push`](Self::push).
+    /// See [`push`](Self::push).
     pub async fn push_async(&mut self, tokens: &[u32]) -> Result<Logits<'_, M>, Error> {
         self.check(tokens)?;
         let chunk = self.options.chunk as usize;
@@ -159,7 +159,7 @@ impl<M> Session<M> {
     /// follow it.
     ///
     /// # Errors
-    /// As [`push`](Self::push), and if the session was not opened with
+    /// [`push`](Self::push) fails, or the session was not opened with
     /// [`SessionBuilder::all_logits`].
     pub fn each_logits(
         &mut self,
@@ -183,7 +183,7 @@ impl<M> Session<M> {
     /// after the last block, with the final norm applied. The output head (`lm_head`) reads these.
     ///
     /// # Errors
-    /// As [`push`](Self::push).
+    /// See [`push`](Self::push).
     pub fn hidden(&mut self, tokens: &[u32]) -> Result<Hidden<M>, Error> {
         self.check(tokens)?;
         let width = self.model.plan().spec.embed as usize;
@@ -205,7 +205,7 @@ impl<M> Session<M> {
     /// several texts together. The session is empty afterwards.
     ///
     /// # Errors
-    /// As [`push`](Self::push), for each text.
+    /// [`push`](Self::push) fails for one of the texts.
     pub(crate) fn each_hidden(
         &mut self,
         texts: &[&[u32]],
@@ -268,7 +268,7 @@ impl<M> Session<M> {
         now(self.trace_async(tokens))
     }
 
-    /// As [`trace`](Self::trace), but in a browser it yields where it would wait for the GPU.
+    /// Like [`trace`](Self::trace), but in a browser it yields where it would wait for the GPU.
     pub(crate) async fn trace_async(&mut self, tokens: &[u32]) -> Result<Vec<Trace>, Error> {
         self.check(tokens)?;
         if tokens.len() > self.options.chunk as usize || !self.options.all_logits {
@@ -286,7 +286,7 @@ impl<M> Session<M> {
     /// `qkv` or `attention`.
     ///
     /// # Errors
-    /// As [`push`](Self::push), and if there are more tokens than a chunk holds.
+    /// [`push`](Self::push) fails, or there are more tokens than a chunk holds.
     pub fn profile(&mut self, tokens: &[u32]) -> Result<Profile, Error> {
         self.check(tokens)?;
         let chunk = self.options.chunk as usize;

@@ -41,8 +41,8 @@ impl<M> Session<M> {
     /// takes `4 * tokens * ((layers + 1) * embed + layers * (q_width + kv_width) + vocab)` bytes.
     ///
     /// # Errors
-    /// As [`each_logits`](Self::each_logits), and if the session is not empty, because the keys of
-    /// earlier tokens were not observed.
+    /// [`each_logits`](Self::each_logits) fails, or the session is not empty: the keys of earlier
+    /// tokens were not observed.
     pub fn observe(&mut self, tokens: &[u32]) -> Result<Observation<M>, Error> {
         if !self.tokens.is_empty() {
             return Err(Error::Input(format!(
@@ -136,8 +136,8 @@ impl<M> Observation<M> {
                 | Op::Project(Projection { epilogue: Epilogue::Heads { .. }, .. }) => {
                     self.layers[layer].add(self.spec, &values);
                 }
-                // Attention and MLP both write the stream; the output of the MLP replaces that of
-                // attention.
+                // Attention and MLP both write the stream; the MLP's output replaces the
+                // attention's.
                 Op::Norm { .. }
                 | Op::Project(Projection { epilogue: Epilogue::Residual { .. }, .. }) => {
                     let stream = &mut self.streams[layer + 1];
@@ -145,7 +145,7 @@ impl<M> Observation<M> {
                     stream.extend(values);
                 }
                 Op::Project(_) => {}
-                _ => unreachable!("{} is no step of a forward pass", step.name),
+                _ => unreachable!("{} is not a step of a forward pass", step.name),
             }
         }
     }
@@ -188,7 +188,7 @@ impl<M> Observation<M> {
     /// The Euclidean norm of each row of [`stream`](Self::stream), `[tokens]`.
     ///
     /// # Panics
-    /// As [`stream`](Self::stream).
+    /// See [`stream`](Self::stream).
     pub fn stream_norms(&self, depth: usize) -> Vec<f32> {
         let rows = self.streams[depth].chunks(self.spec.embed as usize);
         rows.map(|row| dot(row, row).sqrt() as f32).collect()
@@ -208,7 +208,7 @@ impl<M> Observation<M> {
     /// is not causal, which attends to the token itself.
     ///
     /// # Panics
-    /// As [`logits`](Self::logits).
+    /// See [`logits`](Self::logits).
     pub fn surprise(&self, position: usize) -> Option<f32> {
         let token = self.tokens[position];
         let before = position.checked_sub(1).filter(|_| self.spec.is_causal())?;

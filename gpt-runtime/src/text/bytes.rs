@@ -20,8 +20,8 @@ impl Tokenizer {
     }
 }
 
-/// The bytes that `name` stands for: `<0xE2>` in SentencePiece, a character for each byte in
-/// GPT-2's alphabet.
+/// The bytes that `name` encodes: `<0xE2>` in SentencePiece, a character for each byte in GPT-2's
+/// alphabet.
 fn partial(name: &str) -> Option<Vec<u8>> {
     match byte_token(name) {
         Some(byte) => Some(vec![byte]),

@@ -1,11 +1,11 @@
 //! Decodes tokens one by one.
 //!
-//! A decoder is the chain of steps that a `tokenizer.json` lists, each of which keeps the state
-//! that it needs between tokens: bytes of an incomplete character, whether a text has begun, a
-//! blank that only a following token makes part of the text. [`Tokenizer::decode`] runs the same
-//! chain, so a stream has the text of all of its tokens decoded at once.
+//! A decoder is the chain of steps that a `tokenizer.json` lists. Each step keeps the state that it
+//! needs between tokens: bytes of an incomplete character, whether a text has begun, a blank that
+//! only a following token makes part of the text. [`Tokenizer::decode`] runs the same chain, so a
+//! stream has the text of all of its tokens decoded at once.
 //!
-//! The results are those of the `tokenizers` crate, with one exception. Where byte tokens
+//! The results match the `tokenizers` crate, with one exception. Where byte tokens
 //! (`<0x00>` to `<0xFF>`) do not make up valid UTF-8, the crate replaces each byte of the run,
 //! also of its valid characters. Here, as in SentencePiece, valid characters stay. A chain whose
 //! steps look at more than one token, which no language model has, decodes at the end of the text,
@@ -47,9 +47,9 @@ pub enum Step {
     Strip { character: char, start: usize, stop: usize, held: usize },
     /// The same in each token.
     StripEach { character: char, start: usize, stop: usize },
-    /// A character that stands for a blank; without one at the beginning of the text if `drop`.
+    /// A character that encodes a blank; the first blank of the text is dropped if `drop`.
     Metaspace { character: char, drop: bool },
-    /// WordPiece: a token without the prefix is a word of its own.
+    /// WordPiece: a token without the prefix starts a word.
     Words { prefix: String, cleanup: bool, begun: bool },
     /// A suffix marks the end of a word. It becomes a blank, except at the end of the text.
     Suffix { suffix: String, held: String },

@@ -56,7 +56,7 @@ impl Tokenizer {
     pub fn byte_pairs(text: &str, size: usize) -> Result<Tokenizer, Error> {
         if size < BYTES {
             return Err(Error::Input(format!(
-                "a byte pair encoding of {size} tokens was asked for; its {BYTES} bytes are tokens already"
+                "a byte pair encoding of {size} tokens was requested; its {BYTES} bytes are tokens already"
             )));
         }
         let failed = |error: tokenizers::Error| {

@@ -2,7 +2,7 @@
 //!
 //! The `tokenizers` crate encodes. `source` builds its input from the files of a model, `coverage`
 //! finds characters that it would drop, and `long` cuts long texts, so that all processors encode
-//! them. `decode` turns tokens into text one by one, and `stream` those of a generation. `bytes`
+//! them. `decode` turns tokens into text one by one; `stream` does so for a generation. `bytes`
 //! has the bytes of a single token, `ends` the tokens that end a text. `chat` renders conversations
 //! as prompts, `learn` trains tokenizers, `save` and `to_gguf` write them.
 
@@ -159,7 +159,7 @@ impl Tokenizer {
     /// Encodes the continuation of a text, without the tokens that a text begins with.
     ///
     /// # Errors
-    /// As [`encode_prompt`](Self::encode_prompt).
+    /// See [`encode_prompt`](Self::encode_prompt).
     pub fn encode_continuation(&self, text: &str) -> Result<Vec<u32>, Error> {
         let mut ids = self.encode(text)?;
         self.strip_prefix(&mut ids);

@@ -139,7 +139,7 @@ impl Tokenizer {
         Ok((own == implied).then_some((scores, prefix)))
     }
 
-    /// The number of bytes that no token stands for, by its name or as a character.
+    /// The number of bytes that no token encodes, by its name or as a character.
     fn bytes_without_token(&self) -> usize {
         let has = |name: &str| self.inner.token_to_id(name).is_some();
         let is_token = |byte: &u8| {
@@ -206,7 +206,7 @@ impl Tokenizer {
         let added = self.inner.get_added_vocabulary();
         let is_added = added.get_vocab().contains_key(name);
         match kind {
-            // Escapes are those of Python.
+            // Escapes are Python's.
             Kind::Characters => name.replace('\\', "\\\\"),
             Kind::Words if !is_added => match name.strip_prefix("##") {
                 Some(rest) => rest.to_owned(),

@@ -74,7 +74,7 @@ impl Tokens {
     /// Writes the tokens to a file that [`open`](Self::open) maps. The file is replaced atomically.
     ///
     /// # Errors
-    /// A token that is too great for `width`, or a file that cannot be written.
+    /// A token does not fit `width`, or the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>, width: Width) -> Result<(), Error> {
         let path = path.as_ref();
         let mut tokens = Vec::new();

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::engine::Precision;
 
-/// AdamW (Loshchilov and Hutter 2019). The defaults are those of GPT-3 (Brown et al. 2020, appendix
-/// B); the learning rate is PyTorch's, which suits small models. Fields may be added: build it by
+/// AdamW (Loshchilov and Hutter 2019). The defaults are GPT-3's (Brown et al. 2020, appendix B);
+/// the learning rate is PyTorch's, which suits small models. Fields may be added: build it by
 /// struct update, `AdamW { lr: 1e-3, ..AdamW::default() }`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdamW {

@@ -67,7 +67,7 @@ pub fn open(path: &Path, plan: &'static Plan, dtype: Option<Format>) -> Result<C
 /// Opens a GGUF file that is embedded in the program, like [`open`]. Messages call it `name`.
 ///
 /// # Errors
-/// As [`open`].
+/// See [`open`].
 pub fn open_embedded(
     name: &str,
     gguf: &'static [u8],
@@ -80,7 +80,7 @@ pub fn open_embedded(
 /// Opens a GGUF file that was read into memory, like [`open`]. Messages call it `name`.
 ///
 /// # Errors
-/// As [`open`].
+/// See [`open`].
 pub fn open_bytes(
     name: &str,
     gguf: Vec<u8>,

@@ -3,7 +3,7 @@
 //! The first bytes of a file say what it is. Its name does not: blobs of caches and downloads have
 //! names without an extension. Only where a checkpoint is in several files, names say which: a
 //! GGUF that llama.cpp split, or shards of safetensors without their index, are called
-//! `NAME-00001-of-00003.EXT`. Any of them stands for all.
+//! `NAME-00001-of-00003.EXT`. The name of any part opens all of them.
 
 use std::fs::File;
 use std::io::Read;
@@ -93,7 +93,7 @@ pub fn open(path: &Path) -> Result<(PathBuf, Archive, Option<Gguf>), Error> {
 /// Reads all tensors at `path` as f32, block by block. Returns the number of their elements.
 ///
 /// # Errors
-/// As for [`open`].
+/// See [`open`].
 pub fn read_tensors(path: &Path) -> Result<u64, Error> {
     let (_, archive, _) = open(path)?;
     let mut elements = 0;
@@ -108,7 +108,7 @@ pub fn read_tensors(path: &Path) -> Result<u64, Error> {
     Ok(elements)
 }
 
-/// Opens a GGUF with all its parts. The metadata are those of the first part.
+/// Opens a GGUF with all its parts. The metadata come from the first part.
 pub fn open_gguf(path: &Path) -> Result<(Archive, Gguf), Error> {
     let (mut archive, gguf) = gguf::open(path)?;
     let split = |gguf: &Gguf| {
@@ -205,7 +205,7 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// None if the name is not that of a part.
+    /// None if the name is not a part's.
     fn of(given: &'a Path) -> Option<Parts<'a>> {
         let name = given.file_name()?.to_str()?;
         let (start, end) = name.rsplit_once("-of-")?;

@@ -50,7 +50,7 @@ pub trait Weights: Sync {
     /// format. Only a matrix that a file stores in several types has more than one.
     ///
     /// # Errors
-    /// As [`tensor`](Self::tensor).
+    /// See [`tensor`](Self::tensor).
     fn parts(&self, id: TensorId, layer: u32) -> Result<Vec<HostTensor<'_>>, Error> {
         Ok(vec![self.tensor(id, layer)?])
     }

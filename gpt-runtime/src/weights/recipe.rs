@@ -2,8 +2,8 @@
 //!
 //! llama.cpp's mixtures keep some matrices more precise than the rest: the head, and in some layers
 //! the projection to values and the last one of an MLP, to which the error of the whole model is
-//! most sensitive. The rules are those of `llama_tensor_get_type` in llama.cpp's
-//! `llama-quant.cpp`, for models without experts.
+//! most sensitive. The rules follow `llama_tensor_get_type` in llama.cpp's `llama-quant.cpp`, for
+//! models without experts.
 
 use gpt_plan::{Format, Plan, TensorKind};
 

@@ -142,7 +142,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// The second copy of a tied matrix, stored as the head. Exporters write the same values;
-    /// quantisers may store it in another type than the embedding.
+    /// quantisers may store it in a different type from the embedding.
     fn tied_copy(&self) -> Option<String> {
         const SAMPLE: usize = 64;
         if !self.plan.spec.tie_embeddings {
@@ -190,7 +190,7 @@ impl<'a> Resolver<'a> {
         same.then_some(copy)
     }
 
-    /// The file's name of a tensor of the output head. `end` is its name after that of the head.
+    /// The file's name of a tensor of the output head. `end` is the part after the head's name.
     fn lookup_head(&self, end: &str) -> Option<String> {
         const HEADS: [&str; 4] =
             ["lm_head", "cls.predictions.decoder", "lm_head.decoder", "vocab_projector"];
@@ -252,7 +252,7 @@ impl<'a> Resolver<'a> {
                 || trunk == "embeddings.position_ids"
                 || trunk.starts_with("pooler.")
         };
-        // llama.cpp wants a bias of each projection of a GPT-2, also where the model has none.
+        // llama.cpp requires a bias for each projection of a GPT-2, even if the model has none.
         let zeros = |name: &str, entry: &ArchiveEntry| {
             name.ends_with(".bias") && self.archive.data(entry).iter().all(|byte| *byte == 0)
         };

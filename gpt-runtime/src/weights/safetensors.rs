@@ -12,7 +12,7 @@ use crate::Error;
 /// The file name of a sharded model's index.
 pub const INDEX: &str = "model.safetensors.index.json";
 
-/// The key of an index that maps names of tensors to those of files.
+/// The key of an index that maps names of tensors to names of files.
 pub const MAP: &str = "weight_map";
 
 /// Maps the tensors of some files.

@@ -377,7 +377,7 @@ fn a_tied_head_in_another_type() {
                     assert!(error.to_string().contains("unexpected: output.weight"), "{error}");
                 }
             }
-            // Without a declaration the head is a matrix of its own.
+            // Without a declaration the head is a separate matrix.
             assert!(!read_spec(&path).unwrap().tie_embeddings);
         }
     }

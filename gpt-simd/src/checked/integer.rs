@@ -43,7 +43,7 @@ pub struct IntegersMut<'a> {
 impl<'a> Integers<'a> {
     /// The rows from `row` on, read from block `block` on.
     pub fn part(&self, row: usize, block: usize) -> Integers<'a> {
-        // The offset in blocks: those of the rows before `row`, and `block` of the row itself.
+        // The offset in blocks: all of the rows before `row`, and `block` of the row itself.
         let first = row
             .checked_mul(self.blocks)
             .and_then(|start| start.checked_add(block))
@@ -135,7 +135,7 @@ impl Kernels {
         }
     }
 
-    /// Reorders the quants of one sub-block of `format` from the packed order to that of a panel.
+    /// Reorders the quants of one sub-block of `format` from the packed order to a panel's order.
     #[inline]
     pub fn arrange(&self, format: Format, quants: &mut [u8]) {
         (self.quants(format).arrange)(quants, self.integers.group);

@@ -155,7 +155,7 @@ impl Kernels {
         self.product_prefetching(rows, depth, input, panel, output, add, Prefetch::default());
     }
 
-    /// As [`product`](Self::product), and prefetches memory of later ones.
+    /// Like [`product`](Self::product), and prefetches memory of later ones.
     #[allow(clippy::too_many_arguments)]
     #[inline]
     pub fn product_prefetching<E: PanelElement>(
@@ -176,7 +176,7 @@ impl Kernels {
         self.checked_product(rows, depth, input.data, strides, panel, output, add, prefetch);
     }
 
-    /// As [`product`](Self::product) with the input's columns as rows: element `k` of row `i` is
+    /// Like [`product`](Self::product) with the input's columns as rows: element `k` of row `i` is
     /// `input.data[k * input.stride + i]`.
     #[inline]
     pub fn product_of_columns<E: PanelElement>(
@@ -270,7 +270,7 @@ impl Kernels {
         let depth = input.len();
         let len = size(depth, PANEL);
         assert_eq!(panel.len(), len, "panel of a row's product");
-        // SAFETY: the panel's length is that of `depth` rows of 32.
+        // SAFETY: the panel has the length of `depth` rows of 32.
         unsafe { (pairs.gemv)(input.as_ptr(), depth, panel.as_ptr(), output.as_mut_ptr()) }
     }
 
@@ -278,7 +278,7 @@ impl Kernels {
     /// `[rows][width / 2]`, rounded up.
     ///
     /// # Panics
-    /// As [`gemv_pairs`](Self::gemv_pairs).
+    /// See [`gemv_pairs`](Self::gemv_pairs).
     #[inline]
     pub fn pair_columns(&self, from: Strided<'_>, [rows, width]: [usize; 2], out: &mut [Bf16Pair]) {
         let pairs = self.pairs.as_ref().expect("a set that multiplies pairs");
@@ -301,7 +301,7 @@ impl Kernels {
     /// last row is paired with zeros.
     ///
     /// # Panics
-    /// As [`gemv_pairs`](Self::gemv_pairs).
+    /// See [`gemv_pairs`](Self::gemv_pairs).
     #[inline]
     pub fn pair_rows(&self, from: Strided<'_>, [rows, width]: [usize; 2], out: &mut [Bf16Pair]) {
         let pairs = self.pairs.as_ref().expect("a set that multiplies pairs");
@@ -325,7 +325,7 @@ impl Kernels {
         assert_eq!(panel.len(), size(depth, row_bytes), "panel of a row's product");
         assert!(panel.as_ptr().cast::<f32>().is_aligned(), "alignment of a panel");
         let (x, w, out) = (input.as_ptr(), panel.as_ptr(), output.as_mut_ptr());
-        // SAFETY: the panel's length is that of `depth` rows of 32.
+        // SAFETY: the panel has the length of `depth` rows of 32.
         unsafe {
             match format {
                 Format::F32 => (self.gemv_f32)(x, depth, w.cast(), out),

@@ -112,7 +112,7 @@ impl Kernels {
         unsafe { kernel(values, slopes) }
     }
 
-    /// The gradient of a norm's input, one row; `statistics` are those of the forward pass.
+    /// The gradient of a norm's input, one row; `statistics` come from the forward pass.
     #[allow(clippy::too_many_arguments)]
     #[inline]
     pub fn norm_backward(

@@ -7,17 +7,18 @@
 // are divided into SLICES slices, and an invocation sums four columns over the keys of one slice
 // (`attention/tile`). Dropout applies to the numerator of the softmax only.
 //
-// Some drivers (lavapipe) run a kernel as a loop over the invocations, and compute the address of a
-// read, and all that it depends on, in every iteration. A variable that is live across a barrier is
-// only loaded. So the address of the next read is a variable, which advances before a barrier.
+// Some drivers (lavapipe) run a kernel as a loop over the invocations. In every iteration they
+// compute the address of a read again, with all that it depends on. A variable that is live across
+// a barrier is loaded instead. So the address of the next read is a variable that advances before a
+// barrier.
 
 @group(1) @binding(1) var<storage, read_write> lse: array<f32>;
 @group(1) @binding(4) var<storage, read_write> a: array<f32>;
 
 const LOWEST: f32 = -3.4e38;
 
-// Workgroup memory begins with the queries, column by column. At the end it holds the sums of the
-// slices.
+// Workgroup memory first holds the queries, column by column, then the ranges below. After the last
+// block, sums overwrite it from the start.
 
 // The weights of a block: the exponentials of its scores, after dropout.
 const WEIGHTS: u32 = TILE_COLUMNS;

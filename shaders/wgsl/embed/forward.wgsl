@@ -1,6 +1,6 @@
 // x = drop(EMBEDDING_SCALE * token embedding + position embedding + type embedding). A workgroup
-// computes a row. A table in parts runs once for each part, which writes the rows of its own
-// tokens.
+// computes a row. With a table in parts, the kernel runs once for each part and writes the rows of
+// the part's tokens.
 
 @group(1) @binding(0) var<storage, read> tokens: array<u32>;
 @group(1) @binding(1) var<storage, read> table: array<f32>;

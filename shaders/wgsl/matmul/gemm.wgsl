@@ -20,8 +20,9 @@ fn work(group: vec3<u32>, invocation: u32) {
     epilogue_rows(first + 12u, owner, Rows(sums.a[3], sums.b[3], sums.c[3], sums.d[3]));
 }
 
-// Calls the epilogue for each of four rows that is within the matrix, with four columns.
-fn epilogue_rows(first: u32, owner: u32, columns: Rows) {
+// Calls the epilogue for each of four rows that is within the matrix, with four columns. Each
+// vector of `columns` is one column of the four rows.
+fn epilogue_rows(first: u32, owner: u32, columns: mat4x4<f32>) {
     var rows = transpose(columns);
     for (var i = 0u; i < 4u; i++) {
         if first + i < height() {

@@ -1,9 +1,10 @@
 // y = W x: a projection with its norm as prologue and an epilogue.
 //
-// A workgroup computes some strips of 32 output features for a tile of rows. An invocation owns
-// rows of W: neighbours read neighbouring elements. A chunk of the inputs is staged in workgroup
-// memory, the same for all invocations. Sums pass through workgroup memory, a share of them in each
-// iteration, so that an epilogue (rotation, gating) can combine features of different invocations.
+// A workgroup computes some strips of 32 output features for a tile of tokens. An invocation owns
+// output features (rows of W): neighbours read neighbouring elements. A chunk of the inputs is
+// staged in workgroup memory, the same for all invocations. Sums pass through workgroup memory, a
+// share of them in each iteration, so that an epilogue (rotation, gating) can combine features of
+// different invocations.
 
 fn work(group: vec3<u32>, invocation: u32) {
     if pass_uniform.rows == 0u {

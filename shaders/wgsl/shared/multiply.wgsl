@@ -1,4 +1,4 @@
-// The gradient of an activation's input: that of its output times the slopes.
+// The gradient of an activation's input: the gradient of its output times the slopes.
 
 @group(1) @binding(0) var<storage, read> slopes: array<f32>;
 @group(1) @binding(4) var<storage, read_write> out: array<f32>;

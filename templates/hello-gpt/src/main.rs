@@ -1,5 +1,5 @@
-//! A model of one's own, which continues a prompt with weights that are named on the command line.
-//! Without weights, the first run trains some on this file; see `train.rs`.
+//! A custom model, which continues a prompt with the weights named on the command line. Without
+//! weights, the first run trains some on this file; see `train.rs`.
 
 use std::io::{Write, stdout};
 use std::process::ExitCode;

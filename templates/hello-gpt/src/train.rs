@@ -1,4 +1,4 @@
-//! Trains the model on the source of this crate, for some seconds.
+//! Trains the model on the source of this crate, for a few seconds.
 
 use std::path::Path;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use gpt_fuzz::{TARGETS, run};
 
-/// Tries the first inputs of a target, some of which it accepts and some of which it refuses.
+/// Tries the first inputs of a target. It accepts some of them and refuses others.
 fn holds(name: &str, inputs: u64) {
     let target = TARGETS.iter().find(|target| target.name == name).expect("a target of the table");
     let failures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz");

@@ -27,7 +27,7 @@ impl Qkv {
         }
     }
 
-    /// Normalises the groups of queries and keys, where the model does.
+    /// Normalises the groups of queries and keys, if the model does so.
     pub fn normed(self, spec: &Spec, block: &BlockParameters) -> Qkv {
         let (Some(own), Some(parameters)) = (spec.qk_norm, &block.qk_norm) else { return self };
         let [q, k] = [(&self.q, 0), (&self.k, 1)].map(|(x, i)| {
@@ -75,6 +75,7 @@ impl Groups {
     pub fn new(spec: &Spec, over: NormGroups, columns: usize) -> Groups {
         let width = match over {
             NormGroups::Width => columns,
+            // `Head` has one set of parameters for all heads, `EachHead` one for each head.
             NormGroups::Head | NormGroups::EachHead => spec.head_dim as usize,
         };
         Groups { over, width, count: columns / width }
@@ -123,7 +124,7 @@ impl Groups {
     }
 }
 
-/// The weight of each key for each query of head `head`: the softmax of the scores, masked.
+/// The weight of each key for each query of head `head`: the softmax of the masked scores.
 /// `[tokens, tokens]`; each row sums to one.
 pub fn attention_weights(spec: &Spec, layer: u32, qkv: &Qkv, head: usize) -> Matrix {
     let head_dim = spec.head_dim as usize;

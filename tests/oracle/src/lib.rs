@@ -1,7 +1,7 @@
 //! The oracle: a GPT in plain f64, for any spec, written for reading.
 //!
 //! Both engines are compared with this definition. It has no kernels, no cache, no fusion and no
-//! plan; a step is one line with the formula of the paper. Parameters are decoded to f64 without
+//! plan; each step follows a formula of the literature. Parameters are decoded to f64 without
 //! rounding from the same [`Weights`](gpt_runtime::weights::Weights) that an engine packs. So a
 //! difference between engine and oracle is due to the engine's arithmetic and never to the storage
 //! format.
@@ -12,7 +12,7 @@
 //! 3. the *head* multiplies the vector with each token's vector: the logits.
 //!
 //! `backward` has the loss and its gradients. Random weights are in `gpt_runtime::weights`, and
-//! errors are measured in `compare`.
+//! `compare` of `gpt-tests` measures errors.
 
 mod activation;
 mod attention;
@@ -87,8 +87,8 @@ impl Gpt {
         Forward { logits, trace: pass.trace }
     }
 
-    /// The logits that the head reads from rows of the stream as engines store it, before the last
-    /// norm.
+    /// The logits that the head computes from rows of the stream as engines store it, before the
+    /// last norm.
     pub fn lens(&self, stream: &Matrix) -> Matrix {
         let last = self.parameters.blocks.last().expect("a model has a layer");
         let last_norm = match self.spec.block {
@@ -120,11 +120,11 @@ impl Gpt {
     fn dense(&self, x: &Matrix) -> (Matrix, Matrix) {
         let dense = self.parameters.head_dense.as_ref().expect("the head has a dense layer");
         let product = dense.0.apply(x);
-        let bend = |row: &[f64]| {
+        let activation = |row: &[f64]| {
             row.iter().map(|&x| activate(&self.spec.mlp.activation, x)).collect::<Vec<f64>>()
         };
-        let bent = product.map_rows(bend);
-        (product, bent)
+        let activated = product.map_rows(activation);
+        (product, activated)
     }
 
     /// Logits from the products of the head: `s x`, or with a soft cap `c`, `c tanh(s x / c)`.
@@ -202,8 +202,8 @@ impl Gpt {
         self.read(self.parameters.embedding_norm.as_ref(), embedded)
     }
 
-    /// One transformer block. Engines store the sums of a post-norm block and normalise them in the
-    /// next step, so the trace holds the sum in either case.
+    /// One transformer block. Engines store both sums of a post-norm block and normalise them in
+    /// the next step, so the trace holds the sums before the norms.
     fn block(&self, layer: u32, block: &BlockParameters, x: &Matrix, pass: &mut Pass) -> Matrix {
         let kind = self.spec.norm;
         let (norm_1, norm_2) = (block.norm_1.as_ref(), block.norm_2.as_ref());
@@ -217,7 +217,7 @@ impl Gpt {
             Block::PreNorm | Block::Sandwich | Block::PostBranch => {
                 let x = x.add(&self.attend(layer, block, &self.read(norm_1, x), pass));
                 pass.record(sum_1, layer, &x);
-                let x = x.add(&self.think(layer, block, &self.read(norm_2, &x), pass));
+                let x = x.add(&self.mlp(layer, block, &self.read(norm_2, &x), pass));
                 pass.record(sum_2, layer, &x);
                 x
             }
@@ -225,13 +225,13 @@ impl Gpt {
                 let sum = x.add(&self.attend(layer, block, x, pass));
                 pass.record(first(layer, "attention_out", "attention_out_first"), layer, &sum);
                 let x = self.read(norm_1, &sum);
-                let sum = x.add(&self.think(layer, block, &x, pass));
+                let sum = x.add(&self.mlp(layer, block, &x, pass));
                 pass.record("mlp_down", layer, &sum);
                 norm(kind, norm_2.expect("a post-norm block has two norms"), &sum)
             }
             Block::Parallel { .. } => {
                 let mut mlp = Pass::new(pass.masks);
-                let out = self.think(layer, block, &self.read(norm_2.or(norm_1), x), &mut mlp);
+                let out = self.mlp(layer, block, &self.read(norm_2.or(norm_1), x), &mut mlp);
                 let sum = x.add(&self.attend(layer, block, &self.read(norm_1, x), pass));
                 // Engines run the MLP's first projection before the attention.
                 let at = pass.trace.iter().rposition(|step| step.step == "attention");
@@ -268,18 +268,18 @@ impl Gpt {
 
     /// The MLP branch: projection, activation, projection. If gated, one half of the hidden vector
     /// is the activation's input and the other half is multiplied by it (Shazeer 2020).
-    fn think(&self, layer: u32, block: &BlockParameters, x: &Matrix, pass: &mut Pass) -> Matrix {
+    fn mlp(&self, layer: u32, block: &BlockParameters, x: &Matrix, pass: &mut Pass) -> Matrix {
         let mlp = &self.spec.mlp;
         let hidden = mlp.hidden as usize;
         let wide = block.mlp_up.apply(x);
-        let bent = if mlp.gated {
+        let activated = if mlp.gated {
             let (gate, up) = (wide.columns(0, hidden), wide.columns(hidden, 2 * hidden));
             gate.zip(&up, |gate, up| activate(&mlp.activation, gate) * up)
         } else {
             wide.map_rows(|row| row.iter().map(|&x| activate(&mlp.activation, x)).collect())
         };
-        pass.record("mlp_up", layer, &bent);
-        let out = block.mlp_down.apply(&bent);
+        pass.record("mlp_up", layer, &activated);
+        let out = block.mlp_down.apply(&activated);
         let place = ("mlp_down", Site::MlpDown, layer);
         self.branch(place, block.branch_norm_2.as_ref(), &out, pass)
     }
@@ -293,7 +293,7 @@ fn sinusoid(position: usize, column: usize, width: usize) -> f64 {
     if column.is_multiple_of(2) { angle.sin() } else { angle.cos() }
 }
 
-/// The step names in a first layer that has kernels without a norm before them.
+/// The name of a step in `layer`. Its kernel in the first layer has no norm, and another name.
 fn first(layer: u32, later: &'static str, first: &'static str) -> &'static str {
     if layer == 0 { first } else { later }
 }

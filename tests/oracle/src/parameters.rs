@@ -65,7 +65,7 @@ impl Parameters {
                 return Cow::Borrowed(&types.values);
             }
             "head.weight" => {
-                return Cow::Borrowed(&self.head.as_ref().expect("a head of its own").values);
+                return Cow::Borrowed(&self.head.as_ref().expect("a separate head").values);
             }
             "head.bias" => {
                 return Cow::Borrowed(self.head_bias.as_ref().expect("a bias of the head"));
@@ -88,7 +88,7 @@ impl Parameters {
             _ => None,
         };
         if let ("attn.qk_norm", Some([q, k])) = (what, &block.qk_norm) {
-            // The plan has one tensor: that of queries, then that of keys.
+            // The plan has one tensor: the parameters of queries, then of keys.
             let of = |norm: &NormParameters| match part {
                 "gamma" => norm.gamma.clone(),
                 _ => norm.beta.clone(),

@@ -1,5 +1,5 @@
-//! `gpt_model!` where Cargo.toml gives `gpt-runtime` another name. That needs a package of its own:
-//! a package cannot depend on a crate under two names.
+//! `gpt_model!` where Cargo.toml gives `gpt-runtime` another name. That needs a separate package,
+//! because a package cannot depend on a crate under two names.
 #![no_implicit_prelude]
 
 ::runtime::gpt_model! {

@@ -1,6 +1,6 @@
 //! Specs for tests: scaled-down presets here, odd ones for every key and ragged edge in `odd`, and
-//! in `cover` the few that have the kernels of all odd ones. A crate of its own, since tests of
-//! kernels alone need no engine.
+//! in `cover` the few that have the kernels of all odd ones. It is a separate crate because tests
+//! of kernels alone need no engine.
 
 mod cover;
 mod odd;

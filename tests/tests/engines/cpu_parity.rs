@@ -19,7 +19,7 @@ fn every_odd_spec() {
     }
 }
 
-/// Each odd spec in another format than f32. Formats differ from one spec to the next.
+/// Each odd spec in a format other than f32. Formats differ from one spec to the next.
 #[test]
 fn every_odd_spec_in_another_format() {
     in_other_formats(0..1);
@@ -53,9 +53,8 @@ fn blocks_of_k_quants() {
     }
 }
 
-/// Formats that differ within a model, as in many GGUF files; those of queries, keys and values
-/// differ, too. In the narrow model the parts of the fused matrix end within panels, so it is held
-/// in f32.
+/// Formats that differ within a model, as in many GGUF files, and between queries, keys and values.
+/// In the narrow model the parts of the fused matrix end within panels, so it is held in f32.
 #[test]
 fn matrices_of_several_formats() {
     for formats in [[Format::Q4K, Format::Q6K], [Format::Q8, Format::Q5]] {

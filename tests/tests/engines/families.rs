@@ -71,7 +71,7 @@ impl Weights for Gradients {
     }
 }
 
-/// The loss and the gradients of every parameter are those of PyTorch.
+/// The loss and the gradients of every parameter match PyTorch's.
 #[test]
 fn every_gradient_on_the_cpu() {
     for fixture in of_transformers() {

@@ -242,8 +242,8 @@ fn a_run_skips_overflows_and_resumes_exactly() {
     assert!(parameters(&mut second) == parameters(&mut whole));
 }
 
-/// With a batch so large that the gradient of a token nearly underflows, a step equals that of f32
-/// in almost all elements.
+/// With a batch so large that the gradient of a token nearly underflows, a step equals a step in
+/// f32 in almost all elements.
 #[test]
 #[ignore = "long on a software adapter; CI runs it"]
 fn a_trainer_scales_the_loss() {

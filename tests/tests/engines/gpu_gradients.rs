@@ -186,7 +186,7 @@ fn masks_come_from_their_key() {
     }
 }
 
-/// A step creates no buffer, bind group or pipeline. Uses a device of its own, because other tests
+/// A step creates no buffer, bind group or pipeline. Opens its own device, because other tests
 /// create objects on the shared one.
 #[test]
 fn a_step_creates_nothing() {

@@ -75,7 +75,7 @@ fn odd_heads() {
 /// The kernels of split attention are compiled before a text is long enough to need them.
 #[test]
 fn a_text_does_not_wait_for_kernels() {
-    // A device of its own, on which no other test creates objects.
+    // A separate device, on which no other test creates objects.
     let Some(device) = gpu::plain_device() else {
         return;
     };

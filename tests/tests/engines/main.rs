@@ -1,8 +1,8 @@
 //! Tests of both engines on plans made at run time.
 //!
 //! They are one program, because then a long test does not leave a core idle, and the libraries are
-//! linked once. Tests that expand `gpt_model!` are programs of their own, because each change of
-//! such a file expands its models again.
+//! linked once. Tests that expand `gpt_model!` are separate programs, because each change of such a
+//! file expands its models again.
 
 mod caches;
 mod cpu_gradients;

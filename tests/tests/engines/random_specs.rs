@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 /// A random spec may be badly conditioned: a stream of width 1 cancels, and a norm magnifies the
-/// rest. A bug still has a much larger error. On the CPU the bound is a thousand times that of
+/// rest. A bug still has a much larger error. On the CPU the bound is a thousand times the bound of
 /// ordinary specs.
 const BOUND: f64 = 1e-8;
 

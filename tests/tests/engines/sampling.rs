@@ -20,7 +20,7 @@ use gpt_tests::{gpu, specs};
 /// Draws from each set of logits.
 const DRAWS: u32 = 24;
 
-/// The error of a GPU's logarithm is about 2^-21, that of a logit over a temperature 2^-24 of it.
+/// The error of a GPU's logarithm is about 2^-21; a logit over a temperature adds 2^-24 of itself.
 const BOUND: f64 = 1e-4;
 
 /// A model with constant logits: blocks add nothing to its stream of ones, and the head reads the

@@ -1,5 +1,5 @@
 //! Burn's part of `compare.py`: our benchmark, written as a user of burn would for its wgpu
-//! backend. Prints one JSON object in tokens a second.
+//! backend. Prints one JSON object in tokens per second.
 //!
 //! Burn generates, fuses and tunes its kernels at run time, so all shapes are warmed up first. A
 //! prompt needs two passes: the first one tunes, and only a repeated sequence of operations is
@@ -71,7 +71,7 @@ fn infer(prefill: usize, decode: usize) -> Result<()> {
         prefilled = prefill as f64 / start.elapsed().as_secs_f64();
         let start = Instant::now();
         for _ in 0..n {
-            // The next token does not depend on the host, which reads it nevertheless, as a user
+            // The next token does not depend on the host, which reads it anyway, as a user
             // would.
             next = model.next(next, &mut cache).argmax(1);
             next.clone().into_scalar::<i32>();

@@ -1,5 +1,5 @@
 //! Candle's part of `compare.py`: our benchmark, written like candle's own examples. Prints one
-//! JSON object in tokens a second.
+//! JSON object in tokens per second.
 //!
 //! GPT-2 is implemented in `gpt`, because candle has none; the Llama of SmolLM2 is candle's.
 
@@ -29,7 +29,7 @@ fn main() -> Result<()> {
                 "f32" => DType::F32,
                 "f16" => DType::F16,
                 "bf16" => DType::BF16,
-                _ => bail!("{dtype} is no type of this program"),
+                _ => bail!("{dtype} is not a type of this program"),
             };
             let variables = VarMap::new();
             let builder = VarBuilder::from_varmap(&variables, dtype, &Device::Cpu);
@@ -94,7 +94,7 @@ fn train(model: &str, shape: &str) -> Result<()> {
     let of = match model {
         "gpt2" => Shape::GPT2,
         "nano" => Shape::NANO,
-        _ => bail!("{model} is no model of this program"),
+        _ => bail!("{model} is not a model of this program"),
     };
     let (sequences, length) = shape.split_once('x').context("BxT was expected")?;
     let (sequences, length): (usize, usize) = (sequences.parse()?, length.parse()?);

@@ -1,8 +1,8 @@
 //! Meganeura's part of `../compare.py`: its own graphs of SmolLM2-135M in f32, on its default
-//! Vulkan adapter. Prints one JSON object in tokens a second.
+//! Vulkan adapter. Prints one JSON object in tokens per second.
 //!
 //! Its graphs have a fixed length, so there are two: one reads a whole prompt and outputs keys and
-//! values, the other decodes a token with a cache of its own. They are separate sessions, and the
+//! values, the other decodes a token with its own cache. They are separate sessions, and the
 //! copy of the prompt's rows through the host is not timed.
 //!
 //! Weights are random, because the time of kernels does not depend on them, and small enough that
@@ -90,7 +90,7 @@ fn prompt(config: &SmolLM2Config, n: usize) -> Result<Prompt> {
     // The model computes the logits of all tokens. Only the last ones are needed, so a head of ours
     // reads the last row, selected like an embedding, and graph rewriting removes the other head.
     let [rows, embedding] = graph.node(all).inputs[..] else {
-        bail!("the head is no product of two");
+        bail!("the head is not a product of two");
     };
     let last = graph.input_u32("last", &[1]);
     let last = graph.embedding(last, rows);

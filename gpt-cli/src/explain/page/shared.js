@@ -20,7 +20,7 @@ function section(id, title, about, ...children) {
     heading, make("p", {}, about), ...children);
 }
 
-/** Marks in a label that stand for blanks, bytes and invisible characters. */
+/** The marks that show blanks, bytes and invisible characters in a label. */
 const MARKS = /([␣⏎⇥␍]+|<0x[0-9A-F]{2}>|<U\+[0-9A-F]{4,6}>)/;
 
 /** The label of a token, its marks in a quieter colour. */

@@ -1,8 +1,8 @@
 //! The names of tensors in weight files.
 //!
 //! Safetensors files have the names of a class of transformers; `tables` has a table for each. The
-//! key `names` of a spec selects one. Without the key, the names are those of the closest class, so
-//! that every model can be saved and loaded. GGUF files have llama.cpp's names
+//! key `names` of a spec selects one. Without the key, the closest class gives the names, so that
+//! every model can be saved and loaded. GGUF files have llama.cpp's names
 //! (`blk.0.attn_q.weight`), which do not depend on the class, except that some files fuse tensors.
 
 mod tables;

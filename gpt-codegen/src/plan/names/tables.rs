@@ -1,7 +1,7 @@
 //! The names of each class of transformers, as its modules are called in `modeling_*.py`.
 
-/// The names of one class. Those of a layer follow the prefix `layer`; names of tensors that the
-/// class does not have are those of Llama.
+/// The names of one class. The names in a layer follow the prefix `layer`; tensors that the class
+/// does not have get Llama's names.
 pub struct Table {
     pub token_embedding: &'static str,
     pub positions: &'static str,
@@ -11,7 +11,7 @@ pub struct Table {
     pub embedding_norm: &'static str,
     pub final_norm: &'static str,
     pub head: &'static str,
-    /// The tensor whose bias the head has, if it is not that of its matrix.
+    /// The tensor whose bias the head has, if it is not its matrix.
     pub head_bias: Option<&'static str>,
     pub head_dense: &'static str,
     pub head_norm: &'static str,
@@ -206,7 +206,7 @@ pub const BERT: Table = Table {
 pub const ROBERTA: Table = Table {
     token_embedding: "roberta.embeddings.word_embeddings",
     positions: "roberta.embeddings.position_embeddings",
-    // Position 0 is in the row after that of the padding token, 1.
+    // Position 0 is in the row after the padding token's, 1.
     unused_positions: 2,
     token_types: "roberta.embeddings.token_type_embeddings",
     embedding_norm: "roberta.embeddings.LayerNorm",

@@ -74,7 +74,7 @@ impl TrainBuffers {
         self.widths[name as usize]
     }
 
-    /// The buffer `name`, of which there is one copy for all layers.
+    /// The buffer `name`, which all layers share.
     pub fn one(&self, name: BufferId) -> &[f32] {
         &self.floats[name as usize][0]
     }

@@ -32,7 +32,7 @@ impl<'a> RowsOut<'a> {
     /// Row `row`.
     ///
     /// # Safety
-    /// As [`part`](Self::part).
+    /// See [`part`](Self::part).
     #[allow(clippy::mut_from_ref)]
     // SAFETY: the contract is the caller's.
     pub unsafe fn row(&self, row: usize) -> &mut [f32] {

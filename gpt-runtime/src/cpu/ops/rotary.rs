@@ -63,8 +63,8 @@ impl Rotary {
         }
     }
 
-    /// Converts the gradient of a rotated head at `position` to that of the head before rotation.
-    /// The inverse of a rotation is its transpose.
+    /// Converts the gradient of a rotated head at `position` to the gradient before rotation. The
+    /// inverse of a rotation is its transpose.
     pub fn backward(&self, position: usize, head: &mut [f32]) {
         if self.rotated == 0 {
             return;

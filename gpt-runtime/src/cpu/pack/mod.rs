@@ -8,8 +8,8 @@
 //! The first matrix of a gated MLP has 16 gate rows and the 16 up rows that they gate in one panel,
 //! so that one tile holds both factors of a product. Missing rows at the end are zeros.
 //!
-//! [`Packed`] has the weights of inference in their storage format, [`FloatPanels`] those of
-//! training, in f32. Both are [`Panels`], which a GEMM reads.
+//! [`Packed`] has weights for inference in their storage format, [`FloatPanels`] weights for
+//! training in f32. Both are [`Panels`], which a GEMM reads.
 
 mod float;
 mod packed;

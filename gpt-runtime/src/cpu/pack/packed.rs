@@ -59,11 +59,11 @@ impl Packed {
         Packed::of_parts(device, arena, std::slice::from_ref(tensor), order)
     }
 
-    /// As [`new`](Self::new), for a matrix whose rows are in several parts. There is one part, or
+    /// Like [`new`](Self::new), for a matrix whose rows are in several parts. There is one part, or
     /// all formats are quantised ([`can_join`](Self::can_join)).
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// See [`new`](Self::new).
     pub fn of_parts(
         device: &CpuDevice,
         arena: &Arena,

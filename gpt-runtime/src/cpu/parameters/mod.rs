@@ -1,5 +1,5 @@
-//! A model's parameters in the form that operations read. This file has those of inference,
-//! `training` those of training.
+//! A model's parameters in the form that operations read: for inference in this file, for training
+//! in `training`.
 
 #[cfg(feature = "train")]
 mod training;

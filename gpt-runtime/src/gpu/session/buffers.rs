@@ -114,7 +114,7 @@ impl SessionBuffers {
             if bytes > MAX_BINDING {
                 return Err(Error::Input(format!(
                     "the session's {} would take {} MiB, and an adapter binds {} MiB at once; \
-                     request for a smaller capacity or chunk",
+                     request a smaller capacity or chunk",
                     buffer.id.name(),
                     bytes >> 20,
                     MAX_BINDING >> 20

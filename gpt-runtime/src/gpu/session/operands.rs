@@ -63,6 +63,6 @@ pub fn buffer(op: Option<&Op>, operand: Operand) -> SessionBuffer {
         Operand::Histogram => Plan(BufferId::Histogram),
         Operand::Candidates => Plan(BufferId::Candidates),
         Operand::Sampled => Plan(BufferId::Sampled),
-        _ => unreachable!("{operand:?} is no operand of inference"),
+        _ => unreachable!("{operand:?} is not an operand of inference"),
     }
 }

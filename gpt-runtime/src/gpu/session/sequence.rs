@@ -217,8 +217,8 @@ impl GpuSession {
     }
 
     /// Builds the pipelines that a pass over `rows` rows with logits for the last `wanted` needs at
-    /// any position, so also those of split attention. Then no later pass of this kind waits for a
-    /// compiler.
+    /// any position, including those of split attention. Then no later pass of this kind waits for
+    /// a compiler.
     pub(super) fn prepare(&self, rows: u32, wanted: u32) {
         let steps = self.shared.steps.iter().enumerate();
         let kernels = steps.flat_map(|(index, step)| {

@@ -217,7 +217,8 @@ impl<'a> DispatchBuilder<'a> {
     pub fn recompute(&mut self, layer: u32, out: &mut Vec<Dispatch>) -> Result<(), Error> {
         let forward = self.plan.training.forward.iter();
         for section in forward.filter(|section| section.repeat.has_layer(layer)) {
-            for step in section.of_layer(layer).iter().filter(|step| !step.op.ends_layer()) {
+            let steps = section.of_layer(layer).iter();
+            for step in steps.filter(|step| !step.op.is_skipped_by_recompute()) {
                 self.step(step, layer, out)?;
             }
         }

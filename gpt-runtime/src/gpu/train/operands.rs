@@ -85,7 +85,7 @@ impl StepOperands {
             Op::EmbedBackward { positions, types, dx, .. } => StepOperands {
                 slots: vec![(O::Tokens, BufferId::Tokens.here()), (O::Dy, dx)],
                 positions,
-                // The sum over rows is that of a bias.
+                // The gradient of type 0 is a sum over rows, like the gradient of a bias.
                 bias: types,
                 ..none
             },

@@ -102,7 +102,7 @@ fn squares(
         let bound = kernel.group(1).map(|binding| match binding.operand {
             Operand::Gradients => (binding.binding, whole(buffer)),
             Operand::SquareSums => (binding.binding, whole(sums)),
-            other => unreachable!("{other:?} is no operand of the gradients' norm"),
+            other => unreachable!("{other:?} is not an operand of the gradients' norm"),
         });
         let uniform = DispatchUniform {
             first: i * kernel.groups,
@@ -146,7 +146,7 @@ fn update(
                 Operand::Parameters => TensorState::Parameter,
                 Operand::FirstMoments => TensorState::FirstMoment,
                 Operand::SecondMoments => TensorState::SecondMoment,
-                other => unreachable!("{other:?} is no operand of AdamW"),
+                other => unreachable!("{other:?} is not an operand of AdamW"),
             };
             (binding.binding, of(state))
         });

@@ -40,7 +40,7 @@ impl GpuTrainer {
         Self::in_parts(device, plan, weights, options, MAX_BINDING)
     }
 
-    /// As [`new`](Self::new), with parameters in buffers of at most `part` bytes; for tests.
+    /// Like [`new`](Self::new), with parameters in buffers of at most `part` bytes; for tests.
     #[doc(hidden)]
     pub fn in_parts(
         device: Arc<GpuDevice>,

@@ -1,8 +1,8 @@
 //! Encodes conversations. Control tokens come from the template only: text of a message that looks
 //! like one is encoded as the characters that it has.
 //!
-//! A template returns text, in which its own control tokens and those of a message look alike. So a
-//! control token in a message gets a mark behind its first character: a character that occurs
+//! A template returns text, in which its own control tokens and a message's look alike. So a
+//! control token in a message gets a mark after its first character: a character that occurs
 //! nowhere else. The mark survives the template and is removed after control tokens were found.
 
 use std::collections::BTreeMap;

@@ -213,7 +213,7 @@ fn characters(table: &Json) -> Result<(), String> {
     let root = *units.first().ok_or_else(|| damaged("has no trie"))?;
     let offset = |unit: u32| (unit >> 10 << ((unit & 1 << 9) >> 6)) as usize;
     let mut seen = vec![false; units.len()];
-    // Places of which the children are looked for.
+    // Places whose children are still to be visited.
     let mut left = vec![offset(root)];
     while let Some(place) = left.pop() {
         if place | 0xFF >= units.len() {

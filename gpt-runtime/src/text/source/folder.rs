@@ -95,8 +95,8 @@ fn pair(
     parse(json.to_string().as_bytes(), "the vocabulary")
 }
 
-/// The added tokens of a vocabulary: those of `tokenizer_config.json` or else of
-/// `added_tokens.json`, and GPT-2's end of a text.
+/// The added tokens of a vocabulary, from `tokenizer_config.json` or else from `added_tokens.json`,
+/// and GPT-2's end of a text.
 fn added(folder: &Path, config: &Json, vocab: &Json) -> Result<Vec<Json>, Error> {
     const END: &str = "<|endoftext|>";
     let mut added = BTreeMap::new();

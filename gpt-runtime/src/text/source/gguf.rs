@@ -3,7 +3,7 @@
 //! `tokenizer.ggml.model` names the kind of encoding: `gpt2` is a byte pair encoding of bytes
 //! (`pre_tokenizers`), `gemma4` one of characters, `llama` is SentencePiece (`sentence_pieces`),
 //! `bert` is WordPiece (`word_pieces`). `rwkv` is read if its tokens are characters. Defaults of
-//! absent keys are those of llama.cpp. Files of this program have the `tokenizer.json` itself, too
+//! absent keys are llama.cpp's. Files of this program have the `tokenizer.json` itself, too
 //! (`to_gguf`).
 
 use serde_json::{Value as Json, json};

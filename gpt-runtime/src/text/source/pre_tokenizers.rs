@@ -4,8 +4,8 @@
 //! the `tokenizer.json` of a family. [`TABLE`] has what that `tokenizer.json` says: how it cuts a
 //! text into words, whether it composes characters (NFC) before, whether a word that is a token
 //! needs no merges, and whether a text begins with BOS if the file does not say it. Expressions
-//! are those of the families' files; where llama.cpp rewrites one for its own engine, the original
-//! is here.
+//! come from the families' files; where llama.cpp rewrites one for its own engine, the original is
+//! here.
 
 use serde_json::{Value as Json, json};
 
@@ -36,7 +36,7 @@ enum Cut {
     Punctuation,
     /// Every character of punctuation is a word.
     EachPunctuation,
-    /// GPT-2's words, in characters that stand for bytes.
+    /// GPT-2's words, in characters that encode bytes.
     Gpt2,
 }
 

@@ -17,7 +17,7 @@ fn read(files: &[(&str, Json)]) -> Tokenizer {
     Tokenizer::from_path(folder.path()).unwrap()
 }
 
-/// A `tokenizer.json` of some words, of which `special` are control tokens.
+/// A `tokenizer.json` of some words; those in `special` are control tokens.
 fn words(tokens: &[&str], special: &[&str]) -> Json {
     let vocab: serde_json::Map<String, Json> =
         (0..).zip(tokens).map(|(id, token): (u32, _)| ((*token).to_owned(), id.into())).collect();
@@ -172,7 +172,7 @@ fn a_character_without_a_token_is_named() {
     };
     check(json(Json::Null, Json::Null), "mug", "mug \u{1F980}", ' ');
     check(json(Json::Null, Json::Null), "mug", "mug\u{1F980}", '\u{1F980}');
-    // Blanks between words are no characters that need a token.
+    // Blanks between words need no token.
     check(
         json(json!({ "type": "Whitespace" }), Json::Null),
         " mug ",
@@ -185,7 +185,7 @@ fn a_character_without_a_token_is_named() {
         "mu\u{F1}",
         '\u{F1}',
     );
-    // Bytes, of which some have no token.
+    // Bytes, some without a token.
     let bytes = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
     check(json(bytes, Json::Null), "mug", "mug\u{1F980}", '\u{1F980}');
 }

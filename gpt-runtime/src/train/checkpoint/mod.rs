@@ -127,10 +127,10 @@ impl Saved {
 
 impl<M: Gpt> Trainer<M> {
     /// Continues a saved run. With the saved settings ([`Saved::settings`]) on the same device,
-    /// every further step equals that of the uninterrupted run, bit for bit.
+    /// every further step equals the uninterrupted run's, bit for bit.
     ///
     /// # Errors
-    /// The checkpoint is damaged or belongs to another model; or as [`new`](Self::new).
+    /// The checkpoint is damaged or belongs to another model, or [`new`](Self::new) fails.
     pub fn resume(
         device: &Device,
         saved: &Saved,
@@ -141,10 +141,10 @@ impl<M: Gpt> Trainer<M> {
 }
 
 impl Trainer<Untyped> {
-    /// As [`resume`](Trainer::resume), for a model whose plan was made at run time.
+    /// Like [`resume`](Trainer::resume), for a model whose plan was made at run time.
     ///
     /// # Errors
-    /// As [`resume`](Trainer::resume).
+    /// See [`resume`](Trainer::resume).
     pub fn resume_plan(
         plan: &'static Plan,
         device: &Device,

@@ -84,7 +84,7 @@ impl Trainer<Untyped> {
     /// A trainer of a model whose plan was made at run time.
     ///
     /// # Errors
-    /// As [`new`](Trainer::new).
+    /// See [`new`](Trainer::new).
     pub fn from_plan(
         plan: &'static Plan,
         device: &Device,

@@ -1,5 +1,5 @@
-//! Decodes the k-quants that have no format of their own: blocks of 256 values in sub-blocks of 16,
-//! whose scales and minima are themselves quantised.
+//! Decodes the k-quants that have no `Format`: blocks of 256 values in sub-blocks of 16, whose
+//! scales and minima are themselves quantised.
 
 use super::half;
 

@@ -1,4 +1,4 @@
-// The input is the hidden layer of the head, through a norm. Its rows are those of the logits.
+// The input is the hidden layer of the head, through a norm. It has a row for each row of logits.
 
 @group(0) @binding(3) var<storage, read> activations: array<f32>;
 

@@ -1,6 +1,6 @@
-// A kernel multiplies some strips of a matrix whose parts have several formats: those of its own
-// format, which are the whole of the matrix that it binds. The engine sets the range when it builds
-// a pipeline.
+// A kernel multiplies some strips of a matrix whose parts have several formats: the strips in its
+// own format, which fill the matrix that it binds. The engine sets the range when it builds a
+// pipeline.
 
 // The last strip of the part.
 override LAST_STRIP: u32 = STRIPS - 1u;

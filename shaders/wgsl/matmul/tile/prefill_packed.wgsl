@@ -1,7 +1,7 @@
 // Multiplies the rows of a prompt by quantised weights, four bytes per instruction. An invocation
 // quantises a block of a row to bytes as it stages it. The products of a block are summed as
-// integers, for eight rows at a time to save registers. The sums are then multiplied by the scale
-// of the weights' block and that of the inputs' block.
+// integers, for eight rows at a time to save registers. The sums are then multiplied by the scales
+// of both blocks, of the weights and of the inputs.
 
 // Words of a block.
 const WORDS: u32 = 8u;

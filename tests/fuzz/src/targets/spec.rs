@@ -32,7 +32,7 @@ pub const KEYS: Target = Target {
     },
 };
 
-/// What is within the parentheses of the macro: models, of which later ones build on earlier ones.
+/// The input of the macro: models, some of which use earlier ones as a base.
 pub const DECLARATIONS: Target = Target {
     name: "declarations",
     seeds: || {

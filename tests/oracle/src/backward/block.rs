@@ -49,7 +49,7 @@ impl Gpt {
                 let sum_1 = x.add(&self.attended(here, x));
                 let middle = norm(kind, norm_1, &sum_1);
                 let mut pass = Pass::new(here.masks);
-                let sum_2 = middle.add(&self.think(here.layer, block, &middle, &mut pass));
+                let sum_2 = middle.add(&self.mlp(here.layer, block, &middle, &mut pass));
                 let norm_2 = (Some(norm_2), gradient.norm_2.as_mut());
                 let d = self.read_backward(norm_2, &sum_2, d);
                 let d = d.add(&self.think_backward(here, &middle, &d, gradient));
@@ -139,14 +139,14 @@ impl Gpt {
         let wide = block.mlp_up.apply(x);
         let value = |x| activate(&mlp.activation, x);
         let slope = |x| slope(&mlp.activation, x);
-        let bent = Matrix::from_fn(x.rows, hidden, |row, i| {
+        let activated = Matrix::from_fn(x.rows, hidden, |row, i| {
             let row = wide.row(row);
             if mlp.gated { value(row[i]) * row[hidden + i] } else { value(row[i]) }
         });
-        let out = block.mlp_down.apply(&bent);
+        let out = block.mlp_down.apply(&activated);
         let own = (block.branch_norm_2.as_ref(), gradient.branch_norm_2.as_mut());
         let d = self.branch_backward(here, Site::MlpDown, own, &out, d);
-        let d = linear_backward(&bent, &block.mlp_down, &d, &mut gradient.mlp_down);
+        let d = linear_backward(&activated, &block.mlp_down, &d, &mut gradient.mlp_down);
         let d = Matrix::from_fn(wide.rows, wide.columns, |row, column| {
             let (wide, d) = (wide.row(row), d.row(row));
             match (mlp.gated, column) {

@@ -143,8 +143,8 @@ impl Gpt {
         }
         let d_read = match (&self.parameters.head_dense, &mut gradients.head_dense) {
             (Some((dense, own)), Some((d_dense, d_own))) => {
-                let (product, bent) = self.dense(&read);
-                let d = norm_backward(kind, own, &bent, &d_input, d_own);
+                let (product, activated) = self.dense(&read);
+                let d = norm_backward(kind, own, &activated, &d_input, d_own);
                 let activation = &self.spec.mlp.activation;
                 let d = d.zip(&product, |d, x| d * slope(activation, x));
                 linear_backward(&read, dense, &d, d_dense)

@@ -1,8 +1,8 @@
 //! Inference: one pass of a chunk of tokens, or of several texts, through a model.
 //!
-//! `ForwardPass` has a function for each kind of step; `heads` has those of queries, keys and
-//! values. `parameters` calls the functions with the parameters of a step and the `buffers` of a
-//! session.
+//! `ForwardPass` has a function for each kind of step; the functions of queries, keys and values
+//! are in `heads`. `parameters` calls the functions with the parameters of a step and the `buffers`
+//! of a session.
 
 mod buffers;
 mod heads;

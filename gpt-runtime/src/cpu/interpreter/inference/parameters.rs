@@ -141,7 +141,7 @@ impl Interpreter {
                 return pass.norm_rows(branch, norm, Some(sum.scale), x);
             }
             Op::Project(projection) => projection,
-            _ => unreachable!("{} is no step of a forward pass", step.name),
+            _ => unreachable!("{} is not a step of a forward pass", step.name),
         };
         let activate = |row: &mut [f32]| self.activation.apply(row);
         if step.op.is_head() {

@@ -124,7 +124,7 @@ impl TrainPass<'_> {
         let plan = self.plan;
         let forward = plan.training.forward.iter();
         for section in forward.filter(|section| section.repeat.has_layer(layer)) {
-            self.steps(section.of_layer(layer), |op| !op.ends_layer());
+            self.steps(section.of_layer(layer), |op| !op.is_skipped_by_recompute());
         }
     }
 
@@ -226,7 +226,7 @@ impl TrainPass<'_> {
         result
     }
 
-    /// As [`take`](Self::take), with the buffer as rows.
+    /// Like [`take`](Self::take), with the buffer as rows.
     fn write(&mut self, slot: Slot, f: impl FnOnce(&mut Self, RowsOut<'_>)) {
         let width = self.buffers.width(slot.buffer);
         let stride = self.buffers.stride(slot.buffer);

@@ -36,7 +36,7 @@ impl ScoreMap {
         }
     }
 
-    /// Adds the bias of ALiBi to capped products. The first product is that of the key at
+    /// Adds the bias of ALiBi to capped products. The first product belongs to the key at
     /// `distance` from the query. `scale` is the factor by which the products still have to be
     /// multiplied. Returns the factor that remains.
     fn bias(self, products: &mut [f32], distance: isize, scale: f32) -> f32 {

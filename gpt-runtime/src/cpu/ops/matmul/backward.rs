@@ -10,7 +10,7 @@ use crate::cpu::scratch::weight_gradient::{COLUMNS, INPUTS, PAIRED_COLUMNS, ROWS
 use gpt_simd::{Bf16Pair, Kernels, PANEL, Strided, StridedMut};
 
 /// Rows that are multiplied at a time. Their output gradients for a panel stay in the first-level
-/// cache. With pairs of bf16, those of all [`ROWS`] do.
+/// cache. With pairs of bf16, the gradients of all [`ROWS`] do.
 const NEAR: usize = 128;
 
 /// Passes `dy · matrix`, the gradient of the input, to `epilogue`.

@@ -119,7 +119,7 @@ pub trait Activate: Sync {
 /// The first projection of an MLP: `h = act(u)`, or with a gate `h = act(gate) * up`.
 pub struct ActivationEpilogue<'a, A> {
     pub activation: A,
-    /// The biases of the gates, followed by those of the ups.
+    /// The biases of the gates, followed by the biases of the ups.
     pub bias: Option<&'a [f32]>,
     pub h: &'a RowsOut<'a>,
     /// The factors of the output gradient in the backward pass, in the order of the panels; present
@@ -227,7 +227,7 @@ impl<A: Activate> ActivationEpilogue<'_, A> {
 }
 
 /// The gradient of an MLP's first projection: output gradients of the activation times the slopes
-/// that its epilogue stored. In a gated MLP each 16 elements yield the gradients of 16 gates and,
+/// that its epilogue stored. In a gated MLP every 16 elements yield the gradients of 16 gates and,
 /// beside them, of 16 ups.
 pub fn slopes<'a>(
     hidden: usize,

@@ -6,7 +6,7 @@ use crate::cpu::ops::RowsOut;
 use crate::cpu::pool::Disjoint;
 use gpt_simd::{PANEL, Strided};
 
-/// `out = d(norm)/dx · dy`; with `add`, it is added to `out`. `statistics` are those of the forward
+/// `out = d(norm)/dx · dy`; with `add`, it is added to `out`. `statistics` come from the forward
 /// pass.
 pub fn input(
     device: &CpuDevice,

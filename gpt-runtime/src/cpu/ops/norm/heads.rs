@@ -14,7 +14,7 @@ use gpt_simd::{PANEL, Strided};
 
 /// Normalises and rotates the queries and keys of each row, and hands every part of a row to
 /// `sink(row, first, values)`: elements from `first` on, at most 32, the values of the row
-/// included. `statistics`, if there are any, receive those of each group, `[rows][groups][2]`.
+/// included. `statistics`, if any, receives the statistics of each group, `[rows][groups][2]`.
 #[allow(clippy::too_many_arguments)]
 pub fn forward(
     device: &CpuDevice,
@@ -61,7 +61,7 @@ pub fn forward(
     });
 }
 
-/// The gradient of the rows before the norm. `statistics` are those of [`forward`].
+/// The gradient of the rows before the norm. `statistics` come from [`forward`].
 pub fn input(
     device: &CpuDevice,
     rows: usize,
