@@ -1,5 +1,5 @@
-//! The measurements of a report. A measurement that fails is a row with its error, since it is what
-//! the reader of a report wants to know.
+//! The measurements of a report. A measurement that fails is a row with its error, because the
+//! reader of a report wants to know the error.
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::bench::{Bench, Roofline, TrainBench};
 use crate::models::{BuiltIn, Chosen};
 use crate::output::{Failure, Spread};
 
-/// Counted repetitions of a speed; the median is reported.
+/// Runs of each measurement, after a warm-up. Their median is reported.
 const REPETITIONS: usize = 3;
 
 /// Tokens decoded one after another.
@@ -73,19 +73,25 @@ pub fn machine(device: &Device) -> Result<Section, Failure> {
     Ok(section)
 }
 
-/// Peak rates and latency. Returns the peak rates, to which speeds are compared.
-pub fn limits(device: &Device) -> Result<(Section, PeakRates), Failure> {
+/// Peak rates and latency. Returns the peak rates, to which speeds are compared; they are NaN if
+/// they cannot be measured.
+pub fn limits(device: &Device) -> (Section, PeakRates) {
     let mut section = Section::new(
         "limits",
         "Limits",
         &[("what", "what"), ("value", "value"), ("unit", "unit"), ("clock", "clock")],
     );
-    let peak = device.meter()?.measure();
+    let peak = device.meter().map(|meter| meter.measure()).unwrap_or_else(|error| {
+        section.row(json!({ "what": "peak rates", "error": error.to_string() }));
+        PeakRates { bytes: f64::NAN, products: [f64::NAN; Format::ALL.len()] }
+    });
     let mut row = |what: &str, value: f64, unit: &str, clock: Option<&str>| {
         section.row(json!({ "what": what, "value": value, "unit": unit, "clock": clock }));
     };
-    row("memory read", peak.bytes / 1e9, "GB/s", None);
-    row("products in f32", peak.of(Format::F32) / 1e9, "GFLOP/s", None);
+    if peak.bytes.is_finite() {
+        row("memory read", peak.bytes / 1e9, "GB/s", None);
+        row("products in f32", peak.of(Format::F32) / 1e9, "GFLOP/s", None);
+    }
     match device.latency() {
         Ok(None) => {}
         Ok(Some(latency)) => {
@@ -97,7 +103,7 @@ pub fn limits(device: &Device) -> Result<(Section, PeakRates), Failure> {
         }
         Err(error) => section.row(json!({ "what": "latency", "error": error.to_string() })),
     }
-    Ok((section, peak))
+    (section, peak)
 }
 
 /// The section that [`test`] and [`test_training`] fill.
@@ -117,12 +123,12 @@ pub fn tests() -> Section {
     )
 }
 
-/// Compares inference in `format` with plain Rust.
+/// Compares inference in `format` with the CPU engine's portable kernels.
 pub fn test(model: &'static BuiltIn, device: &Device, format: Format) -> Value {
     test_row(model, format.name(), self_test((model.plan)(), device, &[format]))
 }
 
-/// Compares training in f32 with plain Rust.
+/// Compares training in f32 with the CPU engine's portable kernels.
 pub fn test_training(model: &'static BuiltIn, device: &Device) -> Value {
     test_row(model, "training", self_test_training((model.plan)(), device))
 }
@@ -132,12 +138,12 @@ fn test_row(model: &BuiltIn, what: &str, found: Result<SelfTest, gpt_runtime::Er
     match found {
         Err(error) => row["error"] = json!(error.to_string()),
         Ok(found) => {
-            // An infinite error is the worst; JSON has none.
+            // An infinite error is the worst. JSON has no infinity, so `nmse` is then null.
             let share = |check: &&Check| check.error / check.bound;
             let worst = found.checks.iter().max_by(|a, b| share(a).total_cmp(&share(b)));
             row["steps"] = json!(found.checks.len());
             row["result"] = json!(match worst {
-                None => "no kernels: a matrix is too large",
+                None => "no kernels: a matrix is larger than a binding",
                 Some(worst) if worst.passed() => "agrees",
                 Some(_) => "WRONG",
             });
@@ -262,7 +268,7 @@ pub fn training_speed(
         let loaded = Chosen::from(model).init(device, Format::F32)?;
         let roofline = |speed| Roofline::train(&loaded, (tokens.into(), format), speed, peak);
         let mut bench = TrainBench::open(loaded.clone(), (sequences, tokens), precision)?;
-        // The first steps have warmed up.
+        // `TrainBench::open` has run two warm-up steps.
         let runs = (0..REPETITIONS).map(|_| bench.train());
         let speed = Spread::of(runs.collect::<Result<_, _>>()?).median;
         row["train_tok_s"] = json!(speed);
@@ -275,7 +281,7 @@ pub fn training_speed(
 pub fn tunings() -> Section {
     Section::new(
         "tuning",
-        "Tuning: variants that are faster than the default, in two layers",
+        "Tuning: variants that are faster than the default, times in two layers of the model",
         &[
             ("model", "model"),
             ("format", "format"),
@@ -288,7 +294,7 @@ pub fn tunings() -> Section {
     )
 }
 
-/// Finds the fastest variants for inference in `format`, or for training without one, and saves
+/// Finds the fastest variants for inference in `format`, or for training if it is `None`, and saves
 /// them as `gpt tune` does. There is a row for each kernel whose default is not the fastest.
 pub fn tuned(model: &'static BuiltIn, device: &Device, format: Option<Format>) -> Vec<Value> {
     let plan = (model.plan)();

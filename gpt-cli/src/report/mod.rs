@@ -1,7 +1,7 @@
 //! `gpt report`: measures a device, and writes one file to paste into an issue.
 //!
-//! `measure` has the measurements, `section` their tables. What fails is part of the report, so
-//! that the report of a device that computes wrongly, or fails in one format, has all the rest.
+//! `measure` has the measurements, `section` their tables. A measurement that fails becomes a row
+//! with its error, and the rest still run.
 
 mod measure;
 mod section;
@@ -34,7 +34,7 @@ pub struct Arguments {
     #[arg(long, value_name = "TYPE", value_parser = options::formats(), hide_possible_values = true)]
     #[arg(help = options::formats_help("every format"))]
     dtype: Option<Format>,
-    /// Leaves out the search for the fastest variants of kernels, which saves them as gpt tune does
+    /// Skips tuning, which finds the fastest variants of kernels and saves them, as gpt tune does
     #[arg(long)]
     no_tune: bool,
     /// File for the report, in Markdown [default: standard output]
@@ -55,7 +55,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let device = arguments.device.open()?;
     eprintln!("measuring {}: {}", device.name(), device.reason());
     interrupt::listen();
-    let (limits, peak) = measure::limits(&device)?;
+    let (limits, peak) = measure::limits(&device);
     let mut report = Report {
         out: arguments.out.as_deref(),
         machine: measure::machine(&device)?,

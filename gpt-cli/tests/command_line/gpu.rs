@@ -234,8 +234,8 @@ fn a_report_has_every_section() {
     let nowhere = folder.path().join("none").join("report.md");
     let arguments = [&report[..], &["--out", nowhere.to_str().unwrap()]].concat();
     let refused = gpt(&arguments, Path::new(""), &[]);
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(2));
     let errors = String::from_utf8(refused.stderr).unwrap();
-    assert!(errors.contains("none"), "{errors}");
+    assert!(errors.contains("report.md"), "{errors}");
     assert!(refused.stdout.is_empty());
 }

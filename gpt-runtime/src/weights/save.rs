@@ -22,10 +22,12 @@ pub fn save(path: &Path, plan: &Plan, weights: &dyn Weights) -> Result<(), Error
         .map(|slice| {
             let source = slice.source;
             let shape = file_shape(slice.tensor, source.rows, source.hf_layout);
+            let shape: Vec<usize> = shape.into_iter().map(|n| n as usize).collect();
+            let len = shape.iter().product();
             LazyTensor {
                 name: source.name_in(&source.hf, slice.layer),
-                shape: shape.into_iter().map(|n| n as usize).collect(),
-                values: Box::new(move || values(weights, &slice)),
+                shape,
+                values: Box::new(move || values(weights, &slice, len)),
             }
         })
         .collect();
@@ -34,11 +36,11 @@ pub fn save(path: &Path, plan: &Plan, weights: &dyn Weights) -> Result<(), Error
     lazy::write(path, tensors, Some(metadata))
 }
 
-/// The values of a slice, in the file's layout.
-fn values(weights: &dyn Weights, slice: &TensorSlice<'_>) -> Result<Vec<f32>, Error> {
+/// The `len` values of a slice, in the file's layout. Rows that the model does not have are zero.
+fn values(weights: &dyn Weights, slice: &TensorSlice<'_>, len: usize) -> Result<Vec<f32>, Error> {
     let tensor = weights.tensor(slice.id, slice.layer)?;
     let (rows, columns) = (slice.rows.len(), tensor.columns);
-    let mut values = vec![0.0; rows * columns];
+    let mut values = vec![0.0; len];
     let mut row = vec![0.0; columns];
     for (r, bytes) in slice.data(&tensor).enumerate() {
         decode(tensor.format, bytes, &mut row);
