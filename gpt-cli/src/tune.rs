@@ -97,7 +97,7 @@ fn table(what: &str, choices: &[Choice]) -> Result<(), Failure> {
     let mut out = output::stdout();
     if let Some(first) = choices.first() {
         let text = format!(
-            "{what} of {} tokens; times of all steps of a kernel in two layers:",
+            "{what} of {} tokens; times of all steps of a kernel in the first layers alone:",
             first.rows
         );
         output::line(&mut out, &text)?;

@@ -19,8 +19,8 @@ pub struct Scores {
     pub scale: f64,
     /// `c` of `c tanh(x / c)`, which bounds the scores.
     pub softcap: Option<f64>,
-    /// The greatest bias of ALiBi (Press et al. 2022), from which the slope of each head follows;
-    /// none for slopes of zero.
+    /// The exponent of ALiBi's smallest slope, `2^-alibi`, from which the slope of each head
+    /// follows (Press et al. 2022); none for slopes of zero.
     pub alibi: Option<f64>,
 }
 

@@ -1,8 +1,8 @@
 //! The resolved spec of a model: every key is a number or a choice.
 //!
 //! In the spec of a plan no size is zero, and sizes divide as they must. The checks and their
-//! messages are in `gpt-codegen`, which has the user's tokens. A spec that was read from a file is
-//! not checked yet.
+//! messages are in `gpt-codegen`, which knows where each key stands in the user's source. A spec
+//! that was read from a file is not checked yet.
 
 use serde::Serialize;
 
@@ -67,7 +67,7 @@ pub struct Spec {
     /// Whether the stream begins with a norm of the embedding.
     pub embedding_norm: bool,
     /// Whether the attention of the first layer reads the stream without the norm that later layers
-    /// have, in a pre-norm block: ModernBERT, whose embedding has one.
+    /// have, in a pre-norm or sandwich block: ModernBERT, whose embedding has a norm.
     pub first_attn_bare: bool,
     /// Multiplies the token embedding, before positions are added.
     pub embedding_scale: Option<f64>,
@@ -218,7 +218,8 @@ pub enum Positions {
     Sinusoidal,
     /// Rotary embedding of queries and keys, Su et al. 2021.
     Rope(Rope),
-    /// Scores that fall with the distance, by a slope of each head (ALiBi, Press et al. 2022).
+    /// Adds `slope * (key - query)` to each score, with the positions of both and a slope for each
+    /// head (ALiBi, Press et al. 2022).
     Alibi {
         /// The exponent of the smallest slope, `2^-max_bias`.
         max_bias: f64,

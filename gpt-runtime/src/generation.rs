@@ -68,8 +68,8 @@ pub enum Ended {
 /// Generates text: an iterator over its pieces.
 ///
 /// Each item is a piece of text or the error that ended the generation. Afterwards the session
-/// holds the prompt and the generated tokens, without the end-of-text or stop token. If no such
-/// token ended the generation, the last generated token is missing, too: no pass has run on it.
+/// holds the prompt and the generated tokens, without the end-of-text or stop token. If it ended
+/// for another reason, the session lacks the last generated token, because no pass has run on it.
 pub struct Generation<'s, M = Untyped> {
     tokens: TokenGeneration<'s, M>,
     stream: TextStream,

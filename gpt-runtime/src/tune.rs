@@ -1,11 +1,12 @@
 //! Measures which variants of a model's kernels are the fastest on a GPU.
 //!
 //! `gpt-codegen` chooses tiles from a model's shapes. Only a measurement finds which other variants
-//! are faster on an adapter (a GPU with its driver). [`tune`] runs two layers of the model at their
-//! own shapes, on random weights, with each set of features in turn, and times every step by the
-//! device's clock. The fastest variant of each kernel is saved on disk for every program that opens
-//! the adapter later. Only variants with the same results are tried, and one replaces the default
-//! only if it is faster by more than noise. The kernels of training are timed in steps on a batch.
+//! are faster on an adapter (a GPU with its driver). [`tune`] runs the first layers of the model at
+//! their own shapes, on random weights, with each set of features in turn, and times every step by
+//! the device's clock. The fastest variant of each kernel is saved on disk for every program that
+//! opens the adapter later. Only variants with the same results are tried, and one replaces the
+//! default only if it is faster by more than noise. The kernels of training are timed in steps on a
+//! batch.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -65,8 +66,8 @@ pub struct Choice {
 /// GPU, and keeps the result.
 ///
 /// # Errors
-/// The device is not a GPU, writes no timestamps, has no memory for several copies of two layers
-/// and the head, or is lost; the result cannot be saved.
+/// The device is not a GPU, writes no timestamps, has no memory for several copies of the first
+/// layers and the head, or is lost; the result cannot be saved.
 pub fn tune(plan: &'static Plan, device: &Device, formats: &[Format]) -> Result<Tuning, Error> {
     let gpu = measurable(device)?;
     let plan = truncate(plan);

@@ -2,8 +2,8 @@
 //!
 //! On a native system the innermost calls block until the device is done, so these futures are
 //! ready when they are first polled, and [`now`] returns their results: one poll, no executor, no
-//! allocation. A browser cannot block; there the functions with names in `_async` are awaited.
-//! [`Wait`] is the future that an engine's trait returns.
+//! allocation. A browser cannot block; there a program awaits the functions whose names end in
+//! `_async`. [`Wait`] is the future that the methods of an engine return.
 
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};

@@ -9,9 +9,10 @@
 //!   it, so it reads the embedding without a norm. Its ops differ from those of other layers, so it
 //!   has its own section (a list of ops that runs once or for a range of layers).
 //! - Sandwich: like pre-norm, and the branch passes through a norm before it is added.
-//!   The first attention may have no norm before it.
 //! - Post-branch: the branch passes through a norm; the half reads the stream without one.
 //! - Parallel: both halves read the stream before either adds to it.
+//!
+//! In a pre-norm or sandwich model the first attention may have no norm before it.
 //!
 //! In inference, the projection that reads the output of a norm of the stream also computes the
 //! norm. In training, which stores the norm's statistics, the norm is a separate op (see
@@ -195,7 +196,8 @@ fn logit_map(spec: &Spec) -> Option<LogitMap> {
 }
 
 /// Renames ops so that different ops have different names, because kernels are named after ops.
-/// Layers of different kinds have ops of one name that differ: `attention`, `attention_2`.
+/// If layers of different kinds have different ops of one name, they become `attention` and
+/// `attention_2`.
 fn number(sections: &mut [Ops]) {
     let mut seen: Vec<(String, Named)> = Vec::new();
     for own in sections.iter_mut().flat_map(|s| s.kinds.iter_mut().flatten()) {
@@ -220,7 +222,8 @@ fn number(sections: &mut [Ops]) {
     }
 }
 
-/// The ranges of layers with the same ops, and whether they read the stream without a norm.
+/// The ranges of layers with the same ops, and whether their attention reads the stream without a
+/// norm.
 fn layers(spec: &Spec) -> Vec<(u32, u32, bool)> {
     match spec.block {
         _ if first_is_bare(spec) && spec.layers == 1 => vec![(0, 1, true)],
@@ -231,7 +234,8 @@ fn layers(spec: &Spec) -> Vec<(u32, u32, bool)> {
     }
 }
 
-/// Whether the first layer alone reads the stream without a norm.
+/// Whether the attention of the first layer reads the stream without a norm, unlike that of other
+/// layers.
 fn first_is_bare(spec: &Spec) -> bool {
     spec.block == Block::PostNorm || spec.first_attn_bare
 }

@@ -1,10 +1,10 @@
 //! The interface of an engine.
 //!
 //! An engine packs the weights of a model once ([`EngineModel`]) and opens sessions on them
-//! ([`EngineSession`]). A session owns its cache and buffers and allocates nothing after it is
-//! created. It runs at most a chunk of tokens; `session` splits prompts. An engine may sample on
-//! the device, where a round trip to the host for each token would cost too much. `train` is the
-//! interface of training.
+//! ([`EngineSession`]). A session allocates its cache and buffers when it is created; later only
+//! the methods that say so allocate. It runs at most a chunk of tokens; `session` splits prompts.
+//! An engine may sample on the device, where a round trip to the host for each token would cost too
+//! much. `train` is the interface of training.
 
 mod profile;
 #[cfg(feature = "train")]

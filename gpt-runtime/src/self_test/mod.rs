@@ -118,7 +118,7 @@ pub async fn self_test_async(
 /// the CPU engine's portable kernels. A device that computes wrongly is not an `Err`.
 ///
 /// # Errors
-/// The device has no memory for two layers and the head, or is lost.
+/// The device has no memory for the first layers and the head, or is lost.
 pub fn self_test(
     plan: &'static Plan,
     device: &Device,

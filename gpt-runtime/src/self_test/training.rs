@@ -39,12 +39,13 @@ impl<M: Gpt> Model<M> {
     }
 }
 
-/// Trains on a batch with two layers of `plan` on `device`, in f32, and compares the loss, the
+/// Trains the first layers of `plan` on a batch on `device`, in f32, and compares the loss, the
 /// gradient of every parameter and the step of AdamW with the CPU engine's portable kernels. A
 /// device that computes wrongly is not an `Err`.
 ///
 /// # Errors
-/// The device has no memory for two layers and the head, their gradients and moments, or is lost.
+/// The device has no memory for the first layers and the head, their gradients and moments, or is
+/// lost.
 pub fn self_test_training(plan: &'static Plan, device: &Device) -> Result<SelfTest, Error> {
     compare(plan, device, [SEED; 2])
 }

@@ -4,9 +4,10 @@
 //! trainer sets the learning rate ([`Schedule`]) and the dropout masks of each step and detects
 //! divergence. It learns from a [`Batch`]. `data` makes batches from token slices and mapped files.
 //! A batch of random windows is a pure function of a seed and of the number of windows before it,
-//! so that number is a position in the data. `checkpoint` saves a run so that it resumes bit for
-//! bit. `memory` rejects a run that does not fit before it starts. `loss_scale` keeps small f16
-//! gradients from underflowing. `parameters` exposes the trained values as weights.
+//! so a run that resumes needs only these two numbers to find its next batch. `checkpoint` saves a
+//! run so that it resumes bit for bit. `memory` checks, before a run starts, that it fits in
+//! memory. `loss_scale` keeps small f16 gradients from underflowing. `parameters` exposes the
+//! trained values as weights.
 
 mod batch;
 mod checkpoint;

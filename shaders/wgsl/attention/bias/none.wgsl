@@ -1,4 +1,4 @@
-// A score does not depend on the distance of key and query.
+// Without ALiBi, nothing is added to a score.
 
 fn biased(scores: Scores, head: u32, keys: Scores, queries: Scores) -> Scores {
     return scores;

@@ -1,8 +1,8 @@
 //! The forward pass of attention in training.
 //!
 //! A task handles one query head of one sequence. It stores the log-sum-exp of each query's scores,
-//! from which the backward pass recomputes probabilities. Dropout applies to the weighted sums of
-//! values, not to the softmax's denominator.
+//! from which the backward pass recomputes probabilities. Dropout masks the weights of the values,
+//! not the terms of the softmax's denominator.
 
 use super::{HeadViews, softmax};
 use crate::cpu::device::CpuDevice;

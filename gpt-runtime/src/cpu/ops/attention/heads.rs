@@ -9,8 +9,8 @@ use crate::cpu::ops::dropout::DropoutMask;
 use crate::cpu::scratch::attention::BLOCK;
 use gpt_simd::{Kernels, PANEL, Strided, StridedMut};
 
-/// Queries that are multiplied with a block of keys together. On the diagonal of a causal mask the
-/// first half of the queries sees only half of the keys.
+/// Queries that are multiplied with a block of keys together: half a [`BLOCK`]. In a block on the
+/// diagonal of a causal mask, the first tile of queries then needs only half of the keys.
 const QUERY_TILE: usize = 32;
 
 /// No prefetch: the panels are in cache already.
@@ -82,7 +82,7 @@ impl<'a> HeadViews<'a> {
         start / QUERY_TILE * QUERY_TILE..end.next_multiple_of(QUERY_TILE).min(self.tokens)
     }
 
-    /// Queries `from..to` in strips, as `(first, count)`.
+    /// Queries `from..to` in tiles, as `(first, count)`.
     pub fn query_tiles(from: usize, to: usize) -> impl Iterator<Item = (usize, usize)> {
         (from..to).step_by(QUERY_TILE).map(move |query| (query, QUERY_TILE.min(to - query)))
     }

@@ -22,7 +22,7 @@ use gpt_simd::{CacheElement, Kernels, PANEL, Prefetch, Running, Strided, Strided
 pub struct ScoreMap {
     scale: f32,
     softcap: Option<f32>,
-    /// Added for each position from the query on (ALiBi).
+    /// The slope of ALiBi, 0 without it: a score gets `slope * (key - query)`.
     slope: f32,
 }
 
@@ -36,9 +36,9 @@ impl ScoreMap {
         }
     }
 
-    /// Adds the bias of ALiBi to capped products. The first product belongs to the key at
-    /// `distance` from the query. `scale` is the factor by which the products still have to be
-    /// multiplied. Returns the factor that remains.
+    /// Adds the bias of ALiBi to capped products. `distance` is the position of the first product's
+    /// key minus the position of the query. `scale` is the factor by which the products still have
+    /// to be multiplied. Returns the factor that remains.
     fn bias(self, products: &mut [f32], distance: isize, scale: f32) -> f32 {
         if self.slope == 0.0 {
             return scale;
@@ -100,9 +100,9 @@ fn scores<'a, E: CacheElement>(
 }
 
 /// Updates the online softmax of each row with a block of products. Row `i` sees those in
-/// `seen(i)`, and `map(i)` has the function from them to scores and the distance of the first
-/// product's key from the query. Rescales `sums`, `[rows][padded]`, to the new maximum; `None` for
-/// the first block.
+/// `seen(i)`, and `map(i)` has the function from them to scores, and the position of the first
+/// product's key minus that of the query. Rescales `sums`, `[rows][padded]`, to the new maximum;
+/// `None` for the first block.
 fn softmax(
     kernels: &Kernels,
     scores: StridedMut<'_>,
