@@ -24,7 +24,7 @@ fn json(output: &Output) -> Value {
 
 /// Whether there is an adapter. Without one a test prints that it did not run, or fails with
 /// `GPT_REQUIRE_GPU=1`.
-fn there_is_a_gpu() -> bool {
+pub fn there_is_a_gpu() -> bool {
     let devices = gpt(&["devices", "--json"], Path::new(""), &[]);
     let adapters = json(&devices)["adapters"].as_array().unwrap().clone();
     let found = adapters.iter().any(|a| a["usable"] == true);

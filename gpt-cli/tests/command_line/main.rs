@@ -15,6 +15,8 @@ mod help;
 #[cfg(unix)]
 mod interrupts;
 #[cfg(target_os = "linux")]
+mod large_text;
+#[cfg(target_os = "linux")]
 mod memory;
 #[cfg(unix)]
 mod pipes;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use super::commands::errors;
+use super::gpu::there_is_a_gpu;
 
 /// Runs `gpt` with at most `kib` KiB of address space.
 fn limited(folder: &Path, kib: u64, arguments: &str) -> Output {
@@ -81,4 +82,42 @@ fn too_little_memory_is_a_sentence() {
 #[ignore = "many limits; CI runs it"]
 fn too_little_memory_is_a_sentence_at_every_limit() {
     check(1 << 10);
+}
+
+/// A GPU driver that refuses a buffer. A software adapter takes buffers from the address space, so
+/// a limit in which it opens is too small for half a GB of weights. The error names the tensor and
+/// its size.
+#[test]
+fn a_driver_that_refuses_memory_is_a_sentence() {
+    if !there_is_a_gpu() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let bench = "bench --device gpu --reps 1 --prefill 1 --decode 1 --spec";
+    let spec = |width: u32| {
+        format!(
+            "{bench} 'vocab: 256, context: 8, layers: 10, heads: {}, embed: {width}'",
+            width / 8
+        )
+    };
+    let most = 4 << 20;
+    let mut kib = least(folder.path());
+    let step = 128 << 10;
+    while !limited(folder.path(), kib, &spec(8)).status.success() {
+        kib += step;
+        if kib > most {
+            // The driver of a hardware adapter reserves more address space than buffers take.
+            return eprintln!("NOT RUN, as the adapter does not open in {most} KiB");
+        }
+    }
+    let output = limited(folder.path(), kib + step, &spec(1152));
+    let text = errors(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let last = text.lines().last().unwrap_or_default();
+    assert!(last.starts_with("error: ") && last.contains(" cannot hold "), "{text}");
+    assert!(
+        last.contains(", which takes ") && last.contains(" MiB: it is out of memory"),
+        "{text}"
+    );
+    assert!(!text.contains("panicked"), "{text}");
 }

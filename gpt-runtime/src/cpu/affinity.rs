@@ -11,7 +11,7 @@
 #[cfg(target_os = "linux")]
 pub use linux::Sleeper;
 #[cfg(all(test, target_os = "linux"))]
-pub use linux::allowed_cpus;
+pub use linux::testing::{allowed_cpus, pinned, with_waiting};
 #[cfg(not(target_os = "linux"))]
 pub use other::Sleeper;
 
@@ -73,11 +73,84 @@ mod linux {
         (failed == 0 && unsafe { libc::CPU_COUNT(&cpus) } > 1).then_some(cpus)
     }
 
-    /// The number of CPUs on which the calling thread may run.
+    /// CPUs of threads, for the tests here and those of the pool.
     #[cfg(test)]
-    pub fn allowed_cpus() -> usize {
-        // SAFETY: only reads the set.
-        allowed().map_or(1, |cpus| unsafe { libc::CPU_COUNT(&cpus) } as usize)
+    pub mod testing {
+        use std::sync::mpsc::channel;
+
+        use super::*;
+
+        impl Sleeper {
+            /// The CPUs on which the thread may run now.
+            pub fn cpus(&self) -> Vec<usize> {
+                // SAFETY: a set of bits, for which zeros are valid.
+                let mut cpus = unsafe { zeroed::<libc::cpu_set_t>() };
+                let size = size_of::<libc::cpu_set_t>();
+                // SAFETY: the set outlives the call and has the given size.
+                let failed = unsafe { libc::sched_getaffinity(self.thread, size, &mut cpus) };
+                assert_eq!(failed, 0);
+                let all = 0..libc::CPU_SETSIZE as usize;
+                // SAFETY: the numbers are in the bounds of the set, which is only read.
+                all.filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &cpus) }).collect()
+            }
+        }
+
+        /// The number of CPUs on which the calling thread may run.
+        pub fn allowed_cpus() -> usize {
+            Sleeper::current().cpus().len()
+        }
+
+        /// Calls `test` with a thread that waits until it returns.
+        pub fn with_waiting(test: impl FnOnce(&Sleeper)) {
+            std::thread::scope(|scope| {
+                let (tell, told) = channel();
+                let (end, ended) = channel::<()>();
+                scope.spawn(move || {
+                    tell.send(Sleeper::current()).unwrap();
+                    // The other end is dropped, also by a failed assertion.
+                    assert!(ended.recv().is_err());
+                });
+                let sleeper = told.recv().unwrap();
+                let _end = end;
+                test(&sleeper);
+            });
+        }
+
+        /// Calls `test` in a thread that stays on the CPU that is returned.
+        pub fn pinned(test: impl FnOnce() + Send) -> usize {
+            let pin = || {
+                // SAFETY: takes no argument.
+                let own = unsafe { libc::sched_getcpu() } as usize;
+                // SAFETY: a set of bits, for which zeros are valid.
+                let mut only = unsafe { zeroed::<libc::cpu_set_t>() };
+                // SAFETY: the system's CPUs are in the bounds of the set.
+                unsafe { libc::CPU_SET(own, &mut only) };
+                Sleeper::current().restrict(&only);
+                assert_eq!(Sleeper::current().cpus(), [own]);
+                test();
+                own
+            };
+            std::thread::scope(|scope| scope.spawn(pin).join().unwrap())
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::Sleeper;
+        use super::testing::{pinned, with_waiting};
+
+        /// A thread with one CPU keeps it.
+        #[test]
+        fn a_thread_wakes_elsewhere_and_gets_its_cpus_back() {
+            with_waiting(|waiting: &Sleeper| {
+                let before = waiting.cpus();
+                let own = pinned(|| waiting.wake_elsewhere());
+                let others: Vec<usize> = before.iter().copied().filter(|cpu| *cpu != own).collect();
+                assert_eq!(waiting.cpus(), if before.len() > 1 { others } else { before.clone() });
+                waiting.restore();
+                assert_eq!(waiting.cpus(), before);
+            });
+        }
     }
 }
 
