@@ -81,10 +81,13 @@ pub fn limits(device: &Device) -> (Section, PeakRates) {
         "Limits",
         &[("what", "what"), ("value", "value"), ("unit", "unit"), ("clock", "clock")],
     );
-    let peak = device.meter().map(|meter| meter.measure()).unwrap_or_else(|error| {
-        section.row(json!({ "what": "peak rates", "error": error.to_string() }));
-        PeakRates { bytes: f64::NAN, products: [f64::NAN; Format::ALL.len()] }
-    });
+    let peak = match device.meter() {
+        Ok(meter) => meter.measure(),
+        Err(error) => {
+            section.row(json!({ "what": "peak rates", "error": error.to_string() }));
+            PeakRates { bytes: f64::NAN, products: [f64::NAN; Format::ALL.len()] }
+        }
+    };
     let mut row = |what: &str, value: f64, unit: &str, clock: Option<&str>| {
         section.row(json!({ "what": what, "value": value, "unit": unit, "clock": clock }));
     };
