@@ -230,7 +230,7 @@ async function look(page, name) {
     for (const scheme of ["light", "dark"]) {
       await page.look(width, height, scheme);
       const wide = await page.value("document.documentElement.scrollWidth");
-      check(`the ${name} fits ${width} pixels, ${scheme}`, wide <= width, `${wide} wide`);
+      check(`the page fits ${width} pixels: ${name}, ${scheme}`, wide <= width, `${wide} wide`);
       await writeFile(join(pictures, `${name}-${width}-${scheme}.png`), await page.picture());
     }
   }
