@@ -107,8 +107,9 @@ impl<M: Gpt> Model<M> {
         options: &LoadOptions,
     ) -> Result<Self, Error> {
         let start = Instant::now();
-        let loaded = weights::open_embedded(EMBEDDED, gguf, M::plan(), options.dtype)?;
-        loaded_whole::<M>(&loaded, start.elapsed(), Origin::Embedded(gguf), device, options)
+        let vtable = ModelVtable::of::<M>();
+        let loaded = weights::open_embedded(EMBEDDED, gguf, vtable.plan, options.dtype)?;
+        loaded_whole(vtable, &loaded, start.elapsed(), Origin::Embedded(gguf), device, options)
     }
 
     /// Like [`load_with`](Self::load_with), for a GGUF file that the program has read, where there
@@ -123,9 +124,7 @@ impl<M: Gpt> Model<M> {
         device: &Device,
         options: &LoadOptions,
     ) -> Result<Self, Error> {
-        let start = Instant::now();
-        let loaded = weights::open_bytes(name, gguf, M::plan(), options.dtype)?;
-        loaded_whole::<M>(&loaded, start.elapsed(), Origin::Elsewhere, device, options)
+        load_bytes(ModelVtable::of::<M>(), name, gguf, device, options)
     }
 }
 
@@ -142,11 +141,38 @@ impl Model<Untyped> {
     ) -> Result<Self, Error> {
         load_file(ModelVtable::of_plan(plan), path.as_ref(), device, options)
     }
+
+    /// As [`load_bytes`](Model::load_bytes), for a model whose plan was made at run time.
+    ///
+    /// # Errors
+    /// As [`load_with`](Model::load_with).
+    pub fn load_plan_bytes(
+        plan: &'static Plan,
+        name: &str,
+        gguf: Vec<u8>,
+        device: &Device,
+        options: &LoadOptions,
+    ) -> Result<Self, Error> {
+        load_bytes(ModelVtable::of_plan(plan), name, gguf, device, options)
+    }
+}
+
+fn load_bytes<M>(
+    vtable: ModelVtable,
+    name: &str,
+    gguf: Vec<u8>,
+    device: &Device,
+    options: &LoadOptions,
+) -> Result<Model<M>, Error> {
+    let start = Instant::now();
+    let loaded = weights::open_bytes(name, gguf, vtable.plan, options.dtype)?;
+    loaded_whole(vtable, &loaded, start.elapsed(), Origin::Elsewhere, device, options)
 }
 
 /// Builds a model from a GGUF that is in memory with its tokenizer. Opening it took the time
 /// `file`.
-fn loaded_whole<M: Gpt>(
+fn loaded_whole<M>(
+    vtable: ModelVtable,
     loaded: &Checkpoint,
     file: Duration,
     origin: Origin,
@@ -154,7 +180,7 @@ fn loaded_whole<M: Gpt>(
     options: &LoadOptions,
 ) -> Result<Model<M>, Error> {
     let tokenizer = || loaded.gguf().map_or(Ok(None), Tokenizer::within);
-    loaded_on(ModelVtable::of::<M>(), device, (loaded, file), origin, tokenizer, options)
+    loaded_on(vtable, device, (loaded, file), origin, tokenizer, options)
 }
 
 fn load_file<M>(

@@ -1,6 +1,7 @@
 // Checks the page in Chromium: `node check.mjs SITE GPT PICTURES`. SITE is the folder that
-// `.ci/web` makes, GPT the command line of the same commit, with which texts and logits are compared, and
-// PICTURES a folder for screenshots. CHROMIUM names the browser. The status is 1 if a check fails.
+// `.ci/web` makes, GPT the command line of the same commit, with which texts and logits are
+// compared, and PICTURES a folder for screenshots. CHROMIUM names the browser, and SMOLLM2 a file
+// of SmolLM2-135M-Instruct, without which its checks are left out. The status is 1 if a check fails.
 
 import { execFileSync } from "node:child_process";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
@@ -9,25 +10,18 @@ import { argv, env, exit } from "node:process";
 import { gzipSync } from "node:zlib";
 
 import { Chromium } from "./chromium.mjs";
+import { STOP, TASK, WATCH, check, failed, fill, idle, status } from "./common.mjs";
+import { models } from "./models.mjs";
 import { serve } from "./serve.mjs";
 
 /** The most bytes of the program after gzip, without weights. */
 const MOST_BYTES = 2_000_000;
-/** The most milliseconds from navigation to the first text, and from Stop to the end. */
+/** The most milliseconds from navigation to the first text. */
 const FIRST_TEXT = 2000;
-const STOP = 100;
-/** The longest task of the page, in milliseconds. */
-const TASK = 50;
 const PROMPT = "ROMEO:\n";
 const TOKENS = 240;
 
 const [site, gpt, pictures] = argv.slice(2);
-let failed = 0;
-
-function check(what, passed, detail = "") {
-  if (!passed) failed += 1;
-  console.log(`${passed ? "ok    " : "FAILED"} ${what}${detail === "" ? "" : `: ${detail}`}`);
-}
 
 /** The JSON that a command of `gpt` prints in its last line. */
 function native(...parameters) {
@@ -47,20 +41,7 @@ function nmse(found, expected) {
   return found.length === expected.length ? difference / square : Infinity;
 }
 
-// The page itself is watched from its beginning.
-const WATCH = `
-  globalThis.tasks = [];
-  new PerformanceObserver((list) => {
-    for (const { duration } of list.getEntries()) tasks.push(duration);
-  }).observe({ type: "longtask", buffered: true });
-`;
-const status = 'document.getElementById("status").textContent';
 const written = 'document.getElementById("written").textContent';
-const idle = '!document.getElementById("write").disabled';
-
-/** Fills in fields of the form. */
-const fill = (fields) => Object.entries(fields).map(([id, value]) =>
-  `document.getElementById(${JSON.stringify(id)}).value = ${JSON.stringify(value)};`).join("");
 
 async function size() {
   const packed = gzipSync(await readFile(join(site, "gpt_web_bg.wasm")), { level: 9 }).length;
@@ -119,10 +100,12 @@ async function numbers(page, address) {
   const { logits } = native("logits", "--prompt", text, ...EXACT);
   for (const [dtype, bound] of [["f32", 1e-11], ["q8", 2.5e-7]]) {
     const found = await page.value(`(async () => {
-      const { default: init, Writer } = await import("${address}gpt_web.js");
+      const { default: init, ModelFile, Writer } = await import("${address}gpt_web.js");
       await init();
       const gguf = new Uint8Array(await (await fetch("bard.gguf")).arrayBuffer());
-      const writer = await Writer.open("bard.gguf", gguf, "cpu", "${dtype}");
+      const file = new ModelFile("bard.gguf", gguf.length);
+      file.append(gguf);
+      const writer = await Writer.open(file, "cpu", "${dtype}");
       return [...await writer.logits(${JSON.stringify(text)})];
     })()`);
     const error = nmse(found, logits.flat());
@@ -138,11 +121,13 @@ async function gpu(page, address) {
   const { text } = native("generate", "--prompt", prompt, "--tokens", tokens, "--temperature", 0,
     ...EXACT);
   const found = await page.value(`(async () => {
-    const { default: init, Writer } = await import("${address}gpt_web.js");
+    const { default: init, ModelFile, Writer } = await import("${address}gpt_web.js");
     await init();
     const gguf = new Uint8Array(await (await fetch("bard.gguf")).arrayBuffer());
-    const writer = await Writer.open("bard.gguf", gguf, "gpu");
-    await writer.start("${prompt}", ${tokens}, 0, 0);
+    const file = new ModelFile("bard.gguf", gguf.length);
+    file.append(gguf);
+    const writer = await Writer.open(file, "gpu");
+    writer.start("${prompt}", ${tokens}, 0, 0);
     for (let text = "";;) {
       const step = await writer.step(12);
       text += step.text;
@@ -239,14 +224,14 @@ async function refusals(page, address, missing, browser) {
 }
 
 /** Pictures of the page at the widths of a phone and of a desk, in light and in dark. */
-async function look(page) {
+async function look(page, name) {
   await mkdir(pictures, { recursive: true });
   for (const [width, height] of [[390, 844], [1280, 800]]) {
     for (const scheme of ["light", "dark"]) {
       await page.look(width, height, scheme);
       const wide = await page.value("document.documentElement.scrollWidth");
-      check(`the page fits ${width} pixels, ${scheme}`, wide <= width, `${wide} wide`);
-      await writeFile(join(pictures, `page-${width}-${scheme}.png`), await page.picture());
+      check(`the page fits ${width} pixels: ${name}, ${scheme}`, wide <= width, `${wide} wide`);
+      await writeFile(join(pictures, `${name}-${width}-${scheme}.png`), await page.picture());
     }
   }
 }
@@ -263,11 +248,12 @@ try {
   await keyboard(page);
   await reader(page);
   await refusals(page, address, missing, browser);
-  await look(page);
+  await look(page, "page");
   const tasks = await page.value("tasks");
   check("no task of the page is long", tasks.every((task) => task <= TASK),
     tasks.map((task) => `${task.toFixed(0)} ms`).join(", "));
   check("the page reports no error", page.errors.length === 0, page.errors.join("; "));
+  await models(browser, address, { gpt, site, large: env.SMOLLM2, look });
   // In a separate tab: the program runs on the page's thread here.
   const other = await browser.page();
   await other.open(address);

@@ -1,18 +1,27 @@
 // The page: a form, the text, and what is known about the device. The model runs in `worker.js`;
 // here messages become text. Text is added once a frame, so no task of the page is long.
 
+import { models } from "./models.js";
+
 const $ = (id) => document.getElementById(id);
-const [form, text, given, written] = ["form", "text", "given", "written"].map($);
-const [writeButton, stopButton, status] = ["write", "stop", "status"].map($);
+const [form, text, given, talk] = ["form", "text", "given", "talk"].map($);
+const [writeButton, stopButton, forgetButton] = ["write", "stop", "forget"].map($);
+const status = $("status");
 
 const worker = new Worker("worker.js", { type: "module" });
 
 /** The text that is being written, by its number; messages about earlier ones are dropped. */
 let current = 0;
+/** The element that it is written to. */
+let written = $("written");
 /** Text that came since the last frame. */
 let waiting = "";
-/** What the page had seen when the text started, for its speed. */
+/** Tokens a second, as the worker measures them. */
 let speed = null;
+/** Whether the model answers messages. */
+let chats = false;
+/** Whether the end of the conversation is in view. */
+let follows = true;
 
 function say(sentence, failed = false) {
   status.textContent = sentence;
@@ -33,21 +42,45 @@ function frame() {
   written.append(waiting);
   waiting = "";
   written.normalize();
-  if (speed) $("speed").textContent = `${speed.toFixed(0)} tokens per second`;
+  // A conversation scrolls with what is written, unless the reader has scrolled up.
+  if (chats && follows) text.scrollTop = text.scrollHeight;
+  if (speed) $("speed").textContent = `${speed.toFixed(speed < 10 ? 1 : 0)} tokens per second`;
 }
 
 function add(piece) {
+  if (piece === "") return;
   if (waiting === "") requestAnimationFrame(frame);
   waiting += piece;
+}
+
+/** Adds a turn of the conversation, and returns the element of its text. */
+function turn(who, message) {
+  const item = document.createElement("li");
+  const [name, words] = [document.createElement("span"), document.createElement("span")];
+  name.className = "who";
+  name.textContent = who;
+  words.textContent = message;
+  item.append(name, words);
+  talk.append(item);
+  return words;
 }
 
 function write() {
   const prompt = $("prompt").value;
   const seed = $("seed").value;
   current += 1;
-  given.textContent = prompt;
-  written.textContent = waiting = "";
+  waiting = "";
   speed = null;
+  if (chats) {
+    turn("You", prompt);
+    written = turn("Model", "");
+    $("prompt").value = "";
+    text.scrollTop = text.scrollHeight;
+    follows = true;
+  } else {
+    given.textContent = prompt;
+    written.textContent = "";
+  }
   worker.postMessage({
     type: "write",
     id: current,
@@ -60,6 +93,13 @@ function write() {
   show("writing");
 }
 
+/** Ends the text on the page. */
+function end(sentence, failed = false) {
+  frame();
+  say(sentence, failed);
+  show("idle");
+}
+
 /** The status line for each way that a text can end. */
 const ENDS = {
   end: (n) => `Done: ${n} tokens, then the model ended the text`,
@@ -68,30 +108,74 @@ const ENDS = {
   stopped: (n) => `Stopped after ${n} tokens`,
 };
 
+/** Changes the form to what the model of `opened` can do. */
+function arrange({ name, chat, context }) {
+  chats = chat;
+  current += 1;
+  written = $("written");
+  for (const element of [given, written, talk]) element.replaceChildren();
+  talk.hidden = forgetButton.hidden = !chat;
+  text.classList.toggle("talk", chat);
+  $("about").textContent = `${name} ${chat ? "answers" : "writes"} on your device. Nothing you `
+    + "type leaves it.";
+  $("prompt-label").textContent = chat ? "Message" : "Prompt";
+  $("text-title").textContent = chat ? "Conversation" : "Text";
+  writeButton.textContent = chat ? "Send" : "Write";
+  $("unit").textContent = "in tokens";
+  $("tokens").max = context - 1;
+  $("tokens").value = Math.min(chat ? 512 : 250, context - 1);
+  $("prompt").value = "";
+  $("speed").textContent = "\u2013";
+  say("");
+  show("idle");
+}
+
+const panel = models((message) => worker.postMessage(message));
+
 const HANDLERS = {
+  ...panel,
   device({ device, reason }) {
     $("device").textContent = device;
     $("reason").textContent = reason;
   },
   ready() {
+    panel.ready();
     write();
+  },
+  loading(message) {
+    panel.loading(message);
+    // The end of a text in progress is of no interest.
+    current += 1;
+    say("");
+    show("loading");
+  },
+  opened(message) {
+    panel.opened(message);
+    arrange(message);
+  },
+  unopened(message) {
+    panel.unopened(message);
+    if (stopButton.disabled) show("idle");
   },
   text({ id, piece, rate }) {
     if (id !== current) return;
     speed = rate ?? speed;
     add(piece);
   },
-  end({ id, why, tokens }) {
+  end({ id, why, tokens, dropped }) {
     if (id !== current) return;
-    frame();
-    say(ENDS[why](tokens));
-    show("idle");
+    const old = dropped > 0 ? `; the oldest ${dropped} messages no longer fit` : "";
+    end(ENDS[why](tokens) + old);
   },
   // The form can be changed and sent again.
   refused({ id, message }) {
     if (id !== current) return;
-    say(message, true);
-    show("idle");
+    if (chats) {
+      $("prompt").value = written.parentElement.previousElementSibling.lastElementChild.textContent;
+      talk.lastElementChild.remove();
+      talk.lastElementChild.remove();
+    }
+    end(message, true);
   },
   failed({ message }) {
     say(message, true);
@@ -111,6 +195,17 @@ form.addEventListener("submit", (event) => {
   write();
 });
 stopButton.addEventListener("click", () => worker.postMessage({ type: "stop" }));
+text.addEventListener("scroll", () => {
+  follows = text.scrollTop + text.clientHeight > text.scrollHeight - 40;
+}, { passive: true });
+forgetButton.addEventListener("click", () => {
+  worker.postMessage({ type: "forget" });
+  talk.replaceChildren();
+  current += 1;
+  say("");
+  show("idle");
+  $("prompt").focus();
+});
 // Enter writes; with Shift it is a new line.
 $("prompt").addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;

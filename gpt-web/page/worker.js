@@ -1,10 +1,12 @@
-// The worker: loads the program and the model, and writes. A step of a text takes about STEP
+// The worker: loads the program and a model, and writes. A step of a text takes about STEP
 // milliseconds; between two steps the worker handles messages, so Stop waits for one step at most.
 //
 // The CPU engine starts at once. With the device `auto`, a GPU is tested after the first text, and
-// takes over if it computes correctly.
+// takes over if it computes correctly. `opening.js` opens other models.
 
-import init, { Writer } from "./gpt_web.js";
+import init, { ModelFile, Writer } from "./gpt_web.js";
+import { Opening } from "./opening.js";
+import * as store from "./store.js";
 
 const STEP = 12;
 const MODEL = "bard.gguf";
@@ -14,6 +16,9 @@ let writer = null;
 let writing = 0;
 /** Ends when the writer is free: it does one thing at a time. */
 let free = Promise.resolve();
+/** Files of other models; null before the program is there. */
+let opening = null;
+let device = "auto";
 
 const post = (type, rest = {}) => self.postMessage({ type, ...rest });
 
@@ -34,24 +39,38 @@ async function bytes(url) {
   return new Uint8Array(await response.arrayBuffer());
 }
 
+function bard(gguf) {
+  const file = new ModelFile(MODEL, gguf.length);
+  file.append(gguf);
+  return file;
+}
+
 function describe() {
   post("device", { device: writer.device(), reason: writer.reason() });
 }
 
-async function open({ device }) {
-  const [gguf] = await Promise.all([bytes(MODEL), init()]);
-  writer = await Writer.open(MODEL, gguf, device === "gpu" ? "gpu" : "cpu");
+/** Replaces the writer. */
+function take(other) {
+  writer?.free();
+  writer = other;
   describe();
+}
+
+async function open() {
+  const [gguf, { memory }] = await Promise.all([bytes(MODEL), init()]);
+  take(await Writer.open(bard(gguf), device === "gpu" ? "gpu" : "cpu"));
+  const first = writer;
+  opening = new Opening(memory, { post, load, fail, sentence });
   post("ready");
+  post("kept", { files: await store.list().catch(() => []) });
   if (device !== "auto") return;
   // The page asks for the first text now.
   await turn();
   await after(async () => {
+    // Another model was opened in the meantime.
+    if (writer !== first) return;
     try {
-      const other = await Writer.open(MODEL, gguf, "auto");
-      writer.free();
-      writer = other;
-      describe();
+      take(await Writer.open(bard(gguf), "auto"));
     } catch (error) {
       if (error instanceof WebAssembly.RuntimeError) throw error;
       post("device", { device: writer.device(), reason: sentence(error) });
@@ -59,46 +78,60 @@ async function open({ device }) {
   });
 }
 
-/** Runs `task` when those before it are done. */
+/** Loads the model of `file` in place of the one that is there. */
+function load(file) {
+  writing = 0;
+  return after(async () => {
+    take(await Writer.open(file, device));
+    return { name: writer.model(), chat: writer.can_chat(), context: writer.context() };
+  });
+}
+
+/** Runs `task` when those before it are done, failed or not. */
 function after(task) {
-  free = free.then(task);
-  return free;
+  const done = free.then(task);
+  free = done.catch(() => {});
+  return done;
 }
 
 async function write({ id, prompt, tokens, temperature, seed }) {
   // A newer text has taken its place before it began.
   if (writing !== id) return;
+  let dropped = 0;
   try {
-    await writer.start(prompt, tokens, temperature, seed);
+    if (writer.can_chat()) dropped = writer.ask(prompt, tokens, temperature, seed);
+    else writer.start(prompt, tokens, temperature, seed);
   } catch (error) {
     if (error instanceof WebAssembly.RuntimeError) throw error;
     writing = 0;
     post("refused", { id, message: sentence(error) });
     return;
   }
-  const start = performance.now();
-  let written = 0;
+  let [start, written] = [performance.now(), 0];
   while (writing === id) {
+    // The speed is that of writing, without the time to read the prompt.
+    if (written === 0) start = performance.now();
     const step = await writer.step(STEP);
     const { text: piece, ended } = step;
     written = step.tokens;
     step.free();
-    const rate = (1000 * written) / (performance.now() - start);
+    const rate = written > 0 ? (1000 * written) / (performance.now() - start) : null;
     post("text", { id, piece, rate });
     if (ended) {
       writing = 0;
-      post("end", { id, why: ended, tokens: written });
+      post("end", { id, why: ended, tokens: written, dropped });
       return;
     }
     await turn();
   }
   post("text", { id, piece: writer.stop(), rate: null });
-  post("end", { id, why: "stopped", tokens: written });
+  post("end", { id, why: "stopped", tokens: written, dropped });
 }
 
+/** An error as a sentence. The name of a file at its beginning stays as it is. */
 function sentence(error) {
   const text = error instanceof Error ? error.message : String(error);
-  return text.charAt(0).toUpperCase() + text.slice(1);
+  return /^[a-z]+ /.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
 }
 
 /** Ends the page's use of the model: after a trap its memory cannot be trusted. */
@@ -110,12 +143,25 @@ function fail(error) {
 }
 
 const HANDLERS = {
-  open: (message) => open(message).catch(fail),
+  open: (message) => {
+    device = message.device;
+    open().catch(fail);
+  },
   stop: () => { writing = 0; },
   write: (message) => {
     writing = message.id;
     after(() => write(message)).catch(fail);
   },
+  forget: () => {
+    writing = 0;
+    after(() => writer.forget()).catch(fail);
+  },
+  file: ({ file }) => opening?.file(file),
+  kept: ({ name }) => opening?.kept(name),
+  url: ({ url }) => opening?.url(url),
+  resume: () => opening?.resume(),
+  cancel: () => opening?.cancel(),
+  remove: ({ name }) => opening?.remove(name),
 };
 
 self.onmessage = ({ data }) => HANDLERS[data.type](data);

@@ -10,6 +10,9 @@
 
 #![cfg(target_family = "wasm")]
 
+mod chat;
 mod device;
+mod file;
 mod models;
+mod reader;
 mod writer;

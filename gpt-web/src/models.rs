@@ -1,5 +1,9 @@
-//! The models of the page.
+//! The models of the page: Bard, which the macro compiles with the program, and that of any other
+//! file, which the macro's compiler compiles when the file is opened.
 
+use std::cell::RefCell;
+
+use gpt_runtime::weights::{self, Described};
 use gpt_runtime::{Device, Error, Format, Gpt, LoadOptions, Model, Plan, Untyped, gpt_model};
 
 gpt_model! {
@@ -13,20 +17,64 @@ gpt_model! {
     }
 }
 
-/// The formats of Bard's file.
-pub const FORMATS: &[Format] = &[Format::Q8];
-
-/// The plan of Bard.
-pub fn plan() -> &'static Plan {
-    Bard::plan()
+/// A file whose model can be loaded.
+pub struct Found {
+    /// The plan of its model.
+    pub plan: &'static Plan,
+    /// The formats of its matrices.
+    pub formats: Vec<Format>,
 }
 
-/// Loads the GGUF file called `name`.
+thread_local! {
+    /// The plans that were compiled. A plan lives as long as the program, so a model that is opened
+    /// again takes the one that is there.
+    static COMPILED: RefCell<Vec<&'static Plan>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The model of the GGUF file called `name`.
+///
+/// # Errors
+/// The bytes are no such file, or its model cannot be compiled.
+pub fn find(name: &str, gguf: &[u8]) -> Result<Found, Error> {
+    let Described { spec, formats } = weights::describe_bytes(name, gguf)?;
+    // A file says nothing of dropout, which is for training.
+    let same = |plan: &Plan| {
+        let mut spec = spec.clone();
+        spec.dropout = plan.spec.dropout;
+        plan.spec == spec
+    };
+    if !spec.is_causal() {
+        return Err(Error::Input(format!("{name} has a model that reads texts and writes none")));
+    }
+    if same(Bard::plan()) {
+        return Ok(Found { plan: Bard::plan(), formats });
+    }
+    let known = COMPILED.with_borrow(|plans| plans.iter().copied().find(|plan| same(plan)));
+    if let Some(plan) = known {
+        return Ok(Found { plan, formats });
+    }
+    let problems = gpt_codegen::check_spec(&spec);
+    if !problems.is_empty() {
+        let problems = problems.join("; ");
+        let what = format!("{name} describes a model that cannot be run: {problems}");
+        return Err(Error::Input(what));
+    }
+    let title = name.strip_suffix(".gguf").unwrap_or(name);
+    let plan: &'static Plan = Box::leak(Box::new(gpt_codegen::plan::plan(title, &spec)));
+    COMPILED.with_borrow_mut(|plans| plans.push(plan));
+    Ok(Found { plan, formats })
+}
+
+/// Loads the GGUF file called `name`, whose model has the plan `plan`.
 pub fn load(
+    plan: &'static Plan,
     name: &str,
     gguf: Vec<u8>,
     device: &Device,
     options: &LoadOptions,
 ) -> Result<Model<Untyped>, Error> {
-    Model::<Bard>::load_bytes(name, gguf, device, options).map(Model::erase)
+    if std::ptr::eq(plan, Bard::plan()) {
+        return Model::<Bard>::load_bytes(name, gguf, device, options).map(Model::erase);
+    }
+    Model::load_plan_bytes(plan, name, gguf, device, options)
 }

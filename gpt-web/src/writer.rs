@@ -1,22 +1,47 @@
-//! A model that writes texts, one at a time.
+//! A model that writes: continuations of a text, or answers in a conversation, one at a time.
 //!
 //! Its functions are `async`, because a browser's GPU signals its end by an event. The CPU engine
 //! never yields within one.
 
 use std::time::Duration;
 
-use gpt_runtime::{Ended, Error, Format, Generation, LoadOptions, Model, Sampling, Stop, Untyped};
+use gpt_runtime::{
+    Ended, Error, Format, Generation, LoadOptions, Model, Plan, Sampling, Session, Stop, Untyped,
+};
 use wasm_bindgen::prelude::*;
 
-use crate::device;
-use crate::models;
+use crate::chat::{Added, Chat};
+use crate::file::ModelFile;
+use crate::reader::Reader;
+use crate::{device, models};
+
+/// The most bytes of a session's keys and values. A context may be much longer than a text on a
+/// page.
+const CACHE: u64 = 128 << 20;
 
 /// A model on a device, and the text that it writes.
 #[wasm_bindgen]
 pub struct Writer {
     model: Model<Untyped>,
     reason: String,
-    text: Option<Generation<'static, Untyped>>,
+    text: Text,
+    chat: Chat,
+}
+
+/// The text in progress.
+enum Text {
+    None,
+    /// A prompt of which the session has a part.
+    Prompt(Box<Prompt>),
+    Continuation(Box<Generation<'static, Untyped>>),
+    Answer,
+}
+
+struct Prompt {
+    session: Session,
+    reader: Reader,
+    sampling: Sampling,
+    stop: Stop,
 }
 
 /// What a step wrote.
@@ -32,22 +57,26 @@ pub struct Step {
 
 #[wasm_bindgen]
 impl Writer {
-    /// Loads a GGUF file. `kind` is the device: `cpu`, `gpu`, or `auto` for a GPU that passes the
-    /// test of the model's kernels, otherwise the CPU. `dtype` is a format to convert the matrices
-    /// to, such as `f32`.
+    /// Loads a GGUF file, which is freed. `kind` is the device: `cpu`, `gpu`, or `auto` for a GPU
+    /// that passes the test of the model's kernels, otherwise the CPU. `dtype` is a format to
+    /// convert the matrices to, such as `f32`.
     ///
     /// # Errors
-    /// The file is damaged or of another model, there is no memory for it, or no such device.
+    /// The file is damaged or its model unknown, there is no memory for it, or no such device.
     pub async fn open(
-        name: String,
-        gguf: Vec<u8>,
+        file: ModelFile,
         kind: String,
         dtype: Option<String>,
     ) -> Result<Writer, JsError> {
-        let options = LoadOptions { dtype: dtype.map(format).transpose()?, ..Default::default() };
-        let (device, reason) = device::open(&kind, models::plan(), models::FORMATS).await?;
-        let model = models::load(&name, gguf, &device, &options)?;
-        Ok(Writer { model, reason, text: None })
+        let (name, gguf) = file.into_parts();
+        let dtype = dtype.map(format).transpose()?;
+        let found = models::find(&name, &gguf)?;
+        let formats = dtype.map_or(found.formats, |format| vec![format]);
+        let (device, reason) = device::open(&kind, found.plan, &formats).await?;
+        let options = LoadOptions { dtype, ..Default::default() };
+        let model = models::load(found.plan, &name, gguf, &device, &options)?;
+        model.tokenizer()?;
+        Ok(Writer { model, reason, text: Text::None, chat: Chat::default() })
     }
 
     /// The name of the model.
@@ -70,51 +99,91 @@ impl Writer {
         self.reason.clone()
     }
 
-    /// Tokens that a prompt and its continuation may have together.
+    /// Tokens that a prompt and its continuation may have together: the model's context, or as much
+    /// of it as fits the memory for a text.
     pub fn context(&self) -> u32 {
-        self.model.plan().spec.context
+        capacity(self.model.plan())
     }
 
-    /// Reads a prompt, for a text of at most `tokens` new tokens. A `temperature` of 0 always takes
-    /// the likeliest. Call [`step`](Self::step) for the text. One in progress is dropped.
+    /// Whether the model came with a template for conversations.
+    pub fn can_chat(&self) -> bool {
+        self.model.tokenizer().is_ok_and(|tokenizer| tokenizer.can_chat())
+    }
+
+    /// Begins a text of at most `tokens` new tokens after a prompt. A `temperature` of 0 always
+    /// takes the likeliest. Call [`step`](Self::step) for the text. One in progress is dropped.
     ///
     /// # Errors
-    /// A character that the model does not know, too long a prompt, or a device that fails.
-    pub async fn start(
+    /// A character that the model does not know, or too long a prompt.
+    pub fn start(
         &mut self,
         prompt: String,
         tokens: usize,
         temperature: f32,
         seed: u32,
     ) -> Result<(), JsError> {
-        self.text = None;
+        self.stop();
         let prompt = self.model.tokenizer()?.encode_prompt(&prompt)?;
-        let sampling = Sampling { temperature, seed: seed.into(), ..Sampling::default() };
         let stop = Stop::default().with_tokens(tokens);
-        let capacity = prompt.len().saturating_add(tokens).clamp(1, self.context() as usize);
+        let most = self.context() as usize;
+        if prompt.len() > most {
+            let what =
+                format!("the prompt takes {} tokens, and there is room for {most}", prompt.len());
+            return Err(JsError::new(&what));
+        }
+        let capacity = prompt.len().saturating_add(tokens).clamp(1, most);
         let session = self.model.session().capacity(capacity as u32).open()?;
-        self.text = Some(session.into_generation_async(&prompt, sampling, stop).await?);
+        let (reader, sampling) = (Reader::new(prompt, 0), sampling(temperature, seed));
+        self.text = Text::Prompt(Box::new(Prompt { session, reader, sampling, stop }));
         Ok(())
     }
 
-    /// Writes for about `milliseconds`, at least one token.
+    /// Begins the answer to a message, of at most `tokens` tokens. Call [`step`](Self::step) for
+    /// it. Returns how many old messages were dropped, as they no longer fit.
+    ///
+    /// # Errors
+    /// The model has no template for conversations, or the message is too long.
+    pub fn ask(
+        &mut self,
+        message: String,
+        tokens: usize,
+        temperature: f32,
+        seed: u32,
+    ) -> Result<usize, JsError> {
+        self.stop();
+        let (capacity, sampling) = (self.context(), sampling(temperature, seed));
+        let dropped = self.chat.ask(&self.model, capacity, message, sampling, tokens.max(1))?;
+        self.text = Text::Answer;
+        Ok(dropped)
+    }
+
+    /// Forgets the conversation.
+    pub fn forget(&mut self) {
+        self.stop();
+        self.chat = Chat::default();
+    }
+
+    /// Reads a part of the prompt, or writes for about `milliseconds`, at least one token.
     ///
     /// # Errors
     /// No text was started, or the device fails.
     pub async fn step(&mut self, milliseconds: f64) -> Result<Step, JsError> {
         let budget = Duration::from_secs_f64(milliseconds.clamp(0.0, 1e6) / 1e3);
-        let text = self.text.as_mut().ok_or_else(|| JsError::new("no text was started"))?;
-        let new = text.poll_async(budget).await?;
-        let (tokens, ended) = (text.generated(), text.ended());
-        if ended.is_some() {
-            self.text = None;
+        let added = self.advance(budget).await?;
+        if added.ended.is_some() {
+            self.text = Text::None;
         }
-        Ok(Step { text: new, tokens, ended: ended.map(|why| reason(why).to_owned()) })
+        let Added { text, tokens, ended } = added;
+        Ok(Step { text, tokens, ended: ended.map(|why| reason(why).to_owned()) })
     }
 
     /// Ends the text, and returns what was held back of it.
     pub fn stop(&mut self) -> String {
-        self.text.take().map_or_else(String::new, |mut text| text.finish())
+        match std::mem::replace(&mut self.text, Text::None) {
+            Text::None | Text::Prompt(_) => String::new(),
+            Text::Continuation(mut text) => text.finish(),
+            Text::Answer => self.chat.stop(),
+        }
     }
 
     /// The logits after each token of `text`, a row after the other.
@@ -140,6 +209,45 @@ impl Writer {
         let mut session = self.model.session().capacity(ids.len() as u32).open()?;
         Ok(session.push_async(&ids).await?.to_vec())
     }
+}
+
+impl Writer {
+    async fn advance(&mut self, budget: Duration) -> Result<Added, Error> {
+        if let Text::Prompt(prompt) = &mut self.text {
+            // The last token is the generation's.
+            if !prompt.reader.read(&mut prompt.session, 1).await? {
+                return Ok(Added { text: String::new(), tokens: 0, ended: None });
+            }
+        }
+        self.text = match std::mem::replace(&mut self.text, Text::None) {
+            Text::Prompt(prompt) => {
+                let Prompt { session, reader, sampling, stop } = *prompt;
+                let text = session.into_generation_async(reader.rest(), sampling, stop).await?;
+                Text::Continuation(Box::new(text))
+            }
+            text => text,
+        };
+        match &mut self.text {
+            Text::Continuation(text) => {
+                let new = text.poll_async(budget).await?;
+                Ok(Added { text: new, tokens: text.generated(), ended: text.ended() })
+            }
+            Text::Answer => self.chat.step(budget).await,
+            Text::None | Text::Prompt(_) => Err(Error::Input("no text was started".to_owned())),
+        }
+    }
+}
+
+fn sampling(temperature: f32, seed: u32) -> Sampling {
+    Sampling { temperature, seed: seed.into(), ..Sampling::default() }
+}
+
+/// Positions of a session whose keys and values take at most [`CACHE`] bytes in f32.
+fn capacity(plan: &Plan) -> u32 {
+    let spec = &plan.spec;
+    let width = 2 * u64::from(spec.kv_heads) * u64::from(spec.head_dim);
+    let position = 4 * width * u64::from(spec.layers);
+    (CACHE / position).clamp(1, spec.context.into()) as u32
 }
 
 fn format(name: String) -> Result<Format, Error> {

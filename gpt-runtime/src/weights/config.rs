@@ -6,19 +6,20 @@
 //! between two specs. They do not reveal an epsilon, an activation, a rotary base or the number of
 //! heads, which are compared here.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use gpt_plan::{Block, NormKind, Positions, QkNorm, Rope, Scores, Spec};
+use gpt_plan::{Block, Format, NormKind, Positions, QkNorm, Rope, Scores, Spec};
 use serde_json::{Map, Value as Json};
 
-use super::archive::{Archive, Mapped};
+use super::archive::{Archive, ArchiveEntry, Mapped};
 use super::container::{self, Kind};
-use super::gguf::{Gguf, Value};
+use super::gguf::{self, Gguf, Value};
 use super::safetensors;
 use crate::Error;
 
 /// The spec of a file, or all problems of its description.
-pub type Described = Result<Spec, Vec<String>>;
+type Found = Result<Spec, Vec<String>>;
 
 /// The spec that a file describes: a GGUF, a `config.json`, or safetensors (a file, the index of a
 /// sharded model, or a folder) with a `config.json` beside them. Tensors are not read.
@@ -50,10 +51,40 @@ pub fn read_spec(path: &Path) -> Result<Spec, Error> {
             (path.with_file_name("config.json"), gpt_config::description(&config))
         }
     };
-    described.map_err(|problems| {
-        let lines: String = problems.iter().map(|p| format!("\n  {p}")).collect();
-        Error::weights(format!("{} describes a model that cannot be run:{lines}", path.display()))
-    })
+    described.map_err(|problems| unfit(&path.display().to_string(), &problems))
+}
+
+/// What a GGUF says of its model.
+pub struct Described {
+    /// The spec that it describes.
+    pub spec: Spec,
+    /// The formats that its matrices have in an engine.
+    pub formats: Vec<Format>,
+}
+
+/// As [`read_spec`], for a GGUF that was read into memory. Messages call it `name`.
+///
+/// # Errors
+/// As [`read_spec`]; or the bytes are one of several parts.
+pub fn describe_bytes(name: &str, gguf: &[u8]) -> Result<Described, Error> {
+    let (metadata, entries) = gguf::read_table(gguf, name)?;
+    let parts = metadata.unsigned("split.count").unwrap_or_default();
+    if parts > 1 {
+        return Err(Error::weights(format!(
+            "{name} is one of {parts} parts of a GGUF; take a file that has all of it"
+        )));
+    }
+    let spec = describe_gguf(&metadata, &Table { bytes: gguf, entries: &entries });
+    let spec = spec.map_err(|problems| unfit(name, &problems))?;
+    let matrices = entries.values().filter(|entry| entry.shape.len() > 1);
+    let found: Vec<Format> = matrices.map(|entry| entry.stored.format()).collect();
+    let formats = Format::ALL.into_iter().filter(|format| found.contains(format)).collect();
+    Ok(Described { spec, formats })
+}
+
+fn unfit(name: &str, problems: &[String]) -> Error {
+    let lines: String = problems.iter().map(|p| format!("\n  {p}")).collect();
+    Error::weights(format!("{name} describes a model that cannot be run:{lines}"))
 }
 
 /// The `config.json` beside `weights`. None if there is no such file.
@@ -117,7 +148,7 @@ pub fn check_gguf(gguf: &Gguf, archive: &Archive, spec: &Spec) -> Vec<String> {
 }
 
 /// The spec that a GGUF describes.
-pub fn describe_gguf(gguf: &Gguf, archive: &Archive) -> Described {
+pub fn describe_gguf(gguf: &Gguf, tensors: &dyn gpt_config::Tensors) -> Found {
     let architecture = gguf.text("general.architecture").unwrap_or_default();
     let prefix = format!("{architecture}.");
     let values = gguf.iter().filter(|(key, _)| {
@@ -125,7 +156,7 @@ pub fn describe_gguf(gguf: &Gguf, archive: &Archive) -> Described {
     });
     let metadata: Map<String, Json> =
         values.map(|(key, value)| (key.to_owned(), json(value))).collect();
-    gpt_config::gguf_description(&metadata, archive)
+    gpt_config::gguf_description(&metadata, tensors)
 }
 
 impl gpt_config::Tensors for Archive {
@@ -135,11 +166,33 @@ impl gpt_config::Tensors for Archive {
 
     fn vector(&self, name: &str, most: u32) -> Option<Vec<f32>> {
         let entry = self.entries.get(name)?;
-        let [length] = entry.shape[..] else { return None };
-        let mut values = vec![0.0; usize::try_from(length).ok().filter(|n| *n <= most as usize)?];
-        entry.stored.decode(self.data(entry), &mut values);
-        Some(values)
+        vector(entry, self.data(entry), most)
     }
+}
+
+/// The tensors of a single file in memory.
+struct Table<'a> {
+    bytes: &'a [u8],
+    entries: &'a BTreeMap<String, ArchiveEntry>,
+}
+
+impl gpt_config::Tensors for Table<'_> {
+    fn shape(&self, name: &str) -> Option<Vec<u64>> {
+        Some(self.entries.get(name)?.shape.clone())
+    }
+
+    fn vector(&self, name: &str, most: u32) -> Option<Vec<f32>> {
+        let entry = self.entries.get(name)?;
+        vector(entry, &self.bytes[entry.start..][..entry.len], most)
+    }
+}
+
+/// The values of `entry`, whose bytes are `data`, if it is a vector of at most `most` elements.
+fn vector(entry: &ArchiveEntry, data: &[u8], most: u32) -> Option<Vec<f32>> {
+    let [length] = entry.shape[..] else { return None };
+    let mut values = vec![0.0; usize::try_from(length).ok().filter(|n| *n <= most as usize)?];
+    entry.stored.decode(data, &mut values);
+    Some(values)
 }
 
 fn json(value: &Value) -> Json {

@@ -1,11 +1,13 @@
-//! Tests of the `config.json` that is written for a spec, and of the comparison of both.
+//! Tests of the `config.json` that is written for a spec, of the comparison of both, and of what a
+//! GGUF in memory says.
 
 use gpt_config::{config, same};
-use gpt_plan::{Activation, Block, Mask, Pattern, Positions, Spec};
+use gpt_plan::{Activation, Block, Format, Mask, Pattern, Positions, Spec};
 use serde_json::json;
 
-use super::config::check_config;
-use super::testing;
+use super::config::{check_config, describe_bytes, read_spec};
+use super::{RandomWeights, save_gguf, testing};
+use crate::{Device, LoadOptions, Model};
 
 /// A written config matches its spec, and specs of other architectures have no config.
 #[test]
@@ -77,4 +79,29 @@ fn rotary_settings_are_written() {
         let written = config(&spec).unwrap();
         assert_eq!(gpt_config::description(&written), Ok(spec.clone()));
     }
+}
+
+/// A GGUF in memory is described and loaded as the file is.
+#[test]
+fn a_file_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let plan = testing::llama();
+    let weights = RandomWeights::new(plan, 3, Format::F32);
+    save_gguf(&path, plan, &weights, Format::Q8, None).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let described = describe_bytes("it", &bytes).unwrap();
+    assert_eq!(described.spec, read_spec(&path).unwrap());
+    assert_eq!(described.formats, [Format::Q8]);
+    let error = describe_bytes("it", &bytes[..100]).err().unwrap().to_string();
+    assert!(error.starts_with("it is not a GGUF file that can be read: "), "{error}");
+
+    let (device, options) = (Device::cpu().unwrap(), LoadOptions::default());
+    let logits = |model: Model| {
+        let mut session = model.session().open().unwrap();
+        session.push(&[1, 2, 3]).unwrap().to_vec()
+    };
+    let of_file = Model::load_plan(plan, &path, &device, &options).unwrap();
+    let of_bytes = Model::load_plan_bytes(plan, "it", bytes, &device, &options).unwrap();
+    assert_eq!(logits(of_bytes), logits(of_file));
 }

@@ -110,10 +110,18 @@ pub fn open(path: &Path) -> Result<(Archive, Gguf), Error> {
 
 /// Reads the metadata and table of tensors of a mapped file. Messages call it `name`.
 pub fn read(mapped: Mapped, name: &str) -> Result<(Archive, Gguf), Error> {
-    let (gguf, entries) = parse(mapped.bytes()).map_err(|what| {
-        Error::weights(format!("{name} is not a GGUF file that can be read: {what}"))
-    })?;
+    let (gguf, entries) = read_table(mapped.bytes(), name)?;
     Ok((Archive { files: vec![mapped], entries }, gguf))
+}
+
+/// As [`read`], for bytes that stay with the caller.
+pub fn read_table(
+    bytes: &[u8],
+    name: &str,
+) -> Result<(Gguf, BTreeMap<String, ArchiveEntry>), Error> {
+    parse(bytes).map_err(|what| {
+        Error::weights(format!("{name} is not a GGUF file that can be read: {what}"))
+    })
 }
 
 /// The text of an error completes the sentence "... is not a GGUF file that can be read: ..".

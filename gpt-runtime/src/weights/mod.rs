@@ -50,7 +50,7 @@ pub(crate) use archive::Mapped;
 #[cfg(feature = "train")]
 pub(crate) use checkpoint::computed;
 pub use checkpoint::{Checkpoint, open, open_bytes, open_embedded};
-pub use config::read_spec;
+pub use config::{Described, describe_bytes, read_spec};
 pub(crate) use container::{find, is_gguf, read_tensors};
 pub(crate) use finite::{are_finite, first_not_finite};
 pub use gguf::{Gguf, Value};
