@@ -109,7 +109,7 @@ pub fn limits(device: &Device) -> (Section, PeakRates) {
     (section, peak)
 }
 
-/// The section that [`test`] and [`test_training`] fill.
+/// The section that [`test()`] and [`test_training`] fill.
 pub fn tests() -> Section {
     Section::new(
         "selftest",
