@@ -164,7 +164,7 @@ impl Device {
                 }
                 Ok(gpu) => {
                     let reason = format!(
-                        "the adapter {} is a software renderer, slower than the CPU engine",
+                        "{} is a software renderer, slower than the CPU engine",
                         gpu.name()
                     );
                     Device::open_cpu(options.threads, &reason)

@@ -56,6 +56,12 @@ impl AdapterDescription {
     }
 }
 
+/// The name of an adapter with its API, for messages. A browser may give no name.
+pub(super) fn display_name(info: &AdapterInfo) -> String {
+    let name = if info.name.is_empty() { "an unnamed GPU" } else { &info.name };
+    format!("{name} ({})", backend_name(info.backend))
+}
+
 /// Every adapter that the environment allows, in the order of preference.
 pub fn adapters() -> Vec<AdapterDescription> {
     let found = now(async { Ok(all().await) });

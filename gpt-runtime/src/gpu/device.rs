@@ -111,7 +111,7 @@ impl GpuDevice {
         let software = info.device_type == DeviceType::Cpu;
         let available = adapter::features(&adapter, device.features());
         Ok(GpuDevice {
-            name: format!("{} ({})", info.name, adapter::backend_name(info.backend)),
+            name: adapter::display_name(&info),
             software,
             max_buffer: device.limits().max_buffer_size,
             features: available.and(gpt_plan::Features::usual(software)),
@@ -182,13 +182,12 @@ impl GpuDevice {
             let mut first = lost.lock().unwrap_or_else(PoisonError::into_inner);
             *first = Some(LateError::Lost(why));
         });
-        let backend = adapter::backend_name(info.backend);
         let device_features = device.features();
         let cache = cache(&device, &info);
         Ok(GpuDevice {
             device,
             queue,
-            name: format!("{} ({backend})", info.name),
+            name: adapter::display_name(&info),
             software: info.device_type == DeviceType::Cpu,
             max_buffer,
             available: adapter::features(&adapter, device_features),
