@@ -14,4 +14,11 @@ gpt_model! {
     pub struct Dropout { dropout: 1.5, ..GPT2_SMALL }
 }
 
-fn main() {}
+// Code that uses a model with errors gets no further ones.
+fn main() {
+    let device = gpt_runtime::Device::auto().unwrap();
+    let model = EmbedByHeads::init(&device, 1).unwrap();
+    let mut session = model.session().capacity(EmbedByHeads::CONTEXT as u32).open().unwrap();
+    let _ = session.push(&[1; EmbedByHeads::VOCAB]).unwrap().argmax();
+    let _ = (EmbedByHeads::PARAMS, EmbedByHeads::PLAN, EmbedByHeads::KERNELS.len(), EmbedByHeads::train_bytes(1, 2));
+}

@@ -16,6 +16,7 @@ pub use spec_docs::spec_docs;
 use std::collections::HashSet;
 use std::path::Path;
 
+use gpt_plan::Spec;
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
@@ -91,12 +92,9 @@ pub fn model(
     })
 }
 
-/// The constructors of a model, its sizes and its costs. Within an impl, rustdoc lists constants
-/// before functions, so the constructors have a separate impl. rustdoc keeps the order of impls, so
-/// these two come before the impl of the plan.
-fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
-    let Model { root, ident, vis, spec, .. } = model;
-    let sizes = [
+/// The sizes of a model: the name of a constant, its value and its documentation.
+fn sizes(spec: &Spec) -> [(&'static str, u32, &'static str); 8] {
+    [
         ("VOCAB", spec.vocab, "Number of tokens in the vocabulary."),
         ("CONTEXT", spec.context, "Longest sequence, in tokens."),
         ("LAYERS", spec.layers, "Number of transformer blocks."),
@@ -105,8 +103,15 @@ fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
         ("EMBED", spec.embed, "Width of the residual stream."),
         ("HEAD_DIM", spec.head_dim, "Width of one head."),
         ("HIDDEN", spec.mlp.hidden, "Width between the two projections of an MLP."),
-    ];
-    let sizes = sizes.map(|(name, value, doc)| {
+    ]
+}
+
+/// The constructors of a model, its sizes and its costs. Within an impl, rustdoc lists constants
+/// before functions, so the constructors have a separate impl. rustdoc keeps the order of impls, so
+/// these two come before the impl of the plan.
+fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
+    let Model { root, ident, vis, spec, .. } = model;
+    let sizes = sizes(spec).map(|(name, value, doc)| {
         let (name, value) = (format_ident!("{name}"), value as usize);
         quote!(#[doc = #doc] #vis const #name: usize = #value;)
     });
@@ -167,13 +172,14 @@ fn constructors(root: &TokenStream, vis: &syn::Visibility) -> TokenStream {
     }
 }
 
-/// The errors of a model, and a type of its name with the functions that code is likely to call, so
+/// The errors of a model, and a type of its name with the functions and constants of a model, so
 /// that the errors cause no others.
 pub fn failed(root: &TokenStream, declared: &Declared, errors: &[Diagnostic]) -> TokenStream {
     let Declared { vis, ident, .. } = declared;
     let errors = compile_errors(errors);
     let echo = echo(root, declared);
     let constructors = constructors(root, vis);
+    let sizes = sizes(&Spec::default()).map(|(name, ..)| format_ident!("{name}"));
     quote! {
         #errors
         #vis struct #ident { broken: ::core::convert::Infallible }
@@ -184,9 +190,29 @@ pub fn failed(root: &TokenStream, declared: &Declared, errors: &[Diagnostic]) ->
             fn activation(_: &mut [f32]) {}
             fn activate(_: &mut [f32], _: &mut [f32]) {}
         }
-        #[allow(dead_code)]
+        #[allow(dead_code, missing_docs)]
         impl #ident {
             #constructors
+            #(#vis const #sizes: usize = 1;)*
+            #vis const PARAMS: u64 = 1;
+            #vis const FLOPS_PER_TOKEN: u64 = 1;
+            #vis const KV_BYTES_PER_TOKEN: u64 = 1;
+            #vis const DECODE_DISPATCHES: u32 = 1;
+            #vis const PREFILL_DISPATCHES: u32 = 1;
+            // Nothing evaluates it, because the errors end the build before that.
+            #vis const PLAN: &'static #root::__private::plan::Plan = ::core::unreachable!();
+            #vis const KERNELS: &'static [#root::__private::plan::Kernel] = &[];
+            #vis const TRAINING_KERNELS: &'static [#root::__private::plan::Kernel] = &[];
+            #vis const fn train_bytes(_: u32, _: u32) -> #root::__private::plan::TrainBytes {
+                ::core::unreachable!()
+            }
+            #vis const fn train_bytes_with(
+                _: u32,
+                _: u32,
+                _: #root::__private::plan::Recompute,
+            ) -> #root::__private::plan::TrainBytes {
+                ::core::unreachable!()
+            }
         }
         #echo
     }
