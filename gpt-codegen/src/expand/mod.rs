@@ -16,7 +16,7 @@ pub use spec_docs::spec_docs;
 use std::collections::HashSet;
 use std::path::Path;
 
-use gpt_plan::Spec;
+use gpt_plan::{Plan, SamplingOp, Spec, Training};
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
@@ -180,6 +180,7 @@ pub fn failed(root: &TokenStream, declared: &Declared, errors: &[Diagnostic]) ->
     let echo = echo(root, declared);
     let constructors = constructors(root, vis);
     let sizes = sizes(&Spec::default()).map(|(name, ..)| format_ident!("{name}"));
+    let plan = literal::tokens(&empty_plan(&ident.to_string()));
     quote! {
         #errors
         #vis struct #ident { broken: ::core::convert::Infallible }
@@ -190,6 +191,16 @@ pub fn failed(root: &TokenStream, declared: &Declared, errors: &[Diagnostic]) ->
             fn activation(_: &mut [f32]) {}
             fn activate(_: &mut [f32], _: &mut [f32]) {}
         }
+        const _: () = {
+            use #root::__private::plan;
+
+            static PLAN: plan::Plan = #plan;
+
+            #[allow(dead_code, missing_docs)]
+            impl #ident {
+                #vis const PLAN: &'static plan::Plan = &PLAN;
+            }
+        };
         #[allow(dead_code, missing_docs)]
         impl #ident {
             #constructors
@@ -199,8 +210,6 @@ pub fn failed(root: &TokenStream, declared: &Declared, errors: &[Diagnostic]) ->
             #vis const KV_BYTES_PER_TOKEN: u64 = 1;
             #vis const DECODE_DISPATCHES: u32 = 1;
             #vis const PREFILL_DISPATCHES: u32 = 1;
-            // Nothing evaluates it, because the errors end the build before that.
-            #vis const PLAN: &'static #root::__private::plan::Plan = ::core::unreachable!();
             #vis const KERNELS: &'static [#root::__private::plan::Kernel] = &[];
             #vis const TRAINING_KERNELS: &'static [#root::__private::plan::Kernel] = &[];
             #vis const fn train_bytes(_: u32, _: u32) -> #root::__private::plan::TrainBytes {
@@ -215,6 +224,29 @@ pub fn failed(root: &TokenStream, declared: &Declared, errors: &[Diagnostic]) ->
             }
         }
         #echo
+    }
+}
+
+/// A plan without tensors, steps and kernels, which no program runs.
+fn empty_plan(name: &str) -> Plan {
+    let training = Training {
+        buffers: Vec::new().into(),
+        forward: Vec::new().into(),
+        loss: Vec::new().into(),
+        backward: Vec::new().into(),
+        kernels: Vec::new().into(),
+        in_f16: Vec::new().into(),
+    };
+    Plan {
+        name: name.to_owned().into(),
+        spec: Spec::default(),
+        tensors: Vec::new().into(),
+        buffers: Vec::new().into(),
+        kernels: Vec::new().into(),
+        sections: Vec::new().into(),
+        split_attention: None,
+        sampling: [0; SamplingOp::ALL.len()],
+        training,
     }
 }
 
