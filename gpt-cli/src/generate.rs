@@ -92,8 +92,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     output::line(&mut output::stdout(), "")?;
     eprintln!(
-        "{} tokens read in {prefill:.2} s, {tokens} written in {decode:.2} s ({:.1} tokens/s)",
+        "{} tokens read in {}, {tokens} written in {} ({:.1} tokens/s)",
         prompt.len(),
+        output::seconds(prefill),
+        output::seconds(decode),
         tokens as f64 / decode.max(1e-9)
     );
     Ok(())

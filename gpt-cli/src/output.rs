@@ -96,6 +96,14 @@ pub fn train_parts(memory: &TrainBytes) -> [(&'static str, u64); 5] {
     ]
 }
 
+/// Formats a time as `1.23 s` or `4.56 ms`.
+pub fn seconds(seconds: f64) -> String {
+    match seconds < 1.0 {
+        true => format!("{:.2} ms", seconds * 1e3),
+        false => format!("{seconds:.2} s"),
+    }
+}
+
 fn scaled(mut n: f64, base: f64, units: [&str; 5]) -> String {
     let mut unit = 0;
     while n >= base && unit + 1 < units.len() {
