@@ -3,6 +3,7 @@
 //! of training are memory-mapped, and their allocation returns an error.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::fmt::Arguments;
 use std::io::Write;
 
 /// The system's allocator. It exits with an error if an allocation fails.
@@ -37,16 +38,20 @@ unsafe impl GlobalAlloc for Allocator {
 /// The panic hook tests whether this much memory is left.
 const PROBE: Layout = Layout::new::<[u8; 4 << 20]>();
 
-/// Installs a panic hook that exits with the same error if 4 MiB cannot be allocated. The standard
-/// library panics, for example, if a new thread cannot map its signal stack.
+/// Installs a panic hook that exits with the same error if 4 MiB cannot be allocated, or if the
+/// panic says so. The standard library panics, for example, if a new thread cannot map its signal
+/// stack, and by then another thread may have released memory.
 pub fn install() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        if panic.payload_as_str().is_some_and(|text| text.starts_with("failed to allocate")) {
+            end(format_args!("the memory of a thread"));
+        }
         // SAFETY: the layout has a size, and the memory is released as it was allocated.
         unsafe {
             let memory = System.alloc(PROBE);
             if memory.is_null() {
-                end(PROBE.size());
+                end(format_args!("{} bytes", PROBE.size()));
             }
             System.dealloc(memory, PROBE);
         }
@@ -56,18 +61,18 @@ pub fn install() {
 
 fn given(pointer: *mut u8, bytes: usize) -> *mut u8 {
     if pointer.is_null() {
-        end(bytes);
+        end(format_args!("{bytes} bytes"));
     }
     pointer
 }
 
 /// Prints the error without allocating, and exits with status 1.
 #[cold]
-fn end(bytes: usize) -> ! {
+fn end(what: Arguments<'_>) -> ! {
     let _ = writeln!(
         std::io::stderr(),
-        "error: cannot allocate {bytes} bytes; use a smaller model, session or batch, or raise the \
-         memory limit"
+        "error: cannot allocate {what}; use a smaller model, session or batch, or raise the memory \
+         limit"
     );
     crate::interrupt::end(1)
 }

@@ -30,7 +30,7 @@ fn least(folder: &Path) -> u64 {
 /// Runs a command in ever more memory until it succeeds. Returns how many limits it failed in.
 fn sweep(folder: &Path, arguments: &str, step: u64, after: impl Fn()) -> usize {
     let mut kib = least(folder);
-    let mut failed = 0;
+    let (mut failed, mut by_glibc) = (0, 0);
     loop {
         let output = limited(folder, kib, arguments);
         let text = errors(&output);
@@ -39,12 +39,20 @@ fn sweep(folder: &Path, arguments: &str, step: u64, after: impl Fn()) -> usize {
             return failed;
         }
         failed += 1;
-        assert_eq!(output.status.code(), Some(1), "{arguments} in {kib} KiB: {text}");
-        let last = text.lines().last().unwrap_or_default();
-        assert!(last.starts_with("error: "), "{arguments} in {kib} KiB: {text}");
-        assert!(!text.contains("panicked"), "{arguments} in {kib} KiB: {text}");
         assert!(failed < 10_000, "{arguments} never succeeds");
+        let what = format!("{arguments} in {kib} KiB");
         kib += step;
+        // glibc ends the process if it cannot register a destructor of a thread's storage, which no
+        // program can prevent. It allocates a few bytes there, so few limits meet it.
+        if text.contains("Fatal glibc error: failed to register TLS destructor") {
+            by_glibc += 1;
+            assert!(by_glibc <= 3, "{what}: {text}");
+            continue;
+        }
+        assert_eq!(output.status.code(), Some(1), "{what}: {text}");
+        let last = text.lines().last().unwrap_or_default();
+        assert!(last.starts_with("error: "), "{what}: {text}");
+        assert!(!text.contains("panicked"), "{what}: {text}");
     }
 }
 

@@ -103,16 +103,11 @@ impl StepOperands {
             Op::ProjectWeight { bias, dy, input, .. } => {
                 StepOperands { slots: vec![(O::Dy, dy), (O::X, input)], bias, ..none }
             }
-            Op::NormHeadsInput { norm, x, stats, dy, out } => StepOperands {
-                slots: vec![(O::X, x), (O::Stats, stats), (O::Dy, dy), (O::Out, out)],
-                norm: Some(norm),
-                ..none
-            },
-            Op::NormInput { norm, x, stats, dy, residual, out } => {
-                assert!(
-                    residual.is_none_or(|slot| slot == out),
-                    "the stream's gradient is updated in place"
-                );
+            Op::NormHeadsInput { norm, x, stats, dy, out }
+            | Op::NormInput { norm, x, stats, dy, out, .. } => {
+                if let Op::NormInput { residual: Some(slot), .. } = op {
+                    assert!(*slot == out, "the stream's gradient is updated in place");
+                }
                 StepOperands {
                     slots: vec![(O::X, x), (O::Stats, stats), (O::Dy, dy), (O::Out, out)],
                     norm: Some(norm),
