@@ -30,15 +30,22 @@ pub struct Work {
     prompt: u32,
     /// Sequences and tokens of a training batch.
     batch: (u32, u32),
+    /// The most parameters of a model whose kernels are tuned.
+    tuned: u64,
 }
 
 impl Work {
     /// More for a hardware GPU than for the CPU engine or an adapter in software.
     pub fn of(device: &Device) -> Work {
         match device.adapter().is_some_and(|adapter| adapter.kind != "software") {
-            true => Work { prompt: 512, batch: (8, 1024) },
-            false => Work { prompt: 64, batch: (4, 64) },
+            true => Work { prompt: 512, batch: (8, 1024), tuned: u64::MAX },
+            false => Work { prompt: 64, batch: (4, 64), tuned: 10_000_000 },
         }
+    }
+
+    /// Whether the kernels of `model` are tuned.
+    pub fn tunes(&self, model: &BuiltIn) -> bool {
+        (model.plan)().params() <= self.tuned
     }
 }
 

@@ -165,7 +165,7 @@ fn jobs<'a>(arguments: &'a Arguments, device: &'a Device, peak: PeakRates) -> Ve
         }
     }
     let tunes = device.is_gpu() && !arguments.no_tune;
-    for &model in models.iter().filter(|_| tunes) {
+    for &model in models.iter().filter(|model| tunes && work.tunes(model)) {
         for format in [Some(arguments.dtype.unwrap_or(Format::F32)), None] {
             let tune = move |report: &mut Report<'_>| {
                 let rows = measure::tuned(model, device, format);
