@@ -196,8 +196,8 @@ pub trait EngineSession: Send {
     /// allocate.
     fn head(&mut self, stream: &[f32], logits: &mut [f32]) -> Result<(), Error>;
 
-    /// Like [`forward`](Self::forward) with all logits, but fills every scratch buffer with NaN first
-    /// and returns the output of each step. Slow; may allocate.
+    /// Like [`forward`](Self::forward) with all logits, but fills every scratch buffer with NaN
+    /// first and returns the output of each step. Slow; may allocate.
     fn trace<'a>(&'a mut self, tokens: &'a [u32], position: u32) -> Wait<'a, Vec<Trace>>;
 
     /// Like [`forward`](Self::forward) with the logits of the last row, which are discarded; times

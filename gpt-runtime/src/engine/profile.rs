@@ -79,7 +79,8 @@ impl TrainProfile {
 
 /// The time that a GPU takes for work that computes next to nothing, in seconds.
 ///
-/// Decoding a small model is a chain of dependent dispatches, so these bound it, not the peak rates.
+/// Decoding a small model is a chain of dependent dispatches, so these times bound it, not the peak
+/// rates.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Latency {
