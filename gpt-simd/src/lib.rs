@@ -106,6 +106,9 @@ pub use product::{Bf16, Bf16Pair, F16};
 pub use rows::Running;
 pub use vector::PANEL;
 
+// SAFETY of the following types: a function of an instruction set may be called only where the
+// processor has that set, with slices whose lengths fit each other; `checked` compares them.
+
 /// Arguments: a row, its statistics, gamma, beta, the output.
 type Normalise = unsafe fn(&[f32], [f32; 2], &[f32], &[f32], &mut [f32]);
 /// Arguments: a row, and five outputs: its integers and, for each block of them, the scale, the sum
