@@ -34,7 +34,7 @@ impl Memory {
 }
 
 /// Bytes of all matrices of a measurement: more than a cache holds, as in a model.
-const TURNS: usize = 96 << 20;
+const WORKING_SET: usize = 96 << 20;
 
 /// Matrices of one shape that are read in rotation, in panels of 32 rows like the engine's.
 pub struct Panels {
@@ -49,18 +49,18 @@ impl Panels {
     pub fn new(format: Format, rows: usize, depth: usize) -> Panels {
         let panel_bytes = depth.div_ceil(format.block()) * format.packed_bytes() * PANEL;
         let each = rows.div_ceil(PANEL);
-        let turns = (TURNS / (each * panel_bytes)).max(1);
+        let matrices = (WORKING_SET / (each * panel_bytes)).max(1);
         Panels {
-            memory: Memory::new(turns * each * panel_bytes),
+            memory: Memory::new(matrices * each * panel_bytes),
             panel_bytes,
             each,
-            all: turns * each,
+            all: matrices * each,
         }
     }
 
-    /// The panels of the matrix for the iteration `turn`.
-    pub fn turn(&self, turn: usize) -> impl Iterator<Item = &[u8]> {
-        let first = turn * self.each % self.all;
+    /// The panels of the matrix that iteration `iteration` of a benchmark multiplies.
+    pub fn matrix(&self, iteration: usize) -> impl Iterator<Item = &[u8]> {
+        let first = iteration * self.each % self.all;
         (first..first + self.each).map(|i| {
             let start = i * self.panel_bytes;
             &self.memory.bytes()[start..start + self.panel_bytes]

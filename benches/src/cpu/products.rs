@@ -30,13 +30,13 @@ pub fn row<const DEPTH: usize, const PAIRS: usize>(format: Format, rows: usize) 
     let paired = kernels.group(format) == 2;
     two(|| {
         let (panels, x) = (Panels::new(format, rows, DEPTH), Memory::new(4 * DEPTH));
-        let mut turn = 0;
+        let mut iteration = 0;
         move |literal| {
-            turn += 1;
+            iteration += 1;
             let x = &x.floats()[..DEPTH];
             // The values of pairs do not matter, because inputs are rounded first.
             let pairs: &[Bf16Pair] = bytemuck::cast_slice(&x[..PAIRS]);
-            panels.turn(turn).fold(0.0, |sum, panel| {
+            panels.matrix(iteration).fold(0.0, |sum, panel| {
                 let mut out = [0.0; PANEL];
                 match (paired, literal) {
                     (false, true) => const_sizes::gemv::<DEPTH>(isa, format, x, panel, &mut out),
@@ -62,10 +62,10 @@ pub fn integer_row<const BLOCKS: usize>(format: Format, rows: usize) -> Forms<'s
     two(|| {
         let panels = Panels::new(format, rows, depth);
         let x = Rounded::new(&Memory::new(4 * depth).floats()[..depth], depth);
-        let mut turn = 0;
+        let mut iteration = 0;
         move |literal| {
-            turn += 1;
-            panels.turn(turn).fold(0.0, |sum, panel| {
+            iteration += 1;
+            panels.matrix(iteration).fold(0.0, |sum, panel| {
                 let mut out = [0.0; PANEL];
                 if literal {
                     const_sizes::integer_row::<BLOCKS>(isa, format, &x.rows(), panel, &mut out);
@@ -92,13 +92,13 @@ pub fn many<const DEPTH: usize, const REST: usize>(format: Format, rows: usize) 
         let panels = Panels::new(format, rows, DEPTH);
         let x = Memory::new(4 * ROWS * DEPTH);
         let mut tile = Memory::new(4 * ROWS * PANEL);
-        let mut room = Memory::new(4 * NEAR * PANEL);
-        let mut turn = 0;
+        let mut scratch = Memory::new(4 * NEAR * PANEL);
+        let mut iteration = 0;
         move |literal| {
-            turn += 1;
+            iteration += 1;
             let tile = &mut tile.floats_mut()[..ROWS * PANEL];
             let mut sum = 0.0;
-            for panel in panels.turn(turn) {
+            for panel in panels.matrix(iteration) {
                 for start in (0..DEPTH).step_by(NEAR) {
                     let depth = NEAR.min(DEPTH - start);
                     let part = &panel[format.row_bytes(start) * PANEL..];
@@ -107,8 +107,8 @@ pub fn many<const DEPTH: usize, const REST: usize>(format: Format, rows: usize) 
                     let part = if format == Format::F32 {
                         bytemuck::cast_slice(part)
                     } else {
-                        kernels.unpack(format, depth, part, room.floats_mut());
-                        room.floats()
+                        kernels.unpack(format, depth, part, scratch.floats_mut());
+                        scratch.floats()
                     };
                     let (x, add) = (&x.floats()[start..], start > 0);
                     if !literal {
@@ -158,12 +158,12 @@ pub fn integer_many<const BLOCKS: usize, const REST: usize>(
         let x = Rounded::new(&Memory::new(4 * ROWS * depth).floats()[..ROWS * depth], depth);
         let mut tile = Memory::new(4 * ROWS * PANEL);
         let mut wide = vec![0; kernels.wide_bytes(NEAR_BLOCKS * WIDE_BLOCK)];
-        let mut turn = 0;
+        let mut iteration = 0;
         move |literal| {
-            turn += 1;
+            iteration += 1;
             let tile = &mut tile.floats_mut()[..ROWS * PANEL];
             let mut sum = 0.0;
-            for panel in panels.turn(turn) {
+            for panel in panels.matrix(iteration) {
                 for start in (0..BLOCKS).step_by(NEAR_BLOCKS) {
                     let blocks = NEAR_BLOCKS.min(BLOCKS - start);
                     let bytes = format.block_bytes() * PANEL;
